@@ -1,0 +1,1 @@
+//! Organisations, keys, principals, request signing, sealed secrets and the audit log.

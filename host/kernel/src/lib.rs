@@ -1,0 +1,14 @@
+//! What every crate of the host shares and nothing else: identifiers, [`Timestamp`], [`Clock`],
+//! [`Randomness`], pages and cursors, the kinds of error. It knows no store, no HTTP and no plugin.
+
+mod error;
+mod ids;
+mod page;
+mod random;
+mod time;
+
+pub use error::{ErrorKind, FieldError};
+pub use ids::{HostId, InvalidKeyId, KeyId, MetricId, OrganisationId, PlaybookId, RunId, SeriesId};
+pub use page::{Cursor, InvalidCursor, Page, PageRequest};
+pub use random::{Randomness, SeededRandomness, SystemRandomness};
+pub use time::{Clock, ManualClock, SystemClock, Timestamp};

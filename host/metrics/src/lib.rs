@@ -1,0 +1,1 @@
+//! Metrics: definitions, series, samples, intervals and their queries.

@@ -1,0 +1,1 @@
+//! Playbooks: a trigger, steps in order, and runs that are recorded.

@@ -1,0 +1,241 @@
+//! Every kind of key in the store, named once, and the order-preserving encoding they are written in.
+//!
+//! A key is its [`Space`]'s byte followed by fields. Numbers are big-endian (signed ones with the sign bit
+//! flipped), text ends in a terminator that sorts below every other byte, so keys sort as their fields do.
+
+use std::fmt;
+use std::ops::Range;
+
+/// What a key is about: its first byte. Never renumber one; a store holds them for years.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum Space {
+    /// About the store itself: its version, its host.
+    Meta = 1,
+    /// Numbers handed out in order: by what is counted, organisation.
+    Counter = 2,
+
+    /// Organisations, by id.
+    Organisation = 16,
+    /// Organisations' ids, by name.
+    OrganisationName = 17,
+    /// Keys, by key id.
+    AccessKey = 18,
+    /// The audit log, by organisation (0 is the host), time and number.
+    Audit = 19,
+    /// Answers to remember for `Idempotency-Key`, by organisation and digest.
+    Idempotency = 20,
+
+    /// Metrics, by organisation and id.
+    Metric = 32,
+    /// Metrics' ids, by organisation and name.
+    MetricName = 33,
+    /// Series' ids, by organisation, metric and key.
+    Series = 34,
+    /// Partial aggregates, by organisation, metric, series, interval start and host.
+    Bucket = 35,
+    /// Deleted metrics whose data is still to be freed, by organisation and metric.
+    MetricDeletion = 36,
+
+    /// Installed plugins, by owner (0 is the host) and name.
+    Plugin = 48,
+    /// Plugins' own state, by organisation, plugin and key.
+    PluginState = 49,
+    /// How much state a plugin holds, by organisation and plugin.
+    PluginStateSize = 50,
+
+    /// Playbooks, by organisation and id.
+    Playbook = 64,
+    /// Playbooks' ids, by organisation and name.
+    PlaybookName = 65,
+    /// Playbooks, by the digest of their webhook's token.
+    Webhook = 66,
+    /// Runs, by organisation, playbook and run.
+    Run = 67,
+    /// Where a run is found, by organisation and run.
+    RunIndex = 68,
+    /// Step results, by organisation, run, step.
+    RunStep = 69,
+    /// Runs not yet ended, by organisation and run.
+    RunOpen = 70,
+    /// Chunks of values too large for one key, by the key they belong to.
+    Chunk = 71,
+}
+
+/// A key of the store.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(Vec<u8>);
+
+impl Key {
+    /// Begins a key in `space`.
+    #[must_use]
+    pub fn new(space: Space) -> Self {
+        let mut bytes = Vec::with_capacity(48);
+        bytes.push(space as u8);
+        Self(bytes)
+    }
+
+    /// A key from the bytes of one.
+    #[must_use]
+    pub fn from_bytes(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// Adds a number.
+    #[must_use]
+    pub fn number(mut self, number: u64) -> Self {
+        self.0.extend_from_slice(&number.to_be_bytes());
+        self
+    }
+
+    /// Adds a signed number, which sorts below zero where it is.
+    #[must_use]
+    pub fn signed(self, number: i64) -> Self {
+        self.number((number as u64) ^ (1 << 63))
+    }
+
+    /// Adds bytes of a fixed length, known to the reader.
+    #[must_use]
+    pub fn fixed(mut self, bytes: &[u8]) -> Self {
+        self.0.extend_from_slice(bytes);
+        self
+    }
+
+    /// Adds text of any length. NUL is escaped, so that a terminator ends it.
+    #[must_use]
+    pub fn text(mut self, text: &str) -> Self {
+        for byte in text.bytes() {
+            self.0.push(byte);
+            if byte == 0 {
+                self.0.push(0xff);
+            }
+        }
+        self.0.extend_from_slice(&[0, 0]);
+        self
+    }
+
+    /// Adds the beginning of a text: a scan of its [`Self::prefix`] finds every text that begins so.
+    #[must_use]
+    pub fn text_prefix(self, text: &str) -> Self {
+        let mut key = self.text(text);
+        key.0.truncate(key.0.len() - 2);
+        key
+    }
+
+    /// The key's bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The range of all keys that begin with this one, itself included.
+    #[must_use]
+    pub fn prefix(&self) -> Range<Self> {
+        let mut end = self.0.clone();
+        while let Some(last) = end.last_mut() {
+            if *last < 0xff {
+                *last += 1;
+                return self.clone()..Self(end);
+            }
+            end.pop();
+        }
+        unreachable!("a key begins with a space, and no space is 0xff")
+    }
+
+    /// The first key after this one.
+    #[must_use]
+    pub fn successor(&self) -> Self {
+        let mut bytes = self.0.clone();
+        bytes.push(0);
+        Self(bytes)
+    }
+
+    /// Reads the fields behind the space.
+    #[must_use]
+    pub fn fields(&self) -> Fields<'_> {
+        Fields(&self.0[1..])
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({})", self.0.escape_ascii())
+    }
+}
+
+/// Reads a key's fields in the order they were written. `None` where the key does not hold such a field: a fault
+/// of the store, which its reader reports.
+#[derive(Clone, Debug)]
+pub struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    /// The next field, a number.
+    pub fn number(&mut self) -> Option<u64> {
+        Some(u64::from_be_bytes(self.fixed(8)?.try_into().ok()?))
+    }
+
+    /// The next field, a signed number.
+    pub fn signed(&mut self) -> Option<i64> {
+        Some((self.number()? ^ (1 << 63)) as i64)
+    }
+
+    /// The next `length` bytes.
+    pub fn fixed(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (bytes, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(bytes)
+    }
+
+    /// The next field, a text.
+    pub fn text(&mut self) -> Option<String> {
+        let mut bytes = Vec::new();
+        let mut rest = self.0.iter();
+        loop {
+            match (rest.next()?, rest.as_slice().first()) {
+                (0, Some(0xff)) => {
+                    bytes.push(0);
+                    rest.next();
+                }
+                (0, Some(0)) => {
+                    rest.next();
+                    self.0 = rest.as_slice();
+                    return String::from_utf8(bytes).ok();
+                }
+                (0, _) => return None,
+                (byte, _) => bytes.push(*byte),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn keys_sort_as_their_fields_do(a in any::<(i64, String, u64)>(), b in any::<(i64, String, u64)>()) {
+            let key = |f: &(i64, String, u64)| Key::new(Space::Meta).signed(f.0).text(&f.1).number(f.2);
+            prop_assert_eq!(key(&a).cmp(&key(&b)), (a.0, a.1.as_bytes(), a.2).cmp(&(b.0, b.1.as_bytes(), b.2)));
+        }
+
+        #[test]
+        fn fields_are_read_back_as_written(signed: i64, text in any::<String>(), number: u64) {
+            let key = Key::new(Space::Meta).signed(signed).text(&text).number(number);
+            let mut fields = key.fields();
+            prop_assert_eq!(fields.signed(), Some(signed));
+            prop_assert_eq!(fields.text(), Some(text));
+            prop_assert_eq!(fields.number(), Some(number));
+            prop_assert_eq!(fields.number(), None);
+        }
+
+        #[test]
+        fn a_prefix_holds_exactly_the_keys_that_begin_so(text in ".{0,8}", longer in ".{0,8}", other in ".{0,8}") {
+            let range = Key::new(Space::Meta).text_prefix(&text).prefix();
+            prop_assert!(range.contains(&Key::new(Space::Meta).text(&format!("{text}{longer}"))));
+            prop_assert_eq!(range.contains(&Key::new(Space::Meta).text(&other)), other.starts_with(&text));
+        }
+    }
+}
