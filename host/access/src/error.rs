@@ -1,0 +1,80 @@
+//! Why access was not given.
+
+use bellwether_kernel::{ErrorKind, FieldError, Timestamp};
+use bellwether_store::StoreError;
+
+/// Why a caller is not known.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AuthFailure {
+    /// No declared place of the request holds a credential.
+    #[error("the request carries no credential")]
+    Missing,
+    /// A credential is there but does not read.
+    #[error("the credential does not read: {0}")]
+    Malformed(String),
+    /// No key answers to it, or its secret is another.
+    #[error("no key answers to this credential")]
+    Unknown,
+    /// The key's time is over, or it was revoked.
+    #[error("the key has expired or was revoked")]
+    Expired,
+    /// The signed time is too far from the host's.
+    #[error("the request's time is too far from the host's, {host}")]
+    OutOfTime {
+        /// The host's time.
+        host: Timestamp,
+    },
+    /// The signature is another than the one computed.
+    #[error("the signature does not match the request")]
+    SignatureMismatch,
+    /// The store did not answer.
+    #[error("the key could not be looked up: {0}")]
+    Unavailable(String),
+}
+
+/// Why an organisation, key or secret was not made, changed or read.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// There is no such thing.
+    #[error("there is no {what} {name:?}")]
+    Unknown {
+        /// "key", "organisation".
+        what: &'static str,
+        /// Which.
+        name: String,
+    },
+    /// An argument is wrong.
+    #[error(transparent)]
+    Invalid(#[from] FieldError),
+    /// It is there already.
+    #[error("there is already {what} {name:?}")]
+    Exists {
+        /// "an organisation".
+        what: &'static str,
+        /// Which.
+        name: String,
+    },
+    /// It would leave nobody in charge.
+    #[error("{0}")]
+    Refused(String),
+    /// A sealed secret does not open: it was sealed with another host key.
+    #[error("the secret does not open: it was sealed with another host key")]
+    WrongHostKey,
+    /// The store did not do it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl AccessError {
+    /// What a caller can do about it.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Unknown { .. } => ErrorKind::NotFound,
+            Self::Invalid(_) => ErrorKind::Invalid,
+            Self::Exists { .. } | Self::Refused(_) => ErrorKind::Conflict,
+            Self::WrongHostKey => ErrorKind::Internal,
+            Self::Store(error) => error.kind(),
+        }
+    }
+}

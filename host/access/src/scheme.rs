@@ -1,0 +1,71 @@
+//! Where a request carries its caller's proof, as data: a dialect declares it, this crate verifies it on the raw
+//! request.
+
+use bellwether_kernel::Timestamp;
+
+/// How bytes are written as text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// RFC 4648 with padding.
+    Base64,
+    /// Lower case.
+    Hex,
+}
+
+/// One part of the text a signature is made over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MessagePart {
+    /// Exactly this.
+    Literal(String),
+    /// Path and query, byte for byte as the client sent them.
+    RequestTarget,
+    /// The method in upper case.
+    Method,
+    /// The value of this header, empty if it is absent.
+    Header(String),
+    /// The body.
+    Body,
+}
+
+/// HMAC-SHA256 with a key's signing secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signature {
+    /// The word before `id:signature` in `Authorization`.
+    pub prefix: String,
+    /// What is signed.
+    pub message: Vec<MessagePart>,
+    /// How the signature is written.
+    pub encoding: Encoding,
+    /// The header with the Unix time in seconds.
+    pub timestamp_header: String,
+    /// How far that time may be from the host's clock, in seconds, either way, inclusive.
+    pub tolerance: u32,
+}
+
+/// Where and how a caller proves who it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Authentication {
+    /// `Authorization: <word> <token>`.
+    Authorization(String),
+    /// A token in this header.
+    HeaderKey(String),
+    /// A token in this query parameter.
+    QueryKey(String),
+    /// `Authorization: <prefix> <key id>:<signature>`.
+    Signed(Signature),
+}
+
+/// A request as its client sent it.
+#[derive(Clone, Copy, Debug)]
+pub struct RawRequest<'a> {
+    /// The method.
+    pub method: &'a http::Method,
+    /// Path and query as on the client's wire.
+    pub target: &'a str,
+    /// The headers.
+    pub headers: &'a http::HeaderMap,
+    /// The whole body.
+    pub body: &'a [u8],
+    /// When it came.
+    pub received: Timestamp,
+}
