@@ -5,7 +5,9 @@
 //! [`Store::commit`]; they know no backend.
 
 mod batch;
+mod group;
 mod keys;
+mod memory;
 mod value;
 
 use std::ops::Range;
@@ -16,6 +18,7 @@ use bytes::Bytes;
 use bellwether_kernel::ErrorKind;
 
 pub use batch::{Batch, Merge, MergeError, Precondition};
+pub use memory::{Crash, MemoryStore};
 pub use keys::{Fields, Key, Space};
 pub use value::{Versioned, decode, encode};
 
