@@ -1,1 +1,15 @@
-//! Playbooks: a trigger, steps in order, and runs that are recorded.
+//! Playbooks: one trigger, steps in order, inputs as templates; and runs, recorded step by step.
+//!
+//! What a step calls is an [`App`]: a trait defined here. This crate does not know that apps are WebAssembly.
+
+mod app;
+mod document;
+mod error;
+mod run;
+mod service;
+
+pub use app::{App, AppCall, AppDescription, AppError, AppReport, Apps, Input, LogLevel, LogLine, Output, Retry, Value, ValueType};
+pub use document::{Document, Format, Step, Trigger};
+pub use error::PlaybookError;
+pub use run::{Run, RunFilter, RunState, RunSummary, StepResult, StepState, TriggeredBy};
+pub use service::{Limits, Playbook, Playbooks, StartedRun, WebhookRequest};

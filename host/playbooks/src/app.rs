@@ -1,0 +1,191 @@
+//! What a step calls.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bellwether_access::Principal;
+use bellwether_kernel::{OrganisationId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// A value that passes between steps. Nested values travel as JSON.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// Absent.
+    None,
+    /// Text.
+    Text(String),
+    /// A whole number.
+    Integer(i64),
+    /// A finite number.
+    Number(f64),
+    /// True or false.
+    Boolean(bool),
+    /// Bytes.
+    Binary(Vec<u8>),
+    /// A list of texts.
+    Texts(Vec<String>),
+    /// A list of whole numbers.
+    Integers(Vec<i64>),
+    /// A list of numbers.
+    Numbers(Vec<f64>),
+    /// A list of byte strings.
+    Binaries(Vec<Vec<u8>>),
+    /// Any JSON.
+    Json(serde_json::Value),
+}
+
+/// The types inputs and outputs are declared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ValueType {
+    /// [`Value::Text`].
+    Text,
+    /// [`Value::Integer`].
+    Integer,
+    /// [`Value::Number`].
+    Number,
+    /// [`Value::Boolean`].
+    Boolean,
+    /// [`Value::Binary`]; base64 in JSON.
+    Binary,
+    /// [`Value::Texts`].
+    Texts,
+    /// [`Value::Integers`].
+    Integers,
+    /// [`Value::Numbers`].
+    Numbers,
+    /// [`Value::Binaries`].
+    Binaries,
+    /// [`Value::Json`].
+    Json,
+}
+
+/// One input of an app.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Input {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub value_type: ValueType,
+    /// Whether a call without it is refused.
+    pub required: bool,
+    /// What its absence stands for.
+    pub default: Option<serde_json::Value>,
+    /// The only texts allowed; empty means any.
+    pub choices: Vec<String>,
+    /// Never shown in runs, logs or errors.
+    pub secret: bool,
+    /// For whoever fills it in.
+    pub help: String,
+}
+
+/// One output of an app.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Output {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub value_type: ValueType,
+    /// For whoever reads it.
+    pub help: String,
+}
+
+/// What an app takes and gives.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AppDescription {
+    /// One sentence.
+    pub summary: String,
+    /// What it takes.
+    pub inputs: Vec<Input>,
+    /// What it gives.
+    pub outputs: Vec<Output>,
+}
+
+/// One call of an app.
+#[derive(Clone, Debug)]
+pub struct AppCall {
+    /// On whose behalf.
+    pub principal: Arc<Principal>,
+    /// The same for every attempt at the same step of the same run.
+    pub idempotency_key: String,
+    /// 1 for the first attempt.
+    pub attempt: u32,
+    /// Checked against the description, defaults filled in.
+    pub inputs: Vec<(String, Value)>,
+    /// How long it may take; the plugin's own limit holds all the same.
+    pub time_limit: Duration,
+}
+
+/// Whether a failed call may be tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Retry {
+    /// The same call will fail the same way.
+    No,
+    /// Later it may succeed.
+    Yes,
+    /// Later it may succeed, and not before so many milliseconds.
+    After(u64),
+}
+
+/// Why a call failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct AppError {
+    /// One line; names the plugin, its version and the call where the fault is the plugin's or the host's.
+    pub message: String,
+    /// Whether to try again.
+    pub retry: Retry,
+}
+
+/// How much a log line matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// For the author.
+    Debug,
+    /// Usual.
+    Info,
+    /// Odd.
+    Warn,
+    /// Wrong.
+    Error,
+}
+
+/// A line an app logged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// When.
+    pub time: Timestamp,
+    /// How much it matters.
+    pub level: LogLevel,
+    /// What it says.
+    pub message: String,
+}
+
+/// What a call came to.
+#[derive(Clone, Debug)]
+pub struct AppReport {
+    /// Outputs in the app's order, or why not.
+    pub result: Result<Vec<(String, Value)>, AppError>,
+    /// What it logged, bounded by the host.
+    pub log: Vec<LogLine>,
+}
+
+/// One version of one app.
+#[async_trait]
+pub trait App: Send + Sync {
+    /// The plugin's version.
+    fn version(&self) -> &str;
+    /// What it takes and gives.
+    fn description(&self) -> &AppDescription;
+    /// Does the work once.
+    async fn run(&self, call: AppCall) -> AppReport;
+}
+
+/// Finds apps.
+pub trait Apps: Send + Sync + 'static {
+    /// The app of that name an organisation sees: its own, or the host's.
+    fn app(&self, organisation: OrganisationId, name: &str) -> Option<Arc<dyn App>>;
+}
