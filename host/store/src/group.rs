@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use bytes::Bytes;
 
 use crate::batch::Change;
-use crate::{Batch, Committed, Key, MAX_KEY, MAX_VALUE, MergeError, Precondition, StoreError};
+use crate::{Batch, Committed, Key, MAX_BATCH, MAX_KEY, MAX_VALUE, MergeError, Precondition, StoreError};
 
 /// Final rows of a group, one for each key it touches; `None` is a removed row.
 pub(crate) type Rows = HashMap<Key, Option<Bytes>>;
@@ -108,6 +108,11 @@ impl Group {
         Ok(())
     }
 
+    /// Bytes of all keys and values it took in.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// The final rows.
     pub(crate) fn into_rows(self) -> Rows {
         self.rows
@@ -115,23 +120,34 @@ impl Group {
 }
 
 /// Refuses keys and values beyond the limits, before the batch takes a place in any queue.
-pub(crate) fn check_sizes(batch: &Batch) -> Result<(), StoreError> {
-    let keys = batch.preconditions.iter().map(|(key, _)| key).chain(batch.changes.iter().map(|(key, _)| key));
-    for key in keys {
-        let size = key.as_bytes().len();
-        if size > MAX_KEY {
-            return Err(StoreError::TooLarge { what: "a key", size, limit: MAX_KEY });
-        }
+/// Says how much of a queue the batch takes, in bytes: its keys, values and operands, and what holds them.
+pub(crate) fn check_sizes(batch: &Batch) -> Result<usize, StoreError> {
+    let within = |what, size, limit| {
+        if size > limit { Err(StoreError::TooLarge { what, size, limit }) } else { Ok(()) }
+    };
+    let mut total = BATCH_OVERHEAD;
+    for (key, precondition) in &batch.preconditions {
+        within("a key", key.as_bytes().len(), MAX_KEY)?;
+        let value = if let Precondition::ValueIs(value) = precondition { value.len() } else { 0 };
+        total += key.as_bytes().len() + value + CHANGE_OVERHEAD;
     }
-    for (_, change) in &batch.changes {
-        if let Change::Put(value) = change
-            && value.len() > MAX_VALUE
-        {
-            return Err(StoreError::TooLarge { what: "a value", size: value.len(), limit: MAX_VALUE });
-        }
+    for (key, change) in &batch.changes {
+        within("a key", key.as_bytes().len(), MAX_KEY)?;
+        let value = match change {
+            Change::Put(value) => value.len(),
+            Change::Merge { operand, .. } => operand.len(),
+            Change::Delete => 0,
+        };
+        within(if matches!(change, Change::Put(_)) { "a value" } else { "an operand" }, value, MAX_VALUE)?;
+        total += key.as_bytes().len() + value + CHANGE_OVERHEAD;
     }
-    Ok(())
+    within("a batch", total, MAX_BATCH)?;
+    Ok(total)
 }
+
+/// What a batch takes besides its changes, and a change besides its key and value; roughly, in bytes.
+const BATCH_OVERHEAD: usize = 256;
+const CHANGE_OVERHEAD: usize = 128;
 
 /// Whether every change of `batch` is a removal: let through while the disk is full.
 pub(crate) fn only_deletes(batch: &Batch) -> bool {

@@ -26,6 +26,8 @@ pub enum Space {
     Audit = 19,
     /// Answers to remember for `Idempotency-Key`, by organisation and digest.
     Idempotency = 20,
+    /// When keys were last used, by key id.
+    AccessKeyUse = 21,
 
     /// Metrics, by organisation and id.
     Metric = 32,

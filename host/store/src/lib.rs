@@ -5,10 +5,19 @@
 //! [`Store::commit`]; they know no backend.
 
 mod batch;
+#[doc(hidden)]
+pub mod conformance;
 mod group;
 mod keys;
+mod lock;
 mod memory;
+mod migrate;
+mod sled;
+mod space;
+mod sync;
+mod tee;
 mod value;
+mod writer;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -20,6 +29,8 @@ use bellwether_kernel::ErrorKind;
 pub use batch::{Batch, Merge, MergeError, Precondition};
 pub use memory::{Crash, MemoryStore};
 pub use keys::{Fields, Key, Space};
+pub use sled::{SledSettings, SledStore};
+pub use space::FreeSpace;
 pub use value::{Versioned, decode, encode};
 
 /// The largest value, in bytes. sled writes a leaf of up to 16 entries as one log message, and a message over a
@@ -28,6 +39,10 @@ pub const MAX_VALUE: usize = 32 * 1024;
 
 /// The longest key, in bytes.
 pub const MAX_KEY: usize = 1024;
+
+/// The largest batch, in bytes: its keys and values and what holds them. It fits a large value
+/// ([`MAX_LARGE`]) several times, and a writer's group stays bounded.
+pub const MAX_BATCH: usize = 16 * 1024 * 1024;
 
 /// One row.
 pub type Row = (Key, Bytes);
@@ -82,10 +97,10 @@ pub enum StoreError {
     /// A merge was refused; nothing of the batch happened.
     #[error(transparent)]
     Merge(#[from] MergeError),
-    /// A key or value is larger than [`MAX_KEY`] or [`MAX_VALUE`].
-    #[error("{what} of {size} bytes, at most {limit} are stored")]
+    /// A key, value or batch is larger than [`MAX_KEY`], [`MAX_VALUE`] or [`MAX_BATCH`].
+    #[error("{what} of {size} bytes, at most {limit} bytes are taken")]
     TooLarge {
-        /// "a key" or "a value".
+        /// "a key", "a value", "an operand", "a batch".
         what: &'static str,
         /// Its size in bytes.
         size: usize,

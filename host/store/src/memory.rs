@@ -163,6 +163,11 @@ mod tests {
         (key, batch)
     }
 
+    #[tokio::test(flavor = "multi_thread")]
+    async fn it_is_a_store() {
+        crate::conformance::all(std::sync::Arc::new(MemoryStore::new())).await;
+    }
+
     #[tokio::test]
     async fn a_crash_before_a_commit_loses_it_and_one_after_keeps_it() {
         for (crash, kept) in [(Crash::Before(2), false), (Crash::After(2), true)] {

@@ -1,0 +1,77 @@
+//! The store's version, and the steps that bring an older store to it.
+
+use sled::Tree;
+
+use crate::value::{Versioned, decode, encode};
+use crate::{Batch, Key, Space, StoreError};
+
+/// The version this host writes. Version 1 is the first.
+pub(crate) const VERSION: u32 = 1;
+
+/// One step from the version before to the next. Each batch is committed atomically before the next is asked for, so
+/// a step that is interrupted is run again from its beginning over what it already did: it must be repeatable.
+pub(crate) type Migration = fn(&Tree) -> Result<Step, StoreError>;
+
+/// What a migration wants committed next.
+pub(crate) enum Step {
+    /// These changes; then it is asked again.
+    #[cfg_attr(not(test), expect(dead_code, reason = "there is no migration yet that needs several batches"))]
+    More(Batch),
+    /// These changes, together with the new version.
+    Last(Batch),
+}
+
+/// The steps in order: the first makes version 1 from an empty store.
+pub(crate) const MIGRATIONS: &[Migration] = &[|_| Ok(Step::Last(Batch::new()))];
+const _: () = assert!(MIGRATIONS.len() == VERSION as usize);
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct StoreVersion(u32);
+
+impl Versioned for StoreVersion {
+    const NAME: &'static str = "store version";
+}
+
+/// Where the version is kept.
+pub(crate) fn version_key() -> Key {
+    Key::new(Space::Meta).text("version")
+}
+
+/// Reads a version as it is stored under [`version_key`].
+pub(crate) fn read_version(bytes: &[u8]) -> Result<u32, StoreError> {
+    decode::<StoreVersion>(bytes).map(|version| version.0)
+}
+
+/// Brings the store to the version that `migrations` lead to; `commit` makes a batch durable.
+///
+/// # Errors
+/// [`StoreError::Newer`] if it is beyond that version, [`StoreError::Damaged`] if rows are there but no version.
+pub(crate) fn migrate(
+    tree: &Tree,
+    migrations: &[Migration],
+    commit: impl Fn(Batch) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let supported = u32::try_from(migrations.len()).expect("migrations are few");
+    let found = match tree.get(version_key().as_bytes()).map_err(crate::sled::failed)? {
+        Some(bytes) => read_version(&bytes)?,
+        None if tree.is_empty() => 0,
+        None => return Err(StoreError::Damaged("it holds rows but no version".to_owned())),
+    };
+    if found > supported {
+        return Err(StoreError::Newer { found, supported });
+    }
+    for (version, migration) in (1..).zip(migrations).skip(found as usize) {
+        loop {
+            match migration(tree)? {
+                Step::More(batch) => commit(batch)?,
+                Step::Last(mut batch) => {
+                    batch.put(version_key(), encode(&StoreVersion(version)));
+                    commit(batch)?;
+                    tracing::info!(version, "the store is of this version now");
+                    break;
+                }
+            }
+        }
+    }
+    Ok(())
+}

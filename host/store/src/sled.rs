@@ -1,0 +1,358 @@
+//! The embedded store: sled 0.34 behind one writer, durable as `sync.rs` makes it.
+
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::group::{self, Group};
+use crate::lock::FolderLock;
+use crate::migrate::{self, Migration};
+use crate::space::{FreeSpace, Watermark};
+use crate::tee::Tee;
+use crate::writer::{self, CLOSED, GroupLimits, Job, Order, Shared, Writer};
+use crate::{Batch, Committed, Direction, Health, Key, MAX_BATCH, MAX_KEY, MAX_VALUE, Refusal, Row, Space, Store, StoreError};
+
+/// sled's unit of space. A message over a quarter of it becomes a blob file, which sled never syncs; the largest
+/// message is a leaf just before it is split or after it took in its neighbour, of at most 20 entries (sled splits
+/// above 16, checks before it inserts, and merges leaves below 4).
+const SEGMENT: usize = 4 * 1024 * 1024;
+const _: () = assert!(20 * (MAX_VALUE + MAX_KEY + 64) < SEGMENT / 4);
+
+/// Rows read between two chances for other tasks to run.
+const SCAN_STRETCH: usize = 256;
+
+/// How a [`SledStore`] uses memory and disk.
+#[derive(Clone, Debug)]
+pub struct SledSettings {
+    /// Bytes of rows sled keeps in memory. By default 16 MiB.
+    pub cache_bytes: u64,
+    /// Bytes that must stay free on the file system: below, only deletes are taken. By default 256 MiB, which leaves
+    /// room for sled to rewrite segments and to be opened again.
+    pub watermark_bytes: u64,
+    /// How often free space is asked for at most; by default every second. It is asked for sooner when a quarter of
+    /// the watermark has been written since.
+    pub watermark_interval: Duration,
+    /// Who is asked for the free space; by default the system.
+    pub free_space: FreeSpace,
+    /// Bytes of batches that wait to be written; callers beyond wait for a place. By default 32 MiB, never less
+    /// than the largest batch.
+    pub queue_bytes: usize,
+    /// The most batches synced together. By default 4096.
+    pub group_batches: usize,
+    /// The bytes from which on a group takes no more batches. By default 4 MiB.
+    pub group_bytes: usize,
+}
+
+impl Default for SledSettings {
+    fn default() -> Self {
+        Self {
+            cache_bytes: 16 * 1024 * 1024,
+            watermark_bytes: 256 * 1024 * 1024,
+            watermark_interval: Duration::from_secs(1),
+            free_space: FreeSpace::default(),
+            queue_bytes: 32 * 1024 * 1024,
+            group_batches: 4096,
+            group_bytes: 4 * 1024 * 1024,
+        }
+    }
+}
+
+/// A store in a folder of its own. Dropping it finishes what was accepted.
+///
+/// A read may see a commit that is applied and not durable yet; every write that could follow from it becomes durable
+/// after it.
+#[derive(Debug)]
+pub struct SledStore {
+    writer: Mutex<Writer>,
+    orders: crossbeam_channel::Sender<Order>,
+    shared: Arc<Shared>,
+    db: sled::Db,
+    path: PathBuf,
+    disk_bytes: Mutex<Option<(Instant, u64)>>,
+    /// Given back last, when sled has let go of the folder.
+    _lock: FolderLock,
+}
+
+impl SledStore {
+    /// Opens the store in `path`, which is made if it is not there.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] if another process has it open, [`StoreError::Newer`] if a newer host wrote it,
+    /// [`StoreError::Damaged`] if it does not read, [`StoreError::Failed`] if the file system fails.
+    pub fn open(path: &Path, settings: SledSettings) -> Result<Self, StoreError> {
+        Self::open_with(path, settings, migrate::MIGRATIONS)
+    }
+
+    fn open_with(path: &Path, settings: SledSettings, migrations: &[Migration]) -> Result<Self, StoreError> {
+        std::fs::create_dir_all(path).map_err(|error| io_failed(path, &error))?;
+        let lock = FolderLock::take(path)?;
+        let db = open_sled(path, settings.cache_bytes)?;
+        sync_folder(path)?;
+        migrate::migrate(&db, migrations, |batch| commit_now(&db, batch))?;
+        count_opening(&db)?;
+
+        let watermark = Watermark::new(
+            path,
+            settings.watermark_bytes,
+            settings.watermark_interval,
+            settings.free_space,
+        );
+        let queue = settings.queue_bytes.clamp(2 * MAX_BATCH, Semaphore::MAX_PERMITS);
+        let shared = Arc::new(Shared {
+            queue: Semaphore::new(queue),
+            closed: AtomicBool::new(false),
+            commits: AtomicU64::new(0),
+            flushes: AtomicU64::new(0),
+            watermark,
+        });
+        let limits =
+            GroupLimits { batches: settings.group_batches.max(1), bytes: settings.group_bytes.max(1) };
+        let writer = Writer::start(db.clone(), shared.clone(), limits)?;
+        let orders = writer.orders.clone();
+        Ok(Self {
+            writer: Mutex::new(writer),
+            orders,
+            shared,
+            db,
+            path: path.to_owned(),
+            disk_bytes: Mutex::new(None),
+            _lock: lock,
+        })
+    }
+
+    /// Takes no more writes and returns when everything accepted is durable. Reads go on until the store is dropped.
+    pub fn close(&self) {
+        self.shared.closed.store(true, Ordering::SeqCst);
+        self.shared.queue.close();
+        self.writer.lock().finish();
+    }
+
+    /// Shows every change applied from now on to `tee`.
+    pub(crate) fn subscribe(&self, tee: Tee) -> Result<(), StoreError> {
+        self.orders.send(Order::Subscribe(tee)).map_err(|_| CLOSED)
+    }
+
+    /// Returns when everything applied before is durable and has gone to the tees.
+    pub(crate) fn barrier(&self) -> Result<(), StoreError> {
+        let (sender, receiver) = crossbeam_channel::bounded(1);
+        self.orders.send(Order::Barrier(sender)).map_err(|_| CLOSED)?;
+        receiver.recv().map_err(|_| CLOSED)
+    }
+
+    fn disk_bytes(&self) -> Option<u64> {
+        let mut last = self.disk_bytes.lock();
+        match *last {
+            Some((at, bytes)) if at.elapsed() < Duration::from_secs(1) => Some(bytes),
+            _ => {
+                let bytes = folder_bytes(&self.path)?;
+                *last = Some((Instant::now(), bytes));
+                Some(bytes)
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Store for SledStore {
+    async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
+        guarded(|| writer::read(&self.db, key))
+    }
+
+    async fn scan(&self, range: Range<Key>, direction: Direction, limit: usize) -> Result<Vec<Row>, StoreError> {
+        let mut rows = Vec::new();
+        let mut range = range;
+        while !range.is_empty() && rows.len() < limit {
+            let stretch = (limit - rows.len()).min(SCAN_STRETCH);
+            let read = guarded(|| scan_stretch(&self.db, &range, direction, stretch, &mut rows))?;
+            if read < stretch {
+                break;
+            }
+            let (last, _) = rows.last().expect("a full stretch has rows");
+            match direction {
+                Direction::Forward => range.start = last.successor(),
+                Direction::Backward => range.end = last.clone(),
+            }
+            if rows.len() < limit {
+                tokio::task::yield_now().await;
+            }
+        }
+        Ok(rows)
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<Committed, StoreError> {
+        let bytes = group::check_sizes(&batch)?;
+        let cost = u32::try_from(bytes).expect("a batch is smaller than 4 GiB");
+        // Given back by the writer with the answer, whether or not this caller still waits for it.
+        self.shared.queue.acquire_many(cost).await.map_err(|_| CLOSED)?.forget();
+        let (sender, answer) = oneshot::channel();
+        self.orders.send(Order::Commit(Job { batch, cost, answer: sender })).map_err(|_| CLOSED)?;
+        answer.await.map_err(|_| CLOSED)?
+    }
+
+    fn health(&self) -> Health {
+        let refusing = if self.shared.closed.load(Ordering::SeqCst) {
+            Some(Refusal::Closed)
+        } else {
+            self.shared.watermark.check(0).is_err().then_some(Refusal::DiskFull)
+        };
+        let commits = self.shared.commits.load(Ordering::Relaxed);
+        Health {
+            refusing,
+            free_bytes: self.shared.watermark.free(),
+            disk_bytes: self.disk_bytes(),
+            syncs: self.shared.syncs(),
+            commits,
+        }
+    }
+}
+
+impl Drop for SledStore {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Opens sled's part of a store in `path`.
+pub(crate) fn open_sled(path: &Path, cache_bytes: u64) -> Result<sled::Db, StoreError> {
+    let config = sled::Config::new()
+        .path(path)
+        .cache_capacity(cache_bytes)
+        .segment_size(SEGMENT)
+        // Nothing is acknowledged on a timer.
+        .flush_every_ms(None);
+    let started = Instant::now();
+    loop {
+        let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
+        match opened {
+            Ok(Ok(db)) => return Ok(db),
+            // A store of this process that was closed a moment ago: sled lets go of its file when its own threads
+            // get round to it. Other processes are kept out by the folder's lock.
+            Ok(Err(sled::Error::Io(error)))
+                if error.to_string().contains("could not acquire lock")
+                    && started.elapsed() < Duration::from_secs(10) =>
+            {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Ok(Err(error)) => return Err(failed(error)),
+            Err(panic) => {
+                let why = panic
+                    .downcast_ref::<String>()
+                    .map(String::as_str)
+                    .or_else(|| panic.downcast_ref::<&str>().copied())
+                    .unwrap_or("it does not say why");
+                return Err(StoreError::Damaged(format!("{} does not open: {why}", path.display())));
+            }
+        }
+    }
+}
+
+/// sled syncs its log; that the folder knows the files is left to whoever made them.
+pub(crate) fn sync_folder(path: &Path) -> Result<(), StoreError> {
+    let sync = |path: &Path| std::fs::File::open(path).and_then(|file| file.sync_all());
+    let entries = std::fs::read_dir(path).map_err(|error| io_failed(path, &error))?;
+    for entry in entries.flatten() {
+        sync(&entry.path()).map_err(|error| io_failed(&entry.path(), &error))?;
+    }
+    sync(path).map_err(|error| io_failed(path, &error))?;
+    match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        Some(parent) => sync(parent).map_err(|error| io_failed(parent, &error)),
+        None => Ok(()),
+    }
+}
+
+/// Commits a batch on this thread, before there is a writer.
+fn commit_now(db: &sled::Db, batch: Batch) -> Result<(), StoreError> {
+    let mut group = Group::default();
+    group.add(batch, |key| writer::read(db, key))?;
+    db.apply_batch(writer::sled_batch(&group.into_rows())).map_err(failed)?;
+    db.flush().map_err(failed)?;
+    Ok(())
+}
+
+/// Writes down that the store was opened once more, and sees that this reached the disk the way it must: a program
+/// that was linked without the sync of `sync.rs` loses acknowledged writes at the next power failure, and nothing
+/// else would tell.
+fn count_opening(db: &sled::Db) -> Result<(), StoreError> {
+    #[cfg(target_os = "linux")]
+    let before = crate::sync::count();
+    let key = Key::new(Space::Meta).text("openings");
+    let openings = match writer::read(db, &key)? {
+        Some(bytes) => u64::from_be_bytes(bytes[..].try_into().map_err(|_| {
+            StoreError::Damaged(format!("the count of openings is {}", bytes.escape_ascii()))
+        })?),
+        None => 0,
+    };
+    let mut batch = Batch::new();
+    batch.put(key, Bytes::copy_from_slice(&(openings + 1).to_be_bytes()));
+    commit_now(db, batch)?;
+    #[cfg(target_os = "linux")]
+    if crate::sync::count() == before {
+        return Err(StoreError::Failed(
+            "this program is linked without the store's own sync_file_range: sled's log would not survive a power \
+             failure; link bellwether-store before the C library"
+                .to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+/// Adds up to `limit` rows of `range` to `rows` and says how many they are.
+fn scan_stretch(
+    tree: &sled::Tree,
+    range: &Range<Key>,
+    direction: Direction,
+    limit: usize,
+    rows: &mut Vec<Row>,
+) -> Result<usize, StoreError> {
+    let before = rows.len();
+    let mut found = tree.range(range.start.as_bytes()..range.end.as_bytes());
+    while rows.len() - before < limit {
+        let row = match direction {
+            Direction::Forward => found.next(),
+            Direction::Backward => found.next_back(),
+        };
+        let Some(row) = row else { break };
+        let (key, value) = row.map_err(failed)?;
+        rows.push((Key::from_bytes(key.to_vec()), Bytes::copy_from_slice(&value)));
+    }
+    Ok(rows.len() - before)
+}
+
+/// sled panics on some damage it meets while reading.
+fn guarded<T>(read: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(read))
+        .unwrap_or_else(|_| Err(StoreError::Damaged("a page could not be read".to_owned())))
+}
+
+/// sled's errors in this crate's words.
+pub(crate) fn failed(error: sled::Error) -> StoreError {
+    match error {
+        sled::Error::Corruption { .. } => StoreError::Damaged(error.to_string()),
+        other => StoreError::Failed(other.to_string()),
+    }
+}
+
+/// A file system's error with the file it is about.
+pub(crate) fn io_failed(path: &Path, error: &std::io::Error) -> StoreError {
+    StoreError::Failed(format!("{}: {error}", path.display()))
+}
+
+fn folder_bytes(path: &Path) -> Option<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(path).ok()?.flatten() {
+        let Ok(about) = entry.metadata() else { continue };
+        bytes += if about.is_dir() { folder_bytes(&entry.path()).unwrap_or(0) } else { about.len() };
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests;
