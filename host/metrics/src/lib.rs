@@ -6,12 +6,16 @@
 
 mod definition;
 mod error;
+mod partial;
 mod query;
-mod service;
+mod refusal;
 mod sample;
+mod service;
+mod sum;
 
 pub use definition::{DataType, Definition, Interval, Metric, MetricReference};
 pub use error::MetricError;
-pub use query::{Fill, IntervalQuery, KeySelection, SeriesPoint, SeriesValues};
+pub use partial::Partial;
+pub use query::{Aggregate, Fill, IntervalQuery, KeySelection, SeriesPoint, SeriesValues};
 pub use sample::{Sample, SampleColumns, Written};
 pub use service::{Defined, ListFilter, Limits, Metrics, MetricPage};

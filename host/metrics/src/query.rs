@@ -1,6 +1,7 @@
 //! What is asked of a metric, and the answer.
 
 use bellwether_kernel::Timestamp;
+use serde::Serialize;
 
 use crate::MetricReference;
 
@@ -12,16 +13,18 @@ pub enum Fill {
     Gaps,
     /// 0 for sum and count; no value for the others.
     Zero,
-    /// The value of the interval before it, within the range.
+    /// The value of the interval before it, within the range; no value before the first one that has samples.
     Previous,
 }
 
 /// Which series.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeySelection {
-    /// Every key; for a metric without keys, its one series.
+    /// Every key; for a metric without keys, its one series. With [`Fill::Gaps`] a key without samples in the
+    /// range is left out.
     All,
-    /// Just these keys.
+    /// Just these keys, each answered once. A key that was never written is answered like one without samples in
+    /// the range: no points with [`Fill::Gaps`], filled ones otherwise. Refused for a metric without keys.
     Keys(Vec<String>),
 }
 
@@ -40,6 +43,27 @@ pub struct IntervalQuery {
     pub fill: Fill,
 }
 
+/// Everything the samples of one interval amount to, whatever the metric's data type asks for.
+///
+/// In a metric of type count every sample has the value 1.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Aggregate {
+    /// How many samples there were.
+    pub count: u64,
+    /// The sum of the values; one beyond the range of a double is given as the largest double.
+    pub sum: f64,
+    /// The smallest value.
+    pub minimum: f64,
+    /// The largest value.
+    pub maximum: f64,
+    /// The value of the earliest sample.
+    pub first: f64,
+    /// The value of the latest sample.
+    pub last: f64,
+    /// The mean of the values; weighted in a metric of type average.
+    pub average: f64,
+}
+
 /// One interval of one series.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SeriesPoint {
@@ -49,6 +73,8 @@ pub struct SeriesPoint {
     pub value: Option<f64>,
     /// How many samples it has.
     pub count: u64,
+    /// Everything else its samples amount to; absent where there are none.
+    pub aggregate: Option<Aggregate>,
 }
 
 /// The values of one series, oldest first.
