@@ -1,0 +1,19 @@
+"""An independent computation of daily values from a CSV: arguments are the file and the time zone. Prints JSON."""
+
+import json
+import sys
+
+import pandas
+
+file, zone = sys.argv[1:]
+frame = pandas.read_csv(file)
+frame["value"] = pandas.to_numeric(frame["value"], errors="coerce")
+frame["time"] = pandas.to_datetime(frame["timestamp"], errors="coerce", utc=True)
+frame = frame.dropna(subset=["value", "time"])
+days = frame.assign(day=frame["time"].dt.tz_convert(zone).dt.normalize()).groupby(["host", "day"])["value"]
+result = {}
+for kind, values in (("sum", days.sum()), ("count", days.count()), ("min", days.min()), ("max", days.max()), ("average", days.mean())):
+    for (host, day), value in values.items():
+        start = day.tz_convert("UTC").strftime("%Y-%m-%dT%H:%M:%SZ")
+        result.setdefault(kind, {}).setdefault(host, {})[start] = float(value)
+json.dump(result, sys.stdout)

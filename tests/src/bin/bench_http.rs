@@ -1,0 +1,192 @@
+//! `cargo xtask bench http`: how many requests a second, how late, and at what cost the front answers
+//!
+//! (a) a bare axum route that reads and writes JSON, (b) the native sample write, (c) the same write through the
+//! sandboxed ThreatConnect dialect with its signature checked; (b) and (c) durable. All in one run, in turn, at each
+//! number of connections, several rounds; medians. Load: `wrk` with one thread on the same machine.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, ensure};
+use axum::{Json, Router, routing::post};
+use bellwether_tests::{Host, expect_json, sign};
+
+const USAGE: &str = "usage: bench_http [--seconds N] [--rounds N] [--connections N,N,…]";
+
+/// The body of (a) and (b).
+const NATIVE_BODY: &str = r#"{"samples":[{"metric":"requests","value":1}]}"#;
+/// The body of (c).
+const DIALECT_BODY: &str = r#"{"value":1}"#;
+
+fn main() -> Result<()> {
+    let (mut seconds, mut rounds, mut connections) = (4, 3, vec![8, 32, 64, 128, 256, 512]);
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        let value = arguments.next().context(USAGE)?;
+        match argument.as_str() {
+            "--seconds" => seconds = value.parse()?,
+            "--rounds" => rounds = value.parse()?,
+            "--connections" => connections = value.split(',').map(str::parse).collect::<Result<_, _>>()?,
+            _ => anyhow::bail!(USAGE),
+        }
+    }
+    let folder = tempfile::tempdir()?;
+    let data = folder.path().join("data");
+    println!("disk: {}", sync_time(folder.path())?);
+
+    // The first start compiles the plugins; the second finds them in its cache.
+    let first = Host::start(&data, &[])?;
+    let keys = first.keys().clone();
+    println!("first start: {} ms", first.started_in.as_millis());
+    first.stop()?;
+    let mut starts = Vec::new();
+    for _ in 0..5 {
+        let host = Host::start(&data, &[])?;
+        starts.push(host.started_in.as_secs_f64() * 1000.0);
+        host.stop()?;
+    }
+    let host = Host::start(&data, &[])?;
+    std::thread::sleep(Duration::from_secs(2));
+    println!("warm start: {:.0} ms (median of 5)", median(&mut starts));
+    println!("idle memory: {:.1} MiB", mebibytes(host.resident_memory()?));
+
+    let metric = serde_json::json!({"name": "requests", "data_type": "sum", "interval": "daily"});
+    expect_json(host.as_key(&keys.admin, "POST", "/v1/metrics").json(&metric).send()?, 201)?;
+    let bare = bare_axum()?;
+    let mut targets = [
+        Target::new(folder.path(), "(a) bare axum", &format!("{bare}/samples"), NATIVE_BODY, &[])?,
+        Target::new(
+            folder.path(),
+            "(b) native write",
+            &format!("{}/v1/samples", host.url),
+            NATIVE_BODY,
+            &[("Authorization".into(), format!("Bearer {}", keys.admin))],
+        )?,
+        Target::new(folder.path(), "(c) through the dialect", "", DIALECT_BODY, &[])?,
+    ];
+    println!("\n| connections | route | requests/s | p50 ms | p99 ms |\n|---|---|---|---|---|");
+    let mut best = [0.0_f64; 3];
+    for count in &connections {
+        let mut runs = vec![Vec::new(); 3];
+        for _ in 0..rounds {
+            // A signature holds for five minutes: a fresh one each round.
+            let path = "/threatconnect/v2/customMetrics/requests/data";
+            let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+            let (authorization, timestamp) = sign(&keys.access_id, &keys.secret, "POST", path, now);
+            let headers = [("Authorization".into(), authorization), ("Timestamp".into(), timestamp)];
+            targets[2] = Target::new(folder.path(), targets[2].name, &format!("{}{path}", host.url), DIALECT_BODY, &headers)?;
+            for (target, results) in targets.iter().zip(&mut runs) {
+                results.push(target.measure(*count, seconds)?);
+            }
+        }
+        for ((target, results), best) in targets.iter().zip(&runs).zip(&mut best) {
+            let of = |field: fn(&Measured) -> f64| median(&mut results.iter().map(field).collect::<Vec<_>>());
+            let rate = of(|m| m.rate);
+            *best = best.max(rate);
+            println!("| {count} | {} | {rate:.0} | {:.2} | {:.2} |", target.name, of(|m| m.p50), of(|m| m.p99));
+        }
+    }
+    println!("\nat the best point of each: (b) is {:.0} % of (a), (c) is {:.0} % of (b)", 100.0 * best[1] / best[0], 100.0 * best[2] / best[1]);
+    println!("memory after the load: {:.1} MiB", mebibytes(host.resident_memory()?));
+    host.stop()
+}
+
+/// What the field's plainest server does with the same request.
+fn bare_axum() -> Result<String> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    listener.set_nonblocking(true)?;
+    let url = format!("http://{}", listener.local_addr()?);
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
+            let answer = |Json(body): Json<serde_json::Value>| async move {
+                Json(serde_json::json!({ "written": body["samples"].as_array().map_or(0, Vec::len) }))
+            };
+            axum::serve(listener, Router::new().route("/samples", post(answer))).await
+        })
+    });
+    Ok(url)
+}
+
+/// One route under load.
+struct Target {
+    name: &'static str,
+    url: String,
+    script: std::path::PathBuf,
+}
+
+/// What one run of the load generator saw.
+struct Measured {
+    rate: f64,
+    p50: f64,
+    p99: f64,
+}
+
+impl Target {
+    fn new(folder: &Path, name: &'static str, url: &str, body: &str, headers: &[(String, String)]) -> Result<Self> {
+        let script = folder.join(format!("{}.lua", &name[1..2]));
+        let mut file = File::create(&script)?;
+        writeln!(file, "wrk.method = 'POST'\nwrk.body = '{body}'\nwrk.headers['Content-Type'] = 'application/json'")?;
+        for (header, value) in headers {
+            writeln!(file, "wrk.headers['{header}'] = '{value}'")?;
+        }
+        Ok(Self { name, url: url.to_owned(), script })
+    }
+
+    fn measure(&self, connections: u32, seconds: u32) -> Result<Measured> {
+        let output = Command::new("wrk")
+            .args(["-t1", "--latency", &format!("-c{connections}"), &format!("-d{seconds}s"), "-s"])
+            .arg(&self.script)
+            .arg(&self.url)
+            .output()
+            .context("wrk runs")?;
+        let text = String::from_utf8(output.stdout)?;
+        ensure!(!text.contains("Non-2xx"), "{} answered errors:\n{text}", self.name);
+        let field = |name: &str| {
+            let line = text.lines().find(|line| line.trim_start().starts_with(name));
+            line.and_then(|line| line.split_whitespace().nth(1)).with_context(|| format!("no {name} in:\n{text}"))
+        };
+        Ok(Measured { rate: field("Requests/sec:")?.parse()?, p50: milliseconds(field("50%")?)?, p99: milliseconds(field("99%")?)? })
+    }
+}
+
+/// Reads wrk's durations: `812.00us`, `1.25ms`, `2.03s`.
+fn milliseconds(text: &str) -> Result<f64> {
+    let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic()).context("a unit")?);
+    let scale = match unit {
+        "us" => 0.001,
+        "ms" => 1.0,
+        "s" => 1000.0,
+        "m" => 60_000.0,
+        _ => anyhow::bail!("no duration: {text}"),
+    };
+    Ok(number.parse::<f64>()? * scale)
+}
+
+/// How long the disk takes to make 4 KiB durable: no closed loop is faster than connections ÷ this.
+fn sync_time(folder: &Path) -> Result<String> {
+    let mut file = File::create(folder.join("sync"))?;
+    let mut times = Vec::new();
+    for _ in 0..200 {
+        file.write_all(&[7; 4096])?;
+        let began = Instant::now();
+        file.sync_data()?;
+        times.push(began.elapsed().as_secs_f64() * 1000.0);
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(format!("fdatasync of 4 KiB takes {:.2} ms (median of 200; p99 {:.2} ms)", times[100], times[198]))
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+#[expect(clippy::cast_precision_loss)]
+fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}

@@ -1,0 +1,39 @@
+//! Builds the host's binary around the bundled plugins, and runs it.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::{plugins, run, workspace};
+
+/// Builds the plugins and the release binary; gives its path.
+pub(crate) fn build() -> Result<PathBuf> {
+    plugins::build()?;
+    run(cargo().args(["build", "--release", "--package", "bellwether"]))?;
+    Ok(target().join("release/bellwether"))
+}
+
+/// Builds everything and becomes `bellwether serve` with `arguments`.
+pub(crate) fn serve(arguments: &[String]) -> Result<()> {
+    let mut command = std::process::Command::new(build()?);
+    command.arg("serve").args(arguments);
+    #[cfg(unix)]
+    {
+        use std::os::unix::process::CommandExt;
+        Err(anyhow::Error::new(command.exec()).context("the host starts"))
+    }
+    #[cfg(not(unix))]
+    run(&mut command)
+}
+
+/// The cargo this task runs under.
+pub(crate) fn cargo() -> std::process::Command {
+    let mut command = std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(workspace());
+    command
+}
+
+/// Where cargo puts what it builds.
+pub(crate) fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), |dir| workspace().join(dir))
+}

@@ -1,0 +1,62 @@
+//! Installs what the tests need and runs them all.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::{host, run, workspace};
+
+/// Builds the host, prepares Python, and runs every test of the workspace; `filter` goes to the test runner.
+pub(crate) fn run_all(filter: &[String]) -> Result<()> {
+    let binary = host::build()?;
+    let python = python()?;
+    let mut tests = host::cargo();
+    tests
+        .args(["test", "--release", "--workspace", "--no-fail-fast"])
+        .args(filter)
+        .env("BELLWETHER_BINARY", binary)
+        .env("BELLWETHER_PYTHON", python);
+    run(&mut tests)
+}
+
+/// A Python of our own with what `tests/requirements.txt` lists; made once, again when that file changes.
+fn python() -> Result<PathBuf> {
+    let wanted = std::fs::read_to_string(workspace().join("tests/requirements.txt"))?;
+    let home = host::target().join("python");
+    let (python, marker) = (home.join("bin/python"), home.join("requirements.txt"));
+    if python.is_file() && std::fs::read_to_string(&marker).is_ok_and(|installed| installed == wanted) {
+        return Ok(python);
+    }
+    println!("preparing Python for the end-to-end tests in {}", home.display());
+    if make_environment(&home).is_err() {
+        // Debian ships Python without the part that makes environments.
+        install_debian(&["python3-venv"])?;
+        make_environment(&home)?;
+    }
+    let requirements = workspace().join("tests/requirements.txt");
+    run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--requirement"]).arg(requirements))
+        .context("the packages of tests/requirements.txt install with pip")?;
+    std::fs::write(&marker, wanted)?;
+    Ok(python)
+}
+
+fn make_environment(home: &Path) -> Result<()> {
+    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(home))
+}
+
+/// Installs Debian packages where that is possible: as root, with apt-get.
+pub(crate) fn install_debian(packages: &[&str]) -> Result<()> {
+    let apt = |arguments: &[&str]| {
+        run(Command::new("apt-get").arg("-qq").args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
+    };
+    let installed = apt(&["update"]).and_then(|()| {
+        let mut arguments = vec!["install", "--yes", "--no-install-recommends"];
+        arguments.extend(packages);
+        apt(&arguments)
+    });
+    if let Err(error) = installed {
+        bail!("{} needed and could not be installed ({error}); install by hand and try again", packages.join(", "));
+    }
+    Ok(())
+}
