@@ -70,7 +70,7 @@ fn main() -> Result<()> {
     println!("\n| connections | route | requests/s | p50 ms | p99 ms |\n|---|---|---|---|---|");
     let mut best = [0.0_f64; 3];
     for count in &connections {
-        let mut runs = vec![Vec::new(); 3];
+        let mut runs = [const { Vec::new() }; 3];
         for _ in 0..rounds {
             // A signature holds for five minutes: a fresh one each round.
             let path = "/threatconnect/v2/customMetrics/requests/data";
