@@ -26,7 +26,7 @@ impl Timestamp {
 
     /// Milliseconds since the epoch.
     #[must_use]
-    pub fn as_milliseconds(self) -> i64 {
+    pub const fn as_milliseconds(self) -> i64 {
         self.0
     }
 

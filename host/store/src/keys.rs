@@ -39,6 +39,8 @@ pub enum Space {
     Bucket = 35,
     /// Deleted metrics whose data is still to be freed, by organisation and metric.
     MetricDeletion = 36,
+    /// Hosts that ever wrote metrics, by host.
+    MetricHost = 37,
 
     /// Installed plugins, by owner (0 is the host) and name.
     Plugin = 48,
