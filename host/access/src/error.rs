@@ -57,9 +57,19 @@ pub enum AccessError {
     /// It would leave nobody in charge.
     #[error("{0}")]
     Refused(String),
-    /// A sealed secret does not open: it was sealed with another host key.
-    #[error("the secret does not open: it was sealed with another host key")]
+    /// A sealed secret does not open: it was sealed with another host key, or for another purpose.
+    #[error(
+        "a sealed secret does not open with this host key; start the host with the key this store was made with"
+    )]
     WrongHostKey,
+    /// The host key's file cannot be used.
+    #[error("the host key file {path}: {problem}")]
+    KeyFile {
+        /// Where it is.
+        path: String,
+        /// What is wrong with it, and what to do.
+        problem: String,
+    },
     /// The store did not do it.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -73,7 +83,7 @@ impl AccessError {
             Self::Unknown { .. } => ErrorKind::NotFound,
             Self::Invalid(_) => ErrorKind::Invalid,
             Self::Exists { .. } | Self::Refused(_) => ErrorKind::Conflict,
-            Self::WrongHostKey => ErrorKind::Internal,
+            Self::WrongHostKey | Self::KeyFile { .. } => ErrorKind::Internal,
             Self::Store(error) => error.kind(),
         }
     }

@@ -5,15 +5,26 @@
 //! outside this crate sees a credential.
 
 mod audit;
+mod changes;
+mod directory;
 mod error;
+mod idempotency;
 mod principal;
+mod records;
+mod rows;
 mod scheme;
 mod seal;
 mod service;
+mod token;
+mod verify;
 
 pub use audit::{AuditEntry, AuditFilter, AuditScope};
 pub use error::{AccessError, AuthFailure};
+pub use idempotency::{
+    ANSWER_KEPT, Begun, CLAIM_KEPT, Idempotency, IdempotencyError, MAX_ANSWER, StoredAnswer, Ticket,
+};
 pub use principal::{Caller, Operator, Principal, Role};
+pub use records::{CreatedKey, KeyRecord, NewKey, Organisation, SigningPair};
 pub use scheme::{Authentication, Encoding, MessagePart, RawRequest, Signature};
 pub use seal::{HostKey, Sealed};
-pub use service::{Access, CreatedKey, KeyRecord, NewKey, Organisation, SigningPair};
+pub use service::Access;

@@ -17,6 +17,18 @@ pub enum Role {
     Admin,
 }
 
+impl Role {
+    /// The role's name: `read`, `write` or `admin`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Admin => "admin",
+        }
+    }
+}
+
 /// A key's holder within one organisation. Bound to every call by the host, never an argument of a plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {

@@ -1,6 +1,8 @@
 //! Where a request carries its caller's proof, as data: a dialect declares it, this crate verifies it on the raw
 //! request.
 
+use std::fmt;
+
 use bellwether_kernel::Timestamp;
 
 /// How bytes are written as text.
@@ -21,7 +23,7 @@ pub enum MessagePart {
     RequestTarget,
     /// The method in upper case.
     Method,
-    /// The value of this header, empty if it is absent.
+    /// The value of this header, empty if it is absent. A request that has it twice is refused.
     Header(String),
     /// The body.
     Body,
@@ -38,7 +40,8 @@ pub struct Signature {
     pub encoding: Encoding,
     /// The header with the Unix time in seconds.
     pub timestamp_header: String,
-    /// How far that time may be from the host's clock, in seconds, either way, inclusive.
+    /// How far that time may be from the host's clock, in seconds, either way, inclusive. The host's time is cut to
+    /// whole seconds first, as the client's is.
     pub tolerance: u32,
 }
 
@@ -49,14 +52,14 @@ pub enum Authentication {
     Authorization(String),
     /// A token in this header.
     HeaderKey(String),
-    /// A token in this query parameter.
+    /// A token in this query parameter, percent-decoded.
     QueryKey(String),
     /// `Authorization: <prefix> <key id>:<signature>`.
     Signed(Signature),
 }
 
 /// A request as its client sent it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct RawRequest<'a> {
     /// The method.
     pub method: &'a http::Method,
@@ -68,4 +71,18 @@ pub struct RawRequest<'a> {
     pub body: &'a [u8],
     /// When it came.
     pub received: Timestamp,
+}
+
+/// Shows the path and what headers there are, but no query, no header's value and no body: any may be a credential.
+impl fmt::Debug for RawRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.target.split_once('?').map_or(self.target, |(path, _)| path);
+        f.debug_struct("RawRequest")
+            .field("method", self.method)
+            .field("path", &path)
+            .field("headers", &self.headers.keys().collect::<Vec<_>>())
+            .field("body_bytes", &self.body.len())
+            .field("received", &self.received)
+            .finish()
+    }
 }

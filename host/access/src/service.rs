@@ -1,184 +1,347 @@
-//! The one door to access.
+//! The one door to access: opens it on a store, reads what is in memory, authenticates.
 
+use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
-use bellwether_kernel::{Clock, KeyId, OrganisationId, Page, PageRequest, Randomness, Timestamp};
-use bellwether_store::{Batch, SharedStore};
-use serde::{Deserialize, Serialize};
+use bellwether_kernel::{Clock, KeyId, OrganisationId, Page, PageRequest, Randomness};
+use bellwether_store::{
+    Batch, Direction, Key, Precondition, SharedStore, Space, Store, StoreError, decode, encode,
+};
+use hmac::{Hmac, KeyInit};
+use parking_lot::RwLock;
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
 
-use crate::{AccessError, AuditEntry, AuditFilter, AuditScope, AuthFailure, Authentication, Caller, HostKey, Principal, RawRequest, Role, Sealed};
+use crate::directory::{Directory, Entry};
+use crate::rows::{self, StoredCheck, StoredKey, StoredMinute};
+use crate::seal::Context;
+use crate::token::{KEY_ID, KeyIdBytes, key_id_bytes};
+use crate::verify::{self, Credential};
+use crate::{
+    AccessError, AuthFailure, Authentication, Caller, HostKey, Idempotency, KeyRecord, Organisation,
+    Principal, RawRequest, Sealed, Signature, token,
+};
 
-/// An organisation: everything of one never meets anything of another.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Organisation {
-    /// Its id.
-    pub id: OrganisationId,
-    /// 1 to 64 characters of `a-z0-9-`, unique on the host.
-    pub name: String,
-    /// An IANA time zone: new metrics get it.
-    pub time_zone: String,
-    /// When it was made.
-    pub created: Timestamp,
-}
+/// Rows read at a time when the store is opened.
+const PAGE: usize = 500;
 
-/// A key, without its secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeyRecord {
-    /// Its public half; also the access id of signed requests.
-    pub id: KeyId,
-    /// Its organisation; absent for a key of the operator.
-    pub organisation: Option<OrganisationId>,
-    /// What it is for, 1 to 100 characters.
-    pub name: String,
-    /// What it may do; absent for a key of the operator.
-    pub role: Option<Role>,
-    /// Whether it can sign requests.
-    pub signing: bool,
-    /// When it was made.
-    pub created: Timestamp,
-    /// When it stops to work.
-    pub expires: Option<Timestamp>,
-    /// When it was revoked.
-    pub revoked: Option<Timestamp>,
-    /// When it was last used, to the minute.
-    pub last_used: Option<Timestamp>,
-}
-
-/// What a new key shall be.
-#[derive(Clone, Debug)]
-pub struct NewKey {
-    /// What it is for.
-    pub name: String,
-    /// What it may do.
-    pub role: Role,
-    /// When it stops to work.
-    pub expires: Option<Timestamp>,
-    /// Whether it can sign requests; then its signing secret is kept, sealed.
-    pub signing: bool,
-}
-
-/// What a signing client is configured with.
-#[derive(Clone, PartialEq, Eq)]
-pub struct SigningPair {
-    /// The key's id.
-    pub access_id: String,
-    /// The secret.
-    pub secret: String,
-}
-
-/// A new key with what is shown once.
-pub struct CreatedKey {
-    /// The key.
-    pub key: KeyRecord,
-    /// The token: `bw_<key id>_<secret>`.
-    pub token: String,
-    /// For a key that can sign.
-    pub signing: Option<SigningPair>,
-}
+/// What the check value says once it is open.
+const CHECK: &[u8] = b"bellwether";
 
 /// Organisations, keys, the audit log and sealed secrets of one store.
+///
+/// Every organisation and key is held in memory, so that authenticating reads no store; a change is applied there
+/// once its commit is durable. Methods that change something finish even if their future is dropped: a revoked key
+/// does not go on working because the caller hung up.
 pub struct Access {
-    _store: SharedStore,
-    _clock: Arc<dyn Clock>,
-    _randomness: Arc<dyn Randomness>,
-    _host_key: HostKey,
+    pub(crate) inner: Arc<Inner>,
 }
 
-#[expect(unused_variables)]
+pub(crate) struct Inner {
+    pub(crate) store: SharedStore,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) randomness: Arc<dyn Randomness>,
+    pub(crate) host_key: HostKey,
+    pub(crate) directory: RwLock<Directory>,
+    /// Held from reading what a change builds on until the change is in memory.
+    pub(crate) changes: tokio::sync::Mutex<()>,
+    pub(crate) audit_number: AtomicU32,
+    /// What a request signed with nobody's key is checked against, for the time it takes.
+    nobody: Hmac<Sha256>,
+}
+
 impl Access {
     /// Opens access on `store` and reads its keys into memory.
-    pub async fn open(store: SharedStore, clock: Arc<dyn Clock>, randomness: Arc<dyn Randomness>, host_key: HostKey) -> Result<Self, AccessError> {
-        Ok(Self { _store: store, _clock: clock, _randomness: randomness, _host_key: host_key })
-    }
-
-    /// Makes an organisation. `actor` is the key it is done with, or `host`.
-    pub async fn create_organisation(&self, actor: &str, name: &str, time_zone: &str) -> Result<Organisation, AccessError> {
-        todo!()
+    ///
+    /// # Errors
+    /// [`AccessError::WrongHostKey`] if the store was first opened with another host key; the store's own.
+    pub async fn open(
+        store: SharedStore,
+        clock: Arc<dyn Clock>,
+        randomness: Arc<dyn Randomness>,
+        host_key: HostKey,
+    ) -> Result<Self, AccessError> {
+        check_host_key(&*store, &host_key, &*randomness).await?;
+        let directory = load(&*store, &host_key).await?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                store,
+                clock,
+                randomness,
+                host_key,
+                directory: RwLock::new(directory),
+                changes: tokio::sync::Mutex::new(()),
+                audit_number: AtomicU32::new(0),
+                nobody: keyed(&[0; 32]),
+            }),
+        })
     }
 
     /// One organisation.
+    ///
+    /// # Errors
+    /// [`AccessError::Unknown`].
     pub fn organisation(&self, id: OrganisationId) -> Result<Organisation, AccessError> {
-        todo!()
+        self.inner.organisation(id)
     }
 
     /// Every organisation, ordered by id.
+    ///
+    /// # Errors
+    /// [`AccessError::Invalid`] for a cursor of another list.
     pub fn organisations(&self, page: &PageRequest) -> Result<Page<Organisation>, AccessError> {
-        todo!()
-    }
-
-    /// Changes the time zone new metrics get; those there keep theirs.
-    pub async fn set_time_zone(&self, actor: &str, id: OrganisationId, time_zone: &str) -> Result<Organisation, AccessError> {
-        todo!()
-    }
-
-    /// Makes a key of an organisation.
-    pub async fn create_key(&self, actor: &str, organisation: OrganisationId, key: NewKey) -> Result<CreatedKey, AccessError> {
-        todo!()
-    }
-
-    /// Makes a key of the operator.
-    pub async fn create_operator_key(&self, actor: &str, name: &str, expires: Option<Timestamp>) -> Result<CreatedKey, AccessError> {
-        todo!()
+        Ok(self.inner.directory.read().organisation_page(page)?)
     }
 
     /// Whether there is any key of the operator: false on a new store alone.
+    #[must_use]
     pub fn has_operator(&self) -> bool {
-        todo!()
+        self.inner.directory.read().keys_of(0).next().is_some()
     }
 
     /// The keys of an organisation, or the operator's (`None`), newest first.
-    pub fn keys(&self, organisation: Option<OrganisationId>, page: &PageRequest) -> Result<Page<KeyRecord>, AccessError> {
-        todo!()
+    ///
+    /// # Errors
+    /// [`AccessError::Unknown`] for an organisation that is not there, [`AccessError::Invalid`] for a cursor of
+    /// another list.
+    pub fn keys(
+        &self,
+        organisation: Option<OrganisationId>,
+        page: &PageRequest,
+    ) -> Result<Page<KeyRecord>, AccessError> {
+        if let Some(id) = organisation {
+            self.inner.organisation(id)?;
+        }
+        Ok(self.inner.directory.read().key_page(organisation.map_or(0, |id| id.0), page)?)
     }
 
     /// One key of an organisation, or of the operator (`None`).
+    ///
+    /// # Errors
+    /// [`AccessError::Unknown`], also for a key of somebody else.
     pub fn key(&self, organisation: Option<OrganisationId>, id: &KeyId) -> Result<KeyRecord, AccessError> {
-        todo!()
-    }
-
-    /// Makes a key stop working at once. The last working admin key of an organisation, or the last of the operator,
-    /// is refused.
-    pub async fn revoke_key(&self, actor: &str, organisation: Option<OrganisationId>, id: &KeyId) -> Result<KeyRecord, AccessError> {
-        todo!()
+        self.inner.key(organisation, id).map(|entry| entry.record())
     }
 
     /// Who a token belongs to. Takes the same time whatever is wrong with the secret.
+    ///
+    /// # Errors
+    /// [`AuthFailure::Malformed`] for what is no token, [`AuthFailure::Unknown`] for an id nobody has as for a wrong
+    /// secret, [`AuthFailure::Expired`] only if the secret is right.
     pub fn authenticate_token(&self, token: &str) -> Result<Caller, AuthFailure> {
-        todo!()
+        self.inner.token(token.as_bytes())
     }
 
     /// Who sent a request: the first of `schemes` whose place is filled decides.
-    pub fn authenticate(&self, schemes: &[Authentication], request: &RawRequest<'_>) -> Result<Arc<Principal>, AuthFailure> {
-        todo!()
+    ///
+    /// A place is filled if there is at least one character in it, for `Authorization` behind the declared word.
+    /// Header names and the word are compared without regard to case; name and value of a query parameter are
+    /// percent-decoded. A key of the operator is nobody here: what a dialect serves belongs to an organisation.
+    ///
+    /// # Errors
+    /// The first that applies:
+    /// 1. [`AuthFailure::Missing`]: no place is filled.
+    /// 2. [`AuthFailure::Malformed`]: the place is there twice, or what it holds does not read; for a signed request
+    ///    also the header with its time.
+    /// 3. Of a signed request, [`AuthFailure::OutOfTime`]: both times are cut to whole seconds first.
+    /// 4. [`AuthFailure::Unknown`]: no key has this id, the key cannot sign, is the operator's, or the token's
+    ///    secret is wrong.
+    /// 5. [`AuthFailure::Expired`].
+    /// 6. [`AuthFailure::SignatureMismatch`].
+    pub fn authenticate(
+        &self,
+        schemes: &[Authentication],
+        request: &RawRequest<'_>,
+    ) -> Result<Arc<Principal>, AuthFailure> {
+        let caller = match verify::find(schemes, request)? {
+            Credential::Token(token) => self.inner.token(&token)?,
+            Credential::Signed(scheme, found) => self.inner.signed(scheme, found, request)?,
+        };
+        match caller {
+            Caller::Principal(principal) => Ok(principal),
+            Caller::Operator(_) => Err(AuthFailure::Unknown),
+        }
     }
 
     /// The principal of a key that still works: for what runs without a caller.
+    ///
+    /// # Errors
+    /// [`AuthFailure::Unknown`], also for a key of the operator; [`AuthFailure::Expired`].
     pub fn principal(&self, key: &KeyId) -> Result<Arc<Principal>, AuthFailure> {
-        todo!()
+        let entry = self.inner.directory.read().key(&key_id_bytes(key)).ok_or(AuthFailure::Unknown)?;
+        match &entry.holder {
+            Caller::Operator(_) => Err(AuthFailure::Unknown),
+            Caller::Principal(_) if !entry.stored.works(self.inner.clock.now()) => Err(AuthFailure::Expired),
+            Caller::Principal(principal) => Ok(Arc::clone(principal)),
+        }
     }
 
     /// Seals a secret. `purpose` is bound to it: it opens only with the same.
+    #[must_use]
     pub fn seal(&self, purpose: &str, secret: &[u8]) -> Sealed {
-        todo!()
+        self.inner.host_key.seal(Context::Purpose(purpose), secret, &*self.inner.randomness)
     }
 
     /// Opens a sealed secret.
+    ///
+    /// # Errors
+    /// [`AccessError::WrongHostKey`] if it was sealed with another key or for another purpose, or was changed.
     pub fn unseal(&self, purpose: &str, sealed: &Sealed) -> Result<Vec<u8>, AccessError> {
-        todo!()
+        self.inner
+            .host_key
+            .unseal(Context::Purpose(purpose), sealed)
+            .map(|mut secret| std::mem::take(&mut *secret))
     }
 
-    /// Adds an audit entry, stamped now, to `batch`, so that it is there exactly if what it tells of is.
-    pub fn audit(&self, batch: &mut Batch, scope: AuditScope, actor: &str, action: &str, target: &str, details: &[(&str, String)]) {
-        todo!()
+    /// The remembered answers of requests with an `Idempotency-Key`.
+    #[must_use]
+    pub fn idempotency(&self) -> Idempotency {
+        Idempotency::new(Arc::clone(&self.inner))
+    }
+}
+
+impl Inner {
+    pub(crate) fn organisation(&self, id: OrganisationId) -> Result<Organisation, AccessError> {
+        let directory = self.directory.read();
+        let unknown = || AccessError::Unknown { what: "organisation", name: id.to_string() };
+        directory.organisation(id).cloned().ok_or_else(unknown)
     }
 
-    /// The audit log, newest first.
-    pub async fn audit_log(&self, scope: AuditScope, filter: &AuditFilter, page: &PageRequest) -> Result<Page<AuditEntry>, AccessError> {
-        todo!()
+    pub(crate) fn key(
+        &self,
+        organisation: Option<OrganisationId>,
+        id: &KeyId,
+    ) -> Result<Arc<Entry>, AccessError> {
+        let entry = self.directory.read().key(&key_id_bytes(id));
+        entry
+            .filter(|entry| entry.stored.organisation == organisation)
+            .ok_or_else(|| AccessError::Unknown { what: "key", name: id.to_string() })
     }
 
-    /// Writes the last uses that are still in memory; called every minute and at the end.
-    pub async fn flush_last_uses(&self) -> Result<(), AccessError> {
-        todo!()
+    fn token(&self, token: &[u8]) -> Result<Caller, AuthFailure> {
+        let malformed = || AuthFailure::Malformed("a token is `bw_<key id>_<secret>`".into());
+        let presented = token::read(token).ok_or_else(malformed)?;
+        let entry = self.directory.read().key(&presented.id);
+        let digest = entry.as_ref().map_or(&[0; 32], |entry| &entry.stored.digest);
+        let right = bool::from(presented.digest.ct_eq(digest));
+        let entry = entry.filter(|_| right).ok_or(AuthFailure::Unknown)?;
+        self.used(&entry)
+    }
+
+    fn signed(
+        &self,
+        scheme: &Signature,
+        found: &[u8],
+        request: &RawRequest<'_>,
+    ) -> Result<Caller, AuthFailure> {
+        let claim = verify::claim(scheme, found, request)?;
+        let id: Option<&KeyIdBytes> = claim.access_id.try_into().ok();
+        let entry = id.and_then(|id| self.directory.read().key(id)).filter(|entry| entry.stored.signing);
+        let secret = entry.as_ref().and_then(|entry| entry.signing.as_ref()).unwrap_or(&self.nobody);
+        let right = verify::matches(secret.clone(), scheme, &claim, request)?;
+        let entry = entry.ok_or(AuthFailure::Unknown)?;
+        if !entry.stored.works(self.clock.now()) {
+            return Err(AuthFailure::Expired);
+        }
+        if entry.signing.is_none() || !right {
+            return Err(AuthFailure::SignatureMismatch);
+        }
+        self.used(&entry)
+    }
+
+    /// The holder of a key that was shown to be theirs.
+    fn used(&self, entry: &Entry) -> Result<Caller, AuthFailure> {
+        let now = self.clock.now();
+        if !entry.stored.works(now) {
+            return Err(AuthFailure::Expired);
+        }
+        entry.last_use.note(now);
+        Ok(entry.holder.clone())
+    }
+}
+
+/// HMAC-SHA256, keyed.
+pub(crate) fn keyed(secret: &[u8]) -> Hmac<Sha256> {
+    Hmac::new_from_slice(secret).expect("HMAC takes keys of any length")
+}
+
+/// Tells at once whether the store belongs to this host key, and makes it so if it belongs to none yet.
+async fn check_host_key(
+    store: &dyn Store,
+    host_key: &HostKey,
+    randomness: &dyn Randomness,
+) -> Result<(), AccessError> {
+    let key = rows::host_key_check();
+    if store.get(&key).await?.is_none() {
+        let sealed = StoredCheck(host_key.seal(Context::Check, CHECK, randomness));
+        let mut batch = Batch::new();
+        batch.require(key.clone(), Precondition::Absent).put(key.clone(), encode(&sealed));
+        match store.commit(batch).await {
+            // Another process was first: whose key it was is seen below.
+            Ok(_) | Err(StoreError::Conflict(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let row =
+        store.get(&key).await?.ok_or_else(|| StoreError::Damaged("the host key check is gone".into()))?;
+    let StoredCheck(sealed) = decode(&row)?;
+    host_key.unseal(Context::Check, &sealed).map(drop)
+}
+
+async fn load(store: &dyn Store, host_key: &HostKey) -> Result<Directory, AccessError> {
+    let mut directory = Directory::default();
+    each(store, Key::new(Space::Organisation).prefix(), |_, value| {
+        directory.put_organisation(decode(value)?);
+        Ok(())
+    })
+    .await?;
+    let mut uses: HashMap<KeyIdBytes, i64> = HashMap::new();
+    each(store, Key::new(Space::AccessKeyUse).prefix(), |key, value| {
+        let id = key.fields().fixed(KEY_ID).and_then(|id| id.try_into().ok());
+        let id = id.ok_or_else(|| StoreError::Damaged(format!("{key:?} is not a key's use")))?;
+        uses.insert(id, decode::<StoredMinute>(value)?.0);
+        Ok(())
+    })
+    .await?;
+    each(store, Key::new(Space::AccessKey).prefix(), |_, value| {
+        let stored: StoredKey = decode(value)?;
+        let id = stored.id.clone();
+        let signing = open_signing_secret(host_key, &stored)?;
+        let last_use = uses.get(&key_id_bytes(&id)).copied();
+        let damaged = || StoreError::Damaged(format!("the organisation of key {id} is gone"));
+        directory.put_key(stored, signing, last_use).map(drop).ok_or_else(damaged)?;
+        Ok(())
+    })
+    .await?;
+    Ok(directory)
+}
+
+/// The signing secret of a key, ready for use. The host key is known to be right by now, so that one that does not
+/// open is damage.
+fn open_signing_secret(host_key: &HostKey, stored: &StoredKey) -> Result<Option<Hmac<Sha256>>, StoreError> {
+    let Some(sealed) = &stored.signing_secret else { return Ok(None) };
+    match host_key.unseal(Context::SigningSecret(stored.id.as_str()), sealed) {
+        Ok(secret) => Ok(Some(keyed(&secret))),
+        Err(_) => Err(StoreError::Damaged(format!("the signing secret of key {} does not open", stored.id))),
+    }
+}
+
+/// Hands every row of `range` to `read`.
+pub(crate) async fn each(
+    store: &dyn Store,
+    mut range: Range<Key>,
+    mut read: impl FnMut(&Key, &[u8]) -> Result<(), AccessError>,
+) -> Result<(), AccessError> {
+    loop {
+        let page = store.scan(range.clone(), Direction::Forward, PAGE).await?;
+        for (key, value) in &page {
+            read(key, value)?;
+        }
+        match page.last() {
+            Some((last, _)) if page.len() == PAGE => range.start = last.successor(),
+            _ => return Ok(()),
+        }
     }
 }

@@ -1,0 +1,397 @@
+//! Requests with an `Idempotency-Key`: one effect and one answer, however often they are sent.
+//!
+//! The header is that of draft-ietf-httpapi-idempotency-key-header. A request is known by its organisation and a
+//! text its owner composes (who sent it, the route, the header's value), and by a fingerprint of what it asks for.
+//! Its answer is kept, sealed, for [`ANSWER_KEPT`]: a repetition gets that answer and has no second effect; the same
+//! key with another fingerprint is refused.
+//!
+//! A write that commits a batch itself joins the answer to it, and pays for no other commit:
+//!
+//! 1. [`Idempotency::lookup`] reads. If the request is new, it gives a [`Ticket`].
+//! 2. [`Ticket::finish_batch`] gives a batch to append to the write's own.
+//! 3. If the commit fails and [`Ticket::lost`] says that the ticket is why, the same request was quicker: look up
+//!    again, which now replays its answer.
+//!
+//! Anything else claims the key first, with [`Idempotency::begin`], and ends with [`Ticket::finish`] or
+//! [`Ticket::abandon`]. While it is claimed, a repetition is told so. A claim whose host died, or whose ticket was
+//! dropped, lapses after [`CLAIM_KEPT`]; the next such request then takes it over, and if the first one was alive
+//! after all, its `finish` fails instead of replacing the other's answer.
+//!
+//! Only remember what came of a request: one that failed before it had an effect should be abandoned, so that it
+//! can be sent again.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bellwether_kernel::{ErrorKind, FieldError, OrganisationId, Timestamp};
+use bellwether_store::{
+    Batch, Direction, Key, MAX_VALUE, Precondition, Space, StoreError, Versioned, decode, encode,
+};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::seal::Context;
+use crate::service::Inner;
+use crate::{Sealed, rows};
+
+/// How long an answer is kept, in milliseconds: a day, in which every client has given up or asked again.
+pub const ANSWER_KEPT: i64 = 24 * 60 * 60 * 1000;
+
+/// How long a claim holds, in milliseconds: five minutes, longer than any request may take, so that a claim lapses
+/// only if nobody is at work on it any more.
+pub const CLAIM_KEPT: i64 = 5 * 60 * 1000;
+
+/// The largest body that is remembered, in bytes. A row takes [`MAX_VALUE`]; 2 KiB are left for all else in it.
+pub const MAX_ANSWER: usize = MAX_VALUE - 2048;
+
+/// The longest content type that is remembered, in bytes.
+const MAX_CONTENT_TYPE: usize = 1024;
+
+/// The longest `Idempotency-Key`, in characters.
+const MAX_HEADER: usize = 255;
+
+/// Rows looked at in one go of a sweep; with [`MAX_VALUE`] at most 2 MiB.
+const SWEPT_AT_ONCE: usize = 64;
+
+/// Why a request with an `Idempotency-Key` cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum IdempotencyError {
+    /// The header is not one.
+    #[error(transparent)]
+    Invalid(#[from] FieldError),
+    /// The same request is at work just now. 409 by the draft.
+    #[error("a request with this Idempotency-Key is still at work; send it again in a moment")]
+    InProgress,
+    /// The key was used for another request. 422 by the draft.
+    #[error("this Idempotency-Key was used for another request; use a new key for each request")]
+    Mismatch,
+    /// The answer is too large to be remembered.
+    #[error("an answer of {size} bytes cannot be remembered for its Idempotency-Key, at most {limit} can")]
+    TooLarge {
+        /// Its size in bytes.
+        size: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The claim lapsed and another request took the key.
+    #[error("the request took so long that another one with its Idempotency-Key took over")]
+    Lost,
+    /// The store did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl IdempotencyError {
+    /// What a caller can do about it.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Invalid(_) | Self::Mismatch => ErrorKind::Invalid,
+            Self::InProgress | Self::Lost => ErrorKind::Conflict,
+            Self::TooLarge { .. } => ErrorKind::TooLarge,
+            Self::Store(error) => error.kind(),
+        }
+    }
+}
+
+/// An answer to remember.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredAnswer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The content type; empty if there is none.
+    pub content_type: String,
+    /// The body, at most [`MAX_ANSWER`] bytes.
+    pub body: Bytes,
+}
+
+/// Shows how long the body is: it may hold a new key's token.
+impl fmt::Debug for StoredAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { status, content_type, body } = self;
+        write!(f, "StoredAnswer {{ {status}, {content_type:?}, {} bytes }}", body.len())
+    }
+}
+
+/// What is known of a request.
+#[derive(Debug)]
+pub enum Begun {
+    /// Nothing: do it.
+    New(Ticket),
+    /// It was done; this was the answer.
+    Replay(StoredAnswer),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Remembered {
+    fingerprint: [u8; 32],
+    /// Until when this counts.
+    until: Timestamp,
+    state: State,
+}
+
+#[derive(Serialize, Deserialize)]
+enum State {
+    /// At work. The number tells two claims of one request apart.
+    Claimed(u64),
+    /// The answer, sealed: that to a new key's request holds the key's token.
+    Answered(Sealed),
+}
+
+impl Versioned for Remembered {
+    const NAME: &'static str = "remembered request";
+}
+
+#[derive(Serialize, Deserialize)]
+struct Answer(StoredAnswer);
+
+impl Versioned for Answer {
+    const NAME: &'static str = "remembered answer";
+}
+
+/// The remembered requests of a store. From [`crate::Access::idempotency`].
+#[derive(Clone)]
+pub struct Idempotency {
+    inner: Arc<Inner>,
+}
+
+impl Idempotency {
+    pub(crate) fn new(inner: Arc<Inner>) -> Self {
+        Self { inner }
+    }
+
+    /// Reads the value of an `Idempotency-Key` header: a structured field's string, in quotes, or the same text
+    /// without them, which most clients send. 1 to 255 printable ASCII characters.
+    ///
+    /// # Errors
+    /// [`IdempotencyError::Invalid`].
+    pub fn read_header(value: &[u8]) -> Result<String, IdempotencyError> {
+        let shown = String::from_utf8_lossy(value);
+        let wrong = || {
+            FieldError::new("Idempotency-Key", &shown, "1 to 255 printable ASCII characters, best in quotes")
+        };
+        let text = value.trim_ascii();
+        let key = if text.first() == Some(&b'"') { unquoted(text).ok_or_else(wrong)? } else { text.to_vec() };
+        let good =
+            (1..=MAX_HEADER).contains(&key.len()) && key.iter().all(|byte| matches!(byte, b' '..=b'~'));
+        if good { Ok(String::from_utf8(key).expect("ASCII is UTF-8")) } else { Err(wrong().into()) }
+    }
+
+    /// The fingerprint of a request from what it asks for: method, target, body. Each part is told from the next by
+    /// its length.
+    #[must_use]
+    pub fn fingerprint(parts: &[&[u8]]) -> [u8; 32] {
+        let mut digest = Sha256::new();
+        for part in parts {
+            digest.update((part.len() as u64).to_be_bytes());
+            digest.update(part);
+        }
+        digest.finalize().into()
+    }
+
+    /// What is known of a request; commits nothing. For a write whose commit [`Ticket::finish_batch`] can join.
+    ///
+    /// # Errors
+    /// [`IdempotencyError::InProgress`], [`IdempotencyError::Mismatch`]; the store's.
+    pub async fn lookup(
+        &self,
+        organisation: Option<OrganisationId>,
+        key: &str,
+        fingerprint: [u8; 32],
+    ) -> Result<Begun, IdempotencyError> {
+        let row = rows::idempotency(organisation, &Sha256::digest(key).into());
+        let ticket = |holds| Ticket {
+            idempotency: self.clone(),
+            row: row.clone(),
+            holds,
+            fingerprint,
+            claimed: false,
+        };
+        let Some(value) = self.inner.store.get(&row).await? else {
+            return Ok(Begun::New(ticket(Precondition::Absent)));
+        };
+        let remembered: Remembered = decode(&value)?;
+        if remembered.until <= self.inner.clock.now() {
+            return Ok(Begun::New(ticket(Precondition::ValueIs(value))));
+        }
+        match remembered.state {
+            _ if remembered.fingerprint != fingerprint => Err(IdempotencyError::Mismatch),
+            State::Claimed(_) => Err(IdempotencyError::InProgress),
+            State::Answered(sealed) => {
+                let damaged = |_| StoreError::Damaged(format!("the answer in {row:?} does not open"));
+                let answer =
+                    self.inner.host_key.unseal(Context::Answer(row.as_bytes()), &sealed).map_err(damaged)?;
+                Ok(Begun::Replay(decode::<Answer>(&answer)?.0))
+            }
+        }
+    }
+
+    /// What is known of a request; claims it if nothing is, with a commit of its own.
+    ///
+    /// # Errors
+    /// [`IdempotencyError::InProgress`], [`IdempotencyError::Mismatch`]; the store's.
+    pub async fn begin(
+        &self,
+        organisation: Option<OrganisationId>,
+        key: &str,
+        fingerprint: [u8; 32],
+    ) -> Result<Begun, IdempotencyError> {
+        let mut ticket = match self.lookup(organisation, key, fingerprint).await? {
+            Begun::New(ticket) => ticket,
+            replay @ Begun::Replay(_) => return Ok(replay),
+        };
+        let mut number = [0; 8];
+        self.inner.randomness.fill(&mut number);
+        let claim = encode(&Remembered {
+            fingerprint,
+            until: self.inner.clock.now().saturating_add(CLAIM_KEPT),
+            state: State::Claimed(u64::from_be_bytes(number)),
+        });
+        let mut batch = Batch::new();
+        batch.require(ticket.row.clone(), ticket.holds.clone()).put(ticket.row.clone(), claim.clone());
+        match self.inner.store.commit(batch).await {
+            Ok(_) => {
+                ticket.holds = Precondition::ValueIs(claim);
+                ticket.claimed = true;
+                Ok(Begun::New(ticket))
+            }
+            // Another request was quicker. If it has ended already without leaving an answer, this one may well be
+            // sent again.
+            Err(StoreError::Conflict(_)) => match self.lookup(organisation, key, fingerprint).await? {
+                Begun::New(_) => Err(IdempotencyError::InProgress),
+                replay @ Begun::Replay(_) => Ok(replay),
+            },
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Forgets what no longer counts, and returns how much that was. Called now and then; nothing but space depends
+    /// on it.
+    ///
+    /// # Errors
+    /// The store's; what was forgotten by then stays so.
+    pub async fn sweep(&self) -> Result<u64, IdempotencyError> {
+        let store = &self.inner.store;
+        let mut range = Key::new(Space::Idempotency).prefix();
+        let mut forgotten = 0;
+        loop {
+            let page = store.scan(range.clone(), Direction::Forward, SWEPT_AT_ONCE).await?;
+            let now = self.inner.clock.now();
+            for (key, value) in &page {
+                if decode::<Remembered>(value)?.until > now {
+                    continue;
+                }
+                let mut batch = Batch::new();
+                batch.require(key.clone(), Precondition::ValueIs(value.clone())).delete(key.clone());
+                match store.commit(batch).await {
+                    Ok(_) => forgotten += 1,
+                    // A new request has taken the row meanwhile.
+                    Err(StoreError::Conflict(_)) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            match page.last() {
+                Some((last, _)) if page.len() == SWEPT_AT_ONCE => range.start = last.successor(),
+                _ => return Ok(forgotten),
+            }
+        }
+    }
+}
+
+/// The right to do a request, and to say what came of it.
+pub struct Ticket {
+    idempotency: Idempotency,
+    row: Key,
+    /// What the row holds as long as the ticket is good.
+    holds: Precondition,
+    fingerprint: [u8; 32],
+    claimed: bool,
+}
+
+impl Ticket {
+    /// A batch that remembers `answer`, and fails with everything it is appended to if the ticket is no longer good.
+    ///
+    /// # Errors
+    /// [`IdempotencyError::TooLarge`].
+    pub fn finish_batch(&self, answer: &StoredAnswer) -> Result<Batch, IdempotencyError> {
+        let inner = &self.idempotency.inner;
+        for (size, limit) in [(answer.body.len(), MAX_ANSWER), (answer.content_type.len(), MAX_CONTENT_TYPE)]
+        {
+            if size > limit {
+                return Err(IdempotencyError::TooLarge { size, limit });
+            }
+        }
+        let answer = encode(&Answer(answer.clone()));
+        let sealed = inner.host_key.seal(Context::Answer(self.row.as_bytes()), &answer, &*inner.randomness);
+        let remembered = Remembered {
+            fingerprint: self.fingerprint,
+            until: inner.clock.now().saturating_add(ANSWER_KEPT),
+            state: State::Answered(sealed),
+        };
+        let mut batch = Batch::new();
+        batch.require(self.row.clone(), self.holds.clone()).put(self.row.clone(), encode(&remembered));
+        Ok(batch)
+    }
+
+    /// Whether a commit failed because another request of the same key was quicker, or took over.
+    #[must_use]
+    pub fn lost(&self, error: &StoreError) -> bool {
+        matches!(error, StoreError::Conflict(key) if *key == self.row)
+    }
+
+    /// Remembers `answer`, with a commit of its own.
+    ///
+    /// # Errors
+    /// [`IdempotencyError::TooLarge`], [`IdempotencyError::Lost`]; the store's.
+    pub async fn finish(self, answer: &StoredAnswer) -> Result<(), IdempotencyError> {
+        let batch = self.finish_batch(answer)?;
+        match self.idempotency.inner.store.commit(batch).await {
+            Ok(_) => Ok(()),
+            Err(error) if self.lost(&error) => Err(IdempotencyError::Lost),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Gives the key free again: nothing came of the request.
+    ///
+    /// # Errors
+    /// The store's; the claim then lapses by itself.
+    pub async fn abandon(self) -> Result<(), IdempotencyError> {
+        if !self.claimed {
+            return Ok(());
+        }
+        let mut batch = Batch::new();
+        batch.require(self.row.clone(), self.holds.clone()).delete(self.row.clone());
+        match self.idempotency.inner.store.commit(batch).await {
+            Ok(_) => Ok(()),
+            // Another request has it: nothing is left to give free.
+            Err(error) if self.lost(&error) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ticket")
+            .field("row", &self.row)
+            .field("claimed", &self.claimed)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The text of a structured field's string (RFC 8941, 3.3.3) without its quotes and escapes.
+fn unquoted(text: &[u8]) -> Option<Vec<u8>> {
+    let inside = text.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    let mut bytes = Vec::with_capacity(inside.len());
+    let mut rest = inside.iter();
+    while let Some(byte) = rest.next() {
+        match byte {
+            b'\\' => bytes.push(*rest.next().filter(|escaped| matches!(escaped, b'\\' | b'"'))?),
+            b'"' => return None,
+            _ => bytes.push(*byte),
+        }
+    }
+    Some(bytes)
+}

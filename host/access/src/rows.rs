@@ -1,0 +1,124 @@
+//! What this crate keeps in the store, and under which keys.
+
+use bellwether_kernel::{KeyId, OrganisationId, Timestamp};
+use bellwether_store::{Key, MergeError, Space, Versioned, decode, encode};
+use serde::{Deserialize, Serialize};
+
+use crate::token::KeyIdBytes;
+use crate::{AuditEntry, AuditScope, Organisation, Role, Sealed};
+
+pub(crate) fn organisation(id: OrganisationId) -> Key {
+    Key::new(Space::Organisation).number(id.0)
+}
+
+pub(crate) fn organisation_name(name: &str) -> Key {
+    Key::new(Space::OrganisationName).text(name)
+}
+
+pub(crate) fn organisation_counter() -> Key {
+    Key::new(Space::Counter).number(Space::Organisation as u64).number(0)
+}
+
+pub(crate) fn access_key(id: &KeyIdBytes) -> Key {
+    Key::new(Space::AccessKey).fixed(id)
+}
+
+pub(crate) fn access_key_use(id: &KeyIdBytes) -> Key {
+    Key::new(Space::AccessKeyUse).fixed(id)
+}
+
+pub(crate) fn host_key_check() -> Key {
+    Key::new(Space::Meta).text("access.host-key-check")
+}
+
+/// The audit log of `scope`; entries add time and number.
+pub(crate) fn audit(scope: AuditScope) -> Key {
+    Key::new(Space::Audit).number(match scope {
+        AuditScope::Host => 0,
+        AuditScope::Organisation(id) => id.0,
+    })
+}
+
+pub(crate) fn idempotency(organisation: Option<OrganisationId>, digest: &[u8; 32]) -> Key {
+    Key::new(Space::Idempotency).number(organisation.map_or(0, |id| id.0)).fixed(digest)
+}
+
+/// A key as it is stored.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct StoredKey {
+    pub(crate) id: KeyId,
+    pub(crate) organisation: Option<OrganisationId>,
+    pub(crate) name: String,
+    pub(crate) role: Option<Role>,
+    /// Of the token's secret.
+    pub(crate) digest: [u8; 32],
+    pub(crate) signing: bool,
+    /// Gone once the key is revoked.
+    pub(crate) signing_secret: Option<Sealed>,
+    pub(crate) created: Timestamp,
+    pub(crate) expires: Option<Timestamp>,
+    pub(crate) revoked: Option<Timestamp>,
+}
+
+impl StoredKey {
+    /// Whether it works at `now`: it does not at the very instant it expires.
+    pub(crate) fn works(&self, now: Timestamp) -> bool {
+        self.revoked.is_none() && self.expires.is_none_or(|expires| now < expires)
+    }
+
+    /// Whether it may manage other keys.
+    pub(crate) fn in_charge(&self) -> bool {
+        self.role.is_none_or(|role| role == Role::Admin)
+    }
+
+    /// Whose it is: an organisation, or 0 for the operator.
+    pub(crate) fn owner(&self) -> u64 {
+        self.organisation.map_or(0, |id| id.0)
+    }
+}
+
+impl Versioned for StoredKey {
+    const NAME: &'static str = "key";
+}
+
+// The next two are also what callers see. A change to their serde attributes changes what is stored: give them a
+// stored twin then.
+impl Versioned for Organisation {
+    const NAME: &'static str = "organisation";
+}
+
+impl Versioned for AuditEntry {
+    const NAME: &'static str = "audit entry";
+}
+
+/// An organisation's id where it is counted or found by name.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct StoredOrganisationId(pub(crate) OrganisationId);
+
+impl Versioned for StoredOrganisationId {
+    const NAME: &'static str = "organisation's id";
+}
+
+/// A time in whole minutes since the epoch.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct StoredMinute(pub(crate) i64);
+
+impl Versioned for StoredMinute {
+    const NAME: &'static str = "time of last use";
+}
+
+/// Keeps the later of two uses, so that hosts that write late take nothing back.
+pub(crate) fn later_use(existing: Option<&[u8]>, operand: &[u8]) -> Result<Vec<u8>, MergeError> {
+    let read = |bytes| decode::<StoredMinute>(bytes).map_err(|error| MergeError(error.to_string()));
+    let minute = read(operand)?.0;
+    let minute = existing.map(read).transpose()?.map_or(minute, |held| held.0.max(minute));
+    Ok(encode(&StoredMinute(minute)).into())
+}
+
+/// A sealed constant: opens with the host key its store was made with and no other.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct StoredCheck(pub(crate) Sealed);
+
+impl Versioned for StoredCheck {
+    const NAME: &'static str = "host key check";
+}
