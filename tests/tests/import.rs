@@ -1,0 +1,89 @@
+//! `bellwether import csv`: what is read back equals an independent computation.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use anyhow::{Result, ensure};
+use bellwether_tests::{Host, expect_json, python};
+use serde_json::Value;
+
+const ZONE: &str = "America/New_York";
+
+/// A CSV of a month around a change to summer time, with some lines no one can read; and how many those are.
+fn table() -> (String, usize) {
+    let mut csv = "timestamp,host,value\n".to_owned();
+    let mut bad = 0;
+    for row in 0_i64..4000 {
+        let minute = row * 11;
+        let (day, hour) = (1 + minute / 1440, minute / 60 % 24);
+        let value = (row * 7919 % 1000) - 300;
+        match row % 997 {
+            13 => writeln!(csv, "2024-03-{day:02}T{hour:02}:{:02}:00Z,web-1,many", minute % 60),
+            14 => writeln!(csv, "not a time,web-1,1"),
+            _ => writeln!(csv, "2024-03-{day:02}T{hour:02}:{:02}:00Z,web-{},{value}", minute % 60, row % 3),
+        }
+        .expect("text grows");
+        bad += usize::from(matches!(row % 997, 13 | 14));
+    }
+    (csv, bad)
+}
+
+#[test]
+fn what_is_imported_equals_what_pandas_computes() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let host = Host::start(&folder.path().join("data"), &[])?;
+    let admin = &host.keys().admin;
+    let (csv, bad) = table();
+    let file = folder.path().join("load.csv");
+    std::fs::write(&file, csv)?;
+    let file = file.to_str().expect("a path of text");
+    expect_json(host.as_admin("PATCH", "/v1/organisation").json(&serde_json::json!({"time_zone": ZONE})).send()?, 200)?;
+    let expected: BTreeMap<String, Value> = serde_json::from_str(&python("intervals.py", &[file, ZONE])?)?;
+
+    for (kind, hosts) in &expected {
+        let metric = format!("load {kind}");
+        let arguments = [
+            "import", "csv", file, "--metric", &metric, "--time", "timestamp", "--value", "value", "--key", "host",
+            "--create", "--data-type", kind, "--interval", "daily", "--bad-lines", "skip", "--json",
+        ];
+        let output = host.command(admin, &arguments)?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        ensure!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+        let summary: Value = serde_json::from_str(&text)?;
+        ensure!(summary["skipped"] == bad, "{summary}");
+
+        // Again: it has been done, so nothing is added.
+        let again = host.command(admin, &arguments)?;
+        ensure!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
+
+        let path = format!("/v1/metrics/{}/values?start=2024-02-28T00:00:00Z&end=2024-04-02T00:00:00Z", metric.replace(' ', "%20"));
+        let values = expect_json(host.as_admin("GET", &path).send()?, 200)?;
+        for series in values["series"].as_array().into_iter().flatten() {
+            let key = series["key"].as_str().expect("a keyed series");
+            let days = hosts[key].as_object().expect("pandas saw the host too");
+            let points = series["values"].as_array().expect("a list");
+            ensure!(points.len() == days.len(), "{kind} {key}: {} days, pandas {}", points.len(), days.len());
+            for point in points {
+                let (start, value) = (point["start"].as_str().expect("a time"), point["value"].as_f64().expect("a value"));
+                let wanted = days[start].as_f64().expect("a number");
+                ensure!((value - wanted).abs() <= wanted.abs() * 1e-12, "{kind} {key} {start}: {value}, pandas {wanted}");
+            }
+        }
+        ensure!(values["series"].as_array().map(Vec::len) == Some(3), "three hosts: {values}");
+    }
+    host.stop()
+}
+
+#[test]
+fn a_fatal_bad_line_is_named_by_its_number() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let host = Host::start(&folder.path().join("data"), &[])?;
+    let file = folder.path().join("bad.csv");
+    std::fs::write(&file, "t,v\n2024-01-01T00:00:00Z,1\n2024-01-01T00:00:00Z,x\n")?;
+    let file = file.to_str().expect("a path of text");
+    let arguments = ["import", "csv", file, "--metric", "m", "--time", "t", "--value", "v", "--create", "--data-type", "sum", "--interval", "daily", "--bad-lines", "fail"];
+    let output = host.command(&host.keys().admin, &arguments)?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(!output.status.success() && errors.contains("line 3"), "{errors}");
+    host.stop()
+}
