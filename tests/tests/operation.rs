@@ -1,0 +1,212 @@
+//! What an operator relies on: one owner per folder, backups, settings, keys that stay apart, a graceful stop.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use bellwether_tests::{Host, binary, expect_json, sign};
+use serde_json::{Value, json};
+
+/// The value of an unlabelled series on `/metrics`.
+fn counter(host: &Host, name: &str) -> Result<f64> {
+    let text = host.request("GET", "/metrics").send()?.text()?;
+    let line = text.lines().find(|line| line.split([' ', '{']).next() == Some(name));
+    Ok(line.and_then(|line| line.rsplit(' ').next()).with_context(|| format!("no {name} in\n{text}"))?.parse()?)
+}
+
+fn define(host: &Host, token: &str, name: &str) -> Result<Value> {
+    let metric = json!({"name": name, "data_type": "sum", "interval": "daily"});
+    expect_json(host.as_key(token, "POST", "/v1/metrics").json(&metric).send()?, 201)
+}
+
+fn value(host: &Host, token: &str, metric: &str) -> Result<Value> {
+    let values = expect_json(host.as_key(token, "GET", &format!("/v1/metrics/{metric}/values")).send()?, 200)?;
+    Ok(values["series"][0]["values"][0]["value"].clone())
+}
+
+#[test]
+fn the_shipped_binary_syncs_its_log_to_the_disk() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let host = Host::start(&folder.path().join("data"), &[])?;
+    define(&host, &host.keys().admin, "m")?;
+    let before = counter(&host, "bellwether_store_syncs_total")?;
+    for _ in 0..10 {
+        let samples = json!({"samples": [{"metric": "m", "value": 1}]});
+        expect_json(host.as_admin("POST", "/v1/samples").json(&samples).send()?, 200)?;
+    }
+    let after = counter(&host, "bellwether_store_syncs_total")?;
+    ensure!(after >= before + 10.0, "ten writes one after the other need ten syncs: {before} to {after}");
+    host.stop()
+}
+
+#[test]
+fn a_second_process_on_the_same_folder_is_told_who_has_it() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let data = folder.path().join("data");
+    let host = Host::start(&data, &[])?;
+    let output = Command::new(binary()).args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(&data).output()?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(!output.status.success(), "the folder is taken");
+    ensure!(errors.contains("in use") && errors.contains(&host.id().to_string()), "{errors}");
+    host.stop()
+}
+
+#[test]
+fn an_unknown_setting_is_refused_by_name() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("settings.toml");
+    std::fs::write(&file, "listen = \"127.0.0.1:0\"\nlissten = 1\n")?;
+    let output = Command::new(binary()).args(["serve", "--config"]).arg(&file).output()?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(!output.status.success() && errors.contains("lissten"), "{errors}");
+    Ok(())
+}
+
+#[test]
+fn a_backup_taken_while_writes_go_on_restores_to_a_host_that_works() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let data = folder.path().join("data");
+    let host = Host::start(&data, &[])?;
+    let keys = host.keys().clone();
+    define(&host, &keys.admin, "kept")?;
+    let samples = json!({"samples": [{"metric": "kept", "value": 41}, {"metric": "kept", "value": 1}]});
+    expect_json(host.as_admin("POST", "/v1/samples").json(&samples).send()?, 200)?;
+    let file = folder.path().join("backup.bellwether");
+    let path = file.to_str().context("a path of text")?;
+    let output = host.command(&keys.operator, &["backup", path])?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let refused = host.command(&keys.admin, &["backup", &format!("{path}.2")])?;
+    ensure!(!refused.status.success(), "an organisation's admin takes no backup of the host");
+    host.stop()?;
+
+    let restored = folder.path().join("restored");
+    let output = Command::new(binary()).args(["restore", path, "--data"]).arg(&restored).output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    std::fs::copy(data.join("host.key"), restored.join("host.key"))?;
+    let host = Host::start(&restored, &[])?;
+    ensure!(value(&host, &keys.admin, "kept")? == 42.0, "the restored host has the value");
+    let again = Command::new(binary()).args(["restore", path, "--data"]).arg(&restored).output()?;
+    ensure!(!again.status.success(), "a folder that is not empty is not overwritten");
+    host.stop()?;
+
+    // A backup that was cut short is refused.
+    let whole = std::fs::read(&file)?;
+    std::fs::write(&file, &whole[..whole.len() - 10])?;
+    let output = Command::new(binary()).args(["restore", path, "--data"]).arg(folder.path().join("cut")).output()?;
+    ensure!(!output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    Ok(())
+}
+
+#[test]
+fn organisations_operator_and_roles_stay_apart() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let host = Host::start(&folder.path().join("data"), &[])?;
+    let keys = host.keys().clone();
+    define(&host, &keys.admin, "secret")?;
+    let organisation = json!({"name": "other", "time_zone": "Europe/Berlin"});
+    expect_json(host.as_key(&keys.operator, "POST", "/v1/organisations").json(&organisation).send()?, 201)?;
+    let key = |role: &str| json!({"name": role, "role": role});
+    let path = "/v1/organisations/other/keys";
+    let other = expect_json(host.as_key(&keys.operator, "POST", path).json(&key("admin")).send()?, 201)?;
+    let other = other["token"].as_str().context("a token")?.to_owned();
+    let made = |role: &str| -> Result<(String, String)> {
+        let created = expect_json(host.as_admin("POST", "/v1/keys").json(&key(role)).send()?, 201)?;
+        let text = |value: &Value| value.as_str().map(str::to_owned).context("text");
+        Ok((text(&created["token"])?, text(&created["key"]["id"])?))
+    };
+    let (read, read_id) = made("read")?;
+    let (write, _) = made("write")?;
+
+    for (who, token, method, path, status) in [
+        ("another organisation", &other, "GET", "/v1/metrics/secret", 404),
+        ("another organisation", &other, "DELETE", "/v1/metrics/secret", 404),
+        ("the operator", &keys.operator, "GET", "/v1/metrics/secret", 403),
+        ("the operator", &keys.operator, "GET", "/v1/runs", 403),
+        ("an admin", &keys.admin, "GET", "/v1/organisations", 403),
+        ("an admin", &keys.admin, "GET", "/v1/host", 403),
+        ("a reader", &read, "GET", "/v1/metrics/secret", 200),
+        ("a reader", &read, "DELETE", "/v1/metrics/secret", 403),
+        ("a reader", &read, "GET", "/v1/keys", 403),
+        ("a writer", &write, "GET", "/v1/audit", 403),
+        ("nobody", &"bw_AAAAAAAAAAAAAAAA_x".to_owned(), "GET", "/v1/metrics", 401),
+    ] {
+        let answer = host.as_key(token, method, path).send()?;
+        let (got, text) = (answer.status().as_u16(), answer.text()?);
+        ensure!(got == status, "{who}: {method} {path} answered {got} where {status} is right: {text}");
+        ensure!(status == 200 || serde_json::from_str::<Value>(&text)?["status"] == status, "{text}");
+    }
+
+    // A key that was revoked stops at once, and the log says who did it.
+    expect_json(host.as_admin("DELETE", &format!("/v1/keys/{read_id}")).send()?, 200)?;
+    ensure!(host.as_key(&read, "GET", "/v1/metrics").send()?.status() == 401);
+    let audit = expect_json(host.as_admin("GET", "/v1/audit").send()?, 200)?;
+    let newest = &audit["items"][0];
+    ensure!(newest["action"] == "key.revoke" && newest["target"] == read_id.as_str(), "{audit}");
+    ensure!(!audit.to_string().contains(&read), "no secret is in the log");
+    host.stop()
+}
+
+#[test]
+fn a_repeated_write_with_its_idempotency_key_adds_nothing() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let data = folder.path().join("data");
+    let host = Host::start(&data, &[])?;
+    let token = host.keys().admin.clone();
+    define(&host, &token, "once")?;
+    let send = |host: &Host, value: u32| {
+        let samples = json!({"samples": [{"metric": "once", "value": value}]});
+        host.as_key(&token, "POST", "/v1/samples").header("idempotency-key", "abc").json(&samples).send()
+    };
+    let first = expect_json(send(&host, 5)?, 200)?;
+    ensure!(expect_json(send(&host, 5)?, 200)? == first, "the answer is the same");
+    ensure!(send(&host, 6)?.status() == 422, "another request under the same key is refused");
+    host.kill()?;
+    let host = Host::start(&data, &[])?;
+    expect_json(send(&host, 5)?, 200)?;
+    ensure!(value(&host, &token, "once")? == 5.0, "it was added once, a crash between included");
+    host.stop()
+}
+
+#[test]
+fn a_stop_finishes_what_was_accepted() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let data = folder.path().join("data");
+    let host = Host::start(&data, &[])?;
+    let keys = host.keys().clone();
+    let playbook = "name = \"one\"\n[trigger]\ntype = \"manual\"\n[[steps]]\nid = \"add\"\napp = \"metric\"\n[steps.inputs]\nname = \"stops\"\nvalue = 1\n";
+    expect_json(host.as_admin("POST", "/v1/playbooks").header("content-type", "application/toml").body(playbook).send()?, 201)?;
+    let mut accepted = 0;
+    for _ in 0..50 {
+        expect_json(host.as_admin("POST", "/v1/playbooks/one/runs").json(&json!({})).send()?, 202)?;
+        accepted += 1;
+    }
+    host.stop()?;
+    let host = Host::start(&data, &[])?;
+    let runs = expect_json(host.as_key(&keys.admin, "GET", "/v1/runs?state=succeeded&limit=1000").send()?, 200)?;
+    ensure!(runs["items"].as_array().map(Vec::len) == Some(accepted), "{runs}");
+    host.stop()
+}
+
+#[test]
+fn behind_a_trusted_proxy_the_clients_own_path_is_the_signed_one() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let settings = folder.path().join("settings.toml");
+    let text = "[proxy]\ntrusted = [\"127.0.0.0/8\"]\noriginal_uri_header = \"x-original-uri\"\n";
+    std::fs::write(&settings, text)?;
+    let settings = settings.to_str().context("a path of text")?;
+    let host = Host::start(&folder.path().join("data"), &["--config", settings])?;
+    let (path, original) = ("/threatconnect/v2/customMetrics", "/tc/api/v2/customMetrics?a=1");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs();
+    let (authorization, timestamp) = sign(&host.keys().access_id, &host.keys().secret, "GET", original, now);
+    let request = || host.request("GET", path).header("authorization", &authorization).header("timestamp", &timestamp);
+    ensure!(request().send()?.status() == 401, "another path was signed");
+    let answer = request().header("x-original-uri", original).send()?;
+    ensure!(answer.status() == 200, "{}", answer.text()?);
+    host.stop()?;
+
+    // Without the setting, nobody may say what was signed.
+    let host = Host::start(&folder.path().join("other"), &[])?;
+    let (authorization, timestamp) = sign(&host.keys().access_id, &host.keys().secret, "GET", original, now);
+    let request = host.request("GET", path).header("authorization", authorization).header("timestamp", timestamp);
+    ensure!(request.header("x-original-uri", original).send()?.status() == 401);
+    host.stop()
+}
