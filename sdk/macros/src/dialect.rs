@@ -1,0 +1,95 @@
+//! `#[dialect]`: a function that returns routes becomes the component's export `bellwether:plugin/dialect`.
+
+use proc_macro2::TokenStream;
+use quote::{quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{Error, ItemFn, Result, ReturnType};
+
+use crate::attributes::{RoleArguments, plain_function};
+
+const SHAPE: &str =
+    "a dialect is `fn name<H: MetricsRead + …>() -> Router<H>`, `H` bounded by what its handlers use";
+
+pub(crate) fn expand(arguments: &RoleArguments, function: &ItemFn) -> Result<TokenStream> {
+    plain_function(function, "a dialect")?;
+    let summary = arguments.summary_of(function)?;
+    let name = &function.sig.ident;
+    let ReturnType::Type(_, router) = &function.sig.output else {
+        return Err(Error::new(name.span(), SHAPE));
+    };
+    if !function.sig.inputs.is_empty() {
+        return Err(Error::new_spanned(&function.sig.inputs, SHAPE));
+    }
+    let routes = quote_spanned! {router.span()=>
+        let router: ::bellwether_sdk::dialect::Router<::bellwether_sdk::host::Live> = #name();
+    };
+    Ok(quote! {
+        #function
+
+        const _: () = {
+            use ::bellwether_sdk::bindings::dialect::exports::bellwether::plugin::dialect as contract;
+
+            struct Dialect;
+
+            impl contract::Guest for Dialect {
+                fn describe() -> contract::Description {
+                    #routes
+                    router.describe(#summary)
+                }
+
+                fn handle(
+                    caller: ::std::option::Option<
+                        ::std::result::Result<contract::Principal, contract::AuthFailure>,
+                    >,
+                    request: contract::Request,
+                ) -> contract::Response {
+                    #routes
+                    router.handle(&::bellwether_sdk::host::Live, caller, request)
+                }
+            }
+
+            #[cfg(target_arch = "wasm32")]
+            #[allow(unsafe_code, reason = "what a component exports are functions over its raw memory")]
+            mod exports {
+                use super::Dialect;
+                ::bellwether_sdk::bindings::dialect::export!(
+                    Dialect with_types_in ::bellwether_sdk::bindings::dialect
+                );
+            }
+        };
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use syn::parse_quote;
+
+    use super::*;
+
+    #[test]
+    fn a_function_of_another_shape_is_told_the_right_one() {
+        let cases: [ItemFn; 2] = [
+            parse_quote!(
+                /** Summary. */
+                fn routes() {}
+            ),
+            parse_quote!(
+                /** Summary. */
+                fn routes<H>(host: &H) -> Router<H> {
+                    Router::new()
+                }
+            ),
+        ];
+        for case in &cases {
+            assert_eq!(expand(&parse_quote!(), case).expect_err("no dialect").to_string(), SHAPE);
+        }
+        let silent: ItemFn = parse_quote!(
+            fn routes<H>() -> Router<H> {
+                Router::new()
+            }
+        );
+        assert!(
+            expand(&parse_quote!(), &silent).expect_err("no summary").to_string().contains("doc comment")
+        );
+    }
+}

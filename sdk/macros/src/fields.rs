@@ -1,0 +1,313 @@
+//! `#[derive(Inputs)]` and `#[derive(Outputs)]`: a struct's fields become what an app takes and gives.
+
+use proc_macro2::TokenStream;
+use quote::{quote, quote_spanned};
+use syn::ext::IdentExt;
+use syn::punctuated::Punctuated;
+use syn::spanned::Spanned;
+use syn::{Data, DeriveInput, Error, Expr, ExprLit, Field, Fields, Ident, Lit, LitStr, Result, Token, Type};
+
+use crate::attributes::documentation;
+
+/// One field and what its attribute says.
+struct Member<'a> {
+    identifier: &'a Ident,
+    value_type: &'a Type,
+    name: String,
+    help: String,
+    secret: bool,
+    choices: Vec<LitStr>,
+    default: Option<Expr>,
+}
+
+pub(crate) fn inputs(item: &DeriveInput) -> Result<TokenStream> {
+    let members = members(item, "input", "#[derive(Inputs)]")?;
+    let identifier = &item.ident;
+    let mut described = Vec::new();
+    let mut read = Vec::new();
+    for member in &members {
+        let Member { identifier, value_type, name, help, secret, choices, default } = member;
+        let span = value_type.span();
+        let default = default.as_ref().map(|default| default_of(default, value_type));
+        let declared = match &default {
+            None => quote!(::std::option::Option::None),
+            Some(default) => {
+                quote_spanned!(span=> ::std::option::Option::Some(::bellwether_sdk::IntoValue::into_value(#default)))
+            }
+        };
+        described.push(quote_spanned! {span=>
+            ::bellwether_sdk::app::expanded::input::<#value_type>(#name, #help, #secret, &[#(#choices),*], #declared)
+        });
+        let value = quote_spanned! {span=>
+            ::bellwether_sdk::app::expanded::read::<#value_type>(#name, #secret, &[#(#choices),*], value)?
+        };
+        let value = match default {
+            None => value,
+            Some(default) => {
+                quote!(match value { ::bellwether_sdk::Value::None => #default, value => #value })
+            }
+        };
+        read.push(quote! {
+            #identifier: {
+                let value = ::bellwether_sdk::app::expanded::take(&mut values, #name);
+                #value
+            }
+        });
+    }
+    let (generics, arguments, bounds) = item.generics.split_for_impl();
+    Ok(quote! {
+        impl #generics ::bellwether_sdk::Inputs for #identifier #arguments #bounds {
+            fn describe() -> ::std::vec::Vec<::bellwether_sdk::app::Input> {
+                ::std::vec![#(#described),*]
+            }
+
+            fn read(
+                mut values: ::std::vec::Vec<::bellwether_sdk::NamedValue>,
+            ) -> ::std::result::Result<Self, ::bellwether_sdk::AppError> {
+                let _ = &mut values;
+                ::std::result::Result::Ok(Self { #(#read),* })
+            }
+        }
+    })
+}
+
+pub(crate) fn outputs(item: &DeriveInput) -> Result<TokenStream> {
+    let members = members(item, "output", "#[derive(Outputs)]")?;
+    let identifier = &item.ident;
+    let described = members.iter().map(|Member { value_type, name, help, .. }| {
+        quote_spanned!(value_type.span()=> ::bellwether_sdk::app::expanded::output::<#value_type>(#name, #help))
+    });
+    let written = members.iter().map(|Member { identifier, value_type, name, .. }| {
+        quote_spanned!(value_type.span()=> ::bellwether_sdk::app::expanded::write(#name, self.#identifier))
+    });
+    let (generics, arguments, bounds) = item.generics.split_for_impl();
+    Ok(quote! {
+        impl #generics ::bellwether_sdk::Outputs for #identifier #arguments #bounds {
+            fn describe() -> ::std::vec::Vec<::bellwether_sdk::app::Output> {
+                ::std::vec![#(#described),*]
+            }
+
+            fn write(self) -> ::std::vec::Vec<::bellwether_sdk::NamedValue> {
+                ::std::vec![#(#written),*]
+            }
+        }
+    })
+}
+
+/// A default as an expression of the field's type. A text literal may stand for whatever is made from one.
+fn default_of(default: &Expr, value_type: &Type) -> TokenStream {
+    let value = match default {
+        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => {
+            quote_spanned!(text.span()=> ::std::convert::Into::into(#text))
+        }
+        other => quote!(#other),
+    };
+    quote_spanned! {default.span()=> { let default: #value_type = #value; default } }
+}
+
+fn members<'a>(item: &'a DeriveInput, attribute: &str, derive: &str) -> Result<Vec<Member<'a>>> {
+    let Data::Struct(data) = &item.data else {
+        return Err(Error::new(item.ident.span(), format!("{derive} goes on a struct")));
+    };
+    let Fields::Named(fields) = &data.fields else {
+        return Err(Error::new(item.ident.span(), format!("{derive} needs fields with names")));
+    };
+    let members: Vec<Member<'a>> =
+        fields.named.iter().map(|field| member(field, attribute)).collect::<Result<_>>()?;
+    for (index, member) in members.iter().enumerate() {
+        if members[..index].iter().any(|earlier| earlier.name == member.name) {
+            let what = format!("there is an {attribute} {:?} already", member.name);
+            return Err(Error::new(member.identifier.span(), what));
+        }
+    }
+    Ok(members)
+}
+
+fn member<'a>(field: &'a Field, attribute: &str) -> Result<Member<'a>> {
+    let identifier = field.ident.as_ref().expect("a named field");
+    let mut member = Member {
+        identifier,
+        value_type: &field.ty,
+        name: identifier.unraw().to_string(),
+        help: documentation(&field.attrs),
+        secret: false,
+        choices: Vec::new(),
+        default: None,
+    };
+    let takes_more = attribute == "input";
+    for found in field.attrs.iter().filter(|found| found.path().is_ident(attribute)) {
+        found.parse_nested_meta(|meta| {
+            if meta.path.is_ident("name") {
+                let name: LitStr = meta.value()?.parse()?;
+                member.name = name.value();
+                if member.name.is_empty() {
+                    return Err(Error::new(name.span(), "a name has at least one character"));
+                }
+            } else if meta.path.is_ident("help") {
+                member.help = meta.value()?.parse::<LitStr>()?.value();
+            } else if takes_more && meta.path.is_ident("secret") {
+                member.secret = true;
+            } else if takes_more && meta.path.is_ident("default") {
+                member.default = Some(meta.value()?.parse()?);
+            } else if takes_more && meta.path.is_ident("choices") {
+                let texts;
+                syn::parenthesized!(texts in meta.input);
+                member.choices =
+                    Punctuated::<LitStr, Token![,]>::parse_terminated(&texts)?.into_iter().collect();
+                if member.choices.is_empty() {
+                    return Err(meta.error("`choices` names at least one text"));
+                }
+            } else {
+                let known =
+                    if takes_more { "name, help, default, choices or secret" } else { "name or help" };
+                return Err(meta.error(format!("expected {known}")));
+            }
+            Ok(())
+        })?;
+    }
+    check(&member)?;
+    Ok(member)
+}
+
+/// What no host would take.
+fn check(member: &Member<'_>) -> Result<()> {
+    let Some(default) = &member.default else { return Ok(()) };
+    if let Type::Path(path) = member.value_type
+        && path.path.segments.last().is_some_and(|last| last.ident == "Option")
+    {
+        return Err(Error::new(default.span(), "an input with a default is never absent: drop the Option"));
+    }
+    if member.secret {
+        return Err(Error::new(
+            default.span(),
+            "a secret's default would stand in the component for all to read",
+        ));
+    }
+    if let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = default
+        && !member.choices.is_empty()
+        && !member.choices.iter().any(|choice| choice.value() == text.value())
+    {
+        return Err(Error::new(text.span(), "the default is none of the choices"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use syn::parse_quote;
+
+    use super::*;
+
+    #[test]
+    fn a_wrong_attribute_is_refused_with_what_would_be_right() {
+        let cases: [(DeriveInput, &str); 9] = [
+            (
+                parse_quote!(
+                    enum In {
+                        A,
+                    }
+                ),
+                "goes on a struct",
+            ),
+            (
+                parse_quote!(
+                    struct In(String);
+                ),
+                "fields with names",
+            ),
+            (
+                parse_quote!(
+                    struct In {
+                        #[input(requird)]
+                        a: String,
+                    }
+                ),
+                "expected name, help, default, choices or secret",
+            ),
+            (
+                parse_quote!(
+                    struct In {
+                        #[input(default = 1)]
+                        a: Option<i64>,
+                    }
+                ),
+                "drop the Option",
+            ),
+            (
+                parse_quote!(
+                    struct In {
+                        #[input(secret, default = "x")]
+                        a: String,
+                    }
+                ),
+                "for all to read",
+            ),
+            (
+                parse_quote!(
+                    struct In {
+                        #[input(choices("a"), default = "b")]
+                        a: String,
+                    }
+                ),
+                "none of the choices",
+            ),
+            (
+                parse_quote!(
+                    struct In {
+                        #[input(choices())]
+                        a: String,
+                    }
+                ),
+                "at least one text",
+            ),
+            (
+                parse_quote!(
+                    struct In {
+                        a: String,
+                        #[input(name = "a")]
+                        b: String,
+                    }
+                ),
+                "there is an input \"a\" already",
+            ),
+            (
+                parse_quote!(
+                    struct In {
+                        #[input(name = "")]
+                        a: String,
+                    }
+                ),
+                "at least one character",
+            ),
+        ];
+        for (item, expected) in &cases {
+            let message = inputs(item).expect_err(expected).to_string();
+            assert!(message.contains(expected), "{message}");
+        }
+        let item: DeriveInput = parse_quote!(
+            struct Out {
+                #[output(secret)]
+                a: String,
+            }
+        );
+        assert_eq!(outputs(&item).expect_err("a secret output").to_string(), "expected name or help");
+    }
+
+    #[test]
+    fn help_is_the_doc_comment_unless_it_is_given() {
+        let item: DeriveInput = parse_quote! {
+            struct In {
+                /// One line,
+                /// continued.
+                a: String,
+                /// Not this.
+                #[input(help = "This")]
+                r#type: String,
+            }
+        };
+        let members = members(&item, "input", "").expect("two");
+        let told: Vec<_> =
+            members.iter().map(|member| (member.name.as_str(), member.help.as_str())).collect();
+        assert_eq!(told, [("a", "One line, continued."), ("type", "This")]);
+    }
+}

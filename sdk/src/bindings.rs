@@ -1,0 +1,66 @@
+//! What the contract in `wit/` becomes in Rust: the imports once, and one module per role that exports it.
+//!
+//! The imports are a world of their own and each role maps the host's interfaces to it, so that a component exports
+//! the roles its author named and imports the functions its author called.
+
+/// The host's interfaces.
+pub mod imports {
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "imports",
+        generate_all,
+        generate_unused_types: true,
+        additional_derives: [Clone, PartialEq],
+        type_section_suffix: "sdk",
+    });
+}
+
+/// The role `app`.
+pub mod app {
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "app-plugin",
+        with: {
+            "bellwether:host/types@0.1.0": super::imports::bellwether::host::types,
+            "bellwether:host/log@0.1.0": super::imports::bellwether::host::log,
+            "bellwether:host/clock@0.1.0": super::imports::bellwether::host::clock,
+            "bellwether:host/random@0.1.0": super::imports::bellwether::host::random,
+            "bellwether:host/metrics-types@0.1.0": super::imports::bellwether::host::metrics_types,
+            "bellwether:host/metrics-read@0.1.0": super::imports::bellwether::host::metrics_read,
+            "bellwether:host/metrics-write@0.1.0": super::imports::bellwether::host::metrics_write,
+            "bellwether:host/state@0.1.0": super::imports::bellwether::host::state,
+            "bellwether:host/http-client@0.1.0": super::imports::bellwether::host::http_client,
+        },
+        additional_derives: [Clone, PartialEq],
+        pub_export_macro: true,
+        export_macro_name: "export",
+        default_bindings_module: "bellwether_sdk::bindings::app",
+        runtime_path: "bellwether_sdk::bindings::runtime",
+    });
+}
+
+/// The role `dialect`.
+pub mod dialect {
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "dialect-plugin",
+        with: {
+            "bellwether:host/types@0.1.0": super::imports::bellwether::host::types,
+            "bellwether:host/log@0.1.0": super::imports::bellwether::host::log,
+            "bellwether:host/clock@0.1.0": super::imports::bellwether::host::clock,
+            "bellwether:host/random@0.1.0": super::imports::bellwether::host::random,
+            "bellwether:host/metrics-types@0.1.0": super::imports::bellwether::host::metrics_types,
+            "bellwether:host/metrics-read@0.1.0": super::imports::bellwether::host::metrics_read,
+            "bellwether:host/metrics-write@0.1.0": super::imports::bellwether::host::metrics_write,
+            "bellwether:host/state@0.1.0": super::imports::bellwether::host::state,
+            "bellwether:host/http-client@0.1.0": super::imports::bellwether::host::http_client,
+        },
+        additional_derives: [Clone, PartialEq],
+        pub_export_macro: true,
+        export_macro_name: "export",
+        default_bindings_module: "bellwether_sdk::bindings::dialect",
+        runtime_path: "bellwether_sdk::bindings::runtime",
+    });
+}
+
+pub use wit_bindgen::rt as runtime;

@@ -1,0 +1,97 @@
+//! What a handler reads.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::Deserialize;
+
+use super::{Principal, router};
+use crate::bindings::dialect::exports::bellwether::plugin::dialect as raw;
+
+/// A request that matched a route.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    pub(super) raw: &'a raw::Request,
+    /// The path as its route declares it.
+    pub(super) path: &'static str,
+    pub(super) caller: Option<&'a Principal>,
+}
+
+impl<'a> Request<'a> {
+    /// What the path's `{name}` or `{name...}` matched, percent-decoded.
+    ///
+    /// # Panics
+    /// If the route's path has no such segment.
+    #[must_use]
+    pub fn parameter(&self, name: &str) -> &'a str {
+        let position = router::parameters(self.path).position(|parameter| parameter == name);
+        match position.and_then(|position| self.raw.parameters.get(position)) {
+            Some(parameter) => parameter,
+            None => panic!("the path {} has no parameter {name}", self.path),
+        }
+    }
+
+    /// The first query parameter of that name, decoded.
+    #[must_use]
+    pub fn query(&self, name: &str) -> Option<&'a str> {
+        self.raw.query.iter().find(|(key, _)| key == name).map(|(_, value)| &**value)
+    }
+
+    /// The first query parameter of that name, read as another type.
+    ///
+    /// # Errors
+    /// If it is there and does not read.
+    pub fn query_as<T: FromStr>(&self, name: &'static str) -> Result<Option<T>, QueryError> {
+        let Some(value) = self.query(name) else { return Ok(None) };
+        value.parse().map(Some).map_err(|_| QueryError { name, value: value.to_owned() })
+    }
+
+    /// Every pair of the query, decoded, in order.
+    pub fn queries(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.raw.query.iter().map(|(key, value)| (&**key, &**value))
+    }
+
+    /// The value of the first header of that name, letter case ignored. Those that hold credentials are left out.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&'a str> {
+        let found = self.raw.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
+        found.map(|header| &*header.value)
+    }
+
+    /// The body as it came.
+    #[must_use]
+    pub fn body(&self) -> &'a [u8] {
+        &self.raw.body
+    }
+
+    /// The body read as JSON; texts may be borrowed from it.
+    ///
+    /// # Errors
+    /// If it is not JSON, or not of this shape.
+    pub fn json<T: Deserialize<'a>>(&self) -> Result<T, serde_json::Error> {
+        serde_json::from_slice(&self.raw.body)
+    }
+
+    /// Who is calling; nobody on a route that anybody may call.
+    #[must_use]
+    pub fn caller(&self) -> Option<&'a Principal> {
+        self.caller
+    }
+}
+
+/// A query parameter is there and does not read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueryError {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is.
+    pub value: String,
+}
+
+impl fmt::Display for QueryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the query parameter {} cannot be {:?}", self.name, self.value)
+    }
+}
+
+impl std::error::Error for QueryError {}

@@ -1,0 +1,316 @@
+//! Routes: declared once, described to the host, and dispatched by their number.
+
+use super::{AuthFailure, Authentication, Description, IntoResponse, Principal, Request, Response, Route};
+use crate::bindings::dialect::exports::bellwether::plugin::dialect as raw;
+
+type Handler<H> = Box<dyn Fn(&H, &Request<'_>) -> Response>;
+
+/// A dialect's routes. `H` is the host its handlers meet, bounded by what they use.
+///
+/// Paths are relative to the dialect's mount. `{name}` matches one segment that is not empty; `{name...}`, only as
+/// the last segment, all that is left, slashes included, even nothing. The first route that matches answers.
+///
+/// A component builds its routes anew for every request, so they are made of constants: adding one is pushing five
+/// words.
+pub struct Router<H> {
+    prefixes: &'static [&'static str],
+    authentication: &'static [Authentication],
+    routes: Vec<Declared<H>>,
+    refuse: Box<dyn Fn(&AuthFailure) -> Response>,
+}
+
+struct Declared<H> {
+    method: &'static str,
+    path: &'static str,
+    authentication: &'static [Authentication],
+    handler: Handler<H>,
+}
+
+impl<H> Default for Router<H> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<H> Router<H> {
+    /// No routes. They are for anybody until [`Self::authenticate`] says otherwise.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            prefixes: &[""],
+            authentication: &[],
+            // Most dialects have fewer, and growing is what building would cost.
+            routes: Vec::with_capacity(16),
+            refuse: Box::new(|failure| Response::text(401, failure)),
+        }
+    }
+
+    /// Serves every route under each of these prefixes; `""` is the path as it is declared.
+    #[must_use]
+    pub fn under(self, prefixes: &'static [&'static str]) -> Self {
+        Self { prefixes, ..self }
+    }
+
+    /// How callers of the routes that follow prove who they are: tried in order, the first whose place in the
+    /// request is filled decides. None means anybody may call.
+    #[must_use]
+    pub fn authenticate(self, authentication: &'static [Authentication]) -> Self {
+        Self { authentication, ..self }
+    }
+
+    /// Words the refusal of a caller who is not known, on every route that asks who is calling.
+    #[must_use]
+    pub fn refuse<R: IntoResponse>(self, refuse: impl Fn(&AuthFailure) -> R + 'static) -> Self {
+        Self { refuse: Box::new(move |failure| refuse(failure).into_response()), ..self }
+    }
+
+    /// A route for `GET`.
+    #[must_use]
+    pub fn get<R: IntoResponse>(
+        self,
+        path: &'static str,
+        handler: impl Fn(&H, &Request<'_>) -> R + 'static,
+    ) -> Self {
+        self.route("GET", path, handler)
+    }
+
+    /// A route for `POST`.
+    #[must_use]
+    pub fn post<R: IntoResponse>(
+        self,
+        path: &'static str,
+        handler: impl Fn(&H, &Request<'_>) -> R + 'static,
+    ) -> Self {
+        self.route("POST", path, handler)
+    }
+
+    /// A route for `PUT`.
+    #[must_use]
+    pub fn put<R: IntoResponse>(
+        self,
+        path: &'static str,
+        handler: impl Fn(&H, &Request<'_>) -> R + 'static,
+    ) -> Self {
+        self.route("PUT", path, handler)
+    }
+
+    /// A route for `PATCH`.
+    #[must_use]
+    pub fn patch<R: IntoResponse>(
+        self,
+        path: &'static str,
+        handler: impl Fn(&H, &Request<'_>) -> R + 'static,
+    ) -> Self {
+        self.route("PATCH", path, handler)
+    }
+
+    /// A route for `DELETE`.
+    #[must_use]
+    pub fn delete<R: IntoResponse>(
+        self,
+        path: &'static str,
+        handler: impl Fn(&H, &Request<'_>) -> R + 'static,
+    ) -> Self {
+        self.route("DELETE", path, handler)
+    }
+
+    /// A route for every method: after those of the same path, the place to word "method not allowed".
+    #[must_use]
+    pub fn any<R: IntoResponse>(
+        self,
+        path: &'static str,
+        handler: impl Fn(&H, &Request<'_>) -> R + 'static,
+    ) -> Self {
+        self.route("*", path, handler)
+    }
+
+    /// Answers whatever no route matched, whoever asks. Without it the host words its own "not found".
+    #[must_use]
+    pub fn fallback<R: IntoResponse>(self, handler: impl Fn(&H, &Request<'_>) -> R + 'static) -> Self {
+        self.authenticate(&[]).any("/{rest...}", handler)
+    }
+
+    /// A route for this method, in upper case.
+    #[must_use]
+    pub fn route<R: IntoResponse>(
+        mut self,
+        method: &'static str,
+        path: &'static str,
+        handler: impl Fn(&H, &Request<'_>) -> R + 'static,
+    ) -> Self {
+        let handler: Handler<H> = Box::new(move |host, request| handler(host, request).into_response());
+        self.routes.push(Declared { method, path, authentication: self.authentication, handler });
+        self
+    }
+
+    /// What the host is told, once. Each route is listed under every prefix before the next one is.
+    ///
+    /// # Panics
+    /// If a path or prefix cannot be one, naming it.
+    #[must_use]
+    pub fn describe(&self, summary: &str) -> Description {
+        let mut routes = Vec::with_capacity(self.routes.len() * self.prefixes.len());
+        for route in &self.routes {
+            for prefix in self.prefixes {
+                if let Err(wrong) = check(prefix, route.path) {
+                    panic!("the path {prefix}{} {wrong}", route.path);
+                }
+                routes.push(Route {
+                    method: route.method.to_owned(),
+                    path: format!("{prefix}{}", route.path),
+                    authentication: route.authentication.iter().map(|&each| each.into()).collect(),
+                });
+            }
+        }
+        Description { summary: summary.to_owned(), routes }
+    }
+
+    /// Answers one request of the host's.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn handle(
+        &self,
+        host: &H,
+        caller: Option<Result<Principal, raw::AuthFailure>>,
+        request: raw::Request,
+    ) -> Response {
+        let index = request.route as usize / self.prefixes.len();
+        let Some(route) = self.routes.get(index) else {
+            return Response::text(
+                500,
+                format_args!("the host asked for route {}, which there is not", request.route),
+            );
+        };
+        let caller = match (caller, route.authentication) {
+            (_, []) => None,
+            (Some(Ok(principal)), _) => Some(principal),
+            (Some(Err(failure)), _) => return (self.refuse)(&failure.into()),
+            (None, _) => return (self.refuse)(&AuthFailure::Missing),
+        };
+        (route.handler)(host, &Request { raw: &request, path: route.path, caller: caller.as_ref() })
+    }
+}
+
+/// The names of a path's parameters, in order.
+pub(super) fn parameters(path: &str) -> impl Iterator<Item = &str> {
+    let inside = |segment: &'_ str| -> Option<(usize, usize)> {
+        let name = segment.strip_prefix('{')?.strip_suffix('}')?;
+        Some((1, name.trim_end_matches("...").len() + 1))
+    };
+    path.split('/').filter_map(move |segment| inside(segment).map(|(start, end)| &segment[start..end]))
+}
+
+/// What the host would not take.
+fn check(prefix: &str, path: &str) -> Result<(), &'static str> {
+    if !path.starts_with('/') || !(prefix.is_empty() || prefix.starts_with('/') && !prefix.ends_with('/')) {
+        return Err("does not begin with one slash");
+    }
+    let mut rest = path.split('/').skip(1).peekable();
+    while let Some(segment) = rest.next() {
+        let name = segment.strip_prefix('{').and_then(|segment| segment.strip_suffix('}'));
+        match name {
+            Some("" | "...") => return Err("has a parameter without a name"),
+            Some(name) if name.ends_with("...") && rest.peek().is_some() => {
+                return Err("has `...` elsewhere than in its last segment");
+            }
+            None if segment.contains(['{', '}']) => {
+                return Err("has a parameter that is not a whole segment");
+            }
+            _ => {}
+        }
+    }
+    if parameters(path)
+        .enumerate()
+        .any(|(index, name)| parameters(path).take(index).any(|earlier| earlier == name))
+    {
+        return Err("has two parameters of one name");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn router() -> Router<()> {
+        Router::new()
+            .under(&["", "/api"])
+            .get("/a", |_, _| Response::text(200, "a"))
+            .authenticate(&[Authentication::QueryKey("token")])
+            .get("/a/{name}/{rest...}", |_, request| {
+                let caller = request.caller().map_or("nobody", |caller| &caller.key_name);
+                Response::text(
+                    200,
+                    format_args!("{caller} {} {}", request.parameter("name"), request.parameter("rest")),
+                )
+            })
+            .fallback(|_, _| Response::status(404))
+    }
+
+    fn request(route: u32) -> raw::Request {
+        let parameters = vec!["n".into(), "r/s".into()];
+        raw::Request { route, parameters, query: Vec::new(), headers: Vec::new(), body: Vec::new() }
+    }
+
+    fn principal() -> Principal {
+        Principal {
+            organisation: 1,
+            organisation_name: "o".into(),
+            key_id: "k".into(),
+            key_name: "jack".into(),
+            role: raw::Role::Read,
+        }
+    }
+
+    #[test]
+    fn every_described_route_answers_by_its_number() {
+        let router = router();
+        let described: Vec<_> = router.describe("").routes.into_iter().map(|route| route.path).collect();
+        assert_eq!(
+            described,
+            [
+                "/a",
+                "/api/a",
+                "/a/{name}/{rest...}",
+                "/api/a/{name}/{rest...}",
+                "/{rest...}",
+                "/api/{rest...}"
+            ]
+        );
+        for (route, body) in [(0, "a"), (1, "a"), (2, "jack n r/s"), (3, "jack n r/s"), (4, ""), (5, "")] {
+            let response = router.handle(&(), Some(Ok(principal())), request(route));
+            assert_eq!(String::from_utf8_lossy(&response.body), body, "route {route}");
+        }
+        assert_eq!(router.handle(&(), None, request(6)).status, 500);
+    }
+
+    #[test]
+    fn an_unknown_caller_meets_the_refusal_only_where_it_matters() {
+        let router = router().refuse(|failure| Response::text(401, format_args!("no: {failure}")));
+        let failure = || Some(Err(raw::AuthFailure::Unknown));
+        assert_eq!(router.handle(&(), failure(), request(0)).status, 200);
+        let refused = router.handle(&(), failure(), request(2));
+        assert_eq!((refused.status, &refused.body[..]), (401, &b"no: the credentials are not known"[..]));
+        assert_eq!(router.handle(&(), None, request(2)).status, 401, "a caller the host forgot is nobody");
+        assert_eq!(router.handle(&(), failure(), request(4)).status, 404);
+    }
+
+    #[test]
+    fn a_path_that_cannot_be_one_is_named() {
+        for (path, expected) in [
+            ("a", "does not begin with one slash"),
+            ("/{}", "without a name"),
+            ("/{...}", "without a name"),
+            ("/{a...}/b", "elsewhere"),
+            ("/x{a}", "not a whole segment"),
+            ("/{a}/{a}", "two parameters of one name"),
+        ] {
+            let wrong = check("", path).expect_err(path);
+            assert!(wrong.contains(expected), "{path}: {wrong}");
+        }
+        for path in ["/", "/a", "/a/{b}/c/{d...}"] {
+            assert_eq!(check("/api", path), Ok(()));
+        }
+        assert!(check("api", "/a").is_err() && check("/api/", "/a").is_err());
+    }
+}

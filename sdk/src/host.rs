@@ -1,0 +1,269 @@
+//! What a plugin may ask the host for: one trait per privilege.
+//!
+//! A function that takes `host: &(impl MetricsWrite + Log)` states what it may do, the compiler holds it to that, and
+//! the component built from it imports those two interfaces and no other. A host borrows nothing (`'static`), so that
+//! routes may name it. [`Live`] is the host a component meets,
+//! [`testing::MemoryHost`](crate::testing::MemoryHost) the one of a unit test.
+
+use std::fmt;
+
+use crate::Timestamp;
+use crate::bindings::imports::bellwether::host as raw;
+use crate::http::{HttpError, Request, Response};
+use crate::metrics::{
+    Defined, Definition, IntervalQuery, Metric, MetricError, MetricPage, MetricReference, Samples,
+    SeriesValues, Written,
+};
+pub use raw::log::Level;
+
+/// Reading metrics. Scope of a grant: metric name patterns.
+pub trait MetricsRead: 'static {
+    /// One metric, by its id or name.
+    ///
+    /// # Errors
+    /// [`MetricError::UnknownMetric`] and what any call may answer.
+    fn metric(&self, metric: impl Into<MetricReference>) -> Result<Metric, MetricError>;
+
+    /// Metrics ordered by id: `limit` (1 to 1,000) of them after the first `offset`.
+    ///
+    /// # Errors
+    /// [`MetricError::Invalid`] for another limit.
+    fn metrics(&self, offset: u64, limit: u32) -> Result<MetricPage, MetricError>;
+
+    /// The values of a range of intervals. At most 100,000 values in all.
+    ///
+    /// # Errors
+    /// [`MetricError::Limit`] for a larger answer.
+    fn query(&self, query: &IntervalQuery) -> Result<Vec<SeriesValues>, MetricError>;
+}
+
+/// Creating, feeding and deleting metrics. Scope of a grant: metric name patterns.
+pub trait MetricsWrite: 'static {
+    /// Creates a metric, or returns the one of that name if its definition is the same.
+    ///
+    /// # Errors
+    /// [`MetricError::Conflict`] if its definition is another, [`MetricError::Invalid`] for one that cannot be.
+    fn define(&self, definition: &Definition) -> Result<Defined, MetricError>;
+
+    /// Deletes a metric with all its data.
+    ///
+    /// # Errors
+    /// [`MetricError::UnknownMetric`] if there is none.
+    fn delete(&self, metric: impl Into<MetricReference>) -> Result<Metric, MetricError>;
+
+    /// Adds samples: one answer for each entry. All are durable when this returns, or none is.
+    ///
+    /// # Errors
+    /// [`MetricError::Invalid`] names the first wrong sample.
+    fn write(&self, samples: impl IntoIterator<Item = Samples>) -> Result<Vec<Written>, MetricError>;
+
+    /// Adds the samples of one series.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    fn write_one(&self, samples: Samples) -> Result<Written, MetricError> {
+        let written = self.write([samples])?.pop();
+        written.ok_or_else(|| MetricError::Other("the host answered nothing to one entry".into()))
+    }
+}
+
+/// A small store of the plugin's own, apart for every organisation. Keys up to 200 bytes, values up to 32 KiB.
+pub trait State: 'static {
+    /// The value of `key`, if it has one.
+    ///
+    /// # Errors
+    /// Never for a key that is within bounds, unless the host is unavailable.
+    fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StateError>;
+
+    /// Sets `key`; `None` removes it. Durable when it returns.
+    ///
+    /// # Errors
+    /// [`StateError::TooLarge`] and [`StateError::Quota`].
+    fn set(&self, key: &str, value: Option<&[u8]>) -> Result<(), StateError>;
+
+    /// Sets `key` only if it still holds `expected`: the way to count or take turns without losing an update.
+    ///
+    /// # Errors
+    /// [`StateError::Changed`] with what it holds instead.
+    fn swap(&self, key: &str, expected: Option<&[u8]>, value: Option<&[u8]>) -> Result<(), StateError>;
+
+    /// Up to `limit` (1 to 1,000) keys that begin with `prefix`, in order, after `after`.
+    ///
+    /// # Errors
+    /// If the host is unavailable.
+    fn list_keys(&self, prefix: &str, after: Option<&str>, limit: u32) -> Result<Vec<String>, StateError>;
+}
+
+/// Requests to the outside. Scope of a grant: hosts, with their scheme and port.
+pub trait HttpClient: 'static {
+    /// Sends a request and waits for its answer, whatever its status.
+    ///
+    /// # Errors
+    /// If there is none.
+    fn send(&self, request: Request) -> Result<Response, HttpError>;
+}
+
+/// Lines for whoever operates the plugin, kept with the run or call they belong to.
+pub trait Log: 'static {
+    /// Writes one line. Beyond the host's limit lines are dropped and the drop is noted once.
+    fn log(&self, level: Level, message: &str);
+
+    /// For following a plugin step by step.
+    fn debug(&self, message: &str) {
+        self.log(Level::Debug, message);
+    }
+
+    /// Something worth knowing.
+    fn info(&self, message: &str) {
+        self.log(Level::Info, message);
+    }
+
+    /// Something is odd, and the work goes on.
+    fn warn(&self, message: &str) {
+        self.log(Level::Warn, message);
+    }
+
+    /// Something failed.
+    fn error(&self, message: &str) {
+        self.log(Level::Error, message);
+    }
+}
+
+/// The host's clock: in a component `std::time` has none.
+pub trait Clock: 'static {
+    /// The present instant.
+    fn now(&self) -> Timestamp;
+}
+
+/// Chance, from the operating system's generator; fit for secrets.
+pub trait Random: 'static {
+    /// `length` random bytes, at most 65,536; more traps.
+    fn bytes(&self, length: u32) -> Vec<u8>;
+
+    /// Any number, each as likely.
+    fn number(&self) -> u64 {
+        let mut number = [0; 8];
+        for (byte, random) in number.iter_mut().zip(self.bytes(8)) {
+            *byte = random;
+        }
+        u64::from_le_bytes(number)
+    }
+}
+
+/// Why a state call did not happen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StateError {
+    /// A key or value is larger than allowed.
+    TooLarge(String),
+    /// The quota is used up.
+    Quota(String),
+    /// `swap`: the value was another than expected; this is what it is.
+    Changed(Option<Vec<u8>>),
+    /// The host cannot do it now; a later try may succeed.
+    Unavailable(String),
+    /// Something else.
+    Other(String),
+}
+
+impl fmt::Display for StateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Changed(_) => f.write_str("the value was changed by another call"),
+            Self::TooLarge(message)
+            | Self::Quota(message)
+            | Self::Unavailable(message)
+            | Self::Other(message) => f.write_str(message),
+        }
+    }
+}
+
+impl std::error::Error for StateError {}
+
+impl From<raw::state::StateError> for StateError {
+    fn from(error: raw::state::StateError) -> Self {
+        use raw::state::StateError as Raw;
+        match error {
+            Raw::TooLarge(message) => Self::TooLarge(message),
+            Raw::Quota(message) => Self::Quota(message),
+            Raw::Changed(value) => Self::Changed(value),
+            Raw::Unavailable(message) => Self::Unavailable(message),
+            Raw::Other(message) => Self::Other(message),
+        }
+    }
+}
+
+/// The host a component runs in. It is nothing but a name: every function called on it becomes one import, and
+/// those never called are not in the component. Outside a component every call panics.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Live;
+
+impl MetricsRead for Live {
+    fn metric(&self, metric: impl Into<MetricReference>) -> Result<Metric, MetricError> {
+        Ok(raw::metrics_read::get(&metric.into())?.into())
+    }
+
+    fn metrics(&self, offset: u64, limit: u32) -> Result<MetricPage, MetricError> {
+        Ok(raw::metrics_read::list_metrics(offset, limit)?.into())
+    }
+
+    fn query(&self, query: &IntervalQuery) -> Result<Vec<SeriesValues>, MetricError> {
+        Ok(raw::metrics_read::query(&query.into())?.into_iter().map(Into::into).collect())
+    }
+}
+
+impl MetricsWrite for Live {
+    fn define(&self, definition: &Definition) -> Result<Defined, MetricError> {
+        Ok(raw::metrics_write::define(&definition.into())?.into())
+    }
+
+    fn delete(&self, metric: impl Into<MetricReference>) -> Result<Metric, MetricError> {
+        Ok(raw::metrics_write::delete(&metric.into())?.into())
+    }
+
+    fn write(&self, samples: impl IntoIterator<Item = Samples>) -> Result<Vec<Written>, MetricError> {
+        let samples: Vec<_> = samples.into_iter().map(Into::into).collect();
+        Ok(raw::metrics_write::write(&samples)?.into_iter().map(Into::into).collect())
+    }
+}
+
+impl State for Live {
+    fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StateError> {
+        Ok(raw::state::get(key)?)
+    }
+
+    fn set(&self, key: &str, value: Option<&[u8]>) -> Result<(), StateError> {
+        Ok(raw::state::set(key, value)?)
+    }
+
+    fn swap(&self, key: &str, expected: Option<&[u8]>, value: Option<&[u8]>) -> Result<(), StateError> {
+        Ok(raw::state::swap(key, expected, value)?)
+    }
+
+    fn list_keys(&self, prefix: &str, after: Option<&str>, limit: u32) -> Result<Vec<String>, StateError> {
+        Ok(raw::state::list_keys(prefix, after, limit)?)
+    }
+}
+
+impl HttpClient for Live {
+    fn send(&self, request: Request) -> Result<Response, HttpError> {
+        Ok(raw::http_client::send(&request.into())?.into())
+    }
+}
+
+impl Log for Live {
+    fn log(&self, level: Level, message: &str) {
+        raw::log::write(level, message);
+    }
+}
+
+impl Clock for Live {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_milliseconds(raw::clock::now())
+    }
+}
+
+impl Random for Live {
+    fn bytes(&self, length: u32) -> Vec<u8> {
+        raw::random::bytes(length)
+    }
+}

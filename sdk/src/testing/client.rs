@@ -1,0 +1,184 @@
+//! A client of a dialect: what the host does between the wire and the component, as far as a unit test needs it.
+
+use super::MemoryHost;
+use crate::bindings::dialect::exports::bellwether::plugin::dialect as raw;
+use crate::dialect::{Header, Principal, Response, Role, Router};
+
+/// Sends requests to a dialect's routes, as a caller who may write unless it is told otherwise.
+///
+/// It picks the route as the host does and proves nobody's identity: who calls is the test's to say.
+pub struct Client<'a> {
+    router: Router<MemoryHost>,
+    routes: Vec<raw::Route>,
+    host: &'a MemoryHost,
+    caller: Result<Principal, raw::AuthFailure>,
+    headers: Vec<Header>,
+}
+
+impl<'a> Client<'a> {
+    /// A client of these routes on that host.
+    ///
+    /// # Panics
+    /// If a route cannot be one.
+    #[must_use]
+    pub fn new(router: Router<MemoryHost>, host: &'a MemoryHost) -> Self {
+        let routes = router.describe("").routes;
+        let caller = Principal {
+            organisation: 1,
+            organisation_name: "Example".to_owned(),
+            key_id: "key-1".to_owned(),
+            key_name: "test".to_owned(),
+            role: Role::Write,
+        };
+        Self { router, routes, host, caller: Ok(caller), headers: Vec::new() }
+    }
+
+    /// The same for this caller.
+    #[must_use]
+    pub fn caller(self, caller: Principal) -> Self {
+        Self { caller: Ok(caller), ..self }
+    }
+
+    /// The same for a caller who is not known.
+    #[must_use]
+    pub fn refused(self, failure: raw::AuthFailure) -> Self {
+        Self { caller: Err(failure), ..self }
+    }
+
+    /// With one more header on every request.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push(Header { name: name.to_owned(), value: value.to_owned() });
+        self
+    }
+
+    /// A `GET` of this path and query.
+    #[must_use]
+    pub fn get(&self, target: &str) -> Response {
+        self.send("GET", target, "")
+    }
+
+    /// A `POST` with this body.
+    #[must_use]
+    pub fn post(&self, target: &str, body: &str) -> Response {
+        self.send("POST", target, body)
+    }
+
+    /// A `DELETE`.
+    #[must_use]
+    pub fn delete(&self, target: &str) -> Response {
+        self.send("DELETE", target, "")
+    }
+
+    /// Any request: path and query percent-encoded as on the wire, relative to the dialect's mount. What no route
+    /// matches is answered 404 without a body, as far as the dialect is concerned.
+    #[must_use]
+    pub fn send(&self, method: &str, target: &str, body: impl AsRef<[u8]>) -> Response {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let matched = self.routes.iter().enumerate().find_map(|(number, route)| {
+            let method_matches = route.method == "*" || route.method == method;
+            method_matches
+                .then(|| parameters(&route.path, path))
+                .flatten()
+                .map(|parameters| (number, parameters))
+        });
+        let Some((number, parameters)) = matched else { return Response::status(404) };
+        let caller = (!self.routes[number].authentication.is_empty()).then(|| self.caller.clone());
+        let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decoded(&key.replace('+', " ")), decoded(&value.replace('+', " ")))
+        });
+        let request = raw::Request {
+            route: u32::try_from(number).expect("few routes"),
+            parameters,
+            query: pairs.collect(),
+            headers: self.headers.clone(),
+            body: body.as_ref().to_vec(),
+        };
+        self.router.handle(self.host, caller, request)
+    }
+}
+
+/// What `path` gives the parameters of a route's path, if it matches.
+fn parameters(route: &str, path: &str) -> Option<Vec<String>> {
+    let mut found = Vec::new();
+    let mut rest = Some(path.strip_prefix('/')?);
+    for segment in route.strip_prefix('/')?.split('/') {
+        let name = segment.strip_prefix('{').and_then(|segment| segment.strip_suffix('}'));
+        if name.is_some_and(|name| name.ends_with("...")) {
+            found.push(decoded(rest.unwrap_or_default()));
+            return Some(found);
+        }
+        let (first, after) = match rest?.split_once('/') {
+            Some((first, after)) => (first, Some(after)),
+            None => (rest?, None),
+        };
+        match name {
+            Some(_) if !first.is_empty() => found.push(decoded(first)),
+            None if segment == first => {}
+            _ => return None,
+        }
+        rest = after;
+    }
+    rest.is_none().then_some(found)
+}
+
+/// A text without its percent-encoding.
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        let digits = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(decoded) if byte == b'%' => {
+                bytes.push(decoded);
+                rest = &after[2..];
+            }
+            _ => {
+                bytes.push(byte);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_matches_as_the_contract_says() {
+        for (route, path, expected) in [
+            ("/a", "/a", Some(vec![])),
+            ("/a", "/a/", None),
+            ("/a", "/b", None),
+            ("/", "/", Some(vec![])),
+            ("/{a}", "/x%20y", Some(vec!["x y"])),
+            ("/{a}", "/x%2Fy", Some(vec!["x/y"])),
+            ("/{a}", "/", None),
+            ("/{a}/b", "/x/b", Some(vec!["x"])),
+            ("/{a}/b", "/x", None),
+            ("/{a...}", "/", Some(vec![""])),
+            ("/{a...}", "/x/y", Some(vec!["x/y"])),
+            ("/b/{a...}", "/b", Some(vec![""])),
+            ("/b/{a...}", "/b/x/", Some(vec!["x/"])),
+            ("/b/{a...}", "/bx", None),
+        ] {
+            let found = parameters(route, path);
+            let found = found.as_ref().map(|found| found.iter().map(String::as_str).collect::<Vec<_>>());
+            assert_eq!(found, expected, "{path} on {route}");
+        }
+    }
+
+    #[test]
+    fn a_query_is_decoded_in_order() {
+        let host = MemoryHost::new();
+        let router = Router::new().get("/q", |_: &MemoryHost, request| {
+            let pairs: Vec<_> = request.queries().map(|(key, value)| format!("{key}={value}")).collect();
+            Response::text(200, pairs.join("|"))
+        });
+        let response = Client::new(router, &host).get("/q?b=1&a=x+y%26z&c&%e4=%");
+        assert_eq!(String::from_utf8_lossy(&response.body), "b=1|a=x y&z|c=|\u{fffd}=%");
+    }
+}

@@ -1,0 +1,369 @@
+//! What passes between an app and its playbook, and the Rust types it is read into and made from.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::Timestamp;
+pub use crate::bindings::app::exports::bellwether::plugin::app::ValueType;
+pub use crate::bindings::imports::bellwether::host::types::{NamedValue, Value};
+
+/// A type an input can be read into.
+///
+/// Implemented for `String`, `bool`, whole numbers, `f64`, [`Timestamp`] (as RFC 3339 text), [`Binary`], [`Json`],
+/// for `Vec`s of the first and of numbers, for every [`Choice`], and for `Option` of all of them.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be an input",
+    label = "not a type an input can be read into",
+    note = "use String, bool, a whole number, f64, Timestamp, Binary, Json<T>, a Vec of String, i64 or f64, an enum with #[derive(Choice)], or an Option of one of them"
+)]
+pub trait FromValue: Sized {
+    /// What it is declared as.
+    const TYPE: ValueType;
+    /// Whether it can be made from nothing.
+    const OPTIONAL: bool = false;
+
+    /// The only texts it can be read from; empty means any.
+    #[must_use]
+    fn choices() -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// If the value is another.
+    fn from_value(value: Value) -> Result<Self, Mismatch>;
+}
+
+/// A type an output can be made from: the same types as [`FromValue`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be an output",
+    label = "not a type an output can be made from",
+    note = "use String, bool, a whole number, f64, Timestamp, Binary, Json<T>, a Vec of String, i64 or f64, an enum with #[derive(Choice)], or an Option of one of them"
+)]
+pub trait IntoValue {
+    /// What it is declared as.
+    const TYPE: ValueType;
+
+    /// Makes the value.
+    fn into_value(self) -> Value;
+}
+
+/// A value is not what an input needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mismatch {
+    /// What would be right, as a phrase.
+    pub expected: String,
+    /// What it is, shortened.
+    pub found: String,
+}
+
+impl Mismatch {
+    /// Says that `expected` would be right where `found` is.
+    pub fn new(expected: impl Into<String>, found: &Value) -> Self {
+        Self { expected: expected.into(), found: shown(found) }
+    }
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "expected {}, found {}", self.expected, self.found)
+    }
+}
+
+impl std::error::Error for Mismatch {}
+
+/// A value for an error: enough to recognise it by.
+fn shown(value: &Value) -> String {
+    let mut text = match value {
+        Value::None => return "nothing".into(),
+        Value::Text(text) => format!("the text {text:?}"),
+        Value::Integer(number) => format!("the number {number}"),
+        Value::Number(number) => format!("the number {number}"),
+        Value::Boolean(boolean) => return boolean.to_string(),
+        Value::Binary(bytes) => return format!("{} bytes", bytes.len()),
+        Value::Texts(list) => return format!("a list of {} texts", list.len()),
+        Value::Integers(list) => return format!("a list of {} whole numbers", list.len()),
+        Value::Numbers(list) => return format!("a list of {} numbers", list.len()),
+        Value::Binaries(list) => return format!("a list of {} byte strings", list.len()),
+        Value::Json(text) => format!("the JSON {text}"),
+    };
+    if let Some((cut, _)) = text.char_indices().nth(100) {
+        text.truncate(cut);
+        text.push('…');
+    }
+    text
+}
+
+/// Bytes, where a `Vec<u8>` would be a list of numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Binary(pub Vec<u8>);
+
+/// Anything serde reads and writes, as a JSON document.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Json<T>(pub T);
+
+/// A fixed set of texts: an enum without fields. Derive it.
+///
+/// ```
+/// use bellwether_sdk::{Choice, FromValue, Value};
+///
+/// #[derive(Choice, Clone, Copy, Debug, PartialEq)]
+/// enum Priority {
+///     Low,
+///     #[choice("on-call")]
+///     OnCall,
+/// }
+///
+/// assert_eq!(Priority::from_value(Value::Text("on-call".into())), Ok(Priority::OnCall));
+/// assert_eq!(Priority::choices(), ["low", "on-call"]);
+/// ```
+///
+/// A variant without an attribute is its name in kebab-case.
+#[diagnostic::on_unimplemented(message = "`{Self}` is not a choice", note = "add #[derive(Choice)] to it")]
+pub trait Choice: Copy + 'static {
+    /// Every case with its text, in the order they are offered.
+    const CASES: &'static [(&'static str, Self)];
+
+    /// The text of this case.
+    #[must_use]
+    fn text(self) -> &'static str;
+
+    /// The case of that text.
+    #[must_use]
+    fn of_text(text: &str) -> Option<Self> {
+        Self::CASES.iter().find(|(name, _)| *name == text).map(|(_, case)| *case)
+    }
+
+    #[doc(hidden)]
+    fn read(value: &Value) -> Result<Self, Mismatch> {
+        let case = if let Value::Text(text) = value { Self::of_text(text) } else { None };
+        case.ok_or_else(|| {
+            let names: Vec<&str> = Self::CASES.iter().map(|(name, _)| *name).collect();
+            Mismatch::new(format!("one of {}", names.join(", ")), value)
+        })
+    }
+}
+
+macro_rules! value_of {
+    ($($rust:ty: $type:ident, $expected:literal, $($pattern:pat => $read:expr),+; $self:ident => $write:expr;)+) => {$(
+        impl FromValue for $rust {
+            const TYPE: ValueType = ValueType::$type;
+
+            fn from_value(value: Value) -> Result<Self, Mismatch> {
+                match value {
+                    $($pattern => $read,)+
+                    other => Err(Mismatch::new($expected, &other)),
+                }
+            }
+        }
+
+        impl IntoValue for $rust {
+            const TYPE: ValueType = ValueType::$type;
+
+            fn into_value($self) -> Value {
+                $write
+            }
+        }
+    )+};
+}
+
+value_of! {
+    String: Text, "a text", Value::Text(text) => Ok(text); self => Value::Text(self);
+    bool: Boolean, "true or false", Value::Boolean(boolean) => Ok(boolean); self => Value::Boolean(self);
+    i64: Integer, "a whole number", Value::Integer(number) => Ok(number); self => Value::Integer(self);
+    f64: Number, "a number", Value::Number(number) => Ok(number), Value::Integer(number) => Ok(number as f64);
+        self => Value::Number(self);
+    Binary: Binary, "bytes", Value::Binary(bytes) => Ok(Self(bytes)); self => Value::Binary(self.0);
+    Vec<String>: Texts, "a list of texts", Value::Texts(list) => Ok(list); self => Value::Texts(self);
+    Vec<i64>: Integers, "a list of whole numbers", Value::Integers(list) => Ok(list); self => Value::Integers(self);
+    Vec<f64>: Numbers, "a list of numbers", Value::Numbers(list) => Ok(list),
+        Value::Integers(list) => Ok(list.into_iter().map(|number| number as f64).collect());
+        self => Value::Numbers(self);
+    Vec<Binary>: Binaries, "a list of byte strings",
+        Value::Binaries(list) => Ok(list.into_iter().map(Binary).collect());
+        self => Value::Binaries(self.into_iter().map(|bytes| bytes.0).collect());
+}
+
+macro_rules! whole_numbers {
+    ($($rust:ty),+) => {$(
+        impl FromValue for $rust {
+            const TYPE: ValueType = ValueType::Integer;
+
+            fn from_value(value: Value) -> Result<Self, Mismatch> {
+                let expected = || format!("a whole number from {} to {}", Self::MIN, Self::MAX);
+                match value {
+                    Value::Integer(number) => {
+                        Self::try_from(number).map_err(|_| Mismatch::new(expected(), &Value::Integer(number)))
+                    }
+                    other => Err(Mismatch::new(expected(), &other)),
+                }
+            }
+        }
+    )+};
+}
+
+macro_rules! small_numbers {
+    ($($rust:ty),+) => {$(
+        impl IntoValue for $rust {
+            const TYPE: ValueType = ValueType::Integer;
+
+            fn into_value(self) -> Value {
+                Value::Integer(i64::from(self))
+            }
+        }
+    )+};
+}
+
+whole_numbers!(u8, u16, u32, u64, i8, i16, i32);
+small_numbers!(u8, u16, u32, i8, i16, i32);
+
+/// Numbers past `i64::MAX` become that: ids and counts never reach it.
+impl IntoValue for u64 {
+    const TYPE: ValueType = ValueType::Integer;
+
+    fn into_value(self) -> Value {
+        Value::Integer(i64::try_from(self).unwrap_or(i64::MAX))
+    }
+}
+
+impl FromValue for Timestamp {
+    const TYPE: ValueType = ValueType::Text;
+
+    fn from_value(value: Value) -> Result<Self, Mismatch> {
+        let time = if let Value::Text(text) = &value { text.parse().ok() } else { None };
+        time.ok_or_else(|| Mismatch::new("an ISO 8601 date and time such as 2024-04-09T14:44:00Z", &value))
+    }
+}
+
+impl IntoValue for Timestamp {
+    const TYPE: ValueType = ValueType::Text;
+
+    fn into_value(self) -> Value {
+        Value::Text(self.to_string())
+    }
+}
+
+impl<T: DeserializeOwned> FromValue for Json<T> {
+    const TYPE: ValueType = ValueType::Json;
+
+    fn from_value(value: Value) -> Result<Self, Mismatch> {
+        match &value {
+            Value::Json(text) => serde_json::from_str(text)
+                .map(Self)
+                .map_err(|error| Mismatch::new(format!("another JSON document ({error})"), &value)),
+            other => Err(Mismatch::new("a JSON document", other)),
+        }
+    }
+}
+
+impl<T: Serialize> IntoValue for Json<T> {
+    const TYPE: ValueType = ValueType::Json;
+
+    /// # Panics
+    /// If `T` cannot be written as JSON: a map whose keys are not texts.
+    fn into_value(self) -> Value {
+        Value::Json(serde_json::to_string(&self.0).expect("an output is writable as JSON"))
+    }
+}
+
+impl<T: FromValue> FromValue for Option<T> {
+    const TYPE: ValueType = T::TYPE;
+    const OPTIONAL: bool = true;
+
+    fn choices() -> Vec<String> {
+        T::choices()
+    }
+
+    fn from_value(value: Value) -> Result<Self, Mismatch> {
+        match value {
+            Value::None => Ok(None),
+            value => T::from_value(value).map(Some),
+        }
+    }
+}
+
+impl<T: IntoValue> IntoValue for Option<T> {
+    const TYPE: ValueType = T::TYPE;
+
+    fn into_value(self) -> Value {
+        self.map_or(Value::None, IntoValue::into_value)
+    }
+}
+
+/// A value as JSON text, as `describe` declares a default.
+#[must_use]
+pub(crate) fn json_text(value: &Value) -> Option<String> {
+    fn text(value: &(impl Serialize + ?Sized)) -> Option<String> {
+        serde_json::to_string(value).ok()
+    }
+    match value {
+        // Bytes have no JSON form in the contract, so they cannot be a default.
+        Value::None | Value::Binary(_) | Value::Binaries(_) => None,
+        Value::Text(value) => text(value),
+        Value::Integer(value) => text(value),
+        Value::Number(value) => text(value),
+        Value::Boolean(value) => text(value),
+        Value::Texts(value) => text(value),
+        Value::Integers(value) => text(value),
+        Value::Numbers(value) => text(value),
+        Value::Json(value) => Some(value.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round_trip<T: FromValue + IntoValue + Clone + PartialEq + fmt::Debug>(value: &T) {
+        assert_eq!(T::from_value(value.clone().into_value()).as_ref(), Ok(value));
+        assert_eq!(<T as FromValue>::TYPE, <T as IntoValue>::TYPE);
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        round_trip(&"häuser".to_owned());
+        round_trip(&true);
+        round_trip(&-5_i64);
+        round_trip(&u64::from(u32::MAX));
+        round_trip(&1.5);
+        round_trip(&Timestamp::from_seconds(1_712_673_840));
+        round_trip(&Binary(vec![0, 255]));
+        round_trip(&vec!["a".to_owned()]);
+        round_trip(&vec![1_i64, 2]);
+        round_trip(&vec![0.5]);
+        round_trip(&vec![Binary(vec![1])]);
+        round_trip(&Json(serde_json::json!({"nested": [1, null]})));
+        round_trip(&Some(3_u8));
+        round_trip(&None::<String>);
+    }
+
+    #[test]
+    fn a_whole_number_serves_as_a_number_and_not_the_other_way() {
+        assert_eq!(f64::from_value(Value::Integer(3)), Ok(3.0));
+        assert_eq!(Vec::<f64>::from_value(Value::Integers(vec![3])), Ok(vec![3.0]));
+        assert!(i64::from_value(Value::Number(3.0)).is_err());
+    }
+
+    #[test]
+    fn a_mismatch_says_what_is_there_and_what_would_be_right() {
+        let message = |mismatch: Mismatch| mismatch.to_string();
+        assert_eq!(
+            u8::from_value(Value::Integer(300)).map_err(message),
+            Err("expected a whole number from 0 to 255, found the number 300".into())
+        );
+        assert_eq!(
+            String::from_value(Value::None).map_err(message),
+            Err("expected a text, found nothing".into())
+        );
+        assert_eq!(
+            Timestamp::from_value(Value::Text("soon".into())).map_err(message),
+            Err("expected an ISO 8601 date and time such as 2024-04-09T14:44:00Z, found the text \"soon\""
+                .into())
+        );
+        let long = i64::from_value(Value::Text("é".repeat(1000))).expect_err("a text");
+        assert!(long.found.chars().count() <= 101, "{long}");
+    }
+}
