@@ -1,7 +1,15 @@
 //! What a metric is.
 
-use bellwether_kernel::{MetricId, Timestamp};
+use std::fmt;
+
+use bellwether_kernel::{FieldError, MetricId, Timestamp};
 use serde::{Deserialize, Serialize};
+
+/// The longest name of a metric, in characters.
+pub const MAX_NAME: usize = 200;
+
+/// The longest description of a metric, in characters: ThreatConnect's limit.
+pub const MAX_DESCRIPTION: usize = 500;
 
 /// How the samples of one interval become its one value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -39,6 +47,48 @@ pub enum Interval {
     Yearly,
 }
 
+impl DataType {
+    /// Its name as it is written everywhere: `sum`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sum => "sum",
+            Self::Count => "count",
+            Self::Min => "min",
+            Self::Max => "max",
+            Self::First => "first",
+            Self::Last => "last",
+            Self::Average => "average",
+        }
+    }
+}
+
+impl fmt::Display for DataType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Interval {
+    /// Its name as it is written everywhere: `hourly`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hourly => "hourly",
+            Self::Daily => "daily",
+            Self::Weekly => "weekly",
+            Self::Monthly => "monthly",
+            Self::Yearly => "yearly",
+        }
+    }
+}
+
+impl fmt::Display for Interval {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// What a metric is, chosen when it is created.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Definition {
@@ -52,6 +102,43 @@ pub struct Definition {
     pub keyed: bool,
     /// At most 500 characters.
     pub description: Option<String>,
+}
+
+impl Definition {
+    /// Refuses a name or description that is too long, or a name without characters or with control characters.
+    pub(crate) fn check(&self) -> Result<(), FieldError> {
+        let length = self.name.chars().count();
+        if !(1..=MAX_NAME).contains(&length) || self.name.contains(char::is_control) {
+            let expected = format!("1 to {MAX_NAME} characters without control characters");
+            return Err(FieldError::new("definition.name", &self.name, expected));
+        }
+        check_description("definition.description", self.description.as_deref())
+    }
+
+    /// The first field that cannot differ between two definitions of one metric and does, and what it is here.
+    /// The description may: it is words about the metric, and changed by
+    /// [`update_description`](crate::Metrics::update_description).
+    pub(crate) fn difference(&self, other: &Self) -> Option<(&'static str, String)> {
+        if self.data_type != other.data_type {
+            Some(("data_type", self.data_type.to_string()))
+        } else if self.interval != other.interval {
+            Some(("interval", self.interval.to_string()))
+        } else if self.keyed != other.keyed {
+            Some(("keyed", self.keyed.to_string()))
+        } else {
+            None
+        }
+    }
+}
+
+/// Refuses a description that is too long.
+pub(crate) fn check_description(field: &str, description: Option<&str>) -> Result<(), FieldError> {
+    match description {
+        Some(text) if text.chars().count() > MAX_DESCRIPTION => {
+            Err(FieldError::new(field, text, format!("at most {MAX_DESCRIPTION} characters")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A metric as it is stored.

@@ -3,6 +3,8 @@
 use bellwether_kernel::{ErrorKind, FieldError};
 use bellwether_store::StoreError;
 
+use crate::MetricReference;
+
 /// Why a metric call did not happen. Nothing of the call took effect.
 #[derive(Debug, thiserror::Error)]
 pub enum MetricError {
@@ -36,6 +38,19 @@ pub enum MetricError {
 }
 
 impl MetricError {
+    /// There is no such metric.
+    pub(crate) fn unknown(metric: &MetricReference) -> Self {
+        Self::UnknownMetric(match metric {
+            MetricReference::Id(id) => id.to_string(),
+            MetricReference::Name(name) => name.clone(),
+        })
+    }
+
+    /// More than a limit allows.
+    pub(crate) fn limit(limit: impl TryInto<u64>, what: impl Into<String>) -> Self {
+        Self::Limit { what: what.into(), limit: limit.try_into().unwrap_or(u64::MAX) }
+    }
+
     /// What a caller can do about it.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {

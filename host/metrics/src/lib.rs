@@ -1,21 +1,31 @@
 //! Interval metrics: definitions, series, samples, and the queries that read them back.
 //!
 //! A sample falls into one interval of its metric; what an interval holds is a [`Partial`] aggregate that merges in
-//! any order, so that any number of writers, and later of hosts, can add to it. This crate knows organisations by
-//! their id alone, checks no permission, and knows no plugin and no HTTP.
+//! any order, so that any number of writers, and of hosts, can add to it. This crate knows organisations by their id
+//! alone, checks no permission, and knows no plugin and no HTTP.
 
+mod catalogue;
 mod definition;
+mod definitions;
+mod entry;
 mod error;
+mod interval;
+mod layout;
 mod partial;
 mod query;
+mod read;
 mod refusal;
 mod sample;
 mod service;
 mod sum;
+mod sweep;
+mod write;
 
-pub use definition::{DataType, Definition, Interval, Metric, MetricReference};
+pub use definition::{DataType, Definition, Interval, MAX_DESCRIPTION, MAX_NAME, Metric, MetricReference};
+pub use entry::MAX_KEY;
 pub use error::MetricError;
 pub use partial::Partial;
-pub use query::{Aggregate, Fill, IntervalQuery, KeySelection, SeriesPoint, SeriesValues};
+pub use query::{Aggregate, Fill, IntervalQuery, KeyFilter, KeySelection, SeriesPoint, SeriesValues};
 pub use sample::{Sample, SampleColumns, Written};
-pub use service::{Defined, ListFilter, Limits, Metrics, MetricPage};
+pub use service::{Defined, Limits, ListFilter, MetricPage, Metrics};
+pub use sweep::Swept;

@@ -85,3 +85,12 @@ pub struct SeriesValues {
     /// Its intervals.
     pub points: Vec<SeriesPoint>,
 }
+
+/// Which keys of a metric are listed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyFilter {
+    /// Only keys that begin with this.
+    pub prefix: Option<String>,
+    /// Only keys that contain this, letter case minded.
+    pub contains: Option<String>,
+}

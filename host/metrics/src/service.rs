@@ -1,11 +1,14 @@
 //! The one door to metrics.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-use bellwether_kernel::{Clock, HostId, OrganisationId};
-use bellwether_store::{Batch, SharedStore};
+use bellwether_kernel::{Clock, HostId, SeriesId};
+use bellwether_store::{Batch, Key, SharedStore, encode};
 
-use crate::{Definition, IntervalQuery, Metric, MetricError, MetricReference, Sample, SampleColumns, SeriesValues, Written};
+use crate::catalogue::Catalogue;
+use crate::layout::{self, HostRow};
+use crate::{Metric, MetricError};
 
 /// A metric and whether the call made it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,57 +54,50 @@ impl Default for Limits {
     }
 }
 
+/// Series' ids kept in memory, by key: at about 200 bytes each, 20 MB.
+const CACHED_SERIES: u64 = 100_000;
+
 /// The metrics of every organisation on one store.
 pub struct Metrics {
-    _store: SharedStore,
-    _clock: Arc<dyn Clock>,
-    _host: HostId,
-    _limits: Limits,
+    pub(crate) store: SharedStore,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) host: HostId,
+    pub(crate) limits: Limits,
+    pub(crate) catalogue: Catalogue,
+    /// By the row of the key. A series keeps its id as long as its metric lives, and a metric's id is in the row
+    /// and never used again, so nothing here ever becomes wrong.
+    pub(crate) series: moka::sync::Cache<Key, SeriesId>,
+    /// Whether hosts but this one ever wrote metrics here.
+    pub(crate) other_hosts: AtomicBool,
 }
 
 impl Metrics {
     /// Opens the metrics on `store`; `host` marks the partial aggregates written here.
     ///
     /// # Errors
-    /// If the store does.
-    pub async fn open(store: SharedStore, clock: Arc<dyn Clock>, host: HostId, limits: Limits) -> Result<Self, MetricError> {
-        Ok(Self { _store: store, _clock: clock, _host: host, _limits: limits })
-    }
-
-    /// Creates a metric whose intervals begin in `time_zone` (an IANA name), or returns the one of that name if its
-    /// definition is the same.
-    pub async fn define(&self, organisation: OrganisationId, time_zone: &str, definition: Definition) -> Result<Defined, MetricError> {
-        todo!()
-    }
-
-    /// One metric.
-    pub async fn get(&self, organisation: OrganisationId, metric: &MetricReference) -> Result<Arc<Metric>, MetricError> {
-        todo!()
-    }
-
-    /// `limit` of the metrics that match `filter` and `visible`, after the first `offset` such.
-    pub async fn list(&self, organisation: OrganisationId, filter: &ListFilter, visible: &(dyn Fn(&Metric) -> bool + Sync), offset: u64, limit: usize) -> Result<MetricPage, MetricError> {
-        todo!()
-    }
-
-    /// Deletes a metric; its data is freed in the background.
-    pub async fn delete(&self, organisation: OrganisationId, metric: &MetricReference) -> Result<Arc<Metric>, MetricError> {
-        todo!()
-    }
-
-    /// Adds samples and whatever `join` holds in one commit: all are durable when this returns, or none is. One answer
-    /// per sample, in order.
-    pub async fn write(&self, organisation: OrganisationId, samples: &[Sample], join: Batch) -> Result<Vec<Written>, MetricError> {
-        todo!()
-    }
-
-    /// As [`Self::write`], for samples in columns: one answer per entry.
-    pub async fn write_columns(&self, organisation: OrganisationId, samples: &[SampleColumns], join: Batch) -> Result<Vec<Written>, MetricError> {
-        todo!()
-    }
-
-    /// Answers a query, series ordered by key.
-    pub async fn query(&self, organisation: OrganisationId, query: &IntervalQuery) -> Result<Vec<SeriesValues>, MetricError> {
-        todo!()
+    /// If the store's.
+    pub async fn open(
+        store: SharedStore,
+        clock: Arc<dyn Clock>,
+        host: HostId,
+        limits: Limits,
+    ) -> Result<Self, MetricError> {
+        let row = layout::host(host);
+        if store.get(&row).await?.is_none() {
+            let mut batch = Batch::new();
+            batch.put(row, encode(&HostRow { since: clock.now() }));
+            store.commit(batch).await?;
+        }
+        let metrics = Self {
+            catalogue: Catalogue::new(Arc::clone(&store)),
+            store,
+            clock,
+            host,
+            limits,
+            series: moka::sync::Cache::new(CACHED_SERIES),
+            other_hosts: AtomicBool::new(false),
+        };
+        metrics.learn_other_hosts().await?;
+        Ok(metrics)
     }
 }

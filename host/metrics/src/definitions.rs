@@ -1,0 +1,214 @@
+//! Creating, finding, changing and deleting metrics.
+
+use std::sync::Arc;
+
+use bellwether_kernel::{FieldError, MetricId, OrganisationId};
+use bellwether_store::{Batch, Precondition, StoreError, decode, encode};
+use jiff::tz::TimeZone;
+
+use crate::catalogue::{Change, Known};
+use crate::definition::check_description;
+use crate::layout::{self, Deletion, MetricRow, Number};
+use crate::{Defined, Definition, ListFilter, Metric, MetricError, MetricPage, MetricReference, Metrics};
+
+/// How often a change is tried again because another host on the same store changed the same thing.
+const ATTEMPTS: usize = 16;
+
+const CONTENDED: StoreError = StoreError::Unavailable("other hosts keep changing the same metrics");
+
+impl Metrics {
+    /// Creates a metric whose intervals begin in `time_zone` (an IANA name), or returns the one of that name if its
+    /// definition is the same. A different description or time zone is no other definition: the metric keeps its
+    /// own, [`Self::update_description`] changes the one, nothing the other.
+    ///
+    /// # Errors
+    /// [`MetricError::Conflict`] if there is one of that name with another definition.
+    pub async fn define(
+        &self,
+        organisation: OrganisationId,
+        time_zone: &str,
+        definition: Definition,
+    ) -> Result<Defined, MetricError> {
+        definition.check()?;
+        let time_zone = zone_name(time_zone)?;
+        let change = self.catalogue.change(organisation).await?;
+        let reference = MetricReference::Name(definition.name.clone());
+        for _ in 0..ATTEMPTS {
+            match change.find(&reference).await {
+                Ok(known) => return same(&known.metric, &definition),
+                Err(MetricError::UnknownMetric(_)) => {}
+                Err(error) => return Err(error),
+            }
+            if change.count() as u64 >= self.limits.metrics {
+                return Err(MetricError::limit(self.limits.metrics, "metrics of an organisation"));
+            }
+            match self.create(organisation, &change, &time_zone, &definition).await {
+                Ok(metric) => return Ok(Defined { metric, created: true }),
+                Err(StoreError::Conflict(_)) => change.reload().await?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(CONTENDED.into())
+    }
+
+    async fn create(
+        &self,
+        organisation: OrganisationId,
+        change: &Change,
+        time_zone: &str,
+        definition: &Definition,
+    ) -> Result<Arc<Metric>, StoreError> {
+        let counter = layout::last_metric(organisation);
+        let counted = self.store.get(&counter).await?;
+        let Number(last) = counted.as_deref().map(decode).transpose()?.unwrap_or_default();
+        let metric = Metric {
+            id: MetricId(last + 1),
+            definition: definition.clone(),
+            time_zone: time_zone.to_owned(),
+            created: self.clock.now(),
+        };
+        let name = layout::metric_name(organisation, &definition.name);
+        let row = (layout::metric(organisation, metric.id), encode(&metric));
+        let mut batch = Batch::new();
+        batch
+            .require(counter.clone(), counted.map_or(Precondition::Absent, Precondition::ValueIs))
+            .require(name.clone(), Precondition::Absent)
+            .put(counter, encode(&Number(metric.id.0)))
+            .put(name, encode(&MetricRow { id: metric.id }))
+            .put(row.0.clone(), row.1.clone());
+        self.store.commit(batch).await?;
+        let known = Known::read(row)?;
+        let metric = Arc::clone(&known.metric);
+        change.remember(known);
+        Ok(metric)
+    }
+
+    /// One metric.
+    ///
+    /// # Errors
+    /// [`MetricError::UnknownMetric`] if there is none.
+    pub async fn get(
+        &self,
+        organisation: OrganisationId,
+        metric: &MetricReference,
+    ) -> Result<Arc<Metric>, MetricError> {
+        Ok(Arc::clone(&self.catalogue.find(organisation, metric).await?.metric))
+    }
+
+    /// `limit` of the metrics that match `filter` and `visible`, ordered by id, after the first `offset` such.
+    ///
+    /// # Errors
+    /// If the store's.
+    pub async fn list(
+        &self,
+        organisation: OrganisationId,
+        filter: &ListFilter,
+        visible: &(dyn Fn(&Metric) -> bool + Sync),
+        offset: u64,
+        limit: usize,
+    ) -> Result<MetricPage, MetricError> {
+        let part = filter.name_contains.as_deref().map(str::to_lowercase);
+        let matches = |metric: &&Arc<Metric>| {
+            let name = &metric.definition.name;
+            part.as_ref().is_none_or(|part| name.to_lowercase().contains(part)) && visible(metric)
+        };
+        let page = |metrics: &mut dyn Iterator<Item = &Arc<Metric>>| {
+            let mut page = MetricPage { metrics: Vec::new(), total: 0 };
+            for metric in metrics {
+                if page.total >= offset && page.metrics.len() < limit {
+                    page.metrics.push(Arc::clone(metric));
+                }
+                page.total += 1;
+            }
+            page
+        };
+        self.catalogue.read(organisation, |directory| page(&mut directory.metrics().filter(matches))).await
+    }
+
+    /// Gives a metric another description, or none.
+    ///
+    /// # Errors
+    /// If it is too long, or there is no such metric.
+    pub async fn update_description(
+        &self,
+        organisation: OrganisationId,
+        metric: &MetricReference,
+        description: Option<String>,
+    ) -> Result<Arc<Metric>, MetricError> {
+        check_description("description", description.as_deref())?;
+        let change = self.catalogue.change(organisation).await?;
+        for _ in 0..ATTEMPTS {
+            let known = change.find(metric).await?;
+            let mut changed = Metric::clone(&known.metric);
+            changed.definition.description.clone_from(&description);
+            let (key, before) = known.row.clone();
+            let after = encode(&changed);
+            let mut batch = Batch::new();
+            batch.require(key.clone(), Precondition::ValueIs(before)).put(key.clone(), after.clone());
+            match self.store.commit(batch).await {
+                Ok(_) => {
+                    let known = Known::read((key, after))?;
+                    let metric = Arc::clone(&known.metric);
+                    change.remember(known);
+                    return Ok(metric);
+                }
+                Err(StoreError::Conflict(_)) => change.refresh(known.metric.id).await?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(CONTENDED.into())
+    }
+
+    /// Deletes a metric: it is gone when this returns, and its name is free. Its data is freed by [`Self::sweep`].
+    ///
+    /// # Errors
+    /// [`MetricError::UnknownMetric`] if there is none.
+    pub async fn delete(
+        &self,
+        organisation: OrganisationId,
+        metric: &MetricReference,
+    ) -> Result<Arc<Metric>, MetricError> {
+        let change = self.catalogue.change(organisation).await?;
+        for _ in 0..ATTEMPTS {
+            let known = change.find(metric).await?;
+            let Metric { id, definition, .. } = &*known.metric;
+            let (key, before) = known.row.clone();
+            let deletion = Deletion { name: definition.name.clone(), deleted: self.clock.now() };
+            let mut batch = Batch::new();
+            batch
+                .require(key.clone(), Precondition::ValueIs(before))
+                .delete(key)
+                .delete(layout::metric_name(organisation, &definition.name))
+                .delete(layout::key_count(organisation, *id))
+                .put(layout::deletion(organisation, *id), encode(&deletion));
+            match self.store.commit(batch).await {
+                Ok(_) => {
+                    change.forget(*id);
+                    return Ok(Arc::clone(&known.metric));
+                }
+                Err(StoreError::Conflict(_)) => change.refresh(*id).await?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(CONTENDED.into())
+    }
+}
+
+/// The time zone's name as the database spells it.
+fn zone_name(name: &str) -> Result<String, FieldError> {
+    let zone = TimeZone::get(name).ok().filter(|zone| !zone.is_unknown());
+    zone.as_ref()
+        .and_then(TimeZone::iana_name)
+        .map(str::to_owned)
+        .ok_or_else(|| FieldError::new("time_zone", name, "an IANA time zone such as UTC or Europe/Berlin"))
+}
+
+/// The answer of a define that finds a metric of its name.
+fn same(metric: &Arc<Metric>, definition: &Definition) -> Result<Defined, MetricError> {
+    match metric.definition.difference(definition) {
+        None => Ok(Defined { metric: Arc::clone(metric), created: false }),
+        Some((field, present)) => {
+            Err(MetricError::Conflict { name: definition.name.clone(), field, present })
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! From buckets to the values of a query, and the list of a metric's keys.
+
+use std::ops::Range;
+
+use bellwether_kernel::{Cursor, FieldError, OrganisationId, Page, PageRequest, SeriesId, Timestamp};
+use bellwether_store::{Direction, Key, Row, SharedStore, StoreError, decode};
+
+use crate::catalogue::Known;
+use crate::entry::check_key;
+use crate::layout::{self, SeriesRow};
+use crate::{
+    DataType, Fill, IntervalQuery, KeyFilter, KeySelection, MetricError, MetricReference, Metrics, Partial,
+    SeriesPoint, SeriesValues,
+};
+
+/// Rows read at a time.
+const PAGE: usize = 1000;
+
+/// A query being answered.
+struct Answer<'a> {
+    query: &'a IntervalQuery,
+    data_type: DataType,
+    /// From the beginning of the first interval to the end of the last, in milliseconds.
+    range: Range<i64>,
+    /// Where each interval begins; empty where gaps are left out, as then only those with samples matter.
+    starts: Vec<Timestamp>,
+    /// Values that may be answered, and those that still may.
+    limit: usize,
+    left: usize,
+    series: Vec<SeriesValues>,
+}
+
+impl Metrics {
+    /// Answers a query, series ordered by key. The parts of several hosts are merged.
+    ///
+    /// # Errors
+    /// If the query is wrong, there is no such metric, or the answer would have more values than it may.
+    pub async fn query(
+        &self,
+        organisation: OrganisationId,
+        query: &IntervalQuery,
+    ) -> Result<Vec<SeriesValues>, MetricError> {
+        let known = self.catalogue.find(organisation, &query.metric).await?;
+        let mut answer = self.begin(&known, query)?;
+        let definition = &known.metric.definition;
+        match &query.keys {
+            KeySelection::Keys(_) if !definition.keyed => {
+                let expected = format!("no keys: the metric {:?} is not keyed", definition.name);
+                return Err(FieldError::new("keys", "keys", expected).into());
+            }
+            KeySelection::Keys(keys) => {
+                for (number, key) in keys.iter().enumerate() {
+                    check_key(format!("keys[{number}]"), key)?;
+                }
+                let mut keys: Vec<&String> = keys.iter().collect();
+                keys.sort();
+                keys.dedup();
+                for key in keys {
+                    let series = self.series(&layout::series(organisation, known.metric.id, key)).await?;
+                    self.answer_series(organisation, &known, &mut answer, Some(key.clone()), series).await?;
+                }
+            }
+            KeySelection::All if !definition.keyed => {
+                let series = Some(layout::ONLY_SERIES);
+                self.answer_series(organisation, &known, &mut answer, None, series).await?;
+            }
+            KeySelection::All => {
+                let mut rows = Rows::new(layout::all_series(organisation, known.metric.id).prefix());
+                while let Some((row, value)) = rows.next(&self.store).await? {
+                    let (key, SeriesRow { id }) = (layout::key_of_series(&row)?, decode(&value)?);
+                    self.answer_series(organisation, &known, &mut answer, Some(key), Some(id)).await?;
+                    if query.fill == Fill::Gaps
+                        && answer.series.last().is_some_and(|last| last.points.is_empty())
+                    {
+                        answer.series.pop();
+                    }
+                }
+            }
+        }
+        Ok(answer.series)
+    }
+
+    /// Checks a query and works out its intervals.
+    fn begin<'a>(&self, known: &Known, query: &'a IntervalQuery) -> Result<Answer<'a>, MetricError> {
+        for (field, instant) in [("start", query.start), ("end", query.end)] {
+            if !(Timestamp::MIN..=Timestamp::MAX).contains(&instant) {
+                let value = instant.as_milliseconds();
+                return Err(FieldError::new(field, value, "an instant of the years 1 to 9999").into());
+            }
+        }
+        if query.start > query.end {
+            let expected = format!("an instant not after the end, {}", query.end);
+            return Err(FieldError::new("start", query.start, expected).into());
+        }
+        let calendar = known.calendar()?;
+        let range = calendar.containing(query.start).start..calendar.containing(query.end).end;
+        let limit = self.limits.values;
+        let starts: Vec<Timestamp> = match query.fill {
+            Fill::Gaps => Vec::new(),
+            Fill::Zero | Fill::Previous => {
+                let spans = calendar.between(query.start, query.end);
+                spans.take(limit.saturating_add(1)).map(|span| span.start()).collect()
+            }
+        };
+        let data_type = known.metric.definition.data_type;
+        Ok(Answer { query, data_type, range, starts, limit, left: limit, series: Vec::new() })
+    }
+
+    async fn answer_series(
+        &self,
+        organisation: OrganisationId,
+        known: &Known,
+        answer: &mut Answer<'_>,
+        key: Option<String>,
+        series: Option<SeriesId>,
+    ) -> Result<(), MetricError> {
+        // A filled series has a value for each interval, whatever there is in the store.
+        answer.spend(answer.starts.len())?;
+        let mut points = Vec::new();
+        if let Some(series) = series {
+            let bound = |at| layout::all_buckets(organisation, known.metric.id).number(series.0).signed(at);
+            let mut rows = Rows::new(bound(answer.range.start)..bound(answer.range.end));
+            let mut gathered: Option<(Timestamp, Partial)> = None;
+            while let Some((row, value)) = rows.next(&self.store).await? {
+                let (start, host) = layout::start_and_host_of_bucket(&row)?;
+                let start = answer.present_start(start);
+                let partial = decode::<Partial>(&value)?.at(host);
+                match &mut gathered {
+                    Some((at, all)) if *at == start => all.merge(&partial),
+                    _ => {
+                        if answer.starts.is_empty() {
+                            answer.spend(1)?;
+                        }
+                        points.extend(gathered.replace((start, partial)).map(|at| answer.point(at)));
+                    }
+                }
+            }
+            points.extend(gathered.map(|at| answer.point(at)));
+        }
+        let points = answer.filled(points);
+        answer.series.push(SeriesValues { key, points });
+        Ok(())
+    }
+
+    /// A page of a metric's keys, in order; none for a metric without keys.
+    ///
+    /// # Errors
+    /// If the page is wrong, or there is no such metric.
+    pub async fn keys(
+        &self,
+        organisation: OrganisationId,
+        metric: &MetricReference,
+        filter: &KeyFilter,
+        page: &PageRequest,
+    ) -> Result<Page<String>, MetricError> {
+        let known = self.catalogue.find(organisation, metric).await?;
+        if page.limit == 0 {
+            return Err(FieldError::new("limit", 0, "at least 1").into());
+        }
+        let all = layout::all_series(organisation, known.metric.id);
+        let mut range = all.text_prefix(filter.prefix.as_deref().unwrap_or_default()).prefix();
+        if let Some(Cursor(bytes)) = &page.cursor {
+            let after = String::from_utf8(bytes.clone()).map_err(|_| {
+                FieldError::new("cursor", Cursor(bytes.clone()), "`next` of the previous page, unchanged")
+            })?;
+            let after = layout::series(organisation, known.metric.id, &after).successor();
+            range.start = range.start.max(after);
+        }
+        let mut rows = Rows::new(range);
+        let mut items: Vec<String> = Vec::new();
+        while let Some((row, _)) = rows.next(&self.store).await? {
+            let key = layout::key_of_series(&row)?;
+            if filter.contains.as_ref().is_none_or(|part| key.contains(part.as_str())) {
+                if items.len() == page.limit {
+                    let next = items.last().map(|last| Cursor(last.clone().into_bytes()));
+                    return Ok(Page { items, next });
+                }
+                items.push(key);
+            }
+        }
+        Ok(Page { items, next: None })
+    }
+}
+
+impl Answer<'_> {
+    /// Refuses more values than an answer may have.
+    fn spend(&mut self, values: usize) -> Result<(), MetricError> {
+        let what = "values in one answer: narrow the range or name fewer keys";
+        self.left =
+            self.left.checked_sub(values).ok_or_else(|| MetricError::limit(self.limit as u64, what))?;
+        Ok(())
+    }
+
+    /// Where the interval begins that holds what was stored for one that began at `start`. That is the same, unless
+    /// the rules of the time zone changed since.
+    fn present_start(&self, start: Timestamp) -> Timestamp {
+        let before = self.starts.partition_point(|present| *present <= start);
+        before.checked_sub(1).map_or(start, |index| self.starts[index])
+    }
+
+    fn point(&self, (start, partial): (Timestamp, Partial)) -> SeriesPoint {
+        let value = Some(partial.value(self.data_type));
+        SeriesPoint { start, value, count: partial.count(), aggregate: Some(partial.aggregate()) }
+    }
+
+    /// The points with the intervals between them as the query wants them.
+    fn filled(&self, points: Vec<SeriesPoint>) -> Vec<SeriesPoint> {
+        if self.starts.is_empty() {
+            return points;
+        }
+        let zero = match (self.query.fill, self.data_type) {
+            (Fill::Zero, DataType::Sum | DataType::Count) => Some(0.0),
+            _ => None,
+        };
+        let mut points = points.into_iter().peekable();
+        let mut previous = zero;
+        let fill = |start: &Timestamp| match points.next_if(|point| point.start == *start) {
+            Some(point) => {
+                if self.query.fill == Fill::Previous {
+                    previous = point.value;
+                }
+                point
+            }
+            None => SeriesPoint { start: *start, value: previous, count: 0, aggregate: None },
+        };
+        self.starts.iter().map(fill).collect()
+    }
+}
+
+/// The rows of a range, read a page at a time.
+struct Rows {
+    rest: Range<Key>,
+    page: std::vec::IntoIter<Row>,
+    last: bool,
+}
+
+impl Rows {
+    fn new(range: Range<Key>) -> Self {
+        Self { last: range.is_empty(), rest: range, page: Vec::new().into_iter() }
+    }
+
+    async fn next(&mut self, store: &SharedStore) -> Result<Option<Row>, StoreError> {
+        if self.page.as_slice().is_empty() && !self.last {
+            let rows = store.scan(self.rest.clone(), Direction::Forward, PAGE).await?;
+            self.last = rows.len() < PAGE;
+            if let Some((key, _)) = rows.last() {
+                self.rest.start = key.successor();
+            }
+            self.page = rows.into_iter();
+        }
+        Ok(self.page.next())
+    }
+}
