@@ -15,6 +15,8 @@ mod rows;
 mod scheme;
 mod seal;
 mod service;
+#[cfg(test)]
+mod tests;
 mod token;
 mod verify;
 
