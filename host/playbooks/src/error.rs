@@ -28,6 +28,36 @@ pub enum PlaybookError {
     /// Something in the document or the request is wrong.
     #[error(transparent)]
     Invalid(#[from] FieldError),
+    /// Something in a document that reads is wrong, and where.
+    #[error("line {line}, column {column}: {error}")]
+    Document {
+        /// Counted from 1.
+        line: usize,
+        /// Counted from 1, in characters.
+        column: usize,
+        /// What is wrong there.
+        error: FieldError,
+    },
+    /// It is larger than the limit.
+    #[error("{what} of {size} bytes, at most {limit} are taken")]
+    TooLarge {
+        /// "a document", "a payload".
+        what: &'static str,
+        /// In bytes.
+        size: usize,
+        /// In bytes.
+        limit: usize,
+    },
+    /// The caller's role does not allow it.
+    #[error("a key with the role {role} may not {action}; it takes a key with the role {needed}")]
+    Forbidden {
+        /// What was tried.
+        action: &'static str,
+        /// The caller's role.
+        role: &'static str,
+        /// The least role that may.
+        needed: &'static str,
+    },
     /// A playbook of that name exists.
     #[error("there is already a playbook {0:?}")]
     Exists(String),
@@ -37,6 +67,9 @@ pub enum PlaybookError {
     /// Too many runs wait already.
     #[error("{0} runs wait already; try again in a few seconds")]
     Busy(usize),
+    /// The host is being stopped.
+    #[error("the host is stopping and takes no more runs")]
+    Stopping,
     /// Access was not given.
     #[error(transparent)]
     Access(#[from] AccessError),
@@ -51,11 +84,23 @@ impl PlaybookError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Unknown { .. } => ErrorKind::NotFound,
-            Self::Syntax { .. } | Self::Invalid(_) => ErrorKind::Invalid,
+            Self::Syntax { .. } | Self::Invalid(_) | Self::Document { .. } => ErrorKind::Invalid,
+            Self::TooLarge { .. } => ErrorKind::TooLarge,
+            Self::Forbidden { .. } => ErrorKind::Forbidden,
+            Self::Stopping => ErrorKind::Unavailable,
             Self::Exists(_) | Self::Refused(_) => ErrorKind::Conflict,
             Self::Busy(_) => ErrorKind::RateLimited,
             Self::Access(error) => error.kind(),
             Self::Store(error) => error.kind(),
+        }
+    }
+
+    /// The field that is wrong, where it is one field.
+    #[must_use]
+    pub fn field(&self) -> Option<&FieldError> {
+        match self {
+            Self::Invalid(error) | Self::Document { error, .. } => Some(error),
+            _ => None,
         }
     }
 }

@@ -3,10 +3,20 @@
 //! What a step calls is an [`App`]: a trait defined here. This crate does not know that apps are WebAssembly.
 
 mod app;
+mod compile;
+mod convert;
 mod document;
 mod error;
+mod position;
+mod progress;
+mod rows;
 mod run;
+mod runner;
+mod runs;
+mod secrets;
 mod service;
+mod template;
+mod trigger;
 
 pub use app::{App, AppCall, AppDescription, AppError, AppReport, Apps, Input, LogLevel, LogLine, Output, Retry, Value, ValueType};
 pub use document::{Document, Format, Step, Trigger};

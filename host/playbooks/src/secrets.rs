@@ -1,0 +1,115 @@
+//! Keeps secrets out of what is recorded.
+//!
+//! An app declares an input secret. What such an input is given, and whatever its template reads it from, is masked in
+//! the run's record: at its own place whatever it is, and in every other text it is found in. Where a later step, or
+//! the same run after a restart, needs the value again, the whole of what it came with is kept sealed beside the
+//! masked record.
+
+use std::borrow::Cow;
+
+use serde_json::Value as Json;
+
+use crate::compile::is_within;
+use crate::template::Variables;
+
+/// Stands where a secret was.
+pub(crate) const MASK: &str = "•••";
+
+/// A secret shorter than this, in bytes, is masked at its own place alone: searched for, it would mask half a log.
+const SEARCHED: usize = 4;
+
+/// The secrets of one run, as far as they are known.
+#[derive(Debug, Default)]
+pub(crate) struct Secrets {
+    /// Longest first, so that a secret that holds another is masked whole.
+    texts: Vec<String>,
+}
+
+impl Secrets {
+    /// Learns every text and number in `value`.
+    pub(crate) fn learn(&mut self, value: &Json) {
+        match value {
+            Json::Null | Json::Bool(_) => {}
+            Json::Number(number) => self.learn_text(&number.to_string()),
+            Json::String(text) => self.learn_text(text),
+            Json::Array(items) => items.iter().for_each(|item| self.learn(item)),
+            Json::Object(fields) => fields.values().for_each(|field| self.learn(field)),
+        }
+    }
+
+    fn learn_text(&mut self, text: &str) {
+        let in_json = Json::from(text).to_string();
+        let percent: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
+        for form in [text, text.trim(), &in_json[1..in_json.len() - 1], &percent] {
+            if form.len() >= SEARCHED && !self.texts.iter().any(|known| known == form) {
+                let longer = self.texts.partition_point(|known| known.len() >= form.len());
+                self.texts.insert(longer, form.to_owned());
+            }
+        }
+    }
+
+    /// `text` with every secret in it masked.
+    pub(crate) fn mask_text<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let mut masked = Cow::Borrowed(text);
+        for secret in &self.texts {
+            if masked.contains(secret.as_str()) {
+                masked = Cow::Owned(masked.replace(secret.as_str(), MASK));
+            }
+        }
+        masked
+    }
+
+    /// Masks every secret in `value`, in names of fields too.
+    pub(crate) fn mask(&self, value: &mut Json) {
+        if self.texts.is_empty() {
+            return;
+        }
+        match value {
+            Json::Null | Json::Bool(_) => {}
+            Json::Number(number) => {
+                if self.texts.contains(&number.to_string()) {
+                    *value = MASK.into();
+                }
+            }
+            Json::String(text) => {
+                if let Cow::Owned(masked) = self.mask_text(text) {
+                    *text = masked;
+                }
+            }
+            Json::Array(items) => items.iter_mut().for_each(|item| self.mask(item)),
+            Json::Object(fields) => {
+                for (name, mut field) in std::mem::take(fields) {
+                    self.mask(&mut field);
+                    fields.insert(self.mask_text(&name).into_owned(), field);
+                }
+            }
+        }
+    }
+
+    /// Learns what `variables` lead to in `value`, whose own path is `root`, and masks it there and, with every
+    /// other secret known, elsewhere. Gives whether anything was masked.
+    pub(crate) fn take(&mut self, root: &str, value: &mut Json, variables: &Variables) -> bool {
+        let before = value.clone();
+        for variable in variables {
+            if is_within(root, variable) {
+                self.learn(value);
+                *value = MASK.into();
+            } else if let Some(path) = variable.strip_prefix(root).and_then(|path| path.strip_prefix('.'))
+                && let Some(part) = lead(value, path)
+            {
+                self.learn(part);
+                *part = MASK.into();
+            }
+        }
+        self.mask(value);
+        *value != before
+    }
+}
+
+/// What `path` leads to, or, where a part of it is no object, the whole of that part.
+fn lead<'a>(value: &'a mut Json, path: &str) -> Option<&'a mut Json> {
+    path.split('.').try_fold(value, |value, name| match value {
+        Json::Object(fields) => fields.get_mut(name),
+        other => Some(other),
+    })
+}

@@ -1,0 +1,180 @@
+//! What started a run, as templates and the run's record see it.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bellwether_kernel::FieldError;
+use serde_json::{Map, Value as Json, json};
+
+use crate::{Trigger, WebhookRequest};
+
+/// Words in the name of a header that holds a credential or a proof of one.
+const CREDENTIAL_WORDS: [&str; 7] = ["authorization", "cookie", "signature", "token", "secret", "password", "api-key"];
+
+/// What `trigger` holds for templates.
+pub(crate) fn fields(trigger: &Trigger) -> &'static [&'static str] {
+    match trigger {
+        Trigger::Webhook {} => &["base64", "body", "form", "headers", "method", "query", "text"],
+        Trigger::Manual {} => &["inputs"],
+    }
+}
+
+/// `trigger` of a run started by hand.
+pub(crate) fn manual(inputs: Json) -> Json {
+    json!({ "inputs": inputs })
+}
+
+/// `trigger` of a run started by a request:
+///
+/// - `method`, `query` and `headers`: a name that came more than once has its values joined by `, `; header names are
+///   in lower case; headers that hold credentials are left out.
+/// - `body`: the JSON in it, `null` if there is none. Of a form it is an object of its fields, or, for a form with the
+///   one field `payload` that holds JSON (as GitHub and Slack send it), that JSON.
+/// - `form`: the fields of a form, otherwise absent.
+/// - `text`: the body as it came, if it is UTF-8, and not JSON or wanted all the same (`with_text`).
+/// - `base64`: the body, if it is not UTF-8.
+///
+/// # Errors
+/// The content type says JSON, and it is none.
+pub(crate) fn webhook(request: &WebhookRequest, with_text: bool) -> Result<Json, FieldError> {
+    let content_type = request.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+    let content_type = content_type.map_or("", |(_, value)| value.split(';').next().unwrap_or_default().trim());
+    let content_type = content_type.to_ascii_lowercase();
+    let says_json = content_type == "application/json" || content_type.ends_with("+json");
+
+    let headers = request.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone()));
+    let mut trigger = Map::new();
+    trigger.insert("method".into(), request.method.clone().into());
+    trigger.insert("query".into(), object(request.query.iter().cloned()));
+    trigger.insert("headers".into(), object(headers.filter(|(name, _)| !is_credential(name))));
+    let Ok(text) = std::str::from_utf8(&request.body) else {
+        if says_json {
+            return Err(FieldError::new("body", "bytes that are not UTF-8", "JSON, as its content type says"));
+        }
+        trigger.insert("body".into(), Json::Null);
+        trigger.insert("base64".into(), STANDARD.encode(&request.body).into());
+        return Ok(trigger.into());
+    };
+    let mut is_json = false;
+    let body = match serde_json::from_str::<Json>(text) {
+        // A bare word or number of another content type is text that happens to read as JSON.
+        Ok(json) if says_json || json.is_object() || json.is_array() => {
+            is_json = true;
+            json
+        }
+        Err(error) if says_json && !text.trim().is_empty() => {
+            return Err(FieldError::new("body", text, format!("JSON, as its content type says: {error}")));
+        }
+        _ if content_type == "application/x-www-form-urlencoded" => {
+            let form = object(form_urlencoded::parse(text.as_bytes()).into_owned());
+            trigger.insert("form".into(), form.clone());
+            payload(&form).unwrap_or(form)
+        }
+        _ => Json::Null,
+    };
+    trigger.insert("body".into(), body);
+    if with_text || !is_json {
+        trigger.insert("text".into(), text.into());
+    }
+    Ok(trigger.into())
+}
+
+fn payload(form: &Json) -> Option<Json> {
+    let form = form.as_object().filter(|form| form.len() == 1)?;
+    serde_json::from_str(form.get("payload")?.as_str()?).ok()
+}
+
+fn object(pairs: impl Iterator<Item = (String, String)>) -> Json {
+    let mut object = Map::new();
+    for (name, value) in pairs {
+        match object.get_mut(&name) {
+            Some(Json::String(values)) => {
+                values.push_str(", ");
+                values.push_str(&value);
+            }
+            _ => {
+                object.insert(name, value.into());
+            }
+        }
+    }
+    object.into()
+}
+
+fn is_credential(header: &str) -> bool {
+    CREDENTIAL_WORDS.iter().any(|word| header.contains(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(content_type: &str, body: &[u8]) -> WebhookRequest {
+        let headers = [
+            ("Content-Type", content_type),
+            ("X-GitHub-Event", "push"),
+            ("Accept", "a"),
+            ("Accept", "b"),
+            ("Authorization", "Bearer hidden"),
+            ("Cookie", "hidden"),
+            ("X-Hub-Signature-256", "hidden"),
+            ("X-Gitlab-Token", "hidden"),
+        ];
+        WebhookRequest {
+            method: "POST".into(),
+            query: vec![("a".into(), "1".into()), ("b".into(), "2".into()), ("a".into(), "3".into())],
+            headers: headers.map(|(name, value)| (name.into(), value.into())).to_vec(),
+            body: body.to_vec(),
+        }
+    }
+
+    #[test]
+    fn a_request_becomes_a_trigger_without_its_credentials() {
+        let trigger = webhook(&request("text/plain", b"hello"), false).unwrap();
+        let expected = json!({
+            "method": "POST", "query": {"a": "1, 3", "b": "2"},
+            "headers": {"content-type": "text/plain", "x-github-event": "push", "accept": "a, b"},
+            "body": null, "text": "hello",
+        });
+        assert_eq!(trigger, expected);
+    }
+
+    #[test]
+    fn a_body_is_read_as_what_it_is() {
+        let form = "application/x-www-form-urlencoded";
+        let cases: [(&str, &[u8], Json); 13] = [
+            ("application/json", b"{\"a\": 1}", json!({"body": {"a": 1}})),
+            ("application/json; charset=utf-8", b"7", json!({"body": 7})),
+            ("application/vnd.x+json", b"[1]", json!({"body": [1]})),
+            ("application/json", b"", json!({"body": null, "text": ""})),
+            ("", b"{\"a\": 1}", json!({"body": {"a": 1}})),
+            ("text/plain", b"7", json!({"body": null, "text": "7"})),
+            ("text/plain", b"{\"a\"", json!({"body": null, "text": "{\"a\""})),
+            // curl says "form" where nobody told it better.
+            (form, b"{\"a\": 1}", json!({"body": {"a": 1}})),
+            (form, b"a=1&b=x+y%21", json!({"body": {"a": "1", "b": "x y!"}, "form": {"a": "1", "b": "x y!"}, "text": "a=1&b=x+y%21"})),
+            (form, b"payload=%7B%22a%22%3A1%7D", json!({"body": {"a": 1}, "form": {"payload": "{\"a\":1}"}, "text": "payload=%7B%22a%22%3A1%7D"})),
+            (form, b"payload=x", json!({"body": {"payload": "x"}, "form": {"payload": "x"}, "text": "payload=x"})),
+            (form, b"", json!({"body": {}, "form": {}, "text": ""})),
+            ("image/png", b"\xff\x00", json!({"body": null, "base64": "/wA="})),
+        ];
+        for (content_type, body, expected) in cases {
+            let mut trigger = webhook(&request(content_type, body), false).unwrap();
+            for field in ["method", "query", "headers"] {
+                trigger.as_object_mut().unwrap().remove(field);
+            }
+            assert_eq!(trigger, expected, "{content_type}: {}", body.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn json_that_is_none_is_refused() {
+        for body in [&b"{\"a\""[..], b"\xff"] {
+            assert_eq!(webhook(&request("application/json", body), false).unwrap_err().field, "body");
+        }
+    }
+
+    #[test]
+    fn the_text_of_a_json_body_is_kept_where_it_is_wanted() {
+        let trigger = webhook(&request("application/json", b"{ }"), true).unwrap();
+        assert_eq!(trigger["text"], "{ }");
+    }
+}
