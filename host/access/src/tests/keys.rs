@@ -22,7 +22,7 @@ async fn a_token_belongs_to_its_key_and_to_nobody_else() {
 
     match access.authenticate_token(&operator.token).unwrap() {
         Caller::Operator(found) => {
-            assert_eq!((&found.key, found.key_name.as_str()), (&operator.key.id, "first"))
+            assert_eq!((&found.key, found.key_name.as_str()), (&operator.key.id, "first"));
         }
         Caller::Principal(found) => panic!("{found:?}"),
     }
