@@ -171,6 +171,10 @@ impl Directory {
         self.organisations.get(&id)
     }
 
+    pub(crate) fn organisation_named(&self, name: &str) -> Option<&Organisation> {
+        self.organisations.values().find(|organisation| organisation.name == name)
+    }
+
     pub(crate) fn organisation_page(&self, page: &PageRequest) -> Result<Page<Organisation>, FieldError> {
         let begin = match &page.cursor {
             None => Bound::Unbounded,

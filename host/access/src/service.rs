@@ -87,6 +87,16 @@ impl Access {
         self.inner.organisation(id)
     }
 
+    /// One organisation, by its name.
+    ///
+    /// # Errors
+    /// [`AccessError::Unknown`].
+    pub fn organisation_named(&self, name: &str) -> Result<Organisation, AccessError> {
+        let directory = self.inner.directory.read();
+        let unknown = || AccessError::Unknown { what: "organisation", name: name.to_owned() };
+        directory.organisation_named(name).cloned().ok_or_else(unknown)
+    }
+
     /// Every organisation, ordered by id.
     ///
     /// # Errors
