@@ -1,1 +1,99 @@
-fn main() {}
+//! `cargo xtask`: everything one does with this repository, on a machine that has nothing but Rust.
+
+mod bench;
+mod component;
+mod host;
+mod plugins;
+mod test;
+mod wasm_target;
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, Subcommand};
+
+/// Builds the plugins, runs, tests and benches.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Builds the first-party plugins into `target/components`, getting the WebAssembly target where it is missing.
+    Plugins,
+    /// Builds everything and runs the host.
+    Serve {
+        /// What `bellwether serve` takes.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Installs what the tests need and runs them all.
+    Test {
+        /// What `cargo test` takes.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        filter: Vec<String>,
+    },
+    /// Measures.
+    #[command(subcommand)]
+    Bench(Bench),
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// Requests per second and latency of the HTTP front, start-up time and idle memory.
+    Http {
+        /// What the benchmark takes.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().task {
+        Task::Plugins => plugins::build(),
+        Task::Serve { arguments } => host::serve(&arguments),
+        Task::Test { filter } => test::run_all(&filter),
+        Task::Bench(Bench::Http { arguments }) => bench::http(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The folder of the workspace.
+fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace")
+}
+
+/// Runs a command with its output shown, and fails if it does.
+fn run(command: &mut Command) -> Result<()> {
+    let status =
+        command.status().with_context(|| format!("cannot start {}", command.get_program().display()))?;
+    if !status.success() {
+        bail!("{} {}: {status}", command.get_program().display(), arguments(command));
+    }
+    Ok(())
+}
+
+/// What a command prints, its errors shown.
+fn read(command: &mut Command) -> Result<String> {
+    let output = command.stderr(std::process::Stdio::inherit()).output();
+    let output = output.with_context(|| format!("cannot start {}", command.get_program().display()))?;
+    if !output.status.success() {
+        bail!("{} {}: {}", command.get_program().display(), arguments(command), output.status);
+    }
+    String::from_utf8(output.stdout).context("it prints Unicode")
+}
+
+fn arguments(command: &Command) -> String {
+    let arguments: Vec<_> = command.get_args().map(|argument| argument.to_string_lossy()).collect();
+    arguments.join(" ")
+}

@@ -56,7 +56,10 @@ pub(crate) fn install_debian(packages: &[&str]) -> Result<()> {
         apt(&arguments)
     });
     if let Err(error) = installed {
-        bail!("{} needed and could not be installed ({error}); install by hand and try again", packages.join(", "));
+        bail!(
+            "{} needed and could not be installed ({error}); install by hand and try again",
+            packages.join(", ")
+        );
     }
     Ok(())
 }

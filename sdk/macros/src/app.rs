@@ -25,7 +25,10 @@ pub(crate) fn expand(arguments: &RoleArguments, function: &ItemFn) -> Result<Tok
     }
     // Spans at the author's types, so that a missing derive or permission is reported where it is.
     let run = quote_spanned! {inputs.span()=>
-        |call: &::bellwether_sdk::app::Call, inputs: #inputs| #name(&::bellwether_sdk::host::Live, #call inputs)
+        |call: &::bellwether_sdk::app::Call, inputs: #inputs| {
+            let _ = call;
+            #name(&::bellwether_sdk::host::Live, #call inputs)
+        }
     };
     Ok(quote! {
         #function
@@ -50,10 +53,9 @@ pub(crate) fn expand(arguments: &RoleArguments, function: &ItemFn) -> Result<Tok
 
             #[cfg(target_arch = "wasm32")]
             #[allow(unsafe_code, reason = "what a component exports are functions over its raw memory")]
-            mod exports {
-                use super::App;
+            const _: () = {
                 ::bellwether_sdk::bindings::app::export!(App with_types_in ::bellwether_sdk::bindings::app);
-            }
+            };
         };
     })
 }

@@ -50,12 +50,11 @@ pub(crate) fn expand(arguments: &RoleArguments, function: &ItemFn) -> Result<Tok
 
             #[cfg(target_arch = "wasm32")]
             #[allow(unsafe_code, reason = "what a component exports are functions over its raw memory")]
-            mod exports {
-                use super::Dialect;
+            const _: () = {
                 ::bellwether_sdk::bindings::dialect::export!(
                     Dialect with_types_in ::bellwether_sdk::bindings::dialect
                 );
-            }
+            };
         };
     })
 }

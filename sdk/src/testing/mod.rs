@@ -25,7 +25,8 @@ use crate::metrics::{
 pub struct MemoryHost {
     now: Cell<Timestamp>,
     metrics: RefCell<metrics::Metrics>,
-    metric_failures: RefCell<VecDeque<MetricError>>,
+    metric_calls: Cell<usize>,
+    metric_failures: RefCell<Vec<(usize, MetricError)>>,
     state: RefCell<BTreeMap<String, Vec<u8>>>,
     log: RefCell<Vec<(Level, String)>>,
     sent: RefCell<Vec<Request>>,
@@ -46,6 +47,7 @@ impl MemoryHost {
         Self {
             now: Cell::new(Timestamp::from_seconds(1_712_673_840)),
             metrics: RefCell::default(),
+            metric_calls: Cell::default(),
             metric_failures: RefCell::default(),
             state: RefCell::default(),
             log: RefCell::default(),
@@ -65,9 +67,9 @@ impl MemoryHost {
         self.now.set(self.now.get() + duration);
     }
 
-    /// Lets the next metric call that is not yet told to fail do so.
-    pub fn fail_metrics(&self, error: MetricError) {
-        self.metric_failures.borrow_mut().push_back(error);
+    /// Lets one of the metric calls to come fail: after `calls` that do not, 0 being the next one.
+    pub fn fail_metrics_after(&self, calls: usize, error: MetricError) {
+        self.metric_failures.borrow_mut().push((self.metric_calls.get() + calls, error));
     }
 
     /// What the next request to the outside is answered that has no answer yet.
@@ -88,7 +90,12 @@ impl MemoryHost {
     }
 
     fn metric_failure(&self) -> Result<(), MetricError> {
-        self.metric_failures.borrow_mut().pop_front().map_or(Ok(()), Err)
+        let call = self.metric_calls.replace(self.metric_calls.get() + 1);
+        let mut failures = self.metric_failures.borrow_mut();
+        match failures.iter().position(|(failing, _)| *failing == call) {
+            Some(position) => Err(failures.swap_remove(position).1),
+            None => Ok(()),
+        }
     }
 }
 

@@ -1,0 +1,191 @@
+//! A Rust toolchain that builds for `wasm32-unknown-unknown`, whichever way there is one.
+//!
+//! Tried in order: the toolchain in use has the target; rustup adds it; Debian's toolchain builds the standard
+//! library from its source package. `BELLWETHER_WASM_TOOLCHAIN=rustup|debian` names one.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+
+use crate::test::install_debian;
+use crate::{host, read};
+
+/// What plugins are built for.
+pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
+
+/// The variable that names the way.
+const CHOICE: &str = "BELLWETHER_WASM_TOOLCHAIN";
+
+/// How long rustup may take: it fetches some 20 MB, and without a network it tries for minutes.
+const RUSTUP_PATIENCE: Duration = Duration::from_secs(60);
+
+/// What builds with Debian's toolchain: the compiler, cargo, the linker, and the standard library's source.
+const DEBIAN_PACKAGES: [&str; 4] = ["rustc-web", "cargo-web", "rust-web-llvm", "rust-web-src"];
+
+/// A stack for every component; the linker's default of 1 MiB would be a megabyte to clear for each call.
+const STACK: &str = "-Clink-arg=-zstack-size=262144";
+
+/// A toolchain that has the target, one way or another.
+pub(crate) enum Toolchain {
+    /// The one in use.
+    Present,
+    /// Debian's, whose standard library is built along.
+    Debian {
+        /// Its linker.
+        linker: PathBuf,
+    },
+}
+
+impl Toolchain {
+    /// Finds one, or makes one.
+    pub(crate) fn obtain() -> Result<Self> {
+        match std::env::var(CHOICE).as_deref() {
+            Err(_) | Ok("") => {}
+            Ok("rustup") => return rustup(),
+            Ok("debian") => return debian(),
+            Ok(other) => bail!("{CHOICE} is {other:?}, expected rustup or debian"),
+        }
+        let rustup = match rustup() {
+            Ok(toolchain) => return Ok(toolchain),
+            Err(error) => error,
+        };
+        debian().map_err(|debian| {
+            anyhow!(
+                "no Rust toolchain builds for {TARGET}.\n  \
+                 the one in use: {rustup:#}\n  \
+                 Debian's: {debian:#}\n\
+                 Any of these helps: `rustup target add {TARGET}`; as root on Debian, `apt-get install {}`; \
+                 a distribution's package of Rust's standard library for {TARGET}.",
+                DEBIAN_PACKAGES.join(" ")
+            )
+        })
+    }
+
+    /// `cargo build` for the target; what to build and where is the caller's to add.
+    pub(crate) fn cargo_build(&self) -> Command {
+        let mut cargo = match self {
+            Self::Present => host::cargo(),
+            Self::Debian { linker } => {
+                let mut cargo = Command::new("/usr/bin/cargo");
+                cargo
+                    .current_dir(crate::workspace())
+                    .env("RUSTC", "/usr/bin/rustc")
+                    .env("RUSTC_BOOTSTRAP", "1") // -Zbuild-std, for Debian has no such library ready
+                    .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker)
+                    .env_remove("RUSTUP_TOOLCHAIN")
+                    .env_remove("RUSTDOC");
+                cargo
+            }
+        };
+        // Flags for the machine at hand are none for WebAssembly.
+        for variable in
+            ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_RUSTFLAGS", "CARGO_BUILD_TARGET"]
+        {
+            cargo.env_remove(variable);
+        }
+        cargo.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", STACK);
+        cargo.args(["build", "--target", TARGET]);
+        if let Self::Debian { .. } = self {
+            cargo.arg("-Zbuild-std=std,panic_abort");
+        }
+        cargo
+    }
+}
+
+/// The toolchain in use, its target added where it is missing and rustup can.
+fn rustup() -> Result<Toolchain> {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let sysroot = PathBuf::from(read(Command::new(rustc).args(["--print", "sysroot"]))?.trim());
+    if has_target(&sysroot) {
+        return Ok(Toolchain::Present);
+    }
+    println!("adding the target {TARGET} with rustup");
+    let mut rustup = Command::new("rustup");
+    patiently(rustup.args(["target", "add", TARGET]).stdin(Stdio::null()), RUSTUP_PATIENCE)?;
+    if !has_target(&sysroot) {
+        bail!("rustup added {TARGET} to another toolchain than {}", sysroot.display());
+    }
+    Ok(Toolchain::Present)
+}
+
+/// Whether a standard library for the target lies in this sysroot.
+fn has_target(sysroot: &Path) -> bool {
+    let library = sysroot.join("lib/rustlib").join(TARGET).join("lib");
+    let Ok(files) = std::fs::read_dir(library) else { return false };
+    files.flatten().any(|file| {
+        let name = file.file_name();
+        let name = name.to_string_lossy();
+        name.starts_with("libstd-") && name.ends_with(".rlib")
+    })
+}
+
+/// Debian's toolchain, installed where it is missing and we may.
+fn debian() -> Result<Toolchain> {
+    if let Some(toolchain) = debian_present()? {
+        return Ok(toolchain);
+    }
+    println!("installing {}", DEBIAN_PACKAGES.join(" "));
+    install_debian(&DEBIAN_PACKAGES)?;
+    debian_present()?.context("its packages are installed and it is still incomplete")
+}
+
+fn debian_present() -> Result<Option<Toolchain>> {
+    if !(Path::new("/usr/bin/cargo").exists() && Path::new("/usr/bin/rustc").exists()) {
+        return Ok(None);
+    }
+    let print = |what: &[&str]| Ok::<_, anyhow::Error>(read(Command::new("/usr/bin/rustc").args(what))?);
+    let sysroot = PathBuf::from(print(&["--print", "sysroot"])?.trim());
+    if !sysroot.join("lib/rustlib/src/rust/library/Cargo.toml").exists() {
+        return Ok(None);
+    }
+    let version = print(&["-vV"])?;
+    let native =
+        version.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc names its host")?;
+    let own = sysroot.join("lib/rustlib").join(native).join("bin/rust-lld");
+    let linkers = [own, PathBuf::from("/usr/bin/rust-lld"), PathBuf::from("/usr/bin/wasm-ld")];
+    Ok(linkers.into_iter().find(|linker| linker.exists()).map(|linker| Toolchain::Debian { linker }))
+}
+
+/// Runs a command for so long and no longer.
+fn patiently(command: &mut Command, patience: Duration) -> Result<()> {
+    let name = command.get_program().display().to_string();
+    let mut child = command.spawn().with_context(|| format!("cannot start {name}"))?;
+    let begun = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return if status.success() { Ok(()) } else { Err(anyhow!("{name}: {status}")) };
+        }
+        if begun.elapsed() > patience {
+            child.kill().and_then(|()| child.wait()).with_context(|| format!("cannot stop {name}"))?;
+            bail!("{name} was given up after {} seconds", patience.as_secs());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_never_ends_is_given_up_and_one_that_fails_is_told() {
+        let error = patiently(Command::new("sleep").arg("600"), Duration::ZERO).expect_err("given up");
+        assert!(error.to_string().contains("given up"), "{error}");
+        assert!(patiently(&mut Command::new("false"), RUSTUP_PATIENCE).is_err());
+        assert!(patiently(&mut Command::new("true"), RUSTUP_PATIENCE).is_ok());
+        assert!(patiently(&mut Command::new("/nonexistent/rustup"), RUSTUP_PATIENCE).is_err());
+    }
+
+    #[test]
+    fn a_sysroot_has_the_target_only_with_its_standard_library() {
+        let sysroot = tempfile::tempdir().expect("a folder");
+        assert!(!has_target(sysroot.path()));
+        let library = sysroot.path().join("lib/rustlib").join(TARGET).join("lib");
+        std::fs::create_dir_all(&library).expect("a folder");
+        assert!(!has_target(sysroot.path()), "the folder alone, as an interrupted download leaves it");
+        std::fs::write(library.join("libstd-0123456789abcdef.rlib"), "").expect("a file");
+        assert!(has_target(sysroot.path()));
+    }
+}
