@@ -157,6 +157,12 @@ impl Playbooks {
         Ok(Arc::new(playbooks))
     }
 
+    /// How much there may be here.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
     /// Reads and checks a document against the apps the principal's organisation has, without storing it.
     ///
     /// # Errors
