@@ -182,3 +182,186 @@ impl Calendar {
         Some(start.as_millisecond())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Zones that have done something odd with their clocks: hours that come twice or never at midnight, half
+    /// hours, days skipped or repeated, changes at odd minutes, offsets of seconds in the past.
+    const ZONES: [&str; 16] = [
+        "UTC",
+        "Europe/Berlin",
+        "Europe/Dublin",
+        "America/New_York",
+        "America/Sao_Paulo",
+        "America/Havana",
+        "America/St_Johns",
+        "America/Toronto",
+        "America/Juneau",
+        "Asia/Kolkata",
+        "Asia/Kathmandu",
+        "Asia/Manila",
+        "Asia/Gaza",
+        "Australia/Lord_Howe",
+        "Pacific/Apia",
+        "Pacific/Kwajalein",
+    ];
+
+    const INTERVALS: [Interval; 5] =
+        [Interval::Hourly, Interval::Daily, Interval::Weekly, Interval::Monthly, Interval::Yearly];
+
+    fn calendar(zone: &str, interval: Interval) -> Calendar {
+        Calendar::new(TimeZone::get(zone).unwrap(), interval)
+    }
+
+    fn at(text: &str) -> Timestamp {
+        Timestamp::parse(text).unwrap()
+    }
+
+    #[test]
+    fn intervals_begin_and_end_where_the_local_clock_says() {
+        use Interval::{Daily, Hourly, Monthly, Weekly, Yearly};
+        for (zone, interval, instant, start, hours) in [
+            ("UTC", Hourly, "2024-04-09T14:44:00Z", "2024-04-09T14:00:00Z", 1.0),
+            ("UTC", Daily, "2024-04-09T14:44:00Z", "2024-04-09T00:00:00Z", 24.0),
+            ("UTC", Weekly, "2024-04-09T14:44:00Z", "2024-04-08T00:00:00Z", 168.0),
+            ("UTC", Weekly, "2024-04-08T00:00:00Z", "2024-04-08T00:00:00Z", 168.0),
+            ("UTC", Weekly, "2024-04-07T23:59:59.999Z", "2024-04-01T00:00:00Z", 168.0),
+            ("UTC", Monthly, "2024-02-29T12:00:00Z", "2024-02-01T00:00:00Z", 29.0 * 24.0),
+            ("UTC", Yearly, "2024-12-31T23:59:59.999Z", "2024-01-01T00:00:00Z", 366.0 * 24.0),
+            ("UTC", Yearly, "1969-12-31T23:59:59.999Z", "1969-01-01T00:00:00Z", 365.0 * 24.0),
+            // Days of 23 and of 25 hours, and the month they are in.
+            ("Europe/Berlin", Daily, "2024-03-31T12:00:00Z", "2024-03-30T23:00:00Z", 23.0),
+            ("Europe/Berlin", Daily, "2024-10-27T12:00:00Z", "2024-10-26T22:00:00Z", 25.0),
+            ("Europe/Berlin", Monthly, "2024-03-31T12:00:00Z", "2024-02-29T23:00:00Z", 31.0 * 24.0 - 1.0),
+            ("Europe/Berlin", Weekly, "2024-10-27T12:00:00Z", "2024-10-20T22:00:00Z", 169.0),
+            // Between 2 and 3 there is nothing in spring; in autumn it comes twice, as two intervals.
+            ("Europe/Berlin", Hourly, "2024-03-31T00:59:00Z", "2024-03-31T00:00:00Z", 1.0),
+            ("Europe/Berlin", Hourly, "2024-03-31T01:00:00Z", "2024-03-31T01:00:00Z", 1.0),
+            ("Europe/Berlin", Hourly, "2024-10-27T00:30:00Z", "2024-10-27T00:00:00Z", 1.0),
+            ("Europe/Berlin", Hourly, "2024-10-27T01:30:00Z", "2024-10-27T01:00:00Z", 1.0),
+            // Midnight was skipped: the day begins at one o'clock.
+            ("America/Sao_Paulo", Daily, "2018-11-04T12:00:00Z", "2018-11-04T03:00:00Z", 23.0),
+            ("America/Sao_Paulo", Daily, "2018-11-04T02:59:59.999Z", "2018-11-03T03:00:00Z", 24.0),
+            ("America/Sao_Paulo", Daily, "2018-02-18T02:30:00Z", "2018-02-17T02:00:00Z", 25.0),
+            // From half past eleven straight to half past midnight.
+            ("America/Toronto", Daily, "1919-03-31T12:00:00Z", "1919-03-31T04:30:00Z", 23.5),
+            ("America/Toronto", Daily, "1919-03-31T04:29:59Z", "1919-03-30T05:00:00Z", 23.5),
+            // Midnight came twice: the day begins with the first.
+            ("America/Havana", Daily, "2023-11-05T12:00:00Z", "2023-11-05T04:00:00Z", 25.0),
+            ("America/Havana", Daily, "2023-11-05T05:30:00Z", "2023-11-05T04:00:00Z", 25.0),
+            // Set back at one past midnight: the last hour of the day before comes again, in the day begun.
+            ("America/St_Johns", Daily, "2010-11-07T02:30:30Z", "2010-11-07T02:30:00Z", 25.0),
+            ("America/St_Johns", Daily, "2010-11-07T03:00:00Z", "2010-11-07T02:30:00Z", 25.0),
+            // A date that never was, and the days around it.
+            ("Pacific/Apia", Daily, "2011-12-30T09:59:59Z", "2011-12-29T10:00:00Z", 24.0),
+            ("Pacific/Apia", Daily, "2011-12-30T10:00:00Z", "2011-12-30T10:00:00Z", 24.0),
+            ("Pacific/Apia", Weekly, "2011-12-30T10:00:00Z", "2011-12-26T10:00:00Z", 144.0),
+            // Hours of zones that are half or three quarters of an hour off.
+            ("Asia/Kolkata", Hourly, "2024-04-09T14:44:00Z", "2024-04-09T14:30:00Z", 1.0),
+            ("Asia/Kathmandu", Hourly, "2024-04-09T14:44:00Z", "2024-04-09T14:15:00Z", 1.0),
+            // Daylight saving of half an hour: from 2:00 to 2:30 in spring, from 2:00 back to 1:30 in autumn.
+            ("Australia/Lord_Howe", Hourly, "2024-10-05T15:45:00Z", "2024-10-05T14:30:00Z", 1.5),
+            ("Australia/Lord_Howe", Hourly, "2024-04-06T15:15:00Z", "2024-04-06T14:00:00Z", 1.5),
+            ("Australia/Lord_Howe", Hourly, "2024-04-06T15:30:00Z", "2024-04-06T15:30:00Z", 1.0),
+        ] {
+            let span = calendar(zone, interval).containing(at(instant));
+            let found = (span.start().to_string(), (span.end - span.start) as f64 / HOUR as f64);
+            assert_eq!(found, (start.to_owned(), hours), "{zone} {interval} {instant}");
+        }
+    }
+
+    #[test]
+    fn the_first_and_the_last_intervals_are_cut_at_the_bounds() {
+        for zone in ZONES {
+            for interval in INTERVALS {
+                let calendar = calendar(zone, interval);
+                let first = calendar.containing(Timestamp::MIN);
+                assert_eq!(first.start(), Timestamp::MIN, "{zone} {interval}");
+                let last = calendar.containing(Timestamp::MAX);
+                assert_eq!(last.end, END, "{zone} {interval}");
+                assert_eq!(calendar.between(Timestamp::MAX, Timestamp::MAX).count(), 1, "{zone} {interval}");
+                assert_eq!(calendar.between(Timestamp::MAX, Timestamp::MIN).count(), 0, "{zone} {interval}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_year_has_as_many_intervals_as_the_zone_gave_it() {
+        for (zone, interval, year, count) in [
+            ("UTC", Interval::Hourly, 2024, 8784),
+            ("Europe/Berlin", Interval::Hourly, 2023, 8760),
+            ("Australia/Lord_Howe", Interval::Hourly, 2023, 8759),
+            ("Pacific/Apia", Interval::Daily, 2011, 364),
+            ("Europe/Berlin", Interval::Daily, 2024, 366),
+            ("Europe/Berlin", Interval::Weekly, 2024, 53),
+            ("Asia/Kathmandu", Interval::Monthly, 2024, 12),
+            ("Asia/Kathmandu", Interval::Yearly, 2024, 1),
+        ] {
+            let zone_of = TimeZone::get(zone).unwrap();
+            let midnight = |year| zone_of.to_timestamp(jiff::civil::date(year, 1, 1).at(0, 0, 0, 0)).unwrap();
+            let (start, end) = (midnight(year).as_millisecond(), midnight(year + 1).as_millisecond() - 1);
+            let found = calendar(zone, interval).between(instant(start), instant(end)).count();
+            assert_eq!(found, count, "{zone} {interval} {year}");
+        }
+    }
+
+    /// Instants of all times, but often near a change of some zone's clocks.
+    fn instants() -> impl Strategy<Value = (usize, Timestamp)> {
+        let anywhere = Timestamp::MIN.as_milliseconds()..=Timestamp::MAX.as_milliseconds();
+        let near = (0..200_usize, -90_000_000..90_000_000_i64);
+        (0..ZONES.len(), prop_oneof![anywhere.prop_map(Ok), near.prop_map(Err)]).prop_map(
+            |(zone, instant)| {
+                let instant = instant.unwrap_or_else(|(number, away)| {
+                    let zone = TimeZone::get(ZONES[zone]).unwrap();
+                    let before = zone.following(Timestamp::MIN.to_jiff()).nth(number);
+                    before.map_or(0, |change| change.timestamp().as_millisecond()).saturating_add(away)
+                });
+                (zone, super::instant(instant))
+            },
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1000))]
+        #[test]
+        fn intervals_follow_each_other_without_gaps_and_overlaps((zone, at) in instants(), interval in 0..5_usize) {
+            let (zone, interval) = (ZONES[zone], INTERVALS[interval]);
+            let calendar = calendar(zone, interval);
+            let span = calendar.work_out(at.as_milliseconds());
+            prop_assert!(span.contains(at.as_milliseconds()), "{zone} {interval} {at}: {span:?}");
+            // From any instant of it the same one is found.
+            for within in [span.start, (span.start + span.end) / 2, span.end - 1] {
+                prop_assert_eq!(calendar.work_out(within), span, "{} {} {} from {}", zone, interval, at, within);
+            }
+            if span.start > Timestamp::MIN.as_milliseconds() {
+                prop_assert_eq!(calendar.work_out(span.start - 1).end, span.start, "before {} {} {}", zone, interval, at);
+            }
+            if span.end < END {
+                prop_assert_eq!(calendar.work_out(span.end).start, span.end, "after {} {} {}", zone, interval, at);
+            }
+        }
+
+        #[test]
+        fn an_interval_begins_where_its_name_says((zone, at) in instants(), interval in 0..5_usize) {
+            let (zone, interval) = (ZONES[zone], INTERVALS[interval]);
+            let span = calendar(zone, interval).containing(at);
+            prop_assume!(span.start > Timestamp::MIN.as_milliseconds());
+            let zone = TimeZone::get(zone).unwrap();
+            let (before, start) = (instant(span.start - 1), span.start());
+            let (before, start) = (zone.to_datetime(before.to_jiff()), zone.to_datetime(start.to_jiff()));
+            match interval {
+                Interval::Hourly => prop_assert_eq!((start.minute(), start.second()), (0, 0)),
+                Interval::Daily => prop_assert!(before.date() < start.date()),
+                // A zone may have skipped the very date an interval begins with.
+                Interval::Weekly => prop_assert!(
+                    start.weekday() == Weekday::Monday || start.date() > before.date().tomorrow().unwrap()
+                ),
+                Interval::Monthly => prop_assert!(before.first_of_month() < start.first_of_month()),
+                Interval::Yearly => prop_assert!(before.year() < start.year()),
+            }
+        }
+    }
+}

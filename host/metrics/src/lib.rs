@@ -21,6 +21,9 @@ mod sum;
 mod sweep;
 mod write;
 
+#[cfg(test)]
+mod tests;
+
 pub use definition::{DataType, Definition, Interval, MAX_DESCRIPTION, MAX_NAME, Metric, MetricReference};
 pub use entry::MAX_KEY;
 pub use error::MetricError;

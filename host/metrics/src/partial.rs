@@ -208,3 +208,177 @@ fn added(existing: Option<&[u8]>, operand: &[u8]) -> Result<Addition, MergeError
     }
     Ok(Addition { entry, partial })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// One sample as the plainest model keeps it. `host` is where it came in; the order of the list is the order
+    /// in which they came.
+    #[derive(Clone, Copy, Debug)]
+    struct Came {
+        host: u64,
+        time: i64,
+        value: f64,
+        weight: f64,
+    }
+
+    /// A whole number and the power of two it is divided by: exact in a double, and in an `i128` once scaled.
+    fn dyadic(bits: u32) -> impl Strategy<Value = f64> {
+        let most = 1_i64 << bits;
+        (-most..=most, -10..=10_i32).prop_map(|(whole, power)| whole as f64 * 2_f64.powi(power))
+    }
+
+    fn samples(
+        value: impl Strategy<Value = f64>,
+        weight: impl Strategy<Value = f64>,
+    ) -> impl Strategy<Value = Vec<Came>> {
+        // Few hosts and few instants, so that ties are common.
+        let came = (0..4_u64, -3..3_i64, value, weight);
+        let came = came.prop_map(|(host, time, value, weight)| Came { host, time, value, weight });
+        prop::collection::vec(came, 1..60)
+    }
+
+    /// Stores the samples as the hosts would, in writes of up to `chunk` samples, and merges what the hosts hold
+    /// in an order and grouping drawn from `order`.
+    fn stored_and_merged(samples: &[Came], chunk: usize, order: &[usize]) -> Partial {
+        let mut parts = Vec::new();
+        for host in 0..4 {
+            let own: Vec<&Came> = samples.iter().filter(|came| came.host == host).collect();
+            let mut row: Option<Vec<u8>> = None;
+            for write in own.chunks(chunk) {
+                let of = |came: &Came| {
+                    Partial::of(Timestamp::from_milliseconds(came.time).unwrap(), came.value, came.weight)
+                };
+                let mut partial = of(write[0]);
+                write[1..].iter().for_each(|came| partial.append(of(came)));
+                let operand = encode(&Addition { entry: 0, partial });
+                row = Some(add_to_sum(row.as_deref(), &operand).unwrap());
+            }
+            parts.extend(row.map(|row| decode::<Partial>(&row).unwrap().at(HostId(host))));
+        }
+        let mut order = order.iter().cycle();
+        while parts.len() > 1 {
+            let taken = parts.swap_remove(order.next().unwrap() % parts.len());
+            let into = order.next().unwrap() % parts.len();
+            parts[into].merge(&taken);
+        }
+        parts.remove(0)
+    }
+
+    /// What every order and grouping must agree on to the last bit.
+    fn check_what_is_exact(partial: &Partial, samples: &[Came]) {
+        let in_order = |host, index: usize| (samples[index].time, host, index);
+        let first = (0..samples.len()).min_by_key(|index| in_order(samples[*index].host, *index)).unwrap();
+        let last = (0..samples.len()).max_by_key(|index| in_order(samples[*index].host, *index)).unwrap();
+        assert_eq!(partial.count(), samples.len() as u64);
+        assert_eq!(partial.value(DataType::First), samples[first].value);
+        assert_eq!(partial.value(DataType::Last), samples[last].value);
+        let values = || samples.iter().map(|came| came.value);
+        assert_eq!(partial.value(DataType::Min), values().fold(f64::INFINITY, f64::min));
+        assert_eq!(partial.value(DataType::Max), values().fold(f64::NEG_INFINITY, f64::max));
+    }
+
+    proptest! {
+        #[test]
+        fn any_order_and_grouping_of_whole_numbers_is_exact(
+            samples in samples((-(1_i64 << 53)..=1 << 53).prop_map(|v| v as f64), Just(1.0)),
+            chunk in 1..10_usize,
+            order in prop::collection::vec(any::<usize>(), 8),
+        ) {
+            let partial = stored_and_merged(&samples, chunk, &order);
+            check_what_is_exact(&partial, &samples);
+            let sum: i128 = samples.iter().map(|came| came.value as i128).sum();
+            prop_assert_eq!(partial.value(DataType::Sum), sum as f64);
+            let average = (sum as f64 / samples.len() as f64).clamp(partial.minimum, partial.maximum);
+            prop_assert_eq!(partial.value(DataType::Average), average);
+        }
+
+        #[test]
+        fn a_weighted_average_of_whole_numbers_is_exact(
+            samples in samples((-1_000_000..1_000_000_i32).prop_map(f64::from), (1..1000_i32).prop_map(f64::from)),
+            chunk in 1..10_usize,
+            order in prop::collection::vec(any::<usize>(), 8),
+        ) {
+            let partial = stored_and_merged(&samples, chunk, &order);
+            let products: i128 = samples.iter().map(|came| (came.value * came.weight) as i128).sum();
+            let weights: i128 = samples.iter().map(|came| came.weight as i128).sum();
+            prop_assert_eq!(partial.value(DataType::Average), products as f64 / weights as f64);
+        }
+
+        #[test]
+        fn any_order_and_grouping_of_other_numbers_is_within_the_stated_tolerance(
+            samples in samples(dyadic(50), dyadic(26).prop_map(|weight| weight.abs() + 1.0)),
+            chunk in 1..10_usize,
+            order in prop::collection::vec(any::<usize>(), 8),
+        ) {
+            let partial = stored_and_merged(&samples, chunk, &order);
+            check_what_is_exact(&partial, &samples);
+            // Every value is a multiple of 2⁻¹⁰, every product of 2⁻²⁰, so both sums are exact as integers.
+            let (unit, n) = (1024.0, samples.len() as f64);
+            let (u, scaled) = (2_f64.powi(-53), |value: f64| (value * unit) as i128);
+            let values = || samples.iter().map(|came| scaled(came.value));
+            let (sum, magnitude) = (values().sum::<i128>(), values().map(i128::abs).sum::<i128>() as f64);
+            let tolerance = 2.0 * u * sum.abs() as f64 + 4.0 * n * n * u * u * magnitude;
+            // What is left below a unit is an error too.
+            let found = partial.value(DataType::Sum) * unit;
+            let error = ((found.trunc() as i128 - sum) as f64 + found.fract()).abs();
+            prop_assert!(error <= tolerance, "{error} > {tolerance}");
+
+            let products = || samples.iter().map(|came| scaled(came.value) * scaled(came.weight));
+            let weights = samples.iter().map(|came| scaled(came.weight)).sum::<i128>() as f64 * unit;
+            let average = products().sum::<i128>() as f64 / weights;
+            let magnitude = products().map(i128::abs).sum::<i128>() as f64 / weights;
+            let tolerance = 8.0 * u * average.abs() + 16.0 * n * n * u * u * magnitude;
+            let error = (partial.value(DataType::Average) - average).abs();
+            prop_assert!(error <= tolerance, "{error} > {tolerance}");
+        }
+
+        #[test]
+        fn any_values_at_all_merge_alike_both_ways(
+            one in (any::<i32>(), prop::num::f64::NORMAL | prop::num::f64::SUBNORMAL | prop::num::f64::ZERO),
+            other in (any::<i32>(), prop::num::f64::NORMAL | prop::num::f64::SUBNORMAL | prop::num::f64::ZERO),
+            hosts in (0..2_u64, 0..2_u64),
+        ) {
+            let of = |(time, value): (i32, f64), host| {
+                Partial::of(Timestamp::from_milliseconds(i64::from(time)).unwrap(), value, 1.0).at(HostId(host))
+            };
+            let (one, other) = (of(one, hosts.0), of(other, hosts.1));
+            let (mut left, mut right) = (one, other);
+            left.merge(&other);
+            right.merge(&one);
+            prop_assert_eq!(encode(&left), encode(&right));
+            let aggregate = left.aggregate();
+            for value in [aggregate.sum, aggregate.average, aggregate.first, aggregate.last] {
+                prop_assert!(value.is_finite());
+            }
+            prop_assert!((aggregate.minimum..=aggregate.maximum).contains(&aggregate.average));
+        }
+    }
+
+    #[test]
+    fn a_sum_beyond_the_range_of_a_double_is_refused_only_where_the_sum_is_the_value() {
+        let operand =
+            |value| encode(&Addition { entry: 3, partial: Partial::of(Timestamp::default(), value, 1.0) });
+        let before = add_to_sum(None, &operand(f64::MAX)).unwrap();
+        let refused = add_to_sum(Some(&before), &operand(f64::MAX)).unwrap_err();
+        assert_eq!(Refusal::read(&refused), Some(Refusal::SumOverflows { entry: 3 }));
+
+        let merged: Partial = decode(&add(Some(&before), &operand(f64::MAX)).unwrap()).unwrap();
+        assert_eq!(merged.aggregate().sum, f64::MAX);
+        assert_eq!(merged.aggregate().average, f64::MAX);
+        let back: Partial = decode(&add_to_sum(Some(&encode(&merged)), &operand(f64::MIN)).unwrap()).unwrap();
+        assert_eq!(back.value(DataType::Sum), f64::MAX);
+    }
+
+    #[test]
+    fn a_damaged_row_refuses_the_merge_and_a_row_of_one_sample_is_small() {
+        let operand = encode(&Addition { entry: 0, partial: Partial::of(Timestamp::default(), 13.0, 1.0) });
+        for row in [&b""[..], b"\x01", b"\x63\x00\x00"] {
+            assert!(add(Some(row), &operand).is_err(), "{row:?}");
+        }
+        let row = add(None, &operand).unwrap();
+        assert!(row.len() < 60, "{} bytes", row.len());
+    }
+}
