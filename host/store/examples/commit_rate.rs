@@ -1,6 +1,6 @@
 //! How many durable commits a second this machine does: merges into counters, from 1, 8, 64 and 512 committers.
 //!
-//! `cargo run --release -p bellwether-store --example commit_rate -- [FOLDER] [SECONDS]`
+//! `cargo run --release -p bellwether-store --example commit_rate -- [FOLDER] [SECONDS] [COMMITTERS …]`
 
 use std::io::Write;
 use std::os::unix::fs::FileExt;
@@ -20,12 +20,17 @@ fn main() {
     let mut arguments = std::env::args().skip(1);
     let parent = arguments.next().unwrap_or_else(|| ".".to_owned());
     let seconds = arguments.next().map_or(3.0, |text| text.parse().expect("SECONDS is a number"));
+    let mut committers: Vec<u64> =
+        arguments.map(|text| text.parse().expect("COMMITTERS are numbers")).collect();
+    if committers.is_empty() {
+        committers = vec![1, 8, 64, 512];
+    }
     let folder = Path::new(&parent).join(format!("commit-rate-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("the folder can be made");
     sync_times(&folder);
     println!("committers   commits/s   syncs/s   batches per sync   p50 ms   p99 ms");
     let runtime = tokio::runtime::Runtime::new().expect("the runtime starts");
-    for committers in [1_u64, 8, 64, 512] {
+    for committers in committers {
         runtime.block_on(measure(&folder, committers, Duration::from_secs_f64(seconds)));
     }
     sync_times(&folder);
@@ -45,7 +50,8 @@ async fn measure(folder: &Path, committers: u64, time: Duration) {
                 let mut latencies = Vec::new();
                 let mut number = 0_u64;
                 while !stop.load(Ordering::Relaxed) {
-                    let key = Key::new(Space::Bucket).number(1).number(committer).number(number % 1000).number(7);
+                    let key =
+                        Key::new(Space::Bucket).number(1).number(committer).number(number % 100).number(7);
                     let mut batch = Batch::new();
                     batch.merge(key, 1_u64.to_le_bytes().to_vec(), add);
                     let asked = Instant::now();
@@ -87,7 +93,9 @@ fn sync_times(folder: &Path) {
     let mut times: Vec<_> = (0..256)
         .map(|block| {
             let began = Instant::now();
-            file.write_all_at(&[2; 4096], block * 4096).and_then(|()| file.sync_data()).expect("a sync works");
+            file.write_all_at(&[2; 4096], block * 4096)
+                .and_then(|()| file.sync_data())
+                .expect("a sync works");
             began.elapsed().as_secs_f64() * 1e3
         })
         .collect();

@@ -10,7 +10,8 @@ use bellwether_kernel::{Randomness, SeededRandomness};
 use bytes::Bytes;
 
 use crate::{
-    Batch, Direction, Key, MAX_BATCH, MAX_KEY, MAX_VALUE, MergeError, Precondition, Row, SharedStore, Space, StoreError,
+    Batch, Direction, Key, MAX_BATCH, MAX_KEY, MAX_VALUE, MergeError, Precondition, Row, SharedStore, Space,
+    StoreError,
 };
 
 /// Runs every check.
@@ -67,7 +68,13 @@ pub async fn a_batch_is_all_or_nothing(store: &SharedStore) {
     assert_eq!(get(store, &key(2)).await, None);
 
     let mut batch = Batch::new();
-    batch.delete(key(1)).put(key(1), "again").put(key(2), "new").put(key(4), "x").delete(key(4)).delete(key(9));
+    batch
+        .delete(key(1))
+        .put(key(1), "again")
+        .put(key(2), "new")
+        .put(key(4), "x")
+        .delete(key(4))
+        .delete(key(9));
     store.commit(batch).await.expect("the batch is taken");
     assert_eq!(get(store, &key(1)).await, Some("again".into()));
     assert_eq!(get(store, &key(2)).await, Some("new".into()));
@@ -193,7 +200,8 @@ pub async fn scans_go_both_ways_in_pages(store: &SharedStore) {
     for limit in [1, 255, 256, 257, 512, 699, 700, 701, usize::MAX] {
         let (mut range, mut rows) = (prefix.clone(), Vec::new());
         loop {
-            let page = store.scan(range.clone(), Direction::Forward, limit).await.expect("a scan is answered");
+            let page =
+                store.scan(range.clone(), Direction::Forward, limit).await.expect("a scan is answered");
             assert!(page.len() <= limit);
             let Some((last, _)) = page.last() else { break };
             range.start = last.successor();
@@ -202,7 +210,8 @@ pub async fn scans_go_both_ways_in_pages(store: &SharedStore) {
         assert_eq!(rows, all, "forward, {limit}");
         let (mut range, mut rows) = (prefix.clone(), Vec::new());
         loop {
-            let page = store.scan(range.clone(), Direction::Backward, limit).await.expect("a scan is answered");
+            let page =
+                store.scan(range.clone(), Direction::Backward, limit).await.expect("a scan is answered");
             assert!(page.len() <= limit);
             let Some((last, _)) = page.last() else { break };
             range.end = last.clone();
@@ -310,7 +319,8 @@ pub async fn random_batches_agree_with_a_model(store: &SharedStore, seeds: impl 
                         let operand = Bytes::from(dice(1000).to_string());
                         batch.merge(key.clone(), operand.clone(), append_up_to_100);
                         after = after.and_then(|mut rows| {
-                            let merged = append_up_to_100(rows.get(&key).map(|held| &held[..]), &operand).ok()?;
+                            let merged =
+                                append_up_to_100(rows.get(&key).map(|held| &held[..]), &operand).ok()?;
                             rows.insert(key, merged.into());
                             Some(rows)
                         });
@@ -337,12 +347,15 @@ fn append_up_to_100(existing: Option<&[u8]>, operand: &[u8]) -> Result<Vec<u8>, 
 ///
 /// # Panics
 /// If it is not.
-pub async fn a_reopened_store_holds_what_was_committed<F: Future<Output = SharedStore>>(reopen: impl Fn() -> F) {
+pub async fn a_reopened_store_holds_what_was_committed<F: Future<Output = SharedStore>>(
+    reopen: impl Fn() -> F,
+) {
     let prefix = Key::new(Space::Counter).text("reopen").prefix();
     let mut expected = BTreeMap::new();
     for round in 0..5_u64 {
         let store = reopen().await;
-        let rows = store.scan(prefix.clone(), Direction::Forward, usize::MAX).await.expect("a scan is answered");
+        let rows =
+            store.scan(prefix.clone(), Direction::Forward, usize::MAX).await.expect("a scan is answered");
         assert_eq!(rows, expected.clone().into_iter().collect::<Vec<_>>(), "round {round}");
         for number in 0..200 {
             let mut batch = Batch::new();

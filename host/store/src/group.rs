@@ -88,7 +88,11 @@ impl Group {
                 let value = catch_unwind(AssertUnwindSafe(|| merge(existing, &operand)))
                     .map_err(|_| MergeError(format!("the merge of {key:?} panicked")))??;
                 if value.len() > MAX_VALUE {
-                    return Err(StoreError::TooLarge { what: "a value", size: value.len(), limit: MAX_VALUE });
+                    return Err(StoreError::TooLarge {
+                        what: "a value",
+                        size: value.len(),
+                        limit: MAX_VALUE,
+                    });
                 }
                 let value = Bytes::from(value);
                 merged.push(value.clone());

@@ -4,14 +4,17 @@
 //! stand behind it and pass the same conformance suite. Domain crates build a [`Batch`] and hand it to
 //! [`Store::commit`]; they know no backend.
 
+mod backup;
 mod batch;
 #[doc(hidden)]
 pub mod conformance;
 mod group;
 mod keys;
+mod large;
 mod lock;
 mod memory;
 mod migrate;
+mod objects;
 mod sled;
 mod space;
 mod sync;
@@ -23,12 +26,15 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use bellwether_kernel::ErrorKind;
+use bytes::Bytes;
 
+pub use backup::{Restored, backup, restore};
 pub use batch::{Batch, Merge, MergeError, Precondition};
-pub use memory::{Crash, MemoryStore};
 pub use keys::{Fields, Key, Space};
+pub use large::{MAX_LARGE, delete_large, get_large, put_large};
+pub use memory::{Crash, MemoryStore};
+pub use objects::{Digest, InvalidDigest, Objects};
 pub use sled::{SledSettings, SledStore};
 pub use space::FreeSpace;
 pub use value::{Versioned, decode, encode};
@@ -108,7 +114,9 @@ pub enum StoreError {
         limit: usize,
     },
     /// Free space is below the watermark: nothing is written until there is more.
-    #[error("the disk is nearly full: {free} bytes are free and {watermark} must stay so; free some space or lower the watermark")]
+    #[error(
+        "the disk is nearly full: {free} bytes are free and {watermark} must stay so; free some space or lower the watermark"
+    )]
     DiskFull {
         /// Bytes free.
         free: u64,
@@ -127,13 +135,18 @@ pub enum StoreError {
         by: String,
     },
     /// It was written by a newer host.
-    #[error("the store is of version {found}, this host reads up to {supported}; use a newer host or restore a backup")]
+    #[error(
+        "the store is of version {found}, this host reads up to {supported}; use a newer host or restore a backup"
+    )]
     Newer {
         /// The store's version.
         found: u32,
         /// The newest version this host reads.
         supported: u32,
     },
+    /// A backup cannot be restored: it is not one, damaged or cut short, or the folder is not empty.
+    #[error("the backup cannot be restored: {0}")]
+    Backup(String),
     /// What is stored does not read; says where.
     #[error("the store is damaged: {0}")]
     Damaged(String),
@@ -148,7 +161,7 @@ impl StoreError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Conflict(_) => ErrorKind::Conflict,
-            Self::Merge(_) => ErrorKind::Invalid,
+            Self::Merge(_) | Self::Backup(_) => ErrorKind::Invalid,
             Self::TooLarge { .. } => ErrorKind::TooLarge,
             Self::DiskFull { .. } | Self::Unavailable(_) | Self::InUse { .. } => ErrorKind::Unavailable,
             Self::Newer { .. } | Self::Damaged(_) | Self::Failed(_) => ErrorKind::Internal,
@@ -165,7 +178,12 @@ pub trait Store: Send + Sync + 'static {
     /// Up to `limit` rows of `range`, in order. Not a snapshot: rows committed meanwhile may or may not be seen;
     /// what must hold is held by preconditions. The next page of a forward scan begins at the last key's
     /// [`Key::successor`], of a backward scan it ends at the last key.
-    async fn scan(&self, range: Range<Key>, direction: Direction, limit: usize) -> Result<Vec<Row>, StoreError>;
+    async fn scan(
+        &self,
+        range: Range<Key>,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError>;
 
     /// Commits `batch`: all of it or nothing. It is durable when this returns.
     async fn commit(&self, batch: Batch) -> Result<Committed, StoreError>;

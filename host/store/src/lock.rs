@@ -20,8 +20,13 @@ impl FolderLock {
     pub(crate) fn take(folder: &Path) -> Result<Self, StoreError> {
         let path = folder.join("lock");
         let failed = |error: std::io::Error| StoreError::Failed(format!("{}: {error}", path.display()));
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

@@ -88,7 +88,12 @@ impl Store for MemoryStore {
         if state.crashed { Err(CRASHED) } else { Ok(state.rows.get(key).cloned()) }
     }
 
-    async fn scan(&self, range: Range<Key>, direction: Direction, limit: usize) -> Result<Vec<Row>, StoreError> {
+    async fn scan(
+        &self,
+        range: Range<Key>,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
         let state = self.state.lock();
         if state.crashed {
             return Err(CRASHED);

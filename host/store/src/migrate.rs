@@ -1,5 +1,6 @@
 //! The store's version, and the steps that bring an older store to it.
 
+use bytes::Bytes;
 use sled::Tree;
 
 use crate::value::{Versioned, decode, encode};
@@ -42,6 +43,11 @@ pub(crate) fn read_version(bytes: &[u8]) -> Result<u32, StoreError> {
     decode::<StoreVersion>(bytes).map(|version| version.0)
 }
 
+/// A version as it is stored.
+pub(crate) fn encode_version(version: u32) -> Bytes {
+    encode(&StoreVersion(version))
+}
+
 /// Brings the store to the version that `migrations` lead to; `commit` makes a batch durable.
 ///
 /// # Errors
@@ -65,7 +71,7 @@ pub(crate) fn migrate(
             match migration(tree)? {
                 Step::More(batch) => commit(batch)?,
                 Step::Last(mut batch) => {
-                    batch.put(version_key(), encode(&StoreVersion(version)));
+                    batch.put(version_key(), encode_version(version));
                     commit(batch)?;
                     tracing::info!(version, "the store is of this version now");
                     break;

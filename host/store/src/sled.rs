@@ -12,13 +12,16 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, oneshot};
 
+use crate::backup::Source;
 use crate::group::{self, Group};
 use crate::lock::FolderLock;
 use crate::migrate::{self, Migration};
 use crate::space::{FreeSpace, Watermark};
-use crate::tee::Tee;
 use crate::writer::{self, CLOSED, GroupLimits, Job, Order, Shared, Writer};
-use crate::{Batch, Committed, Direction, Health, Key, MAX_BATCH, MAX_KEY, MAX_VALUE, Refusal, Row, Space, Store, StoreError};
+use crate::{
+    Batch, Committed, Direction, Health, Key, MAX_BATCH, MAX_KEY, MAX_VALUE, Refusal, Row, Space, Store,
+    StoreError,
+};
 
 /// sled's unit of space. A message over a quarter of it becomes a blob file, which sled never syncs; the largest
 /// message is a leaf just before it is split or after it took in its neighbour, of at most 20 entries (sled splits
@@ -99,12 +102,8 @@ impl SledStore {
         migrate::migrate(&db, migrations, |batch| commit_now(&db, batch))?;
         count_opening(&db)?;
 
-        let watermark = Watermark::new(
-            path,
-            settings.watermark_bytes,
-            settings.watermark_interval,
-            settings.free_space,
-        );
+        let watermark =
+            Watermark::new(path, settings.watermark_bytes, settings.watermark_interval, settings.free_space);
         let queue = settings.queue_bytes.clamp(2 * MAX_BATCH, Semaphore::MAX_PERMITS);
         let shared = Arc::new(Shared {
             queue: Semaphore::new(queue),
@@ -135,16 +134,9 @@ impl SledStore {
         self.writer.lock().finish();
     }
 
-    /// Shows every change applied from now on to `tee`.
-    pub(crate) fn subscribe(&self, tee: Tee) -> Result<(), StoreError> {
-        self.orders.send(Order::Subscribe(tee)).map_err(|_| CLOSED)
-    }
-
-    /// Returns when everything applied before is durable and has gone to the tees.
-    pub(crate) fn barrier(&self) -> Result<(), StoreError> {
-        let (sender, receiver) = crossbeam_channel::bounded(1);
-        self.orders.send(Order::Barrier(sender)).map_err(|_| CLOSED)?;
-        receiver.recv().map_err(|_| CLOSED)
+    /// What a backup reads from. It keeps sled open until it is dropped.
+    pub(crate) fn source(&self) -> Source {
+        Source { db: self.db.clone(), orders: self.orders.clone(), shared: self.shared.clone() }
     }
 
     fn disk_bytes(&self) -> Option<u64> {
@@ -166,7 +158,12 @@ impl Store for SledStore {
         guarded(|| writer::read(&self.db, key))
     }
 
-    async fn scan(&self, range: Range<Key>, direction: Direction, limit: usize) -> Result<Vec<Row>, StoreError> {
+    async fn scan(
+        &self,
+        range: Range<Key>,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
         let mut rows = Vec::new();
         let mut range = range;
         while !range.is_empty() && rows.len() < limit {
@@ -305,7 +302,7 @@ fn count_opening(db: &sled::Db) -> Result<(), StoreError> {
 }
 
 /// Adds up to `limit` rows of `range` to `rows` and says how many they are.
-fn scan_stretch(
+pub(crate) fn scan_stretch(
     tree: &sled::Tree,
     range: &Range<Key>,
     direction: Direction,
@@ -327,7 +324,7 @@ fn scan_stretch(
 }
 
 /// sled panics on some damage it meets while reading.
-fn guarded<T>(read: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+pub(crate) fn guarded<T>(read: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
     catch_unwind(AssertUnwindSafe(read))
         .unwrap_or_else(|_| Err(StoreError::Damaged("a page could not be read".to_owned())))
 }
@@ -355,4 +352,5 @@ fn folder_bytes(path: &Path) -> Option<u64> {
 }
 
 #[cfg(test)]
+#[path = "sled/tests.rs"]
 mod tests;

@@ -32,8 +32,7 @@ struct Backlog {
 /// A tee that holds at most `limit` bytes of rows not read yet.
 pub(crate) fn tee(limit: usize) -> (Tee, TeeReader) {
     let (sender, receiver) = unbounded();
-    let backlog =
-        Arc::new(Backlog { bytes: AtomicUsize::new(0), limit, overflowed: AtomicBool::new(false) });
+    let backlog = Arc::new(Backlog { bytes: AtomicUsize::new(0), limit, overflowed: AtomicBool::new(false) });
     (Tee { groups: sender, backlog: backlog.clone() }, TeeReader { groups: receiver, backlog })
 }
 

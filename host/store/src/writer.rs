@@ -87,11 +87,7 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Starts them.
-    pub(crate) fn start(
-        db: sled::Db,
-        shared: Arc<Shared>,
-        limits: GroupLimits,
-    ) -> Result<Self, StoreError> {
+    pub(crate) fn start(db: sled::Db, shared: Arc<Shared>, limits: GroupLimits) -> Result<Self, StoreError> {
         let (orders, inbox) = unbounded();
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
@@ -104,7 +100,8 @@ impl Writer {
                 });
                 match syncer {
                     Ok(syncer) => {
-                        let run = Run { db, shared: &shared, limits, inbox, work, finished, tees: Vec::new() };
+                        let run =
+                            Run { db, shared: &shared, limits, inbox, work, finished, tees: Vec::new() };
                         // A panic of sled must not leave callers waiting for an answer that never comes.
                         let end = catch_unwind(AssertUnwindSafe(|| run.run()));
                         if end.is_err() {

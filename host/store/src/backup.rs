@@ -1,0 +1,422 @@
+//! Backup and restore of a running store and its objects, as one stream.
+//!
+//! Rows are scanned in pages while writes go on, and between pages everything committed meanwhile is added from the
+//! writer's tee; restoring applies it all in order. At the end the writer is asked for a barrier and the tee is read
+//! out once more, so the result is the store as it was at that barrier: no batch is in it by half.
+//!
+//! A backup holds `<data>/store` and `<data>/components`. It does not hold `<data>/host.key`, without which the
+//! sealed secrets in it cannot be read: keep that file apart, and put it back beside the restored folders.
+//! `<data>/cache` is made again by the host.
+//!
+//! Format: [`MAGIC`], a version byte, then one zstd stream of frames. A frame is its kind (1 byte), the length of its
+//! content (u32), the CRC-32 of kind, length and content (u32), the content; numbers are little-endian. The last
+//! frame holds the counts of all before, so a stream that was cut short does not pass for a whole one.
+
+use std::fs;
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use tokio::sync::mpsc;
+
+use crate::group::Rows;
+use crate::migrate;
+use crate::objects::{Digest, Hold, Objects};
+use crate::sled::{self, SledStore, failed, guarded, io_failed, scan_stretch};
+use crate::tee::{TeeReader, tee};
+use crate::writer::{self, CLOSED, Order, Shared};
+use crate::{Direction, Key, Row, StoreError};
+
+/// What a backup begins with.
+const MAGIC: &[u8; 8] = b"bellwthr";
+const VERSION: u8 = 1;
+
+/// Puts and deletes, in order: key length (u16), value length (u32, or [`DELETED`]), key, value.
+const ROWS: u8 = 1;
+/// Part of an object.
+const PIECE: u8 = 2;
+/// The end of an object: its digest.
+const OBJECT: u8 = 3;
+/// The end: how many puts and deletes, and how many objects there were (u64 each).
+const END: u8 = 4;
+
+const DELETED: u32 = u32::MAX;
+/// A frame of rows ends with the row that reaches this size; pieces of objects are this large.
+const FRAME: usize = 1024 * 1024;
+/// No frame is larger: a length beyond is damage, not a reason to allocate.
+const MAX_FRAME: usize = 2 * FRAME;
+/// Rows committed while a slow receiver takes the backup, kept for it; beyond, the backup fails.
+const BACKLOG: usize = 64 * 1024 * 1024;
+/// Rows of one page of the scan: at most 8 MiB of values.
+const PAGE: usize = 256;
+/// The size of the parts handed to the receiver, and how many wait for it.
+const PART: usize = 64 * 1024;
+const PARTS: usize = 16;
+
+/// Fast, and about a third of the size for rows of numbers.
+const COMPRESSION: i32 = 1;
+
+/// Backs up `store` and `objects` as they are at some moment before the last part. The parts, put one after the
+/// other, are the backup; an error is the last thing received, and what came before is then no backup. Runs on a
+/// thread of its own until the last part is taken or the receiver dropped.
+#[must_use]
+pub fn backup(store: &SledStore, objects: &Objects) -> mpsc::Receiver<Result<Bytes, StoreError>> {
+    let (sender, receiver) = mpsc::channel(PARTS);
+    let (source, hold) = (store.source(), objects.hold());
+    let objects = objects.clone();
+    let run = {
+        let sender = sender.clone();
+        move || {
+            let parts = Parts { sender: sender.clone(), part: BytesMut::with_capacity(PART) };
+            if let Err(error) = guarded(|| write_backup(&source, &objects, &hold, parts)) {
+                // Without a receiver there is nobody to tell.
+                let _ = sender.blocking_send(Err(error));
+            }
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("store-backup".to_owned()).spawn(run) {
+        let error = StoreError::Failed(format!("the backup's thread does not start: {error}"));
+        let _ = sender.try_send(Err(error));
+    }
+    receiver
+}
+
+/// What a backup needs of a store.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) db: ::sled::Db,
+    pub(crate) orders: crossbeam_channel::Sender<Order>,
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Source {
+    /// Returns when everything applied before is durable and has gone to the tees.
+    fn barrier(&self) -> Result<(), StoreError> {
+        let (sender, receiver) = crossbeam_channel::bounded(1);
+        self.orders.send(Order::Barrier(sender)).map_err(|_| CLOSED)?;
+        receiver.recv().map_err(|_| CLOSED)
+    }
+}
+
+fn write_backup(source: &Source, objects: &Objects, hold: &Hold, parts: Parts) -> Result<(), StoreError> {
+    let (tee, committed) = tee(BACKLOG);
+    source.orders.send(Order::Subscribe(tee)).map_err(|_| CLOSED)?;
+    // A group applied before the tee was there is seen by the scan only if the scan begins after it.
+    source.barrier()?;
+    let mut out = Frames::begin(parts)?;
+
+    let mut range = Key::from_bytes(Vec::new())..Key::from_bytes(vec![0xff]);
+    loop {
+        if source.shared.closed.load(Ordering::SeqCst) {
+            return Err(CLOSED);
+        }
+        let mut page: Vec<Row> = Vec::new();
+        let read = scan_stretch(&source.db, &range, Direction::Forward, PAGE, &mut page)?;
+        out.rows(page.iter().map(|(key, value)| (key, Some(value))))?;
+        write_committed(&committed, &mut out)?;
+        match page.last() {
+            Some((last, _)) if read == PAGE => range.start = last.successor(),
+            _ => break,
+        }
+    }
+    // Whatever the scan saw was applied by now: with the groups up to here, all of each of them is in the backup.
+    source.barrier()?;
+    write_committed(&committed, &mut out)?;
+    drop(committed);
+
+    for digest in hold.list()? {
+        // One that was put and damaged since is an error; one of before the hold, just gone, nobody refers to.
+        if let Some(bytes) = objects.get(&digest)? {
+            out.object(&digest, &bytes)?;
+        }
+    }
+    out.end()
+}
+
+fn write_committed(committed: &TeeReader, out: &mut Frames) -> Result<(), StoreError> {
+    while let Some(rows) = committed.next()? {
+        out.rows(rows.iter().map(|(key, row)| (key, row.as_ref())))?;
+    }
+    Ok(())
+}
+
+/// Writes frames and counts what is in them.
+struct Frames {
+    out: zstd::stream::write::Encoder<'static, Parts>,
+    entries: u64,
+    objects: u64,
+    content: Vec<u8>,
+}
+
+impl Frames {
+    fn begin(mut parts: Parts) -> Result<Self, StoreError> {
+        parts.write_all(MAGIC).and_then(|()| parts.write_all(&[VERSION])).map_err(not_taken)?;
+        let out = zstd::stream::write::Encoder::new(parts, COMPRESSION).map_err(not_taken)?;
+        Ok(Self { out, entries: 0, objects: 0, content: Vec::with_capacity(MAX_FRAME) })
+    }
+
+    fn rows<'a>(
+        &mut self,
+        rows: impl Iterator<Item = (&'a Key, Option<&'a Bytes>)>,
+    ) -> Result<(), StoreError> {
+        for (key, value) in rows {
+            let key = key.as_bytes();
+            self.content.put_u16_le(u16::try_from(key.len()).expect("keys are limited"));
+            match value {
+                Some(value) => {
+                    self.content.put_u32_le(u32::try_from(value.len()).expect("values are limited"));
+                    self.content.extend_from_slice(key);
+                    self.content.extend_from_slice(value);
+                }
+                None => {
+                    self.content.put_u32_le(DELETED);
+                    self.content.extend_from_slice(key);
+                }
+            }
+            self.entries += 1;
+            if self.content.len() >= FRAME {
+                self.rows_end()?;
+            }
+        }
+        self.rows_end()
+    }
+
+    fn rows_end(&mut self) -> Result<(), StoreError> {
+        if !self.content.is_empty() {
+            let content = std::mem::take(&mut self.content);
+            self.frame(ROWS, &content)?;
+            self.content = content;
+            self.content.clear();
+        }
+        Ok(())
+    }
+
+    fn object(&mut self, digest: &Digest, bytes: &[u8]) -> Result<(), StoreError> {
+        for piece in bytes.chunks(FRAME) {
+            self.frame(PIECE, piece)?;
+        }
+        self.objects += 1;
+        self.frame(OBJECT, digest.as_bytes())
+    }
+
+    fn end(mut self) -> Result<(), StoreError> {
+        let mut counts = [0; 16];
+        counts[..8].copy_from_slice(&self.entries.to_le_bytes());
+        counts[8..].copy_from_slice(&self.objects.to_le_bytes());
+        self.frame(END, &counts)?;
+        self.out.finish().and_then(|mut parts| parts.flush()).map_err(not_taken)
+    }
+
+    fn frame(&mut self, kind: u8, content: &[u8]) -> Result<(), StoreError> {
+        let head = frame_head(kind, content);
+        self.out.write_all(&head).and_then(|()| self.out.write_all(content)).map_err(not_taken)
+    }
+}
+
+/// Kind, length and checksum of a frame.
+fn frame_head(kind: u8, content: &[u8]) -> [u8; 9] {
+    let mut head = [0; 9];
+    head[0] = kind;
+    head[1..5].copy_from_slice(&u32::try_from(content.len()).expect("frames are limited").to_le_bytes());
+    let mut checksum = crc32fast::Hasher::new();
+    checksum.update(&head[..5]);
+    checksum.update(content);
+    head[5..].copy_from_slice(&checksum.finalize().to_le_bytes());
+    head
+}
+
+/// Writing into memory fails only when nobody takes it any more.
+fn not_taken(error: io::Error) -> StoreError {
+    StoreError::Failed(format!("the backup was not taken: {error}"))
+}
+
+/// Hands what is written to the receiver in parts, and waits while it has enough.
+struct Parts {
+    sender: mpsc::Sender<Result<Bytes, StoreError>>,
+    part: BytesMut,
+}
+
+impl Write for Parts {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = bytes.len().min(PART - self.part.len());
+        self.part.extend_from_slice(&bytes[..taken]);
+        if self.part.len() == PART {
+            self.flush()?;
+        }
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.part.is_empty() {
+            return Ok(());
+        }
+        let part = std::mem::replace(&mut self.part, BytesMut::with_capacity(PART)).freeze();
+        self.sender.blocking_send(Ok(part)).map_err(|_| ErrorKind::BrokenPipe.into())
+    }
+}
+
+/// What a restore brought back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// Rows of the store.
+    pub rows: u64,
+    /// Objects.
+    pub objects: u64,
+}
+
+/// Restores a backup into the data folder `into`, which must be empty or not there: `store` and `components` appear
+/// in it when all of the backup was read and is durable, and nothing of it otherwise. Blocks.
+///
+/// # Errors
+/// [`StoreError::Backup`] if the folder is not empty, or the stream is no backup, damaged or cut short;
+/// [`StoreError::Newer`] if a newer host made it; [`StoreError::Failed`] if the file system fails.
+pub fn restore(reader: impl Read, into: &Path) -> Result<Restored, StoreError> {
+    fs::create_dir_all(into).map_err(|error| io_failed(into, &error))?;
+    if fs::read_dir(into).map_err(|error| io_failed(into, &error))?.next().is_some() {
+        return Err(StoreError::Backup(format!("{} is not empty; choose another folder", into.display())));
+    }
+    let partial = into.join("restoring");
+    let restored = restore_into(reader, &partial).and_then(|restored| {
+        let place = |name: &str| {
+            let (from, to) = (partial.join(name), into.join(name));
+            fs::rename(&from, &to).map_err(|error| io_failed(&to, &error))
+        };
+        // The store last: a folder with a store in it is whole.
+        place("components")?;
+        place("store")?;
+        fs::remove_dir(&partial).map_err(|error| io_failed(&partial, &error))?;
+        sled::sync_folder(into)?;
+        Ok(restored)
+    });
+    if restored.is_err() {
+        let _ = fs::remove_dir_all(&partial);
+        let _ = fs::remove_dir_all(into.join("components"));
+    }
+    restored
+}
+
+fn restore_into(reader: impl Read, folder: &Path) -> Result<Restored, StoreError> {
+    let mut frames = read_begin(reader)?;
+    let store = folder.join("store");
+    fs::create_dir_all(&store).map_err(|error| io_failed(&store, &error))?;
+    let objects = Objects::open(&folder.join("components"))?;
+    let db = sled::open_sled(&store, sled::SledSettings::default().cache_bytes)?;
+    let (mut entries, mut object_count, mut object) = (0, 0, Vec::new());
+    loop {
+        let (kind, content) = read_frame(&mut frames)?;
+        match kind {
+            ROWS => entries += restore_rows(&db, &content)?,
+            PIECE => object.extend_from_slice(&content),
+            OBJECT => {
+                let digest = objects.put(&object)?;
+                if digest.as_bytes()[..] != content {
+                    return Err(broken(&format!(
+                        "an object has the digest {digest}, not the one it is under"
+                    )));
+                }
+                object_count += 1;
+                object.clear();
+            }
+            END => {
+                let counts: [u8; 16] =
+                    content.try_into().map_err(|_| broken("its last frame has no counts"))?;
+                let expected = u128::from(object_count) << 64 | u128::from(entries);
+                if u128::from_le_bytes(counts) != expected {
+                    return Err(broken("its last frame counts other rows and objects than there are"));
+                }
+                break;
+            }
+            other => return Err(broken(&format!("it has a frame of the unknown kind {other}"))),
+        }
+    }
+    if frames.read(&mut [0]).map_err(not_read)? != 0 {
+        return Err(broken("there is more behind its end"));
+    }
+    let version = db.get(migrate::version_key().as_bytes()).map_err(failed)?;
+    let found = migrate::read_version(&version.ok_or_else(|| broken("it holds no store"))?)?;
+    if found > migrate::VERSION {
+        return Err(StoreError::Newer { found, supported: migrate::VERSION });
+    }
+    db.flush().map_err(failed)?;
+    let restored = Restored { rows: db.len() as u64, objects: object_count };
+    drop(db);
+    sled::sync_folder(&store)?;
+    Ok(restored)
+}
+
+/// Reads what is before the frames.
+fn read_begin<R: Read>(mut reader: R) -> Result<impl Read, StoreError> {
+    let mut begin = [0; MAGIC.len() + 1];
+    reader.read_exact(&mut begin).map_err(not_read)?;
+    let [magic @ .., version] = &begin;
+    if magic != MAGIC {
+        return Err(broken("it does not begin as one"));
+    }
+    if *version > VERSION {
+        return Err(StoreError::Newer { found: u32::from(*version), supported: u32::from(VERSION) });
+    }
+    zstd::stream::read::Decoder::new(reader).map_err(not_read)
+}
+
+fn read_frame(frames: &mut impl Read) -> Result<(u8, Vec<u8>), StoreError> {
+    let mut head = [0; 9];
+    frames.read_exact(&mut head).map_err(not_read)?;
+    let [kind, a, b, c, d, ..] = head;
+    let length = u32::from_le_bytes([a, b, c, d]) as usize;
+    if length > MAX_FRAME {
+        return Err(broken("a frame is longer than any can be"));
+    }
+    let mut content = vec![0; length];
+    frames.read_exact(&mut content).map_err(not_read)?;
+    if frame_head(kind, &content) != head {
+        return Err(broken("a frame does not fit its checksum"));
+    }
+    Ok((kind, content))
+}
+
+/// Applies a frame of rows, each key of which is in it once, and says how many they are.
+fn restore_rows(db: &::sled::Db, content: &[u8]) -> Result<u64, StoreError> {
+    let mut rows = Rows::new();
+    let mut entries = 0;
+    let mut rest = content;
+    while !rest.is_empty() {
+        let (key, value, after) = split_row(rest).ok_or_else(|| broken("a row has the wrong length"))?;
+        rows.insert(Key::from_bytes(key.to_vec()), value.map(Bytes::copy_from_slice));
+        entries += 1;
+        rest = after;
+    }
+    db.apply_batch(writer::sled_batch(&rows)).map_err(failed)?;
+    Ok(entries)
+}
+
+/// The first row of a frame, its value unless it is a delete, and the rest.
+#[expect(clippy::type_complexity, reason = "three slices of one")]
+fn split_row(bytes: &[u8]) -> Option<(&[u8], Option<&[u8]>, &[u8])> {
+    let (key_length, rest) = bytes.split_first_chunk::<2>()?;
+    let (value_length, rest) = rest.split_first_chunk::<4>()?;
+    let (key, rest) = rest.split_at_checked(u16::from_le_bytes(*key_length).into())?;
+    match u32::from_le_bytes(*value_length) {
+        DELETED => Some((key, None, rest)),
+        length => {
+            let (value, rest) = rest.split_at_checked(length as usize)?;
+            Some((key, Some(value), rest))
+        }
+    }
+}
+
+fn broken(why: &str) -> StoreError {
+    StoreError::Backup(why.to_owned())
+}
+
+fn not_read(error: io::Error) -> StoreError {
+    match error.kind() {
+        ErrorKind::UnexpectedEof => broken("it ends too soon; it was cut short"),
+        _ => broken(&error.to_string()),
+    }
+}
+
+#[cfg(test)]
+#[path = "backup/tests.rs"]
+mod tests;

@@ -1,0 +1,194 @@
+//! Backups taken under load come back as the store was, and damaged ones do not come back at all.
+
+use std::sync::atomic::AtomicBool;
+
+use super::*;
+use crate::{Batch, SledSettings, Space, Store};
+
+async fn take(store: &SledStore, objects: &Objects) -> Result<Vec<u8>, StoreError> {
+    let mut parts = backup(store, objects);
+    let mut whole = Vec::new();
+    while let Some(part) = parts.recv().await {
+        whole.extend_from_slice(&part?);
+    }
+    Ok(whole)
+}
+
+fn row(pair: u64, side: u64) -> Key {
+    Key::new(Space::Counter).number(side).number(pair)
+}
+
+/// Both rows of a pair always hold the same number, and so does their sum with its like.
+fn write_pair(pair: u64, number: u64) -> Batch {
+    let mut batch = Batch::new();
+    // Far apart, so that a page of the scan holds only one of them.
+    batch.put(row(pair, 0), number.to_string()).put(row(pair, u64::MAX), number.to_string());
+    if number % 3 == 0 {
+        batch.delete(row(pair, 7));
+    } else {
+        batch.put(row(pair, 7), vec![7; 300]);
+    }
+    batch
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_backup_taken_while_writing_holds_no_batch_by_half_and_every_one_of_before() {
+    const PAIRS: u64 = 3000;
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(SledStore::open(&folder.path().join("store"), SledSettings::default()).unwrap());
+    let objects = Objects::open(&folder.path().join("components")).unwrap();
+    let digest = objects.put(&vec![5; 3 * FRAME + 1]).unwrap();
+    objects.put(b"").unwrap();
+    for pair in 0..PAIRS {
+        if pair % 100 == 0 {
+            let mut batch = Batch::new();
+            for pair in pair..pair + 100 {
+                batch.append(write_pair(pair, 1));
+            }
+            store.commit(batch).await.unwrap();
+        }
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let writers: Vec<_> = (0..8)
+        .map(|writer| {
+            let (store, stop) = (store.clone(), stop.clone());
+            tokio::spawn(async move {
+                let mut number = 2;
+                while !stop.load(Ordering::SeqCst) {
+                    store.commit(write_pair((number * 8 + writer) % PAIRS, number)).await.unwrap();
+                    number += 1;
+                }
+                number
+            })
+        })
+        .collect();
+    for round in 0..5 {
+        // What is acknowledged before the backup begins is in it.
+        let marker = Key::new(Space::Meta).text("marker");
+        let mut batch = Batch::new();
+        batch.put(marker.clone(), round.to_string());
+        store.commit(batch).await.unwrap();
+        let whole = take(&store, &objects).await.unwrap();
+        let into = folder.path().join(format!("restored-{round}"));
+        let restored = restore(&whole[..], &into).unwrap();
+        assert_eq!(restored.objects, 2);
+        let copy = SledStore::open(&into.join("store"), SledSettings::default()).unwrap();
+        assert_eq!(copy.get(&marker).await.unwrap(), Some(round.to_string().into()));
+        for pair in 0..PAIRS {
+            let left = copy.get(&row(pair, 0)).await.unwrap().unwrap();
+            assert_eq!(copy.get(&row(pair, u64::MAX)).await.unwrap().as_ref(), Some(&left), "pair {pair}");
+            let number: u64 = std::str::from_utf8(&left).unwrap().parse().unwrap();
+            assert_eq!(copy.get(&row(pair, 7)).await.unwrap().is_some(), number % 3 != 0, "pair {pair}");
+        }
+        let copied = Objects::open(&into.join("components")).unwrap();
+        assert_eq!(copied.get(&digest).unwrap().map(|bytes| bytes.len()), Some(3 * FRAME + 1));
+    }
+    stop.store(true, Ordering::SeqCst);
+    let mut written = 0;
+    for writer in writers {
+        written += writer.await.unwrap();
+    }
+    assert!(written > 16, "nothing was written meanwhile");
+}
+
+async fn small_backup(folder: &Path) -> Vec<u8> {
+    let store = SledStore::open(&folder.join("store"), SledSettings::default()).unwrap();
+    let objects = Objects::open(&folder.join("components")).unwrap();
+    objects.put(b"an object").unwrap();
+    store.commit(write_pair(1, 1)).await.unwrap();
+    take(&store, &objects).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_is_cut_short_or_damaged_anywhere_restores_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = small_backup(folder.path()).await;
+    let into = folder.path().join("restored");
+    let refused = |bytes: &[u8], what: &str| {
+        let error = restore(bytes, &into).expect_err(what);
+        assert!(matches!(error, StoreError::Backup(_) | StoreError::Newer { .. }), "{what}: {error}");
+        assert_eq!(fs::read_dir(&into).unwrap().count(), 0, "{what}");
+    };
+    for length in (0..whole.len()).step_by(7).chain([whole.len() - 1]) {
+        refused(&whole[..length], &format!("cut at {length}"));
+    }
+    for at in (0..whole.len()).step_by(5) {
+        // zstd's own frame header has bits that mean nothing to what is read.
+        if (MAGIC.len() + 1..MAGIC.len() + 7).contains(&at) {
+            continue;
+        }
+        let mut damaged = whole.clone();
+        damaged[at] ^= 0x10;
+        refused(&damaged, &format!("damaged at {at}"));
+    }
+    let mut longer = whole.clone();
+    longer.extend_from_slice(b"more");
+    refused(&longer, "something behind the end");
+    assert_eq!(restore(&whole[..], &into).unwrap().objects, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_is_not_empty_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = small_backup(folder.path()).await;
+    let into = folder.path().join("mine");
+    fs::create_dir(&into).unwrap();
+    fs::write(into.join("file"), b"x").unwrap();
+    assert!(matches!(restore(&whole[..], &into), Err(StoreError::Backup(_))));
+    assert_eq!(fs::read_dir(&into).unwrap().count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_is_too_slow_fails_the_backup_and_not_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SledStore::open(&folder.path().join("store"), SledSettings::default()).unwrap();
+    let objects = Objects::open(&folder.path().join("components")).unwrap();
+    let noise = |number: u64| {
+        // Does not compress, so the parts fill up.
+        let mut value = Vec::new();
+        for block in 0..crate::MAX_VALUE as u64 / 32 {
+            value.extend_from_slice(
+                Digest::of(&(number, block).0.wrapping_add(block << 32).to_le_bytes()).as_bytes(),
+            );
+        }
+        value
+    };
+    let fill = async |from: u64, bytes: usize| {
+        let mut number = from;
+        let mut written = 0;
+        while written < bytes {
+            let mut batch = Batch::new();
+            for _ in 0..64 {
+                batch.put(row(number, 1), noise(number));
+                number += 1;
+            }
+            written += 64 * crate::MAX_VALUE;
+            store.commit(batch).await.unwrap();
+        }
+    };
+    fill(0, 4 * PART * PARTS).await;
+    let mut parts = backup(&store, &objects);
+    // The tee is there as soon as the first part is.
+    let first = parts.recv().await.unwrap();
+    assert!(first.is_ok());
+    fill(1_000_000, BACKLOG + 4 * 1024 * 1024).await;
+    let mut last = first;
+    while let Some(part) = parts.recv().await {
+        last = part;
+    }
+    assert!(matches!(last, Err(StoreError::Unavailable(why)) if why.contains("slow")), "{last:?}");
+    store.commit(write_pair(1, 1)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_of_a_newer_store_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SledStore::open(&folder.path().join("store"), SledSettings::default()).unwrap();
+    let objects = Objects::open(&folder.path().join("components")).unwrap();
+    let mut batch = Batch::new();
+    batch.put(migrate::version_key(), migrate::encode_version(migrate::VERSION + 1));
+    store.commit(batch).await.unwrap();
+    let whole = take(&store, &objects).await.unwrap();
+    let error = restore(&whole[..], &folder.path().join("restored")).unwrap_err();
+    assert!(matches!(error, StoreError::Newer { .. }), "{error}");
+}

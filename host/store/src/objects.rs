@@ -1,0 +1,334 @@
+//! Files named by their content, for what is too large for the store: plugins' components.
+//!
+//! An object is synced and renamed into place before [`Objects::put`] returns, so put it before the row that refers
+//! to it is committed, and remove it after the row is gone. All calls block on the file system.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::StoreError;
+use crate::sled::io_failed;
+
+/// The SHA-256 digest of an object. Written as 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    /// The digest of `bytes`.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
+    /// The digest with these bytes.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The digest's bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        data_encoding::HEXLOWER.encode_display(&self.0).fmt(f)
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The text is not 64 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a digest is 64 characters of 0-9 and a-f")]
+pub struct InvalidDigest;
+
+impl FromStr for Digest {
+    type Err = InvalidDigest;
+    fn from_str(text: &str) -> Result<Self, InvalidDigest> {
+        let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(text.as_bytes()).map_err(|_| InvalidDigest)?;
+        bytes.try_into().map(Self).map_err(|_| InvalidDigest)
+    }
+}
+
+/// Text where the format is for people, bytes where it is not.
+impl Serialize for Digest {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            serializer.collect_str(self)
+        } else {
+            self.0.serialize(serializer)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        } else {
+            <[u8; 32]>::deserialize(deserializer).map(Self)
+        }
+    }
+}
+
+/// A folder of objects. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Objects(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    folder: PathBuf,
+    temporary: AtomicU64,
+    held: Mutex<Held>,
+}
+
+/// While a backup runs nothing is removed, or it would miss what its rows refer to.
+#[derive(Debug, Default)]
+struct Held {
+    holds: usize,
+    removed: Vec<Digest>,
+}
+
+/// Keeps every object in its place until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Hold(Objects);
+
+impl Objects {
+    /// Opens the folder, which is made if it is not there, and clears away what an interrupted [`Self::put`] left.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] if the file system fails.
+    pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        let failed = |error| io_failed(folder, &error);
+        fs::create_dir_all(folder).map_err(failed)?;
+        for entry in fs::read_dir(folder).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            if path.extension().is_some_and(|extension| extension == "partial") {
+                fs::remove_file(&path).map_err(|error| io_failed(&path, &error))?;
+            }
+        }
+        Ok(Self(Arc::new(Inner {
+            folder: folder.to_owned(),
+            temporary: AtomicU64::new(0),
+            held: Mutex::default(),
+        })))
+    }
+
+    /// Keeps `bytes`, durable when this returns, and says under which digest. Putting what is there is no error.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] if the file system fails.
+    pub fn put(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
+        let digest = Digest::of(bytes);
+        self.0.held.lock().removed.retain(|removed| *removed != digest);
+        // What is there may be damaged; writing it again mends it.
+        if self.get(&digest).is_ok_and(|there| there.is_some()) {
+            return Ok(digest);
+        }
+        let number = self.0.temporary.fetch_add(1, Ordering::Relaxed);
+        let partial = self.0.folder.join(format!("{digest}-{}-{number}.partial", std::process::id()));
+        let written = write_synced(&partial, bytes)
+            .and_then(|()| fs::rename(&partial, self.path(&digest)))
+            .and_then(|()| sync_folder(&self.0.folder));
+        if let Err(error) = written {
+            let _ = fs::remove_file(&partial);
+            return Err(io_failed(&self.path(&digest), &error));
+        }
+        Ok(digest)
+    }
+
+    /// The object of that digest, or `None` if there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] if its content is not what the digest says, [`StoreError::Failed`] if the file system
+    /// fails.
+    pub fn get(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        let path = self.path(digest);
+        let mut bytes = Vec::new();
+        match File::open(&path).and_then(|mut file| file.read_to_end(&mut bytes)) {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(io_failed(&path, &error)),
+        }
+        let found = Digest::of(&bytes);
+        if found != *digest {
+            let path = path.display();
+            return Err(StoreError::Damaged(format!("{path} has the digest {found}; put that object again")));
+        }
+        Ok(Some(bytes))
+    }
+
+    /// The digests of all objects, in order.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] if the file system fails.
+    pub fn list(&self) -> Result<Vec<Digest>, StoreError> {
+        let failed = |error| io_failed(&self.0.folder, &error);
+        let removed = self.0.held.lock().removed.clone();
+        let mut digests = Vec::new();
+        for entry in fs::read_dir(&self.0.folder).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            // Anything else in the folder is not ours.
+            digests.extend(name.to_str().and_then(|name| name.parse::<Digest>().ok()));
+        }
+        digests.retain(|digest| !removed.contains(digest));
+        digests.sort_unstable();
+        Ok(digests)
+    }
+
+    /// Removes an object; no error if it is not there. While a backup runs its file stays until that has ended.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] if the file system fails.
+    pub fn remove(&self, digest: &Digest) -> Result<(), StoreError> {
+        let mut held = self.0.held.lock();
+        if held.holds > 0 {
+            held.removed.push(*digest);
+            return Ok(());
+        }
+        self.remove_file(digest)
+    }
+
+    fn remove_file(&self, digest: &Digest) -> Result<(), StoreError> {
+        let path = self.path(digest);
+        match fs::remove_file(&path).and_then(|()| sync_folder(&self.0.folder)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(io_failed(&path, &error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Keeps every object that is there, or comes, until the hold is dropped.
+    pub(crate) fn hold(&self) -> Hold {
+        self.0.held.lock().holds += 1;
+        Hold(self.clone())
+    }
+
+    fn path(&self, digest: &Digest) -> PathBuf {
+        self.0.folder.join(digest.to_string())
+    }
+}
+
+impl Hold {
+    /// Every object there is, those removed since the hold was taken too.
+    pub(crate) fn list(&self) -> Result<Vec<Digest>, StoreError> {
+        let mut digests = self.0.list()?;
+        digests.extend(self.0.0.held.lock().removed.iter().copied());
+        digests.sort_unstable();
+        digests.dedup();
+        Ok(digests)
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let mut held = self.0.0.held.lock();
+        held.holds -= 1;
+        if held.holds == 0 {
+            for digest in std::mem::take(&mut held.removed) {
+                if let Err(error) = self.0.remove_file(&digest) {
+                    tracing::warn!(%digest, %error, "an object that nothing refers to could not be removed");
+                }
+            }
+        }
+    }
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_is_kept_under_its_digest_and_verified() {
+        let folder = tempfile::tempdir().unwrap();
+        let objects = Objects::open(&folder.path().join("components")).unwrap();
+        let digest = objects.put(b"abc").unwrap();
+        // FIPS 180-2, appendix B.1.
+        assert_eq!(digest.to_string(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(objects.put(b"abc").unwrap(), digest);
+        let other = objects.put(b"").unwrap();
+        assert_eq!(objects.get(&digest).unwrap().as_deref(), Some(&b"abc"[..]));
+        assert_eq!(objects.list().unwrap(), {
+            let mut both = vec![digest, other];
+            both.sort_unstable();
+            both
+        });
+
+        fs::write(objects.path(&digest), b"abd").unwrap();
+        assert!(matches!(objects.get(&digest), Err(StoreError::Damaged(_))));
+        objects.put(b"abc").unwrap();
+        assert_eq!(objects.get(&digest).unwrap().as_deref(), Some(&b"abc"[..]));
+
+        objects.remove(&digest).unwrap();
+        objects.remove(&digest).unwrap();
+        assert_eq!(objects.get(&digest).unwrap(), None);
+        assert_eq!(objects.list().unwrap(), [other]);
+    }
+
+    #[test]
+    fn what_an_interrupted_put_left_is_cleared_away_and_strange_files_are_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("00ff-1-0.partial"), b"half").unwrap();
+        fs::write(folder.path().join("README"), b"not an object").unwrap();
+        let objects = Objects::open(folder.path()).unwrap();
+        assert_eq!(objects.list().unwrap(), []);
+        let names: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["README"]);
+    }
+
+    #[test]
+    fn a_held_object_is_removed_when_the_hold_ends_unless_it_was_put_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let objects = Objects::open(folder.path()).unwrap();
+        let (gone, again) = (objects.put(b"gone").unwrap(), objects.put(b"again").unwrap());
+        let hold = objects.hold();
+        objects.remove(&gone).unwrap();
+        objects.remove(&again).unwrap();
+        objects.put(b"again").unwrap();
+        assert!(hold.list().unwrap().contains(&gone));
+        assert_eq!(objects.list().unwrap(), [again]);
+        drop(hold);
+        assert_eq!(objects.get(&gone).unwrap(), None);
+        assert!(objects.get(&again).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_digest_is_read_back_as_written() {
+        let digest = Digest::of(b"x");
+        assert_eq!(digest.to_string().parse(), Ok(digest));
+        assert_eq!(digest.to_string().to_uppercase().parse(), Ok(digest));
+        let bytes = postcard::to_stdvec(&digest).unwrap();
+        assert_eq!(bytes.len(), 32);
+        assert_eq!(postcard::from_bytes::<Digest>(&bytes).unwrap(), digest);
+        for text in ["", "ab", &"g".repeat(64), &"a".repeat(66)] {
+            assert_eq!(text.parse::<Digest>(), Err(InvalidDigest), "{text}");
+        }
+    }
+}
