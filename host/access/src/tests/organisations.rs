@@ -22,6 +22,10 @@ async fn organisations_are_counted_from_one_and_listed_by_id() {
     let second = fixture.access.organisations(&page).unwrap();
     assert_eq!(second.items.iter().map(|o| o.name.as_str()).collect::<Vec<_>>(), ["a"]);
     assert_eq!(second.next, None);
+    assert_eq!(fixture.access.organisation_named("b").unwrap().id, OrganisationId(2));
+    assert!(
+        matches!(fixture.access.organisation_named("B"), Err(AccessError::Unknown { name, .. }) if name == "B")
+    );
     page.cursor = Some(Cursor(vec![1, 2, 3]));
     assert!(matches!(fixture.access.organisations(&page), Err(AccessError::Invalid(_))));
 }
