@@ -19,6 +19,8 @@ pub(crate) struct Group {
     rows: Rows,
     /// What the rows of the batch being added were before it, so that it can be taken back.
     undo: Vec<(Key, Option<Option<Bytes>>)>,
+    /// Where in the batch being added the last change that may fail is.
+    fallible: usize,
     /// Bytes of all keys and values taken in, the overwritten ones too.
     bytes: usize,
 }
@@ -47,11 +49,14 @@ impl Group {
             }
         }
         self.undo.clear();
+        // Only a merge can fail, so what comes behind the last one need not be taken back.
+        self.fallible =
+            batch.changes.iter().rposition(|(_, change)| matches!(change, Change::Merge { .. })).unwrap_or(0);
         let mut committed = Committed::default();
-        let result = batch
-            .changes
-            .into_iter()
-            .try_for_each(|(key, change)| self.change(key, change, &read, &mut committed.merged));
+        let result =
+            batch.changes.into_iter().enumerate().try_for_each(|(at, (key, change))| {
+                self.change(at, key, change, &read, &mut committed.merged)
+            });
         if let Err(error) = result {
             while let Some((key, before)) = self.undo.pop() {
                 match before {
@@ -66,6 +71,7 @@ impl Group {
 
     fn change(
         &mut self,
+        at: usize,
         key: Key,
         change: Change,
         read: impl Fn(&Key) -> Result<Option<Bytes>, StoreError>,
@@ -100,6 +106,10 @@ impl Group {
             }
         };
         self.bytes += key.as_bytes().len() + row.as_ref().map_or(0, Bytes::len);
+        if at >= self.fallible {
+            self.rows.insert(key, row);
+            return Ok(());
+        }
         match self.rows.entry(key) {
             Entry::Occupied(mut entry) => {
                 self.undo.push((entry.key().clone(), Some(entry.insert(row))));

@@ -37,3 +37,275 @@ async fn it_is_a_store_whatever_the_size_of_a_group() {
         conformance::all(Arc::new(SledStore::open(folder.path(), settings).unwrap())).await;
     }
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_reaches_the_disk_through_our_own_sync() {
+    let folder = folder();
+    let store = open(&folder);
+    // Tests beside this one sync too, so what is counted is that each commit adds at least one.
+    for number in 0..20 {
+        let before = store.health().syncs;
+        store.commit(put(number, "x")).await.unwrap();
+        assert!(store.health().syncs > before, "commit {number} was acknowledged without a sync");
+    }
+    assert_eq!(store.health().commits, 20);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_sync_closes_the_store_for_good() {
+    let folder = folder();
+    let store = open(&folder);
+    store.commit(put(1, "durable")).await.unwrap();
+    crate::sync::faults::break_below(folder.path());
+    let error = store.commit(put(2, "unsure")).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Failed(why) if why.contains("not known")), "{error}");
+    for number in 3..6 {
+        let error = store.commit(put(number, "never")).await.unwrap_err();
+        assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+    }
+    assert_eq!(store.health().refusing, Some(Refusal::Closed));
+    assert_eq!(store.get(&key(1)).await.unwrap(), Some("durable".into()));
+    assert_eq!(store.get(&key(3)).await.unwrap(), None);
+}
+
+#[test]
+fn a_second_opening_is_refused_and_names_the_process_and_the_folder() {
+    let folder = folder();
+    let store = open(&folder);
+    let error = SledStore::open(folder.path(), SledSettings::default()).unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, StoreError::InUse { .. }), "{text}");
+    assert!(text.contains(&format!("process {}", std::process::id())), "{text}");
+    assert!(text.contains(folder.path().to_str().unwrap()), "{text}");
+    drop(store);
+    open(&folder);
+}
+
+fn version(folder: &tempfile::TempDir, migrations: &[Migration]) -> Result<SledStore, StoreError> {
+    SledStore::open_with(folder.path(), SledSettings::default(), migrations)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_store_is_migrated_step_by_step_and_a_newer_one_refused() {
+    const FIRST: Migration = migrate::MIGRATIONS[0];
+    // Copies row 1 to row 2.
+    const SECOND: Migration = |tree| {
+        let value = writer::read(tree, &key(1))?.unwrap_or_default();
+        Ok(Step::Last(put(2, value)))
+    };
+    // Appends to row 2 in several batches, repeatably: it looks at what is there.
+    const THIRD: Migration = |tree| {
+        let mut value = writer::read(tree, &key(2))?.unwrap_or_default().to_vec();
+        let done = value.len() >= 6;
+        value.push(b'+');
+        Ok(if done { Step::Last(Batch::new()) } else { Step::More(put(2, value)) })
+    };
+    let folder = folder();
+    let store = version(&folder, &[FIRST]).unwrap();
+    store.commit(put(1, "one")).await.unwrap();
+    drop(store);
+    let store = version(&folder, &[FIRST, SECOND, THIRD]).unwrap();
+    assert_eq!(store.get(&key(2)).await.unwrap(), Some("one+++".into()));
+    store.commit(put(2, "changed")).await.unwrap();
+    drop(store);
+    // A step is not taken twice.
+    let store = version(&folder, &[FIRST, SECOND, THIRD]).unwrap();
+    assert_eq!(store.get(&key(2)).await.unwrap(), Some("changed".into()));
+    drop(store);
+    let error = version(&folder, &[FIRST, SECOND]).unwrap_err();
+    assert!(matches!(error, StoreError::Newer { found: 3, supported: 2 }), "{error}");
+    version(&folder, &[FIRST, SECOND, THIRD]).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_migration_leaves_the_version_where_it_was() {
+    const FAILING: Migration = |_| Err(StoreError::Damaged("row 1 does not read".to_owned()));
+    let folder = folder();
+    drop(open(&folder));
+    assert!(version(&folder, &[migrate::MIGRATIONS[0], FAILING]).is_err());
+    open(&folder);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_store_is_refused_and_does_not_take_the_process_down() {
+    let folder = folder();
+    let store = open(&folder);
+    for number in 0..2000 {
+        if number % 100 == 0 {
+            let mut batch = Batch::new();
+            for number in number..number + 100 {
+                batch.put(key(number), vec![1; 1000]);
+            }
+            store.commit(batch).await.unwrap();
+        }
+    }
+    drop(store);
+    // The settings sled keeps, its snapshot, and its log: whichever is damaged, opening is an error or what reads is
+    // what some of the commits left, in order. (A log damaged since the last opening looks like one torn by a crash.)
+    for file in std::fs::read_dir(folder.path()).unwrap() {
+        let path = file.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        if path.is_dir() || name == "lock" {
+            continue;
+        }
+        let whole = std::fs::read(&path).unwrap();
+        let mut damaged = whole.clone();
+        let middle = damaged.len() / 2;
+        for byte in &mut damaged[middle..] {
+            *byte ^= 0x55;
+        }
+        let copy = tempfile::tempdir().unwrap();
+        std::fs::create_dir(copy.path().join("blobs")).unwrap();
+        for file in std::fs::read_dir(folder.path()).unwrap() {
+            let file = file.unwrap();
+            if file.path().is_file() {
+                std::fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+            }
+        }
+        std::fs::write(copy.path().join(&name), damaged).unwrap();
+        match SledStore::open(copy.path(), SledSettings::default()) {
+            Err(error) => {
+                assert!(matches!(error, StoreError::Damaged(_) | StoreError::Failed(_)), "{name}: {error}")
+            }
+            Ok(store) => {
+                let rows = store.scan(Key::new(Space::Counter).prefix(), Direction::Forward, 3000).await;
+                match rows {
+                    Ok(rows) => {
+                        assert_eq!(rows.len() % 100, 0, "{name}: half a batch");
+                        let expected = (0..).map(key).zip(std::iter::repeat(Bytes::from(vec![1; 1000])));
+                        assert!(rows.iter().cloned().eq(expected.take(rows.len())), "{name}");
+                    }
+                    Err(error) => assert!(matches!(error, StoreError::Damaged(_)), "{name}: {error}"),
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_stop_before_the_disk_is_full_and_go_on_when_there_is_room() {
+    let folder = folder();
+    let free = Arc::new(AtomicU64::new(1000));
+    let settings = SledSettings {
+        watermark_bytes: 500,
+        watermark_interval: Duration::ZERO,
+        free_space: FreeSpace::new({
+            let free = free.clone();
+            move |_| Ok(free.load(Ordering::SeqCst))
+        }),
+        ..SledSettings::default()
+    };
+    let store = SledStore::open(folder.path(), settings).unwrap();
+    store.commit(put(1, "x")).await.unwrap();
+    assert_eq!(store.health().refusing, None);
+
+    free.store(499, Ordering::SeqCst);
+    assert_eq!(store.health().refusing, Some(Refusal::DiskFull));
+    assert_eq!(store.health().free_bytes, Some(499));
+    let mut mixed = Batch::new();
+    mixed.delete(key(1)).put(key(2), "x");
+    for batch in [put(2, "x"), mixed] {
+        let error = store.commit(batch).await.unwrap_err();
+        assert!(matches!(error, StoreError::DiskFull { free: 499, watermark: 500 }), "{error}");
+    }
+    assert!(store.get(&key(1)).await.unwrap().is_some());
+    let mut delete = Batch::new();
+    delete.require(key(1), Precondition::ValueIs("x".into())).delete(key(1));
+    store.commit(delete).await.unwrap();
+    assert_eq!(store.get(&key(1)).await.unwrap(), None);
+
+    free.store(500, Ordering::SeqCst);
+    assert_eq!(store.health().refusing, None);
+    store.commit(put(2, "x")).await.unwrap();
+    assert!(store.health().disk_bytes.unwrap() > 0);
+}
+
+#[test]
+fn the_system_says_how_much_is_free() {
+    let folder = folder();
+    assert!(open(&folder).health().free_bytes.unwrap() > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn closing_finishes_what_was_accepted() {
+    let folder = folder();
+    let store = Arc::new(open(&folder));
+    let commits: Vec<_> = (0..500)
+        .map(|number| {
+            let store = store.clone();
+            tokio::spawn(async move { (number, store.commit(put(number, "x")).await) })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    store.close();
+    let mut outcomes = Vec::new();
+    for commit in commits {
+        outcomes.push(commit.await.unwrap());
+    }
+    let error = store.commit(put(1000, "x")).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+    assert_eq!(store.health().refusing, Some(Refusal::Closed));
+    drop(store);
+    let store = open(&folder);
+    for (number, outcome) in outcomes {
+        let there = store.get(&key(number)).await.unwrap().is_some();
+        match outcome {
+            Ok(_) => assert!(there, "{number} was acknowledged"),
+            Err(StoreError::Unavailable(_)) => assert!(!there, "{number} was refused"),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_nobody_waits_for_any_more_gives_its_place_back() {
+    let folder = folder();
+    let settings = SledSettings { queue_bytes: 0, ..SledSettings::default() };
+    let store = Arc::new(SledStore::open(folder.path(), settings).unwrap());
+    let whole = store.shared.queue.available_permits();
+    for round in 0..50_u64 {
+        let commit = tokio::spawn({
+            let store = store.clone();
+            async move { store.commit(put(round, vec![1; MAX_VALUE])).await }
+        });
+        tokio::task::yield_now().await;
+        commit.abort();
+        let _ = commit.await;
+    }
+    store.commit(put(1000, "x")).await.unwrap();
+    // A commit that is answered returns its share just after; the writer's end is the last of it.
+    store.close();
+    assert_eq!(store.shared.queue.available_permits(), whole);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_largest_values_never_become_blob_files() {
+    let folder = folder();
+    let store = open(&folder);
+    // Leaves full of the largest rows, rewritten, split by more rows in between, and merged by deletes: whatever
+    // sled does with a leaf, it stays one message of the log.
+    let long = |number: u64| key(number).fixed(&vec![1; MAX_KEY - 9]);
+    for (round, step) in [(0, 2), (1, 2), (2, 1), (3, 1)] {
+        for number in (0..200_u64).step_by(step) {
+            let mut batch = Batch::new();
+            batch.put(long(number), vec![round; MAX_VALUE]);
+            store.commit(batch).await.unwrap();
+        }
+    }
+    for number in 0..200_u64 {
+        if number % 5 != 0 {
+            let mut batch = Batch::new();
+            batch.delete(long(number)).put(long(number / 5 * 5), vec![9; MAX_VALUE]);
+            store.commit(batch).await.unwrap();
+        }
+    }
+    let blobs = std::fs::read_dir(folder.path().join("blobs")).unwrap().count();
+    assert_eq!(blobs, 0, "blob files are never synced");
+    drop(store);
+    let store = open(&folder);
+    let rows = store.scan(Key::new(Space::Counter).prefix(), Direction::Forward, 300).await.unwrap();
+    assert_eq!(rows.len(), 40);
+    assert!(rows.iter().all(|(_, value)| value[..] == vec![9; MAX_VALUE][..]));
+}
