@@ -70,7 +70,8 @@ impl Compiled {
         apps: Option<AppsOf<'_>>,
     ) -> Result<Self, PlaybookError> {
         let document = Document::read(source, format)?;
-        compile(document, most_steps, apps).map_err(|fault| {
+        let checked = check_numbers(&document, format).and_then(|()| compile(document, most_steps, apps));
+        checked.map_err(|fault| {
             let (line, column) = locate(source, format, &fault.path);
             PlaybookError::Document { line, column, error: fault.error }
         })
@@ -100,6 +101,28 @@ impl Compiled {
 /// Whether the dotted path `inner` is `outer` or a part of it.
 pub(crate) fn is_within(inner: &str, outer: &str) -> bool {
     inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// TOML knows numbers that are not finite, which arrive as `null`, and no `null` of its own.
+fn check_numbers(document: &Document, format: Format) -> Result<(), Fault> {
+    fn check(path: &Path, value: &Json) -> Result<(), Fault> {
+        match value {
+            Json::Null => fault(path, "not finite", "a finite number"),
+            Json::Array(items) => {
+                items.iter().enumerate().try_for_each(|(index, item)| check(&path.item(index), item))
+            }
+            Json::Object(fields) => fields.iter().try_for_each(|(name, field)| check(&path.field(name), field)),
+            Json::Bool(_) | Json::Number(_) | Json::String(_) => Ok(()),
+        }
+    }
+    if format == Format::Json {
+        return Ok(());
+    }
+    let steps = Path::default().field("steps");
+    document.steps.iter().enumerate().try_for_each(|(index, step)| {
+        let inputs = steps.item(index).field("inputs");
+        step.inputs.iter().try_for_each(|(name, value)| check(&inputs.field(name), value))
+    })
 }
 
 fn compile(document: Document, most_steps: usize, apps: Option<AppsOf<'_>>) -> Result<Compiled, Fault> {

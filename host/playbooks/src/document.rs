@@ -147,7 +147,7 @@ times = [2024-04-01T10:00:00Z]
             (Format::Json, "{\n  \"name\": \"a\",\n  \"nam\": 1}".into(), (3, 7), "unknown field `nam`"),
             (Format::Json, "{\n  \"name\": \"a\",\n}".into(), (3, 1), "trailing comma"),
             (Format::Json, "".into(), (1, 1), "EOF"),
-            (Format::Json, "{\"name\": \"a\"} x".into(), (1, 14), "missing field `trigger`"),
+            (Format::Json, "{\"name\": \"a\"} x".into(), (1, 13), "missing field `trigger`"),
         ];
         for (format, source, place, expected) in cases {
             let error = Document::read(&source, format).unwrap_err();

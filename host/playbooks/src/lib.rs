@@ -23,3 +23,6 @@ pub use document::{Document, Format, Step, Trigger};
 pub use error::PlaybookError;
 pub use run::{Run, RunFilter, RunState, RunSummary, StepResult, StepState, TriggeredBy};
 pub use service::{Limits, Playbook, Playbooks, StartedRun, WebhookRequest};
+
+#[cfg(test)]
+mod tests;

@@ -5,8 +5,10 @@
 
 use bellwether_access::Sealed;
 use bellwether_kernel::{KeyId, OrganisationId, PlaybookId, RunId, Timestamp};
-use bellwether_store::{Batch, Key, MAX_VALUE, Space, Store, StoreError, Versioned};
-use bytes::Bytes;
+use bellwether_store::{
+    Batch, Key, MAX_VALUE, Space, Store, StoreError, Versioned, delete_large, get_large, put_large,
+};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::{Format, RunState, RunSummary, TriggeredBy};
@@ -192,12 +194,13 @@ impl Versioned for Record {
     const NAME: &'static str = "record of a run";
 }
 
-/// Bytes of any length that belong to a row: within it where they are few, otherwise in chunks of their own, written
-/// and removed in the row's own batch.
+/// Bytes that belong to a row: within it where they are few, otherwise a large value of the store, written and removed
+/// in the row's own batch.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Payload {
     Inline(Vec<u8>),
-    Chunks(u32),
+    /// How many bytes.
+    Large(u32),
 }
 
 /// Tells the payloads of one row apart.
@@ -207,73 +210,94 @@ pub(crate) enum Part {
     Sealed = 1,
 }
 
-fn chunk(owner: &Key, part: Part, index: u32) -> Key {
-    Key::new(Space::Chunk).fixed(owner.as_bytes()).number(part as u64).number(u64::from(index))
+/// The key a row's large value belongs to; there is no row of its own under it.
+fn owner(row: &Key, part: Part) -> Key {
+    row.clone().number(part as u64)
 }
 
 impl Payload {
-    /// Adds `bytes` to `batch` as a part of `owner`'s row.
-    pub(crate) fn write(batch: &mut Batch, owner: &Key, part: Part, bytes: Vec<u8>) -> Self {
+    /// Adds `bytes` to `batch` as a part of `row`.
+    ///
+    /// # Errors
+    /// [`StoreError::TooLarge`] over [`bellwether_store::MAX_LARGE`]; nothing was added.
+    pub(crate) fn write(batch: &mut Batch, row: &Key, part: Part, bytes: Vec<u8>) -> Result<Self, StoreError> {
         if bytes.len() <= INLINE {
-            return Self::Inline(bytes);
+            return Ok(Self::Inline(bytes));
         }
-        let bytes = Bytes::from(bytes);
-        let mut chunks = 0;
-        for begin in (0..bytes.len()).step_by(MAX_VALUE) {
-            let end = bytes.len().min(begin + MAX_VALUE);
-            batch.put(chunk(owner, part, chunks), bytes.slice(begin..end));
-            chunks += 1;
-        }
-        Self::Chunks(chunks)
+        put_large(batch, &owner(row, part), &bytes)?;
+        Ok(Self::Large(u32::try_from(bytes.len()).expect("a large value is below 4 GiB")))
     }
 
-    /// Removes the chunks.
-    pub(crate) fn delete(&self, batch: &mut Batch, owner: &Key, part: Part) {
-        if let Self::Chunks(chunks) = self {
-            for index in 0..*chunks {
-                batch.delete(chunk(owner, part, index));
-            }
+    /// Adds its removal to `batch`.
+    pub(crate) async fn delete(
+        &self,
+        store: &dyn Store,
+        batch: &mut Batch,
+        row: &Key,
+        part: Part,
+    ) -> Result<(), StoreError> {
+        match self {
+            Self::Inline(_) => Ok(()),
+            Self::Large(_) => delete_large(store, batch, &owner(row, part)).await,
         }
     }
 
-    /// How many keys it takes besides its row.
+    /// About how many keys it takes besides its row.
     pub(crate) fn keys(&self) -> usize {
         match self {
             Self::Inline(_) => 0,
-            Self::Chunks(chunks) => *chunks as usize,
+            Self::Large(bytes) => *bytes as usize / MAX_VALUE + 2,
         }
     }
 
-    /// The bytes.
-    pub(crate) async fn read(&self, store: &dyn Store, owner: &Key, part: Part) -> Result<Vec<u8>, StoreError> {
-        let chunks = match self {
-            Self::Inline(bytes) => return Ok(bytes.clone()),
-            Self::Chunks(chunks) => *chunks,
-        };
-        let mut bytes = Vec::with_capacity(chunks as usize * MAX_VALUE);
-        for index in 0..chunks {
-            let key = chunk(owner, part, index);
-            let Some(chunk) = store.get(&key).await? else {
-                return Err(StoreError::Damaged(format!("{key:?} is missing")));
-            };
-            bytes.extend_from_slice(&chunk);
+    /// The bytes; `None` if they were removed since the row was read.
+    pub(crate) async fn read(
+        &self,
+        store: &dyn Store,
+        row: &Key,
+        part: Part,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        match self {
+            Self::Inline(bytes) => Ok(Some(bytes.clone())),
+            Self::Large(_) => get_large(store, &owner(row, part)).await,
         }
-        Ok(bytes)
     }
 }
 
 impl Record {
-    /// Removes it and what belongs to it.
-    pub(crate) fn delete(&self, batch: &mut Batch, owner: Key) {
-        self.shown.delete(batch, &owner, Part::Shown);
+    /// Adds the removal of it and of what belongs to it to `batch`.
+    pub(crate) async fn delete(&self, store: &dyn Store, batch: &mut Batch, row: Key) -> Result<(), StoreError> {
+        self.shown.delete(store, batch, &row, Part::Shown).await?;
         if let Some(sealed) = &self.sealed {
-            sealed.delete(batch, &owner, Part::Sealed);
+            sealed.delete(store, batch, &row, Part::Sealed).await?;
         }
-        batch.delete(owner);
+        batch.delete(row);
+        Ok(())
     }
 
-    /// How many keys it takes in all.
+    /// About how many keys it takes in all.
     pub(crate) fn keys(&self) -> usize {
         1 + self.shown.keys() + self.sealed.as_ref().map_or(0, Payload::keys)
     }
+
+    /// What is shown of it.
+    pub(crate) async fn read<T: DeserializeOwned>(&self, store: &dyn Store, row: &Key) -> Result<T, StoreError> {
+        let shown = self.shown.read(store, row, Part::Shown).await?.ok_or_else(|| missing(row))?;
+        read_json(&shown)
+    }
+
+    /// What is sealed of it, still so.
+    pub(crate) async fn read_sealed(&self, store: &dyn Store, row: &Key) -> Result<Option<Sealed>, StoreError> {
+        let Some(sealed) = &self.sealed else { return Ok(None) };
+        Ok(Some(Sealed(sealed.read(store, row, Part::Sealed).await?.ok_or_else(|| missing(row))?)))
+    }
+}
+
+fn missing(row: &Key) -> StoreError {
+    StoreError::Damaged(format!("a part of {row:?} is missing"))
+}
+
+/// Reads JSON of a record.
+pub(crate) fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
+    serde_json::from_slice(bytes).map_err(|error| StoreError::Damaged(format!("a run's record does not read: {error}")))
 }

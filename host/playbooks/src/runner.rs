@@ -15,7 +15,7 @@ use tracing::Instrument;
 
 use crate::compile::{Compiled, CompiledStep};
 use crate::progress::{Next, next};
-use crate::rows::{Part, Payload, Record, RunRow, StartedBy};
+use crate::rows::{Part, Payload, Record, RunRow, StartedBy, read_json};
 use crate::secrets::{MASK, Secrets};
 use crate::template::{RenderError, Room, Variables, from_json};
 use crate::{
@@ -117,8 +117,7 @@ impl Playbooks {
                 Ok(outputs) => result.outputs = outputs,
                 Err(error) => result.error = Some(shortened(error, ERROR_BYTES)),
             }
-            let mut batch = Batch::new();
-            self.record_step(&mut batch, work, &mut history, result);
+            let batch = self.record_step(work, &mut history, result);
             coming = next(work.compiled.steps.len(), &history.steps);
             match &coming {
                 Next::Step(_) => self.commit_patiently(batch).await?,
@@ -301,8 +300,8 @@ impl Playbooks {
         Ok(object)
     }
 
-    /// Adds a step's result to `batch` and to what is known, secrets masked.
-    fn record_step(&self, batch: &mut Batch, work: &Work, history: &mut History, mut result: StepResult) {
+    /// A batch with a step's result, secrets masked, which is known from here on.
+    fn record_step(&self, work: &Work, history: &mut History, mut result: StepResult) -> Batch {
         let whole = result.outputs.clone();
         let mut outputs = Json::Object(std::mem::take(&mut result.outputs));
         let path = format!("steps.{}", result.step);
@@ -320,15 +319,30 @@ impl Playbooks {
         for line in &mut result.log {
             line.message = history.secrets.mask_text(&line.message).into_owned();
         }
+        let whole = Json::Object(whole);
         let position = history.steps.len() + 1;
-        let shown = serde_json::to_vec(&result).expect("a step's result is plain data");
-        let sealed = masked.then(|| Json::Object(whole.clone()));
-        self.write_record(batch, work.organisation, work.id, position, shown, sealed.as_ref());
-        history.outputs.push((result.step.clone(), from_json(&whole.into())));
+        let write = |result: &StepResult, sealed: Option<&Json>| {
+            let mut batch = Batch::new();
+            let shown = serde_json::to_vec(result).expect("a step's result is plain data");
+            self.write_record(&mut batch, work.organisation, work.id, position, shown, sealed).map(|()| batch)
+        };
+        let batch = write(&result, masked.then_some(&whole)).unwrap_or_else(|error| {
+            // The limits on inputs and outputs keep below this, unless JSON must escape most of their text.
+            result.state = StepState::Failed;
+            result.error = Some(format!("what it took and gave cannot be recorded: {error}"));
+            result.inputs.clear();
+            result.outputs.clear();
+            write(&result, None).expect("an error and a log are small")
+        });
+        history.outputs.push((result.step.clone(), from_json(&whole)));
         history.steps.push(result);
+        batch
     }
 
     /// Adds a record to `batch`; `whole` is what was masked in it, to be sealed.
+    ///
+    /// # Errors
+    /// [`StoreError::TooLarge`] if it is more than the store keeps in one; `batch` is of no use then.
     pub(crate) fn write_record(
         &self,
         batch: &mut Batch,
@@ -337,14 +351,18 @@ impl Playbooks {
         position: usize,
         shown: Vec<u8>,
         whole: Option<&Json>,
-    ) {
+    ) -> Result<(), StoreError> {
         let key = rows::record(organisation, run, position);
-        let shown = Payload::write(batch, &key, Part::Shown, shown);
-        let sealed = whole.map(|whole| {
-            let sealed = self.access.seal(&purpose(organisation, run, position), whole.to_string().as_bytes());
-            Payload::write(batch, &key, Part::Sealed, sealed.0)
-        });
+        let shown = Payload::write(batch, &key, Part::Shown, shown)?;
+        let sealed = match whole {
+            Some(whole) => {
+                let sealed = self.access.seal(&purpose(organisation, run, position), whole.to_string().as_bytes());
+                Some(Payload::write(batch, &key, Part::Sealed, sealed.0)?)
+            }
+            None => None,
+        };
         batch.put(key, encode(&Record { shown, sealed }));
+        Ok(())
     }
 
     /// Reads what is recorded of a run, sealed parts opened.
@@ -358,22 +376,22 @@ impl Playbooks {
         };
         for (position, (key, row)) in self.records(work.organisation, work.id).await?.into_iter().enumerate() {
             let record: Record = decode(&row)?;
-            let shown = record.shown.read(&*self.store, &key, Part::Shown).await?;
-            let whole = match &record.sealed {
+            let whole: Option<Json> = match record.read_sealed(&*self.store, &key).await? {
                 Some(sealed) => {
-                    let sealed = sealed.read(&*self.store, &key, Part::Sealed).await?;
                     let purpose = purpose(work.organisation, work.id, position);
-                    Some(self.access.unseal(&purpose, &bellwether_access::Sealed(sealed))?)
+                    Some(read_json(&self.access.unseal(&purpose, &sealed)?)?)
                 }
                 None => None,
             };
-            let whole: Option<Json> = whole.map(|json| read_json(&json)).transpose()?;
             if position == 0 {
-                let mut trigger = whole.map_or_else(|| read_json(&shown), Ok)?;
+                let mut trigger = match whole {
+                    Some(whole) => whole,
+                    None => record.read(&*self.store, &key).await?,
+                };
                 history.trigger = from_json(&trigger);
                 history.secrets.take("trigger", &mut trigger, &history.secret_variables);
             } else {
-                let result: StepResult = read_json(&shown)?;
+                let result: StepResult = record.read(&*self.store, &key).await?;
                 let mut outputs = whole.unwrap_or_else(|| result.outputs.clone().into());
                 history.outputs.push((result.step.clone(), from_json(&outputs)));
                 history.secrets.take(&format!("steps.{}", result.step), &mut outputs, &history.secret_variables);
@@ -433,10 +451,6 @@ fn idempotency_key(run: RunId, step: &str) -> String {
 /// What a sealed record is bound to.
 fn purpose(organisation: OrganisationId, run: RunId, position: usize) -> String {
     format!("run:{organisation}:{run}:{position}")
-}
-
-pub(crate) fn read_json<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
-    serde_json::from_slice(bytes).map_err(|error| StoreError::Damaged(format!("a run's record does not read: {error}")))
 }
 
 /// `text`, at most so many bytes of it.

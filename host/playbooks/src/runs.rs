@@ -15,8 +15,8 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tracing::Instrument;
 
-use crate::rows::{Part, PlaybookRef, Record, RunRow, StartedBy};
-use crate::runner::{Work, read_json};
+use crate::rows::{PlaybookRef, Record, RunRow, StartedBy};
+use crate::runner::Work;
 use crate::secrets::Secrets;
 use crate::service::{Loaded, require_role};
 use crate::{
@@ -140,7 +140,8 @@ impl Playbooks {
         let variables = loaded.compiled.secret_variables((&*self.apps, organisation));
         let whole = (!variables.is_empty()).then(|| trigger.clone());
         let masked = whole.is_some() && Secrets::default().take("trigger", &mut trigger, &variables);
-        self.write_record(&mut batch, organisation, id, 0, trigger.to_string().into(), whole.filter(|_| masked).as_ref());
+        let whole = whole.filter(|_| masked);
+        self.write_record(&mut batch, organisation, id, 0, trigger.to_string().into(), whole.as_ref())?;
         drop(trigger);
 
         let (accepted, answer) = oneshot::channel();
@@ -281,11 +282,10 @@ impl Playbooks {
         let mut steps: Vec<StepResult> = Vec::new();
         for (position, (key, record)) in self.records(organisation, id).await?.into_iter().enumerate() {
             let record: Record = decode(&record)?;
-            let shown = record.shown.read(&*self.store, &key, Part::Shown).await?;
             if position == 0 {
-                trigger = read_json(&shown)?;
+                trigger = record.read(&*self.store, &key).await?;
             } else {
-                steps.push(read_json(&shown)?);
+                steps.push(record.read(&*self.store, &key).await?);
             }
         }
         Ok(Run { summary: row.summary(id), trigger, steps })
@@ -459,7 +459,7 @@ impl Playbooks {
         for (key, row) in self.records(organisation, id).await? {
             let record: Record = decode(&row)?;
             keys += record.keys();
-            record.delete(batch, key);
+            record.delete(&*self.store, batch, key).await?;
         }
         batch.delete(key).delete(rows::run_index(organisation, id));
         Ok(Some(keys))

@@ -240,7 +240,7 @@ impl Playbooks {
         batch.put(name, encode(&PlaybookRef { organisation, playbook: id }));
         let webhook = (document.trigger == Trigger::Webhook {}).then(|| self.new_webhook(&mut batch, organisation, id));
         let key = rows::playbook(organisation, id);
-        let source = Payload::write(&mut batch, &key, Part::Shown, source.as_bytes().to_vec());
+        let source = Payload::write(&mut batch, &key, Part::Shown, source.as_bytes().to_vec())?;
         let row = PlaybookRow {
             name: document.name.clone(),
             version: 1,
@@ -270,8 +270,8 @@ impl Playbooks {
         let mut row: PlaybookRow = decode(&stored)?;
         let mut batch = Batch::new();
         batch.require(key.clone(), Precondition::ValueIs(stored));
-        row.source.delete(&mut batch, &key, Part::Shown);
-        row.source = Payload::write(&mut batch, &key, Part::Shown, source.as_bytes().to_vec());
+        row.source.delete(&*self.store, &mut batch, &key, Part::Shown).await?;
+        row.source = Payload::write(&mut batch, &key, Part::Shown, source.as_bytes().to_vec())?;
         row.webhook = match (&document.trigger, row.webhook.take()) {
             (Trigger::Webhook {}, Some(webhook)) => Some(webhook),
             (Trigger::Webhook {}, None) => Some(self.new_webhook(&mut batch, organisation, id)),
@@ -360,7 +360,7 @@ impl Playbooks {
             let row: PlaybookRow = decode(&stored)?;
             let mut batch = Batch::new();
             batch.require(key.clone(), Precondition::ValueIs(stored));
-            row.source.delete(&mut batch, &key, Part::Shown);
+            row.source.delete(&*self.store, &mut batch, &key, Part::Shown).await?;
             if let Some(webhook) = &row.webhook {
                 batch.delete(rows::webhook(&webhook.digest));
             }
@@ -415,12 +415,13 @@ impl Playbooks {
             if let Some(loaded) = self.loaded.get(&(organisation, id, row.version)) {
                 return Ok(Some(loaded));
             }
-            let source = row.source.read(&*self.store, &key, Part::Shown).await;
-            // The chunks of a replaced version are gone, or another's, by the time they are read.
-            if matches!(row.source, Payload::Chunks(_)) && self.store.get(&key).await?.as_ref() != Some(&stored) {
+            let source = row.source.read(&*self.store, &key, Part::Shown).await?;
+            // Read in pieces, it may be another version's by now, or gone.
+            if matches!(row.source, Payload::Large(_)) && self.store.get(&key).await?.as_ref() != Some(&stored) {
                 continue;
             }
-            let loaded = Arc::new(self.assemble(organisation, id, &row, source?)?);
+            let source = source.ok_or_else(|| StoreError::Damaged(format!("the source of {key:?} is missing")))?;
+            let loaded = Arc::new(self.assemble(organisation, id, &row, source)?);
             self.loaded.insert((organisation, id, row.version), Arc::clone(&loaded));
             return Ok(Some(loaded));
         }

@@ -1,8 +1,8 @@
 //! Inputs as templates: compiled once, rendered over the trigger and earlier outputs.
 //!
 //! A text that is one `{{ expression }}` and nothing else, blanks around it aside, keeps its value's type. Any other
-//! text with `{{`, `{%` or `{#` in it renders to text: lists and objects as JSON, `null` as nothing. Lists and
-//! objects are rendered item by item, and everything else is passed as it is.
+//! text with `{{`, `{%` or `{#` in it renders to text: lists, objects and booleans as JSON, `null` as nothing. Lists
+//! and objects are rendered item by item, and everything else is passed as it is.
 //!
 //! A variable that is not there is an error. Templates reach no files and no other templates; fuel bounds what one
 //! costs, and [`RenderError::TooLarge`] what all of a step's give.
@@ -53,6 +53,7 @@ fn environment(undefined: UndefinedBehavior) -> Environment<'static> {
 fn write_value(output: &mut Output, state: &mut State, value: &Rendered) -> Result<(), Error> {
     match value.kind() {
         ValueKind::None => Ok(()),
+        ValueKind::Bool => output.write_str(if value.is_true() { "true" } else { "false" }).map_err(Error::from),
         ValueKind::Seq | ValueKind::Map | ValueKind::Iterable => {
             let mut charge = |bytes: usize| {
                 state.consume_fuel(bytes as u64 / 4 + 1).map_err(|error| RenderError::Failed(error.to_string()))

@@ -1,0 +1,119 @@
+//! What a document may say, and where the fault is when it does not.
+
+use serde_json::json;
+
+use super::*;
+
+/// Stands for the metric app: required, typed, chosen and secret inputs.
+fn add_apps(apps: &FakeApps) {
+    let mut inputs = vec![
+        Input { required: true, ..input("name", ValueType::Text) },
+        input("value", ValueType::Number),
+        Input { required: true, default: Some(json!(true)), ..input("create", ValueType::Boolean) },
+        input("tags", ValueType::Texts),
+        Input { secret: true, ..input("token", ValueType::Text) },
+    ];
+    inputs.push(Input { choices: vec!["sum".into(), "count".into()], ..input("kind", ValueType::Text) });
+    apps.put_quick("add", describe(inputs, &[("total", ValueType::Number)]), |_| gives(&[]));
+}
+
+const GOOD: &str = r#"name = "count"
+
+[trigger]
+type = "webhook"
+
+[[steps]]
+id = "first"
+app = "add"
+inputs = { name = "a" }
+
+[[steps]]
+id = "second"
+app = "add"
+
+[steps.inputs]
+name = "{{ trigger.body.name }}"
+value = "{{ steps.first.total + 1 }}"
+tags = ["a", "{{ run.id }}"]
+kind = "sum"
+token = "{{ trigger.headers['x-key'] }}"
+"#;
+
+#[tokio::test]
+async fn a_good_document_is_accepted_in_either_format() {
+    let world = World::new().await;
+    add_apps(&world.apps);
+    let document = world.playbooks.validate(world.organisation, GOOD, Format::Toml).unwrap();
+    let json = serde_json::to_string_pretty(&document).unwrap();
+    assert_eq!(world.playbooks.validate(world.organisation, &json, Format::Json).unwrap(), document);
+}
+
+#[tokio::test]
+async fn a_fault_is_named_with_its_field_and_its_place() {
+    let world = World::new().await;
+    add_apps(&world.apps);
+    // What is replaced in the good document, by what; the field at fault; line and column; what would be right.
+    let cases = [
+        ("\"count\"\n", "\"Count\"\n", "name", (1, 1), "characters of a-z"),
+        ("\"count\"\n", "\"12\"\n", "name", (1, 1), "not digits alone"),
+        ("\"second\"", "\"first\"", "steps[1].id", (12, 1), "an id no other step has"),
+        ("\"second\"", "\"2nd\"", "steps[1].id", (12, 1), "the first no digit"),
+        ("app = \"add\"\n\n", "app = \"ad\"\n\n", "steps[1].app", (13, 1), "an installed app"),
+        ("kind =", "knid =", "steps[1].inputs.knid", (19, 1), "name, value, create, tags, token, kind"),
+        ("{ name = \"a\" }", "{}", "steps[0].inputs.name", (9, 1), "text: add requires it"),
+        ("\"{{ steps.first.total + 1 }}\"", "\"many\"", "steps[1].inputs.value", (17, 1), "a number"),
+        ("\"{{ steps.first.total + 1 }}\"", "[1]", "steps[1].inputs.value", (17, 1), "a number"),
+        ("\"{{ steps.first.total + 1 }}\"", "nan", "steps[1].inputs.value", (17, 1), "a finite number"),
+        ("[\"a\", \"{{ run.id }}\"]", "[\"a\", [1]]", "steps[1].inputs.tags[1]", (18, 14), "text"),
+        ("[\"a\", \"{{ run.id }}\"]", "\"a {{ run.id }}\"", "steps[1].inputs.tags", (18, 1), "a list of texts"),
+        ("\"sum\"", "\"average\"", "steps[1].inputs.kind", (19, 1), "one of sum, count"),
+        ("\"{{ trigger.headers['x-key'] }}\"", "\"hunter2\"", "steps[1].inputs.token", (20, 1), "a template"),
+        ("trigger.body.name", "trigger.body.", "steps[1].inputs.name", (16, 1), "a template that reads"),
+        ("trigger.body.name", "trigger.body | nmae", "steps[1].inputs.name", (16, 1), "a template that reads"),
+        ("trigger.body.name", "triger.body.name", "steps[1].inputs.name", (16, 1), "trigger, steps, run or playbook"),
+        ("trigger.body.name", "name", "steps[1].inputs.name", (16, 1), "trigger, steps, run or playbook"),
+        ("trigger.body.name", "trigger.inputs.name", "steps[1].inputs.name", (16, 1), "body, form, headers"),
+        ("run.id", "run.number", "steps[1].inputs.tags", (18, 1), "created, id"),
+        ("steps.first.total", "steps.second.total", "steps[1].inputs.value", (17, 1), "an earlier step: first"),
+        ("steps.first.total", "steps.frist.total", "steps[1].inputs.value", (17, 1), "an earlier step: first"),
+        ("steps.first.total", "steps.first.sum", "steps[1].inputs.value", (17, 1), "an output of step first: total"),
+    ];
+    for (good, bad, field, place, expected) in cases {
+        assert!(GOOD.contains(good), "{good}");
+        let source = GOOD.replacen(good, bad, 1);
+        let error = world.playbooks.validate(world.organisation, &source, Format::Toml).unwrap_err();
+        let PlaybookError::Document { line, column, error } = &error else { panic!("{error}") };
+        assert_eq!((error.field.as_str(), (*line, *column)), (field, place), "{bad}: {error}");
+        assert!(error.expected.contains(expected), "{bad}: {error}");
+        assert!(!error.to_string().contains("hunter2"), "a secret is not repeated: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_fault_in_json_has_its_place_too() {
+    let world = World::new().await;
+    let source = "{\"name\": \"x\", \"trigger\": {\"type\": \"manual\"}, \"steps\": [\n  {\"id\": \"a\", \"app\": \"echo\",\n   \"inputs\": {\"value\": [1, \"{{ trigger.body }}\"]}}]}";
+    let error = world.playbooks.validate(world.organisation, source, Format::Json).unwrap_err();
+    let expected = "line 3, column 15: steps[0].inputs.value is \"trigger.body\", expected a field of trigger: inputs";
+    assert_eq!(error.to_string(), expected);
+    assert_eq!(error.field().unwrap().field, "steps[0].inputs.value");
+}
+
+#[tokio::test]
+async fn what_is_too_much_is_refused() {
+    let world = World::with_limits(Limits { steps: 2, ..Limits::default() }).await;
+    let step = |id: usize| json!({"id": format!("s{id}"), "app": "echo"});
+    let document = |steps: Vec<_>| json!({"name": "x", "trigger": {"type": "manual"}, "steps": steps}).to_string();
+    for count in [0, 3] {
+        let source = document((0..count).map(step).collect());
+        let error = world.playbooks.validate(world.organisation, &source, Format::Json).unwrap_err();
+        assert!(error.to_string().contains("1 to 2 steps"), "{error}");
+    }
+    let source = " ".repeat(256 * 1024 + 1);
+    let error = world.playbooks.validate(world.organisation, &source, Format::Json).unwrap_err();
+    assert!(matches!(error, PlaybookError::TooLarge { .. }), "{error}");
+    let templates = vec!["{{ 1 }}"; 2001];
+    let source = document(vec![json!({"id": "a", "app": "echo", "inputs": {"value": templates}})]);
+    let error = world.playbooks.validate(world.organisation, &source, Format::Json).unwrap_err();
+    assert!(error.to_string().contains("at most 2000 templates"), "{error}");
+}

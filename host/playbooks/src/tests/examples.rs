@@ -1,0 +1,1 @@
+//! The playbooks of `examples/playbooks/`, run as they are.

@@ -1,0 +1,92 @@
+//! Searches every row for secrets.
+
+use serde_json::json;
+
+use super::*;
+
+fn contains(world_rows: &[Row], secret: &str) -> Option<Key> {
+    let found = world_rows.iter().find(|(_, value)| {
+        value.windows(secret.len()).any(|window| window == secret.as_bytes())
+    });
+    found.map(|(key, _)| key.clone())
+}
+
+/// Declares `login`, whose secret is given, and `fetch`, whose secret is what `login` gave. Both say their secrets
+/// wherever they can.
+fn add_talkative_apps(apps: &FakeApps) {
+    let secret = |name| Input { secret: true, ..input(name, ValueType::Text) };
+    let outputs = &[("session", ValueType::Json), ("echo", ValueType::Text)];
+    let log = |message: String| vec![LogLine { time: Timestamp::default(), level: LogLevel::Info, message }];
+    apps.put_quick("login", describe(vec![secret("password"), input("note", ValueType::Text)], outputs), move |call| {
+        let Value::Text(password) = given(&call, "password") else { panic!() };
+        assert!(password.starts_with("hunter"), "the app gets the secret itself: {password}");
+        let session = Value::Json(json!({"id": "session-of-ann", "user": "ann"}));
+        let echo = Value::Text(format!("was {password}"));
+        AppReport { log: log(format!("signing in with {password}")), ..gives(&[("session", session), ("echo", echo)]) }
+    });
+    apps.put_quick("fetch", describe(vec![secret("session")], &[]), move |call| {
+        let Value::Text(session) = given(&call, "session") else { panic!() };
+        assert_eq!(session, "session-of-ann", "a later step gets it too");
+        AppReport { log: log(format!("using {session}")), ..fails(&format!("{session} is over")) }
+    });
+}
+
+const PASSWORD: &str = "hunter2\"é\\ two";
+
+#[tokio::test]
+async fn a_secret_is_in_no_row_of_the_store() {
+    let world = World::new().await;
+    add_talkative_apps(&world.apps);
+    let document = |root: &str| {
+        json!({"name": "login", "trigger": {"type": if root == "inputs" { "manual" } else { "webhook" }}, "steps": [
+            {"id": "login", "app": "login", "inputs": {
+                "password": format!("{{{{ trigger.{root}.password }}}}"),
+                "note": format!("note {{{{ trigger.{root}.password }}}} {{{{ trigger.{root}.user }}}}"),
+            }},
+            {"id": "fetch", "app": "fetch", "inputs": {"session": "{{ steps.login.session.id }}"}},
+        ]})
+    };
+    let given = json!({"user": "ann", "password": PASSWORD, "again": [format!("it is {PASSWORD}!")]});
+
+    world.store_json(document("inputs")).await;
+    let by_hand = world.run("login", given.clone()).await;
+    let token = world.store_json(document("body")).await.webhook_token.clone().unwrap();
+    let request = post("application/json", given.to_string());
+    let by_webhook = world.playbooks.start_by_webhook(&token, request).await.unwrap().ended.await.unwrap();
+    let form = "user=ann&password=hunter2%22%C3%A9%5C+two";
+    let request = post("application/x-www-form-urlencoded", form);
+    let by_form = world.playbooks.start_by_webhook(&token, request).await.unwrap().ended.await.unwrap();
+
+    let rows = world.rows().await;
+    let in_json = serde_json::to_string(PASSWORD).unwrap();
+    let in_row = serde_json::to_string(&in_json[1..in_json.len() - 1]).unwrap();
+    for secret in [PASSWORD, &in_json[1..in_json.len() - 1], &in_row[1..in_row.len() - 1], "hunter2", "session-of-ann", &token] {
+        assert_eq!(contains(&rows, secret), None, "{secret}");
+    }
+    assert!(contains(&rows, "ann").is_some(), "the search finds what is there");
+    for run in [by_hand, by_webhook, by_form] {
+        assert_eq!(run.summary.error.as_deref(), Some("step fetch: ••• is over"));
+        let [login, fetch] = &run.steps[..] else { panic!("{:?}", run.steps) };
+        assert_eq!(json!(login.inputs), json!({"password": "•••", "note": "note ••• ann"}));
+        assert_eq!(json!(login.outputs), json!({"session": {"id": "•••", "user": "ann"}, "echo": "was •••"}));
+        assert_eq!(login.log[0].message, "signing in with •••");
+        assert_eq!(json!(fetch.inputs), json!({"session": "•••"}));
+        assert_eq!(fetch.log[0].message, "using •••");
+        assert!(run.trigger.to_string().contains("•••"), "{}", run.trigger);
+    }
+}
+
+#[tokio::test]
+async fn a_secret_that_does_not_render_is_not_in_the_error() {
+    let world = World::new().await;
+    let secret = Input { secret: true, choices: vec!["a".into()], ..input("s", ValueType::Text) };
+    let number = Input { secret: true, ..input("n", ValueType::Integer) };
+    world.apps.put_quick("app", describe(vec![secret, number], &[]), |_| gives(&[]));
+    for inputs in [json!({"s": "{{ trigger.inputs.s }}"}), json!({"n": "{{ trigger.inputs.s }}"}), json!({"n": "{{ trigger.inputs.s | int }}"})] {
+        let steps = [json!({"id": "a", "app": "app", "inputs": inputs})];
+        world.store_json(json!({"name": "a", "trigger": {"type": "manual"}, "steps": steps})).await;
+        let run = world.run("a", json!({"s": "hunter2"})).await;
+        assert_eq!(run.summary.state, RunState::Failed);
+        assert_eq!(contains(&world.rows().await, "hunter2"), None, "{:?}", run.summary.error);
+    }
+}

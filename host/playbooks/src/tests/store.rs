@@ -1,0 +1,178 @@
+//! Playbooks as they are kept: versions, tokens, roles, the audit log.
+
+use bellwether_access::{AuditFilter, AuditScope};
+use bellwether_kernel::{ErrorKind, PageRequest, PlaybookId};
+use bellwether_store::{Batch, Precondition};
+use serde_json::json;
+
+use super::*;
+
+fn document(name: &str, trigger: &str) -> String {
+    json!({"name": name, "trigger": {"type": trigger}, "steps": [{"id": "a", "app": "echo"}]}).to_string()
+}
+
+#[tokio::test]
+async fn a_replaced_playbook_keeps_its_id_and_its_token_and_counts_on() {
+    let world = World::new().await;
+    let put = async |trigger| {
+        world.playbooks.store(&world.admin, &document("a", trigger), Format::Json, true).await.unwrap()
+    };
+    let first = put("webhook").await;
+    world.clock.advance(1_000);
+    let second = put("webhook").await;
+    assert_eq!((first.id, first.version), (PlaybookId(1), 1));
+    assert_eq!((second.id, second.version, second.created), (first.id, 2, first.created));
+    assert!(second.updated > second.created);
+    let token = first.webhook_token.clone().unwrap();
+    assert_eq!(token.len(), 32);
+    assert_eq!(second.webhook_token, Some(token.clone()));
+    assert!(world.playbooks.start_by_webhook(&token, post("", "")).await.is_ok());
+
+    // A trigger by hand has no token, and a webhook after it a new one.
+    assert_eq!(put("manual").await.webhook_token, None);
+    assert_eq!(world.rows_of(Space::Webhook).await, 0);
+    let fourth = put("webhook").await;
+    assert_ne!(fourth.webhook_token, Some(token.clone()));
+    let refused = world.playbooks.start_by_webhook(&token, post("", "")).await.err().unwrap();
+    assert_eq!(refused.kind(), ErrorKind::NotFound);
+    assert!(!refused.to_string().contains(&token), "a token is not repeated: {refused}");
+}
+
+#[tokio::test]
+async fn a_name_is_taken_until_its_playbook_is_deleted() {
+    let world = World::new().await;
+    let put = async || world.playbooks.store(&world.admin, &document("a", "webhook"), Format::Json, false).await;
+    let first = put().await.unwrap();
+    assert!(matches!(put().await, Err(PlaybookError::Exists(name)) if name == "a"));
+    let deleted = world.playbooks.delete(&world.admin, "a").await.unwrap();
+    assert_eq!(deleted.id, first.id);
+    for name in ["a", "1"] {
+        assert!(matches!(world.playbooks.get(world.organisation, name).await, Err(PlaybookError::Unknown { .. })));
+    }
+    for space in [Space::Playbook, Space::PlaybookName, Space::Webhook, Space::Chunk] {
+        assert_eq!(world.rows_of(space).await, 0, "{space:?}");
+    }
+    assert_eq!(put().await.unwrap().id, PlaybookId(2), "an id is never given twice");
+}
+
+#[tokio::test]
+async fn every_change_is_in_the_audit_log() {
+    let world = World::new().await;
+    for replace in [false, true] {
+        world.playbooks.store(&world.admin, &document("a", "manual"), Format::Json, replace).await.unwrap();
+    }
+    world.playbooks.delete(&world.admin, "a").await.unwrap();
+    let filter = AuditFilter { action: Some("playbook".into()), actor: None };
+    let scope = AuditScope::Organisation(world.organisation);
+    let log = world.access.audit_log(scope, &filter, &PageRequest::first(10)).await.unwrap();
+    let log: Vec<_> = log.items.iter().map(|entry| (entry.action.as_str(), entry.target.as_str())).collect();
+    assert_eq!(log, [("playbook.delete", "a"), ("playbook.replace", "a"), ("playbook.create", "a")]);
+}
+
+#[tokio::test]
+async fn only_an_admin_changes_playbooks_and_a_reader_starts_none() {
+    let world = World::new().await;
+    world.playbooks.store(&world.admin, &document("a", "manual"), Format::Json, false).await.unwrap();
+    let writer = new_principal(&world.access, world.organisation, Role::Write).await;
+    let reader = new_principal(&world.access, world.organisation, Role::Read).await;
+    for principal in [&writer, &reader] {
+        let store = world.playbooks.store(principal, &document("b", "manual"), Format::Json, true).await.map(drop);
+        let delete = world.playbooks.delete(principal, "a").await.map(drop);
+        for refused in [store, delete] {
+            assert_eq!(refused.unwrap_err().kind(), ErrorKind::Forbidden);
+        }
+    }
+    assert!(world.playbooks.start(&writer, "a", json!({})).await.is_ok());
+    let refused = world.playbooks.start(&reader, "a", json!({})).await.err().unwrap();
+    let expected = "a key with the role read may not start a playbook; it takes a key with the role write";
+    assert_eq!(refused.to_string(), expected);
+}
+
+#[tokio::test]
+async fn one_organisation_sees_nothing_of_another() {
+    let world = World::new().await;
+    world.playbooks.store(&world.admin, &document("a", "manual"), Format::Json, false).await.unwrap();
+    let run = world.run("a", json!({})).await;
+    let other = world.access.create_organisation("host", "other", "UTC").await.unwrap().id;
+    let stranger = new_principal(&world.access, other, Role::Admin).await;
+    for name in ["a", "1"] {
+        assert!(world.playbooks.get(other, name).await.is_err());
+        assert!(world.playbooks.delete(&stranger, name).await.is_err());
+        assert!(world.playbooks.start(&stranger, name, json!({})).await.is_err());
+    }
+    assert!(world.playbooks.run(other, run.summary.id).await.is_err());
+    let page = PageRequest::first(10);
+    assert!(world.playbooks.list(other, &page).await.unwrap().items.is_empty());
+    assert!(world.playbooks.runs(other, &RunFilter::default(), &page).await.unwrap().items.is_empty());
+    let of_first = RunFilter { playbook: Some(PlaybookId(1)), state: None };
+    assert!(world.playbooks.runs(other, &of_first, &page).await.unwrap().items.is_empty());
+}
+
+#[tokio::test]
+async fn a_list_is_read_page_by_page() {
+    let world = World::new().await;
+    for number in 0..7 {
+        let source = document(&format!("p{number}"), "webhook");
+        world.playbooks.store(&world.admin, &source, Format::Json, false).await.unwrap();
+    }
+    let mut request = PageRequest::first(3);
+    let mut names = Vec::new();
+    loop {
+        let page = world.playbooks.list(world.organisation, &request).await.unwrap();
+        names.extend(page.items.iter().map(|playbook| playbook.document.name.clone()));
+        match page.next {
+            Some(next) => request.cursor = Some(next),
+            None => break,
+        }
+    }
+    assert_eq!(names, ["p0", "p1", "p2", "p3", "p4", "p5", "p6"]);
+    request.cursor = Some(bellwether_kernel::Cursor(vec![1]));
+    let error = world.playbooks.list(world.organisation, &request).await.unwrap_err();
+    assert_eq!(error.field().unwrap().field, "cursor");
+}
+
+#[tokio::test]
+async fn a_large_document_is_kept_whole_through_versions_and_a_restart() {
+    let world = World::new().await;
+    let source = |length: usize| {
+        let value = "é".repeat(length / 2);
+        let steps = [json!({"id": "a", "app": "echo", "inputs": {"value": value}})];
+        json!({"name": "large", "trigger": {"type": "webhook"}, "steps": steps}).to_string()
+    };
+    for length in [200_000, 10, 90_000] {
+        let stored = world.playbooks.store(&world.admin, &source(length), Format::Json, true).await.unwrap();
+        assert_eq!(stored.source, source(length));
+    }
+    let after = world.reopened(world.store.restart()).await;
+    let read = after.playbooks.get(after.organisation, "large").await.unwrap();
+    assert_eq!((read.version, &read.source), (3, &source(90_000)));
+    assert!(read.webhook_token.is_some());
+    after.playbooks.delete(&after.admin, "large").await.unwrap();
+    assert_eq!(after.rows_of(Space::Chunk).await, 0);
+}
+
+#[tokio::test]
+async fn of_many_who_store_one_name_at_once_each_is_a_version() {
+    let world = World::new().await;
+    let source = document("a", "webhook");
+    let stores = (0..20).map(|_| world.playbooks.store(&world.admin, &source, Format::Json, true));
+    for stored in futures::future::join_all(stores).await {
+        stored.unwrap();
+    }
+    let playbook = world.playbooks.get(world.organisation, "a").await.unwrap();
+    assert_eq!((playbook.id, playbook.version), (PlaybookId(1), 20));
+    assert_eq!(world.rows_of(Space::Webhook).await, 1);
+}
+
+#[tokio::test]
+async fn a_damaged_row_is_an_error_that_says_so() {
+    let world = World::new().await;
+    world.playbooks.store(&world.admin, &document("a", "manual"), Format::Json, false).await.unwrap();
+    let key = Key::new(Space::Playbook).number(world.organisation.0).number(1);
+    let row = world.store.get(&key).await.unwrap().unwrap();
+    let mut batch = Batch::new();
+    batch.require(key.clone(), Precondition::ValueIs(row.clone())).put(key, row.slice(..row.len() / 2));
+    world.store.commit(batch).await.unwrap();
+    let error = world.playbooks.get(world.organisation, "a").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Internal);
+}
