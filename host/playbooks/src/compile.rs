@@ -7,7 +7,9 @@ use serde_json::Value as Json;
 
 use crate::position::{Path, locate};
 use crate::template::{Compiler, Template, Variables};
-use crate::{AppDescription, Apps, Document, Format, Input, PlaybookError, Step, Trigger, ValueType, convert, trigger};
+use crate::{
+    AppDescription, Apps, Document, Format, Input, PlaybookError, Step, Trigger, ValueType, convert, trigger,
+};
 
 /// The longest name, in characters.
 const NAME: usize = 100;
@@ -94,7 +96,9 @@ impl Compiled {
     /// Whether any template reads `variable`, a part of it, or all of what it is part of.
     pub(crate) fn reads(&self, variable: &str) -> bool {
         let inputs = self.steps.iter().flat_map(|step| step.inputs.values());
-        inputs.flat_map(|input| &input.variables).any(|read| is_within(read, variable) || is_within(variable, read))
+        inputs
+            .flat_map(|input| &input.variables)
+            .any(|read| is_within(read, variable) || is_within(variable, read))
     }
 }
 
@@ -111,7 +115,9 @@ fn check_numbers(document: &Document, format: Format) -> Result<(), Fault> {
             Json::Array(items) => {
                 items.iter().enumerate().try_for_each(|(index, item)| check(&path.item(index), item))
             }
-            Json::Object(fields) => fields.iter().try_for_each(|(name, field)| check(&path.field(name), field)),
+            Json::Object(fields) => {
+                fields.iter().try_for_each(|(name, field)| check(&path.field(name), field))
+            }
             Json::Bool(_) | Json::Number(_) | Json::String(_) => Ok(()),
         }
     }
@@ -173,7 +179,10 @@ fn compile(document: Document, most_steps: usize, apps: Option<AppsOf<'_>>) -> R
 fn check_name(path: &Path, name: &str) -> Result<(), Fault> {
     let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     // Digits alone would read as an id where either is taken.
-    if (1..=NAME).contains(&name.len()) && name.bytes().all(good) && !name.bytes().all(|byte| byte.is_ascii_digit()) {
+    if (1..=NAME).contains(&name.len())
+        && name.bytes().all(good)
+        && !name.bytes().all(|byte| byte.is_ascii_digit())
+    {
         return Ok(());
     }
     fault(path, name, format!("1 to {NAME} characters of a-z, 0-9 and -, not digits alone"))
@@ -214,7 +223,8 @@ fn compile_value(
         },
         Json::Array(items) => {
             let items = items.iter().enumerate();
-            let items = items.map(|(index, item)| compile_value(&path.item(index), item, compiler, variables));
+            let items =
+                items.map(|(index, item)| compile_value(&path.item(index), item, compiler, variables));
             Template::List(items.collect::<Result<_, _>>()?)
         }
         Json::Object(fields) => {
@@ -247,7 +257,8 @@ fn check_inputs(
         match inputs.get(&input.name) {
             Some(given) if given.template.literal() != Some(Json::Null) => check_value(&path, input, given)?,
             _ if input.required && input.default.is_none() => {
-                let expected = format!("{}: {} requires it", convert::expectation(input.value_type), step.app);
+                let expected =
+                    format!("{}: {} requires it", convert::expectation(input.value_type), step.app);
                 return fault(&path, "nothing", expected);
             }
             _ => {}
@@ -258,7 +269,11 @@ fn check_inputs(
 
 fn check_value(path: &Path, input: &Input, given: &CompiledInput) -> Result<(), Fault> {
     if input.secret && given.variables.is_empty() {
-        return fault(path, crate::secrets::MASK, "a template: a secret comes with the trigger, not in the document");
+        return fault(
+            path,
+            crate::secrets::MASK,
+            "a template: a secret comes with the trigger, not in the document",
+        );
     }
     check_type(path, input.value_type, &given.template)?;
     if let Some(Json::String(text)) = given.template.literal()

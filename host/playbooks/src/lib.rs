@@ -18,7 +18,10 @@ mod service;
 mod template;
 mod trigger;
 
-pub use app::{App, AppCall, AppDescription, AppError, AppReport, Apps, Input, LogLevel, LogLine, Output, Retry, Value, ValueType};
+pub use app::{
+    App, AppCall, AppDescription, AppError, AppReport, Apps, Input, LogLevel, LogLine, Output, Retry, Value,
+    ValueType,
+};
 pub use document::{Document, Format, Step, Trigger};
 pub use error::PlaybookError;
 pub use run::{Run, RunFilter, RunState, RunSummary, StepResult, StepState, TriggeredBy};

@@ -220,7 +220,12 @@ impl Payload {
     ///
     /// # Errors
     /// [`StoreError::TooLarge`] over [`bellwether_store::MAX_LARGE`]; nothing was added.
-    pub(crate) fn write(batch: &mut Batch, row: &Key, part: Part, bytes: Vec<u8>) -> Result<Self, StoreError> {
+    pub(crate) fn write(
+        batch: &mut Batch,
+        row: &Key,
+        part: Part,
+        bytes: Vec<u8>,
+    ) -> Result<Self, StoreError> {
         if bytes.len() <= INLINE {
             return Ok(Self::Inline(bytes));
         }
@@ -266,7 +271,12 @@ impl Payload {
 
 impl Record {
     /// Adds the removal of it and of what belongs to it to `batch`.
-    pub(crate) async fn delete(&self, store: &dyn Store, batch: &mut Batch, row: Key) -> Result<(), StoreError> {
+    pub(crate) async fn delete(
+        &self,
+        store: &dyn Store,
+        batch: &mut Batch,
+        row: Key,
+    ) -> Result<(), StoreError> {
         self.shown.delete(store, batch, &row, Part::Shown).await?;
         if let Some(sealed) = &self.sealed {
             sealed.delete(store, batch, &row, Part::Sealed).await?;
@@ -281,13 +291,21 @@ impl Record {
     }
 
     /// What is shown of it.
-    pub(crate) async fn read<T: DeserializeOwned>(&self, store: &dyn Store, row: &Key) -> Result<T, StoreError> {
+    pub(crate) async fn read<T: DeserializeOwned>(
+        &self,
+        store: &dyn Store,
+        row: &Key,
+    ) -> Result<T, StoreError> {
         let shown = self.shown.read(store, row, Part::Shown).await?.ok_or_else(|| missing(row))?;
         read_json(&shown)
     }
 
     /// What is sealed of it, still so.
-    pub(crate) async fn read_sealed(&self, store: &dyn Store, row: &Key) -> Result<Option<Sealed>, StoreError> {
+    pub(crate) async fn read_sealed(
+        &self,
+        store: &dyn Store,
+        row: &Key,
+    ) -> Result<Option<Sealed>, StoreError> {
         let Some(sealed) = &self.sealed else { return Ok(None) };
         Ok(Some(Sealed(sealed.read(store, row, Part::Sealed).await?.ok_or_else(|| missing(row))?)))
     }
@@ -299,5 +317,6 @@ fn missing(row: &Key) -> StoreError {
 
 /// Reads JSON of a record.
 pub(crate) fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
-    serde_json::from_slice(bytes).map_err(|error| StoreError::Damaged(format!("a run's record does not read: {error}")))
+    serde_json::from_slice(bytes)
+        .map_err(|error| StoreError::Damaged(format!("a run's record does not read: {error}")))
 }

@@ -19,8 +19,8 @@ use crate::rows::{Part, Payload, Record, RunRow, StartedBy, read_json};
 use crate::secrets::{MASK, Secrets};
 use crate::template::{RenderError, Room, Variables, from_json};
 use crate::{
-    App, AppCall, AppError, AppReport, Input, LogLevel, LogLine, PlaybookError, Playbooks, Retry, RunState, StepResult,
-    StepState, Value, convert, rows,
+    App, AppCall, AppError, AppReport, Input, LogLevel, LogLine, PlaybookError, Playbooks, Retry, RunState,
+    StepResult, StepState, Value, convert, rows,
 };
 
 /// How much longer than its time limit a call is waited for: the app's own limit ends it first and says so better.
@@ -82,7 +82,9 @@ impl Playbooks {
     pub(crate) async fn execute(&self, work: &mut Work) -> Result<(), StoreError> {
         let mut history = match self.history(work).await {
             Ok(history) => history,
-            Err(error) => return self.end(work, Batch::new(), RunState::Failed, Some(error.to_string())).await,
+            Err(error) => {
+                return self.end(work, Batch::new(), RunState::Failed, Some(error.to_string())).await;
+            }
         };
         let mut coming = next(work.compiled.steps.len(), &history.steps);
         while let Next::Step(position) = coming {
@@ -97,7 +99,8 @@ impl Playbooks {
                 Ok(principal) => principal,
                 Err(error) => return self.end(work, Batch::new(), RunState::Failed, Some(error)).await,
             };
-            let span = tracing::info_span!("step", step = step.id, app = step.app, version = tracing::field::Empty);
+            let span =
+                tracing::info_span!("step", step = step.id, app = step.app, version = tracing::field::Empty);
             let started = self.clock.now();
             let outcome = self.step(work, &mut history, step, principal).instrument(span).await;
             let mut result = StepResult {
@@ -193,7 +196,10 @@ impl Playbooks {
         principal: Arc<Principal>,
     ) -> Outcome {
         let Some(app) = self.apps.app(work.organisation, &step.app) else {
-            return Outcome::failed("", format!("there is no app {:?} any more; install its plugin again", step.app));
+            return Outcome::failed(
+                "",
+                format!("there is no app {:?} any more; install its plugin again", step.app),
+            );
         };
         let version = app.version().to_owned();
         tracing::Span::current().record("version", &version);
@@ -242,18 +248,25 @@ impl Playbooks {
             (Arc::clone(&work.compiled), Arc::clone(app), step.id.clone(), Room::new(self.limits.payload));
         // Rendering may take milliseconds; other tasks do not wait for it.
         let rendering = tokio::task::spawn_blocking(move || {
-            let step = compiled.steps.iter().find(|step| step.id == id).expect("the step is one of the playbook's");
+            let step =
+                compiled.steps.iter().find(|step| step.id == id).expect("the step is one of the playbook's");
             let declared = &app.description().inputs;
-            if let Some(name) = step.inputs.keys().find(|name| declared.iter().all(|input| input.name != **name)) {
+            if let Some(name) =
+                step.inputs.keys().find(|name| declared.iter().all(|input| input.name != **name))
+            {
                 return Err(format!("{} {} has no input {name:?} (any more)", step.app, app.version()));
             }
             let mut room = room;
             declared
                 .iter()
-                .map(|input| Ok((input.name.clone(), render_input(&compiled, step, input, &context, &mut room)?)))
+                .map(|input| {
+                    Ok((input.name.clone(), render_input(&compiled, step, input, &context, &mut room)?))
+                })
                 .collect()
         });
-        rendering.await.unwrap_or_else(|_| Err("rendering the inputs panicked, which is a fault of the host".into()))
+        rendering
+            .await
+            .unwrap_or_else(|_| Err("rendering the inputs panicked, which is a fault of the host".into()))
     }
 
     async fn call(&self, app: &Arc<dyn App>, step: &CompiledStep, call: AppCall) -> AppReport {
@@ -279,7 +292,8 @@ impl Playbooks {
     ) -> Result<Map<String, Json>, String> {
         let (name, version) = (&step.app, app.version());
         let declared = &app.description().outputs;
-        let mut object: Map<String, Json> = declared.iter().map(|output| (output.name.clone(), Json::Null)).collect();
+        let mut object: Map<String, Json> =
+            declared.iter().map(|output| (output.name.clone(), Json::Null)).collect();
         let mut bytes = 0;
         for (output, value) in outputs {
             let Some(description) = declared.iter().find(|declared| declared.name == output) else {
@@ -356,7 +370,8 @@ impl Playbooks {
         let shown = Payload::write(batch, &key, Part::Shown, shown)?;
         let sealed = match whole {
             Some(whole) => {
-                let sealed = self.access.seal(&purpose(organisation, run, position), whole.to_string().as_bytes());
+                let sealed =
+                    self.access.seal(&purpose(organisation, run, position), whole.to_string().as_bytes());
                 Some(Payload::write(batch, &key, Part::Sealed, sealed.0)?)
             }
             None => None,
@@ -374,7 +389,8 @@ impl Playbooks {
             secrets: Secrets::default(),
             secret_variables: work.compiled.secret_variables((&*self.apps, work.organisation)),
         };
-        for (position, (key, row)) in self.records(work.organisation, work.id).await?.into_iter().enumerate() {
+        for (position, (key, row)) in self.records(work.organisation, work.id).await?.into_iter().enumerate()
+        {
             let record: Record = decode(&row)?;
             let whole: Option<Json> = match record.read_sealed(&*self.store, &key).await? {
                 Some(sealed) => {
@@ -394,7 +410,11 @@ impl Playbooks {
                 let result: StepResult = record.read(&*self.store, &key).await?;
                 let mut outputs = whole.unwrap_or_else(|| result.outputs.clone().into());
                 history.outputs.push((result.step.clone(), from_json(&outputs)));
-                history.secrets.take(&format!("steps.{}", result.step), &mut outputs, &history.secret_variables);
+                history.secrets.take(
+                    &format!("steps.{}", result.step),
+                    &mut outputs,
+                    &history.secret_variables,
+                );
                 history.steps.push(result);
             }
         }
@@ -412,12 +432,16 @@ fn render_input(
     let name = &input.name;
     let expected = convert::expectation(input.value_type);
     let rendered = match step.inputs.get(name) {
-        Some(given) => compiled.compiler.render(&given.template, context, room).map_err(|error| match error {
-            // An engine's message may quote what it choked on.
-            RenderError::Failed(_) if input.secret => format!("input {name}: its template did not render"),
-            RenderError::Failed(message) => format!("input {name}: {message}"),
-            RenderError::TooLarge(limit) => format!("the inputs are larger than {limit} bytes in all"),
-        })?,
+        Some(given) => {
+            compiled.compiler.render(&given.template, context, room).map_err(|error| match error {
+                // An engine's message may quote what it choked on.
+                RenderError::Failed(_) if input.secret => {
+                    format!("input {name}: its template did not render")
+                }
+                RenderError::Failed(message) => format!("input {name}: {message}"),
+                RenderError::TooLarge(limit) => format!("the inputs are larger than {limit} bytes in all"),
+            })?
+        }
         None => Json::Null,
     };
     let json = match (&rendered, &input.default) {
@@ -474,7 +498,11 @@ fn bounded(mut log: Vec<LogLine>) -> Vec<LogLine> {
     if dropped > 0 {
         let time = log[kept].time;
         log.truncate(kept);
-        log.push(LogLine { time, level: LogLevel::Warn, message: format!("{dropped} more lines were not kept") });
+        log.push(LogLine {
+            time,
+            level: LogLevel::Warn,
+            message: format!("{dropped} more lines were not kept"),
+        });
     }
     log
 }

@@ -6,7 +6,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bellwether_access::{Principal, Role};
-use bellwether_kernel::{Cursor, ErrorKind, FieldError, OrganisationId, Page, PageRequest, PlaybookId, RunId};
+use bellwether_kernel::{
+    Cursor, ErrorKind, FieldError, OrganisationId, Page, PageRequest, PlaybookId, RunId,
+};
 use bellwether_store::{Batch, Direction, Key, Precondition, Row, Space, StoreError, decode, encode};
 use futures::FutureExt;
 use futures::future::{AbortHandle, abortable};
@@ -20,8 +22,8 @@ use crate::runner::Work;
 use crate::secrets::Secrets;
 use crate::service::{Loaded, require_role};
 use crate::{
-    PlaybookError, Playbooks, Run, RunFilter, RunState, RunSummary, StartedRun, StepResult, Trigger, WebhookRequest,
-    rows, trigger,
+    PlaybookError, Playbooks, Run, RunFilter, RunState, RunSummary, StartedRun, StepResult, Trigger,
+    WebhookRequest, rows, trigger,
 };
 
 /// The most items of one page.
@@ -292,7 +294,11 @@ impl Playbooks {
     }
 
     /// A run's records, its trigger's first.
-    pub(crate) async fn records(&self, organisation: OrganisationId, id: RunId) -> Result<Vec<Row>, StoreError> {
+    pub(crate) async fn records(
+        &self,
+        organisation: OrganisationId,
+        id: RunId,
+    ) -> Result<Vec<Row>, StoreError> {
         self.all(rows::records(organisation, id)).await
     }
 
@@ -367,7 +373,12 @@ impl Playbooks {
     }
 
     /// Ends a run as interrupted unless it has ended. Gives whether it did.
-    async fn interrupt(&self, organisation: OrganisationId, playbook: PlaybookId, id: RunId) -> Result<bool, StoreError> {
+    async fn interrupt(
+        &self,
+        organisation: OrganisationId,
+        playbook: PlaybookId,
+        id: RunId,
+    ) -> Result<bool, StoreError> {
         let key = rows::run(organisation, playbook, id);
         loop {
             let mut batch = Batch::new();

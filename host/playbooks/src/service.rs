@@ -9,7 +9,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bellwether_access::{Access, AuditScope, Principal, Role};
 use bellwether_kernel::{
-    Clock, Cursor, ErrorKind, KeyId, OrganisationId, Page, PageRequest, PlaybookId, Randomness, RunId, Timestamp,
+    Clock, Cursor, ErrorKind, KeyId, OrganisationId, Page, PageRequest, PlaybookId, Randomness, RunId,
+    Timestamp,
 };
 use bellwether_store::{Batch, Direction, MAX_KEY, Precondition, SharedStore, StoreError, decode, encode};
 use moka::sync::Cache;
@@ -67,7 +68,13 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { concurrent_runs: 64, queued_runs: 10_000, steps: 100, payload: 1 << 20, step_time: Duration::from_secs(30) }
+        Self {
+            concurrent_runs: 64,
+            queued_runs: 10_000,
+            steps: 100,
+            payload: 1 << 20,
+            step_time: Duration::from_secs(30),
+        }
     }
 }
 
@@ -142,7 +149,9 @@ impl Playbooks {
             limits,
             loaded: Cache::builder()
                 .max_capacity(CACHE)
-                .weigher(|_, loaded: &Arc<Loaded>| u32::try_from(loaded.playbook.source.len()).unwrap_or(u32::MAX))
+                .weigher(|_, loaded: &Arc<Loaded>| {
+                    u32::try_from(loaded.playbook.source.len()).unwrap_or(u32::MAX)
+                })
                 .build(),
             slots: Arc::new(Semaphore::new(slots)),
             workers: Semaphore::new(limits.concurrent_runs.min(Semaphore::MAX_PERMITS)),
@@ -152,7 +161,10 @@ impl Playbooks {
         };
         let interrupted = playbooks.interrupt_orphans().await?;
         if interrupted > 0 {
-            tracing::warn!(runs = interrupted, "runs were open when the host stopped; they are ended as interrupted");
+            tracing::warn!(
+                runs = interrupted,
+                "runs were open when the host stopped; they are ended as interrupted"
+            );
         }
         Ok(Arc::new(playbooks))
     }
@@ -177,7 +189,12 @@ impl Playbooks {
         Ok(self.compile(organisation, source, format)?.document)
     }
 
-    fn compile(&self, organisation: OrganisationId, source: &str, format: Format) -> Result<Compiled, PlaybookError> {
+    fn compile(
+        &self,
+        organisation: OrganisationId,
+        source: &str,
+        format: Format,
+    ) -> Result<Compiled, PlaybookError> {
         if source.len() > SOURCE {
             return Err(PlaybookError::TooLarge { what: "a playbook", size: source.len(), limit: SOURCE });
         }
@@ -238,7 +255,8 @@ impl Playbooks {
         let name = rows::playbook_name(organisation, &document.name);
         batch.require(name.clone(), Precondition::Absent);
         batch.put(name, encode(&PlaybookRef { organisation, playbook: id }));
-        let webhook = (document.trigger == Trigger::Webhook {}).then(|| self.new_webhook(&mut batch, organisation, id));
+        let webhook =
+            (document.trigger == Trigger::Webhook {}).then(|| self.new_webhook(&mut batch, organisation, id));
         let key = rows::playbook(organisation, id);
         let source = Payload::write(&mut batch, &key, Part::Shown, source.as_bytes().to_vec())?;
         let row = PlaybookRow {
@@ -299,7 +317,14 @@ impl Playbooks {
         WebhookToken { digest, token: self.access.seal(&webhook_purpose(organisation, id), token.as_bytes()) }
     }
 
-    fn audit(&self, batch: &mut Batch, principal: &Principal, action: &str, id: PlaybookId, row: &PlaybookRow) {
+    fn audit(
+        &self,
+        batch: &mut Batch,
+        principal: &Principal,
+        action: &str,
+        id: PlaybookId,
+        row: &PlaybookRow,
+    ) {
         let details = [("id", id.to_string()), ("version", row.version.to_string())];
         let scope = AuditScope::Organisation(principal.organisation);
         self.access.audit(batch, scope, principal.key.as_str(), action, &row.name, &details);
@@ -309,7 +334,11 @@ impl Playbooks {
     ///
     /// # Errors
     /// [`PlaybookError::Unknown`] if there is none.
-    pub async fn get(&self, organisation: OrganisationId, name_or_id: &str) -> Result<Arc<Playbook>, PlaybookError> {
+    pub async fn get(
+        &self,
+        organisation: OrganisationId,
+        name_or_id: &str,
+    ) -> Result<Arc<Playbook>, PlaybookError> {
         Ok(Arc::clone(&self.find(organisation, name_or_id).await?.playbook))
     }
 
@@ -350,7 +379,11 @@ impl Playbooks {
     ///
     /// # Errors
     /// [`PlaybookError::Unknown`] if there is none, [`PlaybookError::Forbidden`] unless the principal is an admin.
-    pub async fn delete(&self, principal: &Principal, name_or_id: &str) -> Result<Arc<Playbook>, PlaybookError> {
+    pub async fn delete(
+        &self,
+        principal: &Principal,
+        name_or_id: &str,
+    ) -> Result<Arc<Playbook>, PlaybookError> {
         require_role(principal, Role::Admin, "delete a playbook")?;
         let organisation = principal.organisation;
         loop {
@@ -392,7 +425,11 @@ impl Playbooks {
         loaded.ok_or_else(|| PlaybookError::Unknown { what: "playbook", name: name_or_id.to_owned() })
     }
 
-    async fn named(&self, organisation: OrganisationId, name: &str) -> Result<Option<PlaybookId>, PlaybookError> {
+    async fn named(
+        &self,
+        organisation: OrganisationId,
+        name: &str,
+    ) -> Result<Option<PlaybookId>, PlaybookError> {
         // What cannot be a name need not be looked up, nor can it break the limit of a key.
         if name.len() > MAX_KEY / 4 {
             return Ok(None);
@@ -417,10 +454,13 @@ impl Playbooks {
             }
             let source = row.source.read(&*self.store, &key, Part::Shown).await?;
             // Read in pieces, it may be another version's by now, or gone.
-            if matches!(row.source, Payload::Large(_)) && self.store.get(&key).await?.as_ref() != Some(&stored) {
+            if matches!(row.source, Payload::Large(_))
+                && self.store.get(&key).await?.as_ref() != Some(&stored)
+            {
                 continue;
             }
-            let source = source.ok_or_else(|| StoreError::Damaged(format!("the source of {key:?} is missing")))?;
+            let source =
+                source.ok_or_else(|| StoreError::Damaged(format!("the source of {key:?} is missing")))?;
             let loaded = Arc::new(self.assemble(organisation, id, &row, source)?);
             self.loaded.insert((organisation, id, row.version), Arc::clone(&loaded));
             return Ok(Some(loaded));
@@ -434,10 +474,12 @@ impl Playbooks {
         row: &PlaybookRow,
         source: Vec<u8>,
     ) -> Result<Loaded, PlaybookError> {
-        let damaged = |what: String| StoreError::Damaged(format!("playbook {id} of organisation {organisation}: {what}"));
+        let damaged = |what: String| {
+            StoreError::Damaged(format!("playbook {id} of organisation {organisation}: {what}"))
+        };
         let source = String::from_utf8(source).map_err(|error| damaged(error.to_string()))?;
-        let compiled =
-            Compiled::read(&source, row.format, usize::MAX, None).map_err(|error| damaged(error.to_string()))?;
+        let compiled = Compiled::read(&source, row.format, usize::MAX, None)
+            .map_err(|error| damaged(error.to_string()))?;
         let webhook_token = match &row.webhook {
             Some(webhook) => {
                 let token = self.access.unseal(&webhook_purpose(organisation, id), &webhook.token)?;
@@ -466,7 +508,11 @@ fn webhook_purpose(organisation: OrganisationId, id: PlaybookId) -> String {
 }
 
 /// Refuses a principal whose role is less than `needed`.
-pub(crate) fn require_role(principal: &Principal, needed: Role, action: &'static str) -> Result<(), PlaybookError> {
+pub(crate) fn require_role(
+    principal: &Principal,
+    needed: Role,
+    action: &'static str,
+) -> Result<(), PlaybookError> {
     let name = |role| match role {
         Role::Read => "read",
         Role::Write => "write",

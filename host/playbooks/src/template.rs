@@ -44,7 +44,10 @@ fn environment(undefined: UndefinedBehavior) -> Environment<'static> {
     environment.set_debug(true);
     environment.remove_global("debug");
     environment.set_syntax(
-        SyntaxConfig::builder().keep_trailing_newline(true).build().expect("the usual delimiters are good ones"),
+        SyntaxConfig::builder()
+            .keep_trailing_newline(true)
+            .build()
+            .expect("the usual delimiters are good ones"),
     );
     environment
 }
@@ -53,10 +56,14 @@ fn environment(undefined: UndefinedBehavior) -> Environment<'static> {
 fn write_value(output: &mut Output, state: &mut State, value: &Rendered) -> Result<(), Error> {
     match value.kind() {
         ValueKind::None => Ok(()),
-        ValueKind::Bool => output.write_str(if value.is_true() { "true" } else { "false" }).map_err(Error::from),
+        ValueKind::Bool => {
+            output.write_str(if value.is_true() { "true" } else { "false" }).map_err(Error::from)
+        }
         ValueKind::Seq | ValueKind::Map | ValueKind::Iterable => {
             let mut charge = |bytes: usize| {
-                state.consume_fuel(bytes as u64 / 4 + 1).map_err(|error| RenderError::Failed(error.to_string()))
+                state
+                    .consume_fuel(bytes as u64 / 4 + 1)
+                    .map_err(|error| RenderError::Failed(error.to_string()))
             };
             let json = to_json(value, DEPTH, &mut charge).map_err(|error| match error {
                 RenderError::Failed(problem) => Error::new(ErrorKind::BadSerialization, problem),
@@ -174,14 +181,20 @@ impl Compiler {
     }
 
     /// Renders `template`. What it gives is taken off `room`, in bytes.
-    pub(crate) fn render(&self, template: &Template, context: &Rendered, room: &mut Room) -> Result<Json, RenderError> {
+    pub(crate) fn render(
+        &self,
+        template: &Template,
+        context: &Rendered,
+        room: &mut Room,
+    ) -> Result<Json, RenderError> {
         Ok(match template {
             Template::Literal(json) => {
                 room.take(size(json))?;
                 json.clone()
             }
             Template::Expression { source, expression } => {
-                let value = expression.eval(context.clone()).map_err(|error| RenderError::Failed(message(&error)))?;
+                let value =
+                    expression.eval(context.clone()).map_err(|error| RenderError::Failed(message(&error)))?;
                 if value.is_undefined() {
                     return Err(RenderError::Failed(format!("`{source}` is undefined")));
                 }
@@ -331,7 +344,9 @@ fn number(value: &Rendered) -> Result<Number, String> {
         if let Some(whole) = value.as_i64() {
             return Ok(whole.into());
         }
-        return u64::try_from(value.clone()).map(Number::from).map_err(|_| "a whole number beyond 64 bits".into());
+        return u64::try_from(value.clone())
+            .map(Number::from)
+            .map_err(|_| "a whole number beyond 64 bits".into());
     }
     let float = f64::try_from(value.clone()).map_err(|error| message(&error))?;
     Number::from_f64(float).ok_or_else(|| "a number that is not finite".into())
@@ -344,7 +359,9 @@ pub(crate) fn size(json: &Json) -> usize {
         Json::Number(_) => 8,
         Json::String(text) => text.len() + 2,
         Json::Array(items) => items.iter().map(|item| size(item) + 1).sum::<usize>() + 2,
-        Json::Object(fields) => fields.iter().map(|(name, field)| name.len() + size(field) + 4).sum::<usize>() + 2,
+        Json::Object(fields) => {
+            fields.iter().map(|(name, field)| name.len() + size(field) + 4).sum::<usize>() + 2
+        }
     }
 }
 

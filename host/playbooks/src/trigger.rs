@@ -8,7 +8,8 @@ use serde_json::{Map, Value as Json, json};
 use crate::{Trigger, WebhookRequest};
 
 /// Words in the name of a header that holds a credential or a proof of one.
-const CREDENTIAL_WORDS: [&str; 7] = ["authorization", "cookie", "signature", "token", "secret", "password", "api-key"];
+const CREDENTIAL_WORDS: [&str; 7] =
+    ["authorization", "cookie", "signature", "token", "secret", "password", "api-key"];
 
 /// What `trigger` holds for templates.
 pub(crate) fn fields(trigger: &Trigger) -> &'static [&'static str] {
@@ -37,7 +38,8 @@ pub(crate) fn manual(inputs: Json) -> Json {
 /// The content type says JSON, and it is none.
 pub(crate) fn webhook(request: &WebhookRequest, with_text: bool) -> Result<Json, FieldError> {
     let content_type = request.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
-    let content_type = content_type.map_or("", |(_, value)| value.split(';').next().unwrap_or_default().trim());
+    let content_type =
+        content_type.map_or("", |(_, value)| value.split(';').next().unwrap_or_default().trim());
     let content_type = content_type.to_ascii_lowercase();
     let says_json = content_type == "application/json" || content_type.ends_with("+json");
 
@@ -48,7 +50,11 @@ pub(crate) fn webhook(request: &WebhookRequest, with_text: bool) -> Result<Json,
     trigger.insert("headers".into(), object(headers.filter(|(name, _)| !is_credential(name))));
     let Ok(text) = std::str::from_utf8(&request.body) else {
         if says_json {
-            return Err(FieldError::new("body", "bytes that are not UTF-8", "JSON, as its content type says"));
+            return Err(FieldError::new(
+                "body",
+                "bytes that are not UTF-8",
+                "JSON, as its content type says",
+            ));
         }
         trigger.insert("body".into(), Json::Null);
         trigger.insert("base64".into(), STANDARD.encode(&request.body).into());
@@ -150,9 +156,21 @@ mod tests {
             ("text/plain", b"{\"a\"", json!({"body": null, "text": "{\"a\""})),
             // curl says "form" where nobody told it better.
             (form, b"{\"a\": 1}", json!({"body": {"a": 1}})),
-            (form, b"a=1&b=x+y%21", json!({"body": {"a": "1", "b": "x y!"}, "form": {"a": "1", "b": "x y!"}, "text": "a=1&b=x+y%21"})),
-            (form, b"payload=%7B%22a%22%3A1%7D", json!({"body": {"a": 1}, "form": {"payload": "{\"a\":1}"}, "text": "payload=%7B%22a%22%3A1%7D"})),
-            (form, b"payload=x", json!({"body": {"payload": "x"}, "form": {"payload": "x"}, "text": "payload=x"})),
+            (
+                form,
+                b"a=1&b=x+y%21",
+                json!({"body": {"a": "1", "b": "x y!"}, "form": {"a": "1", "b": "x y!"}, "text": "a=1&b=x+y%21"}),
+            ),
+            (
+                form,
+                b"payload=%7B%22a%22%3A1%7D",
+                json!({"body": {"a": 1}, "form": {"payload": "{\"a\":1}"}, "text": "payload=%7B%22a%22%3A1%7D"}),
+            ),
+            (
+                form,
+                b"payload=x",
+                json!({"body": {"payload": "x"}, "form": {"payload": "x"}, "text": "payload=x"}),
+            ),
             (form, b"", json!({"body": {}, "form": {}, "text": ""})),
             ("image/png", b"\xff\x00", json!({"body": null, "base64": "/wA="})),
         ];

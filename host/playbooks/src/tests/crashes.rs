@@ -12,13 +12,21 @@ async fn survives(crash: Crash) -> bool {
     let before = World::new().await;
     let called = Arc::new(Mutex::new(Vec::new()));
     let calls = Arc::clone(&called);
-    before.apps.put_quick("effect", describe(vec![input("n", ValueType::Integer)], &[("n", ValueType::Integer)]), move |call| {
-        calls.lock().push(call.idempotency_key.clone());
-        let Value::Integer(n) = given(&call, "n") else { panic!() };
-        gives(&[("n", Value::Integer(n + 1))])
-    });
+    before.apps.put_quick(
+        "effect",
+        describe(vec![input("n", ValueType::Integer)], &[("n", ValueType::Integer)]),
+        move |call| {
+            calls.lock().push(call.idempotency_key.clone());
+            let Value::Integer(n) = given(&call, "n") else { panic!() };
+            gives(&[("n", Value::Integer(n + 1))])
+        },
+    );
     let step = |id: &str, n: &str| json!({"id": id, "app": "effect", "inputs": {"n": n}});
-    let steps = [step("one", "{{ trigger.inputs }}"), step("two", "{{ steps.one.n }}"), step("three", "{{ steps.two.n }}")];
+    let steps = [
+        step("one", "{{ trigger.inputs }}"),
+        step("two", "{{ steps.one.n }}"),
+        step("three", "{{ steps.two.n }}"),
+    ];
     before.store_json(json!({"name": "a", "trigger": {"type": "manual"}, "steps": steps})).await;
 
     let world = before.reopened(before.store.restart_with_crashes(crash)).await;
@@ -37,7 +45,11 @@ async fn survives(crash: Crash) -> bool {
     let page = bellwether_kernel::PageRequest::first(9);
     let runs = after.playbooks.runs(after.organisation, &RunFilter::default(), &page).await.unwrap().items;
     if let Some((id, ended)) = &accepted {
-        assert_eq!(runs.iter().map(|run| run.id).collect::<Vec<_>>(), [*id], "{crash:?}: what was accepted is there");
+        assert_eq!(
+            runs.iter().map(|run| run.id).collect::<Vec<_>>(),
+            [*id],
+            "{crash:?}: what was accepted is there"
+        );
         if let Some(ended) = ended {
             assert_eq!(after.playbooks.run(after.organisation, *id).await.unwrap(), *ended, "{crash:?}");
         }
@@ -51,9 +63,17 @@ async fn survives(crash: Crash) -> bool {
     let keys: Vec<String> = STEPS.iter().map(|step| format!("{}.{step}", run.summary.id)).collect();
     assert_eq!(*called, keys[..called.len()], "{crash:?}: each step is called once, in order");
     // A step began only when the results of all before it were committed.
-    assert!(run.steps.len() + 1 >= called.len() && run.steps.len() <= called.len(), "{crash:?}: {:?}", run.steps);
+    assert!(
+        run.steps.len() + 1 >= called.len() && run.steps.len() <= called.len(),
+        "{crash:?}: {:?}",
+        run.steps
+    );
     for (number, result) in run.steps.iter().enumerate() {
-        assert_eq!((result.step.as_str(), &result.outputs["n"]), (STEPS[number], &json!(number + 2)), "{crash:?}");
+        assert_eq!(
+            (result.step.as_str(), &result.outputs["n"]),
+            (STEPS[number], &json!(number + 2)),
+            "{crash:?}"
+        );
     }
     let expected = if run.steps.len() == 3 { RunState::Succeeded } else { RunState::Interrupted };
     assert_eq!(run.summary.state, expected, "{crash:?}");

@@ -65,18 +65,54 @@ async fn a_fault_is_named_with_its_field_and_its_place() {
         ("\"{{ steps.first.total + 1 }}\"", "[1]", "steps[1].inputs.value", (17, 1), "a number"),
         ("\"{{ steps.first.total + 1 }}\"", "nan", "steps[1].inputs.value", (17, 1), "a finite number"),
         ("[\"a\", \"{{ run.id }}\"]", "[\"a\", [1]]", "steps[1].inputs.tags[1]", (18, 14), "text"),
-        ("[\"a\", \"{{ run.id }}\"]", "\"a {{ run.id }}\"", "steps[1].inputs.tags", (18, 1), "a list of texts"),
+        (
+            "[\"a\", \"{{ run.id }}\"]",
+            "\"a {{ run.id }}\"",
+            "steps[1].inputs.tags",
+            (18, 1),
+            "a list of texts",
+        ),
         ("\"sum\"", "\"average\"", "steps[1].inputs.kind", (19, 1), "one of sum, count"),
         ("\"{{ trigger.headers['x-key'] }}\"", "\"hunter2\"", "steps[1].inputs.token", (20, 1), "a template"),
         ("trigger.body.name", "trigger.body.", "steps[1].inputs.name", (16, 1), "a template that reads"),
-        ("trigger.body.name", "trigger.body | nmae", "steps[1].inputs.name", (16, 1), "a template that reads"),
-        ("trigger.body.name", "triger.body.name", "steps[1].inputs.name", (16, 1), "trigger, steps, run or playbook"),
+        (
+            "trigger.body.name",
+            "trigger.body | nmae",
+            "steps[1].inputs.name",
+            (16, 1),
+            "a template that reads",
+        ),
+        (
+            "trigger.body.name",
+            "triger.body.name",
+            "steps[1].inputs.name",
+            (16, 1),
+            "trigger, steps, run or playbook",
+        ),
         ("trigger.body.name", "name", "steps[1].inputs.name", (16, 1), "trigger, steps, run or playbook"),
         ("trigger.body.name", "trigger.inputs.name", "steps[1].inputs.name", (16, 1), "body, form, headers"),
         ("run.id", "run.number", "steps[1].inputs.tags", (18, 1), "created, id"),
-        ("steps.first.total", "steps.second.total", "steps[1].inputs.value", (17, 1), "an earlier step: first"),
-        ("steps.first.total", "steps.frist.total", "steps[1].inputs.value", (17, 1), "an earlier step: first"),
-        ("steps.first.total", "steps.first.sum", "steps[1].inputs.value", (17, 1), "an output of step first: total"),
+        (
+            "steps.first.total",
+            "steps.second.total",
+            "steps[1].inputs.value",
+            (17, 1),
+            "an earlier step: first",
+        ),
+        (
+            "steps.first.total",
+            "steps.frist.total",
+            "steps[1].inputs.value",
+            (17, 1),
+            "an earlier step: first",
+        ),
+        (
+            "steps.first.total",
+            "steps.first.sum",
+            "steps[1].inputs.value",
+            (17, 1),
+            "an output of step first: total",
+        ),
     ];
     for (good, bad, field, place, expected) in cases {
         assert!(GOOD.contains(good), "{good}");
@@ -94,7 +130,8 @@ async fn a_fault_in_json_has_its_place_too() {
     let world = World::new().await;
     let source = "{\"name\": \"x\", \"trigger\": {\"type\": \"manual\"}, \"steps\": [\n  {\"id\": \"a\", \"app\": \"echo\",\n   \"inputs\": {\"value\": [1, \"{{ trigger.body }}\"]}}]}";
     let error = world.playbooks.validate(world.organisation, source, Format::Json).unwrap_err();
-    let expected = "line 3, column 15: steps[0].inputs.value is \"trigger.body\", expected a field of trigger: inputs";
+    let expected =
+        "line 3, column 15: steps[0].inputs.value is \"trigger.body\", expected a field of trigger: inputs";
     assert_eq!(error.to_string(), expected);
     assert_eq!(error.field().unwrap().field, "steps[0].inputs.value");
 }
@@ -103,7 +140,8 @@ async fn a_fault_in_json_has_its_place_too() {
 async fn what_is_too_much_is_refused() {
     let world = World::with_limits(Limits { steps: 2, ..Limits::default() }).await;
     let step = |id: usize| json!({"id": format!("s{id}"), "app": "echo"});
-    let document = |steps: Vec<_>| json!({"name": "x", "trigger": {"type": "manual"}, "steps": steps}).to_string();
+    let document =
+        |steps: Vec<_>| json!({"name": "x", "trigger": {"type": "manual"}, "steps": steps}).to_string();
     for count in [0, 3] {
         let source = document((0..count).map(step).collect());
         let error = world.playbooks.validate(world.organisation, &source, Format::Json).unwrap_err();

@@ -94,7 +94,11 @@ fn input(name: &str, value_type: ValueType) -> Input {
 
 fn describe(inputs: Vec<Input>, outputs: &[(&str, ValueType)]) -> AppDescription {
     let outputs = outputs.iter();
-    let outputs = outputs.map(|(name, value_type)| Output { name: (*name).into(), value_type: *value_type, help: String::new() });
+    let outputs = outputs.map(|(name, value_type)| Output {
+        name: (*name).into(),
+        value_type: *value_type,
+        help: String::new(),
+    });
     AppDescription { summary: "Does something.".into(), inputs, outputs: outputs.collect() }
 }
 
@@ -133,9 +137,11 @@ impl World {
         let organisation = access.create_organisation("host", "acme", "UTC").await.unwrap().id;
         let admin = new_principal(&access, organisation, Role::Admin).await;
         let apps = Arc::new(FakeApps::default());
-        apps.put_quick("echo", describe(vec![input("value", ValueType::Json)], &[("value", ValueType::Json)]), |call| {
-            gives(&[("value", given(&call, "value").clone())])
-        });
+        apps.put_quick(
+            "echo",
+            describe(vec![input("value", ValueType::Json)], &[("value", ValueType::Json)]),
+            |call| gives(&[("value", given(&call, "value").clone())]),
+        );
         let playbooks = open(&store, &access, &apps, &clock, limits).await;
         Self { store, access, apps, clock, playbooks, organisation, admin }
     }
@@ -158,8 +164,10 @@ impl World {
 
     /// Stores a playbook of steps that all run `echo`, each given the template beside its id.
     async fn store_echo(&self, trigger: &str, steps: &[(&str, &str)]) -> Arc<Playbook> {
-        let steps: Vec<_> =
-            steps.iter().map(|(id, value)| json!({"id": id, "app": "echo", "inputs": {"value": value}})).collect();
+        let steps: Vec<_> = steps
+            .iter()
+            .map(|(id, value)| json!({"id": id, "app": "echo", "inputs": {"value": value}}))
+            .collect();
         self.store_json(json!({"name": "echo", "trigger": {"type": trigger}, "steps": steps})).await
     }
 

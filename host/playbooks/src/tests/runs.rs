@@ -36,7 +36,8 @@ async fn a_run_hands_typed_values_from_step_to_step() {
         "steps": "{{ steps }}", "text": "{{ steps.two.number }} of {{ playbook.name }} {{ playbook.version }}",
         "run": "{{ run.id }}", "created": "{{ run.created }}",
     }}});
-    let steps = json!([step("one", " {{ trigger.inputs.start }}"), step("two", "{{ steps.one.number }}"), echo]);
+    let steps =
+        json!([step("one", " {{ trigger.inputs.start }}"), step("two", "{{ steps.one.number }}"), echo]);
     world.store_json(json!({"name": "chain", "trigger": {"type": "manual"}, "steps": steps})).await;
 
     let run = world.run("chain", json!({"start": "21"})).await;
@@ -54,7 +55,11 @@ async fn a_run_hands_typed_values_from_step_to_step() {
         "run": run.summary.id, "created": "2024-04-09T14:44:00Z",
     });
     assert_eq!(all.outputs["value"], expected);
-    assert_eq!(world.playbooks.run(world.organisation, run.summary.id).await.unwrap(), run, "as it is read again");
+    assert_eq!(
+        world.playbooks.run(world.organisation, run.summary.id).await.unwrap(),
+        run,
+        "as it is read again"
+    );
     assert_eq!(world.rows_of(Space::RunOpen).await, 0);
 }
 
@@ -68,7 +73,8 @@ async fn a_webhook_starts_its_playbook_as_the_key_it_was_stored_with() {
         gives(&[])
     });
     let steps = [json!({"id": "a", "app": "who", "inputs": {"text": "{{ trigger.text }}"}})];
-    let playbook = world.store_json(json!({"name": "hook", "trigger": {"type": "webhook"}, "steps": steps})).await;
+    let playbook =
+        world.store_json(json!({"name": "hook", "trigger": {"type": "webhook"}, "steps": steps})).await;
     let token = playbook.webhook_token.clone().unwrap();
     let body = "{\"a\":  1}";
     let started = world.playbooks.start_by_webhook(&token, post("application/json", body)).await.unwrap();
@@ -90,8 +96,12 @@ async fn a_failing_step_ends_the_run_and_says_why() {
     world.apps.put_quick("fails", describe(vec![], outputs), |_| fails("no luck today"));
     world.apps.put_quick("panics", describe(vec![], outputs), |_| panic!("on purpose"));
     world.apps.put_quick("undeclared", describe(vec![], outputs), |_| gives(&[("other", Value::None)]));
-    world.apps.put_quick("mistyped", describe(vec![], outputs), |_| gives(&[("number", Value::Text("1".into()))]));
-    world.apps.put_quick("endless", describe(vec![], outputs), |_| gives(&[("number", Value::Number(f64::INFINITY))]));
+    world
+        .apps
+        .put_quick("mistyped", describe(vec![], outputs), |_| gives(&[("number", Value::Text("1".into()))]));
+    world.apps.put_quick("endless", describe(vec![], outputs), |_| {
+        gives(&[("number", Value::Number(f64::INFINITY))])
+    });
     world.apps.put("slow", describe(vec![], outputs), |_| Box::pin(std::future::pending()));
     world.apps.put_quick("integer", describe(vec![input("n", ValueType::Integer)], &[]), |_| gives(&[]));
     tokio::time::pause();
@@ -100,9 +110,18 @@ async fn a_failing_step_ends_the_run_and_says_why() {
         (json!({"id": "a", "app": "fails"}), "step a: no luck today"),
         (json!({"id": "a", "app": "panics"}), "step a: panics 1.2.0 panicked"),
         (json!({"id": "a", "app": "slow"}), "step a: slow 1.2.0 took longer than 30s"),
-        (json!({"id": "a", "app": "undeclared"}), "undeclared 1.2.0 gave an output \"other\" that it does not declare"),
-        (json!({"id": "a", "app": "mistyped"}), "mistyped 1.2.0 gave an output \"number\" that is not a number"),
-        (json!({"id": "a", "app": "endless"}), "endless 1.2.0 gave an output \"number\" that is not a number"),
+        (
+            json!({"id": "a", "app": "undeclared"}),
+            "undeclared 1.2.0 gave an output \"other\" that it does not declare",
+        ),
+        (
+            json!({"id": "a", "app": "mistyped"}),
+            "mistyped 1.2.0 gave an output \"number\" that is not a number",
+        ),
+        (
+            json!({"id": "a", "app": "endless"}),
+            "endless 1.2.0 gave an output \"number\" that is not a number",
+        ),
         (n("{{ trigger.inputs.text }}"), "step a: input n is \"abc\", expected a whole number"),
         (n("{{ trigger.inputs.nothing }}"), "step a: input n: `trigger.inputs.nothing` is undefined"),
         (n("{{ [trigger.inputs] }}"), "step a: input n is [{\"text\":\"abc\"}], expected a whole number"),
@@ -126,11 +145,15 @@ async fn a_failing_step_ends_the_run_and_says_why() {
 async fn a_run_whose_key_or_app_is_gone_fails_and_says_what_to_do() {
     let world = World::new().await;
     let publisher = new_principal(&world.access, world.organisation, Role::Admin).await;
-    let source = json!({"name": "a", "trigger": {"type": "manual"}, "steps": [{"id": "a", "app": "echo"}]}).to_string();
+    let source = json!({"name": "a", "trigger": {"type": "manual"}, "steps": [{"id": "a", "app": "echo"}]})
+        .to_string();
     world.playbooks.store(&publisher, &source, Format::Json, false).await.unwrap();
     world.access.revoke_key("host", Some(world.organisation), &publisher.key).await.unwrap();
     let error = world.run("a", json!({})).await.summary.error.unwrap();
-    assert!(error.contains("expired or was revoked; store the playbook again with a key that works"), "{error}");
+    assert!(
+        error.contains("expired or was revoked; store the playbook again with a key that works"),
+        "{error}"
+    );
 
     world.playbooks.store(&world.admin, &source, Format::Json, true).await.unwrap();
     assert_eq!(world.run("a", json!({})).await.summary.state, RunState::Succeeded);
@@ -175,7 +198,8 @@ async fn gated(limits: Limits) -> (World, Arc<Semaphore>, Arc<AtomicUsize>) {
 
 #[tokio::test]
 async fn what_is_too_much_is_refused_before_anything_is_recorded() {
-    let (world, gate, entered) = gated(Limits { concurrent_runs: 2, queued_runs: 3, ..Limits::default() }).await;
+    let (world, gate, entered) =
+        gated(Limits { concurrent_runs: 2, queued_runs: 3, ..Limits::default() }).await;
     let mut started = Vec::new();
     for _ in 0..5 {
         started.push(world.playbooks.start(&world.admin, "gate", json!({})).await.unwrap());
@@ -191,7 +215,8 @@ async fn what_is_too_much_is_refused_before_anything_is_recorded() {
     }
     let filter = |state| RunFilter { playbook: None, state: Some(state) };
     let count = async |state| {
-        let page = world.playbooks.runs(world.organisation, &filter(state), &PageRequest::first(10)).await.unwrap();
+        let page =
+            world.playbooks.runs(world.organisation, &filter(state), &PageRequest::first(10)).await.unwrap();
         page.items.len()
     };
     assert_eq!((count(RunState::Running).await, count(RunState::Queued).await), (2, 3));
@@ -208,7 +233,9 @@ async fn what_is_too_much_is_refused_before_anything_is_recorded() {
 #[tokio::test]
 async fn payloads_over_the_limit_are_refused_and_those_below_come_through_whole() {
     let world = World::with_limits(Limits { payload: 400_000, ..Limits::default() }).await;
-    world.store_echo("webhook", &[("a", "{{ trigger.body.text }}"), ("b", "{{ steps.a.value ~ '!' }}")]).await;
+    world
+        .store_echo("webhook", &[("a", "{{ trigger.body.text }}"), ("b", "{{ steps.a.value ~ '!' }}")])
+        .await;
     let token = world.playbooks.get(world.organisation, "echo").await.unwrap().webhook_token.clone().unwrap();
     let request = |length| post("application/json", json!({"text": "é".repeat(length)}).to_string());
     let refused = world.playbooks.start_by_webhook(&token, request(250_000)).await.err().unwrap();
@@ -219,10 +246,13 @@ async fn payloads_over_the_limit_are_refused_and_those_below_come_through_whole(
     assert_eq!(run.steps[1].outputs["value"].as_str().unwrap().chars().count(), 150_001);
     assert_eq!(world.playbooks.run(world.organisation, run.summary.id).await.unwrap(), run);
 
-    world.store_echo("manual", &[("a", "{{ trigger.inputs }}"), ("b", "{{ [steps.a.value, steps.a.value] }}")]).await;
+    world
+        .store_echo("manual", &[("a", "{{ trigger.inputs }}"), ("b", "{{ [steps.a.value, steps.a.value] }}")])
+        .await;
     let run = world.run("echo", json!("x".repeat(250_000))).await;
     assert_eq!(run.summary.error.unwrap(), "step b: the inputs are larger than 400000 bytes in all");
-    let refused = world.playbooks.start(&world.admin, "echo", json!("x".repeat(400_001))).await.err().unwrap();
+    let refused =
+        world.playbooks.start(&world.admin, "echo", json!("x".repeat(400_001))).await.err().unwrap();
     assert_eq!(refused.kind(), ErrorKind::TooLarge);
 }
 
@@ -230,13 +260,24 @@ async fn payloads_over_the_limit_are_refused_and_those_below_come_through_whole(
 async fn a_log_is_kept_up_to_its_bounds() {
     let world = World::new().await;
     world.apps.put_quick("loud", describe(vec![], &[]), |_| {
-        let line = |number: i32| LogLine { time: Timestamp::default(), level: LogLevel::Info, message: number.to_string() };
+        let line = |number: i32| LogLine {
+            time: Timestamp::default(),
+            level: LogLevel::Info,
+            message: number.to_string(),
+        };
         AppReport { result: Ok(vec![]), log: (0..5_000).map(line).collect() }
     });
-    world.store_json(json!({"name": "a", "trigger": {"type": "manual"}, "steps": [{"id": "a", "app": "loud"}]})).await;
+    world
+        .store_json(
+            json!({"name": "a", "trigger": {"type": "manual"}, "steps": [{"id": "a", "app": "loud"}]}),
+        )
+        .await;
     let log = world.run("a", json!({})).await.steps.remove(0).log;
     assert_eq!(log.len(), 1_001);
-    assert_eq!((log[999].message.as_str(), log[1_000].message.as_str()), ("999", "4000 more lines were not kept"));
+    assert_eq!(
+        (log[999].message.as_str(), log[1_000].message.as_str()),
+        ("999", "4000 more lines were not kept")
+    );
 }
 
 #[tokio::test]
@@ -321,7 +362,10 @@ async fn a_stop_finishes_what_it_accepted_and_records_what_it_cannot() {
         let run = world.playbooks.run(world.organisation, started.id).await.unwrap();
         states.push((run.summary.state, started.ended.await.is_ok()));
     }
-    assert_eq!(states, [(RunState::Succeeded, true), (RunState::Interrupted, false), (RunState::Interrupted, false)]);
+    assert_eq!(
+        states,
+        [(RunState::Succeeded, true), (RunState::Interrupted, false), (RunState::Interrupted, false)]
+    );
     let refused = world.playbooks.start(&world.admin, "gate", json!({})).await.err().unwrap();
     assert!(matches!(refused, PlaybookError::Stopping));
     assert_eq!(world.rows_of(Space::RunOpen).await, 0);
@@ -342,12 +386,17 @@ async fn a_caller_who_goes_away_changes_nothing_for_the_run() {
     gate.add_permits(1);
     world.playbooks.stop(Duration::from_secs(60)).await;
     assert_eq!(entered.load(Ordering::SeqCst), 1);
-    let page = world.playbooks.runs(world.organisation, &RunFilter::default(), &PageRequest::first(9)).await.unwrap();
+    let page = world
+        .playbooks
+        .runs(world.organisation, &RunFilter::default(), &PageRequest::first(9))
+        .await
+        .unwrap();
     assert_eq!(page.items[0].state, RunState::Succeeded);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_is_full_for_a_moment_delays_a_run_and_one_that_stays_full_leaves_no_run_open_for_ever() {
+async fn a_store_that_is_full_for_a_moment_delays_a_run_and_one_that_stays_full_leaves_no_run_open_for_ever()
+{
     let (world, gate, entered) = gated(Limits::default()).await;
     for stays in [false, true] {
         let before = entered.load(Ordering::SeqCst);
@@ -371,8 +420,14 @@ async fn a_store_that_is_full_for_a_moment_delays_a_run_and_one_that_stays_full_
         let refused = world.playbooks.start(&world.admin, "gate", json!({})).await.err().unwrap();
         assert!(matches!(refused, PlaybookError::Store(StoreError::DiskFull { .. })), "{refused}");
         world.store.set_disk_full(false);
-        assert_eq!(world.playbooks.run(world.organisation, id).await.unwrap().summary.state, RunState::Running);
+        assert_eq!(
+            world.playbooks.run(world.organisation, id).await.unwrap().summary.state,
+            RunState::Running
+        );
         world.playbooks.sweep(Duration::from_secs(3_600), 10).await.unwrap();
-        assert_eq!(world.playbooks.run(world.organisation, id).await.unwrap().summary.state, RunState::Interrupted);
+        assert_eq!(
+            world.playbooks.run(world.organisation, id).await.unwrap().summary.state,
+            RunState::Interrupted
+        );
     }
 }

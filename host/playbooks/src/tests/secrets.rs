@@ -5,9 +5,9 @@ use serde_json::json;
 use super::*;
 
 fn contains(world_rows: &[Row], secret: &str) -> Option<Key> {
-    let found = world_rows.iter().find(|(_, value)| {
-        value.windows(secret.len()).any(|window| window == secret.as_bytes())
-    });
+    let found = world_rows
+        .iter()
+        .find(|(_, value)| value.windows(secret.len()).any(|window| window == secret.as_bytes()));
     found.map(|(key, _)| key.clone())
 }
 
@@ -17,13 +17,20 @@ fn add_talkative_apps(apps: &FakeApps) {
     let secret = |name| Input { secret: true, ..input(name, ValueType::Text) };
     let outputs = &[("session", ValueType::Json), ("echo", ValueType::Text)];
     let log = |message: String| vec![LogLine { time: Timestamp::default(), level: LogLevel::Info, message }];
-    apps.put_quick("login", describe(vec![secret("password"), input("note", ValueType::Text)], outputs), move |call| {
-        let Value::Text(password) = given(&call, "password") else { panic!() };
-        assert!(password.starts_with("hunter"), "the app gets the secret itself: {password}");
-        let session = Value::Json(json!({"id": "session-of-ann", "user": "ann"}));
-        let echo = Value::Text(format!("was {password}"));
-        AppReport { log: log(format!("signing in with {password}")), ..gives(&[("session", session), ("echo", echo)]) }
-    });
+    apps.put_quick(
+        "login",
+        describe(vec![secret("password"), input("note", ValueType::Text)], outputs),
+        move |call| {
+            let Value::Text(password) = given(&call, "password") else { panic!() };
+            assert!(password.starts_with("hunter"), "the app gets the secret itself: {password}");
+            let session = Value::Json(json!({"id": "session-of-ann", "user": "ann"}));
+            let echo = Value::Text(format!("was {password}"));
+            AppReport {
+                log: log(format!("signing in with {password}")),
+                ..gives(&[("session", session), ("echo", echo)])
+            }
+        },
+    );
     apps.put_quick("fetch", describe(vec![secret("session")], &[]), move |call| {
         let Value::Text(session) = given(&call, "session") else { panic!() };
         assert_eq!(session, "session-of-ann", "a later step gets it too");
@@ -60,7 +67,14 @@ async fn a_secret_is_in_no_row_of_the_store() {
     let rows = world.rows().await;
     let in_json = serde_json::to_string(PASSWORD).unwrap();
     let in_row = serde_json::to_string(&in_json[1..in_json.len() - 1]).unwrap();
-    for secret in [PASSWORD, &in_json[1..in_json.len() - 1], &in_row[1..in_row.len() - 1], "hunter2", "session-of-ann", &token] {
+    for secret in [
+        PASSWORD,
+        &in_json[1..in_json.len() - 1],
+        &in_row[1..in_row.len() - 1],
+        "hunter2",
+        "session-of-ann",
+        &token,
+    ] {
         assert_eq!(contains(&rows, secret), None, "{secret}");
     }
     assert!(contains(&rows, "ann").is_some(), "the search finds what is there");
@@ -82,7 +96,11 @@ async fn a_secret_that_does_not_render_is_not_in_the_error() {
     let secret = Input { secret: true, choices: vec!["a".into()], ..input("s", ValueType::Text) };
     let number = Input { secret: true, ..input("n", ValueType::Integer) };
     world.apps.put_quick("app", describe(vec![secret, number], &[]), |_| gives(&[]));
-    for inputs in [json!({"s": "{{ trigger.inputs.s }}"}), json!({"n": "{{ trigger.inputs.s }}"}), json!({"n": "{{ trigger.inputs.s | int }}"})] {
+    for inputs in [
+        json!({"s": "{{ trigger.inputs.s }}"}),
+        json!({"n": "{{ trigger.inputs.s }}"}),
+        json!({"n": "{{ trigger.inputs.s | int }}"}),
+    ] {
         let steps = [json!({"id": "a", "app": "app", "inputs": inputs})];
         world.store_json(json!({"name": "a", "trigger": {"type": "manual"}, "steps": steps})).await;
         let run = world.run("a", json!({"s": "hunter2"})).await;

@@ -41,13 +41,17 @@ async fn a_replaced_playbook_keeps_its_id_and_its_token_and_counts_on() {
 #[tokio::test]
 async fn a_name_is_taken_until_its_playbook_is_deleted() {
     let world = World::new().await;
-    let put = async || world.playbooks.store(&world.admin, &document("a", "webhook"), Format::Json, false).await;
+    let put =
+        async || world.playbooks.store(&world.admin, &document("a", "webhook"), Format::Json, false).await;
     let first = put().await.unwrap();
     assert!(matches!(put().await, Err(PlaybookError::Exists(name)) if name == "a"));
     let deleted = world.playbooks.delete(&world.admin, "a").await.unwrap();
     assert_eq!(deleted.id, first.id);
     for name in ["a", "1"] {
-        assert!(matches!(world.playbooks.get(world.organisation, name).await, Err(PlaybookError::Unknown { .. })));
+        assert!(matches!(
+            world.playbooks.get(world.organisation, name).await,
+            Err(PlaybookError::Unknown { .. })
+        ));
     }
     for space in [Space::Playbook, Space::PlaybookName, Space::Webhook, Space::Chunk] {
         assert_eq!(world.rows_of(space).await, 0, "{space:?}");
@@ -76,7 +80,8 @@ async fn only_an_admin_changes_playbooks_and_a_reader_starts_none() {
     let writer = new_principal(&world.access, world.organisation, Role::Write).await;
     let reader = new_principal(&world.access, world.organisation, Role::Read).await;
     for principal in [&writer, &reader] {
-        let store = world.playbooks.store(principal, &document("b", "manual"), Format::Json, true).await.map(drop);
+        let store =
+            world.playbooks.store(principal, &document("b", "manual"), Format::Json, true).await.map(drop);
         let delete = world.playbooks.delete(principal, "a").await.map(drop);
         for refused in [store, delete] {
             assert_eq!(refused.unwrap_err().kind(), ErrorKind::Forbidden);
