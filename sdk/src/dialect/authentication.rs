@@ -114,6 +114,20 @@ impl From<raw::AuthFailure> for AuthFailure {
     }
 }
 
+impl From<AuthFailure> for raw::AuthFailure {
+    fn from(failure: AuthFailure) -> Self {
+        match failure {
+            AuthFailure::Missing => Self::Missing,
+            AuthFailure::Malformed(message) => Self::Malformed(message),
+            AuthFailure::Unknown => Self::Unknown,
+            AuthFailure::Expired => Self::Expired,
+            AuthFailure::OutOfTime(now) => Self::OutOfTime(now.milliseconds()),
+            AuthFailure::SignatureMismatch => Self::SignatureMismatch,
+            AuthFailure::Other(message) => Self::Other(message),
+        }
+    }
+}
+
 impl From<Authentication> for raw::Authentication {
     fn from(authentication: Authentication) -> Self {
         match authentication {

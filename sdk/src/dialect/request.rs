@@ -18,6 +18,12 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
+    /// The method, in upper case.
+    #[must_use]
+    pub fn method(&self) -> &'a str {
+        &self.raw.method
+    }
+
     /// What the path's `{name}` or `{name...}` matched, percent-decoded.
     ///
     /// # Panics

@@ -249,7 +249,14 @@ mod tests {
 
     fn request(route: u32) -> raw::Request {
         let parameters = vec!["n".into(), "r/s".into()];
-        raw::Request { route, parameters, query: Vec::new(), headers: Vec::new(), body: Vec::new() }
+        raw::Request {
+            route,
+            method: "GET".into(),
+            parameters,
+            query: Vec::new(),
+            headers: Vec::new(),
+            body: Vec::new(),
+        }
     }
 
     fn principal() -> Principal {

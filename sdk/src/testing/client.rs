@@ -2,7 +2,7 @@
 
 use super::MemoryHost;
 use crate::bindings::dialect::exports::bellwether::plugin::dialect as raw;
-use crate::dialect::{Header, Principal, Response, Role, Router};
+use crate::dialect::{AuthFailure, Header, Principal, Response, Role, Router};
 
 /// Sends requests to a dialect's routes, as a caller who may write unless it is told otherwise.
 ///
@@ -41,8 +41,8 @@ impl<'a> Client<'a> {
 
     /// The same for a caller who is not known.
     #[must_use]
-    pub fn refused(self, failure: raw::AuthFailure) -> Self {
-        Self { caller: Err(failure), ..self }
+    pub fn refused(self, failure: AuthFailure) -> Self {
+        Self { caller: Err(failure.into()), ..self }
     }
 
     /// With one more header on every request.
@@ -90,6 +90,7 @@ impl<'a> Client<'a> {
         });
         let request = raw::Request {
             route: u32::try_from(number).expect("few routes"),
+            method: method.to_owned(),
             parameters,
             query: pairs.collect(),
             headers: self.headers.clone(),

@@ -1,0 +1,88 @@
+//! Adding data to a metric: what a client does all day, so that a value costs one host call.
+
+use std::borrow::Cow;
+
+use bellwether_sdk::Timestamp;
+use bellwether_sdk::dialect::{Request, Response};
+use bellwether_sdk::host::MetricsWrite;
+use bellwether_sdk::metrics::{MetricError, Samples};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use crate::body::{self, Field};
+use crate::failure::Failure;
+use crate::metrics::by_reference;
+
+/// What the host takes for a key.
+const LONGEST_KEY: usize = 200;
+
+#[derive(Default, Deserialize)]
+struct Data<'a> {
+    #[serde(borrow)]
+    name: Option<&'a RawValue>,
+    #[serde(borrow)]
+    value: Option<&'a RawValue>,
+    #[serde(borrow)]
+    date: Option<&'a RawValue>,
+    #[serde(borrow)]
+    weight: Option<&'a RawValue>,
+}
+
+#[derive(Serialize)]
+struct Current {
+    value: f64,
+    #[serde(serialize_with = "rfc_3339")]
+    date: Timestamp,
+}
+
+/// `POST /v2/customMetrics/{metric}[/data][?returnValue=true]`
+pub(crate) fn add(host: &impl MetricsWrite, request: &Request<'_>) -> Result<Response, Failure> {
+    let segment = request.parameter("metric");
+    // A hit of a metric of type Count has nothing to say.
+    let data: Data<'_> = if request.body().is_empty() { Data::default() } else { body::read(request)? };
+    let name = Field::new("name", data.name);
+    let key = name.text(LONGEST_KEY)?;
+    let value = Field::new("value", data.value).number()?;
+    let date = Field::new("date", data.date).date()?;
+    let weight = Field::new("weight", data.weight);
+    let weight = match weight.number()? {
+        Some(number) if number <= 0.0 => return Err(weight.wrong("a number above 0")),
+        // Without a value there is nothing to weigh.
+        number => number.filter(|_| value.is_some()),
+    };
+    let written = by_reference(segment, |metric| {
+        host.write_one(Samples {
+            metric,
+            key: key.as_deref().map(str::to_owned),
+            times: date.into_iter().collect(),
+            values: value.into_iter().collect(),
+            weights: weight.into_iter().collect(),
+        })
+    });
+    let written = written.map_err(|error| explained(error, segment, &name, key.as_ref()))?;
+    if request.query("returnValue").is_some_and(|text| text.eq_ignore_ascii_case("true")) {
+        Ok(Response::json(200, &Current { value: written.value, date: written.interval_start }))
+    } else {
+        Ok(Response::status(204))
+    }
+}
+
+/// The host's refusal, with the words for the two cases clients meet most.
+fn explained(error: MetricError, segment: &str, name: &Field<'_>, key: Option<&Cow<'_, str>>) -> Failure {
+    match &error {
+        MetricError::Invalid(field) if field.field.ends_with(".key") => match key {
+            None => name.wrong(&format!("the key to add to: the metric {segment:?} has keyed values")),
+            Some(_) => name.wrong(&format!("{}", field.expected)),
+        },
+        MetricError::Invalid(field) if field.field.ends_with(".values") && field.value.is_empty() => {
+            Failure::bad(format_args!(
+                "value is missing, expected a number: only a metric of type Count goes without, and {segment:?} is not"
+            ))
+        }
+        _ => Failure::of(error, segment),
+    }
+}
+
+fn rfc_3339<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(time)
+}
