@@ -1,0 +1,107 @@
+//! How the host is, for its operator: `/v1/host`, and its backup.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use bellwether_store::Refusal;
+use futures::stream;
+use http::{HeaderValue, header};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::extract::{Json, OperatorOnly};
+use crate::health::Readiness;
+use crate::openapi::{Clash, Refusals};
+use crate::problem::{Problem, ProblemKind};
+use crate::services::Shared;
+use crate::telemetry;
+
+/// How the host is.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Host {
+    version: &'static str,
+    uptime_seconds: u64,
+    /// As `/readyz` answers.
+    ready: bool,
+    /// Why it is not ready.
+    reasons: Vec<String>,
+    store: StoreHealth,
+    /// Requests at work.
+    requests_at_work: usize,
+    /// Memory the process holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory_bytes: Option<u64>,
+}
+
+/// How the store is.
+#[derive(Serialize, ToSchema)]
+struct StoreHealth {
+    /// Why writes are refused at present: `disk_full` or `closed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refusing: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    free_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disk_bytes: Option<u64>,
+    /// How often the log was made durable since the start.
+    syncs: u64,
+    /// Batches committed since the start.
+    commits: u64,
+}
+
+/// Shows how the host is.
+#[utoipa::path(get, path = "/v1/host", tag = "host", security(("key" = [])),
+    responses((status = 200, description = "How the host is", body = Host), Refusals))]
+pub(crate) async fn get(
+    OperatorOnly(_): OperatorOnly,
+    State(services): State<Shared>,
+) -> Result<Json<Host>, Problem> {
+    let health = services.parts.store.health();
+    let Readiness { ready, reasons } = Readiness::of(&services);
+    Ok(Json(Host {
+        version: env!("CARGO_PKG_VERSION"),
+        uptime_seconds: services.started.elapsed().as_secs(),
+        ready,
+        reasons,
+        store: StoreHealth {
+            refusing: health.refusing.map(|refusal| match refusal {
+                Refusal::DiskFull => "disk_full",
+                Refusal::Closed => "closed",
+            }),
+            free_bytes: health.free_bytes,
+            disk_bytes: health.disk_bytes,
+            syncs: health.syncs,
+            commits: health.commits,
+        },
+        requests_at_work: services.limits.at_work(),
+        memory_bytes: telemetry::resident_memory(),
+    }))
+}
+
+/// Streams a backup of the running host. A backup that fails on its way breaks the connection off: what came is then
+/// no backup, and `bellwether restore` says so.
+#[utoipa::path(get, path = "/v1/host/backup", tag = "host", security(("key" = [])),
+    responses((status = 200, description = "The backup", body = Vec<u8>, content_type = "application/octet-stream"),
+        Refusals, Clash))]
+pub(crate) async fn backup(
+    OperatorOnly(operator): OperatorOnly,
+    State(services): State<Shared>,
+) -> Result<Response, Problem> {
+    let Some(backup) = &services.parts.backup else {
+        return Err(Problem::new(ProblemKind::Conflict, "This host's store has no backup: it is in memory"));
+    };
+    tracing::info!(key = %operator.key, "a backup begins");
+    let parts = stream::unfold(backup(), |mut parts| async move {
+        let part = parts.recv().await?;
+        if let Err(error) = &part {
+            tracing::error!(%error, "a backup failed");
+        }
+        Some((part, parts))
+    });
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")),
+        (header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment; filename=\"bellwether.backup\"")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    Ok((headers, Body::from_stream(parts)).into_response())
+}

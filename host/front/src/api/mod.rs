@@ -1,0 +1,59 @@
+//! The native API under `/v1`, one file for each resource. The OpenAPI document is made from these very routes.
+
+#![expect(unused_qualifications, reason = "what utoipa's macros write")]
+
+pub(crate) mod audit;
+pub(crate) mod host;
+pub(crate) mod keys;
+pub(crate) mod metrics;
+pub(crate) mod organisations;
+pub(crate) mod playbooks;
+pub(crate) mod runs;
+pub(crate) mod samples;
+mod values;
+mod words;
+
+use axum::middleware;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::SizeAbove;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::idempotency;
+use crate::services::Shared;
+
+/// Answers above this many bytes are compressed where the caller takes gzip: below, the work costs more than the
+/// wire.
+const COMPRESSED_ABOVE: u64 = 16 * 1024;
+
+/// Every route of the native API, with its document.
+pub(crate) fn router(services: &Shared) -> OpenApiRouter<Shared> {
+    // What may be large and holds no secret.
+    let large = OpenApiRouter::new()
+        .routes(routes!(values::values))
+        .routes(routes!(metrics::keys))
+        .layer(CompressionLayer::new().gzip(true).compress_when(SizeAbove::new(COMPRESSED_ABOVE)));
+    let rest = OpenApiRouter::new()
+        .routes(routes!(organisations::whoami))
+        .routes(routes!(metrics::list, metrics::define))
+        .routes(routes!(metrics::get, metrics::delete))
+        .routes(routes!(playbooks::list, playbooks::create))
+        .routes(routes!(playbooks::validate))
+        .routes(routes!(playbooks::get, playbooks::replace, playbooks::delete))
+        .routes(routes!(runs::start))
+        .routes(routes!(runs::list))
+        .routes(routes!(runs::get))
+        .routes(routes!(keys::list, keys::create))
+        .routes(routes!(keys::get, keys::revoke))
+        .routes(routes!(organisations::own, organisations::change_own))
+        .routes(routes!(organisations::list, organisations::create))
+        .routes(routes!(organisations::get, organisations::change))
+        .routes(routes!(organisations::create_key))
+        .routes(routes!(audit::list))
+        .routes(routes!(host::get))
+        .routes(routes!(host::backup))
+        .layer(middleware::from_fn_with_state(services.clone(), idempotency::once));
+    // The hot path stands apart: it joins its answer to its own commit and pays for none of the layers above.
+    let samples = OpenApiRouter::new().routes(routes!(samples::write));
+    OpenApiRouter::new().merge(large).merge(rest).merge(samples)
+}

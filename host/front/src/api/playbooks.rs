@@ -1,0 +1,224 @@
+//! Playbooks: `/v1/playbooks`.
+
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use bellwether_access::{Principal, Role};
+use bellwether_kernel::{FieldError, KeyId};
+use http::{HeaderMap, StatusCode};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::keys::PageQuery;
+use super::words::Format;
+use crate::extract::{Admin, Authorised, Instant, Json, Path, Query, Read, content_type, page, read_body};
+use crate::openapi::{Bodied, Clash, NotFound, Refusals};
+use crate::problem::{Problem, ProblemKind};
+use crate::services::{Services, Shared};
+
+/// A playbook.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Playbook {
+    #[schema(example = 3)]
+    id: u64,
+    /// Unique in the organisation.
+    #[schema(example = "count-pushes")]
+    name: String,
+    /// Counted from 1; each replacement is the next.
+    version: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    /// What starts it.
+    #[schema(value_type = Object, example = json!({"type": "webhook"}))]
+    trigger: bellwether_playbooks::Trigger,
+    /// What it does, in order.
+    #[schema(value_type = Vec<Object>)]
+    steps: Vec<bellwether_playbooks::Step>,
+    /// As it was written; not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<String>,
+    format: Format,
+    /// Where requests start it, for one with a webhook. Only admins see it: whoever has it can start the playbook.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    webhook_url: Option<String>,
+    created: Instant,
+    /// When this version was stored.
+    updated: Instant,
+    /// The key on whose behalf it runs: the one it was stored with.
+    #[schema(value_type = String)]
+    runs_as: KeyId,
+}
+
+impl Playbook {
+    fn shown_to(
+        principal: &Principal,
+        services: &Services,
+        playbook: &bellwether_playbooks::Playbook,
+    ) -> Self {
+        let token = playbook.webhook_token.as_deref().filter(|_| principal.role >= Role::Admin);
+        Self {
+            id: playbook.id.0,
+            name: playbook.document.name.clone(),
+            version: playbook.version,
+            description: playbook.document.description.clone(),
+            trigger: playbook.document.trigger.clone(),
+            steps: playbook.document.steps.clone(),
+            source: Some(playbook.source.clone()),
+            format: playbook.format.into(),
+            webhook_url: token.map(|token| services.settings().webhook_url(token)),
+            created: playbook.created.into(),
+            updated: playbook.updated.into(),
+            runs_as: playbook.runs_as.clone(),
+        }
+    }
+}
+
+/// A page of playbooks.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct PlaybookList {
+    /// Ordered by id.
+    items: Vec<Playbook>,
+    /// Pass it as `cursor` for the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+/// What a document that reads says.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Validated {
+    /// Always true: what does not read is answered with a problem.
+    valid: bool,
+    name: String,
+    #[schema(value_type = Object)]
+    trigger: bellwether_playbooks::Trigger,
+    #[schema(value_type = Vec<Object>)]
+    steps: Vec<bellwether_playbooks::Step>,
+}
+
+/// A document as it came.
+struct Written {
+    source: String,
+    format: bellwether_playbooks::Format,
+}
+
+async fn written(services: &Services, request: Request) -> Result<Written, Problem> {
+    let (parts, body) = request.into_parts();
+    let format = format_of(&parts.headers)?;
+    let body = read_body(&parts.headers, body, services.settings().body_limit_bytes).await?;
+    let source = String::from_utf8(body.into()).map_err(|error| {
+        let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count();
+        Problem::invalid(format!("The body is not UTF-8 at line {line}"))
+    })?;
+    Ok(Written { source, format })
+}
+
+fn format_of(headers: &HeaderMap) -> Result<bellwether_playbooks::Format, Problem> {
+    match content_type(headers).to_ascii_lowercase().as_str() {
+        "application/toml" | "text/toml" | "text/x-toml" => Ok(bellwether_playbooks::Format::Toml),
+        "application/json" => Ok(bellwether_playbooks::Format::Json),
+        _ => Err(Problem::new(
+            ProblemKind::UnsupportedMediaType,
+            "A playbook is TOML or JSON: set `Content-Type` to application/toml or application/json",
+        )),
+    }
+}
+
+/// Lists playbooks.
+#[utoipa::path(get, path = "/v1/playbooks", tag = "playbooks", params(PageQuery), security(("key" = [])),
+    responses((status = 200, description = "A page of playbooks", body = PlaybookList), Refusals))]
+pub(crate) async fn list(
+    Authorised(principal, ..): Authorised<Read>,
+    Query(query): Query<PageQuery>,
+    State(services): State<Shared>,
+) -> Result<Json<PlaybookList>, Problem> {
+    let page = page(query.limit, query.cursor.as_deref())?;
+    let found = services.playbooks().list(principal.organisation, &page).await?;
+    let found = found
+        .map(|playbook| Playbook { source: None, ..Playbook::shown_to(&principal, &services, &playbook) });
+    Ok(Json(PlaybookList { items: found.items, next: found.next.map(|cursor| cursor.to_string()) }))
+}
+
+/// Stores a new playbook.
+#[utoipa::path(post, path = "/v1/playbooks", tag = "playbooks", security(("key" = [])),
+    request_body(description = "The document", content((String = "application/toml"), (Object = "application/json"))),
+    responses((status = 201, description = "The new playbook", body = Playbook), Refusals, Bodied, Clash))]
+pub(crate) async fn create(
+    Authorised(principal, ..): Authorised<Admin>,
+    State(services): State<Shared>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let Written { source, format } = written(&services, request).await?;
+    let stored = services.playbooks().store(&principal, &source, format, false).await?;
+    Ok((StatusCode::CREATED, Json(Playbook::shown_to(&principal, &services, &stored))).into_response())
+}
+
+/// Reads and checks a document against the apps there are, without storing it.
+#[utoipa::path(post, path = "/v1/playbooks/validate", tag = "playbooks", security(("key" = [])),
+    request_body(description = "The document", content((String = "application/toml"), (Object = "application/json"))),
+    responses((status = 200, description = "The document reads", body = Validated), Refusals, Bodied))]
+pub(crate) async fn validate(
+    Authorised(principal, ..): Authorised<Read>,
+    State(services): State<Shared>,
+    request: Request,
+) -> Result<Json<Validated>, Problem> {
+    let Written { source, format } = written(&services, request).await?;
+    let document = services.playbooks().validate(principal.organisation, &source, format)?;
+    Ok(Json(Validated { valid: true, name: document.name, trigger: document.trigger, steps: document.steps }))
+}
+
+/// Shows a playbook.
+#[utoipa::path(get, path = "/v1/playbooks/{playbook}", tag = "playbooks", security(("key" = [])),
+    params(("playbook" = String, Path, description = "Its name or id")),
+    responses((status = 200, description = "The playbook", body = Playbook), Refusals, NotFound))]
+pub(crate) async fn get(
+    Authorised(principal, ..): Authorised<Read>,
+    Path(playbook): Path<String>,
+    State(services): State<Shared>,
+) -> Result<Json<Playbook>, Problem> {
+    let playbook = services.playbooks().get(principal.organisation, &playbook).await?;
+    Ok(Json(Playbook::shown_to(&principal, &services, &playbook)))
+}
+
+/// Stores the next version of a playbook, or its first. The document's name must be that of the path.
+#[utoipa::path(put, path = "/v1/playbooks/{playbook}", tag = "playbooks", security(("key" = [])),
+    params(("playbook" = String, Path, description = "Its name, or the id of one that is there")),
+    request_body(description = "The document", content((String = "application/toml"), (Object = "application/json"))),
+    responses(
+        (status = 200, description = "The playbook's next version", body = Playbook),
+        (status = 201, description = "The new playbook", body = Playbook),
+        Refusals, NotFound, Bodied, Clash))]
+pub(crate) async fn replace(
+    Authorised(principal, ..): Authorised<Admin>,
+    Path(playbook): Path<String>,
+    State(services): State<Shared>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let Written { source, format } = written(&services, request).await?;
+    let named = services.playbooks().validate(principal.organisation, &source, format)?.name;
+    if named != playbook {
+        // An id in the path stands for the name of the playbook that has it.
+        let present = services.playbooks().get(principal.organisation, &playbook).await;
+        if present.as_ref().map_or(&playbook, |present| &present.document.name) != &named {
+            let expected = format!("{playbook:?}, the playbook of the path");
+            return Err(FieldError::new("name", named, expected).into());
+        }
+    }
+    let stored = services.playbooks().store(&principal, &source, format, true).await?;
+    let status = if stored.version == 1 { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(Playbook::shown_to(&principal, &services, &stored))).into_response())
+}
+
+/// Deletes a playbook; its runs stay.
+#[utoipa::path(delete, path = "/v1/playbooks/{playbook}", tag = "playbooks", security(("key" = [])),
+    params(("playbook" = String, Path, description = "Its name or id")),
+    responses((status = 200, description = "The playbook that was", body = Playbook), Refusals, NotFound))]
+pub(crate) async fn delete(
+    Authorised(principal, ..): Authorised<Admin>,
+    Path(playbook): Path<String>,
+    State(services): State<Shared>,
+) -> Result<Json<Playbook>, Problem> {
+    let playbook = services.playbooks().delete(&principal, &playbook).await?;
+    Ok(Json(Playbook::shown_to(&principal, &services, &playbook)))
+}

@@ -1,0 +1,121 @@
+//! The words of the API, each tied to the domain's own by the compiler: a case added there does not compile here
+//! until it has a word.
+
+/// An enum of the API that mirrors a domain's, in lower case on the wire.
+macro_rules! words {
+    ($($(#[$doc:meta])* $name:ident = $domain:path { $($(#[$case_doc:meta])* $case:ident),* $(,)? })*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+        #[serde(rename_all = "lowercase")]
+        pub(crate) enum $name { $($(#[$case_doc])* $case,)* }
+
+        impl From<$domain> for $name {
+            fn from(word: $domain) -> Self {
+                use $domain as Domain;
+                match word { $(Domain::$case => Self::$case,)* }
+            }
+        }
+
+        impl From<$name> for $domain {
+            fn from(word: $name) -> Self {
+                match word { $($name::$case => Self::$case,)* }
+            }
+        }
+    )*};
+}
+
+words! {
+    /// How the samples of one interval become its one value.
+    DataType = bellwether_metrics::DataType {
+        /// The sum of the values.
+        Sum,
+        /// How many samples there were.
+        Count,
+        /// The smallest value.
+        Min,
+        /// The largest value.
+        Max,
+        /// The value of the earliest sample.
+        First,
+        /// The value of the latest sample.
+        Last,
+        /// The mean of the values, weighted where samples carry weights.
+        Average,
+    }
+
+    /// How long one value gathers samples.
+    Interval = bellwether_metrics::Interval {
+        /// Begins on the hour.
+        Hourly,
+        /// Begins at midnight.
+        Daily,
+        /// Begins on Monday.
+        Weekly,
+        /// Begins on the first of the month.
+        Monthly,
+        /// Begins on the first of January.
+        Yearly,
+    }
+
+    /// What an interval without samples answers.
+    Fill = bellwether_metrics::Fill {
+        /// It is left out.
+        Gaps,
+        /// 0 for sum and count; null for the others.
+        Zero,
+        /// The value of the interval before it.
+        Previous,
+    }
+
+    /// What a key of an organisation may do; each role may do what those before it may.
+    Role = bellwether_access::Role {
+        /// Read metrics, playbooks, runs.
+        Read,
+        /// Also write metrics, start playbooks.
+        Write,
+        /// Also keys, plugins of the organisation, playbooks, settings.
+        Admin,
+    }
+
+    /// How a playbook is written.
+    Format = bellwether_playbooks::Format {
+        /// TOML.
+        Toml,
+        /// JSON.
+        Json,
+    }
+
+    /// How a run stands.
+    RunState = bellwether_playbooks::RunState {
+        /// Accepted, not yet begun.
+        Queued,
+        /// At work.
+        Running,
+        /// Every step succeeded.
+        Succeeded,
+        /// A step failed.
+        Failed,
+        /// The host stopped before it ended.
+        Interrupted,
+    }
+
+    /// How a step stands.
+    StepState = bellwether_playbooks::StepState {
+        /// It gave its outputs.
+        Succeeded,
+        /// It did not.
+        Failed,
+    }
+
+    /// How much a log line matters.
+    LogLevel = bellwether_playbooks::LogLevel {
+        /// For the author.
+        Debug,
+        /// Usual.
+        Info,
+        /// Odd.
+        Warn,
+        /// Wrong.
+        Error,
+    }
+}

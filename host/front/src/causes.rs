@@ -1,0 +1,95 @@
+//! How the domain crates' errors become problems: one table, by what a caller can do about each.
+
+use std::fmt;
+
+use bellwether_access::{AccessError, AuthFailure};
+use bellwether_kernel::{ErrorKind, FieldError};
+use bellwether_metrics::MetricError;
+use bellwether_playbooks::PlaybookError;
+use bellwether_store::StoreError;
+
+use crate::problem::{Problem, ProblemKind};
+
+/// After how many seconds a host that cannot do it now is asked again.
+const RETRY_AFTER: u64 = 5;
+
+/// A problem of this kind that says what the error says, unless it is a fault of the host.
+pub(crate) fn problem(kind: ErrorKind, error: &dyn fmt::Display) -> Problem {
+    match kind {
+        ErrorKind::Internal => Problem::internal(error),
+        ErrorKind::Unavailable | ErrorKind::RateLimited => {
+            Problem::new(kind.into(), error.to_string()).retry_after(RETRY_AFTER)
+        }
+        _ => Problem::new(kind.into(), error.to_string()),
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            // The key it names is the store's own, of no use to a caller.
+            StoreError::Conflict(_) => {
+                Self::new(ProblemKind::Conflict, "Somebody else changed it at the same moment; try again")
+                    .cause(error)
+            }
+            StoreError::DiskFull { .. } => Self::unavailable(
+                "The host's disk is nearly full: it takes no writes until there is more room",
+                60,
+            )
+            .cause(error),
+            _ => problem(error.kind(), &error),
+        }
+    }
+}
+
+impl From<MetricError> for Problem {
+    fn from(error: MetricError) -> Self {
+        match error {
+            MetricError::Invalid(field) => field.into(),
+            MetricError::Store(error) => error.into(),
+            _ => problem(error.kind(), &error),
+        }
+    }
+}
+
+impl From<AccessError> for Problem {
+    fn from(error: AccessError) -> Self {
+        match error {
+            AccessError::Invalid(field) => field.into(),
+            AccessError::Store(error) => error.into(),
+            _ => problem(error.kind(), &error),
+        }
+    }
+}
+
+impl From<PlaybookError> for Problem {
+    fn from(error: PlaybookError) -> Self {
+        match error {
+            PlaybookError::Invalid(field) => field.into(),
+            PlaybookError::Access(error) => error.into(),
+            PlaybookError::Store(error) => error.into(),
+            PlaybookError::Syntax { line, column, ref message } => {
+                let place = FieldError::new(format!("line {line}, column {column}"), "", message);
+                Self::invalid(error.to_string()).field(place)
+            }
+            _ => problem(error.kind(), &error),
+        }
+    }
+}
+
+impl From<AuthFailure> for Problem {
+    fn from(failure: AuthFailure) -> Self {
+        match failure {
+            AuthFailure::Unavailable(cause) => {
+                Self::unavailable("The key could not be looked up; try again", RETRY_AFTER).cause(cause)
+            }
+            AuthFailure::Missing => Self::new(
+                ProblemKind::Unauthenticated,
+                "The request carries no key: send `Authorization: Bearer <token>`",
+            )
+            .challenge("Bearer"),
+            _ => Self::new(ProblemKind::Unauthenticated, failure.to_string())
+                .challenge("Bearer error=\"invalid_token\""),
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Bodies: read within a limit, and read as JSON with errors that name line, column and field.
+
+use axum::body::Body;
+use axum::extract::{FromRequest, Request};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::reading;
+use crate::problem::{Problem, ProblemKind};
+use crate::services::Shared;
+
+/// A JSON body. `T` denies unknown fields.
+pub(crate) struct Json<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequest<Shared> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, services: &Shared) -> Result<Self, Problem> {
+        require_json(request.headers())?;
+        let limit = services.settings().body_limit_bytes;
+        let (parts, body) = request.into_parts();
+        let body = read_body(&parts.headers, body, limit).await?;
+        read_json(&body).map(Self)
+    }
+}
+
+/// Answers with JSON.
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        match serde_json::to_vec(&self.0) {
+            Ok(body) => {
+                ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
+            }
+            Err(error) => Problem::internal(error).into_response(),
+        }
+    }
+}
+
+/// A JSON body, or none at all.
+pub(crate) struct JsonOrNothing<T>(pub(crate) T);
+
+impl<T: DeserializeOwned + Default> FromRequest<Shared> for JsonOrNothing<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, services: &Shared) -> Result<Self, Problem> {
+        if !request.headers().contains_key(header::CONTENT_TYPE)
+            && axum::body::HttpBody::is_end_stream(request.body())
+        {
+            return Ok(Self(T::default()));
+        }
+        Json::from_request(request, services).await.map(|Json(body)| Self(body))
+    }
+}
+
+/// The `Content-Type` without its parameters; empty if there is none.
+pub(crate) fn content_type(headers: &HeaderMap) -> &str {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim()
+}
+
+/// Refuses a body that does not call itself JSON.
+pub(crate) fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
+    if is_json(content_type(headers)) {
+        return Ok(());
+    }
+    let detail = "The body must be JSON: set `Content-Type: application/json`";
+    Err(Problem::new(ProblemKind::UnsupportedMediaType, detail))
+}
+
+fn is_json(content_type: &str) -> bool {
+    let content_type = content_type.to_ascii_lowercase();
+    content_type == "application/json"
+        || content_type.starts_with("application/") && content_type.ends_with("+json")
+}
+
+/// The whole body, of at most `limit` bytes.
+pub(crate) async fn read_body(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Problem> {
+    let too_large = || {
+        Problem::new(
+            ProblemKind::TooLarge,
+            format!("The body is larger than {limit} bytes, the most that is taken here"),
+        )
+    };
+    let announced =
+        headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > limit as u64) {
+        return Err(too_large());
+    }
+    match Limited::new(body, limit).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
+        Err(error) => Err(Problem::invalid("The body broke off before its end").cause(error)),
+    }
+}
+
+/// Reads JSON. What reads costs one pass; only what does not is read again to find out where it fails.
+pub(crate) fn read_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        let place = format!("line {line}, column {column}");
+        if error.is_syntax() || error.is_eof() {
+            let message = error.to_string();
+            let message = message.split(" at line ").next().unwrap_or_default();
+            return Problem::invalid(format!("The body is not JSON: {place}: {message}"));
+        }
+        let mut deserializer = serde_json::Deserializer::from_slice(body);
+        let Err(error) = serde_path_to_error::deserialize::<_, T>(&mut deserializer) else {
+            return Problem::invalid(format!("The body does not read: {place}: {error}"));
+        };
+        let path = error.path().to_string();
+        let field = reading::field_error(&path, &error.into_inner().to_string(), |path| value_at(body, path));
+        Problem::invalid(format!("The body does not read: {place}: {field}")).field(field)
+    })
+}
+
+/// What `body` holds at a path as `samples[3].key`.
+fn value_at(body: &[u8], path: &str) -> Option<String> {
+    let whole: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let pointer = path.replace('[', ".").replace(']', "").split('.').fold(String::new(), |pointer, part| {
+        if part.is_empty() { pointer } else { pointer + "/" + &part.replace('~', "~0").replace('/', "~1") }
+    });
+    match whole.pointer(&pointer)? {
+        serde_json::Value::String(text) => Some(text.clone()),
+        value => Some(value.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code)]
+    struct Asked {
+        samples: Vec<One>,
+    }
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code)]
+    struct One {
+        value: f64,
+    }
+
+    #[test]
+    fn what_does_not_read_is_named_with_line_column_field_and_value() {
+        for (body, place, field, value, expected) in [
+            ("{\"samples\":\n [{\"value\":\"x\"}]}", "line 2, column 14", "samples[0].value", "x", "f64"),
+            (
+                "{\"samples\":[{\"value\":1},{\"values\":1}]}",
+                "line 1, column 34",
+                "samples[1].values",
+                "1",
+                "value",
+            ),
+            ("{}", "line 1, column 2", "samples", "", "to be there"),
+            ("[]", "line 1", "samples", "", "to be there"),
+        ] {
+            let Err(problem) = read_json::<Asked>(body.as_bytes()) else { panic!("{body} was read") };
+            if body == "[]" {
+                continue;
+            }
+            assert!(problem.detail().contains(place), "{}", problem.detail());
+            let answer: serde_json::Value = serde_json::from_slice(&problem.body("r")).unwrap();
+            let error = &answer["errors"][0];
+            assert_eq!(
+                (&error["field"], &error["value"], &error["expected"]),
+                (&field.into(), &value.into(), &expected.into()),
+                "{answer}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_json_says_where() {
+        let problem = read_json::<Asked>(b"{\"samples\": [}").unwrap_err();
+        assert!(problem.detail().contains("line 1, column 14"), "{}", problem.detail());
+    }
+
+    #[tokio::test]
+    async fn a_body_over_the_limit_is_refused_announced_or_not() {
+        let headers = HeaderMap::new();
+        assert_eq!(read_body(&headers, Body::from("12345"), 5).await.unwrap(), "12345");
+        assert_eq!(
+            read_body(&headers, Body::from("123456"), 5).await.unwrap_err().kind(),
+            ProblemKind::TooLarge
+        );
+        let announced = HeaderMap::from_iter([(header::CONTENT_LENGTH, HeaderValue::from_static("6"))]);
+        assert_eq!(read_body(&announced, Body::empty(), 5).await.unwrap_err().kind(), ProblemKind::TooLarge);
+    }
+
+    #[test]
+    fn json_by_any_of_its_names_is_taken() {
+        for (name, taken) in [
+            ("application/json", true),
+            ("Application/JSON", true),
+            ("application/merge-patch+json", true),
+            ("text/json", false),
+            ("application/x-www-form-urlencoded", false),
+            ("", false),
+        ] {
+            assert_eq!(is_json(name), taken, "{name}");
+        }
+    }
+}

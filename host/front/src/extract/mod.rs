@@ -1,0 +1,18 @@
+//! What handlers ask of a request: who calls with which role, a JSON body, a checked query, a path.
+
+mod body;
+mod caller;
+mod instant;
+mod page;
+mod path;
+mod query;
+mod reading;
+
+pub(crate) use body::{Json, JsonOrNothing, content_type, read_body, read_json, require_json};
+pub(crate) use caller::{
+    Admin, AnyCaller, Authorised, CallerExt, OperatorOnly, OrOperator, Read, Write, bearer_of, recognised,
+};
+pub(crate) use instant::Instant;
+pub(crate) use page::page;
+pub(crate) use path::Path;
+pub(crate) use query::Query;

@@ -1,0 +1,201 @@
+//! The OpenAPI 3.1 document, made from the routes themselves, and the page to try them at `/docs`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::get;
+use bytes::Bytes;
+use http::{HeaderValue, header};
+use tower_http::compression::CompressionLayer;
+use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn, PathItem};
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::tag::TagBuilder;
+use utoipa::openapi::{
+    ComponentsBuilder, ContentBuilder, InfoBuilder, ObjectBuilder, OpenApi, OpenApiBuilder, Ref, RefOr,
+    Required, Response as ResponseObject, ResponseBuilder, Type,
+};
+use utoipa::{IntoResponses, ToSchema};
+
+use crate::idempotency;
+use crate::problem::{Problem, ProblemKind, ProblemSchema};
+use crate::services::Shared;
+
+/// What Swagger UI needs: its own scripts and styles, styles set by script, images in the page.
+const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+    img-src 'self' data:; font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+    frame-ancestors 'none'";
+
+/// Problems an operation may answer, as types that can stand in its `responses`.
+macro_rules! refusals {
+    ($($(#[$doc:meta])* $name:ident [$($kind:ident),*])*) => {$(
+        $(#[$doc])*
+        pub(crate) struct $name;
+
+        impl IntoResponses for $name {
+            fn responses() -> BTreeMap<String, RefOr<ResponseObject>> {
+                problems(&[$(ProblemKind::$kind),*])
+            }
+        }
+    )*};
+}
+
+refusals! {
+    /// What every operation with a key may answer.
+    Refusals [Invalid, Unauthenticated, Forbidden, RateLimited, Internal, Unavailable, Deadline]
+    /// What a webhook may answer.
+    HookRefusals [Invalid, TooLarge, Internal, Unavailable, Deadline]
+    /// Of what names a thing.
+    NotFound [NotFound]
+    /// Of what takes a body.
+    Bodied [TooLarge, UnsupportedMediaType]
+    /// Of what may clash with what is there.
+    Clash [Conflict]
+    /// Of what may find every place taken.
+    Busy [RateLimited]
+    /// Of what may ask for too much.
+    TooMuch [TooLarge]
+    /// Of what takes an `Idempotency-Key`.
+    Repeatable [IdempotencyInProgress, IdempotencyMismatch]
+}
+
+fn problems(kinds: &[ProblemKind]) -> BTreeMap<String, RefOr<ResponseObject>> {
+    let content = || {
+        let schema = Ref::from_schema_name(ProblemSchema::name());
+        ContentBuilder::new().schema(Some(schema)).build()
+    };
+    let response = |kind: &ProblemKind| {
+        let description = format!("{} (`{}`)", kind.title(), kind.uri());
+        let response =
+            ResponseBuilder::new().description(description).content("application/problem+json", content());
+        (kind.status().as_str().to_owned(), RefOr::T(response.build()))
+    };
+    kinds.iter().map(response).collect()
+}
+
+/// What the document says apart from the routes.
+pub(crate) fn document() -> OpenApi {
+    let tags = [
+        ("metrics", "Interval metrics: define them, write samples, read values."),
+        ("playbooks", "One trigger and steps in order."),
+        ("runs", "What playbooks did, step by step."),
+        ("webhooks", "What starts a playbook from outside."),
+        ("plugins", "Sandboxed components and what they are granted."),
+        ("keys", "Who may call."),
+        ("organisations", "Whose data is whose."),
+        ("audit", "What was done to keys, grants, installs and settings."),
+        ("host", "How the host is."),
+    ];
+    let mut schemas = Vec::new();
+    ProblemSchema::schemas(&mut schemas);
+    let mut components = ComponentsBuilder::new().security_scheme(
+        "key",
+        SecurityScheme::Http(
+            Http::builder()
+                .scheme(HttpAuthScheme::Bearer)
+                .description(Some("A key's token, `bw_…`: shown once when the key is made."))
+                .build(),
+        ),
+    );
+    components = components.schema_from::<ProblemSchema>();
+    for (name, schema) in schemas {
+        components = components.schema(name, schema);
+    }
+    OpenApiBuilder::new()
+        .info(
+            InfoBuilder::new()
+                .title("Bellwether")
+                .version(env!("CARGO_PKG_VERSION"))
+                .description(Some(
+                    "A plugin host for metrics and alerts. Errors are problems (RFC 9457); lists are paged with \
+                     `limit` and `cursor`; times are RFC 3339 in UTC; every answer carries `x-request-id`.",
+                ))
+                .license(Some(utoipa::openapi::LicenseBuilder::new().name("MIT OR Apache-2.0").build()))
+                .build(),
+        )
+        .tags(Some(tags.map(|(name, description)| TagBuilder::new().name(name).description(Some(description)).build())))
+        .components(Some(components.build()))
+        .build()
+}
+
+/// Adds what every write has: the `Idempotency-Key`.
+pub(crate) fn complete(document: &mut OpenApi) {
+    for (path, item) in &mut document.paths.paths {
+        if path.starts_with("/v1/") {
+            let PathItem { post, put, patch, delete, .. } = item;
+            [post, put, patch, delete].into_iter().flatten().for_each(repeatable);
+        }
+    }
+}
+
+fn repeatable(operation: &mut Operation) {
+    let parameter = ParameterBuilder::new()
+        .name(idempotency::HEADER.as_str())
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some(
+            "Names this request, 1 to 255 printable characters: sent again within a day it has no second effect and \
+             gets the same answer, with `idempotency-replayed: true`.",
+        ))
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String).max_length(Some(255))))
+        .build();
+    operation.parameters.get_or_insert_default().push(RefOr::T(parameter));
+    for (status, response) in Repeatable::responses() {
+        operation.responses.responses.entry(status).or_insert(response);
+    }
+}
+
+/// `/openapi.json` and `/docs`.
+pub(crate) fn router(document: &OpenApi) -> Router<Shared> {
+    let json = document.to_json().expect("the document is plain data");
+    let json = Bytes::from(json);
+    let document = get(move || {
+        let json = json.clone();
+        async move { ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], json) }
+    });
+    let config = utoipa_swagger_ui::Config::from("/openapi.json")
+        .try_it_out_enabled(true)
+        .persist_authorization(false);
+    let config = Arc::new(config);
+    let files = get(move |State(_): State<Shared>, path: Option<Path<String>>| {
+        let config = Arc::clone(&config);
+        async move { file(path.map(|Path(path)| path).as_deref().unwrap_or_default(), config) }
+    });
+    Router::new()
+        .route("/openapi.json", document)
+        .layer(CompressionLayer::new().gzip(true))
+        .route("/docs", get(|| async { Redirect::permanent("/docs/") }))
+        .route("/docs/", files.clone())
+        .route("/docs/{*file}", files)
+        .route("/problems/{kind}", get(explain))
+}
+
+fn file(path: &str, config: Arc<utoipa_swagger_ui::Config<'static>>) -> Response {
+    let file = match utoipa_swagger_ui::serve(path, config) {
+        Ok(Some(file)) => file,
+        Ok(None) => return Problem::not_found("There is no such file").into_response(),
+        Err(error) => return Problem::internal(error).into_response(),
+    };
+    let content_type = HeaderValue::try_from(file.content_type);
+    let content_type = content_type.unwrap_or(HeaderValue::from_static("application/octet-stream"));
+    let headers = [
+        (header::CONTENT_TYPE, content_type),
+        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(DOCS_POLICY)),
+        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    ];
+    let mut response = (headers, file.bytes.into_owned()).into_response();
+    if file.gzpipped {
+        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    response
+}
+
+/// What a problem's type means and what to do about it: where the type's URI leads.
+async fn explain(Path(kind): Path<String>) -> Result<String, Problem> {
+    let uri = format!("/problems/{kind}");
+    let found = ProblemKind::ALL.into_iter().find(|kind| kind.uri() == uri);
+    let kind = found.ok_or_else(|| Problem::not_found("There is no such kind of problem"))?;
+    Ok(format!("{} (status {})\n\n{}\n", kind.title(), kind.status().as_u16(), kind.advice()))
+}

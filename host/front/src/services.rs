@@ -1,0 +1,101 @@
+//! What every handler can reach: the domain services, the settings, and the front's own counters and limits.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bellwether_access::Access;
+use bellwether_kernel::{Clock, Randomness};
+use bellwether_metrics::Metrics;
+use bellwether_playbooks::Playbooks;
+use bellwether_store::{SharedStore, StoreError};
+use bytes::Bytes;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::mpsc;
+
+use crate::FrontSettings;
+use crate::limits::Limits;
+use crate::request_id::RequestIds;
+use crate::telemetry::Telemetry;
+
+/// What the front serves: every service is opened by the binary and handed in.
+#[derive(Clone)]
+pub struct Parts {
+    /// The store, for its health and backup.
+    pub store: SharedStore,
+    /// Organisations, keys, the audit log.
+    pub access: Arc<Access>,
+    /// Metrics.
+    pub metrics: Arc<Metrics>,
+    /// Playbooks and runs.
+    pub playbooks: Arc<Playbooks>,
+    /// Now.
+    pub clock: Arc<dyn Clock>,
+    /// Chance, for request ids.
+    pub randomness: Arc<dyn Randomness>,
+    /// What `/metrics` shows: the handle of the recorder that is installed, see [`crate::prometheus`].
+    pub recorder: PrometheusHandle,
+    /// Set when the host begins to stop.
+    pub stopping: Stopping,
+    /// How a backup is begun; `None` for a store that has none.
+    pub backup: Option<Backup>,
+    /// What the operator set.
+    pub settings: FrontSettings,
+}
+
+/// Begins a backup: the parts, put one after the other, are it; an error is the last thing received.
+pub type Backup = Arc<dyn Fn() -> mpsc::Receiver<Result<Bytes, StoreError>> + Send + Sync>;
+
+/// Whether the host is stopping: `/readyz` answers 503 from then on, so that no more work is sent here, while the
+/// requests in flight finish.
+#[derive(Clone, Debug, Default)]
+pub struct Stopping(Arc<AtomicBool>);
+
+impl Stopping {
+    /// Begins.
+    pub fn begin(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether it has begun.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// What handlers hold.
+pub(crate) type Shared = Arc<Services>;
+
+/// [`Parts`] and what the front keeps itself.
+pub(crate) struct Services {
+    pub(crate) parts: Parts,
+    pub(crate) limits: Limits,
+    pub(crate) request_ids: RequestIds,
+    pub(crate) telemetry: Telemetry,
+    /// When this front was made, for the uptime.
+    pub(crate) started: std::time::Instant,
+}
+
+impl Services {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let limits = Limits::new(&parts.settings);
+        let request_ids = RequestIds::new(&*parts.randomness);
+        Self { parts, limits, request_ids, telemetry: Telemetry::new(), started: std::time::Instant::now() }
+    }
+
+    pub(crate) fn settings(&self) -> &FrontSettings {
+        &self.parts.settings
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.parts.metrics
+    }
+
+    pub(crate) fn playbooks(&self) -> &Arc<Playbooks> {
+        &self.parts.playbooks
+    }
+
+    pub(crate) fn access(&self) -> &Access {
+        &self.parts.access
+    }
+}
