@@ -87,6 +87,15 @@ impl Engine {
             .expect("compiling does not panic")
     }
 
+    /// The component with this SHA-256 digest from the cache, so that it need not be read at all.
+    ///
+    /// # Panics
+    /// If loading does.
+    pub async fn cached(&self, digest: [u8; 32]) -> Option<Component> {
+        let inner = Arc::clone(&self.0);
+        tokio::task::spawn_blocking(move || inner.load(&digest)).await.expect("loading does not panic")
+    }
+
     /// Drops the machine code kept of the component with this SHA-256 digest; running calls go on.
     pub fn forget(&self, digest: &[u8; 32]) {
         if let Some(cache) = &self.0.cache {

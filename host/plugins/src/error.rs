@@ -1,0 +1,159 @@
+//! Why a plugin was not installed, found or did not answer.
+
+use bellwether_access::AccessError;
+use bellwether_engine::{CallError, EngineError};
+use bellwether_kernel::{ErrorKind, FieldError};
+use bellwether_store::StoreError;
+
+use crate::grant::{InvalidGrant, Privilege};
+
+/// Why a plugin was not installed, found or did not answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PluginError {
+    /// The file is no component.
+    #[error("the file is not a plugin: {0}")]
+    NotAComponent(String),
+    /// The file is too large.
+    #[error("the file has {size} bytes, a plugin may have {limit}")]
+    TooLarge {
+        /// Its size in bytes.
+        size: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The component cannot be installed on this host.
+    #[error("the plugin {name} cannot be installed: {}", .problems.join("; "))]
+    Problems {
+        /// Its name, or "without a name".
+        name: String,
+        /// What stands in the way.
+        problems: Vec<String>,
+    },
+    /// Privileges it asks for were not granted.
+    #[error("the plugin {name} asks for what was not granted: {}", flags(.missing))]
+    NotGranted {
+        /// Its name.
+        name: String,
+        /// What is missing.
+        missing: Vec<Privilege>,
+    },
+    /// Privileges were granted it does not ask for.
+    #[error("the plugin {name} does not ask for {}: leave it out", names(.surplus))]
+    NotRequested {
+        /// Its name.
+        name: String,
+        /// What was granted for nothing.
+        surplus: Vec<Privilege>,
+    },
+    /// A grant is none, or there are two of one privilege.
+    #[error(transparent)]
+    Grant(#[from] InvalidGrant),
+    /// What it says of itself makes no sense.
+    #[error("the plugin {name} {version}: {call}: {source}")]
+    Description {
+        /// Its name.
+        name: String,
+        /// Its version.
+        version: String,
+        /// `app.describe` or `dialect.describe`.
+        call: &'static str,
+        /// What is wrong.
+        source: FieldError,
+    },
+    /// Only the host's operator may install it.
+    #[error(
+        "the plugin {0} is a dialect: dialects serve every organisation, so only the host's operator installs them"
+    )]
+    HostOnly(String),
+    /// A plugin of that name is installed.
+    #[error("the plugin {name} {version} is installed already; replace it, or remove it first")]
+    Exists {
+        /// Its name.
+        name: String,
+        /// The installed version.
+        version: String,
+    },
+    /// No plugin of that name is installed.
+    #[error("there is no plugin {0:?}")]
+    Unknown(String),
+    /// An argument is wrong.
+    #[error(transparent)]
+    Invalid(#[from] FieldError),
+    /// A call came to nothing.
+    #[error("plugin {name} {version}: {call}: {source}")]
+    Call {
+        /// Its name.
+        name: String,
+        /// Its version.
+        version: String,
+        /// Role and function: `app.run`.
+        call: &'static str,
+        /// Why.
+        source: CallError,
+    },
+    /// A call gave an answer that is none.
+    #[error("plugin {name} {version}: {call}: {problem}")]
+    Answer {
+        /// Its name.
+        name: String,
+        /// Its version.
+        version: String,
+        /// Role and function: `dialect.handle`.
+        call: &'static str,
+        /// What is wrong with the answer.
+        problem: String,
+    },
+    /// The host's HTTP client could not be set up.
+    #[error("the HTTP client for plugins could not be set up: {0}")]
+    Client(String),
+    /// The sandbox did not take it.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// Access was not given.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    /// The store did not do it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl PluginError {
+    /// What a caller can do about it.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NotAComponent(_)
+            | Self::Problems { .. }
+            | Self::NotGranted { .. }
+            | Self::NotRequested { .. }
+            | Self::Grant(_)
+            | Self::Description { .. }
+            | Self::Invalid(_) => ErrorKind::Invalid,
+            Self::TooLarge { .. } => ErrorKind::TooLarge,
+            Self::HostOnly(_) => ErrorKind::Forbidden,
+            Self::Exists { .. } => ErrorKind::Conflict,
+            Self::Unknown(_) => ErrorKind::NotFound,
+            Self::Call { source, .. } => source.kind(),
+            Self::Answer { .. } => ErrorKind::Plugin,
+            Self::Client(_) => ErrorKind::Internal,
+            Self::Engine(error) => error.kind(),
+            Self::Access(error) => error.kind(),
+            Self::Store(error) => error.kind(),
+        }
+    }
+}
+
+/// `metrics-write (metrics-write=web.*), log (log)` with the flag each is given by.
+fn flags(privileges: &[Privilege]) -> String {
+    let flags: Vec<_> = privileges
+        .iter()
+        .map(|privilege| format!("{privilege} (as in --grant {})", privilege.example()))
+        .collect();
+    flags.join(", ")
+}
+
+fn names(privileges: &[Privilege]) -> String {
+    let names: Vec<_> = privileges.iter().map(|privilege| privilege.interface()).collect();
+    names.join(", ")
+}

@@ -1,0 +1,144 @@
+//! Metrics' words in the contract's types and back, for both metric interfaces.
+
+use bellwether_access::Role;
+use bellwether_kernel::{FieldError, MetricId, OrganisationId, Timestamp};
+use bellwether_metrics::{DataType, Definition, Interval, Metric, MetricError, MetricReference};
+
+use super::{Call, contract};
+use crate::pattern::NamePattern;
+use contract::metrics_types as wit;
+
+impl contract::types::Host for Call {}
+impl wit::Host for Call {}
+
+impl Call {
+    /// The caller's organisation and its time zone, if the caller may do what needs `role`.
+    pub(super) fn organisation(&self, role: Role) -> Result<(OrganisationId, &str), String> {
+        let Some(principal) = &self.principal else {
+            return Err("nobody is known to call, so no organisation's data can be reached".to_owned());
+        };
+        if principal.role < role {
+            let needed = if role == Role::Admin { "admin" } else { "write" };
+            return Err(format!("the caller's key does not have the role {needed}"));
+        }
+        Ok((principal.organisation, &principal.time_zone))
+    }
+
+    /// The metric's reference in the host's type, if `patterns` let the plugin see it. A name tells by itself, an id
+    /// needs a look at its metric, which is told apart from none no more than the grant allows.
+    pub(super) async fn reference(
+        &self,
+        organisation: OrganisationId,
+        metric: wit::MetricReference,
+        patterns: &[NamePattern],
+    ) -> Result<MetricReference, wit::MetricError> {
+        match metric {
+            wit::MetricReference::Name(name) if covers(patterns, &name) => Ok(MetricReference::Name(name)),
+            wit::MetricReference::Name(name) => Err(not_granted(&name)),
+            wit::MetricReference::Id(id) => {
+                let reference = MetricReference::Id(MetricId(id));
+                if !patterns.iter().any(NamePattern::is_any) {
+                    let found =
+                        self.services().metrics.get(organisation, &reference).await.map_err(metric_error)?;
+                    if !covers(patterns, &found.definition.name) {
+                        return Err(wit::MetricError::UnknownMetric(id.to_string()));
+                    }
+                }
+                Ok(reference)
+            }
+        }
+    }
+}
+
+/// Whether one of `patterns` matches.
+pub(super) fn covers(patterns: &[NamePattern], name: &str) -> bool {
+    patterns.iter().any(|pattern| pattern.matches(name))
+}
+
+pub(super) fn not_granted(name: &str) -> wit::MetricError {
+    wit::MetricError::Forbidden(format!("the plugin's grant does not cover the metric {name:?}"))
+}
+
+pub(super) fn field_error(error: FieldError) -> contract::types::FieldError {
+    contract::types::FieldError { field: error.field, value: error.value, expected: error.expected }
+}
+
+pub(super) fn metric_error(error: MetricError) -> wit::MetricError {
+    let text = error.to_string();
+    match error {
+        MetricError::UnknownMetric(name) => wit::MetricError::UnknownMetric(name),
+        MetricError::Invalid(field) => wit::MetricError::Invalid(field_error(field)),
+        MetricError::Conflict { .. } => wit::MetricError::Conflict(text),
+        MetricError::Limit { .. } => wit::MetricError::Limit(text),
+        MetricError::Store(_) => {
+            // What the store says is for the operator: paths and keys are none of a plugin's business.
+            tracing::warn!(error = text, "the store refused a plugin's metric call");
+            wit::MetricError::Unavailable("the store does not answer now".to_owned())
+        }
+    }
+}
+
+/// An instant of the contract; `field` names the argument it came in.
+pub(super) fn timestamp(
+    milliseconds: i64,
+    field: impl FnOnce() -> String,
+) -> Result<Timestamp, wit::MetricError> {
+    Timestamp::from_milliseconds(milliseconds).ok_or_else(|| {
+        let expected = "milliseconds of a date from year 1 to 9999";
+        wit::MetricError::Invalid(field_error(FieldError::new(field(), milliseconds, expected)))
+    })
+}
+
+pub(super) fn metric(metric: &Metric) -> wit::Metric {
+    let Definition { name, data_type, interval, keyed, description } = &metric.definition;
+    wit::Metric {
+        id: metric.id.0,
+        definition: wit::MetricDefinition {
+            name: name.clone(),
+            data_type: match data_type {
+                DataType::Sum => wit::DataType::Sum,
+                DataType::Count => wit::DataType::Count,
+                DataType::Min => wit::DataType::Min,
+                DataType::Max => wit::DataType::Max,
+                DataType::First => wit::DataType::First,
+                DataType::Last => wit::DataType::Last,
+                DataType::Average => wit::DataType::Average,
+            },
+            interval: match interval {
+                Interval::Hourly => wit::Interval::Hourly,
+                Interval::Daily => wit::Interval::Daily,
+                Interval::Weekly => wit::Interval::Weekly,
+                Interval::Monthly => wit::Interval::Monthly,
+                Interval::Yearly => wit::Interval::Yearly,
+            },
+            keyed: *keyed,
+            description: description.clone(),
+        },
+        time_zone: metric.time_zone.clone(),
+        created: metric.created.as_milliseconds(),
+    }
+}
+
+pub(super) fn definition(definition: wit::MetricDefinition) -> Definition {
+    Definition {
+        name: definition.name,
+        data_type: match definition.data_type {
+            wit::DataType::Sum => DataType::Sum,
+            wit::DataType::Count => DataType::Count,
+            wit::DataType::Min => DataType::Min,
+            wit::DataType::Max => DataType::Max,
+            wit::DataType::First => DataType::First,
+            wit::DataType::Last => DataType::Last,
+            wit::DataType::Average => DataType::Average,
+        },
+        interval: match definition.interval {
+            wit::Interval::Hourly => Interval::Hourly,
+            wit::Interval::Daily => Interval::Daily,
+            wit::Interval::Weekly => Interval::Weekly,
+            wit::Interval::Monthly => Interval::Monthly,
+            wit::Interval::Yearly => Interval::Yearly,
+        },
+        keyed: definition.keyed,
+        description: definition.description,
+    }
+}
