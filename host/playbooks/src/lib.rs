@@ -15,6 +15,7 @@ mod runner;
 mod runs;
 mod secrets;
 mod service;
+mod step;
 mod template;
 mod trigger;
 

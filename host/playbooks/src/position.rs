@@ -179,7 +179,8 @@ mod tests {
     fn a_path_is_found_in_both_formats() {
         let toml = "name = \"a\"\n\n[trigger]\ntype = \"manual\"\n\n[[steps]]\nid = \"x\"\n\n[[steps]]\nid = \"y\"\n[steps.inputs]\nvalue = 1\ntexts = [\"é\", 'b']\n";
         let json = "{\n  \"name\": \"a\",\n  \"steps\": [\n    {\"id\": \"x\", \"n\\u0061me\": [1, {\"a\": 2}]},\n    {\"id\": \"y\"}\n  ]\n}";
-        let cases: [(Format, &str, &[&str], (usize, usize)); 13] = [
+        type Case<'a> = (Format, &'a str, &'a [&'a str], (usize, usize));
+        let cases: [Case<'_>; 13] = [
             (Format::Toml, toml, &[], (1, 1)),
             (Format::Toml, toml, &["name"], (1, 1)),
             (Format::Toml, toml, &["trigger", "type"], (4, 1)),

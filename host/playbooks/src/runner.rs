@@ -1,7 +1,6 @@
-//! Works a run off: asks what is next, renders, calls, records. Each step's result is committed before the next step
-//! begins, the last one together with the run's end.
+//! Works a run off: asks what is next, takes the step (`step.rs`), records it. Each step's result is committed before
+//! the next step begins, the last one together with the run's end.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,26 +8,17 @@ use bellwether_access::{Principal, Role};
 use bellwether_kernel::{ErrorKind, OrganisationId, RunId};
 use bellwether_store::{Batch, Precondition, StoreError, decode, encode};
 use bytes::Bytes;
-use futures::FutureExt;
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Map, Value as Json};
 use tracing::Instrument;
 
-use crate::compile::{Compiled, CompiledStep};
+use crate::compile::Compiled;
 use crate::progress::{Next, next};
 use crate::rows::{Part, Payload, Record, RunRow, StartedBy, read_json};
-use crate::secrets::{MASK, Secrets};
-use crate::template::{RenderError, Room, Variables, from_json};
-use crate::{
-    App, AppCall, AppError, AppReport, Input, LogLevel, LogLine, PlaybookError, Playbooks, Retry, RunState,
-    StepResult, StepState, Value, convert, rows,
-};
+use crate::secrets::Secrets;
+use crate::step::shortened;
+use crate::template::{Variables, from_json};
+use crate::{PlaybookError, Playbooks, RunState, StepResult, StepState, rows};
 
-/// How much longer than its time limit a call is waited for: the app's own limit ends it first and says so better.
-const GRACE: Duration = Duration::from_secs(1);
-/// Lines of log kept of one step.
-const LOG_LINES: usize = 1_000;
-/// Bytes of log kept of one step.
-const LOG_BYTES: usize = 64 * 1024;
 /// Bytes kept of an error's text.
 const ERROR_BYTES: usize = 4 * 1024;
 /// How often a commit is tried while the store is not available; waits 50 ms first, then twice as long each time:
@@ -47,31 +37,16 @@ pub(crate) struct Work {
 }
 
 /// What is known of a run besides its row.
-struct History {
+pub(crate) struct History {
     /// The trigger as templates read it, nothing masked.
-    trigger: minijinja::Value,
+    pub(crate) trigger: minijinja::Value,
     /// Outputs by step as templates read them, nothing masked.
-    outputs: Vec<(String, minijinja::Value)>,
+    pub(crate) outputs: Vec<(String, minijinja::Value)>,
     /// What is recorded, in order.
     steps: Vec<StepResult>,
-    secrets: Secrets,
+    pub(crate) secrets: Secrets,
     /// What secret inputs read.
     secret_variables: Variables,
-}
-
-/// What a step came to, before anything is masked.
-struct Outcome {
-    app_version: String,
-    inputs: Map<String, Json>,
-    result: Result<Map<String, Json>, String>,
-    log: Vec<LogLine>,
-}
-
-impl Outcome {
-    fn failed(app_version: &str, error: impl Into<String>) -> Self {
-        let app_version = app_version.to_owned();
-        Self { app_version, inputs: Map::new(), result: Err(error.into()), log: Vec::new() }
-    }
 }
 
 impl Playbooks {
@@ -88,6 +63,10 @@ impl Playbooks {
         };
         let mut coming = next(work.compiled.steps.len(), &history.steps);
         while let Next::Step(position) = coming {
+            let principal = match self.principal(work) {
+                Ok(principal) => principal,
+                Err(error) => return self.end(work, Batch::new(), RunState::Failed, Some(error)).await,
+            };
             if work.row.state == RunState::Queued {
                 work.row.state = RunState::Running;
                 work.row.started = Some(self.clock.now());
@@ -95,10 +74,6 @@ impl Playbooks {
             }
             let compiled = Arc::clone(&work.compiled);
             let step = &compiled.steps[position];
-            let principal = match self.principal(work) {
-                Ok(principal) => principal,
-                Err(error) => return self.end(work, Batch::new(), RunState::Failed, Some(error)).await,
-            };
             let span =
                 tracing::info_span!("step", step = step.id, app = step.app, version = tracing::field::Empty);
             let started = self.clock.now();
@@ -118,7 +93,7 @@ impl Playbooks {
             };
             match outcome.result {
                 Ok(outputs) => result.outputs = outputs,
-                Err(error) => result.error = Some(shortened(error, ERROR_BYTES)),
+                Err(error) => result.error = Some(error),
             }
             let batch = self.record_step(work, &mut history, result);
             coming = next(work.compiled.steps.len(), &history.steps);
@@ -188,132 +163,6 @@ impl Playbooks {
         Ok(principal)
     }
 
-    async fn step(
-        &self,
-        work: &Work,
-        history: &mut History,
-        step: &CompiledStep,
-        principal: Arc<Principal>,
-    ) -> Outcome {
-        let Some(app) = self.apps.app(work.organisation, &step.app) else {
-            return Outcome::failed(
-                "",
-                format!("there is no app {:?} any more; install its plugin again", step.app),
-            );
-        };
-        let version = app.version().to_owned();
-        tracing::Span::current().record("version", &version);
-        let inputs = match self.inputs(work, history, step, &app).await {
-            Ok(inputs) => inputs,
-            Err(error) => return Outcome::failed(&version, error),
-        };
-        let mut shown = convert::to_object(&inputs);
-        for input in app.description().inputs.iter().filter(|input| input.secret) {
-            if let Some(value) = shown.get_mut(&input.name) {
-                history.secrets.learn(value);
-                *value = MASK.into();
-            }
-        }
-        let call = AppCall {
-            principal,
-            idempotency_key: idempotency_key(work.id, &step.id),
-            attempt: 1,
-            inputs,
-            time_limit: self.limits.step_time,
-        };
-        let AppReport { result, log } = self.call(&app, step, call).await;
-        let result = match result {
-            Ok(outputs) => self.outputs(&app, step, outputs),
-            Err(error) => Err(error.message),
-        };
-        Outcome { app_version: version, inputs: shown, result, log: bounded(log) }
-    }
-
-    /// Renders a step's inputs and brings them into the types its app declares.
-    async fn inputs(
-        &self,
-        work: &Work,
-        history: &History,
-        step: &CompiledStep,
-        app: &Arc<dyn App>,
-    ) -> Result<Vec<(String, Value)>, String> {
-        let (row, steps) = (&work.row, history.outputs.iter().cloned());
-        let context = minijinja::Value::from_pairs([
-            ("trigger", history.trigger.clone()),
-            ("steps", minijinja::Value::from_pairs(steps)),
-            ("run", from_json(&json!({"id": work.id, "created": row.created.to_string()}))),
-            ("playbook", from_json(&json!({"name": row.playbook_name, "version": row.playbook_version}))),
-        ]);
-        let (compiled, app, id, room) =
-            (Arc::clone(&work.compiled), Arc::clone(app), step.id.clone(), Room::new(self.limits.payload));
-        // Rendering may take milliseconds; other tasks do not wait for it.
-        let rendering = tokio::task::spawn_blocking(move || {
-            let step =
-                compiled.steps.iter().find(|step| step.id == id).expect("the step is one of the playbook's");
-            let declared = &app.description().inputs;
-            if let Some(name) =
-                step.inputs.keys().find(|name| declared.iter().all(|input| input.name != **name))
-            {
-                return Err(format!("{} {} has no input {name:?} (any more)", step.app, app.version()));
-            }
-            let mut room = room;
-            declared
-                .iter()
-                .map(|input| {
-                    Ok((input.name.clone(), render_input(&compiled, step, input, &context, &mut room)?))
-                })
-                .collect()
-        });
-        rendering
-            .await
-            .unwrap_or_else(|_| Err("rendering the inputs panicked, which is a fault of the host".into()))
-    }
-
-    async fn call(&self, app: &Arc<dyn App>, step: &CompiledStep, call: AppCall) -> AppReport {
-        let failed = |message: String| AppReport {
-            result: Err(AppError { message, retry: Retry::No }),
-            log: Vec::new(),
-        };
-        let limit = self.limits.step_time;
-        let running = AssertUnwindSafe(app.run(call)).catch_unwind();
-        match tokio::time::timeout(limit + GRACE, running).await {
-            Ok(Ok(report)) => report,
-            Ok(Err(_)) => failed(format!("{} {} panicked", step.app, app.version())),
-            Err(_) => failed(format!("{} {} took longer than {limit:?}", step.app, app.version())),
-        }
-    }
-
-    /// Holds what an app gave against what it declares: later steps rely on it.
-    fn outputs(
-        &self,
-        app: &Arc<dyn App>,
-        step: &CompiledStep,
-        outputs: Vec<(String, Value)>,
-    ) -> Result<Map<String, Json>, String> {
-        let (name, version) = (&step.app, app.version());
-        let declared = &app.description().outputs;
-        let mut object: Map<String, Json> =
-            declared.iter().map(|output| (output.name.clone(), Json::Null)).collect();
-        let mut bytes = 0;
-        for (output, value) in outputs {
-            let Some(description) = declared.iter().find(|declared| declared.name == output) else {
-                return Err(format!("{name} {version} gave an output {output:?} that it does not declare"));
-            };
-            if !convert::is_of(&value, description.value_type) {
-                let expected = convert::expectation(description.value_type);
-                return Err(format!("{name} {version} gave an output {output:?} that is not {expected}"));
-            }
-            let json = convert::to_json(&value);
-            bytes += crate::template::size(&json);
-            object.insert(output, json);
-        }
-        if bytes > self.limits.payload {
-            let limit = self.limits.payload;
-            return Err(format!("{name} {version} gave outputs of {bytes} bytes, at most {limit} are taken"));
-        }
-        Ok(object)
-    }
-
     /// A batch with a step's result, secrets masked, which is known from here on.
     fn record_step(&self, work: &Work, history: &mut History, mut result: StepResult) -> Batch {
         let whole = result.outputs.clone();
@@ -329,7 +178,9 @@ impl Playbooks {
         if let Json::Object(inputs) = inputs {
             result.inputs = inputs;
         }
-        result.error = result.error.map(|error| history.secrets.mask_text(&error).into_owned());
+        // Masked first: of a secret that is cut in two, nothing would be found.
+        result.error =
+            result.error.map(|error| shortened(history.secrets.mask_text(&error).into_owned(), ERROR_BYTES));
         for line in &mut result.log {
             line.message = history.secrets.mask_text(&line.message).into_owned();
         }
@@ -422,89 +273,9 @@ impl Playbooks {
     }
 }
 
-fn render_input(
-    compiled: &Compiled,
-    step: &CompiledStep,
-    input: &Input,
-    context: &minijinja::Value,
-    room: &mut Room,
-) -> Result<Value, String> {
-    let name = &input.name;
-    let expected = convert::expectation(input.value_type);
-    let rendered = match step.inputs.get(name) {
-        Some(given) => {
-            compiled.compiler.render(&given.template, context, room).map_err(|error| match error {
-                // An engine's message may quote what it choked on.
-                RenderError::Failed(_) if input.secret => {
-                    format!("input {name}: its template did not render")
-                }
-                RenderError::Failed(message) => format!("input {name}: {message}"),
-                RenderError::TooLarge(limit) => format!("the inputs are larger than {limit} bytes in all"),
-            })?
-        }
-        None => Json::Null,
-    };
-    let json = match (&rendered, &input.default) {
-        (Json::Null, Some(default)) => default,
-        _ => &rendered,
-    };
-    let wrong = |expected: &str| {
-        let shown = match json {
-            _ if input.secret => MASK.to_owned(),
-            Json::String(text) => format!("{:?}", shortened(text.clone(), 100)),
-            json => shortened(json.to_string(), 100),
-        };
-        format!("input {name} is {shown}, expected {expected}")
-    };
-    let value = convert::to_value(json, input.value_type).ok_or_else(|| wrong(expected))?;
-    match &value {
-        Value::None if input.required => return Err(wrong(&format!("{expected}: {} requires it", step.app))),
-        Value::Text(text) if !input.choices.is_empty() && !input.choices.contains(text) => {
-            return Err(wrong(&format!("one of {}", input.choices.join(", "))));
-        }
-        _ => {}
-    }
-    Ok(value)
-}
-
-/// The same for every attempt at the same step of the same run, whichever host makes it.
-fn idempotency_key(run: RunId, step: &str) -> String {
-    format!("{run}.{step}")
-}
-
 /// What a sealed record is bound to.
 fn purpose(organisation: OrganisationId, run: RunId, position: usize) -> String {
     format!("run:{organisation}:{run}:{position}")
-}
-
-/// `text`, at most so many bytes of it.
-fn shortened(mut text: String, bytes: usize) -> String {
-    if text.len() > bytes {
-        text.truncate(text.floor_char_boundary(bytes));
-        text.push('…');
-    }
-    text
-}
-
-/// The first lines of a log, and how many more there were.
-fn bounded(mut log: Vec<LogLine>) -> Vec<LogLine> {
-    let mut bytes = 0;
-    let kept = log.iter().take(LOG_LINES).take_while(|line| {
-        bytes += line.message.len();
-        bytes <= LOG_BYTES
-    });
-    let kept = kept.count();
-    let dropped = log.len() - kept;
-    if dropped > 0 {
-        let time = log[kept].time;
-        log.truncate(kept);
-        log.push(LogLine {
-            time,
-            level: LogLevel::Warn,
-            message: format!("{dropped} more lines were not kept"),
-        });
-    }
-    log
 }
 
 impl StartedBy {

@@ -101,7 +101,7 @@ impl Playbooks {
         }
         self.check_payload(crate::template::size(&inputs))?;
         let started_by = StartedBy::Manual(principal.key.clone());
-        self.accept(principal.organisation, &loaded, started_by, trigger::manual(inputs)).await
+        self.accept(principal.organisation, &loaded, started_by, trigger::manual(&inputs)).await
     }
 
     fn check_payload(&self, size: usize) -> Result<(), PlaybookError> {
@@ -149,7 +149,9 @@ impl Playbooks {
         let (accepted, answer) = oneshot::channel();
         let (ended, receiver) = oneshot::channel();
         let work = Work { organisation, id, compiled: Arc::clone(&loaded.compiled), row, stored };
+        // Apart from the request that started it, which is over long before.
         let span = tracing::info_span!(
+            parent: None,
             "run",
             run = %id,
             organisation = organisation.0,
@@ -157,6 +159,7 @@ impl Playbooks {
             playbook_version = work.row.playbook_version,
             trigger = work.row.triggered_by.name(),
         );
+        span.follows_from(tracing::Span::current());
         let playbook = work.row.playbook;
         let leaving = Leaving { playbooks: Arc::clone(self), id };
         let task = Arc::clone(self).work_off(work, batch, slot, accepted, ended, leaving).instrument(span);

@@ -113,3 +113,58 @@ fn lead<'a>(value: &'a mut Json, path: &str) -> Option<&'a mut Json> {
         other => Some(other),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn take(mut value: Json, variables: &[&str]) -> (Json, bool) {
+        let variables = variables.iter().map(|variable| (*variable).to_owned()).collect();
+        let masked = Secrets::default().take("steps.login", &mut value, &variables);
+        (value, masked)
+    }
+
+    #[test]
+    fn what_a_secret_input_reads_is_masked_where_it_is_and_wherever_it_is_repeated() {
+        let cases: [(Json, &[&str], Json); 9] = [
+            (json!({"a": "abcdef"}), &["steps.login.a"], json!({"a": MASK})),
+            (
+                json!({"a": {"b": "abcdef", "c": "x"}}),
+                &["steps.login.a.b"],
+                json!({"a": {"b": MASK, "c": "x"}}),
+            ),
+            (
+                json!({"a": "abcdef", "b": ["<abcdef>"]}),
+                &["steps.login.a"],
+                json!({"a": MASK, "b": ["<•••>"]}),
+            ),
+            (json!({"a": "ab", "b": "abc"}), &["steps.login.a"], json!({"a": MASK, "b": "abc"})),
+            (
+                json!({"a": 123456, "b": 123456, "c": "123456"}),
+                &["steps.login.a"],
+                json!({"a": MASK, "b": MASK, "c": MASK}),
+            ),
+            // A method or a field of something that is no object: the whole of it is meant.
+            (json!({"a": "abcdef"}), &["steps.login.a.upper"], json!({"a": MASK})),
+            (json!({"a": "x"}), &["steps.login"], json!(MASK)),
+            (json!({"a": "x"}), &["steps"], json!(MASK)),
+            (
+                json!({"a": "abcdef"}),
+                &["steps.login.b", "steps.other.a", "steps.log", "trigger"],
+                json!({"a": "abcdef"}),
+            ),
+        ];
+        for (value, variables, expected) in cases {
+            let changed = value != expected;
+            assert_eq!(take(value, variables), (expected, changed), "{variables:?}");
+        }
+    }
+
+    #[test]
+    fn a_secret_that_holds_another_is_masked_whole() {
+        let mut secrets = Secrets::default();
+        secrets.learn(&json!(["pass", "passphrase", true, null]));
+        assert_eq!(secrets.mask_text("my passphrase, my pass"), "my •••, my •••");
+    }
+}

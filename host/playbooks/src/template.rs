@@ -368,6 +368,7 @@ pub(crate) fn size(json: &Json) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use serde_json::json;
 
     fn context() -> Rendered {
@@ -489,5 +490,20 @@ mod tests {
             .unwrap();
         let expected = ["range", "run.x", "steps", "trigger.body.commits"].map(String::from);
         assert_eq!(variables, Variables::from(expected));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_engine_panic(text in "(\\{\\{|\\}\\}|\\{%|%\\}|[a-z .|'(){}\\[\\]~*/0-9é-]|steps\\.one\\.list| if | for | in ){0,30}") {
+            let mut compiler = Compiler::new();
+            if let Ok(template) = compiler.compile(&text, &mut Variables::new()) {
+                let _ = compiler.render(&template, &context(), &mut Room::new(1000));
+            }
+        }
+
+        #[test]
+        fn text_without_a_template_is_passed_as_it_is(text in "[^{]*") {
+            prop_assert_eq!(render(&text[..text.floor_char_boundary(900)]), Ok(Json::from(&text[..text.floor_char_boundary(900)])));
+        }
     }
 }

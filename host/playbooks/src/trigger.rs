@@ -20,7 +20,7 @@ pub(crate) fn fields(trigger: &Trigger) -> &'static [&'static str] {
 }
 
 /// `trigger` of a run started by hand.
-pub(crate) fn manual(inputs: Json) -> Json {
+pub(crate) fn manual(inputs: &Json) -> Json {
     json!({ "inputs": inputs })
 }
 

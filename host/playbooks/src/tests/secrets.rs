@@ -108,3 +108,18 @@ async fn a_secret_that_does_not_render_is_not_in_the_error() {
         assert_eq!(contains(&world.rows().await, "hunter2"), None, "{:?}", run.summary.error);
     }
 }
+
+#[tokio::test]
+async fn a_secret_that_an_error_would_cut_in_two_is_masked_before_it_is_cut() {
+    let world = World::new().await;
+    add_talkative_apps(&world.apps);
+    world.apps.put_quick("number", describe(vec![input("n", ValueType::Number)], &[]), |_| gives(&[]));
+    let long = "x".repeat(94);
+    let steps = [
+        json!({"id": "login", "app": "login", "inputs": {"password": "{{ trigger.inputs.password }}"}}),
+        json!({"id": "n", "app": "number", "inputs": {"n": format!("{long}{{{{ trigger.inputs.password }}}}")}}),
+    ];
+    world.store_json(json!({"name": "a", "trigger": {"type": "manual"}, "steps": steps})).await;
+    let run = world.run("a", json!({"password": "hunter2"})).await;
+    assert_eq!(run.summary.error, Some(format!("step n: input n is \"{long}••…\", expected a number")));
+}
