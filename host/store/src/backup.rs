@@ -1,4 +1,4 @@
-//! Backup and restore of a running store and its objects, as one stream.
+//! A backup of a running store and its objects, as one stream; `restore.rs` reads it.
 //!
 //! Rows are scanned in pages while writes go on, and between pages everything committed meanwhile is added from the
 //! writer's tee; restoring applies it all in order. At the end the writer is asked for a barrier and the tee is read
@@ -12,41 +12,37 @@
 //! content (u32), the CRC-32 of kind, length and content (u32), the content; numbers are little-endian. The last
 //! frame holds the counts of all before, so a stream that was cut short does not pass for a whole one.
 
-use std::fs;
-use std::io::{self, ErrorKind, Read, Write};
-use std::path::Path;
+use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::sync::mpsc;
 
-use crate::group::Rows;
-use crate::migrate;
 use crate::objects::{Digest, Hold, Objects};
-use crate::sled::{self, SledStore, failed, guarded, io_failed, scan_stretch};
+use crate::sled::{SledStore, guarded, scan_stretch};
 use crate::tee::{TeeReader, tee};
-use crate::writer::{self, CLOSED, Order, Shared};
+use crate::writer::{CLOSED, Order, Shared};
 use crate::{Direction, Key, Row, StoreError};
 
 /// What a backup begins with.
-const MAGIC: &[u8; 8] = b"bellwthr";
-const VERSION: u8 = 1;
+pub(crate) const MAGIC: &[u8; 8] = b"bellwthr";
+pub(crate) const VERSION: u8 = 1;
 
 /// Puts and deletes, in order: key length (u16), value length (u32, or [`DELETED`]), key, value.
-const ROWS: u8 = 1;
+pub(crate) const ROWS: u8 = 1;
 /// Part of an object.
-const PIECE: u8 = 2;
+pub(crate) const PIECE: u8 = 2;
 /// The end of an object: its digest.
-const OBJECT: u8 = 3;
+pub(crate) const OBJECT: u8 = 3;
 /// The end: how many puts and deletes, and how many objects there were (u64 each).
-const END: u8 = 4;
+pub(crate) const END: u8 = 4;
 
-const DELETED: u32 = u32::MAX;
+pub(crate) const DELETED: u32 = u32::MAX;
 /// A frame of rows ends with the row that reaches this size; pieces of objects are this large.
 const FRAME: usize = 1024 * 1024;
 /// No frame is larger: a length beyond is damage, not a reason to allocate.
-const MAX_FRAME: usize = 2 * FRAME;
+pub(crate) const MAX_FRAME: usize = 2 * FRAME;
 /// Rows committed while a slow receiver takes the backup, kept for it; beyond, the backup fails.
 const BACKLOG: usize = 64 * 1024 * 1024;
 /// Rows of one page of the scan: at most 8 MiB of values.
@@ -216,7 +212,7 @@ impl Frames {
 }
 
 /// Kind, length and checksum of a frame.
-fn frame_head(kind: u8, content: &[u8]) -> [u8; 9] {
+pub(crate) fn frame_head(kind: u8, content: &[u8]) -> [u8; 9] {
     let mut head = [0; 9];
     head[0] = kind;
     head[1..5].copy_from_slice(&u32::try_from(content.len()).expect("frames are limited").to_le_bytes());
@@ -228,6 +224,7 @@ fn frame_head(kind: u8, content: &[u8]) -> [u8; 9] {
 }
 
 /// Writing into memory fails only when nobody takes it any more.
+#[expect(clippy::needless_pass_by_value, reason = "what map_err hands over")]
 fn not_taken(error: io::Error) -> StoreError {
     StoreError::Failed(format!("the backup was not taken: {error}"))
 }
@@ -254,166 +251,6 @@ impl Write for Parts {
         }
         let part = std::mem::replace(&mut self.part, BytesMut::with_capacity(PART)).freeze();
         self.sender.blocking_send(Ok(part)).map_err(|_| ErrorKind::BrokenPipe.into())
-    }
-}
-
-/// What a restore brought back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Restored {
-    /// Rows of the store.
-    pub rows: u64,
-    /// Objects.
-    pub objects: u64,
-}
-
-/// Restores a backup into the data folder `into`, which must be empty or not there: `store` and `components` appear
-/// in it when all of the backup was read and is durable, and nothing of it otherwise. Blocks.
-///
-/// # Errors
-/// [`StoreError::Backup`] if the folder is not empty, or the stream is no backup, damaged or cut short;
-/// [`StoreError::Newer`] if a newer host made it; [`StoreError::Failed`] if the file system fails.
-pub fn restore(reader: impl Read, into: &Path) -> Result<Restored, StoreError> {
-    fs::create_dir_all(into).map_err(|error| io_failed(into, &error))?;
-    if fs::read_dir(into).map_err(|error| io_failed(into, &error))?.next().is_some() {
-        return Err(StoreError::Backup(format!("{} is not empty; choose another folder", into.display())));
-    }
-    let partial = into.join("restoring");
-    let restored = restore_into(reader, &partial).and_then(|restored| {
-        let place = |name: &str| {
-            let (from, to) = (partial.join(name), into.join(name));
-            fs::rename(&from, &to).map_err(|error| io_failed(&to, &error))
-        };
-        // The store last: a folder with a store in it is whole.
-        place("components")?;
-        place("store")?;
-        fs::remove_dir(&partial).map_err(|error| io_failed(&partial, &error))?;
-        sled::sync_folder(into)?;
-        Ok(restored)
-    });
-    if restored.is_err() {
-        let _ = fs::remove_dir_all(&partial);
-        let _ = fs::remove_dir_all(into.join("components"));
-    }
-    restored
-}
-
-fn restore_into(reader: impl Read, folder: &Path) -> Result<Restored, StoreError> {
-    let mut frames = read_begin(reader)?;
-    let store = folder.join("store");
-    fs::create_dir_all(&store).map_err(|error| io_failed(&store, &error))?;
-    let objects = Objects::open(&folder.join("components"))?;
-    let db = sled::open_sled(&store, sled::SledSettings::default().cache_bytes)?;
-    let (mut entries, mut object_count, mut object) = (0, 0, Vec::new());
-    loop {
-        let (kind, content) = read_frame(&mut frames)?;
-        match kind {
-            ROWS => entries += restore_rows(&db, &content)?,
-            PIECE => object.extend_from_slice(&content),
-            OBJECT => {
-                let digest = objects.put(&object)?;
-                if digest.as_bytes()[..] != content {
-                    return Err(broken(&format!(
-                        "an object has the digest {digest}, not the one it is under"
-                    )));
-                }
-                object_count += 1;
-                object.clear();
-            }
-            END => {
-                let counts: [u8; 16] =
-                    content.try_into().map_err(|_| broken("its last frame has no counts"))?;
-                let expected = u128::from(object_count) << 64 | u128::from(entries);
-                if u128::from_le_bytes(counts) != expected {
-                    return Err(broken("its last frame counts other rows and objects than there are"));
-                }
-                break;
-            }
-            other => return Err(broken(&format!("it has a frame of the unknown kind {other}"))),
-        }
-    }
-    if frames.read(&mut [0]).map_err(not_read)? != 0 {
-        return Err(broken("there is more behind its end"));
-    }
-    let version = db.get(migrate::version_key().as_bytes()).map_err(failed)?;
-    let found = migrate::read_version(&version.ok_or_else(|| broken("it holds no store"))?)?;
-    if found > migrate::VERSION {
-        return Err(StoreError::Newer { found, supported: migrate::VERSION });
-    }
-    db.flush().map_err(failed)?;
-    let restored = Restored { rows: db.len() as u64, objects: object_count };
-    drop(db);
-    sled::sync_folder(&store)?;
-    Ok(restored)
-}
-
-/// Reads what is before the frames.
-fn read_begin<R: Read>(mut reader: R) -> Result<impl Read, StoreError> {
-    let mut begin = [0; MAGIC.len() + 1];
-    reader.read_exact(&mut begin).map_err(not_read)?;
-    let [magic @ .., version] = &begin;
-    if magic != MAGIC {
-        return Err(broken("it does not begin as one"));
-    }
-    if *version > VERSION {
-        return Err(StoreError::Newer { found: u32::from(*version), supported: u32::from(VERSION) });
-    }
-    zstd::stream::read::Decoder::new(reader).map_err(not_read)
-}
-
-fn read_frame(frames: &mut impl Read) -> Result<(u8, Vec<u8>), StoreError> {
-    let mut head = [0; 9];
-    frames.read_exact(&mut head).map_err(not_read)?;
-    let [kind, a, b, c, d, ..] = head;
-    let length = u32::from_le_bytes([a, b, c, d]) as usize;
-    if length > MAX_FRAME {
-        return Err(broken("a frame is longer than any can be"));
-    }
-    let mut content = vec![0; length];
-    frames.read_exact(&mut content).map_err(not_read)?;
-    if frame_head(kind, &content) != head {
-        return Err(broken("a frame does not fit its checksum"));
-    }
-    Ok((kind, content))
-}
-
-/// Applies a frame of rows, each key of which is in it once, and says how many they are.
-fn restore_rows(db: &::sled::Db, content: &[u8]) -> Result<u64, StoreError> {
-    let mut rows = Rows::new();
-    let mut entries = 0;
-    let mut rest = content;
-    while !rest.is_empty() {
-        let (key, value, after) = split_row(rest).ok_or_else(|| broken("a row has the wrong length"))?;
-        rows.insert(Key::from_bytes(key.to_vec()), value.map(Bytes::copy_from_slice));
-        entries += 1;
-        rest = after;
-    }
-    db.apply_batch(writer::sled_batch(&rows)).map_err(failed)?;
-    Ok(entries)
-}
-
-/// The first row of a frame, its value unless it is a delete, and the rest.
-#[expect(clippy::type_complexity, reason = "three slices of one")]
-fn split_row(bytes: &[u8]) -> Option<(&[u8], Option<&[u8]>, &[u8])> {
-    let (key_length, rest) = bytes.split_first_chunk::<2>()?;
-    let (value_length, rest) = rest.split_first_chunk::<4>()?;
-    let (key, rest) = rest.split_at_checked(u16::from_le_bytes(*key_length).into())?;
-    match u32::from_le_bytes(*value_length) {
-        DELETED => Some((key, None, rest)),
-        length => {
-            let (value, rest) = rest.split_at_checked(length as usize)?;
-            Some((key, Some(value), rest))
-        }
-    }
-}
-
-fn broken(why: &str) -> StoreError {
-    StoreError::Backup(why.to_owned())
-}
-
-fn not_read(error: io::Error) -> StoreError {
-    match error.kind() {
-        ErrorKind::UnexpectedEof => broken("it ends too soon; it was cut short"),
-        _ => broken(&error.to_string()),
     }
 }
 

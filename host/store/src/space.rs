@@ -10,9 +10,11 @@ use parking_lot::Mutex;
 
 use crate::StoreError;
 
+type Probe = dyn Fn(&Path) -> io::Result<u64> + Send + Sync;
+
 /// Tells how many bytes are free for this process on the file system of a folder.
 #[derive(Clone)]
-pub struct FreeSpace(Arc<dyn Fn(&Path) -> io::Result<u64> + Send + Sync>);
+pub struct FreeSpace(Arc<Probe>);
 
 impl FreeSpace {
     /// Asks `probe`, for tests.

@@ -122,7 +122,7 @@ pub(crate) mod faults {
 
     /// From now on syncs of files below `folder` fail with `EIO`.
     pub(crate) fn break_below(folder: &Path) {
-        BROKEN.lock().push(folder.canonicalize().unwrap());
+        BROKEN.lock().push(folder.canonicalize().expect("the folder is there"));
     }
 
     pub(super) fn is_broken(fd: std::ffi::c_int) -> bool {
@@ -130,7 +130,7 @@ pub(crate) mod faults {
         if broken.is_empty() {
             return false;
         }
-        let file = std::fs::read_link(format!("/proc/self/fd/{fd}")).unwrap();
+        let file = std::fs::read_link(format!("/proc/self/fd/{fd}")).expect("sled syncs open files");
         let is = broken.iter().any(|folder| file.starts_with(folder));
         if is {
             super::set_errno(libc::EIO);

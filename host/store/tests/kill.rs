@@ -6,7 +6,9 @@ mod numbered;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+
+use bellwether_store::{SledSettings, SledStore, StoreError};
 
 /// Where the child finds its store. Without it this program is the test.
 const FOLDER: &str = "BELLWETHER_KILL_FOLDER";
@@ -25,19 +27,40 @@ async fn child() {
     }
 }
 
+fn start(folder: &Path) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child", "--ignored", "--nocapture", "--test-threads=1"])
+        .env(FOLDER, folder)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+#[test]
+fn a_second_process_is_told_which_one_has_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = start(folder.path());
+    let output = BufReader::new(child.stdout.take().unwrap());
+    // It has the store once it acknowledges writes.
+    output.lines().find(|line| line.as_ref().is_ok_and(|line| line.starts_with("0 "))).unwrap().unwrap();
+    let error = SledStore::open(folder.path(), SledSettings::default()).unwrap_err();
+    child.kill().unwrap();
+    let holder = child.id();
+    child.wait().unwrap();
+    assert!(matches!(error, StoreError::InUse { .. }), "{error}");
+    assert!(error.to_string().contains(&format!("by process {holder};")), "{error}");
+    // The lock went with the process.
+    SledStore::open(folder.path(), SledSettings::default()).unwrap();
+}
+
 #[tokio::test]
 async fn every_acknowledged_write_survives_kill_9() {
     let kills = std::env::var("BELLWETHER_KILLS").map_or(KILLS, |text| text.parse().unwrap());
     let folder = tempfile::tempdir().unwrap();
     let mut acknowledged = BTreeMap::new();
     for kill in 0..kills {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child", "--ignored", "--nocapture", "--test-threads=1"])
-            .env(FOLDER, folder.path())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut child = start(folder.path());
         // Killed after so many acknowledgements, not after a time: each kill hits a store that is being written.
         let wanted = 20 + kill * 37 % 400;
         let mut printed = String::new();

@@ -59,7 +59,7 @@ fn add(existing: Option<&[u8]>, operand: &[u8]) -> Result<Vec<u8>, MergeError> {
 
 /// The slot that batch `n` deletes, if it deletes one.
 fn deleted_by(n: u64) -> Option<u64> {
-    (n % DELETES == 0 && n >= SLOTS / 2).then(|| (n - SLOTS / 2) % SLOTS)
+    (n.is_multiple_of(DELETES) && n >= SLOTS / 2).then(|| (n - SLOTS / 2) % SLOTS)
 }
 
 /// Writes until the process ends, from `writers` tasks, and prints `<writer> <number>` for every acknowledgement.

@@ -167,7 +167,7 @@ async fn a_damaged_store_is_refused_and_does_not_take_the_process_down() {
         std::fs::write(copy.path().join(&name), damaged).unwrap();
         match SledStore::open(copy.path(), SledSettings::default()) {
             Err(error) => {
-                assert!(matches!(error, StoreError::Damaged(_) | StoreError::Failed(_)), "{name}: {error}")
+                assert!(matches!(error, StoreError::Damaged(_) | StoreError::Failed(_)), "{name}: {error}");
             }
             Ok(store) => {
                 let rows = store.scan(Key::new(Space::Counter).prefix(), Direction::Forward, 3000).await;
