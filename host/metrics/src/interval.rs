@@ -95,7 +95,7 @@ impl Calendar {
     /// The latest instant up to `at` when the local clock came to read a full hour.
     fn hour_start(&self, mut at: i64) -> i64 {
         loop {
-            let start = at - self.into_hour(at);
+            let start = at - self.past_hour(at);
             // `preceding` gives what lies before an instant; we want one at this very instant as well.
             let changed = self.zone.preceding(instant(at).saturating_add(1).to_jiff()).next();
             match changed.map(|transition| transition.timestamp().as_millisecond()) {
@@ -108,10 +108,10 @@ impl Calendar {
     /// The earliest instant after `at` when the local clock comes to read a full hour.
     fn hour_end(&self, mut at: i64) -> i64 {
         loop {
-            let end = at + HOUR - self.into_hour(at);
+            let end = at + HOUR - self.past_hour(at);
             let changed = self.zone.following(instant(at).to_jiff()).next();
             match changed.map(|transition| transition.timestamp().as_millisecond()) {
-                Some(changed) if changed <= end && self.into_hour(changed) == 0 => return changed,
+                Some(changed) if changed <= end && self.past_hour(changed) == 0 => return changed,
                 Some(changed) if changed <= end => at = changed,
                 _ => return end,
             }
@@ -119,7 +119,7 @@ impl Calendar {
     }
 
     /// How many milliseconds of the local hour have passed.
-    fn into_hour(&self, at: i64) -> i64 {
+    fn past_hour(&self, at: i64) -> i64 {
         let offset = self.zone.to_offset(instant(at).to_jiff());
         (at + i64::from(offset.seconds()) * 1000).rem_euclid(HOUR)
     }

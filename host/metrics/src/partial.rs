@@ -373,6 +373,22 @@ mod tests {
     }
 
     #[test]
+    fn an_average_lies_between_minimum_and_maximum_and_zero_has_no_sign() {
+        let of = |value| Partial::of(Timestamp::default(), value, 1.0);
+        // The double nearest to three tenths is a little more than three times the one nearest to a tenth.
+        let mut tenths = of(0.1);
+        tenths.append(of(0.1));
+        tenths.append(of(0.1));
+        assert_eq!(tenths.value(DataType::Average), 0.1);
+
+        let (mut negative, mut positive) = (of(-0.0), of(0.0));
+        assert_eq!(encode(&negative), encode(&positive));
+        negative.merge(&of(0.0));
+        positive.merge(&of(-0.0));
+        assert_eq!(encode(&negative), encode(&positive));
+    }
+
+    #[test]
     fn a_damaged_row_refuses_the_merge_and_a_row_of_one_sample_is_small() {
         let operand = encode(&Addition { entry: 0, partial: Partial::of(Timestamp::default(), 13.0, 1.0) });
         for row in [&b""[..], b"\x01", b"\x63\x00\x00"] {

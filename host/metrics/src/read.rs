@@ -7,6 +7,7 @@ use bellwether_store::{Direction, Key, Row, SharedStore, StoreError, decode};
 
 use crate::catalogue::Known;
 use crate::entry::check_key;
+use crate::interval::Span;
 use crate::layout::{self, SeriesRow};
 use crate::{
     DataType, Fill, IntervalQuery, KeyFilter, KeySelection, MetricError, MetricReference, Metrics, Partial,
@@ -49,6 +50,9 @@ impl Metrics {
                 return Err(FieldError::new("keys", "keys", expected).into());
             }
             KeySelection::Keys(keys) => {
+                if keys.len() > answer.limit {
+                    return Err(MetricError::limit(answer.limit as u64, "keys in one query"));
+                }
                 for (number, key) in keys.iter().enumerate() {
                     check_key(format!("keys[{number}]"), key)?;
                 }
@@ -99,7 +103,7 @@ impl Metrics {
             Fill::Gaps => Vec::new(),
             Fill::Zero | Fill::Previous => {
                 let spans = calendar.between(query.start, query.end);
-                spans.take(limit.saturating_add(1)).map(|span| span.start()).collect()
+                spans.take(limit.saturating_add(1)).map(Span::start).collect()
             }
         };
         let data_type = known.metric.definition.data_type;

@@ -1,5 +1,10 @@
 //! Many writers at once, and many hosts on one store.
 
+use std::ops::Range;
+
+use bellwether_store::{Committed, Health, StoreError};
+use bytes::Bytes;
+
 use super::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -48,13 +53,48 @@ async fn the_limit_on_keys_holds_against_writers_at_once() {
     assert_eq!(house.values("keyed").await.len(), 10);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+/// A store whose reads give way to other tasks too, so that what was read may be stale when it is acted on.
+struct SlowReads(Arc<MemoryStore>);
+
+#[async_trait::async_trait]
+impl Store for SlowReads {
+    async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
+        let value = self.0.get(key).await;
+        tokio::task::yield_now().await;
+        value
+    }
+
+    async fn scan(
+        &self,
+        range: Range<Key>,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        let rows = self.0.scan(range, direction, limit).await;
+        tokio::task::yield_now().await;
+        rows
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<Committed, StoreError> {
+        self.0.commit(batch).await
+    }
+
+    fn health(&self) -> Health {
+        self.0.health()
+    }
+}
+
+#[tokio::test]
 async fn metrics_defined_at_once_get_ids_of_their_own() {
-    let house = House::new().await;
-    let other = House::with(Arc::clone(&house.store), HostId(2), Limits::default()).await;
+    let store = Arc::new(MemoryStore::new());
+    let open = |host| {
+        let clock = Arc::new(ManualClock::new(at("2024-04-09")));
+        Metrics::open(Arc::new(SlowReads(Arc::clone(&store))), clock, HostId(host), Limits::default())
+    };
+    let hosts = [Arc::new(open(1).await.unwrap()), Arc::new(open(2).await.unwrap())];
     let mut tasks = tokio::task::JoinSet::new();
     for task in 0..40 {
-        let metrics = Arc::clone(if task % 2 == 0 { &house.metrics } else { &other.metrics });
+        let metrics = Arc::clone(&hosts[task % 2]);
         // Each name is defined by four of them.
         let definition = definition(&format!("metric {}", task / 4), DataType::Sum, Interval::Daily, false);
         tasks.spawn(async move { metrics.define(OURS, "UTC", definition).await.unwrap() });
@@ -73,18 +113,18 @@ async fn a_read_merges_what_the_hosts_of_one_store_wrote() {
     let two = House::with(Arc::clone(&one.store), HostId(2), Limits::default()).await;
     let three = House::with(Arc::clone(&one.store), HostId(3), Limits::default()).await;
     for (data_type, value) in [
-        (DataType::Sum, 60.0),
+        (DataType::Sum, 78.0),
         (DataType::Count, 6.0),
         (DataType::Min, 5.0),
-        (DataType::Max, 20.0),
+        (DataType::Max, 25.0),
         // Of samples of one instant, the lowest host's first and the highest host's last decide.
-        (DataType::First, 5.0),
+        (DataType::First, 8.0),
         (DataType::Last, 15.0),
-        (DataType::Average, 10.0),
+        (DataType::Average, 13.0),
     ] {
         let name = data_type.as_str();
         one.define(name, data_type, Interval::Daily, false).await;
-        for (house, values) in [(&two, [20.0, 5.0]), (&one, [5.0, 10.0]), (&three, [5.0, 15.0])] {
+        for (house, values) in [(&two, [20.0, 5.0]), (&one, [8.0, 25.0]), (&three, [5.0, 15.0])] {
             for value in values {
                 house.add(name, None, value).await;
             }
@@ -101,9 +141,13 @@ async fn a_read_merges_what_the_hosts_of_one_store_wrote() {
 async fn a_writer_is_told_the_other_hosts_parts_once_it_knows_of_them() {
     let one = House::new().await;
     one.define("sum", DataType::Sum, Interval::Daily, false).await;
+    one.define("last", DataType::Last, Interval::Daily, false).await;
     one.add("sum", None, 1.0).await;
+    one.add("last", None, 9.0).await;
     let two = House::with(Arc::clone(&one.store), HostId(2), Limits::default()).await;
     assert_eq!(two.add("sum", None, 2.0).await, 3.0);
+    // Of the same instant, and of the higher host.
+    assert_eq!(two.add("last", None, 4.0).await, 4.0);
     one.metrics.sweep(10).await.unwrap();
     assert_eq!(one.add("sum", None, 4.0).await, 7.0);
 }

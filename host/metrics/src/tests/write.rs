@@ -70,6 +70,13 @@ async fn weights_weigh_in_averages_alone() {
         }
         // (2 × 1 + 1 × 10 + 1 × 4) ÷ 4
         assert_eq!(last, value, "{data_type}");
+        let series = house.query(data_type.as_str(), "2024-04-09", "2024-04-09", Fill::Gaps).await;
+        let average = match data_type {
+            DataType::Average => 4.0,
+            DataType::Count => 1.0,
+            _ => 5.0,
+        };
+        assert_eq!(series[0].points[0].aggregate.unwrap().average, average, "{data_type}");
     }
 }
 
