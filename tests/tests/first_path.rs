@@ -86,9 +86,9 @@ fn a_playbook_that_cannot_run_is_refused_with_the_place_of_its_fault() -> Result
     for (document, named) in [
         (good.replace("\"manual\"", "\"moon\""), "moon"),
         (good.replace("app = \"metric\"", "app = \"nothing\""), "nothing"),
-        (format!("{good}[steps.inputs]\nname = \"a\"\nbogus = 1\n"), "bogus"),
-        (format!("{good}[steps.inputs]\nname = \"{{{{ steps.two.id }}}}\"\n"), "two"),
-        (good.to_owned(), "name"),
+        (format!("{good}[steps.inputs]\nmetric = \"a\"\nbogus = 1\n"), "bogus"),
+        (format!("{good}[steps.inputs]\nmetric = \"{{{{ steps.two.id }}}}\"\n"), "two"),
+        (good.to_owned(), "metric"),
         (format!("{good}what = 1\n"), "what"),
         ("name = ".to_owned(), "line 1"),
     ] {

@@ -54,10 +54,10 @@ fn a_plugin_is_installed_with_its_grants_or_not_at_all_and_held_to_their_scope()
     let shown = expect_json(host.as_admin("GET", "/v1/plugins/metric").send()?, 200)?;
     ensure!(shown["grants"].to_string().contains("web.*"), "grants are visible: {shown}");
 
-    let playbook = "name = \"count\"\n[trigger]\ntype = \"manual\"\n[[steps]]\nid = \"add\"\napp = \"metric\"\n[steps.inputs]\nname = \"{{ trigger.inputs.name }}\"\nvalue = 1\n";
+    let playbook = "name = \"count\"\n[trigger]\ntype = \"manual\"\n[[steps]]\nid = \"add\"\napp = \"metric\"\n[steps.inputs]\nmetric = \"{{ trigger.inputs.metric }}\"\nvalue = 1\n";
     expect_json(host.as_admin("POST", "/v1/playbooks").header("content-type", "application/toml").body(playbook).send()?, 201)?;
     let run = |name: &str| -> Result<Value> {
-        let inputs = json!({"inputs": {"name": name}});
+        let inputs = json!({"inputs": {"metric": name}});
         expect_json(host.as_admin("POST", "/v1/playbooks/count/runs?wait=30").json(&inputs).send()?, 200)
     };
     let inside = run("web.logins")?;
