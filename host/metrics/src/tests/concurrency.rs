@@ -95,8 +95,9 @@ async fn metrics_defined_at_once_get_ids_of_their_own() {
     let mut tasks = tokio::task::JoinSet::new();
     for task in 0..40 {
         let metrics = Arc::clone(&hosts[task % 2]);
-        // Each name is defined by four of them.
-        let definition = definition(&format!("metric {}", task / 4), DataType::Sum, Interval::Daily, false);
+        // Each name is defined by four of them, on one host from the first to the last, on the other the other way.
+        let number = if task % 2 == 0 { task / 4 } else { 9 - task / 4 };
+        let definition = definition(&format!("metric {number}"), DataType::Sum, Interval::Daily, false);
         tasks.spawn(async move { metrics.define(OURS, "UTC", definition).await.unwrap() });
     }
     let mut defined = tasks.join_all().await;

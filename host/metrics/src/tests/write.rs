@@ -298,6 +298,16 @@ async fn limits_on_samples_and_keys_hold() {
     };
     let many = house.write(&[keyed("a"), keyed("a"), keyed("a"), keyed("a")]).await;
     assert_eq!(limit(many), ("samples in one write".to_owned(), 3));
+    let times = vec![at("2024-04-09"); 2];
+    let two = || SampleColumns {
+        metric: by_name("sum"),
+        key: Some("a".to_owned()),
+        times: times.clone(),
+        values: vec![1.0; 2],
+        weights: Vec::new(),
+    };
+    let columns = house.metrics.write_columns(OURS, &[two(), two()], Batch::new()).await;
+    assert_eq!(limit(columns), ("samples in one write".to_owned(), 3));
     let three = house.write(&[keyed("a"), keyed("b"), keyed("c")]).await;
     assert_eq!(limit(three), ("keys of the metric sum".to_owned(), 2));
     assert_eq!(house.values("sum").await, []);
