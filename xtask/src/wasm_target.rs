@@ -24,6 +24,12 @@ const RUSTUP_PATIENCE: Duration = Duration::from_secs(60);
 /// What builds with Debian's toolchain: the compiler, cargo, the linker, and the standard library's source.
 const DEBIAN_PACKAGES: [&str; 4] = ["rustc-web", "cargo-web", "rust-web-llvm", "rust-web-src"];
 
+/// Where they put the standard library's source.
+const DEBIAN_SOURCE: &str = "/usr/lib/rustlib/src/rust/library/Cargo.toml";
+
+/// Where they put the linker, or a link to it.
+const DEBIAN_LINKER: &str = "/usr/bin/rust-lld";
+
 /// A stack for every component; the linker's default of 1 MiB would be a megabyte to clear for each call.
 const STACK: &str = "-Clink-arg=-zstack-size=262144";
 
@@ -96,8 +102,7 @@ impl Toolchain {
 
 /// The toolchain in use, its target added where it is missing and rustup can.
 fn rustup() -> Result<Toolchain> {
-    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let sysroot = PathBuf::from(read(Command::new(rustc).args(["--print", "sysroot"]))?.trim());
+    let sysroot = sysroot()?;
     if has_target(&sysroot) {
         return Ok(Toolchain::Present);
     }
@@ -123,29 +128,42 @@ fn has_target(sysroot: &Path) -> bool {
 
 /// Debian's toolchain, installed where it is missing and we may.
 fn debian() -> Result<Toolchain> {
-    if let Some(toolchain) = debian_present()? {
-        return Ok(toolchain);
+    if !debian_compiler() {
+        println!("installing {}", DEBIAN_PACKAGES.join(" "));
+        install_debian(&DEBIAN_PACKAGES)?;
+        if !debian_compiler() {
+            bail!("{} are installed, and yet {DEBIAN_SOURCE} or a program is missing", DEBIAN_PACKAGES.join(", "));
+        }
     }
-    println!("installing {}", DEBIAN_PACKAGES.join(" "));
-    install_debian(&DEBIAN_PACKAGES)?;
-    debian_present()?.context("its packages are installed and it is still incomplete")
+    if let Some(linker) = linker() {
+        return Ok(Toolchain::Debian { linker });
+    }
+    // The compiler's package links to a linker of LLVM's and only suggests its package, which bears the same name.
+    let package = std::fs::read_link(DEBIAN_LINKER).ok().and_then(|link| Some(link.file_name()?.to_str()?.to_owned()));
+    let package = package.unwrap_or_else(|| "lld".to_owned());
+    println!("installing {package}");
+    install_debian(&[&package])?;
+    let linker = linker().with_context(|| format!("{package} is installed, and yet there is no {DEBIAN_LINKER}"))?;
+    Ok(Toolchain::Debian { linker })
 }
 
-fn debian_present() -> Result<Option<Toolchain>> {
-    if !(Path::new("/usr/bin/cargo").exists() && Path::new("/usr/bin/rustc").exists()) {
-        return Ok(None);
-    }
-    let print = |what: &[&str]| Ok::<_, anyhow::Error>(read(Command::new("/usr/bin/rustc").args(what))?);
-    let sysroot = PathBuf::from(print(&["--print", "sysroot"])?.trim());
-    if !sysroot.join("lib/rustlib/src/rust/library/Cargo.toml").exists() {
-        return Ok(None);
-    }
-    let version = print(&["-vV"])?;
-    let native =
-        version.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc names its host")?;
-    let own = sysroot.join("lib/rustlib").join(native).join("bin/rust-lld");
-    let linkers = [own, PathBuf::from("/usr/bin/rust-lld"), PathBuf::from("/usr/bin/wasm-ld")];
-    Ok(linkers.into_iter().find(|linker| linker.exists()).map(|linker| Toolchain::Debian { linker }))
+/// Whether Debian's compiler, cargo and source of the standard library are there.
+fn debian_compiler() -> bool {
+    let present = |path: &str| Path::new(path).exists();
+    present("/usr/bin/cargo") && present("/usr/bin/rustc") && present(DEBIAN_SOURCE)
+}
+
+/// A linker for WebAssembly: every toolchain of rustup's has one, whatever its targets.
+fn linker() -> Option<PathBuf> {
+    let native = format!("lib/rustlib/{}-unknown-linux-gnu/bin/rust-lld", std::env::consts::ARCH);
+    let own = sysroot().ok().map(|sysroot| sysroot.join(native));
+    own.into_iter().chain([PathBuf::from(DEBIAN_LINKER)]).find(|linker| linker.exists())
+}
+
+/// Where the toolchain in use lies.
+fn sysroot() -> Result<PathBuf> {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    Ok(PathBuf::from(read(Command::new(rustc).args(["--print", "sysroot"]))?.trim()))
 }
 
 /// Runs a command for so long and no longer.
