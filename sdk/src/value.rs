@@ -304,11 +304,12 @@ pub(crate) fn json_text(value: &Value) -> Option<String> {
         Value::None | Value::Binary(_) | Value::Binaries(_) => None,
         Value::Text(value) => text(value),
         Value::Integer(value) => text(value),
-        Value::Number(value) => text(value),
+        // As Rust writes it is as JSON does, without the 15 KB of tables serde_json brings along for it.
+        Value::Number(value) => value.is_finite().then(|| format!("{value:?}")),
         Value::Boolean(value) => text(value),
         Value::Texts(value) => text(value),
         Value::Integers(value) => text(value),
-        Value::Numbers(value) => text(value),
+        Value::Numbers(value) => value.iter().all(|number| number.is_finite()).then(|| format!("{value:?}")),
         Value::Json(value) => Some(value.clone()),
     }
 }
@@ -345,6 +346,25 @@ mod tests {
         assert_eq!(f64::from_value(Value::Integer(3)), Ok(3.0));
         assert_eq!(Vec::<f64>::from_value(Value::Integers(vec![3])), Ok(vec![3.0]));
         assert!(i64::from_value(Value::Number(3.0)).is_err());
+    }
+
+    #[test]
+    fn a_default_is_written_as_json() {
+        for (value, text) in [
+            (Value::Text("a\"b".into()), Some("\"a\\\"b\"")),
+            (Value::Integer(-1), Some("-1")),
+            (Value::Number(1.0), Some("1.0")),
+            (Value::Number(1e300), Some("1e300")),
+            (Value::Number(f64::NAN), None),
+            (Value::Numbers(vec![0.5, -2.0]), Some("[0.5, -2.0]")),
+            (Value::Texts(vec!["a".into()]), Some("[\"a\"]")),
+            (Value::Json("{}".into()), Some("{}")),
+            (Value::Binary(vec![1]), None),
+        ] {
+            let written = json_text(&value);
+            assert_eq!(written.as_deref(), text);
+            assert!(written.is_none_or(|text| serde_json::from_str::<serde_json::Value>(&text).is_ok()));
+        }
     }
 
     #[test]

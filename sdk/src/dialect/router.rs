@@ -193,11 +193,10 @@ impl<H> Router<H> {
 
 /// The names of a path's parameters, in order.
 pub(super) fn parameters(path: &str) -> impl Iterator<Item = &str> {
-    let inside = |segment: &'_ str| -> Option<(usize, usize)> {
+    path.split('/').filter_map(|segment| {
         let name = segment.strip_prefix('{')?.strip_suffix('}')?;
-        Some((1, name.trim_end_matches("...").len() + 1))
-    };
-    path.split('/').filter_map(move |segment| inside(segment).map(|(start, end)| &segment[start..end]))
+        Some(name.strip_suffix("...").unwrap_or(name))
+    })
 }
 
 /// What the host would not take.
