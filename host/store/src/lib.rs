@@ -15,6 +15,7 @@ mod lock;
 mod memory;
 mod migrate;
 mod objects;
+mod openings;
 mod restore;
 mod sled;
 mod space;

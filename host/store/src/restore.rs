@@ -44,7 +44,7 @@ pub fn restore(reader: impl Read, into: &Path) -> Result<Restored, StoreError> {
         place("components")?;
         place("store")?;
         fs::remove_dir(&partial).map_err(|error| io_failed(&partial, &error))?;
-        sled::sync_folder(into)?;
+        fs::File::open(into).and_then(|folder| folder.sync_all()).map_err(|error| io_failed(into, &error))?;
         Ok(restored)
     });
     if restored.is_err() {

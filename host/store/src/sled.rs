@@ -16,16 +16,20 @@ use crate::backup::Source;
 use crate::group::{self, Group};
 use crate::lock::FolderLock;
 use crate::migrate::{self, Migration};
+use crate::openings;
 use crate::space::{FreeSpace, Watermark};
 use crate::writer::{self, CLOSED, GroupLimits, Job, Order, Shared, Writer};
 use crate::{
-    Batch, Committed, Direction, Health, Key, MAX_BATCH, MAX_KEY, MAX_VALUE, Refusal, Row, Space, Store,
-    StoreError,
+    Batch, Committed, Direction, Health, Key, MAX_BATCH, MAX_KEY, MAX_VALUE, Refusal, Row, Store, StoreError,
 };
 
 /// sled's unit of space. A message over a quarter of it becomes a blob file, which sled never syncs; the largest
 /// message is a leaf just before it is split or after it took in its neighbour, of at most 20 entries (sled splits
 /// above 16, checks before it inserts, and merges leaves below 4).
+///
+/// Measured against sled's default of 512 KiB: 8 MB more memory and 7 MB more disk, an idle store at 5 MB and one with
+/// 32 000 small and 300 of the largest rows at 35 MB resident, no difference in commits a second; and 37 blob files
+/// after 2000 of the largest values with the default, none with this.
 const SEGMENT: usize = 4 * 1024 * 1024;
 const _: () = assert!(20 * (MAX_VALUE + MAX_KEY + 64) < SEGMENT / 4);
 
@@ -97,10 +101,17 @@ impl SledStore {
     fn open_with(path: &Path, settings: SledSettings, migrations: &[Migration]) -> Result<Self, StoreError> {
         std::fs::create_dir_all(path).map_err(|error| io_failed(path, &error))?;
         let lock = FolderLock::take(path)?;
+        let openings = openings::before(path)?;
         let db = open_sled(path, settings.cache_bytes)?;
-        sync_folder(path)?;
+        if openings > 0 && db.is_empty() {
+            return Err(StoreError::Damaged(format!(
+                "{} has lost every row; restore a backup",
+                path.display()
+            )));
+        }
         migrate::migrate(&db, migrations, |batch| commit_now(&db, batch))?;
-        count_opening(&db)?;
+        openings::count(&db, path, openings)?;
+        sync_folder(path)?;
 
         let watermark =
             Watermark::new(path, settings.watermark_bytes, settings.watermark_interval, settings.free_space);
@@ -251,53 +262,24 @@ pub(crate) fn open_sled(path: &Path, cache_bytes: u64) -> Result<sled::Db, Store
     }
 }
 
-/// sled syncs its log; that the folder knows the files is left to whoever made them.
+/// Makes durable what sled leaves to chance: its settings, and that the folder knows its files. Its log and its
+/// snapshots it syncs itself.
 pub(crate) fn sync_folder(path: &Path) -> Result<(), StoreError> {
-    let sync = |path: &Path| std::fs::File::open(path).and_then(|file| file.sync_all());
-    let entries = std::fs::read_dir(path).map_err(|error| io_failed(path, &error))?;
-    for entry in entries.flatten() {
-        sync(&entry.path()).map_err(|error| io_failed(&entry.path(), &error))?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    for path in [Some(&*path.join("conf")), Some(path), parent].into_iter().flatten() {
+        std::fs::File::open(path)
+            .and_then(|file| file.sync_all())
+            .map_err(|error| io_failed(path, &error))?;
     }
-    sync(path).map_err(|error| io_failed(path, &error))?;
-    match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        Some(parent) => sync(parent).map_err(|error| io_failed(parent, &error)),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// Commits a batch on this thread, before there is a writer.
-fn commit_now(db: &sled::Db, batch: Batch) -> Result<(), StoreError> {
+pub(crate) fn commit_now(db: &sled::Db, batch: Batch) -> Result<(), StoreError> {
     let mut group = Group::default();
     group.add(batch, |key| writer::read(db, key))?;
     db.apply_batch(writer::sled_batch(&group.into_rows())).map_err(failed)?;
     db.flush().map_err(failed)?;
-    Ok(())
-}
-
-/// Writes down that the store was opened once more, and sees that this reached the disk the way it must: a program
-/// that was linked without the sync of `sync.rs` loses acknowledged writes at the next power failure, and nothing
-/// else would tell.
-fn count_opening(db: &sled::Db) -> Result<(), StoreError> {
-    #[cfg(target_os = "linux")]
-    let before = crate::sync::count();
-    let key = Key::new(Space::Meta).text("openings");
-    let openings = match writer::read(db, &key)? {
-        Some(bytes) => u64::from_be_bytes(bytes[..].try_into().map_err(|_| {
-            StoreError::Damaged(format!("the count of openings is {}", bytes.escape_ascii()))
-        })?),
-        None => 0,
-    };
-    let mut batch = Batch::new();
-    batch.put(key, Bytes::copy_from_slice(&(openings + 1).to_be_bytes()));
-    commit_now(db, batch)?;
-    #[cfg(target_os = "linux")]
-    if crate::sync::count() == before {
-        return Err(StoreError::Failed(
-            "this program is linked without the store's own sync_file_range: sled's log would not survive a power \
-             failure; link bellwether-store before the C library"
-                .to_owned(),
-        ));
-    }
     Ok(())
 }
 
