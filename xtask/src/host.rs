@@ -8,8 +8,17 @@ use crate::{plugins, run, workspace};
 
 /// Builds the plugins and the release binary; gives its path.
 pub(crate) fn build() -> Result<PathBuf> {
+    build_with(&["--package", "bellwether"])
+}
+
+/// As [`build`], with every test beside the binary: in one build, so that they share all they depend on.
+pub(crate) fn build_with_tests() -> Result<PathBuf> {
+    build_with(&["--workspace", "--all-targets"])
+}
+
+fn build_with(what: &[&str]) -> Result<PathBuf> {
     plugins::build()?;
-    run(cargo().args(["build", "--release", "--package", "bellwether"]))?;
+    run(cargo().args(["build", "--release"]).args(what))?;
     Ok(target().join("release/bellwether"))
 }
 

@@ -9,7 +9,7 @@ use crate::{host, run, workspace};
 
 /// Builds the host, prepares Python, and runs every test of the workspace; `filter` goes to the test runner.
 pub(crate) fn run_all(filter: &[String]) -> Result<()> {
-    let binary = host::build()?;
+    let binary = host::build_with_tests()?;
     let python = python()?;
     let mut tests = host::cargo();
     tests
