@@ -271,13 +271,13 @@ pub mod expanded {
         help: &str,
         secret: bool,
         choices: &[&str],
-        default: Option<Value>,
+        default: Option<&Value>,
     ) -> Input {
         let choices = match choices {
             [] => T::choices(),
             choices => choices.iter().map(|&choice| choice.to_owned()).collect(),
         };
-        let default = default.as_ref().and_then(value::json_text);
+        let default = default.and_then(value::json_text);
         Input {
             name: name.to_owned(),
             value_type: T::TYPE,

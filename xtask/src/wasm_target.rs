@@ -132,18 +132,23 @@ fn debian() -> Result<Toolchain> {
         println!("installing {}", DEBIAN_PACKAGES.join(" "));
         install_debian(&DEBIAN_PACKAGES)?;
         if !debian_compiler() {
-            bail!("{} are installed, and yet {DEBIAN_SOURCE} or a program is missing", DEBIAN_PACKAGES.join(", "));
+            bail!(
+                "{} are installed, and yet {DEBIAN_SOURCE} or a program is missing",
+                DEBIAN_PACKAGES.join(", ")
+            );
         }
     }
     if let Some(linker) = linker() {
         return Ok(Toolchain::Debian { linker });
     }
     // The compiler's package links to a linker of LLVM's and only suggests its package, which bears the same name.
-    let package = std::fs::read_link(DEBIAN_LINKER).ok().and_then(|link| Some(link.file_name()?.to_str()?.to_owned()));
+    let package =
+        std::fs::read_link(DEBIAN_LINKER).ok().and_then(|link| Some(link.file_name()?.to_str()?.to_owned()));
     let package = package.unwrap_or_else(|| "lld".to_owned());
     println!("installing {package}");
     install_debian(&[&package])?;
-    let linker = linker().with_context(|| format!("{package} is installed, and yet there is no {DEBIAN_LINKER}"))?;
+    let linker =
+        linker().with_context(|| format!("{package} is installed, and yet there is no {DEBIAN_LINKER}"))?;
     Ok(Toolchain::Debian { linker })
 }
 

@@ -72,7 +72,7 @@ fn explained(error: MetricError, segment: &str, name: &Field<'_>, key: Option<&C
     match &error {
         MetricError::Invalid(field) if field.field.ends_with(".key") => match key {
             None => name.wrong(&format!("the key to add to: the metric {segment:?} has keyed values")),
-            Some(_) => name.wrong(&format!("{}", field.expected)),
+            Some(_) => name.wrong(&field.expected),
         },
         MetricError::Invalid(field) if field.field.ends_with(".values") && field.value.is_empty() => {
             Failure::bad(format_args!(

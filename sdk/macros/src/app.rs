@@ -61,11 +61,14 @@ pub(crate) fn expand(arguments: &RoleArguments, function: &ItemFn) -> Result<Tok
 }
 
 fn types(function: &ItemFn) -> Result<Vec<&syn::Type>> {
-    let parameter = |parameter| match parameter {
-        &FnArg::Typed(ref parameter) => Ok(&*parameter.ty),
-        receiver => Err(Error::new_spanned(receiver, SHAPE)),
-    };
-    function.sig.inputs.iter().map(parameter).collect()
+    let mut types = Vec::new();
+    for parameter in &function.sig.inputs {
+        match parameter {
+            FnArg::Typed(parameter) => types.push(&*parameter.ty),
+            receiver => return Err(Error::new_spanned(receiver, SHAPE)),
+        }
+    }
+    Ok(types)
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ pub(crate) fn expand(arguments: &RoleArguments, function: &ItemFn) -> Result<Tok
                     request: contract::Request,
                 ) -> contract::Response {
                     #routes
-                    router.handle(&::bellwether_sdk::host::Live, caller, request)
+                    router.handle(&::bellwether_sdk::host::Live, caller, &request)
                 }
             }
 

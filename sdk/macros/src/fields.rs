@@ -32,7 +32,7 @@ pub(crate) fn inputs(item: &DeriveInput) -> Result<TokenStream> {
         let declared = match &default {
             None => quote!(::std::option::Option::None),
             Some(default) => {
-                quote_spanned!(span=> ::std::option::Option::Some(::bellwether_sdk::IntoValue::into_value(#default)))
+                quote_spanned!(span=> ::std::option::Option::Some(&::bellwether_sdk::IntoValue::into_value(#default)))
             }
         };
         described.push(quote_spanned! {span=>

@@ -172,7 +172,7 @@ impl<H> Router<H> {
         &self,
         host: &H,
         caller: Option<Result<Principal, raw::AuthFailure>>,
-        request: raw::Request,
+        request: &raw::Request,
     ) -> Response {
         let index = request.route as usize / self.prefixes.len();
         let Some(route) = self.routes.get(index) else {
@@ -187,7 +187,7 @@ impl<H> Router<H> {
             (Some(Err(failure)), _) => return (self.refuse)(&failure.into()),
             (None, _) => return (self.refuse)(&AuthFailure::Missing),
         };
-        (route.handler)(host, &Request { raw: &request, path: route.path, caller: caller.as_ref() })
+        (route.handler)(host, &Request { raw: request, path: route.path, caller: caller.as_ref() })
     }
 }
 
@@ -284,21 +284,21 @@ mod tests {
             ]
         );
         for (route, body) in [(0, "a"), (1, "a"), (2, "jack n r/s"), (3, "jack n r/s"), (4, ""), (5, "")] {
-            let response = router.handle(&(), Some(Ok(principal())), request(route));
+            let response = router.handle(&(), Some(Ok(principal())), &request(route));
             assert_eq!(String::from_utf8_lossy(&response.body), body, "route {route}");
         }
-        assert_eq!(router.handle(&(), None, request(6)).status, 500);
+        assert_eq!(router.handle(&(), None, &request(6)).status, 500);
     }
 
     #[test]
     fn an_unknown_caller_meets_the_refusal_only_where_it_matters() {
         let router = router().refuse(|failure| Response::text(401, format_args!("no: {failure}")));
         let failure = || Some(Err(raw::AuthFailure::Unknown));
-        assert_eq!(router.handle(&(), failure(), request(0)).status, 200);
-        let refused = router.handle(&(), failure(), request(2));
+        assert_eq!(router.handle(&(), failure(), &request(0)).status, 200);
+        let refused = router.handle(&(), failure(), &request(2));
         assert_eq!((refused.status, &refused.body[..]), (401, &b"no: the credentials are not known"[..]));
-        assert_eq!(router.handle(&(), None, request(2)).status, 401, "a caller the host forgot is nobody");
-        assert_eq!(router.handle(&(), failure(), request(4)).status, 404);
+        assert_eq!(router.handle(&(), None, &request(2)).status, 401, "a caller the host forgot is nobody");
+        assert_eq!(router.handle(&(), failure(), &request(4)).status, 404);
     }
 
     #[test]

@@ -96,7 +96,7 @@ impl<'a> Client<'a> {
             headers: self.headers.clone(),
             body: body.as_ref().to_vec(),
         };
-        self.router.handle(self.host, caller, request)
+        self.router.handle(self.host, caller, &request)
     }
 }
 

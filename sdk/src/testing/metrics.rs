@@ -41,7 +41,7 @@ impl Metrics {
 
     pub(super) fn list(&self, offset: u64, limit: u32) -> Result<MetricPage, MetricError> {
         if !(1..=1000).contains(&limit) {
-            return Err(invalid("limit", limit, "a number from 1 to 1,000"));
+            return Err(invalid("limit", &limit, "a number from 1 to 1,000"));
         }
         let offset = usize::try_from(offset).unwrap_or(usize::MAX);
         let metrics =
@@ -104,7 +104,7 @@ impl Metrics {
     pub(super) fn query(&self, query: &IntervalQuery) -> Result<Vec<SeriesValues>, MetricError> {
         let metric = self.get(&query.metric)?;
         if query.start > query.end {
-            return Err(invalid("start", query.start, "an instant not after end"));
+            return Err(invalid("start", &query.start, "an instant not after end"));
         }
         let Definition { data_type, interval, keyed, .. } = metric.definition;
         let mut answer = Vec::new();
@@ -155,7 +155,7 @@ fn samples_of(
     now: Timestamp,
 ) -> Result<Vec<Sample>, MetricError> {
     let wrong = |field: &str, value: &dyn ToString, expected: &str| {
-        Err(invalid(&format!("samples[{index}].{field}"), value.to_string(), expected))
+        Err(invalid(&format!("samples[{index}].{field}"), &value.to_string(), expected))
     };
     match &entry.key {
         None if definition.keyed => return wrong("key", &"", "a key: the metric is keyed"),
@@ -196,7 +196,7 @@ fn samples_of(
     Ok(samples)
 }
 
-fn invalid(field: &str, value: impl ToString, expected: &str) -> MetricError {
+fn invalid(field: &str, value: &(impl ToString + ?Sized), expected: &str) -> MetricError {
     MetricError::Invalid(FieldError {
         field: field.to_owned(),
         value: value.to_string().chars().take(100).collect(),
