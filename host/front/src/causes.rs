@@ -6,6 +6,7 @@ use bellwether_access::{AccessError, AuthFailure};
 use bellwether_kernel::{ErrorKind, FieldError};
 use bellwether_metrics::MetricError;
 use bellwether_playbooks::PlaybookError;
+use bellwether_plugins::PluginError;
 use bellwether_store::StoreError;
 
 use crate::problem::{Problem, ProblemKind};
@@ -72,6 +73,20 @@ impl From<PlaybookError> for Problem {
                 let place = FieldError::new(format!("line {line}, column {column}"), "", message);
                 Self::invalid(error.to_string()).field(place)
             }
+            PlaybookError::Document { line, column, ref error } => {
+                Self::invalid(format!("line {line}, column {column}: {error}")).field(error.clone())
+            }
+            _ => problem(error.kind(), &error),
+        }
+    }
+}
+
+impl From<PluginError> for Problem {
+    fn from(error: PluginError) -> Self {
+        match error {
+            PluginError::Invalid(field) => field.into(),
+            PluginError::Access(error) => error.into(),
+            PluginError::Store(error) => error.into(),
             _ => problem(error.kind(), &error),
         }
     }

@@ -4,6 +4,8 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use bellwether_kernel::PageRequest;
+use bellwether_plugins::{Installed, Owner};
 use bellwether_store::Refusal;
 use http::request::Parts;
 use http::{HeaderValue, StatusCode, header};
@@ -37,6 +39,8 @@ pub(crate) struct Readiness {
     pub(crate) ready: bool,
     /// Why not; empty if it should.
     pub(crate) reasons: Vec<String>,
+    /// What is not as it should be and does not keep work away.
+    pub(crate) warnings: Vec<String>,
 }
 
 impl Readiness {
@@ -60,8 +64,19 @@ impl Readiness {
                 );
             }
         }
-        Self { ready: reasons.is_empty(), reasons }
+        Self { ready: reasons.is_empty(), reasons, warnings: broken_plugins(services) }
     }
+}
+
+/// The host's own plugins that are switched on and did not load. The rest of the host works, and the API to mend them
+/// must be reachable: no reason to send no work here.
+fn broken_plugins(services: &Services) -> Vec<String> {
+    let all = PageRequest::first(usize::MAX);
+    let plugins = services.plugins().list(Owner::Host, &all).map(|page| page.items).unwrap_or_default();
+    let problem = |plugin: &Installed| {
+        Some(format!("the plugin {} {}: {}", plugin.name, plugin.version, plugin.problem.as_ref()?))
+    };
+    plugins.iter().filter(|plugin| plugin.enabled).filter_map(|plugin| problem(plugin)).collect()
 }
 
 async fn ready(State(services): State<Shared>) -> Response {

@@ -5,6 +5,7 @@
 
 mod api;
 mod causes;
+mod dialects;
 mod envelope;
 mod extract;
 mod health;
@@ -56,19 +57,22 @@ impl Front {
             .routes(routes!(webhooks::receive));
         let (native, mut document) = native.split_for_parts();
         openapi::complete(&mut document);
-        native
+        let everything = native
             .route("/", get(page::page))
             .merge(health::router())
             .merge(openapi::router(&document))
-            .fallback(nothing_here)
+            .fallback(dialects::under_its_name)
             .method_not_allowed_fallback(other_methods)
             .layer(Envelope(Arc::clone(&self.services)))
-            .with_state(Arc::clone(&self.services))
+            .with_state(Arc::clone(&self.services));
+        dialects::by_host(&self.services, everything)
     }
-}
 
-async fn nothing_here() -> Problem {
-    Problem::not_found("There is nothing at this path; /docs shows what there is")
+    /// One dialect alone, at the root: for a port of its own. It is looked up at each request, so that it may be
+    /// installed or replaced later.
+    pub fn dialect_router(&self, name: &str) -> Router {
+        dialects::alone(&self.services, name)
+    }
 }
 
 async fn other_methods() -> Problem {

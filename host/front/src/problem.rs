@@ -8,7 +8,7 @@ use std::fmt;
 
 use axum::response::{IntoResponse, Response};
 use bellwether_kernel::{ErrorKind, FieldError};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -170,7 +170,7 @@ struct Inner {
     detail: Cow<'static, str>,
     errors: Vec<FieldError>,
     retry_after: Option<u64>,
-    challenge: Option<&'static str>,
+    headers: Vec<(HeaderName, HeaderValue)>,
     cause: Option<String>,
 }
 
@@ -182,7 +182,7 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             retry_after: None,
-            challenge: None,
+            headers: Vec::new(),
             cause: None,
         }))
     }
@@ -224,8 +224,13 @@ impl Problem {
     }
 
     /// Says which authentication would be right.
-    pub(crate) fn challenge(mut self, challenge: &'static str) -> Self {
-        self.0.challenge = Some(challenge);
+    pub(crate) fn challenge(self, challenge: &'static str) -> Self {
+        self.header(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
+    }
+
+    /// Adds a header to the answer.
+    pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.0.headers.push((name, value));
         self
     }
 
@@ -241,6 +246,7 @@ impl Problem {
     }
 
     /// What it says to the caller.
+    #[cfg(test)]
     pub(crate) fn detail(&self) -> &str {
         &self.0.detail
     }
@@ -278,9 +284,7 @@ impl IntoResponse for Problem {
         if let Some(seconds) = self.0.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if let Some(challenge) = self.0.challenge {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
-        }
+        headers.extend(self.0.headers.iter().cloned());
         response.extensions_mut().insert(self);
         response
     }

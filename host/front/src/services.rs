@@ -7,6 +7,7 @@ use bellwether_access::Access;
 use bellwether_kernel::{Clock, Randomness};
 use bellwether_metrics::Metrics;
 use bellwether_playbooks::Playbooks;
+use bellwether_plugins::Plugins;
 use bellwether_store::{SharedStore, StoreError};
 use bytes::Bytes;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -28,6 +29,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// Playbooks and runs.
     pub playbooks: Arc<Playbooks>,
+    /// Plugins, and the dialects among them.
+    pub plugins: Arc<Plugins>,
     /// Now.
     pub clock: Arc<dyn Clock>,
     /// Chance, for request ids.
@@ -93,6 +96,10 @@ impl Services {
 
     pub(crate) fn playbooks(&self) -> &Arc<Playbooks> {
         &self.parts.playbooks
+    }
+
+    pub(crate) fn plugins(&self) -> &Plugins {
+        &self.parts.plugins
     }
 
     pub(crate) fn access(&self) -> &Access {

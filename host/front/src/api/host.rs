@@ -3,6 +3,7 @@
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use bellwether_plugins::Dialect;
 use bellwether_store::Refusal;
 use futures::stream;
 use http::{HeaderValue, header};
@@ -13,7 +14,7 @@ use crate::extract::{Json, OperatorOnly};
 use crate::health::Readiness;
 use crate::openapi::{Clash, Refusals};
 use crate::problem::{Problem, ProblemKind};
-use crate::services::Shared;
+use crate::services::{Services, Shared};
 use crate::telemetry;
 
 /// How the host is.
@@ -26,6 +27,10 @@ pub(crate) struct Host {
     /// Why it is not ready.
     reasons: Vec<String>,
     store: StoreHealth,
+    /// What is not as it should be and does not keep work away.
+    warnings: Vec<String>,
+    /// Dialects that are served, and so what is mounted.
+    dialects: Vec<Mounted>,
     /// Requests at work.
     requests_at_work: usize,
     /// Memory the process holds.
@@ -49,6 +54,26 @@ struct StoreHealth {
     commits: u64,
 }
 
+/// A dialect that is served.
+#[derive(Serialize, ToSchema)]
+struct Mounted {
+    name: String,
+    version: String,
+    /// Where it is mounted.
+    #[schema(example = "/threatconnect/")]
+    path: String,
+    /// Host names that are its alone.
+    hosts: Vec<String>,
+}
+
+impl Mounted {
+    fn of(services: &Services, dialect: &Dialect) -> Self {
+        let name = dialect.name().to_owned();
+        let hosts = services.settings().dialect_hosts.get(&name).cloned().unwrap_or_default();
+        Self { version: dialect.version().to_owned(), path: format!("/{name}/"), hosts, name }
+    }
+}
+
 /// Shows how the host is.
 #[utoipa::path(get, path = "/v1/host", tag = "host", security(("key" = [])),
     responses((status = 200, description = "How the host is", body = Host), Refusals))]
@@ -57,7 +82,7 @@ pub(crate) async fn get(
     State(services): State<Shared>,
 ) -> Result<Json<Host>, Problem> {
     let health = services.parts.store.health();
-    let Readiness { ready, reasons } = Readiness::of(&services);
+    let Readiness { ready, reasons, warnings } = Readiness::of(&services);
     Ok(Json(Host {
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: services.started.elapsed().as_secs(),
@@ -73,6 +98,13 @@ pub(crate) async fn get(
             syncs: health.syncs,
             commits: health.commits,
         },
+        warnings,
+        dialects: services
+            .plugins()
+            .dialects()
+            .iter()
+            .map(|dialect| Mounted::of(&services, dialect))
+            .collect(),
         requests_at_work: services.limits.at_work(),
         memory_bytes: telemetry::resident_memory(),
     }))

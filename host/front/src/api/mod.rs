@@ -8,6 +8,7 @@ pub(crate) mod keys;
 pub(crate) mod metrics;
 pub(crate) mod organisations;
 pub(crate) mod playbooks;
+pub(crate) mod plugins;
 pub(crate) mod runs;
 pub(crate) mod samples;
 mod values;
@@ -37,6 +38,10 @@ pub(crate) fn router(services: &Shared) -> OpenApiRouter<Shared> {
         .routes(routes!(organisations::whoami))
         .routes(routes!(metrics::list, metrics::define))
         .routes(routes!(metrics::get, metrics::delete))
+        .routes(routes!(plugins::list, plugins::install))
+        .routes(routes!(plugins::inspect))
+        .routes(routes!(plugins::get, plugins::remove, plugins::change))
+        .routes(routes!(plugins::grant))
         .routes(routes!(playbooks::list, playbooks::create))
         .routes(routes!(playbooks::validate))
         .routes(routes!(playbooks::get, playbooks::replace, playbooks::delete))

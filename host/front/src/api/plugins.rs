@@ -1,0 +1,329 @@
+//! Plugins: `/v1/plugins`. The operator installs for every organisation, an admin for its own.
+
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use bellwether_access::Caller;
+use bellwether_kernel::{Cursor, FieldError, OrganisationId, PageRequest};
+use bellwether_playbooks::AppDescription;
+use bellwether_plugins::{DialectSummary, Grant, Inspection, Installed, Owner, PluginRole};
+use bytes::Bytes;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::keys::PageQuery;
+use crate::extract::{
+    Admin, AnyCaller, CallerExt, Instant, Json, OrOperator, Path, Query, Read, content_type, page, read_body,
+};
+use crate::openapi::{Bodied, Clash, NotFound, Refusals};
+use crate::problem::{Problem, ProblemKind};
+use crate::services::{Services, Shared};
+
+/// A plugin that is installed.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Plugin {
+    /// Unique among its owner's.
+    #[schema(example = "metric")]
+    name: String,
+    version: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    /// Who installed it and for whom.
+    owner: PluginOwner,
+    /// The version of the contract it was made for.
+    contract: String,
+    /// What it may be: `app`, `dialect` and so on.
+    #[schema(value_type = Vec<String>)]
+    roles: Vec<PluginRole>,
+    /// What it was granted: exactly what it asks for.
+    #[schema(value_type = Vec<Object>, example = json!([{"interface": "metrics-write", "metrics": ["web.*"]}]))]
+    grants: Vec<Grant>,
+    /// SHA-256 of the component.
+    digest: String,
+    /// Bytes of the component.
+    size: u64,
+    /// When this version was installed.
+    installed: Instant,
+    /// The id of the key it was installed with, or `host`.
+    actor: String,
+    /// Whether it is called.
+    enabled: bool,
+    /// Why it is not called although it is enabled: it did not load.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+    /// What it takes and gives as an app.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    app: Option<AppDescription>,
+    /// What it speaks as a dialect: a summary and its routes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    dialect: Option<DialectSummary>,
+}
+
+/// Whose a plugin is.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum PluginOwner {
+    /// The host's operator installed it for every organisation.
+    Host,
+    /// The organisation installed it for itself.
+    Organisation,
+}
+
+impl From<&Installed> for Plugin {
+    fn from(installed: &Installed) -> Self {
+        let installed = installed.clone();
+        Self {
+            name: installed.name,
+            version: installed.version,
+            description: installed.description,
+            owner: match installed.owner {
+                Owner::Host => PluginOwner::Host,
+                Owner::Organisation(_) => PluginOwner::Organisation,
+            },
+            contract: installed.contract,
+            roles: installed.roles,
+            grants: installed.grants,
+            digest: installed.digest.to_string(),
+            size: installed.size,
+            installed: installed.installed.into(),
+            actor: installed.actor,
+            enabled: installed.enabled,
+            problem: installed.problem,
+            app: installed.app,
+            dialect: installed.dialect,
+        }
+    }
+}
+
+/// A page of plugins.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct PluginList {
+    /// Ordered by name: an organisation's own, then the host's.
+    items: Vec<Plugin>,
+    /// Pass it as `cursor` for the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+/// Whose plugins a caller changes.
+fn owner(caller: &Caller) -> Owner {
+    caller.organisation().map_or(Owner::Host, Owner::Organisation)
+}
+
+/// Lists the plugins the caller may use: the host's, and for an organisation its own before them.
+#[utoipa::path(get, path = "/v1/plugins", tag = "plugins", params(PageQuery), security(("key" = [])),
+    responses((status = 200, description = "A page of plugins", body = PluginList), Refusals))]
+pub(crate) async fn list(
+    OrOperator(caller, ..): OrOperator<Read>,
+    Query(query): Query<PageQuery>,
+    State(services): State<Shared>,
+) -> Result<Json<PluginList>, Problem> {
+    let page = page(query.limit, query.cursor.as_deref())?;
+    let (items, next) = match caller.organisation() {
+        None => {
+            let found = services.plugins().list(Owner::Host, &page)?;
+            (found.items, found.next)
+        }
+        Some(organisation) => own_then_host(&services, organisation, &page)?,
+    };
+    let items = items.iter().map(|installed| Plugin::from(&**installed)).collect();
+    Ok(Json(PluginList { items, next: next.map(|cursor| cursor.to_string()) }))
+}
+
+/// Which of the two lists a cursor is of: its first byte.
+const OWN: u8 = 0;
+const HOST: u8 = 1;
+
+type Found = (Vec<std::sync::Arc<Installed>>, Option<Cursor>);
+
+/// One page over two lists.
+fn own_then_host(
+    services: &Services,
+    organisation: OrganisationId,
+    page: &PageRequest,
+) -> Result<Found, Problem> {
+    let (list, within) = match page.cursor.as_ref().map(|Cursor(bytes)| bytes.split_first()) {
+        None => (OWN, None),
+        Some(Some((&list @ (OWN | HOST), rest))) => (list, (!rest.is_empty()).then(|| Cursor(rest.to_vec()))),
+        Some(_) => {
+            let given = page.cursor.as_ref().map_or_else(String::new, ToString::to_string);
+            return Err(FieldError::new("cursor", given, "`next` of the page before, unchanged").into());
+        }
+    };
+    let marked = |list: u8, Cursor(bytes): Cursor| Cursor([&[list], bytes.as_slice()].concat());
+    let mut items = Vec::new();
+    let mut within = within;
+    if list == OWN {
+        let asked = PageRequest { limit: page.limit, cursor: within.take() };
+        let own = services.plugins().list(Owner::Organisation(organisation), &asked)?;
+        items = own.items;
+        if let Some(next) = own.next {
+            return Ok((items, Some(marked(OWN, next))));
+        }
+        if items.len() == page.limit {
+            return Ok((items, Some(Cursor(vec![HOST]))));
+        }
+    }
+    let asked = PageRequest { limit: page.limit - items.len(), cursor: within };
+    let host = services.plugins().list(Owner::Host, &asked)?;
+    items.extend(host.items);
+    Ok((items, host.next.map(|next| marked(HOST, next))))
+}
+
+/// How a plugin is installed.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct InstallQuery {
+    /// A privilege and its scope as on the command line, `metrics-write=web.*`; repeated for each the component
+    /// asks for.
+    #[serde(default)]
+    #[param(explode = true)]
+    grant: Vec<String>,
+    /// Whether it may take the place of one of its name; by default not.
+    #[serde(default)]
+    replace: bool,
+}
+
+/// Installs a component: for the operator on the whole host, for an admin in its organisation.
+#[utoipa::path(post, path = "/v1/plugins", tag = "plugins", params(InstallQuery), security(("key" = [])),
+    request_body(content = Vec<u8>, content_type = "application/wasm", description = "The component"),
+    responses((status = 201, description = "The plugin, ready to be called", body = Plugin), Refusals, Bodied, Clash))]
+pub(crate) async fn install(
+    OrOperator(caller, ..): OrOperator<Admin>,
+    Query(query): Query<InstallQuery>,
+    State(services): State<Shared>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let read = |text: &String| {
+        let grant = text.parse::<Grant>();
+        grant.map_err(|error| Problem::from(FieldError::new("grant", text, error.reason)))
+    };
+    let grants = query.grant.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    let bytes = component(&services, request).await?;
+    let (owner, actor) = (owner(&caller), caller.key().as_str());
+    let installed = services.plugins().install(owner, actor, bytes, grants, query.replace).await?;
+    Ok((StatusCode::CREATED, Json(Plugin::from(&*installed))).into_response())
+}
+
+/// Shows what a component is and asks for, without installing it.
+#[utoipa::path(post, path = "/v1/plugins/inspect", tag = "plugins", security(("key" = [])),
+    request_body(content = Vec<u8>, content_type = "application/wasm", description = "The component"),
+    responses((status = 200, description = "Its roles, what it asks for, and what stands in its way", body = Object),
+        Refusals, Bodied))]
+pub(crate) async fn inspect(
+    AnyCaller(_): AnyCaller,
+    State(services): State<Shared>,
+    request: Request,
+) -> Result<Json<Inspection>, Problem> {
+    let bytes = component(&services, request).await?;
+    let inspected = tokio::task::spawn_blocking(move || bellwether_plugins::inspect(&bytes)).await;
+    Ok(Json(inspected.map_err(Problem::internal)??))
+}
+
+async fn component(services: &Services, request: Request) -> Result<Bytes, Problem> {
+    let (parts, body) = request.into_parts();
+    if !content_type(&parts.headers).eq_ignore_ascii_case("application/wasm") {
+        let detail = "The body must be a component: set `Content-Type: application/wasm`";
+        return Err(Problem::new(ProblemKind::UnsupportedMediaType, detail));
+    }
+    read_body(&parts.headers, body, services.settings().component_limit_bytes).await
+}
+
+/// Shows a plugin: an organisation's own before the host's of that name.
+#[utoipa::path(get, path = "/v1/plugins/{name}", tag = "plugins", security(("key" = [])),
+    params(("name" = String, Path, description = "The plugin's name")),
+    responses((status = 200, description = "The plugin", body = Plugin), Refusals, NotFound))]
+pub(crate) async fn get(
+    OrOperator(caller, ..): OrOperator<Read>,
+    Path(name): Path<String>,
+    State(services): State<Shared>,
+) -> Result<Json<Plugin>, Problem> {
+    let plugins = services.plugins();
+    let found = plugins.get(owner(&caller), &name).or_else(|| plugins.get(Owner::Host, &name));
+    let found = found.ok_or_else(|| Problem::not_found(format!("there is no plugin {name:?}")))?;
+    Ok(Json(Plugin::from(&*found)))
+}
+
+/// Removes a plugin of the caller's own, and all state it kept.
+#[utoipa::path(delete, path = "/v1/plugins/{name}", tag = "plugins", security(("key" = [])),
+    params(("name" = String, Path, description = "The plugin's name")),
+    responses((status = 200, description = "The plugin that was", body = Plugin), Refusals, NotFound, Clash))]
+pub(crate) async fn remove(
+    OrOperator(caller, ..): OrOperator<Admin>,
+    Path(name): Path<String>,
+    State(services): State<Shared>,
+) -> Result<Json<Plugin>, Problem> {
+    let owner = owner(&caller);
+    let found = services.plugins().get(owner, &name);
+    let found = found.ok_or_else(|| not_own(&services, &caller, &name))?;
+    services.plugins().remove(owner, caller.key().as_str(), &name).await?;
+    Ok(Json(Plugin::from(&*found)))
+}
+
+/// What of a plugin shall change.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PluginChange {
+    /// Whether it is called.
+    enabled: bool,
+}
+
+/// Switches a plugin of the caller's own on or off. Calls in flight finish.
+#[utoipa::path(patch, path = "/v1/plugins/{name}", tag = "plugins", security(("key" = [])),
+    params(("name" = String, Path, description = "The plugin's name")), request_body = PluginChange,
+    responses((status = 200, description = "The plugin, changed", body = Plugin), Refusals, NotFound, Bodied, Clash))]
+pub(crate) async fn change(
+    OrOperator(caller, ..): OrOperator<Admin>,
+    Path(name): Path<String>,
+    State(services): State<Shared>,
+    Json(change): Json<PluginChange>,
+) -> Result<Json<Plugin>, Problem> {
+    let (owner, actor) = (owner(&caller), caller.key().as_str());
+    if services.plugins().get(owner, &name).is_none() {
+        return Err(not_own(&services, &caller, &name));
+    }
+    let changed = services.plugins().set_enabled(owner, actor, &name, change.enabled).await?;
+    Ok(Json(Plugin::from(&*changed)))
+}
+
+/// What a plugin shall be granted.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewGrants {
+    /// One for each privilege it asks for.
+    #[schema(value_type = Vec<Object>, example = json!([{"interface": "metrics-write", "metrics": ["web.*"]}]))]
+    grants: Vec<Grant>,
+}
+
+/// Changes the scopes of a plugin of the caller's own. Calls in flight finish under the old ones.
+#[utoipa::path(put, path = "/v1/plugins/{name}/grants", tag = "plugins", security(("key" = [])),
+    params(("name" = String, Path, description = "The plugin's name")), request_body = NewGrants,
+    responses((status = 200, description = "The plugin with its new grants", body = Plugin),
+        Refusals, NotFound, Bodied, Clash))]
+pub(crate) async fn grant(
+    OrOperator(caller, ..): OrOperator<Admin>,
+    Path(name): Path<String>,
+    State(services): State<Shared>,
+    Json(new): Json<NewGrants>,
+) -> Result<Json<Plugin>, Problem> {
+    let (owner, actor) = (owner(&caller), caller.key().as_str());
+    if services.plugins().get(owner, &name).is_none() {
+        return Err(not_own(&services, &caller, &name));
+    }
+    let changed = services.plugins().set_grants(owner, actor, &name, new.grants).await?;
+    Ok(Json(Plugin::from(&*changed)))
+}
+
+/// Why a plugin cannot be changed: there is none, or it is the host's.
+fn not_own(services: &Services, caller: &Caller, name: &str) -> Problem {
+    if caller.organisation().is_some() && services.plugins().get(Owner::Host, name).is_some() {
+        let detail = format!(
+            "the plugin {name:?} is the host's: only its operator changes it; install one of your own"
+        );
+        return Problem::new(ProblemKind::Forbidden, detail);
+    }
+    Problem::not_found(format!("there is no plugin {name:?}"))
+}

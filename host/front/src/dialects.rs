@@ -1,0 +1,236 @@
+//! Dialect mounts: a vendor's API under the dialect's name, on host names or on a port of its own.
+//!
+//! The host finds the route, checks the caller's proof on the request as its client sent it, and hands both to the
+//! plugin, which words every answer it can. What it cannot word, since it did not answer, is a problem.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use bellwether_access::{Principal, RawRequest};
+use bellwether_kernel::ErrorKind;
+use bellwether_plugins::{Dialect, DialectRequest, PluginError, RouteMatch};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Uri, header};
+use tower::ServiceExt;
+
+use crate::causes;
+use crate::envelope::{Envelope, ServedBy, from_trusted_proxy};
+use crate::extract::{read_body, recognised};
+use crate::problem::{Problem, ProblemKind};
+use crate::services::{Services, Shared};
+
+/// Answers what no route of the host's own matched: the first segment of the path may be a dialect's name.
+pub(crate) async fn under_its_name(State(services): State<Shared>, request: Request) -> Response {
+    let path = request.uri().path();
+    let rest = path.strip_prefix('/').unwrap_or(path);
+    let name = rest.split('/').next().unwrap_or_default();
+    match services.plugins().dialect(name) {
+        Some(dialect) => answer(&services, &dialect, 1 + name.len(), request).await,
+        None => {
+            Problem::not_found("There is nothing at this path; /docs shows what there is").into_response()
+        }
+    }
+}
+
+/// A router that is one dialect, mounted at the root.
+pub(crate) fn alone(services: &Shared, name: &str) -> Router {
+    let name: Arc<str> = name.into();
+    let serve = move |State(services): State<Shared>, request: Request| {
+        let name = Arc::clone(&name);
+        async move {
+            match services.plugins().dialect(&name) {
+                Some(dialect) => answer(&services, &dialect, 0, request).await,
+                None => {
+                    let detail = "What is served here is not installed at present";
+                    Problem::unavailable(detail, 60)
+                        .cause(format_args!("there is no dialect {name:?}, or it does not load"))
+                        .into_response()
+                }
+            }
+        }
+    };
+    Router::new().fallback(serve).layer(Envelope(Arc::clone(services))).with_state(Arc::clone(services))
+}
+
+/// Gives the requests to some host names to routers of their own, the others to `rest`.
+pub(crate) fn by_host(services: &Shared, rest: Router) -> Router {
+    let hosts: HashMap<String, Router> = services
+        .settings()
+        .dialect_hosts
+        .iter()
+        .flat_map(|(name, hosts)| {
+            let alone = alone(services, name);
+            hosts.iter().map(move |host| (host.to_ascii_lowercase(), alone.clone()))
+        })
+        .collect();
+    if hosts.is_empty() {
+        return rest;
+    }
+    let (hosts, services) = (Arc::new(hosts), Arc::clone(services));
+    Router::new().fallback(move |request: Request| {
+        let host = host_of(&services, &request);
+        let router = host.and_then(|host| hosts.get(&host)).unwrap_or(&rest).clone();
+        async move { router.oneshot(request).await }
+    })
+}
+
+/// The host name a request is for, without its port: as a trusted proxy says, or as the client did.
+fn host_of(services: &Services, request: &Request) -> Option<String> {
+    let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let forwarded =
+        if from_trusted_proxy(services, request.extensions()) { text("x-forwarded-host") } else { None };
+    let host = forwarded.or_else(|| request.uri().host()).or_else(|| text("host"))?;
+    Some(without_port(host).to_ascii_lowercase())
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        // What is left of an IPv6 address without a port ends in a bracket.
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+/// Answers a request with `dialect`, mounted at the first `mount` bytes of the path.
+async fn answer(services: &Services, dialect: &Dialect, mount: usize, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let path = &parts.uri.path()[mount..];
+    let (route, result) = match dialect.route(parts.method.as_str(), path) {
+        RouteMatch::NotFound => {
+            (None, Err(Problem::not_found(format!("{} has nothing at this path", dialect.name()))))
+        }
+        RouteMatch::OtherMethods(methods) => (None, Err(other_methods(dialect, &methods))),
+        RouteMatch::Found(matched) => {
+            let route = dialect.routes().get(matched.index as usize).map(|route| route.path());
+            let label = label(dialect, route);
+            tracing::Span::current().record("route", &*label);
+            let work = async {
+                let body = read_body(&parts.headers, body, services.settings().body_limit_bytes).await?;
+                let caller = match matched.authentication {
+                    [] => None,
+                    schemes => {
+                        let caller = services.access().authenticate(schemes, &raw(services, &parts, &body));
+                        if let Ok(principal) = &caller {
+                            known(services, principal)?;
+                        }
+                        Some(caller)
+                    }
+                };
+                let request = DialectRequest {
+                    matched: &matched,
+                    method: parts.method.as_str(),
+                    query: parts.uri.query().unwrap_or_default(),
+                    headers: &parts.headers,
+                    body: &body,
+                };
+                dialect.handle(caller, request).await.map_err(|error| failed(dialect, &error))
+            };
+            (route, work.await)
+        }
+    };
+    let mut response = match result {
+        Ok(answer) => (answer.status, answer.headers, answer.body).into_response(),
+        Err(problem) => problem.into_response(),
+    };
+    response.extensions_mut().insert(ServedBy(label(dialect, route)));
+    response
+}
+
+fn label(dialect: &Dialect, route: Option<&str>) -> Arc<str> {
+    format!("/{}{}", dialect.name(), route.unwrap_or_default()).into()
+}
+
+fn known(services: &Services, principal: &Principal) -> Result<(), Problem> {
+    recognised(services, &principal.key, Some(principal.organisation))
+}
+
+/// The request as its client sent it: what a signature was made over.
+fn raw<'a>(services: &Services, parts: &'a Parts, body: &'a [u8]) -> RawRequest<'a> {
+    let original = if from_trusted_proxy(services, &parts.extensions) {
+        original(&parts.headers, &services.settings().original_uri_header)
+    } else {
+        None
+    };
+    RawRequest {
+        method: &parts.method,
+        target: original.unwrap_or_else(|| target(&parts.uri)),
+        headers: &parts.headers,
+        body,
+        received: services.parts.clock.now(),
+    }
+}
+
+/// Path and query byte for byte as they came.
+fn target(uri: &Uri) -> &str {
+    uri.path_and_query().map_or("/", |target| target.as_str())
+}
+
+/// The client's own path and query, as a proxy tells them. One that tells the whole URL is cut to that.
+fn original<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let told = headers.get(name)?.to_str().ok()?;
+    match told.split_once("://") {
+        Some((scheme, rest)) if !scheme.contains('/') => rest.find('/').map(|at| &rest[at..]),
+        _ => Some(told),
+    }
+}
+
+fn other_methods(dialect: &Dialect, methods: &[&str]) -> Problem {
+    let methods = methods.join(", ");
+    let detail = format!("{} takes {methods} at this path", dialect.name());
+    let problem = Problem::new(ProblemKind::MethodNotAllowed, detail);
+    match HeaderValue::try_from(methods) {
+        Ok(methods) => problem.header(header::ALLOW, methods),
+        Err(_) => problem,
+    }
+}
+
+/// What a caller is told of a plugin that did not answer; the log has the plugin, its version and the call.
+fn failed(dialect: &Dialect, error: &PluginError) -> Problem {
+    let name = dialect.name();
+    let problem = match error.kind() {
+        ErrorKind::Deadline => {
+            Problem::new(ProblemKind::Deadline, format!("The plugin {name} took longer than it may"))
+        }
+        ErrorKind::Unavailable => {
+            Problem::unavailable(format!("Every place for calls of {name} is taken; try again"), 1)
+        }
+        ErrorKind::Plugin => {
+            Problem::new(ProblemKind::Plugin, format!("The plugin {name} failed at this request"))
+        }
+        kind => causes::problem(kind, error),
+    };
+    problem.cause(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_name_is_told_from_its_port() {
+        for (host, name) in [
+            ("tc.example.com", "tc.example.com"),
+            ("tc.example.com:8443", "tc.example.com"),
+            ("[::1]:80", "[::1]"),
+            ("[::1]", "[::1]"),
+        ] {
+            assert_eq!(without_port(host), name);
+        }
+    }
+
+    #[test]
+    fn the_client_s_own_target_is_taken_byte_for_byte() {
+        for (told, taken) in [
+            ("/api/v2/x?a=%2f&b=+", Some("/api/v2/x?a=%2f&b=+")),
+            ("https://tc.example.com/api/v2/x?u=http://y/", Some("/api/v2/x?u=http://y/")),
+            ("/redirect?to=https://elsewhere/", Some("/redirect?to=https://elsewhere/")),
+            ("https://tc.example.com", None),
+        ] {
+            let headers = HeaderMap::from_iter([(header::HOST, HeaderValue::from_static(told))]);
+            assert_eq!(original(&headers, "host"), taken, "{told}");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The OpenAPI document says of every route what callers need, and the page that shows it works offline.
+
+mod support;
+
+use serde_json::Value;
+use support::Host;
+
+const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
+
+fn operations(document: &Value) -> Vec<(String, String, Value)> {
+    let paths = document["paths"].as_object().unwrap();
+    let of_path = |(path, item): (&String, &Value)| {
+        METHODS
+            .iter()
+            .filter_map(|method| Some((path.clone(), (*method).to_owned(), item.get(method)?.clone())))
+            .collect::<Vec<_>>()
+    };
+    paths.iter().flat_map(of_path).collect()
+}
+
+#[tokio::test]
+async fn the_document_is_openapi_3_1_and_every_reference_leads_somewhere() {
+    let host = Host::new().await;
+    let document = host.get("/openapi.json", "").await.json();
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1."), "{}", document["openapi"]);
+    assert_eq!(document["info"]["title"], "Bellwether");
+    assert_eq!(document["components"]["securitySchemes"]["key"]["scheme"], "bearer");
+    let mut waiting = vec![&document];
+    while let Some(value) = waiting.pop() {
+        match value {
+            Value::Object(map) => {
+                if let Some(reference) = map.get("$ref").and_then(Value::as_str) {
+                    let found = reference.strip_prefix('#').and_then(|pointer| document.pointer(pointer));
+                    assert!(found.is_some(), "{reference} leads nowhere");
+                }
+                waiting.extend(map.values());
+            }
+            Value::Array(items) => waiting.extend(items),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_operation_says_who_may_call_what_it_answers_and_how_it_fails() {
+    let host = Host::new().await;
+    let document = host.get("/openapi.json", "").await.json();
+    let mut ids = std::collections::HashSet::new();
+    for (path, method, operation) in operations(&document) {
+        let name = format!("{method} {path}");
+        assert!(
+            operation["summary"].as_str().is_some_and(|summary| !summary.is_empty()),
+            "{name} has no summary"
+        );
+        let id = operation["operationId"].as_str().unwrap_or_default();
+        assert!(ids.insert(format!("{method} {id}")), "{name} shares its id {id}");
+        let responses = operation["responses"].as_object().unwrap();
+        assert!(responses.keys().any(|status| status.starts_with('2')), "{name} never succeeds");
+        for (status, response) in responses {
+            if !status.starts_with('2') {
+                let schema = &response["content"]["application/problem+json"]["schema"]["$ref"];
+                assert_eq!(schema, "#/components/schemas/Problem", "{name} {status}");
+            }
+        }
+        for parameter in path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')) {
+            let declared = operation["parameters"].as_array().unwrap();
+            let declared =
+                declared.iter().any(|declared| declared["name"] == parameter && declared["in"] == "path");
+            assert!(declared, "{name} does not declare {parameter}");
+        }
+        if path.starts_with("/v1/") {
+            assert_eq!(operation["security"][0]["key"], serde_json::json!([]), "{name}");
+            for status in ["400", "401", "403", "429", "500", "503", "504"] {
+                assert!(responses.contains_key(status), "{name} does not say {status}");
+            }
+            let repeatable = operation["parameters"].to_string().contains("idempotency-key");
+            assert_eq!(repeatable, method != "get", "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_operation_of_the_document_is_served_and_needs_a_key() {
+    let host = Host::new().await;
+    let document = host.get("/openapi.json", "").await.json();
+    let operations = operations(&document);
+    assert!(operations.len() > 30, "{}", operations.len());
+    for (path, method, _) in operations {
+        let asked = path.replace('{', "").replace('}', "");
+        let answer = host.ask(&method.to_uppercase(), &asked, "", Value::Null).await;
+        let expected = if path.starts_with("/v1/") { 401 } else { 404 };
+        assert_eq!(answer.status, expected, "{method} {path}: {}", answer.text());
+        assert!(!answer.text().contains("nothing at this path"), "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn the_page_to_try_it_brings_everything_along() {
+    let host = Host::new().await;
+    assert_eq!(host.get("/docs", "").await.header("location"), "/docs/");
+    let index = host.get("/docs/", "").await;
+    assert!(index.header("content-security-policy").contains("script-src 'self'"));
+    let page = index.text();
+    assert!(!page.contains("<script>"), "an inline script does not pass the policy");
+    for part in page.split(['"', '\'']).filter(|part| part.ends_with(".js") || part.ends_with(".css")) {
+        assert!(!part.contains("://"), "{part} comes from elsewhere");
+        let file = host.get(&format!("/docs/{}", part.trim_start_matches("./")), "").await;
+        assert_eq!(file.status, 200, "{part}");
+    }
+    assert!(host.get("/docs/swagger-initializer.js", "").await.text().contains("/openapi.json"));
+}
+
+#[tokio::test]
+async fn the_front_page_is_whole_and_safe() {
+    let host = Host::new().await;
+    let page = host.get("/", "").await;
+    assert_eq!((page.status.as_u16(), page.header("x-content-type-options")), (200, "nosniff"));
+    assert!(page.header("content-security-policy").starts_with("default-src 'none'"));
+    assert!(!page.text().contains("{{"), "something was not filled in");
+    assert!(page.text().contains("Ready"));
+}

@@ -1,0 +1,125 @@
+//! Who may do what, route by route, and that no organisation sees anything of another.
+
+mod support;
+
+use serde_json::{Value, json};
+use support::{Host, playbook};
+
+/// Columns: nobody, a reader, a writer, an admin, the operator. What is asked for does not exist or does not read
+/// wherever it can, so that whoever may ask gets past the role and no further.
+#[tokio::test]
+async fn each_role_may_do_what_it_should_and_nothing_more() {
+    const NO: bool = false;
+    const YES: bool = true;
+    let host = Host::new().await;
+    let keys = ["", &host.read, &host.write, &host.admin, &host.operator];
+    let readers = [NO, YES, YES, YES, NO];
+    let writers = [NO, NO, YES, YES, NO];
+    let admins = [NO, NO, NO, YES, NO];
+    let operator = [NO, NO, NO, NO, YES];
+    let admins_and_operator = [NO, NO, NO, YES, YES];
+    let anybody_with_a_key = [NO, YES, YES, YES, YES];
+    let empty = || json!({});
+    for (method, path, body, allowed) in [
+        ("GET", "/v1/whoami", Value::Null, anybody_with_a_key),
+        ("GET", "/v1/metrics", Value::Null, readers),
+        ("POST", "/v1/metrics", empty(), writers),
+        ("GET", "/v1/metrics/none", Value::Null, readers),
+        ("DELETE", "/v1/metrics/none", Value::Null, writers),
+        ("GET", "/v1/metrics/none/keys", Value::Null, readers),
+        ("GET", "/v1/metrics/none/values", Value::Null, readers),
+        ("POST", "/v1/samples", empty(), writers),
+        ("GET", "/v1/playbooks", Value::Null, readers),
+        ("POST", "/v1/playbooks", empty(), admins),
+        ("POST", "/v1/playbooks/validate", empty(), readers),
+        ("GET", "/v1/playbooks/none", Value::Null, readers),
+        ("PUT", "/v1/playbooks/none", empty(), admins),
+        ("DELETE", "/v1/playbooks/none", Value::Null, admins),
+        ("POST", "/v1/playbooks/none/runs", Value::Null, writers),
+        ("GET", "/v1/runs", Value::Null, readers),
+        ("GET", "/v1/runs/none", Value::Null, readers),
+        ("GET", "/v1/keys", Value::Null, admins_and_operator),
+        ("POST", "/v1/keys", empty(), admins_and_operator),
+        ("GET", "/v1/keys/none", Value::Null, admins_and_operator),
+        ("DELETE", "/v1/keys/none", Value::Null, admins_and_operator),
+        ("GET", "/v1/organisation", Value::Null, readers),
+        ("PATCH", "/v1/organisation", empty(), admins),
+        ("GET", "/v1/organisations", Value::Null, operator),
+        ("POST", "/v1/organisations", empty(), operator),
+        ("GET", "/v1/organisations/own", Value::Null, operator),
+        ("PATCH", "/v1/organisations/own", empty(), operator),
+        ("POST", "/v1/organisations/own/keys", empty(), operator),
+        ("GET", "/v1/audit", Value::Null, admins_and_operator),
+        ("GET", "/v1/host", Value::Null, operator),
+        ("GET", "/v1/host/backup", Value::Null, operator),
+    ] {
+        for (key, allowed) in keys.iter().zip(allowed) {
+            let answer = host.ask(method, path, key, body.clone()).await;
+            let refused = if key.is_empty() { 401 } else { 403 };
+            assert_eq!(answer.status != refused, allowed, "{method} {path} with {key:?}: {}", answer.text());
+            assert!(!answer.status.is_server_error(), "{method} {path} with {key:?}: {}", answer.text());
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_organisation_sees_nothing_of_another() {
+    let host = Host::new().await;
+    let metric = json!({"name": "secret", "data_type": "sum", "interval": "daily"});
+    assert_eq!(host.ask("POST", "/v1/metrics", &host.admin, metric).await.status, 201);
+    let stored = host.ask("POST", "/v1/playbooks", &host.admin, playbook("secret", "manual", "x")).await;
+    assert_eq!(stored.status, 201, "{}", stored.text());
+    let run = host.ask("POST", "/v1/playbooks/secret/runs?wait=10", &host.admin, Value::Null).await.json();
+    let run = format!("/v1/runs/{}", run["id"].as_str().unwrap());
+    let key = host.get("/v1/keys", &host.admin).await.json();
+    let key = format!("/v1/keys/{}", key["items"][0]["id"].as_str().unwrap());
+    let playbook = format!("/v1/playbooks/{}", stored.json()["id"]);
+    for path in ["/v1/metrics/secret", "/v1/metrics/1", "/v1/playbooks/secret", &playbook, &run, &key] {
+        assert_eq!(host.get(path, &host.admin).await.status, 200, "{path}");
+        host.get(path, &host.stranger).await.problem(404, "not-found");
+        if path != run {
+            host.ask("DELETE", path, &host.stranger, Value::Null).await.problem(404, "not-found");
+        }
+    }
+    host.ask("POST", "/v1/playbooks/secret/runs", &host.stranger, Value::Null)
+        .await
+        .problem(404, "not-found");
+    let sample = json!({"samples": [{"metric": "secret", "value": 1}]});
+    host.ask("POST", "/v1/samples", &host.stranger, sample).await.problem(404, "not-found");
+    for list in ["/v1/metrics", "/v1/playbooks", "/v1/runs"] {
+        assert_eq!(host.get(list, &host.stranger).await.json()["items"], json!([]), "{list}");
+    }
+    let audit = host.get("/v1/audit", &host.stranger).await.text();
+    assert!(!audit.contains("secret"), "{audit}");
+}
+
+#[tokio::test]
+async fn a_revoked_or_expired_key_opens_nothing() {
+    let host = Host::new().await;
+    let expires = json!({"name": "short", "role": "read", "expires": "2024-04-01T13:00:00Z"});
+    let short = host.ask("POST", "/v1/keys", &host.admin, expires).await.json();
+    let long =
+        host.ask("POST", "/v1/keys", &host.admin, json!({"name": "long", "role": "read"})).await.json();
+    let token = |key: &Value| key["token"].as_str().unwrap().to_owned();
+    for key in [&short, &long] {
+        assert_eq!(host.get("/v1/metrics", &token(key)).await.status, 200);
+    }
+    let path = format!("/v1/keys/{}", long["key"]["id"].as_str().unwrap());
+    let revoked = host.ask("DELETE", &path, &host.admin, Value::Null).await.json();
+    assert_eq!(revoked["revoked"], support::NOW);
+    host.clock.advance(3_600_000);
+    for key in [&short, &long] {
+        host.get("/v1/metrics", &token(key)).await.problem(401, "unauthenticated");
+    }
+}
+
+#[tokio::test]
+async fn only_admins_see_where_a_webhook_is() {
+    let host = Host::new().await;
+    host.ask("POST", "/v1/playbooks", &host.admin, playbook("hooked", "webhook", "x")).await;
+    for (key, sees) in [(&host.admin, true), (&host.write, false), (&host.read, false)] {
+        for path in ["/v1/playbooks", "/v1/playbooks/hooked"] {
+            assert_eq!(host.get(path, key).await.text().contains("/hooks/"), sees, "{path}");
+        }
+    }
+}

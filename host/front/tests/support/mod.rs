@@ -1,0 +1,235 @@
+//! A whole host in memory behind a router: what the tests of the front ask.
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use axum::Router;
+use axum::body::Body;
+use bellwether_access::{Access, HostKey, NewKey, Role};
+use bellwether_front::{Front, FrontSettings, Parts, Stopping};
+use bellwether_kernel::{HostId, ManualClock, OrganisationId, SeededRandomness, Timestamp};
+use bellwether_metrics::Metrics;
+use bellwether_playbooks::{
+    App, AppCall, AppDescription, AppReport, Apps, Input, Output, Playbooks, Value, ValueType,
+};
+use bellwether_store::MemoryStore;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::BodyExt;
+use tower::ServiceExt;
+
+/// Noon of an April day.
+pub const NOW: &str = "2024-04-01T12:00:00Z";
+
+/// A host and a key of every kind.
+pub struct Host {
+    pub front: Front,
+    pub router: Router,
+    pub store: Arc<MemoryStore>,
+    pub access: Arc<Access>,
+    pub clock: Arc<ManualClock>,
+    pub stopping: Stopping,
+    pub operator: String,
+    pub admin: String,
+    pub write: String,
+    pub read: String,
+    /// The admin of another organisation.
+    pub stranger: String,
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {}", self.text()))
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// Checks that it is a problem of this status and type, and gives it.
+    pub fn problem(&self, status: u16, kind: &str) -> serde_json::Value {
+        assert_eq!(self.status, status, "{}", self.text());
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        let problem = self.json();
+        assert_eq!(problem["type"], format!("/problems/{kind}"), "{problem}");
+        assert_eq!(problem["status"], status, "{problem}");
+        assert_eq!(problem["request_id"], self.header("x-request-id"), "{problem}");
+        assert!(problem["title"].is_string() && problem["detail"].is_string(), "{problem}");
+        problem
+    }
+}
+
+impl Host {
+    pub async fn new() -> Self {
+        Self::with(FrontSettings::default()).await
+    }
+
+    pub async fn with(settings: FrontSettings) -> Self {
+        let store = Arc::new(MemoryStore::new());
+        let clock = Arc::new(ManualClock::new(Timestamp::parse(NOW).unwrap()));
+        let randomness = Arc::new(SeededRandomness::new(1));
+        let host_key = HostKey::from_hex(&"7".repeat(64)).unwrap();
+        let access = Access::open(store.clone(), clock.clone(), randomness.clone(), host_key).await.unwrap();
+        let access = Arc::new(access);
+        let metrics =
+            Metrics::open(store.clone(), clock.clone(), HostId(1), bellwether_metrics::Limits::default());
+        let playbooks = Playbooks::open(
+            store.clone(),
+            access.clone(),
+            Arc::new(OneApp),
+            clock.clone(),
+            randomness.clone(),
+            bellwether_playbooks::Limits::default(),
+        );
+        let stopping = Stopping::default();
+        let parts = Parts {
+            store: store.clone(),
+            access: access.clone(),
+            metrics: Arc::new(metrics.await.unwrap()),
+            playbooks: playbooks.await.unwrap(),
+            clock: clock.clone(),
+            randomness,
+            recorder: bellwether_front::prometheus().build_recorder().handle(),
+            stopping: stopping.clone(),
+            backup: None,
+            settings,
+        };
+        let operator = access.create_operator_key("host", "operator", None).await.unwrap().token;
+        let own = access.create_organisation("host", "own", "UTC").await.unwrap().id;
+        let other = access.create_organisation("host", "other", "UTC").await.unwrap().id;
+        let front = Front::new(parts);
+        Self {
+            router: front.router(),
+            front,
+            store,
+            clock,
+            stopping,
+            operator,
+            admin: key(&access, own, Role::Admin).await,
+            write: key(&access, own, Role::Write).await,
+            read: key(&access, own, Role::Read).await,
+            stranger: key(&access, other, Role::Admin).await,
+            access,
+        }
+    }
+
+    /// A request with a key and a JSON body; `Null` for none.
+    pub async fn ask(&self, method: &str, path: &str, key: &str, body: serde_json::Value) -> Answer {
+        let mut request = Request::builder().method(method).uri(path);
+        if !key.is_empty() {
+            request = request.header("authorization", format!("Bearer {key}"));
+        }
+        let body = match body {
+            serde_json::Value::Null => Body::empty(),
+            body => {
+                request = request.header("content-type", "application/json");
+                Body::from(body.to_string())
+            }
+        };
+        self.send(request.body(body).unwrap()).await
+    }
+
+    pub async fn get(&self, path: &str, key: &str) -> Answer {
+        self.ask("GET", path, key, serde_json::Value::Null).await
+    }
+
+    pub async fn send(&self, request: Request<Body>) -> Answer {
+        read(self.router.clone().oneshot(request).await.unwrap()).await
+    }
+
+    /// The same write twice under one `Idempotency-Key`, or different ones under the same.
+    pub async fn once(
+        &self,
+        name: &str,
+        method: Method,
+        path: &str,
+        key: &str,
+        body: &serde_json::Value,
+    ) -> Answer {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("authorization", format!("Bearer {key}"))
+            .header("content-type", "application/json")
+            .header("idempotency-key", name)
+            .body(Body::from(body.to_string()));
+        self.send(request.unwrap()).await
+    }
+}
+
+pub async fn read(response: axum::response::Response) -> Answer {
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await.unwrap().to_bytes().to_vec();
+    Answer { status: parts.status, headers: parts.headers, body }
+}
+
+async fn key(access: &Access, organisation: OrganisationId, role: Role) -> String {
+    let key = NewKey { name: format!("{role:?}"), role, expires: None, signing: false };
+    access.create_key("host", organisation, key).await.unwrap().token
+}
+
+/// The app `echo` gives back its input `text`.
+struct OneApp;
+
+impl Apps for OneApp {
+    fn app(&self, _: OrganisationId, name: &str) -> Option<Arc<dyn App>> {
+        (name == "echo").then(|| Arc::new(Echo(description())) as Arc<dyn App>)
+    }
+}
+
+struct Echo(AppDescription);
+
+fn description() -> AppDescription {
+    let help = String::new();
+    AppDescription {
+        summary: "Gives back what it is given.".to_owned(),
+        inputs: vec![Input {
+            name: "text".to_owned(),
+            value_type: ValueType::Text,
+            required: true,
+            default: None,
+            choices: Vec::new(),
+            secret: false,
+            help: help.clone(),
+        }],
+        outputs: vec![Output { name: "text".to_owned(), value_type: ValueType::Text, help }],
+    }
+}
+
+#[async_trait]
+impl App for Echo {
+    fn version(&self) -> &str {
+        "1.0.0"
+    }
+
+    fn description(&self) -> &AppDescription {
+        &self.0
+    }
+
+    async fn run(&self, call: AppCall) -> AppReport {
+        let text =
+            call.inputs.into_iter().find(|(name, _)| name == "text").map_or(Value::None, |(_, text)| text);
+        AppReport { result: Ok(vec![("text".to_owned(), text)]), log: Vec::new() }
+    }
+}
+
+/// A playbook that echoes what its webhook's body or its inputs say.
+pub fn playbook(name: &str, trigger: &str, text: &str) -> serde_json::Value {
+    serde_json::json!({
+        "name": name,
+        "trigger": {"type": trigger},
+        "steps": [{"id": "say", "app": "echo", "inputs": {"text": text}}],
+    })
+}
