@@ -239,30 +239,31 @@ impl From<AppError> for raw::AppError {
 pub mod expanded {
     use super::*;
 
-    /// An app's description, its inputs and outputs taken from the function itself.
-    pub fn describe<I, O, E, F>(summary: &str, _run: F) -> Description
-    where
-        I: Inputs,
-        O: Outputs,
-        F: Fn(&Call, I) -> Result<O, E>,
-    {
-        Description { summary: summary.to_owned(), inputs: I::describe(), outputs: O::describe() }
+    /// What an app takes.
+    pub fn inputs<I: Inputs>() -> Vec<Input> {
+        I::describe()
     }
 
-    /// One call.
-    pub fn run<I, O, E, F>(
-        call: &Call,
-        inputs: Vec<NamedValue>,
-        run: F,
-    ) -> Result<Vec<NamedValue>, raw::AppError>
+    /// What an app gives, taken from the function itself.
+    pub fn outputs<I, O: Outputs, E>(_run: impl Fn(&Call, I) -> Result<O, E>) -> Vec<Output> {
+        O::describe()
+    }
+
+    /// A call's inputs.
+    pub fn read_all<I: Inputs>(inputs: Vec<NamedValue>) -> Result<I, raw::AppError> {
+        I::read(inputs).map_err(Into::into)
+    }
+
+    /// A call's outcome.
+    pub fn write_all<O, E>(outcome: Result<O, E>) -> Result<Vec<NamedValue>, raw::AppError>
     where
-        I: Inputs,
         O: Outputs,
         E: Into<AppError>,
-        F: Fn(&Call, I) -> Result<O, E>,
     {
-        let outputs = I::read(inputs).and_then(|inputs| run(call, inputs).map_err(Into::into))?;
-        Ok(outputs.write())
+        match outcome {
+            Ok(outputs) => Ok(outputs.write()),
+            Err(error) => Err(error.into().into()),
+        }
     }
 
     /// One line of an app's description. The type's own choices hold where the attribute names none.

@@ -1,9 +1,9 @@
 //! `#[app]`: a function becomes the component's export `bellwether:plugin/app`.
 
-use proc_macro2::TokenStream;
-use quote::{quote, quote_spanned};
+use proc_macro2::{Span, TokenStream};
+use quote::quote_spanned;
 use syn::spanned::Spanned;
-use syn::{Error, FnArg, ItemFn, Result, ReturnType};
+use syn::{Error, FnArg, Ident, ItemFn, Result, ReturnType};
 
 use crate::attributes::{RoleArguments, plain_function};
 
@@ -15,22 +15,32 @@ pub(crate) fn expand(arguments: &RoleArguments, function: &ItemFn) -> Result<Tok
     let summary = arguments.summary_of(function)?;
     let name = &function.sig.ident;
     let parameters = types(function)?;
-    let (inputs, call) = match parameters[..] {
-        [_, inputs] => (inputs, None),
-        [_, call, inputs] => (inputs, Some(quote_spanned!(call.span()=> call,))),
+    // Names of ours must not hide an author's function of the same name.
+    let site = Span::mixed_site();
+    let (given, call) = (Ident::new("inputs", site), Ident::new("call", site));
+    let (host, inputs, call_argument) = match parameters[..] {
+        [host, inputs] => (host, inputs, None),
+        [host, declared, inputs] => (host, inputs, Some(quote_spanned!(declared.span()=> #call,))),
         _ => return Err(Error::new_spanned(&function.sig, SHAPE)),
     };
-    if let ReturnType::Default = function.sig.output {
+    let ReturnType::Type(_, returned) = &function.sig.output else {
         return Err(Error::new(name.span(), SHAPE));
-    }
-    // Spans at the author's types, so that a missing derive or permission is reported where it is.
-    let run = quote_spanned! {inputs.span()=>
-        |call: &::bellwether_sdk::app::Call, inputs: #inputs| {
-            let _ = call;
-            #name(&::bellwether_sdk::host::Live, #call inputs)
+    };
+    // Each step stands at the author's type it is about, so that a missing derive is reported there.
+    let (takes, gives) = (inputs.span(), returned.span());
+    let live = quote_spanned!(host.span()=> &::bellwether_sdk::host::Live);
+    let run = quote_spanned! {site=>
+        |#call: &::bellwether_sdk::app::Call, #given: #inputs| {
+            let _ = #call;
+            #name(#live, #call_argument #given)
         }
     };
-    Ok(quote! {
+    let outcome = Ident::new("outcome", site);
+    let describe_inputs = quote_spanned!(takes=> ::bellwether_sdk::app::expanded::inputs::<#inputs>());
+    let describe_outputs = quote_spanned!(gives=> ::bellwether_sdk::app::expanded::outputs(#run));
+    let read = quote_spanned!(takes=> ::bellwether_sdk::app::expanded::read_all::<#inputs>(#given)?);
+    let write = quote_spanned!(gives=> ::bellwether_sdk::app::expanded::write_all(#outcome));
+    Ok(quote_spanned! {site=>
         #function
 
         const _: () = {
@@ -40,14 +50,18 @@ pub(crate) fn expand(arguments: &RoleArguments, function: &ItemFn) -> Result<Tok
 
             impl contract::Guest for App {
                 fn describe() -> contract::Description {
-                    ::bellwether_sdk::app::expanded::describe(#summary, #run)
+                    let (inputs, outputs) = (#describe_inputs, #describe_outputs);
+                    contract::Description { summary: ::std::string::String::from(#summary), inputs, outputs }
                 }
 
                 fn run(
-                    call: contract::Call,
-                    inputs: ::std::vec::Vec<::bellwether_sdk::NamedValue>,
+                    #call: contract::Call,
+                    #given: ::std::vec::Vec<::bellwether_sdk::NamedValue>,
                 ) -> ::std::result::Result<::std::vec::Vec<::bellwether_sdk::NamedValue>, contract::AppError> {
-                    ::bellwether_sdk::app::expanded::run(&call, inputs, #run)
+                    let #given = #read;
+                    let run = #run;
+                    let #outcome = run(&#call, #given);
+                    #write
                 }
             }
 

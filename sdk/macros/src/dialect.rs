@@ -1,9 +1,9 @@
 //! `#[dialect]`: a function that returns routes becomes the component's export `bellwether:plugin/dialect`.
 
-use proc_macro2::TokenStream;
-use quote::{quote, quote_spanned};
+use proc_macro2::{Span, TokenStream};
+use quote::quote_spanned;
 use syn::spanned::Spanned;
-use syn::{Error, ItemFn, Result, ReturnType};
+use syn::{Error, Ident, ItemFn, Result, ReturnType};
 
 use crate::attributes::{RoleArguments, plain_function};
 
@@ -20,10 +20,13 @@ pub(crate) fn expand(arguments: &RoleArguments, function: &ItemFn) -> Result<Tok
     if !function.sig.inputs.is_empty() {
         return Err(Error::new_spanned(&function.sig.inputs, SHAPE));
     }
+    // Names of ours must not hide an author's function of the same name.
+    let site = Span::mixed_site();
+    let local = Ident::new("router", site);
     let routes = quote_spanned! {router.span()=>
-        let router: ::bellwether_sdk::dialect::Router<::bellwether_sdk::host::Live> = #name();
+        let #local: ::bellwether_sdk::dialect::Router<::bellwether_sdk::host::Live> = #name();
     };
-    Ok(quote! {
+    Ok(quote_spanned! {site=>
         #function
 
         const _: () = {
