@@ -52,17 +52,22 @@ pub(crate) fn encode(module: &[u8], identity: &Identity) -> Result<Vec<u8>> {
 
 /// The imports of a core module that no host of ours answers, as (module, name).
 pub(crate) fn foreign_imports(module: &[u8]) -> Result<Vec<(String, String)>> {
-    let mut foreign = Vec::new();
+    let mut imports = imports(module)?;
+    imports.retain(|(module, _)| !module.starts_with(HOST));
+    Ok(imports)
+}
+
+/// The imports of a core module, as (module, name).
+fn imports(module: &[u8]) -> Result<Vec<(String, String)>> {
+    let mut imports = Vec::new();
     for payload in Parser::new(0).parse_all(module) {
         let Payload::ImportSection(section) = payload? else { continue };
         for import in section.into_imports() {
             let import = import?;
-            if !import.module.starts_with(HOST) {
-                foreign.push((import.module.to_owned(), import.name.to_owned()));
-            }
+            imports.push((import.module.to_owned(), import.name.to_owned()));
         }
     }
-    Ok(foreign)
+    Ok(imports)
 }
 
 /// What a component asks for and offers. An interface of types alone asks for nothing.
@@ -82,4 +87,60 @@ pub(crate) fn surface(component: &[u8]) -> Result<Surface> {
         bail!("the component imports {foreign}, which no host answers");
     }
     Ok(surface)
+}
+
+/// Every function a core module imports, as `interface#function`, sorted.
+#[cfg(test)]
+pub(crate) fn functions(module: &[u8]) -> Result<BTreeSet<String>> {
+    Ok(imports(module)?.into_iter().map(|(module, name)| format!("{module}#{name}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A core module that imports one function without parameters and results.
+    fn importing(module: &str, name: &str) -> Vec<u8> {
+        let text = |text: &str| [&[u8::try_from(text.len()).expect("short")], text.as_bytes()].concat();
+        let section =
+            |id: u8, content: &[u8]| [&[id, u8::try_from(content.len()).expect("short")], content].concat();
+        let imports = [vec![1], text(module), text(name), vec![0, 0]].concat();
+        [b"\0asm\x01\0\0\0".to_vec(), section(1, &[1, 0x60, 0, 0]), section(2, &imports)].concat()
+    }
+
+    fn identity() -> Identity {
+        Identity {
+            name: "trial".into(),
+            version: "1.2.3".into(),
+            description: "Tries.".into(),
+            licence: "MIT OR Apache-2.0".into(),
+        }
+    }
+
+    #[test]
+    fn what_no_host_answers_is_found_before_it_is_encoded() {
+        let foreign = |module: &str, name: &str| foreign_imports(&importing(module, name)).expect("a module");
+        assert_eq!(foreign("bellwether:host/clock@0.1.0", "now"), []);
+        assert_eq!(foreign("env", "open"), [("env".to_owned(), "open".to_owned())]);
+        assert_eq!(foreign("bellwether:plugin/app@0.1.0", "run").len(), 1);
+        assert!(foreign_imports(b"no module").is_err());
+    }
+
+    #[test]
+    fn a_component_says_what_it_is() {
+        let component = encode(b"\0asm\x01\0\0\0", &identity()).expect("an empty module is a component");
+        let wasm_metadata::Payload::Component { metadata, .. } =
+            wasm_metadata::Payload::from_binary(&component).expect("a component")
+        else {
+            panic!("a module")
+        };
+        assert_eq!(metadata.name.as_deref(), Some("trial"));
+        assert_eq!(metadata.version.expect("given").to_string(), "1.2.3");
+        assert_eq!(metadata.description.expect("given").to_string(), "Tries.");
+        assert_eq!(metadata.licenses.expect("given").to_string(), "MIT OR Apache-2.0");
+        assert_eq!(surface(&component).expect("a component"), Surface::default());
+
+        let unlicensed = Identity { licence: "do what you like".into(), ..identity() };
+        assert!(encode(b"\0asm\x01\0\0\0", &unlicensed).is_err());
+    }
 }

@@ -153,3 +153,88 @@ fn dependents_of(package: &str, foreign: &[(String, String)]) -> String {
     tree.args(["tree", "--package", package, "--target", TARGET, "--edges", "normal", "--invert", culprit]);
     read(&mut tree).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(module: &str, name: &str) -> Vec<(String, String)> {
+        vec![(module.to_owned(), name.to_owned())]
+    }
+
+    #[test]
+    fn whoever_made_a_module_unfit_is_named() {
+        let browser = one("__wbindgen_placeholder__", "__wbindgen_throw");
+        let text = accusation("bellwether-plugin-x", &browser, "wasm-bindgen v0.2\n└── chrono v0.4");
+        for expected in ["bellwether-plugin-x", "__wbindgen_throw", "The crate wasm-bindgen", "chrono v0.4"] {
+            assert!(text.contains(expected), "{text}");
+        }
+        let wasi = one("wasi_snapshot_preview1", "fd_write");
+        assert!(accusation("x", &wasi, "").contains("another target"));
+        let mut many = one("env", "open");
+        many.extend((0..9).map(|number| ("env".to_owned(), format!("f{number}"))));
+        let text = accusation("x", &many, "");
+        assert!(text.contains("open") && text.contains("and 5 more") && text.contains("C code"), "{text}");
+    }
+
+    #[test]
+    fn plugins_are_the_packages_of_that_name_and_complete() {
+        let package = |name: &str, kind: &str, description: &str| {
+            serde_json::json!({
+                "name": name, "version": "0.1.0", "license": "MIT", "description": description,
+                "targets": [{"name": name.replace('-', "_"), "kind": [kind, "rlib"]}],
+            })
+        };
+        let of = |listed: &[Value]| packages(&serde_json::json!({ "packages": listed }).to_string());
+        let host = package("bellwether-host", "lib", "");
+        let plugin = package("bellwether-plugin-a-b", "cdylib", "Does.");
+        let found = of(&[host.clone(), plugin]).expect("one");
+        assert_eq!(found.len(), 1);
+        assert_eq!((&*found[0].identity.name, &*found[0].library), ("a-b", "bellwether_plugin_a_b"));
+        for (wrong, expected) in [
+            (package("bellwether-plugin-a", "lib", "Does."), "no cdylib"),
+            (package("bellwether-plugin-a", "cdylib", ""), "has no description"),
+            (host, "no package of the workspace"),
+        ] {
+            let error = of(&[wrong]).err().expect(expected).to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    /// Builds for real: it is the linker that drops what nobody calls, and so decides what a component asks for.
+    #[test]
+    fn a_plugin_asks_for_what_its_code_calls_and_is_what_its_macros_say() {
+        build().expect("the plugins build");
+        let (log, read, write) = (
+            "bellwether:host/log@0.1.0",
+            "bellwether:host/metrics-read@0.1.0",
+            "bellwether:host/metrics-write@0.1.0",
+        );
+        for (name, imports, exports) in [
+            ("metric", &[log, read, write][..], "bellwether:plugin/app@0.1.0"),
+            ("threatconnect", &[read, write], "bellwether:plugin/dialect@0.1.0"),
+        ] {
+            let component = std::fs::read(components().join(format!("{name}.wasm"))).expect("it was built");
+            let surface = component::surface(&component).expect("a component");
+            assert_eq!(surface.imports.iter().map(String::as_str).collect::<Vec<_>>(), imports, "{name}");
+            assert_eq!(surface.exports.iter().map(String::as_str).collect::<Vec<_>>(), [exports], "{name}");
+        }
+        let module = workspace()
+            .join("target/plugins")
+            .join(TARGET)
+            .join(PROFILE)
+            .join("bellwether_plugin_metric.wasm");
+        let module = std::fs::read(module).expect("it was built");
+        let called = component::functions(&module).expect("a module");
+        assert_eq!(
+            called.iter().map(String::as_str).collect::<Vec<_>>(),
+            [
+                format!("{log}#write"),
+                format!("{read}#get"),
+                format!("{write}#define"),
+                format!("{write}#write")
+            ],
+            "not even the functions beside those it calls"
+        );
+    }
+}
