@@ -1,8 +1,8 @@
 //! What a plugin author depends on.
 //!
 //! A Bellwether plugin is a sandboxed WebAssembly component. An author writes a function; the macros make it a role
-//! (an [`app`], a [`mod@dialect`]), and what the function asks of its host becomes the component's imports, which are its
-//! permission request: nothing else is linked, nothing else can be asked for.
+//! (an [`mod@app`], a [`mod@dialect`]), and what the function asks of its host becomes the component's imports, which
+//! are its permission request: nothing else is linked, nothing else can be asked for.
 //!
 //! # An app
 //!
