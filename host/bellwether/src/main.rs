@@ -1,1 +1,30 @@
-fn main() {}
+//! The binary `bellwether`: `serve` runs a host, `backup`, `restore` and `config` look after one, and every other
+//! command is a client of a running host's HTTP API. This crate wires; what it wires lives in the crates below it.
+
+mod client;
+mod commands;
+mod failure;
+mod import;
+mod output;
+mod serve;
+mod settings;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let command_line = commands::CommandLine::parse();
+    let json = command_line.command.wants_json();
+    // Every TLS connection of the process, in or out, uses the one provider.
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .expect("nothing installed a provider before main");
+    match command_line.command.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{}", if json { failure.for_programs() } else { failure.for_people() });
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! The HTTP client of the command line: one host, one key, retries that cannot do anything twice.
+
+use std::time::Duration;
+
+use bellwether_kernel::{Randomness, SystemRandomness};
+use clap::Args;
+use reqwest::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
+use reqwest::{Method, Response, StatusCode, Url};
+use serde_json::Value;
+
+use crate::failure::{Failure, Problem};
+
+/// A retry waits at most so long, whatever `Retry-After` says.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// How long a connection may take to open. A request may take as long as the host lets it.
+const CONNECT_TIME: Duration = Duration::from_secs(10);
+
+/// Where the host is, who asks, and how the answer is printed.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Connection {
+    /// The host's URL
+    #[arg(
+        long,
+        env = "BELLWETHER_URL",
+        default_value = "http://127.0.0.1:8780",
+        global = true,
+        help_heading = "Connection"
+    )]
+    pub(crate) url: String,
+    /// The key to ask with; better set in the environment, where other users do not see it
+    #[arg(long, env = "BELLWETHER_KEY", hide_env_values = true, global = true, help_heading = "Connection")]
+    pub(crate) access_key: Option<String>,
+    /// Print JSON for programs; errors too, on the error stream
+    #[arg(long, global = true, help_heading = "Connection")]
+    pub(crate) json: bool,
+}
+
+impl Connection {
+    /// A client for a command of a person: gives up soon.
+    pub(crate) fn client(&self) -> Result<Client, Failure> {
+        Client::new(&self.url, self.access_key.as_deref(), Patience { attempts: 4, waits_for_a_host: false })
+    }
+
+    /// A client for long work: waits for a host that restarts.
+    pub(crate) fn patient_client(&self) -> Result<Client, Failure> {
+        Client::new(&self.url, self.access_key.as_deref(), Patience { attempts: 8, waits_for_a_host: true })
+    }
+}
+
+/// How often a request is tried.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// Tries in all, at least 1.
+    pub(crate) attempts: u32,
+    /// Whether a refused connection is tried again too.
+    pub(crate) waits_for_a_host: bool,
+}
+
+/// What a request carries.
+#[derive(Clone, Debug)]
+pub(crate) enum Body {
+    /// Nothing.
+    None,
+    /// JSON.
+    Json(Value),
+    /// Bytes of this media type.
+    Bytes(&'static str, Vec<u8>),
+}
+
+/// The items of a list, gathered from its pages.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Listing {
+    /// The items.
+    pub(crate) items: Vec<Value>,
+    /// Whether there are more than were asked for.
+    pub(crate) more: bool,
+}
+
+/// A client of one host.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    base: Url,
+    key: Option<HeaderValue>,
+    patience: Patience,
+}
+
+impl Client {
+    /// A client of the host at `url`, asking with `key`.
+    pub(crate) fn new(url: &str, key: Option<&str>, patience: Patience) -> Result<Self, Failure> {
+        let wrong = |reason: String| {
+            Failure::Usage(format!(
+                "the URL {url:?} is not one of a host ({reason}): use one such as http://127.0.0.1:8780"
+            ))
+        };
+        let base = Url::parse(url).map_err(|error| wrong(error.to_string()))?;
+        if !matches!(base.scheme(), "http" | "https") || base.cannot_be_a_base() {
+            return Err(wrong("it must begin with http:// or https://".to_owned()));
+        }
+        let key = key.map(str::trim).filter(|key| !key.is_empty()).map(|key| {
+            let mut value = HeaderValue::try_from(format!("Bearer {key}")).map_err(|_| {
+                Failure::Usage("the key holds characters no key has: copy it again, `bw_` and all".to_owned())
+            })?;
+            value.set_sensitive(true);
+            Ok::<_, Failure>(value)
+        });
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIME)
+            .user_agent(concat!("bellwether/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| Failure::Failed(error.into()))?;
+        Ok(Self { http, base, key: key.transpose()?, patience })
+    }
+
+    /// The host's URL.
+    pub(crate) fn base(&self) -> &Url {
+        &self.base
+    }
+
+    /// Reads one thing.
+    pub(crate) async fn get(&self, path: &[&str], query: &[(&str, String)]) -> Result<Value, Failure> {
+        let response = self.send(Method::GET, self.address(path, query), &Body::None, None).await?;
+        read_json(response).await
+    }
+
+    /// Reads a list, page by page, up to `limit` items.
+    pub(crate) async fn list(
+        &self,
+        path: &[&str],
+        query: &[(&str, String)],
+        limit: usize,
+    ) -> Result<Listing, Failure> {
+        let mut listing = Listing::default();
+        let mut cursor: Option<String> = None;
+        loop {
+            let mut query = query.to_vec();
+            query.push(("limit", (limit - listing.items.len()).clamp(1, 1000).to_string()));
+            query.extend(cursor.take().map(|cursor| ("cursor", cursor)));
+            let mut page = self.get(path, &query).await?;
+            if let Some(Value::Array(items)) = page.get_mut("items").map(Value::take) {
+                listing.items.extend(items);
+            }
+            cursor = page.get("next").and_then(Value::as_str).map(str::to_owned);
+            if cursor.is_none() || listing.items.len() >= limit {
+                listing.more = cursor.is_some() || listing.items.len() > limit;
+                listing.items.truncate(limit);
+                return Ok(listing);
+            }
+        }
+    }
+
+    /// Changes something, once however often it has to be tried.
+    pub(crate) async fn write(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, String)],
+        body: Body,
+    ) -> Result<Value, Failure> {
+        let mut bytes = [0; 16];
+        SystemRandomness.fill(&mut bytes);
+        self.write_once(method, path, query, body, &data_encoding::HEXLOWER.encode(&bytes)).await
+    }
+
+    /// Changes something under an `Idempotency-Key` of the caller's.
+    pub(crate) async fn write_once(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, String)],
+        body: Body,
+        idempotency_key: &str,
+    ) -> Result<Value, Failure> {
+        let response = self.send(method, self.address(path, query), &body, Some(idempotency_key)).await?;
+        read_json(response).await
+    }
+
+    /// Opens a stream of bytes.
+    pub(crate) async fn download(&self, path: &[&str]) -> Result<Response, Failure> {
+        self.send(Method::GET, self.address(path, &[]), &Body::None, None).await
+    }
+
+    fn address(&self, path: &[&str], query: &[(&str, String)]) -> Url {
+        let mut url = self.base.clone();
+        url.path_segments_mut().expect("a base URL was checked to have a path").pop_if_empty().extend(path);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        url
+    }
+
+    /// Sends a request until it succeeds, is refused for good or patience ends.
+    async fn send(
+        &self,
+        method: Method,
+        url: Url,
+        body: &Body,
+        idempotency_key: Option<&str>,
+    ) -> Result<Response, Failure> {
+        let mut attempt = 1;
+        loop {
+            let last = attempt >= self.patience.attempts;
+            let mut request = self.http.request(method.clone(), url.clone());
+            if let Some(key) = &self.key {
+                request = request.header(AUTHORIZATION, key.clone());
+            }
+            if let Some(key) = idempotency_key {
+                request = request.header("idempotency-key", key);
+            }
+            request = match body {
+                Body::None => request,
+                Body::Json(value) => request.json(value),
+                Body::Bytes(media_type, bytes) => {
+                    request.header("content-type", *media_type).body(bytes.clone())
+                }
+            };
+            let wait = match request.send().await {
+                Ok(response) if response.status().is_success() => return Ok(response),
+                Ok(response) if is_passing(&response) && !last => {
+                    retry_after(&response).unwrap_or(backoff(attempt))
+                }
+                Ok(response) => {
+                    let (status, key_was_sent) = (response.status().as_u16(), self.key.is_some());
+                    let body = response.bytes().await.unwrap_or_default();
+                    return Err(Failure::Refused(Box::new(Problem::read(status, &body, key_was_sent))));
+                }
+                Err(error)
+                    if last
+                        || error.is_builder()
+                        || (error.is_connect() && !self.patience.waits_for_a_host) =>
+                {
+                    return Err(Failure::Unreachable {
+                        url: self.base.to_string(),
+                        reason: innermost(&error),
+                    });
+                }
+                Err(_) => backoff(attempt),
+            };
+            tokio::time::sleep(wait.min(LONGEST_WAIT)).await;
+            attempt += 1;
+        }
+    }
+}
+
+/// Whether the same request may succeed a moment later. A conflict that says when to come back is the same request
+/// still at work.
+fn is_passing(response: &Response) -> bool {
+    match response.status() {
+        StatusCode::TOO_MANY_REQUESTS
+        | StatusCode::SERVICE_UNAVAILABLE
+        | StatusCode::BAD_GATEWAY
+        | StatusCode::GATEWAY_TIMEOUT => true,
+        StatusCode::CONFLICT => response.headers().contains_key(RETRY_AFTER),
+        _ => false,
+    }
+}
+
+/// 0.2, 0.4, 0.8 … seconds.
+fn backoff(attempt: u32) -> Duration {
+    Duration::from_millis(100) * 2_u32.saturating_pow(attempt.min(10))
+}
+
+/// What the host asks to wait, in whole seconds.
+fn retry_after(response: &Response) -> Option<Duration> {
+    let seconds: u64 = response.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+/// "Connection refused (os error 111)" rather than "error sending request for url".
+fn innermost(error: &reqwest::Error) -> String {
+    let mut inner: &dyn std::error::Error = error;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    inner.to_string()
+}
+
+async fn read_json(response: Response) -> Result<Value, Failure> {
+    let url = response.url().clone();
+    let body = response
+        .bytes()
+        .await
+        .map_err(|error| Failure::Unreachable { url: url.to_string(), reason: innermost(&error) })?;
+    if body.is_empty() {
+        return Ok(Value::Null);
+    }
+    serde_json::from_slice(&body).map_err(|_| {
+        Failure::Failed(anyhow::anyhow!(
+            "{url} did not answer JSON: is there a Bellwether host at that address?"
+        ))
+    })
+}

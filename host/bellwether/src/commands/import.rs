@@ -1,0 +1,289 @@
+//! `bellwether import csv`.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use bellwether_kernel::{Randomness, SystemRandomness};
+use clap::{Args, Subcommand};
+use jiff::SignedDuration;
+use jiff::tz::TimeZone;
+use reqwest::Method;
+use serde_json::Value;
+
+use super::metric::{DataType, Interval, definition_request};
+use crate::client::{Body, Client, Connection};
+use crate::failure::Failure;
+use crate::import::load::{self, BadLines};
+use crate::import::progress::{Identity, Progress};
+use crate::import::report::{Report, Summary};
+use crate::import::source::{Columns, Source, fingerprint};
+use crate::import::time::{TimeFormat, TimeReader};
+use crate::output::{self, Format};
+
+/// A host repeats its answer to an `Idempotency-Key` for 24 hours; an hour less leaves room for clocks that differ.
+const HOST_REMEMBERS: SignedDuration = SignedDuration::from_hours(23);
+
+/// `bellwether import`.
+#[derive(Args, Debug)]
+pub(crate) struct Arguments {
+    /// Which host.
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    #[command(subcommand)]
+    command: ImportCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ImportCommand {
+    /// Load a CSV file: each row is a sample
+    #[command(after_help = "\
+Examples:
+  bellwether import csv cpu.csv --metric cpu --time timestamp --value value \\
+      --create --data-type average --interval hourly
+  bellwether import csv sales.csv --metric sales --time when --value amount --key shop \\
+      --time-format '%d/%m/%Y %H:%M' --time-zone Europe/Berlin --delimiter ';' --bad-lines skip
+
+An import that was interrupted goes on where it stopped when the same command is given again; nothing is added twice.
+How far it came is kept in FILE.bellwether-import.json.")]
+    Csv(Box<Csv>),
+}
+
+#[derive(Args, Debug)]
+struct Csv {
+    /// The file; its first line names the columns
+    file: PathBuf,
+    /// The metric's name
+    #[arg(long)]
+    metric: String,
+    /// The column that says when
+    #[arg(long, value_name = "COLUMN")]
+    time: String,
+    /// The column with the number; only a metric of type count goes without
+    #[arg(long, value_name = "COLUMN")]
+    value: Option<String>,
+    /// The column with the series' key, for a keyed metric
+    #[arg(long, value_name = "COLUMN")]
+    key: Option<String>,
+    /// The column that says how much a sample counts in an average
+    #[arg(long, value_name = "COLUMN")]
+    weight: Option<String>,
+    /// auto, rfc3339, seconds, milliseconds or a pattern of strftime. auto reads RFC 3339, YYYY-MM-DD HH:MM:SS, and
+    /// seconds or milliseconds since 1970
+    #[arg(long, default_value = "auto", value_name = "FORMAT")]
+    time_format: String,
+    /// The zone of times that name none, an IANA name
+    #[arg(long, default_value = "UTC", value_name = "ZONE")]
+    time_zone: String,
+    /// What separates fields; \t is a tab
+    #[arg(long, default_value = ",", value_parser = delimiter)]
+    delimiter: u8,
+    /// Create the metric if it is not there
+    #[arg(long, requires_all = ["data_type", "interval"])]
+    create: bool,
+    /// With --create: how the samples of one interval become its value
+    #[arg(long, requires = "create")]
+    data_type: Option<DataType>,
+    /// With --create: how long one value gathers samples
+    #[arg(long, requires = "create")]
+    interval: Option<Interval>,
+    /// What a bad line does
+    #[arg(long, value_enum, default_value_t = BadLines::Fail)]
+    bad_lines: BadLines,
+    /// Samples of one request
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    batch: u16,
+    /// Begin at the first line, whatever was imported before: adds those rows once more
+    #[arg(long)]
+    restart: bool,
+    /// Go on with an import so old that the host no longer knows whether it has the next batch already
+    #[arg(long)]
+    resume_anyway: bool,
+    /// Where to keep how far the import came
+    #[arg(long, value_name = "FILE")]
+    progress_file: Option<PathBuf>,
+}
+
+/// Imports a file.
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let ImportCommand::Csv(csv) = arguments.command;
+    let format = Format::from(arguments.connection.json);
+    let mut source = Source::open(&csv.file, csv.delimiter, &csv.columns(), csv.times()?)?;
+    let mut report = Report::new(format, source.length());
+    let client = arguments.connection.patient_client()?;
+    let organisation = organisation(&client).await?;
+    let metric = metric(&client, &csv).await?;
+    let identity = Identity {
+        file: fingerprint(&csv.file).with_context(|| format!("{} does not read", csv.file.display()))?,
+        url: client.base().to_string(),
+        organisation,
+        metric: csv.metric.clone(),
+        metric_id: metric["id"].as_u64().unwrap_or_default(),
+        columns: csv.columns(),
+        time_format: csv.time_format.clone(),
+        time_zone: csv.time_zone.clone(),
+        delimiter: csv.delimiter.into(),
+        batch: csv.batch.into(),
+        attempt: random_word(),
+    };
+    let kept = csv.progress_file.clone().unwrap_or_else(|| Progress::beside(&csv.file));
+    let before = if csv.restart { None } else { Progress::load(&kept)? };
+    let mut progress =
+        match before.map(|before| to_go_on_with(before, &identity, &csv)).transpose()?.flatten() {
+            Some(before) => before,
+            None => {
+                if csv.bad_lines == BadLines::Fail {
+                    let start = source.place();
+                    load::check(&mut source, &mut report)?;
+                    source.go_to(start).context("the file does not read")?;
+                }
+                // The batches' keys hang on what is kept here, so it is there before the first is sent.
+                let beginning = Progress::beginning(identity, source.place());
+                beginning.save(&kept).with_context(|| {
+                    format!("{} does not write; name another place with --progress-file", kept.display())
+                })?;
+                beginning
+            }
+        };
+    let (resumed_after, already_imported) = (progress.read, progress.finished);
+    load::load(&client, &mut source, &mut progress, &kept, csv.bad_lines, &mut report).await?;
+    let summary = Summary {
+        file: csv.file.display().to_string(),
+        metric: csv.metric,
+        read: progress.read,
+        written: progress.written,
+        skipped: progress.skipped,
+        resumed_after,
+        already_imported,
+        bad_lines: report.end(),
+    };
+    let value = serde_json::to_value(&summary).context("a summary is JSON")?;
+    Ok(output::value(format, &value, |_| tell(&summary))?)
+}
+
+impl Csv {
+    fn columns(&self) -> Columns {
+        Columns {
+            time: self.time.clone(),
+            value: self.value.clone(),
+            key: self.key.clone(),
+            weight: self.weight.clone(),
+        }
+    }
+
+    fn times(&self) -> Result<TimeReader, Failure> {
+        let zone = TimeZone::get(&self.time_zone).map_err(|_| {
+            Failure::Usage(format!(
+                "--time-zone is {:?}, expected an IANA time zone such as Europe/Berlin",
+                self.time_zone
+            ))
+        })?;
+        let format = self.time_format.parse::<TimeFormat>().map_err(|expected| {
+            Failure::Usage(format!("--time-format is {:?}, expected {expected}", self.time_format))
+        })?;
+        Ok(TimeReader::new(format, zone))
+    }
+}
+
+/// The organisation the key belongs to.
+async fn organisation(client: &Client) -> Result<String, Failure> {
+    let caller = client.get(&["v1", "whoami"], &[]).await?;
+    caller.pointer("/organisation/name").and_then(Value::as_str).map(str::to_owned).ok_or_else(|| {
+        Failure::Usage(
+            "the key is the operator's, whose host keeps no metrics for it; use one of an organisation"
+                .to_owned(),
+        )
+    })
+}
+
+/// The metric, made if asked; refuses columns that do not go with it before anything is sent.
+async fn metric(client: &Client, csv: &Csv) -> Result<Value, Failure> {
+    let metric = match (csv.create, csv.data_type, csv.interval) {
+        (true, Some(data_type), Some(interval)) => {
+            let body = definition_request(&csv.metric, data_type, interval, csv.key.is_some(), None);
+            client.write(Method::POST, &["v1", "metrics"], &[], Body::Json(body)).await?
+        }
+        _ => match client.get(&["v1", "metrics", &csv.metric], &[]).await {
+            Err(Failure::Refused(problem)) if problem.status == 404 => {
+                return Err(Failure::Usage(format!(
+                    "there is no metric {:?}; make it with --create --data-type … --interval …",
+                    csv.metric
+                )));
+            }
+            other => other?,
+        },
+    };
+    let usage = |message: &str| Err(Failure::Usage(format!("the metric {:?} {message}", csv.metric)));
+    if metric["name"].as_str() != Some(&csv.metric) {
+        return usage("is the id of one: give its name");
+    }
+    match (metric["keyed"].as_bool().unwrap_or(false), &csv.key) {
+        (true, None) => return usage("is keyed: name the column of the keys with --key"),
+        (false, Some(_)) => return usage("is not keyed: leave --key out"),
+        _ => {}
+    }
+    if csv.value.is_none() && metric["data_type"] != "count" {
+        return usage("is not of type count: name the column of the values with --value");
+    }
+    Ok(metric)
+}
+
+/// The progress to go on with, `None` to begin at the first line. An import that would add rows a second time is
+/// refused unless asked for.
+fn to_go_on_with(before: Progress, now: &Identity, csv: &Csv) -> Result<Option<Progress>, Failure> {
+    let refused = |message: String| Err(Failure::Usage(message));
+    let file = csv.file.display();
+    match before.identity.difference(now) {
+        Some(what) if what == Identity::CONTENT => refused(format!(
+            "{file} has changed since its import on {}: going on would miss rows or add some twice. Import the new rows \
+             as a file of their own, or all of them once more with --restart",
+            before.saved
+        )),
+        Some(_) if before.finished => Ok(None),
+        Some(what) => refused(format!(
+            "an import of {file} was interrupted at line {}, and {what} was another then; give the same options to go \
+             on, or --restart to begin anew",
+            before.place.line
+        )),
+        None if before.finished => Ok(Some(before)),
+        None if jiff::Timestamp::now().duration_since(before.saved) > HOST_REMEMBERS
+            && !csv.resume_anyway =>
+        {
+            refused(format!(
+                "the import of {file} was interrupted on {} at line {}, so long ago that the host may not know whether \
+                 it has the {} lines after it; if they are not there, go on with --resume-anyway",
+                before.saved, before.place.line, before.identity.batch
+            ))
+        }
+        None => Ok(Some(before)),
+    }
+}
+
+fn tell(summary: &Summary) -> String {
+    let Summary { file, metric, read, written, skipped, resumed_after, already_imported, .. } = summary;
+    if *already_imported {
+        return format!(
+            "{file} was imported before: {written} samples in {metric}. Nothing was added; --restart adds them once more\n"
+        );
+    }
+    let resumed = match resumed_after {
+        0 => String::new(),
+        rows => format!(" (went on after {rows})"),
+    };
+    format!("{file}: {read} rows read{resumed}, {written} samples written to {metric}, {skipped} left out\n")
+}
+
+/// 128 random bits as text.
+fn random_word() -> String {
+    let mut bytes = [0; 16];
+    SystemRandomness.fill(&mut bytes);
+    data_encoding::HEXLOWER.encode(&bytes)
+}
+
+/// One ASCII character, or `\t`.
+fn delimiter(text: &str) -> Result<u8, String> {
+    match (text, text.as_bytes()) {
+        ("\\t", _) => Ok(b'\t'),
+        (_, [byte]) if byte.is_ascii() && *byte != b'\n' && *byte != b'"' => Ok(*byte),
+        _ => Err("use one ASCII character, or \\t".to_owned()),
+    }
+}

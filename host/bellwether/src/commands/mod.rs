@@ -1,0 +1,174 @@
+//! The command line: one tree, one file per command.
+
+mod audit;
+mod backup;
+mod config;
+mod host;
+mod import;
+mod key;
+mod metric;
+mod organisation;
+mod playbook;
+mod plugin;
+mod restore;
+mod run;
+mod serve;
+mod whoami;
+
+use std::future::Future;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::failure::{EXIT_CODES, Failure};
+
+/// A plugin host for metrics and alerts.
+#[derive(Debug, Parser)]
+#[command(name = "bellwether", version, about, max_term_width = 100, after_help = EXIT_CODES)]
+#[command(after_long_help = FIRST_STEPS)]
+pub(crate) struct CommandLine {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const FIRST_STEPS: &str = "\
+First steps:
+  bellwether serve --data ./data            # prints its first keys once
+  export BELLWETHER_KEY=bw_…                # one of them
+  bellwether metric create logins --data-type sum --interval daily
+  bellwether metric add logins 3
+  bellwether metric values logins
+
+Exit codes: 0 it worked, 1 the host refused or the command failed, 2 wrong usage or settings, 3 no host answers.";
+
+/// Everything `bellwether` does.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a host
+    Serve(serve::Arguments),
+    /// Show what settings a host would run with, and where each comes from
+    Config(config::Arguments),
+    /// Metrics: create, add samples, read values
+    Metric(metric::Arguments),
+    /// Load samples from a file
+    Import(import::Arguments),
+    /// Plugins: inspect, install, grant
+    Plugin(plugin::Arguments),
+    /// Playbooks: store, run
+    Playbook(playbook::Arguments),
+    /// Runs of playbooks
+    Run(run::Arguments),
+    /// Keys: who may ask this host, and for what
+    Key(key::Arguments),
+    /// Organisations, for the operator; your own, for everybody
+    Organisation(organisation::Arguments),
+    /// Who the key in use belongs to
+    Whoami(whoami::Arguments),
+    /// What was done to keys, grants, installs and settings
+    Audit(audit::Arguments),
+    /// How the host is doing
+    Host(host::Arguments),
+    /// Copy everything a running host stores into a file
+    Backup(backup::Arguments),
+    /// Make a data folder from a backup
+    Restore(restore::Arguments),
+}
+
+impl Command {
+    /// Whether errors are printed as JSON too.
+    pub(crate) fn wants_json(&self) -> bool {
+        match self {
+            Self::Serve(_) => false,
+            Self::Config(arguments) => arguments.json,
+            Self::Metric(arguments) => arguments.connection.json,
+            Self::Import(arguments) => arguments.connection.json,
+            Self::Plugin(arguments) => arguments.connection.json,
+            Self::Playbook(arguments) => arguments.connection.json,
+            Self::Run(arguments) => arguments.connection.json,
+            Self::Key(arguments) => arguments.connection.json,
+            Self::Organisation(arguments) => arguments.connection.json,
+            Self::Whoami(arguments) => arguments.connection.json,
+            Self::Audit(arguments) => arguments.connection.json,
+            Self::Host(arguments) => arguments.connection.json,
+            Self::Backup(arguments) => arguments.connection.json,
+            Self::Restore(arguments) => arguments.json,
+        }
+    }
+
+    /// Does it.
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        match self {
+            Self::Serve(arguments) => serve::run(&arguments),
+            Self::Config(arguments) => config::run(&arguments),
+            Self::Metric(arguments) => on_one_thread(metric::run(arguments)),
+            Self::Import(arguments) => on_one_thread(import::run(arguments)),
+            Self::Plugin(arguments) => on_one_thread(plugin::run(arguments)),
+            Self::Playbook(arguments) => on_one_thread(playbook::run(arguments)),
+            Self::Run(arguments) => on_one_thread(run::run(arguments)),
+            Self::Key(arguments) => on_one_thread(key::run(arguments)),
+            Self::Organisation(arguments) => on_one_thread(organisation::run(arguments)),
+            Self::Whoami(arguments) => on_one_thread(whoami::run(arguments)),
+            Self::Audit(arguments) => on_one_thread(audit::run(arguments)),
+            Self::Host(arguments) => on_one_thread(host::run(arguments)),
+            Self::Backup(arguments) => on_one_thread(backup::run(arguments)),
+            Self::Restore(arguments) => restore::run(&arguments),
+        }
+    }
+}
+
+/// A client needs no pool of threads.
+fn on_one_thread(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failure::Failed(error.into()))?.block_on(work)
+}
+
+/// How much of a list is wanted.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Limit {
+    /// Print at most so many
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    limit: u64,
+}
+
+impl Limit {
+    /// As a number of items.
+    pub(crate) fn items(self) -> usize {
+        usize::try_from(self.limit).unwrap_or(usize::MAX)
+    }
+}
+
+/// The pairs of a query that were given.
+pub(crate) fn query<'a>(
+    pairs: impl IntoIterator<Item = (&'a str, Option<String>)>,
+) -> Vec<(&'a str, String)> {
+    pairs.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_holds_together() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_explains_itself_with_an_example() {
+        fn check(command: &clap::Command, path: &str) {
+            let path = format!("{path} {}", command.get_name());
+            assert!(command.get_about().is_some(), "{path} says nothing about itself");
+            let leaf = command.get_subcommands().next().is_none();
+            let help = command
+                .get_after_help()
+                .or_else(|| command.get_after_long_help())
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            assert!(!leaf || help.contains("bellwether"), "{path} shows no example");
+            command.get_subcommands().for_each(|command| check(command, &path));
+        }
+        check(&CommandLine::command(), "");
+    }
+}

@@ -1,0 +1,102 @@
+//! `bellwether organisation`: an operator works on all of them, everybody else sees its own.
+
+use clap::{Args, Subcommand};
+use reqwest::Method;
+use serde_json::json;
+
+use super::{Limit, key};
+use crate::client::{Body, Connection};
+use crate::failure::Failure;
+use crate::output::{self, Column};
+
+/// `bellwether organisation`.
+#[derive(Args, Debug)]
+pub(crate) struct Arguments {
+    /// Which host.
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    #[command(subcommand)]
+    command: OrganisationCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum OrganisationCommand {
+    /// List every organisation; needs an operator's key
+    #[command(after_help = "Example:\n  bellwether organisation list")]
+    List(Limit),
+    /// Make an organisation; needs an operator's key
+    #[command(after_help = "Example:\n  bellwether organisation create acme --time-zone Europe/Berlin")]
+    Create {
+        /// 1 to 64 characters of a-z, 0-9 and -
+        name: String,
+        /// The IANA time zone new metrics get; UTC if not said
+        #[arg(long)]
+        time_zone: Option<String>,
+    },
+    /// Show an organisation; without a name, the key's own
+    #[command(after_help = "Example:\n  bellwether organisation show")]
+    Show {
+        /// Its name, with an operator's key
+        name: Option<String>,
+    },
+    /// Change the time zone new metrics get; those there keep theirs
+    #[command(after_help = "\
+Examples:
+  bellwether organisation set-time-zone Europe/Berlin          # the key's own, as its admin
+  bellwether organisation set-time-zone Asia/Tokyo --name acme # any, as operator")]
+    SetTimeZone {
+        /// An IANA name
+        time_zone: String,
+        /// Of which organisation, with an operator's key
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Make a key of an organisation; needs an operator's key
+    #[command(after_help = "Example:\n  bellwether organisation key acme first-admin --role admin")]
+    Key {
+        /// Whose key it shall be
+        organisation: String,
+        /// What it shall be.
+        #[command(flatten)]
+        key: key::NewKey,
+    },
+}
+
+const COLUMNS: &[Column] =
+    &[("ID", "/id"), ("NAME", "/name"), ("TIME ZONE", "/time_zone"), ("CREATED", "/created")];
+const FIELDS: &[Column] =
+    &[("id", "/id"), ("name", "/name"), ("time zone", "/time_zone"), ("created", "/created")];
+
+/// Works on organisations.
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let (client, format) = (arguments.connection.client()?, arguments.connection.json.into());
+    let organisation = match arguments.command {
+        OrganisationCommand::List(limit) => {
+            let organisations = client.list(&["v1", "organisations"], &[], limit.items()).await?;
+            return Ok(output::listing(format, &organisations, COLUMNS)?);
+        }
+        OrganisationCommand::Key { organisation, key } => {
+            return key::create(&client, &["v1", "organisations", &organisation, "keys"], key, format).await;
+        }
+        OrganisationCommand::Create { name, time_zone } => {
+            let mut body = json!({ "name": name });
+            if let Some(time_zone) = time_zone {
+                body["time_zone"] = time_zone.into();
+            }
+            client.write(Method::POST, &["v1", "organisations"], &[], Body::Json(body)).await?
+        }
+        OrganisationCommand::Show { name: Some(name) } => {
+            client.get(&["v1", "organisations", &name], &[]).await?
+        }
+        OrganisationCommand::Show { name: None } => client.get(&["v1", "organisation"], &[]).await?,
+        OrganisationCommand::SetTimeZone { time_zone, name } => {
+            let body = Body::Json(json!({ "time_zone": time_zone }));
+            let path: &[&str] = match &name {
+                Some(name) => &["v1", "organisations", name],
+                None => &["v1", "organisation"],
+            };
+            client.write(Method::PATCH, path, &[], body).await?
+        }
+    };
+    Ok(output::value(format, &organisation, |organisation| output::record(organisation, FIELDS))?)
+}

@@ -1,0 +1,358 @@
+//! Sending a file's rows to the host in batches, each exactly once.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::progress::Progress;
+use super::report::Report;
+use super::source::{BadLine, Place, Row, Source};
+use crate::client::{Body, Client};
+use crate::failure::{Failure, Problem};
+
+/// What a bad line does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum BadLines {
+    /// It is reported and left out
+    Skip,
+    /// Nothing is written if there is one: the whole file is checked first
+    Fail,
+}
+
+/// Where batches go: the host, or in tests something that pretends.
+pub(crate) trait Writer {
+    /// Writes samples under an `Idempotency-Key`.
+    async fn write(&self, samples: Value, idempotency_key: &str) -> Result<(), Failure>;
+}
+
+impl Writer for Client {
+    async fn write(&self, samples: Value, idempotency_key: &str) -> Result<(), Failure> {
+        let body = Body::Json(json!({ "samples": samples }));
+        self.write_once(Method::POST, &["v1", "samples"], &[], body, idempotency_key).await.map(drop)
+    }
+}
+
+/// Reads the whole file and reports each bad line; refuses if there was any.
+pub(crate) fn check(source: &mut Source, report: &mut Report) -> Result<(), Failure> {
+    const WHAT: &str = "checking";
+    report.begin(WHAT);
+    while let Some(row) = source.next().context("the file does not read")? {
+        if let Err(bad) = row {
+            report.bad_line(bad);
+        }
+        report.advance(WHAT, source.place().byte);
+    }
+    match report.bad_line_count() {
+        0 => Ok(()),
+        count => Err(Failure::Failed(anyhow::anyhow!(
+            "{count} bad lines; nothing was written: mend them, or leave them out with --bad-lines skip"
+        ))),
+    }
+}
+
+/// Sends what is left of the file, saving `progress` at `progress_path` after each batch.
+pub(crate) async fn load(
+    writer: &impl Writer,
+    source: &mut Source,
+    progress: &mut Progress,
+    progress_path: &Path,
+    bad_lines: BadLines,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    const WHAT: &str = "importing";
+    report.begin(WHAT);
+    source.go_to(progress.place).context("the file does not read")?;
+    while !progress.finished {
+        let from = source.place();
+        let (rows, bad) = read_batch(source, progress.identity.batch)?;
+        let read = (rows.len() + bad.len()) as u64;
+        for bad in bad {
+            refuse_or_report(bad, bad_lines, report)?;
+        }
+        let to = source.place();
+        let written = match rows.is_empty() {
+            true => 0,
+            false => send(writer, progress, (from, to), rows, bad_lines, report).await?,
+        };
+        progress.finished = read == 0;
+        progress.place = to;
+        progress.read += read;
+        progress.written += written;
+        progress.skipped += read - written;
+        progress.saved = jiff::Timestamp::now();
+        progress
+            .save(progress_path)
+            .with_context(|| format!("{} does not write", progress_path.display()))?;
+        report.advance(WHAT, to.byte);
+    }
+    Ok(())
+}
+
+/// The next rows, up to `batch` good ones, and the bad lines among them.
+fn read_batch(source: &mut Source, batch: usize) -> Result<(Vec<Row>, Vec<BadLine>), Failure> {
+    let (mut rows, mut bad_lines) = (Vec::with_capacity(batch), Vec::new());
+    while rows.len() < batch && bad_lines.len() < batch {
+        match source.next().context("the file does not read")? {
+            None => break,
+            Some(Ok(row)) => rows.push(row),
+            Some(Err(bad)) => bad_lines.push(bad),
+        }
+    }
+    Ok((rows, bad_lines))
+}
+
+fn refuse_or_report(bad: BadLine, bad_lines: BadLines, report: &mut Report) -> Result<(), Failure> {
+    if bad_lines == BadLines::Fail {
+        let BadLine { line, reason } = bad;
+        return Err(Failure::Failed(anyhow::anyhow!(
+            "line {line}: {reason}; the lines before it are written"
+        )));
+    }
+    report.bad_line(bad);
+    Ok(())
+}
+
+/// Sends one batch, without the rows the host refuses if they may be left out; gives how many samples were written.
+async fn send(
+    writer: &impl Writer,
+    progress: &Progress,
+    (from, to): (Place, Place),
+    mut rows: Vec<Row>,
+    bad_lines: BadLines,
+    report: &mut Report,
+) -> Result<u64, Failure> {
+    let mut left_out = Vec::new();
+    while !rows.is_empty() {
+        let samples = rows.iter().map(|row| sample(&progress.identity.metric, row)).collect();
+        // What was left out is part of the key: the host's refusals are repeated like its other answers, so a run
+        // that was killed comes to the same keys again.
+        match writer.write(samples, &progress.identity.batch_key(from, to, &left_out)).await {
+            Ok(()) => return Ok(rows.len() as u64),
+            Err(Failure::Refused(problem)) => {
+                let refused = refused_rows(&problem, &rows);
+                if refused.is_empty() {
+                    return Err(Failure::Refused(problem));
+                }
+                for bad in refused {
+                    rows.retain(|row| row.line != bad.line);
+                    left_out.push(bad.line);
+                    refuse_or_report(bad, bad_lines, report)?;
+                }
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(0)
+}
+
+/// Which rows the host refused, if that is why it refused the batch.
+fn refused_rows(problem: &Problem, rows: &[Row]) -> Vec<BadLine> {
+    let mut refused: Vec<BadLine> = Vec::new();
+    if !matches!(problem.status, 400 | 422) {
+        return refused;
+    }
+    for error in &problem.errors {
+        let Some((index, field)) = error.field.strip_prefix("samples[").and_then(|rest| rest.split_once(']'))
+        else {
+            continue;
+        };
+        let Some(row) = index.parse().ok().and_then(|index: usize| rows.get(index)) else {
+            continue;
+        };
+        if refused.iter().all(|bad| bad.line != row.line) {
+            let field = field.trim_start_matches('.');
+            let reason = format!("the {field} is {}, expected {}", error.value, error.expected);
+            refused.push(BadLine { line: row.line, reason });
+        }
+    }
+    refused
+}
+
+fn sample(metric: &str, row: &Row) -> Value {
+    let mut sample = json!({ "metric": metric, "time": row.time.to_string() });
+    let fields = [
+        ("value", row.value.map(Value::from)),
+        ("key", row.key.as_deref().map(Value::from)),
+        ("weight", row.weight.map(Value::from)),
+    ];
+    for (name, value) in fields {
+        if let Some(value) = value {
+            sample[name] = value;
+        }
+    }
+    sample
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::collections::BTreeMap;
+    use std::fmt::Write as _;
+
+    use jiff::tz::TimeZone;
+
+    use super::super::progress::Identity;
+    use super::super::source::Columns;
+    use super::super::time::{TimeFormat, TimeReader};
+    use super::*;
+    use crate::failure::FieldProblem;
+    use crate::output::Format;
+
+    /// Remembers answers by key as a host does, loses the answers it is told to, refuses the value 13.
+    #[derive(Default)]
+    struct Host {
+        answers: RefCell<BTreeMap<String, bool>>,
+        values: RefCell<Vec<f64>>,
+        calls: RefCell<u64>,
+        lose_answer_of_call: Option<u64>,
+    }
+
+    impl Writer for Host {
+        async fn write(&self, samples: Value, idempotency_key: &str) -> Result<(), Failure> {
+            *self.calls.borrow_mut() += 1;
+            let samples = samples.as_array().expect("samples").clone();
+            let wrong = samples.iter().position(|sample| sample["value"] == 13.0);
+            let new = self.answers.borrow_mut().insert(idempotency_key.to_owned(), wrong.is_none()).is_none();
+            if new && wrong.is_none() {
+                self.values.borrow_mut().extend(samples.iter().filter_map(|sample| sample["value"].as_f64()));
+            }
+            if self.lose_answer_of_call == Some(*self.calls.borrow()) {
+                return Err(Failure::Unreachable { url: String::new(), reason: "killed".to_owned() });
+            }
+            match wrong {
+                None => Ok(()),
+                Some(index) => Err(Failure::Refused(Box::new(Problem {
+                    status: 422,
+                    errors: vec![FieldProblem {
+                        field: format!("samples[{index}].value"),
+                        value: 13.into(),
+                        expected: "a luckier number".to_owned(),
+                    }],
+                    ..Problem::default()
+                }))),
+            }
+        }
+    }
+
+    struct Setting {
+        folder: tempfile::TempDir,
+    }
+
+    impl Setting {
+        fn new(text: &str) -> Self {
+            let folder = tempfile::tempdir().expect("a folder");
+            std::fs::write(folder.path().join("a.csv"), text).expect("written");
+            Self { folder }
+        }
+
+        /// One run of the command, as after a fresh start of the process.
+        fn run(&self, host: &Host, bad_lines: BadLines) -> (Result<(), Failure>, Progress, Vec<BadLine>) {
+            let (file, kept) = (self.folder.path().join("a.csv"), self.folder.path().join("progress"));
+            let columns =
+                Columns { time: "t".to_owned(), value: Some("v".to_owned()), key: None, weight: None };
+            let times = TimeReader::new(TimeFormat::Detected, TimeZone::UTC);
+            let mut source = Source::open(&file, b',', &columns, times).expect("a source");
+            let mut progress = Progress::load(&kept).expect("readable").unwrap_or_else(|| {
+                let identity = Identity {
+                    file: "f".to_owned(),
+                    url: "u".to_owned(),
+                    organisation: "o".to_owned(),
+                    metric: "m".to_owned(),
+                    metric_id: 1,
+                    columns,
+                    time_format: "auto".to_owned(),
+                    time_zone: "UTC".to_owned(),
+                    delimiter: ',',
+                    batch: 10,
+                    attempt: String::new(),
+                };
+                Progress::beginning(identity, source.place())
+            });
+            let mut report = Report::new(Format::Json, source.length());
+            let work = load(host, &mut source, &mut progress, &kept, bad_lines, &mut report);
+            let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+            let result = runtime.block_on(work);
+            (result, progress, report.end())
+        }
+    }
+
+    fn rows(values: impl IntoIterator<Item = u32>) -> String {
+        values.into_iter().fold("t,v\n".to_owned(), |mut text, value| {
+            let _ = writeln!(text, "2026-01-01,{value}");
+            text
+        })
+    }
+
+    #[test]
+    fn an_import_killed_at_any_batch_writes_every_row_once() {
+        let text = rows(100..147);
+        for killed in 1..=5 {
+            let setting = Setting::new(&text);
+            let mut host = Host { lose_answer_of_call: Some(killed), ..Host::default() };
+            let (result, ..) = setting.run(&host, BadLines::Fail);
+            assert!(matches!(result, Err(Failure::Unreachable { .. })), "killed at {killed}");
+            host.lose_answer_of_call = None;
+            let (result, progress, _) = setting.run(&host, BadLines::Fail);
+            result.expect("the rest is written");
+            assert_eq!(
+                *host.values.borrow(),
+                (100..147).map(f64::from).collect::<Vec<_>>(),
+                "killed at {killed}"
+            );
+            assert_eq!(
+                (progress.read, progress.written, progress.skipped, progress.finished),
+                (47, 47, 0, true)
+            );
+        }
+    }
+
+    #[test]
+    fn a_row_the_host_refuses_is_left_out_by_its_line_and_a_kill_changes_nothing() {
+        let text = rows([1, 2, 13, 4, 13, 6]);
+        for killed in [None, Some(1), Some(2), Some(3)] {
+            let setting = Setting::new(&text);
+            let mut host = Host { lose_answer_of_call: killed, ..Host::default() };
+            if killed.is_some() {
+                setting.run(&host, BadLines::Skip).0.expect_err("killed");
+                host.lose_answer_of_call = None;
+            }
+            let (result, progress, bad) = setting.run(&host, BadLines::Skip);
+            result.expect("the others are written");
+            assert_eq!(*host.values.borrow(), [1.0, 2.0, 4.0, 6.0], "killed at {killed:?}");
+            assert_eq!(bad.iter().map(|bad| bad.line).collect::<Vec<_>>(), [4, 6]);
+            assert_eq!((progress.read, progress.written, progress.skipped), (6, 4, 2));
+        }
+    }
+
+    #[test]
+    fn a_bad_line_is_left_out_or_fatal_as_asked() {
+        let text = "t,v\n2026-01-01,1\n2026-01-01,one\n2026-01-01,3\n";
+        let (result, progress, bad) = Setting::new(text).run(&Host::default(), BadLines::Skip);
+        result.expect("the others are written");
+        assert_eq!((progress.written, progress.skipped, bad[0].line), (2, 1, 3));
+
+        let host = Host::default();
+        let (result, ..) = Setting::new(text).run(&host, BadLines::Fail);
+        assert!(result.expect_err("fatal").for_people().contains("line 3"));
+        assert!(host.values.borrow().is_empty());
+    }
+
+    #[test]
+    fn a_check_reports_every_bad_line_and_writes_nothing() {
+        let setting = Setting::new("t,v\n2026-01-01,one\n2026-01-01,2\nsoon,3\n");
+        let columns = Columns { time: "t".to_owned(), value: Some("v".to_owned()), key: None, weight: None };
+        let times = TimeReader::new(TimeFormat::Detected, TimeZone::UTC);
+        let mut source =
+            Source::open(&setting.folder.path().join("a.csv"), b',', &columns, times).expect("a source");
+        let mut report = Report::new(Format::Json, source.length());
+        let refused = check(&mut source, &mut report).expect_err("bad lines");
+        assert!(
+            refused.for_people().contains("2 bad lines; nothing was written"),
+            "{}",
+            refused.for_people()
+        );
+        assert_eq!(report.end().iter().map(|bad| bad.line).collect::<Vec<_>>(), [2, 4]);
+    }
+}

@@ -1,0 +1,209 @@
+//! The file that remembers how far an import came.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::source::{Columns, Place};
+use crate::failure::Failure;
+
+/// What an import is: the same file into the same metric in the same way. Everything here is part of each batch's
+/// `Idempotency-Key`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    /// SHA-256 of the file.
+    pub(crate) file: String,
+    /// Which host.
+    pub(crate) url: String,
+    /// Which organisation there.
+    pub(crate) organisation: String,
+    /// Which metric, by name.
+    pub(crate) metric: String,
+    /// Which of that name: one deleted and made again is another.
+    pub(crate) metric_id: u64,
+    /// Which columns.
+    pub(crate) columns: Columns,
+    /// How times are written.
+    pub(crate) time_format: String,
+    /// Where times without an offset are from.
+    pub(crate) time_zone: String,
+    /// What separates fields.
+    pub(crate) delimiter: char,
+    /// Samples of one batch.
+    pub(crate) batch: usize,
+    /// Random: an import that was started over is another one.
+    pub(crate) attempt: String,
+}
+
+impl Identity {
+    /// What [`Self::difference`] answers where the file itself is another.
+    pub(crate) const CONTENT: &'static str = "the file's content";
+
+    /// The first thing another identity says otherwise, as the option that sets it; the attempt aside.
+    pub(crate) fn difference(&self, other: &Self) -> Option<&'static str> {
+        let pairs = [
+            (self.url == other.url, "--url"),
+            (self.organisation == other.organisation, "the key's organisation"),
+            (self.metric == other.metric, "--metric"),
+            (self.metric_id == other.metric_id, "the metric, which was deleted and made again"),
+            (self.columns.time == other.columns.time, "--time"),
+            (self.columns.value == other.columns.value, "--value"),
+            (self.columns.key == other.columns.key, "--key"),
+            (self.columns.weight == other.columns.weight, "--weight"),
+            (self.time_format == other.time_format, "--time-format"),
+            (self.time_zone == other.time_zone, "--time-zone"),
+            (self.delimiter == other.delimiter, "--delimiter"),
+            (self.batch == other.batch, "--batch"),
+            (self.file == other.file, Self::CONTENT),
+        ];
+        pairs.into_iter().find_map(|(same, what)| (!same).then_some(what))
+    }
+
+    /// The `Idempotency-Key` of the batch between two places, `left_out` being lines the host refused in it.
+    pub(crate) fn batch_key(&self, from: Place, to: Place, left_out: &[u64]) -> String {
+        let named = serde_json::to_vec(&(self, from, to, left_out)).expect("plain data is JSON");
+        let digest = Sha256::digest(&named);
+        format!("import-{}", data_encoding::HEXLOWER.encode(&digest[..16]))
+    }
+}
+
+/// How far an import came.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Progress {
+    /// Which import.
+    pub(crate) identity: Identity,
+    /// Everything before this place is done; the batch that begins here may or may not be.
+    pub(crate) place: Place,
+    /// Rows read so far.
+    pub(crate) read: u64,
+    /// Samples written so far.
+    pub(crate) written: u64,
+    /// Rows left out so far.
+    pub(crate) skipped: u64,
+    /// When this was last saved.
+    pub(crate) saved: jiff::Timestamp,
+    /// Whether the import is over.
+    pub(crate) finished: bool,
+}
+
+impl Progress {
+    /// Nothing done yet.
+    pub(crate) fn beginning(identity: Identity, place: Place) -> Self {
+        Self {
+            identity,
+            place,
+            read: 0,
+            written: 0,
+            skipped: 0,
+            saved: jiff::Timestamp::now(),
+            finished: false,
+        }
+    }
+
+    /// Where the progress of importing `file` is kept, unless said otherwise: beside it.
+    pub(crate) fn beside(file: &Path) -> PathBuf {
+        let mut name = file.as_os_str().to_owned();
+        name.push(".bellwether-import.json");
+        PathBuf::from(name)
+    }
+
+    /// Reads the progress kept at `path`, if there is any.
+    pub(crate) fn load(path: &Path) -> Result<Option<Self>, Failure> {
+        match std::fs::read(path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+                let path = path.display();
+                Failure::Usage(format!("{path} is not the progress of an import ({error}); move it away, or name another with --progress-file"))
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Failure::Usage(format!("{} does not read: {error}", path.display()))),
+        }
+    }
+
+    /// Keeps the progress at `path`: afterwards the file holds this or, after a crash, what it held before.
+    pub(crate) fn save(&self, path: &Path) -> io::Result<()> {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".new");
+        let new = PathBuf::from(name);
+        let mut file = File::create(&new)?;
+        file.write_all(&serde_json::to_vec_pretty(self).map_err(io::Error::other)?)?;
+        file.sync_all()?;
+        std::fs::rename(new, path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity() -> Identity {
+        Identity {
+            file: "f".to_owned(),
+            url: "http://localhost/".to_owned(),
+            organisation: "default".to_owned(),
+            metric: "m".to_owned(),
+            metric_id: 1,
+            columns: Columns { time: "t".to_owned(), value: Some("v".to_owned()), key: None, weight: None },
+            time_format: "auto".to_owned(),
+            time_zone: "UTC".to_owned(),
+            delimiter: ',',
+            batch: 1000,
+            attempt: String::new(),
+        }
+    }
+
+    const START: Place = Place { byte: 10, line: 2 };
+    const END: Place = Place { byte: 90, line: 9 };
+
+    #[test]
+    fn a_batch_has_the_same_key_however_often_it_is_sent_and_no_other_has_it() {
+        let key = identity().batch_key(START, END, &[]);
+        assert_eq!(key, identity().batch_key(START, END, &[]));
+        let others = [
+            identity().batch_key(START, START, &[]),
+            identity().batch_key(END, END, &[]),
+            identity().batch_key(START, END, &[4]),
+            Identity { file: "g".to_owned(), ..identity() }.batch_key(START, END, &[]),
+            Identity { metric: "n".to_owned(), ..identity() }.batch_key(START, END, &[]),
+            Identity { time_zone: "Asia/Tokyo".to_owned(), ..identity() }.batch_key(START, END, &[]),
+            Identity { attempt: "2".to_owned(), ..identity() }.batch_key(START, END, &[]),
+        ];
+        for other in others {
+            assert_ne!(key, other);
+        }
+    }
+
+    #[test]
+    fn progress_is_read_back_and_a_torn_or_foreign_file_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = Progress::beside(&folder.path().join("a.csv"));
+        assert_eq!(path.file_name().and_then(|name| name.to_str()), Some("a.csv.bellwether-import.json"));
+        assert!(Progress::load(&path).expect("nothing there").is_none());
+        let progress = Progress {
+            identity: identity(),
+            place: END,
+            read: 7,
+            written: 6,
+            skipped: 1,
+            saved: jiff::Timestamp::UNIX_EPOCH,
+            finished: false,
+        };
+        progress.save(&path).expect("saved");
+        assert_eq!(Progress::load(&path).expect("readable"), Some(progress));
+        std::fs::write(&path, "{\"identity\":").expect("written");
+        assert!(matches!(Progress::load(&path), Err(Failure::Usage(_))));
+    }
+
+    #[test]
+    fn a_difference_is_named_by_the_option_that_makes_it() {
+        assert_eq!(identity().difference(&identity()), None);
+        assert_eq!(identity().difference(&Identity { attempt: "2".to_owned(), ..identity() }), None);
+        assert_eq!(identity().difference(&Identity { batch: 7, ..identity() }), Some("--batch"));
+        assert_eq!(
+            identity().difference(&Identity { file: "g".to_owned(), ..identity() }),
+            Some(Identity::CONTENT)
+        );
+    }
+}

@@ -1,0 +1,334 @@
+//! Reading a CSV file row by row: each row is a sample or a bad line with a reason.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use bellwether_kernel::Timestamp;
+use csv::{ByteRecord, Position, Reader, ReaderBuilder, Terminator};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::time::TimeReader;
+use crate::failure::Failure;
+
+/// Which columns mean what, by their heading.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Columns {
+    /// When a sample happened.
+    pub(crate) time: String,
+    /// Its value; a metric of type count goes without.
+    pub(crate) value: Option<String>,
+    /// Its series.
+    pub(crate) key: Option<String>,
+    /// How much it counts in an average.
+    pub(crate) weight: Option<String>,
+}
+
+/// A good row.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Row {
+    /// The line it begins on, counted from 1.
+    pub(crate) line: u64,
+    /// When it happened.
+    pub(crate) time: Timestamp,
+    /// Its value.
+    pub(crate) value: Option<f64>,
+    /// Its series.
+    pub(crate) key: Option<String>,
+    /// How much it counts.
+    pub(crate) weight: Option<f64>,
+}
+
+/// A bad row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct BadLine {
+    /// The line it begins on, counted from 1.
+    pub(crate) line: u64,
+    /// What is wrong with it.
+    pub(crate) reason: String,
+}
+
+/// A place between two rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Place {
+    /// Bytes before it.
+    pub(crate) byte: u64,
+    /// The line that begins there, counted from 1.
+    pub(crate) line: u64,
+}
+
+/// Where in a row each column stands.
+#[derive(Clone, Copy, Debug)]
+struct Indices {
+    time: usize,
+    value: Option<usize>,
+    key: Option<usize>,
+    weight: Option<usize>,
+    width: usize,
+}
+
+/// An open CSV file.
+pub(crate) struct Source {
+    reader: Reader<File>,
+    indices: Indices,
+    times: TimeReader,
+    record: ByteRecord,
+    /// Bytes of the file.
+    length: u64,
+    /// Whether the last line has no line feed, so that it adds none to the line count.
+    unterminated: bool,
+}
+
+impl Source {
+    /// Opens `path` and finds its columns by the headings of its first line.
+    pub(crate) fn open(
+        path: &Path,
+        delimiter: u8,
+        columns: &Columns,
+        times: TimeReader,
+    ) -> Result<Self, Failure> {
+        let unreadable =
+            |error: io::Error| Failure::Usage(format!("{} does not read: {error}", path.display()));
+        let mut file = File::open(path).map_err(unreadable)?;
+        let length = file.metadata().map_err(unreadable)?.len();
+        let mut last = [b'\n'];
+        if length > 0 {
+            file.seek(SeekFrom::End(-1)).and_then(|_| file.read_exact(&mut last)).map_err(unreadable)?;
+            file.rewind().map_err(unreadable)?;
+        }
+        // Ending lines at the line feed alone keeps the line count exact for both line endings; the carriage return
+        // is trimmed off the last field.
+        let mut reader = ReaderBuilder::new()
+            .delimiter(delimiter)
+            .flexible(true)
+            .terminator(Terminator::Any(b'\n'))
+            .from_reader(file);
+        let headings: Vec<String> = reader
+            .byte_headers()
+            .map_err(|error| Failure::Usage(format!("{} does not read: {error}", path.display())))?
+            .iter()
+            .map(|heading| String::from_utf8_lossy(heading.trim_ascii()).into_owned())
+            .collect();
+        let find = |option: &str, name: &str| {
+            headings.iter().position(|heading| heading == name).ok_or_else(|| {
+                let there = headings.join(", ");
+                Failure::Usage(format!(
+                    "{} has no column {name:?} (--{option}); its columns are: {there}",
+                    path.display()
+                ))
+            })
+        };
+        let optional =
+            |option: &str, name: &Option<String>| name.as_ref().map(|name| find(option, name)).transpose();
+        let indices = Indices {
+            time: find("time", &columns.time)?,
+            value: optional("value", &columns.value)?,
+            key: optional("key", &columns.key)?,
+            weight: optional("weight", &columns.weight)?,
+            width: headings.len(),
+        };
+        Ok(Self { reader, indices, times, record: ByteRecord::new(), length, unterminated: last != [b'\n'] })
+    }
+
+    /// Bytes of the file.
+    pub(crate) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Where the next row begins.
+    pub(crate) fn place(&self) -> Place {
+        let position = self.reader.position();
+        Place { byte: position.byte(), line: position.line() }
+    }
+
+    /// Goes to a place that [`Self::place`] gave before.
+    pub(crate) fn go_to(&mut self, place: Place) -> io::Result<()> {
+        let mut position = Position::new();
+        position.set_byte(place.byte).set_line(place.line);
+        self.reader.seek(position).map_err(io::Error::from)
+    }
+
+    /// The next row; empty lines are passed over.
+    pub(crate) fn next(&mut self) -> io::Result<Option<Result<Row, BadLine>>> {
+        loop {
+            if !self.reader.read_byte_record(&mut self.record).map_err(io::Error::from)? {
+                return Ok(None);
+            }
+            if self.record.len() == 1 && self.record[0].trim_ascii().is_empty() {
+                continue;
+            }
+            let after = self.place();
+            let line_feeds_inside =
+                self.record.as_slice().iter().filter(|byte| **byte == b'\n').count() as u64;
+            let own_line_feed = u64::from(!(self.unterminated && after.byte >= self.length));
+            let line = after.line - own_line_feed - line_feeds_inside;
+            return Ok(Some(self.row(line).map_err(|reason| BadLine { line, reason })));
+        }
+    }
+
+    fn row(&self, line: u64) -> Result<Row, String> {
+        if self.record.len() != self.indices.width {
+            return Err(format!(
+                "{} fields, expected {} as in the first line",
+                self.record.len(),
+                self.indices.width
+            ));
+        }
+        let field = |index: usize| {
+            let bytes = self.record.get(index).unwrap_or_default().trim_ascii();
+            std::str::from_utf8(bytes).map_err(|_| format!("column {} is not UTF-8", index + 1))
+        };
+        let time = self.times.read(field(self.indices.time)?)?;
+        let value = match self.indices.value {
+            Some(index) => Some(number("value", field(index)?)?),
+            None => None,
+        };
+        let weight = match self.indices.weight {
+            Some(index) => Some(number("weight", field(index)?).and_then(|weight| {
+                if weight > 0.0 {
+                    Ok(weight)
+                } else {
+                    Err(format!("the weight is {weight}, expected a number above 0"))
+                }
+            })?),
+            None => None,
+        };
+        let key = match self.indices.key.map(field).transpose()? {
+            Some("") => return Err("the key is empty, expected 1 to 200 characters".to_owned()),
+            Some(key) if key.chars().count() > 200 => {
+                return Err(format!("the key has {} characters, expected 1 to 200", key.chars().count()));
+            }
+            key => key.map(str::to_owned),
+        };
+        Ok(Row { line, time, value, key, weight })
+    }
+}
+
+fn number(name: &str, text: &str) -> Result<f64, String> {
+    let finite = text.parse().ok().filter(|number: &f64| number.is_finite());
+    finite.ok_or_else(|| format!("the {name} is {text:?}, expected a number"))
+}
+
+/// The SHA-256 of a file's content, in hexadecimal.
+pub(crate) fn fingerprint(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let mut digest = Sha256::new();
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            return Ok(data_encoding::HEXLOWER.encode(&digest.finalize()));
+        }
+        digest.update(&buffer[..read]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::tz::TimeZone;
+
+    use super::super::time::TimeFormat;
+    use super::*;
+
+    fn open(text: &str, columns: &Columns) -> Result<(tempfile::NamedTempFile, Source), Failure> {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), text).expect("written");
+        let source =
+            Source::open(file.path(), b',', columns, TimeReader::new(TimeFormat::Detected, TimeZone::UTC))?;
+        Ok((file, source))
+    }
+
+    fn columns(key: Option<&str>, weight: Option<&str>) -> Columns {
+        Columns {
+            time: "timestamp".to_owned(),
+            value: Some("value".to_owned()),
+            key: key.map(str::to_owned),
+            weight: weight.map(str::to_owned),
+        }
+    }
+
+    fn all(source: &mut Source) -> Vec<Result<Row, BadLine>> {
+        std::iter::from_fn(|| source.next().expect("readable")).collect()
+    }
+
+    #[test]
+    fn rows_are_read_by_heading_whatever_the_order_of_columns() {
+        let text = "weight,value,extra,key,timestamp\n2,1.5,x,\"a,b\",2014-04-01 00:00:00\n";
+        let (_file, mut source) = open(text, &columns(Some("key"), Some("weight"))).expect("good headings");
+        let row = all(&mut source).remove(0).expect("a good row");
+        assert_eq!((row.value, row.weight, row.key.as_deref()), (Some(1.5), Some(2.0), Some("a,b")));
+        assert_eq!(row.time.to_string(), "2014-04-01T00:00:00Z");
+    }
+
+    #[test]
+    fn bad_lines_are_named_by_number_with_the_reason() {
+        let text = "timestamp,value,key,weight\n\
+                    2014-04-01,1,a,1\n\
+                    soon,1,a,1\n\
+                    2014-04-01,many,a,1\n\
+                    2014-04-01,inf,a,1\n\
+                    2014-04-01,1,,1\n\
+                    2014-04-01,1,a,0\n\
+                    2014-04-01,1\n\
+                    2014-04-01,1,a,1,more\n";
+        let (_file, mut source) = open(text, &columns(Some("key"), Some("weight"))).expect("good headings");
+        let bad: Vec<_> = all(&mut source).into_iter().filter_map(Result::err).collect();
+        let reasons = [
+            "the time is \"soon\"",
+            "the value is \"many\"",
+            "the value is \"inf\"",
+            "the key is empty",
+            "the weight is 0",
+            "2 fields",
+            "5 fields",
+        ];
+        assert_eq!(bad.iter().map(|bad| bad.line).collect::<Vec<_>>(), (3..=9).collect::<Vec<_>>());
+        for (bad, reason) in bad.iter().zip(reasons) {
+            assert!(bad.reason.starts_with(reason), "{bad:?} does not begin with {reason}");
+        }
+    }
+
+    #[test]
+    fn line_numbers_are_exact_for_every_line_ending() {
+        for (text, lines) in [
+            ("timestamp,value\n2014-04-01,1\n2014-04-02,2\n", vec![2, 3]),
+            ("timestamp,value\r\n2014-04-01,1\r\n2014-04-02,2\r\n", vec![2, 3]),
+            ("timestamp,value\n2014-04-01,1\n2014-04-02,2", vec![2, 3]),
+            ("timestamp,value\r\n2014-04-01,1\r\n2014-04-02,2", vec![2, 3]),
+            ("timestamp,value\n\n\n2014-04-01,1\n\n2014-04-02,2\n\n", vec![4, 6]),
+            ("timestamp,value\r\n\r\n2014-04-01,1\r\n\r\n2014-04-02,2", vec![3, 5]),
+            ("\u{feff}timestamp,value\n2014-04-01,1\n", vec![2]),
+            ("note,timestamp,value\n\"two\nlines\",2014-04-01,1\nx,2014-04-02,2\n", vec![2, 4]),
+        ] {
+            let (_file, mut source) = open(text, &columns(None, None)).expect("good headings");
+            let rows: Vec<_> = all(&mut source).into_iter().map(|row| row.expect("a good row")).collect();
+            assert_eq!(rows.iter().map(|row| row.line).collect::<Vec<_>>(), lines, "{text:?}");
+            assert_eq!(rows[0].value, Some(1.0), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn reading_goes_on_from_any_place_as_if_it_had_never_stopped() {
+        let text = "timestamp,value\r\n2014-04-01,1\r\n\r\nbad,2\r\n2014-04-03,3\r\n2014-04-04,4";
+        let (_file, mut source) = open(text, &columns(None, None)).expect("good headings");
+        let whole = all(&mut source);
+        for read_before in 0..=whole.len() {
+            let (_file, mut first) = open(text, &columns(None, None)).expect("good headings");
+            let mut rows: Vec<_> =
+                (0..read_before).map(|_| first.next().expect("readable").expect("a row")).collect();
+            let (_file, mut second) = open(text, &columns(None, None)).expect("good headings");
+            second.go_to(first.place()).expect("a place");
+            rows.extend(all(&mut second));
+            assert_eq!(rows, whole, "after {read_before}");
+        }
+    }
+
+    #[test]
+    fn a_missing_column_is_told_with_those_that_are_there() {
+        let Err(Failure::Usage(message)) = open("time,amount\n1,2\n", &columns(None, None)) else {
+            panic!("a column is missing");
+        };
+        assert!(message.contains("\"timestamp\" (--time)") && message.contains("time, amount"), "{message}");
+    }
+}

@@ -1,0 +1,185 @@
+//! Reading the time column of a file.
+
+use bellwether_kernel::Timestamp;
+use jiff::civil::DateTime;
+use jiff::fmt::strtime::BrokenDownTime;
+use jiff::tz::TimeZone;
+
+/// A whole number of at least this many is milliseconds, a smaller one seconds: as seconds it would lie in the year
+/// 5138, as milliseconds in 1973.
+const FIRST_MILLISECONDS: f64 = 1e11;
+
+/// How a file writes its times.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum TimeFormat {
+    /// Whatever each looks like: RFC 3339, `YYYY-MM-DD[ HH:MM[:SS[.fraction]]]`, seconds or milliseconds since 1970.
+    Detected,
+    /// RFC 3339 alone.
+    Rfc3339,
+    /// Seconds since 1970, with a fraction if there is one.
+    Seconds,
+    /// Milliseconds since 1970.
+    Milliseconds,
+    /// As strftime's directives say.
+    Pattern(String),
+}
+
+impl std::str::FromStr for TimeFormat {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Detected),
+            "rfc3339" => Ok(Self::Rfc3339),
+            "seconds" => Ok(Self::Seconds),
+            "milliseconds" => Ok(Self::Milliseconds),
+            pattern if pattern.contains('%') => Ok(Self::Pattern(pattern.to_owned())),
+            _ => {
+                Err("use auto, rfc3339, seconds, milliseconds or a pattern such as '%d/%m/%Y %H:%M'"
+                    .to_owned())
+            }
+        }
+    }
+}
+
+/// Reads times of one format; those without an offset are of one zone.
+#[derive(Clone, Debug)]
+pub(crate) struct TimeReader {
+    format: TimeFormat,
+    zone: TimeZone,
+}
+
+impl TimeReader {
+    /// A reader of `format`, times without an offset being of `zone`. A time that a change of the clocks skips is
+    /// taken as the one as much later, one that happens twice as its first.
+    pub(crate) fn new(format: TimeFormat, zone: TimeZone) -> Self {
+        Self { format, zone }
+    }
+
+    /// The instant `text` names.
+    ///
+    /// # Errors
+    /// What would be right.
+    pub(crate) fn read(&self, text: &str) -> Result<Timestamp, String> {
+        let read = match &self.format {
+            TimeFormat::Detected => rfc_3339(text).or_else(|| self.civil(text)).or_else(|| epoch(text, None)),
+            TimeFormat::Rfc3339 => rfc_3339(text),
+            TimeFormat::Seconds => epoch(text, Some(1000.0)),
+            TimeFormat::Milliseconds => epoch(text, Some(1.0)),
+            TimeFormat::Pattern(pattern) => self.pattern(pattern, text),
+        };
+        read.ok_or_else(|| format!("the time is {text:?}, expected {}", self.expected()))
+    }
+
+    fn expected(&self) -> String {
+        match &self.format {
+            TimeFormat::Detected => {
+                "RFC 3339, YYYY-MM-DD HH:MM:SS, or seconds or milliseconds since 1970".to_owned()
+            }
+            TimeFormat::Rfc3339 => "RFC 3339, such as 2026-01-31T12:00:00Z".to_owned(),
+            TimeFormat::Seconds => "seconds since 1970".to_owned(),
+            TimeFormat::Milliseconds => "milliseconds since 1970".to_owned(),
+            TimeFormat::Pattern(pattern) => format!("a time written as {pattern:?}"),
+        }
+    }
+
+    fn civil(&self, text: &str) -> Option<Timestamp> {
+        // The library reads a bare date as midnight, but also week dates and compact forms no CSV means by digits.
+        if !text.get(..5)?.ends_with('-') {
+            return None;
+        }
+        let civil: DateTime = text.parse().ok()?;
+        self.in_zone(civil)
+    }
+
+    fn pattern(&self, pattern: &str, text: &str) -> Option<Timestamp> {
+        let parts = BrokenDownTime::parse(pattern, text).ok()?;
+        if let Ok(instant) = parts.to_timestamp() {
+            return Timestamp::from_milliseconds(instant.as_millisecond());
+        }
+        let civil = parts.to_datetime().or_else(|_| parts.to_date().map(|date| date.at(0, 0, 0, 0))).ok()?;
+        self.in_zone(civil)
+    }
+
+    fn in_zone(&self, civil: DateTime) -> Option<Timestamp> {
+        let instant = self.zone.to_ambiguous_timestamp(civil).compatible().ok()?;
+        Timestamp::from_milliseconds(instant.as_millisecond())
+    }
+}
+
+fn rfc_3339(text: &str) -> Option<Timestamp> {
+    let instant: jiff::Timestamp = text.parse().ok()?;
+    Timestamp::from_milliseconds(instant.as_millisecond())
+}
+
+/// A number since 1970, in units of `milliseconds` each or, where not said, by its size.
+fn epoch(text: &str, milliseconds: Option<f64>) -> Option<Timestamp> {
+    let number: f64 = text.parse().ok().filter(|number: &f64| number.is_finite())?;
+    let milliseconds = milliseconds.unwrap_or(if number.abs() >= FIRST_MILLISECONDS { 1.0 } else { 1000.0 });
+    // Times are whole milliseconds; the bounds of a Timestamp lie far within what f64 holds exactly.
+    Timestamp::from_milliseconds((number * milliseconds).round() as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(format: &str, zone: &str, text: &str) -> Result<String, String> {
+        let zone = TimeZone::get(zone).expect("a zone");
+        let reader = TimeReader::new(format.parse().expect("a format"), zone);
+        reader.read(text).map(|instant| instant.to_string())
+    }
+
+    #[test]
+    fn times_are_read_as_their_format_and_zone_say() {
+        for (format, zone, text, instant) in [
+            ("auto", "UTC", "2014-04-01 00:05:00", "2014-04-01T00:05:00Z"),
+            ("auto", "UTC", "2014-04-01 00:05:00.250", "2014-04-01T00:05:00.25Z"),
+            ("auto", "UTC", "2014-04-01 00:05", "2014-04-01T00:05:00Z"),
+            ("auto", "UTC", "2014-04-01", "2014-04-01T00:00:00Z"),
+            ("auto", "Europe/Berlin", "2014-04-01 00:05:00", "2014-03-31T22:05:00Z"),
+            ("auto", "Europe/Berlin", "2014-04-01T00:05:00Z", "2014-04-01T00:05:00Z"),
+            ("auto", "Europe/Berlin", "2014-04-01T00:05:00+05:00", "2014-03-31T19:05:00Z"),
+            ("auto", "UTC", "1396310700", "2014-04-01T00:05:00Z"),
+            ("auto", "UTC", "1396310700.5", "2014-04-01T00:05:00.5Z"),
+            ("auto", "UTC", "1396310700500", "2014-04-01T00:05:00.5Z"),
+            ("seconds", "UTC", "0", "1970-01-01T00:00:00Z"),
+            ("milliseconds", "UTC", "1500", "1970-01-01T00:00:01.5Z"),
+            ("%d/%m/%Y %H:%M", "Asia/Tokyo", "31/12/2025 09:00", "2025-12-31T00:00:00Z"),
+            ("%d/%m/%Y", "UTC", "31/12/2025", "2025-12-31T00:00:00Z"),
+            ("%Y-%m-%d %H:%M:%S %z", "UTC", "2025-12-31 09:00:00 +0900", "2025-12-31T00:00:00Z"),
+        ] {
+            assert_eq!(read(format, zone, text).as_deref(), Ok(instant), "{format} {zone} {text}");
+        }
+    }
+
+    #[test]
+    fn a_skipped_and_a_repeated_hour_are_both_read() {
+        assert_eq!(
+            read("auto", "Europe/Berlin", "2026-03-29 02:30:00").as_deref(),
+            Ok("2026-03-29T01:30:00Z")
+        );
+        assert_eq!(
+            read("auto", "Europe/Berlin", "2026-10-25 02:30:00").as_deref(),
+            Ok("2026-10-25T00:30:00Z")
+        );
+    }
+
+    #[test]
+    fn what_is_no_time_is_refused_with_what_would_be_right() {
+        for (format, text) in [
+            ("auto", ""),
+            ("auto", "yesterday"),
+            ("auto", "2014-13-01 00:00:00"),
+            ("auto", "NaN"),
+            ("auto", "1e300"),
+            ("rfc3339", "2014-04-01 00:05:00"),
+            ("seconds", "2014-04-01"),
+            ("%d/%m/%Y", "2025-12-31"),
+        ] {
+            let refused = read(format, "UTC", text).expect_err(text);
+            assert!(refused.contains("expected") && refused.contains(&format!("{text:?}")), "{refused}");
+        }
+        assert!("whenever".parse::<TimeFormat>().is_err());
+    }
+}

@@ -1,0 +1,140 @@
+//! What a host does on its own, each thing at its own pace; what fails is told and tried again at the next turn.
+
+use std::fmt::Display;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bellwether_access::Access;
+use bellwether_kernel::Clock;
+use bellwether_metrics::Metrics;
+use bellwether_playbooks::Playbooks;
+use futures::FutureExt as _;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+/// How often deleted metrics' data and old runs are freed, and last uses of keys written.
+const OFTEN: Duration = Duration::from_secs(60);
+
+/// How often answers and audit entries whose time is over are forgotten: they only take space.
+const SELDOM: Duration = Duration::from_secs(15 * 60);
+
+/// Rows or runs freed at once, before others get their turn.
+const BUDGET: usize = 10_000;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What the background works on.
+pub(super) struct Services {
+    pub(super) access: Arc<Access>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) playbooks: Arc<Playbooks>,
+    pub(super) clock: Arc<dyn Clock>,
+    /// Days a run is kept; 0 for ever.
+    pub(super) keep_runs_days: u32,
+    /// Days an audit entry is kept; 0 for ever.
+    pub(super) keep_audit_days: u32,
+}
+
+/// Starts it all; dropping what this gives stops it.
+pub(super) fn start(services: Services) -> JoinSet<()> {
+    let Services { access, metrics, playbooks, clock, keep_runs_days, keep_audit_days } = services;
+    let mut tasks = JoinSet::new();
+    tasks.spawn(repeat("free deleted metrics", OFTEN, move || {
+        let metrics = Arc::clone(&metrics);
+        async move {
+            while metrics.sweep(BUDGET).await?.more {
+                tokio::task::yield_now().await;
+            }
+            Ok::<_, bellwether_metrics::MetricError>(())
+        }
+    }));
+    tasks.spawn(repeat("free old runs", OFTEN, move || {
+        let playbooks = Arc::clone(&playbooks);
+        // Runs that nobody works at are ended even if none is ever removed.
+        let keep = if keep_runs_days == 0 { Duration::MAX } else { DAY * keep_runs_days };
+        async move {
+            while playbooks.sweep(keep, BUDGET).await? >= BUDGET {
+                tokio::task::yield_now().await;
+            }
+            Ok::<_, bellwether_playbooks::PlaybookError>(())
+        }
+    }));
+    let last_uses = Arc::clone(&access);
+    tasks.spawn(repeat("write last uses of keys", OFTEN, move || {
+        let access = Arc::clone(&last_uses);
+        async move { access.flush_last_uses().await }
+    }));
+    let answers = access.idempotency();
+    tasks.spawn(repeat("forget old answers", SELDOM, move || {
+        let answers = answers.clone();
+        async move { answers.sweep().await.map(drop) }
+    }));
+    if keep_audit_days > 0 {
+        tasks.spawn(repeat("forget old audit entries", SELDOM, move || {
+            let (access, before) = (Arc::clone(&access), oldest_kept(clock.now(), keep_audit_days));
+            async move { access.trim_audit(before).await.map(drop) }
+        }));
+    }
+    tasks
+}
+
+/// The beginning of what is kept.
+fn oldest_kept(now: bellwether_kernel::Timestamp, days: u32) -> bellwether_kernel::Timestamp {
+    let kept = (DAY * days).as_millis();
+    now.saturating_add(-i64::try_from(kept).unwrap_or(i64::MAX))
+}
+
+/// Does `work` again and again, first after one `pace`; an error or a panic is told and ends only that turn.
+async fn repeat<F, E>(what: &'static str, pace: Duration, mut work: impl FnMut() -> F + Send)
+where
+    F: Future<Output = Result<(), E>> + Send,
+    E: Display,
+{
+    let mut turns = interval_at(Instant::now() + pace, pace);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        turns.tick().await;
+        match AssertUnwindSafe(work()).catch_unwind().await {
+            Ok(Ok(())) => tracing::debug!(what, "done in the background"),
+            Ok(Err(error)) => tracing::warn!(what, %error, "failed in the background; it is tried again"),
+            Err(_) => tracing::error!(what, "panicked in the background; it is tried again"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use bellwether_kernel::Timestamp;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_that_fails_or_panics_does_not_end_the_work() {
+        let turns = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&turns);
+        let work = repeat("test", OFTEN, move || {
+            let turn = counted.fetch_add(1, Ordering::SeqCst);
+            async move {
+                match turn {
+                    0 => Err("no"),
+                    1 => panic!("no"),
+                    _ => Ok(()),
+                }
+            }
+        });
+        // The clock is paused, so this takes no time and is exact.
+        tokio::time::timeout(OFTEN * 4 + OFTEN / 2, work).await.unwrap_err();
+        assert_eq!(turns.load(Ordering::SeqCst), 4);
+    }
+
+    #[test]
+    fn what_is_kept_for_days_begins_so_many_days_ago() {
+        let now = Timestamp::parse("2026-03-02").unwrap();
+        assert_eq!(oldest_kept(now, 2).to_string(), "2026-02-28T00:00:00Z");
+        assert_eq!(oldest_kept(now, u32::MAX), Timestamp::MIN);
+    }
+}

@@ -1,0 +1,102 @@
+//! The plugins this binary carries, and their installation for every organisation.
+
+use bellwether_kernel::PageRequest;
+use bellwether_plugins::{Grant, Owner, PluginError, Plugins, Privilege, ScopeKind, inspect};
+use bellwether_store::Digest;
+use bytes::Bytes;
+
+/// Who installs what the binary carries, in the audit log: the host by itself.
+const ACTOR: &str = "host";
+
+/// A component the binary carries.
+pub(super) struct Bundled {
+    /// Its file's name, without the ending.
+    pub(super) file: &'static str,
+    /// Its bytes.
+    pub(super) component: &'static [u8],
+}
+
+/// Every component the binary carries.
+pub(super) const BUNDLED: &[Bundled] = include!(concat!(env!("OUT_DIR"), "/bundled.rs"));
+
+/// Installs what is not there yet and puts newer versions in the place of older ones the host installed itself. What
+/// the operator did stays: its own plugin of the same name, and its changes to grants. A plugin that does not
+/// install is told and left out; the host starts all the same.
+pub(super) async fn install(plugins: &Plugins, bundled: &[Bundled]) {
+    if bundled.is_empty() {
+        tracing::warn!(
+            "this binary carries no plugins: it was built without them; install some with `bellwether plugin install`"
+        );
+    }
+    for Bundled { file, component } in bundled {
+        if let Err(error) = install_one(plugins, file, component).await {
+            tracing::error!(plugin = file, %error, "a bundled plugin was not installed");
+        }
+    }
+}
+
+async fn install_one(plugins: &Plugins, file: &str, component: &'static [u8]) -> Result<(), PluginError> {
+    let digest = Digest::of(component);
+    let all = plugins.list(Owner::Host, &PageRequest::first(usize::MAX))?;
+    if all.items.iter().any(|installed| installed.digest == digest) {
+        return Ok(());
+    }
+    let inspection = inspect(component)?;
+    let name = inspection.name.as_deref().unwrap_or(file);
+    let before = plugins.get(Owner::Host, name);
+    if let Some(own) = before.as_ref().filter(|before| before.actor != ACTOR) {
+        tracing::info!(
+            plugin = name,
+            version = own.version,
+            "the operator's own plugin stays in place of the bundled one"
+        );
+        return Ok(());
+    }
+    let kept = before.as_ref().map_or(&[][..], |before| &before.grants);
+    let requested = inspection.requests.iter().map(|request| request.privilege);
+    let Some(grants) = requested.map(|privilege| grant(privilege, kept)).collect::<Option<Vec<_>>>() else {
+        tracing::error!(plugin = name, "a bundled plugin asks for hosts, which only an operator can grant");
+        return Ok(());
+    };
+    let version = inspection.version.as_deref().unwrap_or_default();
+    let replaces = before.as_ref().map(|before| before.version.as_str()).unwrap_or_default();
+    tracing::info!(plugin = name, version, replaces, "compiling and installing a bundled plugin");
+    plugins.install(Owner::Host, ACTOR, Bytes::from_static(component), grants, before.is_some()).await?;
+    Ok(())
+}
+
+/// What a bundled plugin is granted: what it was before, or the widest scope. Where it may connect to is not for the
+/// host to say.
+fn grant(privilege: Privilege, kept: &[Grant]) -> Option<Grant> {
+    if let Some(kept) = kept.iter().find(|grant| grant.privilege() == privilege) {
+        return Some(kept.clone());
+    }
+    let text = match privilege.scope() {
+        ScopeKind::None | ScopeKind::Quota => privilege.interface().to_owned(),
+        ScopeKind::Metrics => format!("{privilege}=*"),
+        ScopeKind::Hosts => return None,
+    };
+    Some(text.parse().expect("a privilege with all of its scope is a grant"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grant_the_operator_narrowed_stays_narrow() {
+        let kept: [Grant; 1] = ["metrics-write=web.*".parse().unwrap()];
+        let text = |privilege| grant(privilege, &kept).map(|grant| grant.to_string());
+        assert_eq!(text(Privilege::MetricsWrite).as_deref(), Some("metrics-write=web.*"));
+        assert_eq!(text(Privilege::MetricsRead).as_deref(), Some("metrics-read=*"));
+        assert_eq!(text(Privilege::Log).as_deref(), Some("log"));
+        assert_eq!(text(Privilege::HttpClient), None);
+    }
+
+    #[test]
+    fn every_privilege_but_the_outside_has_a_widest_grant() {
+        for privilege in Privilege::ALL {
+            assert_eq!(grant(privilege, &[]).is_none(), privilege == Privilege::HttpClient, "{privilege}");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The sockets: bound before anything is served, then served until the host stops.
+
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::Router;
+use axum_server::Handle;
+use axum_server::accept::NoDelayAcceptor;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use tokio::task::JoinSet;
+
+use crate::settings::Tls;
+
+/// How long a connection may take to send the head of a request, and how long it may say nothing at first: it holds
+/// a socket for that long and asks for nothing.
+const HEAD_TIME: Duration = Duration::from_secs(30);
+
+/// A socket that is bound.
+pub(super) struct Bound {
+    listener: TcpListener,
+    /// Where it is: with the port that was taken for port 0.
+    pub(super) address: SocketAddr,
+}
+
+/// Takes the address; nobody is answered before it is served.
+pub(super) fn bind(address: SocketAddr) -> anyhow::Result<Bound> {
+    let listener = TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"));
+    let listener =
+        listener.map_err(|error| match error.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
+            Some(ErrorKind::AddrInUse) => {
+                error.context("the port is taken: stop who has it, or choose another with --listen")
+            }
+            Some(ErrorKind::PermissionDenied) => {
+                error.context("the port needs a privilege this process does not have")
+            }
+            _ => error,
+        })?;
+    let address = listener.local_addr().context("a bound socket has an address")?;
+    Ok(Bound { listener, address })
+}
+
+/// TLS, if it is set.
+pub(super) async fn tls(settings: &Tls) -> anyhow::Result<Option<RustlsConfig>> {
+    let (Some(certificate), Some(key)) = (&settings.certificate, &settings.key) else { return Ok(None) };
+    let files =
+        || format!("TLS with the certificate {} and the key {}", certificate.display(), key.display());
+    Ok(Some(RustlsConfig::from_pem_file(certificate, key).await.with_context(files)?))
+}
+
+/// Serves `router` on `bound` until `handle` ends it.
+pub(super) fn serve(
+    tasks: &mut JoinSet<std::io::Result<()>>,
+    bound: Bound,
+    tls: Option<RustlsConfig>,
+    handle: Handle<SocketAddr>,
+    router: Router,
+) -> anyhow::Result<()> {
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    // Answers are small and whole: waiting to fill a packet only makes them late.
+    let mut server = axum_server::from_tcp(bound.listener)
+        .context("the socket does not serve")?
+        .handle(handle)
+        .first_request_timeout(HEAD_TIME)
+        .acceptor(NoDelayAcceptor::new());
+    server.http_builder().http1().header_read_timeout(HEAD_TIME);
+    match tls {
+        Some(config) => {
+            let server = server.map(|inner| RustlsAcceptor::new(config).acceptor(inner));
+            tasks.spawn(server.serve(service));
+        }
+        None => {
+            tasks.spawn(server.serve(service));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taken_port_is_told_with_what_to_do() {
+        let first = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let refused = bind(first.address).map(|bound| bound.address).unwrap_err();
+        let text = format!("{refused:#}");
+        assert!(text.contains("--listen") && text.contains(&first.address.to_string()), "{text}");
+    }
+}

@@ -1,0 +1,222 @@
+//! Running a host: opens everything, installs what the binary carries, serves until told to stop, and ends what was
+//! accepted.
+
+mod background;
+mod bundled;
+mod first_keys;
+mod listen;
+mod log;
+mod open;
+mod signals;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use axum_server::Handle;
+use bellwether_front::{Front, FrontSettings, Parts, RateLimit, Stopping};
+use tokio::task::JoinSet;
+
+use crate::failure::Failure;
+use crate::output;
+use crate::settings::{Loaded, MetricsAccess, Settings};
+use open::{Opened, Services};
+use signals::{Asked, Signals};
+
+/// How long the last connections get to take their answers once everything has ended.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
+
+/// Runs a host with these settings until it is told to stop.
+pub(crate) fn run(loaded: &Loaded) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the runtime does not start")?;
+    let result = runtime.block_on(serve(&loaded.settings));
+    // What still runs has been told to end; a stuck blocking call must not hold the process.
+    runtime.shutdown_timeout(LAST_ANSWERS);
+    Ok(result?)
+}
+
+/// Makes and prints another operator key, on a store no host runs on.
+pub(crate) async fn recover_operator_key(settings: &Settings) -> anyhow::Result<()> {
+    if !settings.data.join("store").is_dir() {
+        anyhow::bail!(
+            "there is no store in {}; name the host's data folder with --data",
+            settings.data.display()
+        );
+    }
+    let opened = Opened::open(settings).await?;
+    first_keys::recover(&opened.access).await?;
+    opened.close().await;
+    Ok(())
+}
+
+async fn serve(settings: &Settings) -> anyhow::Result<()> {
+    let began = Instant::now();
+    log::start(&settings.log)?;
+    let mut signals = Signals::take().context("the signals cannot be taken")?;
+    let recorder = bellwether_front::prometheus().install_recorder().context("the counters do not start")?;
+    let opened = Opened::open(settings).await?;
+    let tls = listen::tls(&settings.tls).await?;
+    let bound =
+        settings.listen.iter().map(|address| listen::bind(*address)).collect::<anyhow::Result<Vec<_>>>()?;
+    let dialects =
+        settings.dialects.iter().filter_map(|(name, dialect)| Some((name.clone(), dialect.listen?)));
+    let dialects = dialects
+        .map(|(name, address)| Ok((name, listen::bind(address)?)))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+
+    // A signal during a long first start ends it at once: nothing was accepted yet.
+    let services = tokio::select! {
+        services = start(&opened, settings) => services?,
+        () = signals.stop() => {
+            opened.close().await;
+            return Ok(());
+        }
+    };
+    let background = background::start(background::Services {
+        access: Arc::clone(&opened.access),
+        metrics: Arc::clone(&services.metrics),
+        playbooks: Arc::clone(&services.playbooks),
+        clock: Arc::clone(&opened.clock),
+        keep_runs_days: settings.runs.keep_days,
+        keep_audit_days: settings.audit.keep_days,
+    });
+    let upkeep = tokio::spawn(bellwether_front::keep_up(recorder.clone()));
+    let stopping = Stopping::default();
+    let backup = {
+        let (sled, objects) = (Arc::clone(&opened.sled), opened.objects.clone());
+        Arc::new(move || bellwether_store::backup(&sled, &objects))
+    };
+    let front = Front::new(Parts {
+        store: opened.store(),
+        access: Arc::clone(&opened.access),
+        metrics: Arc::clone(&services.metrics),
+        playbooks: Arc::clone(&services.playbooks),
+        plugins: Arc::clone(&services.plugins),
+        clock: Arc::clone(&opened.clock),
+        randomness: Arc::clone(&opened.randomness),
+        recorder,
+        stopping: stopping.clone(),
+        backup: Some(backup),
+        settings: front_settings(settings),
+    });
+
+    let (mut servers, handle) = (JoinSet::new(), Handle::new());
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let mut lines = String::new();
+    for bound in bound {
+        lines.push_str(&format!("listening on {scheme}://{}\n", bound.address));
+        listen::serve(&mut servers, bound, tls.clone(), handle.clone(), front.router())?;
+    }
+    for (name, bound) in dialects {
+        lines.push_str(&format!("{name} listening on {scheme}://{}\n", bound.address));
+        listen::serve(&mut servers, bound, tls.clone(), handle.clone(), front.dialect_router(&name))?;
+    }
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), milliseconds = began.elapsed().as_millis(), "ready");
+    output::print(&lines)?;
+
+    loop {
+        tokio::select! {
+            asked = signals.next() => match (asked, &tls) {
+                (Asked::Stop, _) => break,
+                (Asked::Reload, Some(config)) => reload(config, settings).await,
+                (Asked::Reload, None) => tracing::info!("there is no certificate to read again"),
+            },
+            Some(ended) = servers.join_next() => {
+                let error = ended.map_err(anyhow::Error::from).and_then(|served| Ok(served?)).err();
+                tracing::error!(?error, "a socket is not served any more; the host stops");
+                break;
+            }
+        }
+    }
+    let patience = Duration::from_secs(settings.stop_seconds);
+    tracing::info!(
+        patience = settings.stop_seconds,
+        "stopping: what was accepted ends first; another signal stops at once"
+    );
+    stopping.begin();
+    tokio::select! {
+        () = stop(&services, &handle, &mut servers, patience) => {}
+        () = signals.stop() => tracing::warn!("stopped at once"),
+    }
+    upkeep.abort();
+    drop(background);
+    opened.close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Everything between an open store and a host that can serve.
+async fn start(opened: &Opened, settings: &Settings) -> anyhow::Result<Services> {
+    let services = opened.services(settings).await?;
+    bundled::install(&services.plugins, bundled::BUNDLED).await;
+    first_keys::print_once(&opened.access, &settings.data, &settings.organisation, output::deliver).await?;
+    Ok(services)
+}
+
+/// Ends what was accepted: requests, then the runs they began.
+async fn stop(
+    services: &Services,
+    handle: &Handle<std::net::SocketAddr>,
+    servers: &mut JoinSet<std::io::Result<()>>,
+    patience: Duration,
+) {
+    let until = tokio::time::Instant::now() + patience;
+    // Requests first: one that was accepted may still begin a run, or wait for one.
+    handle.graceful_shutdown(Some(patience));
+    while servers.join_next().await.is_some() {}
+    services.playbooks.stop(until.duration_since(tokio::time::Instant::now())).await;
+    if tokio::time::Instant::now() >= until {
+        tracing::warn!("not everything had ended in time; runs that had not are recorded as interrupted");
+    }
+}
+
+async fn reload(config: &axum_server::tls_rustls::RustlsConfig, settings: &Settings) {
+    let (Some(certificate), Some(key)) = (&settings.tls.certificate, &settings.tls.key) else { return };
+    match config.reload_from_pem_file(certificate, key).await {
+        Ok(()) => tracing::info!("the certificate was read again"),
+        Err(error) => tracing::error!(%error, "the certificate does not read; the one before stays in use"),
+    }
+}
+
+impl Opened {
+    /// Writes what is still in memory and closes the store.
+    async fn close(self) {
+        if let Err(error) = self.access.flush_last_uses().await {
+            tracing::warn!(%error, "the last uses of keys were not written");
+        }
+        let sled = Arc::clone(&self.sled);
+        if tokio::task::spawn_blocking(move || sled.close()).await.is_err() {
+            tracing::error!("closing the store failed");
+        }
+    }
+}
+
+/// What the front is told of the settings.
+fn front_settings(settings: &Settings) -> FrontSettings {
+    let http = &settings.http;
+    let rate_limit =
+        match (std::num::NonZeroU32::new(http.rate_per_second), std::num::NonZeroU32::new(http.rate_burst)) {
+            (Some(per_second), Some(burst)) => Some(RateLimit { per_second, burst }),
+            _ => None,
+        };
+    let hosts = settings.dialects.iter().filter(|(_, dialect)| !dialect.hosts.is_empty());
+    FrontSettings {
+        body_limit_bytes: http.body_limit_bytes,
+        component_limit_bytes: http.component_limit_bytes,
+        request_seconds: http.request_seconds,
+        install_seconds: http.install_seconds,
+        concurrent_requests: http.concurrent_requests,
+        rate_limit,
+        trusted_proxies: settings.proxy.trusted.iter().map(|network| network.0).collect(),
+        original_uri_header: settings.proxy.original_uri_header.clone(),
+        public_url: settings.public_url.clone(),
+        dialect_hosts: hosts.map(|(name, dialect)| (name.clone(), dialect.hosts.clone())).collect(),
+        metrics_access: match http.metrics_access {
+            MetricsAccess::Open => bellwether_front::MetricsAccess::Open,
+            MetricsAccess::Operator => bellwether_front::MetricsAccess::Operator,
+        },
+    }
+}

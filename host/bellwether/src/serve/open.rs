@@ -1,0 +1,148 @@
+//! Opening everything a host is made of, each with an error that says what to do.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bellwether_access::{Access, AccessError, HostKey};
+use bellwether_engine::{CallLimits, Engine, EngineSettings};
+use bellwether_kernel::{Clock, HostId, Randomness, SystemClock, SystemRandomness};
+use bellwether_metrics::Metrics;
+use bellwether_playbooks::Playbooks;
+use bellwether_plugins::Plugins;
+use bellwether_store::{Objects, SharedStore, SledSettings, SledStore};
+
+use crate::settings::{HOST_KEY_VARIABLE, Settings};
+
+/// Which host of its store this is: an embedded store has one.
+const HOST: HostId = HostId(1);
+
+/// What a host is made of.
+pub(super) struct Opened {
+    pub(super) sled: Arc<SledStore>,
+    pub(super) objects: Objects,
+    pub(super) access: Arc<Access>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) randomness: Arc<dyn Randomness>,
+}
+
+/// What serves requests, on top of that.
+pub(super) struct Services {
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) plugins: Arc<Plugins>,
+    pub(super) playbooks: Arc<Playbooks>,
+}
+
+impl Opened {
+    /// Opens the store in the data folder and who may use it.
+    pub(super) async fn open(settings: &Settings) -> anyhow::Result<Self> {
+        let data = &settings.data;
+        make_folder(data).with_context(|| {
+            format!("the data folder {} cannot be used; choose another with --data, or give this user the right to write it", data.display())
+        })?;
+        let sled = SledSettings {
+            cache_bytes: settings.store.cache_bytes,
+            watermark_bytes: settings.store.watermark_bytes,
+            ..SledSettings::default()
+        };
+        let path = data.join("store");
+        let sled = tokio::task::spawn_blocking(move || SledStore::open(&path, sled)).await??;
+        let objects = Objects::open(&data.join("components"))?;
+        let (clock, randomness): (Arc<dyn Clock>, Arc<dyn Randomness>) =
+            (Arc::new(SystemClock), Arc::new(SystemRandomness));
+        let sled = Arc::new(sled);
+        let host_key = host_key(data, &*randomness)?;
+        let opened = Access::open(
+            Arc::clone(&sled) as SharedStore,
+            Arc::clone(&clock),
+            Arc::clone(&randomness),
+            host_key,
+        );
+        let access = Arc::new(opened.await.map_err(|error| explain(error, data))?);
+        Ok(Self { sled, objects, access, clock, randomness })
+    }
+
+    /// The store, as everybody else knows it.
+    pub(super) fn store(&self) -> SharedStore {
+        Arc::clone(&self.sled) as SharedStore
+    }
+
+    /// Opens what serves requests. Plugins that are installed are loaded, from the cache where it has them.
+    pub(super) async fn services(&self, settings: &Settings) -> anyhow::Result<Services> {
+        let limits = bellwether_metrics::Limits {
+            metrics: settings.metrics.per_organisation,
+            keys: settings.metrics.keys_per_metric,
+            samples: settings.metrics.samples_per_write,
+            values: settings.metrics.values_per_query,
+        };
+        let metrics = Arc::new(Metrics::open(self.store(), Arc::clone(&self.clock), HOST, limits).await?);
+        let cache = settings.data.join("cache");
+        let engine = EngineSettings {
+            calls: settings.plugins.concurrent_calls,
+            cache: Some(cache),
+            ..EngineSettings::default()
+        };
+        let engine = Engine::new(&engine).context("the sandbox does not start")?;
+        let call = CallLimits {
+            wall: Duration::from_millis(settings.plugins.call_milliseconds),
+            memory: settings.plugins.memory_bytes,
+            ..CallLimits::default()
+        };
+        let services = bellwether_plugins::Services {
+            store: self.store(),
+            objects: self.objects.clone(),
+            access: Arc::clone(&self.access),
+            metrics: Arc::clone(&metrics),
+            engine,
+            clock: Arc::clone(&self.clock),
+            randomness: Arc::clone(&self.randomness),
+        };
+        let limits = bellwether_plugins::Limits { call, ..bellwether_plugins::Limits::default() };
+        let plugins = Plugins::open(services, limits).await?;
+        let limits = bellwether_playbooks::Limits {
+            concurrent_runs: settings.playbooks.concurrent_runs,
+            queued_runs: settings.playbooks.queued_runs,
+            steps: settings.playbooks.steps,
+            payload: settings.playbooks.payload_bytes,
+            step_time: Duration::from_secs(settings.playbooks.step_seconds),
+            ..bellwether_playbooks::Limits::default()
+        };
+        let apps = Arc::clone(&plugins) as Arc<dyn bellwether_playbooks::Apps>;
+        let (access, clock, randomness) =
+            (Arc::clone(&self.access), Arc::clone(&self.clock), Arc::clone(&self.randomness));
+        let playbooks = Playbooks::open(self.store(), access, apps, clock, randomness, limits).await?;
+        Ok(Services { metrics, plugins, playbooks })
+    }
+}
+
+/// Makes the folder, for this user alone, and tries whether it can be written.
+fn make_folder(data: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(data)?;
+    let probe = data.join(".writable");
+    fs::write(&probe, [])?;
+    fs::remove_file(probe)
+}
+
+/// The host key, of the environment or of its file.
+fn host_key(data: &Path, randomness: &dyn Randomness) -> anyhow::Result<HostKey> {
+    match std::env::var(HOST_KEY_VARIABLE) {
+        Ok(text) if !text.trim().is_empty() => {
+            HostKey::from_hex(&text).with_context(|| format!("{HOST_KEY_VARIABLE} is no host key"))
+        }
+        _ => Ok(HostKey::load_or_create(&data.join("host.key"), randomness)?),
+    }
+}
+
+fn explain(error: AccessError, data: &Path) -> anyhow::Error {
+    let hint = match error {
+        AccessError::WrongHostKey => format!(
+            "the store was made with another host key: put its {} back, or set {HOST_KEY_VARIABLE} to that key",
+            data.join("host.key").display()
+        ),
+        _ => "the keys in the store could not be read".to_owned(),
+    };
+    anyhow::Error::from(error).context(hint)
+}

@@ -1,0 +1,92 @@
+//! What the types of the settings cannot say.
+
+use bellwether_kernel::FieldError;
+use tracing_subscriber::EnvFilter;
+
+use super::Settings;
+
+/// Everything that is wrong with `settings`.
+pub(super) fn check(settings: &Settings) -> Result<(), Vec<FieldError>> {
+    let mut wrong = Vec::new();
+    let mut expect = |right: bool, field: &str, value: &dyn std::fmt::Display, expected: &str| {
+        if !right {
+            wrong.push(FieldError::new(field, value, expected));
+        }
+    };
+    expect(!settings.listen.is_empty(), "listen", &"", "at least one address with a port");
+    for (field, number) in [
+        ("http.body_limit_bytes", settings.http.body_limit_bytes),
+        ("http.component_limit_bytes", settings.http.component_limit_bytes),
+        ("http.concurrent_requests", settings.http.concurrent_requests),
+        ("metrics.samples_per_write", settings.metrics.samples_per_write),
+        ("metrics.values_per_query", settings.metrics.values_per_query),
+        ("plugins.memory_bytes", settings.plugins.memory_bytes),
+        ("playbooks.concurrent_runs", settings.playbooks.concurrent_runs),
+        ("playbooks.queued_runs", settings.playbooks.queued_runs),
+        ("playbooks.steps", settings.playbooks.steps),
+        ("playbooks.payload_bytes", settings.playbooks.payload_bytes),
+    ] {
+        expect(number > 0, field, &number, "at least 1");
+    }
+    for (field, number) in [
+        ("http.request_seconds", settings.http.request_seconds),
+        ("http.install_seconds", settings.http.install_seconds),
+        ("http.rate_burst", settings.http.rate_burst.into()),
+        ("metrics.per_organisation", settings.metrics.per_organisation),
+        ("metrics.keys_per_metric", settings.metrics.keys_per_metric),
+        ("plugins.concurrent_calls", settings.plugins.concurrent_calls.into()),
+        ("plugins.call_milliseconds", settings.plugins.call_milliseconds),
+        ("playbooks.step_seconds", settings.playbooks.step_seconds),
+    ] {
+        expect(number > 0, field, &number, "at least 1");
+    }
+    let ceiling = bellwether_engine::limits::MEMORY_CEILING;
+    let memory = settings.plugins.memory_bytes;
+    expect(memory <= ceiling, "plugins.memory_bytes", &memory, &format!("at most {ceiling}"));
+    let (certificate, key) = (&settings.tls.certificate, &settings.tls.key);
+    expect(certificate.is_some() || key.is_none(), "tls.certificate", &"", "a file, as there is a tls.key");
+    expect(key.is_some() || certificate.is_none(), "tls.key", &"", "a file, as there is a tls.certificate");
+    if let Some(url) = &settings.public_url {
+        let read = reqwest::Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        let right = read.is_some_and(|url| url.query().is_none() && url.fragment().is_none());
+        expect(right, "public_url", url, "a URL such as https://bellwether.example.com");
+    }
+    let filter = &settings.log.filter;
+    expect(
+        EnvFilter::try_new(filter).is_ok(),
+        "log.filter",
+        filter,
+        "directives such as info or warn,bellwether_front=debug",
+    );
+    if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_right() {
+        assert_eq!(check(&Settings::default()), Ok(()));
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_by_name() {
+        type Change = fn(&mut Settings);
+        let changes: [(&str, Change); 7] = [
+            ("listen", |settings| settings.listen.clear()),
+            ("http.body_limit_bytes", |settings| settings.http.body_limit_bytes = 0),
+            ("plugins.memory_bytes", |settings| settings.plugins.memory_bytes = usize::MAX),
+            ("tls.key", |settings| settings.tls.certificate = Some("a".into())),
+            ("tls.certificate", |settings| settings.tls.key = Some("a".into())),
+            ("public_url", |settings| settings.public_url = Some("example.com".to_owned())),
+            ("log.filter", |settings| settings.log.filter = "info=info=info".to_owned()),
+        ];
+        for (field, change) in changes {
+            let mut settings = Settings::default();
+            change(&mut settings);
+            let wrong = check(&settings).expect_err(field);
+            assert_eq!(wrong.iter().map(|error| error.field.as_str()).collect::<Vec<_>>(), [field]);
+        }
+    }
+}

@@ -1,0 +1,440 @@
+//! Reading settings from their three sources, refusing names nothing has.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use super::{Dialect, HOST_KEY_VARIABLE, Settings};
+
+/// What every variable of ours begins with.
+const PREFIX: &str = "BELLWETHER_";
+
+/// Variables that are no settings: of the client, of the start, of the build and of the tests.
+const OTHER_VARIABLES: &[&str] = &[
+    "BELLWETHER_URL",
+    "BELLWETHER_KEY",
+    "BELLWETHER_CONFIG",
+    HOST_KEY_VARIABLE,
+    "BELLWETHER_COMPONENTS",
+    "BELLWETHER_BINARY",
+    "BELLWETHER_PYTHON",
+];
+
+/// How alike two names must be to suggest one for the other; 1 is the same.
+const ALIKE: f64 = 0.8;
+
+/// Where a setting comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// Nobody set it.
+    Default,
+    /// A line of the settings file, counted from 1.
+    File(PathBuf, usize),
+    /// This environment variable.
+    Environment(String),
+    /// This flag.
+    Flag(&'static str),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File(path, line) => write!(f, "{} line {line}", path.display()),
+            Self::Environment(variable) => write!(f, "environment {variable}"),
+            Self::Flag(flag) => f.write_str(flag),
+        }
+    }
+}
+
+/// Settings and where each comes from.
+#[derive(Clone, Debug)]
+pub(crate) struct Loaded {
+    /// The settings.
+    pub(crate) settings: Settings,
+    /// Each setting's path, value and source, in the structs' order.
+    pub(crate) effective: Vec<(String, Value, Source)>,
+}
+
+/// Every setting there is by its path, with its default.
+struct Known {
+    settings: Map<String, Value>,
+    dialect: Map<String, Value>,
+}
+
+impl Known {
+    fn new() -> Self {
+        let leaves = |value: Value| {
+            let mut leaves = Map::new();
+            flatten(String::new(), value, &mut leaves);
+            leaves
+        };
+        let json = |value: Result<Value, serde_json::Error>| value.expect("settings are JSON");
+        Self {
+            settings: leaves(json(serde_json::to_value(Settings::default()))),
+            dialect: leaves(json(serde_json::to_value(Dialect::default()))),
+        }
+    }
+
+    /// The default of the setting at `path`; `None` if there is no such setting.
+    fn default(&self, path: &str) -> Option<&Value> {
+        match path.split('.').collect::<Vec<_>>()[..] {
+            ["dialects", name, setting] if !name.is_empty() => self.dialect.get(setting),
+            _ => self.settings.get(path).filter(|_| path != "dialects"),
+        }
+    }
+
+    /// Whether `path` is a section of settings.
+    fn is_section(&self, path: &str) -> bool {
+        let inside = format!("{path}.");
+        path == "dialects"
+            || path.strip_prefix("dialects.").is_some_and(|name| !name.contains('.'))
+            || self.settings.keys().any(|known| known.starts_with(&inside))
+    }
+
+    /// The setting whose name is nearest to `path`.
+    fn nearest(&self, path: &str) -> Option<String> {
+        let last = |path: &str| path.rsplit('.').next().unwrap_or_default().to_owned();
+        let dialect =
+            path.strip_prefix("dialects.").and_then(|rest| rest.split('.').next()).unwrap_or("<name>");
+        let dialects = self.dialect.keys().map(|setting| format!("dialects.{dialect}.{setting}"));
+        let all = self.settings.keys().filter(|known| *known != "dialects").cloned().chain(dialects);
+        // The whole path counts a little more than its last word, which many sections could share.
+        let score = |known: &str| {
+            let whole = strsim::jaro_winkler(known, path);
+            whole.max(0.95 * strsim::jaro_winkler(&last(known), &last(path)))
+        };
+        let (best, alike) =
+            all.map(|known| (score(&known), known)).fold((0.0, None), |best, (score, known)| {
+                if score > best.0 { (score, Some(known)) } else { best }
+            });
+        alike.filter(|_| best >= ALIKE)
+    }
+}
+
+/// Puts every value that is no object under its dotted path; an empty object counts as a value.
+fn flatten(path: String, value: Value, leaves: &mut Map<String, Value>) {
+    match value {
+        Value::Object(fields) if !fields.is_empty() => {
+            for (name, value) in fields {
+                flatten(if path.is_empty() { name } else { format!("{path}.{name}") }, value, leaves);
+            }
+        }
+        leaf => drop(leaves.insert(path, leaf)),
+    }
+}
+
+/// The settings of `file`, `environment` and `flags`, the later winning over the earlier.
+///
+/// # Errors
+/// Everything that is wrong, a line each.
+pub(super) fn load(
+    file: Option<&Path>,
+    environment: impl IntoIterator<Item = (String, String)>,
+    flags: Vec<(&'static str, &'static str, Value)>,
+) -> Result<Loaded, String> {
+    let known = Known::new();
+    let mut problems = Vec::new();
+    let mut given: BTreeMap<String, (Value, Source)> = BTreeMap::new();
+    if let Some(file) = file {
+        read_file(file, &known, &mut given, &mut problems);
+    }
+    read_environment(environment, &known, &mut given, &mut problems);
+    given.extend(flags.into_iter().map(|(path, flag, value)| (path.to_owned(), (value, Source::Flag(flag)))));
+    if !problems.is_empty() {
+        return Err(problems.join("\n"));
+    }
+    let settings = assemble(&known, &given)?;
+    let source = |path: &str| given.get(path).map_or(Source::Default, |(_, source)| source.clone());
+    super::check::check(&settings).map_err(|wrong| {
+        let told = wrong.iter().map(|error| format!("{error} ({})", source(&error.field)));
+        told.collect::<Vec<_>>().join("\n")
+    })?;
+    let mut leaves = Map::new();
+    flatten(String::new(), serde_json::to_value(&settings).map_err(|error| error.to_string())?, &mut leaves);
+    let effective = leaves.into_iter().filter(|(path, _)| path != "dialects");
+    let effective = effective
+        .map(|(path, value)| {
+            let source = source(&path);
+            (path, value, source)
+        })
+        .collect();
+    Ok(Loaded { settings, effective })
+}
+
+fn read_file(
+    path: &Path,
+    known: &Known,
+    given: &mut BTreeMap<String, (Value, Source)>,
+    problems: &mut Vec<String>,
+) {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => {
+            return problems.push(format!("the settings file {} does not read: {error}", path.display()));
+        }
+    };
+    let (table, places) = match (toml::from_str::<toml::Table>(&text), toml::de::DeTable::parse(&text)) {
+        (Ok(table), Ok(places)) => (table, places),
+        (Err(error), _) | (_, Err(error)) => return problems.push(format!("{}: {error}", path.display())),
+    };
+    let mut entries = Vec::new();
+    collect("", &table, places.get_ref(), known, &text, &mut entries);
+    for (setting, value, line) in entries {
+        let source = Source::File(path.to_owned(), line);
+        if known.default(&setting).is_some() {
+            given.insert(setting, (value, source));
+        } else if known.is_section(&setting) {
+            problems
+                .push(format!("{source}: {setting:?} is a section: write [{setting}] and settings below it"));
+        } else {
+            let hint =
+                known.nearest(&setting).map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
+            problems.push(format!("{source}: there is no setting {setting:?}{hint}"));
+        }
+    }
+}
+
+/// Gathers what a table sets: path, value and line.
+fn collect(
+    path: &str,
+    table: &toml::Table,
+    places: &toml::de::DeTable<'_>,
+    known: &Known,
+    text: &str,
+    entries: &mut Vec<(String, Value, usize)>,
+) {
+    for (name, value) in table {
+        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        let place = places.iter().find(|(key, _)| key.get_ref() == name);
+        let line = place.map_or(1, |(key, _)| text[..key.span().start].matches('\n').count() + 1);
+        match (value, place.and_then(|(_, value)| value.get_ref().as_table())) {
+            (toml::Value::Table(inner), Some(places)) if known.is_section(&path) => {
+                collect(&path, inner, places, known, text, entries);
+            }
+            (value, _) => entries.push((path, serde_json::to_value(value).unwrap_or(Value::Null), line)),
+        }
+    }
+}
+
+fn read_environment(
+    environment: impl IntoIterator<Item = (String, String)>,
+    known: &Known,
+    given: &mut BTreeMap<String, (Value, Source)>,
+    problems: &mut Vec<String>,
+) {
+    for (variable, text) in environment {
+        let Some(name) = variable.strip_prefix(PREFIX) else { continue };
+        // A variable set to nothing is how many environments say "not set".
+        if OTHER_VARIABLES.contains(&variable.as_str()) || text.is_empty() {
+            continue;
+        }
+        let setting = name.to_lowercase().replace("__", ".");
+        match known.default(&setting) {
+            Some(default) => {
+                let value = read_as(default, &text);
+                given.insert(setting, (value, Source::Environment(variable)));
+            }
+            None => {
+                let near = known
+                    .nearest(&setting)
+                    .map(|near| format!("{PREFIX}{}", near.to_uppercase().replace('.', "__")));
+                let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+                problems.push(format!("environment: there is no setting {variable}{hint}"));
+            }
+        }
+    }
+}
+
+/// Text of the environment as the kind of value its setting's default is; what does not read stays text, and is
+/// refused with the setting's name where the settings are assembled.
+fn read_as(default: &Value, text: &str) -> Value {
+    match default {
+        Value::Number(_) => text.trim().parse::<u64>().map_or_else(|_| text.into(), Value::from),
+        Value::Bool(_) => text.trim().parse::<bool>().map_or_else(|_| text.into(), Value::from),
+        Value::Array(_) => text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect(),
+        _ => text.into(),
+    }
+}
+
+/// The structs from what was given; what was not stays at its default.
+fn assemble(known: &Known, given: &BTreeMap<String, (Value, Source)>) -> Result<Settings, String> {
+    let mut tree = Value::Object(Map::new());
+    for (path, (value, _)) in given {
+        let mut place = &mut tree;
+        for name in path.split('.') {
+            if !place.is_object() {
+                *place = Value::Object(Map::new());
+            }
+            place = &mut place[name];
+        }
+        *place = value.clone();
+    }
+    serde_path_to_error::deserialize(tree).map_err(|error| {
+        let path = error.path().to_string();
+        let path = path.split('[').next().unwrap_or_default();
+        let source = given.get(path).map_or(Source::Default, |(_, source)| source.clone());
+        let example = match known.default(path) {
+            None | Some(Value::Null) => String::new(),
+            Some(default) => format!("; for example {default}"),
+        };
+        format!("{source}: the setting {path:?} is wrong: {}{example}", error.inner())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn with(
+        file: &str,
+        environment: &[(&str, &str)],
+        flags: Vec<(&'static str, &'static str, Value)>,
+    ) -> Result<Loaded, String> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("bellwether.toml");
+        std::fs::write(&path, file).expect("written");
+        load(
+            Some(&path),
+            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+            flags,
+        )
+    }
+
+    #[test]
+    fn nothing_set_is_the_default() {
+        let loaded = load(None, [], Vec::new()).expect("defaults");
+        assert_eq!(loaded.settings, Settings::default());
+        assert!(loaded.effective.iter().all(|(.., source)| *source == Source::Default));
+    }
+
+    #[test]
+    fn flags_win_over_the_environment_and_that_over_the_file() {
+        let file = "organisation = \"file\"\nstop_seconds = 1\n[log]\nfilter = \"file\"\n";
+        let environment =
+            [("BELLWETHER_ORGANISATION", "environment"), ("BELLWETHER_LOG__FILTER", "environment")];
+        let loaded = with(file, &environment, vec![("log.filter", "--log-filter", json!("flag"))])
+            .expect("good settings");
+        assert_eq!(loaded.settings.stop_seconds, 1);
+        assert_eq!(loaded.settings.organisation, "environment");
+        assert_eq!(loaded.settings.log.filter, "flag");
+        let source = |wanted: &str| {
+            let found = loaded.effective.iter().find(|(path, ..)| path == wanted);
+            found.map(|(.., source)| source.to_string()).unwrap_or_default()
+        };
+        assert!(source("stop_seconds").ends_with("bellwether.toml line 2"), "{}", source("stop_seconds"));
+        assert_eq!(source("organisation"), "environment BELLWETHER_ORGANISATION");
+        assert_eq!(source("log.filter"), "--log-filter");
+        assert_eq!(source("data"), "default");
+    }
+
+    #[test]
+    fn the_environment_reads_as_the_kind_its_setting_is() {
+        let environment = [
+            ("BELLWETHER_LISTEN", "127.0.0.1:1, [::1]:2"),
+            ("BELLWETHER_STORE__WATERMARK_BYTES", "7"),
+            ("BELLWETHER_PROXY__TRUSTED", "10.0.0.0/8,192.168.1.7"),
+            ("BELLWETHER_DIALECTS__THREATCONNECT__LISTEN", "127.0.0.1:3"),
+            ("BELLWETHER_DIALECTS__THREATCONNECT__HOSTS", "tc.example.com"),
+            ("BELLWETHER_TLS__CERTIFICATE", ""),
+            ("BELLWETHER_KEY", "bw_…"),
+            ("HOME", "/"),
+        ];
+        let settings = with("", &environment, Vec::new()).expect("good settings").settings;
+        assert_eq!(
+            settings.listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["127.0.0.1:1", "[::1]:2"]
+        );
+        assert_eq!(settings.store.watermark_bytes, 7);
+        assert_eq!(
+            settings.proxy.trusted.iter().map(|network| network.0.to_string()).collect::<Vec<_>>(),
+            ["10.0.0.0/8", "192.168.1.7/32"]
+        );
+        assert_eq!(settings.dialects["threatconnect"].listen.map(|listen| listen.port()), Some(3));
+        assert_eq!(settings.dialects["threatconnect"].hosts, ["tc.example.com"]);
+        assert_eq!(settings.tls.certificate, None);
+    }
+
+    #[test]
+    fn what_no_setting_is_called_is_refused_with_the_nearest_name() {
+        for (file, environment, told) in [
+            ("lissten = 1", None, vec!["line 1", "\"lissten\"", "\"listen\""]),
+            (
+                "[store]\n\nwatermark = 1",
+                None,
+                vec!["line 3", "\"store.watermark\"", "\"store.watermark_bytes\""],
+            ),
+            ("watermark_bytes = 1", None, vec!["\"store.watermark_bytes\""]),
+            ("[stores]\ncache_bytes = 1", None, vec!["line 1", "\"stores\""]),
+            ("store = 1", None, vec!["is a section"]),
+            ("[dialects.tc]\nhost = \"a\"", None, vec!["\"dialects.tc.host\"", "\"dialects.tc.hosts\""]),
+            ("", Some("BELLWETHER_LISSTEN"), vec!["BELLWETHER_LISSTEN", "did you mean BELLWETHER_LISTEN?"]),
+            ("", Some("BELLWETHER_STORE_CACHE_BYTES"), vec!["did you mean BELLWETHER_STORE__CACHE_BYTES?"]),
+            ("", Some("BELLWETHER_XYZZY"), vec!["BELLWETHER_XYZZY"]),
+        ] {
+            let environment: Vec<_> = environment.map(|name| (name, "1")).into_iter().collect();
+            let refused = with(file, &environment, Vec::new()).expect_err(file);
+            for part in told {
+                assert!(refused.contains(part), "{part} is not in {refused}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_wrong_value_is_refused_with_its_name_and_place() {
+        for (file, environment, told) in [
+            ("listen = \"everywhere\"", None, vec!["line 1", "\"listen\"", "127.0.0.1:8780"]),
+            ("[store]\ncache_bytes = \"much\"", None, vec!["line 2", "\"store.cache_bytes\"", "much"]),
+            (
+                "",
+                Some(("BELLWETHER_STORE__CACHE_BYTES", "much")),
+                vec!["environment BELLWETHER_STORE__CACHE_BYTES", "much"],
+            ),
+            ("[log]\nformat = \"xml\"", None, vec!["\"log.format\"", "xml", "text"]),
+            (
+                "[proxy]\ntrusted = [\"10.0.0.0/8\", \"everyone\"]",
+                None,
+                vec!["line 2", "\"proxy.trusted\"", "everyone"],
+            ),
+            ("[tls]\nkey = \"a\"", None, vec!["tls.certificate"]),
+            ("listen = [", None, vec!["line 1"]),
+        ] {
+            let environment: Vec<_> = environment.into_iter().collect();
+            let refused = with(file, &environment, Vec::new()).expect_err(file);
+            for part in told {
+                assert!(refused.contains(part), "{part} is not in {refused}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_example_lists_every_setting_with_its_default() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/settings/bellwether.toml");
+        let example = std::fs::read_to_string(path).expect("the example is there");
+        // A setting without a default stands in a comment; with the `#` off, every line must still be a setting.
+        let all: String = example
+            .lines()
+            .map(|line| {
+                let setting =
+                    line.strip_prefix('#').filter(|rest| !rest.starts_with(' ') && !rest.is_empty());
+                format!("{}\n", setting.unwrap_or(line))
+            })
+            .collect();
+        let loaded = with(&example, &[], Vec::new()).expect("the example is good as it stands");
+        assert_eq!(loaded.settings, Settings::default());
+        let known = Known::new();
+        let mut entries = Vec::new();
+        let table: toml::Table = toml::from_str(&all).expect("good without the #");
+        let places = toml::de::DeTable::parse(&all).expect("good without the #");
+        collect("", &table, places.get_ref(), &known, &all, &mut entries);
+        let listed: std::collections::BTreeSet<_> = entries.into_iter().map(|(path, ..)| path).collect();
+        let dialects = known.dialect.keys().map(|setting| format!("dialects.threatconnect.{setting}"));
+        let wanted =
+            known.settings.keys().filter(|path| *path != "dialects").cloned().chain(dialects).collect();
+        assert_eq!(listed, wanted);
+    }
+}

@@ -1,0 +1,422 @@
+//! What an operator may set, each with its default and unit.
+//!
+//! A setting comes from the defaults here, then the settings file, then the environment, then the command line; the
+//! later wins. [`load`] reads them; a name none of the structs here has is refused.
+
+mod check;
+mod load;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::Args;
+use ipnet::IpNet;
+use serde::{Deserialize, Deserializer, Serialize};
+
+pub(crate) use load::Loaded;
+
+/// The environment variable with the host key, in place of its file: 64 hexadecimal characters.
+pub(crate) const HOST_KEY_VARIABLE: &str = "BELLWETHER_HOST_KEY";
+
+/// Everything an operator may set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Settings {
+    /// Where to listen: addresses with a port; port 0 takes a free one.
+    #[serde(deserialize_with = "one_or_many")]
+    pub(crate) listen: Vec<SocketAddr>,
+    /// The folder everything is kept in.
+    pub(crate) data: PathBuf,
+    /// The URL callers reach this host at: webhooks' URLs begin with it.
+    pub(crate) public_url: Option<String>,
+    /// What the organisation a new store begins with is called.
+    pub(crate) organisation: String,
+    /// Seconds that accepted requests and runs get to end once the host is asked to stop.
+    pub(crate) stop_seconds: u64,
+    /// What is logged, and how.
+    pub(crate) log: Log,
+    /// TLS; without it plain HTTP is spoken.
+    pub(crate) tls: Tls,
+    /// Reverse proxies in front of this host.
+    pub(crate) proxy: Proxy,
+    /// Limits of requests.
+    pub(crate) http: Http,
+    /// The embedded store.
+    pub(crate) store: Store,
+    /// Limits of metrics.
+    pub(crate) metrics: Metrics,
+    /// Limits of plugins.
+    pub(crate) plugins: Plugins,
+    /// Limits of playbooks.
+    pub(crate) playbooks: Playbooks,
+    /// How long runs are kept.
+    pub(crate) runs: Runs,
+    /// How long the audit log is kept.
+    pub(crate) audit: Audit,
+    /// Host names and ports of single dialects, by the dialect's name.
+    pub(crate) dialects: BTreeMap<String, Dialect>,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Log {
+    /// `text` for people, `json` for programs; both to the error stream.
+    pub(crate) format: LogFormat,
+    /// Which spans and events: `info`, or by part, `warn,bellwether_playbooks=debug`.
+    pub(crate) filter: String,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+/// TLS; both files or neither.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Tls {
+    /// The certificate and those that lead to its root, PEM.
+    pub(crate) certificate: Option<PathBuf>,
+    /// Its private key, PEM.
+    pub(crate) key: Option<PathBuf>,
+}
+
+/// Reverse proxies in front of this host.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Proxy {
+    /// Networks (or addresses) whose forwarding headers are believed.
+    #[serde(deserialize_with = "one_or_many")]
+    pub(crate) trusted: Vec<Network>,
+    /// The header in which they pass path and query as the client sent them: what signatures are made over.
+    pub(crate) original_uri_header: String,
+}
+
+/// A network, `10.0.0.0/8`, or an address, which is a network of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) struct Network(pub(crate) IpNet);
+
+impl TryFrom<String> for Network {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let read = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        read.map(Self).map_err(|_| format!("{text:?} is no network such as 10.0.0.0/8, and no address"))
+    }
+}
+
+impl From<Network> for String {
+    fn from(network: Network) -> Self {
+        network.0.to_string()
+    }
+}
+
+/// Limits of requests.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Http {
+    /// The largest body, in bytes.
+    pub(crate) body_limit_bytes: usize,
+    /// The largest component that may be uploaded, in bytes.
+    pub(crate) component_limit_bytes: usize,
+    /// How long a request may take.
+    pub(crate) request_seconds: u64,
+    /// How long an upload of a component may take, its compilation included.
+    pub(crate) install_seconds: u64,
+    /// Requests at work at once; more are told to come back.
+    pub(crate) concurrent_requests: usize,
+    /// Requests a second of one key, in the long run; 0 is no limit.
+    pub(crate) rate_per_second: u32,
+    /// Requests of one key at once, after a pause.
+    pub(crate) rate_burst: u32,
+    /// Who may read `/metrics`: `open` for anybody, `operator` with a key.
+    pub(crate) metrics_access: MetricsAccess,
+}
+
+/// Who may read `/metrics`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum MetricsAccess {
+    /// Anybody.
+    Open,
+    /// The operator, with a key.
+    Operator,
+}
+
+/// The embedded store.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Store {
+    /// Rows kept in memory, in bytes.
+    pub(crate) cache_bytes: u64,
+    /// What must stay free on its disk, in bytes: below, nothing is written.
+    pub(crate) watermark_bytes: u64,
+}
+
+/// Limits of metrics.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Metrics {
+    /// Metrics of one organisation.
+    pub(crate) per_organisation: u64,
+    /// Keys of one metric.
+    pub(crate) keys_per_metric: u64,
+    /// Samples of one write.
+    pub(crate) samples_per_write: usize,
+    /// Values one query answers at most.
+    pub(crate) values_per_query: usize,
+}
+
+/// Limits of plugins.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Plugins {
+    /// Calls at once; more wait.
+    pub(crate) concurrent_calls: u32,
+    /// How long a call may take, waiting included, in milliseconds.
+    pub(crate) call_milliseconds: u64,
+    /// Memory one call may hold, in bytes.
+    pub(crate) memory_bytes: usize,
+}
+
+/// Limits of playbooks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Playbooks {
+    /// Runs at work at once.
+    pub(crate) concurrent_runs: usize,
+    /// Runs that wait for that; more are told to come back.
+    pub(crate) queued_runs: usize,
+    /// Steps of one playbook.
+    pub(crate) steps: usize,
+    /// The largest payload of a trigger, in bytes.
+    pub(crate) payload_bytes: usize,
+    /// How long a step may take.
+    pub(crate) step_seconds: u64,
+}
+
+/// How long runs are kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Runs {
+    /// Days a run is kept after it ended; 0 keeps every run.
+    pub(crate) keep_days: u32,
+}
+
+/// How long the audit log is kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Audit {
+    /// Days an entry is kept; 0 keeps every entry.
+    pub(crate) keep_days: u32,
+}
+
+/// Where a dialect answers besides `/<name>/…`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Dialect {
+    /// Host names that are this dialect's alone.
+    #[serde(deserialize_with = "one_or_many")]
+    pub(crate) hosts: Vec<String>,
+    /// An address with a port that is this dialect's alone.
+    pub(crate) listen: Option<SocketAddr>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 8780))],
+            data: PathBuf::from("bellwether-data"),
+            public_url: None,
+            organisation: "default".to_owned(),
+            stop_seconds: 25,
+            log: Log::default(),
+            tls: Tls::default(),
+            proxy: Proxy::default(),
+            http: Http::default(),
+            store: Store::default(),
+            metrics: Metrics::default(),
+            plugins: Plugins::default(),
+            playbooks: Playbooks::default(),
+            runs: Runs::default(),
+            audit: Audit::default(),
+            dialects: BTreeMap::new(),
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, filter: "info".to_owned() }
+    }
+}
+
+impl Default for Proxy {
+    fn default() -> Self {
+        let front = bellwether_front::FrontSettings::default();
+        Self { trusted: Vec::new(), original_uri_header: front.original_uri_header }
+    }
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        let front = bellwether_front::FrontSettings::default();
+        Self {
+            body_limit_bytes: front.body_limit_bytes,
+            component_limit_bytes: front.component_limit_bytes,
+            request_seconds: front.request_seconds,
+            install_seconds: front.install_seconds,
+            concurrent_requests: front.concurrent_requests,
+            rate_per_second: 0,
+            rate_burst: 100,
+            metrics_access: MetricsAccess::Open,
+        }
+    }
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        let sled = bellwether_store::SledSettings::default();
+        Self { cache_bytes: sled.cache_bytes, watermark_bytes: sled.watermark_bytes }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let limits = bellwether_metrics::Limits::default();
+        Self {
+            per_organisation: limits.metrics,
+            keys_per_metric: limits.keys,
+            samples_per_write: limits.samples,
+            values_per_query: limits.values,
+        }
+    }
+}
+
+impl Default for Plugins {
+    fn default() -> Self {
+        let limits = bellwether_engine::CallLimits::default();
+        Self {
+            concurrent_calls: bellwether_engine::EngineSettings::default().calls,
+            call_milliseconds: u64::try_from(limits.wall.as_millis()).unwrap_or(u64::MAX),
+            memory_bytes: limits.memory,
+        }
+    }
+}
+
+impl Default for Playbooks {
+    fn default() -> Self {
+        let limits = bellwether_playbooks::Limits::default();
+        Self {
+            concurrent_runs: limits.concurrent_runs,
+            queued_runs: limits.queued_runs,
+            steps: limits.steps,
+            payload_bytes: limits.payload,
+            step_seconds: limits.step_time.as_secs(),
+        }
+    }
+}
+
+impl Default for Runs {
+    fn default() -> Self {
+        Self { keep_days: 90 }
+    }
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        // A year and the month after it, in which the year is looked at.
+        Self { keep_days: 400 }
+    }
+}
+
+/// Where settings come from: the file, and the main ones as flags.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Flags {
+    /// The settings file, TOML
+    #[arg(long, env = "BELLWETHER_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where to listen; may be repeated, port 0 takes a free one [default: 127.0.0.1:8780]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Vec<SocketAddr>,
+    /// The folder everything is kept in [default: bellwether-data]
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) data: Option<PathBuf>,
+    /// The URL callers reach this host at
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
+    /// What the organisation a new store begins with is called [default: default]
+    #[arg(long, value_name = "NAME")]
+    organisation: Option<String>,
+    /// How the log is written [default: text]
+    #[arg(long)]
+    log_format: Option<LogFormat>,
+    /// What is logged [default: info]
+    #[arg(long, value_name = "FILTER")]
+    log_filter: Option<String>,
+    /// The TLS certificate, PEM
+    #[arg(long, value_name = "FILE")]
+    tls_certificate: Option<PathBuf>,
+    /// The TLS certificate's private key, PEM
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+}
+
+impl Flags {
+    /// Only where the data is.
+    pub(crate) fn of_data(config: Option<PathBuf>, data: Option<PathBuf>) -> Self {
+        Self { config, data, ..Self::default() }
+    }
+
+    /// The settings the flags give, by their path.
+    fn given(&self) -> Vec<(&'static str, &'static str, serde_json::Value)> {
+        let path =
+            |path: &Option<PathBuf>| path.as_ref().map(|path| path.to_string_lossy().into_owned().into());
+        let listen: Vec<String> = self.listen.iter().map(ToString::to_string).collect();
+        let all = [
+            ("listen", "--listen", (!listen.is_empty()).then(|| listen.into())),
+            ("data", "--data", path(&self.data)),
+            ("public_url", "--public-url", self.public_url.clone().map(Into::into)),
+            ("organisation", "--organisation", self.organisation.clone().map(Into::into)),
+            (
+                "log.format",
+                "--log-format",
+                self.log_format.and_then(|format| serde_json::to_value(format).ok()),
+            ),
+            ("log.filter", "--log-filter", self.log_filter.clone().map(Into::into)),
+            ("tls.certificate", "--tls-certificate", path(&self.tls_certificate)),
+            ("tls.key", "--tls-key", path(&self.tls_key)),
+        ];
+        all.into_iter().filter_map(|(setting, flag, value)| Some((setting, flag, value?))).collect()
+    }
+
+    /// The settings of this process.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them, each by name and where it is set.
+    pub(crate) fn load(&self) -> Result<Loaded, crate::failure::Failure> {
+        load::load(self.config.as_deref(), std::env::vars(), self.given())
+            .map_err(crate::failure::Failure::Usage)
+    }
+}
+
+/// A list, or its only item.
+fn one_or_many<'de, D: Deserializer<'de>, T: serde::de::DeserializeOwned>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    let items = match value {
+        serde_json::Value::Array(items) => items,
+        item => vec![item],
+    };
+    let read = |item| serde_json::from_value(item).map_err(serde::de::Error::custom);
+    items.into_iter().map(read).collect()
+}
