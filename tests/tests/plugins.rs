@@ -44,9 +44,9 @@ fn a_plugin_is_installed_with_its_grants_or_not_at_all_and_held_to_their_scope()
     let inspection: Value = serde_json::from_slice(&inspection.stdout)?;
     let mut arguments = vec!["plugin".to_owned(), "install".to_owned(), file.to_owned()];
     for request in inspection["requests"].as_array().context("requests are a list")? {
-        let interface = request["interface"].as_str().or(request.as_str()).context("a request names its interface")?;
-        let scope = if interface.starts_with("metrics-") { "=web.*" } else { "" };
-        arguments.extend(["--grant".to_owned(), format!("{interface}{scope}")]);
+        let privilege = request["privilege"].as_str().context("a request names its privilege")?;
+        let scope = if privilege.starts_with("metrics-") { "=web.*" } else { "" };
+        arguments.extend(["--grant".to_owned(), format!("{privilege}{scope}")]);
     }
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let installed = host.command(&admin, &arguments)?;
