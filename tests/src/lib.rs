@@ -206,9 +206,8 @@ impl Drop for Host {
 
 /// Reads the keys a first start prints, one `name  value` a line.
 fn first_keys(printed: &[String]) -> Option<FirstKeys> {
-    let value = |name: &str| {
-        printed.iter().find_map(|line| Some(line.trim().strip_prefix(name)?.trim().to_owned()))
-    };
+    let value =
+        |name: &str| printed.iter().find_map(|line| Some(line.trim().strip_prefix(name)?.trim().to_owned()));
     Some(FirstKeys {
         operator: value("operator key")?,
         admin: value("admin key")?,
@@ -238,7 +237,13 @@ pub fn expect_json(response: Response, status: u16) -> Result<Value> {
 /// # Panics
 /// Never: HMAC takes keys of any length.
 #[must_use]
-pub fn sign(access_id: &str, secret: &str, method: &str, target: &str, unix_seconds: u64) -> (String, String) {
+pub fn sign(
+    access_id: &str,
+    secret: &str,
+    method: &str,
+    target: &str,
+    unix_seconds: u64,
+) -> (String, String) {
     let mut mac = Hmac::<sha2::Sha256>::new_from_slice(secret.as_bytes()).expect("any length is a key");
     mac.update(format!("{target}:{method}:{unix_seconds}").as_bytes());
     let signature = BASE64_STANDARD.encode(mac.finalize().into_bytes());

@@ -52,11 +52,13 @@ fn every_acknowledged_write_survives_kill_nine() -> Result<()> {
         let values = expect_json(host.as_key(&token, "GET", path).send()?, 200)?;
         for writer in 0..WRITERS {
             let key = format!("writer {writer}");
-            let series = values["series"].as_array().into_iter().flatten().find(|series| series["key"] == key);
+            let series =
+                values["series"].as_array().into_iter().flatten().find(|series| series["key"] == key);
             let stored = series.and_then(|series| series["values"][0]["value"].as_f64()).unwrap_or(0.0);
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
             let stored = stored as u64;
-            let (low, high) = (acknowledged[writer].load(Ordering::Relaxed), sent[writer].load(Ordering::Relaxed));
+            let (low, high) =
+                (acknowledged[writer].load(Ordering::Relaxed), sent[writer].load(Ordering::Relaxed));
             ensure!((low..=high).contains(&stored), "{key} has {stored} of {low} acknowledged, {high} sent");
         }
     }

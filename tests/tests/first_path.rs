@@ -11,7 +11,8 @@ const PUSH: &str = include_str!("../data/github-push.json");
 
 /// Stores the example playbook and gives the path of its webhook.
 fn store_example(host: &Host) -> Result<String> {
-    let answer = host.as_admin("POST", "/v1/playbooks").header("content-type", "application/toml").body(PLAYBOOK);
+    let answer =
+        host.as_admin("POST", "/v1/playbooks").header("content-type", "application/toml").body(PLAYBOOK);
     let playbook = expect_json(answer.send()?, 201)?;
     let url = playbook["webhook_url"].as_str().context("an admin is shown the webhook's URL")?;
     Ok(url[url.find("/hooks/").context("webhooks live under /hooks/")?..].to_owned())
@@ -29,7 +30,8 @@ fn a_github_push_becomes_a_metric_that_every_client_reads() -> Result<()> {
     let host = Host::start(&data, &[])?;
     let hook = store_example(&host)?;
     let payload: Value = serde_json::from_str(PUSH)?;
-    let repository = payload["repository"]["full_name"].as_str().context("the payload names its repository")?;
+    let repository =
+        payload["repository"]["full_name"].as_str().context("the payload names its repository")?;
 
     let run = push(&host, &hook)?;
     ensure!(run["state"] == "succeeded", "{run}");
@@ -52,7 +54,8 @@ fn a_github_push_becomes_a_metric_that_every_client_reads() -> Result<()> {
     let path = "/threatconnect/api/v2/customMetrics/github.pushes";
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     let (authorization, timestamp) = sign(&host.keys().access_id, &host.keys().secret, "GET", path, now);
-    let request = host.request("GET", path).header("authorization", authorization).header("timestamp", timestamp);
+    let request =
+        host.request("GET", path).header("authorization", authorization).header("timestamp", timestamp);
     let metric = expect_json(request.send()?, 200)?;
     ensure!(metric["data"]["customMetricConfig"]["keyedValues"] == true, "{metric}");
 
@@ -61,7 +64,8 @@ fn a_github_push_becomes_a_metric_that_every_client_reads() -> Result<()> {
     host.stop()?;
     let host = Host::start(&data, &[])?;
     ensure!(host.first_keys.is_none(), "keys are printed once: {:?}", host.printed);
-    let again = expect_json(host.as_key(&keys.admin, "GET", "/v1/metrics/github.pushes/values").send()?, 200)?;
+    let again =
+        expect_json(host.as_key(&keys.admin, "GET", "/v1/metrics/github.pushes/values").send()?, 200)?;
     ensure!(again["series"] == values["series"], "{again}");
     ensure!(push(&host, &hook)?["state"] == "succeeded", "the webhook works on");
     host.stop()
@@ -72,8 +76,15 @@ fn a_ping_from_github_is_no_push_and_no_failure() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let host = Host::start(&folder.path().join("data"), &[])?;
     let hook = store_example(&host)?;
-    let ping = json!({"zen": "Keep it logically awesome.", "hook_id": 1, "repository": {"full_name": "octo/hello"}});
-    let run = expect_json(host.request("POST", &format!("{hook}?wait=30")).header("x-github-event", "ping").json(&ping).send()?, 200)?;
+    let ping =
+        json!({"zen": "Keep it logically awesome.", "hook_id": 1, "repository": {"full_name": "octo/hello"}});
+    let run = expect_json(
+        host.request("POST", &format!("{hook}?wait=30"))
+            .header("x-github-event", "ping")
+            .json(&ping)
+            .send()?,
+        200,
+    )?;
     ensure!(run["state"] == "succeeded", "{run}");
     host.stop()
 }
@@ -92,7 +103,10 @@ fn a_playbook_that_cannot_run_is_refused_with_the_place_of_its_fault() -> Result
         (format!("{good}what = 1\n"), "what"),
         ("name = ".to_owned(), "line 1"),
     ] {
-        let request = host.as_admin("POST", "/v1/playbooks").header("content-type", "application/toml").body(document.clone());
+        let request = host
+            .as_admin("POST", "/v1/playbooks")
+            .header("content-type", "application/toml")
+            .body(document.clone());
         let answer = request.send()?;
         let (status, text) = (answer.status().as_u16(), answer.text()?);
         ensure!((400..500).contains(&status) && text.contains(named), "{status} {text} for\n{document}");

@@ -37,14 +37,34 @@ fn what_is_imported_equals_what_pandas_computes() -> Result<()> {
     let file = folder.path().join("load.csv");
     std::fs::write(&file, csv)?;
     let file = file.to_str().expect("a path of text");
-    expect_json(host.as_admin("PATCH", "/v1/organisation").json(&serde_json::json!({"time_zone": ZONE})).send()?, 200)?;
+    expect_json(
+        host.as_admin("PATCH", "/v1/organisation").json(&serde_json::json!({"time_zone": ZONE})).send()?,
+        200,
+    )?;
     let expected: BTreeMap<String, Value> = serde_json::from_str(&python("intervals.py", &[file, ZONE])?)?;
 
     for (kind, hosts) in &expected {
         let metric = format!("load {kind}");
         let arguments = [
-            "import", "csv", file, "--metric", &metric, "--time", "timestamp", "--value", "value", "--key", "host",
-            "--create", "--data-type", kind, "--interval", "daily", "--bad-lines", "skip", "--json",
+            "import",
+            "csv",
+            file,
+            "--metric",
+            &metric,
+            "--time",
+            "timestamp",
+            "--value",
+            "value",
+            "--key",
+            "host",
+            "--create",
+            "--data-type",
+            kind,
+            "--interval",
+            "daily",
+            "--bad-lines",
+            "skip",
+            "--json",
         ];
         let output = host.command(admin, &arguments)?;
         let text = String::from_utf8_lossy(&output.stdout);
@@ -56,7 +76,10 @@ fn what_is_imported_equals_what_pandas_computes() -> Result<()> {
         let again = host.command(admin, &arguments)?;
         ensure!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
 
-        let path = format!("/v1/metrics/{}/values?start=2024-02-28T00:00:00Z&end=2024-04-02T00:00:00Z", metric.replace(' ', "%20"));
+        let path = format!(
+            "/v1/metrics/{}/values?start=2024-02-28T00:00:00Z&end=2024-04-02T00:00:00Z",
+            metric.replace(' ', "%20")
+        );
         let values = expect_json(host.as_admin("GET", &path).send()?, 200)?;
         for series in values["series"].as_array().into_iter().flatten() {
             let key = series["key"].as_str().expect("a keyed series");
@@ -64,9 +87,13 @@ fn what_is_imported_equals_what_pandas_computes() -> Result<()> {
             let points = series["values"].as_array().expect("a list");
             ensure!(points.len() == days.len(), "{kind} {key}: {} days, pandas {}", points.len(), days.len());
             for point in points {
-                let (start, value) = (point["start"].as_str().expect("a time"), point["value"].as_f64().expect("a value"));
+                let (start, value) =
+                    (point["start"].as_str().expect("a time"), point["value"].as_f64().expect("a value"));
                 let wanted = days[start].as_f64().expect("a number");
-                ensure!((value - wanted).abs() <= wanted.abs() * 1e-12, "{kind} {key} {start}: {value}, pandas {wanted}");
+                ensure!(
+                    (value - wanted).abs() <= wanted.abs() * 1e-12,
+                    "{kind} {key} {start}: {value}, pandas {wanted}"
+                );
             }
         }
         ensure!(values["series"].as_array().map(Vec::len) == Some(3), "three hosts: {values}");
@@ -81,7 +108,24 @@ fn a_fatal_bad_line_is_named_by_its_number() -> Result<()> {
     let file = folder.path().join("bad.csv");
     std::fs::write(&file, "t,v\n2024-01-01T00:00:00Z,1\n2024-01-01T00:00:00Z,x\n")?;
     let file = file.to_str().expect("a path of text");
-    let arguments = ["import", "csv", file, "--metric", "m", "--time", "t", "--value", "v", "--create", "--data-type", "sum", "--interval", "daily", "--bad-lines", "fail"];
+    let arguments = [
+        "import",
+        "csv",
+        file,
+        "--metric",
+        "m",
+        "--time",
+        "t",
+        "--value",
+        "v",
+        "--create",
+        "--data-type",
+        "sum",
+        "--interval",
+        "daily",
+        "--bad-lines",
+        "fail",
+    ];
     let output = host.command(&host.keys().admin, &arguments)?;
     let errors = String::from_utf8_lossy(&output.stderr);
     ensure!(!output.status.success() && errors.contains("line 3"), "{errors}");

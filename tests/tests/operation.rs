@@ -10,7 +10,10 @@ use serde_json::{Value, json};
 fn counter(host: &Host, name: &str) -> Result<f64> {
     let text = host.request("GET", "/metrics").send()?.text()?;
     let line = text.lines().find(|line| line.split([' ', '{']).next() == Some(name));
-    Ok(line.and_then(|line| line.rsplit(' ').next()).with_context(|| format!("no {name} in\n{text}"))?.parse()?)
+    Ok(line
+        .and_then(|line| line.rsplit(' ').next())
+        .with_context(|| format!("no {name} in\n{text}"))?
+        .parse()?)
 }
 
 fn define(host: &Host, token: &str, name: &str) -> Result<Value> {
@@ -19,7 +22,8 @@ fn define(host: &Host, token: &str, name: &str) -> Result<Value> {
 }
 
 fn value(host: &Host, token: &str, metric: &str) -> Result<Value> {
-    let values = expect_json(host.as_key(token, "GET", &format!("/v1/metrics/{metric}/values")).send()?, 200)?;
+    let values =
+        expect_json(host.as_key(token, "GET", &format!("/v1/metrics/{metric}/values")).send()?, 200)?;
     Ok(values["series"][0]["values"][0]["value"].clone())
 }
 
@@ -43,7 +47,8 @@ fn a_second_process_on_the_same_folder_is_told_who_has_it() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let data = folder.path().join("data");
     let host = Host::start(&data, &[])?;
-    let output = Command::new(binary()).args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(&data).output()?;
+    let output =
+        Command::new(binary()).args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(&data).output()?;
     let errors = String::from_utf8_lossy(&output.stderr);
     ensure!(!output.status.success(), "the folder is taken");
     ensure!(errors.contains("in use") && errors.contains(&host.id().to_string()), "{errors}");
@@ -91,7 +96,8 @@ fn a_backup_taken_while_writes_go_on_restores_to_a_host_that_works() -> Result<(
     // A backup that was cut short is refused.
     let whole = std::fs::read(&file)?;
     std::fs::write(&file, &whole[..whole.len() - 10])?;
-    let output = Command::new(binary()).args(["restore", path, "--data"]).arg(folder.path().join("cut")).output()?;
+    let output =
+        Command::new(binary()).args(["restore", path, "--data"]).arg(folder.path().join("cut")).output()?;
     ensure!(!output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     Ok(())
 }
@@ -173,7 +179,13 @@ fn a_stop_finishes_what_was_accepted() -> Result<()> {
     let host = Host::start(&data, &[])?;
     let keys = host.keys().clone();
     let playbook = "name = \"one\"\n[trigger]\ntype = \"manual\"\n[[steps]]\nid = \"add\"\napp = \"metric\"\n[steps.inputs]\nmetric = \"stops\"\nvalue = 1\n";
-    expect_json(host.as_admin("POST", "/v1/playbooks").header("content-type", "application/toml").body(playbook).send()?, 201)?;
+    expect_json(
+        host.as_admin("POST", "/v1/playbooks")
+            .header("content-type", "application/toml")
+            .body(playbook)
+            .send()?,
+        201,
+    )?;
     let mut accepted = 0;
     for _ in 0..50 {
         expect_json(host.as_admin("POST", "/v1/playbooks/one/runs").json(&json!({})).send()?, 202)?;
@@ -181,7 +193,8 @@ fn a_stop_finishes_what_was_accepted() -> Result<()> {
     }
     host.stop()?;
     let host = Host::start(&data, &[])?;
-    let runs = expect_json(host.as_key(&keys.admin, "GET", "/v1/runs?state=succeeded&limit=1000").send()?, 200)?;
+    let runs =
+        expect_json(host.as_key(&keys.admin, "GET", "/v1/runs?state=succeeded&limit=1000").send()?, 200)?;
     ensure!(runs["items"].as_array().map(Vec::len) == Some(accepted), "{runs}");
     host.stop()
 }
@@ -197,7 +210,8 @@ fn behind_a_trusted_proxy_the_clients_own_path_is_the_signed_one() -> Result<()>
     let (path, original) = ("/threatconnect/v2/customMetrics", "/tc/api/v2/customMetrics?a=1");
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs();
     let (authorization, timestamp) = sign(&host.keys().access_id, &host.keys().secret, "GET", original, now);
-    let request = || host.request("GET", path).header("authorization", &authorization).header("timestamp", &timestamp);
+    let request =
+        || host.request("GET", path).header("authorization", &authorization).header("timestamp", &timestamp);
     ensure!(request().send()?.status() == 401, "another path was signed");
     let answer = request().header("x-original-uri", original).send()?;
     ensure!(answer.status() == 200, "{}", answer.text()?);
@@ -206,7 +220,8 @@ fn behind_a_trusted_proxy_the_clients_own_path_is_the_signed_one() -> Result<()>
     // Without the setting, nobody may say what was signed.
     let host = Host::start(&folder.path().join("other"), &[])?;
     let (authorization, timestamp) = sign(&host.keys().access_id, &host.keys().secret, "GET", original, now);
-    let request = host.request("GET", path).header("authorization", authorization).header("timestamp", timestamp);
+    let request =
+        host.request("GET", path).header("authorization", authorization).header("timestamp", timestamp);
     ensure!(request.header("x-original-uri", original).send()?.status() == 401);
     host.stop()
 }

@@ -16,7 +16,8 @@ fn component(name: &str) -> Result<PathBuf> {
 
 #[test]
 fn inspect_reads_roles_and_requests_off_the_file_without_a_host() -> Result<()> {
-    let output = Command::new(binary()).args(["plugin", "inspect", "--json"]).arg(component("metric")?).output()?;
+    let output =
+        Command::new(binary()).args(["plugin", "inspect", "--json"]).arg(component("metric")?).output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let inspection: Value = serde_json::from_slice(&output.stdout)?;
     ensure!(inspection["name"] == "metric" && inspection["roles"] == json!(["app"]), "{inspection}");
@@ -55,7 +56,13 @@ fn a_plugin_is_installed_with_its_grants_or_not_at_all_and_held_to_their_scope()
     ensure!(shown["grants"].to_string().contains("web.*"), "grants are visible: {shown}");
 
     let playbook = "name = \"count\"\n[trigger]\ntype = \"manual\"\n[[steps]]\nid = \"add\"\napp = \"metric\"\n[steps.inputs]\nmetric = \"{{ trigger.inputs.metric }}\"\nvalue = 1\n";
-    expect_json(host.as_admin("POST", "/v1/playbooks").header("content-type", "application/toml").body(playbook).send()?, 201)?;
+    expect_json(
+        host.as_admin("POST", "/v1/playbooks")
+            .header("content-type", "application/toml")
+            .body(playbook)
+            .send()?,
+        201,
+    )?;
     let run = |name: &str| -> Result<Value> {
         let inputs = json!({"inputs": {"metric": name}});
         expect_json(host.as_admin("POST", "/v1/playbooks/count/runs?wait=30").json(&inputs).send()?, 200)
@@ -86,7 +93,8 @@ fn what_is_no_plugin_is_refused_with_its_reason() -> Result<()> {
         ("a core module", b"\0asm\x01\0\0\0".to_vec()),
         ("an empty component", b"\0asm\x0d\0\x01\0".to_vec()),
     ] {
-        let request = host.as_admin("POST", "/v1/plugins?grant=log").header("content-type", "application/wasm");
+        let request =
+            host.as_admin("POST", "/v1/plugins?grant=log").header("content-type", "application/wasm");
         let answer = request.body(bytes).send()?;
         let (status, text) = (answer.status().as_u16(), answer.text()?);
         ensure!((400..500).contains(&status) && text.contains("detail"), "{what}: {status} {text}");

@@ -11,7 +11,8 @@ fn call(host: &Host, method: &str, path: &str, body: Option<&Value>) -> Result<(
     let target = format!("/threatconnect/v2/customMetrics{path}");
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     let (authorization, timestamp) = sign(&host.keys().access_id, &host.keys().secret, method, &target, now);
-    let mut request = host.request(method, &target).header("authorization", authorization).header("timestamp", timestamp);
+    let mut request =
+        host.request(method, &target).header("authorization", authorization).header("timestamp", timestamp);
     if let Some(body) = body {
         request = request.json(body);
     }
@@ -137,9 +138,13 @@ fn a_signature_is_checked_before_anything_else_happens() -> Result<()> {
         }
         let answer = request.send()?;
         let seen = format!("{} {}", answer.status().as_u16(), answer.text()?);
-        ensure!(seen.starts_with("401") && seen.contains("Failure") && seen.contains(said), "{seen} should say {said}");
+        ensure!(
+            seen.starts_with("401") && seen.contains("Failure") && seen.contains(said),
+            "{seen} should say {said}"
+        );
     }
-    let signed = host.request("GET", target).header("authorization", good).header("timestamp", now.to_string());
+    let signed =
+        host.request("GET", target).header("authorization", good).header("timestamp", now.to_string());
     ensure!(signed.send()?.status() == 200);
     host.stop()
 }

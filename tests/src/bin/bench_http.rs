@@ -77,7 +77,13 @@ fn main() -> Result<()> {
             let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
             let (authorization, timestamp) = sign(&keys.access_id, &keys.secret, "POST", path, now);
             let headers = [("Authorization".into(), authorization), ("Timestamp".into(), timestamp)];
-            targets[2] = Target::new(folder.path(), targets[2].name, &format!("{}{path}", host.url), DIALECT_BODY, &headers)?;
+            targets[2] = Target::new(
+                folder.path(),
+                targets[2].name,
+                &format!("{}{path}", host.url),
+                DIALECT_BODY,
+                &headers,
+            )?;
             for (target, results) in targets.iter().zip(&mut runs) {
                 results.push(target.measure(*count, seconds)?);
             }
@@ -86,10 +92,19 @@ fn main() -> Result<()> {
             let of = |field: fn(&Measured) -> f64| median(&mut results.iter().map(field).collect::<Vec<_>>());
             let rate = of(|m| m.rate);
             *best = best.max(rate);
-            println!("| {count} | {} | {rate:.0} | {:.2} | {:.2} |", target.name, of(|m| m.p50), of(|m| m.p99));
+            println!(
+                "| {count} | {} | {rate:.0} | {:.2} | {:.2} |",
+                target.name,
+                of(|m| m.p50),
+                of(|m| m.p99)
+            );
         }
     }
-    println!("\nat the best point of each: (b) is {:.0} % of (a), (c) is {:.0} % of (b)", 100.0 * best[1] / best[0], 100.0 * best[2] / best[1]);
+    println!(
+        "\nat the best point of each: (b) is {:.0} % of (a), (c) is {:.0} % of (b)",
+        100.0 * best[1] / best[0],
+        100.0 * best[2] / best[1]
+    );
     println!("memory after the load: {:.1} MiB", mebibytes(host.resident_memory()?));
     host.stop()
 }
@@ -127,10 +142,19 @@ struct Measured {
 }
 
 impl Target {
-    fn new(folder: &Path, name: &'static str, url: &str, body: &str, headers: &[(String, String)]) -> Result<Self> {
+    fn new(
+        folder: &Path,
+        name: &'static str,
+        url: &str,
+        body: &str,
+        headers: &[(String, String)],
+    ) -> Result<Self> {
         let script = folder.join(format!("{}.lua", &name[1..2]));
         let mut file = File::create(&script)?;
-        writeln!(file, "wrk.method = 'POST'\nwrk.body = '{body}'\nwrk.headers['Content-Type'] = 'application/json'")?;
+        writeln!(
+            file,
+            "wrk.method = 'POST'\nwrk.body = '{body}'\nwrk.headers['Content-Type'] = 'application/json'"
+        )?;
         for (header, value) in headers {
             writeln!(file, "wrk.headers['{header}'] = '{value}'")?;
         }
@@ -148,9 +172,14 @@ impl Target {
         ensure!(!text.contains("Non-2xx"), "{} answered errors:\n{text}", self.name);
         let field = |name: &str| {
             let line = text.lines().find(|line| line.trim_start().starts_with(name));
-            line.and_then(|line| line.split_whitespace().nth(1)).with_context(|| format!("no {name} in:\n{text}"))
+            line.and_then(|line| line.split_whitespace().nth(1))
+                .with_context(|| format!("no {name} in:\n{text}"))
         };
-        Ok(Measured { rate: field("Requests/sec:")?.parse()?, p50: milliseconds(field("50%")?)?, p99: milliseconds(field("99%")?)? })
+        Ok(Measured {
+            rate: field("Requests/sec:")?.parse()?,
+            p50: milliseconds(field("50%")?)?,
+            p99: milliseconds(field("99%")?)?,
+        })
     }
 }
 
