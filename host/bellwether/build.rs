@@ -35,7 +35,7 @@ fn main() {
 
 /// The components in `folder`, by their whole path; none if there is no folder.
 fn components(folder: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(folder).and_then(|entries| entries.collect::<Result<Vec<_>, _>>()) else {
+    let Ok(entries) = fs::read_dir(folder).and_then(Iterator::collect::<Result<Vec<_>, _>>) else {
         return Vec::new();
     };
     let paths = entries.into_iter().filter_map(|entry| fs::canonicalize(entry.path()).ok());

@@ -48,6 +48,10 @@ impl Failure {
         match self {
             Self::Refused(problem) => format!("error: {}", problem.for_people()),
             Self::Usage(message) => format!("error: {message}"),
+            Self::Unreachable { url, reason } if reason.contains("certificate") => format!(
+                "error: the host at {url} is not trusted ({reason})\n\
+                 hint: if its certificate is of an authority of your own, name that in SSL_CERT_FILE"
+            ),
             Self::Unreachable { url, reason } => format!(
                 "error: no host answers at {url} ({reason})\n\
                  hint: start one with `bellwether serve`, or say where it is with --url or BELLWETHER_URL"

@@ -56,7 +56,7 @@ pub(crate) fn value(
 pub(crate) fn listing(format: Format, listing: &Listing, columns: &[Column]) -> anyhow::Result<()> {
     match format {
         Format::Json => {
-            print(&format!("{:#}\n", serde_json::json!({ "items": listing.items, "more": listing.more })))?
+            print(&format!("{:#}\n", serde_json::json!({ "items": listing.items, "more": listing.more })))?;
         }
         Format::Text => print(&table(&listing.items, columns))?,
     }
@@ -130,6 +130,7 @@ pub(crate) fn flattened(value: &Value) -> Vec<Vec<String>> {
 pub(crate) fn cell(value: Option<&Value>) -> String {
     let text = match value {
         None | Some(Value::Null) => "-".to_owned(),
+        Some(Value::Array(items)) if items.is_empty() => "-".to_owned(),
         Some(Value::String(text)) => text.clone(),
         Some(Value::Bool(flag)) => if *flag { "yes" } else { "no" }.to_owned(),
         Some(Value::Array(items)) if items.iter().all(|item| !item.is_object() && !item.is_array()) => {

@@ -14,6 +14,8 @@ mod guest;
 pub mod limits;
 mod meters;
 mod settings;
+#[cfg(test)]
+mod tests;
 
 pub use call::{CallError, Finished};
 pub use engine::{Engine, Status};

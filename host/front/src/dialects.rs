@@ -104,7 +104,7 @@ async fn answer(services: &Services, dialect: &Dialect, mount: usize, request: R
         }
         RouteMatch::OtherMethods(methods) => (None, Err(other_methods(dialect, &methods))),
         RouteMatch::Found(matched) => {
-            let route = dialect.routes().get(matched.index as usize).map(|route| route.path());
+            let route = dialect.routes().get(matched.index as usize).map(bellwether_plugins::Route::path);
             let label = label(dialect, route);
             tracing::Span::current().record("route", &*label);
             let work = async {

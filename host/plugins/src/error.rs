@@ -59,7 +59,7 @@ pub enum PluginError {
         /// `app.describe` or `dialect.describe`.
         call: &'static str,
         /// What is wrong.
-        source: FieldError,
+        source: Box<FieldError>,
     },
     /// Only the host's operator may install it.
     #[error(

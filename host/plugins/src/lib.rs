@@ -22,6 +22,10 @@ mod registry;
 mod route;
 mod row;
 mod state;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod value;
 
 pub use destination::{Destination, InvalidDestination};

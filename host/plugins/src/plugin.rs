@@ -61,7 +61,7 @@ impl Loaded {
         for role in roles {
             match role {
                 PluginRole::App => {
-                    served.app = Some(Arc::new(app::PluginApp::describe(Arc::clone(&loaded)).await?))
+                    served.app = Some(Arc::new(app::PluginApp::describe(Arc::clone(&loaded)).await?));
                 }
                 PluginRole::Dialect => {
                     served.dialect = Some(Arc::new(dialect::Dialect::describe(Arc::clone(&loaded)).await?));
@@ -138,6 +138,6 @@ impl Loaded {
         source: bellwether_kernel::FieldError,
     ) -> PluginError {
         let (name, version) = (self.name.clone(), self.version.clone());
-        PluginError::Description { name, version, call: export.name, source }
+        PluginError::Description { name, version, call: export.name, source: Box::new(source) }
     }
 }

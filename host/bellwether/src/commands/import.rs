@@ -114,10 +114,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let metric = metric(&client, &csv).await?;
     let identity = Identity {
         file: fingerprint(&csv.file).with_context(|| format!("{} does not read", csv.file.display()))?,
-        url: client.base().to_string(),
         organisation,
         metric: csv.metric.clone(),
-        metric_id: metric["id"].as_u64().unwrap_or_default(),
+        metric_made: format!("{} {}", metric["id"], metric["created"].as_str().unwrap_or_default()),
         columns: csv.columns(),
         time_format: csv.time_format.clone(),
         time_zone: csv.time_zone.clone(),
@@ -233,11 +232,12 @@ fn to_go_on_with(before: Progress, now: &Identity, csv: &Csv) -> Result<Option<P
     let refused = |message: String| Err(Failure::Usage(message));
     let file = csv.file.display();
     match before.identity.difference(now) {
-        Some(what) if what == Identity::CONTENT => refused(format!(
+        Some(Identity::CONTENT) => refused(format!(
             "{file} has changed since its import on {}: going on would miss rows or add some twice. Import the new rows \
              as a file of their own, or all of them once more with --restart",
             before.saved
         )),
+        Some(Identity::BATCH) if before.finished => Ok(Some(before)),
         Some(_) if before.finished => Ok(None),
         Some(what) => refused(format!(
             "an import of {file} was interrupted at line {}, and {what} was another then; give the same options to go \

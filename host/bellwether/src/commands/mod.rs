@@ -23,7 +23,7 @@ use crate::failure::{EXIT_CODES, Failure};
 
 /// A plugin host for metrics and alerts.
 #[derive(Debug, Parser)]
-#[command(name = "bellwether", version, about, max_term_width = 100, after_help = EXIT_CODES)]
+#[command(name = "bellwether", version, max_term_width = 100, after_help = EXIT_CODES)]
 #[command(after_long_help = FIRST_STEPS)]
 pub(crate) struct CommandLine {
     /// What to do.

@@ -68,9 +68,21 @@ Examples:
         /// What it is started with: JSON, or @FILE
         #[arg(long, value_name = "JSON")]
         inputs: Option<String>,
-        /// Wait so many seconds for its end
-        #[arg(long, default_value_t = 30, value_name = "SECONDS")]
+        /// Wait so many seconds for its end, at most 60
+        #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(..=60))]
         wait: u32,
+    },
+    /// List the runs of a playbook, newest first; `bellwether run` shows one
+    #[command(after_help = "Example:\n  bellwether playbook runs count-pushes --state failed")]
+    Runs {
+        /// Its name or id
+        playbook: String,
+        /// Only in this state
+        #[arg(long)]
+        state: Option<run::State>,
+        /// How much.
+        #[command(flatten)]
+        limit: Limit,
     },
 }
 
@@ -132,6 +144,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             let answer =
                 client.write(Method::DELETE, &["v1", "playbooks", &playbook], &[], Body::None).await?;
             output::value(format, &answer, |_| format!("{playbook} is deleted\n"))?;
+        }
+        PlaybookCommand::Runs { playbook, state, limit } => {
+            run::list(&client, Some(playbook), state, limit, format).await?;
         }
         PlaybookCommand::Run { playbook, inputs, wait } => {
             let mut body = json!({});

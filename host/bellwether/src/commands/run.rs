@@ -4,7 +4,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::Value;
 
 use super::{Limit, query};
-use crate::client::Connection;
+use crate::client::{Client, Connection};
 use crate::failure::Failure;
 use crate::output;
 
@@ -41,12 +41,18 @@ enum RunCommand {
     },
 }
 
+/// How a run stands.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum State {
+pub(crate) enum State {
+    /// Accepted, not yet begun
     Queued,
+    /// At work
     Running,
+    /// Every step succeeded
     Succeeded,
+    /// A step failed
     Failed,
+    /// The host stopped before it ended
     Interrupted,
 }
 
@@ -54,27 +60,36 @@ enum State {
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let (client, format) = (arguments.connection.client()?, arguments.connection.json.into());
     match arguments.command {
-        RunCommand::List { playbook, state, limit } => {
-            let state = state.and_then(|state| Some(state.to_possible_value()?.get_name().to_owned()));
-            let query = query([("playbook", playbook), ("state", state)]);
-            let runs = client.list(&["v1", "runs"], &query, limit.items()).await?;
-            let columns = [
-                ("ID", "/id"),
-                ("PLAYBOOK", "/playbook_name"),
-                ("VERSION", "/playbook_version"),
-                ("STATE", "/state"),
-                ("TRIGGER", "/triggered_by/type"),
-                ("CREATED", "/created"),
-                ("ENDED", "/ended"),
-                ("ERROR", "/error"),
-            ];
-            Ok(output::listing(format, &runs, &columns)?)
-        }
+        RunCommand::List { playbook, state, limit } => list(&client, playbook, state, limit, format).await,
         RunCommand::Show { run } => {
             let run = client.get(&["v1", "runs", &run], &[]).await?;
             Ok(output::value(format, &run, describe)?)
         }
     }
+}
+
+/// Prints runs, newest first.
+pub(crate) async fn list(
+    client: &Client,
+    playbook: Option<String>,
+    state: Option<State>,
+    limit: Limit,
+    format: output::Format,
+) -> Result<(), Failure> {
+    let state = state.and_then(|state| Some(state.to_possible_value()?.get_name().to_owned()));
+    let query = query([("playbook", playbook), ("state", state)]);
+    let runs = client.list(&["v1", "runs"], &query, limit.items()).await?;
+    let columns = [
+        ("ID", "/id"),
+        ("PLAYBOOK", "/playbook_name"),
+        ("VERSION", "/playbook_version"),
+        ("STATE", "/state"),
+        ("TRIGGER", "/triggered_by/type"),
+        ("CREATED", "/created"),
+        ("ENDED", "/ended"),
+        ("ERROR", "/error"),
+    ];
+    Ok(output::listing(format, &runs, &columns)?)
 }
 
 /// A run from top to bottom.

@@ -257,10 +257,9 @@ mod tests {
             let mut progress = Progress::load(&kept).expect("readable").unwrap_or_else(|| {
                 let identity = Identity {
                     file: "f".to_owned(),
-                    url: "u".to_owned(),
                     organisation: "o".to_owned(),
                     metric: "m".to_owned(),
-                    metric_id: 1,
+                    metric_made: "1".to_owned(),
                     columns,
                     time_format: "auto".to_owned(),
                     time_zone: "UTC".to_owned(),

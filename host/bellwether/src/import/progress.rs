@@ -16,14 +16,12 @@ use crate::failure::Failure;
 pub(crate) struct Identity {
     /// SHA-256 of the file.
     pub(crate) file: String,
-    /// Which host.
-    pub(crate) url: String,
-    /// Which organisation there.
+    /// Which organisation.
     pub(crate) organisation: String,
     /// Which metric, by name.
     pub(crate) metric: String,
-    /// Which of that name: one deleted and made again is another.
-    pub(crate) metric_id: u64,
+    /// Which of that name, by its id and when it was made: one made again, or one of another host, is another.
+    pub(crate) metric_made: String,
     /// Which columns.
     pub(crate) columns: Columns,
     /// How times are written.
@@ -39,16 +37,20 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
+    /// What [`Self::difference`] answers where only batches are cut otherwise: no matter once all are written.
+    pub(crate) const BATCH: &'static str = "--batch";
     /// What [`Self::difference`] answers where the file itself is another.
     pub(crate) const CONTENT: &'static str = "the file's content";
 
     /// The first thing another identity says otherwise, as the option that sets it; the attempt aside.
     pub(crate) fn difference(&self, other: &Self) -> Option<&'static str> {
         let pairs = [
-            (self.url == other.url, "--url"),
             (self.organisation == other.organisation, "the key's organisation"),
             (self.metric == other.metric, "--metric"),
-            (self.metric_id == other.metric_id, "the metric, which was deleted and made again"),
+            (
+                self.metric_made == other.metric_made,
+                "the metric itself (made again since, or of another host)",
+            ),
             (self.columns.time == other.columns.time, "--time"),
             (self.columns.value == other.columns.value, "--value"),
             (self.columns.key == other.columns.key, "--key"),
@@ -56,8 +58,8 @@ impl Identity {
             (self.time_format == other.time_format, "--time-format"),
             (self.time_zone == other.time_zone, "--time-zone"),
             (self.delimiter == other.delimiter, "--delimiter"),
-            (self.batch == other.batch, "--batch"),
             (self.file == other.file, Self::CONTENT),
+            (self.batch == other.batch, Self::BATCH),
         ];
         pairs.into_iter().find_map(|(same, what)| (!same).then_some(what))
     }
@@ -141,10 +143,9 @@ mod tests {
     fn identity() -> Identity {
         Identity {
             file: "f".to_owned(),
-            url: "http://localhost/".to_owned(),
             organisation: "default".to_owned(),
             metric: "m".to_owned(),
-            metric_id: 1,
+            metric_made: "1 2026-01-01T00:00:00Z".to_owned(),
             columns: Columns { time: "t".to_owned(), value: Some("v".to_owned()), key: None, weight: None },
             time_format: "auto".to_owned(),
             time_zone: "UTC".to_owned(),
@@ -200,7 +201,7 @@ mod tests {
     fn a_difference_is_named_by_the_option_that_makes_it() {
         assert_eq!(identity().difference(&identity()), None);
         assert_eq!(identity().difference(&Identity { attempt: "2".to_owned(), ..identity() }), None);
-        assert_eq!(identity().difference(&Identity { batch: 7, ..identity() }), Some("--batch"));
+        assert_eq!(identity().difference(&Identity { batch: 7, ..identity() }), Some(Identity::BATCH));
         assert_eq!(
             identity().difference(&Identity { file: "g".to_owned(), ..identity() }),
             Some(Identity::CONTENT)

@@ -114,7 +114,11 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
         lines.push_str(&format!("{name} listening on {scheme}://{}\n", bound.address));
         listen::serve(&mut servers, bound, tls.clone(), handle.clone(), front.dialect_router(&name))?;
     }
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), milliseconds = began.elapsed().as_millis(), "ready");
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        milliseconds = began.elapsed().as_secs_f64() * 1000.0,
+        "ready"
+    );
     output::print(&lines)?;
 
     loop {
@@ -150,6 +154,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
 
 /// Everything between an open store and a host that can serve.
 async fn start(opened: &Opened, settings: &Settings) -> anyhow::Result<Services> {
+    tracing::info!("loading what is installed; a plugin that is not in the cache is compiled");
     let services = opened.services(settings).await?;
     bundled::install(&services.plugins, bundled::BUNDLED).await;
     first_keys::print_once(&opened.access, &settings.data, &settings.organisation, output::deliver).await?;

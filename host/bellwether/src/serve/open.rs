@@ -42,6 +42,10 @@ impl Opened {
         make_folder(data).with_context(|| {
             format!("the data folder {} cannot be used; choose another with --data, or give this user the right to write it", data.display())
         })?;
+        let (clock, randomness): (Arc<dyn Clock>, Arc<dyn Randomness>) =
+            (Arc::new(SystemClock), Arc::new(SystemRandomness));
+        // Before the store: a store without a key beside it is one whose key was left behind.
+        let host_key = host_key(data, &*randomness)?;
         let sled = SledSettings {
             cache_bytes: settings.store.cache_bytes,
             watermark_bytes: settings.store.watermark_bytes,
@@ -50,10 +54,7 @@ impl Opened {
         let path = data.join("store");
         let sled = tokio::task::spawn_blocking(move || SledStore::open(&path, sled)).await??;
         let objects = Objects::open(&data.join("components"))?;
-        let (clock, randomness): (Arc<dyn Clock>, Arc<dyn Randomness>) =
-            (Arc::new(SystemClock), Arc::new(SystemRandomness));
         let sled = Arc::new(sled);
-        let host_key = host_key(data, &*randomness)?;
         let opened = Access::open(
             Arc::clone(&sled) as SharedStore,
             Arc::clone(&clock),
@@ -79,11 +80,7 @@ impl Opened {
         };
         let metrics = Arc::new(Metrics::open(self.store(), Arc::clone(&self.clock), HOST, limits).await?);
         let cache = settings.data.join("cache");
-        let engine = EngineSettings {
-            calls: settings.plugins.concurrent_calls,
-            cache: Some(cache),
-            ..EngineSettings::default()
-        };
+        let engine = EngineSettings { calls: settings.plugins.concurrent_calls, cache: Some(cache) };
         let engine = Engine::new(&engine).context("the sandbox does not start")?;
         let call = CallLimits {
             wall: Duration::from_millis(settings.plugins.call_milliseconds),
@@ -107,7 +104,6 @@ impl Opened {
             steps: settings.playbooks.steps,
             payload: settings.playbooks.payload_bytes,
             step_time: Duration::from_secs(settings.playbooks.step_seconds),
-            ..bellwether_playbooks::Limits::default()
         };
         let apps = Arc::clone(&plugins) as Arc<dyn bellwether_playbooks::Apps>;
         let (access, clock, randomness) =
@@ -126,23 +122,52 @@ fn make_folder(data: &Path) -> std::io::Result<()> {
     fs::remove_file(probe)
 }
 
-/// The host key, of the environment or of its file.
+/// The host key, of the environment or of its file. Only a new store gets a new one: no other opens the secrets of one
+/// that is there.
 fn host_key(data: &Path, randomness: &dyn Randomness) -> anyhow::Result<HostKey> {
-    match std::env::var(HOST_KEY_VARIABLE) {
-        Ok(text) if !text.trim().is_empty() => {
-            HostKey::from_hex(&text).with_context(|| format!("{HOST_KEY_VARIABLE} is no host key"))
-        }
-        _ => Ok(HostKey::load_or_create(&data.join("host.key"), randomness)?),
+    if let Ok(text) = std::env::var(HOST_KEY_VARIABLE)
+        && !text.trim().is_empty()
+    {
+        return HostKey::from_hex(&text).with_context(|| format!("{HOST_KEY_VARIABLE} is no host key"));
     }
+    let file = data.join("host.key");
+    if data.join("store").exists() && !file.exists() {
+        anyhow::bail!(
+            "{} is not there: put back the one the store in {} was made with, or set {HOST_KEY_VARIABLE} to it",
+            file.display(),
+            data.display()
+        );
+    }
+    Ok(HostKey::load_or_create(&file, randomness)?)
 }
 
 fn explain(error: AccessError, data: &Path) -> anyhow::Error {
     let hint = match error {
         AccessError::WrongHostKey => format!(
-            "the store was made with another host key: put its {} back, or set {HOST_KEY_VARIABLE} to that key",
+            "put back the {} the store was made with, or set {HOST_KEY_VARIABLE} to it",
             data.join("host.key").display()
         ),
         _ => "the keys in the store could not be read".to_owned(),
     };
     anyhow::Error::from(error).context(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_whose_key_was_left_behind_gets_no_new_one() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(host_key(folder.path(), &SystemRandomness).is_ok(), "a new store gets a key");
+        fs::create_dir(folder.path().join("store")).unwrap();
+        assert!(host_key(folder.path(), &SystemRandomness).is_ok(), "and keeps it");
+        fs::remove_file(folder.path().join("host.key")).unwrap();
+        let refused = host_key(folder.path(), &SystemRandomness).map(drop).unwrap_err().to_string();
+        assert!(
+            refused.contains("host.key is not there") && refused.contains(HOST_KEY_VARIABLE),
+            "{refused}"
+        );
+        assert!(!folder.path().join("host.key").exists());
+    }
 }

@@ -18,8 +18,11 @@ const OTHER_VARIABLES: &[&str] = &[
     "BELLWETHER_CONFIG",
     HOST_KEY_VARIABLE,
     "BELLWETHER_COMPONENTS",
+    "BELLWETHER_WASM_TOOLCHAIN",
     "BELLWETHER_BINARY",
     "BELLWETHER_PYTHON",
+    "BELLWETHER_KILLS",
+    "BELLWETHER_KILL_FOLDER",
 ];
 
 /// How alike two names must be to suggest one for the other; 1 is the same.

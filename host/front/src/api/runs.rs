@@ -275,14 +275,8 @@ pub(crate) async fn answer(started: StartedRun, wait: Option<Wait>) -> Response 
         Some(run) => Json(Run::from(run)).into_response(),
         None => (StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(accepted)).into_response(),
     };
-    response.extensions_mut().extend(
-        in_short
-            .map(|in_short| {
-                let mut extensions = http::Extensions::new();
-                extensions.insert(in_short);
-                extensions
-            })
-            .unwrap_or_default(),
-    );
+    if let Ok(in_short) = in_short {
+        response.extensions_mut().insert(in_short);
+    }
     response
 }

@@ -21,7 +21,7 @@ impl<T: DeserializeOwned> FromRequestParts<Shared> for Query<T> {
 
 fn read<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
     let pairs = form_urlencoded::parse(query.as_bytes());
-    let deserializer = serde_html_form::Deserializer::new(pairs.clone());
+    let deserializer = serde_html_form::Deserializer::new(pairs);
     serde_path_to_error::deserialize(deserializer).map_err(|error| {
         let path = error.path().to_string();
         let value = |field: &str| {

@@ -9,6 +9,8 @@ mod metrics_read;
 mod metrics_write;
 mod random;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -1,12 +1,10 @@
 //! What callers rely on: round trips, paging, repetition, limits, the document, health.
 
-mod support;
-
+use crate::support::{Host, playbook};
 use axum::body::Body;
 use bellwether_front::FrontSettings;
 use http::{Method, Request};
 use serde_json::{Value, json};
-use support::{Host, playbook};
 
 fn metric(name: &str) -> Value {
     json!({"name": name, "data_type": "sum", "interval": "hourly"})
@@ -293,7 +291,7 @@ async fn a_request_out_of_time_is_given_up() {
 #[tokio::test]
 async fn readiness_tells_why_not() {
     let host = Host::new().await;
-    assert_eq!(host.get("/readyz", "").await.json(), json!({"ready": true, "reasons": []}));
+    assert_eq!(host.get("/readyz", "").await.json(), json!({"ready": true, "reasons": [], "warnings": []}));
     host.store.set_disk_full(true);
     let full = host.get("/readyz", "").await;
     assert_eq!(full.status, 503);

@@ -1,12 +1,10 @@
 //! What the front refuses, it refuses as a problem that says what would be right.
 
-mod support;
-
+use crate::support::Host;
 use axum::body::Body;
 use bellwether_front::FrontSettings;
 use http::Request;
 use serde_json::{Value, json};
-use support::Host;
 
 #[tokio::test]
 async fn every_refusal_is_a_problem_with_the_request_s_id() {

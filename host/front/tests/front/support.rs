@@ -1,19 +1,21 @@
 //! A whole host in memory behind a router: what the tests of the front ask.
-#![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use bellwether_access::{Access, HostKey, NewKey, Role};
+use bellwether_engine::{CallLimits, Engine, EngineSettings};
 use bellwether_front::{Front, FrontSettings, Parts, Stopping};
 use bellwether_kernel::{HostId, ManualClock, OrganisationId, SeededRandomness, Timestamp};
 use bellwether_metrics::Metrics;
 use bellwether_playbooks::{
     App, AppCall, AppDescription, AppReport, Apps, Input, Output, Playbooks, Value, ValueType,
 };
-use bellwether_store::MemoryStore;
+use bellwether_plugins::Plugins;
+use bellwether_store::{MemoryStore, Objects};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
@@ -35,6 +37,8 @@ pub struct Host {
     pub read: String,
     /// The admin of another organisation.
     pub stranger: String,
+    /// Where components are kept; goes with the host.
+    _folder: tempfile::TempDir,
 }
 
 /// An answer, read whole.
@@ -97,8 +101,9 @@ impl Host {
         let parts = Parts {
             store: store.clone(),
             access: access.clone(),
-            metrics: Arc::new(metrics.await.unwrap()),
+            metrics,
             playbooks: playbooks.await.unwrap(),
+            plugins,
             clock: clock.clone(),
             randomness,
             recorder: bellwether_front::prometheus().build_recorder().handle(),
@@ -122,6 +127,7 @@ impl Host {
             read: key(&access, own, Role::Read).await,
             stranger: key(&access, other, Role::Admin).await,
             access,
+            _folder: folder,
         }
     }
 

@@ -1,9 +1,7 @@
 //! The OpenAPI document says of every route what callers need, and the page that shows it works offline.
 
-mod support;
-
+use crate::support::Host;
 use serde_json::Value;
-use support::Host;
 
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 

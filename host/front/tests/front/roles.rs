@@ -1,9 +1,7 @@
 //! Who may do what, route by route, and that no organisation sees anything of another.
 
-mod support;
-
+use crate::support::{Host, playbook};
 use serde_json::{Value, json};
-use support::{Host, playbook};
 
 /// Columns: nobody, a reader, a writer, an admin, the operator. What is asked for does not exist or does not read
 /// wherever it can, so that whoever may ask gets past the role and no further.
@@ -18,6 +16,7 @@ async fn each_role_may_do_what_it_should_and_nothing_more() {
     let admins = [NO, NO, NO, YES, NO];
     let operator = [NO, NO, NO, NO, YES];
     let admins_and_operator = [NO, NO, NO, YES, YES];
+    let readers_and_operator = [NO, YES, YES, YES, YES];
     let anybody_with_a_key = [NO, YES, YES, YES, YES];
     let empty = || json!({});
     for (method, path, body, allowed) in [
@@ -29,6 +28,13 @@ async fn each_role_may_do_what_it_should_and_nothing_more() {
         ("GET", "/v1/metrics/none/keys", Value::Null, readers),
         ("GET", "/v1/metrics/none/values", Value::Null, readers),
         ("POST", "/v1/samples", empty(), writers),
+        ("GET", "/v1/plugins", Value::Null, readers_and_operator),
+        ("POST", "/v1/plugins", Value::Null, admins_and_operator),
+        ("POST", "/v1/plugins/inspect", Value::Null, anybody_with_a_key),
+        ("GET", "/v1/plugins/none", Value::Null, readers_and_operator),
+        ("DELETE", "/v1/plugins/none", Value::Null, admins_and_operator),
+        ("PATCH", "/v1/plugins/none", empty(), admins_and_operator),
+        ("PUT", "/v1/plugins/none/grants", empty(), admins_and_operator),
         ("GET", "/v1/playbooks", Value::Null, readers),
         ("POST", "/v1/playbooks", empty(), admins),
         ("POST", "/v1/playbooks/validate", empty(), readers),
@@ -106,7 +112,7 @@ async fn a_revoked_or_expired_key_opens_nothing() {
     }
     let path = format!("/v1/keys/{}", long["key"]["id"].as_str().unwrap());
     let revoked = host.ask("DELETE", &path, &host.admin, Value::Null).await.json();
-    assert_eq!(revoked["revoked"], support::NOW);
+    assert_eq!(revoked["revoked"], crate::support::NOW);
     host.clock.advance(3_600_000);
     for key in [&short, &long] {
         host.get("/v1/metrics", &token(key)).await.problem(401, "unauthenticated");

@@ -1,0 +1,176 @@
+//! A dialect is served as soon as it is installed, wherever the settings mount it, and its failures are told apart.
+
+use std::net::SocketAddr;
+
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use base64::Engine;
+use hmac::{Hmac, KeyInit, Mac};
+use http::Request;
+use serde_json::{Value, json};
+use sha2::Sha256;
+use tower::ServiceExt;
+
+use crate::speaker;
+use crate::support::{Answer, Host, read};
+
+async fn install(host: &Host, key: &str, query: &str) -> Answer {
+    let request = Request::post(format!("/v1/plugins{query}"))
+        .header("authorization", format!("Bearer {key}"))
+        .header("content-type", "application/wasm")
+        .body(Body::from(speaker::component()));
+    host.send(request.unwrap()).await
+}
+
+async fn with_speaker(settings: Value) -> Host {
+    let host = Host::with(serde_json::from_value(settings).unwrap()).await;
+    let installed = install(&host, &host.operator, "").await;
+    assert_eq!(installed.status, 201, "{}", installed.text());
+    host
+}
+
+#[tokio::test]
+async fn a_dialect_is_installed_by_the_operator_alone_and_seen_by_all() {
+    let host = Host::new().await;
+    host.get("/speaker/open", "").await.problem(404, "not-found");
+    install(&host, &host.admin, "").await.problem(403, "forbidden");
+    install(&host, &host.operator, "?grant=everything").await.problem(400, "invalid");
+    install(&host, &host.operator, "?grant=log").await.problem(400, "invalid");
+    assert_eq!(install(&host, &host.operator, "").await.status, 201);
+    install(&host, &host.operator, "").await.problem(409, "conflict");
+    assert_eq!(install(&host, &host.operator, "?replace=true").await.status, 201);
+    assert_eq!(host.get("/speaker/open", "").await.text(), "open");
+    for key in [&host.read, &host.stranger, &host.operator] {
+        let seen = host.get("/v1/plugins", key).await.json();
+        assert_eq!(seen["items"][0]["owner"], "host", "{seen}");
+        assert_eq!(seen["items"][0]["dialect"]["routes"][0], "GET /open", "{seen}");
+    }
+    host.ask("DELETE", "/v1/plugins/speaker", &host.admin, Value::Null).await.problem(403, "forbidden");
+    let mounted = host.get("/v1/host", &host.operator).await.json();
+    assert_eq!(mounted["dialects"][0]["path"], "/speaker/", "{mounted}");
+    let off = host.ask("PATCH", "/v1/plugins/speaker", &host.operator, json!({"enabled": false})).await;
+    assert_eq!(off.json()["enabled"], false, "{}", off.text());
+    host.get("/speaker/open", "").await.problem(404, "not-found");
+    assert_eq!(host.ask("DELETE", "/v1/plugins/speaker", &host.operator, Value::Null).await.status, 200);
+    assert_eq!(host.get("/v1/plugins", &host.operator).await.json()["items"], json!([]));
+}
+
+#[tokio::test]
+async fn a_component_is_inspected_without_being_installed() {
+    let host = Host::new().await;
+    let inspect = |body: Vec<u8>| {
+        let request = Request::post("/v1/plugins/inspect")
+            .header("authorization", format!("Bearer {}", host.read))
+            .header("content-type", "application/wasm")
+            .body(Body::from(body));
+        host.send(request.unwrap())
+    };
+    let seen = inspect(speaker::component()).await.json();
+    assert_eq!(
+        (&seen["name"], &seen["version"], &seen["roles"]),
+        (&json!("speaker"), &json!("1.0.0"), &json!(["dialect"]))
+    );
+    assert_eq!(seen["problems"], json!([]));
+    inspect(b"hello".to_vec()).await.problem(400, "invalid");
+}
+
+#[tokio::test]
+async fn what_a_dialect_did_not_answer_is_a_problem_that_tells_why() {
+    let host = with_speaker(json!({})).await;
+    for (method, path, status, kind) in [
+        ("GET", "/speaker/none", 404, "not-found"),
+        ("GET", "/speaker", 404, "not-found"),
+        ("PUT", "/speaker/open", 405, "method-not-allowed"),
+        ("GET", "/speaker/trap", 502, "plugin"),
+        ("GET", "/speaker/forever", 504, "deadline"),
+    ] {
+        let answer = host.ask(method, path, "", Value::Null).await;
+        let problem = answer.problem(status, kind);
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("speaker") && !detail.contains("unreachable"), "{path}: {detail}");
+        if status == 405 {
+            assert_eq!(answer.header("allow"), "GET");
+        }
+    }
+    assert_eq!(host.get("/speaker/open", "").await.text(), "open", "it goes on after all that");
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_never_reaches_a_dialect() {
+    let host = with_speaker(json!({"body_limit_bytes": 100})).await;
+    let body = json!("x".repeat(101));
+    host.ask("POST", "/speaker/signed", "", body).await.problem(413, "too-large");
+}
+
+#[tokio::test]
+async fn a_dialect_answers_on_its_own_host_names_and_nothing_else_does_there() {
+    let host = with_speaker(json!({"dialect_hosts": {"speaker": ["speaker.example.com"]}})).await;
+    for (name, path, answered) in [
+        ("speaker.example.com", "/open", true),
+        ("Speaker.Example.COM:8443", "/open", true),
+        ("speaker.example.com", "/healthz", false),
+        ("speaker.example.com", "/speaker/open", false),
+        ("other.example.com", "/open", false),
+        ("other.example.com", "/speaker/open", true),
+        ("other.example.com", "/healthz", true),
+    ] {
+        let request = Request::get(path).header("host", name).body(Body::empty()).unwrap();
+        let answer = host.send(request).await;
+        assert_eq!(answer.status == 200, answered, "{name}{path}: {}", answer.text());
+    }
+    let alone = host.front.dialect_router("speaker");
+    let request = Request::get("/open").body(Body::empty()).unwrap();
+    assert_eq!(read(alone.oneshot(request).await.unwrap()).await.text(), "open");
+    let absent = host.front.dialect_router("absent");
+    let request = Request::get("/open").body(Body::empty()).unwrap();
+    read(absent.oneshot(request).await.unwrap()).await.problem(503, "unavailable");
+}
+
+#[tokio::test]
+async fn a_signature_is_checked_on_the_target_its_client_sent() {
+    let host = with_speaker(
+        json!({"trusted_proxies": ["10.0.0.0/8"], "dialect_hosts": {"speaker": ["s.example.com"]}}),
+    )
+    .await;
+    let signing = json!({"name": "signer", "role": "write", "signing": true});
+    let pair = host.ask("POST", "/v1/keys", &host.admin, signing).await.json()["signing"].clone();
+    let (id, secret) = (pair["access_id"].as_str().unwrap(), pair["secret"].as_str().unwrap());
+    let time = "1711972800";
+    let mounted = "/speaker/signed?b=%2f&a=+";
+    let behind = "/api/signed?b=%2f&a=+";
+    for (signed, sent, original, peer, status) in [
+        (mounted, mounted, None, None, 200),
+        (mounted, "/speaker/signed?b=%2F&a=+", None, None, 401),
+        (mounted, "/speaker/signed?a=+&b=%2f", None, None, 401),
+        (behind, mounted, Some(behind), Some([10, 0, 0, 1]), 200),
+        (behind, mounted, Some(behind), Some([11, 0, 0, 1]), 401),
+        (behind, mounted, None, Some([10, 0, 0, 1]), 401),
+    ] {
+        let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+        mac.update(format!("{signed}:POST:{time}").as_bytes());
+        let signature = base64::engine::general_purpose::STANDARD.encode(mac.finalize().into_bytes());
+        let mut request = Request::post(sent)
+            .header("authorization", format!("TC {id}:{signature}"))
+            .header("timestamp", time);
+        if let Some(original) = original {
+            request = request.header("x-original-uri", original);
+        }
+        let mut request = request.body(Body::from("{}")).unwrap();
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(ConnectInfo(SocketAddr::from((peer, 4000))));
+        }
+        let answer = host.send(request).await;
+        assert_eq!(answer.status, status, "{signed} sent as {sent}: {}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn a_dialect_s_caller_is_held_to_its_share_too() {
+    let host = with_speaker(json!({"rate_limit": {"per_second": 1, "burst": 2}})).await;
+    let path = format!("/speaker/key?api_key={}", host.write);
+    for _ in 0..2 {
+        assert_eq!(host.get(&path, "").await.text(), "known");
+    }
+    host.get(&path, "").await.problem(429, "rate-limited");
+    assert_eq!(host.get("/speaker/key?api_key=none", "").await.status, 401);
+}

@@ -1,0 +1,64 @@
+//! What the log says of a request: who and what, and never a credential.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::support::{Host, playbook};
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Lines {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+#[tokio::test]
+async fn the_log_names_request_route_and_key_and_holds_no_credential() {
+    let host = Host::new().await;
+    let stored =
+        host.ask("POST", "/v1/playbooks", &host.admin, playbook("hooked", "webhook", "x")).await.json();
+    let hook = stored["webhook_url"].as_str().unwrap();
+    let lines = Lines::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .with_writer(lines.clone())
+        .finish();
+    let logging = tracing::subscriber::set_default(subscriber);
+    let id = host.get("/v1/metrics?name_contains=x", &host.read).await.header("x-request-id").to_owned();
+    host.ask("POST", &format!("{hook}?wait"), "", json!({})).await;
+    host.ask("DELETE", hook, "", Value::Null).await;
+    host.ask("POST", &format!("/elsewhere{hook}"), "", json!({})).await;
+    host.get(&format!("/nowhere?api_key={}", host.write), "").await;
+    host.ask("POST", "/v1/keys", &host.admin, json!({"name": "new", "role": "read"})).await;
+    drop(logging);
+    let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let key = host.read.split('_').nth(1).unwrap();
+    for told in
+        [id.as_str(), "/v1/metrics", key, "/hooks/{token}", "organisation=1", "status=200", "status=404"]
+    {
+        assert!(log.contains(told), "{told} is not in\n{log}");
+    }
+    let token = hook.rsplit('/').next().unwrap();
+    let secret = |key: &str| key.rsplit('_').next().unwrap().to_owned();
+    for credential in [token.to_owned(), secret(&host.read), secret(&host.write), secret(&host.admin)] {
+        assert!(!log.contains(&credential), "{credential} is in\n{log}");
+    }
+}

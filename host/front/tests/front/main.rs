@@ -1,0 +1,10 @@
+//! The front over a whole host in memory: what callers, organisations and the operator can rely on.
+
+mod dialects;
+mod document;
+mod log;
+mod problems;
+mod roles;
+mod speaker;
+mod support;
+mod surface;

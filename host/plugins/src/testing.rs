@@ -1,0 +1,175 @@
+//! What tests stand on: a host in memory, and plugins whose code is text and whose shape comes from the contract
+//! itself.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bellwether_access::{Access, HostKey, Principal, Role};
+use bellwether_engine::{CallLimits, Engine, EngineSettings};
+use bellwether_kernel::{
+    Clock, HostId, KeyId, ManualClock, OrganisationId, Randomness, SeededRandomness, Timestamp,
+};
+use bellwether_metrics::Metrics;
+use bellwether_store::{MemoryStore, Objects, SharedStore};
+use bytes::Bytes;
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::Resolve;
+
+use crate::{Limits, Plugins, Services};
+
+/// A host in memory; its components are kept in a folder that goes with it.
+pub(crate) struct House {
+    pub(crate) services: Services,
+    pub(crate) limits: Limits,
+    _folder: tempfile::TempDir,
+}
+
+impl House {
+    pub(crate) async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store: SharedStore = Arc::new(MemoryStore::new());
+        let clock: Arc<dyn Clock> =
+            Arc::new(ManualClock::new(Timestamp::parse("2024-04-01T12:30:00Z").unwrap()));
+        let randomness: Arc<dyn Randomness> = Arc::new(SeededRandomness::new(1));
+        let host_key = HostKey::from_hex(&"07".repeat(32)).unwrap();
+        let access =
+            Access::open(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&randomness), host_key).await;
+        let metrics = Metrics::open(
+            Arc::clone(&store),
+            Arc::clone(&clock),
+            HostId(1),
+            bellwether_metrics::Limits::default(),
+        );
+        let settings = EngineSettings { calls: 8, cache: Some(folder.path().join("code")) };
+        let services = Services {
+            objects: Objects::open(&folder.path().join("components")).unwrap(),
+            access: Arc::new(access.unwrap()),
+            metrics: Arc::new(metrics.await.unwrap()),
+            engine: Engine::new(&settings).unwrap(),
+            store,
+            clock,
+            randomness,
+        };
+        // Short enough for what never ends, long enough for a loaded machine.
+        let call = CallLimits { wall: Duration::from_secs(2), memory: 8 << 20, ..CallLimits::default() };
+        Self { services, limits: Limits { call, describe: Duration::from_millis(300) }, _folder: folder }
+    }
+
+    pub(crate) async fn plugins(&self) -> Arc<Plugins> {
+        Plugins::open(self.services.clone(), self.limits).await.unwrap()
+    }
+}
+
+/// A key's holder in an organisation of that number.
+pub(crate) fn principal(organisation: u64, role: Role) -> Arc<Principal> {
+    Arc::new(Principal {
+        organisation: OrganisationId(organisation),
+        organisation_name: format!("organisation-{organisation}"),
+        time_zone: "UTC".to_owned(),
+        key: KeyId::random(&SeededRandomness::new(organisation)),
+        key_name: "test".to_owned(),
+        role,
+    })
+}
+
+/// A component of the contract's `world`, from the text of its core module.
+pub(crate) fn component(world: &str, module: &str, name: &str, version: &str) -> Bytes {
+    let mut resolve = Resolve::default();
+    let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
+    let (package, _) = resolve.push_dir(wit).unwrap();
+    let world = resolve.select_world(&[package], Some(world)).unwrap();
+    let mut module = wat::parse_str(module).unwrap();
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
+    let mut encoder = ComponentEncoder::default();
+    let bytes = encoder.module(&module).unwrap().validate(true).encode().unwrap();
+    named(bytes, name, version)
+}
+
+/// `component` with its name and version in the sections every tool writes them to.
+pub(crate) fn named(mut component: Vec<u8>, name: &str, version: &str) -> Bytes {
+    let short = |bytes: &[u8]| {
+        let length = u8::try_from(bytes.len()).ok().filter(|length| *length < 128).unwrap();
+        [&[length], bytes].concat()
+    };
+    let mut section = |title: &str, content: &[u8]| {
+        component.push(0);
+        component.extend(short(&[&*short(title.as_bytes()), content].concat()));
+    };
+    section("component-name", &[&[0], &*short(&short(name.as_bytes()))].concat());
+    section("version", version.as_bytes());
+    component.into()
+}
+
+/// Where the core modules below keep their constants, their answers and what they are given.
+const MEMORY: &str = r#"(memory (export "memory") 1)
+    (global $free (mut i32) (i32.const 32768))
+    (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+        (local $at i32)
+        (local.set $at (i32.and (i32.add (global.get $free) (i32.const 7)) (i32.const -8)))
+        (global.set $free (i32.add (local.get $at) (local.get 3)))
+        (local.get $at))"#;
+
+/// An app without inputs, with one output `answer` of type integer. `describe` runs first in its description, `run` is
+/// what `app.run` does: it leaves the address of its answer; `$ok` is that of the answer 7, `$failed` that of the error
+/// "no luck\nat all", to be tried again after 1,500 ms.
+pub(crate) fn app(imports: &str, describe: &str, run: &str) -> Bytes {
+    named_app("probe", "1.2.3", imports, describe, run)
+}
+
+/// [`app`], called otherwise.
+pub(crate) fn named_app(name: &str, version: &str, imports: &str, describe: &str, run: &str) -> Bytes {
+    let module = format!(
+        r#"(module {imports} {MEMORY}
+        (data (i32.const 1000) "a probe")
+        (data (i32.const 1010) "answer")
+        (data (i32.const 1020) "no luck\nat all")
+        ;; summary, no inputs, one output: its name, integer, no help.
+        (data (i32.const 1100) "\e8\03\00\00\07\00\00\00" "\00\00\00\00\00\00\00\00" "\80\04\00\00\01\00\00\00")
+        (data (i32.const 1152) "\f2\03\00\00\06\00\00\00" "\01\00\00\00" "\00\00\00\00\00\00\00\00")
+        ;; ok, a list of one named value: answer, integer 7.
+        (data (i32.const 1200) "\00\00\00\00\00\00\00\00" "\e0\04\00\00\01\00\00\00")
+        (data (i32.const 1248) "\f2\03\00\00\06\00\00\00" "\02\00\00\00\00\00\00\00" "\07\00\00\00\00\00\00\00")
+        ;; an error: its message, after 1500 milliseconds.
+        (data (i32.const 1304) "\01\00\00\00\00\00\00\00" "\fc\03\00\00\0e\00\00\00" "\02\00\00\00\00\00\00\00" "\dc\05\00\00\00\00\00\00")
+        (global $ok i32 (i32.const 1200))
+        (global $failed i32 (i32.const 1304))
+        (func (export "bellwether:plugin/app@0.1.0#describe") (result i32) {describe} (i32.const 1100))
+        (func (export "bellwether:plugin/app@0.1.0#run") (param i32 i32 i32 i32 i32) (result i32) {run}))"#
+    );
+    component("app-plugin", &module, name, version)
+}
+
+/// A dialect with the routes `GET /hello/{name}` for everybody and `POST /write`, whose key is in the header `X-Key`,
+/// or in the query as `key`.
+/// `handle` is what it does with the request at `(local.get 0)`: it leaves the address of its answer; `$ok` is that of
+/// 201 with the header `X-A: b` and the request's first parameter as its body.
+pub(crate) fn dialect(imports: &str, handle: &str) -> Bytes {
+    let module = format!(
+        r#"(module {imports} {MEMORY}
+        (data (i32.const 1000) "a probe")
+        (data (i32.const 1010) "GET")
+        (data (i32.const 1015) "/hello/{{name}}")
+        (data (i32.const 1030) "POST")
+        (data (i32.const 1035) "/write")
+        (data (i32.const 1045) "X-Key")
+        (data (i32.const 1050) "X-A")
+        (data (i32.const 1055) "b")
+        (data (i32.const 1060) "key")
+        ;; summary, two routes.
+        (data (i32.const 1100) "\e8\03\00\00\07\00\00\00" "\80\04\00\00\02\00\00\00")
+        ;; method, path, authentication, twice.
+        (data (i32.const 1152) "\f2\03\00\00\03\00\00\00" "\f7\03\00\00\0d\00\00\00" "\00\00\00\00\00\00\00\00")
+        (data (i32.const 1176) "\06\04\00\00\04\00\00\00" "\0b\04\00\00\06\00\00\00" "\e0\04\00\00\02\00\00\00")
+        ;; the case header-key and its name, the case query-key and its name; a case takes 36 bytes.
+        (data (i32.const 1248) "\01\00\00\00" "\15\04\00\00\05\00\00\00")
+        (data (i32.const 1284) "\02\00\00\00" "\24\04\00\00\03\00\00\00")
+        ;; 201, one header, the body's place and length are filled in.
+        (data (i32.const 1400) "\c9\00\00\00" "\b0\05\00\00\01\00\00\00")
+        (data (i32.const 1456) "\1a\04\00\00\03\00\00\00" "\1f\04\00\00\01\00\00\00")
+        (global $ok i32 (i32.const 1400))
+        (func (export "bellwether:plugin/dialect@0.1.0#describe") (result i32) (i32.const 1100))
+        (func (export "bellwether:plugin/dialect@0.1.0#handle") (param i32) (result i32) {handle}))"#
+    );
+    component("dialect-plugin", &module, "speaker", "0.9.0")
+}
