@@ -114,7 +114,6 @@ async fn a_reader_reads_and_nobody_does_nothing() {
 
 #[tokio::test]
 async fn organisations_never_meet() {
-    use metrics_read::Host as _;
     use metrics_write::Host as _;
     let (_house, shared) = shared().await;
     let grants = ["metrics-write=*", "metrics-read=*", "state"];
