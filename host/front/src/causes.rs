@@ -46,7 +46,13 @@ impl From<StoreError> for Problem {
 impl From<MetricError> for Problem {
     fn from(error: MetricError) -> Self {
         match error {
-            MetricError::Invalid(field) => field.into(),
+            // A definition is the whole body here, so its fields are named without it.
+            MetricError::Invalid(mut field) => {
+                if let Some(name) = field.field.strip_prefix("definition.") {
+                    field.field = name.to_owned();
+                }
+                field.into()
+            }
             MetricError::Store(error) => error.into(),
             _ => problem(error.kind(), &error),
         }

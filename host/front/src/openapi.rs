@@ -100,6 +100,8 @@ pub(crate) fn document() -> OpenApi {
         ),
     );
     components = components.schema_from::<ProblemSchema>();
+    // What only a query parameter names.
+    components = components.schema_from::<crate::api::Fill>();
     for (name, schema) in schemas {
         components = components.schema(name, schema);
     }
@@ -123,8 +125,14 @@ pub(crate) fn document() -> OpenApi {
 /// Adds what every write has: the `Idempotency-Key`.
 pub(crate) fn complete(document: &mut OpenApi) {
     for (path, item) in &mut document.paths.paths {
+        let PathItem { get, post, put, patch, delete, .. } = item;
+        for operation in [&mut *get, &mut *post, &mut *put, &mut *patch, &mut *delete].into_iter().flatten() {
+            // A handler's name is clear within its file alone; with its path it is within the document.
+            let words = path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+            let handler = operation.operation_id.take().unwrap_or_default();
+            operation.operation_id = Some(words.chain([handler.as_str()]).collect::<Vec<_>>().join("_"));
+        }
         if path.starts_with("/v1/") {
-            let PathItem { post, put, patch, delete, .. } = item;
             [post, put, patch, delete].into_iter().flatten().for_each(repeatable);
         }
     }

@@ -103,7 +103,8 @@ impl FromStr for Destination {
         let (star, rest) = match rest.strip_prefix('*') {
             None => (false, rest.to_owned()),
             Some(below) if below.starts_with('.') => (true, below[1..].to_owned()),
-            Some(port) => (true, format!("{ANY}{port}")),
+            Some(port) if port.is_empty() || port.starts_with(':') => (true, format!("{ANY}{port}")),
+            Some(_) => return Err(invalid()),
         };
         let url: Url = format!("{scheme}://{rest}").parse().map_err(|_| invalid())?;
         let plain = url.path() == "/" && !rest.contains(['/', '?', '#', '@', '*', '\\']);

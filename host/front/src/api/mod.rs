@@ -14,6 +14,8 @@ pub(crate) mod samples;
 mod values;
 mod words;
 
+pub(crate) use words::Fill;
+
 use axum::middleware;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::SizeAbove;

@@ -45,7 +45,7 @@ impl Constants {
 /// The dialect `speaker` 1.0.0. `GET /open` is for anybody, `POST /signed` is signed with the word `TC`, `GET /key` takes
 /// a key in the query as `api_key`; the caller is answered 200 if known, 401 if not. `GET /trap` and `GET /forever` are
 /// what they say.
-pub fn component() -> Vec<u8> {
+pub(crate) fn component() -> Vec<u8> {
     let mut constants = Constants::default();
     let timestamp = constants.text("Timestamp");
     let colon = constants.text(":");

@@ -21,49 +21,48 @@ use http_body_util::BodyExt;
 use tower::ServiceExt;
 
 /// Noon of an April day.
-pub const NOW: &str = "2024-04-01T12:00:00Z";
+pub(crate) const NOW: &str = "2024-04-01T12:00:00Z";
 
 /// A host and a key of every kind.
-pub struct Host {
-    pub front: Front,
-    pub router: Router,
-    pub store: Arc<MemoryStore>,
-    pub access: Arc<Access>,
-    pub clock: Arc<ManualClock>,
-    pub stopping: Stopping,
-    pub operator: String,
-    pub admin: String,
-    pub write: String,
-    pub read: String,
+pub(crate) struct Host {
+    pub(crate) front: Front,
+    pub(crate) router: Router,
+    pub(crate) store: Arc<MemoryStore>,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) stopping: Stopping,
+    pub(crate) operator: String,
+    pub(crate) admin: String,
+    pub(crate) write: String,
+    pub(crate) read: String,
     /// The admin of another organisation.
-    pub stranger: String,
+    pub(crate) stranger: String,
     /// Where components are kept; goes with the host.
     _folder: tempfile::TempDir,
 }
 
 /// An answer, read whole.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {}", self.text()))
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
     /// Checks that it is a problem of this status and type, and gives it.
-    pub fn problem(&self, status: u16, kind: &str) -> serde_json::Value {
+    pub(crate) fn problem(&self, status: u16, kind: &str) -> serde_json::Value {
         assert_eq!(self.status, status, "{}", self.text());
         assert_eq!(self.header("content-type"), "application/problem+json");
         let problem = self.json();
@@ -76,19 +75,33 @@ impl Answer {
 }
 
 impl Host {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(FrontSettings::default()).await
     }
 
-    pub async fn with(settings: FrontSettings) -> Self {
+    pub(crate) async fn with(settings: FrontSettings) -> Self {
         let store = Arc::new(MemoryStore::new());
         let clock = Arc::new(ManualClock::new(Timestamp::parse(NOW).unwrap()));
         let randomness = Arc::new(SeededRandomness::new(1));
         let host_key = HostKey::from_hex(&"7".repeat(64)).unwrap();
         let access = Access::open(store.clone(), clock.clone(), randomness.clone(), host_key).await.unwrap();
         let access = Arc::new(access);
+        let folder = tempfile::tempdir().unwrap();
         let metrics =
             Metrics::open(store.clone(), clock.clone(), HostId(1), bellwether_metrics::Limits::default());
+        let metrics = Arc::new(metrics.await.unwrap());
+        let services = bellwether_plugins::Services {
+            store: store.clone(),
+            objects: Objects::open(folder.path()).unwrap(),
+            access: access.clone(),
+            metrics: metrics.clone(),
+            engine: Engine::new(&EngineSettings { calls: 8, cache: None }).unwrap(),
+            clock: clock.clone(),
+            randomness: randomness.clone(),
+        };
+        let call = CallLimits { wall: Duration::from_secs(30), ..CallLimits::default() };
+        let limits = bellwether_plugins::Limits { call, ..bellwether_plugins::Limits::default() };
+        let plugins = Plugins::open(services, limits).await.unwrap();
         let playbooks = Playbooks::open(
             store.clone(),
             access.clone(),
@@ -126,13 +139,13 @@ impl Host {
             write: key(&access, own, Role::Write).await,
             read: key(&access, own, Role::Read).await,
             stranger: key(&access, other, Role::Admin).await,
-            access,
+
             _folder: folder,
         }
     }
 
     /// A request with a key and a JSON body; `Null` for none.
-    pub async fn ask(&self, method: &str, path: &str, key: &str, body: serde_json::Value) -> Answer {
+    pub(crate) async fn ask(&self, method: &str, path: &str, key: &str, body: serde_json::Value) -> Answer {
         let mut request = Request::builder().method(method).uri(path);
         if !key.is_empty() {
             request = request.header("authorization", format!("Bearer {key}"));
@@ -147,16 +160,16 @@ impl Host {
         self.send(request.body(body).unwrap()).await
     }
 
-    pub async fn get(&self, path: &str, key: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str, key: &str) -> Answer {
         self.ask("GET", path, key, serde_json::Value::Null).await
     }
 
-    pub async fn send(&self, request: Request<Body>) -> Answer {
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
         read(self.router.clone().oneshot(request).await.unwrap()).await
     }
 
     /// The same write twice under one `Idempotency-Key`, or different ones under the same.
-    pub async fn once(
+    pub(crate) async fn once(
         &self,
         name: &str,
         method: Method,
@@ -175,7 +188,7 @@ impl Host {
     }
 }
 
-pub async fn read(response: axum::response::Response) -> Answer {
+pub(crate) async fn read(response: axum::response::Response) -> Answer {
     let (parts, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes().to_vec();
     Answer { status: parts.status, headers: parts.headers, body }
@@ -232,7 +245,7 @@ impl App for Echo {
 }
 
 /// A playbook that echoes what its webhook's body or its inputs say.
-pub fn playbook(name: &str, trigger: &str, text: &str) -> serde_json::Value {
+pub(crate) fn playbook(name: &str, trigger: &str, text: &str) -> serde_json::Value {
     serde_json::json!({
         "name": name,
         "trigger": {"type": trigger},
