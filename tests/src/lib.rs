@@ -156,7 +156,6 @@ impl Host {
     }
 
     /// A request to a path of this host.
-    #[must_use]
     pub fn request(&self, method: &str, path: &str) -> RequestBuilder {
         let method = method.parse().expect("a method");
         client().request(method, format!("{}{path}", self.url))
@@ -172,13 +171,11 @@ impl Host {
     }
 
     /// A request with a bearer token.
-    #[must_use]
     pub fn as_key(&self, token: &str, method: &str, path: &str) -> RequestBuilder {
         self.request(method, path).bearer_auth(token)
     }
 
     /// A request of the first organisation's admin.
-    #[must_use]
     pub fn as_admin(&self, method: &str, path: &str) -> RequestBuilder {
         self.as_key(&self.keys().admin, method, path)
     }

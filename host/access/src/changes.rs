@@ -175,7 +175,7 @@ impl Inner {
                 .put(counter.clone(), encode(&StoredOrganisationId(id)))
                 .put(name_key.clone(), encode(&StoredOrganisationId(id)))
                 .put(rows::organisation(id), encode(&organisation));
-            let details = [("id", id.to_string()), ("time-zone", time_zone.clone())];
+            let details = [("id", id.to_string()), ("time_zone", time_zone.clone())];
             self.audit(&mut batch, AuditScope::Host, actor, "organisation.create", &name, &details);
             match self.store.commit(batch).await {
                 Ok(_) => {
@@ -347,7 +347,7 @@ fn check_time_zone(name: &str) -> Result<String, FieldError> {
     zone.as_ref()
         .and_then(|zone| zone.iana_name())
         .map(str::to_owned)
-        .ok_or_else(|| FieldError::new("time-zone", name, "an IANA time zone such as Europe/London or UTC"))
+        .ok_or_else(|| FieldError::new("time_zone", name, "an IANA time zone such as Europe/London or UTC"))
 }
 
 /// Runs a change in a task of its own, so that it is applied in memory even if whoever wants it stops waiting

@@ -40,9 +40,9 @@ async fn a_wrong_name_or_time_zone_is_named() {
         ("acme ltd", "UTC", Some("name")),
         ("é", "UTC", Some("name")),
         (&"a".repeat(65), "UTC", Some("name")),
-        ("acme", "", Some("time-zone")),
-        ("acme", "Mars/Olympus", Some("time-zone")),
-        ("acme", "+01:00", Some("time-zone")),
+        ("acme", "", Some("time_zone")),
+        ("acme", "Mars/Olympus", Some("time_zone")),
+        ("acme", "+01:00", Some("time_zone")),
         (longest.as_str(), "America/New_York", None),
         ("0-9", "UTC", None),
     ] {
