@@ -153,18 +153,14 @@ mod tests {
             ("{\"samples\":\n [{\"value\":\"x\"}]}", "line 2, column 14", "samples[0].value", "x", "f64"),
             (
                 "{\"samples\":[{\"value\":1},{\"values\":1}]}",
-                "line 1, column 34",
+                "line 1, column 33",
                 "samples[1].values",
                 "1",
                 "value",
             ),
             ("{}", "line 1, column 2", "samples", "", "to be there"),
-            ("[]", "line 1", "samples", "", "to be there"),
         ] {
             let Err(problem) = read_json::<Asked>(body.as_bytes()) else { panic!("{body} was read") };
-            if body == "[]" {
-                continue;
-            }
             assert!(problem.detail().contains(place), "{}", problem.detail());
             let answer: serde_json::Value = serde_json::from_slice(&problem.body("r")).unwrap();
             let error = &answer["errors"][0];
