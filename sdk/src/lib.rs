@@ -93,6 +93,7 @@ pub mod dialect;
 pub mod host;
 pub mod http;
 pub mod metrics;
+mod shapes;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 mod time;
@@ -110,5 +111,8 @@ pub use bellwether_sdk_macros::Outputs;
 ///
 /// The first paragraph of the function's documentation is the app's summary; `#[app(summary = "…")]` gives another.
 pub use bellwether_sdk_macros::app;
+/// JSON: what a [`KeyValue`]'s value is made of.
+pub use serde_json;
+pub use shapes::{Entity, KeyValue};
 pub use time::{Date, Timestamp, TimestampError};
 pub use value::{Binary, Choice, FromValue, IntoValue, Json, Mismatch, NamedValue, Value, ValueType};
