@@ -11,6 +11,11 @@
 //! | binary | text in base64, with padding |
 //! | texts, integers, numbers, binaries | a list of the above |
 //! | json | anything |
+//! | key-value | an object with `key`, a text that is not empty, and `value`, anything |
+//! | entity | an object with `id`, `type` (not empty) and `value`, all texts, and whatever else |
+//! | key-values, entities | a list of those |
+//!
+//! A number where a shape has a text is taken as JSON writes it: other systems' ids are numbers.
 //!
 //! `null` means "not given" for every type.
 
@@ -18,7 +23,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value as Json};
 
-use crate::{Value, ValueType};
+use crate::{Value, ValueType, misfit, shape};
 
 /// The largest whole number every smaller one of which a double holds exactly: 2⁵³.
 const EXACT: f64 = 9_007_199_254_740_992.0;
@@ -36,6 +41,20 @@ pub(crate) fn expectation(value_type: ValueType) -> &'static str {
         ValueType::Numbers => "a list of numbers",
         ValueType::Binaries => "a list of byte strings in base64, with padding",
         ValueType::Json => "any JSON",
+        ValueType::KeyValue => r#"{"key": text, "value": any JSON}"#,
+        ValueType::KeyValues => r#"a list of {"key": text, "value": any JSON}"#,
+        ValueType::Entity => r#"{"id": text, "type": text, "value": text}"#,
+        ValueType::Entities => r#"a list of {"id": text, "type": text, "value": text}"#,
+    }
+}
+
+/// What would be right where `json` is not, as a phrase of an error: the type's own, and which field of a shape is
+/// wrong.
+pub(crate) fn expectation_of(json: &Json, value_type: ValueType) -> String {
+    let whole = expectation(value_type);
+    match misfit(json, value_type) {
+        Some(misfit) if !misfit.field.is_empty() => format!("{whole}; {misfit}"),
+        _ => whole.to_owned(),
     }
 }
 
@@ -55,6 +74,13 @@ pub(crate) fn to_value(json: &Json, value_type: ValueType) -> Option<Value> {
         ValueType::Numbers => Value::Numbers(list(json, number)?),
         ValueType::Binaries => Value::Binaries(list(json, binary)?),
         ValueType::Json => Value::Json(json.clone()),
+        ValueType::KeyValue | ValueType::KeyValues | ValueType::Entity | ValueType::Entities => {
+            let json = shape::with_texts(json, value_type);
+            if misfit(&json, value_type).is_some() {
+                return None;
+            }
+            Value::Json(json)
+        }
     })
 }
 
@@ -86,6 +112,7 @@ pub(crate) fn is_of(value: &Value, value_type: ValueType) -> bool {
     match (value, value_type) {
         (Value::Number(number), ValueType::Number) => number.is_finite(),
         (Value::Numbers(numbers), ValueType::Numbers) => numbers.iter().all(|number| number.is_finite()),
+        (Value::Json(json), value_type) => misfit(json, value_type).is_none(),
         (Value::None, _)
         | (Value::Text(_), ValueType::Text)
         | (Value::Integer(_), ValueType::Integer)
@@ -93,8 +120,7 @@ pub(crate) fn is_of(value: &Value, value_type: ValueType) -> bool {
         | (Value::Binary(_), ValueType::Binary)
         | (Value::Texts(_), ValueType::Texts)
         | (Value::Integers(_), ValueType::Integers)
-        | (Value::Binaries(_), ValueType::Binaries)
-        | (Value::Json(_), ValueType::Json) => true,
+        | (Value::Binaries(_), ValueType::Binaries) => true,
         _ => false,
     }
 }
@@ -190,6 +216,21 @@ mod tests {
             (ValueType::Numbers, json!([1, "2.5"]), Some(Value::Numbers(vec![1.0, 2.5]))),
             (ValueType::Binaries, json!(["aGk="]), Some(Value::Binaries(vec![b"hi".to_vec()]))),
             (ValueType::Json, json!({"a": [1]}), Some(Value::Json(json!({"a": [1]})))),
+            (
+                ValueType::KeyValue,
+                json!({"key": 7, "value": 7}),
+                Some(Value::Json(json!({"key": "7", "value": 7}))),
+            ),
+            (ValueType::KeyValue, json!({"key": "a"}), None),
+            (ValueType::KeyValue, json!([]), None),
+            (ValueType::KeyValues, json!([]), Some(Value::Json(json!([])))),
+            (ValueType::KeyValues, json!({"key": "a", "value": 1}), None),
+            (
+                ValueType::Entity,
+                json!({"id": 12, "type": "Host", "value": "h", "rating": 4}),
+                Some(Value::Json(json!({"id": "12", "type": "Host", "value": "h", "rating": 4}))),
+            ),
+            (ValueType::Entities, json!([{"id": "1", "type": "", "value": "h"}]), None),
         ];
         for (value_type, json, expected) in cases {
             assert_eq!(to_value(&json, value_type), expected, "{json} as {value_type:?}");
@@ -209,6 +250,30 @@ mod tests {
         assert!(!is_of(&Value::Numbers(vec![1.0, f64::INFINITY]), ValueType::Numbers));
         assert!(is_of(&Value::None, ValueType::Number));
         assert!(!is_of(&Value::Integer(1), ValueType::Number));
+    }
+
+    #[test]
+    fn what_an_app_gives_keeps_to_the_shape_exactly() {
+        let is = |json: Json, value_type| is_of(&Value::Json(json), value_type);
+        assert!(is(json!({"key": "a", "value": null}), ValueType::KeyValue));
+        assert!(
+            !is(json!({"key": 7, "value": null}), ValueType::KeyValue),
+            "a number is only taken on the way in"
+        );
+        assert!(!is(json!({"key": "a", "value": 1}), ValueType::Entity));
+        assert!(!is(json!("text"), ValueType::Text), "JSON is no text");
+        assert!(is(json!("text"), ValueType::Json));
+    }
+
+    #[test]
+    fn the_field_that_breaks_a_shape_is_named() {
+        let wrong = json!([{"key": "a", "value": 1}, {"value": 1}]);
+        let expected = expectation_of(&wrong, ValueType::KeyValues);
+        assert_eq!(
+            expected,
+            r#"a list of {"key": text, "value": any JSON}; [1].key is to be text that is not empty"#
+        );
+        assert_eq!(expectation_of(&json!([]), ValueType::Integer), "a whole number");
     }
 
     fn any_value() -> impl Strategy<Value = (Value, ValueType)> {

@@ -15,6 +15,7 @@ mod runner;
 mod runs;
 mod secrets;
 mod service;
+mod shape;
 mod step;
 mod template;
 mod trigger;
@@ -27,6 +28,7 @@ pub use document::{Document, Format, Step, Trigger};
 pub use error::PlaybookError;
 pub use run::{Run, RunFilter, RunState, RunSummary, StepResult, StepState, TriggeredBy};
 pub use service::{Limits, Playbook, Playbooks, StartedRun, WebhookRequest};
+pub use shape::{Misfit, misfit};
 
 #[cfg(test)]
 mod tests;
