@@ -1,11 +1,9 @@
 //! `cargo xtask`: everything one does with this repository, on a machine that has nothing but Rust.
 
 mod bench;
-mod component;
 mod host;
 mod plugins;
 mod test;
-mod wasm_target;
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -81,16 +79,6 @@ fn run(command: &mut Command) -> Result<()> {
         bail!("{} {}: {status}", command.get_program().display(), arguments(command));
     }
     Ok(())
-}
-
-/// What a command prints, its errors shown.
-fn read(command: &mut Command) -> Result<String> {
-    let output = command.stderr(std::process::Stdio::inherit()).output();
-    let output = output.with_context(|| format!("cannot start {}", command.get_program().display()))?;
-    if !output.status.success() {
-        bail!("{} {}: {}", command.get_program().display(), arguments(command), output.status);
-    }
-    String::from_utf8(output.stdout).context("it prints Unicode")
 }
 
 fn arguments(command: &Command) -> String {
