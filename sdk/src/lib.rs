@@ -99,6 +99,25 @@ pub mod testing;
 mod time;
 mod value;
 
+/// The pages of the guide, whose examples are compiled and run with those of the documentation.
+#[cfg(doctest)]
+mod guide {
+    macro_rules! pages {
+        ($($page:ident: $path:literal;)+) => {$(
+            #[doc = include_str!($path)]
+            mod $page {}
+        )+};
+    }
+
+    pages! {
+        app: "../../docs/guide/app.md";
+        dialect: "../../docs/guide/dialect.md";
+        testing: "../../docs/guide/testing.md";
+        privileges: "../../docs/guide/privileges.md";
+        threatconnect: "../../docs/guide/threatconnect.md";
+    }
+}
+
 pub use app::{AppError, Call, Inputs, Outputs};
 /// Makes an enum without fields a fixed set of texts. See the trait of that name.
 pub use bellwether_sdk_macros::Choice;

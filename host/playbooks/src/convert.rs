@@ -21,9 +21,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bellwether_kernel::FieldError;
 use serde_json::{Map, Value as Json};
 
-use crate::{Value, ValueType, misfit, shape};
+use crate::{AppDescription, Input, Value, ValueType, misfit, shape};
 
 /// The largest whole number every smaller one of which a double holds exactly: 2⁵³.
 const EXACT: f64 = 9_007_199_254_740_992.0;
@@ -105,6 +106,60 @@ pub(crate) fn to_json(value: &Value) -> Json {
 pub(crate) fn to_object(values: &[(String, Value)]) -> Map<String, Json> {
     let given = values.iter().filter(|(_, value)| *value != Value::None);
     given.map(|(name, value)| (name.clone(), to_json(value))).collect()
+}
+
+/// What an app gave, as later steps see it: bytes in base64, what was not given left out.
+#[must_use]
+pub fn outputs_to_json(outputs: &[(String, Value)]) -> Map<String, Json> {
+    to_object(outputs)
+}
+
+/// An app's inputs from JSON, in its order, defaults filled in: as a step gives them that is written out.
+///
+/// # Errors
+/// Names the input that is missing, unknown, of another type or none of its choices. A secret's value is not in it.
+pub fn inputs_from_json(
+    description: &AppDescription,
+    given: &Map<String, Json>,
+) -> Result<Vec<(String, Value)>, FieldError> {
+    let declared = &description.inputs;
+    if let Some(name) = given.keys().find(|name| declared.iter().all(|input| input.name != **name)) {
+        let names: Vec<&str> = declared.iter().map(|input| input.name.as_str()).collect();
+        let expected =
+            if names.is_empty() { "no input".to_owned() } else { format!("one of {}", names.join(", ")) };
+        return Err(FieldError::new(format!("inputs.{name}"), name, expected));
+    }
+    declared
+        .iter()
+        .map(|input| Ok((input.name.clone(), input_from_json(input, given.get(&input.name))?)))
+        .collect()
+}
+
+fn input_from_json(input: &Input, given: Option<&Json>) -> Result<Value, FieldError> {
+    let given = given.filter(|json| !json.is_null()).or(input.default.as_ref()).unwrap_or(&Json::Null);
+    let wrong = |expected: String| {
+        let shown = match given {
+            Json::Null => "nothing".to_owned(),
+            _ if input.secret => crate::secrets::MASK.to_owned(),
+            Json::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        FieldError::new(format!("inputs.{}", input.name), shown, expected)
+    };
+    let value =
+        to_value(given, input.value_type).ok_or_else(|| wrong(expectation_of(given, input.value_type)))?;
+    let texts = match &value {
+        Value::None if input.required => {
+            return Err(wrong(format!("{}: it is required", expectation(input.value_type))));
+        }
+        Value::Text(text) => std::slice::from_ref(text),
+        Value::Texts(texts) => texts.as_slice(),
+        _ => &[],
+    };
+    if !input.choices.is_empty() && texts.iter().any(|text| !input.choices.contains(text)) {
+        return Err(wrong(format!("one of {}", input.choices.join(", "))));
+    }
+    Ok(value)
 }
 
 /// Whether `value` is of `value_type`, its numbers finite.
@@ -274,6 +329,45 @@ mod tests {
             r#"a list of {"key": text, "value": any JSON}; [1].key is to be text that is not empty"#
         );
         assert_eq!(expectation_of(&json!([]), ValueType::Integer), "a whole number");
+    }
+
+    #[test]
+    fn inputs_written_out_are_held_against_the_description() {
+        let input = |name: &str, value_type, secret, choices: &[&str], default: Option<Json>| Input {
+            name: name.to_owned(),
+            value_type,
+            required: name == "page",
+            default,
+            choices: choices.iter().map(|&choice| choice.to_owned()).collect(),
+            secret,
+            help: String::new(),
+        };
+        let description = AppDescription {
+            summary: String::new(),
+            inputs: vec![
+                input("page", ValueType::Text, false, &[], None),
+                input("times", ValueType::Integer, false, &[], Some(json!(1))),
+                input("kinds", ValueType::Texts, false, &["a", "b"], None),
+                input("token", ValueType::Integer, true, &[], None),
+            ],
+            outputs: Vec::new(),
+        };
+        let read = |given: Json| inputs_from_json(&description, given.as_object().expect("an object"));
+        let inputs = read(json!({"page": 7, "kinds": ["b"], "token": null})).expect("they are right");
+        let inputs: Vec<Value> = inputs.into_iter().map(|(_, value)| value).collect();
+        let kinds = Value::Texts(vec!["b".into()]);
+        assert_eq!(inputs, [Value::Text("7".into()), Value::Integer(1), kinds, Value::None]);
+        for (given, field, expected) in [
+            (json!({}), "inputs.page", "text: it is required"),
+            (json!({"page": "a", "pgae": 1}), "inputs.pgae", "one of page, times, kinds, token"),
+            (json!({"page": "a", "times": "many"}), "inputs.times", "a whole number"),
+            (json!({"page": "a", "kinds": ["a", "c"]}), "inputs.kinds", "one of a, b"),
+            (json!({"page": "a", "token": "hunter2"}), "inputs.token", "a whole number"),
+        ] {
+            let error = read(given).expect_err(expected);
+            assert_eq!((error.field.as_str(), error.expected.as_str()), (field, expected));
+            assert!(!error.value.contains("hunter2"), "{error}");
+        }
     }
 
     fn any_value() -> impl Strategy<Value = (Value, ValueType)> {

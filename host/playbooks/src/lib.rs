@@ -24,6 +24,7 @@ pub use app::{
     App, AppCall, AppDescription, AppError, AppReport, Apps, Input, LogLevel, LogLine, Output, Retry, Value,
     ValueType,
 };
+pub use convert::{inputs_from_json, outputs_to_json};
 pub use document::{Document, Format, Step, Trigger};
 pub use error::PlaybookError;
 pub use run::{Run, RunFilter, RunState, RunSummary, StepResult, StepState, TriggeredBy};
