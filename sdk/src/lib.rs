@@ -62,7 +62,8 @@
 //!
 //! # Building
 //!
-//! The crate is a `cdylib` for the component, and an `rlib` for its tests:
+//! `bellwether plugin new` makes a project whose tests run as they are, `bellwether plugin build` makes its component. The
+//! crate is a `cdylib` for the component, and an `rlib` for its tests:
 //!
 //! ```toml
 //! [lib]

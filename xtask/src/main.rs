@@ -23,6 +23,8 @@ struct Arguments {
 enum Task {
     /// Builds the first-party plugins into `target/components`, getting the WebAssembly target where it is missing.
     Plugins,
+    /// Writes the lock file new plugin projects begin with, after a change of the workspace's own.
+    Lock,
     /// Builds everything and runs the host.
     Serve {
         /// What `bellwether serve` takes.
@@ -53,6 +55,7 @@ enum Bench {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Plugins => plugins::build(),
+        Task::Lock => plugins::lock(),
         Task::Serve { arguments } => host::serve(&arguments),
         Task::Test { filter } => test::run_all(&filter),
         Task::Bench(Bench::Http { arguments }) => bench::http(&arguments),

@@ -1,15 +1,19 @@
 //! Builds the first-party plugins into components.
 
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use anyhow::{Context, Result};
 use bellwether_build::{Built, NAME_PREFIX, Toolchain};
 
 use crate::test::install_debian;
-use crate::workspace;
+use crate::{host, run, workspace};
 
 /// The profile of the root manifest they are built with.
 const PROFILE: &str = "component";
+
+/// What a project is called while its lock file is made.
+const PROJECT: &str = "project-without-a-name";
 
 /// Builds every plugin under `plugins/` into `target/components`, one `.wasm` file each. Those that did not change
 /// are left as they are.
@@ -18,7 +22,7 @@ pub(crate) fn build() -> Result<()> {
     // Beside the native build and never in it: the two would undo each other's work.
     let target = workspace().join("target/plugins");
     let install = |packages: &[&str]| install_debian(packages).map_err(|error| format!("{error:#}"));
-    let toolchain = Toolchain::obtain(Some(&install))?;
+    let toolchain = Toolchain::obtain(workspace(), Some(&install))?;
     let built = bellwether_build::build(&toolchain, workspace(), &packages, PROFILE, &target, &components());
     for built in built.context("the plugins do not build")? {
         println!("{}", line(&built));
@@ -29,6 +33,32 @@ pub(crate) fn build() -> Result<()> {
 /// Where the components are put, whatever folder cargo builds in.
 pub(crate) fn components() -> PathBuf {
     workspace().join("target/components")
+}
+
+/// Writes the lock file new projects begin with: what cargo makes of a project that depends on nothing but the SDK,
+/// with the versions of this workspace.
+pub(crate) fn lock() -> Result<()> {
+    let project = workspace().join("target/lock");
+    std::fs::create_dir_all(project.join("src"))?;
+    std::fs::write(project.join("src/lib.rs"), "")?;
+    let sdk = workspace().join("sdk");
+    let manifest = format!(
+        "[package]\nname = {PROJECT:?}\nedition = \"2024\"\n[dependencies]\nbellwether-sdk = {{ path = {sdk:?} }}\n[workspace]\n"
+    );
+    std::fs::write(project.join("Cargo.toml"), manifest)?;
+    std::fs::copy(workspace().join("Cargo.lock"), project.join("Cargo.lock"))?;
+    let mut cargo = host::cargo();
+    run(cargo
+        .args(["metadata", "--offline", "--format-version", "1"])
+        .current_dir(&project)
+        .stdout(Stdio::null()))?;
+    let made = std::fs::read_to_string(project.join("Cargo.lock"))?;
+    let entries = made.split("\n\n").filter(|entry| !entry.contains(&format!("name = {PROJECT:?}")));
+    let text = entries.collect::<Vec<_>>().join("\n\n");
+    let path = workspace().join("host/bellwether/templates/shared/packages.lock");
+    std::fs::write(&path, format!("{}\n", text.trim_end()))?;
+    println!("{} is written", path.display());
+    Ok(())
 }
 
 /// One line that tells of a component.

@@ -49,26 +49,27 @@ pub enum Toolchain {
 }
 
 impl Toolchain {
-    /// Finds one, or makes one. `install` is asked for Debian's packages; without it they have to be there.
+    /// Finds one for what is built in `folder`, which may name its own toolchain, or makes one. `install` is asked for
+    /// Debian's packages; without it they have to be there.
     ///
     /// # Errors
     /// [`BuildError::Toolchain`] says what was tried and what would help.
-    pub fn obtain(install: Option<InstallPackages<'_>>) -> Result<Self> {
+    pub fn obtain(folder: &Path, install: Option<InstallPackages<'_>>) -> Result<Self> {
         match std::env::var(CHOICE).as_deref() {
             Err(_) | Ok("") => {}
-            Ok("rustup") => return rustup(),
-            Ok("debian") => return debian(install),
+            Ok("rustup") => return rustup(folder),
+            Ok("debian") => return debian(folder, install),
             Ok(other) => {
                 return Err(BuildError::Toolchain(format!(
                     "{CHOICE} is {other:?}, expected rustup or debian"
                 )));
             }
         }
-        let rustup = match rustup() {
+        let rustup = match rustup(folder) {
             Ok(toolchain) => return Ok(toolchain),
             Err(error) => error,
         };
-        debian(install).map_err(|debian| {
+        debian(folder, install).map_err(|debian| {
             BuildError::Toolchain(format!(
                 "no Rust toolchain builds for {TARGET}.\n  \
                  the one in use: {rustup}\n  \
@@ -113,14 +114,17 @@ impl Toolchain {
 }
 
 /// The toolchain in use, its target added where it is missing and rustup can.
-fn rustup() -> Result<Toolchain> {
-    let sysroot = sysroot()?;
+fn rustup(folder: &Path) -> Result<Toolchain> {
+    let sysroot = sysroot(folder)?;
     if has_target(&sysroot) {
         return Ok(Toolchain::Present);
     }
     eprintln!("adding the target {TARGET} with rustup");
     let mut rustup = Command::new("rustup");
-    patiently(rustup.args(["target", "add", TARGET]).stdin(Stdio::null()), RUSTUP_PATIENCE)?;
+    patiently(
+        rustup.args(["target", "add", TARGET]).current_dir(folder).stdin(Stdio::null()),
+        RUSTUP_PATIENCE,
+    )?;
     if !has_target(&sysroot) {
         let message = format!("rustup added {TARGET} to another toolchain than {}", sysroot.display());
         return Err(BuildError::Toolchain(message));
@@ -140,7 +144,7 @@ fn has_target(sysroot: &Path) -> bool {
 }
 
 /// Debian's toolchain, installed where it is missing and we may.
-fn debian(install: Option<InstallPackages<'_>>) -> Result<Toolchain> {
+fn debian(folder: &Path, install: Option<InstallPackages<'_>>) -> Result<Toolchain> {
     let installed = |packages: &[&str]| {
         let Some(install) = install else {
             return Err(BuildError::Toolchain(format!("{} not installed", packages.join(", "))));
@@ -157,7 +161,7 @@ fn debian(install: Option<InstallPackages<'_>>) -> Result<Toolchain> {
             )));
         }
     }
-    if let Some(linker) = linker() {
+    if let Some(linker) = linker(folder) {
         return Ok(Toolchain::Debian { linker });
     }
     // The compiler's package links to a linker of LLVM's and only suggests its package, which bears the same name.
@@ -167,7 +171,7 @@ fn debian(install: Option<InstallPackages<'_>>) -> Result<Toolchain> {
     installed(&[&package])?;
     let missing =
         || BuildError::Toolchain(format!("{package} is installed, and yet there is no {DEBIAN_LINKER}"));
-    Ok(Toolchain::Debian { linker: linker().ok_or_else(missing)? })
+    Ok(Toolchain::Debian { linker: linker(folder).ok_or_else(missing)? })
 }
 
 /// Whether Debian's compiler, cargo and source of the standard library are there.
@@ -177,16 +181,16 @@ fn debian_compiler() -> bool {
 }
 
 /// A linker for WebAssembly: every toolchain of rustup's has one, whatever its targets.
-fn linker() -> Option<PathBuf> {
+fn linker(folder: &Path) -> Option<PathBuf> {
     let native = format!("lib/rustlib/{}-unknown-linux-gnu/bin/rust-lld", std::env::consts::ARCH);
-    let own = sysroot().ok().map(|sysroot| sysroot.join(native));
+    let own = sysroot(folder).ok().map(|sysroot| sysroot.join(native));
     own.into_iter().chain([PathBuf::from(DEBIAN_LINKER)]).find(|linker| linker.exists())
 }
 
-/// Where the toolchain in use lies.
-fn sysroot() -> Result<PathBuf> {
+/// Where the toolchain in use in `folder` lies.
+fn sysroot(folder: &Path) -> Result<PathBuf> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    Ok(PathBuf::from(read(Command::new(rustc).args(["--print", "sysroot"]))?.trim()))
+    Ok(PathBuf::from(read(Command::new(rustc).current_dir(folder).args(["--print", "sysroot"]))?.trim()))
 }
 
 /// Runs a command for so long and no longer.

@@ -52,7 +52,7 @@ pub(crate) fn build(folder: &Path, output: Option<&Path>) -> Result<Component, F
     let own = |_: &str, folder: &Path| folder.canonicalize().is_ok_and(|folder| folder == project);
     let (packages, target) = bellwether_build::packages(&project, own)?;
     // Installing packages of the system's is for its owner to do.
-    let toolchain = Toolchain::obtain(None)?;
+    let toolchain = Toolchain::obtain(&project, None)?;
     let output = output.map_or_else(|| target.clone(), Path::to_owned);
     // Apart from what `cargo test` builds: the two would undo each other's work.
     let built = bellwether_build::build(

@@ -32,11 +32,11 @@ pub(crate) struct Loop {
 }
 
 /// Works until it is interrupted.
-pub(crate) async fn run(work: Loop, client: &Client) -> Result<(), Failure> {
+pub(crate) async fn run(work: &Loop, client: &Client) -> Result<(), Failure> {
     let mut files = Snapshot::of(&work.folder);
     let mut seen = runs(client).await?.into_iter().map(|(id, _)| id).collect::<HashSet<_>>();
     loop {
-        let name = match round(&work, client).await {
+        let name = match round(work, client).await {
             Ok(name) => Some(name),
             Err(failure) if work.once => return Err(failure),
             Err(failure) => {
@@ -51,8 +51,9 @@ pub(crate) async fn run(work: Loop, client: &Client) -> Result<(), Failure> {
             return Ok(());
         }
         eprintln!("waiting for a change in {}; Ctrl-C ends", work.folder.display());
-        // What changes while it is built counts too.
-        let change = changed(&work.folder, files.clone());
+        // What changed while it was built counts too.
+        let earlier = files.clone();
+        let change = changed(&work.folder, &earlier);
         tokio::pin!(change);
         files = loop {
             tokio::select! {

@@ -31,7 +31,7 @@ pub(crate) struct Trial {
 }
 
 /// Runs it and prints what came of it; a case that is not as it should be is a failure.
-pub(crate) async fn run(trial: Trial, format: Format) -> Result<(), Failure> {
+pub(crate) async fn run(trial: &Trial, format: Format) -> Result<(), Failure> {
     let component = match &trial.file {
         Some(file) => Component::read(file)?,
         None => build(&trial.folder, None)?,

@@ -43,12 +43,12 @@ impl Snapshot {
 }
 
 /// Waits until a file differs from `earlier` and then for as long as more do; gives the files as they are now.
-pub(super) async fn changed(folder: &Path, earlier: Snapshot) -> Snapshot {
+pub(super) async fn changed(folder: &Path, earlier: &Snapshot) -> Snapshot {
     let mut last = earlier.clone();
     loop {
         tokio::time::sleep(INTERVAL).await;
         let now = Snapshot::of(folder);
-        if now != earlier && now == last {
+        if now != *earlier && now == last {
             return now;
         }
         last = now;
@@ -87,7 +87,7 @@ mod tests {
         std::fs::write(folder.path().join("a"), "1").unwrap();
         let before = Snapshot::of(folder.path());
         std::fs::write(folder.path().join("a"), "22").unwrap();
-        let after = changed(folder.path(), before).await;
+        let after = changed(folder.path(), &before).await;
         assert_eq!(after, Snapshot::of(folder.path()));
     }
 }
