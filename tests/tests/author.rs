@@ -43,6 +43,8 @@ fn project(folder: &Path, name: &str, role: &str) -> Result<(PathBuf, Value)> {
     // Locked: its lock file is whole, so everybody builds it from the same versions.
     let tests = succeed(&project, cargo, &["test", "--locked"])?;
     ensure!(tests.contains("2 passed"), "{tests}");
+    succeed(&project, "cargo", &["fmt", "--check"])
+        .context("the template is formatted as its author's cargo does")?;
     let built = json_of(&project, &["plugin", "build", "--json"])?;
     ensure!(
         built["name"] == name && built["roles"] == json!([role]) && built["problems"] == json!([]),

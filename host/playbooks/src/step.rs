@@ -232,6 +232,11 @@ fn render_input(
         Value::Text(text) if !input.choices.is_empty() && !input.choices.contains(text) => {
             Err(wrong(format!("one of {}", input.choices.join(", "))))
         }
+        Value::Texts(texts)
+            if !input.choices.is_empty() && texts.iter().any(|text| !input.choices.contains(text)) =>
+        {
+            Err(wrong(format!("a list of {}", input.choices.join(", "))))
+        }
         _ => Ok(value),
     }
 }

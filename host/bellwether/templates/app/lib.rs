@@ -28,12 +28,23 @@ pub struct Counted {
 #[app]
 pub fn count(host: &(impl MetricsWrite + Log), visit: Visit) -> Result<Counted, AppError> {
     if visit.page.is_empty() {
-        return Err(AppError::fatal("page is empty, expected a path such as /start"));
+        return Err(AppError::fatal(
+            "page is empty, expected a path such as /start",
+        ));
     }
     host.define(&Definition::new("visits", DataType::Sum, Interval::Daily).keyed())?;
-    let written = host.write_one(Samples::of("visits").key(&visit.page).value(visit.times.into()))?;
-    host.info(&format!("{} has {} visits today", visit.page, written.value));
-    Ok(Counted { total: written.value })
+    let written = host.write_one(
+        Samples::of("visits")
+            .key(&visit.page)
+            .value(visit.times.into()),
+    )?;
+    host.info(&format!(
+        "{} has {} visits today",
+        visit.page, written.value
+    ));
+    Ok(Counted {
+        total: written.value,
+    })
 }
 
 #[cfg(test)]
@@ -64,7 +75,13 @@ mod tests {
     fn a_visit_to_no_page_counts_nothing() {
         let host = MemoryHost::new();
         let error = count(&host, visit("")).expect_err("there is no page");
-        assert_eq!(error.message(), "page is empty, expected a path such as /start");
-        assert!(host.value("visits", Some("")).is_err(), "not even the metric was made");
+        assert_eq!(
+            error.message(),
+            "page is empty, expected a path such as /start"
+        );
+        assert!(
+            host.value("visits", Some("")).is_err(),
+            "not even the metric was made"
+        );
     }
 }

@@ -5,7 +5,9 @@
 
 use bellwether_sdk::dialect::{Authentication, Request, Response, Router, dialect};
 use bellwether_sdk::host::{Clock, MetricsRead, MetricsWrite};
-use bellwether_sdk::metrics::{DataType, Definition, Interval, IntervalQuery, MetricError, Samples};
+use bellwether_sdk::metrics::{
+    DataType, Definition, Interval, IntervalQuery, MetricError, Samples,
+};
 use bellwether_sdk::serde_json::json;
 
 /// Takes visits over HTTP and tells how many there were.
@@ -21,9 +23,15 @@ pub fn visits<H: Clock + MetricsRead + MetricsWrite>() -> Router<H> {
 /// Adds one visit of a page; the answer is how many it has today.
 fn count(host: &impl MetricsWrite, request: &Request<'_>) -> Result<Response, Response> {
     let page = request.parameter("page");
-    host.define(&Definition::new("visits", DataType::Sum, Interval::Daily).keyed()).map_err(refusal)?;
-    let written = host.write_one(Samples::of("visits").key(page).value(1.0)).map_err(refusal)?;
-    Ok(Response::json(201, &json!({ "page": page, "today": written.value })))
+    host.define(&Definition::new("visits", DataType::Sum, Interval::Daily).keyed())
+        .map_err(refusal)?;
+    let written = host
+        .write_one(Samples::of("visits").key(page).value(1.0))
+        .map_err(refusal)?;
+    Ok(Response::json(
+        201,
+        &json!({ "page": page, "today": written.value }),
+    ))
 }
 
 /// How many visits a page has today.
@@ -35,8 +43,13 @@ fn tell(host: &(impl Clock + MetricsRead), request: &Request<'_>) -> Result<Resp
         answer => answer.map_err(refusal)?,
     };
     let points = today.first().map(|series| &series.points);
-    let value = points.and_then(|points| points.first()).and_then(|point| point.value);
-    Ok(Response::json(200, &json!({ "page": page, "today": value.unwrap_or(0.0) })))
+    let value = points
+        .and_then(|points| points.first())
+        .and_then(|point| point.value);
+    Ok(Response::json(
+        200,
+        &json!({ "page": page, "today": value.unwrap_or(0.0) }),
+    ))
 }
 
 /// What went wrong, in this API's own words.
@@ -61,10 +74,16 @@ mod tests {
     fn what_is_posted_is_told() {
         let host = MemoryHost::new();
         let client = Client::new(visits(), &host);
-        assert_eq!(client.get("/visits/start").body, br#"{"page":"start","today":0.0}"#);
+        assert_eq!(
+            client.get("/visits/start").body,
+            br#"{"page":"start","today":0.0}"#
+        );
         assert_eq!(client.post("/visits/start", "").status, 201);
         assert_eq!(client.post("/visits/start", "").status, 201);
-        assert_eq!(client.get("/visits/start").body, br#"{"page":"start","today":2.0}"#);
+        assert_eq!(
+            client.get("/visits/start").body,
+            br#"{"page":"start","today":2.0}"#
+        );
         assert_eq!(client.get("/elsewhere").status, 404);
     }
 
@@ -73,6 +92,9 @@ mod tests {
         let host = MemoryHost::new();
         let stranger = Client::new(visits(), &host).refused(AuthFailure::Unknown);
         assert_eq!(stranger.post("/visits/start", "").status, 401);
-        assert!(host.value("visits", Some("start")).is_err(), "nothing was counted");
+        assert!(
+            host.value("visits", Some("start")).is_err(),
+            "nothing was counted"
+        );
     }
 }

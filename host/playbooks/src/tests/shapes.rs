@@ -1,4 +1,5 @@
-//! Key-values and entities between apps: what the document may say, what arrives, what an app may give.
+//! Key-values, entities and lists of choices between apps: what the document may say, what arrives, what an app may
+//! give.
 
 use serde_json::json;
 
@@ -86,4 +87,16 @@ async fn what_a_document_writes_out_wrongly_is_named_before_it_is_stored() {
         assert_eq!(error.map(|error| error.field.as_str()), field, "{inputs}: {checked:?}");
         assert!(error.is_none_or(|error| error.expected.contains(expected)), "{inputs}: {error:?}");
     }
+}
+
+#[tokio::test]
+async fn each_of_several_texts_is_held_against_the_choices() {
+    let world = World::new().await;
+    let kinds = Input { choices: vec!["a".into(), "b".into()], ..input("kinds", ValueType::Texts) };
+    world.apps.put_quick("sort", describe(vec![kinds], &[]), |_| gives(&[]));
+    let steps = json!([{"id": "s", "app": "sort", "inputs": {"kinds": "{{ trigger.inputs.kinds }}"}}]);
+    world.store_json(json!({"name": "sorting", "trigger": {"type": "manual"}, "steps": steps})).await;
+    assert_eq!(world.run("sorting", json!({"kinds": ["b", "a"]})).await.summary.error, None);
+    let error = world.run("sorting", json!({"kinds": ["a", "c"]})).await.summary.error.unwrap();
+    assert!(error.contains("input kinds") && error.contains("a list of a, b"), "{error}");
 }
