@@ -221,8 +221,8 @@ mod tests {
         let faults = |text: &str, outcome| case(text).faults_of_outcome(outcome);
         assert!(faults("outputs = { total = 3, list = [1.0] }", &done).is_empty());
         assert_eq!(
-            faults("outputs = { total = 4, none = 1 }", &done),
-            ["the output total is to be 4, and is 3.0", "the output none is to be 1, and is null"]
+            faults("outputs = { total = 4, zone = 1 }", &done),
+            ["the output total is to be 4, and is 3.0", "the output zone is to be 1, and is null"]
         );
         assert_eq!(faults("error = \"full\"", &done), ["it is to fail with \"full\", and did not"]);
         let failed = Err("the disk is full".to_owned());
