@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use bellwether_plugins::{Grant, InvalidGrant, PluginRole};
 use clap::{Args, Subcommand};
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use self::shown::{describe, describe_built, describe_inspection, describe_manifest, grants};
 use super::Limit;
