@@ -1,4 +1,6 @@
-"""An independent computation of daily values from a CSV: arguments are the file and the time zone. Prints JSON."""
+"""An independent computation of daily values from a CSV: arguments are the file and the time zone. Prints JSON.
+
+A file without the column `host` is one series, named ""."""
 
 import json
 import sys
@@ -7,6 +9,8 @@ import pandas
 
 file, zone = sys.argv[1:]
 frame = pandas.read_csv(file)
+if "host" not in frame:
+    frame["host"] = ""
 frame["value"] = pandas.to_numeric(frame["value"], errors="coerce")
 frame["time"] = pandas.to_datetime(frame["timestamp"], errors="coerce", utc=True)
 frame = frame.dropna(subset=["value", "time"])

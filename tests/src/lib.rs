@@ -216,7 +216,12 @@ fn first_keys(printed: &[String]) -> Option<FirstKeys> {
 /// A client that keeps connections, as real ones do.
 fn client() -> &'static Client {
     static CLIENT: std::sync::OnceLock<Client> = std::sync::OnceLock::new();
-    CLIENT.get_or_init(|| Client::builder().timeout(Duration::from_secs(60)).build().expect("a client"))
+    CLIENT.get_or_init(|| {
+        // Cargo builds one HTTP client for the workspace, and the binary wants to choose who does its TLS. Who came
+        // first has chosen the same.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        Client::builder().timeout(Duration::from_secs(60)).build().expect("a client")
+    })
 }
 
 /// The answer's JSON, if its status is `status`.

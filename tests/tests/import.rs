@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::path::Path;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use bellwether_tests::{Host, expect_json, python};
 use serde_json::Value;
 
@@ -83,21 +84,78 @@ fn what_is_imported_equals_what_pandas_computes() -> Result<()> {
         let values = expect_json(host.as_admin("GET", &path).send()?, 200)?;
         for series in values["series"].as_array().into_iter().flatten() {
             let key = series["key"].as_str().expect("a keyed series");
-            let days = hosts[key].as_object().expect("pandas saw the host too");
-            let points = series["values"].as_array().expect("a list");
-            ensure!(points.len() == days.len(), "{kind} {key}: {} days, pandas {}", points.len(), days.len());
-            for point in points {
-                let (start, value) =
-                    (point["start"].as_str().expect("a time"), point["value"].as_f64().expect("a value"));
-                let wanted = days[start].as_f64().expect("a number");
-                ensure!(
-                    (value - wanted).abs() <= wanted.abs() * 1e-12,
-                    "{kind} {key} {start}: {value}, pandas {wanted}"
-                );
-            }
+            equal_to_pandas(&format!("{kind} {key}"), series, &hosts[key])?;
         }
         ensure!(values["series"].as_array().map(Vec::len) == Some(3), "three hosts: {values}");
     }
+    host.stop()
+}
+
+/// Every day of `series` is one that pandas saw, with the same value.
+fn equal_to_pandas(what: &str, series: &Value, days: &Value) -> Result<()> {
+    let days = days.as_object().expect("pandas saw the series too");
+    let points = series["values"].as_array().expect("a list");
+    ensure!(points.len() == days.len(), "{what}: {} days, pandas {}", points.len(), days.len());
+    for point in points {
+        let (start, value) =
+            (point["start"].as_str().expect("a time"), point["value"].as_f64().expect("a value"));
+        let wanted = days[start].as_f64().expect("a number");
+        ensure!((value - wanted).abs() <= wanted.abs() * 1e-12, "{what} {start}: {value}, pandas {wanted}");
+    }
+    Ok(())
+}
+
+/// Real files: the Numenta Anomaly Benchmark's, where they lie beside the repository.
+#[test]
+fn the_numenta_files_import_as_pandas_reads_them() -> Result<()> {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/nab/data");
+    if !corpus.is_dir() {
+        println!("SKIPPED: ../shared/data/nab is not there");
+        return Ok(());
+    }
+    let folder = tempfile::tempdir()?;
+    let host = Host::start(&folder.path().join("data"), &[])?;
+    let mut files = 0;
+    for group in std::fs::read_dir(corpus)? {
+        for file in std::fs::read_dir(group?.path())? {
+            let file = file?.path();
+            let name = file.file_stem().and_then(|stem| stem.to_str()).context("a file's name is text")?;
+            let path = file.to_str().context("a path of text")?;
+            // The corpus is not ours to write beside.
+            let progress = folder.path().join(format!("{name}.json"));
+            let progress = progress.to_str().context("a path of text")?;
+            let output = host.command(
+                &host.keys().admin,
+                &[
+                    "import",
+                    "csv",
+                    path,
+                    "--metric",
+                    name,
+                    "--time",
+                    "timestamp",
+                    "--value",
+                    "value",
+                    "--create",
+                    "--data-type",
+                    "average",
+                    "--interval",
+                    "daily",
+                    "--progress-file",
+                    progress,
+                ],
+            )?;
+            ensure!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+            let values =
+                format!("/v1/metrics/{name}/values?start=2010-01-01T00:00:00Z&end=2020-01-01T00:00:00Z");
+            let values = expect_json(host.as_admin("GET", &values).send()?, 200)?;
+            let pandas: Value = serde_json::from_str(&python("intervals.py", &[path, "UTC"])?)?;
+            equal_to_pandas(name, &values["series"][0], &pandas["average"][""])?;
+            files += 1;
+        }
+    }
+    ensure!(files > 0, "the corpus has files");
+    println!("{files} files read back as pandas reads them");
     host.stop()
 }
 

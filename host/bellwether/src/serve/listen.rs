@@ -9,6 +9,7 @@ use axum::Router;
 use axum_server::Handle;
 use axum_server::accept::NoDelayAcceptor;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::task::JoinSet;
 
 use crate::settings::Tls;
@@ -39,6 +40,19 @@ pub(super) fn bind(address: SocketAddr) -> anyhow::Result<Bound> {
         })?;
     let address = listener.local_addr().context("a bound socket has an address")?;
     Ok(Bound { listener, address })
+}
+
+/// Lets the process open as many files as it is allowed to: most systems begin with 1,024, for the sake of programs
+/// that use `select`, and every connection is one.
+pub(super) fn raise_open_files() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current == maximum {
+        return;
+    }
+    match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        Ok(()) => tracing::debug!(from = current, to = maximum, "raised the limit of open files"),
+        Err(error) => tracing::warn!(%error, limit = current, "the limit of open files cannot be raised"),
+    }
 }
 
 /// TLS, if it is set.

@@ -58,6 +58,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let mut signals = Signals::take().context("the signals cannot be taken")?;
     let recorder = bellwether_front::prometheus().install_recorder().context("the counters do not start")?;
     let opened = Opened::open(settings).await?;
+    listen::raise_open_files();
     let tls = listen::tls(&settings.tls).await?;
     let bound =
         settings.listen.iter().map(|address| listen::bind(*address)).collect::<anyhow::Result<Vec<_>>>()?;

@@ -84,7 +84,7 @@ async fn every_operation_of_the_document_is_served_and_needs_a_key() {
     let operations = operations(&document);
     assert!(operations.len() > 30, "{}", operations.len());
     for (path, method, _) in operations {
-        let asked = path.replace('{', "").replace('}', "");
+        let asked = path.replace(['{', '}'], "");
         let answer = host.ask(&method.to_uppercase(), &asked, "", Value::Null).await;
         let expected = if path.starts_with("/v1/") { 401 } else { 404 };
         assert_eq!(answer.status, expected, "{method} {path}: {}", answer.text());
