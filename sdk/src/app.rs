@@ -18,7 +18,8 @@ pub use raw::{Description, Input, Output};
 /// A field's doc comment is the help its user reads; `Option` makes it optional. The attribute `#[input(…)]` takes
 ///
 /// - `default = <expression>`: what an absent input stands for;
-/// - `choices("a", "b")`: the only texts allowed (an enum with `#[derive(Choice)]` has them of itself);
+/// - `choices("a", "b")`: the only texts allowed, of a text or of each in a list of texts (an enum with
+///   `#[derive(Choice)]` has them of itself);
 /// - `secret`: never shown in runs, logs or errors;
 /// - `name = "…"`: its name, where the field's own will not do;
 /// - `help = "…"`: the help, instead of the doc comment.
@@ -295,6 +296,12 @@ pub mod expanded {
         Output { name: name.to_owned(), value_type: T::TYPE, help: help.to_owned() }
     }
 
+    /// Whether an input of this type can have choices.
+    #[must_use]
+    pub const fn holds_texts(value_type: crate::ValueType) -> bool {
+        matches!(value_type, crate::ValueType::Text | crate::ValueType::Texts)
+    }
+
     /// Takes an input out of what the host passed.
     pub fn take(values: &mut [NamedValue], name: &str) -> Value {
         values
@@ -310,9 +317,13 @@ pub mod expanded {
         choices: &[&str],
         value: Value,
     ) -> Result<T, AppError> {
-        if let Value::Text(text) = &value
-            && !choices.is_empty()
-            && !choices.contains(&text.as_str())
+        let given = match &value {
+            Value::Text(text) => std::slice::from_ref(text),
+            Value::Texts(texts) => texts.as_slice(),
+            _ => &[],
+        };
+        if !choices.is_empty()
+            && let Some(text) = given.iter().find(|text| !choices.contains(&text.as_str()))
         {
             let shown = if secret { "another text".to_owned() } else { format!("{text:?}") };
             return Err(AppError::fatal(format!(

@@ -62,7 +62,8 @@
 //!
 //! # Building
 //!
-//! The crate is a `cdylib` for the component, and an `rlib` for its tests:
+//! `bellwether plugin new` makes a project whose tests run as they are, `bellwether plugin build` makes its component. The
+//! crate is a `cdylib` for the component, and an `rlib` for its tests:
 //!
 //! ```toml
 //! [lib]
@@ -93,10 +94,30 @@ pub mod dialect;
 pub mod host;
 pub mod http;
 pub mod metrics;
+mod shapes;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 mod time;
 mod value;
+
+/// The pages of the guide, whose examples are compiled and run with those of the documentation.
+#[cfg(doctest)]
+mod guide {
+    macro_rules! pages {
+        ($($page:ident: $path:literal;)+) => {$(
+            #[doc = include_str!($path)]
+            mod $page {}
+        )+};
+    }
+
+    pages! {
+        app: "../../docs/guide/app.md";
+        dialect: "../../docs/guide/dialect.md";
+        testing: "../../docs/guide/testing.md";
+        privileges: "../../docs/guide/privileges.md";
+        threatconnect: "../../docs/guide/threatconnect.md";
+    }
+}
 
 pub use app::{AppError, Call, Inputs, Outputs};
 /// Makes an enum without fields a fixed set of texts. See the trait of that name.
@@ -110,5 +131,8 @@ pub use bellwether_sdk_macros::Outputs;
 ///
 /// The first paragraph of the function's documentation is the app's summary; `#[app(summary = "…")]` gives another.
 pub use bellwether_sdk_macros::app;
+/// JSON: what a [`KeyValue`]'s value is made of.
+pub use serde_json;
+pub use shapes::{Entity, KeyValue};
 pub use time::{Date, Timestamp, TimestampError};
 pub use value::{Binary, Choice, FromValue, IntoValue, Json, Mismatch, NamedValue, Value, ValueType};

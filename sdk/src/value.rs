@@ -12,11 +12,12 @@ pub use crate::bindings::imports::bellwether::host::types::{NamedValue, Value};
 /// A type an input can be read into.
 ///
 /// Implemented for `String`, `bool`, whole numbers, `f64`, [`Timestamp`] (as RFC 3339 text), [`Binary`], [`Json`],
-/// for `Vec`s of the first and of numbers, for every [`Choice`], and for `Option` of all of them.
+/// [`KeyValue`](crate::KeyValue), [`Entity`](crate::Entity), every [`Choice`], for `Vec`s of `String`, `i64`, `f64`,
+/// `Binary`, `KeyValue`, `Entity` and choices, and for `Option` of all of them.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an input",
     label = "not a type an input can be read into",
-    note = "use String, bool, a whole number, f64, Timestamp, Binary, Json<T>, a Vec of String, i64 or f64, an enum with #[derive(Choice)], or an Option of one of them"
+    note = "use String, bool, a whole number, f64, Timestamp, Binary, KeyValue, Entity, Json<T>, an enum with #[derive(Choice)], a Vec of String, i64, f64, Binary, KeyValue, Entity or choices, or an Option of one of them"
 )]
 pub trait FromValue: Sized {
     /// What it is declared as.
@@ -41,7 +42,7 @@ pub trait FromValue: Sized {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an output",
     label = "not a type an output can be made from",
-    note = "use String, bool, a whole number, f64, Timestamp, Binary, Json<T>, a Vec of String, i64 or f64, an enum with #[derive(Choice)], or an Option of one of them"
+    note = "use String, bool, a whole number, f64, Timestamp, Binary, KeyValue, Entity, Json<T>, an enum with #[derive(Choice)], a Vec of String, i64, f64, Binary, KeyValue, Entity or choices, or an Option of one of them"
 )]
 pub trait IntoValue {
     /// What it is declared as.
@@ -266,6 +267,30 @@ impl<T: Serialize> IntoValue for Json<T> {
     /// If `T` cannot be written as JSON: a map whose keys are not texts.
     fn into_value(self) -> Value {
         Value::Json(serde_json::to_string(&self.0).expect("an output is writable as JSON"))
+    }
+}
+
+/// Several of a fixed set of texts.
+impl<T: Choice> FromValue for Vec<T> {
+    const TYPE: ValueType = ValueType::Texts;
+
+    fn choices() -> Vec<String> {
+        T::CASES.iter().map(|(name, _)| (*name).to_owned()).collect()
+    }
+
+    fn from_value(value: Value) -> Result<Self, Mismatch> {
+        match value {
+            Value::Texts(texts) => texts.into_iter().map(|text| T::read(&Value::Text(text))).collect(),
+            other => Err(Mismatch::new(format!("a list of {}", Self::choices().join(", ")), &other)),
+        }
+    }
+}
+
+impl<T: Choice> IntoValue for Vec<T> {
+    const TYPE: ValueType = ValueType::Texts;
+
+    fn into_value(self) -> Value {
+        Value::Texts(self.into_iter().map(|case| case.text().to_owned()).collect())
     }
 }
 

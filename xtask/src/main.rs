@@ -1,11 +1,9 @@
 //! `cargo xtask`: everything one does with this repository, on a machine that has nothing but Rust.
 
 mod bench;
-mod component;
 mod host;
 mod plugins;
 mod test;
-mod wasm_target;
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -25,6 +23,8 @@ struct Arguments {
 enum Task {
     /// Builds the first-party plugins into `target/components`, getting the WebAssembly target where it is missing.
     Plugins,
+    /// Writes the lock file new plugin projects begin with, after a change of the workspace's own.
+    Lock,
     /// Builds everything and runs the host.
     Serve {
         /// What `bellwether serve` takes.
@@ -55,6 +55,7 @@ enum Bench {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Plugins => plugins::build(),
+        Task::Lock => plugins::lock(),
         Task::Serve { arguments } => host::serve(&arguments),
         Task::Test { filter } => test::run_all(&filter),
         Task::Bench(Bench::Http { arguments }) => bench::http(&arguments),
@@ -81,16 +82,6 @@ fn run(command: &mut Command) -> Result<()> {
         bail!("{} {}: {status}", command.get_program().display(), arguments(command));
     }
     Ok(())
-}
-
-/// What a command prints, its errors shown.
-fn read(command: &mut Command) -> Result<String> {
-    let output = command.stderr(std::process::Stdio::inherit()).output();
-    let output = output.with_context(|| format!("cannot start {}", command.get_program().display()))?;
-    if !output.status.success() {
-        bail!("{} {}: {}", command.get_program().display(), arguments(command), output.status);
-    }
-    String::from_utf8(output.stdout).context("it prints Unicode")
 }
 
 fn arguments(command: &Command) -> String {

@@ -1,6 +1,7 @@
 //! The binary `bellwether`: `serve` runs a host, `backup`, `restore` and `config` look after one, and every other
 //! command is a client of a running host's HTTP API. This crate wires; what it wires lives in the crates below it.
 
+mod author;
 mod client;
 mod commands;
 mod failure;

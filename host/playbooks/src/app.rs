@@ -37,7 +37,7 @@ pub enum Value {
 
 /// The types inputs and outputs are declared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum ValueType {
     /// [`Value::Text`].
     Text,
@@ -59,6 +59,14 @@ pub enum ValueType {
     Binaries,
     /// [`Value::Json`].
     Json,
+    /// [`Value::Json`] of the shape `{"key": text, "value": any JSON}`; see [`misfit`](crate::misfit).
+    KeyValue,
+    /// [`Value::Json`]: a list of those.
+    KeyValues,
+    /// [`Value::Json`] of the shape `{"id": text, "type": text, "value": text}`, with whatever further fields.
+    Entity,
+    /// [`Value::Json`]: a list of those.
+    Entities,
 }
 
 /// One input of an app.

@@ -6,9 +6,11 @@ use bellwether_kernel::{FieldError, OrganisationId};
 use serde_json::Value as Json;
 
 use crate::position::{Path, locate};
+use crate::shape::Shape;
 use crate::template::{Compiler, Template, Variables};
 use crate::{
-    AppDescription, Apps, Document, Format, Input, PlaybookError, Step, Trigger, ValueType, convert, trigger,
+    AppDescription, Apps, Document, Format, Input, PlaybookError, Step, Trigger, ValueType, convert, shape,
+    trigger,
 };
 
 /// The longest name, in characters.
@@ -293,8 +295,11 @@ fn check_type(path: &Path, value_type: ValueType, template: &Template) -> Result
         ValueType::Integers => Some(ValueType::Integer),
         ValueType::Numbers => Some(ValueType::Number),
         ValueType::Binaries => Some(ValueType::Binary),
+        ValueType::KeyValues => Some(ValueType::KeyValue),
+        ValueType::Entities => Some(ValueType::Entity),
         _ => None,
     };
+    let shape = shape::of(value_type).filter(|_| item.is_none()).map(|(shape, _)| shape);
     match (template, item) {
         (Template::Expression { .. }, _) => Ok(()),
         _ if value_type == ValueType::Json => Ok(()),
@@ -302,12 +307,36 @@ fn check_type(path: &Path, value_type: ValueType, template: &Template) -> Result
             .iter()
             .enumerate()
             .try_for_each(|(index, template)| check_type(&path.item(index), item, template)),
-        (Template::Text { .. }, None) => Ok(()),
+        (Template::Text { .. }, None) if shape.is_none() => Ok(()),
         (Template::Literal(json), _) if convert::to_value(json, value_type).is_some() => Ok(()),
-        (Template::Literal(json), _) => fault(path, shown(json), convert::expectation(value_type)),
-        (Template::Text { .. }, Some(_)) => fault(path, "text", convert::expectation(value_type)),
+        (Template::Literal(json), _) => fault(path, shown(json), convert::expectation_of(json, value_type)),
+        (Template::Text { .. }, _) => fault(path, "text", convert::expectation(value_type)),
         (Template::List(_), None) => fault(path, "a list", convert::expectation(value_type)),
-        (Template::Object(_), _) => fault(path, "an object", convert::expectation(value_type)),
+        (Template::Object(fields), _) => match shape {
+            Some(shape) => check_shape(path, shape, value_type, fields),
+            None => fault(path, "an object", convert::expectation(value_type)),
+        },
+    }
+}
+
+/// Holds the fields of an object that is written out, with templates in it, against the shape it is to have.
+fn check_shape(
+    path: &Path,
+    shape: &Shape,
+    value_type: ValueType,
+    fields: &[(String, Template)],
+) -> Result<(), Fault> {
+    for (name, text) in shape.members() {
+        let Some((_, template)) = fields.iter().find(|(field, _)| field == name) else {
+            return fault(&path.field(name), "nothing", convert::expectation(value_type));
+        };
+        if text {
+            check_type(&path.field(name), ValueType::Text, template)?;
+        }
+    }
+    match fields.iter().find(|(name, _)| !shape.takes(name)) {
+        Some((name, _)) => fault(&path.field(name), name, convert::expectation(value_type)),
+        None => Ok(()),
     }
 }
 

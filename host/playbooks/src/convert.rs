@@ -11,14 +11,20 @@
 //! | binary | text in base64, with padding |
 //! | texts, integers, numbers, binaries | a list of the above |
 //! | json | anything |
+//! | key-value | an object with `key`, a text that is not empty, and `value`, anything |
+//! | entity | an object with `id`, `type` (not empty) and `value`, all texts, and whatever else |
+//! | key-values, entities | a list of those |
+//!
+//! A number where a shape has a text is taken as JSON writes it: other systems' ids are numbers.
 //!
 //! `null` means "not given" for every type.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bellwether_kernel::FieldError;
 use serde_json::{Map, Value as Json};
 
-use crate::{Value, ValueType};
+use crate::{AppDescription, Input, Value, ValueType, misfit, shape};
 
 /// The largest whole number every smaller one of which a double holds exactly: 2⁵³.
 const EXACT: f64 = 9_007_199_254_740_992.0;
@@ -36,6 +42,20 @@ pub(crate) fn expectation(value_type: ValueType) -> &'static str {
         ValueType::Numbers => "a list of numbers",
         ValueType::Binaries => "a list of byte strings in base64, with padding",
         ValueType::Json => "any JSON",
+        ValueType::KeyValue => r#"{"key": text, "value": any JSON}"#,
+        ValueType::KeyValues => r#"a list of {"key": text, "value": any JSON}"#,
+        ValueType::Entity => r#"{"id": text, "type": text, "value": text}"#,
+        ValueType::Entities => r#"a list of {"id": text, "type": text, "value": text}"#,
+    }
+}
+
+/// What would be right where `json` is not, as a phrase of an error: the type's own, and which field of a shape is
+/// wrong.
+pub(crate) fn expectation_of(json: &Json, value_type: ValueType) -> String {
+    let whole = expectation(value_type);
+    match misfit(json, value_type) {
+        Some(misfit) if !misfit.field.is_empty() => format!("{whole}; {misfit}"),
+        _ => whole.to_owned(),
     }
 }
 
@@ -55,6 +75,13 @@ pub(crate) fn to_value(json: &Json, value_type: ValueType) -> Option<Value> {
         ValueType::Numbers => Value::Numbers(list(json, number)?),
         ValueType::Binaries => Value::Binaries(list(json, binary)?),
         ValueType::Json => Value::Json(json.clone()),
+        ValueType::KeyValue | ValueType::KeyValues | ValueType::Entity | ValueType::Entities => {
+            let json = shape::with_texts(json, value_type);
+            if misfit(&json, value_type).is_some() {
+                return None;
+            }
+            Value::Json(json)
+        }
     })
 }
 
@@ -81,11 +108,66 @@ pub(crate) fn to_object(values: &[(String, Value)]) -> Map<String, Json> {
     given.map(|(name, value)| (name.clone(), to_json(value))).collect()
 }
 
+/// What an app gave, as later steps see it: bytes in base64, what was not given left out.
+#[must_use]
+pub fn outputs_to_json(outputs: &[(String, Value)]) -> Map<String, Json> {
+    to_object(outputs)
+}
+
+/// An app's inputs from JSON, in its order, defaults filled in: as a step gives them that is written out.
+///
+/// # Errors
+/// Names the input that is missing, unknown, of another type or none of its choices. A secret's value is not in it.
+pub fn inputs_from_json(
+    description: &AppDescription,
+    given: &Map<String, Json>,
+) -> Result<Vec<(String, Value)>, FieldError> {
+    let declared = &description.inputs;
+    if let Some(name) = given.keys().find(|name| declared.iter().all(|input| input.name != **name)) {
+        let names: Vec<&str> = declared.iter().map(|input| input.name.as_str()).collect();
+        let expected =
+            if names.is_empty() { "no input".to_owned() } else { format!("one of {}", names.join(", ")) };
+        return Err(FieldError::new(format!("inputs.{name}"), name, expected));
+    }
+    declared
+        .iter()
+        .map(|input| Ok((input.name.clone(), input_from_json(input, given.get(&input.name))?)))
+        .collect()
+}
+
+fn input_from_json(input: &Input, given: Option<&Json>) -> Result<Value, FieldError> {
+    let given = given.filter(|json| !json.is_null()).or(input.default.as_ref()).unwrap_or(&Json::Null);
+    let wrong = |expected: String| {
+        let shown = match given {
+            Json::Null => "nothing".to_owned(),
+            _ if input.secret => crate::secrets::MASK.to_owned(),
+            Json::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        FieldError::new(format!("inputs.{}", input.name), shown, expected)
+    };
+    let value =
+        to_value(given, input.value_type).ok_or_else(|| wrong(expectation_of(given, input.value_type)))?;
+    let texts = match &value {
+        Value::None if input.required => {
+            return Err(wrong(format!("{}: it is required", expectation(input.value_type))));
+        }
+        Value::Text(text) => std::slice::from_ref(text),
+        Value::Texts(texts) => texts.as_slice(),
+        _ => &[],
+    };
+    if !input.choices.is_empty() && texts.iter().any(|text| !input.choices.contains(text)) {
+        return Err(wrong(format!("one of {}", input.choices.join(", "))));
+    }
+    Ok(value)
+}
+
 /// Whether `value` is of `value_type`, its numbers finite.
 pub(crate) fn is_of(value: &Value, value_type: ValueType) -> bool {
     match (value, value_type) {
         (Value::Number(number), ValueType::Number) => number.is_finite(),
         (Value::Numbers(numbers), ValueType::Numbers) => numbers.iter().all(|number| number.is_finite()),
+        (Value::Json(json), value_type) => misfit(json, value_type).is_none(),
         (Value::None, _)
         | (Value::Text(_), ValueType::Text)
         | (Value::Integer(_), ValueType::Integer)
@@ -93,8 +175,7 @@ pub(crate) fn is_of(value: &Value, value_type: ValueType) -> bool {
         | (Value::Binary(_), ValueType::Binary)
         | (Value::Texts(_), ValueType::Texts)
         | (Value::Integers(_), ValueType::Integers)
-        | (Value::Binaries(_), ValueType::Binaries)
-        | (Value::Json(_), ValueType::Json) => true,
+        | (Value::Binaries(_), ValueType::Binaries) => true,
         _ => false,
     }
 }
@@ -190,6 +271,21 @@ mod tests {
             (ValueType::Numbers, json!([1, "2.5"]), Some(Value::Numbers(vec![1.0, 2.5]))),
             (ValueType::Binaries, json!(["aGk="]), Some(Value::Binaries(vec![b"hi".to_vec()]))),
             (ValueType::Json, json!({"a": [1]}), Some(Value::Json(json!({"a": [1]})))),
+            (
+                ValueType::KeyValue,
+                json!({"key": 7, "value": 7}),
+                Some(Value::Json(json!({"key": "7", "value": 7}))),
+            ),
+            (ValueType::KeyValue, json!({"key": "a"}), None),
+            (ValueType::KeyValue, json!([]), None),
+            (ValueType::KeyValues, json!([]), Some(Value::Json(json!([])))),
+            (ValueType::KeyValues, json!({"key": "a", "value": 1}), None),
+            (
+                ValueType::Entity,
+                json!({"id": 12, "type": "Host", "value": "h", "rating": 4}),
+                Some(Value::Json(json!({"id": "12", "type": "Host", "value": "h", "rating": 4}))),
+            ),
+            (ValueType::Entities, json!([{"id": "1", "type": "", "value": "h"}]), None),
         ];
         for (value_type, json, expected) in cases {
             assert_eq!(to_value(&json, value_type), expected, "{json} as {value_type:?}");
@@ -209,6 +305,69 @@ mod tests {
         assert!(!is_of(&Value::Numbers(vec![1.0, f64::INFINITY]), ValueType::Numbers));
         assert!(is_of(&Value::None, ValueType::Number));
         assert!(!is_of(&Value::Integer(1), ValueType::Number));
+    }
+
+    #[test]
+    fn what_an_app_gives_keeps_to_the_shape_exactly() {
+        let is = |json: Json, value_type| is_of(&Value::Json(json), value_type);
+        assert!(is(json!({"key": "a", "value": null}), ValueType::KeyValue));
+        assert!(
+            !is(json!({"key": 7, "value": null}), ValueType::KeyValue),
+            "a number is only taken on the way in"
+        );
+        assert!(!is(json!({"key": "a", "value": 1}), ValueType::Entity));
+        assert!(!is(json!("text"), ValueType::Text), "JSON is no text");
+        assert!(is(json!("text"), ValueType::Json));
+    }
+
+    #[test]
+    fn the_field_that_breaks_a_shape_is_named() {
+        let wrong = json!([{"key": "a", "value": 1}, {"value": 1}]);
+        let expected = expectation_of(&wrong, ValueType::KeyValues);
+        assert_eq!(
+            expected,
+            r#"a list of {"key": text, "value": any JSON}; [1].key is to be text that is not empty"#
+        );
+        assert_eq!(expectation_of(&json!([]), ValueType::Integer), "a whole number");
+    }
+
+    #[test]
+    fn inputs_written_out_are_held_against_the_description() {
+        let input = |name: &str, value_type, secret, choices: &[&str], default: Option<Json>| Input {
+            name: name.to_owned(),
+            value_type,
+            required: name == "page",
+            default,
+            choices: choices.iter().map(|&choice| choice.to_owned()).collect(),
+            secret,
+            help: String::new(),
+        };
+        let description = AppDescription {
+            summary: String::new(),
+            inputs: vec![
+                input("page", ValueType::Text, false, &[], None),
+                input("times", ValueType::Integer, false, &[], Some(json!(1))),
+                input("kinds", ValueType::Texts, false, &["a", "b"], None),
+                input("token", ValueType::Integer, true, &[], None),
+            ],
+            outputs: Vec::new(),
+        };
+        let read = |given: Json| inputs_from_json(&description, given.as_object().expect("an object"));
+        let inputs = read(json!({"page": 7, "kinds": ["b"], "token": null})).expect("they are right");
+        let inputs: Vec<Value> = inputs.into_iter().map(|(_, value)| value).collect();
+        let kinds = Value::Texts(vec!["b".into()]);
+        assert_eq!(inputs, [Value::Text("7".into()), Value::Integer(1), kinds, Value::None]);
+        for (given, field, expected) in [
+            (json!({}), "inputs.page", "text: it is required"),
+            (json!({"page": "a", "pgae": 1}), "inputs.pgae", "one of page, times, kinds, token"),
+            (json!({"page": "a", "times": "many"}), "inputs.times", "a whole number"),
+            (json!({"page": "a", "kinds": ["a", "c"]}), "inputs.kinds", "one of a, b"),
+            (json!({"page": "a", "token": "hunter2"}), "inputs.token", "a whole number"),
+        ] {
+            let error = read(given).expect_err(expected);
+            assert_eq!((error.field.as_str(), error.expected.as_str()), (field, expected));
+            assert!(!error.value.contains("hunter2"), "{error}");
+        }
     }
 
     fn any_value() -> impl Strategy<Value = (Value, ValueType)> {

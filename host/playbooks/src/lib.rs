@@ -15,6 +15,7 @@ mod runner;
 mod runs;
 mod secrets;
 mod service;
+mod shape;
 mod step;
 mod template;
 mod trigger;
@@ -23,10 +24,12 @@ pub use app::{
     App, AppCall, AppDescription, AppError, AppReport, Apps, Input, LogLevel, LogLine, Output, Retry, Value,
     ValueType,
 };
+pub use convert::{inputs_from_json, outputs_to_json};
 pub use document::{Document, Format, Step, Trigger};
 pub use error::PlaybookError;
 pub use run::{Run, RunFilter, RunState, RunSummary, StepResult, StepState, TriggeredBy};
 pub use service::{Limits, Playbook, Playbooks, StartedRun, WebhookRequest};
+pub use shape::{Misfit, misfit};
 
 #[cfg(test)]
 mod tests;

@@ -153,7 +153,7 @@ impl Playbooks {
                 return Err(format!("{name} {version} gave an output {output:?} that it does not declare"));
             };
             if !convert::is_of(&value, description.value_type) {
-                let expected = convert::expectation(description.value_type);
+                let expected = convert::expectation_of(&convert::to_json(&value), description.value_type);
                 return Err(format!("{name} {version} gave an output {output:?} that is not {expected}"));
             }
             let json = convert::to_json(&value);
@@ -225,11 +225,17 @@ fn render_input(
         InputError::Wrong { input: name.clone(), value, expected }
     };
     let expected = convert::expectation(input.value_type);
-    let value = convert::to_value(&json, input.value_type).ok_or_else(|| wrong(expected.into()))?;
+    let value = convert::to_value(&json, input.value_type)
+        .ok_or_else(|| wrong(convert::expectation_of(&json, input.value_type)))?;
     match &value {
         Value::None if input.required => Err(wrong(format!("{expected}: {} requires it", step.app))),
         Value::Text(text) if !input.choices.is_empty() && !input.choices.contains(text) => {
             Err(wrong(format!("one of {}", input.choices.join(", "))))
+        }
+        Value::Texts(texts)
+            if !input.choices.is_empty() && texts.iter().any(|text| !input.choices.contains(text)) =>
+        {
+            Err(wrong(format!("a list of {}", input.choices.join(", "))))
         }
         _ => Ok(value),
     }

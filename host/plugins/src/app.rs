@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bellwether_engine::{CallError, CallLimits, CallMeters};
 use bellwether_kernel::{ErrorKind, FieldError};
 use bellwether_playbooks::{
-    App, AppCall, AppDescription, AppError, AppReport, Input, Output, Retry, Value, ValueType,
+    App, AppCall, AppDescription, AppError, AppReport, Input, Output, Retry, Value, ValueType, misfit,
 };
 use serde_json::Value as Json;
 
@@ -91,10 +91,15 @@ impl PluginApp {
             let place = declared.iter().position(|output| output.name == name);
             let place =
                 place.ok_or_else(|| format!("it gave the output {name:?}, which it did not declare"))?;
-            if !is_of_type(&value, declared[place].value_type) {
+            let value_type = declared[place].value_type;
+            if !is_of_type(&value, value_type) {
+                let misfit = match &value {
+                    Value::Json(json) => misfit(json, value_type).filter(|misfit| !misfit.field.is_empty()),
+                    _ => None,
+                };
+                let field = misfit.map(|misfit| format!(": {name}{misfit}")).unwrap_or_default();
                 return Err(format!(
-                    "its output {name:?} is not of the type it declared, {:?}",
-                    declared[place].value_type
+                    "its output {name:?} is not of the type it declared, {value_type:?}{field}"
                 ));
             }
             if outputs[place].replace(value).is_some() {
@@ -160,11 +165,11 @@ fn description(given: wit::Description) -> Result<AppDescription, FieldError> {
         check_name(&field("name"), &input.name, &mut names)?;
         bounded(&field("help"), &input.help)?;
         let value_type = value_type(input.value_type);
-        if !input.choices.is_empty() && value_type != ValueType::Text {
+        if !input.choices.is_empty() && !matches!(value_type, ValueType::Text | ValueType::Texts) {
             return Err(FieldError::new(
                 field("choices"),
                 input.choices.join(", "),
-                "choices only for an input of type text",
+                "choices only for an input of type text or texts",
             ));
         }
         let default = match input.default {
@@ -182,9 +187,16 @@ fn description(given: wit::Description) -> Result<AppDescription, FieldError> {
                 json
             }
         };
-        if let Some(Json::String(text)) = &default
-            && !input.choices.is_empty()
-            && !input.choices.contains(text)
+        let texts = match &default {
+            Some(Json::Array(items)) => items.as_slice(),
+            Some(one) => std::slice::from_ref(one),
+            None => &[],
+        };
+        if !input.choices.is_empty()
+            && let Some(text) = texts
+                .iter()
+                .filter_map(Json::as_str)
+                .find(|text| input.choices.iter().all(|choice| choice != text))
         {
             return Err(FieldError::new(
                 field("default"),
@@ -247,5 +259,9 @@ fn value_type(given: wit::ValueType) -> ValueType {
         wit::ValueType::Numbers => ValueType::Numbers,
         wit::ValueType::Binaries => ValueType::Binaries,
         wit::ValueType::Json => ValueType::Json,
+        wit::ValueType::KeyValue => ValueType::KeyValue,
+        wit::ValueType::KeyValues => ValueType::KeyValues,
+        wit::ValueType::Entity => ValueType::Entity,
+        wit::ValueType::Entities => ValueType::Entities,
     }
 }

@@ -1,6 +1,6 @@
 //! Values of playbooks in the contract's types and back.
 
-use bellwether_playbooks::{Value, ValueType};
+use bellwether_playbooks::{Value, ValueType, misfit};
 use serde_json::Value as Json;
 
 use crate::bindings::bellwether::host::types::{NamedValueParam, NamedValueResult, ValueParam, ValueResult};
@@ -75,7 +75,7 @@ pub(crate) fn lift(value: NamedValueResult) -> Result<(String, Value), String> {
     Ok((name, value))
 }
 
-/// Whether a value is of a type; an absent one is of every type.
+/// Whether a value is of a type; an absent one is of every type, and JSON is of every type whose shape it has.
 pub(crate) fn is_of_type(value: &Value, value_type: ValueType) -> bool {
     let own = match value {
         Value::None => return true,
@@ -88,7 +88,7 @@ pub(crate) fn is_of_type(value: &Value, value_type: ValueType) -> bool {
         Value::Integers(_) => ValueType::Integers,
         Value::Numbers(_) => ValueType::Numbers,
         Value::Binaries(_) => ValueType::Binaries,
-        Value::Json(_) => ValueType::Json,
+        Value::Json(json) => return misfit(json, value_type).is_none(),
     };
     own == value_type
 }
@@ -108,6 +108,10 @@ pub(crate) fn is_json_of_type(json: &Json, value_type: ValueType) -> bool {
         ValueType::Integers => all(Json::is_i64),
         ValueType::Numbers => all(Json::is_number),
         ValueType::Binaries => all(base64),
-        ValueType::Json => true,
+        ValueType::Json
+        | ValueType::KeyValue
+        | ValueType::KeyValues
+        | ValueType::Entity
+        | ValueType::Entities => misfit(json, value_type).is_none(),
     }
 }

@@ -3,7 +3,7 @@
 use proc_macro2::{Span, TokenStream};
 use quote::quote_spanned;
 use syn::spanned::Spanned;
-use syn::{Error, FnArg, Ident, ItemFn, Result, ReturnType};
+use syn::{Error, FnArg, GenericArgument, Ident, ItemFn, PathArguments, Result, ReturnType, Type};
 
 use crate::attributes::{RoleArguments, plain_function};
 
@@ -27,7 +27,7 @@ pub(crate) fn expand(arguments: &RoleArguments, function: &ItemFn) -> Result<Tok
         return Err(Error::new(name.span(), SHAPE));
     };
     // Each step stands at the author's type it is about, so that a missing derive is reported there.
-    let (takes, gives) = (inputs.span(), returned.span());
+    let (takes, gives) = (inputs.span(), outputs_of(returned).span());
     let live = quote_spanned!(host.span()=> &::bellwether_sdk::host::Live);
     let run = quote_spanned! {site=>
         |#call: &::bellwether_sdk::app::Call, #given: #inputs| {
@@ -35,7 +35,9 @@ pub(crate) fn expand(arguments: &RoleArguments, function: &ItemFn) -> Result<Tok
             #name(#live, #call_argument #given)
         }
     };
-    let outcome = Ident::new("outcome", site);
+    // What is passed counts as the place of a bound that does not hold. The author's function is not called after it
+    // is bound, so that its name hides none.
+    let outcome = Ident::new("outcome", gives);
     let describe_inputs = quote_spanned!(takes=> ::bellwether_sdk::app::expanded::inputs::<#inputs>());
     let describe_outputs = quote_spanned!(gives=> ::bellwether_sdk::app::expanded::outputs(#run));
     let read = quote_spanned!(takes=> ::bellwether_sdk::app::expanded::read_all::<#inputs>(#given)?);
@@ -74,7 +76,22 @@ pub(crate) fn expand(arguments: &RoleArguments, function: &ItemFn) -> Result<Tok
     })
 }
 
-fn types(function: &ItemFn) -> Result<Vec<&syn::Type>> {
+/// `Out` of `Result<Out, AppError>`, or the whole type where it is an alias.
+fn outputs_of(returned: &Type) -> &Type {
+    let Type::Path(path) = returned else { return returned };
+    let Some(PathArguments::AngleBracketed(arguments)) =
+        path.path.segments.last().map(|segment| &segment.arguments)
+    else {
+        return returned;
+    };
+    let first = arguments.args.iter().find_map(|argument| match argument {
+        GenericArgument::Type(first) => Some(first),
+        _ => None,
+    });
+    first.unwrap_or(returned)
+}
+
+fn types(function: &ItemFn) -> Result<Vec<&Type>> {
     let mut types = Vec::new();
     for parameter in &function.sig.inputs {
         match parameter {

@@ -1,6 +1,6 @@
 //! `#[derive(Inputs)]` and `#[derive(Outputs)]`: a struct's fields become what an app takes and gives.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::punctuated::Punctuated;
@@ -17,6 +17,8 @@ struct Member<'a> {
     help: String,
     secret: bool,
     choices: Vec<LitStr>,
+    /// Where the choices stand.
+    choices_span: Option<Span>,
     default: Option<Expr>,
 }
 
@@ -26,7 +28,7 @@ pub(crate) fn inputs(item: &DeriveInput) -> Result<TokenStream> {
     let mut described = Vec::new();
     let mut read = Vec::new();
     for member in &members {
-        let Member { identifier, value_type, name, help, secret, choices, default } = member;
+        let Member { identifier, value_type, name, help, secret, choices, choices_span, default } = member;
         let span = value_type.span();
         let default = default.as_ref().map(|default| default_of(default, value_type));
         let declared = match &default {
@@ -35,9 +37,26 @@ pub(crate) fn inputs(item: &DeriveInput) -> Result<TokenStream> {
                 quote_spanned!(span=> ::std::option::Option::Some(&::bellwether_sdk::IntoValue::into_value(#default)))
             }
         };
-        described.push(quote_spanned! {span=>
-            ::bellwether_sdk::app::expanded::input::<#value_type>(#name, #help, #secret, &[#(#choices),*], #declared)
+        let texts = choices_span.map(|span| {
+            let check = quote_spanned! {span=>
+                ::std::assert!(
+                    ::bellwether_sdk::app::expanded::holds_texts(
+                        <#value_type as ::bellwether_sdk::FromValue>::TYPE
+                    ),
+                    "choices are texts: the input is to be a String, a Vec<String> or an Option of one"
+                )
+            };
+            // An item is checked by `cargo check` too, but may not name the struct's parameters.
+            if item.generics.params.is_empty() {
+                quote_spanned!(span=> const _: () = #check;)
+            } else {
+                quote_spanned!(span=> const { #check };)
+            }
         });
+        described.push(quote_spanned! {span=> {
+            #texts
+            ::bellwether_sdk::app::expanded::input::<#value_type>(#name, #help, #secret, &[#(#choices),*], #declared)
+        }});
         let value = quote_spanned! {span=>
             ::bellwether_sdk::app::expanded::read::<#value_type>(#name, #secret, &[#(#choices),*], value)?
         };
@@ -132,6 +151,7 @@ fn member<'a>(field: &'a Field, attribute: &str) -> Result<Member<'a>> {
         help: documentation(&field.attrs),
         secret: false,
         choices: Vec::new(),
+        choices_span: None,
         default: None,
     };
     let takes_more = attribute == "input";
@@ -152,6 +172,7 @@ fn member<'a>(field: &'a Field, attribute: &str) -> Result<Member<'a>> {
             } else if takes_more && meta.path.is_ident("choices") {
                 let texts;
                 syn::parenthesized!(texts in meta.input);
+                member.choices_span = Some(meta.path.span());
                 member.choices =
                     Punctuated::<LitStr, Token![,]>::parse_terminated(&texts)?.into_iter().collect();
                 if member.choices.is_empty() {

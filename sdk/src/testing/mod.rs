@@ -1,20 +1,45 @@
 //! A host in memory, so that a plugin's own tests run under `cargo test` and need no WebAssembly.
 //!
 //! [`MemoryHost`] answers every privilege as the real host does: metrics with their intervals (in UTC), a clock that
-//! stands still until it is moved, a log that can be read. [`Client`] sends requests to a dialect's routes.
+//! stands still until it is moved, a log that can be read, answers from outside that the test writes. [`inputs`] and
+//! [`outputs`] read and write an app's values as a playbook would, [`Client`] sends requests to a dialect's routes.
+//!
+//! ```
+//! use std::time::Duration;
+//! use bellwether_sdk::host::{Clock, HttpClient, Level, Log, State};
+//! use bellwether_sdk::http::Request;
+//! use bellwether_sdk::testing::{MemoryHost, response};
+//!
+//! let host = MemoryHost::new();
+//! host.answer_to("GET", "https://weather.example/", Ok(response(200, r#"{"celsius": 21}"#)));
+//! assert_eq!(host.send(Request::get("https://weather.example/today"))?.status, 200);
+//!
+//! let before = host.now();
+//! host.advance(Duration::from_secs(3600));
+//! assert_eq!(host.now(), before + Duration::from_secs(3600));
+//!
+//! host.set("last", Some(b"21"))?;
+//! assert_eq!(host.state_keys(), ["last"]);
+//! host.warn("it is warm");
+//! host.assert_logged(Level::Warn, "warm");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
+mod app;
 mod client;
+mod http;
 mod metrics;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub use app::{inputs, outputs};
 pub use client::Client;
+pub use http::response;
 
 use crate::Timestamp;
-use crate::host::{Clock, HttpClient, Level, Log, MetricsRead, MetricsWrite, Random, State, StateError};
-use crate::http::{HttpError, Request, Response};
+use crate::host::{Clock, Level, Log, MetricsRead, MetricsWrite, Random, State, StateError};
 use crate::metrics::{
     Defined, Definition, IntervalQuery, Metric, MetricError, MetricPage, MetricReference, Samples,
     SeriesValues, Written,
@@ -29,8 +54,9 @@ pub struct MemoryHost {
     metric_failures: RefCell<Vec<(usize, MetricError)>>,
     state: RefCell<BTreeMap<String, Vec<u8>>>,
     log: RefCell<Vec<(Level, String)>>,
-    sent: RefCell<Vec<Request>>,
-    answers: RefCell<VecDeque<Result<Response, HttpError>>>,
+    state_calls: Cell<usize>,
+    state_failures: RefCell<Vec<(usize, StateError)>>,
+    outside: RefCell<http::Outside>,
     random: Cell<u64>,
 }
 
@@ -51,8 +77,9 @@ impl MemoryHost {
             metric_failures: RefCell::default(),
             state: RefCell::default(),
             log: RefCell::default(),
-            sent: RefCell::default(),
-            answers: RefCell::default(),
+            state_calls: Cell::default(),
+            state_failures: RefCell::default(),
+            outside: RefCell::default(),
             random: Cell::new(0x5eed),
         }
     }
@@ -72,21 +99,52 @@ impl MemoryHost {
         self.metric_failures.borrow_mut().push((self.metric_calls.get() + calls, error));
     }
 
-    /// What the next request to the outside is answered that has no answer yet.
-    pub fn answer(&self, answer: Result<Response, HttpError>) {
-        self.answers.borrow_mut().push_back(answer);
+    /// Lets one of the state calls to come fail: after `calls` that do not, 0 being the next one.
+    pub fn fail_state_after(&self, calls: usize, error: StateError) {
+        self.state_failures.borrow_mut().push((self.state_calls.get() + calls, error));
     }
 
-    /// The requests sent to the outside so far.
+    /// The keys of the state, in order.
     #[must_use]
-    pub fn sent(&self) -> Vec<Request> {
-        self.sent.borrow().clone()
+    pub fn state_keys(&self) -> Vec<String> {
+        self.state.borrow().keys().cloned().collect()
+    }
+
+    /// The value of the interval the present instant falls in, of a metric's series: with its key, or without one.
+    ///
+    /// # Errors
+    /// If there is no such metric.
+    pub fn value(&self, metric: &str, key: Option<&str>) -> Result<Option<f64>, MetricError> {
+        let now = self.now.get();
+        let series = self.metrics.borrow().query(&IntervalQuery::new(metric, now, now))?;
+        let series = series.into_iter().find(|series| series.key.as_deref() == key);
+        Ok(series.and_then(|series| series.points.first().and_then(|point| point.value)))
     }
 
     /// The lines logged so far.
     #[must_use]
     pub fn logged(&self) -> Vec<(Level, String)> {
         self.log.borrow().clone()
+    }
+
+    /// Holds that a line of that level was logged which contains `part`.
+    ///
+    /// # Panics
+    /// If there is none; says what was logged.
+    #[track_caller]
+    pub fn assert_logged(&self, level: Level, part: &str) {
+        let log = self.log.borrow();
+        let found = log.iter().any(|(logged, message)| *logged == level && message.contains(part));
+        assert!(found, "no line of level {level:?} contains {part:?}; logged was {log:#?}");
+    }
+
+    fn state_failure(&self) -> Result<(), StateError> {
+        let call = self.state_calls.replace(self.state_calls.get() + 1);
+        let mut failures = self.state_failures.borrow_mut();
+        match failures.iter().position(|(failing, _)| *failing == call) {
+            Some(position) => Err(failures.swap_remove(position).1),
+            None => Ok(()),
+        }
     }
 
     fn metric_failure(&self) -> Result<(), MetricError> {
@@ -136,11 +194,13 @@ impl MetricsWrite for MemoryHost {
 
 impl State for MemoryHost {
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StateError> {
+        self.state_failure()?;
         state_bounds(key, None)?;
         Ok(self.state.borrow().get(key).cloned())
     }
 
     fn set(&self, key: &str, value: Option<&[u8]>) -> Result<(), StateError> {
+        self.state_failure()?;
         state_bounds(key, value)?;
         let mut state = self.state.borrow_mut();
         match value {
@@ -151,14 +211,22 @@ impl State for MemoryHost {
     }
 
     fn swap(&self, key: &str, expected: Option<&[u8]>, value: Option<&[u8]>) -> Result<(), StateError> {
-        let present = self.get(key)?;
-        if present.as_deref() != expected {
-            return Err(StateError::Changed(present));
+        self.state_failure()?;
+        state_bounds(key, value)?;
+        let mut state = self.state.borrow_mut();
+        let present = state.get(key);
+        if present.map(Vec::as_slice) != expected {
+            return Err(StateError::Changed(present.cloned()));
         }
-        self.set(key, value)
+        match value {
+            Some(value) => state.insert(key.to_owned(), value.to_vec()),
+            None => state.remove(key),
+        };
+        Ok(())
     }
 
     fn list_keys(&self, prefix: &str, after: Option<&str>, limit: u32) -> Result<Vec<String>, StateError> {
+        self.state_failure()?;
         if !(1..=1000).contains(&limit) {
             return Err(StateError::Other(format!("limit is {limit}, expected 1 to 1,000")));
         }
@@ -177,16 +245,6 @@ fn state_bounds(key: &str, value: Option<&[u8]>) -> Result<(), StateError> {
     match value.map_or(0, <[u8]>::len) {
         0..=32_768 => Ok(()),
         length => Err(StateError::TooLarge(format!("a value of {length} bytes, of at most 32,768"))),
-    }
-}
-
-/// Answers in the order they were given with [`MemoryHost::answer`]; a request without one finds no connection.
-impl HttpClient for MemoryHost {
-    fn send(&self, request: Request) -> Result<Response, HttpError> {
-        let unreachable = || Err(HttpError::Connection(format!("no answer was given for {}", request.url)));
-        let answer = self.answers.borrow_mut().pop_front().unwrap_or_else(unreachable);
-        self.sent.borrow_mut().push(request);
-        answer
     }
 }
 
@@ -246,14 +304,32 @@ mod tests {
     }
 
     #[test]
-    fn requests_meet_their_answers_in_order() {
+    fn a_state_call_fails_when_it_is_told_to() {
         let host = MemoryHost::new();
-        host.answer(Ok(Response { status: 202, headers: Vec::new(), body: Vec::new() }));
-        host.answer(Err(HttpError::Timeout));
-        assert_eq!(host.send(Request::get("https://a.example/")).map(|answer| answer.status), Ok(202));
-        assert_eq!(host.send(Request::get("https://a.example/")), Err(HttpError::Timeout));
-        assert!(matches!(host.send(Request::get("https://a.example/")), Err(HttpError::Connection(_))));
-        assert_eq!(host.sent().len(), 3);
+        host.fail_state_after(1, StateError::Unavailable("the disk is full".into()));
+        assert_eq!(host.set("a", Some(b"1")), Ok(()));
+        assert_eq!(host.set("a", Some(b"2")), Err(StateError::Unavailable("the disk is full".into())));
+        assert_eq!(host.get("a"), Ok(Some(b"1".to_vec())), "a failed call changed nothing");
+    }
+
+    #[test]
+    fn a_value_is_the_one_of_the_present_interval() {
+        let host = MemoryHost::new();
+        host.define(&Definition::new("m", crate::metrics::DataType::Sum, crate::metrics::Interval::Daily))
+            .expect("new");
+        host.write_one(Samples::of("m").value(2.0)).expect("written");
+        assert_eq!(host.value("m", None), Ok(Some(2.0)));
+        host.advance(Duration::from_secs(86_400));
+        assert_eq!(host.value("m", None), Ok(None), "another day");
+        assert!(host.value("none", None).is_err());
+    }
+
+    #[test]
+    #[should_panic(expected = "contains \"warm\"; logged was")]
+    fn a_line_of_another_level_is_not_the_one_asked_for() {
+        let host = MemoryHost::new();
+        host.info("it is warm");
+        host.assert_logged(Level::Warn, "warm");
     }
 
     #[test]

@@ -192,7 +192,7 @@ fn document(file: &Path) -> Result<Body, Failure> {
 }
 
 /// JSON given on the command line, or in the file behind an `@`.
-fn read_inputs(text: &str) -> Result<Value, Failure> {
+pub(crate) fn read_inputs(text: &str) -> Result<Value, Failure> {
     let read = match text.strip_prefix('@') {
         Some(file) => std::fs::read_to_string(file)
             .map_err(|error| Failure::Usage(format!("{file} does not read: {error}")))?,

@@ -1,14 +1,20 @@
 //! `bellwether plugin`.
 
+mod shown;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use bellwether_plugins::{Grant, InvalidGrant};
+use bellwether_plugins::{Grant, InvalidGrant, PluginRole};
 use clap::{Args, Subcommand};
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use self::shown::{describe, describe_built, describe_inspection, describe_manifest, grants};
 use super::Limit;
+use crate::author::build::{Component, build};
+use crate::author::sandbox::Sandbox;
+use crate::author::{dev, new, trial};
 use crate::client::{Body, Connection};
 use crate::failure::Failure;
 use crate::output;
@@ -39,6 +45,98 @@ enum PluginCommand {
     Inspect {
         /// A component
         file: PathBuf,
+    },
+    /// Start a project of a plugin: sources, tests, and everything it is built from but Rust; needs no host
+    #[command(after_help = "\
+Examples:
+  bellwether plugin new count-visits --role app         # then: cd count-visits && cargo test
+  bellwether plugin new visits --role dialect --path ~/plugins/visits")]
+    New {
+        /// The plugin's name: a-z, 0-9 and -, a letter first
+        name: String,
+        /// What it is to be: app or dialect
+        #[arg(long, value_parser = new::role)]
+        role: PluginRole,
+        /// The project's folder; one of the plugin's name if absent
+        #[arg(long, value_name = "FOLDER")]
+        path: Option<PathBuf>,
+    },
+    /// Put this binary's SDK into a project, in the place of an older one's; needs no host
+    #[command(after_help = "Example:\n  bellwether plugin vendor --path ~/plugins/visits")]
+    Vendor {
+        /// Where the project is.
+        #[command(flatten)]
+        project: Project,
+    },
+    /// Build a project's component and print what it asks for; needs no host
+    #[command(after_help = "\
+Examples:
+  bellwether plugin build
+  bellwether plugin build --path ~/plugins/visits --output ~/components")]
+    Build {
+        /// Where the project is.
+        #[command(flatten)]
+        project: Project,
+        /// The folder the component is put into; the project's target if absent
+        #[arg(long, value_name = "FOLDER")]
+        output: Option<PathBuf>,
+    },
+    /// Run a component in the real engine on a host in memory, by cases or with inputs given; needs no host
+    #[command(after_help = "\
+Examples:
+  bellwether plugin test                                   # builds, then runs cases.toml
+  bellwether plugin test --input page=/start --input times=2
+  bellwether plugin test my_plugin.wasm --inputs inputs.toml --grant http-client=https://api.example.com")]
+    Test {
+        /// A component; the project's own, built first, if absent
+        file: Option<PathBuf>,
+        /// Where the project is.
+        #[command(flatten)]
+        project: Project,
+        /// Inputs to run an app with once: TOML, or JSON if the name ends in .json
+        #[arg(long, value_name = "FILE", conflicts_with = "cases")]
+        inputs: Option<PathBuf>,
+        /// One input, JSON or text; may be repeated
+        #[arg(long, value_name = "NAME=VALUE", conflicts_with = "cases")]
+        input: Vec<String>,
+        /// What to run instead of the project's cases.toml
+        #[arg(long, value_name = "FILE")]
+        cases: Option<PathBuf>,
+        /// A privilege with its scope; all metrics of the host in memory are granted as it is
+        #[arg(long, value_name = "PRIVILEGE[=SCOPE]")]
+        grant: Vec<String>,
+    },
+    /// Build and install on every save, and show what the plugin logs on the host
+    #[command(after_help = "\
+Example:
+  bellwether plugin dev --grant 'metrics-write=visits' --run count-visits-trial --inputs '{\"page\": \"/start\"}'
+
+Lines are those of the runs the key sees; a dialect's are in the host's own log.")]
+    Dev {
+        /// Where the project is.
+        #[command(flatten)]
+        project: Project,
+        /// A privilege, with a scope behind `=` where it has one; what the plugin has on the host already, it keeps
+        #[arg(long, value_name = "PRIVILEGE[=SCOPE]")]
+        grant: Vec<String>,
+        /// A playbook to run after every install
+        #[arg(long, value_name = "PLAYBOOK")]
+        run: Option<String>,
+        /// What it is started with: JSON, or @FILE
+        #[arg(long, value_name = "JSON", requires = "run")]
+        inputs: Option<String>,
+        /// Build, install and run once, and end
+        #[arg(long)]
+        once: bool,
+    },
+    /// Print what a plugin takes and gives as JSON Schema, of an installed one or of a file
+    #[command(after_help = "\
+Examples:
+  bellwether plugin manifest metric
+  bellwether plugin manifest my_plugin.wasm --json | jq .app.inputs")]
+    Manifest {
+        /// The name of an installed plugin, or a component
+        plugin: String,
     },
     /// Install a plugin, granting what it asks for, each with a scope
     #[command(after_help = "\
@@ -77,25 +175,55 @@ Examples:
     },
 }
 
-const FIELDS: &[output::Column] = &[
-    ("name", "/name"),
-    ("version", "/version"),
-    ("description", "/description"),
-    ("owner", "/owner"),
-    ("roles", "/roles"),
-    ("digest", "/digest"),
-    ("installed", "/installed"),
-];
+/// A project of a plugin.
+#[derive(Args, Clone, Debug)]
+struct Project {
+    /// The project's folder
+    #[arg(long, value_name = "FOLDER", default_value = ".")]
+    path: PathBuf,
+}
 
 /// Works on plugins.
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let format = arguments.connection.json.into();
-    if let PluginCommand::Inspect { file } = &arguments.command {
-        return inspect(file, format);
-    }
+    // What needs no host comes first: an author may have none.
+    let command = match arguments.command {
+        PluginCommand::Inspect { file } => return inspect(&file, format),
+        PluginCommand::New { name, role, path } => return begin(&name, role, path, format),
+        PluginCommand::Vendor { project } => return new::vendor(&project.path),
+        PluginCommand::Build { project, output } => {
+            let component = build(&project.path, output.as_deref())?;
+            return Ok(output::value(format, &component.shown()?, describe_built)?);
+        }
+        PluginCommand::Test { file, project, inputs, input, cases, grant } => {
+            let (folder, grants) = (project.path, read_grants(&grant)?);
+            lines_of_plugins();
+            return trial::run(&trial::Trial { file, folder, inputs, input, cases, grants }, format).await;
+        }
+        PluginCommand::Manifest { plugin } if Path::new(&plugin).is_file() => {
+            let sandbox = Sandbox::describing(&Component::read(Path::new(&plugin))?).await?;
+            let manifest =
+                serde_json::to_value(sandbox.installed().manifest()).context("a manifest is JSON")?;
+            return Ok(output::value(format, &manifest, describe_manifest)?);
+        }
+        command => command,
+    };
     let client = arguments.connection.client()?;
-    match arguments.command {
-        PluginCommand::Inspect { .. } => {}
+    match command {
+        PluginCommand::Inspect { .. }
+        | PluginCommand::New { .. }
+        | PluginCommand::Vendor { .. }
+        | PluginCommand::Build { .. }
+        | PluginCommand::Test { .. } => {}
+        PluginCommand::Manifest { plugin } => {
+            let manifest = client.get(&["v1", "plugins", &plugin, "manifest"], &[]).await?;
+            output::value(format, &manifest, describe_manifest)?;
+        }
+        PluginCommand::Dev { project, grant, run, inputs, once } => {
+            let inputs = inputs.as_deref().map_or(Ok(json!({})), super::playbook::read_inputs)?;
+            let (folder, grants) = (project.path, read_grants(&grant)?);
+            dev::run(&dev::Loop { folder, grants, playbook: run, inputs, once }, &client).await?;
+        }
         PluginCommand::List(limit) => {
             let plugins = client.list(&["v1", "plugins"], &[], limit.items()).await?;
             let columns = [
@@ -148,52 +276,23 @@ fn inspect(file: &Path, format: output::Format) -> Result<(), Failure> {
     Ok(output::value(format, &value, describe_inspection)?)
 }
 
-fn describe_inspection(inspection: &Value) -> String {
-    let fields = [
-        ("name", "/name"),
-        ("version", "/version"),
-        ("description", "/description"),
-        ("contract", "/contract"),
-        ("roles", "/roles"),
-        ("digest", "/digest"),
-        ("bytes", "/size"),
-    ];
-    let mut text = output::record(inspection, &fields);
-    text.push_str("\nIt asks for:\n");
-    let requests = inspection["requests"].as_array().map_or(&[][..], Vec::as_slice);
-    if requests.is_empty() {
-        text.push_str("nothing\n");
-    } else {
-        text.push_str(&output::table(
-            requests,
-            &[("PRIVILEGE", "/privilege"), ("TO", "/purpose"), ("GRANT IT WITH", "/example")],
-        ));
-    }
-    for problem in inspection["problems"].as_array().into_iter().flatten() {
-        text.push_str(&format!("\nIt cannot be installed: {}\n", output::cell(Some(problem))));
-    }
-    text
+/// Starts a project and says what to do next.
+fn begin(name: &str, role: PluginRole, path: Option<PathBuf>, format: output::Format) -> Result<(), Failure> {
+    let folder = new::create(name, role, path)?.display().to_string();
+    Ok(output::value(format, &json!({"name": name, "role": role, "folder": folder}), |_| {
+        format!(
+            "{folder} is made. Next:\n  cd {folder}\n  cargo test\n  bellwether plugin build\n  bellwether plugin test\nREADME.md there says how to install it.\n"
+        )
+    })?)
 }
 
-fn describe(plugin: &Value) -> String {
-    let mut text = output::record(plugin, FIELDS);
-    text.push_str(&format!("\nIts grants:\n{}", grants(&plugin["grants"])));
-    for route in plugin.pointer("/dialect/routes").and_then(Value::as_array).into_iter().flatten() {
-        text.push_str(&format!("route {}\n", output::cell(Some(route))));
-    }
-    text
-}
-
-/// Grants as they are written on the command line, one a line.
-fn grants(grants: &Value) -> String {
-    let lines: String =
-        grants.as_array().into_iter().flatten().map(|grant| format!("{}\n", grant_text(grant))).collect();
-    if lines.is_empty() { "none\n".to_owned() } else { lines }
-}
-
-fn grant_text(grant: &Value) -> String {
-    serde_json::from_value::<Grant>(grant.clone())
-        .map_or_else(|_| output::cell(Some(grant)), |grant| grant.to_string())
+/// Shows on the error stream what a component logs where no run keeps it, and why a call came to nothing.
+fn lines_of_plugins() {
+    let shown =
+        tracing_subscriber::EnvFilter::new("bellwether_plugins=debug,bellwether_plugins::registry=warn");
+    let lines = tracing_subscriber::fmt().with_env_filter(shown).with_target(false).without_time();
+    // Somebody else's subscriber shows them as well.
+    let _ = lines.with_writer(std::io::stderr).try_init();
 }
 
 /// Grants as the API takes them; a wrong one is refused before it is sent.
@@ -207,15 +306,6 @@ fn read_grants(texts: &[String]) -> Result<Vec<Grant>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn grants_are_shown_as_they_are_written() {
-        let shown = grants(
-            &json!([{"interface": "log"}, {"interface": "metrics-write", "metrics": ["web.*", "api.*"]}]),
-        );
-        assert_eq!(shown, "log\nmetrics-write=web.*,api.*\n");
-        assert_eq!(grants(&json!([])), "none\n");
-    }
 
     #[test]
     fn a_wrong_grant_is_a_usage_error_that_says_what_would_be_right() {

@@ -44,6 +44,7 @@ pub(crate) fn router(services: &Shared) -> OpenApiRouter<Shared> {
         .routes(routes!(plugins::inspect))
         .routes(routes!(plugins::get, plugins::remove, plugins::change))
         .routes(routes!(plugins::grant))
+        .routes(routes!(plugins::manifest))
         .routes(routes!(playbooks::list, playbooks::create))
         .routes(routes!(playbooks::validate))
         .routes(routes!(playbooks::get, playbooks::replace, playbooks::delete))

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use bellwether_access::Caller;
 use bellwether_kernel::{Cursor, FieldError, OrganisationId, PageRequest};
 use bellwether_playbooks::AppDescription;
-use bellwether_plugins::{DialectSummary, Grant, Inspection, Installed, Owner, PluginRole};
+use bellwether_plugins::{DialectSummary, Grant, Inspection, Installed, Manifest, Owner, PluginRole};
 use bytes::Bytes;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -241,10 +241,28 @@ pub(crate) async fn get(
     Path(name): Path<String>,
     State(services): State<Shared>,
 ) -> Result<Json<Plugin>, Problem> {
+    Ok(Json(Plugin::from(&*seen(&services, &caller, &name)?)))
+}
+
+/// The plugin of that name a caller sees: its own before the host's.
+fn seen(services: &Services, caller: &Caller, name: &str) -> Result<std::sync::Arc<Installed>, Problem> {
     let plugins = services.plugins();
-    let found = plugins.get(owner(&caller), &name).or_else(|| plugins.get(Owner::Host, &name));
-    let found = found.ok_or_else(|| Problem::not_found(format!("there is no plugin {name:?}")))?;
-    Ok(Json(Plugin::from(&*found)))
+    let found = plugins.get(owner(caller), name).or_else(|| plugins.get(Owner::Host, name));
+    found.ok_or_else(|| Problem::not_found(format!("there is no plugin {name:?}")))
+}
+
+/// Shows what a plugin takes and gives, as JSON Schema 2020-12, beside what it is and asks for: enough to ask a person
+/// for its inputs.
+#[utoipa::path(get, path = "/v1/plugins/{name}/manifest", tag = "plugins", security(("key" = [])),
+    params(("name" = String, Path, description = "The plugin's name")),
+    responses((status = 200, description = "The manifest: `app.inputs` and `app.outputs` are JSON Schemas", body = Object),
+        Refusals, NotFound))]
+pub(crate) async fn manifest(
+    OrOperator(caller, ..): OrOperator<Read>,
+    Path(name): Path<String>,
+    State(services): State<Shared>,
+) -> Result<Json<Manifest>, Problem> {
+    Ok(Json(seen(&services, &caller, &name)?.manifest()))
 }
 
 /// Removes a plugin of the caller's own, and all state it kept.

@@ -32,6 +32,7 @@ async fn each_role_may_do_what_it_should_and_nothing_more() {
         ("POST", "/v1/plugins", Value::Null, admins_and_operator),
         ("POST", "/v1/plugins/inspect", Value::Null, anybody_with_a_key),
         ("GET", "/v1/plugins/none", Value::Null, readers_and_operator),
+        ("GET", "/v1/plugins/none/manifest", Value::Null, readers_and_operator),
         ("DELETE", "/v1/plugins/none", Value::Null, admins_and_operator),
         ("PATCH", "/v1/plugins/none", empty(), admins_and_operator),
         ("PUT", "/v1/plugins/none/grants", empty(), admins_and_operator),

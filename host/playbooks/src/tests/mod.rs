@@ -5,6 +5,7 @@ mod documents;
 mod examples;
 mod runs;
 mod secrets;
+mod shapes;
 mod store;
 
 use std::collections::HashMap;

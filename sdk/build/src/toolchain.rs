@@ -1,19 +1,23 @@
 //! A Rust toolchain that builds for `wasm32-unknown-unknown`, whichever way there is one.
 //!
 //! Tried in order: the toolchain in use has the target; rustup adds it; Debian's toolchain builds the standard
-//! library from its source package. `BELLWETHER_WASM_TOOLCHAIN=rustup|debian` names one.
+//! library from its source package, which is installed where the caller gives a way to.
+//! `BELLWETHER_WASM_TOOLCHAIN=rustup|debian` names one.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use crate::BuildError;
+use crate::command::{cargo, failed, read, start};
 
-use crate::test::install_debian;
-use crate::{host, read};
+type Result<T> = std::result::Result<T, BuildError>;
+
+/// Installs packages of the system's, where the caller may and wants to; says why not otherwise.
+pub type InstallPackages<'a> = &'a dyn Fn(&[&str]) -> std::result::Result<(), String>;
 
 /// What plugins are built for.
-pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
+pub const TARGET: &str = "wasm32-unknown-unknown";
 
 /// The variable that names the way.
 const CHOICE: &str = "BELLWETHER_WASM_TOOLCHAIN";
@@ -34,7 +38,7 @@ const DEBIAN_LINKER: &str = "/usr/bin/rust-lld";
 const STACK: &str = "-Clink-arg=-zstack-size=262144";
 
 /// A toolchain that has the target, one way or another.
-pub(crate) enum Toolchain {
+pub enum Toolchain {
     /// The one in use.
     Present,
     /// Debian's, whose standard library is built along.
@@ -45,38 +49,47 @@ pub(crate) enum Toolchain {
 }
 
 impl Toolchain {
-    /// Finds one, or makes one.
-    pub(crate) fn obtain() -> Result<Self> {
+    /// Finds one for what is built in `folder`, which may name its own toolchain, or makes one. `install` is asked for
+    /// Debian's packages; without it they have to be there.
+    ///
+    /// # Errors
+    /// [`BuildError::Toolchain`] says what was tried and what would help.
+    pub fn obtain(folder: &Path, install: Option<InstallPackages<'_>>) -> Result<Self> {
         match std::env::var(CHOICE).as_deref() {
             Err(_) | Ok("") => {}
-            Ok("rustup") => return rustup(),
-            Ok("debian") => return debian(),
-            Ok(other) => bail!("{CHOICE} is {other:?}, expected rustup or debian"),
+            Ok("rustup") => return rustup(folder),
+            Ok("debian") => return debian(folder, install),
+            Ok(other) => {
+                return Err(BuildError::Toolchain(format!(
+                    "{CHOICE} is {other:?}, expected rustup or debian"
+                )));
+            }
         }
-        let rustup = match rustup() {
+        let rustup = match rustup(folder) {
             Ok(toolchain) => return Ok(toolchain),
             Err(error) => error,
         };
-        debian().map_err(|debian| {
-            anyhow!(
+        debian(folder, install).map_err(|debian| {
+            BuildError::Toolchain(format!(
                 "no Rust toolchain builds for {TARGET}.\n  \
-                 the one in use: {rustup:#}\n  \
-                 Debian's: {debian:#}\n\
+                 the one in use: {rustup}\n  \
+                 Debian's: {debian}\n\
                  Any of these helps: `rustup target add {TARGET}`; as root on Debian, `apt-get install {}`; \
                  a distribution's package of Rust's standard library for {TARGET}.",
                 DEBIAN_PACKAGES.join(" ")
-            )
+            ))
         })
     }
 
-    /// `cargo build` for the target; what to build and where is the caller's to add.
-    pub(crate) fn cargo_build(&self) -> Command {
+    /// `cargo build` for the target in `folder`; what to build and where to is the caller's to add.
+    #[must_use]
+    pub fn cargo_build(&self, folder: &Path) -> Command {
         let mut cargo = match self {
-            Self::Present => host::cargo(),
+            Self::Present => cargo(folder),
             Self::Debian { linker } => {
                 let mut cargo = Command::new("/usr/bin/cargo");
                 cargo
-                    .current_dir(crate::workspace())
+                    .current_dir(folder)
                     .env("RUSTC", "/usr/bin/rustc")
                     .env("RUSTC_BOOTSTRAP", "1") // -Zbuild-std, for Debian has no such library ready
                     .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker)
@@ -101,16 +114,20 @@ impl Toolchain {
 }
 
 /// The toolchain in use, its target added where it is missing and rustup can.
-fn rustup() -> Result<Toolchain> {
-    let sysroot = sysroot()?;
+fn rustup(folder: &Path) -> Result<Toolchain> {
+    let sysroot = sysroot(folder)?;
     if has_target(&sysroot) {
         return Ok(Toolchain::Present);
     }
-    println!("adding the target {TARGET} with rustup");
+    eprintln!("adding the target {TARGET} with rustup");
     let mut rustup = Command::new("rustup");
-    patiently(rustup.args(["target", "add", TARGET]).stdin(Stdio::null()), RUSTUP_PATIENCE)?;
+    patiently(
+        rustup.args(["target", "add", TARGET]).current_dir(folder).stdin(Stdio::null()),
+        RUSTUP_PATIENCE,
+    )?;
     if !has_target(&sysroot) {
-        bail!("rustup added {TARGET} to another toolchain than {}", sysroot.display());
+        let message = format!("rustup added {TARGET} to another toolchain than {}", sysroot.display());
+        return Err(BuildError::Toolchain(message));
     }
     Ok(Toolchain::Present)
 }
@@ -127,29 +144,34 @@ fn has_target(sysroot: &Path) -> bool {
 }
 
 /// Debian's toolchain, installed where it is missing and we may.
-fn debian() -> Result<Toolchain> {
+fn debian(folder: &Path, install: Option<InstallPackages<'_>>) -> Result<Toolchain> {
+    let installed = |packages: &[&str]| {
+        let Some(install) = install else {
+            return Err(BuildError::Toolchain(format!("{} not installed", packages.join(", "))));
+        };
+        eprintln!("installing {}", packages.join(" "));
+        install(packages).map_err(BuildError::Toolchain)
+    };
     if !debian_compiler() {
-        println!("installing {}", DEBIAN_PACKAGES.join(" "));
-        install_debian(&DEBIAN_PACKAGES)?;
+        installed(&DEBIAN_PACKAGES)?;
         if !debian_compiler() {
-            bail!(
+            return Err(BuildError::Toolchain(format!(
                 "{} are installed, and yet {DEBIAN_SOURCE} or a program is missing",
                 DEBIAN_PACKAGES.join(", ")
-            );
+            )));
         }
     }
-    if let Some(linker) = linker() {
+    if let Some(linker) = linker(folder) {
         return Ok(Toolchain::Debian { linker });
     }
     // The compiler's package links to a linker of LLVM's and only suggests its package, which bears the same name.
     let package =
         std::fs::read_link(DEBIAN_LINKER).ok().and_then(|link| Some(link.file_name()?.to_str()?.to_owned()));
     let package = package.unwrap_or_else(|| "lld".to_owned());
-    println!("installing {package}");
-    install_debian(&[&package])?;
-    let linker =
-        linker().with_context(|| format!("{package} is installed, and yet there is no {DEBIAN_LINKER}"))?;
-    Ok(Toolchain::Debian { linker })
+    installed(&[&package])?;
+    let missing =
+        || BuildError::Toolchain(format!("{package} is installed, and yet there is no {DEBIAN_LINKER}"));
+    Ok(Toolchain::Debian { linker: linker(folder).ok_or_else(missing)? })
 }
 
 /// Whether Debian's compiler, cargo and source of the standard library are there.
@@ -159,30 +181,32 @@ fn debian_compiler() -> bool {
 }
 
 /// A linker for WebAssembly: every toolchain of rustup's has one, whatever its targets.
-fn linker() -> Option<PathBuf> {
+fn linker(folder: &Path) -> Option<PathBuf> {
     let native = format!("lib/rustlib/{}-unknown-linux-gnu/bin/rust-lld", std::env::consts::ARCH);
-    let own = sysroot().ok().map(|sysroot| sysroot.join(native));
+    let own = sysroot(folder).ok().map(|sysroot| sysroot.join(native));
     own.into_iter().chain([PathBuf::from(DEBIAN_LINKER)]).find(|linker| linker.exists())
 }
 
-/// Where the toolchain in use lies.
-fn sysroot() -> Result<PathBuf> {
+/// Where the toolchain in use in `folder` lies.
+fn sysroot(folder: &Path) -> Result<PathBuf> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    Ok(PathBuf::from(read(Command::new(rustc).args(["--print", "sysroot"]))?.trim()))
+    Ok(PathBuf::from(read(Command::new(rustc).current_dir(folder).args(["--print", "sysroot"]))?.trim()))
 }
 
 /// Runs a command for so long and no longer.
 fn patiently(command: &mut Command, patience: Duration) -> Result<()> {
-    let name = command.get_program().display().to_string();
-    let mut child = command.spawn().with_context(|| format!("cannot start {name}"))?;
+    let mut child = command.spawn().map_err(start(command))?;
     let begun = Instant::now();
     loop {
-        if let Some(status) = child.try_wait()? {
-            return if status.success() { Ok(()) } else { Err(anyhow!("{name}: {status}")) };
+        match child.try_wait() {
+            Ok(None) => {}
+            Ok(Some(status)) if status.success() => return Ok(()),
+            Ok(Some(status)) => return Err(failed(command, status)),
+            Err(error) => return Err(failed(command, error)),
         }
         if begun.elapsed() > patience {
-            child.kill().and_then(|()| child.wait()).with_context(|| format!("cannot stop {name}"))?;
-            bail!("{name} was given up after {} seconds", patience.as_secs());
+            child.kill().and_then(|()| child.wait()).map_err(|error| failed(command, error))?;
+            return Err(failed(command, format!("given up after {} seconds", patience.as_secs())));
         }
         std::thread::sleep(Duration::from_millis(50));
     }

@@ -2,68 +2,75 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context, Result, bail};
 use wasm_metadata::{AddMetadata, AddMetadataField, Description, Licenses, Version};
 use wasmparser::{Parser, Payload};
 use wit_component::DecodedWasm;
 use wit_parser::WorldItem;
 
+use crate::BuildError;
+
 /// What the component says of itself, from its `Cargo.toml`.
 #[derive(Clone, Debug)]
-pub(crate) struct Identity {
+pub struct Identity {
     /// Unique among a host's plugins.
-    pub(crate) name: String,
+    pub name: String,
     /// A semantic version.
-    pub(crate) version: String,
+    pub version: String,
     /// One line.
-    pub(crate) description: String,
-    /// An SPDX expression.
-    pub(crate) licence: String,
+    pub description: String,
+    /// An SPDX expression, if the package names one.
+    pub licence: Option<String>,
 }
 
 /// What a component asks for and offers, read off its binary.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Surface {
+pub struct Surface {
     /// The interfaces it imports functions from: `bellwether:host/log@0.1.0`.
-    pub(crate) imports: BTreeSet<String>,
+    pub imports: BTreeSet<String>,
     /// The interfaces it exports: `bellwether:plugin/app@0.1.0`.
-    pub(crate) exports: BTreeSet<String>,
+    pub exports: BTreeSet<String>,
 }
 
 /// The interfaces a plugin may import.
 const HOST: &str = "bellwether:host/";
 
 /// Makes a component of a core module.
-pub(crate) fn encode(module: &[u8], identity: &Identity) -> Result<Vec<u8>> {
+///
+/// # Errors
+/// [`BuildError::Encode`] if the module does not keep to the contract, or the licence is none.
+pub fn encode(module: &[u8], identity: &Identity) -> Result<Vec<u8>, BuildError> {
+    let wrong = |error: &dyn std::fmt::Display| BuildError::Encode(format!("{}: {error:#}", identity.name));
     let component = wit_component::ComponentEncoder::default()
         .module(module)
         .and_then(|encoder| encoder.validate(true).encode())
-        .context("the module does not keep to the contract it was built with")?;
+        .map_err(|error| wrong(&format!("it does not keep to the contract it was built with: {error:#}")))?;
     let mut metadata = AddMetadata::default();
     metadata.name = AddMetadataField::Set(identity.name.clone());
     metadata.version = AddMetadataField::Set(Version::new(identity.version.clone()));
     metadata.description = AddMetadataField::Set(Description::new(identity.description.clone()));
-    metadata.licenses = AddMetadataField::Set(
-        Licenses::new(&identity.licence)
-            .with_context(|| format!("{:?} is no SPDX licence", identity.licence))?,
-    );
-    metadata.to_wasm(&component)
+    if let Some(licence) = &identity.licence {
+        let read = Licenses::new(licence);
+        let read = read.map_err(|error| wrong(&format!("{licence:?} is no SPDX licence: {error:#}")))?;
+        metadata.licenses = AddMetadataField::Set(read);
+    }
+    metadata.to_wasm(&component).map_err(|error| wrong(&error))
 }
 
 /// The imports of a core module that no host of ours answers, as (module, name).
-pub(crate) fn foreign_imports(module: &[u8]) -> Result<Vec<(String, String)>> {
+pub(crate) fn foreign_imports(module: &[u8]) -> Result<Vec<(String, String)>, BuildError> {
     let mut imports = imports(module)?;
     imports.retain(|(module, _)| !module.starts_with(HOST));
     Ok(imports)
 }
 
 /// The imports of a core module, as (module, name).
-fn imports(module: &[u8]) -> Result<Vec<(String, String)>> {
+fn imports(module: &[u8]) -> Result<Vec<(String, String)>, BuildError> {
+    let malformed = |error: wasmparser::BinaryReaderError| BuildError::Encode(format!("no module: {error}"));
     let mut imports = Vec::new();
     for payload in Parser::new(0).parse_all(module) {
-        let Payload::ImportSection(section) = payload? else { continue };
+        let Payload::ImportSection(section) = payload.map_err(malformed)? else { continue };
         for import in section.into_imports() {
-            let import = import?;
+            let import = import.map_err(malformed)?;
             imports.push((import.module.to_owned(), import.name.to_owned()));
         }
     }
@@ -71,9 +78,14 @@ fn imports(module: &[u8]) -> Result<Vec<(String, String)>> {
 }
 
 /// What a component asks for and offers. An interface of types alone asks for nothing.
-pub(crate) fn surface(component: &[u8]) -> Result<Surface> {
-    let DecodedWasm::Component(resolve, world) = wit_component::decode(component)? else {
-        bail!("it holds an interface's text, not code");
+///
+/// # Errors
+/// [`BuildError::Encode`] if it is no component.
+pub fn surface(component: &[u8]) -> Result<Surface, BuildError> {
+    let decoded =
+        wit_component::decode(component).map_err(|error| BuildError::Encode(format!("{error:#}")))?;
+    let DecodedWasm::Component(resolve, world) = decoded else {
+        return Err(BuildError::Encode("it holds an interface's text, not code".to_owned()));
     };
     let world = &resolve.worlds[world];
     let mut surface = Surface::default();
@@ -84,14 +96,16 @@ pub(crate) fn surface(component: &[u8]) -> Result<Surface> {
     }
     surface.exports.extend(world.exports.keys().map(|key| resolve.name_world_key(key)));
     if let Some(foreign) = surface.imports.iter().find(|import| !import.starts_with(HOST)) {
-        bail!("the component imports {foreign}, which no host answers");
+        return Err(BuildError::Encode(format!("the component imports {foreign}, which no host answers")));
     }
     Ok(surface)
 }
 
 /// Every function a core module imports, as `interface#function`, sorted.
-#[cfg(test)]
-pub(crate) fn functions(module: &[u8]) -> Result<BTreeSet<String>> {
+///
+/// # Errors
+/// [`BuildError::Encode`] if it is no module.
+pub fn functions(module: &[u8]) -> Result<BTreeSet<String>, BuildError> {
     Ok(imports(module)?.into_iter().map(|(module, name)| format!("{module}#{name}")).collect())
 }
 
@@ -113,7 +127,7 @@ mod tests {
             name: "trial".into(),
             version: "1.2.3".into(),
             description: "Tries.".into(),
-            licence: "MIT OR Apache-2.0".into(),
+            licence: Some("MIT OR Apache-2.0".into()),
         }
     }
 
@@ -140,7 +154,7 @@ mod tests {
         assert_eq!(metadata.licenses.expect("given").to_string(), "MIT OR Apache-2.0");
         assert_eq!(surface(&component).expect("a component"), Surface::default());
 
-        let unlicensed = Identity { licence: "do what you like".into(), ..identity() };
+        let unlicensed = Identity { licence: Some("do what you like".into()), ..identity() };
         assert!(encode(b"\0asm\x01\0\0\0", &unlicensed).is_err());
     }
 }

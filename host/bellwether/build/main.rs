@@ -1,10 +1,21 @@
-//! Puts the components of `target/components` (or of `BELLWETHER_COMPONENTS`) into the binary.
+//! Puts into the binary the components of `target/components` (or of `BELLWETHER_COMPONENTS`), and what a plugin's
+//! author needs besides Rust: the SDK's sources, the contract's, and the versions of what they depend on.
+
+mod vendor;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 fn main() {
+    let out = env::var_os("OUT_DIR").expect("cargo says where to");
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    vendor::write(&workspace, Path::new(&out));
+    bundle(Path::new(&out));
+}
+
+/// Writes `bundled.rs`: the components.
+fn bundle(out: &Path) {
     println!("cargo::rerun-if-env-changed=BELLWETHER_COMPONENTS");
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/components");
     let folder = env::var_os("BELLWETHER_COMPONENTS").map_or(beside, PathBuf::from);
@@ -29,8 +40,7 @@ fn main() {
         .expect("text grows");
     }
     code.push_str("]\n");
-    let out = env::var_os("OUT_DIR").expect("cargo says where to");
-    fs::write(Path::new(&out).join("bundled.rs"), code).expect("the output folder is writable");
+    fs::write(out.join("bundled.rs"), code).expect("the output folder is writable");
 }
 
 /// The components in `folder`, by their whole path; none if there is no folder.

@@ -1,0 +1,240 @@
+//! Cases of `bellwether plugin test`: what a plugin is given, and what is to come of it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use bellwether_access::Role;
+use bellwether_kernel::Timestamp;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::sandbox::{Asking, Told};
+use crate::failure::Failure;
+
+/// A file of cases, in the order they are run on one host.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    case: Vec<Case>,
+}
+
+/// One case: an app's inputs or a dialect's request, and what is expected of it. What is not named is not looked at.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Case {
+    /// What holds, as a sentence.
+    pub(super) name: String,
+    /// Where the clock is put before; RFC 3339.
+    pub(super) at: Option<String>,
+    /// An app's inputs.
+    pub(super) inputs: Option<Map<String, Value>>,
+    /// A dialect's request: `GET /path?query`.
+    pub(super) request: Option<String>,
+    /// The request's headers.
+    pub(super) headers: BTreeMap<String, String>,
+    /// The request's body.
+    pub(super) body: String,
+    /// The role of who asks, or `unknown`; `write` if absent.
+    pub(super) caller: Option<String>,
+    /// Outputs that are to be so.
+    pub(super) outputs: Option<Map<String, Value>>,
+    /// A part of the error there is to be.
+    pub(super) error: Option<String>,
+    /// The status of the answer.
+    pub(super) status: Option<u16>,
+    /// A part of the answer's body.
+    pub(super) answer: Option<String>,
+    /// Values metrics are to have, in the interval written to last.
+    pub(super) metrics: Vec<Expected>,
+}
+
+/// A value a metric is to have.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Expected {
+    metric: String,
+    key: Option<String>,
+    value: f64,
+}
+
+/// What a case gives the plugin.
+pub(super) enum Given {
+    /// Inputs, for an app.
+    Inputs(Map<String, Value>),
+    /// Who asks, method and path with query, for a dialect.
+    Request(Asking, String, String),
+}
+
+/// Reads a file of cases.
+pub(super) fn read(path: &Path) -> Result<Vec<Case>, Failure> {
+    let wrong = |error: &dyn std::fmt::Display| Failure::Usage(format!("{}: {error}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(&error))?;
+    let File { case } = toml::from_str(&text).map_err(|error| wrong(&error))?;
+    for (number, case) in case.iter().enumerate() {
+        let place = |error: String| wrong(&format!("case {} ({:?}): {error}", number + 1, case.name));
+        case.given().and(case.instant()).map_err(place)?;
+    }
+    Ok(case)
+}
+
+impl Case {
+    /// What it gives the plugin.
+    pub(super) fn given(&self) -> Result<Given, String> {
+        match (&self.inputs, &self.request) {
+            (Some(inputs), None) => Ok(Given::Inputs(inputs.clone())),
+            (None, Some(request)) => {
+                let (method, target) = request
+                    .split_once(' ')
+                    .filter(|(_, target)| target.starts_with('/'))
+                    .ok_or_else(|| format!("request is {request:?}, expected one such as \"GET /path\""))?;
+                Ok(Given::Request(self.asking()?, method.to_owned(), target.to_owned()))
+            }
+            _ => Err("expected either inputs, for an app, or a request, for a dialect".to_owned()),
+        }
+    }
+
+    /// Where it puts the clock, if it does.
+    pub(super) fn instant(&self) -> Result<Option<Timestamp>, String> {
+        let read = |text: &String| {
+            Timestamp::parse(text)
+                .ok_or_else(|| format!("at is {text:?}, expected a time such as 2024-04-09T14:44:00Z"))
+        };
+        self.at.as_ref().map(read).transpose()
+    }
+
+    fn asking(&self) -> Result<Asking, String> {
+        match self.caller.as_deref() {
+            None | Some("write") => Ok(Asking::Known(Role::Write)),
+            Some("read") => Ok(Asking::Known(Role::Read)),
+            Some("admin") => Ok(Asking::Known(Role::Admin)),
+            Some("unknown") => Ok(Asking::Unknown),
+            Some(other) => Err(format!("caller is {other:?}, expected read, write, admin or unknown")),
+        }
+    }
+
+    /// What is not as an app's outcome should be.
+    pub(super) fn faults_of_outcome(&self, outcome: &Result<Map<String, Value>, String>) -> Vec<String> {
+        match (outcome, &self.error) {
+            (Err(error), Some(part)) if error.contains(part) => Vec::new(),
+            (Err(error), Some(part)) => vec![format!("the error is to contain {part:?}, and is {error:?}")],
+            (Err(_), None) => vec!["it is not to fail".to_owned()],
+            (Ok(_), Some(part)) => vec![format!("it is to fail with {part:?}, and did not")],
+            (Ok(outputs), None) => {
+                let expected = self.outputs.iter().flatten();
+                let wrong = expected.filter_map(|(name, expected)| {
+                    let found = outputs.get(name).unwrap_or(&Value::Null);
+                    (!same(found, expected))
+                        .then(|| format!("the output {name} is to be {expected}, and is {found}"))
+                });
+                wrong.collect()
+            }
+        }
+    }
+
+    /// What is not as a dialect's answer should be.
+    pub(super) fn faults_of_answer(&self, status: u16, body: &str) -> Vec<String> {
+        let mut faults = Vec::new();
+        if let Some(expected) = self.status.filter(|expected| *expected != status) {
+            faults.push(format!("the status is to be {expected}, and is {status}"));
+        }
+        if let Some(part) = self.answer.as_ref().filter(|part| !body.contains(part.as_str())) {
+            faults.push(format!("the answer is to contain {part:?}, and is {body:?}"));
+        }
+        faults
+    }
+
+    /// What is not as the metrics should be.
+    pub(super) fn faults_of_metrics(&self, told: &[Told]) -> Vec<String> {
+        let mut faults = Vec::new();
+        for Expected { metric, key, value } in &self.metrics {
+            let found = told.iter().rev().find(|told| told.metric == *metric && told.key == *key);
+            let found = found.and_then(|told| told.point.value);
+            if found != Some(*value) {
+                let key = key.as_ref().map(|key| format!(" of {key}")).unwrap_or_default();
+                let found = found.map_or_else(|| "nothing".to_owned(), |found| found.to_string());
+                faults.push(format!("the metric {metric}{key} is to be {value}, and is {found}"));
+            }
+        }
+        faults
+    }
+}
+
+/// Whether two values are the same, a whole number being the same as one with a fraction of nothing.
+fn same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Number(one), Value::Number(other)) => one == other || one.as_f64() == other.as_f64(),
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one, other))
+        }
+        (Value::Object(one), Value::Object(other)) => {
+            one.len() == other.len()
+                && one.iter().all(|(name, value)| other.get(name).is_some_and(|other| same(value, other)))
+        }
+        _ => one == other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn case(text: &str) -> Case {
+        toml::from_str(text).expect("a case")
+    }
+
+    #[test]
+    fn the_templates_cases_read() {
+        for text in [
+            include_str!("../../templates/app/cases.toml"),
+            include_str!("../../templates/dialect/cases.toml"),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("cases.toml");
+            std::fs::write(&path, text).unwrap();
+            assert_eq!(read(&path).unwrap().len(), 3);
+        }
+    }
+
+    #[test]
+    fn a_case_that_cannot_be_run_is_named_with_what_would_be_right() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cases.toml");
+        for (text, expected) in [
+            ("[[case]]\nname = \"a\"", "case 1 (\"a\"): expected either inputs"),
+            ("[[case]]\nrequest = \"/path\"", "expected one such as \"GET /path\""),
+            ("[[case]]\nrequest = \"GET /\"\ncaller = \"me\"", "read, write, admin or unknown"),
+            ("[[case]]\ninputs = {}\nat = \"noon\"", "2024-04-09T14:44:00Z"),
+            ("[[case]]\nimputs = {}", "unknown field `imputs`"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let Err(Failure::Usage(message)) = read(&path) else { panic!("{text} was taken") };
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn an_outcome_is_held_against_what_is_named() {
+        let outputs = json!({"total": 3.0, "page": "/", "list": [1]}).as_object().cloned().unwrap();
+        let done = Ok(outputs);
+        let faults = |text: &str, outcome| case(text).faults_of_outcome(outcome);
+        assert!(faults("outputs = { total = 3, list = [1.0] }", &done).is_empty());
+        assert_eq!(
+            faults("outputs = { total = 4, zone = 1 }", &done),
+            ["the output total is to be 4, and is 3.0", "the output zone is to be 1, and is null"]
+        );
+        assert_eq!(faults("error = \"full\"", &done), ["it is to fail with \"full\", and did not"]);
+        let failed = Err("the disk is full".to_owned());
+        assert!(faults("error = \"full\"", &failed).is_empty());
+        assert_eq!(faults("outputs = {}", &failed), ["it is not to fail"]);
+        assert_eq!(faults("error = \"empty\"", &failed).len(), 1);
+    }
+
+    #[test]
+    fn an_answer_is_held_against_what_is_named() {
+        let faults = |text: &str| case(text).faults_of_answer(201, "{\"today\":1}");
+        assert!(faults("status = 201\nanswer = \"today\"").is_empty());
+        assert_eq!(faults("status = 200\nanswer = \"total\"").len(), 2);
+    }
+}

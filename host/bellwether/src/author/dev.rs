@@ -1,0 +1,177 @@
+//! `bellwether plugin dev`: builds and installs on every save, and shows what the plugin does on the host.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use bellwether_plugins::{Grant, Inspection};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::build::{Component, build};
+use super::grants::{Otherwise, complete};
+use super::watch::{INTERVAL, Snapshot, changed};
+use crate::client::{Body, Client};
+use crate::failure::Failure;
+use crate::output;
+
+/// How many runs are looked at for new lines.
+const RUNS: usize = 20;
+
+/// What is built, where it goes, and what is run of it.
+pub(crate) struct Loop {
+    /// The project's folder.
+    pub(crate) folder: PathBuf,
+    /// What the plugin is granted besides what has no scope; what it has on the host stays otherwise.
+    pub(crate) grants: Vec<Grant>,
+    /// A playbook run after every install.
+    pub(crate) playbook: Option<String>,
+    /// What it is started with.
+    pub(crate) inputs: Value,
+    /// Build, install and run once, and end.
+    pub(crate) once: bool,
+}
+
+/// Works until it is interrupted.
+pub(crate) async fn run(work: &Loop, client: &Client) -> Result<(), Failure> {
+    let mut files = Snapshot::of(&work.folder);
+    let mut seen = runs(client).await?.into_iter().map(|(id, _)| id).collect::<HashSet<_>>();
+    loop {
+        let name = match round(work, client).await {
+            Ok(name) => Some(name),
+            Err(failure) if work.once => return Err(failure),
+            Err(failure) => {
+                eprintln!("{}", failure.for_people());
+                None
+            }
+        };
+        if let Some(name) = &name {
+            tell(client, name, &mut seen).await?;
+        }
+        if work.once {
+            return Ok(());
+        }
+        eprintln!("waiting for a change in {}; Ctrl-C ends", work.folder.display());
+        // What changed while it was built counts too.
+        let earlier = files.clone();
+        let change = changed(&work.folder, &earlier);
+        tokio::pin!(change);
+        files = loop {
+            tokio::select! {
+                files = &mut change => break files,
+                () = tokio::time::sleep(INTERVAL * 4) => {
+                    // What others start on the host is shown too.
+                    if let Some(name) = &name && let Err(failure) = tell(client, name, &mut seen).await {
+                        eprintln!("{}", failure.for_people());
+                    }
+                }
+            }
+        };
+    }
+}
+
+/// Builds, installs and runs once. Gives the plugin's name.
+async fn round(work: &Loop, client: &Client) -> Result<String, Failure> {
+    let component = build(&work.folder, None)?;
+    let Component { bytes, inspection, .. } = component;
+    let name = inspection.name.clone().unwrap_or_default();
+    let grants =
+        complete(&inspection, &grants(work, client, &inspection, &name).await?, Otherwise::Unscoped)?;
+    let mut query: Vec<_> = grants.iter().map(|grant| ("grant", grant.to_string())).collect();
+    query.push(("replace", "true".to_owned()));
+    let body = Body::Bytes("application/wasm", bytes);
+    let installed = client.write(Method::POST, &["v1", "plugins"], &query, body).await?;
+    let version = output::cell(installed.get("version"));
+    output::print(&format!("{name} {version} is installed, {} bytes\n", inspection.size))?;
+    if let Some(playbook) = &work.playbook {
+        let path = ["v1", "playbooks", playbook.as_str(), "runs"];
+        let body = Body::Json(json!({ "inputs": work.inputs }));
+        client.write(Method::POST, &path, &[("wait", "30".to_owned())], body).await?;
+    }
+    Ok(name)
+}
+
+/// The grants given, and for what is left those the plugin has on the host already.
+async fn grants(
+    work: &Loop,
+    client: &Client,
+    inspection: &Inspection,
+    name: &str,
+) -> Result<Vec<Grant>, Failure> {
+    let given = |grant: &Grant| work.grants.iter().any(|given| given.privilege() == grant.privilege());
+    let wanted =
+        |grant: &Grant| inspection.requests.iter().any(|request| request.privilege == grant.privilege());
+    let mut grants: Vec<Grant> = work.grants.iter().filter(|grant| wanted(grant)).cloned().collect();
+    let present = match client.get(&["v1", "plugins", name], &[]).await {
+        Ok(plugin) => plugin,
+        Err(Failure::Refused(problem)) if problem.status == 404 => return Ok(grants),
+        Err(failure) => return Err(failure),
+    };
+    let present: Vec<Grant> = serde_json::from_value(present["grants"].clone()).unwrap_or_default();
+    grants.extend(present.into_iter().filter(|grant| wanted(grant) && !given(grant)));
+    Ok(grants)
+}
+
+/// The newest runs of the host, oldest first, each with whether it has ended. An operator's key sees none.
+async fn runs(client: &Client) -> Result<Vec<(String, bool)>, Failure> {
+    let listing = match client.list(&["v1", "runs"], &[], RUNS).await {
+        Ok(listing) => listing,
+        Err(Failure::Refused(problem)) if problem.status == 403 => return Ok(Vec::new()),
+        Err(failure) => return Err(failure),
+    };
+    let run = |run: &Value| Some((run["id"].as_str()?.to_owned(), !run["ended"].is_null()));
+    Ok(listing.items.iter().rev().filter_map(run).collect())
+}
+
+/// Prints what the plugin did in runs that ended since.
+async fn tell(client: &Client, name: &str, seen: &mut HashSet<String>) -> Result<(), Failure> {
+    for (id, ended) in runs(client).await? {
+        if !ended || seen.contains(&id) {
+            continue;
+        }
+        let run = client.get(&["v1", "runs", &id], &[]).await?;
+        output::print(&told(&run, name))?;
+        seen.insert(id);
+    }
+    Ok(())
+}
+
+/// What a run's steps of the plugin came to; nothing if it had none.
+fn told(run: &Value, plugin: &str) -> String {
+    let mut text = String::new();
+    let steps = run["steps"].as_array().into_iter().flatten();
+    for step in steps.filter(|step| step["app"].as_str() == Some(plugin)) {
+        let named = |name: &str| output::cell(step.get(name));
+        let playbook = output::cell(run.get("playbook_name"));
+        text.push_str(&format!("{playbook}, step {}: {}\n", named("step"), named("state")));
+        for line in step["log"].as_array().into_iter().flatten() {
+            let part = |name: &str| output::cell(line.get(name));
+            text.push_str(&format!("  {} {} {}\n", part("time"), part("level"), part("message")));
+        }
+        for (name, value) in step["outputs"].as_object().into_iter().flatten() {
+            text.push_str(&format!("  output {name} = {}\n", output::cell(Some(value))));
+        }
+        if let Some(error) = step.get("error").filter(|error| !error.is_null()) {
+            text.push_str(&format!("  error {}\n", output::cell(Some(error))));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_steps_of_the_plugin_are_told() {
+        let step = |app: &str, error: Value| {
+            json!({"step": app, "app": app, "state": "succeeded", "outputs": {"total": 1}, "error": error,
+                   "log": [{"time": "t", "level": "info", "message": "hello"}]})
+        };
+        let run = json!({"playbook_name": "p", "steps": [step("mine", json!("no luck")), step("other", Value::Null)]});
+        assert_eq!(
+            told(&run, "mine"),
+            "p, step mine: succeeded\n  t info hello\n  output total = 1\n  error no luck\n"
+        );
+        assert_eq!(told(&run, "third"), "");
+    }
+}

@@ -1,0 +1,230 @@
+//! `bellwether plugin test`: runs cases in the real engine and tells what came of each.
+
+use std::path::{Path, PathBuf};
+
+use bellwether_plugins::Grant;
+use serde_json::{Map, Value, json};
+
+use super::build::{Component, build};
+use super::cases::{self, Case, Given};
+use super::sandbox::{Ran, Sandbox, Told};
+use crate::failure::Failure;
+use crate::output::{self, Format};
+
+/// The file of cases a project has.
+const CASES: &str = "cases.toml";
+
+/// What is tried, and on what.
+pub(crate) struct Trial {
+    /// A component; the project's own, built first, if absent.
+    pub(crate) file: Option<PathBuf>,
+    /// The project's folder.
+    pub(crate) folder: PathBuf,
+    /// A file of inputs, TOML or JSON, of one case without expectations.
+    pub(crate) inputs: Option<PathBuf>,
+    /// Single inputs of that case: `name=value`.
+    pub(crate) input: Vec<String>,
+    /// A file of cases.
+    pub(crate) cases: Option<PathBuf>,
+    /// What the plugin is granted besides what the trial can give by itself.
+    pub(crate) grants: Vec<Grant>,
+}
+
+/// Runs it and prints what came of it; a case that is not as it should be is a failure.
+pub(crate) async fn run(trial: &Trial, format: Format) -> Result<(), Failure> {
+    let component = match &trial.file {
+        Some(file) => Component::read(file)?,
+        None => build(&trial.folder, None)?,
+    };
+    let cases = trial.cases()?;
+    let mut sandbox = Sandbox::open(&component, &trial.grants).await?;
+    let mut report = Report::default();
+    for case in &cases {
+        report.add(&mut sandbox, case, format).await?;
+    }
+    let values = sandbox.values().await?;
+    match format {
+        Format::Json => output::print(&format!("{:#}\n", report.json(&values)))?,
+        Format::Text => output::print(&table(&values))?,
+    }
+    if report.failed > 0 {
+        return Err(Failure::Failed(anyhow::anyhow!("{} of {} cases failed", report.failed, cases.len())));
+    }
+    Ok(())
+}
+
+impl Trial {
+    fn cases(&self) -> Result<Vec<Case>, Failure> {
+        if self.inputs.is_some() || !self.input.is_empty() {
+            let mut inputs = self.inputs.as_deref().map_or_else(|| Ok(Map::new()), read_inputs)?;
+            for text in &self.input {
+                let (name, value) = read_input(text)?;
+                inputs.insert(name, value);
+            }
+            let name = "the inputs given".to_owned();
+            return Ok(vec![Case { name, inputs: Some(inputs), ..Case::default() }]);
+        }
+        let own = self.folder.join(CASES);
+        match &self.cases {
+            Some(file) => cases::read(file),
+            None if own.is_file() => cases::read(&own),
+            None => Err(Failure::Usage(format!(
+                "there is nothing to run: give --input name=value, --inputs FILE or --cases FILE, or write {}",
+                own.display()
+            ))),
+        }
+    }
+}
+
+/// What came of the cases so far.
+#[derive(Default)]
+struct Report {
+    cases: Vec<Value>,
+    failed: usize,
+}
+
+impl Report {
+    /// Runs a case and tells of it.
+    async fn add(&mut self, sandbox: &mut Sandbox, case: &Case, format: Format) -> Result<(), Failure> {
+        if let Some(instant) = case.instant().map_err(Failure::Usage)? {
+            sandbox.set_now(instant);
+        }
+        let (mut faults, mut told) = match case.given().map_err(Failure::Usage)? {
+            Given::Inputs(inputs) => {
+                let Ran { result, log } = sandbox.run(&inputs).await?;
+                let log: Vec<Value> =
+                    log.iter().map(|line| json!({"level": line.level, "message": line.message})).collect();
+                let faults = case.faults_of_outcome(&result);
+                let told = match result {
+                    Ok(outputs) => json!({"outputs": outputs, "log": log}),
+                    Err(error) => json!({"error": error, "log": log}),
+                };
+                (faults, told)
+            }
+            Given::Request(asking, method, target) => {
+                let headers = headers(case)?;
+                let answer =
+                    sandbox.request(asking, &method, &target, &headers, case.body.as_bytes()).await?;
+                let (status, body) = (answer.status.as_u16(), String::from_utf8_lossy(&answer.body));
+                (case.faults_of_answer(status, &body), json!({"status": status, "answer": body}))
+            }
+        };
+        if !case.metrics.is_empty() {
+            faults.extend(case.faults_of_metrics(&sandbox.values().await?));
+        }
+        self.failed += usize::from(!faults.is_empty());
+        if format == Format::Text {
+            output::print(&text(&case.name, &told, &faults))?;
+        }
+        told["name"] = json!(case.name);
+        told["faults"] = json!(faults);
+        self.cases.push(told);
+        Ok(())
+    }
+
+    fn json(&self, values: &[Told]) -> Value {
+        let values: Vec<Value> = values.iter().map(value).collect();
+        json!({"cases": self.cases, "failed": self.failed, "metrics": values})
+    }
+}
+
+fn value(told: &Told) -> Value {
+    let Told { metric, key, point } = told;
+    json!({"metric": metric, "key": key, "start": point.start.to_string(), "value": point.value})
+}
+
+/// The metrics as a table; nothing if there are none.
+fn table(values: &[Told]) -> String {
+    if values.is_empty() {
+        return String::new();
+    }
+    let values: Vec<Value> = values.iter().map(value).collect();
+    let columns = [("METRIC", "/metric"), ("KEY", "/key"), ("INTERVAL", "/start"), ("VALUE", "/value")];
+    format!("\n{}", output::table(&values, &columns))
+}
+
+/// A case for people: whether it is as it should be, and what came of it.
+fn text(name: &str, told: &Value, faults: &[String]) -> String {
+    let mut text = format!("{}  {name}\n", if faults.is_empty() { "ok    " } else { "FAILED" });
+    for (name, value) in told["outputs"].as_object().into_iter().flatten() {
+        text.push_str(&format!("        output {name} = {}\n", output::cell(Some(value))));
+    }
+    for part in ["error", "status", "answer"] {
+        if let Some(value) = told.get(part) {
+            text.push_str(&format!("        {part} {}\n", output::cell(Some(value))));
+        }
+    }
+    for line in told["log"].as_array().into_iter().flatten() {
+        let part = |name: &str| output::cell(line.get(name));
+        text.push_str(&format!("        log {} {}\n", part("level"), part("message")));
+    }
+    for fault in faults {
+        text.push_str(&format!("        but {}\n", output::cell(Some(&json!(fault)))));
+    }
+    text
+}
+
+fn headers(case: &Case) -> Result<http::HeaderMap, Failure> {
+    let mut headers = http::HeaderMap::new();
+    for (name, value) in &case.headers {
+        let wrong = || Failure::Usage(format!("case {:?}: {name}: {value:?} is no header", case.name));
+        let name: http::HeaderName = name.parse().map_err(|_| wrong())?;
+        headers.append(name, value.parse().map_err(|_| wrong())?);
+    }
+    Ok(headers)
+}
+
+/// Inputs of a file: JSON if its name ends so, else TOML.
+fn read_inputs(path: &Path) -> Result<Map<String, Value>, Failure> {
+    let wrong = |error: &dyn std::fmt::Display| Failure::Usage(format!("{}: {error}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(&error))?;
+    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json")) {
+        serde_json::from_str(&text).map_err(|error| wrong(&error))
+    } else {
+        toml::from_str(&text).map_err(|error| wrong(&error))
+    }
+}
+
+/// `name=value`, the value being JSON where it reads as some, else text.
+pub(crate) fn read_input(text: &str) -> Result<(String, Value), Failure> {
+    let (name, value) = text
+        .split_once('=')
+        .filter(|(name, _)| !name.is_empty())
+        .ok_or_else(|| Failure::Usage(format!("--input is {text:?}, expected one such as page=/start")))?;
+    let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+    Ok((name.to_owned(), value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_input_is_json_where_it_reads_as_some() {
+        for (text, expected) in [
+            ("page=/start", json!("/start")),
+            ("times=2", json!(2)),
+            ("list=[1,2]", json!([1, 2])),
+            ("text=\"2\"", json!("2")),
+            ("equation=a=b", json!("a=b")),
+            ("empty=", json!("")),
+        ] {
+            assert_eq!(read_input(text).unwrap().1, expected, "{text}");
+        }
+        assert!(read_input("page").is_err() && read_input("=x").is_err());
+    }
+
+    #[test]
+    fn a_case_that_failed_shows_why_and_what_was_logged() {
+        let told = json!({"outputs": {"total": 2.0}, "log": [{"level": "info", "message": "counted"}]});
+        let text = text("visits add up", &told, &["the output total is to be 3, and is 2.0".to_owned()]);
+        for line in [
+            "FAILED  visits add up",
+            "        output total = 2.0",
+            "        log info counted",
+            "        but the output",
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Defaults that cannot be.
+use bellwether_sdk::Inputs;
+
+#[derive(Inputs)]
+struct Number {
+    #[input(default = "many")] //~ the trait `From<&str>` is not implemented for `u32`
+    times: u32,
+}
+
+#[derive(Inputs)]
+struct Optional {
+    #[input(default = 1)] //~ an input with a default is never absent: drop the Option
+    times: Option<u32>,
+}
+
+#[derive(Inputs)]
+struct Secret {
+    #[input(secret, default = "x")] //~ a secret's default would stand in the component for all to read
+    token: String,
+}
+
+#[derive(Inputs)]
+struct Chosen {
+    #[input(choices("a", "b"), default = "c")] //~ the default is none of the choices
+    letter: String,
+}
+
+fn main() {}
