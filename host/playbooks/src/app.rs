@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bellwether_access::Principal;
-use bellwether_kernel::{OrganisationId, Timestamp};
+use bellwether_kernel::{OrganisationId, RunId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// A value that passes between steps. Nested values travel as JSON.
@@ -102,13 +102,26 @@ pub struct AppDescription {
     pub outputs: Vec<Output>,
 }
 
+/// Where in which run a call's effects belong: what an attempt before this one has done already is not done again.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct EffectScope {
+    /// The run.
+    pub run: RunId,
+    /// The step's id.
+    pub step: String,
+    /// The item of the step's list, counted from 0, for a step that has one.
+    pub item: Option<u32>,
+}
+
 /// One call of an app.
 #[derive(Clone, Debug)]
 pub struct AppCall {
     /// On whose behalf.
     pub principal: Arc<Principal>,
-    /// The same for every attempt at the same step of the same run.
+    /// The same for every attempt at the same step, and item of it, of the same run.
     pub idempotency_key: String,
+    /// Where its effects are recorded; absent for a call of no run.
+    pub effects: Option<EffectScope>,
     /// 1 for the first attempt.
     pub attempt: u32,
     /// Checked against the description, defaults filled in.
@@ -188,4 +201,10 @@ pub trait App: Send + Sync {
 pub trait Apps: Send + Sync + 'static {
     /// The app of that name an organisation sees: its own, or the host's.
     fn app(&self, organisation: OrganisationId, name: &str) -> Option<Arc<dyn App>>;
+
+    /// That version of it, with which a run began; `None` if it is gone. By default only the present version is
+    /// there.
+    fn app_version(&self, organisation: OrganisationId, name: &str, version: &str) -> Option<Arc<dyn App>> {
+        self.app(organisation, name).filter(|app| app.version() == version)
+    }
 }

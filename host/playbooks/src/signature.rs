@@ -34,7 +34,7 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// How a webhook's sender signs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum SignatureScheme {
+pub enum SignatureScheme {
     /// `X-Hub-Signature-256: sha256=<hexadecimal>`, HMAC-SHA256 of the body; the secret is any text.
     Github,
     /// HMAC-SHA256 of `<id>.<timestamp>.<body>`; the secret is base64, usually after `whsec_`.

@@ -33,6 +33,7 @@ async fn run(app: &dyn App) -> AppReport {
     let call = AppCall {
         principal,
         idempotency_key: "k".into(),
+        effects: None,
         attempt: 1,
         inputs: Vec::new(),
         time_limit: Duration::from_secs(60),
@@ -115,6 +116,7 @@ async fn a_call_has_no_longer_than_its_step() {
     let call = AppCall {
         principal,
         idempotency_key: "k".into(),
+        effects: None,
         attempt: 1,
         inputs: Vec::new(),
         time_limit: Duration::from_millis(40),

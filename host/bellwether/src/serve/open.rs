@@ -104,11 +104,21 @@ impl Opened {
             steps: settings.playbooks.steps,
             payload: settings.playbooks.payload_bytes,
             step_time: Duration::from_secs(settings.playbooks.step_seconds),
+            ..bellwether_playbooks::Limits::default()
         };
         let apps = Arc::clone(&plugins) as Arc<dyn bellwether_playbooks::Apps>;
-        let (access, clock, randomness) =
-            (Arc::clone(&self.access), Arc::clone(&self.clock), Arc::clone(&self.randomness));
-        let playbooks = Playbooks::open(self.store(), access, apps, clock, randomness, limits).await?;
+        let playbooks = Playbooks::open(bellwether_playbooks::Parts {
+            store: self.store(),
+            access: Arc::clone(&self.access),
+            apps,
+            secrets: Arc::new(bellwether_playbooks::NoSecrets),
+            writes: None,
+            clock: Arc::clone(&self.clock),
+            randomness: Arc::clone(&self.randomness),
+            host: HOST,
+            limits,
+        })
+        .await?;
         Ok(Services { metrics, plugins, playbooks })
     }
 }
