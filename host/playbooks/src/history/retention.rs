@@ -132,7 +132,8 @@ impl Playbooks {
             let Some((last, _)) = page.last() else { return Ok(()) };
             range.start = last.successor();
             for (key, row) in page {
-                let retention = decode::<PlaybookRow>(&row)?.retention;
+                let (days, runs) = decode::<PlaybookRow>(&row)?.retention;
+                let retention = Retention { days, runs };
                 if retention == Retention::default() {
                     continue;
                 }

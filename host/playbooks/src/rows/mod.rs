@@ -10,7 +10,7 @@ use bellwether_kernel::{HostId, KeyId, OrganisationId, PlaybookId, RunId, Timest
 use bellwether_store::Versioned;
 use serde::{Deserialize, Serialize};
 
-use crate::{Format, Retention, RunState, RunSummary, TriggerKind, TriggeredBy};
+use crate::{Format, RunState, RunSummary, TriggerKind, TriggeredBy};
 
 pub(crate) use keys::*;
 pub(crate) use payload::{Part, Payload, Record, read_json};
@@ -30,8 +30,8 @@ pub(crate) struct PlaybookRow {
     pub(crate) updated: Timestamp,
     /// The key on whose behalf it runs: the one that published it.
     pub(crate) runs_as: KeyId,
-    /// How long the published version wants its runs kept.
-    pub(crate) retention: Retention,
+    /// For how many days, and how many, the published version wants its runs kept.
+    pub(crate) retention: (Option<u32>, Option<u32>),
     /// The source of a playbook that a host of an earlier version stored, which kept one version and that here.
     pub(crate) inherited: Option<(u32, Payload, Format)>,
 }
@@ -74,7 +74,7 @@ impl Versioned for PlaybookRow {
             created: first.created,
             updated: first.updated,
             runs_as: first.runs_as,
-            retention: Retention::default(),
+            retention: (None, None),
             inherited: Some((first.version, first.source, first.format)),
         })
     }

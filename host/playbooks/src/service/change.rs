@@ -61,7 +61,7 @@ impl<'a> Change<'a> {
             created: now,
             updated: now,
             runs_as: principal.key.clone(),
-            retention: document.retention,
+            retention: (document.retention.days, document.retention.runs),
             inherited: None,
         };
         Ok(Self { playbooks, principal, id, key: rows::playbook(organisation, id), row, batch, is_new: true })
@@ -138,7 +138,8 @@ impl<'a> Change<'a> {
         let more = self.row.publications.len().saturating_sub(PUBLICATIONS);
         self.row.publications.drain(..more);
         self.row.runs_as = by;
-        self.row.retention = compiled.document.retention;
+        let retention = compiled.document.retention;
+        self.row.retention = (retention.days, retention.runs);
         self.set_webhook(&compiled.document);
         self.batch.delete(rows::health(self.organisation(), self.id));
         self.set_due(version, Some(compiled)).await?;
