@@ -77,6 +77,7 @@ impl Opened {
             keys: settings.metrics.keys_per_metric,
             samples: settings.metrics.samples_per_write,
             values: settings.metrics.values_per_query,
+            ..bellwether_metrics::Limits::default()
         };
         let metrics = Arc::new(Metrics::open(self.store(), Arc::clone(&self.clock), HOST, limits).await?);
         let cache = settings.data.join("cache");

@@ -18,7 +18,7 @@ use bellwether_access::{Access, Principal};
 use bellwether_engine::wasmtime::component::HasSelf;
 use bellwether_engine::{Engine, Guest, Linker, wasmtime};
 use bellwether_kernel::{Clock, Randomness};
-use bellwether_metrics::Metrics;
+use bellwether_metrics::{Metrics, NamePattern};
 use bellwether_store::{Objects, SharedStore};
 
 use crate::bindings::bellwether::host as contract;
@@ -27,7 +27,6 @@ use crate::egress::Egress;
 use crate::grant::{Grant, Privilege};
 use crate::limits::Limits;
 use crate::log::LogBook;
-use crate::pattern::NamePattern;
 
 pub(crate) use state::{rows as state_rows, size as state_size};
 
