@@ -203,10 +203,18 @@ impl Metrics {
         samples: &[SampleColumns],
         record: &Record,
     ) -> Result<RecordedWrite, MetricError> {
-        if let Some(repeated) = record.read(&self.store).await? {
+        if let Some(repeated) = self.recorded(record).await? {
             return Ok(repeated);
         }
         self.add(organisation, Entries::Columns(samples), Batch::new(), Some(record)).await
+    }
+
+    /// What a write under `record` came to, if one has happened.
+    ///
+    /// # Errors
+    /// If the store's.
+    pub async fn recorded(&self, record: &Record) -> Result<Option<RecordedWrite>, MetricError> {
+        Ok(record.read(&self.store).await?)
     }
 
     async fn add(

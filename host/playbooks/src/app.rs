@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bellwether_access::Principal;
-use bellwether_kernel::{OrganisationId, Timestamp};
+use bellwether_kernel::{OrganisationId, RunId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// A value that passes between steps. Nested values travel as JSON.
@@ -102,6 +102,17 @@ pub struct AppDescription {
     pub outputs: Vec<Output>,
 }
 
+/// Which step a call's effects belong to: a repeat with the same gets their recorded answers, not a second effect.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct EffectScope {
+    /// The run.
+    pub run: RunId,
+    /// The step's id; the path to it where playbooks are steps themselves.
+    pub step: String,
+    /// Which item of the list the step iterates over, from 0; absent where it does not.
+    pub item: Option<u32>,
+}
+
 /// One call of an app.
 #[derive(Clone, Debug)]
 pub struct AppCall {
@@ -115,6 +126,8 @@ pub struct AppCall {
     pub inputs: Vec<(String, Value)>,
     /// How long it may take; the plugin's own limit holds all the same.
     pub time_limit: Duration,
+    /// Where its effects are recorded; absent where there is no run to repeat.
+    pub effects: Option<EffectScope>,
 }
 
 /// Whether a failed call may be tried again.

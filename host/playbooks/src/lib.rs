@@ -24,8 +24,8 @@ mod template;
 mod trigger;
 
 pub use app::{
-    App, AppCall, AppDescription, AppError, AppReport, Apps, Input, LogLevel, LogLine, Output, Retry, Value,
-    ValueType,
+    App, AppCall, AppDescription, AppError, AppReport, Apps, EffectScope, Input, LogLevel, LogLine, Output,
+    Retry, Value, ValueType,
 };
 pub use document::{Document, Format, Step, Trigger};
 pub use error::PlaybookError;

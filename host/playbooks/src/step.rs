@@ -73,6 +73,7 @@ impl Playbooks {
             attempt: 1,
             inputs,
             time_limit: self.limits.step_time,
+            effects: None,
         };
         let AppReport { result, log } = self.call(&app, step, call).await;
         let result = match result {

@@ -9,6 +9,8 @@ mod app;
 mod bindings;
 mod destination;
 mod dialect;
+#[cfg(test)]
+mod durable_tests;
 mod egress;
 mod error;
 mod grant;
