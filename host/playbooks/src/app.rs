@@ -102,14 +102,14 @@ pub struct AppDescription {
     pub outputs: Vec<Output>,
 }
 
-/// Where in which run a call's effects belong: what an attempt before this one has done already is not done again.
+/// Which step a call's effects belong to: a repeat with the same gets their recorded answers, not a second effect.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct EffectScope {
     /// The run.
     pub run: RunId,
-    /// The step's id.
+    /// The step's id; the path to it where playbooks are steps themselves.
     pub step: String,
-    /// The item of the step's list, counted from 0, for a step that has one.
+    /// Which item of the list the step iterates over, from 0; absent where it does not.
     pub item: Option<u32>,
 }
 
@@ -120,14 +120,14 @@ pub struct AppCall {
     pub principal: Arc<Principal>,
     /// The same for every attempt at the same step, and item of it, of the same run.
     pub idempotency_key: String,
-    /// Where its effects are recorded; absent for a call of no run.
-    pub effects: Option<EffectScope>,
     /// 1 for the first attempt.
     pub attempt: u32,
     /// Checked against the description, defaults filled in.
     pub inputs: Vec<(String, Value)>,
     /// How long it may take; the plugin's own limit holds all the same.
     pub time_limit: Duration,
+    /// Where its effects are recorded; absent where there is no run to repeat.
+    pub effects: Option<EffectScope>,
 }
 
 /// Whether a failed call may be tried again.

@@ -40,7 +40,7 @@ pub use run::{
 };
 pub use service::{Limits, Parts, Playbook, Playbooks, StartedRun, Status, Version, WebhookRequest};
 pub use signature::SignatureScheme;
-pub use sources::{NoSecrets, SecretSource, Watched, Write, Writes};
+pub use sources::{MetricLog, NoSecrets, SecretSource, Write, Writes};
 
 #[cfg(test)]
 mod tests;

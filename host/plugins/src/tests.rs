@@ -33,10 +33,10 @@ async fn run(app: &dyn App) -> AppReport {
     let call = AppCall {
         principal,
         idempotency_key: "k".into(),
-        effects: None,
         attempt: 1,
         inputs: Vec::new(),
         time_limit: Duration::from_secs(60),
+        effects: None,
     };
     app.run(call).await
 }
@@ -116,10 +116,10 @@ async fn a_call_has_no_longer_than_its_step() {
     let call = AppCall {
         principal,
         idempotency_key: "k".into(),
-        effects: None,
         attempt: 1,
         inputs: Vec::new(),
         time_limit: Duration::from_millis(40),
+        effects: None,
     };
     let error = app.run(call).await.result.unwrap_err();
     assert_eq!(error.message, "plugin probe 1.2.3: app.run: ran out of its 40 ms");

@@ -28,6 +28,8 @@ pub enum Space {
     Idempotency = 20,
     /// When keys were last used, by key id.
     AccessKeyUse = 21,
+    /// Named secrets, sealed, by organisation and name.
+    Secret = 22,
 
     /// Metrics, by organisation and id.
     Metric = 32,
@@ -41,6 +43,8 @@ pub enum Space {
     MetricDeletion = 36,
     /// Hosts that ever wrote metrics, by host.
     MetricHost = 37,
+    /// Watched writes of this host, by host and number.
+    MetricLog = 38,
 
     /// Installed plugins, by owner (0 is the host) and name.
     Plugin = 48,
@@ -65,6 +69,8 @@ pub enum Space {
     RunOpen = 70,
     /// Chunks of values too large for one key, by the key they belong to.
     Chunk = 71,
+    /// What steps did outside their run, by organisation, run, step, item, target and number.
+    RunEffect = 72,
 
     /// Every version of a playbook, by organisation, playbook and version.
     PlaybookVersion = 80,

@@ -77,6 +77,7 @@ impl Opened {
             keys: settings.metrics.keys_per_metric,
             samples: settings.metrics.samples_per_write,
             values: settings.metrics.values_per_query,
+            ..bellwether_metrics::Limits::default()
         };
         let metrics = Arc::new(Metrics::open(self.store(), Arc::clone(&self.clock), HOST, limits).await?);
         let cache = settings.data.join("cache");
@@ -111,8 +112,8 @@ impl Opened {
             store: self.store(),
             access: Arc::clone(&self.access),
             apps,
-            secrets: Arc::new(bellwether_playbooks::NoSecrets),
-            writes: None,
+            secrets: Arc::clone(&self.access) as Arc<dyn bellwether_playbooks::SecretSource>,
+            writes: Some(Arc::new(bellwether_playbooks::MetricLog::new(Arc::clone(&metrics)))),
             clock: Arc::clone(&self.clock),
             randomness: Arc::clone(&self.randomness),
             host: HOST,

@@ -1,6 +1,7 @@
 //! A document's trigger: its schedule and its condition, checked and ready.
 
 use bellwether_kernel::{FieldError, Timestamp};
+use bellwether_metrics::NamePattern;
 
 use super::inputs::{check_type, compile_expression};
 use super::{Fault, fault};
@@ -11,7 +12,7 @@ use crate::{DeclaredInput, ErrorAction, Trigger, TriggerOn, ValueType};
 
 /// What the condition of a metric trigger reads.
 const METRIC_FIELDS: [&str; 5] = ["before", "interval_start", "key", "metric", "value"];
-/// The longest pattern of a metric's name or key, in bytes.
+/// The longest pattern of a key, in bytes.
 const PATTERN: usize = 500;
 /// The longest name of a header.
 const HEADER: usize = 100;
@@ -53,16 +54,13 @@ pub(super) fn compile(
             Ok((None, Some(schedule)))
         }
         TriggerOn::Metric { metric, key, when, .. } => {
-            for (name, pattern) in [("metric", Some(metric)), ("key", key.as_ref())] {
-                if let Some(pattern) = pattern
-                    && (pattern.len() > PATTERN || (name == "metric" && pattern.is_empty()))
-                {
-                    return fault(
-                        &path.field(name),
-                        pattern,
-                        format!("1 to {PATTERN} bytes, in which * stands for any"),
-                    );
-                }
+            if let Err(error) = metric.parse::<NamePattern>() {
+                return fault(&path.field("metric"), metric, format!("a metric's name, in which * stands for any characters: {error}"));
+            }
+            if let Some(key) = key
+                && key.len() > PATTERN
+            {
+                return fault(&path.field("key"), key, format!("at most {PATTERN} bytes"));
             }
             let Some(when) = when else { return Ok((None, None)) };
             let path = path.field("when");

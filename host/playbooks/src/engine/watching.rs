@@ -1,6 +1,7 @@
 //! Metric triggers: the host's log of writes is read from a durable cursor, which moves in the commit of the runs the
 //! writes behind it caused.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use super::Firing;
 use crate::rows::{StartedBy, Watch, WatchCursor};
 use crate::service::Loaded;
 use crate::template::from_json;
-use crate::{PlaybookError, Playbooks, TriggerOn, Watched, Write, rows, trigger};
+use crate::{PlaybookError, Playbooks, TriggerOn, Write, rows, trigger};
 
 /// Writes read at once.
 const WRITES: usize = 256;
@@ -45,26 +46,26 @@ impl Playbooks {
                 found.push((organisation, Watching { playbook, version, metric }));
             }
         }
-        let wanted: Vec<Watched> = {
-            let mut watches = self.watches.write();
-            match only {
-                Some(organisation) => drop(watches.remove(&organisation)),
-                None => watches.clear(),
+        let Some(writes) = &self.writes else { return Ok(()) };
+        let mut watches = self.watches.write();
+        // Those of whom nobody watches anything any more are told so too.
+        let mut organisations: BTreeSet<OrganisationId> = found.iter().map(|(organisation, _)| *organisation).collect();
+        match only {
+            Some(organisation) => {
+                organisations.insert(organisation);
+                watches.remove(&organisation);
             }
-            for (organisation, watching) in found {
-                watches.entry(organisation).or_default().push(watching);
-            }
-            let all = watches.iter().flat_map(|(organisation, watching)| {
-                watching
-                    .iter()
-                    .map(|watching| Watched { organisation: *organisation, metric: watching.metric.clone() })
-            });
-            all.collect()
-        };
-        match &self.writes {
-            Some(writes) => writes.watch(wanted).await,
-            None => Ok(()),
+            None => organisations.extend(watches.drain().map(|(organisation, _)| organisation)),
         }
+        for (organisation, watching) in found {
+            watches.entry(organisation).or_default().push(watching);
+        }
+        for organisation in organisations {
+            let watching = watches.get(&organisation).map_or(&[][..], Vec::as_slice);
+            let metrics: Vec<String> = watching.iter().map(|watching| watching.metric.clone()).collect();
+            writes.watch(organisation, &metrics);
+        }
+        Ok(())
     }
 
     /// Acts on the writes behind the cursor, or waits for some.
@@ -102,7 +103,7 @@ impl Playbooks {
                 Err(error) => tracing::warn!(%error, "a write started no run"),
             }
         }
-        if self.cursor(&last_key(self.owner.host)).await? < last.sequence {
+        if self.cursor().await? < last.sequence {
             // Nothing was caused, or the last was claimed or refused: the cursor moves by itself.
             self.move_cursor(last.sequence).await?;
         }
@@ -110,14 +111,14 @@ impl Playbooks {
         Ok(())
     }
 
-    async fn cursor(&self, key: &Key) -> Result<u64, StoreError> {
-        let stored = self.store.get(key).await?;
+    async fn cursor(&self) -> Result<u64, StoreError> {
+        let stored = self.store.get(&rows::watch_cursor(self.owner.host)).await?;
         Ok(stored.map_or(Ok(WatchCursor::default()), |row| decode(&row))?.0)
     }
 
     async fn move_cursor(&self, sequence: u64) -> Result<(), StoreError> {
         let mut batch = Batch::new();
-        batch.put(last_key(self.owner.host), encode(&WatchCursor(sequence)));
+        batch.put(rows::watch_cursor(self.owner.host), encode(&WatchCursor(sequence)));
         self.store.commit(batch).await.map(drop)
     }
 
@@ -143,10 +144,6 @@ impl Playbooks {
         }
         Ok(())
     }
-}
-
-fn last_key(host: bellwether_kernel::HostId) -> Key {
-    rows::watch_cursor(host)
 }
 
 /// Whether every condition of a metric trigger holds for a write.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bellwether_kernel::{OrganisationId, PlaybookId, RunId, Timestamp};
-use bellwether_store::{Batch, Direction, Key, Space, StoreError, decode};
+use bellwether_store::{Batch, Direction, Key, Space, StoreError, decode, effects_of_run};
 
 use super::first_id;
 use crate::rows::{Claim, PlaybookRef, PlaybookRow, Record, RunRow};
@@ -65,6 +65,19 @@ impl Removal<'_> {
                 record.delete(store, &mut self.batch, key).await?;
             }
             // The run's own rows go last, so that what is cut off here is found again.
+            if self.keys > REMOVED {
+                self.flush().await?;
+            }
+        }
+        let mut range = effects_of_run(organisation, id).prefix();
+        loop {
+            let page = store.scan(range.clone(), Direction::Forward, ROWS).await?;
+            let Some((last, _)) = page.last() else { break };
+            range.start = last.successor();
+            self.keys += page.len();
+            for (key, _) in page {
+                self.batch.delete(key);
+            }
             if self.keys > REMOVED {
                 self.flush().await?;
             }

@@ -108,7 +108,7 @@ impl SecretSource for FakeSecrets {
 #[derive(Default)]
 pub(super) struct FakeWrites {
     log: Mutex<Vec<Write>>,
-    pub(super) watched: Mutex<Vec<Watched>>,
+    pub(super) watched: Mutex<HashMap<OrganisationId, Vec<String>>>,
     changed: Notify,
 }
 
@@ -132,9 +132,8 @@ impl FakeWrites {
 
 #[async_trait]
 impl Writes for FakeWrites {
-    async fn watch(&self, watched: Vec<Watched>) -> Result<(), StoreError> {
-        *self.watched.lock() = watched;
-        Ok(())
+    fn watch(&self, organisation: OrganisationId, metrics: &[String]) {
+        self.watched.lock().insert(organisation, metrics.to_vec());
     }
 
     async fn after(&self, sequence: u64, limit: usize) -> Result<Vec<Write>, StoreError> {
