@@ -38,10 +38,28 @@ pub enum AccessError {
     /// There is no such thing.
     #[error("there is no {what} {name:?}")]
     Unknown {
-        /// "key", "organisation".
+        /// "key", "organisation", "secret".
         what: &'static str,
         /// Which.
         name: String,
+    },
+    /// The caller's role does not allow it.
+    #[error("a key with the role {role} may not {action}; it takes a key with the role {needed}")]
+    Forbidden {
+        /// What was tried.
+        action: &'static str,
+        /// The caller's role.
+        role: &'static str,
+        /// The least role that may.
+        needed: &'static str,
+    },
+    /// A limit is reached.
+    #[error("at most {limit} {what}")]
+    Limit {
+        /// Of what: "secrets of an organisation".
+        what: &'static str,
+        /// How many.
+        limit: u64,
     },
     /// An argument is wrong.
     #[error(transparent)]
@@ -81,6 +99,8 @@ impl AccessError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Unknown { .. } => ErrorKind::NotFound,
+            Self::Forbidden { .. } => ErrorKind::Forbidden,
+            Self::Limit { .. } => ErrorKind::TooLarge,
             Self::Invalid(_) => ErrorKind::Invalid,
             Self::Exists { .. } | Self::Refused(_) => ErrorKind::Conflict,
             Self::WrongHostKey | Self::KeyFile { .. } => ErrorKind::Internal,

@@ -9,6 +9,7 @@ mod changes;
 mod directory;
 mod error;
 mod idempotency;
+mod named;
 mod principal;
 mod records;
 mod rows;
@@ -25,6 +26,7 @@ pub use error::{AccessError, AuthFailure};
 pub use idempotency::{
     ANSWER_KEPT, Begun, CLAIM_KEPT, Idempotency, IdempotencyError, MAX_ANSWER, StoredAnswer, Ticket,
 };
+pub use named::{MAX_SECRET, MAX_SECRETS, Secret, SecretRecord, SecretText};
 pub use principal::{Caller, Operator, Principal, Role};
 pub use records::{CreatedKey, KeyRecord, NewKey, Organisation, SigningPair};
 pub use scheme::{Authentication, Encoding, MessagePart, RawRequest, Signature};

@@ -1,7 +1,7 @@
 //! What this crate keeps in the store, and under which keys.
 
 use bellwether_kernel::{KeyId, OrganisationId, Timestamp};
-use bellwether_store::{Key, MergeError, Space, Versioned, decode, encode};
+use bellwether_store::{Key, MergeError, Space, StoreError, Versioned, decode, encode};
 use serde::{Deserialize, Serialize};
 
 use crate::token::KeyIdBytes;
@@ -41,6 +41,25 @@ pub(crate) fn audit(scope: AuditScope) -> Key {
 
 pub(crate) fn idempotency(organisation: Option<OrganisationId>, digest: &[u8; 32]) -> Key {
     Key::new(Space::Idempotency).number(organisation.map_or(0, |id| id.0)).fixed(digest)
+}
+
+/// Every secret of an organisation, by name.
+pub(crate) fn secrets(organisation: OrganisationId) -> Key {
+    Key::new(Space::Secret).number(organisation.0)
+}
+
+pub(crate) fn secret(organisation: OrganisationId, name: &str) -> Key {
+    secrets(organisation).text(name)
+}
+
+pub(crate) fn name_of_secret(row: &Key) -> Result<String, StoreError> {
+    let mut fields = row.fields();
+    let name = fields.number().and_then(|_| fields.text());
+    name.ok_or_else(|| StoreError::Damaged(format!("{row:?} is not the key of a secret")))
+}
+
+pub(crate) fn secret_count(organisation: OrganisationId) -> Key {
+    Key::new(Space::Counter).number(Space::Secret as u64).number(organisation.0)
 }
 
 /// A key as it is stored.

@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use bellwether_kernel::{FieldError, Randomness};
+use bellwether_kernel::{FieldError, OrganisationId, Randomness};
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
@@ -118,6 +118,8 @@ pub(crate) enum Context<'a> {
     SigningSecret(&'a str),
     /// The value that tells whether a store belongs to a host key.
     Check,
+    /// The secret of this organisation and name.
+    Secret(OrganisationId, &'a str),
     /// A remembered answer in the row with this key.
     Answer(&'a [u8]),
 }
@@ -125,6 +127,9 @@ pub(crate) enum Context<'a> {
 impl Context<'_> {
     fn bytes(self) -> Vec<u8> {
         let (kind, of): (u8, &[u8]) = match self {
+            Self::Secret(organisation, name) => {
+                return [&[4], organisation.0.to_be_bytes().as_slice(), name.as_bytes()].concat();
+            }
             Self::Purpose(purpose) => (0, purpose.as_bytes()),
             Self::SigningSecret(key) => (1, key.as_bytes()),
             Self::Check => (2, &[]),

@@ -114,3 +114,23 @@ impl From<AuthFailure> for Problem {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_in_a_document_is_answered_with_its_place_and_its_field() {
+        let field = FieldError::new("steps[1].app", "reprot", "an app that is installed, such as report");
+        let document = PlaybookError::Document { line: 7, column: 3, error: field.clone() };
+        let syntax = PlaybookError::Syntax { line: 7, column: 3, message: "expected a quote".to_owned() };
+        let place = FieldError::new("line 7, column 3", "", "expected a quote");
+        for (error, named) in [(document, field), (syntax, place)] {
+            let problem = Problem::from(error);
+            let body: serde_json::Value = serde_json::from_slice(&problem.body("r1")).unwrap();
+            assert_eq!(body["type"], ProblemKind::Invalid.uri());
+            assert!(body["detail"].as_str().unwrap().starts_with("line 7, column 3: "), "{body}");
+            assert_eq!(body["errors"], serde_json::json!([named]));
+        }
+    }
+}

@@ -19,6 +19,8 @@ const AT_WORK: &str = "bellwether_http_requests_at_work";
 const REPLAYED: &str = "bellwether_http_requests_replayed_total";
 const SYNCS: &str = "bellwether_store_syncs_total";
 const COMMITS: &str = "bellwether_store_commits_total";
+const LOGGED: &str = "bellwether_watched_writes_total";
+const DROPPED: &str = "bellwether_watched_writes_dropped_total";
 const FREE: &str = "bellwether_store_free_bytes";
 const DISK: &str = "bellwether_store_disk_bytes";
 const REFUSING: &str = "bellwether_store_refusing";
@@ -136,6 +138,9 @@ pub(crate) fn refresh(services: &Services) {
     gauge!(UPTIME).set(services.started.elapsed().as_secs_f64());
     counter!(SYNCS).absolute(health.syncs);
     counter!(COMMITS).absolute(health.commits);
+    let log = services.parts.metrics.log_state();
+    counter!(LOGGED).absolute(log.latest);
+    counter!(DROPPED).absolute(log.dropped);
     gauge!(REFUSING).set(if health.refusing.is_some() { 1.0 } else { 0.0 });
     if let Some(bytes) = health.free_bytes {
         gauge!(FREE).set(bytes as f64);
@@ -167,6 +172,12 @@ fn describe() {
     describe_counter!(REPLAYED, Unit::Count, "Answers repeated for their Idempotency-Key.");
     describe_counter!(SYNCS, Unit::Count, "How often the store made its log durable.");
     describe_counter!(COMMITS, Unit::Count, "Batches committed to the store.");
+    describe_counter!(LOGGED, Unit::Count, "Entries the log of watched writes ever had.");
+    describe_counter!(
+        DROPPED,
+        Unit::Count,
+        "Entries of that log that were dropped because nobody had read them in time."
+    );
     describe_gauge!(FREE, Unit::Bytes, "Bytes free on the store's file system.");
     describe_gauge!(DISK, Unit::Bytes, "Bytes the store takes on disk.");
     describe_gauge!(REFUSING, Unit::Count, "1 while the store takes no writes.");

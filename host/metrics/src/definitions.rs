@@ -29,22 +29,45 @@ impl Metrics {
         time_zone: &str,
         definition: Definition,
     ) -> Result<Defined, MetricError> {
+        self.define_with(organisation, time_zone, definition, |_| Batch::new()).await
+    }
+
+    /// As [`Self::define`], together with what `join` makes of its answer: both are committed or neither.
+    ///
+    /// # Errors
+    /// As of [`Self::define`]; and the store's conflict of a precondition of `join` that does not hold.
+    pub async fn define_with(
+        &self,
+        organisation: OrganisationId,
+        time_zone: &str,
+        definition: Definition,
+        join: impl Fn(&Defined) -> Batch,
+    ) -> Result<Defined, MetricError> {
         definition.check()?;
         let time_zone = zone_name(time_zone)?;
         let change = self.catalogue.change(organisation).await?;
         let reference = MetricReference::Name(definition.name.clone());
         for _ in 0..ATTEMPTS {
             match change.find(&reference).await {
-                Ok(known) => return same(&known.metric, &definition),
+                Ok(known) => {
+                    let defined = same(&known.metric, &definition)?;
+                    let join = join(&defined);
+                    if !join.is_empty() {
+                        self.store.commit(join).await?;
+                    }
+                    return Ok(defined);
+                }
                 Err(MetricError::UnknownMetric(_)) => {}
                 Err(error) => return Err(error),
             }
             if change.count() as u64 >= self.limits.metrics {
                 return Err(MetricError::limit(self.limits.metrics, "metrics of an organisation"));
             }
-            match self.create(organisation, &change, &time_zone, &definition).await {
-                Ok(metric) => return Ok(Defined { metric, created: true }),
-                Err(StoreError::Conflict(_)) => change.reload().await?,
+            let own =
+                [layout::last_metric(organisation), layout::metric_name(organisation, &definition.name)];
+            match self.create(organisation, &change, &time_zone, &definition, &join).await {
+                Ok(defined) => return Ok(defined),
+                Err(StoreError::Conflict(key)) if own.contains(&key) => change.reload().await?,
                 Err(error) => return Err(error.into()),
             }
         }
@@ -57,7 +80,8 @@ impl Metrics {
         change: &Change,
         time_zone: &str,
         definition: &Definition,
-    ) -> Result<Arc<Metric>, StoreError> {
+        join: &impl Fn(&Defined) -> Batch,
+    ) -> Result<Defined, StoreError> {
         let counter = layout::last_metric(organisation);
         let counted = self.store.get(&counter).await?;
         let Number(last) = counted.as_deref().map(decode).transpose()?.unwrap_or_default();
@@ -69,18 +93,19 @@ impl Metrics {
         };
         let name = layout::metric_name(organisation, &definition.name);
         let row = (layout::metric(organisation, metric.id), encode(&metric));
+        let known = Known::read(row.clone())?;
+        let defined = Defined { metric: Arc::clone(&known.metric), created: true };
         let mut batch = Batch::new();
         batch
             .require(counter.clone(), counted.map_or(Precondition::Absent, Precondition::ValueIs))
             .require(name.clone(), Precondition::Absent)
             .put(counter, encode(&Number(metric.id.0)))
             .put(name, encode(&MetricRow { id: metric.id }))
-            .put(row.0.clone(), row.1.clone());
+            .put(row.0, row.1)
+            .append(join(&defined));
         self.store.commit(batch).await?;
-        let known = Known::read(row)?;
-        let metric = Arc::clone(&known.metric);
         change.remember(known);
-        Ok(metric)
+        Ok(defined)
     }
 
     /// One metric.
@@ -168,6 +193,19 @@ impl Metrics {
         organisation: OrganisationId,
         metric: &MetricReference,
     ) -> Result<Arc<Metric>, MetricError> {
+        self.delete_with(organisation, metric, |_| Batch::new()).await
+    }
+
+    /// As [`Self::delete`], together with what `join` makes of the metric: both are committed or neither.
+    ///
+    /// # Errors
+    /// As of [`Self::delete`]; and the store's conflict of a precondition of `join` that does not hold.
+    pub async fn delete_with(
+        &self,
+        organisation: OrganisationId,
+        metric: &MetricReference,
+        join: impl Fn(&Metric) -> Batch,
+    ) -> Result<Arc<Metric>, MetricError> {
         let change = self.catalogue.change(organisation).await?;
         for _ in 0..ATTEMPTS {
             let known = change.find(metric).await?;
@@ -177,16 +215,17 @@ impl Metrics {
             let mut batch = Batch::new();
             batch
                 .require(key.clone(), Precondition::ValueIs(before))
-                .delete(key)
+                .delete(key.clone())
                 .delete(layout::metric_name(organisation, &definition.name))
                 .delete(layout::key_count(organisation, *id))
-                .put(layout::deletion(organisation, *id), encode(&deletion));
+                .put(layout::deletion(organisation, *id), encode(&deletion))
+                .append(join(&known.metric));
             match self.store.commit(batch).await {
                 Ok(_) => {
                     change.forget(*id);
                     return Ok(Arc::clone(&known.metric));
                 }
-                Err(StoreError::Conflict(_)) => change.refresh(*id).await?,
+                Err(StoreError::Conflict(conflict)) if conflict == key => change.refresh(*id).await?,
                 Err(error) => return Err(error.into()),
             }
         }

@@ -100,6 +100,16 @@ pub(crate) fn host(host: HostId) -> Key {
     hosts().number(host.0)
 }
 
+/// The log of watched writes of one host.
+pub(crate) fn log(host: HostId) -> Key {
+    Key::new(Space::MetricLog).number(host.0)
+}
+
+/// The highest number given out in a host's log; a [`Number`].
+pub(crate) fn last_logged(host: HostId) -> Key {
+    Key::new(Space::Counter).number(Space::MetricLog as u64).number(host.0)
+}
+
 /// The highest metric id given out; a [`Number`].
 pub(crate) fn last_metric(organisation: OrganisationId) -> Key {
     Key::new(Space::Counter).number(Space::Metric as u64).number(organisation.0)

@@ -118,6 +118,11 @@ impl Partial {
         }
     }
 
+    /// When the latest of the samples happened.
+    pub(crate) fn latest(&self) -> Timestamp {
+        self.last.time
+    }
+
     fn weighted(&self) -> Weighted {
         self.weighted.unwrap_or_else(|| Weighted { products: self.sum, weights: Sum::of_ones(self.count) })
     }

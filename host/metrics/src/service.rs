@@ -8,6 +8,8 @@ use bellwether_store::{Batch, Key, SharedStore, encode};
 
 use crate::catalogue::Catalogue;
 use crate::layout::{self, HostRow};
+use crate::log::WriteLog;
+use crate::watch::Watches;
 use crate::{Metric, MetricError};
 
 /// A metric and whether the call made it.
@@ -46,11 +48,14 @@ pub struct Limits {
     pub samples: usize,
     /// Values one query may answer.
     pub values: usize,
+    /// Entries kept in the log of watched writes until it is trimmed: beyond, the oldest are dropped. At about 200
+    /// bytes each, a million take 200 MB.
+    pub logged: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { metrics: 10_000, keys: 100_000, samples: 10_000, values: 100_000 }
+        Self { metrics: 10_000, keys: 100_000, samples: 10_000, values: 100_000, logged: 1_000_000 }
     }
 }
 
@@ -69,6 +74,8 @@ pub struct Metrics {
     pub(crate) series: moka::sync::Cache<Key, SeriesId>,
     /// Whether hosts but this one ever wrote metrics here.
     pub(crate) other_hosts: AtomicBool,
+    pub(crate) watches: Watches,
+    pub(crate) log: WriteLog,
 }
 
 impl Metrics {
@@ -88,6 +95,7 @@ impl Metrics {
             batch.put(row, encode(&HostRow { since: clock.now() }));
             store.commit(batch).await?;
         }
+        let log = WriteLog::open(&store, &layout::log(host), &layout::last_logged(host)).await?;
         let metrics = Self {
             catalogue: Catalogue::new(Arc::clone(&store)),
             store,
@@ -96,6 +104,8 @@ impl Metrics {
             limits,
             series: moka::sync::Cache::new(CACHED_SERIES),
             other_hosts: AtomicBool::new(false),
+            watches: Watches::default(),
+            log,
         };
         metrics.learn_other_hosts().await?;
         Ok(metrics)

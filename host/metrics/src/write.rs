@@ -10,9 +10,11 @@ use bellwether_store::{Batch, Committed, Direction, Key, Precondition, StoreErro
 use crate::catalogue::Known;
 use crate::entry::{Entries, Entry};
 use crate::layout::{self, MoreKeys, Number, SeriesRow};
+use crate::log;
+use crate::once::Answer;
 use crate::partial::{Addition, add, add_to_sum};
 use crate::refusal::Refusal;
-use crate::{DataType, MetricError, Metrics, Partial, Sample, SampleColumns, Written};
+use crate::{DataType, MetricError, Metrics, Partial, Record, RecordedWrite, Sample, SampleColumns, Written};
 
 /// How often a write is tried again because another made one of its new series first or changed its metric. Each
 /// time somebody else's write went through, so a write is only starved by as many others in a row.
@@ -88,6 +90,38 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// What the log says about it: one entry for each bucket of a watched metric.
+    fn logged(&self, metrics: &Metrics, organisation: OrganisationId) -> Vec<log::Entry> {
+        let Some(watched) = metrics.watches.of(organisation) else { return Vec::new() };
+        let mut entries = Vec::new();
+        for (merge, bucket) in self.buckets.iter().enumerate() {
+            let Target { known, key } = &self.targets[bucket.target];
+            if watched.has(&known.metric) {
+                entries.push(log::Entry {
+                    organisation,
+                    metric: known.metric.id,
+                    name: known.metric.definition.name.clone(),
+                    key: key.map(str::to_owned),
+                    interval_start: bucket.start,
+                    time: bucket.partial.latest(),
+                    data_type: known.metric.definition.data_type,
+                    merge,
+                });
+            }
+        }
+        entries
+    }
+
+    /// What each entry of the write is answered with.
+    fn recorded(&self) -> Vec<Answer> {
+        let answer = |merge: &usize| {
+            let bucket = &self.buckets[*merge];
+            let data_type = self.targets[bucket.target].known.metric.definition.data_type;
+            Answer { interval_start: bucket.start, data_type, merge: *merge }
+        };
+        self.answers.iter().map(answer).collect()
+    }
+
     /// The batch that does it, each bucket one merge, in order, before everything else.
     fn batch(&self, metrics: &Metrics, organisation: OrganisationId, places: &[Place]) -> Batch {
         let mut batch = Batch::new();
@@ -142,7 +176,7 @@ impl Metrics {
         samples: &[Sample],
         join: Batch,
     ) -> Result<Vec<Written>, MetricError> {
-        self.add(organisation, Entries::Samples(samples), join).await
+        Ok(self.add(organisation, Entries::Samples(samples), join, None).await?.written)
     }
 
     /// As [`Self::write`], for samples in columns: one answer per entry, and fields as `samples[3].values[7]`.
@@ -155,7 +189,32 @@ impl Metrics {
         samples: &[SampleColumns],
         join: Batch,
     ) -> Result<Vec<Written>, MetricError> {
-        self.add(organisation, Entries::Columns(samples), join).await
+        Ok(self.add(organisation, Entries::Columns(samples), join, None).await?.written)
+    }
+
+    /// As [`Self::write_columns`], once for `record`: if a write under it has happened, whatever it wrote, nothing is
+    /// written now and its answers are given again. Exact however many ask at once.
+    ///
+    /// # Errors
+    /// As of [`Self::write`]. Nothing is recorded then.
+    pub async fn write_once(
+        &self,
+        organisation: OrganisationId,
+        samples: &[SampleColumns],
+        record: &Record,
+    ) -> Result<RecordedWrite, MetricError> {
+        if let Some(repeated) = self.recorded(record).await? {
+            return Ok(repeated);
+        }
+        self.add(organisation, Entries::Columns(samples), Batch::new(), Some(record)).await
+    }
+
+    /// What a write under `record` came to, if one has happened.
+    ///
+    /// # Errors
+    /// If the store's.
+    pub async fn recorded(&self, record: &Record) -> Result<Option<RecordedWrite>, MetricError> {
+        Ok(record.read(&self.store).await?)
     }
 
     async fn add(
@@ -163,7 +222,8 @@ impl Metrics {
         organisation: OrganisationId,
         entries: Entries<'_>,
         join: Batch,
-    ) -> Result<Vec<Written>, MetricError> {
+        record: Option<&Record>,
+    ) -> Result<RecordedWrite, MetricError> {
         if entries.samples() > self.limits.samples {
             return Err(MetricError::limit(self.limits.samples as u64, "samples in one write"));
         }
@@ -172,10 +232,27 @@ impl Metrics {
             let plan = self.plan(organisation, entries, now).await?;
             let places = self.places(organisation, &plan).await?;
             let mut batch = plan.batch(self, organisation, &places);
+            let logged = self.join_log(plan.logged(self, organisation), &mut batch);
+            if let Some(record) = record {
+                record.join(&mut batch, &plan.recorded());
+            }
             batch.append(join.clone());
             match self.store.commit(batch).await {
-                Ok(committed) => return self.answer(organisation, &plan, &places, &committed).await,
+                Ok(committed) => {
+                    if let Some(logged) = logged {
+                        self.log.committed(&logged, &committed)?;
+                    }
+                    let written = self.answer(organisation, &plan, &places, &committed).await?;
+                    return Ok(RecordedWrite { written, repeats: None });
+                }
                 Err(StoreError::Conflict(key)) => {
+                    if let Some(record) = record.filter(|record| record.head() == key) {
+                        // Another made it meanwhile; or it was freed again, and then this one has to.
+                        match record.read(&self.store).await? {
+                            Some(repeated) => return Ok(repeated),
+                            None => continue,
+                        }
+                    }
                     let changed = plan.targets.iter().find(|target| target.known.row.0 == key);
                     if let Some(target) = changed {
                         let change = self.catalogue.change(organisation).await?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bellwether_access::Principal;
-use bellwether_kernel::{OrganisationId, Timestamp};
+use bellwether_kernel::{OrganisationId, RunId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// A value that passes between steps. Nested values travel as JSON.
@@ -110,12 +110,23 @@ pub struct AppDescription {
     pub outputs: Vec<Output>,
 }
 
+/// Which step a call's effects belong to: a repeat with the same gets their recorded answers, not a second effect.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct EffectScope {
+    /// The run.
+    pub run: RunId,
+    /// The step's id; the path to it where playbooks are steps themselves.
+    pub step: String,
+    /// Which item of the list the step iterates over, from 0; absent where it does not.
+    pub item: Option<u32>,
+}
+
 /// One call of an app.
 #[derive(Clone, Debug)]
 pub struct AppCall {
     /// On whose behalf.
     pub principal: Arc<Principal>,
-    /// The same for every attempt at the same step of the same run.
+    /// The same for every attempt at the same step, and item of it, of the same run.
     pub idempotency_key: String,
     /// 1 for the first attempt.
     pub attempt: u32,
@@ -123,6 +134,8 @@ pub struct AppCall {
     pub inputs: Vec<(String, Value)>,
     /// How long it may take; the plugin's own limit holds all the same.
     pub time_limit: Duration,
+    /// Where its effects are recorded; absent where there is no run to repeat.
+    pub effects: Option<EffectScope>,
 }
 
 /// Whether a failed call may be tried again.
@@ -196,4 +209,10 @@ pub trait App: Send + Sync {
 pub trait Apps: Send + Sync + 'static {
     /// The app of that name an organisation sees: its own, or the host's.
     fn app(&self, organisation: OrganisationId, name: &str) -> Option<Arc<dyn App>>;
+
+    /// That version of it, with which a run began; `None` if it is gone. By default only the present version is
+    /// there.
+    fn app_version(&self, organisation: OrganisationId, name: &str, version: &str) -> Option<Arc<dyn App>> {
+        self.app(organisation, name).filter(|app| app.version() == version)
+    }
 }

@@ -1,5 +1,7 @@
 //! Why a playbook was not stored, started or read.
 
+use std::time::Duration;
+
 use bellwether_access::AccessError;
 use bellwether_kernel::{ErrorKind, FieldError};
 use bellwether_store::StoreError;
@@ -64,9 +66,33 @@ pub enum PlaybookError {
     /// The playbook is not started this way.
     #[error("{0}")]
     Refused(String),
+    /// Nothing starts the playbook any more: its runs failed too often.
+    #[error("the playbook {name:?} is disabled: {reason}; enable it, or publish it again")]
+    Disabled {
+        /// Its name.
+        name: String,
+        /// Since when and why.
+        reason: String,
+    },
+    /// The key the playbook runs as lost the right to.
+    #[error("the playbook {name:?} is blocked: {reason}; publish it again with a key that works")]
+    Blocked {
+        /// Its name.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// A webhook's request does not prove who sent it.
+    #[error("the request is not signed as the webhook wants it: {0}")]
+    Signature(String),
     /// Too many runs wait already.
-    #[error("{0} runs wait already; try again in a few seconds")]
-    Busy(usize),
+    #[error("{runs} runs wait already; try again in {} seconds", retry_after.as_secs())]
+    Busy {
+        /// How many.
+        runs: usize,
+        /// When it may be worth another try.
+        retry_after: Duration,
+    },
     /// The host is being stopped.
     #[error("the host is stopping and takes no more runs")]
     Stopping,
@@ -88,8 +114,11 @@ impl PlaybookError {
             Self::TooLarge { .. } => ErrorKind::TooLarge,
             Self::Forbidden { .. } => ErrorKind::Forbidden,
             Self::Stopping => ErrorKind::Unavailable,
-            Self::Exists(_) | Self::Refused(_) => ErrorKind::Conflict,
-            Self::Busy(_) => ErrorKind::RateLimited,
+            Self::Exists(_) | Self::Refused(_) | Self::Disabled { .. } | Self::Blocked { .. } => {
+                ErrorKind::Conflict
+            }
+            Self::Signature(_) => ErrorKind::Unauthenticated,
+            Self::Busy { .. } => ErrorKind::RateLimited,
             Self::Access(error) => error.kind(),
             Self::Store(error) => error.kind(),
         }

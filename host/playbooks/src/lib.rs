@@ -1,4 +1,5 @@
-//! Playbooks: one trigger, steps in order, inputs as templates; and runs, recorded step by step.
+//! Playbooks: a trigger, steps in order, inputs as templates; and runs that are durable. A firing is claimed once,
+//! every step's result is committed before the next step begins, and a host that dies takes its runs up again.
 //!
 //! What a step calls is an [`App`]: a trait defined here. This crate does not know that apps are WebAssembly.
 
@@ -6,30 +7,43 @@ mod app;
 mod compile;
 mod convert;
 mod document;
+mod dry;
+mod engine;
 mod error;
+mod history;
+mod period;
 mod position;
-mod progress;
 mod rows;
 mod run;
-mod runner;
-mod runs;
+mod schedule;
 mod secrets;
 mod service;
 mod shape;
-mod step;
+mod signature;
+mod sources;
 mod template;
 mod trigger;
 
 pub use app::{
-    App, AppCall, AppDescription, AppError, AppReport, Apps, Input, LogLevel, LogLine, Output, Retry, Value,
-    ValueType,
+    App, AppCall, AppDescription, AppError, AppReport, Apps, EffectScope, Input, LogLevel, LogLine, Output,
+    Retry, Value, ValueType,
 };
 pub use convert::{inputs_from_json, outputs_to_json};
-pub use document::{Document, Format, Step, Trigger};
+pub use document::{
+    Concurrency, DeclaredInput, Document, ErrorAction, Format, Missed, OnError, OnItemError, Policy,
+    Retention, RetryRule, SignatureCheck, Step, Stop, Trigger, TriggerKind, TriggerOn,
+};
+pub use dry::{DryRun, DryStep};
 pub use error::PlaybookError;
-pub use run::{Run, RunFilter, RunState, RunSummary, StepResult, StepState, TriggeredBy};
-pub use service::{Limits, Playbook, Playbooks, StartedRun, WebhookRequest};
+pub use history::ReplayFrom;
+pub use period::Period;
+pub use run::{
+    Attempt, ItemCounts, Run, RunFilter, RunState, RunSummary, StepKind, StepResult, StepState, TriggeredBy,
+};
+pub use service::{Limits, Parts, Playbook, Playbooks, StartedRun, Status, Version, WebhookRequest};
 pub use shape::{Misfit, misfit};
+pub use signature::SignatureScheme;
+pub use sources::{MetricLog, NoSecrets, SecretSource, Write, Writes};
 
 #[cfg(test)]
 mod tests;

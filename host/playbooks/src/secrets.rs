@@ -19,7 +19,7 @@ pub(crate) const MASK: &str = "•••";
 const SEARCHED: usize = 4;
 
 /// The secrets of one run, as far as they are known.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Secrets {
     /// Longest first, so that a secret that holds another is masked whole.
     texts: Vec<String>,

@@ -2,10 +2,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bellwether_kernel::FieldError;
+use bellwether_kernel::{FieldError, Timestamp};
 use serde_json::{Map, Value as Json, json};
 
-use crate::{Trigger, WebhookRequest};
+use crate::{Trigger, TriggerKind, WebhookRequest, Write};
 
 /// Words in the name of a header that holds a credential or a proof of one.
 const CREDENTIAL_WORDS: [&str; 7] =
@@ -13,10 +13,28 @@ const CREDENTIAL_WORDS: [&str; 7] =
 
 /// What `trigger` holds for templates.
 pub(crate) fn fields(trigger: &Trigger) -> &'static [&'static str] {
-    match trigger {
-        Trigger::Webhook {} => &["base64", "body", "form", "headers", "method", "query", "text"],
-        Trigger::Manual {} => &["inputs"],
+    match trigger.kind() {
+        TriggerKind::Webhook => &["base64", "body", "form", "headers", "method", "query", "text"],
+        TriggerKind::Manual | TriggerKind::Playbook => &["inputs"],
+        TriggerKind::Cron | TriggerKind::Every => &["missed", "scheduled"],
+        TriggerKind::Metric => &["before", "interval_start", "key", "metric", "value"],
     }
+}
+
+/// `trigger` of a run started by time: when it was due, and whether that was missed and made up for.
+pub(crate) fn scheduled(at: Timestamp, missed: bool) -> Json {
+    json!({ "scheduled": at.to_string(), "missed": missed })
+}
+
+/// `trigger` of a run started by a write to a metric.
+pub(crate) fn metric(write: &Write) -> Json {
+    json!({
+        "metric": write.metric,
+        "key": write.key,
+        "interval_start": write.interval_start.to_string(),
+        "before": write.before,
+        "value": write.value,
+    })
 }
 
 /// `trigger` of a run started by hand.

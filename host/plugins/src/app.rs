@@ -36,7 +36,7 @@ impl PluginApp {
             .map_err(|error| bellwether_engine::EngineError::Link(format!("{error:#}")))?;
         let meters = loaded.meters(PluginRole::App);
         let (described, _) = loaded
-            .call(DESCRIBE, &loaded.describe_limits(), &meters, None, async |store, instance| {
+            .call(DESCRIBE, &loaded.describe_limits(), &meters, (None, None), async |store, instance| {
                 exports.load(&mut *store, instance)?.call_describe(store).await
             })
             .await;
@@ -57,10 +57,10 @@ impl PluginApp {
             .map(|((name, value), backing)| lower(name, value, backing))
             .collect();
         let about = wit::Call { idempotency_key: &call.idempotency_key, attempt: call.attempt };
-        let principal = Some(Arc::clone(&call.principal));
+        let caller = (Some(Arc::clone(&call.principal)), call.effects.clone());
         let (result, log) = self
             .loaded
-            .call(RUN, limits, &self.meters, principal, async |store, instance| {
+            .call(RUN, limits, &self.meters, caller, async |store, instance| {
                 self.exports.load(&mut *store, instance)?.call_run(store, about, &inputs).await
             })
             .await;

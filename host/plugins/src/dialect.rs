@@ -77,7 +77,7 @@ impl Dialect {
             .map_err(|error| bellwether_engine::EngineError::Link(format!("{error:#}")))?;
         let meters = loaded.meters(PluginRole::Dialect);
         let (described, _) = loaded
-            .call(DESCRIBE, &loaded.describe_limits(), &meters, None, async |store, instance| {
+            .call(DESCRIBE, &loaded.describe_limits(), &meters, (None, None), async |store, instance| {
                 exports.load(&mut *store, instance)?.call_describe(store).await
             })
             .await;
@@ -151,7 +151,7 @@ impl Dialect {
         });
         let (response, log) = self
             .loaded
-            .call(HANDLE, self.loaded.limits(), &self.meters, principal, async |store, instance| {
+            .call(HANDLE, self.loaded.limits(), &self.meters, (principal, None), async |store, instance| {
                 self.exports
                     .load(&mut *store, instance)?
                     .call_handle(store, guest_caller, guest_request)

@@ -8,11 +8,11 @@
 use std::fmt;
 use std::str::FromStr;
 
+use bellwether_metrics::{NamePattern, split_at_commas};
 use serde::{Deserialize, Serialize};
 
 use crate::destination::Destination;
 use crate::limits;
-use crate::pattern::{NamePattern, split_at_commas};
 
 /// What importing one of the host's interfaces asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use bellwether_access::Principal;
 use bellwether_engine::{
     CallLimits, CallMeters, Component, Finished, Guest, Instance, InstancePre, Store, wasmtime,
 };
-use bellwether_playbooks::LogLine;
+use bellwether_playbooks::{EffectScope, LogLine};
 use tracing::Instrument;
 
 use crate::grant::Grant;
@@ -85,13 +85,13 @@ impl Loaded {
         CallMeters::new(&self.name, role.interface())
     }
 
-    /// Runs `work` on a fresh instance for `principal`; gives what it came to and what it logged.
+    /// Runs `work` on a fresh instance for `caller`: the principal, and where effects are recorded; gives what it came to and what it logged.
     pub(crate) async fn call<R>(
         &self,
         export: Export,
         limits: &CallLimits,
         meters: &CallMeters,
-        principal: Option<Arc<Principal>>,
+        caller: (Option<Arc<Principal>>, Option<EffectScope>),
         work: impl AsyncFnOnce(&mut Store<Call>, &Instance) -> wasmtime::Result<R>,
     ) -> (Result<R, PluginError>, Vec<LogLine>) {
         let span = tracing::info_span!(
@@ -101,7 +101,7 @@ impl Loaded {
             role = export.role.interface(),
             call = export.name
         );
-        let call = Call::new(Arc::clone(&self.scope), principal);
+        let call = Call::new(Arc::clone(&self.scope), caller.0, caller.1);
         let engine = &self.scope.shared.services.engine;
         let finished = engine.call(&self.instance, limits, meters, call, work).instrument(span).await;
         let Finished { data, result, .. } = finished;

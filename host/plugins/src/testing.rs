@@ -22,13 +22,25 @@ use crate::{Limits, Plugins, Services};
 pub(crate) struct House {
     pub(crate) services: Services,
     pub(crate) limits: Limits,
-    _folder: tempfile::TempDir,
+    folder: Arc<tempfile::TempDir>,
 }
 
 impl House {
     pub(crate) async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store: SharedStore = Arc::new(MemoryStore::new());
+        Self::on(Arc::default()).await
+    }
+
+    pub(crate) async fn on(store: Arc<MemoryStore>) -> Self {
+        Self::open(store, Arc::new(tempfile::tempdir().unwrap())).await
+    }
+
+    /// What a new process finds: the components are where they were, and `store` is what is left of the store.
+    pub(crate) async fn again(&self, store: Arc<MemoryStore>) -> Self {
+        Self::open(store, Arc::clone(&self.folder)).await
+    }
+
+    async fn open(store: Arc<MemoryStore>, folder: Arc<tempfile::TempDir>) -> Self {
+        let store: SharedStore = store;
         let clock: Arc<dyn Clock> =
             Arc::new(ManualClock::new(Timestamp::parse("2024-04-01T12:30:00Z").unwrap()));
         let randomness: Arc<dyn Randomness> = Arc::new(SeededRandomness::new(1));
@@ -53,7 +65,7 @@ impl House {
         };
         // Short enough for what never ends, long enough for a loaded machine.
         let call = CallLimits { wall: Duration::from_secs(2), memory: 8 << 20, ..CallLimits::default() };
-        Self { services, limits: Limits { call, describe: Duration::from_millis(300) }, _folder: folder }
+        Self { services, limits: Limits { call, describe: Duration::from_millis(300) }, folder }
     }
 
     pub(crate) async fn plugins(&self) -> Arc<Plugins> {

@@ -36,6 +36,7 @@ async fn run(app: &dyn App) -> AppReport {
         attempt: 1,
         inputs: Vec::new(),
         time_limit: Duration::from_secs(60),
+        effects: None,
     };
     app.run(call).await
 }
@@ -118,6 +119,7 @@ async fn a_call_has_no_longer_than_its_step() {
         attempt: 1,
         inputs: Vec::new(),
         time_limit: Duration::from_millis(40),
+        effects: None,
     };
     let error = app.run(call).await.result.unwrap_err();
     assert_eq!(error.message, "plugin probe 1.2.3: app.run: ran out of its 40 ms");

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::Key;
+use crate::{Key, Row};
 
 /// Combines what a key holds with an operand into what it shall hold. Pure and total order-respecting: the
 /// writer calls it on the value as the batches before this one leave it, so that any number of concurrent
@@ -13,6 +13,20 @@ pub type Merge = fn(existing: Option<&[u8]>, operand: &[u8]) -> Result<Vec<u8>, 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct MergeError(pub String);
+
+/// What one merge of a batch did to its row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Merged {
+    /// What the row held before it, if anything.
+    pub before: Option<Bytes>,
+    /// What it holds after it.
+    pub after: Bytes,
+}
+
+/// Works out a row from what the merges of the batch before it did, in order. It is given the beginning of the row's
+/// key and may add fields to it. Pure, and called by the writer like a [`Merge`]: so a row can hold what only the
+/// writer knows (a sum with everybody's additions, the next number of a counter) and be part of the same commit.
+pub type Derive = fn(key: Key, merged: &[Merged], operand: &[u8]) -> Result<Row, MergeError>;
 
 /// What must hold for a batch to be committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +43,7 @@ pub(crate) enum Change {
     Put(Bytes),
     Delete,
     Merge { operand: Bytes, merge: Merge },
+    Derive { operand: Bytes, derive: Derive },
 }
 
 /// Changes and the preconditions they hang on. Domain crates build batches; a caller may join several with
@@ -71,11 +86,23 @@ impl Batch {
         self
     }
 
+    /// Sets the row that `derive` makes of `key`, of the merges of this batch before here, and of `operand`.
+    pub fn derive(&mut self, key: Key, operand: impl Into<Bytes>, derive: Derive) -> &mut Self {
+        self.changes.push((key, Change::Derive { operand: operand.into(), derive }));
+        self
+    }
+
     /// Adds everything of `other` behind what is here.
     pub fn append(&mut self, other: Self) -> &mut Self {
         self.preconditions.extend(other.preconditions);
         self.changes.extend(other.changes);
         self
+    }
+
+    /// How many merges there are: the place of the next one's result in [`crate::Committed::merged`].
+    #[must_use]
+    pub fn merges(&self) -> usize {
+        self.changes.iter().filter(|(_, change)| matches!(change, Change::Merge { .. })).count()
     }
 
     /// Whether committing it would change nothing.

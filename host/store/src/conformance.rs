@@ -10,8 +10,8 @@ use bellwether_kernel::{Randomness, SeededRandomness};
 use bytes::Bytes;
 
 use crate::{
-    Batch, Direction, Key, MAX_BATCH, MAX_KEY, MAX_VALUE, MergeError, Precondition, Row, SharedStore, Space,
-    StoreError,
+    Batch, Direction, Key, MAX_BATCH, MAX_KEY, MAX_VALUE, MergeError, Merged, Precondition, Row, SharedStore,
+    Space, StoreError,
 };
 
 /// Runs every check.
@@ -24,6 +24,7 @@ pub async fn all(store: SharedStore) {
     one_of_many_creators_wins(&store).await;
     concurrent_merges_lose_nothing(&store).await;
     a_merge_sees_its_own_batch(&store).await;
+    a_derived_row_holds_what_the_merges_made(&store).await;
     scans_go_both_ways_in_pages(&store).await;
     sizes_are_limited(&store).await;
     random_batches_agree_with_a_model(&store, 1..=40).await;
@@ -51,6 +52,45 @@ async fn put(store: &SharedStore, key: Key, value: impl Into<Bytes>) {
     let mut batch = Batch::new();
     batch.put(key, value);
     store.commit(batch).await.expect("a put is taken");
+}
+
+/// A row under the number that the first merge counted up to, with what the second left and found.
+fn counted(key: Key, merged: &[Merged], operand: &[u8]) -> Result<Row, MergeError> {
+    let [number, sum] = merged else { return Err(MergeError("two merges come first".to_owned())) };
+    let number = number.after[..].try_into().map(u64::from_be_bytes);
+    let number = number.map_err(|_| MergeError("not a number".to_owned()))?;
+    let before = sum.before.as_deref().unwrap_or(&[0; 8]);
+    Ok((key.number(number), [before, &sum.after[..], operand].concat().into()))
+}
+
+/// Rows that batches derive at the same time are numbered without a gap, in the order the merges happened.
+pub async fn a_derived_row_holds_what_the_merges_made(store: &SharedStore) {
+    let (counter, sum, log) = (key("derived", 1), key("derived", 2), key("derived log", 0));
+    let writers: Vec<_> = (1..=100_u64)
+        .map(|more| {
+            let (store, counter, sum, log) = (store.clone(), counter.clone(), sum.clone(), log.clone());
+            tokio::spawn(async move {
+                let mut batch = Batch::new();
+                batch.merge(counter, 1_u64.to_be_bytes().to_vec(), add);
+                batch.merge(sum, more.to_be_bytes().to_vec(), add);
+                batch.derive(log, more.to_be_bytes().to_vec(), counted);
+                store.commit(batch).await.expect("the batch is taken")
+            })
+        })
+        .collect();
+    for writer in writers {
+        assert_eq!(writer.await.expect("a writer ends").merged.len(), 2, "a derived row is no merge");
+    }
+    let rows = store.scan(log.prefix(), Direction::Forward, 1000).await.expect("a scan is answered");
+    assert_eq!(rows.len(), 100);
+    let mut sum = 0;
+    for (number, (key, value)) in (1..).zip(&rows) {
+        assert_eq!(*key, log.clone().number(number));
+        let field = |at: usize| u64::from_be_bytes(value[at * 8..][..8].try_into().expect("eight bytes"));
+        assert_eq!((field(0), field(1)), (sum, sum + field(2)));
+        sum = field(1);
+    }
+    assert_eq!(sum, 5050);
 }
 
 /// A refused batch changes nothing, a committed one everything, in the order of its changes.

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
 
-use crate::batch::Change;
+use crate::batch::{Change, Merged};
 use crate::{Batch, Committed, Key, MAX_BATCH, MAX_KEY, MAX_VALUE, MergeError, Precondition, StoreError};
 
 /// Final rows of a group, one for each key it touches; `None` is a removed row.
@@ -49,14 +49,15 @@ impl Group {
             }
         }
         self.undo.clear();
-        // Only a merge can fail, so what comes behind the last one need not be taken back.
-        self.fallible =
-            batch.changes.iter().rposition(|(_, change)| matches!(change, Change::Merge { .. })).unwrap_or(0);
-        let mut committed = Committed::default();
-        let result =
-            batch.changes.into_iter().enumerate().try_for_each(|(at, (key, change))| {
-                self.change(at, key, change, &read, &mut committed.merged)
-            });
+        // Only a merge or a derived row can fail, so what comes behind the last one need not be taken back.
+        let can_fail = |change: &Change| matches!(change, Change::Merge { .. } | Change::Derive { .. });
+        self.fallible = batch.changes.iter().rposition(|(_, change)| can_fail(change)).unwrap_or(0);
+        let mut merged = Vec::new();
+        let result = batch
+            .changes
+            .into_iter()
+            .enumerate()
+            .try_for_each(|(at, (key, change))| self.change(at, key, change, &read, &mut merged));
         if let Err(error) = result {
             while let Some((key, before)) = self.undo.pop() {
                 match before {
@@ -66,43 +67,42 @@ impl Group {
             }
             return Err(error);
         }
-        Ok(committed)
+        Ok(Committed { merged: merged.into_iter().map(|merged| merged.after).collect() })
     }
 
     fn change(
         &mut self,
         at: usize,
-        key: Key,
+        mut key: Key,
         change: Change,
         read: impl Fn(&Key) -> Result<Option<Bytes>, StoreError>,
-        merged: &mut Vec<Bytes>,
+        merged: &mut Vec<Merged>,
     ) -> Result<(), StoreError> {
         let row = match change {
             Change::Put(value) => Some(value),
             Change::Delete => None,
             Change::Merge { operand, merge } => {
-                let stored;
-                let existing = match self.rows.get(&key) {
-                    Some(row) => row.as_deref(),
-                    None => {
-                        stored = read(&key)?;
-                        stored.as_deref()
-                    }
+                let before = match self.rows.get(&key) {
+                    Some(row) => row.clone(),
+                    None => read(&key)?,
                 };
                 // A merge is a domain crate's code running in the store's only writer: its panic is its batch's
                 // failure, not everybody's.
-                let value = catch_unwind(AssertUnwindSafe(|| merge(existing, &operand)))
+                let value = catch_unwind(AssertUnwindSafe(|| merge(before.as_deref(), &operand)))
                     .map_err(|_| MergeError(format!("the merge of {key:?} panicked")))??;
-                if value.len() > MAX_VALUE {
-                    return Err(StoreError::TooLarge {
-                        what: "a value",
-                        size: value.len(),
-                        limit: MAX_VALUE,
-                    });
-                }
+                within("a value", value.len(), MAX_VALUE)?;
                 let value = Bytes::from(value);
-                merged.push(value.clone());
+                merged.push(Merged { before, after: value.clone() });
                 Some(value)
+            }
+            Change::Derive { operand, derive } => {
+                let begun = key.clone();
+                let row = catch_unwind(AssertUnwindSafe(|| derive(begun, merged, &operand)))
+                    .map_err(|_| MergeError(format!("what derives {key:?} panicked")))??;
+                within("a key", row.0.as_bytes().len(), MAX_KEY)?;
+                within("a value", row.1.len(), MAX_VALUE)?;
+                key = row.0;
+                Some(row.1)
             }
         };
         self.bytes += key.as_bytes().len() + row.as_ref().map_or(0, Bytes::len);
@@ -136,9 +136,6 @@ impl Group {
 /// Refuses keys and values beyond the limits, before the batch takes a place in any queue.
 /// Says how much of a queue the batch takes, in bytes: its keys, values and operands, and what holds them.
 pub(crate) fn check_sizes(batch: &Batch) -> Result<usize, StoreError> {
-    let within = |what, size, limit| {
-        if size > limit { Err(StoreError::TooLarge { what, size, limit }) } else { Ok(()) }
-    };
     let mut total = BATCH_OVERHEAD;
     for (key, precondition) in &batch.preconditions {
         within("a key", key.as_bytes().len(), MAX_KEY)?;
@@ -149,7 +146,7 @@ pub(crate) fn check_sizes(batch: &Batch) -> Result<usize, StoreError> {
         within("a key", key.as_bytes().len(), MAX_KEY)?;
         let value = match change {
             Change::Put(value) => value.len(),
-            Change::Merge { operand, .. } => operand.len(),
+            Change::Merge { operand, .. } | Change::Derive { operand, .. } => operand.len(),
             Change::Delete => 0,
         };
         within(if matches!(change, Change::Put(_)) { "a value" } else { "an operand" }, value, MAX_VALUE)?;
@@ -157,6 +154,10 @@ pub(crate) fn check_sizes(batch: &Batch) -> Result<usize, StoreError> {
     }
     within("a batch", total, MAX_BATCH)?;
     Ok(total)
+}
+
+fn within(what: &'static str, size: usize, limit: usize) -> Result<(), StoreError> {
+    if size > limit { Err(StoreError::TooLarge { what, size, limit }) } else { Ok(()) }
 }
 
 /// What a batch takes besides its changes, and a change besides its key and value; roughly, in bytes.
@@ -196,6 +197,16 @@ mod tests {
         let mut panicking = Batch::new();
         panicking.delete(key(1)).merge(key(4), "", |_, _| panic!("a fault of the merge"));
         assert!(matches!(group.add(panicking, nothing), Err(StoreError::Merge(_))));
+
+        let mut deriving = Batch::new();
+        deriving.put(key(1), "four").derive(key(5), "", |_, _, _| Err(MergeError("no".into())));
+        assert!(matches!(group.add(deriving, nothing), Err(StoreError::Merge(_))));
+
+        let mut too_large = Batch::new();
+        too_large
+            .put(key(1), "five")
+            .derive(key(5), "", |key, _, _| Ok((key, vec![0; MAX_VALUE + 1].into())));
+        assert!(matches!(group.add(too_large, nothing), Err(StoreError::TooLarge { .. })));
 
         assert_eq!(group.into_rows(), Rows::from([(key(1), Some(Bytes::from("one")))]));
     }

@@ -28,6 +28,8 @@ pub enum Space {
     Idempotency = 20,
     /// When keys were last used, by key id.
     AccessKeyUse = 21,
+    /// Named secrets, sealed, by organisation and name.
+    Secret = 22,
 
     /// Metrics, by organisation and id.
     Metric = 32,
@@ -41,6 +43,8 @@ pub enum Space {
     MetricDeletion = 36,
     /// Hosts that ever wrote metrics, by host.
     MetricHost = 37,
+    /// Watched writes of this host, by host and number.
+    MetricLog = 38,
 
     /// Installed plugins, by owner (0 is the host) and name.
     Plugin = 48,
@@ -65,6 +69,33 @@ pub enum Space {
     RunOpen = 70,
     /// Chunks of values too large for one key, by the key they belong to.
     Chunk = 71,
+    /// What steps did outside their run, by organisation, run, step, item, target and number.
+    RunEffect = 72,
+
+    /// Every version of a playbook, by organisation, playbook and version.
+    PlaybookVersion = 80,
+    /// Firings that have been claimed, by organisation, playbook and digest of what names the firing.
+    Firing = 81,
+    /// Runs that are ready to be worked at, by organisation and run.
+    RunQueue = 82,
+    /// Runs that wait for a time, by that time, organisation and run.
+    RunWake = 83,
+    /// Scheduled playbooks, by the time they are due, organisation and playbook.
+    PlaybookDue = 84,
+    /// When a scheduled playbook is due next, by organisation and playbook.
+    PlaybookNext = 85,
+    /// Leases of the hosts that work at runs, by host.
+    RunHost = 86,
+    /// Which runs of a playbook with a bound hold its places, by organisation and playbook.
+    PlaybookGate = 87,
+    /// Runs that wait for a place of their playbook's, by organisation, playbook and run.
+    PlaybookQueue = 88,
+    /// How a playbook's runs have fared, by organisation and playbook.
+    PlaybookHealth = 89,
+    /// Playbooks that watch metrics, by organisation and playbook.
+    PlaybookWatch = 90,
+    /// How far a host has read its log of writes for the playbooks that watch them, by host.
+    PlaybookWatchCursor = 91,
 }
 
 /// A key of the store.

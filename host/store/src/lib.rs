@@ -8,6 +8,7 @@ mod backup;
 mod batch;
 #[doc(hidden)]
 pub mod conformance;
+mod effects;
 mod group;
 mod keys;
 mod large;
@@ -32,7 +33,8 @@ use bellwether_kernel::ErrorKind;
 use bytes::Bytes;
 
 pub use backup::backup;
-pub use batch::{Batch, Merge, MergeError, Precondition};
+pub use batch::{Batch, Derive, Merge, MergeError, Merged, Precondition};
+pub use effects::effects_of_run;
 pub use keys::{Fields, Key, Space};
 pub use large::{MAX_LARGE, delete_large, get_large, put_large};
 pub use memory::{Crash, MemoryStore};

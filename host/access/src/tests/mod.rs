@@ -5,6 +5,7 @@ mod authentication;
 mod idempotency;
 mod keys;
 mod organisations;
+mod secrets;
 
 use std::sync::Arc;
 

@@ -77,6 +77,7 @@ impl Opened {
             keys: settings.metrics.keys_per_metric,
             samples: settings.metrics.samples_per_write,
             values: settings.metrics.values_per_query,
+            ..bellwether_metrics::Limits::default()
         };
         let metrics = Arc::new(Metrics::open(self.store(), Arc::clone(&self.clock), HOST, limits).await?);
         let cache = settings.data.join("cache");
@@ -104,11 +105,21 @@ impl Opened {
             steps: settings.playbooks.steps,
             payload: settings.playbooks.payload_bytes,
             step_time: Duration::from_secs(settings.playbooks.step_seconds),
+            ..bellwether_playbooks::Limits::default()
         };
         let apps = Arc::clone(&plugins) as Arc<dyn bellwether_playbooks::Apps>;
-        let (access, clock, randomness) =
-            (Arc::clone(&self.access), Arc::clone(&self.clock), Arc::clone(&self.randomness));
-        let playbooks = Playbooks::open(self.store(), access, apps, clock, randomness, limits).await?;
+        let playbooks = Playbooks::open(bellwether_playbooks::Parts {
+            store: self.store(),
+            access: Arc::clone(&self.access),
+            apps,
+            secrets: Arc::clone(&self.access) as Arc<dyn bellwether_playbooks::SecretSource>,
+            writes: Some(Arc::new(bellwether_playbooks::MetricLog::new(Arc::clone(&metrics)))),
+            clock: Arc::clone(&self.clock),
+            randomness: Arc::clone(&self.randomness),
+            host: HOST,
+            limits,
+        })
+        .await?;
         Ok(Services { metrics, plugins, playbooks })
     }
 }

@@ -164,7 +164,7 @@ pub(crate) async fn validate(
     request: Request,
 ) -> Result<Json<Validated>, Problem> {
     let Written { source, format } = written(&services, request).await?;
-    let document = services.playbooks().validate(principal.organisation, &source, format)?;
+    let document = services.playbooks().validate(principal.organisation, &source, format).await?;
     Ok(Json(Validated { valid: true, name: document.name, trigger: document.trigger, steps: document.steps }))
 }
 
@@ -196,7 +196,7 @@ pub(crate) async fn replace(
     request: Request,
 ) -> Result<Response, Problem> {
     let Written { source, format } = written(&services, request).await?;
-    let named = services.playbooks().validate(principal.organisation, &source, format)?.name;
+    let named = services.playbooks().validate(principal.organisation, &source, format).await?.name;
     if named != playbook {
         // An id in the path stands for the name of the playbook that has it.
         let present = services.playbooks().get(principal.organisation, &playbook).await;

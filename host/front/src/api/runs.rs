@@ -53,6 +53,16 @@ enum Trigger {
         #[schema(value_type = String)]
         key: KeyId,
     },
+    /// Its time came.
+    Schedule { scheduled: Instant },
+    /// A write to a metric.
+    Metric { metric: String, key: String },
+    /// A step of another run.
+    Playbook {
+        #[schema(value_type = String, format = "uuid")]
+        run: RunId,
+        step: String,
+    },
 }
 
 impl From<TriggeredBy> for Trigger {
@@ -60,6 +70,9 @@ impl From<TriggeredBy> for Trigger {
         match by {
             TriggeredBy::Webhook => Self::Webhook,
             TriggeredBy::Manual { key } => Self::Manual { key },
+            TriggeredBy::Schedule { scheduled } => Self::Schedule { scheduled: scheduled.into() },
+            TriggeredBy::Metric { metric, key } => Self::Metric { metric, key },
+            TriggeredBy::Playbook { run, step } => Self::Playbook { run, step },
         }
     }
 }
@@ -197,7 +210,7 @@ pub(crate) async fn list(
         Some(playbook) => Some(services.playbooks().get(principal.organisation, &playbook).await?.id),
         None => None,
     };
-    let filter = RunFilter { playbook, state: query.state.map(Into::into) };
+    let filter = RunFilter { playbook, state: query.state.map(Into::into), ..RunFilter::default() };
     let found = services.playbooks().runs(principal.organisation, &filter, &page).await?.map(Summary::from);
     Ok(Json(RunList { items: found.items, next: found.next.map(|cursor| cursor.to_string()) }))
 }

@@ -6,7 +6,7 @@ macro_rules! words {
     ($($(#[$doc:meta])* $name:ident = $domain:path { $($(#[$case_doc:meta])* $case:ident),* $(,)? })*) => {$(
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
-        #[serde(rename_all = "lowercase")]
+        #[serde(rename_all = "snake_case")]
         pub(crate) enum $name { $($(#[$case_doc])* $case,)* }
 
         impl From<$domain> for $name {
@@ -91,12 +91,20 @@ words! {
         Queued,
         /// At work.
         Running,
-        /// Every step succeeded.
+        /// Every step succeeded or was skipped.
         Succeeded,
         /// A step failed.
         Failed,
-        /// The host stopped before it ended.
+        /// A host of an earlier version stopped before it ended; nothing ends so any more.
         Interrupted,
+        /// Somebody ended it, or a newer run took its place.
+        Cancelled,
+        /// It took longer than it may.
+        TimedOut,
+        /// Its playbook ran already, and its policy is to skip.
+        Skipped,
+        /// The key it runs as lost the right to.
+        Blocked,
     }
 
     /// How a step stands.
@@ -105,6 +113,12 @@ words! {
         Succeeded,
         /// It did not.
         Failed,
+        /// Its condition did not hold; its outputs are `null`.
+        Skipped,
+        /// It waits for its time, or for its next attempt.
+        Waiting,
+        /// It was cut off when its run was cancelled or ran out of time.
+        Cancelled,
     }
 
     /// How much a log line matters.

@@ -102,14 +102,17 @@ impl Host {
         let call = CallLimits { wall: Duration::from_secs(30), ..CallLimits::default() };
         let limits = bellwether_plugins::Limits { call, ..bellwether_plugins::Limits::default() };
         let plugins = Plugins::open(services, limits).await.unwrap();
-        let playbooks = Playbooks::open(
-            store.clone(),
-            access.clone(),
-            Arc::new(OneApp),
-            clock.clone(),
-            randomness.clone(),
-            bellwether_playbooks::Limits::default(),
-        );
+        let playbooks = Playbooks::open(bellwether_playbooks::Parts {
+            store: store.clone(),
+            access: access.clone(),
+            apps: Arc::new(OneApp),
+            secrets: Arc::new(bellwether_playbooks::NoSecrets),
+            writes: None,
+            clock: clock.clone(),
+            randomness: randomness.clone(),
+            host: HostId(1),
+            limits: bellwether_playbooks::Limits::default(),
+        });
         let stopping = Stopping::default();
         let parts = Parts {
             store: store.clone(),

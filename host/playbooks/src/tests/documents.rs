@@ -43,9 +43,9 @@ token = "{{ trigger.headers['x-key'] }}"
 async fn a_good_document_is_accepted_in_either_format() {
     let world = World::new().await;
     add_apps(&world.apps);
-    let document = world.playbooks.validate(world.organisation, GOOD, Format::Toml).unwrap();
+    let document = world.playbooks.validate(world.organisation, GOOD, Format::Toml).await.unwrap();
     let json = serde_json::to_string_pretty(&document).unwrap();
-    assert_eq!(world.playbooks.validate(world.organisation, &json, Format::Json).unwrap(), document);
+    assert_eq!(world.playbooks.validate(world.organisation, &json, Format::Json).await.unwrap(), document);
 }
 
 #[tokio::test]
@@ -117,7 +117,7 @@ async fn a_fault_is_named_with_its_field_and_its_place() {
     for (good, bad, field, place, expected) in cases {
         assert!(GOOD.contains(good), "{good}");
         let source = GOOD.replacen(good, bad, 1);
-        let error = world.playbooks.validate(world.organisation, &source, Format::Toml).unwrap_err();
+        let error = world.playbooks.validate(world.organisation, &source, Format::Toml).await.unwrap_err();
         let PlaybookError::Document { line, column, error } = &error else { panic!("{error}") };
         assert_eq!((error.field.as_str(), (*line, *column)), (field, place), "{bad}: {error}");
         assert!(error.expected.contains(expected), "{bad}: {error}");
@@ -129,7 +129,7 @@ async fn a_fault_is_named_with_its_field_and_its_place() {
 async fn a_fault_in_json_has_its_place_too() {
     let world = World::new().await;
     let source = "{\"name\": \"x\", \"trigger\": {\"type\": \"manual\"}, \"steps\": [\n  {\"id\": \"a\", \"app\": \"echo\",\n   \"inputs\": {\"value\": [1, \"{{ trigger.body }}\"]}}]}";
-    let error = world.playbooks.validate(world.organisation, source, Format::Json).unwrap_err();
+    let error = world.playbooks.validate(world.organisation, source, Format::Json).await.unwrap_err();
     let expected =
         "line 3, column 15: steps[0].inputs.value is \"trigger.body\", expected a field of trigger: inputs";
     assert_eq!(error.to_string(), expected);
@@ -144,14 +144,14 @@ async fn what_is_too_much_is_refused() {
         |steps: Vec<_>| json!({"name": "x", "trigger": {"type": "manual"}, "steps": steps}).to_string();
     for count in [0, 3] {
         let source = document((0..count).map(step).collect());
-        let error = world.playbooks.validate(world.organisation, &source, Format::Json).unwrap_err();
+        let error = world.playbooks.validate(world.organisation, &source, Format::Json).await.unwrap_err();
         assert!(error.to_string().contains("1 to 2 steps"), "{error}");
     }
     let source = " ".repeat(256 * 1024 + 1);
-    let error = world.playbooks.validate(world.organisation, &source, Format::Json).unwrap_err();
+    let error = world.playbooks.validate(world.organisation, &source, Format::Json).await.unwrap_err();
     assert!(matches!(error, PlaybookError::TooLarge { .. }), "{error}");
     let templates = vec!["{{ 1 }}"; 2001];
     let source = document(vec![json!({"id": "a", "app": "echo", "inputs": {"value": templates}})]);
-    let error = world.playbooks.validate(world.organisation, &source, Format::Json).unwrap_err();
+    let error = world.playbooks.validate(world.organisation, &source, Format::Json).await.unwrap_err();
     assert!(error.to_string().contains("at most 2000 templates"), "{error}");
 }

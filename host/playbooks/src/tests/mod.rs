@@ -3,83 +3,24 @@
 mod crashes;
 mod documents;
 mod examples;
+mod fakes;
 mod runs;
 mod secrets;
 mod shapes;
 mod store;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use bellwether_access::{Access, HostKey, NewKey, Principal, Role};
-use bellwether_kernel::{Clock, KeyId, ManualClock, OrganisationId, Randomness, SeededRandomness, Timestamp};
+use bellwether_kernel::{
+    Clock, HostId, KeyId, OrganisationId, Randomness, RunId, SeededRandomness, Timestamp,
+};
 use bellwether_store::{Direction, Key, MemoryStore, Row, SharedStore, Space, Store};
-use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use serde_json::json;
 
 use crate::*;
-
-/// What an app does with a call.
-type Work = dyn Fn(AppCall) -> BoxFuture<'static, AppReport> + Send + Sync;
-
-struct FakeApp {
-    version: &'static str,
-    description: AppDescription,
-    work: Box<Work>,
-}
-
-#[async_trait]
-impl App for FakeApp {
-    fn version(&self) -> &str {
-        self.version
-    }
-
-    fn description(&self) -> &AppDescription {
-        &self.description
-    }
-
-    async fn run(&self, call: AppCall) -> AppReport {
-        (self.work)(call).await
-    }
-}
-
-/// The apps of every organisation; they outlive a crash, as plugins do.
-#[derive(Default)]
-struct FakeApps(Mutex<HashMap<String, Arc<dyn App>>>);
-
-impl Apps for FakeApps {
-    fn app(&self, _organisation: OrganisationId, name: &str) -> Option<Arc<dyn App>> {
-        self.0.lock().get(name).cloned()
-    }
-}
-
-impl FakeApps {
-    fn put(
-        &self,
-        name: &str,
-        description: AppDescription,
-        work: impl Fn(AppCall) -> BoxFuture<'static, AppReport> + Send + Sync + 'static,
-    ) {
-        let app = FakeApp { version: "1.2.0", description, work: Box::new(work) };
-        self.0.lock().insert(name.to_owned(), Arc::new(app));
-    }
-
-    /// An app that answers at once.
-    fn put_quick(
-        &self,
-        name: &str,
-        description: AppDescription,
-        work: impl Fn(AppCall) -> AppReport + Send + Sync + 'static,
-    ) {
-        self.put(name, description, move |call| Box::pin(std::future::ready(work(call))));
-    }
-
-    fn remove(&self, name: &str) {
-        self.0.lock().remove(name);
-    }
-}
+use fakes::{FakeApps, FakeSecrets, FakeWrites, TestClock};
 
 fn input(name: &str, value_type: ValueType) -> Input {
     Input {
@@ -120,7 +61,9 @@ struct World {
     store: Arc<MemoryStore>,
     access: Arc<Access>,
     apps: Arc<FakeApps>,
-    clock: Arc<ManualClock>,
+    secrets: Arc<FakeSecrets>,
+    writes: Arc<FakeWrites>,
+    clock: Arc<TestClock>,
     playbooks: Arc<Playbooks>,
     organisation: OrganisationId,
     admin: Arc<Principal>,
@@ -133,7 +76,7 @@ impl World {
 
     async fn with_limits(limits: Limits) -> Self {
         let store = Arc::new(MemoryStore::new());
-        let clock = Arc::new(ManualClock::new(Timestamp::parse("2024-04-09T14:44:00Z").unwrap()));
+        let clock = Arc::new(TestClock::new(Timestamp::parse("2024-04-09T14:44:00Z").unwrap()));
         let access = open_access(&store, &clock).await;
         let organisation = access.create_organisation("host", "acme", "UTC").await.unwrap().id;
         let admin = new_principal(&access, organisation, Role::Admin).await;
@@ -143,19 +86,26 @@ impl World {
             describe(vec![input("value", ValueType::Json)], &[("value", ValueType::Json)]),
             |call| gives(&[("value", given(&call, "value").clone())]),
         );
-        let playbooks = open(&store, &access, &apps, &clock, limits).await;
-        Self { store, access, apps, clock, playbooks, organisation, admin }
+        let (secrets, writes) = (Arc::new(FakeSecrets::default()), Arc::new(FakeWrites::default()));
+        let playbooks =
+            open(&store, &access, &apps, &secrets, Some(Arc::clone(&writes)), &clock, limits).await;
+        Self { store, access, apps, secrets, writes, clock, playbooks, organisation, admin }
     }
 
     /// The same world on what `store` kept.
     async fn reopened(&self, store: MemoryStore) -> Self {
+        self.playbooks.die();
         let store = Arc::new(store);
         let access = open_access(&store, &self.clock).await;
-        let playbooks = open(&store, &access, &self.apps, &self.clock, Limits::default()).await;
+        let (apps, secrets, writes) = (&self.apps, &self.secrets, Some(Arc::clone(&self.writes)));
+        let limits = self.playbooks.limits();
+        let playbooks = open(&store, &access, apps, secrets, writes, &self.clock, limits).await;
         Self {
             store,
             access,
             apps: Arc::clone(&self.apps),
+            secrets: Arc::clone(&self.secrets),
+            writes: Arc::clone(&self.writes),
             clock: Arc::clone(&self.clock),
             playbooks,
             organisation: self.organisation,
@@ -182,6 +132,17 @@ impl World {
         started.ended.await.unwrap()
     }
 
+    /// Waits for the end of a run that is recorded.
+    async fn ended(&self, id: RunId) -> Run {
+        loop {
+            let run = self.playbooks.run(self.organisation, id).await.unwrap();
+            if run.summary.state.has_ended() {
+                return run;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    }
+
     async fn rows(&self) -> Vec<Row> {
         let range = Key::from_bytes(Vec::new())..Key::from_bytes(vec![0xff]);
         self.store.scan(range, Direction::Forward, usize::MAX).await.unwrap()
@@ -196,11 +157,23 @@ async fn open(
     store: &Arc<MemoryStore>,
     access: &Arc<Access>,
     apps: &Arc<FakeApps>,
-    clock: &Arc<ManualClock>,
+    secrets: &Arc<FakeSecrets>,
+    writes: Option<Arc<FakeWrites>>,
+    clock: &Arc<TestClock>,
     limits: Limits,
 ) -> Arc<Playbooks> {
-    let store: SharedStore = store.clone();
-    Playbooks::open(store, access.clone(), apps.clone(), clock.clone(), randomness(), limits).await.unwrap()
+    let parts = Parts {
+        store: store.clone(),
+        access: access.clone(),
+        apps: apps.clone(),
+        secrets: secrets.clone(),
+        writes: writes.map(|writes| writes as Arc<dyn Writes>),
+        clock: clock.clone(),
+        randomness: randomness(),
+        host: HostId(1),
+        limits,
+    };
+    Playbooks::open(parts).await.unwrap()
 }
 
 fn randomness() -> Arc<dyn Randomness> {
@@ -209,7 +182,7 @@ fn randomness() -> Arc<dyn Randomness> {
     Arc::new(SeededRandomness::new(SEED.fetch_add(1, std::sync::atomic::Ordering::SeqCst)))
 }
 
-async fn open_access(store: &Arc<MemoryStore>, clock: &Arc<ManualClock>) -> Arc<Access> {
+async fn open_access(store: &Arc<MemoryStore>, clock: &Arc<TestClock>) -> Arc<Access> {
     let store: SharedStore = store.clone();
     let clock: Arc<dyn Clock> = clock.clone();
     let host_key = HostKey::from_hex(&"5a".repeat(32)).unwrap();

@@ -109,7 +109,7 @@ async fn one_organisation_sees_nothing_of_another() {
     let page = PageRequest::first(10);
     assert!(world.playbooks.list(other, &page).await.unwrap().items.is_empty());
     assert!(world.playbooks.runs(other, &RunFilter::default(), &page).await.unwrap().items.is_empty());
-    let of_first = RunFilter { playbook: Some(PlaybookId(1)), state: None };
+    let of_first = RunFilter { playbook: Some(PlaybookId(1)), ..RunFilter::default() };
     assert!(world.playbooks.runs(other, &of_first, &page).await.unwrap().items.is_empty());
 }
 

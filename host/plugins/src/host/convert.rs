@@ -2,10 +2,9 @@
 
 use bellwether_access::Role;
 use bellwether_kernel::{FieldError, MetricId, OrganisationId, Timestamp};
-use bellwether_metrics::{DataType, Definition, Interval, Metric, MetricError, MetricReference};
+use bellwether_metrics::{DataType, Definition, Interval, Metric, MetricError, MetricReference, NamePattern};
 
 use super::{Call, contract};
-use crate::pattern::NamePattern;
 use contract::metrics_types as wit;
 
 impl contract::types::Host for Call {}

@@ -3,10 +3,11 @@
 
 use bellwether_access::Role;
 use bellwether_kernel::Timestamp;
-use bellwether_metrics::SampleColumns;
+use bellwether_metrics::{Defined, MetricError as Refused, RecordedWrite, SampleColumns};
 use bellwether_store::Batch;
 
 use super::convert::{covers, definition, metric, metric_error, not_granted, timestamp};
+use super::effects::{Answer, Effect};
 use super::{Call, contract};
 use contract::metrics_types::{Metric, MetricDefinition, MetricError, MetricReference};
 use contract::metrics_write as wit;
@@ -17,20 +18,58 @@ impl wit::Host for Call {
         if !covers(&self.scope.metrics_write, &wanted.name) {
             return Err(not_granted(&wanted.name));
         }
-        let defined = self.services().metrics.define(organisation, time_zone, definition(wanted)).await;
-        let defined = defined.map_err(metric_error)?;
-        Ok(wit::Defined { metric: metric(&defined.metric), created: defined.created })
+        let time_zone = time_zone.to_owned();
+        let effect = self.effect_of_define(organisation, &wanted);
+        if let Some(defined) = self.defined_before(effect.as_ref()).await? {
+            return Ok(defined);
+        }
+        let join = |defined: &Defined| {
+            let answer = || Answer::Defined { metric: (*defined.metric).clone(), created: defined.created };
+            effect.as_ref().map_or_else(Batch::new, |effect| effect.batch(answer()))
+        };
+        let metrics = &self.services().metrics;
+        match metrics.define_with(organisation, &time_zone, definition(wanted), join).await {
+            Ok(defined) => {
+                self.counted(effect.as_ref());
+                Ok(wit::Defined { metric: metric(&defined.metric), created: defined.created })
+            }
+            Err(error) if happened(effect.as_ref(), &error) => {
+                self.defined_before(effect.as_ref()).await?.ok_or_else(|| metric_error(error))
+            }
+            Err(error) => Err(metric_error(error)),
+        }
     }
 
     async fn delete(&mut self, reference: MetricReference) -> Result<Metric, MetricError> {
         let (organisation, _) = self.organisation(Role::Write).map_err(MetricError::Forbidden)?;
+        let effect = self.effect_of_delete(organisation, &reference);
+        if let Some(deleted) = self.deleted_before(effect.as_ref()).await? {
+            return Ok(deleted);
+        }
         let reference = self.reference(organisation, reference, &self.scope.metrics_write).await?;
-        let deleted = self.services().metrics.delete(organisation, &reference).await.map_err(metric_error)?;
-        Ok(metric(&deleted))
+        let join = |deleted: &bellwether_metrics::Metric| {
+            effect.as_ref().map_or_else(Batch::new, |effect| effect.batch(Answer::Deleted(deleted.clone())))
+        };
+        match self.services().metrics.delete_with(organisation, &reference, join).await {
+            Ok(deleted) => {
+                self.counted(effect.as_ref());
+                Ok(metric(&deleted))
+            }
+            // Two repeats at once: the other one was first, whether or not its metric is known to be gone here.
+            Err(error) => self.deleted_before(effect.as_ref()).await?.ok_or_else(|| metric_error(error)),
+        }
     }
 
     async fn write(&mut self, samples: Vec<wit::Samples>) -> Result<Vec<wit::Written>, MetricError> {
         let (organisation, _) = self.organisation(Role::Write).map_err(MetricError::Forbidden)?;
+        let effect = self.effect_of_write(organisation, &samples);
+        if let Some(effect) = &effect {
+            // Before the metrics are looked for: the step may have deleted them since.
+            let before = self.services().metrics.recorded(effect.record()).await.map_err(metric_error)?;
+            if let Some(before) = before {
+                return Ok(self.written(effect, before));
+            }
+        }
         let mut entries = Vec::with_capacity(samples.len());
         for (index, entry) in samples.into_iter().enumerate() {
             let times = entry.times.into_iter().enumerate();
@@ -44,13 +83,55 @@ impl wit::Host for Call {
                 weights: entry.weights,
             });
         }
-        let written = self.services().metrics.write_columns(organisation, &entries, Batch::new()).await;
-        let written = written.map_err(metric_error)?.into_iter();
-        Ok(written
-            .map(|entry| wit::Written {
-                interval_start: entry.interval_start.as_milliseconds(),
-                value: entry.value,
-            })
-            .collect())
+        let metrics = &self.services().metrics;
+        if let Some(effect) = &effect {
+            let written = metrics.write_once(organisation, &entries, effect.record()).await;
+            let written = written.map_err(metric_error)?;
+            return Ok(self.written(effect, written));
+        }
+        let written =
+            metrics.write_columns(organisation, &entries, Batch::new()).await.map_err(metric_error)?;
+        Ok(answers(written))
     }
+}
+
+impl Call {
+    /// Takes note of a write, done now or before, and answers it.
+    fn written(&mut self, effect: &Effect, write: RecordedWrite) -> Vec<wit::Written> {
+        self.counted(Some(effect));
+        if write.repeats == Some(false) {
+            self.differs(effect);
+        }
+        answers(write.written)
+    }
+
+    async fn defined_before(&mut self, effect: Option<&Effect>) -> Result<Option<wit::Defined>, MetricError> {
+        match self.repeated(effect).await {
+            Ok(Some(Answer::Defined { metric: defined, created })) => {
+                Ok(Some(wit::Defined { metric: metric(&defined), created }))
+            }
+            Ok(_) => Ok(None),
+            Err(error) => Err(metric_error(error.into())),
+        }
+    }
+
+    async fn deleted_before(&mut self, effect: Option<&Effect>) -> Result<Option<Metric>, MetricError> {
+        match self.repeated(effect).await {
+            Ok(Some(Answer::Deleted(deleted))) => Ok(Some(metric(&deleted))),
+            Ok(_) => Ok(None),
+            Err(error) => Err(metric_error(error.into())),
+        }
+    }
+}
+
+fn happened(effect: Option<&Effect>, error: &Refused) -> bool {
+    matches!((effect, error), (Some(effect), Refused::Store(error)) if effect.happened(error))
+}
+
+fn answers(written: Vec<bellwether_metrics::Written>) -> Vec<wit::Written> {
+    let answer = |entry: bellwether_metrics::Written| wit::Written {
+        interval_start: entry.interval_start.as_milliseconds(),
+        value: entry.value,
+    };
+    written.into_iter().map(answer).collect()
 }

@@ -3,6 +3,9 @@
 
 mod clock;
 mod convert;
+mod effects;
+#[cfg(test)]
+mod effects_tests;
 mod http_client;
 mod log;
 mod metrics_read;
@@ -18,7 +21,8 @@ use bellwether_access::{Access, Principal};
 use bellwether_engine::wasmtime::component::HasSelf;
 use bellwether_engine::{Engine, Guest, Linker, wasmtime};
 use bellwether_kernel::{Clock, Randomness};
-use bellwether_metrics::Metrics;
+use bellwether_metrics::{Metrics, NamePattern};
+use bellwether_playbooks::EffectScope;
 use bellwether_store::{Objects, SharedStore};
 
 use crate::bindings::bellwether::host as contract;
@@ -27,7 +31,7 @@ use crate::egress::Egress;
 use crate::grant::{Grant, Privilege};
 use crate::limits::Limits;
 use crate::log::LogBook;
-use crate::pattern::NamePattern;
+use effects::Effects;
 
 pub(crate) use state::{rows as state_rows, size as state_size};
 
@@ -96,12 +100,18 @@ pub(crate) struct Call {
     scope: Arc<Scope>,
     principal: Option<Arc<Principal>>,
     log: LogBook,
+    effects: Option<Effects>,
 }
 
 impl Call {
-    /// A call for `principal`; without one nothing that belongs to an organisation can be reached.
-    pub(crate) fn new(scope: Arc<Scope>, principal: Option<Arc<Principal>>) -> Self {
-        Self { scope, principal, log: LogBook::default() }
+    /// A call for `principal`; without one nothing that belongs to an organisation can be reached. Its effects are
+    /// recorded for `effects`, if given.
+    pub(crate) fn new(
+        scope: Arc<Scope>,
+        principal: Option<Arc<Principal>>,
+        effects: Option<EffectScope>,
+    ) -> Self {
+        Self { scope, principal, log: LogBook::default(), effects: effects.map(Effects::new) }
     }
 
     pub(crate) fn into_log(self) -> LogBook {

@@ -8,6 +8,7 @@ use bellwether_kernel::OrganisationId;
 use bellwether_store::{Batch, Direction, Key, MergeError, Precondition, Space, StoreError};
 use bytes::Bytes;
 
+use super::effects::{Answer, Effect};
 use super::{Call, contract};
 use crate::limits;
 use contract::state::{Host, StateError};
@@ -23,9 +24,13 @@ impl Host for Call {
         let drawer = self.drawer()?;
         let row = drawer.row(&key)?;
         let value = checked(value)?;
+        let effect = self.effect_of_state("state.set", drawer.organisation, &key, None, value.as_deref());
         for _ in 0..limits::STATE_ATTEMPTS {
+            if self.changed_before(effect.as_ref()).await? {
+                return Ok(());
+            }
             let before = self.value(&row).await?;
-            if self.change(&drawer, &key, before, value.clone()).await? {
+            if self.change(&drawer, &key, before, value.clone(), effect.as_ref()).await? {
                 return Ok(());
             }
         }
@@ -41,12 +46,17 @@ impl Host for Call {
         let drawer = self.drawer()?;
         let row = drawer.row(&key)?;
         let value = checked(value)?;
+        let (organisation, wanted) = (drawer.organisation, expected.as_deref());
+        let effect = self.effect_of_state("state.swap", organisation, &key, wanted, value.as_deref());
         for _ in 0..limits::STATE_ATTEMPTS {
+            if self.changed_before(effect.as_ref()).await? {
+                return Ok(());
+            }
             let before = self.value(&row).await?;
             if before.as_deref() != expected.as_deref() {
                 return Err(StateError::Changed(before.map(Vec::from)));
             }
-            if self.change(&drawer, &key, before, value.clone()).await? {
+            if self.change(&drawer, &key, before, value.clone(), effect.as_ref()).await? {
                 return Ok(());
             }
         }
@@ -128,13 +138,20 @@ impl Call {
         self.services().store.get(row).await.map_err(unavailable)
     }
 
-    /// Puts `after` in the place of `before`; false if that is not what is there any more.
+    /// Whether a change has happened before, as an effect of the same step.
+    async fn changed_before(&mut self, effect: Option<&Effect>) -> Result<bool, StateError> {
+        Ok(self.repeated(effect).await.map_err(unavailable)?.is_some())
+    }
+
+    /// Puts `after` in the place of `before`; false if that is not what is there any more, or the effect has happened
+    /// meanwhile.
     async fn change(
-        &self,
+        &mut self,
         drawer: &Drawer,
         key: &str,
         before: Option<Bytes>,
         after: Option<Bytes>,
+        effect: Option<&Effect>,
     ) -> Result<bool, StateError> {
         let row = drawer.row(key)?;
         let held = |value: &Option<Bytes>| value.as_ref().map_or(0, |value| (key.len() + value.len()) as i64);
@@ -149,8 +166,14 @@ impl Call {
             let size = size(drawer.organisation, &drawer.plugin);
             batch.merge(size, growth(difference, self.scope.quota), add_within_quota);
         }
+        if let Some(effect) = effect {
+            batch.append(effect.batch(Answer::Changed));
+        }
         match self.services().store.commit(batch).await {
-            Ok(_) => Ok(true),
+            Ok(_) => {
+                self.counted(effect);
+                Ok(true)
+            }
             Err(StoreError::Conflict(_)) => Ok(false),
             Err(StoreError::Merge(error)) => Err(StateError::Quota(error.to_string())),
             Err(error) => Err(unavailable(error)),

@@ -7,13 +7,18 @@
 //! A variable that is not there is an error. Templates reach no files and no other templates; fuel bounds what one
 //! costs, and [`RenderError::TooLarge`] what all of a step's give.
 
+mod value;
+
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Serde, Value as Rendered, ValueKind};
+use minijinja::value::{Value as Rendered, ValueKind};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Expression, Output, State, UndefinedBehavior};
-use serde_json::{Map, Number, Value as Json};
+use serde_json::{Map, Value as Json};
+
+use value::to_json;
+pub(crate) use value::{from_json, size};
 
 /// What one template may cost. One unit pays for an instruction or 64 bytes, and 16 for each 64 bytes that `tojson`
 /// writes: a payload of 1 MiB can be written as JSON three times. Spent in full it takes about 10 ms.
@@ -21,6 +26,9 @@ const FUEL: u64 = 800_000;
 
 /// How many templates a playbook may hold: with [`FUEL`], what all of them cost at most.
 const TEMPLATES: usize = 2_000;
+
+/// Bytes the value of a condition may have.
+const CONDITION: usize = 1 << 20;
 
 /// How deep lists and objects may lie in each other; serde_json reads as deep.
 const DEPTH: usize = 128;
@@ -96,6 +104,8 @@ pub(crate) enum Template {
         /// Its name in the compiler's environment.
         name: String,
     },
+    /// The secret of this name, which is looked up when the step begins.
+    Secret(String),
     /// Item by item.
     List(Vec<Template>),
     /// Field by field.
@@ -107,7 +117,7 @@ impl Template {
     pub(crate) fn literal(&self) -> Option<Json> {
         match self {
             Self::Literal(json) => Some(json.clone()),
-            Self::Expression { .. } | Self::Text { .. } => None,
+            Self::Expression { .. } | Self::Text { .. } | Self::Secret(_) => None,
             Self::List(items) => items.iter().map(Self::literal).collect(),
             Self::Object(fields) => {
                 let fields: Option<Map<String, Json>> =
@@ -125,6 +135,16 @@ pub(crate) enum RenderError {
     Failed(String),
     /// The step's inputs are larger than this in all.
     TooLarge(usize),
+}
+
+impl RenderError {
+    /// The error as a phrase.
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Self::Failed(message) => message.clone(),
+            Self::TooLarge(limit) => format!("it is larger than {limit} bytes"),
+        }
+    }
 }
 
 /// The templates of one playbook.
@@ -147,17 +167,15 @@ impl Compiler {
         if !["{{", "{%", "{#"].iter().any(|opening| text.contains(opening)) {
             return Ok(Template::Literal(text.into()));
         }
-        self.templates += 1;
-        if self.templates > TEMPLATES {
-            return Err(format!("at most {TEMPLATES} templates in one playbook"));
-        }
-        if let Some(expression) = sole_expression(text)
-            && let Ok(compiled) = ENVIRONMENT.compile_expression_owned(expression.to_owned())
-        {
-            variables.extend(compiled.undeclared_variables(true));
-            let forgiving = FORGIVING.compile_expression_owned(expression.to_owned());
-            Self::unknown_name(forgiving.and_then(|expression| expression.eval(())).err())?;
-            return Ok(Template::Expression { source: expression.to_owned(), expression: compiled });
+        self.count()?;
+        if let Some(expression) = sole_expression(text) {
+            if let Some(name) = secret_name(expression) {
+                variables.insert(expression.to_owned());
+                return Ok(Template::Secret(name.to_owned()));
+            }
+            if let Ok(compiled) = ENVIRONMENT.compile_expression_owned(expression.to_owned()) {
+                return Self::expression_of(expression, compiled, variables);
+            }
         }
         let name = format!("text-{}", self.templates);
         self.environment
@@ -169,6 +187,38 @@ impl Compiler {
         Ok(Template::Text { name })
     }
 
+    /// Compiles what is an expression alone, such as a condition; `{{ }}` around it change nothing.
+    ///
+    /// # Errors
+    /// What does not read, as a phrase.
+    pub(crate) fn expression(&mut self, text: &str, variables: &mut Variables) -> Result<Template, String> {
+        self.count()?;
+        let expression = sole_expression(text).unwrap_or_else(|| text.trim());
+        let compiled = ENVIRONMENT
+            .compile_expression_owned(expression.to_owned())
+            .map_err(|error| format!("an expression that reads: {}", message(&error)))?;
+        Self::expression_of(expression, compiled, variables)
+    }
+
+    fn count(&mut self) -> Result<(), String> {
+        self.templates += 1;
+        if self.templates > TEMPLATES {
+            return Err(format!("at most {TEMPLATES} templates in one playbook"));
+        }
+        Ok(())
+    }
+
+    fn expression_of(
+        source: &str,
+        expression: Expression<'static, 'static>,
+        variables: &mut Variables,
+    ) -> Result<Template, String> {
+        variables.extend(expression.undeclared_variables(true));
+        let forgiving = FORGIVING.compile_expression_owned(source.to_owned());
+        Self::unknown_name(forgiving.and_then(|expression| expression.eval(())).err())?;
+        Ok(Template::Expression { source: source.to_owned(), expression })
+    }
+
     /// Filters, tests and methods are looked up when they are reached, so a template is tried once without any
     /// variable: what fails then for want of a value is no fault, but what fails for want of a name is.
     fn unknown_name(error: Option<Error>) -> Result<(), String> {
@@ -178,6 +228,11 @@ impl Compiler {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether an expression holds: see [`is_true`].
+    pub(crate) fn holds(&self, template: &Template, context: &Rendered) -> Result<bool, RenderError> {
+        Ok(is_true(&self.render(template, context, &mut Room::new(CONDITION))?))
     }
 
     /// Renders `template`. What it gives is taken off `room`, in bytes.
@@ -211,6 +266,9 @@ impl Compiler {
                 room.take(writer.bytes.len())?;
                 Json::String(String::from_utf8(writer.bytes).expect("templates write UTF-8"))
             }
+            Template::Secret(name) => {
+                return Err(RenderError::Failed(format!("the secret {name:?} is no part of a template")));
+            }
             Template::List(items) => {
                 items.iter().map(|item| self.render(item, context, room)).collect::<Result<_, _>>()?
             }
@@ -222,6 +280,25 @@ impl Compiler {
                 Json::Object(object)
             }
         })
+    }
+}
+
+/// The name in `secrets.name`, if `expression` is that and nothing else.
+fn secret_name(expression: &str) -> Option<&str> {
+    let name = expression.strip_prefix("secrets.")?;
+    let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-');
+    (!name.is_empty() && name.bytes().all(good)).then_some(name)
+}
+
+/// Whether a value counts as true: neither null nor false, zero nor empty.
+pub(crate) fn is_true(value: &Json) -> bool {
+    match value {
+        Json::Null => false,
+        Json::Bool(boolean) => *boolean,
+        Json::Number(number) => number.as_f64() != Some(0.0),
+        Json::String(text) => !text.is_empty(),
+        Json::Array(items) => !items.is_empty(),
+        Json::Object(fields) => !fields.is_empty(),
     }
 }
 
@@ -283,227 +360,5 @@ fn message(error: &Error) -> String {
     text
 }
 
-/// JSON as templates read it.
-pub(crate) fn from_json(json: &Json) -> Rendered {
-    Serde(json).into()
-}
-
-/// A rendered value as JSON. `charge` is told of every part's bytes before they are taken: a small expression can
-/// stand for a large value, such as a range repeated in a list.
-fn to_json(
-    value: &Rendered,
-    depth: usize,
-    charge: &mut dyn FnMut(usize) -> Result<(), RenderError>,
-) -> Result<Json, RenderError> {
-    let failed = |problem: String| RenderError::Failed(problem);
-    let Some(depth) = depth.checked_sub(1) else {
-        return Err(failed(format!("lists and objects lie more than {DEPTH} deep in each other")));
-    };
-    Ok(match value.kind() {
-        ValueKind::Undefined => return Err(failed("a part of the value is undefined".into())),
-        ValueKind::None => {
-            charge(5)?;
-            Json::Null
-        }
-        ValueKind::Bool => {
-            charge(5)?;
-            Json::Bool(value.is_true())
-        }
-        ValueKind::Number => {
-            charge(9)?;
-            Json::Number(number(value).map_err(failed)?)
-        }
-        ValueKind::String => {
-            let text = value.as_str().unwrap_or_default();
-            charge(text.len() + 3)?;
-            text.into()
-        }
-        ValueKind::Seq | ValueKind::Iterable => {
-            charge(3)?;
-            let items = value.try_iter().map_err(|error| failed(message(&error)))?;
-            items.map(|item| to_json(&item, depth, charge)).collect::<Result<_, _>>()?
-        }
-        ValueKind::Map => {
-            charge(3)?;
-            let mut object = Map::new();
-            for key in value.try_iter().map_err(|error| failed(message(&error)))? {
-                let field = value.get_item(&key).map_err(|error| failed(message(&error)))?;
-                let name = key.to_string();
-                charge(name.len() + 3)?;
-                object.insert(name, to_json(&field, depth, charge)?);
-            }
-            Json::Object(object)
-        }
-        ValueKind::Invalid => return Err(failed(value.to_string())),
-        kind => return Err(failed(format!("the expression gives a {kind}, which is no value"))),
-    })
-}
-
-fn number(value: &Rendered) -> Result<Number, String> {
-    if value.is_integer() {
-        if let Some(whole) = value.as_i64() {
-            return Ok(whole.into());
-        }
-        return u64::try_from(value.clone())
-            .map(Number::from)
-            .map_err(|_| "a whole number beyond 64 bits".into());
-    }
-    let float = f64::try_from(value.clone()).map_err(|error| message(&error))?;
-    Number::from_f64(float).ok_or_else(|| "a number that is not finite".into())
-}
-
-/// About how many bytes a value takes as JSON.
-pub(crate) fn size(json: &Json) -> usize {
-    match json {
-        Json::Null | Json::Bool(_) => 4,
-        Json::Number(_) => 8,
-        Json::String(text) => text.len() + 2,
-        Json::Array(items) => items.iter().map(|item| size(item) + 1).sum::<usize>() + 2,
-        Json::Object(fields) => {
-            fields.iter().map(|(name, field)| name.len() + size(field) + 4).sum::<usize>() + 2
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    fn context() -> Rendered {
-        from_json(&json!({
-            "trigger": {"body": {"z": 1, "a": [1, 2.5, null, true], "text": "é\n", "big": u64::MAX, "none": null}},
-            "steps": {"one": {"total": 7, "list": ["a", "b"]}},
-        }))
-    }
-
-    fn render(text: &str) -> Result<Json, RenderError> {
-        let mut compiler = Compiler::new();
-        let template = compiler.compile(text, &mut Variables::new()).map_err(RenderError::Failed)?;
-        compiler.render(&template, &context(), &mut Room::new(1000))
-    }
-
-    #[test]
-    fn a_sole_expression_keeps_its_type_and_other_text_stays_text() {
-        let cases = [
-            ("plain", json!("plain")),
-            ("plain } text", json!("plain } text")),
-            ("{{ steps.one.total }}", json!(7)),
-            ("  {{- steps.one.total -}}\n", json!(7)),
-            ("{{ steps.one.total }}.", json!("7.")),
-            ("{{ steps.one.total }}{{ steps.one.total }}", json!("77")),
-            ("{{ steps.one.total * 1.5 }}", json!(10.5)),
-            ("{{ trigger.body.a }}", json!([1, 2.5, null, true])),
-            ("{{ trigger.body.big }}", json!(u64::MAX)),
-            ("{{ trigger.body.none }}", json!(null)),
-            ("{{ steps.one }}", json!({"total": 7, "list": ["a", "b"]})),
-            ("{{ {'a': 1} }}", json!({"a": 1})),
-            ("{{ '}} {{' }}", json!("}} {{")),
-            ("{{ trigger.body.text }}", json!("é\n")),
-            ("{{ trigger.body.missing | default(0) }}", json!(0)),
-            ("{{ trigger.body.a | length }}", json!(4)),
-            ("{{ trigger.body.a | tojson }}", json!("[1, 2.5, null, true]")),
-            ("{% for x in steps.one.list %}{{ x }},{% endfor %}", json!("a,b,")),
-            ("all: {{ trigger.body.a }}", json!("all: [1,2.5,null,true]")),
-            ("{{ steps.one }} ", json!({"total": 7, "list": ["a", "b"]})),
-            ("{{ trigger.body.text }}|{{ trigger.body.none }}|{{ true }}", json!("é\n||true")),
-            ("first\n{{ 1 }}\n", json!("first\n1\n")),
-            ("<{{ '<b>' }}>", json!("<<b>>")),
-            ("{# nothing #}", json!("")),
-            ("{{ range(3) }}", json!([0, 1, 2])),
-        ];
-        for (text, expected) in cases {
-            assert_eq!(render(text), Ok(expected), "{text}");
-        }
-    }
-
-    #[test]
-    fn fields_keep_the_order_they_were_written_in() {
-        let Ok(Json::Object(body)) = render("{{ trigger.body }}") else { panic!() };
-        assert_eq!(body.keys().collect::<Vec<_>>(), ["z", "a", "text", "big", "none"]);
-    }
-
-    #[test]
-    fn what_cannot_be_rendered_says_why() {
-        let cases = [
-            ("{{ trigger.body.missing }}", "`trigger.body.missing` is undefined"),
-            ("is {{ trigger.body.missing }}", "`trigger.body.missing` is undefined"),
-            ("{{ trigger.nobody.missing }}", "`trigger.nobody` is undefined"),
-            ("{{ 1 if false }}", "undefined"),
-            ("{{ [trigger.body.missing] }}", "undefined"),
-            ("{{ 1e308 * 10 }}", "not finite"),
-            ("{{ 2 ** 100 }}", "beyond 64 bits"),
-            ("{{ range }}", "no value"),
-            ("{% for x in range(100000) %}{% for y in range(100000) %}{% endfor %}{% endfor %}x", "fuel"),
-            ("{{ 'x' * 1000000000 }}", "fuel"),
-            ("a {{ [range(100000)] * 100000 }}", "fuel"),
-            ("{{ 'x' | int }}", "literal"),
-        ];
-        for (text, expected) in cases {
-            match render(text) {
-                Err(RenderError::Failed(message)) => assert!(message.contains(expected), "{text}: {message}"),
-                other => panic!("{text}: {other:?}"),
-            }
-        }
-    }
-
-    #[test]
-    fn what_does_not_read_is_refused_before_it_runs() {
-        let cases = [
-            "{{ trigger. }}",
-            "{{ a b }} {{ c }}",
-            "{% if x %}",
-            "{{ x",
-            "{{ x | nonsense }}",
-            "{{ x is nonsense }}",
-            "a {{ x | nonsense }}",
-            "{% include 'secrets' %}",
-        ];
-        for text in cases {
-            let error = Compiler::new().compile(text, &mut Variables::new()).map(drop).expect_err(text);
-            assert!(error.starts_with("a template that reads"), "{text}: {error}");
-        }
-    }
-
-    #[test]
-    fn all_of_a_steps_values_share_one_room() {
-        for text in ["{{ 'x' * 600 }}", "a{{ 'x' * 600 }}", "{{ [range(300)] * 300 }}"] {
-            let mut compiler = Compiler::new();
-            let template = Template::List(vec![
-                Template::Literal("y".repeat(500).into()),
-                compiler.compile(text, &mut Variables::new()).unwrap(),
-            ]);
-            let rendered = compiler.render(&template, &context(), &mut Room::new(1000));
-            assert_eq!(rendered, Err(RenderError::TooLarge(1000)), "{text}");
-        }
-    }
-
-    #[test]
-    fn variables_are_found_wherever_they_are_read() {
-        let mut variables = Variables::new();
-        Compiler::new()
-            .compile(
-                "{% for c in trigger.body.commits %}{{ c.id }}{{ steps['a'].b }}{{ range(run.x) }}{% endfor %}",
-                &mut variables,
-            )
-            .unwrap();
-        let expected = ["range", "run.x", "steps", "trigger.body.commits"].map(String::from);
-        assert_eq!(variables, Variables::from(expected));
-    }
-
-    proptest! {
-        #[test]
-        fn no_text_makes_the_engine_panic(text in "(\\{\\{|\\}\\}|\\{%|%\\}|[a-z .|'(){}\\[\\]~*/0-9é-]|steps\\.one\\.list| if | for | in ){0,30}") {
-            let mut compiler = Compiler::new();
-            if let Ok(template) = compiler.compile(&text, &mut Variables::new()) {
-                let _ = compiler.render(&template, &context(), &mut Room::new(1000));
-            }
-        }
-
-        #[test]
-        fn text_without_a_template_is_passed_as_it_is(text in "[^{]*") {
-            prop_assert_eq!(render(&text[..text.floor_char_boundary(900)]), Ok(Json::from(&text[..text.floor_char_boundary(900)])));
-        }
-    }
-}
+mod tests;

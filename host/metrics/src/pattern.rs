@@ -1,4 +1,4 @@
-//! Patterns over metric names: the scope of the two metric privileges.
+//! Patterns over metric names: what a watch looks at, and the scope of the two metric privileges.
 
 use std::fmt;
 use std::str::FromStr;
@@ -113,7 +113,8 @@ impl<'de> Deserialize<'de> for NamePattern {
 }
 
 /// Cuts `text` at its commas, those behind a `\` left alone.
-pub(crate) fn split_at_commas(text: &str) -> Vec<&str> {
+#[must_use]
+pub fn split_at_commas(text: &str) -> Vec<&str> {
     let (mut parts, mut begin, mut escaped) = (Vec::new(), 0, false);
     for (index, character) in text.char_indices() {
         match character {

@@ -1,0 +1,203 @@
+//! Named secrets: sealed, listed without their values, an administrator's to change.
+
+use bellwether_kernel::{Cursor, ErrorKind, PageRequest};
+use bellwether_store::{Batch, Direction, Key, Space, Store};
+
+use super::{Fixture, START, key, seconds};
+use crate::{Access, AccessError, AuditFilter, AuditScope, Caller, MAX_SECRET, MAX_SECRETS, Principal, Role};
+
+const VALUE: &str = "correct horse battery staple";
+
+async fn principal(access: &Access, organisation: &str, role: Role) -> Principal {
+    let id = match access.organisation_named(organisation) {
+        Ok(found) => found.id,
+        Err(_) => access.create_organisation("host", organisation, "UTC").await.unwrap().id,
+    };
+    let created = access.create_key("host", id, key("k", role)).await.unwrap();
+    match access.authenticate_token(&created.token).unwrap() {
+        Caller::Principal(principal) => Principal::clone(&principal),
+        Caller::Operator(_) => panic!("a key of an organisation"),
+    }
+}
+
+fn hosts(hosts: &[&str]) -> Vec<String> {
+    hosts.iter().map(|host| (*host).to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_secret_is_read_back_by_its_organisation_alone_also_after_a_restart() {
+    let fixture = Fixture::new().await;
+    let acme = principal(&fixture.access, "acme", Role::Admin).await;
+    let other = principal(&fixture.access, "other", Role::Admin).await;
+    let bound = hosts(&["https://api.example.com"]);
+    assert!(fixture.access.put_secret(&acme, "slack_token-1", VALUE, bound.clone()).await.unwrap());
+    assert!(!fixture.access.put_secret(&acme, "slack_token-1", "é\n", Vec::new()).await.unwrap());
+    assert!(!fixture.access.put_secret(&acme, "slack_token-1", VALUE, bound.clone()).await.unwrap());
+    let again = fixture.restart().await;
+    let found = again.access.secret(acme.organisation, "slack_token-1").await.unwrap().unwrap();
+    assert_eq!((found.value.expose(), &found.hosts), (VALUE, &bound));
+    for (organisation, name) in
+        [(other.organisation, "slack_token-1"), (acme.organisation, "slack_token-2"), (acme.organisation, "")]
+    {
+        assert_eq!(again.access.secret(organisation, name).await.unwrap(), None);
+    }
+    assert!(!format!("{found:?}").contains("horse"));
+
+    again.access.delete_secret(&acme, "slack_token-1").await.unwrap();
+    assert_eq!(again.access.secret(acme.organisation, "slack_token-1").await.unwrap(), None);
+    let gone = again.access.delete_secret(&acme, "slack_token-1").await.unwrap_err();
+    assert_eq!(gone.kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn a_value_is_in_no_row_list_or_audit_entry() {
+    let fixture = Fixture::new().await;
+    let acme = principal(&fixture.access, "acme", Role::Admin).await;
+    let bound = hosts(&["https://a.example", "b.example"]);
+    fixture.access.put_secret(&acme, "one", VALUE, bound.clone()).await.unwrap();
+    fixture.clock.advance(5_000);
+    fixture.access.put_secret(&acme, "one", VALUE, Vec::new()).await.unwrap();
+    fixture.access.delete_secret(&acme, "one").await.unwrap();
+    fixture.access.put_secret(&acme, "one", VALUE, bound.clone()).await.unwrap();
+    for space in 0..=u8::MAX {
+        let range = Key::from_bytes(vec![space])
+            ..Key::from_bytes(vec![space, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
+        for (key, row) in fixture.store.scan(range, Direction::Forward, 1000).await.unwrap() {
+            assert!(!row.windows(5).any(|part| part == b"horse"), "{key:?}");
+        }
+    }
+    let scope = AuditScope::Organisation(acme.organisation);
+    let filter = AuditFilter { action: Some("secret".into()), actor: None };
+    let log = fixture.access.audit_log(scope, &filter, &PageRequest::first(9)).await.unwrap().items;
+    let actions: Vec<_> = log.iter().map(|entry| entry.action.as_str()).collect();
+    assert_eq!(actions, ["secret.create", "secret.delete", "secret.update", "secret.create"]);
+    assert!(log.iter().all(|entry| entry.actor == acme.key.as_str() && entry.target == "one"));
+    assert_eq!(log[0].details, [("hosts".into(), "https://a.example, b.example".into())]);
+    assert!(!format!("{log:?}").contains("horse"));
+}
+
+#[tokio::test]
+async fn only_an_administrator_changes_secrets() {
+    let fixture = Fixture::new().await;
+    let admin = principal(&fixture.access, "acme", Role::Admin).await;
+    fixture.access.put_secret(&admin, "one", VALUE, Vec::new()).await.unwrap();
+    for role in [Role::Read, Role::Write] {
+        let other = principal(&fixture.access, "acme", role).await;
+        for error in [
+            fixture.access.put_secret(&other, "one", "x", Vec::new()).await.unwrap_err(),
+            fixture.access.put_secret(&other, "two", "x", Vec::new()).await.unwrap_err(),
+            fixture.access.delete_secret(&other, "one").await.unwrap_err(),
+        ] {
+            assert_eq!(error.kind(), ErrorKind::Forbidden);
+            assert!(error.to_string().contains("admin"), "{error}");
+        }
+    }
+    assert_eq!(
+        fixture.access.secret(admin.organisation, "one").await.unwrap().unwrap().value.expose(),
+        VALUE
+    );
+}
+
+#[tokio::test]
+async fn a_wrong_secret_is_refused_with_its_field_and_not_repeated() {
+    let fixture = Fixture::new().await;
+    let acme = principal(&fixture.access, "acme", Role::Admin).await;
+    let long = "a".repeat(101);
+    let large = "horse".repeat(MAX_SECRET / 5 + 1);
+    let many = vec!["a.example".to_owned(); 21];
+    let cases = [
+        ("", VALUE, Vec::new(), "name"),
+        ("Upper", VALUE, Vec::new(), "name"),
+        ("a b", VALUE, Vec::new(), "name"),
+        ("é", VALUE, Vec::new(), "name"),
+        (&long, VALUE, Vec::new(), "name"),
+        ("a", "", Vec::new(), "value"),
+        ("a", &large, Vec::new(), "value"),
+        ("a", VALUE, many, "hosts"),
+        ("a", VALUE, hosts(&["a.example", ""]), "hosts[1]"),
+        ("a", VALUE, hosts(&["a example"]), "hosts[0]"),
+        ("a", VALUE, vec!["a".repeat(271)], "hosts[0]"),
+    ];
+    for (name, value, hosts, field) in cases {
+        match fixture.access.put_secret(&acme, name, value, hosts).await {
+            Err(AccessError::Invalid(error)) => {
+                assert_eq!(error.field, field, "{error}");
+                assert!(!error.to_string().contains("horse"), "{error}");
+            }
+            other => panic!("{name:?}: {other:?}"),
+        }
+    }
+    let most = ("a".repeat(100), "x".repeat(MAX_SECRET), vec!["h".repeat(270); 20]);
+    fixture.access.put_secret(&acme, &most.0, &most.1, most.2).await.unwrap();
+    let found = fixture.access.secret(acme.organisation, &most.0).await.unwrap().unwrap();
+    assert_eq!(found.value.expose(), most.1);
+}
+
+#[tokio::test]
+async fn secrets_are_listed_in_pages_by_name() {
+    let fixture = Fixture::new().await;
+    let acme = principal(&fixture.access, "acme", Role::Admin).await;
+    let other = principal(&fixture.access, "other", Role::Admin).await;
+    for name in ["b", "a", "c", "a-b"] {
+        fixture.access.put_secret(&acme, name, VALUE, hosts(&["h"])).await.unwrap();
+    }
+    fixture.access.put_secret(&other, "bb", VALUE, Vec::new()).await.unwrap();
+    fixture.clock.advance(1_000);
+    fixture.access.put_secret(&acme, "b", VALUE, Vec::new()).await.unwrap();
+    for limit in 1..6 {
+        let mut page = PageRequest::first(limit);
+        let mut found = Vec::new();
+        loop {
+            let part = fixture.access.secrets(acme.organisation, &page).await.unwrap();
+            assert!(part.items.len() <= limit);
+            found.extend(part.items);
+            page.cursor = part.next;
+            if page.cursor.is_none() {
+                break;
+            }
+        }
+        let names: Vec<_> = found.iter().map(|secret| secret.name.as_str()).collect();
+        assert_eq!(names, ["a", "a-b", "b", "c"], "limit {limit}");
+        assert_eq!((found[2].created, found[2].updated), (seconds(START), seconds(START + 1)));
+        assert_eq!((&found[2].hosts, &found[3].hosts), (&Vec::new(), &hosts(&["h"])));
+    }
+    let wrong = PageRequest { limit: 1, cursor: Some(Cursor(vec![0xff])) };
+    assert!(matches!(fixture.access.secrets(acme.organisation, &wrong).await, Err(AccessError::Invalid(_))));
+}
+
+#[tokio::test]
+async fn an_organisation_has_so_many_secrets_and_no_more() {
+    let fixture = Fixture::new().await;
+    let acme = principal(&fixture.access, "acme", Role::Admin).await;
+    for number in 0..MAX_SECRETS {
+        fixture.access.put_secret(&acme, &format!("s{number}"), "x", Vec::new()).await.unwrap();
+    }
+    let error = fixture.access.put_secret(&acme, "more", "x", Vec::new()).await.unwrap_err();
+    assert!(matches!(error, AccessError::Limit { limit: MAX_SECRETS, .. }), "{error}");
+    assert_eq!(error.kind(), ErrorKind::TooLarge);
+    fixture.access.put_secret(&acme, "s0", "another", Vec::new()).await.unwrap();
+    fixture.access.delete_secret(&acme, "s0").await.unwrap();
+    fixture.access.put_secret(&acme, "more", "x", Vec::new()).await.unwrap();
+    assert!(fixture.access.put_secret(&acme, "s0", "x", Vec::new()).await.is_err());
+    let page = fixture.access.secrets(acme.organisation, &PageRequest::first(5000)).await.unwrap();
+    assert_eq!((page.items.len() as u64, page.next), (MAX_SECRETS, None));
+}
+
+#[tokio::test]
+async fn a_secret_moved_to_another_place_in_the_store_does_not_open() {
+    let fixture = Fixture::new().await;
+    let acme = principal(&fixture.access, "acme", Role::Admin).await;
+    let other = principal(&fixture.access, "other", Role::Admin).await;
+    fixture.access.put_secret(&acme, "one", VALUE, Vec::new()).await.unwrap();
+    let place = |principal: &Principal, name: &str| {
+        Key::new(Space::Secret).number(principal.organisation.0).text(name)
+    };
+    let row = fixture.store.get(&place(&acme, "one")).await.unwrap().unwrap();
+    let mut batch = Batch::new();
+    batch.put(place(&acme, "two"), row.clone()).put(place(&other, "one"), row);
+    fixture.store.commit(batch).await.unwrap();
+    for (principal, name) in [(&acme, "two"), (&other, "one")] {
+        let read = fixture.access.secret(principal.organisation, name).await;
+        assert!(matches!(read, Err(AccessError::WrongHostKey)), "{read:?}");
+    }
+}

@@ -1,0 +1,121 @@
+//! A document's trigger: its schedule and its condition, checked and ready.
+
+use bellwether_kernel::{FieldError, Timestamp};
+use bellwether_metrics::NamePattern;
+
+use super::inputs::{check_type, compile_expression};
+use super::{Fault, fault};
+use crate::position::Path;
+use crate::schedule::Schedule;
+use crate::template::{Compiler, Template};
+use crate::{DeclaredInput, ErrorAction, Trigger, TriggerOn, ValueType};
+
+/// What the condition of a metric trigger reads.
+const METRIC_FIELDS: [&str; 5] = ["before", "interval_start", "key", "metric", "value"];
+/// The longest pattern of a key, in bytes.
+const PATTERN: usize = 500;
+/// The longest name of a header.
+const HEADER: usize = 100;
+/// The most of what `on_error_times` may say.
+const ERROR_TIMES: u32 = 1_000;
+
+/// The condition of a metric trigger and the schedule of one by time.
+pub(super) fn compile(
+    path: &Path,
+    trigger: &Trigger,
+    compiler: &mut Compiler,
+) -> Result<(Option<Template>, Option<Schedule>), Fault> {
+    let on_error = &trigger.on_error;
+    if on_error.action != ErrorAction::Log && !(1..=ERROR_TIMES).contains(&on_error.times) {
+        return fault(&path.field("on_error_times"), on_error.times, format!("1 to {ERROR_TIMES}"));
+    }
+    if on_error.delay.0 > super::steps::LONGEST_DELAY {
+        return fault(&path.field("on_error_delay"), on_error.delay, "at most 31 days");
+    }
+    match &trigger.on {
+        TriggerOn::Webhook { signature, delivery_id } => {
+            if let Some(signature) = signature {
+                check_secret_name(&path.field("signature").field("secret"), &signature.secret)?;
+            }
+            if let Some(name) = delivery_id {
+                let good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+                if name.is_empty() || name.len() > HEADER || !name.bytes().all(good) {
+                    return fault(&path.field("delivery_id"), name, "the name of a header");
+                }
+            }
+            Ok((None, None))
+        }
+        TriggerOn::Cron { expression, time_zone, .. } => {
+            let schedule = placed(path, Schedule::cron(expression, time_zone))?;
+            Ok((None, Some(schedule)))
+        }
+        TriggerOn::Every { interval, .. } => {
+            let schedule = placed(path, Schedule::every(interval.0, Timestamp::default()))?;
+            Ok((None, Some(schedule)))
+        }
+        TriggerOn::Metric { metric, key, when, .. } => {
+            if let Err(error) = metric.parse::<NamePattern>() {
+                return fault(&path.field("metric"), metric, format!("a metric's name, in which * stands for any characters: {error}"));
+            }
+            if let Some(key) = key
+                && key.len() > PATTERN
+            {
+                return fault(&path.field("key"), key, format!("at most {PATTERN} bytes"));
+            }
+            let Some(when) = when else { return Ok((None, None)) };
+            let path = path.field("when");
+            let compiled = compile_expression(&path, when, compiler)?;
+            for variable in &compiled.variables {
+                let root = variable.split('.').next().unwrap_or_default();
+                if !METRIC_FIELDS.contains(&root) {
+                    let fields = METRIC_FIELDS.join(", ");
+                    return fault(&path, variable, format!("one of the variables {fields}"));
+                }
+            }
+            Ok((Some(compiled.template), None))
+        }
+        TriggerOn::Manual { inputs } | TriggerOn::Playbook { inputs } => {
+            for (name, input) in inputs {
+                check_declared(&path.field("inputs").field(name), name, input)?;
+            }
+            Ok((None, None))
+        }
+    }
+}
+
+/// A fault of a schedule at the place of its field.
+fn placed<T>(path: &Path, made: Result<T, FieldError>) -> Result<T, Fault> {
+    made.map_err(|mut error| {
+        let path = path.field(&error.field);
+        error.field = path.to_string();
+        Fault { path, error }
+    })
+}
+
+pub(super) fn check_secret_name(path: &Path, name: &str) -> Result<(), Fault> {
+    let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-');
+    if (1..=100).contains(&name.len()) && name.bytes().all(good) {
+        return Ok(());
+    }
+    fault(path, name, "the name of a secret: 1 to 100 characters of a-z, 0-9, _ and -")
+}
+
+fn check_declared(path: &Path, name: &str, input: &DeclaredInput) -> Result<(), Fault> {
+    super::steps::check_id(path, name)?;
+    if !input.choices.is_empty() && input.value_type != ValueType::Text {
+        return fault(
+            &path.field("choices"),
+            input.choices.join(", "),
+            "choices only for an input of type text",
+        );
+    }
+    let Some(default) = &input.default else { return Ok(()) };
+    let path = path.field("default");
+    check_type(&path, input.value_type, &Template::Literal(default.clone()))?;
+    match default.as_str() {
+        Some(text) if !input.choices.is_empty() && !input.choices.iter().any(|choice| choice == text) => {
+            fault(&path, text, format!("one of {}", input.choices.join(", ")))
+        }
+        _ => Ok(()),
+    }
+}

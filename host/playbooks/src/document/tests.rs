@@ -1,0 +1,56 @@
+//! Documents as they are read.
+
+use super::*;
+use serde_json::json;
+
+const TOML: &str = r#"
+name = "count"
+description = "Counts."
+
+[trigger]
+type = "webhook"
+
+[[steps]]
+id = "add"
+app = "metric"
+
+[steps.inputs]
+value = 1
+date = 2024-04-01
+times = [2024-04-01T10:00:00Z]
+"#;
+
+#[test]
+fn toml_and_json_say_the_same() {
+    let json = json!({
+        "name": "count", "description": "Counts.", "trigger": {"type": "webhook"},
+        "steps": [{"id": "add", "app": "metric", "inputs": {
+            "value": 1, "date": "2024-04-01", "times": ["2024-04-01T10:00:00Z"],
+        }}],
+    });
+    let from_toml = Document::read(TOML, Format::Toml).unwrap();
+    assert_eq!(from_toml, Document::read(&json.to_string(), Format::Json).unwrap());
+    assert_eq!(from_toml.trigger.kind(), TriggerKind::Webhook);
+}
+
+#[test]
+fn what_does_not_read_is_refused_with_its_place() {
+    let cases = [
+        (Format::Toml, TOML.replace("name = ", "name : "), (2, 6), "key"),
+        (Format::Toml, TOML.replace("app =", "apps ="), (10, 1), "unknown field `apps`"),
+        (Format::Toml, TOML.replace("webhook", "telepathy"), (6, 8), "unknown variant `telepathy`"),
+        (Format::Toml, TOML.replace("name = \"count\"", "name = 1"), (2, 8), "string"),
+        (Format::Toml, TOML.replace("id = \"add\"\n", ""), (8, 1), "missing field `id`"),
+        (Format::Toml, TOML.replace("name = \"count\"", ""), (1, 1), "missing field `name`"),
+        (Format::Json, "{\n  \"name\": \"a\",\n  \"nam\": 1}".into(), (3, 7), "unknown field `nam`"),
+        (Format::Json, "{\n  \"name\": \"a\",\n}".into(), (3, 1), "trailing comma"),
+        (Format::Json, "".into(), (1, 1), "EOF"),
+        (Format::Json, "{\"name\": \"a\"} x".into(), (1, 13), "missing field `trigger`"),
+    ];
+    for (format, source, place, expected) in cases {
+        let error = Document::read(&source, format).unwrap_err();
+        let PlaybookError::Syntax { line, column, message } = &error else { panic!("{error}") };
+        assert!(message.contains(expected), "{message}");
+        assert_eq!((*line, *column), place, "{error}");
+    }
+}

@@ -1,0 +1,196 @@
+//! A playbook tried without doing anything: everything is checked and rendered as far as it can be known, no app is
+//! called, nothing is recorded.
+
+use bellwether_access::{Principal, Role};
+use bellwether_kernel::OrganisationId;
+use serde_json::{Map, Value as Json, json};
+
+use crate::compile::{Action, Compiled, CompiledInput, CompiledStep, is_within};
+use crate::engine::Described;
+use crate::secrets::{MASK, Secrets};
+use crate::service::require_role;
+use crate::template::{Room, Template, from_json, is_true};
+use crate::{Format, PlaybookError, Playbooks, StepKind, convert};
+
+/// What a run would do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DryRun {
+    /// Its steps in order, the on-failure steps behind the others.
+    pub steps: Vec<DryStep>,
+}
+
+/// What a step would do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DryStep {
+    /// Its id.
+    pub step: String,
+    /// What it does.
+    pub kind: StepKind,
+    /// Its app, or the playbook it runs; empty where it has neither.
+    pub app: String,
+    /// That app's version.
+    pub app_version: String,
+    /// Whether it is one of the on-failure steps.
+    pub on_failure: bool,
+    /// Whether its condition holds; absent where that depends on what is not known before the run.
+    pub runs: Option<bool>,
+    /// Over how many items it is taken; absent for a step without a list, or where that is not known before the run.
+    pub items: Option<usize>,
+    /// What it would be given, secrets masked. What depends on an earlier step is `{"unknown": "<template>"}`.
+    pub inputs: Map<String, Json>,
+    /// What would be wrong with it.
+    pub problem: Option<String>,
+}
+
+impl Playbooks {
+    /// Checks a document as [`Self::validate`] does, and says what a run of it with `trigger` would do. `trigger` is
+    /// what its templates read as `trigger`, `{"inputs": …}` for a manual one.
+    ///
+    /// # Errors
+    /// As [`Self::validate`]; [`PlaybookError::Forbidden`] for a key that may only read.
+    pub async fn dry_run(
+        &self,
+        principal: &Principal,
+        source: &str,
+        format: Format,
+        trigger: &Json,
+    ) -> Result<DryRun, PlaybookError> {
+        require_role(principal, Role::Write, "try a playbook")?;
+        let organisation = principal.organisation;
+        let compiled = self.check(organisation, source, format).await?;
+        let described = self.described(organisation, &compiled, &[]).await?;
+        let mut secrets = Secrets::default();
+        let mut shown = trigger.clone();
+        secrets.take("trigger", &mut shown, &compiled.secret_variables(&described));
+        let context = from_json(&json!({
+            "trigger": trigger,
+            "run": {"id": "00000000-0000-7000-8000-000000000000", "created": self.clock.now().to_string(), "attempt": 1, "error": null, "failed_step": null},
+            "playbook": {"name": compiled.document.name, "version": 0},
+        }));
+        let mut steps = Vec::new();
+        for (step, described) in compiled.steps.iter().zip(&described) {
+            let dry = Dry {
+                playbooks: self,
+                organisation,
+                compiled: &compiled,
+                context: &context,
+                secrets: &secrets,
+            };
+            steps.push(dry.step(step, described.as_ref()).await?);
+        }
+        Ok(DryRun { steps })
+    }
+}
+
+struct Dry<'a> {
+    playbooks: &'a Playbooks,
+    organisation: OrganisationId,
+    compiled: &'a Compiled,
+    context: &'a minijinja::Value,
+    secrets: &'a Secrets,
+}
+
+impl Dry<'_> {
+    async fn step(
+        &self,
+        step: &CompiledStep,
+        described: Option<&Described>,
+    ) -> Result<DryStep, PlaybookError> {
+        let mut dry = DryStep {
+            step: step.id.clone(),
+            kind: step.action.kind(),
+            app: step.action.target().to_owned(),
+            app_version: String::new(),
+            on_failure: step.on_failure,
+            runs: Some(true),
+            items: None,
+            inputs: Map::new(),
+            problem: None,
+        };
+        if let Some(Described::App(app)) = described {
+            dry.app_version = app.version().to_owned();
+        }
+        if let Some(when) = &step.when {
+            dry.runs = self.value(when, &mut dry.problem).map(|value| is_true(&value));
+        }
+        if let Some(each) = &step.each {
+            match self.value(&each.list, &mut dry.problem) {
+                Some(Json::Array(list)) => dry.items = Some(list.len()),
+                Some(_) => dry.problem = Some("each: expected a list".into()),
+                None => {}
+            }
+        }
+        match &step.action {
+            Action::Delay(delay) => self.show("delay", delay, &mut dry),
+            Action::Stop(_, Some(message)) => self.show("message", message, &mut dry),
+            _ => {}
+        }
+        for (name, input) in &step.inputs {
+            let declared = described.and_then(|described| {
+                described.description().inputs.iter().find(|declared| declared.name == *name)
+            });
+            if let Template::Secret(secret) = &input.template {
+                if self.playbooks.secrets.secret(self.organisation, secret).await?.is_none() {
+                    dry.problem = Some(format!("input {name}: there is no secret {secret:?}"));
+                }
+                dry.inputs.insert(name.clone(), MASK.into());
+                continue;
+            }
+            if declared.is_some_and(|declared| declared.secret) {
+                dry.inputs.insert(name.clone(), MASK.into());
+                continue;
+            }
+            if let Some(value) = self.value_at(name, input, &mut dry)
+                && let Some(declared) = declared
+                && convert::to_value(&value, declared.value_type).is_none()
+            {
+                let expected = convert::expectation(declared.value_type);
+                dry.problem = Some(format!("input {name} is not {expected}"));
+            }
+        }
+        Ok(dry)
+    }
+
+    fn show(&self, name: &str, value: &CompiledInput, dry: &mut DryStep) {
+        self.value_at(name, value, dry);
+    }
+
+    /// Renders a value and shows it; `None` if it is not known before the run, or does not render.
+    fn value_at(&self, name: &str, value: &CompiledInput, dry: &mut DryStep) -> Option<Json> {
+        if let Some(unknown) = unknown(value) {
+            dry.inputs.insert(name.to_owned(), json!({ "unknown": unknown }));
+            return None;
+        }
+        let mut problem = None;
+        let rendered = self.value(value, &mut problem);
+        if let Some(problem) = problem {
+            dry.problem = Some(format!("input {name}: {problem}"));
+        }
+        let mut shown = rendered.clone()?;
+        self.secrets.mask(&mut shown);
+        dry.inputs.insert(name.to_owned(), shown);
+        rendered
+    }
+
+    fn value(&self, value: &CompiledInput, problem: &mut Option<String>) -> Option<Json> {
+        if unknown(value).is_some() {
+            return None;
+        }
+        let mut room = Room::new(self.playbooks.limits.payload);
+        match self.compiled.compiler.render(&value.template, self.context, &mut room) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                *problem = Some(self.secrets.mask_text(&error.text()).into_owned());
+                None
+            }
+        }
+    }
+}
+
+/// What a value reads that is not known before the run.
+fn unknown(value: &CompiledInput) -> Option<String> {
+    const UNKNOWN: [&str; 5] = ["steps", "item", "index", "run.error", "run.failed_step"];
+    let read =
+        value.variables.iter().find(|variable| UNKNOWN.iter().any(|root| is_within(variable, root)))?;
+    Some(format!("{{{{ {read} }}}}"))
+}

@@ -1,0 +1,275 @@
+//! How a run begins: a firing is claimed and its run recorded in one commit, and only then is anybody told.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bellwether_kernel::{ErrorKind, OrganisationId, RunId, Timestamp};
+use bellwether_store::{Batch, Precondition, decode, encode};
+use serde_json::Value as Json;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::gate::Place;
+use super::runner::Work;
+use crate::rows::{Claim, Health, OpenRun, PlaybookRef, PlaybookRow, RunRow, StartedBy};
+use crate::secrets::Secrets;
+use crate::service::Loaded;
+use crate::{PlaybookError, Playbooks, Run, RunState, StartedRun, StepResult, rows};
+
+/// When a caller who is refused for want of room may try again.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// How often an acceptance is tried that others get in the way of.
+const ATTEMPTS: u32 = 100;
+
+/// What starts a run.
+pub(crate) struct Firing {
+    /// What names it, for one that may come twice: it starts one run, whatever happens.
+    pub(crate) name: Option<String>,
+    pub(crate) by: StartedBy,
+    /// What came with it, nothing masked.
+    pub(crate) trigger: Json,
+    pub(crate) replay_of: Option<RunId>,
+    /// Results of the run it repeats, to be taken over.
+    pub(crate) copied: Vec<Copied>,
+    /// What is committed with it. If its preconditions do not hold, nothing happens and the caller is told.
+    pub(crate) with: Batch,
+}
+
+impl Firing {
+    pub(crate) fn new(by: StartedBy, trigger: Json) -> Self {
+        Self { name: None, by, trigger, replay_of: None, copied: Vec::new(), with: Batch::new() }
+    }
+}
+
+/// A result taken over from another run.
+pub(crate) struct Copied {
+    pub(crate) position: usize,
+    pub(crate) item: Option<u32>,
+    pub(crate) result: StepResult,
+    /// Its outputs before anything was masked, where anything was.
+    pub(crate) whole: Option<Json>,
+}
+
+impl Playbooks {
+    /// Records a run and queues it. What is committed is worked off even if the caller goes away meanwhile.
+    pub(crate) async fn accept(
+        self: &Arc<Self>,
+        organisation: OrganisationId,
+        loaded: Arc<Loaded>,
+        firing: Firing,
+    ) -> Result<StartedRun, PlaybookError> {
+        let playbooks = Arc::clone(self);
+        let accepting =
+            tokio::spawn(async move { playbooks.accept_here(organisation, loaded, firing).await });
+        accepting.await.unwrap_or(Err(PlaybookError::Stopping))
+    }
+
+    async fn accept_here(
+        self: &Arc<Self>,
+        organisation: OrganisationId,
+        loaded: Arc<Loaded>,
+        firing: Firing,
+    ) -> Result<StartedRun, PlaybookError> {
+        let playbook = self.startable(organisation, &loaded).await?;
+        for _ in 0..ATTEMPTS {
+            if self.stopping.load(Ordering::SeqCst) {
+                return Err(PlaybookError::Stopping);
+            }
+            if let Some(name) = &firing.name {
+                let claimed = self.store.get(&rows::firing(organisation, loaded.id, name)).await?;
+                if let Some(claim) = claimed {
+                    let run = decode::<Claim>(&claim)?.run;
+                    let ended = self.wait_for(organisation, run).await?;
+                    return Ok(StartedRun { id: run, repeated: true, ended });
+                }
+            }
+            let queued = self.queued.load(Ordering::SeqCst);
+            if queued >= self.limits.queued_runs {
+                return Err(PlaybookError::Busy { runs: queued, retry_after: RETRY_AFTER });
+            }
+            // Whoever comes first is served first: only with an empty queue is a run begun at once.
+            let permit = (queued == 0).then(|| Arc::clone(&self.workers).try_acquire_owned().ok()).flatten();
+            let id = RunId::new(&*self.clock, &*self.randomness);
+            let (sender, ended) = oneshot::channel();
+            self.waiters.lock().entry(id).or_default().push(sender);
+            match self.record_run(organisation, &loaded, &firing, &playbook, id, permit).await {
+                Ok(()) => return Ok(StartedRun { id, repeated: false, ended }),
+                // Somebody else took the claim or the place: look again.
+                Err(error) if error.kind() == ErrorKind::Conflict && firing.with.is_empty() => {
+                    self.waiters.lock().remove(&id);
+                }
+                Err(error) => {
+                    self.waiters.lock().remove(&id);
+                    return Err(error);
+                }
+            }
+        }
+        Err(PlaybookError::Busy { runs: self.queued.load(Ordering::SeqCst), retry_after: RETRY_AFTER })
+    }
+
+    /// The playbook's row, if nothing forbids a run of it.
+    async fn startable(
+        &self,
+        organisation: OrganisationId,
+        loaded: &Loaded,
+    ) -> Result<PlaybookRow, PlaybookError> {
+        let name = || loaded.compiled.document.name.clone();
+        let unknown = || PlaybookError::Unknown { what: "playbook", name: name() };
+        let row = self.store.get(&rows::playbook(organisation, loaded.id)).await?.ok_or_else(unknown)?;
+        let row: PlaybookRow = decode(&row)?;
+        self.principal(organisation, &row.runs_as)
+            .map_err(|reason| PlaybookError::Blocked { name: name(), reason })?;
+        let health = self.store.get(&rows::health(organisation, loaded.id)).await?;
+        if let Some(health) = health
+            && let Some((since, reason)) = decode::<Health>(&health)?.disabled
+        {
+            return Err(PlaybookError::Disabled { name: name(), reason: format!("since {since}, {reason}") });
+        }
+        Ok(row)
+    }
+
+    /// Commits everything a new run consists of, and sets it to work if it is its turn.
+    async fn record_run(
+        self: &Arc<Self>,
+        organisation: OrganisationId,
+        loaded: &Arc<Loaded>,
+        firing: &Firing,
+        playbook: &PlaybookRow,
+        id: RunId,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Result<(), PlaybookError> {
+        let now = self.clock.now();
+        let mut batch = firing.with.clone();
+        if let Some(name) = &firing.name {
+            let key = rows::firing(organisation, loaded.id, name);
+            batch.require(key.clone(), Precondition::Absent).put(key, encode(&Claim { run: id, at: now }));
+        }
+        let mut row = new_row(loaded, playbook, firing.by.clone(), now);
+        row.replay_of = firing.replay_of;
+        let (place, replaced) = self.take_place(&mut batch, organisation, loaded, id).await?;
+        let mut open = OpenRun::new(loaded);
+        match place {
+            Place::Skipped => {
+                row.state = RunState::Skipped;
+                row.ended = Some(now);
+                row.error = Some("the playbook ran already".into());
+            }
+            Place::Waits => {
+                open.waits = true;
+                batch.put(rows::waits(organisation, loaded.id, id), Vec::new());
+            }
+            Place::Free if permit.is_some() => {
+                open.owner = Some(self.owner);
+                self.begin(organisation, loaded, &mut row);
+            }
+            Place::Free => {
+                batch.put(rows::queued(organisation, id), Vec::new());
+            }
+        }
+        let fence = encode(&open);
+        write_new(&mut batch, organisation, id, &row);
+        if place != Place::Skipped {
+            batch.put(rows::run_open(organisation, id), fence.clone());
+        }
+        self.write_trigger(&mut batch, organisation, id, loaded, &firing.trigger).await?;
+        for copied in &firing.copied {
+            self.write_copy(&mut batch, organisation, id, copied)?;
+        }
+        self.store.commit(batch).await?;
+        for run in replaced {
+            self.tell(run);
+        }
+        match (place, permit) {
+            (Place::Skipped, _) => self.tell_end(organisation, id).await,
+            (Place::Free, Some(permit)) => {
+                let work = Work::new(organisation, id, Arc::clone(loaded), row, open, fence);
+                // What was copied is read again with the rest; a run from the beginning has nothing to read.
+                let trigger = firing.copied.is_empty().then(|| firing.trigger.clone());
+                self.work_at(work, trigger, permit);
+            }
+            (Place::Free | Place::Waits, _) => {
+                self.queued.fetch_add(1, Ordering::SeqCst);
+                self.ready.notify_one();
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the record of a run's trigger to `batch`, secrets masked.
+    pub(super) async fn write_trigger(
+        &self,
+        batch: &mut Batch,
+        organisation: OrganisationId,
+        id: RunId,
+        loaded: &Loaded,
+        trigger: &Json,
+    ) -> Result<(), PlaybookError> {
+        let described = self.described(organisation, &loaded.compiled, &[]).await?;
+        let variables = loaded.compiled.secret_variables(&described);
+        let mut shown = trigger.clone();
+        let masked = !variables.is_empty() && Secrets::default().take("trigger", &mut shown, &variables);
+        let purpose = super::purpose(organisation, id, 0, None);
+        let key = rows::trigger(organisation, id);
+        self.write_record(batch, key, &purpose, shown.to_string().into(), masked.then_some(trigger))?;
+        Ok(())
+    }
+
+    /// Waits for the end of a run that is recorded.
+    async fn wait_for(
+        &self,
+        organisation: OrganisationId,
+        id: RunId,
+    ) -> Result<oneshot::Receiver<Run>, PlaybookError> {
+        let (sender, ended) = oneshot::channel();
+        self.waiters.lock().entry(id).or_default().push(sender);
+        // It may have ended before anybody could know of this waiter.
+        match self.run(organisation, id).await {
+            Ok(run) if !run.summary.state.has_ended() => {}
+            Ok(_) => self.tell_end(organisation, id).await,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.waiters.lock().remove(&id);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(ended)
+    }
+}
+
+/// The row of a new run.
+pub(super) fn new_row(loaded: &Loaded, playbook: &PlaybookRow, by: StartedBy, now: Timestamp) -> RunRow {
+    RunRow {
+        playbook: loaded.id,
+        playbook_name: loaded.compiled.document.name.clone(),
+        playbook_version: loaded.version,
+        runs_as: playbook.runs_as.clone(),
+        state: RunState::Queued,
+        triggered_by: by,
+        created: now,
+        started: None,
+        ended: None,
+        error: None,
+        failed_step: None,
+        outcome: None,
+        deadline: None,
+        waits_until: None,
+        attempt: 1,
+        replay_of: None,
+        pins: Vec::new(),
+        depth: 0,
+    }
+}
+
+/// Adds a new run's row and where it is found to `batch`.
+pub(super) fn write_new(batch: &mut Batch, organisation: OrganisationId, id: RunId, row: &RunRow) {
+    let key = rows::run(organisation, row.playbook, id);
+    batch.require(key.clone(), Precondition::Absent).put(key, encode(row));
+    let reference = encode(&PlaybookRef { organisation, playbook: row.playbook });
+    batch.put(rows::run_index(organisation, id), reference);
+}
+
+impl OpenRun {
+    pub(super) fn new(loaded: &Loaded) -> Self {
+        let (playbook, version) = (loaded.id, loaded.version);
+        Self { playbook, version, owner: None, wake: None, waits: false, cancel: None, parent: None }
+    }
+}

@@ -1,0 +1,183 @@
+//! The ways a run is started from outside: a webhook's request, a caller's hand.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bellwether_access::{Principal, Role};
+use bellwether_kernel::{FieldError, OrganisationId};
+use bellwether_store::decode;
+use serde_json::{Map, Value as Json};
+use sha2::{Digest, Sha256};
+
+use super::Firing;
+use crate::compile::{Action, Compiled};
+use crate::rows::{PlaybookRef, RunRow, StartedBy};
+use crate::service::{Loaded, require_role};
+use crate::{
+    DeclaredInput, PlaybookError, Playbooks, RunState, StartedRun, TriggerOn, WebhookRequest, convert, rows,
+    signature, trigger,
+};
+
+impl Playbooks {
+    /// Starts the playbook whose webhook has this token. A delivery that came before starts nothing again: the run it
+    /// started is given.
+    ///
+    /// # Errors
+    /// [`PlaybookError::Unknown`] for another token, [`PlaybookError::Signature`] for a request that is not signed as
+    /// its trigger says, [`PlaybookError::TooLarge`] and [`PlaybookError::Invalid`] for a body that is too large or
+    /// not the JSON it says it is; [`PlaybookError::Disabled`], [`PlaybookError::Blocked`], [`PlaybookError::Busy`]
+    /// and [`PlaybookError::Stopping`] before anything is recorded.
+    pub async fn start_by_webhook(
+        self: &Arc<Self>,
+        token: &str,
+        request: WebhookRequest,
+    ) -> Result<StartedRun, PlaybookError> {
+        // The token is as good as a password: it is not repeated.
+        let unknown = || PlaybookError::Unknown { what: "webhook", name: "(the token is not shown)".into() };
+        let key = rows::webhook(&Sha256::digest(token.as_bytes()).into());
+        let row = self.store.get(&key).await?.ok_or_else(unknown)?;
+        let PlaybookRef { organisation, playbook } = decode(&row)?;
+        let loaded = self.load_published(organisation, playbook).await?.ok_or_else(unknown)?;
+        let TriggerOn::Webhook { signature: check, delivery_id } = &loaded.compiled.document.trigger.on
+        else {
+            return Err(unknown());
+        };
+        self.check_payload(request.body.len())?;
+        if let Some(check) = check {
+            let secret = self.secrets.secret(organisation, &check.secret).await?.ok_or_else(|| {
+                PlaybookError::Signature(format!(
+                    "the secret {:?} it is checked with is not there",
+                    check.secret
+                ))
+            })?;
+            let verified = check.scheme.verify(&secret, &request.headers, &request.body, self.clock.now());
+            verified.map_err(|error| PlaybookError::Signature(error.to_string()))?;
+        }
+        let delivery = match delivery_id {
+            Some(header) => {
+                let mut named = request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(header));
+                named.next().map(|(_, value)| format!("{header}:{value}"))
+            }
+            None => signature::delivery_id(check.as_ref().map(|check| check.scheme), &request.headers)?,
+        };
+        let trigger = trigger::webhook(&request, loaded.compiled.reads("trigger.text"))?;
+        let mut firing = Firing::new(StartedBy::Webhook, trigger);
+        firing.name = delivery.map(|delivery| format!("delivery:{delivery}"));
+        self.accept(organisation, loaded, firing).await
+    }
+
+    /// Starts a playbook by hand: one with a trigger of type `manual` or `playbook` with `inputs` of the caller's
+    /// choice, or one with a trigger by time as if its time had come.
+    ///
+    /// # Errors
+    /// [`PlaybookError::Forbidden`] for a key that may only read, [`PlaybookError::Refused`] for a playbook with
+    /// another trigger or that was never published, [`PlaybookError::Invalid`] for inputs that are not as they are
+    /// declared; otherwise as [`Self::start_by_webhook`].
+    pub async fn start(
+        self: &Arc<Self>,
+        principal: &Principal,
+        name_or_id: &str,
+        inputs: Json,
+    ) -> Result<StartedRun, PlaybookError> {
+        require_role(principal, Role::Write, "start a playbook")?;
+        let organisation = principal.organisation;
+        let (id, row) = self.find(organisation, name_or_id).await?;
+        let loaded = self.load_published(organisation, id).await?.ok_or_else(|| {
+            PlaybookError::Refused(format!("the playbook {:?} has no published version", row.name))
+        })?;
+        self.check_payload(crate::template::size(&inputs))?;
+        let trigger = self.by_hand(&loaded, inputs)?;
+        self.accept(organisation, loaded, Firing::new(StartedBy::Manual(principal.key.clone()), trigger))
+            .await
+    }
+
+    /// What a run started by hand has as its trigger.
+    fn by_hand(&self, loaded: &Loaded, inputs: Json) -> Result<Json, PlaybookError> {
+        let document = &loaded.compiled.document;
+        let by = match &document.trigger.on {
+            TriggerOn::Manual { inputs: declared } | TriggerOn::Playbook { inputs: declared } => {
+                return Ok(trigger::manual(&declared_inputs(declared, inputs)?));
+            }
+            TriggerOn::Cron { .. } | TriggerOn::Every { .. } => {
+                return Ok(trigger::scheduled(self.clock.now(), false));
+            }
+            TriggerOn::Webhook { .. } => "its webhook",
+            TriggerOn::Metric { .. } => "writes to a metric",
+        };
+        Err(PlaybookError::Refused(format!(
+            "the playbook {:?} is started by {by}; only one with a trigger of type manual, playbook, cron or every is started by hand",
+            document.name
+        )))
+    }
+
+    fn check_payload(&self, size: usize) -> Result<(), PlaybookError> {
+        let limit = self.limits.payload;
+        if size > limit { Err(PlaybookError::TooLarge { what: "a payload", size, limit }) } else { Ok(()) }
+    }
+
+    /// Says in a run's row that it begins now, with the apps as they are now.
+    pub(super) fn begin(&self, organisation: OrganisationId, loaded: &Loaded, row: &mut RunRow) {
+        let now = self.clock.now();
+        let timeout = loaded.compiled.document.timeout.map_or(self.limits.run_time, |timeout| timeout.0);
+        row.state = RunState::Running;
+        row.started = Some(now);
+        row.deadline = Some(now.saturating_add(i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX)));
+        row.pins = self.pins(organisation, &loaded.compiled);
+    }
+
+    fn pins(&self, organisation: OrganisationId, compiled: &Compiled) -> Vec<(String, String)> {
+        let mut pins: Vec<(String, String)> = Vec::new();
+        for step in &compiled.steps {
+            if let Action::App(name) = &step.action
+                && pins.iter().all(|(pinned, _)| pinned != name)
+                && let Some(app) = self.apps.app(organisation, name)
+            {
+                pins.push((name.clone(), app.version().to_owned()));
+            }
+        }
+        pins
+    }
+}
+
+/// What a caller gave, held against what is declared, defaults filled in; anything at all if nothing is declared.
+pub(super) fn declared_inputs(
+    declared: &BTreeMap<String, DeclaredInput>,
+    inputs: Json,
+) -> Result<Json, FieldError> {
+    if declared.is_empty() {
+        return Ok(inputs);
+    }
+    let names = || declared.keys().cloned().collect::<Vec<_>>().join(", ");
+    let Json::Object(mut given) = inputs else {
+        return Err(FieldError::new("inputs", "no object", format!("an object with {}", names())));
+    };
+    if let Some(name) = given.keys().find(|name| !declared.contains_key(*name)) {
+        return Err(FieldError::new(format!("inputs.{name}"), name, format!("one of {}", names())));
+    }
+    let mut taken = Map::new();
+    for (name, input) in declared {
+        let value = given.remove(name).filter(|value| !value.is_null()).or_else(|| input.default.clone());
+        taken.insert(name.clone(), declared_input(&format!("inputs.{name}"), input, value)?);
+    }
+    Ok(Json::Object(taken))
+}
+
+fn declared_input(field: &str, input: &DeclaredInput, value: Option<Json>) -> Result<Json, FieldError> {
+    let expected = convert::expectation(input.value_type);
+    let Some(value) = value else {
+        if input.required {
+            return Err(FieldError::new(field, "nothing", format!("{expected}: it is required")));
+        }
+        return Ok(Json::Null);
+    };
+    let shown = || if input.secret { crate::secrets::MASK.to_owned() } else { value.to_string() };
+    let converted = convert::to_value(&value, input.value_type);
+    let converted = converted.ok_or_else(|| FieldError::new(field, shown(), expected))?;
+    let converted = convert::to_json(&converted);
+    match converted.as_str() {
+        Some(text) if !input.choices.is_empty() && !input.choices.iter().any(|choice| choice == text) => {
+            Err(FieldError::new(field, shown(), format!("one of {}", input.choices.join(", "))))
+        }
+        _ => Ok(converted),
+    }
+}

@@ -1,0 +1,262 @@
+//! A playbook as a step of another. It has a run of its own, with its own records and history, worked off by the task
+//! of the run it lies within: its id follows from that run, the step, the item and the attempt, so that it is found
+//! again after a crash.
+
+use std::sync::Arc;
+
+use bellwether_kernel::{OrganisationId, RunId};
+use bellwether_store::{Batch, Direction, Precondition, StoreError, decode, encode};
+use serde_json::{Map, Value as Json, json};
+use sha2::{Digest, Sha256};
+
+use super::Active;
+use super::accept::{new_row, write_new};
+use super::fence::Failure;
+use super::runner::{Came, Work};
+use super::step::{Attempted, Tried};
+use crate::compile::{Action, CompiledStep};
+use crate::rows::{OpenRun, PlaybookRow, RecordOf, RunRow, StartedBy};
+use crate::service::Loaded;
+use crate::{AppError, PlaybookError, Playbooks, Retry, RunState, Value, convert, rows, trigger};
+
+/// How deep playbooks may lie in each other; a document that leads back to itself is refused, but two that are
+/// published at the same moment may still do so.
+const DEPTH: u32 = 10;
+/// Rows read at once.
+const ROWS: usize = 256;
+
+/// Takes a run within another off the list of those at work.
+struct Within<'a>(&'a Playbooks, RunId);
+
+impl Drop for Within<'_> {
+    fn drop(&mut self) {
+        self.0.active.lock().remove(&self.1);
+    }
+}
+
+impl Playbooks {
+    /// Runs a playbook as a step, as far as it goes now.
+    pub(super) async fn run_within(
+        &self,
+        work: &Work,
+        step: &CompiledStep,
+        item: Option<u32>,
+        attempt: u32,
+        given: Vec<(String, Value)>,
+    ) -> Result<Tried, Failure> {
+        let Action::Playbook(name) = &step.action else { unreachable!("only playbooks are run within") };
+        let id = id_within(work, &step.id, item, attempt);
+        let failed =
+            |message: String| Ok(Tried::Done(Attempted { run: Some(id), ..Attempted::failed("", message) }));
+        if work.row.depth >= DEPTH {
+            return failed(format!("playbooks lie more than {DEPTH} deep in each other"));
+        }
+        let mut inner = match self.within(work, step, name, id, given).await {
+            Ok(Ok(inner)) => inner,
+            Ok(Err(message)) => return failed(message),
+            Err(PlaybookError::Store(error)) => return Err(error.into()),
+            Err(error) => return failed(error.to_string()),
+        };
+        let version = inner.row.playbook_version.to_string();
+        if !inner.row.state.has_ended() {
+            let active = Active { stop: inner.stop.clone(), task: None };
+            self.active.lock().insert(id, active);
+            let _within = Within(self, id);
+            match Box::pin(self.execute(&mut inner, None)).await? {
+                Came::Until(until) => return Ok(Tried::Until(until)),
+                Came::Ended | Came::Parked => {}
+            }
+        }
+        let result = match inner.row.state {
+            RunState::Succeeded => Ok(self.outputs_of(work.organisation, id).await?),
+            state => {
+                let error = inner.row.error.as_deref().unwrap_or("it did not succeed");
+                let message = format!("playbook {name} (run {id}) {}: {error}", ended_how(state));
+                Err(AppError { message, retry: Retry::Yes })
+            }
+        };
+        let nothing = Attempted::failed(&version, "");
+        Ok(Tried::Done(Attempted { result, run: Some(id), ..nothing }))
+    }
+
+    /// The run within, made if it is not there yet, and this host's.
+    async fn within(
+        &self,
+        work: &Work,
+        step: &CompiledStep,
+        name: &str,
+        id: RunId,
+        given: Vec<(String, Value)>,
+    ) -> Result<Result<Work, String>, PlaybookError> {
+        let organisation = work.organisation;
+        let reference = self.store.get(&rows::run_index(organisation, id)).await?;
+        if let Some(reference) = reference {
+            let playbook = decode::<rows::PlaybookRef>(&reference)?.playbook;
+            let row = self.store.get(&rows::run(organisation, playbook, id)).await?;
+            let row: RunRow =
+                decode(&row.ok_or_else(|| StoreError::Damaged(format!("run {id} has no row")))?)?;
+            let Some(loaded) = self.load(organisation, playbook, row.playbook_version).await? else {
+                return Ok(Err(format!("version {} of playbook {name} is gone", row.playbook_version)));
+            };
+            return self.adopt(organisation, id, loaded, row).await.map(Ok);
+        }
+        let missing = || format!("there is no published playbook {name:?} any more");
+        let Some(playbook) = self.named(organisation, name).await? else { return Ok(Err(missing())) };
+        let key = rows::playbook(organisation, playbook);
+        let Some(stored) = self.store.get(&key).await? else { return Ok(Err(missing())) };
+        let published: PlaybookRow = decode(&stored)?;
+        let loaded = match published.published {
+            Some(version) => self.load(organisation, playbook, version).await?,
+            None => None,
+        };
+        let Some(loaded) = loaded else { return Ok(Err(missing())) };
+        let inputs: Map<String, Json> =
+            given.iter().map(|(name, value)| (name.clone(), convert::to_json(value))).collect();
+        let inputs = match loaded.compiled.document.trigger.inputs() {
+            Some(declared) => super::begin::declared_inputs(declared, inputs.into()),
+            None => return Ok(Err(format!("the playbook {name:?} is no step any more"))),
+        };
+        let inputs = match inputs {
+            Ok(inputs) => inputs,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        self.make_within(work, step, id, loaded, &published, trigger::manual(&inputs)).await.map(Ok)
+    }
+
+    async fn make_within(
+        &self,
+        work: &Work,
+        step: &CompiledStep,
+        id: RunId,
+        loaded: Arc<Loaded>,
+        playbook: &PlaybookRow,
+        trigger: Json,
+    ) -> Result<Work, PlaybookError> {
+        let by = StartedBy::Playbook(work.id, step.id.clone());
+        let mut row = new_row(&loaded, playbook, by, self.clock.now());
+        // It is the outer run that acts: no right comes with the playbook it calls.
+        row.runs_as = work.row.runs_as.clone();
+        row.depth = work.row.depth + 1;
+        self.begin(work.organisation, &loaded, &mut row);
+        let open = OpenRun { owner: Some(self.owner), parent: Some(work.id), ..OpenRun::new(&loaded) };
+        let fence = encode(&open);
+        let mut batch = Batch::new();
+        write_new(&mut batch, work.organisation, id, &row);
+        batch.put(rows::run_open(work.organisation, id), fence.clone());
+        self.write_trigger(&mut batch, work.organisation, id, &loaded, &trigger).await?;
+        self.store.commit(batch).await?;
+        Ok(Work::new(work.organisation, id, loaded, row, open, fence))
+    }
+
+    /// Makes a run within another this host's, as the other is.
+    async fn adopt(
+        &self,
+        organisation: OrganisationId,
+        id: RunId,
+        loaded: Arc<Loaded>,
+        row: RunRow,
+    ) -> Result<Work, PlaybookError> {
+        let key = rows::run_open(organisation, id);
+        loop {
+            let Some(stored) = self.store.get(&key).await? else {
+                let row = self.store.get(&rows::run(organisation, row.playbook, id)).await?;
+                let row = row.ok_or_else(|| StoreError::Damaged(format!("run {id} has no row")))?;
+                let open = OpenRun::new(&loaded);
+                return Ok(Work::new(organisation, id, loaded, decode(&row)?, open, bytes::Bytes::new()));
+            };
+            let open = OpenRun { owner: Some(self.owner), ..decode(&stored)? };
+            let fence = encode(&open);
+            if fence != stored {
+                let mut batch = Batch::new();
+                batch.require(key.clone(), Precondition::ValueIs(stored)).put(key.clone(), fence.clone());
+                match self.store.commit(batch).await {
+                    Ok(_) => {}
+                    Err(StoreError::Conflict(_)) => continue,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            let row = self.store.get(&rows::run(organisation, row.playbook, id)).await?;
+            let row = row.ok_or_else(|| StoreError::Damaged(format!("run {id} has no row")))?;
+            return Ok(Work::new(organisation, id, loaded, decode(&row)?, open, fence));
+        }
+    }
+
+    /// What a run that ended gave by its playbook's `outputs`.
+    async fn outputs_of(
+        &self,
+        organisation: OrganisationId,
+        id: RunId,
+    ) -> Result<Map<String, Json>, StoreError> {
+        match self.read_whole(organisation, id, RecordOf::Outputs).await {
+            Ok(Some(Json::Object(outputs))) => Ok(outputs),
+            Ok(_) => Ok(Map::new()),
+            Err(PlaybookError::Store(error)) => Err(error),
+            Err(error) => Err(StoreError::Damaged(format!("the outputs of run {id}: {error}"))),
+        }
+    }
+
+    /// Ends the runs within a run that is cut off.
+    pub(super) async fn end_within(&self, work: &Work, reason: &str) -> Result<(), Failure> {
+        let mut range = rows::open_runs(work.organisation).prefix();
+        loop {
+            let page = self.store.scan(range.clone(), Direction::Forward, ROWS).await?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            range.start = last.successor();
+            for (key, stored) in page {
+                let open: OpenRun = decode(&stored)?;
+                let (_, id) = rows::organisation_and_run(&key)?;
+                if open.parent == Some(work.id) && id != work.id {
+                    self.end_one_within(work.organisation, id, open, reason).await?;
+                }
+            }
+        }
+    }
+
+    async fn end_one_within(
+        &self,
+        organisation: OrganisationId,
+        id: RunId,
+        open: OpenRun,
+        reason: &str,
+    ) -> Result<(), Failure> {
+        let mut batch = Batch::new();
+        self.mark_cancelled(&mut batch, organisation, id, reason).await?;
+        if !batch.is_empty() {
+            self.store.commit(batch).await?;
+        }
+        let row = self.store.get(&rows::run(organisation, open.playbook, id)).await?;
+        let Some(row) = row else { return Ok(()) };
+        let row: RunRow = decode(&row)?;
+        let Ok(Some(loaded)) = self.load(organisation, row.playbook, row.playbook_version).await else {
+            return Ok(());
+        };
+        let Ok(mut inner) = self.adopt(organisation, id, loaded, row).await else { return Ok(()) };
+        if inner.row.state.has_ended() {
+            return Ok(());
+        }
+        // Its on-failure steps are taken; one that would wait is not waited for.
+        if let Came::Until(_) = Box::pin(self.execute(&mut inner, None)).await? {
+            self.end(&mut inner, Batch::new()).await?;
+        }
+        Ok(())
+    }
+}
+
+fn ended_how(state: RunState) -> &'static str {
+    match state {
+        RunState::TimedOut => "took too long",
+        RunState::Cancelled => "was cancelled",
+        RunState::Blocked => "was blocked",
+        _ => "failed",
+    }
+}
+
+/// The id of the run a step, or an item of it, runs in an attempt: it sorts where the outer run does.
+fn id_within(work: &Work, step: &str, item: Option<u32>, attempt: u32) -> RunId {
+    let name = json!([work.id, step, item, attempt]).to_string();
+    let digest = Sha256::digest(name.as_bytes());
+    let mut random = [0; 10];
+    random.copy_from_slice(&digest[..10]);
+    let milliseconds = u64::try_from(work.row.created.as_milliseconds()).unwrap_or(0);
+    RunId(uuid::Builder::from_unix_timestamp_millis(milliseconds, &random).into_uuid())
+}

@@ -1,0 +1,194 @@
+//! What a step's templates read, and the rendering of them.
+
+use std::sync::Arc;
+
+use serde_json::{Value as Json, json};
+
+use super::recall::Recalled;
+use super::runner::Work;
+use crate::compile::{Compiled, CompiledInput, CompiledStep};
+use crate::secrets::{MASK, Secrets};
+use crate::service::Loaded;
+use crate::template::{RenderError, Room, from_json};
+use crate::{Input, Playbooks, Value, convert};
+
+use super::record::shortened;
+
+/// Bytes of a value an error shows.
+const VALUE_BYTES: usize = 100;
+
+/// One item of a step's list: which, and what it is.
+pub(super) type Item<'a> = Option<(u32, &'a Json)>;
+
+/// What the templates of a step read.
+pub(super) fn context(
+    work: &Work,
+    recalled: &Recalled,
+    step: &CompiledStep,
+    item: Item<'_>,
+) -> minijinja::Value {
+    let row = &work.row;
+    let mut steps = recalled.outputs.clone();
+    let mut run = json!({"id": work.id, "created": row.created.to_string(), "attempt": row.attempt});
+    if step.on_failure {
+        run["error"] = row.error.clone().into();
+        run["failed_step"] = row.failed_step.clone().into();
+        // Steps that were never reached gave nothing.
+        for (position, missing) in work.loaded.compiled.steps.iter().enumerate() {
+            if !steps.iter().any(|(id, _)| *id == missing.id) {
+                steps.push((missing.id.clone(), from_json(&recalled.nothing(position).into())));
+            }
+        }
+    }
+    let playbook = json!({"name": row.playbook_name, "version": row.playbook_version});
+    let mut fields = vec![
+        ("trigger", recalled.trigger.clone()),
+        ("steps", minijinja::Value::from_pairs(steps)),
+        ("run", from_json(&run)),
+        ("playbook", from_json(&playbook)),
+    ];
+    if let Some((index, item)) = item {
+        fields.push(("item", from_json(item)));
+        fields.push(("index", index.into()));
+    }
+    minijinja::Value::from_pairs(fields)
+}
+
+/// Renders apart: it may take milliseconds, and other tasks do not wait for it.
+pub(super) async fn rendered<T: Send + 'static>(
+    loaded: &Arc<Loaded>,
+    context: minijinja::Value,
+    render: impl FnOnce(&Compiled, &minijinja::Value) -> T + Send + 'static,
+) -> Result<T, String> {
+    let loaded = Arc::clone(loaded);
+    let rendering = tokio::task::spawn_blocking(move || render(&loaded.compiled, &context));
+    rendering.await.map_err(|_| "rendering panicked, which is a fault of the host".to_owned())
+}
+
+impl Playbooks {
+    /// Renders one value of the step at `position`, which `pick` finds.
+    pub(super) async fn render_value(
+        &self,
+        work: &Work,
+        recalled: &Recalled,
+        position: usize,
+        what: &'static str,
+        pick: impl Fn(&CompiledStep) -> Option<&CompiledInput> + Send + 'static,
+    ) -> Result<Json, String> {
+        let context = context(work, recalled, &work.loaded.compiled.steps[position], None);
+        let room = self.limits.payload;
+        let rendered = rendered(&work.loaded, context, move |compiled, context| {
+            let value = pick(&compiled.steps[position]).expect("the step has it");
+            compiled.compiler.render(&value.template, context, &mut Room::new(room))
+        });
+        rendered.await?.map_err(|error| match error {
+            RenderError::Failed(message) => format!("{what}: {message}"),
+            RenderError::TooLarge(limit) => format!("{what}: it is larger than {limit} bytes"),
+        })
+    }
+}
+
+/// Why a step's inputs are not what its app takes.
+#[derive(Debug)]
+pub(crate) enum InputError {
+    /// An input has a wrong value.
+    Wrong { input: String, value: Json, expected: String },
+    /// Anything else.
+    Other(String),
+}
+
+impl InputError {
+    /// The error as it is recorded. Values are masked before they are shortened: of a secret cut in two, nothing would
+    /// be found.
+    pub(crate) fn text(self, secrets: &Secrets) -> String {
+        match self {
+            Self::Wrong { input, mut value, expected } => {
+                secrets.mask(&mut value);
+                let shown = match value {
+                    Json::String(text) => format!("{:?}", shortened(text, VALUE_BYTES)),
+                    value => shortened(value.to_string(), VALUE_BYTES),
+                };
+                format!("input {input} is {shown}, expected {expected}")
+            }
+            Self::Other(message) => message,
+        }
+    }
+}
+
+/// Renders the inputs `declared` says, and brings them into its types. Named secrets come from `given`.
+pub(crate) fn inputs(
+    compiled: &Compiled,
+    step: &CompiledStep,
+    declared: &[Input],
+    secrets: &[(String, Json)],
+    context: &minijinja::Value,
+    room: &mut Room,
+) -> Result<Vec<(String, Value)>, InputError> {
+    let target = step.action.target();
+    if let Some(name) = step.inputs.keys().find(|name| declared.iter().all(|input| input.name != **name)) {
+        return Err(InputError::Other(format!("{target} has no input {name:?} any more")));
+    }
+    let render = |input: &Input| {
+        let value = render_input(compiled, step, input, secrets, context, room)?;
+        Ok((input.name.clone(), value))
+    };
+    declared.iter().map(render).collect()
+}
+
+fn render_input(
+    compiled: &Compiled,
+    step: &CompiledStep,
+    input: &Input,
+    secrets: &[(String, Json)],
+    context: &minijinja::Value,
+    room: &mut Room,
+) -> Result<Value, InputError> {
+    let name = &input.name;
+    let rendered = match step.inputs.get(name).map(|given| &given.template) {
+        Some(crate::template::Template::Secret(secret)) if input.secret => {
+            let found = secrets.iter().find(|(known, _)| known == secret);
+            let missing = || InputError::Other(format!("input {name}: there is no secret {secret:?}"));
+            found.map(|(_, value)| value.clone()).ok_or_else(missing)?
+        }
+        Some(crate::template::Template::Secret(_)) => {
+            let message = format!("input {name}: it is not declared secret any more, so it is given none");
+            return Err(InputError::Other(message));
+        }
+        Some(template) => compiled.compiler.render(template, context, room).map_err(|error| {
+            InputError::Other(match error {
+                // An engine's message may quote what it choked on.
+                RenderError::Failed(_) if input.secret => {
+                    format!("input {name}: its template did not render")
+                }
+                RenderError::Failed(message) => format!("input {name}: {message}"),
+                RenderError::TooLarge(limit) => format!("the inputs are larger than {limit} bytes in all"),
+            })
+        })?,
+        None => Json::Null,
+    };
+    let json = match (rendered, &input.default) {
+        (Json::Null, Some(default)) => default.clone(),
+        (rendered, _) => rendered,
+    };
+    let wrong = |expected: String| {
+        let value = if input.secret { MASK.into() } else { json.clone() };
+        InputError::Wrong { input: name.clone(), value, expected }
+    };
+    let expected = convert::expectation(input.value_type);
+    let value = convert::to_value(&json, input.value_type)
+        .ok_or_else(|| wrong(convert::expectation_of(&json, input.value_type)))?;
+    match &value {
+        Value::None if input.required => {
+            Err(wrong(format!("{expected}: {} requires it", step.action.target())))
+        }
+        Value::Text(text) if !input.choices.is_empty() && !input.choices.contains(text) => {
+            Err(wrong(format!("one of {}", input.choices.join(", "))))
+        }
+        Value::Texts(texts)
+            if !input.choices.is_empty() && texts.iter().any(|text| !input.choices.contains(text)) =>
+        {
+            Err(wrong(format!("a list of {}", input.choices.join(", "))))
+        }
+        _ => Ok(value),
+    }
+}

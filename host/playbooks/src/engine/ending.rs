@@ -1,0 +1,352 @@
+//! The end of a run, in one commit: its row, its place for another, what its trigger does about a failure. And how it
+//! is said that a run is to end.
+
+use bellwether_access::{Principal, Role};
+use bellwether_kernel::{ErrorKind, OrganisationId, PlaybookId, RunId, Timestamp};
+use bellwether_store::{Batch, Direction, Precondition, StoreError, decode, encode};
+use serde_json::{Map, Value as Json};
+
+use super::accept::{new_row, write_new};
+use super::context::context;
+use super::fence::Failure;
+use super::recall::{Recalled, purpose};
+use super::runner::Work;
+use crate::rows::{Health, NextDue, OpenRun, PlaybookRow, RecordOf, RunRow};
+use crate::service::require_role;
+use crate::template::Room;
+use crate::{ErrorAction, PlaybookError, Playbooks, RunState, RunSummary, rows};
+
+/// Rows read at once.
+const ROWS: usize = 256;
+
+impl Playbooks {
+    /// Ends a run whose main steps are through in the same commit as `batch`, with what it gives a run it is a step
+    /// of.
+    pub(super) async fn end_with_outputs(
+        &self,
+        work: &mut Work,
+        recalled: &Recalled,
+        mut batch: Batch,
+    ) -> Result<(), Failure> {
+        let outcome = *work.row.outcome.get_or_insert(RunState::Succeeded);
+        if outcome == RunState::Succeeded && work.open.parent.is_some() {
+            match self.render_outputs(work, recalled) {
+                Ok(outputs) => {
+                    let whole = Json::Object(outputs);
+                    let mut shown = whole.clone();
+                    recalled.secrets.mask(&mut shown);
+                    let key = rows::outputs(work.organisation, work.id);
+                    let purpose = purpose(work.organisation, work.id, usize::MAX, None);
+                    let sealed = (shown != whole).then_some(&whole);
+                    self.write_record(&mut batch, key, &purpose, shown.to_string().into(), sealed)?;
+                }
+                Err(error) => {
+                    work.row.outcome = Some(RunState::Failed);
+                    work.row.error = Some(error);
+                }
+            }
+        }
+        self.end(work, batch).await
+    }
+
+    fn render_outputs(&self, work: &Work, recalled: &Recalled) -> Result<Map<String, Json>, String> {
+        let compiled = &work.loaded.compiled;
+        let Some(last) = compiled.steps.first() else { return Ok(Map::new()) };
+        let context = context(work, recalled, last, None);
+        let mut room = Room::new(self.limits.payload);
+        let mut outputs = Map::new();
+        for (name, value) in &compiled.outputs {
+            let rendered = compiled.compiler.render(&value.template, &context, &mut room);
+            let rendered = rendered.map_err(|error| {
+                let error = format!("output {name}: {}", error.text());
+                recalled.secrets.mask_text(&error).into_owned()
+            })?;
+            outputs.insert(name.clone(), rendered);
+        }
+        Ok(outputs)
+    }
+
+    /// Ends a run in the same commit as `batch`.
+    pub(super) async fn end(&self, work: &mut Work, batch: Batch) -> Result<(), Failure> {
+        work.row.state = *work.row.outcome.get_or_insert(RunState::Succeeded);
+        work.row.ended = Some(self.clock.now());
+        work.row.waits_until = None;
+        let mut sooner;
+        loop {
+            let mut ending = batch.clone();
+            self.write_row(work, &mut ending);
+            ending.delete(rows::run_open(work.organisation, work.id));
+            let mut ready = false;
+            sooner = false;
+            if work.open.parent.is_none() {
+                ready = self.free_place(&mut ending, work.organisation, &work.loaded, work.id).await?;
+                ending.delete(rows::waits(work.organisation, work.row.playbook, work.id));
+                sooner = self.react(work, &mut ending).await?;
+            }
+            match self.commit_fenced(work, ending).await {
+                Ok(()) if ready => {
+                    self.ready.notify_one();
+                    break;
+                }
+                Ok(()) => break,
+                // Its place, or the health of its playbook, changed meanwhile.
+                Err(Failure::Store(error)) if error.kind() == ErrorKind::Conflict => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if sooner {
+            self.sooner.notify_one();
+        }
+        tracing::info!(run = %work.id, state = ?work.row.state, error = work.row.error, "the run has ended");
+        if work.open.parent.is_some() {
+            self.tell_end(work.organisation, work.id).await;
+        }
+        Ok(())
+    }
+
+    /// Adds what a playbook's trigger does about the end of a run. Gives whether that set a time.
+    async fn react(&self, work: &Work, batch: &mut Batch) -> Result<bool, StoreError> {
+        let on_error = work.loaded.compiled.document.trigger.on_error;
+        let failed = work.row.state.is_failure();
+        match on_error.action {
+            ErrorAction::Log => {
+                if failed {
+                    let error = work.row.error.as_deref();
+                    tracing::warn!(run = %work.id, playbook = work.row.playbook_name, error, "a run failed");
+                }
+                Ok(false)
+            }
+            ErrorAction::Retry if failed && work.row.attempt <= on_error.times => {
+                let at = self.clock.now().saturating_add(on_error.delay.milliseconds());
+                self.start_again(work, batch, at).await
+            }
+            ErrorAction::Retry => Ok(false),
+            ErrorAction::Disable => {
+                self.note_health(work, batch, failed, on_error.times).await.map(|()| false)
+            }
+        }
+    }
+
+    /// Adds another run of the same firing, which begins then.
+    async fn start_again(&self, work: &Work, batch: &mut Batch, at: Timestamp) -> Result<bool, StoreError> {
+        let key = rows::playbook(work.organisation, work.row.playbook);
+        let Some(playbook) = self.store.get(&key).await? else { return Ok(false) };
+        let playbook: PlaybookRow = decode(&playbook)?;
+        let id = RunId::new(&*self.clock, &*self.randomness);
+        let by = work.row.triggered_by.clone();
+        let mut row = new_row(&work.loaded, &playbook, by, self.clock.now());
+        row.attempt = work.row.attempt + 1;
+        row.waits_until = Some(at);
+        let open = OpenRun { wake: Some(at), ..OpenRun::new(&work.loaded) };
+        let prepared: Result<(), PlaybookError> = async {
+            let trigger = self.read_whole(work.organisation, work.id, RecordOf::Trigger).await?;
+            let trigger = trigger.unwrap_or_default();
+            self.write_trigger(batch, work.organisation, id, &work.loaded, &trigger).await
+        }
+        .await;
+        match prepared {
+            Ok(()) => {}
+            Err(PlaybookError::Store(error)) => return Err(error),
+            Err(error) => return Err(StoreError::Failed(error.to_string())),
+        }
+        write_new(batch, work.organisation, id, &row);
+        batch.put(rows::run_open(work.organisation, id), encode(&open));
+        batch.put(rows::wake(at, work.organisation, id), Vec::new());
+        Ok(true)
+    }
+
+    /// Counts failed runs in a row, and disables a playbook with too many.
+    async fn note_health(
+        &self,
+        work: &Work,
+        batch: &mut Batch,
+        failed: bool,
+        most: u32,
+    ) -> Result<(), StoreError> {
+        let (organisation, id) = (work.organisation, work.row.playbook);
+        let playbook = self.store.get(&rows::playbook(organisation, id)).await?;
+        let playbook: Option<PlaybookRow> = playbook.map(|row| decode(&row)).transpose()?;
+        // What an older version did says nothing about the one that runs.
+        if playbook.is_none_or(|row| row.published != Some(work.row.playbook_version)) {
+            return Ok(());
+        }
+        let key = rows::health(organisation, id);
+        let stored = self.store.get(&key).await?;
+        let mut health = stored.as_ref().map_or(Ok(Health::default()), |row| decode(row))?;
+        if health.disabled.is_some() || (!failed && stored.is_none()) || work.row.state == RunState::Cancelled
+        {
+            return Ok(());
+        }
+        batch.require(key.clone(), stored.map_or(Precondition::Absent, Precondition::ValueIs));
+        if !failed {
+            batch.delete(key);
+            return Ok(());
+        }
+        health.failed += 1;
+        if health.failed >= most {
+            let error = work.row.error.as_deref().unwrap_or("it failed");
+            let reason = format!("{} runs in a row failed, the last one with: {error}", health.failed);
+            tracing::warn!(playbook = work.row.playbook_name, reason, "the playbook is disabled");
+            health.disabled = Some((self.clock.now(), reason));
+            let next = rows::next(organisation, id);
+            if let Some(stored) = self.store.get(&next).await? {
+                let due: NextDue = decode(&stored)?;
+                batch.require(next.clone(), Precondition::ValueIs(stored));
+                batch.delete(rows::due(due.at, organisation, id)).delete(next);
+            }
+        }
+        batch.put(key, encode(&health));
+        Ok(())
+    }
+
+    /// Ends a run whose version of its playbook is gone.
+    pub(super) async fn end_unknown(
+        &self,
+        organisation: OrganisationId,
+        id: RunId,
+        mut row: RunRow,
+    ) -> Result<(), StoreError> {
+        let cancelled = self.store.get(&rows::run_open(organisation, id)).await?;
+        let cancelled: Option<OpenRun> = cancelled.map(|row| decode(&row)).transpose()?;
+        let cancelled = cancelled.and_then(|open| open.cancel);
+        row.state = if cancelled.is_some() { RunState::Cancelled } else { RunState::Failed };
+        row.ended = Some(self.clock.now());
+        row.error = Some(cancelled.unwrap_or_else(|| {
+            format!("version {} of the playbook, with which the run began, is gone", row.playbook_version)
+        }));
+        let mut batch = Batch::new();
+        batch.put(rows::run(organisation, row.playbook, id), encode(&row));
+        batch.delete(rows::run_open(organisation, id)).delete(rows::waits(organisation, row.playbook, id));
+        self.store.commit(batch).await?;
+        self.tell_end(organisation, id).await;
+        Ok(())
+    }
+
+    /// Ends a run before it is through. Its on-failure steps are taken if it has begun.
+    ///
+    /// # Errors
+    /// [`PlaybookError::Unknown`] if there is none of that id, [`PlaybookError::Refused`] if it has ended already,
+    /// [`PlaybookError::Forbidden`] for a key that may only read.
+    pub async fn cancel(&self, principal: &Principal, id: RunId) -> Result<RunSummary, PlaybookError> {
+        require_role(principal, Role::Write, "cancel a run")?;
+        let organisation = principal.organisation;
+        let summary = self.summary(organisation, id).await?;
+        if summary.state.has_ended() {
+            return Err(PlaybookError::Refused(format!("the run {id} has ended already")));
+        }
+        self.cancel_run(organisation, id, &format!("it was cancelled with the key {}", principal.key))
+            .await?;
+        self.summary(organisation, id).await
+    }
+
+    /// Ends every open run of a playbook.
+    pub(crate) async fn cancel_all(
+        &self,
+        organisation: OrganisationId,
+        playbook: PlaybookId,
+        reason: &str,
+    ) -> Result<(), StoreError> {
+        let mut range = rows::open_runs(organisation).prefix();
+        loop {
+            let page = self.store.scan(range.clone(), Direction::Forward, ROWS).await?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            range.start = last.successor();
+            for (key, row) in page {
+                if decode::<OpenRun>(&row)?.playbook == playbook {
+                    self.cancel_run(organisation, rows::organisation_and_run(&key)?.1, reason).await?;
+                }
+            }
+        }
+    }
+
+    async fn cancel_run(
+        &self,
+        organisation: OrganisationId,
+        id: RunId,
+        reason: &str,
+    ) -> Result<(), StoreError> {
+        loop {
+            let mut batch = Batch::new();
+            if !self.mark_cancelled(&mut batch, organisation, id, reason).await? {
+                return Ok(());
+            }
+            match self.store.commit(batch).await {
+                Ok(_) => {
+                    self.tell(id);
+                    return Ok(());
+                }
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Adds to `batch` that a run is to end. One that nobody works at is made ready, so that somebody sees it. Gives
+    /// whether there was anything to add.
+    pub(super) async fn mark_cancelled(
+        &self,
+        batch: &mut Batch,
+        organisation: OrganisationId,
+        id: RunId,
+        reason: &str,
+    ) -> Result<bool, StoreError> {
+        let key = rows::run_open(organisation, id);
+        let Some(stored) = self.store.get(&key).await? else { return Ok(false) };
+        let mut open: OpenRun = decode(&stored)?;
+        if open.cancel.is_some() {
+            return Ok(false);
+        }
+        open.cancel = Some(reason.to_owned());
+        if open.owner.is_none() {
+            self.rouse(batch, organisation, id, &mut open);
+        }
+        let parent = open.parent;
+        batch.require(key.clone(), Precondition::ValueIs(stored)).put(key, encode(&open));
+        // One within another goes on when that one does.
+        let mut outer = parent;
+        while let Some(id) = outer {
+            let key = rows::run_open(organisation, id);
+            let Some(stored) = self.store.get(&key).await? else { break };
+            let mut open: OpenRun = decode(&stored)?;
+            outer = open.parent;
+            if open.owner.is_none() && open.parent.is_none() {
+                self.rouse(batch, organisation, id, &mut open);
+                batch.require(key.clone(), Precondition::ValueIs(stored)).put(key, encode(&open));
+            }
+        }
+        Ok(true)
+    }
+
+    /// Adds to `batch` that a run that waits is ready.
+    fn rouse(&self, batch: &mut Batch, organisation: OrganisationId, id: RunId, open: &mut OpenRun) {
+        if let Some(at) = open.wake.take() {
+            batch.delete(rows::wake(at, organisation, id));
+        }
+        if open.waits {
+            batch.delete(rows::waits(organisation, open.playbook, id));
+            open.waits = false;
+        }
+        batch.put(rows::queued(organisation, id), Vec::new());
+    }
+
+    /// Tells a run that is at work here that it is to end, or whoever looks for ready runs that there may be one.
+    pub(super) fn tell(&self, id: RunId) {
+        if let Some(active) = self.active.lock().get(&id) {
+            active.stop.cancel();
+        }
+        self.ready.notify_one();
+    }
+
+    /// Gives a run that has ended to those who wait for it.
+    pub(super) async fn tell_end(&self, organisation: OrganisationId, id: RunId) {
+        let Some(waiters) = self.waiters.lock().remove(&id) else { return };
+        let waiters: Vec<_> = waiters.into_iter().filter(|waiter| !waiter.is_closed()).collect();
+        if waiters.is_empty() {
+            return;
+        }
+        match self.run(organisation, id).await {
+            Ok(run) => waiters.into_iter().for_each(|waiter| drop(waiter.send(run.clone()))),
+            Err(error) => tracing::warn!(run = %id, %error, "the run has ended and could not be read"),
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! How many runs of one playbook there are at once. Who holds a place is one row that every start and end of such a
+//! run rewrites, so that of two hosts that start one at the same moment one looks again.
+
+use bellwether_kernel::{OrganisationId, PlaybookId, RunId};
+use bellwether_store::{Batch, Direction, Key, Precondition, StoreError, decode, encode};
+
+use crate::rows::{Gate, OpenRun};
+use crate::service::Loaded;
+use crate::{Playbooks, Policy, rows};
+
+/// Runs that wait and are replaced in one commit; more than that are replaced by the next.
+const REPLACED: usize = 200;
+
+/// Where a new run goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// There is one for it.
+    Free,
+    /// It waits until another ends.
+    Waits,
+    /// Nowhere.
+    Skipped,
+}
+
+impl Playbooks {
+    /// Adds to `batch` that run `id` takes a place of its playbook's, as its policy says. Gives the runs that are
+    /// replaced, which are to be told once the batch is committed.
+    pub(super) async fn take_place(
+        &self,
+        batch: &mut Batch,
+        organisation: OrganisationId,
+        loaded: &Loaded,
+        id: RunId,
+    ) -> Result<(Place, Vec<RunId>), StoreError> {
+        let Some(places) = loaded.compiled.places() else { return Ok((Place::Free, Vec::new())) };
+        let (key, mut gate) = self.gate(batch, organisation, loaded.id).await?;
+        let mut replaced = Vec::new();
+        let place = match loaded.compiled.document.concurrency.policy {
+            _ if gate.running.len() < places => {
+                gate.running.push(id);
+                Place::Free
+            }
+            Policy::Skip => Place::Skipped,
+            Policy::Replace => {
+                let waiting = rows::waiting(organisation, loaded.id).prefix();
+                let mut others = gate.running.clone();
+                for (key, _) in self.store.scan(waiting, Direction::Forward, REPLACED).await? {
+                    others.push(rows::run_of(&key)?);
+                }
+                let reason = format!("run {id} took its place");
+                for other in others {
+                    if self.mark_cancelled(batch, organisation, other, &reason).await? {
+                        replaced.push(other);
+                    }
+                }
+                Place::Waits
+            }
+            Policy::Queue | Policy::Allow => Place::Waits,
+        };
+        batch.put(key, encode(&gate));
+        Ok((place, replaced))
+    }
+
+    /// Adds to `batch` that run `id` needs its place no more, and that those which waited for one are ready. Gives
+    /// whether any became so.
+    pub(super) async fn free_place(
+        &self,
+        batch: &mut Batch,
+        organisation: OrganisationId,
+        loaded: &Loaded,
+        id: RunId,
+    ) -> Result<bool, StoreError> {
+        let Some(places) = loaded.compiled.places() else { return Ok(false) };
+        let (key, mut gate) = self.gate(batch, organisation, loaded.id).await?;
+        gate.running.retain(|run| *run != id);
+        let mut any = false;
+        let free = places.saturating_sub(gate.running.len());
+        let waiting = rows::waiting(organisation, loaded.id).prefix();
+        for (waits, _) in self.store.scan(waiting, Direction::Forward, free + 1).await? {
+            let run = rows::run_of(&waits)?;
+            if run == id || gate.running.len() >= places {
+                continue;
+            }
+            let open = rows::run_open(organisation, run);
+            batch.delete(waits);
+            let Some(stored) = self.store.get(&open).await? else { continue };
+            let mut row: OpenRun = decode(&stored)?;
+            row.waits = false;
+            batch.require(open.clone(), Precondition::ValueIs(stored)).put(open, encode(&row));
+            batch.put(rows::queued(organisation, run), Vec::new());
+            gate.running.push(run);
+            any = true;
+        }
+        if gate.running.is_empty() {
+            batch.delete(key);
+        } else {
+            batch.put(key, encode(&gate));
+        }
+        Ok(any)
+    }
+
+    async fn gate(
+        &self,
+        batch: &mut Batch,
+        organisation: OrganisationId,
+        playbook: PlaybookId,
+    ) -> Result<(Key, Gate), StoreError> {
+        let key = rows::gate(organisation, playbook);
+        let stored = self.store.get(&key).await?;
+        let gate = stored.as_ref().map_or(Ok(Gate::default()), |row| decode(row))?;
+        batch.require(key.clone(), stored.map_or(Precondition::Absent, Precondition::ValueIs));
+        Ok((key, gate))
+    }
+}

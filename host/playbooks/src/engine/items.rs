@@ -1,0 +1,281 @@
+//! A step over a list: so many items at once, each with its own record, attempts and idempotency key. What an item
+//! came to is committed before another takes its place, so that a run found after a crash goes on with those that are
+//! missing.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bellwether_kernel::Timestamp;
+use bellwether_store::{Batch, Direction, decode};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use serde_json::{Map, Value as Json};
+
+use super::fence::Failure;
+use super::recall::Recalled;
+use super::runner::Work;
+use super::step::{Settled, Took, Tried};
+use crate::compile::ERRORS;
+use crate::rows::{Record, RecordOf};
+use crate::secrets::Secrets;
+use crate::template::size;
+use crate::{ItemCounts, OnItemError, PlaybookError, Playbooks, StepResult, StepState, rows};
+
+/// Rows read at once.
+const ROWS: usize = 256;
+
+/// How far the items of a step came.
+enum Through {
+    /// All are through, or no more are begun.
+    All,
+    /// The rest waits until then.
+    Until(Timestamp),
+    /// The run is to end, or is another host's.
+    Cut,
+}
+
+/// What the items of a step came to so far.
+#[derive(Default)]
+struct Items {
+    /// Those that wait for another attempt.
+    waiting: BTreeMap<u32, StepResult>,
+    /// What those that are through gave, nothing masked, or why they failed.
+    through: BTreeMap<u32, Result<Json, String>>,
+    /// Bytes of what they gave.
+    bytes: usize,
+}
+
+impl Items {
+    fn add(&mut self, item: u32, result: &StepResult, whole: Json) {
+        let through = match result.state {
+            StepState::Succeeded => {
+                self.bytes += size(&whole);
+                Ok(whole)
+            }
+            _ => Err(result.error.clone().unwrap_or_else(|| "it failed".into())),
+        };
+        self.through.insert(item, through);
+    }
+
+    /// Whether no more items are begun.
+    fn is_over(&self, on_item_error: OnItemError, limit: usize) -> bool {
+        self.bytes > limit || (on_item_error == OnItemError::Fail && self.first_failure().is_some())
+    }
+
+    /// The item that is next: one whose wait is over, or else the first that was never begun.
+    fn next(&self, fresh: &mut Range<usize>, now: Timestamp) -> Option<u32> {
+        let ready =
+            self.waiting.iter().find(|(_, result)| result.waits_until.is_none_or(|until| until <= now));
+        if let Some((item, _)) = ready {
+            return Some(*item);
+        }
+        fresh
+            .map(|item| u32::try_from(item).expect("lists are bounded below that"))
+            .find(|item| !self.through.contains_key(item) && !self.waiting.contains_key(item))
+    }
+
+    fn first_failure(&self) -> Option<(u32, &str)> {
+        self.through.iter().find_map(|(item, through)| Some((*item, through.as_ref().err()?.as_str())))
+    }
+}
+
+impl Playbooks {
+    /// Takes a step over its list, as far as it goes now.
+    pub(super) async fn take_items(
+        &self,
+        work: &mut Work,
+        recalled: &mut Recalled,
+        position: usize,
+        result: StepResult,
+    ) -> Result<Took, Failure> {
+        let loaded = Arc::clone(&work.loaded);
+        let step = &loaded.compiled.steps[position];
+        let each = step.each.as_ref().expect("a step over a list");
+        let list = self
+            .render_value(work, recalled, position, "each", |step| step.each.as_ref().map(|each| &each.list));
+        let list = match list.await {
+            Ok(Json::Array(list)) => list,
+            Ok(other) => {
+                let kind = match other {
+                    Json::Null => "null",
+                    Json::Bool(_) => "a boolean",
+                    Json::Number(_) => "a number",
+                    Json::String(_) => "a text",
+                    _ => "an object",
+                };
+                return Ok(self.failed(result, format!("each is {kind}, expected a list")));
+            }
+            Err(error) => return Ok(self.failed(result, error)),
+        };
+        if list.len() > self.limits.items {
+            let limit = self.limits.items;
+            let error = format!("each is a list of {} items, at most {limit} are taken", list.len());
+            return Ok(self.failed(result, error));
+        }
+        let mut items = match self.read_items(work, position).await {
+            Ok(items) => items,
+            Err(PlaybookError::Store(error)) => return Err(error.into()),
+            Err(error) => return Ok(self.failed(result, error.to_string())),
+        };
+        let mut secrets = recalled.secrets.clone();
+        let through = self.work_through(work, recalled, &mut secrets, position, &list, &mut items).await;
+        recalled.secrets = secrets;
+        match through? {
+            Through::All => {}
+            Through::Until(until) => return Ok(Took::Wait(until)),
+            Through::Cut => return Ok(Took::Cut),
+        }
+        let result = self.gather(result, recalled, position, list.len(), items, each.on_item_error);
+        Ok(Settled::took(result))
+    }
+
+    /// Reads what is recorded of a step's items.
+    async fn read_items(&self, work: &Work, position: usize) -> Result<Items, PlaybookError> {
+        let mut items = Items::default();
+        let mut range = rows::items(work.organisation, work.id, position).prefix();
+        loop {
+            let page = self.store.scan(range.clone(), Direction::Forward, ROWS).await?;
+            let Some((last, _)) = page.last() else { return Ok(items) };
+            range.start = last.successor();
+            for (key, row) in page {
+                let RecordOf::Item(_, item) = rows::record_of(&key)? else { continue };
+                let result: StepResult = decode::<Record>(&row)?.read(&*self.store, &key).await?;
+                if result.state == StepState::Waiting {
+                    items.waiting.insert(item, result);
+                } else {
+                    let of = RecordOf::Item(position, item);
+                    let whole = self.read_whole(work.organisation, work.id, of).await?;
+                    items.add(item, &result, whole.unwrap_or_default());
+                }
+            }
+        }
+    }
+
+    /// Takes the items that are missing, so many at once.
+    async fn work_through(
+        &self,
+        work: &Work,
+        recalled: &Recalled,
+        secrets: &mut Secrets,
+        position: usize,
+        list: &[Json],
+        items: &mut Items,
+    ) -> Result<Through, Failure> {
+        let step = &work.loaded.compiled.steps[position];
+        let each = step.each.as_ref().expect("a step over a list");
+        let mut at_work = FuturesUnordered::new();
+        let mut fresh = 0..list.len();
+        // When those go on that wait within a playbook of their own.
+        let mut held: Option<Timestamp> = None;
+        loop {
+            while at_work.len() < each.parallel && !items.is_over(each.on_item_error, self.limits.payload) {
+                let Some(item) = items.next(&mut fresh, self.clock.now()) else { break };
+                let prior = items.waiting.remove(&item);
+                let of = &list[item as usize];
+                at_work.push(self.take_item(work, recalled, position, (item, of), prior));
+            }
+            let Some((item, taken)) = at_work.next().await else { break };
+            let (mut result, learned) = match taken? {
+                Ok(taken) => taken,
+                Err(until) => {
+                    held = [held, Some(until)].into_iter().flatten().min();
+                    continue;
+                }
+            };
+            learned.iter().for_each(|secret| secrets.learn(secret));
+            let mut batch = Batch::new();
+            let variables = &recalled.secret_variables;
+            let whole = self.write_result(&mut batch, work, secrets, variables, position, &mut result);
+            if !self.commit_as(work, batch).await? {
+                return Ok(Through::Cut);
+            }
+            if result.state == StepState::Waiting {
+                items.waiting.insert(item, result);
+            } else {
+                items.add(item, &result, whole);
+            }
+        }
+        if items.is_over(each.on_item_error, self.limits.payload) {
+            return Ok(Through::All);
+        }
+        let waiting = items.waiting.values().filter_map(|result| result.waits_until).min();
+        Ok([waiting, held].into_iter().flatten().min().map_or(Through::All, Through::Until))
+    }
+
+    /// Makes one attempt at one item. Gives what it came to and which secrets it was given, or until when it waits.
+    async fn take_item(
+        &self,
+        work: &Work,
+        recalled: &Recalled,
+        position: usize,
+        (item, of): (u32, &Json),
+        prior: Option<StepResult>,
+    ) -> (u32, Result<Result<(StepResult, Vec<Json>), Timestamp>, Failure>) {
+        let step = &work.loaded.compiled.steps[position];
+        let attempt = prior.as_ref().map_or(1, |prior| prior.attempt + 1);
+        let mut result = self.blank(step, prior.as_ref());
+        result.item = Some(item);
+        let began = self.clock.now();
+        let tried = self.attempt(work, recalled, position, Some((item, of)), attempt).await;
+        let taken = tried.map(|tried| match tried {
+            Tried::Until(until) => Err(until),
+            Tried::Done(mut attempted) => {
+                let learned = std::mem::take(&mut attempted.secrets);
+                Ok((self.conclude(step, result, prior, began, attempt, attempted), learned))
+            }
+        });
+        (item, taken)
+    }
+
+    /// What the items make of their step: of each output a list, in the items' order.
+    fn gather(
+        &self,
+        mut result: StepResult,
+        recalled: &Recalled,
+        position: usize,
+        count: usize,
+        items: Items,
+        on_item_error: OnItemError,
+    ) -> StepResult {
+        result.ended = self.clock.now();
+        let failed = items.through.values().filter(|through| through.is_err()).count();
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let succeeded = items.through.len() - failed;
+        result.items =
+            Some(ItemCounts { total: number(count), succeeded: number(succeeded), failed: number(failed) });
+        let limit = self.limits.payload;
+        let problem = match items.first_failure() {
+            _ if items.bytes > limit => Some(format!("its items gave more than {limit} bytes in all")),
+            Some((item, error)) if on_item_error == OnItemError::Fail => {
+                Some(format!("item {item}: {error}"))
+            }
+            _ => None,
+        };
+        if let Some(problem) = problem {
+            result.state = StepState::Failed;
+            result.error = Some(problem);
+            return result;
+        }
+        let names: Vec<String> = recalled.nothing(position).keys().cloned().collect();
+        let mut lists: Map<String, Json> =
+            names.iter().map(|name| (name.clone(), Json::Array(Vec::with_capacity(count)))).collect();
+        let mut errors = Vec::with_capacity(count);
+        for through in items.through.into_values() {
+            let (mut gave, error) = match through {
+                Ok(gave) => (gave, Json::Null),
+                Err(error) => (Json::Null, error.into()),
+            };
+            for (name, list) in &mut lists {
+                if let Json::Array(list) = list {
+                    list.push(gave.get_mut(name).map_or(Json::Null, Json::take));
+                }
+            }
+            errors.push(error);
+        }
+        // An app's own output of that name stands.
+        lists.entry(ERRORS).or_insert(Json::Array(errors));
+        result.outputs = lists;
+        result
+    }
+}

@@ -1,0 +1,139 @@
+//! What moves runs: firings are accepted, runs wait in the store and are worked off, timers wake them, leases tell
+//! whose they are.
+
+mod accept;
+mod begin;
+mod component;
+mod context;
+mod ending;
+mod fence;
+mod gate;
+mod items;
+mod lease;
+mod queue;
+mod recall;
+mod record;
+mod runner;
+mod step;
+mod timers;
+mod watching;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bellwether_kernel::{OrganisationId, Timestamp};
+use bellwether_store::StoreError;
+use futures::FutureExt;
+use futures::future::{AbortHandle, BoxFuture};
+use tokio_util::sync::CancellationToken;
+
+use crate::{PlaybookError, Playbooks};
+
+pub(crate) use accept::{Copied, Firing};
+pub(crate) use recall::{Described, purpose};
+pub(crate) use watching::Watching;
+
+/// How long a loop that failed waits before its next turn.
+const AFTER_ERROR: Duration = Duration::from_secs(1);
+
+/// A run at work on this host.
+pub(crate) struct Active {
+    /// Says that it is to end.
+    pub(crate) stop: CancellationToken,
+    /// Its task; a run within another has that one's.
+    pub(crate) task: Option<AbortHandle>,
+}
+
+type Turn = fn(Arc<Playbooks>) -> BoxFuture<'static, Result<(), PlaybookError>>;
+
+impl Playbooks {
+    /// Starts what goes on for as long as the host is up.
+    pub(crate) fn begin_loops(self: &Arc<Self>) {
+        self.keep_at("queued runs", |playbooks| playbooks.dispatch().boxed());
+        self.keep_at("timers", |playbooks| playbooks.keep_time().boxed());
+        self.keep_at("leases", |playbooks| playbooks.keep_lease().boxed());
+        if self.writes.is_some() {
+            self.keep_at("metric triggers", |playbooks| playbooks.keep_watch().boxed());
+        }
+    }
+
+    /// Does `turn` again and again; an error or a panic is told and ends only that turn.
+    fn keep_at(self: &Arc<Self>, what: &'static str, turn: Turn) {
+        let (playbooks, halt) = (Arc::clone(self), self.halt.clone());
+        tokio::spawn(async move {
+            loop {
+                let done = tokio::select! {
+                    biased;
+                    () = halt.cancelled() => return,
+                    done = AssertUnwindSafe(turn(Arc::clone(&playbooks))).catch_unwind() => done,
+                };
+                match done {
+                    Ok(Ok(())) => continue,
+                    Ok(Err(error)) => tracing::warn!(what, %error, "failed; it is tried again"),
+                    Err(_) => {
+                        tracing::error!(what, "panicked, which is a fault of the host; it is tried again")
+                    }
+                }
+                tokio::select! {
+                    () = halt.cancelled() => return,
+                    () = tokio::time::sleep(AFTER_ERROR) => {}
+                }
+            }
+        });
+    }
+
+    /// Takes no more runs and waits until those at work have ended or wait for something, at most so long. What is
+    /// left then is cut off, and taken up again from its last committed result by whoever opens the store next.
+    pub async fn stop(&self, patience: Duration) {
+        self.stopping.store(true, Ordering::SeqCst);
+        self.halt.cancel();
+        if tokio::time::timeout(patience, self.all_left()).await.is_err() {
+            let tasks: Vec<AbortHandle> =
+                self.active.lock().values().filter_map(|active| active.task.clone()).collect();
+            tasks.iter().for_each(AbortHandle::abort);
+            self.all_left().await;
+        }
+        self.waiters.lock().clear();
+        if let Err(error) = self.give_up_lease().await {
+            tracing::warn!(%error, "the lease could not be given back; it runs out by itself");
+        }
+    }
+
+    async fn all_left(&self) {
+        loop {
+            let left = self.left.notified();
+            tokio::pin!(left);
+            // Listens from here on, so that nobody leaves unnoticed between the look and the wait.
+            left.as_mut().enable();
+            if self.active.lock().is_empty() {
+                return;
+            }
+            left.await;
+        }
+    }
+
+    /// Ends at once, as a process that is killed: nothing more is committed.
+    #[cfg(test)]
+    pub(crate) fn die(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        self.halt.cancel();
+        self.active.lock().values().filter_map(|active| active.task.as_ref()).for_each(AbortHandle::abort);
+        self.waiters.lock().clear();
+    }
+
+    /// How long from now until `at`, by the host's clock; nothing if that has passed.
+    pub(crate) fn until(&self, at: Timestamp) -> Duration {
+        let milliseconds = at.milliseconds_since(self.clock.now());
+        Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0))
+    }
+
+    /// Reads anew which metrics the organisation's playbooks watch.
+    pub(crate) async fn refresh_watches(&self, organisation: OrganisationId) -> Result<(), StoreError> {
+        if self.writes.is_none() {
+            return Ok(());
+        }
+        self.read_watches(Some(organisation)).await
+    }
+}

@@ -1,0 +1,207 @@
+//! The queue of runs that are ready. It is in the store; here is only where in it the next turn begins. Organisations
+//! take turns, so that one with a thousand runs keeps another with one waiting for one run and not for a thousand.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bellwether_kernel::{ErrorKind, OrganisationId, RunId};
+use bellwether_store::{Batch, Direction, Key, Precondition, Space, StoreError, decode, encode};
+use futures::FutureExt;
+use futures::future::abortable;
+use serde_json::Value as Json;
+use tokio::sync::OwnedSemaphorePermit;
+use tracing::Instrument;
+
+use super::Active;
+use super::fence::Failure;
+use super::runner::{Came, Work};
+use crate::rows::{OpenRun, RunRow};
+use crate::{PlaybookError, Playbooks, RunState, rows};
+
+/// How long a host that finds nothing waits unless it is told: for runs other hosts made ready.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// Takes a run off the list of those at work, however its task ends.
+struct Leaving {
+    playbooks: Arc<Playbooks>,
+    id: RunId,
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.playbooks.active.lock().remove(&self.id);
+        self.playbooks.left.notify_waiters();
+        // It may be ready again already, and was passed over while it was at work.
+        self.playbooks.ready.notify_one();
+    }
+}
+
+impl Playbooks {
+    /// Waits for room and for a run that is ready, and sets it to work.
+    pub(super) async fn dispatch(self: Arc<Self>) -> Result<(), PlaybookError> {
+        let Ok(permit) = Arc::clone(&self.workers).acquire_owned().await else { return Ok(()) };
+        let Some((organisation, id)) = self.next_ready().await? else {
+            drop(permit);
+            tokio::select! {
+                () = self.ready.notified() => {}
+                () = tokio::time::sleep(IDLE) => {}
+            }
+            return Ok(());
+        };
+        self.served.store(organisation.0, Ordering::SeqCst);
+        let playbooks = Arc::clone(&self);
+        self.spawn(id, permit, async move { playbooks.resume(organisation, id).await });
+        Ok(())
+    }
+
+    /// The run that is next: of the organisation behind the one that was served last, the oldest.
+    async fn next_ready(&self) -> Result<Option<(OrganisationId, RunId)>, StoreError> {
+        let all = Key::new(Space::RunQueue).prefix();
+        let served = OrganisationId(self.served.load(Ordering::SeqCst));
+        let behind = rows::queue(served).prefix().end;
+        for range in [behind.clone()..all.end, all.start..behind] {
+            // Of the rows of runs that are at work here already there are at most so many.
+            let at_work = self.active.lock().len();
+            for (key, _) in self.store.scan(range, Direction::Forward, at_work + 1).await? {
+                let (organisation, run) = rows::organisation_and_run(&key)?;
+                if !self.active.lock().contains_key(&run) {
+                    return Ok(Some((organisation, run)));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Sets a run to work that is this host's.
+    pub(super) fn work_at(self: &Arc<Self>, work: Work, trigger: Option<Json>, permit: OwnedSemaphorePermit) {
+        let playbooks = Arc::clone(self);
+        let id = work.id;
+        self.spawn(id, permit, async move {
+            let mut work = work;
+            playbooks.work_off(&mut work, trigger).await;
+        });
+    }
+
+    fn spawn(
+        self: &Arc<Self>,
+        id: RunId,
+        permit: OwnedSemaphorePermit,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let leaving = Leaving { playbooks: Arc::clone(self), id };
+        let (task, handle) = abortable(async move {
+            let _leaving = leaving;
+            task.await;
+            drop(permit);
+        });
+        let stop = self.halt_of(id);
+        self.active.lock().insert(id, Active { stop, task: Some(handle) });
+        tokio::spawn(task);
+    }
+
+    /// A run's own token, made on first use.
+    pub(super) fn halt_of(&self, id: RunId) -> tokio_util::sync::CancellationToken {
+        self.active.lock().get(&id).map_or_else(Default::default, |active| active.stop.clone())
+    }
+
+    /// Takes up a run that is ready.
+    async fn resume(self: &Arc<Self>, organisation: OrganisationId, id: RunId) {
+        match self.claim(organisation, id).await {
+            Ok(Some(mut work)) => self.work_off(&mut work, None).await,
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(run = %id, %error, "the run could not be taken up; it stays in the queue");
+                tokio::time::sleep(super::AFTER_ERROR).await;
+            }
+        }
+    }
+
+    /// Makes a run that is ready this host's; `None` if it is not ready any more.
+    async fn claim(&self, organisation: OrganisationId, id: RunId) -> Result<Option<Work>, PlaybookError> {
+        loop {
+            let queued = rows::queued(organisation, id);
+            let key = rows::run_open(organisation, id);
+            let stored = self.store.get(&key).await?;
+            let open: Option<OpenRun> = stored.as_ref().map(|row| decode(row)).transpose()?;
+            let (Some(stored), Some(mut open)) = (stored, open.filter(|open| open.owner.is_none())) else {
+                let mut batch = Batch::new();
+                batch.delete(queued);
+                self.store.commit(batch).await?;
+                self.taken_off();
+                return Ok(None);
+            };
+            let run_key = rows::run(organisation, open.playbook, id);
+            let row = self.store.get(&run_key).await?;
+            let row = row.ok_or_else(|| StoreError::Damaged(format!("the row of run {id} is missing")))?;
+            let mut row: RunRow = decode(&row)?;
+            let loaded = self.load(organisation, row.playbook, row.playbook_version).await?;
+            let mut batch = Batch::new();
+            batch.require(key.clone(), Precondition::ValueIs(stored));
+            if let Some(at) = open.wake.take() {
+                batch.delete(rows::wake(at, organisation, id));
+            }
+            open.owner = Some(self.owner);
+            row.waits_until = None;
+            if let Some(loaded) = &loaded
+                && row.state == RunState::Queued
+                && open.cancel.is_none()
+            {
+                self.begin(organisation, loaded, &mut row);
+            }
+            let fence = encode(&open);
+            batch.put(key, fence.clone()).put(run_key, encode(&row)).delete(queued);
+            match self.store.commit(batch).await {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::Conflict => continue,
+                Err(error) => return Err(error.into()),
+            }
+            self.taken_off();
+            let Some(loaded) = loaded else {
+                self.end_unknown(organisation, id, row).await?;
+                return Ok(None);
+            };
+            return Ok(Some(Work::new(organisation, id, loaded, row, open, fence)));
+        }
+    }
+
+    fn taken_off(&self) {
+        let less = |queued: usize| Some(queued.saturating_sub(1));
+        let _ = self.queued.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
+    }
+
+    /// Works a run off until it has ended or waits.
+    async fn work_off(self: &Arc<Self>, work: &mut Work, trigger: Option<Json>) {
+        // Apart from the request that started it, which is over long before.
+        let span = tracing::info_span!(
+            parent: None,
+            "run",
+            run = %work.id,
+            organisation = work.organisation.0,
+            playbook = work.row.playbook_name,
+            playbook_version = work.row.playbook_version,
+            trigger = work.row.triggered_by.kind().as_str(),
+        );
+        work.stop = self.halt_of(work.id);
+        let worked =
+            AssertUnwindSafe(self.execute(work, trigger)).catch_unwind().instrument(span.clone()).await;
+        let worked = match worked {
+            Ok(worked) => worked,
+            Err(_) => {
+                let error = "the run panicked, which is a fault of the host".to_owned();
+                work.row.outcome = Some(RunState::Failed);
+                work.row.error = Some(error);
+                self.end(work, Batch::new()).instrument(span).await.map(|()| Came::Ended)
+            }
+        };
+        match worked {
+            Ok(Came::Ended) => self.tell_end(work.organisation, work.id).await,
+            Ok(Came::Parked | Came::Until(_)) | Err(Failure::Lost) => {}
+            Err(Failure::Store(error)) => {
+                tracing::error!(run = %work.id, %error, "the run could not be recorded; it is taken up again");
+                self.dropped.lock().push((work.organisation, work.id));
+            }
+        }
+    }
+}

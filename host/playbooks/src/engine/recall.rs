@@ -1,0 +1,180 @@
+//! What is known of a run besides its row: its trigger, what its steps gave, which secrets are to be kept out of
+//! sight. Read from its records, sealed parts opened.
+
+use std::sync::Arc;
+
+use bellwether_kernel::{OrganisationId, RunId};
+use bellwether_store::decode;
+use serde_json::{Map, Value as Json};
+
+use super::runner::Work;
+use crate::compile::{Action, Compiled, component};
+use crate::rows::{Record, RecordOf, read_json};
+use crate::secrets::Secrets;
+use crate::template::{Variables, from_json};
+use crate::{App, AppDescription, PlaybookError, Playbooks, StepResult, StepState, rows};
+
+/// What a step calls, looked up.
+pub(crate) enum Described {
+    App(Arc<dyn App>),
+    Component(AppDescription),
+}
+
+impl Described {
+    pub(crate) fn description(&self) -> &AppDescription {
+        match self {
+            Self::App(app) => app.description(),
+            Self::Component(description) => description,
+        }
+    }
+}
+
+/// What is known of a run besides its row.
+pub(super) struct Recalled {
+    /// The trigger as templates read it, nothing masked.
+    pub(super) trigger: minijinja::Value,
+    /// Outputs by step as templates read them, nothing masked.
+    pub(super) outputs: Vec<(String, minijinja::Value)>,
+    /// What is recorded of each step, by position.
+    pub(super) results: Vec<Option<StepResult>>,
+    pub(super) secrets: Secrets,
+    /// What secret inputs read.
+    pub(super) secret_variables: Variables,
+    /// What each step calls, by position.
+    pub(super) described: Vec<Option<Described>>,
+}
+
+impl Recalled {
+    /// A step's outputs, none of them given.
+    pub(super) fn nothing(&self, position: usize) -> Map<String, Json> {
+        let outputs = self.described[position].iter().flat_map(|described| &described.description().outputs);
+        outputs.map(|output| (output.name.clone(), Json::Null)).collect()
+    }
+
+    /// Makes a step's outputs known to the templates behind it.
+    pub(super) fn know(&mut self, step: &str, outputs: &Json) {
+        self.outputs.retain(|(known, _)| known != step);
+        self.outputs.push((step.to_owned(), from_json(outputs)));
+    }
+}
+
+impl Playbooks {
+    /// What each step of a playbook calls, by position: an app in the version that is pinned, or as it is.
+    pub(crate) async fn described(
+        &self,
+        organisation: OrganisationId,
+        compiled: &Compiled,
+        pins: &[(String, String)],
+    ) -> Result<Vec<Option<Described>>, PlaybookError> {
+        let mut described = Vec::with_capacity(compiled.steps.len());
+        for step in &compiled.steps {
+            described.push(match &step.action {
+                Action::App(name) => {
+                    let pinned = pins.iter().find(|(pinned, _)| pinned == name);
+                    let app = match pinned {
+                        Some((_, version)) => self.apps.app_version(organisation, name, version),
+                        None => self.apps.app(organisation, name),
+                    };
+                    app.map(Described::App)
+                }
+                Action::Playbook(name) => match self.named(organisation, name).await? {
+                    Some(id) => {
+                        let loaded = self.load_published(organisation, id).await?;
+                        let component = loaded.map(|loaded| component(&loaded.compiled.document));
+                        component.and_then(|component| component.description).map(Described::Component)
+                    }
+                    None => None,
+                },
+                Action::Delay(_) | Action::Stop(..) => None,
+            });
+        }
+        Ok(described)
+    }
+
+    /// Reads what is recorded of a run; of one that just began, whose `trigger` is at hand, there is nothing to read.
+    pub(super) async fn recall(&self, work: &Work, trigger: Option<Json>) -> Result<Recalled, PlaybookError> {
+        let compiled = &work.loaded.compiled;
+        let described = self.described(work.organisation, compiled, &work.row.pins).await?;
+        let mut recalled = Recalled {
+            trigger: ().into(),
+            outputs: Vec::new(),
+            results: vec![None; compiled.steps.len()],
+            secrets: Secrets::default(),
+            secret_variables: compiled.secret_variables(&described),
+            described,
+        };
+        for name in compiled.secret_names() {
+            if let Some(secret) = self.secrets.secret(work.organisation, name).await? {
+                recalled.secrets.learn(&Json::from(secret.as_str()));
+            }
+        }
+        let fresh = trigger.is_some();
+        let mut trigger = match trigger {
+            Some(trigger) => trigger,
+            None => self.read_whole(work.organisation, work.id, RecordOf::Trigger).await?.unwrap_or_default(),
+        };
+        recalled.trigger = from_json(&trigger);
+        if !recalled.secret_variables.is_empty() {
+            recalled.secrets.take("trigger", &mut trigger, &recalled.secret_variables);
+        }
+        if fresh {
+            return Ok(recalled);
+        }
+        for (position, step) in compiled.steps.iter().enumerate() {
+            let key = rows::step(work.organisation, work.id, position);
+            let Some(row) = self.store.get(&key).await? else { continue };
+            let result: StepResult = decode::<Record>(&row)?.read(&*self.store, &key).await?;
+            if result.state != StepState::Waiting {
+                let of = RecordOf::Step(position);
+                let whole = self.read_whole(work.organisation, work.id, of).await?;
+                let mut outputs = whole.unwrap_or_else(|| result.outputs.clone().into());
+                recalled.know(&step.id, &outputs);
+                let path = format!("steps.{}", step.id);
+                recalled.secrets.take(&path, &mut outputs, &recalled.secret_variables);
+            }
+            recalled.results[position] = Some(result);
+        }
+        Ok(recalled)
+    }
+
+    /// A record's outputs, or the trigger, before anything was masked: what is sealed of it, or else what is shown.
+    pub(crate) async fn read_whole(
+        &self,
+        organisation: OrganisationId,
+        run: RunId,
+        of: RecordOf,
+    ) -> Result<Option<Json>, PlaybookError> {
+        let (key, purpose) = match of {
+            RecordOf::Trigger => (rows::trigger(organisation, run), purpose(organisation, run, 0, None)),
+            RecordOf::Outputs => {
+                (rows::outputs(organisation, run), purpose(organisation, run, usize::MAX, None))
+            }
+            RecordOf::Step(position) => {
+                (rows::step(organisation, run, position), purpose(organisation, run, position + 1, None))
+            }
+            RecordOf::Item(position, item) => {
+                let key = rows::item(organisation, run, position, item);
+                (key, purpose(organisation, run, position + 1, Some(item)))
+            }
+        };
+        let Some(row) = self.store.get(&key).await? else { return Ok(None) };
+        let record: Record = decode(&row)?;
+        if let Some(sealed) = record.read_sealed(&*self.store, &key).await? {
+            return Ok(Some(read_json(&self.access.unseal(&purpose, &sealed)?)?));
+        }
+        if matches!(of, RecordOf::Trigger | RecordOf::Outputs) {
+            return Ok(Some(record.read(&*self.store, &key).await?));
+        }
+        let result: StepResult = record.read(&*self.store, &key).await?;
+        Ok(Some(result.outputs.into()))
+    }
+}
+
+/// What a sealed record is bound to: `place` is 0 for the trigger, counts the steps from 1, and is the greatest there is
+/// for the outputs.
+pub(crate) fn purpose(organisation: OrganisationId, run: RunId, place: usize, item: Option<u32>) -> String {
+    match item {
+        None => format!("run:{organisation}:{run}:{place}"),
+        Some(item) => format!("run:{organisation}:{run}:{place}:{item}"),
+    }
+}

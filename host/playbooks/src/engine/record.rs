@@ -1,0 +1,156 @@
+//! Results as they are recorded: masked first, then shortened, what was masked sealed beside it.
+
+use bellwether_kernel::{OrganisationId, RunId};
+use bellwether_store::{Batch, Key, StoreError, encode};
+use serde_json::Value as Json;
+
+use super::recall::purpose;
+use super::{Copied, runner::Work};
+use crate::rows::{Part, Payload, Record};
+use crate::secrets::Secrets;
+use crate::template::Variables;
+use crate::{LogLevel, LogLine, Playbooks, StepResult, StepState, rows};
+
+/// Bytes kept of an error's text.
+const ERROR_BYTES: usize = 4 * 1024;
+/// Lines of log kept of one step.
+const LOG_LINES: usize = 1_000;
+/// Bytes of log kept of one step.
+const LOG_BYTES: usize = 64 * 1024;
+
+impl Playbooks {
+    /// Adds a result to `batch`, secrets masked in it. Gives its outputs as they were.
+    pub(super) fn write_result(
+        &self,
+        batch: &mut Batch,
+        work: &Work,
+        secrets: &mut Secrets,
+        variables: &Variables,
+        position: usize,
+        result: &mut StepResult,
+    ) -> Json {
+        let whole = Json::Object(std::mem::take(&mut result.outputs));
+        let masked = mask(secrets, variables, result, &whole);
+        let (organisation, run) = (work.organisation, work.id);
+        let key = match result.item {
+            None => rows::step(organisation, run, position),
+            Some(item) => rows::item(organisation, run, position, item),
+        };
+        let purpose = purpose(organisation, run, position + 1, result.item);
+        let mut own = Batch::new();
+        let shown = serde_json::to_vec(result).expect("a step's result is plain data");
+        let written = self.write_record(&mut own, key.clone(), &purpose, shown, masked.then_some(&whole));
+        if let Err(error) = written {
+            // The limits on inputs and outputs keep below this, unless JSON must escape most of their text.
+            own = Batch::new();
+            result.state = StepState::Failed;
+            result.error = Some(format!("what it took and gave cannot be recorded: {error}"));
+            result.inputs.clear();
+            result.outputs.clear();
+            let shown = serde_json::to_vec(result).expect("a step's result is plain data");
+            self.write_record(&mut own, key, &purpose, shown, None).expect("an error and a log are small");
+        }
+        batch.append(own);
+        whole
+    }
+
+    /// Adds a record to `batch`; `whole` is what was masked in it, to be sealed.
+    ///
+    /// # Errors
+    /// [`StoreError::TooLarge`] if it is more than the store keeps in one; `batch` is of no use then.
+    pub(super) fn write_record(
+        &self,
+        batch: &mut Batch,
+        key: Key,
+        purpose: &str,
+        shown: Vec<u8>,
+        whole: Option<&Json>,
+    ) -> Result<(), StoreError> {
+        let shown = Payload::write(batch, &key, Part::Shown, shown)?;
+        let sealed = match whole {
+            Some(whole) => {
+                let sealed = self.access.seal(purpose, whole.to_string().as_bytes());
+                Some(Payload::write(batch, &key, Part::Sealed, sealed.0)?)
+            }
+            None => None,
+        };
+        batch.put(key, encode(&Record { shown, sealed }));
+        Ok(())
+    }
+
+    /// Adds a result taken over from another run to `batch`.
+    pub(super) fn write_copy(
+        &self,
+        batch: &mut Batch,
+        organisation: OrganisationId,
+        run: RunId,
+        copied: &Copied,
+    ) -> Result<(), StoreError> {
+        let key = match copied.item {
+            None => rows::step(organisation, run, copied.position),
+            Some(item) => rows::item(organisation, run, copied.position, item),
+        };
+        let purpose = purpose(organisation, run, copied.position + 1, copied.item);
+        let shown = serde_json::to_vec(&copied.result).expect("a step's result is plain data");
+        self.write_record(batch, key, &purpose, shown, copied.whole.as_ref())
+    }
+}
+
+/// Masks everything a result shows. Gives whether anything of its outputs was masked.
+fn mask(secrets: &mut Secrets, variables: &Variables, result: &mut StepResult, whole: &Json) -> bool {
+    let mut outputs = whole.clone();
+    let masked = secrets.take(&format!("steps.{}", result.step), &mut outputs, variables);
+    result.outputs = match outputs {
+        Json::Object(outputs) => outputs,
+        masked_whole => {
+            let names = whole.as_object().into_iter().flat_map(serde_json::Map::keys);
+            names.map(|name| (name.clone(), masked_whole.clone())).collect()
+        }
+    };
+    let mut inputs = Json::Object(std::mem::take(&mut result.inputs));
+    secrets.mask(&mut inputs);
+    if let Json::Object(inputs) = inputs {
+        result.inputs = inputs;
+    }
+    // Masked first: of a secret that is cut in two, nothing would be found.
+    result.error =
+        result.error.take().map(|error| shortened(secrets.mask_text(&error).into_owned(), ERROR_BYTES));
+    for attempt in &mut result.failed_attempts {
+        attempt.error = shortened(secrets.mask_text(&attempt.error).into_owned(), ERROR_BYTES);
+    }
+    for line in &mut result.log {
+        line.message = secrets.mask_text(&line.message).into_owned();
+    }
+    result.log = bounded(std::mem::take(&mut result.log));
+    masked
+}
+
+/// `text`, at most so many bytes of it.
+pub(super) fn shortened(mut text: String, bytes: usize) -> String {
+    if text.len() > bytes {
+        text.truncate(text.floor_char_boundary(bytes));
+        text.push('…');
+    }
+    text
+}
+
+/// The first lines of a log, and how many more there were.
+fn bounded(mut log: Vec<LogLine>) -> Vec<LogLine> {
+    let mut bytes = 0;
+    let kept = log.iter().take(LOG_LINES).take_while(|line| {
+        bytes += line.message.len();
+        bytes <= LOG_BYTES
+    });
+    let kept = kept.count();
+    let dropped = log.len() - kept;
+    if dropped > 0 {
+        let time = log[kept].time;
+        log.truncate(kept);
+        log.push(LogLine {
+            time,
+            level: LogLevel::Warn,
+            message: format!("{dropped} more lines were not kept"),
+        });
+    }
+    log
+}

@@ -1,0 +1,309 @@
+//! Works a run off: finds what is next from what is recorded and nothing else, takes the step, records it. Each
+//! result is committed before the next step begins, the last one together with the run's end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bellwether_kernel::{OrganisationId, RunId, Timestamp};
+use bellwether_store::Batch;
+use bytes::Bytes;
+use serde_json::{Map, Value as Json};
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use super::fence::Failure;
+use super::recall::Recalled;
+use super::step::Took;
+use crate::rows::{OpenRun, RunRow};
+use crate::service::Loaded;
+use crate::{Playbooks, RunState, StepResult, StepState};
+
+/// A wait up to this is waited out by the run's own task; for a longer one the run is let go of.
+const HELD: Duration = Duration::from_secs(1);
+/// How long the on-failure steps of a run may take in all, in milliseconds: five minutes.
+const FAILURE_TIME: i64 = 5 * 60 * 1_000;
+
+/// A run that is this host's, with the version of its playbook it began with.
+pub(super) struct Work {
+    pub(super) organisation: OrganisationId,
+    pub(super) id: RunId,
+    pub(super) loaded: Arc<Loaded>,
+    /// The run's row.
+    pub(super) row: RunRow,
+    /// Whose it is, and whether it is to end.
+    pub(super) open: OpenRun,
+    /// That as it is stored: who finds something else there has lost the run.
+    pub(super) fence: Bytes,
+    /// Says that it is to end.
+    pub(super) stop: CancellationToken,
+}
+
+impl Work {
+    pub(super) fn new(
+        organisation: OrganisationId,
+        id: RunId,
+        loaded: Arc<Loaded>,
+        row: RunRow,
+        open: OpenRun,
+        fence: Bytes,
+    ) -> Self {
+        Self { organisation, id, loaded, row, open, fence, stop: CancellationToken::new() }
+    }
+}
+
+/// How far a run came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Came {
+    /// It has ended.
+    Ended,
+    /// It waits in the store.
+    Parked,
+    /// It is a step of another run, which waits for it until then.
+    Until(Timestamp),
+}
+
+impl Playbooks {
+    /// Works a run off until it has ended or waits.
+    ///
+    /// # Errors
+    /// It is another host's, or the store did not record it: what is recorded is what counts.
+    pub(super) async fn execute(&self, work: &mut Work, trigger: Option<Json>) -> Result<Came, Failure> {
+        let mut recalled = match self.recall(work, trigger).await {
+            Ok(recalled) => recalled,
+            Err(crate::PlaybookError::Store(error)) => return Err(error.into()),
+            Err(error) => {
+                work.row.outcome = Some(RunState::Failed);
+                work.row.error = Some(error.to_string());
+                self.end(work, Batch::new()).await?;
+                return Ok(Came::Ended);
+            }
+        };
+        loop {
+            self.interrupt(work).await?;
+            let Some(position) = self.coming(work, &recalled) else {
+                self.end(work, Batch::new()).await?;
+                return Ok(Came::Ended);
+            };
+            if let Err(reason) = self.principal(work.organisation, &work.row.runs_as) {
+                work.row.outcome = Some(RunState::Blocked);
+                work.row.error = Some(format!("{reason}; publish the playbook again with a key that works"));
+                self.end(work, Batch::new()).await?;
+                return Ok(Came::Ended);
+            }
+            match self.take(work, &mut recalled, position).await? {
+                Took::Settled(settled) => {
+                    let batch = self.settle(work, &mut recalled, position, *settled);
+                    if self.coming(work, &recalled).is_some() && !is_final(work.row.outcome) {
+                        self.commit_fenced(work, batch).await?;
+                    } else {
+                        self.end_with_outputs(work, &recalled, batch).await?;
+                        return Ok(Came::Ended);
+                    }
+                }
+                Took::Wait(until) => {
+                    let until = work.row.deadline.map_or(until, |deadline| until.min(deadline));
+                    if self.until(until) <= HELD {
+                        tokio::select! {
+                            () = work.stop.cancelled(), if work.row.outcome.is_none() => {
+                                self.refresh(work).await?;
+                            }
+                            () = tokio::time::sleep(self.until(until)) => {}
+                        }
+                    } else if work.open.parent.is_some() {
+                        return Ok(Came::Until(until));
+                    } else if self.park(work, until).await? {
+                        return Ok(Came::Parked);
+                    }
+                }
+                Took::Cut => {
+                    self.refresh(work).await?;
+                    let batch = self.cut(work, &mut recalled, position).await?;
+                    self.commit_fenced(work, batch).await?;
+                }
+            }
+        }
+    }
+
+    /// The position of the step that is next; `None` if there is none.
+    fn coming(&self, work: &Work, recalled: &Recalled) -> Option<usize> {
+        let main = work.loaded.compiled.main;
+        let positions = match work.row.outcome {
+            None => 0..main,
+            Some(outcome) if has_failure_steps(outcome) => main..work.loaded.compiled.steps.len(),
+            Some(_) => return None,
+        };
+        if work.row.outcome.is_some() && self.is_late(work) {
+            return None;
+        }
+        let is_open = |result: &Option<StepResult>| {
+            result.as_ref().is_none_or(|result| result.state == StepState::Waiting)
+        };
+        positions.into_iter().find(|position| is_open(&recalled.results[*position]))
+    }
+
+    fn is_late(&self, work: &Work) -> bool {
+        work.row.deadline.is_some_and(|deadline| deadline <= self.clock.now())
+    }
+
+    /// Notices that a run is to end before it is through, and records that it will.
+    async fn interrupt(&self, work: &mut Work) -> Result<(), Failure> {
+        if work.row.outcome.is_some() || !self.is_to_end(work) {
+            return Ok(());
+        }
+        // One that never began has nothing to clean up after.
+        let began = work.row.started.is_some();
+        self.decide_interrupted(work);
+        if began {
+            let mut batch = Batch::new();
+            self.write_row(work, &mut batch);
+            self.commit_fenced(work, batch).await?;
+        } else {
+            work.row.deadline = Some(self.clock.now());
+        }
+        Ok(())
+    }
+
+    fn is_to_end(&self, work: &Work) -> bool {
+        work.open.cancel.is_some() || self.is_late(work)
+    }
+
+    fn decide_interrupted(&self, work: &mut Work) {
+        let (outcome, error) = match &work.open.cancel {
+            Some(reason) => (RunState::Cancelled, reason.clone()),
+            None => {
+                let timeout =
+                    work.loaded.compiled.document.timeout.map_or(self.limits.run_time, |timeout| timeout.0);
+                (RunState::TimedOut, format!("it took longer than {timeout:?}"))
+            }
+        };
+        self.decide(work, outcome, Some(error), None);
+    }
+
+    /// Says how a run will end, and gives its on-failure steps their time.
+    fn decide(&self, work: &mut Work, outcome: RunState, error: Option<String>, step: Option<String>) {
+        work.row.outcome = Some(outcome);
+        work.row.error = error;
+        work.row.failed_step = step;
+        if has_failure_steps(outcome) {
+            work.row.deadline = Some(self.clock.now().saturating_add(FAILURE_TIME));
+        }
+    }
+
+    /// Takes a step, unless the run is to end before it is through.
+    async fn take(&self, work: &mut Work, recalled: &mut Recalled, position: usize) -> Result<Took, Failure> {
+        let step = &work.loaded.compiled.steps[position];
+        let span = tracing::info_span!(
+            "step",
+            step = step.id,
+            app = step.action.target(),
+            version = tracing::field::Empty
+        );
+        let stop = work.stop.clone();
+        let may_stop = work.row.outcome.is_none();
+        let deadline = work.row.deadline.map_or(Duration::MAX, |deadline| self.until(deadline));
+        tokio::select! {
+            biased;
+            took = self.take_step(work, recalled, position).instrument(span) => took,
+            () = stop.cancelled(), if may_stop => Ok(Took::Cut),
+            () = tokio::time::sleep(deadline) => Ok(Took::Cut),
+        }
+    }
+
+    /// A batch with a step's result, which is known from here on, and with how the run will end if it decides that.
+    fn settle(
+        &self,
+        work: &mut Work,
+        recalled: &mut Recalled,
+        position: usize,
+        settled: super::step::Settled,
+    ) -> Batch {
+        let super::step::Settled { mut result, stop } = settled;
+        let mut batch = Batch::new();
+        let Recalled { secrets, secret_variables, .. } = recalled;
+        let whole = self.write_result(&mut batch, work, secrets, secret_variables, position, &mut result);
+        recalled.know(&result.step, &whole);
+        let before = work.row.outcome;
+        if before.is_none() {
+            if let Some((outcome, message)) = stop {
+                let message = message.map(|message| recalled.secrets.mask_text(&message).into_owned());
+                let failed = (outcome == RunState::Failed).then(|| result.step.clone());
+                self.decide(work, outcome, message, failed);
+            } else if result.state == StepState::Failed {
+                let error = result.error.as_deref().unwrap_or("it failed");
+                let error = format!("step {}: {error}", result.step);
+                self.decide(work, RunState::Failed, Some(error), Some(result.step.clone()));
+            }
+        }
+        recalled.results[position] = Some(result);
+        if work.row.outcome != before {
+            self.write_row(work, &mut batch);
+        }
+        batch
+    }
+
+    /// A batch that records that a step was cut off, and why the run ends.
+    async fn cut(&self, work: &mut Work, recalled: &mut Recalled, position: usize) -> Result<Batch, Failure> {
+        let mut batch = Batch::new();
+        let on_failure = work.row.outcome.is_some();
+        if !on_failure && !self.is_to_end(work) {
+            work.stop = CancellationToken::new();
+            if let Some(active) = self.active.lock().get_mut(&work.id) {
+                active.stop = work.stop.clone();
+            }
+            return Ok(batch);
+        }
+        let step = &work.loaded.compiled.steps[position];
+        let now = self.clock.now();
+        let (kind, target) = (step.action.kind(), step.action.target().to_owned());
+        let id = step.id.clone();
+        if !on_failure {
+            self.decide_interrupted(work);
+            if work.row.outcome == Some(RunState::TimedOut) {
+                work.row.failed_step = Some(id.clone());
+            }
+        }
+        let reason = work.open.cancel.clone().unwrap_or_else(|| "its time was over".into());
+        if kind == crate::StepKind::Playbook {
+            self.end_within(work, &reason).await?;
+        }
+        let prior = recalled.results[position].take();
+        let outputs = recalled.nothing(position);
+        let mut result = StepResult {
+            step: id,
+            kind,
+            app: target,
+            app_version: String::new(),
+            state: StepState::Cancelled,
+            on_failure,
+            item: None,
+            items: None,
+            started: prior.as_ref().map_or(now, |prior| prior.started),
+            ended: now,
+            waits_until: None,
+            attempt: prior.as_ref().map_or(1, |prior| prior.attempt + 1),
+            failed_attempts: prior.map_or_else(Vec::new, |prior| prior.failed_attempts),
+            inputs: Map::new(),
+            outputs,
+            error: Some(reason),
+            log: Vec::new(),
+            run: None,
+            copied: false,
+        };
+        let Recalled { secrets, secret_variables, .. } = recalled;
+        let whole = self.write_result(&mut batch, work, secrets, secret_variables, position, &mut result);
+        recalled.know(&result.step, &whole);
+        recalled.results[position] = Some(result);
+        self.write_row(work, &mut batch);
+        Ok(batch)
+    }
+}
+
+/// Whether the on-failure steps follow.
+fn has_failure_steps(outcome: RunState) -> bool {
+    matches!(outcome, RunState::Failed | RunState::TimedOut | RunState::Cancelled)
+}
+
+/// Whether a run that ends so is through at once.
+fn is_final(outcome: Option<RunState>) -> bool {
+    outcome.is_some_and(|outcome| !has_failure_steps(outcome))
+}

@@ -1,0 +1,481 @@
+//! Takes one step: renders its inputs, calls its app, and holds what the app gave against what it declares.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bellwether_kernel::{RunId, Timestamp};
+use bellwether_store::Batch;
+use futures::FutureExt;
+use serde_json::{Map, Value as Json};
+
+use super::context::{Item, context, inputs, rendered};
+use super::fence::Failure;
+use super::recall::{Described, Recalled};
+use super::runner::Work;
+use crate::compile::{Action, CompiledStep, delay_of};
+use crate::secrets::MASK;
+use crate::template::{Room, Template};
+use crate::{
+    App, AppCall, AppError, AppReport, Attempt, EffectScope, LogLine, Playbooks, Retry, RunState, StepResult,
+    StepState, Stop, Value, convert,
+};
+
+/// How much longer than its time limit a call is waited for: the app's own limit ends it first and says so better.
+const GRACE: Duration = Duration::from_secs(1);
+/// How many failed attempts of a step are remembered.
+const ATTEMPTS: usize = 20;
+
+/// How taking a step came out.
+pub(super) enum Took {
+    /// It is through.
+    Settled(Box<Settled>),
+    /// It is not, and what there is of it is recorded: it goes on then.
+    Wait(Timestamp),
+    /// The run is to end before it is through.
+    Cut,
+}
+
+/// A step that is through, nothing masked.
+pub(super) struct Settled {
+    pub(super) result: StepResult,
+    /// How the run ends by it, and why.
+    pub(super) stop: Option<(RunState, Option<String>)>,
+}
+
+impl Settled {
+    pub(super) fn took(result: StepResult) -> Took {
+        Took::Settled(Box::new(Self { result, stop: None }))
+    }
+}
+
+/// What one attempt came to, nothing masked.
+pub(super) struct Attempted {
+    pub(super) version: String,
+    pub(super) inputs: Map<String, Json>,
+    pub(super) result: Result<Map<String, Json>, AppError>,
+    pub(super) log: Vec<LogLine>,
+    /// The run of the playbook it was.
+    pub(super) run: Option<RunId>,
+    /// What the secret inputs were given.
+    pub(super) secrets: Vec<Json>,
+}
+
+impl Attempted {
+    pub(super) fn failed(version: &str, error: impl Into<String>) -> Self {
+        Self {
+            version: version.to_owned(),
+            inputs: Map::new(),
+            result: Err(AppError { message: error.into(), retry: Retry::No }),
+            log: Vec::new(),
+            run: None,
+            secrets: Vec::new(),
+        }
+    }
+}
+
+/// How an attempt came out.
+pub(super) enum Tried {
+    Done(Attempted),
+    /// The playbook it runs waits until then.
+    Until(Timestamp),
+}
+
+impl Playbooks {
+    /// Takes a step, as far as it goes now.
+    pub(super) async fn take_step(
+        &self,
+        work: &mut Work,
+        recalled: &mut Recalled,
+        position: usize,
+    ) -> Result<Took, Failure> {
+        let loaded = Arc::clone(&work.loaded);
+        let step = &loaded.compiled.steps[position];
+        let prior = recalled.results[position].clone();
+        let mut result = self.blank(step, prior.as_ref());
+        if prior.is_none() && step.when.is_some() {
+            let holds = self.render_value(work, recalled, position, "when", |step| step.when.as_ref()).await;
+            match holds.map(|value| crate::template::is_true(&value)) {
+                Ok(true) => {}
+                Ok(false) => {
+                    result.state = StepState::Skipped;
+                    result.outputs = skipped(recalled, step, position);
+                    return Ok(Settled::took(result));
+                }
+                Err(error) => return Ok(self.failed(result, error)),
+            }
+        }
+        match &step.action {
+            Action::Delay(_) => self.take_delay(work, recalled, position, prior, result).await,
+            Action::Stop(stop, message) => {
+                let message = match message {
+                    None => None,
+                    Some(_) => {
+                        let message = self.render_value(work, recalled, position, "message", |step| {
+                            match &step.action {
+                                Action::Stop(_, message) => message.as_ref(),
+                                _ => None,
+                            }
+                        });
+                        match message.await {
+                            Ok(Json::String(text)) => Some(text),
+                            Ok(other) => Some(other.to_string()),
+                            Err(error) => return Ok(self.failed(result, error)),
+                        }
+                    }
+                };
+                let outcome = match stop {
+                    Stop::Succeeded => RunState::Succeeded,
+                    Stop::Failed => RunState::Failed,
+                };
+                Ok(Took::Settled(Box::new(Settled { result, stop: Some((outcome, message)) })))
+            }
+            Action::App(_) | Action::Playbook(_) if step.each.is_some() => {
+                self.take_items(work, recalled, position, result).await
+            }
+            Action::App(_) | Action::Playbook(_) => {
+                self.take_call(work, recalled, position, prior, result).await
+            }
+        }
+    }
+
+    /// A result with nothing in it yet, begun when the step was first taken.
+    pub(super) fn blank(&self, step: &CompiledStep, prior: Option<&StepResult>) -> StepResult {
+        let now = self.clock.now();
+        StepResult {
+            step: step.id.clone(),
+            kind: step.action.kind(),
+            app: step.action.target().to_owned(),
+            app_version: String::new(),
+            state: StepState::Succeeded,
+            on_failure: step.on_failure,
+            item: None,
+            items: None,
+            started: prior.map_or(now, |prior| prior.started),
+            ended: now,
+            waits_until: None,
+            attempt: 1,
+            failed_attempts: Vec::new(),
+            inputs: Map::new(),
+            outputs: Map::new(),
+            error: None,
+            log: Vec::new(),
+            run: None,
+            copied: false,
+        }
+    }
+
+    pub(super) fn failed(&self, mut result: StepResult, error: String) -> Took {
+        result.state = StepState::Failed;
+        result.ended = self.clock.now();
+        result.error = Some(error);
+        Settled::took(result)
+    }
+
+    async fn take_delay(
+        &self,
+        work: &mut Work,
+        recalled: &mut Recalled,
+        position: usize,
+        prior: Option<StepResult>,
+        mut result: StepResult,
+    ) -> Result<Took, Failure> {
+        if let Some(until) = prior.as_ref().and_then(|prior| prior.waits_until) {
+            if self.clock.now() < until {
+                return Ok(Took::Wait(until));
+            }
+            result.inputs = prior.map_or_else(Map::new, |prior| prior.inputs);
+            return Ok(Settled::took(result));
+        }
+        let delay = self.render_value(work, recalled, position, "delay", |step| match &step.action {
+            Action::Delay(delay) => Some(delay),
+            _ => None,
+        });
+        let delay = match delay.await {
+            Ok(delay) => delay,
+            Err(error) => return Ok(self.failed(result, error)),
+        };
+        let span = match delay_of(&delay) {
+            Ok(span) => span,
+            Err(expected) => {
+                let mut shown = delay;
+                recalled.secrets.mask(&mut shown);
+                return Ok(self.failed(result, format!("delay is {shown}, expected {expected}")));
+            }
+        };
+        let until = result.started.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX));
+        result.inputs.insert("delay".into(), delay);
+        result.state = StepState::Waiting;
+        result.waits_until = Some(until);
+        self.record_waiting(work, recalled, position, result).await?;
+        Ok(Took::Wait(until))
+    }
+
+    /// Records that a step waits.
+    async fn record_waiting(
+        &self,
+        work: &mut Work,
+        recalled: &mut Recalled,
+        position: usize,
+        mut result: StepResult,
+    ) -> Result<(), Failure> {
+        let mut batch = Batch::new();
+        let Recalled { secrets, secret_variables, .. } = &mut *recalled;
+        self.write_result(&mut batch, work, secrets, secret_variables, position, &mut result);
+        self.commit_fenced(work, batch).await?;
+        recalled.results[position] = Some(result);
+        Ok(())
+    }
+
+    async fn take_call(
+        &self,
+        work: &mut Work,
+        recalled: &mut Recalled,
+        position: usize,
+        prior: Option<StepResult>,
+        result: StepResult,
+    ) -> Result<Took, Failure> {
+        if let Some(until) = prior.as_ref().and_then(|prior| prior.waits_until)
+            && self.clock.now() < until
+        {
+            return Ok(Took::Wait(until));
+        }
+        let attempt = prior.as_ref().map_or(1, |prior| prior.attempt + 1);
+        let began = self.clock.now();
+        let attempted = match self.attempt(work, recalled, position, None, attempt).await? {
+            Tried::Done(attempted) => attempted,
+            Tried::Until(until) => return Ok(Took::Wait(until)),
+        };
+        attempted.secrets.iter().for_each(|secret| recalled.secrets.learn(secret));
+        let step = &work.loaded.compiled.steps[position];
+        let result = self.conclude(step, result, prior, began, attempt, attempted);
+        match result.waits_until {
+            Some(until) => {
+                self.record_waiting(work, recalled, position, result).await?;
+                Ok(Took::Wait(until))
+            }
+            None => Ok(Settled::took(result)),
+        }
+    }
+
+    /// What an attempt makes of a step: it succeeded, it failed, or it is tried again.
+    pub(super) fn conclude(
+        &self,
+        step: &CompiledStep,
+        mut result: StepResult,
+        prior: Option<StepResult>,
+        began: Timestamp,
+        attempt: u32,
+        attempted: Attempted,
+    ) -> StepResult {
+        let now = self.clock.now();
+        if let Some(prior) = prior {
+            result.failed_attempts = prior.failed_attempts;
+            result.log = prior.log;
+        }
+        result.app_version = attempted.version;
+        result.inputs = attempted.inputs;
+        result.log.extend(attempted.log);
+        result.run = attempted.run;
+        result.attempt = attempt;
+        result.ended = now;
+        match attempted.result {
+            Ok(outputs) => {
+                result.state = StepState::Succeeded;
+                result.outputs = outputs;
+            }
+            Err(error) => {
+                let again = step.retry.filter(|rule| error.retry != Retry::No && attempt < rule.attempts);
+                if let Some(rule) = again {
+                    let asked = match error.retry {
+                        Retry::After(milliseconds) => i64::try_from(milliseconds).unwrap_or(i64::MAX),
+                        Retry::No | Retry::Yes => 0,
+                    };
+                    let wait = rule.wait_after(attempt).milliseconds().max(asked);
+                    result.state = StepState::Waiting;
+                    result.waits_until = Some(now.saturating_add(wait));
+                    let failed =
+                        Attempt { number: attempt, started: began, ended: now, error: error.message };
+                    result.failed_attempts.push(failed);
+                    let more = result.failed_attempts.len().saturating_sub(ATTEMPTS);
+                    result.failed_attempts.drain(..more);
+                } else {
+                    result.state = StepState::Failed;
+                    result.error = Some(error.message);
+                }
+            }
+        }
+        result
+    }
+
+    /// Makes one attempt at a step, or at one item of it.
+    pub(super) async fn attempt(
+        &self,
+        work: &Work,
+        recalled: &Recalled,
+        position: usize,
+        item: Item<'_>,
+        attempt: u32,
+    ) -> Result<Tried, Failure> {
+        let step = &work.loaded.compiled.steps[position];
+        let target = step.action.target();
+        let Some(described) = &recalled.described[position] else {
+            let pinned = work.row.pins.iter().find(|(name, _)| name == target);
+            let error = match (&step.action, pinned) {
+                (Action::Playbook(_), _) => {
+                    format!("there is no published playbook {target:?} for it any more")
+                }
+                (_, Some((_, version))) => format!(
+                    "version {version} of the app {target:?}, with which this run began, is gone; start the run again"
+                ),
+                (_, None) => format!("there is no app {target:?} any more; install its plugin again"),
+            };
+            return Ok(Tried::Done(Attempted::failed("", error)));
+        };
+        let version = match described {
+            Described::App(app) => app.version().to_owned(),
+            Described::Component(_) => String::new(),
+        };
+        tracing::Span::current().record("version", &version);
+        let given = match self.inputs_of(work, recalled, position, item).await {
+            Ok(given) => given,
+            Err(error) => return Ok(Tried::Done(Attempted::failed(&version, error))),
+        };
+        let mut shown = convert::to_object(&given);
+        let mut secrets = Vec::new();
+        for input in described.description().inputs.iter().filter(|input| input.secret) {
+            if let Some(value) = shown.get_mut(&input.name) {
+                secrets.push(std::mem::replace(value, MASK.into()));
+            }
+        }
+        let mut attempted = match described {
+            Described::App(app) => {
+                let call = self.call_of(work, step, item, attempt, given)?;
+                let AppReport { result, log } = self.call(app, step, call).await;
+                let result = result.and_then(|outputs| {
+                    self.outputs(app, step, outputs).map_err(|message| AppError { message, retry: Retry::No })
+                });
+                Attempted { version, inputs: Map::new(), result, log, run: None, secrets: Vec::new() }
+            }
+            Described::Component(_) => {
+                match self.run_within(work, step, item.map(|(index, _)| index), attempt, given).await? {
+                    Tried::Done(attempted) => attempted,
+                    until @ Tried::Until(_) => return Ok(until),
+                }
+            }
+        };
+        attempted.inputs = shown;
+        attempted.secrets = secrets;
+        Ok(Tried::Done(attempted))
+    }
+
+    /// Renders a step's inputs, and looks up the secrets among them.
+    async fn inputs_of(
+        &self,
+        work: &Work,
+        recalled: &Recalled,
+        position: usize,
+        item: Item<'_>,
+    ) -> Result<Vec<(String, Value)>, String> {
+        let step = &work.loaded.compiled.steps[position];
+        let mut named = Vec::new();
+        for input in step.inputs.values() {
+            if let Template::Secret(name) = &input.template {
+                let secret = self.secrets.secret(work.organisation, name).await;
+                let secret = secret.map_err(|_| format!("the secret {name:?} could not be read"))?;
+                named.extend(secret.map(|secret| (name.clone(), Json::from(secret.as_str()))));
+            }
+        }
+        let described = recalled.described[position].as_ref().expect("looked at before");
+        let declared = described.description().inputs.clone();
+        let context = context(work, recalled, step, item);
+        let room = Room::new(self.limits.payload);
+        let rendered = rendered(&work.loaded, context, move |compiled, context| {
+            let mut room = room;
+            inputs(compiled, &compiled.steps[position], &declared, &named, context, &mut room)
+        });
+        rendered.await?.map_err(|error| error.text(&recalled.secrets))
+    }
+
+    fn call_of(
+        &self,
+        work: &Work,
+        step: &CompiledStep,
+        item: Item<'_>,
+        attempt: u32,
+        inputs: Vec<(String, Value)>,
+    ) -> Result<AppCall, Failure> {
+        let principal = self.principal(work.organisation, &work.row.runs_as);
+        // It was right a moment ago, before the step; the next look says what is to be done.
+        let principal = principal.map_err(|_| Failure::Lost)?;
+        let item = item.map(|(index, _)| index);
+        Ok(AppCall {
+            principal,
+            idempotency_key: idempotency_key(work.id, &step.id, item),
+            effects: Some(EffectScope { run: work.id, step: step.id.clone(), item }),
+            attempt,
+            inputs,
+            time_limit: step.timeout.unwrap_or(self.limits.step_time),
+        })
+    }
+
+    async fn call(&self, app: &Arc<dyn App>, step: &CompiledStep, call: AppCall) -> AppReport {
+        let failed =
+            |message: String, retry| AppReport { result: Err(AppError { message, retry }), log: Vec::new() };
+        let (limit, target) = (call.time_limit, step.action.target());
+        let running = AssertUnwindSafe(app.run(call)).catch_unwind();
+        match tokio::time::timeout(limit + GRACE, running).await {
+            Ok(Ok(report)) => report,
+            Ok(Err(_)) => failed(format!("{target} {} panicked", app.version()), Retry::No),
+            Err(_) => failed(format!("{target} {} took longer than {limit:?}", app.version()), Retry::Yes),
+        }
+    }
+
+    /// Holds what an app gave against what it declares: later steps rely on it.
+    fn outputs(
+        &self,
+        app: &Arc<dyn App>,
+        step: &CompiledStep,
+        outputs: Vec<(String, Value)>,
+    ) -> Result<Map<String, Json>, String> {
+        let (name, version) = (step.action.target(), app.version());
+        let declared = &app.description().outputs;
+        let mut object: Map<String, Json> =
+            declared.iter().map(|output| (output.name.clone(), Json::Null)).collect();
+        let mut bytes = 0;
+        for (output, value) in outputs {
+            let Some(description) = declared.iter().find(|declared| declared.name == output) else {
+                return Err(format!("{name} {version} gave an output {output:?} that it does not declare"));
+            };
+            if !convert::is_of(&value, description.value_type) {
+                let expected = convert::expectation_of(&convert::to_json(&value), description.value_type);
+                return Err(format!("{name} {version} gave an output {output:?} that is not {expected}"));
+            }
+            let json = convert::to_json(&value);
+            bytes += crate::template::size(&json);
+            object.insert(output, json);
+        }
+        if bytes > self.limits.payload {
+            let limit = self.limits.payload;
+            return Err(format!("{name} {version} gave outputs of {bytes} bytes, at most {limit} are taken"));
+        }
+        Ok(object)
+    }
+}
+
+/// What a step gives that is skipped: nothing, or of a list an empty one.
+fn skipped(recalled: &Recalled, step: &CompiledStep, position: usize) -> Map<String, Json> {
+    let mut outputs = recalled.nothing(position);
+    if step.each.is_some() {
+        outputs.values_mut().for_each(|output| *output = Json::Array(Vec::new()));
+    }
+    outputs
+}
+
+/// The same for every attempt at the same step, and item of it, of the same run, whichever host makes it.
+fn idempotency_key(run: RunId, step: &str, item: Option<u32>) -> String {
+    match item {
+        None => format!("{run}.{step}"),
+        Some(item) => format!("{run}.{step}.{item}"),
+    }
+}

@@ -1,0 +1,229 @@
+//! What happens at its time: runs that wait are woken, scheduled playbooks fire. Both lie in the store ordered by
+//! time, so that however many there are, the host sleeps until the first of them.
+//!
+//! A time that passed more than [`LATE`] ago counts as missed: the playbook was due while no host was up. With
+//! `missed = "run-once"` it fires once for all the times it missed, with the first of them as `trigger.scheduled`;
+//! with `"skip"` it does not. Either way its next time is the first one to come.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bellwether_kernel::{ErrorKind, OrganisationId, PlaybookId, RunId, Timestamp};
+use bellwether_store::{Batch, Direction, Key, Precondition, Space, decode, encode};
+use futures::{StreamExt, stream};
+
+use super::Firing;
+use super::gate::Place;
+use crate::rows::{NextDue, OpenRun, PlaybookRow, RunRow, StartedBy};
+use crate::service::Loaded;
+use crate::{Missed, PlaybookError, Playbooks, RunState, TriggerKind, TriggerOn, rows, trigger};
+
+/// The longest sleep: a clock that is set may bring a time nearer than it seemed.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+/// How late a time may be acted on and still counts as met, in milliseconds.
+const LATE: i64 = 60_000;
+/// What is acted on in one turn.
+const TURN: usize = 512;
+/// Of that, at once.
+const AT_ONCE: usize = 64;
+
+impl Playbooks {
+    /// Acts on everything whose time has come, and sleeps until the next.
+    pub(super) async fn keep_time(self: Arc<Self>) -> Result<(), PlaybookError> {
+        let sooner = self.sooner.notified();
+        tokio::pin!(sooner);
+        // Listens from here on: what is committed behind the look is not slept through.
+        sooner.as_mut().enable();
+        let now = self.clock.now();
+        let woken = self.wake_all(now).await?;
+        let fired = self.fire_all(now).await?;
+        if woken + fired > 0 {
+            return Ok(());
+        }
+        let mut first: Option<Timestamp> = None;
+        for space in [Space::RunWake, Space::PlaybookDue] {
+            let rows = self.store.scan(Key::new(space).prefix(), Direction::Forward, 1).await?;
+            let at = rows
+                .first()
+                .and_then(|(key, _)| key.fields().signed())
+                .and_then(Timestamp::from_milliseconds);
+            first = [first, at].into_iter().flatten().min();
+        }
+        let sleep = first.map_or(LONGEST_SLEEP, |at| self.until(at).min(LONGEST_SLEEP));
+        tokio::select! {
+            () = sooner => {}
+            () = tokio::time::sleep(sleep.max(Duration::from_millis(1))) => {}
+        }
+        Ok(())
+    }
+
+    /// Makes the runs ready whose time has come.
+    async fn wake_all(&self, now: Timestamp) -> Result<usize, PlaybookError> {
+        let range = Key::new(Space::RunWake).prefix().start..behind(Space::RunWake, now);
+        let due = self.store.scan(range, Direction::Forward, TURN).await?;
+        let count = due.len();
+        let mut woken = stream::iter(due)
+            .map(|(key, _)| async move {
+                let (at, organisation, run) = rows::wake_of(&key)?;
+                self.wake(at, organisation, run).await
+            })
+            .buffer_unordered(AT_ONCE);
+        let mut failed = None;
+        while let Some(woken) = woken.next().await {
+            failed = woken.err().or(failed);
+        }
+        failed.map_or(Ok(count), Err)
+    }
+
+    async fn wake(
+        &self,
+        at: Timestamp,
+        organisation: OrganisationId,
+        run: RunId,
+    ) -> Result<(), PlaybookError> {
+        loop {
+            let key = rows::run_open(organisation, run);
+            let stored = self.store.get(&key).await?;
+            let open: Option<OpenRun> = stored.as_ref().map(|row| decode(row)).transpose()?;
+            let mut batch = Batch::new();
+            batch.delete(rows::wake(at, organisation, run));
+            let mut ready = false;
+            if let (Some(stored), Some(mut open)) = (stored, open.filter(|open| open.wake == Some(at))) {
+                open.wake = None;
+                // One that has not begun takes its place now.
+                open.waits = self.place_of(&mut batch, organisation, &open, run).await? == Place::Waits;
+                if open.waits {
+                    batch.put(rows::waits(organisation, open.playbook, run), Vec::new());
+                } else {
+                    batch.put(rows::queued(organisation, run), Vec::new());
+                }
+                batch.require(key.clone(), Precondition::ValueIs(stored)).put(key, encode(&open));
+                ready = true;
+            }
+            match self.store.commit(batch).await {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::Conflict => continue,
+                Err(error) => return Err(error.into()),
+            }
+            if ready {
+                self.queued.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                self.ready.notify_one();
+            }
+            return Ok(());
+        }
+    }
+
+    /// The place of a run that wakes: one that has begun has it.
+    async fn place_of(
+        &self,
+        batch: &mut Batch,
+        organisation: OrganisationId,
+        open: &OpenRun,
+        run: RunId,
+    ) -> Result<Place, PlaybookError> {
+        let row = self.store.get(&rows::run(organisation, open.playbook, run)).await?;
+        let row: Option<RunRow> = row.map(|row| decode(&row)).transpose()?;
+        let Some(row) = row.filter(|row| row.state == RunState::Queued) else { return Ok(Place::Free) };
+        let Some(loaded) = self.load(organisation, row.playbook, row.playbook_version).await? else {
+            return Ok(Place::Free);
+        };
+        let (place, replaced) = self.take_place(batch, organisation, &loaded, run).await?;
+        replaced.into_iter().for_each(|run| self.tell(run));
+        // It was accepted: with the policy to skip it waits instead.
+        Ok(if place == Place::Skipped { Place::Waits } else { place })
+    }
+
+    /// Fires the playbooks whose time has come.
+    async fn fire_all(self: &Arc<Self>, now: Timestamp) -> Result<usize, PlaybookError> {
+        let range = Key::new(Space::PlaybookDue).prefix().start..behind(Space::PlaybookDue, now);
+        let due = self.store.scan(range, Direction::Forward, TURN).await?;
+        let count = due.len();
+        let mut fired = stream::iter(due)
+            .map(|(key, _)| async move {
+                let (at, organisation, playbook) = rows::due_of(&key)?;
+                match self.fire(at, organisation, playbook).await {
+                    // Published, enabled or fired by somebody else at the same moment: the next look shows how it is.
+                    Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),
+                    fired => fired,
+                }
+            })
+            .buffer_unordered(AT_ONCE);
+        let mut failed = None;
+        while let Some(fired) = fired.next().await {
+            failed = fired.err().or(failed);
+        }
+        failed.map_or(Ok(count), Err)
+    }
+
+    async fn fire(
+        self: &Arc<Self>,
+        at: Timestamp,
+        organisation: OrganisationId,
+        id: PlaybookId,
+    ) -> Result<(), PlaybookError> {
+        let key = rows::next(organisation, id);
+        let stored = self.store.get(&key).await?;
+        let next: Option<NextDue> = stored.as_ref().map(|row| decode(row)).transpose()?;
+        let mut with = Batch::new();
+        with.delete(rows::due(at, organisation, id));
+        let (Some(stored), Some(next)) = (stored, next.filter(|next| next.at == at)) else {
+            self.store.commit(with).await?;
+            return Ok(());
+        };
+        with.require(key.clone(), Precondition::ValueIs(stored));
+        let row = self.store.get(&rows::playbook(organisation, id)).await?;
+        let row: Option<PlaybookRow> = row.map(|row| decode(&row)).transpose()?;
+        let current = row.as_ref().filter(|row| row.published == Some(next.version));
+        let loaded = match current {
+            Some(_) => self.load(organisation, id, next.version).await?,
+            None => None,
+        };
+        let (Some(row), Some(loaded)) = (current, loaded) else {
+            with.delete(key);
+            self.store.commit(with).await?;
+            return Ok(());
+        };
+        let now = self.clock.now();
+        let missed = now.milliseconds_since(at) > LATE;
+        let schedule = loaded.compiled.schedule.as_ref();
+        let following = schedule.and_then(|schedule| schedule.next_after(if missed { now } else { at }));
+        match following {
+            Some(at) => {
+                let next = encode(&NextDue { at, version: next.version });
+                with.put(key, next.clone()).put(rows::due(at, organisation, id), next);
+            }
+            None => {
+                with.delete(key);
+            }
+        }
+        let skipped = missed && missed_of(&loaded) == Missed::Skip;
+        let blocked = self.principal(organisation, &row.runs_as).err();
+        if let Some(reason) = &blocked {
+            tracing::warn!(playbook = row.name, %organisation, reason, "a scheduled playbook is blocked");
+        }
+        if skipped || blocked.is_some() {
+            self.store.commit(with).await?;
+            return Ok(());
+        }
+        let by = match loaded.compiled.document.trigger.kind() {
+            TriggerKind::Cron => StartedBy::Cron(at),
+            _ => StartedBy::Every(at),
+        };
+        let mut firing = Firing::new(by, trigger::scheduled(at, missed));
+        firing.name = Some(format!("time:{}", at.as_milliseconds()));
+        firing.with = with;
+        self.accept(organisation, loaded, firing).await.map(drop)
+    }
+}
+
+/// The first key behind everything of `space` up to `now`.
+fn behind(space: Space, now: Timestamp) -> Key {
+    Key::new(space).signed(now.as_milliseconds().saturating_add(1))
+}
+
+fn missed_of(loaded: &Loaded) -> Missed {
+    match loaded.compiled.document.trigger.on {
+        TriggerOn::Cron { missed, .. } | TriggerOn::Every { missed, .. } => missed,
+        _ => Missed::default(),
+    }
+}

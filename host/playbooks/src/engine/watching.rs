@@ -1,0 +1,241 @@
+//! Metric triggers: the host's log of writes is read from a durable cursor, which moves in the commit of the runs the
+//! writes behind it caused.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bellwether_kernel::{ErrorKind, OrganisationId, PlaybookId};
+use bellwether_store::{Batch, Direction, Key, Precondition, Space, StoreError, decode, encode};
+use serde_json::json;
+
+use super::Firing;
+use crate::rows::{StartedBy, Watch, WatchCursor};
+use crate::service::Loaded;
+use crate::template::from_json;
+use crate::{PlaybookError, Playbooks, TriggerOn, Write, rows, trigger};
+
+/// Writes read at once.
+const WRITES: usize = 256;
+/// How long the log is left alone if nobody says that it changed; other hosts may have published meanwhile.
+const IDLE: Duration = Duration::from_secs(60);
+/// Rows read at once.
+const ROWS: usize = 256;
+
+/// A playbook that watches metrics, as it is kept in memory.
+#[derive(Clone, Debug)]
+pub(crate) struct Watching {
+    playbook: PlaybookId,
+    version: u32,
+    metric: String,
+}
+
+impl Playbooks {
+    /// Reads which playbooks watch what, of one organisation or of all, and tells the log.
+    pub(super) async fn read_watches(&self, only: Option<OrganisationId>) -> Result<(), StoreError> {
+        let prefix = Key::new(Space::PlaybookWatch);
+        let mut range = only.map_or(prefix.clone(), |organisation| prefix.number(organisation.0)).prefix();
+        let mut found: Vec<(OrganisationId, Watching)> = Vec::new();
+        loop {
+            let page = self.store.scan(range.clone(), Direction::Forward, ROWS).await?;
+            let Some((last, _)) = page.last() else { break };
+            range.start = last.successor();
+            for (key, row) in page {
+                let (organisation, playbook) = rows::organisation_and_playbook(&key)?;
+                let Watch { version, metric } = decode(&row)?;
+                found.push((organisation, Watching { playbook, version, metric }));
+            }
+        }
+        let Some(writes) = &self.writes else { return Ok(()) };
+        let mut watches = self.watches.write();
+        // Those of whom nobody watches anything any more are told so too.
+        let mut organisations: BTreeSet<OrganisationId> = found.iter().map(|(organisation, _)| *organisation).collect();
+        match only {
+            Some(organisation) => {
+                organisations.insert(organisation);
+                watches.remove(&organisation);
+            }
+            None => organisations.extend(watches.drain().map(|(organisation, _)| organisation)),
+        }
+        for (organisation, watching) in found {
+            watches.entry(organisation).or_default().push(watching);
+        }
+        for organisation in organisations {
+            let watching = watches.get(&organisation).map_or(&[][..], Vec::as_slice);
+            let metrics: Vec<String> = watching.iter().map(|watching| watching.metric.clone()).collect();
+            writes.watch(organisation, &metrics);
+        }
+        Ok(())
+    }
+
+    /// Acts on the writes behind the cursor, or waits for some.
+    pub(super) async fn keep_watch(self: Arc<Self>) -> Result<(), PlaybookError> {
+        let Some(writes) = self.writes.clone() else { return Ok(()) };
+        let key = rows::watch_cursor(self.owner.host);
+        let stored = self.store.get(&key).await?;
+        let cursor = stored.as_ref().map_or(Ok(WatchCursor::default()), |row| decode(row))?;
+        let page = writes.after(cursor.0, WRITES).await?;
+        let Some(last) = page.last() else {
+            tokio::select! {
+                () = writes.changed() => {}
+                () = tokio::time::sleep(IDLE) => self.read_watches(None).await?,
+            }
+            return Ok(());
+        };
+        let mut moved = Batch::new();
+        let before = stored.map_or(Precondition::Absent, Precondition::ValueIs);
+        moved.require(key.clone(), before).put(key, encode(&WatchCursor(last.sequence)));
+        let mut firings = Vec::new();
+        for write in &page {
+            self.caused(write, &mut firings).await?;
+        }
+        let count = firings.len();
+        for (index, (organisation, loaded, mut firing)) in firings.into_iter().enumerate() {
+            // Those before the last are found claimed if this stops in between.
+            if index + 1 == count {
+                firing.with = std::mem::take(&mut moved);
+            }
+            match self.accept(organisation, loaded, firing).await {
+                Ok(_) => {}
+                Err(error) if matches!(error.kind(), ErrorKind::RateLimited | ErrorKind::Unavailable) => {
+                    return Err(error);
+                }
+                Err(error) => tracing::warn!(%error, "a write started no run"),
+            }
+        }
+        if self.cursor().await? < last.sequence {
+            // Nothing was caused, or the last was claimed or refused: the cursor moves by itself.
+            self.move_cursor(last.sequence).await?;
+        }
+        writes.forget(last.sequence).await?;
+        Ok(())
+    }
+
+    async fn cursor(&self) -> Result<u64, StoreError> {
+        let stored = self.store.get(&rows::watch_cursor(self.owner.host)).await?;
+        Ok(stored.map_or(Ok(WatchCursor::default()), |row| decode(&row))?.0)
+    }
+
+    async fn move_cursor(&self, sequence: u64) -> Result<(), StoreError> {
+        let mut batch = Batch::new();
+        batch.put(rows::watch_cursor(self.owner.host), encode(&WatchCursor(sequence)));
+        self.store.commit(batch).await.map(drop)
+    }
+
+    /// Adds what a write starts.
+    async fn caused(
+        &self,
+        write: &Write,
+        firings: &mut Vec<(OrganisationId, Arc<Loaded>, Firing)>,
+    ) -> Result<(), PlaybookError> {
+        let organisation = write.organisation;
+        let watching = self.watches.read().get(&organisation).cloned().unwrap_or_default();
+        for watching in watching.iter().filter(|watching| matches(&watching.metric, &write.metric)) {
+            let Some(loaded) = self.load(organisation, watching.playbook, watching.version).await? else {
+                continue;
+            };
+            if !meets(&loaded, write) {
+                continue;
+            }
+            let by = StartedBy::Metric(write.metric.clone(), write.key.clone());
+            let mut firing = Firing::new(by, trigger::metric(write));
+            firing.name = Some(format!("write:{}:{}", self.owner.host, write.sequence));
+            firings.push((organisation, loaded, firing));
+        }
+        Ok(())
+    }
+}
+
+/// Whether every condition of a metric trigger holds for a write.
+fn meets(loaded: &Loaded, write: &Write) -> bool {
+    let TriggerOn::Metric { key, rises_above, falls_below, .. } = &loaded.compiled.document.trigger.on else {
+        return false;
+    };
+    if key.as_ref().is_some_and(|pattern| !matches(pattern, &write.key)) {
+        return false;
+    }
+    let crosses =
+        |holds: &dyn Fn(f64) -> bool| holds(write.value) && write.before.is_none_or(|before| !holds(before));
+    if rises_above.is_some_and(|bound| !crosses(&|value| value > bound))
+        || falls_below.is_some_and(|bound| !crosses(&|value| value < bound))
+    {
+        return false;
+    }
+    let Some(when) = &loaded.compiled.when else { return true };
+    let context = from_json(&json!({
+        "metric": write.metric,
+        "key": write.key,
+        "value": write.value,
+        "before": write.before,
+        "interval_start": write.interval_start.to_string(),
+    }));
+    match loaded.compiled.compiler.holds(when, &context) {
+        Ok(holds) => holds,
+        Err(error) => {
+            let playbook = &loaded.compiled.document.name;
+            tracing::warn!(
+                playbook,
+                ?error,
+                "the condition of a metric trigger does not compute; it does not fire"
+            );
+            false
+        }
+    }
+}
+
+/// Whether `text` is what `pattern` says, in which `*` stands for any characters.
+pub(crate) fn matches(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = text.strip_prefix(first) else { return false };
+    let mut parts: Vec<&str> = parts.collect();
+    let Some(last) = parts.pop() else { return rest.is_empty() };
+    for part in parts {
+        let Some(at) = rest.find(part) else { return false };
+        rest = &rest[at + part.len()..];
+    }
+    rest.len() >= last.len() && rest.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_star_stands_for_any_characters() {
+        let cases = [
+            ("a", "a", true),
+            ("a", "ab", false),
+            ("*", "", true),
+            ("*", "anything", true),
+            ("github.*", "github.pushes", true),
+            ("github.*", "gitlab.pushes", false),
+            ("*.errors", "api.errors", true),
+            ("*.errors", "api.errors.total", false),
+            ("a*b*c", "a-b-b-c", true),
+            ("a*b*c", "a-c-b", false),
+            ("ab*ba", "aba", false),
+            ("", "", true),
+            ("", "a", false),
+        ];
+        for (pattern, text, expected) in cases {
+            assert_eq!(matches(pattern, text), expected, "{pattern:?} and {text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_text_with_parts_left_out_for_stars_matches(parts in proptest::collection::vec("[ab]{0,3}", 1..5), gaps in proptest::collection::vec("[ab]{0,3}", 4)) {
+            let pattern = parts.join("*");
+            let mut text = String::new();
+            for (index, part) in parts.iter().enumerate() {
+                if index > 0 {
+                    text.push_str(&gaps[index - 1]);
+                }
+                text.push_str(part);
+            }
+            prop_assert!(matches(&pattern, &text), "{} and {}", pattern, text);
+        }
+    }
+}

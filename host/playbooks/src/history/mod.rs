@@ -1,0 +1,213 @@
+//! Runs as callers see them: listed, looked into, repeated, and forgotten in the end.
+
+mod replay;
+mod retention;
+
+use bellwether_kernel::{Cursor, FieldError, OrganisationId, Page, PageRequest, RunId};
+use bellwether_store::{Direction, Key, Row, StoreError, decode};
+use serde_json::Value as Json;
+
+use crate::rows::{PlaybookRef, Record, RecordOf, RunRow};
+use crate::{PlaybookError, Playbooks, Run, RunFilter, RunSummary, StepResult, rows};
+
+pub use replay::ReplayFrom;
+
+/// The most items of one page.
+pub(crate) const PAGE: usize = 1_000;
+/// How many runs one page looks at for those a filter wants; a page that found fewer still leads on.
+const LOOKED_AT: usize = 5_000;
+/// Rows read at once.
+const ROWS: usize = 256;
+
+impl RunFilter {
+    fn wants(&self, row: &RunRow) -> bool {
+        self.state.is_none_or(|state| state == row.state)
+            && self.trigger.is_none_or(|trigger| trigger == row.triggered_by.kind())
+            && self.since.is_none_or(|since| row.created >= since)
+            && self.until.is_none_or(|until| row.created < until)
+    }
+
+    fn is_narrow(&self) -> bool {
+        self.state.is_some() || self.trigger.is_some() || self.since.is_some() || self.until.is_some()
+    }
+}
+
+/// The least id of a run accepted at `instant`: ids begin with their time in milliseconds, in 48 bits.
+fn first_id(instant: bellwether_kernel::Timestamp) -> [u8; 16] {
+    let milliseconds = u64::try_from(instant.as_milliseconds()).unwrap_or(0).min((1 << 48) - 1);
+    let mut id = [0; 16];
+    id[..6].copy_from_slice(&milliseconds.to_be_bytes()[2..]);
+    id
+}
+
+impl Playbooks {
+    /// Runs, newest first. A page may hold fewer than asked for, even none, and still lead to a next one.
+    ///
+    /// # Errors
+    /// [`PlaybookError::Invalid`] for a cursor that is not of this list.
+    pub async fn runs(
+        &self,
+        organisation: OrganisationId,
+        filter: &RunFilter,
+        page: &PageRequest,
+    ) -> Result<Page<RunSummary>, PlaybookError> {
+        let prefix = match filter.playbook {
+            Some(playbook) => rows::runs(organisation, playbook),
+            None => rows::run_indexes(organisation),
+        };
+        let mut range = prefix.prefix();
+        if let Some(since) = filter.since {
+            range.start = prefix.clone().fixed(&first_id(since));
+        }
+        if let Some(until) = filter.until {
+            range.end = prefix.clone().fixed(&first_id(until));
+        }
+        if let Some(cursor) = &page.cursor {
+            if cursor.0.len() != 16 {
+                return Err(invalid_cursor(cursor));
+            }
+            range.end = prefix.fixed(&cursor.0).min(range.end);
+        }
+        let limit = page.limit.clamp(1, PAGE);
+        let mut items: Vec<RunSummary> = Vec::new();
+        let mut looked_at = 0;
+        let rows = if filter.is_narrow() { ROWS } else { ROWS.min(limit + 1) };
+        while range.start < range.end {
+            let found = self.store.scan(range.clone(), Direction::Backward, rows).await?;
+            let Some((last, _)) = found.last() else { break };
+            range.end = last.clone();
+            for (key, value) in found {
+                let run = match filter.playbook {
+                    Some(_) => rows::run_of(&key)?,
+                    None => rows::organisation_and_run(&key)?.1,
+                };
+                looked_at += 1;
+                if items.len() == limit || looked_at > LOOKED_AT {
+                    // This run is the next page's first: its page ends just behind it.
+                    let after = run.0.as_u128().saturating_add(1);
+                    return Ok(Page { items, next: Some(Cursor(after.to_be_bytes().to_vec())) });
+                }
+                let row = match filter.playbook {
+                    Some(_) => Some(value),
+                    None => {
+                        let PlaybookRef { playbook, .. } = decode(&value)?;
+                        self.store.get(&rows::run(organisation, playbook, run)).await?
+                    }
+                };
+                // Without a row it was removed since.
+                let Some(row) = row else { continue };
+                let row: RunRow = decode(&row)?;
+                if filter.wants(&row) {
+                    items.push(row.summary(run));
+                }
+            }
+        }
+        Ok(Page { items, next: None })
+    }
+
+    /// One run, whole but for the items of its steps; see [`Self::items`].
+    ///
+    /// # Errors
+    /// [`PlaybookError::Unknown`] if there is none of that id.
+    pub async fn run(&self, organisation: OrganisationId, id: RunId) -> Result<Run, PlaybookError> {
+        let row = self.run_row(organisation, id).await?;
+        let mut trigger = Json::Null;
+        let mut steps: Vec<StepResult> = Vec::new();
+        let mut range = rows::records(organisation, id).prefix();
+        loop {
+            let page = self.store.scan(range.clone(), Direction::Forward, ROWS).await?;
+            let Some((last, _)) = page.last() else { break };
+            range.start = last.successor();
+            for (key, record) in page {
+                match rows::record_of(&key)? {
+                    RecordOf::Trigger => {
+                        trigger = decode::<Record>(&record)?.read(&*self.store, &key).await?
+                    }
+                    RecordOf::Step(_) => {
+                        steps.push(decode::<Record>(&record)?.read(&*self.store, &key).await?);
+                    }
+                    // The rest of the items is passed over, of which there may be thousands.
+                    RecordOf::Item(position, _) => {
+                        let behind = rows::items(organisation, id, position).prefix().end;
+                        range.start = range.start.max(behind);
+                    }
+                    RecordOf::Outputs => {}
+                }
+            }
+        }
+        Ok(Run { summary: row.summary(id), trigger, steps })
+    }
+
+    /// What the items of a run's step came to, in their order.
+    ///
+    /// # Errors
+    /// [`PlaybookError::Unknown`] if there is no such run, or no such step of it; [`PlaybookError::Invalid`] for a
+    /// cursor that is not of this list.
+    pub async fn items(
+        &self,
+        organisation: OrganisationId,
+        id: RunId,
+        step: &str,
+        page: &PageRequest,
+    ) -> Result<Page<StepResult>, PlaybookError> {
+        let row = self.run_row(organisation, id).await?;
+        let unknown = || PlaybookError::Unknown { what: "step", name: step.to_owned() };
+        let loaded =
+            self.load(organisation, row.playbook, row.playbook_version).await?.ok_or_else(unknown)?;
+        let position = loaded.compiled.steps.iter().position(|known| known.id == step).ok_or_else(unknown)?;
+        let prefix = rows::items(organisation, id, position);
+        let mut range = prefix.prefix();
+        if let Some(cursor) = &page.cursor {
+            if cursor.0.len() != 8 {
+                return Err(invalid_cursor(cursor));
+            }
+            range.start = prefix.fixed(&cursor.0);
+        }
+        let limit = page.limit.clamp(1, PAGE);
+        let mut items: Vec<StepResult> = Vec::new();
+        for (key, record) in self.store.scan(range, Direction::Forward, limit + 1).await? {
+            let RecordOf::Item(_, item) = rows::record_of(&key)? else { continue };
+            if items.len() == limit {
+                let next = Cursor(u64::from(item).to_be_bytes().to_vec());
+                return Ok(Page { items, next: Some(next) });
+            }
+            items.push(decode::<Record>(&record)?.read(&*self.store, &key).await?);
+        }
+        Ok(Page { items, next: None })
+    }
+
+    pub(crate) async fn summary(
+        &self,
+        organisation: OrganisationId,
+        id: RunId,
+    ) -> Result<RunSummary, PlaybookError> {
+        Ok(self.run_row(organisation, id).await?.summary(id))
+    }
+
+    async fn run_row(&self, organisation: OrganisationId, id: RunId) -> Result<RunRow, PlaybookError> {
+        let unknown = || PlaybookError::Unknown { what: "run", name: id.to_string() };
+        let reference = self.store.get(&rows::run_index(organisation, id)).await?.ok_or_else(unknown)?;
+        let PlaybookRef { playbook, .. } = decode(&reference)?;
+        let row = self.store.get(&rows::run(organisation, playbook, id)).await?.ok_or_else(unknown)?;
+        Ok(decode(&row)?)
+    }
+
+    /// All rows under `prefix`.
+    async fn all(&self, prefix: Key) -> Result<Vec<Row>, StoreError> {
+        let mut range = prefix.prefix();
+        let mut all = Vec::new();
+        loop {
+            let page = self.store.scan(range.clone(), Direction::Forward, ROWS).await?;
+            let Some((last, _)) = page.last().filter(|_| page.len() == ROWS) else {
+                all.extend(page);
+                return Ok(all);
+            };
+            range.start = last.successor();
+            all.extend(page);
+        }
+    }
+}
+
+pub(crate) fn invalid_cursor(cursor: &Cursor) -> PlaybookError {
+    FieldError::new("cursor", cursor, "`next` of the previous page of this list").into()
+}

@@ -1,0 +1,212 @@
+//! Runs are forgotten: those older than the host keeps any, and those beyond what their playbook wants kept.
+
+use std::time::Duration;
+
+use bellwether_kernel::{OrganisationId, PlaybookId, RunId, Timestamp};
+use bellwether_store::{Batch, Direction, Key, Space, StoreError, decode, effects_of_run};
+
+use super::first_id;
+use crate::rows::{Claim, PlaybookRef, PlaybookRow, Record, RunRow};
+use crate::{PlaybookError, Playbooks, Retention, rows};
+
+/// Keys one batch removes.
+const REMOVED: usize = 5_000;
+/// How long a delivery is remembered that started a run: senders that repeat one do so within days.
+const CLAIMS: i64 = 7 * DAY;
+/// A day in milliseconds.
+const DAY: i64 = 86_400_000;
+/// Rows read at once.
+const ROWS: usize = 256;
+
+/// Removals of one call, committed now and then.
+struct Removal<'a> {
+    playbooks: &'a Playbooks,
+    batch: Batch,
+    keys: usize,
+    runs: usize,
+    budget: usize,
+}
+
+impl Removal<'_> {
+    fn is_spent(&self) -> bool {
+        self.runs >= self.budget
+    }
+
+    async fn flush(&mut self) -> Result<(), StoreError> {
+        if !self.batch.is_empty() {
+            self.playbooks.store.commit(std::mem::take(&mut self.batch)).await?;
+        }
+        self.keys = 0;
+        Ok(())
+    }
+
+    /// Removes a run with all that is recorded of it, unless it is open.
+    async fn remove(
+        &mut self,
+        organisation: OrganisationId,
+        playbook: PlaybookId,
+        id: RunId,
+    ) -> Result<(), StoreError> {
+        let store = &*self.playbooks.store;
+        let key = rows::run(organisation, playbook, id);
+        if let Some(row) = store.get(&key).await?
+            && !decode::<RunRow>(&row)?.state.has_ended()
+        {
+            return Ok(());
+        }
+        let mut range = rows::records(organisation, id).prefix();
+        loop {
+            let page = store.scan(range.clone(), Direction::Forward, ROWS).await?;
+            let Some((last, _)) = page.last() else { break };
+            range.start = last.successor();
+            for (key, row) in page {
+                let record: Record = decode(&row)?;
+                self.keys += record.keys();
+                record.delete(store, &mut self.batch, key).await?;
+            }
+            // The run's own rows go last, so that what is cut off here is found again.
+            if self.keys > REMOVED {
+                self.flush().await?;
+            }
+        }
+        let mut range = effects_of_run(organisation, id).prefix();
+        loop {
+            let page = store.scan(range.clone(), Direction::Forward, ROWS).await?;
+            let Some((last, _)) = page.last() else { break };
+            range.start = last.successor();
+            self.keys += page.len();
+            for (key, _) in page {
+                self.batch.delete(key);
+            }
+            if self.keys > REMOVED {
+                self.flush().await?;
+            }
+        }
+        self.batch.delete(key).delete(rows::run_index(organisation, id));
+        self.keys += 2;
+        self.runs += 1;
+        if self.keys > REMOVED {
+            self.flush().await?;
+        }
+        Ok(())
+    }
+}
+
+impl Playbooks {
+    /// Removes runs that were accepted longer than `keep` ago and have ended, or that their playbook does not want
+    /// kept, with all that is recorded of them; at most `budget` runs in this call. Gives how many were removed: as
+    /// many as `budget` if there may be more.
+    ///
+    /// # Errors
+    /// The store's; what was removed before stays so.
+    pub async fn sweep(&self, keep: Duration, budget: usize) -> Result<usize, PlaybookError> {
+        let mut removal = Removal { playbooks: self, batch: Batch::new(), keys: 0, runs: 0, budget };
+        let keep = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
+        let before = self.clock.now().as_milliseconds().saturating_sub(keep);
+        if let Some(before) =
+            Timestamp::from_milliseconds(before).filter(|before| before.as_milliseconds() > 0)
+        {
+            self.remove_older(&mut removal, before).await?;
+        }
+        self.remove_unwanted(&mut removal).await?;
+        removal.flush().await?;
+        self.forget_claims().await?;
+        Ok(removal.runs)
+    }
+
+    async fn remove_older(&self, removal: &mut Removal<'_>, before: Timestamp) -> Result<(), StoreError> {
+        let cutoff = first_id(before);
+        let mut range = Key::new(Space::RunIndex).prefix();
+        'pages: loop {
+            let page = self.store.scan(range.clone(), Direction::Forward, ROWS).await?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            range.start = last.successor();
+            for (key, value) in page {
+                let (organisation, id) = rows::organisation_and_run(&key)?;
+                if id.0.as_bytes()[..] >= cutoff[..] {
+                    // Everything behind it in this organisation is younger.
+                    range.start = rows::run_indexes(organisation).prefix().end;
+                    continue 'pages;
+                }
+                if removal.is_spent() {
+                    return Ok(());
+                }
+                let PlaybookRef { playbook, .. } = decode(&value)?;
+                removal.remove(organisation, playbook, id).await?;
+            }
+        }
+    }
+
+    /// Removes what playbooks do not want kept.
+    async fn remove_unwanted(&self, removal: &mut Removal<'_>) -> Result<(), StoreError> {
+        let mut range = Key::new(Space::Playbook).prefix();
+        loop {
+            let page = self.store.scan(range.clone(), Direction::Forward, ROWS).await?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            range.start = last.successor();
+            for (key, row) in page {
+                let (days, runs) = decode::<PlaybookRow>(&row)?.retention;
+                let retention = Retention { days, runs };
+                if retention == Retention::default() {
+                    continue;
+                }
+                let (organisation, playbook) = rows::organisation_and_playbook(&key)?;
+                self.trim(removal, organisation, playbook, retention).await?;
+                if removal.is_spent() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Removes the runs of one playbook beyond what it wants kept.
+    async fn trim(
+        &self,
+        removal: &mut Removal<'_>,
+        organisation: OrganisationId,
+        playbook: PlaybookId,
+        retention: Retention,
+    ) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let oldest = retention.days.map(|days| first_id(now.saturating_add(-DAY * i64::from(days))));
+        let most = retention.runs.map_or(usize::MAX, |runs| runs as usize);
+        let mut range = rows::runs(organisation, playbook).prefix();
+        let mut kept = 0;
+        loop {
+            let page = self.store.scan(range.clone(), Direction::Backward, ROWS).await?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            range.end = last.clone();
+            for (key, _) in page {
+                let id = rows::run_of(&key)?;
+                if kept < most && oldest.is_none_or(|oldest| id.0.as_bytes()[..] >= oldest[..]) {
+                    kept += 1;
+                    continue;
+                }
+                if removal.is_spent() {
+                    return Ok(());
+                }
+                removal.remove(organisation, playbook, id).await?;
+            }
+        }
+    }
+
+    /// Forgets firings that will not come again.
+    async fn forget_claims(&self) -> Result<(), StoreError> {
+        let before = self.clock.now().saturating_add(-CLAIMS);
+        let mut range = Key::new(Space::Firing).prefix();
+        loop {
+            let page = self.store.scan(range.clone(), Direction::Forward, ROWS).await?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            range.start = last.successor();
+            let mut batch = Batch::new();
+            for (key, row) in page {
+                if decode::<Claim>(&row)?.at < before {
+                    batch.delete(key);
+                }
+            }
+            if !batch.is_empty() {
+                self.store.commit(batch).await?;
+            }
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Under which keys playbooks and runs are kept.
+
+use bellwether_kernel::{HostId, OrganisationId, PlaybookId, RunId, Timestamp};
+use bellwether_store::{Key, Space, StoreError};
+use sha2::{Digest, Sha256};
+
+pub(crate) fn playbooks(organisation: OrganisationId) -> Key {
+    Key::new(Space::Playbook).number(organisation.0)
+}
+
+pub(crate) fn playbook(organisation: OrganisationId, id: PlaybookId) -> Key {
+    playbooks(organisation).number(id.0)
+}
+
+pub(crate) fn playbook_name(organisation: OrganisationId, name: &str) -> Key {
+    Key::new(Space::PlaybookName).number(organisation.0).text(name)
+}
+
+pub(crate) fn playbook_counter(organisation: OrganisationId) -> Key {
+    Key::new(Space::Counter).number(Space::Playbook as u64).number(organisation.0)
+}
+
+pub(crate) fn webhook(digest: &[u8; 32]) -> Key {
+    Key::new(Space::Webhook).fixed(digest)
+}
+
+pub(crate) fn versions(organisation: OrganisationId, id: PlaybookId) -> Key {
+    Key::new(Space::PlaybookVersion).number(organisation.0).number(id.0)
+}
+
+pub(crate) fn version(organisation: OrganisationId, id: PlaybookId, version: u32) -> Key {
+    versions(organisation, id).number(u64::from(version))
+}
+
+/// All runs of a playbook.
+pub(crate) fn runs(organisation: OrganisationId, playbook: PlaybookId) -> Key {
+    Key::new(Space::Run).number(organisation.0).number(playbook.0)
+}
+
+pub(crate) fn run(organisation: OrganisationId, playbook: PlaybookId, run: RunId) -> Key {
+    runs(organisation, playbook).fixed(run.0.as_bytes())
+}
+
+/// All runs of an organisation.
+pub(crate) fn run_indexes(organisation: OrganisationId) -> Key {
+    Key::new(Space::RunIndex).number(organisation.0)
+}
+
+pub(crate) fn run_index(organisation: OrganisationId, run: RunId) -> Key {
+    run_indexes(organisation).fixed(run.0.as_bytes())
+}
+
+/// The runs of an organisation that have not ended.
+pub(crate) fn open_runs(organisation: OrganisationId) -> Key {
+    Key::new(Space::RunOpen).number(organisation.0)
+}
+
+pub(crate) fn run_open(organisation: OrganisationId, run: RunId) -> Key {
+    open_runs(organisation).fixed(run.0.as_bytes())
+}
+
+/// The runs of an organisation that are ready.
+pub(crate) fn queue(organisation: OrganisationId) -> Key {
+    Key::new(Space::RunQueue).number(organisation.0)
+}
+
+pub(crate) fn queued(organisation: OrganisationId, run: RunId) -> Key {
+    queue(organisation).fixed(run.0.as_bytes())
+}
+
+pub(crate) fn wake(at: Timestamp, organisation: OrganisationId, run: RunId) -> Key {
+    Key::new(Space::RunWake).signed(at.as_milliseconds()).number(organisation.0).fixed(run.0.as_bytes())
+}
+
+pub(crate) fn due(at: Timestamp, organisation: OrganisationId, playbook: PlaybookId) -> Key {
+    Key::new(Space::PlaybookDue).signed(at.as_milliseconds()).number(organisation.0).number(playbook.0)
+}
+
+pub(crate) fn next(organisation: OrganisationId, playbook: PlaybookId) -> Key {
+    Key::new(Space::PlaybookNext).number(organisation.0).number(playbook.0)
+}
+
+pub(crate) fn gate(organisation: OrganisationId, playbook: PlaybookId) -> Key {
+    Key::new(Space::PlaybookGate).number(organisation.0).number(playbook.0)
+}
+
+/// The runs that wait for a place of their playbook's.
+pub(crate) fn waiting(organisation: OrganisationId, playbook: PlaybookId) -> Key {
+    Key::new(Space::PlaybookQueue).number(organisation.0).number(playbook.0)
+}
+
+pub(crate) fn waits(organisation: OrganisationId, playbook: PlaybookId, run: RunId) -> Key {
+    waiting(organisation, playbook).fixed(run.0.as_bytes())
+}
+
+pub(crate) fn health(organisation: OrganisationId, playbook: PlaybookId) -> Key {
+    Key::new(Space::PlaybookHealth).number(organisation.0).number(playbook.0)
+}
+
+pub(crate) fn watch(organisation: OrganisationId, playbook: PlaybookId) -> Key {
+    Key::new(Space::PlaybookWatch).number(organisation.0).number(playbook.0)
+}
+
+pub(crate) fn watch_cursor(host: HostId) -> Key {
+    Key::new(Space::PlaybookWatchCursor).number(host.0)
+}
+
+pub(crate) fn host(host: HostId) -> Key {
+    Key::new(Space::RunHost).number(host.0)
+}
+
+/// A firing, by whatever names it: hashed, for it comes from outside.
+pub(crate) fn firing(organisation: OrganisationId, playbook: PlaybookId, name: &str) -> Key {
+    let digest: [u8; 32] = Sha256::digest(name.as_bytes()).into();
+    Key::new(Space::Firing).number(organisation.0).number(playbook.0).fixed(&digest[..16])
+}
+
+/// All records of a run.
+pub(crate) fn records(organisation: OrganisationId, run: RunId) -> Key {
+    Key::new(Space::RunStep).number(organisation.0).fixed(run.0.as_bytes())
+}
+
+/// The record of a run's trigger.
+pub(crate) fn trigger(organisation: OrganisationId, run: RunId) -> Key {
+    records(organisation, run).number(0)
+}
+
+/// The record of the step at `position`, counted from 0, on-failure steps behind the others.
+pub(crate) fn step(organisation: OrganisationId, run: RunId, position: usize) -> Key {
+    records(organisation, run).number(position as u64 + 1)
+}
+
+/// The records of a step's items, behind the step's own.
+pub(crate) fn items(organisation: OrganisationId, run: RunId, position: usize) -> Key {
+    step(organisation, run, position).number(1)
+}
+
+pub(crate) fn item(organisation: OrganisationId, run: RunId, position: usize, item: u32) -> Key {
+    items(organisation, run, position).number(u64::from(item))
+}
+
+/// What a run gives a run it is a step of, behind all its steps.
+pub(crate) fn outputs(organisation: OrganisationId, run: RunId) -> Key {
+    records(organisation, run).number(u64::MAX)
+}
+
+/// What a record is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RecordOf {
+    Trigger,
+    Step(usize),
+    Item(usize, u32),
+    Outputs,
+}
+
+/// Reads what a record's key is about.
+pub(crate) fn record_of(key: &Key) -> Result<RecordOf, StoreError> {
+    let mut fields = key.fields();
+    let read = fields.number().and_then(|_| fields.fixed(16)).and_then(|_| {
+        let place = fields.number()?;
+        if place == u64::MAX {
+            return Some(RecordOf::Outputs);
+        }
+        let place = usize::try_from(place).ok()?;
+        let Some(position) = place.checked_sub(1) else { return Some(RecordOf::Trigger) };
+        match fields.number() {
+            None => Some(RecordOf::Step(position)),
+            Some(_) => Some(RecordOf::Item(position, u32::try_from(fields.number()?).ok()?)),
+        }
+    });
+    read.ok_or_else(|| StoreError::Damaged(format!("{key:?} names no record of a run")))
+}
+
+fn read<T>(key: &Key, fields: Option<T>) -> Result<T, StoreError> {
+    fields.ok_or_else(|| StoreError::Damaged(format!("{key:?} does not read")))
+}
+
+fn run_in(bytes: &[u8]) -> Option<RunId> {
+    uuid::Uuid::from_slice(bytes).ok().map(RunId)
+}
+
+/// Reads the organisation and the run a key is about that begins with them.
+pub(crate) fn organisation_and_run(key: &Key) -> Result<(OrganisationId, RunId), StoreError> {
+    let mut fields = key.fields();
+    let found = fields
+        .number()
+        .and_then(|organisation| Some((OrganisationId(organisation), run_in(fields.fixed(16)?)?)));
+    read(key, found)
+}
+
+/// Reads the organisation and the playbook a key is about that begins with them.
+pub(crate) fn organisation_and_playbook(key: &Key) -> Result<(OrganisationId, PlaybookId), StoreError> {
+    let mut fields = key.fields();
+    let found = fields
+        .number()
+        .and_then(|organisation| Some((OrganisationId(organisation), PlaybookId(fields.number()?))));
+    read(key, found)
+}
+
+/// Reads the run at the end of a key that begins with organisation and playbook.
+pub(crate) fn run_of(key: &Key) -> Result<RunId, StoreError> {
+    let mut fields = key.fields();
+    let found = fields.number().and_then(|_| fields.number()).and_then(|_| run_in(fields.fixed(16)?));
+    read(key, found)
+}
+
+/// Reads when which run wakes.
+pub(crate) fn wake_of(key: &Key) -> Result<(Timestamp, OrganisationId, RunId), StoreError> {
+    let mut fields = key.fields();
+    let found = fields.signed().and_then(|at| {
+        let at = Timestamp::from_milliseconds(at)?;
+        Some((at, OrganisationId(fields.number()?), run_in(fields.fixed(16)?)?))
+    });
+    read(key, found)
+}
+
+/// Reads when which playbook is due.
+pub(crate) fn due_of(key: &Key) -> Result<(Timestamp, OrganisationId, PlaybookId), StoreError> {
+    let mut fields = key.fields();
+    let found = fields.signed().and_then(|at| {
+        let at = Timestamp::from_milliseconds(at)?;
+        Some((at, OrganisationId(fields.number()?), PlaybookId(fields.number()?)))
+    });
+    read(key, found)
+}

@@ -1,0 +1,360 @@
+//! What this crate keeps in the store. A run is one small row that its states rewrite, one [`OpenRun`] while it has
+//! not ended, and one [`Record`] for its trigger and each of its steps and items. Records may be large; see
+//! [`Payload`].
+
+mod keys;
+mod payload;
+
+use bellwether_access::Sealed;
+use bellwether_kernel::{HostId, KeyId, OrganisationId, PlaybookId, RunId, Timestamp};
+use bellwether_store::Versioned;
+use serde::{Deserialize, Serialize};
+
+use crate::{Format, RunState, RunSummary, TriggerKind, TriggeredBy};
+
+pub(crate) use keys::*;
+pub(crate) use payload::{Part, Payload, Record, read_json};
+
+/// A playbook as it is stored.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct PlaybookRow {
+    pub(crate) name: String,
+    /// The newest version there is, published or not.
+    pub(crate) latest: u32,
+    /// The version that runs; absent for one that was never published.
+    pub(crate) published: Option<u32>,
+    /// Which version was published when by whom, the latest [`PUBLICATIONS`].
+    pub(crate) publications: Vec<PublicationRow>,
+    pub(crate) webhook: Option<WebhookToken>,
+    pub(crate) created: Timestamp,
+    pub(crate) updated: Timestamp,
+    /// The key on whose behalf it runs: the one that published it.
+    pub(crate) runs_as: KeyId,
+    /// For how many days, and how many, the published version wants its runs kept.
+    pub(crate) retention: (Option<u32>, Option<u32>),
+    /// The source of a playbook that a host of an earlier version stored, which kept one version and that here.
+    pub(crate) inherited: Option<(u32, Payload, Format)>,
+}
+
+/// How many publications of a playbook are remembered.
+pub(crate) const PUBLICATIONS: usize = 50;
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct PublicationRow {
+    pub(crate) version: u32,
+    pub(crate) at: Timestamp,
+    pub(crate) by: KeyId,
+}
+
+impl Versioned for PlaybookRow {
+    const NAME: &'static str = "playbook";
+    const VERSION: u8 = 2;
+
+    fn upgrade(version: u8, bytes: &[u8]) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct First {
+            name: String,
+            version: u32,
+            source: Payload,
+            format: Format,
+            webhook: Option<WebhookToken>,
+            created: Timestamp,
+            updated: Timestamp,
+            runs_as: KeyId,
+        }
+        let first: First = (version == 1).then(|| postcard::from_bytes(bytes).ok()).flatten()?;
+        let publication =
+            PublicationRow { version: first.version, at: first.updated, by: first.runs_as.clone() };
+        Some(Self {
+            name: first.name,
+            latest: first.version,
+            published: Some(first.version),
+            publications: vec![publication],
+            webhook: first.webhook,
+            created: first.created,
+            updated: first.updated,
+            runs_as: first.runs_as,
+            retention: (None, None),
+            inherited: Some((first.version, first.source, first.format)),
+        })
+    }
+}
+
+/// One version of a playbook.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct VersionRow {
+    pub(crate) source: Payload,
+    pub(crate) format: Format,
+    pub(crate) created: Timestamp,
+    pub(crate) created_by: KeyId,
+}
+
+impl Versioned for VersionRow {
+    const NAME: &'static str = "version of a playbook";
+}
+
+/// The token of a webhook's URL: its digest finds the playbook, the token itself is shown to those who may see it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct WebhookToken {
+    pub(crate) digest: [u8; 32],
+    pub(crate) token: Sealed,
+}
+
+/// Where a name, a token or a run leads.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct PlaybookRef {
+    pub(crate) organisation: OrganisationId,
+    pub(crate) playbook: PlaybookId,
+}
+
+impl Versioned for PlaybookRef {
+    const NAME: &'static str = "reference to a playbook";
+}
+
+/// How many playbooks an organisation has had.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Counter(pub(crate) u64);
+
+impl Versioned for Counter {
+    const NAME: &'static str = "counter";
+}
+
+/// A run as it is stored.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct RunRow {
+    pub(crate) playbook: PlaybookId,
+    pub(crate) playbook_name: String,
+    pub(crate) playbook_version: u32,
+    /// The key on whose behalf it runs.
+    pub(crate) runs_as: KeyId,
+    pub(crate) state: RunState,
+    pub(crate) triggered_by: StartedBy,
+    pub(crate) created: Timestamp,
+    pub(crate) started: Option<Timestamp>,
+    pub(crate) ended: Option<Timestamp>,
+    pub(crate) error: Option<String>,
+    pub(crate) failed_step: Option<String>,
+    /// How it will end, once its on-failure steps are through.
+    pub(crate) outcome: Option<RunState>,
+    pub(crate) deadline: Option<Timestamp>,
+    pub(crate) waits_until: Option<Timestamp>,
+    /// Which run of its firing it is.
+    pub(crate) attempt: u32,
+    pub(crate) replay_of: Option<RunId>,
+    /// The version of each app it calls, as they were when it began.
+    pub(crate) pins: Vec<(String, String)>,
+    /// How many playbooks it lies within.
+    pub(crate) depth: u32,
+}
+
+impl Versioned for RunRow {
+    const NAME: &'static str = "run";
+    const VERSION: u8 = 2;
+
+    fn upgrade(version: u8, bytes: &[u8]) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct First {
+            playbook: PlaybookId,
+            playbook_name: String,
+            playbook_version: u32,
+            runs_as: KeyId,
+            state: RunState,
+            triggered_by: StartedBy,
+            created: Timestamp,
+            started: Option<Timestamp>,
+            ended: Option<Timestamp>,
+            error: Option<String>,
+        }
+        let first: First = (version == 1).then(|| postcard::from_bytes(bytes).ok()).flatten()?;
+        Some(Self {
+            playbook: first.playbook,
+            playbook_name: first.playbook_name,
+            playbook_version: first.playbook_version,
+            runs_as: first.runs_as,
+            state: first.state,
+            triggered_by: first.triggered_by,
+            created: first.created,
+            started: first.started,
+            ended: first.ended,
+            error: first.error,
+            failed_step: None,
+            outcome: None,
+            deadline: None,
+            waits_until: None,
+            attempt: 1,
+            replay_of: None,
+            pins: Vec::new(),
+            depth: 0,
+        })
+    }
+}
+
+impl RunRow {
+    pub(crate) fn summary(&self, id: RunId) -> RunSummary {
+        RunSummary {
+            id,
+            playbook: self.playbook,
+            playbook_name: self.playbook_name.clone(),
+            playbook_version: self.playbook_version,
+            state: self.state,
+            triggered_by: self.triggered_by.shown(),
+            created: self.created,
+            started: self.started,
+            ended: self.ended,
+            deadline: self.deadline,
+            waits_until: self.waits_until,
+            error: self.error.clone(),
+            failed_step: self.failed_step.clone(),
+            attempt: self.attempt,
+            replay_of: self.replay_of,
+        }
+    }
+}
+
+/// [`TriggeredBy`], whose tagged form the store's encoding cannot read.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum StartedBy {
+    Webhook,
+    Manual(KeyId),
+    Cron(Timestamp),
+    Every(Timestamp),
+    Metric(String, String),
+    Playbook(RunId, String),
+}
+
+impl StartedBy {
+    pub(crate) fn kind(&self) -> TriggerKind {
+        match self {
+            Self::Webhook => TriggerKind::Webhook,
+            Self::Manual(_) => TriggerKind::Manual,
+            Self::Cron(_) => TriggerKind::Cron,
+            Self::Every(_) => TriggerKind::Every,
+            Self::Metric(..) => TriggerKind::Metric,
+            Self::Playbook(..) => TriggerKind::Playbook,
+        }
+    }
+
+    fn shown(&self) -> TriggeredBy {
+        match self {
+            Self::Webhook => TriggeredBy::Webhook,
+            Self::Manual(key) => TriggeredBy::Manual { key: key.clone() },
+            Self::Cron(scheduled) | Self::Every(scheduled) => TriggeredBy::Schedule { scheduled: *scheduled },
+            Self::Metric(metric, key) => TriggeredBy::Metric { metric: metric.clone(), key: key.clone() },
+            Self::Playbook(run, step) => TriggeredBy::Playbook { run: *run, step: step.clone() },
+        }
+    }
+}
+
+/// A run that has not ended. Its bytes are the fence: whoever works at the run commits nothing unless they are still
+/// as it left them, so that of two hosts that believe a run theirs only one can be right.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OpenRun {
+    pub(crate) playbook: PlaybookId,
+    pub(crate) version: u32,
+    /// Who works at it; nobody while it is queued or waits.
+    pub(crate) owner: Option<Owner>,
+    /// When it goes on, while it waits.
+    pub(crate) wake: Option<Timestamp>,
+    /// Whether it waits for a place of its playbook's.
+    pub(crate) waits: bool,
+    /// Why it is to end, once somebody said so.
+    pub(crate) cancel: Option<String>,
+    /// The run one of whose steps it is.
+    pub(crate) parent: Option<RunId>,
+}
+
+impl Versioned for OpenRun {
+    const NAME: &'static str = "open run";
+    const VERSION: u8 = 2;
+
+    fn upgrade(version: u8, bytes: &[u8]) -> Option<Self> {
+        // A host of an earlier version kept where the run is found, and resumed none.
+        let PlaybookRef { playbook, .. } =
+            (version == 1).then(|| postcard::from_bytes(bytes).ok()).flatten()?;
+        let cancel = Some("a host of an earlier version stopped before it ended".into());
+        Some(Self { playbook, version: 0, owner: None, wake: None, waits: false, cancel, parent: None })
+    }
+}
+
+/// One life of one host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) struct Owner {
+    pub(crate) host: HostId,
+    /// Drawn anew whenever the host starts.
+    pub(crate) life: u64,
+}
+
+/// Until when a host's runs are its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Lease {
+    pub(crate) life: u64,
+    pub(crate) until: Timestamp,
+}
+
+impl Versioned for Lease {
+    const NAME: &'static str = "lease of a host";
+}
+
+/// A firing that has been claimed.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Claim {
+    pub(crate) run: RunId,
+    pub(crate) at: Timestamp,
+}
+
+impl Versioned for Claim {
+    const NAME: &'static str = "claim of a firing";
+}
+
+/// When a playbook is due next, by which version of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NextDue {
+    pub(crate) at: Timestamp,
+    pub(crate) version: u32,
+}
+
+impl Versioned for NextDue {
+    const NAME: &'static str = "next time of a playbook";
+}
+
+/// The runs that hold a place of a playbook whose runs are bounded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Gate {
+    pub(crate) running: Vec<RunId>,
+}
+
+impl Versioned for Gate {
+    const NAME: &'static str = "places of a playbook";
+}
+
+/// How a playbook's runs have fared.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Health {
+    /// Runs in a row that failed.
+    pub(crate) failed: u32,
+    /// Since when and why nothing starts it.
+    pub(crate) disabled: Option<(Timestamp, String)>,
+}
+
+impl Versioned for Health {
+    const NAME: &'static str = "health of a playbook";
+}
+
+/// A playbook that watches metrics.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Watch {
+    pub(crate) version: u32,
+    pub(crate) metric: String,
+}
+
+impl Versioned for Watch {
+    const NAME: &'static str = "watch of a playbook";
+}
+
+/// The last entry of a host's log of writes that was acted on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WatchCursor(pub(crate) u64);
+
+impl Versioned for WatchCursor {
+    const NAME: &'static str = "cursor of the watching playbooks";
+}

@@ -1,0 +1,278 @@
+//! One change to a playbook, built up as a batch and committed whole: its row, its versions, its webhook, when it is
+//! due next, what it watches, and the entry in the audit log.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bellwether_access::{AuditScope, Principal};
+use bellwether_kernel::{ErrorKind, OrganisationId, PlaybookId, Timestamp};
+use bellwether_store::{Batch, Direction, Key, Precondition, StoreError, decode, encode};
+use sha2::{Digest, Sha256};
+
+use super::find::webhook_purpose;
+use super::versions::version_of;
+use super::{Playbook, Playbooks};
+use crate::compile::Compiled;
+use crate::rows::{
+    Counter, NextDue, OpenRun, PUBLICATIONS, Part, Payload, PlaybookRef, PlaybookRow, PublicationRow,
+    VersionRow, Watch, WebhookToken,
+};
+use crate::{Document, Format, PlaybookError, TriggerKind, TriggerOn, rows};
+
+/// How many open runs are looked at for the versions they began with.
+const OPEN_RUNS: usize = 10_000;
+
+pub(super) struct Change<'a> {
+    playbooks: &'a Playbooks,
+    principal: &'a Principal,
+    id: PlaybookId,
+    key: Key,
+    pub(super) row: PlaybookRow,
+    batch: Batch,
+    is_new: bool,
+}
+
+impl<'a> Change<'a> {
+    /// The making of a new playbook.
+    pub(super) async fn new(
+        playbooks: &'a Playbooks,
+        principal: &'a Principal,
+        document: &Document,
+    ) -> Result<Self, PlaybookError> {
+        let organisation = principal.organisation;
+        let counter = rows::playbook_counter(organisation);
+        let counted = playbooks.store.get(&counter).await?;
+        let count = counted.as_ref().map_or(Ok(Counter::default()), |row| decode(row))?.0 + 1;
+        let id = PlaybookId(count);
+        let mut batch = Batch::new();
+        let before = counted.map_or(Precondition::Absent, Precondition::ValueIs);
+        batch.require(counter.clone(), before).put(counter, encode(&Counter(count)));
+        let name = rows::playbook_name(organisation, &document.name);
+        batch.require(name.clone(), Precondition::Absent);
+        batch.put(name, encode(&PlaybookRef { organisation, playbook: id }));
+        let now = playbooks.clock.now();
+        let row = PlaybookRow {
+            name: document.name.clone(),
+            latest: 0,
+            published: None,
+            publications: Vec::new(),
+            webhook: None,
+            created: now,
+            updated: now,
+            runs_as: principal.key.clone(),
+            retention: (document.retention.days, document.retention.runs),
+            inherited: None,
+        };
+        Ok(Self { playbooks, principal, id, key: rows::playbook(organisation, id), row, batch, is_new: true })
+    }
+
+    /// A change to a playbook that is there; `None` if it is not any more.
+    pub(super) async fn of(
+        playbooks: &'a Playbooks,
+        principal: &'a Principal,
+        id: PlaybookId,
+    ) -> Result<Option<Self>, PlaybookError> {
+        let key = rows::playbook(principal.organisation, id);
+        let Some(stored) = playbooks.store.get(&key).await? else { return Ok(None) };
+        let row = decode(&stored)?;
+        let mut batch = Batch::new();
+        batch.require(key.clone(), Precondition::ValueIs(stored));
+        Ok(Some(Self { playbooks, principal, id, key, row, batch, is_new: false }))
+    }
+
+    fn organisation(&self) -> OrganisationId {
+        self.principal.organisation
+    }
+
+    /// Adds a version, and drops the oldest if there are too many.
+    pub(super) async fn add_version(&mut self, source: &str, format: Format) -> Result<(), PlaybookError> {
+        self.row.latest += 1;
+        let key = rows::version(self.organisation(), self.id, self.row.latest);
+        let source = Payload::write(&mut self.batch, &key, Part::Shown, source.as_bytes().to_vec())?;
+        let (created, created_by) = (self.playbooks.clock.now(), self.principal.key.clone());
+        self.batch.put(key, encode(&VersionRow { source, format, created, created_by }));
+        self.prune().await
+    }
+
+    /// Removes the oldest versions that are one too many, that do not run and that no open run began with.
+    async fn prune(&mut self) -> Result<(), PlaybookError> {
+        let (store, organisation) = (&*self.playbooks.store, self.organisation());
+        let most = self.playbooks.limits.versions.max(2);
+        let prefix = rows::versions(organisation, self.id);
+        let kept = store.scan(prefix.prefix(), Direction::Forward, most + 1).await?;
+        // The one that is being added is not among them yet.
+        if kept.len() < most {
+            return Ok(());
+        }
+        let mut in_use = Vec::new();
+        for (_, row) in
+            store.scan(rows::open_runs(organisation).prefix(), Direction::Forward, OPEN_RUNS).await?
+        {
+            let open: OpenRun = decode(&row)?;
+            if open.playbook == self.id {
+                in_use.push(open.version);
+            }
+        }
+        if in_use.len() >= OPEN_RUNS {
+            return Ok(());
+        }
+        for (key, row) in kept {
+            let version = version_of(&key)?;
+            if Some(version) != self.row.published && !in_use.contains(&version) {
+                let row: VersionRow = decode(&row)?;
+                row.source.delete(store, &mut self.batch, &key, Part::Shown).await?;
+                self.batch.delete(key);
+                self.row.publications.retain(|publication| publication.version != version);
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes `version` the one that runs, by what its document says.
+    pub(super) async fn publish(&mut self, version: u32, compiled: &Compiled) -> Result<(), PlaybookError> {
+        let (at, by) = (self.playbooks.clock.now(), self.principal.key.clone());
+        self.row.published = Some(version);
+        self.row.publications.push(PublicationRow { version, at, by: by.clone() });
+        let more = self.row.publications.len().saturating_sub(PUBLICATIONS);
+        self.row.publications.drain(..more);
+        self.row.runs_as = by;
+        let retention = compiled.document.retention;
+        self.row.retention = (retention.days, retention.runs);
+        self.set_webhook(&compiled.document);
+        self.batch.delete(rows::health(self.organisation(), self.id));
+        self.set_due(version, Some(compiled)).await?;
+        self.set_watch(version, Some(&compiled.document));
+        Ok(())
+    }
+
+    pub(super) async fn enable(&mut self) -> Result<(), PlaybookError> {
+        let (organisation, id) = (self.organisation(), self.id);
+        self.batch.delete(rows::health(organisation, id));
+        if let Some(version) = self.row.published
+            && let Some(loaded) = self.playbooks.load(organisation, id, version).await?
+        {
+            self.set_due(version, Some(&loaded.compiled)).await?;
+        }
+        Ok(())
+    }
+
+    fn set_webhook(&mut self, document: &Document) {
+        let wanted = document.trigger.kind() == TriggerKind::Webhook;
+        self.row.webhook = match self.row.webhook.take() {
+            Some(webhook) if wanted => Some(webhook),
+            None if wanted => Some(self.new_webhook()),
+            Some(webhook) => {
+                self.batch.delete(rows::webhook(&webhook.digest));
+                None
+            }
+            None => None,
+        };
+    }
+
+    fn new_webhook(&mut self) -> WebhookToken {
+        let mut bytes = [0; 24];
+        self.playbooks.randomness.fill(&mut bytes);
+        let token = URL_SAFE_NO_PAD.encode(bytes);
+        let digest = Sha256::digest(token.as_bytes()).into();
+        let (organisation, playbook) = (self.organisation(), self.id);
+        self.batch.put(rows::webhook(&digest), encode(&PlaybookRef { organisation, playbook }));
+        let purpose = webhook_purpose(organisation, playbook);
+        WebhookToken { digest, token: self.playbooks.access.seal(&purpose, token.as_bytes()) }
+    }
+
+    /// Replaces the time the playbook is due next: from this commit on no older version fires.
+    async fn set_due(&mut self, version: u32, compiled: Option<&Compiled>) -> Result<(), PlaybookError> {
+        let (organisation, id) = (self.organisation(), self.id);
+        let key = rows::next(organisation, id);
+        let stored = self.playbooks.store.get(&key).await?;
+        let before: Option<NextDue> = stored.as_ref().map(|row| decode(row)).transpose()?;
+        self.batch.require(key.clone(), stored.map_or(Precondition::Absent, Precondition::ValueIs));
+        if let Some(before) = before {
+            self.batch.delete(rows::due(before.at, organisation, id)).delete(key.clone());
+        }
+        let schedule = compiled.and_then(|compiled| compiled.schedule.as_ref());
+        let now = self.playbooks.clock.now();
+        // A time that has come and was not acted on yet is not lost.
+        let from = before.map_or(now, |before| now.min(before.at.saturating_add(-1)));
+        if let Some(at) = schedule.and_then(|schedule| schedule.next_after(from)) {
+            let next = encode(&NextDue { at, version });
+            self.batch.put(key, next.clone()).put(rows::due(at, organisation, id), next);
+        }
+        Ok(())
+    }
+
+    fn set_watch(&mut self, version: u32, document: Option<&Document>) {
+        let key = rows::watch(self.organisation(), self.id);
+        match document.map(|document| &document.trigger.on) {
+            Some(TriggerOn::Metric { metric, .. }) => {
+                self.batch.put(key, encode(&Watch { version, metric: metric.clone() }));
+            }
+            _ => {
+                self.batch.delete(key);
+            }
+        }
+    }
+
+    fn audit(&mut self, action: &str) {
+        let details = [("id", self.id.to_string()), ("version", self.row.latest.to_string())];
+        let scope = AuditScope::Organisation(self.organisation());
+        let (access, actor) = (&self.playbooks.access, self.principal.key.as_str());
+        access.audit(&mut self.batch, scope, actor, action, &self.row.name, &details);
+    }
+
+    /// Commits the change and gives the playbook as it is then; `None` if somebody else changed it meanwhile.
+    pub(super) async fn commit(mut self, action: &str) -> Result<Option<Arc<Playbook>>, PlaybookError> {
+        let action = match (self.is_new, action) {
+            (true, _) => "playbook.create".to_owned(),
+            (false, "publish") => "playbook.replace".to_owned(),
+            (false, action) => format!("playbook.{action}"),
+        };
+        self.row.updated = self.playbooks.clock.now().max(Timestamp::MIN);
+        self.batch.put(self.key.clone(), encode(&self.row));
+        self.audit(&action);
+        match self.playbooks.store.commit(std::mem::take(&mut self.batch)).await {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::Conflict => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+        self.playbooks.sooner.notify_one();
+        self.playbooks.refresh_watches(self.organisation()).await?;
+        let playbook = self.playbooks.assemble(self.organisation(), self.id, &self.row).await?;
+        Ok(Some(Arc::new(playbook)))
+    }
+
+    /// Commits the removal of the playbook and of everything that belongs to it but its runs.
+    pub(super) async fn delete(mut self) -> Result<(), StoreError> {
+        let (store, organisation, id) = (&*self.playbooks.store, self.organisation(), self.id);
+        let mut range = rows::versions(organisation, id).prefix();
+        loop {
+            let page = store.scan(range.clone(), Direction::Forward, 256).await?;
+            let Some((last, _)) = page.last() else { break };
+            range.start = last.successor();
+            for (key, row) in page {
+                let row: VersionRow = decode(&row)?;
+                row.source.delete(store, &mut self.batch, &key, Part::Shown).await?;
+                self.batch.delete(key);
+            }
+        }
+        if let Some((_, source, _)) = &self.row.inherited {
+            source.delete(store, &mut self.batch, &self.key, Part::Shown).await?;
+        }
+        if let Some(webhook) = &self.row.webhook {
+            self.batch.delete(rows::webhook(&webhook.digest));
+        }
+        let next = rows::next(organisation, id);
+        if let Some(stored) = store.get(&next).await? {
+            let due: NextDue = decode(&stored)?;
+            self.batch.require(next.clone(), Precondition::ValueIs(stored));
+            self.batch.delete(rows::due(due.at, organisation, id)).delete(next);
+        }
+        self.batch.delete(rows::watch(organisation, id)).delete(rows::health(organisation, id));
+        self.batch.delete(rows::playbook_name(organisation, &self.row.name)).delete(self.key.clone());
+        self.audit("playbook.delete");
+        store.commit(std::mem::take(&mut self.batch)).await?;
+        self.playbooks.refresh_watches(organisation).await
+    }
+}

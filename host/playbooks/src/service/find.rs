@@ -1,0 +1,223 @@
+//! Playbooks as they are found and read.
+
+use std::sync::Arc;
+
+use bellwether_kernel::{Cursor, OrganisationId, Page, PageRequest, PlaybookId};
+use bellwether_store::{Direction, MAX_KEY, StoreError, decode};
+
+use super::{Loaded, Playbook, Status};
+use crate::compile::Compiled;
+use crate::history::{PAGE, invalid_cursor};
+use crate::rows::{Health, NextDue, Part, Payload, PlaybookRef, PlaybookRow, VersionRow};
+use crate::{Format, PlaybookError, Playbooks, rows};
+
+impl Playbooks {
+    /// One playbook, by name or id.
+    ///
+    /// # Errors
+    /// [`PlaybookError::Unknown`] if there is none.
+    pub async fn get(
+        &self,
+        organisation: OrganisationId,
+        name_or_id: &str,
+    ) -> Result<Arc<Playbook>, PlaybookError> {
+        let (id, row) = self.find(organisation, name_or_id).await?;
+        Ok(Arc::new(self.assemble(organisation, id, &row).await?))
+    }
+
+    /// Every playbook, ordered by id.
+    ///
+    /// # Errors
+    /// [`PlaybookError::Invalid`] for a cursor that is not of this list.
+    pub async fn list(
+        &self,
+        organisation: OrganisationId,
+        page: &PageRequest,
+    ) -> Result<Page<Arc<Playbook>>, PlaybookError> {
+        let prefix = rows::playbooks(organisation);
+        let mut range = prefix.prefix();
+        if let Some(cursor) = &page.cursor {
+            if cursor.0.len() != 8 {
+                return Err(invalid_cursor(cursor));
+            }
+            range.start = prefix.fixed(&cursor.0);
+        }
+        let limit = page.limit.clamp(1, PAGE);
+        let mut items = Vec::new();
+        for (key, row) in self.store.scan(range, Direction::Forward, limit + 1).await? {
+            let (_, id) = rows::organisation_and_playbook(&key)?;
+            if items.len() == limit {
+                return Ok(Page { items, next: Some(Cursor(id.0.to_be_bytes().to_vec())) });
+            }
+            let row: PlaybookRow = decode(&row)?;
+            items.push(Arc::new(self.assemble(organisation, id, &row).await?));
+        }
+        Ok(Page { items, next: None })
+    }
+
+    /// The row of the playbook of that name or id.
+    pub(crate) async fn find(
+        &self,
+        organisation: OrganisationId,
+        name_or_id: &str,
+    ) -> Result<(PlaybookId, PlaybookRow), PlaybookError> {
+        // A name is never digits alone, so neither can stand for the other.
+        let id = match name_or_id.parse() {
+            Ok(id) => Some(id),
+            Err(_) => self.named(organisation, name_or_id).await?,
+        };
+        let unknown = || PlaybookError::Unknown { what: "playbook", name: name_or_id.to_owned() };
+        let id = id.ok_or_else(unknown)?;
+        let row = self.store.get(&rows::playbook(organisation, id)).await?.ok_or_else(unknown)?;
+        Ok((id, decode(&row)?))
+    }
+
+    pub(crate) async fn named(
+        &self,
+        organisation: OrganisationId,
+        name: &str,
+    ) -> Result<Option<PlaybookId>, PlaybookError> {
+        // What cannot be a name need not be looked up, nor can it break the limit of a key.
+        if name.len() > MAX_KEY / 4 {
+            return Ok(None);
+        }
+        let row = self.store.get(&rows::playbook_name(organisation, name)).await?;
+        let reference = row.map(|row| decode::<PlaybookRef>(&row)).transpose()?;
+        Ok(reference.map(|reference| reference.playbook))
+    }
+
+    /// The published version of a playbook, if it has one.
+    pub(crate) async fn load_published(
+        &self,
+        organisation: OrganisationId,
+        id: PlaybookId,
+    ) -> Result<Option<Arc<Loaded>>, PlaybookError> {
+        let Some(row) = self.store.get(&rows::playbook(organisation, id)).await? else { return Ok(None) };
+        match decode::<PlaybookRow>(&row)?.published {
+            Some(version) => self.load(organisation, id, version).await,
+            None => Ok(None),
+        }
+    }
+
+    /// One version of a playbook, ready to run; `None` if it is not kept any more.
+    pub(crate) async fn load(
+        &self,
+        organisation: OrganisationId,
+        id: PlaybookId,
+        version: u32,
+    ) -> Result<Option<Arc<Loaded>>, PlaybookError> {
+        if let Some(loaded) = self.loaded.get(&(organisation, id, version)) {
+            return Ok(Some(loaded));
+        }
+        let Some((source, format)) = self.source(organisation, id, version).await? else { return Ok(None) };
+        let compiled = Compiled::read(&source, format, usize::MAX, None).map_err(|error| {
+            let what = format!("version {version} of playbook {id} of organisation {organisation}: {error}");
+            StoreError::Damaged(what)
+        })?;
+        let loaded = Arc::new(Loaded { id, version, source, format, compiled });
+        self.loaded.insert((organisation, id, version), Arc::clone(&loaded));
+        Ok(Some(loaded))
+    }
+
+    /// A version as it was written.
+    pub(super) async fn source(
+        &self,
+        organisation: OrganisationId,
+        id: PlaybookId,
+        version: u32,
+    ) -> Result<Option<(String, Format)>, PlaybookError> {
+        let key = rows::version(organisation, id, version);
+        let (key, source, format) = match self.store.get(&key).await? {
+            Some(row) => {
+                let row: VersionRow = decode(&row)?;
+                (key, row.source, row.format)
+            }
+            None => match self.inherited(organisation, id, version).await? {
+                Some((source, format)) => (rows::playbook(organisation, id), source, format),
+                None => return Ok(None),
+            },
+        };
+        let Some(bytes) = source.read(&*self.store, &key, Part::Shown).await? else { return Ok(None) };
+        let source = String::from_utf8(bytes)
+            .map_err(|error| StoreError::Damaged(format!("the source under {key:?}: {error}")))?;
+        Ok(Some((source, format)))
+    }
+
+    /// The version a host of an earlier version kept within the playbook's own row.
+    async fn inherited(
+        &self,
+        organisation: OrganisationId,
+        id: PlaybookId,
+        version: u32,
+    ) -> Result<Option<(Payload, Format)>, PlaybookError> {
+        let Some(row) = self.store.get(&rows::playbook(organisation, id)).await? else { return Ok(None) };
+        let inherited = decode::<PlaybookRow>(&row)?.inherited.filter(|(kept, ..)| *kept == version);
+        Ok(inherited.map(|(_, source, format)| (source, format)))
+    }
+
+    pub(super) async fn assemble(
+        &self,
+        organisation: OrganisationId,
+        id: PlaybookId,
+        row: &PlaybookRow,
+    ) -> Result<Playbook, PlaybookError> {
+        let version = row.published.unwrap_or(row.latest);
+        let loaded = self.load(organisation, id, version).await?.ok_or_else(|| {
+            StoreError::Damaged(format!(
+                "version {version} of playbook {id} of organisation {organisation} is gone"
+            ))
+        })?;
+        let webhook_token = match &row.webhook {
+            Some(webhook) => {
+                let token = self.access.unseal(&webhook_purpose(organisation, id), &webhook.token)?;
+                let token = String::from_utf8(token)
+                    .map_err(|_| StoreError::Damaged(format!("the token of playbook {id} is no text")))?;
+                Some(token)
+            }
+            None => None,
+        };
+        let next = self.store.get(&rows::next(organisation, id)).await?;
+        let next_due = next.map(|row| decode::<NextDue>(&row)).transpose()?.map(|next| next.at);
+        Ok(Playbook {
+            id,
+            version,
+            published: row.published,
+            latest: row.latest,
+            status: self.status(organisation, id, row).await?,
+            next_due,
+            document: loaded.compiled.document.clone(),
+            source: loaded.source.clone(),
+            format: loaded.format,
+            webhook_token,
+            created: row.created,
+            updated: row.updated,
+            runs_as: row.runs_as.clone(),
+        })
+    }
+
+    /// Whether a playbook's trigger starts it.
+    pub(crate) async fn status(
+        &self,
+        organisation: OrganisationId,
+        id: PlaybookId,
+        row: &PlaybookRow,
+    ) -> Result<Status, PlaybookError> {
+        if row.published.is_none() {
+            return Ok(Status::Draft);
+        }
+        if let Err(reason) = self.principal(organisation, &row.runs_as) {
+            return Ok(Status::Blocked { reason });
+        }
+        let health = self.store.get(&rows::health(organisation, id)).await?;
+        let health = health.map_or(Ok(Health::default()), |row| decode::<Health>(&row))?;
+        Ok(match health.disabled {
+            Some((since, reason)) => Status::Disabled { since, reason },
+            None => Status::Active,
+        })
+    }
+}
+
+/// What a webhook's sealed token is bound to.
+pub(super) fn webhook_purpose(organisation: OrganisationId, id: PlaybookId) -> String {
+    format!("webhook:{organisation}:{id}")
+}

@@ -1,0 +1,294 @@
+//! The one door to playbooks and their runs: what it is made of, how it opens and stops.
+
+mod catalogue;
+mod change;
+mod find;
+mod versions;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::time::Duration;
+
+use bellwether_access::{Access, Principal, Role};
+use bellwether_kernel::{Clock, HostId, KeyId, OrganisationId, PlaybookId, Randomness, RunId, Timestamp};
+use bellwether_store::SharedStore;
+use moka::sync::Cache;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::compile::Compiled;
+use crate::engine::{Active, Watching};
+use crate::rows::Owner;
+use crate::{Apps, Document, Format, PlaybookError, Run, SecretSource, Writes};
+
+pub use versions::Version;
+
+/// The largest document, in bytes: a hundred steps of two pages each.
+const SOURCE: usize = 256 * 1024;
+/// How much of the documents in use is kept ready to run, in bytes of source; what is compiled takes some times that.
+const CACHE: u64 = 16 * 1024 * 1024;
+
+/// Whether a playbook is started by what its trigger says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It is.
+    Active,
+    /// It has no published version yet.
+    Draft,
+    /// Its runs failed too often: nothing starts it until it is enabled or published again.
+    Disabled {
+        /// Since when.
+        since: Timestamp,
+        /// Why.
+        reason: String,
+    },
+    /// The key it runs as lost the right to: nothing starts it until it is published with another.
+    Blocked {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A stored playbook.
+#[derive(Clone, Debug)]
+pub struct Playbook {
+    /// Its id.
+    pub id: PlaybookId,
+    /// The version this is: the published one, or, before there is one, the newest draft. Counted from 1.
+    pub version: u32,
+    /// The version that runs; absent for one that was never published.
+    pub published: Option<u32>,
+    /// The newest version there is; greater than `published` where there is a draft.
+    pub latest: u32,
+    /// Whether its trigger starts it.
+    pub status: Status,
+    /// When it is due next, for one with a trigger by time.
+    pub next_due: Option<Timestamp>,
+    /// What it says.
+    pub document: Document,
+    /// As it was written.
+    pub source: String,
+    /// In which format it was written.
+    pub format: Format,
+    /// The token of its webhook's URL, for one that has a webhook.
+    pub webhook_token: Option<String>,
+    /// When it was first stored.
+    pub created: Timestamp,
+    /// When it last was changed.
+    pub updated: Timestamp,
+    /// The key on whose behalf it runs: the one that published it.
+    pub runs_as: KeyId,
+}
+
+/// How much there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Runs at work at once on this host.
+    pub concurrent_runs: usize,
+    /// Runs that wait for that, or for a place of their playbook's.
+    pub queued_runs: usize,
+    /// Steps of one playbook, and on-failure steps.
+    pub steps: usize,
+    /// Bytes of a trigger's payload, of a step's inputs, and of its outputs.
+    pub payload: usize,
+    /// How long one call of a step may take, where the step does not say.
+    pub step_time: Duration,
+    /// How long a run may take from its first step on, where its playbook does not say.
+    pub run_time: Duration,
+    /// Items of one step's list.
+    pub items: usize,
+    /// Versions kept of one playbook.
+    pub versions: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            concurrent_runs: 64,
+            queued_runs: 10_000,
+            steps: 100,
+            payload: 1 << 20,
+            step_time: Duration::from_secs(30),
+            run_time: Duration::from_secs(86_400),
+            items: 10_000,
+            versions: 100,
+        }
+    }
+}
+
+/// A request to a webhook.
+#[derive(Clone, Debug)]
+pub struct WebhookRequest {
+    /// The method.
+    pub method: String,
+    /// The query's pairs, decoded.
+    pub query: Vec<(String, String)>,
+    /// The headers, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// A run that was accepted: it is recorded when this is returned.
+pub struct StartedRun {
+    /// Its id.
+    pub id: RunId,
+    /// Whether it was accepted before, for the same delivery, and nothing was started now.
+    pub repeated: bool,
+    /// Gives the run when it has ended; dropped without one if the host stops first.
+    pub ended: oneshot::Receiver<Run>,
+}
+
+/// What playbooks stand on.
+pub struct Parts {
+    /// Where everything is kept.
+    pub store: SharedStore,
+    /// Who may do what, and what seals.
+    pub access: Arc<Access>,
+    /// What steps call.
+    pub apps: Arc<dyn Apps>,
+    /// The secrets steps are given by name.
+    pub secrets: Arc<dyn SecretSource>,
+    /// What metric triggers watch; without it none of them fires.
+    pub writes: Option<Arc<dyn Writes>>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub randomness: Arc<dyn Randomness>,
+    /// Which host this is: two that work on one store at once must differ.
+    pub host: HostId,
+    /// How much there may be.
+    pub limits: Limits,
+}
+
+/// A version of a playbook with what runs it.
+pub(crate) struct Loaded {
+    pub(crate) id: PlaybookId,
+    pub(crate) version: u32,
+    pub(crate) source: String,
+    pub(crate) format: Format,
+    pub(crate) compiled: Compiled,
+}
+
+/// The playbooks of every organisation on one store, and this host's part in their runs.
+pub struct Playbooks {
+    pub(crate) store: SharedStore,
+    pub(crate) access: Arc<Access>,
+    pub(crate) apps: Arc<dyn Apps>,
+    pub(crate) secrets: Arc<dyn SecretSource>,
+    pub(crate) writes: Option<Arc<dyn Writes>>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) randomness: Arc<dyn Randomness>,
+    pub(crate) limits: Limits,
+    pub(crate) owner: Owner,
+    /// Versions never change, so what is kept here is never stale.
+    pub(crate) loaded: Cache<(OrganisationId, PlaybookId, u32), Arc<Loaded>>,
+    /// One for each run at work.
+    pub(crate) workers: Arc<Semaphore>,
+    /// The runs at work here.
+    pub(crate) active: Mutex<HashMap<RunId, Active>>,
+    /// Who wants to know of a run's end.
+    pub(crate) waiters: Mutex<HashMap<RunId, Vec<oneshot::Sender<Run>>>>,
+    /// Runs that wait to begin.
+    pub(crate) queued: AtomicUsize,
+    /// The organisation whose run was taken from the queue last.
+    pub(crate) served: AtomicU64,
+    /// Told when a run is ready.
+    pub(crate) ready: Notify,
+    /// Told when something is to happen earlier than was known.
+    pub(crate) sooner: Notify,
+    /// Told when a run at work is no longer so.
+    pub(crate) left: Notify,
+    /// Runs of this host that could not be recorded and are to be taken up again.
+    pub(crate) dropped: Mutex<Vec<(OrganisationId, RunId)>>,
+    pub(crate) watches: RwLock<HashMap<OrganisationId, Vec<Watching>>>,
+    /// Takes no more runs.
+    pub(crate) stopping: AtomicBool,
+    /// Ends the loops.
+    pub(crate) halt: CancellationToken,
+}
+
+impl Playbooks {
+    /// Opens the playbooks on `parts` and goes on with the runs that were open: those of an earlier life of this host,
+    /// and, when their lease runs out, those of hosts that are gone.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn open(parts: Parts) -> Result<Arc<Self>, PlaybookError> {
+        let Parts { store, access, apps, secrets, writes, clock, randomness, host, limits } = parts;
+        let mut life = [0; 8];
+        randomness.fill(&mut life);
+        let playbooks = Arc::new(Self {
+            store,
+            access,
+            apps,
+            secrets,
+            writes,
+            clock,
+            randomness,
+            limits,
+            owner: Owner { host, life: u64::from_le_bytes(life) },
+            loaded: Cache::builder()
+                .max_capacity(CACHE)
+                .weigher(|_, loaded: &Arc<Loaded>| u32::try_from(loaded.source.len()).unwrap_or(u32::MAX))
+                .build(),
+            workers: Arc::new(Semaphore::new(limits.concurrent_runs.clamp(1, Semaphore::MAX_PERMITS))),
+            active: Mutex::default(),
+            waiters: Mutex::default(),
+            queued: AtomicUsize::new(0),
+            served: AtomicU64::new(0),
+            ready: Notify::new(),
+            sooner: Notify::new(),
+            left: Notify::new(),
+            dropped: Mutex::default(),
+            watches: RwLock::default(),
+            stopping: AtomicBool::new(false),
+            halt: CancellationToken::new(),
+        });
+        playbooks.take_up().await?;
+        playbooks.begin_loops();
+        Ok(playbooks)
+    }
+
+    /// How much there may be here.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// On whose behalf a playbook acts, if that key still may.
+    pub(crate) fn principal(
+        &self,
+        organisation: OrganisationId,
+        key: &KeyId,
+    ) -> Result<Arc<Principal>, String> {
+        let principal = self
+            .access
+            .principal(key)
+            .map_err(|failure| format!("the key {key} it runs as does not work: {failure}"))?;
+        if principal.organisation != organisation || principal.role < Role::Write {
+            return Err(format!("the key {key} it runs as may not run it"));
+        }
+        Ok(principal)
+    }
+}
+
+impl Drop for Playbooks {
+    fn drop(&mut self) {
+        self.halt.cancel();
+    }
+}
+
+/// Refuses a principal whose role is less than `needed`.
+pub(crate) fn require_role(
+    principal: &Principal,
+    needed: Role,
+    action: &'static str,
+) -> Result<(), PlaybookError> {
+    if principal.role >= needed {
+        return Ok(());
+    }
+    Err(PlaybookError::Forbidden { action, role: principal.role.as_str(), needed: needed.as_str() })
+}

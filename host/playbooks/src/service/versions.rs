@@ -1,0 +1,303 @@
+//! Versions of a playbook: drafted, published, rolled back, listed.
+
+use std::sync::Arc;
+
+use bellwether_access::{Principal, Role};
+use bellwether_kernel::{Cursor, ErrorKind, FieldError, KeyId, OrganisationId, Page, PageRequest, Timestamp};
+use bellwether_store::{Direction, StoreError, decode};
+
+use super::change::Change;
+use super::{Playbook, require_role};
+use crate::history::{PAGE, invalid_cursor};
+use crate::rows::{PlaybookRow, VersionRow};
+use crate::{Document, Format, PlaybookError, Playbooks, rows};
+
+/// One version of a playbook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// Counted from 1.
+    pub version: u32,
+    /// In which format it was written.
+    pub format: Format,
+    /// When it was stored.
+    pub created: Timestamp,
+    /// With which key.
+    pub created_by: KeyId,
+    /// When it was last published; absent for a draft.
+    pub published: Option<Timestamp>,
+    /// Whether it is the one that runs.
+    pub current: bool,
+}
+
+impl Playbooks {
+    /// Stores and publishes a document: a new playbook, or with `replace` the next version of the one of that name, if
+    /// there is one. A webhook keeps its token. From here on it runs as `principal`'s key.
+    ///
+    /// # Errors
+    /// As [`Self::validate`]; [`PlaybookError::Forbidden`] unless the principal is an admin;
+    /// [`PlaybookError::Exists`] without `replace`.
+    pub async fn store(
+        &self,
+        principal: &Principal,
+        source: &str,
+        format: Format,
+        replace: bool,
+    ) -> Result<Arc<Playbook>, PlaybookError> {
+        self.save(principal, source, format, replace, true).await
+    }
+
+    /// Stores a document as the next version of the playbook of its name, or as the first of a new one, without
+    /// publishing it: what runs stays what it was.
+    ///
+    /// # Errors
+    /// As [`Self::store`].
+    pub async fn save_draft(
+        &self,
+        principal: &Principal,
+        source: &str,
+        format: Format,
+    ) -> Result<Arc<Playbook>, PlaybookError> {
+        self.save(principal, source, format, true, false).await
+    }
+
+    async fn save(
+        &self,
+        principal: &Principal,
+        source: &str,
+        format: Format,
+        replace: bool,
+        publish: bool,
+    ) -> Result<Arc<Playbook>, PlaybookError> {
+        require_role(principal, Role::Admin, "store a playbook")?;
+        let organisation = principal.organisation;
+        let compiled = self.check(organisation, source, format).await?;
+        let document = &compiled.document;
+        loop {
+            let id = self.named(organisation, &document.name).await?;
+            if id.is_some() && !replace {
+                return Err(PlaybookError::Exists(document.name.clone()));
+            }
+            let mut change = match id {
+                Some(id) => match Change::of(self, principal, id).await? {
+                    Some(change) => change,
+                    None => continue,
+                },
+                None => Change::new(self, principal, document).await?,
+            };
+            change.add_version(source, format).await?;
+            if publish {
+                let version = change.row.latest;
+                change.publish(version, &compiled).await?;
+            }
+            if let Some(playbook) = change.commit(if publish { "publish" } else { "draft" }).await? {
+                return Ok(playbook);
+            }
+        }
+    }
+
+    /// Publishes a version: it runs from here on, as `principal`'s key. It is held against the apps and playbooks
+    /// there are now. A playbook that was disabled is enabled.
+    ///
+    /// # Errors
+    /// [`PlaybookError::Unknown`] for a playbook or version that is not there; otherwise as [`Self::store`].
+    pub async fn publish(
+        &self,
+        principal: &Principal,
+        name_or_id: &str,
+        version: u32,
+    ) -> Result<Arc<Playbook>, PlaybookError> {
+        self.publish_as(principal, name_or_id, Some(version), "publish").await
+    }
+
+    /// Publishes again what ran before: the greatest version below the present one that was ever published, or
+    /// `version`.
+    ///
+    /// # Errors
+    /// [`PlaybookError::Refused`] if no earlier version was published; otherwise as [`Self::publish`].
+    pub async fn roll_back(
+        &self,
+        principal: &Principal,
+        name_or_id: &str,
+        version: Option<u32>,
+    ) -> Result<Arc<Playbook>, PlaybookError> {
+        self.publish_as(principal, name_or_id, version, "roll_back").await
+    }
+
+    async fn publish_as(
+        &self,
+        principal: &Principal,
+        name_or_id: &str,
+        version: Option<u32>,
+        action: &'static str,
+    ) -> Result<Arc<Playbook>, PlaybookError> {
+        require_role(principal, Role::Admin, "publish a playbook")?;
+        let organisation = principal.organisation;
+        loop {
+            let (id, row) = self.find(organisation, name_or_id).await?;
+            let version = match version {
+                Some(version) => version,
+                None => earlier(&row)?,
+            };
+            let (source, format) = self
+                .source(organisation, id, version)
+                .await?
+                .ok_or_else(|| unknown_version(&row.name, version))?;
+            let compiled = self.check(organisation, &source, format).await?;
+            let document = &compiled.document;
+            if document.name != row.name {
+                let expected = format!("{:?}, the playbook's own", row.name);
+                return Err(FieldError::new("name", &document.name, expected).into());
+            }
+            let Some(mut change) = Change::of(self, principal, id).await? else { continue };
+            change.publish(version, &compiled).await?;
+            if let Some(playbook) = change.commit(action).await? {
+                return Ok(playbook);
+            }
+        }
+    }
+
+    /// Starts a playbook's trigger again that was disabled because runs failed.
+    ///
+    /// # Errors
+    /// [`PlaybookError::Unknown`] if there is none, [`PlaybookError::Forbidden`] unless the principal is an admin.
+    pub async fn enable(
+        &self,
+        principal: &Principal,
+        name_or_id: &str,
+    ) -> Result<Arc<Playbook>, PlaybookError> {
+        require_role(principal, Role::Admin, "enable a playbook")?;
+        loop {
+            let (id, _) = self.find(principal.organisation, name_or_id).await?;
+            let Some(mut change) = Change::of(self, principal, id).await? else { continue };
+            change.enable().await?;
+            if let Some(playbook) = change.commit("enable").await? {
+                return Ok(playbook);
+            }
+        }
+    }
+
+    /// Deletes a playbook with all its versions; its runs stay, those at work are cancelled.
+    ///
+    /// # Errors
+    /// [`PlaybookError::Unknown`] if there is none, [`PlaybookError::Forbidden`] unless the principal is an admin.
+    pub async fn delete(
+        &self,
+        principal: &Principal,
+        name_or_id: &str,
+    ) -> Result<Arc<Playbook>, PlaybookError> {
+        require_role(principal, Role::Admin, "delete a playbook")?;
+        let organisation = principal.organisation;
+        loop {
+            let playbook = self.get(organisation, name_or_id).await?;
+            self.cancel_all(organisation, playbook.id, "the playbook was deleted").await?;
+            let Some(change) = Change::of(self, principal, playbook.id).await? else { continue };
+            match change.delete().await {
+                Ok(()) => return Ok(playbook),
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// The versions of a playbook, newest first.
+    ///
+    /// # Errors
+    /// [`PlaybookError::Unknown`] if there is no such playbook, [`PlaybookError::Invalid`] for a cursor that is not
+    /// of this list.
+    pub async fn versions(
+        &self,
+        organisation: OrganisationId,
+        name_or_id: &str,
+        page: &PageRequest,
+    ) -> Result<Page<Version>, PlaybookError> {
+        let (id, playbook) = self.find(organisation, name_or_id).await?;
+        let prefix = rows::versions(organisation, id);
+        let mut range = prefix.prefix();
+        if let Some(cursor) = &page.cursor {
+            if cursor.0.len() != 8 {
+                return Err(invalid_cursor(cursor));
+            }
+            range.end = prefix.fixed(&cursor.0);
+        }
+        let limit = page.limit.clamp(1, PAGE);
+        let mut items: Vec<Version> = Vec::new();
+        for (key, row) in self.store.scan(range, Direction::Backward, limit + 1).await? {
+            let number = version_of(&key)?;
+            if items.len() == limit {
+                let after = u64::from(number) + 1;
+                return Ok(Page { items, next: Some(Cursor(after.to_be_bytes().to_vec())) });
+            }
+            items.push(described(number, &decode(&row)?, &playbook));
+        }
+        // What an earlier host kept in the playbook's own row is the oldest there is.
+        if let Some((number, _, format)) = &playbook.inherited {
+            let row = VersionRow {
+                source: rows::Payload::Inline(Vec::new()),
+                format: *format,
+                created: playbook.created,
+                created_by: playbook
+                    .publications
+                    .first()
+                    .map_or(&playbook.runs_as, |first| &first.by)
+                    .clone(),
+            };
+            if items.last().is_none_or(|last| last.version > *number) {
+                items.push(described(*number, &row, &playbook));
+            }
+        }
+        Ok(Page { items, next: None })
+    }
+
+    /// One version of a playbook: what it says, and as it was written.
+    ///
+    /// # Errors
+    /// [`PlaybookError::Unknown`] if there is no such playbook or version.
+    pub async fn version(
+        &self,
+        organisation: OrganisationId,
+        name_or_id: &str,
+        version: u32,
+    ) -> Result<(Document, String, Format), PlaybookError> {
+        let (id, row) = self.find(organisation, name_or_id).await?;
+        let loaded = self.load(organisation, id, version).await?;
+        let loaded = loaded.ok_or_else(|| unknown_version(&row.name, version))?;
+        Ok((loaded.compiled.document.clone(), loaded.source.clone(), loaded.format))
+    }
+}
+
+/// The version a roll back leads to.
+fn earlier(row: &PlaybookRow) -> Result<u32, PlaybookError> {
+    let published = row.published.unwrap_or(0);
+    let before =
+        row.publications.iter().map(|publication| publication.version).filter(|version| *version < published);
+    before.max().ok_or_else(|| {
+        PlaybookError::Refused(format!(
+            "no version of the playbook {:?} was published before this one",
+            row.name
+        ))
+    })
+}
+
+fn unknown_version(name: &str, version: u32) -> PlaybookError {
+    PlaybookError::Unknown { what: "version", name: format!("{version} of {name}") }
+}
+
+fn described(version: u32, row: &VersionRow, playbook: &PlaybookRow) -> Version {
+    let published = playbook.publications.iter().rev().find(|publication| publication.version == version);
+    Version {
+        version,
+        format: row.format,
+        created: row.created,
+        created_by: row.created_by.clone(),
+        published: published.map(|publication| publication.at),
+        current: playbook.published == Some(version),
+    }
+}
+
+/// Reads the version at the end of its key.
+pub(super) fn version_of(key: &bellwether_store::Key) -> Result<u32, StoreError> {
+    let mut fields = key.fields();
+    let number = fields.number().and_then(|_| fields.number()).and_then(|_| fields.number());
+    let number = number.and_then(|number| u32::try_from(number).ok());
+    number.ok_or_else(|| StoreError::Damaged(format!("{key:?} names no version")))
+}
