@@ -63,6 +63,8 @@ pub(crate) struct CompiledStep {
     pub(crate) retry: Option<RetryRule>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) on_failure: bool,
+    /// Whether its templates only hand values on, which is quickly done.
+    pub(crate) is_plain: bool,
 }
 
 /// What a step does.
@@ -217,6 +219,27 @@ impl Compiled {
         })
     }
 
+    /// The secrets it names, each with where.
+    pub(crate) fn secret_places(&self) -> Vec<(Path, &str)> {
+        let root = Path::default();
+        let mut places = Vec::new();
+        if let crate::TriggerOn::Webhook { signature: Some(check), .. } = &self.document.trigger.on {
+            places.push((root.field("trigger").field("signature").field("secret"), check.secret.as_str()));
+        }
+        for (position, step) in self.steps.iter().enumerate() {
+            let path = match position.checked_sub(self.main) {
+                None => root.field("steps").item(position),
+                Some(position) => root.field("on_failure").item(position),
+            };
+            for (name, input) in &step.inputs {
+                if let Template::Secret(secret) = &input.template {
+                    places.push((path.field("inputs").field(name), secret));
+                }
+            }
+        }
+        places
+    }
+
     /// Whether any template reads `variable`, a part of it, or all of what it is part of.
     pub(crate) fn reads(&self, variable: &str) -> bool {
         let values = self.steps.iter().flat_map(|step| {
@@ -241,6 +264,18 @@ impl Compiled {
         let concurrency = self.document.concurrency;
         (concurrency.policy != crate::Policy::Allow).then(|| concurrency.limit.unwrap_or(1) as usize)
     }
+}
+
+/// What is wrong at one place of a document that reads.
+pub(crate) fn wrong_at(
+    source: &str,
+    format: Format,
+    path: &Path,
+    value: &str,
+    expected: impl Into<String>,
+) -> PlaybookError {
+    let (line, column) = locate(source, format, path);
+    PlaybookError::Document { line, column, error: FieldError::new(path.to_string(), value, expected) }
 }
 
 /// Whether the dotted path `inner` is `outer` or a part of it.

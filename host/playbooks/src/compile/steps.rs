@@ -58,8 +58,12 @@ pub(super) fn compile(
     }
     scope.in_each = false;
     scope.add(&step.id, description, each.is_some());
+    let values = inputs.values().chain(&when).chain(each.as_ref().map(|each| &each.list));
+    let is_plain = values.map(|value| &value.template).all(Template::is_plain)
+        && !matches!(&action, Action::Stop(_, Some(_)) | Action::Delay(_));
     Ok(CompiledStep {
         id: step.id.clone(),
+        is_plain,
         action,
         inputs,
         when,

@@ -55,7 +55,11 @@ pub(super) fn compile(
         }
         TriggerOn::Metric { metric, key, when, .. } => {
             if let Err(error) = metric.parse::<NamePattern>() {
-                return fault(&path.field("metric"), metric, format!("a metric's name, in which * stands for any characters: {error}"));
+                return fault(
+                    &path.field("metric"),
+                    metric,
+                    format!("a metric's name, in which * stands for any characters: {error}"),
+                );
             }
             if let Some(key) = key
                 && key.len() > PATTERN

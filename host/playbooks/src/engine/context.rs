@@ -54,12 +54,17 @@ pub(super) fn context(
     minijinja::Value::from_pairs(fields)
 }
 
-/// Renders apart: it may take milliseconds, and other tasks do not wait for it.
+/// Renders something of the step at `position`: apart, for it may take milliseconds and other tasks do not wait for it,
+/// unless it only hands values on.
 pub(super) async fn rendered<T: Send + 'static>(
     loaded: &Arc<Loaded>,
+    position: usize,
     context: minijinja::Value,
     render: impl FnOnce(&Compiled, &minijinja::Value) -> T + Send + 'static,
 ) -> Result<T, String> {
+    if loaded.compiled.steps[position].is_plain {
+        return Ok(render(&loaded.compiled, &context));
+    }
     let loaded = Arc::clone(loaded);
     let rendering = tokio::task::spawn_blocking(move || render(&loaded.compiled, &context));
     rendering.await.map_err(|_| "rendering panicked, which is a fault of the host".to_owned())
@@ -77,7 +82,7 @@ impl Playbooks {
     ) -> Result<Json, String> {
         let context = context(work, recalled, &work.loaded.compiled.steps[position], None);
         let room = self.limits.payload;
-        let rendered = rendered(&work.loaded, context, move |compiled, context| {
+        let rendered = rendered(&work.loaded, position, context, move |compiled, context| {
             let value = pick(&compiled.steps[position]).expect("the step has it");
             compiled.compiler.render(&value.template, context, &mut Room::new(room))
         });

@@ -390,7 +390,7 @@ impl Playbooks {
         let declared = described.description().inputs.clone();
         let context = context(work, recalled, step, item);
         let room = Room::new(self.limits.payload);
-        let rendered = rendered(&work.loaded, context, move |compiled, context| {
+        let rendered = rendered(&work.loaded, position, context, move |compiled, context| {
             let mut room = room;
             inputs(compiled, &compiled.steps[position], &declared, &named, context, &mut room)
         });

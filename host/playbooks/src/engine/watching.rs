@@ -49,7 +49,8 @@ impl Playbooks {
         let Some(writes) = &self.writes else { return Ok(()) };
         let mut watches = self.watches.write();
         // Those of whom nobody watches anything any more are told so too.
-        let mut organisations: BTreeSet<OrganisationId> = found.iter().map(|(organisation, _)| *organisation).collect();
+        let mut organisations: BTreeSet<OrganisationId> =
+            found.iter().map(|(organisation, _)| *organisation).collect();
         match only {
             Some(organisation) => {
                 organisations.insert(organisation);

@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet};
 use bellwether_kernel::OrganisationId;
 
 use super::SOURCE;
-use crate::compile::{Catalogue, Compiled, called, component};
-use crate::{Document, Format, PlaybookError, Playbooks};
+use crate::compile::{Catalogue, Compiled, called, component, wrong_at};
+use crate::{Document, Format, PlaybookError, Playbooks, TriggerOn};
 
 /// How many playbooks one may lead to; more than that is as good as a cycle.
 const COMPONENTS: usize = 200;
@@ -36,7 +36,32 @@ impl Playbooks {
         check_size(source)?;
         let playbooks = self.components(organisation, &Document::read(source, format)?).await?;
         let catalogue = Catalogue { apps: &*self.apps, organisation, playbooks };
-        Compiled::read(source, format, self.limits.steps, Some(&catalogue))
+        let compiled = Compiled::read(source, format, self.limits.steps, Some(&catalogue))?;
+        self.check_secrets(organisation, source, format, &compiled).await?;
+        Ok(compiled)
+    }
+
+    /// The secrets a document names are there, and the one its webhook is signed with is of its scheme.
+    async fn check_secrets(
+        &self,
+        organisation: OrganisationId,
+        source: &str,
+        format: Format,
+        compiled: &Compiled,
+    ) -> Result<(), PlaybookError> {
+        for (path, name) in compiled.secret_places() {
+            let Some(secret) = self.secrets.secret(organisation, name).await? else {
+                return Err(wrong_at(source, format, &path, name, "the name of a secret that is there"));
+            };
+            if let TriggerOn::Webhook { signature: Some(check), .. } = &compiled.document.trigger.on
+                && check.secret == name
+                && let Err(error) = check.scheme.check_secret(&secret)
+            {
+                let expected = format!("a secret that is {}", error.expected);
+                return Err(wrong_at(source, format, &path, name, expected));
+            }
+        }
+        Ok(())
     }
 
     /// The published playbooks a document leads to, by name.

@@ -128,6 +128,21 @@ impl Template {
     }
 }
 
+impl Template {
+    /// Whether it only hands values on: literals, and paths such as `steps.add.value`.
+    pub(crate) fn is_plain(&self) -> bool {
+        match self {
+            Self::Literal(_) | Self::Secret(_) => true,
+            Self::Expression { source, .. } => {
+                source.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.'))
+            }
+            Self::Text { .. } => false,
+            Self::List(items) => items.iter().all(Self::is_plain),
+            Self::Object(fields) => fields.iter().all(|(_, field)| field.is_plain()),
+        }
+    }
+}
+
 /// Why a value did not render.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RenderError {

@@ -33,7 +33,10 @@ async fn survives(crash: Crash) -> bool {
     let accepted = match world.playbooks.start(&world.admin, "a", json!(1)).await {
         Ok(started) => {
             let id = started.id;
-            let ended = started.ended.await.ok();
+            let ended = tokio::select! {
+                ended = started.ended => ended.ok(),
+                () = world.until_crashed() => None,
+            };
             Some((id, ended))
         }
         Err(_) => None,

@@ -1,5 +1,6 @@
 //! A small world to test in: an organisation with its keys on a store in memory, and apps made of closures.
 
+mod complaints;
 mod crashes;
 mod documents;
 mod examples;
@@ -7,7 +8,9 @@ mod fakes;
 mod runs;
 mod secrets;
 mod shapes;
+mod simulation;
 mod store;
+mod triggers;
 
 use std::sync::Arc;
 
@@ -132,6 +135,70 @@ impl World {
         started.ended.await.unwrap()
     }
 
+    /// As [`Self::reopened`], as another host beside this one, which stays.
+    async fn joined(&self, host: u64) -> Self {
+        let (apps, secrets) = (&self.apps, &self.secrets);
+        let limits = self.playbooks.limits();
+        let playbooks =
+            open_as(HostId(host), &self.store, &self.access, apps, secrets, None, &self.clock, limits).await;
+        Self {
+            store: Arc::clone(&self.store),
+            access: Arc::clone(&self.access),
+            apps: Arc::clone(apps),
+            secrets: Arc::clone(secrets),
+            writes: Arc::clone(&self.writes),
+            clock: Arc::clone(&self.clock),
+            playbooks: playbooks.unwrap(),
+            organisation: self.organisation,
+            admin: Arc::clone(&self.admin),
+        }
+    }
+
+    /// The same world for looking at what its store holds: nothing in it moves.
+    async fn reading(&self) -> Self {
+        let store = Arc::new(self.store.restart());
+        let limits = self.playbooks.limits();
+        let access = open_access(&store, &self.clock).await;
+        let playbooks = open(&store, &access, &self.apps, &self.secrets, None, &self.clock, limits).await;
+        playbooks.die();
+        Self {
+            store,
+            access,
+            apps: Arc::clone(&self.apps),
+            secrets: Arc::clone(&self.secrets),
+            writes: Arc::clone(&self.writes),
+            clock: Arc::clone(&self.clock),
+            playbooks,
+            organisation: self.organisation,
+            admin: Arc::clone(&self.admin),
+        }
+    }
+
+    /// Waits until the store has died.
+    async fn until_crashed(&self) {
+        while self.store.health().refusing.is_none() {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Every run there is, oldest first.
+    async fn all_runs(&self) -> Vec<Run> {
+        let (mut request, mut ids) = (bellwether_kernel::PageRequest::first(1_000), Vec::new());
+        loop {
+            let page = self.playbooks.runs(self.organisation, &RunFilter::default(), &request).await.unwrap();
+            ids.extend(page.items.iter().map(|run| run.id));
+            match page.next {
+                Some(next) => request.cursor = Some(next),
+                None => break,
+            }
+        }
+        let mut runs = Vec::new();
+        for id in ids.into_iter().rev() {
+            runs.push(self.playbooks.run(self.organisation, id).await.unwrap());
+        }
+        runs
+    }
+
     /// Waits for the end of a run that is recorded.
     async fn ended(&self, id: RunId) -> Run {
         loop {
@@ -162,6 +229,20 @@ async fn open(
     clock: &Arc<TestClock>,
     limits: Limits,
 ) -> Arc<Playbooks> {
+    open_as(HostId(1), store, access, apps, secrets, writes, clock, limits).await.unwrap()
+}
+
+#[allow(clippy::too_many_arguments)] // one for each thing the world is made of
+async fn open_as(
+    host: HostId,
+    store: &Arc<MemoryStore>,
+    access: &Arc<Access>,
+    apps: &Arc<FakeApps>,
+    secrets: &Arc<FakeSecrets>,
+    writes: Option<Arc<FakeWrites>>,
+    clock: &Arc<TestClock>,
+    limits: Limits,
+) -> Result<Arc<Playbooks>, PlaybookError> {
     let parts = Parts {
         store: store.clone(),
         access: access.clone(),
@@ -170,10 +251,10 @@ async fn open(
         writes: writes.map(|writes| writes as Arc<dyn Writes>),
         clock: clock.clone(),
         randomness: randomness(),
-        host: HostId(1),
+        host,
         limits,
     };
-    Playbooks::open(parts).await.unwrap()
+    Playbooks::open(parts).await
 }
 
 fn randomness() -> Arc<dyn Randomness> {

@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 
 use super::*;
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_run_hands_typed_values_from_step_to_step() {
     let world = World::new().await;
     world.apps.put_quick(
@@ -321,7 +321,7 @@ async fn runs_are_listed_newest_first_page_by_page() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn old_runs_are_swept_away_whole_and_younger_or_open_ones_stay() {
     let (world, gate, _) = gated(Limits::default()).await;
     world.store_echo("manual", &[("a", "{{ trigger.inputs }}"), ("b", "{{ steps.a.value }}")]).await;
@@ -351,6 +351,7 @@ async fn a_stop_finishes_what_is_at_work_and_leaves_the_rest_to_the_next_start()
     let (world, gate, entered) = gated(Limits { concurrent_runs: 1, ..Limits::default() }).await;
     let mut started = Vec::new();
     for _ in 0..3 {
+        world.clock.advance(1);
         started.push(world.playbooks.start(&world.admin, "gate", json!({})).await.unwrap());
     }
     let ids: Vec<RunId> = started.iter().map(|started| started.id).collect();

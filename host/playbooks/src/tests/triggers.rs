@@ -1,0 +1,284 @@
+//! What starts runs, how many at once, and what a failure does to the trigger.
+
+use std::time::Duration;
+
+use bellwether_kernel::ErrorKind;
+use serde_json::json;
+use tokio::sync::Semaphore;
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_that_comes_twice_starts_one_run_and_an_unsigned_one_none() {
+    let world = World::new().await;
+    world.secrets.put("github", "sesame");
+    let trigger = json!({"type": "webhook", "signature": {"scheme": "github", "secret": "github"}});
+    let steps = json!([{"id": "a", "app": "echo", "inputs": {"value": "{{ trigger.body }}"}}]);
+    let playbook = world.store_json(json!({"name": "hook", "trigger": trigger, "steps": steps})).await;
+    let token = playbook.webhook_token.clone().unwrap();
+    let signed = |signature: &str, delivery: &str| {
+        let mut request = post("application/json", "{\"a\": 1}");
+        request.headers.push(("x-hub-signature-256".into(), format!("sha256={signature}")));
+        request.headers.push(("x-github-delivery".into(), delivery.into()));
+        request
+    };
+    let refused = world.playbooks.start_by_webhook(&token, signed(&"0".repeat(64), "1")).await.err().unwrap();
+    assert_eq!(refused.kind(), ErrorKind::Unauthenticated);
+    assert!(!refused.to_string().contains("sesame"));
+    assert_eq!(world.rows_of(Space::Run).await, 0);
+    let good = {
+        use hmac::{Hmac, KeyInit, Mac};
+        let mut mac = Hmac::<sha2::Sha256>::new_from_slice(b"sesame").unwrap();
+        mac.update(b"{\"a\": 1}");
+        mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+    };
+    let first = world.playbooks.start_by_webhook(&token, signed(&good, "1")).await.unwrap();
+    let again = world.playbooks.start_by_webhook(&token, signed(&good, "1")).await.unwrap();
+    let other = world.playbooks.start_by_webhook(&token, signed(&good, "2")).await.unwrap();
+    assert_eq!((first.id, first.repeated, again.repeated), (again.id, false, true));
+    assert_ne!(other.id, first.id);
+    assert_eq!(again.ended.await.unwrap().summary.state, RunState::Succeeded, "it gives the run too");
+    assert_eq!(world.rows_of(Space::Run).await, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_metric_trigger_fires_when_its_value_crosses_a_bound() {
+    let world = World::new().await;
+    let trigger = json!({"type": "metric", "metric": "api.*", "rises_above": 10, "when": "value < 1000"});
+    let steps = json!([{"id": "a", "app": "echo", "inputs": {"value": "{{ trigger.value }}"}}]);
+    world.store_json(json!({"name": "watch", "trigger": trigger, "steps": steps})).await;
+    assert_eq!(world.writes.watched.lock()[&world.organisation], ["api.*"]);
+    let writes = [
+        ("api.errors", None, 5.0),
+        ("api.errors", Some(5.0), 11.0),
+        ("api.errors", Some(11.0), 12.0),
+        ("web.errors", Some(5.0), 11.0),
+        ("api.errors", Some(5.0), 5_000.0),
+        ("api.latency", None, 20.0),
+    ];
+    for (metric, before, value) in writes {
+        world.writes.push(world.organisation, metric, before, value);
+    }
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    // What was acted on is not acted on again.
+    let after = world.reopened(world.store.restart()).await;
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    let mut values: Vec<_> =
+        after.all_runs().await.iter().map(|run| run.steps[0].outputs["value"].to_string()).collect();
+    values.sort();
+    assert_eq!(values, ["11.0", "20.0"]);
+    after.playbooks.delete(&after.admin, "watch").await.unwrap();
+    assert!(after.writes.watched.lock()[&after.organisation].is_empty());
+}
+
+async fn with_policy(policy: &str) -> (World, Arc<Semaphore>) {
+    let world = World::new().await;
+    let gate = Arc::new(Semaphore::new(0));
+    let passed = Arc::clone(&gate);
+    world.apps.put("gate", describe(vec![], &[]), move |_| {
+        let gate = Arc::clone(&passed);
+        Box::pin(async move {
+            gate.acquire().await.unwrap().forget();
+            gives(&[])
+        })
+    });
+    let steps = json!([{"id": "a", "app": "gate"}]);
+    let concurrency = json!({"policy": policy, "limit": 2});
+    let document = json!({"name": "a", "trigger": {"type": "manual"}, "concurrency": concurrency, "steps": steps, "on_failure": [{"id": "b", "app": "echo"}]});
+    world.store_json(document).await;
+    (world, gate)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_says_what_becomes_of_a_run_too_many() {
+    use RunState::{Cancelled, Queued, Running, Skipped, Succeeded};
+    for (policy, meanwhile, finally) in [
+        ("queue", [Running, Running, Queued, Queued], [Succeeded, Succeeded, Succeeded, Succeeded]),
+        ("skip", [Running, Running, Skipped, Skipped], [Succeeded, Succeeded, Skipped, Skipped]),
+        ("replace", [Cancelled, Cancelled, Cancelled, Running], [Cancelled, Cancelled, Cancelled, Succeeded]),
+    ] {
+        let (world, gate) = with_policy(policy).await;
+        let mut ids = Vec::new();
+        for _ in 0..4 {
+            world.clock.advance(1);
+            ids.push(world.playbooks.start(&world.admin, "a", json!({})).await.unwrap().id);
+        }
+        let states = async || {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let runs = world.all_runs().await;
+            assert_eq!(runs.iter().map(|run| run.summary.id).collect::<Vec<_>>(), ids);
+            runs.iter().map(|run| run.summary.state).collect::<Vec<_>>()
+        };
+        assert_eq!(states().await, meanwhile, "{policy}");
+        gate.add_permits(4);
+        assert_eq!(states().await, finally, "{policy}");
+        for space in [Space::RunOpen, Space::PlaybookGate, Space::PlaybookQueue, Space::RunQueue] {
+            assert_eq!(world.rows_of(space).await, 0, "{policy}: {space:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trigger_retries_or_is_disabled_as_its_document_says() {
+    let world = World::new().await;
+    world.apps.put_quick("fails", describe(vec![], &[]), |_| fails("no luck"));
+    let trigger = |action: &str, times: u32| json!({"type": "every", "interval": "1h", "on_error": action, "on_error_times": times});
+    let document = |trigger| json!({"name": "a", "trigger": trigger, "steps": [{"id": "a", "app": "fails"}]});
+    world.store_json(document(trigger("retry", 2))).await;
+    tokio::time::sleep(Duration::from_secs(3_600)).await;
+    let attempts: Vec<u32> = world.all_runs().await.iter().map(|run| run.summary.attempt).collect();
+    assert_eq!(attempts, [1, 2, 3]);
+
+    world.store_json(document(trigger("disable", 2))).await;
+    tokio::time::sleep(Duration::from_secs(5 * 3_600)).await;
+    assert_eq!(world.all_runs().await.len(), 5, "two more");
+    let playbook = world.playbooks.get(world.organisation, "a").await.unwrap();
+    assert!(matches!(&playbook.status, Status::Disabled { reason, .. } if reason.contains("no luck")));
+    assert_eq!(playbook.next_due, None);
+    let refused = world.playbooks.start(&world.admin, "a", json!({})).await.err().unwrap();
+    assert!(matches!(refused, PlaybookError::Disabled { .. }), "{refused}");
+    let enabled = world.playbooks.enable(&world.admin, "a").await.unwrap();
+    assert!(enabled.status == Status::Active && enabled.next_due.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_playbook_whose_key_is_revoked_is_blocked_and_says_so() {
+    let world = World::new().await;
+    let publisher = new_principal(&world.access, world.organisation, Role::Admin).await;
+    let source = json!({"name": "a", "trigger": {"type": "every", "interval": "1m"}, "steps": [
+        {"id": "wait", "delay": "30s"}, {"id": "a", "app": "echo"}]});
+    world.playbooks.store(&publisher, &source.to_string(), Format::Json, false).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(75)).await;
+    world.access.revoke_key("host", Some(world.organisation), &publisher.key).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let runs = world.all_runs().await;
+    assert_eq!(runs.last().unwrap().summary.state, RunState::Blocked);
+    assert!(runs.len() <= 2, "none was started without the right");
+    let playbook = world.playbooks.get(world.organisation, "a").await.unwrap();
+    assert!(matches!(playbook.status, Status::Blocked { .. }));
+    world.playbooks.publish(&world.admin, "a", 1).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    assert_eq!(world.all_runs().await[runs.len()].summary.state, RunState::Succeeded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_playbook_is_a_step_of_another_through_crashes_and_cycles_are_refused() {
+    let world = World::new().await;
+    let inner = json!({"name": "inner", "trigger": {"type": "playbook", "inputs": {"n": {"type": "integer", "required": true}}},
+        "steps": [{"id": "wait", "delay": "1m"}, {"id": "a", "app": "echo", "inputs": {"value": "{{ trigger.inputs.n + 1 }}"}}],
+        "outputs": {"n": "{{ steps.a.value }}"}});
+    world.store_json(inner.clone()).await;
+    let outer = |inputs: serde_json::Value| {
+        json!({"name": "outer", "trigger": {"type": "manual"}, "steps": [
+        {"id": "in", "playbook": "inner", "inputs": inputs}, {"id": "out", "app": "echo", "inputs": {"value": "{{ steps.in.n }}"}}]})
+    };
+    world.store_json(outer(json!({"n": "{{ trigger.inputs.n }}"}))).await;
+    let id = world.playbooks.start(&world.admin, "outer", json!({"n": 41})).await.unwrap().id;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let after = world.reopened(world.store.restart()).await;
+    let run = after.ended(id).await;
+    assert_eq!((run.summary.error, &run.steps[1].outputs["value"]), (None, &json!(42)));
+    let within = after.playbooks.run(after.organisation, run.steps[0].run.unwrap()).await.unwrap();
+    assert_eq!(within.summary.triggered_by, TriggeredBy::Playbook { run: id, step: "in".into() });
+    assert_eq!(after.all_runs().await.len(), 2);
+
+    let mut cycle = inner;
+    cycle["steps"] = json!([{"id": "a", "playbook": "inner", "inputs": {"n": 1}}]);
+    cycle["outputs"] = json!({});
+    let cases = [
+        (cycle, "does not lead back to this one (inner)"),
+        (outer(json!({"n": "many"})), "a whole number"),
+        (outer(json!({})), "inner requires it"),
+        (outer(json!({"m": 1})), "an input of inner: n"),
+    ];
+    for (document, expected) in cases {
+        let source = document.to_string();
+        let error = after.playbooks.validate(after.organisation, &source, Format::Json).await.unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_is_cancelled_while_it_waits_and_its_on_failure_steps_are_taken() {
+    let world = World::new().await;
+    let document = json!({"name": "a", "trigger": {"type": "manual"}, "steps": [{"id": "wait", "delay": "2h"}],
+        "on_failure": [{"id": "tell", "app": "echo", "inputs": {"value": "{{ run.error }}"}}]});
+    world.store_json(document).await;
+    let id = world.playbooks.start(&world.admin, "a", json!({})).await.unwrap().id;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(world.playbooks.active.lock().is_empty(), "a run that waits takes no place");
+    world.playbooks.cancel(&world.admin, id).await.unwrap();
+    let run = world.ended(id).await;
+    assert_eq!(run.summary.state, RunState::Cancelled);
+    let expected = format!("it was cancelled with the key {}", world.admin.key);
+    assert_eq!(run.steps.last().unwrap().outputs["value"], json!(expected));
+    assert!(world.playbooks.cancel(&world.admin, id).await.is_err(), "it has ended");
+}
+
+#[tokio::test(start_paused = true)]
+async fn organisations_take_turns() {
+    let world = World::with_limits(Limits { concurrent_runs: 1, ..Limits::default() }).await;
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&order);
+    world.apps.put("slow", describe(vec![], &[]), move |call| {
+        let seen = Arc::clone(&seen);
+        Box::pin(async move {
+            seen.lock().push(call.principal.organisation);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            gives(&[])
+        })
+    });
+    let other = world.access.create_organisation("host", "other", "UTC").await.unwrap().id;
+    let stranger = new_principal(&world.access, other, Role::Admin).await;
+    let source = json!({"name": "a", "trigger": {"type": "manual"}, "steps": [{"id": "a", "app": "slow"}]})
+        .to_string();
+    for principal in [&world.admin, &stranger] {
+        world.playbooks.store(principal, &source, Format::Json, false).await.unwrap();
+    }
+    for _ in 0..50 {
+        world.playbooks.start(&world.admin, "a", json!({})).await.unwrap();
+    }
+    let last = world.playbooks.start(&stranger, "a", json!({})).await.unwrap();
+    last.ended.await.unwrap();
+    let before = order.lock().iter().filter(|organisation| **organisation == world.organisation).count();
+    assert!(before <= 3, "{before} runs of the other organisation came first");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_keeps_the_apps_it_began_with_or_says_that_they_are_gone() {
+    let world = World::new().await;
+    let steps = json!([{"id": "wait", "delay": "1m"}, {"id": "a", "app": "echo", "inputs": {"value": 1}}]);
+    world.store_json(json!({"name": "a", "trigger": {"type": "manual"}, "steps": steps})).await;
+    let started = world.playbooks.start(&world.admin, "a", json!({})).await.unwrap();
+    let described = describe(vec![input("value", ValueType::Json)], &[("value", ValueType::Json)]);
+    world.apps.put_version("echo", "2.0.0", described, |_| Box::pin(async { gives(&[]) }));
+    let error = started.ended.await.unwrap().summary.error.unwrap();
+    assert!(
+        error.contains("version 1.2.0 of the app \"echo\", with which this run began, is gone"),
+        "{error}"
+    );
+    assert_eq!(world.run("a", json!({})).await.summary.state, RunState::Succeeded);
+}
+
+#[tokio::test]
+async fn a_dry_run_says_what_would_happen_and_calls_nothing() {
+    let world = World::new().await;
+    world.apps.put_quick(
+        "never",
+        describe(vec![input("n", ValueType::Integer)], &[("n", ValueType::Integer)]),
+        |_| panic!("called"),
+    );
+    let steps = json!([
+        {"id": "a", "app": "never", "inputs": {"n": "{{ trigger.inputs.n }}"}},
+        {"id": "b", "app": "never", "when": "trigger.inputs.n > 5", "inputs": {"n": "{{ steps.a.n }}"}},
+        {"id": "c", "app": "never", "inputs": {"n": "{{ trigger.inputs.text }}"}},
+    ]);
+    let source = json!({"name": "a", "trigger": {"type": "manual"}, "steps": steps}).to_string();
+    let trigger = json!({"inputs": {"n": 3, "text": "abc"}});
+    let dry = world.playbooks.dry_run(&world.admin, &source, Format::Json, &trigger).await.unwrap();
+    let [a, b, c] = &dry.steps[..] else { panic!() };
+    assert_eq!((json!(a.inputs), &a.problem, a.app_version.as_str()), (json!({"n": 3}), &None, "1.2.0"));
+    assert_eq!((json!(b.inputs), b.runs), (json!({"n": {"unknown": "{{ steps.a.n }}"}}), Some(false)));
+    assert_eq!(c.problem.as_deref(), Some("input n is not a whole number"));
+    assert_eq!((world.rows_of(Space::Run).await, world.rows_of(Space::Playbook).await), (0, 0));
+}
