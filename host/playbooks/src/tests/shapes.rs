@@ -82,7 +82,7 @@ async fn what_a_document_writes_out_wrongly_is_named_before_it_is_stored() {
             "\"type\"",
         ),
     ] {
-        let checked = world.playbooks.validate(world.organisation, &document(&inputs), Format::Json);
+        let checked = world.playbooks.validate(world.organisation, &document(&inputs), Format::Json).await;
         let error = checked.as_ref().err().and_then(|error| error.field());
         assert_eq!(error.map(|error| error.field.as_str()), field, "{inputs}: {checked:?}");
         assert!(error.is_none_or(|error| error.expected.contains(expected)), "{inputs}: {error:?}");
