@@ -228,7 +228,7 @@ impl Playbooks {
             Tried::Until(until) => Err(until),
             Tried::Done(mut attempted) => {
                 let learned = std::mem::take(&mut attempted.secrets);
-                Ok((self.conclude(step, result, prior, began, attempt, attempted), learned))
+                Ok((self.conclude(step, result, prior, began, attempt, *attempted), learned))
             }
         });
         (item, taken)

@@ -73,7 +73,7 @@ impl Playbooks {
                     Ok(Ok(())) => continue,
                     Ok(Err(error)) => tracing::warn!(what, %error, "failed; it is tried again"),
                     Err(_) => {
-                        tracing::error!(what, "panicked, which is a fault of the host; it is tried again")
+                        tracing::error!(what, "panicked, which is a fault of the host; it is tried again");
                     }
                 }
                 tokio::select! {

@@ -76,9 +76,15 @@ impl Attempted {
 
 /// How an attempt came out.
 pub(super) enum Tried {
-    Done(Attempted),
+    Done(Box<Attempted>),
     /// The playbook it runs waits until then.
     Until(Timestamp),
+}
+
+impl Tried {
+    pub(super) fn done(attempted: Attempted) -> Self {
+        Self::Done(Box::new(attempted))
+    }
 }
 
 impl Playbooks {
@@ -243,7 +249,7 @@ impl Playbooks {
         let attempt = prior.as_ref().map_or(1, |prior| prior.attempt + 1);
         let began = self.clock.now();
         let attempted = match self.attempt(work, recalled, position, None, attempt).await? {
-            Tried::Done(attempted) => attempted,
+            Tried::Done(attempted) => *attempted,
             Tried::Until(until) => return Ok(Took::Wait(until)),
         };
         attempted.secrets.iter().for_each(|secret| recalled.secrets.learn(secret));
@@ -330,7 +336,7 @@ impl Playbooks {
                 ),
                 (_, None) => format!("there is no app {target:?} any more; install its plugin again"),
             };
-            return Ok(Tried::Done(Attempted::failed("", error)));
+            return Ok(Tried::done(Attempted::failed("", error)));
         };
         let version = match described {
             Described::App(app) => app.version().to_owned(),
@@ -339,7 +345,7 @@ impl Playbooks {
         tracing::Span::current().record("version", &version);
         let given = match self.inputs_of(work, recalled, position, item).await {
             Ok(given) => given,
-            Err(error) => return Ok(Tried::Done(Attempted::failed(&version, error))),
+            Err(error) => return Ok(Tried::done(Attempted::failed(&version, error))),
         };
         let mut shown = convert::to_object(&given);
         let mut secrets = Vec::new();
@@ -359,14 +365,14 @@ impl Playbooks {
             }
             Described::Component(_) => {
                 match self.run_within(work, step, item.map(|(index, _)| index), attempt, given).await? {
-                    Tried::Done(attempted) => attempted,
+                    Tried::Done(attempted) => *attempted,
                     until @ Tried::Until(_) => return Ok(until),
                 }
             }
         };
         attempted.inputs = shown;
         attempted.secrets = secrets;
-        Ok(Tried::Done(attempted))
+        Ok(Tried::done(attempted))
     }
 
     /// Renders a step's inputs, and looks up the secrets among them.
