@@ -3,6 +3,7 @@
 
 mod accept;
 mod begin;
+mod call;
 mod component;
 mod context;
 mod ending;

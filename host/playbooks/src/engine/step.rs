@@ -1,28 +1,17 @@
-//! Takes one step: renders its inputs, calls its app, and holds what the app gave against what it declares.
+//! Takes one step as far as it goes now: skipped, waited out, stopped at, called, called again.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bellwether_kernel::{RunId, Timestamp};
 use bellwether_store::Batch;
-use futures::FutureExt;
 use serde_json::{Map, Value as Json};
 
-use super::context::{Item, context, inputs, rendered};
 use super::fence::Failure;
-use super::recall::{Described, Recalled};
+use super::recall::Recalled;
 use super::runner::Work;
 use crate::compile::{Action, CompiledStep, delay_of};
-use crate::secrets::MASK;
-use crate::template::{Room, Template};
-use crate::{
-    App, AppCall, AppError, AppReport, Attempt, EffectScope, LogLine, Playbooks, Retry, RunState, StepResult,
-    StepState, Stop, Value, convert,
-};
+use crate::{AppError, Attempt, LogLine, Playbooks, Retry, RunState, StepResult, StepState, Stop};
 
-/// How much longer than its time limit a call is waited for: the app's own limit ends it first and says so better.
-const GRACE: Duration = Duration::from_secs(1);
 /// How many failed attempts of a step are remembered.
 const ATTEMPTS: usize = 20;
 
@@ -313,6 +302,7 @@ impl Playbooks {
         }
         result
     }
+<<<<<<< HEAD
 
     /// Makes one attempt at a step, or at one item of it.
     pub(super) async fn attempt(
@@ -467,6 +457,8 @@ impl Playbooks {
         }
         Ok(object)
     }
+=======
+>>>>>>> i3-core
 }
 
 /// What a step gives that is skipped: nothing, or of a list an empty one.
@@ -476,12 +468,4 @@ fn skipped(recalled: &Recalled, step: &CompiledStep, position: usize) -> Map<Str
         outputs.values_mut().for_each(|output| *output = Json::Array(Vec::new()));
     }
     outputs
-}
-
-/// The same for every attempt at the same step, and item of it, of the same run, whichever host makes it.
-fn idempotency_key(run: RunId, step: &str, item: Option<u32>) -> String {
-    match item {
-        None => format!("{run}.{step}"),
-        Some(item) => format!("{run}.{step}.{item}"),
-    }
 }
