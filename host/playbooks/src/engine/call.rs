@@ -163,7 +163,7 @@ impl Playbooks {
                 return Err(format!("{name} {version} gave an output {output:?} that it does not declare"));
             };
             if !convert::is_of(&value, description.value_type) {
-                let expected = convert::expectation(description.value_type);
+                let expected = convert::expectation_of(&convert::to_json(&value), description.value_type);
                 return Err(format!("{name} {version} gave an output {output:?} that is not {expected}"));
             }
             let json = convert::to_json(&value);
