@@ -175,7 +175,7 @@ async fn stop(
     while servers.join_next().await.is_some() {}
     services.playbooks.stop(until.duration_since(tokio::time::Instant::now())).await;
     if tokio::time::Instant::now() >= until {
-        tracing::warn!("not everything had ended in time; runs that had not are recorded as interrupted");
+        tracing::warn!("not everything had ended in time; runs that had not go on at the next start");
     }
 }
 
