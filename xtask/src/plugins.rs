@@ -117,6 +117,7 @@ mod tests {
             [
                 format!("{log}#write"),
                 format!("{read}#get"),
+                format!("{read}#query"),
                 format!("{write}#define"),
                 format!("{write}#write")
             ],

@@ -82,7 +82,8 @@ pub fn exchange(
     } else {
         None
     };
-    let headers = response.headers.iter().map(|header| KeyValue::new(&*header.name, &*header.value)).collect();
+    let headers =
+        response.headers.iter().map(|header| KeyValue::new(&*header.name, &*header.value)).collect();
     let status = response.status;
     let (body, binary) = match String::from_utf8(response.body) {
         Ok(text) => (Some(text), None),
@@ -149,10 +150,8 @@ fn unexpected(response: &Response, exchange: &Exchange) -> AppError {
     };
     let said: String = String::from_utf8_lossy(&response.body).trim().chars().take(QUOTED).collect();
     let said = if said.is_empty() { said } else { format!(": {said}") };
-    let error = AppError::fatal(format!(
-        "{} answered {}, expected {expected}{said}",
-        exchange.url, response.status
-    ));
+    let error =
+        AppError::fatal(format!("{} answered {}, expected {expected}{said}", exchange.url, response.status));
     if !PASSING.contains(&response.status) {
         return error;
     }

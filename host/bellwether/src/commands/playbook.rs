@@ -289,9 +289,7 @@ async fn change(
 ) -> Result<(), Failure> {
     let path = ["v1", "playbooks", playbook, how];
     let answer = client.write(Method::POST, &path, &[], Body::Json(body)).await?;
-    Ok(output::value(format, &answer, |playbook| {
-        describe_stored(&with_whole_url(client, playbook), FIELDS)
-    })?)
+    Ok(output::value(format, &answer, |playbook| describe_stored(&with_whole_url(client, playbook), FIELDS))?)
 }
 
 /// A host that was not told its public URL knows its webhooks by path alone.

@@ -171,7 +171,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             let path = ["v1", "runs", &run, "cancel"];
             let answer = client.write(Method::POST, &path, &[], Body::None).await?;
             output::value(format, &answer, |answer| match answer["state"].as_str() {
-                Some("running") => format!("the run {run} is being cancelled; see it with `bellwether run show`\n"),
+                Some("running") => {
+                    format!("the run {run} is being cancelled; see it with `bellwether run show`\n")
+                }
                 _ => format!("the run {run} is {}\n", output::cell(answer.get("state"))),
             })?;
         }

@@ -109,8 +109,9 @@ fn value(name: &str, file: Option<PathBuf>) -> Result<String, Failure> {
 /// What was read, as text without the line break an editor or `echo` adds.
 fn checked(from: &str, bytes: Vec<u8>) -> Result<String, Failure> {
     // The bytes are a secret: an error must not repeat them.
-    let mut text = String::from_utf8(bytes)
-        .map_err(|_| Failure::Usage(format!("{from} is no text: a secret is UTF-8, such as base64 for bytes")))?;
+    let mut text = String::from_utf8(bytes).map_err(|_| {
+        Failure::Usage(format!("{from} is no text: a secret is UTF-8, such as base64 for bytes"))
+    })?;
     if text.ends_with('\n') {
         text.pop();
         if text.ends_with('\r') {

@@ -29,10 +29,11 @@ pub(super) fn describe_dry_run(run: &Value) -> String {
         }
         text.push_str(&heading(step));
         for (name, value) in step["inputs"].as_object().into_iter().flatten() {
-            let shown = match value.get("unknown").filter(|_| value.as_object().is_some_and(|it| it.len() == 1)) {
-                Some(template) => format!("{} (not known before the run)", cell(Some(template))),
-                None => cell(Some(value)),
-            };
+            let shown =
+                match value.get("unknown").filter(|_| value.as_object().is_some_and(|it| it.len() == 1)) {
+                    Some(template) => format!("{} (not known before the run)", cell(Some(template))),
+                    None => cell(Some(value)),
+                };
             text.push_str(&format!("  input {name} = {shown}\n"));
         }
         if let Some(problem) = step.get("problem").filter(|problem| !problem.is_null()) {
@@ -45,8 +46,12 @@ pub(super) fn describe_dry_run(run: &Value) -> String {
 /// `step add: calls metric 1.0.0, 3 times, on failure`
 fn heading(step: &Value) -> String {
     let target = [step["app"].as_str(), step["app_version"].as_str()];
-    let target: Vec<String> =
-        target.into_iter().flatten().filter(|part| !part.is_empty()).map(|part| cell(Some(&part.into()))).collect();
+    let target: Vec<String> = target
+        .into_iter()
+        .flatten()
+        .filter(|part| !part.is_empty())
+        .map(|part| cell(Some(&part.into())))
+        .collect();
     let target = target.join(" ");
     let mut told = match step["kind"].as_str().unwrap_or_default() {
         "app" => format!("calls {target}"),

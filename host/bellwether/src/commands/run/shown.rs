@@ -73,7 +73,9 @@ fn describe_step(step: &Value, text: &mut String) {
         (true, Some(kind)) => text.push_str(&format!(" ({})", cell(Some(kind)))),
         (true, None) => {}
     }
-    for (pointer, remark) in [("/on_failure", "only after a failure"), ("/copied", "taken over, not done again")] {
+    for (pointer, remark) in
+        [("/on_failure", "only after a failure"), ("/copied", "taken over, not done again")]
+    {
         if told(pointer) == Some(&Value::Bool(true)) {
             text.push_str(&format!(", {remark}"));
         }
