@@ -66,17 +66,18 @@ pub fn exchange(
     call: &Call,
     exchange: Exchange,
 ) -> Result<Answer, AppError> {
-    let request = request(call, &exchange)?;
+    let (url, expected) = (exchange.url.clone(), exchange.expected.clone());
+    let request = request(call, exchange)?;
     let began = host.now();
-    let response = host.send(request).map_err(|error| AppError::from(error).context(&exchange.url))?;
+    let response = host.send(request).map_err(|error| AppError::from(error).context(&url))?;
     // A clock that was set back meanwhile makes no negative time.
     let latency = u64::try_from(host.now().milliseconds() - began.milliseconds()).unwrap_or(0);
-    if !is_expected(response.status, exchange.expected.as_deref()) {
-        return Err(unexpected(&response, &exchange));
+    if !is_expected(response.status, expected.as_deref()) {
+        return Err(unexpected(&response, &url, expected.as_deref()));
     }
     let json = if says_json(&response) {
         let read = response.json().map_err(|error| {
-            AppError::fatal(format!("{}: the answer says it is JSON, and is not: {error}", exchange.url))
+            AppError::fatal(format!("{url}: the answer says it is JSON, and is not: {error}"))
         })?;
         Some(Json(read))
     } else {
@@ -92,14 +93,16 @@ pub fn exchange(
     Ok(Answer { status, latency, body, binary, json, headers })
 }
 
-fn request(call: &Call, exchange: &Exchange) -> Result<Request, AppError> {
-    let given = exchange.headers.as_deref().unwrap_or_default();
+fn request(call: &Call, exchange: Exchange) -> Result<Request, AppError> {
+    let Exchange { url, method, headers, authorization, body, timeout, .. } = exchange;
+    let given = headers.unwrap_or_default();
     let has = |name: &str| given.iter().any(|header| header.key.eq_ignore_ascii_case(name));
-    let mut request = Request::new(&*exchange.method, &*exchange.url);
-    for header in given {
+    let is_safe = SAFE.contains(&&*method);
+    let mut request = Request::new(&*method, url);
+    for header in &given {
         request = request.header(&*header.key, header.text());
     }
-    if let Some(authorization) = &exchange.authorization {
+    if let Some(authorization) = authorization {
         if has("authorization") {
             return Err(AppError::fatal(
                 "headers has Authorization and so has the input authorization; leave one of them out",
@@ -108,22 +111,20 @@ fn request(call: &Call, exchange: &Exchange) -> Result<Request, AppError> {
         request = request.header("authorization", authorization);
     }
     // A repeated call carries the key of the first, so that a service that heeds it does nothing twice.
-    if !SAFE.contains(&&*exchange.method) && !has("idempotency-key") {
+    if !is_safe && !has("idempotency-key") {
         request = request.header("idempotency-key", &*call.idempotency_key);
     }
-    request = match &exchange.body {
+    request = match body {
         None | Some(Json(Tree::Null)) => request,
-        Some(_) if SAFE.contains(&&*exchange.method) => {
-            return Err(AppError::fatal(format!(
-                "a request of method {} has no body; leave body out, or use POST",
-                exchange.method
-            )));
+        Some(_) if is_safe => {
+            let message = format!("a request of method {method} has no body; leave body out, or use POST");
+            return Err(AppError::fatal(message));
         }
-        Some(Json(Tree::String(text))) => request.body(text.as_bytes()),
+        Some(Json(Tree::String(text))) => request.body(text),
         Some(Json(json)) if has("content-type") => request.body(json.to_string()),
-        Some(Json(json)) => request.json(json),
+        Some(Json(json)) => request.json(&json),
     };
-    Ok(match exchange.timeout {
+    Ok(match timeout {
         Some(milliseconds) => request.timeout(Duration::from_millis(milliseconds)),
         None => request,
     })
@@ -143,15 +144,14 @@ fn says_json(response: &Response) -> bool {
 }
 
 /// Why an answer is none that was wanted, and whether to ask again.
-fn unexpected(response: &Response, exchange: &Exchange) -> AppError {
-    let expected = match exchange.expected.as_deref() {
+fn unexpected(response: &Response, url: &str, expected: Option<&[i64]>) -> AppError {
+    let expected = match expected {
         Some(expected) => serde_json::json!(expected).to_string(),
         None => "200 to 299".to_owned(),
     };
     let said: String = String::from_utf8_lossy(&response.body).trim().chars().take(QUOTED).collect();
     let said = if said.is_empty() { said } else { format!(": {said}") };
-    let error =
-        AppError::fatal(format!("{} answered {}, expected {expected}{said}", exchange.url, response.status));
+    let error = AppError::fatal(format!("{url} answered {}, expected {expected}{said}", response.status));
     if !PASSING.contains(&response.status) {
         return error;
     }

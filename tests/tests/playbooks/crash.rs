@@ -69,13 +69,13 @@ fn killed_while_playbooks_run_a_host_ends_every_run_once() -> Result<()> {
             }
             // Not the same moment each time, and never one that a timer of the host would prefer.
             std::thread::sleep(Duration::from_millis(150 + kill * 37 % 211));
-            if kill < KILLS {
-                let status = std::process::Command::new("kill")
-                    .args(["-KILL", &world.host.id().to_string()])
-                    .status()?;
-                ensure!(status.success(), "the host is killed");
-            }
+            let killed = if kill < KILLS {
+                std::process::Command::new("kill").args(["-KILL", &world.host.id().to_string()]).status()
+            } else {
+                Ok(std::process::ExitStatus::default())
+            };
             stop.store(true, Ordering::Relaxed);
+            ensure!(killed?.success(), "the host is killed");
             Ok(())
         })?;
         if kill < KILLS {

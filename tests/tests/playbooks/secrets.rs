@@ -94,7 +94,7 @@ inputs = {{ url = "{url}/echo", authorization = "{{{{ secrets.service-token }}}}
 [[steps]]
 id = "keep"
 app = "metric"
-inputs = {{ metric = "marker-4711", value = 1, description = "{{{{ steps.call.body | first }}}}" }}
+inputs = {{ metric = "marker-4711", value = "{{{{ steps.call.status | length }}}}" }}
 [[steps]]
 id = "fail"
 app = "http"

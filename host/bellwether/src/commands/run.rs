@@ -203,8 +203,8 @@ pub(crate) async fn list(
 ) -> Result<(), Failure> {
     let query = query([
         ("playbook", filter.playbook),
-        ("state", filter.state.and_then(word)),
-        ("trigger", filter.trigger.and_then(word)),
+        ("state", filter.state.as_ref().and_then(word)),
+        ("trigger", filter.trigger.as_ref().and_then(word)),
         ("since", filter.since.map(|since| since.to_string())),
         ("until", filter.until.map(|until| until.to_string())),
     ]);
@@ -223,7 +223,7 @@ pub(crate) async fn list(
 }
 
 /// The word the command line and the API share for a choice.
-fn word(choice: impl ValueEnum) -> Option<String> {
+fn word(choice: &impl ValueEnum) -> Option<String> {
     Some(choice.to_possible_value()?.get_name().to_owned())
 }
 
@@ -260,12 +260,12 @@ mod tests {
 
     #[test]
     fn states_are_written_as_the_api_writes_them() {
-        let states: Vec<String> = State::value_variants().iter().copied().filter_map(word).collect();
+        let states: Vec<String> = State::value_variants().iter().filter_map(word).collect();
         for state in states {
             let read: Result<bellwether_playbooks::RunState, _> = serde_json::from_value(json!(state));
             assert!(read.is_ok(), "{state}");
         }
-        for trigger in Trigger::value_variants().iter().copied().filter_map(word) {
+        for trigger in Trigger::value_variants().iter().filter_map(word) {
             let read: Result<bellwether_playbooks::TriggerKind, _> = serde_json::from_value(json!(trigger));
             assert!(read.is_ok(), "{trigger}");
         }

@@ -1,7 +1,7 @@
 //! `bellwether secret`: values that playbooks name and nobody reads back.
 
 use std::io::{IsTerminal, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use reqwest::Method;
@@ -64,7 +64,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             output::listing(format, &secrets, &columns)?;
         }
         SecretCommand::Set { name, host, from_file } => {
-            let body = json!({ "value": value(&name, from_file)?, "hosts": host });
+            let body = json!({ "value": value(&name, from_file.as_deref())?, "hosts": host });
             let answer = client.write(Method::PUT, &["v1", "secrets", &name], &[], Body::Json(body)).await?;
             output::value(format, &answer, |answer| {
                 let what = if answer["created"] == true { "new" } else { "replaced" };
@@ -81,11 +81,11 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
 }
 
 /// The value, from the file or the standard input.
-fn value(name: &str, file: Option<PathBuf>) -> Result<String, Failure> {
+fn value(name: &str, file: Option<&Path>) -> Result<String, Failure> {
     let (from, bytes) = match file {
         Some(file) => {
             let from = file.display().to_string();
-            let bytes = std::fs::read(&file)
+            let bytes = std::fs::read(file)
                 .map_err(|error| Failure::Usage(format!("{from} does not read: {error}")))?;
             (from, bytes)
         }
