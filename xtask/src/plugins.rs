@@ -88,13 +88,16 @@ mod tests {
     #[test]
     fn a_plugin_asks_for_what_its_code_calls_and_is_what_its_macros_say() {
         build().expect("the plugins build");
-        let (log, read, write) = (
+        let (clock, http, log, read, write) = (
+            "bellwether:host/clock@0.1.0",
+            "bellwether:host/http-client@0.1.0",
             "bellwether:host/log@0.1.0",
             "bellwether:host/metrics-read@0.1.0",
             "bellwether:host/metrics-write@0.1.0",
         );
         for (name, imports, exports) in [
-            ("metric", &[log, read, write][..], "bellwether:plugin/app@0.1.0"),
+            ("http", &[clock, http][..], "bellwether:plugin/app@0.1.0"),
+            ("metric", &[log, read, write], "bellwether:plugin/app@0.1.0"),
             ("threatconnect", &[read, write], "bellwether:plugin/dialect@0.1.0"),
         ] {
             let component = std::fs::read(components().join(format!("{name}.wasm"))).expect("it was built");
@@ -114,6 +117,7 @@ mod tests {
             [
                 format!("{log}#write"),
                 format!("{read}#get"),
+                format!("{read}#query"),
                 format!("{write}#define"),
                 format!("{write}#write")
             ],

@@ -136,9 +136,9 @@ fn prepare(granted: &[Destination], request: Outgoing) -> Result<Prepared, Egres
         return Err(invalid("credentials in a URL are not sent; use the Authorization header".to_owned()));
     }
     if !granted.iter().any(|destination| destination.permits(&url)) {
+        let origin = url.origin().ascii_serialization();
         return Err(EgressError::Forbidden(format!(
-            "the plugin's grant does not cover {}",
-            url.origin().ascii_serialization()
+            "the plugin's grant does not cover {origin}; who runs it can add http-client={origin}"
         )));
     }
     if request.headers.len() > limits::HTTP_HEADERS {

@@ -148,10 +148,13 @@ pub enum Grant {
     },
     /// Requests to the outside.
     HttpClient {
-        /// Where to; at least one.
+        /// Where to; none for nowhere, until somebody says where.
         hosts: Vec<Destination>,
     },
 }
+
+/// How a grant of no host at all is written.
+const NOWHERE: &str = "none";
 
 fn default_quota() -> u64 {
     limits::STATE_QUOTA
@@ -182,14 +185,11 @@ impl Grant {
         }
     }
 
-    /// Whether its scope is one: a grant from JSON may name no metric or host, or too large a quota.
+    /// Whether its scope is one: a grant from JSON may name no metric, or too large a quota.
     pub(crate) fn check(&self) -> Result<(), InvalidGrant> {
         let reason = match self {
             Self::MetricsRead { metrics } | Self::MetricsWrite { metrics } if metrics.is_empty() => {
                 format!("say which metrics, as in {}, or =* for all", self.privilege().example())
-            }
-            Self::HttpClient { hosts } if hosts.is_empty() => {
-                format!("say which hosts, as in {}", self.privilege().example())
             }
             Self::State { quota } if *quota > limits::STATE_QUOTA_MAXIMUM => {
                 format!(
@@ -241,9 +241,13 @@ impl FromStr for Grant {
                 }
             }
             Privilege::HttpClient => {
-                let scope = scope
-                    .ok_or_else(|| invalid(format!("say which hosts, as in {}", privilege.example())))?;
-                let hosts: Result<Vec<Destination>, _> = scope.split(',').map(str::parse).collect();
+                let scope = scope.ok_or_else(|| {
+                    invalid(format!("say which hosts, as in {}, or {name}={NOWHERE}", privilege.example()))
+                })?;
+                let hosts: Result<Vec<Destination>, _> = match scope {
+                    NOWHERE => Ok(Vec::new()),
+                    scope => scope.split(',').map(str::parse).collect(),
+                };
                 Self::HttpClient { hosts: hosts.map_err(|error| invalid(error.to_string()))? }
             }
         };
@@ -277,6 +281,7 @@ impl fmt::Display for Grant {
             Self::MetricsRead { metrics } | Self::MetricsWrite { metrics } => list(f, metrics),
             Self::State { quota } if quota % (1 << 20) == 0 => write!(f, "={}MiB", quota >> 20),
             Self::State { quota } => write!(f, "={quota}"),
+            Self::HttpClient { hosts } if hosts.is_empty() => write!(f, "={NOWHERE}"),
             Self::HttpClient { hosts } => list(f, hosts),
         }
     }
@@ -293,6 +298,7 @@ mod tests {
             ("metrics-write=web.*,api.*", r#"{"interface":"metrics-write","metrics":["web.*","api.*"]}"#),
             (r"metrics-read=a\,b", r#"{"interface":"metrics-read","metrics":["a\\,b"]}"#),
             ("state=20MiB", r#"{"interface":"state","quota":20971520}"#),
+            ("http-client=none", r#"{"interface":"http-client","hosts":[]}"#),
             (
                 "http-client=https://api.github.com,http://10.0.0.7:81",
                 r#"{"interface":"http-client","hosts":["https://api.github.com","http://10.0.0.7:81"]}"#,

@@ -2,10 +2,13 @@
 //! sample's interval amounts to now.
 //!
 //! What a metric is was chosen when it was created. The inputs that say what it is (`data_type`, `interval`, `keyed`)
-//! serve to create it; where one is given and the metric is another, nothing is written.
+//! serve to create it; where one is given and the metric is another, nothing is written. With `read` it adds nothing
+//! and gives back what an interval amounts to.
 
 use bellwether_sdk::host::{Log, MetricsRead, MetricsWrite};
-use bellwether_sdk::metrics::{DataType, Definition, Interval, Metric, MetricError, Samples};
+use bellwether_sdk::metrics::{
+    DataType, Definition, Fill, Interval, IntervalQuery, Metric, MetricError, Samples,
+};
 use bellwether_sdk::{AppError, Inputs, Outputs, Timestamp, app};
 
 /// What a playbook says.
@@ -21,6 +24,9 @@ pub struct Add {
     pub date: Option<Timestamp>,
     /// How much the value weighs in an average, above 0; 1, if absent.
     pub weight: Option<f64>,
+    /// Whether to add nothing and only give back the value of the interval that holds `date`.
+    #[input(default = false)]
+    pub read: bool,
     /// Whether to create the metric if there is none of that name.
     #[input(default = true)]
     pub create: bool,
@@ -43,9 +49,9 @@ pub struct Added {
     pub metric: String,
     /// The key added to, if the metric is keyed.
     pub key: Option<String>,
-    /// The value of the sample's interval, this sample included.
+    /// The value of the sample's interval, this sample included; or of the interval read.
     pub value: f64,
-    /// When that interval begins, in UTC.
+    /// When that interval begins, in UTC; of a series without any samples, the date that was read.
     pub interval_start: Timestamp,
     /// Whether this call created the metric.
     pub created: bool,
@@ -60,6 +66,9 @@ pub struct Added {
 pub fn add(host: &(impl MetricsRead + MetricsWrite + Log), add: Add) -> Result<Added, AppError> {
     let (metric, created) = find_or_create(host, &add)?;
     check(&metric.definition, &add)?;
+    if add.read {
+        return read(host, metric, add);
+    }
     // By id: should the metric be deleted and made anew meanwhile, this must not reach the other one.
     let samples = Samples {
         metric: metric.id.into(),
@@ -81,12 +90,46 @@ pub fn add(host: &(impl MetricsRead + MetricsWrite + Log), add: Add) -> Result<A
     })
 }
 
+/// Gives back what the interval of `date` amounts to.
+fn read(host: &impl MetricsRead, metric: Metric, add: Add) -> Result<Added, AppError> {
+    let Definition { name, data_type, interval, .. } = &metric.definition;
+    let date = add.date.ok_or_else(|| {
+        AppError::fatal("date is missing: read needs a time in the interval that is wanted")
+    })?;
+    // Nothing added up is 0; the least, greatest, first, last or mean of nothing is not there.
+    let adds_up = matches!(data_type, DataType::Sum | DataType::Count);
+    let query = IntervalQuery::new(metric.id, date, date);
+    let query = query.fill(if adds_up { Fill::Zero } else { Fill::Gaps });
+    let query = match &add.key {
+        Some(key) => query.keys([key]),
+        None => query,
+    };
+    let series = host.query(&query).map_err(|error| explained(error, &add))?;
+    let point = series.first().and_then(|series| series.points.first());
+    let value = point.and_then(|point| point.value).or(adds_up.then_some(0.0)).ok_or_else(|| {
+        AppError::fatal(format!("the metric {name:?} has no value in the {interval} interval of {date}"))
+    })?;
+    Ok(Added {
+        id: metric.id,
+        metric: name.clone(),
+        key: add.key,
+        value,
+        interval_start: point.map_or(date, |point| point.start),
+        created: false,
+        data_type: *data_type,
+        interval: *interval,
+    })
+}
+
 fn find_or_create(
     host: &(impl MetricsRead + MetricsWrite + Log),
     add: &Add,
 ) -> Result<(Metric, bool), AppError> {
     match host.metric(add.metric.as_str()) {
-        Err(MetricError::UnknownMetric(_)) if add.create => {}
+        Err(MetricError::UnknownMetric(_)) if add.create && !add.read => {}
+        Err(MetricError::UnknownMetric(_)) if add.read => {
+            return Err(AppError::fatal(format!("there is no metric {:?} to read", add.metric)));
+        }
         Err(MetricError::UnknownMetric(_)) => {
             let name = &add.metric;
             let message =
@@ -150,6 +193,10 @@ fn check(definition: &Definition, add: &Add) -> Result<(), AppError> {
         _ => {}
     }
     match add.value {
+        Some(value) if add.read => {
+            return wrong(format!("value is {value}, but read adds nothing; leave one of them out"));
+        }
+        None if add.read => {}
         None if *data_type != DataType::Count => {
             return wrong(format!("value is missing: the metric {name:?} is of type {data_type}"));
         }

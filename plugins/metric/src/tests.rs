@@ -15,6 +15,7 @@ fn one(metric: &str) -> Add {
         key: None,
         date: None,
         weight: None,
+        read: false,
         create: true,
         data_type: None,
         interval: None,
@@ -135,6 +136,41 @@ fn what_may_go_better_later_is_retried() {
     host.fail_metrics_after(2, MetricError::UnknownMetric("1".into()));
     let error = add(&host, one("m")).expect_err("deleted between two calls");
     assert_eq!((error.message(), error.retries()), ("the metric \"m\" was deleted meanwhile", Retry::Yes));
+}
+
+#[test]
+fn reading_gives_an_interval_s_value_and_adds_nothing() {
+    let host = MemoryHost::new();
+    let day = Some(time("2024-04-01T09:00:00Z"));
+    for (name, key, value, data_type) in [
+        ("sales", None, Some(3.0), DataType::Sum),
+        ("hits", Some("a"), None, DataType::Count),
+        ("heat", None, Some(21.5), DataType::Max),
+    ] {
+        let key = key.map(str::to_owned);
+        let sample = Add { value, key: key.clone(), date: day, data_type: Some(data_type), ..one(name) };
+        let added = add(&host, sample).expect("added");
+        let reading = Add { read: true, value: None, key, date: day, ..one(name) };
+        for _ in 0..2 {
+            let read = add(&host, reading.clone()).expect("read");
+            assert_eq!(read, Added { created: false, ..added.clone() }, "{name}");
+        }
+        let other_day = Add { date: Some(time("2024-03-01")), ..reading.clone() };
+        match add(&host, other_day) {
+            Ok(nothing) => assert_eq!(nothing.value, 0.0, "{name}"),
+            Err(error) => {
+                assert_eq!(data_type, DataType::Max, "{name}: {error}");
+                assert!(error.message().contains("has no value in the daily interval"), "{error}");
+            }
+        }
+        let error = add(&host, Add { date: None, ..reading.clone() }).expect_err("no date");
+        assert!(error.message().contains("date is missing"), "{error}");
+        let error = add(&host, Add { value: Some(1.0), ..reading }).expect_err("a value");
+        assert!(error.message().contains("read adds nothing"), "{error}");
+    }
+    let error = add(&host, Add { read: true, value: None, date: day, ..one("new") }).expect_err("none");
+    assert_eq!(error.message(), "there is no metric \"new\" to read");
+    assert_eq!(host.metrics(0, 10).expect("a page").total, 3, "reading creates nothing");
 }
 
 #[test]

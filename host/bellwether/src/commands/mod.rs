@@ -12,6 +12,7 @@ mod playbook;
 mod plugin;
 mod restore;
 mod run;
+mod secret;
 mod serve;
 mod whoami;
 
@@ -54,10 +55,12 @@ pub(crate) enum Command {
     Import(import::Arguments),
     /// Plugins: inspect, install, grant
     Plugin(plugin::Arguments),
-    /// Playbooks: store, run
+    /// Playbooks: store, publish, run
     Playbook(playbook::Arguments),
-    /// Runs of playbooks
+    /// Runs of playbooks: list, show, cancel, replay
     Run(run::Arguments),
+    /// Secrets that playbooks name: set, never shown
+    Secret(secret::Arguments),
     /// Keys: who may ask this host, and for what
     Key(key::Arguments),
     /// Organisations, for the operator; your own, for everybody
@@ -85,6 +88,7 @@ impl Command {
             Self::Plugin(arguments) => arguments.connection.json,
             Self::Playbook(arguments) => arguments.connection.json,
             Self::Run(arguments) => arguments.connection.json,
+            Self::Secret(arguments) => arguments.connection.json,
             Self::Key(arguments) => arguments.connection.json,
             Self::Organisation(arguments) => arguments.connection.json,
             Self::Whoami(arguments) => arguments.connection.json,
@@ -105,6 +109,7 @@ impl Command {
             Self::Plugin(arguments) => on_one_thread(plugin::run(arguments)),
             Self::Playbook(arguments) => on_one_thread(playbook::run(arguments)),
             Self::Run(arguments) => on_one_thread(run::run(arguments)),
+            Self::Secret(arguments) => on_one_thread(secret::run(arguments)),
             Self::Key(arguments) => on_one_thread(key::run(arguments)),
             Self::Organisation(arguments) => on_one_thread(organisation::run(arguments)),
             Self::Whoami(arguments) => on_one_thread(whoami::run(arguments)),

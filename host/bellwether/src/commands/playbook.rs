@@ -1,11 +1,14 @@
 //! `bellwether playbook`.
 
+mod shown;
+
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use self::shown::{describe_dry_run, describe_stored};
 use super::{Limit, run};
 use crate::client::{Body, Client, Connection};
 use crate::failure::Failure;
@@ -27,10 +30,16 @@ enum PlaybookCommand {
     #[command(after_help = "Example:\n  bellwether playbook list")]
     List(Limit),
     /// Show one playbook as it was written
-    #[command(after_help = "Example:\n  bellwether playbook show count-pushes")]
+    #[command(after_help = "\
+Examples:
+  bellwether playbook show count-pushes
+  bellwether playbook show count-pushes --version 3            # one of `bellwether playbook versions`")]
     Show {
         /// Its name or id
         playbook: String,
+        /// Not the version that runs but this one
+        #[arg(long, value_name = "NUMBER")]
+        version: Option<u32>,
     },
     /// Check a document against the host's apps without storing it
     #[command(after_help = "Example:\n  bellwether playbook validate examples/playbooks/count-pushes.toml")]
@@ -38,17 +47,72 @@ enum PlaybookCommand {
         /// TOML, or JSON if the name ends in .json
         file: PathBuf,
     },
-    /// Store a playbook; prints its webhook's URL
+    /// Print what a run of a document would do: everything is checked, no app is called, nothing is stored
+    #[command(after_help = "\
+Examples:
+  bellwether playbook dry-run count-pushes.toml --trigger @request.json
+  bellwether playbook dry-run greet.toml --trigger '{\"inputs\": {\"name\": \"Ada\"}}'")]
+    DryRun {
+        /// TOML, or JSON if the name ends in .json
+        file: PathBuf,
+        /// What its templates read as `trigger`: JSON, or @FILE
+        #[arg(long, value_name = "JSON")]
+        trigger: Option<String>,
+    },
+    /// Store a playbook and publish it; prints its webhook's URL
     #[command(after_help = "\
 Examples:
   bellwether playbook store examples/playbooks/count-pushes.toml
-  bellwether playbook store count-pushes.toml --replace        # the next version of the one of that name")]
+  bellwether playbook store count-pushes.toml --replace        # the next version of the one of that name
+  bellwether playbook store count-pushes.toml --draft          # what runs goes on as it is; publish it later")]
     Store {
         /// TOML, or JSON if the name ends in .json
         file: PathBuf,
         /// Store it as the next version if there is one of that name
         #[arg(long)]
         replace: bool,
+        /// Do not publish it: the next version, or a first one that does not run
+        #[arg(long)]
+        draft: bool,
+    },
+    /// List the versions of a playbook, newest first
+    #[command(after_help = "Example:\n  bellwether playbook versions count-pushes")]
+    Versions {
+        /// Its name or id
+        playbook: String,
+        /// How much.
+        #[command(flatten)]
+        limit: Limit,
+    },
+    /// Publish a version: from here on it runs, on behalf of the key in use
+    #[command(after_help = "\
+Examples:
+  bellwether playbook publish count-pushes                     # the newest version
+  bellwether playbook publish count-pushes --version 3")]
+    Publish {
+        /// Its name or id
+        playbook: String,
+        /// Not the newest version but this one
+        #[arg(long, value_name = "NUMBER")]
+        version: Option<u32>,
+    },
+    /// Publish again the version that ran before, or another; runs at work end as they began
+    #[command(after_help = "\
+Examples:
+  bellwether playbook roll-back count-pushes
+  bellwether playbook roll-back count-pushes --version 1")]
+    RollBack {
+        /// Its name or id
+        playbook: String,
+        /// Not the one before but this one
+        #[arg(long, value_name = "NUMBER")]
+        version: Option<u32>,
+    },
+    /// Let a playbook start again that was disabled because its runs failed
+    #[command(after_help = "Example:\n  bellwether playbook enable count-pushes")]
+    Enable {
+        /// Its name or id
+        playbook: String,
     },
     /// Delete a playbook; its runs stay
     #[command(after_help = "Example:\n  bellwether playbook delete count-pushes")]
@@ -90,8 +154,13 @@ const FIELDS: &[output::Column] = &[
     ("id", "/id"),
     ("name", "/name"),
     ("version", "/version"),
+    ("newest version", "/latest"),
+    ("state", "/status/state"),
+    ("since", "/status/since"),
+    ("reason", "/status/reason"),
     ("description", "/description"),
     ("trigger", "/trigger/type"),
+    ("next due", "/next_due"),
     ("webhook", "/webhook_url"),
     ("runs as", "/runs_as"),
     ("created", "/created"),
@@ -108,12 +177,21 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
                 ("ID", "/id"),
                 ("NAME", "/name"),
                 ("VERSION", "/version"),
+                ("STATE", "/status/state"),
                 ("TRIGGER", "/trigger/type"),
+                ("NEXT DUE", "/next_due"),
                 ("UPDATED", "/updated"),
             ];
             output::listing(format, &playbooks, &columns)?;
         }
-        PlaybookCommand::Show { playbook } => {
+        PlaybookCommand::Show { playbook, version: Some(version) } => {
+            let path = ["v1", "playbooks", &playbook, "versions", &version.to_string()];
+            let version = client.get(&path, &[]).await?;
+            output::value(format, &version, |version| {
+                format!("{}\n", version["source"].as_str().unwrap_or_default().trim_end())
+            })?;
+        }
+        PlaybookCommand::Show { playbook, version: None } => {
             let playbook = client.get(&["v1", "playbooks", &playbook], &[]).await?;
             output::value(format, &playbook, |playbook| {
                 let playbook = &with_whole_url(&client, playbook);
@@ -126,19 +204,57 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
                 client.write(Method::POST, &["v1", "playbooks", "validate"], &[], document(&file)?).await?;
             output::value(format, &answer, |_| format!("{} is a good playbook\n", file.display()))?;
         }
-        PlaybookCommand::Store { file, replace } => {
+        PlaybookCommand::DryRun { file, trigger } => {
+            let (source, is_json) = source(&file)?;
+            let mut body = json!({ "source": source, "format": if is_json { "json" } else { "toml" } });
+            if let Some(trigger) = trigger {
+                body["trigger"] = read_json("--trigger", &trigger)?;
+            }
+            let path = ["v1", "playbooks", "dry-run"];
+            let answer = client.write(Method::POST, &path, &[], Body::Json(body)).await?;
+            output::value(format, &answer, describe_dry_run)?;
+        }
+        PlaybookCommand::Store { file, replace, draft } => {
             let body = document(&file)?;
+            let query = if draft { vec![("publish", "false".to_owned())] } else { Vec::new() };
             let answer = if replace {
                 let checked =
                     client.write(Method::POST, &["v1", "playbooks", "validate"], &[], body.clone()).await?;
                 let name = checked["name"].as_str().unwrap_or_default().to_owned();
-                client.write(Method::PUT, &["v1", "playbooks", &name], &[], body).await?
+                client.write(Method::PUT, &["v1", "playbooks", &name], &query, body).await?
             } else {
-                client.write(Method::POST, &["v1", "playbooks"], &[], body).await?
+                client.write(Method::POST, &["v1", "playbooks"], &query, body).await?
             };
             output::value(format, &answer, |playbook| {
-                output::record(&with_whole_url(&client, playbook), FIELDS)
+                describe_stored(&with_whole_url(&client, playbook), FIELDS)
             })?;
+        }
+        PlaybookCommand::Versions { playbook, limit } => {
+            let versions =
+                client.list(&["v1", "playbooks", &playbook, "versions"], &[], limit.items()).await?;
+            let columns = [
+                ("VERSION", "/version"),
+                ("RUNS", "/current"),
+                ("PUBLISHED", "/published"),
+                ("CREATED", "/created"),
+                ("CREATED BY", "/created_by"),
+            ];
+            output::listing(format, &versions, &columns)?;
+        }
+        PlaybookCommand::Publish { playbook, version } => {
+            let version = match version {
+                Some(version) => version.into(),
+                None => client.get(&["v1", "playbooks", &playbook], &[]).await?["latest"].take(),
+            };
+            let body = json!({ "version": version });
+            change(&client, format, &playbook, "publish", body).await?;
+        }
+        PlaybookCommand::RollBack { playbook, version } => {
+            let body = version.map_or_else(|| json!({}), |version| json!({ "version": version }));
+            change(&client, format, &playbook, "roll-back", body).await?;
+        }
+        PlaybookCommand::Enable { playbook } => {
+            change(&client, format, &playbook, "enable", json!({})).await?;
         }
         PlaybookCommand::Delete { playbook } => {
             let answer =
@@ -146,7 +262,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             output::value(format, &answer, |_| format!("{playbook} is deleted\n"))?;
         }
         PlaybookCommand::Runs { playbook, state, limit } => {
-            run::list(&client, Some(playbook), state, limit, format).await?;
+            let filter = run::Filter { playbook: Some(playbook), state, ..run::Filter::default() };
+            run::list(&client, filter, limit, format).await?;
         }
         PlaybookCommand::Run { playbook, inputs, wait } => {
             let mut body = json!({});
@@ -156,21 +273,23 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             let path = ["v1", "playbooks", playbook.as_str(), "runs"];
             let query = if wait > 0 { vec![("wait", wait.to_string())] } else { Vec::new() };
             let answer = client.write(Method::POST, &path, &query, Body::Json(body)).await?;
-            output::value(format, &answer, |answer| match answer.get("run_id") {
-                Some(id) => {
-                    format!("run {} has begun; see it with `bellwether run show`\n", output::cell(Some(id)))
-                }
-                None => run::describe(answer),
-            })?;
-            if matches!(answer["state"].as_str(), Some("failed" | "interrupted")) {
-                return Err(Failure::Failed(anyhow::anyhow!(
-                    "the run {}",
-                    output::cell(answer.get("state"))
-                )));
-            }
+            run::tell(format, &answer)?;
         }
     }
     Ok(())
+}
+
+/// Changes which version runs, or whether it does, and prints what came of it.
+async fn change(
+    client: &Client,
+    format: output::Format,
+    playbook: &str,
+    how: &str,
+    body: Value,
+) -> Result<(), Failure> {
+    let path = ["v1", "playbooks", playbook, how];
+    let answer = client.write(Method::POST, &path, &[], Body::Json(body)).await?;
+    Ok(output::value(format, &answer, |playbook| describe_stored(&with_whole_url(client, playbook), FIELDS))?)
 }
 
 /// A host that was not told its public URL knows its webhooks by path alone.
@@ -185,18 +304,56 @@ fn with_whole_url(client: &Client, playbook: &Value) -> Value {
 
 /// A playbook's document as the body of a request.
 fn document(file: &Path) -> Result<Body, Failure> {
-    let bytes = std::fs::read(file)
-        .map_err(|error| Failure::Usage(format!("{} does not read: {error}", file.display())))?;
-    let json = file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
-    Ok(Body::Bytes(if json { "application/json" } else { "application/toml" }, bytes))
+    let bytes = read(file)?;
+    Ok(Body::Bytes(if is_json(file) { "application/json" } else { "application/toml" }, bytes))
 }
 
-/// JSON given on the command line, or in the file behind an `@`.
+/// A playbook's document as text, and whether it is JSON.
+fn source(file: &Path) -> Result<(String, bool), Failure> {
+    let text = String::from_utf8(read(file)?).map_err(|error| {
+        Failure::Usage(format!("{} is not UTF-8: {}", file.display(), error.utf8_error()))
+    })?;
+    Ok((text, is_json(file)))
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(file).map_err(|error| Failure::Usage(format!("{} does not read: {error}", file.display())))
+}
+
+fn is_json(file: &Path) -> bool {
+    file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
+}
+
+/// What a run is started with: JSON given on the command line, or in the file behind an `@`.
 pub(crate) fn read_inputs(text: &str) -> Result<Value, Failure> {
+    read_json("--inputs", text)
+}
+
+fn read_json(flag: &str, text: &str) -> Result<Value, Failure> {
     let read = match text.strip_prefix('@') {
         Some(file) => std::fs::read_to_string(file)
             .map_err(|error| Failure::Usage(format!("{file} does not read: {error}")))?,
         None => text.to_owned(),
     };
-    serde_json::from_str(&read).map_err(|error| Failure::Usage(format!("--inputs is not JSON: {error}")))
+    serde_json::from_str(&read).map_err(|error| {
+        Failure::Usage(format!("{flag} is not JSON: {error}; give JSON, or @ and a file that holds it"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_json_is_told_by_the_flag_it_was_given_with() {
+        for (flag, text, expected) in [
+            ("--inputs", "{", "--inputs is not JSON"),
+            ("--trigger", "name=Ada", "--trigger is not JSON"),
+            ("--trigger", "@no/such/file.json", "no/such/file.json does not read"),
+        ] {
+            let Err(Failure::Usage(message)) = read_json(flag, text) else { panic!("{text} was read") };
+            assert!(message.contains(expected), "{message}");
+        }
+        assert_eq!(read_inputs("[1, 2]").ok(), Some(json!([1, 2])));
+    }
 }

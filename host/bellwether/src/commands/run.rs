@@ -1,10 +1,15 @@
-//! `bellwether run`: what playbooks did.
+//! `bellwether run`: what playbooks did, and doing it again.
+
+mod shown;
 
 use clap::{Args, Subcommand, ValueEnum};
-use serde_json::Value;
+use jiff::{SpanRelativeTo, Timestamp};
+use reqwest::Method;
+use serde_json::{Value, json};
 
+pub(crate) use self::shown::{describe, tell};
 use super::{Limit, query};
-use crate::client::{Client, Connection};
+use crate::client::{Body, Client, Connection};
 use crate::failure::Failure;
 use crate::output;
 
@@ -21,24 +26,81 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum RunCommand {
     /// List runs, newest first
-    #[command(after_help = "Example:\n  bellwether run list --playbook count-pushes --state failed")]
+    #[command(after_help = "\
+Examples:
+  bellwether run list --playbook count-pushes --state failed
+  bellwether run list --trigger cron --since 2h
+  bellwether run list --since 2027-01-01 --until 2027-02-01T12:00:00Z")]
     List {
-        /// Only of this playbook
-        #[arg(long)]
-        playbook: Option<String>,
-        /// Only in this state
-        #[arg(long)]
-        state: Option<State>,
+        /// Which.
+        #[command(flatten)]
+        filter: Filter,
         /// How much.
         #[command(flatten)]
         limit: Limit,
     },
-    /// Show one run: its trigger, its steps, their inputs, outputs and log
+    /// Show one run: its trigger, its steps, their inputs, outputs, attempts and log
     #[command(after_help = "Example:\n  bellwether run show 0198c0de-0000-7000-8000-000000000000")]
     Show {
         /// The run's id
         run: String,
     },
+    /// List what the items of a step over a list came to
+    #[command(after_help = "Example:\n  bellwether run items 0198c0de-0000-7000-8000-000000000000 notify")]
+    Items {
+        /// The run's id
+        run: String,
+        /// The step's id
+        step: String,
+        /// How much.
+        #[command(flatten)]
+        limit: Limit,
+    },
+    /// End a run before it is through; its on-failure steps are taken if it has begun
+    #[command(after_help = "Example:\n  bellwether run cancel 0198c0de-0000-7000-8000-000000000000")]
+    Cancel {
+        /// The run's id
+        run: String,
+    },
+    /// Do a run again that has ended: a new run of the same version with the same trigger
+    #[command(after_help = "\
+Examples:
+  bellwether run replay 0198c0de-0000-7000-8000-000000000000                       # from its beginning
+  bellwether run replay 0198c0de-0000-7000-8000-000000000000 --from notify         # steps before it are not taken again
+  bellwether run replay 0198c0de-0000-7000-8000-000000000000 --from notify --item 3")]
+    Replay {
+        /// The run's id
+        run: String,
+        /// Begin at this step, with what those before it gave
+        #[arg(long, value_name = "STEP")]
+        from: Option<String>,
+        /// Begin at this item of the step's list, counted from 0
+        #[arg(long, value_name = "NUMBER", requires = "from")]
+        item: Option<u32>,
+        /// Wait so many seconds for its end, at most 60
+        #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(..=60))]
+        wait: u32,
+    },
+}
+
+/// Which runs are wanted: those for which everything that is given holds.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Filter {
+    /// Only of this playbook
+    #[arg(long)]
+    pub(crate) playbook: Option<String>,
+    /// Only in this state
+    #[arg(long)]
+    pub(crate) state: Option<State>,
+    /// Only started by this kind of trigger
+    #[arg(long)]
+    pub(crate) trigger: Option<Trigger>,
+    /// Only accepted since then: a date, a time (RFC 3339) or a span before now, such as 2h
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    pub(crate) since: Option<Timestamp>,
+    /// Only accepted before then, likewise
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    pub(crate) until: Option<Timestamp>,
 }
 
 /// How a run stands.
@@ -46,38 +108,106 @@ enum RunCommand {
 pub(crate) enum State {
     /// Accepted, not yet begun
     Queued,
-    /// At work
+    /// At work, or waiting for its time
     Running,
-    /// Every step succeeded
+    /// Every step succeeded or was skipped
     Succeeded,
     /// A step failed
     Failed,
-    /// The host stopped before it ended
+    /// Somebody ended it, or a newer run took its place
+    Cancelled,
+    /// It took longer than it may
+    #[value(name = "timed_out", alias = "timed-out")]
+    TimedOut,
+    /// Its playbook ran already, and its policy is to skip
+    Skipped,
+    /// The key it runs as lost the right to
+    Blocked,
+    /// A host of an earlier version stopped before it ended
     Interrupted,
 }
 
-/// Reads runs.
+/// What starts runs.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Trigger {
+    /// A request to the playbook's own URL
+    Webhook,
+    /// The calendar
+    Cron,
+    /// The same interval again and again
+    Every,
+    /// A write to a metric
+    Metric,
+    /// A caller with a key
+    Manual,
+    /// A step of another playbook
+    Playbook,
+}
+
+/// Works on runs.
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let (client, format) = (arguments.connection.client()?, arguments.connection.json.into());
     match arguments.command {
-        RunCommand::List { playbook, state, limit } => list(&client, playbook, state, limit, format).await,
+        RunCommand::List { filter, limit } => list(&client, filter, limit, format).await?,
         RunCommand::Show { run } => {
             let run = client.get(&["v1", "runs", &run], &[]).await?;
-            Ok(output::value(format, &run, describe)?)
+            output::value(format, &run, describe)?;
+        }
+        RunCommand::Items { run, step, limit } => {
+            let path = ["v1", "runs", &run, "steps", &step, "items"];
+            let items = client.list(&path, &[], limit.items()).await?;
+            let columns = [
+                ("ITEM", "/item"),
+                ("STATE", "/state"),
+                ("ATTEMPT", "/attempt"),
+                ("ENDED", "/ended"),
+                ("COPIED", "/copied"),
+                ("OUTPUTS", "/outputs"),
+                ("ERROR", "/error"),
+            ];
+            output::listing(format, &items, &columns)?;
+        }
+        RunCommand::Cancel { run } => {
+            let path = ["v1", "runs", &run, "cancel"];
+            let answer = client.write(Method::POST, &path, &[], Body::None).await?;
+            output::value(format, &answer, |answer| match answer["state"].as_str() {
+                Some("running") => {
+                    format!("the run {run} is being cancelled; see it with `bellwether run show`\n")
+                }
+                _ => format!("the run {run} is {}\n", output::cell(answer.get("state"))),
+            })?;
+        }
+        RunCommand::Replay { run, from, item, wait } => {
+            let mut body = json!({});
+            if let Some(step) = from {
+                body["step"] = step.into();
+            }
+            if let Some(item) = item {
+                body["item"] = item.into();
+            }
+            let query = if wait > 0 { vec![("wait", wait.to_string())] } else { Vec::new() };
+            let path = ["v1", "runs", &run, "replay"];
+            let answer = client.write(Method::POST, &path, &query, Body::Json(body)).await?;
+            tell(format, &answer)?;
         }
     }
+    Ok(())
 }
 
 /// Prints runs, newest first.
 pub(crate) async fn list(
     client: &Client,
-    playbook: Option<String>,
-    state: Option<State>,
+    filter: Filter,
     limit: Limit,
     format: output::Format,
 ) -> Result<(), Failure> {
-    let state = state.and_then(|state| Some(state.to_possible_value()?.get_name().to_owned()));
-    let query = query([("playbook", playbook), ("state", state)]);
+    let query = query([
+        ("playbook", filter.playbook),
+        ("state", filter.state.as_ref().and_then(word)),
+        ("trigger", filter.trigger.as_ref().and_then(word)),
+        ("since", filter.since.map(|since| since.to_string())),
+        ("until", filter.until.map(|until| until.to_string())),
+    ]);
     let runs = client.list(&["v1", "runs"], &query, limit.items()).await?;
     let columns = [
         ("ID", "/id"),
@@ -92,70 +222,52 @@ pub(crate) async fn list(
     Ok(output::listing(format, &runs, &columns)?)
 }
 
-/// A run from top to bottom.
-pub(crate) fn describe(run: &Value) -> String {
-    let fields = [
-        ("id", "/id"),
-        ("playbook", "/playbook_name"),
-        ("version", "/playbook_version"),
-        ("state", "/state"),
-        ("trigger", "/triggered_by/type"),
-        ("created", "/created"),
-        ("started", "/started"),
-        ("ended", "/ended"),
-        ("error", "/error"),
-    ];
-    let mut text = output::record(run, &fields);
-    for step in run["steps"].as_array().into_iter().flatten() {
-        let named = |pointer| output::cell(step.pointer(pointer));
-        text.push_str(&format!(
-            "\nstep {}: {} ({} {})\n",
-            named("/step"),
-            named("/state"),
-            named("/app"),
-            named("/app_version")
-        ));
-        for part in ["inputs", "outputs"] {
-            for (name, value) in step[part].as_object().into_iter().flatten() {
-                text.push_str(&format!(
-                    "  {} {name} = {}\n",
-                    part.trim_end_matches('s'),
-                    output::cell(Some(value))
-                ));
-            }
-        }
-        for line in step["log"].as_array().into_iter().flatten() {
-            let part = |name: &str| output::cell(line.get(name));
-            text.push_str(&format!("  log {} {} {}\n", part("time"), part("level"), part("message")));
-        }
-        if let Some(error) = step.get("error").filter(|error| !error.is_null()) {
-            text.push_str(&format!("  error {}\n", output::cell(Some(error))));
-        }
+/// The word the command line and the API share for a choice.
+fn word(choice: &impl ValueEnum) -> Option<String> {
+    Some(choice.to_possible_value()?.get_name().to_owned())
+}
+
+/// Reads `2027-01-01`, `2027-01-01T12:00:00Z` or, as a span before now, `2h`.
+fn instant(text: &str) -> Result<Timestamp, String> {
+    if let Some(instant) = bellwether_kernel::Timestamp::parse(text) {
+        return Ok(instant.to_jiff());
     }
-    text
+    let before_now = || {
+        let span: jiff::Span = text.parse().ok()?;
+        let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
+        Timestamp::now().checked_sub(duration).ok().filter(|_| !duration.is_negative())
+    };
+    before_now().ok_or_else(|| {
+        "use a date (2027-01-01), a time (2027-01-01T12:00:00Z) or a span before now (2h, 7d)".to_owned()
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
-    fn a_run_is_told_step_by_step() {
-        let run = json!({
-            "id": "r", "state": "failed", "playbook_name": "count", "error": "step add failed",
-            "steps": [{"step": "add", "app": "metric", "app_version": "1.0.0", "state": "failed", "inputs": {"value": 1}, "outputs": {},
-                       "error": "no such metric", "log": [{"time": "t", "level": "warn", "message": "hm"}]}],
-        });
-        let text = describe(&run);
-        for line in [
-            "step add: failed (metric 1.0.0)",
-            "  input value = 1",
-            "  log t warn hm",
-            "  error no such metric",
-        ] {
-            assert!(text.lines().any(|found| found == line), "{line:?} is not in\n{text}");
+    fn a_time_is_a_date_an_instant_or_a_span_before_now() {
+        assert_eq!(instant("2027-01-01").expect("a date").to_string(), "2027-01-01T00:00:00Z");
+        assert_eq!(instant("2027-01-01T12:00:00+02:00").expect("a time").to_string(), "2027-01-01T10:00:00Z");
+        let hours = |hours| Timestamp::now() - jiff::SignedDuration::from_hours(hours);
+        let read = instant("2h").expect("a span");
+        assert!(hours(3) < read && read < hours(1), "{read}");
+        for wrong in ["", "yesterday", "-2h", "2"] {
+            assert!(instant(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn states_are_written_as_the_api_writes_them() {
+        let states: Vec<String> = State::value_variants().iter().filter_map(word).collect();
+        for state in states {
+            let read: Result<bellwether_playbooks::RunState, _> = serde_json::from_value(json!(state));
+            assert!(read.is_ok(), "{state}");
+        }
+        for trigger in Trigger::value_variants().iter().filter_map(word) {
+            let read: Result<bellwether_playbooks::TriggerKind, _> = serde_json::from_value(json!(trigger));
+            assert!(read.is_ok(), "{trigger}");
         }
     }
 }

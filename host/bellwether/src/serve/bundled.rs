@@ -53,11 +53,7 @@ async fn install_one(plugins: &Plugins, file: &str, component: &'static [u8]) ->
         return Ok(());
     }
     let kept = before.as_ref().map_or(&[][..], |before| &before.grants);
-    let requested = inspection.requests.iter().map(|request| request.privilege);
-    let Some(grants) = requested.map(|privilege| grant(privilege, kept)).collect::<Option<Vec<_>>>() else {
-        tracing::error!(plugin = name, "a bundled plugin asks for hosts, which only an operator can grant");
-        return Ok(());
-    };
+    let grants = inspection.requests.iter().map(|request| grant(request.privilege, kept)).collect();
     let version = inspection.version.as_deref().unwrap_or_default();
     let replaces = before.as_ref().map(|before| before.version.as_str()).unwrap_or_default();
     tracing::info!(plugin = name, version, replaces, "compiling and installing a bundled plugin");
@@ -65,18 +61,18 @@ async fn install_one(plugins: &Plugins, file: &str, component: &'static [u8]) ->
     Ok(())
 }
 
-/// What a bundled plugin is granted: what it was before, or the widest scope. Where it may connect to is not for the
-/// host to say.
-fn grant(privilege: Privilege, kept: &[Grant]) -> Option<Grant> {
+/// What a bundled plugin is granted: what it was before, or the widest scope; but no host to connect to, which only an
+/// operator can say.
+fn grant(privilege: Privilege, kept: &[Grant]) -> Grant {
     if let Some(kept) = kept.iter().find(|grant| grant.privilege() == privilege) {
-        return Some(kept.clone());
+        return kept.clone();
     }
     let text = match privilege.scope() {
         ScopeKind::None | ScopeKind::Quota => privilege.interface().to_owned(),
         ScopeKind::Metrics => format!("{privilege}=*"),
-        ScopeKind::Hosts => return None,
+        ScopeKind::Hosts => format!("{privilege}=none"),
     };
-    Some(text.parse().expect("a privilege with all of its scope is a grant"))
+    text.parse().expect("a privilege with all of its scope, or with none, is a grant")
 }
 
 #[cfg(test)]
@@ -84,19 +80,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_grant_the_operator_narrowed_stays_narrow() {
-        let kept: [Grant; 1] = ["metrics-write=web.*".parse().unwrap()];
-        let text = |privilege| grant(privilege, &kept).map(|grant| grant.to_string());
-        assert_eq!(text(Privilege::MetricsWrite).as_deref(), Some("metrics-write=web.*"));
-        assert_eq!(text(Privilege::MetricsRead).as_deref(), Some("metrics-read=*"));
-        assert_eq!(text(Privilege::Log).as_deref(), Some("log"));
-        assert_eq!(text(Privilege::HttpClient), None);
+    fn a_grant_the_operator_changed_stays_as_it_is() {
+        let kept: [Grant; 2] =
+            ["metrics-write=web.*", "http-client=https://api.example.com"].map(|text| text.parse().unwrap());
+        for (privilege, kept_as, fresh) in [
+            (Privilege::MetricsWrite, "metrics-write=web.*", "metrics-write=*"),
+            (Privilege::MetricsRead, "metrics-read=*", "metrics-read=*"),
+            (Privilege::Log, "log", "log"),
+            (Privilege::HttpClient, "http-client=https://api.example.com", "http-client=none"),
+        ] {
+            assert_eq!(grant(privilege, &kept).to_string(), kept_as);
+            assert_eq!(grant(privilege, &[]).to_string(), fresh);
+        }
     }
 
     #[test]
-    fn every_privilege_but_the_outside_has_a_widest_grant() {
+    fn every_privilege_has_a_grant_to_begin_with() {
         for privilege in Privilege::ALL {
-            assert_eq!(grant(privilege, &[]).is_none(), privilege == Privilege::HttpClient, "{privilege}");
+            assert_eq!(grant(privilege, &[]).privilege(), privilege);
         }
     }
 }

@@ -22,6 +22,7 @@ fn add_metric_app(apps: &FakeApps) -> Sums {
         input("key", ValueType::Text),
         input("date", ValueType::Text),
         input("weight", ValueType::Number),
+        Input { default: Some(json!(false)), ..input("read", ValueType::Boolean) },
         Input { default: Some(json!(true)), ..input("create", ValueType::Boolean) },
         Input {
             choices: choices(&["sum", "count", "min", "max", "first", "last", "average"]),
