@@ -3,6 +3,8 @@
 //! `cargo xtask test` builds the binary and says where it is in `BELLWETHER_BINARY`; a Python that has what
 //! `requirements.txt` lists is in `BELLWETHER_PYTHON`.
 
+pub mod load;
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -125,6 +127,22 @@ impl Host {
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("VmRSS is there")?;
         let kibibytes: u64 = line.split_whitespace().nth(1).context("VmRSS has a number")?.parse()?;
         Ok(kibibytes * 1024)
+    }
+
+    /// How long its threads have been on a processor so far, in user and kernel mode, to a hundredth of a second.
+    ///
+    /// # Errors
+    /// If the process is gone.
+    pub fn processor_time(&self) -> Result<Duration> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id()))?;
+        // The name, in parentheses, may hold anything. Fields 14 and 15 of proc(5) are 11 and 12 behind it.
+        let (_, fields) = stat.rsplit_once(')').context("a name in parentheses")?;
+        let fields: Vec<&str> = fields.split_whitespace().collect();
+        let (Some(user), Some(kernel)) = (fields.get(11), fields.get(12)) else {
+            bail!("no processor times in {stat:?}")
+        };
+        // Linux counts them in hundredths of a second on every architecture Rust's standard library supports.
+        Ok(Duration::from_millis(10 * (user.parse::<u64>()? + kernel.parse::<u64>()?)))
     }
 
     /// Kills it as a power switch would: no handler runs.
