@@ -79,7 +79,8 @@ fn problems(kinds: &[ProblemKind]) -> BTreeMap<String, RefOr<ResponseObject>> {
 pub(crate) fn document() -> OpenApi {
     let tags = [
         ("metrics", "Interval metrics: define them, write samples, read values."),
-        ("playbooks", "One trigger and steps in order."),
+        ("playbooks", "A trigger, steps in order, and versions of both."),
+        ("secrets", "What playbooks name and nobody reads back."),
         ("runs", "What playbooks did, step by step."),
         ("webhooks", "What starts a playbook from outside."),
         ("plugins", "Sandboxed components and what they are granted."),
@@ -101,7 +102,7 @@ pub(crate) fn document() -> OpenApi {
     );
     components = components.schema_from::<ProblemSchema>();
     // What only a query parameter names.
-    components = components.schema_from::<crate::api::Fill>();
+    components = components.schema_from::<crate::api::Fill>().schema_from::<crate::api::TriggerKind>();
     for (name, schema) in schemas {
         components = components.schema(name, schema);
     }

@@ -71,16 +71,17 @@ impl From<&AppDescription> for AppManifest {
         let inputs = description.inputs.iter().map(|input| (input.name.clone(), of_input(input)));
         let outputs = description.outputs.iter().map(|output| (output.name.clone(), of_output(output)));
         let required = description.inputs.iter().filter(|input| input.required && input.default.is_none());
+        let required: Vec<&str> = required.map(|input| input.name.as_str()).collect();
         Self {
             summary: description.summary.clone(),
-            inputs: object(inputs.collect(), required.map(|input| input.name.as_str()).collect()),
-            outputs: object(outputs.collect(), Vec::new()),
+            inputs: object(&inputs.collect(), &required),
+            outputs: object(&outputs.collect(), &[]),
         }
     }
 }
 
 /// A schema of an object with these fields and no other.
-fn object(properties: Map<String, Json>, required: Vec<&str>) -> Json {
+fn object(properties: &Map<String, Json>, required: &[&str]) -> Json {
     json!({
         "$schema": DRAFT,
         "type": "object",

@@ -138,6 +138,7 @@ impl Sandbox {
             idempotency_key: format!("trial.{}", self.calls),
             attempt: 1,
             inputs,
+            effects: None,
             time_limit: CALL,
         };
         let AppReport { result, log } = app.run(call).await;

@@ -105,7 +105,9 @@ impl Opened {
             steps: settings.playbooks.steps,
             payload: settings.playbooks.payload_bytes,
             step_time: Duration::from_secs(settings.playbooks.step_seconds),
-            ..bellwether_playbooks::Limits::default()
+            run_time: Duration::from_secs(settings.playbooks.run_seconds),
+            items: settings.playbooks.items,
+            versions: settings.playbooks.versions,
         };
         let apps = Arc::clone(&plugins) as Arc<dyn bellwether_playbooks::Apps>;
         let playbooks = Playbooks::open(bellwether_playbooks::Parts {

@@ -25,6 +25,8 @@ pub(super) fn check(settings: &Settings) -> Result<(), Vec<FieldError>> {
         ("playbooks.queued_runs", settings.playbooks.queued_runs),
         ("playbooks.steps", settings.playbooks.steps),
         ("playbooks.payload_bytes", settings.playbooks.payload_bytes),
+        ("playbooks.items", settings.playbooks.items),
+        ("playbooks.versions", settings.playbooks.versions),
     ] {
         expect(number > 0, field, &number, "at least 1");
     }
@@ -37,6 +39,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), Vec<FieldError>> {
         ("plugins.concurrent_calls", settings.plugins.concurrent_calls.into()),
         ("plugins.call_milliseconds", settings.plugins.call_milliseconds),
         ("playbooks.step_seconds", settings.playbooks.step_seconds),
+        ("playbooks.run_seconds", settings.playbooks.run_seconds),
     ] {
         expect(number > 0, field, &number, "at least 1");
     }

@@ -199,8 +199,14 @@ pub(crate) struct Playbooks {
     pub(crate) steps: usize,
     /// The largest payload of a trigger, in bytes.
     pub(crate) payload_bytes: usize,
-    /// How long a step may take.
+    /// How long one call of a step may take.
     pub(crate) step_seconds: u64,
+    /// How long a run may take where its playbook does not say.
+    pub(crate) run_seconds: u64,
+    /// Items of one step's list.
+    pub(crate) items: usize,
+    /// Versions kept of one playbook.
+    pub(crate) versions: usize,
 }
 
 /// How long runs are kept.
@@ -321,6 +327,9 @@ impl Default for Playbooks {
             steps: limits.steps,
             payload_bytes: limits.payload,
             step_seconds: limits.step_time.as_secs(),
+            run_seconds: limits.run_time.as_secs(),
+            items: limits.items,
+            versions: limits.versions,
         }
     }
 }

@@ -9,12 +9,15 @@ pub(crate) mod metrics;
 pub(crate) mod organisations;
 pub(crate) mod playbooks;
 pub(crate) mod plugins;
+mod recorded;
 pub(crate) mod runs;
 pub(crate) mod samples;
+pub(crate) mod secrets;
 mod values;
+mod versions;
 mod words;
 
-pub(crate) use words::Fill;
+pub(crate) use words::{Fill, TriggerKind};
 
 use axum::middleware;
 use tower_http::compression::CompressionLayer;
@@ -47,10 +50,21 @@ pub(crate) fn router(services: &Shared) -> OpenApiRouter<Shared> {
         .routes(routes!(plugins::manifest))
         .routes(routes!(playbooks::list, playbooks::create))
         .routes(routes!(playbooks::validate))
+        .routes(routes!(versions::dry_run))
         .routes(routes!(playbooks::get, playbooks::replace, playbooks::delete))
+        .routes(routes!(versions::list))
+        .routes(routes!(versions::get))
+        .routes(routes!(versions::publish))
+        .routes(routes!(versions::roll_back))
+        .routes(routes!(versions::enable))
         .routes(routes!(runs::start))
         .routes(routes!(runs::list))
         .routes(routes!(runs::get))
+        .routes(routes!(runs::items))
+        .routes(routes!(runs::cancel))
+        .routes(routes!(runs::replay))
+        .routes(routes!(secrets::list))
+        .routes(routes!(secrets::put, secrets::delete))
         .routes(routes!(keys::list, keys::create))
         .routes(routes!(keys::get, keys::revoke))
         .routes(routes!(organisations::own, organisations::change_own))

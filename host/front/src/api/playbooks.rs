@@ -1,12 +1,15 @@
 //! Playbooks: `/v1/playbooks`.
 
+use std::sync::Arc;
+
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bellwether_access::{Principal, Role};
 use bellwether_kernel::{FieldError, KeyId};
+use bellwether_playbooks::PlaybookError;
 use http::{HeaderMap, StatusCode};
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::keys::PageQuery;
 use super::words::Format;
@@ -23,8 +26,17 @@ pub(crate) struct Playbook {
     /// Unique in the organisation.
     #[schema(example = "count-pushes")]
     name: String,
-    /// Counted from 1; each replacement is the next.
+    /// The version this is: the published one, or, before there is one, the newest draft. Counted from 1.
     version: u32,
+    /// The version that runs; absent for one that was never published.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    published: Option<u32>,
+    /// The newest version there is; greater than `published` where there is a draft.
+    latest: u32,
+    status: Status,
+    /// When it is due next, for one with a trigger by time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_due: Option<Instant>,
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<String>,
     /// What starts it.
@@ -41,15 +53,42 @@ pub(crate) struct Playbook {
     #[serde(skip_serializing_if = "Option::is_none")]
     webhook_url: Option<String>,
     created: Instant,
-    /// When this version was stored.
+    /// When it last was changed.
     updated: Instant,
-    /// The key on whose behalf it runs: the one it was stored with.
+    /// The key on whose behalf it runs: the one that published it.
     #[schema(value_type = String)]
     runs_as: KeyId,
 }
 
+/// Whether a playbook is started by what its trigger says.
+#[derive(Serialize, ToSchema)]
+#[serde(tag = "state", rename_all = "lowercase")]
+#[schema(as = PlaybookStatus)]
+enum Status {
+    /// It is.
+    Active,
+    /// It has no published version yet.
+    Draft,
+    /// Its runs failed too often: nothing starts it until it is enabled or published again.
+    Disabled { since: Instant, reason: String },
+    /// The key it runs as lost the right to: nothing starts it until it is published with another.
+    Blocked { reason: String },
+}
+
+impl From<bellwether_playbooks::Status> for Status {
+    fn from(status: bellwether_playbooks::Status) -> Self {
+        use bellwether_playbooks::Status as Domain;
+        match status {
+            Domain::Active => Self::Active,
+            Domain::Draft => Self::Draft,
+            Domain::Disabled { since, reason } => Self::Disabled { since: since.into(), reason },
+            Domain::Blocked { reason } => Self::Blocked { reason },
+        }
+    }
+}
+
 impl Playbook {
-    fn shown_to(
+    pub(super) fn shown_to(
         principal: &Principal,
         services: &Services,
         playbook: &bellwether_playbooks::Playbook,
@@ -59,6 +98,10 @@ impl Playbook {
             id: playbook.id.0,
             name: playbook.document.name.clone(),
             version: playbook.version,
+            published: playbook.published,
+            latest: playbook.latest,
+            status: playbook.status.clone().into(),
+            next_due: playbook.next_due.map(Instant),
             description: playbook.document.description.clone(),
             trigger: playbook.document.trigger.clone(),
             steps: playbook.document.steps.clone(),
@@ -140,18 +183,49 @@ pub(crate) async fn list(
     Ok(Json(PlaybookList { items: found.items, next: found.next.map(|cursor| cursor.to_string()) }))
 }
 
-/// Stores a new playbook.
-#[utoipa::path(post, path = "/v1/playbooks", tag = "playbooks", security(("key" = [])),
+/// Whether a stored document runs from here on.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct StoreQuery {
+    /// `false` keeps it as a draft; by default it is published.
+    #[serde(default = "published")]
+    #[param(required = false, default = true)]
+    publish: bool,
+}
+
+fn published() -> bool {
+    true
+}
+
+/// Stores a new playbook; as a draft, also the next version of one that is there.
+#[utoipa::path(post, path = "/v1/playbooks", tag = "playbooks", security(("key" = [])), params(StoreQuery),
     request_body(description = "The document", content((String = "application/toml"), (Object = "application/json"))),
     responses((status = 201, description = "The new playbook", body = Playbook), Refusals, Bodied, Clash))]
 pub(crate) async fn create(
     Authorised(principal, ..): Authorised<Admin>,
+    Query(StoreQuery { publish }): Query<StoreQuery>,
     State(services): State<Shared>,
     request: Request,
 ) -> Result<Response, Problem> {
     let Written { source, format } = written(&services, request).await?;
-    let stored = services.playbooks().store(&principal, &source, format, false).await?;
+    let stored = store(&services, &principal, &source, format, false, publish).await?;
     Ok((StatusCode::CREATED, Json(Playbook::shown_to(&principal, &services, &stored))).into_response())
+}
+
+async fn store(
+    services: &Services,
+    principal: &Principal,
+    source: &str,
+    format: bellwether_playbooks::Format,
+    replace: bool,
+    publish: bool,
+) -> Result<Arc<bellwether_playbooks::Playbook>, PlaybookError> {
+    let playbooks = services.playbooks();
+    match publish {
+        true => playbooks.store(principal, source, format, replace).await,
+        false => playbooks.save_draft(principal, source, format).await,
+    }
 }
 
 /// Reads and checks a document against the apps there are, without storing it.
@@ -183,7 +257,7 @@ pub(crate) async fn get(
 
 /// Stores the next version of a playbook, or its first. The document's name must be that of the path.
 #[utoipa::path(put, path = "/v1/playbooks/{playbook}", tag = "playbooks", security(("key" = [])),
-    params(("playbook" = String, Path, description = "Its name, or the id of one that is there")),
+    params(("playbook" = String, Path, description = "Its name, or the id of one that is there"), StoreQuery),
     request_body(description = "The document", content((String = "application/toml"), (Object = "application/json"))),
     responses(
         (status = 200, description = "The playbook's next version", body = Playbook),
@@ -192,6 +266,7 @@ pub(crate) async fn get(
 pub(crate) async fn replace(
     Authorised(principal, ..): Authorised<Admin>,
     Path(playbook): Path<String>,
+    Query(StoreQuery { publish }): Query<StoreQuery>,
     State(services): State<Shared>,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -205,12 +280,12 @@ pub(crate) async fn replace(
             return Err(FieldError::new("name", named, expected).into());
         }
     }
-    let stored = services.playbooks().store(&principal, &source, format, true).await?;
-    let status = if stored.version == 1 { StatusCode::CREATED } else { StatusCode::OK };
+    let stored = store(&services, &principal, &source, format, true, publish).await?;
+    let status = if stored.latest == 1 { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(Playbook::shown_to(&principal, &services, &stored))).into_response())
 }
 
-/// Deletes a playbook; its runs stay.
+/// Deletes a playbook with all its versions; its runs stay, those at work are cancelled.
 #[utoipa::path(delete, path = "/v1/playbooks/{playbook}", tag = "playbooks", security(("key" = [])),
     params(("playbook" = String, Path, description = "Its name or id")),
     responses((status = 200, description = "The playbook that was", body = Playbook), Refusals, NotFound))]

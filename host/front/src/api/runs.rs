@@ -1,175 +1,25 @@
-//! Runs of playbooks: started at `/v1/playbooks/{playbook}/runs`, read at `/v1/runs`.
+//! Runs of playbooks: started at `/v1/playbooks/{playbook}/runs`; read, cancelled and replayed at `/v1/runs`.
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use bellwether_kernel::{KeyId, RunId};
-use bellwether_playbooks::{LogLine, RunFilter, RunSummary, StartedRun, StepResult, TriggeredBy};
+use bellwether_kernel::{FieldError, RunId};
+use bellwether_playbooks::{ReplayFrom, RunFilter, StartedRun};
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
-use super::words::{LogLevel, RunState, StepState};
+use super::keys::PageQuery;
+pub(crate) use super::recorded::Run;
+use super::recorded::{Step, Summary};
+use super::words::{RunState, TriggerKind};
 use crate::extract::{Authorised, Instant, Json, JsonOrNothing, Path, Query, Read, Write, page};
 use crate::idempotency::InShort;
 use crate::openapi::{Bodied, Busy, Clash, NotFound, Refusals};
 use crate::problem::Problem;
 use crate::services::Shared;
 use crate::webhooks::{Wait, within};
-
-/// A run in a list.
-#[derive(Serialize, ToSchema)]
-#[schema(as = RunSummary)]
-pub(crate) struct Summary {
-    #[schema(value_type = String, format = "uuid")]
-    id: RunId,
-    /// Of which playbook, by id.
-    playbook: u64,
-    playbook_name: String,
-    /// Which version of it, counted from 1.
-    playbook_version: u32,
-    state: RunState,
-    triggered_by: Trigger,
-    /// When it was accepted.
-    created: Instant,
-    /// When its first step began.
-    started: Option<Instant>,
-    /// When it ended.
-    ended: Option<Instant>,
-    /// Why it failed.
-    error: Option<String>,
-}
-
-/// What started a run.
-#[derive(Serialize, ToSchema)]
-#[serde(tag = "type", rename_all = "lowercase")]
-#[schema(as = TriggeredBy)]
-enum Trigger {
-    /// A request to its URL.
-    Webhook,
-    /// A caller with this key.
-    Manual {
-        #[schema(value_type = String)]
-        key: KeyId,
-    },
-    /// Its time came.
-    Schedule { scheduled: Instant },
-    /// A write to a metric.
-    Metric { metric: String, key: String },
-    /// A step of another run.
-    Playbook {
-        #[schema(value_type = String, format = "uuid")]
-        run: RunId,
-        step: String,
-    },
-}
-
-impl From<TriggeredBy> for Trigger {
-    fn from(by: TriggeredBy) -> Self {
-        match by {
-            TriggeredBy::Webhook => Self::Webhook,
-            TriggeredBy::Manual { key } => Self::Manual { key },
-            TriggeredBy::Schedule { scheduled } => Self::Schedule { scheduled: scheduled.into() },
-            TriggeredBy::Metric { metric, key } => Self::Metric { metric, key },
-            TriggeredBy::Playbook { run, step } => Self::Playbook { run, step },
-        }
-    }
-}
-
-impl From<RunSummary> for Summary {
-    fn from(summary: RunSummary) -> Self {
-        Self {
-            id: summary.id,
-            playbook: summary.playbook.0,
-            playbook_name: summary.playbook_name,
-            playbook_version: summary.playbook_version,
-            state: summary.state.into(),
-            triggered_by: summary.triggered_by.into(),
-            created: summary.created.into(),
-            started: summary.started.map(Instant),
-            ended: summary.ended.map(Instant),
-            error: summary.error,
-        }
-    }
-}
-
-/// A run, whole.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Run {
-    #[serde(flatten)]
-    summary: Summary,
-    /// What it was started with.
-    #[schema(value_type = Object)]
-    trigger: Value,
-    /// Its steps so far, in order.
-    steps: Vec<Step>,
-}
-
-/// What a step came to.
-#[derive(Serialize, ToSchema)]
-#[schema(as = StepResult)]
-struct Step {
-    /// The step's id.
-    step: String,
-    app: String,
-    app_version: String,
-    state: StepState,
-    started: Instant,
-    ended: Instant,
-    /// Which attempt this was, counted from 1.
-    attempt: u32,
-    /// What it was given, secrets replaced.
-    #[schema(value_type = Object)]
-    inputs: Map<String, Value>,
-    /// What it gave.
-    #[schema(value_type = Object)]
-    outputs: Map<String, Value>,
-    /// Why it failed.
-    error: Option<String>,
-    /// What it logged.
-    log: Vec<Line>,
-}
-
-/// A line an app logged.
-#[derive(Serialize, ToSchema)]
-#[schema(as = LogLine)]
-struct Line {
-    time: Instant,
-    level: LogLevel,
-    message: String,
-}
-
-impl From<bellwether_playbooks::Run> for Run {
-    fn from(run: bellwether_playbooks::Run) -> Self {
-        let steps = run.steps.into_iter().map(Step::from).collect();
-        Self { summary: run.summary.into(), trigger: run.trigger, steps }
-    }
-}
-
-impl From<StepResult> for Step {
-    fn from(result: StepResult) -> Self {
-        Self {
-            step: result.step,
-            app: result.app,
-            app_version: result.app_version,
-            state: result.state.into(),
-            started: result.started.into(),
-            ended: result.ended.into(),
-            attempt: result.attempt,
-            inputs: result.inputs,
-            outputs: result.outputs,
-            error: result.error,
-            log: result.log.into_iter().map(Line::from).collect(),
-        }
-    }
-}
-
-impl From<LogLine> for Line {
-    fn from(line: LogLine) -> Self {
-        Self { time: line.time.into(), level: line.level.into(), message: line.message }
-    }
-}
 
 /// A page of runs.
 #[derive(Serialize, ToSchema)]
@@ -190,6 +40,14 @@ pub(crate) struct RunQuery {
     playbook: Option<String>,
     /// Only in this state.
     state: Option<RunState>,
+    /// Only started by this kind of trigger.
+    trigger: Option<TriggerKind>,
+    /// Only accepted at or after this instant.
+    #[param(value_type = Option<String>, format = "date-time")]
+    since: Option<Instant>,
+    /// Only accepted before this instant.
+    #[param(value_type = Option<String>, format = "date-time")]
+    until: Option<Instant>,
     /// At most this many, 1 to 1000; by default 100.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
@@ -210,7 +68,13 @@ pub(crate) async fn list(
         Some(playbook) => Some(services.playbooks().get(principal.organisation, &playbook).await?.id),
         None => None,
     };
-    let filter = RunFilter { playbook, state: query.state.map(Into::into), ..RunFilter::default() };
+    let filter = RunFilter {
+        playbook,
+        state: query.state.map(Into::into),
+        trigger: query.trigger.map(Into::into),
+        since: query.since.map(|Instant(since)| since),
+        until: query.until.map(|Instant(until)| until),
+    };
     let found = services.playbooks().runs(principal.organisation, &filter, &page).await?.map(Summary::from);
     Ok(Json(RunList { items: found.items, next: found.next.map(|cursor| cursor.to_string()) }))
 }
@@ -224,8 +88,87 @@ pub(crate) async fn get(
     Path(run): Path<String>,
     State(services): State<Shared>,
 ) -> Result<Json<Run>, Problem> {
-    let id: RunId = run.parse().map_err(|_| Problem::not_found(format!("there is no run {run:?}")))?;
-    Ok(Json(services.playbooks().run(principal.organisation, id).await?.into()))
+    Ok(Json(services.playbooks().run(principal.organisation, run_id(&run)?).await?.into()))
+}
+
+fn run_id(text: &str) -> Result<RunId, Problem> {
+    text.parse().map_err(|_| Problem::not_found(format!("there is no run {text:?}")))
+}
+
+/// A page of a step's items.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ItemList {
+    /// In the order of the list.
+    items: Vec<Step>,
+    /// Pass it as `cursor` for the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+/// Lists what the items of a step over a list came to.
+#[utoipa::path(get, path = "/v1/runs/{run}/steps/{step}/items", tag = "runs", security(("key" = [])),
+    params(("run" = String, Path, description = "The run's id"), ("step" = String, Path, description = "The step's id"),
+        PageQuery),
+    responses((status = 200, description = "A page of items", body = ItemList), Refusals, NotFound))]
+pub(crate) async fn items(
+    Authorised(principal, ..): Authorised<Read>,
+    Path((run, step)): Path<(String, String)>,
+    Query(query): Query<PageQuery>,
+    State(services): State<Shared>,
+) -> Result<Json<ItemList>, Problem> {
+    let page = page(query.limit, query.cursor.as_deref())?;
+    let found = services.playbooks().items(principal.organisation, run_id(&run)?, &step, &page).await?;
+    let found = found.map(Step::from);
+    Ok(Json(ItemList { items: found.items, next: found.next.map(|cursor| cursor.to_string()) }))
+}
+
+/// Ends a run before it is through; its on-failure steps are taken if it has begun.
+#[utoipa::path(post, path = "/v1/runs/{run}/cancel", tag = "runs", security(("key" = [])),
+    params(("run" = String, Path, description = "The run's id")),
+    responses((status = 200, description = "The run as it is now", body = Summary), Refusals, NotFound, Clash))]
+pub(crate) async fn cancel(
+    Authorised(principal, ..): Authorised<Write>,
+    Path(run): Path<String>,
+    State(services): State<Shared>,
+) -> Result<Json<Summary>, Problem> {
+    Ok(Json(services.playbooks().cancel(&principal, run_id(&run)?).await?.into()))
+}
+
+/// Where a run is repeated from; without a step from its beginning.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Replay {
+    /// The step's id, not one of the on-failure steps.
+    #[schema(example = "add")]
+    step: Option<String>,
+    /// For a step over a list: the item, counted from 0. Those before it that succeeded are taken over.
+    item: Option<u32>,
+}
+
+/// Starts a run again that has ended: a new run of the same version with the same trigger.
+#[utoipa::path(post, path = "/v1/runs/{run}/replay", tag = "runs", security(("key" = [])),
+    params(("run" = String, Path, description = "The run's id"), StartQuery),
+    request_body(content = Option<Replay>),
+    responses(
+        (status = 202, description = "Accepted; the new run goes on by itself", body = Accepted),
+        (status = 200, description = "It ended within the wait", body = Run),
+        Refusals, NotFound, Bodied, Busy, Clash))]
+pub(crate) async fn replay(
+    Authorised(principal, ..): Authorised<Write>,
+    Path(run): Path<String>,
+    Query(query): Query<StartQuery>,
+    State(services): State<Shared>,
+    JsonOrNothing(replay): JsonOrNothing<Replay>,
+) -> Result<Response, Problem> {
+    let from = match replay {
+        Replay { step: Some(step), item } => Some(ReplayFrom { step, item }),
+        Replay { step: None, item: Some(_) } => {
+            return Err(FieldError::new("step", "nothing", "the step whose item it is").into());
+        }
+        Replay { step: None, item: None } => None,
+    };
+    let started = services.playbooks().replay(&principal, run_id(&run)?, from.as_ref()).await?;
+    Ok(answer(started, query.wait).await)
 }
 
 /// What a run is started with.

@@ -121,6 +121,34 @@ words! {
         Cancelled,
     }
 
+    /// What a step does.
+    StepKind = bellwether_playbooks::StepKind {
+        /// Calls an app.
+        App,
+        /// Runs a playbook.
+        Playbook,
+        /// Waits.
+        Delay,
+        /// Ends the run.
+        Stop,
+    }
+
+    /// A kind of trigger.
+    TriggerKind = bellwether_playbooks::TriggerKind {
+        /// A request to the playbook's own URL.
+        Webhook,
+        /// The calendar.
+        Cron,
+        /// The same interval again and again.
+        Every,
+        /// A write to a metric.
+        Metric,
+        /// A call of the API or the command line.
+        Manual,
+        /// A step of another playbook.
+        Playbook,
+    }
+
     /// How much a log line matters.
     LogLevel = bellwether_playbooks::LogLevel {
         /// For the author.

@@ -5,6 +5,7 @@
 mod dialects;
 mod document;
 mod log;
+mod playbooks;
 mod problems;
 mod roles;
 mod speaker;

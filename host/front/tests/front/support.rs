@@ -106,7 +106,7 @@ impl Host {
             store: store.clone(),
             access: access.clone(),
             apps: Arc::new(OneApp),
-            secrets: Arc::new(bellwether_playbooks::NoSecrets),
+            secrets: access.clone(),
             writes: None,
             clock: clock.clone(),
             randomness: randomness.clone(),

@@ -76,7 +76,7 @@ mod tests {
                 (None, None) => {}
                 (Some(Ok(found)), Some(Ok(expected))) => assert_eq!(found, expected, "{text}"),
                 (Some(Err(found)), Some(Err(expected))) => {
-                    assert!(found.contains(expected), "{text}: {found}")
+                    assert!(found.contains(expected), "{text}: {found}");
                 }
                 (found, expected) => panic!("{text}: {found:?}, expected {expected:?}"),
             }

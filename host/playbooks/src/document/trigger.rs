@@ -390,7 +390,7 @@ impl From<Trigger> for Written {
                 (written.rises_above, written.falls_below) = (rises_above, falls_below);
             }
             TriggerOn::Manual { inputs } | TriggerOn::Playbook { inputs } => {
-                written.inputs = declared(inputs)
+                written.inputs = declared(inputs);
             }
         }
         let OnError { action, times, delay } = trigger.on_error;

@@ -47,7 +47,7 @@ impl Playbooks {
         let Action::Playbook(name) = &step.action else { unreachable!("only playbooks are run within") };
         let id = id_within(work, &step.id, item, attempt);
         let failed =
-            |message: String| Ok(Tried::Done(Attempted { run: Some(id), ..Attempted::failed("", message) }));
+            |message: String| Ok(Tried::done(Attempted { run: Some(id), ..Attempted::failed("", message) }));
         if work.row.depth >= DEPTH {
             return failed(format!("playbooks lie more than {DEPTH} deep in each other"));
         }
@@ -76,7 +76,7 @@ impl Playbooks {
             }
         };
         let nothing = Attempted::failed(&version, "");
-        Ok(Tried::Done(Attempted { result, run: Some(id), ..nothing }))
+        Ok(Tried::done(Attempted { result, run: Some(id), ..nothing }))
     }
 
     /// The run within, made if it is not there yet, and this host's.

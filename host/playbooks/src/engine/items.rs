@@ -2,7 +2,7 @@
 //! came to is committed before another takes its place, so that a run found after a crash goes on with those that are
 //! missing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -42,6 +42,8 @@ struct Items {
     waiting: BTreeMap<u32, StepResult>,
     /// What those that are through gave, nothing masked, or why they failed.
     through: BTreeMap<u32, Result<Json, String>>,
+    /// Those that were begun and are not through: neither waiting nor to be begun again.
+    at_work: BTreeSet<u32>,
     /// Bytes of what they gave.
     bytes: usize,
 }
@@ -70,9 +72,11 @@ impl Items {
         if let Some((item, _)) = ready {
             return Some(*item);
         }
-        fresh
-            .map(|item| u32::try_from(item).expect("lists are bounded below that"))
-            .find(|item| !self.through.contains_key(item) && !self.waiting.contains_key(item))
+        let mut fresh = fresh.map(|item| u32::try_from(item).expect("lists are bounded below that"));
+        let is_known = |item: &u32| {
+            self.through.contains_key(item) || self.waiting.contains_key(item) || self.at_work.contains(item)
+        };
+        fresh.find(|item| !is_known(item))
     }
 
     fn first_failure(&self) -> Option<(u32, &str)> {
@@ -172,10 +176,12 @@ impl Playbooks {
             while at_work.len() < each.parallel && !items.is_over(each.on_item_error, self.limits.payload) {
                 let Some(item) = items.next(&mut fresh, self.clock.now()) else { break };
                 let prior = items.waiting.remove(&item);
+                items.at_work.insert(item);
                 let of = &list[item as usize];
                 at_work.push(self.take_item(work, recalled, position, (item, of), prior));
             }
             let Some((item, taken)) = at_work.next().await else { break };
+            items.at_work.remove(&item);
             let (mut result, learned) = match taken? {
                 Ok(taken) => taken,
                 Err(until) => {
@@ -222,7 +228,7 @@ impl Playbooks {
             Tried::Until(until) => Err(until),
             Tried::Done(mut attempted) => {
                 let learned = std::mem::take(&mut attempted.secrets);
-                Ok((self.conclude(step, result, prior, began, attempt, attempted), learned))
+                Ok((self.conclude(step, result, prior, began, attempt, *attempted), learned))
             }
         });
         (item, taken)

@@ -3,6 +3,7 @@
 
 mod accept;
 mod begin;
+mod call;
 mod component;
 mod context;
 mod ending;
@@ -73,7 +74,7 @@ impl Playbooks {
                     Ok(Ok(())) => continue,
                     Ok(Err(error)) => tracing::warn!(what, %error, "failed; it is tried again"),
                     Err(_) => {
-                        tracing::error!(what, "panicked, which is a fault of the host; it is tried again")
+                        tracing::error!(what, "panicked, which is a fault of the host; it is tried again");
                     }
                 }
                 tokio::select! {

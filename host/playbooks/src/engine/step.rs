@@ -1,28 +1,17 @@
-//! Takes one step: renders its inputs, calls its app, and holds what the app gave against what it declares.
+//! Takes one step as far as it goes now: skipped, waited out, stopped at, called, called again.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bellwether_kernel::{RunId, Timestamp};
 use bellwether_store::Batch;
-use futures::FutureExt;
 use serde_json::{Map, Value as Json};
 
-use super::context::{Item, context, inputs, rendered};
 use super::fence::Failure;
-use super::recall::{Described, Recalled};
+use super::recall::Recalled;
 use super::runner::Work;
 use crate::compile::{Action, CompiledStep, delay_of};
-use crate::secrets::MASK;
-use crate::template::{Room, Template};
-use crate::{
-    App, AppCall, AppError, AppReport, Attempt, EffectScope, LogLine, Playbooks, Retry, RunState, StepResult,
-    StepState, Stop, Value, convert,
-};
+use crate::{AppError, Attempt, LogLine, Playbooks, Retry, RunState, StepResult, StepState, Stop};
 
-/// How much longer than its time limit a call is waited for: the app's own limit ends it first and says so better.
-const GRACE: Duration = Duration::from_secs(1);
 /// How many failed attempts of a step are remembered.
 const ATTEMPTS: usize = 20;
 
@@ -76,9 +65,15 @@ impl Attempted {
 
 /// How an attempt came out.
 pub(super) enum Tried {
-    Done(Attempted),
+    Done(Box<Attempted>),
     /// The playbook it runs waits until then.
     Until(Timestamp),
+}
+
+impl Tried {
+    pub(super) fn done(attempted: Attempted) -> Self {
+        Self::Done(Box::new(attempted))
+    }
 }
 
 impl Playbooks {
@@ -243,7 +238,7 @@ impl Playbooks {
         let attempt = prior.as_ref().map_or(1, |prior| prior.attempt + 1);
         let began = self.clock.now();
         let attempted = match self.attempt(work, recalled, position, None, attempt).await? {
-            Tried::Done(attempted) => attempted,
+            Tried::Done(attempted) => *attempted,
             Tried::Until(until) => return Ok(Took::Wait(until)),
         };
         attempted.secrets.iter().for_each(|secret| recalled.secrets.learn(secret));
@@ -307,160 +302,6 @@ impl Playbooks {
         }
         result
     }
-
-    /// Makes one attempt at a step, or at one item of it.
-    pub(super) async fn attempt(
-        &self,
-        work: &Work,
-        recalled: &Recalled,
-        position: usize,
-        item: Item<'_>,
-        attempt: u32,
-    ) -> Result<Tried, Failure> {
-        let step = &work.loaded.compiled.steps[position];
-        let target = step.action.target();
-        let Some(described) = &recalled.described[position] else {
-            let pinned = work.row.pins.iter().find(|(name, _)| name == target);
-            let error = match (&step.action, pinned) {
-                (Action::Playbook(_), _) => {
-                    format!("there is no published playbook {target:?} for it any more")
-                }
-                (_, Some((_, version))) => format!(
-                    "version {version} of the app {target:?}, with which this run began, is gone; start the run again"
-                ),
-                (_, None) => format!("there is no app {target:?} any more; install its plugin again"),
-            };
-            return Ok(Tried::Done(Attempted::failed("", error)));
-        };
-        let version = match described {
-            Described::App(app) => app.version().to_owned(),
-            Described::Component(_) => String::new(),
-        };
-        tracing::Span::current().record("version", &version);
-        let given = match self.inputs_of(work, recalled, position, item).await {
-            Ok(given) => given,
-            Err(error) => return Ok(Tried::Done(Attempted::failed(&version, error))),
-        };
-        let mut shown = convert::to_object(&given);
-        let mut secrets = Vec::new();
-        for input in described.description().inputs.iter().filter(|input| input.secret) {
-            if let Some(value) = shown.get_mut(&input.name) {
-                secrets.push(std::mem::replace(value, MASK.into()));
-            }
-        }
-        let mut attempted = match described {
-            Described::App(app) => {
-                let call = self.call_of(work, step, item, attempt, given)?;
-                let AppReport { result, log } = self.call(app, step, call).await;
-                let result = result.and_then(|outputs| {
-                    self.outputs(app, step, outputs).map_err(|message| AppError { message, retry: Retry::No })
-                });
-                Attempted { version, inputs: Map::new(), result, log, run: None, secrets: Vec::new() }
-            }
-            Described::Component(_) => {
-                match self.run_within(work, step, item.map(|(index, _)| index), attempt, given).await? {
-                    Tried::Done(attempted) => attempted,
-                    until @ Tried::Until(_) => return Ok(until),
-                }
-            }
-        };
-        attempted.inputs = shown;
-        attempted.secrets = secrets;
-        Ok(Tried::Done(attempted))
-    }
-
-    /// Renders a step's inputs, and looks up the secrets among them.
-    async fn inputs_of(
-        &self,
-        work: &Work,
-        recalled: &Recalled,
-        position: usize,
-        item: Item<'_>,
-    ) -> Result<Vec<(String, Value)>, String> {
-        let step = &work.loaded.compiled.steps[position];
-        let mut named = Vec::new();
-        for input in step.inputs.values() {
-            if let Template::Secret(name) = &input.template {
-                let secret = self.secrets.secret(work.organisation, name).await;
-                let secret = secret.map_err(|_| format!("the secret {name:?} could not be read"))?;
-                named.extend(secret.map(|secret| (name.clone(), Json::from(secret.as_str()))));
-            }
-        }
-        let described = recalled.described[position].as_ref().expect("looked at before");
-        let declared = described.description().inputs.clone();
-        let context = context(work, recalled, step, item);
-        let room = Room::new(self.limits.payload);
-        let rendered = rendered(&work.loaded, position, context, move |compiled, context| {
-            let mut room = room;
-            inputs(compiled, &compiled.steps[position], &declared, &named, context, &mut room)
-        });
-        rendered.await?.map_err(|error| error.text(&recalled.secrets))
-    }
-
-    fn call_of(
-        &self,
-        work: &Work,
-        step: &CompiledStep,
-        item: Item<'_>,
-        attempt: u32,
-        inputs: Vec<(String, Value)>,
-    ) -> Result<AppCall, Failure> {
-        let principal = self.principal(work.organisation, &work.row.runs_as);
-        // It was right a moment ago, before the step; the next look says what is to be done.
-        let principal = principal.map_err(|_| Failure::Lost)?;
-        let item = item.map(|(index, _)| index);
-        Ok(AppCall {
-            principal,
-            idempotency_key: idempotency_key(work.id, &step.id, item),
-            effects: Some(EffectScope { run: work.id, step: step.id.clone(), item }),
-            attempt,
-            inputs,
-            time_limit: step.timeout.unwrap_or(self.limits.step_time),
-        })
-    }
-
-    async fn call(&self, app: &Arc<dyn App>, step: &CompiledStep, call: AppCall) -> AppReport {
-        let failed =
-            |message: String, retry| AppReport { result: Err(AppError { message, retry }), log: Vec::new() };
-        let (limit, target) = (call.time_limit, step.action.target());
-        let running = AssertUnwindSafe(app.run(call)).catch_unwind();
-        match tokio::time::timeout(limit + GRACE, running).await {
-            Ok(Ok(report)) => report,
-            Ok(Err(_)) => failed(format!("{target} {} panicked", app.version()), Retry::No),
-            Err(_) => failed(format!("{target} {} took longer than {limit:?}", app.version()), Retry::Yes),
-        }
-    }
-
-    /// Holds what an app gave against what it declares: later steps rely on it.
-    fn outputs(
-        &self,
-        app: &Arc<dyn App>,
-        step: &CompiledStep,
-        outputs: Vec<(String, Value)>,
-    ) -> Result<Map<String, Json>, String> {
-        let (name, version) = (step.action.target(), app.version());
-        let declared = &app.description().outputs;
-        let mut object: Map<String, Json> =
-            declared.iter().map(|output| (output.name.clone(), Json::Null)).collect();
-        let mut bytes = 0;
-        for (output, value) in outputs {
-            let Some(description) = declared.iter().find(|declared| declared.name == output) else {
-                return Err(format!("{name} {version} gave an output {output:?} that it does not declare"));
-            };
-            if !convert::is_of(&value, description.value_type) {
-                let expected = convert::expectation_of(&convert::to_json(&value), description.value_type);
-                return Err(format!("{name} {version} gave an output {output:?} that is not {expected}"));
-            }
-            let json = convert::to_json(&value);
-            bytes += crate::template::size(&json);
-            object.insert(output, json);
-        }
-        if bytes > self.limits.payload {
-            let limit = self.limits.payload;
-            return Err(format!("{name} {version} gave outputs of {bytes} bytes, at most {limit} are taken"));
-        }
-        Ok(object)
-    }
 }
 
 /// What a step gives that is skipped: nothing, or of a list an empty one.
@@ -470,12 +311,4 @@ fn skipped(recalled: &Recalled, step: &CompiledStep, position: usize) -> Map<Str
         outputs.values_mut().for_each(|output| *output = Json::Array(Vec::new()));
     }
     outputs
-}
-
-/// The same for every attempt at the same step, and item of it, of the same run, whichever host makes it.
-fn idempotency_key(run: RunId, step: &str, item: Option<u32>) -> String {
-    match item {
-        None => format!("{run}.{step}"),
-        Some(item) => format!("{run}.{step}.{item}"),
-    }
 }

@@ -121,7 +121,7 @@ impl Playbooks {
             for (key, record) in page {
                 match rows::record_of(&key)? {
                     RecordOf::Trigger => {
-                        trigger = decode::<Record>(&record)?.read(&*self.store, &key).await?
+                        trigger = decode::<Record>(&record)?.read(&*self.store, &key).await?;
                     }
                     RecordOf::Step(_) => {
                         steps.push(decode::<Record>(&record)?.read(&*self.store, &key).await?);

@@ -10,6 +10,7 @@ use super::*;
 
 const MINUTE: i64 = 60_000;
 
+#[allow(clippy::needless_pass_by_value)] // written where it is made
 fn manual(name: &str, steps: serde_json::Value) -> serde_json::Value {
     json!({"name": name, "trigger": {"type": "manual"}, "steps": steps})
 }

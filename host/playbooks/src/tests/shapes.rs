@@ -62,7 +62,7 @@ async fn what_a_document_writes_out_wrongly_is_named_before_it_is_stored() {
         (
             json!({"headers": [{"key": "{{ run.id }}"}]}),
             Some("steps[0].inputs.headers[0].value"),
-            "a list of",
+            "\"key\": text",
         ),
         (
             json!({"headers": [{"key": ["{{ run.id }}"], "value": 1}]}),

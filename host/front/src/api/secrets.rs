@@ -1,0 +1,108 @@
+//! Secrets that playbooks name: `/v1/secrets`. A value goes in and never comes out again.
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use bellwether_access::SecretRecord;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::keys::PageQuery;
+use crate::extract::{Admin, Authorised, Instant, Json, Path, Query, page};
+use crate::openapi::{Bodied, Clash, NotFound, Refusals};
+use crate::problem::Problem;
+use crate::services::Shared;
+
+/// A secret, without its value.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Secret {
+    /// What playbooks name it by: `{{ secrets.<name> }}`.
+    #[schema(example = "ticket-token")]
+    name: String,
+    /// Where the host may send it; empty means nowhere by itself, only to apps.
+    hosts: Vec<String>,
+    created: Instant,
+    /// When its value or its hosts were last put.
+    updated: Instant,
+}
+
+impl From<SecretRecord> for Secret {
+    fn from(SecretRecord { name, hosts, created, updated }: SecretRecord) -> Self {
+        Self { name, hosts, created: created.into(), updated: updated.into() }
+    }
+}
+
+/// A page of secrets.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct SecretList {
+    /// Ordered by name.
+    items: Vec<Secret>,
+    /// Pass it as `cursor` for the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+/// A secret's value. It has no `Debug`, so that no log can show it.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PutSecret {
+    /// 1 byte to 16 KiB.
+    #[schema(format = "password")]
+    value: String,
+    /// Where the host may send it, as grants name hosts.
+    #[serde(default)]
+    #[schema(example = json!(["https://api.example.com"]))]
+    hosts: Vec<String>,
+}
+
+/// Whether a secret was there before.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Put {
+    name: String,
+    /// Whether it is new; otherwise its value was replaced.
+    created: bool,
+}
+
+/// Lists secrets, never their values.
+#[utoipa::path(get, path = "/v1/secrets", tag = "secrets", params(PageQuery), security(("key" = [])),
+    responses((status = 200, description = "A page of secrets", body = SecretList), Refusals))]
+pub(crate) async fn list(
+    Authorised(principal, ..): Authorised<Admin>,
+    Query(query): Query<PageQuery>,
+    State(services): State<Shared>,
+) -> Result<Json<SecretList>, Problem> {
+    let page = page(query.limit, query.cursor.as_deref())?;
+    let found = services.access().secrets(principal.organisation, &page).await?.map(Secret::from);
+    Ok(Json(SecretList { items: found.items, next: found.next.map(|cursor| cursor.to_string()) }))
+}
+
+/// Puts a secret, or replaces the one of that name. Runs read it when a step begins.
+#[utoipa::path(put, path = "/v1/secrets/{name}", tag = "secrets", security(("key" = [])),
+    params(("name" = String, Path, description = "1 to 100 characters of `a-z0-9_-`")),
+    responses(
+        (status = 200, description = "Its value was replaced", body = Put),
+        (status = 201, description = "It is new", body = Put),
+        Refusals, Bodied, Clash))]
+pub(crate) async fn put(
+    Authorised(principal, ..): Authorised<Admin>,
+    Path(name): Path<String>,
+    State(services): State<Shared>,
+    Json(PutSecret { value, hosts }): Json<PutSecret>,
+) -> Result<Response, Problem> {
+    let created = services.access().put_secret(&principal, &name, &value, hosts).await?;
+    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(Put { name, created })).into_response())
+}
+
+/// Deletes a secret: a step that names it fails from here on.
+#[utoipa::path(delete, path = "/v1/secrets/{name}", tag = "secrets", security(("key" = [])),
+    params(("name" = String, Path, description = "Its name")),
+    responses((status = 204, description = "It is gone"), Refusals, NotFound))]
+pub(crate) async fn delete(
+    Authorised(principal, ..): Authorised<Admin>,
+    Path(name): Path<String>,
+    State(services): State<Shared>,
+) -> Result<StatusCode, Problem> {
+    services.access().delete_secret(&principal, &name).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

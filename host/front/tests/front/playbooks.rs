@@ -1,0 +1,99 @@
+//! Versions of playbooks, their runs and the secrets they name, over HTTP.
+
+use serde_json::{Value, json};
+
+use crate::support::{Host, playbook};
+
+/// What the playbook says when it is run.
+async fn said(host: &Host) -> Value {
+    let run = host.ask("POST", "/v1/playbooks/talk/runs?wait=30", &host.write, Value::Null).await.json();
+    run["steps"][0]["outputs"]["text"].clone()
+}
+
+#[tokio::test]
+async fn a_draft_changes_nothing_until_it_is_published_and_a_roll_back_undoes_it() {
+    let host = Host::new().await;
+    let stored = host.ask("POST", "/v1/playbooks", &host.admin, playbook("talk", "manual", "one")).await;
+    assert_eq!((stored.status, &stored.json()["status"]), (201, &json!({"state": "active"})));
+    let draft = host
+        .ask("PUT", "/v1/playbooks/talk?publish=false", &host.admin, playbook("talk", "manual", "two"))
+        .await;
+    assert_eq!(draft.status, 200);
+    assert_eq!((&draft.json()["published"], &draft.json()["latest"]), (&json!(1), &json!(2)));
+    assert_eq!(said(&host).await, "one");
+
+    let published = host.ask("POST", "/v1/playbooks/talk/publish", &host.admin, json!({"version": 2})).await;
+    assert_eq!(published.json()["published"], 2);
+    assert_eq!(said(&host).await, "two");
+    host.ask("POST", "/v1/playbooks/talk/roll-back", &host.admin, Value::Null).await;
+    assert_eq!(said(&host).await, "one");
+
+    let versions =
+        host.ask("GET", "/v1/playbooks/talk/versions?limit=1", &host.read, Value::Null).await.json();
+    assert_eq!(
+        (&versions["items"][0]["version"], &versions["items"][0]["current"]),
+        (&json!(2), &json!(false))
+    );
+    let next = format!("/v1/playbooks/talk/versions?cursor={}", versions["next"].as_str().unwrap());
+    let rest = host.ask("GET", &next, &host.read, Value::Null).await.json();
+    assert_eq!((&rest["items"][0]["version"], &rest["items"][0]["current"]), (&json!(1), &json!(true)));
+    let second = host.ask("GET", "/v1/playbooks/talk/versions/2", &host.read, Value::Null).await.json();
+    assert_eq!(second["steps"][0]["inputs"]["text"], "two");
+    let missing = host.ask("POST", "/v1/playbooks/talk/publish", &host.admin, json!({"version": 7})).await;
+    assert_eq!(missing.status, 404);
+}
+
+#[tokio::test]
+async fn a_dry_run_says_what_each_step_would_be_given_and_leaves_nothing_behind() {
+    let host = Host::new().await;
+    let source = playbook("talk", "manual", "{{ trigger.inputs.word }}").to_string();
+    let trial = json!({"source": source, "format": "json", "trigger": {"inputs": {"word": "hello"}}});
+    let tried = host.ask("POST", "/v1/playbooks/dry-run", &host.write, trial).await;
+    assert_eq!(tried.status, 200);
+    assert_eq!(tried.json()["steps"][0]["inputs"], json!({"text": "hello"}));
+    assert_eq!(host.ask("GET", "/v1/playbooks", &host.read, Value::Null).await.json()["items"], json!([]));
+    assert_eq!(host.ask("GET", "/v1/runs", &host.read, Value::Null).await.json()["items"], json!([]));
+}
+
+#[tokio::test]
+async fn a_run_that_has_ended_is_replayed_and_not_cancelled() {
+    let host = Host::new().await;
+    host.ask("POST", "/v1/playbooks", &host.admin, playbook("talk", "manual", "one")).await;
+    let run = host.ask("POST", "/v1/playbooks/talk/runs?wait=30", &host.write, Value::Null).await.json();
+    let path = format!("/v1/runs/{}", run["id"].as_str().unwrap());
+    let cancelled = host.ask("POST", &format!("{path}/cancel"), &host.write, Value::Null).await;
+    assert_eq!(cancelled.status, 409);
+    let replayed =
+        host.ask("POST", &format!("{path}/replay?wait=30"), &host.write, json!({"step": "say"})).await.json();
+    assert_eq!((&replayed["replay_of"], &replayed["state"]), (&run["id"], &json!("succeeded")));
+    let wrong = host.ask("POST", &format!("{path}/replay"), &host.write, json!({"item": 1})).await;
+    assert_eq!((wrong.status, &wrong.json()["errors"][0]["field"]), (400, &json!("step")));
+    for (filter, runs) in
+        [("trigger=manual", 2), ("trigger=cron", 0), ("since=2999-01-01", 0), ("state=succeeded", 2)]
+    {
+        let found = host.ask("GET", &format!("/v1/runs?{filter}"), &host.read, Value::Null).await.json();
+        assert_eq!(found["items"].as_array().map(Vec::len), Some(runs), "{filter}");
+    }
+}
+
+#[tokio::test]
+async fn a_secret_is_put_and_listed_and_its_value_never_comes_out() {
+    let host = Host::new().await;
+    let body = json!({"value": "correct horse", "hosts": ["https://api.example.com"]});
+    for status in [201, 200] {
+        let put = host.ask("PUT", "/v1/secrets/ticket-token", &host.admin, body.clone()).await;
+        assert_eq!(put.status, status);
+        assert!(!put.json().to_string().contains("horse"));
+    }
+    let listed = host.ask("GET", "/v1/secrets", &host.admin, Value::Null).await.json();
+    assert_eq!(listed["items"][0]["name"], "ticket-token");
+    assert_eq!(listed["items"][0]["hosts"], json!(["https://api.example.com"]));
+    let audit = host.ask("GET", "/v1/audit", &host.admin, Value::Null).await.json();
+    assert!(![listed, audit].iter().any(|shown| shown.to_string().contains("horse")));
+    let elsewhere = host.ask("GET", "/v1/secrets", &host.stranger, Value::Null).await.json();
+    assert_eq!(elsewhere["items"], json!([]));
+    let refused = host.ask("PUT", "/v1/secrets/Ticket", &host.admin, body).await;
+    assert_eq!((refused.status, &refused.json()["errors"][0]["field"]), (400, &json!("name")));
+    assert_eq!(host.ask("DELETE", "/v1/secrets/ticket-token", &host.admin, Value::Null).await.status, 204);
+    assert_eq!(host.ask("DELETE", "/v1/secrets/ticket-token", &host.admin, Value::Null).await.status, 404);
+}
