@@ -141,7 +141,7 @@ impl Host {
         let (Some(user), Some(kernel)) = (fields.get(11), fields.get(12)) else {
             bail!("no processor times in {stat:?}")
         };
-        // Linux counts them in hundredths of a second on every architecture Rust's standard library supports.
+        // Linux shows them in hundredths of a second whatever its own clock does: USER_HZ of x86 and ARM.
         Ok(Duration::from_millis(10 * (user.parse::<u64>()? + kernel.parse::<u64>()?)))
     }
 
@@ -232,7 +232,11 @@ fn first_keys(printed: &[String]) -> Option<FirstKeys> {
 }
 
 /// A client that keeps connections, as real ones do.
-fn client() -> &'static Client {
+///
+/// # Panics
+/// If it cannot be made, for want of a source of randomness.
+#[must_use]
+pub fn client() -> &'static Client {
     static CLIENT: std::sync::OnceLock<Client> = std::sync::OnceLock::new();
     CLIENT.get_or_init(|| {
         // Cargo builds one HTTP client for the workspace, and the binary wants to choose who does its TLS. Who came

@@ -61,7 +61,7 @@ impl Target {
     pub fn measure(&self, connections: u32, seconds: u32) -> Result<Measured> {
         let output = Command::new("wrk")
             .args(["-t1", "--latency", "--timeout", "10s"])
-            .args([&format!("-c{connections}"), &format!("-d{seconds}s"), "-s"])
+            .args(["-c", &connections.to_string(), "-d", &format!("{seconds}s"), "-s"])
             .arg(&self.script)
             .arg(&self.url)
             .output()
@@ -124,7 +124,7 @@ pub fn median(values: &mut [f64]) -> f64 {
     quantile(values, 0.5)
 }
 
-/// The smallest of `values` that at least `share` of them do not exceed, or the one above it.
+/// The one of `values` that a `share` of them, from 0 to 1, lies below.
 ///
 /// # Panics
 /// If there are none.

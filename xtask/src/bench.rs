@@ -18,7 +18,9 @@ pub(crate) fn playbooks(arguments: &[String]) -> Result<()> {
     let binary = prepare()?;
     let mut bench = bench("bench_playbooks", &binary, arguments);
     match install_npm("node-red") {
-        Ok(folder) => drop(bench.env("BELLWETHER_NODE_RED", folder)),
+        Ok(folder) => {
+            bench.env("BELLWETHER_NODE_RED", folder);
+        }
         Err(error) => println!("SKIPPED: Node-RED did not install: {error:#}"),
     }
     run(&mut bench)

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use bellwether_tests::client;
 
 /// How long it may take to start.
 const START: Duration = Duration::from_secs(60);
@@ -38,7 +39,12 @@ impl NodeRed {
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let mut command = Command::new("node");
         command.arg(Path::new(&installed).join("node_modules/node-red/red.js"));
-        command.arg("--userDir").arg(&user).arg("--settings").arg(user.join("settings.js")).arg("flows.json");
+        command
+            .arg("--userDir")
+            .arg(&user)
+            .arg("--settings")
+            .arg(user.join("settings.js"))
+            .arg(user.join("flows.json"));
         command.env("NODE_ENV", "production").env("PORT", port.to_string()).env("BENCH_SAMPLES", &samples);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let child = command.spawn().context("node starts")?;
@@ -49,7 +55,7 @@ impl NodeRed {
                 bail!("Node-RED stopped with {status}:\n{}", std::fs::read_to_string(&log_path)?);
             }
             // A route there is none of is answered before the flows run, and so is one that refuses its request.
-            let asked = reqwest::blocking::Client::new().post(format!("{}/appended", started.url)).send();
+            let asked = client().post(format!("{}/appended", started.url)).send();
             if asked.is_ok_and(|answer| answer.status() == 400) {
                 return Ok(Some(started));
             }

@@ -51,7 +51,8 @@ pub(crate) fn measure(folder: &Path, settings: &Settings) -> Result<()> {
 
     let began = Instant::now();
     std::thread::scope(|scope| -> Result<()> {
-        let storing: Vec<_> = shares.iter().map(|share| scope.spawn(|| share.store(&host))).collect();
+        let host = &host;
+        let storing: Vec<_> = shares.iter().map(|share| scope.spawn(move || share.store(host))).collect();
         storing.into_iter().try_for_each(|stored| stored.join().expect("storing does not panic"))
     })?;
     let took = began.elapsed().as_secs_f64();
@@ -107,7 +108,7 @@ pub(crate) fn measure(folder: &Path, settings: &Settings) -> Result<()> {
 /// Makes the organisations and deals out the playbooks.
 fn shares(host: &Host, count: u32) -> Result<Vec<Share>> {
     let operator = host.keys().operator.clone();
-    let share = |number: u32| {
+    let share = |number: u32| -> Result<Share> {
         let name = format!("schedules-{number}");
         let made = host.as_key(&operator, "POST", "/v1/organisations").json(&json!({ "name": name }));
         expect_json(made.send()?, 201)?;
@@ -116,7 +117,7 @@ fn shares(host: &Host, count: u32) -> Result<Vec<Share>> {
         let made = expect_json(host.as_key(&operator, "POST", &path).json(&asked).send()?, 201)?;
         let key = made["token"].as_str().context("a new key shows its token")?.to_owned();
         let own = (0..count).filter(|playbook| playbook % ORGANISATIONS == number);
-        let second = |playbook| u64::from(playbook) * u64::from(HOUR) / u64::from(count);
+        let second = |playbook: u32| u64::from(playbook) * u64::from(HOUR) / u64::from(count);
         let seconds = own.map(|playbook| {
             (format!("tick-{playbook}"), u32::try_from(second(playbook)).expect("less than an hour"))
         });
