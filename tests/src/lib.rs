@@ -3,6 +3,8 @@
 //! `cargo xtask test` builds the binary and says where it is in `BELLWETHER_BINARY`; a Python that has what
 //! `requirements.txt` lists is in `BELLWETHER_PYTHON`.
 
+pub mod load;
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -127,6 +129,22 @@ impl Host {
         Ok(kibibytes * 1024)
     }
 
+    /// How long its threads have been on a processor so far, in user and kernel mode, to a hundredth of a second.
+    ///
+    /// # Errors
+    /// If the process is gone.
+    pub fn processor_time(&self) -> Result<Duration> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id()))?;
+        // The name, in parentheses, may hold anything. Fields 14 and 15 of proc(5) are 11 and 12 behind it.
+        let (_, fields) = stat.rsplit_once(')').context("a name in parentheses")?;
+        let fields: Vec<&str> = fields.split_whitespace().collect();
+        let (Some(user), Some(kernel)) = (fields.get(11), fields.get(12)) else {
+            bail!("no processor times in {stat:?}")
+        };
+        // Linux shows them in hundredths of a second whatever its own clock does: USER_HZ of x86 and ARM.
+        Ok(Duration::from_millis(10 * (user.parse::<u64>()? + kernel.parse::<u64>()?)))
+    }
+
     /// Kills it as a power switch would: no handler runs.
     ///
     /// # Errors
@@ -214,7 +232,11 @@ fn first_keys(printed: &[String]) -> Option<FirstKeys> {
 }
 
 /// A client that keeps connections, as real ones do.
-fn client() -> &'static Client {
+///
+/// # Panics
+/// If it cannot be made, for want of a source of randomness.
+#[must_use]
+pub fn client() -> &'static Client {
     static CLIENT: std::sync::OnceLock<Client> = std::sync::OnceLock::new();
     CLIENT.get_or_init(|| {
         // Cargo builds one HTTP client for the workspace, and the binary wants to choose who does its TLS. Who came

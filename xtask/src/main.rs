@@ -50,6 +50,12 @@ enum Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Runs per second and latency of playbooks, beside other engines where they install; the cost of schedules.
+    Playbooks {
+        /// What the benchmark takes: a wrong one shows what there is.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -59,6 +65,7 @@ fn main() -> ExitCode {
         Task::Serve { arguments } => host::serve(&arguments),
         Task::Test { filter } => test::run_all(&filter),
         Task::Bench(Bench::Http { arguments }) => bench::http(&arguments),
+        Task::Bench(Bench::Playbooks { arguments }) => bench::playbooks(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,14 +4,11 @@
 //! sandboxed ThreatConnect dialect with its signature checked; (b) and (c) durable. All in one run, in turn, at each
 //! number of connections, several rounds; medians. Load: `wrk` with one thread on the same machine.
 
-use std::fs::File;
-use std::io::Write;
-use std::path::Path;
-use std::process::Command;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use axum::{Json, Router, routing::post};
+use bellwether_tests::load::{Measured, Target, mebibytes, median, sync_time};
 use bellwether_tests::{Host, expect_json, sign};
 
 const USAGE: &str = "usage: bench_http [--seconds N] [--rounds N] [--connections N,N,…]";
@@ -125,97 +122,4 @@ fn bare_axum() -> Result<String> {
         })
     });
     Ok(url)
-}
-
-/// One route under load.
-struct Target {
-    name: &'static str,
-    url: String,
-    script: std::path::PathBuf,
-}
-
-/// What one run of the load generator saw.
-struct Measured {
-    rate: f64,
-    p50: f64,
-    p99: f64,
-}
-
-impl Target {
-    fn new(
-        folder: &Path,
-        name: &'static str,
-        url: &str,
-        body: &str,
-        headers: &[(String, String)],
-    ) -> Result<Self> {
-        let script = folder.join(format!("{}.lua", &name[1..2]));
-        let mut file = File::create(&script)?;
-        writeln!(
-            file,
-            "wrk.method = 'POST'\nwrk.body = '{body}'\nwrk.headers['Content-Type'] = 'application/json'"
-        )?;
-        for (header, value) in headers {
-            writeln!(file, "wrk.headers['{header}'] = '{value}'")?;
-        }
-        Ok(Self { name, url: url.to_owned(), script })
-    }
-
-    fn measure(&self, connections: u32, seconds: u32) -> Result<Measured> {
-        let output = Command::new("wrk")
-            .args(["-t1", "--latency", &format!("-c{connections}"), &format!("-d{seconds}s"), "-s"])
-            .arg(&self.script)
-            .arg(&self.url)
-            .output()
-            .context("wrk runs")?;
-        let text = String::from_utf8(output.stdout)?;
-        ensure!(!text.contains("Non-2xx"), "{} answered errors:\n{text}", self.name);
-        let field = |name: &str| {
-            let line = text.lines().find(|line| line.trim_start().starts_with(name));
-            line.and_then(|line| line.split_whitespace().nth(1))
-                .with_context(|| format!("no {name} in:\n{text}"))
-        };
-        Ok(Measured {
-            rate: field("Requests/sec:")?.parse()?,
-            p50: milliseconds(field("50%")?)?,
-            p99: milliseconds(field("99%")?)?,
-        })
-    }
-}
-
-/// Reads wrk's durations: `812.00us`, `1.25ms`, `2.03s`.
-fn milliseconds(text: &str) -> Result<f64> {
-    let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic()).context("a unit")?);
-    let scale = match unit {
-        "us" => 0.001,
-        "ms" => 1.0,
-        "s" => 1000.0,
-        "m" => 60_000.0,
-        _ => anyhow::bail!("no duration: {text}"),
-    };
-    Ok(number.parse::<f64>()? * scale)
-}
-
-/// How long the disk takes to make 4 KiB durable: no closed loop is faster than connections ÷ this.
-fn sync_time(folder: &Path) -> Result<String> {
-    let mut file = File::create(folder.join("sync"))?;
-    let mut times = Vec::new();
-    for _ in 0..200 {
-        file.write_all(&[7; 4096])?;
-        let began = Instant::now();
-        file.sync_data()?;
-        times.push(began.elapsed().as_secs_f64() * 1000.0);
-    }
-    times.sort_by(f64::total_cmp);
-    Ok(format!("fdatasync of 4 KiB takes {:.2} ms (median of 200; p99 {:.2} ms)", times[100], times[198]))
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-#[expect(clippy::cast_precision_loss)]
-fn mebibytes(bytes: u64) -> f64 {
-    bytes as f64 / f64::from(1 << 20)
 }
