@@ -82,9 +82,8 @@ impl From<PlaybookError> for Problem {
             PlaybookError::Document { line, column, ref error } => {
                 Self::invalid(format!("line {line}, column {column}: {error}")).field(error.clone())
             }
-            PlaybookError::Busy { retry_after, .. } => {
-                Self::new(ProblemKind::RateLimited, error.to_string()).retry_after(retry_after.as_secs().max(1))
-            }
+            PlaybookError::Busy { retry_after, .. } => Self::new(ProblemKind::RateLimited, error.to_string())
+                .retry_after(retry_after.as_secs().max(1)),
             _ => problem(error.kind(), &error),
         }
     }
