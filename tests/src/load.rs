@@ -75,12 +75,12 @@ impl Target {
             let line = text.lines().find(|line| wanted(line.trim_start()));
             line.and_then(|line| word(line, at)).with_context(|| format!("no {what} in:\n{text}"))
         };
-        let field = |name: &str| line(&|line| line.starts_with(name), 1, name);
+        let field = |name: &str| line(&|line: &str| line.starts_with(name), 1, name);
         Ok(Measured {
             rate: field("Requests/sec:")?.parse()?,
             p50: milliseconds(&field("50%")?)?,
             p99: milliseconds(&field("99%")?)?,
-            answers: line(&|line| line.contains(" requests in "), 0, "number of requests")?.parse()?,
+            answers: line(&|line: &str| line.contains(" requests in "), 0, "number of requests")?.parse()?,
         })
     }
 }
