@@ -67,7 +67,7 @@ pub fn add(host: &(impl MetricsRead + MetricsWrite + Log), add: Add) -> Result<A
     let (metric, created) = find_or_create(host, &add)?;
     check(&metric.definition, &add)?;
     if add.read {
-        return read(host, metric, add);
+        return read(host, &metric, add);
     }
     // By id: should the metric be deleted and made anew meanwhile, this must not reach the other one.
     let samples = Samples {
@@ -91,7 +91,7 @@ pub fn add(host: &(impl MetricsRead + MetricsWrite + Log), add: Add) -> Result<A
 }
 
 /// Gives back what the interval of `date` amounts to.
-fn read(host: &impl MetricsRead, metric: Metric, add: Add) -> Result<Added, AppError> {
+fn read(host: &impl MetricsRead, metric: &Metric, add: Add) -> Result<Added, AppError> {
     let Definition { name, data_type, interval, .. } = &metric.definition;
     let date = add.date.ok_or_else(|| {
         AppError::fatal("date is missing: read needs a time in the interval that is wanted")

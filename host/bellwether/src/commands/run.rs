@@ -5,7 +5,7 @@ mod shown;
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::{SpanRelativeTo, Timestamp};
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
 pub(crate) use self::shown::{describe, tell};
 use super::{Limit, query};

@@ -8,7 +8,7 @@ use bellwether_store::{Direction, Key, Row, StoreError, decode};
 use serde_json::Value as Json;
 
 use crate::rows::{PlaybookRef, Record, RecordOf, RunRow};
-use crate::{PlaybookError, Playbooks, Run, RunFilter, RunSummary, StepResult, rows};
+use crate::{PlaybookError, Playbooks, Run, RunFilter, RunSummary, StepResult, StepState, rows};
 
 pub use replay::ReplayFrom;
 
@@ -124,7 +124,8 @@ impl Playbooks {
                         trigger = decode::<Record>(&record)?.read(&*self.store, &key).await?;
                     }
                     RecordOf::Step(_) => {
-                        steps.push(decode::<Record>(&record)?.read(&*self.store, &key).await?);
+                        let result = decode::<Record>(&record)?.read(&*self.store, &key).await?;
+                        steps.push(as_it_ended(&row, result));
                     }
                     // The rest of the items is passed over, of which there may be thousands.
                     RecordOf::Item(position, _) => {
@@ -171,7 +172,8 @@ impl Playbooks {
                 let next = Cursor(u64::from(item).to_be_bytes().to_vec());
                 return Ok(Page { items, next: Some(next) });
             }
-            items.push(decode::<Record>(&record)?.read(&*self.store, &key).await?);
+            let result = decode::<Record>(&record)?.read(&*self.store, &key).await?;
+            items.push(as_it_ended(&row, result));
         }
         Ok(Page { items, next: None })
     }
@@ -210,4 +212,14 @@ impl Playbooks {
 
 pub(crate) fn invalid_cursor(cursor: &Cursor) -> PlaybookError {
     FieldError::new("cursor", cursor, "`next` of the previous page of this list").into()
+}
+
+/// What waited when its run was ended was cut off, and waits no more.
+fn as_it_ended(row: &RunRow, mut result: StepResult) -> StepResult {
+    let over = row.state.has_ended() || (row.outcome.is_some() && !result.on_failure);
+    if result.state == StepState::Waiting && over {
+        result.state = StepState::Cancelled;
+        result.waits_until = None;
+    }
+    result
 }

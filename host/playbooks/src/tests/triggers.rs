@@ -213,6 +213,11 @@ async fn a_run_is_cancelled_while_it_waits_and_its_on_failure_steps_are_taken() 
     assert_eq!(run.summary.state, RunState::Cancelled);
     let expected = format!("it was cancelled with the key {}", world.admin.key);
     assert_eq!(run.steps.last().unwrap().outputs["value"], json!(expected));
+    assert_eq!(
+        (run.steps[0].state, run.steps[0].waits_until),
+        (StepState::Cancelled, None),
+        "it waits no more"
+    );
     assert!(world.playbooks.cancel(&world.admin, id).await.is_err(), "it has ended");
 }
 
