@@ -24,7 +24,7 @@ const SAFE: [&str; 2] = ["GET", "HEAD"];
 /// What a playbook says.
 #[derive(Clone, Debug, Inputs)]
 pub struct Exchange {
-    /// Where to, such as https://api.example.com/v1/health. The operator grants which hosts.
+    /// Where to, such as `https://api.example.com/v1/health`. The operator grants which hosts.
     pub url: String,
     /// What is asked.
     #[input(default = "GET", choices("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"))]

@@ -78,7 +78,7 @@ fn a_secret_is_used_and_never_seen_again() -> Result<()> {
         .command(&world.operator, &["plugin", "grants", "http", "--grant", "clock", "--grant", &grant])?;
     ensure!(granted.status.success(), "{}", String::from_utf8_lossy(&granted.stderr));
     let file = world.file("secret.txt", HUSH)?;
-    world.command(&["secret", "set", "service-token", "--host", &service.url, "--from-file", &file])?;
+    world.command(&["secret", "set", "service-token", "--from-file", &file])?;
     std::fs::remove_file(&file)?;
     // The service repeats the secret in an answer, and in one that is a failure.
     world.store(&format!(
@@ -179,12 +179,11 @@ fn every_file(folder: &Path, files: &mut Vec<(std::path::PathBuf, Vec<u8>)>) -> 
 fn a_secret_is_listed_replaced_and_deleted_by_name() -> Result<()> {
     let world = World::new()?;
     let file = world.file("secret.txt", "one")?;
-    let set = ["secret", "set", "a", "--host", "https://api.example.com", "--from-file", &file];
+    let set = ["secret", "set", "a", "--from-file", &file];
     ensure!(world.command(&set)?.contains("is new"));
     ensure!(world.command(&set)?.contains("is replaced"));
     let listed = world.command_json(&["secret", "list"])?;
     ensure!(listed["items"][0]["name"] == "a", "{listed}");
-    ensure!(listed["items"][0]["hosts"] == json!(["https://api.example.com"]), "{listed}");
     world.command(&["secret", "delete", "a"])?;
     ensure!(world.command_json(&["secret", "list"])?["items"] == json!([]));
     let again = world.host.command(&world.admin, &["secret", "delete", "a"])?;

@@ -30,7 +30,7 @@ enum SecretCommand {
     /// Set a secret to what the standard input or a file holds, without the line break at its end
     #[command(after_help = "\
 Examples:
-  pass show tickets | bellwether secret set ticket-token --host https://tickets.example.com
+  pass show tickets | bellwether secret set ticket-token
   bellwether secret set github-webhook --from-file secret.txt
 
 The value is no argument: other users of the machine see those, and the shell keeps them. A playbook reads it with
@@ -38,9 +38,6 @@ The value is no argument: other users of the machine see those, and the shell ke
     Set {
         /// 1 to 100 characters of a-z, 0-9, _ and -
         name: String,
-        /// Where the host may send it, as grants name hosts; may be repeated
-        #[arg(long, value_name = "HOST")]
-        host: Vec<String>,
         /// Read it from here
         #[arg(long, value_name = "FILE")]
         from_file: Option<PathBuf>,
@@ -59,12 +56,11 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
         SecretCommand::List(limit) => {
             let secrets = client.list(&["v1", "secrets"], &[], limit.items()).await?;
-            let columns =
-                [("NAME", "/name"), ("HOSTS", "/hosts"), ("CREATED", "/created"), ("UPDATED", "/updated")];
+            let columns = [("NAME", "/name"), ("CREATED", "/created"), ("UPDATED", "/updated")];
             output::listing(format, &secrets, &columns)?;
         }
-        SecretCommand::Set { name, host, from_file } => {
-            let body = json!({ "value": value(&name, from_file.as_deref())?, "hosts": host });
+        SecretCommand::Set { name, from_file } => {
+            let body = json!({ "value": value(&name, from_file.as_deref())? });
             let answer = client.write(Method::PUT, &["v1", "secrets", &name], &[], Body::Json(body)).await?;
             output::value(format, &answer, |answer| {
                 let what = if answer["created"] == true { "new" } else { "replaced" };

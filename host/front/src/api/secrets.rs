@@ -19,16 +19,14 @@ pub(crate) struct Secret {
     /// What playbooks name it by: `{{ secrets.<name> }}`.
     #[schema(example = "ticket-token")]
     name: String,
-    /// Where the host may send it; empty means nowhere by itself, only to apps.
-    hosts: Vec<String>,
     created: Instant,
-    /// When its value or its hosts were last put.
+    /// When its value was last put.
     updated: Instant,
 }
 
 impl From<SecretRecord> for Secret {
-    fn from(SecretRecord { name, hosts, created, updated }: SecretRecord) -> Self {
-        Self { name, hosts, created: created.into(), updated: updated.into() }
+    fn from(SecretRecord { name, created, updated, .. }: SecretRecord) -> Self {
+        Self { name, created: created.into(), updated: updated.into() }
     }
 }
 
@@ -49,10 +47,6 @@ pub(crate) struct PutSecret {
     /// 1 byte to 16 KiB.
     #[schema(format = "password")]
     value: String,
-    /// Where the host may send it, as grants name hosts.
-    #[serde(default)]
-    #[schema(example = json!(["https://api.example.com"]))]
-    hosts: Vec<String>,
 }
 
 /// Whether a secret was there before.
@@ -87,9 +81,10 @@ pub(crate) async fn put(
     Authorised(principal, ..): Authorised<Admin>,
     Path(name): Path<String>,
     State(services): State<Shared>,
-    Json(PutSecret { value, hosts }): Json<PutSecret>,
+    Json(PutSecret { value }): Json<PutSecret>,
 ) -> Result<Response, Problem> {
-    let created = services.access().put_secret(&principal, &name, &value, hosts).await?;
+    // Bound to no host: the host itself sends none anywhere, apps are given it and send where their grants allow.
+    let created = services.access().put_secret(&principal, &name, &value, Vec::new()).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(Put { name, created })).into_response())
 }
