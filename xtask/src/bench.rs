@@ -19,7 +19,7 @@ pub(crate) fn playbooks(arguments: &[String]) -> Result<()> {
     let mut bench = bench("bench_playbooks", &binary, arguments);
     match install_npm("node-red") {
         Ok(folder) => {
-            bench.env("BELLWETHER_NODE_RED", folder);
+            bench.env("NODE_RED_HOME", folder);
         }
         Err(error) => println!("SKIPPED: Node-RED did not install: {error:#}"),
     }

@@ -21,9 +21,9 @@ pub(crate) struct NodeRed {
 }
 
 impl NodeRed {
-    /// Starts it, if `BELLWETHER_NODE_RED` names the folder it was installed to.
+    /// Starts it, if `NODE_RED_HOME` names the folder it was installed to.
     pub(crate) fn start(folder: &Path) -> Result<Option<Self>> {
-        let Some(installed) = std::env::var_os("BELLWETHER_NODE_RED") else {
+        let Some(installed) = std::env::var_os("NODE_RED_HOME") else {
             println!("SKIPPED: Node-RED is not there: `cargo xtask bench playbooks` installs it");
             return Ok(None);
         };
