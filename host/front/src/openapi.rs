@@ -112,7 +112,7 @@ pub(crate) fn document() -> OpenApi {
                 .title("Bellwether")
                 .version(env!("CARGO_PKG_VERSION"))
                 .description(Some(
-                    "A plugin host for metrics and alerts. Errors are problems (RFC 9457); lists are paged with \
+                    "A plugin host for metrics, alerts and playbooks. Errors are problems (RFC 9457); lists are paged with \
                      `limit` and `cursor`; times are RFC 3339 in UTC; every answer carries `x-request-id`.",
                 ))
                 .license(Some(utoipa::openapi::LicenseBuilder::new().name("MIT OR Apache-2.0").build()))
