@@ -22,7 +22,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::failure::{EXIT_CODES, Failure};
 
-/// A plugin host for metrics and alerts.
+/// A plugin host for metrics, alerts and playbooks.
 #[derive(Debug, Parser)]
 #[command(name = "bellwether", version, max_term_width = 100, after_help = EXIT_CODES)]
 #[command(after_long_help = FIRST_STEPS)]
