@@ -16,7 +16,7 @@ fn manual(name: &str, steps: serde_json::Value) -> serde_json::Value {
 }
 
 /// An app that waits for a permit, and counts its calls.
-fn add_gate(world: &World) -> (Arc<Semaphore>, Arc<AtomicUsize>) {
+pub(super) fn add_gate(world: &World) -> (Arc<Semaphore>, Arc<AtomicUsize>) {
     let (gate, entered) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
     let (passed, counted) = (Arc::clone(&gate), Arc::clone(&entered));
     world.apps.put("gate", describe(vec![], &[]), move |_| {

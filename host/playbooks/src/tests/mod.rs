@@ -103,6 +103,11 @@ impl World {
         let (apps, secrets, writes) = (&self.apps, &self.secrets, Some(Arc::clone(&self.writes)));
         let limits = self.playbooks.limits();
         let playbooks = open(&store, &access, apps, secrets, writes, &self.clock, limits).await;
+        self.with(store, access, playbooks)
+    }
+
+    /// This world on other services, its apps, secrets, writes and clock shared.
+    fn with(&self, store: Arc<MemoryStore>, access: Arc<Access>, playbooks: Arc<Playbooks>) -> Self {
         Self {
             store,
             access,
@@ -141,17 +146,7 @@ impl World {
         let limits = self.playbooks.limits();
         let playbooks =
             open_as(HostId(host), &self.store, &self.access, apps, secrets, None, &self.clock, limits).await;
-        Self {
-            store: Arc::clone(&self.store),
-            access: Arc::clone(&self.access),
-            apps: Arc::clone(apps),
-            secrets: Arc::clone(secrets),
-            writes: Arc::clone(&self.writes),
-            clock: Arc::clone(&self.clock),
-            playbooks: playbooks.unwrap(),
-            organisation: self.organisation,
-            admin: Arc::clone(&self.admin),
-        }
+        self.with(Arc::clone(&self.store), Arc::clone(&self.access), playbooks.unwrap())
     }
 
     /// The same world for looking at what its store holds: nothing in it moves.
@@ -161,17 +156,7 @@ impl World {
         let access = open_access(&store, &self.clock).await;
         let playbooks = open(&store, &access, &self.apps, &self.secrets, None, &self.clock, limits).await;
         playbooks.die();
-        Self {
-            store,
-            access,
-            apps: Arc::clone(&self.apps),
-            secrets: Arc::clone(&self.secrets),
-            writes: Arc::clone(&self.writes),
-            clock: Arc::clone(&self.clock),
-            playbooks,
-            organisation: self.organisation,
-            admin: Arc::clone(&self.admin),
-        }
+        self.with(store, access, playbooks)
     }
 
     /// Waits until the store has died.

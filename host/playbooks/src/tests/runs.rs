@@ -178,16 +178,7 @@ async fn the_idempotency_key_is_the_steps_own() {
 /// A world whose app `gate` waits for a permit.
 async fn gated(limits: Limits) -> (World, Arc<Semaphore>, Arc<AtomicUsize>) {
     let world = World::with_limits(limits).await;
-    let (gate, entered) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
-    let (passed, counted) = (Arc::clone(&gate), Arc::clone(&entered));
-    world.apps.put("gate", describe(vec![], &[]), move |_| {
-        let (gate, entered) = (Arc::clone(&passed), Arc::clone(&counted));
-        Box::pin(async move {
-            entered.fetch_add(1, Ordering::SeqCst);
-            gate.acquire().await.unwrap().forget();
-            gives(&[])
-        })
-    });
+    let (gate, entered) = complaints::add_gate(&world);
     let steps = json!([{"id": "a", "app": "gate"}]);
     world.store_json(json!({"name": "gate", "trigger": {"type": "manual"}, "steps": steps})).await;
     (world, gate, entered)
