@@ -57,8 +57,10 @@ target=$(cargo metadata --no-deps --format-version 1 | sed 's/.*"target_director
 examples=$target/release/examples
 
 : >"$work/acknowledged"
+# Every other writer with a journal so small that rows are on their way into sled most of the time.
+journal=8388608
 start_writer() {
-    "$examples/numbered_write" "$work/disk/store" "$writers" >>"$work/acknowledged" 2>"$work/writer.log" &
+    BELLWETHER_JOURNAL_BYTES=$journal "$examples/numbered_write" "$work/disk/store" "$writers" >>"$work/acknowledged" 2>"$work/writer.log" &
     writer=$!
 }
 
@@ -90,6 +92,7 @@ while [ "$round" -lt "$rounds" ]; do
     if [ $((round % 10)) = 0 ]; then
         kill -9 "$writer"
         wait "$writer" 2>/dev/null || true
+        [ "$journal" = 262144 ] && journal=8388608 || journal=262144
         start_writer
     fi
 done

@@ -170,7 +170,7 @@ fn describe() {
     );
     describe_gauge!(AT_WORK, Unit::Count, "Requests at work.");
     describe_counter!(REPLAYED, Unit::Count, "Answers repeated for their Idempotency-Key.");
-    describe_counter!(SYNCS, Unit::Count, "How often the store made its log durable.");
+    describe_counter!(SYNCS, Unit::Count, "How often the store made its journal durable.");
     describe_counter!(COMMITS, Unit::Count, "Batches committed to the store.");
     describe_counter!(LOGGED, Unit::Count, "Entries the log of watched writes ever had.");
     describe_counter!(

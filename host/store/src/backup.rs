@@ -16,12 +16,15 @@ use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use tokio::sync::mpsc;
 
 use crate::objects::{Digest, Hold, Objects};
-use crate::sled::{SledStore, guarded, scan_stretch};
+use crate::queue::Queue;
+use crate::rows::put_row;
+use crate::sled::{SledStore, guarded};
 use crate::tee::{TeeReader, tee};
+use crate::view::View;
 use crate::writer::{CLOSED, Order, Shared};
 use crate::{Direction, Key, Row, StoreError};
 
@@ -29,7 +32,7 @@ use crate::{Direction, Key, Row, StoreError};
 pub(crate) const MAGIC: &[u8; 8] = b"bellwthr";
 pub(crate) const VERSION: u8 = 1;
 
-/// Puts and deletes, in order: key length (u16), value length (u32, or [`DELETED`]), key, value.
+/// Puts and deletes, in order (`rows.rs`).
 pub(crate) const ROWS: u8 = 1;
 /// Part of an object.
 pub(crate) const PIECE: u8 = 2;
@@ -38,7 +41,6 @@ pub(crate) const OBJECT: u8 = 3;
 /// The end: how many puts and deletes, and how many objects there were (u64 each).
 pub(crate) const END: u8 = 4;
 
-pub(crate) const DELETED: u32 = u32::MAX;
 /// A frame of rows ends with the row that reaches this size; pieces of objects are this large.
 const FRAME: usize = 1024 * 1024;
 /// No frame is larger: a length beyond is damage, not a reason to allocate.
@@ -82,40 +84,40 @@ pub fn backup(store: &SledStore, objects: &Objects) -> mpsc::Receiver<Result<Byt
 /// What a backup needs of a store.
 #[derive(Debug)]
 pub(crate) struct Source {
-    pub(crate) db: ::sled::Db,
-    pub(crate) orders: crossbeam_channel::Sender<Order>,
+    pub(crate) view: View,
+    pub(crate) orders: Arc<Queue<Order>>,
     pub(crate) shared: Arc<Shared>,
 }
 
 impl Source {
+    fn order(&self, order: Order) -> Result<(), StoreError> {
+        if self.orders.put(order) { Ok(()) } else { Err(CLOSED) }
+    }
+
     /// Returns when everything applied before is durable and has gone to the tees.
     fn barrier(&self) -> Result<(), StoreError> {
         let (sender, receiver) = crossbeam_channel::bounded(1);
-        self.orders.send(Order::Barrier(sender)).map_err(|_| CLOSED)?;
+        self.order(Order::Barrier(sender))?;
         receiver.recv().map_err(|_| CLOSED)
     }
 }
 
 fn write_backup(source: &Source, objects: &Objects, hold: &Hold, parts: Parts) -> Result<(), StoreError> {
     let (tee, committed) = tee(BACKLOG);
-    source.orders.send(Order::Subscribe(tee)).map_err(|_| CLOSED)?;
+    source.order(Order::Subscribe(tee))?;
     // A group applied before the tee was there is seen by the scan only if the scan begins after it.
     source.barrier()?;
     let mut out = Frames::begin(parts)?;
 
-    let mut range = Key::from_bytes(Vec::new())..Key::from_bytes(vec![0xff]);
-    loop {
+    let mut left = Some(Key::from_bytes(Vec::new())..Key::from_bytes(vec![0xff]));
+    while let Some(range) = left {
         if source.shared.closed.load(Ordering::SeqCst) {
             return Err(CLOSED);
         }
         let mut page: Vec<Row> = Vec::new();
-        let read = scan_stretch(&source.db, &range, Direction::Forward, PAGE, &mut page)?;
+        left = source.view.scan_stretch(&range, Direction::Forward, PAGE, &mut page)?;
         out.rows(page.iter().map(|(key, value)| (key, Some(value))))?;
         write_committed(&committed, &mut out)?;
-        match page.last() {
-            Some((last, _)) if read == PAGE => range.start = last.successor(),
-            _ => break,
-        }
     }
     // Whatever the scan saw was applied by now: with the groups up to here, all of each of them is in the backup.
     source.barrier()?;
@@ -158,19 +160,7 @@ impl Frames {
         rows: impl Iterator<Item = (&'a Key, Option<&'a Bytes>)>,
     ) -> Result<(), StoreError> {
         for (key, value) in rows {
-            let key = key.as_bytes();
-            self.content.put_u16_le(u16::try_from(key.len()).expect("keys are limited"));
-            match value {
-                Some(value) => {
-                    self.content.put_u32_le(u32::try_from(value.len()).expect("values are limited"));
-                    self.content.extend_from_slice(key);
-                    self.content.extend_from_slice(value);
-                }
-                None => {
-                    self.content.put_u32_le(DELETED);
-                    self.content.extend_from_slice(key);
-                }
-            }
+            put_row(&mut self.content, key, value);
             self.entries += 1;
             if self.content.len() >= FRAME {
                 self.rows_end()?;

@@ -6,10 +6,12 @@
 
 mod backup;
 mod batch;
+mod checkpoint;
 #[doc(hidden)]
 pub mod conformance;
 mod effects;
 mod group;
+mod journal;
 mod keys;
 mod large;
 mod lock;
@@ -17,12 +19,16 @@ mod memory;
 mod migrate;
 mod objects;
 mod openings;
+mod queue;
 mod restore;
+mod rows;
 mod sled;
+mod slice;
 mod space;
 mod sync;
 mod tee;
 mod value;
+mod view;
 mod writer;
 
 use std::ops::Range;
@@ -83,7 +89,7 @@ pub struct Health {
     pub free_bytes: Option<u64>,
     /// Bytes the store takes on disk.
     pub disk_bytes: Option<u64>,
-    /// How often the store has made its log durable since the process began.
+    /// How often the store has made its journal durable since it was opened.
     pub syncs: u64,
     /// Batches committed since the process began.
     pub commits: u64,

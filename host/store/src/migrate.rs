@@ -6,8 +6,11 @@ use sled::Tree;
 use crate::value::{Versioned, decode, encode};
 use crate::{Batch, Key, Space, StoreError};
 
-/// The version this host writes. Version 1 is the first.
-pub(crate) const VERSION: u32 = 1;
+/// The version this host writes. Version 1 is the first, version 2 has a journal.
+pub(crate) const VERSION: u32 = 2;
+
+/// From this version on part of the store is in its journal.
+pub(crate) const JOURNAL: u32 = 2;
 
 /// One step from the version before to the next. Each batch is committed atomically before the next is asked for, so
 /// a step that is interrupted is run again from its beginning over what it already did: it must be repeatable.
@@ -22,8 +25,10 @@ pub(crate) enum Step {
     Last(Batch),
 }
 
-/// The steps in order: the first makes version 1 from an empty store.
-pub(crate) const MIGRATIONS: &[Migration] = &[|_| Ok(Step::Last(Batch::new()))];
+/// The steps in order: the first makes version 1 from an empty store; the second only keeps hosts out that would not
+/// look for a journal.
+pub(crate) const MIGRATIONS: &[Migration] =
+    &[|_| Ok(Step::Last(Batch::new())), |_| Ok(Step::Last(Batch::new()))];
 const _: () = assert!(MIGRATIONS.len() == VERSION as usize);
 
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -48,24 +53,28 @@ pub(crate) fn encode_version(version: u32) -> Bytes {
     encode(&StoreVersion(version))
 }
 
-/// Brings the store to the version that `migrations` lead to; `commit` makes a batch durable.
+/// The version of the store, 0 if it is new.
 ///
 /// # Errors
-/// [`StoreError::Newer`] if it is beyond that version, [`StoreError::Damaged`] if rows are there but no version.
-pub(crate) fn migrate(
-    tree: &Tree,
-    migrations: &[Migration],
-    commit: impl Fn(Batch) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
+/// [`StoreError::Newer`] if it is beyond what `migrations` lead to, [`StoreError::Damaged`] if rows are there but no
+/// version.
+pub(crate) fn found(tree: &Tree, migrations: &[Migration]) -> Result<u32, StoreError> {
     let supported = u32::try_from(migrations.len()).expect("migrations are few");
     let found = match tree.get(version_key().as_bytes()).map_err(crate::sled::failed)? {
         Some(bytes) => read_version(&bytes)?,
         None if tree.is_empty() => 0,
         None => return Err(StoreError::Damaged("it holds rows but no version".to_owned())),
     };
-    if found > supported {
-        return Err(StoreError::Newer { found, supported });
-    }
+    if found > supported { Err(StoreError::Newer { found, supported }) } else { Ok(found) }
+}
+
+/// Brings the store from version `found` to the one that `migrations` lead to; `commit` makes a batch durable.
+pub(crate) fn migrate(
+    tree: &Tree,
+    found: u32,
+    migrations: &[Migration],
+    commit: impl Fn(Batch) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
     for (version, migration) in (1..).zip(migrations).skip(found as usize) {
         loop {
             match migration(tree)? {

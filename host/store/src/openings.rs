@@ -9,7 +9,7 @@ use std::path::Path;
 use bytes::Bytes;
 
 use crate::sled::{commit_now, io_failed};
-use crate::{Batch, Key, Space, StoreError, writer};
+use crate::{Batch, Key, Space, StoreError, view};
 
 /// The file beside sled's own.
 const FILE: &str = "openings";
@@ -26,30 +26,32 @@ pub(crate) fn before(folder: &Path) -> Result<u64, StoreError> {
     }
 }
 
-/// Counts one more, durably, and compares with what the folder said before sled was opened.
+/// Compares what sled remembers with what the folder said before it was opened.
 ///
 /// # Errors
-/// [`StoreError::Damaged`] if the store has forgotten openings. [`StoreError::Failed`] also if counting did not sync
-/// the way it must: a program that is linked without the sync of `sync.rs` loses acknowledged writes at the next
-/// power failure, and nothing else would tell.
-pub(crate) fn count(db: &sled::Db, folder: &Path, before: u64) -> Result<(), StoreError> {
-    let key = Key::new(Space::Meta).text("openings");
-    let held = match writer::read(db, &key)? {
-        Some(bytes) => u64::from_be_bytes(bytes[..].try_into().map_err(|_| {
-            StoreError::Damaged(format!("the count of openings is {}", bytes.escape_ascii()))
-        })?),
-        None => 0,
-    };
+/// [`StoreError::Damaged`] if the store has forgotten openings.
+pub(crate) fn compare(db: &sled::Db, folder: &Path, before: u64) -> Result<(), StoreError> {
+    let held = held(db)?;
     if held < before {
         return Err(StoreError::Damaged(format!(
             "{} was opened {before} times and remembers {held}: part of its log is gone; restore a backup",
             folder.display()
         )));
     }
+    Ok(())
+}
+
+/// Counts one more, durably.
+///
+/// # Errors
+/// [`StoreError::Failed`] also if counting did not sync the way it must: a program that is linked without the sync of
+/// `sync.rs` loses acknowledged writes at the next power failure, and nothing else would tell.
+pub(crate) fn count(db: &sled::Db, folder: &Path) -> Result<(), StoreError> {
+    let number = held(db)? + 1;
     #[cfg(target_os = "linux")]
     let syncs = crate::sync::count();
     let mut batch = Batch::new();
-    batch.put(key, Bytes::copy_from_slice(&(held + 1).to_be_bytes()));
+    batch.put(key(), Bytes::copy_from_slice(&number.to_be_bytes()));
     commit_now(db, batch)?;
     #[cfg(target_os = "linux")]
     if crate::sync::count() == syncs {
@@ -59,7 +61,19 @@ pub(crate) fn count(db: &sled::Db, folder: &Path, before: u64) -> Result<(), Sto
                 .to_owned(),
         ));
     }
-    write(folder, held + 1)
+    write(folder, number)
+}
+
+fn key() -> Key {
+    Key::new(Space::Meta).text("openings")
+}
+
+fn held(db: &sled::Db) -> Result<u64, StoreError> {
+    let Some(bytes) = view::read(db, &key())? else { return Ok(0) };
+    let number = bytes[..].try_into();
+    number
+        .map(u64::from_be_bytes)
+        .map_err(|_| StoreError::Damaged(format!("the count of openings is {}", bytes.escape_ascii())))
 }
 
 fn write(folder: &Path, number: u64) -> Result<(), StoreError> {

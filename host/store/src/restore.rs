@@ -6,12 +6,13 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use crate::backup::{DELETED, END, MAGIC, MAX_FRAME, OBJECT, PIECE, ROWS, VERSION, frame_head};
+use crate::backup::{END, MAGIC, MAX_FRAME, OBJECT, PIECE, ROWS, VERSION, frame_head};
+use crate::checkpoint;
 use crate::group::Rows;
 use crate::migrate;
 use crate::objects::Objects;
+use crate::rows::split_row;
 use crate::sled::{self, failed, io_failed};
-use crate::writer;
 use crate::{Key, StoreError};
 
 /// What a restore brought back.
@@ -96,6 +97,8 @@ fn restore_into(reader: impl Read, folder: &Path) -> Result<Restored, StoreError
     if found > migrate::VERSION {
         return Err(StoreError::Newer { found, supported: migrate::VERSION });
     }
+    // The restored store begins a journal of its own.
+    db.remove(checkpoint::durable_key().as_bytes()).map_err(failed)?;
     db.flush().map_err(failed)?;
     let restored = Restored { rows: db.len() as u64, objects: object_count };
     drop(db);
@@ -144,23 +147,8 @@ fn restore_rows(db: &::sled::Db, content: &[u8]) -> Result<u64, StoreError> {
         entries += 1;
         rest = after;
     }
-    db.apply_batch(writer::sled_batch(&rows)).map_err(failed)?;
+    sled::apply(db, &rows)?;
     Ok(entries)
-}
-
-/// The first row of a frame, its value unless it is a delete, and the rest.
-#[expect(clippy::type_complexity, reason = "three slices of one")]
-fn split_row(bytes: &[u8]) -> Option<(&[u8], Option<&[u8]>, &[u8])> {
-    let (key_length, rest) = bytes.split_first_chunk::<2>()?;
-    let (value_length, rest) = rest.split_first_chunk::<4>()?;
-    let (key, rest) = rest.split_at_checked(u16::from_le_bytes(*key_length).into())?;
-    match u32::from_le_bytes(*value_length) {
-        DELETED => Some((key, None, rest)),
-        length => {
-            let (value, rest) = rest.split_at_checked(length as usize)?;
-            Some((key, Some(value), rest))
-        }
-    }
 }
 
 fn broken(why: &str) -> StoreError {

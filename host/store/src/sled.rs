@@ -1,4 +1,4 @@
-//! The embedded store: sled 0.34 behind one writer, durable as `sync.rs` makes it.
+//! The embedded store: sled 0.34 behind a journal and one writer.
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,12 +13,16 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::backup::Source;
-use crate::group::{self, Group};
+use crate::checkpoint;
+use crate::group::{self, Group, Rows};
+use crate::journal::{self, Journal, Replay};
 use crate::lock::FolderLock;
 use crate::migrate::{self, Migration};
 use crate::openings;
+use crate::queue::Queue;
 use crate::space::{FreeSpace, Watermark};
-use crate::writer::{self, CLOSED, GroupLimits, Job, Order, Shared, Writer};
+use crate::view::{self, View};
+use crate::writer::{CLOSED, GroupLimits, Job, Order, Shared, Writer};
 use crate::{
     Batch, Committed, Direction, Health, Key, MAX_BATCH, MAX_KEY, MAX_VALUE, Refusal, Row, Store, StoreError,
 };
@@ -56,6 +60,10 @@ pub struct SledSettings {
     pub group_batches: usize,
     /// The bytes from which on a group takes no more batches. By default 4 MiB.
     pub group_bytes: usize,
+    /// The bytes from which on one of the journal's two files takes no more groups and its rows settle in sled. By
+    /// default 8 MiB: an opening after a crash reads back at most 16 MiB and two groups, and the rows in memory that
+    /// have not settled are as many.
+    pub journal_bytes: u64,
 }
 
 impl Default for SledSettings {
@@ -68,20 +76,20 @@ impl Default for SledSettings {
             queue_bytes: 32 * 1024 * 1024,
             group_batches: 4096,
             group_bytes: 4 * 1024 * 1024,
+            journal_bytes: 8 * 1024 * 1024,
         }
     }
 }
 
 /// A store in a folder of its own. Dropping it finishes what was accepted.
 ///
-/// A read may see a commit that is applied and not durable yet; every write that could follow from it becomes durable
-/// after it.
+/// What a read sees is durable.
 #[derive(Debug)]
 pub struct SledStore {
     writer: Mutex<Writer>,
-    orders: crossbeam_channel::Sender<Order>,
+    orders: Arc<Queue<Order>>,
     shared: Arc<Shared>,
-    db: sled::Db,
+    view: View,
     path: PathBuf,
     disk_bytes: Mutex<Option<(Instant, u64)>>,
     /// Given back last, when sled has let go of the folder.
@@ -109,8 +117,20 @@ impl SledStore {
                 path.display()
             )));
         }
-        migrate::migrate(&db, migrations, |batch| commit_now(&db, batch))?;
-        openings::count(&db, path, openings)?;
+        let found = migrate::found(&db, migrations)?;
+        openings::compare(&db, path, openings)?;
+        let (journal, replay) =
+            open_journal(&db, path, settings.journal_bytes, openings > 0 && found >= migrate::JOURNAL)?;
+        if !replay.rows.is_empty() {
+            tracing::info!(
+                rows = replay.rows.len(),
+                through = replay.last,
+                "what the journal holds goes to sled"
+            );
+            guarded(|| checkpoint::settle(&db, &replay.rows, replay.last))?;
+        }
+        migrate::migrate(&db, found, migrations, |batch| commit_now(&db, batch))?;
+        openings::count(&db, path)?;
         sync_folder(path)?;
 
         let watermark =
@@ -120,18 +140,19 @@ impl SledStore {
             queue: Semaphore::new(queue),
             closed: AtomicBool::new(false),
             commits: AtomicU64::new(0),
-            flushes: AtomicU64::new(0),
+            syncs: AtomicU64::new(0),
             watermark,
         });
         let limits =
             GroupLimits { batches: settings.group_batches.max(1), bytes: settings.group_bytes.max(1) };
-        let writer = Writer::start(db.clone(), shared.clone(), limits)?;
+        let view = View::new(db.clone());
+        let writer = Writer::start(db, view.clone(), journal, shared.clone(), limits)?;
         let orders = writer.orders.clone();
         Ok(Self {
             writer: Mutex::new(writer),
             orders,
             shared,
-            db,
+            view,
             path: path.to_owned(),
             disk_bytes: Mutex::new(None),
             _lock: lock,
@@ -147,7 +168,7 @@ impl SledStore {
 
     /// What a backup reads from. It keeps sled open until it is dropped.
     pub(crate) fn source(&self) -> Source {
-        Source { db: self.db.clone(), orders: self.orders.clone(), shared: self.shared.clone() }
+        Source { view: self.view.clone(), orders: self.orders.clone(), shared: self.shared.clone() }
     }
 
     fn disk_bytes(&self) -> Option<u64> {
@@ -166,7 +187,7 @@ impl SledStore {
 #[async_trait]
 impl Store for SledStore {
     async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
-        guarded(|| writer::read(&self.db, key))
+        guarded(|| self.view.get(key))
     }
 
     async fn scan(
@@ -176,21 +197,17 @@ impl Store for SledStore {
         limit: usize,
     ) -> Result<Vec<Row>, StoreError> {
         let mut rows = Vec::new();
-        let mut range = range;
-        while !range.is_empty() && rows.len() < limit {
-            let stretch = (limit - rows.len()).min(SCAN_STRETCH);
-            let read = guarded(|| scan_stretch(&self.db, &range, direction, stretch, &mut rows))?;
-            if read < stretch {
+        let mut left = (limit > 0).then_some(range);
+        let mut stretch = limit.min(SCAN_STRETCH);
+        while let Some(range) = left.filter(|range| !range.is_empty()) {
+            left = guarded(|| self.view.scan_stretch(&range, direction, stretch, &mut rows))?;
+            if rows.len() >= limit {
+                rows.truncate(limit);
                 break;
             }
-            let (last, _) = rows.last().expect("a full stretch has rows");
-            match direction {
-                Direction::Forward => range.start = last.successor(),
-                Direction::Backward => range.end = last.clone(),
-            }
-            if rows.len() < limit {
-                tokio::task::yield_now().await;
-            }
+            // Removed rows were among those looked at, or it is a long scan.
+            stretch = SCAN_STRETCH;
+            tokio::task::yield_now().await;
         }
         Ok(rows)
     }
@@ -201,7 +218,9 @@ impl Store for SledStore {
         // Given back by the writer with the answer, whether or not this caller still waits for it.
         self.shared.queue.acquire_many(cost).await.map_err(|_| CLOSED)?.forget();
         let (sender, answer) = oneshot::channel();
-        self.orders.send(Order::Commit(Job { batch, cost, answer: sender })).map_err(|_| CLOSED)?;
+        if !self.orders.put(Order::Commit(Job { batch, cost, answer: sender })) {
+            return Err(CLOSED);
+        }
         answer.await.map_err(|_| CLOSED)?
     }
 
@@ -216,7 +235,7 @@ impl Store for SledStore {
             refusing,
             free_bytes: self.shared.watermark.free(),
             disk_bytes: self.disk_bytes(),
-            syncs: self.shared.syncs(),
+            syncs: self.shared.syncs.load(Ordering::Relaxed),
             commits,
         }
     }
@@ -277,32 +296,35 @@ pub(crate) fn sync_folder(path: &Path) -> Result<(), StoreError> {
 /// Commits a batch on this thread, before there is a writer.
 pub(crate) fn commit_now(db: &sled::Db, batch: Batch) -> Result<(), StoreError> {
     let mut group = Group::default();
-    group.add(batch, |key| writer::read(db, key))?;
-    db.apply_batch(writer::sled_batch(&group.into_rows())).map_err(failed)?;
+    group.add(batch, |key| view::read(db, key))?;
+    apply(db, &group.into_rows())?;
     db.flush().map_err(failed)?;
     Ok(())
 }
 
-/// Adds up to `limit` rows of `range` to `rows` and says how many they are.
-pub(crate) fn scan_stretch(
-    tree: &sled::Tree,
-    range: &Range<Key>,
-    direction: Direction,
-    limit: usize,
-    rows: &mut Vec<Row>,
-) -> Result<usize, StoreError> {
-    let before = rows.len();
-    let mut found = tree.range(range.start.as_bytes()..range.end.as_bytes());
-    while rows.len() - before < limit {
-        let row = match direction {
-            Direction::Forward => found.next(),
-            Direction::Backward => found.next_back(),
-        };
-        let Some(row) = row else { break };
-        let (key, value) = row.map_err(failed)?;
-        rows.push((Key::from_bytes(key.to_vec()), Bytes::copy_from_slice(&value)));
+/// Applies the rows to sled as one atomic change, not durable yet.
+pub(crate) fn apply(db: &sled::Db, rows: &Rows) -> Result<(), StoreError> {
+    let mut batch = sled::Batch::default();
+    for (key, row) in rows {
+        match row {
+            Some(value) => batch.insert(key.as_bytes(), &value[..]),
+            None => batch.remove(key.as_bytes()),
+        }
     }
-    Ok(rows.len() - before)
+    db.apply_batch(batch).map_err(failed)
+}
+
+/// Opens the journal of the store in `path`, behind what sled has; `whole` if it must be there.
+fn open_journal(db: &sled::Db, path: &Path, full: u64, whole: bool) -> Result<(Journal, Replay), StoreError> {
+    let missing = journal::missing(path);
+    if whole && !missing.is_empty() {
+        let why = format!("part of the journal is missing: {missing:?}; put it back or restore a backup");
+        return Err(StoreError::Damaged(why));
+    }
+    let opened = Journal::open(path, full, checkpoint::durable(db)?, whole)?;
+    // Before the store's version says that there is a journal, the folder knows its files.
+    sync_folder(path)?;
+    Ok(opened)
 }
 
 /// sled panics on some damage it meets while reading.

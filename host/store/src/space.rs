@@ -88,4 +88,9 @@ impl Watermark {
             _ => Ok(()),
         }
     }
+
+    /// What a write is refused with that found no room on the disk.
+    pub(crate) fn full(&self) -> StoreError {
+        StoreError::DiskFull { free: self.free().unwrap_or(0), watermark: self.bytes }
+    }
 }

@@ -1,33 +1,29 @@
-//! The only writer of a sled store: two threads that turn many concurrent commits into few syncs.
+//! The only writer of a sled store: one thread that turns many concurrent commits into few syncs.
 //!
-//! The *writer* takes batches off the queue, works them out over the store plus the group so far, and applies the
-//! group as one atomic sled batch. The *syncer* makes it durable and then answers every caller. While it syncs, the
-//! writer prepares the next group, but does not apply it: sled's batches and flushes take a lock of which a waiting
-//! writer would hold up every reader for the length of a sync.
+//! It takes batches off the queue, works them out over the store plus the group so far, appends the group's final rows
+//! to the journal as one record, which makes them durable, shows them to the readers, and answers every caller. Nothing
+//! is to be seen before it is durable. Batches that come while a group syncs are the next group.
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use bytes::Bytes;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded, unbounded};
+use crossbeam_channel::Sender;
 use tokio::sync::{Semaphore, oneshot};
 
+use crate::checkpoint::Checkpoints;
 use crate::group::{self, Group, Rows};
-use crate::sled::failed;
+use crate::journal::{AppendError, Journal};
+use crate::queue::Queue;
 use crate::space::Watermark;
 use crate::tee::Tee;
-use crate::{Batch, Committed, Key, StoreError};
+use crate::view::View;
+use crate::{Batch, Committed, StoreError, slice};
 
-/// How often the writer looks into the queue while a group syncs. Woken for every batch instead, it would take a
-/// third of the processor for nothing where a sync takes tenths of a millisecond; where it takes milliseconds, most of
-/// a group is still worked out before its turn comes.
-const LOOK: Duration = Duration::from_micros(500);
-
-/// How long a busy store waits for more batches before it syncs. A sync costs about 0.25 ms of processor time in
-/// threads that wake each other, whatever it writes; a caller of a busy store waits longer than this anyway.
+/// How long a busy store waits for more batches before it syncs: a caller of a busy store waits longer than this anyway.
 const PACE: Duration = Duration::from_micros(300);
 
 /// A store is busy while its groups have at least so many batches: callers who are alone or few wait for nobody.
@@ -40,6 +36,7 @@ pub(crate) const CLOSED: StoreError = StoreError::Unavailable("it is closed");
 type Answer = Result<Committed, StoreError>;
 
 /// One batch on its way.
+#[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) batch: Batch,
     /// Its share of the queue, given back when it is answered.
@@ -48,6 +45,7 @@ pub(crate) struct Job {
 }
 
 /// What the writer is told to do, in order.
+#[derive(Debug)]
 pub(crate) enum Order {
     Commit(Job),
     /// Sends every change applied from here on to the tee.
@@ -65,86 +63,83 @@ pub(crate) struct Shared {
     /// No writes any more: closed, or a sync failed.
     pub(crate) closed: AtomicBool,
     pub(crate) commits: AtomicU64,
-    pub(crate) flushes: AtomicU64,
+    pub(crate) syncs: AtomicU64,
     pub(crate) watermark: Watermark,
 }
 
 impl Shared {
-    /// How often the log was made durable.
-    pub(crate) fn syncs(&self) -> u64 {
-        #[cfg(target_os = "linux")]
-        return crate::sync::count();
-        #[cfg(not(target_os = "linux"))]
-        return self.flushes.load(Ordering::Relaxed);
-    }
-
     fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
         self.queue.close();
     }
 }
 
-/// Bounds of a group: what is applied as one sled batch and synced once.
+/// Bounds of a group: what is one record and synced once.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GroupLimits {
     pub(crate) batches: usize,
     pub(crate) bytes: usize,
 }
 
-/// The running threads.
+/// The running thread.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    pub(crate) orders: Sender<Order>,
+    pub(crate) orders: Arc<Queue<Order>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Writer {
-    /// Starts them.
-    pub(crate) fn start(db: sled::Db, shared: Arc<Shared>, limits: GroupLimits) -> Result<Self, StoreError> {
-        let (orders, inbox) = unbounded();
+    /// Starts it, and the thread for its checkpoints.
+    pub(crate) fn start(
+        db: sled::Db,
+        view: View,
+        journal: Journal,
+        shared: Arc<Shared>,
+        limits: GroupLimits,
+    ) -> Result<Self, StoreError> {
+        let orders = Arc::new(Queue::new());
+        let queue = Arc::clone(&orders);
+        let checkpoints = Checkpoints::start(db, view.clone())?;
+        let run = move || {
+            slice::shorten();
+            let run = Run {
+                view,
+                journal,
+                checkpoints,
+                shared: &shared,
+                limits,
+                queue: &queue,
+                inbox: VecDeque::new(),
+                tees: Vec::new(),
+            };
+            // A panic of sled must not leave callers waiting for an answer that never comes.
+            let end = catch_unwind(AssertUnwindSafe(|| run.run()))
+                .unwrap_or_else(|_| Err(StoreError::Failed("the writer panicked".to_owned())));
+            if let Err(error) = end {
+                tracing::error!(%error, "the store takes no more writes");
+            }
+            shared.close();
+            queue.close();
+        };
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || {
-                let (work, queued) = bounded(1);
-                let (finish, finished) = bounded(1);
-                let syncer = std::thread::Builder::new().name("store-syncer".to_owned()).spawn({
-                    let (db, shared) = (db.clone(), shared.clone());
-                    move || sync_groups(&db, &shared, &queued, &finish)
-                });
-                match syncer {
-                    Ok(syncer) => {
-                        let run =
-                            Run { db, shared: &shared, limits, inbox, work, finished, tees: Vec::new() };
-                        // A panic of sled must not leave callers waiting for an answer that never comes.
-                        let end = catch_unwind(AssertUnwindSafe(|| run.run()));
-                        if end.is_err() {
-                            tracing::error!("the store's writer panicked; the store takes no more writes");
-                        }
-                        shared.close();
-                        let _ = syncer.join();
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, "the store's second thread does not start");
-                        shared.close();
-                    }
-                }
-            })
+            .spawn(run)
             .map_err(|error| StoreError::Failed(format!("the writer's thread does not start: {error}")))?;
         Ok(Self { orders, thread: Some(thread) })
     }
 
-    /// Finishes what was accepted and ends both threads.
+    /// Finishes what was accepted and ends the threads.
     pub(crate) fn finish(&mut self) {
         if let Some(thread) = self.thread.take() {
-            let _ = self.orders.send(Order::Close);
+            self.orders.put(Order::Close);
             let _ = thread.join();
         }
     }
 }
 
-/// An applied group on its way to the disk.
+/// The callers of a group and what they are to be told.
 #[derive(Default)]
-struct Applied {
+struct Callers {
     answers: Vec<(oneshot::Sender<Answer>, Answer)>,
     barriers: Vec<Sender<()>>,
     cost: usize,
@@ -154,182 +149,181 @@ struct Applied {
 #[derive(Default)]
 struct Next {
     group: Group,
-    applied: Applied,
+    callers: Callers,
 }
 
 impl Next {
     fn is_empty(&self) -> bool {
-        self.applied.answers.is_empty() && self.applied.barriers.is_empty()
+        self.callers.answers.is_empty() && self.callers.barriers.is_empty()
     }
 
     fn is_full(&self, limits: GroupLimits) -> bool {
-        self.applied.answers.len() >= limits.batches || self.group.bytes() >= limits.bytes
+        self.callers.answers.len() >= limits.batches || self.group.bytes() >= limits.bytes
     }
 }
 
 struct Run<'a> {
-    db: sled::Db,
+    view: View,
+    journal: Journal,
+    checkpoints: Checkpoints,
     shared: &'a Shared,
     limits: GroupLimits,
-    inbox: Receiver<Order>,
-    work: Sender<Applied>,
-    finished: Receiver<bool>,
+    queue: &'a Queue<Order>,
+    /// What was taken off the queue and is in no group yet.
+    inbox: VecDeque<Order>,
     tees: Vec<Tee>,
 }
 
 impl Run<'_> {
-    fn run(mut self) {
+    /// Until the store is closed. An error is one after which nothing may be written any more.
+    fn run(mut self) -> Result<(), StoreError> {
         let mut next = Next::default();
-        let mut syncing = false;
         let mut closing = false;
         let mut busy = false;
         loop {
-            if syncing {
-                let look = if closing || next.is_full(self.limits) { Duration::MAX } else { LOOK };
-                match self.finished.recv_timeout(look) {
-                    Ok(true) => syncing = false,
-                    Err(RecvTimeoutError::Timeout) => closing |= self.drain(&mut next),
-                    Ok(false) | Err(RecvTimeoutError::Disconnected) => return,
-                }
-            } else if next.is_empty() && !closing {
-                closing |= self.take(self.inbox.recv().ok(), &mut next);
-            } else {
-                if busy && !closing {
-                    std::thread::sleep(PACE);
-                }
-                closing |= self.drain(&mut next);
-                if next.is_empty() {
-                    return;
-                }
-                busy = next.applied.answers.len() >= BUSY;
-                let Some(applied) = self.apply(std::mem::take(&mut next)) else { return };
-                if self.work.send(applied).is_err() {
-                    return;
-                }
-                syncing = true;
+            if !closing && self.inbox.is_empty() {
+                self.queue.wait(&mut self.inbox);
             }
+            if busy && !closing {
+                std::thread::sleep(PACE);
+            }
+            closing |= self.fill(&mut next);
+            if next.is_empty() && closing {
+                return self.close();
+            }
+            busy = next.callers.answers.len() >= BUSY;
+            self.commit(std::mem::take(&mut next))?;
         }
     }
 
     /// Takes what is queued, as far as it fits the group; true if the store is to be closed.
-    fn drain(&mut self, next: &mut Next) -> bool {
+    fn fill(&mut self, next: &mut Next) -> bool {
         let mut closing = false;
         while !next.is_full(self.limits) {
-            match self.inbox.try_recv() {
-                Ok(order) => closing |= self.take(Some(order), next),
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+            if self.inbox.is_empty() {
+                self.queue.take(&mut self.inbox);
             }
+            let Some(order) = self.inbox.pop_front() else { break };
+            closing |= self.take(order, next);
         }
         closing
     }
 
     /// Does what `order` says; true if the store is to be closed.
-    fn take(&mut self, order: Option<Order>, next: &mut Next) -> bool {
+    fn take(&mut self, order: Order, next: &mut Next) -> bool {
         match order {
-            Some(Order::Commit(job)) => {
+            Order::Commit(job) => {
                 let answer = self.work_out(job.batch, &mut next.group);
-                next.applied.answers.push((job.answer, answer));
-                next.applied.cost += job.cost as usize;
-                false
+                next.callers.answers.push((job.answer, answer));
+                next.callers.cost += job.cost as usize;
             }
-            Some(Order::Subscribe(tee)) => {
-                // What this group holds already is applied after this moment, so it is seen.
-                self.tees.push(tee);
-                false
-            }
-            Some(Order::Barrier(barrier)) => {
-                next.applied.barriers.push(barrier);
-                false
-            }
-            Some(Order::Close) | None => true,
+            // What this group holds already is shown after this moment, so it is seen.
+            Order::Subscribe(tee) => self.tees.push(tee),
+            Order::Barrier(barrier) => next.callers.barriers.push(barrier),
+            Order::Close => return true,
         }
+        false
     }
 
     fn work_out(&self, batch: Batch, group: &mut Group) -> Answer {
         if !group::only_deletes(&batch) {
             self.shared.watermark.check(0)?;
         }
-        group.add(batch, |key| read(&self.db, key))
+        group.add(batch, |key| self.view.get(key))
     }
 
-    /// Applies the group to sled, not durable yet. `None` if that failed: its callers know, and the store is closed.
-    fn apply(&mut self, next: Next) -> Option<Applied> {
-        let Next { group, mut applied } = next;
+    /// Makes the group durable and visible, and answers its callers.
+    fn commit(&mut self, next: Next) -> Result<(), StoreError> {
+        let Next { group, mut callers } = next;
         let bytes = group.bytes();
         let rows = group.into_rows();
         if rows.is_empty() {
-            return Some(applied);
+            callers.answer(self.shared);
+            return Ok(());
         }
-        let result = self.db.apply_batch(sled_batch(&rows)).map_err(failed);
-        if let Err(error) = result {
-            refuse(&mut applied, &error);
-            answer(applied, self.shared);
-            return None;
+        match self.make_durable(&rows) {
+            Ok(()) => {}
+            Err(AppendError::Full) => {
+                callers.refuse(|| self.shared.watermark.full());
+                callers.answer(self.shared);
+                return Ok(());
+            }
+            Err(AppendError::Unsure(error)) => {
+                // The first failure is the last: what the disk holds is not known any more, and a repeated sync may
+                // succeed without having written what this one lost.
+                self.shared.close();
+                let message = format!("it is not known whether this was written: {error}");
+                callers.refuse(|| StoreError::Failed(message.clone()));
+                callers.barriers.clear();
+                callers.answer(self.shared);
+                return Err(error);
+            }
         }
         let _ = self.shared.watermark.check(bytes as u64);
-        if !self.tees.is_empty() {
+        // A tee's reader scans what is shown first and then adds what the tee has: in this order nothing is missed.
+        if self.tees.is_empty() {
+            self.view.apply(rows)?;
+        } else {
             let rows = Arc::new(rows);
+            self.view.apply(Rows::clone(&rows))?;
             self.tees.retain(|tee| tee.send(&rows, bytes));
         }
-        Some(applied)
-    }
-}
-
-/// Syncs one group after the other and answers its callers. The first failure is the last: what the disk holds is
-/// not known any more, and a repeated sync may succeed without having written what the first one lost.
-fn sync_groups(db: &sled::Db, shared: &Shared, queued: &Receiver<Applied>, finish: &Sender<bool>) {
-    while let Ok(mut applied) = queued.recv() {
-        let flushed = catch_unwind(AssertUnwindSafe(|| db.flush().map_err(failed)))
-            .unwrap_or_else(|_| Err(StoreError::Failed("the sync panicked".to_owned())));
-        if let Err(error) = &flushed {
-            tracing::error!(%error, "the store's log could not be made durable; it takes no more writes");
-            shared.close();
-            refuse(&mut applied, error);
+        callers.answer(self.shared);
+        if self.view.has_many_removed() && !self.checkpoints.is_under_way()? {
+            self.begin_checkpoint()?;
         }
-        shared.flushes.fetch_add(1, Ordering::Relaxed);
-        let _ = finish.send(flushed.is_ok());
-        answer(applied, shared);
+        Ok(())
     }
-}
 
-/// Turns every success of a group into `error`.
-fn refuse(applied: &mut Applied, error: &StoreError) {
-    let message = format!("it is not known whether this was written: {error}");
-    applied.barriers.clear();
-    for (_, answer) in &mut applied.answers {
-        if answer.is_ok() {
-            *answer = Err(StoreError::Failed(message.clone()));
+    fn make_durable(&mut self, rows: &Rows) -> Result<(), AppendError> {
+        if self.journal.is_full() {
+            self.checkpoints.wait().and_then(|()| self.begin_checkpoint()).map_err(AppendError::Unsure)?;
         }
+        self.journal.append(rows)?;
+        self.shared.syncs.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
-}
 
-fn answer(applied: Applied, shared: &Shared) {
-    let commits = applied.answers.iter().filter(|(_, answer)| answer.is_ok()).count();
-    shared.commits.fetch_add(commits as u64, Ordering::Relaxed);
-    for (caller, answer) in applied.answers {
-        // A caller that stopped waiting does not take its commit back.
-        let _ = caller.send(answer);
+    /// Goes on in the journal's other file, while the rows of this one settle; no checkpoint is under way.
+    fn begin_checkpoint(&mut self) -> Result<(), StoreError> {
+        self.journal.turn();
+        self.checkpoints.begin(self.view.settle(), self.journal.last())
     }
-    for barrier in applied.barriers {
-        let _ = barrier.send(());
-    }
-    shared.queue.add_permits(applied.cost);
-}
 
-/// A row as sled holds it.
-pub(crate) fn read(tree: &sled::Tree, key: &Key) -> Result<Option<Bytes>, StoreError> {
-    let value = tree.get(key.as_bytes()).map_err(failed)?;
-    Ok(value.map(|value| Bytes::copy_from_slice(&value)))
-}
-
-/// The rows as one atomic change of sled.
-pub(crate) fn sled_batch(rows: &Rows) -> sled::Batch {
-    let mut batch = sled::Batch::default();
-    for (key, row) in rows {
-        match row {
-            Some(value) => batch.insert(key.as_bytes(), &value[..]),
-            None => batch.remove(key.as_bytes()),
+    /// Settles everything. A last record without rows says that there is nothing behind it: should sled lose its
+    /// newest rows, it shows.
+    fn close(mut self) -> Result<(), StoreError> {
+        self.checkpoints.wait()?;
+        if !self.journal.is_begun() {
+            return Ok(());
+        }
+        self.begin_checkpoint()?;
+        self.checkpoints.wait()?;
+        match self.journal.append(&Rows::new()) {
+            Ok(()) | Err(AppendError::Full) => Ok(()),
+            Err(AppendError::Unsure(error)) => Err(error),
         }
     }
-    batch
+}
+
+impl Callers {
+    /// Tells everyone `error`: also who was refused, as that may have been for another batch of the group.
+    fn refuse(&mut self, error: impl Fn() -> StoreError) {
+        for (_, answer) in &mut self.answers {
+            *answer = Err(error());
+        }
+    }
+
+    fn answer(self, shared: &Shared) {
+        let commits = self.answers.iter().filter(|(_, answer)| answer.is_ok()).count();
+        shared.commits.fetch_add(commits as u64, Ordering::Relaxed);
+        for (caller, answer) in self.answers {
+            // A caller that stopped waiting does not take its commit back.
+            let _ = caller.send(answer);
+        }
+        for barrier in self.barriers {
+            let _ = barrier.send(());
+        }
+        shared.queue.add_permits(self.cost);
+    }
 }

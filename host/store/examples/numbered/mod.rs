@@ -17,9 +17,14 @@ const SLOTS: u64 = 48;
 /// Every so many batches the slot before the oldest is deleted.
 const DELETES: u64 = 5;
 
-/// Opens the store as a host does.
+/// Opens the store as a host does, but with a journal of the size `BELLWETHER_JOURNAL_BYTES` says, if it is set: a
+/// small one has a checkpoint under way most of the time.
 pub(crate) fn open(folder: &Path) -> SledStore {
-    SledStore::open(folder, SledSettings::default()).unwrap_or_else(|error| panic!("{error}"))
+    let mut settings = SledSettings::default();
+    if let Ok(bytes) = std::env::var("BELLWETHER_JOURNAL_BYTES") {
+        settings.journal_bytes = bytes.parse().expect("BELLWETHER_JOURNAL_BYTES is a number");
+    }
+    SledStore::open(folder, settings).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn slot(writer: u64, slot: u64) -> Key {

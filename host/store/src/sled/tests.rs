@@ -30,26 +30,124 @@ async fn it_is_a_store() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_is_a_store_whatever_the_size_of_a_group() {
-    for (group_batches, group_bytes) in [(1, 1), (3, 4096)] {
+async fn it_is_a_store_whatever_the_size_of_a_group_and_of_the_journal() {
+    for (group_batches, group_bytes, journal_bytes) in [(1, 1, 1), (3, 4096, 4096), (4096, 1 << 20, 20_000)] {
         let folder = folder();
-        let settings = SledSettings { group_batches, group_bytes, ..SledSettings::default() };
-        conformance::all(Arc::new(SledStore::open(folder.path(), settings).unwrap())).await;
+        let settings = SledSettings { group_batches, group_bytes, journal_bytes, ..SledSettings::default() };
+        let reopen = || SledStore::open(folder.path(), settings.clone()).unwrap();
+        conformance::all(Arc::new(reopen())).await;
+        if journal_bytes < 20_000 {
+            continue;
+        }
+        conformance::a_reopened_store_holds_what_was_committed(|| async { Arc::new(reopen()) as _ }).await;
     }
+}
+
+/// A copy of the store as a crash would leave it now.
+fn crashed(folder: &tempfile::TempDir) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    std::fs::create_dir(copy.path().join("blobs")).unwrap();
+    for file in std::fs::read_dir(folder.path()).unwrap() {
+        let file = file.unwrap();
+        if file.path().is_file() {
+            std::fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+        }
+    }
+    copy
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_sled_has_not_got_yet_is_read_back_from_the_journal() {
+    let folder = folder();
+    let store = open(&folder);
+    store.commit(put(1, "first")).await.unwrap();
+    store.commit(put(2, "second")).await.unwrap();
+    let mut batch = Batch::new();
+    batch.put(key(1), "changed").delete(key(2)).put(key(3), "third");
+    store.commit(batch).await.unwrap();
+    let copy = crashed(&folder);
+    for _ in 0..2 {
+        let store = open(&copy);
+        assert_eq!(store.get(&key(1)).await.unwrap(), Some("changed".into()));
+        assert_eq!(store.get(&key(2)).await.unwrap(), None);
+        assert_eq!(store.get(&key(3)).await.unwrap(), Some("third".into()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_whose_journal_is_gone_is_refused() {
+    let folder = folder();
+    let store = open(&folder);
+    store.commit(put(1, "x")).await.unwrap();
+    let crash = crashed(&folder);
+    drop(store);
+    for copy in [crash, crashed(&folder)] {
+        let journal = copy.path().join("journal.1");
+        let whole = std::fs::read(&journal).unwrap();
+        std::fs::remove_file(&journal).unwrap();
+        let error = SledStore::open(copy.path(), SledSettings::default()).unwrap_err();
+        assert!(matches!(&error, StoreError::Damaged(why) if why.contains("journal.1")), "{error}");
+        std::fs::write(&journal, whole).unwrap();
+        assert_eq!(open(&copy).get(&key(1)).await.unwrap(), Some("x".into()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_from_before_the_journal_gets_one_and_keeps_its_rows() {
+    let folder = folder();
+    let db = open_sled(folder.path(), 1 << 20).unwrap();
+    let mut batch = put(1, "old");
+    batch.put(migrate::version_key(), migrate::encode_version(1));
+    commit_now(&db, batch).unwrap();
+    openings::count(&db, folder.path()).unwrap();
+    drop(db);
+    let store = open(&folder);
+    assert_eq!(store.get(&key(1)).await.unwrap(), Some("old".into()));
+    store.commit(put(2, "new")).await.unwrap();
+    drop(store);
+    // A host that knows no journal must not open it any more.
+    let error = version(&folder, &[migrate::MIGRATIONS[0]]).unwrap_err();
+    assert!(matches!(error, StoreError::Newer { found: 2, supported: 1 }), "{error}");
 }
 
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_commit_reaches_the_disk_through_our_own_sync() {
+async fn a_disk_without_room_refuses_the_commit_and_takes_the_next_when_there_is() {
     let folder = folder();
     let store = open(&folder);
-    // Tests beside this one sync too, so what is counted is that each commit adds at least one.
+    store.commit(put(1, "x")).await.unwrap();
+    crate::sync::faults::fill_below(folder.path(), true);
+    let mut refused = None;
+    for number in 0..100 {
+        if let Err(error) = store.commit(put(number, vec![2; MAX_VALUE])).await {
+            refused = Some((number, error));
+            break;
+        }
+    }
+    let (number, error) = refused.unwrap();
+    assert!(matches!(error, StoreError::DiskFull { .. }), "{error}");
+    assert_eq!(store.get(&key(number)).await.unwrap(), None);
+    crate::sync::faults::fill_below(folder.path(), false);
+    store.commit(put(number, "room")).await.unwrap();
+    drop(store);
+    let store = open(&folder);
+    assert_eq!(store.get(&key(number)).await.unwrap(), Some("room".into()));
+    assert_eq!(store.get(&key(number + 1)).await.unwrap(), None);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn commits_that_come_one_by_one_take_a_sync_each_and_sled_none() {
+    let folder = folder();
+    let store = open(&folder);
+    let log = || std::fs::read(folder.path().join("db")).unwrap();
+    let before = log();
     for number in 0..20 {
-        let before = store.health().syncs;
         store.commit(put(number, "x")).await.unwrap();
-        assert!(store.health().syncs > before, "commit {number} was acknowledged without a sync");
+        assert_eq!(store.health().syncs, number + 1);
     }
     assert_eq!(store.health().commits, 20);
+    assert!(log() == before, "sled wrote on the path of a commit");
 }
 
 #[cfg(target_os = "linux")]
@@ -117,12 +215,12 @@ async fn an_older_store_is_migrated_step_by_step_and_a_newer_one_refused() {
     const FIRST: Migration = migrate::MIGRATIONS[0];
     // Copies row 1 to row 2.
     const SECOND: Migration = |tree| {
-        let value = writer::read(tree, &key(1))?.unwrap_or_default();
+        let value = view::read(tree, &key(1))?.unwrap_or_default();
         Ok(Step::Last(put(2, value)))
     };
     // Appends to row 2 in several batches, repeatably: it looks at what is there.
     const THIRD: Migration = |tree| {
-        let mut value = writer::read(tree, &key(2))?.unwrap_or_default().to_vec();
+        let mut value = view::read(tree, &key(2))?.unwrap_or_default().to_vec();
         let done = value.len() >= 6;
         value.push(b'+');
         Ok(if done { Step::Last(Batch::new()) } else { Step::More(put(2, value)) })
@@ -149,7 +247,7 @@ async fn a_failed_migration_leaves_the_version_where_it_was() {
     const FAILING: Migration = |_| Err(StoreError::Damaged("row 1 does not read".to_owned()));
     let folder = folder();
     drop(open(&folder));
-    assert!(version(&folder, &[migrate::MIGRATIONS[0], FAILING]).is_err());
+    assert!(version(&folder, &[migrate::MIGRATIONS, &[FAILING]].concat()).is_err());
     open(&folder);
 }
 
