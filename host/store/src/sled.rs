@@ -119,16 +119,8 @@ impl SledStore {
         }
         let found = migrate::found(&db, migrations)?;
         openings::compare(&db, path, openings)?;
-        let (journal, replay) =
-            open_journal(&db, path, settings.journal_bytes, openings > 0 && found >= migrate::JOURNAL)?;
-        if !replay.rows.is_empty() {
-            tracing::info!(
-                rows = replay.rows.len(),
-                through = replay.last,
-                "what the journal holds goes to sled"
-            );
-            guarded(|| checkpoint::settle(&db, &replay.rows, replay.last))?;
-        }
+        let whole = openings > 0 && found >= migrate::JOURNAL;
+        let journal = open_journal(&db, path, settings.journal_bytes, whole)?;
         migrate::migrate(&db, found, migrations, |batch| commit_now(&db, batch))?;
         openings::count(&db, path)?;
         sync_folder(path)?;
@@ -314,17 +306,23 @@ pub(crate) fn apply(db: &sled::Db, rows: &Rows) -> Result<(), StoreError> {
     db.apply_batch(batch).map_err(failed)
 }
 
-/// Opens the journal of the store in `path`, behind what sled has; `whole` if it must be there.
-fn open_journal(db: &sled::Db, path: &Path, full: u64, whole: bool) -> Result<(Journal, Replay), StoreError> {
+/// Opens the journal of the store in `path` and settles what it holds; `whole` if it must be there.
+fn open_journal(db: &sled::Db, path: &Path, full: u64, whole: bool) -> Result<Journal, StoreError> {
     let missing = journal::missing(path);
     if whole && !missing.is_empty() {
         let why = format!("part of the journal is missing: {missing:?}; put it back or restore a backup");
         return Err(StoreError::Damaged(why));
     }
-    let opened = Journal::open(path, full, checkpoint::durable(db)?, whole)?;
+    let durable = checkpoint::durable(db)?;
+    let (journal, Replay { rows, last }) = Journal::open(path, full, durable, whole)?;
     // Before the store's version says that there is a journal, the folder knows its files.
     sync_folder(path)?;
-    Ok(opened)
+    if last > durable {
+        // Also if it is but the record of a close: the file it is in may be the next to be overwritten.
+        tracing::info!(rows = rows.len(), records = last - durable, "the journal's rows go to sled");
+        guarded(|| checkpoint::settle(db, &rows, last))?;
+    }
+    Ok(journal)
 }
 
 /// sled panics on some damage it meets while reading.

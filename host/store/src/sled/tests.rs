@@ -168,6 +168,31 @@ async fn a_failed_sync_closes_the_store_for_good() {
     assert_eq!(store.get(&key(3)).await.unwrap(), None);
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_that_fails_closes_the_store_and_loses_nothing() {
+    let folder = folder();
+    let settings = SledSettings { journal_bytes: 4096, ..SledSettings::default() };
+    // Once closed properly: the record of that is in one of the files.
+    let store = SledStore::open(folder.path(), settings.clone()).unwrap();
+    store.commit(put(1000, "x")).await.unwrap();
+    drop(store);
+    let store = SledStore::open(folder.path(), settings).unwrap();
+    crate::sync::faults::break_below(&folder.path().join("db"));
+    let mut acknowledged = 0;
+    while store.commit(put(acknowledged, vec![1; 1000])).await.is_ok() {
+        acknowledged += 1;
+    }
+    assert!(acknowledged > 4, "the journal's first file alone takes more than {acknowledged}");
+    assert_eq!(store.health().refusing, Some(Refusal::Closed));
+    let copy = crashed(&folder);
+    for store in [store, open(&copy)] {
+        for number in 0..acknowledged {
+            assert!(store.get(&key(number)).await.unwrap().is_some(), "{number} of {acknowledged}");
+        }
+    }
+}
+
 #[test]
 fn a_second_opening_is_refused_and_names_the_process_and_the_folder() {
     let folder = folder();
