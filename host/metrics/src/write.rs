@@ -26,6 +26,12 @@ struct Target<'a> {
     key: Option<&'a str>,
 }
 
+impl<'a> Target<'a> {
+    fn name(&self) -> (MetricId, &'a str) {
+        (self.known.metric.id, self.key.unwrap_or_default())
+    }
+}
+
 /// Where a target's samples go.
 struct Place {
     series: SeriesId,
@@ -60,19 +66,32 @@ impl<'a> Plan<'a> {
         if self.targets.last().is_some_and(same) {
             return self.targets.len() - 1;
         }
+        let target = Target { known: Arc::clone(known), key };
+        let Some(first) = self.targets.first() else {
+            self.targets.push(target);
+            return 0;
+        };
+        // The first is indexed when there is a second: most writes have one.
+        if self.target_index.is_empty() {
+            self.target_index.insert(first.name(), 0);
+        }
         let targets = &mut self.targets;
-        *self.target_index.entry((known.metric.id, key.unwrap_or_default())).or_insert_with(|| {
-            targets.push(Target { known: Arc::clone(known), key });
+        *self.target_index.entry(target.name()).or_insert_with(|| {
+            targets.push(target);
             targets.len() - 1
         })
     }
 
     fn add(&mut self, target: usize, start: Timestamp, entry: usize, value: f64, partial: Partial) {
         let same = |bucket: &Bucket| bucket.target == target && bucket.start == start;
-        let number = if self.buckets.last().is_some_and(same) {
-            self.buckets.len() - 1
+        let number = if self.buckets.last().is_none_or(same) {
+            self.buckets.len().saturating_sub(1)
         } else {
             let next = self.buckets.len();
+            if self.bucket_index.is_empty() {
+                let first = &self.buckets[0];
+                self.bucket_index.insert((first.target, first.start), 0);
+            }
             *self.bucket_index.entry((target, start)).or_insert(next)
         };
         if let Some(bucket) = self.buckets.get_mut(number) {
@@ -81,6 +100,9 @@ impl<'a> Plan<'a> {
                 (bucket.entry, bucket.weightiest) = (entry, value.abs());
             }
         } else {
+            if self.buckets.is_empty() {
+                self.buckets.reserve_exact(1); // a bucket is large, and most writes have one
+            }
             self.buckets.push(Bucket { target, start, partial, entry, weightiest: value.abs() });
         }
         if self.answers.len() == entry {
