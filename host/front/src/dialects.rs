@@ -98,11 +98,12 @@ fn without_port(host: &str) -> &str {
 async fn answer(services: &Services, dialect: &Dialect, mount: usize, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let path = &parts.uri.path()[mount..];
-    let (route, result) = match dialect.route(parts.method.as_str(), path) {
+    let (served_by, result) = match dialect.route(parts.method.as_str(), path) {
         RouteMatch::NotFound => {
-            (None, Err(Problem::not_found(format!("{} has nothing at this path", dialect.name()))))
+            let detail = format!("{} has nothing at this path", dialect.name());
+            (label(dialect, None), Err(Problem::not_found(detail)))
         }
-        RouteMatch::OtherMethods(methods) => (None, Err(other_methods(dialect, &methods))),
+        RouteMatch::OtherMethods(methods) => (label(dialect, None), Err(other_methods(dialect, &methods))),
         RouteMatch::Found(matched) => {
             let route = dialect.routes().get(matched.index as usize).map(bellwether_plugins::Route::path);
             let label = label(dialect, route);
@@ -128,14 +129,15 @@ async fn answer(services: &Services, dialect: &Dialect, mount: usize, request: R
                 };
                 dialect.handle(caller, request).await.map_err(|error| failed(dialect, &error))
             };
-            (route, work.await)
+            let result = work.await;
+            (label, result)
         }
     };
     let mut response = match result {
         Ok(answer) => (answer.status, answer.headers, answer.body).into_response(),
         Err(problem) => problem.into_response(),
     };
-    response.extensions_mut().insert(ServedBy(label(dialect, route)));
+    response.extensions_mut().insert(ServedBy(served_by));
     response
 }
 

@@ -19,7 +19,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::{Extensions, HeaderValue, Method, StatusCode, Uri, header};
 use tower::{Layer, Service};
-use tracing::{Instrument, Span, field};
+use tracing::{Instrument, Level, Span, field};
 
 use crate::problem::{Problem, ProblemKind};
 use crate::request_id::{self, RequestIds};
@@ -105,14 +105,11 @@ impl Seen {
             "request",
             id = id.to_str().unwrap_or_default(),
             method = request.method().as_str(),
-            route = field::Empty,
+            route = route.as_ref().map(MatchedPath::as_str),
             status = field::Empty,
             key = field::Empty,
             organisation = field::Empty,
         );
-        if let Some(route) = &route {
-            span.record("route", route.as_str());
-        }
         Self { arrived, id, method: request.method().clone(), route, uri: request.uri().clone(), span }
     }
 
@@ -168,6 +165,10 @@ impl Seen {
     }
 
     fn log(&self, status: StatusCode, took: Duration, problem: Option<&Problem>) {
+        let failed = problem.is_some() && status.is_server_error();
+        if !failed && !tracing::enabled!(Level::DEBUG) {
+            return; // a span's fields are written out as they are recorded, whether or not anybody reads them
+        }
         let _entered = self.span.enter();
         self.span.record("status", status.as_u16());
         let milliseconds = took.as_secs_f64() * 1000.0;

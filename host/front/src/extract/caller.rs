@@ -150,11 +150,10 @@ pub(crate) fn recognised(
     key: &KeyId,
     organisation: Option<OrganisationId>,
 ) -> Result<(), Problem> {
+    let organisation = organisation.map(|organisation| organisation.0);
+    // Both at once: each record writes the span's fields out anew.
     let span = tracing::Span::current();
-    span.record("key", key.as_str());
-    if let Some(organisation) = organisation {
-        span.record("organisation", organisation.0);
-    }
+    tracing::record_all!(span, key = key.as_str(), organisation = organisation);
     services.limits.count(key)
 }
 
