@@ -134,15 +134,7 @@ impl Host {
     /// # Errors
     /// If the process is gone.
     pub fn processor_time(&self) -> Result<Duration> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id()))?;
-        // The name, in parentheses, may hold anything. Fields 14 and 15 of proc(5) are 11 and 12 behind it.
-        let (_, fields) = stat.rsplit_once(')').context("a name in parentheses")?;
-        let fields: Vec<&str> = fields.split_whitespace().collect();
-        let (Some(user), Some(kernel)) = (fields.get(11), fields.get(12)) else {
-            bail!("no processor times in {stat:?}")
-        };
-        // Linux shows them in hundredths of a second whatever its own clock does: USER_HZ of x86 and ARM.
-        Ok(Duration::from_millis(10 * (user.parse::<u64>()? + kernel.parse::<u64>()?)))
+        processor_time(self.id())
     }
 
     /// Kills it as a power switch would: no handler runs.
@@ -210,6 +202,23 @@ impl Host {
             .stdin(Stdio::null())
             .output()?)
     }
+}
+
+/// How long the threads of a process have been on a processor so far, in user and kernel mode, to a hundredth of a
+/// second.
+///
+/// # Errors
+/// If the process is gone.
+pub fn processor_time(process: u32) -> Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // The name, in parentheses, may hold anything. Fields 14 and 15 of proc(5) are 11 and 12 behind it.
+    let (_, fields) = stat.rsplit_once(')').context("a name in parentheses")?;
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    let (Some(user), Some(kernel)) = (fields.get(11), fields.get(12)) else {
+        bail!("no processor times in {stat:?}")
+    };
+    // Linux shows them in hundredths of a second whatever its own clock does: USER_HZ of x86 and ARM.
+    Ok(Duration::from_millis(10 * (user.parse::<u64>()? + kernel.parse::<u64>()?)))
 }
 
 impl Drop for Host {

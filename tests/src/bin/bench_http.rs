@@ -2,14 +2,15 @@
 //!
 //! (a) a bare axum route that reads and writes JSON, (b) the native sample write, (c) the same write through the
 //! sandboxed ThreatConnect dialect with its signature checked; (b) and (c) durable. All in one run, in turn, at each
-//! number of connections, several rounds; medians. Load: `wrk` with one thread on the same machine.
+//! number of connections, several rounds; medians. Load: `wrk` with one thread on the same machine. Beside it the
+//! processor time of the answering process for each request, which a busy machine changes least.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use axum::{Json, Router, routing::post};
 use bellwether_tests::load::{Measured, Target, mebibytes, median, sync_time};
-use bellwether_tests::{Host, expect_json, sign};
+use bellwether_tests::{Host, expect_json, processor_time, sign};
 
 const USAGE: &str = "usage: bench_http [--seconds N] [--rounds N] [--connections N,N,…]";
 
@@ -64,7 +65,10 @@ fn main() -> Result<()> {
         )?,
         Target::new(folder.path(), "(c) through the dialect", "", DIALECT_BODY, &[])?,
     ];
-    println!("\n| connections | route | requests/s | p50 ms | p99 ms |\n|---|---|---|---|---|");
+    println!(
+        "\n| connections | route | requests/s | p50 ms | p99 ms | processor µs |\n|---|---|---|---|---|---|"
+    );
+    let answering = [std::process::id(), host.id(), host.id()];
     let mut best = [0.0_f64; 3];
     for count in &connections {
         let mut runs = [const { Vec::new() }; 3];
@@ -81,19 +85,26 @@ fn main() -> Result<()> {
                 DIALECT_BODY,
                 &headers,
             )?;
-            for (target, results) in targets.iter().zip(&mut runs) {
-                results.push(target.measure(*count, seconds)?);
+            for ((target, results), process) in targets.iter().zip(&mut runs).zip(answering) {
+                let before = processor_time(process)?;
+                let measured = target.measure(*count, seconds)?;
+                #[expect(clippy::cast_precision_loss, reason = "answers are fewer than 2^52")]
+                let cost = (processor_time(process)? - before).as_secs_f64() / measured.answers as f64;
+                results.push((measured, cost * 1e6));
             }
         }
         for ((target, results), best) in targets.iter().zip(&runs).zip(&mut best) {
-            let of = |field: fn(&Measured) -> f64| median(&mut results.iter().map(field).collect::<Vec<_>>());
-            let rate = of(|m| m.rate);
+            let of = |field: fn(&(Measured, f64)) -> f64| {
+                median(&mut results.iter().map(field).collect::<Vec<_>>())
+            };
+            let rate = of(|(measured, _)| measured.rate);
             *best = best.max(rate);
             println!(
-                "| {count} | {} | {rate:.0} | {:.2} | {:.2} |",
+                "| {count} | {} | {rate:.0} | {:.2} | {:.2} | {:.1} |",
                 target.name,
-                of(|m| m.p50),
-                of(|m| m.p99)
+                of(|(measured, _)| measured.p50),
+                of(|(measured, _)| measured.p99),
+                of(|(_, cost)| *cost)
             );
         }
     }
