@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
-use crate::EngineError;
+use crate::{EngineError, Size};
 
 /// How a file of the cache ends.
 const EXTENSION: &str = "code";
@@ -27,29 +27,21 @@ pub(crate) struct Cache {
 
 impl Cache {
     /// Opens the cache in `folder`, made if it is not there, closed to others, and rid of files of other engines.
-    pub(crate) fn open(folder: &Path, engine: &wasmtime::Engine) -> Result<Self, EngineError> {
-        let cache = Self { folder: folder.to_owned(), engine: fingerprint(engine) };
-        cache.prepare().map_err(|source| EngineError::Cache { path: folder.to_owned(), source })?;
+    pub(crate) fn open(folder: &Path, size: Size, engine: &wasmtime::Engine) -> Result<Self, EngineError> {
+        let cache = Self { folder: folder.join(size.to_string()), engine: fingerprint(engine) };
+        cache.prepare().map_err(|source| EngineError::Cache { path: cache.folder.clone(), source })?;
         Ok(cache)
     }
 
     fn prepare(&self) -> io::Result<()> {
-        let mut builder = DirBuilder::new();
-        builder.recursive(true);
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(&self.folder)?;
-        #[cfg(unix)]
-        close_to_others(&self.folder)?;
-        for entry in fs::read_dir(&self.folder)? {
-            let path = entry?.path();
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let ours = name.ends_with(&format!("-{}.{EXTENSION}", self.engine));
-            if name.contains(&format!(".{EXTENSION}")) && !ours {
-                fs::remove_file(&path)?;
-            }
+        // Before there were two sizes, files lay in the folder above.
+        if let Some(above) = self.folder.parent() {
+            make_private(above)?;
+            clear(above, |_| false)?;
         }
-        Ok(())
+        make_private(&self.folder)?;
+        let ours = format!("-{}.{EXTENSION}", self.engine);
+        clear(&self.folder, |name| name.ends_with(&ours))
     }
 
     /// Where the machine code of the component with `digest` is, or would be.
@@ -81,6 +73,30 @@ impl Cache {
             tracing::warn!(%error, "a file of the compile cache stays behind");
         }
     }
+}
+
+/// Makes a folder if it is not there, and closes it to others.
+fn make_private(folder: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)?;
+    #[cfg(unix)]
+    close_to_others(folder)?;
+    Ok(())
+}
+
+/// Removes machine code whose file's name is not to be kept.
+fn clear(folder: &Path, keep: impl Fn(&str) -> bool) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name.contains(&format!(".{EXTENSION}")) && !keep(name) {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
 }
 
 /// Takes group's and others' rights away, and refuses a folder of another user.

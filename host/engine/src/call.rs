@@ -1,67 +1,32 @@
-//! One call: a slot, a fresh instance, a deadline, and what became of it.
+//! One call: a slot, an instance, a deadline, and what became of it.
 
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use bellwether_kernel::ErrorKind;
 use tokio::time::timeout_at;
-use wasmtime::component::{Instance, InstancePre};
-use wasmtime::{Trap, UpdateDeadline, WasmBacktrace};
+use wasmtime::component::Instance;
+use wasmtime::{StoreContextMut, Trap, UpdateDeadline, WasmBacktrace};
 
-use crate::{CallLimits, CallMeters, Engine, Guest, Store, limits};
+use crate::gate::{NoSlot, Slot};
+use crate::guest::Meter;
+use crate::meters::Used;
+use crate::warm::Kept;
+use crate::{
+    CallData, CallError, CallLimits, CallMeters, Callee, Engine, ErrorCase, Guest, Store, limits, processor,
+    turns,
+};
 
-/// Why a call came to nothing. The instance is gone; the next call gets a new one.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum CallError {
-    /// No slot was free in time; the guest never ran.
-    #[error("waited {} for one of the {slots} slots in vain", seconds(.waited))]
-    Busy {
-        /// How long.
-        waited: Duration,
-        /// How many slots there are.
-        slots: u32,
-    },
-    /// It took longer than it may.
-    #[error("ran out of its {}", seconds(.wall))]
-    Deadline {
-        /// How long it may take.
-        wall: Duration,
-    },
-    /// It wanted more memory than it may have, and did not get over that.
-    #[error("ran out of its {} MiB of memory", .limit >> 20)]
-    MemoryLimit {
-        /// Bytes it may have.
-        limit: usize,
-    },
-    /// It trapped: a panic, a fault in its code, or an answer that does not read.
-    #[error("trapped: {message}")]
-    Trap {
-        /// Why, in one line.
-        message: String,
-        /// The functions it was in, innermost first, as far as they have names.
-        backtrace: Vec<String>,
-    },
-}
-
-impl CallError {
-    /// What a caller can do about it.
-    #[must_use]
-    pub fn kind(&self) -> ErrorKind {
-        match self {
-            Self::Busy { .. } => ErrorKind::Unavailable,
-            Self::Deadline { .. } => ErrorKind::Deadline,
-            Self::MemoryLimit { .. } | Self::Trap { .. } => ErrorKind::Plugin,
-        }
-    }
-}
-
-/// `5 s`, `1.5 s`, `20 ms`.
-fn seconds(duration: &Duration) -> String {
-    match duration.as_millis() {
-        milliseconds if milliseconds < 1000 => format!("{milliseconds} ms"),
-        milliseconds if milliseconds % 1000 == 0 => format!("{} s", milliseconds / 1000),
-        _ => format!("{:.1} s", duration.as_secs_f64()),
-    }
+/// Under what a call runs.
+#[derive(Clone, Copy)]
+pub struct CallTerms<'a> {
+    /// What it may use.
+    pub limits: &'a CallLimits,
+    /// Where it is counted.
+    pub meters: &'a CallMeters,
+    /// Whose call it is: the organisation, or 0 for nobody's. Slots and processor time are shared out by it.
+    pub tenant: u64,
 }
 
 /// A call that is over.
@@ -73,102 +38,202 @@ pub struct Finished<T, R> {
     pub result: Result<R, CallError>,
     /// How long it took, waiting for a slot included.
     pub spent: Duration,
+    /// How long it computed.
+    pub processor: Duration,
     /// The most bytes its memories and tables held.
     pub memory: usize,
 }
 
-/// The deadline passed while guest code ran.
-#[derive(Debug, thiserror::Error)]
-#[error("the deadline passed")]
-struct DeadlinePassed;
+/// Why the sandbox ended a guest at work.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the sandbox ended the call: {0}")]
+struct Ended(ErrorCase);
 
 impl Engine {
-    /// Runs `work` on a fresh instance of `component`, within `limits`, and counts it.
+    /// Runs `work` on an instance of `callee`, under `terms`, and counts it.
     ///
     /// Must be called within a tokio runtime. When the future is dropped the call ends at its next await or yield.
-    pub async fn call<T, R>(
+    pub async fn call<T: CallData, R>(
         &self,
-        component: &InstancePre<Guest<T>>,
-        limits: &CallLimits,
-        meters: &CallMeters,
+        callee: &Callee<T>,
+        terms: CallTerms<'_>,
         data: T,
         work: impl AsyncFnOnce(&mut Store<T>, &Instance) -> wasmtime::Result<R>,
-    ) -> Finished<T, R>
-    where
-        T: Send + 'static,
-    {
+    ) -> Finished<T, R> {
         let began = Instant::now();
+        let CallTerms { limits, meters, tenant } = terms;
         let deadline = began + limits.wall;
-        let slot = match self.slots().try_acquire() {
-            Ok(slot) => Ok(slot),
-            Err(_) => timeout_at(deadline.into(), self.slots().acquire())
-                .await
-                .map_err(|_| ())
-                .and_then(|slot| slot.map_err(|_| ())),
+        let refused = |data, error: CallError| {
+            let used = Used { spent: began.elapsed(), queued: began.elapsed(), ..Used::default() };
+            meters.record(&used, Some(&error));
+            Finished { data, result: Err(error), spent: used.spent, processor: Duration::ZERO, memory: 0 }
         };
-        // Held until the store is gone: the pool has exactly as many places as there are slots.
-        let Ok(_slot) = slot else {
-            let error = CallError::Busy { waited: began.elapsed(), slots: self.calls() };
-            meters.record(began.elapsed(), 0, Some(&error));
-            return Finished { data, result: Err(error), spent: began.elapsed(), memory: 0 };
+        let admitted = match callee.admit() {
+            Ok(admitted) => admitted,
+            Err(error) => return refused(data, error),
         };
-        let mut store = self.store(data, limits, deadline);
-        let result = timeout_at(deadline.into(), async {
-            let instance = component.instantiate_async(&mut store).await?;
-            work(&mut store, &instance).await
-        })
-        .await;
-        let guest = store.into_data();
-        let result = match result {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(classify(&error, &guest, limits)),
-            Err(_) => Err(CallError::Deadline { wall: limits.wall }),
+        // Held until the store is gone or kept: the pool has exactly as many places as there are slots and warm ones.
+        let (_slot, queued) = match self.slot(callee, tenant, began, deadline).await {
+            Ok(slot) => slot,
+            Err(error) => return refused(data, error),
         };
-        let (spent, memory) = (began.elapsed(), guest.meter.peak());
-        meters.record(spent, memory, result.as_ref().err());
-        Finished { data: guest.data, result, spent, memory }
+        let kept = callee.warm.as_ref().and_then(|warm| warm.take(tenant));
+        let warm = kept.is_some();
+        let (mut store, instance, age) = match kept {
+            Some(Kept { store, instance, age }) => (store, Some(instance), Some(age)),
+            None => (self.store(callee), None, None),
+        };
+        store.data_mut().begin(data, limits, deadline, tenant);
+        store.set_hostcall_fuel(limits.transfer);
+        store.set_epoch_deadline(1);
+        let mut computed = Duration::ZERO;
+        let result = {
+            let work = processor::measured(&mut computed, async {
+                let instance = match instance {
+                    Some(instance) => instance,
+                    None => callee.instance.instantiate_async(&mut store).await?,
+                };
+                Ok((work(&mut store, &instance).await?, instance))
+            });
+            let mut work = pin!(work);
+            // Most calls are over with the first poll: only the others need a timer.
+            match poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await {
+                Poll::Ready(result) => Ok(result),
+                Poll::Pending => timeout_at(deadline.into(), work).await,
+            }
+        };
+        let guest = store.data_mut();
+        let (excess, host_bytes) = (guest.excess(), guest.handed_over());
+        let result = match (result, excess) {
+            (Ok(Ok(_)), Some(excess)) => Err(ended(excess, limits)),
+            (Ok(Ok(done)), None) => Ok(done),
+            (Ok(Err(error)), _) => Err(classify(&error, &guest.meter)),
+            (Err(_), _) => Err(ended(ErrorCase::Deadline, limits)),
+        };
+        let data = guest.end();
+        let (memory, host_calls) = (guest.meter.peak(), guest.meter.host_calls());
+        let result = match (result, &callee.warm) {
+            (Ok((value, instance)), Some(warm))
+                if guest.meter.held() <= callee.size().bounds().warm_memory =>
+            {
+                warm.put(tenant, Kept { store, instance, age: age.unwrap_or_default() });
+                Ok(value)
+            }
+            (result, _) => {
+                drop(store);
+                result.map(|(value, _)| value)
+            }
+        };
+        let spent = began.elapsed();
+        let used = Used { spent, queued, processor: computed, memory, host_calls, host_bytes, warm };
+        meters.record(&used, result.as_ref().err());
+        if let Some(phase) = admitted.note(result.as_ref().err()) {
+            meters.tell(phase);
+        }
+        Finished { data, result, spent, processor: computed, memory }
     }
 
-    fn store<T: Send + 'static>(&self, data: T, limits: &CallLimits, deadline: Instant) -> Store<T> {
-        let mut store = wasmtime::Store::new(self.wasmtime(), Guest::new(data, limits.memory));
+    /// A slot, and how long it was waited for.
+    async fn slot<T: CallData>(
+        &self,
+        callee: &Callee<T>,
+        tenant: u64,
+        began: Instant,
+        deadline: Instant,
+    ) -> Result<(Slot<'_>, Duration), CallError> {
+        let gate = &self.room(callee.size()).gate;
+        let place = callee.place(tenant);
+        if let Some(slot) = gate.try_enter(place) {
+            return Ok((slot, Duration::ZERO));
+        }
+        let slot = gate.enter(place, deadline.into()).await;
+        let waited = began.elapsed();
+        slot.map(|slot| (slot, waited)).map_err(|why| CallError::Busy {
+            waited,
+            slots: gate.slots(),
+            over_share: why == NoSlot::OverShare,
+        })
+    }
+
+    fn store<T: CallData>(&self, callee: &Callee<T>) -> Store<T> {
+        let size = callee.size();
+        let mut store = wasmtime::Store::new(&self.room(size).engine, Guest::new(size.bounds()));
         store.limiter(|guest| &mut guest.meter);
-        store.set_hostcall_fuel(limits.transfer);
         store.set_max_component_handles(limits::HANDLES);
-        // A guest that computes yields at every tick, so that the other calls of its thread go on, and looks at the
-        // clock itself: a timer would only fire once the runtime finds the time for it.
-        store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(move |_| {
-            if Instant::now() >= deadline { Err(DeadlinePassed.into()) } else { Ok(UpdateDeadline::Yield(1)) }
-        });
+        store.epoch_deadline_callback(tick);
         store
     }
 }
 
-fn classify<T>(error: &wasmtime::Error, guest: &Guest<T>, limits: &CallLimits) -> CallError {
-    if error.is::<DeadlinePassed>() {
-        return CallError::Deadline { wall: limits.wall };
+/// Looks at the limits a guest at work may have passed. One that computes yields at every tick, so that the other calls
+/// of its thread go on, and the clock is looked at here: a timer would only fire once the runtime finds the time for it.
+#[expect(clippy::needless_pass_by_value, reason = "it is the callback wasmtime takes")]
+fn tick<T: CallData>(store: StoreContextMut<'_, Guest<T>>) -> wasmtime::Result<UpdateDeadline> {
+    let guest = store.data();
+    if Instant::now() >= guest.meter.deadline {
+        return Err(Ended(ErrorCase::Deadline).into());
+    }
+    let spent = processor::spent_so_far();
+    if spent > guest.meter.limits.processor {
+        return Err(Ended(ErrorCase::Processor).into());
+    }
+    if let Some(excess) = guest.excess() {
+        return Err(Ended(excess).into());
+    }
+    // A tick comes at any moment: a call that has only begun need not make way yet.
+    if spent < limits::TICK {
+        return Ok(UpdateDeadline::Continue(1));
+    }
+    Ok(UpdateDeadline::YieldCustom(1, Box::pin(turns::take(guest.meter.tenant))))
+}
+
+fn ended(case: ErrorCase, limits: &CallLimits) -> CallError {
+    match case {
+        ErrorCase::Processor => CallError::Processor { limit: limits.processor },
+        ErrorCase::HostCalls => CallError::HostCalls { limit: limits.host_calls },
+        ErrorCase::HostBytes => CallError::HostBytes { limit: limits.host_bytes },
+        _ => CallError::Deadline { wall: limits.wall },
+    }
+}
+
+/// What wasmtime says, in a type of its own, when more is handed over at once than the store allows.
+const TRANSFER_EXHAUSTED: &str = "too much data is being copied between the host and the guest";
+
+fn classify(error: &wasmtime::Error, meter: &Meter) -> CallError {
+    let limits = &meter.limits;
+    if let Some(Ended(case)) = error.downcast_ref::<Ended>() {
+        return ended(*case, limits);
     }
     // A guest whose growth was refused aborts, if it does not carry on with what it has.
-    if guest.meter.refused() {
-        return CallError::MemoryLimit { limit: limits.memory };
+    match meter.refused() {
+        Some(ErrorCase::Tables) => return CallError::Tables { limit: limits.table_entries },
+        Some(_) => return CallError::Memory { limit: limits.memory },
+        None => {}
     }
-    let message = match error.downcast_ref::<Trap>() {
+    let trap = error.downcast_ref::<Trap>();
+    if let Some(Trap::StackOverflow) = trap {
+        return CallError::Stack { limit: meter.stack() };
+    }
+    let message = match trap {
         Some(trap) => trap.to_string().trim_start_matches("wasm trap: ").to_owned(),
         None => error.root_cause().to_string(),
     };
+    if message.starts_with(TRANSFER_EXHAUSTED) {
+        return CallError::Transfer { limit: limits.transfer };
+    }
     let backtrace = error.downcast_ref::<WasmBacktrace>().map(frames).unwrap_or_default();
     CallError::Trap { message, backtrace }
 }
 
 fn frames(backtrace: &WasmBacktrace) -> Vec<String> {
     let name = |frame: &wasmtime::FrameInfo| match frame.func_name() {
-        Some(name) => wasmtime_name(name),
+        Some(name) => demangled(name),
         None => format!("function {}", frame.func_index()),
     };
     backtrace.frames().iter().map(name).collect()
 }
 
 /// A function's name without the hash Rust's mangling ends in.
-fn wasmtime_name(name: &str) -> String {
+fn demangled(name: &str) -> String {
     name.rsplit_once("::h").filter(|(_, hash)| hash.len() == 16).map_or(name, |(name, _)| name).to_owned()
 }

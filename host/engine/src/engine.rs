@@ -1,36 +1,64 @@
 //! The engine: one per host, shared by everything that calls a component.
 
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
-use wasmtime::component::{Component, Linker};
+use wasmtime::component::{Component as Code, InstancePre, Linker};
 
-use crate::cache::Cache;
-use crate::{EngineError, EngineSettings, Guest, limits};
+use crate::room::Room;
+use crate::{EngineError, EngineSettings, Guest, Size, limits};
 
 /// Compiles and calls components. Cheap to clone.
 #[derive(Clone)]
 pub struct Engine(Arc<Inner>);
 
 struct Inner {
-    engine: wasmtime::Engine,
-    /// One permit for each place in the pool, so that a call waits instead of failing.
-    slots: Arc<Semaphore>,
-    calls: u32,
-    cache: Option<Cache>,
+    small: Room,
+    large: Room,
     /// One compilation at a time: each uses every core, and much memory.
     compiler: Semaphore,
 }
 
-/// How busy the engine is.
+/// A component's machine code, made for the size it is.
+#[derive(Clone)]
+pub struct Component {
+    code: Code,
+    size: Size,
+}
+
+/// How busy the engine is with components of one size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
     /// Calls that may run at the same time.
     pub slots: usize,
     /// Calls that run now.
     pub running: usize,
+    /// Calls that wait for a slot.
+    pub waiting: usize,
+}
+
+impl Component {
+    /// How the sandbox is set up for it.
+    #[must_use]
+    pub fn size(&self) -> Size {
+        self.size
+    }
+
+    /// Whether it imports anything whose name begins with `prefix`.
+    #[must_use]
+    pub fn imports_from(&self, prefix: &str) -> bool {
+        self.code.component_type().imports(self.code.engine()).any(|(name, _)| name.starts_with(prefix))
+    }
+
+    /// Links it with what is in `linker`, which must be of its size.
+    ///
+    /// # Errors
+    /// [`EngineError::Link`] if it imports what is not there.
+    pub fn link<T: 'static>(&self, linker: &Linker<Guest<T>>) -> Result<InstancePre<Guest<T>>, EngineError> {
+        linker.instantiate_pre(&self.code).map_err(|error| EngineError::Link(format!("{error:#}")))
+    }
 }
 
 impl Engine {
@@ -40,22 +68,24 @@ impl Engine {
     /// [`EngineError::Setup`] if the machine does not give the address space, [`EngineError::Cache`] if the folder
     /// cannot be used.
     pub fn new(settings: &EngineSettings) -> Result<Self, EngineError> {
-        let calls = settings.calls.max(1);
-        let setup = |error: wasmtime::Error| EngineError::Setup { calls, reason: format!("{error:#}") };
-        let engine = wasmtime::Engine::new(&settings.config()).map_err(setup)?;
-        let cache = settings.cache.as_deref().map(|folder| Cache::open(folder, &engine)).transpose()?;
-        let slots = Arc::new(Semaphore::new(calls as usize));
-        start_ticker(&engine, &slots, calls as usize).map_err(|error| setup(error.into()))?;
-        Ok(Self(Arc::new(Inner { engine, slots, calls, cache, compiler: Semaphore::new(1) })))
+        let engine = Self(Arc::new(Inner {
+            small: Room::new(Size::Small, settings)?,
+            large: Room::new(Size::Large, settings)?,
+            compiler: Semaphore::new(1),
+        }));
+        start_ticker(Arc::downgrade(&engine.0))
+            .map_err(|error| EngineError::Setup { calls: settings.calls, reason: error.to_string() })?;
+        Ok(engine)
     }
 
-    /// A linker with nothing in it: what is not added does not exist for a component.
+    /// A linker with nothing in it, for components of `size`: what is not added does not exist for them.
     #[must_use]
-    pub fn linker<T: 'static>(&self) -> Linker<Guest<T>> {
-        Linker::new(&self.0.engine)
+    pub fn linker<T: 'static>(&self, size: Size) -> Linker<Guest<T>> {
+        Linker::new(&self.room(size).engine)
     }
 
-    /// Makes a component ready to be called: from the cache, or by compiling it on a thread of its own.
+    /// Makes a component whose calls may hold `memory` bytes ready to be called: from the cache, or by compiling it on
+    /// a thread of its own.
     ///
     /// # Errors
     /// [`EngineError::TooLarge`] above [`limits::COMPONENT`], [`EngineError::Component`] if it does not compile. A
@@ -63,122 +93,98 @@ impl Engine {
     ///
     /// # Panics
     /// If the compiler does.
-    pub async fn compile(&self, bytes: impl AsRef<[u8]> + Send + 'static) -> Result<Component, EngineError> {
-        let size = bytes.as_ref().len();
-        if size > limits::COMPONENT {
-            return Err(EngineError::TooLarge { size, limit: limits::COMPONENT });
+    pub async fn compile(
+        &self,
+        bytes: impl AsRef<[u8]> + Send + 'static,
+        memory: usize,
+    ) -> Result<Component, EngineError> {
+        let length = bytes.as_ref().len();
+        if length > limits::COMPONENT {
+            return Err(EngineError::TooLarge { size: length, limit: limits::COMPONENT });
         }
         let inner = Arc::clone(&self.0);
         let load = tokio::task::spawn_blocking(move || {
             let digest: [u8; 32] = Sha256::digest(bytes.as_ref()).into();
-            match inner.load(&digest) {
-                Some(component) => Ok(component),
-                None => Err((bytes, digest)),
+            let size = Size::needed(bytes.as_ref(), memory);
+            match inner.room(size).load(&digest) {
+                Some(code) => Ok(Component { code, size }),
+                None => Err((bytes, digest, size)),
             }
         });
-        let (bytes, digest) = match load.await.expect("loading does not panic") {
+        let (bytes, digest, size) = match load.await.expect("loading does not panic") {
             Ok(component) => return Ok(component),
             Err(missing) => missing,
         };
         let _turn = self.0.compiler.acquire().await.expect("the semaphore is never closed");
         let inner = Arc::clone(&self.0);
-        tokio::task::spawn_blocking(move || inner.build(bytes.as_ref(), &digest))
-            .await
-            .expect("compiling does not panic")
+        let build = move || inner.room(size).build(bytes.as_ref(), &digest);
+        let code = tokio::task::spawn_blocking(build).await.expect("compiling does not panic")?;
+        Ok(Component { code, size })
     }
 
-    /// The component with this SHA-256 digest from the cache, so that it need not be read at all.
+    /// The component with this SHA-256 digest from the cache, for calls that may hold `memory` bytes, so that it need
+    /// not be read at all.
     ///
     /// # Panics
     /// If loading does.
-    pub async fn cached(&self, digest: [u8; 32]) -> Option<Component> {
+    pub async fn cached(&self, digest: [u8; 32], memory: usize) -> Option<Component> {
         let inner = Arc::clone(&self.0);
-        tokio::task::spawn_blocking(move || inner.load(&digest)).await.expect("loading does not panic")
+        let load = move || {
+            let fits = |size: &Size| memory <= size.bounds().memory;
+            let mut sizes = Size::ALL.into_iter().filter(fits);
+            sizes.find_map(|size| Some(Component { code: inner.room(size).load(&digest)?, size }))
+        };
+        tokio::task::spawn_blocking(load).await.expect("loading does not panic")
     }
 
     /// Drops the machine code kept of the component with this SHA-256 digest; running calls go on.
     pub fn forget(&self, digest: &[u8; 32]) {
-        if let Some(cache) = &self.0.cache {
-            cache.forget(digest);
+        for size in Size::ALL {
+            self.room(size).forget(digest);
         }
     }
 
-    /// How busy the engine is.
+    /// How busy the engine is with components of `size`.
     #[must_use]
-    pub fn status(&self) -> Status {
-        let slots = self.0.calls as usize;
-        Status { slots, running: slots - self.0.slots.available_permits().min(slots) }
+    pub fn status(&self, size: Size) -> Status {
+        let gate = &self.room(size).gate;
+        let (running, waiting) = gate.at_work();
+        Status { slots: gate.slots() as usize, running: running as usize, waiting }
     }
 
-    pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
-        &self.0.engine
-    }
-
-    pub(crate) fn slots(&self) -> &Semaphore {
-        &self.0.slots
-    }
-
-    pub(crate) fn calls(&self) -> u32 {
-        self.0.calls
+    pub(crate) fn room(&self, size: Size) -> &Room {
+        self.0.room(size)
     }
 }
 
 impl Inner {
-    /// The component from the cache, if it is there and this engine takes it.
-    fn load(&self, digest: &[u8; 32]) -> Option<Component> {
-        let cache = self.cache.as_ref()?;
-        let file = cache.file(digest);
-        if !file.exists() {
-            return None;
+    fn room(&self, size: Size) -> &Room {
+        match size {
+            Size::Small => &self.small,
+            Size::Large => &self.large,
         }
-        // SAFETY: the file was written by `Cache::keep` from this engine's own compiler and made durable before it got
-        // its name; the folder is writable by this process's user alone, and no uploaded file is ever put there.
-        #[expect(unsafe_code, reason = "machine code can only be loaded on trust")]
-        let component = unsafe { Component::deserialize_file(&self.engine, &file) };
-        match component {
-            Ok(component) => Some(component),
-            Err(error) => {
-                tracing::warn!(file = %file.display(), error = %format!("{error:#}"), "cached machine code is rejected and built again");
-                cache.forget(digest);
-                None
-            }
-        }
-    }
-
-    fn build(&self, bytes: &[u8], digest: &[u8; 32]) -> Result<Component, EngineError> {
-        // Whoever waited for the compiler may find that the work was done meanwhile.
-        if let Some(component) = self.load(digest) {
-            return Ok(component);
-        }
-        let began = Instant::now();
-        let component = Component::from_binary(&self.engine, bytes)
-            .map_err(|error| EngineError::Component(format!("{error:#}")))?;
-        tracing::debug!(
-            bytes = bytes.len(),
-            milliseconds = began.elapsed().as_millis(),
-            "a component was compiled"
-        );
-        if let Some(cache) = &self.cache {
-            let kept = component
-                .serialize()
-                .map_err(|error| format!("{error:#}"))
-                .and_then(|code| cache.keep(digest, &code).map_err(|error| error.to_string()));
-            if let Err(error) = kept {
-                tracing::warn!(error, "machine code is not kept: the next start compiles again");
-            }
-        }
-        Ok(component)
     }
 }
 
-/// Advances the epoch while calls run, and ends when the engine is gone.
-fn start_ticker(engine: &wasmtime::Engine, slots: &Arc<Semaphore>, calls: usize) -> std::io::Result<()> {
-    let (engine, slots): (_, Weak<Semaphore>) = (engine.weak(), Arc::downgrade(slots));
+/// How often warm instances are looked at whose time may be over.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// Advances the epochs while calls run, and ends when the engine is gone.
+fn start_ticker(inner: Weak<Inner>) -> std::io::Result<()> {
     let tick = move || {
-        while let (Some(engine), Some(slots)) = (engine.upgrade(), slots.upgrade()) {
-            let idle = slots.available_permits() == calls;
-            engine.increment_epoch();
-            drop((engine, slots));
+        let mut swept = Instant::now();
+        while let Some(inner) = inner.upgrade() {
+            let mut idle = true;
+            for room in [&inner.small, &inner.large] {
+                idle &= room.gate.is_idle();
+                room.engine.increment_epoch();
+            }
+            if swept.elapsed() >= SWEEP {
+                inner.small.sweep();
+                inner.large.sweep();
+                swept = Instant::now();
+            }
+            drop(inner);
             std::thread::sleep(if idle { limits::IDLE_TICK } else { limits::TICK });
         }
     };

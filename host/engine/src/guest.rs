@@ -1,53 +1,158 @@
-//! A call's data beside the meter that counts what its guest holds.
+//! A call's data beside the meter that counts what its guest uses.
+
+use std::time::Instant;
 
 use wasmtime::ResourceLimiter;
 
-use crate::limits;
+use crate::size::Bounds;
+use crate::{CallLimits, ErrorCase};
+
+/// What a call's data tells the sandbox.
+pub trait CallData: Send + 'static {
+    /// Bytes the guest handed over in host calls until now.
+    fn handed_over(&self) -> u64 {
+        0
+    }
+}
+
+impl CallData for () {}
 
 /// What a store carries: the data host functions work on, and the meter.
 #[derive(Debug)]
 pub struct Guest<T> {
-    /// What host functions work on.
-    pub data: T,
+    /// None between the calls of a warm instance.
+    data: Option<T>,
     pub(crate) meter: Meter,
 }
 
+/// Why there is data whenever guest code runs.
+const AT_WORK: &str = "a guest at work has its call's data";
+
 impl<T> Guest<T> {
-    pub(crate) fn new(data: T, memory: usize) -> Self {
-        Self { data, meter: Meter { limit: memory, held: 0, peak: 0, refused: false } }
+    pub(crate) fn new(bounds: Bounds) -> Self {
+        Self { data: None, meter: Meter::new(bounds) }
+    }
+
+    /// Begins a call.
+    pub(crate) fn begin(&mut self, data: T, limits: &CallLimits, deadline: Instant, tenant: u64) {
+        self.data = Some(data);
+        self.meter.begin(limits, deadline, tenant);
+    }
+
+    /// Ends it: its data.
+    pub(crate) fn end(&mut self) -> T {
+        self.data.take().expect(AT_WORK)
+    }
+
+    /// What host functions work on; counts a host call. Give this to the linker, so that every call is counted once.
+    ///
+    /// # Panics
+    /// Never: guest code only runs within a call.
+    pub fn host_call(&mut self) -> &mut T {
+        self.meter.host_calls += 1;
+        self.data_mut()
+    }
+
+    /// What host functions work on.
+    ///
+    /// # Panics
+    /// Never: guest code only runs within a call.
+    pub fn data_mut(&mut self) -> &mut T {
+        self.data.as_mut().expect(AT_WORK)
     }
 }
 
-/// Counts the bytes of all memories and tables of a call together; wasmtime's own limiter looks at each by itself.
+impl<T: CallData> Guest<T> {
+    /// Which limit of host calls the guest has passed, if any.
+    pub(crate) fn excess(&self) -> Option<ErrorCase> {
+        self.meter.excess(self.handed_over())
+    }
+
+    /// Bytes the guest handed over in host calls until now.
+    pub(crate) fn handed_over(&self) -> u64 {
+        self.data.as_ref().map_or(0, CallData::handed_over)
+    }
+}
+
+/// Counts what a call uses: the bytes and entries of all its memories and tables together, where wasmtime's own limiter
+/// looks at each by itself, and its host calls.
 #[derive(Debug)]
 pub(crate) struct Meter {
-    limit: usize,
+    bounds: Bounds,
+    pub(crate) limits: CallLimits,
+    pub(crate) deadline: Instant,
+    /// Whose call it is.
+    pub(crate) tenant: u64,
     held: usize,
     peak: usize,
-    refused: bool,
+    entries: usize,
+    refused: Option<ErrorCase>,
+    host_calls: u64,
 }
 
 impl Meter {
+    fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            limits: CallLimits::default(),
+            deadline: Instant::now(),
+            tenant: 0,
+            held: 0,
+            peak: 0,
+            entries: 0,
+            refused: None,
+            host_calls: 0,
+        }
+    }
+
+    /// Begins a call: what an instance holds from before still counts, what it did does not.
+    fn begin(&mut self, limits: &CallLimits, deadline: Instant, tenant: u64) {
+        (self.limits, self.deadline, self.tenant) = (*limits, deadline, tenant);
+        (self.peak, self.refused, self.host_calls) = (self.held, None, 0);
+    }
+
+    /// The bytes held now.
+    pub(crate) fn held(&self) -> usize {
+        self.held
+    }
+
+    /// The stack guest code may use, in bytes.
+    pub(crate) fn stack(&self) -> usize {
+        self.bounds.stack
+    }
+
     /// The most bytes held at any time.
     pub(crate) fn peak(&self) -> usize {
         self.peak
     }
 
-    /// Whether growth was refused.
-    pub(crate) fn refused(&self) -> bool {
+    /// Why growth was refused last, if it was.
+    pub(crate) fn refused(&self) -> Option<ErrorCase> {
         self.refused
+    }
+
+    /// How often the host was called.
+    pub(crate) fn host_calls(&self) -> u64 {
+        self.host_calls
+    }
+
+    pub(crate) fn excess(&self, handed_over: u64) -> Option<ErrorCase> {
+        if self.host_calls > self.limits.host_calls {
+            return Some(ErrorCase::HostCalls);
+        }
+        (handed_over > self.limits.host_bytes).then_some(ErrorCase::HostBytes)
     }
 
     fn grow(&mut self, current: usize, desired: usize) -> bool {
         let held = desired.checked_sub(current).and_then(|more| self.held.checked_add(more));
         match held {
-            Some(held) if held <= self.limit => {
+            Some(held) if held <= self.limits.memory => {
                 self.held = held;
                 self.peak = self.peak.max(held);
                 true
             }
             _ => {
-                self.refused = true;
+                self.refused = Some(ErrorCase::Memory);
                 false
             }
         }
@@ -63,7 +168,9 @@ impl ResourceLimiter for Meter {
     ) -> wasmtime::Result<bool> {
         // Growth above the maximum fails whatever is answered here, and must not be counted.
         if maximum.is_some_and(|maximum| desired > maximum) {
-            self.refused |= desired > limits::MEMORY_CEILING;
+            if desired > self.limits.memory {
+                self.refused = Some(ErrorCase::Memory);
+            }
             return Ok(false);
         }
         Ok(self.grow(current, desired))
@@ -75,53 +182,109 @@ impl ResourceLimiter for Meter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
+        let entries = desired.checked_sub(current).and_then(|more| self.entries.checked_add(more));
+        let Some(entries) = entries.filter(|entries| *entries <= self.limits.table_entries) else {
+            self.refused = Some(ErrorCase::Tables);
+            return Ok(false);
+        };
         if maximum.is_some_and(|maximum| desired > maximum) {
             return Ok(false);
         }
         let entry = size_of::<usize>();
-        Ok(self.grow(current.saturating_mul(entry), desired.saturating_mul(entry)))
+        let grows = self.grow(current.saturating_mul(entry), desired.saturating_mul(entry));
+        if grows {
+            self.entries = entries;
+        }
+        Ok(grows)
     }
 
     fn instances(&self) -> usize {
-        limits::INSTANCES as usize
+        self.bounds.instances as usize
     }
 
     fn tables(&self) -> usize {
-        limits::TABLES as usize
+        self.bounds.tables as usize
     }
 
     fn memories(&self) -> usize {
-        limits::MEMORIES as usize
+        self.bounds.memories as usize
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Size;
+
+    fn guest(limits: &CallLimits) -> Guest<()> {
+        let mut guest = Guest::new(Size::Small.bounds());
+        guest.begin((), limits, Instant::now(), 1);
+        guest
+    }
+
+    fn meter(memory: usize, table_entries: usize) -> Meter {
+        guest(&CallLimits { memory, table_entries, ..CallLimits::default() }).meter
+    }
 
     #[test]
     fn all_memories_and_tables_count_together() {
-        let mut meter = Guest::new((), 1000).meter;
+        let mut meter = meter(1000, 100);
         assert!(meter.memory_growing(0, 600, None).unwrap());
         assert!(meter.table_growing(0, 50, None).unwrap());
         assert!(!meter.memory_growing(0, 1, None).unwrap(), "600 bytes and 50 entries fill 1000 bytes");
-        assert!(meter.refused());
+        assert_eq!(meter.refused(), Some(ErrorCase::Memory));
         assert_eq!(meter.peak(), 1000);
     }
 
     #[test]
+    fn the_entries_of_all_tables_count_together() {
+        let mut meter = meter(1 << 20, 100);
+        assert!(meter.table_growing(0, 60, None).unwrap());
+        assert!(!meter.table_growing(0, 41, None).unwrap());
+        assert_eq!(meter.refused(), Some(ErrorCase::Tables));
+        assert!(meter.table_growing(60, 100, None).unwrap());
+    }
+
+    #[test]
     fn growth_that_fails_anyway_is_not_counted() {
-        let mut meter = Guest::new((), 1000).meter;
+        let mut meter = meter(1000, 100);
         assert!(!meter.memory_growing(0, 900, Some(800)).unwrap());
         assert!(!meter.table_growing(0, 90, Some(80)).unwrap());
-        assert!(!meter.refused());
+        assert_eq!(meter.refused(), None);
         assert!(meter.memory_growing(0, 1000, None).unwrap());
     }
 
     #[test]
     fn a_growth_that_overflows_is_refused() {
-        let mut meter = Guest::new((), usize::MAX).meter;
+        let mut meter = meter(usize::MAX, usize::MAX);
         assert!(meter.memory_growing(0, 8, None).unwrap());
         assert!(!meter.table_growing(0, usize::MAX, None).unwrap());
+    }
+
+    #[test]
+    fn host_calls_and_what_they_hand_over_are_limited() {
+        let mut guest = guest(&CallLimits { host_calls: 2, ..CallLimits::default() });
+        guest.host_call();
+        guest.host_call();
+        assert_eq!(guest.excess(), None);
+        guest.host_call();
+        assert_eq!(guest.excess(), Some(ErrorCase::HostCalls));
+        let meter = meter(0, 0);
+        assert_eq!(meter.excess(meter.limits.host_bytes), None);
+        assert_eq!(meter.excess(meter.limits.host_bytes + 1), Some(ErrorCase::HostBytes));
+    }
+
+    #[test]
+    fn what_an_instance_holds_from_before_still_counts_and_what_it_did_does_not() {
+        let limits = CallLimits { memory: 1000, host_calls: 1, ..CallLimits::default() };
+        let mut guest = guest(&limits);
+        guest.host_call();
+        guest.host_call();
+        assert!(guest.meter.memory_growing(0, 600, None).unwrap());
+        assert!(!guest.meter.memory_growing(600, 1200, None).unwrap());
+        guest.end();
+        guest.begin((), &limits, Instant::now(), 1);
+        assert_eq!((guest.excess(), guest.meter.refused(), guest.meter.peak()), (None, None, 600));
+        assert!(!guest.meter.memory_growing(600, 1200, None).unwrap());
     }
 }

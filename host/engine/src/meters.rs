@@ -1,49 +1,188 @@
-//! What is counted of every call, by plugin and role.
+//! What is counted of every call, by plugin and role: for `/metrics`, and as numbers to show.
 
-use std::time::Duration;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
-use metrics::{Counter, Histogram, counter, histogram};
+use metrics::{Counter, Histogram as Recorded, counter, histogram};
+use parking_lot::Mutex;
 
-use crate::CallError;
+use crate::breaker::BreakerPhase;
+use crate::stats::{CallStats, ErrorCase, ErrorCount, Histogram};
+use crate::{CallError, limits};
 
 /// The counters of one plugin in one role. Made once when a plugin is loaded: a call then only adds to them. The
 /// recorder must be installed before.
 pub struct CallMeters {
+    exported: Exported,
+    calls: AtomicU64,
+    errors: [AtomicU64; ErrorCase::ALL.len()],
+    warm: AtomicU64,
+    processor: AtomicU64,
+    memory: AtomicU64,
+    host_calls: AtomicU64,
+    host_bytes: AtomicU64,
+    latency: Histogram,
+    queue: Histogram,
+    traps: Mutex<VecDeque<Trapped>>,
+}
+
+/// What `/metrics` shows.
+struct Exported {
     calls: Counter,
-    seconds: Histogram,
-    memory: Histogram,
-    busy: Counter,
-    deadline: Counter,
-    memory_limit: Counter,
-    trap: Counter,
+    errors: [Counter; ErrorCase::ALL.len()],
+    seconds: Recorded,
+    queue: Recorded,
+    processor: Counter,
+    memory: Recorded,
+    host_calls: Counter,
+    host_bytes: Counter,
+    breaker_opened: Counter,
+}
+
+/// A trap, kept to be looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trapped {
+    /// When.
+    pub time: SystemTime,
+    /// Why, in one line.
+    pub message: String,
+    /// The functions it was in, innermost first, as far as they have names.
+    pub backtrace: Vec<String>,
+}
+
+/// What one call used.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Used {
+    /// In all.
+    pub(crate) spent: Duration,
+    /// Until its turn came.
+    pub(crate) queued: Duration,
+    /// Computing.
+    pub(crate) processor: Duration,
+    /// The most bytes of memory.
+    pub(crate) memory: usize,
+    pub(crate) host_calls: u64,
+    pub(crate) host_bytes: u64,
+    /// Whether its instance had served before.
+    pub(crate) warm: bool,
 }
 
 impl CallMeters {
     /// The counters of `plugin` as `role`.
     #[must_use]
     pub fn new(plugin: &str, role: &'static str) -> Self {
-        let errors = |kind: &'static str| counter!("bellwether_plugin_errors_total", "plugin" => plugin.to_owned(), "role" => role, "kind" => kind);
+        let name = || plugin.to_owned();
+        let error = |case: ErrorCase| counter!("bellwether_plugin_errors_total", "plugin" => name(), "role" => role, "kind" => case.name());
+        let exported = Exported {
+            calls: counter!("bellwether_plugin_calls_total", "plugin" => name(), "role" => role),
+            errors: ErrorCase::ALL.map(error),
+            seconds: histogram!("bellwether_plugin_call_seconds", "plugin" => name(), "role" => role),
+            queue: histogram!("bellwether_plugin_queue_seconds", "plugin" => name(), "role" => role),
+            processor: counter!("bellwether_plugin_processor_microseconds_total", "plugin" => name(), "role" => role),
+            memory: histogram!("bellwether_plugin_call_memory_bytes", "plugin" => name(), "role" => role),
+            host_calls: counter!("bellwether_plugin_host_calls_total", "plugin" => name(), "role" => role),
+            host_bytes: counter!("bellwether_plugin_host_bytes_total", "plugin" => name(), "role" => role),
+            breaker_opened: counter!("bellwether_plugin_breaker_opened_total", "plugin" => name(), "role" => role),
+        };
         Self {
-            calls: counter!("bellwether_plugin_calls_total", "plugin" => plugin.to_owned(), "role" => role),
-            seconds: histogram!("bellwether_plugin_call_seconds", "plugin" => plugin.to_owned(), "role" => role),
-            memory: histogram!("bellwether_plugin_call_memory_bytes", "plugin" => plugin.to_owned(), "role" => role),
-            busy: errors("busy"),
-            deadline: errors("deadline"),
-            memory_limit: errors("memory"),
-            trap: errors("trap"),
+            exported,
+            calls: AtomicU64::default(),
+            errors: Default::default(),
+            warm: AtomicU64::default(),
+            processor: AtomicU64::default(),
+            memory: AtomicU64::default(),
+            host_calls: AtomicU64::default(),
+            host_bytes: AtomicU64::default(),
+            latency: Histogram::default(),
+            queue: Histogram::default(),
+            traps: Mutex::default(),
         }
     }
 
-    pub(crate) fn record(&self, spent: Duration, memory: usize, error: Option<&CallError>) {
-        self.calls.increment(1);
-        self.seconds.record(spent);
-        self.memory.record(memory as f64);
-        match error {
-            None => {}
-            Some(CallError::Busy { .. }) => self.busy.increment(1),
-            Some(CallError::Deadline { .. }) => self.deadline.increment(1),
-            Some(CallError::MemoryLimit { .. }) => self.memory_limit.increment(1),
-            Some(CallError::Trap { .. }) => self.trap.increment(1),
+    pub(crate) fn record(&self, used: &Used, error: Option<&CallError>) {
+        let Exported { calls, errors, seconds, queue, processor, memory, host_calls, host_bytes, .. } =
+            &self.exported;
+        calls.increment(1);
+        seconds.record(used.spent);
+        let computed = u64::try_from(used.processor.as_micros()).unwrap_or(u64::MAX);
+        processor.increment(computed);
+        memory.record(used.memory as f64);
+        add(&self.calls, 1);
+        add(&self.processor, u64::try_from(used.processor.as_nanos()).unwrap_or(u64::MAX));
+        self.memory.fetch_max(used.memory as u64, Ordering::Relaxed);
+        self.latency.record(used.spent);
+        self.queue.record(used.queued);
+        queue.record(used.queued);
+        if used.warm {
+            add(&self.warm, 1);
+        }
+        if used.host_calls > 0 {
+            add(&self.host_calls, used.host_calls);
+            add(&self.host_bytes, used.host_bytes);
+            host_calls.increment(used.host_calls);
+            host_bytes.increment(used.host_bytes);
+        }
+        if let Some(error) = error {
+            let case = error.case();
+            add(&self.errors[case as usize], 1);
+            errors[case as usize].increment(1);
+            self.keep_trap(error);
         }
     }
+
+    /// Tells that a call changed whether the plugin is called.
+    pub(crate) fn tell(&self, phase: BreakerPhase) {
+        if phase == BreakerPhase::Open {
+            self.exported.breaker_opened.increment(1);
+            tracing::warn!("calls of a plugin failed again and again: it is left alone for a while");
+        } else {
+            tracing::info!("a plugin that was left alone works again");
+        }
+    }
+
+    fn keep_trap(&self, error: &CallError) {
+        let CallError::Trap { message, backtrace } = error else { return };
+        let trap =
+            Trapped { time: SystemTime::now(), message: message.clone(), backtrace: backtrace.clone() };
+        let mut traps = self.traps.lock();
+        if traps.len() >= limits::TRAPS {
+            traps.pop_front();
+        }
+        traps.push_back(trap);
+    }
+
+    /// What all calls came to.
+    #[must_use]
+    pub fn stats(&self) -> CallStats {
+        let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        let errors = ErrorCase::ALL.iter().zip(&self.errors);
+        let errors = errors.map(|(kind, count)| ErrorCount { kind: *kind, count: read(count) });
+        let errors: Vec<_> = errors.filter(|error| error.count > 0).collect();
+        let never_ran: u64 =
+            errors.iter().filter(|error| !error.kind.is_fault()).map(|error| error.count).sum();
+        let (calls, warm) = (read(&self.calls), read(&self.warm));
+        CallStats {
+            calls,
+            errors,
+            fresh: calls.saturating_sub(warm + never_ran),
+            warm,
+            processor_microseconds: read(&self.processor) / 1000,
+            peak_memory_bytes: read(&self.memory),
+            host_calls: read(&self.host_calls),
+            host_bytes: read(&self.host_bytes),
+            latency: self.latency.distribution(),
+            queue: self.queue.distribution(),
+        }
+    }
+
+    /// The last traps, oldest first.
+    #[must_use]
+    pub fn traps(&self) -> Vec<Trapped> {
+        self.traps.lock().iter().cloned().collect()
+    }
+}
+
+fn add(number: &AtomicU64, more: u64) {
+    number.fetch_add(more, Ordering::Relaxed);
 }

@@ -8,12 +8,13 @@ use tokio::sync::Notify;
 use wasmtime::component::Linker;
 
 use crate::{
-    CallError, CallLimits, CallMeters, Engine, EngineError, EngineSettings, Finished, Guest, InstancePre,
+    CallData, CallError, CallLimits, CallMeters, CallTerms, Callee, Engine, EngineError, EngineSettings,
+    Finished, Guest, Instances, Size, Store,
 };
 
 /// Few slots, so that a test's pool is quickly there.
 fn engine(calls: u32) -> Engine {
-    Engine::new(&EngineSettings { calls, cache: None }).unwrap()
+    Engine::new(&EngineSettings { calls, large_calls: 1, cache: None }).unwrap()
 }
 
 fn limits(milliseconds: u64) -> CallLimits {
@@ -45,27 +46,47 @@ const WAITING: &str = r#"(component
     (core instance $i (instantiate $m (with "" (instance (export "wait" (func $wait'))))))
     (func (export "run") (result u32) (canon lift (core func $i "run"))))"#;
 
-type Pre = InstancePre<Guest<()>>;
+impl CallData for Vec<&'static str> {}
 
-async fn load(engine: &Engine, text: &str) -> Pre {
+type Plugin = Callee<()>;
+
+async fn load(engine: &Engine, text: &str) -> Plugin {
     load_with(engine, text, |_| {}).await
 }
 
-async fn load_with(engine: &Engine, text: &str, link: impl FnOnce(&mut Linker<Guest<()>>)) -> Pre {
-    let component = engine.compile(wat::parse_str(text).unwrap()).await.unwrap();
-    let mut linker = engine.linker();
-    link(&mut linker);
-    linker.instantiate_pre(&component).unwrap()
+async fn load_with(engine: &Engine, text: &str, link: impl FnOnce(&mut Linker<Guest<()>>)) -> Plugin {
+    load_as(engine, text, Instances::Fresh, link).await
 }
 
-async fn run(engine: &Engine, component: &Pre, limits: &CallLimits) -> Finished<(), u32> {
-    let meters = CallMeters::new("test", "app");
-    engine
-        .call(component, limits, &meters, (), async |store, instance| {
-            let run = instance.get_typed_func::<(), (u32,)>(&mut *store, "run")?;
-            Ok(run.call_async(store, ()).await?.0)
-        })
-        .await
+async fn load_as<T: CallData>(
+    engine: &Engine,
+    text: &str,
+    instances: Instances,
+    link: impl FnOnce(&mut Linker<Guest<T>>),
+) -> Callee<T> {
+    let bytes = wat::parse_str(text).unwrap();
+    let component = engine.compile(bytes, crate::limits::MEMORY).await.unwrap();
+    let mut linker = engine.linker(component.size());
+    link(&mut linker);
+    Callee::new(engine, &component, &linker, u32::MAX, instances).unwrap()
+}
+
+fn meters() -> CallMeters {
+    CallMeters::new("test", "app")
+}
+
+fn terms<'a>(limits: &'a CallLimits, meters: &'a CallMeters) -> CallTerms<'a> {
+    CallTerms { limits, meters, tenant: 1 }
+}
+
+/// Calls `run`.
+async fn work<T: CallData>(store: &mut Store<T>, instance: &crate::Instance) -> wasmtime::Result<u32> {
+    let run = instance.get_typed_func::<(), (u32,)>(&mut *store, "run")?;
+    Ok(run.call_async(store, ()).await?.0)
+}
+
+async fn run(engine: &Engine, plugin: &Plugin, limits: &CallLimits) -> Finished<(), u32> {
+    engine.call(plugin, terms(limits, &meters()), (), work).await
 }
 
 /// What `module`'s `run` comes to.
@@ -91,7 +112,7 @@ async fn every_call_gets_a_fresh_instance() {
         assert_eq!(finished.result, Ok(1));
         assert_eq!(finished.memory, 1 << 16);
     }
-    assert_eq!(engine.status().running, 0);
+    assert_eq!(engine.status(Size::Small).running, 0);
 }
 
 #[tokio::test]
@@ -118,7 +139,7 @@ async fn a_host_call_that_waits_ends_at_the_deadline() {
     .await;
     let finished = run(&engine, &component, &limits(20)).await;
     assert_eq!(finished.result, Err(CallError::Deadline { wall: Duration::from_millis(20) }));
-    assert_eq!(engine.status().running, 0);
+    assert_eq!(engine.status(Size::Small).running, 0);
 }
 
 /// One thread does all the work here: the loop must give it up again and again.
@@ -159,11 +180,124 @@ async fn memory_is_limited_over_all_memories_and_tables_together() {
     let limits = CallLimits { memory: 2 << 20, ..patient() };
     for module in [&*steps, &*several, at_once, from_the_start] {
         let result = outcome(module, &limits).await;
-        assert_eq!(result, Err(CallError::MemoryLimit { limit: 2 << 20 }), "{module}");
+        assert_eq!(result, Err(CallError::Memory { limit: 2 << 20 }), "{module}");
     }
     let tables = r#"(table 1 funcref) (memory 31) (func (export "run") (result i32)
         (if (i32.eq (table.grow (ref.null func) (i32.const 19000)) (i32.const -1)) (then (unreachable))) (i32.const 0))"#;
-    assert_eq!(outcome(tables, &limits).await, Err(CallError::MemoryLimit { limit: 2 << 20 }));
+    assert_eq!(outcome(tables, &limits).await, Err(CallError::Memory { limit: 2 << 20 }));
+}
+
+#[tokio::test]
+async fn tables_have_a_limit_of_entries_over_all_of_them() {
+    let grow = |table: u32| {
+        format!(
+            "(loop (br_if 0 (i32.ne (table.grow {table} (ref.null func) (i32.const 100)) (i32.const -1))))"
+        )
+    };
+    let one = format!(r#"(table 1 funcref) (func (export "run") (result i32) {} (unreachable))"#, grow(0));
+    let two = format!(
+        r#"(table 1 funcref) (table 1 funcref) (func (export "run") (result i32) {}{} (unreachable))"#,
+        grow(0),
+        grow(1)
+    );
+    let limits = CallLimits { table_entries: 1000, ..patient() };
+    for module in [one, two] {
+        assert_eq!(outcome(&module, &limits).await, Err(CallError::Tables { limit: 1000 }), "{module}");
+    }
+}
+
+#[tokio::test]
+async fn computing_has_a_limit_of_its_own() {
+    let limits = CallLimits { processor: Duration::from_millis(20), ..patient() };
+    let error = outcome(LOOP, &limits).await.unwrap_err();
+    assert_eq!(error, CallError::Processor { limit: Duration::from_millis(20) });
+    assert_eq!(error.to_string(), "ran out of its 20 ms of processor time");
+    assert_eq!(error.kind(), bellwether_kernel::ErrorKind::Deadline);
+}
+
+/// Calls the host for ever, or as often as `times`.
+fn chatty(times: &str) -> String {
+    format!(
+        r#"(component
+        (import "wait" (func $wait))
+        (core func $wait' (canon lower (func $wait)))
+        (core module $m
+            (import "" "wait" (func $wait))
+            (func (export "run") (result i32) (local $n i32)
+                (loop
+                    (call $wait)
+                    (local.set $n (i32.add (local.get $n) (i32.const 1)))
+                    (br_if 0 (i32.ne (local.get $n) (i32.const {times}))))
+                (i32.const 7)))
+        (core instance $i (instantiate $m (with "" (instance (export "wait" (func $wait'))))))
+        (func (export "run") (result u32) (canon lift (core func $i "run"))))"#
+    )
+}
+
+#[tokio::test]
+async fn host_calls_are_counted_and_limited() {
+    let engine = engine(1);
+    let link = |linker: &mut Linker<Guest<()>>| {
+        let counted = |mut store: wasmtime::StoreContextMut<'_, Guest<()>>, (): ()| {
+            store.data_mut().host_call();
+            Ok(())
+        };
+        linker.root().func_wrap("wait", counted).unwrap();
+    };
+    let (ten, endless) =
+        (load_with(&engine, &chatty("10"), link).await, load_with(&engine, &chatty("-1"), link).await);
+    let meters = meters();
+    let call = async |plugin: &Plugin, host_calls| {
+        let limits = CallLimits { host_calls, ..patient() };
+        engine.call(plugin, terms(&limits, &meters), (), work).await.result
+    };
+    assert_eq!(call(&ten, 10).await, Ok(7));
+    assert_eq!(meters.stats().host_calls, 10);
+    // One too many, though it ended by itself before anybody looked.
+    assert_eq!(call(&ten, 9).await, Err(CallError::HostCalls { limit: 9 }));
+    assert_eq!(call(&endless, 1000).await, Err(CallError::HostCalls { limit: 1000 }));
+}
+
+/// Data whose guest has handed over more than any limit.
+struct Flooded;
+
+impl CallData for Flooded {
+    fn handed_over(&self) -> u64 {
+        u64::MAX
+    }
+}
+
+#[tokio::test]
+async fn what_is_handed_over_in_all_is_limited_at_work_and_at_the_end() {
+    let engine = engine(1);
+    let (meters, limits) = (meters(), CallLimits { host_bytes: 5, ..patient() });
+    for module in [LOOP, r#"(func (export "run") (result i32) (i32.const 7))"#] {
+        let plugin = load_as::<Flooded>(&engine, &component(module), Instances::Fresh, |_| {}).await;
+        let finished = engine.call(&plugin, terms(&limits, &meters), Flooded, work).await;
+        assert_eq!(finished.result, Err(CallError::HostBytes { limit: 5 }));
+    }
+}
+
+#[tokio::test]
+async fn a_plugin_that_fails_again_and_again_is_left_alone_and_tried_again_later() {
+    let engine = engine(1);
+    let broken = load(&engine, &component(r#"(func $oops (export "run") (result i32) (unreachable))"#)).await;
+    let (meters, limits) = (meters(), patient());
+    let call = async || engine.call(&broken, terms(&limits, &meters), (), work).await.result.unwrap_err();
+    for _ in 0..crate::limits::BREAKER_FAILURES {
+        assert!(matches!(call().await, CallError::Trap { .. }));
+    }
+    let refused = call().await;
+    assert!(matches!(refused, CallError::CoolingDown { .. }), "{refused:?}");
+    assert!(refused.retry_after().is_some());
+    let stats = meters.stats();
+    let failures = u64::from(crate::limits::BREAKER_FAILURES);
+    assert_eq!((stats.calls, stats.fresh, stats.faults()), (failures + 1, failures, failures));
+    assert_eq!(stats.errors_of(crate::ErrorCase::CoolingDown), 1);
+    assert_eq!(broken.breaker().phase, crate::BreakerPhase::Open);
+    let traps = meters.traps();
+    assert_eq!(traps.len(), failures as usize);
+    assert_eq!(traps[0].backtrace, ["oops"]);
 }
 
 #[tokio::test]
@@ -180,8 +314,8 @@ async fn a_trap_says_why_and_where() {
     assert_eq!(message, "wasm `unreachable` instruction executed");
     assert_eq!(backtrace, ["inner", "outer"]);
     let recursion = r#"(func $again (export "run") (result i32) (call $again))"#;
-    let Err(CallError::Trap { message, .. }) = outcome(recursion, &patient()).await else { panic!() };
-    assert_eq!(message, "call stack exhausted");
+    let stack = crate::limits::STACK;
+    assert_eq!(outcome(recursion, &patient()).await, Err(CallError::Stack { limit: stack }));
     let outside = r#"(memory 1) (func (export "run") (result i32) (i32.load (i32.const 70000)))"#;
     let Err(CallError::Trap { message, .. }) = outcome(outside, &patient()).await else { panic!() };
     assert_eq!(message, "out of bounds memory access");
@@ -200,16 +334,17 @@ async fn what_a_guest_hands_over_is_bounded() {
         (func (export "run") (result (list u8)) (canon lift (core func $i "run") (memory $memory))))"#;
     let engine = engine(1);
     let component = load(&engine, text).await;
-    let meters = CallMeters::new("test", "app");
+    let meters = meters();
     for (transfer, taken) in [(7_000_000, true), (5_000_000, false)] {
         let limits = CallLimits { transfer, ..patient() };
         let finished = engine
-            .call(&component, &limits, &meters, (), async |store, instance| {
+            .call(&component, terms(&limits, &meters), (), async |store, instance| {
                 let run = instance.get_typed_func::<(), (Vec<u8>,)>(&mut *store, "run")?;
                 Ok(run.call_async(store, ()).await?.0.len())
             })
             .await;
-        assert_eq!(finished.result.is_ok(), taken, "{:?}", finished.result);
+        let expected = if taken { Ok(6_000_000) } else { Err(CallError::Transfer { limit: 5_000_000 }) };
+        assert_eq!(finished.result, expected);
     }
 }
 
@@ -236,7 +371,7 @@ async fn a_caller_waits_for_a_slot_until_its_deadline() {
     let first = run(&engine, &component, &patient);
     let others = async {
         entered.notified().await;
-        assert_eq!(engine.status().running, 1);
+        assert_eq!(engine.status(Size::Small).running, 1);
         let refused = run(&engine, &component, &limits(10)).await.result;
         assert!(matches!(refused, Err(CallError::Busy { slots: 1, .. })), "{refused:?}");
         let second = run(&engine, &component, &patient);
@@ -253,14 +388,12 @@ async fn a_caller_waits_for_a_slot_until_its_deadline() {
 #[tokio::test]
 async fn the_data_comes_back_whatever_became_of_the_call() {
     let engine = engine(1);
-    let component = engine.compile(wat::parse_str(component(LOOP)).unwrap()).await.unwrap();
-    let component = engine.linker::<Vec<&str>>().instantiate_pre(&component).unwrap();
-    let meters = CallMeters::new("test", "app");
+    let plugin = load_as::<Vec<&str>>(&engine, &component(LOOP), Instances::Fresh, |_| {}).await;
+    let (limits, meters) = (limits(20), meters());
     let finished = engine
-        .call(&component, &limits(20), &meters, vec!["before"], async |store, instance| {
-            store.data_mut().data.push("during");
-            let run = instance.get_typed_func::<(), (u32,)>(&mut *store, "run")?;
-            Ok(run.call_async(store, ()).await?.0)
+        .call(&plugin, terms(&limits, &meters), vec!["before"], async |store, instance| {
+            store.data_mut().data_mut().push("during");
+            work(store, instance).await
         })
         .await;
     assert!(finished.result.is_err());
@@ -271,46 +404,50 @@ async fn the_data_comes_back_whatever_became_of_the_call() {
 async fn what_is_no_component_is_refused() {
     let engine = engine(1);
     for bytes in [&b""[..], b"not wasm", &wat::parse_str("(module)").unwrap()] {
-        let error = engine.compile(bytes.to_vec()).await.map(drop).unwrap_err();
+        let error = engine.compile(bytes.to_vec(), crate::limits::MEMORY).await.map(drop).unwrap_err();
         assert!(matches!(error, EngineError::Component(_)), "{error}");
     }
-    let error = engine.compile(vec![0; crate::limits::COMPONENT + 1]).await.map(drop).unwrap_err();
+    let error = engine
+        .compile(vec![0; crate::limits::COMPONENT + 1], crate::limits::MEMORY)
+        .await
+        .map(drop)
+        .unwrap_err();
     assert!(matches!(error, EngineError::TooLarge { .. }), "{error}");
-    // More memories than a call may have: refused now, not when it is called.
-    let greedy = component(
-        r#"(memory 1) (memory 1) (memory 1) (memory 1) (memory 1) (func (export "run") (result i32) (i32.const 0))"#,
-    );
-    assert!(engine.compile(wat::parse_str(greedy).unwrap()).await.is_err());
+    // More memories than any call may have: refused now, not when it is called.
+    let greedy = format!(r#"{} (func (export "run") (result i32) (i32.const 0))"#, "(memory 1) ".repeat(40));
+    let greedy = wat::parse_str(component(&greedy)).unwrap();
+    assert!(engine.compile(greedy, crate::limits::MEMORY).await.is_err());
 }
 
 #[tokio::test]
 async fn machine_code_is_kept_in_a_private_folder_and_built_again_when_it_does_not_fit() {
     let folder = tempfile::tempdir().unwrap();
     let cache = folder.path().join("code");
-    let settings = EngineSettings { calls: 1, cache: Some(cache.clone()) };
+    let settings = EngineSettings { calls: 1, large_calls: 1, cache: Some(cache.clone()) };
     let bytes = wat::parse_str(component(r#"(func (export "run") (result i32) (i32.const 7))"#)).unwrap();
     let digest: [u8; 32] =
         sha2::Digest::finalize(<sha2::Sha256 as sha2::Digest>::new_with_prefix(&bytes)).into();
 
     let first = Engine::new(&settings).unwrap();
-    assert!(first.cached(digest).await.is_none());
-    first.compile(bytes.clone()).await.unwrap();
-    assert!(first.cached(digest).await.is_some());
+    assert!(first.cached(digest, crate::limits::MEMORY).await.is_none());
+    first.compile(bytes.clone(), crate::limits::MEMORY).await.unwrap();
+    assert!(first.cached(digest, crate::limits::MEMORY).await.is_some());
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
         assert_eq!(fs::metadata(&cache).unwrap().permissions().mode() & 0o777, 0o700);
     }
+    let cache = cache.join("small");
     let files = || fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
     assert_eq!(files().len(), 1, "nothing half-written stays behind");
 
     // Another engine finds it; one that cannot read it builds it again.
     let second = Engine::new(&settings).unwrap();
-    assert!(second.cached(digest).await.is_some());
+    assert!(second.cached(digest, crate::limits::MEMORY).await.is_some());
     fs::write(&files()[0], b"of another version").unwrap();
-    assert!(second.cached(digest).await.is_none());
-    second.compile(bytes).await.unwrap();
-    assert!(second.cached(digest).await.is_some());
+    assert!(second.cached(digest, crate::limits::MEMORY).await.is_none());
+    second.compile(bytes, crate::limits::MEMORY).await.unwrap();
+    assert!(second.cached(digest, crate::limits::MEMORY).await.is_some());
 
     // What another engine left is cleared away, what is not ours is let be.
     fs::write(cache.join("00-1111111111111111.code"), b"old").unwrap();
@@ -327,6 +464,109 @@ async fn a_cache_folder_that_is_a_link_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let link = folder.path().join("code");
     std::os::unix::fs::symlink(folder.path(), &link).unwrap();
-    let error = Engine::new(&EngineSettings { calls: 1, cache: Some(link) }).map(drop).unwrap_err();
+    let error =
+        Engine::new(&EngineSettings { calls: 1, large_calls: 1, cache: Some(link) }).map(drop).unwrap_err();
     assert!(matches!(error, EngineError::Cache { .. }), "{error}");
+}
+
+/// A component whose `run` counts its calls in a global.
+const COUNTS: &str = r#"(global $n (mut i32) (i32.const 0))
+    (func (export "run") (result i32)
+        (global.set $n (i32.add (global.get $n) (i32.const 1)))
+        (global.get $n))"#;
+
+#[tokio::test]
+async fn a_warm_instance_serves_its_organisation_alone_and_its_calls_are_reset() {
+    let engine = engine(2);
+    let plugin = load_as::<()>(&engine, &component(COUNTS), Instances::Warm, |_| {}).await;
+    let (limits, meters) = (patient(), meters());
+    let call = async |tenant| {
+        let terms = CallTerms { limits: &limits, meters: &meters, tenant };
+        engine.call(&plugin, terms, (), work).await.result.unwrap()
+    };
+    assert_eq!([call(1).await, call(1).await, call(2).await, call(1).await], [1, 2, 1, 3]);
+    assert_eq!(plugin.activity(&engine).idle_instances, 2);
+    let stats = meters.stats();
+    assert_eq!((stats.fresh, stats.warm), (2, 2));
+    assert_eq!(engine.status(Size::Small).running, 0, "what is kept holds no slot");
+}
+
+#[tokio::test]
+async fn a_warm_instance_is_gone_after_an_error_and_after_its_last_call() {
+    let engine = engine(1);
+    let traps_third = r#"(global $n (mut i32) (i32.const 0))
+        (func (export "run") (result i32)
+            (global.set $n (i32.add (global.get $n) (i32.const 1)))
+            (if (i32.eq (global.get $n) (i32.const 3)) (then (unreachable)))
+            (global.get $n))"#;
+    let plugin = load_as::<()>(&engine, &component(traps_third), Instances::Warm, |_| {}).await;
+    let mut seen = Vec::new();
+    for _ in 0..7 {
+        seen.push(run(&engine, &plugin, &patient()).await.result.ok());
+    }
+    assert_eq!(seen, [Some(1), Some(2), None, Some(1), Some(2), None, Some(1)]);
+    let plugin = load_as::<()>(&engine, &component(COUNTS), Instances::Warm, |_| {}).await;
+    let mut highest = 0;
+    for _ in 0..2 * crate::limits::WARM_CALLS {
+        highest = highest.max(run(&engine, &plugin, &patient()).await.result.unwrap());
+    }
+    assert!((crate::limits::WARM_CALLS / 2..=crate::limits::WARM_CALLS).contains(&highest), "{highest}");
+}
+
+#[tokio::test]
+async fn what_one_plugin_keeps_warm_takes_no_place_from_another() {
+    let engine = engine(1);
+    let keeper = load_as::<()>(&engine, &component(COUNTS), Instances::Warm, |_| {}).await;
+    let (limits, meters) = (patient(), meters());
+    let organisations = 2 * crate::limits::WARM;
+    for tenant in 0..u64::from(organisations) {
+        let terms = CallTerms { limits: &limits, meters: &meters, tenant };
+        assert_eq!(engine.call(&keeper, terms, (), work).await.result, Ok(1));
+    }
+    assert_eq!(keeper.activity(&engine).idle_instances, crate::limits::WARM as usize);
+    let other = load(&engine, &component(COUNTS)).await;
+    assert_eq!(run(&engine, &other, &patient()).await.result, Ok(1));
+    drop(keeper);
+    let next = load_as::<()>(&engine, &component(COUNTS), Instances::Warm, |_| {}).await;
+    run(&engine, &next, &patient()).await.result.unwrap();
+    assert_eq!(next.activity(&engine).idle_instances, 1, "a plugin that is gone leaves its places");
+}
+
+#[tokio::test]
+async fn an_instance_that_grew_large_is_not_kept() {
+    let module = r#"(memory 1) (func (export "run") (result i32) (memory.grow (i32.const 200)))"#;
+    let engine = engine(1);
+    let plugin = load_as::<()>(&engine, &component(module), Instances::Warm, |_| {}).await;
+    assert_eq!(run(&engine, &plugin, &patient()).await.result, Ok(1));
+    assert_eq!(plugin.activity(&engine).idle_instances, 0);
+}
+
+#[tokio::test]
+async fn a_component_that_needs_much_runs_in_the_large_engine_with_the_same_promises() {
+    let engine = engine(1);
+    let module = r#"(memory 400) (data (i32.const 8) "\07")
+        (func (export "run") (result i32)
+            (i32.store8 (i32.const 9) (i32.add (i32.load8_u (i32.const 9)) (i32.const 1)))
+            (i32.add (i32.load8_u (i32.const 8)) (i32.load8_u (i32.const 9))))"#;
+    let plugin = load(&engine, &component(module)).await;
+    assert_eq!(plugin.size(), Size::Large);
+    for _ in 0..3 {
+        assert_eq!(run(&engine, &plugin, &patient()).await.result, Ok(8), "every instance is fresh");
+    }
+    let small = CallLimits { memory: 1 << 20, ..patient() };
+    assert_eq!(run(&engine, &plugin, &small).await.result, Err(CallError::Memory { limit: 1 << 20 }));
+    for module in [
+        format!("(memory 400) {LOOP}"),
+        r#"(memory 400) (func $again (export "run") (result i32) (call $again))"#.to_owned(),
+    ] {
+        let plugin = load(&engine, &component(&module)).await;
+        let error = run(&engine, &plugin, &limits(50)).await.result.unwrap_err();
+        assert!(matches!(error, CallError::Deadline { .. } | CallError::Stack { .. }), "{error}");
+    }
+    let outside = r#"(memory 400) (func (export "run") (result i32) (i32.load (i32.const -8)))"#;
+    let plugin = load(&engine, &component(outside)).await;
+    let Err(CallError::Trap { message, .. }) = run(&engine, &plugin, &patient()).await.result else {
+        panic!()
+    };
+    assert_eq!(message, "out of bounds memory access");
 }

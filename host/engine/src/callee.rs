@@ -1,0 +1,142 @@
+//! A plugin that can be called: what all its calls run on and share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::{Deserialize, Serialize};
+use wasmtime::component::{InstancePre, Linker};
+
+use crate::breaker::{Breaker, BreakerPhase, BreakerState};
+use crate::gate::Place;
+use crate::warm::Warm;
+use crate::{CallData, CallError, Component, Engine, EngineError, Guest, Size};
+
+/// Whether calls share instances.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Instances {
+    /// Every call has its own: nothing of one is seen by another.
+    #[default]
+    Fresh,
+    /// An organisation's calls follow each other on the same instances, which keep what the plugin leaves in memory.
+    Warm,
+}
+
+/// One version of a plugin, linked. Keep it as long as the plugin is loaded.
+pub struct Callee<T: CallData> {
+    pub(crate) instance: InstancePre<Guest<T>>,
+    size: Size,
+    lane: u64,
+    concurrent: u32,
+    breaker: Breaker,
+    pub(crate) warm: Option<Arc<Warm<T>>>,
+}
+
+/// What a plugin is doing now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Activity {
+    /// Calls at work.
+    pub running: u32,
+    /// Calls that wait for a slot.
+    pub waiting: usize,
+    /// Instances kept for the next calls.
+    pub idle_instances: usize,
+}
+
+impl<T: CallData> Callee<T> {
+    /// Links `component` with what is in `linker`, which must be of its size; at most `concurrent` calls run at a time.
+    ///
+    /// # Errors
+    /// [`EngineError::Link`] if it imports what is not there.
+    pub fn new(
+        engine: &Engine,
+        component: &Component,
+        linker: &Linker<Guest<T>>,
+        concurrent: u32,
+        instances: Instances,
+    ) -> Result<Self, EngineError> {
+        static LANES: AtomicU64 = AtomicU64::new(0);
+        let size = component.size();
+        let warm = (instances == Instances::Warm).then(|| {
+            let room = engine.room(size);
+            let warm = Arc::new(Warm::new(Arc::clone(&room.kept), size.bounds().warm));
+            room.watch(Arc::downgrade(&warm) as _);
+            warm
+        });
+        Ok(Self {
+            instance: component.link(linker)?,
+            size,
+            lane: LANES.fetch_add(1, Ordering::Relaxed),
+            concurrent: concurrent.max(1),
+            breaker: Breaker::default(),
+            warm,
+        })
+    }
+
+    /// What its exports are looked up in.
+    #[must_use]
+    pub fn instance_pre(&self) -> &InstancePre<Guest<T>> {
+        &self.instance
+    }
+
+    /// How the sandbox is set up for it.
+    #[must_use]
+    pub fn size(&self) -> Size {
+        self.size
+    }
+
+    /// Whether its calls share instances.
+    #[must_use]
+    pub fn instances(&self) -> Instances {
+        if self.warm.is_some() { Instances::Warm } else { Instances::Fresh }
+    }
+
+    /// How its breaker is.
+    #[must_use]
+    pub fn breaker(&self) -> BreakerState {
+        self.breaker.state()
+    }
+
+    /// What it is doing now on `engine`.
+    #[must_use]
+    pub fn activity(&self, engine: &Engine) -> Activity {
+        let (running, waiting) = engine.room(self.size).gate.of_lane(self.lane);
+        Activity { running, waiting, idle_instances: self.warm.as_ref().map_or(0, |warm| warm.count()) }
+    }
+
+    pub(crate) fn place(&self, tenant: u64) -> Place {
+        Place { tenant, lane: self.lane, most: self.concurrent }
+    }
+
+    /// Whether it is called now.
+    pub(crate) fn admit(&self) -> Result<Admitted<'_>, CallError> {
+        match self.breaker.admit() {
+            Ok(()) => Ok(Admitted { breaker: &self.breaker, noted: false }),
+            Err(open) => {
+                Err(CallError::CoolingDown { failures: open.failures, retry_after: open.retry_after })
+            }
+        }
+    }
+}
+
+/// A call that was let through. Dropped before its end is noted, it tells nothing about the plugin.
+pub(crate) struct Admitted<'a> {
+    breaker: &'a Breaker,
+    noted: bool,
+}
+
+impl Admitted<'_> {
+    /// Takes note of what became of it; tells when that changed whether the plugin is called.
+    pub(crate) fn note(mut self, error: Option<&CallError>) -> Option<BreakerPhase> {
+        self.noted = true;
+        self.breaker.note(error.is_some())
+    }
+}
+
+impl Drop for Admitted<'_> {
+    fn drop(&mut self) {
+        if !self.noted {
+            self.breaker.abandon();
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Where components of one size run: wasmtime's engine, the slots, and the machine code made for it.
+
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use wasmtime::component::Component as Code;
+
+use crate::cache::Cache;
+use crate::gate::Gate;
+use crate::warm::Sweep;
+use crate::{EngineError, EngineSettings, Size};
+
+/// Where components of one size run.
+pub(crate) struct Room {
+    size: Size,
+    pub(crate) engine: wasmtime::Engine,
+    pub(crate) gate: Gate,
+    cache: Option<Cache>,
+    /// How many instances are kept between calls.
+    pub(crate) kept: Arc<AtomicU32>,
+    /// Whose: each is gone with its plugin.
+    warm: Mutex<Vec<Weak<dyn Sweep>>>,
+}
+
+impl Room {
+    /// Reserves its address space.
+    pub(crate) fn new(size: Size, settings: &EngineSettings) -> Result<Self, EngineError> {
+        let slots = settings.slots(size);
+        let setup =
+            |error: wasmtime::Error| EngineError::Setup { calls: slots, reason: format!("{error:#}") };
+        let engine = wasmtime::Engine::new(&settings.config(size)).map_err(setup)?;
+        let cache = settings.cache.as_deref().map(|folder| Cache::open(folder, size, &engine)).transpose()?;
+        Ok(Self { size, engine, gate: Gate::new(slots), cache, kept: Arc::default(), warm: Mutex::default() })
+    }
+
+    /// Has a plugin's warm instances looked at from now on.
+    pub(crate) fn watch(&self, warm: Weak<dyn Sweep>) {
+        self.warm.lock().push(warm);
+    }
+
+    /// Drops warm instances whose time is over.
+    pub(crate) fn sweep(&self) {
+        let mut all = self.warm.lock();
+        all.retain(|warm| warm.strong_count() > 0);
+        let alive: Vec<_> = all.iter().filter_map(Weak::upgrade).collect();
+        drop(all);
+        alive.iter().for_each(|warm| warm.sweep());
+    }
+
+    /// The component from the cache, if it is there and this engine takes it.
+    pub(crate) fn load(&self, digest: &[u8; 32]) -> Option<Code> {
+        let cache = self.cache.as_ref()?;
+        let file = cache.file(digest);
+        if !file.exists() {
+            return None;
+        }
+        // SAFETY: the file was written by `Cache::keep` from this engine's own compiler and made durable before it got
+        // its name; the folder is writable by this process's user alone, and no uploaded file is ever put there.
+        #[expect(unsafe_code, reason = "machine code can only be loaded on trust")]
+        let component = unsafe { Code::deserialize_file(&self.engine, &file) };
+        match component {
+            Ok(component) => Some(component),
+            Err(error) => {
+                tracing::warn!(file = %file.display(), error = %format!("{error:#}"), "cached machine code is rejected and built again");
+                cache.forget(digest);
+                None
+            }
+        }
+    }
+
+    pub(crate) fn build(&self, bytes: &[u8], digest: &[u8; 32]) -> Result<Code, EngineError> {
+        // Whoever waited for the compiler may find that the work was done meanwhile.
+        if let Some(component) = self.load(digest) {
+            return Ok(component);
+        }
+        let began = Instant::now();
+        let component = Code::from_binary(&self.engine, bytes)
+            .map_err(|error| EngineError::Component(format!("{error:#}")))?;
+        tracing::debug!(
+            bytes = bytes.len(),
+            size = %self.size,
+            milliseconds = began.elapsed().as_millis(),
+            "a component was compiled"
+        );
+        if let Some(cache) = &self.cache {
+            let kept = component
+                .serialize()
+                .map_err(|error| format!("{error:#}"))
+                .and_then(|code| cache.keep(digest, &code).map_err(|error| error.to_string()));
+            if let Err(error) = kept {
+                tracing::warn!(error, "machine code is not kept: the next start compiles again");
+            }
+        }
+        Ok(component)
+    }
+
+    /// Drops the machine code kept of a component.
+    pub(crate) fn forget(&self, digest: &[u8; 32]) {
+        if let Some(cache) = &self.cache {
+            cache.forget(digest);
+        }
+    }
+}
