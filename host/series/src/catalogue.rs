@@ -1,0 +1,191 @@
+//! What there is: metrics, series, tags; what is known of a metric; deleting.
+
+use std::sync::Arc;
+
+use bellwether_kernel::OrganisationId;
+use bellwether_store::{Batch, encode};
+use tokio::sync::oneshot;
+
+use crate::index::Index;
+use crate::service::Series;
+use crate::writer::{DeleteOrder, Order, closed};
+use crate::{Filter, Metadata, SeriesError, identity, layout};
+
+/// A metric that has series.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaggedMetric {
+    /// Its name.
+    pub name: Arc<str>,
+    /// How many series it has.
+    pub series: u64,
+    /// What is known of it.
+    pub metadata: Arc<Metadata>,
+}
+
+/// A tag's key among the series of a metric.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagKey {
+    /// The key.
+    pub key: Arc<str>,
+    /// How many values it has.
+    pub values: u64,
+    /// How many series have it.
+    pub series: u64,
+}
+
+/// A series' number and its tags, in order.
+pub type NumberedSeries = (u32, Vec<Arc<str>>);
+
+/// Some of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part<T> {
+    /// The items, in order.
+    pub items: Vec<T>,
+    /// Whether there are more behind them.
+    pub more: bool,
+}
+
+impl<T> Part<T> {
+    fn of(items: impl Iterator<Item = T>, limit: usize) -> Self {
+        let mut items: Vec<T> = items.take(limit.saturating_add(1)).collect();
+        let more = items.len() > limit;
+        items.truncate(limit);
+        Self { items, more }
+    }
+}
+
+impl Series {
+    /// Up to `limit` metrics with series whose names contain `part`, letter case ignored, and are `visible`; in order,
+    /// behind `after`.
+    #[must_use]
+    pub fn metrics(
+        &self,
+        organisation: OrganisationId,
+        part: Option<&str>,
+        visible: &dyn Fn(&str) -> bool,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Part<TaggedMetric> {
+        let index = self.shared.index(organisation);
+        let index = index.read();
+        let metric = |(name, series): (Arc<str>, u64)| {
+            let metadata = index.metadata(&name).unwrap_or_default();
+            TaggedMetric { name, series, metadata }
+        };
+        Part::of(index.metrics_like(part, after).filter(|(name, _)| visible(name)).map(metric), limit)
+    }
+
+    /// A metric with series.
+    ///
+    /// # Errors
+    /// [`SeriesError::UnknownMetric`].
+    pub fn metric(&self, organisation: OrganisationId, metric: &str) -> Result<TaggedMetric, SeriesError> {
+        let index = self.shared.index(organisation);
+        let index = index.read();
+        let (series, metadata) = index
+            .select(metric, &Filter::All)
+            .zip(index.metadata(metric))
+            .ok_or_else(|| SeriesError::UnknownMetric(metric.to_owned()))?;
+        Ok(TaggedMetric { name: metric.into(), series: series.len(), metadata })
+    }
+
+    /// The tags of up to `limit` series of a metric that `filter` means, behind the one numbered `after`; in order of
+    /// their numbers, which is that of their first samples.
+    ///
+    /// # Errors
+    /// [`SeriesError::UnknownMetric`].
+    pub fn series(
+        &self,
+        organisation: OrganisationId,
+        metric: &str,
+        filter: &Filter,
+        after: Option<u32>,
+        limit: usize,
+    ) -> Result<Part<NumberedSeries>, SeriesError> {
+        let index = self.shared.index(organisation);
+        let index = index.read();
+        let found =
+            index.select(metric, filter).ok_or_else(|| SeriesError::UnknownMetric(metric.to_owned()))?;
+        let behind = found.range(after.map_or(0, |after| after.saturating_add(1))..);
+        let tags = behind.filter_map(|number| Some((number, index.identity(number)?.1)));
+        Ok(Part::of(tags, limit))
+    }
+
+    /// The keys of the tags that a metric's series have.
+    ///
+    /// # Errors
+    /// [`SeriesError::UnknownMetric`].
+    pub fn tag_keys(&self, organisation: OrganisationId, metric: &str) -> Result<Vec<TagKey>, SeriesError> {
+        let index = self.shared.index(organisation);
+        let keys = index.read().keys_of(metric);
+        let keys = keys.ok_or_else(|| SeriesError::UnknownMetric(metric.to_owned()))?;
+        Ok(keys.into_iter().map(|(key, values, series)| TagKey { key, values, series }).collect())
+    }
+
+    /// Up to `limit` values of a tag's key that a metric's series have, behind `after`, each with how many series have
+    /// it.
+    ///
+    /// # Errors
+    /// [`SeriesError::UnknownMetric`].
+    pub fn tag_values(
+        &self,
+        organisation: OrganisationId,
+        metric: &str,
+        key: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Part<(Arc<str>, u64)>, SeriesError> {
+        let index = self.shared.index(organisation);
+        let index = index.read();
+        let values = index.values_of(metric, key, after);
+        let values = values.ok_or_else(|| SeriesError::UnknownMetric(metric.to_owned()))?;
+        Ok(Part::of(values, limit))
+    }
+
+    /// Sets what is known of a metric, which need have no samples yet. Durable when this returns.
+    ///
+    /// # Errors
+    /// [`SeriesError::Invalid`] names the field.
+    pub async fn describe(
+        &self,
+        organisation: OrganisationId,
+        metric: &str,
+        metadata: Metadata,
+        mut join: Batch,
+    ) -> Result<(), SeriesError> {
+        let limits = &self.shared.parts.limits;
+        identity::check_metric(metric, limits, || "metric".to_owned())?;
+        metadata.check()?;
+        let index = self.shared.index(organisation);
+        index.read().check_metrics(metric, limits)?;
+        join.put(layout::metadata(organisation, metric), encode(&metadata));
+        self.shared.parts.store.commit(join).await?;
+        index.write().set_metadata(metric, metadata);
+        Ok(())
+    }
+
+    /// Deletes series of a metric that `filter` means, with their samples, and tells how many. Their space is free
+    /// after a [`Self::tend`] where they were a quarter of their segment. Writes acknowledged before are gone; one at
+    /// the same moment may make a series anew.
+    ///
+    /// # Errors
+    /// [`SeriesError::UnknownMetric`]; the store's, when some may be deleted and others not: delete again.
+    pub async fn delete(
+        &self,
+        organisation: OrganisationId,
+        metric: &str,
+        filter: Filter,
+        join: Batch,
+    ) -> Result<u64, SeriesError> {
+        self.metric(organisation, metric)?;
+        let name = metric.to_owned();
+        let select = move |index: &Index| {
+            index.select(&name, &filter).map_or_else(Vec::new, |found| found.iter().collect())
+        };
+        let index = self.shared.index(organisation);
+        let (reply, deleted) = oneshot::channel();
+        let order = DeleteOrder { organisation, index, select: Box::new(select), join, reply };
+        self.orders.send(Order::Delete(order)).await.map_err(|_| closed())?;
+        Ok(deleted.await.map_err(|_| closed())??)
+    }
+}

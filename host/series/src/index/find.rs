@@ -1,0 +1,220 @@
+//! Finding series by tags, and what tags there are.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use regex::Regex;
+use roaring::RoaringBitmap;
+
+use super::Index;
+
+/// Which values of a tag's key.
+#[derive(Clone, Debug)]
+pub enum TagPattern {
+    /// Any: the key is there.
+    Present,
+    /// Just this.
+    Exact(String),
+    /// `*` stands for any run of characters, everything else for itself.
+    Wildcard(String),
+    /// One the whole of which the expression matches.
+    Regex(Regex),
+}
+
+/// Two patterns are equal if they read the same.
+impl PartialEq for TagPattern {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Present, Self::Present) => true,
+            (Self::Exact(a), Self::Exact(b)) | (Self::Wildcard(a), Self::Wildcard(b)) => a == b,
+            (Self::Regex(a), Self::Regex(b)) => a.as_str() == b.as_str(),
+            _ => false,
+        }
+    }
+}
+
+impl TagPattern {
+    /// A pattern of the whole value by a regular expression; in linear time whatever it is.
+    ///
+    /// # Errors
+    /// If it does not read, or would take too much memory.
+    pub fn regex(expression: &str) -> Result<Self, regex::Error> {
+        let whole = format!("^(?:{expression})$");
+        regex::RegexBuilder::new(&whole).size_limit(1 << 20).build().map(Self::Regex)
+    }
+
+    /// A pattern by `text`, in which `*` is a wildcard.
+    #[must_use]
+    pub fn wildcard(text: &str) -> Self {
+        match text {
+            "*" => Self::Present,
+            _ if text.contains('*') => Self::Wildcard(text.to_owned()),
+            _ => Self::Exact(text.to_owned()),
+        }
+    }
+
+    /// Whether a value matches.
+    #[must_use]
+    pub fn matches(&self, value: &str) -> bool {
+        match self {
+            Self::Present => true,
+            Self::Exact(exact) => value == exact,
+            Self::Wildcard(pattern) => matches_wildcard(pattern, value),
+            Self::Regex(regex) => regex.is_match(value),
+        }
+    }
+}
+
+fn matches_wildcard(pattern: &str, value: &str) -> bool {
+    let mut pieces = pattern.split('*');
+    let first = pieces.next().unwrap_or_default();
+    let Some(last) = pieces.next_back() else { return pattern == value };
+    let Some(mut rest) = value.strip_prefix(first).and_then(|rest| rest.strip_suffix(last)) else {
+        return false;
+    };
+    // The first place a piece is found leaves the most for those behind it.
+    pieces.all(|piece| match rest.split_once(piece) {
+        Some((_, behind)) => {
+            rest = behind;
+            true
+        }
+        None => false,
+    })
+}
+
+/// Which series of a metric.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Filter {
+    /// Every one.
+    #[default]
+    All,
+    /// Those with a tag of this key whose value matches. A series with several values of the key has them all.
+    Tag(String, TagPattern),
+    /// The others.
+    Not(Box<Self>),
+    /// Those that all find.
+    And(Vec<Self>),
+    /// Those that any finds.
+    Or(Vec<Self>),
+}
+
+impl Filter {
+    /// Whether a series with these tags is meant.
+    #[must_use]
+    pub fn matches(&self, tags: &[&str]) -> bool {
+        match self {
+            Self::All => true,
+            Self::Tag(key, pattern) => tags.iter().any(|tag| {
+                let (own, value) = crate::split_tag(tag);
+                own == key && pattern.matches(value)
+            }),
+            Self::Not(filter) => !filter.matches(tags),
+            Self::And(filters) => filters.iter().all(|filter| filter.matches(tags)),
+            Self::Or(filters) => filters.iter().any(|filter| filter.matches(tags)),
+        }
+    }
+}
+
+impl Index {
+    /// The series of a metric that `filter` means; `None` if there is no such metric.
+    pub(crate) fn select(&self, metric: &str, filter: &Filter) -> Option<RoaringBitmap> {
+        let all = &self.metrics[*self.metric_names.get(metric)? as usize].series;
+        Some(self.within(all, filter))
+    }
+
+    fn within(&self, all: &RoaringBitmap, filter: &Filter) -> RoaringBitmap {
+        match filter {
+            Filter::All => all.clone(),
+            Filter::Tag(key, pattern) => self.tagged(all, key, pattern),
+            Filter::Not(filter) => all - self.within(all, filter),
+            Filter::And(filters) => {
+                let mut found = all.clone();
+                for filter in filters {
+                    found = self.within(&found, filter);
+                }
+                found
+            }
+            Filter::Or(filters) => {
+                filters.iter().fold(RoaringBitmap::new(), |found, filter| found | self.within(all, filter))
+            }
+        }
+    }
+
+    fn tagged(&self, all: &RoaringBitmap, key: &str, pattern: &TagPattern) -> RoaringBitmap {
+        let Some(values) = self.keys.get(key) else { return RoaringBitmap::new() };
+        let set = |tag: &u32| &self.tags[*tag as usize].series;
+        let mut found = RoaringBitmap::new();
+        match pattern {
+            TagPattern::Exact(value) => {
+                if let Some(tag) = values.get(value.as_str()) {
+                    found = all & set(tag);
+                }
+            }
+            TagPattern::Present => values.values().for_each(|tag| found |= set(tag)),
+            TagPattern::Wildcard(wildcard) => {
+                let start = wildcard.split('*').next().unwrap_or_default();
+                let from = (Bound::Included(start), Bound::Unbounded);
+                let range = values.range::<str, _>(from).take_while(|(value, _)| value.starts_with(start));
+                range.filter(|(value, _)| pattern.matches(value)).for_each(|(_, tag)| found |= set(tag));
+            }
+            TagPattern::Regex(regex) => {
+                let matching = values.iter().filter(|(value, _)| regex.is_match(value));
+                matching.for_each(|(_, tag)| found |= set(tag));
+            }
+        }
+        found &= all;
+        found
+    }
+
+    /// The metrics with series whose names contain `part`, letter case ignored, behind `after`, in order.
+    pub(crate) fn metrics_like<'a>(
+        &'a self,
+        part: Option<&str>,
+        after: Option<&str>,
+    ) -> impl Iterator<Item = (Arc<str>, u64)> + 'a {
+        let part = part.map(str::to_lowercase);
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.metric_names
+            .range::<str, _>((from, Bound::Unbounded))
+            .filter(move |(name, _)| part.as_ref().is_none_or(|part| name.to_lowercase().contains(part)))
+            .map(|(name, at)| (Arc::clone(name), self.metrics[*at as usize].series.len()))
+            .filter(|(_, series)| *series > 0)
+    }
+
+    /// The keys of tags that a metric's series have: for each, how many values and how many series.
+    pub(crate) fn keys_of(&self, metric: &str) -> Option<Vec<(Arc<str>, u64, u64)>> {
+        let all = &self.metrics[*self.metric_names.get(metric)? as usize].series;
+        let mut keys = Vec::new();
+        for (key, values) in &self.keys {
+            let (mut count, mut series) = (0, RoaringBitmap::new());
+            for tag in values.values() {
+                let set = &self.tags[*tag as usize].series & all;
+                count += u64::from(!set.is_empty());
+                series |= set;
+            }
+            if count > 0 {
+                keys.push((Arc::clone(key), count, series.len()));
+            }
+        }
+        Some(keys)
+    }
+
+    /// The values of a key that a metric's series have, behind `after`, in order, each with how many series.
+    pub(crate) fn values_of<'a>(
+        &'a self,
+        metric: &str,
+        key: &str,
+        after: Option<&str>,
+    ) -> Option<impl Iterator<Item = (Arc<str>, u64)> + 'a> {
+        let all = &self.metrics[*self.metric_names.get(metric)? as usize].series;
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let values = self.keys.get(key).into_iter();
+        let values = values.flat_map(move |values| values.range::<str, _>((from, Bound::Unbounded)));
+        let counted = values.map(move |(value, tag)| {
+            (Arc::clone(value), self.tags[*tag as usize].series.intersection_len(all))
+        });
+        // Collected, so that `after` is not borrowed for longer than this call.
+        let counted: Vec<_> = counted.filter(|(_, series)| *series > 0).collect();
+        Some(counted.into_iter())
+    }
+}

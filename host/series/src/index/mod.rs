@@ -1,0 +1,226 @@
+//! Which series an organisation has, and by which metric and tags they are found: in memory, made from the store's rows
+//! at a start.
+//!
+//! Texts are kept once. A series is the number of its metric and those of its tags; for each metric and each tag there
+//! is a set of series (a roaring bitmap), so that "1,000 of 1,000,000" is an intersection of sets.
+
+mod find;
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use hashbrown::HashTable;
+use roaring::RoaringBitmap;
+
+use crate::metadata::Metadata;
+use crate::{Limits, SeriesError, SeriesNumber, split_tag};
+
+pub use find::{Filter, TagPattern};
+
+/// The series of one organisation.
+#[derive(Default)]
+pub(crate) struct Index {
+    hasher: RandomState,
+    metrics: Vec<MetricEntry>,
+    metric_names: BTreeMap<Arc<str>, u32>,
+    tags: Vec<TagEntry>,
+    tag_texts: HashMap<Arc<str>, u32>,
+    /// By key, then by value.
+    keys: BTreeMap<Arc<str>, BTreeMap<Arc<str>, u32>>,
+    series: HashMap<u32, Entry>,
+    /// Series by metric and tags; the hash is of their texts.
+    by_identity: HashTable<u32>,
+    /// Grows whenever series are deleted: what was looked up before may be gone.
+    pub(crate) deletions: u64,
+}
+
+struct MetricEntry {
+    name: Arc<str>,
+    series: RoaringBitmap,
+    metadata: Arc<Metadata>,
+}
+
+struct TagEntry {
+    text: Arc<str>,
+    series: RoaringBitmap,
+}
+
+struct Entry {
+    metric: u32,
+    tags: Box<[u32]>,
+    /// Whether its row is in the store; until then, every write to it brings the row along.
+    durable: bool,
+}
+
+/// A series that a write goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) number: SeriesNumber,
+    pub(crate) durable: bool,
+}
+
+impl Index {
+    /// The series of `metric` with `tags`, which are sorted.
+    pub(crate) fn find(&self, metric: &str, tags: &[&str]) -> Option<Found> {
+        let same = |number: &u32| self.series.get(number).is_some_and(|entry| self.is(entry, metric, tags));
+        let number = *self.by_identity.find(self.hash(metric, tags), same)?;
+        Some(Found { number: SeriesNumber(number), durable: self.series[&number].durable })
+    }
+
+    /// Whether one more series, of this metric, is within the limits.
+    pub(crate) fn check_room(&self, metric: &str, limits: &Limits) -> Result<(), SeriesError> {
+        if self.series.len() as u64 >= limits.series {
+            return Err(SeriesError::limit("series of one organisation", limits.series));
+        }
+        self.check_metrics(metric, limits)
+    }
+
+    /// Whether one more metric of this name is within the limits.
+    pub(crate) fn check_metrics(&self, metric: &str, limits: &Limits) -> Result<(), SeriesError> {
+        if self.metrics.len() >= limits.metrics && !self.metric_names.contains_key(metric) {
+            return Err(SeriesError::limit(
+                "metrics with samples of one organisation",
+                limits.metrics as u64,
+            ));
+        }
+        Ok(())
+    }
+
+    /// Adds a series that is not there.
+    pub(crate) fn add(&mut self, number: SeriesNumber, metric: &str, tags: &[&str], durable: bool) {
+        let hash = self.hash(metric, tags);
+        let metric = self.metric(metric);
+        self.metrics[metric as usize].series.insert(number.0);
+        let tags: Box<[u32]> = tags.iter().map(|tag| self.tag(tag)).collect();
+        for tag in &tags {
+            self.tags[*tag as usize].series.insert(number.0);
+        }
+        self.series.insert(number.0, Entry { metric, tags, durable });
+        let Self { by_identity, series, metrics, tags, hasher, .. } = self;
+        by_identity.insert_unique(hash, number.0, |number| {
+            let entry = &series[number];
+            let texts = entry.tags.iter().map(|tag| &*tags[*tag as usize].text);
+            hash_of(hasher, &metrics[entry.metric as usize].name, texts)
+        });
+    }
+
+    /// Takes note that the rows of these series are in the store.
+    pub(crate) fn durable(&mut self, numbers: &[SeriesNumber]) {
+        for number in numbers {
+            if let Some(entry) = self.series.get_mut(&number.0) {
+                entry.durable = true;
+            }
+        }
+    }
+
+    /// Forgets a series. Its metric stays known, and its tags' texts until the next start.
+    pub(crate) fn remove(&mut self, number: SeriesNumber) {
+        let Some(entry) = self.series.get(&number.0) else { return };
+        let texts = entry.tags.iter().map(|tag| &*self.tags[*tag as usize].text);
+        let hash = hash_of(&self.hasher, &self.metrics[entry.metric as usize].name, texts);
+        if let Ok(there) = self.by_identity.find_entry(hash, |there| *there == number.0) {
+            there.remove();
+        }
+        let entry = self.series.remove(&number.0).expect("it was just there");
+        self.metrics[entry.metric as usize].series.remove(number.0);
+        for tag in &entry.tags {
+            let tag = &mut self.tags[*tag as usize];
+            tag.series.remove(number.0);
+            if tag.series.is_empty() {
+                let (key, value) = split_tag(&tag.text);
+                if let Some(values) = self.keys.get_mut(key) {
+                    values.remove(value);
+                    if values.is_empty() {
+                        self.keys.remove(key);
+                    }
+                }
+                self.tag_texts.remove(&tag.text);
+            }
+        }
+    }
+
+    /// How many series there are.
+    pub(crate) fn len(&self) -> usize {
+        self.series.len()
+    }
+
+    /// Every metric's series, and what is known of it.
+    pub(crate) fn each_metric(&self, mut each: impl FnMut(&RoaringBitmap, &Metadata)) {
+        self.metrics.iter().for_each(|metric| each(&metric.series, &metric.metadata));
+    }
+
+    /// The highest number of a series.
+    pub(crate) fn highest(&self) -> Option<u32> {
+        self.series.keys().max().copied()
+    }
+
+    /// What is known of a metric; `None` for one that never had samples.
+    pub(crate) fn metadata(&self, metric: &str) -> Option<Arc<Metadata>> {
+        self.metric_names.get(metric).map(|at| Arc::clone(&self.metrics[*at as usize].metadata))
+    }
+
+    /// Sets what is known of a metric.
+    pub(crate) fn set_metadata(&mut self, metric: &str, metadata: Metadata) {
+        let at = self.metric(metric);
+        self.metrics[at as usize].metadata = Arc::new(metadata);
+    }
+
+    /// A series' metric and tags.
+    pub(crate) fn identity(&self, number: u32) -> Option<(Arc<str>, Vec<Arc<str>>)> {
+        let entry = self.series.get(&number)?;
+        let tags = entry.tags.iter().map(|tag| Arc::clone(&self.tags[*tag as usize].text)).collect();
+        Some((Arc::clone(&self.metrics[entry.metric as usize].name), tags))
+    }
+
+    fn is(&self, entry: &Entry, metric: &str, tags: &[&str]) -> bool {
+        *self.metrics[entry.metric as usize].name == *metric
+            && entry.tags.len() == tags.len()
+            && entry.tags.iter().zip(tags).all(|(ours, theirs)| *self.tags[*ours as usize].text == **theirs)
+    }
+
+    fn hash(&self, metric: &str, tags: &[&str]) -> u64 {
+        hash_of(&self.hasher, metric, tags.iter().copied())
+    }
+
+    fn metric(&mut self, name: &str) -> u32 {
+        if let Some(at) = self.metric_names.get(name) {
+            return *at;
+        }
+        let (at, name) = (self.metrics.len() as u32, Arc::<str>::from(name));
+        self.metrics.push(MetricEntry {
+            name: Arc::clone(&name),
+            series: RoaringBitmap::new(),
+            metadata: Arc::default(),
+        });
+        self.metric_names.insert(name, at);
+        at
+    }
+
+    fn tag(&mut self, text: &str) -> u32 {
+        if let Some(at) = self.tag_texts.get(text) {
+            return *at;
+        }
+        let (at, text) = (self.tags.len() as u32, Arc::<str>::from(text));
+        self.tags.push(TagEntry { text: Arc::clone(&text), series: RoaringBitmap::new() });
+        let (key, value) = split_tag(&text);
+        // A key's own text is kept once for all its values.
+        if !self.keys.contains_key(key) {
+            self.keys.insert(Arc::from(key), BTreeMap::new());
+        }
+        self.keys.get_mut(key).expect("it was just put there").insert(Arc::from(value), at);
+        self.tag_texts.insert(text, at);
+        at
+    }
+}
+
+fn hash_of<'a>(hasher: &RandomState, metric: &str, tags: impl Iterator<Item = &'a str>) -> u64 {
+    use std::hash::{Hash as _, Hasher as _};
+    let mut state = hasher.build_hasher();
+    metric.hash(&mut state);
+    tags.for_each(|tag| tag.hash(&mut state));
+    state.finish()
+}
+
+#[cfg(test)]
+mod tests;

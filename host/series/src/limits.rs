@@ -1,0 +1,91 @@
+//! How much there may be, and why so much.
+
+/// How much one organisation may have, and one write or query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Series of one organisation. Each takes some hundred bytes of memory, its texts included.
+    pub series: u64,
+    /// Metrics of one organisation.
+    pub metrics: usize,
+    /// Bytes of a metric's name.
+    pub name_bytes: usize,
+    /// Tags of one series.
+    pub tags: usize,
+    /// Bytes of one tag, key and value.
+    pub tag_bytes: usize,
+    /// Samples of one write.
+    pub samples: usize,
+    /// Series one query may read.
+    pub query_series: u64,
+    /// Samples one query may unpack.
+    pub query_samples: u64,
+    /// Points one query may answer, all its series together.
+    pub query_points: usize,
+    /// Samples kept in memory before they are packed: 16 bytes each, and up to as many again while they are.
+    pub head_samples: usize,
+    /// Rows of the log, of up to 28 KiB, kept for watchers that lag; beyond, they miss the oldest.
+    pub watched_rows: u64,
+    /// Days samples are kept where their metric does not say; 0 means for ever.
+    pub keep_days: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            series: 1_000_000,
+            metrics: 100_000,
+            name_bytes: 200,
+            tags: 64,
+            tag_bytes: 400,
+            samples: 200_000,
+            query_series: 100_000,
+            query_samples: 200_000_000,
+            query_points: 1_000_000,
+            head_samples: 2_000_000,
+            watched_rows: 50_000,
+            keep_days: 0,
+        }
+    }
+}
+
+/// Samples of one segment lie within as much time: what retention frees at once. A week of one sample a minute is ten
+/// full blocks.
+pub(crate) const PARTITION: i64 = 7 * 24 * 60 * 60 * 1000;
+
+/// Rows of the log before heads are packed, full or not: what a start has to read again.
+pub(crate) const LOG_ROWS: u64 = 100_000;
+
+/// Bytes of one row of the log; well below the store's largest value.
+pub(crate) const LOG_ROW: usize = 28 * 1024;
+
+/// Samples of one commit, before the next begins.
+pub(crate) const GROUP_SAMPLES: usize = 1_000_000;
+
+/// Writes that wait for the writer; beyond, callers wait to hand theirs over.
+pub(crate) const QUEUE: usize = 1024;
+
+/// No merge makes a larger segment: it is built in memory.
+pub(crate) const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Queries at work at once; others wait their turn.
+pub(crate) const QUERIES: usize = 8;
+
+/// Segments of about one size that are merged into one.
+pub(crate) const MERGE: usize = 4;
+
+/// Index pages of segments kept in memory, in bytes.
+pub(crate) const PAGE_CACHE: u64 = 32 * 1024 * 1024;
+
+/// A segment is written anew when so large a part of it is of deleted series or beyond its retention: one in this many
+/// bytes.
+pub(crate) const GARBAGE: u64 = 4;
+
+/// Segments one packing makes. Samples scattered over more partitions share one of no partition.
+pub(crate) const PACKED_PARTITIONS: usize = 256;
+
+/// Rows deleted in one commit.
+pub(crate) const DELETED_ROWS: usize = 10_000;
+
+/// How often a write looks its series up again because they were deleted meanwhile; each time somebody else's delete
+/// went through.
+pub(crate) const ATTEMPTS: usize = 16;

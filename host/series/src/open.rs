@@ -1,0 +1,149 @@
+//! What a start reads.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bellwether_kernel::OrganisationId;
+use bellwether_store::{Batch, Direction, Key, Row, SharedStore, Store, StoreError, decode};
+
+use crate::SeriesNumber;
+use crate::heads::Heads;
+use crate::index::Index;
+use crate::layout::{self, Number, SegmentRow, SeriesRow};
+use crate::log::{self, Columns};
+use crate::metadata::Metadata;
+use crate::segment::{Pages, Segment};
+use crate::service::{Parts, Placed, Shared, State};
+
+/// Rows read at once.
+const PAGE: usize = 4096;
+
+pub(crate) async fn open(parts: Parts) -> Result<Shared, StoreError> {
+    let indexes = read_indexes(&parts.store).await?;
+    let host = parts.host;
+    let packed = read_number(&parts.store, &layout::packed(host)).await?;
+    let next_series = read_number(&parts.store, &layout::next_series()).await?;
+    let pages = Pages::new();
+    let segments = open_segments(&parts, &pages).await?;
+    remove_loose(&parts, &segments).await?;
+
+    let (mut active, mut applied, mut first) = (Heads::default(), packed, None);
+    each_row(&parts.store, layout::log(host), |(key, value)| {
+        let number = layout::number_behind_host(&key)?;
+        first.get_or_insert(number);
+        // Rows of before are kept for watchers, or because nobody came to remove them.
+        if number > packed {
+            let mut columns = Columns::default();
+            log::read(&value, &mut columns).ok_or_else(|| {
+                StoreError::Damaged(format!("row {number} of the log of samples does not read"))
+            })?;
+            active.add(&columns);
+            applied = number;
+        }
+        Ok(())
+    })
+    .await?;
+    let since = (active.samples() > 0).then(|| parts.clock.now());
+    let state = State { applied, active, since, packed, frozen: None, segments: Arc::new(segments) };
+    let highest = indexes.values().filter_map(Index::highest).max().unwrap_or(0);
+    let next_series = next_series.max(u64::from(highest) + 1);
+    let next_series =
+        u32::try_from(next_series).map_err(|_| StoreError::Unavailable("every series' number is used"))?;
+    let first_row = first.unwrap_or(applied + 1);
+    Ok(Shared::new(parts, indexes, state, pages, next_series, first_row))
+}
+
+async fn read_number(store: &SharedStore, key: &Key) -> Result<u64, StoreError> {
+    Ok(match store.get(key).await? {
+        Some(row) => decode::<Number>(&row)?.0,
+        None => 0,
+    })
+}
+
+async fn read_indexes(store: &SharedStore) -> Result<HashMap<OrganisationId, Index>, StoreError> {
+    let mut indexes: HashMap<OrganisationId, Index> = HashMap::new();
+    each_row(store, layout::all_series(), |(key, value)| {
+        let (organisation, number) = layout::organisation_and_number(&key)?;
+        let row: SeriesRow = decode(&value)?;
+        let tags: Vec<&str> = row.tags.iter().map(String::as_str).collect();
+        indexes.entry(organisation).or_default().add(SeriesNumber(number), &row.metric, &tags, true);
+        Ok(())
+    })
+    .await?;
+    each_row(store, layout::all_metadata(), |(key, value)| {
+        let (organisation, metric) = layout::organisation_and_metric(&key)?;
+        indexes.entry(organisation).or_default().set_metadata(&metric, decode::<Metadata>(&value)?);
+        Ok(())
+    })
+    .await?;
+    Ok(indexes)
+}
+
+async fn open_segments(parts: &Parts, pages: &Pages) -> Result<Vec<Arc<Placed>>, StoreError> {
+    let mut rows = Vec::new();
+    each_row(&parts.store, layout::segments(parts.host), |(key, value)| {
+        rows.push((layout::number_behind_host(&key)?, decode::<SegmentRow>(&value)?));
+        Ok(())
+    })
+    .await?;
+    let mut segments = Vec::with_capacity(rows.len());
+    for (number, row) in rows {
+        segments.push(Arc::new(place(parts, pages, number, row)?));
+    }
+    segments.sort_by_key(|placed| (placed.row.high, placed.number));
+    Ok(segments)
+}
+
+/// Opens the segment of a row.
+pub(crate) fn place(
+    parts: &Parts,
+    pages: &Pages,
+    number: u64,
+    row: SegmentRow,
+) -> Result<Placed, StoreError> {
+    let file = parts.objects.open_file(&row.digest)?;
+    let segment = Segment::open(file, number, row.partition.unwrap_or(0), pages.clone())?;
+    Ok(Placed { number, row, segment })
+}
+
+/// Removes what an interrupted packing or merge left.
+async fn remove_loose(parts: &Parts, segments: &[Arc<Placed>]) -> Result<(), StoreError> {
+    let mut batch = Batch::new();
+    let mut loose = Vec::new();
+    each_row(&parts.store, layout::all_loose(parts.host), |(key, _)| {
+        let digest = layout::digest_of_loose(&key)?;
+        if segments.iter().all(|placed| placed.row.digest != digest) {
+            loose.push(digest);
+        }
+        batch.delete(key);
+        Ok(())
+    })
+    .await?;
+    for digest in loose {
+        parts.objects.remove(&digest)?;
+    }
+    if !batch.is_empty() {
+        parts.store.commit(batch).await?;
+    }
+    Ok(())
+}
+
+/// Goes through every row that begins with `prefix`.
+pub(crate) async fn each_row(
+    store: &SharedStore,
+    prefix: Key,
+    mut row: impl FnMut(Row) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mut range = prefix.prefix();
+    loop {
+        let page = Store::scan(&**store, range.clone(), Direction::Forward, PAGE).await?;
+        let more = page.len() == PAGE;
+        if let Some((last, _)) = page.last() {
+            range.start = last.successor();
+        }
+        page.into_iter().try_for_each(&mut row)?;
+        if !more {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! Works expressions out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bellwether_kernel::{FieldError, OrganisationId, Timestamp};
+use roaring::RoaringBitmap;
+
+use super::over_series::Groups;
+use super::over_time::{step_of, steps};
+use super::{
+    Aggregate, Expression, Line, Normalise, Operator, Selection, SeriesRaw, TimeRange, check_step, functions,
+};
+use crate::metadata::MetricKind;
+use crate::service::Shared;
+use crate::upkeep::first_kept;
+use crate::{Filter, SeriesError};
+
+/// Values kept at once for a percentile: 160 MB.
+const PERCENTILE_VALUES: usize = 20_000_000;
+
+struct Evaluation<'a> {
+    shared: &'a Shared,
+    organisation: OrganisationId,
+    range: TimeRange,
+    cancelled: &'a AtomicBool,
+    /// Samples unpacked so far.
+    unpacked: u64,
+}
+
+/// What an expression comes to.
+enum Value {
+    Number(f64),
+    Lines(Vec<Line>),
+}
+
+pub(super) fn evaluate(
+    shared: &Shared,
+    organisation: OrganisationId,
+    expression: &Expression,
+    range: TimeRange,
+    cancelled: &AtomicBool,
+) -> Result<Vec<Line>, SeriesError> {
+    let mut evaluation = Evaluation { shared, organisation, range, cancelled, unpacked: 0 };
+    match evaluation.value(expression, 0)? {
+        Value::Lines(lines) => Ok(lines),
+        Value::Number(number) => {
+            let step = range.step();
+            let (first, last) = (step_of(range.start.as_milliseconds(), step), range.end.as_milliseconds());
+            evaluation.check_points(((last - first) / step) as usize + 1)?;
+            let points = (0..).map(|at| first + at * step).take_while(|time| *time <= last);
+            let points = points.map(|time| (time, number)).filter(|(_, number)| number.is_finite()).collect();
+            Ok(vec![Line { metric: None, tags: Vec::new(), step, points }])
+        }
+    }
+}
+
+pub(super) fn raw(
+    shared: &Shared,
+    organisation: OrganisationId,
+    metric: &str,
+    filter: &Filter,
+    (start, end): (Timestamp, Timestamp),
+    cancelled: &AtomicBool,
+) -> Result<Vec<SeriesRaw>, SeriesError> {
+    let range = TimeRange { start, end, step: None };
+    let mut evaluation = Evaluation { shared, organisation, range, cancelled, unpacked: 0 };
+    let Some(selected) = evaluation.select(metric, filter)? else { return Ok(Vec::new()) };
+    let (mut all, mut points) = (Vec::new(), 0);
+    evaluation.each(&selected, (start.as_milliseconds(), end.as_milliseconds()), None, |tags, piece| {
+        points += piece.samples.len();
+        if !piece.samples.is_empty() {
+            all.push(SeriesRaw { tags: tags.to_vec(), samples: piece.samples });
+        }
+        (points, 0)
+    })?;
+    all.sort_by(|a, b| a.tags.cmp(&b.tags));
+    Ok(all)
+}
+
+/// The series of a selection, and what is known of their metric.
+struct Selected {
+    series: RoaringBitmap,
+    kind: MetricKind,
+    first_kept: i64,
+}
+
+impl Evaluation<'_> {
+    /// The value of an expression over the range, moved by `shift` milliseconds.
+    fn value(&mut self, expression: &Expression, shift: i64) -> Result<Value, SeriesError> {
+        match expression {
+            Expression::Number(number) => Ok(Value::Number(*number)),
+            Expression::Select(selection) => self.lines(selection, shift).map(Value::Lines),
+            Expression::Binary(operator, left, right) => {
+                Ok(combine(*operator, self.value(left, shift)?, self.value(right, shift)?))
+            }
+            Expression::Apply(function, argument) => {
+                function.check()?;
+                let moved = function.shift();
+                let mut lines = match self.value(argument, shift.saturating_add(moved))? {
+                    Value::Lines(lines) => lines,
+                    Value::Number(number) => {
+                        return Ok(Value::Number(functions::of_number(function, number)));
+                    }
+                };
+                for line in &mut lines {
+                    line.points.iter_mut().for_each(|(time, _)| *time = time.saturating_sub(moved));
+                }
+                let (start, end) = (self.range.start.as_milliseconds(), self.range.end.as_milliseconds());
+                let (start, end) = (start.saturating_add(shift), end.saturating_add(shift));
+                if function.fills() {
+                    let points = lines.iter().map(|line| ((end - start) / line.step) as usize + 1).sum();
+                    self.check_points(points)?;
+                }
+                Ok(Value::Lines(functions::apply(function, lines, (start, end))))
+            }
+        }
+    }
+
+    fn lines(&mut self, selection: &Selection, shift: i64) -> Result<Vec<Line>, SeriesError> {
+        for aggregate in [Some(selection.over_series), selection.over_time].into_iter().flatten() {
+            if let Aggregate::Percentile(percent) = aggregate
+                && !(0.0..=100.0).contains(&percent)
+            {
+                return Err(FieldError::new("percentile", percent, "a number from 0 to 100").into());
+            }
+        }
+        let step = selection.step.unwrap_or_else(|| self.range.step());
+        check_step(step)?;
+        let Some(selected) = self.select(&selection.metric, &selection.filter)? else {
+            return Ok(Vec::new());
+        };
+        let range = self.range;
+        let moved = |time: Timestamp| time.saturating_add(shift).as_milliseconds();
+        let (first, last) = (moved(range.start), moved(range.end));
+        let over_time = selection.over_time.unwrap_or(match selected.kind {
+            MetricKind::Count => Aggregate::Sum,
+            _ => Aggregate::Average,
+        });
+        let mut groups = Groups::new(&selection.by, selection.over_series);
+        let pooled =
+            matches!(selection.over_series, Aggregate::Percentile(_)) && selection.over_time.is_none();
+        let unsummarised = pooled
+            || matches!(over_time, Aggregate::Percentile(_))
+            || matches!(selection.over_series, Aggregate::Last);
+        let whole = (!unsummarised).then_some((0, step));
+        let seconds = step as f64 / 1000.0;
+        let factor = match (selection.normalise, selected.kind, over_time) {
+            (Some(Normalise::Rate), MetricKind::Count, Aggregate::Sum) => 1.0 / seconds,
+            (Some(Normalise::Count), MetricKind::Rate, Aggregate::Average) => seconds,
+            _ => 1.0,
+        };
+        let mut values = Vec::new();
+        self.each(&selected, (first, last), whole, |tags, piece| {
+            values.clear();
+            if pooled {
+                let samples = piece.samples.times.iter().zip(&piece.samples.values);
+                let finite = samples.filter(|(_, value)| value.is_finite());
+                values.extend(finite.map(|(time, value)| (step_of(*time, step), *time, *value)));
+            } else {
+                steps(&piece, step, over_time, |start, value| values.push((start, start, value * factor)));
+                if let Aggregate::Last = selection.over_series {
+                    latest(&piece, step, &mut values);
+                }
+            }
+            groups.add(tags, &values);
+            (groups.points, groups.values)
+        })?;
+        Ok(groups.finish(&selection.metric, step))
+    }
+
+    /// The series of a metric that a filter means; `None` if there is no such metric.
+    fn select(&self, metric: &str, filter: &Filter) -> Result<Option<Selected>, SeriesError> {
+        let index = self.shared.index(self.organisation);
+        let index = index.read();
+        let (Some(series), Some(metadata)) = (index.select(metric, filter), index.metadata(metric)) else {
+            return Ok(None);
+        };
+        let limits = &self.shared.parts.limits;
+        if series.len() > limits.query_series {
+            return Err(SeriesError::limit("series in one query", limits.query_series));
+        }
+        let days = metadata.keep_days.unwrap_or(limits.keep_days);
+        let first_kept = first_kept(self.shared.parts.clock.now(), days);
+        Ok(Some(Selected { series, kind: metadata.kind, first_kept }))
+    }
+
+    /// Reads each series; `each` says how many points there are and values kept.
+    fn each(
+        &mut self,
+        selected: &Selected,
+        (first, last): (i64, i64),
+        whole: Option<(i64, i64)>,
+        mut each: impl FnMut(&[Arc<str>], crate::read::Piece) -> (usize, usize),
+    ) -> Result<(), SeriesError> {
+        let limits = &self.shared.parts.limits;
+        let first = first.max(selected.first_kept);
+        let mut snapshot = self.shared.snapshot(&selected.series, first, last)?;
+        let index = self.shared.index(self.organisation);
+        for number in &selected.series {
+            if self.cancelled.load(Ordering::Relaxed) {
+                return Err(bellwether_store::StoreError::Unavailable("nobody waits for the answer").into());
+            }
+            // Deleted since it was found.
+            let Some((_, tags)) = index.read().identity(number) else { continue };
+            let before = snapshot.unpacked;
+            let piece = snapshot.read(number, whole)?;
+            self.unpacked += snapshot.unpacked - before;
+            if self.unpacked > limits.query_samples {
+                return Err(SeriesError::limit(
+                    "samples read by one query; ask for less time",
+                    limits.query_samples,
+                ));
+            }
+            let (points, values) = each(&tags, piece);
+            self.check_points(points)?;
+            if values > PERCENTILE_VALUES {
+                return Err(SeriesError::limit(
+                    "values of one percentile; ask for less time",
+                    PERCENTILE_VALUES as u64,
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_points(&self, points: usize) -> Result<(), SeriesError> {
+        let most = self.shared.parts.limits.query_points;
+        if points > most {
+            return Err(SeriesError::limit("points in one answer; ask for longer steps", most as u64));
+        }
+        Ok(())
+    }
+}
+
+/// Puts the time of each step's latest sample beside it.
+fn latest(piece: &crate::read::Piece, step: i64, values: &mut [(i64, i64, f64)]) {
+    let samples = piece.samples.times.iter().zip(&piece.samples.values);
+    let mut values = values.iter_mut().peekable();
+    for (time, _) in samples.filter(|(_, value)| value.is_finite()) {
+        while values.next_if(|(start, ..)| *start < step_of(*time, step)).is_some() {}
+        if let Some(value) = values.peek_mut() {
+            value.1 = *time;
+        }
+    }
+}
+
+fn combine(operator: Operator, left: Value, right: Value) -> Value {
+    let of = move |a: f64, b: f64| match operator {
+        Operator::Add => a + b,
+        Operator::Subtract => a - b,
+        Operator::Multiply => a * b,
+        Operator::Divide => a / b,
+    };
+    let each = |lines: Vec<Line>, of: &dyn Fn(f64) -> f64| {
+        let points = |line: &mut Line| {
+            line.points.iter_mut().for_each(|(_, value)| *value = of(*value));
+            line.points.retain(|(_, value)| value.is_finite());
+        };
+        let mut lines = lines;
+        lines.iter_mut().for_each(points);
+        lines.retain(|line| !line.points.is_empty());
+        Value::Lines(lines)
+    };
+    match (left, right) {
+        (Value::Number(a), Value::Number(b)) => Value::Number(of(a, b)),
+        (Value::Lines(lines), Value::Number(b)) => each(lines, &|a| of(a, b)),
+        (Value::Number(a), Value::Lines(lines)) => each(lines, &|b| of(a, b)),
+        (Value::Lines(left), Value::Lines(right)) => Value::Lines(join(&left, &right, of)),
+    }
+}
+
+fn join(left: &[Line], right: &[Line], of: impl Fn(f64, f64) -> f64) -> Vec<Line> {
+    let sorted = |line: &Line| {
+        let mut tags = line.tags.clone();
+        tags.sort();
+        tags
+    };
+    let single = |lines: &[Line]| lines.len() == 1 && lines[0].tags.is_empty();
+    let pairs: Vec<(&Line, &Line)> = if single(right) {
+        left.iter().map(|line| (line, &right[0])).collect()
+    } else if single(left) {
+        right.iter().map(|line| (&left[0], line)).collect()
+    } else {
+        let by_tags: BTreeMap<_, _> = right.iter().map(|line| (sorted(line), line)).collect();
+        left.iter().filter_map(|line| Some((line, *by_tags.get(&sorted(line))?))).collect()
+    };
+    let joined = pairs.into_iter().map(|(left, right)| {
+        let mut others = right.points.iter().peekable();
+        let mut points = Vec::new();
+        for (time, a) in &left.points {
+            while others.next_if(|(other, _)| other < time).is_some() {}
+            if let Some((_, b)) = others.next_if(|(other, _)| other == time) {
+                points.push((*time, of(*a, *b)));
+            }
+        }
+        points.retain(|(_, value)| value.is_finite());
+        let tags = if left.tags.is_empty() { &right.tags } else { &left.tags };
+        let metric = left.metric.clone().filter(|metric| right.metric.as_ref() == Some(metric));
+        Line { metric, tags: tags.clone(), step: left.step.max(right.step), points }
+    });
+    joined.filter(|line| !line.points.is_empty()).collect()
+}

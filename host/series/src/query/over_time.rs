@@ -1,0 +1,112 @@
+//! One value for each step of a series.
+
+use super::Aggregate;
+use crate::codec::Summary;
+use crate::read::Piece;
+
+/// What the samples of one step amount to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step {
+    /// When it begins.
+    pub(super) start: i64,
+    count: u64,
+    sum: f64,
+    minimum: f64,
+    maximum: f64,
+    last: f64,
+}
+
+impl Step {
+    fn new(start: i64) -> Self {
+        Self { start, count: 0, sum: 0.0, minimum: f64::INFINITY, maximum: f64::NEG_INFINITY, last: 0.0 }
+    }
+
+    fn sample(&mut self, value: f64) {
+        if value.is_finite() {
+            self.count += 1;
+            self.sum += value;
+            self.minimum = self.minimum.min(value);
+            self.maximum = self.maximum.max(value);
+            self.last = value;
+        }
+    }
+
+    fn summary(&mut self, summary: &Summary) {
+        self.count += summary.count;
+        self.sum += summary.sum;
+        self.minimum = self.minimum.min(summary.minimum);
+        self.maximum = self.maximum.max(summary.maximum);
+        self.last = summary.last;
+    }
+
+    fn value(&self, aggregate: Aggregate) -> f64 {
+        match aggregate {
+            Aggregate::Average => self.sum / self.count as f64,
+            Aggregate::Sum => self.sum,
+            Aggregate::Minimum => self.minimum,
+            Aggregate::Maximum => self.maximum,
+            Aggregate::Count => self.count as f64,
+            Aggregate::Last => self.last,
+            Aggregate::Percentile(_) => f64::NAN,
+        }
+    }
+}
+
+/// The beginning of the step a time lies in.
+pub(super) fn step_of(time: i64, step: i64) -> i64 {
+    time.div_euclid(step) * step
+}
+
+/// When each step of a series with samples begins, and their one value.
+pub(super) fn steps(piece: &Piece, step: i64, aggregate: Aggregate, mut each: impl FnMut(i64, f64)) {
+    if let Aggregate::Percentile(percent) = aggregate {
+        let mut at = 0;
+        let Piece { samples, .. } = piece;
+        while at < samples.len() {
+            let start = step_of(samples.times[at], step);
+            let length = samples.times[at..].partition_point(|time| step_of(*time, step) == start);
+            let finite = samples.values[at..at + length].iter().copied().filter(|value| value.is_finite());
+            if let Some(value) = percentile(&mut finite.collect::<Vec<_>>(), percent) {
+                each(start, value);
+            }
+            at += length;
+        }
+        return;
+    }
+    let mut present: Option<Step> = None;
+    let mut within = |time: i64, add: &dyn Fn(&mut Step)| {
+        let start = step_of(time, step);
+        if present.is_none_or(|present| present.start != start)
+            && let Some(done) = present.replace(Step::new(start)).filter(|done| done.count > 0)
+        {
+            each(done.start, done.value(aggregate));
+        }
+        present.as_mut().into_iter().for_each(add);
+    };
+    // Blocks that were not unpacked lie apart from every sample, so that both are in order of time together.
+    let mut summaries = piece.summaries.iter().peekable();
+    for (time, value) in piece.samples.times.iter().zip(&piece.samples.values) {
+        while let Some((first, summary)) = summaries.next_if(|(first, _)| first < time) {
+            within(*first, &|step| step.summary(summary));
+        }
+        within(*time, &|step| step.sample(*value));
+    }
+    for (first, summary) in summaries {
+        within(*first, &|step| step.summary(summary));
+    }
+    if let Some(done) = present.filter(|done| done.count > 0) {
+        each(done.start, done.value(aggregate));
+    }
+}
+
+/// The value below which so many percent of `values` lie: between the two nearest by linear interpolation, as NumPy's
+/// default. `None` of none.
+pub(super) fn percentile(values: &mut [f64], percent: f64) -> Option<f64> {
+    let last = values.len().checked_sub(1)?;
+    let place = percent / 100.0 * last as f64;
+    let below = (place.floor() as usize).min(last);
+    let (_, lower, above) = values.select_nth_unstable_by(below, f64::total_cmp);
+    let lower = *lower;
+    let upper = above.iter().copied().min_by(f64::total_cmp).unwrap_or(lower);
+    Some(lower + (upper - lower) * (place - below as f64))
+}

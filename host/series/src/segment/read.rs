@@ -1,0 +1,160 @@
+//! Reads a segment: the directory at once, pages and blocks where they are asked for.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+
+use bellwether_store::StoreError;
+
+use super::{Entry, FOOTER, LINE, MAGIC};
+use crate::codec::varint;
+use crate::limits::PAGE_CACHE;
+
+/// Pages of any segment, by its number and theirs; the least used go when there are too many.
+#[derive(Clone)]
+pub(crate) struct Pages(moka::sync::Cache<(u64, u32), Arc<Vec<Entry>>>);
+
+impl Pages {
+    pub(crate) fn new() -> Self {
+        let weigh = |_: &(u64, u32), page: &Arc<Vec<Entry>>| {
+            u32::try_from(page.len() * size_of::<Entry>()).unwrap_or(u32::MAX)
+        };
+        Self(moka::sync::Cache::builder().max_capacity(PAGE_CACHE).weigher(weigh).build())
+    }
+}
+
+/// An open segment.
+pub(crate) struct Segment {
+    file: File,
+    /// Unique among the segments of a process.
+    number: u64,
+    base: i64,
+    directory: Vec<Line>,
+    pages: Pages,
+}
+
+struct Line {
+    series: u32,
+    offset: u64,
+    length: u32,
+    blocks: u64,
+}
+
+impl Segment {
+    /// Opens a segment whose times are kept relative to `base`.
+    pub(crate) fn open(file: File, number: u64, base: i64, pages: Pages) -> Result<Self, StoreError> {
+        let length = file.metadata().map_err(|error| failed(&error))?.len();
+        let read = |offset: u64, length: u64| -> Result<Vec<u8>, StoreError> {
+            let mut bytes = vec![0; usize::try_from(length).map_err(|_| damaged("a length"))?];
+            file.read_exact_at(&mut bytes, offset).map_err(|error| failed(&error))?;
+            Ok(bytes)
+        };
+        let at = length.checked_sub(FOOTER as u64).ok_or_else(|| damaged("its length"))?;
+        let footer = read(at, FOOTER as u64)?;
+        let mut footer = footer.as_slice();
+        let start = number_of(&mut footer, 8);
+        let pages_count = number_of(&mut footer, 4);
+        let crc = number_of(&mut footer, 4);
+        if footer != MAGIC || start.checked_add(pages_count * LINE as u64) != Some(at) {
+            return Err(damaged("its footer"));
+        }
+        let directory = read(start, at - start)?;
+        if u64::from(crc32fast::hash(&directory)) != crc {
+            return Err(damaged("its directory"));
+        }
+        let line = |mut line: &[u8]| Line {
+            series: number_of(&mut line, 4) as u32,
+            offset: number_of(&mut line, 8),
+            length: number_of(&mut line, 4) as u32,
+            blocks: number_of(&mut line, 8),
+        };
+        let directory = directory.chunks_exact(LINE).map(line).collect();
+        Ok(Self { file, number, base, directory, pages })
+    }
+
+    /// The blocks of a series, in order of time.
+    pub(crate) fn entries(&self, series: u32) -> Result<Vec<Entry>, StoreError> {
+        let mut found = Vec::new();
+        // The page before the first that begins behind the series may end with it; and so may those before, if it
+        // goes on over several.
+        let first = self.directory.partition_point(|line| line.series < series).saturating_sub(1);
+        for at in first..self.directory.len() {
+            if self.directory[at].series > series {
+                break;
+            }
+            let page = self.page(at)?;
+            let begin = page.partition_point(|entry| entry.series < series);
+            found.extend(page[begin..].iter().take_while(|entry| entry.series == series));
+        }
+        Ok(found)
+    }
+
+    /// Every block, in order of series and time. Not through the cache.
+    pub(crate) fn all(&self) -> Result<Vec<Entry>, StoreError> {
+        let mut entries = Vec::new();
+        for line in &self.directory {
+            entries.extend(self.read_page(line)?);
+        }
+        Ok(entries)
+    }
+
+    /// The bytes of a block.
+    pub(crate) fn block(&self, entry: &Entry) -> Result<Vec<u8>, StoreError> {
+        self.bytes(entry.offset, u64::from(entry.length))
+    }
+
+    /// The bytes of blocks that lie behind each other.
+    pub(crate) fn bytes(&self, offset: u64, length: u64) -> Result<Vec<u8>, StoreError> {
+        let mut bytes = vec![0; usize::try_from(length).map_err(|_| damaged("a length"))?];
+        self.file.read_exact_at(&mut bytes, offset).map_err(|error| failed(&error))?;
+        Ok(bytes)
+    }
+
+    fn page(&self, at: usize) -> Result<Arc<Vec<Entry>>, StoreError> {
+        let key = (self.number, at as u32);
+        if let Some(page) = self.pages.0.get(&key) {
+            return Ok(page);
+        }
+        let page = Arc::new(self.read_page(&self.directory[at])?);
+        self.pages.0.insert(key, Arc::clone(&page));
+        Ok(page)
+    }
+
+    fn read_page(&self, line: &Line) -> Result<Vec<Entry>, StoreError> {
+        let bytes = self.bytes(line.offset, u64::from(line.length))?;
+        let (content, crc) = bytes.split_last_chunk::<4>().ok_or_else(|| damaged("a page"))?;
+        if crc32fast::hash(content) != u32::from_le_bytes(*crc) {
+            return Err(damaged("a page"));
+        }
+        let (mut rest, mut entries) = (content, Vec::new());
+        let (mut series, mut offset) = (line.series, line.blocks);
+        while !rest.is_empty() {
+            let entry = (|| {
+                let step = u32::try_from(varint::take(&mut rest)?).ok()?;
+                let length = u32::try_from(varint::take(&mut rest)?).ok()?;
+                let samples = u32::try_from(varint::take(&mut rest)?).ok()?;
+                let first = self.base.checked_add(varint::take_signed(&mut rest)?)?;
+                let last = first.checked_add_unsigned(varint::take(&mut rest)?)?;
+                Some(Entry { series: series.checked_add(step)?, offset, length, samples, first, last })
+            })()
+            .ok_or_else(|| damaged("a page"))?;
+            (series, offset) = (entry.series, offset + u64::from(entry.length));
+            entries.push(entry);
+        }
+        Ok(entries)
+    }
+}
+
+/// A little-endian number of `length` bytes, which are there.
+fn number_of(bytes: &mut &[u8], length: usize) -> u64 {
+    let taken = varint::take_bytes(bytes, length).unwrap_or_default();
+    taken.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+pub(crate) fn damaged(what: &str) -> StoreError {
+    StoreError::Damaged(format!("{what} of a segment of series does not read; restore a backup"))
+}
+
+fn failed(error: &std::io::Error) -> StoreError {
+    StoreError::Failed(format!("a segment of series: {error}"))
+}

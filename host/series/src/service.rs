@@ -1,0 +1,193 @@
+//! The one door to tagged series.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64};
+
+use bellwether_kernel::{Clock, HostId, OrganisationId};
+use bellwether_store::{Objects, SharedStore};
+use parking_lot::RwLock;
+use tokio::sync::{mpsc, watch};
+
+use crate::heads::Heads;
+use crate::index::Index;
+use crate::layout::SegmentRow;
+use crate::segment::{Pages, Segment};
+use crate::writer::{self, Order};
+use crate::{Limits, SeriesError, open};
+
+/// What series are kept on.
+#[derive(Clone)]
+pub struct Parts {
+    /// Rows: the log, what series there are, which segments.
+    pub store: SharedStore,
+    /// Segments.
+    pub objects: Objects,
+    /// Now.
+    pub clock: Arc<dyn Clock>,
+    /// Whose log and segments these are.
+    pub host: HostId,
+    /// How much there may be.
+    pub limits: Limits,
+}
+
+/// The tagged series of every organisation on one store.
+///
+/// A write is in the store's log when it is acknowledged, and in memory; when memory holds enough, or for long
+/// enough, its samples are packed into segments and their rows of the log go. Of several samples of one series at one
+/// time, the one that was written last holds.
+pub struct Series {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) orders: mpsc::Sender<Order>,
+}
+
+/// What the writer, the packer and readers share.
+pub(crate) struct Shared {
+    pub(crate) parts: Parts,
+    indexes: RwLock<HashMap<OrganisationId, Arc<RwLock<Index>>>>,
+    pub(crate) state: RwLock<State>,
+    pub(crate) pages: Pages,
+    /// The next series' number.
+    pub(crate) next_series: AtomicU32,
+    /// The next segment's number.
+    pub(crate) next_segment: AtomicU64,
+    /// The first row of the log that may be there.
+    pub(crate) first_row: AtomicU64,
+    /// The row up to which watchers have read; `u64::MAX` if nobody watches.
+    pub(crate) watched: AtomicU64,
+    /// The last write that can be read.
+    pub(crate) applied: watch::Sender<u64>,
+    /// What garbage was last looked for: how many deletes there had been, and the day.
+    pub(crate) swept: parking_lot::Mutex<Option<(u64, i64)>>,
+    /// Turns for queries: each holds a thread.
+    pub(crate) queries: Arc<tokio::sync::Semaphore>,
+    /// Held while samples are packed.
+    pub(crate) packing: tokio::sync::Mutex<()>,
+    /// Held while segments are merged or removed.
+    pub(crate) merging: tokio::sync::Mutex<()>,
+}
+
+/// Where samples are. Changes as a whole, so that no reader misses one or sees it twice.
+#[derive(Default)]
+pub(crate) struct State {
+    /// The last row of the log that is in `active`.
+    pub(crate) applied: u64,
+    pub(crate) active: Heads,
+    /// When `active` got its first sample.
+    pub(crate) since: Option<bellwether_kernel::Timestamp>,
+    /// The last row of the log that is in segments.
+    pub(crate) packed: u64,
+    /// What is being packed.
+    pub(crate) frozen: Option<Arc<Frozen>>,
+    /// In order of the writes they cover.
+    pub(crate) segments: Arc<Vec<Arc<Placed>>>,
+}
+
+/// Heads that take no more, with the rows of the log they are in.
+pub(crate) struct Frozen {
+    pub(crate) heads: Heads,
+    pub(crate) low: u64,
+    pub(crate) high: u64,
+}
+
+/// A segment in use.
+pub(crate) struct Placed {
+    pub(crate) number: u64,
+    pub(crate) row: SegmentRow,
+    pub(crate) segment: Segment,
+}
+
+/// How the series of a host are doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Series that are known.
+    pub series: u64,
+    /// Series with samples in memory.
+    pub active_series: u64,
+    /// Samples in memory.
+    pub head_samples: u64,
+    /// Samples in segments.
+    pub packed_samples: u64,
+    /// Bytes of segments.
+    pub packed_bytes: u64,
+    /// Segments.
+    pub segments: u64,
+}
+
+impl Series {
+    /// Opens the series of a host: reads which there are, and the log of what is not in segments. Needs a Tokio runtime,
+    /// on which the writer runs until this is dropped.
+    ///
+    /// # Errors
+    /// If the store's, or a segment does not open.
+    pub async fn open(parts: Parts) -> Result<Self, SeriesError> {
+        let shared = Arc::new(open::open(parts).await?);
+        let (orders, queue) = mpsc::channel(crate::limits::QUEUE);
+        tokio::spawn(writer::run(Arc::clone(&shared), queue));
+        Ok(Self { shared, orders })
+    }
+
+    /// How much there is, of every organisation together.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let series = self.shared.indexes.read().values().map(|index| index.read().len() as u64).sum();
+        let state = self.shared.state.read();
+        let frozen = state.frozen.as_ref().map_or(0, |frozen| frozen.heads.samples());
+        Totals {
+            series,
+            active_series: state.active.series() as u64,
+            head_samples: (state.active.samples() + frozen) as u64,
+            packed_samples: state.segments.iter().map(|placed| placed.row.samples).sum(),
+            packed_bytes: state.segments.iter().map(|placed| placed.row.bytes).sum(),
+            segments: state.segments.len() as u64,
+        }
+    }
+
+    /// How much one organisation may have.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.shared.parts.limits
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(
+        parts: Parts,
+        indexes: HashMap<OrganisationId, Index>,
+        state: State,
+        pages: Pages,
+        next_series: u32,
+        first_row: u64,
+    ) -> Self {
+        let segment = state.segments.iter().map(|placed| placed.number).max().unwrap_or(0);
+        let indexes = indexes.into_iter().map(|(id, index)| (id, Arc::new(RwLock::new(index)))).collect();
+        Self {
+            parts,
+            indexes: RwLock::new(indexes),
+            applied: watch::Sender::new(state.applied),
+            state: RwLock::new(state),
+            pages,
+            next_series: AtomicU32::new(next_series),
+            next_segment: AtomicU64::new(segment + 1),
+            first_row: AtomicU64::new(first_row),
+            watched: AtomicU64::new(u64::MAX),
+            swept: parking_lot::Mutex::new(None),
+            queries: Arc::new(tokio::sync::Semaphore::new(crate::limits::QUERIES)),
+            packing: tokio::sync::Mutex::new(()),
+            merging: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    /// An organisation's index.
+    pub(crate) fn index(&self, organisation: OrganisationId) -> Arc<RwLock<Index>> {
+        if let Some(index) = self.indexes.read().get(&organisation) {
+            return Arc::clone(index);
+        }
+        Arc::clone(self.indexes.write().entry(organisation).or_default())
+    }
+
+    /// Every organisation's index.
+    pub(crate) fn all_indexes(&self) -> Vec<(OrganisationId, Arc<RwLock<Index>>)> {
+        self.indexes.read().iter().map(|(id, index)| (*id, Arc::clone(index))).collect()
+    }
+}

@@ -1,0 +1,154 @@
+//! Merging, retention, deleting, and the space they free.
+
+use super::*;
+use crate::{Metadata, MetricKind};
+
+/// `count` samples of noise, which take about 8 bytes each, a second apart.
+fn noise(start: i64, count: i64, seed: u64) -> Vec<(i64, f64)> {
+    use rand::{Rng, SeedableRng};
+    let mut random = rand::rngs::SmallRng::seed_from_u64(seed);
+    (0..count).map(|n| (start + n * 1000, random.random::<f64>())).collect()
+}
+
+#[tokio::test]
+async fn small_segments_become_large_ones_and_nothing_changes() {
+    let house = House::new().await;
+    let start = at("2026-02-27").as_milliseconds();
+    for round in 0..40 {
+        let tag = format!("n:{}", round % 3);
+        house
+            .write(&[entry("m", &[&tag], &noise(start + round * 700_000, 1000, round as u64))])
+            .await
+            .unwrap();
+        house.series.pack().await.unwrap();
+    }
+    let (before, many) = (house.all("m").await, house.series.totals());
+    house.series.tend().await.unwrap();
+    let few = house.series.totals();
+    assert!(few.segments < many.segments / 4, "{many:?} became {few:?}");
+    assert_eq!(house.all("m").await, before);
+    assert_eq!(house.restarted().await.all("m").await, before);
+    assert_eq!(house.objects.list().unwrap().len() as u64, few.segments, "files of before are gone");
+}
+
+#[tokio::test]
+async fn samples_beyond_their_metrics_retention_are_not_seen_and_their_space_is_free() {
+    let house = House::new().await;
+    let now = house.clock_now();
+    let keep = |days| Metadata { keep_days: Some(days), ..Metadata::default() };
+    house.series.describe(OURS, "short", keep(10), Batch::new()).await.unwrap();
+    for day in 1..=60 {
+        let samples = noise(now - day * DAY, 500, day as u64);
+        house.write(&[entry("short", &[], &samples), entry("long", &[], &samples)]).await.unwrap();
+    }
+    house.series.pack().await.unwrap();
+    house.series.tend().await.unwrap();
+    let oldest = house.one("short").await[0].0;
+    assert!(oldest >= now - 10 * DAY, "what is older is not seen");
+    assert_eq!(house.one("long").await.len(), 60 * 500);
+    let packed = house.series.totals().packed_samples;
+    assert!(packed <= 60 * 500 + 11 * 500 + 7 * 500, "{packed} samples are kept");
+    house.clock.advance(30 * DAY);
+    house.series.tend().await.unwrap();
+    assert_eq!(house.all("short").await.len(), 0);
+    assert!(house.series.totals().packed_samples <= 60 * 500);
+    house.series.describe(OURS, "long", keep(1), Batch::new()).await.unwrap();
+    house.clock.advance(DAY);
+    house.series.tend().await.unwrap();
+    assert_eq!((house.series.totals().segments, house.bytes()), (0, 0));
+}
+
+impl House {
+    fn clock_now(&self) -> i64 {
+        use bellwether_kernel::Clock as _;
+        self.clock.now().as_milliseconds()
+    }
+}
+
+#[tokio::test]
+async fn what_is_deleted_is_gone_at_once_stays_gone_and_its_space_is_free() {
+    let house = House::new().await;
+    let start = at("2026-02-27").as_milliseconds();
+    for host in 0..10_u64 {
+        let (host, noise) = (format!("host:{host}"), noise(start, 2000, host));
+        house.write(&[entry("m", &[&host], &noise), entry("n", &[&host], &noise)]).await.unwrap();
+    }
+    house.series.pack().await.unwrap();
+    house.write(&[entry("m", &["host:1"], &[(1, 1.0)])]).await.unwrap();
+    let full = house.bytes();
+    let some = Filter::Tag("host".to_owned(), crate::TagPattern::Exact("1".to_owned()));
+    assert_eq!(house.series.delete(OURS, "m", some, Batch::new()).await.unwrap(), 1);
+    assert_eq!(house.all("m").await.len(), 9);
+    assert_eq!(house.series.delete(OURS, "m", Filter::All, Batch::new()).await.unwrap(), 9);
+    assert!(matches!(house.series.metric(OURS, "m").map(|metric| metric.series), Ok(0)));
+    house.series.tend().await.unwrap();
+    assert!(house.bytes() < full * 6 / 10, "{} of {full} bytes are left", house.bytes());
+
+    // A series of the same tags begins anew, also when nothing tells its old samples apart but the number.
+    house.write(&[entry("m", &["host:1"], &[(7, 7.0)])]).await.unwrap();
+    let again = house.restarted().await;
+    for house in [house, again] {
+        assert_eq!(house.all("m").await.into_values().collect::<Vec<_>>(), [vec![(7, 7.0)]]);
+        assert_eq!(house.all("n").await.len(), 10);
+    }
+}
+
+#[tokio::test]
+async fn a_number_is_never_used_again_so_a_new_series_has_no_old_samples() {
+    let house = House::new().await;
+    house.write(&[entry("m", &["a:1"], &[(1, 1.0)])]).await.unwrap();
+    house.series.pack().await.unwrap();
+    house.write(&[entry("m", &["a:1"], &[(2, 2.0)])]).await.unwrap();
+    house.series.delete(OURS, "m", Filter::All, Batch::new()).await.unwrap();
+    let house = house.restarted().await;
+    house.write(&[entry("m", &["a:1"], &[(3, 3.0)])]).await.unwrap();
+    assert_eq!(house.one("m").await, [(3, 3.0)]);
+}
+
+#[tokio::test]
+async fn samples_scattered_over_all_of_time_are_few_files_and_keep_their_order() {
+    let house = House::new().await;
+    let week = 7 * DAY;
+    let scattered: Vec<(i64, f64)> = (0..2000).map(|n| (n * week, n as f64)).collect();
+    house.write(&[entry("m", &[], &scattered)]).await.unwrap();
+    house.series.pack().await.unwrap();
+    assert!(house.series.totals().segments <= 256);
+    // The same times again and again, now one and now the other way: the last still holds after merges.
+    let mut expected: BTreeMap<i64, f64> = scattered.into_iter().collect();
+    for round in 0..6_i64 {
+        let mut samples: Vec<(i64, f64)> =
+            (0..50).map(|n| (n * 40 * week, (round * 1000 + n) as f64)).collect();
+        if round % 2 == 0 {
+            samples.extend((0..300).map(|n| (n * 5 * week + 1, n as f64)));
+        }
+        expected.extend(samples.iter().copied());
+        house.write(&[entry("m", &[], &samples)]).await.unwrap();
+        house.series.pack().await.unwrap();
+        house.series.tend().await.unwrap();
+    }
+    assert_eq!(house.one("m").await, expected.into_iter().collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn what_is_known_of_a_metric_is_kept_and_checked() {
+    let house = House::new().await;
+    let metadata = Metadata {
+        kind: MetricKind::Count,
+        unit: Some("byte".to_owned()),
+        per_unit: Some("second".to_owned()),
+        description: Some("what was sent".to_owned()),
+        short_name: Some("sent".to_owned()),
+        integration: Some("web".to_owned()),
+        keep_days: Some(400),
+    };
+    house.series.describe(OURS, "m", metadata.clone(), Batch::new()).await.unwrap();
+    let house = house.restarted().await;
+    assert_eq!(*house.series.metric(OURS, "m").unwrap().metadata, metadata);
+    for (wrong, field) in [
+        (Metadata { keep_days: Some(0), ..Metadata::default() }, "keep_days"),
+        (Metadata { unit: Some("x".repeat(101)), ..Metadata::default() }, "unit"),
+    ] {
+        let refused = house.series.describe(OURS, "m", wrong, Batch::new()).await.unwrap_err().to_string();
+        assert!(refused.starts_with(field), "{refused}");
+    }
+}

@@ -1,0 +1,338 @@
+//! Queries answer what a naive model of the same words answers.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    Aggregate, Expression, Fill, Function, Line, Metadata, MetricKind, Normalise, Operator, Selection,
+    TagPattern, TimeRange, parse_datadog,
+};
+
+/// Everything written: tags and samples, in the order of writes.
+type Written = Vec<(Vec<String>, Vec<(i64, f64)>)>;
+
+type Points = Vec<(i64, f64)>;
+
+/// One value of `values`, given in order of time.
+fn naive_one(aggregate: Aggregate, values: &[f64]) -> f64 {
+    let count = values.len() as f64;
+    match aggregate {
+        Aggregate::Average => values.iter().sum::<f64>() / count,
+        Aggregate::Sum => values.iter().sum(),
+        Aggregate::Minimum => values.iter().copied().fold(f64::INFINITY, f64::min),
+        Aggregate::Maximum => values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+        Aggregate::Count => count,
+        Aggregate::Last => values[values.len() - 1],
+        Aggregate::Percentile(percent) => {
+            let mut sorted = values.to_vec();
+            sorted.sort_by(f64::total_cmp);
+            let place = percent / 100.0 * (sorted.len() - 1) as f64;
+            let (below, above) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
+            below + (above - below) * place.fract()
+        }
+    }
+}
+
+/// What a selection over time means, written as it is said.
+fn naive(
+    written: &Written,
+    selection: &Selection,
+    start: i64,
+    end: i64,
+    step: i64,
+) -> BTreeMap<Vec<String>, Vec<(i64, f64)>> {
+    let mut series: BTreeMap<&Vec<String>, BTreeMap<i64, f64>> = BTreeMap::new();
+    for (tags, samples) in written {
+        series.entry(tags).or_default().extend(samples.iter().copied());
+    }
+    // By group and step: the time of the latest sample, and the value, of each series; or of each sample.
+    let mut cells: BTreeMap<(Vec<String>, i64), Points> = BTreeMap::new();
+    for (tags, samples) in series {
+        let texts: Vec<&str> = tags.iter().map(String::as_str).collect();
+        if !selection.filter.matches(&texts) {
+            continue;
+        }
+        let values_of = |key: &String| {
+            let own = texts.iter().map(|tag| crate::split_tag(tag)).filter(|(own, _)| own == key);
+            let own: Vec<String> = own.map(|(_, value)| value.to_owned()).collect();
+            if own.is_empty() { vec![String::new()] } else { own }
+        };
+        let mut groups = vec![Vec::new()];
+        for key in &selection.by {
+            groups = groups
+                .iter()
+                .flat_map(|group: &Vec<String>| {
+                    values_of(key).into_iter().map(|value| [group.clone(), vec![value]].concat())
+                })
+                .collect();
+        }
+        let mut steps: BTreeMap<i64, Vec<(i64, f64)>> = BTreeMap::new();
+        for (time, value) in samples.range(start..=end).filter(|(_, value)| value.is_finite()) {
+            steps.entry(time.div_euclid(step) * step).or_default().push((*time, *value));
+        }
+        let pooled =
+            matches!(selection.over_series, Aggregate::Percentile(_)) && selection.over_time.is_none();
+        for (step, samples) in steps {
+            let values: Vec<f64> = samples.iter().map(|(_, value)| *value).collect();
+            let over_time = selection.over_time.unwrap_or(Aggregate::Average);
+            let last = samples[samples.len() - 1].0;
+            for group in &groups {
+                let cell = cells.entry((group.clone(), step)).or_default();
+                if pooled {
+                    cell.extend(samples.iter().copied());
+                } else {
+                    cell.push((last, naive_one(over_time, &values)));
+                }
+            }
+        }
+    }
+    let mut lines: BTreeMap<Vec<String>, Vec<(i64, f64)>> = BTreeMap::new();
+    for ((group, step), mut values) in cells {
+        values.sort_by_key(|(time, _)| *time);
+        let values: Vec<f64> = values.into_iter().map(|(_, value)| value).collect();
+        lines.entry(group).or_default().push((step, naive_one(selection.over_series, &values)));
+    }
+    lines
+}
+
+fn aggregate() -> impl Strategy<Value = Aggregate> {
+    prop_oneof![
+        Just(Aggregate::Average),
+        Just(Aggregate::Sum),
+        Just(Aggregate::Minimum),
+        Just(Aggregate::Maximum),
+        Just(Aggregate::Count),
+        Just(Aggregate::Last),
+        (0..=100_u32).prop_map(|percent| Aggregate::Percentile(f64::from(percent))),
+    ]
+}
+
+fn filter() -> impl Strategy<Value = Filter> {
+    let tag = ("[abc]", "[xy*]{1,2}").prop_map(|(key, value)| Filter::Tag(key, TagPattern::wildcard(&value)));
+    let tag = prop_oneof![3 => Just(Filter::All), 3 => tag, 1 => Just(Filter::Tag("a".into(), TagPattern::regex("x|y.").unwrap()))];
+    tag.prop_flat_map(|filter| prop_oneof![Just(filter.clone()), Just(Filter::Not(Box::new(filter)))])
+}
+
+fn selection() -> impl Strategy<Value = Selection> {
+    (aggregate(), prop::option::of(aggregate()), filter(), prop::collection::btree_set("[abc]", 0..3))
+        .prop_map(|(over_series, over_time, filter, by)| Selection {
+            filter,
+            over_series,
+            over_time,
+            by: by.into_iter().collect(),
+            ..Selection::new("m")
+        })
+}
+
+/// Whole numbers, so that sums are exact in any order; of distinct times, so that "latest" has one meaning.
+fn written() -> impl Strategy<Value = Written> {
+    let tags =
+        prop::collection::btree_set("[abc]:[xy]{1,2}", 0..3).prop_map(|tags| tags.into_iter().collect());
+    let samples = (0..400_i64, 1..400_i64, 1..50_i64).prop_flat_map(|(start, count, step)| {
+        let value = prop_oneof![20 => (-1000..1000_i32).prop_map(f64::from), 1 => Just(f64::NAN)];
+        prop::collection::vec(value, count as usize)
+            .prop_map(move |values| (0..).map(|n| (start + n * step) * 16).zip(values).collect())
+    });
+    prop::collection::vec((tags, samples), 1..8).prop_map(|mut written: Written| {
+        let mut known: Vec<Vec<String>> = Vec::new();
+        for (tags, samples) in &mut written {
+            let place = known.iter().position(|other| other == tags).unwrap_or_else(|| {
+                known.push(tags.clone());
+                known.len() - 1
+            });
+            samples.iter_mut().for_each(|(time, _)| *time += place as i64);
+        }
+        written
+    })
+}
+
+fn points(lines: Vec<Line>) -> BTreeMap<Vec<String>, Vec<(i64, f64)>> {
+    let tags = |line: &Line| line.tags.iter().map(|(_, value)| value.to_string()).collect();
+    lines.into_iter().map(|line| (tags(&line), line.points)).collect()
+}
+
+fn close(a: &BTreeMap<Vec<String>, Vec<(i64, f64)>>, b: &BTreeMap<Vec<String>, Vec<(i64, f64)>>) -> bool {
+    let same =
+        |(a, b): (&(i64, f64), &(i64, f64))| a.0 == b.0 && (a.1 - b.1).abs() <= 1e-9 * a.1.abs().max(1.0);
+    a.keys().eq(b.keys())
+        && a.values().zip(b.values()).all(|(a, b)| a.len() == b.len() && a.iter().zip(b).all(same))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn a_query_answers_what_the_model_answers(
+        written in written(), selection in selection(), step in 1..8000_i64, start in 0..3000_i64, length in 0..300_000_i64,
+        packs in any::<u8>(),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let house = House::new().await;
+            for (at, (tags, samples)) in written.iter().enumerate() {
+                let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
+                house.write(&[entry("m", &tags, samples)]).await.unwrap();
+                if packs >> (at % 8) & 1 == 1 {
+                    house.series.pack().await.unwrap();
+                    house.series.tend().await.unwrap();
+                }
+            }
+            let range = TimeRange {
+                start: Timestamp::from_milliseconds(start).unwrap(),
+                end: Timestamp::from_milliseconds(start + length).unwrap(),
+                step: Some(step),
+            };
+            let expression = Expression::Select(selection.clone());
+            let answer = points(house.series.query(OURS, &expression, range, &|_| true).await.unwrap());
+            let expected = naive(&written, &selection, start, start + length, step);
+            assert!(close(&answer, &expected), "{selection:?}\n{answer:?}\nis not\n{expected:?}");
+        });
+    }
+}
+
+/// Two hosts with a sample every ten seconds for a quarter of an hour, `a` at 1, 2, …, `b` at 10, 20, ….
+async fn two_hosts() -> House {
+    let house = House::new().await;
+    for (host, factor) in [("a", 1.0), ("b", 10.0)] {
+        let samples: Vec<(i64, f64)> = (0..90).map(|n| (n * 10_000, (n + 1) as f64 * factor)).collect();
+        house.write(&[entry("m", &[&format!("host:{host}"), "env:prod"], &samples)]).await.unwrap();
+    }
+    house
+}
+
+async fn ask(house: &House, query: &str, seconds: i64) -> Vec<(String, Vec<(i64, f64)>)> {
+    let range = TimeRange {
+        start: Timestamp::from_milliseconds(0).unwrap(),
+        end: Timestamp::from_milliseconds(seconds * 1000 - 1).unwrap(),
+        step: Some(60_000),
+    };
+    let expression = parse_datadog(query).unwrap();
+    let lines = house.series.query(OURS, &expression, range, &|metric| metric != "hidden").await.unwrap();
+    let tags = |line: &Line| {
+        line.tags.iter().map(|(key, value)| format!("{key}:{value}")).collect::<Vec<_>>().join(",")
+    };
+    let seconds = |line: &Line| line.points.iter().map(|(time, value)| (time / 1000, *value)).collect();
+    lines.iter().map(|line| (tags(line), seconds(line))).collect()
+}
+
+#[tokio::test]
+async fn every_function_does_what_its_name_says() {
+    let house = two_hosts().await;
+    let gappy: Vec<(i64, f64)> =
+        [(0, 1.0), (60, 4.0), (240, 2.0)].map(|(second, value)| (second * 1000, value)).to_vec();
+    house.write(&[entry("g", &[], &gappy)]).await.unwrap();
+    for (query, expected) in [
+        ("max:m{host:a}.rollup(max)", vec![(0, 6.0), (60, 12.0), (120, 18.0)]),
+        ("sum:m{*}.rollup(max, 120)", vec![(0, 132.0), (120, 198.0)]),
+        ("max:m{*}.rollup(count)", vec![(0, 6.0), (60, 6.0), (120, 6.0)]),
+        ("p50:m{host:a}", vec![(0, 3.5), (60, 9.5), (120, 15.5)]),
+        ("max:m{host:b}.rollup(max) / max:m{host:a}.rollup(max)", vec![(0, 10.0), (60, 10.0), (120, 10.0)]),
+        ("cumsum(max:m{host:a}.rollup(max))", vec![(0, 6.0), (60, 18.0), (120, 36.0)]),
+        ("diff(max:m{host:a}.rollup(max))", vec![(60, 6.0), (120, 6.0)]),
+        ("per_second(max:m{host:a}.rollup(max))", vec![(60, 0.1), (120, 0.1)]),
+        ("monotonic_diff(g{*})", vec![(60, 3.0)]),
+        ("diff(g{*})", vec![(60, 3.0)]),
+        ("dt(max:m{host:a})", vec![(60, 60.0), (120, 60.0)]),
+        ("g{*}.fill(zero)", vec![(0, 1.0), (60, 4.0), (120, 0.0)]),
+        ("g{*}.fill(last, 1)", vec![(0, 1.0), (60, 4.0), (120, 4.0)]),
+        ("clamp_max(g{*}, 2)", vec![(0, 1.0), (60, 2.0)]),
+        ("cutoff_min(g{*}, 2)", vec![(60, 4.0)]),
+        ("log2(g{*}) + 1", vec![(0, 1.0), (60, 3.0)]),
+        ("1 / (g{*} - 1)", vec![(60, 1.0 / 3.0)]),
+        ("count_nonzero(max:m{*} by {host})", vec![(0, 2.0), (60, 2.0), (120, 2.0)]),
+        ("moving_rollup(max:m{host:a}.rollup(max), 120, 'sum')", vec![(0, 6.0), (60, 18.0), (120, 30.0)]),
+        ("timeshift(max:m{host:a}.rollup(max), 60)", vec![(0, 12.0), (60, 18.0), (120, 24.0)]),
+        ("integral(g{*})", vec![(0, 0.0), (60, 240.0)]),
+        ("ewma_3(g{*})", vec![(0, 1.0), (60, 2.5)]),
+        ("-g{*} + 2 * 3", vec![(0, 5.0), (60, 2.0)]),
+        ("7", vec![(0, 7.0), (60, 7.0), (120, 7.0)]),
+    ] {
+        let answer = ask(&house, query, 180).await;
+        assert_eq!(answer.len(), 1, "{query}: {answer:?}");
+        assert_eq!(answer[0].1, expected, "{query}");
+    }
+    assert_eq!(
+        ask(&house, "g{*}.fill(linear)", 300).await[0].1[2..4],
+        [(120, 4.0 - 2.0 / 3.0), (180, 4.0 - 4.0 / 3.0)]
+    );
+}
+
+#[tokio::test]
+async fn groups_are_joined_by_their_tags_and_ranked() {
+    let house = two_hosts().await;
+    let by_host = ask(&house, "max:m{*} by {host}.rollup(max)", 60).await;
+    assert_eq!(by_host, [("host:a".to_owned(), vec![(0, 6.0)]), ("host:b".to_owned(), vec![(0, 60.0)])]);
+    let share = ask(&house, "max:m{*} by {host}.rollup(max) / max:m{*}.rollup(max)", 60).await;
+    assert_eq!(share, [("host:a".to_owned(), vec![(0, 0.1)]), ("host:b".to_owned(), vec![(0, 1.0)])]);
+    let top = ask(&house, "top(max:m{*} by {host}, 1, 'max', 'desc')", 60).await;
+    assert_eq!(top.iter().map(|(tags, _)| &**tags).collect::<Vec<_>>(), ["host:b"]);
+    let bottom = ask(&house, "top(max:m{*} by {host}, 2, 'mean', 'asc')", 60).await;
+    assert_eq!(bottom.iter().map(|(tags, _)| &**tags).collect::<Vec<_>>(), ["host:a", "host:b"]);
+    assert_eq!(ask(&house, "avg:none{*}", 60).await, []);
+    assert_eq!(ask(&house, "exclude_null(avg:m{*} by {rack}, 'rack')", 60).await, []);
+}
+
+#[tokio::test]
+async fn counts_are_summed_and_become_rates_on_demand() {
+    let house = House::new().await;
+    let metadata = Metadata { kind: MetricKind::Count, ..Metadata::default() };
+    house.series.describe(OURS, "c", metadata, Batch::new()).await.unwrap();
+    house.write(&[entry("c", &[], &[(0, 30.0), (10_000, 90.0), (60_000, 6.0)])]).await.unwrap();
+    assert_eq!(ask(&house, "sum:c{*}", 120).await[0].1, [(0, 120.0), (60, 6.0)]);
+    assert_eq!(ask(&house, "sum:c{*}.as_rate()", 120).await[0].1, [(0, 2.0), (60, 0.1)]);
+    assert_eq!(ask(&house, "sum:c{*}.as_count()", 120).await[0].1, [(0, 120.0), (60, 6.0)]);
+}
+
+#[tokio::test]
+async fn a_query_that_asks_too_much_is_told_what() {
+    let limits = Limits { query_series: 1, query_samples: 100, query_points: 10, ..Limits::default() };
+    let house = House::limited(limits).await;
+    let samples: Vec<(i64, f64)> = (0..200).map(|n| (n, n as f64)).collect();
+    house.write(&[entry("m", &["a:1"], &samples), entry("m", &["a:2"], &samples)]).await.unwrap();
+    let range = |step| TimeRange {
+        start: Timestamp::from_milliseconds(0).unwrap(),
+        end: Timestamp::from_milliseconds(1000).unwrap(),
+        step: Some(step),
+    };
+    for (query, step, message) in [
+        ("avg:m{*}", 1000, "at most 1 series in one query"),
+        ("avg:m{a:1}", 1000, "at most 100 samples read by one query"),
+        ("1", 10, "at most 10 points in one answer"),
+        ("1", 0, "step is \"0\""),
+        ("p100:m{a:3}.fill(zero)", 1, ""),
+    ] {
+        let answer = house.series.query(OURS, &parse_datadog(query).unwrap(), range(step), &|_| true).await;
+        match answer {
+            Err(error) => {
+                assert!(!message.is_empty() && error.to_string().contains(message), "{query}: {error}");
+            }
+            Ok(lines) => assert!(message.is_empty() && lines.is_empty(), "{query}: {lines:?}"),
+        }
+    }
+    let expression = parse_datadog("1 + avg:hidden{*}").unwrap();
+    let hidden = house.series.query(OURS, &expression, range(1), &|name| name != "hidden").await;
+    assert!(matches!(hidden, Err(SeriesError::Forbidden(name)) if name == "hidden"));
+}
+
+#[test]
+fn the_default_step_makes_at_most_300_points() {
+    for (hours, seconds) in
+        [(1, 20), (4, 60), (24, 300), (24 * 7, 3600), (24 * 365, 604_800), (24 * 365 * 100, 11 * 604_800)]
+    {
+        let start = Timestamp::from_milliseconds(0).unwrap();
+        let range = TimeRange { start, end: start.saturating_add(hours * 3_600_000), step: None };
+        let points = hours * 3_600_000 / range.step();
+        assert!(points <= 300, "{hours} hours make {points} points");
+        assert!(range.step() <= seconds * 2000, "{hours} hours make steps of {}", range.step());
+    }
+}
+
+#[test]
+fn what_a_builder_builds_and_a_text_says_are_one() {
+    let built = Expression::Select(Selection::new("m").grouped(Aggregate::Sum, ["host"]))
+        .apply(Function::Fill(Fill::Zero, None))
+        .with(Operator::Divide, Expression::Number(2.0));
+    assert_eq!(parse_datadog("sum:m{*} by {host}.fill(zero) / 2").unwrap(), built);
+    let rate = Expression::Select(Selection { normalise: Some(Normalise::Rate), ..Selection::new("m") });
+    assert_eq!(parse_datadog("avg:m{*}.as_rate()").unwrap(), rate);
+}

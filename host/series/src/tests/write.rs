@@ -1,0 +1,169 @@
+//! Writing: order, duplicates, limits, joins, and what watchers see.
+
+use bellwether_store::{Key, Precondition, Space, Store as _};
+
+use super::*;
+use crate::WrittenPart;
+
+#[tokio::test]
+async fn of_several_samples_at_one_time_the_last_written_holds_wherever_they_are() {
+    let house = House::new().await;
+    house.write(&[entry("m", &["a:1"], &[(10, 1.0), (5, 2.0), (10, 3.0)])]).await.unwrap();
+    assert_eq!(house.one("m").await, [(5, 2.0), (10, 3.0)]);
+    house.series.pack().await.unwrap();
+    assert_eq!(house.one("m").await, [(5, 2.0), (10, 3.0)]);
+    house.write(&[entry("m", &["a:1"], &[(7, 4.0), (10, 5.0)])]).await.unwrap();
+    assert_eq!(house.one("m").await, [(5, 2.0), (7, 4.0), (10, 5.0)]);
+    for round in 6..12 {
+        house.series.pack().await.unwrap();
+        house.write(&[entry("m", &["a:1"], &[(10, f64::from(round))])]).await.unwrap();
+        house.series.tend().await.unwrap();
+    }
+    let house = house.restarted().await;
+    assert_eq!(house.one("m").await, [(5, 2.0), (7, 4.0), (10, 11.0)]);
+}
+
+#[tokio::test]
+async fn every_bit_of_a_value_is_kept() {
+    let house = House::new().await;
+    let values =
+        [f64::NAN, -0.0, f64::INFINITY, f64::MIN_POSITIVE / 2.0, f64::from_bits(0x7ff4_dead_beef_0001)];
+    let samples: Vec<(i64, f64)> = (0..).zip(values).collect();
+    house.write(&[entry("m", &[], &samples)]).await.unwrap();
+    house.series.pack().await.unwrap();
+    let found: Vec<u64> = house.one("m").await.iter().map(|(_, value)| value.to_bits()).collect();
+    assert_eq!(found, values.map(f64::to_bits));
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_named_and_nothing_of_the_write_happens() {
+    let limits = Limits { series: 2, metrics: 2, tags: 2, samples: 3, ..Limits::default() };
+    let house = House::limited(limits).await;
+    let good = entry("m", &["a:1"], &[(1, 1.0)]);
+    let uneven = SeriesSamples { samples: Samples { times: vec![1], values: vec![] }, ..good.clone() };
+    for (wrong, message) in [
+        (entry("", &[], &[(1, 1.0)]), "series[1].metric is \"\""),
+        (entry("m", &["a:1", ":b"], &[(1, 1.0)]), "series[1].tags[1] is \":b\""),
+        (entry("m", &["a", "b", "c"], &[(1, 1.0)]), "at most 2 tags"),
+        (entry("m", &["a:1"], &[(i64::MAX, 1.0)]), "series[1].times is \"9223372036854775807\""),
+        (entry("m", &["a:1"], &[]), "series[1] is \"\", expected at least one sample"),
+        (uneven, "series[1].values is \"0\", expected as many as times, 1"),
+        (entry("m", &["a:1"], &[(1, 1.0), (2, 1.0), (3, 1.0)]), "at most 3 samples of one write"),
+    ] {
+        let refused = house.write(&[good.clone(), wrong]).await.unwrap_err().to_string();
+        assert!(refused.contains(message), "{refused}");
+    }
+    assert_eq!(house.all("m").await.len(), 0);
+    house.write(&[good, entry("n", &[], &[(1, 1.0)])]).await.unwrap();
+    let refused = house.write(&[entry("m", &["a:2"], &[(1, 1.0)])]).await.unwrap_err().to_string();
+    assert_eq!(refused, "at most 2 series of one organisation");
+    house.write(&[entry("m", &["a:1"], &[(2, 1.0)])]).await.unwrap();
+}
+
+#[tokio::test]
+async fn organisations_do_not_see_each_other() {
+    let house = House::new().await;
+    house.write(&[entry("m", &["a:1"], &[(1, 1.0)])]).await.unwrap();
+    let theirs = OrganisationId(2);
+    house.series.write(theirs, &[entry("m", &["a:1"], &[(1, 2.0)])], Batch::new()).await.unwrap();
+    assert_eq!(house.one("m").await, [(1, 1.0)]);
+    house.series.delete(theirs, "m", Filter::All, Batch::new()).await.unwrap();
+    let house = house.restarted().await;
+    assert_eq!(house.one("m").await, [(1, 1.0)]);
+    assert!(house.series.metric(theirs, "m").is_err());
+}
+
+#[tokio::test]
+async fn what_is_joined_to_a_write_happens_with_it_or_neither_does() {
+    let house = House::new().await;
+    let row = Key::new(Space::Meta).text("joined");
+    let join = || {
+        let mut join = Batch::new();
+        join.require(row.clone(), Precondition::Absent).put(row.clone(), &b"x"[..]);
+        join
+    };
+    let samples = [entry("m", &[], &[(1, 1.0)])];
+    house.series.write(OURS, &samples, join()).await.unwrap();
+    assert!(house.store.get(&row).await.unwrap().is_some());
+    let others = [entry("m", &["b"], &[(2, 2.0)])];
+    let later = [entry("m", &[], &[(3, 3.0)])];
+    let refused = house.series.write(OURS, &others, join());
+    let (refused, went_on) = tokio::join!(refused, house.write(&later));
+    assert!(matches!(refused, Err(SeriesError::Store(bellwether_store::StoreError::Conflict(_)))));
+    went_on.unwrap();
+    for house in [house.restarted().await, house] {
+        assert_eq!(house.one("m").await, [(1, 1.0), (3, 3.0)]);
+    }
+}
+
+#[tokio::test]
+async fn concurrent_writers_of_new_series_make_each_once() {
+    let house = Arc::new(House::new().await);
+    let writers: Vec<_> = (0..20_i32)
+        .map(|writer| {
+            let house = Arc::clone(&house);
+            tokio::spawn(async move {
+                for round in 0..10 {
+                    let tag = format!("n:{round}");
+                    let time = i64::from(writer * 100 + round);
+                    house.write(&[entry("m", &[&tag], &[(time, f64::from(writer))])]).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    let house = house.restarted().await;
+    let all = house.all("m").await;
+    assert_eq!(all.len(), 10);
+    assert!(all.values().all(|samples| samples.len() == 20));
+}
+
+#[tokio::test]
+async fn a_watcher_reads_every_write_once_and_in_order_across_packing() {
+    let house = House::new().await;
+    house.series.keep_from(Some(0));
+    let mut place = 0;
+    let mut seen = Vec::new();
+    for round in 0..30_i32 {
+        house.write(&[entry("m", &["a:1"], &[(i64::from(round), f64::from(round))])]).await.unwrap();
+        if round % 7 == 0 {
+            house.series.pack().await.unwrap();
+        }
+        if round % 3 == 0 {
+            let WrittenPart { written, last, missed } = house.series.written_after(place, 2).await.unwrap();
+            assert!(!missed);
+            seen.extend(written.iter().flat_map(|written| written.samples.times.clone()));
+            place = last;
+            house.series.keep_from(Some(place));
+        }
+    }
+    while *house.series.written().borrow() > place {
+        let part = house.series.written_after(place, 2).await.unwrap();
+        seen.extend(part.written.iter().flat_map(|written| written.samples.times.clone()));
+        place = part.last;
+    }
+    assert_eq!(seen, (0..30).collect::<Vec<i64>>());
+    house.series.keep_from(None);
+    house.series.pack().await.unwrap();
+    assert!(house.series.written_after(0, 10).await.unwrap().missed, "who lags is told");
+}
+
+#[tokio::test]
+async fn memory_is_packed_when_it_holds_enough_and_refused_writes_when_it_cannot_be() {
+    let limits = Limits { head_samples: 100, ..Limits::default() };
+    let house = House::limited(limits).await;
+    for round in 0..100_i64 {
+        let samples: Vec<(i64, f64)> = (0..20).map(|n| (round * 20 + n, n as f64)).collect();
+        house.write(&[entry("m", &[], &samples)]).await.unwrap();
+        let totals = house.series.totals();
+        assert!(totals.head_samples <= 2 * (2 * 100 + 20), "{totals:?}");
+    }
+    assert_eq!(house.one("m").await.len(), 2000);
+    house.store.set_disk_full(true);
+    assert!(house.write(&[entry("m", &[], &[(1, 1.0)])]).await.is_err());
+    house.store.set_disk_full(false);
+    house.write(&[entry("m", &[], &[(2000, 1.0)])]).await.unwrap();
+    assert_eq!(house.one("m").await.len(), 2001);
+}

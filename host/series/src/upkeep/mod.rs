@@ -1,0 +1,261 @@
+//! What keeps series small and quick: samples go from memory into segments, small segments become large ones, and what
+//! is deleted or older than its retention is freed; while writes and queries go on.
+//!
+//! A segment is on the disk before a row refers to it, and removed after no row does. Around both, a *loose* row names
+//! its object, so that a start removes what a crash left.
+
+mod merge;
+mod pack;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bellwether_kernel::Timestamp;
+use bellwether_store::{Batch, Digest, StoreError, encode};
+use roaring::RoaringBitmap;
+
+use crate::SeriesError;
+use crate::layout::{self, Loose, SegmentRow};
+use crate::limits::{DELETED_ROWS, GARBAGE};
+use crate::open::place;
+use crate::segment::{self, Built};
+use crate::service::{Placed, Series, Shared};
+
+/// Samples stay in memory no longer than this many milliseconds, so that the log a start reads stays short.
+const HEAD_AGE: i64 = 10 * 60 * 1000;
+
+const DAY: i64 = 24 * 60 * 60 * 1000;
+
+/// A segment that was built, and the partition of its samples; `None` if they are scattered.
+pub(crate) type Placeable = (Option<i64>, Built);
+
+/// Which samples are kept.
+pub(crate) struct Kept {
+    alive: RoaringBitmap,
+    /// Series whose metrics say for how many days.
+    days: Vec<(u32, RoaringBitmap)>,
+    default_days: u32,
+    now: Timestamp,
+}
+
+impl Kept {
+    /// The first time that is kept of a series; `None` if the series is gone.
+    pub(crate) fn first(&self, number: u32) -> Option<i64> {
+        if !self.alive.contains(number) {
+            return None;
+        }
+        let days = self.days.iter().find(|(_, series)| series.contains(number));
+        Some(first_kept(self.now, days.map_or(self.default_days, |(days, _)| *days)))
+    }
+}
+
+/// The first time kept now of what is kept for so many days.
+pub(crate) fn first_kept(now: Timestamp, days: u32) -> i64 {
+    if days == 0 { i64::MIN } else { now.as_milliseconds() - i64::from(days) * DAY }
+}
+
+impl Series {
+    /// Does what is due: packs samples that were long in memory, merges small segments, frees what is not kept, and
+    /// forgets the log that is in segments. To be called every now and then.
+    ///
+    /// # Errors
+    /// If the store's; it is tried again at the next call.
+    pub async fn tend(&self) -> Result<(), SeriesError> {
+        let now = self.shared.parts.clock.now();
+        let old = |since: Timestamp| now.milliseconds_since(since) >= HEAD_AGE;
+        let due = {
+            let state = self.shared.state.read();
+            state.since.is_some_and(old) || state.frozen.is_some()
+        };
+        if due {
+            self.shared.pack().await?;
+        }
+        self.shared.merge_all().await?;
+        self.shared.sweep().await?;
+        self.shared.trim_log().await?;
+        Ok(())
+    }
+
+    /// Packs everything in memory now, whatever its age.
+    ///
+    /// # Errors
+    /// If the store's.
+    pub async fn pack(&self) -> Result<(), SeriesError> {
+        Ok(self.shared.pack().await?)
+    }
+}
+
+impl Shared {
+    /// What is kept at present.
+    pub(crate) fn kept(&self) -> Kept {
+        let mut kept = Kept {
+            alive: RoaringBitmap::new(),
+            days: Vec::new(),
+            default_days: self.parts.limits.keep_days,
+            now: self.parts.clock.now(),
+        };
+        for (_, index) in self.all_indexes() {
+            index.read().each_metric(|series, metadata| {
+                kept.alive |= series;
+                if let Some(days) = metadata.keep_days {
+                    match kept.days.iter_mut().find(|(known, _)| *known == days) {
+                        Some((_, all)) => *all |= series,
+                        None => kept.days.push((days, series.clone())),
+                    }
+                }
+            });
+        }
+        kept
+    }
+
+    /// Puts segments on the disk and into use, in the place of others.
+    pub(crate) async fn replace(
+        self: &Arc<Self>,
+        mut built: Vec<Placeable>,
+        range: (u64, u64),
+        old: &[Arc<Placed>],
+        packed: Option<u64>,
+    ) -> Result<(), StoreError> {
+        let host = self.parts.host;
+        let (mut announced, mut rows) = (Batch::new(), Vec::with_capacity(built.len()));
+        for (partition, built) in &mut built {
+            let number = self.next_segment.fetch_add(1, Ordering::Relaxed);
+            segment::sign(&mut built.bytes, number);
+            let digest = Digest::of(&built.bytes);
+            announced.put(layout::loose(host, &digest), encode(&Loose));
+            rows.push((
+                number,
+                SegmentRow {
+                    digest,
+                    partition: *partition,
+                    low: range.0,
+                    high: range.1,
+                    first: built.first,
+                    last: built.last,
+                    samples: built.samples,
+                    bytes: built.bytes.len() as u64,
+                },
+            ));
+        }
+        if !rows.is_empty() {
+            self.parts.store.commit(announced).await?;
+        }
+        let shared = Arc::clone(self);
+        let opened = tokio::task::spawn_blocking(move || {
+            let mut opened = Vec::with_capacity(rows.len());
+            for ((number, row), (_, built)) in rows.into_iter().zip(built) {
+                shared.parts.objects.put(&built.bytes)?;
+                opened.push(Arc::new(place(&shared.parts, &shared.pages, number, row)?));
+            }
+            Ok::<_, StoreError>(opened)
+        });
+        let opened =
+            opened.await.map_err(|error| StoreError::Failed(format!("writing segments: {error}")))??;
+        let mut batch = Batch::new();
+        for placed in &opened {
+            batch.put(layout::segments(host).number(placed.number), encode(&placed.row));
+            batch.delete(layout::loose(host, &placed.row.digest));
+        }
+        for placed in old {
+            batch.delete(layout::segments(host).number(placed.number));
+            batch.put(layout::loose(host, &placed.row.digest), encode(&Loose));
+        }
+        if let Some(packed) = packed {
+            batch.put(layout::packed(host), encode(&layout::Number(packed)));
+        }
+        self.parts.store.commit(batch).await?;
+        {
+            let mut state = self.state.write();
+            let mut segments: Vec<Arc<Placed>> = state.segments.iter().cloned().collect();
+            segments.retain(|placed| old.iter().all(|old| old.number != placed.number));
+            segments.extend(opened);
+            segments.sort_by_key(|placed| (placed.row.high, placed.number));
+            state.segments = Arc::new(segments);
+            if let Some(packed) = packed {
+                state.packed = packed;
+                state.frozen = None;
+            }
+        }
+        self.remove_objects(old).await
+    }
+
+    /// Removes the objects of segments no row refers to; who reads them still can.
+    async fn remove_objects(self: &Arc<Self>, old: &[Arc<Placed>]) -> Result<(), StoreError> {
+        if old.is_empty() {
+            return Ok(());
+        }
+        let digests: Vec<Digest> = old.iter().map(|placed| placed.row.digest).collect();
+        let mut batch = Batch::new();
+        for digest in &digests {
+            batch.delete(layout::loose(self.parts.host, digest));
+        }
+        let objects = self.parts.objects.clone();
+        let removed =
+            tokio::task::spawn_blocking(move || digests.iter().try_for_each(|digest| objects.remove(digest)));
+        removed.await.map_err(|error| StoreError::Failed(format!("removing segments: {error}")))??;
+        self.parts.store.commit(batch).await.map(drop)
+    }
+
+    /// Writes segments anew of which much is not kept, and drops those of which nothing is.
+    async fn sweep(self: &Arc<Self>) -> Result<(), StoreError> {
+        let _turn = self.merging.lock().await;
+        let deletions: u64 = self.all_indexes().iter().map(|(_, index)| index.read().deletions).sum();
+        let mark = (deletions, self.parts.clock.now().as_milliseconds().div_euclid(DAY));
+        if *self.swept.lock() == Some(mark) {
+            return Ok(());
+        }
+        let segments = Arc::clone(&self.state.read().segments);
+        for placed in segments.iter() {
+            let kept = self.kept();
+            let (shared, looked_at) = (Arc::clone(self), Arc::clone(placed));
+            let built = tokio::task::spawn_blocking(move || shared.without_garbage(&looked_at, &kept));
+            let built =
+                built.await.map_err(|error| StoreError::Failed(format!("freeing segments: {error}")))??;
+            if let Some(built) = built {
+                let range = (placed.row.low, placed.row.high);
+                self.replace(built, range, std::slice::from_ref(placed), None).await?;
+            }
+        }
+        *self.swept.lock() = Some(mark);
+        Ok(())
+    }
+
+    /// The segment without what is not kept: one or none; `None` if there is too little of that.
+    fn without_garbage(
+        &self,
+        placed: &Arc<Placed>,
+        kept: &Kept,
+    ) -> Result<Option<Vec<Placeable>>, StoreError> {
+        let (mut all, mut garbage) = (0, 0);
+        for entry in placed.segment.all()? {
+            all += u64::from(entry.length);
+            if kept.first(entry.series).is_none_or(|from| entry.last < from) {
+                garbage += u64::from(entry.length);
+            }
+        }
+        if garbage == all {
+            return Ok(Some(Vec::new()));
+        }
+        if garbage * GARBAGE < all {
+            return Ok(None);
+        }
+        merge::merged(std::slice::from_ref(placed), kept).map(|built| Some(built.into_iter().collect()))
+    }
+
+    /// Removes rows of the log that nobody needs.
+    pub(crate) async fn trim_log(&self) -> Result<(), StoreError> {
+        let rows = self.removable_rows();
+        let mut start = rows.start;
+        while start < rows.end {
+            let end = rows.end.min(start + DELETED_ROWS as u64);
+            let mut batch = Batch::new();
+            for number in start..end {
+                batch.delete(layout::log(self.parts.host).number(number));
+            }
+            self.parts.store.commit(batch).await?;
+            self.first_row.store(end, Ordering::Release);
+            start = end;
+        }
+        Ok(())
+    }
+}

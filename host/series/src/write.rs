@@ -1,0 +1,166 @@
+//! Writing: from texts to series, then to the writer.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bellwether_kernel::{FieldError, OrganisationId, Timestamp};
+use bellwether_store::{Batch, StoreError, encode};
+use parking_lot::RwLock;
+use tokio::sync::oneshot;
+
+use crate::index::Index;
+use crate::layout::{self, SeriesRow};
+use crate::limits::ATTEMPTS;
+use crate::log::{self, Columns};
+use crate::service::{Series, Shared};
+use crate::writer::{Order, WriteOrder, closed};
+use crate::{Samples, SeriesError, SeriesNumber, identity};
+
+/// Samples of one series to write.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SeriesSamples {
+    /// The metric.
+    pub metric: String,
+    /// The tags, in any order: `key:value`, or a word. A key may come with several values.
+    pub tags: Vec<String>,
+    /// At least one sample, in any order. Any double is taken; what is no number is kept and left out of queries.
+    pub samples: Samples,
+}
+
+/// What became of an order to write.
+pub(crate) enum Outcome {
+    Written,
+    /// Series were deleted since it was worked out.
+    Stale,
+}
+
+impl Series {
+    /// Writes samples: all are durable when this returns, and can be read; or none is written. `join` is committed with
+    /// them.
+    ///
+    /// # Errors
+    /// [`SeriesError::Invalid`] names the field as `series[3].tags[1]`; [`SeriesError::Limit`] if there would be too
+    /// many series or samples; [`SeriesError::Store`] if the store refuses, as where `join` conflicts.
+    pub async fn write(
+        &self,
+        organisation: OrganisationId,
+        series: &[SeriesSamples],
+        join: Batch,
+    ) -> Result<(), SeriesError> {
+        check(series, &self.shared.parts.limits)?;
+        let index = self.shared.index(organisation);
+        for _ in 0..ATTEMPTS {
+            let (columns, rows, deletions, new) = self.shared.resolve(organisation, &index, series)?;
+            let (reply, outcome) = oneshot::channel();
+            let order = WriteOrder {
+                parts: log::parts(&columns),
+                columns,
+                rows,
+                new,
+                join: join.clone(),
+                index: Arc::clone(&index),
+                deletions,
+                reply,
+            };
+            self.orders.send(Order::Write(order)).await.map_err(|_| closed())?;
+            if let Outcome::Written = outcome.await.map_err(|_| closed())?? {
+                return Ok(());
+            }
+        }
+        Err(StoreError::Unavailable("series of this write are deleted again and again").into())
+    }
+}
+
+fn check(series: &[SeriesSamples], limits: &crate::Limits) -> Result<(), SeriesError> {
+    let mut total = 0;
+    for (at, SeriesSamples { samples: Samples { times, values }, .. }) in series.iter().enumerate() {
+        if times.len() != values.len() {
+            let expected = format!("as many as times, {}", times.len());
+            return Err(FieldError::new(format!("series[{at}].values"), values.len(), expected).into());
+        }
+        if times.is_empty() {
+            return Err(FieldError::new(format!("series[{at}]"), "", "at least one sample").into());
+        }
+        let strange = |time: &&i64| Timestamp::from_milliseconds(**time).is_none();
+        if let Some(time) = times.iter().find(strange) {
+            let expected = "milliseconds since the epoch, within the years 1 to 9999";
+            return Err(FieldError::new(format!("series[{at}].times"), time, expected).into());
+        }
+        total += times.len();
+    }
+    if total > limits.samples {
+        return Err(SeriesError::limit("samples of one write", limits.samples as u64));
+    }
+    if series.is_empty() {
+        return Err(FieldError::new("series", "", "at least one series").into());
+    }
+    Ok(())
+}
+
+/// What a write comes to: its samples, the rows of series that are not surely in the store, the state of the index it
+/// was worked out from, and the numbers of those series.
+type Resolved = (Columns, Batch, u64, Vec<SeriesNumber>);
+
+impl Shared {
+    fn resolve(
+        &self,
+        organisation: OrganisationId,
+        index: &RwLock<Index>,
+        series: &[SeriesSamples],
+    ) -> Result<Resolved, SeriesError> {
+        let limits = &self.parts.limits;
+        let mut columns = Columns::default();
+        let (mut rows, mut new, mut missing) = (Batch::new(), Vec::new(), Vec::new());
+        let mut tags = Vec::new();
+        let mut put_row = |number: SeriesNumber, metric: &str, tags: &[&str]| {
+            let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
+            let row = SeriesRow { metric: metric.to_owned(), tags };
+            rows.put(layout::series(organisation, number.0), encode(&row));
+            new.push(number);
+        };
+        let deletions = {
+            let index = index.read();
+            for (at, entry) in series.iter().enumerate() {
+                let name = |tag: usize| format!("series[{at}].tags[{tag}]");
+                identity::canonical(&entry.tags, limits, name, &mut tags)?;
+                let number = match index.find(&entry.metric, &tags) {
+                    Some(found) => {
+                        if !found.durable {
+                            put_row(found.number, &entry.metric, &tags);
+                        }
+                        found.number.0
+                    }
+                    None => {
+                        identity::check_metric(&entry.metric, limits, || format!("series[{at}].metric"))?;
+                        missing.push(at);
+                        0
+                    }
+                };
+                columns.runs.push((number, entry.samples.len() as u32));
+                columns.times.extend_from_slice(&entry.samples.times);
+                columns.values.extend_from_slice(&entry.samples.values);
+            }
+            index.deletions
+        };
+        if !missing.is_empty() {
+            let mut index = index.write();
+            for at in missing {
+                let entry = &series[at];
+                identity::canonical(&entry.tags, limits, |_| String::new(), &mut tags)?;
+                // Another entry, or another write, may have made it by now.
+                let number = match index.find(&entry.metric, &tags) {
+                    Some(found) => found.number,
+                    None => {
+                        index.check_room(&entry.metric, limits)?;
+                        let number = SeriesNumber(self.next_series.fetch_add(1, Ordering::Relaxed));
+                        index.add(number, &entry.metric, &tags, false);
+                        number
+                    }
+                };
+                put_row(number, &entry.metric, &tags);
+                columns.runs[at].0 = number.0;
+            }
+        }
+        Ok((columns, rows, deletions, new))
+    }
+}

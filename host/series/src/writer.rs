@@ -1,0 +1,298 @@
+//! The one writer: it takes what waits, commits it together, shows it to readers, and only then acknowledges it.
+//!
+//! So the numbers of the log's rows are the order of writes for everybody, before and after a restart.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bellwether_kernel::OrganisationId;
+use bellwether_store::{Batch, StoreError, encode};
+use bytes::Bytes;
+use futures::future::join_all;
+use parking_lot::RwLock;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::SeriesNumber;
+use crate::index::Index;
+use crate::layout::{self, Number};
+use crate::limits::{DELETED_ROWS, GROUP_SAMPLES, LOG_ROWS, QUEUE};
+use crate::log::{Columns, Rows};
+use crate::service::Shared;
+use crate::write::Outcome;
+
+/// Something for the writer to do.
+pub(crate) enum Order {
+    Write(WriteOrder),
+    Delete(DeleteOrder),
+}
+
+/// A write, worked out.
+pub(crate) struct WriteOrder {
+    pub(crate) columns: Columns,
+    /// The same, as parts of rows of the log.
+    pub(crate) parts: Vec<Vec<u8>>,
+    /// Rows of series that may not be in the store yet, and their numbers.
+    pub(crate) rows: Batch,
+    pub(crate) new: Vec<SeriesNumber>,
+    pub(crate) join: Batch,
+    pub(crate) index: Arc<RwLock<Index>>,
+    /// [`Index::deletions`] when it was worked out.
+    pub(crate) deletions: u64,
+    pub(crate) reply: oneshot::Sender<Result<Outcome, StoreError>>,
+}
+
+/// Finds series by their index.
+pub(crate) type Select = Box<dyn FnOnce(&Index) -> Vec<u32> + Send>;
+
+/// Series to forget.
+pub(crate) struct DeleteOrder {
+    pub(crate) organisation: OrganisationId,
+    pub(crate) index: Arc<RwLock<Index>>,
+    /// Finds them, when it is their turn.
+    pub(crate) select: Select,
+    pub(crate) join: Batch,
+    pub(crate) reply: oneshot::Sender<Result<u64, StoreError>>,
+}
+
+pub(crate) fn closed() -> StoreError {
+    StoreError::Unavailable("the series are being closed")
+}
+
+/// Works until nobody can send orders any more.
+pub(crate) async fn run(shared: Arc<Shared>, mut queue: mpsc::Receiver<Order>) {
+    let mut packing: Option<JoinHandle<Result<(), StoreError>>> = None;
+    let mut orders = Vec::new();
+    let mut next = None;
+    loop {
+        if next.is_none() && queue.recv_many(&mut orders, 1).await == 0 {
+            return;
+        }
+        orders.extend(next.take());
+        // What else waits, up to a delete or as much as one commit should hold.
+        let mut samples = orders.iter().map(size).sum::<usize>();
+        while orders.len() < QUEUE
+            && samples < GROUP_SAMPLES
+            && !matches!(orders.last(), Some(Order::Delete(_)))
+        {
+            match queue.try_recv() {
+                Ok(order @ Order::Delete(_)) => {
+                    next = Some(order);
+                    break;
+                }
+                Ok(order) => {
+                    samples += size(&order);
+                    orders.push(order);
+                }
+                Err(_) => break,
+            }
+        }
+        if let Err(error) = make_room(&shared, &mut packing).await {
+            refuse(orders.drain(..), &error);
+            continue;
+        }
+        let mut writes = Vec::with_capacity(orders.len());
+        for order in orders.drain(..) {
+            match order {
+                Order::Write(order) => writes.push(order),
+                Order::Delete(order) => delete(&shared, order).await,
+            }
+        }
+        write(&shared, writes).await;
+    }
+}
+
+fn size(order: &Order) -> usize {
+    match order {
+        Order::Write(order) => order.columns.times.len(),
+        Order::Delete(_) => 0,
+    }
+}
+
+/// Has samples packed when memory holds enough; waits, and so makes callers wait, when it holds twice that. Fails only
+/// then: a packing that failed before is tried again.
+async fn make_room(
+    shared: &Arc<Shared>,
+    packing: &mut Option<JoinHandle<Result<(), StoreError>>>,
+) -> Result<(), StoreError> {
+    let budget = shared.parts.limits.head_samples;
+    loop {
+        let (samples, rows) = {
+            let state = shared.state.read();
+            (state.active.samples(), state.applied - state.packed)
+        };
+        if samples < budget && rows < LOG_ROWS {
+            return Ok(());
+        }
+        let wait = samples >= budget * 2 || rows >= LOG_ROWS * 2;
+        let work = packing.take().unwrap_or_else(|| {
+            let shared = Arc::clone(shared);
+            tokio::spawn(async move { shared.pack().await })
+        });
+        if !wait && !work.is_finished() {
+            *packing = Some(work);
+            return Ok(());
+        }
+        let done = work.await.map_err(|error| StoreError::Failed(format!("packing samples: {error}")));
+        match done.flatten() {
+            Ok(()) if wait => {}
+            Ok(()) => return Ok(()),
+            Err(error) if wait => return Err(error),
+            Err(error) => {
+                tracing::warn!(%error, "samples in memory could not be packed; it is tried again");
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn refuse(orders: impl Iterator<Item = Order>, error: &StoreError) {
+    for order in orders {
+        // A caller that went away needs no answer.
+        match order {
+            Order::Write(order) => drop(order.reply.send(Err(again(error)))),
+            Order::Delete(order) => drop(order.reply.send(Err(again(error)))),
+        }
+    }
+}
+
+/// Commits writes together; one with something to join alone, in the same sync.
+async fn write(shared: &Shared, writes: Vec<WriteOrder>) {
+    let mut fresh = Vec::with_capacity(writes.len());
+    for order in writes {
+        if order.index.read().deletions == order.deletions {
+            fresh.push(order);
+        } else {
+            let _ = order.reply.send(Ok(Outcome::Stale));
+        }
+    }
+    let mut number = shared.state.read().applied;
+    let mut commits: Vec<Commit> = Vec::new();
+    for order in fresh {
+        let alone = !order.join.is_empty();
+        match commits.last_mut() {
+            Some(commit) if !alone && !commit.alone && commit.bytes < COMMIT_BYTES => commit.add(order),
+            _ => {
+                let mut commit = Commit { alone, ..Commit::default() };
+                commit.add(order);
+                commits.push(commit);
+            }
+        }
+    }
+    let host = shared.parts.host;
+    let mut batches = Vec::with_capacity(commits.len());
+    for commit in &mut commits {
+        let mut batch = std::mem::take(&mut commit.batch);
+        for row in std::mem::take(&mut commit.rows).finish() {
+            number += 1;
+            batch.put(layout::log(host).number(number), Bytes::from(row));
+        }
+        commit.last = number;
+        batches.push(shared.parts.store.commit(batch));
+    }
+    let results = join_all(batches).await;
+    let mut durable = Vec::new();
+    {
+        let mut state = shared.state.write();
+        for (commit, result) in commits.iter().zip(&results) {
+            if result.is_ok() {
+                commit.orders.iter().for_each(|order| state.active.add(&order.columns));
+            }
+            // The number of a row that was refused is not used again: nobody knows how far it came.
+            state.applied = commit.last;
+        }
+        if state.since.is_none() && state.active.samples() > 0 {
+            state.since = Some(shared.parts.clock.now());
+        }
+    }
+    for (commit, result) in commits.into_iter().zip(results) {
+        for order in commit.orders {
+            if result.is_ok() && !order.new.is_empty() {
+                order.index.write().durable(&order.new);
+            }
+            durable.push((order.reply, result.as_ref().map(|_| ()).map_err(again)));
+        }
+    }
+    shared.applied.send_replace(number);
+    for (reply, result) in durable {
+        let _ = reply.send(result.map(|()| Outcome::Written));
+    }
+}
+
+/// A commit is begun anew when it holds so much; well below the store's largest batch.
+const COMMIT_BYTES: usize = 4 * 1024 * 1024;
+
+#[derive(Default)]
+struct Commit {
+    alone: bool,
+    orders: Vec<WriteOrder>,
+    batch: Batch,
+    rows: Rows,
+    bytes: usize,
+    last: u64,
+}
+
+impl Commit {
+    fn add(&mut self, mut order: WriteOrder) {
+        self.batch.append(std::mem::take(&mut order.rows));
+        self.batch.append(std::mem::take(&mut order.join));
+        for part in std::mem::take(&mut order.parts) {
+            self.bytes += part.len();
+            self.rows.add(&part);
+        }
+        self.bytes += order.new.len() * 256;
+        self.orders.push(order);
+    }
+}
+
+/// Deletes the rows of series, then forgets them.
+async fn delete(shared: &Shared, order: DeleteOrder) {
+    let numbers = (order.select)(&order.index.read());
+    let mut join = order.join;
+    let mut result = Ok(numbers.len() as u64);
+    for chunk in numbers.chunks(DELETED_ROWS) {
+        let mut batch = std::mem::take(&mut join);
+        // A number is never used again: samples of it may be in segments for a while.
+        let next = Number(u64::from(shared.next_series.load(Ordering::Relaxed)));
+        batch.put(layout::next_series(), encode(&next));
+        for number in chunk {
+            batch.delete(layout::series(order.organisation, *number));
+        }
+        if let Err(error) = shared.parts.store.commit(batch).await {
+            result = Err(error);
+            break;
+        }
+        let mut index = order.index.write();
+        index.deletions += 1;
+        chunk.iter().for_each(|number| index.remove(SeriesNumber(*number)));
+    }
+    if result.is_ok() && !join.is_empty() {
+        result = shared.parts.store.commit(join).await.map(|_| 0);
+    }
+    let _ = order.reply.send(result);
+}
+
+/// The same error for one more caller.
+fn again(error: &StoreError) -> StoreError {
+    match error {
+        StoreError::Conflict(key) => StoreError::Conflict(key.clone()),
+        StoreError::Merge(error) => StoreError::Merge(error.clone()),
+        &StoreError::TooLarge { what, size, limit } => StoreError::TooLarge { what, size, limit },
+        &StoreError::DiskFull { free, watermark } => StoreError::DiskFull { free, watermark },
+        &StoreError::Unavailable(why) => StoreError::Unavailable(why),
+        other => StoreError::Failed(other.to_string()),
+    }
+}
+
+impl Shared {
+    /// Rows of the log that may be removed: up to what is in segments, and what watchers have read.
+    pub(crate) fn removable_rows(&self) -> std::ops::Range<u64> {
+        let (packed, applied) = {
+            let state = self.state.read();
+            (state.packed, state.applied)
+        };
+        let kept = applied.saturating_sub(self.parts.limits.watched_rows);
+        let watched = self.watched.load(Ordering::Acquire).max(kept);
+        self.first_row.load(Ordering::Acquire)..packed.min(watched) + 1
+    }
+}
