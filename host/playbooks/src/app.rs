@@ -5,89 +5,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bellwether_access::Principal;
+use bellwether_kernel::value::{Input, Value, ValueType};
 use bellwether_kernel::{OrganisationId, RunId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// A value that passes between steps. Nested values travel as JSON.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Value {
-    /// Absent.
-    None,
-    /// Text.
-    Text(String),
-    /// A whole number.
-    Integer(i64),
-    /// A finite number.
-    Number(f64),
-    /// True or false.
-    Boolean(bool),
-    /// Bytes.
-    Binary(Vec<u8>),
-    /// A list of texts.
-    Texts(Vec<String>),
-    /// A list of whole numbers.
-    Integers(Vec<i64>),
-    /// A list of numbers.
-    Numbers(Vec<f64>),
-    /// A list of byte strings.
-    Binaries(Vec<Vec<u8>>),
-    /// Any JSON.
-    Json(serde_json::Value),
-}
-
-/// The types inputs and outputs are declared with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ValueType {
-    /// [`Value::Text`].
-    Text,
-    /// [`Value::Integer`].
-    Integer,
-    /// [`Value::Number`].
-    Number,
-    /// [`Value::Boolean`].
-    Boolean,
-    /// [`Value::Binary`]; base64 in JSON.
-    Binary,
-    /// [`Value::Texts`].
-    Texts,
-    /// [`Value::Integers`].
-    Integers,
-    /// [`Value::Numbers`].
-    Numbers,
-    /// [`Value::Binaries`].
-    Binaries,
-    /// [`Value::Json`].
-    Json,
-    /// [`Value::Json`] of the shape `{"key": text, "value": any JSON}`; see [`misfit`](crate::misfit).
-    KeyValue,
-    /// [`Value::Json`]: a list of those.
-    KeyValues,
-    /// [`Value::Json`] of the shape `{"id": text, "type": text, "value": text}`, with whatever further fields.
-    Entity,
-    /// [`Value::Json`]: a list of those.
-    Entities,
-}
-
-/// One input of an app.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Input {
-    /// Its name.
-    pub name: String,
-    /// Its type.
-    pub value_type: ValueType,
-    /// Whether a call without it is refused.
-    pub required: bool,
-    /// What its absence stands for.
-    pub default: Option<serde_json::Value>,
-    /// The only texts allowed; empty means any.
-    pub choices: Vec<String>,
-    /// Never shown in runs, logs or errors.
-    pub secret: bool,
-    /// For whoever fills it in.
-    pub help: String,
-}
-
+use crate::PlaybookError;
 /// One output of an app.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Output {
@@ -215,4 +137,49 @@ pub trait Apps: Send + Sync + 'static {
     fn app_version(&self, organisation: OrganisationId, name: &str, version: &str) -> Option<Arc<dyn App>> {
         self.app(organisation, name).filter(|app| app.version() == version)
     }
+
+    /// The app for a run that begins now: while a new version is tried on a share of the runs, the same version
+    /// whenever the same run asks. By default the present version.
+    fn app_for(&self, organisation: OrganisationId, name: &str, run: RunId) -> Option<Arc<dyn App>> {
+        let _ = run;
+        self.app(organisation, name)
+    }
+
+    /// The versions of it that are there, newest first. By default the present version.
+    fn app_versions(&self, organisation: OrganisationId, name: &str) -> Vec<String> {
+        self.app(organisation, name).iter().map(|app| app.version().to_owned()).collect()
+    }
+}
+
+/// An app as a document names it: `metric`, or one version of it, `metric@0.1.0`.
+pub(crate) fn named_version(app: &str) -> (&str, Option<&str>) {
+    app.split_once('@').map_or((app, None), |(name, version)| (name, Some(version)))
+}
+
+/// Who keeps to one version of an app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pin {
+    /// The version.
+    pub version: String,
+    /// Who.
+    pub by: PinnedBy,
+}
+
+/// Who keeps to a version of an app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PinnedBy {
+    /// The published version of the playbook of this name, whose steps name that version.
+    Playbook(String),
+    /// A run that has not ended and began with that version.
+    Run(RunId),
+}
+
+/// Knows who keeps to which version of an app.
+#[async_trait]
+pub trait Pins: Send + Sync + 'static {
+    /// Who in an organisation keeps to a version of the app of that name.
+    ///
+    /// # Errors
+    /// If the store does not answer or is damaged.
+    async fn pins(&self, organisation: OrganisationId, app: &str) -> Result<Vec<Pin>, PlaybookError>;
 }

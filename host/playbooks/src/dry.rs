@@ -10,7 +10,7 @@ use crate::engine::Described;
 use crate::secrets::{MASK, Secrets};
 use crate::service::require_role;
 use crate::template::{Room, Template, from_json, is_true};
-use crate::{Format, PlaybookError, Playbooks, StepKind, convert};
+use crate::{Format, PlaybookError, Playbooks, StepKind, convert, trigger};
 
 /// What a run would do.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,7 +44,8 @@ pub struct DryStep {
 
 impl Playbooks {
     /// Checks a document as [`Self::validate`] does, and says what a run of it with `trigger` would do. `trigger` is
-    /// what its templates read as `trigger`, `{"inputs": …}` for a manual one.
+    /// what its templates read as `trigger`, `{"inputs": …}` for a manual one. Of what is not given, a trigger by time
+    /// is as when it is due next, and declared inputs have their defaults.
     ///
     /// # Errors
     /// As [`Self::validate`]; [`PlaybookError::Forbidden`] for a key that may only read.
@@ -53,12 +54,16 @@ impl Playbooks {
         principal: &Principal,
         source: &str,
         format: Format,
-        trigger: &Json,
+        mut trigger: Map<String, Json>,
     ) -> Result<DryRun, PlaybookError> {
         require_role(principal, Role::Write, "try a playbook")?;
         let organisation = principal.organisation;
         let compiled = self.check(organisation, source, format).await?;
         let described = self.described(organisation, &compiled, &[]).await?;
+        for (name, value) in self.expected(&compiled, trigger.get("inputs")) {
+            trigger.entry(name).or_insert(value);
+        }
+        let trigger = Json::Object(trigger);
         let mut secrets = Secrets::default();
         let mut shown = trigger.clone();
         secrets.take("trigger", &mut shown, &compiled.secret_variables(&described));
@@ -79,6 +84,24 @@ impl Playbooks {
             steps.push(dry.step(step, described.as_ref()).await?);
         }
         Ok(DryRun { steps })
+    }
+
+    /// What a trigger holds as far as its document says it.
+    fn expected(&self, compiled: &Compiled, given: Option<&Json>) -> Map<String, Json> {
+        let now = self.clock.now();
+        let expected = match (&compiled.schedule, compiled.document.trigger.inputs()) {
+            (Some(schedule), _) => trigger::scheduled(schedule.next_after(now).unwrap_or(now), false),
+            (None, Some(declared)) if given.is_none() => {
+                let defaults =
+                    declared.iter().filter_map(|(name, input)| Some((name.clone(), input.default.clone()?)));
+                trigger::manual(&Json::Object(defaults.collect()))
+            }
+            (None, _) => Json::Null,
+        };
+        match expected {
+            Json::Object(expected) => expected,
+            _ => Map::new(),
+        }
     }
 }
 

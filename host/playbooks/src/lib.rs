@@ -5,7 +5,6 @@
 
 mod app;
 mod compile;
-mod convert;
 mod document;
 mod dry;
 mod engine;
@@ -18,17 +17,17 @@ mod run;
 mod schedule;
 mod secrets;
 mod service;
-mod shape;
 mod signature;
 mod sources;
 mod template;
 mod trigger;
 
 pub use app::{
-    App, AppCall, AppDescription, AppError, AppReport, Apps, EffectScope, Input, LogLevel, LogLine, Output,
-    Retry, Value, ValueType,
+    App, AppCall, AppDescription, AppError, AppReport, Apps, EffectScope, LogLevel, LogLine, Output, Pin,
+    PinnedBy, Pins, Retry,
 };
-pub use convert::{inputs_from_json, outputs_to_json};
+pub use bellwether_kernel::value::{Input, Misfit, Value, ValueType, misfit};
+use bellwether_kernel::value::{convert, shape};
 pub use document::{
     Concurrency, DeclaredInput, Document, ErrorAction, Format, Missed, OnError, OnItemError, Policy,
     Retention, RetryRule, SignatureCheck, Step, Stop, Trigger, TriggerKind, TriggerOn,
@@ -41,7 +40,6 @@ pub use run::{
     Attempt, ItemCounts, Run, RunFilter, RunState, RunSummary, StepKind, StepResult, StepState, TriggeredBy,
 };
 pub use service::{Limits, Parts, Playbook, Playbooks, StartedRun, Status, Version, WebhookRequest};
-pub use shape::{Misfit, misfit};
 pub use signature::SignatureScheme;
 pub use sources::{MetricLog, NoSecrets, SecretSource, Write, Writes};
 

@@ -7,13 +7,11 @@
 
 use std::borrow::Cow;
 
+pub(crate) use bellwether_kernel::value::MASK;
 use serde_json::Value as Json;
 
 use crate::compile::is_within;
 use crate::template::Variables;
-
-/// Stands where a secret was.
-pub(crate) const MASK: &str = "•••";
 
 /// A secret shorter than this, in bytes, is masked at its own place alone: searched for, it would mask half a log.
 const SEARCHED: usize = 4;
@@ -89,6 +87,12 @@ impl Secrets {
     /// Learns what `variables` lead to in `value`, whose own path is `root`, and masks it there and, with every
     /// other secret known, elsewhere. Gives whether anything was masked.
     pub(crate) fn take(&mut self, root: &str, value: &mut Json, variables: &Variables) -> bool {
+        let is_led_to = |variable: &String| {
+            is_within(root, variable) || variable.strip_prefix(root).is_some_and(|path| path.starts_with('.'))
+        };
+        if self.texts.is_empty() && !variables.iter().any(is_led_to) {
+            return false;
+        }
         let before = value.clone();
         for variable in variables {
             if is_within(root, variable) {

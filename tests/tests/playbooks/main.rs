@@ -60,15 +60,12 @@ impl World {
 
     /// Stores a document and publishes it.
     fn store(&self, document: &str) -> Result<Value> {
-        let request = self.host.as_key(&self.admin, "POST", "/v1/playbooks");
-        expect_json(request.header("content-type", "application/toml").body(document.to_owned()).send()?, 201)
+        self.host.store_playbook(&self.admin, document)
     }
 
     /// Stores a document with a webhook and gives the path of its URL.
     fn store_hook(&self, document: &str) -> Result<String> {
-        let playbook = self.store(document)?;
-        let url = playbook["webhook_url"].as_str().context("an admin is shown the webhook's URL")?;
-        Ok(url[url.find("/hooks/").context("webhooks live under /hooks/")?..].to_owned())
+        self.host.store_hook(&self.admin, document)
     }
 
     /// Starts a playbook by hand and gives the run, ended.

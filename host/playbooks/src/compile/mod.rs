@@ -63,14 +63,13 @@ pub(crate) struct CompiledStep {
     pub(crate) retry: Option<RetryRule>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) on_failure: bool,
-    /// Whether its templates only hand values on, which is quickly done.
-    pub(crate) is_plain: bool,
 }
 
 /// What a step does.
 #[derive(Debug)]
 pub(crate) enum Action {
-    App(String),
+    /// An app, and the version if the document names one.
+    App(String, Option<String>),
     Playbook(String),
     Delay(CompiledInput),
     Stop(Stop, Option<CompiledInput>),
@@ -79,7 +78,7 @@ pub(crate) enum Action {
 impl Action {
     pub(crate) fn kind(&self) -> StepKind {
         match self {
-            Self::App(_) => StepKind::App,
+            Self::App(..) => StepKind::App,
             Self::Playbook(_) => StepKind::Playbook,
             Self::Delay(_) => StepKind::Delay,
             Self::Stop(..) => StepKind::Stop,
@@ -89,7 +88,7 @@ impl Action {
     /// The app or the playbook.
     pub(crate) fn target(&self) -> &str {
         match self {
-            Self::App(name) | Self::Playbook(name) => name,
+            Self::App(name, _) | Self::Playbook(name) => name,
             Self::Delay(_) | Self::Stop(..) => "",
         }
     }

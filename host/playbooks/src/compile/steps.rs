@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 use super::inputs::{check_inputs, compile_expression, compile_inputs, compile_value};
 use super::scope::Scope;
 use super::{Action, Catalogue, CompiledInput, CompiledStep, Each, Fault, fault, listed};
+use crate::app::named_version;
 use crate::position::Path;
 use crate::template::{Compiler, Template};
 use crate::{AppDescription, Period, RetryRule, Step};
@@ -58,12 +59,8 @@ pub(super) fn compile(
     }
     scope.in_each = false;
     scope.add(&step.id, description, each.is_some());
-    let values = inputs.values().chain(&when).chain(each.as_ref().map(|each| &each.list));
-    let is_plain = values.map(|value| &value.template).all(Template::is_plain)
-        && !matches!(&action, Action::Stop(_, Some(_)) | Action::Delay(_));
     Ok(CompiledStep {
         id: step.id.clone(),
-        is_plain,
         action,
         inputs,
         when,
@@ -185,11 +182,8 @@ fn describe(
     catalogue: Option<&Catalogue<'_>>,
 ) -> Result<Option<AppDescription>, Fault> {
     let Some(catalogue) = catalogue else { return Ok(None) };
-    if let Some(name) = &step.app {
-        return match catalogue.apps.app(catalogue.organisation, name) {
-            Some(app) => Ok(Some(app.description().clone())),
-            None => fault(&path.field("app"), name, "the name of an installed app"),
-        };
+    if let Some(app) = &step.app {
+        return describe_app(&path.field("app"), app, catalogue).map(Some);
     }
     let Some(name) = &step.playbook else { return Ok(None) };
     match catalogue.playbooks.get(name) {
@@ -197,6 +191,24 @@ fn describe(
         Some(_) => fault(&path.field("playbook"), name, "a playbook with a trigger of type playbook"),
         None => fault(&path.field("playbook"), name, "the name of a published playbook"),
     }
+}
+
+fn describe_app(path: &Path, given: &str, catalogue: &Catalogue<'_>) -> Result<AppDescription, Fault> {
+    let (name, version) = named_version(given);
+    let Catalogue { apps, organisation, .. } = catalogue;
+    let found = match version {
+        Some(version) => apps.app_version(*organisation, name, version),
+        None => apps.app(*organisation, name),
+    };
+    if let Some(app) = found {
+        return Ok(app.description().clone());
+    }
+    let versions = apps.app_versions(*organisation, name);
+    if version.is_none() || versions.is_empty() {
+        return fault(path, given, "the name of an installed app");
+    }
+    let versions: Vec<String> = versions.iter().map(|version| format!("{name}@{version}")).collect();
+    fault(path, given, format!("a version that is installed: {}", versions.join(", ")))
 }
 
 fn compile_action(
@@ -210,8 +222,9 @@ fn compile_action(
         scope.check(path, &value.variables)?;
         Ok(value)
     };
-    if let Some(name) = &step.app {
-        return Ok(Action::App(name.clone()));
+    if let Some(app) = &step.app {
+        let (name, version) = named_version(app);
+        return Ok(Action::App(name.to_owned(), version.map(str::to_owned)));
     }
     if let Some(name) = &step.playbook {
         return Ok(Action::Playbook(name.clone()));

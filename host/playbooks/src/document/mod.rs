@@ -99,7 +99,7 @@ pub struct Step {
     /// 1 to 50 characters of `a-z0-9_`, the first no digit, unique in the playbook: later steps read
     /// `steps.<id>.<output>`.
     pub id: String,
-    /// Calls this app.
+    /// Calls this app: `metric`, or one version of it whatever is installed later, `metric@0.1.0`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app: Option<String>,
     /// Runs this playbook, one with a trigger of type `playbook`, and waits for its end.

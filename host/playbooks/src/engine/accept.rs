@@ -91,17 +91,16 @@ impl Playbooks {
             let permit = (queued == 0).then(|| Arc::clone(&self.workers).try_acquire_owned().ok()).flatten();
             let id = RunId::new(&*self.clock, &*self.randomness);
             let (sender, ended) = oneshot::channel();
-            self.waiters.lock().entry(id).or_default().push(sender);
-            match self.record_run(organisation, &loaded, &firing, &playbook, id, permit).await {
-                Ok(()) => return Ok(StartedRun { id, repeated: false, ended }),
-                // Somebody else took the claim or the place: look again.
-                Err(error) if error.kind() == ErrorKind::Conflict && firing.with.is_empty() => {
-                    self.waiters.lock().remove(&id);
-                }
-                Err(error) => {
-                    self.waiters.lock().remove(&id);
-                    return Err(error);
-                }
+            self.waiters.lock().entry(id).or_default().push((organisation, sender));
+            let recorded = self.record_run(organisation, &loaded, &firing, &playbook, id, permit).await;
+            let Err(error) = recorded else { return Ok(StartedRun { id, repeated: false, ended }) };
+            self.waiters.lock().remove(&id);
+            // Somebody else took the claim or the place, or this host's lease: look again.
+            if error.kind() != ErrorKind::Conflict {
+                return Err(error);
+            }
+            if !self.recover_lease().await? && !firing.with.is_empty() {
+                return Err(error);
             }
         }
         Err(PlaybookError::Busy { runs: self.queued.load(Ordering::SeqCst), retry_after: RETRY_AFTER })
@@ -160,7 +159,8 @@ impl Playbooks {
             }
             Place::Free if permit.is_some() => {
                 open.owner = Some(self.owner);
-                self.begin(organisation, loaded, &mut row);
+                self.require_lease(&mut batch);
+                self.begin(organisation, id, loaded, &mut row);
             }
             Place::Free => {
                 batch.put(rows::queued(organisation, id), Vec::new());
@@ -221,7 +221,7 @@ impl Playbooks {
         id: RunId,
     ) -> Result<oneshot::Receiver<Run>, PlaybookError> {
         let (sender, ended) = oneshot::channel();
-        self.waiters.lock().entry(id).or_default().push(sender);
+        self.waiters.lock().entry(id).or_default().push((organisation, sender));
         // It may have ended before anybody could know of this waiter.
         match self.run(organisation, id).await {
             Ok(run) if !run.summary.state.has_ended() => {}
@@ -237,26 +237,8 @@ impl Playbooks {
 
 /// The row of a new run.
 pub(super) fn new_row(loaded: &Loaded, playbook: &PlaybookRow, by: StartedBy, now: Timestamp) -> RunRow {
-    RunRow {
-        playbook: loaded.id,
-        playbook_name: loaded.compiled.document.name.clone(),
-        playbook_version: loaded.version,
-        runs_as: playbook.runs_as.clone(),
-        state: RunState::Queued,
-        triggered_by: by,
-        created: now,
-        started: None,
-        ended: None,
-        error: None,
-        failed_step: None,
-        outcome: None,
-        deadline: None,
-        waits_until: None,
-        attempt: 1,
-        replay_of: None,
-        pins: Vec::new(),
-        depth: 0,
-    }
+    let of = (loaded.id, loaded.compiled.document.name.clone(), loaded.version);
+    RunRow::new(of, playbook.runs_as.clone(), by, now)
 }
 
 /// Adds a new run's row and where it is found to `batch`.

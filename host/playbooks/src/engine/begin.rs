@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bellwether_access::{Principal, Role};
-use bellwether_kernel::{FieldError, OrganisationId};
+use bellwether_kernel::{FieldError, OrganisationId, RunId};
 use bellwether_store::decode;
 use serde_json::{Map, Value as Json};
 use sha2::{Digest, Sha256};
 
 use super::Firing;
+use super::recall::pinned;
 use crate::compile::{Action, Compiled};
 use crate::rows::{PlaybookRef, RunRow, StartedBy};
 use crate::service::{Loaded, require_role};
@@ -116,21 +117,21 @@ impl Playbooks {
     }
 
     /// Says in a run's row that it begins now, with the apps as they are now.
-    pub(super) fn begin(&self, organisation: OrganisationId, loaded: &Loaded, row: &mut RunRow) {
+    pub(super) fn begin(&self, organisation: OrganisationId, id: RunId, loaded: &Loaded, row: &mut RunRow) {
         let now = self.clock.now();
         let timeout = loaded.compiled.document.timeout.map_or(self.limits.run_time, |timeout| timeout.0);
         row.state = RunState::Running;
         row.started = Some(now);
         row.deadline = Some(now.saturating_add(i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX)));
-        row.pins = self.pins(organisation, &loaded.compiled);
+        row.pins = self.pins_of(organisation, id, &loaded.compiled);
     }
 
-    fn pins(&self, organisation: OrganisationId, compiled: &Compiled) -> Vec<(String, String)> {
+    fn pins_of(&self, organisation: OrganisationId, id: RunId, compiled: &Compiled) -> Vec<(String, String)> {
         let mut pins: Vec<(String, String)> = Vec::new();
         for step in &compiled.steps {
-            if let Action::App(name) = &step.action
-                && pins.iter().all(|(pinned, _)| pinned != name)
-                && let Some(app) = self.apps.app(organisation, name)
+            if let Action::App(name, None) = &step.action
+                && pinned(&pins, name).is_none()
+                && let Some(app) = self.apps.app_for(organisation, name, id)
             {
                 pins.push((name.clone(), app.version().to_owned()));
             }

@@ -9,14 +9,14 @@ use bellwether_kernel::RunId;
 use futures::FutureExt;
 use serde_json::{Map, Value as Json};
 
-use super::context::{Item, context, inputs, rendered};
+use super::context::{Context, Item, inputs, rendered};
 use super::fence::Failure;
-use super::recall::{Described, Recalled};
+use super::recall::{Described, Recalled, pinned};
 use super::runner::Work;
 use super::step::{Attempted, Tried};
 use crate::compile::{Action, CompiledStep};
 use crate::secrets::MASK;
-use crate::template::{Room, Template};
+use crate::template::Template;
 use crate::{App, AppCall, AppError, AppReport, EffectScope, Playbooks, Retry, Value, convert};
 
 /// How much longer than its time limit a call is waited for: the app's own limit ends it first and says so better.
@@ -35,12 +35,14 @@ impl Playbooks {
         let step = &work.loaded.compiled.steps[position];
         let target = step.action.target();
         let Some(described) = &recalled.described[position] else {
-            let pinned = work.row.pins.iter().find(|(name, _)| name == target);
-            let error = match (&step.action, pinned) {
+            let error = match (&step.action, pinned(&work.row.pins, target)) {
                 (Action::Playbook(_), _) => {
                     format!("there is no published playbook {target:?} for it any more")
                 }
-                (_, Some((_, version))) => format!(
+                (Action::App(_, Some(version)), _) => {
+                    format!("there is no version {version} of the app {target:?} any more; install it again")
+                }
+                (_, Some(version)) => format!(
                     "version {version} of the app {target:?}, with which this run began, is gone; start the run again"
                 ),
                 (_, None) => format!("there is no app {target:?} any more; install its plugin again"),
@@ -101,13 +103,11 @@ impl Playbooks {
                 named.extend(secret.map(|secret| (name.clone(), Json::from(secret.as_str()))));
             }
         }
-        let described = recalled.described[position].as_ref().expect("looked at before");
-        let declared = described.description().inputs.clone();
-        let context = context(work, recalled, step, item);
-        let room = Room::new(self.limits.payload);
-        let rendered = rendered(&work.loaded, position, context, move |compiled, context| {
-            let mut room = room;
-            inputs(compiled, &compiled.steps[position], &declared, &named, context, &mut room)
+        let described = Arc::clone(&recalled.described);
+        let context = Context::new(work, recalled, step, item);
+        let rendered = rendered(&work.loaded, &context, self.limits.payload, move |compiled, names, room| {
+            let described = described[position].as_ref().expect("looked at before").description();
+            inputs(compiled, &compiled.steps[position], &described.inputs, &named, names, room)
         });
         rendered.await?.map_err(|error| error.text(&recalled.secrets))
     }

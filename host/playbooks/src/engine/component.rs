@@ -54,7 +54,7 @@ impl Playbooks {
         let mut inner = match self.within(work, step, name, id, given).await {
             Ok(Ok(inner)) => inner,
             Ok(Err(message)) => return failed(message),
-            Err(PlaybookError::Store(error)) => return Err(error.into()),
+            Err(PlaybookError::Store(error)) => return Err(moved_or(error)),
             Err(error) => return failed(error.to_string()),
         };
         let version = inner.row.playbook_version.to_string();
@@ -98,7 +98,7 @@ impl Playbooks {
             let Some(loaded) = self.load(organisation, playbook, row.playbook_version).await? else {
                 return Ok(Err(format!("version {} of playbook {name} is gone", row.playbook_version)));
             };
-            return self.adopt(organisation, id, loaded, row).await.map(Ok);
+            return self.adopt(work, id, loaded, row).await.map(Ok);
         }
         let missing = || format!("there is no published playbook {name:?} any more");
         let Some(playbook) = self.named(organisation, name).await? else { return Ok(Err(missing())) };
@@ -137,26 +137,32 @@ impl Playbooks {
         // It is the outer run that acts: no right comes with the playbook it calls.
         row.runs_as = work.row.runs_as.clone();
         row.depth = work.row.depth + 1;
-        self.begin(work.organisation, &loaded, &mut row);
+        self.begin(work.organisation, id, &loaded, &mut row);
         let open = OpenRun { owner: Some(self.owner), parent: Some(work.id), ..OpenRun::new(&loaded) };
         let fence = encode(&open);
         let mut batch = Batch::new();
         write_new(&mut batch, work.organisation, id, &row);
         batch.put(rows::run_open(work.organisation, id), fence.clone());
+        // Whoever lost the outer run makes none within it, which nobody would end.
+        batch.require(rows::run_open(work.organisation, work.id), Precondition::ValueIs(work.fence.clone()));
         self.write_trigger(&mut batch, work.organisation, id, &loaded, &trigger).await?;
         self.store.commit(batch).await?;
         Ok(Work::new(work.organisation, id, loaded, row, open, fence))
     }
 
-    /// Makes a run within another this host's, as the other is.
+    /// Makes a run within `outer` this host's, as that one is.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] if anything about the outer run changed.
     async fn adopt(
         &self,
-        organisation: OrganisationId,
+        outer: &Work,
         id: RunId,
         loaded: Arc<Loaded>,
         row: RunRow,
     ) -> Result<Work, PlaybookError> {
-        let key = rows::run_open(organisation, id);
+        let organisation = outer.organisation;
+        let (key, outer_key) = (rows::run_open(organisation, id), rows::run_open(organisation, outer.id));
         loop {
             let Some(stored) = self.store.get(&key).await? else {
                 let row = self.store.get(&rows::run(organisation, row.playbook, id)).await?;
@@ -168,10 +174,15 @@ impl Playbooks {
             let fence = encode(&open);
             if fence != stored {
                 let mut batch = Batch::new();
+                let row_key = rows::run(organisation, row.playbook, id);
+                if let Some(stored) = self.store.get(&row_key).await? {
+                    self.renew_failure_time(&mut batch, row_key, stored)?;
+                }
                 batch.require(key.clone(), Precondition::ValueIs(stored)).put(key.clone(), fence.clone());
+                batch.require(outer_key.clone(), Precondition::ValueIs(outer.fence.clone()));
                 match self.store.commit(batch).await {
                     Ok(_) => {}
-                    Err(StoreError::Conflict(_)) => continue,
+                    Err(StoreError::Conflict(at)) if at != outer_key => continue,
                     Err(error) => return Err(error.into()),
                 }
             }
@@ -206,7 +217,7 @@ impl Playbooks {
                 let open: OpenRun = decode(&stored)?;
                 let (_, id) = rows::organisation_and_run(&key)?;
                 if open.parent == Some(work.id) && id != work.id {
-                    self.end_one_within(work.organisation, id, open, reason).await?;
+                    self.end_one_within(work, id, open, reason).await?;
                 }
             }
         }
@@ -214,31 +225,47 @@ impl Playbooks {
 
     async fn end_one_within(
         &self,
-        organisation: OrganisationId,
+        outer: &Work,
         id: RunId,
         open: OpenRun,
         reason: &str,
     ) -> Result<(), Failure> {
+        let organisation = outer.organisation;
         let mut batch = Batch::new();
         self.mark_cancelled(&mut batch, organisation, id, reason).await?;
         if !batch.is_empty() {
-            self.store.commit(batch).await?;
+            self.store.commit(batch).await.map_err(moved_or)?;
         }
         let row = self.store.get(&rows::run(organisation, open.playbook, id)).await?;
         let Some(row) = row else { return Ok(()) };
         let row: RunRow = decode(&row)?;
-        let Ok(Some(loaded)) = self.load(organisation, row.playbook, row.playbook_version).await else {
-            return Ok(());
+        let inner = match self.load(organisation, row.playbook, row.playbook_version).await {
+            Ok(Some(loaded)) => self.adopt(outer, id, loaded, row).await,
+            Ok(None) => return self.end_unknown(organisation, id, row).await.map_err(Failure::from),
+            Err(error) => Err(error),
         };
-        let Ok(mut inner) = self.adopt(organisation, id, loaded, row).await else { return Ok(()) };
+        let mut inner = match inner {
+            Ok(inner) => inner,
+            Err(PlaybookError::Store(error)) => return Err(moved_or(error)),
+            Err(error) => return Err(StoreError::Damaged(format!("run {id}: {error}")).into()),
+        };
         if inner.row.state.has_ended() {
             return Ok(());
         }
         // Its on-failure steps are taken; one that would wait is not waited for.
         if let Came::Until(_) = Box::pin(self.execute(&mut inner, None)).await? {
             self.end(&mut inner, Batch::new()).await?;
+            self.tell_end(organisation, id).await;
         }
         Ok(())
+    }
+}
+
+/// What a commit that hangs on the outer run failed of.
+fn moved_or(error: StoreError) -> Failure {
+    match error {
+        StoreError::Conflict(_) => Failure::Moved,
+        error => error.into(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a step's templates read, and the rendering of them.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::{Value as Json, json};
 
@@ -9,7 +9,7 @@ use super::runner::Work;
 use crate::compile::{Compiled, CompiledInput, CompiledStep};
 use crate::secrets::{MASK, Secrets};
 use crate::service::Loaded;
-use crate::template::{RenderError, Room, from_json};
+use crate::template::{Names, RenderError, Room, follow, from_json};
 use crate::{Input, Playbooks, Value, convert};
 
 use super::record::shortened;
@@ -20,53 +20,108 @@ const VALUE_BYTES: usize = 100;
 /// One item of a step's list: which, and what it is.
 pub(super) type Item<'a> = Option<(u32, &'a Json)>;
 
-/// What the templates of a step read.
-pub(super) fn context(
-    work: &Work,
-    recalled: &Recalled,
-    step: &CompiledStep,
-    item: Item<'_>,
-) -> minijinja::Value {
-    let row = &work.row;
-    let mut steps = recalled.outputs.clone();
-    let mut run = json!({"id": work.id, "created": row.created.to_string(), "attempt": row.attempt});
-    if step.on_failure {
-        run["error"] = row.error.clone().into();
-        run["failed_step"] = row.failed_step.clone().into();
-        // Steps that were never reached gave nothing.
-        for (position, missing) in work.loaded.compiled.steps.iter().enumerate() {
-            if !steps.iter().any(|(id, _)| *id == missing.id) {
-                steps.push((missing.id.clone(), from_json(&recalled.nothing(position).into())));
-            }
-        }
-    }
-    let playbook = json!({"name": row.playbook_name, "version": row.playbook_version});
-    let mut fields = vec![
-        ("trigger", recalled.trigger.clone()),
-        ("steps", minijinja::Value::from_pairs(steps)),
-        ("run", from_json(&run)),
-        ("playbook", from_json(&playbook)),
-    ];
-    if let Some((index, item)) = item {
-        fields.push(("item", from_json(item)));
-        fields.push(("index", index.into()));
-    }
-    minijinja::Value::from_pairs(fields)
+/// A value that templates read.
+pub(super) struct Known {
+    pub(super) json: Json,
+    rendered: OnceLock<minijinja::Value>,
 }
 
-/// Renders something of the step at `position`: apart, for it may take milliseconds and other tasks do not wait for it,
-/// unless it only hands values on.
+impl Known {
+    pub(super) fn new(json: Json) -> Self {
+        Self { json, rendered: OnceLock::new() }
+    }
+
+    /// As the template engine reads it; made when it is first asked for.
+    fn rendered(&self) -> minijinja::Value {
+        self.rendered.get_or_init(|| from_json(&self.json)).clone()
+    }
+}
+
+/// What the templates of a step read.
+pub(super) struct Context<'a> {
+    work: &'a Work,
+    recalled: &'a Recalled,
+    step: &'a CompiledStep,
+    item: Item<'a>,
+    rendered: OnceLock<minijinja::Value>,
+}
+
+impl<'a> Context<'a> {
+    pub(super) fn new(
+        work: &'a Work,
+        recalled: &'a Recalled,
+        step: &'a CompiledStep,
+        item: Item<'a>,
+    ) -> Self {
+        Self { work, recalled, step, item, rendered: OnceLock::new() }
+    }
+
+    fn render(&self) -> minijinja::Value {
+        let (row, recalled) = (&self.work.row, self.recalled);
+        let mut steps: Vec<(String, minijinja::Value)> =
+            recalled.outputs.iter().map(|(id, outputs)| (id.clone(), outputs.rendered())).collect();
+        let mut run = json!({"id": self.work.id, "created": row.created.to_string(), "attempt": row.attempt});
+        if self.step.on_failure {
+            run["error"] = row.error.clone().into();
+            run["failed_step"] = row.failed_step.clone().into();
+            // Steps that were never reached gave nothing.
+            for (position, missing) in self.work.loaded.compiled.steps.iter().enumerate() {
+                if !steps.iter().any(|(id, _)| *id == missing.id) {
+                    steps.push((missing.id.clone(), from_json(&recalled.nothing(position).into())));
+                }
+            }
+        }
+        let playbook = json!({"name": row.playbook_name, "version": row.playbook_version});
+        let mut fields = vec![
+            ("trigger", recalled.trigger.rendered()),
+            ("steps", minijinja::Value::from_pairs(steps)),
+            ("run", from_json(&run)),
+            ("playbook", from_json(&playbook)),
+        ];
+        if let Some((index, item)) = self.item {
+            fields.push(("item", from_json(item)));
+            fields.push(("index", index.into()));
+        }
+        minijinja::Value::from_pairs(fields)
+    }
+}
+
+impl Names for Context<'_> {
+    fn find(&self, path: &[String]) -> Option<&Json> {
+        let (root, path) = path.split_first()?;
+        match root.as_str() {
+            "trigger" => follow(&self.recalled.trigger.json, path),
+            "steps" => {
+                let (step, path) = path.split_first()?;
+                let (_, outputs) = self.recalled.outputs.iter().find(|(known, _)| known == step)?;
+                follow(&outputs.json, path)
+            }
+            "item" => follow(self.item?.1, path),
+            _ => None,
+        }
+    }
+
+    fn rendered(&self) -> &minijinja::Value {
+        self.rendered.get_or_init(|| self.render())
+    }
+}
+
+/// Renders something: at once, where that costs little, and otherwise apart, for it may take milliseconds and other
+/// tasks do not wait for it.
 pub(super) async fn rendered<T: Send + 'static>(
     loaded: &Arc<Loaded>,
-    position: usize,
-    context: minijinja::Value,
-    render: impl FnOnce(&Compiled, &minijinja::Value) -> T + Send + 'static,
+    context: &Context<'_>,
+    limit: usize,
+    render: impl Fn(&Compiled, &dyn Names, &mut Room) -> T + Send + 'static,
 ) -> Result<T, String> {
-    if loaded.compiled.steps[position].is_plain {
-        return Ok(render(&loaded.compiled, &context));
+    let mut room = Room::little(limit);
+    let rendered = render(&loaded.compiled, context, &mut room);
+    if !room.is_spent() {
+        return Ok(rendered);
     }
-    let loaded = Arc::clone(loaded);
-    let rendering = tokio::task::spawn_blocking(move || render(&loaded.compiled, &context));
+    let (loaded, names) = (Arc::clone(loaded), context.rendered().clone());
+    let rendering =
+        tokio::task::spawn_blocking(move || render(&loaded.compiled, &names, &mut Room::new(limit)));
     rendering.await.map_err(|_| "rendering panicked, which is a fault of the host".to_owned())
 }
 
@@ -80,11 +135,11 @@ impl Playbooks {
         what: &'static str,
         pick: impl Fn(&CompiledStep) -> Option<&CompiledInput> + Send + 'static,
     ) -> Result<Json, String> {
-        let context = context(work, recalled, &work.loaded.compiled.steps[position], None);
+        let context = Context::new(work, recalled, &work.loaded.compiled.steps[position], None);
         let room = self.limits.payload;
-        let rendered = rendered(&work.loaded, position, context, move |compiled, context| {
+        let rendered = rendered(&work.loaded, &context, room, move |compiled, names, room| {
             let value = pick(&compiled.steps[position]).expect("the step has it");
-            compiled.compiler.render(&value.template, context, &mut Room::new(room))
+            compiled.compiler.render(&value.template, names, room)
         });
         rendered.await?.map_err(|error| match error {
             RenderError::Failed(message) => format!("{what}: {message}"),
@@ -126,18 +181,18 @@ pub(crate) fn inputs(
     step: &CompiledStep,
     declared: &[Input],
     secrets: &[(String, Json)],
-    context: &minijinja::Value,
+    names: &dyn Names,
     room: &mut Room,
 ) -> Result<Vec<(String, Value)>, InputError> {
     let target = step.action.target();
     if let Some(name) = step.inputs.keys().find(|name| declared.iter().all(|input| input.name != **name)) {
         return Err(InputError::Other(format!("{target} has no input {name:?} any more")));
     }
-    let render = |input: &Input| {
-        let value = render_input(compiled, step, input, secrets, context, room)?;
+    let mut render = |input: &Input| {
+        let value = render_input(compiled, step, input, secrets, names, room)?;
         Ok((input.name.clone(), value))
     };
-    declared.iter().map(render).collect()
+    declared.iter().map(&mut render).collect()
 }
 
 fn render_input(
@@ -145,7 +200,7 @@ fn render_input(
     step: &CompiledStep,
     input: &Input,
     secrets: &[(String, Json)],
-    context: &minijinja::Value,
+    names: &dyn Names,
     room: &mut Room,
 ) -> Result<Value, InputError> {
     let name = &input.name;
@@ -159,7 +214,7 @@ fn render_input(
             let message = format!("input {name}: it is not declared secret any more, so it is given none");
             return Err(InputError::Other(message));
         }
-        Some(template) => compiled.compiler.render(template, context, room).map_err(|error| {
+        Some(template) => compiled.compiler.render(template, names, room).map_err(|error| {
             InputError::Other(match error {
                 // An engine's message may quote what it choked on.
                 RenderError::Failed(_) if input.secret => {

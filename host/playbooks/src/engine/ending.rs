@@ -5,16 +5,18 @@ use bellwether_access::{Principal, Role};
 use bellwether_kernel::{ErrorKind, OrganisationId, PlaybookId, RunId, Timestamp};
 use bellwether_store::{Batch, Direction, Precondition, StoreError, decode, encode};
 use serde_json::{Map, Value as Json};
+use tokio::sync::oneshot;
 
 use super::accept::{new_row, write_new};
-use super::context::context;
+use super::context::Context;
 use super::fence::Failure;
 use super::recall::{Recalled, purpose};
 use super::runner::Work;
+use crate::history::as_it_ended;
 use crate::rows::{Health, NextDue, OpenRun, PlaybookRow, RecordOf, RunRow};
 use crate::service::require_role;
 use crate::template::Room;
-use crate::{ErrorAction, PlaybookError, Playbooks, RunState, RunSummary, rows};
+use crate::{ErrorAction, PlaybookError, Playbooks, Run, RunState, RunSummary, rows};
 
 /// Rows read at once.
 const ROWS: usize = 256;
@@ -52,7 +54,7 @@ impl Playbooks {
     fn render_outputs(&self, work: &Work, recalled: &Recalled) -> Result<Map<String, Json>, String> {
         let compiled = &work.loaded.compiled;
         let Some(last) = compiled.steps.first() else { return Ok(Map::new()) };
-        let context = context(work, recalled, last, None);
+        let context = Context::new(work, recalled, last, None);
         let mut room = Room::new(self.limits.payload);
         let mut outputs = Map::new();
         for (name, value) in &compiled.outputs {
@@ -79,8 +81,10 @@ impl Playbooks {
             let mut ready = false;
             sooner = false;
             if work.open.parent.is_none() {
-                ready = self.free_place(&mut ending, work.organisation, &work.loaded, work.id).await?;
-                ending.delete(rows::waits(work.organisation, work.row.playbook, work.id));
+                if work.loaded.compiled.places().is_some() {
+                    ready = self.free_place(&mut ending, work.organisation, &work.loaded, work.id).await?;
+                    ending.delete(rows::waits(work.organisation, work.row.playbook, work.id));
+                }
                 sooner = self.react(work, &mut ending).await?;
             }
             match self.commit_fenced(work, ending).await {
@@ -97,9 +101,11 @@ impl Playbooks {
         if sooner {
             self.sooner.notify_one();
         }
-        tracing::info!(run = %work.id, state = ?work.row.state, error = work.row.error, "the run has ended");
-        if work.open.parent.is_some() {
-            self.tell_end(work.organisation, work.id).await;
+        let (state, error) = (work.row.state, work.row.error.as_deref());
+        if state == RunState::Succeeded {
+            tracing::debug!(run = %work.id, "the run has succeeded");
+        } else {
+            tracing::info!(run = %work.id, ?state, error, "the run has ended");
         }
         Ok(())
     }
@@ -337,10 +343,15 @@ impl Playbooks {
         self.ready.notify_one();
     }
 
+    /// Those who wait for a run that has ended.
+    fn take_waiters(&self, id: RunId) -> Vec<oneshot::Sender<Run>> {
+        let waiters = self.waiters.lock().remove(&id).unwrap_or_default();
+        waiters.into_iter().map(|(_, waiter)| waiter).filter(|waiter| !waiter.is_closed()).collect()
+    }
+
     /// Gives a run that has ended to those who wait for it.
     pub(super) async fn tell_end(&self, organisation: OrganisationId, id: RunId) {
-        let Some(waiters) = self.waiters.lock().remove(&id) else { return };
-        let waiters: Vec<_> = waiters.into_iter().filter(|waiter| !waiter.is_closed()).collect();
+        let waiters = self.take_waiters(id);
         if waiters.is_empty() {
             return;
         }
@@ -348,5 +359,24 @@ impl Playbooks {
             Ok(run) => waiters.into_iter().for_each(|waiter| drop(waiter.send(run.clone()))),
             Err(error) => tracing::warn!(run = %id, %error, "the run has ended and could not be read"),
         }
+    }
+
+    /// As [`Self::tell_end`], for a run of which everything is at hand.
+    pub(super) async fn hand_over(&self, work: &Work, recalled: &mut Recalled) {
+        if !recalled.secret_variables.is_empty() {
+            // What is shown of its trigger is not at hand.
+            return self.tell_end(work.organisation, work.id).await;
+        }
+        let mut waiters = self.take_waiters(work.id);
+        let Some(last) = waiters.pop() else { return };
+        let results = std::mem::take(&mut recalled.results).into_iter().flatten();
+        let run = Run {
+            summary: work.row.summary(work.id),
+            trigger: std::mem::take(&mut recalled.trigger.json),
+            steps: results.map(|result| as_it_ended(&work.row, result)).collect(),
+        };
+        waiters.into_iter().for_each(|waiter| drop(waiter.send(run.clone())));
+        // Whoever waits may have gone meanwhile.
+        let _ = last.send(run);
     }
 }

@@ -18,6 +18,8 @@ const COMMITS: u32 = 7;
 pub(crate) enum Failure {
     /// It is another host's, or has ended.
     Lost,
+    /// Something about it changed: it is to be looked at again.
+    Moved,
     /// The store did not record it: whoever takes it up goes on from what is recorded.
     Store(StoreError),
 }
@@ -32,10 +34,7 @@ impl Playbooks {
     /// Commits `batch` if the run is still this host's.
     pub(super) async fn commit_fenced(&self, work: &mut Work, batch: Batch) -> Result<(), Failure> {
         loop {
-            let mut fenced = batch.clone();
-            let key = rows::run_open(work.organisation, work.id);
-            fenced.require(key, Precondition::ValueIs(work.fence.clone()));
-            match self.commit_patiently(fenced).await {
+            match self.commit_patiently(work, &batch).await {
                 Ok(()) => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Conflict => {
                     if !self.refresh(work).await? {
@@ -48,10 +47,8 @@ impl Playbooks {
     }
 
     /// Commits `batch` if nothing about the run changed. Gives whether nothing did.
-    pub(super) async fn commit_as(&self, work: &Work, mut batch: Batch) -> Result<bool, Failure> {
-        let key = rows::run_open(work.organisation, work.id);
-        batch.require(key, Precondition::ValueIs(work.fence.clone()));
-        match self.commit_patiently(batch).await {
+    pub(super) async fn commit_as(&self, work: &Work, batch: &Batch) -> Result<bool, Failure> {
+        match self.commit_patiently(work, batch).await {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == ErrorKind::Conflict => Ok(false),
             Err(error) => Err(error.into()),
@@ -74,12 +71,16 @@ impl Playbooks {
         Ok(true)
     }
 
-    /// Commits, and tries again for a while if the store is not available.
-    async fn commit_patiently(&self, batch: Batch) -> Result<(), StoreError> {
+    /// Commits `batch` behind the run's fence, and tries again for a while if the store is not available.
+    async fn commit_patiently(&self, work: &Work, batch: &Batch) -> Result<(), StoreError> {
         let mut wait = Duration::from_millis(50);
-        for _ in 1..COMMITS {
-            match self.store.commit(batch.clone()).await {
-                Err(error) if error.kind() == ErrorKind::Unavailable => {
+        let mut tries = 1..=COMMITS;
+        loop {
+            let mut fenced = batch.clone();
+            let key = rows::run_open(work.organisation, work.id);
+            fenced.require(key, Precondition::ValueIs(work.fence.clone()));
+            match self.store.commit(fenced).await {
+                Err(error) if error.kind() == ErrorKind::Unavailable && tries.next() < Some(COMMITS) => {
                     tracing::warn!(%error, "a run waits for the store");
                     tokio::time::sleep(wait).await;
                     wait *= 2;
@@ -87,7 +88,6 @@ impl Playbooks {
                 done => return done.map(drop),
             }
         }
-        self.store.commit(batch).await.map(drop)
     }
 
     /// Adds the run's row to `batch`.
@@ -107,9 +107,8 @@ impl Playbooks {
             work.row.waits_until = Some(until);
             self.write_row(work, &mut batch);
             let key = rows::run_open(work.organisation, work.id);
-            batch.require(key.clone(), Precondition::ValueIs(work.fence.clone())).put(key, encode(&open));
-            batch.put(rows::wake(until, work.organisation, work.id), Vec::new());
-            match self.commit_patiently(batch).await {
+            batch.put(key, encode(&open)).put(rows::wake(until, work.organisation, work.id), Vec::new());
+            match self.commit_patiently(work, &batch).await {
                 Ok(()) => {
                     self.sooner.notify_one();
                     return Ok(true);

@@ -57,6 +57,9 @@ impl Playbooks {
             }
             Policy::Queue | Policy::Allow => Place::Waits,
         };
+        if place != Place::Free {
+            gate.came += 1;
+        }
         batch.put(key, encode(&gate));
         Ok((place, replaced))
     }

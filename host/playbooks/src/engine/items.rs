@@ -193,7 +193,7 @@ impl Playbooks {
             let mut batch = Batch::new();
             let variables = &recalled.secret_variables;
             let whole = self.write_result(&mut batch, work, secrets, variables, position, &mut result);
-            if !self.commit_as(work, batch).await? {
+            if !self.commit_as(work, &batch).await? {
                 return Ok(Through::Cut);
             }
             if result.state == StepState::Waiting {

@@ -1,12 +1,14 @@
 //! Whose a run is. A host holds one lease, which it renews; its runs carry its life. When a lease runs out, or a host
 //! comes back to a new life, the runs of the old one are ready for whoever takes them.
 
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use bellwether_kernel::{ErrorKind, HostId, OrganisationId, RunId};
 use bellwether_store::{Batch, Direction, Key, Precondition, Space, StoreError, decode, encode};
+use bytes::Bytes;
 
-use crate::rows::{Lease, OpenRun, Owner};
+use crate::rows::{Lease, OpenRun, Owner, RunRow};
 use crate::{PlaybookError, Playbooks, rows};
 
 /// How long a lease lasts. A host that does not answer for so long has its runs taken over.
@@ -19,14 +21,8 @@ const ROWS: usize = 256;
 impl Playbooks {
     /// Takes the host's lease and what earlier lives of it left, and reads what is kept in memory.
     pub(crate) async fn take_up(&self) -> Result<(), PlaybookError> {
-        for prefix in [Space::RunQueue, Space::PlaybookQueue] {
-            let waiting = self.count(Key::new(prefix)).await?;
-            self.queued.fetch_add(waiting, std::sync::atomic::Ordering::SeqCst);
-        }
-        let key = rows::host(self.owner.host);
-        let mut batch = Batch::new();
-        batch.put(key, encode(&self.lease()));
-        self.store.commit(batch).await?;
+        self.count_queued().await?;
+        self.put_lease(None).await?;
         let host = self.owner.host;
         let taken = self.take_over(|owner| owner.host == host).await?;
         if taken > 0 {
@@ -39,9 +35,59 @@ impl Playbooks {
         Ok(())
     }
 
-    fn lease(&self) -> Lease {
+    /// Stores a lease from now on, in place of what is to be there.
+    async fn put_lease(&self, before: Option<Precondition>) -> Result<(), StoreError> {
         let milliseconds = i64::try_from(LEASE.as_millis()).expect("a lease is short");
-        Lease { life: self.owner.life, until: self.clock.now().saturating_add(milliseconds) }
+        let until = self.clock.now().saturating_add(milliseconds);
+        let lease = encode(&Lease { life: self.owner.life, until });
+        let key = rows::host(self.owner.host);
+        let mut batch = Batch::new();
+        if let Some(before) = before {
+            batch.require(key.clone(), before);
+        }
+        batch.put(key, lease.clone());
+        self.store.commit(batch).await?;
+        *self.lease.lock() = lease;
+        Ok(())
+    }
+
+    /// Lets `batch`, which makes a run this host's, happen only while the host has its lease: one that stood still
+    /// past it would otherwise take a run that nobody knows to take over.
+    pub(super) fn require_lease(&self, batch: &mut Batch) {
+        let lease = self.lease.lock().clone();
+        batch.require(rows::host(self.owner.host), Precondition::ValueIs(lease));
+    }
+
+    /// Reads the host's lease again, and takes a new one if another host ended it. Gives whether it is another than
+    /// was known here.
+    ///
+    /// # Errors
+    /// [`PlaybookError::Stopping`] if another process runs as this host.
+    pub(super) async fn recover_lease(&self) -> Result<bool, PlaybookError> {
+        let stored = self.store.get(&rows::host(self.owner.host)).await?;
+        let Some(stored) = stored else {
+            self.put_lease(Some(Precondition::Absent)).await?;
+            return Ok(true);
+        };
+        if decode::<Lease>(&stored)?.life != self.owner.life {
+            return Err(PlaybookError::Stopping);
+        }
+        let mut known = self.lease.lock();
+        let changed = *known != stored;
+        *known = stored;
+        Ok(changed)
+    }
+
+    /// Counts the runs that wait to begin: what another host accepted or took off is not known here otherwise.
+    async fn count_queued(&self) -> Result<(), StoreError> {
+        let before = self.queued.load(SeqCst);
+        let mut waiting = 0;
+        for space in [Space::RunQueue, Space::PlaybookQueue] {
+            waiting += self.count(Key::new(space)).await?;
+        }
+        let counted = |now: usize| Some(waiting + now.saturating_sub(before));
+        let _ = self.queued.fetch_update(SeqCst, SeqCst, counted);
+        Ok(())
     }
 
     async fn count(&self, prefix: Key) -> Result<usize, StoreError> {
@@ -63,20 +109,39 @@ impl Playbooks {
         let before: Option<Lease> = stored.as_ref().map(|row| decode(row)).transpose()?;
         if before.is_some_and(|lease| lease.life != self.owner.life) {
             tracing::error!(host = %self.owner.host, "another process runs as this host; this one takes no more runs");
-            self.stopping.store(true, std::sync::atomic::Ordering::SeqCst);
+            self.stopping.store(true, SeqCst);
             self.halt.cancel();
             return Ok(());
         }
-        let mut batch = Batch::new();
-        let before = stored.map_or(Precondition::Absent, Precondition::ValueIs);
-        batch.require(key.clone(), before).put(key, encode(&self.lease()));
-        self.store.commit(batch).await?;
+        self.put_lease(Some(stored.map_or(Precondition::Absent, Precondition::ValueIs))).await?;
         self.take_over_expired().await?;
+        self.count_queued().await?;
         let dropped = std::mem::take(&mut *self.dropped.lock());
         for (organisation, run) in dropped {
-            if let Err(error) = self.release(organisation, run, |_| true).await {
+            if let Err(error) = self.release(organisation, run, |owner| owner == self.owner).await {
                 self.dropped.lock().push((organisation, run));
                 return Err(error.into());
+            }
+        }
+        self.look_for_ends().await
+    }
+
+    /// Tells those who wait for a run that another host took and ended, and forgets those who wait no more.
+    async fn look_for_ends(&self) -> Result<(), PlaybookError> {
+        let waited_for: Vec<RunId> = {
+            let mut waiters = self.waiters.lock();
+            waiters.retain(|_, waiters| {
+                waiters.retain(|(_, waiter)| !waiter.is_closed());
+                !waiters.is_empty()
+            });
+            let active = self.active.lock();
+            waiters.keys().filter(|run| !active.contains_key(run)).copied().collect()
+        };
+        for run in waited_for {
+            let organisation = self.waiters.lock().get(&run).and_then(|waiters| Some(waiters.first()?.0));
+            let Some(organisation) = organisation else { continue };
+            if self.summary(organisation, run).await.is_ok_and(|run| run.state.has_ended()) {
+                self.tell_end(organisation, run).await;
             }
         }
         Ok(())
@@ -130,14 +195,29 @@ impl Playbooks {
             range.start = last.successor();
             for (key, row) in page {
                 let open: OpenRun = decode(&row)?;
-                // A run of a host of an earlier version, which kept no owners, has neither.
-                let gone = open.owner.map_or(open.version == 0 && open.cancel.is_some(), &is_gone);
                 let (organisation, run) = rows::organisation_and_run(&key)?;
-                if gone && self.release(organisation, run, &is_gone).await? {
+                if open.owner.map_or(open.version == 0, &is_gone)
+                    && self.release(organisation, run, &is_gone).await?
+                {
                     taken += 1;
                 }
             }
         }
+    }
+
+    /// Adds to `batch`, which takes a run over, that its on-failure steps have their time from now on, if it is at them.
+    pub(super) fn renew_failure_time(
+        &self,
+        batch: &mut Batch,
+        key: Key,
+        stored: Bytes,
+    ) -> Result<(), StoreError> {
+        let mut row: RunRow = decode(&stored)?;
+        if row.outcome.is_some() {
+            row.grant_failure_time(self.clock.now());
+            batch.require(key.clone(), Precondition::ValueIs(stored)).put(key, encode(&row));
+        }
+        Ok(())
     }
 
     /// Makes a run ready if its owner `is_gone`; one within another is left to that. Gives whether it did.
@@ -151,20 +231,23 @@ impl Playbooks {
         loop {
             let Some(stored) = self.store.get(&key).await? else { return Ok(false) };
             let mut open: OpenRun = decode(&stored)?;
-            if open.parent.is_some()
-                || open.owner.is_some_and(|owner| {
-                    !is_gone(owner) || owner == self.owner && self.active.lock().contains_key(&run)
-                })
-            {
+            // A run of a host of an earlier version, which kept no owners, has neither.
+            let is_gone = open.owner.map_or(open.version == 0 && open.cancel.is_some(), &is_gone);
+            let is_at_work = open.owner == Some(self.owner) && self.active.lock().contains_key(&run);
+            if open.parent.is_some() || !is_gone || is_at_work {
                 return Ok(false);
             }
             open.owner = None;
             let mut batch = Batch::new();
             batch.require(key.clone(), Precondition::ValueIs(stored)).put(key.clone(), encode(&open));
+            let row_key = rows::run(organisation, open.playbook, run);
+            if let Some(stored) = self.store.get(&row_key).await? {
+                self.renew_failure_time(&mut batch, row_key, stored)?;
+            }
             batch.put(rows::queued(organisation, run), Vec::new());
             match self.store.commit(batch).await {
                 Ok(_) => {
-                    self.queued.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                    self.queued.fetch_add(1, SeqCst);
                     self.ready.notify_one();
                     return Ok(true);
                 }

@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{PlaybookError, Playbooks};
 
 pub(crate) use accept::{Copied, Firing};
-pub(crate) use recall::{Described, purpose};
+pub(crate) use recall::{Described, pinned, purpose};
 pub(crate) use watching::Watching;
 
 /// How long a loop that failed waits before its next turn.
@@ -78,6 +78,7 @@ impl Playbooks {
                     }
                 }
                 tokio::select! {
+                    biased;
                     () = halt.cancelled() => return,
                     () = tokio::time::sleep(AFTER_ERROR) => {}
                 }

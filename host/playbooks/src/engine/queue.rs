@@ -17,6 +17,7 @@ use tracing::Instrument;
 use super::Active;
 use super::fence::Failure;
 use super::runner::{Came, Work};
+use super::timers::LATE;
 use crate::rows::{OpenRun, RunRow};
 use crate::{PlaybookError, Playbooks, RunState, rows};
 
@@ -45,6 +46,7 @@ impl Playbooks {
         let Some((organisation, id)) = self.next_ready().await? else {
             drop(permit);
             tokio::select! {
+                biased;
                 () = self.ready.notified() => {}
                 () = tokio::time::sleep(IDLE) => {}
             }
@@ -144,17 +146,25 @@ impl Playbooks {
             }
             open.owner = Some(self.owner);
             row.waits_until = None;
+            if row.deadline.is_some_and(|deadline| self.clock.now().milliseconds_since(deadline) > LATE) {
+                // No host was there when it was to wake.
+                row.grant_failure_time(self.clock.now());
+            }
             if let Some(loaded) = &loaded
                 && row.state == RunState::Queued
                 && open.cancel.is_none()
             {
-                self.begin(organisation, loaded, &mut row);
+                self.begin(organisation, id, loaded, &mut row);
             }
+            self.require_lease(&mut batch);
             let fence = encode(&open);
             batch.put(key, fence.clone()).put(run_key, encode(&row)).delete(queued);
             match self.store.commit(batch).await {
                 Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::Conflict => continue,
+                Err(error) if error.kind() == ErrorKind::Conflict => {
+                    self.recover_lease().await?;
+                    continue;
+                }
                 Err(error) => return Err(error.into()),
             }
             self.taken_off();
@@ -192,12 +202,15 @@ impl Playbooks {
                 let error = "the run panicked, which is a fault of the host".to_owned();
                 work.row.outcome = Some(RunState::Failed);
                 work.row.error = Some(error);
-                self.end(work, Batch::new()).instrument(span).await.map(|()| Came::Ended)
+                let ended = self.end(work, Batch::new()).instrument(span).await.map(|()| Came::Ended);
+                self.tell_end(work.organisation, work.id).await;
+                ended
             }
         };
         match worked {
-            Ok(Came::Ended) => self.tell_end(work.organisation, work.id).await,
-            Ok(Came::Parked | Came::Until(_)) | Err(Failure::Lost) => {}
+            Ok(Came::Ended | Came::Parked | Came::Until(_)) => {}
+            // If it is this host's all the same, somebody has to take it up again.
+            Err(Failure::Lost | Failure::Moved) => self.dropped.lock().push((work.organisation, work.id)),
             Err(Failure::Store(error)) => {
                 tracing::error!(run = %work.id, %error, "the run could not be recorded; it is taken up again");
                 self.dropped.lock().push((work.organisation, work.id));

@@ -7,11 +7,12 @@ use bellwether_kernel::{OrganisationId, RunId};
 use bellwether_store::decode;
 use serde_json::{Map, Value as Json};
 
+use super::context::Known;
 use super::runner::Work;
 use crate::compile::{Action, Compiled, component};
 use crate::rows::{Record, RecordOf, read_json};
 use crate::secrets::Secrets;
-use crate::template::{Variables, from_json};
+use crate::template::Variables;
 use crate::{App, AppDescription, PlaybookError, Playbooks, StepResult, StepState, rows};
 
 /// What a step calls, looked up.
@@ -29,19 +30,24 @@ impl Described {
     }
 }
 
+/// The version of an app that is pinned, if one is.
+pub(crate) fn pinned<'a>(pins: &'a [(String, String)], app: &str) -> Option<&'a str> {
+    pins.iter().find(|(pinned, _)| pinned == app).map(|(_, version)| version.as_str())
+}
+
 /// What is known of a run besides its row.
 pub(super) struct Recalled {
-    /// The trigger as templates read it, nothing masked.
-    pub(super) trigger: minijinja::Value,
-    /// Outputs by step as templates read them, nothing masked.
-    pub(super) outputs: Vec<(String, minijinja::Value)>,
+    /// The trigger, nothing masked.
+    pub(super) trigger: Known,
+    /// Outputs by step, nothing masked.
+    pub(super) outputs: Vec<(String, Known)>,
     /// What is recorded of each step, by position.
     pub(super) results: Vec<Option<StepResult>>,
     pub(super) secrets: Secrets,
     /// What secret inputs read.
     pub(super) secret_variables: Variables,
     /// What each step calls, by position.
-    pub(super) described: Vec<Option<Described>>,
+    pub(super) described: Arc<Vec<Option<Described>>>,
 }
 
 impl Recalled {
@@ -52,14 +58,15 @@ impl Recalled {
     }
 
     /// Makes a step's outputs known to the templates behind it.
-    pub(super) fn know(&mut self, step: &str, outputs: &Json) {
+    pub(super) fn know(&mut self, step: &str, outputs: Json) {
         self.outputs.retain(|(known, _)| known != step);
-        self.outputs.push((step.to_owned(), from_json(outputs)));
+        self.outputs.push((step.to_owned(), Known::new(outputs)));
     }
 }
 
 impl Playbooks {
-    /// What each step of a playbook calls, by position: an app in the version that is pinned, or as it is.
+    /// What each step of a playbook calls, by position: an app in the version it names, that is
+    /// pinned, or as it is.
     pub(crate) async fn described(
         &self,
         organisation: OrganisationId,
@@ -69,10 +76,9 @@ impl Playbooks {
         let mut described = Vec::with_capacity(compiled.steps.len());
         for step in &compiled.steps {
             described.push(match &step.action {
-                Action::App(name) => {
-                    let pinned = pins.iter().find(|(pinned, _)| pinned == name);
-                    let app = match pinned {
-                        Some((_, version)) => self.apps.app_version(organisation, name, version),
+                Action::App(name, named) => {
+                    let app = match named.as_deref().or_else(|| pinned(pins, name)) {
+                        Some(version) => self.apps.app_version(organisation, name, version),
                         None => self.apps.app(organisation, name),
                     };
                     app.map(Described::App)
@@ -96,12 +102,12 @@ impl Playbooks {
         let compiled = &work.loaded.compiled;
         let described = self.described(work.organisation, compiled, &work.row.pins).await?;
         let mut recalled = Recalled {
-            trigger: ().into(),
+            trigger: Known::new(Json::Null),
             outputs: Vec::new(),
             results: vec![None; compiled.steps.len()],
             secrets: Secrets::default(),
             secret_variables: compiled.secret_variables(&described),
-            described,
+            described: Arc::new(described),
         };
         for name in compiled.secret_names() {
             if let Some(secret) = self.secrets.secret(work.organisation, name).await? {
@@ -109,14 +115,14 @@ impl Playbooks {
             }
         }
         let fresh = trigger.is_some();
-        let mut trigger = match trigger {
+        let trigger = match trigger {
             Some(trigger) => trigger,
             None => self.read_whole(work.organisation, work.id, RecordOf::Trigger).await?.unwrap_or_default(),
         };
-        recalled.trigger = from_json(&trigger);
         if !recalled.secret_variables.is_empty() {
-            recalled.secrets.take("trigger", &mut trigger, &recalled.secret_variables);
+            recalled.secrets.take("trigger", &mut trigger.clone(), &recalled.secret_variables);
         }
+        recalled.trigger = Known::new(trigger);
         if fresh {
             return Ok(recalled);
         }
@@ -127,10 +133,12 @@ impl Playbooks {
             if result.state != StepState::Waiting {
                 let of = RecordOf::Step(position);
                 let whole = self.read_whole(work.organisation, work.id, of).await?;
-                let mut outputs = whole.unwrap_or_else(|| result.outputs.clone().into());
-                recalled.know(&step.id, &outputs);
-                let path = format!("steps.{}", step.id);
-                recalled.secrets.take(&path, &mut outputs, &recalled.secret_variables);
+                let outputs = whole.unwrap_or_else(|| result.outputs.clone().into());
+                if !recalled.secret_variables.is_empty() {
+                    let path = format!("steps.{}", step.id);
+                    recalled.secrets.take(&path, &mut outputs.clone(), &recalled.secret_variables);
+                }
+                recalled.know(&step.id, outputs);
             }
             recalled.results[position] = Some(result);
         }

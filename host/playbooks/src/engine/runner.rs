@@ -20,7 +20,8 @@ use crate::{Playbooks, RunState, StepResult, StepState};
 
 /// A wait up to this is waited out by the run's own task; for a longer one the run is let go of.
 const HELD: Duration = Duration::from_secs(1);
-/// How long the on-failure steps of a run may take in all, in milliseconds: five minutes.
+/// How long the on-failure steps of a run may take in all, in milliseconds: five minutes, begun anew where no host was
+/// there to take them.
 const FAILURE_TIME: i64 = 5 * 60 * 1_000;
 
 /// A run that is this host's, with the version of its playbook it began with.
@@ -75,6 +76,7 @@ impl Playbooks {
                 work.row.outcome = Some(RunState::Failed);
                 work.row.error = Some(error.to_string());
                 self.end(work, Batch::new()).await?;
+                self.tell_end(work.organisation, work.id).await;
                 return Ok(Came::Ended);
             }
         };
@@ -82,21 +84,29 @@ impl Playbooks {
             self.interrupt(work).await?;
             let Some(position) = self.coming(work, &recalled) else {
                 self.end(work, Batch::new()).await?;
+                self.hand_over(work, &mut recalled).await;
                 return Ok(Came::Ended);
             };
             if let Err(reason) = self.principal(work.organisation, &work.row.runs_as) {
+                self.end_all_within(work).await?;
                 work.row.outcome = Some(RunState::Blocked);
                 work.row.error = Some(format!("{reason}; publish the playbook again with a key that works"));
                 self.end(work, Batch::new()).await?;
+                self.hand_over(work, &mut recalled).await;
                 return Ok(Came::Ended);
             }
-            match self.take(work, &mut recalled, position).await? {
+            let took = match self.take(work, &mut recalled, position).await {
+                Err(Failure::Moved) => Took::Cut,
+                took => took?,
+            };
+            match took {
                 Took::Settled(settled) => {
                     let batch = self.settle(work, &mut recalled, position, *settled);
                     if self.coming(work, &recalled).is_some() && !is_final(work.row.outcome) {
                         self.commit_fenced(work, batch).await?;
                     } else {
                         self.end_with_outputs(work, &recalled, batch).await?;
+                        self.hand_over(work, &mut recalled).await;
                         return Ok(Came::Ended);
                     }
                 }
@@ -104,6 +114,7 @@ impl Playbooks {
                     let until = work.row.deadline.map_or(until, |deadline| until.min(deadline));
                     if self.until(until) <= HELD {
                         tokio::select! {
+                            biased;
                             () = work.stop.cancelled(), if work.row.outcome.is_none() => {
                                 self.refresh(work).await?;
                             }
@@ -116,8 +127,13 @@ impl Playbooks {
                     }
                 }
                 Took::Cut => {
-                    self.refresh(work).await?;
-                    let batch = self.cut(work, &mut recalled, position).await?;
+                    let batch = loop {
+                        self.refresh(work).await?;
+                        match self.cut(work, &mut recalled, position).await {
+                            Err(Failure::Moved) => {}
+                            batch => break batch?,
+                        }
+                    };
                     self.commit_fenced(work, batch).await?;
                 }
             }
@@ -152,6 +168,10 @@ impl Playbooks {
         }
         // One that never began has nothing to clean up after.
         let began = work.row.started.is_some();
+        if began {
+            // A host that died may have left runs within it.
+            self.end_all_within(work).await?;
+        }
         self.decide_interrupted(work);
         if began {
             let mut batch = Batch::new();
@@ -161,6 +181,22 @@ impl Playbooks {
             work.row.deadline = Some(self.clock.now());
         }
         Ok(())
+    }
+
+    /// Ends the runs within a run that goes on with none of its steps, or cut short with its on-failure steps.
+    async fn end_all_within(&self, work: &mut Work) -> Result<(), Failure> {
+        let mut actions = work.loaded.compiled.steps.iter().map(|step| &step.action);
+        if !actions.any(|action| action.kind() == crate::StepKind::Playbook) {
+            return Ok(());
+        }
+        loop {
+            let reason =
+                work.open.cancel.clone().unwrap_or_else(|| "the run it is a step of has ended".into());
+            match self.end_within(work, &reason).await {
+                Err(Failure::Moved) => self.refresh(work).await.map(drop)?,
+                ended => return ended,
+            }
+        }
     }
 
     fn is_to_end(&self, work: &Work) -> bool {
@@ -184,9 +220,7 @@ impl Playbooks {
         work.row.outcome = Some(outcome);
         work.row.error = error;
         work.row.failed_step = step;
-        if has_failure_steps(outcome) {
-            work.row.deadline = Some(self.clock.now().saturating_add(FAILURE_TIME));
-        }
+        work.row.grant_failure_time(self.clock.now());
     }
 
     /// Takes a step, unless the run is to end before it is through.
@@ -221,7 +255,7 @@ impl Playbooks {
         let mut batch = Batch::new();
         let Recalled { secrets, secret_variables, .. } = recalled;
         let whole = self.write_result(&mut batch, work, secrets, secret_variables, position, &mut result);
-        recalled.know(&result.step, &whole);
+        recalled.know(&result.step, whole);
         let before = work.row.outcome;
         if before.is_none() {
             if let Some((outcome, message)) = stop {
@@ -256,15 +290,15 @@ impl Playbooks {
         let now = self.clock.now();
         let (kind, target) = (step.action.kind(), step.action.target().to_owned());
         let id = step.id.clone();
+        let reason = work.open.cancel.clone().unwrap_or_else(|| "its time was over".into());
+        if kind == crate::StepKind::Playbook {
+            self.end_within(work, &reason).await?;
+        }
         if !on_failure {
             self.decide_interrupted(work);
             if work.row.outcome == Some(RunState::TimedOut) {
                 work.row.failed_step = Some(id.clone());
             }
-        }
-        let reason = work.open.cancel.clone().unwrap_or_else(|| "its time was over".into());
-        if kind == crate::StepKind::Playbook {
-            self.end_within(work, &reason).await?;
         }
         let prior = recalled.results[position].take();
         let outputs = recalled.nothing(position);
@@ -291,10 +325,19 @@ impl Playbooks {
         };
         let Recalled { secrets, secret_variables, .. } = recalled;
         let whole = self.write_result(&mut batch, work, secrets, secret_variables, position, &mut result);
-        recalled.know(&result.step, &whole);
+        recalled.know(&result.step, whole);
         recalled.results[position] = Some(result);
         self.write_row(work, &mut batch);
         Ok(batch)
+    }
+}
+
+impl RunRow {
+    /// Gives the on-failure steps, where they follow, their time from `now` on.
+    pub(super) fn grant_failure_time(&mut self, now: Timestamp) {
+        if self.outcome.is_some_and(has_failure_steps) {
+            self.deadline = Some(now.saturating_add(FAILURE_TIME));
+        }
     }
 }
 

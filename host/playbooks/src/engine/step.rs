@@ -125,10 +125,10 @@ impl Playbooks {
                 };
                 Ok(Took::Settled(Box::new(Settled { result, stop: Some((outcome, message)) })))
             }
-            Action::App(_) | Action::Playbook(_) if step.each.is_some() => {
+            Action::App(..) | Action::Playbook(_) if step.each.is_some() => {
                 self.take_items(work, recalled, position, result).await
             }
-            Action::App(_) | Action::Playbook(_) => {
+            Action::App(..) | Action::Playbook(_) => {
                 self.take_call(work, recalled, position, prior, result).await
             }
         }

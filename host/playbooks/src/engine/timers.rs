@@ -21,7 +21,7 @@ use crate::{Missed, PlaybookError, Playbooks, RunState, TriggerKind, TriggerOn, 
 /// The longest sleep: a clock that is set may bring a time nearer than it seemed.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 /// How late a time may be acted on and still counts as met, in milliseconds.
-const LATE: i64 = 60_000;
+pub(super) const LATE: i64 = 60_000;
 /// What is acted on in one turn.
 const TURN: usize = 512;
 /// Of that, at once.
@@ -51,6 +51,7 @@ impl Playbooks {
         }
         let sleep = first.map_or(LONGEST_SLEEP, |at| self.until(at).min(LONGEST_SLEEP));
         tokio::select! {
+            biased;
             () = sooner => {}
             () = tokio::time::sleep(sleep.max(Duration::from_millis(1))) => {}
         }
@@ -211,8 +212,13 @@ impl Playbooks {
         };
         let mut firing = Firing::new(by, trigger::scheduled(at, missed));
         firing.name = Some(format!("time:{}", at.as_milliseconds()));
-        firing.with = with;
-        self.accept(organisation, loaded, firing).await.map(drop)
+        firing.with = with.clone();
+        let started = self.accept(organisation, loaded, firing).await?;
+        if started.repeated {
+            // A clock that was set back brought a time again that had fired: it is passed over.
+            self.store.commit(with).await?;
+        }
+        Ok(())
     }
 }
 

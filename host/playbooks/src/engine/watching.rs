@@ -78,6 +78,7 @@ impl Playbooks {
         let page = writes.after(cursor.0, WRITES).await?;
         let Some(last) = page.last() else {
             tokio::select! {
+                biased;
                 () = writes.changed() => {}
                 () = tokio::time::sleep(IDLE) => self.read_watches(None).await?,
             }
@@ -98,6 +99,8 @@ impl Playbooks {
             }
             match self.accept(organisation, loaded, firing).await {
                 Ok(_) => {}
+                // A place was given up, or the cursor moved, at the same moment: the same writes are looked at again.
+                Err(PlaybookError::Store(StoreError::Conflict(_))) => return Ok(()),
                 Err(error) if matches!(error.kind(), ErrorKind::RateLimited | ErrorKind::Unavailable) => {
                     return Err(error);
                 }

@@ -215,7 +215,7 @@ pub(crate) fn invalid_cursor(cursor: &Cursor) -> PlaybookError {
 }
 
 /// What waited when its run was ended was cut off, and waits no more.
-fn as_it_ended(row: &RunRow, mut result: StepResult) -> StepResult {
+pub(crate) fn as_it_ended(row: &RunRow, mut result: StepResult) -> StepResult {
     let over = row.state.has_ended() || (row.outcome.is_some() && !result.on_failure);
     if result.state == StepState::Waiting && over {
         result.state = StepState::Cancelled;

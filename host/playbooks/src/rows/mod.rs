@@ -166,17 +166,33 @@ impl Versioned for RunRow {
             error: Option<String>,
         }
         let first: First = (version == 1).then(|| postcard::from_bytes(bytes).ok()).flatten()?;
-        Some(Self {
-            playbook: first.playbook,
-            playbook_name: first.playbook_name,
-            playbook_version: first.playbook_version,
-            runs_as: first.runs_as,
-            state: first.state,
-            triggered_by: first.triggered_by,
-            created: first.created,
-            started: first.started,
-            ended: first.ended,
-            error: first.error,
+        let playbook = (first.playbook, first.playbook_name, first.playbook_version);
+        let mut row = Self::new(playbook, first.runs_as, first.triggered_by, first.created);
+        (row.state, row.started) = (first.state, first.started);
+        (row.ended, row.error) = (first.ended, first.error);
+        Some(row)
+    }
+}
+
+impl RunRow {
+    /// A run that was accepted, of the playbook with this id and name in this version.
+    pub(crate) fn new(
+        (playbook, playbook_name, playbook_version): (PlaybookId, String, u32),
+        runs_as: KeyId,
+        triggered_by: StartedBy,
+        created: Timestamp,
+    ) -> Self {
+        Self {
+            playbook,
+            playbook_name,
+            playbook_version,
+            runs_as,
+            state: RunState::Queued,
+            triggered_by,
+            created,
+            started: None,
+            ended: None,
+            error: None,
             failed_step: None,
             outcome: None,
             deadline: None,
@@ -185,11 +201,9 @@ impl Versioned for RunRow {
             replay_of: None,
             pins: Vec::new(),
             depth: 0,
-        })
+        }
     }
-}
 
-impl RunRow {
     pub(crate) fn summary(&self, id: RunId) -> RunSummary {
         RunSummary {
             id,
@@ -321,10 +335,19 @@ impl Versioned for NextDue {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Gate {
     pub(crate) running: Vec<RunId>,
+    /// Counts those that came to wait: whoever frees a place must notice one that comes meanwhile, although it changes
+    /// nothing about who holds one.
+    pub(crate) came: u64,
 }
 
 impl Versioned for Gate {
     const NAME: &'static str = "places of a playbook";
+    const VERSION: u8 = 2;
+
+    fn upgrade(version: u8, bytes: &[u8]) -> Option<Self> {
+        let running = (version == 1).then(|| postcard::from_bytes(bytes).ok()).flatten()?;
+        Some(Self { running, came: 0 })
+    }
 }
 
 /// How a playbook's runs have fared.

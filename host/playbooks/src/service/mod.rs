@@ -3,6 +3,8 @@
 mod catalogue;
 mod change;
 mod find;
+mod inputs;
+mod pins;
 mod versions;
 
 use std::collections::HashMap;
@@ -13,6 +15,7 @@ use std::time::Duration;
 use bellwether_access::{Access, Principal, Role};
 use bellwether_kernel::{Clock, HostId, KeyId, OrganisationId, PlaybookId, Randomness, RunId, Timestamp};
 use bellwether_store::SharedStore;
+use bytes::Bytes;
 use moka::sync::Cache;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, Semaphore, oneshot};
@@ -172,6 +175,9 @@ pub(crate) struct Loaded {
     pub(crate) compiled: Compiled,
 }
 
+/// Somebody who wants to know of a run's end, and whose run it is.
+type Waiter = (OrganisationId, oneshot::Sender<Run>);
+
 /// The playbooks of every organisation on one store, and this host's part in their runs.
 pub struct Playbooks {
     pub(crate) store: SharedStore,
@@ -183,6 +189,8 @@ pub struct Playbooks {
     pub(crate) randomness: Arc<dyn Randomness>,
     pub(crate) limits: Limits,
     pub(crate) owner: Owner,
+    /// The host's lease as it is stored: no run becomes this host's without it.
+    pub(crate) lease: Mutex<Bytes>,
     /// Versions never change, so what is kept here is never stale.
     pub(crate) loaded: Cache<(OrganisationId, PlaybookId, u32), Arc<Loaded>>,
     /// One for each run at work.
@@ -190,7 +198,7 @@ pub struct Playbooks {
     /// The runs at work here.
     pub(crate) active: Mutex<HashMap<RunId, Active>>,
     /// Who wants to know of a run's end.
-    pub(crate) waiters: Mutex<HashMap<RunId, Vec<oneshot::Sender<Run>>>>,
+    pub(crate) waiters: Mutex<HashMap<RunId, Vec<Waiter>>>,
     /// Runs that wait to begin.
     pub(crate) queued: AtomicUsize,
     /// The organisation whose run was taken from the queue last.
@@ -217,10 +225,18 @@ impl Playbooks {
     /// # Errors
     /// The store's.
     pub async fn open(parts: Parts) -> Result<Arc<Self>, PlaybookError> {
+        let playbooks = Self::idle(parts);
+        playbooks.take_up().await?;
+        playbooks.begin_loops();
+        Ok(playbooks)
+    }
+
+    /// Playbooks that take up nothing by themselves.
+    pub(crate) fn idle(parts: Parts) -> Arc<Self> {
         let Parts { store, access, apps, secrets, writes, clock, randomness, host, limits } = parts;
         let mut life = [0; 8];
         randomness.fill(&mut life);
-        let playbooks = Arc::new(Self {
+        Arc::new(Self {
             store,
             access,
             apps,
@@ -230,6 +246,7 @@ impl Playbooks {
             randomness,
             limits,
             owner: Owner { host, life: u64::from_le_bytes(life) },
+            lease: Mutex::default(),
             loaded: Cache::builder()
                 .max_capacity(CACHE)
                 .weigher(|_, loaded: &Arc<Loaded>| u32::try_from(loaded.source.len()).unwrap_or(u32::MAX))
@@ -246,10 +263,7 @@ impl Playbooks {
             watches: RwLock::default(),
             stopping: AtomicBool::new(false),
             halt: CancellationToken::new(),
-        });
-        playbooks.take_up().await?;
-        playbooks.begin_loops();
-        Ok(playbooks)
+        })
     }
 
     /// How much there may be here.

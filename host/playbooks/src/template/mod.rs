@@ -17,7 +17,7 @@ use minijinja::value::{Value as Rendered, ValueKind};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Expression, Output, State, UndefinedBehavior};
 use serde_json::{Map, Value as Json};
 
-use value::to_json;
+use value::{copy, to_json};
 pub(crate) use value::{from_json, size};
 
 /// What one template may cost. One unit pays for an instruction or 64 bytes, and 16 for each 64 bytes that `tojson`
@@ -33,7 +33,22 @@ const CONDITION: usize = 1 << 20;
 /// How deep lists and objects may lie in each other; serde_json reads as deep.
 const DEPTH: usize = 128;
 
+/// What a template may cost where it is rendered between other tasks: about a tenth of a millisecond. What costs more
+/// is rendered again apart from them, see [`Room::little`].
+const LITTLE_FUEL: u64 = FUEL / 100;
+/// Templates of one step that are rendered so.
+const LITTLE_TEMPLATES: u32 = 20;
+/// Bytes that expressions of one step may give there.
+const LITTLE_BYTES: usize = 64 * 1024;
+
 static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| environment(UndefinedBehavior::Strict));
+
+/// For templates that may cost little.
+static LITTLE: LazyLock<Environment<'static>> = LazyLock::new(|| {
+    let mut environment = environment(UndefinedBehavior::Strict);
+    environment.set_fuel(Some(LITTLE_FUEL));
+    environment
+});
 
 /// Where a name that is not there is followed on: see [`Compiler::unknown_name`].
 static FORGIVING: LazyLock<Environment<'static>> = LazyLock::new(|| {
@@ -69,9 +84,8 @@ fn write_value(output: &mut Output, state: &mut State, value: &Rendered) -> Resu
         }
         ValueKind::Seq | ValueKind::Map | ValueKind::Iterable => {
             let mut charge = |bytes: usize| {
-                state
-                    .consume_fuel(bytes as u64 / 4 + 1)
-                    .map_err(|error| RenderError::Failed(error.to_string()))
+                let paid = state.consume_fuel(bytes as u64 / 4 + 1);
+                paid.map_err(|_| RenderError::TooLarge(bytes))
             };
             let json = to_json(value, DEPTH, &mut charge).map_err(|error| match error {
                 RenderError::Failed(problem) => Error::new(ErrorKind::BadSerialization, problem),
@@ -96,7 +110,9 @@ pub(crate) enum Template {
     Expression {
         /// As it was written.
         source: String,
-        /// Ready to run.
+        /// The names it follows, if it does nothing else: `steps`, `add`, `value`.
+        path: Option<Vec<String>>,
+        /// Ready to run, for little.
         expression: Expression<'static, 'static>,
     },
     /// Renders to text.
@@ -124,21 +140,6 @@ impl Template {
                     fields.iter().map(|(name, value)| Some((name.clone(), value.literal()?))).collect();
                 fields.map(Json::Object)
             }
-        }
-    }
-}
-
-impl Template {
-    /// Whether it only hands values on: literals, and paths such as `steps.add.value`.
-    pub(crate) fn is_plain(&self) -> bool {
-        match self {
-            Self::Literal(_) | Self::Secret(_) => true,
-            Self::Expression { source, .. } => {
-                source.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.'))
-            }
-            Self::Text { .. } => false,
-            Self::List(items) => items.iter().all(Self::is_plain),
-            Self::Object(fields) => fields.iter().all(|(_, field)| field.is_plain()),
         }
     }
 }
@@ -171,7 +172,7 @@ pub(crate) struct Compiler {
 
 impl Compiler {
     pub(crate) fn new() -> Self {
-        Self { environment: ENVIRONMENT.clone(), templates: 0 }
+        Self { environment: LITTLE.clone(), templates: 0 }
     }
 
     /// Compiles `text` and adds what it reads to `variables`.
@@ -188,7 +189,7 @@ impl Compiler {
                 variables.insert(expression.to_owned());
                 return Ok(Template::Secret(name.to_owned()));
             }
-            if let Ok(compiled) = ENVIRONMENT.compile_expression_owned(expression.to_owned()) {
+            if let Ok(compiled) = LITTLE.compile_expression_owned(expression.to_owned()) {
                 return Self::expression_of(expression, compiled, variables);
             }
         }
@@ -209,7 +210,7 @@ impl Compiler {
     pub(crate) fn expression(&mut self, text: &str, variables: &mut Variables) -> Result<Template, String> {
         self.count()?;
         let expression = sole_expression(text).unwrap_or_else(|| text.trim());
-        let compiled = ENVIRONMENT
+        let compiled = LITTLE
             .compile_expression_owned(expression.to_owned())
             .map_err(|error| format!("an expression that reads: {}", message(&error)))?;
         Self::expression_of(expression, compiled, variables)
@@ -231,7 +232,7 @@ impl Compiler {
         variables.extend(expression.undeclared_variables(true));
         let forgiving = FORGIVING.compile_expression_owned(source.to_owned());
         Self::unknown_name(forgiving.and_then(|expression| expression.eval(())).err())?;
-        Ok(Template::Expression { source: source.to_owned(), expression })
+        Ok(Template::Expression { source: source.to_owned(), path: path_of(source), expression })
     }
 
     /// Filters, tests and methods are looked up when they are reached, so a template is tried once without any
@@ -246,15 +247,15 @@ impl Compiler {
     }
 
     /// Whether an expression holds: see [`is_true`].
-    pub(crate) fn holds(&self, template: &Template, context: &Rendered) -> Result<bool, RenderError> {
-        Ok(is_true(&self.render(template, context, &mut Room::new(CONDITION))?))
+    pub(crate) fn holds(&self, template: &Template, names: &dyn Names) -> Result<bool, RenderError> {
+        Ok(is_true(&self.render(template, names, &mut Room::new(CONDITION))?))
     }
 
     /// Renders `template`. What it gives is taken off `room`, in bytes.
     pub(crate) fn render(
         &self,
         template: &Template,
-        context: &Rendered,
+        names: &dyn Names,
         room: &mut Room,
     ) -> Result<Json, RenderError> {
         Ok(match template {
@@ -262,40 +263,109 @@ impl Compiler {
                 room.take(size(json))?;
                 json.clone()
             }
-            Template::Expression { source, expression } => {
-                let value =
-                    expression.eval(context.clone()).map_err(|error| RenderError::Failed(message(&error)))?;
+            Template::Expression { source, path, expression } => {
+                // A name that is not there is left to the engine, which says so.
+                if let Some(value) = path.as_ref().and_then(|path| names.find(path)) {
+                    return copy(value, DEPTH, &mut |bytes| room.take(bytes));
+                }
+                room.take_template()?;
+                let value = match expression.eval(names.rendered().clone()) {
+                    Err(error) if error.kind() == ErrorKind::OutOfFuel => {
+                        room.spend()?;
+                        let whole = ENVIRONMENT.compile_expression(source);
+                        whole.and_then(|expression| expression.eval(names.rendered().clone()))
+                    }
+                    evaluated => evaluated,
+                };
+                let value = value.map_err(|error| RenderError::Failed(message(&error)))?;
                 if value.is_undefined() {
                     return Err(RenderError::Failed(format!("`{source}` is undefined")));
                 }
-                to_json(&value, DEPTH, &mut |bytes| room.take(bytes))?
+                to_json(&value, DEPTH, &mut |bytes| room.take_computed(bytes))?
             }
             Template::Text { name } => {
+                room.take_template()?;
                 let template = self.environment.get_template(name).expect("every text was compiled");
-                let mut writer = Bounded { bytes: Vec::new(), room: room.left };
-                let rendered = template.render_captured_to(context.clone(), &mut writer);
-                if writer.bytes.len() > writer.room {
-                    return Err(RenderError::TooLarge(room.limit));
-                }
-                rendered.map_err(|error| RenderError::Failed(message(&error)))?;
-                room.take(writer.bytes.len())?;
-                Json::String(String::from_utf8(writer.bytes).expect("templates write UTF-8"))
+                let text = match render_text(&template, names, room) {
+                    Err(None) => {
+                        room.spend()?;
+                        let whole = ENVIRONMENT.template_from_str(template.source());
+                        let whole = whole.map_err(|error| RenderError::Failed(message(&error)))?;
+                        let failed = || RenderError::Failed(ErrorKind::OutOfFuel.to_string());
+                        render_text(&whole, names, room).map_err(|error| error.unwrap_or_else(failed))?
+                    }
+                    rendered => rendered.map_err(|error| error.expect("looked at above"))?,
+                };
+                room.take(text.len())?;
+                Json::String(text)
             }
             Template::Secret(name) => {
                 return Err(RenderError::Failed(format!("the secret {name:?} is no part of a template")));
             }
             Template::List(items) => {
-                items.iter().map(|item| self.render(item, context, room)).collect::<Result<_, _>>()?
+                items.iter().map(|item| self.render(item, names, room)).collect::<Result<_, _>>()?
             }
             Template::Object(fields) => {
                 let mut object = Map::new();
                 for (name, field) in fields {
-                    object.insert(name.clone(), self.render(field, context, room)?);
+                    object.insert(name.clone(), self.render(field, names, room)?);
                 }
                 Json::Object(object)
             }
         })
     }
+}
+
+/// Renders a text; fails with nothing where the fuel did not suffice.
+fn render_text(
+    template: &minijinja::Template<'_, '_>,
+    names: &dyn Names,
+    room: &Room,
+) -> Result<String, Option<RenderError>> {
+    let mut writer = Bounded { bytes: Vec::new(), room: room.left };
+    let rendered = template.render_captured_to(names.rendered().clone(), &mut writer);
+    if writer.bytes.len() > writer.room {
+        return Err(Some(RenderError::TooLarge(room.limit)));
+    }
+    match rendered {
+        Ok(_) => Ok(String::from_utf8(writer.bytes).expect("templates write UTF-8")),
+        Err(error) if error.kind() == ErrorKind::OutOfFuel => Err(None),
+        Err(error) => Err(Some(RenderError::Failed(message(&error)))),
+    }
+}
+
+/// What templates read.
+pub(crate) trait Names {
+    /// The value a path leads to, where that is at hand and there is one; it need not be.
+    fn find(&self, path: &[String]) -> Option<&Json>;
+
+    /// Everything, as the engine reads it.
+    fn rendered(&self) -> &Rendered;
+}
+
+impl Names for Rendered {
+    fn find(&self, _: &[String]) -> Option<&Json> {
+        None
+    }
+
+    fn rendered(&self) -> &Rendered {
+        self
+    }
+}
+
+/// Follows names from `value` on, through objects.
+pub(crate) fn follow<'a>(value: &'a Json, path: &[String]) -> Option<&'a Json> {
+    path.iter().try_fold(value, |value, name| value.as_object()?.get(name))
+}
+
+/// The names an expression follows, if it does nothing else.
+fn path_of(source: &str) -> Option<Vec<String>> {
+    let is_name = |name: &str| {
+        !name.starts_with(|first: char| first.is_ascii_digit())
+            && !name.is_empty()
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
+    source.split('.').map(|name| is_name(name).then(|| name.to_owned())).collect()
 }
 
 /// The name in `secrets.name`, if `expression` is that and nothing else.
@@ -317,21 +387,64 @@ pub(crate) fn is_true(value: &Json) -> bool {
     }
 }
 
-/// How many bytes of rendered values a step may still hold.
+/// How many bytes of rendered values a step may still hold; and what rendering them may cost.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Room {
     limit: usize,
     left: usize,
+    /// Templates and bytes that may be computed still; no bound if absent, apart from their fuel.
+    little: Option<(u32, usize)>,
+    spent: bool,
 }
 
 impl Room {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, left: limit }
+        Self { limit, left: limit, little: None, spent: false }
+    }
+
+    /// As [`Self::new`], for rendering between other tasks: what costs more than little fails, and then
+    /// [`Self::is_spent`].
+    pub(crate) fn little(limit: usize) -> Self {
+        Self { little: Some((LITTLE_TEMPLATES, LITTLE_BYTES)), ..Self::new(limit) }
+    }
+
+    /// Whether rendering failed because it may only cost little.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.spent
     }
 
     fn take(&mut self, bytes: usize) -> Result<(), RenderError> {
         self.left = self.left.checked_sub(bytes).ok_or(RenderError::TooLarge(self.limit))?;
         Ok(())
+    }
+
+    fn take_computed(&mut self, bytes: usize) -> Result<(), RenderError> {
+        self.take(bytes)?;
+        self.pay(0, bytes)
+    }
+
+    fn take_template(&mut self) -> Result<(), RenderError> {
+        self.pay(1, 0)
+    }
+
+    fn pay(&mut self, templates: u32, bytes: usize) -> Result<(), RenderError> {
+        let Some((templates_left, bytes_left)) = &mut self.little else { return Ok(()) };
+        match (templates_left.checked_sub(templates), bytes_left.checked_sub(bytes)) {
+            (Some(templates), Some(bytes)) => {
+                (*templates_left, *bytes_left) = (templates, bytes);
+                Ok(())
+            }
+            _ => self.spend(),
+        }
+    }
+
+    /// Notes that it costs more than little; fails where it may not.
+    fn spend(&mut self) -> Result<(), RenderError> {
+        if self.little.is_none() {
+            return Ok(());
+        }
+        self.spent = true;
+        Err(RenderError::Failed(ErrorKind::OutOfFuel.to_string()))
     }
 }
 

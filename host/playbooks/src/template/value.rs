@@ -18,9 +18,7 @@ pub(super) fn to_json(
     charge: &mut dyn FnMut(usize) -> Result<(), RenderError>,
 ) -> Result<Json, RenderError> {
     let failed = |problem: String| RenderError::Failed(problem);
-    let Some(depth) = depth.checked_sub(1) else {
-        return Err(failed(format!("lists and objects lie more than {DEPTH} deep in each other")));
-    };
+    let Some(depth) = depth.checked_sub(1) else { return Err(too_deep()) };
     Ok(match value.kind() {
         ValueKind::Undefined => return Err(failed("a part of the value is undefined".into())),
         ValueKind::None => {
@@ -59,6 +57,46 @@ pub(super) fn to_json(
         ValueKind::Invalid => return Err(failed(value.to_string())),
         kind => return Err(failed(format!("the expression gives a {kind}, which is no value"))),
     })
+}
+
+/// A value as [`to_json`] gives it.
+pub(super) fn copy(
+    value: &Json,
+    depth: usize,
+    charge: &mut dyn FnMut(usize) -> Result<(), RenderError>,
+) -> Result<Json, RenderError> {
+    let Some(depth) = depth.checked_sub(1) else { return Err(too_deep()) };
+    Ok(match value {
+        Json::Null | Json::Bool(_) => {
+            charge(5)?;
+            value.clone()
+        }
+        Json::Number(_) => {
+            charge(9)?;
+            value.clone()
+        }
+        Json::String(text) => {
+            charge(text.len() + 3)?;
+            value.clone()
+        }
+        Json::Array(items) => {
+            charge(3)?;
+            items.iter().map(|item| copy(item, depth, charge)).collect::<Result<_, _>>()?
+        }
+        Json::Object(fields) => {
+            charge(3)?;
+            let mut object = Map::new();
+            for (name, field) in fields {
+                charge(name.len() + 3)?;
+                object.insert(name.clone(), copy(field, depth, charge)?);
+            }
+            Json::Object(object)
+        }
+    })
+}
+
+fn too_deep() -> RenderError {
+    RenderError::Failed(format!("lists and objects lie more than {DEPTH} deep in each other"))
 }
 
 fn number(value: &Rendered) -> Result<Number, String> {

@@ -85,6 +85,69 @@ async fn another_host_takes_a_run_over_and_the_first_one_is_fenced_off() {
     assert_eq!((run.summary.state, run.steps.len()), (RunState::Succeeded, 1));
 }
 
+/// 1, with a host that stood still past its lease and dies before it renews it: what it began then is known to be its.
+#[tokio::test(start_paused = true)]
+async fn no_run_begins_on_a_host_whose_lease_was_ended() {
+    let world = World::new().await;
+    let (gate, entered) = add_gate(&world);
+    world.store_json(manual("gate", json!([{"id": "a", "app": "gate", "timeout": "1h"}]))).await;
+    world.playbooks.halt.cancel();
+    let other = world.joined(2).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let id = world.playbooks.start(&world.admin, "gate", json!({})).await.unwrap().id;
+    until_entered(&entered, 1).await;
+    world.playbooks.die();
+    gate.add_permits(1);
+    let run = other.ended(id).await;
+    assert_eq!(run.summary.state, RunState::Succeeded);
+}
+
+/// 1, with a run within another whose host dies as it is cancelled: nobody waits for it, and it ends all the same.
+#[tokio::test(start_paused = true)]
+async fn a_run_within_one_that_was_cancelled_ends_whenever_the_host_dies() {
+    let world = World::new().await;
+    let (gate, entered) = add_gate(&world);
+    let mut within = manual("within", json!([{"id": "a", "app": "gate", "timeout": "1h"}]));
+    within["trigger"]["type"] = "playbook".into();
+    world.store_json(within).await;
+    world.store_json(manual("outer", json!([{"id": "inner", "playbook": "within"}]))).await;
+    let id = world.playbooks.start(&world.admin, "outer", json!({})).await.unwrap().id;
+    until_entered(&entered, 1).await;
+    world.playbooks.die();
+    let between = world.reading().await;
+    between.playbooks.cancel(&between.admin, id).await.unwrap();
+    let after = between.reopened(between.store.restart()).await;
+    gate.add_permits(1);
+    assert_eq!(after.ended(id).await.summary.state, RunState::Cancelled);
+    assert!(after.all_runs().await.iter().all(|run| run.summary.state == RunState::Cancelled));
+    assert_eq!(after.rows_of(Space::RunOpen).await, 0);
+}
+
+/// Runs that one host accepts and another takes off count as waiting nowhere.
+#[tokio::test(start_paused = true)]
+async fn a_host_whose_waiting_runs_another_takes_is_not_full_for_ever() {
+    let world = World::with_limits(Limits { concurrent_runs: 1, queued_runs: 3, ..Limits::default() }).await;
+    let (gate, entered) = add_gate(&world);
+    world.store_json(manual("gate", json!([{"id": "a", "app": "gate", "timeout": "1h"}]))).await;
+    let start = async || world.playbooks.start(&world.admin, "gate", json!({})).await;
+    for _ in 0..4 {
+        start().await.unwrap();
+    }
+    assert!(matches!(start().await, Err(PlaybookError::Busy { .. })));
+    let other = world.joined(2).await;
+    gate.add_permits(3);
+    until_entered(&entered, 4).await;
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    let waited_for = start().await.unwrap();
+    // Whoever waits here for a run that ends there is told.
+    gate.add_permits(2);
+    let told = tokio::time::timeout(Duration::from_secs(60), waited_for.ended).await;
+    assert_eq!(told.unwrap().unwrap().summary.state, RunState::Succeeded);
+    drop(other);
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    assert!(world.playbooks.waiters.lock().is_empty(), "nobody waits any more");
+}
+
 /// 2: recovery marks successes as crashed.
 #[tokio::test(start_paused = true)]
 async fn a_restart_leaves_what_has_ended_as_it_is() {
@@ -119,6 +182,43 @@ async fn the_on_failure_steps_are_taken_whenever_the_host_dies() {
     let taken: Vec<_> = run.steps.iter().map(|step| (step.step.as_str(), step.on_failure)).collect();
     assert_eq!(taken, [("work", false), ("wait", true), ("tell", true)]);
     assert_eq!(run.steps[2].outputs["value"], json!("work: step work: no luck, "));
+}
+
+/// 3, with the host gone for longer than the on-failure steps may take: the time it was gone is not theirs.
+#[tokio::test(start_paused = true)]
+async fn the_on_failure_steps_are_taken_however_long_the_host_was_gone() {
+    let world = World::new().await;
+    let (gate, entered) = add_gate(&world);
+    world.apps.put_quick("fails", describe(vec![], &[]), |_| fails("no luck"));
+    let on_failure = |first: serde_json::Value| json!([first, {"id": "tell", "app": "echo"}]);
+    let mut within = manual("within", json!([{"id": "work", "app": "fails"}]));
+    within["trigger"]["type"] = "playbook".into();
+    within["on_failure"] = on_failure(json!({"id": "wait", "app": "gate", "timeout": "1h"}));
+    world.store_json(within).await;
+    world.store_json(manual("outer", json!([{"id": "inner", "playbook": "within"}]))).await;
+    for (name, first) in [
+        ("at-work", json!({"id": "wait", "app": "gate", "timeout": "1h"})),
+        ("waiting", json!({"id": "wait", "delay": "2m"})),
+    ] {
+        let mut document = manual(name, json!([{"id": "work", "app": "fails"}]));
+        document["on_failure"] = on_failure(first);
+        world.store_json(document).await;
+    }
+    for name in ["outer", "at-work", "waiting"] {
+        world.playbooks.start(&world.admin, name, json!({})).await.unwrap();
+    }
+    until_entered(&entered, 2).await;
+    world.playbooks.die();
+    tokio::time::sleep(Duration::from_secs(3_600)).await;
+    let after = world.reopened(world.store.restart()).await;
+    gate.add_permits(2);
+    for run in after.all_runs().await {
+        let run = after.ended(run.summary.id).await;
+        if run.summary.playbook_name != "outer" {
+            let taken: Vec<_> = run.steps.iter().map(|step| step.step.as_str()).collect();
+            assert_eq!(taken, ["work", "wait", "tell"], "{:?}", run.summary);
+        }
+    }
 }
 
 /// 4: retries are capped low.

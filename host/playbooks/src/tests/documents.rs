@@ -59,6 +59,8 @@ async fn a_fault_is_named_with_its_field_and_its_place() {
         ("\"second\"", "\"first\"", "steps[1].id", (12, 1), "an id no other step has"),
         ("\"second\"", "\"2nd\"", "steps[1].id", (12, 1), "the first no digit"),
         ("app = \"add\"\n\n", "app = \"ad\"\n\n", "steps[1].app", (13, 1), "an installed app"),
+        ("app = \"add\"\n\n", "app = \"add@1.3.0\"\n\n", "steps[1].app", (13, 1), "is installed: add@1.2.0"),
+        ("app = \"add\"\n\n", "app = \"ad@1.2.0\"\n\n", "steps[1].app", (13, 1), "an installed app"),
         ("kind =", "knid =", "steps[1].inputs.knid", (19, 1), "name, value, create, tags, token, kind"),
         ("{ name = \"a\" }", "{}", "steps[0].inputs.name", (9, 1), "text: add requires it"),
         ("\"{{ steps.first.total + 1 }}\"", "\"many\"", "steps[1].inputs.value", (17, 1), "a number"),

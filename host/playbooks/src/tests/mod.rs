@@ -13,8 +13,9 @@ mod store;
 mod triggers;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use bellwether_access::{Access, HostKey, NewKey, Principal, Role};
+use bellwether_access::{Access, AccessError, HostKey, NewKey, Principal, Role};
 use bellwether_kernel::{
     Clock, HostId, KeyId, OrganisationId, Randomness, RunId, SeededRandomness, Timestamp,
 };
@@ -67,6 +68,7 @@ struct World {
     secrets: Arc<FakeSecrets>,
     writes: Arc<FakeWrites>,
     clock: Arc<TestClock>,
+    chance: Arc<Chance>,
     playbooks: Arc<Playbooks>,
     organisation: OrganisationId,
     admin: Arc<Principal>,
@@ -78,9 +80,15 @@ impl World {
     }
 
     async fn with_limits(limits: Limits) -> Self {
+        Self::seeded(limits, 0).await
+    }
+
+    /// A world in which the same happens for the same seed.
+    async fn seeded(limits: Limits, seed: u64) -> Self {
         let store = Arc::new(MemoryStore::new());
         let clock = Arc::new(TestClock::new(Timestamp::parse("2024-04-09T14:44:00Z").unwrap()));
-        let access = open_access(&store, &clock).await;
+        let chance = Arc::new(Chance(AtomicU64::new(seed)));
+        let access = open_access(store.clone(), &clock, &chance).await.unwrap();
         let organisation = access.create_organisation("host", "acme", "UTC").await.unwrap().id;
         let admin = new_principal(&access, organisation, Role::Admin).await;
         let apps = Arc::new(FakeApps::default());
@@ -90,19 +98,49 @@ impl World {
             |call| gives(&[("value", given(&call, "value").clone())]),
         );
         let (secrets, writes) = (Arc::new(FakeSecrets::default()), Arc::new(FakeWrites::default()));
-        let playbooks =
-            open(&store, &access, &apps, &secrets, Some(Arc::clone(&writes)), &clock, limits).await;
-        Self { store, access, apps, secrets, writes, clock, playbooks, organisation, admin }
+        let parts = Parts {
+            store: store.clone(),
+            access: access.clone(),
+            apps: apps.clone(),
+            secrets: secrets.clone(),
+            writes: Some(writes.clone()),
+            clock: clock.clone(),
+            randomness: chance.source(),
+            host: HostId(1),
+            limits,
+        };
+        let playbooks = Playbooks::open(parts).await.unwrap();
+        Self { store, access, apps, secrets, writes, clock, chance, playbooks, organisation, admin }
+    }
+
+    /// What a host stands on that opens `store`.
+    fn parts(
+        &self,
+        store: SharedStore,
+        access: &Arc<Access>,
+        host: u64,
+        writes: Option<&Arc<FakeWrites>>,
+    ) -> Parts {
+        Parts {
+            store,
+            access: Arc::clone(access),
+            apps: self.apps.clone(),
+            secrets: self.secrets.clone(),
+            writes: writes.map(|writes| Arc::clone(writes) as Arc<dyn Writes>),
+            clock: self.clock.clone(),
+            randomness: self.chance.source(),
+            host: HostId(host),
+            limits: self.playbooks.limits(),
+        }
     }
 
     /// The same world on what `store` kept.
     async fn reopened(&self, store: MemoryStore) -> Self {
         self.playbooks.die();
         let store = Arc::new(store);
-        let access = open_access(&store, &self.clock).await;
-        let (apps, secrets, writes) = (&self.apps, &self.secrets, Some(Arc::clone(&self.writes)));
-        let limits = self.playbooks.limits();
-        let playbooks = open(&store, &access, apps, secrets, writes, &self.clock, limits).await;
+        let access = open_access(store.clone(), &self.clock, &self.chance).await.unwrap();
+        let parts = self.parts(store.clone(), &access, 1, Some(&self.writes));
+        let playbooks = Playbooks::open(parts).await.unwrap();
         self.with(store, access, playbooks)
     }
 
@@ -115,6 +153,7 @@ impl World {
             secrets: Arc::clone(&self.secrets),
             writes: Arc::clone(&self.writes),
             clock: Arc::clone(&self.clock),
+            chance: Arc::clone(&self.chance),
             playbooks,
             organisation: self.organisation,
             admin: Arc::clone(&self.admin),
@@ -142,20 +181,16 @@ impl World {
 
     /// As [`Self::reopened`], as another host beside this one, which stays.
     async fn joined(&self, host: u64) -> Self {
-        let (apps, secrets) = (&self.apps, &self.secrets);
-        let limits = self.playbooks.limits();
-        let playbooks =
-            open_as(HostId(host), &self.store, &self.access, apps, secrets, None, &self.clock, limits).await;
-        self.with(Arc::clone(&self.store), Arc::clone(&self.access), playbooks.unwrap())
+        let parts = self.parts(self.store.clone(), &self.access, host, None);
+        let playbooks = Playbooks::open(parts).await.unwrap();
+        self.with(Arc::clone(&self.store), Arc::clone(&self.access), playbooks)
     }
 
     /// The same world for looking at what its store holds: nothing in it moves.
     async fn reading(&self) -> Self {
         let store = Arc::new(self.store.restart());
-        let limits = self.playbooks.limits();
-        let access = open_access(&store, &self.clock).await;
-        let playbooks = open(&store, &access, &self.apps, &self.secrets, None, &self.clock, limits).await;
-        playbooks.die();
+        let access = open_access(store.clone(), &self.clock, &self.chance).await.unwrap();
+        let playbooks = Playbooks::idle(self.parts(store.clone(), &access, 1, None));
         self.with(store, access, playbooks)
     }
 
@@ -205,54 +240,23 @@ impl World {
     }
 }
 
-async fn open(
-    store: &Arc<MemoryStore>,
-    access: &Arc<Access>,
-    apps: &Arc<FakeApps>,
-    secrets: &Arc<FakeSecrets>,
-    writes: Option<Arc<FakeWrites>>,
+/// Where a world's chance comes from: never the same ids twice, also after a restart.
+struct Chance(AtomicU64);
+
+impl Chance {
+    fn source(&self) -> Arc<dyn Randomness> {
+        Arc::new(SeededRandomness::new(self.0.fetch_add(1, Ordering::SeqCst)))
+    }
+}
+
+async fn open_access(
+    store: SharedStore,
     clock: &Arc<TestClock>,
-    limits: Limits,
-) -> Arc<Playbooks> {
-    open_as(HostId(1), store, access, apps, secrets, writes, clock, limits).await.unwrap()
-}
-
-#[allow(clippy::too_many_arguments)] // one for each thing the world is made of
-async fn open_as(
-    host: HostId,
-    store: &Arc<MemoryStore>,
-    access: &Arc<Access>,
-    apps: &Arc<FakeApps>,
-    secrets: &Arc<FakeSecrets>,
-    writes: Option<Arc<FakeWrites>>,
-    clock: &Arc<TestClock>,
-    limits: Limits,
-) -> Result<Arc<Playbooks>, PlaybookError> {
-    let parts = Parts {
-        store: store.clone(),
-        access: access.clone(),
-        apps: apps.clone(),
-        secrets: secrets.clone(),
-        writes: writes.map(|writes| writes as Arc<dyn Writes>),
-        clock: clock.clone(),
-        randomness: randomness(),
-        host,
-        limits,
-    };
-    Playbooks::open(parts).await
-}
-
-fn randomness() -> Arc<dyn Randomness> {
-    // Never the same ids twice in one test process, as after a restart.
-    static SEED: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-    Arc::new(SeededRandomness::new(SEED.fetch_add(1, std::sync::atomic::Ordering::SeqCst)))
-}
-
-async fn open_access(store: &Arc<MemoryStore>, clock: &Arc<TestClock>) -> Arc<Access> {
-    let store: SharedStore = store.clone();
+    chance: &Chance,
+) -> Result<Arc<Access>, AccessError> {
     let clock: Arc<dyn Clock> = clock.clone();
     let host_key = HostKey::from_hex(&"5a".repeat(32)).unwrap();
-    Arc::new(Access::open(store, clock, randomness(), host_key).await.unwrap())
+    Ok(Arc::new(Access::open(store, clock, chance.source(), host_key).await?))
 }
 
 async fn new_principal(access: &Access, organisation: OrganisationId, role: Role) -> Arc<Principal> {

@@ -266,6 +266,41 @@ async fn a_run_keeps_the_apps_it_began_with_or_says_that_they_are_gone() {
     assert_eq!(world.run("a", json!({})).await.summary.state, RunState::Succeeded);
 }
 
+#[tokio::test(start_paused = true)]
+async fn it_is_known_which_versions_published_playbooks_and_open_runs_keep_to() {
+    let world = World::new().await;
+    let playbook = |name: &str, app: &str| {
+        let steps = json!([{"id": "wait", "delay": "1m"}, {"id": "a", "app": app, "inputs": {"value": 1}}]);
+        json!({"name": name, "trigger": {"type": "manual"}, "steps": steps})
+    };
+    for (name, app) in [("any", "echo"), ("one", "echo@1.2.0")] {
+        world.store_json(playbook(name, app)).await;
+    }
+    let pins = async || {
+        let pins = world.playbooks.pins(world.organisation, "echo").await.unwrap();
+        assert!(pins.iter().all(|pin| pin.version == "1.2.0"), "{pins:?}");
+        pins.into_iter().map(|pin| pin.by).collect::<Vec<_>>()
+    };
+    let one = PinnedBy::Playbook("one".to_owned());
+    assert_eq!(pins().await, std::slice::from_ref(&one));
+    let [any, named] = [
+        world.playbooks.start(&world.admin, "any", json!({})).await.unwrap(),
+        world.playbooks.start(&world.admin, "one", json!({})).await.unwrap(),
+    ];
+    let mut runs = vec![PinnedBy::Run(any.id), PinnedBy::Run(named.id)];
+    runs.sort_by_key(|by| if let PinnedBy::Run(run) = by { run.0 } else { unreachable!() });
+    assert_eq!(pins().await, [vec![one.clone()], runs].concat());
+    let run = named.ended.await.unwrap();
+    let step = &run.steps[1];
+    assert_eq!(
+        (step.app.as_str(), step.app_version.as_str(), step.state),
+        ("echo", "1.2.0", StepState::Succeeded)
+    );
+    any.ended.await.unwrap();
+    assert_eq!(pins().await, [one]);
+    assert_eq!(world.playbooks.pins(world.organisation, "another").await.unwrap(), []);
+}
+
 #[tokio::test]
 async fn a_dry_run_says_what_would_happen_and_calls_nothing() {
     let world = World::new().await;
@@ -281,10 +316,140 @@ async fn a_dry_run_says_what_would_happen_and_calls_nothing() {
     ]);
     let source = json!({"name": "a", "trigger": {"type": "manual"}, "steps": steps}).to_string();
     let trigger = json!({"inputs": {"n": 3, "text": "abc"}});
-    let dry = world.playbooks.dry_run(&world.admin, &source, Format::Json, &trigger).await.unwrap();
+    let dry = world.playbooks.dry_run(&world.admin, &source, Format::Json, object(&trigger)).await.unwrap();
     let [a, b, c] = &dry.steps[..] else { panic!() };
     assert_eq!((json!(a.inputs), &a.problem, a.app_version.as_str()), (json!({"n": 3}), &None, "1.2.0"));
     assert_eq!((json!(b.inputs), b.runs), (json!({"n": {"unknown": "{{ steps.a.n }}"}}), Some(false)));
     assert_eq!(c.problem.as_deref(), Some("input n is not a whole number"));
     assert_eq!((world.rows_of(Space::Run).await, world.rows_of(Space::Playbook).await), (0, 0));
+}
+
+fn object(json: &serde_json::Value) -> serde_json::Map<String, serde_json::Value> {
+    json.as_object().cloned().unwrap()
+}
+
+#[tokio::test]
+async fn a_dry_run_knows_of_its_trigger_what_the_document_says() {
+    let world = World::new().await;
+    let dry = async |trigger: serde_json::Value, value: &str, given: serde_json::Value| {
+        let steps = json!([{"id": "a", "app": "echo", "inputs": {"value": value}}]);
+        let source = json!({"name": "a", "trigger": trigger, "steps": steps}).to_string();
+        let dry = world.playbooks.dry_run(&world.admin, &source, Format::Json, object(&given)).await.unwrap();
+        (dry.steps[0].inputs.get("value").cloned(), dry.steps[0].problem.clone())
+    };
+    let cron = json!({"type": "cron", "expression": "0 6 * * *"});
+    let every = json!({"type": "every", "interval": "1h"});
+    let manual = json!({"type": "manual", "inputs": {"who": {"type": "text", "default": "Ada"}, "n": {"required": true}}});
+    let scheduled = "{{ trigger.scheduled }} {{ trigger.missed }}";
+    for (trigger, value, given, expected) in [
+        (&cron, scheduled, json!({}), "2024-04-10T06:00:00Z false"),
+        (&every, scheduled, json!({}), "2024-04-09T15:00:00Z false"),
+        (&every, scheduled, json!({"missed": true}), "2024-04-09T15:00:00Z true"),
+        (&cron, scheduled, json!({"scheduled": "x"}), "x false"),
+        (&manual, "{{ trigger.inputs.who }}", json!({}), "Ada"),
+        (&manual, "{{ trigger.inputs.who }}", json!({"inputs": {"who": "Bo"}}), "Bo"),
+    ] {
+        assert_eq!(dry(trigger.clone(), value, given).await, (Some(expected.into()), None), "{trigger}");
+    }
+    let (_, problem) = dry(manual, "{{ trigger.inputs.n }}", json!({})).await;
+    assert!(problem.unwrap().contains("trigger.inputs.n"), "what is required has to be given");
+}
+
+#[tokio::test]
+async fn a_start_by_hand_is_told_what_it_may_give() {
+    let world = World::new().await;
+    let name = Input {
+        required: true,
+        choices: vec!["Ada".into()],
+        help: "Who.".into(),
+        ..input("name", ValueType::Text)
+    };
+    let token = Input { secret: true, ..input("token", ValueType::Text) };
+    world.apps.put_quick("greet", describe(vec![name.clone(), token.clone()], &[]), |_| gives(&[]));
+    let given = json!({"name": "{{ trigger.inputs.who }}", "token": "{{ trigger.inputs.token }}"});
+    let steps = json!([
+        {"id": "a", "app": "greet", "inputs": given},
+        {"id": "b", "app": "echo", "inputs": {"value": "{{ trigger.inputs.who }} {{ trigger.inputs.rest | default(1) }}"}},
+    ]);
+    world.store_json(json!({"name": "read", "trigger": {"type": "manual"}, "steps": steps})).await;
+    let declared =
+        json!({"type": "manual", "inputs": {"who": {"type": "text", "default": "Bo", "help": "Whom."}}});
+    let said = json!([{"id": "a", "app": "echo", "inputs": {"value": "{{ trigger.inputs.who }}"}}]);
+    world.store_json(json!({"name": "declared", "trigger": declared, "steps": said})).await;
+    world.store_echo("webhook", &[("a", "x")]).await;
+    let inputs = async |name: &str| world.playbooks.start_inputs(world.organisation, name).await.unwrap();
+    assert_eq!(
+        inputs("read").await,
+        [
+            Input { name: "who".into(), ..name },
+            Input { required: true, ..token },
+            Input { name: "rest".into(), ..input("rest", ValueType::Json) },
+        ]
+    );
+    let who = Input { default: Some("Bo".into()), help: "Whom.".into(), ..input("who", ValueType::Text) };
+    assert_eq!(inputs("declared").await, [who]);
+    assert_eq!(inputs("echo").await, []);
+}
+
+/// A clock that is set back brings a time again that has fired.
+#[tokio::test(start_paused = true)]
+async fn a_time_that_comes_again_fires_once_and_the_next_one_is_not_held_up() {
+    let world = World::new().await;
+    let document = json!({"name": "tick", "trigger": {"type": "every", "interval": "1m"}, "steps": [{"id": "a", "app": "echo"}]});
+    world.store_json(document.clone()).await;
+    tokio::time::sleep(Duration::from_secs(65)).await;
+    assert_eq!(world.all_runs().await.len(), 1);
+    world.clock.advance(-30_000);
+    // Due times are worked out from the clock as it is now.
+    world.store_json(document).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(world.all_runs().await.len(), 1, "the time that came again has its run");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(world.all_runs().await.len(), 2);
+}
+
+/// Whoever frees the last place looks for those that wait, and one may come between the look and the commit.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_comes_to_wait_as_the_last_place_is_freed_gets_it() {
+    let world = World::new().await;
+    let steps = json!([{"id": "a", "app": "echo"}]);
+    let concurrency = json!({"policy": "queue", "limit": 1});
+    world
+        .store_json(
+            json!({"name": "q", "trigger": {"type": "manual"}, "concurrency": concurrency, "steps": steps}),
+        )
+        .await;
+    for yields in 0..40 {
+        let first = world.playbooks.start(&world.admin, "q", json!({})).await.unwrap();
+        for _ in 0..yields {
+            tokio::task::yield_now().await;
+        }
+        let second = world.playbooks.start(&world.admin, "q", json!({})).await.unwrap();
+        for started in [first, second] {
+            let ended = tokio::time::timeout(Duration::from_secs(60), started.ended).await;
+            assert!(ended.is_ok(), "after {yields} other turns");
+        }
+    }
+}
+
+/// A place that is given up at the same moment makes the commit of the firing fail.
+#[tokio::test(start_paused = true)]
+async fn a_write_starts_its_run_although_others_of_its_playbook_begin_and_end() {
+    let world = World::new().await;
+    let trigger = json!({"type": "metric", "metric": "m"});
+    let steps = json!([{"id": "a", "app": "echo"}, {"id": "b", "app": "echo"}]);
+    let concurrency = json!({"policy": "queue", "limit": 1});
+    world
+        .store_json(json!({"name": "watch", "trigger": trigger, "concurrency": concurrency, "steps": steps}))
+        .await;
+    for count in 1..200 {
+        world.writes.push(world.organisation, "m", None, f64::from(count));
+        for _ in 0..count % 17 {
+            tokio::task::yield_now().await;
+        }
+    }
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let runs = world.all_runs().await;
+    assert_eq!(runs.len(), 199);
+    assert!(runs.iter().all(|run| run.summary.state == RunState::Succeeded));
 }

@@ -64,6 +64,11 @@ impl NodeRed {
         bail!("Node-RED did not start within {START:?}:\n{}", std::fs::read_to_string(&log_path)?);
     }
 
+    /// The process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// How many samples the flow that appends has stored.
     pub(crate) fn appended(&self) -> Result<u64> {
         lines(&self.samples)

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use bellwether_tests::load::{Measured, Target, mebibytes, median};
-use bellwether_tests::{Host, expect_json};
+use bellwether_tests::{Host, expect_json, processor_time};
 
 use crate::node_red::NodeRed;
 use crate::{Settings, met};
@@ -49,10 +49,20 @@ const GOAL: f64 = 10.0;
 /// One engine with one way to store.
 struct Contender<'a> {
     target: Target,
+    /// Its process.
+    process: u32,
     /// How many runs have stored what they had to, so far.
     stored: Box<dyn Fn() -> Result<u64> + 'a>,
     /// The medians, one for each number of connections.
     medians: Vec<Measured>,
+}
+
+/// One measurement, and what it took.
+#[derive(Clone, Copy)]
+struct Taken {
+    measured: Measured,
+    /// Milliseconds of processor time a run.
+    processor: f64,
 }
 
 /// Measures every engine there is and prints the table.
@@ -60,7 +70,9 @@ pub(crate) fn measure(folder: &Path, settings: &Settings) -> Result<()> {
     let host = Host::start(&folder.join("webhooks"), &[])?;
     let node_red = NodeRed::start(folder)?;
     let mut contenders = contenders(folder, &host, node_red.as_ref())?;
-    println!("\n| connections | engine | runs/s | p50 ms | p99 ms |\n|---|---|---|---|---|");
+    println!(
+        "\n| connections | engine | runs/s | p50 ms | p99 ms | processor ms a run |\n|---|---|---|---|---|---|"
+    );
     for connections in &settings.connections {
         let mut rounds = vec![Vec::new(); contenders.len()];
         for _ in 0..settings.rounds {
@@ -69,9 +81,10 @@ pub(crate) fn measure(folder: &Path, settings: &Settings) -> Result<()> {
             }
         }
         for (contender, results) in contenders.iter_mut().zip(&rounds) {
-            let of = |field: fn(&Measured) -> f64| median(&mut results.iter().map(field).collect::<Vec<_>>());
-            let (rate, p50, p99) = (of(|m| m.rate), of(|m| m.p50), of(|m| m.p99));
-            println!("| {connections} | {} | {rate:.0} | {p50:.2} | {p99:.2} |", contender.target.name);
+            let of = |field: fn(&Taken) -> f64| median(&mut results.iter().map(field).collect::<Vec<_>>());
+            let (rate, p50, p99) = (of(|t| t.measured.rate), of(|t| t.measured.p50), of(|t| t.measured.p99));
+            let (name, processor) = (contender.target.name, of(|taken| taken.processor));
+            println!("| {connections} | {name} | {rate:.0} | {p50:.2} | {p99:.2} | {processor:.3} |");
             contender.medians.push(Measured { rate, p50, p99, answers: 0 });
         }
     }
@@ -89,31 +102,31 @@ fn contenders<'a>(
     host: &'a Host,
     node_red: Option<&'a NodeRed>,
 ) -> Result<Vec<Contender<'a>>> {
-    let stored = host.as_admin("POST", "/v1/playbooks").header("content-type", "application/toml");
-    let stored = expect_json(stored.body(PLAYBOOK).send()?, 201)?;
-    let url = stored["webhook_url"].as_str().context("an admin is shown the webhook's URL")?;
-    let path = &url[url.find("/hooks/").context("webhooks live under /hooks/")?..];
+    let path = host.store_hook(&host.keys().admin, PLAYBOOK)?;
     // The first run makes the metrics.
     let first = host.request("POST", &format!("{path}?wait=10")).header("content-type", "application/json");
     let first = expect_json(first.body(BODY).send()?, 200)?;
     ensure!(first["state"] == "succeeded", "the first run did not succeed: {first}");
-    let contender = |name, url: &str, stored: Box<dyn Fn() -> Result<u64> + 'a>| -> Result<Contender<'a>> {
-        Ok(Contender { target: Target::new(folder, name, url, BODY, &[])?, stored, medians: Vec::new() })
+    let contender = |name, url: &str, process, stored: Box<dyn Fn() -> Result<u64> + 'a>| {
+        let target = Target::new(folder, name, url, BODY, &[])?;
+        anyhow::Ok(Contender { target, process, stored, medians: Vec::new() })
     };
     let awaited = format!("{}{path}?wait=60", host.url);
-    let mut contenders =
-        vec![contender("Bellwether, run and metrics durable", &awaited, Box::new(move || runs(host)))?];
+    let own = "Bellwether, run and metrics durable";
+    let mut contenders = vec![contender(own, &awaited, host.id(), Box::new(move || runs(host)))?];
     if let Some(node_red) = node_red {
         let appended = format!("{}/appended", node_red.url);
         let synced = format!("{}/synced", node_red.url);
         contenders.push(contender(
             "Node-RED, sample appended, not synced",
             &appended,
+            node_red.id(),
             Box::new(move || node_red.appended()),
         )?);
         contenders.push(contender(
             "Node-RED, sample synced by our function",
             &synced,
+            node_red.id(),
             Box::new(move || node_red.synced()),
         )?);
     }
@@ -122,9 +135,10 @@ fn contenders<'a>(
 
 impl Contender<'_> {
     /// One measurement, in which every answer has to stand for a run that stored what it had to.
-    fn measure(&self, connections: u32, seconds: u32) -> Result<Measured> {
-        let before = (self.stored)()?;
+    fn measure(&self, connections: u32, seconds: u32) -> Result<Taken> {
+        let (before, spent) = ((self.stored)()?, processor_time(self.process)?);
         let measured = self.target.measure(connections, seconds)?;
+        let spent = processor_time(self.process)? - spent;
         let stored = (self.stored)()? - before;
         ensure!(
             stored >= measured.answers,
@@ -132,7 +146,7 @@ impl Contender<'_> {
             self.target.name,
             measured.answers
         );
-        Ok(measured)
+        Ok(Taken { measured, processor: spent.as_secs_f64() * 1e3 / stored as f64 })
     }
 
     /// The most runs a second, at whatever number of connections.

@@ -1,0 +1,78 @@
+//! Who keeps to a version of an app, so that nobody removes it under a run.
+
+use async_trait::async_trait;
+use bellwether_kernel::{OrganisationId, PageRequest};
+use bellwether_store::{Direction, decode};
+
+use crate::app::{Pin, PinnedBy, Pins};
+use crate::compile::{Action, Compiled};
+use crate::engine::pinned;
+use crate::rows::{OpenRun, RunRow};
+use crate::{PlaybookError, Playbooks, rows};
+
+/// Rows read at once.
+const ROWS: usize = 256;
+
+#[async_trait]
+impl Pins for Playbooks {
+    async fn pins(&self, organisation: OrganisationId, app: &str) -> Result<Vec<Pin>, PlaybookError> {
+        let mut pins = Vec::new();
+        let mut page = PageRequest::first(ROWS);
+        loop {
+            let playbooks = self.list(organisation, &page).await?;
+            for playbook in &playbooks.items {
+                let Some(loaded) = self.load_published(organisation, playbook.id).await? else { continue };
+                let by = || PinnedBy::Playbook(playbook.document.name.clone());
+                pins.extend(
+                    named(&loaded.compiled, app).map(|version| Pin { version: version.to_owned(), by: by() }),
+                );
+            }
+            match playbooks.next {
+                Some(next) => page.cursor = Some(next),
+                None => break,
+            }
+        }
+        self.pins_of_runs(organisation, app, &mut pins).await?;
+        Ok(pins)
+    }
+}
+
+impl Playbooks {
+    async fn pins_of_runs(
+        &self,
+        organisation: OrganisationId,
+        app: &str,
+        pins: &mut Vec<Pin>,
+    ) -> Result<(), PlaybookError> {
+        let mut range = rows::open_runs(organisation).prefix();
+        loop {
+            let page = self.store.scan(range.clone(), Direction::Forward, ROWS).await?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            range.start = last.successor();
+            for (key, row) in &page {
+                let (_, run) = rows::organisation_and_run(key)?;
+                let open: OpenRun = decode(row)?;
+                // One that ended meanwhile keeps to nothing.
+                let Some(row) = self.store.get(&rows::run(organisation, open.playbook, run)).await? else {
+                    continue;
+                };
+                let row: RunRow = decode(&row)?;
+                let mut versions: Vec<String> =
+                    pinned(&row.pins, app).map(str::to_owned).into_iter().collect();
+                if let Some(loaded) = self.load(organisation, open.playbook, row.playbook_version).await? {
+                    versions.extend(named(&loaded.compiled, app).map(str::to_owned));
+                }
+                pins.extend(versions.into_iter().map(|version| Pin { version, by: PinnedBy::Run(run) }));
+            }
+        }
+    }
+}
+
+/// The versions of an app that a playbook names, each once.
+fn named<'a>(compiled: &'a Compiled, app: &str) -> impl Iterator<Item = &'a str> {
+    let versions = compiled.steps.iter().filter_map(|step| match &step.action {
+        Action::App(name, Some(version)) if name == app => Some(version.as_str()),
+        _ => None,
+    });
+    versions.collect::<std::collections::BTreeSet<_>>().into_iter()
+}
