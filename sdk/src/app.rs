@@ -286,7 +286,7 @@ pub mod expanded {
             required: !T::OPTIONAL && default.is_none(),
             default,
             choices,
-            secret,
+            secret: secret || T::SECRET,
             help: help.to_owned(),
         }
     }
@@ -317,24 +317,28 @@ pub mod expanded {
         choices: &[&str],
         value: Value,
     ) -> Result<T, AppError> {
-        let given = match &value {
-            Value::Text(text) => std::slice::from_ref(text),
-            Value::Texts(texts) => texts.as_slice(),
-            _ => &[],
-        };
-        if !choices.is_empty()
-            && let Some(text) = given.iter().find(|text| !choices.contains(&text.as_str()))
-        {
+        check_choice(choices, &value).map_err(|text| {
             let shown = if secret { "another text".to_owned() } else { format!("{text:?}") };
-            return Err(AppError::fatal(format!(
-                "input {name:?}: expected one of {}, found {shown}",
-                choices.join(", ")
-            )));
-        }
+            let expected = choices.join(", ");
+            AppError::fatal(format!("input {name:?}: expected one of {expected}, found {shown}"))
+        })?;
         T::from_value(value).map_err(|mismatch| match secret {
             true => AppError::fatal(format!("input {name:?}: expected {}", mismatch.expected)),
             false => AppError::fatal(format!("input {name:?}: {mismatch}")),
         })
+    }
+
+    /// Whether every text is one of the choices; else the first that is not.
+    pub(crate) fn check_choice<'a>(choices: &[&str], value: &'a Value) -> Result<(), &'a str> {
+        let given = match value {
+            Value::Text(text) => std::slice::from_ref(text),
+            Value::Texts(texts) => texts.as_slice(),
+            _ => &[],
+        };
+        match given.iter().find(|text| !choices.is_empty() && !choices.contains(&text.as_str())) {
+            Some(text) => Err(text),
+            None => Ok(()),
+        }
     }
 
     /// Makes an output.

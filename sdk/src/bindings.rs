@@ -28,6 +28,9 @@ pub mod app {
             "bellwether:host/metrics-types@0.1.0": super::imports::bellwether::host::metrics_types,
             "bellwether:host/metrics-read@0.1.0": super::imports::bellwether::host::metrics_read,
             "bellwether:host/metrics-write@0.1.0": super::imports::bellwether::host::metrics_write,
+            "bellwether:host/series-types@0.1.0": super::imports::bellwether::host::series_types,
+            "bellwether:host/series-read@0.1.0": super::imports::bellwether::host::series_read,
+            "bellwether:host/series-write@0.1.0": super::imports::bellwether::host::series_write,
             "bellwether:host/state@0.1.0": super::imports::bellwether::host::state,
             "bellwether:host/http-client@0.1.0": super::imports::bellwether::host::http_client,
         },
@@ -52,6 +55,9 @@ pub mod dialect {
             "bellwether:host/metrics-types@0.1.0": super::imports::bellwether::host::metrics_types,
             "bellwether:host/metrics-read@0.1.0": super::imports::bellwether::host::metrics_read,
             "bellwether:host/metrics-write@0.1.0": super::imports::bellwether::host::metrics_write,
+            "bellwether:host/series-types@0.1.0": super::imports::bellwether::host::series_types,
+            "bellwether:host/series-read@0.1.0": super::imports::bellwether::host::series_read,
+            "bellwether:host/series-write@0.1.0": super::imports::bellwether::host::series_write,
             "bellwether:host/state@0.1.0": super::imports::bellwether::host::state,
             "bellwether:host/http-client@0.1.0": super::imports::bellwether::host::http_client,
         },
@@ -59,6 +65,54 @@ pub mod dialect {
         pub_export_macro: true,
         export_macro_name: "export",
         default_bindings_module: "bellwether_sdk::bindings::dialect",
+        runtime_path: "bellwether_sdk::bindings::runtime",
+    });
+}
+
+/// The role `formatter`, which imports nothing but types.
+pub mod formatter {
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "formatter-plugin",
+        with: {
+            "bellwether:host/types@0.1.0": super::imports::bellwether::host::types,
+        },
+        additional_derives: [Clone, PartialEq],
+        pub_export_macro: true,
+        export_macro_name: "export",
+        default_bindings_module: "bellwether_sdk::bindings::formatter",
+        runtime_path: "bellwether_sdk::bindings::runtime",
+    });
+}
+
+/// The role `detector`, which imports nothing but types.
+pub mod detector {
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "detector-plugin",
+        with: {
+            "bellwether:host/types@0.1.0": super::imports::bellwether::host::types,
+        },
+        additional_derives: [Clone, PartialEq],
+        pub_export_macro: true,
+        export_macro_name: "export",
+        default_bindings_module: "bellwether_sdk::bindings::detector",
+        runtime_path: "bellwether_sdk::bindings::runtime",
+    });
+}
+
+/// The role `forecaster`, which imports nothing but types.
+pub mod forecaster {
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "forecaster-plugin",
+        with: {
+            "bellwether:host/types@0.1.0": super::imports::bellwether::host::types,
+        },
+        additional_derives: [Clone, PartialEq],
+        pub_export_macro: true,
+        export_macro_name: "export",
+        default_bindings_module: "bellwether_sdk::bindings::forecaster",
         runtime_path: "bellwether_sdk::bindings::runtime",
     });
 }

@@ -14,6 +14,9 @@ use crate::metrics::{
     Defined, Definition, IntervalQuery, Metric, MetricError, MetricPage, MetricReference, Samples,
     SeriesValues, Written,
 };
+use crate::series::{
+    Counted, Line, Metadata, Question, SeriesError, SeriesSamples, TaggedMetric, TaggedSamples,
+};
 pub use raw::log::Level;
 
 /// Reading metrics. Scope of a grant: metric name patterns.
@@ -67,6 +70,89 @@ pub trait MetricsWrite: 'static {
     }
 }
 
+/// Reading tagged series. Scope of a grant: metric name patterns.
+pub trait SeriesRead: 'static {
+    /// Asks a question. Every metric it names must be granted.
+    ///
+    /// # Errors
+    /// [`SeriesError::Syntax`] where it does not read, [`SeriesError::Limit`] for what is too much.
+    fn ask(&self, question: &Question) -> Result<Vec<Line>, SeriesError>;
+
+    /// The samples of each series of a metric that `filter` means, `*` for all; from `start` to `end`, both included.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    fn samples(
+        &self,
+        metric: &str,
+        filter: &str,
+        start: Timestamp,
+        end: Timestamp,
+    ) -> Result<Vec<SeriesSamples>, SeriesError>;
+
+    /// Up to `limit` (1 to 1,000) metrics that are granted and whose names contain `part`, letter case ignored; in
+    /// order, after `after`.
+    ///
+    /// # Errors
+    /// [`SeriesError::Invalid`] for another limit.
+    fn tagged_metrics(
+        &self,
+        part: Option<&str>,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<TaggedMetric>, SeriesError>;
+
+    /// One metric with tagged series.
+    ///
+    /// # Errors
+    /// [`SeriesError::UnknownMetric`] if there is none.
+    fn tagged_metric(&self, metric: &str) -> Result<TaggedMetric, SeriesError>;
+
+    /// The keys of the tags that a metric's series have.
+    ///
+    /// # Errors
+    /// [`SeriesError::UnknownMetric`] if there is none.
+    fn tag_keys(&self, metric: &str) -> Result<Vec<Counted>, SeriesError>;
+
+    /// Up to `limit` (1 to 1,000) values of a tag's key that a metric's series have, in order, after `after`.
+    ///
+    /// # Errors
+    /// [`SeriesError::UnknownMetric`] if there is none.
+    fn tag_values(
+        &self,
+        metric: &str,
+        key: &str,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Counted>, SeriesError>;
+}
+
+/// Writing and deleting tagged series. Scope of a grant: metric name patterns.
+pub trait SeriesWrite: 'static {
+    /// Adds samples; series that are not there are made, each with the shared tags beside its own. Gives how many
+    /// samples there were. All are durable when this returns, or none is. The same write again changes nothing.
+    ///
+    /// # Errors
+    /// [`SeriesError::Invalid`] names what is wrong, [`SeriesError::Limit`] what is too much.
+    fn write_series(
+        &self,
+        shared_tags: &[&str],
+        series: impl IntoIterator<Item = TaggedSamples>,
+    ) -> Result<u64, SeriesError>;
+
+    /// Sets what is known of a metric, samples or not.
+    ///
+    /// # Errors
+    /// [`SeriesError::Invalid`] names what is wrong.
+    fn describe(&self, metric: &str, metadata: &Metadata) -> Result<(), SeriesError>;
+
+    /// Deletes the series of a metric that `filter` means, `*` for all, with their samples; gives how many.
+    ///
+    /// # Errors
+    /// [`SeriesError::UnknownMetric`] if there is none.
+    fn delete_series(&self, metric: &str, filter: &str) -> Result<u64, SeriesError>;
+}
+
 /// A small store of the plugin's own, apart for every organisation. Keys up to 200 bytes, values up to 32 KiB.
 pub trait State: 'static {
     /// The value of `key`, if it has one.
@@ -94,7 +180,7 @@ pub trait State: 'static {
     fn list_keys(&self, prefix: &str, after: Option<&str>, limit: u32) -> Result<Vec<String>, StateError>;
 }
 
-/// Requests to the outside. Scope of a grant: hosts, with their scheme and port.
+/// Requests to the outside. Scope of a grant: hosts, with their scheme and port, and methods.
 pub trait HttpClient: 'static {
     /// Sends a request and waits for its answer, whatever its status.
     ///
@@ -223,6 +309,70 @@ impl MetricsWrite for Live {
     fn write(&self, samples: impl IntoIterator<Item = Samples>) -> Result<Vec<Written>, MetricError> {
         let samples: Vec<_> = samples.into_iter().map(Into::into).collect();
         Ok(raw::metrics_write::write(&samples)?.into_iter().map(Into::into).collect())
+    }
+}
+
+impl SeriesRead for Live {
+    fn ask(&self, question: &Question) -> Result<Vec<Line>, SeriesError> {
+        Ok(raw::series_read::query(&question.into())?.into_iter().map(Into::into).collect())
+    }
+
+    fn samples(
+        &self,
+        metric: &str,
+        filter: &str,
+        start: Timestamp,
+        end: Timestamp,
+    ) -> Result<Vec<SeriesSamples>, SeriesError> {
+        let found = raw::series_read::samples(metric, filter, start.milliseconds(), end.milliseconds())?;
+        Ok(found.into_iter().map(Into::into).collect())
+    }
+
+    fn tagged_metrics(
+        &self,
+        part: Option<&str>,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<TaggedMetric>, SeriesError> {
+        Ok(raw::series_read::list_metrics(part, after, limit)?.into_iter().map(Into::into).collect())
+    }
+
+    fn tagged_metric(&self, metric: &str) -> Result<TaggedMetric, SeriesError> {
+        Ok(raw::series_read::get(metric)?.into())
+    }
+
+    fn tag_keys(&self, metric: &str) -> Result<Vec<Counted>, SeriesError> {
+        Ok(raw::series_read::tag_keys(metric)?)
+    }
+
+    fn tag_values(
+        &self,
+        metric: &str,
+        key: &str,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Counted>, SeriesError> {
+        Ok(raw::series_read::tag_values(metric, key, after, limit)?)
+    }
+}
+
+impl SeriesWrite for Live {
+    fn write_series(
+        &self,
+        shared_tags: &[&str],
+        series: impl IntoIterator<Item = TaggedSamples>,
+    ) -> Result<u64, SeriesError> {
+        let shared: Vec<String> = shared_tags.iter().map(|tag| (*tag).to_owned()).collect();
+        let series: Vec<_> = series.into_iter().map(Into::into).collect();
+        Ok(raw::series_write::write(&shared, &series)?)
+    }
+
+    fn describe(&self, metric: &str, metadata: &Metadata) -> Result<(), SeriesError> {
+        Ok(raw::series_write::describe(metric, metadata)?)
+    }
+
+    fn delete_series(&self, metric: &str, filter: &str) -> Result<u64, SeriesError> {
+        Ok(raw::series_write::delete(metric, filter)?)
     }
 }
 

@@ -125,7 +125,7 @@ pub enum HttpError {
     Timeout,
     /// No connection, or it broke.
     Connection(String),
-    /// The answer is larger than allowed.
+    /// The request or the answer is larger than allowed.
     TooLarge(String),
     /// Something else.
     Other(String),

@@ -1,7 +1,7 @@
 //! What a plugin author depends on.
 //!
 //! A Bellwether plugin is a sandboxed WebAssembly component. An author writes a function; the macros make it a role
-//! (an [`mod@app`], a [`mod@dialect`]), and what the function asks of its host becomes the component's imports, which
+//! (an [`mod@app`], a [`mod@dialect`], a [`mod@formatter`], a [`mod@detector`], a [`mod@forecaster`]), and what the function asks of its host becomes the component's imports, which
 //! are its permission request: nothing else is linked, nothing else can be asked for.
 //!
 //! # An app
@@ -90,10 +90,15 @@ pub mod app;
 )]
 #[doc(hidden)]
 pub mod bindings;
+pub mod detector;
 pub mod dialect;
+pub mod forecaster;
+pub mod formatter;
 pub mod host;
 pub mod http;
 pub mod metrics;
+pub mod series;
+mod settings;
 mod shapes;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
@@ -113,6 +118,9 @@ mod guide {
     pages! {
         app: "../../docs/guide/app.md";
         dialect: "../../docs/guide/dialect.md";
+        formatter: "../../docs/guide/formatter.md";
+        detector: "../../docs/guide/detector.md";
+        forecaster: "../../docs/guide/forecaster.md";
         testing: "../../docs/guide/testing.md";
         privileges: "../../docs/guide/privileges.md";
         threatconnect: "../../docs/guide/threatconnect.md";
@@ -126,6 +134,8 @@ pub use bellwether_sdk_macros::Choice;
 pub use bellwether_sdk_macros::Inputs;
 /// Makes an app's outputs from a struct. See the trait of that name.
 pub use bellwether_sdk_macros::Outputs;
+/// Reads a struct from a role's settings. See the trait of that name.
+pub use bellwether_sdk_macros::Settings;
 /// Makes the component an app that runs the function it stands on:
 /// `fn name(host: &impl …, inputs: In) -> Result<Out, AppError>`, or with `call: &Call` before the inputs.
 ///
@@ -133,6 +143,9 @@ pub use bellwether_sdk_macros::Outputs;
 pub use bellwether_sdk_macros::app;
 /// JSON: what a [`KeyValue`]'s value is made of.
 pub use serde_json;
+#[doc(hidden)]
+pub use settings::expanded as settings_expanded;
+pub use settings::{Secret, SettingError, Settings};
 pub use shapes::{Entity, KeyValue};
 pub use time::{Date, Timestamp, TimestampError};
 pub use value::{Binary, Choice, FromValue, IntoValue, Json, Mismatch, NamedValue, Value, ValueType};

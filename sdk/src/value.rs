@@ -6,8 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::Timestamp;
-pub use crate::bindings::app::exports::bellwether::plugin::app::ValueType;
-pub use crate::bindings::imports::bellwether::host::types::{NamedValue, Value};
+pub use crate::bindings::imports::bellwether::host::types::{NamedValue, Value, ValueType};
 
 /// A type an input can be read into.
 ///
@@ -24,6 +23,8 @@ pub trait FromValue: Sized {
     const TYPE: ValueType;
     /// Whether it can be made from nothing.
     const OPTIONAL: bool = false;
+    /// Whether it stands for a secret: a [`Secret`](crate::Secret), or an `Option` of one.
+    const SECRET: bool = false;
 
     /// The only texts it can be read from; empty means any.
     #[must_use]
@@ -297,6 +298,7 @@ impl<T: Choice> IntoValue for Vec<T> {
 impl<T: FromValue> FromValue for Option<T> {
     const TYPE: ValueType = T::TYPE;
     const OPTIONAL: bool = true;
+    const SECRET: bool = T::SECRET;
 
     fn choices() -> Vec<String> {
         T::choices()

@@ -1,11 +1,12 @@
 //! What every crate of the host shares and nothing else: identifiers, [`Timestamp`], [`Clock`],
-//! [`Randomness`], pages and cursors, the kinds of error. It knows no store, no HTTP and no plugin.
+//! [`Randomness`], pages and cursors, typed [`value`]s, the kinds of error. It knows no store, no HTTP and no plugin.
 
 mod error;
 mod ids;
 mod page;
 mod random;
 mod time;
+pub mod value;
 
 pub use error::{ErrorKind, FieldError};
 pub use ids::{HostId, InvalidKeyId, KeyId, MetricId, OrganisationId, PlaybookId, RunId, SeriesId};

@@ -44,6 +44,18 @@ pub fn encode(module: &[u8], identity: &Identity) -> Result<Vec<u8>, BuildError>
         .module(module)
         .and_then(|encoder| encoder.validate(true).encode())
         .map_err(|error| wrong(&format!("it does not keep to the contract it was built with: {error:#}")))?;
+    identify(&component, identity)
+}
+
+/// Puts an identity into a component, in the place of the one it has.
+///
+/// # Errors
+/// [`BuildError::Encode`] if it is no component, or the licence is none.
+pub fn identify(component: &[u8], identity: &Identity) -> Result<Vec<u8>, BuildError> {
+    let wrong = |error: &dyn std::fmt::Display| BuildError::Encode(format!("{}: {error:#}", identity.name));
+    if !Parser::is_component(component) {
+        return Err(wrong(&"it is no WebAssembly component"));
+    }
     let mut metadata = AddMetadata::default();
     metadata.name = AddMetadataField::Set(identity.name.clone());
     metadata.version = AddMetadataField::Set(Version::new(identity.version.clone()));
@@ -53,7 +65,7 @@ pub fn encode(module: &[u8], identity: &Identity) -> Result<Vec<u8>, BuildError>
         let read = read.map_err(|error| wrong(&format!("{licence:?} is no SPDX licence: {error:#}")))?;
         metadata.licenses = AddMetadataField::Set(read);
     }
-    metadata.to_wasm(&component).map_err(|error| wrong(&error))
+    metadata.to_wasm(component).map_err(|error| wrong(&error))
 }
 
 /// The imports of a core module that no host of ours answers, as (module, name).

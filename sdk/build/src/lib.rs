@@ -12,7 +12,7 @@ mod make;
 mod package;
 mod toolchain;
 
-pub use component::{Identity, Surface, encode, functions, surface};
+pub use component::{Identity, Surface, encode, functions, identify, surface};
 pub use error::BuildError;
 pub use make::{Built, build};
 pub use package::{NAME_PREFIX, Package, packages};

@@ -1,7 +1,10 @@
 //! What the macros share: documentation as help, and the checks of a function's shape.
 
 use syn::spanned::Spanned;
-use syn::{Attribute, Error, Expr, ExprLit, Ident, ItemFn, Lit, LitStr, Meta, Result, Token};
+use syn::{
+    Attribute, Error, Expr, ExprLit, FnArg, Ident, ItemFn, Lit, LitInt, LitStr, Meta, Result, ReturnType,
+    Token, Type,
+};
 
 /// The doc comments of an item as one line per paragraph.
 pub(crate) fn documentation(attributes: &[Attribute]) -> String {
@@ -26,6 +29,7 @@ pub(crate) fn documentation(attributes: &[Attribute]) -> String {
 }
 
 /// The arguments of a role's attribute: nothing, or `summary = "…"`.
+#[derive(Default)]
 pub(crate) struct RoleArguments {
     summary: Option<LitStr>,
 }
@@ -33,7 +37,7 @@ pub(crate) struct RoleArguments {
 impl syn::parse::Parse for RoleArguments {
     fn parse(input: syn::parse::ParseStream<'_>) -> Result<Self> {
         if input.is_empty() {
-            return Ok(Self { summary: None });
+            return Ok(Self::default());
         }
         let name: Ident = input.parse()?;
         if name != "summary" {
@@ -46,6 +50,59 @@ impl syn::parse::Parse for RoleArguments {
         }
         Ok(Self { summary: Some(summary) })
     }
+}
+
+/// The arguments of the attribute of a role that looks at series.
+pub(crate) struct SeriesArguments {
+    pub(crate) role: RoleArguments,
+    pub(crate) least: LitInt,
+    pub(crate) best: LitInt,
+    /// `layout = 1`, of a detector.
+    pub(crate) layout: Option<LitInt>,
+    /// `aligned`, of a detector.
+    pub(crate) aligned: Option<Ident>,
+}
+
+impl syn::parse::Parse for SeriesArguments {
+    fn parse(input: syn::parse::ParseStream<'_>) -> Result<Self> {
+        const MISSING: &str = "say how much of a series it wants to see, in points: `least = 20, best = 500`";
+        let (mut role, mut least, mut best, mut layout, mut aligned) =
+            (RoleArguments::default(), None, None, None, None);
+        while !input.is_empty() {
+            let name: Ident = input.parse()?;
+            if name == "aligned" {
+                aligned = Some(name);
+            } else {
+                input.parse::<Token![=]>()?;
+                match name.to_string().as_str() {
+                    "summary" => role.summary = Some(input.parse()?),
+                    "least" => least = Some(points(input)?),
+                    "best" => best = Some(points(input)?),
+                    "layout" => layout = Some(points(input)?),
+                    _ => {
+                        let what = "expected least, best, summary, or of a detector layout or aligned";
+                        return Err(Error::new(name.span(), what));
+                    }
+                }
+            }
+            if !input.is_empty() {
+                input.parse::<Token![,]>()?;
+            }
+        }
+        let missing = || Error::new(input.span(), MISSING);
+        let (least, best) = (least.ok_or_else(missing)?, best.ok_or_else(missing)?);
+        if best.base10_parse::<u32>()? < least.base10_parse::<u32>()? {
+            return Err(Error::new(best.span(), "`best` is not below `least`"));
+        }
+        Ok(Self { role, least, best, layout, aligned })
+    }
+}
+
+/// A whole number of 32 bits.
+fn points(input: syn::parse::ParseStream<'_>) -> Result<LitInt> {
+    let number: LitInt = input.parse()?;
+    number.base10_parse::<u32>()?;
+    Ok(number)
 }
 
 impl RoleArguments {
@@ -74,4 +131,23 @@ pub(crate) fn plain_function(function: &ItemFn, role: &str) -> Result<()> {
         return Err(Error::new(variadic.span(), format!("{role} takes no variable arguments")));
     }
     Ok(())
+}
+
+/// The types of a function's parameters and what it returns, if there are so many; else says what shape it should have.
+pub(crate) fn shape<'a, const N: usize>(
+    function: &'a ItemFn,
+    shape: &str,
+) -> Result<([&'a Type; N], &'a Type)> {
+    let mut types = Vec::new();
+    for parameter in &function.sig.inputs {
+        match parameter {
+            FnArg::Typed(parameter) => types.push(&*parameter.ty),
+            receiver => return Err(Error::new_spanned(receiver, shape)),
+        }
+    }
+    let types = types.try_into().map_err(|_| Error::new_spanned(&function.sig, shape))?;
+    match &function.sig.output {
+        ReturnType::Type(_, returned) => Ok((types, &**returned)),
+        ReturnType::Default => Err(Error::new(function.sig.ident.span(), shape)),
+    }
 }

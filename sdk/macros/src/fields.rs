@@ -1,4 +1,5 @@
-//! `#[derive(Inputs)]` and `#[derive(Outputs)]`: a struct's fields become what an app takes and gives.
+//! `#[derive(Inputs)]`, `#[derive(Outputs)]` and `#[derive(Settings)]`: a struct's fields become what a role takes and
+//! gives.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
@@ -22,8 +23,66 @@ struct Member<'a> {
     default: Option<Expr>,
 }
 
+/// What differs between inputs and settings.
+struct Declared {
+    attribute: &'static str,
+    derive: &'static str,
+    /// The trait that is implemented, and the error its reader gives.
+    implements: TokenStream,
+    error: TokenStream,
+    /// Where what the reader calls is.
+    expanded: TokenStream,
+    /// What is said of a field that is a secret by its type; nothing if it may be one.
+    no_secret: Option<&'static str>,
+}
+
 pub(crate) fn inputs(item: &DeriveInput) -> Result<TokenStream> {
-    let members = members(item, "input", "#[derive(Inputs)]")?;
+    let declared = Declared {
+        attribute: "input",
+        derive: "#[derive(Inputs)]",
+        implements: quote!(::bellwether_sdk::Inputs),
+        error: quote!(::bellwether_sdk::AppError),
+        expanded: quote!(::bellwether_sdk::app::expanded),
+        no_secret: Some(
+            "an app is given a secret's text: make the input a String, with #[input(secret)] on it",
+        ),
+    };
+    declared_by(item, &declared, &quote!(::std::result::Result::Ok))
+}
+
+pub(crate) fn settings(item: &DeriveInput) -> Result<TokenStream> {
+    let declared = Declared {
+        attribute: "setting",
+        derive: "#[derive(Settings)]",
+        implements: quote!(::bellwether_sdk::Settings),
+        error: quote!(::bellwether_sdk::SettingError),
+        expanded: quote!(::bellwether_sdk::settings_expanded),
+        no_secret: None,
+    };
+    let mut check = quote!(::bellwether_sdk::settings_expanded::unchecked);
+    for found in item.attrs.iter().filter(|found| found.path().is_ident("settings")) {
+        found.parse_nested_meta(|meta| {
+            if !meta.path.is_ident("check") {
+                return Err(meta.error("expected check = <function>"));
+            }
+            let function: Expr = meta.value()?.parse()?;
+            check = quote!(#function);
+            Ok(())
+        })?;
+    }
+    let checked = quote_spanned! {check.span()=>
+        (|read: Self| -> ::std::result::Result<Self, ::bellwether_sdk::SettingError> {
+            let check: fn(&Self) -> ::std::result::Result<(), ::bellwether_sdk::SettingError> = #check;
+            check(&read)?;
+            ::std::result::Result::Ok(read)
+        })
+    };
+    declared_by(item, &declared, &checked)
+}
+
+fn declared_by(item: &DeriveInput, declared: &Declared, finish: &TokenStream) -> Result<TokenStream> {
+    let Declared { attribute, derive, implements, error, expanded, no_secret } = declared;
+    let members = members(item, attribute, derive)?;
     let identifier = &item.ident;
     let mut described = Vec::new();
     let mut read = Vec::new();
@@ -31,34 +90,44 @@ pub(crate) fn inputs(item: &DeriveInput) -> Result<TokenStream> {
         let Member { identifier, value_type, name, help, secret, choices, choices_span, default } = member;
         let span = value_type.span();
         let default = default.as_ref().map(|default| default_of(default, value_type));
-        let declared = match &default {
+        let default_value = match &default {
             None => quote!(::std::option::Option::None),
             Some(default) => {
                 quote_spanned!(span=> ::std::option::Option::Some(&::bellwether_sdk::IntoValue::into_value(#default)))
             }
         };
+        // An item is checked by `cargo check` too, but may not name the struct's parameters.
+        let constant = |span: Span, check: TokenStream| match item.generics.params.is_empty() {
+            true => quote_spanned!(span=> const _: () = #check;),
+            false => quote_spanned!(span=> const { #check };),
+        };
         let texts = choices_span.map(|span| {
+            let message = format!(
+                "choices are texts: the {attribute} is to be a String, a Vec<String> or an Option of one"
+            );
+            constant(
+                span,
+                quote_spanned! {span=>
+                    ::std::assert!(
+                        #expanded::holds_texts(<#value_type as ::bellwether_sdk::FromValue>::TYPE),
+                        #message
+                    )
+                },
+            )
+        });
+        let no_secret = no_secret.map(|message| {
             let check = quote_spanned! {span=>
-                ::std::assert!(
-                    ::bellwether_sdk::app::expanded::holds_texts(
-                        <#value_type as ::bellwether_sdk::FromValue>::TYPE
-                    ),
-                    "choices are texts: the input is to be a String, a Vec<String> or an Option of one"
-                )
+                ::std::assert!(!<#value_type as ::bellwether_sdk::FromValue>::SECRET, #message)
             };
-            // An item is checked by `cargo check` too, but may not name the struct's parameters.
-            if item.generics.params.is_empty() {
-                quote_spanned!(span=> const _: () = #check;)
-            } else {
-                quote_spanned!(span=> const { #check };)
-            }
+            constant(span, check)
         });
         described.push(quote_spanned! {span=> {
             #texts
-            ::bellwether_sdk::app::expanded::input::<#value_type>(#name, #help, #secret, &[#(#choices),*], #declared)
+            #no_secret
+            #expanded::input::<#value_type>(#name, #help, #secret, &[#(#choices),*], #default_value)
         }});
         let value = quote_spanned! {span=>
-            ::bellwether_sdk::app::expanded::read::<#value_type>(#name, #secret, &[#(#choices),*], value)?
+            #expanded::read::<#value_type>(#name, #secret, &[#(#choices),*], value)?
         };
         let value = match default {
             None => value,
@@ -68,23 +137,23 @@ pub(crate) fn inputs(item: &DeriveInput) -> Result<TokenStream> {
         };
         read.push(quote! {
             #identifier: {
-                let value = ::bellwether_sdk::app::expanded::take(&mut values, #name);
+                let value = #expanded::take(&mut values, #name);
                 #value
             }
         });
     }
     let (generics, arguments, bounds) = item.generics.split_for_impl();
     Ok(quote! {
-        impl #generics ::bellwether_sdk::Inputs for #identifier #arguments #bounds {
+        impl #generics #implements for #identifier #arguments #bounds {
             fn describe() -> ::std::vec::Vec<::bellwether_sdk::app::Input> {
                 ::std::vec![#(#described),*]
             }
 
             fn read(
                 mut values: ::std::vec::Vec<::bellwether_sdk::NamedValue>,
-            ) -> ::std::result::Result<Self, ::bellwether_sdk::AppError> {
+            ) -> ::std::result::Result<Self, #error> {
                 let _ = &mut values;
-                ::std::result::Result::Ok(Self { #(#read),* })
+                #finish(Self { #(#read),* })
             }
         }
     })
@@ -154,7 +223,9 @@ fn member<'a>(field: &'a Field, attribute: &str) -> Result<Member<'a>> {
         choices_span: None,
         default: None,
     };
-    let takes_more = attribute == "input";
+    let takes_more = attribute != "output";
+    // A setting is a secret by its type, so that its text cannot be held by mistake.
+    let takes_secret = attribute == "input";
     for found in field.attrs.iter().filter(|found| found.path().is_ident(attribute)) {
         found.parse_nested_meta(|meta| {
             if meta.path.is_ident("name") {
@@ -165,7 +236,7 @@ fn member<'a>(field: &'a Field, attribute: &str) -> Result<Member<'a>> {
                 }
             } else if meta.path.is_ident("help") {
                 member.help = meta.value()?.parse::<LitStr>()?.value();
-            } else if takes_more && meta.path.is_ident("secret") {
+            } else if takes_secret && meta.path.is_ident("secret") {
                 member.secret = true;
             } else if takes_more && meta.path.is_ident("default") {
                 member.default = Some(meta.value()?.parse()?);
@@ -179,8 +250,11 @@ fn member<'a>(field: &'a Field, attribute: &str) -> Result<Member<'a>> {
                     return Err(meta.error("`choices` names at least one text"));
                 }
             } else {
-                let known =
-                    if takes_more { "name, help, default, choices or secret" } else { "name or help" };
+                let known = match (takes_more, takes_secret) {
+                    (_, true) => "name, help, default, choices or secret",
+                    (true, false) => "name, help, default or choices; a secret is a field of the type Secret",
+                    (false, false) => "name or help",
+                };
                 return Err(meta.error(format!("expected {known}")));
             }
             Ok(())
@@ -196,7 +270,7 @@ fn check(member: &Member<'_>) -> Result<()> {
     if let Type::Path(path) = member.value_type
         && path.path.segments.last().is_some_and(|last| last.ident == "Option")
     {
-        return Err(Error::new(default.span(), "an input with a default is never absent: drop the Option"));
+        return Err(Error::new(default.span(), "what has a default is never absent: drop the Option"));
     }
     if member.secret {
         return Err(Error::new(
@@ -312,6 +386,21 @@ mod tests {
             }
         );
         assert_eq!(outputs(&item).expect_err("a secret output").to_string(), "expected name or help");
+        let item: DeriveInput = parse_quote!(
+            struct Set {
+                #[setting(secret)]
+                a: String,
+            }
+        );
+        let message = settings(&item).expect_err("a secret text").to_string();
+        assert!(message.contains("a field of the type Secret"), "{message}");
+        let item: DeriveInput = parse_quote!(
+            #[settings(chek = f)]
+            struct Set {
+                a: String,
+            }
+        );
+        assert_eq!(settings(&item).expect_err("no check").to_string(), "expected check = <function>");
     }
 
     #[test]

@@ -3,8 +3,11 @@
 mod app;
 mod attributes;
 mod choice;
+mod detector;
 mod dialect;
 mod fields;
+mod forecaster;
+mod formatter;
 
 use proc_macro::TokenStream;
 use syn::parse_macro_input;
@@ -23,11 +26,39 @@ pub fn dialect(arguments: TokenStream, function: TokenStream) -> TokenStream {
     dialect::expand(&arguments, &function).unwrap_or_else(syn::Error::into_compile_error).into()
 }
 
+/// Makes the component a formatter that takes its steps by this function. See `bellwether_sdk::formatter`.
+#[proc_macro_attribute]
+pub fn formatter(arguments: TokenStream, function: TokenStream) -> TokenStream {
+    let (arguments, function) = (parse_macro_input!(arguments), parse_macro_input!(function));
+    formatter::expand(&arguments, &function).unwrap_or_else(syn::Error::into_compile_error).into()
+}
+
+/// Makes the component a detector that judges by this function. See `bellwether_sdk::detector`.
+#[proc_macro_attribute]
+pub fn detector(arguments: TokenStream, function: TokenStream) -> TokenStream {
+    let (arguments, function) = (parse_macro_input!(arguments), parse_macro_input!(function));
+    detector::expand(&arguments, &function).unwrap_or_else(syn::Error::into_compile_error).into()
+}
+
+/// Makes the component a forecaster that predicts by this function. See `bellwether_sdk::forecaster`.
+#[proc_macro_attribute]
+pub fn forecaster(arguments: TokenStream, function: TokenStream) -> TokenStream {
+    let (arguments, function) = (parse_macro_input!(arguments), parse_macro_input!(function));
+    forecaster::expand(&arguments, &function).unwrap_or_else(syn::Error::into_compile_error).into()
+}
+
 /// Reads a struct from an app's inputs. See `bellwether_sdk::Inputs`.
 #[proc_macro_derive(Inputs, attributes(input))]
 pub fn inputs(item: TokenStream) -> TokenStream {
     let item = parse_macro_input!(item);
     fields::inputs(&item).unwrap_or_else(syn::Error::into_compile_error).into()
+}
+
+/// Reads a struct from a role's settings. See `bellwether_sdk::Settings`.
+#[proc_macro_derive(Settings, attributes(setting, settings))]
+pub fn settings(item: TokenStream) -> TokenStream {
+    let item = parse_macro_input!(item);
+    fields::settings(&item).unwrap_or_else(syn::Error::into_compile_error).into()
 }
 
 /// Makes an app's outputs from a struct. See `bellwether_sdk::Outputs`.

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value as Json};
 
+use crate::app::Input;
 use crate::value::{self, NamedValue, Value, ValueType};
 use crate::{AppError, Inputs, Outputs};
 
@@ -29,28 +30,37 @@ use crate::{AppError, Inputs, Outputs};
 /// # Errors
 /// Names the input that is missing, unknown or of another type.
 pub fn inputs<I: Inputs>(given: &Json) -> Result<I, AppError> {
-    let wrong = |message: String| Err(AppError::fatal(message));
-    let declared = I::describe();
+    let values = named(&I::describe(), given).map_err(|(name, value, expected)| {
+        AppError::fatal(match (name.as_str(), value.as_str()) {
+            ("", value) => format!("expected {expected}, found {value}"),
+            (name, "nothing") => format!("input {name:?}: it is required"),
+            (name, _) => format!("there is no input {name:?}, but {expected}"),
+        })
+    })?;
+    I::read(values)
+}
+
+/// What is declared, from a JSON object. What is wrong is told as name, value and what would be right; the name is empty
+/// where it is the whole.
+pub(super) fn named(declared: &[Input], given: &Json) -> Result<Vec<NamedValue>, (String, String, String)> {
     let none = Map::new();
     let given = match given {
         Json::Object(given) => given,
         Json::Null => &none,
-        other => return wrong(format!("expected an object of inputs, found {other}")),
+        other => return Err((String::new(), other.to_string(), "an object of inputs".to_owned())),
     };
     if let Some(name) = given.keys().find(|name| declared.iter().all(|input| input.name != **name)) {
         let names: Vec<_> = declared.iter().map(|input| input.name.as_str()).collect();
-        return wrong(format!("there is no input {name:?}, but {}", names.join(", ")));
+        return Err((name.clone(), "given".to_owned(), names.join(", ")));
     }
-    let mut values = Vec::new();
-    for input in &declared {
-        let value = match given.get(&input.name).filter(|value| !value.is_null()) {
-            Some(value) => of_json(value, input.value_type),
-            None if input.required => return wrong(format!("input {:?}: it is required", input.name)),
-            None => Value::None,
-        };
-        values.push(NamedValue { name: input.name.clone(), value });
-    }
-    I::read(values)
+    let value = |input: &Input| match given.get(&input.name).filter(|value| !value.is_null()) {
+        Some(value) => Ok(of_json(value, input.value_type)),
+        None if input.required => {
+            Err((input.name.clone(), "nothing".to_owned(), "a value: it is required".to_owned()))
+        }
+        None => Ok(Value::None),
+    };
+    declared.iter().map(|input| Ok(NamedValue { name: input.name.clone(), value: value(input)? })).collect()
 }
 
 /// Outputs as the JSON object a playbook's later steps see. Those not given are left out, bytes are lists of numbers.

@@ -2,7 +2,9 @@
 //!
 //! [`MemoryHost`] answers every privilege as the real host does: metrics with their intervals (in UTC), a clock that
 //! stands still until it is moved, a log that can be read, answers from outside that the test writes. [`inputs`] and
-//! [`outputs`] read and write an app's values as a playbook would, [`Client`] sends requests to a dialect's routes.
+//! [`outputs`] read and write an app's values as a playbook would, [`Client`] sends requests to a dialect's routes,
+//! [`rehearse`] drives a formatter's exchange, [`detect`] feeds series to a detector, [`past`] is what a forecaster predicts
+//! from.
 //!
 //! ```
 //! use std::time::Duration;
@@ -27,8 +29,11 @@
 
 mod app;
 mod client;
+mod formatter;
 mod http;
 mod metrics;
+mod points;
+mod tagged;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -36,13 +41,20 @@ use std::time::Duration;
 
 pub use app::{inputs, outputs};
 pub use client::Client;
+pub use formatter::{answer, notification, rehearse, rehearse_with, settings};
 pub use http::response;
+pub use points::{detect, detect_in_pieces, past};
 
 use crate::Timestamp;
-use crate::host::{Clock, Level, Log, MetricsRead, MetricsWrite, Random, State, StateError};
+use crate::host::{
+    Clock, Level, Log, MetricsRead, MetricsWrite, Random, SeriesRead, SeriesWrite, State, StateError,
+};
 use crate::metrics::{
     Defined, Definition, IntervalQuery, Metric, MetricError, MetricPage, MetricReference, Samples,
     SeriesValues, Written,
+};
+use crate::series::{
+    Counted, Line, Metadata, Question, SeriesError, SeriesSamples, TaggedMetric, TaggedSamples,
 };
 
 /// The host of a unit test. Its clock starts at 2024-04-09T14:44:00Z.
@@ -52,6 +64,7 @@ pub struct MemoryHost {
     metrics: RefCell<metrics::Metrics>,
     metric_calls: Cell<usize>,
     metric_failures: RefCell<Vec<(usize, MetricError)>>,
+    series: RefCell<tagged::Series>,
     state: RefCell<BTreeMap<String, Vec<u8>>>,
     log: RefCell<Vec<(Level, String)>>,
     state_calls: Cell<usize>,
@@ -75,6 +88,7 @@ impl MemoryHost {
             metrics: RefCell::default(),
             metric_calls: Cell::default(),
             metric_failures: RefCell::default(),
+            series: RefCell::default(),
             state: RefCell::default(),
             log: RefCell::default(),
             state_calls: Cell::default(),
@@ -102,6 +116,11 @@ impl MemoryHost {
     /// Lets one of the state calls to come fail: after `calls` that do not, 0 being the next one.
     pub fn fail_state_after(&self, calls: usize, error: StateError) {
         self.state_failures.borrow_mut().push((self.state_calls.get() + calls, error));
+    }
+
+    /// Answers a query on tagged series, as it is written, with these lines: its language is the host's.
+    pub fn answer_query(&self, query: &str, lines: Vec<Line>) {
+        self.series.borrow_mut().answer(query, lines);
     }
 
     /// The keys of the state, in order.
@@ -189,6 +208,68 @@ impl MetricsWrite for MemoryHost {
         self.metric_failure()?;
         let samples: Vec<Samples> = samples.into_iter().collect();
         self.metrics.borrow_mut().write(&samples, self.now.get())
+    }
+}
+
+impl SeriesRead for MemoryHost {
+    fn ask(&self, question: &Question) -> Result<Vec<Line>, SeriesError> {
+        self.series.borrow().query(question)
+    }
+
+    fn samples(
+        &self,
+        metric: &str,
+        filter: &str,
+        start: Timestamp,
+        end: Timestamp,
+    ) -> Result<Vec<SeriesSamples>, SeriesError> {
+        self.series.borrow().samples(metric, filter, start, end)
+    }
+
+    fn tagged_metrics(
+        &self,
+        part: Option<&str>,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<TaggedMetric>, SeriesError> {
+        self.series.borrow().list(part, after, limit)
+    }
+
+    fn tagged_metric(&self, metric: &str) -> Result<TaggedMetric, SeriesError> {
+        self.series.borrow().get(metric)
+    }
+
+    fn tag_keys(&self, metric: &str) -> Result<Vec<Counted>, SeriesError> {
+        self.series.borrow().tag_keys(metric)
+    }
+
+    fn tag_values(
+        &self,
+        metric: &str,
+        key: &str,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Counted>, SeriesError> {
+        self.series.borrow().tag_values(metric, key, after, limit)
+    }
+}
+
+impl SeriesWrite for MemoryHost {
+    fn write_series(
+        &self,
+        shared_tags: &[&str],
+        series: impl IntoIterator<Item = TaggedSamples>,
+    ) -> Result<u64, SeriesError> {
+        self.series.borrow_mut().write(shared_tags, series.into_iter().collect())
+    }
+
+    fn describe(&self, metric: &str, metadata: &Metadata) -> Result<(), SeriesError> {
+        self.series.borrow_mut().describe(metric, metadata);
+        Ok(())
+    }
+
+    fn delete_series(&self, metric: &str, filter: &str) -> Result<u64, SeriesError> {
+        self.series.borrow_mut().delete(metric, filter)
     }
 }
 
@@ -310,6 +391,31 @@ mod tests {
         assert_eq!(host.set("a", Some(b"1")), Ok(()));
         assert_eq!(host.set("a", Some(b"2")), Err(StateError::Unavailable("the disk is full".into())));
         assert_eq!(host.get("a"), Ok(Some(b"1".to_vec())), "a failed call changed nothing");
+    }
+
+    #[test]
+    fn tagged_series_are_read_back_as_written_and_queries_answered_as_told() {
+        let host = MemoryHost::new();
+        let at = Timestamp::from_seconds;
+        let series = ["b", "a"].map(|name| {
+            TaggedSamples::of("cpu").tag(format!("host:{name}")).at(at(2), 2.0).at(at(1), 1.0).at(at(2), 3.0)
+        });
+        assert_eq!(host.write_series(&["env:prod"], series), Ok(6));
+        let read = host.samples("cpu", "env:prod,!host:b*", at(0), at(9)).expect("a filter");
+        assert_eq!(read.len(), 1);
+        assert_eq!(read[0].tags, ["env:prod", "host:a"]);
+        assert_eq!(read[0].samples, [(at(1), 1.0), (at(2), 3.0)], "of one time the last holds");
+        assert_eq!(host.tag_values("cpu", "host", None, 10).expect("a metric").len(), 2);
+        assert_eq!(host.tagged_metric("cpu").map(|metric| metric.series), Ok(2));
+        assert_eq!(host.delete_series("cpu", "host:a"), Ok(1));
+        let wrong = host.write_series(&[], [TaggedSamples::of("cpu").tag(":a").at(at(1), 1.0)]);
+        assert!(matches!(wrong, Err(SeriesError::Invalid(error)) if error.field == "series[0].tags[0]"));
+
+        let question = Question::new("avg:cpu{*}", at(0), at(9));
+        assert!(host.ask(&question).is_err());
+        let line = Line { metric: None, tags: Vec::new(), step: 1000, points: vec![(at(1), 1.0)] };
+        host.answer_query("avg:cpu{*}", vec![line.clone()]);
+        assert_eq!(host.ask(&question), Ok(vec![line]));
     }
 
     #[test]

@@ -9,7 +9,7 @@ struct Number {
 
 #[derive(Inputs)]
 struct Optional {
-    #[input(default = 1)] //~ an input with a default is never absent: drop the Option
+    #[input(default = 1)] //~ what has a default is never absent: drop the Option
     times: Option<u32>,
 }
 

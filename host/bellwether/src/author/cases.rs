@@ -8,6 +8,7 @@ use bellwether_kernel::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::role_cases::RoleCase;
 use super::sandbox::{Asking, Told};
 use crate::failure::Failure;
 
@@ -18,9 +19,9 @@ struct File {
     case: Vec<Case>,
 }
 
-/// One case: an app's inputs or a dialect's request, and what is expected of it. What is not named is not looked at.
+/// One case: what a plugin is given in one of its roles, and what is expected of it. What is not named is not looked at.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub(super) struct Case {
     /// What holds, as a sentence.
     pub(super) name: String,
@@ -46,6 +47,12 @@ pub(super) struct Case {
     pub(super) answer: Option<String>,
     /// Values metrics are to have, in the interval written to last.
     pub(super) metrics: Vec<Expected>,
+    /// What a pure role is given.
+    #[serde(flatten)]
+    pub(super) role: RoleCase,
+    /// What no case has.
+    #[serde(flatten)]
+    pub(super) unknown: BTreeMap<String, Value>,
 }
 
 /// A value a metric is to have.
@@ -63,6 +70,12 @@ pub(super) enum Given {
     Inputs(Map<String, Value>),
     /// Who asks, method and path with query, for a dialect.
     Request(Asking, String, String),
+    /// A notification, for a formatter.
+    Notification,
+    /// Points to score, for a detector.
+    Points,
+    /// A past to predict from, for a forecaster.
+    Past,
 }
 
 /// Reads a file of cases.
@@ -80,16 +93,25 @@ pub(super) fn read(path: &Path) -> Result<Vec<Case>, Failure> {
 impl Case {
     /// What it gives the plugin.
     pub(super) fn given(&self) -> Result<Given, String> {
+        if let Some(name) = self.unknown.keys().next() {
+            return Err(format!("unknown field `{name}`"));
+        }
+        let role = &self.role;
+        let told = role.notification.is_some() || !role.answers.is_empty();
+        let series = role.points.is_some() || role.series.is_some();
         match (&self.inputs, &self.request) {
-            (Some(inputs), None) => Ok(Given::Inputs(inputs.clone())),
-            (None, Some(request)) => {
+            (None, None) if told && !series => Ok(Given::Notification),
+            (None, None) if series && !told && role.horizon.is_some() => Ok(Given::Past),
+            (None, None) if series && !told => Ok(Given::Points),
+            (Some(inputs), None) if !told && !series => Ok(Given::Inputs(inputs.clone())),
+            (None, Some(request)) if !told && !series => {
                 let (method, target) = request
                     .split_once(' ')
                     .filter(|(_, target)| target.starts_with('/'))
                     .ok_or_else(|| format!("request is {request:?}, expected one such as \"GET /path\""))?;
                 Ok(Given::Request(self.asking()?, method.to_owned(), target.to_owned()))
             }
-            _ => Err("expected either inputs, for an app, or a request, for a dialect".to_owned()),
+            _ => Err("expected one of: inputs, for an app; a request, for a dialect; a notification or answers, for a formatter; points or series, for a detector; points and a horizon, for a forecaster".to_owned()),
         }
     }
 
@@ -189,6 +211,9 @@ mod tests {
         for text in [
             include_str!("../../templates/app/cases.toml"),
             include_str!("../../templates/dialect/cases.toml"),
+            include_str!("../../templates/formatter/cases.toml"),
+            include_str!("../../templates/detector/cases.toml"),
+            include_str!("../../templates/forecaster/cases.toml"),
         ] {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("cases.toml");
@@ -202,7 +227,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cases.toml");
         for (text, expected) in [
-            ("[[case]]\nname = \"a\"", "case 1 (\"a\"): expected either inputs"),
+            ("[[case]]\nname = \"a\"", "case 1 (\"a\"): expected one of: inputs"),
             ("[[case]]\nrequest = \"/path\"", "expected one such as \"GET /path\""),
             ("[[case]]\nrequest = \"GET /\"\ncaller = \"me\"", "read, write, admin or unknown"),
             ("[[case]]\ninputs = {}\nat = \"noon\"", "2024-04-09T14:44:00Z"),

@@ -33,6 +33,9 @@ pub(super) fn complete(
         }
     }
     if missing.is_empty() {
+        // What it can do without, it is given only if that was said.
+        let optional: Vec<_> = inspection.optional.iter().map(|request| request.privilege).collect();
+        grants.extend(given.iter().filter(|grant| optional.contains(&grant.privilege())).cloned());
         return Ok(grants);
     }
     let name = inspection.name.as_deref().unwrap_or("the plugin");
@@ -67,6 +70,8 @@ mod tests {
             contract: None,
             roles: Vec::new(),
             requests: privileges.iter().copied().map(Request::from).collect(),
+            optional: vec![Request::from(Privilege::Random)],
+            baseline: Vec::new(),
             problems: Vec::new(),
             digest: Digest::of(b""),
             size: 0,
@@ -80,6 +85,13 @@ mod tests {
         let grants = complete(&asking, &given, Otherwise::Unscoped).unwrap();
         let grants: Vec<String> = grants.iter().map(ToString::to_string).collect();
         assert_eq!(grants, ["log", "metrics-write=web.*"]);
+    }
+
+    #[test]
+    fn what_it_does_without_is_given_only_when_said() {
+        let grants = |given: &[Grant]| complete(&asking(&[]), given, Otherwise::AllMetrics).unwrap();
+        assert_eq!(grants(&[]), []);
+        assert_eq!(grants(&[Grant::Random {}, Grant::Clock {}]), [Grant::Random {}]);
     }
 
     #[test]

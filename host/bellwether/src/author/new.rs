@@ -32,6 +32,30 @@ const DIALECT: &[File] = &[
     GIT_IGNORE,
 ];
 
+const FORMATTER: &[File] = &[
+    ("Cargo.toml", include_str!("../../templates/formatter/manifest.toml")),
+    ("src/lib.rs", include_str!("../../templates/formatter/lib.rs")),
+    ("cases.toml", include_str!("../../templates/formatter/cases.toml")),
+    ("README.md", include_str!("../../templates/formatter/README.md")),
+    GIT_IGNORE,
+];
+
+const DETECTOR: &[File] = &[
+    ("Cargo.toml", include_str!("../../templates/detector/manifest.toml")),
+    ("src/lib.rs", include_str!("../../templates/detector/lib.rs")),
+    ("cases.toml", include_str!("../../templates/detector/cases.toml")),
+    ("README.md", include_str!("../../templates/detector/README.md")),
+    GIT_IGNORE,
+];
+
+const FORECASTER: &[File] = &[
+    ("Cargo.toml", include_str!("../../templates/forecaster/manifest.toml")),
+    ("src/lib.rs", include_str!("../../templates/forecaster/lib.rs")),
+    ("cases.toml", include_str!("../../templates/forecaster/cases.toml")),
+    ("README.md", include_str!("../../templates/forecaster/README.md")),
+    GIT_IGNORE,
+];
+
 /// The version a new plugin begins with, as its template's `Cargo.toml` says.
 const FIRST_VERSION: &str = "0.1.0";
 
@@ -99,15 +123,15 @@ const KEPT: &[&str] = &[
 pub(crate) fn role(text: &str) -> Result<PluginRole, String> {
     let served = || {
         let served = PluginRole::ALL.into_iter().filter(|role| template(*role).is_some());
-        served.map(PluginRole::interface).collect::<Vec<_>>().join(" or ")
+        served.map(PluginRole::interface).collect::<Vec<_>>().join(", ")
     };
     match PluginRole::ALL.into_iter().find(|role| role.interface() == text) {
         Some(role) if template(role).is_some() => Ok(role),
         Some(role) => Err(format!(
-            "the contract has a draft of the role {role}, but this host does not serve it yet: take {}",
+            "the contract has a draft of the role {role}, but this host does not serve it yet: take one of {}",
             served()
         )),
-        None => Err(format!("there is no role {text:?}: take {}", served())),
+        None => Err(format!("there is no role {text:?}: take one of {}", served())),
     }
 }
 
@@ -115,7 +139,18 @@ fn template(role: PluginRole) -> Option<&'static [File]> {
     match role {
         PluginRole::App => Some(APP),
         PluginRole::Dialect => Some(DIALECT),
-        _ => None,
+        PluginRole::Formatter => Some(FORMATTER),
+        PluginRole::Detector => Some(DETECTOR),
+        PluginRole::Forecaster => Some(FORECASTER),
+        PluginRole::Collector => None,
+    }
+}
+
+/// The crates a template's project depends on.
+fn dependencies(role: PluginRole) -> &'static [&'static str] {
+    match role {
+        PluginRole::Detector => &["bellwether-sdk", "serde"],
+        _ => &["bellwether-sdk"],
     }
 }
 
@@ -136,7 +171,7 @@ pub(crate) fn create(name: &str, role: PluginRole, folder: Option<PathBuf>) -> R
         let text = text.replace("__NAME__", name).replace("__VERSION__", env!("CARGO_PKG_VERSION"));
         write(&folder.join(path), &text)?;
     }
-    write(&folder.join("Cargo.lock"), &vendored::lock_file(name, FIRST_VERSION))?;
+    write(&folder.join("Cargo.lock"), &vendored::lock_file(name, FIRST_VERSION, dependencies(role)))?;
     vendored::write(&folder)?;
     Ok(folder)
 }
@@ -183,9 +218,9 @@ mod tests {
     #[test]
     fn a_drafted_role_is_refused_with_those_that_are_served() {
         assert_eq!(role("app"), Ok(PluginRole::App));
-        assert_eq!(role("dialect"), Ok(PluginRole::Dialect));
-        let drafted = role("detector").expect_err("a draft");
-        assert!(drafted.contains("does not serve it yet") && drafted.contains("app or dialect"), "{drafted}");
+        assert_eq!(role("detector"), Ok(PluginRole::Detector));
+        let drafted = role("collector").expect_err("a draft");
+        assert!(drafted.contains("does not serve it yet") && drafted.contains("app, dialect"), "{drafted}");
         assert!(role("applet").expect_err("none").contains("no role \"applet\""));
     }
 
@@ -219,7 +254,7 @@ mod tests {
     #[test]
     fn a_project_is_whole_and_no_placeholder_is_left() {
         let folder = tempfile::tempdir().unwrap();
-        for role in [PluginRole::App, PluginRole::Dialect] {
+        for role in PluginRole::ALL.into_iter().filter(|role| role.is_served()) {
             let path = folder.path().join(role.interface());
             create("count-visits", role, Some(path.clone())).unwrap();
             for (file, _) in template(role).unwrap() {

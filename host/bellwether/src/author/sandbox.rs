@@ -5,15 +5,18 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bellwether_access::{Access, AuthFailure, HostKey, NewKey, Principal, Role};
+use bellwether_alerts::{Detector, Forecaster, Formatter, Roles};
 use bellwether_engine::{Engine, EngineSettings};
+use bellwether_kernel::value::{from_object, to_object};
 use bellwether_kernel::{
     Clock, HostId, ManualClock, OrganisationId, Randomness, SystemClock, SystemRandomness, Timestamp,
 };
 use bellwether_metrics::{
     Fill, IntervalQuery, KeySelection, ListFilter, MetricReference, Metrics, SeriesPoint,
 };
-use bellwether_playbooks::{AppCall, AppReport, Apps, LogLine, inputs_from_json, outputs_to_json};
+use bellwether_playbooks::{AppCall, AppReport, Apps, LogLine};
 use bellwether_plugins::{DialectRequest, DialectResponse, Grant, Installed, Owner, Plugins, RouteMatch};
+use bellwether_series::Series;
 use bellwether_store::{MemoryStore, Objects, SharedStore};
 use serde_json::{Map, Value};
 
@@ -94,12 +97,23 @@ impl Sandbox {
         let limits = bellwether_metrics::Limits::default();
         let metrics = Metrics::open(Arc::clone(&store), Arc::clone(&time), HostId(1), limits).await;
         let metrics = Arc::new(metrics.context("the host in memory does not open")?);
-        let engine = Engine::new(&EngineSettings { calls: 4, cache: None });
+        let objects =
+            Objects::open(&folder.path().join("components")).context("components cannot be kept")?;
+        let series = Series::open(bellwether_series::Parts {
+            store: Arc::clone(&store),
+            objects: objects.clone(),
+            clock: Arc::clone(&time),
+            host: HostId(1),
+            limits: bellwether_series::Limits::default(),
+        });
+        let series = Arc::new(series.await.context("the host in memory does not open")?);
+        let engine = Engine::new(&EngineSettings { calls: 4, large_calls: 1, cache: None });
         let services = bellwether_plugins::Services {
             store,
-            objects: Objects::open(&folder.path().join("components")).context("components cannot be kept")?,
+            objects,
             access: Arc::clone(&access),
             metrics: Arc::clone(&metrics),
+            series,
             engine: engine.context("the sandbox does not start")?,
             clock: time,
             randomness,
@@ -117,6 +131,26 @@ impl Sandbox {
         &self.installed
     }
 
+    /// The plugin as a formatter.
+    pub(crate) fn formatter(&self) -> Result<Arc<dyn Formatter>, Failure> {
+        self.role("formatter", |plugins, name| plugins.formatter(self.organisation, name))
+    }
+
+    /// The plugin as a detector.
+    pub(crate) fn detector(&self) -> Result<Arc<dyn Detector>, Failure> {
+        self.role("detector", |plugins, name| plugins.detector(self.organisation, name))
+    }
+
+    /// The plugin as a forecaster.
+    pub(crate) fn forecaster(&self) -> Result<Arc<dyn Forecaster>, Failure> {
+        self.role("forecaster", |plugins, name| plugins.forecaster(self.organisation, name))
+    }
+
+    fn role<R>(&self, role: &str, find: impl Fn(&Plugins, &str) -> Option<R>) -> Result<R, Failure> {
+        let name = &self.installed.name;
+        find(&self.plugins, name).ok_or_else(|| Failure::Usage(format!("{name} is no {role}")))
+    }
+
     /// Puts the clock at an instant; it stands still until it is put at another.
     pub(crate) fn set_now(&self, now: Timestamp) {
         self.clock.set(now);
@@ -128,7 +162,7 @@ impl Sandbox {
         let app = self.plugins.app(self.organisation, &name);
         let app =
             app.ok_or_else(|| Failure::Usage(format!("{name} is no app: it takes requests, not inputs")))?;
-        let inputs = match inputs_from_json(app.description(), inputs) {
+        let inputs = match from_object(&app.description().inputs, "inputs", inputs) {
             Ok(inputs) => inputs,
             Err(error) => return Ok(Ran { result: Err(error.to_string()), log: Vec::new() }),
         };
@@ -142,7 +176,7 @@ impl Sandbox {
             time_limit: CALL,
         };
         let AppReport { result, log } = app.run(call).await;
-        let result = result.map(|outputs| outputs_to_json(&outputs)).map_err(|error| error.message);
+        let result = result.map(|outputs| to_object(&outputs)).map_err(|error| error.message);
         Ok(Ran { result, log })
     }
 

@@ -1,12 +1,15 @@
-//! `bellwether plugin test`: runs cases in the real engine and tells what came of each.
+//! `bellwether plugin test`: runs cases, and the battery for every component, in the real engine, and tells what came of
+//! each.
 
 use std::path::{Path, PathBuf};
 
 use bellwether_plugins::Grant;
 use serde_json::{Map, Value, json};
 
+use super::battery::Battery;
 use super::build::{Component, build};
 use super::cases::{self, Case, Given};
+use super::role_cases::Outcome;
 use super::sandbox::{Ran, Sandbox, Told};
 use crate::failure::Failure;
 use crate::output::{self, Format};
@@ -26,52 +29,95 @@ pub(crate) struct Trial {
     pub(crate) input: Vec<String>,
     /// A file of cases.
     pub(crate) cases: Option<PathBuf>,
+    /// What roles, and apps, are given in the battery: `name=value`.
+    pub(crate) setting: Vec<String>,
     /// What the plugin is granted besides what the trial can give by itself.
     pub(crate) grants: Vec<Grant>,
 }
 
-/// Runs it and prints what came of it; a case that is not as it should be is a failure.
+/// Runs it and prints what came of it; a case that is not as it should be, or a broken promise, is a failure.
 pub(crate) async fn run(trial: &Trial, format: Format) -> Result<(), Failure> {
     let component = match &trial.file {
         Some(file) => Component::read(file)?,
         None => build(&trial.folder, None)?,
     };
     let cases = trial.cases()?;
-    let mut sandbox = Sandbox::open(&component, &trial.grants).await?;
+    let mut settings: Map<String, Value> = cases
+        .iter()
+        .map(|case| &case.role.settings)
+        .find(|settings| !settings.is_empty())
+        .cloned()
+        .unwrap_or_default();
+    for text in &trial.setting {
+        let (name, value) = read_input("--setting", text)?;
+        settings.insert(name, value);
+    }
+    let mut battery =
+        if trial.gives_inputs() { Battery::default() } else { Battery::admission(&component).await };
     let mut report = Report::default();
-    for case in &cases {
-        report.add(&mut sandbox, case, format).await?;
+    let mut values = Vec::new();
+    if battery.broken() == 0 {
+        if !cases.is_empty() {
+            let mut sandbox = Sandbox::open(&component, &trial.grants).await?;
+            for case in &cases {
+                report.add(&mut sandbox, case, format).await?;
+            }
+            values = sandbox.values().await?;
+        }
+        if !trial.gives_inputs() {
+            battery.roles(&component, &settings).await;
+        }
     }
-    let values = sandbox.values().await?;
+    let failed = report.failed + battery.broken();
     match format {
-        Format::Json => output::print(&format!("{:#}\n", report.json(&values)))?,
-        Format::Text => output::print(&table(&values))?,
+        Format::Json => {
+            let mut told = report.json(&values);
+            told["checks"] = battery.json();
+            told["failed"] = json!(failed);
+            output::print(&format!("{told:#}\n"))?;
+        }
+        Format::Text => {
+            output::print(&table(&values))?;
+            if battery.len() > 0 {
+                output::print(&format!("\n{}", battery.table()))?;
+            }
+        }
     }
-    if report.failed > 0 {
-        return Err(Failure::Failed(anyhow::anyhow!("{} of {} cases failed", report.failed, cases.len())));
+    if failed > 0 {
+        let (cases, checks) = (cases.len(), battery.len());
+        let of = |broken: usize, count: usize, what: &str| format!("{broken} of {count} {what}");
+        return Err(Failure::Failed(anyhow::anyhow!(
+            "{} and {} failed",
+            of(report.failed, cases, "cases"),
+            of(battery.broken(), checks, "checks")
+        )));
     }
     Ok(())
 }
 
 impl Trial {
+    /// Whether it is one call with inputs of the moment, and nothing else.
+    fn gives_inputs(&self) -> bool {
+        self.inputs.is_some() || !self.input.is_empty()
+    }
+
+    /// The cases there are: without a file of them only the battery is run.
     fn cases(&self) -> Result<Vec<Case>, Failure> {
-        if self.inputs.is_some() || !self.input.is_empty() {
+        if self.gives_inputs() {
             let mut inputs = self.inputs.as_deref().map_or_else(|| Ok(Map::new()), read_inputs)?;
             for text in &self.input {
-                let (name, value) = read_input(text)?;
+                let (name, value) = read_input("--input", text)?;
                 inputs.insert(name, value);
             }
             let name = "the inputs given".to_owned();
             return Ok(vec![Case { name, inputs: Some(inputs), ..Case::default() }]);
         }
+        // The cases of a project are of its own component.
         let own = self.folder.join(CASES);
         match &self.cases {
             Some(file) => cases::read(file),
-            None if own.is_file() => cases::read(&own),
-            None => Err(Failure::Usage(format!(
-                "there is nothing to run: give --input name=value, --inputs FILE or --cases FILE, or write {}",
-                own.display()
-            ))),
+            None if self.file.is_none() && own.is_file() => cases::read(&own),
+            None => Ok(Vec::new()),
         }
     }
 }
@@ -108,6 +154,9 @@ impl Report {
                 let (status, body) = (answer.status.as_u16(), String::from_utf8_lossy(&answer.body));
                 (case.faults_of_answer(status, &body), json!({"status": status, "answer": body}))
             }
+            Given::Notification => swap(case.format(&*sandbox.formatter()?).await),
+            Given::Points => swap(case.detect(&*sandbox.detector()?).await),
+            Given::Past => swap(case.forecast(&*sandbox.forecaster()?).await),
         };
         if !case.metrics.is_empty() {
             faults.extend(case.faults_of_metrics(&sandbox.values().await?));
@@ -126,6 +175,10 @@ impl Report {
         let values: Vec<Value> = values.iter().map(value).collect();
         json!({"cases": self.cases, "failed": self.failed, "metrics": values})
     }
+}
+
+fn swap((told, faults): Outcome) -> (Vec<String>, Value) {
+    (faults, told)
 }
 
 fn value(told: &Told) -> Value {
@@ -149,7 +202,10 @@ fn text(name: &str, told: &Value, faults: &[String]) -> String {
     for (name, value) in told["outputs"].as_object().into_iter().flatten() {
         text.push_str(&format!("        output {name} = {}\n", output::cell(Some(value))));
     }
-    for part in ["error", "status", "answer"] {
+    for step in told["steps"].as_array().into_iter().flatten() {
+        text.push_str(&format!("        step {}\n", output::cell(Some(step))));
+    }
+    for part in ["error", "status", "answer", "strange", "forecast"] {
         if let Some(value) = told.get(part) {
             text.push_str(&format!("        {part} {}\n", output::cell(Some(value))));
         }
@@ -186,11 +242,11 @@ fn read_inputs(path: &Path) -> Result<Map<String, Value>, Failure> {
 }
 
 /// `name=value`, the value being JSON where it reads as some, else text.
-pub(crate) fn read_input(text: &str) -> Result<(String, Value), Failure> {
+pub(crate) fn read_input(flag: &str, text: &str) -> Result<(String, Value), Failure> {
     let (name, value) = text
         .split_once('=')
         .filter(|(name, _)| !name.is_empty())
-        .ok_or_else(|| Failure::Usage(format!("--input is {text:?}, expected one such as page=/start")))?;
+        .ok_or_else(|| Failure::Usage(format!("{flag} is {text:?}, expected one such as page=/start")))?;
     let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
     Ok((name.to_owned(), value))
 }
@@ -209,9 +265,9 @@ mod tests {
             ("equation=a=b", json!("a=b")),
             ("empty=", json!("")),
         ] {
-            assert_eq!(read_input(text).unwrap().1, expected, "{text}");
+            assert_eq!(read_input("--input", text).unwrap().1, expected, "{text}");
         }
-        assert!(read_input("page").is_err() && read_input("=x").is_err());
+        assert!(read_input("--input", "page").is_err() && read_input("--input", "=x").is_err());
     }
 
     #[test]

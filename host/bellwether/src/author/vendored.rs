@@ -31,6 +31,19 @@ pub(super) fn write(project: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The contract's interfaces, each by the folder of its package and its own file.
+pub(super) fn contract() -> impl Iterator<Item = (String, &'static str)> {
+    FILES.iter().filter_map(|(path, text)| {
+        let path = path.strip_prefix("wit/")?;
+        let file = match path.strip_prefix("deps/host/") {
+            Some(file) => format!("bellwether-host/{file}"),
+            None => format!("bellwether-plugin/{path}"),
+        };
+        // Worlds are the author's to write.
+        (path != "worlds.wit").then_some((file, *text))
+    })
+}
+
 /// The lock file of a project that depends on nothing but the SDK, without the project itself: what cargo made of it
 /// with the versions of this workspace. `cargo xtask lock` makes it anew.
 const LOCK: &str = include_str!("../../templates/shared/packages.lock");
@@ -38,9 +51,11 @@ const LOCK: &str = include_str!("../../templates/shared/packages.lock");
 /// What begins each package of a lock file.
 const ENTRY: &str = "[[package]]\nname = \"";
 
-/// The lock file of a project of that name and version: the versions this binary was tested with.
-pub(super) fn lock_file(package: &str, version: &str) -> String {
-    let own = format!("{package}\"\nversion = \"{version}\"\ndependencies = [\n \"bellwether-sdk\",\n]\n\n");
+/// The lock file of a project of that name and version, which depends on some of the SDK's crates: the versions this
+/// binary was tested with.
+pub(super) fn lock_file(package: &str, version: &str, dependencies: &[&str]) -> String {
+    let dependencies: String = dependencies.iter().map(|name| format!(" \"{name}\",\n")).collect();
+    let own = format!("{package}\"\nversion = \"{version}\"\ndependencies = [\n{dependencies}]\n\n");
     let mut parts = LOCK.split(ENTRY);
     let head = parts.next().unwrap_or_default();
     let mut entries: Vec<&str> = parts.collect();
@@ -103,7 +118,7 @@ mod tests {
     #[test]
     fn a_lock_file_names_each_package_once_and_in_order_whatever_the_project_is_called() {
         for name in ["a-plugin", "my-plugin", "zz-plugin"] {
-            let text = lock_file(name, "0.1.0");
+            let text = lock_file(name, "0.1.0", &["bellwether-sdk"]);
             assert!(!text.contains("\n\n\n") && text.ends_with("]\n") || text.ends_with("\"\n"), "{text}");
             let lock: toml::Table = text.parse().expect("TOML");
             let packages = lock["package"].as_array().expect("a list");

@@ -1,0 +1,95 @@
+//! Settings to check a role with: made up where its author gives none, and odd ones.
+
+use bellwether_alerts::Settings;
+use bellwether_kernel::FieldError;
+use bellwether_kernel::value::{Input, ValueType};
+use serde_json::{Map, Value, json};
+
+/// Settings the role declares no default for, made up by their names and types; those that are given stand as they are.
+pub(super) fn made_up(declared: &[Input], given: &Map<String, Value>) -> Map<String, Value> {
+    let mut settings = Map::new();
+    for input in declared {
+        let value = match given.get(&input.name) {
+            Some(value) => value.clone(),
+            None if input.required && input.default.is_none() => likely(input),
+            None => continue,
+        };
+        settings.insert(input.name.clone(), value);
+    }
+    settings
+}
+
+/// A value somebody might give.
+pub(super) fn likely(input: &Input) -> Value {
+    let name = input.name.to_lowercase();
+    let text = || {
+        let like = |words: &[&str]| words.iter().any(|word| name.contains(word));
+        match () {
+            () if !input.choices.is_empty() => input.choices[0].clone(),
+            () if input.secret => "kept".to_owned(),
+            () if like(&["url", "uri", "endpoint"]) => "https://battery.example/hook".to_owned(),
+            () if like(&["mail", "recipient", "address", "to"]) => "somebody@battery.example".to_owned(),
+            () if like(&["host", "domain", "site", "server"]) => "battery.example".to_owned(),
+            () => "one".to_owned(),
+        }
+    };
+    match input.value_type {
+        ValueType::Text => json!(text()),
+        ValueType::Integer => json!(10),
+        ValueType::Number => json!(10.0),
+        ValueType::Boolean => json!(true),
+        ValueType::Binary => json!("b25l"),
+        ValueType::Texts => json!([text()]),
+        ValueType::Integers => json!([10]),
+        ValueType::Numbers => json!([10.0]),
+        ValueType::Binaries => json!(["b25l"]),
+        ValueType::Json => json!({}),
+        ValueType::KeyValue => json!({"key": "one", "value": "1"}),
+        ValueType::KeyValues => json!([{"key": "one", "value": "1"}]),
+        ValueType::Entity => json!({"id": "1", "type": "Host", "value": "battery.example"}),
+        ValueType::Entities => json!([{"id": "1", "type": "Host", "value": "battery.example"}]),
+    }
+}
+
+/// Values of a declared type that are allowed and hardly right.
+pub(super) fn odd_values(input: &Input) -> Vec<Value> {
+    if !input.choices.is_empty() || input.secret {
+        return Vec::new();
+    }
+    let long = "é🦙\u{202e}\"\\ ".repeat(2_000);
+    match input.value_type {
+        ValueType::Text => vec![json!(""), json!("\u{0}\r\n"), json!(long)],
+        ValueType::Integer => vec![json!(0), json!(-1), json!(i64::MAX), json!(i64::MIN)],
+        ValueType::Number => vec![json!(0.0), json!(-1.0), json!(f64::MAX), json!(f64::MIN_POSITIVE)],
+        ValueType::Boolean => vec![json!(true), json!(false)],
+        ValueType::Binary => vec![json!("")],
+        ValueType::Texts => vec![json!([]), json!([""]), json!([long])],
+        ValueType::Integers => vec![json!([]), json!([i64::MIN])],
+        ValueType::Numbers => vec![json!([]), json!([f64::MAX])],
+        ValueType::Binaries => vec![json!([]), json!([""])],
+        ValueType::Json => vec![json!(null), json!([[[[[[[[]]]]]]]]), json!(long)],
+        ValueType::KeyValue => vec![json!({"key": "k", "value": null})],
+        ValueType::KeyValues | ValueType::Entities => vec![json!([])],
+        ValueType::Entity => vec![json!({"id": "", "type": "t", "value": ""})],
+    }
+}
+
+/// Every set of settings that has one odd value, each with what it is.
+pub(super) fn odd(declared: &[Input], settings: &Map<String, Value>) -> Vec<(String, Map<String, Value>)> {
+    let mut sets = Vec::new();
+    for input in declared {
+        for value in odd_values(input) {
+            let mut odd = settings.clone();
+            let shown: String = value.to_string().chars().take(20).collect();
+            odd.insert(input.name.clone(), value);
+            sets.push((format!("{} = {shown}", input.name), odd));
+        }
+    }
+    sets
+}
+
+/// Reads settings, in words for the author.
+pub(super) fn read(declared: &[Input], settings: &Map<String, Value>) -> Result<Settings, String> {
+    let help = |error: FieldError| format!("{error}; give it with --setting");
+    Settings::read(declared, settings).map_err(help)
+}

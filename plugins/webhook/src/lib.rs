@@ -1,0 +1,64 @@
+//! The formatter for whoever takes incidents as JSON: each opening, update and closing is one request to a URL, signed as
+//! Standard Webhooks has it where the channel has a signing secret.
+//!
+//! A receiver ties the requests of one incident together by `data.incident.id`, and drops what it had already by the
+//! header `webhook-id`, which is the same for every attempt.
+
+mod body;
+
+use bellwether_sdk::formatter::{Exchange, FormatterError, Request, Step, Text, check_url, formatter};
+use bellwether_sdk::{Choice, Secret, SettingError, Settings};
+
+/// How a request is made.
+#[derive(Choice, Clone, Copy, Debug, PartialEq)]
+pub enum Method {
+    /// A new thing each time.
+    #[choice("POST")]
+    Post,
+    /// The same thing each time.
+    #[choice("PUT")]
+    Put,
+}
+
+/// Where requests go, and how they prove where they come from.
+#[derive(Debug, Settings)]
+#[settings(check = check)]
+pub struct Webhook {
+    /// Where requests go: https://, or http:// where the operator lets it.
+    pub url: String,
+    /// How requests are made.
+    #[setting(default = Method::Post)]
+    pub method: Method,
+    /// What requests are signed with, as Standard Webhooks has it: whsec_ and 24 to 64 bytes in base64.
+    pub signing_secret: Option<Secret>,
+    /// The value of the header Authorization, such as Bearer and a token.
+    pub authorization: Option<Secret>,
+}
+
+fn check(webhook: &Webhook) -> Result<(), SettingError> {
+    check_url("url", &webhook.url)
+}
+
+/// Sends incidents as JSON to a URL, signed as Standard Webhooks has it.
+#[formatter]
+pub fn next(exchange: &Exchange, webhook: Webhook) -> Result<Step, FormatterError> {
+    if let Some(answer) = exchange.http() {
+        answer.success()?;
+        return Ok(Step::done());
+    }
+    let notification = &exchange.notification;
+    let mut request = Request::new(webhook.method.text(), webhook.url)
+        .json(&body::of(notification))
+        .header("user-agent", "Bellwether");
+    if let Some(authorization) = &webhook.authorization {
+        request = request.header("authorization", Text::from(authorization));
+    }
+    request = match &webhook.signing_secret {
+        Some(secret) => request.standard_webhook(&notification.idempotency_key, secret),
+        None => request.header("webhook-id", &notification.idempotency_key),
+    };
+    Ok(Step::send(request))
+}
+
+#[cfg(test)]
+mod tests;
