@@ -32,3 +32,4 @@ pub use records::{CreatedKey, KeyRecord, NewKey, Organisation, SigningPair};
 pub use scheme::{Authentication, Encoding, MessagePart, RawRequest, Signature};
 pub use seal::{HostKey, Sealed};
 pub use service::Access;
+pub use verify::claimed_by;

@@ -40,6 +40,16 @@ pub(crate) fn find<'a>(
     Err(AuthFailure::Missing)
 }
 
+/// Whom a request says it comes from, without any proof: the same bytes for the same key, and nothing where it does not
+/// say. For what may depend on the caller before it is known.
+#[must_use]
+pub fn claimed_by(schemes: &[Authentication], request: &RawRequest<'_>) -> Option<Vec<u8>> {
+    match find(schemes, request).ok()? {
+        Credential::Token(token) => Some(token.into_owned()),
+        Credential::Signed(_, found) => found.split(|byte| *byte == b':').next().map(<[u8]>::to_vec),
+    }
+}
+
 fn token(found: &[u8]) -> Credential<'_> {
     Credential::Token(Cow::Borrowed(found))
 }

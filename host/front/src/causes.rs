@@ -1,12 +1,15 @@
 //! How the domain crates' errors become problems: one table, by what a caller can do about each.
 
 use std::fmt;
+use std::time::Duration;
 
 use bellwether_access::{AccessError, AuthFailure};
+use bellwether_alerts::{InvalidNotification, RoleError};
 use bellwether_kernel::{ErrorKind, FieldError};
 use bellwether_metrics::MetricError;
 use bellwether_playbooks::PlaybookError;
 use bellwether_plugins::PluginError;
+use bellwether_series::SeriesError;
 use bellwether_store::StoreError;
 
 use crate::problem::{Problem, ProblemKind};
@@ -23,6 +26,11 @@ pub(crate) fn problem(kind: ErrorKind, error: &dyn fmt::Display) -> Problem {
         }
         _ => Problem::new(kind.into(), error.to_string()),
     }
+}
+
+/// Whole seconds, at least so long.
+pub(crate) fn seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }
 
 impl From<StoreError> for Problem {
@@ -54,6 +62,20 @@ impl From<MetricError> for Problem {
                 field.into()
             }
             MetricError::Store(error) => error.into(),
+            _ => problem(error.kind(), &error),
+        }
+    }
+}
+
+impl From<SeriesError> for Problem {
+    fn from(error: SeriesError) -> Self {
+        match error {
+            SeriesError::Invalid(field) => field.into(),
+            SeriesError::Store(error) => error.into(),
+            SeriesError::Syntax { line, column, ref message } => {
+                let place = FieldError::new(format!("line {line}, column {column}"), "", message);
+                Self::invalid(format!("the query does not read: {error}")).field(place)
+            }
             _ => problem(error.kind(), &error),
         }
     }
@@ -95,8 +117,26 @@ impl From<PluginError> for Problem {
             PluginError::Invalid(field) => field.into(),
             PluginError::Access(error) => error.into(),
             PluginError::Store(error) => error.into(),
+            _ => match error.retry_after() {
+                Some(after) => problem(error.kind(), &error).retry_after(seconds(after)),
+                None => problem(error.kind(), &error),
+            },
+        }
+    }
+}
+
+impl From<RoleError> for Problem {
+    fn from(error: RoleError) -> Self {
+        match error {
+            RoleError::Invalid(field) => field.into(),
             _ => problem(error.kind(), &error),
         }
+    }
+}
+
+impl From<InvalidNotification> for Problem {
+    fn from(error: InvalidNotification) -> Self {
+        problem(ErrorKind::Invalid, &error)
     }
 }
 

@@ -4,14 +4,15 @@
 //! plugin, which words every answer it can. What it cannot word, since it did not answer, is a problem.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::response::{IntoResponse, Response};
 use bellwether_access::{Principal, RawRequest};
 use bellwether_kernel::ErrorKind;
-use bellwether_plugins::{Dialect, DialectRequest, PluginError, RouteMatch};
+use bellwether_plugins::{Dialect, DialectRequest, DialectVersions, PickedDialect, PluginError, RouteMatch};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Uri, header};
 use tower::ServiceExt;
@@ -27,8 +28,8 @@ pub(crate) async fn under_its_name(State(services): State<Shared>, request: Requ
     let path = request.uri().path();
     let rest = path.strip_prefix('/').unwrap_or(path);
     let name = rest.split('/').next().unwrap_or_default();
-    match services.plugins().dialect(name) {
-        Some(dialect) => answer(&services, &dialect, 1 + name.len(), request).await,
+    match services.plugins().dialect_versions(name) {
+        Some(versions) => answer(&services, &versions, 1 + name.len(), request).await,
         None => {
             Problem::not_found("There is nothing at this path; /docs shows what there is").into_response()
         }
@@ -41,8 +42,8 @@ pub(crate) fn alone(services: &Shared, name: &str) -> Router {
     let serve = move |State(services): State<Shared>, request: Request| {
         let name = Arc::clone(&name);
         async move {
-            match services.plugins().dialect(&name) {
-                Some(dialect) => answer(&services, &dialect, 0, request).await,
+            match services.plugins().dialect_versions(&name) {
+                Some(versions) => answer(&services, &versions, 0, request).await,
                 None => {
                     let detail = "What is served here is not installed at present";
                     Problem::unavailable(detail, 60)
@@ -94,10 +95,11 @@ fn without_port(host: &str) -> &str {
     }
 }
 
-/// Answers a request with `dialect`, mounted at the first `mount` bytes of the path.
-async fn answer(services: &Services, dialect: &Dialect, mount: usize, request: Request) -> Response {
+/// Answers a request with one of a dialect's versions, mounted at the first `mount` bytes of the path.
+async fn answer(services: &Services, versions: &DialectVersions, mount: usize, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let path = &parts.uri.path()[mount..];
+    let dialect = &pick(services, versions, &parts, path);
     let (served_by, result) = match dialect.route(parts.method.as_str(), path) {
         RouteMatch::NotFound => {
             let detail = format!("{} has nothing at this path", dialect.name());
@@ -127,7 +129,7 @@ async fn answer(services: &Services, dialect: &Dialect, mount: usize, request: R
                     headers: &parts.headers,
                     body: &body,
                 };
-                dialect.handle(caller, request).await.map_err(|error| failed(dialect, &error))
+                dialect.handle(caller, request).await.map_err(|error| failed(&error))
             };
             let result = work.await;
             (label, result)
@@ -139,6 +141,31 @@ async fn answer(services: &Services, dialect: &Dialect, mount: usize, request: R
     };
     response.extensions_mut().insert(ServedBy(served_by));
     response
+}
+
+/// The version that answers a request: where one is tried, the one for the key that the request names, proven or not,
+/// or, where it names none, for the client's address.
+fn pick(services: &Services, versions: &DialectVersions, parts: &Parts, path: &str) -> PickedDialect {
+    if !versions.has_canary() {
+        return versions.pick(None, &[]);
+    }
+    let schemes = match versions.current().route(parts.method.as_str(), path) {
+        RouteMatch::Found(matched) => matched.authentication,
+        _ => &[],
+    };
+    let key = bellwether_access::claimed_by(schemes, &raw(services, parts, &[]));
+    versions.pick(None, &key.unwrap_or_else(|| client_of(services, parts)))
+}
+
+/// The client's address: as a trusted proxy says, or as the connection does.
+fn client_of(services: &Services, parts: &Parts) -> Vec<u8> {
+    if from_trusted_proxy(services, &parts.extensions)
+        && let Some(forwarded) = parts.headers.get("x-forwarded-for")
+    {
+        return forwarded.as_bytes().to_vec();
+    }
+    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+    peer.map_or_else(Vec::new, |ConnectInfo(peer)| peer.ip().to_string().into_bytes())
 }
 
 fn label(dialect: &Dialect, route: Option<&str>) -> Arc<str> {
@@ -189,20 +216,15 @@ fn other_methods(dialect: &Dialect, methods: &[&str]) -> Problem {
     }
 }
 
-/// What a caller is told of a plugin that did not answer; the log has the plugin, its version and the call.
-fn failed(dialect: &Dialect, error: &PluginError) -> Problem {
-    let name = dialect.name();
-    let problem = match error.kind() {
-        ErrorKind::Deadline => {
-            Problem::new(ProblemKind::Deadline, format!("The plugin {name} took longer than it may"))
-        }
+/// What a caller is told of a plugin that did not answer: its name, its version and the call; the log has the rest.
+fn failed(error: &PluginError) -> Problem {
+    let kind = error.kind();
+    let problem = match kind {
         ErrorKind::Unavailable => {
-            Problem::unavailable(format!("Every place for calls of {name} is taken; try again"), 1)
+            Problem::unavailable(error.told(), error.retry_after().map_or(1, causes::seconds))
         }
-        ErrorKind::Plugin => {
-            Problem::new(ProblemKind::Plugin, format!("The plugin {name} failed at this request"))
-        }
-        kind => causes::problem(kind, error),
+        ErrorKind::Deadline | ErrorKind::Plugin => Problem::new(kind.into(), error.told()),
+        _ => causes::problem(kind, error),
     };
     problem.cause(error)
 }

@@ -165,12 +165,13 @@ impl Seen {
     }
 
     fn log(&self, status: StatusCode, took: Duration, problem: Option<&Problem>) {
+        let _entered = self.span.enter();
+        // Always: spans may be sent to a collector, whatever is logged.
+        self.span.record("status", status.as_u16());
         let failed = problem.is_some() && status.is_server_error();
         if !failed && !tracing::enabled!(Level::DEBUG) {
-            return; // a span's fields are written out as they are recorded, whether or not anybody reads them
+            return;
         }
-        let _entered = self.span.enter();
-        self.span.record("status", status.as_u16());
         let milliseconds = took.as_secs_f64() * 1000.0;
         let path = redact::path(self.uri.path());
         match problem {

@@ -59,6 +59,7 @@ impl Front {
         openapi::complete(&mut document);
         let everything = native
             .route("/", get(page::page))
+            .route("/start", get(page::start::choose).post(page::start::start))
             .merge(health::router())
             .merge(openapi::router(&document))
             .fallback(dialects::under_its_name)

@@ -57,6 +57,8 @@ refusals! {
     Busy [RateLimited]
     /// Of what may ask for too much.
     TooMuch [TooLarge]
+    /// Of what asks a plugin.
+    Failing [Plugin, Conflict]
     /// Of what takes an `Idempotency-Key`.
     Repeatable [IdempotencyInProgress, IdempotencyMismatch]
 }
@@ -79,6 +81,7 @@ fn problems(kinds: &[ProblemKind]) -> BTreeMap<String, RefOr<ResponseObject>> {
 pub(crate) fn document() -> OpenApi {
     let tags = [
         ("metrics", "Interval metrics: define them, write samples, read values."),
+        ("series", "Tagged series: write samples, ask questions, see what there is."),
         ("playbooks", "A trigger, steps in order, and versions of both."),
         ("secrets", "What playbooks name and nobody reads back."),
         ("runs", "What playbooks did, step by step."),

@@ -1,16 +1,27 @@
-//! The page at `/`: what this is, how it is, where to go on.
+//! The page at `/`: what this is, how it is, where to go on. And the forms at `/start`.
+
+pub(crate) mod start;
+
+use std::fmt::Write as _;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use bellwether_kernel::PageRequest;
+use bellwether_plugins::{BreakerPhase, BreakerState, Owner, VersionState, VersionStats};
 use http::{HeaderValue, header};
 
 use crate::health::Readiness;
-use crate::services::Shared;
+use crate::services::{Services, Shared};
+use crate::settings::MetricsAccess;
 
 const PAGE: &str = include_str!("page.html");
+const STYLE: &str = include_str!("page/style.css");
 
-/// The page holds its one style sheet itself and loads nothing.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; \
+/// Plugins shown; the API lists the rest.
+const PLUGINS: usize = 200;
+
+/// A page holds its one style sheet itself and loads nothing; its forms go nowhere else.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'self'; \
     frame-ancestors 'none'";
 
 /// Shows the page.
@@ -23,10 +34,16 @@ pub(crate) async fn page(State(services): State<Shared>) -> Response {
     };
     let url = services.settings().public_url.as_deref().unwrap_or("http://localhost:8780");
     let page = PAGE
+        .replace("{{style}}", STYLE)
         .replace("{{class}}", class)
         .replace("{{status}}", &escaped(&status))
         .replace("{{version}}", env!("CARGO_PKG_VERSION"))
-        .replace("{{url}}", &escaped(url.trim_end_matches('/')));
+        .replace("{{url}}", &escaped(url.trim_end_matches('/')))
+        .replace("{{plugins}}", &plugins(&services));
+    html(page)
+}
+
+fn html(page: String) -> Response {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
         (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
@@ -34,6 +51,82 @@ pub(crate) async fn page(State(services): State<Shared>) -> Response {
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
     ];
     (headers, page).into_response()
+}
+
+/// The host's plugins, each version that is loaded, for whoever may also read `/metrics`: nothing where that takes a key.
+fn plugins(services: &Services) -> String {
+    if services.settings().metrics_access == MetricsAccess::Operator {
+        return String::new();
+    }
+    let plugins = services.plugins();
+    let mut rows = String::new();
+    for installed in
+        plugins.list(Owner::Host, &PageRequest::first(PLUGINS)).map_or_else(|_| Vec::new(), |page| page.items)
+    {
+        let share = plugins.canary(Owner::Host, &installed.name).0.map(|canary| canary.share);
+        let versions = plugins.stats(Owner::Host, &installed.name).unwrap_or_default();
+        if versions.is_empty() {
+            let problem = installed.problem.as_deref().map_or("switched off", |_| "does not load");
+            row(&mut rows, &installed.name, &installed.version, "", problem, [None; 3]);
+        }
+        for VersionStats { state, stats } in versions {
+            let mark = match (state, share) {
+                (VersionState::Canary, Some(share)) => format!("canary, {share} %"),
+                (VersionState::Kept, _) => "kept".to_owned(),
+                _ => String::new(),
+            };
+            let calls = stats.roles.iter().map(|role| role.calls.calls).sum();
+            let errors =
+                stats.roles.iter().flat_map(|role| &role.calls.errors).map(|error| error.count).sum();
+            let slowest = stats.roles.iter().map(|role| role.calls.latency.p99_microseconds).max();
+            let breaker = breaker_word(&stats.breaker);
+            let numbers = [Some(calls), Some(errors), slowest];
+            row(&mut rows, &stats.name, &stats.version, &mark, breaker, numbers);
+        }
+    }
+    if rows.is_empty() {
+        return String::new();
+    }
+    format!(
+        "  <h2>Plugins</h2>\n  <div class=\"wide\"><table>\n    <thead><tr><th>Plugin</th><th>Version</th><th>Breaker</th>\
+         <th class=\"number\">Calls</th><th class=\"number\">Errors</th><th class=\"number\">p99</th></tr></thead>\n    \
+         <tbody>\n{rows}    </tbody>\n  </table></div>\n"
+    )
+}
+
+fn breaker_word(breaker: &BreakerState) -> &'static str {
+    match breaker.phase {
+        BreakerPhase::Closed => "closed",
+        BreakerPhase::Open => "open",
+        BreakerPhase::HalfOpen => "half-open",
+    }
+}
+
+fn row(rows: &mut String, name: &str, version: &str, mark: &str, breaker: &str, numbers: [Option<u64>; 3]) {
+    let [calls, errors, p99] = numbers;
+    let number = |number: Option<u64>| number.map_or("–".to_owned(), |number| number.to_string());
+    let mark = if mark.is_empty() {
+        String::new()
+    } else {
+        format!("<span class=\"mark\">{}</span>", escaped(mark))
+    };
+    let p99 = p99.map_or("–".to_owned(), milliseconds);
+    // Writing to a text does not fail.
+    let _ = writeln!(
+        rows,
+        "      <tr><td>{}</td><td>{}{mark}</td><td class=\"{breaker}\">{breaker}</td><td class=\"number\">{}</td>\
+         <td class=\"number\">{}</td><td class=\"number\">{p99}</td></tr>",
+        escaped(name),
+        escaped(version),
+        number(calls),
+        number(errors),
+    );
+}
+
+/// `0.25 ms`, `12 ms`.
+fn milliseconds(microseconds: u64) -> String {
+    let milliseconds = microseconds as f64 / 1000.0;
+    if microseconds < 10_000 { format!("{milliseconds:.2} ms") } else { format!("{milliseconds:.0} ms") }
 }
 
 fn escaped(text: &str) -> String {
@@ -47,10 +140,12 @@ mod tests {
     #[test]
     fn the_page_loads_nothing_and_runs_nothing() {
         for outside in ["<script", "<link", "<img", "src=", "url(", "@import", " on"] {
-            let found = PAGE
-                .match_indices(outside)
-                .find(|(at, _)| outside != " on" || PAGE[*at..].starts_with(" onc"));
-            assert!(found.is_none(), "{outside}");
+            for page in [PAGE, STYLE, start::PAGE] {
+                let found = page
+                    .match_indices(outside)
+                    .find(|(at, _)| outside != " on" || page[*at..].starts_with(" onc"));
+                assert!(found.is_none(), "{outside}");
+            }
         }
     }
 

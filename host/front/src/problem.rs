@@ -246,7 +246,6 @@ impl Problem {
     }
 
     /// What it says to the caller.
-    #[cfg(test)]
     pub(crate) fn detail(&self) -> &str {
         &self.0.detail
     }

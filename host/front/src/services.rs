@@ -8,6 +8,7 @@ use bellwether_kernel::{Clock, Randomness};
 use bellwether_metrics::Metrics;
 use bellwether_playbooks::Playbooks;
 use bellwether_plugins::Plugins;
+use bellwether_series::Series;
 use bellwether_store::{SharedStore, StoreError};
 use bytes::Bytes;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -27,6 +28,8 @@ pub struct Parts {
     pub access: Arc<Access>,
     /// Metrics.
     pub metrics: Arc<Metrics>,
+    /// Tagged series.
+    pub series: Arc<Series>,
     /// Playbooks and runs.
     pub playbooks: Arc<Playbooks>,
     /// Plugins, and the dialects among them.
@@ -92,6 +95,10 @@ impl Services {
 
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.parts.metrics
+    }
+
+    pub(crate) fn series(&self) -> &Series {
+        &self.parts.series
     }
 
     pub(crate) fn playbooks(&self) -> &Arc<Playbooks> {

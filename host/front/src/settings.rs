@@ -14,7 +14,8 @@ use serde::{Deserialize, Deserializer};
 pub struct FrontSettings {
     /// The largest body of a request, in bytes. By default 1 MiB: some ten thousand samples.
     pub body_limit_bytes: usize,
-    /// The largest component that may be uploaded, in bytes. By default 32 MiB: a Python runtime fits.
+    /// The largest component that may be uploaded, in bytes. By default 64 MiB: one that carries
+    /// Python has about 20 MiB, and 40 with some libraries.
     pub component_limit_bytes: usize,
     /// How long a request may take, in seconds, its body's arrival included. By default 30. A request that asks to
     /// wait for a run may take that much longer.
@@ -46,7 +47,7 @@ impl Default for FrontSettings {
     fn default() -> Self {
         Self {
             body_limit_bytes: 1 << 20,
-            component_limit_bytes: 32 << 20,
+            component_limit_bytes: 64 << 20,
             request_seconds: 30,
             install_seconds: 300,
             concurrent_requests: 1024,

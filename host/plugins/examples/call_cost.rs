@@ -12,6 +12,7 @@ use bellwether_metrics::Metrics;
 use bellwether_plugins::{
     DialectRequest, Grant, Limits, Owner, Plugins, Privilege, RouteMatch, Services, inspect,
 };
+use bellwether_series::Series;
 use bellwether_store::{MemoryStore, Objects, SharedStore};
 use http::HeaderMap;
 
@@ -34,10 +35,19 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         Access::open(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&randomness), host_key).await?;
     let metrics =
         Metrics::open(Arc::clone(&store), Arc::clone(&clock), HostId(1), Default::default()).await?;
+    let objects = Objects::open(&folder.join("components"))?;
+    let series = Series::open(bellwether_series::Parts {
+        store: Arc::clone(&store),
+        objects: objects.clone(),
+        clock: Arc::clone(&clock),
+        host: HostId(1),
+        limits: Default::default(),
+    });
     let services = Services {
-        objects: Objects::open(&folder.join("components"))?,
+        objects,
         access: Arc::new(access),
         metrics: Arc::new(metrics),
+        series: Arc::new(series.await?),
         engine: Engine::new(&EngineSettings {
             cache: Some(folder.join("code")),
             ..EngineSettings::default()
@@ -51,7 +61,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let inspection = inspect(&bytes)?;
     let grant = |privilege: Privilege| -> Grant {
         let text = match privilege {
-            Privilege::MetricsRead | Privilege::MetricsWrite => format!("{privilege}=*"),
+            Privilege::MetricsRead
+            | Privilege::MetricsWrite
+            | Privilege::SeriesRead
+            | Privilege::SeriesWrite => format!("{privilege}=*"),
             Privilege::HttpClient => format!("{privilege}=https://*"),
             _ => privilege.to_string(),
         };

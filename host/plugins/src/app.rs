@@ -4,19 +4,17 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bellwether_engine::{CallError, CallLimits, CallMeters};
-use bellwether_kernel::{ErrorKind, FieldError};
-use bellwether_playbooks::{
-    App, AppCall, AppDescription, AppError, AppReport, Input, Output, Retry, Value, ValueType, misfit,
-};
-use serde_json::Value as Json;
+use bellwether_engine::{CallLimits, CallMeters};
+use bellwether_kernel::{ErrorKind, FieldError, Timestamp};
+use bellwether_playbooks::{App, AppCall, AppDescription, AppError, AppReport, Output, Retry, Value, misfit};
 
+use crate::PluginError;
 use crate::bindings::bellwether::host::types::NamedValueResult;
 use crate::bindings::exports::bellwether::plugin::app as wit;
+use crate::declared::{self, bounded, check_name, value_type};
 use crate::inspect::PluginRole;
-use crate::plugin::{Export, Loaded};
-use crate::value::{Backing, is_json_of_type, is_of_type, lift, lower};
-use crate::{PluginError, limits};
+use crate::plugin::{Caller, Export, Loaded};
+use crate::value::{Backing, is_of_type, lift, lower, one_line, size};
 
 const DESCRIBE: Export = Export { role: PluginRole::App, name: "app.describe" };
 const RUN: Export = Export { role: PluginRole::App, name: "app.run" };
@@ -25,7 +23,7 @@ const RUN: Export = Export { role: PluginRole::App, name: "app.run" };
 pub(crate) struct PluginApp {
     loaded: Arc<Loaded>,
     exports: wit::GuestIndices,
-    meters: CallMeters,
+    meters: Arc<CallMeters>,
     description: AppDescription,
 }
 
@@ -36,9 +34,13 @@ impl PluginApp {
             .map_err(|error| bellwether_engine::EngineError::Link(format!("{error:#}")))?;
         let meters = loaded.meters(PluginRole::App);
         let (described, _) = loaded
-            .call(DESCRIBE, &loaded.describe_limits(), &meters, (None, None), async |store, instance| {
-                exports.load(&mut *store, instance)?.call_describe(store).await
-            })
+            .call(
+                DESCRIBE,
+                &loaded.describe_limits(),
+                &meters,
+                Caller::pure(Timestamp::default()),
+                async |store, instance| exports.load(&mut *store, instance)?.call_describe(store).await,
+            )
             .await;
         let description = description(described?).map_err(|error| loaded.bad_description(DESCRIBE, error))?;
         Ok(Self { loaded, exports, meters, description })
@@ -57,7 +59,12 @@ impl PluginApp {
             .map(|((name, value), backing)| lower(name, value, backing))
             .collect();
         let about = wit::Call { idempotency_key: &call.idempotency_key, attempt: call.attempt };
-        let caller = (Some(Arc::clone(&call.principal)), call.effects.clone());
+        let caller = Caller {
+            principal: Some(Arc::clone(&call.principal)),
+            effects: call.effects.clone(),
+            work: call.idempotency_key.clone(),
+            pure: None,
+        };
         let (result, log) = self
             .loaded
             .call(RUN, limits, &self.meters, caller, async |store, instance| {
@@ -65,10 +72,13 @@ impl PluginApp {
             })
             .await;
         let result = match result {
-            Ok(Ok(outputs)) => self.outputs(outputs).map_err(|problem| {
-                let message = self.loaded.bad_answer(RUN, problem).to_string();
-                AppError { message, retry: Retry::No }
-            }),
+            Ok(Ok(outputs)) => {
+                let bytes = outputs.iter().map(size).sum();
+                let outputs = self.loaded.check_output(RUN, bytes).and_then(|()| {
+                    self.outputs(outputs).map_err(|problem| self.loaded.bad_answer(RUN, problem))
+                });
+                outputs.map_err(|error| AppError { message: error.to_string(), retry: Retry::No })
+            }
             Ok(Err(error)) => Err(AppError {
                 message: one_line(error.message),
                 retry: match error.retry {
@@ -131,83 +141,20 @@ impl App for PluginApp {
 
 /// Whether a call the host or the sandbox ended is worth another try: one for want of time or a slot is, a trap comes
 /// again.
-fn retry(error: &PluginError) -> Retry {
-    match error {
-        PluginError::Call { source: CallError::MemoryLimit { .. } | CallError::Trap { .. }, .. } => Retry::No,
-        error if matches!(error.kind(), ErrorKind::Deadline | ErrorKind::Unavailable) => Retry::Yes,
+pub(crate) fn retry(error: &PluginError) -> Retry {
+    if let Some(after) = error.retry_after() {
+        return Retry::After(u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
+    }
+    match error.kind() {
+        ErrorKind::Deadline | ErrorKind::Unavailable => Retry::Yes,
         _ => Retry::No,
     }
 }
 
-/// The first line of an error, bounded.
-fn one_line(mut message: String) -> String {
-    if let Some(end) = message.find(['\r', '\n']) {
-        message.truncate(end);
-    }
-    message.truncate(message.floor_char_boundary(limits::TEXT));
-    message
-}
-
 fn description(given: wit::Description) -> Result<AppDescription, FieldError> {
     bounded("summary", &given.summary)?;
-    let mut names = HashSet::new();
-    let mut inputs = Vec::with_capacity(given.inputs.len());
-    if given.inputs.len() > limits::FIELDS || given.outputs.len() > limits::FIELDS {
-        let most = given.inputs.len().max(given.outputs.len());
-        return Err(FieldError::new(
-            "inputs and outputs",
-            most,
-            format!("at most {} of each", limits::FIELDS),
-        ));
-    }
-    for (index, input) in given.inputs.into_iter().enumerate() {
-        let field = |name: &str| format!("inputs[{index}].{name}");
-        check_name(&field("name"), &input.name, &mut names)?;
-        bounded(&field("help"), &input.help)?;
-        let value_type = value_type(input.value_type);
-        if !input.choices.is_empty() && !matches!(value_type, ValueType::Text | ValueType::Texts) {
-            return Err(FieldError::new(
-                field("choices"),
-                input.choices.join(", "),
-                "choices only for an input of type text or texts",
-            ));
-        }
-        let default = match input.default {
-            None => None,
-            Some(text) => {
-                let json: Option<Json> = serde_json::from_str(&text).ok();
-                let fits = json.as_ref().is_some_and(|json| is_json_of_type(json, value_type));
-                if !fits {
-                    return Err(FieldError::new(
-                        field("default"),
-                        text,
-                        format!("JSON of the input's type, {value_type:?}"),
-                    ));
-                }
-                json
-            }
-        };
-        let texts = match &default {
-            Some(Json::Array(items)) => items.as_slice(),
-            Some(one) => std::slice::from_ref(one),
-            None => &[],
-        };
-        if !input.choices.is_empty()
-            && let Some(text) = texts
-                .iter()
-                .filter_map(Json::as_str)
-                .find(|text| input.choices.iter().all(|choice| choice != text))
-        {
-            return Err(FieldError::new(
-                field("default"),
-                text,
-                format!("one of {}", input.choices.join(", ")),
-            ));
-        }
-        let (name, required, choices, secret, help) =
-            (input.name, input.required, input.choices, input.secret, input.help);
-        inputs.push(Input { name, value_type, required, default, choices, secret, help });
-    }
+    let inputs = declared::inputs("inputs", given.inputs)?;
+    declared::check_count("outputs", given.outputs.len())?;
     let mut names = HashSet::new();
     let mut outputs = Vec::with_capacity(given.outputs.len());
     for (index, output) in given.outputs.into_iter().enumerate() {
@@ -220,48 +167,4 @@ fn description(given: wit::Description) -> Result<AppDescription, FieldError> {
         });
     }
     Ok(AppDescription { summary: given.summary, inputs, outputs })
-}
-
-/// Names are used in templates, where `.` and spaces mean something else.
-fn check_name(field: &str, name: &str, taken: &mut HashSet<String>) -> Result<(), FieldError> {
-    let good = name.len() <= limits::NAME
-        && name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
-    if !good {
-        return Err(FieldError::new(
-            field,
-            name,
-            format!("1 to {} characters of A-Z, a-z, 0-9, _ and -, a letter first", limits::NAME),
-        ));
-    }
-    if !taken.insert(name.to_owned()) {
-        return Err(FieldError::new(field, name, "a name no other has"));
-    }
-    Ok(())
-}
-
-pub(crate) fn bounded(field: &str, text: &str) -> Result<(), FieldError> {
-    if text.len() > limits::TEXT {
-        return Err(FieldError::new(field, text, format!("at most {} KiB of text", limits::TEXT >> 10)));
-    }
-    Ok(())
-}
-
-fn value_type(given: wit::ValueType) -> ValueType {
-    match given {
-        wit::ValueType::Text => ValueType::Text,
-        wit::ValueType::Integer => ValueType::Integer,
-        wit::ValueType::Number => ValueType::Number,
-        wit::ValueType::Boolean => ValueType::Boolean,
-        wit::ValueType::Binary => ValueType::Binary,
-        wit::ValueType::Texts => ValueType::Texts,
-        wit::ValueType::Integers => ValueType::Integers,
-        wit::ValueType::Numbers => ValueType::Numbers,
-        wit::ValueType::Binaries => ValueType::Binaries,
-        wit::ValueType::Json => ValueType::Json,
-        wit::ValueType::KeyValue => ValueType::KeyValue,
-        wit::ValueType::KeyValues => ValueType::KeyValues,
-        wit::ValueType::Entity => ValueType::Entity,
-        wit::ValueType::Entities => ValueType::Entities,
-    }
 }

@@ -18,6 +18,8 @@ bellwether_engine::wasmtime::component::bindgen!({
     imports: {
         "bellwether:host/metrics-read": async,
         "bellwether:host/metrics-write": async,
+        "bellwether:host/series-read": async,
+        "bellwether:host/series-write": async,
         "bellwether:host/state": async,
         "bellwether:host/http-client": async,
         "bellwether:host/random": trappable,

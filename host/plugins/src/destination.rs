@@ -1,20 +1,26 @@
-//! Where a plugin may send requests: the scope of the `http-client` privilege, and which addresses are public.
+//! Where a plugin may send requests, and with which methods: the scope of the `http-client` privilege.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::str::FromStr;
 
+use http::Method;
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
+use crate::address::is_public;
+
 /// Hosts a plugin may send requests to, with their scheme and port: `https://api.example.com`,
 /// `https://*.example.com:8443` (any name below, not the name itself), `https://*` (any public host),
-/// `http://10.0.0.7:9200` or `http://localhost:8080`.
+/// `http://10.0.0.7:9200` or `http://localhost:8080`. Before it may stand the methods it is for, in upper case:
+/// `GET+POST https://api.example.com`; without them it is for every method.
 ///
 /// Only an address written out, or `localhost`, gives access to one that is not public: a name that leads to such an
 /// address does not.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Destination {
+    /// Empty for all.
+    methods: Vec<String>,
     secure: bool,
     host: HostRule,
     port: u16,
@@ -35,7 +41,7 @@ enum HostRule {
 /// The text does not say where to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is not a destination, expected a scheme and a host as in https://api.example.com, https://*.example.com:8443 or http://127.0.0.1:9000"
+    "{0:?} is not a destination, expected a scheme and a host as in https://api.example.com, https://*.example.com:8443 or http://127.0.0.1:9000, with the methods it is for before it as in GET+POST https://api.example.com"
 )]
 pub struct InvalidDestination(pub String);
 
@@ -65,9 +71,15 @@ impl Host {
 pub(crate) const LOCALHOST: &str = "localhost";
 
 impl Destination {
-    /// Whether a request to `url` may be sent under this. What a name resolves to is looked at when it is connected.
+    /// Whether a request may be sent under this. What a name resolves to is looked at when it is connected.
     #[must_use]
-    pub fn permits(&self, url: &Url) -> bool {
+    pub fn permits(&self, method: &Method, url: &Url) -> bool {
+        let method = method.as_str();
+        (self.methods.is_empty() || self.methods.iter().any(|own| own == method)) && self.leads_to(url)
+    }
+
+    /// Whether requests of some method may be sent to `url`.
+    pub(crate) fn leads_to(&self, url: &Url) -> bool {
         let secure = match url.scheme() {
             "https" => true,
             "http" => false,
@@ -98,7 +110,11 @@ impl FromStr for Destination {
 
     fn from_str(text: &str) -> Result<Self, InvalidDestination> {
         let invalid = || InvalidDestination(text.to_owned());
-        let (scheme, rest) = text.split_once("://").ok_or_else(invalid)?;
+        let (methods, origin) = match text.rsplit_once(' ') {
+            Some((methods, origin)) => (read_methods(methods).ok_or_else(invalid)?, origin),
+            None => (Vec::new(), text),
+        };
+        let (scheme, rest) = origin.split_once("://").ok_or_else(invalid)?;
         // The library does not read stars; a host stands in for "any", and a star before a dot is cut off.
         let (star, rest) = match rest.strip_prefix('*') {
             None => (false, rest.to_owned()),
@@ -121,9 +137,29 @@ impl FromStr for Destination {
             (true, Host::Name(name)) => HostRule::Below(format!(".{name}")),
             (true, Host::Address(_)) => return Err(invalid()),
         };
-        Ok(Self { secure, host, port })
+        Ok(Self { methods, secure, host, port })
     }
 }
+
+/// `GET+POST`: at least one method, each once, none that is never sent.
+fn read_methods(text: &str) -> Option<Vec<String>> {
+    let mut methods: Vec<String> = Vec::new();
+    for method in text.split('+') {
+        let word = (1..=METHOD).contains(&method.len())
+            && method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
+        if !word || NEVER_SENT.contains(&method) || methods.iter().any(|taken| taken == method) {
+            return None;
+        }
+        methods.push(method.to_owned());
+    }
+    Some(methods)
+}
+
+/// Characters of a method: the longest one registered, `UPDATEREDIRECTREF`, has 17.
+const METHOD: usize = 20;
+
+/// Methods no plugin sends: a tunnel would carry what the host cannot look into, a trace gives back what the host adds.
+pub(crate) const NEVER_SENT: [&str; 2] = ["CONNECT", "TRACE"];
 
 /// Stands in for "any host" while a destination is read: a name nobody can have.
 const ANY: &str = "any.invalid";
@@ -131,6 +167,9 @@ const ANY: &str = "any.invalid";
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (scheme, default) = if self.secure { ("https", 443) } else { ("http", 80) };
+        if !self.methods.is_empty() {
+            write!(f, "{} ", self.methods.join("+"))?;
+        }
         write!(f, "{scheme}://")?;
         match &self.host {
             HostRule::Any => f.write_str("*")?,
@@ -158,61 +197,12 @@ impl<'de> Deserialize<'de> for Destination {
     }
 }
 
-/// Whether anybody on the internet may have this address. Everything the IANA special-purpose registries do not call
-/// globally reachable is not, nor is an IPv6 address that carries an IPv4 one which is not.
-pub(crate) fn is_public(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => is_public_v4(address),
-        IpAddr::V6(address) => is_public_v6(address),
-    }
-}
-
-fn is_public_v4(address: Ipv4Addr) -> bool {
-    let [a, b, c, _] = address.octets();
-    !(address.is_private()
-        || address.is_loopback()
-        || address.is_link_local()
-        || address.is_multicast()
-        || address.is_documentation()
-        || a == 0                              // "this network", RFC 791
-        || a >= 240                            // reserved, RFC 1112, and broadcast
-        || (a, b & 0xc0) == (100, 64)          // shared address space, RFC 6598
-        || (a, b, c) == (192, 0, 0)            // protocol assignments, RFC 6890
-        || (a, b, c) == (192, 88, 99)          // 6to4 relays, RFC 7526
-        || (a, b & 0xfe) == (198, 18)) // benchmarks, RFC 2544
-}
-
-fn is_public_v6(address: Ipv6Addr) -> bool {
-    let segments = address.segments();
-    let embedded = |high: u16, low: u16| {
-        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
-        is_public_v4(Ipv4Addr::new(a, b, c, d))
-    };
-    match segments {
-        // Unspecified, loopback and IPv4-compatible (RFC 4291 section 2.5.5.1, deprecated).
-        [0, 0, 0, 0, 0, 0, ..] => false,
-        // IPv4-mapped: leads to the IPv4 address.
-        [0, 0, 0, 0, 0, 0xffff, high, low] => embedded(high, low),
-        // Translated by NAT64 (RFC 6052), and its local use (RFC 8215).
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => embedded(high, low),
-        [0x64, 0xff9b, 1, ..] => false,
-        // 6to4 carries the IPv4 address (RFC 3056).
-        [0x2002, high, low, ..] => embedded(high, low),
-        // Teredo, benchmarking and what else 2001::/23 holds, and documentation.
-        [0x2001, second, ..] if second < 0x200 || second == 0xdb8 => false,
-        [0x3fff, second, ..] if second < 0x1000 => false,
-        // Only 2000::/3 is handed out for global use; unique-local, link-local, site-local and multicast lie outside.
-        [first, ..] => first & 0xe000 == 0x2000,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     fn permits(destination: &str, url: &str) -> bool {
-        destination.parse::<Destination>().unwrap().permits(&url.parse().unwrap())
+        destination.parse::<Destination>().unwrap().permits(&Method::GET, &url.parse().unwrap())
     }
 
     #[test]
@@ -248,6 +238,24 @@ mod tests {
     }
 
     #[test]
+    fn a_destination_permits_its_methods_and_no_other() {
+        let url: Url = "https://api.example.com/".parse().unwrap();
+        for (destination, method, permitted) in [
+            ("https://api.example.com", "PROPFIND", true),
+            ("GET https://api.example.com", "GET", true),
+            ("GET+POST https://api.example.com", "POST", true),
+            ("GET+POST https://api.example.com", "DELETE", false),
+            ("GET https://api.example.com", "HEAD", false),
+            ("GET https://api.example.com", "get", false),
+            ("GET https://other.example.com", "GET", false),
+        ] {
+            let destination: Destination = destination.parse().unwrap();
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            assert_eq!(destination.permits(&method, &url), permitted, "{method} under {destination}");
+        }
+    }
+
+    #[test]
     fn what_is_not_a_destination_is_refused() {
         for text in [
             "",
@@ -263,6 +271,14 @@ mod tests {
             "https://example.com:99999",
             "https://*.10.0.0.1",
             "http://*/x",
+            "get https://example.com",
+            "GET,POST https://example.com",
+            "GET+ https://example.com",
+            "GET+GET https://example.com",
+            "CONNECT https://example.com",
+            " https://example.com",
+            "GET  https://example.com",
+            "GET https://example.com ",
         ] {
             assert!(text.parse::<Destination>().is_err(), "{text}");
         }
@@ -278,6 +294,8 @@ mod tests {
             "http://[::1]:9000",
             "http://10.0.0.7:9200",
             "http://localhost",
+            "GET+POST https://api.example.com",
+            "PROPFIND http://[::1]:9000",
         ] {
             let destination: Destination = text.parse().unwrap();
             assert_eq!(destination.to_string(), text);
@@ -286,52 +304,5 @@ mod tests {
             "HTTPS://API.Example.com:443".parse::<Destination>().unwrap().to_string(),
             "https://api.example.com"
         );
-    }
-
-    #[test]
-    fn only_addresses_of_the_internet_are_public() {
-        for (address, public) in [
-            ("8.8.8.8", true),
-            ("0.0.0.0", false),
-            ("0.1.2.3", false),
-            ("10.0.0.1", false),
-            ("100.64.0.1", false),
-            ("100.128.0.1", true),
-            ("127.0.0.1", false),
-            ("169.254.169.254", false),
-            ("172.16.0.1", false),
-            ("172.32.0.1", true),
-            ("192.0.0.8", false),
-            ("192.0.2.1", false),
-            ("192.168.1.1", false),
-            ("198.19.0.1", false),
-            ("224.0.0.1", false),
-            ("255.255.255.255", false),
-            ("2606:4700::1111", true),
-            ("::", false),
-            ("::1", false),
-            ("::ffff:127.0.0.1", false),
-            ("::ffff:8.8.8.8", true),
-            ("::7f00:1", false),
-            ("64:ff9b::a00:1", false),
-            ("64:ff9b::808:808", true),
-            ("2002:7f00:1::", false),
-            ("2001::1", false),
-            ("2001:db8::1", false),
-            ("fe80::1", false),
-            ("fec0::1", false),
-            ("fd00::1", false),
-            ("ff02::1", false),
-        ] {
-            assert_eq!(is_public(address.parse().unwrap()), public, "{address}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn an_ipv4_address_is_no_more_public_inside_an_ipv6_one(bits: u32) {
-            let inner = Ipv4Addr::from(bits);
-            prop_assert_eq!(is_public(IpAddr::V6(inner.to_ipv6_mapped())), is_public(IpAddr::V4(inner)));
-        }
     }
 }

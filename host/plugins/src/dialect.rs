@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use bellwether_access::{AuthFailure, Authentication, Encoding, MessagePart, Principal, Role, Signature};
 use bellwether_engine::CallMeters;
-use bellwether_kernel::FieldError;
+use bellwether_kernel::{FieldError, Timestamp};
 use bellwether_playbooks::{LogLevel, LogLine};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
-use crate::app::bounded;
 use crate::bindings::bellwether::host::http_client::HeaderParam;
 use crate::bindings::exports::bellwether::plugin::dialect as wit;
+use crate::declared::bounded;
 use crate::inspect::PluginRole;
-use crate::plugin::{Export, Loaded};
+use crate::plugin::{Caller, Export, Loaded};
 use crate::route::{self, Matched, Route, RouteMatch};
 use crate::{PluginError, limits};
 
@@ -25,7 +25,7 @@ const HANDLE: Export = Export { role: PluginRole::Dialect, name: "dialect.handle
 pub struct Dialect {
     loaded: Arc<Loaded>,
     exports: wit::GuestIndices,
-    meters: CallMeters,
+    meters: Arc<CallMeters>,
     summary: String,
     routes: Vec<Route>,
     /// Headers a credential may be in, on any route: the plugin sees none of them, on no route.
@@ -77,9 +77,13 @@ impl Dialect {
             .map_err(|error| bellwether_engine::EngineError::Link(format!("{error:#}")))?;
         let meters = loaded.meters(PluginRole::Dialect);
         let (described, _) = loaded
-            .call(DESCRIBE, &loaded.describe_limits(), &meters, (None, None), async |store, instance| {
-                exports.load(&mut *store, instance)?.call_describe(store).await
-            })
+            .call(
+                DESCRIBE,
+                &loaded.describe_limits(),
+                &meters,
+                Caller::pure(Timestamp::default()),
+                async |store, instance| exports.load(&mut *store, instance)?.call_describe(store).await,
+            )
             .await;
         let described = described?;
         let routes = routes(described.routes).map_err(|error| loaded.bad_description(DESCRIBE, error))?;
@@ -151,15 +155,23 @@ impl Dialect {
         });
         let (response, log) = self
             .loaded
-            .call(HANDLE, self.loaded.limits(), &self.meters, (principal, None), async |store, instance| {
-                self.exports
-                    .load(&mut *store, instance)?
-                    .call_handle(store, guest_caller, guest_request)
-                    .await
-            })
+            .call(
+                HANDLE,
+                self.loaded.limits(),
+                &self.meters,
+                Caller::on_behalf_of(principal),
+                async |store, instance| {
+                    self.exports
+                        .load(&mut *store, instance)?
+                        .call_handle(store, guest_caller, guest_request)
+                        .await
+                },
+            )
             .await;
         self.tell(log);
-        answer(response?).map_err(|problem| self.loaded.bad_answer(HANDLE, problem))
+        let response = response?;
+        self.loaded.check_output(HANDLE, response.body.len())?;
+        answer(response).map_err(|problem| self.loaded.bad_answer(HANDLE, problem))
     }
 
     /// The query's pairs without those that may carry a credential.
@@ -228,13 +240,6 @@ fn answer(response: wit::Response) -> Result<DialectResponse, String> {
             "it answered {} headers, at most {} are sent",
             response.headers.len(),
             limits::RESPONSE_HEADERS
-        ));
-    }
-    if response.body.len() > limits::RESPONSE {
-        return Err(format!(
-            "it answered a body of {} bytes, at most {} are sent",
-            response.body.len(),
-            limits::RESPONSE
         ));
     }
     let mut headers = HeaderMap::with_capacity(response.headers.len());

@@ -1,24 +1,38 @@
 //! The one way out: requests of plugins, held against their grant, and against what an address is when it is
 //! connected.
 
+mod outlet;
+mod prepare;
+#[cfg(test)]
+mod tests;
+
 use std::error::Error as _;
 use std::net::SocketAddr;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::HeaderValue;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::{Client, Url, redirect, retry};
-use tokio::time::timeout;
+use reqwest::{Client, redirect, retry};
+use tokio::time::{Instant, timeout_at};
 
-use crate::destination::{Destination, LOCALHOST, is_public};
+use crate::address::is_public;
+use crate::destination::LOCALHOST;
 use crate::limits;
+pub(crate) use outlet::{Outlet, Spent};
+use prepare::{Prepared, prepare};
 
 /// Sends plugins' requests. The client behind it is made on the first request: reading the system's certificates
 /// takes time and memory most hosts never need.
-#[derive(Default)]
 pub(crate) struct Egress {
     client: OnceLock<Result<Client, String>>,
+    names: Arc<dyn Resolve>,
+}
+
+impl Default for Egress {
+    fn default() -> Self {
+        Self { client: OnceLock::new(), names: Arc::new(SystemNames) }
+    }
 }
 
 /// A request as a plugin gave it.
@@ -46,36 +60,37 @@ pub(crate) enum EgressError {
     Timeout,
     Connection(String),
     TooLarge(String),
+    /// The call has used up what it may send and get.
+    Budget(String),
 }
 
-/// Headers that speak about the connection, which is the host's.
-const RESERVED: [HeaderName; 9] = [
-    header::HOST,
-    header::CONNECTION,
-    header::CONTENT_LENGTH,
-    header::TRANSFER_ENCODING,
-    header::TE,
-    header::TRAILER,
-    header::UPGRADE,
-    header::PROXY_AUTHORIZATION,
-    HeaderName::from_static("keep-alive"),
-];
-
 impl Egress {
-    /// Sends a request if one of `granted` permits it, and gives its answer. Redirects are answers.
+    /// Sends a request, if the grant behind `outlet` permits it and the call has not `spent` what it may, and gives
+    /// its answer. Redirects are answers: who follows one sends another request, which is held against the grant
+    /// again.
     pub(crate) async fn send(
         &self,
-        granted: &[Destination],
+        outlet: &Outlet,
+        spent: &Spent,
         request: Outgoing,
     ) -> Result<Incoming, EgressError> {
-        let limit = request.timeout.unwrap_or(limits::HTTP_TIME).min(limits::HTTP_TIME);
-        let request = prepare(granted, request)?;
-        timeout(limit, self.exchange(request)).await.map_err(|_| EgressError::Timeout)?
+        let deadline = Instant::now() + request.timeout.unwrap_or(limits::HTTP_TIME).min(limits::HTTP_TIME);
+        spent.request()?;
+        let request = prepare(&outlet.granted, request)?;
+        spent.bytes(request.body.len())?;
+        let Ok(slot) = timeout_at(deadline, outlet.slots.acquire()).await else {
+            let most = limits::HTTP_CONNECTIONS;
+            let text = format!("{most} requests of the plugin are on their way, and none ended in time");
+            return Err(EgressError::Connection(text));
+        };
+        let _slot = slot.expect("the semaphore is never closed");
+        let exchange = self.exchange(spent, request);
+        timeout_at(deadline, exchange).await.map_err(|_| EgressError::Timeout)?
     }
 
-    async fn exchange(&self, request: Prepared) -> Result<Incoming, EgressError> {
-        let client = self.client.get_or_init(|| client().map_err(|error| describe(&error))).as_ref();
-        let client = client.map_err(|error| {
+    async fn exchange(&self, spent: &Spent, request: Prepared) -> Result<Incoming, EgressError> {
+        let client = || client(PublicNames(Arc::clone(&self.names))).map_err(|error| describe(&error));
+        let client = self.client.get_or_init(client).as_ref().map_err(|error| {
             EgressError::Connection(format!("the host's HTTP client does not work: {error}"))
         })?;
         let sent = client
@@ -86,10 +101,8 @@ impl Egress {
             .await;
         let mut response = sent.map_err(|error| failure(&error))?;
         let too_large = || {
-            EgressError::TooLarge(format!(
-                "the answer's body is larger than {} MiB",
-                limits::HTTP_ANSWER >> 20
-            ))
+            let most = limits::HTTP_ANSWER >> 20;
+            EgressError::TooLarge(format!("the answer's body is larger than {most} MiB"))
         };
         if response.content_length().is_some_and(|length| length > limits::HTTP_ANSWER as u64) {
             return Err(too_large());
@@ -103,66 +116,14 @@ impl Egress {
             if body.len() + chunk.len() > limits::HTTP_ANSWER {
                 return Err(too_large());
             }
+            spent.bytes(chunk.len())?;
             body.extend_from_slice(&chunk);
         }
         Ok(Incoming { status, headers, body })
     }
 }
 
-/// A request that may be sent.
-#[derive(Debug)]
-struct Prepared {
-    method: Method,
-    url: Url,
-    headers: HeaderMap,
-    body: Vec<u8>,
-}
-
-fn prepare(granted: &[Destination], request: Outgoing) -> Result<Prepared, EgressError> {
-    let invalid = EgressError::Invalid;
-    let method = Method::from_bytes(request.method.as_bytes())
-        .map_err(|_| invalid(format!("{:?} is not a method", request.method)))?;
-    if method == Method::CONNECT || method == Method::TRACE {
-        return Err(invalid(format!("the method {method} is not sent")));
-    }
-    let url: Url = request
-        .url
-        .parse()
-        .map_err(|error| invalid(format!("{:?} is not an absolute URL: {error}", request.url)))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(invalid(format!("{:?} is not an http or https URL", request.url)));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(invalid("credentials in a URL are not sent; use the Authorization header".to_owned()));
-    }
-    if !granted.iter().any(|destination| destination.permits(&url)) {
-        let origin = url.origin().ascii_serialization();
-        return Err(EgressError::Forbidden(format!(
-            "the plugin's grant does not cover {origin}; who runs it can add http-client={origin}"
-        )));
-    }
-    if request.headers.len() > limits::HTTP_HEADERS {
-        return Err(invalid(format!(
-            "{} headers are too many, at most {} are sent",
-            request.headers.len(),
-            limits::HTTP_HEADERS
-        )));
-    }
-    let mut headers = HeaderMap::with_capacity(request.headers.len());
-    for (name, value) in request.headers {
-        let header = HeaderName::from_bytes(name.as_bytes())
-            .map_err(|_| invalid(format!("{name:?} is not a header's name")))?;
-        if RESERVED.contains(&header) {
-            return Err(invalid(format!("the header {header} is the host's to set")));
-        }
-        let value = HeaderValue::from_str(&value)
-            .map_err(|_| invalid(format!("the value of the header {header} holds control characters")))?;
-        headers.append(header, value);
-    }
-    Ok(Prepared { method, url, headers, body: request.body })
-}
-
-fn client() -> Result<Client, reqwest::Error> {
+fn client(names: PublicNames) -> Result<Client, reqwest::Error> {
     // The library takes the process's default; installing ours again does nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Client::builder()
@@ -173,23 +134,38 @@ fn client() -> Result<Client, reqwest::Error> {
         // A proxy from the environment would connect in the host's place, past the check of the address.
         .no_proxy()
         .connect_timeout(limits::HTTP_CONNECT)
-        .dns_resolver(PublicNames)
+        .dns_resolver(names)
+        .pool_max_idle_per_host(limits::HTTP_IDLE)
         .build()
 }
 
 /// Resolves names to public addresses only, so that a name under somebody else's control does not lead into the
 /// host's own network. The addresses given back are those connected to: there is no second look-up to differ.
-struct PublicNames;
+struct PublicNames(Arc<dyn Resolve>);
 
 impl Resolve for PublicNames {
     fn resolve(&self, name: Name) -> Resolving {
+        let text = name.as_str().to_owned();
+        let found = self.0.resolve(name);
         Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            let permitted = permitted(name.as_str(), &found);
+            let found: Vec<SocketAddr> = found.await?.collect();
+            let permitted = permitted(&text, &found);
             if permitted.is_empty() {
-                return Err(NotPublic(name.as_str().to_owned()).into());
+                return Err(NotPublic(text).into());
             }
             Ok(Box::new(permitted.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// The names as this machine resolves them.
+struct SystemNames;
+
+impl Resolve for SystemNames {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            Ok(Box::new(found.collect::<Vec<_>>().into_iter()) as Addrs)
         })
     }
 }
@@ -232,150 +208,4 @@ fn describe(error: &reqwest::Error) -> String {
         cause = inner.source();
     }
     if text.is_empty() { error.to_string() } else { text }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
-
-    fn request(url: &str) -> Outgoing {
-        Outgoing {
-            method: "GET".into(),
-            url: url.into(),
-            headers: Vec::new(),
-            body: Vec::new(),
-            timeout: None,
-        }
-    }
-
-    fn granted(texts: &[&str]) -> Vec<Destination> {
-        texts.iter().map(|text| text.parse().unwrap()).collect()
-    }
-
-    /// Answers one connection with `answer` and gives what it received.
-    async fn serve_once(answer: &'static [u8]) -> (u16, tokio::task::JoinHandle<Vec<u8>>) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let served = tokio::spawn(async move {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let mut received = vec![0; 4096];
-            let length = stream.read(&mut received).await.unwrap();
-            received.truncate(length);
-            stream.write_all(answer).await.unwrap();
-            stream.shutdown().await.unwrap();
-            received
-        });
-        (port, served)
-    }
-
-    #[test]
-    fn a_request_outside_the_grant_is_never_prepared() {
-        let granted = granted(&["https://api.example.com", "https://*"]);
-        for url in [
-            "http://api.example.com/",
-            "https://127.0.0.1/",
-            "https://[::ffff:10.0.0.1]/",
-            "https://localhost/",
-            "https://169.254.169.254/",
-        ] {
-            assert!(matches!(prepare(&granted, request(url)), Err(EgressError::Forbidden(_))), "{url}");
-        }
-        assert!(prepare(&granted, request("https://api.example.com/x")).is_ok());
-        assert!(matches!(prepare(&[], request("https://api.example.com/")), Err(EgressError::Forbidden(_))));
-    }
-
-    #[test]
-    fn what_is_no_request_is_told_apart_from_what_is_forbidden() {
-        let granted = granted(&["https://*"]);
-        let with = |change: fn(&mut Outgoing)| {
-            let mut request = request("https://api.example.com/");
-            change(&mut request);
-            prepare(&granted, request).map(drop)
-        };
-        for (what, change) in [
-            ("method", (|request| request.method = "GE T".into()) as fn(&mut Outgoing)),
-            ("CONNECT", |request| request.method = "CONNECT".into()),
-            ("relative", |request| request.url = "/x".into()),
-            ("scheme", |request| request.url = "file:///etc/passwd".into()),
-            ("credentials", |request| request.url = "https://a:b@api.example.com/".into()),
-            ("header name", |request| request.headers.push(("a b".into(), "c".into()))),
-            ("header value", |request| request.headers.push(("a".into(), "b\r\nc: d".into()))),
-            ("reserved header", |request| request.headers.push(("Host".into(), "internal".into()))),
-            ("too many headers", |request| request.headers = vec![("a".into(), "b".into()); 101]),
-        ] {
-            assert!(matches!(with(change), Err(EgressError::Invalid(_))), "{what}");
-        }
-    }
-
-    #[test]
-    fn a_name_leads_to_public_addresses_only_and_localhost_to_itself() {
-        let addresses: Vec<SocketAddr> = ["8.8.8.8:0", "10.0.0.1:0", "127.0.0.1:0", "[::1]:0", "[fd00::1]:0"]
-            .map(|text| text.parse().unwrap())
-            .into();
-        assert_eq!(permitted("rebound.example.com", &addresses), ["8.8.8.8:0".parse().unwrap()]);
-        assert_eq!(
-            permitted("localhost", &addresses),
-            ["127.0.0.1:0".parse().unwrap(), "[::1]:0".parse().unwrap()]
-        );
-    }
-
-    #[tokio::test]
-    async fn an_answer_comes_back_and_a_redirect_is_one() {
-        let answer =
-            b"HTTP/1.1 302 Found\r\nlocation: http://169.254.169.254/\r\ncontent-length: 2\r\n\r\nhi";
-        let (port, served) = serve_once(answer).await;
-        let mut request = request(&format!("http://127.0.0.1:{port}/a?b=c"));
-        request.method = "POST".into();
-        request.headers.push(("X-Test".into(), "yes".into()));
-        request.body = b"body".to_vec();
-        let grant = granted(&[&format!("http://127.0.0.1:{port}")]);
-        let answer = Egress::default().send(&grant, request).await.unwrap();
-        assert_eq!((answer.status, answer.body.as_slice()), (302, &b"hi"[..]));
-        assert!(answer.headers.contains(&("location".into(), "http://169.254.169.254/".into())));
-        let received = String::from_utf8(served.await.unwrap()).unwrap();
-        assert!(
-            received.starts_with("POST /a?b=c HTTP/1.1\r\n") && received.contains("x-test: yes"),
-            "{received}"
-        );
-    }
-
-    #[tokio::test]
-    async fn localhost_is_reached_when_granted_by_name() {
-        let (port, _served) = serve_once(b"HTTP/1.1 204 No Content\r\n\r\n").await;
-        let grant = granted(&[&format!("http://localhost:{port}")]);
-        let answer =
-            Egress::default().send(&grant, request(&format!("http://localhost:{port}/"))).await.unwrap();
-        assert_eq!(answer.status, 204);
-    }
-
-    #[tokio::test]
-    async fn a_body_beyond_the_limit_is_refused_whether_announced_or_not() {
-        let announced = b"HTTP/1.1 200 OK\r\ncontent-length: 9999999\r\n\r\n";
-        let (port, _served) = serve_once(announced).await;
-        let grant = granted(&[&format!("http://127.0.0.1:{port}")]);
-        let refused = Egress::default().send(&grant, request(&format!("http://127.0.0.1:{port}/"))).await;
-        assert!(matches!(refused, Err(EgressError::TooLarge(_))), "{refused:?}");
-
-        let mut endless = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
-        endless.resize(limits::HTTP_ANSWER + 100, b'x');
-        let (port, _served) = serve_once(endless.leak()).await;
-        let grant = granted(&[&format!("http://127.0.0.1:{port}")]);
-        let refused = Egress::default().send(&grant, request(&format!("http://127.0.0.1:{port}/"))).await;
-        assert!(matches!(refused, Err(EgressError::TooLarge(_))), "{refused:?}");
-    }
-
-    #[tokio::test]
-    async fn nobody_there_and_nobody_answering_are_told_apart() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let grant = granted(&[&format!("http://127.0.0.1:{port}")]);
-        let mut silent = request(&format!("http://127.0.0.1:{port}/"));
-        silent.timeout = Some(Duration::from_millis(50));
-        assert_eq!(Egress::default().send(&grant, silent).await.unwrap_err(), EgressError::Timeout);
-        drop(listener);
-        let gone = Egress::default().send(&grant, request(&format!("http://127.0.0.1:{port}/"))).await;
-        assert!(matches!(gone, Err(EgressError::Connection(_))), "{gone:?}");
-    }
 }

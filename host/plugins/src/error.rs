@@ -3,6 +3,7 @@
 use bellwether_access::AccessError;
 use bellwether_engine::{CallError, EngineError};
 use bellwether_kernel::{ErrorKind, FieldError};
+use bellwether_playbooks::PlaybookError;
 use bellwether_store::StoreError;
 
 use crate::grant::{InvalidGrant, Privilege};
@@ -66,14 +67,64 @@ pub enum PluginError {
         "the plugin {0} is a dialect: dialects serve every organisation, so only the host's operator installs them"
     )]
     HostOnly(String),
-    /// A plugin of that name is installed.
-    #[error("the plugin {name} {version} is installed already; replace it, or remove it first")]
+    /// Another component of that version is installed, or the same one with other grants.
+    #[error(
+        "version {version} of the plugin {name} is installed already with {}; say to replace it",
+        if *.same_digest { "other grants: change those, or" } else { "other content: give this one another version, or" }
+    )]
     Exists {
         /// Its name.
         name: String,
-        /// The installed version.
+        /// The version.
+        version: String,
+        /// Whether it is the same component.
+        same_digest: bool,
+    },
+    /// That version of the plugin is not installed.
+    #[error("there is no version {version:?} of the plugin {name}: there is {}", .installed.join(", "))]
+    UnknownVersion {
+        /// Its name.
+        name: String,
+        /// Which.
+        version: String,
+        /// Those that are, newest first.
+        installed: Vec<String>,
+    },
+    /// A version cannot go while it is called.
+    #[error("version {version} of the plugin {name} is {what}")]
+    InUse {
+        /// Its name.
+        name: String,
+        /// The version.
+        version: String,
+        /// What it is, and what to do first.
+        what: &'static str,
+    },
+    /// Somebody keeps to what was to be removed.
+    #[error("the plugin {name} is kept to: {}; end or change that first, or force it", .by.join(", "))]
+    Pinned {
+        /// Its name.
+        name: String,
+        /// Which version by whom.
+        by: Vec<String>,
+    },
+    /// A version is tried on a share of the calls.
+    #[error("version {version} of the plugin {name} is tried as its canary: promote or abort it first")]
+    CanaryOn {
+        /// Its name.
+        name: String,
+        /// The canary.
         version: String,
     },
+    /// No version is tried.
+    #[error("the plugin {0} has no canary")]
+    NoCanary(String),
+    /// There is nothing to go back to.
+    #[error("the plugin {0} has no version that was installed before the current one")]
+    NothingBefore(String),
+    /// It could not be read who keeps to which version.
+    #[error("who keeps to its versions could not be read: {0}")]
+    Pins(Box<PlaybookError>),
     /// No plugin of that name is installed.
     #[error("there is no plugin {0:?}")]
     Unknown(String),
@@ -119,6 +170,29 @@ pub enum PluginError {
 }
 
 impl PluginError {
+    /// What whoever only called is told: the error, without what only the plugin's author can make use of.
+    #[must_use]
+    pub fn told(&self) -> String {
+        match self {
+            Self::Call { name, version, call, source: CallError::Trap { .. } } => {
+                format!("plugin {name} {version}: {call}: trapped")
+            }
+            Self::Answer { name, version, call, .. } => {
+                format!("plugin {name} {version}: {call}: the answer makes no sense")
+            }
+            other => other.to_string(),
+        }
+    }
+
+    /// When it makes sense to try again, if the host knows.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<std::time::Duration> {
+        match self {
+            Self::Call { source, .. } => source.retry_after(),
+            _ => None,
+        }
+    }
+
     /// What a caller can do about it.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -132,8 +206,14 @@ impl PluginError {
             | Self::Invalid(_) => ErrorKind::Invalid,
             Self::TooLarge { .. } => ErrorKind::TooLarge,
             Self::HostOnly(_) => ErrorKind::Forbidden,
-            Self::Exists { .. } => ErrorKind::Conflict,
-            Self::Unknown(_) => ErrorKind::NotFound,
+            Self::Exists { .. }
+            | Self::InUse { .. }
+            | Self::Pinned { .. }
+            | Self::CanaryOn { .. }
+            | Self::NoCanary(_)
+            | Self::NothingBefore(_) => ErrorKind::Conflict,
+            Self::Unknown(_) | Self::UnknownVersion { .. } => ErrorKind::NotFound,
+            Self::Pins(error) => error.kind(),
             Self::Call { source, .. } => source.kind(),
             Self::Answer { .. } => ErrorKind::Plugin,
             Self::Client(_) => ErrorKind::Internal,

@@ -1,9 +1,9 @@
 //! Privileges a plugin requests by importing an interface, and grants that give them within a scope.
 //!
 //! As JSON a grant is an object: `{"interface": "metrics-write", "metrics": ["web.*"]}`,
-//! `{"interface": "http-client", "hosts": ["https://api.example.com"]}`, `{"interface": "state", "quota": 10485760}`,
-//! `{"interface": "log"}`. On the command line it is `metrics-write=web.*,api.*`, `http-client=https://api.example.com`,
-//! `state=20MiB`, `state`, `log`.
+//! `{"interface": "http-client", "hosts": ["GET+POST https://api.example.com"]}`,
+//! `{"interface": "state", "quota": 10485760}`, `{"interface": "log"}`. On the command line it is
+//! `metrics-write=web.*,api.*`, `http-client=GET+POST https://api.example.com`, `state=20MiB`, `state`, `log`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -28,6 +28,10 @@ pub enum Privilege {
     MetricsRead,
     /// Creating, feeding and deleting metrics.
     MetricsWrite,
+    /// Reading tagged series.
+    SeriesRead,
+    /// Writing and deleting tagged series.
+    SeriesWrite,
     /// A small store of its own.
     State,
     /// Requests to the outside.
@@ -36,12 +40,14 @@ pub enum Privilege {
 
 impl Privilege {
     /// Every one there is.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Log,
         Self::Clock,
         Self::Random,
         Self::MetricsRead,
         Self::MetricsWrite,
+        Self::SeriesRead,
+        Self::SeriesWrite,
         Self::State,
         Self::HttpClient,
     ];
@@ -55,6 +61,8 @@ impl Privilege {
             Self::Random => "random",
             Self::MetricsRead => "metrics-read",
             Self::MetricsWrite => "metrics-write",
+            Self::SeriesRead => "series-read",
+            Self::SeriesWrite => "series-write",
             Self::State => "state",
             Self::HttpClient => "http-client",
         }
@@ -69,6 +77,8 @@ impl Privilege {
             Self::Random => "draw random bytes",
             Self::MetricsRead => "read the metrics of the caller's organisation",
             Self::MetricsWrite => "create, feed and delete metrics of the caller's organisation",
+            Self::SeriesRead => "read tagged series of the caller's organisation",
+            Self::SeriesWrite => "write and delete tagged series of the caller's organisation",
             Self::State => "keep a small store of its own, apart for every organisation",
             Self::HttpClient => "send requests to other hosts",
         }
@@ -79,7 +89,9 @@ impl Privilege {
     pub fn scope(self) -> ScopeKind {
         match self {
             Self::Log | Self::Clock | Self::Random => ScopeKind::None,
-            Self::MetricsRead | Self::MetricsWrite => ScopeKind::Metrics,
+            Self::MetricsRead | Self::MetricsWrite | Self::SeriesRead | Self::SeriesWrite => {
+                ScopeKind::Metrics
+            }
             Self::State => ScopeKind::Quota,
             Self::HttpClient => ScopeKind::Hosts,
         }
@@ -94,6 +106,8 @@ impl Privilege {
             Self::Random => "random",
             Self::MetricsRead => "metrics-read=web.*",
             Self::MetricsWrite => "metrics-write=web.*",
+            Self::SeriesRead => "series-read=web.*",
+            Self::SeriesWrite => "series-write=web.*",
             Self::State => "state=10MiB",
             Self::HttpClient => "http-client=https://api.example.com",
         }
@@ -116,7 +130,7 @@ pub enum ScopeKind {
     Metrics,
     /// Bytes.
     Quota,
-    /// Schemes, hosts and ports.
+    /// Methods, schemes, hosts and ports.
     Hosts,
 }
 
@@ -140,6 +154,16 @@ pub enum Grant {
         /// Those whose name matches one of these; at least one.
         metrics: Vec<NamePattern>,
     },
+    /// Reading tagged series.
+    SeriesRead {
+        /// Of metrics whose name matches one of these; at least one.
+        metrics: Vec<NamePattern>,
+    },
+    /// Writing and deleting tagged series.
+    SeriesWrite {
+        /// Of metrics whose name matches one of these; at least one.
+        metrics: Vec<NamePattern>,
+    },
     /// A store of its own.
     State {
         /// Bytes of keys and values in each organisation, at most 1 GiB.
@@ -148,7 +172,7 @@ pub enum Grant {
     },
     /// Requests to the outside.
     HttpClient {
-        /// Where to; none for nowhere, until somebody says where.
+        /// Where to and with which methods; none for nowhere, until somebody says where.
         hosts: Vec<Destination>,
     },
 }
@@ -180,6 +204,8 @@ impl Grant {
             Self::Random {} => Privilege::Random,
             Self::MetricsRead { .. } => Privilege::MetricsRead,
             Self::MetricsWrite { .. } => Privilege::MetricsWrite,
+            Self::SeriesRead { .. } => Privilege::SeriesRead,
+            Self::SeriesWrite { .. } => Privilege::SeriesWrite,
             Self::State { .. } => Privilege::State,
             Self::HttpClient { .. } => Privilege::HttpClient,
         }
@@ -188,7 +214,12 @@ impl Grant {
     /// Whether its scope is one: a grant from JSON may name no metric, or too large a quota.
     pub(crate) fn check(&self) -> Result<(), InvalidGrant> {
         let reason = match self {
-            Self::MetricsRead { metrics } | Self::MetricsWrite { metrics } if metrics.is_empty() => {
+            Self::MetricsRead { metrics }
+            | Self::MetricsWrite { metrics }
+            | Self::SeriesRead { metrics }
+            | Self::SeriesWrite { metrics }
+                if metrics.is_empty() =>
+            {
                 format!("say which metrics, as in {}, or =* for all", self.privilege().example())
             }
             Self::State { quota } if *quota > limits::STATE_QUOTA_MAXIMUM => {
@@ -233,6 +264,8 @@ impl FromStr for Grant {
             Privilege::Random => Self::Random {},
             Privilege::MetricsRead => Self::MetricsRead { metrics: metrics()? },
             Privilege::MetricsWrite => Self::MetricsWrite { metrics: metrics()? },
+            Privilege::SeriesRead => Self::SeriesRead { metrics: metrics()? },
+            Privilege::SeriesWrite => Self::SeriesWrite { metrics: metrics()? },
             Privilege::State => {
                 let quota = scope.map_or(Some(limits::STATE_QUOTA), bytes);
                 Self::State {
@@ -278,7 +311,10 @@ impl fmt::Display for Grant {
         f.write_str(self.privilege().interface())?;
         match self {
             Self::Log {} | Self::Clock {} | Self::Random {} => Ok(()),
-            Self::MetricsRead { metrics } | Self::MetricsWrite { metrics } => list(f, metrics),
+            Self::MetricsRead { metrics }
+            | Self::MetricsWrite { metrics }
+            | Self::SeriesRead { metrics }
+            | Self::SeriesWrite { metrics } => list(f, metrics),
             Self::State { quota } if quota % (1 << 20) == 0 => write!(f, "={}MiB", quota >> 20),
             Self::State { quota } => write!(f, "={quota}"),
             Self::HttpClient { hosts } if hosts.is_empty() => write!(f, "={NOWHERE}"),
@@ -297,11 +333,16 @@ mod tests {
             ("log", r#"{"interface":"log"}"#),
             ("metrics-write=web.*,api.*", r#"{"interface":"metrics-write","metrics":["web.*","api.*"]}"#),
             (r"metrics-read=a\,b", r#"{"interface":"metrics-read","metrics":["a\\,b"]}"#),
+            ("series-read=web.*", r#"{"interface":"series-read","metrics":["web.*"]}"#),
             ("state=20MiB", r#"{"interface":"state","quota":20971520}"#),
             ("http-client=none", r#"{"interface":"http-client","hosts":[]}"#),
             (
                 "http-client=https://api.github.com,http://10.0.0.7:81",
                 r#"{"interface":"http-client","hosts":["https://api.github.com","http://10.0.0.7:81"]}"#,
+            ),
+            (
+                "http-client=GET+POST https://api.github.com,https://*:8443",
+                r#"{"interface":"http-client","hosts":["GET+POST https://api.github.com","https://*:8443"]}"#,
             ),
         ] {
             let grant: Grant = text.parse().unwrap();
@@ -331,6 +372,7 @@ mod tests {
             ("state=5000MiB", "at most 1024 MiB"),
             ("http-client", "http-client=https://api.example.com"),
             ("http-client=example.com", "is not a destination"),
+            ("http-client=GET,POST https://example.com", "GET+POST https://api.example.com"),
         ] {
             let error = text.parse::<Grant>().unwrap_err().to_string();
             assert!(error.contains(hint), "{text}: {error}");

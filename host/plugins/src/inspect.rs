@@ -10,7 +10,7 @@ use wasmparser::types::Types;
 use wasmparser::{ComponentName, KnownCustom, Parser, Payload, Validator, WasmFeatures};
 
 use crate::grant::{Privilege, ScopeKind};
-use crate::{PluginError, limits};
+use crate::{PluginError, limits, wasi};
 
 /// The contract this host speaks: the version of both packages.
 pub const CONTRACT: &str = "0.1.0";
@@ -19,7 +19,7 @@ const HOST_PACKAGE: &str = "bellwether:host/";
 const PLUGIN_PACKAGE: &str = "bellwether:plugin/";
 
 /// Interfaces that only hold types, so that importing them asks for nothing.
-const WORDS: [&str; 2] = ["types", "metrics-types"];
+const WORDS: [&str; 3] = ["types", "metrics-types", "series-types"];
 
 /// What a plugin may be: the interface it exports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -60,7 +60,14 @@ impl PluginRole {
     /// Whether this version of the host serves it; the others are drafts.
     #[must_use]
     pub fn is_served(self) -> bool {
-        matches!(self, Self::App | Self::Dialect)
+        self != Self::Collector
+    }
+
+    /// Whether its answers depend on nothing but what a call is given: a component that takes such a role may ask for
+    /// nothing.
+    #[must_use]
+    pub fn is_pure(self) -> bool {
+        matches!(self, Self::Formatter | Self::Detector | Self::Forecaster)
     }
 }
 
@@ -109,6 +116,11 @@ pub struct Inspection {
     pub roles: Vec<PluginRole>,
     /// The privileges it asks for.
     pub requests: Vec<Request>,
+    /// The privileges it may be given besides, and does without: its language's runtime imports their likes of WASI,
+    /// whether its author uses them or not.
+    pub optional: Vec<Request>,
+    /// What its language's runtime imports of WASI, answered by an empty world.
+    pub baseline: Vec<String>,
     /// Why it cannot be installed on this host; empty if nothing stands in the way.
     pub problems: Vec<String>,
     /// SHA-256 of the file.
@@ -197,8 +209,15 @@ impl Found {
         let mut problems = Vec::new();
         let mut versions = BTreeSet::new();
         let mut requests = BTreeSet::new();
+        let mut optional = BTreeSet::new();
+        let mut baseline = BTreeSet::new();
         let mut roles = BTreeSet::new();
         for (import, functions) in &self.imports {
+            if wasi::is_baseline(import) {
+                optional.extend(wasi::optional(import));
+                baseline.insert(import.clone());
+                continue;
+            }
             let Some((interface, version)) =
                 import.strip_prefix(HOST_PACKAGE).and_then(|rest| rest.split_once('@'))
             else {
@@ -241,6 +260,15 @@ impl Found {
                 "it is made for version {version} of the contract, this host speaks {CONTRACT}"
             ));
         }
+        if let Some(pure) = roles.iter().find(|role| role.is_pure())
+            && !requests.is_empty()
+        {
+            let asked: Vec<_> = requests.iter().map(|privilege: &Privilege| privilege.interface()).collect();
+            problems.push(format!(
+                "it is a {pure}, whose answers may depend on nothing but what it is given, and asks for {}: a {pure} imports nothing; put what needs more into a plugin of its own",
+                asked.join(", ")
+            ));
+        }
         if roles.is_empty() {
             let known = PluginRole::ALL.map(PluginRole::interface).join(", ");
             problems.push(format!(
@@ -249,6 +277,8 @@ impl Found {
         }
         problems.extend(check_name(self.name.as_deref()));
         problems.extend(check_version(self.version.as_deref()));
+        // What it asks for it must have.
+        let optional = optional.difference(&requests).copied().map(Request::from).collect();
         // The newest tells most about a component put together from several.
         let contract = versions.into_iter().next_back();
         Inspection {
@@ -258,6 +288,8 @@ impl Found {
             contract,
             roles: roles.into_iter().collect(),
             requests: requests.into_iter().map(Request::from).collect(),
+            optional,
+            baseline: baseline.into_iter().collect(),
             problems,
             digest,
             size,

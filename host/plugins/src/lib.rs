@@ -2,35 +2,49 @@
 //! other crates, and serves their roles to them.
 //!
 //! A plugin's imports are its permission request ([`inspect`]); an install grants each within a scope ([`Grant`]);
-//! nothing else is linked. Every call runs on a fresh instance with a deadline and a memory limit, and every error
-//! names the plugin, its version and the call.
+//! nothing else is linked. Every call runs within limits ([`Limits`]), on an instance of its own unless its plugin's
+//! are kept warm, and every error names the plugin, its version and the call.
 
+mod address;
 mod app;
 mod bindings;
+mod canary;
+mod declared;
 mod destination;
+mod detector;
 mod dialect;
 #[cfg(test)]
 mod durable_tests;
 mod egress;
 mod error;
+mod forecaster;
+mod formatter;
 mod grant;
 mod host;
+#[cfg(test)]
+mod hostile_tests;
 mod inspect;
 pub mod limits;
 mod log;
 mod manifest;
+mod overrides;
 mod plugin;
 mod registry;
+mod role;
 mod route;
 mod row;
+mod seen;
 mod state;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
 mod value;
+mod wasi;
 
+pub use bellwether_engine::{BreakerPhase, BreakerState, Instances};
 pub use bellwether_metrics::{InvalidPattern, NamePattern};
+pub use canary::Tally;
 pub use destination::{Destination, InvalidDestination};
 pub use dialect::{Dialect, DialectRequest, DialectResponse};
 pub use error::PluginError;
@@ -38,7 +52,12 @@ pub use grant::{Grant, InvalidGrant, Privilege, ScopeKind};
 pub use host::Services;
 pub use inspect::{CONTRACT, Inspection, PluginRole, Request, inspect};
 pub use limits::Limits;
-pub use manifest::{AppManifest, Manifest};
-pub use registry::Plugins;
+pub use manifest::{AppManifest, DetectorManifest, ForecasterManifest, FormatterManifest, Manifest};
+pub use overrides::LimitOverrides;
+pub use registry::{
+    Canary, DialectVersions, KeptVersion, PickedDialect, Plugins, VersionLimits, VersionLine, VersionState,
+    VersionStats, VersionTrap,
+};
 pub use route::{Matched, Route, RouteMatch};
-pub use row::{DialectSummary, Installed, Owner};
+pub use row::{CanaryEnd, CanaryOutcome, DialectSummary, Installed, Owner};
+pub use seen::{EgressStats, LoggedLine, PluginStats, RoleStats, TrapRecord};

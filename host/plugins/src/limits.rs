@@ -29,8 +29,20 @@ pub const LOG_LINES: usize = 1_000;
 /// Bytes one call may log in all.
 pub const LOG_BYTES: usize = 64 << 10;
 
+/// The most lines one call can be allowed to log: they are kept with the run.
+pub const LOG_LINES_MAXIMUM: u64 = 100_000;
+
+/// The most bytes one call can be allowed to log.
+pub const LOG_BYTES_MAXIMUM: u64 = 16 << 20;
+
+/// Lines kept of a plugin's calls to be looked at, the last ones.
+pub const LOGS_KEPT: usize = 200;
+
 /// Bytes of one line; the rest of a longer one is cut off.
 pub const LOG_LINE: usize = 4 << 10;
+
+/// Bytes of the last line a runtime printed, as an error says it.
+pub const LAST_WORDS: usize = 200;
 
 /// Random bytes of one request.
 pub const RANDOM: u32 = 65_536;
@@ -56,8 +68,34 @@ pub const PAGE: u32 = 1_000;
 /// Bytes of the body of an answer to a plugin's request.
 pub const HTTP_ANSWER: usize = 4 << 20;
 
-/// Headers of a plugin's request, and bytes of each of its values.
+/// Bytes of the body of a plugin's request.
+pub const HTTP_BODY: usize = 8 << 20;
+
+/// Requests of one call on their way at the same time; more wait. A runtime that sends without waiting keeps no more
+/// bodies than these in the host's memory.
+pub const HTTP_AT_ONCE: usize = 8;
+
+/// Bytes of its URL: more few servers take.
+pub const HTTP_URL: usize = 8 << 10;
+
+/// Headers of a plugin's request.
 pub const HTTP_HEADERS: usize = 100;
+
+/// Bytes of all their names and values.
+pub const HTTP_HEADER_BYTES: usize = 64 << 10;
+
+/// Requests one call may send: what asks for more pages than that has a cursor and comes again.
+pub const HTTP_REQUESTS: u32 = 100;
+
+/// Bytes of bodies one call may send and receive, all its requests together.
+pub const HTTP_BYTES: usize = 32 << 20;
+
+/// Requests of one plugin on their way at the same time; more wait within their own time. An outside service that
+/// hangs costs the host so many connections.
+pub const HTTP_CONNECTIONS: usize = 32;
+
+/// Connections kept to a host for the next request.
+pub const HTTP_IDLE: usize = 8;
 
 /// How long a plugin's request may take. The call's own deadline holds all the same.
 pub const HTTP_TIME: Duration = Duration::from_secs(30);
@@ -65,23 +103,74 @@ pub const HTTP_TIME: Duration = Duration::from_secs(30);
 /// How long a connection may take to be made.
 pub const HTTP_CONNECT: Duration = Duration::from_secs(5);
 
-/// Bytes of the body a dialect answers.
-pub const RESPONSE: usize = 8 << 20;
+/// Bytes a call answers: a dialect's body, an app's outputs. A larger answer is a fault of the plugin.
+pub const OUTPUT: usize = 8 << 20;
+
+/// Calls of one plugin at once: half of all, so that one plugin's slow calls leave room for the others.
+pub const CONCURRENT_CALLS: u32 = bellwether_engine::limits::CALLS / 2;
 
 /// Headers a dialect answers.
 pub const RESPONSE_HEADERS: usize = 100;
 
+/// Versions kept of one plugin, the current one among them: enough to go back to what ran before a bad week of releases.
+/// Those that somebody keeps to stay beyond it.
+pub const VERSIONS: usize = 10;
+
+/// How often in a row, a minute apart, a version that is not the current one is found without a call before it is
+/// unloaded: a run that keeps to it calls it again within seconds or not for long, and loading takes milliseconds.
+pub const VERSION_RESTS: u32 = 10;
+
+/// How far back the calls lie that a canary is judged by: long enough to gather some from a share of little traffic,
+/// short enough that an outage that is over does not count.
+pub const CANARY_WINDOW: Duration = Duration::from_secs(5 * 60);
+
+/// Calls of a canary before it is judged: of fewer, a single failure is more than [`CANARY_EXCESS`].
+pub const CANARY_CALLS: u64 = 20;
+
+/// By how much, as a share of its calls from 0 to 1, a canary may fail more often than the current version: below, it is
+/// left to a person.
+pub const CANARY_EXCESS: f64 = 0.05;
+
+/// By how many standard errors it must fail more often. Its calls are judged one after the other, which gives chance
+/// many tries: with three, simulated over 4,000 calls of two equal versions that fail at 1 to 50 %, it ends none to four
+/// of a hundred canaries.
+pub const CANARY_ERRORS: f64 = 3.0;
+
+/// Names of those who keep to a version that an error lists; the rest is counted.
+pub const PINS_SHOWN: usize = 10;
+
 /// What plugins may use; the default is what each limit's own words say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Of every call of an app or a dialect.
+    /// Of every call.
     pub call: CallLimits,
     /// How long `describe` may take.
     pub describe: Duration,
+    /// Bytes a call may answer.
+    pub output: usize,
+    /// Lines a call may log.
+    pub log_lines: usize,
+    /// Bytes a call may log in all.
+    pub log_bytes: usize,
+    /// Calls of a plugin at once.
+    pub concurrent_calls: u32,
+    /// Bytes of state a plugin may have in one organisation, whatever its grant says.
+    pub state_quota: u64,
+    /// Versions kept of one plugin.
+    pub versions: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { call: CallLimits::default(), describe: DESCRIBE }
+        Self {
+            call: CallLimits::default(),
+            describe: DESCRIBE,
+            output: OUTPUT,
+            log_lines: LOG_LINES,
+            log_bytes: LOG_BYTES,
+            concurrent_calls: CONCURRENT_CALLS,
+            state_quota: STATE_QUOTA_MAXIMUM,
+            versions: VERSIONS,
+        }
     }
 }

@@ -3,17 +3,26 @@
 use bellwether_kernel::Timestamp;
 use bellwether_playbooks::{LogLevel, LogLine};
 
-use crate::limits;
+use crate::limits::{self, Limits};
 
 /// The lines of one call. Beyond the limits lines are dropped, and the drop is noted once.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct LogBook {
     lines: Vec<LogLine>,
+    count: usize,
     bytes: usize,
     full: bool,
+    most_lines: usize,
+    most_bytes: usize,
 }
 
 impl LogBook {
+    /// Of a call that may log so much.
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let (most_lines, most_bytes) = (limits.log_lines, limits.log_bytes);
+        Self { lines: Vec::new(), count: 0, bytes: 0, full: false, most_lines, most_bytes }
+    }
+
     /// Adds a line, or notes that there is no room for it.
     pub(crate) fn write(&mut self, time: Timestamp, level: LogLevel, mut message: String) {
         if self.full {
@@ -23,17 +32,30 @@ impl LogBook {
             message.truncate(message.floor_char_boundary(limits::LOG_LINE));
             message.push('…');
         }
-        if self.lines.len() >= limits::LOG_LINES || self.bytes + message.len() > limits::LOG_BYTES {
+        if self.count >= self.most_lines || self.bytes + message.len() > self.most_bytes {
             self.full = true;
-            let (lines, bytes) = (limits::LOG_LINES, limits::LOG_BYTES >> 10);
+            let (lines, bytes) = (self.most_lines, self.most_bytes);
             let message = format!(
-                "the log is full: one call may write {lines} lines and {bytes} KiB; what follows is dropped"
+                "the log is full: one call may write {lines} lines and {bytes} bytes; what follows is dropped"
             );
             self.lines.push(LogLine { time, level: LogLevel::Warn, message });
             return;
         }
+        self.count += 1;
         self.bytes += message.len();
         self.lines.push(LogLine { time, level, message });
+    }
+
+    /// Adds lines of another.
+    pub(crate) fn extend(&mut self, lines: Vec<LogLine>) {
+        for LogLine { time, level, message } in lines {
+            self.write(time, level, message);
+        }
+    }
+
+    /// Gives the lines so far away; what they took of the limits stays taken.
+    pub(crate) fn take(&mut self) -> Vec<LogLine> {
+        std::mem::take(&mut self.lines)
     }
 
     /// The lines.
@@ -47,7 +69,7 @@ mod tests {
     use super::*;
 
     fn fill(count: usize, message: &str) -> Vec<LogLine> {
-        let mut book = LogBook::default();
+        let mut book = LogBook::new(&Limits::default());
         for _ in 0..count {
             book.write(Timestamp::default(), LogLevel::Info, message.to_owned());
         }

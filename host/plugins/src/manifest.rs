@@ -1,6 +1,7 @@
 //! What a plugin is, asks for, takes and gives, in one document a program can ask its user by: inputs and outputs as
 //! JSON Schema 2020-12.
 
+use bellwether_alerts::{History, Takes};
 use bellwether_playbooks::{AppDescription, Input, Output, ValueType};
 use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
@@ -36,6 +37,49 @@ pub struct Manifest {
     /// What it speaks as a dialect.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dialect: Option<DialectSummary>,
+    /// What it is as a detector.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detector: Option<DetectorManifest>,
+    /// What it is as a forecaster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forecaster: Option<ForecasterManifest>,
+    /// What it is as a formatter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub formatter: Option<FormatterManifest>,
+}
+
+/// What a detector is, and what it takes.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DetectorManifest {
+    /// One sentence.
+    pub summary: String,
+    /// A JSON Schema 2020-12 of the object of its settings.
+    pub settings: Json,
+    /// What a call takes.
+    pub takes: Takes,
+    /// How much of a series it wants to have seen.
+    pub history: History,
+}
+
+/// What a forecaster is, and what it takes.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ForecasterManifest {
+    /// One sentence.
+    pub summary: String,
+    /// A JSON Schema 2020-12 of the object of its settings.
+    pub settings: Json,
+    /// How much of a series it wants to see.
+    pub history: History,
+}
+
+/// What a formatter is, and what it takes.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FormatterManifest {
+    /// One sentence.
+    pub summary: String,
+    /// A JSON Schema 2020-12 of the object of its settings. A secret is `writeOnly`: it is given as the name of a secret
+    /// that is kept.
+    pub settings: Json,
 }
 
 /// What an app takes and gives.
@@ -50,7 +94,7 @@ pub struct AppManifest {
 }
 
 impl Installed {
-    /// What it is, asks for, takes and gives. Without `app` and `dialect` while it is not loaded.
+    /// What it is, asks for, takes and gives. Without what each role takes while it is not loaded.
     #[must_use]
     pub fn manifest(&self) -> Manifest {
         Manifest {
@@ -62,22 +106,41 @@ impl Installed {
             requests: self.grants.iter().map(|grant| Request::from(grant.privilege())).collect(),
             app: self.app.as_ref().map(AppManifest::from),
             dialect: self.dialect.clone(),
+            detector: self.detector.as_ref().map(|detector| DetectorManifest {
+                summary: detector.summary.clone(),
+                settings: of_inputs(&detector.settings),
+                takes: detector.takes,
+                history: detector.history,
+            }),
+            forecaster: self.forecaster.as_ref().map(|forecaster| ForecasterManifest {
+                summary: forecaster.summary.clone(),
+                settings: of_inputs(&forecaster.settings),
+                history: forecaster.history,
+            }),
+            formatter: self.formatter.as_ref().map(|formatter| FormatterManifest {
+                summary: formatter.summary.clone(),
+                settings: of_inputs(&formatter.settings),
+            }),
         }
     }
 }
 
 impl From<&AppDescription> for AppManifest {
     fn from(description: &AppDescription) -> Self {
-        let inputs = description.inputs.iter().map(|input| (input.name.clone(), of_input(input)));
         let outputs = description.outputs.iter().map(|output| (output.name.clone(), of_output(output)));
-        let required = description.inputs.iter().filter(|input| input.required && input.default.is_none());
-        let required: Vec<&str> = required.map(|input| input.name.as_str()).collect();
         Self {
             summary: description.summary.clone(),
-            inputs: object(&inputs.collect(), &required),
+            inputs: of_inputs(&description.inputs),
             outputs: object(&outputs.collect(), &[]),
         }
     }
+}
+
+/// A schema of the object of what is declared.
+fn of_inputs(inputs: &[Input]) -> Json {
+    let required = inputs.iter().filter(|input| input.required && input.default.is_none());
+    let required: Vec<&str> = required.map(|input| input.name.as_str()).collect();
+    object(&inputs.iter().map(|input| (input.name.clone(), of_input(input))).collect(), &required)
 }
 
 /// A schema of an object with these fields and no other.

@@ -4,15 +4,23 @@ use std::sync::Arc;
 
 use bellwether_access::Principal;
 use bellwether_engine::{
-    CallLimits, CallMeters, Component, Finished, Guest, Instance, InstancePre, Store, wasmtime,
+    CallError, CallLimits, CallMeters, CallTerms, Callee, Component, Finished, Guest, Instance, InstancePre,
+    Instances, Store, Trapped, wasmtime,
 };
+use bellwether_kernel::{OrganisationId, Timestamp};
 use bellwether_playbooks::{EffectScope, LogLine};
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
 use tracing::Instrument;
 
 use crate::grant::Grant;
 use crate::host::{Call, Scope, Shared, linker};
 use crate::inspect::PluginRole;
-use crate::{PluginError, app, dialect};
+use crate::seen::{LoggedLine, PluginStats, RoleStats, TrapRecord};
+use crate::wasi::{Moment, World};
+use crate::{
+    LimitOverrides, PluginError, app, detector, dialect, forecaster, formatter, limits as bounds, wasi,
+};
 
 /// A plugin's component, linked with what was granted.
 pub(crate) struct Loaded {
@@ -20,6 +28,49 @@ pub(crate) struct Loaded {
     pub(crate) version: String,
     pub(crate) scope: Arc<Scope>,
     pub(crate) instance: InstancePre<Guest<Call>>,
+    callee: Callee<Call>,
+    /// Whether it needs a world, as the runtimes of some languages do.
+    worldly: bool,
+    /// The counters of each role it was asked for.
+    meters: Mutex<Vec<(PluginRole, Arc<CallMeters>)>>,
+}
+
+/// For whom a call takes place, and on what.
+#[derive(Default)]
+pub(crate) struct Caller {
+    /// Without one nothing that belongs to an organisation can be reached.
+    pub(crate) principal: Option<Arc<Principal>>,
+    /// Where its effects are recorded.
+    pub(crate) effects: Option<EffectScope>,
+    /// The name of the work, the same for every attempt at it.
+    pub(crate) work: String,
+    /// A pure call takes place at this time, that of what it is given, and has nothing of the host's.
+    pub(crate) pure: Option<Timestamp>,
+}
+
+impl Caller {
+    /// Nobody: the call is pure, and takes place at `time`.
+    pub(crate) fn pure(time: Timestamp) -> Self {
+        Self { pure: Some(time), ..Self::default() }
+    }
+
+    /// The present, on behalf of `principal`.
+    pub(crate) fn on_behalf_of(principal: Option<Arc<Principal>>) -> Self {
+        Self { principal, ..Self::default() }
+    }
+}
+
+/// What a plugin is loaded as.
+pub(crate) struct Load<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) version: &'a str,
+    /// The name its state is kept under.
+    pub(crate) state: String,
+    pub(crate) grants: &'a [Grant],
+    /// What its calls may use other than the host's defaults.
+    pub(crate) limits: LimitOverrides,
+    /// Whether its calls share instances.
+    pub(crate) instances: Instances,
 }
 
 /// Which export is called, for errors, spans and counters.
@@ -32,32 +83,48 @@ pub(crate) struct Export {
 
 /// A plugin that is loaded, with the roles it serves.
 pub(crate) struct Served {
+    pub(crate) loaded: Arc<Loaded>,
     pub(crate) app: Option<Arc<app::PluginApp>>,
     pub(crate) dialect: Option<Arc<dialect::Dialect>>,
+    pub(crate) detector: Option<Arc<detector::PluginDetector>>,
+    pub(crate) forecaster: Option<Arc<forecaster::PluginForecaster>>,
+    pub(crate) formatter: Option<Arc<formatter::PluginFormatter>>,
+}
+
+impl Served {
+    fn of(loaded: Arc<Loaded>) -> Self {
+        Self { loaded, app: None, dialect: None, detector: None, forecaster: None, formatter: None }
+    }
 }
 
 impl Loaded {
-    /// Links `component` with what `grants` give.
+    /// Links `component` with what `load` grants.
     pub(crate) fn link(
         shared: &Arc<Shared>,
         component: &Component,
-        name: &str,
-        version: &str,
-        state: String,
-        grants: &[Grant],
+        load: Load<'_>,
     ) -> Result<Self, PluginError> {
+        let Load { name, version, state, grants, limits, instances } = load;
         let privileges: Vec<_> = grants.iter().map(Grant::privilege).collect();
         let unlinked = |error: wasmtime::Error| bellwether_engine::EngineError::Link(format!("{error:#}"));
-        let linker = linker(&shared.services.engine, &privileges).map_err(unlinked)?;
-        let instance = linker.instantiate_pre(component).map_err(unlinked)?;
-        let scope = Arc::new(Scope::new(Arc::clone(shared), state, grants));
-        Ok(Self { name: name.to_owned(), version: version.to_owned(), scope, instance })
+        let engine = &shared.services.engine;
+        let mut linker = linker(engine, component.size(), &privileges).map_err(unlinked)?;
+        let worldly = component.imports_from(wasi::WASI);
+        if worldly {
+            wasi::link(&mut linker).map_err(unlinked)?;
+        }
+        // What a runtime holds of its world is gone with the call.
+        let instances = if worldly { Instances::Fresh } else { instances };
+        let scope = Arc::new(Scope::new(Arc::clone(shared), state, grants, &limits));
+        let callee = Callee::new(engine, component, &linker, scope.limits.concurrent_calls, instances)?;
+        let (name, version, instance) = (name.to_owned(), version.to_owned(), callee.instance_pre().clone());
+        Ok(Self { name, version, scope, instance, callee, worldly, meters: Mutex::default() })
     }
 
     /// Asks what it takes and speaks, for each of `roles` this host serves.
     pub(crate) async fn serve(self, roles: &[PluginRole]) -> Result<Served, PluginError> {
         let loaded = Arc::new(self);
-        let mut served = Served { app: None, dialect: None };
+        let mut served = Served::of(Arc::clone(&loaded));
         for role in roles {
             match role {
                 PluginRole::App => {
@@ -66,63 +133,156 @@ impl Loaded {
                 PluginRole::Dialect => {
                     served.dialect = Some(Arc::new(dialect::Dialect::describe(Arc::clone(&loaded)).await?));
                 }
-                _ => {}
+                PluginRole::Detector => {
+                    let detector = detector::PluginDetector::describe(Arc::clone(&loaded)).await?;
+                    served.detector = Some(Arc::new(detector));
+                }
+                PluginRole::Forecaster => {
+                    let forecaster = forecaster::PluginForecaster::describe(Arc::clone(&loaded)).await?;
+                    served.forecaster = Some(Arc::new(forecaster));
+                }
+                PluginRole::Formatter => {
+                    let formatter = formatter::PluginFormatter::describe(Arc::clone(&loaded)).await?;
+                    served.formatter = Some(Arc::new(formatter));
+                }
+                PluginRole::Collector => {}
             }
         }
         Ok(served)
     }
 
     pub(crate) fn limits(&self) -> &CallLimits {
-        &self.scope.shared.limits.call
+        &self.scope.limits.call
     }
 
     pub(crate) fn describe_limits(&self) -> CallLimits {
-        let limits = &self.scope.shared.limits;
+        let limits = &self.scope.limits;
         CallLimits { wall: limits.describe.min(limits.call.wall), ..limits.call }
     }
 
-    pub(crate) fn meters(&self, role: PluginRole) -> CallMeters {
-        CallMeters::new(&self.name, role.interface())
+    /// The counters of its calls in `role`.
+    pub(crate) fn meters(&self, role: PluginRole) -> Arc<CallMeters> {
+        let mut all = self.meters.lock();
+        if let Some((_, meters)) = all.iter().find(|(of, _)| *of == role) {
+            return Arc::clone(meters);
+        }
+        let meters = Arc::new(CallMeters::new(&self.name, role.interface()));
+        all.push((role, Arc::clone(&meters)));
+        meters
     }
 
-    /// Runs `work` on a fresh instance for `caller`: the principal, and where effects are recorded; gives what it came to and what it logged.
+    /// How it does since it was loaded.
+    pub(crate) fn stats(&self) -> PluginStats {
+        let roles = self.meters.lock();
+        let roles = roles.iter().map(|(role, meters)| RoleStats { role: *role, calls: meters.stats() });
+        PluginStats {
+            name: self.name.clone(),
+            version: self.version.clone(),
+            engine: self.callee.size(),
+            instances: self.callee.instances(),
+            limits: self.scope.limits.shown(),
+            stack_bytes: self.callee.size().stack() as u64,
+            activity: self.callee.activity(&self.scope.shared.services.engine),
+            breaker: self.callee.breaker(),
+            roles: roles.collect(),
+            egress: self.scope.seen.egress(),
+        }
+    }
+
+    /// What its calls for `organisation` logged last, oldest first; with none, those without a caller.
+    pub(crate) fn logs(&self, organisation: Option<OrganisationId>) -> Vec<LoggedLine> {
+        self.scope.seen.logs(organisation)
+    }
+
+    /// Its last traps, oldest first.
+    pub(crate) fn traps(&self) -> Vec<TrapRecord> {
+        let roles = self.meters.lock();
+        let of = |(role, meters): &(PluginRole, Arc<CallMeters>)| {
+            let role = *role;
+            meters.traps().into_iter().map(move |trap| record(role, trap))
+        };
+        let mut traps: Vec<_> = roles.iter().flat_map(of).collect();
+        traps.sort_by_key(|trap| trap.time);
+        traps
+    }
+
+    /// Runs `work` on an instance for `caller`; gives what it came to and what it logged.
     pub(crate) async fn call<R>(
         &self,
         export: Export,
         limits: &CallLimits,
         meters: &CallMeters,
-        caller: (Option<Arc<Principal>>, Option<EffectScope>),
+        caller: Caller,
         work: impl AsyncFnOnce(&mut Store<Call>, &Instance) -> wasmtime::Result<R>,
     ) -> (Result<R, PluginError>, Vec<LogLine>) {
-        let span = tracing::info_span!(
+        // Every call's: made only where somebody wants to see it. What goes wrong names the plugin and the call itself.
+        let span = tracing::debug_span!(
             "plugin_call",
             plugin = self.name,
             version = self.version,
             role = export.role.interface(),
             call = export.name
         );
-        let call = Call::new(Arc::clone(&self.scope), caller.0, caller.1);
+        let world = self.worldly.then(|| self.moment(export, &caller));
+        let organisation = caller.principal.as_ref().map(|principal| principal.organisation);
+        let mut call = Call::new(Arc::clone(&self.scope), caller.principal, caller.effects);
+        call.world = world.map(|moment| Box::new(World::new(&self.scope, moment, Arc::clone(&call.egress))));
         let engine = &self.scope.shared.services.engine;
-        let finished = engine.call(&self.instance, limits, meters, call, work).instrument(span).await;
+        let tenant = organisation.map_or(0, |organisation| organisation.0);
+        let terms = CallTerms { limits, meters, tenant };
+        let finished = engine.call(&self.callee, terms, call, work).instrument(span).await;
         let Finished { data, result, .. } = finished;
-        let result = result.map_err(|source| {
+        let result = result.map_err(|mut source| {
+            // A runtime that gives up says why before it traps.
+            if let CallError::Trap { message, .. } = &mut source
+                && let Some(said) = data.world.as_ref().and_then(|world| world.printed.last_error())
+            {
+                message.push_str("; the last it printed was: ");
+                message.push_str(&said[..said.floor_char_boundary(bounds::LAST_WORDS)]);
+            }
             let error = PluginError::Call {
                 name: self.name.clone(),
                 version: self.version.clone(),
                 call: export.name,
                 source,
             };
-            if let PluginError::Call {
-                source: bellwether_engine::CallError::Trap { backtrace, .. }, ..
-            } = &error
-            {
-                tracing::warn!(%error, ?backtrace, "a plugin trapped");
-            } else {
-                tracing::warn!(%error, "a plugin's call came to nothing");
+            match &error {
+                PluginError::Call { source: CallError::Trap { backtrace, .. }, .. } => {
+                    tracing::warn!(%error, ?backtrace, "a plugin trapped");
+                }
+                // Refused calls come as often as their callers try, and are counted.
+                PluginError::Call {
+                    source: CallError::CoolingDown { .. } | CallError::Busy { .. }, ..
+                } => {
+                    tracing::debug!(%error, "a plugin was not called");
+                }
+                _ => tracing::warn!(%error, "a plugin's call came to nothing"),
             }
             error
         });
-        (result, data.into_log().into_lines())
+        let lines = data.into_log().into_lines();
+        self.scope.seen.logged(organisation, export.name, &lines);
+        (result, lines)
+    }
+
+    /// Refuses an answer of `export` of more bytes than the plugin may give.
+    pub(crate) fn check_output(&self, export: Export, bytes: usize) -> Result<(), PluginError> {
+        let limit = self.scope.limits.output;
+        if bytes <= limit {
+            return Ok(());
+        }
+        Err(self.bad_answer(export, format!("it answered {bytes} bytes, at most {limit} are taken")))
+    }
+
+    /// When a call takes place, and where its chance starts.
+    fn moment(&self, export: Export, caller: &Caller) -> Moment {
+        let mut seed = Sha256::new();
+        for part in [self.name.as_str(), &self.version, export.name, &caller.work] {
+            seed.update((part.len() as u64).to_be_bytes());
+            seed.update(part);
+        }
+        let time = caller.pure.unwrap_or_else(|| self.scope.shared.services.clock.now());
+        Moment { time, seed: seed.finalize().into(), pure: caller.pure.is_some() }
     }
 
     /// An answer of `export` that is none.
@@ -140,4 +300,11 @@ impl Loaded {
         let (name, version) = (self.name.clone(), self.version.clone());
         PluginError::Description { name, version, call: export.name, source: Box::new(source) }
     }
+}
+
+fn record(role: PluginRole, trap: Trapped) -> TrapRecord {
+    let since = trap.time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let time = i64::try_from(since.as_millis()).ok().and_then(Timestamp::from_milliseconds);
+    let time = time.unwrap_or(Timestamp::MAX);
+    TrapRecord { role, time, message: trap.message, backtrace: trap.backtrace }
 }

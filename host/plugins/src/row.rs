@@ -1,10 +1,13 @@
 //! What is installed, as it is shown and as it is stored.
 
+use bellwether_alerts::{DetectorDescription, ForecasterDescription, FormatterDescription};
+use bellwether_engine::Instances;
 use bellwether_kernel::{OrganisationId, Timestamp};
 use bellwether_playbooks::AppDescription;
 use bellwether_store::{Digest, Key, Space, StoreError, Versioned};
 use serde::{Deserialize, Serialize};
 
+use crate::LimitOverrides;
 use crate::grant::Grant;
 use crate::inspect::PluginRole;
 
@@ -47,9 +50,13 @@ impl Owner {
     pub(crate) fn row(self, name: &str) -> Key {
         self.rows().text(name)
     }
+
+    pub(crate) fn version_row(self, name: &str, version: &str) -> Key {
+        Key::new(Space::PluginVersion).number(self.number()).text(name).text(version)
+    }
 }
 
-/// A plugin that is installed.
+/// One version of a plugin that is installed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Installed {
     /// Whose it is.
@@ -85,10 +92,31 @@ pub struct Installed {
     /// What it speaks as a dialect.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dialect: Option<DialectSummary>,
+    /// What it is as a detector.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detector: Option<DetectorDescription>,
+    /// What it is as a forecaster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forecaster: Option<ForecasterDescription>,
+    /// What it is as a formatter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub formatter: Option<FormatterDescription>,
+    /// What it may use where it is other than the host's limits.
+    pub limits: LimitOverrides,
+    /// Whether its calls share instances.
+    pub instances: Instances,
+}
+
+impl Installed {
+    /// Forgets what it said of itself when it was loaded last.
+    pub(crate) fn forget_roles(&mut self) {
+        (self.app, self.dialect) = (None, None);
+        (self.detector, self.forecaster, self.formatter) = (None, None, None);
+    }
 }
 
 /// What a dialect speaks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DialectSummary {
     /// One sentence.
     pub summary: String,
@@ -96,31 +124,151 @@ pub struct DialectSummary {
     pub routes: Vec<String>,
 }
 
-/// An installed plugin in the store.
+/// A plugin in the store: which of its versions are called. Each version has a row of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Row {
-    pub(crate) version: String,
-    pub(crate) description: Option<String>,
-    pub(crate) contract: String,
-    pub(crate) roles: Vec<PluginRole>,
-    /// Each as JSON, whose form is documented and read back by every later host.
-    grants: Vec<String>,
-    pub(crate) digest: Digest,
-    pub(crate) size: u64,
-    pub(crate) installed: Timestamp,
-    pub(crate) actor: String,
+    /// The version that is called.
+    pub(crate) current: String,
     pub(crate) enabled: bool,
+    pub(crate) canary: Option<CanaryRow>,
+    /// How the canary before ended.
+    pub(crate) ended: Option<CanaryEnd>,
+    /// The only version of a plugin that a host of an earlier version installed, which kept it here.
+    pub(crate) inherited: Option<VersionRow>,
+}
+
+impl Row {
+    pub(crate) fn new(current: &str) -> Self {
+        Self { current: current.to_owned(), enabled: true, canary: None, ended: None, inherited: None }
+    }
 }
 
 impl Versioned for Row {
     const NAME: &'static str = "plugin";
+    const VERSION: u8 = 2;
+
+    fn upgrade(version: u8, bytes: &[u8]) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct First {
+            version: String,
+            description: Option<String>,
+            contract: String,
+            roles: Vec<PluginRole>,
+            grants: Vec<String>,
+            digest: Digest,
+            size: u64,
+            installed: Timestamp,
+            actor: String,
+            enabled: bool,
+        }
+        let first: First = (version == 1).then(|| postcard::from_bytes(bytes).ok()).flatten()?;
+        let inherited = VersionRow {
+            description: first.description,
+            contract: first.contract,
+            roles: first.roles,
+            grants: first.grants,
+            digest: first.digest,
+            size: first.size,
+            installed: first.installed,
+            actor: first.actor,
+            settings: "{}".to_owned(),
+        };
+        let enabled = first.enabled;
+        Some(Self { enabled, inherited: Some(inherited), ..Self::new(&first.version) })
+    }
 }
 
-impl Row {
+/// A new version that is tried on a share of the calls.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CanaryRow {
+    pub(crate) version: String,
+    /// Hundredths of the calls.
+    pub(crate) share: u8,
+    pub(crate) since: Timestamp,
+    pub(crate) actor: String,
+}
+
+/// How a canary ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CanaryEnd {
+    /// Which version it was.
+    pub version: String,
+    /// When it ended.
+    pub at: Timestamp,
+    /// How.
+    pub how: CanaryOutcome,
+    /// Why, if the host ended it.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// How a canary ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CanaryOutcome {
+    /// It became the current version.
+    Promoted,
+    /// Somebody ended it.
+    Aborted,
+    /// The host ended it: it failed too often.
+    RolledBack,
+}
+
+/// One version of a plugin in the store. What it says of itself lies beside it as a large value, see [`Described`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct VersionRow {
+    description: Option<String>,
+    contract: String,
+    roles: Vec<PluginRole>,
+    /// Each as JSON, whose form is documented and read back by every later host.
+    grants: Vec<String>,
+    digest: Digest,
+    size: u64,
+    installed: Timestamp,
+    actor: String,
+    /// [`VersionSettings`] as JSON.
+    settings: String,
+}
+
+/// What was set for a version: JSON, so that a later host can add to it.
+#[derive(Default, Serialize, Deserialize)]
+struct VersionSettings {
+    #[serde(default)]
+    limits: LimitOverrides,
+    #[serde(default)]
+    instances: Instances,
+}
+
+impl Versioned for VersionRow {
+    const NAME: &'static str = "version of a plugin";
+}
+
+/// What a version said of itself when it was installed, as JSON: so that it need not be loaded to be found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Described {
+    #[serde(default)]
+    pub(crate) app: Option<AppDescription>,
+    #[serde(default)]
+    pub(crate) dialect: Option<DialectSummary>,
+    #[serde(default)]
+    pub(crate) detector: Option<DetectorDescription>,
+    #[serde(default)]
+    pub(crate) forecaster: Option<ForecasterDescription>,
+    #[serde(default)]
+    pub(crate) formatter: Option<FormatterDescription>,
+}
+
+impl Described {
+    pub(crate) fn of(plugin: &Installed) -> Self {
+        let Installed { app, dialect, detector, forecaster, formatter, .. } = plugin.clone();
+        Self { app, dialect, detector, forecaster, formatter }
+    }
+}
+
+impl VersionRow {
     pub(crate) fn of(plugin: &Installed) -> Self {
         let json = |grant: &Grant| serde_json::to_string(grant).expect("a grant is plain data");
         Self {
-            version: plugin.version.clone(),
             description: plugin.description.clone(),
             contract: plugin.contract.clone(),
             roles: plugin.roles.clone(),
@@ -129,31 +277,49 @@ impl Row {
             size: plugin.size,
             installed: plugin.installed,
             actor: plugin.actor.clone(),
-            enabled: plugin.enabled,
+            settings: serde_json::to_string(&VersionSettings {
+                limits: plugin.limits,
+                instances: plugin.instances,
+            })
+            .expect("settings are plain data"),
         }
     }
 
-    pub(crate) fn into_installed(self, owner: Owner, name: String) -> Result<Installed, StoreError> {
+    pub(crate) fn into_installed(
+        self,
+        owner: Owner,
+        name: &str,
+        version: &str,
+        described: Described,
+    ) -> Result<Installed, StoreError> {
+        let damaged = |what: &str, error: serde_json::Error| {
+            StoreError::Damaged(format!("{what} of the plugin {name} {version}: {error}"))
+        };
+        let settings: VersionSettings =
+            serde_json::from_str(&self.settings).map_err(|error| damaged("the settings", error))?;
         let grants: Result<Vec<Grant>, _> =
             self.grants.iter().map(|json| serde_json::from_str(json)).collect();
-        let grants =
-            grants.map_err(|error| StoreError::Damaged(format!("a grant of the plugin {name}: {error}")))?;
         Ok(Installed {
             owner,
-            name,
-            version: self.version,
+            name: name.to_owned(),
+            version: version.to_owned(),
             description: self.description,
             contract: self.contract,
             roles: self.roles,
-            grants,
+            grants: grants.map_err(|error| damaged("a grant", error))?,
             digest: self.digest,
             size: self.size,
             installed: self.installed,
             actor: self.actor,
-            enabled: self.enabled,
+            enabled: true,
             problem: None,
-            app: None,
-            dialect: None,
+            app: described.app,
+            dialect: described.dialect,
+            detector: described.detector,
+            forecaster: described.forecaster,
+            formatter: described.formatter,
+            limits: settings.limits,
+            instances: settings.instances,
         })
     }
 }

@@ -11,6 +11,7 @@ use bellwether_kernel::{
     Clock, HostId, KeyId, ManualClock, OrganisationId, Randomness, SeededRandomness, Timestamp,
 };
 use bellwether_metrics::Metrics;
+use bellwether_series::Series;
 use bellwether_store::{MemoryStore, Objects, SharedStore};
 use bytes::Bytes;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
@@ -22,6 +23,8 @@ use crate::{Limits, Plugins, Services};
 pub(crate) struct House {
     pub(crate) services: Services,
     pub(crate) limits: Limits,
+    /// The clock the services read.
+    pub(crate) clock: Arc<ManualClock>,
     folder: Arc<tempfile::TempDir>,
 }
 
@@ -41,8 +44,8 @@ impl House {
 
     async fn open(store: Arc<MemoryStore>, folder: Arc<tempfile::TempDir>) -> Self {
         let store: SharedStore = store;
-        let clock: Arc<dyn Clock> =
-            Arc::new(ManualClock::new(Timestamp::parse("2024-04-01T12:30:00Z").unwrap()));
+        let manual = Arc::new(ManualClock::new(Timestamp::parse("2024-04-01T12:30:00Z").unwrap()));
+        let clock = Arc::clone(&manual) as Arc<dyn Clock>;
         let randomness: Arc<dyn Randomness> = Arc::new(SeededRandomness::new(1));
         let host_key = HostKey::from_hex(&"07".repeat(32)).unwrap();
         let access =
@@ -53,11 +56,20 @@ impl House {
             HostId(1),
             bellwether_metrics::Limits::default(),
         );
-        let settings = EngineSettings { calls: 8, cache: Some(folder.path().join("code")) };
+        let objects = Objects::open(&folder.path().join("components")).unwrap();
+        let series = Series::open(bellwether_series::Parts {
+            store: Arc::clone(&store),
+            objects: objects.clone(),
+            clock: Arc::clone(&clock),
+            host: HostId(1),
+            limits: bellwether_series::Limits::default(),
+        });
+        let settings = EngineSettings { calls: 8, large_calls: 2, cache: Some(folder.path().join("code")) };
         let services = Services {
-            objects: Objects::open(&folder.path().join("components")).unwrap(),
+            objects,
             access: Arc::new(access.unwrap()),
             metrics: Arc::new(metrics.await.unwrap()),
+            series: Arc::new(series.await.unwrap()),
             engine: Engine::new(&settings).unwrap(),
             store,
             clock,
@@ -65,7 +77,8 @@ impl House {
         };
         // Short enough for what never ends, long enough for a loaded machine.
         let call = CallLimits { wall: Duration::from_secs(2), memory: 8 << 20, ..CallLimits::default() };
-        Self { services, limits: Limits { call, describe: Duration::from_millis(300) }, folder }
+        let limits = Limits { call, describe: Duration::from_millis(300), versions: 3, ..Limits::default() };
+        Self { services, clock: manual, limits, folder }
     }
 
     pub(crate) async fn plugins(&self) -> Arc<Plugins> {
@@ -87,9 +100,17 @@ pub(crate) fn principal(organisation: u64, role: Role) -> Arc<Principal> {
 
 /// A component of the contract's `world`, from the text of its core module.
 pub(crate) fn component(world: &str, module: &str, name: &str, version: &str) -> Bytes {
+    component_of(&[], world, module, name, version)
+}
+
+/// A component of a `world` of the contract, or of the last of further packages, each as its WIT.
+fn component_of(packages: &[&str], world: &str, module: &str, name: &str, version: &str) -> Bytes {
     let mut resolve = Resolve::default();
     let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
-    let (package, _) = resolve.push_dir(wit).unwrap();
+    let (mut package, _) = resolve.push_dir(wit).unwrap();
+    for text in packages {
+        package = resolve.push_str("package.wit", text).unwrap();
+    }
     let world = resolve.select_world(&[package], Some(world)).unwrap();
     let mut module = wat::parse_str(module).unwrap();
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
@@ -131,7 +152,25 @@ pub(crate) fn app(imports: &str, describe: &str, run: &str) -> Bytes {
 
 /// [`app`], called otherwise.
 pub(crate) fn named_app(name: &str, version: &str, imports: &str, describe: &str, run: &str) -> Bytes {
-    let module = format!(
+    component("app-plugin", &app_module(imports, describe, run), name, version)
+}
+
+/// [`app`] with a runtime that imports chance and time of WASI: `$chance` and `$now` (which leaves seconds and
+/// nanoseconds at an address). `$answer` is the address of the answer's integer.
+pub(crate) fn worldly_app(describe: &str, run: &str) -> Bytes {
+    let imports = r#"(import "wasi:random/random@0.2.0" "get-random-u64" (func $chance (result i64)))
+        (import "wasi:clocks/wall-clock@0.2.3" "now" (func $now (param i32)))
+        (global $answer i32 (i32.const 1264))"#;
+    let packages = [
+        "package wasi:random@0.2.0; interface random { get-random-u64: func() -> u64; }",
+        "package wasi:clocks@0.2.3; interface wall-clock { record datetime { seconds: u64, nanoseconds: u32 } now: func() -> datetime; }",
+        "package test:worldly; world app { import wasi:random/random@0.2.0; import wasi:clocks/wall-clock@0.2.3; export bellwether:plugin/app@0.1.0; }",
+    ];
+    component_of(&packages, "app", &app_module(imports, describe, run), "worldly", "1.0.0")
+}
+
+fn app_module(imports: &str, describe: &str, run: &str) -> String {
+    format!(
         r#"(module {imports} {MEMORY}
         (data (i32.const 1000) "a probe")
         (data (i32.const 1010) "answer")
@@ -148,8 +187,7 @@ pub(crate) fn named_app(name: &str, version: &str, imports: &str, describe: &str
         (global $failed i32 (i32.const 1304))
         (func (export "bellwether:plugin/app@0.1.0#describe") (result i32) {describe} (i32.const 1100))
         (func (export "bellwether:plugin/app@0.1.0#run") (param i32 i32 i32 i32 i32) (result i32) {run}))"#
-    );
-    component("app-plugin", &module, name, version)
+    )
 }
 
 /// A dialect with the routes `GET /hello/{name}` for everybody and `POST /write`, whose key is in the header `X-Key`,
@@ -157,7 +195,16 @@ pub(crate) fn named_app(name: &str, version: &str, imports: &str, describe: &str
 /// `handle` is what it does with the request at `(local.get 0)`: it leaves the address of its answer; `$ok` is that of
 /// 201 with the header `X-A: b` and the request's first parameter as its body.
 pub(crate) fn dialect(imports: &str, handle: &str) -> Bytes {
-    let module = format!(
+    component("dialect-plugin", &dialect_module(imports, handle), "speaker", "0.9.0")
+}
+
+/// [`dialect`], of another version.
+pub(crate) fn versioned_dialect(version: &str, handle: &str) -> Bytes {
+    component("dialect-plugin", &dialect_module("", handle), "speaker", version)
+}
+
+fn dialect_module(imports: &str, handle: &str) -> String {
+    format!(
         r#"(module {imports} {MEMORY}
         (data (i32.const 1000) "a probe")
         (data (i32.const 1010) "GET")
@@ -182,6 +229,24 @@ pub(crate) fn dialect(imports: &str, handle: &str) -> Bytes {
         (global $ok i32 (i32.const 1400))
         (func (export "bellwether:plugin/dialect@0.1.0#describe") (result i32) (i32.const 1100))
         (func (export "bellwether:plugin/dialect@0.1.0#handle") (param i32) (result i32) {handle}))"#
+    )
+}
+
+/// A forecaster without settings that wants to see 1 to 2 points. `describe` runs first in its description, `predict`
+/// in its prediction, which is that of one point: expected, lower and upper are the numbers at 1304, 1312 and 1320, 0
+/// unless they are set, and the answer itself lies at 1200.
+pub(crate) fn forecaster(describe: &str, predict: &str) -> Bytes {
+    let module = format!(
+        r#"(module {MEMORY}
+        (data (i32.const 1000) "an oracle")
+        (data (i32.const 1010) "\ff")
+        ;; summary, no settings, least and best.
+        (data (i32.const 1100) "\e8\03\00\00\09\00\00\00" "\00\00\00\00\00\00\00\00" "\01\00\00\00\02\00\00\00")
+        ;; ok, three lists of one number.
+        (data (i32.const 1200) "\00\00\00\00" "\18\05\00\00\01\00\00\00" "\20\05\00\00\01\00\00\00" "\28\05\00\00\01\00\00\00")
+        (func (export "bellwether:plugin/forecaster@0.1.0#describe") (result i32) {describe} (i32.const 1100))
+        (func (export "bellwether:plugin/forecaster@0.1.0#predict")
+            (param i32 i32 i64 i64 i32 i32 i32 f64) (result i32) {predict} (i32.const 1200)))"#
     );
-    component("dialect-plugin", &module, "speaker", "0.9.0")
+    component("forecaster-plugin", &module, "oracle", "1.0.0")
 }

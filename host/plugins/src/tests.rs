@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bellwether_access::{AuditFilter, AuditScope, AuthFailure, Role};
-use bellwether_kernel::{ErrorKind, OrganisationId, PageRequest};
+use bellwether_alerts::{Forecast, Past, RoleError, Roles, Settings};
+use bellwether_kernel::{ErrorKind, OrganisationId, PageRequest, Timestamp};
 use bellwether_playbooks::{App, AppCall, AppError, AppReport, Apps, Retry, Value};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 
-use crate::testing::{House, app, component, dialect, named, named_app, principal};
+use crate::testing::{House, app, component, dialect, forecaster, named, named_app, principal};
 use crate::{
     DialectRequest, DialectResponse, Grant, Installed, Owner, PluginError, PluginRole, Plugins, Privilege,
     RouteMatch, inspect,
@@ -107,6 +108,46 @@ async fn every_fault_names_the_plugin_its_version_and_the_call() {
 }
 
 #[tokio::test]
+async fn what_became_of_a_plugin_s_calls_is_seen_with_its_last_logs_and_traps() {
+    let house = House::new().await;
+    let plugins = house.plugins().await;
+    let body = "(call $log (i32.const 1) (i32.const 1000) (i32.const 7)) (unreachable)";
+    install(&plugins, app(LOGS, "", body), &["log"]).await.unwrap();
+    let app = plugins.app(ORGANISATION, "probe").unwrap();
+    assert!(run(&*app).await.result.is_err());
+    let stats = plugins.stats(Owner::Host, "probe").unwrap().remove(0).stats;
+    let role = &stats.roles[0];
+    // The other call was its description.
+    assert_eq!((role.role, role.calls.calls, role.calls.faults()), (PluginRole::App, 2, 1));
+    assert_eq!((role.calls.host_calls, role.calls.host_bytes), (1, 7));
+    assert_eq!(stats.limits.memory_bytes, Some(8 << 20));
+    let logs = plugins.logs(Owner::Host, "probe", Some(ORGANISATION)).unwrap();
+    assert_eq!((logs[0].logged.line.message.as_str(), logs[0].logged.call), ("a probe", "app.run"));
+    assert!(
+        plugins.logs(Owner::Host, "probe", None).unwrap().is_empty(),
+        "the operator sees no organisation's"
+    );
+    let traps = plugins.traps(Owner::Host, "probe").unwrap();
+    assert_eq!(traps.len(), 1);
+    assert!(traps[0].trap.message.contains("unreachable"), "{traps:?}");
+    assert!(plugins.stats(Owner::Host, "another").is_err());
+}
+
+#[tokio::test]
+async fn a_plugin_that_traps_again_and_again_is_left_alone() {
+    let house = House::new().await;
+    let plugins = house.plugins().await;
+    install(&plugins, app("", "", "(unreachable)"), &[]).await.unwrap();
+    let app = plugins.app(ORGANISATION, "probe").unwrap();
+    for _ in 0..bellwether_engine::limits::BREAKER_FAILURES {
+        assert_eq!(run(&*app).await.result.unwrap_err().retry, Retry::No);
+    }
+    let error = run(&*app).await.result.unwrap_err();
+    assert!(error.message.contains("failed 5 times in a row and is not called for"), "{}", error.message);
+    assert!(matches!(error.retry, Retry::After(1..=1000)), "{error:?}");
+}
+
+#[tokio::test]
 async fn a_call_has_no_longer_than_its_step() {
     let house = House::new().await;
     let plugins = house.plugins().await;
@@ -145,10 +186,12 @@ async fn a_million_log_lines_cost_no_more_than_the_log_holds() {
     let house = House::new().await;
     let mut limits = house.limits;
     limits.call.wall = Duration::from_secs(120);
+    limits.call.processor = Duration::from_secs(120);
     let plugins = Plugins::open(house.services.clone(), limits).await.unwrap();
     install(&plugins, app(LOGS, "", body), &["log"]).await.unwrap();
     let report = run(&*plugins.app(ORGANISATION, "probe").unwrap()).await;
-    assert!(report.result.is_ok(), "{:?}", report.result);
+    let error = report.result.unwrap_err().message;
+    assert!(error.ends_with("called the host more than the 100000 times it may"), "{error}");
     assert_eq!(report.log.len(), crate::limits::LOG_LINES + 1);
 }
 
@@ -183,20 +226,23 @@ async fn an_install_grants_exactly_what_is_asked_for() {
 async fn what_cannot_be_served_is_refused_with_the_reason() {
     let house = House::new().await;
     let plugins = house.plugins().await;
-    let forecaster = component(
-        "forecaster-plugin",
+    let collector = component(
+        "collector-plugin",
         r#"(module (memory (export "memory") 1)
             (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (unreachable))
-            (func (export "bellwether:plugin/forecaster@0.1.0#predict") (param i32 i32 i64 i32 i32 i32) (result i32) (unreachable)))"#,
-        "oracle",
+            (func (export "bellwether:plugin/collector@0.1.0#collect") (param i32 i32 i32 i32) (result i32) (unreachable)))"#,
+        "puller",
         "1.0.0",
     );
     let of = |text: &str, name: &str| named(wat::parse_str(text).unwrap(), name, "1.0.0");
     let newer =
         of(r#"(component (import "bellwether:host/log@0.2.0" (instance (export "write" (func)))))"#, "newer");
-    let foreign = of(
-        r#"(component (import "wasi:filesystem/preopens@0.2.0" (instance (export "f" (func)))))"#,
-        "foreign",
+    let foreign =
+        of(r#"(component (import "wasi:keyvalue/store@0.2.0" (instance (export "f" (func)))))"#, "foreign");
+    let impure = of(
+        r#"(component (import "bellwether:host/log@0.1.0" (instance $log (export "write" (func))))
+            (export "bellwether:plugin/detector@0.1.0" (instance $log)))"#,
+        "impure",
     );
     let unknown = of(
         r#"(component (import "bellwether:host/shell@0.1.0" (instance (export "run" (func)))))"#,
@@ -207,12 +253,16 @@ async fn what_cannot_be_served_is_refused_with_the_reason() {
         (wat::parse_str("(module)").unwrap().into(), "core WebAssembly module"),
         (Bytes::from_static(b"\0asm\x0d\0\x01\0\xff\xff"), "malformed"),
         (newer, "made for version 0.2.0 of the contract, this host speaks 0.1.0"),
-        (foreign, "imports wasi:filesystem/preopens@0.2.0, which this host does not offer"),
+        (foreign, "imports wasi:keyvalue/store@0.2.0, which this host does not offer"),
         (unknown, "imports bellwether:host/shell@0.1.0, which this host does not offer"),
         (of("(component)", "idle"), "takes no role"),
         (wat::parse_str("(component)").unwrap().into(), "has no name"),
         (of("(component)", "Not A Name"), "its name is \"Not A Name\""),
-        (forecaster, "a role this version of the host does not serve yet"),
+        (collector, "a role this version of the host does not serve yet"),
+        (
+            impure,
+            "it is a detector, whose answers may depend on nothing but what it is given, and asks for log",
+        ),
     ] {
         let error = install(&plugins, bytes, &[]).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
@@ -260,15 +310,13 @@ async fn a_new_version_takes_over_while_calls_finish_on_the_old_one() {
     let old = install(&plugins, app("", "", ANSWERS), &[]).await.unwrap();
     let before = plugins.app(ORGANISATION, "probe").unwrap();
     let next = named_app("probe", "2.0.0", "", "", "(global.get $failed)");
-    let error = install(&plugins, next.clone(), &[]).await.unwrap_err();
-    assert!(matches!(error, PluginError::Exists { version, .. } if version == "1.2.3"));
-    plugins.install(Owner::Host, "host", next, Vec::new(), true).await.unwrap();
+    install(&plugins, next, &[]).await.unwrap();
     assert!(run(&*before).await.result.is_ok());
     let after = plugins.app(ORGANISATION, "probe").unwrap();
     assert_eq!(after.version(), "2.0.0");
     assert!(run(&*after).await.result.is_err());
     let kept = house.services.objects.list().unwrap();
-    assert!(kept.len() == 1 && !kept.contains(&old.digest), "the old component is gone");
+    assert!(kept.len() == 2 && kept.contains(&old.digest), "the old version is kept");
 }
 
 #[tokio::test]
@@ -491,4 +539,65 @@ async fn dialects_are_the_hosts_alone() {
     assert_eq!(plugins.dialects().len(), 1);
     plugins.remove(Owner::Host, "host", "speaker").await.unwrap();
     assert!(plugins.dialect("speaker").is_none());
+}
+
+async fn predict(body: &str) -> Result<Forecast, RoleError> {
+    let house = House::new().await;
+    let plugins = house.plugins().await;
+    install(&plugins, forecaster("", body), &[]).await.unwrap();
+    let oracle = plugins.forecaster(ORGANISATION, "oracle").unwrap();
+    assert_eq!((oracle.version(), oracle.description().history.best), ("1.0.0", 2));
+    let past = Past {
+        start: Timestamp::MIN,
+        step: Duration::from_secs(60),
+        values: vec![1.0, f64::NAN],
+        horizon: 1,
+        level: 0.95,
+    };
+    oracle.predict(&Settings::default(), &past).await
+}
+
+#[tokio::test]
+async fn a_pure_role_gives_an_answer_that_is_one_or_an_error_that_names_plugin_version_and_call() {
+    let forecast = predict("(f64.store (i32.const 1320) (f64.const 2))").await.unwrap();
+    assert_eq!(forecast, Forecast { expected: vec![0.0], lower: vec![0.0], upper: vec![2.0] });
+    let error = "(i32.store8 (i32.const 1200) (i32.const 1))";
+    for (body, expected) in [
+        (
+            "(f64.store (i32.const 1304) (f64.const nan))".to_owned(),
+            "expected of point 0 is NaN, expected a finite",
+        ),
+        (
+            "(f64.store (i32.const 1312) (f64.const 5))".to_owned(),
+            "lower 5, expected 0 and upper 0 are not in this order",
+        ),
+        ("(i32.store (i32.const 1208) (i32.const 0))".to_owned(), "0 entries of expected, expected 1"),
+        (
+            format!(
+                "{error} (i32.store8 (i32.const 1204) (i32.const 2)) (i32.store (i32.const 1208) (i32.const 1010)) (i32.store (i32.const 1212) (i32.const 1))"
+            ),
+            "trapped",
+        ),
+        ("(unreachable)".to_owned(), "trapped"),
+        ("(loop (br 0))".to_owned(), "ran out of its 2 s"),
+    ] {
+        let error = predict(&body).await.unwrap_err();
+        let text = error.to_string();
+        assert!(text.starts_with("plugin oracle 1.0.0: forecaster.predict: "), "{text}");
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    let short = format!(
+        "{error} (i32.store8 (i32.const 1204) (i32.const 1)) (i32.store (i32.const 1208) (i32.const 7))"
+    );
+    assert_eq!(predict(&short).await, Err(RoleError::TooShort { points: 2, least: 7 }));
+}
+
+#[tokio::test]
+async fn a_role_whose_description_makes_no_sense_is_refused() {
+    let house = House::new().await;
+    let plugins = house.plugins().await;
+    let unsure = forecaster("(i32.store (i32.const 1116) (i32.const 9))", "");
+    let error = install(&plugins, unsure, &[]).await.unwrap_err().to_string();
+    assert!(error.contains("forecaster.describe: history.best is \"2\", expected not below"), "{error}");
+    assert!(plugins.forecaster(ORGANISATION, "oracle").is_none());
 }

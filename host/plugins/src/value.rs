@@ -4,6 +4,7 @@ use bellwether_playbooks::{Value, ValueType, misfit};
 use serde_json::Value as Json;
 
 use crate::bindings::bellwether::host::types::{NamedValueParam, NamedValueResult, ValueParam, ValueResult};
+use crate::limits;
 
 /// What a value needs beside itself to be borrowed by the contract's type.
 #[derive(Default)]
@@ -24,6 +25,21 @@ impl<'a> Backing<'a> {
         }
         backing
     }
+}
+
+/// Bytes of a named value a plugin gave.
+pub(crate) fn size(value: &NamedValueResult) -> usize {
+    let content = match &value.value {
+        ValueResult::None => 0,
+        ValueResult::Text(text) | ValueResult::Json(text) => text.len(),
+        ValueResult::Integer(_) | ValueResult::Number(_) | ValueResult::Boolean(_) => 8,
+        ValueResult::Binary(bytes) => bytes.len(),
+        ValueResult::Texts(texts) => texts.iter().map(String::len).sum(),
+        ValueResult::Integers(numbers) => numbers.len() * 8,
+        ValueResult::Numbers(numbers) => numbers.len() * 8,
+        ValueResult::Binaries(binaries) => binaries.iter().map(Vec::len).sum(),
+    };
+    value.name.len() + content
 }
 
 /// A named value as a plugin takes it.
@@ -114,4 +130,13 @@ pub(crate) fn is_json_of_type(json: &Json, value_type: ValueType) -> bool {
         | ValueType::Entity
         | ValueType::Entities => misfit(json, value_type).is_none(),
     }
+}
+
+/// The first line of what a plugin says, bounded.
+pub(crate) fn one_line(mut message: String) -> String {
+    if let Some(end) = message.find(['\r', '\n']) {
+        message.truncate(end);
+    }
+    message.truncate(message.floor_char_boundary(limits::TEXT));
+    message
 }

@@ -46,12 +46,27 @@ pub enum Space {
     /// Watched writes of this host, by host and number.
     MetricLog = 38,
 
+    /// Tagged series, by organisation and number.
+    TaggedSeries = 40,
+    /// What is known of metrics with tagged series, by organisation and name.
+    SeriesMetadata = 41,
+    /// Samples of tagged series not yet in segments, by host and number of the write.
+    SeriesLog = 42,
+    /// Segments of samples, by host and number.
+    SeriesSegment = 43,
+    /// Objects that may be there for no segment, by host and digest.
+    SeriesLoose = 44,
+    /// How far a host's log of samples is in segments, by host.
+    SeriesPacked = 45,
+
     /// Installed plugins, by owner (0 is the host) and name.
     Plugin = 48,
     /// Plugins' own state, by organisation, plugin and key.
     PluginState = 49,
     /// How much state a plugin holds, by organisation and plugin.
     PluginStateSize = 50,
+    /// Versions of plugins, by owner, name and version.
+    PluginVersion = 51,
 
     /// Playbooks, by organisation and id.
     Playbook = 64,

@@ -1,4 +1,4 @@
-//! Files named by their content, for what is too large for the store: plugins' components.
+//! Files named by their content, for what is too large for the store: plugins' components, segments of series.
 //!
 //! An object is synced and renamed into place before [`Objects::put`] returns, so put it before the row that refers
 //! to it is committed, and remove it after the row is gone. All calls block on the file system.
@@ -173,6 +173,16 @@ impl Objects {
             return Err(StoreError::Damaged(format!("{path} has the digest {found}; put that object again")));
         }
         Ok(Some(bytes))
+    }
+
+    /// The file of an object, to be read in parts; its content is not checked, so it should carry its own sums. It can
+    /// be read on while, and after, the object is removed.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] if it is not there or the file system fails.
+    pub fn open_file(&self, digest: &Digest) -> Result<File, StoreError> {
+        let path = self.path(digest);
+        File::open(&path).map_err(|error| io_failed(&path, &error))
     }
 
     /// The digests of all objects, in order.

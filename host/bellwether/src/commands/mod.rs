@@ -13,6 +13,7 @@ mod plugin;
 mod restore;
 mod run;
 mod secret;
+mod series;
 mod serve;
 mod whoami;
 
@@ -51,9 +52,11 @@ pub(crate) enum Command {
     Config(config::Arguments),
     /// Metrics: create, add samples, read values
     Metric(metric::Arguments),
+    /// Tagged series: write samples, ask questions, see what there is
+    Series(series::Arguments),
     /// Load samples from a file
     Import(import::Arguments),
-    /// Plugins: inspect, install, grant
+    /// Plugins: inspect, install, grant, roll back, watch
     Plugin(plugin::Arguments),
     /// Playbooks: store, publish, run
     Playbook(playbook::Arguments),
@@ -84,6 +87,7 @@ impl Command {
             Self::Serve(_) => false,
             Self::Config(arguments) => arguments.json,
             Self::Metric(arguments) => arguments.connection.json,
+            Self::Series(arguments) => arguments.connection.json,
             Self::Import(arguments) => arguments.connection.json,
             Self::Plugin(arguments) => arguments.connection.json,
             Self::Playbook(arguments) => arguments.connection.json,
@@ -105,6 +109,7 @@ impl Command {
             Self::Serve(arguments) => serve::run(&arguments),
             Self::Config(arguments) => config::run(&arguments),
             Self::Metric(arguments) => on_one_thread(metric::run(arguments)),
+            Self::Series(arguments) => on_one_thread(series::run(arguments)),
             Self::Import(arguments) => on_one_thread(import::run(arguments)),
             Self::Plugin(arguments) => on_one_thread(plugin::run(arguments)),
             Self::Playbook(arguments) => on_one_thread(playbook::run(arguments)),

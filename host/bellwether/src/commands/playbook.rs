@@ -1,7 +1,9 @@
 //! `bellwether playbook`.
 
+mod ask;
 mod shown;
 
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -120,16 +122,17 @@ Examples:
         /// Its name or id
         playbook: String,
     },
-    /// Start a playbook with a manual trigger and print the run
+    /// Start a playbook by hand and print the run; on a terminal it asks for the inputs
     #[command(after_help = "\
 Examples:
   bellwether playbook run nightly
+  bellwether playbook run greet                                  # asks for what it is started with
   bellwether playbook run greet --inputs '{\"name\": \"Ada\"}' --wait 30
   bellwether playbook run greet --inputs @inputs.json --wait 0   # do not wait")]
     Run {
         /// Its name or id
         playbook: String,
-        /// What it is started with: JSON, or @FILE
+        /// What it is started with: JSON, or @FILE; nothing is asked for then
         #[arg(long, value_name = "JSON")]
         inputs: Option<String>,
         /// Wait so many seconds for its end, at most 60
@@ -269,6 +272,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             let mut body = json!({});
             if let Some(inputs) = inputs {
                 body["inputs"] = read_inputs(&inputs)?;
+            } else if format == output::Format::Text && std::io::stdin().is_terminal() {
+                let playbook = client.get(&["v1", "playbooks", &playbook], &[]).await?;
+                let declared = playbook["inputs"].as_array().map_or(&[][..], Vec::as_slice);
+                body["inputs"] = ask::on_terminal(declared)?.into();
             }
             let path = ["v1", "playbooks", playbook.as_str(), "runs"];
             let query = if wait > 0 { vec![("wait", wait.to_string())] } else { Vec::new() };
@@ -329,7 +336,8 @@ pub(crate) fn read_inputs(text: &str) -> Result<Value, Failure> {
     read_json("--inputs", text)
 }
 
-fn read_json(flag: &str, text: &str) -> Result<Value, Failure> {
+/// JSON as it is given on the command line.
+pub(crate) fn read_json(flag: &str, text: &str) -> Result<Value, Failure> {
     let read = match text.strip_prefix('@') {
         Some(file) => std::fs::read_to_string(file)
             .map_err(|error| Failure::Usage(format!("{file} does not read: {error}")))?,

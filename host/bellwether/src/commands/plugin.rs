@@ -1,11 +1,16 @@
 //! `bellwether plugin`.
 
+mod seen;
 mod shown;
+mod top;
+mod tried;
+mod versions;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use bellwether_plugins::{Grant, InvalidGrant, PluginRole};
+use bellwether_build::Identity;
+use bellwether_plugins::{Grant, InvalidGrant, PluginRole, Privilege};
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::json;
@@ -14,7 +19,7 @@ use self::shown::{describe, describe_built, describe_inspection, describe_manife
 use super::Limit;
 use crate::author::build::{Component, build};
 use crate::author::sandbox::Sandbox;
-use crate::author::{dev, new, trial};
+use crate::author::{contract, dev, new, trial};
 use crate::client::{Body, Connection};
 use crate::failure::Failure;
 use crate::output;
@@ -54,7 +59,7 @@ Examples:
     New {
         /// The plugin's name: a-z, 0-9 and -, a letter first
         name: String,
-        /// What it is to be: app or dialect
+        /// What it is to be: app, dialect, formatter, detector or forecaster
         #[arg(long, value_parser = new::role)]
         role: PluginRole,
         /// The project's folder; one of the plugin's name if absent
@@ -81,10 +86,44 @@ Examples:
         #[arg(long, value_name = "FOLDER")]
         output: Option<PathBuf>,
     },
-    /// Run a component in the real engine on a host in memory, by cases or with inputs given; needs no host
+    /// Write the contract as WIT files, and a world to begin with, for a plugin in any language; needs no host
     #[command(after_help = "\
 Examples:
-  bellwether plugin test                                   # builds, then runs cases.toml
+  bellwether plugin contract --role app --privilege log --privilege http-client
+  bellwether plugin contract --role app --output ~/plugins/weather/wit
+
+A world.wit that is there already is left as it is.")]
+    Contract {
+        /// The folder
+        #[arg(long, value_name = "FOLDER", default_value = "wit")]
+        output: PathBuf,
+        /// What it is to be; may be repeated
+        #[arg(long, value_parser = contract::role, default_value = "app")]
+        role: Vec<PluginRole>,
+        /// What it asks for; may be repeated
+        #[arg(long, value_parser = contract::privilege)]
+        privilege: Vec<Privilege>,
+    },
+    /// Put a name, a version and a description into a component another tool has made; needs no host
+    #[command(
+        after_help = "Example:\n  bellwether plugin name weather.wasm weather 0.1.0 --description 'Tells the weather.'"
+    )]
+    Name {
+        /// The component; it is changed in place
+        file: PathBuf,
+        /// The plugin's name: a-z, 0-9 and -, a letter first
+        name: String,
+        /// Its version, as in 1.4.2
+        version: String,
+        /// One line
+        #[arg(long, default_value = "")]
+        description: String,
+    },
+    /// Run a component of any language in the real engine: its cases, and a battery of what hosts rely on; needs no host
+    #[command(after_help = "\
+Examples:
+  bellwether plugin test                                   # builds, then runs cases.toml and the battery
+  bellwether plugin test my_plugin.wasm --setting url=https://alerts.example/hook
   bellwether plugin test --input page=/start --input times=2
   bellwether plugin test my_plugin.wasm --inputs inputs.toml --grant http-client=https://api.example.com")]
     Test {
@@ -102,6 +141,9 @@ Examples:
         /// What to run instead of the project's cases.toml
         #[arg(long, value_name = "FILE")]
         cases: Option<PathBuf>,
+        /// What the battery sets a role to, or gives an app, where nothing made up will do; may be repeated
+        #[arg(long, value_name = "NAME=VALUE", conflicts_with_all = ["input", "inputs"])]
+        setting: Vec<String>,
         /// A privilege with its scope; all metrics of the host in memory are granted as it is
         #[arg(long, value_name = "PRIVILEGE[=SCOPE]")]
         grant: Vec<String>,
@@ -142,24 +184,57 @@ Examples:
     #[command(after_help = "\
 Examples:
   bellwether plugin install my_plugin.wasm --grant log --grant 'metrics-write=logins*'
-  bellwether plugin install my_plugin.wasm --grant log --replace    # a newer version
+  bellwether plugin install my_plugin.wasm --grant log                # a newer version is current at once
+  bellwether plugin install my_plugin.wasm --grant log --canary 10    # or tried on every tenth call first
 
-An operator's key installs for every organisation, an admin's for its own.")]
+An operator's key installs for every organisation, an admin's for its own. The versions before are kept; calls in
+flight finish on what they began with.")]
     Install {
         /// A component
         file: PathBuf,
         /// A privilege, with a scope behind `=` where it has one; may be repeated
         #[arg(long, value_name = "PRIVILEGE[=SCOPE]")]
         grant: Vec<String>,
-        /// Replace the plugin of that name
+        /// Take the place of another component of the same version
         #[arg(long)]
         replace: bool,
+        /// Send only so many hundredths of the calls to it, and leave the current version the others
+        #[arg(long, value_name = "SHARE", value_parser = clap::value_parser!(u8).range(0..=100))]
+        canary: Option<u8>,
     },
-    /// Remove an installed plugin
-    #[command(after_help = "Example:\n  bellwether plugin remove my-plugin")]
+    /// Have an installed detector score points, or a metric's values; nothing is kept
+    #[command(after_help = "\
+Examples:
+  bellwether plugin detect threshold --points '1 2 1 2 1 2 - 90'
+  bellwether plugin detect threshold --metric logins --from 2024-04-01 --setting deviations=5")]
+    Detect(tried::Detect),
+    /// Have an installed forecaster predict the points that follow; nothing is kept
+    #[command(after_help = "\
+Example:
+  bellwether plugin forecast seasonal-naive --metric logins --from 2024-04-01 --horizon 7")]
+    Forecast(tried::Forecast),
+    /// Show what an installed formatter would send, its secrets named and not shown; nothing is sent
+    #[command(after_help = "\
+Examples:
+  bellwether plugin format webhook --setting url=https://alerts.example/hook
+  bellwether plugin format webhook --setting url=https://alerts.example/hook --event closed --answer 503")]
+    Format(tried::Notify),
+    /// Remove an installed plugin and the state it kept, or one version of it
+    #[command(after_help = "\
+Examples:
+  bellwether plugin remove my-plugin
+  bellwether plugin remove my-plugin --version 1.4.2
+
+What a published playbook or an open run keeps to is not removed; --force does it all the same.")]
     Remove {
         /// Its name
         plugin: String,
+        /// Only this version
+        #[arg(long)]
+        version: Option<String>,
+        /// Although somebody keeps to it
+        #[arg(long)]
+        force: bool,
     },
     /// Show a plugin's grants, or put others in their place
     #[command(after_help = "\
@@ -173,6 +248,18 @@ Examples:
         #[arg(long, value_name = "PRIVILEGE[=SCOPE]")]
         grant: Vec<String>,
     },
+    /// What a plugin's versions are, how they do, and which of them is called
+    #[command(flatten)]
+    Versions(versions::VersionCommand),
+    /// What is seen of a plugin's calls
+    #[command(flatten)]
+    Seen(seen::SeenCommand),
+    /// Watch plugins at work in a terminal: s sorts by the next column, q ends
+    #[command(after_help = "\
+Examples:
+  bellwether plugin top
+  bellwether plugin top --sort p99 --once")]
+    Top(top::Arguments),
 }
 
 /// A project of a plugin.
@@ -195,10 +282,21 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             let component = build(&project.path, output.as_deref())?;
             return Ok(output::value(format, &component.shown()?, describe_built)?);
         }
-        PluginCommand::Test { file, project, inputs, input, cases, grant } => {
+        PluginCommand::Contract { output: folder, role, privilege } => {
+            let world = contract::write(&folder, &role, &privilege)?.display().to_string();
+            return Ok(output::value(format, &json!({"world": world}), |_| {
+                format!("The contract is in {}, the plugin's world in {world}\n", folder.display())
+            })?);
+        }
+        PluginCommand::Name { file, name, version, description } => {
+            contract::name(&file, &Identity { name, version, description, licence: None })?;
+            return inspect(&file, format);
+        }
+        PluginCommand::Test { file, project, inputs, input, cases, setting, grant } => {
             let (folder, grants) = (project.path, read_grants(&grant)?);
             lines_of_plugins();
-            return trial::run(&trial::Trial { file, folder, inputs, input, cases, grants }, format).await;
+            return trial::run(&trial::Trial { file, folder, inputs, input, cases, setting, grants }, format)
+                .await;
         }
         PluginCommand::Manifest { plugin } if Path::new(&plugin).is_file() => {
             let sandbox = Sandbox::describing(&Component::read(Path::new(&plugin))?).await?;
@@ -214,6 +312,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         | PluginCommand::New { .. }
         | PluginCommand::Vendor { .. }
         | PluginCommand::Build { .. }
+        | PluginCommand::Contract { .. }
+        | PluginCommand::Name { .. }
         | PluginCommand::Test { .. } => {}
         PluginCommand::Manifest { plugin } => {
             let manifest = client.get(&["v1", "plugins", &plugin, "manifest"], &[]).await?;
@@ -239,17 +339,28 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             let plugin = client.get(&["v1", "plugins", &plugin], &[]).await?;
             output::value(format, &plugin, describe)?;
         }
-        PluginCommand::Install { file, grant, replace } => {
+        PluginCommand::Versions(command) => versions::run(command, &client, format).await?,
+        PluginCommand::Seen(command) => seen::run(command, &client, format).await?,
+        PluginCommand::Top(arguments) => top::run(arguments, &client, format).await?,
+        PluginCommand::Install { file, grant, replace, canary } => {
             let body = Body::Bytes("application/wasm", read(&file)?);
             let mut query: Vec<_> =
                 read_grants(&grant)?.iter().map(|grant| ("grant", grant.to_string())).collect();
             query.extend(replace.then(|| ("replace", "true".to_owned())));
+            query.extend(canary.map(|share| ("canary", share.to_string())));
             let answer = client.write(Method::POST, &["v1", "plugins"], &query, body).await?;
             output::value(format, &answer, describe)?;
         }
-        PluginCommand::Remove { plugin } => {
-            let answer = client.write(Method::DELETE, &["v1", "plugins", &plugin], &[], Body::None).await?;
-            output::value(format, &answer, |_| format!("{plugin} is removed\n"))?;
+        PluginCommand::Detect(arguments) => tried::detect(&arguments, &client, format).await?,
+        PluginCommand::Forecast(arguments) => tried::forecast(&arguments, &client, format).await?,
+        PluginCommand::Format(arguments) => tried::show(&arguments, &client, format).await?,
+        PluginCommand::Remove { plugin, version, force } => {
+            let mut path = vec!["v1", "plugins", &plugin];
+            path.extend(version.iter().flat_map(|version| ["versions", version]));
+            let query: Vec<_> = force.then(|| ("force", "true".to_owned())).into_iter().collect();
+            let answer = client.write(Method::DELETE, &path, &query, Body::None).await?;
+            let version = version.as_deref().map_or_else(String::new, |version| format!(" {version}"));
+            output::value(format, &answer, |_| format!("{plugin}{version} is removed\n"))?;
         }
         PluginCommand::Grants { plugin, grant } if grant.is_empty() => {
             let plugin = client.get(&["v1", "plugins", &plugin], &[]).await?;

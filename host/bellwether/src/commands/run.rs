@@ -1,6 +1,7 @@
 //! `bellwether run`: what playbooks did, and doing it again.
 
 mod shown;
+mod watch;
 
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::{SpanRelativeTo, Timestamp};
@@ -42,6 +43,12 @@ Examples:
     /// Show one run: its trigger, its steps, their inputs, outputs, attempts and log
     #[command(after_help = "Example:\n  bellwether run show 0198c0de-0000-7000-8000-000000000000")]
     Show {
+        /// The run's id
+        run: String,
+    },
+    /// Follow a run until it ends: its steps as they come to something
+    #[command(after_help = "Example:\n  bellwether run watch 0198c0de-0000-7000-8000-000000000000")]
+    Watch {
         /// The run's id
         run: String,
     },
@@ -153,6 +160,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             let run = client.get(&["v1", "runs", &run], &[]).await?;
             output::value(format, &run, describe)?;
         }
+        RunCommand::Watch { run } => watch::watch(&client, &run, format).await?,
         RunCommand::Items { run, step, limit } => {
             let path = ["v1", "runs", &run, "steps", &step, "items"];
             let items = client.list(&path, &[], limit.items()).await?;

@@ -10,6 +10,8 @@ use bellwether_access::Access;
 use bellwether_kernel::Clock;
 use bellwether_metrics::Metrics;
 use bellwether_playbooks::Playbooks;
+use bellwether_plugins::Plugins;
+use bellwether_series::Series;
 use futures::FutureExt as _;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
@@ -29,7 +31,9 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 pub(super) struct Services {
     pub(super) access: Arc<Access>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) series: Arc<Series>,
     pub(super) playbooks: Arc<Playbooks>,
+    pub(super) plugins: Arc<Plugins>,
     pub(super) clock: Arc<dyn Clock>,
     /// Days a run is kept; 0 for ever.
     pub(super) keep_runs_days: u32,
@@ -39,7 +43,8 @@ pub(super) struct Services {
 
 /// Starts it all; dropping what this gives stops it.
 pub(super) fn start(services: Services) -> JoinSet<()> {
-    let Services { access, metrics, playbooks, clock, keep_runs_days, keep_audit_days } = services;
+    let Services { access, metrics, series, playbooks, plugins, clock, keep_runs_days, keep_audit_days } =
+        services;
     let mut tasks = JoinSet::new();
     tasks.spawn(repeat("free deleted metrics", OFTEN, move || {
         let metrics = Arc::clone(&metrics);
@@ -49,6 +54,10 @@ pub(super) fn start(services: Services) -> JoinSet<()> {
             }
             Ok::<_, bellwether_metrics::MetricError>(())
         }
+    }));
+    tasks.spawn(repeat("tend series", OFTEN, move || {
+        let series = Arc::clone(&series);
+        async move { series.tend().await }
     }));
     tasks.spawn(repeat("free old runs", OFTEN, move || {
         let playbooks = Arc::clone(&playbooks);
@@ -60,6 +69,10 @@ pub(super) fn start(services: Services) -> JoinSet<()> {
             }
             Ok::<_, bellwether_playbooks::PlaybookError>(())
         }
+    }));
+    tasks.spawn(repeat("unload what nobody calls", OFTEN, move || {
+        plugins.rest();
+        std::future::ready(Ok::<_, std::convert::Infallible>(()))
     }));
     let last_uses = Arc::clone(&access);
     tasks.spawn(repeat("write last uses of keys", OFTEN, move || {

@@ -2,7 +2,6 @@
 
 use bellwether_kernel::PageRequest;
 use bellwether_plugins::{Grant, Owner, PluginError, Plugins, Privilege, ScopeKind, inspect};
-use bellwether_store::Digest;
 use bytes::Bytes;
 
 /// Who installs what the binary carries, in the audit log: the host by itself.
@@ -19,8 +18,9 @@ pub(super) struct Bundled {
 /// Every component the binary carries.
 pub(super) const BUNDLED: &[Bundled] = include!(concat!(env!("OUT_DIR"), "/bundled.rs"));
 
-/// Installs what is not there yet and puts newer versions in the place of older ones the host installed itself. What
-/// the operator did stays: its own plugin of the same name, and its changes to grants. A plugin that does not
+/// Installs what is not there yet and makes newer versions the current ones where the host installed the older ones
+/// itself. What the operator did stays: its own plugin of the same name, its changes to grants, and its going back to
+/// an earlier version. A plugin that does not
 /// install is told and left out; the host starts all the same.
 pub(super) async fn install(plugins: &Plugins, bundled: &[Bundled]) {
     if bundled.is_empty() {
@@ -36,14 +36,16 @@ pub(super) async fn install(plugins: &Plugins, bundled: &[Bundled]) {
 }
 
 async fn install_one(plugins: &Plugins, file: &str, component: &'static [u8]) -> Result<(), PluginError> {
-    let digest = Digest::of(component);
-    let all = plugins.list(Owner::Host, &PageRequest::first(usize::MAX))?;
-    if all.items.iter().any(|installed| installed.digest == digest) {
-        return Ok(());
-    }
     let inspection = inspect(component)?;
     let name = inspection.name.as_deref().unwrap_or(file);
     let before = plugins.get(Owner::Host, name);
+    if before.is_some() {
+        let kept = plugins.versions(Owner::Host, name, &PageRequest::first(usize::MAX))?;
+        // If it is not the current one, the operator went back behind it.
+        if kept.items.iter().any(|version| version.installed.digest == inspection.digest) {
+            return Ok(());
+        }
+    }
     if let Some(own) = before.as_ref().filter(|before| before.actor != ACTOR) {
         tracing::info!(
             plugin = name,

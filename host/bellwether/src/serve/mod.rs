@@ -8,6 +8,7 @@ mod listen;
 mod log;
 mod open;
 mod signals;
+mod traces;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -54,7 +55,7 @@ pub(crate) async fn recover_operator_key(settings: &Settings) -> anyhow::Result<
 
 async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let began = Instant::now();
-    log::start(&settings.log)?;
+    let traces = log::start(&settings.log, &settings.traces)?;
     let mut signals = Signals::take().context("the signals cannot be taken")?;
     let recorder = bellwether_front::prometheus().install_recorder().context("the counters do not start")?;
     let opened = Opened::open(settings).await?;
@@ -79,7 +80,9 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let background = background::start(background::Services {
         access: Arc::clone(&opened.access),
         metrics: Arc::clone(&services.metrics),
+        series: Arc::clone(&services.series),
         playbooks: Arc::clone(&services.playbooks),
+        plugins: Arc::clone(&services.plugins),
         clock: Arc::clone(&opened.clock),
         keep_runs_days: settings.runs.keep_days,
         keep_audit_days: settings.audit.keep_days,
@@ -94,6 +97,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
         store: opened.store(),
         access: Arc::clone(&opened.access),
         metrics: Arc::clone(&services.metrics),
+        series: Arc::clone(&services.series),
         playbooks: Arc::clone(&services.playbooks),
         plugins: Arc::clone(&services.plugins),
         clock: Arc::clone(&opened.clock),
@@ -150,6 +154,9 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     drop(background);
     opened.close().await;
     tracing::info!("stopped");
+    if let Some(traces) = traces {
+        traces.end().await;
+    }
     Ok(())
 }
 

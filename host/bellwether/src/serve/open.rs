@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bellwether_access::{Access, AccessError, HostKey};
-use bellwether_engine::{CallLimits, Engine, EngineSettings};
+use bellwether_engine::{Engine, EngineSettings};
 use bellwether_kernel::{Clock, HostId, Randomness, SystemClock, SystemRandomness};
 use bellwether_metrics::Metrics;
 use bellwether_playbooks::Playbooks;
 use bellwether_plugins::Plugins;
+use bellwether_series::Series;
 use bellwether_store::{Objects, SharedStore, SledSettings, SledStore};
 
 use crate::settings::{HOST_KEY_VARIABLE, Settings};
@@ -31,6 +32,7 @@ pub(super) struct Opened {
 /// What serves requests, on top of that.
 pub(super) struct Services {
     pub(super) metrics: Arc<Metrics>,
+    pub(super) series: Arc<Series>,
     pub(super) plugins: Arc<Plugins>,
     pub(super) playbooks: Arc<Playbooks>,
 }
@@ -80,24 +82,41 @@ impl Opened {
             ..bellwether_metrics::Limits::default()
         };
         let metrics = Arc::new(Metrics::open(self.store(), Arc::clone(&self.clock), HOST, limits).await?);
+        let series = Series::open(bellwether_series::Parts {
+            store: self.store(),
+            objects: self.objects.clone(),
+            clock: Arc::clone(&self.clock),
+            host: HOST,
+            limits: bellwether_series::Limits {
+                series: settings.series.per_organisation,
+                samples: settings.series.samples_per_write,
+                head_samples: settings.series.samples_in_memory,
+                keep_days: settings.series.keep_days,
+                ..bellwether_series::Limits::default()
+            },
+        });
+        let series = Arc::new(series.await?);
         let cache = settings.data.join("cache");
-        let engine = EngineSettings { calls: settings.plugins.concurrent_calls, cache: Some(cache) };
-        let engine = Engine::new(&engine).context("the sandbox does not start")?;
-        let call = CallLimits {
-            wall: Duration::from_millis(settings.plugins.call_milliseconds),
-            memory: settings.plugins.memory_bytes,
-            ..CallLimits::default()
+        let engine = EngineSettings {
+            calls: settings.plugins.concurrent_calls,
+            large_calls: settings.plugins.concurrent_large_calls,
+            cache: Some(cache),
         };
+        let engine = Engine::new(&engine).context("the sandbox does not start")?;
         let services = bellwether_plugins::Services {
             store: self.store(),
             objects: self.objects.clone(),
             access: Arc::clone(&self.access),
             metrics: Arc::clone(&metrics),
+            series: Arc::clone(&series),
             engine,
             clock: Arc::clone(&self.clock),
             randomness: Arc::clone(&self.randomness),
         };
-        let limits = bellwether_plugins::Limits { call, ..bellwether_plugins::Limits::default() };
+        let limits = bellwether_plugins::Limits {
+            versions: settings.plugins.versions,
+            ..bellwether_plugins::Limits::default().with(&settings.plugins.limits)
+        };
         let plugins = Plugins::open(services, limits).await?;
         let limits = bellwether_playbooks::Limits {
             concurrent_runs: settings.playbooks.concurrent_runs,
@@ -122,7 +141,9 @@ impl Opened {
             limits,
         })
         .await?;
-        Ok(Services { metrics, plugins, playbooks })
+        let pins: std::sync::Weak<Playbooks> = Arc::downgrade(&playbooks);
+        plugins.ask_for_pins(pins);
+        Ok(Services { metrics, series, plugins, playbooks })
     }
 }
 

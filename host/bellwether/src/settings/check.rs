@@ -20,7 +20,9 @@ pub(super) fn check(settings: &Settings) -> Result<(), Vec<FieldError>> {
         ("http.concurrent_requests", settings.http.concurrent_requests),
         ("metrics.samples_per_write", settings.metrics.samples_per_write),
         ("metrics.values_per_query", settings.metrics.values_per_query),
-        ("plugins.memory_bytes", settings.plugins.memory_bytes),
+        ("series.samples_per_write", settings.series.samples_per_write),
+        ("series.samples_in_memory", settings.series.samples_in_memory),
+        ("plugins.versions", settings.plugins.versions),
         ("playbooks.concurrent_runs", settings.playbooks.concurrent_runs),
         ("playbooks.queued_runs", settings.playbooks.queued_runs),
         ("playbooks.steps", settings.playbooks.steps),
@@ -36,31 +38,33 @@ pub(super) fn check(settings: &Settings) -> Result<(), Vec<FieldError>> {
         ("http.rate_burst", settings.http.rate_burst.into()),
         ("metrics.per_organisation", settings.metrics.per_organisation),
         ("metrics.keys_per_metric", settings.metrics.keys_per_metric),
+        ("series.per_organisation", settings.series.per_organisation),
         ("plugins.concurrent_calls", settings.plugins.concurrent_calls.into()),
-        ("plugins.call_milliseconds", settings.plugins.call_milliseconds),
+        ("plugins.concurrent_large_calls", settings.plugins.concurrent_large_calls.into()),
         ("playbooks.step_seconds", settings.playbooks.step_seconds),
         ("playbooks.run_seconds", settings.playbooks.run_seconds),
     ] {
         expect(number > 0, field, &number, "at least 1");
     }
-    let ceiling = bellwether_engine::limits::MEMORY_CEILING;
-    let memory = settings.plugins.memory_bytes;
-    expect(memory <= ceiling, "plugins.memory_bytes", &memory, &format!("at most {ceiling}"));
     let (certificate, key) = (&settings.tls.certificate, &settings.tls.key);
     expect(certificate.is_some() || key.is_none(), "tls.certificate", &"", "a file, as there is a tls.key");
     expect(key.is_some() || certificate.is_none(), "tls.key", &"", "a file, as there is a tls.certificate");
-    if let Some(url) = &settings.public_url {
+    let is_url = |url: &str| {
         let read = reqwest::Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-        let right = read.is_some_and(|url| url.query().is_none() && url.fragment().is_none());
-        expect(right, "public_url", url, "a URL such as https://bellwether.example.com");
+        read.is_some_and(|url| url.query().is_none() && url.fragment().is_none())
+    };
+    if let Some(url) = &settings.public_url {
+        expect(is_url(url), "public_url", url, "a URL such as https://bellwether.example.com");
     }
-    let filter = &settings.log.filter;
-    expect(
-        EnvFilter::try_new(filter).is_ok(),
-        "log.filter",
-        filter,
-        "directives such as info or warn,bellwether_front=debug",
-    );
+    if let Some(url) = &settings.traces.endpoint {
+        expect(is_url(url), "traces.endpoint", url, "a URL such as http://127.0.0.1:4318/v1/traces");
+    }
+    for (field, filter) in [("log.filter", &settings.log.filter), ("traces.filter", &settings.traces.filter)]
+    {
+        let right = EnvFilter::try_new(filter).is_ok();
+        expect(right, field, filter, "directives such as info or warn,bellwether_front=debug");
+    }
+    wrong.extend(settings.plugins.limits.check_as(|name| format!("plugins.limits.{name}")));
     if wrong.is_empty() { Ok(()) } else { Err(wrong) }
 }
 
@@ -76,13 +80,14 @@ mod tests {
     #[test]
     fn what_cannot_work_is_refused_by_name() {
         type Change = fn(&mut Settings);
-        let changes: [(&str, Change); 7] = [
+        let changes: [(&str, Change); 8] = [
             ("listen", |settings| settings.listen.clear()),
             ("http.body_limit_bytes", |settings| settings.http.body_limit_bytes = 0),
-            ("plugins.memory_bytes", |settings| settings.plugins.memory_bytes = usize::MAX),
+            ("plugins.limits.memory_bytes", |settings| settings.plugins.limits.memory_bytes = Some(u64::MAX)),
             ("tls.key", |settings| settings.tls.certificate = Some("a".into())),
             ("tls.certificate", |settings| settings.tls.key = Some("a".into())),
             ("public_url", |settings| settings.public_url = Some("example.com".to_owned())),
+            ("traces.endpoint", |settings| settings.traces.endpoint = Some("collector".to_owned())),
             ("log.filter", |settings| settings.log.filter = "info=info=info".to_owned()),
         ];
         for (field, change) in changes {

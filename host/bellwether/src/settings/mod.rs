@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use bellwether_plugins::LimitOverrides;
 use clap::Args;
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -36,6 +37,8 @@ pub(crate) struct Settings {
     pub(crate) stop_seconds: u64,
     /// What is logged, and how.
     pub(crate) log: Log,
+    /// Where spans are sent.
+    pub(crate) traces: Traces,
     /// TLS; without it plain HTTP is spoken.
     pub(crate) tls: Tls,
     /// Reverse proxies in front of this host.
@@ -46,6 +49,8 @@ pub(crate) struct Settings {
     pub(crate) store: Store,
     /// Limits of metrics.
     pub(crate) metrics: Metrics,
+    /// Limits of tagged series.
+    pub(crate) series: Series,
     /// Limits of plugins.
     pub(crate) plugins: Plugins,
     /// Limits of playbooks.
@@ -65,6 +70,16 @@ pub(crate) struct Log {
     /// `text` for people, `json` for programs; both to the error stream.
     pub(crate) format: LogFormat,
     /// Which spans and events: `info`, or by part, `warn,bellwether_playbooks=debug`.
+    pub(crate) filter: String,
+}
+
+/// Where spans are sent, in OpenTelemetry's protocol over HTTP.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Traces {
+    /// The collector's whole URL; without one none are sent.
+    pub(crate) endpoint: Option<String>,
+    /// Which spans, as the log's filter says it.
     pub(crate) filter: String,
 }
 
@@ -175,16 +190,33 @@ pub(crate) struct Metrics {
     pub(crate) values_per_query: usize,
 }
 
+/// Limits of tagged series.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Series {
+    /// Series of one organisation; each takes some hundred bytes of memory.
+    pub(crate) per_organisation: u64,
+    /// Samples of one write.
+    pub(crate) samples_per_write: usize,
+    /// Samples kept in memory before they are packed, 16 bytes each; twice as many while they are.
+    pub(crate) samples_in_memory: usize,
+    /// Days samples are kept where their metric does not say; 0 keeps every sample.
+    pub(crate) keep_days: u32,
+}
+
 /// Limits of plugins.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Plugins {
     /// Calls at once; more wait.
     pub(crate) concurrent_calls: u32,
-    /// How long a call may take, waiting included, in milliseconds.
-    pub(crate) call_milliseconds: u64,
-    /// Memory one call may hold, in bytes.
-    pub(crate) memory_bytes: usize,
+    /// Versions kept of one plugin.
+    pub(crate) versions: usize,
+    /// The same for plugins that carry a language's runtime, as Python's do.
+    pub(crate) concurrent_large_calls: u32,
+    /// What calls may use where a plugin's own limits say nothing else.
+    #[serde(deserialize_with = "with_defaults")]
+    pub(crate) limits: LimitOverrides,
 }
 
 /// Limits of playbooks.
@@ -245,11 +277,13 @@ impl Default for Settings {
             organisation: "default".to_owned(),
             stop_seconds: 25,
             log: Log::default(),
+            traces: Traces::default(),
             tls: Tls::default(),
             proxy: Proxy::default(),
             http: Http::default(),
             store: Store::default(),
             metrics: Metrics::default(),
+            series: Series::default(),
             plugins: Plugins::default(),
             playbooks: Playbooks::default(),
             runs: Runs::default(),
@@ -262,6 +296,13 @@ impl Default for Settings {
 impl Default for Log {
     fn default() -> Self {
         Self { format: LogFormat::Text, filter: "info".to_owned() }
+    }
+}
+
+impl Default for Traces {
+    fn default() -> Self {
+        // With every plugin's call, which the log leaves out.
+        Self { endpoint: None, filter: "info,bellwether_plugins=debug".to_owned() }
     }
 }
 
@@ -295,6 +336,18 @@ impl Default for Store {
     }
 }
 
+impl Default for Series {
+    fn default() -> Self {
+        let limits = bellwether_series::Limits::default();
+        Self {
+            per_organisation: limits.series,
+            samples_per_write: limits.samples,
+            samples_in_memory: limits.head_samples,
+            keep_days: limits.keep_days,
+        }
+    }
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         let limits = bellwether_metrics::Limits::default();
@@ -309,11 +362,12 @@ impl Default for Metrics {
 
 impl Default for Plugins {
     fn default() -> Self {
-        let limits = bellwether_engine::CallLimits::default();
+        let engine = bellwether_engine::EngineSettings::default();
         Self {
-            concurrent_calls: bellwether_engine::EngineSettings::default().calls,
-            call_milliseconds: u64::try_from(limits.wall.as_millis()).unwrap_or(u64::MAX),
-            memory_bytes: limits.memory,
+            concurrent_calls: engine.calls,
+            concurrent_large_calls: engine.large_calls,
+            versions: bellwether_plugins::limits::VERSIONS,
+            limits: bellwether_plugins::Limits::default().shown(),
         }
     }
 }
@@ -415,6 +469,12 @@ impl Flags {
         load::load(self.config.as_deref(), std::env::vars(), self.given())
             .map_err(crate::failure::Failure::Usage)
     }
+}
+
+/// What is set of the limits, and the defaults for the rest.
+fn with_defaults<'de, D: Deserializer<'de>>(deserializer: D) -> Result<LimitOverrides, D::Error> {
+    let given = LimitOverrides::deserialize(deserializer)?;
+    Ok(bellwether_plugins::Limits::default().with(&given).shown())
 }
 
 /// A list, or its only item.

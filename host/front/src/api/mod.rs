@@ -13,6 +13,10 @@ mod recorded;
 pub(crate) mod runs;
 pub(crate) mod samples;
 pub(crate) mod secrets;
+pub(crate) mod series;
+pub(crate) mod series_metrics;
+pub(crate) mod series_query;
+mod trials;
 mod values;
 mod versions;
 mod words;
@@ -38,16 +42,34 @@ pub(crate) fn router(services: &Shared) -> OpenApiRouter<Shared> {
     let large = OpenApiRouter::new()
         .routes(routes!(values::values))
         .routes(routes!(metrics::keys))
+        .routes(routes!(series_query::get, series_query::post))
         .layer(CompressionLayer::new().gzip(true).compress_when(SizeAbove::new(COMPRESSED_ABOVE)));
     let rest = OpenApiRouter::new()
         .routes(routes!(organisations::whoami))
         .routes(routes!(metrics::list, metrics::define))
         .routes(routes!(metrics::get, metrics::delete))
+        .routes(routes!(series_metrics::list))
+        .routes(routes!(series_metrics::get, series_metrics::describe, series_metrics::delete))
+        .routes(routes!(series_metrics::keys))
+        .routes(routes!(series_metrics::values))
         .routes(routes!(plugins::list, plugins::install))
         .routes(routes!(plugins::inspect))
         .routes(routes!(plugins::get, plugins::remove, plugins::change))
         .routes(routes!(plugins::grant))
         .routes(routes!(plugins::manifest))
+        .routes(routes!(plugins::versions::list))
+        .routes(routes!(plugins::versions::remove))
+        .routes(routes!(plugins::versions::roll_back))
+        .routes(routes!(plugins::canary::set, plugins::canary::abort))
+        .routes(routes!(plugins::canary::promote))
+        .routes(routes!(plugins::seen::limits, plugins::seen::set_limits))
+        .routes(routes!(plugins::seen::stats))
+        .routes(routes!(plugins::seen::all_stats))
+        .routes(routes!(plugins::seen::logs))
+        .routes(routes!(plugins::seen::traps))
+        .routes(routes!(trials::detect))
+        .routes(routes!(trials::forecast))
+        .routes(routes!(trials::format))
         .routes(routes!(playbooks::list, playbooks::create))
         .routes(routes!(playbooks::validate))
         .routes(routes!(versions::dry_run))
@@ -76,6 +98,7 @@ pub(crate) fn router(services: &Shared) -> OpenApiRouter<Shared> {
         .routes(routes!(host::backup))
         .layer(middleware::from_fn_with_state(services.clone(), idempotency::once));
     // The hot path stands apart: it joins its answer to its own commit and pays for none of the layers above.
-    let samples = OpenApiRouter::new().routes(routes!(samples::write));
+    let samples =
+        OpenApiRouter::new().routes(routes!(samples::write)).routes(routes!(series::write, series::list));
     OpenApiRouter::new().merge(large).merge(rest).merge(samples)
 }

@@ -6,7 +6,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bellwether_access::{Principal, Role};
 use bellwether_kernel::{FieldError, KeyId};
-use bellwether_playbooks::PlaybookError;
+use bellwether_playbooks::{Input, PlaybookError};
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -42,6 +42,11 @@ pub(crate) struct Playbook {
     /// What starts it.
     #[schema(value_type = Object, example = json!({"type": "webhook"}))]
     trigger: bellwether_playbooks::Trigger,
+    /// What a start by hand may give: as its trigger declares it or, where that declares nothing, as the apps do that
+    /// are given it. Only where one playbook is read, and has a trigger of type `manual` or `playbook`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<Object>, required = false, example = json!([{"name": "who", "value_type": "text", "required": true, "default": null, "choices": [], "secret": false, "help": "Who is greeted."}]))]
+    inputs: Vec<Input>,
     /// What it does, in order.
     #[schema(value_type = Vec<Object>)]
     steps: Vec<bellwether_playbooks::Step>,
@@ -104,6 +109,7 @@ impl Playbook {
             next_due: playbook.next_due.map(Instant),
             description: playbook.document.description.clone(),
             trigger: playbook.document.trigger.clone(),
+            inputs: Vec::new(),
             steps: playbook.document.steps.clone(),
             source: Some(playbook.source.clone()),
             format: playbook.format.into(),
@@ -251,8 +257,9 @@ pub(crate) async fn get(
     Path(playbook): Path<String>,
     State(services): State<Shared>,
 ) -> Result<Json<Playbook>, Problem> {
+    let inputs = services.playbooks().start_inputs(principal.organisation, &playbook).await?;
     let playbook = services.playbooks().get(principal.organisation, &playbook).await?;
-    Ok(Json(Playbook::shown_to(&principal, &services, &playbook)))
+    Ok(Json(Playbook { inputs, ..Playbook::shown_to(&principal, &services, &playbook) }))
 }
 
 /// Stores the next version of a playbook, or its first. The document's name must be that of the path.

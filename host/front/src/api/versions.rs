@@ -166,7 +166,8 @@ pub(crate) struct Trial {
     /// The document.
     source: String,
     format: Format,
-    /// What its templates read as `trigger`; for a manual one `{"inputs": …}`.
+    /// What its templates read as `trigger`; for a manual one `{"inputs": …}`. Of what is not given, a trigger by time
+    /// is as when it is due next, and declared inputs have their defaults.
     #[serde(default)]
     #[schema(value_type = Object)]
     trigger: Map<String, Value>,
@@ -227,7 +228,6 @@ pub(crate) async fn dry_run(
     State(services): State<Shared>,
     Json(Trial { source, format, trigger }): Json<Trial>,
 ) -> Result<Json<DryRun>, Problem> {
-    let run =
-        services.playbooks().dry_run(&principal, &source, format.into(), &Value::Object(trigger)).await?;
+    let run = services.playbooks().dry_run(&principal, &source, format.into(), trigger).await?;
     Ok(Json(DryRun { steps: run.steps.into_iter().map(DryStep::from).collect() }))
 }

@@ -96,3 +96,76 @@ async fn a_secret_is_put_and_listed_and_its_value_never_comes_out() {
     assert_eq!(host.ask("DELETE", "/v1/secrets/ticket-token", &host.admin, Value::Null).await.status, 204);
     assert_eq!(host.ask("DELETE", "/v1/secrets/ticket-token", &host.admin, Value::Null).await.status, 404);
 }
+
+/// Sends a form of the page.
+async fn form(host: &Host, fields: &[(&str, &str)]) -> String {
+    let mut body = form_urlencoded::Serializer::new(String::new());
+    body.extend_pairs(fields);
+    let request = http::Request::post("/start").header("content-type", "application/x-www-form-urlencoded");
+    let answer = host.send(request.body(body.finish().into()).unwrap()).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert!(answer.header("content-security-policy").starts_with("default-src 'none'"));
+    assert_eq!(answer.header("cache-control"), "no-store");
+    assert!(!answer.text().contains("{{"), "something was not filled in: {}", answer.text());
+    for (name, value) in fields {
+        assert!(*name != "key" || !answer.text().contains(value), "a key comes back");
+    }
+    answer.text()
+}
+
+#[tokio::test]
+async fn the_page_asks_for_what_a_playbook_is_started_with_and_shows_the_run() {
+    let host = Host::new().await;
+    let mut greet = playbook("greet", "manual", "{{ trigger.inputs.who }}, {{ trigger.inputs.times }}");
+    greet["trigger"]["inputs"] = json!({
+        "who": {"type": "text", "required": true, "choices": ["Ada", "<Bo>"], "help": "Who is <greeted>."},
+        "times": {"type": "integer", "default": 2},
+        "token": {"type": "text", "secret": true, "default": "hush"},
+    });
+    assert_eq!(host.ask("POST", "/v1/playbooks", &host.admin, greet).await.status, 201);
+    assert!(host.get("/start?playbook=%3Cgreet", "").await.text().contains("value=\"&lt;greet\""));
+
+    let asked = form(&host, &[("playbook", "greet"), ("key", &host.write)]).await;
+    for part in [
+        "<option>Ada</option><option>&lt;Bo&gt;</option>",
+        "Who is &lt;greeted&gt;.",
+        "name=\"input.times\" value=\"2\"",
+        "type=\"password\" name=\"input.token\"",
+    ] {
+        assert!(asked.contains(part), "{part} is not in {asked}");
+    }
+    assert!(!asked.contains("hush"), "a secret's default is not shown");
+
+    let fields = |who, times| {
+        [("playbook", "greet"), ("go", "1"), ("input.who", who), ("input.times", times), ("input.token", "")]
+    };
+    for (who, times, key, expected) in [
+        ("Ada", "3", &host.write, "text = &quot;Ada, 3&quot;"),
+        ("<Bo>", "", &host.write, "text = &quot;&lt;Bo&gt;, 2&quot;"),
+        ("", "3", &host.write, "it is required"),
+        ("Ada", "three", &host.write, "integer as JSON"),
+        ("Eve", "3", &host.write, "one of Ada, &lt;Bo&gt;"),
+        ("Ada", "3", &host.read, "this key may only read"),
+        ("Ada", "3", &host.operator, "not the operator"),
+        ("Ada", "3", &host.stranger, "greet"),
+        ("Ada", "3", &"nonsense".to_owned(), "class=\"problem\""),
+    ] {
+        let mut fields = fields(who, times).to_vec();
+        fields.push(("key", key));
+        let page = form(&host, &fields).await;
+        assert!(page.contains(expected), "{expected} is not in {page}");
+    }
+    let runs = host.ask("GET", "/v1/runs", &host.read, Value::Null).await.json();
+    assert_eq!(runs["items"].as_array().map(Vec::len), Some(2), "only what was right started a run");
+}
+
+#[tokio::test]
+async fn a_playbook_says_what_a_start_by_hand_may_give() {
+    let host = Host::new().await;
+    host.ask("POST", "/v1/playbooks", &host.admin, playbook("talk", "manual", "{{ trigger.inputs.word }}"))
+        .await;
+    let shown = host.ask("GET", "/v1/playbooks/talk", &host.read, Value::Null).await.json();
+    let input = &shown["inputs"][0];
+    assert_eq!((&input["name"], &input["value_type"]), (&json!("word"), &json!("text")), "{shown}");
+    assert_eq!(input["required"], true);
+}

@@ -42,10 +42,15 @@ impl Constants {
     }
 }
 
-/// The dialect `speaker` 1.0.0. `GET /open` is for anybody, `POST /signed` is signed with the word `TC`, `GET /key` takes
+/// The dialect `speaker` 1.0.0, which answers `GET /open` with "open".
+pub(crate) fn component() -> Vec<u8> {
+    version("1.0.0", 200, "open")
+}
+
+/// The dialect `speaker`, which answers `GET /open` so. `GET /open` is for anybody, `POST /signed` is signed with the word `TC`, `GET /key` takes
 /// a key in the query as `api_key`; the caller is answered 200 if known, 401 if not. `GET /trap` and `GET /forever` are
 /// what they say.
-pub(crate) fn component() -> Vec<u8> {
+pub(crate) fn version(version: &str, status: u32, open: &str) -> Vec<u8> {
     let mut constants = Constants::default();
     let timestamp = constants.text("Timestamp");
     let colon = constants.text(":");
@@ -80,9 +85,9 @@ pub(crate) fn component() -> Vec<u8> {
     let routes = constants.list(5, &routes);
     let summary = constants.text("Speaks.");
     let description = constants.fields(&[summary[0], summary[1], routes[0], routes[1]]);
-    let open = constants.answer(200, "open");
+    let open = constants.answer(status, open);
     let known = constants.answer(200, "known");
-    let refused = constants.answer(401, "refused");
+    let refused = constants.answer(401, &format!("refused by {version}"));
     let data: String = constants.0.iter().map(|byte| format!("\\{byte:02x}")).collect();
     // In what `handle` is given, the caller comes first (is there one, and at 8 is it a failure), at 56 the route.
     let module = format!(
@@ -112,7 +117,7 @@ pub(crate) fn component() -> Vec<u8> {
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
     let mut component = ComponentEncoder::default().module(&module).unwrap().validate(true).encode().unwrap();
     // Name and version are sections of their own: kind 0, length, the section's name, its content.
-    for (section, content) in [("component-name", "\0\u{8}\u{7}speaker"), ("version", "1.0.0")] {
+    for (section, content) in [("component-name", "\0\u{8}\u{7}speaker"), ("version", version)] {
         let length = u8::try_from(1 + section.len() + content.len()).unwrap();
         component.extend([0, length, u8::try_from(section.len()).unwrap()]);
         component.extend(section.bytes().chain(content.bytes()));

@@ -15,6 +15,7 @@ use bellwether_playbooks::{
     App, AppCall, AppDescription, AppReport, Apps, Input, Output, Playbooks, Value, ValueType,
 };
 use bellwether_plugins::Plugins;
+use bellwether_series::Series;
 use bellwether_store::{MemoryStore, Objects};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
@@ -90,12 +91,22 @@ impl Host {
         let metrics =
             Metrics::open(store.clone(), clock.clone(), HostId(1), bellwether_metrics::Limits::default());
         let metrics = Arc::new(metrics.await.unwrap());
+        let objects = Objects::open(folder.path()).unwrap();
+        let series = Series::open(bellwether_series::Parts {
+            store: store.clone(),
+            objects: objects.clone(),
+            clock: clock.clone(),
+            host: HostId(1),
+            limits: bellwether_series::Limits::default(),
+        });
+        let series = Arc::new(series.await.unwrap());
         let services = bellwether_plugins::Services {
             store: store.clone(),
-            objects: Objects::open(folder.path()).unwrap(),
+            objects,
             access: access.clone(),
             metrics: metrics.clone(),
-            engine: Engine::new(&EngineSettings { calls: 8, cache: None }).unwrap(),
+            series: series.clone(),
+            engine: Engine::new(&EngineSettings { calls: 8, ..EngineSettings::default() }).unwrap(),
             clock: clock.clone(),
             randomness: randomness.clone(),
         };
@@ -118,6 +129,7 @@ impl Host {
             store: store.clone(),
             access: access.clone(),
             metrics,
+            series,
             playbooks: playbooks.await.unwrap(),
             plugins,
             clock: clock.clone(),

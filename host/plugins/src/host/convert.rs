@@ -141,3 +141,11 @@ pub(super) fn definition(definition: wit::MetricDefinition) -> Definition {
         description: definition.description,
     }
 }
+
+/// Bytes of a reference as it was handed over.
+pub(super) fn reference_size(reference: &wit::MetricReference) -> usize {
+    match reference {
+        wit::MetricReference::Id(_) => 8,
+        wit::MetricReference::Name(name) => name.len(),
+    }
+}

@@ -248,7 +248,6 @@ impl Call {
              was given now is not written",
             effect.what
         );
-        let now = self.services().clock.now();
-        self.log.write(now, LogLevel::Warn, message);
+        self.log(LogLevel::Warn, message);
     }
 }

@@ -33,7 +33,7 @@ fn shared(house: &House) -> Arc<Shared> {
 /// One call of the app in a step; a second one is a repeat.
 fn call_of(shared: &Arc<Shared>, effects: Option<EffectScope>) -> Call {
     let grants: Vec<Grant> = ["metrics-write=*", "state"].iter().map(|text| text.parse().unwrap()).collect();
-    let scope = Arc::new(Scope::new(Arc::clone(shared), "p".to_owned(), &grants));
+    let scope = Arc::new(Scope::new(Arc::clone(shared), "p".to_owned(), &grants, &Default::default()));
     Call::new(scope, Some(principal(1, Role::Write)), effects)
 }
 

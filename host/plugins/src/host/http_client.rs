@@ -1,5 +1,6 @@
 //! `bellwether:host/http-client`: requests within the grant, sent by the host's egress.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Call, contract};
@@ -8,6 +9,9 @@ use contract::http_client::{HeaderResult, Host, HttpError, Request, Response};
 
 impl Host for Call {
     async fn send(&mut self, request: Request) -> Result<Response, HttpError> {
+        let headers = request.headers.iter().map(|header| header.name.len() + header.value.len());
+        let sent = request.body.len();
+        self.takes(request.url.len() + headers.sum::<usize>() + sent);
         let outgoing = Outgoing {
             method: request.method,
             url: request.url,
@@ -15,16 +19,17 @@ impl Host for Call {
             body: request.body,
             timeout: request.timeout.map(Duration::from_millis),
         };
-        let answer =
-            self.scope.shared.egress.send(&self.scope.hosts, outgoing).await.map_err(
-                |error| match error {
-                    EgressError::Invalid(text) => HttpError::Invalid(text),
-                    EgressError::Forbidden(text) => HttpError::Forbidden(text),
-                    EgressError::Timeout => HttpError::Timeout,
-                    EgressError::Connection(text) => HttpError::Connection(text),
-                    EgressError::TooLarge(text) => HttpError::TooLarge(text),
-                },
-            )?;
+        let (scope, spent) = (Arc::clone(&self.scope), Arc::clone(&self.egress));
+        let answer = scope.shared.egress.send(&scope.outlet, &spent, outgoing).await;
+        scope.seen.requested(sent, answer.as_ref().ok().map(|answer| answer.body.len()));
+        let answer = answer.map_err(|error| match error {
+            EgressError::Invalid(text) => HttpError::Invalid(text),
+            EgressError::Forbidden(text) => HttpError::Forbidden(text),
+            EgressError::Timeout => HttpError::Timeout,
+            EgressError::Connection(text) => HttpError::Connection(text),
+            EgressError::TooLarge(text) => HttpError::TooLarge(text),
+            EgressError::Budget(text) => HttpError::Other(text),
+        })?;
         let headers = answer.headers.into_iter().map(|(name, value)| HeaderResult { name, value }).collect();
         Ok(Response { status: answer.status, headers, body: answer.body })
     }

@@ -13,7 +13,7 @@ impl Host for Call {
             Level::Warn => LogLevel::Warn,
             Level::Error => LogLevel::Error,
         };
-        let now = self.services().clock.now();
-        self.log.write(now, level, message);
+        self.takes(message.len());
+        self.log(level, message);
     }
 }

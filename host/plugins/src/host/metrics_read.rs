@@ -4,7 +4,7 @@ use bellwether_access::Role;
 use bellwether_kernel::FieldError;
 use bellwether_metrics::{Fill, IntervalQuery, KeySelection, ListFilter, SeriesValues};
 
-use super::convert::{covers, field_error, metric, metric_error, timestamp};
+use super::convert::{covers, field_error, metric, metric_error, reference_size, timestamp};
 use super::{Call, contract};
 use crate::limits;
 use contract::metrics_read as wit;
@@ -12,6 +12,7 @@ use contract::metrics_types::{Metric, MetricError, MetricReference};
 
 impl wit::Host for Call {
     async fn get(&mut self, reference: MetricReference) -> Result<Metric, MetricError> {
+        self.takes(reference_size(&reference));
         let (organisation, _) = self.organisation(Role::Read).map_err(MetricError::Forbidden)?;
         let reference = self.reference(organisation, reference, &self.scope.metrics_read).await?;
         let found = self.services().metrics.get(organisation, &reference).await.map_err(metric_error)?;
@@ -36,6 +37,11 @@ impl wit::Host for Call {
     }
 
     async fn query(&mut self, query: wit::IntervalQuery) -> Result<Vec<wit::SeriesValues>, MetricError> {
+        let keys = match &query.keys {
+            wit::KeySelection::All => 0,
+            wit::KeySelection::Keys(keys) => keys.iter().map(String::len).sum(),
+        };
+        self.takes(reference_size(&query.metric) + keys);
         let (organisation, _) = self.organisation(Role::Read).map_err(MetricError::Forbidden)?;
         let query = IntervalQuery {
             metric: self.reference(organisation, query.metric, &self.scope.metrics_read).await?,

@@ -6,7 +6,7 @@ use bellwether_kernel::Timestamp;
 use bellwether_metrics::{Defined, MetricError as Refused, RecordedWrite, SampleColumns};
 use bellwether_store::Batch;
 
-use super::convert::{covers, definition, metric, metric_error, not_granted, timestamp};
+use super::convert::{covers, definition, metric, metric_error, not_granted, reference_size, timestamp};
 use super::effects::{Answer, Effect};
 use super::{Call, contract};
 use contract::metrics_types::{Metric, MetricDefinition, MetricError, MetricReference};
@@ -14,6 +14,7 @@ use contract::metrics_write as wit;
 
 impl wit::Host for Call {
     async fn define(&mut self, wanted: MetricDefinition) -> Result<wit::Defined, MetricError> {
+        self.takes(wanted.name.len() + wanted.description.as_ref().map_or(0, String::len));
         let (organisation, time_zone) = self.organisation(Role::Write).map_err(MetricError::Forbidden)?;
         if !covers(&self.scope.metrics_write, &wanted.name) {
             return Err(not_granted(&wanted.name));
@@ -41,6 +42,7 @@ impl wit::Host for Call {
     }
 
     async fn delete(&mut self, reference: MetricReference) -> Result<Metric, MetricError> {
+        self.takes(reference_size(&reference));
         let (organisation, _) = self.organisation(Role::Write).map_err(MetricError::Forbidden)?;
         let effect = self.effect_of_delete(organisation, &reference);
         if let Some(deleted) = self.deleted_before(effect.as_ref()).await? {
@@ -61,6 +63,7 @@ impl wit::Host for Call {
     }
 
     async fn write(&mut self, samples: Vec<wit::Samples>) -> Result<Vec<wit::Written>, MetricError> {
+        self.takes(samples.iter().map(size).sum());
         let (organisation, _) = self.organisation(Role::Write).map_err(MetricError::Forbidden)?;
         let effect = self.effect_of_write(organisation, &samples);
         if let Some(effect) = &effect {
@@ -122,6 +125,12 @@ impl Call {
             Err(error) => Err(metric_error(error.into())),
         }
     }
+}
+
+/// Bytes of samples as they were handed over.
+fn size(samples: &wit::Samples) -> usize {
+    let numbers = samples.times.len() + samples.values.len() + samples.weights.len();
+    reference_size(&samples.metric) + samples.key.as_ref().map_or(0, String::len) + numbers * 8
 }
 
 fn happened(effect: Option<&Effect>, error: &Refused) -> bool {

@@ -11,6 +11,11 @@ mod log;
 mod metrics_read;
 mod metrics_write;
 mod random;
+mod series_convert;
+mod series_read;
+#[cfg(test)]
+mod series_tests;
+mod series_write;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -19,18 +24,21 @@ use std::sync::Arc;
 
 use bellwether_access::{Access, Principal};
 use bellwether_engine::wasmtime::component::HasSelf;
-use bellwether_engine::{Engine, Guest, Linker, wasmtime};
+use bellwether_engine::{CallData, Engine, Guest, Linker, Size, wasmtime};
 use bellwether_kernel::{Clock, Randomness};
 use bellwether_metrics::{Metrics, NamePattern};
-use bellwether_playbooks::EffectScope;
+use bellwether_playbooks::{EffectScope, LogLevel};
+use bellwether_series::Series;
 use bellwether_store::{Objects, SharedStore};
 
+use crate::LimitOverrides;
 use crate::bindings::bellwether::host as contract;
-use crate::destination::Destination;
-use crate::egress::Egress;
+use crate::egress::{Egress, Outlet, Spent};
 use crate::grant::{Grant, Privilege};
 use crate::limits::Limits;
 use crate::log::LogBook;
+use crate::seen::Seen;
+use crate::wasi::World;
 use effects::Effects;
 
 pub(crate) use state::{rows as state_rows, size as state_size};
@@ -46,6 +54,8 @@ pub struct Services {
     pub access: Arc<Access>,
     /// Metrics.
     pub metrics: Arc<Metrics>,
+    /// Tagged series.
+    pub series: Arc<Series>,
     /// The sandbox.
     pub engine: Engine,
     /// Now.
@@ -66,29 +76,53 @@ pub(crate) struct Scope {
     pub(crate) shared: Arc<Shared>,
     /// The name its state is kept under.
     pub(crate) state: String,
+    /// What its calls may use.
+    pub(crate) limits: Limits,
+    pub(crate) seen: Seen,
     metrics_read: Vec<NamePattern>,
     metrics_write: Vec<NamePattern>,
+    series_read: Vec<NamePattern>,
+    series_write: Vec<NamePattern>,
     quota: u64,
-    hosts: Vec<Destination>,
+    pub(crate) outlet: Outlet,
+    /// Whether the component may have the host's clock and chance in the words of WASI.
+    pub(crate) clock: bool,
+    pub(crate) random: bool,
 }
 
 impl Scope {
-    pub(crate) fn new(shared: Arc<Shared>, state: String, grants: &[Grant]) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        state: String,
+        grants: &[Grant],
+        overrides: &LimitOverrides,
+    ) -> Self {
+        let limits = shared.limits.with(overrides);
         let mut scope = Self {
             shared,
             state,
+            limits,
+            seen: Seen::default(),
             metrics_read: Vec::new(),
             metrics_write: Vec::new(),
+            series_read: Vec::new(),
+            series_write: Vec::new(),
             quota: 0,
-            hosts: Vec::new(),
+            outlet: Outlet::new(Vec::new()),
+            clock: false,
+            random: false,
         };
         for grant in grants {
             match grant {
-                Grant::Log {} | Grant::Clock {} | Grant::Random {} => {}
+                Grant::Log {} => {}
+                Grant::Clock {} => scope.clock = true,
+                Grant::Random {} => scope.random = true,
                 Grant::MetricsRead { metrics } => scope.metrics_read.clone_from(metrics),
                 Grant::MetricsWrite { metrics } => scope.metrics_write.clone_from(metrics),
-                Grant::State { quota } => scope.quota = *quota,
-                Grant::HttpClient { hosts } => scope.hosts.clone_from(hosts),
+                Grant::SeriesRead { metrics } => scope.series_read.clone_from(metrics),
+                Grant::SeriesWrite { metrics } => scope.series_write.clone_from(metrics),
+                Grant::State { quota } => scope.quota = (*quota).min(limits.state_quota),
+                Grant::HttpClient { hosts } => scope.outlet = Outlet::new(hosts.clone()),
             }
         }
         scope
@@ -101,6 +135,18 @@ pub(crate) struct Call {
     principal: Option<Arc<Principal>>,
     log: LogBook,
     effects: Option<Effects>,
+    /// Shared with the world's own way out.
+    pub(crate) egress: Arc<Spent>,
+    /// Bytes the plugin handed over until now.
+    handed_over: u64,
+    /// What its language's runtime finds, if it has one that looks.
+    pub(crate) world: Option<Box<World>>,
+}
+
+impl CallData for Call {
+    fn handed_over(&self) -> u64 {
+        self.handed_over
+    }
 }
 
 impl Call {
@@ -111,11 +157,30 @@ impl Call {
         principal: Option<Arc<Principal>>,
         effects: Option<EffectScope>,
     ) -> Self {
-        Self { scope, principal, log: LogBook::default(), effects: effects.map(Effects::new) }
+        let log = LogBook::new(&scope.limits);
+        let (egress, handed_over, world) = Default::default();
+        Self { scope, principal, log, effects: effects.map(Effects::new), egress, handed_over, world }
     }
 
-    pub(crate) fn into_log(self) -> LogBook {
+    /// Writes a line behind what was printed so far.
+    fn log(&mut self, level: LogLevel, message: String) {
+        if let Some(world) = &self.world {
+            self.log.extend(world.printed.take());
+        }
+        let now = self.services().clock.now();
+        self.log.write(now, level, message);
+    }
+
+    pub(crate) fn into_log(mut self) -> LogBook {
+        if let Some(world) = &self.world {
+            self.log.extend(world.printed.take_all());
+        }
         self.log
+    }
+
+    /// Counts what a host call was given, in bytes. Every function that takes texts or lists says it first.
+    fn takes(&mut self, bytes: usize) {
+        self.handed_over = self.handed_over.saturating_add(bytes as u64);
     }
 
     fn services(&self) -> &Services {
@@ -123,14 +188,19 @@ impl Call {
     }
 }
 
-/// A linker with the interfaces of `privileges`, and those that only hold types.
-pub(crate) fn linker(engine: &Engine, privileges: &[Privilege]) -> wasmtime::Result<Linker<Guest<Call>>> {
+/// A linker for components of `size` with the interfaces of `privileges`, and those that only hold types.
+pub(crate) fn linker(
+    engine: &Engine,
+    size: Size,
+    privileges: &[Privilege],
+) -> wasmtime::Result<Linker<Guest<Call>>> {
     fn call(guest: &mut Guest<Call>) -> &mut Call {
-        &mut guest.data
+        guest.host_call()
     }
-    let mut linker = engine.linker::<Call>();
+    let mut linker = engine.linker::<Call>(size);
     contract::types::add_to_linker::<_, HasSelf<Call>>(&mut linker, call)?;
     contract::metrics_types::add_to_linker::<_, HasSelf<Call>>(&mut linker, call)?;
+    contract::series_types::add_to_linker::<_, HasSelf<Call>>(&mut linker, call)?;
     for privilege in privileges {
         let linker = &mut linker;
         match privilege {
@@ -141,6 +211,8 @@ pub(crate) fn linker(engine: &Engine, privileges: &[Privilege]) -> wasmtime::Res
             Privilege::MetricsWrite => {
                 contract::metrics_write::add_to_linker::<_, HasSelf<Call>>(linker, call)
             }
+            Privilege::SeriesRead => contract::series_read::add_to_linker::<_, HasSelf<Call>>(linker, call),
+            Privilege::SeriesWrite => contract::series_write::add_to_linker::<_, HasSelf<Call>>(linker, call),
             Privilege::State => contract::state::add_to_linker::<_, HasSelf<Call>>(linker, call),
             Privilege::HttpClient => contract::http_client::add_to_linker::<_, HasSelf<Call>>(linker, call),
         }?;

@@ -15,12 +15,14 @@ use contract::state::{Host, StateError};
 
 impl Host for Call {
     async fn get(&mut self, key: String) -> Result<Option<Vec<u8>>, StateError> {
+        self.takes(key.len());
         let drawer = self.drawer()?;
         let value = self.value(&drawer.row(&key)?).await?;
         Ok(value.map(Vec::from))
     }
 
     async fn set(&mut self, key: String, value: Option<Vec<u8>>) -> Result<(), StateError> {
+        self.takes(key.len() + value.as_ref().map_or(0, Vec::len));
         let drawer = self.drawer()?;
         let row = drawer.row(&key)?;
         let value = checked(value)?;
@@ -43,6 +45,7 @@ impl Host for Call {
         expected: Option<Vec<u8>>,
         value: Option<Vec<u8>>,
     ) -> Result<(), StateError> {
+        self.takes(key.len() + [&expected, &value].into_iter().flatten().map(Vec::len).sum::<usize>());
         let drawer = self.drawer()?;
         let row = drawer.row(&key)?;
         let value = checked(value)?;
@@ -69,6 +72,7 @@ impl Host for Call {
         after: Option<String>,
         limit: u32,
     ) -> Result<Vec<String>, StateError> {
+        self.takes(prefix.len() + after.as_ref().map_or(0, String::len));
         let drawer = self.drawer()?;
         if !(1..=limits::PAGE).contains(&limit) {
             return Err(StateError::Other(format!("limit is {limit}, expected 1 to {}", limits::PAGE)));

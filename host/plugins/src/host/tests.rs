@@ -22,7 +22,11 @@ async fn shared() -> (House, Arc<Shared>) {
 
 fn call(shared: &Arc<Shared>, plugin: &str, grants: &[&str], principal: Option<Arc<Principal>>) -> Call {
     let grants: Vec<Grant> = grants.iter().map(|text| text.parse().unwrap()).collect();
-    Call::new(Arc::new(Scope::new(Arc::clone(shared), plugin.to_owned(), &grants)), principal, None)
+    Call::new(
+        Arc::new(Scope::new(Arc::clone(shared), plugin.to_owned(), &grants, &Default::default())),
+        principal,
+        None,
+    )
 }
 
 fn definition(name: &str) -> MetricDefinition {

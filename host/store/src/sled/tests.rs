@@ -43,7 +43,7 @@ async fn it_is_a_store_whatever_the_size_of_a_group_and_of_the_journal() {
     }
 }
 
-/// A copy of the store as a crash would leave it now.
+/// A copy of the store, as a crash would leave it now.
 fn crashed(folder: &tempfile::TempDir) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
     std::fs::create_dir(copy.path().join("blobs")).unwrap();
@@ -304,14 +304,7 @@ async fn a_damaged_store_is_refused_and_does_not_take_the_process_down() {
         for byte in &mut damaged[middle..] {
             *byte ^= 0x55;
         }
-        let copy = tempfile::tempdir().unwrap();
-        std::fs::create_dir(copy.path().join("blobs")).unwrap();
-        for file in std::fs::read_dir(folder.path()).unwrap() {
-            let file = file.unwrap();
-            if file.path().is_file() {
-                std::fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
-            }
-        }
+        let copy = crashed(&folder);
         std::fs::write(copy.path().join(&name), damaged).unwrap();
         match SledStore::open(copy.path(), SledSettings::default()) {
             Err(error) => {

@@ -1,4 +1,6 @@
-//! Plugins as text for people: what is installed, what a file holds, what an app takes and gives.
+//! Plugins as text for people: what is installed, what a file holds, what a role takes and gives.
+
+use std::collections::BTreeMap;
 
 use bellwether_plugins::Grant;
 use serde_json::{Value, json};
@@ -13,6 +15,13 @@ const FIELDS: &[output::Column] = &[
     ("roles", "/roles"),
     ("digest", "/digest"),
     ("installed", "/installed"),
+    ("enabled", "/enabled"),
+    ("problem", "/problem"),
+    ("canary", "/canary/version"),
+    ("its share, %", "/canary/share"),
+    ("last canary", "/last_canary/version"),
+    ("how it ended", "/last_canary/how"),
+    ("why", "/last_canary/reason"),
 ];
 
 /// What was built: what it is and asks for, and where it lies.
@@ -29,10 +38,20 @@ pub(super) fn describe_manifest(manifest: &Value) -> String {
         ("roles", "/roles"),
         ("app", "/app/summary"),
         ("dialect", "/dialect/summary"),
+        ("formatter", "/formatter/summary"),
+        ("detector", "/detector/summary"),
+        ("forecaster", "/forecaster/summary"),
     ];
     let mut text = output::record(manifest, &fields);
-    for part in ["inputs", "outputs"] {
-        let schema = &manifest["app"][part];
+    let parts = [
+        ("inputs", "/app/inputs"),
+        ("outputs", "/app/outputs"),
+        ("settings", "/formatter/settings"),
+        ("settings", "/detector/settings"),
+        ("settings", "/forecaster/settings"),
+    ];
+    for (part, pointer) in parts {
+        let Some(schema) = manifest.pointer(pointer) else { continue };
         let required = schema["required"].as_array().map_or(&[][..], Vec::as_slice);
         let row = |(name, schema): (&String, &Value)| {
             json!({
@@ -49,15 +68,15 @@ pub(super) fn describe_manifest(manifest: &Value) -> String {
             continue;
         }
         let columns: &[output::Column] = match part {
-            "inputs" => &[
-                ("INPUT", "/name"),
+            "outputs" => &[("OUTPUT", "/name"), ("TYPE", "/type"), ("HELP", "/help")],
+            _ => &[
+                (if part == "inputs" { "INPUT" } else { "SETTING" }, "/name"),
                 ("TYPE", "/type"),
                 ("REQUIRED", "/required"),
                 ("DEFAULT", "/default"),
                 ("CHOICES", "/choices"),
                 ("HELP", "/help"),
             ],
-            _ => &[("OUTPUT", "/name"), ("TYPE", "/type"), ("HELP", "/help")],
         };
         text.push_str(&format!("\n{}", output::table(&rows, columns)));
     }
@@ -89,10 +108,39 @@ pub(super) fn describe_inspection(inspection: &Value) -> String {
             &[("PRIVILEGE", "/privilege"), ("TO", "/purpose"), ("GRANT IT WITH", "/example")],
         ));
     }
+    let optional = inspection["optional"].as_array().map_or(&[][..], Vec::as_slice);
+    if !optional.is_empty() {
+        text.push_str("\nIt may be given besides, and does without:\n");
+        text.push_str(&output::table(
+            optional,
+            &[("PRIVILEGE", "/privilege"), ("TO", "/purpose"), ("GRANT IT WITH", "/example")],
+        ));
+    }
+    let baseline = inspection["baseline"].as_array().map_or(&[][..], Vec::as_slice);
+    if !baseline.is_empty() {
+        text.push_str("\nIts language's runtime imports of WASI, and finds an empty world:\n");
+        text.push_str(&output::table(
+            &packages(baseline),
+            &[("PACKAGE", "/package"), ("INTERFACES", "/interfaces")],
+        ));
+    }
     for problem in inspection["problems"].as_array().into_iter().flatten() {
         text.push_str(&format!("\nIt cannot be installed: {}\n", output::cell(Some(problem))));
     }
     text
+}
+
+/// Interfaces of WASI by their package: `wasi:io/poll@0.2.0` is poll of wasi:io.
+fn packages(baseline: &[Value]) -> Vec<Value> {
+    let mut packages: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for import in baseline.iter().filter_map(Value::as_str) {
+        let (package, rest) = import.split_once('/').unwrap_or((import, ""));
+        let name = rest.split('@').next().unwrap_or(rest);
+        packages.entry(package).or_default().push(name);
+    }
+    let rows =
+        packages.iter().map(|(package, names)| json!({"package": package, "interfaces": names.join(", ")}));
+    rows.collect()
 }
 
 /// An installed plugin.
@@ -128,6 +176,24 @@ mod tests {
         );
         assert_eq!(shown, "log\nmetrics-write=web.*,api.*\n");
         assert_eq!(grants(&json!([])), "none\n");
+    }
+
+    #[test]
+    fn what_a_runtime_imports_is_shown_apart_from_what_is_asked_for() {
+        let request =
+            |privilege: &str| json!({"privilege": privilege, "purpose": "do", "example": privilege});
+        let inspection = json!({
+            "requests": [request("log")],
+            "optional": [request("clock")],
+            "baseline": ["wasi:io/poll@0.2.0", "wasi:io/streams@0.2.3", "wasi:cli/exit@0.2.0"],
+            "problems": [],
+        });
+        let text = describe_inspection(&inspection);
+        let (asked, rest) = text.split_once("It may be given").expect("optional ones stand apart");
+        assert!(asked.contains("log") && !asked.contains("clock") && rest.contains("clock"), "{text}");
+        assert!(rest.lines().any(|line| line == "wasi:io   poll, streams"), "{text}");
+        let plain = json!({"requests": [], "optional": [], "baseline": [], "problems": []});
+        assert!(!describe_inspection(&plain).contains("WASI"));
     }
 
     #[test]

@@ -9,10 +9,15 @@ use crate::output::{self, cell};
 /// wanted it to is a failure of the command.
 pub(crate) fn tell(format: output::Format, answer: &Value) -> Result<(), Failure> {
     output::value(format, answer, |answer| match answer.get("run_id") {
-        Some(id) => format!("run {} has begun; see it with `bellwether run show`\n", cell(Some(id))),
+        Some(id) => format!("run {} has begun; follow it with `bellwether run watch`\n", cell(Some(id))),
         None => describe(answer),
     })?;
-    match answer["state"].as_str() {
+    ended_badly(answer)
+}
+
+/// A failure for a run that ended as nobody wanted it to.
+pub(super) fn ended_badly(run: &Value) -> Result<(), Failure> {
+    match run["state"].as_str() {
         Some(state @ ("failed" | "timed_out" | "cancelled" | "blocked" | "interrupted")) => {
             Err(Failure::Failed(anyhow::anyhow!("the run {}", ended(state))))
         }
@@ -54,12 +59,13 @@ pub(crate) fn describe(run: &Value) -> String {
     }
     for step in run["steps"].as_array().into_iter().flatten() {
         text.push('\n');
-        describe_step(step, &mut text);
+        step_lines(step, &mut text);
     }
     text
 }
 
-fn describe_step(step: &Value, text: &mut String) {
+/// A step, in lines.
+pub(super) fn step_lines(step: &Value, text: &mut String) {
     let named = |pointer| cell(step.pointer(pointer));
     let told = |pointer| step.pointer(pointer).filter(|value| !value.is_null());
     text.push_str(&format!("step {}: {}", named("/step"), named("/state")));

@@ -1,16 +1,26 @@
 //! Plugins: `/v1/plugins`. The operator installs for every organisation, an admin for its own.
 
+pub(crate) mod canary;
+pub(crate) mod seen;
+pub(crate) mod versions;
+
+use std::sync::Arc;
+
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bellwether_access::Caller;
-use bellwether_kernel::{Cursor, FieldError, OrganisationId, PageRequest};
+use bellwether_alerts::{DetectorDescription, ForecasterDescription, FormatterDescription};
+use bellwether_kernel::{Cursor, FieldError, PageRequest};
 use bellwether_playbooks::AppDescription;
-use bellwether_plugins::{DialectSummary, Grant, Inspection, Installed, Manifest, Owner, PluginRole};
+use bellwether_plugins::{
+    DialectSummary, Grant, Inspection, Installed, Instances, LimitOverrides, Manifest, Owner, PluginRole,
+};
 use bytes::Bytes;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use self::canary::{CanaryEnded, CanaryState};
 use super::keys::PageQuery;
 use crate::extract::{
     Admin, AnyCaller, CallerExt, Instant, Json, OrOperator, Path, Query, Read, content_type, page, read_body,
@@ -59,29 +69,61 @@ pub(crate) struct Plugin {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     dialect: Option<DialectSummary>,
+    /// What it is and takes as a detector.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    detector: Option<DetectorDescription>,
+    /// What it is and takes as a forecaster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    forecaster: Option<ForecasterDescription>,
+    /// What it is and takes as a formatter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    formatter: Option<FormatterDescription>,
+    /// What its current version may use where it is other than the host's limits.
+    #[schema(value_type = Object, example = json!({"memory_bytes": 1_048_576}))]
+    limits: LimitOverrides,
+    /// Whether its calls share instances: `fresh` or `warm`.
+    #[schema(value_type = String)]
+    instances: Instances,
+    /// A version that is tried on a share of the calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    canary: Option<CanaryState>,
+    /// How the last canary ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_canary: Option<CanaryEnded>,
 }
 
 /// Whose a plugin is.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-enum PluginOwner {
+pub(crate) enum PluginOwner {
     /// The host's operator installed it for every organisation.
     Host,
     /// The organisation installed it for itself.
     Organisation,
 }
 
-impl From<&Installed> for Plugin {
-    fn from(installed: &Installed) -> Self {
+impl From<Owner> for PluginOwner {
+    fn from(owner: Owner) -> Self {
+        match owner {
+            Owner::Host => Self::Host,
+            Owner::Organisation(_) => Self::Organisation,
+        }
+    }
+}
+
+impl Plugin {
+    /// A plugin in its current version.
+    fn of(services: &Services, installed: &Installed) -> Self {
         let installed = installed.clone();
+        let (canary, ended) = services.plugins().canary(installed.owner, &installed.name);
         Self {
             name: installed.name,
             version: installed.version,
             description: installed.description,
-            owner: match installed.owner {
-                Owner::Host => PluginOwner::Host,
-                Owner::Organisation(_) => PluginOwner::Organisation,
-            },
+            owner: installed.owner.into(),
             contract: installed.contract,
             roles: installed.roles,
             grants: installed.grants,
@@ -93,8 +135,32 @@ impl From<&Installed> for Plugin {
             problem: installed.problem,
             app: installed.app,
             dialect: installed.dialect,
+            detector: installed.detector,
+            forecaster: installed.forecaster,
+            formatter: installed.formatter,
+            limits: installed.limits,
+            instances: installed.instances,
+            canary: canary.map(CanaryState::from),
+            last_canary: ended.map(CanaryEnded::from),
         }
     }
+}
+
+impl Plugin {
+    /// A plugin as a caller sees it: how often others call one of the host's, an organisation does not.
+    fn shown_to(services: &Services, caller: &Caller, installed: &Installed) -> Self {
+        let mut plugin = Self::of(services, installed);
+        if !concerns_alone(caller, installed.owner) {
+            plugin.canary = plugin.canary.map(CanaryState::without_calls);
+            plugin.last_canary = plugin.last_canary.map(CanaryEnded::without_reason);
+        }
+        plugin
+    }
+}
+
+/// Whether nobody but the caller, or those the operator is there for, calls a plugin.
+fn concerns_alone(caller: &Caller, owner: Owner) -> bool {
+    caller.organisation().is_none() || owner != Owner::Host
 }
 
 /// A page of plugins.
@@ -121,14 +187,8 @@ pub(crate) async fn list(
     State(services): State<Shared>,
 ) -> Result<Json<PluginList>, Problem> {
     let page = page(query.limit, query.cursor.as_deref())?;
-    let (items, next) = match caller.organisation() {
-        None => {
-            let found = services.plugins().list(Owner::Host, &page)?;
-            (found.items, found.next)
-        }
-        Some(organisation) => own_then_host(&services, organisation, &page)?,
-    };
-    let items = items.iter().map(|installed| Plugin::from(&**installed)).collect();
+    let (items, next) = own_then_host(&services, &caller, &page)?;
+    let items = items.iter().map(|installed| Plugin::shown_to(&services, &caller, installed)).collect();
     Ok(Json(PluginList { items, next: next.map(|cursor| cursor.to_string()) }))
 }
 
@@ -136,14 +196,14 @@ pub(crate) async fn list(
 const OWN: u8 = 0;
 const HOST: u8 = 1;
 
-type Found = (Vec<std::sync::Arc<Installed>>, Option<Cursor>);
+type Found = (Vec<Arc<Installed>>, Option<Cursor>);
 
-/// One page over two lists.
-fn own_then_host(
-    services: &Services,
-    organisation: OrganisationId,
-    page: &PageRequest,
-) -> Result<Found, Problem> {
+/// The host's plugins, and for an organisation its own before them: one page over two lists.
+fn own_then_host(services: &Services, caller: &Caller, page: &PageRequest) -> Result<Found, Problem> {
+    let Some(organisation) = caller.organisation() else {
+        let found = services.plugins().list(Owner::Host, page)?;
+        return Ok((found.items, found.next));
+    };
     let (list, within) = match page.cursor.as_ref().map(|Cursor(bytes)| bytes.split_first()) {
         None => (OWN, None),
         Some(Some((&list @ (OWN | HOST), rest))) => (list, (!rest.is_empty()).then(|| Cursor(rest.to_vec()))),
@@ -182,15 +242,18 @@ pub(crate) struct InstallQuery {
     #[serde(default)]
     #[param(explode = true)]
     grant: Vec<String>,
-    /// Whether it may take the place of one of its name; by default not.
+    /// Whether it may take the place of another component of its version; by default not.
     #[serde(default)]
     replace: bool,
+    /// Sends only so many hundredths of the calls to it, 0 to 100, and leaves the current version the others.
+    canary: Option<u8>,
 }
 
-/// Installs a component: for the operator on the whole host, for an admin in its organisation.
+/// Installs a version: for the operator on the whole host, for an admin in its organisation. The versions before are
+/// kept; calls in flight finish on what they began with.
 #[utoipa::path(post, path = "/v1/plugins", tag = "plugins", params(InstallQuery), security(("key" = [])),
     request_body(content = Vec<u8>, content_type = "application/wasm", description = "The component"),
-    responses((status = 201, description = "The plugin, ready to be called", body = Plugin), Refusals, Bodied, Clash))]
+    responses((status = 201, description = "The version, ready to be called", body = Plugin), Refusals, Bodied, Clash))]
 pub(crate) async fn install(
     OrOperator(caller, ..): OrOperator<Admin>,
     Query(query): Query<InstallQuery>,
@@ -204,8 +267,12 @@ pub(crate) async fn install(
     let grants = query.grant.iter().map(read).collect::<Result<Vec<_>, _>>()?;
     let bytes = component(&services, request).await?;
     let (owner, actor) = (owner(&caller), caller.key().as_str());
-    let installed = services.plugins().install(owner, actor, bytes, grants, query.replace).await?;
-    Ok((StatusCode::CREATED, Json(Plugin::from(&*installed))).into_response())
+    let plugins = services.plugins();
+    let installed = match query.canary {
+        None => plugins.install(owner, actor, bytes, grants, query.replace).await?,
+        Some(share) => plugins.install_canary(owner, actor, bytes, grants, query.replace, share).await?,
+    };
+    Ok((StatusCode::CREATED, Json(Plugin::of(&services, &installed))).into_response())
 }
 
 /// Shows what a component is and asks for, without installing it.
@@ -241,11 +308,12 @@ pub(crate) async fn get(
     Path(name): Path<String>,
     State(services): State<Shared>,
 ) -> Result<Json<Plugin>, Problem> {
-    Ok(Json(Plugin::from(&*seen(&services, &caller, &name)?)))
+    let installed = seen(&services, &caller, &name)?;
+    Ok(Json(Plugin::shown_to(&services, &caller, &installed)))
 }
 
 /// The plugin of that name a caller sees: its own before the host's.
-fn seen(services: &Services, caller: &Caller, name: &str) -> Result<std::sync::Arc<Installed>, Problem> {
+fn seen(services: &Services, caller: &Caller, name: &str) -> Result<Arc<Installed>, Problem> {
     let plugins = services.plugins();
     let found = plugins.get(owner(caller), name).or_else(|| plugins.get(Owner::Host, name));
     found.ok_or_else(|| Problem::not_found(format!("there is no plugin {name:?}")))
@@ -265,20 +333,31 @@ pub(crate) async fn manifest(
     Ok(Json(seen(&services, &caller, &name)?.manifest()))
 }
 
-/// Removes a plugin of the caller's own, and all state it kept.
+/// Whether those who keep to what is removed are heeded.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Force {
+    /// Removes it although published playbooks or open runs keep to it; by default not.
+    #[serde(default)]
+    force: bool,
+}
+
+/// Removes a plugin of the caller's own in all its versions, and all state it kept.
 #[utoipa::path(delete, path = "/v1/plugins/{name}", tag = "plugins", security(("key" = [])),
-    params(("name" = String, Path, description = "The plugin's name")),
+    params(("name" = String, Path, description = "The plugin's name"), Force),
     responses((status = 200, description = "The plugin that was", body = Plugin), Refusals, NotFound, Clash))]
 pub(crate) async fn remove(
     OrOperator(caller, ..): OrOperator<Admin>,
     Path(name): Path<String>,
+    Query(Force { force }): Query<Force>,
     State(services): State<Shared>,
 ) -> Result<Json<Plugin>, Problem> {
-    let owner = owner(&caller);
+    let (owner, actor) = own(&services, &caller, &name)?;
     let found = services.plugins().get(owner, &name);
-    let found = found.ok_or_else(|| not_own(&services, &caller, &name))?;
-    services.plugins().remove(owner, caller.key().as_str(), &name).await?;
-    Ok(Json(Plugin::from(&*found)))
+    let shown = found.map(|found| Plugin::of(&services, &found));
+    services.plugins().remove_all(owner, actor, &name, force).await?;
+    shown.map(Json).ok_or_else(|| not_own(&services, &caller, &name))
 }
 
 /// What of a plugin shall change.
@@ -286,10 +365,14 @@ pub(crate) async fn remove(
 #[serde(deny_unknown_fields)]
 pub(crate) struct PluginChange {
     /// Whether it is called.
-    enabled: bool,
+    enabled: Option<bool>,
+    /// Whether its calls share instances: `fresh` gives every call its own, `warm` lets those of an organisation follow
+    /// each other on the same, which keep what the plugin leaves in memory.
+    #[schema(value_type = Option<String>)]
+    instances: Option<Instances>,
 }
 
-/// Switches a plugin of the caller's own on or off. Calls in flight finish.
+/// Switches a plugin of the caller's own on or off, or says whether its calls share instances. Calls in flight finish.
 #[utoipa::path(patch, path = "/v1/plugins/{name}", tag = "plugins", security(("key" = [])),
     params(("name" = String, Path, description = "The plugin's name")), request_body = PluginChange,
     responses((status = 200, description = "The plugin, changed", body = Plugin), Refusals, NotFound, Bodied, Clash))]
@@ -299,12 +382,16 @@ pub(crate) async fn change(
     State(services): State<Shared>,
     Json(change): Json<PluginChange>,
 ) -> Result<Json<Plugin>, Problem> {
-    let (owner, actor) = (owner(&caller), caller.key().as_str());
-    if services.plugins().get(owner, &name).is_none() {
-        return Err(not_own(&services, &caller, &name));
+    let (owner, actor) = own(&services, &caller, &name)?;
+    let PluginChange { enabled, instances } = change;
+    let mut changed = seen(&services, &caller, &name)?;
+    if let Some(instances) = instances {
+        changed = services.plugins().set_instances(owner, actor, &name, instances).await?;
     }
-    let changed = services.plugins().set_enabled(owner, actor, &name, change.enabled).await?;
-    Ok(Json(Plugin::from(&*changed)))
+    if let Some(enabled) = enabled {
+        changed = services.plugins().set_enabled(owner, actor, &name, enabled).await?;
+    }
+    Ok(Json(Plugin::of(&services, &changed)))
 }
 
 /// What a plugin shall be granted.
@@ -327,12 +414,18 @@ pub(crate) async fn grant(
     State(services): State<Shared>,
     Json(new): Json<NewGrants>,
 ) -> Result<Json<Plugin>, Problem> {
-    let (owner, actor) = (owner(&caller), caller.key().as_str());
-    if services.plugins().get(owner, &name).is_none() {
-        return Err(not_own(&services, &caller, &name));
-    }
+    let (owner, actor) = own(&services, &caller, &name)?;
     let changed = services.plugins().set_grants(owner, actor, &name, new.grants).await?;
-    Ok(Json(Plugin::from(&*changed)))
+    Ok(Json(Plugin::of(&services, &changed)))
+}
+
+/// Whose the plugin is that a caller wants to change, and who does it.
+fn own<'a>(services: &Services, caller: &'a Caller, name: &str) -> Result<(Owner, &'a str), Problem> {
+    let owner = owner(caller);
+    if services.plugins().get(owner, name).is_none() {
+        return Err(not_own(services, caller, name));
+    }
+    Ok((owner, caller.key().as_str()))
 }
 
 /// Why a plugin cannot be changed: there is none, or it is the host's.

@@ -1,0 +1,332 @@
+//! `bellwether series`.
+
+use clap::{Args, Subcommand, ValueEnum};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{Limit, query};
+use crate::client::{Body, Connection};
+use crate::failure::Failure;
+use crate::output::{self, Column};
+
+/// `bellwether series`.
+#[derive(Args, Debug)]
+pub(crate) struct Arguments {
+    /// Which host.
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    #[command(subcommand)]
+    command: SeriesCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum SeriesCommand {
+    /// Write a sample
+    #[command(after_help = "\
+Examples:
+  bellwether series write system.cpu.user 41.5 --tag host:web-1 --tag env:prod
+  bellwether series write queue.length 7 --time 2026-01-31T12:00:00Z")]
+    Write {
+        /// The metric's name
+        metric: String,
+        /// A number
+        #[arg(allow_negative_numbers = true)]
+        value: f64,
+        /// key:value, or a word; may be repeated
+        #[arg(long)]
+        tag: Vec<String>,
+        /// When it was taken (RFC 3339); now, if not said
+        #[arg(long)]
+        time: Option<String>,
+    },
+    /// Ask a question; of the last hour, if no time is said
+    #[command(after_help = "\
+Examples:
+  bellwether series query 'avg:system.cpu.user{env:prod,!host:a*} by {host}.rollup(max, 60)'
+  bellwether series query 'top(sum:requests{*} by {path}.as_rate(), 5)' --start 2026-01-01 --end 2026-01-02 --step 3600")]
+    Query {
+        /// In Datadog's language
+        query: String,
+        /// Samples from here on (RFC 3339)
+        #[arg(long)]
+        start: Option<String>,
+        /// Samples up to here (RFC 3339)
+        #[arg(long)]
+        end: Option<String>,
+        /// Seconds of a step
+        #[arg(long)]
+        step: Option<f64>,
+    },
+    /// List the series of a metric
+    #[command(after_help = "Example:\n  bellwether series list system.cpu.user --filter 'env:prod,!host:a*'")]
+    List {
+        /// The metric's name
+        metric: String,
+        /// Only those with such tags
+        #[arg(long)]
+        filter: Option<String>,
+        /// How much.
+        #[command(flatten)]
+        limit: Limit,
+    },
+    /// List metrics that have series
+    #[command(after_help = "Example:\n  bellwether series metrics --contains cpu")]
+    Metrics {
+        /// Only names that contain this, letter case ignored
+        #[arg(long)]
+        contains: Option<String>,
+        /// How much.
+        #[command(flatten)]
+        limit: Limit,
+    },
+    /// Show what is known of a metric
+    #[command(after_help = "Example:\n  bellwether series show system.cpu.user")]
+    Show {
+        /// Its name
+        metric: String,
+    },
+    /// Set what is known of a metric; what is left out stays as it is
+    #[command(after_help = "\
+Example:
+  bellwether series describe requests --kind count --unit request --keep-days 400")]
+    Describe {
+        /// Its name
+        metric: String,
+        /// What is known.
+        #[command(flatten)]
+        known: Known,
+    },
+    /// List the keys of a metric's tags, or the values of one
+    #[command(after_help = "\
+Examples:
+  bellwether series tags system.cpu.user
+  bellwether series tags system.cpu.user host")]
+    Tags {
+        /// The metric's name
+        metric: String,
+        /// A key, for its values
+        key: Option<String>,
+        /// How much.
+        #[command(flatten)]
+        limit: Limit,
+    },
+    /// Delete series with all their samples
+    #[command(after_help = "Example:\n  bellwether series delete system.cpu.user --filter host:web-1")]
+    Delete {
+        /// The metric's name
+        metric: String,
+        /// Only those with such tags; without it, all
+        #[arg(long)]
+        filter: Option<String>,
+    },
+}
+
+#[derive(Args, Debug)]
+struct Known {
+    /// How its values came about
+    #[arg(long)]
+    kind: Option<Kind>,
+    /// What it is measured in
+    #[arg(long)]
+    unit: Option<String>,
+    /// By what that is divided
+    #[arg(long)]
+    per_unit: Option<String>,
+    /// For people
+    #[arg(long)]
+    description: Option<String>,
+    /// For narrow places
+    #[arg(long)]
+    short_name: Option<String>,
+    /// What sends it
+    #[arg(long)]
+    integration: Option<String>,
+    /// Days its samples are kept
+    #[arg(long)]
+    keep_days: Option<u32>,
+}
+
+/// How a metric's values came about.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Kind {
+    /// A measurement at a moment
+    Gauge,
+    /// How many happened since the sample before
+    Count,
+    /// How many happen a second
+    Rate,
+    /// Measurements of many things, to be looked at together
+    Distribution,
+}
+
+const FIELDS: &[Column] = &[
+    ("name", "/name"),
+    ("series", "/series"),
+    ("kind", "/kind"),
+    ("unit", "/unit"),
+    ("per unit", "/per_unit"),
+    ("description", "/description"),
+    ("short name", "/short_name"),
+    ("integration", "/integration"),
+    ("keep days", "/keep_days"),
+];
+
+const POINTS: &[Column] = &[("TAGS", "/tags"), ("TIME", "/time"), ("VALUE", "/value")];
+
+/// Works on tagged series.
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let (client, format) = (arguments.connection.client()?, arguments.connection.json.into());
+    const METRICS: [&str; 3] = ["v1", "series", "metrics"];
+    match arguments.command {
+        SeriesCommand::Write { metric, value, tag, time } => {
+            let time = time.unwrap_or_else(|| jiff::Timestamp::now().to_string());
+            let series = json!({ "metric": metric, "tags": tag, "points": [[time, value]] });
+            let body = Body::Json(json!({ "series": [series] }));
+            let answer = client.write(Method::POST, &["v1", "series"], &[], body).await?;
+            output::value(format, &answer, |_| format!("written to {metric}\n"))?;
+        }
+        SeriesCommand::Query { query, start, end, step } => {
+            let mut question = json!({ "query": query });
+            for (name, value) in [
+                ("start", start.map(Value::from)),
+                ("end", end.map(Value::from)),
+                ("step", step.map(|seconds| Value::from((seconds * 1000.0).round() as i64))),
+            ] {
+                if let Some(value) = value {
+                    question[name] = value;
+                }
+            }
+            let answer = client.write(Method::POST, &["v1", "query"], &[], Body::Json(question)).await?;
+            output::value(format, &answer, |answer| output::table(&points(answer), POINTS))?;
+        }
+        SeriesCommand::List { metric, filter, limit } => {
+            let query = query([("metric", Some(metric)), ("filter", filter)]);
+            let mut series = client.list(&["v1", "series"], &query, limit.items()).await?;
+            if !arguments.connection.json {
+                series.items.iter_mut().for_each(|series| series["tags"] = joined(&series["tags"]).into());
+            }
+            output::listing(format, &series, &[("TAGS", "/tags")])?;
+        }
+        SeriesCommand::Metrics { contains, limit } => {
+            let query = query([("name_contains", contains)]);
+            let metrics = client.list(&METRICS, &query, limit.items()).await?;
+            let columns = [("NAME", "/name"), ("SERIES", "/series"), ("KIND", "/kind"), ("UNIT", "/unit")];
+            output::listing(format, &metrics, &columns)?;
+        }
+        SeriesCommand::Show { metric } => {
+            let metric = client.get(&[&METRICS[..], &[metric.as_str()]].concat(), &[]).await?;
+            output::value(format, &metric, |metric| output::record(metric, FIELDS))?;
+        }
+        SeriesCommand::Describe { metric, known } => {
+            let path = [&METRICS[..], &[metric.as_str()]].concat();
+            let before = match client.get(&path, &[]).await {
+                Err(Failure::Refused(problem)) if problem.status == 404 => json!({}),
+                other => other?,
+            };
+            let body = Body::Json(known.over(before));
+            let answer = client.write(Method::PUT, &path, &[], body).await?;
+            output::value(format, &answer, |metric| output::record(metric, FIELDS))?;
+        }
+        SeriesCommand::Tags { metric, key: None, .. } => {
+            let keys = client.get(&[&METRICS[..], &[metric.as_str(), "tags"]].concat(), &[]).await?;
+            let columns = [("KEY", "/key"), ("VALUES", "/values"), ("SERIES", "/series")];
+            output::value(format, &keys, |keys| {
+                output::table(keys["items"].as_array().map_or(&[], Vec::as_slice), &columns)
+            })?;
+        }
+        SeriesCommand::Tags { metric, key: Some(key), limit } => {
+            let path = [&METRICS[..], &[metric.as_str(), "tags", key.as_str()]].concat();
+            let values = client.list(&path, &[], limit.items()).await?;
+            output::listing(format, &values, &[("VALUE", "/value"), ("SERIES", "/series")])?;
+        }
+        SeriesCommand::Delete { metric, filter } => {
+            let path = [&METRICS[..], &[metric.as_str()]].concat();
+            let query = query([("filter", filter)]);
+            let answer = client.write(Method::DELETE, &path, &query, Body::None).await?;
+            output::value(format, &answer, |answer| format!("{} series are deleted\n", answer["deleted"]))?;
+        }
+    }
+    Ok(())
+}
+
+impl Known {
+    /// What was known before, with this in its place where it says something.
+    fn over(self, before: Value) -> Value {
+        let mut metadata = before;
+        if let Some(fields) = metadata.as_object_mut() {
+            fields.remove("name");
+            fields.remove("series");
+        }
+        let kind = self.kind.and_then(|kind| kind.to_possible_value()).map(|kind| kind.get_name().to_owned());
+        for (name, value) in [
+            ("kind", kind),
+            ("unit", self.unit),
+            ("per_unit", self.per_unit),
+            ("description", self.description),
+            ("short_name", self.short_name),
+            ("integration", self.integration),
+        ] {
+            if let Some(value) = value {
+                metadata[name] = value.into();
+            }
+        }
+        if let Some(days) = self.keep_days {
+            metadata["keep_days"] = days.into();
+        }
+        metadata
+    }
+}
+
+/// The points of an answer, one a row.
+fn points(answer: &Value) -> Vec<Value> {
+    let mut rows = Vec::new();
+    for line in answer["lines"].as_array().into_iter().flatten() {
+        let tags = line["tags"].as_object().into_iter().flatten();
+        let tags: Vec<String> =
+            tags.map(|(key, value)| format!("{key}:{}", value.as_str().unwrap_or_default())).collect();
+        for point in line["points"].as_array().into_iter().flatten() {
+            let time = point[0].as_i64().and_then(|time| jiff::Timestamp::from_millisecond(time).ok());
+            let time = time.map(|time| time.to_string());
+            rows.push(json!({ "tags": tags.join(" "), "time": time, "value": point[1] }));
+        }
+    }
+    rows
+}
+
+fn joined(tags: &Value) -> String {
+    let tags: Vec<&str> = tags.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    tags.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_a_table_of_its_points() {
+        let answer = json!({ "lines": [
+            { "tags": { "host": "a", "env": "prod" }, "points": [[0, 1.5], [60000, 2.0]] },
+            { "tags": {}, "points": [[0, 3.0]] },
+        ]});
+        let table = output::table(&points(&answer), POINTS);
+        let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(lines[1], ["host:a", "env:prod", "1970-01-01T00:00:00Z", "1.5"]);
+        assert_eq!(lines[2][2..], ["1970-01-01T00:01:00Z", "2.0"]);
+        assert_eq!(lines[3], ["1970-01-01T00:00:00Z", "3.0"]);
+    }
+
+    #[test]
+    fn what_is_not_said_of_a_metric_stays() {
+        let known = Known {
+            kind: Some(Kind::Count),
+            unit: None,
+            per_unit: None,
+            description: None,
+            short_name: None,
+            integration: None,
+            keep_days: Some(9),
+        };
+        let before = json!({ "name": "m", "series": 3, "kind": "gauge", "unit": "byte" });
+        assert_eq!(known.over(before), json!({ "kind": "count", "unit": "byte", "keep_days": 9 }));
+    }
+}

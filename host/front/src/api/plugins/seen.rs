@@ -1,0 +1,243 @@
+//! How plugins do: their limits, statistics, logs and traps.
+
+use axum::extract::State;
+use bellwether_access::Caller;
+use bellwether_plugins::{
+    BreakerState, EgressStats, Installed, Instances, LimitOverrides, RoleStats, VersionLimits, VersionLine,
+    VersionState, VersionStats, VersionTrap,
+};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::canary::CanaryState;
+use super::{PluginOwner, concerns_alone, own, own_then_host, seen};
+use crate::api::keys::PageQuery;
+use crate::extract::{Admin, CallerExt, Json, OrOperator, Path, Query, Read, page};
+use crate::openapi::{Bodied, Clash, NotFound, Refusals};
+use crate::problem::{Problem, ProblemKind};
+use crate::services::{Services, Shared};
+
+/// What the calls of a plugin's current version may use.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct PluginLimits {
+    /// The version they are of.
+    version: String,
+    /// What was set for it. A version installed later begins with the same.
+    #[schema(value_type = Object, example = json!({"memory_bytes": 1_048_576}))]
+    set: LimitOverrides,
+    /// What holds: that, and the host's limits for the rest.
+    #[schema(value_type = Object)]
+    effective: LimitOverrides,
+}
+
+impl From<VersionLimits> for PluginLimits {
+    fn from(VersionLimits { version, set, effective }: VersionLimits) -> Self {
+        Self { version, set, effective }
+    }
+}
+
+/// Shows what the calls of a plugin may use.
+#[utoipa::path(get, path = "/v1/plugins/{name}/limits", tag = "plugins", security(("key" = [])),
+    params(("name" = String, Path, description = "The plugin's name")),
+    responses((status = 200, description = "Its limits", body = PluginLimits), Refusals, NotFound))]
+pub(crate) async fn limits(
+    OrOperator(caller, ..): OrOperator<Read>,
+    Path(name): Path<String>,
+    State(services): State<Shared>,
+) -> Result<Json<PluginLimits>, Problem> {
+    let owner = seen(&services, &caller, &name)?.owner;
+    Ok(Json(services.plugins().limits(owner, &name)?.into()))
+}
+
+/// Gives the current version of a plugin of the caller's own limits in place of those it had; what is left out is as the
+/// host has it. An organisation can only tighten what the host allows. Calls in flight finish under the old ones.
+#[utoipa::path(put, path = "/v1/plugins/{name}/limits", tag = "plugins", security(("key" = [])),
+    params(("name" = String, Path, description = "The plugin's name")),
+    request_body(content = Object, description = "`call_milliseconds`, `processor_milliseconds`, `memory_bytes`, \
+        `table_entries`, `host_calls`, `host_call_bytes`, `transfer_bytes`, `output_bytes`, `log_lines`, `log_bytes`, \
+        `concurrent_calls`, `state_quota_bytes`: each a number, none of them required"),
+    responses((status = 200, description = "Its limits", body = PluginLimits), Refusals, NotFound, Bodied, Clash))]
+pub(crate) async fn set_limits(
+    OrOperator(caller, ..): OrOperator<Admin>,
+    Path(name): Path<String>,
+    State(services): State<Shared>,
+    Json(limits): Json<LimitOverrides>,
+) -> Result<Json<PluginLimits>, Problem> {
+    let (owner, actor) = own(&services, &caller, &name)?;
+    Ok(Json(services.plugins().set_limits(owner, actor, &name, limits).await?.into()))
+}
+
+/// How a plugin does.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct PluginStatistics {
+    name: String,
+    owner: PluginOwner,
+    /// The current version.
+    version: String,
+    /// A version that is tried on a share of the calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    canary: Option<CanaryState>,
+    /// The versions that are loaded, the current one first.
+    versions: Vec<VersionStatistics>,
+}
+
+/// How a version of a plugin does, since this host loaded it.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct VersionStatistics {
+    version: String,
+    /// `current`, `canary` or `kept`.
+    #[schema(value_type = String)]
+    state: VersionState,
+    /// Whether its calls share instances: `fresh` or `warm`.
+    #[schema(value_type = String)]
+    instances: Instances,
+    /// Whether it is called (`closed`), left alone after failures (`open`), or tried again (`half-open`).
+    #[schema(value_type = Object)]
+    breaker: BreakerState,
+    /// By role: `calls`, `errors` by kind, `processor_microseconds`, `peak_memory_bytes`, `host_calls`, `latency` and
+    /// `queue` with their quantiles. Absent where the calls are not the caller's alone: an organisation does not see
+    /// how often others call a plugin of the host's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<Object>>)]
+    roles: Option<Vec<RoleStats>>,
+    /// What it sent out; absent as `roles` is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    egress: Option<EgressStats>,
+}
+
+/// A page of statistics.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct PluginStatisticsList {
+    /// Ordered by name: an organisation's own plugins, then the host's.
+    items: Vec<PluginStatistics>,
+    /// Pass it as `cursor` for the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+/// What a caller sees of how a plugin does.
+fn statistics(
+    services: &Services,
+    caller: &Caller,
+    installed: &Installed,
+) -> Result<PluginStatistics, Problem> {
+    let plugins = services.plugins();
+    let Installed { owner, name, version, .. } = installed;
+    let counted = concerns_alone(caller, *owner);
+    let versions = plugins.stats(*owner, name)?.into_iter().map(|VersionStats { state, stats }| {
+        let (roles, egress) = if counted { (Some(stats.roles), Some(stats.egress)) } else { (None, None) };
+        let (version, instances, breaker) = (stats.version, stats.instances, stats.breaker);
+        VersionStatistics { version, state, instances, breaker, roles, egress }
+    });
+    Ok(PluginStatistics {
+        name: name.clone(),
+        owner: (*owner).into(),
+        version: version.clone(),
+        canary: plugins.canary(*owner, name).0.map(|canary| {
+            let canary = CanaryState::from(canary);
+            if counted { canary } else { canary.without_calls() }
+        }),
+        versions: versions.collect(),
+    })
+}
+
+/// Shows how a plugin does, each version that is loaded by itself.
+#[utoipa::path(get, path = "/v1/plugins/{name}/stats", tag = "plugins", security(("key" = [])),
+    params(("name" = String, Path, description = "The plugin's name")),
+    responses((status = 200, description = "How it does", body = PluginStatistics), Refusals, NotFound))]
+pub(crate) async fn stats(
+    OrOperator(caller, ..): OrOperator<Read>,
+    Path(name): Path<String>,
+    State(services): State<Shared>,
+) -> Result<Json<PluginStatistics>, Problem> {
+    let installed = seen(&services, &caller, &name)?;
+    statistics(&services, &caller, &installed).map(Json)
+}
+
+/// Shows how all plugins do that the caller may use.
+#[utoipa::path(get, path = "/v1/plugin-stats", tag = "plugins", params(PageQuery), security(("key" = [])),
+    responses((status = 200, description = "A page of statistics", body = PluginStatisticsList), Refusals))]
+pub(crate) async fn all_stats(
+    OrOperator(caller, ..): OrOperator<Read>,
+    Query(query): Query<PageQuery>,
+    State(services): State<Shared>,
+) -> Result<Json<PluginStatisticsList>, Problem> {
+    let page = page(query.limit, query.cursor.as_deref())?;
+    let (items, next) = own_then_host(&services, &caller, &page)?;
+    // One that is removed meanwhile is left out.
+    let shown = items.iter().filter_map(|installed| statistics(&services, &caller, installed).ok());
+    Ok(Json(PluginStatisticsList { items: shown.collect(), next: next.map(|cursor| cursor.to_string()) }))
+}
+
+/// How many of the last.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct LastQuery {
+    /// At most this many, 1 to 1000; by default 100.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<usize>,
+}
+
+impl LastQuery {
+    fn of<T>(&self, mut all: Vec<T>) -> Result<Vec<T>, Problem> {
+        let limit = page(self.limit, None)?.limit;
+        all.drain(..all.len().saturating_sub(limit));
+        Ok(all)
+    }
+}
+
+/// What a plugin logged last.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct PluginLog {
+    /// Oldest first: `time`, `level`, `message`, which `call` it was and of which `version`.
+    #[schema(value_type = Vec<Object>,
+        example = json!([{"version": "1.4.2", "call": "app.run", "time": "2026-04-01T12:00:00Z", "level": "info", "message": "hello"}]))]
+    items: Vec<VersionLine>,
+}
+
+/// Shows what a plugin logged last, as far as it is the caller's: an organisation sees the lines of its own calls, the
+/// operator those of calls without a caller, which belong to no organisation.
+#[utoipa::path(get, path = "/v1/plugins/{name}/logs", tag = "plugins", security(("key" = [])),
+    params(("name" = String, Path, description = "The plugin's name"), LastQuery),
+    responses((status = 200, description = "The last lines", body = PluginLog), Refusals, NotFound))]
+pub(crate) async fn logs(
+    OrOperator(caller, ..): OrOperator<Read>,
+    Path(name): Path<String>,
+    Query(query): Query<LastQuery>,
+    State(services): State<Shared>,
+) -> Result<Json<PluginLog>, Problem> {
+    let owner = seen(&services, &caller, &name)?.owner;
+    let lines = services.plugins().logs(owner, &name, caller.organisation())?;
+    Ok(Json(PluginLog { items: query.of(lines)? }))
+}
+
+/// Where a plugin trapped last.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct PluginTraps {
+    /// Oldest first: `time`, `message`, `role`, `version`, and as `backtrace` the functions it was in, innermost first,
+    /// by name where the component has names.
+    #[schema(value_type = Vec<Object>,
+        example = json!([{"version": "1.4.2", "role": "app", "time": "2026-04-01T12:00:00Z",
+            "message": "wasm `unreachable` instruction executed", "backtrace": ["divide", "run"]}]))]
+    items: Vec<VersionTrap>,
+}
+
+/// Shows where a plugin of the caller's own trapped last.
+#[utoipa::path(get, path = "/v1/plugins/{name}/traps", tag = "plugins", security(("key" = [])),
+    params(("name" = String, Path, description = "The plugin's name"), LastQuery),
+    responses((status = 200, description = "The last traps", body = PluginTraps), Refusals, NotFound))]
+pub(crate) async fn traps(
+    OrOperator(caller, ..): OrOperator<Read>,
+    Path(name): Path<String>,
+    Query(query): Query<LastQuery>,
+    State(services): State<Shared>,
+) -> Result<Json<PluginTraps>, Problem> {
+    let owner = seen(&services, &caller, &name)?.owner;
+    if !concerns_alone(&caller, owner) {
+        let detail = format!("the plugin {name:?} is the host's: where it trapped, only its operator sees");
+        return Err(Problem::new(ProblemKind::Forbidden, detail));
+    }
+    Ok(Json(PluginTraps { items: query.of(services.plugins().traps(owner, &name)?)? }))
+}

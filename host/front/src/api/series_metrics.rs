@@ -1,0 +1,311 @@
+//! Metrics with tagged series: `/v1/series/metrics`.
+
+use bellwether_kernel::{Cursor, FieldError};
+use bellwether_store::Batch;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use axum::extract::State;
+
+use super::series::filter;
+use crate::extract::{Authorised, Json, Path, Query, Read, Write, page};
+use crate::openapi::{Bodied, NotFound, Refusals};
+use crate::problem::Problem;
+use crate::services::Shared;
+
+/// How a metric's values came about.
+#[derive(Clone, Copy, Default, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum MetricKind {
+    /// A measurement at a moment.
+    #[default]
+    Gauge,
+    /// How many happened since the sample before.
+    Count,
+    /// How many happen a second.
+    Rate,
+    /// Measurements of many things, to be looked at together.
+    Distribution,
+}
+
+/// What is known of a metric with tagged series. What is left out is unknown.
+#[derive(Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct SeriesMetadata {
+    kind: MetricKind,
+    /// What it is measured in; at most 100 bytes.
+    #[schema(example = "byte")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unit: Option<String>,
+    /// By what that is divided; at most 100 bytes.
+    #[schema(example = "second")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    per_unit: Option<String>,
+    /// At most 1,000 bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    /// At most 100 bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    short_name: Option<String>,
+    /// What sends it; at most 100 bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    integration: Option<String>,
+    /// Days its samples are kept, 1 to 36,500; by default as long as the host keeps them.
+    #[schema(minimum = 1, maximum = 36_500)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keep_days: Option<u32>,
+}
+
+/// A metric with tagged series.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct TaggedMetric {
+    #[schema(example = "system.cpu.user")]
+    name: String,
+    /// How many series it has.
+    series: u64,
+    #[serde(flatten)]
+    metadata: SeriesMetadata,
+}
+
+impl From<bellwether_series::TaggedMetric> for TaggedMetric {
+    fn from(metric: bellwether_series::TaggedMetric) -> Self {
+        use bellwether_series::MetricKind as Kind;
+        let metadata = metric.metadata;
+        Self {
+            name: metric.name.to_string(),
+            series: metric.series,
+            metadata: SeriesMetadata {
+                kind: match metadata.kind {
+                    Kind::Gauge => MetricKind::Gauge,
+                    Kind::Count => MetricKind::Count,
+                    Kind::Rate => MetricKind::Rate,
+                    Kind::Distribution => MetricKind::Distribution,
+                },
+                unit: metadata.unit.clone(),
+                per_unit: metadata.per_unit.clone(),
+                description: metadata.description.clone(),
+                short_name: metadata.short_name.clone(),
+                integration: metadata.integration.clone(),
+                keep_days: metadata.keep_days,
+            },
+        }
+    }
+}
+
+impl From<SeriesMetadata> for bellwether_series::Metadata {
+    fn from(new: SeriesMetadata) -> Self {
+        Self {
+            kind: match new.kind {
+                MetricKind::Gauge => bellwether_series::MetricKind::Gauge,
+                MetricKind::Count => bellwether_series::MetricKind::Count,
+                MetricKind::Rate => bellwether_series::MetricKind::Rate,
+                MetricKind::Distribution => bellwether_series::MetricKind::Distribution,
+            },
+            unit: new.unit,
+            per_unit: new.per_unit,
+            description: new.description,
+            short_name: new.short_name,
+            integration: new.integration,
+            keep_days: new.keep_days,
+        }
+    }
+}
+
+/// Which metrics.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct TaggedMetricQuery {
+    /// Only names that contain this, letter case ignored.
+    name_contains: Option<String>,
+    /// At most this many, 1 to 1000; by default 100.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<usize>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+}
+
+/// A page of metrics with tagged series.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct TaggedMetricList {
+    /// Ordered by name.
+    items: Vec<TaggedMetric>,
+    /// Pass it as `cursor` for the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+/// The text a cursor holds: the last item of the page before.
+fn text_of(cursor: Option<&Cursor>) -> Result<Option<String>, Problem> {
+    let read = |cursor: &Cursor| {
+        String::from_utf8(cursor.0.clone())
+            .map_err(|_| FieldError::new("cursor", cursor, "`next` of the page before, unchanged").into())
+    };
+    cursor.map(read).transpose()
+}
+
+fn next(more: bool, last: Option<&str>) -> Option<String> {
+    last.filter(|_| more).map(|last| Cursor(last.as_bytes().to_vec()).to_string())
+}
+
+/// Lists metrics with tagged series.
+#[utoipa::path(get, path = "/v1/series/metrics", tag = "series", params(TaggedMetricQuery), security(("key" = [])),
+    responses((status = 200, description = "A page of metrics", body = TaggedMetricList), Refusals))]
+pub(crate) async fn list(
+    Authorised(principal, ..): Authorised<Read>,
+    Query(query): Query<TaggedMetricQuery>,
+    State(services): State<Shared>,
+) -> Result<Json<TaggedMetricList>, Problem> {
+    let page = page(query.limit, query.cursor.as_deref())?;
+    let (part, after) = (query.name_contains.as_deref(), text_of(page.cursor.as_ref())?);
+    let found =
+        services.series().metrics(principal.organisation, part, &|_| true, after.as_deref(), page.limit);
+    let next = next(found.more, found.items.last().map(|metric| &*metric.name));
+    Ok(Json(TaggedMetricList { items: found.items.into_iter().map(TaggedMetric::from).collect(), next }))
+}
+
+/// Shows a metric with tagged series.
+#[utoipa::path(get, path = "/v1/series/metrics/{metric}", tag = "series", security(("key" = [])),
+    params(("metric" = String, Path, description = "Its name, percent-encoded")),
+    responses((status = 200, description = "The metric", body = TaggedMetric), Refusals, NotFound))]
+pub(crate) async fn get(
+    Authorised(principal, ..): Authorised<Read>,
+    Path(metric): Path<String>,
+    State(services): State<Shared>,
+) -> Result<Json<TaggedMetric>, Problem> {
+    Ok(Json(services.series().metric(principal.organisation, &metric)?.into()))
+}
+
+/// Sets what is known of a metric, samples or not; what is left out becomes unknown.
+#[utoipa::path(put, path = "/v1/series/metrics/{metric}", tag = "series", request_body = SeriesMetadata,
+    security(("key" = [])), params(("metric" = String, Path, description = "Its name, percent-encoded")),
+    responses((status = 200, description = "The metric as it is now", body = TaggedMetric), Refusals, Bodied))]
+pub(crate) async fn describe(
+    Authorised(principal, ..): Authorised<Write>,
+    Path(metric): Path<String>,
+    State(services): State<Shared>,
+    Json(new): Json<SeriesMetadata>,
+) -> Result<Json<TaggedMetric>, Problem> {
+    services.series().describe(principal.organisation, &metric, new.into(), Batch::new()).await?;
+    Ok(Json(services.series().metric(principal.organisation, &metric)?.into()))
+}
+
+/// Which series to delete.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct DeletionQuery {
+    /// Only those with such tags: `env:prod,!host:a*`; by default all.
+    filter: Option<String>,
+}
+
+/// What was deleted.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct DeletedSeries {
+    /// How many series, with all their samples.
+    deleted: u64,
+}
+
+/// Deletes series of a metric with their samples; what is known of the metric stays.
+#[utoipa::path(delete, path = "/v1/series/metrics/{metric}", tag = "series", security(("key" = [])),
+    params(("metric" = String, Path, description = "Its name, percent-encoded"), DeletionQuery),
+    responses((status = 200, description = "They are gone", body = DeletedSeries), Refusals, NotFound))]
+pub(crate) async fn delete(
+    Authorised(principal, ..): Authorised<Write>,
+    Path(metric): Path<String>,
+    Query(query): Query<DeletionQuery>,
+    State(services): State<Shared>,
+) -> Result<Json<DeletedSeries>, Problem> {
+    let filter = filter(query.filter.as_deref())?;
+    let deleted = services.series().delete(principal.organisation, &metric, filter, Batch::new()).await?;
+    Ok(Json(DeletedSeries { deleted }))
+}
+
+/// The tags of a metric's series.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct TagKeyList {
+    /// Ordered by key.
+    items: Vec<TagKey>,
+}
+
+/// A tag's key.
+#[derive(Serialize, ToSchema)]
+struct TagKey {
+    #[schema(example = "host")]
+    key: String,
+    /// How many values it has: its cardinality.
+    values: u64,
+    /// How many series have it.
+    series: u64,
+}
+
+/// Lists the keys of the tags of a metric's series, with their cardinality.
+#[utoipa::path(get, path = "/v1/series/metrics/{metric}/tags", tag = "series", security(("key" = [])),
+    params(("metric" = String, Path, description = "Its name, percent-encoded")),
+    responses((status = 200, description = "The keys", body = TagKeyList), Refusals, NotFound))]
+pub(crate) async fn keys(
+    Authorised(principal, ..): Authorised<Read>,
+    Path(metric): Path<String>,
+    State(services): State<Shared>,
+) -> Result<Json<TagKeyList>, Problem> {
+    let keys = services.series().tag_keys(principal.organisation, &metric)?;
+    let shown = |key: bellwether_series::TagKey| TagKey {
+        key: key.key.to_string(),
+        values: key.values,
+        series: key.series,
+    };
+    Ok(Json(TagKeyList { items: keys.into_iter().map(shown).collect() }))
+}
+
+/// Which values.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct TagValueQuery {
+    /// At most this many, 1 to 1000; by default 100.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<usize>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+}
+
+/// A page of a tag's values.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct TagValueList {
+    /// In the order of their bytes.
+    items: Vec<TagValue>,
+    /// Pass it as `cursor` for the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+/// A tag's value.
+#[derive(Serialize, ToSchema)]
+struct TagValue {
+    #[schema(example = "web-1")]
+    value: String,
+    /// How many series have it.
+    series: u64,
+}
+
+/// Lists the values of a tag among a metric's series.
+#[utoipa::path(get, path = "/v1/series/metrics/{metric}/tags/{key}", tag = "series", security(("key" = [])),
+    params(
+        ("metric" = String, Path, description = "The metric's name, percent-encoded"),
+        ("key" = String, Path, description = "The tag's key, percent-encoded"),
+        TagValueQuery),
+    responses((status = 200, description = "A page of values", body = TagValueList), Refusals, NotFound))]
+pub(crate) async fn values(
+    Authorised(principal, ..): Authorised<Read>,
+    Path((metric, key)): Path<(String, String)>,
+    Query(query): Query<TagValueQuery>,
+    State(services): State<Shared>,
+) -> Result<Json<TagValueList>, Problem> {
+    let page = page(query.limit, query.cursor.as_deref())?;
+    let after = text_of(page.cursor.as_ref())?;
+    let series = services.series();
+    let found = series.tag_values(principal.organisation, &metric, &key, after.as_deref(), page.limit)?;
+    let next = next(found.more, found.items.last().map(|(value, _)| &**value));
+    let shown = |(value, series): (std::sync::Arc<str>, u64)| TagValue { value: value.to_string(), series };
+    Ok(Json(TagValueList { items: found.items.into_iter().map(shown).collect(), next }))
+}

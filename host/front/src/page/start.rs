@@ -1,0 +1,257 @@
+//! The forms at `/start`: which playbook, then what it is started with, as its manifest says, then what came of it.
+//! Without a script, a cookie or a session: each form asks for the key.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Query, Request, State};
+use axum::response::Response;
+use bellwether_access::{Caller, Principal, Role};
+use bellwether_kernel::FieldError;
+use bellwether_playbooks::{Input, Run, ValueType};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{STYLE, escaped, html};
+use crate::extract::{read_body, recognised};
+use crate::problem::{Problem, ProblemKind};
+use crate::services::{Services, Shared};
+
+pub(super) const PAGE: &str = include_str!("start.html");
+/// Bytes of a filled-in form.
+const FORM: usize = 1 << 20;
+/// How long the page waits for the run's end.
+const WAIT: Duration = Duration::from_secs(10);
+/// Begins the names of the fields that are inputs.
+const INPUT: &str = "input.";
+
+/// Which playbook, where a link says so already.
+#[derive(Default, Deserialize)]
+pub(crate) struct Link {
+    #[serde(default)]
+    playbook: String,
+}
+
+/// Asks which playbook is to be started.
+pub(crate) async fn choose(Query(link): Query<Link>) -> Response {
+    page("Start a playbook", &which(&link.playbook))
+}
+
+/// Asks for the playbook's inputs; or, with those filled in, starts it.
+pub(crate) async fn start(State(services): State<Shared>, request: Request) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let body = read_body(&parts.headers, body, FORM).await?;
+    let form: Vec<(String, String)> = form_urlencoded::parse(&body).into_owned().collect();
+    let field =
+        |name: &str| form.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value.trim());
+    let playbook = field("playbook");
+    let (principal, inputs) = match asked(&services, field("key"), playbook).await {
+        Ok(asked) => asked,
+        Err(problem) => return Ok(page("Start a playbook", &(told(&problem) + &which(playbook)))),
+    };
+    let title = format!("Start {playbook}");
+    if field("go").is_empty() {
+        return Ok(page(&title, &filled_in(playbook, &inputs, &form)));
+    }
+    match run(&services, &principal, playbook, &inputs, &form).await {
+        Ok(body) => Ok(page(playbook, &body)),
+        Err(problem) => Ok(page(&title, &(told(&problem) + &filled_in(playbook, &inputs, &form)))),
+    }
+}
+
+/// Who asks, and what the playbook is started with.
+async fn asked(
+    services: &Services,
+    key: &str,
+    playbook: &str,
+) -> Result<(Arc<Principal>, Vec<Input>), Problem> {
+    let caller = services.access().authenticate_token(key)?;
+    let Caller::Principal(principal) = caller else {
+        return Err(Problem::new(
+            ProblemKind::Forbidden,
+            "Use a key of the organisation, not the operator's",
+        ));
+    };
+    recognised(services, &principal.key, Some(principal.organisation))?;
+    if principal.role < Role::Write {
+        return Err(Problem::new(
+            ProblemKind::Forbidden,
+            "This needs the role write; this key may only read",
+        ));
+    }
+    let inputs = services.playbooks().start_inputs(principal.organisation, playbook).await?;
+    Ok((principal, inputs))
+}
+
+async fn run(
+    services: &Services,
+    principal: &Principal,
+    playbook: &str,
+    declared: &[Input],
+    form: &[(String, String)],
+) -> Result<String, Problem> {
+    let inputs = read(declared, form)?;
+    let started = services.playbooks().start(principal, playbook, inputs.into()).await?;
+    let id = started.id;
+    Ok(match tokio::time::timeout(WAIT, started.ended).await {
+        Ok(Ok(run)) => shown(&run),
+        _ => format!("<p>The run {id} goes on; follow it with</p>\n<pre>bellwether run watch {id}</pre>\n"),
+    })
+}
+
+/// What was filled in, brought into the types that are declared.
+fn read(declared: &[Input], form: &[(String, String)]) -> Result<Map<String, Value>, FieldError> {
+    let mut inputs = Map::new();
+    for input in declared {
+        let field = format!("{INPUT}{}", input.name);
+        let Some((_, text)) = form.iter().find(|(name, _)| *name == field) else { continue };
+        // An empty field is one that was left out.
+        if text.is_empty() {
+            continue;
+        }
+        let value = match input.value_type {
+            ValueType::Text | ValueType::Binary => Value::from(text.as_str()),
+            of => serde_json::from_str(text).or_else(|error| {
+                let is_word = !text.starts_with(['{', '[', '"']);
+                let given = if input.secret { "what was given" } else { text };
+                match of {
+                    ValueType::Json if is_word => Ok(Value::from(text.as_str())),
+                    _ => Err(FieldError::new(&input.name, given, format!("{} as JSON: {error}", word(of)))),
+                }
+            })?,
+        };
+        inputs.insert(input.name.clone(), value);
+    }
+    Ok(inputs)
+}
+
+/// The word the API has for a type or a state.
+fn word(of: impl Serialize) -> String {
+    match serde_json::to_value(of) {
+        Ok(Value::String(word)) => word,
+        _ => String::new(),
+    }
+}
+
+fn page(title: &str, body: &str) -> Response {
+    let page = PAGE.replace("{{style}}", STYLE).replace("{{title}}", &escaped(title));
+    html(page.replace("{{body}}", body))
+}
+
+fn told(problem: &Problem) -> String {
+    format!("<p class=\"problem\">{}</p>\n", escaped(problem.detail()))
+}
+
+fn which(playbook: &str) -> String {
+    format!(
+        "<form method=\"post\" action=\"/start\">\n\
+         <label>Playbook <input name=\"playbook\" value=\"{}\" required></label>\n{KEY}\
+         <button>Next</button>\n</form>\n",
+        escaped(playbook)
+    )
+}
+
+const KEY: &str = "<label>Key <span>one that may write, bw_…</span>\
+    <input type=\"password\" name=\"key\" autocomplete=\"current-password\" required></label>\n";
+
+/// The form for a playbook's inputs, with what was given before.
+fn filled_in(playbook: &str, inputs: &[Input], form: &[(String, String)]) -> String {
+    let mut body = format!(
+        "<form method=\"post\" action=\"/start\">\n<input type=\"hidden\" name=\"playbook\" value=\"{}\">\n\
+         <input type=\"hidden\" name=\"go\" value=\"1\">\n",
+        escaped(playbook)
+    );
+    if inputs.is_empty() {
+        body.push_str("<p>It asks for nothing.</p>\n");
+    }
+    for input in inputs {
+        let name = format!("{INPUT}{}", input.name);
+        let given = form.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
+        let default = input.default.as_ref().map(|default| match default {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        });
+        let given = given.or(default).filter(|_| !input.secret).unwrap_or_default();
+        let _ = writeln!(
+            body,
+            "<label>{} <span>{}</span>{}</label>",
+            escaped(&input.name),
+            escaped(&notes(input)),
+            control(input, &escaped(&name), &given)
+        );
+    }
+    body + KEY + "<button>Start</button>\n</form>\n"
+}
+
+fn notes(input: &Input) -> String {
+    let mut notes = vec![word(input.value_type)];
+    notes.extend(Some(input.help.clone()).filter(|help| !help.is_empty()));
+    if !input.required {
+        notes.push("may be left empty".to_owned());
+    } else if input.secret && input.default.is_some() {
+        notes.push("has a default".to_owned());
+    }
+    notes.join(" · ")
+}
+
+fn control(input: &Input, name: &str, given: &str) -> String {
+    let required = if input.required && input.default.is_none() { " required" } else { "" };
+    let choices: Vec<&str> = match input.value_type {
+        ValueType::Boolean => vec!["true", "false"],
+        ValueType::Text => input.choices.iter().map(String::as_str).collect(),
+        _ => Vec::new(),
+    };
+    let value = escaped(given);
+    if !choices.is_empty() && !input.secret {
+        let options = choices.iter().map(|choice| {
+            let selected = if *choice == given { " selected" } else { "" };
+            format!("<option{selected}>{}</option>", escaped(choice))
+        });
+        let options: String = std::iter::once("<option></option>".to_owned()).chain(options).collect();
+        return format!("<select name=\"{name}\"{required}>{options}</select>");
+    }
+    match input.value_type {
+        _ if input.secret => {
+            format!("<input type=\"password\" name=\"{name}\" autocomplete=\"off\"{required}>")
+        }
+        ValueType::Text | ValueType::Binary | ValueType::Integer | ValueType::Number => {
+            format!("<input name=\"{name}\" value=\"{value}\"{required}>")
+        }
+        _ => format!("<textarea name=\"{name}\" rows=\"3\"{required}>{value}</textarea>"),
+    }
+}
+
+/// A run that has ended; secrets are masked in it already.
+fn shown(run: &Run) -> String {
+    let summary = &run.summary;
+    let mut body = format!(
+        "<p class=\"status {}\">{}</p>\n",
+        if summary.state == bellwether_playbooks::RunState::Succeeded { "ready" } else { "not-ready" },
+        word(summary.state)
+    );
+    if let Some(error) = &summary.error {
+        let _ = writeln!(body, "<p class=\"problem\">{}</p>", escaped(error));
+    }
+    body.push_str("<table>\n<tr><th>Step</th><th>State</th><th>Outputs</th></tr>\n");
+    for step in &run.steps {
+        let outputs: Vec<String> = step
+            .outputs
+            .iter()
+            .map(|(name, value)| format!("{} = {}", escaped(name), escaped(&value.to_string())))
+            .collect();
+        let _ = writeln!(
+            body,
+            "<tr><td>{}</td><td>{}</td><td>{}</td></tr>",
+            escaped(&step.step),
+            word(step.state),
+            outputs.join("<br>")
+        );
+    }
+    let _ = writeln!(
+        body,
+        "</table>\n<p class=\"soft\">Run {} of version {}</p>",
+        summary.id, summary.playbook_version
+    );
+    body
+}

@@ -1,0 +1,314 @@
+//! What leaves the host, and what does not.
+
+use std::collections::HashMap;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::destination::Destination;
+
+fn request(url: &str) -> Outgoing {
+    Outgoing { method: "GET".into(), url: url.into(), headers: Vec::new(), body: Vec::new(), timeout: None }
+}
+
+fn granted(texts: &[&str]) -> Vec<Destination> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+fn outlet(texts: &[&str]) -> Outlet {
+    Outlet::new(granted(texts))
+}
+
+/// Sends a request of a call of its own.
+async fn send(outlet: &Outlet, request: Outgoing) -> Result<Incoming, EgressError> {
+    Egress::default().send(outlet, &Spent::default(), request).await
+}
+
+/// Names as a test says they resolve, an unknown one to nothing.
+struct Table(HashMap<&'static str, &'static str>);
+
+impl Resolve for Table {
+    fn resolve(&self, name: Name) -> Resolving {
+        let address = self.0.get(name.as_str()).map(|text| SocketAddr::new(text.parse().unwrap(), 0));
+        Box::pin(std::future::ready(Ok(Box::new(address.into_iter()) as Addrs)))
+    }
+}
+
+/// Answers one connection with `answer` and gives what it received.
+async fn serve_once(answer: &'static [u8]) -> (u16, tokio::task::JoinHandle<Vec<u8>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let served = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut received = vec![0; 4096];
+        let length = stream.read(&mut received).await.unwrap();
+        received.truncate(length);
+        stream.write_all(answer).await.unwrap();
+        stream.shutdown().await.unwrap();
+        received
+    });
+    (port, served)
+}
+
+#[test]
+fn a_request_outside_the_grant_is_never_prepared() {
+    let granted = granted(&["https://api.example.com", "https://*"]);
+    for url in [
+        "http://api.example.com/",
+        "https://127.0.0.1/",
+        "https://[::ffff:10.0.0.1]/",
+        "https://localhost/",
+        "https://169.254.169.254/",
+    ] {
+        assert!(matches!(prepare(&granted, request(url)), Err(EgressError::Forbidden(_))), "{url}");
+    }
+    assert!(prepare(&granted, request("https://api.example.com/x")).is_ok());
+    assert!(matches!(prepare(&[], request("https://api.example.com/")), Err(EgressError::Forbidden(_))));
+}
+
+#[test]
+fn what_is_no_request_is_told_apart_from_what_is_forbidden() {
+    let granted = granted(&["https://*"]);
+    let with = |change: fn(&mut Outgoing)| {
+        let mut request = request("https://api.example.com/");
+        change(&mut request);
+        prepare(&granted, request).map(drop)
+    };
+    for (what, change) in [
+        ("method", (|request| request.method = "GE T".into()) as fn(&mut Outgoing)),
+        ("CONNECT", |request| request.method = "CONNECT".into()),
+        ("relative", |request| request.url = "/x".into()),
+        ("scheme", |request| request.url = "file:///etc/passwd".into()),
+        ("credentials", |request| request.url = "https://a:b@api.example.com/".into()),
+        ("header name", |request| request.headers.push(("a b".into(), "c".into()))),
+        ("header value", |request| request.headers.push(("a".into(), "b\r\nc: d".into()))),
+        ("reserved header", |request| request.headers.push(("Host".into(), "internal".into()))),
+        ("too many headers", |request| request.headers = vec![("a".into(), "b".into()); 101]),
+    ] {
+        assert!(matches!(with(change), Err(EgressError::Invalid(_))), "{what}");
+    }
+}
+
+#[test]
+fn a_name_leads_to_public_addresses_only_and_localhost_to_itself() {
+    let addresses: Vec<SocketAddr> = ["8.8.8.8:0", "10.0.0.1:0", "127.0.0.1:0", "[::1]:0", "[fd00::1]:0"]
+        .map(|text| text.parse().unwrap())
+        .into();
+    assert_eq!(permitted("rebound.example.com", &addresses), ["8.8.8.8:0".parse().unwrap()]);
+    assert_eq!(
+        permitted("localhost", &addresses),
+        ["127.0.0.1:0".parse().unwrap(), "[::1]:0".parse().unwrap()]
+    );
+}
+
+#[tokio::test]
+async fn an_answer_comes_back_and_a_redirect_is_one() {
+    let answer = b"HTTP/1.1 302 Found\r\nlocation: http://169.254.169.254/\r\ncontent-length: 2\r\n\r\nhi";
+    let (port, served) = serve_once(answer).await;
+    let mut request = request(&format!("http://127.0.0.1:{port}/a?b=c"));
+    request.method = "POST".into();
+    request.headers.push(("X-Test".into(), "yes".into()));
+    request.body = b"body".to_vec();
+    let grant = outlet(&[&format!("http://127.0.0.1:{port}")]);
+    let answer = send(&grant, request).await.unwrap();
+    assert_eq!((answer.status, answer.body.as_slice()), (302, &b"hi"[..]));
+    assert!(answer.headers.contains(&("location".into(), "http://169.254.169.254/".into())));
+    let received = String::from_utf8(served.await.unwrap()).unwrap();
+    assert!(
+        received.starts_with("POST /a?b=c HTTP/1.1\r\n") && received.contains("x-test: yes"),
+        "{received}"
+    );
+}
+
+#[tokio::test]
+async fn localhost_is_reached_when_granted_by_name() {
+    let (port, _served) = serve_once(b"HTTP/1.1 204 No Content\r\n\r\n").await;
+    let grant = outlet(&[&format!("http://localhost:{port}")]);
+    let answer = send(&grant, request(&format!("http://localhost:{port}/"))).await.unwrap();
+    assert_eq!(answer.status, 204);
+}
+
+#[tokio::test]
+async fn a_body_beyond_the_limit_is_refused_whether_announced_or_not() {
+    let announced = b"HTTP/1.1 200 OK\r\ncontent-length: 9999999\r\n\r\n";
+    let (port, _served) = serve_once(announced).await;
+    let grant = outlet(&[&format!("http://127.0.0.1:{port}")]);
+    let refused = send(&grant, request(&format!("http://127.0.0.1:{port}/"))).await;
+    assert!(matches!(refused, Err(EgressError::TooLarge(_))), "{refused:?}");
+
+    let mut endless = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
+    endless.resize(limits::HTTP_ANSWER + 100, b'x');
+    let (port, _served) = serve_once(endless.leak()).await;
+    let grant = outlet(&[&format!("http://127.0.0.1:{port}")]);
+    let refused = send(&grant, request(&format!("http://127.0.0.1:{port}/"))).await;
+    assert!(matches!(refused, Err(EgressError::TooLarge(_))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn nobody_there_and_nobody_answering_are_told_apart() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let grant = outlet(&[&format!("http://127.0.0.1:{port}")]);
+    let mut silent = request(&format!("http://127.0.0.1:{port}/"));
+    silent.timeout = Some(Duration::from_millis(50));
+    assert_eq!(send(&grant, silent).await.unwrap_err(), EgressError::Timeout);
+    drop(listener);
+    let gone = send(&grant, request(&format!("http://127.0.0.1:{port}/"))).await;
+    assert!(matches!(gone, Err(EgressError::Connection(_))), "{gone:?}");
+}
+
+#[test]
+fn a_method_outside_the_grant_is_refused_however_it_is_said() {
+    let granted = granted(&["GET+POST https://api.example.com", "https://open.example.com"]);
+    let with = |method: &str, host: &str, header: Option<(&str, &str)>| {
+        let mut request = request(&format!("https://{host}.example.com/"));
+        request.method = method.into();
+        request.headers.extend(header.map(|(name, value)| (name.into(), value.into())));
+        prepare(&granted, request).map(drop)
+    };
+    for method in ["GET", "POST"] {
+        assert_eq!(with(method, "api", None), Ok(()));
+    }
+    let Err(EgressError::Forbidden(text)) = with("DELETE", "api", None) else { panic!() };
+    assert_eq!(text, "the plugin's grant does not cover the method DELETE for https://api.example.com");
+    for name in ["X-HTTP-Method-Override", "x-http-method", "X-Method-Override"] {
+        let refused = with("POST", "api", Some((name, "delete")));
+        assert!(matches!(refused, Err(EgressError::Forbidden(_))), "{name}: {refused:?}");
+        assert_eq!(with("POST", "api", Some((name, "GET"))), Ok(()));
+        assert_eq!(with("POST", "open", Some((name, "DELETE"))), Ok(()));
+    }
+}
+
+#[test]
+fn what_is_sent_is_bounded() {
+    let granted = granted(&["https://*"]);
+    let with = |change: fn(&mut Outgoing)| {
+        let mut request = request("https://api.example.com/");
+        change(&mut request);
+        prepare(&granted, request).map(drop)
+    };
+    assert_eq!(with(|request| request.body = vec![0; limits::HTTP_BODY]), Ok(()));
+    let refused = with(|request| request.body = vec![0; limits::HTTP_BODY + 1]);
+    assert!(matches!(refused, Err(EgressError::TooLarge(_))), "{refused:?}");
+    for (what, change) in [
+        ("URL", (|request| request.url.push_str(&"x".repeat(limits::HTTP_URL))) as fn(&mut Outgoing)),
+        ("headers", |request| {
+            request.headers.push(("x".into(), "y".repeat(limits::HTTP_HEADER_BYTES)));
+        }),
+    ] {
+        assert!(
+            matches!(with(change), Err(EgressError::Invalid(text)) if text.contains("at most")),
+            "{what}"
+        );
+    }
+}
+
+/// The grant covers the names, and they are looked at again when they are connected: what a name leads to is its
+/// owner's to say, and to change.
+#[tokio::test]
+async fn a_granted_name_that_leads_into_a_private_network_is_refused_when_it_is_connected() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let names = [
+        ("loopback.example.com", "127.0.0.1"),
+        ("private.example.com", "10.0.0.1"),
+        ("metadata.example.com", "169.254.169.254"),
+        ("shared.example.com", "100.64.0.1"),
+        ("mapped.example.com", "::ffff:127.0.0.1"),
+        ("translated.example.com", "64:ff9b::7f00:1"),
+        ("local.example.com", "fd00::1"),
+        ("six.example.com", "::1"),
+    ];
+    let egress = Egress { names: Arc::new(Table(HashMap::from(names))), ..Egress::default() };
+    let grant = outlet(&[&format!("http://*.example.com:{port}"), &format!("http://*:{port}")]);
+    let spent = Spent::default();
+    for (name, address) in names {
+        let refused = egress.send(&grant, &spent, request(&format!("http://{name}:{port}/"))).await;
+        let Err(EgressError::Forbidden(text)) = refused else { panic!("{name}: {refused:?}") };
+        assert_eq!(
+            text,
+            format!("{name} leads to no public address; a private one must be granted by its address"),
+            "{address}"
+        );
+    }
+    let nobody = tokio::time::timeout(Duration::from_millis(20), listener.accept()).await;
+    assert!(nobody.is_err(), "nobody was connected");
+}
+
+#[tokio::test]
+async fn a_redirect_is_held_against_the_grant_again() {
+    for target in [
+        "http://127.0.0.1:1/",
+        "http://[::ffff:127.0.0.1]:1/",
+        "http://localhost:1/",
+        "http://169.254.169.254/",
+    ] {
+        let answer =
+            format!("HTTP/1.1 307 Temporary Redirect\r\nlocation: {target}\r\ncontent-length: 0\r\n\r\n");
+        let (port, _served) = serve_once(answer.into_bytes().leak()).await;
+        let grant = outlet(&[&format!("http://127.0.0.1:{port}"), "http://*", "http://*:1"]);
+        let answer = send(&grant, request(&format!("http://127.0.0.1:{port}/"))).await.unwrap();
+        let (_, location) = answer.headers.iter().find(|(name, _)| name == "location").unwrap();
+        let followed = send(&grant, request(location)).await;
+        assert!(matches!(followed, Err(EgressError::Forbidden(_))), "{target}: {followed:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_sends_so_many_requests_and_bytes_and_no_more() {
+    let spent = Spent::default();
+    let grant = outlet(&["https://api.example.com"]);
+    let egress = Egress::default();
+    for _ in 0..limits::HTTP_REQUESTS {
+        let refused = egress.send(&grant, &spent, request("https://other.example.com/")).await;
+        assert!(matches!(refused, Err(EgressError::Forbidden(_))));
+    }
+    let refused = egress.send(&grant, &spent, request("https://other.example.com/")).await;
+    assert!(
+        matches!(&refused, Err(EgressError::Budget(text)) if text.contains("100 requests")),
+        "{refused:?}"
+    );
+
+    let spent = Spent::default();
+    for _ in 0..limits::HTTP_BYTES / limits::HTTP_BODY {
+        spent.bytes(limits::HTTP_BODY).unwrap();
+    }
+    assert!(matches!(spent.bytes(1), Err(EgressError::Budget(text)) if text.contains("32 MiB")));
+}
+
+#[tokio::test]
+async fn a_plugin_has_so_many_requests_on_their_way_and_the_next_waits_within_its_time() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let grant = Arc::new(outlet(&[&format!("http://127.0.0.1:{port}")]));
+    let egress = Arc::new(Egress::default());
+    let url = format!("http://127.0.0.1:{port}/");
+    let hanging: Vec<_> = (0..limits::HTTP_CONNECTIONS)
+        .map(|_| {
+            let (egress, grant, request) = (Arc::clone(&egress), Arc::clone(&grant), request(&url));
+            tokio::spawn(async move { egress.send(&grant, &Spent::default(), request).await })
+        })
+        .collect();
+    let mut connected = Vec::new();
+    for _ in 0..limits::HTTP_CONNECTIONS {
+        connected.push(listener.accept().await.unwrap());
+    }
+    let waiting = || {
+        let mut request = request(&url);
+        request.timeout = Some(Duration::from_millis(30));
+        request
+    };
+    let refused = egress.send(&grant, &Spent::default(), waiting()).await;
+    assert!(
+        matches!(&refused, Err(EgressError::Connection(text)) if text.contains("on their way")),
+        "{refused:?}"
+    );
+    // Another plugin does not wait for this one.
+    let other = outlet(&[&format!("http://127.0.0.1:{port}")]);
+    assert_eq!(egress.send(&other, &Spent::default(), waiting()).await.unwrap_err(), EgressError::Timeout);
+    drop(connected);
+    for hanging in hanging {
+        assert!(matches!(hanging.await.unwrap(), Err(EgressError::Connection(_))));
+    }
+}

@@ -1,0 +1,91 @@
+//! Tagged series' words in the contract's types and back, for both series interfaces.
+
+use bellwether_access::Role;
+use bellwether_kernel::{FieldError, OrganisationId, Timestamp};
+use bellwether_metrics::NamePattern;
+use bellwether_series::{Filter, Metadata, MetricKind, SeriesError, parse_filter};
+
+use super::convert::{covers, field_error};
+use super::{Call, contract};
+use contract::series_types as wit;
+
+impl wit::Host for Call {}
+
+impl Call {
+    /// The caller's organisation, if the caller may do what needs `role`.
+    pub(super) fn series_caller(&self, role: Role) -> Result<OrganisationId, wit::SeriesError> {
+        self.organisation(role).map(|(organisation, _)| organisation).map_err(wit::SeriesError::Forbidden)
+    }
+}
+
+/// Refuses a metric that no pattern matches.
+pub(super) fn granted(patterns: &[NamePattern], metric: &str) -> Result<(), wit::SeriesError> {
+    if covers(patterns, metric) { Ok(()) } else { Err(not_granted(metric)) }
+}
+
+fn not_granted(metric: &str) -> wit::SeriesError {
+    wit::SeriesError::Forbidden(format!("the plugin's grant does not cover the metric {metric:?}"))
+}
+
+pub(super) fn series_error(error: SeriesError) -> wit::SeriesError {
+    let text = error.to_string();
+    let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    match error {
+        SeriesError::UnknownMetric(name) => wit::SeriesError::UnknownMetric(name),
+        SeriesError::Invalid(field) => wit::SeriesError::Invalid(field_error(field)),
+        SeriesError::Syntax { line, column, message } => {
+            wit::SeriesError::Syntax(wit::SyntaxError { line: number(line), column: number(column), message })
+        }
+        SeriesError::Forbidden(metric) => not_granted(&metric),
+        SeriesError::Limit { .. } => wit::SeriesError::Limit(text),
+        SeriesError::Store(_) => {
+            // What the store says is for the operator: paths and keys are none of a plugin's business.
+            tracing::warn!(error = text, "the store refused a plugin's call on series");
+            wit::SeriesError::Unavailable("the store does not answer now".to_owned())
+        }
+        _ => wit::SeriesError::Other(text),
+    }
+}
+
+/// An instant of the contract; `field` names the argument it came in.
+pub(super) fn instant(milliseconds: i64, field: &str) -> Result<Timestamp, wit::SeriesError> {
+    Timestamp::from_milliseconds(milliseconds).ok_or_else(|| {
+        let expected = "milliseconds of a date from year 1 to 9999";
+        wit::SeriesError::Invalid(field_error(FieldError::new(field, milliseconds, expected)))
+    })
+}
+
+pub(super) fn filter(text: &str) -> Result<Filter, wit::SeriesError> {
+    parse_filter(text).map_err(series_error)
+}
+
+/// How many items a page may have.
+pub(super) fn page(limit: u32) -> Result<usize, wit::SeriesError> {
+    if (1..=crate::limits::PAGE).contains(&limit) {
+        return Ok(limit as usize);
+    }
+    let expected = format!("1 to {}", crate::limits::PAGE);
+    Err(wit::SeriesError::Invalid(field_error(FieldError::new("limit", limit, expected))))
+}
+
+pub(super) fn metadata(metadata: &Metadata) -> wit::Metadata {
+    let Metadata { kind, unit, per_unit, description, short_name, integration, keep_days } = metadata.clone();
+    let kind = match kind {
+        MetricKind::Gauge => wit::MetricKind::Gauge,
+        MetricKind::Count => wit::MetricKind::Count,
+        MetricKind::Rate => wit::MetricKind::Rate,
+        MetricKind::Distribution => wit::MetricKind::Distribution,
+    };
+    wit::Metadata { kind, unit, per_unit, description, short_name, integration, keep_days }
+}
+
+pub(super) fn known(metadata: wit::Metadata) -> Metadata {
+    let wit::Metadata { kind, unit, per_unit, description, short_name, integration, keep_days } = metadata;
+    let kind = match kind {
+        wit::MetricKind::Gauge => MetricKind::Gauge,
+        wit::MetricKind::Count => MetricKind::Count,
+        wit::MetricKind::Rate => MetricKind::Rate,
+        wit::MetricKind::Distribution => MetricKind::Distribution,
+    };
+    Metadata { kind, unit, per_unit, description, short_name, integration, keep_days }
+}

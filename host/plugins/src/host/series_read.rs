@@ -1,0 +1,119 @@
+//! `bellwether:host/series-read`: every caller's role may read; the grant's patterns decide which metrics there are.
+
+use bellwether_access::Role;
+use bellwether_kernel::FieldError;
+use bellwether_series::{Line, TaggedMetric, TimeRange, parse_datadog};
+
+use super::convert::{covers, field_error};
+use super::series_convert::{filter, granted, instant, metadata, page, series_error};
+use super::{Call, contract};
+use contract::series_read as wit;
+use contract::series_types::SeriesError;
+
+impl wit::Host for Call {
+    async fn query(&mut self, question: wit::Question) -> Result<Vec<wit::Line>, SeriesError> {
+        let organisation = self.series_caller(Role::Read)?;
+        let step = question.step.map(|step| {
+            i64::try_from(step).map_err(|_| {
+                SeriesError::Invalid(field_error(FieldError::new("step", step, "milliseconds below 2^63")))
+            })
+        });
+        let range = TimeRange {
+            start: instant(question.start, "start")?,
+            end: instant(question.end, "end")?,
+            step: step.transpose()?,
+        };
+        let expression = parse_datadog(&question.query).map_err(series_error)?;
+        let patterns = &self.scope.series_read;
+        let visible = |metric: &str| covers(patterns, metric);
+        let lines = self.services().series.query(organisation, &expression, range, &visible).await;
+        Ok(lines.map_err(series_error)?.into_iter().map(line).collect())
+    }
+
+    async fn samples(
+        &mut self,
+        metric: String,
+        text: String,
+        start: i64,
+        end: i64,
+    ) -> Result<Vec<wit::Series>, SeriesError> {
+        let organisation = self.series_caller(Role::Read)?;
+        granted(&self.scope.series_read, &metric)?;
+        let (filter, range) = (filter(&text)?, (instant(start, "start")?, instant(end, "end")?));
+        let found = self.services().series.raw(organisation, &metric, &filter, range).await;
+        let series = |series: bellwether_series::SeriesRaw| wit::Series {
+            tags: series.tags.iter().map(ToString::to_string).collect(),
+            times: series.samples.times,
+            values: series.samples.values,
+        };
+        Ok(found.map_err(series_error)?.into_iter().map(series).collect())
+    }
+
+    async fn list_metrics(
+        &mut self,
+        part: Option<String>,
+        after: Option<String>,
+        limit: u32,
+    ) -> Result<Vec<wit::TaggedMetric>, SeriesError> {
+        let organisation = self.series_caller(Role::Read)?;
+        let limit = page(limit)?;
+        let patterns = &self.scope.series_read;
+        let visible = |metric: &str| covers(patterns, metric);
+        let series = &self.services().series;
+        let found = series.metrics(organisation, part.as_deref(), &visible, after.as_deref(), limit);
+        Ok(found.items.iter().map(tagged).collect())
+    }
+
+    async fn get(&mut self, metric: String) -> Result<wit::TaggedMetric, SeriesError> {
+        let organisation = self.series_caller(Role::Read)?;
+        granted(&self.scope.series_read, &metric)?;
+        self.services().series.metric(organisation, &metric).map(|found| tagged(&found)).map_err(series_error)
+    }
+
+    async fn tag_keys(&mut self, metric: String) -> Result<Vec<wit::Counted>, SeriesError> {
+        let organisation = self.series_caller(Role::Read)?;
+        granted(&self.scope.series_read, &metric)?;
+        let keys = self.services().series.tag_keys(organisation, &metric).map_err(series_error)?;
+        let counted =
+            |key: bellwether_series::TagKey| wit::Counted { text: key.key.to_string(), series: key.series };
+        Ok(keys.into_iter().map(counted).collect())
+    }
+
+    async fn tag_values(
+        &mut self,
+        metric: String,
+        key: String,
+        after: Option<String>,
+        limit: u32,
+    ) -> Result<Vec<wit::Counted>, SeriesError> {
+        let organisation = self.series_caller(Role::Read)?;
+        granted(&self.scope.series_read, &metric)?;
+        let limit = page(limit)?;
+        let series = &self.services().series;
+        let values = series.tag_values(organisation, &metric, &key, after.as_deref(), limit);
+        let values = values.map_err(series_error)?.items.into_iter();
+        Ok(values.map(|(value, series)| wit::Counted { text: value.to_string(), series }).collect())
+    }
+}
+
+fn line(line: Line) -> wit::Line {
+    let tag = |(key, value): &(std::sync::Arc<str>, std::sync::Arc<str>)| wit::Tag {
+        key: key.to_string(),
+        value: value.to_string(),
+    };
+    wit::Line {
+        metric: line.metric.map(|metric| metric.to_string()),
+        tags: line.tags.iter().map(tag).collect(),
+        step: line.step.unsigned_abs(),
+        starts: line.points.iter().map(|(start, _)| *start).collect(),
+        values: line.points.iter().map(|(_, value)| *value).collect(),
+    }
+}
+
+fn tagged(metric: &TaggedMetric) -> wit::TaggedMetric {
+    wit::TaggedMetric {
+        name: metric.name.to_string(),
+        series: metric.series,
+        metadata: metadata(&metric.metadata),
+    }
+}

@@ -1,0 +1,131 @@
+//! That calls on tagged series are held against the caller's role and the grant's scope.
+
+use std::sync::Arc;
+
+use bellwether_access::{Principal, Role};
+
+use super::contract::series_read::{self, Question};
+use super::contract::series_types::{Metadata, MetricKind, SeriesError};
+use super::contract::series_write::{self, SeriesSamples};
+use super::{Call, Scope, Shared};
+use crate::LimitOverrides;
+use crate::egress::Egress;
+use crate::grant::Grant;
+use crate::testing::{House, principal};
+
+async fn shared() -> (House, Arc<Shared>) {
+    let house = House::new().await;
+    let (services, limits) = (house.services.clone(), house.limits);
+    (house, Arc::new(Shared { services, limits, egress: Egress::default() }))
+}
+
+fn call(shared: &Arc<Shared>, grants: &[&str], principal: Arc<Principal>) -> Call {
+    let grants: Vec<Grant> = grants.iter().map(|text| text.parse().unwrap()).collect();
+    Call::new(
+        Arc::new(Scope::new(Arc::clone(shared), "p".to_owned(), &grants, &LimitOverrides::default())),
+        Some(principal),
+        None,
+    )
+}
+
+fn samples(metric: &str, tag: &str, values: &[f64]) -> SeriesSamples {
+    SeriesSamples {
+        metric: metric.to_owned(),
+        tags: vec![tag.to_owned()],
+        times: (0..values.len() as i64).map(|at| at * 1000).collect(),
+        values: values.to_vec(),
+    }
+}
+
+fn question(query: &str) -> Question {
+    Question { query: query.to_owned(), start: 0, end: 59_999, step: Some(60_000) }
+}
+
+fn forbidden<T>(result: Result<T, SeriesError>, part: &str) -> bool {
+    matches!(result, Err(SeriesError::Forbidden(text)) if text.contains(part))
+}
+
+#[tokio::test]
+async fn a_caller_writes_and_asks_what_the_grants_cover() {
+    use series_read::Host as _;
+    use series_write::Host as _;
+    let (_house, shared) = shared().await;
+    let mut call = call(&shared, &["series-read=web.*", "series-write=web.*"], principal(1, Role::Write));
+    let series = vec![samples("web.load", "host:a", &[1.0, 3.0]), samples("web.load", "host:b", &[5.0])];
+    assert_eq!(call.write(vec!["env:prod".to_owned()], series).await.unwrap(), 3);
+    let lines = call.query(question("max:web.load{env:prod} by {host}")).await.unwrap();
+    let shown: Vec<_> = lines.iter().map(|line| (line.tags[0].value.as_str(), line.values[0])).collect();
+    assert_eq!(shown, [("a", 2.0), ("b", 5.0)]);
+    let raw = call.samples("web.load".to_owned(), "!host:b".to_owned(), 0, 5000).await.unwrap();
+    assert_eq!((raw[0].tags.join(" "), &raw[0].values), ("env:prod host:a".to_owned(), &vec![1.0, 3.0]));
+    let known = Metadata {
+        kind: MetricKind::Rate,
+        unit: Some("request".to_owned()),
+        per_unit: None,
+        description: None,
+        short_name: None,
+        integration: None,
+        keep_days: None,
+    };
+    call.describe("web.load".to_owned(), known).await.unwrap();
+    let metric = series_read::Host::get(&mut call, "web.load".to_owned()).await.unwrap();
+    assert_eq!((metric.series, metric.metadata.kind), (2, MetricKind::Rate));
+    let keys = call.tag_keys("web.load".to_owned()).await.unwrap();
+    assert_eq!(
+        keys.iter().map(|key| (key.text.as_str(), key.series)).collect::<Vec<_>>(),
+        [("env", 2), ("host", 2)]
+    );
+    let values =
+        call.tag_values("web.load".to_owned(), "host".to_owned(), Some("a".to_owned()), 5).await.unwrap();
+    assert_eq!(values[0].text, "b");
+    assert_eq!(
+        series_write::Host::delete(&mut call, "web.load".to_owned(), "host:a".to_owned()).await.unwrap(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn metrics_outside_the_grant_and_callers_without_the_role_are_refused() {
+    use series_read::Host as _;
+    use series_write::Host as _;
+    let (_house, shared) = shared().await;
+    let mut whole = call(&shared, &["series-write=*"], principal(1, Role::Write));
+    whole
+        .write(Vec::new(), vec![samples("payroll", "a:b", &[1.0]), samples("web.load", "a:b", &[1.0])])
+        .await
+        .unwrap();
+    let mut web = call(&shared, &["series-read=web.*", "series-write=web.*"], principal(1, Role::Write));
+    assert!(forbidden(web.write(Vec::new(), vec![samples("payroll", "a:b", &[1.0])]).await, "payroll"));
+    assert!(forbidden(web.query(question("avg:web.load{*} + avg:payroll{*}")).await, "payroll"));
+    assert!(forbidden(web.samples("payroll".to_owned(), "*".to_owned(), 0, 1).await, "payroll"));
+    assert!(forbidden(web.tag_keys("payroll".to_owned()).await, "payroll"));
+    let listed = web.list_metrics(None, None, 10).await.unwrap();
+    assert_eq!(listed.iter().map(|metric| metric.name.as_str()).collect::<Vec<_>>(), ["web.load"]);
+    let mut reader = call(&shared, &["series-write=*"], principal(1, Role::Read));
+    assert!(forbidden(reader.write(Vec::new(), vec![samples("web.load", "a:b", &[1.0])]).await, "role"));
+    assert!(forbidden(
+        series_write::Host::delete(&mut reader, "web.load".to_owned(), "*".to_owned()).await,
+        "role"
+    ));
+    let mut stranger = call(&shared, &["series-read=*"], principal(2, Role::Read));
+    assert_eq!(stranger.query(question("avg:payroll{*}")).await.unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn what_does_not_read_is_told_with_its_place() {
+    use series_read::Host as _;
+    let (_house, shared) = shared().await;
+    let mut call = call(&shared, &["series-read=*"], principal(1, Role::Read));
+    match call.query(question("avg:m{*} by {}")).await {
+        Err(SeriesError::Syntax(error)) => {
+            assert_eq!((error.line, error.column), (1, 14), "{}", error.message);
+        }
+        other => panic!("{:?}", other.map(|lines| lines.len())),
+    }
+    let late = Question { end: i64::MAX, ..question("1") };
+    assert!(matches!(call.query(late).await, Err(SeriesError::Invalid(error)) if error.field == "end"));
+    assert!(matches!(
+        call.list_metrics(None, None, 0).await,
+        Err(SeriesError::Invalid(error)) if error.field == "limit"
+    ));
+}

@@ -1,0 +1,353 @@
+//! Installing versions, and changing what a plugin may do. A version is compiled, linked and asked what it is before
+//! anybody is sent to it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bellwether_engine::Instances;
+use bellwether_kernel::FieldError;
+use bytes::Bytes;
+
+use super::release::read_component;
+use super::{Entry, Plugins, Release, Told};
+use crate::canary::Trial;
+use crate::grant::{Grant, InvalidGrant, Privilege};
+use crate::inspect::{CONTRACT, Inspection, PluginRole, Request, inspect};
+use crate::plugin::{Load, Loaded};
+use crate::row::{CanaryRow, Installed, Owner, Row};
+use crate::{LimitOverrides, PluginError};
+
+/// What becomes of a version once it is installed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    /// It is the current one.
+    Current,
+    /// It is tried on so many hundredths of the calls.
+    Canary(u8),
+}
+
+impl Plugins {
+    /// Installs a version, which is the current one from then on; the one before is kept. The same component again
+    /// changes nothing but that it is the current one. With `replace` it takes the place of the installed one of the
+    /// same version. Whatever is refused is refused before anything is changed; calls in flight finish on what they
+    /// began with.
+    ///
+    /// # Errors
+    /// If the file is no plugin this host can serve, if what it asks for and what is granted are not the same, if what
+    /// it says of itself makes no sense; [`PluginError::Exists`] if another component of its version is installed, or
+    /// the same with other grants; [`PluginError::CanaryOn`] while another version is tried.
+    pub async fn install(
+        &self,
+        owner: Owner,
+        actor: &str,
+        bytes: Bytes,
+        grants: Vec<Grant>,
+        replace: bool,
+    ) -> Result<Arc<Installed>, PluginError> {
+        self.install_as(owner, actor, bytes, grants, replace, Then::Current).await
+    }
+
+    /// Installs a version as [`Self::install`] does and sends `share` hundredths of the calls to it; the others go on
+    /// with the current one. With 0 it is only kept, ready to be tried.
+    ///
+    /// # Errors
+    /// As [`Self::install`], and [`PluginError::Invalid`] if there is no other version to try it beside.
+    pub async fn install_canary(
+        &self,
+        owner: Owner,
+        actor: &str,
+        bytes: Bytes,
+        grants: Vec<Grant>,
+        replace: bool,
+        share: u8,
+    ) -> Result<Arc<Installed>, PluginError> {
+        super::canary::check_share(share)?;
+        self.install_as(owner, actor, bytes, grants, replace, Then::Canary(share)).await
+    }
+
+    async fn install_as(
+        &self,
+        owner: Owner,
+        actor: &str,
+        bytes: Bytes,
+        grants: Vec<Grant>,
+        replace: bool,
+        then: Then,
+    ) -> Result<Arc<Installed>, PluginError> {
+        let inspected = tokio::task::spawn_blocking({
+            let bytes = bytes.clone();
+            move || inspect(&bytes)
+        });
+        let inspection = inspected.await.expect("inspecting does not panic")?;
+        let (name, version) = ready(&inspection)?;
+        check_grants(&name, &Wanted::of(&inspection), &grants)?;
+        if owner != Owner::Host && inspection.roles.contains(&PluginRole::Dialect) {
+            return Err(PluginError::HostOnly(name));
+        }
+        let (limits, instances) = self.settings_before(owner, &name, &version);
+        let memory = self.shared.limits.with(&limits).call.memory;
+        let component = self.shared.services.engine.compile(bytes.clone(), memory).await?;
+        let state = owner.state_name(&name);
+        let load = Load { name: &name, version: &version, state, grants: &grants, limits, instances };
+        let served = Loaded::link(&self.shared, &component, load)?.serve(&inspection.roles).await?;
+        let installed = Installed {
+            owner,
+            name: name.clone(),
+            version: version.clone(),
+            description: inspection.description,
+            contract: inspection.contract.unwrap_or_else(|| CONTRACT.to_owned()),
+            roles: inspection.roles,
+            grants,
+            digest: inspection.digest,
+            size: inspection.size,
+            installed: self.shared.services.clock.now(),
+            actor: actor.to_owned(),
+            enabled: true,
+            problem: None,
+            app: None,
+            dialect: None,
+            detector: None,
+            forecaster: None,
+            formatter: None,
+            limits,
+            instances,
+        };
+
+        let _change = self.changes.lock().await;
+        let before = self.find(owner, &name);
+        let there = before.as_ref().and_then(|before| before.releases.get(&version));
+        let same = match there.map(|there| there.installed()) {
+            Some(there)
+                if there.digest == installed.digest && same_grants(&there.grants, &installed.grants) =>
+            {
+                true
+            }
+            Some(there) if !replace => {
+                let same_digest = there.digest == installed.digest;
+                return Err(PluginError::Exists { name, version, same_digest });
+            }
+            _ => false,
+        };
+        let settings = self.settings_before(owner, &name, &version);
+        let release = match there {
+            // One that did not load before does now.
+            Some(there) if same && there.peek().is_some() => Arc::clone(there),
+            _ if settings == (installed.limits, installed.instances) => {
+                Release::ready(&self.shared, installed, served)
+            }
+            // Somebody changed them meanwhile.
+            _ => {
+                let (limits, instances) = settings;
+                let release = Release::idle(&self.shared, Installed { limits, instances, ..installed });
+                release.served().await?;
+                release
+            }
+        };
+        let after = self.placed(before.as_deref(), Arc::clone(&release), then, actor)?;
+        let Some(mut after) = after else { return Ok(release.installed()) };
+        let mut details = vec![("version", version), ("digest", release.installed().digest.to_string())];
+        if let Some(before) = &before {
+            details.push(("before", before.row.current.clone()));
+        }
+        if let Then::Canary(share) = then {
+            details.push(("canary", format!("{share} %")));
+        }
+        details.push(("grants", grants_text(&release.installed().grants)));
+        let surplus = self.surplus(&after).await?;
+        if !surplus.is_empty() {
+            details.push(("dropped", surplus.join(" ")));
+            after.releases.retain(|version, _| !surplus.contains(version));
+        }
+        let objects = self.shared.services.objects.clone();
+        let kept = tokio::task::spawn_blocking(move || objects.put(&bytes));
+        kept.await.expect("keeping an object does not panic")?;
+        let told = Told { actor, action: "plugin.install", details };
+        self.commit(before.as_deref(), after, told).await?;
+        Ok(release.installed())
+    }
+
+    /// What a version begins with: the limits and instances it had, or else those of the current one.
+    fn settings_before(&self, owner: Owner, name: &str, version: &str) -> (LimitOverrides, Instances) {
+        let Some(before) = self.find(owner, name) else { return Default::default() };
+        let installed = before.releases.get(version).unwrap_or_else(|| before.current()).installed();
+        (installed.limits, installed.instances)
+    }
+
+    /// The plugin with `release` in its place; `None` if that changes nothing.
+    fn placed(
+        &self,
+        before: Option<&Entry>,
+        release: Arc<Release>,
+        then: Then,
+        actor: &str,
+    ) -> Result<Option<Entry>, PluginError> {
+        let installed = release.installed();
+        let Installed { owner, name, version, .. } = &*installed;
+        let owner = *owner;
+        let Some(before) = before else {
+            if then != Then::Current {
+                let expected = "another version that is installed, to try this one beside";
+                return Err(FieldError::new("canary", version, expected).into());
+            }
+            let releases = BTreeMap::from([(version.clone(), release)]);
+            let (row, name) = (Row::new(version), name.clone());
+            return Ok(Some(Entry { owner, name, row, stored: Bytes::new(), releases, trial: None }));
+        };
+        let unchanged = before.releases.get(version).is_some_and(|there| Arc::ptr_eq(there, &release));
+        if let Some(canary) = &before.row.canary
+            && (canary.version != *version || then == Then::Current)
+            && !(unchanged && before.row.current == *version)
+        {
+            let (name, version) = (name.clone(), canary.version.clone());
+            return Err(PluginError::CanaryOn { name, version });
+        }
+        let mut after = match then {
+            Then::Current if unchanged && before.row.current == *version => return Ok(None),
+            Then::Current => before.with_row(|row| row.current.clone_from(version)),
+            Then::Canary(_) if before.row.current == *version => {
+                return Err(FieldError::new("canary", version, "another version than the current one").into());
+            }
+            Then::Canary(share) => {
+                let services = &self.shared.services;
+                let (since, actor) = (services.clock.now(), actor.to_owned());
+                let canary = CanaryRow { version: version.clone(), share, since, actor };
+                let mut after = before.with_row(|row| row.canary = Some(canary));
+                let (verdicts, clock) = (self.verdicts.clone(), Arc::clone(&services.clock));
+                after.trial = Some(Arc::new(Trial::new(owner, name, version, share, verdicts, clock)));
+                after
+            }
+        };
+        after.releases.insert(version.clone(), release);
+        Ok(Some(after))
+    }
+
+    /// Changes the scopes the privileges of a plugin's current version are granted within. Calls in flight finish
+    /// under the old ones.
+    ///
+    /// # Errors
+    /// If there is no such plugin, or what it asks for and what is granted are not the same.
+    pub async fn set_grants(
+        &self,
+        owner: Owner,
+        actor: &str,
+        name: &str,
+        grants: Vec<Grant>,
+    ) -> Result<Arc<Installed>, PluginError> {
+        let _change = self.changes.lock().await;
+        let before = self.known(owner, name)?;
+        let installed = before.current().installed();
+        let bytes = read_component(&self.shared, installed.digest).await?;
+        let inspected = tokio::task::spawn_blocking(move || inspect(&bytes));
+        let inspection = inspected.await.expect("inspecting does not panic")?;
+        check_grants(name, &Wanted::of(&inspection), &grants)?;
+        let details = vec![
+            ("version", installed.version.clone()),
+            ("grants", grants_text(&grants)),
+            ("before", grants_text(&installed.grants)),
+        ];
+        let release = before.current().changed(|installed| installed.grants = grants);
+        self.replace_current(&before, release, Told { actor, action: "plugin.grant", details }).await
+    }
+
+    /// Puts `release` in the place of the current version.
+    pub(super) async fn replace_current(
+        &self,
+        before: &Entry,
+        release: Arc<Release>,
+        told: Told<'_>,
+    ) -> Result<Arc<Installed>, PluginError> {
+        if before.row.enabled {
+            release.load().await;
+        }
+        let mut after = before.with_row(|_| {});
+        after.releases.insert(before.row.current.clone(), release);
+        let after = self.commit(Some(before), after, told).await?;
+        Ok(after.shown(after.current()))
+    }
+
+    /// Switches a plugin on or off. Calls in flight finish.
+    ///
+    /// # Errors
+    /// If there is no such plugin.
+    pub async fn set_enabled(
+        &self,
+        owner: Owner,
+        actor: &str,
+        name: &str,
+        enabled: bool,
+    ) -> Result<Arc<Installed>, PluginError> {
+        let _change = self.changes.lock().await;
+        let before = self.known(owner, name)?;
+        if enabled {
+            for release in before.called() {
+                release.load().await;
+            }
+        }
+        let action = if enabled { "plugin.enable" } else { "plugin.disable" };
+        let details = vec![("version", before.row.current.clone())];
+        let after = before.with_row(|row| row.enabled = enabled);
+        let after = self.commit(Some(&before), after, Told { actor, action, details }).await?;
+        if !enabled {
+            after.releases.values().for_each(|release| release.unload());
+        }
+        Ok(after.shown(after.current()))
+    }
+}
+
+/// Name and version of a component that can be installed.
+fn ready(inspection: &Inspection) -> Result<(String, String), PluginError> {
+    match (&inspection.name, &inspection.version) {
+        (Some(name), Some(version)) if inspection.problems.is_empty() => Ok((name.clone(), version.clone())),
+        (name, _) => {
+            let name = name.clone().unwrap_or_else(|| "without a name".to_owned());
+            Err(PluginError::Problems { name, problems: inspection.problems.clone() })
+        }
+    }
+}
+
+/// What a component must be granted, and what it may be.
+struct Wanted {
+    requested: Vec<Privilege>,
+    optional: Vec<Privilege>,
+}
+
+impl Wanted {
+    fn of(inspection: &Inspection) -> Self {
+        let privileges = |requests: &[Request]| requests.iter().map(|request| request.privilege).collect();
+        Self { requested: privileges(&inspection.requests), optional: privileges(&inspection.optional) }
+    }
+}
+
+/// Whether everything that is asked for is granted, and nothing that is of no use to it; each once.
+fn check_grants(name: &str, wanted: &Wanted, grants: &[Grant]) -> Result<(), PluginError> {
+    let Wanted { requested, optional } = wanted;
+    let mut granted: Vec<Privilege> = Vec::new();
+    for grant in grants {
+        grant.check()?;
+        let privilege = grant.privilege();
+        if granted.contains(&privilege) {
+            let reason = format!("{privilege} is granted twice; put everything into one");
+            return Err(InvalidGrant { text: grant.to_string(), reason }.into());
+        }
+        granted.push(privilege);
+    }
+    let missing: Vec<_> =
+        requested.iter().copied().filter(|privilege| !granted.contains(privilege)).collect();
+    if !missing.is_empty() {
+        return Err(PluginError::NotGranted { name: name.to_owned(), missing });
+    }
+    granted.retain(|privilege| !requested.contains(privilege) && !optional.contains(privilege));
+    if !granted.is_empty() {
+        return Err(PluginError::NotRequested { name: name.to_owned(), surplus: granted });
+    }
+    Ok(())
+}
+
+/// Whether the same is granted, in whatever order.
+fn same_grants(one: &[Grant], other: &[Grant]) -> bool {
+    one.len() == other.len() && one.iter().all(|grant| other.contains(grant))
+}
+
+pub(super) fn grants_text(grants: &[Grant]) -> String {
+    grants.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}

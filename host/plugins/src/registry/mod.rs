@@ -1,0 +1,450 @@
+//! The plugins of a host: what is installed in which versions, and who finds which.
+
+mod canary;
+mod install;
+mod release;
+mod seen;
+#[cfg(test)]
+mod tests;
+mod versions;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock, Weak};
+
+use bellwether_access::AuditScope;
+use bellwether_alerts::{Detector, Forecaster, Formatter, Roles};
+use bellwether_kernel::{Cursor, FieldError, OrganisationId, Page, PageRequest, RunId};
+use bellwether_playbooks::{App, Apps, Pins};
+use bellwether_store::{
+    Batch, Direction, Key, Precondition, Space, StoreError, decode, delete_large, encode, get_large,
+    put_large,
+};
+use bytes::Bytes;
+use parking_lot::RwLock;
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::PluginError;
+use crate::canary::{Side, Trial, Verdict, Watched};
+use crate::dialect::Dialect;
+use crate::egress::Egress;
+use crate::host::{Services, Shared};
+use crate::limits::Limits;
+use crate::plugin::Served;
+use crate::row::{CanaryRow, Described, Installed, Owner, Row, VersionRow};
+use release::{Release, ReleasedApp};
+
+pub use canary::{Canary, DialectVersions, PickedDialect};
+pub use seen::{VersionLimits, VersionLine, VersionStats, VersionTrap};
+pub use versions::{KeptVersion, VersionState};
+
+/// Every plugin that is installed, its current version loaded and ready. A change replaces a plugin whole: calls in
+/// flight finish on what they began with.
+pub struct Plugins {
+    pub(crate) shared: Arc<Shared>,
+    table: RwLock<Arc<Table>>,
+    /// One change at a time, so that the table and the store tell the same.
+    changes: tokio::sync::Mutex<()>,
+    /// Where canaries tell that they failed.
+    verdicts: UnboundedSender<Verdict>,
+    /// Who keeps to which version, once somebody may.
+    pins: OnceLock<Weak<dyn Pins>>,
+}
+
+/// What is found by whom.
+#[derive(Clone, Default)]
+struct Table(BTreeMap<Owner, BTreeMap<String, Arc<Entry>>>);
+
+/// One plugin, and which of its versions are called.
+struct Entry {
+    owner: Owner,
+    name: String,
+    row: Row,
+    /// The row as it is in the store.
+    stored: Bytes,
+    /// By version; the current one and the canary are among them.
+    releases: BTreeMap<String, Arc<Release>>,
+    trial: Option<Arc<Trial>>,
+}
+
+/// What the audit log tells of a change.
+struct Told<'a> {
+    actor: &'a str,
+    action: &'a str,
+    details: Vec<(&'static str, String)>,
+}
+
+/// Rows read at once.
+const PAGE: usize = 100;
+
+impl Plugins {
+    /// Opens the plugins that are installed on the store. One that does not load is kept, with its problem, and not
+    /// called: the host starts all the same. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// If the store does not answer or is damaged.
+    pub async fn open(services: Services, limits: Limits) -> Result<Arc<Self>, PluginError> {
+        let shared = Arc::new(Shared { services, limits, egress: Egress::default() });
+        let (verdicts, failed) = tokio::sync::mpsc::unbounded_channel();
+        let table = read_table(&shared, &verdicts).await?;
+        for entry in table.0.values().flat_map(BTreeMap::values).filter(|entry| entry.row.enabled) {
+            for release in entry.called() {
+                release.load().await;
+            }
+        }
+        let plugins = Arc::new(Self {
+            shared,
+            table: RwLock::new(Arc::new(table)),
+            changes: tokio::sync::Mutex::default(),
+            verdicts,
+            pins: OnceLock::new(),
+        });
+        tokio::spawn(canary::take_back(Arc::downgrade(&plugins), failed));
+        Ok(plugins)
+    }
+
+    /// From now on no version is removed that `pins` says somebody keeps to. Only the first is asked.
+    pub fn ask_for_pins(&self, pins: Weak<dyn Pins>) {
+        // A host has one.
+        let _ = self.pins.set(pins);
+    }
+
+    /// An owner's plugins in their current versions, ordered by name.
+    ///
+    /// # Errors
+    /// If the cursor is not of this list.
+    pub fn list(&self, owner: Owner, page: &PageRequest) -> Result<Page<Arc<Installed>>, PluginError> {
+        let after = page.cursor.as_ref().map(|cursor| {
+            let name = std::str::from_utf8(&cursor.0).ok();
+            name.ok_or_else(|| FieldError::new("cursor", cursor, "`next` of the previous page, unchanged"))
+        });
+        let after = after.transpose()?;
+        let table = self.table();
+        let own = table.0.get(&owner).into_iter().flatten();
+        let mut rest = own
+            .filter(|(name, _)| after.is_none_or(|after| name.as_str() > after))
+            .map(|(_, entry)| entry.shown(entry.current()));
+        let items: Vec<_> = rest.by_ref().take(page.limit.max(1)).collect();
+        let next = rest.next().and(items.last()).map(|last| Cursor(last.name.clone().into_bytes()));
+        Ok(Page { items, next })
+    }
+
+    /// One of an owner's plugins in its current version.
+    #[must_use]
+    pub fn get(&self, owner: Owner, name: &str) -> Option<Arc<Installed>> {
+        self.find(owner, name).map(|entry| entry.shown(entry.current()))
+    }
+
+    /// The dialects that are served, in their current versions, ordered by name.
+    #[must_use]
+    pub fn dialects(&self) -> Vec<Arc<Dialect>> {
+        let table = self.table();
+        let entries = table.0.get(&Owner::Host).into_iter().flatten();
+        entries.filter_map(|(_, entry)| entry.dialect()).collect()
+    }
+
+    /// The dialect of that name in its current version.
+    #[must_use]
+    pub fn dialect(&self, name: &str) -> Option<Arc<Dialect>> {
+        self.find(Owner::Host, name)?.dialect()
+    }
+
+    fn table(&self) -> Arc<Table> {
+        Arc::clone(&self.table.read())
+    }
+
+    fn find(&self, owner: Owner, name: &str) -> Option<Arc<Entry>> {
+        self.table.read().0.get(&owner)?.get(name).cloned()
+    }
+
+    fn known(&self, owner: Owner, name: &str) -> Result<Arc<Entry>, PluginError> {
+        self.find(owner, name).ok_or_else(|| PluginError::Unknown(name.to_owned()))
+    }
+
+    /// An organisation's own plugin stands before the host's, even while it is switched off or broken: nobody should
+    /// be given another program than the one they chose.
+    fn seen(&self, organisation: OrganisationId, name: &str) -> Option<Arc<Entry>> {
+        let own = self.find(Owner::Organisation(organisation), name);
+        own.or_else(|| self.find(Owner::Host, name))
+    }
+
+    /// Only under `changes`, so that no change is lost.
+    fn change_table(&self, change: impl FnOnce(&mut Table)) {
+        let mut table = Table::clone(&self.table());
+        change(&mut table);
+        *self.table.write() = Arc::new(table);
+    }
+
+    /// Writes what is other in `after`, with its audit entry, lets it be found, and drops the components nobody refers
+    /// to any more.
+    async fn commit(
+        &self,
+        before: Option<&Entry>,
+        mut after: Entry,
+        told: Told<'_>,
+    ) -> Result<Arc<Entry>, PluginError> {
+        let Entry { owner, ref name, .. } = after;
+        let Services { access, store, .. } = &self.shared.services;
+        let inherited = before.is_some_and(|before| before.row.inherited.is_some());
+        after.row.inherited = None;
+        after.stored = encode(&after.row);
+        let mut batch = Batch::new();
+        let there =
+            before.map_or(Precondition::Absent, |before| Precondition::ValueIs(before.stored.clone()));
+        batch.require(owner.row(name), there).put(owner.row(name), after.stored.clone());
+        for (version, release) in &after.releases {
+            let same = before.and_then(|before| before.releases.get(version));
+            if inherited || !same.is_some_and(|same| Arc::ptr_eq(same, release)) {
+                let key = owner.version_row(name, version);
+                let installed = release.installed();
+                delete_large(&**store, &mut batch, &key).await?;
+                batch.put(key.clone(), encode(&VersionRow::of(&installed)));
+                let described =
+                    serde_json::to_vec(&Described::of(&installed)).expect("a description is plain data");
+                put_large(&mut batch, &key, &described)?;
+            }
+        }
+        for version in before.into_iter().flat_map(|before| before.releases.keys()) {
+            if !after.releases.contains_key(version) {
+                self.delete_version(&mut batch, owner, name, version).await?;
+            }
+        }
+        access.audit(&mut batch, audit_scope(owner), told.actor, told.action, name, &told.details);
+        store.commit(batch).await?;
+        let after = Arc::new(after);
+        self.change_table(|table| table.put(Arc::clone(&after)));
+        canary::show(&after);
+        for release in before.into_iter().flat_map(|before| before.releases.values()) {
+            self.forget(&release.installed()).await;
+        }
+        Ok(after)
+    }
+
+    async fn delete_version(
+        &self,
+        batch: &mut Batch,
+        owner: Owner,
+        name: &str,
+        version: &str,
+    ) -> Result<(), StoreError> {
+        let key = owner.version_row(name, version);
+        delete_large(&*self.shared.services.store, batch, &key).await?;
+        batch.delete(key);
+        Ok(())
+    }
+
+    /// Drops the component of a version that is not installed any more, unless another's is the same.
+    async fn forget(&self, gone: &Installed) {
+        let digest = gone.digest;
+        let table = self.table();
+        let mut kept = table.0.values().flat_map(BTreeMap::values).flat_map(|entry| entry.releases.values());
+        if kept.any(|release| release.installed().digest == digest) {
+            return;
+        }
+        let Services { objects, engine, .. } = self.shared.services.clone();
+        let dropped = tokio::task::spawn_blocking(move || {
+            engine.forget(digest.as_bytes());
+            objects.remove(&digest)
+        });
+        if let Err(error) = dropped.await.expect("removing a file does not panic") {
+            tracing::warn!(%digest, %error, "a component that nothing refers to stays behind");
+        }
+    }
+}
+
+impl Apps for Plugins {
+    fn app(&self, organisation: OrganisationId, name: &str) -> Option<Arc<dyn App>> {
+        let entry = self.seen(organisation, name)?;
+        entry.app(entry.current())
+    }
+
+    fn app_version(&self, organisation: OrganisationId, name: &str, version: &str) -> Option<Arc<dyn App>> {
+        let entry = self.seen(organisation, name)?;
+        entry.app(entry.releases.get(version)?)
+    }
+
+    fn app_for(&self, organisation: OrganisationId, name: &str, run: RunId) -> Option<Arc<dyn App>> {
+        let entry = self.seen(organisation, name)?;
+        let canary = entry
+            .trial
+            .as_ref()
+            .filter(|trial| trial.side(Some(organisation), run.0.as_bytes()) == Side::Canary);
+        // A canary that does not load is no choice.
+        let canary = canary.and_then(|trial| entry.app(entry.releases.get(&trial.version)?));
+        canary.or_else(|| entry.app(entry.current()))
+    }
+
+    fn app_versions(&self, organisation: OrganisationId, name: &str) -> Vec<String> {
+        let Some(entry) = self.seen(organisation, name) else { return Vec::new() };
+        let newest_first = entry.newest_first();
+        newest_first.iter().map(|release| release.installed().version.clone()).collect()
+    }
+}
+
+impl Roles for Plugins {
+    fn detector(&self, organisation: OrganisationId, name: &str) -> Option<Arc<dyn Detector>> {
+        let served = self.seen(organisation, name)?.served()?;
+        served.detector.clone().map(|role| role as Arc<dyn Detector>)
+    }
+
+    fn forecaster(&self, organisation: OrganisationId, name: &str) -> Option<Arc<dyn Forecaster>> {
+        let served = self.seen(organisation, name)?.served()?;
+        served.forecaster.clone().map(|role| role as Arc<dyn Forecaster>)
+    }
+
+    fn formatter(&self, organisation: OrganisationId, name: &str) -> Option<Arc<dyn Formatter>> {
+        let served = self.seen(organisation, name)?.served()?;
+        served.formatter.clone().map(|role| role as Arc<dyn Formatter>)
+    }
+}
+
+impl Table {
+    fn put(&mut self, entry: Arc<Entry>) {
+        self.0.entry(entry.owner).or_default().insert(entry.name.clone(), entry);
+    }
+
+    fn remove(&mut self, owner: Owner, name: &str) {
+        if let Some(own) = self.0.get_mut(&owner) {
+            own.remove(name);
+        }
+    }
+}
+
+impl Entry {
+    fn current(&self) -> &Arc<Release> {
+        self.releases.get(&self.row.current).expect("the current version is among those kept")
+    }
+
+    fn canary(&self) -> Option<&Arc<Release>> {
+        self.releases.get(&self.row.canary.as_ref()?.version)
+    }
+
+    /// The versions that are loaded: the current one, and a canary.
+    fn called(&self) -> impl Iterator<Item = &Arc<Release>> {
+        std::iter::once(self.current()).chain(self.canary())
+    }
+
+    fn newest_first(&self) -> Vec<&Arc<Release>> {
+        let mut releases: Vec<_> = self.releases.values().collect();
+        releases.sort_by_key(|release| std::cmp::Reverse(release.installed().installed));
+        releases
+    }
+
+    /// A version as it is shown: whether it is called is the plugin's.
+    fn shown(&self, release: &Release) -> Arc<Installed> {
+        let installed = release.installed();
+        if installed.enabled == self.row.enabled {
+            return installed;
+        }
+        let mut installed = Installed::clone(&installed);
+        installed.enabled = self.row.enabled;
+        if !installed.enabled {
+            installed.problem = None;
+            installed.forget_roles();
+        }
+        Arc::new(installed)
+    }
+
+    /// Where a version's calls are counted, while a canary is at work.
+    fn watched(&self, version: &str) -> Option<Watched> {
+        let trial = self.trial.as_ref()?;
+        let side = match version {
+            version if version == self.row.current => Side::Current,
+            version if version == trial.version => Side::Canary,
+            _ => return None,
+        };
+        Some(Watched::new(Arc::clone(trial), side))
+    }
+
+    fn app(&self, release: &Arc<Release>) -> Option<Arc<dyn App>> {
+        if !self.row.enabled {
+            return None;
+        }
+        let watched = self.watched(&release.installed().version);
+        ReleasedApp::new(release, watched).map(|app| Arc::new(app) as Arc<dyn App>)
+    }
+
+    /// The roles the current version serves, if it is switched on and loaded.
+    fn served(&self) -> Option<Arc<Served>> {
+        if self.row.enabled { self.current().held() } else { None }
+    }
+
+    fn dialect(&self) -> Option<Arc<Dialect>> {
+        self.served()?.dialect.clone()
+    }
+
+    /// This plugin after `change` of its row, with the same versions.
+    fn with_row(&self, change: impl FnOnce(&mut Row)) -> Self {
+        let mut row = self.row.clone();
+        change(&mut row);
+        let (releases, trial) = (self.releases.clone(), self.trial.clone());
+        Self { owner: self.owner, name: self.name.clone(), row, stored: self.stored.clone(), releases, trial }
+    }
+}
+
+/// Reads everything that is installed; nothing of it is loaded yet.
+async fn read_table(shared: &Arc<Shared>, verdicts: &UnboundedSender<Verdict>) -> Result<Table, PluginError> {
+    let store = &shared.services.store;
+    let mut table = Table::default();
+    let mut releases: BTreeMap<(u64, String), BTreeMap<String, Arc<Release>>> = BTreeMap::new();
+    let mut range = Key::new(Space::PluginVersion).prefix();
+    loop {
+        let rows = store.scan(range.clone(), Direction::Forward, PAGE).await?;
+        let Some((last, _)) = rows.last() else { break };
+        range.start = last.successor();
+        for (key, value) in &rows {
+            let mut fields = key.fields();
+            let place = fields.number().and_then(|owner| Some((owner, fields.text()?, fields.text()?)));
+            let (number, name, version) = place.ok_or_else(|| bad_key(key))?;
+            let described: Option<Described> = match get_large(&**store, key).await? {
+                Some(bytes) => serde_json::from_slice(&bytes).ok(),
+                None => None,
+            };
+            let (owner, described) = (Owner::from_number(number), described.unwrap_or_default());
+            let installed = decode::<VersionRow>(value)?.into_installed(owner, &name, &version, described)?;
+            releases.entry((number, name)).or_default().insert(version, Release::idle(shared, installed));
+        }
+    }
+    let mut range = Key::new(Space::Plugin).prefix();
+    loop {
+        let rows = store.scan(range.clone(), Direction::Forward, PAGE).await?;
+        let Some((last, _)) = rows.last() else { break };
+        range.start = last.successor();
+        for (key, stored) in rows {
+            let mut fields = key.fields();
+            let (number, name) = fields.number().zip(fields.text()).ok_or_else(|| bad_key(&key))?;
+            let owner = Owner::from_number(number);
+            let row: Row = decode(&stored)?;
+            let mut releases = releases.remove(&(number, name.clone())).unwrap_or_default();
+            if let Some(inherited) = row.inherited.clone() {
+                let installed = inherited.into_installed(owner, &name, &row.current, Described::default())?;
+                releases.insert(row.current.clone(), Release::idle(shared, installed));
+            }
+            let needed = std::iter::once(&row.current).chain(row.canary.iter().map(|canary| &canary.version));
+            if let Some(version) = needed.into_iter().find(|version| !releases.contains_key(*version)) {
+                return Err(StoreError::Damaged(format!(
+                    "version {version} of the plugin {name} is missing"
+                ))
+                .into());
+            }
+            let trial = row.canary.as_ref().map(|CanaryRow { version, share, .. }| {
+                let clock = Arc::clone(&shared.services.clock);
+                Arc::new(Trial::new(owner, &name, version, *share, verdicts.clone(), clock))
+            });
+            let entry = Arc::new(Entry { owner, name, row, stored, releases, trial });
+            canary::show(&entry);
+            table.put(entry);
+        }
+    }
+    Ok(table)
+}
+
+fn bad_key(key: &Key) -> StoreError {
+    StoreError::Damaged(format!("the key of a plugin: {key:?}"))
+}
+
+fn audit_scope(owner: Owner) -> AuditScope {
+    match owner {
+        Owner::Host => AuditScope::Host,
+        Owner::Organisation(id) => AuditScope::Organisation(id),
+    }
+}

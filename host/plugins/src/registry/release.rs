@@ -1,0 +1,205 @@
+//! One kept version of a plugin: loaded while it is the current one, and else when somebody calls it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use async_trait::async_trait;
+use bellwether_alerts::{Detector as _, Forecaster as _, Formatter as _};
+use bellwether_playbooks::{App, AppCall, AppDescription, AppError, AppReport};
+use bellwether_store::{Digest, StoreError};
+use parking_lot::RwLock;
+
+use crate::app::retry;
+use crate::canary::Watched;
+use crate::host::Shared;
+use crate::inspect::CONTRACT;
+use crate::plugin::{Load, Loaded, Served};
+use crate::row::{DialectSummary, Installed};
+use crate::{PluginError, limits};
+
+/// One kept version of a plugin. A change of it makes another; calls in flight keep this one.
+pub(crate) struct Release {
+    shared: Arc<Shared>,
+    /// Its problem, and what it says of itself, come and go with loading.
+    installed: RwLock<Arc<Installed>>,
+    served: RwLock<Option<Arc<Served>>>,
+    /// One loads it, the others wait.
+    loading: tokio::sync::Mutex<()>,
+    /// How often in a row it was found without a call.
+    rests: AtomicU32,
+}
+
+impl Release {
+    /// A version that is not loaded.
+    pub(super) fn idle(shared: &Arc<Shared>, installed: Installed) -> Arc<Self> {
+        Arc::new(Self {
+            shared: Arc::clone(shared),
+            installed: RwLock::new(Arc::new(installed)),
+            served: RwLock::default(),
+            loading: tokio::sync::Mutex::default(),
+            rests: AtomicU32::new(0),
+        })
+    }
+
+    /// A version that is loaded.
+    pub(super) fn ready(shared: &Arc<Shared>, installed: Installed, served: Served) -> Arc<Self> {
+        let release = Self::idle(shared, described(installed, &served));
+        *release.served.write() = Some(Arc::new(served));
+        release
+    }
+
+    /// This version, not loaded, after `change`.
+    pub(super) fn changed(&self, change: impl FnOnce(&mut Installed)) -> Arc<Self> {
+        let mut installed = Installed::clone(&self.installed());
+        change(&mut installed);
+        Self::idle(&self.shared, installed)
+    }
+
+    pub(crate) fn installed(&self) -> Arc<Installed> {
+        Arc::clone(&self.installed.read())
+    }
+
+    /// The roles it serves, if it is loaded.
+    pub(crate) fn held(&self) -> Option<Arc<Served>> {
+        self.rests.store(0, Ordering::Relaxed);
+        self.served.read().clone()
+    }
+
+    /// As [`Self::held`], without that being a call.
+    pub(super) fn peek(&self) -> Option<Arc<Served>> {
+        self.served.read().clone()
+    }
+
+    /// The roles it serves; it is loaded if it was not, from the compile cache if it is there.
+    pub(crate) async fn served(&self) -> Result<Arc<Served>, PluginError> {
+        if let Some(served) = self.held() {
+            return Ok(served);
+        }
+        let _turn = self.loading.lock().await;
+        if let Some(served) = self.held() {
+            return Ok(served);
+        }
+        let installed = Installed { problem: None, ..Installed::clone(&self.installed()) };
+        match load(&self.shared, &installed).await {
+            Ok(served) => {
+                *self.installed.write() = Arc::new(described(installed, &served));
+                let served = Arc::new(served);
+                *self.served.write() = Some(Arc::clone(&served));
+                Ok(served)
+            }
+            Err(error) => {
+                let (plugin, version) = (&installed.name, &installed.version);
+                tracing::error!(plugin, version, %error, "an installed plugin does not load and is not called");
+                let problem = Some(error.to_string());
+                *self.installed.write() = Arc::new(Installed { problem, ..installed });
+                Err(error)
+            }
+        }
+    }
+
+    /// Loads it, or makes sure that nobody finds it: what it says of itself is forgotten.
+    pub(super) async fn load(&self) {
+        if self.served().await.is_err() {
+            let mut installed = self.installed.write();
+            Arc::make_mut(&mut installed).forget_roles();
+        }
+    }
+
+    /// Unloads it; calls in flight finish.
+    pub(super) fn unload(&self) {
+        *self.served.write() = None;
+    }
+
+    /// Unloads it if it was found without a call often enough.
+    pub(super) fn rest(&self) {
+        if self.rests.fetch_add(1, Ordering::Relaxed) >= limits::VERSION_RESTS {
+            self.unload();
+        }
+    }
+}
+
+/// `installed` with what it says of itself.
+fn described(mut installed: Installed, served: &Served) -> Installed {
+    installed.app = served.app.as_ref().map(|app| app.description().clone());
+    installed.dialect = served.dialect.as_ref().map(|dialect| DialectSummary {
+        summary: dialect.summary().to_owned(),
+        routes: dialect.routes().iter().map(|route| format!("{} {}", route.method(), route.path())).collect(),
+    });
+    installed.detector = served.detector.as_ref().map(|role| role.description().clone());
+    installed.forecaster = served.forecaster.as_ref().map(|role| role.description().clone());
+    installed.formatter = served.formatter.as_ref().map(|role| role.description().clone());
+    installed
+}
+
+async fn load(shared: &Arc<Shared>, installed: &Installed) -> Result<Served, PluginError> {
+    let Installed { owner, name, version, digest, grants, roles, contract, limits, instances, .. } =
+        installed;
+    if contract != CONTRACT {
+        let problems =
+            vec![format!("it is made for version {contract} of the contract, this host speaks {CONTRACT}")];
+        return Err(PluginError::Problems { name: name.clone(), problems });
+    }
+    let engine = &shared.services.engine;
+    let memory = shared.limits.with(limits).call.memory;
+    let component = match engine.cached(*digest.as_bytes(), memory).await {
+        Some(component) => component,
+        None => engine.compile(read_component(shared, *digest).await?, memory).await?,
+    };
+    let load =
+        Load { name, version, state: owner.state_name(name), grants, limits: *limits, instances: *instances };
+    Loaded::link(shared, &component, load)?.serve(roles).await
+}
+
+/// The component with this digest, as it was installed.
+pub(super) async fn read_component(shared: &Shared, digest: Digest) -> Result<Vec<u8>, PluginError> {
+    let objects = shared.services.objects.clone();
+    let read = tokio::task::spawn_blocking(move || objects.get(&digest));
+    let bytes = read.await.expect("reading an object does not panic")?;
+    let missing =
+        || StoreError::Damaged(format!("the component {digest} is missing; install the plugin again"));
+    Ok(bytes.ok_or_else(missing)?)
+}
+
+/// One version of an app, as playbooks call it.
+pub(super) struct ReleasedApp {
+    release: Arc<Release>,
+    installed: Arc<Installed>,
+    watched: Option<Watched>,
+}
+
+impl ReleasedApp {
+    /// `None` if the version is no app, or did not load.
+    pub(super) fn new(release: &Arc<Release>, watched: Option<Watched>) -> Option<Self> {
+        let installed = release.installed();
+        installed.app.is_some().then(|| Self { release: Arc::clone(release), installed, watched })
+    }
+}
+
+#[async_trait]
+impl App for ReleasedApp {
+    fn version(&self) -> &str {
+        &self.installed.version
+    }
+
+    fn description(&self) -> &AppDescription {
+        self.installed.app.as_ref().expect("only made for apps")
+    }
+
+    async fn run(&self, call: AppCall) -> AppReport {
+        let failed = |error: &PluginError| AppReport {
+            result: Err(AppError { message: error.to_string(), retry: retry(error) }),
+            log: Vec::new(),
+        };
+        let report = match self.release.served().await {
+            Ok(served) => match &served.app {
+                Some(app) => app.run(call).await,
+                None => failed(&PluginError::Unknown(self.installed.name.clone())),
+            },
+            Err(error) => failed(&error),
+        };
+        if let Some(watched) = &self.watched {
+            watched.count(report.result.is_err());
+        }
+        report
+    }
+}

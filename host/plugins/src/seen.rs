@@ -1,0 +1,172 @@
+//! What is seen of a plugin's calls besides the engine's counters: what went out, and what was logged last.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bellwether_engine::{Activity, BreakerState, CallStats, Instances, Size};
+use bellwether_kernel::{OrganisationId, Timestamp};
+use bellwether_playbooks::LogLine;
+use parking_lot::Mutex;
+use serde::Serialize;
+
+use crate::limits;
+use crate::{LimitOverrides, PluginRole};
+
+/// How one version of a plugin does, since this host loaded it.
+#[derive(Clone, Debug, Serialize)]
+pub struct PluginStats {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// How the sandbox is set up for it.
+    pub engine: Size,
+    /// Whether its calls share instances.
+    pub instances: Instances,
+    /// What its calls may use: every limit, as it holds.
+    pub limits: LimitOverrides,
+    /// Stack its code may use, which follows from the engine.
+    pub stack_bytes: u64,
+    /// What it is doing now.
+    #[serde(flatten)]
+    pub activity: Activity,
+    /// Whether it is called, or left alone for a while after failures.
+    pub breaker: BreakerState,
+    /// What its calls came to, by role.
+    pub roles: Vec<RoleStats>,
+    /// What it sent out.
+    pub egress: EgressStats,
+}
+
+/// What a plugin's calls in one role came to.
+#[derive(Clone, Debug, Serialize)]
+pub struct RoleStats {
+    /// The role.
+    pub role: PluginRole,
+    /// What they came to.
+    #[serde(flatten)]
+    pub calls: CallStats,
+}
+
+/// What a plugin sent out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct EgressStats {
+    /// Requests.
+    pub requests: u64,
+    /// Those that were not sent, or not answered.
+    pub failed: u64,
+    /// Bytes of the requests' bodies.
+    pub sent_bytes: u64,
+    /// Bytes of the answers' bodies.
+    pub received_bytes: u64,
+}
+
+/// A line a plugin logged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LoggedLine {
+    /// Whose call it was of; none for one without a caller.
+    #[serde(skip)]
+    pub organisation: Option<OrganisationId>,
+    /// Role and function: `app.run`.
+    pub call: &'static str,
+    /// The line.
+    #[serde(flatten)]
+    pub line: LogLine,
+}
+
+/// A trap.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TrapRecord {
+    /// The role it was called in.
+    pub role: PluginRole,
+    /// When.
+    pub time: Timestamp,
+    /// Why, in one line.
+    pub message: String,
+    /// The functions it was in, innermost first, by name where the component has names.
+    pub backtrace: Vec<String>,
+}
+
+/// What is kept of one loaded plugin.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    requests: AtomicU64,
+    failed: AtomicU64,
+    sent: AtomicU64,
+    received: AtomicU64,
+    logs: Mutex<VecDeque<LoggedLine>>,
+}
+
+impl Seen {
+    /// Counts a request of a body of so many bytes, and its answer's, if it was answered.
+    pub(crate) fn requested(&self, sent: usize, received: Option<usize>) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.sent.fetch_add(sent as u64, Ordering::Relaxed);
+        match received {
+            Some(received) => self.received.fetch_add(received as u64, Ordering::Relaxed),
+            None => self.failed.fetch_add(1, Ordering::Relaxed),
+        };
+    }
+
+    pub(crate) fn egress(&self) -> EgressStats {
+        let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        EgressStats {
+            requests: read(&self.requests),
+            failed: read(&self.failed),
+            sent_bytes: read(&self.sent),
+            received_bytes: read(&self.received),
+        }
+    }
+
+    /// Keeps what a call logged, in place of the oldest lines where there is no room.
+    pub(crate) fn logged(&self, organisation: Option<OrganisationId>, call: &'static str, lines: &[LogLine]) {
+        if lines.is_empty() {
+            return;
+        }
+        let last = &lines[lines.len().saturating_sub(limits::LOGS_KEPT)..];
+        let mut logs = self.logs.lock();
+        for line in last {
+            if logs.len() >= limits::LOGS_KEPT {
+                logs.pop_front();
+            }
+            logs.push_back(LoggedLine { organisation, call, line: line.clone() });
+        }
+    }
+
+    /// The last lines of calls of `organisation`, oldest first; with none, of those without a caller.
+    pub(crate) fn logs(&self, organisation: Option<OrganisationId>) -> Vec<LoggedLine> {
+        self.logs.lock().iter().filter(|line| line.organisation == organisation).cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bellwether_playbooks::LogLevel;
+
+    use super::*;
+
+    #[test]
+    fn the_last_lines_are_kept_and_each_organisation_sees_its_own() {
+        let seen = Seen::default();
+        let line = |message: String| LogLine { time: Timestamp::default(), level: LogLevel::Info, message };
+        let (one, two) = (Some(OrganisationId(1)), Some(OrganisationId(2)));
+        for number in 0..limits::LOGS_KEPT + 3 {
+            seen.logged(one, "app.run", &[line(number.to_string())]);
+        }
+        seen.logged(two, "app.run", &[line("other".to_owned())]);
+        let kept = seen.logs(one);
+        assert_eq!(kept.len(), limits::LOGS_KEPT - 1);
+        assert_eq!(kept[0].line.message, "4");
+        assert_eq!(seen.logs(two).len(), 1);
+        assert!(seen.logs(None).is_empty());
+    }
+
+    #[test]
+    fn requests_are_counted_with_what_went_both_ways() {
+        let seen = Seen::default();
+        seen.requested(10, Some(100));
+        seen.requested(5, None);
+        let expected = EgressStats { requests: 2, failed: 1, sent_bytes: 15, received_bytes: 100 };
+        assert_eq!(seen.egress(), expected);
+    }
+}
