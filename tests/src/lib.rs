@@ -123,13 +123,27 @@ impl Host {
     /// # Errors
     /// If the process is gone.
     pub fn resident_memory(&self) -> Result<u64> {
+        self.memory("VmRSS:")
+    }
+
+    /// The most resident memory in bytes since its start, or since `5` was written to its `clear_refs`.
+    ///
+    /// # Errors
+    /// If the process is gone.
+    pub fn peak_memory(&self) -> Result<u64> {
+        self.memory("VmHWM:")
+    }
+
+    /// A line of proc_pid_status(5), in bytes.
+    fn memory(&self, name: &str) -> Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()))?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("VmRSS is there")?;
-        let kibibytes: u64 = line.split_whitespace().nth(1).context("VmRSS has a number")?.parse()?;
+        let line =
+            status.lines().find(|line| line.starts_with(name)).with_context(|| format!("no {name}"))?;
+        let kibibytes: u64 = line.split_whitespace().nth(1).context("a number")?.parse()?;
         Ok(kibibytes * 1024)
     }
 
-    /// How long its threads have been on a processor so far, in user and kernel mode, to a hundredth of a second.
+    /// How long its threads have been on a processor so far; see [`processor_time`].
     ///
     /// # Errors
     /// If the process is gone.
@@ -171,6 +185,15 @@ impl Host {
         client().request(method, format!("{}{path}", self.url))
     }
 
+    /// A request to a path of this host, with a query.
+    ///
+    /// # Panics
+    /// If that is no URL.
+    pub fn request_with(&self, method: &str, path: &str, query: &[(&str, &str)]) -> RequestBuilder {
+        let url = reqwest::Url::parse_with_params(&format!("{}{path}", self.url), query).expect("a URL");
+        client().request(method.parse().expect("a method"), url)
+    }
+
     /// The keys of the first start.
     ///
     /// # Panics
@@ -190,6 +213,25 @@ impl Host {
         self.as_key(&self.keys().admin, method, path)
     }
 
+    /// Stores a playbook, in TOML, on behalf of a key, and publishes it.
+    ///
+    /// # Errors
+    /// If it is refused; says why.
+    pub fn store_playbook(&self, token: &str, document: &str) -> Result<Value> {
+        let request = self.as_key(token, "POST", "/v1/playbooks").header("content-type", "application/toml");
+        expect_json(request.body(document.to_owned()).send()?, 201)
+    }
+
+    /// As [`Self::store_playbook`], one with a webhook: gives the path of its URL.
+    ///
+    /// # Errors
+    /// If it is refused; says why.
+    pub fn store_hook(&self, token: &str, document: &str) -> Result<String> {
+        let playbook = self.store_playbook(token, document)?;
+        let url = playbook["webhook_url"].as_str().context("an admin is shown the webhook's URL")?;
+        Ok(url[url.find("/hooks/").context("webhooks live under /hooks/")?..].to_owned())
+    }
+
     /// Runs the command line against this host.
     ///
     /// # Errors
@@ -204,8 +246,7 @@ impl Host {
     }
 }
 
-/// How long the threads of a process have been on a processor so far, in user and kernel mode, to a hundredth of a
-/// second.
+/// How long a process's threads have been on a processor so far, in user and kernel mode, to a hundredth of a second.
 ///
 /// # Errors
 /// If the process is gone.

@@ -35,8 +35,9 @@ fn json_of(project: &Path, arguments: &[&str]) -> Result<Value> {
     Ok(serde_json::from_str(&succeed(project, binary(), arguments)?)?)
 }
 
-/// Makes a project, runs its own tests and its cases, and gives its component as `plugin build` tells of it.
-fn project(folder: &Path, name: &str, role: &str) -> Result<(PathBuf, Value)> {
+/// Makes a project, runs its own tests, its cases and the battery, and gives its component as `plugin build` tells of it.
+/// With `spoilt.0` replaced by `spoilt.1` in its cases, `plugin test` is to fail and to print `spoilt.2`.
+fn project(folder: &Path, name: &str, role: &str, spoilt: (&str, &str, &str)) -> Result<(PathBuf, Value)> {
     succeed(folder, binary(), &["plugin", "new", name, "--role", role])?;
     let project = folder.join(name);
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -53,14 +54,15 @@ fn project(folder: &Path, name: &str, role: &str) -> Result<(PathBuf, Value)> {
 
     let trial = json_of(&project, &["plugin", "test", "--json"])?;
     ensure!(trial["failed"] == 0 && trial["cases"].as_array().map(Vec::len) == Some(3), "{trial}");
-    ensure!(trial["metrics"][0]["metric"] == "visits", "{trial}");
+    let checks = trial["checks"].as_array().context("a battery is made of checks")?;
+    ensure!(checks.iter().any(|check| check["of"] == role && check["result"] == "ok"), "{trial}");
     // A case that expects something else fails, and says what there was instead.
     let cases = project.join("cases.toml");
     let text = std::fs::read_to_string(&cases)?;
-    std::fs::write(&cases, text.replace("value = 3 }", "value = 4 }").replace("value = 1 }", "value = 4 }"))?;
+    std::fs::write(&cases, text.replace(spoilt.0, spoilt.1))?;
     let failed = within(&project, binary(), &["plugin", "test"])?;
     let printed = String::from_utf8_lossy(&failed.stdout);
-    ensure!(!failed.status.success() && printed.contains("is to be 4, and is"), "{printed}");
+    ensure!(!failed.status.success() && printed.contains(spoilt.2), "{printed}");
     std::fs::write(&cases, text)?;
     Ok((project, built))
 }
@@ -78,7 +80,8 @@ fn privileges(built: &Value) -> Vec<&str> {
 #[test]
 fn an_app_goes_from_an_empty_folder_to_a_metric_on_a_host() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let (project, built) = project(folder.path(), "count-visits", "app")?;
+    let spoilt = ("value = 3 }", "value = 4 }", "is to be 4, and is");
+    let (project, built) = project(folder.path(), "count-visits", "app", spoilt)?;
     ensure!(privileges(&built) == ["log", "metrics-write"], "{built}");
     let file = built["file"].as_str().context("build says where")?;
 
@@ -141,7 +144,8 @@ fn an_app_goes_from_an_empty_folder_to_a_metric_on_a_host() -> Result<()> {
 #[test]
 fn a_dialect_goes_from_an_empty_folder_to_answers_of_a_host() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let (_, built) = project(folder.path(), "visits", "dialect")?;
+    let spoilt = ("value = 1 }", "value = 4 }", "is to be 4, and is");
+    let (_, built) = project(folder.path(), "visits", "dialect", spoilt)?;
     ensure!(privileges(&built) == ["clock", "metrics-read", "metrics-write"], "{built}");
     let file = built["file"].as_str().context("build says where")?;
     let host = Host::start(&folder.path().join("data"), &[])?;
@@ -163,9 +167,84 @@ fn a_dialect_goes_from_an_empty_folder_to_answers_of_a_host() -> Result<()> {
 }
 
 #[test]
+fn the_pure_roles_go_from_an_empty_folder_to_trials_on_a_host() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let host = Host::start(&folder.path().join("data"), &[])?;
+    let admin = &host.keys().admin;
+    let body = |given: Value| json!({"settings": {"room": "on call", "token": "kept"}, "answers": given});
+    for (name, role, spoilt, verb, body, expected) in [
+        (
+            "chat",
+            "formatter",
+            ("remembers = \"m7\"", "remembers = \"m8\"", "is to remember"),
+            "format",
+            body(json!([{"http": {"status": 201, "body": "{\"id\": \"m7\"}"}}])),
+            ("/steps/1/done/memory", json!("m7")),
+        ),
+        (
+            "jumps",
+            "detector",
+            ("strange = [11, 12]", "strange = [11]", "strange are to be"),
+            "detect",
+            json!({"points": [1, 2, 1, 2, 1, 2, 1, 2, 1, null, 1, 90]}),
+            ("/series/0/scores/9", json!(0.0)),
+        ),
+        (
+            "drift",
+            "forecaster",
+            ("expected = [4, 5]", "expected = [4, 6]", "expected is to be"),
+            "forecast",
+            json!({"points": [1, 2, null, 3], "horizon": 2}),
+            ("/expected", json!([4.0, 5.0])),
+        ),
+    ] {
+        let (_, built) = project(folder.path(), name, role, spoilt)?;
+        ensure!(privileges(&built).is_empty(), "{built}");
+        let file = built["file"].as_str().context("build says where")?;
+        let installed = host.command(admin, &["plugin", "install", file])?;
+        ensure!(installed.status.success(), "{}", String::from_utf8_lossy(&installed.stderr));
+        let path = format!("/v1/plugins/{name}/{verb}");
+        let answer = expect_json(host.as_admin("POST", &path).json(&body).send()?, 200)?;
+        ensure!(answer.pointer(expected.0) == Some(&expected.1), "{answer}");
+        ensure!(!answer.to_string().contains("kept"), "a secret is named by its setting: {answer}");
+    }
+    host.stop()
+}
+
+#[test]
+fn bundled_pure_plugins_are_tried_from_the_command_line() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let host = Host::start(&folder.path().join("data"), &[])?;
+    let tried = |arguments: &[&str]| -> Result<(bool, String)> {
+        let output = host.command(&host.keys().admin, arguments)?;
+        let printed = [&output.stdout[..], &output.stderr[..]].concat();
+        Ok((output.status.success(), String::from_utf8(printed)?))
+    };
+    let url = "--setting=url=https://alerts.example/hook";
+    let (good, shown) =
+        tried(&["plugin", "format", "webhook", url, "--setting=signing_secret=s", "--answer=204"])?;
+    ensure!(good && shown.contains("POST https://alerts.example/hook"), "{shown}");
+    ensure!(
+        shown.contains("webhook-timestamp: ‹now as unix-seconds›") && shown.contains("2. done"),
+        "{shown}"
+    );
+    let (good, shown) = tried(&["plugin", "detect", "threshold", "--points", "1 2 1 2 1 2 - 90"])?;
+    ensure!(good && shown.contains("SCORE") && shown.contains("0.9"), "{shown}");
+    let (good, shown) =
+        tried(&["plugin", "forecast", "seasonal-naive", "--points", "1 2 3", "--horizon", "2"])?;
+    ensure!(good && shown.contains("EXPECTED"), "{shown}");
+    // What is wrong is named by its field.
+    let (good, shown) = tried(&["plugin", "detect", "threshold", "--points", "1", "--setting", "window=2"])?;
+    ensure!(!good && shown.contains("settings.window") && shown.contains("5 to 1000"), "{shown}");
+    let (good, shown) = tried(&["plugin", "detect", "webhook", "--points", "1"])?;
+    ensure!(!good && shown.contains("is no detector"), "{shown}");
+    host.stop()
+}
+
+#[test]
 fn a_role_the_host_does_not_serve_is_refused_before_anything_is_made() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let refused = within(folder.path(), binary(), &["plugin", "new", "scores", "--role", "detector"])?;
+    let refused = within(folder.path(), binary(), &["plugin", "new", "puller", "--role", "collector"])?;
     let errors = String::from_utf8_lossy(&refused.stderr);
     ensure!(refused.status.code() == Some(2) && errors.contains("does not serve it yet"), "{errors}");
     ensure!(folder.path().read_dir()?.next().is_none(), "nothing was made");

@@ -11,11 +11,7 @@ const PUSH: &str = include_str!("../data/github-push.json");
 
 /// Stores the example playbook and gives the path of its webhook.
 fn store_example(host: &Host) -> Result<String> {
-    let answer =
-        host.as_admin("POST", "/v1/playbooks").header("content-type", "application/toml").body(PLAYBOOK);
-    let playbook = expect_json(answer.send()?, 201)?;
-    let url = playbook["webhook_url"].as_str().context("an admin is shown the webhook's URL")?;
-    Ok(url[url.find("/hooks/").context("webhooks live under /hooks/")?..].to_owned())
+    host.store_hook(&host.keys().admin, PLAYBOOK)
 }
 
 fn push(host: &Host, hook: &str) -> Result<Value> {

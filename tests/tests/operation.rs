@@ -179,13 +179,7 @@ fn a_stop_finishes_what_was_accepted() -> Result<()> {
     let host = Host::start(&data, &[])?;
     let keys = host.keys().clone();
     let playbook = "name = \"one\"\n[trigger]\ntype = \"manual\"\n[[steps]]\nid = \"add\"\napp = \"metric\"\n[steps.inputs]\nmetric = \"stops\"\nvalue = 1\n";
-    expect_json(
-        host.as_admin("POST", "/v1/playbooks")
-            .header("content-type", "application/toml")
-            .body(playbook)
-            .send()?,
-        201,
-    )?;
+    host.store_playbook(&host.keys().admin, playbook)?;
     let mut accepted = 0;
     for _ in 0..50 {
         expect_json(host.as_admin("POST", "/v1/playbooks/one/runs").json(&json!({})).send()?, 202)?;

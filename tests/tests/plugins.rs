@@ -1,9 +1,12 @@
 //! What a plugin asks for is read off it; what it was not granted it cannot do.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use bellwether_tests::{Host, binary, expect_json};
 use serde_json::{Value, json};
 
@@ -56,13 +59,7 @@ fn a_plugin_is_installed_with_its_grants_or_not_at_all_and_held_to_their_scope()
     ensure!(shown["grants"].to_string().contains("web.*"), "grants are visible: {shown}");
 
     let playbook = "name = \"count\"\n[trigger]\ntype = \"manual\"\n[[steps]]\nid = \"add\"\napp = \"metric\"\n[steps.inputs]\nmetric = \"{{ trigger.inputs.metric }}\"\nvalue = 1\n";
-    expect_json(
-        host.as_admin("POST", "/v1/playbooks")
-            .header("content-type", "application/toml")
-            .body(playbook)
-            .send()?,
-        201,
-    )?;
+    host.store_playbook(&host.keys().admin, playbook)?;
     let run = |name: &str| -> Result<Value> {
         let inputs = json!({"inputs": {"metric": name}});
         expect_json(host.as_admin("POST", "/v1/playbooks/count/runs?wait=30").json(&inputs).send()?, 200)
@@ -99,5 +96,170 @@ fn what_is_no_plugin_is_refused_with_its_reason() -> Result<()> {
         let (status, text) = (answer.status().as_u16(), answer.text()?);
         ensure!((400..500).contains(&status) && text.contains("detail"), "{what}: {status} {text}");
     }
+    host.stop()
+}
+
+/// The app `metric` in another version: a component's version is its last section of that name.
+fn variant(folder: &Path, version: &str) -> Result<String> {
+    let mut bytes = std::fs::read(component("metric")?)?;
+    let content = [&[7], b"version".as_slice(), version.as_bytes()].concat();
+    bytes.extend([0, u8::try_from(content.len())?]);
+    bytes.extend(content);
+    let path = folder.join(format!("metric-{version}.wasm"));
+    std::fs::write(&path, bytes)?;
+    Ok(path.to_str().context("a path of text")?.to_owned())
+}
+
+/// Runs the command line as the admin and gives the JSON it prints.
+fn plugin(host: &Host, arguments: &[&str]) -> Result<Value> {
+    let all = [&["plugin", "--json"], arguments].concat();
+    let output = host.command(&host.keys().admin, &all)?;
+    ensure!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).with_context(|| format!("{arguments:?} prints JSON"))
+}
+
+/// Installs a variant of `metric` that may write the metrics `scope` alone.
+fn install(host: &Host, folder: &Path, version: &str, scope: &str, more: &[&str]) -> Result<Value> {
+    let file = variant(folder, version)?;
+    let inspected = Command::new(binary()).args(["plugin", "inspect", "--json", &file]).output()?;
+    let inspected: Value = serde_json::from_slice(&inspected.stdout)?;
+    let mut arguments = vec!["install".to_owned(), file];
+    for request in inspected["requests"].as_array().context("requests are a list")? {
+        let privilege = request["privilege"].as_str().context("a request names its privilege")?;
+        let scope = if privilege.starts_with("metrics-") { format!("={scope}") } else { String::new() };
+        arguments.extend(["--grant".to_owned(), format!("{privilege}{scope}")]);
+    }
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).chain(more.iter().copied()).collect();
+    plugin(host, &arguments)
+}
+
+/// What runs came to: how many by version and state.
+type Ran = BTreeMap<(String, String), u64>;
+
+/// Runs the playbook `count` on four connections for as long as `work` takes.
+fn while_running(host: &Host, work: impl FnOnce() -> Result<()>) -> Result<Ran> {
+    let done = AtomicBool::new(false);
+    let running = || -> Result<Ran> {
+        let mut ran = Ran::new();
+        while !done.load(Ordering::Relaxed) {
+            let path = "/v1/playbooks/count/runs?wait=30";
+            let run = expect_json(host.as_admin("POST", path).json(&json!({})).send()?, 200)?;
+            let text =
+                |pointer: &str| run.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+            *ran.entry((text("/steps/0/app_version"), text("/state"))).or_default() += 1;
+        }
+        Ok(ran)
+    };
+    std::thread::scope(|scope| {
+        let callers: Vec<_> = (0..4).map(|_| scope.spawn(running)).collect();
+        let worked = work();
+        done.store(true, Ordering::Relaxed);
+        let mut all = Ran::new();
+        for caller in callers {
+            for (key, count) in caller.join().expect("a caller does not panic")? {
+                *all.entry(key).or_default() += count;
+            }
+        }
+        worked.map(|()| all)
+    })
+}
+
+/// The count the runs made.
+fn counted(host: &Host) -> Result<f64> {
+    let values = expect_json(host.as_admin("GET", "/v1/metrics/web.runs/values").send()?, 200)?;
+    values.pointer("/series/0/values/0/value").and_then(Value::as_f64).context("the metric has a value")
+}
+
+#[test]
+fn versions_come_and_go_under_thousands_of_calls_and_a_bad_canary_goes_by_itself() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let host = Host::start(&folder.path().join("data"), &[])?;
+    install(&host, folder.path(), "1.0.0", "web.*", &[])?;
+    let playbook = "name = \"count\"\n[trigger]\ntype = \"manual\"\n[[steps]]\nid = \"add\"\napp = \"metric\"\n[steps.inputs]\nmetric = \"web.runs\"\nvalue = 1\n";
+    let store = |source: &str| {
+        let request = host.as_admin("POST", "/v1/playbooks").header("content-type", "application/toml");
+        Ok::<_, anyhow::Error>(request.body(source.to_owned()).send()?)
+    };
+    expect_json(store(playbook)?, 201)?;
+
+    let pause = || std::thread::sleep(Duration::from_millis(150));
+    let ran = while_running(&host, || {
+        pause();
+        install(&host, folder.path(), "2.0.0", "web.*", &[])?;
+        pause();
+        install(&host, folder.path(), "3.0.0", "web.*", &["--canary", "50"])?;
+        pause();
+        plugin(&host, &["canary", "metric", "3.0.0", "--share", "80"])?;
+        pause();
+        let promoted = plugin(&host, &["canary", "metric", "--promote"])?;
+        ensure!(promoted["version"] == "3.0.0", "{promoted}");
+        pause();
+        let back = plugin(&host, &["rollback", "metric"])?;
+        ensure!(back["version"] == "2.0.0", "{back}");
+        pause();
+        // Runs that began with it may not have ended.
+        plugin(&host, &["rollback", "metric", "--to", "1.0.0"])?;
+        let gone = Instant::now() + Duration::from_secs(30);
+        while plugin(&host, &["remove", "metric", "--version", "3.0.0"]).is_err() {
+            ensure!(Instant::now() < gone, "no run keeps to it for long");
+        }
+        pause();
+        Ok(())
+    })?;
+    let runs: u64 = ran.values().sum();
+    ensure!(ran.keys().all(|(_, state)| state == "succeeded"), "none failed: {ran:?}");
+    ensure!(ran.len() == 3 && runs > 200, "each was answered by one version: {ran:?}");
+    ensure!(counted(&host)? == runs as f64, "each counted once: {runs}, {}", counted(&host)?);
+
+    // One that may not write what it is asked to fails whatever it is called with.
+    let ran = while_running(&host, || {
+        install(&host, folder.path(), "4.0.0", "payroll", &["--canary", "50"])?;
+        let end = Instant::now() + Duration::from_secs(60);
+        while plugin(&host, &["canary", "metric"])?["last_canary"]["how"] != "rolled-back" {
+            ensure!(
+                Instant::now() < end,
+                "it was not rolled back: {}",
+                plugin(&host, &["canary", "metric"])?
+            );
+        }
+        Ok(())
+    })?;
+    let failed: u64 = ran.iter().filter(|((_, state), _)| state == "failed").map(|(_, count)| count).sum();
+    let of_canary = ran.get(&("4.0.0".to_owned(), "failed".to_owned())).copied().unwrap_or_default();
+    // A few were on their way when it was found out.
+    ensure!(failed == of_canary && (20..30).contains(&failed), "{ran:?}");
+    let after = while_running(&host, || {
+        pause();
+        Ok(())
+    })?;
+    ensure!(after.keys().all(|key| *key == ("1.0.0".to_owned(), "succeeded".to_owned())), "{after:?}");
+    let shown = plugin(&host, &["canary", "metric"])?;
+    let reason = shown["last_canary"]["reason"].as_str().unwrap_or_default().to_owned();
+    ensure!(reason.contains("calls failed, against 0 of"), "{shown}");
+
+    // A playbook that names a version keeps it.
+    let pinned = playbook.replace("\"count\"", "\"pinned\"").replace("\"metric\"", "\"metric@2.0.0\"");
+    expect_json(store(&pinned)?, 201)?;
+    let run = expect_json(
+        host.as_admin("POST", "/v1/playbooks/pinned/runs?wait=30").json(&json!({})).send()?,
+        200,
+    )?;
+    ensure!(run["steps"][0]["app_version"] == "2.0.0", "{run}");
+    let Err(error) = plugin(&host, &["remove", "metric", "--version", "2.0.0"]) else {
+        bail!("it is kept to")
+    };
+    ensure!(error.to_string().contains("by the playbook pinned"), "{error}");
+    let refused = store(&pinned.replace("pinned", "other").replace("2.0.0", "9.0.0"))?.text()?;
+    ensure!(refused.contains("line 6, column 1") && refused.contains("metric@2.0.0"), "{refused}");
+
+    let top = host.command(&host.keys().admin, &["plugin", "top", "--once"])?;
+    let table = String::from_utf8_lossy(&top.stdout);
+    let row = table.lines().find(|line| line.starts_with("metric") && line.contains("1.0.0"));
+    ensure!(row.is_some_and(|row| row.contains("closed")), "{table}");
+    let metrics = host.request("GET", "/metrics").send()?.text()?;
+    ensure!(
+        metrics.contains("bellwether_plugin_canaries_ended_total{plugin=\"metric\",how=\"rolled-back\"} 1"),
+        "{metrics}"
+    );
     host.stop()
 }

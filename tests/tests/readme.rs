@@ -63,6 +63,17 @@ fn the_commands_from_a_webhook_to_a_metric_do_what_the_readme_says() -> Result<(
 }
 
 #[test]
+fn the_commands_on_tagged_series_do_what_the_readme_says() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let host = Host::start(&folder.path().join("data"), &[])?;
+    let printed = bash(&host, &blocks("Tagged series", "sh")?, "")?;
+    for expected in ["written to system.cpu.user", "host:web-1", "41.5", "VALUES"] {
+        ensure!(printed.contains(expected), "no {expected} in:\n{printed}");
+    }
+    host.stop()
+}
+
+#[test]
 fn the_threatconnect_client_of_the_readme_adds_a_value() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let host = Host::start(&folder.path().join("data"), &[])?;

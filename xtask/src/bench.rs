@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 
-use crate::{host, run, test::install_debian, workspace};
+use crate::test::{install_debian, python};
+use crate::{host, languages, npm, plugins, run, workspace};
 
 /// Requests per second and latency of the HTTP front, start-up time and idle memory.
 pub(crate) fn http(arguments: &[String]) -> Result<()> {
@@ -13,17 +14,90 @@ pub(crate) fn http(arguments: &[String]) -> Result<()> {
     run(&mut bench("bench_http", &binary, arguments))
 }
 
+/// Tagged series through the real store.
+pub(crate) fn series(arguments: &[String]) -> Result<()> {
+    let mut bench = host::cargo();
+    bench.args([
+        "run",
+        "--release",
+        "--quiet",
+        "--package",
+        "bellwether-series",
+        "--example",
+        "series_bench",
+        "--",
+    ]);
+    run(bench.args(arguments))
+}
+
 /// Runs per second and latency of playbooks, beside other engines where they install; the cost of schedules.
 pub(crate) fn playbooks(arguments: &[String]) -> Result<()> {
     let binary = prepare()?;
     let mut bench = bench("bench_playbooks", &binary, arguments);
-    match install_npm("node-red") {
-        Ok(folder) => {
+    let folder = host::target().join("bench/node-red");
+    match npm::install(&workspace().join("tests/bench/node-red/package.json"), &folder) {
+        Ok(()) => {
             bench.env("NODE_RED_HOME", folder);
         }
         Err(error) => println!("SKIPPED: Node-RED did not install: {error:#}"),
     }
     run(&mut bench)
+}
+
+/// What components of other languages cost, beside one of Rust's.
+pub(crate) fn languages(calls: u32) -> Result<()> {
+    let binary = host::build()?;
+    languages::build(&binary, &python()?)?;
+    let built = languages::components();
+    let rust = (plugins::components().join("http.wasm"), r#"{"url": "http://127.0.0.1:1/"}"#);
+    // No host is granted, so what is measured ends where a request would leave.
+    for (component, inputs) in built.into_iter().chain([rust]).filter(|(component, _)| component.is_file()) {
+        let mut bench = host::cargo();
+        bench.args([
+            "run",
+            "--release",
+            "--quiet",
+            "--package",
+            "bellwether-plugins",
+            "--example",
+            "language_cost",
+            "--",
+        ]);
+        run(bench.arg(component).arg(inputs).arg(calls.to_string()))?;
+    }
+    Ok(())
+}
+
+/// What a call of a plugin costs, beside native code, Extism, wasmtime alone and a process, and what hostile ones cost
+/// their neighbours.
+pub(crate) fn engine(arguments: &[String]) -> Result<()> {
+    let binary = host::build()?;
+    plugins::build_hostile()?;
+    plugins::build_bench_guest()?;
+    let mut bench = bench("bench_engine", &binary, arguments);
+    match build_extism() {
+        Ok((program, plugin)) => {
+            bench.env("BENCH_EXTISM", program).env("BENCH_EXTISM_PLUGIN", plugin);
+        }
+        Err(error) => println!("SKIPPED: Extism did not build: {error:#}"),
+    }
+    run(&mut bench)
+}
+
+/// Builds the program that calls Extism, and its plugin, from a workspace of their own. Gives both.
+fn build_extism() -> Result<(PathBuf, PathBuf)> {
+    let folder = workspace().join("tests/bench/engine");
+    let target = host::target().join("bench/extism");
+    let build = ["--locked", "--target-dir"];
+    let mut cargo = host::cargo();
+    cargo.current_dir(&folder).args(["build", "--release", "--package", "bench-extism"]);
+    run(cargo.args(build).arg(&target))?;
+    let mut cargo = plugins::toolchain()?.cargo_build(&folder);
+    cargo.args(["--profile", plugins::PROFILE, "--package", "bench-extism-plugin"]);
+    run(cargo.args(build).arg(&target))?;
+    let module =
+        target.join(bellwether_build::TARGET).join(plugins::PROFILE).join("bench_extism_plugin.wasm");
+    Ok((target.join("release/bench-extism"), module))
 }
 
 /// Builds the host and gets the load generator; gives the host's path.
@@ -40,30 +114,4 @@ fn bench(name: &str, binary: &Path, arguments: &[String]) -> Command {
     bench.args(["run", "--release", "--quiet", "--package", "bellwether-tests", "--bin", name, "--"]);
     bench.args(arguments).env("BELLWETHER_BINARY", binary);
     bench
-}
-
-/// Installs what `tests/bench/<name>/package.json` lists into the target folder, again when that file changes. Gives
-/// the folder.
-fn install_npm(name: &str) -> Result<PathBuf> {
-    let wanted = std::fs::read_to_string(workspace().join("tests/bench").join(name).join("package.json"))?;
-    let folder = host::target().join("bench").join(name);
-    let marker = folder.join("installed.json");
-    if std::fs::read_to_string(&marker).is_ok_and(|installed| installed == wanted) {
-        return Ok(folder);
-    }
-    std::fs::create_dir_all(&folder)?;
-    std::fs::write(folder.join("package.json"), &wanted)?;
-    println!("installing {name} into {}", folder.display());
-    let mut npm = Command::new("npm");
-    npm.args(["install", "--no-package-lock", "--no-audit", "--no-fund", "--engine-strict"]);
-    let output =
-        npm.current_dir(&folder).output().context("npm, which comes with Node.js, does not start")?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        let errors = said.lines().filter_map(|line| line.strip_prefix("npm error "));
-        let first: Vec<&str> = errors.filter(|line| !line.starts_with("code ")).take(2).collect();
-        bail!("npm: {}: {}", output.status, first.join(" "));
-    }
-    std::fs::write(marker, wanted)?;
-    Ok(folder)
 }

@@ -13,6 +13,7 @@ pub(crate) fn build() -> Result<PathBuf> {
 
 /// As [`build`], with every test beside the binary: in one build, so that they share all they depend on.
 pub(crate) fn build_with_tests() -> Result<PathBuf> {
+    plugins::build_hostile()?;
     build_with(&["--workspace", "--all-targets"])
 }
 

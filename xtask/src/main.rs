@@ -2,6 +2,8 @@
 
 mod bench;
 mod host;
+mod languages;
+mod npm;
 mod plugins;
 mod test;
 
@@ -21,7 +23,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Builds the first-party plugins into `target/components`, getting the WebAssembly target where it is missing.
+    /// Builds the first-party plugins into `target/components`, and those the tests and benchmarks call beside it,
+    /// getting the WebAssembly target where it is missing.
     Plugins,
     /// Writes the lock file new plugin projects begin with, after a change of the workspace's own.
     Lock,
@@ -50,6 +53,24 @@ enum Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Components of other languages: size, compilation, loading, calls, memory.
+    Languages {
+        /// Calls of each.
+        #[arg(default_value = "200")]
+        calls: u32,
+    },
+    /// What a call of a plugin costs, beside native code, Extism, wasmtime alone and a process, and what hostile ones
+    /// cost their neighbours.
+    Engine {
+        /// What the benchmark takes: a wrong one shows what there is.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Tagged series through the real store: rate, bytes a sample, memory, restart, queries, what deleting frees.
+    Series {
+        /// Samples, series and the folder to work in.
+        arguments: Vec<String>,
+    },
     /// Runs per second and latency of playbooks, beside other engines where they install; the cost of schedules.
     Playbooks {
         /// What the benchmark takes: a wrong one shows what there is.
@@ -60,11 +81,14 @@ enum Bench {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
-        Task::Plugins => plugins::build(),
+        Task::Plugins => plugins::build_all(),
         Task::Lock => plugins::lock(),
         Task::Serve { arguments } => host::serve(&arguments),
         Task::Test { filter } => test::run_all(&filter),
         Task::Bench(Bench::Http { arguments }) => bench::http(&arguments),
+        Task::Bench(Bench::Languages { calls }) => bench::languages(calls),
+        Task::Bench(Bench::Engine { arguments }) => bench::engine(&arguments),
+        Task::Bench(Bench::Series { arguments }) => bench::series(&arguments),
         Task::Bench(Bench::Playbooks { arguments }) => bench::playbooks(&arguments),
     };
     match outcome {

@@ -1,6 +1,6 @@
 //! Builds the first-party plugins into components.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context, Result};
@@ -10,24 +10,56 @@ use crate::test::install_debian;
 use crate::{host, run, workspace};
 
 /// The profile of the root manifest they are built with.
-const PROFILE: &str = "component";
+pub(crate) const PROFILE: &str = "component";
 
 /// What a project is called while its lock file is made.
 const PROJECT: &str = "project-without-a-name";
 
+/// The plugin the end-to-end tests attack the host with; no binary carries it.
+const HOSTILE: &str = "hostile";
+
+/// The plugin the engine's benchmark calls.
+const BENCH_GUEST: &str = "bench-guest";
+
 /// Builds every plugin under `plugins/` into `target/components`, one `.wasm` file each. Those that did not change
 /// are left as they are.
 pub(crate) fn build() -> Result<()> {
-    let (packages, _) = bellwether_build::packages(workspace(), |name, _| name.starts_with(NAME_PREFIX))?;
+    build_into(&components(), |name| name.starts_with(NAME_PREFIX))
+}
+
+/// Builds every plugin there is, those no binary carries included.
+pub(crate) fn build_all() -> Result<()> {
+    build()?;
+    build_hostile()?;
+    build_bench_guest()
+}
+
+/// Builds the hostile plugin into `target/hostile`.
+pub(crate) fn build_hostile() -> Result<()> {
+    build_into(&workspace().join("target/hostile"), |name| name == HOSTILE)
+}
+
+/// Builds the engine benchmark's plugin into `target/bench`.
+pub(crate) fn build_bench_guest() -> Result<()> {
+    build_into(&workspace().join("target/bench"), |name| name == BENCH_GUEST)
+}
+
+fn build_into(output: &Path, wanted: impl Fn(&str) -> bool) -> Result<()> {
+    let (packages, _) = bellwether_build::packages(workspace(), |name, _| wanted(name))?;
     // Beside the native build and never in it: the two would undo each other's work.
     let target = workspace().join("target/plugins");
-    let install = |packages: &[&str]| install_debian(packages).map_err(|error| format!("{error:#}"));
-    let toolchain = Toolchain::obtain(workspace(), Some(&install))?;
-    let built = bellwether_build::build(&toolchain, workspace(), &packages, PROFILE, &target, &components());
+    let toolchain = toolchain()?;
+    let built = bellwether_build::build(&toolchain, workspace(), &packages, PROFILE, &target, output);
     for built in built.context("the plugins do not build")? {
         println!("{}", line(&built));
     }
     Ok(())
+}
+
+/// What builds for WebAssembly, got where it is missing.
+pub(crate) fn toolchain() -> Result<Toolchain> {
+    let install = |packages: &[&str]| install_debian(packages).map_err(|error| format!("{error:#}"));
+    Ok(Toolchain::obtain(workspace(), Some(&install))?)
 }
 
 /// Where the components are put, whatever folder cargo builds in.
@@ -98,7 +130,10 @@ mod tests {
         for (name, imports, exports) in [
             ("http", &[clock, http][..], "bellwether:plugin/app@0.1.0"),
             ("metric", &[log, read, write], "bellwether:plugin/app@0.1.0"),
+            ("seasonal-naive", &[], "bellwether:plugin/forecaster@0.1.0"),
             ("threatconnect", &[read, write], "bellwether:plugin/dialect@0.1.0"),
+            ("threshold", &[], "bellwether:plugin/detector@0.1.0"),
+            ("webhook", &[], "bellwether:plugin/formatter@0.1.0"),
         ] {
             let component = std::fs::read(components().join(format!("{name}.wasm"))).expect("it was built");
             let surface = bellwether_build::surface(&component).expect("a component");

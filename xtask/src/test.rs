@@ -5,12 +5,13 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{host, run, workspace};
+use crate::{host, languages, run, workspace};
 
 /// Builds the host, prepares Python, and runs every test of the workspace; `filter` goes to the test runner.
 pub(crate) fn run_all(filter: &[String]) -> Result<()> {
     let binary = host::build_with_tests()?;
     let python = python()?;
+    languages::build(&binary, &python)?;
     let mut tests = host::cargo();
     tests
         .args(["test", "--release", "--workspace", "--no-fail-fast"])
@@ -21,7 +22,7 @@ pub(crate) fn run_all(filter: &[String]) -> Result<()> {
 }
 
 /// A Python of our own with what `tests/requirements.txt` lists; made once, again when that file changes.
-fn python() -> Result<PathBuf> {
+pub(crate) fn python() -> Result<PathBuf> {
     let wanted = std::fs::read_to_string(workspace().join("tests/requirements.txt"))?;
     let home = host::target().join("python");
     let (python, marker) = (home.join("bin/python"), home.join("requirements.txt"));
