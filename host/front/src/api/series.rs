@@ -234,7 +234,7 @@ pub(crate) async fn list(
     State(services): State<Shared>,
 ) -> Result<Json<TaggedSeriesList>, Problem> {
     let page = page(query.limit, query.cursor.as_deref())?;
-    let after = page.cursor.as_ref().map(|cursor| number_of(cursor)).transpose()?;
+    let after = page.cursor.as_ref().map(number_of).transpose()?;
     let filter = filter(query.filter.as_deref())?;
     let found =
         services.series().series(principal.organisation, &query.metric, &filter, after, page.limit)?;
