@@ -141,6 +141,8 @@ fn what_goes_wrong_in_python_costs_one_clear_error() -> Result<()> {
         &json!({"code": "print('first')\nfor n in range(5_000): print('x' * 100)\nresult = 1"}),
     )?;
     ensure!(flood["outputs"]["result"] == 1 && messages(&flood)[0] == "first", "{}", flood["error"]);
+    let last = messages(&flood).last().copied().unwrap_or_default();
+    ensure!(last.contains("the log is full"), "{last}");
     let trapped = world.step(PROBE, &json!({"code": "print('a')\nraise ValueError('c')"}))?;
     let said = messages(&trapped);
     ensure!(said.contains(&"a") && said.iter().any(|line| line.contains("Traceback")), "{said:?}");

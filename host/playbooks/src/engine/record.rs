@@ -17,6 +17,8 @@ const ERROR_BYTES: usize = 4 * 1024;
 const LOG_LINES: usize = 1_000;
 /// Bytes of log kept of one step.
 const LOG_BYTES: usize = 64 * 1024;
+/// Bytes of a last line that is kept beyond these.
+const NOTICE: usize = 256;
 
 impl Playbooks {
     /// Adds a result to `batch`, secrets masked in it. Gives its outputs as they were.
@@ -143,7 +145,8 @@ fn bounded(mut log: Vec<LogLine>) -> Vec<LogLine> {
     });
     let kept = kept.count();
     let dropped = log.len() - kept;
-    if dropped > 0 {
+    // One short line more takes no more room than saying that it is missing; it is most often the plugin's host saying so.
+    if dropped > 1 || log.get(kept).is_some_and(|line| line.message.len() > NOTICE) {
         let time = log[kept].time;
         log.truncate(kept);
         log.push(LogLine {
@@ -153,4 +156,31 @@ fn bounded(mut log: Vec<LogLine>) -> Vec<LogLine> {
         });
     }
     log
+}
+
+#[cfg(test)]
+mod tests {
+    use bellwether_kernel::Timestamp;
+
+    use super::*;
+
+    fn log(lines: usize, last: &str) -> Vec<LogLine> {
+        let line = |message: String| LogLine { time: Timestamp::default(), level: LogLevel::Info, message };
+        (0..lines).map(|number| line(number.to_string())).chain([line(last.to_owned())]).collect()
+    }
+
+    #[test]
+    fn a_log_too_long_ends_in_what_is_missing_of_it() {
+        let last = |lines, last: &str| {
+            let kept = bounded(log(lines, last));
+            (kept.len(), kept.last().expect("there is a last one").message.clone())
+        };
+        assert_eq!(last(LOG_LINES - 1, "the end"), (LOG_LINES, "the end".to_owned()));
+        assert_eq!(last(LOG_LINES, "the log is full"), (LOG_LINES + 1, "the log is full".to_owned()));
+        assert_eq!(last(LOG_LINES + 1, "x"), (LOG_LINES + 1, "2 more lines were not kept".to_owned()));
+        assert_eq!(
+            last(LOG_LINES, &"x".repeat(300)),
+            (LOG_LINES + 1, "1 more lines were not kept".to_owned())
+        );
+    }
 }
