@@ -35,6 +35,12 @@ pub(crate) struct Trial {
     pub(crate) grants: Vec<Grant>,
 }
 
+/// What the battery gives a role: the settings of the first case that has some and is to go well.
+fn settings_of(cases: &[Case]) -> Map<String, Value> {
+    let well = cases.iter().filter(|case| case.error.is_none());
+    well.map(|case| &case.role.settings).find(|settings| !settings.is_empty()).cloned().unwrap_or_default()
+}
+
 /// Runs it and prints what came of it; a case that is not as it should be, or a broken promise, is a failure.
 pub(crate) async fn run(trial: &Trial, format: Format) -> Result<(), Failure> {
     let component = match &trial.file {
@@ -42,12 +48,7 @@ pub(crate) async fn run(trial: &Trial, format: Format) -> Result<(), Failure> {
         None => build(&trial.folder, None)?,
     };
     let cases = trial.cases()?;
-    let mut settings: Map<String, Value> = cases
-        .iter()
-        .map(|case| &case.role.settings)
-        .find(|settings| !settings.is_empty())
-        .cloned()
-        .unwrap_or_default();
+    let mut settings = settings_of(&cases);
     for text in &trial.setting {
         let (name, value) = read_input("--setting", text)?;
         settings.insert(name, value);
@@ -268,6 +269,23 @@ mod tests {
             assert_eq!(read_input("--input", text).unwrap().1, expected, "{text}");
         }
         assert!(read_input("--input", "page").is_err() && read_input("--input", "=x").is_err());
+    }
+
+    #[test]
+    fn the_battery_is_given_settings_that_are_to_go_well() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("cases.toml");
+        let case = |settings: &str, end: &str| {
+            format!("[[case]]\nname = \"a\"\npoints = [1]\nsettings = {settings}\n{end}\n")
+        };
+        let text = [
+            case("{ factor = 0 }", "error = \"above 0\""),
+            case("{}", ""),
+            case("{ factor = 3 }", ""),
+            case("{ factor = 4 }", ""),
+        ];
+        std::fs::write(&file, text.concat()).unwrap();
+        assert_eq!(Value::from(settings_of(&cases::read(&file).unwrap())), json!({ "factor": 3 }));
     }
 
     #[test]
