@@ -29,7 +29,13 @@ fn a_recursion_without_end_exhausts_its_own_stack_alone() -> Result<()> {
     let world = world()?;
     let attacker = world.attack(&[])?;
     attacker.costs_one_clear_error("recursion", "", 502, "stack")?;
-    attacker.costs_one_clear_error("recursion-with-frames", "", 502, "trapped")?;
+    attacker.costs_the_run_and_tells(
+        "recursion-with-frames",
+        "",
+        502,
+        "out of bounds memory access",
+        "trapped",
+    )?;
     attacker.leaves_the_others_alone()
 }
 
@@ -37,8 +43,8 @@ fn a_recursion_without_end_exhausts_its_own_stack_alone() -> Result<()> {
 fn a_trap_and_a_panic_end_their_own_call_alone() -> Result<()> {
     let world = world()?;
     let attacker = world.attack(&[])?;
-    attacker.costs_one_clear_error("trap", "", 502, "trapped")?;
-    attacker.costs_one_clear_error("panic", "", 502, "trapped")?;
+    attacker.costs_the_run_and_tells("trap", "", 502, "unreachable", "trapped")?;
+    attacker.costs_the_run_and_tells("panic", "", 502, "unreachable", "trapped")?;
     attacker.leaves_the_others_alone()
 }
 

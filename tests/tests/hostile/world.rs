@@ -157,21 +157,34 @@ impl Attacker<'_> {
         status: u16,
         fault: &str,
     ) -> Result<()> {
-        let names = |call: &str| format!("plugin hostile {}: {call}: ", env!("CARGO_PKG_VERSION"));
-        let clear = |text: &str, call: &str| -> Result<()> {
-            let said = text.strip_prefix(&names(call)).with_context(|| format!("{mode}: {text:?}"))?;
+        self.costs_the_run_and_tells(mode, url, status, fault, fault)
+    }
+
+    /// The same where the run, which its own organisation reads, says `fault` and the HTTP caller, who may be anybody,
+    /// is told no more than `told`.
+    pub(crate) fn costs_the_run_and_tells(
+        &self,
+        mode: &str,
+        url: &str,
+        status: u16,
+        fault: &str,
+        told: &str,
+    ) -> Result<()> {
+        let clear = |text: &str, call: &str, fault: &str| -> Result<()> {
+            let named = format!("plugin hostile {}: {call}: ", env!("CARGO_PKG_VERSION"));
+            let said = text.strip_prefix(&named).with_context(|| format!("{mode}: {text:?}"))?;
             ensure!(
                 said.contains(fault) && !said.contains('\n'),
                 "{mode}: {said:?} says nothing of {fault:?}"
             );
             Ok(())
         };
-        clear(&self.run_fails(mode, url)?, "app.run")?;
+        clear(&self.run_fails(mode, url)?, "app.run", fault)?;
         let answer = self.request(mode, url)?;
         ensure!(answer.status == status, "{mode}: {answer:?}");
         let problem: Value =
             serde_json::from_str(&answer.text).with_context(|| format!("{mode}: {answer:?}"))?;
-        clear(problem["detail"].as_str().context("a problem has a detail")?, "dialect.handle")?;
+        clear(problem["detail"].as_str().context("a problem has a detail")?, "dialect.handle", told)?;
         ensure!(problem["request_id"].is_string(), "the operator finds it in the log: {problem}");
         Ok(())
     }
