@@ -5,15 +5,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bellwether_access::{Access, AuthFailure, HostKey};
-use bellwether_engine::{Engine, EngineSettings};
-use bellwether_kernel::{Clock, HostId, Randomness, SystemClock, SystemRandomness};
-use bellwether_metrics::Metrics;
+use bellwether_access::AuthFailure;
+use bellwether_engine::EngineSettings;
+use bellwether_kernel::{SystemClock, SystemRandomness};
 use bellwether_plugins::{
     DialectRequest, Grant, Limits, Owner, Plugins, Privilege, RouteMatch, Services, inspect,
 };
-use bellwether_series::Series;
-use bellwether_store::{MemoryStore, Objects, SharedStore};
+use bellwether_store::MemoryStore;
 use http::HeaderMap;
 
 /// Calls of one round, and rounds.
@@ -21,41 +19,15 @@ const CALLS: u32 = 20_000;
 const ROUNDS: usize = 7;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let arguments: Vec<String> = std::env::args().collect();
     let [_, file, method, path] = &arguments[..] else {
         return Err("usage: call_cost FILE METHOD PATH".into());
     };
     let folder = std::env::temp_dir().join(format!("bellwether-call-cost-{}", std::process::id()));
-    let store: SharedStore = Arc::new(MemoryStore::new());
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let randomness: Arc<dyn Randomness> = Arc::new(SystemRandomness);
-    let host_key = HostKey::from_hex(&"00".repeat(32))?;
-    let access =
-        Access::open(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&randomness), host_key).await?;
-    let metrics =
-        Metrics::open(Arc::clone(&store), Arc::clone(&clock), HostId(1), Default::default()).await?;
-    let objects = Objects::open(&folder.join("components"))?;
-    let series = Series::open(bellwether_series::Parts {
-        store: Arc::clone(&store),
-        objects: objects.clone(),
-        clock: Arc::clone(&clock),
-        host: HostId(1),
-        limits: Default::default(),
-    });
-    let services = Services {
-        objects,
-        access: Arc::new(access),
-        metrics: Arc::new(metrics),
-        series: Arc::new(series.await?),
-        engine: Engine::new(&EngineSettings {
-            cache: Some(folder.join("code")),
-            ..EngineSettings::default()
-        })?,
-        store,
-        clock,
-        randomness,
-    };
+    let engine = EngineSettings { cache: Some(folder.join("code")), ..EngineSettings::default() };
+    let (clock, randomness) = (Arc::new(SystemClock), Arc::new(SystemRandomness));
+    let services = Services::alone(Arc::new(MemoryStore::new()), &folder, &engine, clock, randomness).await?;
     let plugins = Plugins::open(services, Limits::default()).await?;
     let bytes = std::fs::read(file)?;
     let inspection = inspect(&bytes)?;

@@ -6,18 +6,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bellwether_access::{Access, HostKey, NewKey, Role};
+use bellwether_access::{NewKey, Role};
 use bellwether_engine::{Engine, EngineSettings};
 use bellwether_kernel::value::from_object;
-use bellwether_kernel::{Clock, HostId, Randomness, SystemClock, SystemRandomness};
-use bellwether_metrics::Metrics;
+use bellwether_kernel::{SystemClock, SystemRandomness};
 use bellwether_playbooks::{AppCall, Apps};
 use bellwether_plugins::{Grant, Limits, Owner, Plugins, Services, inspect};
-use bellwether_series::Series;
-use bellwether_store::{MemoryStore, Objects, SharedStore};
+use bellwether_store::MemoryStore;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let arguments: Vec<String> = std::env::args().collect();
     let (file, inputs) = match &arguments[..] {
         [_, file, inputs] | [_, file, inputs, _] => (file, inputs),
@@ -25,42 +23,18 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let calls = arguments.get(3).map_or(Ok(200), |text| text.parse::<u32>())?;
     let folder = tempfile::tempdir()?;
-    let store: SharedStore = Arc::new(MemoryStore::new());
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let randomness: Arc<dyn Randomness> = Arc::new(SystemRandomness);
-    let host_key = HostKey::from_hex(&"00".repeat(32))?;
-    let access =
-        Access::open(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&randomness), host_key).await?;
+    let cached = || EngineSettings { cache: Some(folder.path().join("code")), ..EngineSettings::default() };
+    let (clock, randomness) = (Arc::new(SystemClock), Arc::new(SystemRandomness));
+    let store = Arc::new(MemoryStore::new());
+    let base = Services::alone(store, folder.path(), &cached(), clock, randomness).await?;
+    let access = &base.access;
     let organisation = access.create_organisation("bench", "bench", "UTC").await?.id;
     let key = NewKey { name: "bench".to_owned(), role: Role::Write, expires: None, signing: false };
     let key = access.create_key("bench", organisation, key).await?;
     let principal =
         access.principal(&key.key.id).map_err(|failure| format!("the key is not known: {failure:?}"))?;
-    let access = Arc::new(access);
-    let metrics =
-        Metrics::open(Arc::clone(&store), Arc::clone(&clock), HostId(1), Default::default()).await?;
-    let metrics = Arc::new(metrics);
-    let objects = Objects::open(&folder.path().join("components"))?;
-    let series = Series::open(bellwether_series::Parts {
-        store: Arc::clone(&store),
-        objects: objects.clone(),
-        clock: Arc::clone(&clock),
-        host: HostId(1),
-        limits: Default::default(),
-    });
-    let series = Arc::new(series.await?);
-    let services = || -> Result<Services, Box<dyn std::error::Error>> {
-        let cache = Some(folder.path().join("code"));
-        Ok(Services {
-            objects: objects.clone(),
-            access: Arc::clone(&access),
-            metrics: Arc::clone(&metrics),
-            series: Arc::clone(&series),
-            engine: Engine::new(&EngineSettings { cache, ..EngineSettings::default() })?,
-            store: Arc::clone(&store),
-            clock: Arc::clone(&clock),
-            randomness: Arc::clone(&randomness),
-        })
+    let services = || -> Result<Services, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Services { engine: Engine::new(&cached())?, ..base.clone() })
     };
 
     let bytes = std::fs::read(file)?;
@@ -148,7 +122,7 @@ fn quantile(times: &mut [Duration], percent: usize) -> Duration {
 }
 
 /// Bytes of this process that are in memory.
-fn resident() -> Result<u64, Box<dyn std::error::Error>> {
+fn resident() -> Result<u64, Box<dyn std::error::Error + Send + Sync>> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).ok_or("VmRSS is there")?;
     let kibibytes: u64 = line.split_whitespace().nth(1).ok_or("VmRSS has a number")?.parse()?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bellwether_engine::{CallLimits, CallMeters};
-use bellwether_kernel::{ErrorKind, FieldError, Timestamp};
+use bellwether_kernel::{ErrorKind, FieldError};
 use bellwether_playbooks::{App, AppCall, AppDescription, AppError, AppReport, Output, Retry, Value, misfit};
 
 use crate::PluginError;
@@ -30,19 +30,12 @@ pub(crate) struct PluginApp {
 impl PluginApp {
     /// Asks the plugin what it takes and gives, and makes sure that it makes sense.
     pub(crate) async fn describe(loaded: Arc<Loaded>) -> Result<Self, PluginError> {
-        let exports = wit::GuestIndices::new(&loaded.instance)
-            .map_err(|error| bellwether_engine::EngineError::Link(format!("{error:#}")))?;
-        let meters = loaded.meters(PluginRole::App);
-        let (described, _) = loaded
-            .call(
-                DESCRIBE,
-                &loaded.describe_limits(),
-                &meters,
-                Caller::pure(Timestamp::default()),
-                async |store, instance| exports.load(&mut *store, instance)?.call_describe(store).await,
-            )
-            .await;
-        let description = description(described?).map_err(|error| loaded.bad_description(DESCRIBE, error))?;
+        let (exports, meters, described) = loaded
+            .described(DESCRIBE, wit::GuestIndices::new, async |exports, store, instance| {
+                exports.load(&mut *store, instance)?.call_describe(store).await
+            })
+            .await?;
+        let description = description(described).map_err(|error| loaded.bad_description(DESCRIBE, error))?;
         Ok(Self { loaded, exports, meters, description })
     }
 
@@ -63,7 +56,7 @@ impl PluginApp {
             principal: Some(Arc::clone(&call.principal)),
             effects: call.effects.clone(),
             work: call.idempotency_key.clone(),
-            pure: None,
+            ..Caller::default()
         };
         let (result, log) = self
             .loaded

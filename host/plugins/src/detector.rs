@@ -8,14 +8,14 @@ use bellwether_alerts::{
     limits as alert_limits,
 };
 use bellwether_engine::CallMeters;
-use bellwether_kernel::{FieldError, Timestamp};
+use bellwether_kernel::FieldError;
 
 use crate::PluginError;
 use crate::bindings::exports::bellwether::plugin::detector as wit;
 use crate::declared::{bounded, open_settings};
 use crate::inspect::PluginRole;
 use crate::plugin::{Caller, Export, Loaded};
-use crate::role::{SettingsBacking, bad_answer, check_band, check_length, refused, wrong_setting};
+use crate::role::{Bound, SettingsBacking, bad_answer, check_band, check_length, refused, wrong_setting};
 
 const DESCRIBE: Export = Export { role: PluginRole::Detector, name: "detector.describe" };
 const DETECT: Export = Export { role: PluginRole::Detector, name: "detector.detect" };
@@ -29,27 +29,24 @@ pub(crate) struct PluginDetector {
 }
 
 impl PluginDetector {
+    pub(crate) fn description(&self) -> &DetectorDescription {
+        &self.description
+    }
+
     /// Asks the plugin what it is, and makes sure that it makes sense.
     pub(crate) async fn describe(loaded: Arc<Loaded>) -> Result<Self, PluginError> {
-        let exports = wit::GuestIndices::new(&loaded.instance)
-            .map_err(|error| bellwether_engine::EngineError::Link(format!("{error:#}")))?;
-        let meters = loaded.meters(PluginRole::Detector);
-        let (described, _) = loaded
-            .call(
-                DESCRIBE,
-                &loaded.describe_limits(),
-                &meters,
-                Caller::pure(Timestamp::default()),
-                async |store, instance| exports.load(&mut *store, instance)?.call_describe(store).await,
-            )
-            .await;
-        let description = description(described?).map_err(|error| loaded.bad_description(DESCRIBE, error))?;
+        let (exports, meters, described) = loaded
+            .described(DESCRIBE, wit::GuestIndices::new, async |exports, store, instance| {
+                exports.load(&mut *store, instance)?.call_describe(store).await
+            })
+            .await?;
+        let description = description(described).map_err(|error| loaded.bad_description(DESCRIBE, error))?;
         Ok(Self { loaded, exports, meters, description })
     }
 }
 
 #[async_trait]
-impl Detector for PluginDetector {
+impl Detector for Bound<PluginDetector> {
     fn version(&self) -> &str {
         &self.loaded.version
     }
@@ -78,9 +75,18 @@ impl Detector for PluginDetector {
         };
         let (answer, _) = self
             .loaded
-            .call(DETECT, self.loaded.limits(), &self.meters, Caller::pure(time), async |store, instance| {
-                self.exports.load(&mut *store, instance)?.call_detect(store, &settings, state, given).await
-            })
+            .call(
+                DETECT,
+                self.loaded.limits(),
+                &self.meters,
+                Caller::pure(time, self.organisation),
+                async |store, instance| {
+                    self.exports
+                        .load(&mut *store, instance)?
+                        .call_detect(store, &settings, state, given)
+                        .await
+                },
+            )
             .await;
         match answer? {
             Ok(given) => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bellwether_access::{AuthFailure, Authentication, Encoding, MessagePart, Principal, Role, Signature};
 use bellwether_engine::CallMeters;
-use bellwether_kernel::{FieldError, Timestamp};
+use bellwether_kernel::FieldError;
 use bellwether_playbooks::{LogLevel, LogLine};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -73,19 +73,11 @@ const RESERVED: [HeaderName; 6] = [
 impl Dialect {
     /// Asks the plugin what it speaks, and makes sure that it makes sense.
     pub(crate) async fn describe(loaded: Arc<Loaded>) -> Result<Self, PluginError> {
-        let exports = wit::GuestIndices::new(&loaded.instance)
-            .map_err(|error| bellwether_engine::EngineError::Link(format!("{error:#}")))?;
-        let meters = loaded.meters(PluginRole::Dialect);
-        let (described, _) = loaded
-            .call(
-                DESCRIBE,
-                &loaded.describe_limits(),
-                &meters,
-                Caller::pure(Timestamp::default()),
-                async |store, instance| exports.load(&mut *store, instance)?.call_describe(store).await,
-            )
-            .await;
-        let described = described?;
+        let (exports, meters, described) = loaded
+            .described(DESCRIBE, wit::GuestIndices::new, async |exports, store, instance| {
+                exports.load(&mut *store, instance)?.call_describe(store).await
+            })
+            .await?;
         let routes = routes(described.routes).map_err(|error| loaded.bad_description(DESCRIBE, error))?;
         bounded("summary", &described.summary).map_err(|error| loaded.bad_description(DESCRIBE, error))?;
         let (credential_headers, credential_queries) = credentials(&routes);

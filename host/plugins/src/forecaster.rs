@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bellwether_alerts::{Forecast, Forecaster, ForecasterDescription, Past, RoleError, Settings};
 use bellwether_engine::CallMeters;
-use bellwether_kernel::{FieldError, Timestamp};
+use bellwether_kernel::FieldError;
 
 use crate::PluginError;
 use crate::bindings::exports::bellwether::plugin::forecaster as wit;
@@ -13,7 +13,7 @@ use crate::declared::{bounded, open_settings};
 use crate::detector::history;
 use crate::inspect::PluginRole;
 use crate::plugin::{Caller, Export, Loaded};
-use crate::role::{SettingsBacking, bad_answer, check_band, check_length, refused, wrong_setting};
+use crate::role::{Bound, SettingsBacking, bad_answer, check_band, check_length, refused, wrong_setting};
 
 const DESCRIBE: Export = Export { role: PluginRole::Forecaster, name: "forecaster.describe" };
 const PREDICT: Export = Export { role: PluginRole::Forecaster, name: "forecaster.predict" };
@@ -27,27 +27,24 @@ pub(crate) struct PluginForecaster {
 }
 
 impl PluginForecaster {
+    pub(crate) fn description(&self) -> &ForecasterDescription {
+        &self.description
+    }
+
     /// Asks the plugin what it is, and makes sure that it makes sense.
     pub(crate) async fn describe(loaded: Arc<Loaded>) -> Result<Self, PluginError> {
-        let exports = wit::GuestIndices::new(&loaded.instance)
-            .map_err(|error| bellwether_engine::EngineError::Link(format!("{error:#}")))?;
-        let meters = loaded.meters(PluginRole::Forecaster);
-        let (described, _) = loaded
-            .call(
-                DESCRIBE,
-                &loaded.describe_limits(),
-                &meters,
-                Caller::pure(Timestamp::default()),
-                async |store, instance| exports.load(&mut *store, instance)?.call_describe(store).await,
-            )
-            .await;
-        let description = description(described?).map_err(|error| loaded.bad_description(DESCRIBE, error))?;
+        let (exports, meters, described) = loaded
+            .described(DESCRIBE, wit::GuestIndices::new, async |exports, store, instance| {
+                exports.load(&mut *store, instance)?.call_describe(store).await
+            })
+            .await?;
+        let description = description(described).map_err(|error| loaded.bad_description(DESCRIBE, error))?;
         Ok(Self { loaded, exports, meters, description })
     }
 }
 
 #[async_trait]
-impl Forecaster for PluginForecaster {
+impl Forecaster for Bound<PluginForecaster> {
     fn version(&self) -> &str {
         &self.loaded.version
     }
@@ -72,9 +69,15 @@ impl Forecaster for PluginForecaster {
         };
         let (answer, _) = self
             .loaded
-            .call(PREDICT, self.loaded.limits(), &self.meters, Caller::pure(time), async |store, instance| {
-                self.exports.load(&mut *store, instance)?.call_predict(store, &settings, given).await
-            })
+            .call(
+                PREDICT,
+                self.loaded.limits(),
+                &self.meters,
+                Caller::pure(time, self.organisation),
+                async |store, instance| {
+                    self.exports.load(&mut *store, instance)?.call_predict(store, &settings, given).await
+                },
+            )
             .await;
         match answer? {
             Ok(given) => forecast(given, past.horizon as usize)

@@ -8,15 +8,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bellwether_alerts::{Answer, Formatter, FormatterDescription, Notification, RoleError, Settings, Step};
 use bellwether_engine::CallMeters;
+use bellwether_kernel::FieldError;
 use bellwether_kernel::value::ValueType;
-use bellwether_kernel::{FieldError, Timestamp};
 
 use crate::PluginError;
 use crate::bindings::exports::bellwether::plugin::formatter as wit;
 use crate::declared::{bounded, inputs};
 use crate::inspect::PluginRole;
 use crate::plugin::{Caller, Export, Loaded};
-use crate::role::{SettingsBacking, bad_answer, refused, wrong_setting};
+use crate::role::{Bound, SettingsBacking, bad_answer, refused, wrong_setting};
 
 const DESCRIBE: Export = Export { role: PluginRole::Formatter, name: "formatter.describe" };
 const NEXT: Export = Export { role: PluginRole::Formatter, name: "formatter.next" };
@@ -30,27 +30,24 @@ pub(crate) struct PluginFormatter {
 }
 
 impl PluginFormatter {
+    pub(crate) fn description(&self) -> &FormatterDescription {
+        &self.description
+    }
+
     /// Asks the plugin what it is, and makes sure that it makes sense.
     pub(crate) async fn describe(loaded: Arc<Loaded>) -> Result<Self, PluginError> {
-        let exports = wit::GuestIndices::new(&loaded.instance)
-            .map_err(|error| bellwether_engine::EngineError::Link(format!("{error:#}")))?;
-        let meters = loaded.meters(PluginRole::Formatter);
-        let (described, _) = loaded
-            .call(
-                DESCRIBE,
-                &loaded.describe_limits(),
-                &meters,
-                Caller::pure(Timestamp::default()),
-                async |store, instance| exports.load(&mut *store, instance)?.call_describe(store).await,
-            )
-            .await;
-        let description = description(described?).map_err(|error| loaded.bad_description(DESCRIBE, error))?;
+        let (exports, meters, described) = loaded
+            .described(DESCRIBE, wit::GuestIndices::new, async |exports, store, instance| {
+                exports.load(&mut *store, instance)?.call_describe(store).await
+            })
+            .await?;
+        let description = description(described).map_err(|error| loaded.bad_description(DESCRIBE, error))?;
         Ok(Self { loaded, exports, meters, description })
     }
 }
 
 #[async_trait]
-impl Formatter for PluginFormatter {
+impl Formatter for Bound<PluginFormatter> {
     fn version(&self) -> &str {
         &self.loaded.version
     }
@@ -78,10 +75,16 @@ impl Formatter for PluginFormatter {
         let last = last.map(|answer| lower::answer(answer, &answer_lists));
         let (answer, _) = self
             .loaded
-            .call(NEXT, self.loaded.limits(), &self.meters, Caller::pure(time), async |store, instance| {
-                let exports = self.exports.load(&mut *store, instance)?;
-                exports.call_next(store, notification, &settings, memory, last).await
-            })
+            .call(
+                NEXT,
+                self.loaded.limits(),
+                &self.meters,
+                Caller::pure(time, self.organisation),
+                async |store, instance| {
+                    let exports = self.exports.load(&mut *store, instance)?;
+                    exports.call_next(store, notification, &settings, memory, last).await
+                },
+            )
             .await;
         match answer? {
             Ok(step) => {

@@ -116,6 +116,10 @@ pub const RESPONSE_HEADERS: usize = 100;
 /// Those that somebody keeps to stay beyond it.
 pub const VERSIONS: usize = 10;
 
+/// Plugins loaded at once when a host starts: while one waits for the disk others compute, and the more there are, the
+/// more machine code is held twice, as it was read and as it is mapped.
+pub const LOADS: usize = 8;
+
 /// How often in a row, a minute apart, a version that is not the current one is found without a call before it is
 /// unloaded: a run that keeps to it calls it again within seconds or not for long, and loading takes milliseconds.
 pub const VERSION_RESTS: u32 = 10;

@@ -46,12 +46,14 @@ pub(crate) struct Caller {
     pub(crate) work: String,
     /// A pure call takes place at this time, that of what it is given, and has nothing of the host's.
     pub(crate) pure: Option<Timestamp>,
+    /// Whose turn a call without a principal takes; nobody's if there is none.
+    pub(crate) organisation: Option<OrganisationId>,
 }
 
 impl Caller {
-    /// Nobody: the call is pure, and takes place at `time`.
-    pub(crate) fn pure(time: Timestamp) -> Self {
-        Self { pure: Some(time), ..Self::default() }
+    /// Nobody: the call is pure, takes place at `time` and is `organisation`'s turn.
+    pub(crate) fn pure(time: Timestamp, organisation: OrganisationId) -> Self {
+        Self { pure: Some(time), organisation: Some(organisation), ..Self::default() }
     }
 
     /// The present, on behalf of `principal`.
@@ -155,9 +157,25 @@ impl Loaded {
         &self.scope.limits.call
     }
 
-    pub(crate) fn describe_limits(&self) -> CallLimits {
+    fn describe_limits(&self) -> CallLimits {
         let limits = &self.scope.limits;
         CallLimits { wall: limits.describe.min(limits.call.wall), ..limits.call }
+    }
+
+    /// Finds the functions of a role, and asks the plugin what it is in that role.
+    pub(crate) async fn described<I, R>(
+        &self,
+        export: Export,
+        indices: impl FnOnce(&InstancePre<Guest<Call>>) -> wasmtime::Result<I>,
+        ask: impl AsyncFnOnce(&I, &mut Store<Call>, &Instance) -> wasmtime::Result<R>,
+    ) -> Result<(I, Arc<CallMeters>, R), PluginError> {
+        let exports = indices(&self.instance)
+            .map_err(|error| bellwether_engine::EngineError::Link(format!("{error:#}")))?;
+        let meters = self.meters(export.role);
+        let nobody = Caller { pure: Some(Timestamp::default()), ..Caller::default() };
+        let asked = async |store: &mut Store<Call>, instance: &Instance| ask(&exports, store, instance).await;
+        let (described, _) = self.call(export, &self.describe_limits(), &meters, nobody, asked).await;
+        Ok((exports, meters, described?))
     }
 
     /// The counters of its calls in `role`.
@@ -224,7 +242,8 @@ impl Loaded {
             call = export.name
         );
         let world = self.worldly.then(|| self.moment(export, &caller));
-        let organisation = caller.principal.as_ref().map(|principal| principal.organisation);
+        let principal = caller.principal.as_ref().map(|principal| principal.organisation);
+        let organisation = principal.or(caller.organisation);
         let mut call = Call::new(Arc::clone(&self.scope), caller.principal, caller.effects);
         call.world = world.map(|moment| Box::new(World::new(&self.scope, moment, Arc::clone(&call.egress))));
         let engine = &self.scope.shared.services.engine;

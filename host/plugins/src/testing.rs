@@ -5,14 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bellwether_access::{Access, HostKey, Principal, Role};
-use bellwether_engine::{CallLimits, Engine, EngineSettings};
-use bellwether_kernel::{
-    Clock, HostId, KeyId, ManualClock, OrganisationId, Randomness, SeededRandomness, Timestamp,
-};
-use bellwether_metrics::Metrics;
-use bellwether_series::Series;
-use bellwether_store::{MemoryStore, Objects, SharedStore};
+use bellwether_access::{Principal, Role};
+use bellwether_engine::{CallLimits, EngineSettings};
+use bellwether_kernel::{Clock, KeyId, ManualClock, OrganisationId, Randomness, SeededRandomness, Timestamp};
+use bellwether_store::{MemoryStore, SharedStore};
 use bytes::Bytes;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
@@ -47,34 +43,8 @@ impl House {
         let manual = Arc::new(ManualClock::new(Timestamp::parse("2024-04-01T12:30:00Z").unwrap()));
         let clock = Arc::clone(&manual) as Arc<dyn Clock>;
         let randomness: Arc<dyn Randomness> = Arc::new(SeededRandomness::new(1));
-        let host_key = HostKey::from_hex(&"07".repeat(32)).unwrap();
-        let access =
-            Access::open(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&randomness), host_key).await;
-        let metrics = Metrics::open(
-            Arc::clone(&store),
-            Arc::clone(&clock),
-            HostId(1),
-            bellwether_metrics::Limits::default(),
-        );
-        let objects = Objects::open(&folder.path().join("components")).unwrap();
-        let series = Series::open(bellwether_series::Parts {
-            store: Arc::clone(&store),
-            objects: objects.clone(),
-            clock: Arc::clone(&clock),
-            host: HostId(1),
-            limits: bellwether_series::Limits::default(),
-        });
         let settings = EngineSettings { calls: 8, large_calls: 2, cache: Some(folder.path().join("code")) };
-        let services = Services {
-            objects,
-            access: Arc::new(access.unwrap()),
-            metrics: Arc::new(metrics.await.unwrap()),
-            series: Arc::new(series.await.unwrap()),
-            engine: Engine::new(&settings).unwrap(),
-            store,
-            clock,
-            randomness,
-        };
+        let services = Services::alone(store, folder.path(), &settings, clock, randomness).await.unwrap();
         // Short enough for what never ends, long enough for a loaded machine.
         let call = CallLimits { wall: Duration::from_secs(2), memory: 8 << 20, ..CallLimits::default() };
         let limits = Limits { call, describe: Duration::from_millis(300), versions: 3, ..Limits::default() };

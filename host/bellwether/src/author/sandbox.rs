@@ -4,20 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use bellwether_access::{Access, AuthFailure, HostKey, NewKey, Principal, Role};
+use bellwether_access::{Access, AuthFailure, NewKey, Principal, Role};
 use bellwether_alerts::{Detector, Forecaster, Formatter, Roles};
-use bellwether_engine::{Engine, EngineSettings};
+use bellwether_engine::EngineSettings;
 use bellwether_kernel::value::{from_object, to_object};
 use bellwether_kernel::{
-    Clock, HostId, ManualClock, OrganisationId, Randomness, SystemClock, SystemRandomness, Timestamp,
+    Clock, ManualClock, OrganisationId, Randomness, SystemClock, SystemRandomness, Timestamp,
 };
 use bellwether_metrics::{
     Fill, IntervalQuery, KeySelection, ListFilter, MetricReference, Metrics, SeriesPoint,
 };
 use bellwether_playbooks::{AppCall, AppReport, Apps, LogLine};
-use bellwether_plugins::{DialectRequest, DialectResponse, Grant, Installed, Owner, Plugins, RouteMatch};
-use bellwether_series::Series;
-use bellwether_store::{MemoryStore, Objects, SharedStore};
+use bellwether_plugins::{
+    DialectRequest, DialectResponse, Grant, Installed, Owner, Plugins, RouteMatch, Services,
+};
+use bellwether_store::{MemoryStore, SharedStore};
 use serde_json::{Map, Value};
 
 use super::build::Component;
@@ -87,37 +88,13 @@ impl Sandbox {
         let clock = Arc::new(ManualClock::new(SystemClock.now()));
         let time = Arc::clone(&clock) as Arc<dyn Clock>;
         let randomness: Arc<dyn Randomness> = Arc::new(SystemRandomness);
-        let mut key = [0; 32];
-        randomness.fill(&mut key);
-        let key = HostKey::from_hex(&data_encoding::HEXLOWER.encode(&key)).context("32 bytes are a key")?;
-        let access = Access::open(Arc::clone(&store), Arc::clone(&time), Arc::clone(&randomness), key).await;
-        let access = Arc::new(access.context("the host in memory does not open")?);
+        let engine = EngineSettings { calls: 4, large_calls: 1, cache: None };
+        let services = Services::alone(store, folder.path(), &engine, time, randomness).await;
+        let services =
+            services.map_err(anyhow::Error::from_boxed).context("the host in memory does not open")?;
+        let (access, metrics) = (Arc::clone(&services.access), Arc::clone(&services.metrics));
         let organisation = access.create_organisation("trial", "trial", "UTC").await;
         let organisation = organisation.context("the trial's organisation is not made")?.id;
-        let limits = bellwether_metrics::Limits::default();
-        let metrics = Metrics::open(Arc::clone(&store), Arc::clone(&time), HostId(1), limits).await;
-        let metrics = Arc::new(metrics.context("the host in memory does not open")?);
-        let objects =
-            Objects::open(&folder.path().join("components")).context("components cannot be kept")?;
-        let series = Series::open(bellwether_series::Parts {
-            store: Arc::clone(&store),
-            objects: objects.clone(),
-            clock: Arc::clone(&time),
-            host: HostId(1),
-            limits: bellwether_series::Limits::default(),
-        });
-        let series = Arc::new(series.await.context("the host in memory does not open")?);
-        let engine = Engine::new(&EngineSettings { calls: 4, large_calls: 1, cache: None });
-        let services = bellwether_plugins::Services {
-            store,
-            objects,
-            access: Arc::clone(&access),
-            metrics: Arc::clone(&metrics),
-            series,
-            engine: engine.context("the sandbox does not start")?,
-            clock: time,
-            randomness,
-        };
         let plugins = Plugins::open(services, bellwether_plugins::Limits::default()).await;
         let plugins = plugins.context("the host in memory does not open")?;
         let bytes = component.bytes.clone().into();

@@ -20,12 +20,13 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+use std::path::Path;
 use std::sync::Arc;
 
-use bellwether_access::{Access, Principal};
+use bellwether_access::{Access, HostKey, Principal};
 use bellwether_engine::wasmtime::component::HasSelf;
-use bellwether_engine::{CallData, Engine, Guest, Linker, Size, wasmtime};
-use bellwether_kernel::{Clock, Randomness};
+use bellwether_engine::{CallData, Engine, EngineSettings, Guest, Linker, Size, wasmtime};
+use bellwether_kernel::{Clock, HostId, Randomness};
 use bellwether_metrics::{Metrics, NamePattern};
 use bellwether_playbooks::{EffectScope, LogLevel};
 use bellwether_series::Series;
@@ -62,6 +63,40 @@ pub struct Services {
     pub clock: Arc<dyn Clock>,
     /// Chance, fit for secrets.
     pub randomness: Arc<dyn Randomness>,
+}
+
+impl Services {
+    /// Those of a host that is in this process alone, as trials, benchmarks and tests want it: everything on `store`,
+    /// components kept in `folder`. Its host key follows from `randomness`.
+    ///
+    /// # Errors
+    /// If something does not open.
+    pub async fn alone(
+        store: SharedStore,
+        folder: &Path,
+        engine: &EngineSettings,
+        clock: Arc<dyn Clock>,
+        randomness: Arc<dyn Randomness>,
+    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let mut key = [0; 32];
+        randomness.fill(&mut key);
+        let key = HostKey::from_hex(&data_encoding::HEXLOWER.encode(&key))?;
+        let access =
+            Access::open(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&randomness), key).await?;
+        let limits = bellwether_metrics::Limits::default();
+        let metrics = Metrics::open(Arc::clone(&store), Arc::clone(&clock), HostId(1), limits).await?;
+        let objects = Objects::open(&folder.join("components"))?;
+        let series = Series::open(bellwether_series::Parts {
+            store: Arc::clone(&store),
+            objects: objects.clone(),
+            clock: Arc::clone(&clock),
+            host: HostId(1),
+            limits: bellwether_series::Limits::default(),
+        });
+        let (series, engine) = (series.await?, Engine::new(engine)?);
+        let (access, metrics, series) = (Arc::new(access), Arc::new(metrics), Arc::new(series));
+        Ok(Self { store, objects, access, metrics, series, engine, clock, randomness })
+    }
 }
 
 /// What every call of every plugin shares.

@@ -20,17 +20,19 @@ use bellwether_store::{
     put_large,
 };
 use bytes::Bytes;
+use futures::StreamExt as _;
 use parking_lot::RwLock;
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::PluginError;
 use crate::canary::{Side, Trial, Verdict, Watched};
 use crate::dialect::Dialect;
 use crate::egress::Egress;
 use crate::host::{Services, Shared};
 use crate::limits::Limits;
 use crate::plugin::Served;
+use crate::role::Bound;
 use crate::row::{CanaryRow, Described, Installed, Owner, Row, VersionRow};
+use crate::{PluginError, limits};
 use release::{Release, ReleasedApp};
 
 pub use canary::{Canary, DialectVersions, PickedDialect};
@@ -86,11 +88,17 @@ impl Plugins {
         let shared = Arc::new(Shared { services, limits, egress: Egress::default() });
         let (verdicts, failed) = tokio::sync::mpsc::unbounded_channel();
         let table = read_table(&shared, &verdicts).await?;
-        for entry in table.0.values().flat_map(BTreeMap::values).filter(|entry| entry.row.enabled) {
-            for release in entry.called() {
-                release.load().await;
-            }
+        let enabled = table.0.values().flat_map(BTreeMap::values).filter(|entry| entry.row.enabled);
+        // Some at a time and each in a task of its own: reading machine code waits for the disk, the rest computes.
+        let loads = enabled.flat_map(|entry| entry.called()).map(|release| {
+            let release = Arc::clone(release);
+            async move { tokio::spawn(async move { release.load().await }).await }
+        });
+        let mut loads = futures::stream::iter(loads.collect::<Vec<_>>()).buffer_unordered(limits::LOADS);
+        while let Some(loaded) = loads.next().await {
+            loaded.expect("loading a plugin does not panic");
         }
+        drop(loads);
         let plugins = Arc::new(Self {
             shared,
             table: RwLock::new(Arc::new(table)),
@@ -283,17 +291,17 @@ impl Apps for Plugins {
 impl Roles for Plugins {
     fn detector(&self, organisation: OrganisationId, name: &str) -> Option<Arc<dyn Detector>> {
         let served = self.seen(organisation, name)?.served()?;
-        served.detector.clone().map(|role| role as Arc<dyn Detector>)
+        Some(Arc::new(Bound::new(served.detector.as_ref()?, organisation)))
     }
 
     fn forecaster(&self, organisation: OrganisationId, name: &str) -> Option<Arc<dyn Forecaster>> {
         let served = self.seen(organisation, name)?.served()?;
-        served.forecaster.clone().map(|role| role as Arc<dyn Forecaster>)
+        Some(Arc::new(Bound::new(served.forecaster.as_ref()?, organisation)))
     }
 
     fn formatter(&self, organisation: OrganisationId, name: &str) -> Option<Arc<dyn Formatter>> {
         let served = self.seen(organisation, name)?.served()?;
-        served.formatter.clone().map(|role| role as Arc<dyn Formatter>)
+        Some(Arc::new(Bound::new(served.formatter.as_ref()?, organisation)))
     }
 }
 

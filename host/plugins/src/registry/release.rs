@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
-use bellwether_alerts::{Detector as _, Forecaster as _, Formatter as _};
 use bellwether_playbooks::{App, AppCall, AppDescription, AppError, AppReport};
 use bellwether_store::{Digest, StoreError};
 use parking_lot::RwLock;
