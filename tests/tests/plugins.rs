@@ -32,6 +32,29 @@ fn inspect_reads_roles_and_requests_off_the_file_without_a_host() -> Result<()> 
 }
 
 #[test]
+fn calls_get_instances_of_their_own_unless_somebody_says_otherwise() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let host = Host::start(&folder.path().join("data"), &[])?;
+    let instances = |name: &str| -> Result<Value> {
+        let path = format!("/v1/plugins/{name}");
+        Ok(expect_json(host.as_admin("GET", &path).send()?, 200)?["instances"].clone())
+    };
+    ensure!(instances("metric")? == "warm", "what is bundled keeps nothing between calls");
+    let file = component("threshold")?;
+    let file = file.to_str().context("a path of text")?;
+    let done = |arguments: &[&str]| -> Result<()> {
+        let output = host.command(&host.keys().admin, arguments)?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    };
+    done(&["plugin", "install", file])?;
+    ensure!(instances("threshold")? == "fresh");
+    done(&["plugin", "instances", "threshold", "warm"])?;
+    ensure!(instances("threshold")? == "warm");
+    host.stop()
+}
+
+#[test]
 fn a_plugin_is_installed_with_its_grants_or_not_at_all_and_held_to_their_scope() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let host = Host::start(&folder.path().join("data"), &[])?;

@@ -16,6 +16,7 @@ const FIELDS: &[output::Column] = &[
     ("digest", "/digest"),
     ("installed", "/installed"),
     ("enabled", "/enabled"),
+    ("instances", "/instances"),
     ("problem", "/problem"),
     ("canary", "/canary/version"),
     ("its share, %", "/canary/share"),

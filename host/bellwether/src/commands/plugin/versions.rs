@@ -1,6 +1,8 @@
-//! `bellwether plugin versions`, `rollback`, `canary` and `limits`: which version is called, and what it may use.
+//! `bellwether plugin versions`, `rollback`, `canary`, `limits` and `instances`: which version is called, on what, and
+//! what it may use.
 
-use clap::Subcommand;
+use bellwether_plugins::Instances;
+use clap::{Subcommand, ValueEnum};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
@@ -77,6 +79,35 @@ Examples:
         #[arg(long, value_name = "LIMIT")]
         unset: Vec<String>,
     },
+    /// Say whether a plugin's calls get an instance each, or follow each other on the same ones
+    #[command(after_help = "\
+Examples:
+  bellwether plugin instances metric warm      # quicker; an organisation's calls share what the plugin keeps in memory
+  bellwether plugin instances metric fresh     # nothing of a call is left for the next")]
+    Instances {
+        /// Its name
+        plugin: String,
+        /// Of what kind
+        kind: Kind,
+    },
+}
+
+/// On what calls run.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Kind {
+    /// An instance for each call.
+    Fresh,
+    /// Instances that are kept for an organisation's next calls.
+    Warm,
+}
+
+impl From<Kind> for Instances {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Fresh => Self::Fresh,
+            Kind::Warm => Self::Warm,
+        }
+    }
 }
 
 /// Does it.
@@ -133,6 +164,11 @@ pub(super) async fn run(
                 limits = client.write(Method::PUT, &path, &[], body).await?;
             }
             output::value(format, &limits, shown_limits)?;
+        }
+        VersionCommand::Instances { plugin, kind } => {
+            let body = Body::Json(json!({ "instances": Instances::from(kind) }));
+            let answer = client.write(Method::PATCH, &["v1", "plugins", &plugin], &[], body).await?;
+            output::value(format, &answer, describe)?;
         }
     }
     Ok(())
