@@ -16,18 +16,8 @@ pub(crate) fn http(arguments: &[String]) -> Result<()> {
 
 /// Tagged series through the real store.
 pub(crate) fn series(arguments: &[String]) -> Result<()> {
-    let mut bench = host::cargo();
-    bench.args([
-        "run",
-        "--release",
-        "--quiet",
-        "--package",
-        "bellwether-series",
-        "--example",
-        "series_bench",
-        "--",
-    ]);
-    run(bench.args(arguments))
+    host::build_with_tests()?;
+    run(example("series_bench").args(arguments))
 }
 
 /// Runs per second and latency of playbooks, beside other engines where they install; the cost of schedules.
@@ -46,24 +36,13 @@ pub(crate) fn playbooks(arguments: &[String]) -> Result<()> {
 
 /// What components of other languages cost, beside one of Rust's.
 pub(crate) fn languages(calls: u32) -> Result<()> {
-    let binary = host::build()?;
+    let binary = host::build_with_tests()?;
     languages::build(&binary, &python()?)?;
     let built = languages::components();
     let rust = (plugins::components().join("http.wasm"), r#"{"url": "http://127.0.0.1:1/"}"#);
     // No host is granted, so what is measured ends where a request would leave.
     for (component, inputs) in built.into_iter().chain([rust]).filter(|(component, _)| component.is_file()) {
-        let mut bench = host::cargo();
-        bench.args([
-            "run",
-            "--release",
-            "--quiet",
-            "--package",
-            "bellwether-plugins",
-            "--example",
-            "language_cost",
-            "--",
-        ]);
-        run(bench.arg(component).arg(inputs).arg(calls.to_string()))?;
+        run(example("language_cost").arg(component).arg(inputs).arg(calls.to_string()))?;
     }
     Ok(())
 }
@@ -71,8 +50,7 @@ pub(crate) fn languages(calls: u32) -> Result<()> {
 /// What a call of a plugin costs, beside native code, Extism, wasmtime alone and a process, and what hostile ones cost
 /// their neighbours.
 pub(crate) fn engine(arguments: &[String]) -> Result<()> {
-    let binary = host::build()?;
-    plugins::build_hostile()?;
+    let binary = host::build_with_tests()?;
     plugins::build_bench_guest()?;
     let mut bench = bench("bench_engine", &binary, arguments);
     match build_extism() {
@@ -102,16 +80,23 @@ fn build_extism() -> Result<(PathBuf, PathBuf)> {
 
 /// Builds the host and gets the load generator; gives the host's path.
 fn prepare() -> Result<PathBuf> {
-    let binary = host::build()?;
+    let binary = host::build_with_tests()?;
     if Command::new("wrk").arg("-v").output().is_err() {
         install_debian(&["wrk"])?;
     }
     Ok(binary)
 }
 
+/// A benchmark's program. It was built together with the tests, so that all of them, and the host, share what they
+/// depend on.
 fn bench(name: &str, binary: &Path, arguments: &[String]) -> Command {
-    let mut bench = host::cargo();
-    bench.args(["run", "--release", "--quiet", "--package", "bellwether-tests", "--bin", name, "--"]);
-    bench.args(arguments).env("BELLWETHER_BINARY", binary);
+    let mut bench = Command::new(host::target().join("release").join(name));
+    bench.args(arguments).env("BELLWETHER_BINARY", binary).current_dir(workspace());
     bench
+}
+
+fn example(name: &str) -> Command {
+    let mut example = Command::new(host::target().join("release/examples").join(name));
+    example.current_dir(workspace());
+    example
 }

@@ -6,11 +6,13 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use bellwether_engine::limits::MEMORY;
 use bellwether_playbooks::{App, Value};
+use bellwether_plugins::Instances;
 
 use crate::Settings;
 use crate::bare::Bare;
 use crate::extism::Extism;
 use crate::house::{House, component, order};
+use crate::pure::Pure;
 use crate::table::{BARE, BELLWETHER, EXTISM, NATIVE, PYTHON, Row};
 
 /// What is counted: a line of a log, or so.
@@ -36,6 +38,8 @@ pub(crate) struct Calls {
     pub(crate) fresh: Row,
     pub(crate) warm: Row,
     pub(crate) host_call: Row,
+    pub(crate) formatter: Row,
+    pub(crate) detector: Row,
     pub(crate) app: Row,
     pub(crate) load: Row,
     pub(crate) cached: Row,
@@ -43,16 +47,26 @@ pub(crate) struct Calls {
 
 impl Calls {
     pub(crate) fn into_rows(self) -> Vec<Row> {
-        vec![self.fresh, self.warm, self.host_call, self.app, self.load, self.cached]
+        vec![
+            self.fresh,
+            self.warm,
+            self.host_call,
+            self.formatter,
+            self.detector,
+            self.app,
+            self.load,
+            self.cached,
+        ]
     }
 }
 
 /// Measures them.
 pub(crate) async fn measure(house: &House, settings: &Settings) -> Result<Calls> {
-    let file = component("bench/bench-guest.wasm");
-    let bytes = std::fs::read(&file)?;
-    let guest = house.install_app(&file).await?;
-    let metric = house.install_app(&component("components/metric.wasm")).await?;
+    let bytes = component("bench/bench-guest.wasm")?;
+    let guest = house.install_app(bytes.clone(), Instances::Fresh).await?;
+    let kept = house.install_app(named(&bytes, "bench-guest-warm"), Instances::Warm).await?;
+    let metric = house.install_app(component("components/metric.wasm")?, Instances::Warm).await?;
+    let pure = Pure::install(house).await?;
     let bare = Bare::new(&house.engine, &bytes)?;
     let mut warm = bare.instance().await?;
     let mut extism = Extism::start(TEXT)?;
@@ -67,6 +81,8 @@ pub(crate) async fn measure(house: &House, settings: &Settings) -> Result<Calls>
         fresh: Row::new("call on a fresh instance"),
         warm: Row::new("call on a warm instance"),
         host_call: Row::new("host call from the guest"),
+        formatter: Row::new("a formatter on a notification, its first step"),
+        detector: Row::new("a detector on 1,000 points"),
         app: Row::new("an app that stores a sample, in memory"),
         load: Row::new("load, compiled"),
         cached: Row::new("load, from the cache"),
@@ -77,6 +93,11 @@ pub(crate) async fn measure(house: &House, settings: &Settings) -> Result<Calls>
             run(house, &*guest, order(TEXT, 0)).await?;
         }
         calls.fresh.columns[BELLWETHER].push(each(began, CALLS));
+        let began = Instant::now();
+        for _ in 0..CALLS {
+            run(house, &*kept, order(TEXT, 0)).await?;
+        }
+        calls.warm.columns[BELLWETHER].push(each(began, CALLS));
         let began = Instant::now();
         for _ in 0..CALLS {
             bare.instance().await?.run(TEXT, 0).await?;
@@ -113,6 +134,8 @@ pub(crate) async fn measure(house: &House, settings: &Settings) -> Result<Calls>
         }
         calls.app.columns[BELLWETHER].push(each(began, CALLS / 4));
 
+        pure.round(&mut calls.formatter, &mut calls.detector).await?;
+
         let (mut load, mut cached) = (0.0, 0.0);
         for number in 0..LOADS {
             let other = named(&bytes, &format!("load-{round}-{number}"));
@@ -144,7 +167,7 @@ pub(crate) async fn measure(house: &House, settings: &Settings) -> Result<Calls>
 }
 
 /// Nanoseconds of one of so many.
-fn each(began: Instant, calls: u32) -> f64 {
+pub(crate) fn each(began: Instant, calls: u32) -> f64 {
     began.elapsed().as_nanos() as f64 / f64::from(calls)
 }
 

@@ -1,18 +1,17 @@
 //! The host's parts in this process, with the benchmark's plugin installed: what a call costs without HTTP around it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use bellwether_access::{Access, HostKey, Principal, Role};
+use bellwether_access::{Principal, Role};
+use bellwether_alerts::{Detector, Formatter, Roles as _};
 use bellwether_engine::{Engine, EngineSettings};
-use bellwether_kernel::{Clock, HostId, KeyId, OrganisationId, Randomness, SystemClock, SystemRandomness};
-use bellwether_metrics::Metrics;
+use bellwether_kernel::{KeyId, OrganisationId, SystemClock, SystemRandomness};
 use bellwether_playbooks::{App, AppCall, Apps, Value};
-use bellwether_plugins::{Grant, Limits, Owner, Plugins, Services, inspect};
-use bellwether_series::Series;
-use bellwether_store::{MemoryStore, Objects, SharedStore};
+use bellwether_plugins::{Grant, Instances, Limits, Owner, Plugins, Services, inspect};
+use bellwether_store::MemoryStore;
 
 /// Whose calls they are.
 const ORGANISATION: OrganisationId = OrganisationId(1);
@@ -27,15 +26,11 @@ pub(crate) struct House {
 impl House {
     /// Opens one with its compile cache in `folder`.
     pub(crate) async fn open(folder: &Path) -> Result<Self> {
-        let store: SharedStore = Arc::new(MemoryStore::new());
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let randomness: Arc<dyn Randomness> = Arc::new(SystemRandomness);
-        let key = HostKey::from_hex(&"00".repeat(32))?;
-        let access = Access::open(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&randomness), key);
-        let metrics =
-            Metrics::open(Arc::clone(&store), Arc::clone(&clock), HostId(1), Default::default()).await?;
         let settings = EngineSettings { cache: Some(folder.join("code")), ..EngineSettings::default() };
-        let engine = Engine::new(&settings)?;
+        let (clock, randomness) = (Arc::new(SystemClock), Arc::new(SystemRandomness));
+        let services = Services::alone(Arc::new(MemoryStore::new()), folder, &settings, clock, randomness);
+        let services = services.await.map_err(anyhow::Error::from_boxed)?;
+        let engine = services.engine.clone();
         let principal = Arc::new(Principal {
             organisation: ORGANISATION,
             organisation_name: "bench".to_owned(),
@@ -44,31 +39,12 @@ impl House {
             key_name: "bench".to_owned(),
             role: Role::Write,
         });
-        let objects = Objects::open(&folder.join("components"))?;
-        let series = Series::open(bellwether_series::Parts {
-            store: Arc::clone(&store),
-            objects: objects.clone(),
-            clock: Arc::clone(&clock),
-            host: HostId(1),
-            limits: bellwether_series::Limits::default(),
-        });
-        let services = Services {
-            objects,
-            access: Arc::new(access.await?),
-            metrics: Arc::new(metrics),
-            series: Arc::new(series.await?),
-            engine: engine.clone(),
-            store,
-            clock,
-            randomness,
-        };
         let plugins = Plugins::open(services, Limits::default()).await?;
         Ok(Self { plugins, engine, principal })
     }
 
-    /// Installs a component with all it asks for, and gives its app.
-    pub(crate) async fn install_app(&self, file: &Path) -> Result<Arc<dyn App>> {
-        let bytes = std::fs::read(file).with_context(|| file.display().to_string())?;
+    /// Installs a component with all it asks for; gives its name.
+    async fn install(&self, bytes: Vec<u8>, instances: Instances) -> Result<String> {
         let inspection = inspect(&bytes)?;
         let whole = |privilege: bellwether_plugins::Privilege| -> Result<Grant> {
             let scope = if privilege.interface().starts_with("metrics-") { "=*" } else { "" };
@@ -77,7 +53,26 @@ impl House {
         let grants: Result<Vec<Grant>> =
             inspection.requests.iter().map(|request| whole(request.privilege)).collect();
         let installed = self.plugins.install(Owner::Host, "bench", bytes.into(), grants?, false).await?;
-        self.plugins.app(ORGANISATION, &installed.name).context("the plugin is an app")
+        self.plugins.set_instances(Owner::Host, "bench", &installed.name, instances).await?;
+        Ok(installed.name.clone())
+    }
+
+    /// Installs a component, and gives its app.
+    pub(crate) async fn install_app(&self, bytes: Vec<u8>, instances: Instances) -> Result<Arc<dyn App>> {
+        let name = self.install(bytes, instances).await?;
+        self.plugins.app(ORGANISATION, &name).context("the plugin is an app")
+    }
+
+    /// Installs a bundled formatter as the host does.
+    pub(crate) async fn install_formatter(&self, file: &str) -> Result<Arc<dyn Formatter>> {
+        let name = self.install(component(file)?, Instances::Warm).await?;
+        self.plugins.formatter(ORGANISATION, &name).context("the plugin is a formatter")
+    }
+
+    /// Installs a bundled detector as the host does.
+    pub(crate) async fn install_detector(&self, file: &str) -> Result<Arc<dyn Detector>> {
+        let name = self.install(component(file)?, Instances::Warm).await?;
+        self.plugins.detector(ORGANISATION, &name).context("the plugin is a detector")
     }
 
     /// A call of an app.
@@ -102,6 +97,7 @@ pub(crate) fn order(text: &str, calls: u32) -> Vec<(String, Value)> {
 }
 
 /// A component that `xtask` built: `components/metric.wasm`, `bench/bench-guest.wasm`.
-pub(crate) fn component(file: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target").join(file)
+pub(crate) fn component(file: &str) -> Result<Vec<u8>> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target").join(file);
+    std::fs::read(&file).with_context(|| file.display().to_string())
 }

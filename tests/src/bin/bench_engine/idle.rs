@@ -26,7 +26,7 @@ pub(crate) struct Idle {
 /// Installs them, starts the host again, and looks at it.
 pub(crate) fn measure(folder: &Path, settings: &Settings) -> Result<Idle> {
     let data = folder.join("idle");
-    let bytes = std::fs::read(component("components/metric.wasm"))?;
+    let bytes = component("components/metric.wasm")?;
     let (start_without, resident_without) = started(&data, settings)?;
     let host = Host::start(&data, &[])?;
     let operator = std::fs::read_to_string(folder.join("operator"))?;

@@ -9,6 +9,7 @@ mod extism;
 mod house;
 mod idle;
 mod neighbours;
+mod pure;
 mod table;
 mod throughput;
 
@@ -22,7 +23,7 @@ use calls::Calls;
 use house::House;
 use idle::Idle;
 use neighbours::Neighbour;
-use table::{BARE, BELLWETHER, EXTISM, Goal};
+use table::{BARE, BELLWETHER, EXTISM, Goal, NATIVE};
 use throughput::Throughput;
 
 const USAGE: &str = "usage: bench_engine [--rounds N] [--seconds N] [--write FILE]
@@ -105,6 +106,10 @@ fn report(
         ),
         Goal::ratio("… Extism's of it: ≥ 3 times", calls.warm.times(EXTISM), |ratio| ratio >= 3.0),
         Goal::below("a host call: < 300 ns", &calls.host_call.columns[BELLWETHER], 300.0),
+        Goal::ratio("a detector's work: < 2 times native", times_native(&calls.detector), |ratio| {
+            ratio < 2.0
+        }),
+        Goal::ratio("a formatter's: < 2 times native", times_native(&calls.formatter), |ratio| ratio < 2.0),
         Goal::below("a load from the cache: < 3 ms", &calls.cached.columns[BELLWETHER], 3e6),
     ];
     let start = idle.start.as_secs_f64();
@@ -145,6 +150,10 @@ fn report(
     text.push('\n');
     text.push_str(&table::goals(&goals));
     Ok(text)
+}
+
+fn times_native(row: &table::Row) -> Option<f64> {
+    row.times(NATIVE).map(|times| 1.0 / times)
 }
 
 /// What was measured on.

@@ -53,7 +53,7 @@ pub(crate) fn measure(folder: &Path, settings: &Settings) -> Result<Vec<Neighbou
     let grants = ["clock", &outside, "log", "state"].map(|grant| ("grant", grant));
     let request = host.request_with("POST", "/v1/plugins", &grants).bearer_auth(&host.keys().operator);
     let request = request.header("content-type", "application/wasm");
-    let bytes = std::fs::read(component("hostile/hostile.wasm"))?;
+    let bytes = component("hostile/hostile.wasm")?;
     expect_json(request.body(bytes).send()?, 201)?;
     let time = Duration::from_secs(settings.seconds.into());
     quiet(&host, time)?;

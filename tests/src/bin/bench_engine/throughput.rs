@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use bellwether_playbooks::App;
+use bellwether_plugins::Instances;
 
 use crate::Settings;
 use crate::calls::TEXT;
@@ -27,7 +28,7 @@ pub(crate) struct Throughput {
 
 /// Measures it on a host of its own, in the runtime this is called in.
 pub(crate) async fn measure(house: Arc<House>, settings: &Settings) -> Result<Throughput> {
-    let app = house.install_app(&component("bench/bench-guest.wasm")).await?;
+    let app = house.install_app(component("bench/bench-guest.wasm")?, Instances::Fresh).await?;
     let time = Duration::from_secs_f64(f64::from(settings.seconds) / 3.0);
     let mut rates: Vec<(u32, Vec<f64>)> = CALLERS.map(|callers| (callers, Vec::new())).into();
     for _ in 0..settings.rounds {
