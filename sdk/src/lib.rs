@@ -94,6 +94,7 @@ pub mod detector;
 pub mod dialect;
 pub mod forecaster;
 pub mod formatter;
+pub mod formatting;
 pub mod host;
 pub mod http;
 pub mod metrics;

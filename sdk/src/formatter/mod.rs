@@ -49,8 +49,8 @@ pub use bellwether_sdk_macros::formatter;
 pub use outgoing::{Email, Outgoing, Request};
 pub use raw::{
     AffectedSeries, Alert, Answer, Basic, Description, EmailAnswer, Encoding, Event, Excursion, Grant, Hash,
-    Hmac, HttpAnswer, Incident, KeyEncoding, Kind, Link, MessagePart, Notification, Oauth, Purpose, Refusal,
-    SecretEncoding, Severity, Signing, Sigv4, TimeFormat, UserEvent,
+    Hmac, HttpAnswer, Incident, KeyEncoding, Kind, Link, MessagePart, Notification, Oauth, Part, Purpose,
+    Refusal, SecretEncoding, Severity, Signing, Sigv4, TimeFormat, UserEvent,
 };
 pub use step::{FormatterError, Step};
 pub use text::Text;

@@ -177,13 +177,9 @@ impl raw::HttpAnswer {
         serde_json::from_slice(&self.body)
     }
 
-    /// The answer itself if it is one of success; else what it means where nothing else is known: 408, 425, 429 and
-    /// 500 to 599 are worth another try, not before the server says so; 410 is the channel's end; all else fails for
-    /// good.
-    ///
-    /// # Errors
-    /// The step the exchange ends with: `?` hands it on.
-    pub fn success(&self) -> Result<&Self, FormatterError> {
+    /// The answer in one line: its status, and the first line of its body.
+    #[must_use]
+    pub fn reason(&self) -> String {
         let mut reason = format!("the channel answered {}", self.status);
         let text = self.text();
         let line = text.lines().next().unwrap_or_default().trim();
@@ -191,14 +187,28 @@ impl raw::HttpAnswer {
             reason.push_str(": ");
             reason.extend(line.chars().take(200));
         }
-        let end = match self.status {
+        reason
+    }
+
+    /// Another try later, not before the server says so.
+    #[must_use]
+    pub fn retry(&self) -> Step {
+        Step::Retry { after: self.retry_after.map(Duration::from_millis), reason: self.reason() }
+    }
+
+    /// The answer itself if it is one of success; else what it means where nothing else is known: 408, 425, 429 and
+    /// 500 to 599 are worth another try, not before the server says so; 410 is the channel's end; all else fails for
+    /// good.
+    ///
+    /// # Errors
+    /// The step the exchange ends with: `?` hands it on.
+    pub fn success(&self) -> Result<&Self, FormatterError> {
+        Err(match self.status {
             200..300 => return Ok(self),
-            408 | 425 | 429 | 500..600 => {
-                Step::Retry { after: self.retry_after.map(Duration::from_millis), reason }
-            }
-            410 => Step::Gone(reason),
-            _ => Step::Fail(reason),
-        };
-        Err(end.into())
+            408 | 425 | 429 | 500..600 => self.retry(),
+            410 => Step::Gone(self.reason()),
+            _ => Step::Fail(self.reason()),
+        }
+        .into())
     }
 }

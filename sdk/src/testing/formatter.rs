@@ -3,7 +3,10 @@
 use serde_json::Value as Json;
 
 use crate::bindings::formatter::exports::bellwether::plugin::formatter as raw;
-use crate::formatter::{Answer, Event, Exchange, FormatterError, HttpAnswer, Notification, Step};
+use crate::formatter::{
+    Answer, Event, Exchange, FormatterError, HttpAnswer, Notification, Outgoing, Part, Request,
+    SecretEncoding, Step, Text,
+};
 use crate::{SettingError, Settings};
 
 /// Reads settings from a JSON object of names and values, as the host does: defaults stand in for what is absent, a
@@ -79,6 +82,118 @@ pub fn rehearse_with<C: Settings>(
         assert!(steps.len() < 8, "an exchange has at most 8 steps");
         let Some(answer) = answers.next() else { return Ok(steps) };
         exchange.last = Some(answer.clone());
+    }
+}
+
+/// The request a step sends.
+///
+/// # Panics
+/// If it sends none.
+#[must_use]
+#[track_caller]
+pub fn sent(step: &Step) -> &Request {
+    match step {
+        Step::Send { outgoing: Outgoing::Http(request), .. } => request,
+        other => panic!("it sends a request and is not {other:?}"),
+    }
+}
+
+/// The JSON body of the request a step sends, each secret's name in its place.
+///
+/// # Panics
+/// If it sends none, or one whose body is no JSON.
+#[must_use]
+#[track_caller]
+pub fn sent_json(step: &Step) -> Json {
+    let body = filled_in(sent(step).body());
+    serde_json::from_str(&body).unwrap_or_else(|error| panic!("the body is JSON: {error}: {body}"))
+}
+
+/// A text with each secret's name in its place, and the time of sending as 0.
+#[must_use]
+pub fn filled_in(text: &Text) -> String {
+    let part = |part: &Part| match part {
+        Part::Text(text) => text.clone(),
+        Part::Secret((name, SecretEncoding::Json)) => format!("{name:?}"),
+        Part::Secret((name, _)) => name.clone(),
+        Part::Now(_) => "0".to_owned(),
+    };
+    text.parts().iter().map(part).collect()
+}
+
+/// Notifications to hold a formatter against, each with what is odd about it: every event; hardly anything; texts far
+/// beyond any limit, with hundreds of series; texts that try every markup, and control characters.
+#[must_use]
+pub fn extremes() -> Vec<(&'static str, Notification)> {
+    let mut all = vec![
+        ("opened", notification(Event::Opened)),
+        ("updated", notification(Event::Updated)),
+        ("closed", notification(Event::Closed)),
+        ("test", notification(Event::Test)),
+    ];
+    let mut bare = notification(Event::Opened);
+    let incident = &mut bare.incident;
+    (incident.title, incident.description) = (String::new(), String::new());
+    (incident.alerts, incident.links, incident.time_scale) = (Vec::new(), Vec::new(), None);
+    bare.organisation = String::new();
+    all.push(("bare", bare));
+
+    let mut huge = notification(Event::Opened);
+    let llamas = |count| "🦙 long & <b>ré*sumé</b> ".repeat(count);
+    tell(&mut huge, &llamas(12));
+    (huge.incident.title, huge.incident.description) = (llamas(400), llamas(400));
+    let alert = &mut huge.incident.alerts[0];
+    (alert.title, alert.description) = (llamas(400), llamas(400));
+    alert.series = vec![alert.series[0].clone(); 100];
+    alert.left_out = u32::MAX;
+    huge.incident.alerts = vec![alert.clone(); 60];
+    for index in 0..200 {
+        let url = format!("https://bellwether.example/{index}/{}", "p".repeat(100));
+        huge.incident.links.push(raw::Link { purpose: raw::Purpose::Action, label: llamas(12), url });
+    }
+    all.push(("huge", huge));
+
+    for (name, text) in [
+        (
+            "markup",
+            "</b><script>*_~`[x](https://evil.example)|&amp;<!channel> @all {{secret}} ${key} \\ \" '",
+        ),
+        ("control", "a\0b\u{1}\u{7f}\u{85}\r\nc\u{2028}\u{202e}d\t\u{fffd}e\u{301}"),
+    ] {
+        let mut hostile = notification(Event::Opened);
+        tell(&mut hostile, text);
+        all.push((name, hostile));
+    }
+    all
+}
+
+/// Puts a text wherever a person writes one.
+fn tell(notification: &mut Notification, text: &str) {
+    let set = |place: &mut String| text.clone_into(place);
+    set(&mut notification.organisation);
+    let incident = &mut notification.incident;
+    (incident.assignee, incident.acknowledged_by) = (Some(text.to_owned()), Some(text.to_owned()));
+    set(&mut incident.title);
+    set(&mut incident.description);
+    incident.links.iter_mut().for_each(|link| set(&mut link.label));
+    incident.events.push(raw::UserEvent {
+        title: text.to_owned(),
+        description: text.to_owned(),
+        source: text.to_owned(),
+        category: text.to_owned(),
+        started: incident.started,
+        ended: None,
+    });
+    for alert in &mut incident.alerts {
+        set(&mut alert.title);
+        set(&mut alert.description);
+        alert.labels.iter_mut().for_each(|(_, value)| set(value));
+        for series in &mut alert.series {
+            set(&mut series.metric);
+            series.tags.iter_mut().for_each(|(_, value)| set(value));
+            series.unit = Some(text.to_owned());
+            series.close_reason = Some(text.to_owned());
+        }
     }
 }
 

@@ -41,7 +41,9 @@ use std::time::Duration;
 
 pub use app::{inputs, outputs};
 pub use client::Client;
-pub use formatter::{answer, notification, rehearse, rehearse_with, settings};
+pub use formatter::{
+    answer, extremes, filled_in, notification, rehearse, rehearse_with, sent, sent_json, settings,
+};
 pub use http::response;
 pub use points::{detect, detect_in_pieces, past};
 
