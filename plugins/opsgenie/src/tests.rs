@@ -1,0 +1,106 @@
+use bellwether_sdk::formatter::Answer;
+use bellwether_sdk::testing::{answer, extremes, notification, rehearse, rehearse_with, sent, sent_json};
+
+use super::*;
+
+fn settings() -> Json {
+    json!({"api_key": "set", "teams": ["payments"], "tags": ["bellwether"]})
+}
+
+fn taken() -> Answer {
+    answer(202, r#"{"result": "Request will be processed", "requestId": "r"}"#)
+}
+
+fn told(exchange: &mut Exchange, event: Event, answers: &[Answer]) -> (Vec<String>, Step) {
+    exchange.notification.event = event;
+    let mut steps = rehearse_with(next, &settings(), exchange, answers).expect("steps");
+    let end = steps.pop().expect("an end");
+    let requests = steps.iter().map(|step| {
+        let request = sent(step);
+        let key = request.header_value("authorization").expect("a header").to_string();
+        assert_eq!(key, "GenieKey ‹secret api_key›");
+        format!("{} {}", request.method(), request.url())
+    });
+    (requests.collect(), end)
+}
+
+#[test]
+fn an_alert_is_created_updated_acknowledged_and_closed_by_its_alias() {
+    let mut exchange = Exchange::new(notification(Event::Opened), Vec::new());
+    let of_alert = |method: &str, part: &str| {
+        format!("{method} https://api.opsgenie.com/v2/alerts/incident-1/{part}?identifierType=alias")
+    };
+    let (requests, end) = told(&mut exchange, Event::Opened, &[taken()]);
+    assert_eq!(requests, ["POST https://api.opsgenie.com/v2/alerts"]);
+    assert!(matches!(end, Step::Done { .. }));
+    exchange.notification.incident.acknowledged_by = Some("jill".to_owned());
+    let (requests, _) = told(&mut exchange, Event::Updated, &[taken(), taken(), taken(), taken()]);
+    let parts = [("PUT", "message"), ("PUT", "description"), ("PUT", "priority"), ("POST", "acknowledge")];
+    assert_eq!(requests, parts.map(|(method, part)| of_alert(method, part)));
+    // Once is enough.
+    let (requests, _) = told(&mut exchange, Event::Updated, &[taken(), taken(), taken()]);
+    assert_eq!(requests.len(), 3);
+    let (requests, _) = told(&mut exchange, Event::Closed, &[taken()]);
+    assert_eq!(requests, [of_alert("POST", "close")]);
+    let (requests, _) = told(&mut exchange, Event::Opened, &[taken(), taken()]);
+    assert_eq!(requests[0], "POST https://api.opsgenie.com/v2/alerts", "what comes again is a new alert");
+}
+
+#[test]
+fn an_alert_that_was_deleted_is_created_anew_but_not_to_be_closed() {
+    let mut exchange = Exchange::new(notification(Event::Opened), Vec::new());
+    told(&mut exchange, Event::Opened, &[taken()]);
+    let (requests, _) = told(&mut exchange, Event::Updated, &[answer(404, "{}"), taken()]);
+    assert!(requests[0].starts_with("PUT") && requests[1].starts_with("POST"), "{requests:?}");
+    let (requests, end) = told(&mut exchange, Event::Closed, &[answer(404, "{}")]);
+    assert_eq!((requests.len(), end), (1, Step::done().remember(Vec::new())));
+}
+
+#[test]
+fn an_alert_stays_within_opsgenies_limits_whatever_is_told() {
+    let length = |text: &Json| text.as_str().expect("a text").encode_utf16().count();
+    for (name, mut told) in extremes() {
+        if told.event == Event::Closed {
+            continue;
+        }
+        let label = ("team".to_owned(), "a,b".repeat(50));
+        told.incident.alerts.iter_mut().for_each(|alert| alert.labels = vec![label.clone(); 30]);
+        let steps = rehearse(next, &settings(), told, &[]).expect(name);
+        let body = sent_json(&steps[0]);
+        assert!((1..=130).contains(&length(&body["message"])), "{name}");
+        assert!(length(&body["description"]) <= 15_000, "{name}");
+        let tags = body["tags"].as_array().expect("tags");
+        assert!(tags.len() <= 20 && tags.iter().all(|tag| length(tag) <= 50), "{name}: {tags:?}");
+        assert!(tags.iter().all(|tag| !tag.to_string().contains(',')), "{name}: {tags:?}");
+        let details = body["details"].as_object().expect("details");
+        let size: usize = details.iter().map(|(key, value)| key.len() + length(value)).sum();
+        assert!(size <= 8_000, "{name}");
+    }
+}
+
+#[test]
+fn what_opsgenie_answers_is_tried_again_or_told_and_every_severity_has_a_priority() {
+    let end = |status| {
+        rehearse(next, &settings(), notification(Event::Opened), &[answer(status, "")]).expect("steps").pop()
+    };
+    assert_eq!(end(429), Some(Step::retry("the channel answered 429")));
+    assert_eq!(end(503), Some(Step::retry("the channel answered 503")));
+    assert_eq!(end(401), Some(Step::fail("the channel answered 401")));
+    assert_eq!(end(422), Some(Step::fail("the channel answered 422")));
+    let all = [Severity::Critical, Severity::High, Severity::Medium, Severity::Low, Severity::Info];
+    assert_eq!(all.map(priority), ["P1", "P2", "P3", "P4", "P5"]);
+    let steps = rehearse(next, &settings(), notification(Event::Test), &[taken(), taken()]).expect("steps");
+    assert!(sent(&steps[1]).url().to_string().contains("/close?"));
+}
+
+#[test]
+fn a_wrong_setting_is_named() {
+    for (name, value) in
+        [("tags", json!(vec!["a"; 21])), ("teams", json!([""])), ("api_url", json!("api.opsgenie.com"))]
+    {
+        let mut given = settings();
+        given[name] = value;
+        let error = rehearse(next, &given, notification(Event::Opened), &[]).expect_err(name);
+        assert!(error.to_string().starts_with(name), "{error}");
+    }
+}
