@@ -1,9 +1,10 @@
 //! The formatter for whoever takes incidents as JSON: each opening, update and closing is one request to a URL, signed as
 //! Standard Webhooks has it where the channel has a signing secret.
 //!
-//! A receiver ties the requests of one incident together by `data.incident.id`, and drops what it had already by the
-//! header `webhook-id`, which is the same for every attempt.
+//! A receiver ties the requests of one incident together by `data.incident.id` (of Anodot's formats, `alertGroupId`), and
+//! drops what it had already by the header `webhook-id`, which is the same for every attempt.
 
+mod anodot;
 mod body;
 
 use bellwether_sdk::formatter::{Exchange, FormatterError, Request, Step, Text, check_url, formatter};
@@ -20,6 +21,17 @@ pub enum Method {
     Put,
 }
 
+/// What a request's JSON looks like.
+#[derive(Choice, Clone, Copy, Debug, PartialEq)]
+pub enum Format {
+    /// Bellwether's own: all there is.
+    Bellwether,
+    /// Anodot's, by the kind of the alert: anomaly, static or no data.
+    Anodot,
+    /// Anodot's, anomalies in its extended form.
+    AnodotExtended,
+}
+
 /// Where requests go, and how they prove where they come from.
 #[derive(Debug, Settings)]
 #[settings(check = check)]
@@ -29,6 +41,9 @@ pub struct Webhook {
     /// How requests are made.
     #[setting(default = Method::Post)]
     pub method: Method,
+    /// What their JSON looks like: Bellwether's own, or that of Anodot's webhooks, for receivers that read it.
+    #[setting(default = Format::Bellwether)]
+    pub format: Format,
     /// What requests are signed with, as Standard Webhooks has it: whsec_ and 24 to 64 bytes in base64.
     pub signing_secret: Option<Secret>,
     /// The value of the header Authorization, such as Bearer and a token.
@@ -47,9 +62,13 @@ pub fn next(exchange: &Exchange, webhook: Webhook) -> Result<Step, FormatterErro
         return Ok(Step::done());
     }
     let notification = &exchange.notification;
-    let mut request = Request::new(webhook.method.text(), webhook.url)
-        .json(&body::of(notification))
-        .header("user-agent", "Bellwether");
+    let body = match webhook.format {
+        Format::Bellwether => body::of(notification),
+        Format::Anodot => anodot::of(notification, false),
+        Format::AnodotExtended => anodot::of(notification, true),
+    };
+    let mut request =
+        Request::new(webhook.method.text(), webhook.url).json(&body).header("user-agent", "Bellwether");
     if let Some(authorization) = &webhook.authorization {
         request = request.header("authorization", Text::from(authorization));
     }
