@@ -116,6 +116,24 @@ mod tests {
 
     use super::*;
 
+    /// The channels.
+    const FORMATTERS: [&str; 14] = [
+        "email",
+        "jira",
+        "mattermost",
+        "msteams",
+        "opsgenie",
+        "pagerduty",
+        "salesforce",
+        "servicenow",
+        "slack",
+        "slackapp",
+        "sns",
+        "tamtam",
+        "telegram",
+        "webhook",
+    ];
+
     /// Builds for real: it is the linker that drops what nobody calls, and so decides what a component asks for.
     #[test]
     fn a_plugin_asks_for_what_its_code_calls_and_is_what_its_macros_say() {
@@ -133,8 +151,10 @@ mod tests {
             ("seasonal-naive", &[], "bellwether:plugin/forecaster@0.1.0"),
             ("threatconnect", &[read, write], "bellwether:plugin/dialect@0.1.0"),
             ("threshold", &[], "bellwether:plugin/detector@0.1.0"),
-            ("webhook", &[], "bellwether:plugin/formatter@0.1.0"),
-        ] {
+        ]
+        .into_iter()
+        .chain(FORMATTERS.map(|name| (name, &[][..], "bellwether:plugin/formatter@0.1.0")))
+        {
             let component = std::fs::read(components().join(format!("{name}.wasm"))).expect("it was built");
             let surface = bellwether_build::surface(&component).expect("a component");
             assert_eq!(surface.imports.iter().map(String::as_str).collect::<Vec<_>>(), imports, "{name}");
