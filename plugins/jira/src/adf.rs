@@ -8,7 +8,10 @@ use bellwether_sdk::serde_json::{Value as Json, json};
 const DESCRIPTION: usize = 32_767;
 
 /// Units of the texts, to begin with and where the structure makes the document too large.
-const TEXTS: [usize; 4] = [20_000, 10_000, 4_000, 1_000];
+const TEXTS: [usize; 3] = [20_000, 10_000, 4_000];
+
+/// Units of the texts that fit, whatever structure they need.
+const LEAST: usize = 1_000;
 
 /// Units of the structure around an item of a list.
 const ITEM: usize = 120;
@@ -18,32 +21,30 @@ const LINKS: usize = 20;
 
 /// The description of an issue.
 pub(crate) fn document(story: &Story) -> Json {
-    let documents = TEXTS.map(|room| within(story, room));
-    let [.., smallest] = &documents;
-    let fits = |document: &&Json| Room::utf16(DESCRIPTION).holds(&document.to_string());
-    documents.iter().find(fits).unwrap_or(smallest).clone()
+    let fits = |document: &Json| Room::utf16(DESCRIPTION).holds(&document.to_string());
+    TEXTS.into_iter().map(|room| within(story, room)).find(fits).unwrap_or_else(|| within(story, LEAST))
 }
 
 fn within(story: &Story, room: usize) -> Json {
     let mut content = Vec::new();
     if !story.description.is_empty() {
-        content.push(paragraph(lines(&Room::utf16(room / 4).cut(&story.description))));
+        content.push(paragraph(&lines(&Room::utf16(room / 4).cut(&story.description))));
     }
     let value = Room::utf16(room / 40);
     let facts = story.facts.iter().map(|Fact { name, value: text }| {
-        vec![marked(&format!("{name}: "), json!({"type": "strong"})), text_node(&value.cut(text))]
+        vec![marked(&format!("{name}: "), &json!({"type": "strong"})), text_node(&value.cut(text))]
     });
     content.extend(list(facts.collect()));
     let (sections, missing) = story.sections_within(Room::utf16(room / 2), ITEM);
     for section in sections {
-        content.push(paragraph(vec![marked(&section.title, json!({"type": "strong"}))]));
+        content.push(paragraph(&[marked(&section.title, &json!({"type": "strong"}))]));
         if !section.description.is_empty() {
-            content.push(paragraph(lines(&section.description)));
+            content.push(paragraph(&lines(&section.description)));
         }
         content.extend(list(section.lines.iter().map(|line| vec![text_node(line)]).collect()));
     }
     if missing > 0 {
-        content.push(paragraph(vec![text_node(&format!("… and {missing} more series"))]));
+        content.push(paragraph(&[text_node(&format!("… and {missing} more series"))]));
     }
     let few = LINKS.min(room / 300);
     content.extend(list(story.links.iter().take(few).map(|link| vec![page(link)]).collect()));
@@ -51,17 +52,17 @@ fn within(story: &Story, room: usize) -> Json {
 }
 
 fn page(link: &Link) -> Json {
-    marked(&link.label, json!({"type": "link", "attrs": {"href": link.url}}))
+    marked(&link.label, &json!({"type": "link", "attrs": {"href": link.url}}))
 }
 
 /// A list, if there is anything to list.
 fn list(items: Vec<Vec<Json>>) -> Option<Json> {
     let items: Vec<Json> =
-        items.into_iter().map(|item| json!({"type": "listItem", "content": [paragraph(item)]})).collect();
+        items.into_iter().map(|item| json!({"type": "listItem", "content": [paragraph(&item)]})).collect();
     (!items.is_empty()).then(|| json!({"type": "bulletList", "content": items}))
 }
 
-fn paragraph(content: Vec<Json>) -> Json {
+fn paragraph(content: &[Json]) -> Json {
     json!({"type": "paragraph", "content": content})
 }
 
@@ -83,6 +84,6 @@ fn text_node(text: &str) -> Json {
     json!({"type": "text", "text": text})
 }
 
-fn marked(text: &str, mark: Json) -> Json {
+fn marked(text: &str, mark: &Json) -> Json {
     json!({"type": "text", "text": text, "marks": [mark]})
 }

@@ -89,6 +89,7 @@ struct Memory {
 
 /// Opens an issue of Jira for each incident, keeps it up to date, and moves it to done.
 #[formatter]
+#[expect(clippy::needless_pass_by_value, reason = "the macro hands the settings over")]
 pub fn next(exchange: &Exchange, settings: Jira) -> Result<Step, FormatterError> {
     let jira = Api { settings: &settings, notification: &exchange.notification };
     let memory: Memory = exchange.remembered().unwrap_or_default();

@@ -43,6 +43,7 @@ const GONE: [&str; 2] = ["incoming_webhook.disabled", "incoming_webhook.invalid"
 
 /// Posts incidents to a Mattermost channel by an incoming webhook.
 #[formatter]
+#[expect(clippy::needless_pass_by_value, reason = "the macro hands the settings over")]
 pub fn next(exchange: &Exchange, settings: Mattermost) -> Result<Step, FormatterError> {
     match exchange.http() {
         Some(answer) => end(answer),

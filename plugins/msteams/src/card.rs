@@ -8,7 +8,10 @@ use bellwether_sdk::serde_json::{Value as Json, json};
 const MESSAGE: usize = 28_000;
 
 /// Bytes of the texts, to begin with and where escapes make the message too large.
-const TEXTS: [usize; 4] = [16_000, 8_000, 3_000, 1_000];
+const TEXTS: [usize; 3] = [16_000, 8_000, 3_000];
+
+/// Bytes of the texts that fit, whatever escapes they need.
+const LEAST: usize = 1_000;
 
 /// Buttons of a card: what renderers show by default.
 const ACTIONS: usize = 5;
@@ -16,7 +19,7 @@ const ACTIONS: usize = 5;
 /// The message that carries the card.
 pub(crate) fn message(notification: &Notification) -> Json {
     let story = Story::of(notification);
-    let messages = TEXTS.map(|room| {
+    let of = |room| {
         json!({
             "type": "message",
             "attachments": [{
@@ -25,9 +28,9 @@ pub(crate) fn message(notification: &Notification) -> Json {
                 "content": card(notification, &story, room),
             }],
         })
-    });
-    let [.., smallest] = &messages;
-    messages.iter().find(|message| message.to_string().len() <= MESSAGE).unwrap_or(smallest).clone()
+    };
+    let fits = |message: &Json| message.to_string().len() <= MESSAGE;
+    TEXTS.into_iter().map(of).find(fits).unwrap_or_else(|| of(LEAST))
 }
 
 fn card(notification: &Notification, story: &Story, room: usize) -> Json {

@@ -23,6 +23,7 @@ const STATUS: &str = "HTTP error ";
 
 /// Posts incidents to Microsoft Teams as Adaptive Cards.
 #[formatter]
+#[expect(clippy::needless_pass_by_value, reason = "the macro hands the settings over")]
 pub fn next(exchange: &Exchange, teams: MsTeams) -> Result<Step, FormatterError> {
     if let Some(answer) = exchange.http() {
         return end(answer);

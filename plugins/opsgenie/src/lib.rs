@@ -89,6 +89,7 @@ impl Memory {
 
 /// Creates, updates, acknowledges and closes alerts of Opsgenie.
 #[formatter]
+#[expect(clippy::needless_pass_by_value, reason = "the macro hands the settings over")]
 pub fn next(exchange: &Exchange, settings: Opsgenie) -> Result<Step, FormatterError> {
     let notification = &exchange.notification;
     let mut memory: Memory = exchange.remembered().unwrap_or_default();

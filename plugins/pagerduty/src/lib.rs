@@ -65,6 +65,7 @@ enum Action {
 
 /// Triggers, acknowledges and resolves alerts of PagerDuty.
 #[formatter]
+#[expect(clippy::needless_pass_by_value, reason = "the macro hands the settings over")]
 pub fn next(exchange: &Exchange, settings: PagerDuty) -> Result<Step, FormatterError> {
     let notification = &exchange.notification;
     let memory: Memory = exchange.remembered().unwrap_or_default();

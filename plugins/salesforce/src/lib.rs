@@ -87,6 +87,7 @@ const CLOSING: &[u8] = b"closing";
 
 /// Opens a Salesforce case for each incident, keeps it up to date, and closes it.
 #[formatter]
+#[expect(clippy::needless_pass_by_value, reason = "the macro hands the settings over")]
 pub fn next(exchange: &Exchange, settings: Salesforce) -> Result<Step, FormatterError> {
     let notification = &exchange.notification;
     let test = notification.event == Event::Test;

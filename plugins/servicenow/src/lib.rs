@@ -98,6 +98,7 @@ struct Memory {
 
 /// Opens an incident of ServiceNow for each incident, keeps it up to date, and resolves it.
 #[formatter]
+#[expect(clippy::needless_pass_by_value, reason = "the macro hands the settings over")]
 pub fn next(exchange: &Exchange, settings: ServiceNow) -> Result<Step, FormatterError> {
     let table = Table { settings: &settings, notification: &exchange.notification };
     let memory: Memory = exchange.remembered().unwrap_or_default();

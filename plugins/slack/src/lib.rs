@@ -20,6 +20,7 @@ const GONE: [&str; 6] =
 
 /// Posts incidents to a Slack channel by an incoming webhook.
 #[formatter]
+#[expect(clippy::needless_pass_by_value, reason = "the macro hands the settings over")]
 pub fn next(exchange: &Exchange, slack: Slack) -> Result<Step, FormatterError> {
     if let Some(answer) = exchange.http() {
         return end(answer);

@@ -66,6 +66,7 @@ struct Answered {
 
 /// Posts incidents to a Slack channel as an app, and keeps each message up to date.
 #[formatter]
+#[expect(clippy::needless_pass_by_value, reason = "the macro hands the settings over")]
 pub fn next(exchange: &Exchange, settings: SlackApp) -> Result<Step, FormatterError> {
     let posted: Option<Posted> = exchange.remembered();
     let notification = &exchange.notification;

@@ -79,10 +79,11 @@ const PASSING: [&str; 4] =
 
 /// Publishes incidents to a topic of Amazon SNS.
 #[formatter]
+#[expect(clippy::needless_pass_by_value, reason = "the macro hands the settings over")]
 pub fn next(exchange: &Exchange, settings: Sns) -> Result<Step, FormatterError> {
     match exchange.http() {
         Some(answer) => end(answer),
-        None => Ok(send(&exchange.notification, settings)),
+        None => Ok(send(&exchange.notification, &settings)),
     }
 }
 
@@ -117,7 +118,7 @@ fn reason(answer: &HttpAnswer, text: &str) -> String {
     format!("the channel answered {}: {}", answer.status, parts.join(": "))
 }
 
-fn send(notification: &Notification, settings: Sns) -> Step {
+fn send(notification: &Notification, settings: &Sns) -> Step {
     let topic = Topic::of(&settings.topic_arn).expect("the settings were checked");
     let story = Story::of(notification);
     let message = format!("{}\n\n{}", story.headline, story.body(&Plain, Room::bytes(MESSAGE), true));

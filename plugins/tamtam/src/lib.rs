@@ -56,6 +56,7 @@ struct Answered {
 
 /// Sends incidents to a TamTam chat, and keeps each message up to date.
 #[formatter]
+#[expect(clippy::needless_pass_by_value, reason = "the macro hands the settings over")]
 pub fn next(exchange: &Exchange, settings: TamTam) -> Result<Step, FormatterError> {
     let message: Option<String> = exchange.remembered();
     let notification = &exchange.notification;

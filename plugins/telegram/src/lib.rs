@@ -81,6 +81,7 @@ struct Parameters {
 
 /// Sends incidents to a Telegram chat, and keeps each message up to date.
 #[formatter]
+#[expect(clippy::needless_pass_by_value, reason = "the macro hands the settings over")]
 pub fn next(exchange: &Exchange, settings: Telegram) -> Result<Step, FormatterError> {
     let mut memory: Memory = exchange.remembered().unwrap_or_default();
     let notification = &exchange.notification;

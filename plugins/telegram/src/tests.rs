@@ -11,7 +11,7 @@ fn sent_as(id: i64) -> Answer {
     answer(200, &format!(r#"{{"ok": true, "result": {{"message_id": {id}, "chat": {{"id": -42}}}}}}"#))
 }
 
-fn refused(status: u16, description: &str, parameters: Json) -> Answer {
+fn refused(status: u16, description: &str, parameters: &Json) -> Answer {
     let body =
         json!({"ok": false, "error_code": status, "description": description, "parameters": parameters});
     answer(status, &body.to_string())
@@ -46,7 +46,7 @@ fn a_message_is_sent_once_and_edited_to_its_end() {
     let steps = told(
         &mut exchange,
         Event::Updated,
-        &[refused(400, "Bad Request: message is not modified", json!({}))],
+        &[refused(400, "Bad Request: message is not modified", &json!({}))],
     );
     assert_eq!(steps[1], Step::done());
     let steps = told(&mut exchange, Event::Closed, &[sent_as(5)]);
@@ -58,7 +58,7 @@ fn a_message_is_sent_once_and_edited_to_its_end() {
 fn a_message_that_cannot_be_edited_is_sent_anew() {
     let mut exchange = Exchange::new(notification(Event::Opened), Vec::new());
     told(&mut exchange, Event::Opened, &[sent_as(5)]);
-    let lost = refused(400, "Bad Request: message to edit not found", json!({}));
+    let lost = refused(400, "Bad Request: message to edit not found", &json!({}));
     let steps = told(&mut exchange, Event::Updated, &[lost, sent_as(6)]);
     assert_eq!([method(&steps[0]), method(&steps[1])], ["editMessageText", "sendMessage"]);
     assert_eq!(sent_json(&told(&mut exchange, Event::Updated, &[])[0])["message_id"], 6);
@@ -69,7 +69,7 @@ fn a_chat_that_moved_is_followed_and_remembered() {
     let mut exchange = Exchange::new(notification(Event::Opened), Vec::new());
     let moved = || {
         let parameters = json!({"migrate_to_chat_id": -1009});
-        refused(400, "Bad Request: group chat was upgraded to a supergroup chat", parameters)
+        refused(400, "Bad Request: group chat was upgraded to a supergroup chat", &parameters)
     };
     let steps = told(&mut exchange, Event::Opened, &[moved(), sent_as(1)]);
     assert_eq!(sent_json(&steps[1])["chat_id"], -1009);
@@ -86,17 +86,18 @@ fn what_telegram_answers_means_what_telegram_says() {
             .pop()
             .expect("an end")
     };
-    let Step::Retry { after, .. } = end(refused(429, "Too Many Requests", json!({"retry_after": 35}))) else {
+    let Step::Retry { after, .. } = end(refused(429, "Too Many Requests", &json!({"retry_after": 35})))
+    else {
         panic!()
     };
     assert_eq!(after, Some(Duration::from_secs(35)));
     assert!(matches!(end(answer(429, "")), Step::Retry { after: None, .. }));
     assert!(matches!(
-        end(refused(403, "Forbidden: bot was kicked from the group chat", json!({}))),
+        end(refused(403, "Forbidden: bot was kicked from the group chat", &json!({}))),
         Step::Gone(_)
     ));
-    assert!(matches!(end(refused(400, "Bad Request: chat not found", json!({}))), Step::Fail(_)));
-    assert!(matches!(end(refused(401, "Unauthorized", json!({}))), Step::Fail(_)));
+    assert!(matches!(end(refused(400, "Bad Request: chat not found", &json!({}))), Step::Fail(_)));
+    assert!(matches!(end(refused(401, "Unauthorized", &json!({}))), Step::Fail(_)));
     assert!(matches!(end(answer(502, "<html>")), Step::Retry { .. }));
     assert!(matches!(end(answer(200, "{}")), Step::Fail(_)));
 }

@@ -207,7 +207,7 @@ fn seconds(milliseconds: i64) -> String {
 /// Such as `1m`, `1h`, `1d` or `1w`: in the largest unit that divides it.
 fn time_scale(milliseconds: u64) -> String {
     let units = [(604_800_000, "w"), (86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s")];
-    let whole = units.iter().find(|(unit, _)| milliseconds >= *unit && milliseconds % unit == 0);
+    let whole = units.iter().find(|(unit, _)| milliseconds >= *unit && milliseconds.is_multiple_of(*unit));
     whole.map_or_else(|| duration(milliseconds), |(unit, name)| format!("{}{name}", milliseconds / unit))
 }
 
