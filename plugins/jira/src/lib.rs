@@ -155,11 +155,12 @@ impl Api<'_> {
     fn send(&self, stage: Stage, issue: Option<String>) -> Step {
         let of_issue = self.of_issue(issue.as_deref().unwrap_or_default());
         let request = match stage {
-            Stage::Search => Request::post(self.api("search/jql")).json(&json!({
-                "jql": format!("project = \"{}\" AND labels = \"{}\" ORDER BY created DESC", self.settings.project, self.label()),
-                "fields": ["status"],
-                "maxResults": 1,
-            })),
+            Stage::Search => {
+                let (project, label) = (&self.settings.project, self.label());
+                let jql = format!("project = \"{project}\" AND labels = \"{label}\" ORDER BY created DESC");
+                let query = json!({"jql": jql, "fields": ["status"], "maxResults": 1});
+                Request::post(self.api("search/jql")).json(&query)
+            }
             Stage::Create => {
                 let mut labels = vec![self.label()];
                 labels.extend(self.settings.labels.iter().flatten().cloned());
@@ -170,6 +171,7 @@ impl Api<'_> {
                 Request::post(self.api("issue")).json(&json!({"fields": fields}))
             }
             Stage::Update => Request::put(of_issue).json(&json!({"fields": self.fields()})),
+            // Which transition there is to take is looked up first.
             Stage::Look | Stage::Transition => {
                 Request::get(of_issue.text("?fields=status&expand=transitions"))
             }
