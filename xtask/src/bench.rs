@@ -20,6 +20,22 @@ pub(crate) fn series(arguments: &[String]) -> Result<()> {
     run(example("series_bench").args(arguments))
 }
 
+/// The default detector on the Numenta benchmark.
+pub(crate) fn detectors(arguments: &[String]) -> Result<()> {
+    let mut bench = host::cargo();
+    bench.args([
+        "run",
+        "--release",
+        "--quiet",
+        "--package",
+        "bellwether-plugin-rarity",
+        "--example",
+        "nab",
+        "--",
+    ]);
+    run(bench.args(arguments))
+}
+
 /// Runs per second and latency of playbooks, beside other engines where they install; the cost of schedules.
 pub(crate) fn playbooks(arguments: &[String]) -> Result<()> {
     let binary = prepare()?;

@@ -53,6 +53,12 @@ enum Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// The default detector on the Numenta benchmark: its score, what each of its parts is worth, its pace.
+    Detectors {
+        /// The folder of the benchmark's `data/` and `windows.json`, and one to write the scores to, named like the
+        /// detector.
+        arguments: Vec<String>,
+    },
     /// Components of other languages: size, compilation, loading, calls, memory.
     Languages {
         /// Calls of each.
@@ -85,6 +91,7 @@ fn main() -> ExitCode {
         Task::Lock => plugins::lock(),
         Task::Serve { arguments } => host::serve(&arguments),
         Task::Test { filter } => test::run_all(&filter),
+        Task::Bench(Bench::Detectors { arguments }) => bench::detectors(&arguments),
         Task::Bench(Bench::Http { arguments }) => bench::http(&arguments),
         Task::Bench(Bench::Languages { calls }) => bench::languages(calls),
         Task::Bench(Bench::Engine { arguments }) => bench::engine(&arguments),
