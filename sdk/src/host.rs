@@ -15,7 +15,7 @@ use crate::metrics::{
     SeriesValues, Written,
 };
 use crate::series::{
-    Counted, Line, Metadata, Question, SeriesError, SeriesSamples, TaggedMetric, TaggedSamples,
+    Counted, Line, Metadata, Question, SampleTable, SeriesError, SeriesSamples, TaggedMetric, TaggedSamples,
 };
 pub use raw::log::Level;
 
@@ -139,6 +139,12 @@ pub trait SeriesWrite: 'static {
         shared_tags: &[&str],
         series: impl IntoIterator<Item = TaggedSamples>,
     ) -> Result<u64, SeriesError>;
+
+    /// As [`Self::write_series`], for many series of few samples each: nothing of the table is copied one by one.
+    ///
+    /// # Errors
+    /// As [`Self::write_series`]; series are counted in the order they were told.
+    fn write_table(&self, table: &SampleTable) -> Result<u64, SeriesError>;
 
     /// Sets what is known of a metric, samples or not.
     ///
@@ -365,6 +371,10 @@ impl SeriesWrite for Live {
         let shared: Vec<String> = shared_tags.iter().map(|tag| (*tag).to_owned()).collect();
         let series: Vec<_> = series.into_iter().map(Into::into).collect();
         Ok(raw::series_write::write(&shared, &series)?)
+    }
+
+    fn write_table(&self, table: &SampleTable) -> Result<u64, SeriesError> {
+        Ok(raw::series_write::write_table(&table.raw)?)
     }
 
     fn describe(&self, metric: &str, metadata: &Metadata) -> Result<(), SeriesError> {

@@ -39,7 +39,7 @@ pub(crate) fn check_metric(
 
 /// Puts `tags` into the order of identity: sorted, each once. A tag with an empty value is written without its colon.
 pub(crate) fn canonical<'a>(
-    tags: &'a [String],
+    tags: &[&'a str],
     limits: &Limits,
     field: impl Fn(usize) -> String,
     into: &mut Vec<&'a str>,
@@ -47,9 +47,9 @@ pub(crate) fn canonical<'a>(
     into.clear();
     if tags.len() > limits.tags {
         let expected = format!("at most {} tags", limits.tags);
-        return Err(FieldError::new(field(limits.tags), &tags[limits.tags], expected).into());
+        return Err(FieldError::new(field(limits.tags), tags[limits.tags], expected).into());
     }
-    for (at, tag) in tags.iter().enumerate() {
+    for (at, &tag) in tags.iter().enumerate() {
         let (key, _) = split_tag(tag);
         if key.is_empty() || tag.len() > limits.tag_bytes || tag.chars().any(char::is_control) {
             let expected =
@@ -70,10 +70,9 @@ mod tests {
     use super::*;
 
     fn canonical_of(tags: &[&str]) -> Result<Vec<String>, String> {
-        let tags: Vec<String> = tags.iter().map(ToString::to_string).collect();
         let mut sorted = Vec::new();
         let field = |at| format!("tags[{at}]");
-        match canonical(&tags, &Limits { tags: 4, tag_bytes: 8, ..Limits::default() }, field, &mut sorted) {
+        match canonical(tags, &Limits { tags: 4, tag_bytes: 8, ..Limits::default() }, field, &mut sorted) {
             Ok(()) => Ok(sorted.into_iter().map(str::to_owned).collect()),
             Err(error) => Err(error.to_string()),
         }

@@ -41,4 +41,4 @@ pub use query::{
 pub use sample::Samples;
 pub use service::{Parts, Series, Totals};
 pub use watch::{WrittenPart, WrittenSamples};
-pub use write::SeriesSamples;
+pub use write::{SeriesSamples, SeriesSlice};

@@ -27,6 +27,19 @@ pub struct SeriesSamples {
     pub samples: Samples,
 }
 
+/// Samples of one series to write, held by somebody else; as [`SeriesSamples`].
+#[derive(Clone, Copy, Debug)]
+pub struct SeriesSlice<'a> {
+    /// The metric.
+    pub metric: &'a str,
+    /// The tags.
+    pub tags: &'a [&'a str],
+    /// When each sample was taken, in milliseconds since the epoch.
+    pub times: &'a [i64],
+    /// What was measured.
+    pub values: &'a [f64],
+}
+
 /// What became of an order to write.
 pub(crate) enum Outcome {
     Written,
@@ -45,6 +58,29 @@ impl Series {
         &self,
         organisation: OrganisationId,
         series: &[SeriesSamples],
+        join: Batch,
+    ) -> Result<(), SeriesError> {
+        let tags: Vec<&str> = series.iter().flat_map(|entry| &entry.tags).map(String::as_str).collect();
+        let mut rest = tags.as_slice();
+        let slices: Vec<SeriesSlice<'_>> = series
+            .iter()
+            .map(|SeriesSamples { metric, tags, samples: Samples { times, values } }| {
+                let (own, others) = rest.split_at(tags.len());
+                rest = others;
+                SeriesSlice { metric, tags: own, times, values }
+            })
+            .collect();
+        self.write_slices(organisation, &slices, join).await
+    }
+
+    /// As [`Self::write`], without owning what is written.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub async fn write_slices(
+        &self,
+        organisation: OrganisationId,
+        series: &[SeriesSlice<'_>],
         join: Batch,
     ) -> Result<(), SeriesError> {
         check(series, &self.shared.parts.limits)?;
@@ -71,9 +107,9 @@ impl Series {
     }
 }
 
-fn check(series: &[SeriesSamples], limits: &crate::Limits) -> Result<(), SeriesError> {
+fn check(series: &[SeriesSlice<'_>], limits: &crate::Limits) -> Result<(), SeriesError> {
     let mut total = 0;
-    for (at, SeriesSamples { samples: Samples { times, values }, .. }) in series.iter().enumerate() {
+    for (at, SeriesSlice { times, values, .. }) in series.iter().enumerate() {
         if times.len() != values.len() {
             let expected = format!("as many as times, {}", times.len());
             return Err(FieldError::new(format!("series[{at}].values"), values.len(), expected).into());
@@ -106,7 +142,7 @@ impl Shared {
         &self,
         organisation: OrganisationId,
         index: &RwLock<Index>,
-        series: &[SeriesSamples],
+        series: &[SeriesSlice<'_>],
     ) -> Result<Resolved, SeriesError> {
         let limits = &self.parts.limits;
         let mut columns = Columns::default();
@@ -122,23 +158,23 @@ impl Shared {
             let index = index.read();
             for (at, entry) in series.iter().enumerate() {
                 let name = |tag: usize| format!("series[{at}].tags[{tag}]");
-                identity::canonical(&entry.tags, limits, name, &mut tags)?;
-                let number = match index.find(&entry.metric, &tags) {
+                identity::canonical(entry.tags, limits, name, &mut tags)?;
+                let number = match index.find(entry.metric, &tags) {
                     Some(found) => {
                         if !found.durable {
-                            put_row(found.number, &entry.metric, &tags);
+                            put_row(found.number, entry.metric, &tags);
                         }
                         found.number.0
                     }
                     None => {
-                        identity::check_metric(&entry.metric, limits, || format!("series[{at}].metric"))?;
+                        identity::check_metric(entry.metric, limits, || format!("series[{at}].metric"))?;
                         missing.push(at);
                         0
                     }
                 };
-                columns.runs.push((number, entry.samples.len() as u32));
-                columns.times.extend_from_slice(&entry.samples.times);
-                columns.values.extend_from_slice(&entry.samples.values);
+                columns.runs.push((number, entry.times.len() as u32));
+                columns.times.extend_from_slice(entry.times);
+                columns.values.extend_from_slice(entry.values);
             }
             index.deletions
         };
@@ -146,18 +182,18 @@ impl Shared {
             let mut index = index.write();
             for at in missing {
                 let entry = &series[at];
-                identity::canonical(&entry.tags, limits, |_| String::new(), &mut tags)?;
+                identity::canonical(entry.tags, limits, |_| String::new(), &mut tags)?;
                 // Another entry, or another write, may have made it by now.
-                let number = match index.find(&entry.metric, &tags) {
+                let number = match index.find(entry.metric, &tags) {
                     Some(found) => found.number,
                     None => {
-                        index.check_room(&entry.metric, limits)?;
+                        index.check_room(entry.metric, limits)?;
                         let number = SeriesNumber(self.next_series.fetch_add(1, Ordering::Relaxed));
-                        index.add(number, &entry.metric, &tags, false);
+                        index.add(number, entry.metric, &tags, false);
                         number
                     }
                 };
-                put_row(number, &entry.metric, &tags);
+                put_row(number, entry.metric, &tags);
                 columns.runs[at].0 = number.0;
             }
         }

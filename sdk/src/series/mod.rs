@@ -1,6 +1,7 @@
 //! The words of the two privileges over tagged series.
 
 mod convert;
+mod table;
 
 use std::fmt;
 
@@ -8,6 +9,7 @@ use crate::Timestamp;
 pub use crate::bindings::imports::bellwether::host::series_read::Counted;
 pub use crate::bindings::imports::bellwether::host::series_types::{Metadata, MetricKind, SyntaxError};
 pub use crate::metrics::FieldError;
+pub use table::SampleTable;
 
 /// Samples of one series, in columns of equal length, in any order.
 ///

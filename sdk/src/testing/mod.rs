@@ -56,7 +56,7 @@ use crate::metrics::{
     SeriesValues, Written,
 };
 use crate::series::{
-    Counted, Line, Metadata, Question, SeriesError, SeriesSamples, TaggedMetric, TaggedSamples,
+    Counted, Line, Metadata, Question, SampleTable, SeriesError, SeriesSamples, TaggedMetric, TaggedSamples,
 };
 
 /// The host of a unit test. Its clock starts at 2024-04-09T14:44:00Z.
@@ -263,6 +263,10 @@ impl SeriesWrite for MemoryHost {
         series: impl IntoIterator<Item = TaggedSamples>,
     ) -> Result<u64, SeriesError> {
         self.series.borrow_mut().write(shared_tags, series.into_iter().collect())
+    }
+
+    fn write_table(&self, table: &SampleTable) -> Result<u64, SeriesError> {
+        self.series.borrow_mut().write(&[], table.to_series())
     }
 
     fn describe(&self, metric: &str, metadata: &Metadata) -> Result<(), SeriesError> {

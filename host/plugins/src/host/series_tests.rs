@@ -129,3 +129,55 @@ async fn what_does_not_read_is_told_with_its_place() {
         Err(SeriesError::Invalid(error)) if error.field == "limit"
     ));
 }
+
+/// Two series: `web.load` with a tag and two samples, `web.errors` with none and one.
+fn table() -> series_write::Table {
+    series_write::Table {
+        texts: "web.loadhost:ä".to_owned() + "web.errors",
+        text_lengths: vec![8, 7, 10],
+        tag_counts: vec![1, 0],
+        sample_counts: vec![2, 1],
+        times: vec![0, 1000, 0],
+        values: vec![1.0, 3.0, 7.0],
+    }
+}
+
+#[tokio::test]
+async fn a_table_is_written_as_its_series_would_be() {
+    use series_read::Host as _;
+    use series_write::Host as _;
+    let (_house, shared) = shared().await;
+    let mut call = call(&shared, &["series-read=*", "series-write=web.*"], principal(1, Role::Write));
+    assert_eq!(call.write_table(table()).await.unwrap(), 3);
+    let load = call.samples("web.load".to_owned(), "host:ä".to_owned(), 0, 5000).await.unwrap();
+    assert_eq!((&*load[0].times, &*load[0].values), (&[0, 1000][..], &[1.0, 3.0][..]));
+    let errors = call.samples("web.errors".to_owned(), "*".to_owned(), 0, 5000).await.unwrap();
+    assert_eq!((errors[0].tags.len(), &*errors[0].values), (0, &[7.0][..]));
+    let payroll = series_write::Table { texts: "web.loadhost:äpay.roll..".to_owned(), ..table() };
+    assert!(forbidden(call.write_table(payroll).await, "pay.roll"));
+}
+
+#[tokio::test]
+async fn a_table_whose_columns_do_not_fit_is_refused_by_the_column() {
+    use series_write::Host as _;
+    let (_house, shared) = shared().await;
+    let mut call = call(&shared, &["series-write=*"], principal(1, Role::Write));
+    type Change = fn(&mut series_write::Table);
+    let cases: [(&str, Change); 7] = [
+        ("table.text-lengths[1]", |table| table.text_lengths[1] = 6),
+        ("table.text-lengths[2]", |table| table.text_lengths[2] = u32::MAX),
+        ("table.texts", |table| table.texts.push('x')),
+        ("table.tag-counts[1]", |table| table.tag_counts[1] = 1),
+        ("table.sample-counts", |table| table.sample_counts.push(1)),
+        ("table.sample-counts[1]", |table| table.sample_counts[1] = 2),
+        ("table", |table| table.values.push(1.0)),
+    ];
+    for (place, change) in cases {
+        let mut wrong = table();
+        change(&mut wrong);
+        match call.write_table(wrong).await {
+            Err(SeriesError::Invalid(error)) => assert_eq!(error.field, place, "{}", error.expected),
+            other => panic!("{place}: {other:?}"),
+        }
+    }
+}

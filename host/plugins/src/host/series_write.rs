@@ -3,9 +3,11 @@
 //! A step that is repeated writes the same samples again, and the last of one time holds: it needs no record.
 
 use bellwether_access::Role;
-use bellwether_series::{Samples, SeriesSamples};
+use bellwether_kernel::FieldError;
+use bellwether_series::{Samples, SeriesSamples, SeriesSlice};
 use bellwether_store::Batch;
 
+use super::convert::field_error;
 use super::series_convert::{filter, granted, known, series_error};
 use super::{Call, contract};
 use contract::series_types::{Metadata, SeriesError};
@@ -33,6 +35,22 @@ impl wit::Host for Call {
         Ok(written)
     }
 
+    async fn write_table(&mut self, table: wit::Table) -> Result<u64, SeriesError> {
+        let organisation = self.series_caller(Role::Write)?;
+        let texts = texts(&table)?;
+        let series = slices(&table, &texts)?;
+        let mut before = None;
+        for entry in &series {
+            if before != Some(entry.metric) {
+                granted(&self.scope.series_write, entry.metric)?;
+                before = Some(entry.metric);
+            }
+        }
+        let store = &self.services().series;
+        store.write_slices(organisation, &series, Batch::new()).await.map_err(series_error)?;
+        Ok(table.times.len() as u64)
+    }
+
     async fn describe(&mut self, metric: String, metadata: Metadata) -> Result<(), SeriesError> {
         let organisation = self.series_caller(Role::Write)?;
         granted(&self.scope.series_write, &metric)?;
@@ -46,4 +64,65 @@ impl wit::Host for Call {
         let filter = filter(&text)?;
         self.services().series.delete(organisation, &metric, filter, Batch::new()).await.map_err(series_error)
     }
+}
+
+/// The texts of a table, one by one.
+fn texts(table: &wit::Table) -> Result<Vec<&str>, SeriesError> {
+    let mut rest = table.texts.as_str();
+    let mut texts = Vec::with_capacity(table.text_lengths.len());
+    for (at, length) in table.text_lengths.iter().enumerate() {
+        let Some((text, others)) = rest.split_at_checked(*length as usize) else {
+            let expected = "the bytes of a text, within texts and between its characters";
+            return Err(wrong(format!("table.text-lengths[{at}]"), *length as usize, expected));
+        };
+        texts.push(text);
+        rest = others;
+    }
+    if rest.is_empty() {
+        Ok(texts)
+    } else {
+        Err(wrong("table.texts", rest.len(), "no bytes behind the last text"))
+    }
+}
+
+/// The series of a table whose texts are `texts`.
+fn slices<'a>(table: &'a wit::Table, texts: &'a [&'a str]) -> Result<Vec<SeriesSlice<'a>>, SeriesError> {
+    let count = table.tag_counts.len();
+    if table.sample_counts.len() != count {
+        let expected = format!("as many as tag-counts, {count}");
+        return Err(wrong("table.sample-counts", table.sample_counts.len(), &expected));
+    }
+    let (mut texts, mut times, mut values) = (texts, &*table.times, &*table.values);
+    let mut series = Vec::with_capacity(count);
+    for (at, (tags, samples)) in table.tag_counts.iter().zip(&table.sample_counts).enumerate() {
+        let taken = texts.split_first().and_then(|(metric, rest)| {
+            let (tags, rest) = rest.split_at_checked(*tags as usize)?;
+            texts = rest;
+            Some((*metric, tags))
+        });
+        let Some((metric, tags)) = taken else {
+            return Err(wrong(
+                format!("table.tag-counts[{at}]"),
+                *tags as usize,
+                "as many texts as are left",
+            ));
+        };
+        let samples = *samples as usize;
+        let (Some((own_times, rest_times)), Some((own_values, rest_values))) =
+            (times.split_at_checked(samples), values.split_at_checked(samples))
+        else {
+            let expected = "as many times and values as are left";
+            return Err(wrong(format!("table.sample-counts[{at}]"), samples, expected));
+        };
+        (times, values) = (rest_times, rest_values);
+        series.push(SeriesSlice { metric, tags, times: own_times, values: own_values });
+    }
+    match texts.len().max(times.len()).max(values.len()) {
+        0 => Ok(series),
+        left => Err(wrong("table", left, "no texts, times or values behind the last series")),
+    }
+}
+
+fn wrong(field: impl Into<String>, value: usize, expected: &str) -> SeriesError {
+    SeriesError::Invalid(field_error(FieldError::new(field, value, expected)))
 }
