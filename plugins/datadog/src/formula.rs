@@ -1,0 +1,255 @@
+//! `POST /api/v2/query/timeseries` and `/scalar`: queries by name, and formulas over them.
+//!
+//! A formula is asked of the host as one query, its names replaced by what they stand for: it is reckoned at every step,
+//! and for a scalar reduced after that.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bellwether_sdk::Timestamp;
+use bellwether_sdk::dialect::{Request, Response};
+use bellwether_sdk::host::SeriesRead;
+use bellwether_sdk::series::{Line, Question};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::failure::Failure;
+use crate::query::{Units, tags};
+
+/// Queries and formulas of one request; each is a call of the host.
+const MOST: usize = 100;
+
+#[derive(Deserialize)]
+struct Body {
+    data: Data,
+}
+
+#[derive(Deserialize)]
+struct Data {
+    attributes: Asked,
+}
+
+#[derive(Deserialize)]
+struct Asked {
+    /// In milliseconds, as `to` and `interval`.
+    from: i64,
+    to: i64,
+    interval: Option<u64>,
+    queries: Vec<Query>,
+    #[serde(default)]
+    formulas: Vec<Formula>,
+}
+
+#[derive(Deserialize)]
+struct Query {
+    data_source: String,
+    query: String,
+    name: Option<String>,
+    aggregator: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Formula {
+    formula: String,
+    limit: Option<Limit>,
+}
+
+#[derive(Deserialize)]
+struct Limit {
+    count: Option<usize>,
+    order: Option<String>,
+}
+
+/// What is asked of the host, and how its answer is shown.
+struct Output<'a> {
+    name: String,
+    query: String,
+    limit: Option<&'a Limit>,
+    /// The query whose aggregator holds.
+    first: usize,
+}
+
+fn read(request: &Request<'_>) -> Result<Asked, Failure> {
+    let Body { data: Data { attributes: asked } } = request.json().map_err(Failure::format)?;
+    if asked.queries.is_empty() || asked.queries.len() + asked.formulas.len() > MOST {
+        let expected = format!("1 to {MOST} with the formulas");
+        return Err(Failure::bad(format_args!("queries has {}, expected {expected}", asked.queries.len())));
+    }
+    if let Some(query) = asked.queries.iter().find(|query| query.data_source != "metrics") {
+        return Err(Failure::bad(format_args!("data_source is {:?}, expected metrics", query.data_source)));
+    }
+    for (name, time) in [("from", asked.from), ("to", asked.to)] {
+        let time = Timestamp::from_milliseconds(time);
+        if !(Timestamp::MIN..=Timestamp::MAX).contains(&time) || asked.to < asked.from {
+            return Err(Failure::parameter(name, "expected milliseconds since 1970, from before to"));
+        }
+    }
+    Ok(asked)
+}
+
+impl Asked {
+    /// The formulas, or every query where there is none.
+    fn outputs(&self) -> Result<Vec<Output<'_>>, Failure> {
+        let name = |at: usize, query: &Query| query.name.clone().unwrap_or_else(|| format!("query{at}"));
+        if self.formulas.is_empty() {
+            let outputs = self.queries.iter().enumerate();
+            let output = |(at, query): (usize, &Query)| Output {
+                name: name(at, query),
+                query: query.query.clone(),
+                limit: None,
+                first: at,
+            };
+            return Ok(outputs.map(output).collect());
+        }
+        let named: BTreeMap<String, usize> =
+            self.queries.iter().enumerate().map(|(at, query)| (name(at, query), at)).collect();
+        let outputs = self.formulas.iter().map(|formula| {
+            let (query, first) = self.expand(&formula.formula, &named);
+            let first = first.ok_or_else(|| {
+                Failure::bad(format_args!(
+                    "formula is {:?}, expected one that names a query",
+                    formula.formula
+                ))
+            })?;
+            Ok(Output { name: formula.formula.clone(), query, limit: formula.limit.as_ref(), first })
+        });
+        outputs.collect()
+    }
+
+    /// A formula with its names replaced by the queries they stand for, and the first of those.
+    fn expand(&self, formula: &str, named: &BTreeMap<String, usize>) -> (String, Option<usize>) {
+        let (mut expanded, mut first) = (String::new(), None);
+        let mut rest = formula;
+        let of_word = |next: char| next.is_alphanumeric() || next == '_';
+        while let Some(next) = rest.chars().next() {
+            let length = if of_word(next) {
+                rest.find(|next| !of_word(next)).unwrap_or(rest.len())
+            } else {
+                next.len_utf8()
+            };
+            let (word, behind) = rest.split_at(length);
+            match named.get(word) {
+                Some(at) => {
+                    first = first.or(Some(*at));
+                    expanded.extend(["(", &self.queries[*at].query, ")"]);
+                }
+                None => expanded.push_str(word),
+            }
+            rest = behind;
+        }
+        // A name alone is its query, which tells its metric.
+        match named.get(formula.trim()) {
+            Some(at) => (self.queries[*at].query.clone(), Some(*at)),
+            None => (expanded, first),
+        }
+    }
+
+    /// The lines of an output, as many as its limit lets.
+    fn ask(&self, host: &impl SeriesRead, output: &Output<'_>) -> Result<Vec<Line>, Failure> {
+        let (from, to) = (Timestamp::from_milliseconds(self.from), Timestamp::from_milliseconds(self.to));
+        let mut question = Question::new(&*output.query, from, to);
+        question.step = self.interval;
+        let mut lines = host.ask(&question).map_err(|error| Failure::of_query(error, "query"))?;
+        if let Some(Limit { count, order }) = output.limit {
+            let mean = |line: &Line| {
+                line.points.iter().map(|(_, value)| value).sum::<f64>() / line.points.len() as f64
+            };
+            lines.sort_by(|a, b| mean(b).total_cmp(&mean(a)));
+            if order.as_deref() == Some("asc") {
+                lines.reverse();
+            }
+            lines.truncate(count.unwrap_or(usize::MAX));
+        }
+        Ok(lines)
+    }
+}
+
+/// `POST /api/v2/query/timeseries`
+pub(crate) fn timeseries(host: &impl SeriesRead, request: &Request<'_>) -> Result<Response, Failure> {
+    let asked = read(request)?;
+    let mut units = Units::default();
+    let mut found = Vec::new();
+    for (query_index, output) in asked.outputs()?.iter().enumerate() {
+        for line in asked.ask(host, output)? {
+            let unit = units.of(host, &line)?;
+            let series = json!({ "group_tags": tags(&line), "query_index": query_index, "unit": unit });
+            found.push((series, line.points));
+        }
+    }
+    let times: BTreeSet<i64> =
+        found.iter().flat_map(|(_, points)| points).map(|(time, _)| time.milliseconds()).collect();
+    let values = found.iter().map(|(_, points)| {
+        let mut points = points.iter().peekable();
+        let value = |time: &i64| match points.next_if(|(at, _)| at.milliseconds() == *time) {
+            Some((_, value)) => Value::from(*value),
+            None => Value::Null,
+        };
+        times.iter().map(value).collect()
+    });
+    let values: Vec<Value> = values.collect();
+    let series: Vec<Value> = found.into_iter().map(|(series, _)| series).collect();
+    let attributes = json!({ "series": series, "times": times, "values": values });
+    Ok(Response::json(200, &json!({ "data": { "type": "timeseries_response", "attributes": attributes } })))
+}
+
+/// `POST /api/v2/query/scalar`
+pub(crate) fn scalar(host: &impl SeriesRead, request: &Request<'_>) -> Result<Response, Failure> {
+    let asked = read(request)?;
+    let mut units = Units::default();
+    let (mut keys, mut groups, mut columns) = (Vec::<String>::new(), Vec::new(), Vec::new());
+    for output in asked.outputs()? {
+        let aggregator = asked.queries[output.first].aggregator.as_deref().unwrap_or("avg");
+        let mut column = BTreeMap::new();
+        let mut unit = None;
+        for line in asked.ask(host, &output)? {
+            unit = units.of(host, &line)?.or(unit);
+            let Some(value) = reduced(aggregator, &line)? else { continue };
+            for (key, _) in &line.tags {
+                if !keys.contains(key) {
+                    keys.push(key.clone());
+                }
+            }
+            if !groups.contains(&line.tags) {
+                groups.push(line.tags.clone());
+            }
+            column.insert(line.tags, value);
+        }
+        columns.push((output.name, column, unit));
+    }
+    let of_key = |key: &String| {
+        let value = |group: &Vec<(String, String)>| {
+            let value = group.iter().find(|(own, _)| own == key).map(|(_, value)| value.clone());
+            json!(value.into_iter().collect::<Vec<_>>())
+        };
+        json!({ "name": key, "type": "group", "values": groups.iter().map(value).collect::<Vec<_>>() })
+    };
+    let mut shown: Vec<Value> = keys.iter().map(of_key).collect();
+    for (name, column, unit) in columns {
+        let values: Vec<Value> = groups.iter().map(|group| json!(column.get(group))).collect();
+        shown.push(json!({ "name": name, "type": "number", "meta": { "unit": unit }, "values": values }));
+    }
+    Ok(Response::json(
+        200,
+        &json!({ "data": { "type": "scalar_response", "attributes": { "columns": shown } } }),
+    ))
+}
+
+/// One value of a line's, if it has any.
+fn reduced(aggregator: &str, line: &Line) -> Result<Option<f64>, Failure> {
+    let values = || line.points.iter().map(|(_, value)| *value);
+    if line.points.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(match aggregator {
+        "avg" | "mean" => values().sum::<f64>() / line.points.len() as f64,
+        "sum" => values().sum(),
+        "min" => values().fold(f64::INFINITY, f64::min),
+        "max" => values().fold(f64::NEG_INFINITY, f64::max),
+        "last" => values().next_back().unwrap_or_default(),
+        "l2norm" => values().map(|value| value * value).sum::<f64>().sqrt(),
+        "area" => values().sum::<f64>() * line.step as f64 / 1000.0,
+        other => {
+            let expected = "expected avg, sum, min, max, last, mean, l2norm or area";
+            return Err(Failure::bad(format_args!("aggregator is {other:?}, {expected}")));
+        }
+    }))
+}

@@ -1,0 +1,156 @@
+//! What a payload holds, gathered as it is read.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hasher};
+
+use bellwether_sdk::Timestamp;
+use bellwether_sdk::series::{MetricKind, SampleTable};
+
+use super::text;
+
+/// A second has so many places for the values of a distribution.
+const PLACES: i64 = 1000;
+
+/// One series as its payload tells it; its samples are in the batch already.
+#[derive(Default)]
+pub(super) struct Entry<'a> {
+    pub(super) metric: Option<Cow<'a, str>>,
+    pub(super) tags: Vec<Cow<'a, str>>,
+    pub(super) host: Option<Cow<'a, str>>,
+    pub(super) device: Option<Cow<'a, str>>,
+    /// Type and name.
+    pub(super) resources: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    pub(super) kind: Option<MetricKind>,
+    pub(super) unit: Option<Cow<'a, str>>,
+    pub(super) source: Option<Cow<'a, str>>,
+    /// In seconds.
+    pub(super) interval: Option<u64>,
+}
+
+impl Entry<'_> {
+    /// Forgets everything but the memory it takes.
+    pub(super) fn clear(&mut self) {
+        let (tags, resources) = (std::mem::take(&mut self.tags), std::mem::take(&mut self.resources));
+        *self = Self { tags, resources, ..Self::default() };
+        self.tags.clear();
+        self.resources.clear();
+    }
+}
+
+/// What a payload says of a metric beside its samples.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Told {
+    pub(crate) kind: MetricKind,
+    pub(crate) unit: Option<String>,
+    pub(crate) source: Option<String>,
+    /// In seconds.
+    pub(crate) interval: Option<u64>,
+}
+
+/// What a payload holds.
+pub(crate) struct Batch {
+    table: SampleTable,
+    told: HashMap<String, Told>,
+    /// Series read so far, those without samples too.
+    series: usize,
+    /// Where in its second a distribution's next value goes.
+    place: i64,
+}
+
+impl Batch {
+    /// Nothing yet, of this payload.
+    pub(crate) fn new(payload: &[u8]) -> Self {
+        Self {
+            // What agents send takes some 150 bytes a series.
+            table: SampleTable::with_capacity(payload.len() / 150, payload.len() / 2),
+            told: HashMap::new(),
+            series: 0,
+            place: 0,
+        }
+    }
+
+    /// The same for a payload of distributions.
+    pub(crate) fn of_distributions(payload: &[u8]) -> Self {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(payload);
+        Self { place: (hasher.finish() % PLACES as u64) as i64, ..Self::new(payload) }
+    }
+
+    pub(crate) fn table(&self) -> &SampleTable {
+        &self.table
+    }
+
+    pub(crate) fn told(&self) -> impl Iterator<Item = (&str, &Told)> {
+        self.told.iter().map(|(metric, told)| (metric.as_str(), told))
+    }
+
+    /// Which series is being read, counted from 0.
+    pub(super) fn at(&self) -> usize {
+        self.series
+    }
+
+    /// One more sample of the series that is being read.
+    pub(super) fn sample(&mut self, time: Timestamp, value: f64) {
+        self.table.sample(time, value);
+    }
+
+    /// The values a distribution had in one second. The store keeps one sample of each millisecond, so they share the
+    /// second's out among them, beginning where the payload's hash says: the same payload again changes nothing, and
+    /// those of another sender seldom meet.
+    ///
+    /// # Errors
+    /// If they are more than the second has room for; says how many it has.
+    pub(super) fn values(&mut self, time: Timestamp, values: &[f64]) -> Result<(), String> {
+        if values.len() as i64 > PLACES {
+            return Err(format!("{} values at one time, expected at most {PLACES}", values.len()));
+        }
+        let second = time.milliseconds() - time.milliseconds().rem_euclid(PLACES);
+        for value in values {
+            self.table.sample(Timestamp::from_milliseconds(second + self.place), *value);
+            self.place = (self.place + 1) % PLACES;
+        }
+        Ok(())
+    }
+
+    /// The end of the series that is being read.
+    ///
+    /// # Errors
+    /// If it has no name; says what would be right.
+    pub(super) fn finish(&mut self, entry: &Entry<'_>) -> Result<(), String> {
+        const EXPECTED: &str = "expected a name that begins with a letter";
+        let name = entry.metric.as_deref().ok_or_else(|| format!("metric is missing, {EXPECTED}"))?;
+        let metric = text::metric(name).ok_or_else(|| format!("metric is {name:?}, {EXPECTED}"))?;
+        self.series += 1;
+        // Samples are what makes a series; one that brings none is none.
+        if self.table.untold() == 0 {
+            return Ok(());
+        }
+        self.table.series(&metric, |tags| {
+            entry.tags.iter().filter_map(|tag| text::tag(tag)).for_each(|tag| tags.tag(&tag));
+            let single = [("host", &entry.host), ("device", &entry.device)];
+            let single = single.iter().filter_map(|(key, value)| Some((*key, value.as_deref()?)));
+            let resources = entry.resources.iter().map(|(key, name)| (&**key, &**name));
+            for (key, value) in single.chain(resources) {
+                if let (Some(key), Some(value)) = (text::tag(key), text::tag(value)) {
+                    tags.pair(&key, &value);
+                }
+            }
+        });
+        self.tell(&metric, entry);
+        Ok(())
+    }
+
+    fn tell(&mut self, metric: &str, entry: &Entry<'_>) {
+        let kind = entry.kind.unwrap_or(MetricKind::Gauge);
+        let given = |text: &Option<Cow<'_, str>>| text.as_deref().and_then(text::tag).map(Cow::into_owned);
+        let (unit, source) = (given(&entry.unit), given(&entry.source));
+        // An interval is what a count was counted over.
+        let counted = matches!(kind, MetricKind::Count | MetricKind::Rate);
+        let interval = entry.interval.filter(|interval| counted && *interval > 0);
+        if kind == MetricKind::Gauge && unit.is_none() && source.is_none() || self.told.contains_key(metric) {
+            return;
+        }
+        self.told.insert(metric.to_owned(), Told { kind, unit, source, interval });
+    }
+}

@@ -1,0 +1,94 @@
+//! Points in: `series` v1 and v2, and `distribution_points`.
+//!
+//! A payload is read once, from its bytes into the columns the host takes: no tree is built, and no text is copied but
+//! into those columns. What a payload says of its metrics beside their samples is kept where it is new.
+
+mod batch;
+mod json;
+mod protobuf;
+mod text;
+mod value;
+
+use bellwether_sdk::dialect::{Request, Response};
+use bellwether_sdk::host::{SeriesRead, SeriesWrite, State};
+
+use batch::{Batch, Told};
+
+use crate::body::{self, Format};
+use crate::failure::Failure;
+use crate::metadata;
+use json::Points;
+
+/// Bytes of a v2 payload, unpacked: Datadog's limit.
+const LARGEST_V2: usize = 5 << 20;
+
+/// Bytes of a v1 payload, unpacked. Datadog takes 60 MiB, which is what a call may hold here.
+const LARGEST_V1: usize = 8 << 20;
+
+/// `POST /api/v1/series`
+pub(crate) fn series_v1<H: SeriesRead + SeriesWrite + State>(
+    host: &H,
+    request: &Request<'_>,
+) -> Result<Response, Failure> {
+    json(host, request, Points::Single, LARGEST_V1)?;
+    Ok(accepted(r#"{"status":"ok"}"#))
+}
+
+/// `POST /api/v2/series`
+pub(crate) fn series_v2<H: SeriesRead + SeriesWrite + State>(
+    host: &H,
+    request: &Request<'_>,
+) -> Result<Response, Failure> {
+    match body::format(request)? {
+        Format::Json => json(host, request, Points::Single, LARGEST_V2)?,
+        Format::Protobuf => {
+            let body = body::unpacked(request, LARGEST_V2)?;
+            let mut batch = Batch::new(&body);
+            protobuf::read(&body, &mut batch).map_err(Failure::format)?;
+            write(host, &batch)?;
+        }
+    }
+    Ok(accepted(r#"{"errors":[]}"#))
+}
+
+/// `POST /api/v1/distribution_points`
+pub(crate) fn distributions<H: SeriesRead + SeriesWrite + State>(
+    host: &H,
+    request: &Request<'_>,
+) -> Result<Response, Failure> {
+    json(host, request, Points::Distribution, LARGEST_V1)?;
+    Ok(accepted(r#"{"status":"ok"}"#))
+}
+
+fn accepted(body: &'static str) -> Response {
+    Response::new(202, "application/json", body)
+}
+
+fn json<H: SeriesRead + SeriesWrite + State>(
+    host: &H,
+    request: &Request<'_>,
+    points: Points,
+    most: usize,
+) -> Result<(), Failure> {
+    if body::format(request)? != Format::Json {
+        return Err(Failure::new(415, "Unsupported media type: protobuf is taken at /api/v2/series"));
+    }
+    let body = body::unpacked(request, most)?;
+    let mut batch = match points {
+        Points::Single => Batch::new(&body),
+        Points::Distribution => Batch::of_distributions(&body),
+    };
+    json::read(&body, points, &mut batch).map_err(Failure::format)?;
+    write(host, &batch)
+}
+
+/// First what is new of the metrics, then their samples: a metric that has samples is known.
+fn write<H: SeriesRead + SeriesWrite + State>(host: &H, batch: &Batch) -> Result<(), Failure> {
+    for (metric, Told { kind, unit, source, interval }) in batch.told() {
+        metadata::learn(host, metric, *kind, unit.as_deref(), source.as_deref(), *interval)?;
+    }
+    if !batch.table().is_empty() {
+        host.write_table(batch.table())?;
+    }
+    Ok(())
+}

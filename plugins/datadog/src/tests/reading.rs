@@ -1,0 +1,308 @@
+//! What is read back, in the shapes of the official client's models.
+
+use bellwether_sdk::host::{Clock, SeriesWrite};
+use bellwether_sdk::series::{Line, Metadata};
+
+use super::*;
+
+fn line(metric: Option<&str>, tags: &[(&str, &str)], points: &[(i64, f64)]) -> Line {
+    Line {
+        metric: metric.map(str::to_owned),
+        tags: tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+        step: 60_000,
+        points: points.iter().map(|(time, value)| (Timestamp::from_seconds(*time), *value)).collect(),
+    }
+}
+
+/// A host with the metrics `app.hits` (`host:web-1`, `host:web-2`, `env:prod`) and `app.load` (`host:db-1`).
+fn host() -> MemoryHost {
+    let host = MemoryHost::new();
+    let now = host.now().milliseconds() / 1000;
+    let series = json!({ "series": [
+        { "metric": "app.hits", "type": "count", "interval": 10, "points": [[now, 1]], "host": "web-1", "tags": ["env:prod"] },
+        { "metric": "app.hits", "points": [[now, 2]], "host": "web-2", "tags": ["env:prod", "canary"] },
+        { "metric": "app.load", "points": [[now - 86_400, 0.5]], "host": "db-1" },
+    ] });
+    assert_eq!(Client::new(routes(), &host).post("/api/v1/series", &series.to_string()).status, 202);
+    host
+}
+
+#[test]
+fn a_query_is_answered_as_documented() {
+    let host = host();
+    let query = "sum:app.hits{env:prod} by {host}.rollup(sum, 60)";
+    let lines =
+        vec![line(Some("app.hits"), &[("host", "web-1")], &[(1_712_620_800, 1.0), (1_712_620_860, 2.5)])];
+    host.answer_query(query, lines);
+    host.describe(
+        "app.hits",
+        &Metadata {
+            unit: Some("byte".to_owned()),
+            per_unit: Some("second".to_owned()),
+            ..Metadata::default()
+        },
+    )
+    .expect("it is described");
+    let target = "/api/v1/query?from=1712620800&to=1712624400&query=sum%3Aapp.hits%7Benv%3Aprod%7D+by+%7Bhost%7D.rollup%28sum%2C+60%29";
+    let unit = |family: &str, name: &str, short: &str| {
+        json!({
+            "family": family, "name": name, "plural": format!("{name}s"), "short_name": short, "scale_factor": 1.0
+        })
+    };
+    assert_eq!(
+        seen(&Client::new(routes(), &host).get(target)),
+        (
+            200,
+            json!({
+                "status": "ok", "res_type": "time_series", "resp_version": 1, "query": query, "message": "",
+                "from_date": 1_712_620_800_000_i64, "to_date": 1_712_624_400_000_i64,
+                "group_by": ["host"], "values": [], "times": [],
+                "series": [{
+                    "unit": [unit("bytes", "byte", "B"), unit("time", "second", "s")],
+                    "query_index": 0, "aggr": "sum", "metric": "app.hits", "display_name": "app.hits",
+                    "tag_set": ["host:web-1"], "scope": "env:prod,host:web-1",
+                    "expression": "sum:app.hits{env:prod,host:web-1}.rollup(sum, 60)",
+                    "interval": 60, "length": 2, "start": 1_712_620_800_000_i64, "end": 1_712_620_919_999_i64,
+                    "pointlist": [[1_712_620_800_000.0, 1.0], [1_712_620_860_000.0, 2.5]],
+                }],
+            })
+        )
+    );
+}
+
+#[test]
+fn several_queries_and_arithmetic_are_told_apart() {
+    let host = host();
+    host.answer_query("avg:app.load{*}", vec![line(Some("app.load"), &[], &[(0, 1.0)])]);
+    host.answer_query("avg:app.hits{*} / 2", vec![line(None, &[], &[(0, 3.0)])]);
+    let answer = Client::new(routes(), &host)
+        .get("/api/v1/query?from=0&to=60.5&query=avg:app.load{*},avg:app.hits{*}%20/%202");
+    let (status, answer) = seen(&answer);
+    assert_eq!((status, &answer["to_date"]), (200, &json!(60_500)));
+    let series = &answer["series"];
+    assert_eq!(
+        (&series[0]["scope"], &series[0]["unit"], &series[0]["aggr"]),
+        (&json!("*"), &Value::Null, &json!("avg"))
+    );
+    assert_eq!((&series[1]["query_index"], &series[1]["aggr"]), (&json!(1), &Value::Null));
+    assert_eq!(
+        (&series[1]["metric"], &series[1]["expression"]),
+        (&json!("avg:app.hits{*} / 2"), &json!("avg:app.hits{*} / 2"))
+    );
+}
+
+#[test]
+fn a_query_that_cannot_be_is_refused_by_the_parameter() {
+    let host = host();
+    let client = Client::new(routes(), &host);
+    for (target, name) in [
+        ("/api/v1/query?to=1&query=x", "from"),
+        ("/api/v1/query?from=1&query=x", "to"),
+        ("/api/v1/query?from=2&to=1&query=x", "to"),
+        ("/api/v1/query?from=a&to=1&query=x", "from"),
+        ("/api/v1/query?from=1&to=1e20&query=x", "to"),
+        ("/api/v1/query?from=0&to=1", "query"),
+        ("/api/v1/search", "q"),
+        ("/api/v1/search?q=", "q"),
+        ("/api/v1/search?q=tags:a", "q"),
+        ("/api/v1/metrics", "from"),
+        ("/api/v2/metrics?page[size]=0", "page[size]"),
+        ("/api/v2/metrics?page[size]=10001", "page[size]"),
+        ("/api/v2/metrics?filter[metric_type]=x", "filter[metric_type]"),
+        ("/api/v2/metrics?filter[configured]=x", "filter[configured]"),
+    ] {
+        let error = refused(&client.get(target), 400);
+        assert!(
+            error.starts_with(&format!("The value provided for parameter '{name}' is invalid")),
+            "{target}: {error}"
+        );
+    }
+}
+
+#[test]
+fn search_finds_metrics_and_hosts_by_a_part() {
+    let host = host();
+    let client = Client::new(routes(), &host);
+    for (query, results) in [
+        ("metrics:HITS", json!({ "metrics": ["app.hits"] })),
+        ("metrics:none", json!({ "metrics": [] })),
+        ("metrics:", json!({ "metrics": ["app.hits", "app.load"] })),
+        ("hosts:web", json!({ "hosts": ["web-1", "web-2"] })),
+        ("app.load", json!({ "metrics": ["app.load"], "hosts": [] })),
+    ] {
+        let answer = client.get(&format!("/api/v1/search?q={query}"));
+        assert_eq!(seen(&answer), (200, json!({ "results": results })), "{query}");
+    }
+}
+
+#[test]
+fn active_metrics_are_those_with_samples_since() {
+    let host = host();
+    let points = || vec![line(None, &[], &[(0, 1.0)])];
+    for (query, lines) in [
+        ("count:app.hits{*}", points()),
+        ("count:app.load{*}", Vec::new()),
+        ("count:app.hits{host:web-1 AND (env:prod)}", points()),
+        ("count:app.load{host:web-1 AND (env:prod)}", Vec::new()),
+    ] {
+        host.answer_query(query, lines);
+    }
+    let client = Client::new(routes(), &host);
+    let expected = json!({ "metrics": ["app.hits"], "from": "1712670000" });
+    assert_eq!(seen(&client.get("/api/v1/metrics?from=1712670000")), (200, expected.clone()));
+    assert_eq!(
+        seen(&client.get("/api/v1/metrics?from=1712670000&host=web-1&tag_filter=env:prod")),
+        (200, expected)
+    );
+    let late = client.get("/api/v1/metrics?from=1812670000");
+    assert_eq!(seen(&late), (200, json!({ "metrics": [], "from": "1812670000" })));
+}
+
+#[test]
+fn metadata_is_shown_and_changed_field_by_field() {
+    let host = host();
+    let client = Client::new(routes(), &host);
+    let mut expected = json!({
+        "type": "count", "description": null, "short_name": null, "integration": null, "statsd_interval": 10,
+        "per_unit": null, "unit": null,
+    });
+    assert_eq!(seen(&client.get("/api/v1/metrics/app.hits")), (200, expected.clone()));
+    for change in [
+        json!({ "description": "Hits.", "unit": "request", "per_unit": "second", "short_name": "hits" }),
+        json!({ "type": "rate", "statsd_interval": 20 }),
+        json!({ "per_unit": null, "short_name": null, "statsd_interval": null }),
+        json!({}),
+    ] {
+        for (field, value) in change.as_object().expect("an object") {
+            expected[field] = value.clone();
+        }
+        let body = change.to_string();
+        assert_eq!(seen(&client.send("PUT", "/api/v1/metrics/app.hits", body)), (200, expected.clone()));
+        assert_eq!(seen(&client.get("/api/v1/metrics/app.hits")), (200, expected.clone()));
+    }
+    for method in ["GET", "PUT"] {
+        assert!(refused(&client.send(method, "/api/v1/metrics/none", "{}"), 404).contains("none"));
+    }
+    for (body, said) in [
+        ("", "expected format"),
+        (r#"{"type":"sum"}"#, "type is \"sum\""),
+        (r#"{"unit":7}"#, "expected format"),
+    ] {
+        assert!(refused(&client.send("PUT", "/api/v1/metrics/app.hits", body), 400).contains(said), "{body}");
+    }
+}
+
+#[test]
+fn metrics_are_listed_in_pages_and_by_what_they_are() {
+    let host = host();
+    host.answer_query("count:app.hits{env:prod}", vec![line(None, &[], &[(0, 1.0)])]);
+    host.answer_query("count:app.load{env:prod}", Vec::new());
+    let client = Client::new(routes(), &host);
+    let metric = |name: &str| json!({ "type": "metrics", "id": name });
+    let both = json!({ "data": [metric("app.hits"), metric("app.load")] });
+    assert_eq!(seen(&client.get("/api/v2/metrics")), (200, both.clone()));
+    assert_eq!(seen(&client.get("/api/v2/metrics?filter[metric_type]=non_distribution")), (200, both));
+    for nothing in ["filter[metric_type]=distribution", "filter[configured]=true"] {
+        assert_eq!(seen(&client.get(&format!("/api/v2/metrics?{nothing}"))), (200, json!({ "data": [] })));
+    }
+    let tagged = client.get("/api/v2/metrics?filter[tags]=env:prod&window[seconds]=3600");
+    assert_eq!(seen(&tagged), (200, json!({ "data": [metric("app.hits")] })));
+    let page = |cursor: Value, next: Value| {
+        json!({
+            "pagination": { "type": "cursor_limit", "limit": 1, "cursor": cursor, "next_cursor": next }
+        })
+    };
+    let first = json!({ "data": [metric("app.hits")], "meta": page(Value::Null, json!("app.hits")) });
+    assert_eq!(seen(&client.get("/api/v2/metrics?page[size]=1")), (200, first));
+    let last = json!({ "data": [metric("app.load")], "meta": page(json!("app.hits"), Value::Null) });
+    assert_eq!(seen(&client.get("/api/v2/metrics?page[size]=1&page[cursor]=app.hits")), (200, last));
+}
+
+#[test]
+fn all_tags_of_a_metric_are_listed() {
+    let host = host();
+    let client = Client::new(routes(), &host);
+    let tags = |query: &str| {
+        let (status, answer) = seen(&client.get(&format!("/api/v2/metrics/app.hits/all-tags{query}")));
+        assert_eq!(
+            (status, &answer["data"]["id"], &answer["data"]["type"]),
+            (200, &json!("app.hits"), &json!("metrics"))
+        );
+        answer["data"]["attributes"]["tags"].clone()
+    };
+    assert_eq!(tags(""), json!(["canary", "env:prod", "host:web-1", "host:web-2"]));
+    assert_eq!(tags("?page[limit]=2"), json!(["canary", "env:prod"]));
+    assert_eq!(tags("?filter[match]=web"), json!(["host:web-1", "host:web-2"]));
+    assert_eq!(tags("?filter[include_tag_values]=False"), json!(["canary", "env", "host"]));
+    refused(&client.get("/api/v2/metrics/none/all-tags"), 404);
+}
+
+fn question(attributes: &Value) -> String {
+    json!({ "data": { "type": "timeseries_request", "attributes": attributes } }).to_string()
+}
+
+#[test]
+fn formulas_are_asked_with_their_queries_in_place() {
+    let host = host();
+    let hits = |name: &str, points: &[(i64, f64)]| line(Some("app.hits"), &[("host", name)], points);
+    host.answer_query(
+        "sum:app.hits{*} by {host}",
+        vec![hits("web-1", &[(0, 1.0), (60, 2.0)]), hits("web-2", &[(60, 5.0)])],
+    );
+    host.answer_query(
+        "(sum:app.hits{*} by {host}) / (avg:app.load{*}) * 2",
+        vec![line(None, &[("host", "web-1")], &[(120, 4.0)])],
+    );
+    let client = Client::new(routes(), &host);
+    let queries = json!([
+        { "data_source": "metrics", "name": "hits", "query": "sum:app.hits{*} by {host}", "aggregator": "sum" },
+        { "data_source": "metrics", "name": "load", "query": "avg:app.load{*}", "aggregator": "avg" },
+    ]);
+    let formulas = json!([{ "formula": "hits", "limit": { "count": 5, "order": "desc" } }, { "formula": "hits / load * 2" }]);
+    let asked =
+        json!({ "from": 0, "to": 180_000, "interval": 60_000, "queries": queries, "formulas": formulas });
+    let series = |at: u64, name: &str| json!({ "group_tags": [format!("host:{name}")], "query_index": at, "unit": null });
+    let attributes = json!({
+        "series": [series(0, "web-2"), series(0, "web-1"), series(1, "web-1")],
+        "times": [0, 60_000, 120_000],
+        "values": [[null, 5.0, null], [1.0, 2.0, null], [null, null, 4.0]],
+    });
+    let expected = json!({ "data": { "type": "timeseries_response", "attributes": attributes } });
+    assert_eq!(seen(&client.post("/api/v2/query/timeseries", &question(&asked))), (200, expected));
+    let number = |name: &str, values: Value| json!({ "name": name, "type": "number", "meta": { "unit": null }, "values": values });
+    let attributes = json!({ "columns": [
+        { "name": "host", "type": "group", "values": [["web-2"], ["web-1"]] },
+        number("hits", json!([5.0, 3.0])),
+        number("hits / load * 2", json!([null, 4.0])),
+    ] });
+    let expected = json!({ "data": { "type": "scalar_response", "attributes": attributes } });
+    assert_eq!(seen(&client.post("/api/v2/query/scalar", &question(&asked))), (200, expected));
+}
+
+#[test]
+fn a_question_that_cannot_be_is_refused() {
+    let host = host();
+    host.answer_query("avg:app.load{*}", vec![line(Some("app.load"), &[], &[(0, 1.0)])]);
+    let client = Client::new(routes(), &host);
+    let query = json!({ "data_source": "metrics", "name": "a", "query": "avg:app.load{*}", "aggregator": "percentile" });
+    let with = |field: &str, value: Value| {
+        let mut asked = json!({ "from": 0, "to": 1000, "queries": [query] });
+        asked[field] = value;
+        question(&asked)
+    };
+    for (body, said) in [
+        ("{}".to_owned(), "missing field `data`"),
+        (with("queries", json!([])), "queries has 0"),
+        (with("queries", json!([{ "data_source": "logs", "query": "x" }])), "data_source is \"logs\""),
+        (with("from", json!(2000)), "'from'"),
+        (with("to", json!(i64::MAX)), "'to'"),
+        (with("formulas", json!([{ "formula": "b + 1" }])), "formula is \"b + 1\""),
+    ] {
+        for path in ["/api/v2/query/timeseries", "/api/v2/query/scalar"] {
+            let error = refused(&client.post(path, &body), 400);
+            assert!(error.contains(said), "{body}: {error}");
+        }
+    }
+    let error = refused(&client.post("/api/v2/query/scalar", &with("interval", json!(60_000))), 400);
+    assert!(error.contains("aggregator is \"percentile\""), "{error}");
+}
