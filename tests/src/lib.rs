@@ -59,6 +59,40 @@ pub struct Host {
     pub printed: Vec<String>,
 }
 
+/// Where machine code of the plugins in the binary is kept for hosts that begin on a new folder: compiling them all takes
+/// each some seconds. `cargo xtask test` says where; without that every host compiles.
+fn code_of_bundled() -> Result<Option<PathBuf>> {
+    let Some(folder) = std::env::var_os("TEST_CODE_CACHE") else { return Ok(None) };
+    let built = std::fs::metadata(binary())?.modified()?.duration_since(std::time::UNIX_EPOCH)?;
+    Ok(Some(PathBuf::from(folder).join(built.as_nanos().to_string())))
+}
+
+/// Keeps a folder under a name nobody sees it by until it is whole. Of several at once the first stays.
+fn keep(folder: &Path, name: &Path) -> Result<()> {
+    let above = name.parent().context("it lies in a folder")?;
+    std::fs::create_dir_all(above)?;
+    let draft = tempfile::tempdir_in(above)?;
+    copy(folder, &draft.path().join("code"))?;
+    match std::fs::rename(draft.path().join("code"), name) {
+        Err(error) if !name.exists() => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Copies a folder and what is in it.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        match entry.file_type()?.is_dir() {
+            true => copy(&entry.path(), &target)?,
+            false => drop(std::fs::copy(entry.path(), target)?),
+        }
+    }
+    Ok(())
+}
+
 impl Host {
     /// Starts a host on `data`, on a free port, with further arguments.
     ///
@@ -73,6 +107,10 @@ impl Host {
     /// # Errors
     /// If it does not listen in time; says what it printed.
     pub fn start_with(data: &Path, arguments: &[&str], prepare: impl FnOnce(&mut Command)) -> Result<Self> {
+        let code = code_of_bundled()?.filter(|_| !data.exists());
+        if let Some(code) = code.as_ref().filter(|code| code.is_dir()) {
+            copy(code, &data.join("cache"))?;
+        }
         let log_path = data.with_extension("log");
         let log = std::fs::File::options().create(true).append(true).open(&log_path)?;
         let mut command = Command::new(binary());
@@ -96,6 +134,9 @@ impl Host {
                     let url = line.strip_prefix("listening on ").map(|url| url.trim().to_owned());
                     printed.push(line);
                     if let Some(url) = url {
+                        if let Some(code) = code.filter(|code| !code.exists()) {
+                            keep(&data.join("cache"), &code)?;
+                        }
                         let first_keys = first_keys(&printed);
                         return Ok(Self { child, url, first_keys, started_in: began.elapsed(), printed });
                     }

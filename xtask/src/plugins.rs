@@ -145,9 +145,18 @@ mod tests {
             "bellwether:host/metrics-read@0.1.0",
             "bellwether:host/metrics-write@0.1.0",
         );
+        let (series_read, series_write, state) = (
+            "bellwether:host/series-read@0.1.0",
+            "bellwether:host/series-write@0.1.0",
+            "bellwether:host/state@0.1.0",
+        );
         for (name, imports, exports) in [
-            ("http", &[clock, http][..], "bellwether:plugin/app@0.1.0"),
+            ("change-point", &[][..], "bellwether:plugin/detector@0.1.0"),
+            ("datadog", &[clock, series_read, series_write, state], "bellwether:plugin/dialect@0.1.0"),
+            ("http", &[clock, http], "bellwether:plugin/app@0.1.0"),
             ("metric", &[log, read, write], "bellwether:plugin/app@0.1.0"),
+            ("peers", &[], "bellwether:plugin/detector@0.1.0"),
+            ("rarity", &[], "bellwether:plugin/detector@0.1.0"),
             ("seasonal-naive", &[], "bellwether:plugin/forecaster@0.1.0"),
             ("threatconnect", &[read, write], "bellwether:plugin/dialect@0.1.0"),
             ("threshold", &[], "bellwether:plugin/detector@0.1.0"),

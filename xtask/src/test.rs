@@ -21,7 +21,8 @@ pub(crate) fn run_all(filter: &[String]) -> Result<()> {
         .args(["test", "--release", "--workspace", "--no-fail-fast"])
         .args(filter)
         .env("BELLWETHER_BINARY", binary)
-        .env("BELLWETHER_PYTHON", python);
+        .env("BELLWETHER_PYTHON", python)
+        .env("TEST_CODE_CACHE", host::target().join("tmp/code"));
     run(&mut tests)
 }
 

@@ -1,0 +1,77 @@
+//! The Datadog dialect: the vendor's own clients, and what no client sends.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Result, ensure};
+use bellwether_tests::{Host, expect_json, python};
+use serde_json::{Value, json};
+
+fn now() -> Result<u64> {
+    Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())
+}
+
+#[test]
+fn the_vendors_own_clients_work_unchanged() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let host = Host::start(&folder.path().join("data"), &[])?;
+    let key = &host.keys().admin;
+    let printed = python("datadog_clients.py", &[&format!("{}/datadog", host.url), key, key])?;
+    ensure!(printed.lines().count() >= 40, "{printed}");
+    host.stop()
+}
+
+#[test]
+fn what_was_sent_is_read_back_after_a_power_cut() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let data = folder.path().join("data");
+    let host = Host::start(&data, &[])?;
+    let (key, at) = (host.keys().admin.clone(), now()? / 60 * 60);
+    let series: Vec<Value> = (0..1000)
+        .map(|number| {
+            let tags = [format!("series:{number}"), "env:prod".to_owned()];
+            json!({ "metric": "many", "points": [[at, number]], "type": "gauge", "host": "web-1", "tags": tags })
+        })
+        .collect();
+    // As old clients do: the key in the query.
+    let path = format!("/datadog/api/v1/series?api_key={key}");
+    let answer = expect_json(host.request("POST", &path).json(&json!({ "series": series })).send()?, 202)?;
+    ensure!(answer == json!({ "status": "ok" }), "{answer}");
+    host.kill()?;
+    let host = Host::start(&data, &[])?;
+    let (from, to, query) =
+        (at.to_string(), (at + 59).to_string(), "sum:many{env:prod,host:web-1}.rollup(sum, 60)");
+    let parameters = [("from", &*from), ("to", &*to), ("query", query), ("application_key", &*key)];
+    let answer = expect_json(host.request_with("GET", "/datadog/api/v1/query", &parameters).send()?, 200)?;
+    ensure!(answer["series"][0]["pointlist"][0][1] == 499_500.0, "{answer}");
+    host.stop()
+}
+
+#[test]
+fn every_refusal_is_in_the_vendors_format_and_changes_nothing() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let host = Host::start(&folder.path().join("data"), &[])?;
+    let admin = &host.keys().admin;
+    let made = host.as_admin("POST", "/v1/keys").json(&json!({ "name": "reader", "role": "read" }));
+    let made = expect_json(made.send()?, 201)?;
+    let reader = made["token"].as_str().unwrap_or_default().to_owned();
+    let good = json!({ "series": [{ "metric": "m", "points": [[now()?, 1]] }] }).to_string();
+    for (key, path, header, body, status, said) in [
+        ("", "/api/v1/series", ("accept", "*/*"), &*good, 403, "Forbidden"),
+        ("wrong", "/api/v2/series", ("accept", "*/*"), &good, 403, "Forbidden"),
+        (&reader, "/api/v1/series", ("accept", "*/*"), &good, 403, "Forbidden"),
+        (admin, "/api/v1/series", ("accept", "*/*"), "no JSON", 400, "expected format"),
+        (admin, "/api/v2/series", ("content-encoding", "gzip"), &good, 400, "gzip"),
+        (admin, "/api/v2/series", ("content-encoding", "br"), &good, 415, "br"),
+        (admin, "/api/v1/series", ("content-type", "application/x-protobuf"), &good, 415, "/api/v2/series"),
+    ] {
+        let request = host.request("POST", &format!("/datadog{path}")).header(header.0, header.1);
+        let request = if key.is_empty() { request } else { request.header("DD-API-KEY", key) };
+        let answer = expect_json(request.body(body.to_owned()).send()?, status)?;
+        let error = answer["errors"][0].as_str().unwrap_or_default();
+        ensure!(error.contains(said), "{path} {header:?}: {answer} should say {said}");
+    }
+    let metrics = host.request("GET", "/datadog/api/v2/metrics").header("DD-APPLICATION-KEY", admin);
+    let metrics = expect_json(metrics.send()?, 200)?;
+    ensure!(metrics == json!({ "data": [] }), "{metrics}");
+    host.stop()
+}
