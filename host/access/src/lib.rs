@@ -4,8 +4,10 @@
 //! A token is shown once and kept as a SHA-256 digest; what cannot be hashed is sealed with the host key. Nobody
 //! outside this crate sees a credential.
 
+mod address;
 mod audit;
 mod changes;
+mod destination;
 mod directory;
 mod error;
 mod idempotency;
@@ -21,7 +23,9 @@ mod tests;
 mod token;
 mod verify;
 
+pub use address::is_public;
 pub use audit::{AuditEntry, AuditFilter, AuditScope};
+pub use destination::{Destination, InvalidDestination, LOCALHOST, NEVER_SENT};
 pub use error::{AccessError, AuthFailure};
 pub use idempotency::{
     ANSWER_KEPT, Begun, CLAIM_KEPT, Idempotency, IdempotencyError, MAX_ANSWER, StoredAnswer, Ticket,

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::directory::wrong_cursor;
 use crate::seal::Context;
-use crate::{Access, AccessError, AuditScope, Principal, Role, Sealed, rows};
+use crate::{Access, AccessError, AuditScope, Destination, Principal, Role, Sealed, rows};
 
 /// Secrets of one organisation.
 pub const MAX_SECRETS: u64 = 1_000;
@@ -282,7 +282,7 @@ fn check_hosts(hosts: &[String]) -> Result<(), FieldError> {
         ));
     }
     for (number, host) in hosts.iter().enumerate() {
-        if !(1..=MAX_HOST).contains(&host.len()) || !host.bytes().all(|byte| byte.is_ascii_graphic()) {
+        if host.len() > MAX_HOST || host.parse::<Destination>().is_err() {
             let expected = "a host as grants name it, such as https://api.example.com";
             return Err(FieldError::new(format!("hosts[{number}]"), host, expected));
         }

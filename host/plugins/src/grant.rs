@@ -8,10 +8,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+use bellwether_access::Destination;
 use bellwether_metrics::{NamePattern, split_at_commas};
 use serde::{Deserialize, Serialize};
 
-use crate::destination::Destination;
 use crate::limits;
 
 /// What importing one of the host's interfaces asks for.

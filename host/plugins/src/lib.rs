@@ -5,12 +5,10 @@
 //! nothing else is linked. Every call runs within limits ([`Limits`]), on an instance of its own unless its plugin's
 //! are kept warm, and every error names the plugin, its version and the call.
 
-mod address;
 mod app;
 mod bindings;
 mod canary;
 mod declared;
-mod destination;
 mod detector;
 mod dialect;
 #[cfg(test)]
@@ -42,10 +40,10 @@ mod tests;
 mod value;
 mod wasi;
 
+pub use bellwether_access::{Destination, InvalidDestination};
 pub use bellwether_engine::{BreakerPhase, BreakerState, Instances};
 pub use bellwether_metrics::{InvalidPattern, NamePattern};
 pub use canary::Tally;
-pub use destination::{Destination, InvalidDestination};
 pub use dialect::{Dialect, DialectRequest, DialectResponse};
 pub use error::PluginError;
 pub use grant::{Grant, InvalidGrant, Privilege, ScopeKind};

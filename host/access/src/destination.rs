@@ -1,12 +1,13 @@
-//! Where a plugin may send requests, and with which methods: the scope of the `http-client` privilege.
+//! Where requests may be sent, and with which methods: the scope of the `http-client` privilege, and what secrets and
+//! channels are bound to.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
 use http::Method;
-use reqwest::Url;
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 use crate::address::is_public;
 
@@ -47,14 +48,14 @@ pub struct InvalidDestination(pub String);
 
 /// What leads to a host: a name to be resolved, or an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Host {
+enum Host {
     Name(String),
     Address(IpAddr),
 }
 
 impl Host {
     /// The host of a URL.
-    pub(crate) fn of(url: &Url) -> Option<Self> {
+    fn of(url: &Url) -> Option<Self> {
         // The library writes every spelling of an IPv4 address (0x7f.1, 2130706433) as four decimal numbers.
         let text = url.host_str()?;
         let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
@@ -68,7 +69,7 @@ impl Host {
 }
 
 /// The one name that may lead to a loopback address.
-pub(crate) const LOCALHOST: &str = "localhost";
+pub const LOCALHOST: &str = "localhost";
 
 impl Destination {
     /// Whether a request may be sent under this. What a name resolves to is looked at when it is connected.
@@ -79,7 +80,8 @@ impl Destination {
     }
 
     /// Whether requests of some method may be sent to `url`.
-    pub(crate) fn leads_to(&self, url: &Url) -> bool {
+    #[must_use]
+    pub fn leads_to(&self, url: &Url) -> bool {
         let secure = match url.scheme() {
             "https" => true,
             "http" => false,
@@ -159,7 +161,7 @@ fn read_methods(text: &str) -> Option<Vec<String>> {
 const METHOD: usize = 20;
 
 /// Methods no plugin sends: a tunnel would carry what the host cannot look into, a trace gives back what the host adds.
-pub(crate) const NEVER_SENT: [&str; 2] = ["CONNECT", "TRACE"];
+pub const NEVER_SENT: [&str; 2] = ["CONNECT", "TRACE"];
 
 /// Stands in for "any host" while a destination is read: a name nobody can have.
 const ANY: &str = "any.invalid";
