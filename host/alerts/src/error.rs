@@ -1,6 +1,11 @@
-//! Why a role did not answer.
+//! Why a role did not answer, and why something about alerts was not done.
 
+use std::fmt;
+
+use bellwether_access::AccessError;
 use bellwether_kernel::{ErrorKind, FieldError};
+use bellwether_series::SeriesError;
+use bellwether_store::StoreError;
 
 /// Why a detector, a forecaster or a formatter did not answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,6 +47,104 @@ impl RoleError {
             Self::UnknownState(_) => ErrorKind::Conflict,
             Self::Refused(_) => ErrorKind::Plugin,
             Self::Failed { kind, .. } => *kind,
+        }
+    }
+}
+
+/// Everything that is wrong with a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Faults(pub Vec<FieldError>);
+
+impl std::error::Error for Faults {}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, fault) in self.0.iter().enumerate() {
+            let separator = if at == 0 { "" } else { "; " };
+            write!(f, "{separator}{fault}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Why something about alerts was not done. Nothing of the call took effect.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AlertError {
+    /// There is no such thing.
+    #[error("there is no {what} {name:?}")]
+    NotFound {
+        /// "monitor", "incident", "mute".
+        what: &'static str,
+        /// Which.
+        name: String,
+    },
+    /// Something of the request is wrong.
+    #[error(transparent)]
+    Invalid(#[from] FieldError),
+    /// Something of a document is wrong; names all of it.
+    #[error(transparent)]
+    Document(#[from] Faults),
+    /// It is there already.
+    #[error("there is already a {what} {name:?}")]
+    Exists {
+        /// "monitor".
+        what: &'static str,
+        /// Which.
+        name: String,
+    },
+    /// It clashes with what is there; says how.
+    #[error("{0}")]
+    Conflict(String),
+    /// A limit is reached.
+    #[error("at most {limit} {what}")]
+    Limit {
+        /// Of what: "monitors of one organisation".
+        what: &'static str,
+        /// How many.
+        limit: u64,
+    },
+    /// The series did not answer.
+    #[error(transparent)]
+    Series(#[from] SeriesError),
+    /// Access did not do it.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    /// A role of a plugin did not answer.
+    #[error(transparent)]
+    Role(#[from] RoleError),
+    /// The store did not do it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl AlertError {
+    /// There is no such thing.
+    pub(crate) fn unknown(what: &'static str, name: impl Into<String>) -> Self {
+        Self::NotFound { what, name: name.into() }
+    }
+
+    /// What a caller can do about it.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NotFound { .. } => ErrorKind::NotFound,
+            Self::Invalid(_) | Self::Document(_) => ErrorKind::Invalid,
+            Self::Exists { .. } | Self::Conflict(_) => ErrorKind::Conflict,
+            Self::Limit { .. } => ErrorKind::TooLarge,
+            Self::Series(error) => error.kind(),
+            Self::Role(error) => error.kind(),
+            Self::Store(error) => error.kind(),
+            Self::Access(error) => error.kind(),
+        }
+    }
+
+    /// The field that is wrong, where it is one field.
+    #[must_use]
+    pub fn field(&self) -> Option<&FieldError> {
+        match self {
+            Self::Invalid(error) | Self::Role(RoleError::Invalid(error)) => Some(error),
+            _ => None,
         }
     }
 }

@@ -1,30 +1,82 @@
-//! What alerts need from plugins: a [`Detector`] scores points, a [`Forecaster`] predicts them, a [`Formatter`] drives the
-//! exchange of a notification with a channel. Traits and plain data; this crate does not know that WebAssembly exists.
+//! Alerts: monitors that look at series, the incidents they open, and what is told of them to whom.
+//!
+//! [`Alerts`] is the door. A monitor is evaluated at its times: it looks at its series, moves each to its level, makes
+//! incidents of those that breach, and commits all of it together with what is to be told ([`Tellings`]). [`Deliveries`] keep
+//! what is to be told and deliver it, [`Routes`] say which channels it goes to. What alerts need from plugins is here as
+//! traits: a [`Detector`] scores points, a [`Forecaster`] predicts them, a [`Formatter`] drives the exchange of a
+//! notification with a channel. This crate does not know that WebAssembly exists.
 
+mod channel;
+mod delivery;
 mod detector;
+mod engine;
 mod error;
+mod evaluate;
 mod exchange;
 mod forecaster;
 mod formatter;
+mod incident;
+mod level;
 pub mod limits;
+mod meters;
+mod monitor;
+mod mute;
 mod notification;
+mod nowhere;
 mod outgoing;
+mod route;
+mod rows;
+mod sending;
+mod service;
 mod settings;
+mod span;
+mod state;
+mod telling;
 
+#[cfg(test)]
+mod tests;
+
+pub use bellwether_kernel::MonitorId;
+pub use channel::{Channel, ChannelSpec, ChannelState, Rate, RetryPolicy};
+pub use delivery::{
+    Attempt, ChannelTrial, Deliveries, Delivery, DeliveryFilter, DeliveryHistory, DeliveryId, DeliveryLimits,
+    DeliveryParts, DeliveryState, Exchanged, InvalidDeliveryId, Outcome,
+};
 pub use detector::{Detection, Detector, DetectorDescription, History, Points, Scores, Takes};
-pub use error::RoleError;
+pub use engine::{Decision, DecisionLine, Figures};
+pub use error::{AlertError, Faults, RoleError};
 pub use exchange::{Rehearsal, rehearse};
 pub use forecaster::{Forecast, Forecaster, ForecasterDescription, Past};
 pub use formatter::{Answer, EmailAnswer, Formatter, FormatterDescription, HttpAnswer, Refusal, Step};
+pub use incident::{Acknowledgement, IncidentId, Interval, Note, NoteKind, StoredIncident};
+pub use level::{Comparator, Level, Thresholds};
+pub use monitor::{
+    Condition, DetectorChoice, MissingData, MissingPolicy, Monitor, Notify, Reduce, Renotify, RenotifyStatus,
+    Side,
+};
+pub use mute::{Mute, MuteId, NewMute, Scope};
 pub use notification::{
     Alert, Event, Excursion, Incident, InvalidNotification, Link, MonitorKind, Notification, Purpose, Series,
     Severity, UserEvent,
 };
+pub use nowhere::NoTellings;
 pub use outgoing::{
     Basic, Email, Encoding, Grant, Hash, Header, Hmac, HttpRequest, KeyEncoding, MessagePart, OAuth,
     Outgoing, Part, SecretEncoding, Signing, Sigv4, TimeFormat, shown,
 };
+pub use route::{
+    InvalidTable, OrganisationRoutes, RouteMatch, RouteRule, RouteRules, RouteTable, RouteTableRecord,
+    Routed, Routes,
+};
+pub use sending::{FilledRequest, HttpSender, Letter, Mailer, Posted, SendError};
+pub use service::{
+    Alerts, Backtest, BacktestIncident, BacktestRequest, IncidentFilter, IncidentState, Limits,
+    MonitorVersion, Parts, SeriesStatus, StoredMonitor,
+};
 pub use settings::Settings;
+pub use span::Span;
+pub use state::Direction;
+pub use telling::{Telling, Tellings};
 
 use std::sync::Arc;
 

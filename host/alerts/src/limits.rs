@@ -42,3 +42,98 @@ pub const SUBJECT: usize = 900;
 
 /// Affected series of one alert that a notification tells of: the worst; the rest is counted.
 pub const AFFECTED: usize = 100;
+
+/// How often a monitor is evaluated at most: data comes no more often, and each evaluation is a commit.
+pub const CADENCE: crate::Span = crate::Span::seconds(10);
+
+/// Steps of one window: a day of minutes. More detail decides nothing and is read each time.
+pub const WINDOW_STEPS: i64 = 1_440;
+
+/// Series of one monitor: how they all stand is read and written as one value.
+pub const MONITOR_SERIES: usize = 10_000;
+
+/// Series of one anomaly monitor: what the detector keeps of each joins the evaluation's commit.
+pub const ANOMALY_SERIES: usize = 500;
+
+/// Points a detector is shown of a new series before it judges: the commit waits for it.
+pub const HISTORY: i64 = 10_000;
+
+/// Monitors of one organisation.
+pub const MONITORS: u64 = 100_000;
+
+/// Characters of a title.
+pub const TITLE: usize = 200;
+
+/// Characters of a message or comment; with four bytes each, two of them and the rest fit a row.
+pub const MESSAGE: usize = 2_000;
+
+/// Channels of one monitor.
+pub const MONITOR_CHANNELS: usize = 50;
+
+/// Labels of one monitor.
+pub const LABELS: usize = 32;
+
+/// Conditions of one monitor.
+pub const CONDITIONS: usize = 16;
+
+/// Bytes of a channel's or label's name.
+pub const NAME: usize = 100;
+
+/// Bytes of a label's value.
+pub const LABEL: usize = 200;
+
+/// Bytes of a monitor's document: it is one row.
+pub const DOCUMENT: usize = 24 << 10;
+
+/// Versions kept of one monitor.
+pub const VERSIONS: u32 = 100;
+
+/// Decisions kept of one monitor: the evaluations something came of.
+pub const DECISIONS: u64 = 200;
+
+/// Lines of one decision; what is beyond is counted.
+pub const DECISION_LINES: usize = 50;
+
+/// Mutes of one organisation: each evaluation looks at all of them.
+pub const MUTES: usize = 1_000;
+
+/// Evaluations of one back-test: a day and a half of minutes.
+pub const BACKTEST: i64 = 2_000;
+
+/// Points whose verdicts are kept of each series of an anomaly monitor: they are read and written each time.
+pub const VERDICTS: i64 = 100;
+/// Channels of one organisation.
+pub const CHANNELS: usize = 1_000;
+
+/// Characters of a channel's name: with an incident's id it fits the 64 characters of an idempotency key.
+pub const CHANNEL_NAME: usize = 32;
+
+/// Bytes of a channel's specification: it fits one row.
+pub const CHANNEL: usize = 16 << 10;
+
+/// Hosts of one channel.
+pub const CHANNEL_HOSTS: usize = 20;
+
+/// Bytes of a reason that is kept.
+pub const REASON: usize = 1_000;
+
+/// Characters of an incident's id.
+pub const INCIDENT_ID: usize = 64;
+
+/// Channels one telling goes to.
+pub const TELLING_CHANNELS: usize = 100;
+
+/// Routing rules of one organisation.
+pub const ROUTE_RULES: usize = 1_000;
+
+/// Routing tables of one organisation.
+pub const ROUTE_TABLES: usize = 20;
+
+/// Rows of one routing table.
+pub const ROUTE_ROWS: usize = 100_000;
+
+/// Bytes of one routing table's CSV: with what JSON adds it is a large value of the store.
+pub const ROUTE_TABLE: usize = 2 << 20;
+
+/// Routing rules and tables kept ready, of all organisations together.
+pub const ROUTES_IN_MEMORY: usize = 256;

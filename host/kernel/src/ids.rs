@@ -38,6 +38,8 @@ numbered! {
     SeriesId,
     /// A playbook, counted from 1 within its organisation.
     PlaybookId,
+    /// A monitor, counted from 1 within its organisation.
+    MonitorId,
     /// The host a partial aggregate was written by.
     HostId,
 }

@@ -9,7 +9,9 @@ mod time;
 pub mod value;
 
 pub use error::{ErrorKind, FieldError};
-pub use ids::{HostId, InvalidKeyId, KeyId, MetricId, OrganisationId, PlaybookId, RunId, SeriesId};
+pub use ids::{
+    HostId, InvalidKeyId, KeyId, MetricId, MonitorId, OrganisationId, PlaybookId, RunId, SeriesId,
+};
 pub use page::{Cursor, InvalidCursor, Page, PageRequest};
 pub use random::{Randomness, SeededRandomness, SystemRandomness};
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};

@@ -111,6 +111,53 @@ pub enum Space {
     PlaybookWatch = 90,
     /// How far a host has read its log of writes for the playbooks that watch them, by host.
     PlaybookWatchCursor = 91,
+
+    /// Monitors, by organisation and id.
+    Monitor = 96,
+    /// Monitors' ids, by organisation and name.
+    MonitorName = 97,
+    /// Every version of a monitor, by organisation, monitor and version.
+    MonitorVersion = 98,
+    /// Monitors that are evaluated, by the time they are due, organisation and monitor.
+    MonitorDue = 99,
+    /// When a monitor is due next, by organisation and monitor.
+    MonitorNext = 100,
+    /// Where a monitor's series stand (the owner of a large value), by organisation and monitor.
+    MonitorState = 101,
+    /// What detectors keep of series, by organisation, monitor and digest of the series' tags.
+    DetectorState = 102,
+    /// What evaluations decided, by organisation, monitor and number.
+    MonitorDecision = 103,
+    /// Incidents, by organisation and id.
+    Incident = 104,
+    /// Incidents that are open, by organisation and id.
+    IncidentOpen = 105,
+    /// Breaches of series that are over, by organisation, incident and number.
+    IncidentInterval = 106,
+    /// What happened to an incident, by organisation, incident and number.
+    IncidentNote = 107,
+    /// Mutes, by organisation and id.
+    Mute = 108,
+    /// Channels, by organisation and name.
+    Channel = 128,
+    /// What incidents' channels are told, by organisation, incident and sequence.
+    Telling = 129,
+    /// Deliveries, by organisation, channel, incident and sequence.
+    Delivery = 130,
+    /// Deliveries that have not ended, by organisation, channel, incident and sequence.
+    DeliveryWaiting = 131,
+    /// Deliveries in order, by organisation, list, time, incident, sequence and channel.
+    DeliveryOrder = 132,
+    /// Attempts at deliveries, by organisation, channel, incident, sequence and number.
+    DeliveryAttempt = 133,
+    /// What formatters keep, by organisation, channel and incident.
+    FormatterMemory = 134,
+    /// Deliveries that have ended, by the time they did, organisation, channel, incident and sequence.
+    DeliveryEnded = 135,
+    /// Rules that say which channels an incident goes to, by organisation.
+    RouteRules = 136,
+    /// Routing tables, by organisation and name.
+    RouteTable = 137,
 }
 
 /// A key of the store.

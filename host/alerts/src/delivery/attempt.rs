@@ -1,0 +1,152 @@
+//! One attempt at a delivery: what it needs is read, the exchange is driven, and what came of it is recorded.
+
+use bellwether_kernel::OrganisationId;
+use bellwether_store::{Precondition, decode, encode};
+use bytes::Bytes;
+
+use super::ending::Ending;
+use super::record::{DeliveryRow, MemoryRow};
+use super::schedule::Turn;
+use super::talk::{End, Keep, Letters, Talk};
+use super::{Attempt, Deliveries, DeliveryId, DeliveryState, Outcome, keys};
+use crate::channel::{Channel, ChannelState};
+use crate::sending::Secrets;
+use crate::{AlertError, Formatter, Notification, Settings};
+
+impl Deliveries {
+    /// Tries a delivery that is due.
+    pub(super) async fn deliver(
+        &self,
+        organisation: OrganisationId,
+        id: &DeliveryId,
+    ) -> Result<Turn, AlertError> {
+        let Some(stored) = self.store.get(&keys::delivery(organisation, id)).await? else {
+            return Ok(Turn::Ended);
+        };
+        let row: DeliveryRow = decode(&stored)?;
+        if row.state != DeliveryState::Waiting {
+            return Ok(Turn::Ended);
+        }
+        let now = self.clock.now();
+        if let Some(due) = row.due.filter(|due| *due > now) {
+            return Ok(Turn::Later(due));
+        }
+        let ending = Ending { organisation, id, row, stored };
+        let Some((channel, _)) = self.stored_channel(organisation, &id.channel).await? else {
+            let reason = format!("there is no channel {:?} any more: it was deleted", id.channel);
+            return self.end_dead(ending, &reason).await;
+        };
+        match &channel.state {
+            ChannelState::Active => {}
+            ChannelState::Paused { .. } => return Ok(Turn::Held),
+            ChannelState::Disabled { reason, .. } => {
+                let reason = format!("the channel is disabled: {reason}");
+                return self.end_dead(ending, &reason).await;
+            }
+        }
+        if let Err(until) = self.count_request(&(organisation, id.channel.clone()), channel.spec.rate) {
+            return Ok(Turn::Limited(until));
+        }
+        self.attempt(ending, &channel).await
+    }
+
+    async fn attempt(&self, ending: Ending<'_>, channel: &Channel) -> Result<Turn, AlertError> {
+        let (organisation, id, row) = (ending.organisation, ending.id, &ending.row);
+        let began = self.clock.now();
+        let mut attempt = Attempt {
+            number: row.attempts + 1,
+            time: began,
+            milliseconds: 0,
+            formatter: channel.spec.formatter.clone(),
+            outcome: Outcome::Failed,
+            reason: None,
+            exchanges: Vec::new(),
+        };
+        let Some(telling) = self.telling(organisation, &id.incident, id.sequence).await? else {
+            return self.end_dead(ending, "what it tells is not kept any more").await;
+        };
+        let notification = Notification {
+            event: telling.event,
+            sequence: id.sequence,
+            idempotency_key: id.idempotency_key(),
+            time: telling.time,
+            organisation: self.access.organisation(organisation)?.name,
+            incident: telling.incident,
+        };
+        let (end, letters, memory) = match self.prepared(organisation, channel).await? {
+            Err(end) => (end, Letters::default(), None),
+            Ok((formatter, settings, secrets)) => {
+                attempt.formatter = format!("{} {}", channel.spec.formatter, formatter.version());
+                let memory = self.memory(organisation, channel, &id.incident).await?;
+                let keep = Keep { organisation, id, channel, stored: &ending.stored };
+                let mut talk = Talk::new(self, organisation, channel, settings, secrets, notification);
+                talk.letters = Letters::of(row);
+                let end = talk.run(&*formatter, memory.clone().unwrap_or_default(), Some(&keep)).await?;
+                attempt.exchanges = talk.exchanges;
+                (end, talk.letters, memory)
+            }
+        };
+        attempt.milliseconds = u64::try_from(self.clock.now().milliseconds_since(began)).unwrap_or_default();
+        self.finish(ending, channel, attempt, end, letters, memory).await
+    }
+
+    /// What an exchange needs besides what it is about; or how it ends without.
+    pub(super) async fn prepared(
+        &self,
+        organisation: OrganisationId,
+        channel: &Channel,
+    ) -> Result<Result<(std::sync::Arc<dyn Formatter>, Settings, Secrets), End>, AlertError> {
+        let name = &channel.spec.formatter;
+        let Some(formatter) = self.formatter(organisation, name) else {
+            // It may be being replaced, or be switched off for a while.
+            let reason = format!("there is no formatter {name:?} at present");
+            return Ok(Err(End::Retry { after: None, reason }));
+        };
+        let settings = match Settings::read(&formatter.description().settings, &channel.spec.settings) {
+            Ok(settings) => settings,
+            Err(error) => return Ok(Err(End::Fail(error.to_string()))),
+        };
+        let mut secrets = Secrets::default();
+        for (setting, kept) in settings.secrets() {
+            let secret = self.access.secret(organisation, kept).await?;
+            secrets.0.insert(setting.clone(), (kept.clone(), secret));
+        }
+        Ok(Ok((formatter, settings, secrets)))
+    }
+
+    /// What the channel's formatter keeps for an incident; nothing if another formatter or channel kept it.
+    async fn memory(
+        &self,
+        organisation: OrganisationId,
+        channel: &Channel,
+        incident: &str,
+    ) -> Result<Option<Vec<u8>>, AlertError> {
+        let key = keys::memory(organisation, &channel.name, incident);
+        let Some(row) = self.store.get(&key).await? else { return Ok(None) };
+        let row: MemoryRow = decode(&row)?;
+        let own = row.formatter == channel.spec.formatter && row.channel == channel.created;
+        Ok(own.then_some(row.memory))
+    }
+}
+
+impl Keep<'_> {
+    /// Keeps memory from before a request is sent, so that it is there whatever becomes of the exchange.
+    pub(super) async fn keep(&self, deliveries: &Deliveries, memory: &[u8]) -> Result<(), AlertError> {
+        let mut batch = bellwether_store::Batch::new();
+        let delivery = keys::delivery(self.organisation, self.id);
+        batch.require(delivery, Precondition::ValueIs(self.stored.clone()));
+        let key = keys::memory(self.organisation, &self.channel.name, &self.id.incident);
+        batch.put(key, memory_row(self.channel, memory));
+        deliveries.store.commit(batch).await?;
+        Ok(())
+    }
+}
+
+/// Memory as it is stored.
+pub(super) fn memory_row(channel: &Channel, memory: &[u8]) -> Bytes {
+    encode(&MemoryRow {
+        formatter: channel.spec.formatter.clone(),
+        channel: channel.created,
+        memory: memory.to_vec(),
+    })
+}

@@ -1,0 +1,254 @@
+//! What came of an attempt is recorded in one commit: the delivery, the attempt, what the formatter keeps.
+
+use std::time::Duration;
+
+use bellwether_kernel::{ErrorKind, OrganisationId};
+use bellwether_store::{Batch, Precondition, StoreError, decode, encode};
+use bytes::Bytes;
+use metrics::counter;
+
+use super::attempt::memory_row;
+use super::record::{DeliveryRow, WaitingRow, cut};
+use super::schedule::Turn;
+use super::talk::{End, Letters};
+use super::{Attempt, Deliveries, DeliveryId, DeliveryState, Outcome, backoff, keys};
+use crate::channel::Channel;
+use crate::{AlertError, limits};
+
+pub(super) const ATTEMPTS: &str = "bellwether_delivery_attempts_total";
+pub(super) const ENDED: &str = "bellwether_deliveries_total";
+
+/// Attempts that are kept of one delivery from its beginning, and the latest of it.
+const KEPT_FIRST: u32 = 5;
+const KEPT_LATEST: u32 = 40;
+
+/// A delivery that is being ended, or put off.
+pub(super) struct Ending<'a> {
+    pub(super) organisation: OrganisationId,
+    pub(super) id: &'a DeliveryId,
+    pub(super) row: DeliveryRow,
+    /// As it is in the store: nobody else may have changed it meanwhile.
+    pub(super) stored: Bytes,
+}
+
+impl Ending<'_> {
+    /// Writes the delivery as it is now into a batch.
+    fn put(&self, batch: &mut Batch) {
+        let (organisation, id, row) = (self.organisation, self.id, &self.row);
+        let key = keys::delivery(organisation, id);
+        batch.require(key.clone(), Precondition::ValueIs(self.stored.clone()));
+        batch.put(key, encode(row));
+        let waiting = keys::waiting(organisation, id);
+        let Some(ended) = row.ended else {
+            batch.put(waiting, encode(&WaitingRow { event: row.event, due: row.due }));
+            return;
+        };
+        batch.delete(waiting);
+        batch.put(keys::ended(ended, organisation, id), "");
+        if row.state == DeliveryState::Dead {
+            batch.put(keys::order(organisation, keys::List::Dead, row.time, id), "");
+        }
+    }
+}
+
+impl Deliveries {
+    /// Ends a delivery that is not attempted.
+    pub(super) async fn end_dead(&self, mut ending: Ending<'_>, reason: &str) -> Result<Turn, AlertError> {
+        self.set_ended(&mut ending.row, DeliveryState::Dead, Some(reason.to_owned()));
+        let mut batch = Batch::new();
+        ending.put(&mut batch);
+        self.commit_patiently(batch).await?;
+        self.tell(&ending, reason);
+        Ok(Turn::Ended)
+    }
+
+    /// As [`Self::end_dead`], of one that is in no line.
+    pub(super) async fn give_up(
+        &self,
+        organisation: OrganisationId,
+        id: &DeliveryId,
+        reason: &str,
+    ) -> Result<(), AlertError> {
+        let Some(stored) = self.store.get(&keys::delivery(organisation, id)).await? else { return Ok(()) };
+        let row = decode(&stored)?;
+        self.end_dead(Ending { organisation, id, row, stored }, reason).await.map(drop)
+    }
+
+    fn set_ended(&self, row: &mut DeliveryRow, state: DeliveryState, mut reason: Option<String>) {
+        if let Some(reason) = &mut reason {
+            cut(reason, limits::REASON);
+        }
+        (row.state, row.reason, row.due) = (state, reason, None);
+        row.ended = Some(self.clock.now());
+        (row.accepted, row.refused) = (Vec::new(), Vec::new());
+    }
+
+    /// Records an attempt and what is next.
+    pub(super) async fn finish(
+        &self,
+        mut ending: Ending<'_>,
+        channel: &Channel,
+        mut attempt: Attempt,
+        end: End,
+        letters: Letters,
+        memory: Option<Vec<u8>>,
+    ) -> Result<Turn, AlertError> {
+        let (organisation, id, now) = (ending.organisation, ending.id, self.clock.now());
+        let row = &mut ending.row;
+        row.attempts = attempt.number;
+        let first = *row.first_attempt.get_or_insert(attempt.time);
+        let mut batch = Batch::new();
+        let mut turn = Turn::Ended;
+        let mut gone = None;
+        match end {
+            End::Done(kept) => {
+                if memory.as_deref().unwrap_or_default() != kept {
+                    let key = keys::memory(organisation, &id.channel, &id.incident);
+                    batch.put(key, memory_row(channel, &kept));
+                }
+                attempt.outcome = Outcome::Delivered;
+                self.set_ended(row, DeliveryState::Delivered, None);
+            }
+            End::Retry { after, reason } => {
+                let made = row.attempts - row.attempts_before;
+                let due = backoff::again(now, made, after, &*self.randomness);
+                let age = i64::try_from(channel.spec.retry.max_age_seconds).unwrap_or(i64::MAX);
+                let until = first.saturating_add(age.saturating_mul(1_000));
+                if made >= channel.spec.retry.attempts || due > until {
+                    attempt.outcome = Outcome::Failed;
+                    let reason = format!("given up after {made} attempts: {reason}");
+                    attempt.reason = Some(reason.clone());
+                    self.set_ended(row, DeliveryState::Dead, Some(reason));
+                } else {
+                    attempt.outcome = Outcome::Retry;
+                    attempt.reason = Some(reason.clone());
+                    let mut reason = reason;
+                    cut(&mut reason, limits::REASON);
+                    (row.reason, row.due) = (Some(reason), Some(due));
+                    row.accepted = letters.accepted;
+                    let refused = letters.refused.into_iter();
+                    row.refused = refused
+                        .map(|mut one| {
+                            cut(&mut one.reply, 100);
+                            (one.address, one.code, one.reply)
+                        })
+                        .collect();
+                    turn = Turn::Later(due);
+                }
+            }
+            End::Fail(reason) => {
+                attempt.outcome = Outcome::Failed;
+                attempt.reason = Some(reason.clone());
+                self.set_ended(row, DeliveryState::Dead, Some(reason));
+            }
+            End::Gone(reason) => {
+                attempt.outcome = Outcome::Gone;
+                attempt.reason = Some(reason.clone());
+                gone = Some(reason.clone());
+                self.set_ended(row, DeliveryState::Dead, Some(format!("the channel is no more: {reason}")));
+            }
+        }
+        ending.put(&mut batch);
+        batch.put(keys::attempt(organisation, id, attempt.number), attempt.encode());
+        if attempt.number > KEPT_FIRST + KEPT_LATEST {
+            batch.delete(keys::attempt(organisation, id, attempt.number - KEPT_LATEST));
+        }
+        self.commit_patiently(batch).await?;
+        counter!(ATTEMPTS, "outcome" => word(attempt.outcome)).increment(1);
+        if let Some(reason) = gone {
+            self.disable_gone(organisation, &id.channel, &reason).await?;
+        }
+        self.tell(&ending, attempt.reason.as_deref().unwrap_or_default());
+        Ok(turn)
+    }
+
+    /// Lets nothing more go to a channel that said it is no more.
+    async fn disable_gone(
+        &self,
+        organisation: OrganisationId,
+        name: &str,
+        reason: &str,
+    ) -> Result<(), AlertError> {
+        let mut reason = reason.to_owned();
+        cut(&mut reason, limits::REASON);
+        let Some(stored) = self.stored_channel(organisation, name).await? else { return Ok(()) };
+        let mut batch = Batch::new();
+        self.disable(&mut batch, organisation, &stored, &reason);
+        match self.store.commit(batch).await {
+            // Somebody changed it meanwhile: the next delivery tells whether it is there now.
+            Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),
+            other => Ok(other.map(drop)?),
+        }
+    }
+
+    /// Ends updates that a later delivery makes needless.
+    pub(super) async fn fold(
+        &self,
+        organisation: OrganisationId,
+        needless: &[DeliveryId],
+        into: u32,
+    ) -> Result<(), AlertError> {
+        for part in needless.chunks(100) {
+            let mut batch = Batch::new();
+            let mut folded = 0;
+            for id in part {
+                let Some(stored) = self.store.get(&keys::delivery(organisation, id)).await? else { continue };
+                let mut row: DeliveryRow = decode(&stored)?;
+                if row.state != DeliveryState::Waiting {
+                    continue;
+                }
+                let most = self.limits.fold_above;
+                let reason =
+                    format!("more than {most} deliveries waited for the channel: {into} tells of it too");
+                self.set_ended(&mut row, DeliveryState::Folded, Some(reason));
+                Ending { organisation, id, row, stored }.put(&mut batch);
+                folded += 1;
+            }
+            self.commit_patiently(batch).await?;
+            counter!(ENDED, "state" => "folded").increment(folded);
+        }
+        Ok(())
+    }
+
+    /// Commits what was done already, however long the store takes no writes: done again, it would be done twice.
+    async fn commit_patiently(&self, batch: Batch) -> Result<(), AlertError> {
+        let mut failures = 0;
+        loop {
+            let error: StoreError = match self.store.commit(batch.clone()).await {
+                Ok(_) => return Ok(()),
+                Err(error) => error,
+            };
+            if error.kind() != ErrorKind::Unavailable {
+                return Err(error.into());
+            }
+            failures += 1;
+            tracing::warn!(%error, "what came of a delivery is not recorded yet; it is tried again");
+            let wait = backoff::wait(failures, &*self.randomness).min(30_000);
+            tokio::time::sleep(Duration::from_millis(wait)).await;
+        }
+    }
+
+    fn tell(&self, ending: &Ending<'_>, reason: &str) {
+        let (delivery, organisation) = (ending.id, ending.organisation.0);
+        match ending.row.state {
+            DeliveryState::Delivered => {
+                counter!(ENDED, "state" => "delivered").increment(1);
+                tracing::debug!(%delivery, organisation, "delivered");
+            }
+            DeliveryState::Dead => {
+                counter!(ENDED, "state" => "dead").increment(1);
+                tracing::warn!(%delivery, organisation, reason, "not delivered; it is among the dead letters");
+            }
+            _ => tracing::debug!(%delivery, organisation, reason, "not delivered yet"),
+        }
+    }
+}
+
+fn word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Delivered => "delivered",
+        Outcome::Retry => "retry",
+        Outcome::Failed => "failed",
+        Outcome::Gone => "gone",
+    }
+}

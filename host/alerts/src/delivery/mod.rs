@@ -1,0 +1,226 @@
+//! Deliveries: what incidents' channels are told is in the store with what caused it, and is delivered at least once, in
+//! order for each channel and incident, until the channel took it or it was given up.
+
+mod attempt;
+mod backoff;
+mod dispatch;
+mod ending;
+mod find;
+pub(crate) mod keys;
+mod outbox;
+mod record;
+mod resend;
+mod schedule;
+mod sweep;
+mod talk;
+#[cfg(test)]
+mod tests;
+mod trial;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bellwether_access::Access;
+use bellwether_kernel::{Clock, OrganisationId, Randomness, Timestamp};
+use bellwether_store::SharedStore;
+use governor::clock::Clock as GovernorClock;
+use governor::middleware::NoOpMiddleware;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota, RateLimiter};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::channel::Rate;
+use crate::sending::Tokens;
+use crate::{AlertError, HttpSender, Mailer, Roles};
+
+pub use find::DeliveryFilter;
+pub use record::{
+    Attempt, Delivery, DeliveryHistory, DeliveryId, DeliveryState, Exchanged, InvalidDeliveryId, Outcome,
+};
+pub use trial::ChannelTrial;
+
+/// How much is delivered at once, and how much may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeliveryLimits {
+    /// Attempts at once, on all channels together.
+    pub at_once: usize,
+    /// Attempts at once on one channel: one that hangs takes no more.
+    pub of_channel: usize,
+    /// Deliveries of one channel that wait before updates that later ones make needless are folded.
+    pub fold_above: usize,
+    /// Deliveries of one channel that wait before openings and updates become dead letters.
+    pub waiting: usize,
+}
+
+impl Default for DeliveryLimits {
+    fn default() -> Self {
+        Self { at_once: 512, of_channel: 8, fold_above: 100, waiting: 10_000 }
+    }
+}
+
+/// What deliveries stand on.
+pub struct DeliveryParts {
+    /// Where everything is kept.
+    pub store: SharedStore,
+    /// Organisations, secrets, the audit log.
+    pub access: Arc<Access>,
+    /// Where formatters are found.
+    pub roles: Arc<dyn Roles>,
+    /// What sends requests.
+    pub http: Arc<dyn HttpSender>,
+    /// What sends e-mail, where the host has a mail server.
+    pub mail: Option<Arc<dyn Mailer>>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance, for waits.
+    pub randomness: Arc<dyn Randomness>,
+    /// How much there may be.
+    pub limits: DeliveryLimits,
+}
+
+/// A channel of an organisation.
+pub(crate) type ChannelKey = (OrganisationId, String);
+
+/// What counts a channel's requests.
+type Limiter = RateLimiter<NotKeyed, InMemoryState, LimiterClock, NoOpMiddleware<Duration>>;
+
+/// The host's clock as the limiter reads it.
+#[derive(Clone)]
+struct LimiterClock(Arc<dyn Clock>);
+
+impl GovernorClock for LimiterClock {
+    type Instant = Duration;
+
+    fn now(&self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.now().as_milliseconds()).unwrap_or(0))
+    }
+}
+
+/// The channels of every organisation, and what is delivered to them.
+pub struct Deliveries {
+    pub(crate) store: SharedStore,
+    pub(crate) access: Arc<Access>,
+    pub(crate) roles: Arc<dyn Roles>,
+    pub(crate) http: Arc<dyn HttpSender>,
+    pub(crate) mail: Option<Arc<dyn Mailer>>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) randomness: Arc<dyn Randomness>,
+    limits: DeliveryLimits,
+    tokens: Tokens,
+    limiters: Mutex<BTreeMap<ChannelKey, (Rate, Arc<Limiter>)>>,
+    /// Added to batches that may be committed by now.
+    pending: Mutex<Vec<outbox::Pending>>,
+    schedule: Mutex<schedule::Schedule>,
+    /// One for each attempt at work.
+    workers: Arc<Semaphore>,
+    /// Told when there may be something to do.
+    wake: Notify,
+    tasks: TaskTracker,
+    /// Begins nothing more.
+    halt: CancellationToken,
+    /// Ends what is at work.
+    cut: CancellationToken,
+}
+
+impl Deliveries {
+    /// Opens the deliveries on `parts` and goes on with those that wait.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn open(parts: DeliveryParts) -> Result<Arc<Self>, AlertError> {
+        let deliveries = Self::idle(parts);
+        deliveries.find_waiting().await?;
+        deliveries.begin();
+        Ok(deliveries)
+    }
+
+    /// Deliveries that begin nothing by themselves.
+    pub(crate) fn idle(parts: DeliveryParts) -> Arc<Self> {
+        let DeliveryParts { store, access, roles, http, mail, clock, randomness, limits } = parts;
+        Arc::new(Self {
+            store,
+            access,
+            roles,
+            http,
+            mail,
+            clock,
+            randomness,
+            limits,
+            tokens: Tokens::default(),
+            limiters: Mutex::default(),
+            pending: Mutex::default(),
+            schedule: Mutex::new(schedule::Schedule::new(limits)),
+            workers: Arc::new(Semaphore::new(limits.at_once.clamp(1, Semaphore::MAX_PERMITS))),
+            wake: Notify::new(),
+            tasks: TaskTracker::new(),
+            halt: CancellationToken::new(),
+            cut: CancellationToken::new(),
+        })
+    }
+
+    /// Begins no more attempts and waits for those at work, at most so long. One that is cut off then is made again by
+    /// whoever opens the store next.
+    pub async fn stop(&self, patience: Duration) {
+        self.halt.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(patience, self.tasks.wait()).await.is_err() {
+            self.cut.cancel();
+            self.tasks.wait().await;
+        }
+    }
+
+    /// Ends at once, as a process that is killed: nothing more is committed.
+    #[cfg(test)]
+    pub(crate) fn die(&self) {
+        self.halt.cancel();
+        self.cut.cancel();
+    }
+
+    /// A channel was put, held back, resumed or removed.
+    pub(crate) fn channel_changed(&self, organisation: OrganisationId, name: &str) {
+        self.schedule.lock().release(&(organisation, name.to_owned()));
+        self.wake.notify_one();
+    }
+
+    /// Counts a request of a channel; gives when there is room for it, if there is none now.
+    fn count_request(&self, channel: &ChannelKey, rate: Rate) -> Result<(), Timestamp> {
+        let limiter = {
+            let mut limiters = self.limiters.lock();
+            match limiters.get(channel) {
+                Some((counted, limiter)) if *counted == rate => Arc::clone(limiter),
+                _ => {
+                    let [per_minute, burst] = [rate.per_minute, rate.burst]
+                        .map(|number| std::num::NonZeroU32::new(number).unwrap_or(std::num::NonZeroU32::MIN));
+                    let quota = Quota::per_minute(per_minute).allow_burst(burst);
+                    let clock = LimiterClock(Arc::clone(&self.clock));
+                    let limiter = Arc::new(RateLimiter::direct_with_clock(quota, clock));
+                    limiters.insert(channel.clone(), (rate, Arc::clone(&limiter)));
+                    limiter
+                }
+            }
+        };
+        limiter.check().map_err(|early| {
+            let now = self.clock.now();
+            let wait = early.wait_time_from(LimiterClock(Arc::clone(&self.clock)).now());
+            let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+            now.saturating_add(wait.saturating_add(1))
+        })
+    }
+
+    /// How long from now until `at`, by the host's clock.
+    fn until(&self, at: Timestamp) -> Duration {
+        let milliseconds = at.milliseconds_since(self.clock.now());
+        Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0))
+    }
+}
+
+impl Drop for Deliveries {
+    fn drop(&mut self) {
+        self.halt.cancel();
+        self.cut.cancel();
+    }
+}

@@ -1,0 +1,183 @@
+//! What is to be told joins the batch that caused it, and is found again once that is committed.
+
+use bellwether_kernel::{FieldError, OrganisationId, Timestamp};
+use bellwether_store::{Batch, Direction, Key, MAX_LARGE, StoreError, decode, encode, get_large, put_large};
+use serde::{Deserialize, Serialize};
+
+use super::record::{DeliveryRow, WaitingRow};
+use super::{Deliveries, DeliveryId, keys};
+use crate::{AlertError, Event, Incident, Telling, Tellings, channel, limits};
+
+/// How long what was added to a batch is looked for: a commit takes less. What is not found by then is found with
+/// everything that waits, a minute later at most.
+const LOOKED_FOR: i64 = 60_000;
+/// How much is looked for at all.
+const PENDING: usize = 100_000;
+/// Rows read at once.
+const ROWS: usize = 512;
+
+/// Added to a batch, and when.
+pub(super) struct Pending {
+    organisation: OrganisationId,
+    id: DeliveryId,
+    added: Timestamp,
+}
+
+/// What the channels of an incident are told, as it is stored: JSON, since details are of any shape.
+#[derive(Serialize, Deserialize)]
+pub(super) struct StoredTelling {
+    pub(super) event: Event,
+    pub(super) time: Timestamp,
+    pub(super) channels: Vec<String>,
+    pub(super) incident: Incident,
+}
+
+impl Tellings for Deliveries {
+    fn add(&self, batch: &mut Batch, telling: &Telling) -> Result<(), AlertError> {
+        check(telling)?;
+        let Telling { organisation, channels, sequence, event, time, incident } = telling;
+        let bytes = bounded(telling)?;
+        put_large(batch, &keys::telling(*organisation, &incident.id, *sequence), &bytes)?;
+        let now = self.clock.now();
+        let mut pending = self.pending.lock();
+        for channel in channels {
+            let id =
+                DeliveryId { channel: channel.clone(), incident: incident.id.clone(), sequence: *sequence };
+            batch.put(keys::delivery(*organisation, &id), encode(&DeliveryRow::new(*event, *time)));
+            batch.put(keys::waiting(*organisation, &id), encode(&WaitingRow { event: *event, due: None }));
+            batch.put(keys::order(*organisation, keys::List::All, *time, &id), "");
+            if pending.len() < PENDING {
+                pending.push(Pending { organisation: *organisation, id, added: now });
+            }
+        }
+        Ok(())
+    }
+
+    fn committed(&self) {
+        self.wake.notify_one();
+    }
+}
+
+fn check(telling: &Telling) -> Result<(), AlertError> {
+    let id = &telling.incident.id;
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+    if !(1..=limits::INCIDENT_ID).contains(&id.len()) || !id.bytes().all(good) {
+        let expected = format!("1 to {} characters of A-Z, a-z, 0-9, _, . and -", limits::INCIDENT_ID);
+        return Err(FieldError::new("incident.id", id, expected).into());
+    }
+    if telling.event == Event::Test || telling.sequence == 0 {
+        let found = format!("{:?} with the number {}", telling.event, telling.sequence);
+        return Err(FieldError::new("event", found, "opened, updated or closed, counted from 1").into());
+    }
+    if telling.channels.len() > limits::TELLING_CHANNELS {
+        let expected = format!("at most {}", limits::TELLING_CHANNELS);
+        return Err(FieldError::new("channels", telling.channels.len(), expected).into());
+    }
+    for (index, name) in telling.channels.iter().enumerate() {
+        let field = format!("channels[{index}]");
+        channel::check_name(&field, name)?;
+        if telling.channels[..index].contains(name) {
+            return Err(FieldError::new(field, name, "each channel once").into());
+        }
+    }
+    Ok(())
+}
+
+/// A telling's bytes. One that is too large tells of fewer series, the worst of each alert, and of how many are left out.
+fn bounded(telling: &Telling) -> Result<Vec<u8>, AlertError> {
+    let mut stored = StoredTelling {
+        event: telling.event,
+        time: telling.time,
+        channels: telling.channels.clone(),
+        incident: telling.incident.clone(),
+    };
+    let mut most = limits::AFFECTED;
+    loop {
+        let bytes = serde_json::to_vec(&stored).expect("an incident is plain data");
+        if bytes.len() <= MAX_LARGE {
+            return Ok(bytes);
+        }
+        if most == 0 {
+            let (size, limit) = (bytes.len(), MAX_LARGE);
+            return Err(StoreError::TooLarge { what: "an incident", size, limit }.into());
+        }
+        most /= 2;
+        for alert in &mut stored.incident.alerts {
+            let missing = alert.series.len().saturating_sub(most);
+            alert.series.truncate(most);
+            alert.left_out = alert.left_out.saturating_add(u32::try_from(missing).unwrap_or(u32::MAX));
+        }
+    }
+}
+
+impl Deliveries {
+    /// Notes a delivery that is about to wait.
+    pub(super) fn expect(&self, organisation: OrganisationId, id: DeliveryId) {
+        let added = self.clock.now();
+        self.pending.lock().push(Pending { organisation, id, added });
+    }
+
+    /// Takes what was added to batches and is committed by now into the schedule.
+    pub(super) async fn take_pending(&self) -> Result<(), AlertError> {
+        let pending = std::mem::take(&mut *self.pending.lock());
+        if pending.is_empty() {
+            return Ok(());
+        }
+        let (mut left, mut full) = (Vec::new(), Vec::new());
+        let mut pending = pending.into_iter();
+        let mut failed = Ok(());
+        for one in pending.by_ref() {
+            match self.store.get(&keys::waiting(one.organisation, &one.id)).await {
+                Ok(Some(row)) => {
+                    let row: WaitingRow = decode(&row)?;
+                    if !self.schedule.lock().add(one.organisation, &one.id, row.event, row.due) {
+                        full.push((one.organisation, one.id));
+                    }
+                }
+                Ok(None) if self.clock.now().milliseconds_since(one.added) < LOOKED_FOR => left.push(one),
+                Ok(None) => {}
+                Err(error) => {
+                    left.push(one);
+                    failed = Err(error.into());
+                    break;
+                }
+            }
+        }
+        left.extend(pending);
+        self.pending.lock().extend(left);
+        for (organisation, id) in full {
+            let most = self.limits.waiting;
+            let reason = format!("the channel's queue was full: {most} deliveries waited already");
+            self.give_up(organisation, &id, &reason).await?;
+        }
+        failed
+    }
+
+    /// Takes everything that waits into the schedule.
+    pub(super) async fn find_waiting(&self) -> Result<(), AlertError> {
+        let mut range = keys::all_waiting().prefix();
+        loop {
+            let page = self.store.scan(range.clone(), Direction::Forward, ROWS).await?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            range.start = last.successor();
+            for (key, row) in &page {
+                let ((organisation, id), row) = (keys::delivery_of(key)?, decode::<WaitingRow>(row)?);
+                self.schedule.lock().restore(organisation, &id, row.event, row.due);
+            }
+        }
+    }
+
+    /// What the channels of an incident are told.
+    pub(super) async fn telling(
+        &self,
+        organisation: OrganisationId,
+        incident: &str,
+        sequence: u32,
+    ) -> Result<Option<StoredTelling>, StoreError> {
+        let key: Key = keys::telling(organisation, incident, sequence);
+        let Some(bytes) = get_large(&*self.store, &key).await? else { return Ok(None) };
+        let read = serde_json::from_slice(&bytes);
+        read.map(Some)
+            .map_err(|error| StoreError::Damaged(format!("what {incident} tells does not read: {error}")))
+    }
+}

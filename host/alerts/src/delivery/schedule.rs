@@ -1,0 +1,291 @@
+//! Which delivery is next: lines of deliveries, one for each channel and incident, each worked off one by one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bellwether_kernel::{OrganisationId, Timestamp};
+
+use super::{ChannelKey, DeliveryId, DeliveryLimits};
+use crate::Event;
+
+/// Everything that waits, in memory: the store has it too.
+pub(super) struct Schedule {
+    limits: DeliveryLimits,
+    channels: BTreeMap<ChannelKey, Queue>,
+    /// The channel that was served last: the next one in order is served next.
+    served: Option<ChannelKey>,
+}
+
+/// What waits for one channel.
+#[derive(Default)]
+struct Queue {
+    /// By the incident.
+    lines: BTreeMap<String, Line>,
+    /// Lines nobody works at, by when their first delivery is due.
+    due: BTreeSet<(Timestamp, String)>,
+    /// Those of them in which something can be folded.
+    foldable: BTreeSet<String>,
+    waiting: usize,
+    at_work: usize,
+    /// Its channel is paused.
+    held: bool,
+    /// Its channel has had its share of requests until then.
+    not_before: Timestamp,
+}
+
+/// The deliveries of one incident to one channel.
+#[derive(Default)]
+struct Line {
+    waiting: BTreeMap<u32, (Event, Timestamp)>,
+    busy: bool,
+}
+
+impl Line {
+    /// Updates that a later delivery makes needless, and that one.
+    fn foldable(&self) -> Option<(Vec<u32>, u32)> {
+        let (into, _) = self.waiting.last_key_value()?;
+        let needless = |(number, (event, _)): (&u32, &(Event, Timestamp))| {
+            (*event == Event::Updated && number != into).then_some(*number)
+        };
+        let needless: Vec<u32> = self.waiting.iter().filter_map(needless).collect();
+        (!needless.is_empty()).then_some((needless, *into))
+    }
+
+    fn due(&self) -> Option<Timestamp> {
+        self.waiting.first_key_value().map(|(_, (_, due))| *due)
+    }
+}
+
+/// What is to be done with a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Work {
+    pub(super) organisation: OrganisationId,
+    pub(super) channel: String,
+    pub(super) incident: String,
+    pub(super) task: Task,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Task {
+    /// Deliver this one.
+    Deliver(u32),
+    /// End these, which that one makes needless.
+    Fold(Vec<u32>, u32),
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// The delivery ended, or those that were folded.
+    Ended,
+    /// It is tried again then.
+    Later(Timestamp),
+    /// The channel is paused.
+    Held,
+    /// The channel has had its share of requests until then.
+    Limited(Timestamp),
+}
+
+impl Work {
+    pub(super) fn id(&self, sequence: u32) -> DeliveryId {
+        DeliveryId { channel: self.channel.clone(), incident: self.incident.clone(), sequence }
+    }
+
+    fn channel_key(&self) -> ChannelKey {
+        (self.organisation, self.channel.clone())
+    }
+}
+
+impl Schedule {
+    pub(super) fn new(limits: DeliveryLimits) -> Self {
+        Self { limits, channels: BTreeMap::new(), served: None }
+    }
+
+    /// Takes a delivery in, unless its channel has too many; a closing always.
+    pub(super) fn add(
+        &mut self,
+        organisation: OrganisationId,
+        id: &DeliveryId,
+        event: Event,
+        due: Option<Timestamp>,
+    ) -> bool {
+        let queue = self.channels.entry((organisation, id.channel.clone())).or_default();
+        let known = queue.lines.get(&id.incident).is_some_and(|line| line.waiting.contains_key(&id.sequence));
+        if !known && queue.waiting >= self.limits.waiting && event != Event::Closed {
+            return false;
+        }
+        self.restore(organisation, id, event, due);
+        true
+    }
+
+    /// Takes a delivery in that was accepted before.
+    pub(super) fn restore(
+        &mut self,
+        organisation: OrganisationId,
+        id: &DeliveryId,
+        event: Event,
+        due: Option<Timestamp>,
+    ) {
+        let fold_above = self.limits.fold_above;
+        let queue = self.channels.entry((organisation, id.channel.clone())).or_default();
+        let line = queue.lines.entry(id.incident.clone()).or_default();
+        if line.waiting.contains_key(&id.sequence) {
+            return;
+        }
+        let before = line.due();
+        line.waiting.insert(id.sequence, (event, due.unwrap_or_default()));
+        queue.waiting += 1;
+        if !line.busy {
+            if let Some(before) = before {
+                queue.due.remove(&(before, id.incident.clone()));
+            }
+            queue.rest(&id.incident, fold_above);
+        }
+    }
+
+    /// The next thing to do, if there is one that may be done now.
+    pub(super) fn take(&mut self, now: Timestamp) -> Option<Work> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let limits = self.limits;
+        let ready = |queue: &Queue| queue.is_ready(now, limits);
+        let after = match &self.served {
+            Some(served) => Excluded(served.clone()),
+            None => Unbounded,
+        };
+        let behind = self.channels.range((after, Unbounded)).find(|(_, queue)| ready(queue));
+        let found = behind.or_else(|| self.channels.iter().find(|(_, queue)| ready(queue)));
+        let channel = found?.0.clone();
+        let queue = self.channels.get_mut(&channel)?;
+        let (incident, task) = queue.take(limits.fold_above)?;
+        self.served = Some(channel.clone());
+        Some(Work { organisation: channel.0, channel: channel.1, incident, task })
+    }
+
+    /// Puts a line back that was worked at.
+    pub(super) fn put_back(&mut self, work: &Work, turn: &Turn) {
+        let fold_above = self.limits.fold_above;
+        let channel = work.channel_key();
+        let Some(queue) = self.channels.get_mut(&channel) else { return };
+        queue.at_work = queue.at_work.saturating_sub(1);
+        let Some(line) = queue.lines.get_mut(&work.incident) else { return };
+        line.busy = false;
+        match (turn, &work.task) {
+            (Turn::Ended, Task::Deliver(sequence)) => {
+                queue.waiting -= usize::from(line.waiting.remove(sequence).is_some());
+            }
+            (Turn::Ended, Task::Fold(sequences, _)) => {
+                for sequence in sequences {
+                    queue.waiting -= usize::from(line.waiting.remove(sequence).is_some());
+                }
+            }
+            (Turn::Later(due), Task::Deliver(sequence)) => {
+                if let Some((_, own)) = line.waiting.get_mut(sequence) {
+                    *own = *due;
+                }
+            }
+            (Turn::Later(_), Task::Fold(..)) => {}
+            (Turn::Held, _) => queue.held = true,
+            (Turn::Limited(until), _) => queue.not_before = *until,
+        }
+        if line.waiting.is_empty() {
+            queue.lines.remove(&work.incident);
+        } else {
+            queue.rest(&work.incident, fold_above);
+        }
+        if queue.lines.is_empty() && queue.at_work == 0 {
+            self.channels.remove(&channel);
+        }
+    }
+
+    /// Keeps a line from being worked at, unless somebody works at it.
+    pub(super) fn hold(&mut self, channel: &ChannelKey, incident: &str) -> bool {
+        let queue = self.channels.entry(channel.clone()).or_default();
+        let line = queue.lines.entry(incident.to_owned()).or_default();
+        if std::mem::replace(&mut line.busy, true) {
+            return false;
+        }
+        if let Some(due) = line.due() {
+            queue.due.remove(&(due, incident.to_owned()));
+        }
+        queue.foldable.remove(incident);
+        true
+    }
+
+    /// Lets a line that was held be worked at again.
+    pub(super) fn let_go(&mut self, channel: &ChannelKey, incident: &str) {
+        let fold_above = self.limits.fold_above;
+        let Some(queue) = self.channels.get_mut(channel) else { return };
+        let Some(line) = queue.lines.get_mut(incident) else { return };
+        line.busy = false;
+        if line.waiting.is_empty() {
+            queue.lines.remove(incident);
+        } else {
+            queue.rest(incident, fold_above);
+        }
+        if queue.lines.is_empty() && queue.at_work == 0 {
+            self.channels.remove(channel);
+        }
+    }
+
+    /// Looks at a channel again: it was changed.
+    pub(super) fn release(&mut self, channel: &ChannelKey) {
+        if let Some(queue) = self.channels.get_mut(channel) {
+            queue.held = false;
+            queue.not_before = Timestamp::MIN;
+        }
+    }
+
+    /// When there is something to do next.
+    pub(super) fn next(&self) -> Option<Timestamp> {
+        let of = |queue: &Queue| {
+            if queue.held || queue.at_work >= self.limits.of_channel {
+                return None;
+            }
+            let (due, _) = queue.due.first()?;
+            Some((*due).max(queue.not_before))
+        };
+        self.channels.values().filter_map(of).min()
+    }
+
+    /// How many deliveries wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.channels.values().map(|queue| queue.waiting).sum()
+    }
+}
+
+impl Queue {
+    fn is_ready(&self, now: Timestamp, limits: DeliveryLimits) -> bool {
+        let folds = self.waiting > limits.fold_above && !self.foldable.is_empty();
+        let may = !self.held && self.not_before <= now;
+        let due = may && self.due.first().is_some_and(|(due, _)| *due <= now);
+        self.at_work < limits.of_channel && (folds || due)
+    }
+
+    /// A line nobody works at any more.
+    fn rest(&mut self, incident: &str, fold_above: usize) {
+        let Some(line) = self.lines.get(incident) else { return };
+        if let Some(due) = line.due() {
+            self.due.insert((due, incident.to_owned()));
+        }
+        if self.waiting > fold_above && line.foldable().is_some() {
+            self.foldable.insert(incident.to_owned());
+        }
+    }
+
+    fn take(&mut self, fold_above: usize) -> Option<(String, Task)> {
+        let folds = self.waiting > fold_above;
+        let incident = match self.foldable.pop_first().filter(|_| folds) {
+            Some(incident) => incident,
+            None => self.due.first()?.1.clone(),
+        };
+        let line = self.lines.get_mut(&incident)?;
+        let task = match line.foldable().filter(|_| folds) {
+            Some((needless, into)) => Task::Fold(needless, into),
+            None => Task::Deliver(*line.waiting.first_key_value()?.0),
+        };
+        self.due.remove(&(line.due()?, incident.clone()));
+        self.foldable.remove(&incident);
+        line.busy = true;
+        self.at_work += 1;
+        Some((incident, task))
+    }
+}

@@ -1,0 +1,289 @@
+//! The exchange of one notification with one channel: the formatter says what is sent, this sends it.
+
+use std::time::Duration;
+
+use bellwether_kernel::{ErrorKind, OrganisationId};
+use bytes::Bytes;
+
+use super::record::DeliveryRow;
+use super::{Deliveries, DeliveryId, Exchanged, backoff};
+use crate::AlertError;
+use crate::channel::Channel;
+use crate::sending::{FilledRequest, Letter, Mask, Secrets, SendError, fill, shown};
+use crate::{
+    Answer, Email, EmailAnswer, Formatter, HttpAnswer, HttpRequest, Notification, Outgoing, Refusal,
+    RoleError, Settings, Step, limits,
+};
+
+/// How an exchange ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The channel took it; this is to be kept.
+    Done(Vec<u8>),
+    /// Not before so many milliseconds.
+    Retry { after: Option<u64>, reason: String },
+    /// Not ever.
+    Fail(String),
+    /// The channel is no more.
+    Gone(String),
+}
+
+/// Where memory is kept while an exchange goes on.
+pub(super) struct Keep<'a> {
+    pub(super) organisation: OrganisationId,
+    pub(super) id: &'a DeliveryId,
+    pub(super) channel: &'a Channel,
+    /// The delivery as it is stored.
+    pub(super) stored: &'a Bytes,
+}
+
+/// What became of an e-mail's recipients in this attempt and those before it.
+#[derive(Default)]
+pub(super) struct Letters {
+    pub(super) accepted: Vec<String>,
+    pub(super) refused: Vec<Refusal>,
+    sent: u32,
+}
+
+impl Letters {
+    pub(super) fn of(row: &DeliveryRow) -> Self {
+        let refused = row.refused.iter().cloned();
+        let refused = refused.map(|(address, code, reply)| Refusal { address, code, reply });
+        Self { accepted: row.accepted.clone(), refused: refused.collect(), sent: 0 }
+    }
+}
+
+/// An exchange.
+pub(super) struct Talk<'a> {
+    deliveries: &'a Deliveries,
+    organisation: OrganisationId,
+    channel: &'a Channel,
+    settings: Settings,
+    secrets: Secrets,
+    mask: Mask,
+    notification: Notification,
+    pub(super) letters: Letters,
+    pub(super) exchanges: Vec<Exchanged>,
+}
+
+impl<'a> Talk<'a> {
+    pub(super) fn new(
+        deliveries: &'a Deliveries,
+        organisation: OrganisationId,
+        channel: &'a Channel,
+        settings: Settings,
+        secrets: Secrets,
+        notification: Notification,
+    ) -> Self {
+        let mask = secrets.mask();
+        let (letters, exchanges) = (Letters::default(), Vec::new());
+        Self { deliveries, organisation, channel, settings, secrets, mask, notification, letters, exchanges }
+    }
+
+    /// Drives the exchange to its end.
+    ///
+    /// # Errors
+    /// The store's, where memory could not be kept; a conflict if somebody else works at the delivery.
+    pub(super) async fn run(
+        &mut self,
+        formatter: &dyn Formatter,
+        mut memory: Vec<u8>,
+        keep: Option<&Keep<'_>>,
+    ) -> Result<End, AlertError> {
+        let mut last: Option<Answer> = None;
+        for number in 1..=limits::STEPS {
+            let step = formatter.next(&self.notification, &self.settings, &memory, last.as_ref()).await;
+            let (outgoing, kept) = match step {
+                Ok(Step::Send { outgoing, memory }) => (outgoing, memory),
+                Ok(Step::Done { memory }) => return Ok(End::Done(memory)),
+                Ok(Step::Retry { after, reason }) => {
+                    // What the server asked for counts, whatever the formatter makes of it.
+                    let asked = match &last {
+                        Some(Answer::Http(answer)) => answer.retry_after,
+                        _ => None,
+                    };
+                    return Ok(self.masked(End::Retry { after: after.max(asked), reason }));
+                }
+                Ok(Step::Fail { reason }) => return Ok(self.masked(End::Fail(reason))),
+                Ok(Step::Gone { reason }) => return Ok(self.masked(End::Gone(reason))),
+                Err(error) => return Ok(self.masked(of_role(&error))),
+            };
+            if number == limits::STEPS {
+                break;
+            }
+            if kept != memory {
+                if let Some(keep) = keep {
+                    keep.keep(self.deliveries, &kept).await?;
+                }
+                memory = kept;
+            }
+            if number > 1 {
+                self.wait_for_room().await;
+            }
+            last = Some(match self.send(&outgoing).await {
+                Ok(answer) => answer,
+                Err(end) => return Ok(self.masked(end)),
+            });
+        }
+        let reason = format!("the formatter does not come to an end within {} steps", limits::STEPS);
+        Ok(End::Fail(reason))
+    }
+
+    fn masked(&self, end: End) -> End {
+        let masked = |reason: String| self.mask.text(&reason).into_owned();
+        match end {
+            End::Done(memory) => End::Done(memory),
+            End::Retry { after, reason } => End::Retry { after, reason: masked(reason) },
+            End::Fail(reason) => End::Fail(masked(reason)),
+            End::Gone(reason) => End::Gone(masked(reason)),
+        }
+    }
+
+    /// Waits until the channel may be sent another request.
+    async fn wait_for_room(&self) {
+        let channel = (self.organisation, self.channel.name.clone());
+        while let Err(until) = self.deliveries.count_request(&channel, self.channel.spec.rate) {
+            tokio::time::sleep(self.deliveries.until(until).max(Duration::from_millis(1))).await;
+        }
+    }
+
+    /// Sends what a step says and notes it.
+    async fn send(&mut self, outgoing: &Outgoing) -> Result<Answer, End> {
+        let began = self.deliveries.clock.now();
+        let sent = match outgoing {
+            Outgoing::Http(request) => self.request(request).await.map(Answer::Http),
+            Outgoing::Email(email) => self.letter(email).await.map(Answer::Email),
+        };
+        let took = self.deliveries.clock.now().milliseconds_since(began);
+        let mut exchanged = Exchanged {
+            request: shown(outgoing),
+            status: None,
+            answer: None,
+            error: None,
+            milliseconds: u64::try_from(took).unwrap_or_default(),
+        };
+        match &sent {
+            Ok(Answer::Http(answer)) => {
+                exchanged.status = Some(answer.status);
+                exchanged.answer = Some(String::from_utf8_lossy(&answer.body).into_owned());
+            }
+            Ok(Answer::Email(answer)) => {
+                let refused =
+                    answer.refused.iter().map(|one| format!("{}: {} {}", one.address, one.code, one.reply));
+                let refused: Vec<String> = refused.collect();
+                exchanged.answer = Some(match refused.is_empty() {
+                    true => "taken for all recipients".to_owned(),
+                    false => format!("refused for {}", refused.join("; ")),
+                });
+            }
+            Err(End::Retry { reason, .. } | End::Fail(reason) | End::Gone(reason)) => {
+                exchanged.error = Some(self.mask.text(reason).into_owned());
+            }
+            Err(End::Done(_)) => {}
+        }
+        self.exchanges.push(exchanged);
+        sent
+    }
+
+    async fn request(&mut self, request: &HttpRequest) -> Result<HttpAnswer, End> {
+        let (mut filled, with_token) = self.fill(request, false).await?;
+        let hosts = &self.channel.spec.hosts;
+        let mut answer = self.deliveries.http.send(filled, hosts).await.map_err(ended)?;
+        if answer.status == 401 && with_token {
+            // The token was taken back before its time. Nothing was done yet, so the request may be repeated at once.
+            (filled, _) = self.fill(request, true).await?;
+            answer = self.deliveries.http.send(filled, hosts).await.map_err(ended)?;
+        }
+        answer.retry_after = backoff::retry_after(&answer, self.deliveries.clock.now());
+        answer.body.truncate(limits::ANSWER);
+        // A server may repeat what it was sent, and nobody but it is to see that.
+        answer.body = self.mask.bytes(std::mem::take(&mut answer.body));
+        for (_, value) in &mut answer.headers {
+            *value = self.mask.text(value).into_owned();
+        }
+        Ok(answer)
+    }
+
+    /// A request with everything in it, and whether a token is part of that.
+    async fn fill(&mut self, request: &HttpRequest, fresh: bool) -> Result<(FilledRequest, bool), End> {
+        let now = self.deliveries.clock.now();
+        let filled = fill(request, &self.secrets, now).map_err(End::Fail)?;
+        let mut sent = filled.request;
+        // What signing added is worth as much as what it was made with.
+        for (_, value) in sent.headers.iter().skip(request.headers.len()) {
+            self.mask.learn("signature", value.rsplit([' ', '=']).next().unwrap_or_default());
+            self.mask.learn("signature", value);
+        }
+        let Some(oauth) = &filled.oauth else { return Ok((sent, false)) };
+        let token = self.deliveries.tokens.token(
+            (self.organisation, oauth),
+            &self.secrets,
+            (&*self.deliveries.http, &self.channel.spec.hosts),
+            now,
+            fresh,
+        );
+        let token = token.await.map_err(ended)?;
+        self.mask.learn("token", &token);
+        sent.headers.push(("authorization".to_owned(), format!("Bearer {}", token.as_str())));
+        Ok((sent, true))
+    }
+
+    async fn letter(&mut self, email: &Email) -> Result<EmailAnswer, End> {
+        let Some(mail) = &self.deliveries.mail else {
+            return Err(End::Fail(
+                "this host has no mail server; who runs it can set one under [email]".to_owned(),
+            ));
+        };
+        self.letters.sent += 1;
+        let first = self.letters.sent == 1;
+        let (domain, key) = (mail.domain(), &self.notification.idempotency_key);
+        let done = |letters: &Letters| {
+            let refused = letters.refused.iter().map(|one| one.address.clone());
+            letters.accepted.iter().cloned().chain(refused).collect::<Vec<_>>()
+        };
+        let letter = Letter {
+            email: email.clone(),
+            message_id: match first {
+                true => format!("{key}@{domain}"),
+                false => format!("{key}.{}@{domain}", self.letters.sent),
+            },
+            references: vec![format!("{}.{}@{domain}", self.notification.incident.id, self.channel.name)],
+            done: if first { done(&self.letters) } else { Vec::new() },
+        };
+        let posted = mail.post(&letter).await.map_err(ended)?;
+        if !first {
+            return match posted.deferred.first() {
+                Some((address, reply)) => Err(later(address, reply)),
+                None => Ok(EmailAnswer { message_id: letter.message_id, refused: posted.refused }),
+            };
+        }
+        self.letters.accepted.extend(posted.accepted);
+        self.letters.refused.extend(posted.refused);
+        if let Some((address, reply)) = posted.deferred.first() {
+            return Err(later(address, reply));
+        }
+        Ok(EmailAnswer { message_id: letter.message_id, refused: self.letters.refused.clone() })
+    }
+}
+
+fn later(address: &str, reply: &str) -> End {
+    End::Retry { after: None, reason: format!("the mail server does not take it for {address} yet: {reply}") }
+}
+
+fn ended(error: SendError) -> End {
+    match error {
+        SendError::Refused(reason) => End::Fail(reason),
+        SendError::Lost(reason) => End::Retry { after: None, reason },
+    }
+}
+
+/// How an exchange ends whose formatter did not answer.
+fn of_role(error: &RoleError) -> End {
+    let reason = error.to_string();
+    match error {
+        RoleError::Invalid(_) | RoleError::Refused(_) => End::Fail(reason),
+        // One that traps may do so for what is wrong elsewhere: patience ends as it does for a server.
+        RoleError::Failed { kind, .. } if *kind == ErrorKind::Invalid => End::Fail(reason),
+        _ => End::Retry { after: None, reason },
+    }
+}

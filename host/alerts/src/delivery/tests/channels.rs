@@ -1,0 +1,141 @@
+//! Channels as they are put, held back, said to be no more, and removed.
+
+use super::*;
+use fakes::Fate::{Answered, Lost};
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_is_checked_when_it_is_put_and_its_hosts_follow_from_its_settings() {
+    let world = World::new().await;
+    let channel = world.put("c", json!({})).await;
+    let hosts: Vec<String> = channel.spec.hosts.iter().map(ToString::to_string).collect();
+    assert_eq!((channel.version, hosts), (1, vec!["https://cards.example".to_owned()]));
+    for (name, otherwise, field) in [
+        ("C d", json!({}), "name"),
+        ("", json!({}), "name"),
+        ("c", json!({"formatter": "none"}), "formatter"),
+        ("c", json!({"settings": {"nothing": 1}}), "settings.nothing"),
+        ("c", json!({"settings": {"token": "unknown"}}), "settings.token"),
+        ("c", json!({"rate": {"per_minute": 0}}), "rate.per_minute"),
+        ("c", json!({"retry": {"attempts": 0}}), "retry.attempts"),
+        ("c", json!({"retry": {"max_age_seconds": 9_999_999}}), "retry.max_age_seconds"),
+        ("c", json!({"hosts": vec!["https://a.example"; 21]}), "hosts"),
+    ] {
+        let put = world.deliveries.put_channel(&world.admin, name, spec(&otherwise), None).await;
+        let error = put.expect_err(field);
+        assert_eq!(error.field().map(|error| error.field.as_str()), Some(field), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_changes_that_know_the_same_version_one_is_refused() {
+    let world = World::new().await;
+    let put = |expected| world.deliveries.put_channel(&world.admin, "c", spec(&json!({})), expected);
+    assert!(matches!(put(Some(1)).await, Err(AlertError::Conflict(_))), "there is none yet");
+    assert!(put(Some(0)).await.unwrap().1);
+    assert_eq!(put(Some(1)).await.unwrap().0.version, 2);
+    assert!(matches!(put(Some(1)).await, Err(AlertError::Conflict(_))));
+    assert_eq!(put(None).await.unwrap().0.version, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_told_to_a_paused_channel_waits_until_it_is_resumed() {
+    let world = World::new().await;
+    world.put("c", json!({})).await;
+    world.deliveries.pause_channel(&world.admin, "c", "maintenance").await.unwrap();
+    world.tell("i", 1, Event::Opened, &["c"]).await;
+    tokio::time::sleep(Duration::from_secs(200_000)).await;
+    assert_eq!(world.history(1).await.delivery.state, DeliveryState::Waiting);
+    assert!(world.network.requests.lock().is_empty());
+    world.deliveries.resume_channel(&world.admin, "c").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(world.history(1).await.delivery.state, DeliveryState::Delivered);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_that_says_it_is_no_more_is_told_nothing_until_it_is_resumed() {
+    let world = World::new().await;
+    world.put("c", json!({})).await;
+    world.network.deal(&[Answered(410)]);
+    for sequence in [1, 2] {
+        world.tell("i", sequence, Event::Opened, &["c"]).await;
+        assert_eq!(world.ended(sequence).await.delivery.state, DeliveryState::Dead);
+    }
+    assert_eq!(world.network.requests.lock().len(), 1);
+    let channel = world.deliveries.channel(world.organisation, "c").await.unwrap();
+    assert!(
+        matches!(&channel.state, ChannelState::Disabled { reason, .. } if reason == "gone: no"),
+        "{channel:?}"
+    );
+    assert!(world.history(2).await.delivery.reason.unwrap().contains("disabled: gone: no"));
+    let refused = world.deliveries.resend(&world.admin, &id("i", "c", 1)).await.unwrap_err();
+    assert!(refused.to_string().contains("resume it first"), "{refused}");
+    world.deliveries.resume_channel(&world.admin, "c").await.unwrap();
+    for sequence in [1, 2] {
+        world.deliveries.resend(&world.admin, &id("i", "c", sequence)).await.unwrap();
+    }
+    assert_eq!(world.ended(2).await.delivery.state, DeliveryState::Delivered);
+    assert_eq!(world.network.sequences(), [1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_told_to_a_channel_that_was_deleted_is_a_dead_letter_that_says_so() {
+    let world = World::new().await;
+    world.put("c", json!({})).await;
+    world.network.deal(&[Lost]);
+    world.tell("i", 1, Event::Opened, &["c"]).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    world.deliveries.delete_channel(&world.admin, "c").await.unwrap();
+    let ended = world.ended(1).await.delivery;
+    assert_eq!(ended.state, DeliveryState::Dead);
+    assert!(ended.reason.unwrap().contains("deleted"));
+    assert!(matches!(
+        world.deliveries.channel(world.organisation, "c").await,
+        Err(AlertError::NotFound { .. })
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_channel_of_that_name_does_not_go_on_with_what_the_first_kept() {
+    let world = World::new().await;
+    world.put("c", json!({})).await;
+    world.tell("i", 1, Event::Opened, &["c"]).await;
+    world.ended(1).await;
+    world.deliveries.delete_channel(&world.admin, "c").await.unwrap();
+    world.put("c", json!({})).await;
+    world.network.requests.lock().clear();
+    world.tell("i", 2, Event::Updated, &["c"]).await;
+    world.ended(2).await;
+    let requests = world.network.requests.lock();
+    assert!(requests[0].1.starts_with("GET https://cards.example/find/i\n"), "{}", requests[0].1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn channels_are_listed_by_name_in_pages() {
+    let world = World::new().await;
+    for name in ["b", "a", "c"] {
+        world.put(name, json!({})).await;
+    }
+    let mut page = PageRequest::first(2);
+    let first = world.deliveries.channels(world.organisation, &page).await.unwrap();
+    page.cursor = first.next;
+    let second = world.deliveries.channels(world.organisation, &page).await.unwrap();
+    let names: Vec<String> =
+        first.items.into_iter().chain(second.items).map(|channel| channel.name).collect();
+    assert_eq!((names, second.next), (vec!["a".to_owned(), "b".to_owned(), "c".to_owned()], None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_can_be_tried_paused_or_not_and_shows_what_it_was_sent() {
+    let world = World::new().await;
+    world.put("c", json!({})).await;
+    world.deliveries.pause_channel(&world.admin, "c", "").await.unwrap();
+    let trial = world.deliveries.try_channel(&world.admin, "c").await.unwrap();
+    assert_eq!((trial.outcome, trial.formatter.as_str()), (Outcome::Delivered, "cards 1.0.0"));
+    assert_eq!(trial.exchanges.len(), 2);
+    assert_eq!(trial.exchanges[1].request["http"]["headers"][1]["value"], "‹secret token as percent›");
+    assert_eq!(trial.exchanges[1].status, Some(201));
+    world.network.deal(&[Answered(403)]);
+    let trial = world.deliveries.try_channel(&world.admin, "c").await.unwrap();
+    assert_eq!((trial.outcome, trial.reason.as_deref()), (Outcome::Failed, Some("answered 403: no")));
+    assert!(world.list(&DeliveryFilter::default()).await.is_empty(), "nothing of it is kept");
+}

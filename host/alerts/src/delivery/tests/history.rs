@@ -1,0 +1,106 @@
+//! What is known of deliveries, and for how long.
+
+use super::*;
+use fakes::Fate::{Answered, Lost};
+
+#[tokio::test(start_paused = true)]
+async fn deliveries_are_found_newest_first_by_what_they_are() {
+    let world = World::new().await;
+    world.put("c", json!({})).await;
+    world.put("d", json!({})).await;
+    let began = world.clock.now();
+    world.network.deal(&[Answered(400), Answered(400)]);
+    world.tell("i", 1, Event::Opened, &["c", "d"]).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let middle = world.clock.now();
+    world.tell("j", 1, Event::Opened, &["c"]).await;
+    world.tell("i", 2, Event::Updated, &["c"]).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let none = DeliveryFilter::default;
+    for (filter, expected) in [
+        (none(), vec!["j.c.1", "i.c.2", "i.d.1", "i.c.1"]),
+        (DeliveryFilter { state: Some(DeliveryState::Dead), ..none() }, vec!["i.d.1", "i.c.1"]),
+        (DeliveryFilter { state: Some(DeliveryState::Delivered), ..none() }, vec!["j.c.1", "i.c.2"]),
+        (DeliveryFilter { channel: Some("d".into()), ..none() }, vec!["i.d.1"]),
+        (DeliveryFilter { incident: Some("j".into()), ..none() }, vec!["j.c.1"]),
+        (DeliveryFilter { since: Some(middle), ..none() }, vec!["j.c.1", "i.c.2"]),
+        (DeliveryFilter { until: Some(middle), since: Some(began), ..none() }, vec!["i.d.1", "i.c.1"]),
+    ] {
+        assert_eq!(world.list(&filter).await, expected, "{filter:?}");
+    }
+    let wrong = PageRequest { limit: 1, cursor: Some(bellwether_kernel::Cursor(vec![1, 2])) };
+    let refused = world.deliveries.deliveries(world.organisation, &none(), &wrong).await;
+    assert!(matches!(refused, Err(AlertError::Invalid(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_keeps_its_first_attempts_and_its_latest() {
+    let world = World::new().await;
+    world.put("c", json!({"retry": {"attempts": 60, "max_age_seconds": 2_592_000}})).await;
+    *world.network.fates.lock() = Box::new(|_| Lost);
+    world.tell("i", 1, Event::Opened, &["c"]).await;
+    let history = world.ended(1).await;
+    let numbers: Vec<u32> = history.attempts.iter().map(|attempt| attempt.number).collect();
+    assert_eq!((&numbers[..5], numbers.len(), numbers.last()), (&[1, 2, 3, 4, 5][..], 45, Some(&60)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_answer_is_cut_and_the_rest_of_the_record_stays() {
+    let world = World::new().await;
+    world.put("c", json!({})).await;
+    *world.network.echo.lock() = Some("\"x\u{1}".repeat(80_000));
+    world.network.deal(&[Answered(400)]);
+    world.tell("i", 1, Event::Opened, &["c"]).await;
+    let history = world.ended(1).await;
+    let answer = history.attempts[0].exchanges[0].answer.as_deref().unwrap();
+    assert!(answer.len() < 9_000 && answer.contains("bytes more)"), "{}", answer.len());
+    assert_eq!(history.attempts[0].exchanges[0].status, Some(400));
+    assert!(history.delivery.reason.unwrap().len() < 1_100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_ended_long_ago_is_forgotten_and_what_waits_or_is_recent_is_not() {
+    let world = World::new().await;
+    world.put("c", json!({})).await;
+    world.put("d", json!({})).await;
+    for (sequence, event) in [(1, Event::Opened), (2, Event::Closed)] {
+        world.tell("i", sequence, event, &["c", "d"]).await;
+        world.ended(sequence).await;
+    }
+    tokio::time::sleep(Duration::from_secs(1_000)).await;
+    world.tell("j", 1, Event::Opened, &["c"]).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(world.deliveries.sweep(Duration::from_secs(2_000), 100).await.unwrap(), 0);
+    assert_eq!(world.deliveries.sweep(Duration::from_secs(500), 1).await.unwrap(), 1);
+    assert_eq!(world.deliveries.sweep(Duration::from_secs(500), 100).await.unwrap(), 3);
+    assert_eq!(world.list(&DeliveryFilter::default()).await, ["j.c.1"]);
+    let left = |space| {
+        let rows = world.store.scan(Key::new(space).prefix(), Direction::Forward, 99);
+        async move { rows.await.unwrap().len() }
+    };
+    use bellwether_store::Space;
+    for (space, rows) in [
+        (Space::Delivery, 1),
+        (Space::DeliveryOrder, 1),
+        (Space::DeliveryEnded, 1),
+        (Space::DeliveryAttempt, 1),
+        (Space::FormatterMemory, 1),
+        (Space::Chunk, 1),
+    ] {
+        assert_eq!(left(space).await, rows, "{space:?}");
+    }
+}
+
+#[test]
+fn an_id_is_read_back_and_its_key_fits_what_services_take() {
+    for text in ["i.c.1", "2024.04.incident.ops-mail.17"] {
+        let id: DeliveryId = text.parse().unwrap();
+        assert_eq!((id.to_string().as_str(), id.idempotency_key().as_str()), (text, text));
+    }
+    for text in ["", "i.c", "i.C.1", ".c.1", "i.c.x", "i.c.-1"] {
+        assert!(text.parse::<DeliveryId>().is_err(), "{text}");
+    }
+    let long = |sequence| id(&"i".repeat(64), &"c".repeat(32), sequence).idempotency_key();
+    assert!(long(u32::MAX).len() <= 64);
+    assert_ne!(long(1), long(2));
+}

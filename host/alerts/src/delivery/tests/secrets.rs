@@ -1,0 +1,145 @@
+//! Secrets go where they may and are seen nowhere.
+
+use std::io::Write;
+
+use super::*;
+use fakes::Fate::{Answered, Arrives, Lost};
+
+/// A log in memory.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Every way the secret may be written.
+fn forms() -> Vec<String> {
+    use base64::Engine as _;
+    let engine = base64::engine::general_purpose::STANDARD;
+    let json = serde_json::Value::from(SECRET).to_string();
+    vec![
+        SECRET.to_owned(),
+        engine.encode(SECRET),
+        engine.encode(format!("me:{SECRET}")),
+        percent_encoding::utf8_percent_encode(SECRET, percent_encoding::NON_ALPHANUMERIC).to_string(),
+        json[1..json.len() - 1].to_owned(),
+    ]
+}
+
+fn assert_clean(place: &str, text: &str) {
+    let parts = ["correct horse", "correct%20horse", "correct+horse", "token-number"].map(str::to_owned);
+    for form in forms().into_iter().chain(parts) {
+        assert!(!text.contains(&form), "{place} holds {form:?}: {text}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_is_in_no_row_no_history_no_log_and_no_error() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    for signing in ["", "basic", "oauth"] {
+        let world = World::new().await;
+        let settings = json!({"url": "https://cards.example", "token": "token", "signing": signing});
+        world.put("c", json!({"settings": settings})).await;
+        // The server repeats what it was sent, in every form, with an answer of every kind.
+        *world.network.echo.lock() = Some(forms().join(" | "));
+        world.network.deal(&[Answered(500), Lost, Answered(400), Answered(410), Arrives]);
+        world.tell("i", 1, Event::Opened, &["c"]).await;
+        let first = world.ended(1).await;
+        assert_eq!(first.delivery.state, DeliveryState::Dead);
+        assert_eq!(first.attempts.len(), 3);
+        world.tell("i", 2, Event::Updated, &["c"]).await;
+        let second = world.ended(2).await;
+        let trial = world.deliveries.try_channel(&world.admin, "c").await.unwrap();
+        let sent = format!("{:?}", world.network.requests.lock());
+        assert!(sent.contains("correct%20horse"), "it was sent: {sent}");
+        for (place, text) in [
+            ("the history", format!("{first:?}{second:?}")),
+            ("the trial", format!("{trial:?}")),
+            ("the channel", format!("{:?}", world.deliveries.channel(world.organisation, "c").await)),
+        ] {
+            assert_clean(place, &text);
+        }
+        for (key, row) in world.rows().await {
+            assert_clean(&format!("the row {key:?}"), &String::from_utf8_lossy(&row));
+        }
+        assert!(format!("{first:?}").contains("‹secret token›"), "{first:?}");
+    }
+    let log = String::from_utf8(log.0.lock().clone()).unwrap();
+    assert!(log.contains("dead letters"), "{log}");
+    assert_clean("the log", &log);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_goes_to_no_host_it_is_not_bound_to() {
+    for (hosts, expected) in [
+        (vec![], "may be sent nowhere"),
+        (
+            vec!["https://other.example"],
+            "may not be sent to https://cards.example, only to https://other.example",
+        ),
+        (vec!["http://cards.example"], "may not be sent to https://cards.example"),
+    ] {
+        let world = World::new().await;
+        world.put("c", json!({})).await;
+        let hosts = hosts.into_iter().map(str::to_owned).collect();
+        world.access.put_secret(&world.admin, "token", SECRET, hosts).await.unwrap();
+        world.tell("i", 1, Event::Opened, &["c"]).await;
+        let reason = world.ended(1).await.delivery.reason.unwrap();
+        assert!(reason.contains(expected), "{reason}");
+        assert!(world.network.requests.lock().is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_goes_to_no_host_it_does_not_name_and_a_secret_that_is_gone_is_named() {
+    let world = World::new().await;
+    world.put("c", json!({"hosts": ["https://elsewhere.example"]})).await;
+    world.tell("i", 1, Event::Opened, &["c"]).await;
+    let reason = world.ended(1).await.delivery.reason.unwrap();
+    assert!(reason.contains("does not go to https://cards.example"), "{reason}");
+    world.access.delete_secret(&world.admin, "token").await.unwrap();
+    world.tell("i", 2, Event::Updated, &["c"]).await;
+    let reason = world.ended(2).await.delivery.reason.unwrap();
+    assert!(reason.contains("there is no secret \"token\" any more"), "{reason}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_is_kept_while_it_is_good_and_had_anew_when_it_is_refused() {
+    let world = World::new().await;
+    let settings = json!({"url": "https://cards.example", "token": "token", "signing": "oauth"});
+    world.put("c", json!({"settings": settings})).await;
+    let tokens = || {
+        let requests = world.network.requests.lock();
+        requests.iter().filter(|(_, request)| request.contains("/token")).count()
+    };
+    world.tell("i", 1, Event::Opened, &["c"]).await;
+    world.ended(1).await;
+    assert_eq!(tokens(), 1);
+    let asked = world.network.requests.lock()[0].1.clone();
+    assert!(
+        asked.contains("grant_type=client_credentials&client_id=me&client_secret=correct+horse"),
+        "{asked}"
+    );
+    world.network.deal(&[Answered(401)]);
+    world.tell("i", 2, Event::Updated, &["c"]).await;
+    assert_eq!(world.ended(2).await.delivery.attempts, 1, "it is repeated at once");
+    assert_eq!(tokens(), 2);
+    tokio::time::sleep(Duration::from_secs(3_600)).await;
+    world.tell("i", 3, Event::Closed, &["c"]).await;
+    world.ended(3).await;
+    assert_eq!(tokens(), 3, "an hour later it is no longer good");
+}

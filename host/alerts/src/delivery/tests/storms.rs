@@ -1,0 +1,89 @@
+//! Many at once: folded where a later one tells the same, bounded, and no faster than a channel takes them.
+
+use super::*;
+use fakes::Fate::{Arrives, Lost};
+
+fn limits() -> DeliveryLimits {
+    DeliveryLimits { at_once: 8, of_channel: 2, fold_above: 5, waiting: 10 }
+}
+
+#[tokio::test(start_paused = true)]
+async fn updates_that_later_ones_make_needless_are_folded_and_never_an_opening_or_closing() {
+    let world = World::with_limits(limits()).await;
+    world.put("c", json!({})).await;
+    *world.network.fates.lock() = Box::new(|_| Lost);
+    world.tell("i", 1, Event::Opened, &["c"]).await;
+    for sequence in 2..8 {
+        world.tell("i", sequence, Event::Updated, &["c"]).await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+    }
+    world.tell("i", 8, Event::Closed, &["c"]).await;
+    *world.network.fates.lock() = Box::new(|_| Arrives);
+    world.ended(8).await;
+    let mut states = Vec::new();
+    for sequence in 1..=8 {
+        let delivery = world.ended(sequence).await.delivery;
+        if delivery.state == DeliveryState::Folded {
+            assert_eq!(delivery.event, Event::Updated);
+            let reason = delivery.reason.unwrap();
+            assert!(reason.contains("more than 5 deliveries waited"), "{reason}");
+        } else {
+            states.push((sequence, delivery.state));
+        }
+    }
+    assert!(
+        states.contains(&(1, DeliveryState::Delivered)) && states.contains(&(8, DeliveryState::Delivered))
+    );
+    assert!(states.len() < 5, "{states:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_is_full_takes_closings_only_and_says_so() {
+    let world = World::with_limits(limits()).await;
+    world.put("c", json!({})).await;
+    world.deliveries.pause_channel(&world.admin, "c", "").await.unwrap();
+    for incident in 0..12 {
+        world.tell(&format!("i{incident}"), 1, Event::Opened, &["c"]).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    world.tell("i0", 2, Event::Closed, &["c"]).await;
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let dead = DeliveryFilter { state: Some(DeliveryState::Dead), ..DeliveryFilter::default() };
+    assert_eq!(world.list(&dead).await, ["i11.c.1", "i10.c.1"]);
+    let history = world.deliveries.delivery(world.organisation, &id("i11", "c", 1)).await.unwrap();
+    assert!(history.delivery.reason.unwrap().contains("queue was full: 10 deliveries"));
+    world.deliveries.resume_channel(&world.admin, "c").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let waiting = DeliveryFilter { state: Some(DeliveryState::Waiting), ..DeliveryFilter::default() };
+    assert!(world.list(&waiting).await.is_empty());
+    assert_eq!(world.network.effects.lock().len(), 11);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_is_sent_no_more_requests_than_its_rate_and_others_are_not_slowed() {
+    let world = World::new().await;
+    world.put("c", json!({"rate": {"per_minute": 60, "burst": 1}})).await;
+    world.put("d", json!({})).await;
+    for incident in 0..20 {
+        world.tell(&format!("i{incident}"), 1, Event::Opened, &["c", "d"]).await;
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let of = |channel: &str| {
+        world.network.effects.lock().iter().filter(|effect| effect.channel == channel).count()
+    };
+    assert_eq!(of("d"), 20);
+    assert!(of("c") < 3);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(of("c"), 20);
+    // Two requests each, one a second.
+    let times: Vec<i64> = world
+        .network
+        .requests
+        .lock()
+        .iter()
+        .filter(|(_, text)| text.contains(".c.1"))
+        .map(|(at, _)| at.as_milliseconds())
+        .collect();
+    assert_eq!(times.len(), 40);
+    assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= 990), "{times:?}");
+}

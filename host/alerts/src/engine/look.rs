@@ -1,0 +1,245 @@
+//! What an evaluation sees: the points of its window, and for an anomaly monitor what the detector finds of those it
+//! was not shown before.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bellwether_kernel::{OrganisationId, Timestamp};
+use bellwether_series::{Expression, Line, Series, SeriesError, TimeRange};
+use bellwether_store::{Batch, SharedStore, StoreError, decode, encode};
+
+use crate::evaluate::{Look, Seen, side_of};
+use crate::monitor::{Anomaly, Compiled, series_id};
+use crate::rows::{self, DetectorRow};
+use crate::state::{MonitorState, Verdict};
+use crate::{AlertError, Detector, MonitorId, Points, RoleError, Roles, Scores, Settings, Takes, limits};
+
+/// Where monitors read their figures.
+#[async_trait]
+pub trait Figures: Send + Sync + 'static {
+    /// Answers a query, as [`Series::query`] does.
+    ///
+    /// # Errors
+    /// Its errors.
+    async fn query(
+        &self,
+        organisation: OrganisationId,
+        expression: &Expression,
+        range: TimeRange,
+    ) -> Result<Vec<Line>, SeriesError>;
+}
+
+#[async_trait]
+impl Figures for Series {
+    async fn query(
+        &self,
+        organisation: OrganisationId,
+        expression: &Expression,
+        range: TimeRange,
+    ) -> Result<Vec<Line>, SeriesError> {
+        Self::query(self, organisation, expression, range, &|_| true).await
+    }
+}
+
+/// What detectors keep of a monitor's series.
+pub(crate) struct Kept {
+    /// Where it is read from; a back-test begins with nothing.
+    from: Option<(SharedStore, OrganisationId, MonitorId)>,
+    rows: HashMap<String, DetectorRow>,
+}
+
+impl Kept {
+    pub(crate) fn stored(store: &SharedStore, organisation: OrganisationId, monitor: MonitorId) -> Self {
+        Self { from: Some((Arc::clone(store), organisation, monitor)), rows: HashMap::new() }
+    }
+
+    pub(crate) fn nothing() -> Self {
+        Self { from: None, rows: HashMap::new() }
+    }
+
+    async fn get(&self, series: &str) -> Result<Option<DetectorRow>, StoreError> {
+        if let Some(row) = self.rows.get(series) {
+            return Ok(Some(row.clone()));
+        }
+        let Some((store, organisation, monitor)) = &self.from else { return Ok(None) };
+        let row = store.get(&rows::detector(*organisation, *monitor, series)).await?;
+        row.map(|row| decode(&row)).transpose()
+    }
+
+    /// Adds what changed to a batch.
+    pub(crate) fn put(
+        &self,
+        batch: &mut Batch,
+        organisation: OrganisationId,
+        monitor: MonitorId,
+    ) -> Result<(), StoreError> {
+        for (series, row) in &self.rows {
+            rows::put(batch, rows::detector(organisation, monitor, series), encode(row))?;
+        }
+        Ok(())
+    }
+}
+
+/// Who looks.
+pub(crate) struct Looking<'a> {
+    pub(crate) figures: &'a dyn Figures,
+    pub(crate) roles: &'a dyn Roles,
+    pub(crate) organisation: OrganisationId,
+    pub(crate) compiled: &'a Compiled,
+}
+
+impl Looking<'_> {
+    /// What an evaluation at `at` sees.
+    ///
+    /// # Errors
+    /// If the query, or the detector, does not answer.
+    pub(crate) async fn look(
+        &self,
+        state: &mut MonitorState,
+        kept: &mut Kept,
+        at: Timestamp,
+    ) -> Result<Look, AlertError> {
+        let end = self.compiled.end(at.as_milliseconds());
+        let seen = match &self.compiled.anomaly {
+            None => self.query(end - self.compiled.window, end).await?.into_iter().map(seen).collect(),
+            Some(anomaly) => self.judged(anomaly, state, kept, end).await?,
+        };
+        let end = Timestamp::from_milliseconds(end).unwrap_or(at);
+        Ok(Look { at, end, since: state.resumed, seen })
+    }
+
+    /// The lines of the points from `start` up to but not at `end`.
+    async fn query(&self, start: i64, end: i64) -> Result<Vec<Line>, AlertError> {
+        if start >= end {
+            return Ok(Vec::new());
+        }
+        let instant = |time: i64| Timestamp::from_milliseconds(time).unwrap_or_default();
+        let range =
+            TimeRange { start: instant(start), end: instant(end - 1), step: Some(self.compiled.step) };
+        let mut lines = self.figures.query(self.organisation, &self.compiled.expression, range).await?;
+        for line in &mut lines {
+            line.points.retain(|(time, _)| (start..end).contains(time));
+        }
+        lines.retain(|line| !line.points.is_empty());
+        Ok(lines)
+    }
+
+    async fn judged(
+        &self,
+        anomaly: &Anomaly,
+        state: &mut MonitorState,
+        kept: &mut Kept,
+        end: i64,
+    ) -> Result<Vec<Seen>, AlertError> {
+        let name = &anomaly.detector;
+        let detector = self.roles.detector(self.organisation, name);
+        let detector = detector.ok_or_else(|| AlertError::unknown("detector", name))?;
+        let description = detector.description();
+        check_takes(&*detector, name)?;
+        let settings = Settings::read(&description.settings, &anomaly.settings).map_err(RoleError::from)?;
+        let step = self.compiled.step;
+        let wanted = i64::from(description.history.best.max(description.history.least));
+        let shown = self.compiled.window / step + wanted;
+        let first = end - shown.clamp(1, limits::HISTORY) * step;
+        let fed = state.fed.map(Timestamp::as_milliseconds);
+        let start = fed.unwrap_or(first).max(end - limits::HISTORY * step);
+        let lines = self.query(start, end).await?;
+        if lines.len() > limits::ANOMALY_SERIES {
+            let limit = limits::ANOMALY_SERIES as u64;
+            return Err(AlertError::Limit { what: "series of an anomaly monitor", limit });
+        }
+        let mut history: Option<BTreeMap<String, Line>> = None;
+        let mut all = Vec::with_capacity(lines.len());
+        for line in lines {
+            let id = series_id(&tags(&line));
+            let row = kept.get(&id).await?.filter(|row| row.version == detector.version());
+            let known = match row {
+                Some(row) => match self.detect(&*detector, &settings, &row.state, &line).await {
+                    // Another version of the same name wrote it after all: it begins anew.
+                    Err(AlertError::Role(RoleError::UnknownState(_))) => None,
+                    answered => Some((answered?, line.clone())),
+                },
+                None => None,
+            };
+            let ((scores, after), line) = match known {
+                Some(known) => known,
+                None => {
+                    if history.is_none() && start > first {
+                        let lines = self.query(first, end).await?;
+                        history =
+                            Some(lines.into_iter().map(|line| (series_id(&tags(&line)), line)).collect());
+                    }
+                    let line = history.as_mut().and_then(|lines| lines.remove(&id)).unwrap_or(line);
+                    (self.detect(&*detector, &settings, &[], &line).await?, line)
+                }
+            };
+            kept.rows.insert(id, DetectorRow { version: detector.version().to_owned(), state: after });
+            let verdicts = verdicts(&line, &scores, anomaly.score);
+            all.push(Seen { verdicts, season: scores.season, ..seen(line) });
+        }
+        state.fed = Timestamp::from_milliseconds(end.max(fed.unwrap_or(end)));
+        Ok(all)
+    }
+
+    async fn detect(
+        &self,
+        detector: &dyn Detector,
+        settings: &Settings,
+        state: &[u8],
+        line: &Line,
+    ) -> Result<(Scores, Vec<u8>), AlertError> {
+        let instant = |(time, _): &(i64, f64)| Timestamp::from_milliseconds(*time).unwrap_or_default();
+        let points = Points {
+            times: line.points.iter().map(instant).collect(),
+            step: Some(Duration::from_millis(line.step.unsigned_abs())),
+            values: vec![line.points.iter().map(|(_, value)| *value).collect()],
+            learn: true,
+        };
+        let mut detection = detector.detect(settings, state, &points).await?;
+        Ok((detection.series.pop().unwrap_or_default(), detection.state))
+    }
+}
+
+/// Refuses a detector that looks at several series at once.
+pub(crate) fn check_takes(detector: &dyn Detector, name: &str) -> Result<(), AlertError> {
+    if detector.description().takes == Takes::OneSeries {
+        return Ok(());
+    }
+    let expected = "a detector that looks at each series by itself; monitors do not show several at once";
+    Err(bellwether_kernel::FieldError::new("detector.name", name, expected).into())
+}
+
+fn tags(line: &Line) -> Vec<(String, String)> {
+    line.tags.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
+}
+
+fn seen(line: Line) -> Seen {
+    Seen {
+        tags: tags(&line),
+        metric: line.metric.as_deref().map(str::to_owned),
+        step: line.step,
+        points: line.points,
+        verdicts: Vec::new(),
+        season: None,
+    }
+}
+
+fn verdicts(line: &Line, scores: &Scores, strange_from: f64) -> Vec<Verdict> {
+    let of = |column: &[f64], at: usize| column.get(at).copied().unwrap_or(f64::NAN);
+    let one = |(at, (time, value)): (usize, &(i64, f64))| {
+        let (score, expected) = (of(&scores.scores, at), of(&scores.expected, at));
+        let up = if expected.is_nan() { *value >= of(&scores.upper, at) } else { *value >= expected };
+        let edge = if up { of(&scores.upper, at) } else { of(&scores.lower, at) };
+        Verdict {
+            time: Timestamp::from_milliseconds(*time).unwrap_or_default(),
+            value: *value,
+            score,
+            strange: (score >= strange_from).then(|| side_of(up)),
+            expected,
+            edge,
+        }
+    };
+    line.points.iter().enumerate().map(one).collect()
+}

@@ -1,0 +1,155 @@
+//! One evaluation of one monitor: read, look, move, settle, and commit all of it together.
+
+use std::time::Instant;
+
+use bellwether_kernel::{ErrorKind, OrganisationId, Timestamp};
+use bellwether_series::SeriesError;
+use bellwether_store::{Batch, Precondition, decode, encode};
+
+use super::{Decision, Kept, Looking};
+use crate::evaluate::{Settling, advance};
+use crate::incident::cut;
+use crate::monitor::Compiled;
+use crate::rows::{self, NextRow};
+use crate::state::MonitorState;
+use crate::{AlertError, Alerts, MonitorId};
+
+/// What became of an evaluation that was due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// It was made.
+    Evaluated,
+    /// It was made and came to nothing: the query or the detector did not answer.
+    Failed,
+    /// It was not due any more.
+    Stale,
+    /// Somebody evaluated or changed the monitor, or one of its incidents, at the same moment: nothing was committed.
+    Overtaken,
+}
+
+/// What an evaluation is of.
+struct Evaluation<'a> {
+    organisation: OrganisationId,
+    id: MonitorId,
+    compiled: &'a Compiled,
+    at: Timestamp,
+    /// What the state took before, in bytes.
+    bytes: usize,
+}
+
+impl Alerts {
+    /// Evaluates a monitor that was due at `due`.
+    ///
+    /// The monitor's row of when it is due next is the fence: what it says is required by the commit, and each commit
+    /// makes its turn another. A lease besides would only save the work of two hosts that evaluate at once, and would
+    /// let a monitor stand still until the lease of a host that died runs out.
+    pub(crate) async fn evaluate(
+        &self,
+        due: Timestamp,
+        organisation: OrganisationId,
+        id: MonitorId,
+    ) -> Result<Turn, AlertError> {
+        match self.try_evaluate(due, organisation, id).await {
+            Err(error) if error.kind() == ErrorKind::Conflict => Ok(Turn::Overtaken),
+            done => done,
+        }
+    }
+
+    async fn try_evaluate(
+        &self,
+        due: Timestamp,
+        organisation: OrganisationId,
+        id: MonitorId,
+    ) -> Result<Turn, AlertError> {
+        let began = Instant::now();
+        let key = rows::next(organisation, id);
+        let stored = self.store.get(&key).await?;
+        let next: Option<NextRow> = stored.as_ref().map(|row| decode(row)).transpose()?;
+        let mut fence = Batch::new();
+        fence.require(key.clone(), stored.map_or(Precondition::Absent, Precondition::ValueIs));
+        fence.delete(rows::due(due, organisation, id));
+        let Some(next) = next.filter(|next| next.at == Some(due)) else {
+            self.store.commit(fence).await?;
+            return Ok(Turn::Stale);
+        };
+        let compiled = self.load(organisation, id, next.version).await?;
+        // Times that were missed are passed over: the latest of them is evaluated.
+        let late = self.clock.now().milliseconds_since(due).max(0);
+        let at = due.saturating_add(late / compiled.every * compiled.every);
+        let following = at.saturating_add(compiled.every);
+        fence.put(rows::due(following, organisation, id), Vec::new());
+        let looks_anew = next.evaluated.is_some_and(|last| at.milliseconds_since(last) > 2 * compiled.every);
+        let mut next = NextRow { turn: next.turn + 1, at: Some(following), evaluated: Some(at), ..next };
+
+        let (mut state, bytes) = self.read_state(organisation, id).await?;
+        if looks_anew {
+            state.resumed = Some(at);
+        }
+        let evaluation = Evaluation { organisation, id, compiled: &compiled, at, bytes };
+        let known = state.series.len();
+        match self.make(&evaluation, fence.clone(), next.clone(), state).await {
+            Ok((batch, is_told)) => {
+                self.store.commit(batch).await?;
+                if is_told {
+                    self.tellings.committed();
+                }
+                self.meters.evaluated(began.elapsed(), self.clock.now().milliseconds_since(at));
+                Ok(Turn::Evaluated)
+            }
+            Err(error) if is_tried_again(&error) => Err(error),
+            Err(error) => {
+                let problem = cut(&error.to_string());
+                if next.problem.as_ref() != Some(&problem) {
+                    let decision = Decision::failed(at, known, &problem);
+                    self.put_decision(&mut fence, (organisation, id), &mut next, &decision)?;
+                    next.problem = Some(problem);
+                }
+                fence.put(key, encode(&next));
+                self.store.commit(fence).await?;
+                Ok(Turn::Failed)
+            }
+        }
+    }
+
+    /// The batch that is made of an evaluation, and whether something is told.
+    async fn make(
+        &self,
+        evaluation: &Evaluation<'_>,
+        mut batch: Batch,
+        mut next: NextRow,
+        mut state: MonitorState,
+    ) -> Result<(Batch, bool), AlertError> {
+        let Evaluation { organisation, id, compiled, at, bytes } = *evaluation;
+        let mut kept = Kept::stored(&self.store, organisation, id);
+        let looking = Looking { figures: &*self.figures, roles: &*self.roles, organisation, compiled };
+        let look = looking.look(&mut state, &mut kept, at).await?;
+        let moves = advance(compiled, &mut state, &look)?;
+        let known = self.known(organisation, &state).await?;
+        let mutes = self.active_mutes(organisation, at).await?;
+        // Only what moves can open an incident.
+        let routes = if moves.is_empty() { Default::default() } else { self.routes.of(organisation).await? };
+        let (version, end, mutes, routes) = (next.version, look.end, &mutes[..], &routes);
+        let settling = Settling { organisation, monitor: id, version, compiled, at, end, mutes, routes };
+        let changed = settling.settle(&mut state, &known.incidents, &moves);
+        next.problem = None;
+        if !moves.is_empty() || !changed.is_empty() {
+            let decision = Decision::of(at, state.series.len(), &moves, &changed);
+            self.put_decision(&mut batch, (organisation, id), &mut next, &decision)?;
+        }
+        self.put_state(&mut batch, (organisation, id), &state, bytes).await?;
+        kept.put(&mut batch, organisation, id)?;
+        batch.put(rows::next(organisation, id), encode(&next));
+        let is_told = self.put_incidents(&mut batch, organisation, changed, &known).await?;
+        Ok((batch, is_told))
+    }
+}
+
+/// Whether it is the store that did not do it for now; all else is told, and is tried at the monitor's next time.
+fn is_tried_again(error: &AlertError) -> bool {
+    match error {
+        AlertError::Store(error) | AlertError::Series(SeriesError::Store(error)) => {
+            matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Unavailable)
+        }
+        _ => false,
+    }
+}

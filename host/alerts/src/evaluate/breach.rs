@@ -1,0 +1,67 @@
+//! The figures of a breach: its peak to each side, how far beyond, and all of it added up.
+
+use bellwether_kernel::Timestamp;
+
+use crate::Excursion;
+use crate::state::{Breach, Direction};
+
+/// One point with what would have been usual, and the bound it is measured against.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Measured {
+    pub(crate) time: i64,
+    pub(crate) value: f64,
+    /// What would have been usual; the bound itself where there is no more to say.
+    pub(crate) expected: f64,
+    pub(crate) bound: f64,
+    pub(crate) side: Direction,
+    pub(crate) score: Option<f64>,
+}
+
+impl Measured {
+    /// How far beyond the bound it is; negative within.
+    pub(crate) fn delta(&self) -> f64 {
+        match self.side {
+            Direction::Up => self.value - self.bound,
+            Direction::Down => self.bound - self.value,
+        }
+    }
+
+    /// The same in percent of the bound; infinite of zero.
+    pub(crate) fn percentage(&self) -> f64 {
+        100.0 * self.delta() / self.bound.abs()
+    }
+}
+
+impl Breach {
+    /// Takes points into the figures that are not in them yet.
+    pub(crate) fn count(&mut self, points: &[Measured], end: Timestamp) {
+        let since = self.counted.as_milliseconds().max(self.started.as_milliseconds());
+        for point in points.iter().filter(|point| point.time >= since && point.delta() >= 0.0) {
+            let excursion = match point.side {
+                Direction::Up => &mut self.upper,
+                Direction::Down => &mut self.lower,
+            };
+            let beyond = |peak: f64| match point.side {
+                Direction::Up => point.value > peak,
+                Direction::Down => point.value < peak,
+            };
+            if excursion.is_none_or(|known| beyond(known.peak)) {
+                let delta = (point.value - point.expected).abs();
+                let percentage = 100.0 * delta / point.expected.abs();
+                *excursion = Some(Excursion {
+                    peak: point.value,
+                    expected: point.expected.is_finite().then_some(point.expected),
+                    delta: delta.is_finite().then_some(delta),
+                    delta_percentage: percentage.is_finite().then_some(percentage),
+                });
+            }
+            if point.delta().is_finite() {
+                self.sum_of_deltas += point.delta();
+            }
+            if let Some(score) = point.score {
+                self.score = Some(self.score.map_or(score, |known| known.max(score)));
+            }
+        }
+        self.counted = self.counted.max(end);
+    }
+}

@@ -1,0 +1,321 @@
+//! An evaluation: what a monitor sees moves its series, and what its series do moves its incidents. Pure: the same for
+//! the schedule, a back-test and the tests.
+
+mod breach;
+mod conditions;
+mod incidents;
+mod judge;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bellwether_kernel::Timestamp;
+
+use crate::monitor::{Compiled, series_id};
+use crate::state::{Breach, Direction, Held, MonitorState, SeriesState, Verdict};
+use crate::{AlertError, Level, limits};
+
+use conditions::Candidate;
+pub(crate) use incidents::{Changed, Settling, close_all, interval};
+use judge::{Judged, judge};
+
+/// A day, in milliseconds: a group that was not seen for so long is new.
+const DAY: i64 = 24 * 60 * 60 * 1000;
+
+/// What an evaluation sees.
+#[derive(Clone, Debug)]
+pub(crate) struct Look {
+    /// When it was due.
+    pub(crate) at: Timestamp,
+    /// The end of its window.
+    pub(crate) end: Timestamp,
+    /// Since when somebody looks, if nobody did before.
+    pub(crate) since: Option<Timestamp>,
+    /// The series with points: of an anomaly monitor those a detector was not shown before, else those of the window.
+    pub(crate) seen: Vec<Seen>,
+}
+
+impl Look {
+    /// For how long a series has stayed away while somebody looked, in milliseconds.
+    fn silent(&self, series: &SeriesState) -> i64 {
+        let since = self.since.unwrap_or(Timestamp::MIN);
+        self.end.milliseconds_since(series.last_point.max(since))
+    }
+}
+
+/// One series as it is seen.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) tags: Vec<(String, String)>,
+    pub(crate) metric: Option<String>,
+    /// Milliseconds of a step.
+    pub(crate) step: i64,
+    pub(crate) points: Vec<(i64, f64)>,
+    /// One for each point, where a detector judged.
+    pub(crate) verdicts: Vec<Verdict>,
+    pub(crate) season: Option<u64>,
+}
+
+/// What one series did.
+#[derive(Clone, Debug)]
+pub(crate) struct Move {
+    pub(crate) tags: Vec<(String, String)>,
+    pub(crate) metric: Option<String>,
+    pub(crate) from: Level,
+    pub(crate) to: Level,
+    pub(crate) what: What,
+    pub(crate) why: String,
+}
+
+/// What a series can do.
+#[derive(Clone, Debug)]
+pub(crate) enum What {
+    /// It breaches and its conditions hold.
+    Opened,
+    /// An open one is of another level.
+    Changed,
+    /// An open one is strange to the other side too.
+    Turned,
+    /// An open one is over.
+    Closed { breach: Box<Breach>, reason: &'static str, value: Option<f64>, season: Option<u64> },
+    /// It breaches and something keeps it from opening.
+    Held,
+    /// It is of another level, not open.
+    Moved,
+}
+
+impl What {
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Opened => "opened",
+            Self::Changed => "changed",
+            Self::Turned => "turned",
+            Self::Closed { .. } => "closed",
+            Self::Held => "held",
+            Self::Moved => "moved",
+        }
+    }
+}
+
+type Tags = Vec<(String, String)>;
+
+/// Moves the series of a monitor by what is seen, and says what each did.
+///
+/// # Errors
+/// If there are more series than a monitor may have; the state is then as it was.
+pub(crate) fn advance(
+    compiled: &Compiled,
+    state: &mut MonitorState,
+    look: &Look,
+) -> Result<Vec<Move>, AlertError> {
+    let most = if compiled.anomaly.is_some() { limits::ANOMALY_SERIES } else { limits::MONITOR_SERIES };
+    let known: BTreeSet<&Tags> = state.series.iter().map(|series| &series.tags).collect();
+    let new = look.seen.iter().filter(|seen| !known.contains(&seen.tags)).count();
+    if known.len() + new > most {
+        return Err(AlertError::Limit { what: "series of this monitor", limit: most as u64 });
+    }
+    let mut series: BTreeMap<Tags, SeriesState> =
+        std::mem::take(&mut state.series).into_iter().map(|series| (series.tags.clone(), series)).collect();
+    let mut seen: BTreeMap<&Tags, &Seen> = BTreeMap::new();
+    for line in look.seen.iter().filter(|line| !line.points.is_empty()) {
+        seen.insert(&line.tags, line);
+        series
+            .entry(line.tags.clone())
+            .or_insert_with(|| SeriesState::new(line.tags.clone(), line.metric.clone(), look.at));
+    }
+    let averages = seen.values().filter_map(|line| average(line)).collect();
+    let automatic = conditions::automatic_delta(averages);
+
+    let mut pass =
+        Pass { compiled, look, automatic, moves: Vec::new(), candidates: Vec::new(), open: 0, all: 0 };
+    series.retain(|tags, series| pass.series(series, seen.get(tags).copied()));
+    pass.open_candidates(&mut series);
+    state.series = series.into_values().collect();
+    Ok(pass.moves)
+}
+
+fn average(line: &Seen) -> Option<f64> {
+    let values: Vec<f64> = line.points.iter().map(|(_, value)| *value).collect();
+    conditions::reduced(crate::Reduce::Average, &values)
+}
+
+/// One pass over the series of a monitor.
+struct Pass<'a> {
+    compiled: &'a Compiled,
+    look: &'a Look,
+    automatic: f64,
+    moves: Vec<Move>,
+    /// Those that may open if enough others do, or not too many.
+    candidates: Vec<(Tags, Level, Breach)>,
+    /// Series that are open already.
+    open: usize,
+    /// Series that are judged.
+    all: usize,
+}
+
+impl Pass<'_> {
+    /// Moves one series; `false` if nothing need be known of it any more.
+    fn series(&mut self, series: &mut SeriesState, seen: Option<&Seen>) -> bool {
+        let (compiled, look) = (self.compiled, self.look);
+        if let Some((last, _)) = seen.and_then(|seen| seen.points.last()) {
+            let last = Timestamp::from_milliseconds(*last).unwrap_or_default();
+            series.last_point = series.last_point.max(last).min(look.end);
+        }
+        let judged = judge(compiled, look, series, seen);
+        let silent = look.silent(series);
+        if series.breach.is_some() && silent >= compiled.timeout {
+            let was_missing = series.level == Level::NoData;
+            self.close(series, "timeout", format!("no data for {} s", silent / 1000));
+            // It counts again once it reports again.
+            return !was_missing;
+        }
+        if look.at.milliseconds_since(series.first_seen) < compiled.monitor.new_group_delay.0 {
+            if series.held != Some(Held::NewGroup) {
+                series.held = Some(Held::NewGroup);
+                let why = format!("it is new and is passed over for {}", compiled.monitor.new_group_delay);
+                self.note(series, series.level, What::Held, why);
+            }
+            return true;
+        }
+        if series.held == Some(Held::NewGroup) {
+            series.held = None;
+        }
+        self.all += 1;
+        series.missing = judged.missing;
+        if let Some(level) = judged.level {
+            self.moved(series, level, &judged);
+        }
+        self.open += usize::from(series.breach.is_some());
+        let kept = DAY.max(compiled.missing_after + compiled.window);
+        series.breach.is_some() || silent < kept
+    }
+
+    fn moved(&mut self, series: &mut SeriesState, level: Level, judged: &Judged) {
+        let from = series.level;
+        series.value = judged.value.map(|value| value.value);
+        series.level = level;
+        if series.breach.is_some() {
+            self.open_one(series, from, judged);
+        } else if level == Level::Ok {
+            (series.pending, series.held) = (None, None);
+            if from != level {
+                self.note(series, from, What::Moved, judged.why.clone());
+            }
+        } else {
+            self.pending_one(series, from, judged);
+        }
+    }
+
+    /// An open series goes on, or is over.
+    fn open_one(&mut self, series: &mut SeriesState, from: Level, judged: &Judged) {
+        let level = series.level;
+        if level == Level::Ok {
+            series.level = from;
+            self.close(series, judged.reason, judged.why.clone());
+            return;
+        }
+        let Some(breach) = &mut series.breach else { return };
+        let sides = |breach: &Breach| breach.upper.is_some() && breach.lower.is_some();
+        let both_before = sides(breach);
+        breach.count(&judged.points, self.look.end);
+        breach.level = level;
+        if level == Level::NoData {
+            breach.last_seen = Some(series.last_point);
+        }
+        let turned = sides(breach) && !both_before;
+        if from != level {
+            self.note(series, from, What::Changed, judged.why.clone());
+        } else if turned {
+            self.note(series, from, What::Turned, "it is strange to the other side".to_owned());
+        }
+    }
+
+    /// A series breaches and is not open.
+    fn pending_one(&mut self, series: &mut SeriesState, from: Level, judged: &Judged) {
+        let end = self.look.end;
+        let since = *series.pending.get_or_insert(judged.since.min(end));
+        let candidate = Candidate {
+            breached_for: end.milliseconds_since(since),
+            measured: judged.value,
+            score: judged.score,
+            values: &judged.values,
+            automatic: self.automatic,
+        };
+        match conditions::held(self.compiled, &candidate) {
+            Some((held, why)) => self.hold(series, from, held, why),
+            None => {
+                let missing = series.level == Level::NoData;
+                let mut breach = Breach {
+                    started: since,
+                    triggered: self.look.at,
+                    level: series.level,
+                    direction: judged.value.map(|value| value.side),
+                    upper: None,
+                    lower: None,
+                    score: judged.score,
+                    threshold: judged
+                        .value
+                        .map(|value| value.bound)
+                        .filter(|_| self.compiled.anomaly.is_none()),
+                    sum_of_deltas: 0.0,
+                    counted: since,
+                    last_seen: missing.then_some(series.last_point),
+                };
+                breach.count(&judged.points, end);
+                if from != series.level {
+                    self.note(series, from, What::Moved, judged.why.clone());
+                }
+                self.candidates.push((series.tags.clone(), from, breach));
+            }
+        }
+    }
+
+    fn open_candidates(&mut self, all: &mut BTreeMap<Tags, SeriesState>) {
+        let candidates = std::mem::take(&mut self.candidates);
+        let breaching = self.open + candidates.len();
+        let kept = conditions::participating(self.compiled, breaching, self.all);
+        for (tags, from, breach) in candidates {
+            let Some(series) = all.get_mut(&tags) else { continue };
+            match &kept {
+                Some((held, why)) => self.hold(series, series.level, *held, why.clone()),
+                None => {
+                    let why = format!("it breaches since {}", breach.started);
+                    (series.breach, series.pending, series.held) = (Some(breach), None, None);
+                    self.note(series, from, What::Opened, why);
+                }
+            }
+        }
+    }
+
+    fn hold(&mut self, series: &mut SeriesState, from: Level, held: Held, why: String) {
+        if series.held != Some(held) || from != series.level {
+            series.held = Some(held);
+            self.note(series, from, What::Held, why);
+        }
+    }
+
+    fn close(&mut self, series: &mut SeriesState, reason: &'static str, why: String) {
+        let Some(breach) = series.breach.take() else { return };
+        let from = std::mem::replace(&mut series.level, Level::Ok);
+        (series.pending, series.held) = (None, None);
+        let closed =
+            What::Closed { breach: Box::new(breach), reason, value: series.value, season: series.season };
+        self.note(series, from, closed, why);
+    }
+
+    fn note(&mut self, series: &SeriesState, from: Level, what: What, why: String) {
+        let (tags, metric) = (series.tags.clone(), series.metric.clone());
+        self.moves.push(Move { tags, metric, from, to: series.level, what, why });
+    }
+}
+
+impl Move {
+    /// The series.
+    pub(crate) fn series(&self) -> String {
+        series_id(&self.tags)
+    }
+}
+
+/// The side values breach to.
+pub(crate) fn side_of(upwards: bool) -> Direction {
+    if upwards { Direction::Up } else { Direction::Down }
+}

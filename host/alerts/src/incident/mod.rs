@@ -1,0 +1,266 @@
+//! Incidents: what is kept of one, what happened to it, and what is told of it.
+
+mod told;
+
+use std::fmt;
+use std::str::FromStr;
+
+use bellwether_kernel::{OrganisationId, Timestamp};
+use bellwether_store::Versioned;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::state::{Breach, Direction};
+use crate::{Excursion, Level, MonitorId, MonitorKind, Notify, Severity, limits};
+
+/// An incident: a version-7 UUID, so that ids sort by when their incidents opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct IncidentId(pub uuid::Uuid);
+
+impl IncidentId {
+    /// The id of a monitor's incident of that number. It follows from what opened it, so that an evaluation that is
+    /// done again opens the same.
+    pub(crate) fn of(
+        organisation: OrganisationId,
+        monitor: MonitorId,
+        number: u64,
+        opened: Timestamp,
+    ) -> Self {
+        let mut digest = Sha256::new();
+        for part in [organisation.0, monitor.0, number] {
+            digest.update(part.to_be_bytes());
+        }
+        let digest: [u8; 32] = digest.finalize().into();
+        let mut random = [0; 10];
+        random.copy_from_slice(&digest[..10]);
+        let milliseconds = u64::try_from(opened.as_milliseconds()).unwrap_or(0);
+        Self(uuid::Builder::from_unix_timestamp_millis(milliseconds, &random).into_uuid())
+    }
+}
+
+impl fmt::Display for IncidentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for IncidentId {
+    type Err = uuid::Error;
+    fn from_str(text: &str) -> Result<Self, uuid::Error> {
+        text.parse().map(Self)
+    }
+}
+
+/// An incident as it is kept. What is said of its monitor is as it was when it opened: so are its recipients, so that
+/// every opening that was told gets its closing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StoredIncident {
+    /// Stable over its life.
+    pub id: IncidentId,
+    /// The monitor it is of.
+    pub monitor: MonitorId,
+    /// That monitor's name.
+    pub monitor_name: String,
+    /// The version that opened it.
+    pub monitor_version: u32,
+    /// What the monitor looks for.
+    pub kind: MonitorKind,
+    /// One line.
+    pub title: String,
+    /// What those who are told should know.
+    pub message: String,
+    /// The tags all its series share.
+    pub tags: Vec<(String, String)>,
+    /// Labels of the monitor, ordered by name.
+    pub labels: Vec<(String, String)>,
+    /// The highest of its open series, or of the last that were.
+    pub severity: Severity,
+    /// The level of the worst of them.
+    pub level: Level,
+    /// The first breach.
+    pub started: Timestamp,
+    /// When it opened.
+    pub opened: Timestamp,
+    /// When something of it last changed.
+    pub updated: Timestamp,
+    /// When it closed.
+    pub closed: Option<Timestamp>,
+    /// Why: `recovered`, `no-data`, `timeout`, `monitor-changed`, `monitor-deleted`.
+    pub close_reason: Option<String>,
+    /// How long one point of its series gathers, in milliseconds.
+    pub time_scale: u64,
+    /// Who is told.
+    pub channels: Vec<String>,
+    /// What they are told.
+    pub notify: Notify,
+    /// When they were told that it opened; absent while nobody was.
+    pub told: Option<Timestamp>,
+    /// When they were told last.
+    pub last_told: Option<Timestamp>,
+    /// How often they were told.
+    pub tellings: u32,
+    /// How often they were told again.
+    pub renotified: u32,
+    /// Who said that it is known.
+    pub acknowledgement: Option<Acknowledgement>,
+    /// Who looks after it.
+    pub assignee: Option<String>,
+    /// Series that breach.
+    pub open_series: u32,
+    /// Breaches of series that are over.
+    pub intervals: u64,
+    /// Entries of its timeline.
+    pub notes: u64,
+}
+
+impl Versioned for StoredIncident {
+    const NAME: &'static str = "incident";
+}
+
+impl StoredIncident {
+    /// The trigger that opened it: stable over its life, and another for each recurrence.
+    #[must_use]
+    pub fn trigger(&self) -> String {
+        format!("{}-1", self.id)
+    }
+
+    /// Whether it goes on.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.closed.is_none()
+    }
+}
+
+/// That an incident is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledgement {
+    /// Who said so.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// How severe it was then: what is worse is told again.
+    pub severity: Severity,
+}
+
+/// A breach of one series.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Interval {
+    /// The series: its tags, or `*`.
+    pub series: String,
+    /// Its metric, where it is of one alone.
+    pub metric: Option<String>,
+    /// What it is grouped by.
+    pub tags: Vec<(String, String)>,
+    /// The first breach; of missing data the last point.
+    pub started: Timestamp,
+    /// When it opened: later than `started` by the time it took to tell.
+    pub triggered: Timestamp,
+    /// When it was over.
+    pub ended: Option<Timestamp>,
+    /// Its level, the last one.
+    pub level: Level,
+    /// The side it breached to first.
+    pub direction: Option<Direction>,
+    /// Above the band or threshold.
+    pub upper: Option<Excursion>,
+    /// Below it.
+    pub lower: Option<Excursion>,
+    /// How strange it was at most, in [0, 1].
+    pub score: Option<f64>,
+    /// The threshold.
+    pub threshold: Option<f64>,
+    /// The distances of all its points beyond, added up.
+    pub sum_of_deltas: f64,
+    /// The last point, of missing data.
+    pub last_seen: Option<Timestamp>,
+    /// What was compared last.
+    pub value: Option<f64>,
+    /// The season the detector found, in milliseconds.
+    pub season: Option<u64>,
+    /// Why it is over.
+    pub close_reason: Option<String>,
+}
+
+impl Versioned for Interval {
+    const NAME: &'static str = "interval of an incident";
+}
+
+impl Interval {
+    pub(crate) fn new(
+        (series, tags, metric): (String, Vec<(String, String)>, Option<String>),
+        breach: &Breach,
+        value: Option<f64>,
+        season: Option<u64>,
+        end: Option<(Timestamp, &str)>,
+    ) -> Self {
+        Self {
+            series,
+            metric,
+            tags,
+            started: breach.started,
+            triggered: breach.triggered,
+            ended: end.map(|(ended, _)| ended.max(breach.started)),
+            level: breach.level,
+            direction: breach.direction,
+            upper: breach.upper,
+            lower: breach.lower,
+            score: breach.score,
+            threshold: breach.threshold,
+            sum_of_deltas: breach.sum_of_deltas,
+            last_seen: breach.last_seen,
+            value,
+            season,
+            close_reason: end.map(|(_, reason)| reason.to_owned()),
+        }
+    }
+}
+
+/// Something that happened to an incident, or did not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// When.
+    pub time: Timestamp,
+    /// Who did it; absent where the host did.
+    pub by: Option<String>,
+    /// What.
+    pub what: NoteKind,
+    /// More of it: why, to whom, what was said.
+    pub text: String,
+}
+
+impl Versioned for Note {
+    const NAME: &'static str = "note of an incident";
+}
+
+/// What can happen to an incident.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NoteKind {
+    /// It opened.
+    Opened,
+    /// Series joined, left, or changed.
+    Updated,
+    /// It closed.
+    Closed,
+    /// Channels are told.
+    Told,
+    /// They would have been told, and were not.
+    Withheld,
+    /// Somebody said that it is known.
+    Acknowledged,
+    /// It became worse than when somebody said so.
+    Unacknowledged,
+    /// Somebody looks after it, or nobody any more.
+    Assigned,
+    /// Somebody said something.
+    Commented,
+}
+
+/// A text that may have come from tags, shortened to 200 characters: many of them share a row.
+pub(crate) fn cut(text: &str) -> String {
+    match text.char_indices().nth(limits::TITLE) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}

@@ -1,0 +1,67 @@
+//! What `/metrics` shows of evaluations: how many, how long they take, how late they are, what came of them.
+
+use std::time::Duration;
+
+use metrics::{Counter, Histogram, Unit, counter, describe_counter, describe_histogram, histogram};
+
+use crate::engine::Turn;
+use crate::evaluate::Changed;
+
+const EVALUATIONS: &str = "bellwether_monitor_evaluations_total";
+const DURATION: &str = "bellwether_monitor_evaluation_duration_seconds";
+const LAG: &str = "bellwether_monitor_lag_seconds";
+const INCIDENTS: &str = "bellwether_incidents_total";
+const TELLINGS: &str = "bellwether_incident_tellings_total";
+
+/// The counters of this host's evaluations.
+pub(crate) struct Meters {
+    evaluated: Counter,
+    failed: Counter,
+    overtaken: Counter,
+    duration: Histogram,
+    lag: Histogram,
+    opened: Counter,
+    closed: Counter,
+    tellings: Counter,
+}
+
+impl Meters {
+    pub(crate) fn new() -> Self {
+        describe_counter!(EVALUATIONS, "Evaluations of monitors, by what became of them");
+        describe_histogram!(DURATION, Unit::Seconds, "How long evaluations took, their commits included");
+        describe_histogram!(LAG, Unit::Seconds, "How long after they were due evaluations were committed");
+        describe_counter!(INCIDENTS, "Incidents that opened and closed");
+        describe_counter!(TELLINGS, "What channels were to be told of incidents");
+        Self {
+            evaluated: counter!(EVALUATIONS, "result" => "evaluated"),
+            failed: counter!(EVALUATIONS, "result" => "failed"),
+            overtaken: counter!(EVALUATIONS, "result" => "overtaken"),
+            duration: histogram!(DURATION),
+            lag: histogram!(LAG),
+            opened: counter!(INCIDENTS, "event" => "opened"),
+            closed: counter!(INCIDENTS, "event" => "closed"),
+            tellings: counter!(TELLINGS),
+        }
+    }
+
+    pub(crate) fn turn(&self, turn: Turn) {
+        match turn {
+            Turn::Evaluated => self.evaluated.increment(1),
+            Turn::Failed => self.failed.increment(1),
+            Turn::Overtaken => self.overtaken.increment(1),
+            Turn::Stale => {}
+        }
+    }
+
+    /// An evaluation took so long, and was committed so many milliseconds after it was due.
+    pub(crate) fn evaluated(&self, took: Duration, late: i64) {
+        self.duration.record(took.as_secs_f64());
+        self.lag.record(late.max(0) as f64 / 1000.0);
+    }
+
+    pub(crate) fn incident(&self, changed: &Changed) {
+        self.opened.increment(u64::from(changed.is_new));
+        self.closed.increment(u64::from(!changed.incident.is_open()));
+        self.tellings.increment(changed.tellings.len() as u64);
+    }
+}

@@ -1,0 +1,252 @@
+//! What the types of a document cannot say.
+
+use std::fmt::Display;
+
+use bellwether_kernel::FieldError;
+
+use super::{Condition, Monitor};
+use crate::error::Faults;
+use crate::{MonitorKind, Span, Thresholds, limits};
+
+/// Gathers what is wrong.
+#[derive(Default)]
+pub(super) struct Checks(Vec<FieldError>);
+
+impl Checks {
+    pub(super) fn expect(
+        &mut self,
+        right: bool,
+        field: impl Into<String>,
+        value: impl Display,
+        expected: &str,
+    ) {
+        if !right {
+            self.0.push(FieldError::new(field, value, expected));
+        }
+    }
+
+    fn between(&mut self, field: &str, span: Span, least: Span, most: Span) {
+        let right = (least..=most).contains(&span);
+        self.expect(right, field, span, &format!("a span from {least} to {most}"));
+    }
+
+    pub(super) fn finish(self) -> Result<(), Faults> {
+        if self.0.is_empty() { Ok(()) } else { Err(Faults(self.0)) }
+    }
+}
+
+/// Whether a text can be the name of a monitor.
+pub(crate) fn is_name(name: &str) -> bool {
+    let characters =
+        name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    (1..=100).contains(&name.len()) && characters && !name.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Everything that is wrong with the fields of `monitor`, apart from its query. `step` is what its steps come to.
+pub(super) fn check(monitor: &Monitor, step: Span) -> Result<(), Faults> {
+    let mut checks = Checks::default();
+    let name = "1 to 100 characters of a-z, 0-9 and -, not digits alone";
+    checks.expect(is_name(&monitor.name), "name", &monitor.name, name);
+    for (field, text, most) in [
+        ("title", monitor.title.as_deref().unwrap_or("a title"), limits::TITLE),
+        ("message", monitor.message.as_str(), limits::MESSAGE),
+    ] {
+        let expected = format!("at most {most} characters");
+        checks.expect(text.chars().count() <= most, field, text, &expected);
+    }
+    times(&mut checks, monitor, step);
+    match monitor.kind {
+        MonitorKind::Threshold => {
+            let expected = "thresholds: {\"comparator\": \">\", \"critical\": 90}";
+            checks.expect(monitor.thresholds.is_some(), "thresholds", "", expected);
+            checks.expect(
+                monitor.detector.is_none(),
+                "detector",
+                "",
+                "none: only an anomaly monitor has one",
+            );
+        }
+        MonitorKind::NoData => {
+            checks.expect(
+                monitor.thresholds.is_none(),
+                "thresholds",
+                "",
+                "none: a no-data monitor has no value",
+            );
+            checks.expect(
+                monitor.detector.is_none(),
+                "detector",
+                "",
+                "none: only an anomaly monitor has one",
+            );
+            let policy = monitor.missing_data.policy == super::MissingPolicy::Default;
+            let expected = "none: a no-data monitor tells of every series that stays away";
+            checks.expect(policy, "missing_data.policy", "", expected);
+        }
+        MonitorKind::Anomaly => {
+            let expected = "detector: {\"name\": \"a plugin that is one\"}";
+            checks.expect(monitor.detector.is_some(), "detector", "", expected);
+            if let Some(detector) = &monitor.detector {
+                let right = (0.0..=1.0).contains(&detector.score);
+                checks.expect(right, "detector.score", detector.score, "a number from 0 to 1");
+                let points = (1..=1000).contains(&detector.recovery_points);
+                checks.expect(
+                    points,
+                    "detector.recovery_points",
+                    detector.recovery_points,
+                    "1 to 1000 points",
+                );
+                let recovery = detector.recovery_window.unwrap_or(monitor.window);
+                checks.between("detector.recovery_window", recovery, step, Span::days(7));
+                let verdicts = monitor.window.max(recovery).0 / step.0.max(1);
+                let expected =
+                    format!("at most {} steps of {step}: a longer step, or less time", limits::VERDICTS);
+                checks.expect(verdicts <= limits::VERDICTS, "window", monitor.window, &expected);
+            }
+            if let Some(thresholds) = monitor.thresholds {
+                let right = (0.0..=1.0).contains(&thresholds.critical) && thresholds.comparator.is_upwards();
+                let expected =
+                    "`>` or `>=` and a fraction from 0 to 1: so many points of the window are strange";
+                checks.expect(right, "thresholds.critical", thresholds.critical, expected);
+            }
+        }
+    }
+    if let Some(thresholds) = &monitor.thresholds {
+        order(&mut checks, thresholds);
+    }
+    for (at, condition) in monitor.conditions.iter().enumerate() {
+        self::condition(&mut checks, monitor, step, &format!("conditions[{at}]"), condition);
+    }
+    lists(&mut checks, monitor);
+    checks.finish()
+}
+
+fn times(checks: &mut Checks, monitor: &Monitor, step: Span) {
+    checks.between("window", monitor.window, Span::seconds(10), Span::days(30));
+    checks.between("step", step, Span::seconds(1), Span(monitor.window.0.max(1000)));
+    let steps = monitor.window.0 / step.0.max(1);
+    let whole = step.0 > 0 && monitor.window.0 % step.0 == 0 && steps <= limits::WINDOW_STEPS;
+    let expected = format!("a part of the window, at most {} of them", limits::WINDOW_STEPS);
+    checks.expect(whole, "step", step, &expected);
+    checks.between("delay", monitor.delay, Span(0), Span::days(1));
+    if let Some(every) = monitor.every {
+        checks.between("every", every, limits::CADENCE, Span::days(1));
+    }
+    if let Some(after) = monitor.missing_data.after {
+        checks.between("missing_data.after", after, monitor.window, Span::days(30));
+    }
+    checks.between("new_group_delay", monitor.new_group_delay, Span(0), Span::days(1));
+    if let Some(timeout) = monitor.timeout {
+        checks.between("timeout", timeout, monitor.window, Span::days(30));
+    }
+    if let Some(renotify) = &monitor.renotify {
+        checks.between("renotify.every", renotify.every, Span::minutes(1), Span::days(30));
+        let message = renotify.message.as_deref().unwrap_or_default();
+        let expected = format!("at most {} characters", limits::MESSAGE);
+        checks.expect(message.chars().count() <= limits::MESSAGE, "renotify.message", message, &expected);
+    }
+}
+
+/// Thresholds that lie to each other as they must.
+fn order(checks: &mut Checks, thresholds: &Thresholds) {
+    let upwards = thresholds.comparator.is_upwards();
+    let worse = |a: f64, b: f64| if upwards { a >= b } else { a <= b };
+    let side = if upwards { "at most" } else { "at least" };
+    let given = [
+        ("critical", Some(thresholds.critical)),
+        ("warning", thresholds.warning),
+        ("critical_recovery", thresholds.critical_recovery),
+        ("warning_recovery", thresholds.warning_recovery),
+    ];
+    for (field, value) in given {
+        let value = value.unwrap_or_default();
+        checks.expect(value.is_finite(), format!("thresholds.{field}"), value, "a finite number");
+    }
+    for (field, value, than, bound) in [
+        ("warning", thresholds.warning, "critical", Some(thresholds.critical)),
+        ("critical_recovery", thresholds.critical_recovery, "critical", Some(thresholds.critical)),
+        ("warning_recovery", thresholds.warning_recovery, "warning", thresholds.warning),
+    ] {
+        let Some(value) = value else { continue };
+        let field = format!("thresholds.{field}");
+        match bound {
+            Some(bound) => {
+                checks.expect(worse(bound, value), field, value, &format!("{side} {than}, {bound}"));
+            }
+            None => checks.expect(false, field, value, &format!("none: there is no {than} threshold")),
+        }
+    }
+}
+
+fn condition(checks: &mut Checks, monitor: &Monitor, step: Span, field: &str, condition: &Condition) {
+    let finite = |value: &Option<f64>| value.is_none_or(|value| value.is_finite() && value >= 0.0);
+    let named = |name: &str| format!("{field}.{name}");
+    if monitor.kind == MonitorKind::NoData {
+        let right = matches!(condition, Condition::Duration { .. } | Condition::Participating { .. });
+        checks.expect(right, named("type"), "", "duration or participating: a no-data monitor has no value");
+    }
+    match condition {
+        Condition::Duration { at_least } => {
+            checks.between(&named("at_least"), *at_least, Span::seconds(1), Span::days(30));
+        }
+        Condition::Direction { .. } => {}
+        Condition::Significance { at_least } => {
+            let right = (0.0..=1.0).contains(at_least);
+            checks.expect(right, named("at_least"), at_least, "a number from 0 to 1");
+            let anomaly = monitor.kind == MonitorKind::Anomaly;
+            checks.expect(
+                anomaly,
+                named("type"),
+                "significance",
+                "an anomaly monitor: only a detector scores",
+            );
+        }
+        Condition::Delta { absolute, percentage, automatic } => {
+            let right = absolute.is_some() || percentage.is_some() || *automatic;
+            checks.expect(right, field, "", "one of absolute, percentage and automatic");
+            for (name, value) in [("absolute", absolute), ("percentage", percentage)] {
+                checks.expect(
+                    finite(value),
+                    named(name),
+                    value.unwrap_or_default(),
+                    "a number, not negative",
+                );
+            }
+        }
+        Condition::Volume { points, at_least, at_most, .. } => {
+            let steps = monitor.window.0 / step.0.max(1);
+            let right = (1..=steps).contains(&i64::from(*points));
+            checks.expect(right, named("points"), points, &format!("1 to {steps}, the points of the window"));
+            checks.expect(at_least.is_some() || at_most.is_some(), field, "", "at_least, at_most, or both");
+        }
+        Condition::Participating { at_least, at_most, percentage } => {
+            checks.expect(at_least.is_some() || at_most.is_some(), field, "", "at_least, at_most, or both");
+            for (name, value) in [("at_least", at_least), ("at_most", at_most)] {
+                let percent = !percentage || value.is_none_or(|value| value <= 100.0);
+                let expected = if *percentage { "percent from 0 to 100" } else { "a number, not negative" };
+                checks.expect(finite(value) && percent, named(name), value.unwrap_or_default(), expected);
+            }
+        }
+    }
+}
+
+fn lists(checks: &mut Checks, monitor: &Monitor) {
+    for (field, count, most) in [
+        ("channels", monitor.channels.len(), limits::MONITOR_CHANNELS),
+        ("labels", monitor.labels.len(), limits::LABELS),
+        ("conditions", monitor.conditions.len(), limits::CONDITIONS),
+    ] {
+        checks.expect(count <= most, field, count, &format!("at most {most}"));
+    }
+    for (at, channel) in monitor.channels.iter().enumerate() {
+        let fits = (1..=limits::NAME).contains(&channel.len());
+        checks.expect(fits, format!("channels[{at}]"), channel, "the name of a channel");
+        let first = !monitor.channels[..at].contains(channel);
+        checks.expect(first, format!("channels[{at}]"), channel, "each channel once");
+    }
+    for (key, value) in &monitor.labels {
+        let fits = (1..=limits::NAME).contains(&key.len()) && value.len() <= limits::LABEL;
+        let expected = format!("a name of 1 to {} bytes, a value of at most {}", limits::NAME, limits::LABEL);
+        checks.expect(fits, format!("labels.{key}"), value, &expected);
+    }
+}

@@ -1,0 +1,224 @@
+//! A document ready to be evaluated: its query parsed, its defaults worked out.
+
+use bellwether_kernel::FieldError;
+use bellwether_series::{Aggregate, Expression, Normalise, SeriesError, TimeRange, parse_datadog};
+use serde_json::{Map, Value as Json};
+
+use super::{Monitor, check};
+use crate::error::Faults;
+use crate::{AlertError, MonitorKind, Span, Thresholds, limits};
+
+/// A monitor ready to be evaluated. Spans are in milliseconds.
+#[derive(Clone, Debug)]
+pub(crate) struct Compiled {
+    pub(crate) monitor: Monitor,
+    pub(crate) expression: Expression,
+    /// Which of the tags it groups by make an incident each.
+    pub(crate) notify_by: Vec<String>,
+    pub(crate) window: i64,
+    pub(crate) step: i64,
+    pub(crate) delay: i64,
+    pub(crate) every: i64,
+    /// After how long a series counts as missing.
+    pub(crate) missing_after: i64,
+    /// After how long without data an open series is closed.
+    pub(crate) timeout: i64,
+    /// Whether a series without points is 0.
+    pub(crate) is_count: bool,
+    /// What value is compared with; a no-data monitor has none.
+    pub(crate) thresholds: Option<Thresholds>,
+    pub(crate) anomaly: Option<Anomaly>,
+}
+
+/// What an anomaly monitor has besides.
+#[derive(Clone, Debug)]
+pub(crate) struct Anomaly {
+    pub(crate) detector: String,
+    pub(crate) settings: Map<String, Json>,
+    pub(crate) score: f64,
+    pub(crate) recovery_points: u32,
+    pub(crate) recovery_window: Option<i64>,
+}
+
+impl Compiled {
+    /// Reads and checks a document as it was written.
+    ///
+    /// # Errors
+    /// [`AlertError::Document`] names every field that is wrong; of a query that does not read, the line and column.
+    pub(crate) fn read(document: &Json) -> Result<Self, AlertError> {
+        Self::new(Monitor::read(document)?)
+    }
+
+    pub(crate) fn new(monitor: Monitor) -> Result<Self, AlertError> {
+        let step = monitor.step.unwrap_or_else(|| default_step(monitor.window));
+        let faults = check::check(&monitor, step).err().map(|Faults(faults)| faults).unwrap_or_default();
+        let expression = match parse_datadog(&monitor.query) {
+            Ok(expression) => expression,
+            Err(error) => return Err(with(faults, query_fault(&monitor.query, &error)).into()),
+        };
+        let by = group_by(&expression).to_vec();
+        if expression.metrics().is_empty() {
+            let expected = "a query that names a metric";
+            return Err(with(faults, FieldError::new("query", &monitor.query, expected)).into());
+        }
+        let foreign = monitor.notify_by.iter().flatten().enumerate().find(|(_, tag)| !by.contains(tag));
+        if let Some((at, tag)) = foreign {
+            let groups = if by.is_empty() { "none".to_owned() } else { by.join(", ") };
+            let expected = format!("one of the tags the query groups by, {groups}");
+            return Err(with(faults, FieldError::new(format!("notify_by[{at}]"), tag, expected)).into());
+        }
+        if !faults.is_empty() {
+            return Err(Faults(faults).into());
+        }
+        let window = monitor.window;
+        let thresholds = match monitor.kind {
+            // All points of the window by default.
+            MonitorKind::Anomaly => Some(monitor.thresholds.unwrap_or(Thresholds {
+                comparator: crate::Comparator::AtOrAbove,
+                critical: 1.0,
+                warning: None,
+                critical_recovery: None,
+                warning_recovery: None,
+            })),
+            _ => monitor.thresholds,
+        };
+        let anomaly = monitor.detector.as_ref().map(|detector| Anomaly {
+            detector: detector.name.clone(),
+            settings: detector.settings.clone(),
+            score: detector.score,
+            recovery_points: detector.recovery_points,
+            recovery_window: detector.recovery_window.map(|span| span.0),
+        });
+        Ok(Self {
+            notify_by: monitor.notify_by.clone().unwrap_or(by),
+            window: window.0,
+            step: step.0,
+            delay: monitor.delay.0,
+            every: monitor.every.unwrap_or_else(|| cadence(window)).0,
+            missing_after: monitor.missing_data.after.unwrap_or(Span(2 * window.0)).0,
+            timeout: monitor.timeout.unwrap_or_else(|| default_timeout(monitor.kind, step)).0,
+            is_count: is_count(&expression),
+            thresholds,
+            anomaly,
+            expression,
+            monitor,
+        })
+    }
+
+    /// Whether what is known of series under `before` means nothing any more.
+    pub(crate) fn looks_at_other_than(&self, before: &Self) -> bool {
+        let detector =
+            |monitor: &Monitor| monitor.detector.clone().map(|detector| (detector.name, detector.settings));
+        self.monitor.kind != before.monitor.kind
+            || self.expression != before.expression
+            || self.notify_by != before.notify_by
+            || self.step != before.step
+            || detector(&self.monitor) != detector(&before.monitor)
+    }
+
+    /// The end of the window of an evaluation at `at`: the last whole step that is due.
+    pub(crate) fn end(&self, at: i64) -> i64 {
+        (at - self.delay).div_euclid(self.step) * self.step
+    }
+
+    /// The tags of a series that say which incident it belongs to.
+    pub(crate) fn tuple(&self, tags: &[(String, String)]) -> Vec<(String, String)> {
+        tags.iter().filter(|(key, _)| self.notify_by.contains(key)).cloned().collect()
+    }
+}
+
+/// What a series is called: its tags, or `*` for the one of a monitor that groups by nothing.
+pub(crate) fn series_id(tags: &[(String, String)]) -> String {
+    if tags.is_empty() {
+        return "*".to_owned();
+    }
+    tags.iter().map(|(key, value)| format!("{key}:{value}")).collect::<Vec<_>>().join(",")
+}
+
+fn with(mut faults: Vec<FieldError>, fault: FieldError) -> Faults {
+    faults.push(fault);
+    Faults(faults)
+}
+
+fn query_fault(query: &str, error: &SeriesError) -> FieldError {
+    match error {
+        SeriesError::Syntax { line, column, message } => FieldError::new(
+            format!("query (line {line}, column {column})"),
+            query,
+            message.trim_start_matches("expected "),
+        ),
+        other => FieldError::new("query", query, other.to_string()),
+    }
+}
+
+/// Datadog's cadence: each minute, for a window of a day each 10 minutes, of two each 30.
+fn cadence(window: Span) -> Span {
+    match window {
+        window if window < Span::hours(24) => Span::minutes(1),
+        window if window < Span::hours(48) => Span::minutes(10),
+        _ => Span::minutes(30),
+    }
+}
+
+/// A minute, or the least that divides the window into at most 300 steps; of an odd window what divides it at all.
+fn default_step(window: Span) -> Span {
+    let divides = |step: &i64| window.0 % (step * 1000) == 0;
+    let fits = TimeRange::STEPS
+        .iter()
+        .filter(|step| divides(step))
+        .find(|step| **step >= 60 && window.0 / (**step * 1000) <= 300);
+    match fits.or_else(|| TimeRange::STEPS.iter().rev().find(|step| divides(step))) {
+        Some(seconds) => Span::seconds(*seconds),
+        None => Span::seconds(1),
+    }
+}
+
+/// Anodot's: what is open closes after so long without data, the longer the longer its steps.
+fn default_timeout(kind: MonitorKind, step: Span) -> Span {
+    match (kind, step) {
+        (MonitorKind::Anomaly, step) if step <= Span::minutes(1) => Span::hours(5),
+        (MonitorKind::Anomaly, step) if step <= Span::minutes(5) => Span::hours(10),
+        (MonitorKind::Anomaly, step) if step <= Span::hours(1) => Span::hours(24),
+        (MonitorKind::Anomaly, step) if step <= Span::days(1) => Span::days(4),
+        (MonitorKind::Anomaly, _) => Span::days(28),
+        (_, step) if step <= Span::minutes(5) => Span::days(7),
+        _ => Span::days(30),
+    }
+}
+
+/// By what the lines of an expression are grouped.
+fn group_by(expression: &Expression) -> &[String] {
+    match expression {
+        Expression::Number(_) => &[],
+        Expression::Select(selection) => &selection.by,
+        Expression::Binary(_, left, right) => match group_by(left) {
+            [] => group_by(right),
+            by => by,
+        },
+        Expression::Apply(_, argument) => group_by(argument),
+    }
+}
+
+/// Whether no points mean none of what is counted.
+fn is_count(expression: &Expression) -> bool {
+    match expression {
+        Expression::Number(_) => true,
+        Expression::Select(selection) => {
+            selection.normalise == Some(Normalise::Count)
+                || selection.over_series == Aggregate::Count
+                || selection.over_time == Some(Aggregate::Count)
+        }
+        Expression::Binary(_, left, right) => is_count(left) && is_count(right),
+        Expression::Apply(_, argument) => is_count(argument),
+    }
+}
+
+/// Whether a document is small enough to be kept, as it is written.
+pub(crate) fn written(document: &Monitor) -> Result<String, AlertError> {
+    let text = serde_json::to_string(document).expect("a document is plain data");
+    if text.len() > limits::DOCUMENT {
+        let expected = format!("at most {} bytes of JSON", limits::DOCUMENT);
+        return Err(FieldError::new("the document", format!("{} bytes", text.len()), expected).into());
+    }
+    Ok(text)
+}

@@ -1,0 +1,11 @@
+//! Monitors: the document, what is wrong with one, and what is made of it to evaluate.
+
+mod check;
+mod compile;
+mod document;
+
+pub(crate) use compile::{Anomaly, Compiled, series_id, written};
+pub use document::{
+    Condition, DetectorChoice, MissingData, MissingPolicy, Monitor, Notify, Reduce, Renotify, RenotifyStatus,
+    Side,
+};

@@ -1,0 +1,152 @@
+//! Mutes: who is not told of what, and until when. A mute with a start to come is a downtime.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use bellwether_kernel::{FieldError, Timestamp};
+use bellwether_store::Versioned;
+use serde::{Deserialize, Serialize};
+
+use crate::{AlertError, limits};
+
+/// A mute, counted from 1 within its organisation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct MuteId(pub u64);
+
+impl fmt::Display for MuteId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What a mute is about: a series must have all of it. A scope that says nothing is everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Scope {
+    /// Names of monitors; any of them.
+    pub monitors: Vec<String>,
+    /// Labels of the monitor.
+    pub labels: BTreeMap<String, String>,
+    /// Tags of the series, among those its monitor groups by.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// What is asked for with a new mute.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewMute {
+    /// What it is about.
+    pub scope: Scope,
+    /// From when on; from now on if it is not said.
+    pub start: Option<Timestamp>,
+    /// Until when; until it is deleted if it is not said.
+    pub end: Option<Timestamp>,
+    /// Why.
+    pub reason: String,
+}
+
+/// A mute as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mute {
+    /// Its id.
+    pub id: MuteId,
+    /// What it is about.
+    pub scope: Scope,
+    /// From when on.
+    pub start: Timestamp,
+    /// Until when.
+    pub end: Option<Timestamp>,
+    /// Why.
+    pub reason: String,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Who made it.
+    pub created_by: String,
+}
+
+impl Versioned for Mute {
+    const NAME: &'static str = "mute";
+}
+
+impl Mute {
+    /// Whether it is in force.
+    #[must_use]
+    pub fn is_active(&self, now: Timestamp) -> bool {
+        self.start <= now && self.end.is_none_or(|end| now < end)
+    }
+
+    /// Whether it is about a series of a monitor.
+    pub(crate) fn covers(
+        &self,
+        monitor: &str,
+        labels: &BTreeMap<String, String>,
+        tags: &[(String, String)],
+    ) -> bool {
+        let Scope { monitors, labels: wanted, tags: needed } = &self.scope;
+        (monitors.is_empty() || monitors.iter().any(|name| name == monitor))
+            && wanted.iter().all(|(key, value)| labels.get(key) == Some(value))
+            && needed.iter().all(|(key, value)| tags.iter().any(|(tag, own)| tag == key && own == value))
+    }
+}
+
+impl NewMute {
+    pub(crate) fn check(&self, now: Timestamp) -> Result<(), AlertError> {
+        let start = self.start.unwrap_or(now);
+        if let Some(end) = self.end.filter(|end| *end <= start || *end <= now) {
+            return Err(FieldError::new("end", end, "an instant to come, after the start").into());
+        }
+        if self.reason.chars().count() > limits::TITLE {
+            let expected = format!("at most {} characters", limits::TITLE);
+            return Err(FieldError::new("reason", &self.reason, expected).into());
+        }
+        let Scope { monitors, labels, tags } = &self.scope;
+        let pairs = labels.iter().chain(tags).map(|(key, value)| key.len() + value.len());
+        let names = monitors.iter().map(String::len);
+        let size: usize = pairs.chain(names).sum();
+        if size > 8 * 1024 {
+            return Err(
+                FieldError::new("scope", format!("{size} bytes"), "at most 8192 bytes of text").into()
+            );
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mute_covers_what_has_all_of_its_scope_while_it_lasts() {
+        let map = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+        };
+        let at = |milliseconds| Timestamp::from_milliseconds(milliseconds).unwrap();
+        let tags = [("host".to_owned(), "web-1".to_owned())];
+        for (monitors, labels, wanted, covers) in [
+            (&[][..], map(&[]), map(&[]), true),
+            (&["cpu"], map(&[]), map(&[]), true),
+            (&["disk", "cpu"], map(&[]), map(&[]), true),
+            (&["disk"], map(&[]), map(&[]), false),
+            (&[], map(&[("team", "web")]), map(&[("host", "web-1")]), true),
+            (&[], map(&[("team", "db")]), map(&[("host", "web-1")]), false),
+            (&[], map(&[]), map(&[("host", "web-2")]), false),
+            (&[], map(&[]), map(&[("zone", "a")]), false),
+        ] {
+            let monitors = monitors.iter().map(|name: &&str| (*name).to_owned()).collect();
+            let scope = Scope { monitors, labels, tags: wanted };
+            let mute = Mute {
+                id: MuteId(1),
+                scope,
+                start: at(10),
+                end: Some(at(20)),
+                reason: String::new(),
+                created: at(0),
+                created_by: String::new(),
+            };
+            assert_eq!(mute.covers("cpu", &map(&[("team", "web")]), &tags), covers, "{:?}", mute.scope);
+            let active: Vec<bool> = [9, 10, 19, 20].map(|now| mute.is_active(at(now))).to_vec();
+            assert_eq!(active, [false, true, true, false]);
+        }
+    }
+}

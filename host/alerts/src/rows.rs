@@ -1,0 +1,217 @@
+//! What this crate keeps in the store, and under which keys.
+
+use bellwether_kernel::{OrganisationId, Timestamp};
+use bellwether_store::{Batch, Key, MAX_VALUE, Space, StoreError, Versioned};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{IncidentId, MonitorId, MuteId};
+
+/// A monitor as it is stored.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct MonitorRow {
+    pub(crate) name: String,
+    /// Counted from 1; each change makes the next.
+    pub(crate) version: u32,
+    /// The document, as JSON.
+    pub(crate) document: String,
+    pub(crate) created: Timestamp,
+    pub(crate) updated: Timestamp,
+    pub(crate) updated_by: String,
+}
+
+impl Versioned for MonitorRow {
+    const NAME: &'static str = "monitor";
+}
+
+/// When a monitor is due next: the fence of its evaluations. Each commit of one requires this row as it was read and
+/// writes the next, whose turn is one higher, so that whoever evaluated beside it, or changed the monitor meanwhile,
+/// commits nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct NextRow {
+    /// Counts evaluations and changes; the same turn never comes twice.
+    pub(crate) turn: u64,
+    /// Absent while it is paused.
+    pub(crate) at: Option<Timestamp>,
+    /// The version it is evaluated by.
+    pub(crate) version: u32,
+    /// When it was evaluated last.
+    pub(crate) evaluated: Option<Timestamp>,
+    /// Why that came to nothing.
+    pub(crate) problem: Option<String>,
+    /// Entries of its trace there ever were.
+    pub(crate) decisions: u64,
+}
+
+impl Versioned for NextRow {
+    const NAME: &'static str = "next evaluation of a monitor";
+}
+
+/// What an evaluation decided, as JSON.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct DecisionRow(pub(crate) String);
+
+impl Versioned for DecisionRow {
+    const NAME: &'static str = "decision of a monitor";
+}
+
+/// What a detector keeps of a series.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct DetectorRow {
+    /// The detector's version.
+    pub(crate) version: String,
+    pub(crate) state: Vec<u8>,
+}
+
+impl Versioned for DetectorRow {
+    const NAME: &'static str = "state of a detector";
+}
+
+/// Where a monitor's name leads.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct MonitorRef(pub(crate) MonitorId);
+
+impl Versioned for MonitorRef {
+    const NAME: &'static str = "reference to a monitor";
+}
+
+/// How many there have been.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Counter(pub(crate) u64);
+
+impl Versioned for Counter {
+    const NAME: &'static str = "counter";
+}
+
+pub(crate) fn counter(of: Space, organisation: OrganisationId) -> Key {
+    Key::new(Space::Counter).number(of as u64).number(organisation.0)
+}
+
+pub(crate) fn monitors(organisation: OrganisationId) -> Key {
+    Key::new(Space::Monitor).number(organisation.0)
+}
+
+pub(crate) fn monitor(organisation: OrganisationId, id: MonitorId) -> Key {
+    monitors(organisation).number(id.0)
+}
+
+pub(crate) fn monitor_name(organisation: OrganisationId, name: &str) -> Key {
+    Key::new(Space::MonitorName).number(organisation.0).text(name)
+}
+
+pub(crate) fn versions(organisation: OrganisationId, id: MonitorId) -> Key {
+    Key::new(Space::MonitorVersion).number(organisation.0).number(id.0)
+}
+
+pub(crate) fn version(organisation: OrganisationId, id: MonitorId, version: u32) -> Key {
+    versions(organisation, id).number(u64::from(version))
+}
+
+pub(crate) fn due(at: Timestamp, organisation: OrganisationId, id: MonitorId) -> Key {
+    Key::new(Space::MonitorDue).signed(at.as_milliseconds()).number(organisation.0).number(id.0)
+}
+
+/// When, whose and which monitor a row of [`Space::MonitorDue`] is about.
+pub(crate) fn due_of(key: &Key) -> Result<(Timestamp, OrganisationId, MonitorId), StoreError> {
+    let mut fields = key.fields();
+    let read = (|| {
+        let at = Timestamp::from_milliseconds(fields.signed()?)?;
+        Some((at, OrganisationId(fields.number()?), MonitorId(fields.number()?)))
+    })();
+    read.ok_or_else(|| StoreError::Damaged(format!("{key:?} is not when a monitor is due")))
+}
+
+/// The first key behind everything due up to `now`.
+pub(crate) fn due_behind(now: Timestamp) -> Key {
+    Key::new(Space::MonitorDue).signed(now.as_milliseconds().saturating_add(1))
+}
+
+pub(crate) fn next(organisation: OrganisationId, id: MonitorId) -> Key {
+    Key::new(Space::MonitorNext).number(organisation.0).number(id.0)
+}
+
+/// The owner of the large value that is a monitor's state.
+pub(crate) fn state(organisation: OrganisationId, id: MonitorId) -> Key {
+    Key::new(Space::MonitorState).number(organisation.0).number(id.0)
+}
+
+pub(crate) fn detectors(organisation: OrganisationId, id: MonitorId) -> Key {
+    Key::new(Space::DetectorState).number(organisation.0).number(id.0)
+}
+
+pub(crate) fn detector(organisation: OrganisationId, id: MonitorId, series: &str) -> Key {
+    let digest: [u8; 32] = Sha256::digest(series.as_bytes()).into();
+    detectors(organisation, id).fixed(&digest[..16])
+}
+
+pub(crate) fn decisions(organisation: OrganisationId, id: MonitorId) -> Key {
+    Key::new(Space::MonitorDecision).number(organisation.0).number(id.0)
+}
+
+pub(crate) fn decision(organisation: OrganisationId, id: MonitorId, number: u64) -> Key {
+    decisions(organisation, id).number(number)
+}
+
+pub(crate) fn incidents(organisation: OrganisationId) -> Key {
+    Key::new(Space::Incident).number(organisation.0)
+}
+
+pub(crate) fn incident(organisation: OrganisationId, id: IncidentId) -> Key {
+    incidents(organisation).fixed(id.0.as_bytes())
+}
+
+pub(crate) fn open_incidents(organisation: OrganisationId) -> Key {
+    Key::new(Space::IncidentOpen).number(organisation.0)
+}
+
+pub(crate) fn open_incident(organisation: OrganisationId, id: IncidentId) -> Key {
+    open_incidents(organisation).fixed(id.0.as_bytes())
+}
+
+pub(crate) fn intervals(organisation: OrganisationId, id: IncidentId) -> Key {
+    Key::new(Space::IncidentInterval).number(organisation.0).fixed(id.0.as_bytes())
+}
+
+pub(crate) fn interval(organisation: OrganisationId, id: IncidentId, number: u64) -> Key {
+    intervals(organisation, id).number(number)
+}
+
+pub(crate) fn notes(organisation: OrganisationId, id: IncidentId) -> Key {
+    Key::new(Space::IncidentNote).number(organisation.0).fixed(id.0.as_bytes())
+}
+
+pub(crate) fn note(organisation: OrganisationId, id: IncidentId, number: u64) -> Key {
+    notes(organisation, id).number(number)
+}
+
+pub(crate) fn mutes(organisation: OrganisationId) -> Key {
+    Key::new(Space::Mute).number(organisation.0)
+}
+
+pub(crate) fn mute(organisation: OrganisationId, id: MuteId) -> Key {
+    mutes(organisation).number(id.0)
+}
+
+/// The incident of a row that is about one.
+pub(crate) fn incident_of(key: &Key) -> Result<IncidentId, StoreError> {
+    let mut fields = key.fields();
+    let id =
+        fields.number().and_then(|_| fields.fixed(16)).and_then(|bytes| uuid::Uuid::from_slice(bytes).ok());
+    id.map(IncidentId).ok_or_else(|| StoreError::Damaged(format!("{key:?} is not of an incident")))
+}
+
+/// The number behind the organisation, as of a monitor or mute.
+pub(crate) fn number_of(key: &Key) -> Result<u64, StoreError> {
+    let mut fields = key.fields();
+    let number = fields.number().and_then(|_| fields.number());
+    number.ok_or_else(|| StoreError::Damaged(format!("{key:?} has no number")))
+}
+
+/// Puts a row, or says what is too large.
+pub(crate) fn put(batch: &mut Batch, key: Key, value: bytes::Bytes) -> Result<(), StoreError> {
+    if value.len() > MAX_VALUE {
+        return Err(StoreError::TooLarge { what: "a row of an alert", size: value.len(), limit: MAX_VALUE });
+    }
+    batch.put(key, value);
+    Ok(())
+}

@@ -1,0 +1,139 @@
+//! Tokens of OAuth 2 (RFC 6749): obtained with what a channel has, and kept as long as they are good.
+
+use std::collections::BTreeMap;
+
+use bellwether_access::Destination;
+use bellwether_kernel::{OrganisationId, Timestamp};
+use parking_lot::Mutex;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::fill::{Secrets, address, text};
+use super::{FilledRequest, HttpSender, SendError};
+use crate::{Grant, OAuth};
+
+/// Tokens that are kept; more are asked for anew.
+const KEPT: usize = 1_000;
+/// How long a token is good whose server does not say, in milliseconds.
+const UNSAID: u64 = 300_000;
+/// How long before its end a token is no longer used, in milliseconds: the request takes time too.
+const EARLY: u64 = 30_000;
+
+/// What tells tokens apart: everything they were asked for with.
+type TokenKey = [u8; 32];
+
+/// A token, and until when it is used.
+type Kept = (Zeroizing<String>, Timestamp);
+
+/// The tokens at hand; only in memory.
+#[derive(Default)]
+pub(crate) struct Tokens(Mutex<BTreeMap<TokenKey, Kept>>);
+
+#[derive(Deserialize)]
+struct Given {
+    access_token: String,
+    expires_in: Option<serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+struct Refused {
+    error: String,
+}
+
+impl Tokens {
+    /// A token: one at hand unless `fresh` is wanted, or one that is asked for now.
+    ///
+    /// # Errors
+    /// As [`HttpSender::send`]; a server that refuses is [`SendError::Refused`].
+    pub(crate) async fn token(
+        &self,
+        (organisation, oauth): (OrganisationId, &OAuth),
+        secrets: &Secrets,
+        (sender, hosts): (&dyn HttpSender, &[Destination]),
+        now: Timestamp,
+        fresh: bool,
+    ) -> Result<Zeroizing<String>, SendError> {
+        let (request, key) = asked(organisation, oauth, secrets, now).map_err(SendError::Refused)?;
+        if !fresh
+            && let Some((token, until)) = self.0.lock().get(&key)
+            && now < *until
+        {
+            return Ok(token.clone());
+        }
+        let answer = sender.send(request, hosts).await?;
+        if !(200..300).contains(&answer.status) {
+            // Only the error's code (section 5.2): the rest may repeat what was sent.
+            let code = serde_json::from_slice::<Refused>(&answer.body).map(|refused| refused.error);
+            let text = format!("no token: {} answered {}", place(oauth), answer.status);
+            let text = code.map_or(text.clone(), |code| format!("{text}, {code}"));
+            let later = matches!(answer.status, 408 | 425 | 429 | 500..600);
+            return Err(if later { SendError::Lost(text) } else { SendError::Refused(text) });
+        }
+        let given: Given = serde_json::from_slice(&answer.body).map_err(|_| {
+            SendError::Refused(format!("no token: {} answered no JSON with an access_token", place(oauth)))
+        })?;
+        // Some servers write the number as text.
+        let seconds = given.expires_in.and_then(|span| match span {
+            serde_json::Value::String(text) => text.parse().ok(),
+            number => number.as_u64(),
+        });
+        let good = seconds.map_or(UNSAID, |seconds: u64| seconds.saturating_mul(1_000).saturating_sub(EARLY));
+        let until = now.saturating_add(i64::try_from(good).unwrap_or(i64::MAX));
+        let token = Zeroizing::new(given.access_token);
+        let mut kept = self.0.lock();
+        if kept.len() >= KEPT {
+            kept.retain(|_, (_, until)| now < *until);
+        }
+        if kept.len() < KEPT {
+            kept.insert(key, (token.clone(), until));
+        }
+        Ok(token)
+    }
+}
+
+fn place(oauth: &OAuth) -> String {
+    crate::shown(&oauth.token_url)
+}
+
+/// The request for a token, and what tells the token apart.
+fn asked(
+    organisation: OrganisationId,
+    oauth: &OAuth,
+    secrets: &Secrets,
+    now: Timestamp,
+) -> Result<(FilledRequest, TokenKey), String> {
+    let url = address(&oauth.token_url, secrets, now)?;
+    let mut form = form_urlencoded::Serializer::new(String::new());
+    match &oauth.grant {
+        Grant::ClientCredentials => form.append_pair("grant_type", "client_credentials"),
+        Grant::RefreshToken(secret) => form
+            .append_pair("grant_type", "refresh_token")
+            .append_pair("refresh_token", secrets.value(secret, &url)?.trim()),
+        Grant::Password(user, secret) => form
+            .append_pair("grant_type", "password")
+            .append_pair("username", &text(user, secrets, &url, now)?)
+            .append_pair("password", secrets.value(secret, &url)?),
+    };
+    form.append_pair("client_id", text(&oauth.client_id, secrets, &url, now)?.trim());
+    if let Some(secret) = &oauth.client_secret {
+        form.append_pair("client_secret", secrets.value(secret, &url)?.trim());
+    }
+    let more = [("scope", &oauth.scope), ("audience", &oauth.audience)];
+    for (name, value) in more.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?))) {
+        form.append_pair(name, value);
+    }
+    let body = form.finish();
+    let mut digest = Sha256::new();
+    digest.update(organisation.0.to_be_bytes());
+    digest.update(url.as_str());
+    digest.update([0]);
+    digest.update(&body);
+    let headers = vec![
+        ("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned()),
+        ("accept".to_owned(), "application/json".to_owned()),
+    ];
+    let request =
+        FilledRequest { method: "POST".to_owned(), url: url.to_string(), headers, body: body.into_bytes() };
+    Ok((request, digest.finalize().into()))
+}

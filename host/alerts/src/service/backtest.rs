@@ -1,0 +1,148 @@
+//! A back-test: where a monitor would have fired over stored history, by the code that evaluates it.
+
+use std::collections::BTreeMap;
+
+use bellwether_kernel::{FieldError, MonitorId, OrganisationId, Timestamp};
+use serde_json::Value as Json;
+
+use crate::engine::{Decision, Kept, Looking};
+use crate::evaluate::{Look, Settling, advance, interval};
+use crate::incident::Interval;
+use crate::state::{MonitorState, SeriesState};
+use crate::{AlertError, Alerts, Event, IncidentId, StoredIncident, limits};
+
+/// Incidents, and decisions, told of in an answer.
+const TOLD: usize = 1_000;
+
+/// What is tried.
+#[derive(Clone, Debug)]
+pub struct BacktestRequest {
+    /// The monitor's document.
+    pub document: Json,
+    /// The first evaluation.
+    pub from: Timestamp,
+    /// The end; evaluations are before it.
+    pub to: Timestamp,
+}
+
+/// What would have been.
+#[derive(Clone, Debug)]
+pub struct Backtest {
+    /// Evaluations that were made.
+    pub evaluations: u64,
+    /// Series that were seen.
+    pub series: u64,
+    /// Incidents, in the order they would have opened; the first 1000.
+    pub incidents: Vec<BacktestIncident>,
+    /// What evaluations decided, where something came of it; the first 1000.
+    pub decisions: Vec<Decision>,
+    /// Whether there were more of either.
+    pub more: bool,
+}
+
+/// An incident that would have been.
+#[derive(Clone, Debug)]
+pub struct BacktestIncident {
+    /// The incident as it would be at the end.
+    pub incident: StoredIncident,
+    /// Breaches of its series.
+    pub intervals: Vec<Interval>,
+    /// What its channels would have been told, and when.
+    pub tellings: Vec<(Timestamp, Event)>,
+}
+
+impl Alerts {
+    /// Runs a monitor over stored history. Mutes and a pause are passed over, as is the delay of new groups at the
+    /// first evaluation: every group is known then.
+    ///
+    /// # Errors
+    /// [`AlertError::Document`]; [`AlertError::Invalid`] for a time that is wrong, or for more than [`limits::BACKTEST`]
+    /// evaluations; what the query or detector fails with.
+    pub async fn backtest(
+        &self,
+        organisation: OrganisationId,
+        request: &BacktestRequest,
+    ) -> Result<Backtest, AlertError> {
+        let compiled = self.compile(organisation, &request.document)?;
+        let BacktestRequest { from, to, .. } = *request;
+        if to <= from {
+            return Err(FieldError::new("to", to, format!("an instant after from, {from}")).into());
+        }
+        let count = to.milliseconds_since(from).div_euclid(compiled.every) + 1;
+        if count > limits::BACKTEST {
+            let span = crate::Span(limits::BACKTEST * compiled.every);
+            let expected = format!("at most {span} after from: {} evaluations", limits::BACKTEST);
+            return Err(FieldError::new("to", to, expected).into());
+        }
+        let (mut state, mut kept) = (MonitorState::default(), Kept::nothing());
+        let mut open: BTreeMap<IncidentId, StoredIncident> = BTreeMap::new();
+        let mut incidents: Vec<BacktestIncident> = Vec::new();
+        let mut answer =
+            Backtest { evaluations: 0, series: 0, incidents: Vec::new(), decisions: Vec::new(), more: false };
+        let looking =
+            Looking { figures: &*self.figures, roles: &*self.roles, organisation, compiled: &compiled };
+        let routes = self.routes.of(organisation).await?;
+        let mut at = from;
+        while at < to {
+            let look = looking.look(&mut state, &mut kept, at).await?;
+            if at == from {
+                know(&mut state, &look, compiled.monitor.new_group_delay.0);
+            }
+            let moves = advance(&compiled, &mut state, &look)?;
+            let settling = Settling {
+                organisation,
+                monitor: MonitorId(0),
+                version: 0,
+                compiled: &compiled,
+                at,
+                end: look.end,
+                mutes: &[],
+                routes: &routes,
+            };
+            let changed = settling.settle(&mut state, &open, &moves);
+            if !moves.is_empty() || !changed.is_empty() {
+                answer.decisions.push(Decision::of(at, state.series.len(), &moves, &changed));
+            }
+            for changed in changed {
+                let (id, told) =
+                    (changed.incident.id, changed.tellings.iter().map(|telling| (at, telling.event)));
+                if changed.is_new {
+                    let (incident, intervals, tellings) = (changed.incident.clone(), Vec::new(), Vec::new());
+                    incidents.push(BacktestIncident { incident, intervals, tellings });
+                }
+                if let Some(known) = incidents.iter_mut().rev().find(|known| known.incident.id == id) {
+                    known.incident = changed.incident.clone();
+                    known.intervals.extend(changed.over);
+                    known.tellings.extend(told);
+                }
+                match changed.incident.is_open() {
+                    true => open.insert(id, changed.incident),
+                    false => open.remove(&id),
+                };
+            }
+            answer.evaluations += 1;
+            at = at.saturating_add(compiled.every);
+        }
+        for known in incidents.iter_mut().filter(|known| known.incident.is_open()) {
+            let tags = &known.incident.tags;
+            let own = state.series.iter().filter(|series| tags.iter().all(|tag| series.tags.contains(tag)));
+            known.intervals.extend(own.filter_map(interval));
+        }
+        answer.series = state.series.len() as u64;
+        answer.more = incidents.len() > TOLD || answer.decisions.len() > TOLD;
+        incidents.truncate(TOLD);
+        answer.decisions.truncate(TOLD);
+        answer.incidents = incidents;
+        Ok(answer)
+    }
+}
+
+/// Makes every group that is seen at first an old one.
+fn know(state: &mut MonitorState, look: &Look, delay: i64) {
+    for seen in look.seen.iter().filter(|seen| !seen.points.is_empty()) {
+        let since = look.at.saturating_add(-delay);
+        let (tags, metric) = (seen.tags.clone(), seen.metric.clone());
+        state.series.push(SeriesState::new(tags, metric, since));
+    }
+    state.series.sort_by(|a, b| a.tags.cmp(&b.tags));
+}

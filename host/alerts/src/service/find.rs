@@ -1,0 +1,278 @@
+//! Monitors as they are found and read.
+
+use bellwether_kernel::{Cursor, FieldError, MonitorId, OrganisationId, Page, PageRequest, Timestamp};
+use bellwether_store::{Direction, MAX_KEY, StoreError, decode};
+use bytes::Bytes;
+
+use super::monitors::VersionRow;
+use super::{cursor_to, place_of};
+use crate::engine::Decision;
+use crate::incident::Interval;
+use crate::monitor::Monitor;
+use crate::rows::{self, DecisionRow, MonitorRef, MonitorRow, NextRow};
+use crate::{AlertError, Alerts, Level};
+
+/// A stored monitor.
+#[derive(Clone, Debug)]
+pub struct StoredMonitor {
+    /// Its id.
+    pub id: MonitorId,
+    /// Counted from 1; each change makes the next.
+    pub version: u32,
+    /// What it says.
+    pub document: Monitor,
+    /// When it was first stored.
+    pub created: Timestamp,
+    /// When it was last changed.
+    pub updated: Timestamp,
+    /// By the key of this name.
+    pub updated_by: String,
+    /// When it is due next; absent while it is paused.
+    pub next_due: Option<Timestamp>,
+    /// When it was evaluated last.
+    pub evaluated: Option<Timestamp>,
+    /// Why that came to nothing.
+    pub problem: Option<String>,
+}
+
+/// A version of a monitor.
+#[derive(Clone, Debug)]
+pub struct MonitorVersion {
+    /// Counted from 1.
+    pub version: u32,
+    /// What it says.
+    pub document: Monitor,
+    /// When it was stored.
+    pub created: Timestamp,
+    /// By the key of this name.
+    pub created_by: String,
+}
+
+/// How one series of a monitor stands.
+#[derive(Clone, Debug)]
+pub struct SeriesStatus {
+    /// Its tags, or `*`.
+    pub series: String,
+    /// What it is grouped by.
+    pub tags: Vec<(String, String)>,
+    /// Its level.
+    pub level: Level,
+    /// Whether it stays away.
+    pub missing: bool,
+    /// When its last step with a point began.
+    pub last_point: Timestamp,
+    /// The first evaluation that saw it.
+    pub first_seen: Timestamp,
+    /// What was compared last.
+    pub value: Option<f64>,
+    /// Since when it breaches without being open.
+    pub pending: Option<Timestamp>,
+    /// Its breach, if it is open.
+    pub breach: Option<Interval>,
+}
+
+/// A monitor as it was read, with the rows a change hangs on.
+pub(super) struct Found {
+    pub(super) id: MonitorId,
+    pub(super) stored: Bytes,
+    pub(super) row: MonitorRow,
+}
+
+impl Alerts {
+    /// One monitor, by name or id.
+    ///
+    /// # Errors
+    /// [`AlertError::NotFound`].
+    pub async fn monitor(
+        &self,
+        organisation: OrganisationId,
+        name_or_id: &str,
+    ) -> Result<StoredMonitor, AlertError> {
+        let Found { id, row, .. } = self.find(organisation, name_or_id).await?;
+        self.assemble(organisation, id, &row).await
+    }
+
+    /// Every monitor, ordered by id.
+    ///
+    /// # Errors
+    /// [`AlertError::Invalid`] for a cursor that is not of this list.
+    pub async fn monitors(
+        &self,
+        organisation: OrganisationId,
+        page: &PageRequest,
+    ) -> Result<Page<StoredMonitor>, AlertError> {
+        let prefix = rows::monitors(organisation);
+        let mut range = prefix.prefix();
+        if let Some(place) = place_of(page, 8)? {
+            range.start = prefix.fixed(place);
+        }
+        let mut items = Vec::new();
+        for (key, row) in self.store.scan(range, Direction::Forward, page.limit + 1).await? {
+            if items.len() == page.limit {
+                return Ok(Page { items, next: Some(cursor_to(&key, 8)) });
+            }
+            items.push(self.assemble(organisation, MonitorId(rows::number_of(&key)?), &decode(&row)?).await?);
+        }
+        Ok(Page { items, next: None })
+    }
+
+    /// The versions of a monitor that are kept, newest first.
+    ///
+    /// # Errors
+    /// [`AlertError::NotFound`]; [`AlertError::Invalid`] for a cursor that is not of this list.
+    pub async fn monitor_versions(
+        &self,
+        organisation: OrganisationId,
+        name_or_id: &str,
+        page: &PageRequest,
+    ) -> Result<Page<MonitorVersion>, AlertError> {
+        let Found { id, .. } = self.find(organisation, name_or_id).await?;
+        let prefix = rows::versions(organisation, id);
+        let mut range = prefix.prefix();
+        if let Some(place) = place_of(page, 8)? {
+            range.end = prefix.fixed(place).successor();
+        }
+        let mut items = Vec::new();
+        for (key, row) in self.store.scan(range, Direction::Backward, page.limit + 1).await? {
+            if items.len() == page.limit {
+                return Ok(Page { items, next: Some(cursor_to(&key, 8)) });
+            }
+            let cursor = cursor_to(&key, 8);
+            let number = <[u8; 8]>::try_from(cursor.0.as_slice()).map_or(0, u64::from_be_bytes);
+            let row: VersionRow = decode(&row)?;
+            items.push(MonitorVersion {
+                version: u32::try_from(number).unwrap_or(u32::MAX),
+                document: read_document(&row.document)?,
+                created: row.created,
+                created_by: row.created_by,
+            });
+        }
+        Ok(Page { items, next: None })
+    }
+
+    /// How the series of a monitor stand, ordered by tags.
+    ///
+    /// # Errors
+    /// [`AlertError::NotFound`]; [`AlertError::Invalid`] for a cursor that is not of this list.
+    pub async fn monitor_series(
+        &self,
+        organisation: OrganisationId,
+        name_or_id: &str,
+        page: &PageRequest,
+    ) -> Result<Page<SeriesStatus>, AlertError> {
+        let Found { id, .. } = self.find(organisation, name_or_id).await?;
+        let (state, _) = self.read_state(organisation, id).await?;
+        let first = match &page.cursor {
+            None => 0,
+            Some(cursor) => {
+                let wrong = |_| FieldError::new("cursor", cursor, "`next` of the page before, unchanged");
+                let tags: Vec<(String, String)> = serde_json::from_slice(&cursor.0).map_err(wrong)?;
+                state.series.partition_point(|series| series.tags < tags)
+            }
+        };
+        let mut rest = state.series[first..].iter();
+        let items = rest.by_ref().take(page.limit).map(SeriesStatus::of).collect();
+        let cursor = |tags| Cursor(serde_json::to_vec(tags).expect("tags are plain text"));
+        Ok(Page { items, next: rest.next().map(|series| cursor(&series.tags)) })
+    }
+
+    /// What the evaluations of a monitor decided, newest first: those something came of, the latest
+    /// [`crate::limits::DECISIONS`].
+    ///
+    /// # Errors
+    /// [`AlertError::NotFound`]; [`AlertError::Invalid`] for a cursor that is not of this list.
+    pub async fn monitor_trace(
+        &self,
+        organisation: OrganisationId,
+        name_or_id: &str,
+        page: &PageRequest,
+    ) -> Result<Page<Decision>, AlertError> {
+        let Found { id, .. } = self.find(organisation, name_or_id).await?;
+        let prefix = rows::decisions(organisation, id);
+        let mut range = prefix.prefix();
+        if let Some(place) = place_of(page, 8)? {
+            range.end = prefix.fixed(place).successor();
+        }
+        let mut items = Vec::new();
+        for (key, row) in self.store.scan(range, Direction::Backward, page.limit + 1).await? {
+            if items.len() == page.limit {
+                return Ok(Page { items, next: Some(cursor_to(&key, 8)) });
+            }
+            let DecisionRow(text) = decode(&row)?;
+            let damaged = |_| StoreError::Damaged(format!("not a decision: {text}"));
+            items.push(serde_json::from_str(&text).map_err(damaged)?);
+        }
+        Ok(Page { items, next: None })
+    }
+
+    pub(super) async fn find(
+        &self,
+        organisation: OrganisationId,
+        name_or_id: &str,
+    ) -> Result<Found, AlertError> {
+        let unknown = || AlertError::unknown("monitor", name_or_id);
+        // A name is never digits alone, so neither can stand for the other.
+        let id = match name_or_id.parse() {
+            Ok(id) => id,
+            Err(_) if name_or_id.len() > MAX_KEY / 4 => return Err(unknown()),
+            Err(_) => {
+                let row = self.store.get(&rows::monitor_name(organisation, name_or_id)).await?;
+                decode::<MonitorRef>(&row.ok_or_else(unknown)?)?.0
+            }
+        };
+        let stored = self.store.get(&rows::monitor(organisation, id)).await?.ok_or_else(unknown)?;
+        let row = decode(&stored)?;
+        Ok(Found { id, stored, row })
+    }
+
+    async fn assemble(
+        &self,
+        organisation: OrganisationId,
+        id: MonitorId,
+        row: &MonitorRow,
+    ) -> Result<StoredMonitor, AlertError> {
+        let next = self.store.get(&rows::next(organisation, id)).await?;
+        let next: Option<NextRow> = next.map(|row| decode(&row)).transpose()?;
+        Ok(shown(id, row, read_document(&row.document)?, next.as_ref()))
+    }
+}
+
+fn read_document(text: &str) -> Result<Monitor, AlertError> {
+    let damaged = |error| StoreError::Damaged(format!("a monitor's document: {error}"));
+    Ok(serde_json::from_str(text).map_err(damaged)?)
+}
+
+pub(super) fn shown(
+    id: MonitorId,
+    row: &MonitorRow,
+    document: Monitor,
+    next: Option<&NextRow>,
+) -> StoredMonitor {
+    StoredMonitor {
+        id,
+        version: row.version,
+        document,
+        created: row.created,
+        updated: row.updated,
+        updated_by: row.updated_by.clone(),
+        next_due: next.and_then(|next| next.at),
+        evaluated: next.and_then(|next| next.evaluated),
+        problem: next.and_then(|next| next.problem.clone()),
+    }
+}
+
+impl SeriesStatus {
+    fn of(series: &crate::state::SeriesState) -> Self {
+        Self {
+            series: series.id(),
+            tags: series.tags.clone(),
+            level: series.level,
+            missing: series.missing,
+            last_point: series.last_point,
+            first_seen: series.first_seen,
+            value: series.value,
+            pending: series.pending,
+            breach: crate::evaluate::interval(series),
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! Incidents as they are found, and what people do to them.
+
+use bellwether_access::Principal;
+use bellwether_kernel::{ErrorKind, FieldError, MonitorId, OrganisationId, Page, PageRequest, Timestamp};
+use bellwether_store::{Batch, Direction, Key, Precondition, Space, decode};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::{Attempts, cursor_to, place_of};
+use crate::evaluate::{Changed, interval};
+use crate::incident::{Acknowledgement, Interval, Note, NoteKind};
+use crate::{AlertError, Alerts, Event, IncidentId, Severity, StoredIncident, limits, rows};
+
+/// Incidents looked at for one page of a filtered list.
+const LOOKED_AT: usize = 10_000;
+/// Rows read at a time.
+const PAGE: usize = 500;
+
+/// Whether an incident goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IncidentState {
+    /// It does.
+    Open,
+    /// It is over.
+    Closed,
+}
+
+/// Which incidents are wanted.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct IncidentFilter {
+    /// Only those.
+    pub state: Option<IncidentState>,
+    /// Only of the monitor of this name or id.
+    pub monitor: Option<String>,
+    /// Only so severe ones, or worse.
+    pub severity: Option<Severity>,
+    /// Only those with these labels.
+    pub labels: Vec<(String, String)>,
+    /// Only those somebody acknowledged, or nobody did.
+    pub acknowledged: Option<bool>,
+    /// Only those this one looks after.
+    pub assignee: Option<String>,
+    /// Only those opened then or later.
+    pub from: Option<Timestamp>,
+    /// Only those opened before.
+    pub to: Option<Timestamp>,
+}
+
+impl IncidentFilter {
+    fn wants(&self, incident: &StoredIncident) -> bool {
+        let id: Option<MonitorId> = self.monitor.as_ref().and_then(|text| text.parse().ok());
+        let of_monitor = |name: &String| incident.monitor_name == *name || id == Some(incident.monitor);
+        self.state.is_none_or(|state| incident.is_open() == (state == IncidentState::Open))
+            && self.monitor.as_ref().is_none_or(of_monitor)
+            && self.severity.is_none_or(|severity| incident.severity >= severity)
+            && self.labels.iter().all(|label| incident.labels.contains(label))
+            && self.acknowledged.is_none_or(|known| incident.acknowledgement.is_some() == known)
+            && self.assignee.as_ref().is_none_or(|assignee| incident.assignee.as_ref() == Some(assignee))
+            && self.from.is_none_or(|from| incident.opened >= from)
+            && self.to.is_none_or(|to| incident.opened < to)
+    }
+}
+
+impl Alerts {
+    /// Incidents, those that opened last first. A page may be short where few of those looked at are wanted.
+    ///
+    /// # Errors
+    /// [`AlertError::Invalid`] for a cursor that is not of this list.
+    pub async fn incidents(
+        &self,
+        organisation: OrganisationId,
+        filter: &IncidentFilter,
+        page: &PageRequest,
+    ) -> Result<Page<StoredIncident>, AlertError> {
+        let only_open = filter.state == Some(IncidentState::Open);
+        let prefix =
+            if only_open { rows::open_incidents(organisation) } else { rows::incidents(organisation) };
+        let mut range = prefix.prefix();
+        if let Some(place) = place_of(page, 16)? {
+            range.end = prefix.fixed(place).successor();
+        }
+        let (mut items, mut looked_at) = (Vec::new(), 0);
+        loop {
+            let found = self.store.scan(range.clone(), Direction::Backward, PAGE).await?;
+            let more = found.len() == PAGE;
+            for (key, row) in found {
+                if items.len() == page.limit || looked_at == LOOKED_AT {
+                    return Ok(Page { items, next: Some(cursor_to(&key, 16)) });
+                }
+                looked_at += 1;
+                let row = if only_open {
+                    let key = rows::incident(organisation, rows::incident_of(&key)?);
+                    // Gone if it was removed meanwhile.
+                    self.store.get(&key).await?
+                } else {
+                    Some(row)
+                };
+                range.end = key;
+                let incident = row.map(|row| decode::<StoredIncident>(&row)).transpose()?;
+                items.extend(incident.filter(|incident| filter.wants(incident)));
+            }
+            if !more {
+                return Ok(Page { items, next: None });
+            }
+        }
+    }
+
+    /// One incident.
+    ///
+    /// # Errors
+    /// [`AlertError::NotFound`].
+    pub async fn incident(
+        &self,
+        organisation: OrganisationId,
+        id: IncidentId,
+    ) -> Result<StoredIncident, AlertError> {
+        Ok(self.read_incident(organisation, id).await?.0)
+    }
+
+    /// The breaches of an incident's series: those that go on, then the latest that are over.
+    ///
+    /// # Errors
+    /// [`AlertError::NotFound`].
+    pub async fn incident_intervals(
+        &self,
+        organisation: OrganisationId,
+        id: IncidentId,
+        most: usize,
+    ) -> Result<Vec<Interval>, AlertError> {
+        let incident = self.incident(organisation, id).await?;
+        let mut all = self.open_intervals(organisation, &incident).await?;
+        all.truncate(most);
+        all.extend(self.intervals_of(organisation, id, most - all.len()).await?);
+        Ok(all)
+    }
+
+    async fn open_intervals(
+        &self,
+        organisation: OrganisationId,
+        incident: &StoredIncident,
+    ) -> Result<Vec<Interval>, AlertError> {
+        if !incident.is_open() {
+            return Ok(Vec::new());
+        }
+        let (state, _) = self.read_state(organisation, incident.monitor).await?;
+        let of_incident =
+            state.series.iter().filter(|series| incident.tags.iter().all(|tag| series.tags.contains(tag)));
+        Ok(of_incident.filter_map(interval).collect())
+    }
+
+    /// What happened to an incident, and why its channels were told or not, oldest first.
+    ///
+    /// # Errors
+    /// [`AlertError::NotFound`]; [`AlertError::Invalid`] for a cursor that is not of this list.
+    pub async fn incident_trace(
+        &self,
+        organisation: OrganisationId,
+        id: IncidentId,
+        page: &PageRequest,
+    ) -> Result<Page<Note>, AlertError> {
+        self.incident(organisation, id).await?;
+        let prefix = rows::notes(organisation, id);
+        let mut range = prefix.prefix();
+        if let Some(place) = place_of(page, 8)? {
+            range.start = prefix.fixed(place);
+        }
+        let mut items = Vec::new();
+        for (key, row) in self.store.scan(range, Direction::Forward, page.limit + 1).await? {
+            if items.len() == page.limit {
+                return Ok(Page { items, next: Some(cursor_to(&key, 8)) });
+            }
+            items.push(decode(&row)?);
+        }
+        Ok(Page { items, next: None })
+    }
+
+    /// Says that an incident is known: it is not told again until it becomes worse.
+    ///
+    /// # Errors
+    /// [`AlertError::NotFound`]; [`AlertError::Conflict`] if it is over.
+    pub async fn acknowledge(
+        &self,
+        principal: &Principal,
+        id: IncidentId,
+    ) -> Result<StoredIncident, AlertError> {
+        let now = self.clock.now();
+        let known = |incident: &mut StoredIncident| {
+            let (by, severity) = (principal.key_name.clone(), incident.severity);
+            incident.acknowledgement = Some(Acknowledgement { by, at: now, severity });
+            (NoteKind::Acknowledged, String::new())
+        };
+        self.touch(principal, id, true, known).await
+    }
+
+    /// Says who looks after an incident; nobody, if it is not said.
+    ///
+    /// # Errors
+    /// [`AlertError::NotFound`]; [`AlertError::Conflict`] if it is over.
+    pub async fn assign(
+        &self,
+        principal: &Principal,
+        id: IncidentId,
+        assignee: Option<String>,
+    ) -> Result<StoredIncident, AlertError> {
+        if let Some(name) = assignee.as_ref().filter(|name| !(1..=limits::NAME).contains(&name.len())) {
+            let expected = format!("a name of 1 to {} bytes, or null", limits::NAME);
+            return Err(FieldError::new("assignee", name, expected).into());
+        }
+        let assigned = |incident: &mut StoredIncident| {
+            incident.assignee.clone_from(&assignee);
+            (NoteKind::Assigned, assignee.clone().unwrap_or_else(|| "nobody".to_owned()))
+        };
+        self.touch(principal, id, true, assigned).await
+    }
+
+    /// Says something about an incident, also after it is over.
+    ///
+    /// # Errors
+    /// [`AlertError::NotFound`].
+    pub async fn comment(
+        &self,
+        principal: &Principal,
+        id: IncidentId,
+        text: &str,
+    ) -> Result<StoredIncident, AlertError> {
+        let length = text.chars().count();
+        if !(1..=limits::MESSAGE).contains(&length) {
+            let expected = format!("1 to {} characters", limits::MESSAGE);
+            return Err(FieldError::new("text", text, expected).into());
+        }
+        self.touch(principal, id, false, |_| (NoteKind::Commented, text.to_owned())).await
+    }
+
+    /// Changes an incident on behalf of somebody, and tells of it where the monitor tells of updates.
+    async fn touch(
+        &self,
+        principal: &Principal,
+        id: IncidentId,
+        needs_open: bool,
+        change: impl Fn(&mut StoredIncident) -> (NoteKind, String),
+    ) -> Result<StoredIncident, AlertError> {
+        let mut attempts = Attempts::default();
+        loop {
+            let done = self.try_touch(principal, id, needs_open, &change).await;
+            if !attempts.again(&done) {
+                return done;
+            }
+        }
+    }
+
+    async fn try_touch(
+        &self,
+        principal: &Principal,
+        id: IncidentId,
+        needs_open: bool,
+        change: impl Fn(&mut StoredIncident) -> (NoteKind, String),
+    ) -> Result<StoredIncident, AlertError> {
+        let organisation = principal.organisation;
+        let (mut incident, stored) = self.read_incident(organisation, id).await?;
+        if needs_open && !incident.is_open() {
+            return Err(AlertError::Conflict(format!("the incident {id} is over")));
+        }
+        let now = self.clock.now();
+        let (what, text) = change(&mut incident);
+        incident.updated = now;
+        let mut changed = Changed::of(incident, false);
+        changed.notes.push(Note { time: now, by: Some(principal.key_name.clone()), what, text });
+        let incident = &changed.incident;
+        if needs_open && incident.told.is_some() && incident.notify.update {
+            changed.open = self.open_intervals(organisation, incident).await?;
+            changed.tell(now, Event::Updated, None);
+        }
+        let mut incident = changed.incident.clone();
+        incident.notes += changed.notes.len() as u64;
+        let mut batch = Batch::new();
+        let is_told = self.put_incident(&mut batch, organisation, changed, Some(stored)).await?;
+        self.store.commit(batch).await?;
+        if is_told {
+            self.tellings.committed();
+        }
+        Ok(incident)
+    }
+
+    async fn read_incident(
+        &self,
+        organisation: OrganisationId,
+        id: IncidentId,
+    ) -> Result<(StoredIncident, Bytes), AlertError> {
+        let row = self.store.get(&rows::incident(organisation, id)).await?;
+        let row = row.ok_or_else(|| AlertError::unknown("incident", id.to_string()))?;
+        Ok((decode(&row)?, row))
+    }
+
+    /// Removes incidents that closed before `before`, up to `budget` rows of them in every organisation together. How
+    /// many rows went.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn sweep(&self, before: Timestamp, budget: usize) -> Result<usize, AlertError> {
+        let mut range = Key::new(Space::Incident).prefix();
+        let mut removed = 0;
+        while removed < budget {
+            let found = self.store.scan(range.clone(), Direction::Forward, PAGE).await?;
+            let Some((last, _)) = found.last() else { break };
+            range.start = last.successor();
+            let more = found.len() == PAGE;
+            for (key, row) in found {
+                let incident: StoredIncident = decode(&row)?;
+                if incident.closed.is_none_or(|closed| closed >= before) || removed >= budget {
+                    continue;
+                }
+                let organisation = key.fields().number().map(OrganisationId).unwrap_or(OrganisationId(0));
+                let mut batch = Batch::new();
+                batch.require(key.clone(), Precondition::ValueIs(row));
+                for prefix in
+                    [rows::notes(organisation, incident.id), rows::intervals(organisation, incident.id)]
+                {
+                    for (key, _) in self.store.scan(prefix.prefix(), Direction::Forward, budget).await? {
+                        batch.delete(key);
+                        removed += 1;
+                    }
+                }
+                batch.delete(key);
+                removed += 1;
+                match self.store.commit(batch).await {
+                    // Somebody commented on it just now: the next sweep sees it again.
+                    Err(error) if error.kind() == ErrorKind::Conflict => {}
+                    done => drop(done?),
+                }
+            }
+            if !more {
+                break;
+            }
+        }
+        Ok(removed)
+    }
+}

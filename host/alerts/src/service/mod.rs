@@ -1,0 +1,220 @@
+//! The one door to monitors, incidents and mutes: what it is made of, how it opens and stops.
+
+mod backtest;
+mod find;
+mod incidents;
+mod monitors;
+mod mutes;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bellwether_access::{Access, AuditScope, Principal};
+use bellwether_kernel::{Clock, Cursor, FieldError, MonitorId, OrganisationId, PageRequest};
+use bellwether_store::{Batch, Key, Precondition, SharedStore, Space, StoreError, decode, encode};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::meters::Meters;
+use crate::monitor::Compiled;
+use crate::rows::{self, Counter};
+use crate::{AlertError, Figures, Roles, Routes, Tellings};
+
+pub use backtest::{Backtest, BacktestIncident, BacktestRequest};
+pub use find::{MonitorVersion, SeriesStatus, StoredMonitor};
+pub use incidents::{IncidentFilter, IncidentState};
+
+/// How often a change is made anew because somebody else, as an evaluation, changed the same meanwhile; each time theirs
+/// went through.
+const ATTEMPTS: usize = 8;
+
+/// Compiled monitors kept in memory.
+const COMPILED: usize = 50_000;
+
+/// How much is done at once, and how much there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Monitors evaluated at once on this host.
+    pub at_once: usize,
+    /// Monitors of one organisation.
+    pub monitors: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { at_once: 16, monitors: crate::limits::MONITORS }
+    }
+}
+
+/// What alerts stand on.
+pub struct Parts {
+    /// Where everything is kept.
+    pub store: SharedStore,
+    /// The audit log.
+    pub access: Arc<Access>,
+    /// Where monitors read their figures.
+    pub figures: Arc<dyn Figures>,
+    /// The detectors there are.
+    pub roles: Arc<dyn Roles>,
+    /// Where what is told goes.
+    pub tellings: Arc<dyn Tellings>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// How much is done at once.
+    pub limits: Limits,
+}
+
+/// A version of a monitor, and its number.
+type Version = (u32, Arc<Compiled>);
+
+/// The monitors of every organisation on one store, their incidents and mutes.
+pub struct Alerts {
+    pub(crate) store: SharedStore,
+    pub(crate) access: Arc<Access>,
+    pub(crate) figures: Arc<dyn Figures>,
+    pub(crate) roles: Arc<dyn Roles>,
+    pub(crate) tellings: Arc<dyn Tellings>,
+    pub(crate) routes: Routes,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) limits: Limits,
+    pub(crate) meters: Meters,
+    /// The version of each monitor that was evaluated last; a version never changes.
+    compiled: Mutex<HashMap<(OrganisationId, MonitorId), Version>>,
+    /// Told when a monitor is due earlier than was known.
+    pub(crate) sooner: Notify,
+    /// Ends the evaluations.
+    pub(crate) halt: CancellationToken,
+    at_work: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Alerts {
+    /// Opens the alerts on `parts` and goes on with the evaluations that are due. Needs a Tokio runtime.
+    #[must_use]
+    pub fn open(parts: Parts) -> Arc<Self> {
+        let alerts = Self::idle(parts);
+        *alerts.at_work.lock() = Some(alerts.begin());
+        alerts
+    }
+
+    /// Alerts that evaluate nothing by themselves.
+    pub(crate) fn idle(parts: Parts) -> Arc<Self> {
+        let Parts { store, access, figures, roles, tellings, clock, limits } = parts;
+        let routes = Routes::new(Arc::clone(&store), Arc::clone(&access), Arc::clone(&clock));
+        Arc::new(Self {
+            store,
+            access,
+            figures,
+            roles,
+            tellings,
+            routes,
+            clock,
+            limits,
+            meters: Meters::new(),
+            compiled: Mutex::default(),
+            sooner: Notify::new(),
+            halt: CancellationToken::new(),
+            at_work: Mutex::default(),
+        })
+    }
+
+    /// Begins no more evaluations and waits for those at work, at most so long. One that is cut off has committed
+    /// nothing and is made by whoever opens the store next.
+    pub async fn stop(&self, patience: Duration) {
+        self.halt.cancel();
+        let Some(mut at_work) = self.at_work.lock().take() else { return };
+        if tokio::time::timeout(patience, &mut at_work).await.is_err() {
+            at_work.abort();
+        }
+    }
+
+    /// A version of a monitor, ready to be evaluated.
+    pub(crate) async fn load(
+        &self,
+        organisation: OrganisationId,
+        id: MonitorId,
+        version: u32,
+    ) -> Result<Arc<Compiled>, StoreError> {
+        if let Some((kept, compiled)) = self.compiled.lock().get(&(organisation, id))
+            && *kept == version
+        {
+            return Ok(Arc::clone(compiled));
+        }
+        let damaged = |error: String| {
+            StoreError::Damaged(format!(
+                "version {version} of monitor {id} of organisation {organisation}: {error}"
+            ))
+        };
+        let row = self.store.get(&rows::version(organisation, id, version)).await?;
+        let row: monitors::VersionRow = decode(&row.ok_or_else(|| damaged("it is not there".to_owned()))?)?;
+        let document = serde_json::from_str(&row.document).map_err(|error| damaged(error.to_string()))?;
+        let compiled = Arc::new(Compiled::read(&document).map_err(|error| damaged(error.to_string()))?);
+        let mut kept = self.compiled.lock();
+        if kept.len() >= COMPILED {
+            kept.clear();
+        }
+        kept.insert((organisation, id), (version, Arc::clone(&compiled)));
+        Ok(compiled)
+    }
+
+    /// The next number of what is counted, required and counted in the batch.
+    pub(crate) async fn count(
+        &self,
+        batch: &mut Batch,
+        of: Space,
+        organisation: OrganisationId,
+    ) -> Result<u64, StoreError> {
+        let key = rows::counter(of, organisation);
+        let stored = self.store.get(&key).await?;
+        let Counter(count) = stored.as_ref().map_or(Ok(Counter::default()), |row| decode(row))?;
+        let before = stored.map_or(Precondition::Absent, Precondition::ValueIs);
+        batch.require(key.clone(), before).put(key, encode(&Counter(count + 1)));
+        Ok(count + 1)
+    }
+
+    pub(crate) fn audit(
+        &self,
+        batch: &mut Batch,
+        principal: &Principal,
+        action: &str,
+        target: &str,
+        details: &[(&str, String)],
+    ) {
+        let scope = AuditScope::Organisation(principal.organisation);
+        self.access.audit(batch, scope, principal.key.as_str(), action, target, details);
+    }
+}
+
+impl Drop for Alerts {
+    fn drop(&mut self) {
+        self.halt.cancel();
+    }
+}
+
+/// Counts the attempts at a change: whether one that was overtaken is made anew.
+#[derive(Default)]
+pub(crate) struct Attempts(usize);
+
+impl Attempts {
+    pub(crate) fn again<T>(&mut self, done: &Result<T, AlertError>) -> bool {
+        self.0 += 1;
+        matches!(done, Err(AlertError::Store(StoreError::Conflict(_)))) && self.0 < ATTEMPTS
+    }
+}
+
+/// Where a page begins, for a list whose cursor is the last `length` bytes of a key.
+pub(crate) fn place_of(page: &PageRequest, length: usize) -> Result<Option<&[u8]>, AlertError> {
+    match &page.cursor {
+        None => Ok(None),
+        Some(cursor) if cursor.0.len() == length => Ok(Some(&cursor.0)),
+        Some(cursor) => Err(FieldError::new("cursor", cursor, "`next` of the page before, unchanged").into()),
+    }
+}
+
+/// The cursor that leads to a key.
+pub(crate) fn cursor_to(key: &Key, length: usize) -> Cursor {
+    let bytes = key.as_bytes();
+    Cursor(bytes[bytes.len() - length..].to_vec())
+}

@@ -1,0 +1,364 @@
+//! Monitors as they are stored, changed and read.
+
+use bellwether_access::Principal;
+use bellwether_kernel::{FieldError, MonitorId, OrganisationId, Timestamp};
+use bellwether_store::{Batch, Direction, Precondition, Space, Versioned, decode, delete_large, encode};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use super::Attempts;
+use super::find::{Found, StoredMonitor, shown};
+use crate::engine::check_takes;
+use crate::evaluate::{Settling, close_all};
+use crate::monitor::{Compiled, written};
+use crate::rows::{self, MonitorRef, MonitorRow, NextRow};
+use crate::state::MonitorState;
+use crate::{AlertError, Alerts, Settings, limits};
+
+/// Rows deleted in one commit.
+const DELETED: usize = 1_000;
+
+/// One version of a monitor.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct VersionRow {
+    pub(crate) document: String,
+    pub(crate) created: Timestamp,
+    pub(crate) created_by: String,
+}
+
+impl Versioned for VersionRow {
+    const NAME: &'static str = "version of a monitor";
+}
+
+impl Alerts {
+    /// Compiles a document and holds it against the detector it names, if that is installed.
+    pub(crate) fn compile(
+        &self,
+        organisation: OrganisationId,
+        document: &Json,
+    ) -> Result<Compiled, AlertError> {
+        let compiled = Compiled::read(document)?;
+        if let Some(anomaly) = &compiled.anomaly {
+            let name = &anomaly.detector;
+            let detector = self.roles.detector(organisation, name).ok_or_else(|| {
+                FieldError::new(
+                    "detector.name",
+                    name,
+                    "the name of a plugin that is installed and a detector",
+                )
+            })?;
+            check_takes(&*detector, name)?;
+            let settings = Settings::read(&detector.description().settings, &anomaly.settings);
+            settings.map_err(|error| FieldError { field: format!("detector.{}", error.field), ..error })?;
+        }
+        Ok(compiled)
+    }
+
+    /// Stores a new monitor.
+    ///
+    /// # Errors
+    /// [`AlertError::Document`]; [`AlertError::Exists`] if there is one of that name.
+    pub async fn create_monitor(
+        &self,
+        principal: &Principal,
+        document: &Json,
+    ) -> Result<StoredMonitor, AlertError> {
+        let compiled = self.compile(principal.organisation, document)?;
+        let mut attempts = Attempts::default();
+        loop {
+            let done = self.try_create(principal, &compiled).await;
+            if !attempts.again(&done) {
+                return done;
+            }
+        }
+    }
+
+    async fn try_create(
+        &self,
+        principal: &Principal,
+        compiled: &Compiled,
+    ) -> Result<StoredMonitor, AlertError> {
+        let organisation = principal.organisation;
+        let text = written(&compiled.monitor)?;
+        let name = compiled.monitor.name.clone();
+        let name_key = rows::monitor_name(organisation, &name);
+        if self.store.get(&name_key).await?.is_some() {
+            return Err(AlertError::Exists { what: "monitor", name });
+        }
+        let mut batch = Batch::new();
+        let id = MonitorId(self.count(&mut batch, Space::Monitor, organisation).await?);
+        if id.0 > self.limits.monitors {
+            return Err(AlertError::Limit {
+                what: "monitors of one organisation",
+                limit: self.limits.monitors,
+            });
+        }
+        batch.require(name_key.clone(), Precondition::Absent).put(name_key, encode(&MonitorRef(id)));
+        let now = self.clock.now();
+        let row = MonitorRow {
+            name: name.clone(),
+            version: 1,
+            document: text,
+            created: now,
+            updated: now,
+            updated_by: principal.key_name.clone(),
+        };
+        let key = rows::monitor(organisation, id);
+        batch.require(key.clone(), Precondition::Absent);
+        self.put_version(&mut batch, organisation, id, &row)?;
+        let mut next =
+            NextRow { turn: 0, at: None, version: 1, evaluated: None, problem: None, decisions: 0 };
+        self.schedule(&mut batch, organisation, id, compiled, &mut next);
+        self.audit(&mut batch, principal, "monitor.create", &name, &[("id", id.to_string())]);
+        self.store.commit(batch).await?;
+        self.sooner.notify_one();
+        Ok(shown(id, &row, compiled.monitor.clone(), Some(&next)))
+    }
+
+    /// Stores the next version of a monitor. `expected` is the version the caller changed, if it wants to be told that
+    /// somebody else was quicker. If the monitor looks at something else than before, its incidents are closed.
+    ///
+    /// # Errors
+    /// [`AlertError::Conflict`] if the version is not the expected one.
+    pub async fn replace_monitor(
+        &self,
+        principal: &Principal,
+        name_or_id: &str,
+        document: &Json,
+        expected: Option<u32>,
+    ) -> Result<StoredMonitor, AlertError> {
+        let compiled = self.compile(principal.organisation, document)?;
+        self.change(principal, name_or_id, expected, "monitor.change", |_| Ok(compiled.clone())).await
+    }
+
+    /// Pauses a monitor, or goes on with it. Its incidents stay as they are meanwhile.
+    ///
+    /// # Errors
+    /// [`AlertError::NotFound`].
+    pub async fn pause_monitor(
+        &self,
+        principal: &Principal,
+        name_or_id: &str,
+        paused: bool,
+    ) -> Result<StoredMonitor, AlertError> {
+        let action = if paused { "monitor.pause" } else { "monitor.resume" };
+        let changed = |before: &Compiled| {
+            let mut monitor = before.monitor.clone();
+            monitor.paused = paused;
+            Compiled::new(monitor)
+        };
+        self.change(principal, name_or_id, None, action, changed).await
+    }
+
+    async fn change(
+        &self,
+        principal: &Principal,
+        name_or_id: &str,
+        expected: Option<u32>,
+        action: &str,
+        changed: impl Fn(&Compiled) -> Result<Compiled, AlertError>,
+    ) -> Result<StoredMonitor, AlertError> {
+        let mut attempts = Attempts::default();
+        loop {
+            let done = self.try_change(principal, name_or_id, expected, action, &changed).await;
+            if !attempts.again(&done) {
+                return done;
+            }
+        }
+    }
+
+    async fn try_change(
+        &self,
+        principal: &Principal,
+        name_or_id: &str,
+        expected: Option<u32>,
+        action: &str,
+        changed: impl Fn(&Compiled) -> Result<Compiled, AlertError>,
+    ) -> Result<StoredMonitor, AlertError> {
+        let organisation = principal.organisation;
+        let Found { id, stored, row } = self.find(organisation, name_or_id).await?;
+        if let Some(expected) = expected.filter(|expected| *expected != row.version) {
+            let version = row.version;
+            return Err(AlertError::Conflict(format!(
+                "the monitor {:?} is at version {version}, not {expected}: somebody else changed it",
+                row.name
+            )));
+        }
+        let before = self.load(organisation, id, row.version).await?;
+        let compiled = changed(&before)?;
+        let now = self.clock.now();
+        let text = written(&compiled.monitor)?;
+        let (next_key, next_stored, mut next) = self.next(organisation, id).await?;
+        if text == row.document {
+            return Ok(shown(id, &row, compiled.monitor, Some(&next)));
+        }
+        let mut batch = Batch::new();
+        batch.require(rows::monitor(organisation, id), Precondition::ValueIs(stored));
+        batch.require(next_key, Precondition::ValueIs(next_stored));
+        if compiled.monitor.name != row.name {
+            let key = rows::monitor_name(organisation, &compiled.monitor.name);
+            if self.store.get(&key).await?.is_some() {
+                return Err(AlertError::Exists { what: "monitor", name: compiled.monitor.name });
+            }
+            batch.require(key.clone(), Precondition::Absent).put(key, encode(&MonitorRef(id)));
+            batch.delete(rows::monitor_name(organisation, &row.name));
+        }
+        let row = MonitorRow {
+            name: compiled.monitor.name.clone(),
+            version: row.version + 1,
+            document: text,
+            updated: now,
+            updated_by: principal.key_name.clone(),
+            ..row
+        };
+        self.put_version(&mut batch, organisation, id, &row)?;
+        if let Some(old) = row.version.checked_sub(limits::VERSIONS).filter(|old| *old > 0) {
+            batch.delete(rows::version(organisation, id, old));
+        }
+        next.version = row.version;
+        let mut is_told = false;
+        if compiled.looks_at_other_than(&before) {
+            is_told =
+                self.end_all(&mut batch, organisation, id, &before, next.version, "monitor-changed").await?;
+        }
+        self.schedule(&mut batch, organisation, id, &compiled, &mut next);
+        let details = [("id", id.to_string()), ("version", row.version.to_string())];
+        self.audit(&mut batch, principal, action, &row.name, &details);
+        self.store.commit(batch).await?;
+        self.sooner.notify_one();
+        if is_told {
+            self.tellings.committed();
+        }
+        Ok(shown(id, &row, compiled.monitor, Some(&next)))
+    }
+
+    /// Deletes a monitor and closes its incidents, which stay.
+    ///
+    /// # Errors
+    /// [`AlertError::NotFound`].
+    pub async fn delete_monitor(&self, principal: &Principal, name_or_id: &str) -> Result<(), AlertError> {
+        let mut attempts = Attempts::default();
+        loop {
+            let done = self.try_delete(principal, name_or_id).await;
+            if !attempts.again(&done) {
+                return done;
+            }
+        }
+    }
+
+    async fn try_delete(&self, principal: &Principal, name_or_id: &str) -> Result<(), AlertError> {
+        let organisation = principal.organisation;
+        let Found { id, stored, row } = self.find(organisation, name_or_id).await?;
+        let compiled = self.load(organisation, id, row.version).await?;
+        let (next_key, next_stored, next) = self.next(organisation, id).await?;
+        let mut batch = Batch::new();
+        let key = rows::monitor(organisation, id);
+        batch.require(key.clone(), Precondition::ValueIs(stored)).delete(key);
+        batch.require(next_key.clone(), Precondition::ValueIs(next_stored)).delete(next_key);
+        batch.delete(rows::monitor_name(organisation, &row.name));
+        if let Some(at) = next.at {
+            batch.delete(rows::due(at, organisation, id));
+        }
+        let is_told =
+            self.end_all(&mut batch, organisation, id, &compiled, row.version, "monitor-deleted").await?;
+        delete_large(&*self.store, &mut batch, &rows::state(organisation, id)).await?;
+        for prefix in [rows::versions(organisation, id), rows::decisions(organisation, id)] {
+            for (key, _) in self.store.scan(prefix.prefix(), Direction::Forward, DELETED).await? {
+                batch.delete(key);
+            }
+        }
+        self.audit(&mut batch, principal, "monitor.delete", &row.name, &[("id", id.to_string())]);
+        self.store.commit(batch).await?;
+        if is_told {
+            self.tellings.committed();
+        }
+        Ok(())
+    }
+
+    /// Ends every breach and incident of a monitor in `batch`, and forgets how its series stand.
+    async fn end_all(
+        &self,
+        batch: &mut Batch,
+        organisation: OrganisationId,
+        id: MonitorId,
+        compiled: &Compiled,
+        version: u32,
+        reason: &'static str,
+    ) -> Result<bool, AlertError> {
+        let (mut state, bytes) = self.read_state(organisation, id).await?;
+        if bytes == 0 {
+            return Ok(false);
+        }
+        let known = self.known(organisation, &state).await?;
+        let moves = close_all(&mut state, reason);
+        let now = self.clock.now();
+        let mutes = self.active_mutes(organisation, now).await?;
+        // Nothing opens.
+        let routes = Default::default();
+        let (at, end, mutes, routes) = (now, now, &mutes[..], &routes);
+        let settling = Settling { organisation, monitor: id, version, compiled, at, end, mutes, routes };
+        let changed = settling.settle(&mut state, &known.incidents, &moves);
+        let is_told = self.put_incidents(batch, organisation, changed, &known).await?;
+        // The count of incidents stays, so that no id comes twice.
+        let state = MonitorState { opened: state.opened, ..MonitorState::default() };
+        self.put_state(batch, (organisation, id), &state, bytes).await?;
+        let detectors = rows::detectors(organisation, id).prefix();
+        for (key, _) in self.store.scan(detectors, Direction::Forward, limits::ANOMALY_SERIES * 4).await? {
+            batch.delete(key);
+        }
+        Ok(is_told)
+    }
+
+    /// Puts a monitor's row and its version.
+    fn put_version(
+        &self,
+        batch: &mut Batch,
+        organisation: OrganisationId,
+        id: MonitorId,
+        row: &MonitorRow,
+    ) -> Result<(), AlertError> {
+        rows::put(batch, rows::monitor(organisation, id), encode(row))?;
+        let version = VersionRow {
+            document: row.document.clone(),
+            created: row.updated,
+            created_by: row.updated_by.clone(),
+        };
+        Ok(rows::put(batch, rows::version(organisation, id, row.version), encode(&version))?)
+    }
+
+    /// Puts when a monitor is due next: at once after a change, never while it is paused.
+    fn schedule(
+        &self,
+        batch: &mut Batch,
+        organisation: OrganisationId,
+        id: MonitorId,
+        compiled: &Compiled,
+        next: &mut NextRow,
+    ) {
+        if let Some(before) = next.at {
+            batch.delete(rows::due(before, organisation, id));
+        }
+        // No evaluation comes twice: the next is behind the last even where the clock was set back.
+        let now = self.clock.now();
+        let soonest = next.evaluated.map_or(now, |last| now.max(last.saturating_add(1)));
+        next.at = (!compiled.monitor.paused).then_some(soonest);
+        next.turn += 1;
+        if let Some(at) = next.at {
+            batch.put(rows::due(at, organisation, id), Vec::new());
+        }
+        batch.put(rows::next(organisation, id), encode(next));
+    }
+
+    async fn next(
+        &self,
+        organisation: OrganisationId,
+        id: MonitorId,
+    ) -> Result<(bellwether_store::Key, Bytes, NextRow), AlertError> {
+        let key = rows::next(organisation, id);
+        let stored =
+            self.store.get(&key).await?.ok_or_else(|| AlertError::unknown("monitor", id.to_string()))?;
+        let next = decode(&stored)?;
+        Ok((key, stored, next))
+    }
+}

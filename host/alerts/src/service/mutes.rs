@@ -1,0 +1,149 @@
+//! Mutes as they are stored and found.
+
+use bellwether_access::Principal;
+use bellwether_kernel::{OrganisationId, Page, PageRequest, Timestamp};
+use bellwether_store::{Batch, Direction, Precondition, Space, decode, encode};
+
+use super::{Attempts, cursor_to, place_of};
+use crate::mute::{Mute, MuteId, NewMute};
+use crate::{AlertError, Alerts, limits, rows};
+
+/// How long a mute that is over is shown, in milliseconds: 30 days.
+const SHOWN: i64 = 30 * 24 * 60 * 60 * 1000;
+
+impl Alerts {
+    /// Stores a mute, and forgets those that have been over for 30 days.
+    ///
+    /// # Errors
+    /// [`AlertError::Invalid`] for an end that is past or before its start; [`AlertError::Limit`].
+    pub async fn create_mute(&self, principal: &Principal, new: NewMute) -> Result<Mute, AlertError> {
+        let mut attempts = Attempts::default();
+        loop {
+            let done = self.try_create_mute(principal, &new).await;
+            if !attempts.again(&done) {
+                return done;
+            }
+        }
+    }
+
+    async fn try_create_mute(&self, principal: &Principal, new: &NewMute) -> Result<Mute, AlertError> {
+        let (organisation, now) = (principal.organisation, self.clock.now());
+        new.check(now)?;
+        let mut batch = Batch::new();
+        let mut kept = 0;
+        for mute in self.all_mutes(organisation).await? {
+            match mute.end {
+                Some(end) if now.milliseconds_since(end) > SHOWN => {
+                    batch.delete(rows::mute(organisation, mute.id));
+                }
+                _ => kept += 1,
+            }
+        }
+        if kept >= limits::MUTES {
+            return Err(AlertError::Limit { what: "mutes of one organisation", limit: limits::MUTES as u64 });
+        }
+        let id = MuteId(self.count(&mut batch, Space::Mute, organisation).await?);
+        let mute = Mute {
+            id,
+            scope: new.scope.clone(),
+            start: new.start.unwrap_or(now),
+            end: new.end,
+            reason: new.reason.clone(),
+            created: now,
+            created_by: principal.key_name.clone(),
+        };
+        rows::put(&mut batch, rows::mute(organisation, id), encode(&mute))?;
+        self.audit(&mut batch, principal, "mute.create", &id.to_string(), &[("reason", mute.reason.clone())]);
+        self.store.commit(batch).await?;
+        Ok(mute)
+    }
+
+    /// Changes until when a mute lasts; for ever, if it is not said.
+    ///
+    /// # Errors
+    /// [`AlertError::NotFound`]; [`AlertError::Invalid`] for an end that is past or before its start.
+    pub async fn change_mute(
+        &self,
+        principal: &Principal,
+        id: MuteId,
+        end: Option<Timestamp>,
+    ) -> Result<Mute, AlertError> {
+        let key = rows::mute(principal.organisation, id);
+        let stored =
+            self.store.get(&key).await?.ok_or_else(|| AlertError::unknown("mute", id.to_string()))?;
+        let mut mute: Mute = decode(&stored)?;
+        mute.end = end;
+        let scope = mute.scope.clone();
+        NewMute { scope, start: Some(mute.start), end, reason: String::new() }.check(self.clock.now())?;
+        let mut batch = Batch::new();
+        batch.require(key.clone(), Precondition::ValueIs(stored)).put(key, encode(&mute));
+        self.audit(&mut batch, principal, "mute.change", &id.to_string(), &[]);
+        self.store.commit(batch).await?;
+        Ok(mute)
+    }
+
+    /// Deletes a mute: what is bad still is told at its monitor's next evaluation.
+    ///
+    /// # Errors
+    /// [`AlertError::NotFound`].
+    pub async fn delete_mute(&self, principal: &Principal, id: MuteId) -> Result<(), AlertError> {
+        let key = rows::mute(principal.organisation, id);
+        let stored =
+            self.store.get(&key).await?.ok_or_else(|| AlertError::unknown("mute", id.to_string()))?;
+        let mut batch = Batch::new();
+        batch.require(key.clone(), Precondition::ValueIs(stored)).delete(key);
+        self.audit(&mut batch, principal, "mute.delete", &id.to_string(), &[]);
+        self.store.commit(batch).await?;
+        Ok(())
+    }
+
+    /// One mute.
+    ///
+    /// # Errors
+    /// [`AlertError::NotFound`].
+    pub async fn mute(&self, organisation: OrganisationId, id: MuteId) -> Result<Mute, AlertError> {
+        let row = self.store.get(&rows::mute(organisation, id)).await?;
+        Ok(decode(&row.ok_or_else(|| AlertError::unknown("mute", id.to_string()))?)?)
+    }
+
+    /// Every mute, those that are over included, ordered by id.
+    ///
+    /// # Errors
+    /// [`AlertError::Invalid`] for a cursor that is not of this list.
+    pub async fn mutes(
+        &self,
+        organisation: OrganisationId,
+        page: &PageRequest,
+    ) -> Result<Page<Mute>, AlertError> {
+        let prefix = rows::mutes(organisation);
+        let mut range = prefix.prefix();
+        if let Some(place) = place_of(page, 8)? {
+            range.start = prefix.fixed(place);
+        }
+        let mut items = Vec::new();
+        for (key, row) in self.store.scan(range, Direction::Forward, page.limit + 1).await? {
+            if items.len() == page.limit {
+                return Ok(Page { items, next: Some(cursor_to(&key, 8)) });
+            }
+            items.push(decode(&row)?);
+        }
+        Ok(Page { items, next: None })
+    }
+
+    /// The mutes that are in force.
+    pub(crate) async fn active_mutes(
+        &self,
+        organisation: OrganisationId,
+        now: Timestamp,
+    ) -> Result<Vec<Mute>, AlertError> {
+        let mut mutes = self.all_mutes(organisation).await?;
+        mutes.retain(|mute| mute.is_active(now));
+        Ok(mutes)
+    }
+
+    async fn all_mutes(&self, organisation: OrganisationId) -> Result<Vec<Mute>, AlertError> {
+        let range = rows::mutes(organisation).prefix();
+        let rows = self.store.scan(range, Direction::Forward, 2 * limits::MUTES).await?;
+        rows.iter().map(|(_, row)| Ok(decode(row)?)).collect()
+    }
+}

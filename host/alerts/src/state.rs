@@ -1,0 +1,142 @@
+//! How a monitor's series stand between evaluations.
+
+use bellwether_kernel::Timestamp;
+use bellwether_store::Versioned;
+use serde::{Deserialize, Serialize};
+
+use crate::monitor::series_id;
+use crate::{Excursion, IncidentId, Level};
+
+/// How the series of one monitor stand: one value, read and written whole by each evaluation.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct MonitorState {
+    /// The end of what detectors were shown.
+    pub(crate) fed: Option<Timestamp>,
+    /// The first evaluation after nobody looked for a while: what did not arrive before it is not missing yet.
+    pub(crate) resumed: Option<Timestamp>,
+    /// Ordered by tags.
+    pub(crate) series: Vec<SeriesState>,
+    /// The incidents that are open.
+    pub(crate) incidents: Vec<OpenIncident>,
+    /// Incidents there ever were.
+    pub(crate) opened: u64,
+}
+
+impl Versioned for MonitorState {
+    const NAME: &'static str = "state of a monitor";
+}
+
+/// An incident that is open, and the tags all its series share.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct OpenIncident {
+    pub(crate) tuple: Vec<(String, String)>,
+    pub(crate) id: IncidentId,
+}
+
+/// How one series stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SeriesState {
+    /// What it is grouped by.
+    pub(crate) tags: Vec<(String, String)>,
+    pub(crate) metric: Option<String>,
+    pub(crate) level: Level,
+    /// Whether it stays away, longer than the monitor allows.
+    pub(crate) missing: bool,
+    /// The first evaluation that saw it.
+    pub(crate) first_seen: Timestamp,
+    /// When its last step with a point began.
+    pub(crate) last_point: Timestamp,
+    /// What was compared last.
+    pub(crate) value: Option<f64>,
+    /// The first breach of those that have not opened yet.
+    pub(crate) pending: Option<Timestamp>,
+    /// What keeps it from opening.
+    pub(crate) held: Option<Held>,
+    /// Points in a row that were not strange.
+    pub(crate) ok_streak: u32,
+    /// What the detector found of the latest points, oldest first.
+    pub(crate) verdicts: Vec<Verdict>,
+    /// The season the detector found, in milliseconds.
+    pub(crate) season: Option<u64>,
+    pub(crate) breach: Option<Breach>,
+}
+
+impl SeriesState {
+    pub(crate) fn new(tags: Vec<(String, String)>, metric: Option<String>, seen: Timestamp) -> Self {
+        Self {
+            tags,
+            metric,
+            level: Level::Ok,
+            missing: false,
+            first_seen: seen,
+            last_point: Timestamp::MIN,
+            value: None,
+            pending: None,
+            held: None,
+            ok_streak: 0,
+            verdicts: Vec::new(),
+            season: None,
+            breach: None,
+        }
+    }
+
+    pub(crate) fn id(&self) -> String {
+        series_id(&self.tags)
+    }
+}
+
+/// What keeps a series that breaches from opening.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Held {
+    NewGroup,
+    Duration,
+    Direction,
+    Significance,
+    Delta,
+    Volume,
+    TooFew,
+    TooMany,
+}
+
+/// A side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Direction {
+    /// Above.
+    Up,
+    /// Below.
+    Down,
+}
+
+/// What a detector found of a point.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Verdict {
+    pub(crate) time: Timestamp,
+    pub(crate) value: f64,
+    pub(crate) score: f64,
+    /// The side it is strange to; absent if it is not strange.
+    pub(crate) strange: Option<Direction>,
+    pub(crate) expected: f64,
+    /// The edge of the band on the side of the value.
+    pub(crate) edge: f64,
+}
+
+/// A series' time beyond.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Breach {
+    /// The first breach; of missing data the last point.
+    pub(crate) started: Timestamp,
+    /// When it opened.
+    pub(crate) triggered: Timestamp,
+    pub(crate) level: Level,
+    pub(crate) direction: Option<Direction>,
+    pub(crate) upper: Option<Excursion>,
+    pub(crate) lower: Option<Excursion>,
+    pub(crate) score: Option<f64>,
+    pub(crate) threshold: Option<f64>,
+    /// The distances of all its points beyond, added up.
+    pub(crate) sum_of_deltas: f64,
+    /// Points before this are in the figures.
+    pub(crate) counted: Timestamp,
+    pub(crate) last_seen: Option<Timestamp>,
+}

@@ -1,0 +1,110 @@
+//! Documents: what reads, and what is told of those that do not.
+
+use super::*;
+use crate::monitor::Compiled;
+
+fn faults(more: Json) -> Vec<String> {
+    match Compiled::read(&cpu(more)) {
+        Err(AlertError::Document(Faults(faults))) => faults.into_iter().map(|fault| fault.field).collect(),
+        Err(other) => panic!("{other}"),
+        Ok(_) => Vec::new(),
+    }
+}
+
+#[test]
+fn what_is_wrong_is_named_all_of_it() {
+    for (more, fields) in [
+        (json!({}), &[][..]),
+        (json!({"name": "No Name"}), &["name"]),
+        (json!({"name": "12"}), &["name"]),
+        (json!({"window": "5s"}), &["window"]),
+        (json!({"window": "5 moons"}), &["window"]),
+        (json!({"step": "7s"}), &["step"]),
+        (json!({"every": "1s"}), &["every"]),
+        (json!({"thresholds": null}), &["thresholds"]),
+        (json!({"thresholds": {"comparator": "=", "critical": 1}}), &["thresholds.comparator"]),
+        (json!({"thresholds": {"comparator": ">", "critical": 90, "warning": 95}}), &["thresholds.warning"]),
+        (json!({"thresholds": {"comparator": "<", "critical": 90, "warning": 80}}), &["thresholds.warning"]),
+        (
+            json!({"thresholds": {"comparator": ">", "critical": 90, "critical_recovery": 91, "warning_recovery": 3}}),
+            &["thresholds.critical_recovery", "thresholds.warning_recovery"],
+        ),
+        (json!({"query": "avg:cpu{*"}), &["query (line 1, column 10)"]),
+        (json!({"query": "1 + 1"}), &["query"]),
+        (json!({"notify_by": ["zone"]}), &["notify_by[0]"]),
+        (json!({"conditions": [{"type": "significance", "at_least": 0.5}]}), &["conditions[0].type"]),
+        (json!({"conditions": [{"type": "delta"}]}), &["conditions[0]"]),
+        (json!({"conditions": [{"type": "volume", "points": 5, "at_least": 1}]}), &["conditions[0].points"]),
+        (json!({"conditions": [{"type": "duration", "at_least": "0s"}]}), &["conditions[0].at_least"]),
+        (json!({"channels": ["a", "a"]}), &["channels[1]"]),
+        (json!({"kind": "anomaly", "thresholds": null}), &["detector"]),
+        (json!({"kind": "no-data"}), &["thresholds"]),
+        (json!({"colour": "red"}), &["colour"]),
+        (json!({"renotify": {"every": "1s"}}), &["renotify.every"]),
+        (json!({"name": "X", "every": "1s", "delay": "3d"}), &["name", "delay", "every"]),
+    ] {
+        assert_eq!(faults(more.clone()), fields, "{more}");
+    }
+}
+
+#[test]
+fn an_error_names_the_value_and_what_would_be_right() {
+    let error = Compiled::read(&cpu(json!({"every": "1s"}))).unwrap_err().to_string();
+    assert_eq!(error, "every is \"1s\", expected a span from 10s to 24h");
+    let error = Compiled::read(&cpu(json!({"conditions": [{"type": "duration"}]}))).unwrap_err().to_string();
+    assert!(error.contains("conditions[0]") && error.contains("at_least"), "{error}");
+}
+
+#[test]
+fn defaults_follow_the_window_and_the_kind() {
+    for (more, every, step) in [
+        (json!({"window": "1m"}), MINUTE, MINUTE),
+        (json!({"window": "5m"}), MINUTE, MINUTE),
+        (json!({"window": "23h"}), MINUTE, 5 * MINUTE),
+        (json!({"window": "24h"}), 10 * MINUTE, 5 * MINUTE),
+        (json!({"window": "2d"}), 30 * MINUTE, 10 * MINUTE),
+        (json!({"window": "90s"}), MINUTE, 30_000),
+        (json!({"every": "10s"}), 10_000, MINUTE),
+    ] {
+        let compiled = Compiled::read(&cpu(more.clone())).unwrap();
+        assert_eq!((compiled.every, compiled.step), (every, step), "{more}");
+    }
+    let timeout = |more: Json| Compiled::read(&cpu(more)).unwrap().timeout / (60 * MINUTE);
+    assert_eq!(timeout(json!({})), 7 * 24);
+    assert_eq!(timeout(json!({"step": "1h", "window": "2h"})), 30 * 24);
+    let anomaly = json!({"kind": "anomaly", "thresholds": null, "detector": {"name": "bound"}});
+    assert_eq!(timeout(anomaly), 5);
+}
+
+#[test]
+fn a_document_is_written_as_it_reads() {
+    let full = json!({
+        "title": "Load", "message": "Look at it.", "window": "10m", "delay": "30s", "reduce": "maximum",
+        "conditions": [
+            {"type": "duration", "at_least": "5m"}, {"type": "direction", "side": "up"},
+            {"type": "delta", "percentage": 10.0}, {"type": "volume", "points": 3, "at_most": 4.0},
+            {"type": "participating", "at_least": 50.0, "percentage": true},
+        ],
+        "missing_data": {"policy": "show-and-notify-no-data", "after": "30m"}, "timeout": "12h",
+        "renotify": {"every": "1h", "times": 3, "statuses": ["warning"]}, "notify": {"update": true},
+        "notify_by": [], "severity": "critical", "labels": {"team": "web"}, "require_full_window": true,
+    });
+    let monitor = Monitor::read(&cpu(full)).unwrap();
+    let written = serde_json::to_value(&monitor).unwrap();
+    assert_eq!(Monitor::read(&written).unwrap(), monitor);
+    Compiled::new(monitor).unwrap();
+}
+
+/// What the repository shows people must read.
+#[test]
+fn the_examples_read() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/monitors");
+    let mut count = 0;
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let document = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        Compiled::read(&document).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        count += 1;
+    }
+    assert!(count >= 3);
+}

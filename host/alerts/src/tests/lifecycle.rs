@@ -1,0 +1,272 @@
+//! From a breach to an incident and back.
+
+use super::*;
+
+#[tokio::test]
+async fn a_breach_opens_an_incident_and_its_end_closes_it_and_both_are_told_once() {
+    let world = World::new().await;
+    world.create(cpu(json!({"title": "Load", "labels": {"team": "web"}}))).await;
+    world.live(0, &[("a", 50.0), ("b", 50.0)]).await;
+    assert!(world.incidents().await.is_empty());
+    world.live(1, &[("a", 95.0), ("b", 50.0)]).await;
+    world.live(2, &[("a", 99.0), ("b", 50.0)]).await;
+    let [incident] = &world.incidents().await[..] else { panic!("one is open") };
+    assert_eq!((incident.title.as_str(), incident.started, incident.opened), ("Load: host:a", at(1), at(2)));
+    assert!(incident.is_open() && incident.severity == Severity::High);
+    world.live(3, &[("a", 50.0), ("b", 50.0)]).await;
+    assert_eq!(world.told().await, [["opened 1", "closed 2"]]);
+    let [incident] = &world.incidents().await[..] else { panic!("it is kept") };
+    assert_eq!((incident.closed, incident.close_reason.as_deref()), (Some(at(4)), Some("recovered")));
+    let intervals = world.alerts.incident_intervals(OURS, incident.id, 10).await.unwrap();
+    let [interval] = &intervals[..] else { panic!("one breach") };
+    let upper = interval.upper.unwrap();
+    assert_eq!((upper.peak, upper.expected, upper.delta), (99.0, Some(90.0), Some(9.0)));
+    assert_eq!((interval.sum_of_deltas, interval.direction), (14.0, Some(Direction::Up)));
+    // A recurrence is another one.
+    world.live(4, &[("a", 95.0)]).await;
+    let all = world.incidents().await;
+    assert_eq!(all.len(), 2);
+    assert_ne!(all[0].trigger(), all[1].trigger());
+    assert!(all[0].id > all[1].id, "ids sort by when they opened");
+    let whole = world.told_whole().await;
+    let told: Incident = serde_json::from_value(whole[0][1]["whole"].clone()).unwrap();
+    assert_eq!((told.ended, told.alerts[0].open, told.alerts[0].series.len()), (Some(at(4)), false, 1));
+    assert_eq!(told.alerts[0].labels, [("team".to_owned(), "web".to_owned())]);
+}
+
+#[tokio::test]
+async fn series_of_one_tuple_share_an_incident_and_updates_are_told_where_wanted() {
+    let world = World::new().await;
+    world.create(cpu(json!({"notify_by": [], "notify": {"update": true}}))).await;
+    world.live(0, &[("a", 95.0), ("b", 50.0)]).await;
+    world.live(1, &[("a", 95.0), ("b", 97.0)]).await;
+    world.live(2, &[("a", 50.0), ("b", 97.0)]).await;
+    world.live(3, &[("a", 50.0), ("b", 97.0)]).await;
+    world.live(4, &[("a", 50.0), ("b", 50.0)]).await;
+    assert_eq!(world.told().await, [["opened 1", "updated 2", "updated 3", "closed 4"]]);
+    let told: Incident = serde_json::from_value(world.told_whole().await[0][3]["whole"].clone()).unwrap();
+    assert_eq!(told.alerts[0].series.len(), 2, "all that were in it");
+}
+
+#[tokio::test]
+async fn a_warning_that_becomes_an_alert_is_told_and_recovery_thresholds_hold_it() {
+    let world = World::new().await;
+    let thresholds = json!({"comparator": ">", "critical": 90, "warning": 70, "critical_recovery": 80, "warning_recovery": 60});
+    world.create(cpu(json!({"thresholds": thresholds}))).await;
+    let mut minute = 0;
+    for (value, level) in [
+        (75.0, Level::Warning),
+        (95.0, Level::Alert),
+        (85.0, Level::Alert),
+        (65.0, Level::Warning),
+        (60.0, Level::Ok),
+    ] {
+        minute = world.live(minute, &[("a", value)]).await;
+        let series = world.alerts.monitor_series(OURS, "cpu", &PageRequest::first(100)).await.unwrap().items;
+        assert_eq!(series[0].level, level, "{value}");
+    }
+    assert_eq!(world.told().await, [["opened 1", "updated 2", "closed 3"]]);
+}
+
+#[tokio::test]
+async fn a_duration_is_waited_for_and_a_recovery_before_it_cancels_silently() {
+    let world = World::new().await;
+    world.create(cpu(json!({"conditions": [{"type": "duration", "at_least": "3m"}]}))).await;
+    let mut minute = 0;
+    for value in [95.0, 95.0, 50.0, 95.0, 95.0] {
+        minute = world.live(minute, &[("a", value)]).await;
+        assert!(world.incidents().await.is_empty());
+    }
+    world.live(minute, &[("a", 95.0)]).await;
+    let [incident] = &world.incidents().await[..] else { panic!("it is open") };
+    assert_eq!((incident.started, incident.opened), (at(3), at(6)), "the first breach, and when it was told");
+    let trace = world.alerts.monitor_trace(OURS, "cpu", &PageRequest::first(10)).await.unwrap().items;
+    let held: Vec<&str> =
+        trace.iter().flat_map(|decision| &decision.lines).map(|line| line.what.as_str()).collect();
+    assert!(held.contains(&"held") && held.contains(&"told"), "{held:?}");
+}
+
+#[tokio::test]
+async fn conditions_are_anded_and_say_what_they_miss() {
+    for (condition, values, opens) in [
+        (json!({"type": "delta", "absolute": 5}), (94.0, 95.0), (false, true)),
+        (json!({"type": "delta", "percentage": 10}), (98.0, 99.0), (false, true)),
+        (json!({"type": "volume", "points": 1, "at_least": 96}), (95.0, 96.0), (false, true)),
+        (json!({"type": "volume", "points": 1, "at_most": 96}), (97.0, 96.0), (false, true)),
+        (json!({"type": "direction", "side": "down"}), (95.0, 99.0), (false, false)),
+        (json!({"type": "participating", "at_least": 2}), (95.0, 95.0), (false, false)),
+        (json!({"type": "participating", "at_least": 50, "percentage": true}), (95.0, 95.0), (true, true)),
+        (json!({"type": "participating", "at_most": 40, "percentage": true}), (95.0, 95.0), (false, false)),
+    ] {
+        let world = World::new().await;
+        world.create(cpu(json!({"conditions": [condition]}))).await;
+        world.live(0, &[("a", values.0), ("b", 10.0)]).await;
+        assert_eq!(!world.incidents().await.is_empty(), opens.0, "{condition} at {}", values.0);
+        world.live(1, &[("a", values.1), ("b", 10.0)]).await;
+        assert_eq!(!world.incidents().await.is_empty(), opens.1, "{condition} at {}", values.1);
+    }
+}
+
+#[tokio::test]
+async fn versions_are_kept_and_a_change_somebody_else_made_is_not_overwritten() {
+    let world = World::new().await;
+    world.create(cpu(json!({}))).await;
+    let (alerts, principal) = (&world.alerts, &world.principal);
+    let changed = cpu(json!({"message": "Now."}));
+    let second = alerts.replace_monitor(principal, "cpu", &changed, Some(1)).await.unwrap();
+    assert_eq!(second.version, 2);
+    let error = alerts.replace_monitor(principal, "cpu", &cpu(json!({})), Some(1)).await.unwrap_err();
+    assert!(matches!(error, AlertError::Conflict(_)), "{error}");
+    // The same document again is no version.
+    assert_eq!(alerts.replace_monitor(principal, "cpu", &changed, None).await.unwrap().version, 2);
+    let versions = alerts.monitor_versions(OURS, "cpu", &PageRequest::first(10)).await.unwrap().items;
+    let messages: Vec<&str> = versions.iter().map(|version| version.document.message.as_str()).collect();
+    assert_eq!(messages, ["Now.", ""]);
+    let error = alerts.create_monitor(principal, &cpu(json!({}))).await.unwrap_err();
+    assert!(matches!(error, AlertError::Exists { .. }), "{error}");
+    let renamed = cpu(json!({"name": "load"}));
+    alerts.replace_monitor(principal, "cpu", &renamed, None).await.unwrap();
+    assert!(matches!(alerts.monitor(OURS, "cpu").await, Err(AlertError::NotFound { .. })));
+    assert_eq!(alerts.monitor(OURS, "load").await.unwrap().version, 3);
+}
+
+#[tokio::test]
+async fn a_change_of_what_is_looked_at_and_a_deletion_close_what_is_open() {
+    for deleted in [false, true] {
+        let world = World::new().await;
+        world.create(cpu(json!({}))).await;
+        world.live(0, &[("a", 95.0)]).await;
+        let (alerts, principal) = (&world.alerts, &world.principal);
+        let reason = if deleted {
+            alerts.delete_monitor(principal, "cpu").await.unwrap();
+            "monitor-deleted"
+        } else {
+            let other = cpu(json!({"query": "max:cpu{*} by {host}"}));
+            alerts.replace_monitor(principal, "cpu", &other, None).await.unwrap();
+            "monitor-changed"
+        };
+        assert_eq!(world.told().await, [["opened 1", "closed 2"]]);
+        let incident = &world.incidents().await[0];
+        assert_eq!(incident.close_reason.as_deref(), Some(reason));
+        world.live(1, &[("a", 95.0)]).await;
+        assert_eq!(world.incidents().await.len(), if deleted { 1 } else { 2 });
+    }
+}
+
+#[tokio::test]
+async fn a_paused_monitor_is_not_evaluated_and_goes_on_where_it_was() {
+    let world = World::new().await;
+    world.create(cpu(json!({}))).await;
+    world.live(0, &[("a", 95.0)]).await;
+    let paused = world.alerts.pause_monitor(&world.principal, "cpu", true).await.unwrap();
+    assert!(paused.next_due.is_none() && paused.document.paused);
+    world.live(1, &[("a", 50.0)]).await;
+    assert!(world.incidents().await[0].is_open());
+    world.alerts.pause_monitor(&world.principal, "cpu", false).await.unwrap();
+    world.live(2, &[("a", 50.0)]).await;
+    assert_eq!(world.told().await, [["opened 1", "closed 2"]]);
+}
+
+#[tokio::test]
+async fn two_hosts_that_evaluate_at_once_open_one_incident() {
+    let world = World::new().await;
+    world.create(cpu(json!({}))).await;
+    let other = world.beside();
+    for minute in 0..6 {
+        world.figures.put("a", at(minute), if minute % 2 == 0 { 95.0 } else { 5.0 });
+        world.clock.set(at(minute + 1));
+        let (one, two) =
+            tokio::join!(world.alerts.evaluate_due(at(minute + 1)), other.evaluate_due(at(minute + 1)));
+        one.unwrap();
+        two.unwrap();
+    }
+    assert_eq!(world.told().await, [["opened 1", "closed 2"]; 3]);
+}
+
+#[tokio::test]
+async fn a_host_that_stood_still_commits_nothing_over_what_another_did_since() {
+    let world = World::new().await;
+    world.create(cpu(json!({}))).await;
+    world.evaluate(0).await;
+    world.figures.put("a", at(0), 50.0);
+    world.figures.put("a", at(1), 95.0);
+    let gate = Arc::new(Notify::new());
+    *world.figures.1.lock() = Some(gate.clone());
+    world.clock.set(at(1));
+    let stalled = world.alerts.clone();
+    let stalled = tokio::spawn(async move { stalled.evaluate_due(at(1)).await });
+    while world.figures.1.lock().is_some() {
+        tokio::task::yield_now().await;
+    }
+    world.clock.set(at(2));
+    world.beside().evaluate_due(at(2)).await.unwrap();
+    assert_eq!(world.told().await, [["opened 1"]]);
+    gate.notify_one();
+    stalled.await.unwrap().unwrap();
+    let series = world.alerts.monitor_series(OURS, "cpu", &PageRequest::first(1)).await.unwrap().items;
+    assert_eq!(series[0].level, Level::Alert, "what it saw is of before");
+    assert_eq!(world.alerts.monitor(OURS, "cpu").await.unwrap().next_due, Some(at(3)));
+    world.live(2, &[("a", 50.0)]).await;
+    assert_eq!(world.told().await, [["opened 1", "closed 2"]]);
+}
+
+#[tokio::test]
+async fn what_does_not_answer_is_a_problem_of_its_monitor_alone_and_is_tried_at_the_next_time() {
+    let world = World::new().await;
+    world.create(cpu(json!({"name": "broken", "query": "avg:broken{*}"}))).await;
+    world.create(cpu(json!({}))).await;
+    world.live(0, &[("a", 95.0)]).await;
+    assert_eq!(world.incidents().await.len(), 1);
+    let broken = world.alerts.monitor(OURS, "broken").await.unwrap();
+    assert!(broken.problem.unwrap().contains("series in one query"));
+    assert_eq!(broken.next_due, Some(at(2)));
+}
+
+#[tokio::test]
+async fn times_that_were_missed_are_passed_over() {
+    let world = World::new().await;
+    world.create(cpu(json!({}))).await;
+    world.evaluate(0).await;
+    world.figures.put("a", at(9), 95.0);
+    world.evaluate(10).await;
+    let monitor = world.alerts.monitor(OURS, "cpu").await.unwrap();
+    assert_eq!((monitor.evaluated, monitor.next_due), (Some(at(10)), Some(at(11))));
+    assert_eq!(world.incidents().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_back_test_says_where_a_monitor_would_have_fired() {
+    let world = World::new().await;
+    for minute in 0..60 {
+        world.figures.put("a", at(minute), if (20..30).contains(&minute) { 95.0 } else { 50.0 });
+    }
+    let request = BacktestRequest { document: cpu(json!({})), from: at(1), to: at(60) };
+    let tested = world.alerts.backtest(OURS, &request).await.unwrap();
+    assert_eq!((tested.evaluations, tested.series, tested.incidents.len()), (59, 1, 1));
+    let incident = &tested.incidents[0];
+    assert_eq!((incident.incident.opened, incident.incident.closed), (at(21), Some(at(31))));
+    assert_eq!(incident.tellings, [(at(21), Event::Opened), (at(31), Event::Closed)]);
+    assert_eq!(incident.intervals.len(), 1);
+    assert!(world.told().await.is_empty() && world.incidents().await.is_empty(), "nothing of it happened");
+    let long = BacktestRequest { to: at(10_000), ..request };
+    assert!(matches!(world.alerts.backtest(OURS, &long).await, Err(AlertError::Invalid(_))));
+}
+
+#[tokio::test]
+async fn routes_add_to_the_channels_of_an_incident_that_opens_and_to_no_other() {
+    let world = World::new().await;
+    world.create(cpu(json!({"labels": {"team": "web"}}))).await;
+    let routed = |channel: &str| -> RouteRules {
+        let rule = json!({"match": {"labels": {"team": "web"}, "monitors": ["cpu"]}, "channels": [channel]});
+        serde_json::from_value(json!({ "rules": [rule] })).unwrap()
+    };
+    world.alerts.routes.put_rules(&world.principal, &routed("pager"), None).await.unwrap();
+    world.live(0, &[("a", 95.0)]).await;
+    // Recipients are those of the opening, so that each hears of the end.
+    world.alerts.routes.put_rules(&world.principal, &routed("other"), None).await.unwrap();
+    world.live(1, &[("a", 50.0)]).await;
+    for told in &world.told_whole().await[0] {
+        assert_eq!(told["channels"], json!(["mail", "pager"]), "{told}");
+    }
+    assert_eq!(world.told().await, [["opened 1", "closed 2"]]);
+}

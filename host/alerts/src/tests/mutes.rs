@@ -1,0 +1,178 @@
+//! Mutes, acknowledgements, and telling again.
+
+use super::*;
+
+impl World {
+    async fn mute(&self, scope: Scope, start: Option<i64>, end: Option<i64>) -> Mute {
+        let new = NewMute { scope, start: start.map(at), end: end.map(at), reason: "work".into() };
+        self.alerts.create_mute(&self.principal, new).await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_muted_breach_moves_and_is_told_when_the_mute_is_over_while_it_lasts() {
+    let world = World::new().await;
+    world.create(cpu(json!({}))).await;
+    world.mute(Scope::default(), None, Some(3)).await;
+    world.live(0, &[("a", 95.0)]).await;
+    let incident = &world.incidents().await[0];
+    assert!(incident.is_open() && world.told().await.is_empty());
+    let notes = world.notes(incident.id).await;
+    assert_eq!(notes[1], (NoteKind::Withheld, format!("opened: mute 1 until {}", at(3))));
+    world.live(1, &[("a", 95.0)]).await;
+    assert!(world.told().await.is_empty());
+    world.live(2, &[("a", 95.0)]).await;
+    world.live(3, &[("a", 50.0)]).await;
+    assert_eq!(world.told().await, [["opened 1", "closed 2"]]);
+}
+
+#[tokio::test]
+async fn a_recovery_while_muted_resets_what_is_told_next() {
+    let world = World::new().await;
+    world.create(cpu(json!({}))).await;
+    let mute = world.mute(Scope::default(), None, None).await;
+    world.live(0, &[("a", 95.0)]).await;
+    world.live(1, &[("a", 50.0)]).await;
+    assert!(world.told().await.is_empty(), "what nobody was told of needs no end");
+    world.alerts.delete_mute(&world.principal, mute.id).await.unwrap();
+    world.live(2, &[("a", 95.0)]).await;
+    assert_eq!(world.told().await, [["opened 1"]]);
+    assert_eq!(world.incidents().await.len(), 2);
+}
+
+#[tokio::test]
+async fn the_recovery_of_what_was_told_before_a_downtime_is_told_within_it() {
+    let world = World::new().await;
+    world.create(cpu(json!({"notify": {"update": true}, "notify_by": []}))).await;
+    world.mute(Scope::default(), Some(2), Some(60)).await;
+    world.live(0, &[("a", 95.0), ("b", 50.0)]).await;
+    world.live(1, &[("a", 95.0), ("b", 95.0)]).await;
+    assert_eq!(world.told().await, [["opened 1"]], "the update is within it");
+    world.live(2, &[("a", 50.0), ("b", 50.0)]).await;
+    assert_eq!(world.told().await, [["opened 1", "closed 2"]]);
+}
+
+#[tokio::test]
+async fn a_mute_of_one_host_leaves_the_others_alone() {
+    let world = World::new().await;
+    world.create(cpu(json!({}))).await;
+    let tags = [("host".to_owned(), "a".to_owned())].into();
+    world.mute(Scope { tags, monitors: vec!["cpu".into()], ..Scope::default() }, None, None).await;
+    world.live(0, &[("a", 95.0), ("b", 95.0)]).await;
+    assert_eq!((world.told().await.len(), world.incidents().await.len()), (1, 2));
+    let new = NewMute { end: Some(at(0)), ..NewMute::default() };
+    assert!(matches!(world.alerts.create_mute(&world.principal, new).await, Err(AlertError::Invalid(_))));
+}
+
+#[tokio::test]
+async fn an_incident_that_goes_on_is_told_again_until_somebody_knows_or_it_was_often_enough() {
+    let renotify = json!({"every": "2m", "times": 3, "message": "Still."});
+    for acknowledged in [false, true] {
+        let world = World::new().await;
+        let thresholds = json!({"comparator": ">", "critical": 90, "warning": 70});
+        let document = json!({"renotify": renotify.clone(), "thresholds": thresholds});
+        world.create(cpu(document)).await;
+        world.live(0, &[("a", 95.0)]).await;
+        world.live(1, &[("a", 95.0)]).await;
+        world.live(2, &[("a", 95.0)]).await;
+        assert_eq!(world.told().await, [["opened 1", "updated 2"]]);
+        let whole = world.told_whole().await;
+        assert_eq!(whole[0][1]["whole"]["description"], "Still.");
+        let id = world.incidents().await[0].id;
+        if acknowledged {
+            let known = world.alerts.acknowledge(&world.principal, id).await.unwrap();
+            assert_eq!(known.acknowledgement.unwrap().by, "ada");
+        }
+        for minute in 3..12 {
+            world.live(minute, &[("a", 95.0)]).await;
+        }
+        let count = world.told().await[0].len();
+        assert_eq!(count, if acknowledged { 2 } else { 4 });
+    }
+}
+
+#[tokio::test]
+async fn an_acknowledgement_is_over_when_it_becomes_worse() {
+    let world = World::new().await;
+    let thresholds = json!({"comparator": ">", "critical": 90, "warning": 70});
+    world.create(cpu(json!({"thresholds": thresholds}))).await;
+    world.live(0, &[("a", 75.0)]).await;
+    let id = world.incidents().await[0].id;
+    world.alerts.acknowledge(&world.principal, id).await.unwrap();
+    world.live(1, &[("a", 95.0)]).await;
+    assert_eq!(world.incidents().await[0].acknowledgement, None);
+    assert_eq!(world.told().await, [["opened 1", "updated 2"]]);
+    let kinds: Vec<NoteKind> = world.notes(id).await.into_iter().map(|(kind, _)| kind).collect();
+    assert!(
+        kinds.contains(&NoteKind::Acknowledged) && kinds.contains(&NoteKind::Unacknowledged),
+        "{kinds:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_acknowledgement_and_a_closing_at_once_lose_neither() {
+    let world = World::new().await;
+    world.create(cpu(json!({}))).await;
+    world.live(0, &[("a", 95.0)]).await;
+    let id = world.incidents().await[0].id;
+    world.figures.put("a", at(1), 50.0);
+    world.clock.set(at(2));
+    let (evaluated, acknowledged) =
+        tokio::join!(world.alerts.evaluate_due(at(2)), world.alerts.acknowledge(&world.principal, id));
+    evaluated.unwrap();
+    // Whichever was overtaken: an evaluation is due still, an acknowledgement finds that the incident is over.
+    world.evaluate(2).await;
+    let incident = &world.incidents().await[0];
+    assert!(!incident.is_open());
+    assert_eq!(incident.acknowledgement.is_some(), acknowledged.is_ok(), "{acknowledged:?}");
+    let acknowledged_by_trace = world.notes(id).await.iter().any(|(kind, _)| *kind == NoteKind::Acknowledged);
+    assert_eq!(acknowledged_by_trace, acknowledged.is_ok());
+    assert_eq!(world.told().await, [["opened 1", "closed 2"]]);
+}
+
+#[tokio::test]
+async fn people_assign_and_comment_and_the_trace_says_who() {
+    let world = World::new().await;
+    world.create(cpu(json!({"notify": {"update": true}}))).await;
+    world.live(0, &[("a", 95.0)]).await;
+    let id = world.incidents().await[0].id;
+    let (alerts, principal) = (&world.alerts, &world.principal);
+    alerts.assign(principal, id, Some("grace".into())).await.unwrap();
+    alerts.comment(principal, id, "A disk is full.").await.unwrap();
+    assert_eq!(world.told().await, [["opened 1", "updated 2"]]);
+    world.live(1, &[("a", 50.0)]).await;
+    assert_eq!(world.told().await, [["opened 1", "updated 2", "closed 3"]]);
+    let error = alerts.acknowledge(principal, id).await.unwrap_err();
+    assert!(matches!(error, AlertError::Conflict(_)), "{error}");
+    alerts.comment(principal, id, "It was.").await.unwrap();
+    let page = PageRequest::first(100);
+    let notes = alerts.incident_trace(OURS, id, &page).await.unwrap().items;
+    let by: Vec<(NoteKind, Option<&str>)> =
+        notes.iter().map(|note| (note.what, note.by.as_deref())).collect();
+    assert!(
+        by.contains(&(NoteKind::Assigned, Some("ada"))) && by.contains(&(NoteKind::Commented, Some("ada")))
+    );
+    let filter = IncidentFilter { assignee: Some("grace".into()), ..IncidentFilter::default() };
+    assert_eq!(alerts.incidents(OURS, &filter, &page).await.unwrap().items.len(), 1);
+    let open = IncidentFilter { state: Some(IncidentState::Open), ..IncidentFilter::default() };
+    assert!(alerts.incidents(OURS, &open, &page).await.unwrap().items.is_empty());
+    assert_eq!(alerts.sweep(at(1), 100).await.unwrap(), 0);
+    assert!(alerts.sweep(at(5), 100).await.unwrap() > 0);
+    assert!(world.incidents().await.is_empty());
+}
+
+#[tokio::test]
+async fn recipients_are_those_of_the_opening() {
+    let world = World::new().await;
+    world.create(cpu(json!({}))).await;
+    world.live(0, &[("a", 95.0)]).await;
+    let changed = cpu(json!({"channels": ["pager"]}));
+    world.alerts.replace_monitor(&world.principal, "cpu", &changed, None).await.unwrap();
+    // A change is evaluated at once, and each minute from then on.
+    for (minute, value) in [(1, 50.0), (2, 50.0), (3, 95.0), (4, 95.0)] {
+        world.live(minute, &[("a", value)]).await;
+    }
+    let channels: Vec<Json> =
+        world.told_whole().await.iter().flatten().map(|line| line["channels"][0].clone()).collect();
+    assert_eq!(channels, ["mail", "mail", "pager"]);
+}
