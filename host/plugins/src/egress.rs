@@ -1,6 +1,7 @@
-//! The one way out: requests of plugins, held against their grant, and against what an address is when it is
+//! The one way out: requests of plugins and of deliveries, held against their grant, and against what an address is when it is
 //! connected.
 
+mod deliver;
 mod outlet;
 mod prepare;
 #[cfg(test)]
@@ -11,13 +12,12 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use http::HeaderValue;
+use bellwether_access::{LOCALHOST, is_public};
+use http::{HeaderMap, HeaderValue};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::{Client, redirect, retry};
+use reqwest::{Client, Response, redirect, retry};
 use tokio::time::{Instant, timeout_at};
 
-use crate::address::is_public;
-use crate::destination::LOCALHOST;
 use crate::limits;
 pub(crate) use outlet::{Outlet, Spent};
 use prepare::{Prepared, prepare};
@@ -88,7 +88,8 @@ impl Egress {
         timeout_at(deadline, exchange).await.map_err(|_| EgressError::Timeout)?
     }
 
-    async fn exchange(&self, spent: &Spent, request: Prepared) -> Result<Incoming, EgressError> {
+    /// Connects and gives the answer's head.
+    async fn sent(&self, request: Prepared) -> Result<Response, EgressError> {
         let client = || client(PublicNames(Arc::clone(&self.names))).map_err(|error| describe(&error));
         let client = self.client.get_or_init(client).as_ref().map_err(|error| {
             EgressError::Connection(format!("the host's HTTP client does not work: {error}"))
@@ -99,7 +100,11 @@ impl Egress {
             .body(request.body)
             .send()
             .await;
-        let mut response = sent.map_err(|error| failure(&error))?;
+        sent.map_err(|error| failure(&error))
+    }
+
+    async fn exchange(&self, spent: &Spent, request: Prepared) -> Result<Incoming, EgressError> {
+        let mut response = self.sent(request).await?;
         let too_large = || {
             let most = limits::HTTP_ANSWER >> 20;
             EgressError::TooLarge(format!("the answer's body is larger than {most} MiB"))
@@ -108,9 +113,7 @@ impl Egress {
             return Err(too_large());
         }
         let status = response.status().as_u16();
-        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-        let headers =
-            response.headers().iter().map(|(name, value)| (name.to_string(), text(value))).collect();
+        let headers = texts(response.headers());
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| failure(&error))? {
             if body.len() + chunk.len() > limits::HTTP_ANSWER {
@@ -121,6 +124,11 @@ impl Egress {
         }
         Ok(Incoming { status, headers, body })
     }
+}
+
+fn texts(headers: &HeaderMap) -> Vec<(String, String)> {
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect()
 }
 
 fn client(names: PublicNames) -> Result<Client, reqwest::Error> {

@@ -1,10 +1,10 @@
 //! One plugin's way out: where it may go, how many of its requests are on their way, and what one call has used.
 
+use bellwether_access::Destination;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use super::EgressError;
-use crate::destination::Destination;
 use crate::limits;
 
 /// One plugin's way out.

@@ -1,10 +1,10 @@
 //! Holds a request against its grant and against what the host leaves to plugins, before anything is connected.
 
+use bellwether_access::{Destination, NEVER_SENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use reqwest::Url;
 
 use super::{EgressError, Outgoing};
-use crate::destination::{Destination, NEVER_SENT};
 use crate::limits;
 
 /// Headers that speak about the connection, which is the host's.

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
+use bellwether_access::Destination;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::destination::Destination;
 
 fn request(url: &str) -> Outgoing {
     Outgoing { method: "GET".into(), url: url.into(), headers: Vec::new(), body: Vec::new(), timeout: None }
@@ -311,4 +311,40 @@ async fn a_plugin_has_so_many_requests_on_their_way_and_the_next_waits_within_it
     for hanging in hanging {
         assert!(matches!(hanging.await.unwrap(), Err(EgressError::Connection(_))));
     }
+}
+
+#[tokio::test]
+async fn a_delivery_goes_where_its_channel_goes_and_reads_no_more_than_a_formatter_is_given() {
+    let size = 2 * bellwether_alerts::limits::ANSWER;
+    let head = format!("HTTP/1.1 429 Too Many\r\nretry-after: 7\r\ncontent-length: {size}\r\n\r\n");
+    let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let origin = format!("http://{}", server.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut stream, _) = server.accept().await.unwrap();
+        let _ = stream.read(&mut [0; 4096]).await;
+        let _ = stream.write_all(head.as_bytes()).await;
+        let _ = stream.write_all(&vec![b'x'; size]).await;
+    });
+    let egress = Egress::default();
+    let answer = egress.deliver(&granted(&[&origin]), request(&format!("{origin}/a"))).await.unwrap();
+    assert_eq!((answer.status, answer.body.len()), (429, bellwether_alerts::limits::ANSWER));
+    assert!(answer.headers.contains(&("retry-after".to_owned(), "7".to_owned())));
+    for (hosts, url) in [
+        (vec!["https://a.example"], "https://b.example/"),
+        (vec!["POST https://a.example"], "https://a.example/"),
+        (vec![], "https://a.example/"),
+    ] {
+        let refused = egress.deliver(&granted(&hosts), request(url)).await;
+        let Err(EgressError::Forbidden(text)) = refused else { panic!("{url}: {refused:?}") };
+        assert!(text.contains("the channel's hosts do not cover GET"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_delivery_is_not_led_into_the_hosts_own_network() {
+    let names = Arc::new(Table(HashMap::from([("inside.example", "10.0.0.1")])));
+    let egress = Egress { names, ..Egress::default() };
+    let hosts = granted(&["http://inside.example"]);
+    let refused = egress.deliver(&hosts, request("http://inside.example/")).await;
+    assert!(matches!(refused, Err(EgressError::Forbidden(_))), "{refused:?}");
 }

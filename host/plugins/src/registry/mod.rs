@@ -110,6 +110,11 @@ impl Plugins {
         Ok(plugins)
     }
 
+    /// The one way out, for what the host itself sends.
+    pub(crate) fn egress(&self) -> &Egress {
+        &self.shared.egress
+    }
+
     /// From now on no version is removed that `pins` says somebody keeps to. Only the first is asked.
     pub fn ask_for_pins(&self, pins: Weak<dyn Pins>) {
         // A host has one.

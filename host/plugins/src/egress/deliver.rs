@@ -1,0 +1,67 @@
+//! Requests of deliveries: the same way out as plugins', held against what their channel names.
+
+use async_trait::async_trait;
+use bellwether_access::Destination;
+use bellwether_alerts::{FilledRequest, HttpAnswer, HttpSender, SendError};
+use http::Method;
+use reqwest::Url;
+use tokio::time::{Instant, timeout_at};
+
+use super::prepare::prepare;
+use super::{Egress, EgressError, Incoming, Outgoing, failure, texts};
+use crate::{Plugins, limits};
+
+impl Egress {
+    /// Sends a request if one of `hosts` permits it. What goes beyond a formatter's share of the answer is not read.
+    pub(crate) async fn deliver(
+        &self,
+        hosts: &[Destination],
+        request: Outgoing,
+    ) -> Result<Incoming, EgressError> {
+        let deadline = Instant::now() + limits::HTTP_TIME;
+        if let (Ok(url), Ok(method)) = (request.url.parse::<Url>(), request.method.parse::<Method>())
+            && !hosts.iter().any(|host| host.permits(&method, &url))
+        {
+            let origin = url.origin().ascii_serialization();
+            let text = format!("the channel's hosts do not cover {method} {origin}; add {origin} to them");
+            return Err(EgressError::Forbidden(text));
+        }
+        let request = prepare(hosts, request)?;
+        let exchange = async {
+            let mut response = self.sent(request).await?;
+            let (status, headers) = (response.status().as_u16(), texts(response.headers()));
+            let mut body = Vec::new();
+            while body.len() < bellwether_alerts::limits::ANSWER {
+                let Some(chunk) = response.chunk().await.map_err(|error| failure(&error))? else { break };
+                body.extend_from_slice(&chunk);
+            }
+            body.truncate(bellwether_alerts::limits::ANSWER);
+            Ok(Incoming { status, headers, body })
+        };
+        timeout_at(deadline, exchange).await.map_err(|_| EgressError::Timeout)?
+    }
+}
+
+#[async_trait]
+impl HttpSender for Plugins {
+    async fn send(&self, request: FilledRequest, hosts: &[Destination]) -> Result<HttpAnswer, SendError> {
+        let FilledRequest { method, url, headers, body } = request;
+        let request = Outgoing { method, url, headers, body, timeout: None };
+        match self.egress().deliver(hosts, request).await {
+            Ok(Incoming { status, headers, body }) => {
+                Ok(HttpAnswer { status, headers, body, retry_after: None })
+            }
+            Err(EgressError::Timeout) => {
+                let seconds = limits::HTTP_TIME.as_secs();
+                Err(SendError::Lost(format!("no answer came within {seconds} seconds")))
+            }
+            Err(EgressError::Connection(text)) => Err(SendError::Lost(text)),
+            Err(
+                EgressError::Invalid(text)
+                | EgressError::Forbidden(text)
+                | EgressError::TooLarge(text)
+                | EgressError::Budget(text),
+            ) => Err(SendError::Refused(text)),
+        }
+    }
+}
