@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use bellwether_access::{AccessError, AuthFailure};
-use bellwether_alerts::{InvalidNotification, RoleError};
+use bellwether_alerts::{AlertError, Faults, InvalidNotification, RoleError};
 use bellwether_kernel::{ErrorKind, FieldError};
 use bellwether_metrics::MetricError;
 use bellwether_playbooks::PlaybookError;
@@ -129,6 +129,24 @@ impl From<RoleError> for Problem {
     fn from(error: RoleError) -> Self {
         match error {
             RoleError::Invalid(field) => field.into(),
+            _ => problem(error.kind(), &error),
+        }
+    }
+}
+
+impl From<AlertError> for Problem {
+    fn from(error: AlertError) -> Self {
+        match error {
+            AlertError::Invalid(field) => field.into(),
+            AlertError::Document(faults) => {
+                let problem = Self::invalid(faults.to_string());
+                let Faults(fields) = faults;
+                fields.into_iter().fold(problem, Self::field)
+            }
+            AlertError::Series(error) => error.into(),
+            AlertError::Access(error) => error.into(),
+            AlertError::Role(error) => error.into(),
+            AlertError::Store(error) => error.into(),
             _ => problem(error.kind(), &error),
         }
     }

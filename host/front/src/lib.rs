@@ -60,6 +60,7 @@ impl Front {
         let everything = native
             .route("/", get(page::page))
             .route("/start", get(page::start::choose).post(page::start::start))
+            .route("/alerts", get(page::alerts::ask).post(page::alerts::show))
             .merge(health::router())
             .merge(openapi::router(&document))
             .fallback(dialects::under_its_name)

@@ -82,8 +82,12 @@ pub(crate) fn document() -> OpenApi {
     let tags = [
         ("metrics", "Interval metrics: define them, write samples, read values."),
         ("series", "Tagged series: write samples, ask questions, see what there is."),
+        ("monitors", "What looks at series, its versions, how its series stand, and why."),
+        ("incidents", "What monitors found, who knows of it, and what was told."),
+        ("mutes", "Who is not told of what, and until when."),
         ("playbooks", "A trigger, steps in order, and versions of both."),
-        ("secrets", "What playbooks name and nobody reads back."),
+        ("channels", "Where incidents are told, what was delivered there, and which go where."),
+        ("secrets", "What playbooks and channels name and nobody reads back."),
         ("runs", "What playbooks did, step by step."),
         ("webhooks", "What starts a playbook from outside."),
         ("plugins", "Sandboxed components and what they are granted."),

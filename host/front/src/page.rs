@@ -1,20 +1,29 @@
-//! The page at `/`: what this is, how it is, where to go on. And the forms at `/start`.
+//! The page at `/`: what this is, how it is, where to go on. And the forms at `/start` and `/alerts`.
 
+pub(crate) mod alerts;
 pub(crate) mod start;
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use bellwether_access::{Caller, Principal};
 use bellwether_kernel::PageRequest;
 use bellwether_plugins::{BreakerPhase, BreakerState, Owner, VersionState, VersionStats};
 use http::{HeaderValue, header};
+use serde::Serialize;
+use serde_json::Value;
 
+use crate::extract::recognised;
 use crate::health::Readiness;
+use crate::problem::{Problem, ProblemKind};
 use crate::services::{Services, Shared};
 use crate::settings::MetricsAccess;
 
 const PAGE: &str = include_str!("page.html");
+/// What forms stand on.
+const FORM: &str = include_str!("page/form.html");
 const STYLE: &str = include_str!("page/style.css");
 
 /// Plugins shown; the API lists the rest.
@@ -41,6 +50,34 @@ pub(crate) async fn page(State(services): State<Shared>) -> Response {
         .replace("{{url}}", &escaped(url.trim_end_matches('/')))
         .replace("{{plugins}}", &plugins(&services));
     html(page)
+}
+
+/// A page with a form, or with what came of one.
+fn form_page(title: &str, body: &str) -> Response {
+    let page = FORM.replace("{{style}}", STYLE).replace("{{title}}", &escaped(title));
+    html(page.replace("{{body}}", body))
+}
+
+/// Whose key was given in a form.
+fn known(services: &Services, key: &str) -> Result<Arc<Principal>, Problem> {
+    let Caller::Principal(principal) = services.access().authenticate_token(key)? else {
+        let detail = "Use a key of the organisation, not the operator's";
+        return Err(Problem::new(ProblemKind::Forbidden, detail));
+    };
+    recognised(services, &principal.key, Some(principal.organisation))?;
+    Ok(principal)
+}
+
+fn told(problem: &Problem) -> String {
+    format!("<p class=\"problem\">{}</p>\n", escaped(problem.detail()))
+}
+
+/// The word the API has for a type or a state.
+fn word(of: impl Serialize) -> String {
+    match serde_json::to_value(of) {
+        Ok(Value::String(word)) => word,
+        _ => String::new(),
+    }
 }
 
 fn html(page: String) -> Response {
@@ -140,7 +177,7 @@ mod tests {
     #[test]
     fn the_page_loads_nothing_and_runs_nothing() {
         for outside in ["<script", "<link", "<img", "src=", "url(", "@import", " on"] {
-            for page in [PAGE, STYLE, start::PAGE] {
+            for page in [PAGE, STYLE, FORM] {
                 let found = page
                     .match_indices(outside)
                     .find(|(at, _)| outside != " on" || page[*at..].starts_with(" onc"));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bellwether_access::Access;
+use bellwether_alerts::{Alerts, Deliveries, Routes};
 use bellwether_kernel::{Clock, Randomness};
 use bellwether_metrics::Metrics;
 use bellwether_playbooks::Playbooks;
@@ -30,8 +31,14 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// Tagged series.
     pub series: Arc<Series>,
+    /// Channels, and what is delivered to them.
+    pub deliveries: Arc<Deliveries>,
+    /// Which channels incidents go to.
+    pub routes: Arc<Routes>,
     /// Playbooks and runs.
     pub playbooks: Arc<Playbooks>,
+    /// Monitors, incidents and mutes.
+    pub alerts: Arc<Alerts>,
     /// Plugins, and the dialects among them.
     pub plugins: Arc<Plugins>,
     /// Now.
@@ -103,6 +110,18 @@ impl Services {
 
     pub(crate) fn playbooks(&self) -> &Arc<Playbooks> {
         &self.parts.playbooks
+    }
+
+    pub(crate) fn alerts(&self) -> &Alerts {
+        &self.parts.alerts
+    }
+
+    pub(crate) fn deliveries(&self) -> &Deliveries {
+        &self.parts.deliveries
+    }
+
+    pub(crate) fn routes(&self) -> &Routes {
+        &self.parts.routes
     }
 
     pub(crate) fn plugins(&self) -> &Plugins {

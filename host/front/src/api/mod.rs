@@ -3,13 +3,19 @@
 #![expect(unused_qualifications, reason = "what utoipa's macros write")]
 
 pub(crate) mod audit;
+pub(crate) mod channels;
+pub(crate) mod deliveries;
 pub(crate) mod host;
+pub(crate) mod incidents;
 pub(crate) mod keys;
 pub(crate) mod metrics;
+pub(crate) mod monitors;
+pub(crate) mod mutes;
 pub(crate) mod organisations;
 pub(crate) mod playbooks;
 pub(crate) mod plugins;
 mod recorded;
+pub(crate) mod routes;
 pub(crate) mod runs;
 pub(crate) mod samples;
 pub(crate) mod secrets;
@@ -85,6 +91,33 @@ pub(crate) fn router(services: &Shared) -> OpenApiRouter<Shared> {
         .routes(routes!(runs::items))
         .routes(routes!(runs::cancel))
         .routes(routes!(runs::replay))
+        .routes(routes!(monitors::list, monitors::create))
+        .routes(routes!(monitors::test))
+        .routes(routes!(monitors::get, monitors::replace, monitors::delete))
+        .routes(routes!(monitors::pause))
+        .routes(routes!(monitors::resume))
+        .routes(routes!(monitors::versions))
+        .routes(routes!(monitors::series))
+        .routes(routes!(monitors::trace))
+        .routes(routes!(incidents::list))
+        .routes(routes!(incidents::get))
+        .routes(routes!(incidents::trace))
+        .routes(routes!(incidents::acknowledge))
+        .routes(routes!(incidents::assign))
+        .routes(routes!(incidents::comment))
+        .routes(routes!(mutes::list, mutes::create))
+        .routes(routes!(mutes::get, mutes::change, mutes::delete))
+        .routes(routes!(channels::list))
+        .routes(routes!(channels::get, channels::put, channels::delete))
+        .routes(routes!(channels::pause))
+        .routes(routes!(channels::resume))
+        .routes(routes!(channels::test))
+        .routes(routes!(deliveries::list))
+        .routes(routes!(deliveries::get))
+        .routes(routes!(deliveries::resend))
+        .routes(routes!(routes::rules, routes::put_rules))
+        .routes(routes!(routes::tables))
+        .routes(routes!(routes::table, routes::put_table, routes::delete_table))
         .routes(routes!(secrets::list))
         .routes(routes!(secrets::put, secrets::delete))
         .routes(routes!(keys::list, keys::create))

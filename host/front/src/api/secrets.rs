@@ -1,4 +1,4 @@
-//! Secrets that playbooks name: `/v1/secrets`. A value goes in and never comes out again.
+//! Secrets that playbooks and channels name: `/v1/secrets`. A value goes in and never comes out again.
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -16,17 +16,19 @@ use crate::services::Shared;
 /// A secret, without its value.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Secret {
-    /// What playbooks name it by: `{{ secrets.<name> }}`.
+    /// What playbooks name it by, `{{ secrets.<name> }}`, and channels in their settings.
     #[schema(example = "ticket-token")]
     name: String,
+    /// Where channels may send it; playbooks' apps send where their grants allow.
+    hosts: Vec<String>,
     created: Instant,
-    /// When its value was last put.
+    /// When it was last put.
     updated: Instant,
 }
 
 impl From<SecretRecord> for Secret {
-    fn from(SecretRecord { name, created, updated, .. }: SecretRecord) -> Self {
-        Self { name, created: created.into(), updated: updated.into() }
+    fn from(SecretRecord { name, hosts, created, updated }: SecretRecord) -> Self {
+        Self { name, hosts, created: created.into(), updated: updated.into() }
     }
 }
 
@@ -47,6 +49,10 @@ pub(crate) struct PutSecret {
     /// 1 byte to 16 KiB.
     #[schema(format = "password")]
     value: String,
+    /// Where channels may send it, as grants name hosts: at most 20. None is nowhere.
+    #[serde(default)]
+    #[schema(example = json!(["https://hooks.example.com"]))]
+    hosts: Vec<String>,
 }
 
 /// Whether a secret was there before.
@@ -70,7 +76,8 @@ pub(crate) async fn list(
     Ok(Json(SecretList { items: found.items, next: found.next.map(|cursor| cursor.to_string()) }))
 }
 
-/// Puts a secret, or replaces the one of that name. Runs read it when a step begins.
+/// Puts a secret, or replaces the one of that name and its hosts. Runs read it when a step begins, channels when they are
+/// told something.
 #[utoipa::path(put, path = "/v1/secrets/{name}", tag = "secrets", security(("key" = [])),
     params(("name" = String, Path, description = "1 to 100 characters of `a-z0-9_-`")),
     responses(
@@ -81,15 +88,14 @@ pub(crate) async fn put(
     Authorised(principal, ..): Authorised<Admin>,
     Path(name): Path<String>,
     State(services): State<Shared>,
-    Json(PutSecret { value }): Json<PutSecret>,
+    Json(PutSecret { value, hosts }): Json<PutSecret>,
 ) -> Result<Response, Problem> {
-    // Bound to no host: the host itself sends none anywhere, apps are given it and send where their grants allow.
-    let created = services.access().put_secret(&principal, &name, &value, Vec::new()).await?;
+    let created = services.access().put_secret(&principal, &name, &value, hosts).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(Put { name, created })).into_response())
 }
 
-/// Deletes a secret: a step that names it fails from here on.
+/// Deletes a secret: a step or a channel that names it fails from here on.
 #[utoipa::path(delete, path = "/v1/secrets/{name}", tag = "secrets", security(("key" = [])),
     params(("name" = String, Path, description = "Its name")),
     responses((status = 204, description = "It is gone"), Refusals, NotFound))]

@@ -25,6 +25,28 @@ macro_rules! words {
 }
 
 words! {
+    /// Whether an incident goes on.
+    IncidentState = bellwether_alerts::IncidentState {
+        /// It does.
+        Open,
+        /// It is over.
+        Closed,
+    }
+
+    /// How much an incident matters.
+    Severity = bellwether_alerts::Severity {
+        /// For the record.
+        Info,
+        /// Some day.
+        Low,
+        /// Today.
+        Medium,
+        /// Soon.
+        High,
+        /// Now.
+        Critical,
+    }
+
     /// How the samples of one interval become its one value.
     DataType = bellwether_metrics::DataType {
         /// The sum of the values.
@@ -105,6 +127,42 @@ words! {
         Skipped,
         /// The key it runs as lost the right to.
         Blocked,
+    }
+
+    /// How a delivery stands.
+    DeliveryState = bellwether_alerts::DeliveryState {
+        /// It is still to be delivered.
+        Waiting,
+        /// The channel took it.
+        Delivered,
+        /// It was given up: it can be resent.
+        Dead,
+        /// A later one told the same and more, while too many waited.
+        Folded,
+    }
+
+    /// What came of an attempt at a delivery.
+    DeliveryOutcome = bellwether_alerts::Outcome {
+        /// The channel took it.
+        Delivered,
+        /// It may succeed later.
+        Retry,
+        /// It was given up.
+        Failed,
+        /// The channel is no more.
+        Gone,
+    }
+
+    /// What is told of an incident.
+    IncidentEvent = bellwether_alerts::Event {
+        /// It began.
+        Opened,
+        /// It changed.
+        Updated,
+        /// It is over.
+        Closed,
+        /// Somebody tries the channel.
+        Test,
     }
 
     /// How a step stands.

@@ -7,18 +7,17 @@ use std::time::Duration;
 
 use axum::extract::{Query, Request, State};
 use axum::response::Response;
-use bellwether_access::{Caller, Principal, Role};
+use bellwether_access::{Principal, Role};
 use bellwether_kernel::FieldError;
 use bellwether_playbooks::{Input, Run, ValueType};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{STYLE, escaped, html};
-use crate::extract::{read_body, recognised};
+use super::{escaped, form_page as page, known, told, word};
+use crate::extract::read_body;
 use crate::problem::{Problem, ProblemKind};
 use crate::services::{Services, Shared};
 
-pub(super) const PAGE: &str = include_str!("start.html");
 /// Bytes of a filled-in form.
 const FORM: usize = 1 << 20;
 /// How long the page waits for the run's end.
@@ -66,14 +65,7 @@ async fn asked(
     key: &str,
     playbook: &str,
 ) -> Result<(Arc<Principal>, Vec<Input>), Problem> {
-    let caller = services.access().authenticate_token(key)?;
-    let Caller::Principal(principal) = caller else {
-        return Err(Problem::new(
-            ProblemKind::Forbidden,
-            "Use a key of the organisation, not the operator's",
-        ));
-    };
-    recognised(services, &principal.key, Some(principal.organisation))?;
+    let principal = known(services, key)?;
     if principal.role < Role::Write {
         return Err(Problem::new(
             ProblemKind::Forbidden,
@@ -124,23 +116,6 @@ fn read(declared: &[Input], form: &[(String, String)]) -> Result<Map<String, Val
         inputs.insert(input.name.clone(), value);
     }
     Ok(inputs)
-}
-
-/// The word the API has for a type or a state.
-fn word(of: impl Serialize) -> String {
-    match serde_json::to_value(of) {
-        Ok(Value::String(word)) => word,
-        _ => String::new(),
-    }
-}
-
-fn page(title: &str, body: &str) -> Response {
-    let page = PAGE.replace("{{style}}", STYLE).replace("{{title}}", &escaped(title));
-    html(page.replace("{{body}}", body))
-}
-
-fn told(problem: &Problem) -> String {
-    format!("<p class=\"problem\">{}</p>\n", escaped(problem.detail()))
 }
 
 fn which(playbook: &str) -> String {

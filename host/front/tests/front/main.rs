@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what these helpers unwrap fails the test that called them")]
 
+mod alerts;
 mod dialects;
 mod document;
 mod log;

@@ -98,10 +98,10 @@ async fn a_secret_is_put_and_listed_and_its_value_never_comes_out() {
 }
 
 /// Sends a form of the page.
-async fn form(host: &Host, fields: &[(&str, &str)]) -> String {
+pub(crate) async fn form(host: &Host, page: &str, fields: &[(&str, &str)]) -> String {
     let mut body = form_urlencoded::Serializer::new(String::new());
     body.extend_pairs(fields);
-    let request = http::Request::post("/start").header("content-type", "application/x-www-form-urlencoded");
+    let request = http::Request::post(page).header("content-type", "application/x-www-form-urlencoded");
     let answer = host.send(request.body(body.finish().into()).unwrap()).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert!(answer.header("content-security-policy").starts_with("default-src 'none'"));
@@ -125,7 +125,7 @@ async fn the_page_asks_for_what_a_playbook_is_started_with_and_shows_the_run() {
     assert_eq!(host.ask("POST", "/v1/playbooks", &host.admin, greet).await.status, 201);
     assert!(host.get("/start?playbook=%3Cgreet", "").await.text().contains("value=\"&lt;greet\""));
 
-    let asked = form(&host, &[("playbook", "greet"), ("key", &host.write)]).await;
+    let asked = form(&host, "/start", &[("playbook", "greet"), ("key", &host.write)]).await;
     for part in [
         "<option>Ada</option><option>&lt;Bo&gt;</option>",
         "Who is &lt;greeted&gt;.",
@@ -152,7 +152,7 @@ async fn the_page_asks_for_what_a_playbook_is_started_with_and_shows_the_run() {
     ] {
         let mut fields = fields(who, times).to_vec();
         fields.push(("key", key));
-        let page = form(&host, &fields).await;
+        let page = form(&host, "/start", &fields).await;
         assert!(page.contains(expected), "{expected} is not in {page}");
     }
     let runs = host.ask("GET", "/v1/runs", &host.read, Value::Null).await.json();

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use bellwether_access::{Access, HostKey, NewKey, Role};
+use bellwether_alerts::{Alerts, NoTellings};
 use bellwether_engine::{CallLimits, Engine, EngineSettings};
 use bellwether_front::{Front, FrontSettings, Parts, Stopping};
 use bellwether_kernel::{HostId, ManualClock, OrganisationId, SeededRandomness, Timestamp};
@@ -124,13 +125,36 @@ impl Host {
             host: HostId(1),
             limits: bellwether_playbooks::Limits::default(),
         });
+        let alerts = Alerts::open(bellwether_alerts::Parts {
+            store: store.clone(),
+            access: access.clone(),
+            figures: series.clone(),
+            roles: plugins.clone(),
+            tellings: Arc::new(NoTellings),
+            clock: clock.clone(),
+            limits: bellwether_alerts::Limits::default(),
+        });
+        let deliveries = bellwether_alerts::Deliveries::open(bellwether_alerts::DeliveryParts {
+            store: store.clone(),
+            access: access.clone(),
+            roles: plugins.clone(),
+            http: plugins.clone(),
+            mail: None,
+            clock: clock.clone(),
+            randomness: randomness.clone(),
+            limits: bellwether_alerts::DeliveryLimits::default(),
+        });
+        let routes = bellwether_alerts::Routes::new(store.clone(), access.clone(), clock.clone());
         let stopping = Stopping::default();
         let parts = Parts {
             store: store.clone(),
             access: access.clone(),
             metrics,
             series,
+            deliveries: deliveries.await.unwrap(),
+            routes: Arc::new(routes),
             playbooks: playbooks.await.unwrap(),
+            alerts,
             plugins,
             clock: clock.clone(),
             randomness,
