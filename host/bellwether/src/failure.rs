@@ -43,6 +43,11 @@ impl Failure {
         }
     }
 
+    /// Whether the host says that there is no such thing.
+    pub(crate) fn is_not_found(&self) -> bool {
+        matches!(self, Self::Refused(problem) if problem.status == 404)
+    }
+
     /// The failure for people: what happened, then what to do.
     pub(crate) fn for_people(&self) -> String {
         match self {

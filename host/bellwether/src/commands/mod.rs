@@ -2,11 +2,16 @@
 
 mod audit;
 mod backup;
+mod channel;
 mod config;
+mod delivery;
 mod host;
 mod import;
+mod incident;
 mod key;
 mod metric;
+mod monitor;
+mod mute;
 mod organisation;
 mod playbook;
 mod plugin;
@@ -62,7 +67,17 @@ pub(crate) enum Command {
     Playbook(playbook::Arguments),
     /// Runs of playbooks: list, show, cancel, replay
     Run(run::Arguments),
-    /// Secrets that playbooks name: set, never shown
+    /// Monitors: store, test over stored history, pause, see why
+    Monitor(monitor::Arguments),
+    /// Incidents: list, show, acknowledge, assign, comment
+    Incident(incident::Arguments),
+    /// Mutes and downtimes: who is not told of what, and until when
+    Mute(mute::Arguments),
+    /// Channels: where incidents are told; put, try, pause
+    Channel(channel::Arguments),
+    /// What channels were told: list, show, resend dead letters
+    Delivery(delivery::Arguments),
+    /// Secrets that playbooks and channels name: set, never shown
     Secret(secret::Arguments),
     /// Keys: who may ask this host, and for what
     Key(key::Arguments),
@@ -92,6 +107,11 @@ impl Command {
             Self::Plugin(arguments) => arguments.connection.json,
             Self::Playbook(arguments) => arguments.connection.json,
             Self::Run(arguments) => arguments.connection.json,
+            Self::Monitor(arguments) => arguments.connection.json,
+            Self::Incident(arguments) => arguments.connection.json,
+            Self::Mute(arguments) => arguments.connection.json,
+            Self::Channel(arguments) => arguments.connection.json,
+            Self::Delivery(arguments) => arguments.connection.json,
             Self::Secret(arguments) => arguments.connection.json,
             Self::Key(arguments) => arguments.connection.json,
             Self::Organisation(arguments) => arguments.connection.json,
@@ -114,6 +134,11 @@ impl Command {
             Self::Plugin(arguments) => on_one_thread(plugin::run(arguments)),
             Self::Playbook(arguments) => on_one_thread(playbook::run(arguments)),
             Self::Run(arguments) => on_one_thread(run::run(arguments)),
+            Self::Monitor(arguments) => on_one_thread(monitor::run(arguments)),
+            Self::Incident(arguments) => on_one_thread(incident::run(arguments)),
+            Self::Mute(arguments) => on_one_thread(mute::run(arguments)),
+            Self::Channel(arguments) => on_one_thread(channel::run(arguments)),
+            Self::Delivery(arguments) => on_one_thread(delivery::run(arguments)),
             Self::Secret(arguments) => on_one_thread(secret::run(arguments)),
             Self::Key(arguments) => on_one_thread(key::run(arguments)),
             Self::Organisation(arguments) => on_one_thread(organisation::run(arguments)),

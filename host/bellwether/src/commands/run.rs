@@ -231,12 +231,12 @@ pub(crate) async fn list(
 }
 
 /// The word the command line and the API share for a choice.
-fn word(choice: &impl ValueEnum) -> Option<String> {
+pub(super) fn word(choice: &impl ValueEnum) -> Option<String> {
     Some(choice.to_possible_value()?.get_name().to_owned())
 }
 
 /// Reads `2027-01-01`, `2027-01-01T12:00:00Z` or, as a span before now, `2h`.
-fn instant(text: &str) -> Result<Timestamp, String> {
+pub(crate) fn instant(text: &str) -> Result<Timestamp, String> {
     if let Some(instant) = bellwether_kernel::Timestamp::parse(text) {
         return Ok(instant.to_jiff());
     }

@@ -1,4 +1,4 @@
-//! `bellwether secret`: values that playbooks name and nobody reads back.
+//! `bellwether secret`: values that playbooks and channels name and nobody reads back.
 
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
@@ -32,17 +32,22 @@ enum SecretCommand {
 Examples:
   pass show tickets | bellwether secret set ticket-token
   bellwether secret set github-webhook --from-file secret.txt
+  bellwether secret set slack-token --host https://slack.com --from-file token.txt
 
 The value is no argument: other users of the machine see those, and the shell keeps them. A playbook reads it with
-`{{ secrets.NAME }}` as the whole of an input that its app declares secret.")]
+`{{ secrets.NAME }}` as the whole of an input that its app declares secret; a channel names it in its settings and sends
+it to the hosts given here alone.")]
     Set {
         /// 1 to 100 characters of a-z, 0-9, _ and -
         name: String,
         /// Read it from here
         #[arg(long, value_name = "FILE")]
         from_file: Option<PathBuf>,
+        /// Where channels may send it, such as https://hooks.example.com; may be repeated, without it nowhere
+        #[arg(long = "host", value_name = "URL")]
+        hosts: Vec<String>,
     },
-    /// Delete a secret: steps that name it fail from here on
+    /// Delete a secret: steps and channels that name it fail from here on
     #[command(after_help = "Example:\n  bellwether secret delete ticket-token")]
     Delete {
         /// Its name
@@ -56,11 +61,12 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
         SecretCommand::List(limit) => {
             let secrets = client.list(&["v1", "secrets"], &[], limit.items()).await?;
-            let columns = [("NAME", "/name"), ("CREATED", "/created"), ("UPDATED", "/updated")];
+            let columns =
+                [("NAME", "/name"), ("HOSTS", "/hosts"), ("CREATED", "/created"), ("UPDATED", "/updated")];
             output::listing(format, &secrets, &columns)?;
         }
-        SecretCommand::Set { name, from_file } => {
-            let body = json!({ "value": value(&name, from_file.as_deref())? });
+        SecretCommand::Set { name, from_file, hosts } => {
+            let body = json!({ "value": value(&name, from_file.as_deref())?, "hosts": hosts });
             let answer = client.write(Method::PUT, &["v1", "secrets", &name], &[], Body::Json(body)).await?;
             output::value(format, &answer, |answer| {
                 let what = if answer["created"] == true { "new" } else { "replaced" };

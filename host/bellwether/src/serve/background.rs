@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bellwether_access::Access;
+use bellwether_alerts::{Alerts, Deliveries};
 use bellwether_kernel::Clock;
 use bellwether_metrics::Metrics;
 use bellwether_playbooks::Playbooks;
@@ -33,18 +34,36 @@ pub(super) struct Services {
     pub(super) metrics: Arc<Metrics>,
     pub(super) series: Arc<Series>,
     pub(super) playbooks: Arc<Playbooks>,
+    pub(super) alerts: Arc<Alerts>,
     pub(super) plugins: Arc<Plugins>,
+    pub(super) deliveries: Arc<Deliveries>,
     pub(super) clock: Arc<dyn Clock>,
     /// Days a run is kept; 0 for ever.
     pub(super) keep_runs_days: u32,
+    /// Days an incident is kept; 0 for ever.
+    pub(super) keep_incidents_days: u32,
+    /// Days a delivery is kept; 0 for ever.
+    pub(super) keep_deliveries_days: u32,
     /// Days an audit entry is kept; 0 for ever.
     pub(super) keep_audit_days: u32,
 }
 
 /// Starts it all; dropping what this gives stops it.
 pub(super) fn start(services: Services) -> JoinSet<()> {
-    let Services { access, metrics, series, playbooks, plugins, clock, keep_runs_days, keep_audit_days } =
-        services;
+    let Services {
+        access,
+        metrics,
+        series,
+        playbooks,
+        alerts,
+        deliveries,
+        plugins,
+        clock,
+        keep_runs_days,
+        keep_incidents_days,
+        keep_deliveries_days,
+        keep_audit_days,
+    } = services;
     let mut tasks = JoinSet::new();
     tasks.spawn(repeat("free deleted metrics", OFTEN, move || {
         let metrics = Arc::clone(&metrics);
@@ -70,6 +89,24 @@ pub(super) fn start(services: Services) -> JoinSet<()> {
             Ok::<_, bellwether_playbooks::PlaybookError>(())
         }
     }));
+    if keep_incidents_days > 0 {
+        let clock = Arc::clone(&clock);
+        tasks.spawn(repeat("free old incidents", SELDOM, move || {
+            let (alerts, before) = (Arc::clone(&alerts), oldest_kept(clock.now(), keep_incidents_days));
+            async move { alerts.sweep(before, BUDGET).await.map(drop) }
+        }));
+    }
+    if keep_deliveries_days > 0 {
+        tasks.spawn(repeat("free old deliveries", OFTEN, move || {
+            let deliveries = Arc::clone(&deliveries);
+            async move {
+                while deliveries.sweep(DAY * keep_deliveries_days, BUDGET).await? >= BUDGET {
+                    tokio::task::yield_now().await;
+                }
+                Ok::<_, bellwether_alerts::AlertError>(())
+            }
+        }));
+    }
     tasks.spawn(repeat("unload what nobody calls", OFTEN, move || {
         plugins.rest();
         std::future::ready(Ok::<_, std::convert::Infallible>(()))

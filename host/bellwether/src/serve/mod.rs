@@ -82,9 +82,13 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
         metrics: Arc::clone(&services.metrics),
         series: Arc::clone(&services.series),
         playbooks: Arc::clone(&services.playbooks),
+        alerts: Arc::clone(&services.alerts),
         plugins: Arc::clone(&services.plugins),
+        deliveries: Arc::clone(&services.deliveries),
         clock: Arc::clone(&opened.clock),
         keep_runs_days: settings.runs.keep_days,
+        keep_incidents_days: settings.alerts.keep_days,
+        keep_deliveries_days: settings.deliveries.keep_days,
         keep_audit_days: settings.audit.keep_days,
     });
     let upkeep = tokio::spawn(bellwether_front::keep_up(recorder.clone()));
@@ -98,7 +102,10 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
         access: Arc::clone(&opened.access),
         metrics: Arc::clone(&services.metrics),
         series: Arc::clone(&services.series),
+        deliveries: Arc::clone(&services.deliveries),
+        routes: Arc::clone(&services.routes),
         playbooks: Arc::clone(&services.playbooks),
+        alerts: Arc::clone(&services.alerts),
         plugins: Arc::clone(&services.plugins),
         clock: Arc::clone(&opened.clock),
         randomness: Arc::clone(&opened.randomness),
@@ -169,7 +176,7 @@ async fn start(opened: &Opened, settings: &Settings) -> anyhow::Result<Services>
     Ok(services)
 }
 
-/// Ends what was accepted: requests, then the runs they began.
+/// Ends what was accepted: requests, then evaluations, then the runs requests began, then deliveries on their way.
 async fn stop(
     services: &Services,
     handle: &Handle<std::net::SocketAddr>,
@@ -180,7 +187,10 @@ async fn stop(
     // Requests first: one that was accepted may still begin a run, or wait for one.
     handle.graceful_shutdown(Some(patience));
     while servers.join_next().await.is_some() {}
+    services.alerts.stop(until.duration_since(tokio::time::Instant::now())).await;
     services.playbooks.stop(until.duration_since(tokio::time::Instant::now())).await;
+    // What is cut off is delivered at the next start.
+    services.deliveries.stop(until.duration_since(tokio::time::Instant::now())).await;
     if tokio::time::Instant::now() >= until {
         tracing::warn!("not everything had ended in time; runs that had not go on at the next start");
     }

@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bellwether_access::{Access, AccessError, HostKey};
+use bellwether_alerts::{
+    Alerts, Deliveries, DeliveryLimits, DeliveryParts, HttpSender, Mailer, Roles, Routes,
+};
 use bellwether_engine::{Engine, EngineSettings};
 use bellwether_kernel::{Clock, HostId, Randomness, SystemClock, SystemRandomness};
 use bellwether_metrics::Metrics;
@@ -15,7 +18,7 @@ use bellwether_plugins::Plugins;
 use bellwether_series::Series;
 use bellwether_store::{Objects, SharedStore, SledSettings, SledStore};
 
-use crate::settings::{HOST_KEY_VARIABLE, Settings};
+use crate::settings::{Email, EmailSecurity, HOST_KEY_VARIABLE, Settings};
 
 /// Which host of its store this is: an embedded store has one.
 const HOST: HostId = HostId(1);
@@ -35,6 +38,9 @@ pub(super) struct Services {
     pub(super) series: Arc<Series>,
     pub(super) plugins: Arc<Plugins>,
     pub(super) playbooks: Arc<Playbooks>,
+    pub(super) alerts: Arc<Alerts>,
+    pub(super) deliveries: Arc<Deliveries>,
+    pub(super) routes: Arc<Routes>,
 }
 
 impl Opened {
@@ -141,10 +147,62 @@ impl Opened {
             limits,
         })
         .await?;
+        let deliveries = Deliveries::open(DeliveryParts {
+            store: self.store(),
+            access: Arc::clone(&self.access),
+            roles: Arc::clone(&plugins) as Arc<dyn Roles>,
+            http: Arc::clone(&plugins) as Arc<dyn HttpSender>,
+            mail: mailer(&settings.email)?,
+            clock: Arc::clone(&self.clock),
+            randomness: Arc::clone(&self.randomness),
+            limits: DeliveryLimits { waiting: settings.deliveries.waiting, ..DeliveryLimits::default() },
+        })
+        .await?;
+        let routes = Routes::new(self.store(), Arc::clone(&self.access), Arc::clone(&self.clock));
+        let routes = Arc::new(routes);
         let pins: std::sync::Weak<Playbooks> = Arc::downgrade(&playbooks);
         plugins.ask_for_pins(pins);
-        Ok(Services { metrics, series, plugins, playbooks })
+        let alerts = Alerts::open(bellwether_alerts::Parts {
+            store: self.store(),
+            access: Arc::clone(&self.access),
+            figures: Arc::clone(&series) as Arc<dyn bellwether_alerts::Figures>,
+            roles: Arc::clone(&plugins) as Arc<dyn Roles>,
+            tellings: Arc::clone(&deliveries) as Arc<dyn bellwether_alerts::Tellings>,
+            clock: Arc::clone(&self.clock),
+            limits: bellwether_alerts::Limits {
+                at_once: settings.alerts.concurrent_evaluations,
+                monitors: settings.alerts.per_organisation,
+            },
+        });
+        Ok(Services { metrics, series, plugins, playbooks, alerts, deliveries, routes })
     }
+}
+
+/// What sends e-mail, where the settings name a server.
+fn mailer(settings: &Email) -> anyhow::Result<Option<Arc<dyn Mailer>>> {
+    let (Some(server), Some(from)) = (&settings.server, &settings.from) else { return Ok(None) };
+    let read = |file: &Path| fs::read(file).with_context(|| format!("{} does not read", file.display()));
+    let credentials = match (&settings.user, &settings.password_file) {
+        (Some(user), Some(file)) => {
+            let password = String::from_utf8(read(file.as_path())?);
+            let password = password.map_err(|_| anyhow::anyhow!("{} is no text", file.display()))?;
+            Some((user.clone(), password.trim_end_matches(['\r', '\n']).to_owned()))
+        }
+        _ => None,
+    };
+    let mailer = bellwether_mail::SmtpMailer::new(bellwether_mail::MailSettings {
+        server: server.clone(),
+        port: settings.port,
+        security: match settings.security {
+            EmailSecurity::Tls => bellwether_mail::Security::Tls,
+            EmailSecurity::Starttls => bellwether_mail::Security::Starttls,
+            EmailSecurity::None => bellwether_mail::Security::None,
+        },
+        credentials,
+        from: from.clone(),
+        trusted: settings.trusted_certificate.as_deref().map(read).transpose()?,
+    })?;
+    Ok(Some(Arc::new(mailer)))
 }
 
 /// Makes the folder, for this user alone, and tries whether it can be written.

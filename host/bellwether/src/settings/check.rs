@@ -29,6 +29,8 @@ pub(super) fn check(settings: &Settings) -> Result<(), Vec<FieldError>> {
         ("playbooks.payload_bytes", settings.playbooks.payload_bytes),
         ("playbooks.items", settings.playbooks.items),
         ("playbooks.versions", settings.playbooks.versions),
+        ("alerts.concurrent_evaluations", settings.alerts.concurrent_evaluations),
+        ("deliveries.waiting", settings.deliveries.waiting),
     ] {
         expect(number > 0, field, &number, "at least 1");
     }
@@ -43,12 +45,25 @@ pub(super) fn check(settings: &Settings) -> Result<(), Vec<FieldError>> {
         ("plugins.concurrent_large_calls", settings.plugins.concurrent_large_calls.into()),
         ("playbooks.step_seconds", settings.playbooks.step_seconds),
         ("playbooks.run_seconds", settings.playbooks.run_seconds),
+        ("alerts.per_organisation", settings.alerts.per_organisation),
     ] {
         expect(number > 0, field, &number, "at least 1");
     }
     let (certificate, key) = (&settings.tls.certificate, &settings.tls.key);
     expect(certificate.is_some() || key.is_none(), "tls.certificate", &"", "a file, as there is a tls.key");
     expect(key.is_some() || certificate.is_none(), "tls.key", &"", "a file, as there is a tls.certificate");
+    let email = &settings.email;
+    let sends = email.server.is_some();
+    expect(
+        email.from.is_some() || !sends,
+        "email.from",
+        &"",
+        "the sender's address, as there is an email.server",
+    );
+    expect(sends || email.from.is_none(), "email.server", &"", "a mail server, as there is an email.from");
+    let (user, password) = (email.user.is_some(), email.password_file.is_some());
+    expect(user || !password, "email.user", &"", "a user, as there is an email.password_file");
+    expect(password || !user, "email.password_file", &"", "a file, as there is an email.user");
     let is_url = |url: &str| {
         let read = reqwest::Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
         read.is_some_and(|url| url.query().is_none() && url.fragment().is_none())
@@ -80,7 +95,7 @@ mod tests {
     #[test]
     fn what_cannot_work_is_refused_by_name() {
         type Change = fn(&mut Settings);
-        let changes: [(&str, Change); 8] = [
+        let changes: [(&str, Change); 10] = [
             ("listen", |settings| settings.listen.clear()),
             ("http.body_limit_bytes", |settings| settings.http.body_limit_bytes = 0),
             ("plugins.limits.memory_bytes", |settings| settings.plugins.limits.memory_bytes = Some(u64::MAX)),
@@ -88,6 +103,8 @@ mod tests {
             ("tls.certificate", |settings| settings.tls.key = Some("a".into())),
             ("public_url", |settings| settings.public_url = Some("example.com".to_owned())),
             ("traces.endpoint", |settings| settings.traces.endpoint = Some("collector".to_owned())),
+            ("email.from", |settings| settings.email.server = Some("mail.example.com".to_owned())),
+            ("email.password_file", |settings| settings.email.user = Some("me".to_owned())),
             ("log.filter", |settings| settings.log.filter = "info=info=info".to_owned()),
         ];
         for (field, change) in changes {

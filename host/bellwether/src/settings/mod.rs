@@ -55,8 +55,14 @@ pub(crate) struct Settings {
     pub(crate) plugins: Plugins,
     /// Limits of playbooks.
     pub(crate) playbooks: Playbooks,
+    /// Evaluating monitors, and how long incidents are kept.
+    pub(crate) alerts: Alerts,
     /// How long runs are kept.
     pub(crate) runs: Runs,
+    /// What is delivered to channels.
+    pub(crate) deliveries: Deliveries,
+    /// The mail server of channels that are told by e-mail.
+    pub(crate) email: Email,
     /// How long the audit log is kept.
     pub(crate) audit: Audit,
     /// Host names and ports of single dialects, by the dialect's name.
@@ -241,12 +247,66 @@ pub(crate) struct Playbooks {
     pub(crate) versions: usize,
 }
 
+/// Evaluating monitors, and how long incidents are kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Alerts {
+    /// Monitors evaluated at once.
+    pub(crate) concurrent_evaluations: usize,
+    /// Monitors of one organisation.
+    pub(crate) per_organisation: u64,
+    /// Days an incident is kept after it closed; 0 keeps every incident.
+    pub(crate) keep_days: u32,
+}
+
 /// How long runs are kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Runs {
     /// Days a run is kept after it ended; 0 keeps every run.
     pub(crate) keep_days: u32,
+}
+
+/// What is delivered to channels.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Deliveries {
+    /// Days a delivery is kept after it ended; 0 keeps every delivery.
+    pub(crate) keep_days: u32,
+    /// Deliveries of one channel that wait at most; then openings and updates become dead letters.
+    pub(crate) waiting: usize,
+}
+
+/// The mail server of channels that are told by e-mail; without a server there is none.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Email {
+    /// Its name or address.
+    pub(crate) server: Option<String>,
+    /// Its port; by default 465, 587 or 25, as `security` says.
+    pub(crate) port: Option<u16>,
+    /// `tls` from the first byte on, `starttls`, or `none` for a server on this machine.
+    pub(crate) security: EmailSecurity,
+    /// Who signs in there; with a password.
+    pub(crate) user: Option<String>,
+    /// The file that holds the password, and nothing else.
+    pub(crate) password_file: Option<PathBuf>,
+    /// The sender: an address, or a name and an address in `<>`.
+    pub(crate) from: Option<String>,
+    /// A certificate, PEM, that is trusted besides the system's.
+    pub(crate) trusted_certificate: Option<PathBuf>,
+}
+
+/// How the connection to the mail server is protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum EmailSecurity {
+    /// TLS from the first byte on.
+    Tls,
+    /// TLS once the connection is there.
+    Starttls,
+    /// None.
+    None,
 }
 
 /// How long the audit log is kept.
@@ -286,7 +346,10 @@ impl Default for Settings {
             series: Series::default(),
             plugins: Plugins::default(),
             playbooks: Playbooks::default(),
+            alerts: Alerts::default(),
             runs: Runs::default(),
+            deliveries: Deliveries::default(),
+            email: Email::default(),
             audit: Audit::default(),
             dialects: BTreeMap::new(),
         }
@@ -388,9 +451,37 @@ impl Default for Playbooks {
     }
 }
 
+impl Default for Alerts {
+    fn default() -> Self {
+        let limits = bellwether_alerts::Limits::default();
+        // A year and the month after it, as the audit log.
+        Self { concurrent_evaluations: limits.at_once, per_organisation: limits.monitors, keep_days: 400 }
+    }
+}
+
 impl Default for Runs {
     fn default() -> Self {
         Self { keep_days: 90 }
+    }
+}
+
+impl Default for Deliveries {
+    fn default() -> Self {
+        Self { keep_days: 30, waiting: bellwether_alerts::DeliveryLimits::default().waiting }
+    }
+}
+
+impl Default for Email {
+    fn default() -> Self {
+        Self {
+            server: None,
+            port: None,
+            security: EmailSecurity::Starttls,
+            user: None,
+            password_file: None,
+            from: None,
+            trusted_certificate: None,
+        }
     }
 }
 

@@ -1,0 +1,145 @@
+//! `bellwether mute`.
+
+use clap::{Args, Subcommand};
+use reqwest::Method;
+use serde_json::{Map, Value, json};
+
+use super::Limit;
+use crate::client::{Body, Connection};
+use crate::failure::Failure;
+use crate::output;
+
+/// `bellwether mute`.
+#[derive(Args, Debug)]
+pub(crate) struct Arguments {
+    /// Which host.
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    #[command(subcommand)]
+    command: MuteCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum MuteCommand {
+    /// List mutes, those over for up to 30 days included
+    #[command(after_help = "Example:\n  bellwether mute list")]
+    List(Limit),
+    /// Mute what has all of a scope; everything, if none is given
+    #[command(after_help = "\
+Examples:
+  bellwether mute create --monitor checkout-errors --for 2h --reason 'a new release'
+  bellwether mute create --tag host:web-1 --start 2026-03-01T22:00:00Z --end 2026-03-02T04:00:00Z")]
+    Create {
+        /// This monitor; may be repeated for any of several
+        #[arg(long, value_name = "NAME")]
+        monitor: Vec<String>,
+        /// Monitors with this label; may be repeated
+        #[arg(long, value_name = "NAME:VALUE")]
+        label: Vec<String>,
+        /// Series with this tag; may be repeated
+        #[arg(long, value_name = "NAME:VALUE")]
+        tag: Vec<String>,
+        /// From this instant on; from now on if it is not given
+        #[arg(long, value_name = "TIME", value_parser = instant)]
+        start: Option<jiff::Timestamp>,
+        /// Until this instant; until it is deleted if neither this nor --for is given
+        #[arg(long, value_name = "TIME", value_parser = instant, conflicts_with = "lasting")]
+        end: Option<jiff::Timestamp>,
+        /// So long, from its start on
+        #[arg(long = "for", value_name = "SPAN", value_parser = span)]
+        lasting: Option<jiff::SignedDuration>,
+        /// Why
+        #[arg(long, default_value = "", hide_default_value = true)]
+        reason: String,
+    },
+    /// Delete a mute: what is bad still is told
+    #[command(after_help = "Example:\n  bellwether mute delete 3")]
+    Delete {
+        /// Its id
+        mute: u64,
+    },
+}
+
+const FIELDS: &[output::Column] = &[
+    ("id", "/id"),
+    ("active", "/active"),
+    ("monitors", "/scope/monitors"),
+    ("labels", "/scope/labels"),
+    ("tags", "/scope/tags"),
+    ("start", "/start"),
+    ("end", "/end"),
+    ("reason", "/reason"),
+    ("created by", "/created_by"),
+];
+
+/// Works on mutes.
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let (client, format) = (arguments.connection.client()?, arguments.connection.json.into());
+    match arguments.command {
+        MuteCommand::List(limit) => {
+            let mutes = client.list(&["v1", "mutes"], &[], limit.items()).await?;
+            let columns = [
+                ("ID", "/id"),
+                ("ACTIVE", "/active"),
+                ("MONITORS", "/scope/monitors"),
+                ("LABELS", "/scope/labels"),
+                ("TAGS", "/scope/tags"),
+                ("START", "/start"),
+                ("END", "/end"),
+                ("REASON", "/reason"),
+            ];
+            output::listing(format, &mutes, &columns)?;
+        }
+        MuteCommand::Create { monitor, label, tag, start, end, lasting, reason } => {
+            let scope = json!({ "monitors": monitor, "labels": pairs("--label", &label)?, "tags": pairs("--tag", &tag)? });
+            let lasting = lasting.map(|span| start.unwrap_or_else(jiff::Timestamp::now) + span);
+            let body = json!({ "scope": scope, "start": start, "end": end.or(lasting), "reason": reason });
+            let answer = client.write(Method::POST, &["v1", "mutes"], &[], Body::Json(body)).await?;
+            output::value(format, &answer, |mute| output::record(mute, FIELDS))?;
+        }
+        MuteCommand::Delete { mute } => {
+            let path = ["v1", "mutes", &mute.to_string()];
+            let answer = client.write(Method::DELETE, &path, &[], Body::None).await?;
+            output::value(format, &answer, |_| format!("mute {mute} is deleted\n"))?;
+        }
+    }
+    Ok(())
+}
+
+fn pairs(flag: &str, texts: &[String]) -> Result<Map<String, Value>, Failure> {
+    let pair = |text: &String| {
+        let wrong =
+            || Failure::Usage(format!("{flag} is {text:?}, expected a name and a value, as in team:web"));
+        let (name, value) = text.split_once(':').ok_or_else(wrong)?;
+        Ok((name.to_owned(), value.into()))
+    };
+    texts.iter().map(pair).collect()
+}
+
+fn instant(text: &str) -> Result<jiff::Timestamp, String> {
+    let read = bellwether_kernel::Timestamp::parse(text);
+    read.map(bellwether_kernel::Timestamp::to_jiff)
+        .ok_or_else(|| "expected an instant as 2026-03-01T22:00:00Z".to_owned())
+}
+
+fn span(text: &str) -> Result<jiff::SignedDuration, String> {
+    let wrong = || "expected a span of time such as 30m, 2h or 1d".to_owned();
+    let span: jiff::Span = text.parse().map_err(|_| wrong())?;
+    let span = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;
+    if span.is_positive() { Ok(span) } else { Err(wrong()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_span_and_no_pair_is_refused() {
+        assert_eq!(span("2h"), Ok(jiff::SignedDuration::from_hours(2)));
+        assert_eq!(span("1d"), Ok(jiff::SignedDuration::from_hours(24)));
+        assert!(span("-1h").is_err() && span("soon").is_err());
+        assert!(pairs("--tag", &["host".to_owned()]).is_err());
+        let tags = pairs("--tag", &["host:web-1".to_owned()]).ok();
+        assert_eq!(tags.map(Value::Object), Some(json!({"host": "web-1"})));
+    }
+}
