@@ -74,6 +74,17 @@ fn the_commands_on_tagged_series_do_what_the_readme_says() -> Result<()> {
 }
 
 #[test]
+fn the_commands_on_alerts_do_what_the_readme_says() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let host = Host::start(&folder.path().join("data"), &[])?;
+    let printed = bash(&host, &blocks("Alerts", "sh")?, "")?;
+    for expected in ["it would have fired 0 times", "checkout-errors", "SEVERITY"] {
+        ensure!(printed.contains(expected), "no {expected} in:\n{printed}");
+    }
+    host.stop()
+}
+
+#[test]
 fn the_threatconnect_client_of_the_readme_adds_a_value() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let host = Host::start(&folder.path().join("data"), &[])?;
@@ -93,5 +104,21 @@ fn the_threatconnect_client_of_the_readme_adds_a_value() -> Result<()> {
     let values = bellwether_tests::expect_json(values, 200)?;
     ensure!(values["series"][0]["key"] == "app1", "{values}");
     ensure!(values["series"][0]["values"][0]["value"] == 1.0, "{values}");
+    host.stop()
+}
+
+#[test]
+fn the_datadog_client_of_the_readme_sends_and_asks() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let host = Host::start(&folder.path().join("data"), &[])?;
+    let script = blocks("With unchanged Datadog clients and agents", "python")?;
+    let script =
+        format!("KEY = {:?}\n{}", host.keys().admin, script.replace("http://127.0.0.1:8780", &host.url));
+    let python =
+        std::env::var_os("BELLWETHER_PYTHON").context("run `cargo xtask test`, which prepares Python")?;
+    let output = Command::new(python).args(["-c", &script]).current_dir(folder.path()).output()?;
+    let printed = String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
+    ensure!(printed.contains("'type': 'count'"), "{printed}");
     host.stop()
 }
