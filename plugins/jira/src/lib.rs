@@ -21,7 +21,7 @@ use issue::Looked;
 #[derive(Debug, Settings)]
 #[settings(check = check)]
 pub struct Jira {
-    /// The site, such as https://example.atlassian.net.
+    /// The site, such as `https://example.atlassian.net`.
     pub url: String,
     /// The address of the account that makes the issues.
     pub email: String,

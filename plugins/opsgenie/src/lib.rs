@@ -21,7 +21,7 @@ pub struct Opsgenie {
     pub teams: Option<Vec<String>>,
     /// Tags of every alert, up to 20.
     pub tags: Option<Vec<String>>,
-    /// Where the API is; https://api.eu.opsgenie.com for accounts in Europe.
+    /// Where the API is; `https://api.eu.opsgenie.com` for accounts in Europe.
     #[setting(default = "https://api.opsgenie.com")]
     pub api_url: String,
 }

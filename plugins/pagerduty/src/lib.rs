@@ -19,7 +19,7 @@ pub struct PagerDuty {
     pub routing_key: Secret,
     /// What has the trouble, as PagerDuty shows it; by default the organisation's name.
     pub source: Option<String>,
-    /// Where events go; https://events.eu.pagerduty.com for accounts in Europe.
+    /// Where events go; `https://events.eu.pagerduty.com` for accounts in Europe.
     #[setting(default = "https://events.pagerduty.com")]
     pub api_url: String,
 }

@@ -16,7 +16,7 @@ use bellwether_sdk::{Secret, SettingError, Settings};
 #[derive(Debug, Settings)]
 #[settings(check = check)]
 pub struct Salesforce {
-    /// The organisation's domain, such as https://example.my.salesforce.com.
+    /// The organisation's domain, such as `https://example.my.salesforce.com`.
     pub url: String,
     /// The consumer key of the connected app.
     pub client_id: String,

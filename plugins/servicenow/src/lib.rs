@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Settings)]
 #[settings(check = check)]
 pub struct ServiceNow {
-    /// The instance, such as https://example.service-now.com.
+    /// The instance, such as `https://example.service-now.com`.
     pub url: String,
     /// A user's name, with the password: for basic authentication.
     pub user: Option<String>,

@@ -10,7 +10,7 @@ use bellwether_sdk::{Secret, Settings};
 /// Where messages go.
 #[derive(Debug, Settings)]
 pub struct Slack {
-    /// The URL of the incoming webhook: https://hooks.slack.com/services/… Who has it can post, so it is a secret.
+    /// The URL of the incoming webhook: `https://hooks.slack.com/services/…`. Who has it can post, so it is a secret.
     pub url: Secret,
 }
 

@@ -43,7 +43,7 @@ it to the hosts given here alone.")]
         /// Read it from here
         #[arg(long, value_name = "FILE")]
         from_file: Option<PathBuf>,
-        /// Where channels may send it, such as https://hooks.example.com; may be repeated, without it nowhere
+        /// Where channels may send it, such as `https://hooks.example.com`; may be repeated, without it nowhere
         #[arg(long = "host", value_name = "URL")]
         hosts: Vec<String>,
     },
