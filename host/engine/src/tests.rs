@@ -489,6 +489,8 @@ async fn a_warm_instance_serves_its_organisation_alone_and_its_calls_are_reset()
     let stats = meters.stats();
     assert_eq!((stats.fresh, stats.warm), (2, 2));
     assert_eq!(engine.status(Size::Small).running, 0, "what is kept holds no slot");
+    assert_eq!([call(0).await, call(0).await], [1, 1], "nobody's calls share nothing");
+    assert_eq!(plugin.activity(&engine).idle_instances, 2);
 }
 
 #[tokio::test]
@@ -519,7 +521,7 @@ async fn what_one_plugin_keeps_warm_takes_no_place_from_another() {
     let keeper = load_as::<()>(&engine, &component(COUNTS), Instances::Warm, |_| {}).await;
     let (limits, meters) = (patient(), meters());
     let organisations = 2 * crate::limits::WARM;
-    for tenant in 0..u64::from(organisations) {
+    for tenant in 1..=u64::from(organisations) {
         let terms = CallTerms { limits: &limits, meters: &meters, tenant };
         assert_eq!(engine.call(&keeper, terms, (), work).await.result, Ok(1));
     }

@@ -84,8 +84,13 @@ impl<T: 'static> Warm<T> {
         }
     }
 
-    /// Keeps an instance after a call that went well, if there is room and it is not worn out.
+    /// Keeps an instance after a call that went well, if it was an organisation's, there is room, and it is not worn
+    /// out. Nobody's calls come when a plugin is loaded and from callers without a key: what served them takes no place
+    /// from an organisation, and no stranger finds what another left.
     pub(crate) fn put(&self, tenant: u64, mut kept: Kept<T>) {
+        if tenant == 0 {
+            return;
+        }
         let now = Instant::now();
         kept.age.add_call(now);
         if kept.age.is_over(now) {

@@ -3,6 +3,10 @@
 use bellwether_kernel::PageRequest;
 use bellwether_plugins::{Grant, Instances, Owner, PluginError, Plugins, Privilege, ScopeKind, inspect};
 use bytes::Bytes;
+use futures::StreamExt as _;
+
+/// Plugins installed at once: a compilation is spread over the cores but for its ends, and waits for the disk.
+const AT_ONCE: usize = 4;
 
 /// Who installs what the binary carries, in the audit log: the host by itself.
 const ACTOR: &str = "host";
@@ -28,11 +32,12 @@ pub(super) async fn install(plugins: &Plugins, bundled: &[Bundled]) {
             "this binary carries no plugins: it was built without them; install some with `bellwether plugin install`"
         );
     }
-    for Bundled { file, component } in bundled {
+    let installs = bundled.iter().map(|Bundled { file, component }| async move {
         if let Err(error) = install_one(plugins, file, component).await {
             tracing::error!(plugin = file, %error, "a bundled plugin was not installed");
         }
-    }
+    });
+    futures::stream::iter(installs).for_each_concurrent(AT_ONCE, |install| install).await;
 }
 
 async fn install_one(plugins: &Plugins, file: &str, component: &'static [u8]) -> Result<(), PluginError> {
