@@ -8,7 +8,7 @@ use axum::response::Response;
 use bellwether_alerts::{
     ChannelState, Delivery, DeliveryFilter, DeliveryState, IncidentFilter, IncidentState,
 };
-use bellwether_kernel::{OrganisationId, PageRequest};
+use bellwether_kernel::{OrganisationId, PageRequest, Timestamp};
 
 use super::{escaped, form_page, known, told, word};
 use crate::extract::read_body;
@@ -52,11 +52,11 @@ async fn tables(services: &Services, organisation: OrganisationId) -> Result<Str
     let rows = incidents.items.iter().map(|incident| {
         let known = incident.acknowledgement.as_ref().map(|known| known.by.clone());
         let told = match incident.told {
-            Some(told) => format!("{} at {told}", incident.channels.join(", ")),
+            Some(told) => format!("{} at {}", incident.channels.join(", "), moment(told)),
             None => "nobody".to_owned(),
         };
         let (severity, title) = (word(incident.severity), incident.title.clone());
-        [severity, title, incident.opened.to_string(), known.unwrap_or_default(), told]
+        [severity, title, moment(incident.opened), known.unwrap_or_default(), told]
     });
     let mut body = table(
         "Open incidents",
@@ -67,8 +67,8 @@ async fn tables(services: &Services, organisation: OrganisationId) -> Result<Str
 
     let monitors = alerts.monitors(organisation, &page).await?;
     let rows = monitors.items.iter().map(|monitor| {
-        let last = monitor.evaluated.map(|time| time.to_string());
-        let next = monitor.next_due.map_or_else(|| "paused".to_owned(), |time| time.to_string());
+        let last = monitor.evaluated.map(moment);
+        let next = monitor.next_due.map_or_else(|| "paused".to_owned(), moment);
         let (name, kind) = (monitor.document.name.clone(), word(monitor.document.kind));
         [name, kind, last.unwrap_or_default(), next, monitor.problem.clone().unwrap_or_default()]
     });
@@ -79,8 +79,8 @@ async fn tables(services: &Services, organisation: OrganisationId) -> Result<Str
     let rows = channels.items.iter().map(|channel| {
         let (state, since, why) = match &channel.state {
             ChannelState::Active => ("active", String::new(), String::new()),
-            ChannelState::Paused { since, reason } => ("paused", since.to_string(), reason.clone()),
-            ChannelState::Disabled { since, reason } => ("disabled", since.to_string(), reason.clone()),
+            ChannelState::Paused { since, reason } => ("paused", moment(*since), reason.clone()),
+            ChannelState::Disabled { since, reason } => ("disabled", moment(*since), reason.clone()),
         };
         [channel.name.clone(), channel.spec.formatter.clone(), state.to_owned(), since, why]
     });
@@ -95,13 +95,19 @@ async fn tables(services: &Services, organisation: OrganisationId) -> Result<Str
         let rows = found.items.iter().map(delivery);
         body += &table(heading, ["Delivery", "Event", "Of", "Attempts", "Why"], rows, found.next.is_some());
     }
-    Ok(body)
+    Ok(body + "<p class=\"soft\">Times are in UTC.</p>\n")
 }
 
 fn delivery(delivery: &Delivery) -> [String; 5] {
     let (id, event) = (delivery.id.to_string(), word(delivery.event));
     let why = delivery.reason.clone().unwrap_or_default();
-    [id, event, delivery.time.to_string(), delivery.attempts.to_string(), why]
+    [id, event, moment(delivery.time), delivery.attempts.to_string(), why]
+}
+
+/// A time in UTC, to the second.
+fn moment(time: Timestamp) -> String {
+    let text = time.to_string();
+    text.split(['.', 'Z']).next().unwrap_or(&text).replace('T', " ")
 }
 
 /// A table, or that there is nothing to put into it.
@@ -121,6 +127,6 @@ fn table(heading: &str, columns: [&str; 5], rows: impl Iterator<Item = [String; 
         ""
     };
     format!(
-        "<h2>{heading}</h2>\n<div class=\"wide\"><table>\n<thead><tr>{titles}</tr></thead>\n<tbody>\n{body}</tbody></table></div>\n{more}"
+        "<h2>{heading}</h2>\n<div class=\"wide wrap\"><table>\n<thead><tr>{titles}</tr></thead>\n<tbody>\n{body}</tbody></table></div>\n{more}"
     )
 }
