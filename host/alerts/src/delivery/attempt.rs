@@ -33,7 +33,7 @@ impl Deliveries {
         }
         let ending = Ending { organisation, id, row, stored };
         let Some((channel, _)) = self.stored_channel(organisation, &id.channel).await? else {
-            let reason = format!("there is no channel {:?} any more: it was deleted", id.channel);
+            let reason = format!("there is no channel {:?}: it was deleted, or never was", id.channel);
             return self.end_dead(ending, &reason).await;
         };
         match &channel.state {
