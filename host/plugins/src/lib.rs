@@ -53,8 +53,8 @@ pub use limits::Limits;
 pub use manifest::{AppManifest, DetectorManifest, ForecasterManifest, FormatterManifest, Manifest};
 pub use overrides::LimitOverrides;
 pub use registry::{
-    Canary, DialectVersions, KeptVersion, PickedDialect, Plugins, VersionLimits, VersionLine, VersionState,
-    VersionStats, VersionTrap,
+    Canary, DialectVersions, KeptVersion, NewVersion, PickedDialect, Plugins, VersionLimits, VersionLine,
+    VersionState, VersionStats, VersionTrap,
 };
 pub use route::{Matched, Route, RouteMatch};
 pub use row::{CanaryEnd, CanaryOutcome, DialectSummary, Installed, Owner};

@@ -1,7 +1,9 @@
 //! The plugins this binary carries, and their installation for every organisation.
 
 use bellwether_kernel::PageRequest;
-use bellwether_plugins::{Grant, Instances, Owner, PluginError, Plugins, Privilege, ScopeKind, inspect};
+use bellwether_plugins::{
+    Grant, Instances, NewVersion, Owner, PluginError, Plugins, Privilege, ScopeKind, inspect,
+};
 use bytes::Bytes;
 use futures::StreamExt as _;
 
@@ -64,11 +66,10 @@ async fn install_one(plugins: &Plugins, file: &str, component: &'static [u8]) ->
     let version = inspection.version.as_deref().unwrap_or_default();
     let replaces = before.as_ref().map(|before| before.version.as_str()).unwrap_or_default();
     tracing::info!(plugin = name, version, replaces, "compiling and installing a bundled plugin");
-    plugins.install(Owner::Host, ACTOR, Bytes::from_static(component), grants, before.is_some()).await?;
-    // They keep nothing between calls. A version after the first is called as the one before, however that is by now.
-    if before.is_none() {
-        plugins.set_instances(Owner::Host, ACTOR, name, Instances::Warm).await?;
-    }
+    // They keep nothing between calls, so that these may share instances.
+    let (component, replace) = (Bytes::from_static(component), before.is_some());
+    let new = NewVersion { component, grants, replace, instances: Instances::Warm };
+    plugins.install_version(Owner::Host, ACTOR, new).await?;
     Ok(())
 }
 

@@ -17,6 +17,19 @@ use crate::plugin::{Load, Loaded};
 use crate::row::{CanaryRow, Installed, Owner, Row};
 use crate::{LimitOverrides, PluginError};
 
+/// A version that is to be installed.
+#[derive(Clone, Debug)]
+pub struct NewVersion {
+    /// Its component.
+    pub component: Bytes,
+    /// What it is granted: all that it asks for.
+    pub grants: Vec<Grant>,
+    /// Whether it takes the place of the installed one of the same version.
+    pub replace: bool,
+    /// Whether its calls share instances, if the plugin is new; else it begins as the version before it is.
+    pub instances: Instances,
+}
+
 /// What becomes of a version once it is installed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Then {
@@ -44,7 +57,21 @@ impl Plugins {
         grants: Vec<Grant>,
         replace: bool,
     ) -> Result<Arc<Installed>, PluginError> {
-        self.install_as(owner, actor, bytes, grants, replace, Then::Current).await
+        let new = NewVersion { component: bytes, grants, replace, instances: Instances::Fresh };
+        self.install_version(owner, actor, new).await
+    }
+
+    /// Installs a version as [`Self::install`] does.
+    ///
+    /// # Errors
+    /// As [`Self::install`].
+    pub async fn install_version(
+        &self,
+        owner: Owner,
+        actor: &str,
+        new: NewVersion,
+    ) -> Result<Arc<Installed>, PluginError> {
+        self.install_as(owner, actor, new, Then::Current).await
     }
 
     /// Installs a version as [`Self::install`] does and sends `share` hundredths of the calls to it; the others go on
@@ -62,18 +89,18 @@ impl Plugins {
         share: u8,
     ) -> Result<Arc<Installed>, PluginError> {
         super::canary::check_share(share)?;
-        self.install_as(owner, actor, bytes, grants, replace, Then::Canary(share)).await
+        let new = NewVersion { component: bytes, grants, replace, instances: Instances::Fresh };
+        self.install_as(owner, actor, new, Then::Canary(share)).await
     }
 
     async fn install_as(
         &self,
         owner: Owner,
         actor: &str,
-        bytes: Bytes,
-        grants: Vec<Grant>,
-        replace: bool,
+        new: NewVersion,
         then: Then,
     ) -> Result<Arc<Installed>, PluginError> {
+        let NewVersion { component: bytes, grants, replace, instances: first } = new;
         let inspected = tokio::task::spawn_blocking({
             let bytes = bytes.clone();
             move || inspect(&bytes)
@@ -84,7 +111,7 @@ impl Plugins {
         if owner != Owner::Host && inspection.roles.contains(&PluginRole::Dialect) {
             return Err(PluginError::HostOnly(name));
         }
-        let (limits, instances) = self.settings_before(owner, &name, &version);
+        let (limits, instances) = self.settings_before(owner, &name, &version, first);
         let memory = self.shared.limits.with(&limits).call.memory;
         let component = self.shared.services.engine.compile(bytes.clone(), memory).await?;
         let state = owner.state_name(&name);
@@ -128,7 +155,7 @@ impl Plugins {
             }
             _ => false,
         };
-        let settings = self.settings_before(owner, &name, &version);
+        let settings = self.settings_before(owner, &name, &version, first);
         let release = match there {
             // One that did not load before does now.
             Some(there) if same && there.peek().is_some() => Arc::clone(there),
@@ -152,6 +179,9 @@ impl Plugins {
         if let Then::Canary(share) = then {
             details.push(("canary", format!("{share} %")));
         }
+        if release.installed().instances == Instances::Warm {
+            details.push(("instances", "warm".to_owned()));
+        }
         details.push(("grants", grants_text(&release.installed().grants)));
         let surplus = self.surplus(&after).await?;
         if !surplus.is_empty() {
@@ -166,9 +196,16 @@ impl Plugins {
         Ok(release.installed())
     }
 
-    /// What a version begins with: the limits and instances it had, or else those of the current one.
-    fn settings_before(&self, owner: Owner, name: &str, version: &str) -> (LimitOverrides, Instances) {
-        let Some(before) = self.find(owner, name) else { return Default::default() };
+    /// What a version begins with: the limits and instances it had, or else those of the current one; of a plugin that
+    /// is new the host's limits, and `first`.
+    fn settings_before(
+        &self,
+        owner: Owner,
+        name: &str,
+        version: &str,
+        first: Instances,
+    ) -> (LimitOverrides, Instances) {
+        let Some(before) = self.find(owner, name) else { return (LimitOverrides::default(), first) };
         let installed = before.releases.get(version).unwrap_or_else(|| before.current()).installed();
         (installed.limits, installed.instances)
     }

@@ -36,6 +36,7 @@ use crate::{PluginError, limits};
 use release::{Release, ReleasedApp};
 
 pub use canary::{Canary, DialectVersions, PickedDialect};
+pub use install::NewVersion;
 pub use seen::{VersionLimits, VersionLine, VersionStats, VersionTrap};
 pub use versions::{KeptVersion, VersionState};
 

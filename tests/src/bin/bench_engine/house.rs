@@ -10,7 +10,7 @@ use bellwether_alerts::{Detector, Formatter, Roles as _};
 use bellwether_engine::{Engine, EngineSettings};
 use bellwether_kernel::{KeyId, OrganisationId, SystemClock, SystemRandomness};
 use bellwether_playbooks::{App, AppCall, Apps, Value};
-use bellwether_plugins::{Grant, Instances, Limits, Owner, Plugins, Services, inspect};
+use bellwether_plugins::{Grant, Instances, Limits, NewVersion, Owner, Plugins, Services, inspect};
 use bellwether_store::MemoryStore;
 
 /// Whose calls they are.
@@ -52,8 +52,8 @@ impl House {
         };
         let grants: Result<Vec<Grant>> =
             inspection.requests.iter().map(|request| whole(request.privilege)).collect();
-        let installed = self.plugins.install(Owner::Host, "bench", bytes.into(), grants?, false).await?;
-        self.plugins.set_instances(Owner::Host, "bench", &installed.name, instances).await?;
+        let new = NewVersion { component: bytes.into(), grants: grants?, replace: false, instances };
+        let installed = self.plugins.install_version(Owner::Host, "bench", new).await?;
         Ok(installed.name.clone())
     }
 
