@@ -92,7 +92,12 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         MuteCommand::Create { monitor, label, tag, start, end, lasting, reason } => {
             let scope = json!({ "monitors": monitor, "labels": pairs("--label", &label)?, "tags": pairs("--tag", &tag)? });
-            let lasting = lasting.map(|span| start.unwrap_or_else(jiff::Timestamp::now) + span);
+            let lasting = lasting.map(|span| {
+                let far =
+                    |_| Failure::Usage(format!("--for is {span:#}, expected an end before the year 10000"));
+                start.unwrap_or_else(jiff::Timestamp::now).checked_add(span).map_err(far)
+            });
+            let lasting = lasting.transpose()?;
             let body = json!({ "scope": scope, "start": start, "end": end.or(lasting), "reason": reason });
             let answer = client.write(Method::POST, &["v1", "mutes"], &[], Body::Json(body)).await?;
             output::value(format, &answer, |mute| output::record(mute, FIELDS))?;
