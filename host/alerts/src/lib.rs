@@ -29,14 +29,13 @@ mod rows;
 mod sending;
 mod service;
 mod settings;
-mod span;
 mod state;
 mod telling;
 
 #[cfg(test)]
 mod tests;
 
-pub use bellwether_kernel::MonitorId;
+pub use bellwether_kernel::{MonitorId, Period};
 pub use channel::{Channel, ChannelSpec, ChannelState, Rate, RetryPolicy};
 pub use delivery::{
     Attempt, ChannelTrial, Deliveries, Delivery, DeliveryFilter, DeliveryHistory, DeliveryId, DeliveryLimits,
@@ -74,7 +73,6 @@ pub use service::{
     MonitorVersion, Parts, SeriesStatus, StoredMonitor,
 };
 pub use settings::Settings;
-pub use span::Span;
 pub use state::Direction;
 pub use telling::{Telling, Tellings};
 

@@ -44,7 +44,7 @@ pub const SUBJECT: usize = 900;
 pub const AFFECTED: usize = 100;
 
 /// How often a monitor is evaluated at most: data comes no more often, and each evaluation is a commit.
-pub const CADENCE: crate::Span = crate::Span::seconds(10);
+pub const CADENCE: crate::Period = crate::Period::seconds(10);
 
 /// Steps of one window: a day of minutes. More detail decides nothing and is read each time.
 pub const WINDOW_STEPS: i64 = 1_440;

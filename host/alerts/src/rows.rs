@@ -200,13 +200,6 @@ pub(crate) fn incident_of(key: &Key) -> Result<IncidentId, StoreError> {
     id.map(IncidentId).ok_or_else(|| StoreError::Damaged(format!("{key:?} is not of an incident")))
 }
 
-/// The number behind the organisation, as of a monitor or mute.
-pub(crate) fn number_of(key: &Key) -> Result<u64, StoreError> {
-    let mut fields = key.fields();
-    let number = fields.number().and_then(|_| fields.number());
-    number.ok_or_else(|| StoreError::Damaged(format!("{key:?} has no number")))
-}
-
 /// Puts a row, or says what is too large.
 pub(crate) fn put(batch: &mut Batch, key: Key, value: bytes::Bytes) -> Result<(), StoreError> {
     if value.len() > MAX_VALUE {

@@ -33,8 +33,6 @@ pub struct Parts {
     pub series: Arc<Series>,
     /// Channels, and what is delivered to them.
     pub deliveries: Arc<Deliveries>,
-    /// Which channels incidents go to.
-    pub routes: Arc<Routes>,
     /// Playbooks and runs.
     pub playbooks: Arc<Playbooks>,
     /// Monitors, incidents and mutes.
@@ -121,7 +119,7 @@ impl Services {
     }
 
     pub(crate) fn routes(&self) -> &Routes {
-        &self.parts.routes
+        self.parts.alerts.routes()
     }
 
     pub(crate) fn plugins(&self) -> &Plugins {

@@ -1,10 +1,12 @@
 //! What every crate of the host shares and nothing else: identifiers, [`Timestamp`], [`Clock`],
-//! [`Randomness`], pages and cursors, typed [`value`]s, the kinds of error. It knows no store, no HTTP and no plugin.
+//! [`Randomness`], the seeds of simulations, pages and cursors, [`Period`]s, typed [`value`]s, the kinds of error. It knows no store, no HTTP and no plugin.
 
 mod error;
 mod ids;
 mod page;
+mod period;
 mod random;
+mod seeds;
 mod time;
 pub mod value;
 
@@ -13,5 +15,7 @@ pub use ids::{
     HostId, InvalidKeyId, KeyId, MetricId, MonitorId, OrganisationId, PlaybookId, RunId, SeriesId,
 };
 pub use page::{Cursor, InvalidCursor, Page, PageRequest};
+pub use period::Period;
 pub use random::{Randomness, SeededRandomness, SystemRandomness};
+pub use seeds::{Draw, every_seed, mix};
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};

@@ -10,7 +10,6 @@ mod dry;
 mod engine;
 mod error;
 mod history;
-mod period;
 mod position;
 mod rows;
 mod run;
@@ -26,6 +25,7 @@ pub use app::{
     App, AppCall, AppDescription, AppError, AppReport, Apps, EffectScope, LogLevel, LogLine, Output, Pin,
     PinnedBy, Pins, Retry,
 };
+pub use bellwether_kernel::Period;
 pub use bellwether_kernel::value::{Input, Misfit, Value, ValueType, misfit};
 use bellwether_kernel::value::{convert, shape};
 pub use document::{
@@ -35,7 +35,6 @@ pub use document::{
 pub use dry::{DryRun, DryStep};
 pub use error::PlaybookError;
 pub use history::ReplayFrom;
-pub use period::Period;
 pub use run::{
     Attempt, ItemCounts, Run, RunFilter, RunState, RunSummary, StepKind, StepResult, StepState, TriggeredBy,
 };

@@ -11,8 +11,6 @@ use serde_json::{Map, Value as Json};
 use crate::Settings;
 use crate::limits;
 
-pub(crate) use service::wrong_cursor;
-
 /// What a channel is set to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

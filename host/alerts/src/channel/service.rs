@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::{Channel, ChannelRow, ChannelSpec, ChannelState, check_name};
 use crate::delivery::{Deliveries, keys};
+use crate::service::wrong_cursor;
 use crate::{AlertError, Formatter, Settings, limits};
 
 /// How often a change is tried when another changes the same channel meanwhile.
@@ -273,8 +274,4 @@ impl Deliveries {
 
 fn unknown(name: &str) -> AlertError {
     AlertError::NotFound { what: "channel", name: name.to_owned() }
-}
-
-pub(crate) fn wrong_cursor(cursor: &Cursor) -> FieldError {
-    FieldError::new("cursor", cursor, "`next` of the page before, unchanged")
 }

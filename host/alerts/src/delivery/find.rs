@@ -6,7 +6,7 @@ use bellwether_store::{Direction, Key, decode};
 use super::record::DeliveryRow;
 use super::{Attempt, Deliveries, Delivery, DeliveryHistory, DeliveryId, DeliveryState, keys};
 use crate::AlertError;
-use crate::channel::wrong_cursor;
+use crate::service::wrong_cursor;
 
 /// Deliveries looked at for one page.
 const LOOKED_AT: usize = 10_000;

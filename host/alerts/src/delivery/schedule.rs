@@ -162,12 +162,10 @@ impl Schedule {
 
     /// Puts a line back that was worked at.
     pub(super) fn put_back(&mut self, work: &Work, turn: &Turn) {
-        let fold_above = self.limits.fold_above;
         let channel = work.channel_key();
         let Some(queue) = self.channels.get_mut(&channel) else { return };
         queue.at_work = queue.at_work.saturating_sub(1);
         let Some(line) = queue.lines.get_mut(&work.incident) else { return };
-        line.busy = false;
         match (turn, &work.task) {
             (Turn::Ended, Task::Deliver(sequence)) => {
                 queue.waiting -= usize::from(line.waiting.remove(sequence).is_some());
@@ -186,14 +184,7 @@ impl Schedule {
             (Turn::Held, _) => queue.held = true,
             (Turn::Limited(until), _) => queue.not_before = *until,
         }
-        if line.waiting.is_empty() {
-            queue.lines.remove(&work.incident);
-        } else {
-            queue.rest(&work.incident, fold_above);
-        }
-        if queue.lines.is_empty() && queue.at_work == 0 {
-            self.channels.remove(&channel);
-        }
+        self.let_go(&channel, &work.incident);
     }
 
     /// Keeps a line from being worked at, unless somebody works at it.
@@ -210,7 +201,7 @@ impl Schedule {
         true
     }
 
-    /// Lets a line that was held be worked at again.
+    /// Lets a line that was held, or worked at, be worked at again.
     pub(super) fn let_go(&mut self, channel: &ChannelKey, incident: &str) {
         let fold_above = self.limits.fold_above;
         let Some(queue) = self.channels.get_mut(channel) else { return };

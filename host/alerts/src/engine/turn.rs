@@ -7,7 +7,7 @@ use bellwether_series::SeriesError;
 use bellwether_store::{Batch, Precondition, decode, encode};
 
 use super::{Decision, Kept, Looking};
-use crate::evaluate::{Settling, advance};
+use crate::evaluate::{Settling, What, advance};
 use crate::incident::cut;
 use crate::monitor::Compiled;
 use crate::rows::{self, NextRow};
@@ -126,8 +126,8 @@ impl Alerts {
         let moves = advance(compiled, &mut state, &look)?;
         let known = self.known(organisation, &state).await?;
         let mutes = self.active_mutes(organisation, at).await?;
-        // Only what moves can open an incident.
-        let routes = if moves.is_empty() { Default::default() } else { self.routes.of(organisation).await? };
+        let opens = moves.iter().any(|moved| matches!(moved.what, What::Opened));
+        let routes = if opens { self.routes.of(organisation).await? } else { Default::default() };
         let (version, end, mutes, routes) = (next.version, look.end, &mutes[..], &routes);
         let settling = Settling { organisation, monitor: id, version, compiled, at, end, mutes, routes };
         let changed = settling.settle(&mut state, &known.incidents, &moves);

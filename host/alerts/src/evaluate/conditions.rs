@@ -26,8 +26,8 @@ pub(super) fn held(compiled: &Compiled, candidate: &Candidate<'_>) -> Option<(He
 fn fails(condition: &Condition, candidate: &Candidate<'_>) -> Option<(Held, String)> {
     let seconds = |milliseconds: i64| milliseconds / 1000;
     match condition {
-        Condition::Duration { at_least } => (candidate.breached_for < at_least.0).then(|| {
-            let (so_far, needed) = (seconds(candidate.breached_for), seconds(at_least.0));
+        Condition::Duration { at_least } => (candidate.breached_for < at_least.milliseconds()).then(|| {
+            let (so_far, needed) = (seconds(candidate.breached_for), seconds(at_least.milliseconds()));
             (Held::Duration, format!("it breaches for {so_far} s, {needed} s are needed"))
         }),
         Condition::Direction { side } => {

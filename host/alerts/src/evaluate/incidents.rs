@@ -281,7 +281,9 @@ impl Settling<'_> {
             Level::NoData => RenotifyStatus::NoData,
             Level::Warning | Level::Ok => RenotifyStatus::Warning,
         };
-        let due = incident.last_told.is_some_and(|last| self.at.milliseconds_since(last) >= renotify.every.0);
+        let due = incident
+            .last_told
+            .is_some_and(|last| self.at.milliseconds_since(last) >= renotify.every.milliseconds());
         let times = renotify.times.is_none_or(|times| incident.renotified < times);
         if due && times && renotify.statuses.contains(&status) && incident.acknowledgement.is_none() {
             changed.incident.renotified += 1;

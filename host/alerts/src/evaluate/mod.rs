@@ -168,7 +168,7 @@ impl Pass<'_> {
             // It counts again once it reports again.
             return !was_missing;
         }
-        if look.at.milliseconds_since(series.first_seen) < compiled.monitor.new_group_delay.0 {
+        if look.at.milliseconds_since(series.first_seen) < compiled.monitor.new_group_delay.milliseconds() {
             if series.held != Some(Held::NewGroup) {
                 series.held = Some(Held::NewGroup);
                 let why = format!("it is new and is passed over for {}", compiled.monitor.new_group_delay);

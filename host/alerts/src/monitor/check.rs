@@ -6,7 +6,7 @@ use bellwether_kernel::FieldError;
 
 use super::{Condition, Monitor};
 use crate::error::Faults;
-use crate::{MonitorKind, Span, Thresholds, limits};
+use crate::{MonitorKind, Period, Thresholds, limits};
 
 /// Gathers what is wrong.
 #[derive(Default)]
@@ -25,7 +25,7 @@ impl Checks {
         }
     }
 
-    fn between(&mut self, field: &str, span: Span, least: Span, most: Span) {
+    fn between(&mut self, field: &str, span: Period, least: Period, most: Period) {
         let right = (least..=most).contains(&span);
         self.expect(right, field, span, &format!("a span from {least} to {most}"));
     }
@@ -43,7 +43,7 @@ pub(crate) fn is_name(name: &str) -> bool {
 }
 
 /// Everything that is wrong with the fields of `monitor`, apart from its query. `step` is what its steps come to.
-pub(super) fn check(monitor: &Monitor, step: Span) -> Result<(), Faults> {
+pub(super) fn check(monitor: &Monitor, step: Period) -> Result<(), Faults> {
     let mut checks = Checks::default();
     let name = "1 to 100 characters of a-z, 0-9 and -, not digits alone";
     checks.expect(is_name(&monitor.name), "name", &monitor.name, name);
@@ -97,8 +97,8 @@ pub(super) fn check(monitor: &Monitor, step: Span) -> Result<(), Faults> {
                     "1 to 1000 points",
                 );
                 let recovery = detector.recovery_window.unwrap_or(monitor.window);
-                checks.between("detector.recovery_window", recovery, step, Span::days(7));
-                let verdicts = monitor.window.max(recovery).0 / step.0.max(1);
+                checks.between("detector.recovery_window", recovery, step, Period::days(7));
+                let verdicts = monitor.window.max(recovery).milliseconds() / step.milliseconds().max(1);
                 let expected =
                     format!("at most {} steps of {step}: a longer step, or less time", limits::VERDICTS);
                 checks.expect(verdicts <= limits::VERDICTS, "window", monitor.window, &expected);
@@ -121,26 +121,28 @@ pub(super) fn check(monitor: &Monitor, step: Span) -> Result<(), Faults> {
     checks.finish()
 }
 
-fn times(checks: &mut Checks, monitor: &Monitor, step: Span) {
-    checks.between("window", monitor.window, Span::seconds(10), Span::days(30));
-    checks.between("step", step, Span::seconds(1), Span(monitor.window.0.max(1000)));
-    let steps = monitor.window.0 / step.0.max(1);
-    let whole = step.0 > 0 && monitor.window.0 % step.0 == 0 && steps <= limits::WINDOW_STEPS;
+fn times(checks: &mut Checks, monitor: &Monitor, step: Period) {
+    checks.between("window", monitor.window, Period::seconds(10), Period::days(30));
+    checks.between("step", step, Period::seconds(1), monitor.window.max(Period::seconds(1)));
+    let steps = monitor.window.milliseconds() / step.milliseconds().max(1);
+    let whole = step.milliseconds() > 0
+        && monitor.window.milliseconds() % step.milliseconds() == 0
+        && steps <= limits::WINDOW_STEPS;
     let expected = format!("a part of the window, at most {} of them", limits::WINDOW_STEPS);
     checks.expect(whole, "step", step, &expected);
-    checks.between("delay", monitor.delay, Span(0), Span::days(1));
+    checks.between("delay", monitor.delay, Period::default(), Period::days(1));
     if let Some(every) = monitor.every {
-        checks.between("every", every, limits::CADENCE, Span::days(1));
+        checks.between("every", every, limits::CADENCE, Period::days(1));
     }
     if let Some(after) = monitor.missing_data.after {
-        checks.between("missing_data.after", after, monitor.window, Span::days(30));
+        checks.between("missing_data.after", after, monitor.window, Period::days(30));
     }
-    checks.between("new_group_delay", monitor.new_group_delay, Span(0), Span::days(1));
+    checks.between("new_group_delay", monitor.new_group_delay, Period::default(), Period::days(1));
     if let Some(timeout) = monitor.timeout {
-        checks.between("timeout", timeout, monitor.window, Span::days(30));
+        checks.between("timeout", timeout, monitor.window, Period::days(30));
     }
     if let Some(renotify) = &monitor.renotify {
-        checks.between("renotify.every", renotify.every, Span::minutes(1), Span::days(30));
+        checks.between("renotify.every", renotify.every, Period::minutes(1), Period::days(30));
         let message = renotify.message.as_deref().unwrap_or_default();
         let expected = format!("at most {} characters", limits::MESSAGE);
         checks.expect(message.chars().count() <= limits::MESSAGE, "renotify.message", message, &expected);
@@ -178,7 +180,7 @@ fn order(checks: &mut Checks, thresholds: &Thresholds) {
     }
 }
 
-fn condition(checks: &mut Checks, monitor: &Monitor, step: Span, field: &str, condition: &Condition) {
+fn condition(checks: &mut Checks, monitor: &Monitor, step: Period, field: &str, condition: &Condition) {
     let finite = |value: &Option<f64>| value.is_none_or(|value| value.is_finite() && value >= 0.0);
     let named = |name: &str| format!("{field}.{name}");
     if monitor.kind == MonitorKind::NoData {
@@ -187,7 +189,7 @@ fn condition(checks: &mut Checks, monitor: &Monitor, step: Span, field: &str, co
     }
     match condition {
         Condition::Duration { at_least } => {
-            checks.between(&named("at_least"), *at_least, Span::seconds(1), Span::days(30));
+            checks.between(&named("at_least"), *at_least, Period::seconds(1), Period::days(30));
         }
         Condition::Direction { .. } => {}
         Condition::Significance { at_least } => {
@@ -214,7 +216,7 @@ fn condition(checks: &mut Checks, monitor: &Monitor, step: Span, field: &str, co
             }
         }
         Condition::Volume { points, at_least, at_most, .. } => {
-            let steps = monitor.window.0 / step.0.max(1);
+            let steps = monitor.window.milliseconds() / step.milliseconds().max(1);
             let right = (1..=steps).contains(&i64::from(*points));
             checks.expect(right, named("points"), points, &format!("1 to {steps}, the points of the window"));
             checks.expect(at_least.is_some() || at_most.is_some(), field, "", "at_least, at_most, or both");

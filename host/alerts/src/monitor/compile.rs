@@ -6,7 +6,7 @@ use serde_json::{Map, Value as Json};
 
 use super::{Monitor, check};
 use crate::error::Faults;
-use crate::{AlertError, MonitorKind, Span, Thresholds, limits};
+use crate::{AlertError, MonitorKind, Period, Thresholds, limits};
 
 /// A monitor ready to be evaluated. Spans are in milliseconds.
 #[derive(Clone, Debug)]
@@ -87,16 +87,16 @@ impl Compiled {
             settings: detector.settings.clone(),
             score: detector.score,
             recovery_points: detector.recovery_points,
-            recovery_window: detector.recovery_window.map(|span| span.0),
+            recovery_window: detector.recovery_window.map(Period::milliseconds),
         });
         Ok(Self {
             notify_by: monitor.notify_by.clone().unwrap_or(by),
-            window: window.0,
-            step: step.0,
-            delay: monitor.delay.0,
-            every: monitor.every.unwrap_or_else(|| cadence(window)).0,
-            missing_after: monitor.missing_data.after.unwrap_or(Span(2 * window.0)).0,
-            timeout: monitor.timeout.unwrap_or_else(|| default_timeout(monitor.kind, step)).0,
+            window: window.milliseconds(),
+            step: step.milliseconds(),
+            delay: monitor.delay.milliseconds(),
+            every: monitor.every.unwrap_or_else(|| cadence(window)).milliseconds(),
+            missing_after: monitor.missing_data.after.map_or(2 * window.milliseconds(), Period::milliseconds),
+            timeout: monitor.timeout.unwrap_or_else(|| default_timeout(monitor.kind, step)).milliseconds(),
             is_count: is_count(&expression),
             thresholds,
             anomaly,
@@ -152,37 +152,37 @@ fn query_fault(query: &str, error: &SeriesError) -> FieldError {
 }
 
 /// Datadog's cadence: each minute, for a window of a day each 10 minutes, of two each 30.
-fn cadence(window: Span) -> Span {
+fn cadence(window: Period) -> Period {
     match window {
-        window if window < Span::hours(24) => Span::minutes(1),
-        window if window < Span::hours(48) => Span::minutes(10),
-        _ => Span::minutes(30),
+        window if window < Period::hours(24) => Period::minutes(1),
+        window if window < Period::hours(48) => Period::minutes(10),
+        _ => Period::minutes(30),
     }
 }
 
 /// A minute, or the least that divides the window into at most 300 steps; of an odd window what divides it at all.
-fn default_step(window: Span) -> Span {
-    let divides = |step: &i64| window.0 % (step * 1000) == 0;
+fn default_step(window: Period) -> Period {
+    let divides = |step: &i64| window.milliseconds() % (step * 1000) == 0;
     let fits = TimeRange::STEPS
         .iter()
         .filter(|step| divides(step))
-        .find(|step| **step >= 60 && window.0 / (**step * 1000) <= 300);
+        .find(|step| **step >= 60 && window.milliseconds() / (**step * 1000) <= 300);
     match fits.or_else(|| TimeRange::STEPS.iter().rev().find(|step| divides(step))) {
-        Some(seconds) => Span::seconds(*seconds),
-        None => Span::seconds(1),
+        Some(seconds) => Period::from_milliseconds(seconds * 1000),
+        None => Period::seconds(1),
     }
 }
 
 /// Anodot's: what is open closes after so long without data, the longer the longer its steps.
-fn default_timeout(kind: MonitorKind, step: Span) -> Span {
+fn default_timeout(kind: MonitorKind, step: Period) -> Period {
     match (kind, step) {
-        (MonitorKind::Anomaly, step) if step <= Span::minutes(1) => Span::hours(5),
-        (MonitorKind::Anomaly, step) if step <= Span::minutes(5) => Span::hours(10),
-        (MonitorKind::Anomaly, step) if step <= Span::hours(1) => Span::hours(24),
-        (MonitorKind::Anomaly, step) if step <= Span::days(1) => Span::days(4),
-        (MonitorKind::Anomaly, _) => Span::days(28),
-        (_, step) if step <= Span::minutes(5) => Span::days(7),
-        _ => Span::days(30),
+        (MonitorKind::Anomaly, step) if step <= Period::minutes(1) => Period::hours(5),
+        (MonitorKind::Anomaly, step) if step <= Period::minutes(5) => Period::hours(10),
+        (MonitorKind::Anomaly, step) if step <= Period::hours(1) => Period::hours(24),
+        (MonitorKind::Anomaly, step) if step <= Period::days(1) => Period::days(4),
+        (MonitorKind::Anomaly, _) => Period::days(28),
+        (_, step) if step <= Period::minutes(5) => Period::days(7),
+        _ => Period::days(30),
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use crate::error::Faults;
-use crate::{AlertError, MonitorKind, Severity, Span, Thresholds};
+use crate::{AlertError, MonitorKind, Period, Severity, Thresholds};
 
 /// A monitor's document.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,19 +27,19 @@ pub struct Monitor {
     pub query: String,
     /// How much time an evaluation looks at.
     #[serde(default = "window")]
-    pub window: Span,
+    pub window: Period,
     /// How much time becomes one point; by default a minute, or what makes at most 300 points of the window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub step: Option<Span>,
+    pub step: Option<Period>,
     /// How the points of the window become the value that is compared.
     #[serde(default, skip_serializing_if = "is_default")]
     pub reduce: Reduce,
     /// How long data may be on its way: the window ends so long before the evaluation.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub delay: Span,
+    pub delay: Period,
     /// How often it is evaluated; by default each minute, each 10 minutes for a window of a day, each 30 of two.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub every: Option<Span>,
+    pub every: Option<Period>,
     /// Where alerts and warnings begin. For an anomaly monitor the value is the fraction of strange points in the window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thresholds: Option<Thresholds>,
@@ -54,10 +54,10 @@ pub struct Monitor {
     pub require_full_window: bool,
     /// How long a group that was not seen for a day is passed over.
     #[serde(default = "new_group_delay")]
-    pub new_group_delay: Span,
+    pub new_group_delay: Period,
     /// After how long without data an open series is closed; by default longer the longer its steps, see the guide.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeout: Option<Span>,
+    pub timeout: Option<Period>,
     /// Whether an incident that goes on is told again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renotify: Option<Renotify>,
@@ -123,7 +123,7 @@ pub enum Condition {
     /// It breaches without interruption, in the time of its data.
     Duration {
         /// For so long.
-        at_least: Span,
+        at_least: Period,
     },
     /// It breaches to this side.
     Direction {
@@ -184,7 +184,7 @@ pub struct MissingData {
     pub policy: MissingPolicy,
     /// After how long; by default two windows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after: Option<Span>,
+    pub after: Option<Period>,
 }
 
 /// What becomes of a series that stays away.
@@ -207,7 +207,7 @@ pub enum MissingPolicy {
 #[serde(deny_unknown_fields)]
 pub struct Renotify {
     /// So long after it was last told.
-    pub every: Span,
+    pub every: Period,
     /// While it is one of these.
     #[serde(default = "renotified")]
     pub statuses: Vec<RenotifyStatus>,
@@ -269,15 +269,15 @@ pub struct DetectorChoice {
     pub recovery_points: u32,
     /// An alert ends when the fraction of strange points in so much time is at most `thresholds.critical_recovery`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub recovery_window: Option<Span>,
+    pub recovery_window: Option<Period>,
 }
 
-fn window() -> Span {
-    Span::minutes(5)
+fn window() -> Period {
+    Period::minutes(5)
 }
 
-fn new_group_delay() -> Span {
-    Span::minutes(1)
+fn new_group_delay() -> Period {
+    Period::minutes(1)
 }
 
 fn severity() -> Severity {

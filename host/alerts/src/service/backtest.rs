@@ -70,7 +70,7 @@ impl Alerts {
         }
         let count = to.milliseconds_since(from).div_euclid(compiled.every) + 1;
         if count > limits::BACKTEST {
-            let span = crate::Span(limits::BACKTEST * compiled.every);
+            let span = crate::Period::from_milliseconds(limits::BACKTEST * compiled.every);
             let expected = format!("at most {span} after from: {} evaluations", limits::BACKTEST);
             return Err(FieldError::new("to", to, expected).into());
         }
@@ -86,7 +86,7 @@ impl Alerts {
         while at < to {
             let look = looking.look(&mut state, &mut kept, at).await?;
             if at == from {
-                know(&mut state, &look, compiled.monitor.new_group_delay.0);
+                know(&mut state, &look, compiled.monitor.new_group_delay.milliseconds());
             }
             let moves = advance(&compiled, &mut state, &look)?;
             let settling = Settling {

@@ -1,11 +1,11 @@
 //! Monitors as they are found and read.
 
-use bellwether_kernel::{Cursor, FieldError, MonitorId, OrganisationId, Page, PageRequest, Timestamp};
+use bellwether_kernel::{Cursor, MonitorId, OrganisationId, Page, PageRequest, Timestamp};
 use bellwether_store::{Direction, MAX_KEY, StoreError, decode};
 use bytes::Bytes;
 
 use super::monitors::VersionRow;
-use super::{cursor_to, place_of};
+use super::wrong_cursor;
 use crate::engine::Decision;
 use crate::incident::Interval;
 use crate::monitor::Monitor;
@@ -101,19 +101,12 @@ impl Alerts {
         organisation: OrganisationId,
         page: &PageRequest,
     ) -> Result<Page<StoredMonitor>, AlertError> {
-        let prefix = rows::monitors(organisation);
-        let mut range = prefix.prefix();
-        if let Some(place) = place_of(page, 8)? {
-            range.start = prefix.fixed(place);
+        let found = self.numbered(rows::monitors(organisation), Direction::Forward, page).await?;
+        let mut items = Vec::with_capacity(found.items.len());
+        for (id, row) in found.items {
+            items.push(self.assemble(organisation, MonitorId(id), &decode(&row)?).await?);
         }
-        let mut items = Vec::new();
-        for (key, row) in self.store.scan(range, Direction::Forward, page.limit + 1).await? {
-            if items.len() == page.limit {
-                return Ok(Page { items, next: Some(cursor_to(&key, 8)) });
-            }
-            items.push(self.assemble(organisation, MonitorId(rows::number_of(&key)?), &decode(&row)?).await?);
-        }
-        Ok(Page { items, next: None })
+        Ok(Page { items, next: found.next })
     }
 
     /// The versions of a monitor that are kept, newest first.
@@ -127,27 +120,16 @@ impl Alerts {
         page: &PageRequest,
     ) -> Result<Page<MonitorVersion>, AlertError> {
         let Found { id, .. } = self.find(organisation, name_or_id).await?;
-        let prefix = rows::versions(organisation, id);
-        let mut range = prefix.prefix();
-        if let Some(place) = place_of(page, 8)? {
-            range.end = prefix.fixed(place).successor();
-        }
-        let mut items = Vec::new();
-        for (key, row) in self.store.scan(range, Direction::Backward, page.limit + 1).await? {
-            if items.len() == page.limit {
-                return Ok(Page { items, next: Some(cursor_to(&key, 8)) });
-            }
-            let cursor = cursor_to(&key, 8);
-            let number = <[u8; 8]>::try_from(cursor.0.as_slice()).map_or(0, u64::from_be_bytes);
+        let found = self.numbered(rows::versions(organisation, id), Direction::Backward, page).await?;
+        found.try_map(|(number, row)| {
             let row: VersionRow = decode(&row)?;
-            items.push(MonitorVersion {
+            Ok(MonitorVersion {
                 version: u32::try_from(number).unwrap_or(u32::MAX),
                 document: read_document(&row.document)?,
                 created: row.created,
                 created_by: row.created_by,
-            });
-        }
-        Ok(Page { items, next: None })
+            })
+        })
     }
 
     /// How the series of a monitor stand, ordered by tags.
@@ -165,8 +147,8 @@ impl Alerts {
         let first = match &page.cursor {
             None => 0,
             Some(cursor) => {
-                let wrong = |_| FieldError::new("cursor", cursor, "`next` of the page before, unchanged");
-                let tags: Vec<(String, String)> = serde_json::from_slice(&cursor.0).map_err(wrong)?;
+                let tags = serde_json::from_slice::<Vec<(String, String)>>(&cursor.0);
+                let tags = tags.map_err(|_| wrong_cursor(cursor))?;
                 state.series.partition_point(|series| series.tags < tags)
             }
         };
@@ -188,21 +170,12 @@ impl Alerts {
         page: &PageRequest,
     ) -> Result<Page<Decision>, AlertError> {
         let Found { id, .. } = self.find(organisation, name_or_id).await?;
-        let prefix = rows::decisions(organisation, id);
-        let mut range = prefix.prefix();
-        if let Some(place) = place_of(page, 8)? {
-            range.end = prefix.fixed(place).successor();
-        }
-        let mut items = Vec::new();
-        for (key, row) in self.store.scan(range, Direction::Backward, page.limit + 1).await? {
-            if items.len() == page.limit {
-                return Ok(Page { items, next: Some(cursor_to(&key, 8)) });
-            }
+        let found = self.numbered(rows::decisions(organisation, id), Direction::Backward, page).await?;
+        found.try_map(|(_, row)| {
             let DecisionRow(text) = decode(&row)?;
             let damaged = |_| StoreError::Damaged(format!("not a decision: {text}"));
-            items.push(serde_json::from_str(&text).map_err(damaged)?);
-        }
-        Ok(Page { items, next: None })
+            Ok(serde_json::from_str(&text).map_err(damaged)?)
+        })
     }
 
     pub(super) async fn find(

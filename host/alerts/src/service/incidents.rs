@@ -160,19 +160,8 @@ impl Alerts {
         page: &PageRequest,
     ) -> Result<Page<Note>, AlertError> {
         self.incident(organisation, id).await?;
-        let prefix = rows::notes(organisation, id);
-        let mut range = prefix.prefix();
-        if let Some(place) = place_of(page, 8)? {
-            range.start = prefix.fixed(place);
-        }
-        let mut items = Vec::new();
-        for (key, row) in self.store.scan(range, Direction::Forward, page.limit + 1).await? {
-            if items.len() == page.limit {
-                return Ok(Page { items, next: Some(cursor_to(&key, 8)) });
-            }
-            items.push(decode(&row)?);
-        }
-        Ok(Page { items, next: None })
+        let found = self.numbered(rows::notes(organisation, id), Direction::Forward, page).await?;
+        found.try_map(|(_, row)| Ok(decode(&row)?))
     }
 
     /// Says that an incident is known: it is not told again until it becomes worse.

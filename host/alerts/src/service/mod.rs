@@ -11,8 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bellwether_access::{Access, AuditScope, Principal};
-use bellwether_kernel::{Clock, Cursor, FieldError, MonitorId, OrganisationId, PageRequest};
-use bellwether_store::{Batch, Key, Precondition, SharedStore, Space, StoreError, decode, encode};
+use bellwether_kernel::{Clock, Cursor, FieldError, MonitorId, OrganisationId, Page, PageRequest};
+use bellwether_store::{Batch, Direction, Key, Precondition, SharedStore, Space, StoreError, decode, encode};
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -30,6 +31,9 @@ pub use incidents::{IncidentFilter, IncidentState};
 /// How often a change is made anew because somebody else, as an evaluation, changed the same meanwhile; each time theirs
 /// went through.
 const ATTEMPTS: usize = 8;
+
+/// Bytes of a number at the end of a key.
+const NUMBER: usize = 8;
 
 /// Compiled monitors kept in memory.
 const COMPILED: usize = 50_000;
@@ -120,6 +124,12 @@ impl Alerts {
         })
     }
 
+    /// Which channels incidents go to, beyond those their monitors name.
+    #[must_use]
+    pub fn routes(&self) -> &Routes {
+        &self.routes
+    }
+
     /// Begins no more evaluations and waits for those at work, at most so long. One that is cut off has committed
     /// nothing and is made by whoever opens the store next.
     pub async fn stop(&self, patience: Duration) {
@@ -157,6 +167,31 @@ impl Alerts {
         }
         kept.insert((organisation, id), (version, Arc::clone(&compiled)));
         Ok(compiled)
+    }
+
+    /// A page of the rows under `prefix`, whose keys end in a number: each with its number, in `direction`.
+    pub(crate) async fn numbered(
+        &self,
+        prefix: Key,
+        direction: Direction,
+        page: &PageRequest,
+    ) -> Result<Page<(u64, Bytes)>, AlertError> {
+        let mut range = prefix.prefix();
+        if let Some(place) = place_of(page, NUMBER)? {
+            match direction {
+                Direction::Forward => range.start = prefix.fixed(place),
+                Direction::Backward => range.end = prefix.fixed(place).successor(),
+            }
+        }
+        let rows = self.store.scan(range, direction, page.limit + 1).await?;
+        let next = rows.get(page.limit).map(|(key, _)| cursor_to(key, NUMBER));
+        let numbered = |(key, row): (Key, Bytes)| {
+            let number = key.as_bytes().last_chunk().copied().map(u64::from_be_bytes);
+            let number = number.ok_or_else(|| StoreError::Damaged(format!("{key:?} has no number")))?;
+            Ok::<_, AlertError>((number, row))
+        };
+        let items = rows.into_iter().take(page.limit).map(numbered).collect::<Result<_, _>>()?;
+        Ok(Page { items, next })
     }
 
     /// The next number of what is counted, required and counted in the batch.
@@ -209,8 +244,13 @@ pub(crate) fn place_of(page: &PageRequest, length: usize) -> Result<Option<&[u8]
     match &page.cursor {
         None => Ok(None),
         Some(cursor) if cursor.0.len() == length => Ok(Some(&cursor.0)),
-        Some(cursor) => Err(FieldError::new("cursor", cursor, "`next` of the page before, unchanged").into()),
+        Some(cursor) => Err(wrong_cursor(cursor).into()),
     }
+}
+
+/// A cursor that is not of the list it is given for.
+pub(crate) fn wrong_cursor(cursor: &Cursor) -> FieldError {
+    FieldError::new("cursor", cursor, "`next` of the page before, unchanged")
 }
 
 /// The cursor that leads to a key.

@@ -4,7 +4,7 @@ use bellwether_access::Principal;
 use bellwether_kernel::{OrganisationId, Page, PageRequest, Timestamp};
 use bellwether_store::{Batch, Direction, Precondition, Space, decode, encode};
 
-use super::{Attempts, cursor_to, place_of};
+use super::Attempts;
 use crate::mute::{Mute, MuteId, NewMute};
 use crate::{AlertError, Alerts, limits, rows};
 
@@ -115,19 +115,8 @@ impl Alerts {
         organisation: OrganisationId,
         page: &PageRequest,
     ) -> Result<Page<Mute>, AlertError> {
-        let prefix = rows::mutes(organisation);
-        let mut range = prefix.prefix();
-        if let Some(place) = place_of(page, 8)? {
-            range.start = prefix.fixed(place);
-        }
-        let mut items = Vec::new();
-        for (key, row) in self.store.scan(range, Direction::Forward, page.limit + 1).await? {
-            if items.len() == page.limit {
-                return Ok(Page { items, next: Some(cursor_to(&key, 8)) });
-            }
-            items.push(decode(&row)?);
-        }
-        Ok(Page { items, next: None })
+        let found = self.numbered(rows::mutes(organisation), Direction::Forward, page).await?;
+        found.try_map(|(_, row)| Ok(decode(&row)?))
     }
 
     /// The mutes that are in force.

@@ -103,7 +103,6 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
         metrics: Arc::clone(&services.metrics),
         series: Arc::clone(&services.series),
         deliveries: Arc::clone(&services.deliveries),
-        routes: Arc::clone(&services.routes),
         playbooks: Arc::clone(&services.playbooks),
         alerts: Arc::clone(&services.alerts),
         plugins: Arc::clone(&services.plugins),

@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bellwether_access::{Access, AccessError, HostKey};
-use bellwether_alerts::{
-    Alerts, Deliveries, DeliveryLimits, DeliveryParts, HttpSender, Mailer, Roles, Routes,
-};
+use bellwether_alerts::{Alerts, Deliveries, DeliveryLimits, DeliveryParts, HttpSender, Mailer, Roles};
 use bellwether_engine::{Engine, EngineSettings};
 use bellwether_kernel::{Clock, HostId, Randomness, SystemClock, SystemRandomness};
 use bellwether_metrics::Metrics;
@@ -40,7 +38,6 @@ pub(super) struct Services {
     pub(super) playbooks: Arc<Playbooks>,
     pub(super) alerts: Arc<Alerts>,
     pub(super) deliveries: Arc<Deliveries>,
-    pub(super) routes: Arc<Routes>,
 }
 
 impl Opened {
@@ -158,8 +155,6 @@ impl Opened {
             limits: DeliveryLimits { waiting: settings.deliveries.waiting, ..DeliveryLimits::default() },
         })
         .await?;
-        let routes = Routes::new(self.store(), Arc::clone(&self.access), Arc::clone(&self.clock));
-        let routes = Arc::new(routes);
         let pins: std::sync::Weak<Playbooks> = Arc::downgrade(&playbooks);
         plugins.ask_for_pins(pins);
         let alerts = Alerts::open(bellwether_alerts::Parts {
@@ -174,7 +169,7 @@ impl Opened {
                 monitors: settings.alerts.per_organisation,
             },
         });
-        Ok(Services { metrics, series, plugins, playbooks, alerts, deliveries, routes })
+        Ok(Services { metrics, series, plugins, playbooks, alerts, deliveries })
     }
 }
 

@@ -6,18 +6,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
-use bellwether_access::{Access, HostKey, NewKey, Role};
+use bellwether_access::{Access, NewKey, Role};
 use bellwether_alerts::{Alerts, NoTellings};
-use bellwether_engine::{CallLimits, Engine, EngineSettings};
+use bellwether_engine::{CallLimits, EngineSettings};
 use bellwether_front::{Front, FrontSettings, Parts, Stopping};
 use bellwether_kernel::{HostId, ManualClock, OrganisationId, SeededRandomness, Timestamp};
-use bellwether_metrics::Metrics;
 use bellwether_playbooks::{
     App, AppCall, AppDescription, AppReport, Apps, Input, Output, Playbooks, Value, ValueType,
 };
-use bellwether_plugins::Plugins;
-use bellwether_series::Series;
-use bellwether_store::{MemoryStore, Objects};
+use bellwether_plugins::{Plugins, Services};
+use bellwether_store::MemoryStore;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
@@ -85,32 +83,12 @@ impl Host {
         let store = Arc::new(MemoryStore::new());
         let clock = Arc::new(ManualClock::new(Timestamp::parse(NOW).unwrap()));
         let randomness = Arc::new(SeededRandomness::new(1));
-        let host_key = HostKey::from_hex(&"7".repeat(64)).unwrap();
-        let access = Access::open(store.clone(), clock.clone(), randomness.clone(), host_key).await.unwrap();
-        let access = Arc::new(access);
         let folder = tempfile::tempdir().unwrap();
-        let metrics =
-            Metrics::open(store.clone(), clock.clone(), HostId(1), bellwether_metrics::Limits::default());
-        let metrics = Arc::new(metrics.await.unwrap());
-        let objects = Objects::open(folder.path()).unwrap();
-        let series = Series::open(bellwether_series::Parts {
-            store: store.clone(),
-            objects: objects.clone(),
-            clock: clock.clone(),
-            host: HostId(1),
-            limits: bellwether_series::Limits::default(),
-        });
-        let series = Arc::new(series.await.unwrap());
-        let services = bellwether_plugins::Services {
-            store: store.clone(),
-            objects,
-            access: access.clone(),
-            metrics: metrics.clone(),
-            series: series.clone(),
-            engine: Engine::new(&EngineSettings { calls: 8, ..EngineSettings::default() }).unwrap(),
-            clock: clock.clone(),
-            randomness: randomness.clone(),
-        };
+        let engine = EngineSettings { calls: 8, ..EngineSettings::default() };
+        let services =
+            Services::alone(store.clone(), folder.path(), &engine, clock.clone(), randomness.clone());
+        let services = services.await.unwrap();
+        let Services { access, metrics, series, .. } = services.clone();
         let call = CallLimits { wall: Duration::from_secs(30), ..CallLimits::default() };
         let limits = bellwether_plugins::Limits { call, ..bellwether_plugins::Limits::default() };
         let plugins = Plugins::open(services, limits).await.unwrap();
@@ -144,7 +122,6 @@ impl Host {
             randomness: randomness.clone(),
             limits: bellwether_alerts::DeliveryLimits::default(),
         });
-        let routes = bellwether_alerts::Routes::new(store.clone(), access.clone(), clock.clone());
         let stopping = Stopping::default();
         let parts = Parts {
             store: store.clone(),
@@ -152,7 +129,6 @@ impl Host {
             metrics,
             series,
             deliveries: deliveries.await.unwrap(),
-            routes: Arc::new(routes),
             playbooks: playbooks.await.unwrap(),
             alerts,
             plugins,

@@ -9,8 +9,8 @@ mod check;
 mod model;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 
+use bellwether_kernel::every_seed;
 use bellwether_store::Crash;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -224,43 +224,16 @@ fn course(seed: u64) -> Course {
     runtime.block_on(simulate(seed))
 }
 
-/// Which seeds are asked for.
-fn seeds() -> std::ops::Range<u64> {
-    let read =
-        |text: &str| text.parse().expect("BELLWETHER_SEED is a number, BELLWETHER_SEEDS is <first>..<end>");
-    if let Ok(seed) = std::env::var("BELLWETHER_SEED") {
-        return read(&seed)..read(&seed) + 1;
-    }
-    match std::env::var("BELLWETHER_SEEDS") {
-        Ok(range) => {
-            let (first, end) = range.split_once("..").expect("BELLWETHER_SEEDS is <first>..<end>");
-            read(first)..read(end)
-        }
-        Err(_) => 0..SEEDS,
-    }
-}
-
 #[test]
 fn whatever_happens_every_opening_has_one_close_and_the_state_is_a_naive_models() {
-    let seeds = seeds();
-    let [next, upsets, told] = [seeds.start, 0, 0].map(AtomicU64::new);
-    std::thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::SeqCst);
-                    if seed >= seeds.end {
-                        return;
-                    }
-                    let course = course(seed);
-                    assert!(course.problems.is_empty(), "BELLWETHER_SEED={seed}: {:#?}", course.problems);
-                    upsets.fetch_add(course.upsets, Ordering::SeqCst);
-                    told.fetch_add(course.told.iter().map(Vec::len).sum::<usize>() as u64, Ordering::SeqCst);
-                }
-            });
-        }
+    let all = every_seed(SEEDS, |seed| {
+        let course = course(seed);
+        assert!(course.problems.is_empty(), "BELLWETHER_SEED={seed}: {:#?}", course.problems);
+        (course.upsets, course.told.iter().map(Vec::len).sum::<usize>() as u64)
     });
-    let (upsets, told, count) = (upsets.into_inner(), told.into_inner(), seeds.end - seeds.start);
+    let (upsets, told): (Vec<u64>, Vec<u64>) = all.into_iter().unzip();
+    let count = upsets.len() as u64;
+    let (upsets, told): (u64, u64) = (upsets.iter().sum(), told.iter().sum());
     assert!(count < 100 || upsets > count, "only {upsets} upsets: the simulation tries little");
     assert!(count < 100 || told > count * 4, "only {told} tellings: the simulation tries little");
 }

@@ -12,9 +12,9 @@ mod playbooks;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use bellwether_kernel::{Draw, every_seed, mix};
 use bellwether_store::Crash;
 
 use super::*;
@@ -46,27 +46,8 @@ impl Seen {
     }
 }
 
-/// Numbers from a seed (SplitMix64): any good mixer would do.
-struct Draw(AtomicU64);
-
-impl Draw {
-    fn number(&self, below: u64) -> u64 {
-        mix(self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::SeqCst)) % below
-    }
-
-    fn chance(&self, percent: u64) -> bool {
-        self.number(100) < percent
-    }
-
-    async fn wait(&self, milliseconds: u64) {
-        tokio::time::sleep(Duration::from_millis(self.number(milliseconds))).await;
-    }
-}
-
-fn mix(mut number: u64) -> u64 {
-    number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    number ^ (number >> 31)
+async fn wait(draw: &Draw, milliseconds: u64) {
+    tokio::time::sleep(Duration::from_millis(draw.number(milliseconds))).await;
 }
 
 struct Simulation {
@@ -98,7 +79,7 @@ impl Simulation {
         let hook = world.playbooks.get(world.organisation, "hook").await.unwrap();
         world.playbooks.stop(Duration::from_secs(1)).await;
         Self {
-            draw: Draw(AtomicU64::new(mix(seed))),
+            draw: Draw::new(mix(seed)),
             token: hook.webhook_token.clone().unwrap(),
             world,
             hosts: BTreeMap::new(),
@@ -159,7 +140,7 @@ impl Simulation {
                 10 if self.hosts.len() > 1 => self.upset_one().await,
                 _ => {}
             }
-            self.draw.wait(6_000).await;
+            wait(&self.draw, 6_000).await;
         }
         for number in self.writes.keys().copied().collect::<Vec<_>>() {
             if !self.hosts.contains_key(&number) && !self.has_crashed() {
@@ -233,7 +214,7 @@ impl Simulation {
             self.note(("dies", number));
             host.die();
             // The other one goes on, and its lease may run out.
-            self.draw.wait(60_000).await;
+            wait(&self.draw, 60_000).await;
             if self.draw.chance(70) && !self.has_crashed() {
                 self.open(number).await;
             }
@@ -253,7 +234,7 @@ impl Simulation {
         self.note("all stop");
         // Now and then for longer than the steps for a failure may take.
         let longest = if self.draw.chance(10) { 900_000 } else { 100_000 };
-        self.draw.wait(longest).await;
+        wait(&self.draw, longest).await;
     }
 
     /// The last life, in which nothing dies: goes on until every run has ended.
@@ -323,40 +304,10 @@ fn run(seed: u64) -> u64 {
     course.upsets
 }
 
-/// Which seeds are asked for.
-fn seeds() -> std::ops::Range<u64> {
-    let read =
-        |text: &str| text.parse().expect("BELLWETHER_SEED is a number, BELLWETHER_SEEDS is <first>..<end>");
-    if let Ok(seed) = std::env::var("BELLWETHER_SEED") {
-        return read(&seed)..read(&seed) + 1;
-    }
-    match std::env::var("BELLWETHER_SEEDS") {
-        Ok(range) => {
-            let (first, end) = range.split_once("..").expect("BELLWETHER_SEEDS is <first>..<end>");
-            read(first)..read(end)
-        }
-        Err(_) => 0..SEEDS,
-    }
-}
-
 #[test]
 fn whatever_happens_every_firing_has_one_run_and_every_run_ends() {
-    let seeds = seeds();
-    let (next, upsets) = (AtomicU64::new(seeds.start), AtomicU64::new(0));
-    std::thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::SeqCst);
-                    if seed >= seeds.end {
-                        return;
-                    }
-                    upsets.fetch_add(run(seed), Ordering::SeqCst);
-                }
-            });
-        }
-    });
-    let (upsets, count) = (upsets.into_inner(), seeds.end - seeds.start);
+    let upsets = every_seed(SEEDS, run);
+    let (count, upsets) = (upsets.len() as u64, upsets.iter().sum::<u64>());
     assert!(count < 100 || upsets > count, "only {upsets} upsets: the simulation tries little");
 }
 

@@ -23,14 +23,14 @@ pub(super) fn add_effect(world: &World, seed: u64, seen: &Arc<Mutex<Seen>>) {
                 seen.problems.push(problem);
             }
         }
-        let chance = Draw(AtomicU64::new(
+        let chance = Draw::new(
             seed ^ u64::from(call.attempt) << 32
                 ^ place.0.0.as_u128() as u64
                 ^ u64::from(place.2.unwrap_or(9)) << 8
                 ^ place.1.len() as u64,
-        ));
+        );
         Box::pin(async move {
-            chance.wait(3_000).await;
+            wait(&chance, 3_000).await;
             let error = |retry| Err(AppError { message: "no luck".into(), retry });
             let result = match chance.number(100) {
                 0..20 => error(Retry::Yes),

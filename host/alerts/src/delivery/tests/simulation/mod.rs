@@ -9,6 +9,7 @@ mod check;
 
 use std::collections::BTreeMap;
 
+use bellwether_kernel::{Draw, every_seed, mix};
 use bellwether_store::Crash;
 
 use super::fakes::Fate;
@@ -16,26 +17,6 @@ use super::*;
 
 /// How many seeds run.
 const SEEDS: u64 = 1_000;
-
-/// Numbers from a seed (SplitMix64): any good mixer would do.
-#[derive(Clone)]
-struct Draw(Arc<AtomicU64>);
-
-impl Draw {
-    fn number(&self, below: u64) -> u64 {
-        mix(self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::SeqCst)) % below
-    }
-
-    fn chance(&self, percent: u64) -> bool {
-        self.number(100) < percent
-    }
-}
-
-fn mix(mut number: u64) -> u64 {
-    number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    number ^ (number >> 31)
-}
 
 const CHANNELS: [&str; 2] = ["c", "d"];
 
@@ -55,7 +36,7 @@ struct Simulation {
 
 impl Simulation {
     async fn new(seed: u64) -> Self {
-        let draw = Draw(Arc::new(AtomicU64::new(mix(seed))));
+        let draw = Draw::new(mix(seed));
         // Few, so that they are met.
         let limits = DeliveryLimits { at_once: 4, of_channel: 2, fold_above: 4, waiting: 12 };
         let world = World::seeded(mix(seed), limits).await;
@@ -239,42 +220,14 @@ fn course(seed: u64) -> Course {
     runtime.block_on(simulate(seed))
 }
 
-/// Which seeds are asked for.
-fn seeds() -> std::ops::Range<u64> {
-    let read =
-        |text: &str| text.parse().expect("BELLWETHER_SEED is a number, BELLWETHER_SEEDS is <first>..<end>");
-    if let Ok(seed) = std::env::var("BELLWETHER_SEED") {
-        return read(&seed)..read(&seed) + 1;
-    }
-    match std::env::var("BELLWETHER_SEEDS") {
-        Ok(range) => {
-            let (first, end) = range.split_once("..").expect("BELLWETHER_SEEDS is <first>..<end>");
-            read(first)..read(end)
-        }
-        Err(_) => 0..SEEDS,
-    }
-}
-
 #[test]
 fn whatever_happens_everything_told_is_delivered_in_order_or_a_dead_letter() {
-    let seeds = seeds();
-    let (next, upsets) = (AtomicU64::new(seeds.start), AtomicU64::new(0));
-    std::thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::SeqCst);
-                    if seed >= seeds.end {
-                        return;
-                    }
-                    let course = course(seed);
-                    assert!(course.problems.is_empty(), "BELLWETHER_SEED={seed}: {:#?}", course.problems);
-                    upsets.fetch_add(course.upsets, Ordering::SeqCst);
-                }
-            });
-        }
+    let upsets = every_seed(SEEDS, |seed| {
+        let course = course(seed);
+        assert!(course.problems.is_empty(), "BELLWETHER_SEED={seed}: {:#?}", course.problems);
+        course.upsets
     });
-    let (upsets, count) = (upsets.into_inner(), seeds.end - seeds.start);
+    let (count, upsets) = (upsets.len() as u64, upsets.iter().sum::<u64>());
     assert!(count < 100 || upsets > count / 2, "only {upsets} upsets: the simulation tries little");
 }
 

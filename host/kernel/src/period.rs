@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A span of time of a document. A day is 24 hours, a week 7 days; months and years have no one length and are
 /// refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Period(pub Duration);
 
 impl Period {
@@ -16,6 +16,30 @@ impl Period {
     #[must_use]
     pub const fn seconds(seconds: u64) -> Self {
         Self(Duration::from_secs(seconds))
+    }
+
+    /// So many whole minutes.
+    #[must_use]
+    pub const fn minutes(minutes: u64) -> Self {
+        Self::seconds(minutes * 60)
+    }
+
+    /// So many hours.
+    #[must_use]
+    pub const fn hours(hours: u64) -> Self {
+        Self::minutes(hours * 60)
+    }
+
+    /// So many days.
+    #[must_use]
+    pub const fn days(days: u64) -> Self {
+        Self::hours(days * 24)
+    }
+
+    /// So many milliseconds; nothing, if they are negative.
+    #[must_use]
+    pub fn from_milliseconds(milliseconds: i64) -> Self {
+        Self(Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0)))
     }
 
     /// Reads `30s`, `5m`, `1h 30m`, `2d`, `PT30S`.
@@ -73,11 +97,16 @@ mod tests {
             ("250ms", Some(250)),
             ("2d", Some(172_800_000)),
             ("1w", Some(604_800_000)),
+            ("1h30m", Some(5_400_000)),
             ("PT10S", Some(10_000)),
+            ("PT30S", Some(30_000)),
+            ("0s", Some(0)),
             ("1mo", None),
+            ("1 month", None),
             ("1y", None),
             ("-5m", None),
             ("5", None),
+            ("5 moons", None),
             ("", None),
             ("soon", None),
         ];
