@@ -288,7 +288,9 @@ pub mod expanded {
             self.0.lower.push(verdict.lower);
             self.0.upper.push(verdict.upper);
             if let Some(season) = verdict.season {
-                self.0.season = Some(u64::try_from(season.as_millis()).unwrap_or(u64::MAX));
+                // Of 128 bits, which `Duration::as_millis` has, a component reckons slowly.
+                let seconds = season.as_secs().saturating_mul(1000);
+                self.0.season = Some(seconds.saturating_add(season.subsec_millis().into()));
             }
         }
     }

@@ -7,6 +7,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
+use sha2::{Digest as _, Sha256};
+
 fn main() {
     let out = env::var_os("OUT_DIR").expect("cargo says where to");
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -14,7 +16,7 @@ fn main() {
     bundle(Path::new(&out));
 }
 
-/// Writes `bundled.rs`: the components.
+/// Writes `bundled.rs`: the components and their digests.
 fn bundle(out: &Path) {
     println!("cargo::rerun-if-env-changed=BELLWETHER_COMPONENTS");
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/components");
@@ -32,10 +34,12 @@ fn bundle(out: &Path) {
     for path in components {
         println!("cargo::rerun-if-changed={}", path.display());
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let component = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let digest: [u8; 32] = Sha256::digest(component).into();
+        let path = path.display().to_string();
         writeln!(
             code,
-            "    Bundled {{ file: {name:?}, component: include_bytes!({:?}) }},",
-            path.display().to_string()
+            "    Bundled {{ file: {name:?}, component: include_bytes!({path:?}), digest: {digest:?} }},"
         )
         .expect("text grows");
     }

@@ -104,7 +104,7 @@ impl Known {
         }
         let said = self.quiet.hold(rarest, rarity.quiet);
         // 0.5 where it is one in as many as are asked for, 0.8 where it is one in their square.
-        let ratio = said / f64::from(rarity.one_in).log10();
+        let ratio = if said > 0.0 { said / f64::from(rarity.one_in).log10() } else { 0.0 };
         let verdict = Verdict::new(ratio * ratio / (1.0 + ratio * ratio));
         let verdict = self.band(verdict, rarity, looked.usual, value);
         match looked.season {

@@ -61,6 +61,7 @@ pub(crate) struct Looked {
 
 const DAY: i64 = 24 * 60 * 60 * 1000;
 const WEEK: i64 = 7 * DAY;
+const THE_DAY: Season = Season { length: DAY, parts: 288 };
 
 /// Errors a guess is judged by.
 const ERRORS: Life = Life::of(500.0);
@@ -158,9 +159,10 @@ impl Eye {
         value: f64,
     ) -> Looked {
         let length = season.unwrap_or(DAY);
-        let (day, week) = (Season { length, parts: 288 }, Season { length: WEEK, parts: 336 });
+        let (day, week) = (Season { length, ..THE_DAY }, Season { length: WEEK, parts: 336 });
         let step = self.step(time, step);
-        let (part, part_of_week) = (day.part(time), week.part(time));
+        let part = if season.is_none() { THE_DAY.part(time) } else { day.part(time) };
+        let part_of_week = week.part(time);
         // Spreads are of a sixth as many parts: they take more values to be known.
         let (hour, hours) = (part / 6, Season { length, parts: 48 }.life(step));
         let last = if self.points > 0 { self.last.1 } else { value };
@@ -232,7 +234,7 @@ impl Eye {
         if self.points > 0 {
             self.apart.add(time.saturating_sub(self.last.0) as f64, APART);
         }
-        step.map_or(self.apart.get(), |step| step.as_millis() as f64).max(1.0)
+        step.map_or(self.apart.get(), |step| 1e3 * step.as_secs_f64()).max(1.0)
     }
 
     /// The longest season that is there: a week where it guesses better than a day, a day where it does than the level.

@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The share of what was seen that is the tail, to which a power law is fitted.
-const TOP: f64 = 0.02;
+/// One in so many of what was seen is the tail, to which a power law is fitted.
+const ONE_IN: u32 = 50;
 
 /// What the tail holds at least.
-const LEAST: f64 = 3.0;
+const LEAST: u32 = 3;
 
 /// Sizes that have to be seen before one can be rare.
 const FIRST: u32 = 5;
@@ -78,11 +78,15 @@ impl Tail {
         if *total < FIRST || size <= 0.0 {
             return 0.0;
         }
-        let total = f64::from(*total);
         if self.held == 0 {
             // The first that is not nought.
-            return total.log10() + 1.0;
+            return f64::from(*total).log10() + 1.0;
         }
+        // Most sizes are not in the tail.
+        if usize::try_from(bin(size) - lowest).is_ok_and(|at| at < self.from) {
+            return 0.0;
+        }
+        let total = f64::from(*total);
         let place = place(size) - f64::from(*lowest);
         let beyond = place - self.from as f64;
         if beyond <= 0.0 {
@@ -133,7 +137,7 @@ impl Tail {
     pub(crate) fn add(&mut self, size: f64) {
         self.counts.total += 1;
         if size > 0.0 {
-            let bin = place(size).floor() as i32;
+            let bin = bin(size);
             if self.counts.reach(bin) {
                 self.find();
             }
@@ -148,9 +152,10 @@ impl Tail {
             self.counts.halve();
             self.find();
         }
-        self.grow();
+        let wanted = self.wanted();
+        self.grow(wanted);
         while let Some(count) = self.counts.bins.get(self.from)
-            && f64::from(self.held - count) >= self.wanted()
+            && self.held - count >= wanted
         {
             self.held -= count;
             self.places -= u64::from(*count) * self.from as u64;
@@ -158,19 +163,19 @@ impl Tail {
         }
     }
 
-    fn wanted(&self) -> f64 {
-        (TOP * f64::from(self.counts.total)).max(LEAST)
+    /// How many the tail is to hold.
+    fn wanted(&self) -> u32 {
+        self.counts.total.div_ceil(ONE_IN).max(LEAST)
     }
 
     fn find(&mut self) {
         (self.from, self.held, self.places) = (self.counts.bins.len(), 0, 0);
-        self.grow();
+        self.grow(self.wanted());
     }
 
-    /// Lets the tail begin lower until it holds enough.
-    fn grow(&mut self) {
-        let wanted = self.wanted();
-        while f64::from(self.held) < wanted && self.from > 0 {
+    /// Lets the tail begin lower until it holds as many as are wanted.
+    fn grow(&mut self, wanted: u32) {
+        while self.held < wanted && self.from > 0 {
             self.from -= 1;
             let count = self.counts.bins[self.from];
             self.held += count;
@@ -221,7 +226,14 @@ const ONE: f64 = (1_u64 << 52) as f64;
 
 /// Where a positive size lies, in bins: the binary logarithm, straight between powers of two, as the number's bits have it.
 fn place(size: f64) -> f64 {
-    RESOLUTION * (size.clamp(f64::MIN_POSITIVE, f64::MAX).to_bits() as f64 / ONE - 1023.0)
+    RESOLUTION * (size.clamp(f64::MIN_POSITIVE, f64::MAX).to_bits() as i64 as f64 / ONE - 1023.0)
+}
+
+/// The bin a positive size lies in: its place, rounded down.
+fn bin(size: f64) -> i32 {
+    // What is left are the exponent and the two highest bits of the fraction: quarters of an octave.
+    let quarters = size.clamp(f64::MIN_POSITIVE, f64::MAX).to_bits() >> 50;
+    quarters as i32 - 4 * 1023
 }
 
 /// The size at a place.
@@ -280,6 +292,7 @@ mod tests {
     fn a_place_and_its_size_are_each_others() {
         for value in [f64::MIN_POSITIVE, 1e-9, 0.3, 1.0, 1.5, 7.0, 1e200] {
             assert!((size(place(value)) / value - 1.0).abs() < 1e-9, "{value}");
+            assert_eq!(f64::from(bin(value)), place(value).floor(), "{value}");
         }
         assert_eq!((place(1.0), place(2.0), place(0.25)), (0.0, 4.0, -8.0));
     }

@@ -1,9 +1,9 @@
 //! The plugins this binary carries, and their installation for every organisation.
 
-use bellwether_kernel::PageRequest;
 use bellwether_plugins::{
     Grant, Instances, NewVersion, Owner, PluginError, Plugins, Privilege, ScopeKind, inspect,
 };
+use bellwether_store::Digest;
 use bytes::Bytes;
 use futures::StreamExt as _;
 
@@ -19,22 +19,27 @@ pub(super) struct Bundled {
     pub(super) file: &'static str,
     /// Its bytes.
     pub(super) component: &'static [u8],
+    /// SHA-256 of them.
+    pub(super) digest: [u8; 32],
 }
 
 /// Every component the binary carries.
 pub(super) const BUNDLED: &[Bundled] = include!(concat!(env!("OUT_DIR"), "/bundled.rs"));
 
-/// Installs what is not there yet and makes newer versions the current ones where the host installed the older ones
-/// itself. What the operator did stays: its own plugin of the same name, its changes to grants, and its going back to
-/// an earlier version. A plugin that does not
-/// install is told and left out; the host starts all the same.
+/// Installs what is not there yet, in whatever version, and makes newer versions the current ones where the host
+/// installed the older ones itself. What the operator did stays: its own plugin of the same name, its changes to grants,
+/// and its going back to an earlier version. A plugin that does not install is told and left out; the host starts all
+/// the same.
 pub(super) async fn install(plugins: &Plugins, bundled: &[Bundled]) {
     if bundled.is_empty() {
         tracing::warn!(
             "this binary carries no plugins: it was built without them; install some with `bellwether plugin install`"
         );
     }
-    let installs = bundled.iter().map(|Bundled { file, component }| async move {
+    // A start that finds them all does not read them, so that they take no memory.
+    let missing =
+        bundled.iter().filter(|bundled| !plugins.keeps(Owner::Host, &Digest::from_bytes(bundled.digest)));
+    let installs = missing.map(|Bundled { file, component, .. }| async move {
         if let Err(error) = install_one(plugins, file, component).await {
             tracing::error!(plugin = file, %error, "a bundled plugin was not installed");
         }
@@ -46,13 +51,6 @@ async fn install_one(plugins: &Plugins, file: &str, component: &'static [u8]) ->
     let inspection = inspect(component)?;
     let name = inspection.name.as_deref().unwrap_or(file);
     let before = plugins.get(Owner::Host, name);
-    if before.is_some() {
-        let kept = plugins.versions(Owner::Host, name, &PageRequest::first(usize::MAX))?;
-        // If it is not the current one, the operator went back behind it.
-        if kept.items.iter().any(|version| version.installed.digest == inspection.digest) {
-            return Ok(());
-        }
-    }
     if let Some(own) = before.as_ref().filter(|before| before.actor != ACTOR) {
         tracing::info!(
             plugin = name,

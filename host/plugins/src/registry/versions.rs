@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bellwether_kernel::{Cursor, FieldError, OrganisationId, Page, PageRequest};
 use bellwether_playbooks::{Pin, PinnedBy};
-use bellwether_store::Batch;
+use bellwether_store::{Batch, Digest};
 use serde::Serialize;
 
 use super::{Entry, Plugins, Release, Told, audit_scope};
@@ -35,6 +35,15 @@ pub enum VersionState {
 }
 
 impl Plugins {
+    /// Whether this component is a version of one of an owner's plugins, the current one or another.
+    #[must_use]
+    pub fn keeps(&self, owner: Owner, digest: &Digest) -> bool {
+        let table = self.table();
+        let mut releases =
+            table.0.get(&owner).into_iter().flatten().flat_map(|(_, entry)| entry.releases.values());
+        releases.any(|release| release.installed().digest == *digest)
+    }
+
     /// The versions of a plugin that are kept, newest first.
     ///
     /// # Errors
