@@ -2,20 +2,19 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use bellwether_alerts::{
-    Detection, Detector, DetectorDescription, History, Points, RoleError, Scores, Settings, Takes,
+    Detection, DetectorDescription, History, Points, RoleError, Scores, Settings, Takes,
     limits as alert_limits,
 };
 use bellwether_engine::CallMeters;
-use bellwether_kernel::FieldError;
+use bellwether_kernel::{FieldError, OrganisationId};
 
 use crate::PluginError;
 use crate::bindings::exports::bellwether::plugin::detector as wit;
 use crate::declared::{bounded, open_settings};
 use crate::inspect::PluginRole;
 use crate::plugin::{Caller, Export, Loaded};
-use crate::role::{Bound, SettingsBacking, bad_answer, check_band, check_length, refused, wrong_setting};
+use crate::role::{SettingsBacking, bad_answer, check_band, check_length, refused, wrong_setting};
 
 const DESCRIBE: Export = Export { role: PluginRole::Detector, name: "detector.describe" };
 const DETECT: Export = Export { role: PluginRole::Detector, name: "detector.detect" };
@@ -43,20 +42,12 @@ impl PluginDetector {
         let description = description(described).map_err(|error| loaded.bad_description(DESCRIBE, error))?;
         Ok(Self { loaded, exports, meters, description })
     }
-}
 
-#[async_trait]
-impl Detector for Bound<PluginDetector> {
-    fn version(&self) -> &str {
-        &self.loaded.version
-    }
-
-    fn description(&self) -> &DetectorDescription {
-        &self.description
-    }
-
-    async fn detect(
+    /// [`Detector::detect`](bellwether_alerts::Detector::detect) in the service of an organisation, whose turns
+    /// it takes, and whose instances are kept for the next calls.
+    pub(crate) async fn detect(
         &self,
+        organisation: OrganisationId,
         settings: &Settings,
         state: &[u8],
         points: &Points,
@@ -79,7 +70,7 @@ impl Detector for Bound<PluginDetector> {
                 DETECT,
                 self.loaded.limits(),
                 &self.meters,
-                Caller::pure(time, self.organisation),
+                Caller::pure(time, organisation),
                 async |store, instance| {
                     self.exports
                         .load(&mut *store, instance)?

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use bellwether_alerts::{Forecast, Forecaster, ForecasterDescription, Past, RoleError, Settings};
+use bellwether_alerts::{Forecast, ForecasterDescription, Past, RoleError, Settings};
 use bellwether_engine::CallMeters;
-use bellwether_kernel::FieldError;
+use bellwether_kernel::{FieldError, OrganisationId};
 
 use crate::PluginError;
 use crate::bindings::exports::bellwether::plugin::forecaster as wit;
@@ -13,7 +12,7 @@ use crate::declared::{bounded, open_settings};
 use crate::detector::history;
 use crate::inspect::PluginRole;
 use crate::plugin::{Caller, Export, Loaded};
-use crate::role::{Bound, SettingsBacking, bad_answer, check_band, check_length, refused, wrong_setting};
+use crate::role::{SettingsBacking, bad_answer, check_band, check_length, refused, wrong_setting};
 
 const DESCRIBE: Export = Export { role: PluginRole::Forecaster, name: "forecaster.describe" };
 const PREDICT: Export = Export { role: PluginRole::Forecaster, name: "forecaster.predict" };
@@ -41,19 +40,15 @@ impl PluginForecaster {
         let description = description(described).map_err(|error| loaded.bad_description(DESCRIBE, error))?;
         Ok(Self { loaded, exports, meters, description })
     }
-}
 
-#[async_trait]
-impl Forecaster for Bound<PluginForecaster> {
-    fn version(&self) -> &str {
-        &self.loaded.version
-    }
-
-    fn description(&self) -> &ForecasterDescription {
-        &self.description
-    }
-
-    async fn predict(&self, settings: &Settings, past: &Past) -> Result<Forecast, RoleError> {
+    /// [`Forecaster::predict`](bellwether_alerts::Forecaster::predict) in the service of an organisation, whose turns
+    /// it takes, and whose instances are kept for the next calls.
+    pub(crate) async fn predict(
+        &self,
+        organisation: OrganisationId,
+        settings: &Settings,
+        past: &Past,
+    ) -> Result<Forecast, RoleError> {
         past.check()?;
         let settings = SettingsBacking::new(settings);
         let settings = settings.lower();
@@ -73,7 +68,7 @@ impl Forecaster for Bound<PluginForecaster> {
                 PREDICT,
                 self.loaded.limits(),
                 &self.meters,
-                Caller::pure(time, self.organisation),
+                Caller::pure(time, organisation),
                 async |store, instance| {
                     self.exports.load(&mut *store, instance)?.call_predict(store, &settings, given).await
                 },

@@ -5,18 +5,17 @@ mod lower;
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use bellwether_alerts::{Answer, Formatter, FormatterDescription, Notification, RoleError, Settings, Step};
+use bellwether_alerts::{Answer, FormatterDescription, Notification, RoleError, Settings, Step};
 use bellwether_engine::CallMeters;
-use bellwether_kernel::FieldError;
 use bellwether_kernel::value::ValueType;
+use bellwether_kernel::{FieldError, OrganisationId};
 
 use crate::PluginError;
 use crate::bindings::exports::bellwether::plugin::formatter as wit;
 use crate::declared::{bounded, inputs};
 use crate::inspect::PluginRole;
 use crate::plugin::{Caller, Export, Loaded};
-use crate::role::{Bound, SettingsBacking, bad_answer, refused, wrong_setting};
+use crate::role::{SettingsBacking, bad_answer, refused, wrong_setting};
 
 const DESCRIBE: Export = Export { role: PluginRole::Formatter, name: "formatter.describe" };
 const NEXT: Export = Export { role: PluginRole::Formatter, name: "formatter.next" };
@@ -44,20 +43,12 @@ impl PluginFormatter {
         let description = description(described).map_err(|error| loaded.bad_description(DESCRIBE, error))?;
         Ok(Self { loaded, exports, meters, description })
     }
-}
 
-#[async_trait]
-impl Formatter for Bound<PluginFormatter> {
-    fn version(&self) -> &str {
-        &self.loaded.version
-    }
-
-    fn description(&self) -> &FormatterDescription {
-        &self.description
-    }
-
-    async fn next(
+    /// [`Formatter::next`](bellwether_alerts::Formatter::next) in the service of an organisation, whose turns
+    /// it takes, and whose instances are kept for the next calls.
+    pub(crate) async fn next(
         &self,
+        organisation: OrganisationId,
         notification: &Notification,
         settings: &Settings,
         memory: &[u8],
@@ -79,7 +70,7 @@ impl Formatter for Bound<PluginFormatter> {
                 NEXT,
                 self.loaded.limits(),
                 &self.meters,
-                Caller::pure(time, self.organisation),
+                Caller::pure(time, organisation),
                 async |store, instance| {
                     let exports = self.exports.load(&mut *store, instance)?;
                     exports.call_next(store, notification, &settings, memory, last).await

@@ -1,36 +1,12 @@
 //! What the pure roles share: settings as a plugin takes them, and why it did not answer.
 
-use std::ops::Deref;
-use std::sync::Arc;
-
 use bellwether_alerts::{RoleError, Settings};
-use bellwether_kernel::{FieldError, OrganisationId};
+use bellwether_kernel::FieldError;
 
 use crate::PluginError;
 use crate::bindings::bellwether::host::types::{FieldError as WitFieldError, NamedValueParam};
 use crate::plugin::{Export, Loaded};
 use crate::value::{Backing, lower, one_line};
-
-/// A pure role of a plugin in the service of one organisation: its turns are the organisation's, and so are the instances
-/// that are kept for the next calls.
-pub(crate) struct Bound<R> {
-    role: Arc<R>,
-    pub(crate) organisation: OrganisationId,
-}
-
-impl<R> Bound<R> {
-    pub(crate) fn new(role: &Arc<R>, organisation: OrganisationId) -> Self {
-        Self { role: Arc::clone(role), organisation }
-    }
-}
-
-impl<R> Deref for Bound<R> {
-    type Target = R;
-
-    fn deref(&self) -> &R {
-        &self.role
-    }
-}
 
 /// What settings need beside themselves to be borrowed by the contract's types.
 pub(crate) struct SettingsBacking<'a> {

@@ -2,6 +2,7 @@
 
 mod canary;
 mod install;
+mod pure;
 mod release;
 mod seen;
 #[cfg(test)]
@@ -29,10 +30,9 @@ use crate::dialect::Dialect;
 use crate::egress::Egress;
 use crate::host::{Services, Shared};
 use crate::limits::Limits;
-use crate::plugin::Served;
-use crate::role::Bound;
 use crate::row::{CanaryRow, Described, Installed, Owner, Row, VersionRow};
 use crate::{PluginError, limits};
+use pure::ReleasedRole;
 use release::{Release, ReleasedApp};
 
 pub use canary::{Canary, DialectVersions, PickedDialect};
@@ -93,7 +93,14 @@ impl Plugins {
         // Some at a time and each in a task of its own: reading machine code waits for the disk, the rest computes.
         let loads = enabled.flat_map(|entry| entry.called()).map(|release| {
             let release = Arc::clone(release);
-            async move { tokio::spawn(async move { release.load().await }).await }
+            let load = async move {
+                release.load().await;
+                // That it loads is known now; most are never called, and a call loads what it needs in a millisecond.
+                if release.installed().roles.iter().all(|role| role.is_pure()) {
+                    release.unload();
+                }
+            };
+            async move { tokio::spawn(load).await }
         });
         let mut loads = futures::stream::iter(loads.collect::<Vec<_>>()).buffer_unordered(limits::LOADS);
         while let Some(loaded) = loads.next().await {
@@ -296,18 +303,18 @@ impl Apps for Plugins {
 
 impl Roles for Plugins {
     fn detector(&self, organisation: OrganisationId, name: &str) -> Option<Arc<dyn Detector>> {
-        let served = self.seen(organisation, name)?.served()?;
-        Some(Arc::new(Bound::new(served.detector.as_ref()?, organisation)))
+        let role = self.seen(organisation, name)?.role(organisation, |installed| &installed.detector)?;
+        Some(role)
     }
 
     fn forecaster(&self, organisation: OrganisationId, name: &str) -> Option<Arc<dyn Forecaster>> {
-        let served = self.seen(organisation, name)?.served()?;
-        Some(Arc::new(Bound::new(served.forecaster.as_ref()?, organisation)))
+        let role = self.seen(organisation, name)?.role(organisation, |installed| &installed.forecaster)?;
+        Some(role)
     }
 
     fn formatter(&self, organisation: OrganisationId, name: &str) -> Option<Arc<dyn Formatter>> {
-        let served = self.seen(organisation, name)?.served()?;
-        Some(Arc::new(Bound::new(served.formatter.as_ref()?, organisation)))
+        let role = self.seen(organisation, name)?.role(organisation, |installed| &installed.formatter)?;
+        Some(role)
     }
 }
 
@@ -377,13 +384,17 @@ impl Entry {
         ReleasedApp::new(release, watched).map(|app| Arc::new(app) as Arc<dyn App>)
     }
 
-    /// The roles the current version serves, if it is switched on and loaded.
-    fn served(&self) -> Option<Arc<Served>> {
-        if self.row.enabled { self.current().held() } else { None }
+    /// The current version in a pure role that it describes, if it is switched on.
+    fn role<D>(
+        &self,
+        organisation: OrganisationId,
+        described: impl Fn(&Installed) -> &Option<D>,
+    ) -> Option<Arc<ReleasedRole>> {
+        if self.row.enabled { ReleasedRole::new(self.current(), organisation, described) } else { None }
     }
 
     fn dialect(&self) -> Option<Arc<Dialect>> {
-        self.served()?.dialect.clone()
+        if self.row.enabled { self.current().held()?.dialect.clone() } else { None }
     }
 
     /// This plugin after `change` of its row, with the same versions.

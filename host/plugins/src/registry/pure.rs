@@ -1,0 +1,99 @@
+//! The pure roles of plugins, as alerts call them.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bellwether_alerts::{
+    Answer, Detection, Detector, DetectorDescription, Forecast, Forecaster, ForecasterDescription, Formatter,
+    FormatterDescription, Notification, Past, Points, RoleError, Settings, Step,
+};
+use bellwether_kernel::OrganisationId;
+
+use super::Release;
+use crate::PluginError;
+use crate::plugin::Served;
+use crate::row::Installed;
+
+/// A plugin's version in its pure roles, in the service of one organisation. It is loaded when it is called.
+pub(super) struct ReleasedRole {
+    release: Arc<Release>,
+    installed: Arc<Installed>,
+    organisation: OrganisationId,
+}
+
+impl ReleasedRole {
+    /// `None` if it has not the role that `described` looks for, or did not load.
+    pub(super) fn new<D>(
+        release: &Arc<Release>,
+        organisation: OrganisationId,
+        described: impl Fn(&Installed) -> &Option<D>,
+    ) -> Option<Arc<Self>> {
+        let installed = release.installed();
+        described(&installed).as_ref()?;
+        Some(Arc::new(Self { release: Arc::clone(release), installed, organisation }))
+    }
+
+    async fn role<R>(&self, role: impl Fn(&Served) -> &Option<Arc<R>>) -> Result<Arc<R>, PluginError> {
+        let served = self.release.served().await?;
+        role(&served).clone().ok_or_else(|| PluginError::Unknown(self.installed.name.clone()))
+    }
+}
+
+#[async_trait]
+impl Detector for ReleasedRole {
+    fn version(&self) -> &str {
+        &self.installed.version
+    }
+
+    fn description(&self) -> &DetectorDescription {
+        self.installed.detector.as_ref().expect("only made for detectors")
+    }
+
+    async fn detect(
+        &self,
+        settings: &Settings,
+        state: &[u8],
+        points: &Points,
+    ) -> Result<Detection, RoleError> {
+        let detector = self.role(|served| &served.detector).await?;
+        detector.detect(self.organisation, settings, state, points).await
+    }
+}
+
+#[async_trait]
+impl Forecaster for ReleasedRole {
+    fn version(&self) -> &str {
+        &self.installed.version
+    }
+
+    fn description(&self) -> &ForecasterDescription {
+        self.installed.forecaster.as_ref().expect("only made for forecasters")
+    }
+
+    async fn predict(&self, settings: &Settings, past: &Past) -> Result<Forecast, RoleError> {
+        let forecaster = self.role(|served| &served.forecaster).await?;
+        forecaster.predict(self.organisation, settings, past).await
+    }
+}
+
+#[async_trait]
+impl Formatter for ReleasedRole {
+    fn version(&self) -> &str {
+        &self.installed.version
+    }
+
+    fn description(&self) -> &FormatterDescription {
+        self.installed.formatter.as_ref().expect("only made for formatters")
+    }
+
+    async fn next(
+        &self,
+        notification: &Notification,
+        settings: &Settings,
+        memory: &[u8],
+        last: Option<&Answer>,
+    ) -> Result<Step, RoleError> {
+        let formatter = self.role(|served| &served.formatter).await?;
+        formatter.next(self.organisation, notification, settings, memory, last).await
+    }
+}
