@@ -40,6 +40,8 @@ numbered! {
     PlaybookId,
     /// A monitor, counted from 1 within its organisation.
     MonitorId,
+    /// An event or a log, counted from 1 within its organisation.
+    RecordId,
     /// The host a partial aggregate was written by.
     HostId,
 }

@@ -12,7 +12,7 @@ pub mod value;
 
 pub use error::{ErrorKind, FieldError};
 pub use ids::{
-    HostId, InvalidKeyId, KeyId, MetricId, MonitorId, OrganisationId, PlaybookId, RunId, SeriesId,
+    HostId, InvalidKeyId, KeyId, MetricId, MonitorId, OrganisationId, PlaybookId, RecordId, RunId, SeriesId,
 };
 pub use page::{Cursor, InvalidCursor, Page, PageRequest};
 pub use period::Period;

@@ -52,6 +52,7 @@ pub(crate) enum Change {
 pub struct Batch {
     pub(crate) preconditions: Vec<(Key, Precondition)>,
     pub(crate) changes: Vec<(Key, Change)>,
+    pub(crate) frees: bool,
 }
 
 impl Batch {
@@ -92,9 +93,17 @@ impl Batch {
         self
     }
 
-    /// Adds everything of `other` behind what is here.
+    /// Says that space is freed by this: it is taken below the watermark too, where else only deletes are. What it puts
+    /// must be little, and less than what goes.
+    pub fn frees(&mut self) -> &mut Self {
+        self.frees = true;
+        self
+    }
+
+    /// Adds everything of `other` behind what is here; together they free space only if both do.
     pub fn append(&mut self, other: Self) -> &mut Self {
         self.preconditions.extend(other.preconditions);
+        self.frees &= other.frees;
         self.changes.extend(other.changes);
         self
     }

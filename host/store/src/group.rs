@@ -164,9 +164,9 @@ fn within(what: &'static str, size: usize, limit: usize) -> Result<(), StoreErro
 const BATCH_OVERHEAD: usize = 256;
 const CHANGE_OVERHEAD: usize = 128;
 
-/// Whether every change of `batch` is a removal: let through while the disk is full.
-pub(crate) fn only_deletes(batch: &Batch) -> bool {
-    batch.changes.iter().all(|(_, change)| matches!(change, Change::Delete))
+/// Whether `batch` is let through while the disk is full: every change of it is a removal, or it says so.
+pub(crate) fn frees_space(batch: &Batch) -> bool {
+    batch.frees || batch.changes.iter().all(|(_, change)| matches!(change, Change::Delete))
 }
 
 #[cfg(test)]

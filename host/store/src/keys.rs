@@ -67,6 +67,8 @@ pub enum Space {
     PluginStateSize = 50,
     /// Versions of plugins, by owner, name and version.
     PluginVersion = 51,
+    /// What organisations have set of plugins, by plugin and organisation.
+    PluginSettings = 52,
 
     /// Playbooks, by organisation and id.
     Playbook = 64,
@@ -111,6 +113,10 @@ pub enum Space {
     PlaybookWatch = 90,
     /// How far a host has read its log of writes for the playbooks that watch them, by host.
     PlaybookWatchCursor = 91,
+    /// Playbooks that follow incidents, by organisation and playbook.
+    PlaybookFollower = 92,
+    /// What incidents did and playbooks are still to be started by, by organisation, incident and number.
+    PlaybookIncident = 93,
 
     /// Monitors, by organisation and id.
     Monitor = 96,
@@ -138,6 +144,24 @@ pub enum Space {
     IncidentNote = 107,
     /// Mutes, by organisation and id.
     Mute = 108,
+    /// Entries of calendars, by organisation and id.
+    Calendar = 120,
+    /// How often a calendar was changed, by organisation.
+    CalendarVersion = 121,
+    /// What people thought of incidents, by organisation, incident and key.
+    Feedback = 122,
+    /// How much of it monitors got, by organisation and monitor.
+    FeedbackCount = 123,
+    /// The latest incident others are told with, by organisation and a digest of what they share.
+    Merging = 124,
+    /// Incidents that are told as one, by organisation and the first of them.
+    Merged = 125,
+    /// With which incident one is told, by organisation and incident.
+    MergedInto = 126,
+    /// Actions on incidents that have not ended, by organisation, incident and number.
+    IncidentAct = 116,
+    /// How often links of incidents were followed, by organisation, incident and name.
+    IncidentClick = 117,
     /// Channels, by organisation and name.
     Channel = 128,
     /// What incidents' channels are told, by organisation, incident and sequence.
@@ -158,6 +182,15 @@ pub enum Space {
     RouteRules = 136,
     /// Routing tables, by organisation and name.
     RouteTable = 137,
+
+    /// Events and logs not yet in segments, by host, organisation and the first one's id.
+    RecordChunk = 160,
+    /// Segments of events and logs, by host and number.
+    RecordSegment = 161,
+    /// Objects that may be there for no segment of records, by host and digest.
+    RecordLoose = 162,
+    /// How long organisations keep events and logs, by organisation.
+    RecordRetention = 163,
 }
 
 /// A key of the store.

@@ -75,7 +75,7 @@ impl MemoryStore {
         Self { state: Mutex::new(State { rows, crash, ..State::default() }) }
     }
 
-    /// Behaves as if the disk were full, or no longer so: all but deletes are refused.
+    /// Behaves as if the disk were full, or no longer so: all but deletes and what frees space is refused.
     pub fn set_disk_full(&self, full: bool) {
         self.state.lock().full = full;
     }
@@ -117,7 +117,7 @@ impl Store for MemoryStore {
         if state.crashed {
             return Err(CRASHED);
         }
-        if state.full && !group::only_deletes(&batch) {
+        if state.full && !group::frees_space(&batch) {
             return Err(StoreError::DiskFull { free: 0, watermark: 1 });
         }
         let counts = !batch.is_empty();

@@ -226,7 +226,7 @@ impl Run<'_> {
     }
 
     fn work_out(&self, batch: Batch, group: &mut Group) -> Answer {
-        if !group::only_deletes(&batch) {
+        if !group::frees_space(&batch) {
             self.shared.watermark.check(0)?;
         }
         group.add(batch, |key| self.view.get(key))

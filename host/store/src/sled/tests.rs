@@ -356,6 +356,11 @@ async fn writes_stop_before_the_disk_is_full_and_go_on_when_there_is_room() {
     delete.require(key(1), Precondition::ValueIs("x".into())).delete(key(1));
     store.commit(delete).await.unwrap();
     assert_eq!(store.get(&key(1)).await.unwrap(), None);
+    let mut freeing = Batch::new();
+    freeing.delete(key(3)).put(key(4), "gone").frees();
+    store.commit(freeing.clone()).await.unwrap();
+    let joined = store.commit(put(2, "x").append(freeing).clone()).await;
+    assert!(matches!(joined, Err(StoreError::DiskFull { .. })), "what is joined to it is not freed by it");
 
     free.store(500, Ordering::SeqCst);
     assert_eq!(store.health().refusing, None);
