@@ -56,6 +56,8 @@ pub enum Authentication {
     QueryKey(String),
     /// `Authorization: <prefix> <key id>:<signature>`.
     Signed(Signature),
+    /// `Authorization: Basic` (RFC 7617), the password a token; the user is not looked at.
+    Basic,
 }
 
 /// A request as its client sent it.

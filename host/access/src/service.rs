@@ -144,7 +144,8 @@ impl Access {
         self.inner.token(token.as_bytes())
     }
 
-    /// Who sent a request: the first of `schemes` whose place is filled decides.
+    /// Who sent a request: the first of `alternatives` whose every place is filled decides. All its credentials must hold
+    /// and be of one organisation; the caller is the key of the first.
     ///
     /// A place is filled if there is at least one character in it, for `Authorization` behind the declared word.
     /// Header names and the word are compared without regard to case; name and value of a query parameter are
@@ -152,27 +153,27 @@ impl Access {
     ///
     /// # Errors
     /// The first that applies:
-    /// 1. [`AuthFailure::Missing`]: no place is filled.
+    /// 1. [`AuthFailure::Missing`]: no alternative's places are filled.
     /// 2. [`AuthFailure::Malformed`]: the place is there twice, or what it holds does not read; for a signed request
     ///    also the header with its time.
     /// 3. Of a signed request, [`AuthFailure::OutOfTime`]: both times are cut to whole seconds first.
-    /// 4. [`AuthFailure::Unknown`]: no key has this id, the key cannot sign, is the operator's, or the token's
-    ///    secret is wrong.
+    /// 4. [`AuthFailure::Unknown`]: no key has this id, the key cannot sign, is the operator's, the token's secret is
+    ///    wrong, or the keys are of several organisations.
     /// 5. [`AuthFailure::Expired`].
     /// 6. [`AuthFailure::SignatureMismatch`].
     pub fn authenticate(
         &self,
-        schemes: &[Authentication],
+        alternatives: &[Vec<Authentication>],
         request: &RawRequest<'_>,
     ) -> Result<Arc<Principal>, AuthFailure> {
-        let caller = match verify::find(schemes, request)? {
-            Credential::Token(token) => self.inner.token(&token)?,
-            Credential::Signed(scheme, found) => self.inner.signed(scheme, found, request)?,
-        };
-        match caller {
-            Caller::Principal(principal) => Ok(principal),
-            Caller::Operator(_) => Err(AuthFailure::Unknown),
+        let (first, others) = verify::find(alternatives, request)?;
+        let caller = self.inner.holder(&first, request)?;
+        for other in &others {
+            if self.inner.holder(other, request)?.organisation != caller.organisation {
+                return Err(AuthFailure::Unknown);
+            }
         }
+        Ok(caller)
     }
 
     /// The principal of a key that still works: for what runs without a caller.
@@ -228,6 +229,22 @@ impl Inner {
         entry
             .filter(|entry| entry.stored.organisation == organisation)
             .ok_or_else(|| AccessError::Unknown { what: "key", name: id.to_string() })
+    }
+
+    /// The principal a credential is of.
+    fn holder(
+        &self,
+        credential: &Credential<'_>,
+        request: &RawRequest<'_>,
+    ) -> Result<Arc<Principal>, AuthFailure> {
+        let caller = match credential {
+            Credential::Token(token) => self.token(token)?,
+            Credential::Signed(scheme, found) => self.signed(scheme, found, request)?,
+        };
+        match caller {
+            Caller::Principal(principal) => Ok(principal),
+            Caller::Operator(_) => Err(AuthFailure::Unknown),
+        }
     }
 
     fn token(&self, token: &[u8]) -> Result<Caller, AuthFailure> {

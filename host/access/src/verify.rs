@@ -17,34 +17,52 @@ pub(crate) enum Credential<'a> {
     Signed(&'a Signature, &'a [u8]),
 }
 
-/// The credential in the first of `schemes` whose place holds something. A place that holds nothing (no such header,
-/// another word in `Authorization`, an empty value) is passed over; one that is there twice is refused, because
-/// whoever stands in front of the host may have read the other one.
+/// The credentials in the first of `alternatives` whose every place holds something: the caller's, and those that must
+/// hold beside it. A place that holds nothing (no such header, another word in `Authorization`, an empty value) is passed
+/// over with its alternative; one that is there twice is refused, because whoever stands in front of the host may have
+/// read the other one.
 pub(crate) fn find<'a>(
-    schemes: &'a [Authentication],
+    alternatives: &'a [Vec<Authentication>],
     request: &RawRequest<'a>,
-) -> Result<Credential<'a>, AuthFailure> {
-    for scheme in schemes {
-        let found = match scheme {
-            Authentication::Authorization(word) => authorization(word, request)?.map(token),
-            Authentication::HeaderKey(name) => header(name, request)?.map(token),
-            Authentication::QueryKey(name) => query(name, request)?.map(Credential::Token),
-            Authentication::Signed(signature) => {
-                authorization(&signature.prefix, request)?.map(|found| Credential::Signed(signature, found))
+) -> Result<(Credential<'a>, Vec<Credential<'a>>), AuthFailure> {
+    'alternatives: for alternative in alternatives {
+        let Some((first, beside)) = alternative.split_first() else { continue };
+        let Some(caller) = one(first, request)? else { continue };
+        let mut others = Vec::new();
+        for scheme in beside {
+            match one(scheme, request)? {
+                Some(found) => others.push(found),
+                None => continue 'alternatives,
             }
-        };
-        if let Some(found) = found {
-            return Ok(found);
         }
+        return Ok((caller, others));
     }
     Err(AuthFailure::Missing)
+}
+
+/// The credential in a scheme's place, if it holds something.
+fn one<'a>(
+    scheme: &'a Authentication,
+    request: &RawRequest<'a>,
+) -> Result<Option<Credential<'a>>, AuthFailure> {
+    Ok(match scheme {
+        Authentication::Authorization(word) => authorization(word, request)?.map(token),
+        Authentication::HeaderKey(name) => header(name, request)?.map(token),
+        Authentication::QueryKey(name) => query(name, request)?.map(Credential::Token),
+        Authentication::Signed(signature) => {
+            authorization(&signature.prefix, request)?.map(|found| Credential::Signed(signature, found))
+        }
+        Authentication::Basic => authorization("Basic", request)?
+            .map(|found| password(found).map(|password| Credential::Token(Cow::Owned(password))))
+            .transpose()?,
+    })
 }
 
 /// Whom a request says it comes from, without any proof: the same bytes for the same key, and nothing where it does not
 /// say. For what may depend on the caller before it is known.
 #[must_use]
-pub fn claimed_by(schemes: &[Authentication], request: &RawRequest<'_>) -> Option<Vec<u8>> {
-    match find(schemes, request).ok()? {
+pub fn claimed_by(alternatives: &[Vec<Authentication>], request: &RawRequest<'_>) -> Option<Vec<u8>> {
+    match find(alternatives, request).ok()?.0 {
         Credential::Token(token) => Some(token.into_owned()),
         Credential::Signed(_, found) => found.split(|byte| *byte == b':').next().map(<[u8]>::to_vec),
     }
@@ -72,6 +90,16 @@ fn authorization<'a>(word: &str, request: &RawRequest<'a>) -> Result<Option<&'a 
         return Err(twice("header Authorization"));
     }
     Ok(found)
+}
+
+/// The password of `base64(user:password)`: the first colon ends the user.
+fn password(found: &[u8]) -> Result<Vec<u8>, AuthFailure> {
+    let pair = data_encoding::BASE64.decode(found).ok();
+    let colon = pair.as_ref().and_then(|pair| pair.iter().position(|byte| *byte == b':'));
+    match (pair, colon) {
+        (Some(mut pair), Some(colon)) => Ok(pair.split_off(colon + 1)),
+        _ => Err(AuthFailure::Malformed("Authorization is not `Basic base64(user:password)`".into())),
+    }
 }
 
 /// The value of the header `name`, if it is not empty.

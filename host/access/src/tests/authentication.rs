@@ -12,8 +12,8 @@ use crate::seal::Context;
 use crate::service::keyed;
 use crate::token::key_id_bytes;
 use crate::{
-    AuthFailure, Authentication, CreatedKey, Encoding, MessagePart, NewKey, Organisation, RawRequest, Role,
-    Signature,
+    AuthFailure, Authentication, Caller, CreatedKey, Encoding, MessagePart, NewKey, Organisation, RawRequest,
+    Role, Signature,
 };
 
 /// A request a test can bend.
@@ -37,8 +37,17 @@ impl Request {
         self
     }
 
-    /// Who it is found to be from: the key's name.
+    /// Who it is found to be from, each scheme an alternative: the key's name.
     fn caller(&self, fixture: &Fixture, schemes: &[Authentication]) -> Result<String, AuthFailure> {
+        let alternatives: Vec<_> = schemes.iter().map(|scheme| vec![scheme.clone()]).collect();
+        self.caller_of(fixture, &alternatives)
+    }
+
+    fn caller_of(
+        &self,
+        fixture: &Fixture,
+        alternatives: &[Vec<Authentication>],
+    ) -> Result<String, AuthFailure> {
         let mut headers = HeaderMap::new();
         for (name, value) in &self.headers {
             let value = http::HeaderValue::from_bytes(value.as_bytes()).unwrap();
@@ -46,7 +55,7 @@ impl Request {
         }
         let Self { method, target, body, received, .. } = self;
         let request = RawRequest { method, target, headers: &headers, body, received: *received };
-        fixture.access.authenticate(schemes, &request).map(|principal| principal.key_name.clone())
+        fixture.access.authenticate(alternatives, &request).map(|principal| principal.key_name.clone())
     }
 }
 
@@ -90,6 +99,52 @@ async fn with_key(signing: bool) -> (Fixture, CreatedKey) {
 
 fn malformed(failure: &AuthFailure) -> bool {
     matches!(failure, AuthFailure::Malformed(_))
+}
+
+#[tokio::test]
+async fn credentials_that_belong_together_must_all_hold_and_be_of_one_organisation() {
+    let (fixture, CreatedKey { token: reads, .. }) = with_key(false).await;
+    let acme = fixture.access.authenticate_token(&reads).unwrap();
+    let Caller::Principal(acme) = acme else { panic!("the key is an organisation's") };
+    let create = async |organisation, name| {
+        fixture.access.create_key("host", organisation, key(name, Role::Write)).await.unwrap().token
+    };
+    let writes = create(acme.organisation, "writes").await;
+    let other = fixture.access.create_organisation("host", "other", "UTC").await.unwrap();
+    let foreign = create(other.id, "foreign").await;
+    let operator = fixture.access.create_operator_key("host", "op", None).await.unwrap().token;
+    let header = |name: &str| Authentication::HeaderKey(name.into());
+    let alternatives = [
+        vec![header("application"), header("api")],
+        vec![header("application"), Authentication::QueryKey("api".into())],
+    ];
+    // One key's id with another's secret.
+    let wrong = format!("{}{}", &writes[..20], &foreign[20..]);
+    for (application, api, target, expected) in [
+        (Some(&reads), Some(&writes), "/a", Ok("ci")),
+        (Some(&writes), Some(&reads), "/a", Ok("writes")),
+        (Some(&reads), Some(&reads), "/a", Ok("ci")),
+        (Some(&reads), None, &*format!("/a?api={writes}"), Ok("ci")),
+        (Some(&reads), None, "/a", Err(AuthFailure::Missing)),
+        (None, Some(&writes), "/a", Err(AuthFailure::Missing)),
+        (None, None, "/a", Err(AuthFailure::Missing)),
+        (Some(&reads), Some(&wrong), "/a", Err(AuthFailure::Unknown)),
+        (Some(&wrong), Some(&writes), "/a", Err(AuthFailure::Unknown)),
+        // What is filled decides, though the other alternative would hold.
+        (Some(&reads), Some(&wrong), &*format!("/a?api={writes}"), Err(AuthFailure::Unknown)),
+        (Some(&reads), Some(&foreign), "/a", Err(AuthFailure::Unknown)),
+        (Some(&reads), Some(&operator), "/a", Err(AuthFailure::Unknown)),
+        (Some(&operator), Some(&writes), "/a", Err(AuthFailure::Unknown)),
+    ] {
+        let mut request = Request::get(target);
+        for (name, value) in [("application", application), ("api", api)] {
+            if let Some(value) = value {
+                request = request.with(name, value.clone());
+            }
+        }
+        let found = request.caller_of(&fixture, &alternatives);
+        assert_eq!(found, expected.map(str::to_owned), "{application:?} {api:?} {target}");
+    }
 }
 
 #[tokio::test]
@@ -142,6 +197,32 @@ async fn the_first_place_that_holds_something_decides() {
         assert!(malformed(&failure), "{what}: {failure:?}");
     }
     assert_eq!(word("Bearer").caller(&fixture, &[]), Err(AuthFailure::Missing), "no scheme at all");
+}
+
+#[tokio::test]
+async fn the_password_of_basic_authentication_is_a_token_whoever_the_user_is() {
+    let (fixture, CreatedKey { token, .. }) = with_key(false).await;
+    let schemes = [Authentication::Authorization("Bearer".into()), Authentication::Basic];
+    let basic = |pair: &str| {
+        let encoded = data_encoding::BASE64.encode(pair.as_bytes());
+        Request::get("/x").with("Authorization", format!("basic {encoded}"))
+    };
+    for user in ["", "prometheus", "ä b"] {
+        let request = basic(&format!("{user}:{token}"));
+        assert_eq!(request.caller(&fixture, &schemes), Ok("ci".to_owned()), "{user:?}");
+    }
+    for (what, request) in [
+        ("no colon", basic(&token)),
+        ("no token", basic("user:password")),
+        ("no password", basic("user:")),
+        ("no base64", Request::get("/x").with("Authorization", format!("Basic user:{token}"))),
+    ] {
+        let failure = request.caller(&fixture, &schemes).unwrap_err();
+        assert!(malformed(&failure), "{what}: {failure:?}");
+    }
+    let wrong = basic(&format!("user:{}", token.replace(char::is_numeric, "0")));
+    assert_ne!(wrong.caller(&fixture, &schemes), Ok("ci".to_owned()));
+    assert_eq!(Request::get("/x").caller(&fixture, &schemes), Err(AuthFailure::Missing));
 }
 
 #[tokio::test]
@@ -386,7 +467,7 @@ proptest! {
     #[test]
     fn no_request_makes_authentication_panic_or_succeed(
         target in "/[ -~]{0,60}",
-        authorization in "(TC |Bearer |)[ -~]{0,80}",
+        authorization in "(TC |Bearer |Basic |)[ -~]{0,80}",
         time in "[0-9+.-]{0,22}",
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -395,6 +476,7 @@ proptest! {
             Authentication::Authorization("Bearer".into()),
             signed()[0].clone(),
             Authentication::QueryKey("k".into()),
+            Authentication::Basic,
         ];
         let request = Request::get(&target).with("Authorization", authorization).with("Timestamp", time);
         prop_assert!(request.caller(&fixture, &schemes).is_err());
