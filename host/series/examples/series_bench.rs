@@ -6,6 +6,9 @@
 //! merged into one again and again. Prints rate, processor time, bytes on the disk, memory, restart and what deleting
 //! frees, of both.
 
+#[path = "measure/mod.rs"]
+mod measure;
+
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +19,7 @@ use bellwether_series::{
     Filter, Limits, Parts, Samples, Series, SeriesSamples, TagPattern, TimeRange, parse_datadog,
 };
 use bellwether_store::{Batch, Key, Objects, SharedStore, SledSettings, SledStore, Space, Store as _};
+use measure::{bytes, memory};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
@@ -28,6 +32,7 @@ const POINTS: usize = 10;
 const WIDTH: usize = 1000;
 /// Writes under way at once.
 const WRITERS: usize = 8;
+const MEGABYTE: f64 = 1024.0 * 1024.0;
 
 #[tokio::main]
 async fn main() -> Outcome<()> {
@@ -123,7 +128,7 @@ async fn segments(folder: &Path, samples: usize, count: usize) -> Outcome<()> {
     println!("  {:>10.2} M samples/s, durable", written as f64 / took.as_secs_f64() / 1e6);
     println!("  {:>10.0} ns of processor a sample, packing included", each(worked));
     println!("  {:>10.1} ms for a write of {} at the 99th percentile", at(&latencies, 99), WIDTH * POINTS);
-    println!("  {:>10.1} MB more memory, {:?}", memory() - idle, series.totals());
+    println!("  {:>10.1} MB more memory, {:?}", (memory() - idle) / MEGABYTE, series.totals());
     let (before, began) = (processor(), Instant::now());
     series.pack().await?;
     series.tend().await?;
@@ -152,7 +157,8 @@ async fn segments(folder: &Path, samples: usize, count: usize) -> Outcome<()> {
     drop(store);
     let began = Instant::now();
     let (store, _, series) = opened(folder).await?;
-    println!("  {:>10.2} s to start again, {:?}", began.elapsed().as_secs_f64(), series.totals());
+    let (took, size) = (began.elapsed().as_secs_f64(), bytes(folder) / 1e9);
+    println!("  {took:>10.2} s to start again, {:.2} s by the gigabyte, {:?}", took / size, series.totals());
     drop(series);
     store.close();
     Ok(())
@@ -255,7 +261,7 @@ async fn rows(folder: &Path, samples: usize, count: usize) -> Outcome<()> {
     println!(
         "  {:>10.3} bytes a sample on the disk, {:.1} MB of memory",
         bytes(folder) / written as f64,
-        memory()
+        memory() / MEGABYTE
     );
     let full = bytes(folder);
     for series in (0..count).step_by(2) {
@@ -284,28 +290,10 @@ fn at(sorted: &[Duration], percent: usize) -> f64 {
         * 1e3
 }
 
-/// Bytes that a folder takes on the disk.
-fn bytes(folder: &Path) -> f64 {
-    use std::os::unix::fs::MetadataExt as _;
-    let of = |entry: std::fs::DirEntry| match entry.metadata() {
-        Ok(metadata) if metadata.is_dir() => bytes(&entry.path()),
-        Ok(metadata) => metadata.blocks() as f64 * 512.0,
-        Err(_) => 0.0,
-    };
-    std::fs::read_dir(folder).map_or(0.0, |entries| entries.flatten().map(of).sum())
-}
-
 /// Seconds of processor this process has used.
 fn processor() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
     let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
     (ticks(11) + ticks(12)) / 100.0
-}
-
-/// Megabytes of memory this process holds.
-fn memory() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
-    line.trim().split(' ').next().and_then(|kilobytes| kilobytes.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
 }

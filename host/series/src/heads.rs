@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 
+use hashbrown::DefaultHashBuilder;
+
 use crate::log::Columns;
 use crate::sample::Samples;
 
 /// Samples by series. A series takes about 60 bytes here and each of its samples 16, up to twice that while it grows.
 #[derive(Debug, Default)]
 pub(crate) struct Heads {
-    series: HashMap<u32, Vec<(i64, f64)>>,
+    series: HashMap<u32, Vec<(i64, f64)>, DefaultHashBuilder>,
     samples: usize,
 }
 

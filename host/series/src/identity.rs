@@ -23,6 +23,15 @@ pub fn split_tag(tag: &str) -> (&str, &str) {
     tag.split_once(':').unwrap_or((tag, ""))
 }
 
+fn has_control(text: &str) -> bool {
+    // Nearly all texts are ASCII, and bytes are looked at many at a time.
+    if text.is_ascii() {
+        text.bytes().any(|byte| byte.is_ascii_control())
+    } else {
+        text.chars().any(char::is_control)
+    }
+}
+
 /// Checks a metric's name.
 pub(crate) fn check_metric(
     metric: &str,
@@ -30,7 +39,7 @@ pub(crate) fn check_metric(
     field: impl Fn() -> String,
 ) -> Result<(), SeriesError> {
     let fits = (1..=limits.name_bytes).contains(&metric.len());
-    if fits && !metric.chars().any(char::is_control) {
+    if fits && !has_control(metric) {
         return Ok(());
     }
     let expected = format!("1 to {} bytes without control characters", limits.name_bytes);
@@ -50,13 +59,16 @@ pub(crate) fn canonical<'a>(
         return Err(FieldError::new(field(limits.tags), tags[limits.tags], expected).into());
     }
     for (at, &tag) in tags.iter().enumerate() {
-        let (key, _) = split_tag(tag);
-        if key.is_empty() || tag.len() > limits.tag_bytes || tag.chars().any(char::is_control) {
+        let no_key = tag.is_empty() || tag.starts_with(':');
+        if no_key || tag.len() > limits.tag_bytes || has_control(tag) {
             let expected =
                 format!("key:value or a word, at most {} bytes, no control characters", limits.tag_bytes);
             return Err(FieldError::new(field(at), tag, expected).into());
         }
-        into.push(if key.len() + 1 == tag.len() { key } else { tag });
+        into.push(match tag.strip_suffix(':') {
+            Some(key) if !key.contains(':') => key,
+            _ => tag,
+        });
     }
     if !into.is_sorted_by(|a, b| a < b) {
         into.sort_unstable();

@@ -4,6 +4,7 @@
 //! immutable segments of blocks, and small segments are merged into large ones. This crate knows organisations by their
 //! id alone, checks no permission but the metrics a query may name, and knows no plugin and no HTTP.
 
+mod ahead;
 mod catalogue;
 mod codec;
 mod error;
@@ -12,14 +13,17 @@ mod identity;
 mod index;
 mod layout;
 mod limits;
+mod listen;
 mod log;
 mod metadata;
 mod open;
 mod query;
 mod read;
+mod rollup;
 mod sample;
 mod segment;
 mod service;
+mod sketch;
 mod upkeep;
 mod watch;
 mod write;
@@ -33,11 +37,13 @@ pub use error::SeriesError;
 pub use identity::{SeriesNumber, split_tag};
 pub use index::{Filter, TagPattern};
 pub use limits::Limits;
+pub use listen::Listener;
 pub use metadata::{Metadata, MetricKind};
 pub use query::{
-    Aggregate, Expression, Fill, Function, Line, Normalise, Operator, Rank, Selection, SeriesRaw, TimeRange,
-    Visible, parse_datadog, parse_filter,
+    Aggregate, Comparison, Expression, Fill, Function, Line, Matcher, Normalise, Operator, Rank, Selection,
+    SeriesIdentity, SeriesRaw, TimeRange, Visible, parse_datadog, parse_filter,
 };
+pub use rollup::RollUp;
 pub use sample::Samples;
 pub use service::{Parts, Series, Totals};
 pub use watch::{WrittenPart, WrittenSamples};

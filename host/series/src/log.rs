@@ -28,6 +28,17 @@ impl Columns {
             (*number, &self.times[range.clone()], &self.values[range])
         })
     }
+
+    /// Only the runs of series that `kept` says.
+    pub(crate) fn retain(&mut self, kept: impl Fn(u32) -> bool) {
+        let mut left = Self::default();
+        for (number, times, values) in self.iter().filter(|(number, ..)| kept(*number)) {
+            left.runs.push((number, times.len() as u32));
+            left.times.extend_from_slice(times);
+            left.values.extend_from_slice(values);
+        }
+        *self = left;
+    }
 }
 
 /// The parts of one write, each small enough for a row.

@@ -7,18 +7,23 @@ use bellwether_store::StoreError;
 use roaring::RoaringBitmap;
 
 use crate::codec::{self, Decoder, Summary};
+use crate::rollup::Rolled;
 use crate::sample::Samples;
-use crate::segment::{Entry, damaged};
+use crate::segment::{Cursor, Entry, damaged};
 use crate::service::{Frozen, Placed, Shared};
 
 /// Where the samples of some series are at one moment. What is written, packed or removed later changes nothing.
 pub(crate) struct Snapshot {
     segments: Vec<Arc<Placed>>,
+    /// Where this is in each of them.
+    cursors: Vec<Cursor>,
     frozen: Option<Arc<Frozen>>,
-    active: HashMap<u32, Samples>,
+    active: Arc<HashMap<u32, Samples>>,
     first: i64,
     last: i64,
     decoder: Decoder,
+    /// Whether roll-ups come with their sketches.
+    sketches: bool,
     /// Samples unpacked so far.
     pub(crate) unpacked: u64,
 }
@@ -29,18 +34,23 @@ pub(crate) struct Piece {
     pub(crate) samples: Samples,
     /// What blocks amount to that were not unpacked: where each begins, and its summary.
     pub(crate) summaries: Vec<(i64, Summary)>,
+    /// Roll-ups whose steps begin within the time asked for, in order. They are in addition to the samples.
+    pub(crate) rolled: Vec<Rolled>,
+}
+
+fn decoder() -> Result<Decoder, StoreError> {
+    Decoder::new().map_err(|error| StoreError::Failed(format!("unpacking samples: {error}")))
 }
 
 impl Shared {
-    /// The samples of `series` from `first` to `last`, both included.
+    /// The samples of `series` from `first` to `last`, both included; roll-ups with their `sketches` or without.
     pub(crate) fn snapshot(
         &self,
         series: &RoaringBitmap,
-        first: i64,
-        last: i64,
+        (first, last): (i64, i64),
+        sketches: bool,
     ) -> Result<Snapshot, StoreError> {
-        let decoder =
-            Decoder::new().map_err(|error| StoreError::Failed(format!("unpacking samples: {error}")))?;
+        let decoder = decoder()?;
         let state = self.state.read();
         let mut active = HashMap::new();
         for number in series {
@@ -51,14 +61,29 @@ impl Shared {
             }
         }
         let within = |placed: &&Arc<Placed>| placed.row.first <= last && placed.row.last >= first;
-        let segments = state.segments.iter().filter(within).cloned().collect();
+        let segments: Vec<_> = state.segments.iter().filter(within).cloned().collect();
         let frozen = state.frozen.clone();
         drop(state);
-        Ok(Snapshot { segments, frozen, active, first, last, decoder, unpacked: 0 })
+        let cursors = segments.iter().map(|_| Cursor::default()).collect();
+        let active = Arc::new(active);
+        Ok(Snapshot { segments, cursors, frozen, active, first, last, decoder, sketches, unpacked: 0 })
     }
 }
 
 impl Snapshot {
+    /// The same, for another thread.
+    pub(crate) fn another(&self) -> Result<Self, StoreError> {
+        Ok(Self {
+            segments: self.segments.clone(),
+            cursors: self.segments.iter().map(|_| Cursor::default()).collect(),
+            frozen: self.frozen.clone(),
+            active: Arc::clone(&self.active),
+            decoder: decoder()?,
+            unpacked: 0,
+            ..*self
+        })
+    }
+
     /// The samples of one series. A block that lies whole within one step of `steps` (where the first begins, and how
     /// long they are), apart from every other sample, comes as its summary.
     pub(crate) fn read(&mut self, number: u32, steps: Option<(i64, i64)>) -> Result<Piece, StoreError> {
@@ -72,25 +97,29 @@ impl Snapshot {
         }
         let mut entries: Vec<(usize, Entry)> = Vec::new();
         for (rank, placed) in self.segments.iter().enumerate() {
-            let found = placed.segment.entries(number)?;
-            let within =
-                found.into_iter().filter(|entry| entry.first <= self.last && entry.last >= self.first);
-            entries.extend(within.map(|entry| (rank, entry)));
+            placed.segment.entries(&mut self.cursors[rank], number, |entry| {
+                if entry.first <= self.last && entry.last >= self.first {
+                    entries.push((rank, *entry));
+                }
+            })?;
         }
+        let rolled: Vec<_> = entries.extract_if(.., |(_, entry)| entry.step > 0).collect();
+        let rolled = self.rolled(rolled)?;
         let mut summaries = Vec::new();
-        if let Some(steps) = steps {
+        if let Some(steps) = steps.filter(|_| rolled.is_empty()) {
             self.summarise(&mut entries, &heads, steps, &mut summaries)?;
         }
         // In the order they were written, so that the last of one time holds.
         entries.sort_by_key(|(rank, entry)| (*rank, entry.offset));
-        let mut samples = Samples::default();
+        let most = |(_, entry): &(usize, Entry)| (entry.samples as usize).min(codec::MAX_SAMPLES);
+        let most = entries.iter().map(most).sum::<usize>() + heads.len();
+        let mut samples = Samples { times: Vec::with_capacity(most), values: Vec::with_capacity(most) };
         for run in entries
             .chunk_by(|(a, one), (b, next)| a == b && one.offset + u64::from(one.length) == next.offset)
         {
             let (rank, first) = run[0];
             let length = run.iter().map(|(_, entry)| u64::from(entry.length)).sum();
-            let bytes = self.segments[rank].segment.bytes(first.offset, length)?;
-            let mut rest = bytes.as_slice();
+            let mut rest = self.cursors[rank].bytes(&self.segments[rank].segment, first.offset, length)?;
             for (_, entry) in run {
                 let block;
                 (block, rest) = rest.split_at(entry.length as usize);
@@ -103,12 +132,37 @@ impl Snapshot {
         samples.values.append(&mut heads.values);
         samples.settle();
         samples.keep(self.first, self.last);
-        Ok(Piece { samples, summaries })
+        Ok(Piece { samples, summaries, rolled })
+    }
+
+    /// The roll-ups of blocks, those of one step and time as one.
+    fn rolled(&mut self, mut entries: Vec<(usize, Entry)>) -> Result<Vec<Rolled>, StoreError> {
+        // In the order they were written, so that the last of one time is the latest.
+        entries.sort_by_key(|(rank, entry)| (entry.step, *rank, entry.offset));
+        let mut all: Vec<(i64, Rolled)> = Vec::new();
+        let mut unpacked = Vec::new();
+        for (rank, entry) in entries {
+            let block = self.segments[rank].segment.block(&entry)?;
+            let decoded = self.decoder.decode_rolled(&block, self.sketches, &mut unpacked);
+            decoded.map_err(|_| damaged("a block"))?;
+            self.unpacked += u64::from(entry.samples);
+            let within = unpacked.drain(..).filter(|rolled| (self.first..=self.last).contains(&rolled.start));
+            all.extend(within.map(|rolled| (entry.step, rolled)));
+        }
+        all.sort_by_key(|(step, rolled)| (rolled.start, *step));
+        all.dedup_by(|(step, rolled), (before, into)| {
+            let same = step == before && rolled.start == into.start;
+            if same {
+                into.merge(rolled);
+            }
+            same
+        });
+        Ok(all.into_iter().map(|(_, rolled)| rolled).collect())
     }
 
     /// Takes the entries that need no unpacking out of `entries`.
     fn summarise(
-        &self,
+        &mut self,
         entries: &mut Vec<(usize, Entry)>,
         heads: &Samples,
         (start, step): (i64, i64),
@@ -129,7 +183,9 @@ impl Snapshot {
                 && within
                 && !heads.times.iter().any(|time| (entry.first..=entry.last).contains(time))
             {
-                codec::summary(&self.segments[rank].segment.block(&entry)?).map_err(|_| damaged("a block"))?
+                let (segment, length) = (&self.segments[rank].segment, u64::from(entry.length));
+                let block = self.cursors[rank].bytes(segment, entry.offset, length)?;
+                codec::summary(block).map_err(|_| damaged("a block"))?
             } else {
                 None
             };

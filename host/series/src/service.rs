@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
 use bellwether_kernel::{Clock, HostId, OrganisationId};
 use bellwether_store::{Objects, SharedStore};
@@ -12,7 +12,9 @@ use tokio::sync::{mpsc, watch};
 use crate::heads::Heads;
 use crate::index::Index;
 use crate::layout::SegmentRow;
+use crate::listen::Listeners;
 use crate::segment::{Pages, Segment};
+use crate::upkeep::{Looked, Steady};
 use crate::writer::{self, Order};
 use crate::{Limits, SeriesError, open};
 
@@ -39,6 +41,8 @@ pub struct Parts {
 pub struct Series {
     pub(crate) shared: Arc<Shared>,
     pub(crate) orders: mpsc::Sender<Order>,
+    /// Whether writes are acknowledged before the sync.
+    pub(crate) early: bool,
 }
 
 /// What the writer, the packer and readers share.
@@ -55,10 +59,18 @@ pub(crate) struct Shared {
     pub(crate) first_row: AtomicU64,
     /// The row up to which watchers have read; `u64::MAX` if nobody watches.
     pub(crate) watched: AtomicU64,
+    /// Told of each write.
+    pub(crate) listeners: Listeners,
     /// The last write that can be read.
     pub(crate) applied: watch::Sender<u64>,
-    /// What garbage was last looked for: how many deletes there had been, and the day.
-    pub(crate) swept: parking_lot::Mutex<Option<(u64, i64)>>,
+    /// Whether the last commit of writes failed.
+    pub(crate) failing: AtomicBool,
+    /// What garbage was last looked for: how many deletes there had been, and the day, if it was known.
+    pub(crate) swept: parking_lot::Mutex<Option<(u64, Option<i64>)>>,
+    /// What roll-ups were last looked for.
+    pub(crate) rolled_up: parking_lot::Mutex<Option<Looked>>,
+    /// Whether the clock can be trusted.
+    pub(crate) steady: parking_lot::Mutex<Steady>,
     /// Turns for queries: each holds a thread.
     pub(crate) queries: Arc<tokio::sync::Semaphore>,
     /// Held while samples are packed.
@@ -124,7 +136,7 @@ impl Series {
         let shared = Arc::new(open::open(parts).await?);
         let (orders, queue) = mpsc::channel(crate::limits::QUEUE);
         tokio::spawn(writer::run(Arc::clone(&shared), queue));
-        Ok(Self { shared, orders })
+        Ok(Self { shared, orders, early: false })
     }
 
     /// How much there is, of every organisation together.
@@ -164,6 +176,7 @@ impl Shared {
         Self {
             parts,
             indexes: RwLock::new(indexes),
+            listeners: Listeners::default(),
             applied: watch::Sender::new(state.applied),
             state: RwLock::new(state),
             pages,
@@ -171,7 +184,10 @@ impl Shared {
             next_segment: AtomicU64::new(segment + 1),
             first_row: AtomicU64::new(first_row),
             watched: AtomicU64::new(u64::MAX),
+            failing: AtomicBool::new(false),
             swept: parking_lot::Mutex::new(None),
+            rolled_up: parking_lot::Mutex::new(None),
+            steady: parking_lot::Mutex::new(Steady::new()),
             queries: Arc::new(tokio::sync::Semaphore::new(crate::limits::QUERIES)),
             packing: tokio::sync::Mutex::new(()),
             merging: tokio::sync::Mutex::new(()),

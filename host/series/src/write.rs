@@ -1,16 +1,14 @@
 //! Writing: from texts to series, then to the writer.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bellwether_kernel::{FieldError, OrganisationId, Timestamp};
-use bellwether_store::{Batch, StoreError, encode};
+use bellwether_store::{Batch, encode};
 use parking_lot::RwLock;
 use tokio::sync::oneshot;
 
 use crate::index::Index;
 use crate::layout::{self, SeriesRow};
-use crate::limits::ATTEMPTS;
 use crate::log::{self, Columns};
 use crate::service::{Series, Shared};
 use crate::writer::{Order, WriteOrder, closed};
@@ -38,13 +36,6 @@ pub struct SeriesSlice<'a> {
     pub times: &'a [i64],
     /// What was measured.
     pub values: &'a [f64],
-}
-
-/// What became of an order to write.
-pub(crate) enum Outcome {
-    Written,
-    /// Series were deleted since it was worked out.
-    Stale,
 }
 
 impl Series {
@@ -85,25 +76,40 @@ impl Series {
     ) -> Result<(), SeriesError> {
         check(series, &self.shared.parts.limits)?;
         let index = self.shared.index(organisation);
-        for _ in 0..ATTEMPTS {
-            let (columns, rows, deletions, new) = self.shared.resolve(organisation, &index, series)?;
+        let Resolved { columns, rows, deletions, new } = self.shared.resolve(organisation, &index, series)?;
+        // A writer that fails tells callers, not the log alone.
+        let waits = !self.early || !join.is_empty() || self.shared.failing.load(Ordering::Relaxed);
+        let (reply, outcome) = if waits {
             let (reply, outcome) = oneshot::channel();
-            let order = WriteOrder {
-                parts: log::parts(&columns),
-                columns,
-                rows,
-                new,
-                join: join.clone(),
-                index: Arc::clone(&index),
-                deletions,
-                reply,
-            };
-            self.orders.send(Order::Write(order)).await.map_err(|_| closed())?;
-            if let Outcome::Written = outcome.await.map_err(|_| closed())?? {
-                return Ok(());
-            }
+            (Some(reply), Some(outcome))
+        } else {
+            (None, None)
+        };
+        let parts = log::parts(&columns);
+        let order = WriteOrder { organisation, columns, parts, rows, new, join, index, deletions, reply };
+        self.orders.send(Order::Write(order)).await.map_err(|_| closed())?;
+        if let Some(outcome) = outcome {
+            outcome.await.map_err(|_| closed())??;
         }
-        Err(StoreError::Unavailable("series of this write are deleted again and again").into())
+        self.shared.listeners.tell(organisation, series);
+        Ok(())
+    }
+
+    /// Waits until every write so far is on the disk, acknowledged or not, or refused.
+    pub async fn flush(&self) {
+        let (reply, done) = oneshot::channel();
+        if self.orders.send(Order::Flush(reply)).await.is_ok() {
+            let _ = done.await;
+        }
+    }
+
+    /// Whether writes that join nothing are acknowledged before they are on the disk and can be read: as soon as the
+    /// writer has them in its queue, some milliseconds earlier. If the process or the machine dies in that moment, or
+    /// the store refuses, samples that were acknowledged are lost; the latter is logged, and from then on writes wait
+    /// again until one succeeds. By default, they always wait.
+    #[must_use]
+    pub fn acknowledge_before_sync(self, early: bool) -> Self {
+        Self { early, ..self }
     }
 }
 
@@ -133,9 +139,28 @@ fn check(series: &[SeriesSlice<'_>], limits: &crate::Limits) -> Result<(), Serie
     Ok(())
 }
 
-/// What a write comes to: its samples, the rows of series that are not surely in the store, the state of the index it
-/// was worked out from, and the numbers of those series.
-type Resolved = (Columns, Batch, u64, Vec<SeriesNumber>);
+/// What a write comes to.
+struct Resolved {
+    columns: Columns,
+    /// Of series that are not surely in the store.
+    rows: Batch,
+    /// The numbers of those.
+    new: Vec<SeriesNumber>,
+    /// The state of the index it was worked out from.
+    deletions: u64,
+}
+
+/// The row of a series.
+pub(crate) fn put_row(
+    rows: &mut Batch,
+    organisation: OrganisationId,
+    number: SeriesNumber,
+    metric: &str,
+    tags: &[impl AsRef<str>],
+) {
+    let tags = tags.iter().map(|tag| tag.as_ref().to_owned()).collect();
+    rows.put(layout::series(organisation, number.0), encode(&SeriesRow { metric: metric.to_owned(), tags }));
+}
 
 impl Shared {
     fn resolve(
@@ -148,12 +173,14 @@ impl Shared {
         let mut columns = Columns::default();
         let (mut rows, mut new, mut missing) = (Batch::new(), Vec::new(), Vec::new());
         let mut tags = Vec::new();
-        let mut put_row = |number: SeriesNumber, metric: &str, tags: &[&str]| {
-            let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
-            let row = SeriesRow { metric: metric.to_owned(), tags };
-            rows.put(layout::series(organisation, number.0), encode(&row));
+        let mut is_new = |number: SeriesNumber, metric: &str, tags: &[&str]| {
+            put_row(&mut rows, organisation, number, metric, tags);
             new.push(number);
         };
+        let samples = series.iter().map(|entry| entry.times.len()).sum();
+        columns.runs.reserve_exact(series.len());
+        columns.times.reserve_exact(samples);
+        columns.values.reserve_exact(samples);
         let deletions = {
             let index = index.read();
             for (at, entry) in series.iter().enumerate() {
@@ -162,7 +189,7 @@ impl Shared {
                 let number = match index.find(entry.metric, &tags) {
                     Some(found) => {
                         if !found.durable {
-                            put_row(found.number, entry.metric, &tags);
+                            is_new(found.number, entry.metric, &tags);
                         }
                         found.number.0
                     }
@@ -193,10 +220,10 @@ impl Shared {
                         number
                     }
                 };
-                put_row(number, entry.metric, &tags);
+                is_new(number, entry.metric, &tags);
                 columns.runs[at].0 = number.0;
             }
         }
-        Ok((columns, rows, deletions, new))
+        Ok(Resolved { columns, rows, new, deletions })
     }
 }

@@ -17,18 +17,21 @@ use crate::SeriesNumber;
 use crate::index::Index;
 use crate::layout::{self, Number};
 use crate::limits::{DELETED_ROWS, GROUP_SAMPLES, LOG_ROWS, QUEUE};
-use crate::log::{Columns, Rows};
+use crate::log::{self, Columns, Rows};
 use crate::service::Shared;
-use crate::write::Outcome;
+use crate::write::put_row;
 
 /// Something for the writer to do.
 pub(crate) enum Order {
     Write(WriteOrder),
     Delete(DeleteOrder),
+    /// Answers once everything before it is done.
+    Flush(oneshot::Sender<()>),
 }
 
 /// A write, worked out.
 pub(crate) struct WriteOrder {
+    pub(crate) organisation: OrganisationId,
     pub(crate) columns: Columns,
     /// The same, as parts of rows of the log.
     pub(crate) parts: Vec<Vec<u8>>,
@@ -39,7 +42,42 @@ pub(crate) struct WriteOrder {
     pub(crate) index: Arc<RwLock<Index>>,
     /// [`Index::deletions`] when it was worked out.
     pub(crate) deletions: u64,
-    pub(crate) reply: oneshot::Sender<Result<Outcome, StoreError>>,
+    /// Who waits for it; nobody if it is acknowledged already.
+    pub(crate) reply: Option<oneshot::Sender<Result<(), StoreError>>>,
+}
+
+impl WriteOrder {
+    /// Leaves out what was deleted since it was worked out, as if it had been written before.
+    fn forget_deleted(&mut self) {
+        let index = self.index.read();
+        if index.deletions == self.deletions {
+            return;
+        }
+        self.columns.retain(|number| index.identity(number).is_some());
+        self.parts = log::parts(&self.columns);
+        self.rows = Batch::new();
+        self.new.retain(|number| match index.identity(number.0) {
+            Some((metric, tags)) => {
+                put_row(&mut self.rows, self.organisation, *number, &metric, &tags);
+                true
+            }
+            None => false,
+        });
+    }
+}
+
+/// Tells who waits for a write what became of it; if nobody does, the log of one that is lost.
+fn tell(
+    reply: Option<oneshot::Sender<Result<(), StoreError>>>,
+    samples: usize,
+    result: Result<(), StoreError>,
+) {
+    match (reply, result) {
+        // A caller that went away needs no answer.
+        (Some(reply), result) => drop(reply.send(result)),
+        (None, Ok(())) => {}
+        (None, Err(error)) => tracing::error!(%error, samples, "samples that were acknowledged are lost"),
+    }
 }
 
 /// Finds series by their index.
@@ -69,26 +107,26 @@ pub(crate) async fn run(shared: Arc<Shared>, mut queue: mpsc::Receiver<Order>) {
             return;
         }
         orders.extend(next.take());
-        // What else waits, up to a delete or as much as one commit should hold.
+        // What else waits, up to what is no write or as much as one commit should hold.
         let mut samples = orders.iter().map(size).sum::<usize>();
         while orders.len() < QUEUE
             && samples < GROUP_SAMPLES
-            && !matches!(orders.last(), Some(Order::Delete(_)))
+            && matches!(orders.last(), Some(Order::Write(_)))
         {
             match queue.try_recv() {
-                Ok(order @ Order::Delete(_)) => {
-                    next = Some(order);
-                    break;
-                }
-                Ok(order) => {
+                Ok(order @ Order::Write(_)) => {
                     samples += size(&order);
                     orders.push(order);
+                }
+                Ok(order) => {
+                    next = Some(order);
+                    break;
                 }
                 Err(_) => break,
             }
         }
         if let Err(error) = make_room(&shared, &mut packing).await {
-            refuse(orders.drain(..), &error);
+            refuse(&shared, orders.drain(..), &error);
             continue;
         }
         let mut writes = Vec::with_capacity(orders.len());
@@ -96,6 +134,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut queue: mpsc::Receiver<Order>) {
             match order {
                 Order::Write(order) => writes.push(order),
                 Order::Delete(order) => delete(&shared, order).await,
+                Order::Flush(reply) => drop(reply.send(())),
             }
         }
         write(&shared, writes).await;
@@ -105,7 +144,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut queue: mpsc::Receiver<Order>) {
 fn size(order: &Order) -> usize {
     match order {
         Order::Write(order) => order.columns.times.len(),
-        Order::Delete(_) => 0,
+        Order::Delete(_) | Order::Flush(_) => 0,
     }
 }
 
@@ -146,29 +185,23 @@ async fn make_room(
     }
 }
 
-fn refuse(orders: impl Iterator<Item = Order>, error: &StoreError) {
+fn refuse(shared: &Shared, orders: impl Iterator<Item = Order>, error: &StoreError) {
+    shared.failing.store(true, Ordering::Relaxed);
     for order in orders {
-        // A caller that went away needs no answer.
         match order {
-            Order::Write(order) => drop(order.reply.send(Err(again(error)))),
+            Order::Write(order) => tell(order.reply, order.columns.times.len(), Err(again(error))),
             Order::Delete(order) => drop(order.reply.send(Err(again(error)))),
+            Order::Flush(reply) => drop(reply.send(())),
         }
     }
 }
 
 /// Commits writes together; one with something to join alone, in the same sync.
 async fn write(shared: &Shared, writes: Vec<WriteOrder>) {
-    let mut fresh = Vec::with_capacity(writes.len());
-    for order in writes {
-        if order.index.read().deletions == order.deletions {
-            fresh.push(order);
-        } else {
-            let _ = order.reply.send(Ok(Outcome::Stale));
-        }
-    }
     let mut number = shared.state.read().applied;
     let mut commits: Vec<Commit> = Vec::new();
-    for order in fresh {
+    for mut order in writes {
+        order.forget_deleted();
         let alone = !order.join.is_empty();
         match commits.last_mut() {
             Some(commit) if !alone && !commit.alone && commit.bytes < COMMIT_BYTES => commit.add(order),
@@ -210,12 +243,17 @@ async fn write(shared: &Shared, writes: Vec<WriteOrder>) {
             if result.is_ok() && !order.new.is_empty() {
                 order.index.write().durable(&order.new);
             }
-            durable.push((order.reply, result.as_ref().map(|_| ()).map_err(again)));
+            let told = result.as_ref().map(|_| ()).map_err(again);
+            durable.push((order.reply, order.columns.times.len(), told));
+        }
+        // What is joined may conflict, and says nothing of the store.
+        if !commit.alone {
+            shared.failing.store(result.is_err(), Ordering::Relaxed);
         }
     }
     shared.applied.send_replace(number);
-    for (reply, result) in durable {
-        let _ = reply.send(result.map(|()| Outcome::Written));
+    for (reply, samples, result) in durable {
+        tell(reply, samples, result);
     }
 }
 
@@ -254,7 +292,7 @@ async fn delete(shared: &Shared, order: DeleteOrder) {
         let mut batch = std::mem::take(&mut join);
         // A number is never used again: samples of it may be in segments for a while.
         let next = Number(u64::from(shared.next_series.load(Ordering::Relaxed)));
-        batch.put(layout::next_series(), encode(&next));
+        batch.put(layout::next_series(), encode(&next)).frees();
         for number in chunk {
             batch.delete(layout::series(order.organisation, *number));
         }

@@ -4,6 +4,7 @@
 //! (5 doubles, little-endian); the length of the times (varint); the times; the values; the CRC-32 of all before. Times
 //! and values begin with a codec byte each, so that a better codec is one more number and old blocks stay readable.
 
+mod rolled;
 mod times;
 mod values;
 pub(crate) mod varint;
@@ -25,6 +26,10 @@ const PCO_FROM: usize = 64;
 
 /// The flag of a block with a summary.
 const SUMMARY: u8 = 1;
+/// The flag of a block of roll-ups.
+const ROLLED: u8 = 2;
+/// The flag of a block of roll-ups with sketches.
+const SKETCHED: u8 = 4;
 
 /// The fastest: what is packed are differences, which higher levels hardly make smaller.
 const ZSTD_LEVEL: i32 = 1;
@@ -105,18 +110,22 @@ impl Encoder {
 /// Unpacks blocks.
 pub(crate) struct Decoder {
     zstd: zstd::bulk::Decompressor<'static>,
+    /// What zstd unpacked last: one allocation for all blocks.
+    unpacked: Vec<u8>,
 }
 
 impl Decoder {
     /// A decoder.
     pub(crate) fn new() -> std::io::Result<Self> {
-        Ok(Self { zstd: zstd::bulk::Decompressor::new()? })
+        Ok(Self { zstd: zstd::bulk::Decompressor::new()?, unpacked: Vec::new() })
     }
 
     /// Adds the samples of a block to `samples`.
     pub(crate) fn decode(&mut self, block: &[u8], samples: &mut Samples) -> Result<(), Malformed> {
-        let (header, body) = open(block)?;
-        let mut body = body;
+        let (header, mut body) = open(block)?;
+        if header.flags & ROLLED != 0 {
+            return Err(Malformed);
+        }
         let length = varint::take(&mut body).and_then(|length| usize::try_from(length).ok());
         let packed = varint::take_bytes(&mut body, length.ok_or(Malformed)?).ok_or(Malformed)?;
         times::decode(self, packed, header.count, &mut samples.times)?;
@@ -125,8 +134,11 @@ impl Decoder {
     }
 
     /// Differences of `count` numbers, at most ten bytes each.
-    fn zstd(&mut self, bytes: &[u8], count: usize) -> Result<Vec<u8>, Malformed> {
-        self.zstd.decompress(bytes, count * 10).map_err(|_| Malformed)
+    fn zstd(&mut self, bytes: &[u8], count: usize) -> Result<&[u8], Malformed> {
+        self.unpacked.clear();
+        self.unpacked.reserve(count * 10);
+        self.zstd.decompress_to_buffer(bytes, &mut self.unpacked).map_err(|_| Malformed)?;
+        Ok(&self.unpacked)
     }
 }
 
@@ -138,6 +150,7 @@ fn unpack_pco<N: Number>(bytes: &[u8], count: usize) -> Result<Vec<N>, Malformed
 
 struct Header {
     count: usize,
+    flags: u8,
     summary: Option<Summary>,
 }
 
@@ -169,7 +182,7 @@ fn open(block: &[u8]) -> Result<(Header, &[u8]), Malformed> {
         let (minimum, maximum, sum) = (next()?, next()?, next()?);
         Some(Summary { count, minimum, maximum, sum, first: next()?, last: next()? })
     };
-    Ok((Header { count: count as usize, summary }, rest))
+    Ok((Header { count: count as usize, flags, summary }, rest))
 }
 
 /// What values amount to, if all of them and their sum are finite.

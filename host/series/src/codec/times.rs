@@ -67,8 +67,7 @@ pub(super) fn decode(
         }
         CHANGES => changes(bytes, count, times)?,
         CHANGES_ZSTD => {
-            let unpacked = decoder.zstd(bytes, count)?;
-            changes(&unpacked, count, times)?;
+            changes(decoder.zstd(bytes, count)?, count, times)?;
         }
         STEPS_PCO => {
             let mut time = varint::take_signed(&mut bytes).ok_or(Malformed)?;

@@ -122,8 +122,7 @@ pub(super) fn decode(
             match codec {
                 DECIMAL => differences(bytes, count, power, values)?,
                 DECIMAL_ZSTD => {
-                    let unpacked = decoder.zstd(bytes, count)?;
-                    differences(&unpacked, count, power, values)?;
+                    differences(decoder.zstd(bytes, count)?, count, power, values)?;
                 }
                 _ => {
                     let numbers = unpack_pco::<i64>(bytes, count)?;

@@ -166,6 +166,15 @@ impl Index {
         found
     }
 
+    /// The tags that any of these series has, each once.
+    pub(crate) fn tags_of(&self, series: &RoaringBitmap) -> impl Iterator<Item = &Arc<str>> {
+        let mut tags = RoaringBitmap::new();
+        for entry in series.iter().filter_map(|number| self.series.get(&number)) {
+            tags.extend(entry.tags.iter().copied());
+        }
+        tags.into_iter().map(|tag| &self.tags[tag as usize].text)
+    }
+
     /// The metrics with series whose names contain `part`, letter case ignored, behind `after`, in order.
     pub(crate) fn metrics_like<'a>(
         &'a self,

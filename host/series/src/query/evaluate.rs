@@ -11,8 +11,10 @@ use super::over_series::Groups;
 use super::over_time::{step_of, steps};
 use super::{
     Aggregate, Expression, Line, Normalise, Operator, Selection, SeriesRaw, TimeRange, check_step, functions,
+    over_rolled,
 };
 use crate::metadata::MetricKind;
+use crate::rollup::as_samples;
 use crate::service::Shared;
 use crate::upkeep::first_kept;
 use crate::{Filter, SeriesError};
@@ -68,12 +70,22 @@ pub(super) fn raw(
     let mut evaluation = Evaluation { shared, organisation, range, cancelled, unpacked: 0 };
     let Some(selected) = evaluation.select(metric, filter)? else { return Ok(Vec::new()) };
     let (mut all, mut points) = (Vec::new(), 0);
-    evaluation.each(&selected, (start.as_milliseconds(), end.as_milliseconds()), None, |tags, piece| {
-        points += piece.samples.len();
-        if !piece.samples.is_empty() {
-            all.push(SeriesRaw { tags: tags.to_vec(), samples: piece.samples });
+    let (first, last) = (start.as_milliseconds(), end.as_milliseconds());
+    evaluation.each(&selected, (first, last), None, false, |tags, piece| {
+        let mut samples = piece.samples;
+        if !piece.rolled.is_empty() {
+            let written = std::mem::take(&mut samples);
+            as_samples(&piece.rolled, selected.kind, &mut samples);
+            samples.times.extend(written.times);
+            samples.values.extend(written.values);
+            samples.settle();
+            samples.keep(first, last);
         }
-        (points, 0)
+        points += samples.len();
+        if !samples.is_empty() {
+            all.push(SeriesRaw { tags: tags.to_vec(), samples });
+        }
+        Ok((points, 0))
     })?;
     all.sort_by(|a, b| a.tags.cmp(&b.tags));
     Ok(all)
@@ -141,9 +153,8 @@ impl Evaluation<'_> {
         let mut groups = Groups::new(&selection.by, selection.over_series);
         let pooled =
             matches!(selection.over_series, Aggregate::Percentile(_)) && selection.over_time.is_none();
-        let unsummarised = pooled
-            || matches!(over_time, Aggregate::Percentile(_))
-            || matches!(selection.over_series, Aggregate::Last);
+        let sketches = pooled || matches!(over_time, Aggregate::Percentile(_));
+        let unsummarised = sketches || matches!(selection.over_series, Aggregate::Last);
         let whole = (!unsummarised).then_some((0, step));
         let seconds = step as f64 / 1000.0;
         let factor = match (selection.normalise, selected.kind, over_time) {
@@ -152,20 +163,25 @@ impl Evaluation<'_> {
             _ => 1.0,
         };
         let mut values = Vec::new();
-        self.each(&selected, (first, last), whole, |tags, piece| {
+        self.each(&selected, (first, last), whole, sketches, |tags, piece| {
             values.clear();
+            if sketches {
+                over_rolled::check_sketched(&selection.metric, &piece.rolled)?;
+            }
             if pooled {
                 let samples = piece.samples.times.iter().zip(&piece.samples.values);
                 let finite = samples.filter(|(_, value)| value.is_finite());
                 values.extend(finite.map(|(time, value)| (step_of(*time, step), *time, *value)));
+                groups.add_sketches(tags, &piece.rolled, step);
             } else {
                 steps(&piece, step, over_time, |start, value| values.push((start, start, value * factor)));
                 if let Aggregate::Last = selection.over_series {
                     latest(&piece, step, &mut values);
+                    over_rolled::latest(&piece.rolled, step, &mut values);
                 }
             }
             groups.add(tags, &values);
-            (groups.points, groups.values)
+            Ok((groups.points, groups.values))
         })?;
         Ok(groups.finish(&selection.metric, step))
     }
@@ -186,34 +202,34 @@ impl Evaluation<'_> {
         Ok(Some(Selected { series, kind: metadata.kind, first_kept }))
     }
 
-    /// Reads each series; `each` says how many points there are and values kept.
+    /// Reads each series, roll-ups with their `sketches` or without; `each` says how many points there are and values
+    /// kept.
     fn each(
         &mut self,
         selected: &Selected,
         (first, last): (i64, i64),
         whole: Option<(i64, i64)>,
-        mut each: impl FnMut(&[Arc<str>], crate::read::Piece) -> (usize, usize),
+        sketches: bool,
+        mut each: impl FnMut(&[Arc<str>], crate::read::Piece) -> Result<(usize, usize), SeriesError>,
     ) -> Result<(), SeriesError> {
         let limits = &self.shared.parts.limits;
         let first = first.max(selected.first_kept);
-        let mut snapshot = self.shared.snapshot(&selected.series, first, last)?;
+        let snapshot = self.shared.snapshot(&selected.series, (first, last), sketches)?;
         let index = self.shared.index(self.organisation);
-        for number in &selected.series {
+        snapshot.each(&selected.series, whole, |number, piece, unpacked| {
             if self.cancelled.load(Ordering::Relaxed) {
                 return Err(bellwether_store::StoreError::Unavailable("nobody waits for the answer").into());
             }
             // Deleted since it was found.
-            let Some((_, tags)) = index.read().identity(number) else { continue };
-            let before = snapshot.unpacked;
-            let piece = snapshot.read(number, whole)?;
-            self.unpacked += snapshot.unpacked - before;
+            let Some((_, tags)) = index.read().identity(number) else { return Ok(()) };
+            self.unpacked += unpacked;
             if self.unpacked > limits.query_samples {
                 return Err(SeriesError::limit(
                     "samples read by one query; ask for less time",
                     limits.query_samples,
                 ));
             }
-            let (points, values) = each(&tags, piece);
+            let (points, values) = each(&tags, piece)?;
             self.check_points(points)?;
             if values > PERCENTILE_VALUES {
                 return Err(SeriesError::limit(
@@ -221,8 +237,8 @@ impl Evaluation<'_> {
                     PERCENTILE_VALUES as u64,
                 ));
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     fn check_points(&self, points: usize) -> Result<(), SeriesError> {

@@ -2,11 +2,14 @@
 //!
 //! A selection takes the series of one metric that a filter means, makes one value of each series' samples for every
 //! step, and one value of all series of a group. Steps lie on multiples of their length since the epoch, and a point
-//! bears the time its step begins. Values that are no finite number are left out, as are points that would be.
+//! bears the time its step begins. Values that are no finite number are left out, as are points that would be. Samples that
+//! are kept as roll-ups count as if they had all been taken when their step begins.
 
 mod datadog;
 mod evaluate;
 mod functions;
+mod matching;
+mod over_rolled;
 mod over_series;
 mod over_time;
 
@@ -21,6 +24,7 @@ use crate::{Filter, SeriesError};
 
 pub use datadog::{parse as parse_datadog, parse_filter};
 pub use functions::{Fill, Function, Rank};
+pub use matching::{Comparison, Matcher, SeriesIdentity};
 
 /// How many values become one.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -268,7 +272,7 @@ impl Series {
     }
 
     /// The samples of each series that `filter` means, from `start` to `end`, both included; those without any left
-    /// out.
+    /// out. Where they are kept as roll-ups, the latest of each step; of a count, their sum at that time.
     ///
     /// # Errors
     /// As [`Self::query`].

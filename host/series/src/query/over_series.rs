@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::over_time::percentile;
+use super::over_time::{percentile, step_of};
 use super::{Aggregate, Line};
+use crate::rollup::Rolled;
+use crate::sketch::Sketch;
 use crate::split_tag;
 
 /// The values of one step of a group.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Cell {
     count: u64,
     sum: f64,
@@ -18,6 +20,8 @@ struct Cell {
     last: (i64, f64),
     /// All of them, where a percentile is asked for.
     values: Vec<f64>,
+    /// Those kept in sketches, where there are some.
+    sketch: Option<Sketch>,
 }
 
 /// The values of a tag each, in order of the tags asked for.
@@ -44,24 +48,27 @@ impl<'a> Groups<'a> {
         for group in groups_of(self.by, tags) {
             let cells = self.groups.entry(group).or_default();
             let before = cells.len();
-            for (start, time, value) in values {
-                let cell = cells.entry(*start).or_insert_with(|| Cell {
-                    minimum: f64::INFINITY,
-                    maximum: f64::NEG_INFINITY,
-                    last: (i64::MIN, 0.0),
-                    ..Cell::default()
-                });
-                cell.count += 1;
-                cell.sum += value;
-                cell.minimum = cell.minimum.min(*value);
-                cell.maximum = cell.maximum.max(*value);
-                if *time >= cell.last.0 {
-                    cell.last = (*time, *value);
-                }
-                if let Aggregate::Percentile(_) = self.aggregate {
-                    cell.values.push(*value);
-                    self.values += 1;
-                }
+            let keep = matches!(self.aggregate, Aggregate::Percentile(_));
+            each_cell(cells, values, |cell, (_, time, value)| cell.add(*time, *value, keep));
+            if keep {
+                self.values += values.len();
+            }
+            self.points += cells.len() - before;
+        }
+    }
+
+    /// Adds the samples behind the roll-ups of a series with these tags, for a percentile of them.
+    pub(super) fn add_sketches(&mut self, tags: &[Arc<str>], rolled: &[Rolled], step: i64) {
+        for group in groups_of(self.by, tags) {
+            let cells = self.groups.entry(group).or_default();
+            let before = cells.len();
+            for (rolled, sketch) in rolled.iter().filter_map(|rolled| Some((rolled, rolled.sketch.as_ref()?)))
+            {
+                let cell = cells.entry(step_of(rolled.start, step)).or_default();
+                let there = cell.sketch.get_or_insert_with(Sketch::new);
+                let size = there.size();
+                there.merge(sketch);
+                self.values += there.size().saturating_sub(size);
             }
             self.points += cells.len() - before;
         }
@@ -85,7 +92,47 @@ impl<'a> Groups<'a> {
     }
 }
 
+/// Calls `add` with each value and the cell of its step; the values are in order of their steps.
+fn each_cell(
+    cells: &mut BTreeMap<i64, Cell>,
+    values: &[(i64, i64, f64)],
+    mut add: impl FnMut(&mut Cell, &(i64, i64, f64)),
+) {
+    let (Some((first, ..)), Some((last, ..))) = (values.first(), values.last()) else { return };
+    let mut fresh = Vec::new();
+    // Series have mostly the same steps: going through the cells beside them is several times as fast as looking each
+    // up, unless nearly all would be passed by.
+    if values.len() * 8 >= cells.len() {
+        let mut there = cells.range_mut(*first..=*last).peekable();
+        for value in values {
+            while there.next_if(|(start, _)| **start < value.0).is_some() {}
+            match there.peek_mut() {
+                Some((start, cell)) if **start == value.0 => add(cell, value),
+                _ => fresh.push(value),
+            }
+        }
+    } else {
+        fresh.extend(values);
+    }
+    for value in fresh {
+        add(cells.entry(value.0).or_default(), value);
+    }
+}
+
 impl Cell {
+    fn add(&mut self, time: i64, value: f64, keep: bool) {
+        self.count += 1;
+        self.sum += value;
+        self.minimum = self.minimum.min(value);
+        self.maximum = self.maximum.max(value);
+        if time >= self.last.0 {
+            self.last = (time, value);
+        }
+        if keep {
+            self.values.push(value);
+        }
+    }
+
     fn value(&mut self, aggregate: Aggregate) -> Option<f64> {
         Some(match aggregate {
             Aggregate::Average => self.sum / self.count as f64,
@@ -94,8 +141,28 @@ impl Cell {
             Aggregate::Maximum => self.maximum,
             Aggregate::Count => self.count as f64,
             Aggregate::Last => self.last.1,
-            Aggregate::Percentile(percent) => percentile(&mut self.values, percent)?,
+            Aggregate::Percentile(percent) => match &mut self.sketch {
+                None => percentile(&mut self.values, percent)?,
+                Some(sketch) => {
+                    self.values.iter().for_each(|value| sketch.add(*value));
+                    sketch.percentile(percent)?
+                }
+            },
         })
+    }
+}
+
+impl Default for Cell {
+    fn default() -> Self {
+        Self {
+            count: 0,
+            sum: 0.0,
+            minimum: f64::INFINITY,
+            maximum: f64::NEG_INFINITY,
+            last: (i64::MIN, 0.0),
+            values: Vec::new(),
+            sketch: None,
+        }
     }
 }
 

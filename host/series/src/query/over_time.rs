@@ -1,6 +1,6 @@
 //! One value for each step of a series.
 
-use super::Aggregate;
+use super::{Aggregate, over_rolled};
 use crate::codec::Summary;
 use crate::read::Piece;
 
@@ -9,6 +9,8 @@ use crate::read::Piece;
 pub(super) struct Step {
     /// When it begins.
     pub(super) start: i64,
+    /// When the next one does.
+    end: i64,
     count: u64,
     sum: f64,
     minimum: f64,
@@ -17,8 +19,11 @@ pub(super) struct Step {
 }
 
 impl Step {
-    fn new(start: i64) -> Self {
-        Self { start, count: 0, sum: 0.0, minimum: f64::INFINITY, maximum: f64::NEG_INFINITY, last: 0.0 }
+    /// The step of a time, of so many milliseconds.
+    fn of(time: i64, length: i64) -> Self {
+        let start = step_of(time, length);
+        let (minimum, maximum) = (f64::INFINITY, f64::NEG_INFINITY);
+        Self { start, end: start.saturating_add(length), count: 0, sum: 0.0, minimum, maximum, last: 0.0 }
     }
 
     fn sample(&mut self, value: f64) {
@@ -59,6 +64,9 @@ pub(super) fn step_of(time: i64, step: i64) -> i64 {
 
 /// When each step of a series with samples begins, and their one value.
 pub(super) fn steps(piece: &Piece, step: i64, aggregate: Aggregate, mut each: impl FnMut(i64, f64)) {
+    if !piece.rolled.is_empty() {
+        return over_rolled::steps(piece, step, aggregate, each);
+    }
     if let Aggregate::Percentile(percent) = aggregate {
         let mut at = 0;
         let Piece { samples, .. } = piece;
@@ -73,29 +81,44 @@ pub(super) fn steps(piece: &Piece, step: i64, aggregate: Aggregate, mut each: im
         }
         return;
     }
-    let mut present: Option<Step> = None;
-    let mut within = |time: i64, add: &dyn Fn(&mut Step)| {
-        let start = step_of(time, step);
-        if present.is_none_or(|present| present.start != start)
-            && let Some(done) = present.replace(Step::new(start)).filter(|done| done.count > 0)
-        {
-            each(done.start, done.value(aggregate));
-        }
-        present.as_mut().into_iter().for_each(add);
-    };
+    let mut steps = Steps { length: step, aggregate, present: None, each };
     // Blocks that were not unpacked lie apart from every sample, so that both are in order of time together.
     let mut summaries = piece.summaries.iter().peekable();
     for (time, value) in piece.samples.times.iter().zip(&piece.samples.values) {
         while let Some((first, summary)) = summaries.next_if(|(first, _)| first < time) {
-            within(*first, &|step| step.summary(summary));
+            steps.at(*first).summary(summary);
         }
-        within(*time, &|step| step.sample(*value));
+        steps.at(*time).sample(*value);
     }
     for (first, summary) in summaries {
-        within(*first, &|step| step.summary(summary));
+        steps.at(*first).summary(summary);
     }
-    if let Some(done) = present.filter(|done| done.count > 0) {
-        each(done.start, done.value(aggregate));
+    steps.done();
+}
+
+/// The step that is being gone through.
+struct Steps<F> {
+    length: i64,
+    aggregate: Aggregate,
+    present: Option<Step>,
+    each: F,
+}
+
+impl<F: FnMut(i64, f64)> Steps<F> {
+    /// The step of a time, which is not before the one before.
+    #[inline]
+    fn at(&mut self, time: i64) -> &mut Step {
+        // Most samples lie in the step of the one before, and a division takes longer than all else.
+        if self.present.is_none_or(|present| time >= present.end) {
+            self.done();
+        }
+        self.present.get_or_insert_with(|| Step::of(time, self.length))
+    }
+
+    fn done(&mut self) {
+        if let Some(done) = self.present.take().filter(|done| done.count > 0) {
+            (self.each)(done.start, done.value(self.aggregate));
+        }
     }
 }
 

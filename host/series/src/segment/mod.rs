@@ -4,12 +4,14 @@
 //! footer. Only the directory is kept in memory. It covers writes from one number to another: of two samples at one
 //! time, that of the segment with the higher numbers holds.
 //!
-//! An entry is varints: how many series further than the one before (0 for the same), bytes, samples, first time
-//! (signed, from the segment's base), last time from there. Blocks lie behind each other, so their places follow.
+//! An entry is varints: how many series further than the one before (0 for the same), bytes, samples plus 2,048 for each
+//! second of a roll-up's step, first time (signed, from the segment's base), last time from there. Blocks lie behind each other, so their places follow.
 
+mod cursor;
 mod read;
 mod write;
 
+pub(crate) use cursor::Cursor;
 pub(crate) use read::{Pages, Segment, damaged};
 pub(crate) use write::{Built, SegmentWriter};
 
@@ -24,6 +26,10 @@ pub(crate) fn sign(segment: &mut [u8], number: u64) {
 /// Entries of a page: one read finds the blocks of any series.
 const PAGE_ENTRIES: usize = 256;
 
+/// Above the samples of any block: an entry's step is kept in multiples of it.
+const STEPS: u32 = 2048;
+const _: () = assert!((STEPS as usize) > crate::codec::MAX_SAMPLES);
+
 /// The footer's bytes: where the directory begins, pages, CRC-32 of the directory, magic.
 const FOOTER: usize = 8 + 4 + 4 + 8;
 
@@ -37,7 +43,10 @@ pub(crate) struct Entry {
     pub(crate) series: u32,
     pub(crate) offset: u64,
     pub(crate) length: u32,
+    /// Samples, or roll-ups.
     pub(crate) samples: u32,
+    /// Milliseconds of the step of roll-ups; 0 for samples.
+    pub(crate) step: i64,
     pub(crate) first: i64,
     pub(crate) last: i64,
 }
@@ -75,16 +84,27 @@ mod tests {
             })
             .collect();
         let segment = opened(&written(&series)).unwrap();
-        let mut decoder = Decoder::new().unwrap();
+        let (mut decoder, mut moving) = (Decoder::new().unwrap(), Cursor::default());
+        let entries = |cursor: &mut Cursor, number| {
+            let mut found = Vec::new();
+            segment.entries(cursor, number, |entry| found.push(*entry)).unwrap();
+            found
+        };
         for (number, samples) in &series {
-            let mut found = Samples::default();
-            for entry in segment.entries(*number).unwrap() {
-                decoder.decode(&segment.block(&entry).unwrap(), &mut found).unwrap();
+            // By itself, and behind those before.
+            for cursor in [&mut Cursor::default(), &mut moving] {
+                let mut found = Samples::default();
+                for entry in entries(cursor, *number) {
+                    let (offset, length) = (entry.offset, u64::from(entry.length));
+                    let bytes = cursor.bytes(&segment, offset, length).unwrap();
+                    assert_eq!(bytes, segment.block(&entry).unwrap());
+                    decoder.decode(bytes, &mut found).unwrap();
+                }
+                assert_eq!(&found, samples, "series {number}");
+                assert_eq!(entries(cursor, number + 1), []);
             }
-            assert_eq!(&found, samples, "series {number}");
-            assert_eq!(segment.entries(number + 1).unwrap(), []);
         }
-        assert_eq!(segment.entries(0).unwrap(), []);
+        assert_eq!(entries(&mut moving, 0), []);
         let all: u64 = segment.all().unwrap().iter().map(|entry| u64::from(entry.samples)).sum();
         assert_eq!(all, series.iter().map(|(_, samples)| samples.len() as u64).sum::<u64>());
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bellwether_store::StoreError;
 
-use super::{Entry, FOOTER, LINE, MAGIC};
+use super::{Cursor, Entry, FOOTER, LINE, MAGIC, STEPS};
 use crate::codec::varint;
 use crate::limits::PAGE_CACHE;
 
@@ -26,6 +26,8 @@ impl Pages {
 /// An open segment.
 pub(crate) struct Segment {
     file: File,
+    /// The file's bytes.
+    pub(super) length: u64,
     /// Unique among the segments of a process.
     number: u64,
     base: i64,
@@ -69,12 +71,16 @@ impl Segment {
             blocks: number_of(&mut line, 8),
         };
         let directory = directory.chunks_exact(LINE).map(line).collect();
-        Ok(Self { file, number, base, directory, pages })
+        Ok(Self { file, length, number, base, directory, pages })
     }
 
-    /// The blocks of a series, in order of time.
-    pub(crate) fn entries(&self, series: u32) -> Result<Vec<Entry>, StoreError> {
-        let mut found = Vec::new();
+    /// Adds the blocks of a series, in order of time.
+    pub(crate) fn entries(
+        &self,
+        cursor: &mut Cursor,
+        series: u32,
+        mut add: impl FnMut(&Entry),
+    ) -> Result<(), StoreError> {
         // The page before the first that begins behind the series may end with it; and so may those before, if it
         // goes on over several.
         let first = self.directory.partition_point(|line| line.series < series).saturating_sub(1);
@@ -82,11 +88,14 @@ impl Segment {
             if self.directory[at].series > series {
                 break;
             }
-            let page = self.page(at)?;
+            let page = match &mut cursor.page {
+                Some((present, page)) if *present == at => page,
+                other => &mut other.insert((at, self.page(at)?)).1,
+            };
             let begin = page.partition_point(|entry| entry.series < series);
-            found.extend(page[begin..].iter().take_while(|entry| entry.series == series));
+            page[begin..].iter().take_while(|entry| entry.series == series).for_each(&mut add);
         }
-        Ok(found)
+        Ok(())
     }
 
     /// Every block, in order of series and time. Not through the cache.
@@ -105,9 +114,15 @@ impl Segment {
 
     /// The bytes of blocks that lie behind each other.
     pub(crate) fn bytes(&self, offset: u64, length: u64) -> Result<Vec<u8>, StoreError> {
-        let mut bytes = vec![0; usize::try_from(length).map_err(|_| damaged("a length"))?];
-        self.file.read_exact_at(&mut bytes, offset).map_err(|error| failed(&error))?;
+        let mut bytes = Vec::new();
+        self.read(offset, length, &mut bytes)?;
         Ok(bytes)
+    }
+
+    /// Reads into `bytes`, which is empty.
+    pub(super) fn read(&self, offset: u64, length: u64, bytes: &mut Vec<u8>) -> Result<(), StoreError> {
+        bytes.resize(usize::try_from(length).map_err(|_| damaged("a length"))?, 0);
+        self.file.read_exact_at(bytes, offset).map_err(|error| failed(&error))
     }
 
     fn page(&self, at: usize) -> Result<Arc<Vec<Entry>>, StoreError> {
@@ -130,12 +145,14 @@ impl Segment {
         let (mut series, mut offset) = (line.series, line.blocks);
         while !rest.is_empty() {
             let entry = (|| {
-                let step = u32::try_from(varint::take(&mut rest)?).ok()?;
+                let further = u32::try_from(varint::take(&mut rest)?).ok()?;
                 let length = u32::try_from(varint::take(&mut rest)?).ok()?;
                 let samples = u32::try_from(varint::take(&mut rest)?).ok()?;
+                let (samples, step) = (samples % STEPS, i64::from(samples / STEPS) * 1000);
                 let first = self.base.checked_add(varint::take_signed(&mut rest)?)?;
                 let last = first.checked_add_unsigned(varint::take(&mut rest)?)?;
-                Some(Entry { series: series.checked_add(step)?, offset, length, samples, first, last })
+                let series = series.checked_add(further)?;
+                Some(Entry { series, offset, length, samples, step, first, last })
             })()
             .ok_or_else(|| damaged("a page"))?;
             (series, offset) = (entry.series, offset + u64::from(entry.length));

@@ -1,7 +1,8 @@
 //! Builds a segment in memory.
 
-use super::{Entry, MAGIC, PAGE_ENTRIES};
+use super::{Entry, MAGIC, PAGE_ENTRIES, STEPS};
 use crate::codec::{Encoder, MAX_SAMPLES, varint};
+use crate::rollup::Rolled;
 use crate::sample::Samples;
 
 /// A segment that was built.
@@ -49,10 +50,29 @@ impl SegmentWriter {
             offset: offset as u64,
             length: (self.out.len() - offset) as u32,
             samples: samples.len() as u32,
+            step: 0,
             first: samples.times[0],
             last: samples.times[samples.len() - 1],
         });
         self.samples += samples.len() as u64;
+    }
+
+    /// Adds roll-ups of a series, of one step and in order; behind the series' samples.
+    pub(crate) fn roll(&mut self, encoder: &mut Encoder, series: u32, step: i64, rolled: &[Rolled]) {
+        for part in rolled.chunks(MAX_SAMPLES) {
+            let offset = self.out.len();
+            encoder.encode_rolled(step, part, &mut self.out);
+            self.entries.push(Entry {
+                series,
+                offset: offset as u64,
+                length: (self.out.len() - offset) as u32,
+                samples: part.len() as u32,
+                step,
+                first: part[0].start,
+                last: part[part.len() - 1].start,
+            });
+            self.samples += part.len() as u64;
+        }
     }
 
     /// Adds a block that is already packed.
@@ -61,6 +81,11 @@ impl SegmentWriter {
         self.out.extend_from_slice(block);
         self.entries.push(Entry { offset, ..*entry });
         self.samples += u64::from(entry.samples);
+    }
+
+    /// Bytes so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.out.len() as u64
     }
 
     /// Whether nothing was added.
@@ -80,7 +105,8 @@ impl SegmentWriter {
             for entry in page {
                 varint::put(&mut out, u64::from(entry.series - series));
                 varint::put(&mut out, u64::from(entry.length));
-                varint::put(&mut out, u64::from(entry.samples));
+                let step = (entry.step / 1000) as u32 * STEPS;
+                varint::put(&mut out, u64::from(entry.samples + step));
                 varint::put_signed(&mut out, entry.first - base);
                 varint::put(&mut out, (entry.last - entry.first) as u64);
                 series = entry.series;

@@ -34,7 +34,7 @@ async fn small_segments_become_large_ones_and_nothing_changes() {
 #[tokio::test]
 async fn samples_beyond_their_metrics_retention_are_not_seen_and_their_space_is_free() {
     let house = House::new().await;
-    let now = house.clock_now();
+    let now = house.now();
     let keep = |days| Metadata { keep_days: Some(days), ..Metadata::default() };
     house.series.describe(OURS, "short", keep(10), Batch::new()).await.unwrap();
     for day in 1..=60 {
@@ -56,13 +56,6 @@ async fn samples_beyond_their_metrics_retention_are_not_seen_and_their_space_is_
     house.clock.advance(DAY);
     house.series.tend().await.unwrap();
     assert_eq!((house.series.totals().segments, house.bytes()), (0, 0));
-}
-
-impl House {
-    fn clock_now(&self) -> i64 {
-        use bellwether_kernel::Clock as _;
-        self.clock.now().as_milliseconds()
-    }
 }
 
 #[tokio::test]
@@ -140,6 +133,7 @@ async fn what_is_known_of_a_metric_is_kept_and_checked() {
         short_name: Some("sent".to_owned()),
         integration: Some("web".to_owned()),
         keep_days: Some(400),
+        roll_ups: vec![crate::RollUp { after_days: 15, step_seconds: 300 }],
     };
     house.series.describe(OURS, "m", metadata.clone(), Batch::new()).await.unwrap();
     let house = house.restarted().await;

@@ -1,8 +1,12 @@
 //! What the service as a whole promises, on the memory store.
 
 mod crash;
+mod functions;
 mod keeping;
+mod many;
+mod matching;
 mod query;
+mod roll_ups;
 mod write;
 
 use std::collections::BTreeMap;
@@ -41,7 +45,7 @@ struct House {
 
 impl House {
     async fn new() -> Self {
-        Self::limited(Limits::default()).await
+        Self::limited(Limits { steady: std::time::Duration::ZERO, ..Limits::default() }).await
     }
 
     async fn limited(limits: Limits) -> Self {
@@ -85,6 +89,11 @@ impl House {
         let owned = |tags: Vec<Arc<str>>| tags.iter().map(ToString::to_string).collect();
         let points = |samples: Samples| samples.times.into_iter().zip(samples.values).collect();
         raw.into_iter().map(|series| (owned(series.tags), points(series.samples))).collect()
+    }
+
+    fn now(&self) -> i64 {
+        use bellwether_kernel::Clock as _;
+        self.clock.now().as_milliseconds()
     }
 
     async fn one(&self, metric: &str) -> Vec<(i64, f64)> {

@@ -9,12 +9,12 @@ use crate::{
 };
 
 /// Everything written: tags and samples, in the order of writes.
-type Written = Vec<(Vec<String>, Vec<(i64, f64)>)>;
+pub(super) type Written = Vec<(Vec<String>, Vec<(i64, f64)>)>;
 
-type Points = Vec<(i64, f64)>;
+pub(super) type Points = Vec<(i64, f64)>;
 
 /// One value of `values`, given in order of time.
-fn naive_one(aggregate: Aggregate, values: &[f64]) -> f64 {
+pub(super) fn naive_one(aggregate: Aggregate, values: &[f64]) -> f64 {
     let count = values.len() as f64;
     match aggregate {
         Aggregate::Average => values.iter().sum::<f64>() / count,
@@ -34,7 +34,7 @@ fn naive_one(aggregate: Aggregate, values: &[f64]) -> f64 {
 }
 
 /// What a selection over time means, written as it is said.
-fn naive(
+pub(super) fn naive(
     written: &Written,
     selection: &Selection,
     start: i64,
@@ -95,7 +95,7 @@ fn naive(
     lines
 }
 
-fn aggregate() -> impl Strategy<Value = Aggregate> {
+pub(super) fn aggregate() -> impl Strategy<Value = Aggregate> {
     prop_oneof![
         Just(Aggregate::Average),
         Just(Aggregate::Sum),
@@ -107,7 +107,7 @@ fn aggregate() -> impl Strategy<Value = Aggregate> {
     ]
 }
 
-fn filter() -> impl Strategy<Value = Filter> {
+pub(super) fn filter() -> impl Strategy<Value = Filter> {
     let tag = ("[abc]", "[xy*]{1,2}").prop_map(|(key, value)| Filter::Tag(key, TagPattern::wildcard(&value)));
     let tag = prop_oneof![3 => Just(Filter::All), 3 => tag, 1 => Just(Filter::Tag("a".into(), TagPattern::regex("x|y.").unwrap()))];
     tag.prop_flat_map(|filter| prop_oneof![Just(filter.clone()), Just(Filter::Not(Box::new(filter)))])
@@ -125,7 +125,7 @@ fn selection() -> impl Strategy<Value = Selection> {
 }
 
 /// Whole numbers, so that sums are exact in any order; of distinct times, so that "latest" has one meaning.
-fn written() -> impl Strategy<Value = Written> {
+pub(super) fn written() -> impl Strategy<Value = Written> {
     let tags =
         prop::collection::btree_set("[abc]:[xy]{1,2}", 0..3).prop_map(|tags| tags.into_iter().collect());
     let samples = (0..400_i64, 1..400_i64, 1..50_i64).prop_flat_map(|(start, count, step)| {
@@ -146,12 +146,15 @@ fn written() -> impl Strategy<Value = Written> {
     })
 }
 
-fn points(lines: Vec<Line>) -> BTreeMap<Vec<String>, Vec<(i64, f64)>> {
+pub(super) fn points(lines: Vec<Line>) -> BTreeMap<Vec<String>, Vec<(i64, f64)>> {
     let tags = |line: &Line| line.tags.iter().map(|(_, value)| value.to_string()).collect();
     lines.into_iter().map(|line| (tags(&line), line.points)).collect()
 }
 
-fn close(a: &BTreeMap<Vec<String>, Vec<(i64, f64)>>, b: &BTreeMap<Vec<String>, Vec<(i64, f64)>>) -> bool {
+pub(super) fn close(
+    a: &BTreeMap<Vec<String>, Vec<(i64, f64)>>,
+    b: &BTreeMap<Vec<String>, Vec<(i64, f64)>>,
+) -> bool {
     let same =
         |(a, b): (&(i64, f64), &(i64, f64))| a.0 == b.0 && (a.1 - b.1).abs() <= 1e-9 * a.1.abs().max(1.0);
     a.keys().eq(b.keys())

@@ -3,7 +3,7 @@
 use bellwether_store::{Key, Precondition, Space, Store as _};
 
 use super::*;
-use crate::WrittenPart;
+use crate::{Listener, SeriesSlice, WrittenPart};
 
 #[tokio::test]
 async fn of_several_samples_at_one_time_the_last_written_holds_wherever_they_are() {
@@ -166,4 +166,99 @@ async fn memory_is_packed_when_it_holds_enough_and_refused_writes_when_it_cannot
     house.store.set_disk_full(false);
     house.write(&[entry("m", &[], &[(2000, 1.0)])]).await.unwrap();
     assert_eq!(house.one("m").await.len(), 2001);
+}
+
+#[tokio::test]
+async fn a_listener_is_told_of_what_can_be_read_and_of_nothing_that_was_refused() {
+    type Told = parking_lot::Mutex<Vec<(String, Vec<i64>)>>;
+    #[derive(Default)]
+    struct Keeps(Told);
+    impl Listener for Keeps {
+        fn written(&self, organisation: OrganisationId, series: &[SeriesSlice<'_>]) {
+            assert_eq!(organisation, OURS);
+            self.0.lock().extend(series.iter().map(|slice| (slice.tags.join(","), slice.times.to_vec())));
+        }
+    }
+    let house = House::new().await;
+    let keeps = Arc::new(Keeps::default());
+    let listener: Arc<dyn Listener> = keeps.clone();
+    house.series.tell(&listener);
+    house
+        .write(&[entry("m", &["a:1"], &[(1, 1.0), (2, 1.0)]), entry("m", &["b:1"], &[(3, 1.0)])])
+        .await
+        .unwrap();
+    house.write(&[entry("m", &[":"], &[(4, 1.0)])]).await.unwrap_err();
+    house.store.set_disk_full(true);
+    house.write(&[entry("m", &["a:1"], &[(5, 1.0)])]).await.unwrap_err();
+    house.store.set_disk_full(false);
+    assert_eq!(*keeps.0.lock(), [("a:1".to_owned(), vec![1, 2]), ("b:1".to_owned(), vec![3])]);
+    drop((listener, keeps));
+    house.write(&[entry("m", &["a:1"], &[(6, 1.0)])]).await.unwrap();
+}
+
+/// What is acknowledged before the sync.
+async fn early() -> House {
+    let house = House::new().await;
+    House { series: house.series.acknowledge_before_sync(true), ..house }
+}
+
+#[tokio::test]
+async fn what_is_acknowledged_before_the_sync_is_on_the_disk_after_a_flush() {
+    let house = early().await;
+    for round in 0..50_i32 {
+        house.write(&[entry("m", &["a:1"], &[(i64::from(round), f64::from(round))])]).await.unwrap();
+    }
+    assert_eq!(*house.series.written().borrow(), 0, "nobody waited for the writer");
+    house.series.flush().await;
+    for house in [house.restarted().await, house] {
+        assert_eq!(house.one("m").await.len(), 50);
+    }
+}
+
+#[tokio::test]
+async fn after_a_write_was_lost_callers_wait_and_are_told_until_one_succeeds() {
+    let house = early().await;
+    let write = async |time| house.write(&[entry("m", &[], &[(time, 1.0)])]).await;
+    write(1).await.unwrap();
+    house.series.flush().await;
+    house.store.set_disk_full(true);
+    write(2).await.expect("it is acknowledged before anybody knows");
+    house.series.flush().await;
+    for time in 3..6 {
+        assert!(write(time).await.is_err());
+    }
+    house.store.set_disk_full(false);
+    write(6).await.unwrap();
+    assert_eq!(house.one("m").await, [(1, 1.0), (6, 1.0)], "the first that succeeds was waited for");
+    write(7).await.unwrap();
+    house.series.flush().await;
+    assert_eq!(house.one("m").await.len(), 3);
+}
+
+#[tokio::test]
+async fn of_a_write_under_way_when_its_series_are_deleted_the_others_are_kept() {
+    for house in [House::new().await, early().await] {
+        house.write(&[entry("m", &["a:1"], &[(1, 1.0)]), entry("m", &["a:2"], &[(1, 1.0)])]).await.unwrap();
+        house.series.flush().await;
+        let filter = Filter::Tag("a".to_owned(), crate::TagPattern::Exact("1".to_owned()));
+        let delete = house.series.delete(OURS, "m", filter.clone(), Batch::new());
+        // The delete is the writer's first order; this write was worked out before it happened.
+        let samples = ["a:1", "a:2", "a:3"].map(|tag| entry("m", &[tag], &[(2, 2.0)]));
+        let (deleted, written) = tokio::join!(delete, house.write(&samples));
+        assert_eq!((deleted.unwrap(), written.unwrap()), (1, ()));
+        house.series.flush().await;
+        let kept = BTreeMap::from([
+            (vec!["a:2".to_owned()], vec![(1, 1.0), (2, 2.0)]),
+            (vec!["a:3".to_owned()], vec![(2, 2.0)]),
+        ]);
+        assert_eq!(house.all("m").await, kept);
+        let house = house.restarted().await;
+        assert_eq!(house.all("m").await, kept);
+        house.write(&samples[..1]).await.unwrap();
+        assert_eq!(house.all("m").await.len(), 3, "a later write makes it anew");
+        let delete = house.series.delete(OURS, "m", filter, Batch::new());
+        let (deleted, written) = tokio::join!(delete, house.write(&samples[..1]));
+        assert_eq!((deleted.unwrap(), written.unwrap()), (1, ()), "nothing is left to write");
+        assert_eq!(house.all("m").await, kept);
+    }
 }

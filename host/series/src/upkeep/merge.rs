@@ -9,6 +9,7 @@ use bellwether_store::StoreError;
 use super::{Kept, Placeable};
 use crate::codec::{Decoder, Encoder, MAX_SAMPLES};
 use crate::limits::{MERGE, SEGMENT_BYTES};
+use crate::rollup::Rolled;
 use crate::sample::Samples;
 use crate::segment::{Entry, SegmentWriter, damaged};
 use crate::service::{Placed, Shared};
@@ -73,30 +74,95 @@ fn tier(bytes: u64) -> u32 {
 
 /// One segment of what is kept of several, given in the order of writes; `None` if nothing is.
 pub(super) fn merged(sources: &[Arc<Placed>], kept: &Kept) -> Result<Option<Placeable>, StoreError> {
-    let failed = |error: std::io::Error| StoreError::Failed(format!("merging segments: {error}"));
-    let (mut encoder, mut decoder) = (Encoder::new(true).map_err(failed)?, Decoder::new().map_err(failed)?);
-    let partition = sources[0].row.partition;
-    let mut entries: Vec<(usize, Entry)> = Vec::new();
-    for (rank, placed) in sources.iter().enumerate() {
-        entries.extend(placed.segment.all()?.into_iter().map(|entry| (rank, entry)));
+    Merging::new(sources.to_vec())?.next(kept, &|_| None, u64::MAX)
+}
+
+/// Of a series: the step its samples are to be rolled up to, in milliseconds, and whether with sketches.
+pub(super) type Target = Option<(i64, bool)>;
+
+/// Makes segments of several others of one partition, series after series.
+pub(super) struct Merging {
+    /// In the order of writes.
+    sources: Vec<Arc<Placed>>,
+    /// Blocks, each with its source; in order of series and time.
+    entries: Vec<(usize, Entry)>,
+    /// The first that is not done.
+    at: usize,
+    encoder: Encoder,
+    decoder: Decoder,
+}
+
+impl Merging {
+    pub(super) fn new(sources: Vec<Arc<Placed>>) -> Result<Self, StoreError> {
+        let failed = |error: std::io::Error| StoreError::Failed(format!("merging segments: {error}"));
+        let (encoder, decoder) = (Encoder::new(true).map_err(failed)?, Decoder::new().map_err(failed)?);
+        let mut entries: Vec<(usize, Entry)> = Vec::new();
+        for (rank, placed) in sources.iter().enumerate() {
+            entries.extend(placed.segment.all()?.into_iter().map(|entry| (rank, entry)));
+        }
+        entries.sort_by_key(|(rank, entry)| (entry.series, entry.first, *rank));
+        Ok(Self { sources, entries, at: 0, encoder, decoder })
     }
-    entries.sort_by_key(|(rank, entry)| (entry.series, entry.first, *rank));
-    let mut writer = SegmentWriter::new(partition.unwrap_or(0));
-    for series in entries.chunk_by(|(_, a), (_, b)| a.series == b.series) {
-        let number = series[0].1.series;
-        let Some(from) = kept.first(number) else { continue };
-        let mut gathered: Vec<(usize, Entry)> = Vec::new();
-        let mut read = |gathered: &mut Vec<(usize, Entry)>| -> Result<Samples, StoreError> {
-            let mut samples = Samples::default();
-            gathered.sort_by_key(|(rank, entry)| (*rank, entry.offset));
-            for (rank, entry) in gathered.drain(..) {
-                let block = sources[rank].segment.block(&entry)?;
-                decoder.decode(&block, &mut samples).map_err(|_| damaged("a block"))?;
+
+    /// The next segment, ended by the series with which it has `most` bytes; `None` if nothing is left.
+    pub(super) fn next(
+        &mut self,
+        kept: &Kept,
+        target: &dyn Fn(u32) -> Target,
+        most: u64,
+    ) -> Result<Option<Placeable>, StoreError> {
+        let partition = self.sources[0].row.partition;
+        let mut writer = SegmentWriter::new(partition.unwrap_or(0));
+        while let Some((_, first)) = self.entries.get(self.at)
+            && writer.bytes() < most
+        {
+            let number = first.series;
+            let end = self.at + self.entries[self.at..].partition_point(|(_, entry)| entry.series == number);
+            let series = self.entries[self.at..end].to_vec();
+            self.at = end;
+            let Some(from) = kept.first(number) else { continue };
+            let (rolled, samples): (Vec<_>, Vec<_>) =
+                series.into_iter().partition(|(_, entry)| entry.step > 0);
+            match target(number) {
+                Some(target) => {
+                    let samples = self.read(samples, from)?;
+                    self.roll_ups(&mut writer, number, rolled, from, Some((target, &samples)))?;
+                }
+                None => {
+                    self.samples(&mut writer, number, &samples, from)?;
+                    self.roll_ups(&mut writer, number, rolled, from, None)?;
+                }
             }
-            samples.settle();
-            samples.keep(from, i64::MAX);
-            Ok(samples)
-        };
+        }
+        Ok((!writer.is_empty()).then(|| (partition, writer.finish())))
+    }
+
+    fn block(&self, rank: usize, entry: &Entry) -> Result<Vec<u8>, StoreError> {
+        self.sources[rank].segment.block(entry)
+    }
+
+    /// The samples of blocks, from a time on.
+    fn read(&mut self, mut blocks: Vec<(usize, Entry)>, from: i64) -> Result<Samples, StoreError> {
+        let mut samples = Samples::default();
+        blocks.sort_by_key(|(rank, entry)| (*rank, entry.offset));
+        for (rank, entry) in blocks {
+            let block = self.block(rank, &entry)?;
+            self.decoder.decode(&block, &mut samples).map_err(|_| damaged("a block"))?;
+        }
+        samples.settle();
+        samples.keep(from, i64::MAX);
+        Ok(samples)
+    }
+
+    /// Writes the samples of one series, in order of time.
+    fn samples(
+        &mut self,
+        writer: &mut SegmentWriter,
+        number: u32,
+        series: &[(usize, Entry)],
+        from: i64,
+    ) -> Result<(), StoreError> {
+        let mut gathered: Vec<(usize, Entry)> = Vec::new();
         let mut last_before = i64::MIN;
         for (at, (rank, entry)) in series.iter().enumerate() {
             let alone = entry.first > last_before
@@ -107,16 +173,73 @@ pub(super) fn merged(sources: &[Arc<Placed>], kept: &Kept) -> Result<Option<Plac
             }
             // What is nearly full and lies in nobody's way is taken as it is.
             if alone && entry.samples as usize >= MAX_SAMPLES / 2 && entry.first >= from {
-                writer.add(&mut encoder, number, &read(&mut gathered)?);
-                writer.copy(entry, &sources[*rank].segment.block(entry)?);
+                let before = self.read(std::mem::take(&mut gathered), from)?;
+                writer.add(&mut self.encoder, number, &before);
+                writer.copy(entry, &self.block(*rank, entry)?);
             } else {
                 gathered.push((*rank, *entry));
             }
         }
-        writer.add(&mut encoder, number, &read(&mut gathered)?);
+        let rest = self.read(gathered, from)?;
+        writer.add(&mut self.encoder, number, &rest);
+        Ok(())
     }
-    if writer.is_empty() {
-        return Ok(None);
+
+    /// Writes the roll-ups of one series, those of one step together; with samples to be rolled up among them.
+    fn roll_ups(
+        &mut self,
+        writer: &mut SegmentWriter,
+        number: u32,
+        mut blocks: Vec<(usize, Entry)>,
+        from: i64,
+        samples: Option<((i64, bool), &Samples)>,
+    ) -> Result<(), StoreError> {
+        let target = samples.map_or(0, |((step, _), _)| step);
+        // What is of a finer step that divides it becomes of the target's too.
+        let becomes = |step: i64| if target > step && target % step == 0 { target } else { step };
+        blocks.sort_by_key(|(rank, entry)| (becomes(entry.step), *rank, entry.offset));
+        let mut merged: BTreeMap<i64, BTreeMap<i64, Rolled>> = BTreeMap::new();
+        for same in blocks.chunk_by(|(_, a), (_, b)| becomes(a.step) == becomes(b.step)) {
+            let (rank, entry) = same[0];
+            if same.len() == 1 && becomes(entry.step) != target && entry.first >= from {
+                writer.copy(&entry, &self.block(rank, &entry)?);
+                continue;
+            }
+            let steps = merged.entry(becomes(entry.step)).or_default();
+            for (rank, entry) in same {
+                let (block, mut rolled) = (self.block(*rank, entry)?, Vec::new());
+                self.decoder.decode_rolled(&block, true, &mut rolled).map_err(|_| damaged("a block"))?;
+                for mut rolled in rolled.into_iter().filter(|rolled| rolled.start >= from) {
+                    let step = becomes(entry.step);
+                    rolled.start = rolled.start.div_euclid(step) * step;
+                    match steps.get_mut(&rolled.start) {
+                        Some(there) => there.merge(&rolled),
+                        None => {
+                            steps.insert(rolled.start, rolled);
+                        }
+                    }
+                }
+            }
+        }
+        if let Some(((step, sketched), samples)) = samples {
+            let steps = merged.entry(step).or_default();
+            roll(samples, step, sketched, steps);
+        }
+        for (step, steps) in merged {
+            let rolled: Vec<Rolled> = steps.into_values().collect();
+            writer.roll(&mut self.encoder, number, step, &rolled);
+        }
+        Ok(())
     }
-    Ok(Some((partition, writer.finish())))
+}
+
+/// Rolls samples up, into what there is of their steps. What is no finite number is in none.
+fn roll(samples: &Samples, step: i64, sketched: bool, steps: &mut BTreeMap<i64, Rolled>) {
+    for (time, value) in samples.times.iter().zip(&samples.values).filter(|(_, value)| value.is_finite()) {
+        let start = time.div_euclid(step) * step;
+        steps
+            .entry(start)
+            .and_modify(|rolled| rolled.add(*time, *value))
+            .or_insert_with(|| Rolled::of(start, *time, *value, sketched));
+    }
 }

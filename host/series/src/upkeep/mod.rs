@@ -1,11 +1,13 @@
-//! What keeps series small and quick: samples go from memory into segments, small segments become large ones, and what
-//! is deleted or older than its retention is freed; while writes and queries go on.
+//! What keeps series small and quick: samples go from memory into segments, small segments become large ones, old samples
+//! become roll-ups, and what is deleted or older than its retention is freed; while writes and queries go on.
 //!
 //! A segment is on the disk before a row refers to it, and removed after no row does. Around both, a *loose* row names
 //! its object, so that a start removes what a crash left.
 
 mod merge;
 mod pack;
+mod roll;
+mod steady;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,9 +19,13 @@ use roaring::RoaringBitmap;
 use crate::SeriesError;
 use crate::layout::{self, Loose, SegmentRow};
 use crate::limits::{DELETED_ROWS, GARBAGE};
+use crate::metadata::MetricKind;
 use crate::open::place;
 use crate::segment::{self, Built};
 use crate::service::{Placed, Series, Shared};
+
+pub(crate) use roll::Looked;
+pub(crate) use steady::Steady;
 
 /// Samples stay in memory no longer than this many milliseconds, so that the log a start reads stays short.
 const HEAD_AGE: i64 = 10 * 60 * 1000;
@@ -35,7 +41,9 @@ pub(crate) struct Kept {
     /// Series whose metrics say for how many days.
     days: Vec<(u32, RoaringBitmap)>,
     default_days: u32,
-    now: Timestamp,
+    /// `None` while the clock cannot be trusted: then everything is kept, and as it is.
+    now: Option<Timestamp>,
+    rolls: roll::Rolls,
 }
 
 impl Kept {
@@ -44,8 +52,9 @@ impl Kept {
         if !self.alive.contains(number) {
             return None;
         }
+        let Some(now) = self.now else { return Some(i64::MIN) };
         let days = self.days.iter().find(|(_, series)| series.contains(number));
-        Some(first_kept(self.now, days.map_or(self.default_days, |(days, _)| *days)))
+        Some(first_kept(now, days.map_or(self.default_days, |(days, _)| *days)))
     }
 }
 
@@ -55,25 +64,36 @@ pub(crate) fn first_kept(now: Timestamp, days: u32) -> i64 {
 }
 
 impl Series {
-    /// Does what is due: packs samples that were long in memory, merges small segments, frees what is not kept, and
-    /// forgets the log that is in segments. To be called every now and then.
+    /// Does what is due: packs samples that were long in memory, merges small segments, rolls up what is old enough, frees
+    /// what is not kept, and forgets the log that is in segments. To be called every now and then.
     ///
     /// # Errors
     /// If the store's; it is tried again at the next call.
     pub async fn tend(&self) -> Result<(), SeriesError> {
         let now = self.shared.parts.clock.now();
+        self.shared.steady.lock().look(now);
         let old = |since: Timestamp| now.milliseconds_since(since) >= HEAD_AGE;
         let due = {
             let state = self.shared.state.read();
             state.since.is_some_and(old) || state.frozen.is_some()
         };
+        // On a full disk nothing can be written anew, but what is not kept can be freed: the more so.
+        let mut full = Ok(());
+        let mut unless_full = |done: Result<(), StoreError>| match done {
+            Err(error @ StoreError::DiskFull { .. }) => {
+                full = Err(error);
+                Ok(())
+            }
+            done => done,
+        };
         if due {
-            self.shared.pack().await?;
+            unless_full(self.shared.pack().await)?;
         }
-        self.shared.merge_all().await?;
-        self.shared.sweep().await?;
+        unless_full(self.shared.merge_all().await)?;
+        unless_full(self.shared.roll_up().await)?;
+        unless_full(self.shared.sweep().await)?;
         self.shared.trim_log().await?;
-        Ok(())
+        Ok(full?)
     }
 
     /// Packs everything in memory now, whatever its age.
@@ -88,15 +108,22 @@ impl Series {
 impl Shared {
     /// What is kept at present.
     pub(crate) fn kept(&self) -> Kept {
+        let now = self.parts.clock.now();
+        let trusted = self.steady.lock().is_steady(now, self.parts.limits.steady);
         let mut kept = Kept {
             alive: RoaringBitmap::new(),
             days: Vec::new(),
             default_days: self.parts.limits.keep_days,
-            now: self.parts.clock.now(),
+            now: trusted.then_some(now),
+            rolls: roll::Rolls::at(now.as_milliseconds()),
         };
         for (_, index) in self.all_indexes() {
             index.read().each_metric(|series, metadata| {
                 kept.alive |= series;
+                if trusted {
+                    let sketched = metadata.kind == MetricKind::Distribution;
+                    kept.rolls.add(&metadata.roll_ups, sketched, series);
+                }
                 if let Some(days) = metadata.keep_days {
                     match kept.days.iter_mut().find(|(known, _)| *known == days) {
                         Some((_, all)) => *all |= series,
@@ -111,11 +138,21 @@ impl Shared {
     /// Puts segments on the disk and into use, in the place of others.
     pub(crate) async fn replace(
         self: &Arc<Self>,
-        mut built: Vec<Placeable>,
+        built: Vec<Placeable>,
         range: (u64, u64),
         old: &[Arc<Placed>],
         packed: Option<u64>,
     ) -> Result<(), StoreError> {
+        let opened = self.put(built, range).await?;
+        self.swap(opened, old, packed).await
+    }
+
+    /// Puts segments on the disk, not yet into use.
+    async fn put(
+        self: &Arc<Self>,
+        mut built: Vec<Placeable>,
+        range: (u64, u64),
+    ) -> Result<Vec<Arc<Placed>>, StoreError> {
         let host = self.parts.host;
         let (mut announced, mut rows) = (Batch::new(), Vec::with_capacity(built.len()));
         for (partition, built) in &mut built {
@@ -149,9 +186,21 @@ impl Shared {
             }
             Ok::<_, StoreError>(opened)
         });
-        let opened =
-            opened.await.map_err(|error| StoreError::Failed(format!("writing segments: {error}")))??;
+        opened.await.map_err(|error| StoreError::Failed(format!("writing segments: {error}")))?
+    }
+
+    /// Puts segments that are on the disk into use, in the place of others.
+    async fn swap(
+        self: &Arc<Self>,
+        opened: Vec<Arc<Placed>>,
+        old: &[Arc<Placed>],
+        packed: Option<u64>,
+    ) -> Result<(), StoreError> {
+        let host = self.parts.host;
         let mut batch = Batch::new();
+        if opened.is_empty() {
+            batch.frees();
+        }
         for placed in &opened {
             batch.put(layout::segments(host).number(placed.number), encode(&placed.row));
             batch.delete(layout::loose(host, &placed.row.digest));
@@ -200,11 +249,14 @@ impl Shared {
     async fn sweep(self: &Arc<Self>) -> Result<(), StoreError> {
         let _turn = self.merging.lock().await;
         let deletions: u64 = self.all_indexes().iter().map(|(_, index)| index.read().deletions).sum();
-        let mark = (deletions, self.parts.clock.now().as_milliseconds().div_euclid(DAY));
+        let now = self.parts.clock.now();
+        let trusted = self.steady.lock().is_steady(now, self.parts.limits.steady);
+        let mark = (deletions, trusted.then(|| now.as_milliseconds().div_euclid(DAY)));
         if *self.swept.lock() == Some(mark) {
             return Ok(());
         }
         let segments = Arc::clone(&self.state.read().segments);
+        let mut full = Ok(());
         for placed in segments.iter() {
             let kept = self.kept();
             let (shared, looked_at) = (Arc::clone(self), Arc::clone(placed));
@@ -213,9 +265,14 @@ impl Shared {
                 built.await.map_err(|error| StoreError::Failed(format!("freeing segments: {error}")))??;
             if let Some(built) = built {
                 let range = (placed.row.low, placed.row.high);
-                self.replace(built, range, std::slice::from_ref(placed), None).await?;
+                match self.replace(built, range, std::slice::from_ref(placed), None).await {
+                    // There is no room to write the rest of it anew, but others may go whole.
+                    Err(error @ StoreError::DiskFull { .. }) => full = Err(error),
+                    done => done?,
+                }
             }
         }
+        full?;
         *self.swept.lock() = Some(mark);
         Ok(())
     }

@@ -1,0 +1,70 @@
+//! One value for each step of a series that is kept, all or in part, as roll-ups.
+
+use std::collections::BTreeMap;
+
+use bellwether_kernel::FieldError;
+
+use super::Aggregate;
+use super::over_time::step_of;
+use crate::SeriesError;
+use crate::read::Piece;
+use crate::rollup::Rolled;
+
+/// When each step of a series begins, and its one value.
+pub(super) fn steps(piece: &Piece, step: i64, aggregate: Aggregate, mut each: impl FnMut(i64, f64)) {
+    let sketched = matches!(aggregate, Aggregate::Percentile(_));
+    let mut steps: BTreeMap<i64, Rolled> = BTreeMap::new();
+    for rolled in &piece.rolled {
+        let start = step_of(rolled.start, step);
+        steps.entry(start).and_modify(|there| there.merge(rolled)).or_insert_with(|| rolled.clone());
+    }
+    let samples = piece.samples.times.iter().zip(&piece.samples.values);
+    for (time, value) in samples.filter(|(_, value)| value.is_finite()) {
+        let start = step_of(*time, step);
+        steps
+            .entry(start)
+            .and_modify(|there| there.add(*time, *value))
+            .or_insert_with(|| Rolled::of(start, *time, *value, sketched));
+    }
+    for (start, rolled) in steps {
+        let value = match aggregate {
+            Aggregate::Average => rolled.sum / rolled.count as f64,
+            Aggregate::Sum => rolled.sum,
+            Aggregate::Minimum => rolled.minimum,
+            Aggregate::Maximum => rolled.maximum,
+            Aggregate::Count => rolled.count as f64,
+            Aggregate::Last => rolled.last,
+            Aggregate::Percentile(percent) => {
+                rolled.sketch.and_then(|sketch| sketch.percentile(percent)).unwrap_or(f64::NAN)
+            }
+        };
+        if value.is_finite() {
+            each(start, value);
+        }
+    }
+}
+
+/// Puts the time of each step's latest sample beside it, where that is in a roll-up.
+pub(super) fn latest(rolled: &[Rolled], step: i64, values: &mut [(i64, i64, f64)]) {
+    for rolled in rolled {
+        if let Ok(at) = values.binary_search_by_key(&step_of(rolled.start, step), |value| value.0) {
+            values[at].1 = values[at].1.max(rolled.last_at);
+        }
+    }
+}
+
+/// Refuses percentiles of samples that are kept as roll-ups without sketches.
+pub(super) fn check_sketched(metric: &str, rolled: &[Rolled]) -> Result<(), SeriesError> {
+    match rolled.iter().rev().find(|rolled| rolled.sketch.is_none()) {
+        None => Ok(()),
+        Some(rolled) => {
+            let time = bellwether_kernel::Timestamp::from_milliseconds(rolled.start);
+            let until = time.map_or_else(|| rolled.start.to_string(), |time| time.to_string());
+            let expected = format!(
+                "later samples, or avg, sum, min, max, count or last: up to {until} samples are kept as roll-ups, \
+                 which have percentiles only if the metric was a distribution"
+            );
+            Err(FieldError::new("percentile", format!("of {metric}"), expected).into())
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Series of whatever metric, by matchers.
+
+use super::*;
+use crate::Comparison::{Equal, Matches, NotEqual, NotMatches};
+use crate::{Comparison, Matcher};
+
+/// `up` of two jobs, one of them without an instance; `up.time` of the first; a metric of nobody's.
+async fn house() -> House {
+    let house = House::new().await;
+    let written = [
+        entry("up", &["job:api", "instance:a:1"], &[(1000, 1.0), (2000, 0.0)]),
+        entry("up", &["job:db"], &[(1000, 1.0)]),
+        entry("up.time", &["job:api", "zone:x", "zone:y"], &[(3000, 7.0)]),
+        entry("other", &[], &[(1000, 5.0)]),
+    ];
+    house.write(&written).await.unwrap();
+    house
+}
+
+fn matchers(texts: &[(Option<&str>, Comparison, &str)]) -> Vec<Matcher> {
+    let matcher = |(key, comparison, value): &(Option<&str>, Comparison, &str)| {
+        Matcher::new(key.map(str::to_owned), *comparison, value, || "value".to_owned()).unwrap()
+    };
+    texts.iter().map(matcher).collect()
+}
+
+fn shown((metric, tags): (Arc<str>, Vec<Arc<str>>)) -> String {
+    let tags: Vec<&str> = tags.iter().map(|tag| &**tag).collect();
+    format!("{metric} {}", tags.join(" ")).trim_end().to_owned()
+}
+
+#[tokio::test]
+async fn matchers_mean_the_series_whose_name_and_tags_all_of_them_match() {
+    let house = house().await;
+    let (api, db, time, other) =
+        ("up instance:a:1 job:api", "up job:db", "up.time job:api zone:x zone:y", "other");
+    for (texts, expected) in [
+        (&[][..], &[other, api, db, time][..]),
+        (&[(None, Equal, "up")], &[api, db]),
+        (&[(None, Equal, "up"), (None, NotEqual, "up")], &[]),
+        (&[(None, NotEqual, "up")], &[other, time]),
+        (&[(None, Matches, "up.*")], &[api, db, time]),
+        (&[(None, Matches, "p")], &[]),
+        (&[(None, NotMatches, "up.+")], &[other, api, db]),
+        (&[(Some("job"), Equal, "api")], &[api, time]),
+        (&[(Some("job"), NotEqual, "api")], &[other, db]),
+        (&[(Some("job"), Matches, "a.i|d")], &[api, time]),
+        (&[(Some("job"), NotMatches, "a.*")], &[other, db]),
+        (&[(Some("instance"), Equal, "a:1")], &[api]),
+        // What is not there is empty.
+        (&[(Some("instance"), Equal, "")], &[other, db, time]),
+        (&[(Some("instance"), NotEqual, "")], &[api]),
+        (&[(Some("instance"), Matches, ".*")], &[other, api, db, time]),
+        (&[(Some("instance"), Matches, ".+")], &[api]),
+        (&[(Some("instance"), NotMatches, ".+"), (Some("job"), NotEqual, "")], &[db, time]),
+        (&[(Some("nothing"), NotEqual, "x"), (None, Equal, "other")], &[other]),
+        // Of several values any may be the one.
+        (&[(Some("zone"), Equal, "y")], &[time]),
+        (&[(Some("zone"), NotEqual, "x")], &[other, api, db]),
+    ] {
+        let matchers = matchers(texts);
+        let found = house.series.identities(OURS, &matchers, 100, &|_| true).await.unwrap();
+        let found: Vec<String> = found.into_iter().map(shown).collect();
+        assert_eq!(found, expected, "{texts:?}");
+        let range = (at("1970-01-01T00:00:00Z"), at("1970-01-01T00:00:10Z"));
+        let with_samples = house.series.matching(OURS, &matchers, range, 100, &|_| true).await.unwrap();
+        let mut names: Vec<String> =
+            with_samples.into_iter().map(|(metric, series)| shown((metric, series.tags))).collect();
+        names.sort();
+        let mut expected = expected.to_vec();
+        expected.sort_unstable();
+        assert_eq!(names, expected, "{texts:?}");
+    }
+}
+
+#[tokio::test]
+async fn keys_and_values_are_those_of_the_series_that_are_meant() {
+    let house = house().await;
+    for (texts, limit, expected) in [
+        (&[][..], 10, &["instance", "job", "zone"][..]),
+        (&[], 2, &["instance", "job"]),
+        (&[(Some("job"), Equal, "db")], 10, &["job"]),
+    ] {
+        let keys = house.series.keys_matching(OURS, &matchers(texts), limit, &|_| true).await.unwrap();
+        assert_eq!(keys.iter().map(|key| &**key).collect::<Vec<_>>(), expected, "{texts:?}");
+    }
+    for (texts, key, hidden, expected) in [
+        (&[][..], Some("job"), "", &["api", "db"][..]),
+        (&[(None, Equal, "up.time")], Some("zone"), "", &["x", "y"]),
+        (&[], None, "", &["other", "up", "up.time"]),
+        (&[(Some("job"), Equal, "api")], None, "up.time", &["up"]),
+        (&[(Some("job"), Equal, "db")], Some("job"), "up", &[]),
+    ] {
+        let visible = |metric: &str| metric != hidden;
+        let values = house.series.values_matching(OURS, &matchers(texts), key, 10, &visible).await.unwrap();
+        assert_eq!(values.iter().map(|value| &**value).collect::<Vec<_>>(), expected, "{texts:?} {key:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_hidden_too_much_or_no_expression_is_not_answered() {
+    let house = house().await;
+    let range = (Timestamp::MIN, Timestamp::MAX);
+    let all = house.series.matching(OURS, &[], range, 4, &|metric| metric != "other").await.unwrap();
+    assert_eq!(all.len(), 3);
+    let error = house.series.matching(OURS, &[], range, 4, &|_| true).await.unwrap_err();
+    assert!(matches!(error, SeriesError::Limit { limit: 4, .. }), "{error}");
+    let error = Matcher::new(None, Matches, "a(", || "matchers[0].value".to_owned()).unwrap_err();
+    assert!(error.to_string().contains("matchers[0].value"), "{error}");
+    let backwards = house.series.matching(OURS, &[], (range.1, range.0), 4, &|_| true).await;
+    assert!(matches!(backwards, Err(SeriesError::Invalid(_))));
+}

@@ -1,0 +1,170 @@
+//! Samples that are old enough become roll-ups, a week at a time: all of a week are rolled up together, so that of several
+//! at one time the last written still holds. One that comes later is added to what its step amounts to, at the next look.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bellwether_store::StoreError;
+use roaring::RoaringBitmap;
+
+use super::merge::{Merging, Target};
+use super::{DAY, Kept};
+use crate::RollUp;
+use crate::limits::{PARTITION, SEGMENT_BYTES};
+use crate::service::{Placed, Shared};
+
+/// Which series are rolled up, and how.
+#[derive(Default)]
+pub(crate) struct Rolls {
+    policies: Vec<(Vec<RollUp>, bool, RoaringBitmap)>,
+    now: i64,
+}
+
+/// What was last looked for: the day, and the policies.
+pub(crate) type Looked = (i64, Vec<(Vec<RollUp>, bool)>);
+
+impl Rolls {
+    pub(super) fn at(now: i64) -> Self {
+        Self { policies: Vec::new(), now }
+    }
+
+    /// Takes in what a metric says of its series; `sketched` for a distribution.
+    pub(super) fn add(&mut self, roll_ups: &[RollUp], sketched: bool, series: &RoaringBitmap) {
+        if roll_ups.is_empty() {
+            return;
+        }
+        let same = |(known, of, _): &&mut (Vec<RollUp>, bool, _)| known == roll_ups && *of == sketched;
+        match self.policies.iter_mut().find(same) {
+            Some((.., all)) => *all |= series,
+            None => self.policies.push((roll_ups.to_vec(), sketched, series.clone())),
+        }
+    }
+
+    /// What samples of a series in a week that begins at `partition` are kept as now.
+    fn target(&self, number: u32, partition: i64) -> Target {
+        let (roll_ups, sketched, _) = self.policies.iter().find(|(.., series)| series.contains(number))?;
+        let old = |roll_up: &&RollUp| partition + PARTITION <= self.now - i64::from(roll_up.after_days) * DAY;
+        roll_ups.iter().rev().find(old).map(|roll_up| (roll_up.step(), *sketched))
+    }
+
+    /// Behind it, nothing is rolled up.
+    fn before(&self) -> Option<i64> {
+        let days = self.policies.iter().filter_map(|(roll_ups, ..)| roll_ups.first());
+        days.map(|roll_up| self.now - i64::from(roll_up.after_days) * DAY - PARTITION).max()
+    }
+
+    fn looked(&self) -> Looked {
+        let policies = self.policies.iter().map(|(roll_ups, sketched, _)| (roll_ups.clone(), *sketched));
+        (self.now.div_euclid(DAY), policies.collect())
+    }
+}
+
+/// A part of a week that is to be rolled up.
+struct Due {
+    sources: Vec<Arc<Placed>>,
+    partition: i64,
+    /// Series that stay as they are.
+    blocked: RoaringBitmap,
+}
+
+impl Shared {
+    /// Rolls up what is due; looks once a day, and whenever metrics say otherwise than before.
+    pub(super) async fn roll_up(self: &Arc<Self>) -> Result<(), StoreError> {
+        let _turn = self.merging.lock().await;
+        let kept = Arc::new(self.kept());
+        let looked = kept.rolls.looked();
+        if self.rolled_up.lock().as_ref() == Some(&looked) {
+            return Ok(());
+        }
+        let segments = Arc::clone(&self.state.read().segments);
+        let before = kept.rolls.before().unwrap_or(i64::MIN);
+        let mut partitions: BTreeMap<i64, Vec<Arc<Placed>>> = BTreeMap::new();
+        for placed in segments.iter() {
+            if let Some(partition) = placed.row.partition.filter(|partition| *partition <= before) {
+                partitions.entry(partition).or_default().push(Arc::clone(placed));
+            }
+        }
+        for (partition, placed) in partitions {
+            let (all, known) = (Arc::clone(&segments), Arc::clone(&kept));
+            let due = blocking(move || due(partition, &placed, &all, &known)).await?;
+            if let Some(due) = due {
+                self.roll_up_week(due, &kept).await?;
+            }
+        }
+        *self.rolled_up.lock() = Some(looked);
+        Ok(())
+    }
+
+    async fn roll_up_week(self: &Arc<Self>, due: Due, kept: &Arc<Kept>) -> Result<(), StoreError> {
+        let Due { sources, partition, blocked } = due;
+        let low = sources.iter().map(|placed| placed.row.low).min().unwrap_or(0);
+        let high = sources.iter().map(|placed| placed.row.high).max().unwrap_or(0);
+        let old = sources.clone();
+        let mut merging = blocking(move || Merging::new(sources)).await?;
+        let mut opened = Vec::new();
+        loop {
+            // As large as a merge makes them: a week may be more than memory holds.
+            let (all, stay) = (Arc::clone(kept), blocked.clone());
+            let (next, back) = blocking(move || {
+                let target = |number: u32| {
+                    if stay.contains(number) { None } else { all.rolls.target(number, partition) }
+                };
+                Ok((merging.next(&all, &target, SEGMENT_BYTES)?, merging))
+            })
+            .await?;
+            merging = back;
+            let Some(built) = next else { break };
+            opened.extend(self.put(vec![built], (low, high)).await?);
+        }
+        self.swap(opened, &old, None).await
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| StoreError::Failed(format!("rolling samples up: {error}")))?
+}
+
+/// What of a week is to be rolled up: its segments from the first to the last with something that is due.
+fn due(
+    partition: i64,
+    placed: &[Arc<Placed>],
+    all: &[Arc<Placed>],
+    kept: &Kept,
+) -> Result<Option<Due>, StoreError> {
+    // Scattered samples may be of any week and stay samples; so what shares its times with them does.
+    let mut blocked = RoaringBitmap::new();
+    let end = partition + PARTITION;
+    let scattered = |other: &&Arc<Placed>| {
+        other.row.partition.is_none() && other.row.first < end && other.row.last >= partition
+    };
+    let scattered: Vec<&Arc<Placed>> = all.iter().filter(scattered).collect();
+    for placed in &scattered {
+        let entries = placed.segment.all()?;
+        let within = entries.iter().filter(|entry| entry.first < end && entry.last >= partition);
+        blocked.extend(within.map(|entry| entry.series));
+    }
+    let (mut first, mut last) = (None, 0);
+    for (at, placed) in placed.iter().enumerate() {
+        let is_due = |entry: &crate::segment::Entry| {
+            let target = kept.rolls.target(entry.series, partition);
+            !blocked.contains(entry.series)
+                && target
+                    .is_some_and(|(step, _)| entry.step < step && (entry.step == 0 || step % entry.step == 0))
+        };
+        if placed.segment.all()?.iter().any(is_due) {
+            first.get_or_insert(at);
+            last = at;
+        }
+    }
+    let Some(first) = first else { return Ok(None) };
+    let sources = placed[first..=last].to_vec();
+    // What was scattered between two must stay between them.
+    let range = sources[0].row.high..sources[sources.len() - 1].row.high;
+    if scattered.iter().any(|other| range.contains(&other.row.high)) {
+        return Ok(None);
+    }
+    Ok(Some(Due { sources, partition, blocked }))
+}
