@@ -1,0 +1,341 @@
+//! Finding records: by id, and by a query over a range of time, the newest or the oldest first.
+//!
+//! What overlaps the range waits in the order of the best record it may hold. A segment that comes up is replaced by its
+//! blocks, a chunk or block is unpacked and looked through, until nothing that waits can hold a better record than the
+//! page has: so a page of the newest logs reads the newest blocks alone, however late some records came.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::fs::File;
+use std::sync::Arc;
+
+use bellwether_kernel::{Cursor, FieldError, OrganisationId, RecordId, Timestamp};
+use bellwether_store::{StoreError, get_large};
+use tokio::runtime::Handle;
+
+use crate::layout::{self, Extent};
+use crate::limits::{ATTEMPTS, PAGE, PAGE_BYTES, PATIENCE};
+use crate::query::Query;
+use crate::segment::{self, Block};
+use crate::service::{Records, Shared};
+use crate::shelf::{Chunk, Owner, Placed};
+use crate::{Record, RecordError, RecordKind, chunk};
+
+/// Which come first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// The latest; of one time, the one that came last.
+    #[default]
+    Newest,
+    /// The earliest; of one time, the one that came first.
+    Oldest,
+}
+
+/// What is looked for.
+#[derive(Clone, Debug)]
+pub struct Search {
+    /// Of which kind.
+    pub kind: RecordKind,
+    /// What they match.
+    pub query: Query,
+    /// From when on.
+    pub start: Timestamp,
+    /// Until when, included.
+    pub end: Timestamp,
+    /// Which come first.
+    pub order: Order,
+    /// At most so many, 1 to 1,000.
+    pub limit: usize,
+    /// [`Found::next`] of the page before; the rest of the search must be the same.
+    pub cursor: Option<Cursor>,
+}
+
+/// A page of what was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// In the order asked for.
+    pub records: Vec<Record>,
+    /// Leads to the next page; absent on the last one.
+    pub next: Option<Cursor>,
+    /// Whether the search stopped at its budget with a page that has room left: go on at `next`.
+    pub stopped_early: bool,
+}
+
+/// Where a record stands: of two, the greater comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank(i64, u64);
+
+impl Rank {
+    fn of(order: Order, time: i64, id: u64) -> Self {
+        match order {
+            Order::Newest => Self(time, id),
+            Order::Oldest => Self(!time, !id),
+        }
+    }
+
+    fn cursor(self, order: Order) -> Cursor {
+        let mut bytes = vec![u8::from(order == Order::Oldest)];
+        bytes.extend_from_slice(&self.0.to_be_bytes());
+        bytes.extend_from_slice(&self.1.to_be_bytes());
+        Cursor(bytes)
+    }
+
+    fn read(cursor: &Cursor, order: Order) -> Result<Self, FieldError> {
+        let read = || {
+            let (first, rest) = cursor.0.split_first()?;
+            let (time, rest) = rest.split_first_chunk::<8>()?;
+            let id = <[u8; 8]>::try_from(rest).ok()?;
+            let same = *first == u8::from(order == Order::Oldest);
+            same.then_some(Self(i64::from_be_bytes(*time), u64::from_be_bytes(id)))
+        };
+        read().ok_or_else(|| FieldError::new("cursor", cursor, "`next` of the page before, unchanged"))
+    }
+}
+
+/// Something that may hold records, and the best place one of them can have.
+struct Waiting {
+    best: i64,
+    source: Source,
+}
+
+enum Source {
+    Chunk(Arc<Chunk>),
+    Segment(Arc<Placed>),
+    Block(Arc<File>, Block),
+}
+
+impl PartialEq for Waiting {
+    fn eq(&self, other: &Self) -> bool {
+        self.best == other.best
+    }
+}
+
+impl Eq for Waiting {}
+
+impl PartialOrd for Waiting {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Waiting {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.best.cmp(&other.best)
+    }
+}
+
+/// Why a look had no end.
+enum Stop {
+    /// What was to be read has been packed or merged: look again.
+    Moved,
+    Error(RecordError),
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        Self::Error(error.into())
+    }
+}
+
+impl Records {
+    /// A page of what matches.
+    ///
+    /// # Errors
+    /// [`RecordError::Invalid`] for a limit, a cursor or a range that is none; [`RecordError::Limit`] where one moment has
+    /// more records than one search may look at.
+    pub async fn search(&self, organisation: OrganisationId, search: Search) -> Result<Found, RecordError> {
+        if !(1..=PAGE).contains(&search.limit) {
+            return Err(FieldError::new("limit", search.limit, format!("1 to {PAGE}")).into());
+        }
+        if search.end < search.start {
+            let expected = format!("an instant not before start, {}", search.start);
+            return Err(FieldError::new("end", search.end, expected).into());
+        }
+        let before = match &search.cursor {
+            Some(cursor) => Rank::read(cursor, search.order)?,
+            None => Rank(i64::MAX, u64::MAX),
+        };
+        let owner = (organisation, search.kind);
+        self.look(move |shared, handle| look(shared, handle, owner, &search, before)).await
+    }
+
+    /// One record.
+    ///
+    /// # Errors
+    /// [`RecordError::Unknown`].
+    pub async fn get(
+        &self,
+        organisation: OrganisationId,
+        kind: RecordKind,
+        id: RecordId,
+    ) -> Result<Record, RecordError> {
+        let owner = (organisation, kind);
+        let found = self.look(move |shared, handle| find(shared, handle, owner, id)).await?;
+        found.ok_or(RecordError::Unknown { kind: kind.name(), id })
+    }
+
+    /// Runs `look` on a thread that may block, again where what it reads moves.
+    async fn look<T: Send + 'static>(
+        &self,
+        look: impl Fn(&Shared, &Handle) -> Result<T, Stop> + Send + 'static,
+    ) -> Result<T, RecordError> {
+        let (shared, handle) = (Arc::clone(&self.shared), Handle::current());
+        let turn = Arc::clone(&shared.searches).acquire_owned().await;
+        let work = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            for _ in 0..ATTEMPTS {
+                match look(&shared, &handle) {
+                    Ok(found) => return Ok(found),
+                    Err(Stop::Moved) => {}
+                    Err(Stop::Error(error)) => return Err(error),
+                }
+            }
+            Err(StoreError::Unavailable("records were moved again and again while they were read").into())
+        });
+        work.await.map_err(|error| StoreError::Failed(format!("reading records: {error}")))?
+    }
+}
+
+fn look(
+    shared: &Shared,
+    handle: &Handle,
+    owner: Owner,
+    search: &Search,
+    before: Rank,
+) -> Result<Found, Stop> {
+    let (order, limit) = (search.order, search.limit);
+    let (mut first, mut last) = (search.start.as_milliseconds(), search.end.as_milliseconds());
+    match order {
+        Order::Newest => last = last.min(before.0),
+        Order::Oldest => first = first.max(!before.0),
+    }
+    let mut waiting = BinaryHeap::new();
+    let now = shared.parts.clock.now();
+    first = first.max(shared.state.read().first_kept(owner, &shared.parts.limits, now));
+    let best = |extent: &Extent| match order {
+        Order::Newest => extent.last.min(last),
+        Order::Oldest => !extent.first.max(first),
+    };
+    {
+        let state = shared.state.read();
+        let Some(shelf) = state.shelves.get(&owner) else { return Ok(Found::default()) };
+        let overlaps = |extent: &Extent| extent.first <= last && first <= extent.last;
+        for chunk in shelf.chunks.iter().filter(|chunk| overlaps(&chunk.extent)) {
+            waiting.push(Waiting { best: best(&chunk.extent), source: Source::Chunk(Arc::clone(chunk)) });
+        }
+        for placed in shelf.segments.iter().filter(|placed| overlaps(&placed.row.extent)) {
+            let source = Source::Segment(Arc::clone(placed));
+            waiting.push(Waiting { best: best(&placed.row.extent), source });
+        }
+    }
+    let budget = shared.parts.limits.search_records;
+    let mut looked_at = 0;
+    let (mut found, mut size): (BTreeMap<Rank, Record>, usize) = Default::default();
+    // The best that found no room on the page: there is a next one, and nothing worse is of interest.
+    let mut left_out: Option<Rank> = None;
+    while let Some(next) = waiting.pop() {
+        if left_out.is_some_and(|rank| rank.0 > next.best) {
+            break;
+        }
+        if looked_at >= budget {
+            // All that stands before this is known. Where that is no step on, the search goes on for a while.
+            let reached = Rank(next.best.saturating_add(1), 0);
+            if reached < before {
+                if left_out.is_some_and(|rank| rank >= reached) {
+                    break;
+                }
+                let records = found.split_off(&reached).into_values().rev().collect();
+                return Ok(Found { records, next: Some(reached.cursor(order)), stopped_early: true });
+            }
+            if looked_at >= budget.saturating_mul(PATIENCE) {
+                let what = "records may be looked at for one moment; ask for a shorter range";
+                return Err(Stop::Error(RecordError::limit(what, looked_at)));
+            }
+        }
+        let records = match next.source {
+            Source::Segment(placed) => {
+                let file = open_file(shared, owner, &placed)?;
+                for block in segment::blocks(&file)? {
+                    if block.extent.first <= last && first <= block.extent.last {
+                        let source = Source::Block(Arc::clone(&file), block);
+                        waiting.push(Waiting { best: best(&block.extent), source });
+                    }
+                }
+                continue;
+            }
+            Source::Chunk(chunk) => read_chunk(shared, handle, owner, &chunk)?,
+            Source::Block(file, block) => segment::read(&file, &block)?,
+        };
+        looked_at += records.len() as u64;
+        for record in records {
+            let time = record.content.time.as_milliseconds();
+            let rank = Rank::of(order, time, record.id.0);
+            let wanted =
+                (first..=last).contains(&time) && rank < before && left_out.is_none_or(|out| rank > out);
+            if !wanted || !search.query.matches(&record) {
+                continue;
+            }
+            size += record.content.size();
+            if let Some(same) = found.insert(rank, record) {
+                size -= same.content.size();
+            }
+            while found.len() > limit || size > PAGE_BYTES && found.len() > 1 {
+                let Some((rank, record)) = found.pop_first() else { break };
+                size -= record.content.size();
+                left_out = left_out.max(Some(rank));
+            }
+        }
+    }
+    let next = found.first_key_value().filter(|_| left_out.is_some()).map(|(rank, _)| rank.cursor(order));
+    Ok(Found { records: found.into_values().rev().collect(), next, stopped_early: false })
+}
+
+fn find(shared: &Shared, handle: &Handle, owner: Owner, id: RecordId) -> Result<Option<Record>, Stop> {
+    let holds = |extent: &Extent| (extent.low..=extent.high).contains(&id.0);
+    let (first, chunks, segments) = {
+        let state = shared.state.read();
+        let Some(shelf) = state.shelves.get(&owner) else { return Ok(None) };
+        let chunks: Vec<_> = shelf.chunks.iter().filter(|chunk| holds(&chunk.extent)).cloned().collect();
+        let segments: Vec<_> =
+            shelf.segments.iter().filter(|placed| holds(&placed.row.extent)).cloned().collect();
+        (state.first_kept(owner, &shared.parts.limits, shared.parts.clock.now()), chunks, segments)
+    };
+    let among = |records: Vec<Record>| {
+        let kept = |record: &Record| record.id == id && record.content.time.as_milliseconds() >= first;
+        records.into_iter().find(kept)
+    };
+    for chunk in chunks {
+        if let Some(record) = among(read_chunk(shared, handle, owner, &chunk)?) {
+            return Ok(Some(record));
+        }
+    }
+    for placed in segments {
+        let file = open_file(shared, owner, &placed)?;
+        for block in segment::blocks(&file)?.iter().filter(|block| holds(&block.extent)) {
+            if let Some(record) = among(segment::read(&file, block)?) {
+                return Ok(Some(record));
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn read_chunk(shared: &Shared, handle: &Handle, owner: Owner, chunk: &Chunk) -> Result<Vec<Record>, Stop> {
+    let key = layout::chunk(shared.parts.host, owner.0, RecordId(chunk.extent.low));
+    let bytes = handle.block_on(get_large(&*shared.parts.store, &key));
+    match bytes? {
+        Some(bytes) => Ok(chunk::unpack(&bytes)?),
+        None => Err(Stop::Moved),
+    }
+}
+
+fn open_file(shared: &Shared, owner: Owner, placed: &Placed) -> Result<Arc<File>, Stop> {
+    shared.parts.objects.open_file(&placed.row.digest).map(Arc::new).map_err(|error| {
+        let state = shared.state.read();
+        let same = |there: &Arc<Placed>| there.number == placed.number;
+        match state.shelves.get(&owner) {
+            Some(shelf) if shelf.segments.iter().any(same) => error.into(),
+            _ => Stop::Moved,
+        }
+    })
+}

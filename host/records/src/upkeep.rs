@@ -1,0 +1,308 @@
+//! What keeps records small and quick: chunks are packed into segments, small segments become large ones, and what is
+//! older than its retention is freed; while appends and searches go on.
+//!
+//! A segment is on the disk before a row refers to it, and removed after no row does. Around both, a *loose* row names
+//! its object, so that a start removes what a crash left.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bellwether_kernel::RecordId;
+use bellwether_store::{Batch, Digest, StoreError, delete_large, encode, get_large};
+
+use crate::layout::{self, Loose, Next, SegmentRow};
+use crate::limits::{CHUNK_AGE, DAY, DAYS, GARBAGE, MERGE, SEGMENT};
+use crate::service::{Records, Shared};
+use crate::shelf::{Chunk, Owner, Placed};
+use crate::{Record, RecordError, chunk, segment};
+
+impl Records {
+    /// Does what is due: packs chunks that have waited long, merges small segments, frees what is not kept. To be called
+    /// every now and then.
+    ///
+    /// # Errors
+    /// If the store's; it is tried again at the next call.
+    pub async fn tend(&self) -> Result<(), RecordError> {
+        let now = self.shared.parts.clock.now();
+        for (owner, due) in self.shared.owners(|chunk| now.milliseconds_since(chunk.appended) >= CHUNK_AGE) {
+            self.shared.sweep(owner).await?;
+            if due {
+                self.shared.pack(owner).await?;
+            }
+            self.shared.merge(owner).await?;
+        }
+        Ok(())
+    }
+
+    /// Packs every chunk now, whatever its age.
+    ///
+    /// # Errors
+    /// If the store's.
+    pub async fn pack(&self) -> Result<(), RecordError> {
+        for (owner, _) in self.shared.owners(|_| true) {
+            self.shared.pack(owner).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Records in order of time and id, once each.
+type Sorted = Vec<Record>;
+
+fn sorted(mut records: Vec<Record>, from: i64) -> Sorted {
+    records.retain(|record| record.content.time.as_milliseconds() >= from);
+    records.sort_unstable_by_key(|record| (record.content.time, record.id));
+    records.dedup_by_key(|record| record.id);
+    records
+}
+
+impl Shared {
+    /// Everybody who has records, and whether a chunk of theirs is as `due` says.
+    fn owners(&self, due: impl Fn(&Chunk) -> bool) -> Vec<(Owner, bool)> {
+        let state = self.state.read();
+        let shelves = state.shelves.iter();
+        shelves.map(|(owner, shelf)| (*owner, shelf.chunks.iter().any(|chunk| due(chunk)))).collect()
+    }
+
+    fn first_kept(&self, owner: Owner) -> i64 {
+        self.state.read().first_kept(owner, &self.parts.limits, self.parts.clock.now())
+    }
+
+    /// Packs an owner's chunks into segments, the oldest first, until none is left.
+    pub(crate) async fn pack(self: &Arc<Self>, owner: Owner) -> Result<(), StoreError> {
+        loop {
+            let _turn = self.upkeep.lock().await;
+            let mut chunks = match self.state.read().shelves.get(&owner) {
+                Some(shelf) => shelf.chunks.clone(),
+                None => return Ok(()),
+            };
+            chunks.sort_unstable_by_key(|chunk| chunk.extent.low);
+            let mut size = 0;
+            let fits = chunks.iter().take_while(|chunk| {
+                size += chunk.extent.size;
+                size <= SEGMENT
+            });
+            let most = fits.count().max(1);
+            chunks.truncate(most);
+            if chunks.is_empty() {
+                return Ok(());
+            }
+            let mut packed = Vec::with_capacity(chunks.len());
+            for chunk in &chunks {
+                let key = layout::chunk(self.parts.host, owner.0, RecordId(chunk.extent.low));
+                let bytes = get_large(&*self.parts.store, &key).await?;
+                packed.push(bytes.ok_or_else(|| {
+                    StoreError::Damaged(format!("the chunk of records {key:?} has no content"))
+                })?);
+            }
+            let from = self.first_kept(owner);
+            let records = blocking("unpacking records", move || {
+                let mut records = Vec::new();
+                for bytes in packed {
+                    records.extend(chunk::unpack(&bytes)?);
+                }
+                Ok(sorted(records, from))
+            });
+            self.replace(owner, records.await?, &chunks, &[]).await?;
+        }
+    }
+
+    /// Merges an owner's segments as long as there is something to merge.
+    async fn merge(self: &Arc<Self>, owner: Owner) -> Result<(), StoreError> {
+        loop {
+            let _turn = self.upkeep.lock().await;
+            let run = match self.state.read().shelves.get(&owner) {
+                Some(shelf) => run(&shelf.segments),
+                None => None,
+            };
+            let Some(run) = run else { return Ok(()) };
+            let records = self.read(&run, owner).await?;
+            self.replace(owner, records, &[], &run).await?;
+        }
+    }
+
+    /// What is kept of several segments.
+    async fn read(self: &Arc<Self>, segments: &[Arc<Placed>], owner: Owner) -> Result<Sorted, StoreError> {
+        let (objects, segments) = (self.parts.objects.clone(), segments.to_vec());
+        let from = self.first_kept(owner);
+        blocking("reading segments of records", move || {
+            let mut records = Vec::new();
+            for placed in segments {
+                records.extend(segment::all(&objects.open_file(&placed.row.digest)?)?);
+            }
+            Ok(sorted(records, from))
+        })
+        .await
+    }
+
+    /// Removes what an owner no longer keeps, whole segments and chunks; those of several days are written anew where
+    /// much of them is not.
+    async fn sweep(self: &Arc<Self>, owner: Owner) -> Result<(), StoreError> {
+        let _turn = self.upkeep.lock().await;
+        let from = self.first_kept(owner);
+        let (chunks, segments, partly) = {
+            let state = self.state.read();
+            let Some(shelf) = state.shelves.get(&owner) else { return Ok(()) };
+            let chunks: Vec<_> =
+                shelf.chunks.iter().filter(|chunk| chunk.extent.last < from).cloned().collect();
+            let (over, rest): (Vec<_>, Vec<_>) =
+                shelf.segments.iter().cloned().partition(|placed| placed.row.extent.last < from);
+            let of_days = |placed: &Arc<Placed>| placed.row.extent.first < from && day(placed).is_none();
+            (chunks, over, rest.into_iter().filter(of_days).collect::<Vec<_>>())
+        };
+        if !chunks.is_empty() || !segments.is_empty() {
+            self.replace(owner, Vec::new(), &chunks, &segments).await?;
+        }
+        for placed in partly {
+            let (objects, looked_at) = (self.parts.objects.clone(), Arc::clone(&placed));
+            let garbage = blocking("reading a segment's index", move || {
+                let blocks = segment::blocks(&objects.open_file(&looked_at.row.digest)?)?;
+                let over = blocks.iter().filter(|block| block.extent.last < from);
+                Ok(over.map(|block| u64::from(block.length)).sum::<u64>())
+            });
+            if garbage.await? * GARBAGE >= placed.row.bytes {
+                let run = [placed];
+                let records = self.read(&run, owner).await?;
+                self.replace(owner, records, &[], &run).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts segments of `records` on the disk and into use, in the place of chunks and other segments.
+    async fn replace(
+        self: &Arc<Self>,
+        owner: Owner,
+        records: Sorted,
+        chunks: &[Arc<Chunk>],
+        old: &[Arc<Placed>],
+    ) -> Result<(), StoreError> {
+        let (host, store) = (self.parts.host, &self.parts.store);
+        let shared = Arc::clone(self);
+        let built = blocking("building segments of records", move || {
+            let mut built = Vec::new();
+            for piece in pieces(&records) {
+                let number = shared.next_segment.fetch_add(1, Ordering::Relaxed);
+                let bytes = segment::build(owner, number, piece)?;
+                let row = SegmentRow {
+                    organisation: owner.0,
+                    kind: owner.1,
+                    digest: Digest::of(&bytes),
+                    extent: chunk::extent(piece),
+                    bytes: bytes.len() as u64,
+                };
+                built.push((number, row, bytes));
+            }
+            Ok(built)
+        })
+        .await?;
+        if !built.is_empty() {
+            let mut announced = Batch::new();
+            for (_, row, _) in &built {
+                announced.put(layout::loose(host, &row.digest), encode(&Loose));
+            }
+            store.commit(announced).await?;
+        }
+        let objects = self.parts.objects.clone();
+        let placed = blocking("writing segments of records", move || {
+            let mut placed = Vec::with_capacity(built.len());
+            for (number, row, bytes) in built {
+                objects.put(&bytes)?;
+                placed.push(Arc::new(Placed { number, row }));
+            }
+            Ok(placed)
+        })
+        .await?;
+        let mut batch = Batch::new();
+        for placed in &placed {
+            batch.put(layout::segments(host).number(placed.number), encode(&placed.row));
+            batch.delete(layout::loose(host, &placed.row.digest));
+        }
+        for placed in old {
+            batch.delete(layout::segments(host).number(placed.number));
+            batch.put(layout::loose(host, &placed.row.digest), encode(&Loose));
+        }
+        for chunk in chunks {
+            let key = layout::chunk(host, owner.0, RecordId(chunk.extent.low));
+            delete_large(&**store, &mut batch, &key).await?;
+            batch.delete(key);
+        }
+        // An id is never used again, and what had it may be about to go.
+        let next = self.state.read().next(owner.0);
+        batch.put(layout::next(owner.0), encode(&Next(next)));
+        store.commit(batch).await?;
+        {
+            let mut state = self.state.write();
+            let shelf = state.shelves.entry(owner).or_default();
+            let gone: HashSet<u64> = chunks.iter().map(|chunk| chunk.extent.low).collect();
+            shelf.chunks.retain(|there| !gone.contains(&there.extent.low));
+            shelf.segments.retain(|there| old.iter().all(|gone| gone.number != there.number));
+            shelf.segments.extend(placed);
+        }
+        self.remove(old).await
+    }
+
+    /// Removes the files of segments no row refers to; who has one open reads on.
+    async fn remove(&self, old: &[Arc<Placed>]) -> Result<(), StoreError> {
+        if old.is_empty() {
+            return Ok(());
+        }
+        let digests: Vec<Digest> = old.iter().map(|placed| placed.row.digest).collect();
+        let mut batch = Batch::new();
+        for digest in &digests {
+            batch.delete(layout::loose(self.parts.host, digest));
+        }
+        let objects = self.parts.objects.clone();
+        let removing = move || digests.iter().try_for_each(|digest| objects.remove(digest));
+        blocking("removing segments of records", removing).await?;
+        self.parts.store.commit(batch).await.map(drop)
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    what: &'static str,
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| StoreError::Failed(format!("{what}: {error}")))?
+}
+
+fn day_of(record: &Record) -> i64 {
+    record.content.time.as_milliseconds().div_euclid(DAY)
+}
+
+/// The records of each segment to build: of one day each, if that makes no crowd of them, and none too large.
+fn pieces(records: &[Record]) -> Vec<&[Record]> {
+    let days: Vec<&[Record]> = records.chunk_by(|a, b| day_of(a) == day_of(b)).collect();
+    let days = if days.len() > DAYS { vec![records] } else { days };
+    days.into_iter().flat_map(|day| chunk::runs(day, SEGMENT)).collect()
+}
+
+/// The day of a segment's records, if they are of one.
+fn day(placed: &Placed) -> Option<i64> {
+    let (first, last) = (placed.row.extent.first.div_euclid(DAY), placed.row.extent.last.div_euclid(DAY));
+    (first == last).then_some(first)
+}
+
+/// Segments of about one size, of one day or of several each, that are worth merging: the smallest there are.
+fn run(segments: &[Arc<Placed>]) -> Option<Vec<Arc<Placed>>> {
+    let mut groups: BTreeMap<(u32, Option<i64>), Vec<&Arc<Placed>>> = BTreeMap::new();
+    for placed in segments {
+        groups.entry((tier(placed.row.extent.size), day(placed))).or_default().push(placed);
+    }
+    groups.into_values().find_map(|mut group| {
+        group.sort_unstable_by_key(|placed| placed.row.extent.low);
+        let mut size = 0;
+        let fits = group.iter().take_while(|placed| {
+            size += placed.row.extent.size;
+            size <= SEGMENT
+        });
+        let run: Vec<_> = fits.map(|placed| Arc::clone(placed)).collect();
+        (run.len() >= MERGE).then_some(run)
+    })
+}
+
+/// Segments of one tier are within a factor of four of each other's size.
+fn tier(size: u64) -> u32 {
+    size.max(1 << 16).ilog2() / 2
+}
