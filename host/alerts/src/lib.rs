@@ -1,11 +1,13 @@
 //! Alerts: monitors that look at series, the incidents they open, and what is told of them to whom.
 //!
-//! [`Alerts`] is the door. A monitor is evaluated at its times: it looks at its series, moves each to its level, makes
+//! [`Alerts`] is the door. A monitor is evaluated at its times, and when what it looks at is written: it looks at its series, moves each to its level, makes
 //! incidents of those that breach, and commits all of it together with what is to be told ([`Tellings`]). [`Deliveries`] keep
 //! what is to be told and deliver it, [`Routes`] say which channels it goes to. What alerts need from plugins is here as
 //! traits: a [`Detector`] scores points, a [`Forecaster`] predicts them, a [`Formatter`] drives the exchange of a
 //! notification with a channel. This crate does not know that WebAssembly exists.
 
+mod action;
+mod calendar;
 mod channel;
 mod delivery;
 mod detector;
@@ -13,6 +15,7 @@ mod engine;
 mod error;
 mod evaluate;
 mod exchange;
+mod feedback;
 mod forecaster;
 mod formatter;
 mod incident;
@@ -31,27 +34,33 @@ mod service;
 mod settings;
 mod state;
 mod telling;
+mod wake;
 
 #[cfg(test)]
 mod tests;
 
+pub use action::{
+    Act, Acted, Acting, Action, Actions, Actor, Followed, MonitorLink, Offer, OfferedLink, Outward,
+};
 pub use bellwether_kernel::{MonitorId, Period};
+pub use calendar::{CalendarEntry, EntryId, EntryKind, NewEntry, NotNow, Repeat};
 pub use channel::{Channel, ChannelSpec, ChannelState, Rate, RetryPolicy};
 pub use delivery::{
     Attempt, ChannelTrial, Deliveries, Delivery, DeliveryFilter, DeliveryHistory, DeliveryId, DeliveryLimits,
     DeliveryParts, DeliveryState, Exchanged, InvalidDeliveryId, Outcome,
 };
 pub use detector::{Detection, Detector, DetectorDescription, History, Points, Scores, Takes};
-pub use engine::{Decision, DecisionLine, Figures};
+pub use engine::{Decision, DecisionLine, Figures, Pace};
 pub use error::{AlertError, Faults, RoleError};
 pub use exchange::{Rehearsal, rehearse};
+pub use feedback::{Feedback, FeedbackCounts, Opinion};
 pub use forecaster::{Forecast, Forecaster, ForecasterDescription, Past};
 pub use formatter::{Answer, EmailAnswer, Formatter, FormatterDescription, HttpAnswer, Refusal, Step};
 pub use incident::{Acknowledgement, IncidentId, Interval, Note, NoteKind, StoredIncident};
 pub use level::{Comparator, Level, Thresholds};
 pub use monitor::{
-    Condition, DetectorChoice, MissingData, MissingPolicy, Monitor, Notify, Reduce, Renotify, RenotifyStatus,
-    Side,
+    Condition, DetectorChoice, Merge, MissingData, MissingPolicy, Monitor, Notify, Reduce, Renotify,
+    RenotifyStatus, Side,
 };
 pub use mute::{Mute, MuteId, NewMute, Scope};
 pub use notification::{
@@ -69,12 +78,12 @@ pub use route::{
 };
 pub use sending::{FilledRequest, HttpSender, Letter, Mailer, Posted, SendError};
 pub use service::{
-    Alerts, Backtest, BacktestIncident, BacktestRequest, IncidentFilter, IncidentState, Limits,
-    MonitorVersion, Parts, SeriesStatus, StoredMonitor,
+    Alerts, Backtest, BacktestIncident, BacktestRequest, FeedbackFilter, IncidentFilter, IncidentState,
+    Limits, MonitorVersion, Parts, SeriesStatus, StoredMonitor,
 };
 pub use settings::Settings;
 pub use state::Direction;
-pub use telling::{Telling, Tellings};
+pub use telling::{Moved, Telling, Tellings};
 
 use std::sync::Arc;
 

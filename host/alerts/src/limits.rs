@@ -46,6 +46,9 @@ pub const AFFECTED: usize = 100;
 /// How often a monitor is evaluated at most: data comes no more often, and each evaluation is a commit.
 pub const CADENCE: crate::Period = crate::Period::seconds(10);
 
+/// How many times as often as its schedule says a monitor is evaluated at most, for what is written.
+pub const HASTE: i64 = 6;
+
 /// Steps of one window: a day of minutes. More detail decides nothing and is read each time.
 pub const WINDOW_STEPS: i64 = 1_440;
 
@@ -97,6 +100,21 @@ pub const DECISION_LINES: usize = 50;
 /// Mutes of one organisation: each evaluation looks at all of them.
 pub const MUTES: usize = 1_000;
 
+/// Incidents that are told as one: each telling reads all of them.
+pub const MERGED: usize = 20;
+
+/// Names a monitor's incidents are merged by.
+pub const MERGE_BY: usize = 8;
+
+/// Bytes of the names and values of a scope: with the rest it fits a row.
+pub const SCOPE: usize = 8 << 10;
+
+/// Entries of one organisation's calendar: each evaluation looks at all of them.
+pub const CALENDAR: usize = 1_000;
+
+/// Calendars kept ready.
+pub const CALENDARS_IN_MEMORY: usize = 1_024;
+
 /// Evaluations of one back-test: a day and a half of minutes.
 pub const BACKTEST: i64 = 2_000;
 
@@ -137,3 +155,9 @@ pub const ROUTE_TABLE: usize = 2 << 20;
 
 /// Routing rules and tables kept ready, of all organisations together.
 pub const ROUTES_IN_MEMORY: usize = 256;
+
+/// Actions of one monitor, and links: buttons beyond that are not looked at.
+pub const ACTIONS: usize = 10;
+
+/// Bytes of a link's URL.
+pub const URL: usize = 2_000;

@@ -2,20 +2,29 @@
 
 use std::time::Duration;
 
-use metrics::{Counter, Histogram, Unit, counter, describe_counter, describe_histogram, histogram};
+use metrics::{
+    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+    histogram,
+};
 
-use crate::engine::Turn;
+use crate::engine::{Cause, Turn};
 use crate::evaluate::Changed;
 
 const EVALUATIONS: &str = "bellwether_monitor_evaluations_total";
 const DURATION: &str = "bellwether_monitor_evaluation_duration_seconds";
 const LAG: &str = "bellwether_monitor_lag_seconds";
+const WOKEN: &str = "bellwether_monitor_wakes_total";
+const MISSED: &str = "bellwether_monitor_times_missed_total";
+const BEHIND: &str = "bellwether_monitors_behind_seconds";
 const INCIDENTS: &str = "bellwether_incidents_total";
 const TELLINGS: &str = "bellwether_incident_tellings_total";
 
 /// The counters of this host's evaluations.
 pub(crate) struct Meters {
     evaluated: Counter,
+    woken: Counter,
+    missed: Counter,
+    behind: Gauge,
     failed: Counter,
     overtaken: Counter,
     duration: Histogram,
@@ -30,10 +39,16 @@ impl Meters {
         describe_counter!(EVALUATIONS, "Evaluations of monitors, by what became of them");
         describe_histogram!(DURATION, Unit::Seconds, "How long evaluations took, their commits included");
         describe_histogram!(LAG, Unit::Seconds, "How long after they were due evaluations were committed");
+        describe_counter!(WOKEN, "Evaluations that a write brought forward");
+        describe_counter!(MISSED, "Times of monitors that were passed over for a later one");
+        describe_gauge!(BEHIND, Unit::Seconds, "How long the first monitor that is due has been");
         describe_counter!(INCIDENTS, "Incidents that opened and closed");
         describe_counter!(TELLINGS, "What channels were to be told of incidents");
         Self {
             evaluated: counter!(EVALUATIONS, "result" => "evaluated"),
+            woken: counter!(WOKEN),
+            missed: counter!(MISSED),
+            behind: gauge!(BEHIND),
             failed: counter!(EVALUATIONS, "result" => "failed"),
             overtaken: counter!(EVALUATIONS, "result" => "overtaken"),
             duration: histogram!(DURATION),
@@ -53,8 +68,19 @@ impl Meters {
         }
     }
 
+    /// So many times of a monitor are passed over.
+    pub(crate) fn missed(&self, times: i64) {
+        self.missed.increment(u64::try_from(times).unwrap_or(0));
+    }
+
+    /// The first monitor has been due for so many milliseconds.
+    pub(crate) fn behind(&self, late: i64) {
+        self.behind.set(late.max(0) as f64 / 1000.0);
+    }
+
     /// An evaluation took so long, and was committed so many milliseconds after it was due.
-    pub(crate) fn evaluated(&self, took: Duration, late: i64) {
+    pub(crate) fn evaluated(&self, took: Duration, late: i64, cause: Cause) {
+        self.woken.increment(u64::from(cause == Cause::Write));
         self.duration.record(took.as_secs_f64());
         self.lag.record(late.max(0) as f64 / 1000.0);
     }

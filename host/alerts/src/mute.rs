@@ -82,10 +82,31 @@ impl Mute {
         labels: &BTreeMap<String, String>,
         tags: &[(String, String)],
     ) -> bool {
-        let Scope { monitors, labels: wanted, tags: needed } = &self.scope;
-        (monitors.is_empty() || monitors.iter().any(|name| name == monitor))
-            && wanted.iter().all(|(key, value)| labels.get(key) == Some(value))
-            && needed.iter().all(|(key, value)| tags.iter().any(|(tag, own)| tag == key && own == value))
+        self.scope.covers_monitor(monitor, labels) && self.scope.covers_series(tags)
+    }
+}
+
+impl Scope {
+    /// Whether it is about some of a monitor's series.
+    pub(crate) fn covers_monitor(&self, monitor: &str, labels: &BTreeMap<String, String>) -> bool {
+        (self.monitors.is_empty() || self.monitors.iter().any(|name| name == monitor))
+            && self.labels.iter().all(|(key, value)| labels.get(key) == Some(value))
+    }
+
+    /// Whether, of a monitor it is about, it is about this series.
+    pub(crate) fn covers_series(&self, tags: &[(String, String)]) -> bool {
+        self.tags.iter().all(|(key, value)| tags.iter().any(|(tag, own)| tag == key && own == value))
+    }
+
+    pub(crate) fn check(&self) -> Result<(), FieldError> {
+        let Self { monitors, labels, tags } = self;
+        let pairs = labels.iter().chain(tags).map(|(key, value)| key.len() + value.len());
+        let size: usize = pairs.chain(monitors.iter().map(String::len)).sum();
+        if size > limits::SCOPE {
+            let expected = format!("at most {} bytes of text", limits::SCOPE);
+            return Err(FieldError::new("scope", format!("{size} bytes"), expected));
+        }
+        Ok(())
     }
 }
 
@@ -99,15 +120,7 @@ impl NewMute {
             let expected = format!("at most {} characters", limits::TITLE);
             return Err(FieldError::new("reason", &self.reason, expected).into());
         }
-        let Scope { monitors, labels, tags } = &self.scope;
-        let pairs = labels.iter().chain(tags).map(|(key, value)| key.len() + value.len());
-        let names = monitors.iter().map(String::len);
-        let size: usize = pairs.chain(names).sum();
-        if size > 8 * 1024 {
-            return Err(
-                FieldError::new("scope", format!("{size} bytes"), "at most 8192 bytes of text").into()
-            );
-        }
+        self.scope.check()?;
         Ok(())
     }
 }

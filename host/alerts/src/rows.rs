@@ -5,7 +5,7 @@ use bellwether_store::{Batch, Key, MAX_VALUE, Space, StoreError, Versioned};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{IncidentId, MonitorId, MuteId};
+use crate::{EntryId, IncidentId, MonitorId, MuteId};
 
 /// A monitor as it is stored.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -65,6 +65,20 @@ pub(crate) struct DetectorRow {
 
 impl Versioned for DetectorRow {
     const NAME: &'static str = "state of a detector";
+}
+
+/// What a detector keeps of series it is shown together.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct PeersRow {
+    /// The detector's version.
+    pub(crate) version: String,
+    /// The tags of the series, in the order they are shown.
+    pub(crate) members: Vec<Vec<(String, String)>>,
+    pub(crate) state: Vec<u8>,
+}
+
+impl Versioned for PeersRow {
+    const NAME: &'static str = "state of a detector of several series";
 }
 
 /// Where a monitor's name leads.
@@ -144,6 +158,23 @@ pub(crate) fn detector(organisation: OrganisationId, id: MonitorId, series: &str
     detectors(organisation, id).fixed(&digest[..16])
 }
 
+/// What a detector keeps of series it is shown together: the owner of a large value, and a row without a value, so that
+/// it is found.
+pub(crate) fn peers(organisation: OrganisationId, id: MonitorId, group: &str) -> Key {
+    detector(organisation, id, group).number(0)
+}
+
+/// Whether a row under [`detectors`] is one of [`peers`].
+pub(crate) fn is_peers(key: &Key) -> bool {
+    let mut fields = key.fields();
+    let mut behind = || {
+        fields.number().and_then(|_| fields.number())?;
+        fields.fixed(16)?;
+        fields.number()
+    };
+    behind().is_some()
+}
+
 pub(crate) fn decisions(organisation: OrganisationId, id: MonitorId) -> Key {
     Key::new(Space::MonitorDecision).number(organisation.0).number(id.0)
 }
@@ -184,12 +215,83 @@ pub(crate) fn note(organisation: OrganisationId, id: IncidentId, number: u64) ->
     notes(organisation, id).number(number)
 }
 
+/// The actions on an incident that have not ended.
+pub(crate) fn acts(organisation: OrganisationId, id: IncidentId) -> Key {
+    Key::new(Space::IncidentAct).number(organisation.0).fixed(id.0.as_bytes())
+}
+
+/// Whose action on which incident a row is of, and its number.
+pub(crate) fn act_of(key: &Key) -> Result<(OrganisationId, IncidentId, u64), StoreError> {
+    let mut fields = key.fields();
+    let read = (|| {
+        let organisation = OrganisationId(fields.number()?);
+        let id = uuid::Uuid::from_slice(fields.fixed(16)?).ok()?;
+        Some((organisation, IncidentId(id), fields.number()?))
+    })();
+    read.ok_or_else(|| StoreError::Damaged(format!("{key:?} is not of an action on an incident")))
+}
+
+/// How often the links of an incident were followed.
+pub(crate) fn clicks(organisation: OrganisationId, id: IncidentId) -> Key {
+    Key::new(Space::IncidentClick).number(organisation.0).fixed(id.0.as_bytes())
+}
+
+pub(crate) fn click(organisation: OrganisationId, id: IncidentId, name: &str) -> Key {
+    clicks(organisation, id).text(name)
+}
+
 pub(crate) fn mutes(organisation: OrganisationId) -> Key {
     Key::new(Space::Mute).number(organisation.0)
 }
 
 pub(crate) fn mute(organisation: OrganisationId, id: MuteId) -> Key {
     mutes(organisation).number(id.0)
+}
+
+pub(crate) fn calendar(organisation: OrganisationId) -> Key {
+    Key::new(Space::Calendar).number(organisation.0)
+}
+
+pub(crate) fn calendar_entry(organisation: OrganisationId, id: EntryId) -> Key {
+    calendar(organisation).number(id.0)
+}
+
+/// Counts the changes of a calendar.
+pub(crate) fn calendar_version(organisation: OrganisationId) -> Key {
+    Key::new(Space::CalendarVersion).number(organisation.0)
+}
+
+/// Which incident others are told with that share this.
+pub(crate) fn merging(organisation: OrganisationId, digest: &[u8; 16]) -> Key {
+    Key::new(Space::Merging).number(organisation.0).fixed(digest)
+}
+
+/// Which incidents are told as one, by the first of them.
+pub(crate) fn merged(organisation: OrganisationId, lead: IncidentId) -> Key {
+    Key::new(Space::Merged).number(organisation.0).fixed(lead.0.as_bytes())
+}
+
+/// With which incident one is told.
+pub(crate) fn merged_into(organisation: OrganisationId, id: IncidentId) -> Key {
+    Key::new(Space::MergedInto).number(organisation.0).fixed(id.0.as_bytes())
+}
+
+pub(crate) fn all_feedback(organisation: OrganisationId) -> Key {
+    Key::new(Space::Feedback).number(organisation.0)
+}
+
+pub(crate) fn feedback_on(organisation: OrganisationId, id: IncidentId) -> Key {
+    all_feedback(organisation).fixed(id.0.as_bytes())
+}
+
+/// What the key of this id thinks of an incident.
+pub(crate) fn feedback(organisation: OrganisationId, id: IncidentId, key: &str) -> Key {
+    let digest: [u8; 32] = Sha256::digest(key.as_bytes()).into();
+    feedback_on(organisation, id).fixed(&digest[..16])
+}
+
+pub(crate) fn feedback_count(organisation: OrganisationId, id: MonitorId) -> Key {
+    Key::new(Space::FeedbackCount).number(organisation.0).number(id.0)
 }
 
 /// The incident of a row that is about one.

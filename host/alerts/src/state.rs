@@ -1,5 +1,7 @@
 //! How a monitor's series stand between evaluations.
 
+use std::collections::BTreeMap;
+
 use bellwether_kernel::Timestamp;
 use bellwether_store::Versioned;
 use serde::{Deserialize, Serialize};
@@ -20,10 +22,21 @@ pub(crate) struct MonitorState {
     pub(crate) incidents: Vec<OpenIncident>,
     /// Incidents there ever were.
     pub(crate) opened: u64,
+    /// Up to when series were not looked at, of those of which that still counts.
+    pub(crate) passed: BTreeMap<Vec<(String, String)>, Timestamp>,
 }
 
 impl Versioned for MonitorState {
     const NAME: &'static str = "state of a monitor";
+    const VERSION: u8 = 2;
+
+    fn upgrade(version: u8, bytes: &[u8]) -> Option<Self> {
+        if version != 1 {
+            return None;
+        }
+        let (fed, resumed, series, incidents, opened) = postcard::from_bytes(bytes).ok()?;
+        Some(Self { fed, resumed, series, incidents, opened, passed: BTreeMap::new() })
+    }
 }
 
 /// An incident that is open, and the tags all its series share.
@@ -96,6 +109,7 @@ pub(crate) enum Held {
     Volume,
     TooFew,
     TooMany,
+    Quiet,
 }
 
 /// A side.

@@ -11,8 +11,14 @@ use crate::Event;
 pub(super) struct Schedule {
     limits: DeliveryLimits,
     channels: BTreeMap<ChannelKey, Queue>,
+    /// Channels with something to do, by when that is; [`Queue::noted`] says where each is.
+    later: BTreeSet<(Timestamp, ChannelKey)>,
+    /// Those whose time has come.
+    ready: BTreeSet<ChannelKey>,
     /// The channel that was served last: the next one in order is served next.
     served: Option<ChannelKey>,
+    /// Deliveries that wait, of all channels.
+    waiting: usize,
 }
 
 /// What waits for one channel.
@@ -30,6 +36,8 @@ struct Queue {
     held: bool,
     /// Its channel has had its share of requests until then.
     not_before: Timestamp,
+    /// When there is something to do, as the schedule has noted it.
+    noted: Option<Timestamp>,
 }
 
 /// The deliveries of one incident to one channel.
@@ -97,7 +105,14 @@ impl Work {
 
 impl Schedule {
     pub(super) fn new(limits: DeliveryLimits) -> Self {
-        Self { limits, channels: BTreeMap::new(), served: None }
+        Self {
+            limits,
+            channels: BTreeMap::new(),
+            later: BTreeSet::new(),
+            ready: BTreeSet::new(),
+            served: None,
+            waiting: 0,
+        }
     }
 
     /// Takes a delivery in, unless its channel has too many; a closing always.
@@ -126,7 +141,8 @@ impl Schedule {
         due: Option<Timestamp>,
     ) {
         let fold_above = self.limits.fold_above;
-        let queue = self.channels.entry((organisation, id.channel.clone())).or_default();
+        let channel = (organisation, id.channel.clone());
+        let queue = self.channels.entry(channel.clone()).or_default();
         let line = queue.lines.entry(id.incident.clone()).or_default();
         if line.waiting.contains_key(&id.sequence) {
             return;
@@ -134,29 +150,50 @@ impl Schedule {
         let before = line.due();
         line.waiting.insert(id.sequence, (event, due.unwrap_or_default()));
         queue.waiting += 1;
+        self.waiting += 1;
         if !line.busy {
             if let Some(before) = before {
                 queue.due.remove(&(before, id.incident.clone()));
             }
             queue.rest(&id.incident, fold_above);
         }
+        self.note(&channel);
+    }
+
+    /// Notes when there is something to do for a channel, after it changed.
+    fn note(&mut self, channel: &ChannelKey) {
+        let Some(queue) = self.channels.get_mut(channel) else { return };
+        let due = queue.due(self.limits);
+        let before = std::mem::replace(&mut queue.noted, due);
+        if before == due {
+            return;
+        }
+        if let Some(before) = before
+            && !self.ready.remove(channel)
+        {
+            self.later.remove(&(before, channel.clone()));
+        }
+        if let Some(due) = due {
+            self.later.insert((due, channel.clone()));
+        }
     }
 
     /// The next thing to do, if there is one that may be done now.
     pub(super) fn take(&mut self, now: Timestamp) -> Option<Work> {
         use std::ops::Bound::{Excluded, Unbounded};
-        let limits = self.limits;
-        let ready = |queue: &Queue| queue.is_ready(now, limits);
+        while self.later.first().is_some_and(|(due, _)| *due <= now) {
+            self.ready.extend(self.later.pop_first().map(|(_, channel)| channel));
+        }
         let after = match &self.served {
             Some(served) => Excluded(served.clone()),
             None => Unbounded,
         };
-        let behind = self.channels.range((after, Unbounded)).find(|(_, queue)| ready(queue));
-        let found = behind.or_else(|| self.channels.iter().find(|(_, queue)| ready(queue)));
-        let channel = found?.0.clone();
+        let behind = self.ready.range((after, Unbounded)).next();
+        let channel = behind.or_else(|| self.ready.first())?.clone();
         let queue = self.channels.get_mut(&channel)?;
-        let (incident, task) = queue.take(limits.fold_above)?;
+        let (incident, task) = queue.take(self.limits.fold_above)?;
         self.served = Some(channel.clone());
+        self.note(&channel);
         Some(Work { organisation: channel.0, channel: channel.1, incident, task })
     }
 
@@ -165,7 +202,11 @@ impl Schedule {
         let channel = work.channel_key();
         let Some(queue) = self.channels.get_mut(&channel) else { return };
         queue.at_work = queue.at_work.saturating_sub(1);
-        let Some(line) = queue.lines.get_mut(&work.incident) else { return };
+        let Some(line) = queue.lines.get_mut(&work.incident) else {
+            self.note(&channel);
+            return;
+        };
+        let before = queue.waiting;
         match (turn, &work.task) {
             (Turn::Ended, Task::Deliver(sequence)) => {
                 queue.waiting -= usize::from(line.waiting.remove(sequence).is_some());
@@ -184,6 +225,7 @@ impl Schedule {
             (Turn::Held, _) => queue.held = true,
             (Turn::Limited(until), _) => queue.not_before = *until,
         }
+        self.waiting -= before - queue.waiting;
         self.let_go(&channel, &work.incident);
     }
 
@@ -198,6 +240,7 @@ impl Schedule {
             queue.due.remove(&(due, incident.to_owned()));
         }
         queue.foldable.remove(incident);
+        self.note(channel);
         true
     }
 
@@ -212,7 +255,9 @@ impl Schedule {
         } else {
             queue.rest(incident, fold_above);
         }
-        if queue.lines.is_empty() && queue.at_work == 0 {
+        let is_done = queue.lines.is_empty() && queue.at_work == 0;
+        self.note(channel);
+        if is_done {
             self.channels.remove(channel);
         }
     }
@@ -223,32 +268,32 @@ impl Schedule {
             queue.held = false;
             queue.not_before = Timestamp::MIN;
         }
+        self.note(channel);
     }
 
     /// When there is something to do next.
     pub(super) fn next(&self) -> Option<Timestamp> {
-        let of = |queue: &Queue| {
-            if queue.held || queue.at_work >= self.limits.of_channel {
-                return None;
-            }
-            let (due, _) = queue.due.first()?;
-            Some((*due).max(queue.not_before))
-        };
-        self.channels.values().filter_map(of).min()
+        let ready = self.ready.first().map(|_| Timestamp::MIN);
+        ready.or_else(|| self.later.first().map(|(due, _)| *due))
     }
 
     /// How many deliveries wait.
     pub(super) fn waiting(&self) -> usize {
-        self.channels.values().map(|queue| queue.waiting).sum()
+        self.waiting
     }
 }
 
 impl Queue {
-    fn is_ready(&self, now: Timestamp, limits: DeliveryLimits) -> bool {
-        let folds = self.waiting > limits.fold_above && !self.foldable.is_empty();
-        let may = !self.held && self.not_before <= now;
-        let due = may && self.due.first().is_some_and(|(due, _)| *due <= now);
-        self.at_work < limits.of_channel && (folds || due)
+    /// When there is something to do.
+    fn due(&self, limits: DeliveryLimits) -> Option<Timestamp> {
+        if self.at_work >= limits.of_channel {
+            return None;
+        }
+        if self.waiting > limits.fold_above && !self.foldable.is_empty() {
+            return Some(Timestamp::MIN);
+        }
+        let (due, _) = self.due.first().filter(|_| !self.held)?;
+        Some((*due).max(self.not_before))
     }
 
     /// A line nobody works at any more.
@@ -278,5 +323,56 @@ impl Queue {
         line.busy = true;
         self.at_work += 1;
         Some((incident, task))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(milliseconds: i64) -> Timestamp {
+        Timestamp::from_milliseconds(milliseconds).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_noted_is_what_a_look_at_every_channel_finds(
+            steps in prop::collection::vec((0..7_u8, 0..4_u8, 0..3_u8, 1..6_u32, 0..50_i64), 1..120)
+        ) {
+            let limits = DeliveryLimits { at_once: 9, of_channel: 2, fold_above: 3, waiting: 12 };
+            let (mut schedule, mut works, mut now) = (Schedule::new(limits), Vec::new(), 0);
+            for (what, channel, incident, number, span) in steps {
+                let key = (OrganisationId(u64::from(channel)), format!("c{channel}"));
+                let incident = format!("i{incident}");
+                match what {
+                    0..3 => {
+                        let id = DeliveryId { channel: key.1.clone(), incident, sequence: number };
+                        let event = if number == 1 { Event::Opened } else { Event::Updated };
+                        schedule.add(key.0, &id, event, (number % 2 == 0).then(|| at(now + span)));
+                    }
+                    3 => works.extend(schedule.take(at(now))),
+                    4 if !works.is_empty() => {
+                        let work = works.swap_remove(number as usize % works.len());
+                        let turns = [Turn::Ended, Turn::Later(at(now + span)), Turn::Held, Turn::Limited(at(now + span))];
+                        schedule.put_back(&work, &turns[span as usize % 4]);
+                    }
+                    5 => schedule.release(&key),
+                    _ => now += span,
+                }
+                prop_assert_eq!(schedule.waiting(), schedule.channels.values().map(|queue| queue.waiting).sum::<usize>());
+                let first = schedule.channels.values().filter_map(|queue| queue.due(limits)).min();
+                match schedule.next() {
+                    Some(Timestamp::MIN) => prop_assert!(first.is_some_and(|first| first <= at(now))),
+                    next => prop_assert_eq!(next, first),
+                }
+            }
+            while let Some(work) = schedule.take(at(now + 100)) {
+                schedule.put_back(&work, &Turn::Ended);
+            }
+            let due = schedule.channels.values().filter_map(|queue| queue.due(limits)).min();
+            prop_assert!(due.is_none_or(|due| due > at(now + 100)), "what may be done is done");
+        }
     }
 }

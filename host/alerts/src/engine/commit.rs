@@ -10,11 +10,12 @@ use bellwether_store::{
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::Merging;
 use crate::evaluate::{Changed, Move};
 use crate::incident::{Interval, cut};
 use crate::rows::{self, DecisionRow, NextRow};
 use crate::state::MonitorState;
-use crate::{AlertError, Alerts, IncidentId, MonitorId, StoredIncident, Telling, limits};
+use crate::{AlertError, Alerts, IncidentId, MonitorId, Moved, StoredIncident, Telling, limits};
 
 /// What an evaluation decided, where something came of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -98,17 +99,37 @@ impl Alerts {
     }
 
     /// Adds an incident to a batch: its row, notes, intervals and tellings. `stored` is the row it was read from.
-    /// Whether something is told.
+    /// Whether somebody is to be woken who is told of it, or follows it.
     pub(crate) async fn put_incident(
+        &self,
+        batch: &mut Batch,
+        organisation: OrganisationId,
+        changed: Changed,
+        stored: Option<Bytes>,
+    ) -> Result<bool, AlertError> {
+        let mut merging = Merging::default();
+        let is_told = self.put_one(batch, organisation, changed, stored, &mut merging).await?;
+        merging.put(batch, organisation)?;
+        Ok(is_told)
+    }
+
+    async fn put_one(
         &self,
         batch: &mut Batch,
         organisation: OrganisationId,
         mut changed: Changed,
         stored: Option<Bytes>,
+        merging: &mut Merging,
     ) -> Result<bool, AlertError> {
         let id = changed.incident.id;
         let key = rows::incident(organisation, id);
+        let moved = changed.moved().filter(|_| self.tellings.follows(organisation));
         batch.require(key.clone(), stored.map_or(Precondition::Absent, Precondition::ValueIs));
+        let mut is_told = false;
+        if let Some(lead) = self.merge(batch, organisation, &mut changed, merging).await? {
+            self.remember(organisation, &changed, merging).await?;
+            is_told = self.tell_merged(batch, organisation, lead, &mut changed, merging).await?;
+        }
         for note in &changed.notes {
             rows::put(batch, rows::note(organisation, id, changed.incident.notes), encode(note))?;
             changed.incident.notes += 1;
@@ -122,13 +143,14 @@ impl Alerts {
             true => batch.put(rows::open_incident(organisation, id), Bytes::new()),
             false => batch.delete(rows::open_incident(organisation, id)),
         };
-        let is_told = !changed.tellings.is_empty();
-        if is_told {
+        is_told |= !changed.tellings.is_empty();
+        if !changed.tellings.is_empty() || moved.is_some() {
             let mut intervals = self.intervals_of(organisation, id, limits::AFFECTED).await?;
             intervals.append(&mut changed.over);
             intervals.append(&mut changed.open);
             for telling in &changed.tellings {
-                let incident = changed.incident.as_told(intervals.clone(), telling.message.as_deref());
+                let mut incident = changed.incident.as_told(intervals.clone(), telling.message.as_deref());
+                self.add_links(organisation, &changed.incident, &mut incident).await;
                 let telling = Telling {
                     organisation,
                     channels: changed.incident.channels.clone(),
@@ -139,8 +161,15 @@ impl Alerts {
                 };
                 self.tellings.add(batch, &telling)?;
             }
+            if let Some((event, sequence, time)) = moved {
+                let (incident, mut as_told) =
+                    (changed.incident.clone(), changed.incident.as_told(intervals, None));
+                self.add_links(organisation, &incident, &mut as_told).await;
+                let moved = Moved { organisation, event, sequence, time, told: is_told, incident, as_told };
+                self.tellings.moved(batch, &moved)?;
+            }
         }
-        Ok(is_told)
+        Ok(is_told || moved.is_some())
     }
 
     /// Adds what became of a monitor's incidents to a batch. Whether something is told.
@@ -151,12 +180,13 @@ impl Alerts {
         all: Vec<Changed>,
         known: &Known,
     ) -> Result<bool, AlertError> {
-        let mut is_told = false;
+        let (mut is_told, mut merging) = (false, Merging::default());
         for changed in all {
             self.meters.incident(&changed);
             let stored = known.rows.get(&changed.incident.id).cloned();
-            is_told |= self.put_incident(batch, organisation, changed, stored).await?;
+            is_told |= self.put_one(batch, organisation, changed, stored, &mut merging).await?;
         }
+        merging.put(batch, organisation)?;
         Ok(is_told)
     }
 

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bellwether_kernel::{OrganisationId, Timestamp};
-use bellwether_series::{Expression, Line, Series, SeriesError, TimeRange};
-use bellwether_store::{Batch, SharedStore, StoreError, decode, encode};
+use bellwether_series::{Expression, Line, Listener, Series, SeriesError, TimeRange};
+use bellwether_store::{Batch, SharedStore, StoreError, decode, delete_large, encode, get_large, put_large};
 
+use crate::calendar::Quiet;
 use crate::evaluate::{Look, Seen, side_of};
 use crate::monitor::{Anomaly, Compiled, series_id};
-use crate::rows::{self, DetectorRow};
+use crate::rows::{self, DetectorRow, PeersRow};
 use crate::state::{MonitorState, Verdict};
 use crate::{AlertError, Detector, MonitorId, Points, RoleError, Roles, Scores, Settings, Takes, limits};
 
@@ -29,6 +30,10 @@ pub trait Figures: Send + Sync + 'static {
         expression: &Expression,
         range: TimeRange,
     ) -> Result<Vec<Line>, SeriesError>;
+
+    /// Tells `listener` of what is written from here on, as [`Series::tell`] does. Where nobody is told, monitors are
+    /// evaluated by their schedule alone.
+    fn tell(&self, _listener: &Arc<dyn Listener>) {}
 }
 
 #[async_trait]
@@ -41,6 +46,10 @@ impl Figures for Series {
     ) -> Result<Vec<Line>, SeriesError> {
         Self::query(self, organisation, expression, range, &|_| true).await
     }
+
+    fn tell(&self, listener: &Arc<dyn Listener>) {
+        Self::tell(self, listener);
+    }
 }
 
 /// What detectors keep of a monitor's series.
@@ -48,15 +57,17 @@ pub(crate) struct Kept {
     /// Where it is read from; a back-test begins with nothing.
     from: Option<(SharedStore, OrganisationId, MonitorId)>,
     rows: HashMap<String, DetectorRow>,
+    /// Of series that are shown together, by what they share, and how many bytes that took before.
+    peers: HashMap<String, (PeersRow, usize)>,
 }
 
 impl Kept {
     pub(crate) fn stored(store: &SharedStore, organisation: OrganisationId, monitor: MonitorId) -> Self {
-        Self { from: Some((Arc::clone(store), organisation, monitor)), rows: HashMap::new() }
+        Self { from: Some((Arc::clone(store), organisation, monitor)), ..Self::nothing() }
     }
 
     pub(crate) fn nothing() -> Self {
-        Self { from: None, rows: HashMap::new() }
+        Self { from: None, rows: HashMap::new(), peers: HashMap::new() }
     }
 
     async fn get(&self, series: &str) -> Result<Option<DetectorRow>, StoreError> {
@@ -68,8 +79,26 @@ impl Kept {
         row.map(|row| decode(&row)).transpose()
     }
 
+    /// Of the series together that share this.
+    pub(super) async fn peers(&mut self, group: &str) -> Result<Option<PeersRow>, StoreError> {
+        if let Some((row, _)) = self.peers.get(group) {
+            return Ok(Some(row.clone()));
+        }
+        let Some((store, organisation, monitor)) = &self.from else { return Ok(None) };
+        let stored = get_large(&**store, &rows::peers(*organisation, *monitor, group)).await?;
+        let Some(bytes) = stored else { return Ok(None) };
+        let row: PeersRow = decode(&bytes)?;
+        self.peers.insert(group.to_owned(), (row.clone(), bytes.len()));
+        Ok(Some(row))
+    }
+
+    pub(super) fn keep_peers(&mut self, group: String, row: PeersRow) {
+        let before = self.peers.get(&group).map_or(0, |(_, bytes)| *bytes);
+        self.peers.insert(group, (row, before));
+    }
+
     /// Adds what changed to a batch.
-    pub(crate) fn put(
+    pub(crate) async fn put(
         &self,
         batch: &mut Batch,
         organisation: OrganisationId,
@@ -77,6 +106,16 @@ impl Kept {
     ) -> Result<(), StoreError> {
         for (series, row) in &self.rows {
             rows::put(batch, rows::detector(organisation, monitor, series), encode(row))?;
+        }
+        let Some((store, ..)) = self.from.as_ref().filter(|_| !self.peers.is_empty()) else { return Ok(()) };
+        for (group, (row, before)) in &self.peers {
+            let owner = rows::peers(organisation, monitor, group);
+            let bytes = encode(row);
+            if *before > bytes.len() {
+                delete_large(&**store, batch, &owner).await?;
+            }
+            put_large(batch, &owner, &bytes)?;
+            batch.put(owner, Vec::new());
         }
         Ok(())
     }
@@ -88,6 +127,19 @@ pub(crate) struct Looking<'a> {
     pub(crate) roles: &'a dyn Roles,
     pub(crate) organisation: OrganisationId,
     pub(crate) compiled: &'a Compiled,
+    /// Which series are not looked at.
+    pub(crate) quiet: &'a Quiet,
+}
+
+/// The times that are looked at, in milliseconds.
+#[derive(Clone, Copy)]
+pub(super) struct Span {
+    /// Where a detector that knows nothing begins.
+    pub(super) first: i64,
+    /// Where one begins that knows what was before.
+    pub(super) start: i64,
+    /// Up to here.
+    pub(super) end: i64,
 }
 
 impl Looking<'_> {
@@ -107,11 +159,11 @@ impl Looking<'_> {
             Some(anomaly) => self.judged(anomaly, state, kept, end).await?,
         };
         let end = Timestamp::from_milliseconds(end).unwrap_or(at);
-        Ok(Look { at, end, since: state.resumed, seen })
+        Ok(Look { at, end, since: state.resumed, seen, quiet: self.quiet.clone() })
     }
 
     /// The lines of the points from `start` up to but not at `end`.
-    async fn query(&self, start: i64, end: i64) -> Result<Vec<Line>, AlertError> {
+    pub(super) async fn query(&self, start: i64, end: i64) -> Result<Vec<Line>, AlertError> {
         if start >= end {
             return Ok(Vec::new());
         }
@@ -137,7 +189,6 @@ impl Looking<'_> {
         let detector = self.roles.detector(self.organisation, name);
         let detector = detector.ok_or_else(|| AlertError::unknown("detector", name))?;
         let description = detector.description();
-        check_takes(&*detector, name)?;
         let settings = Settings::read(&description.settings, &anomaly.settings).map_err(RoleError::from)?;
         let step = self.compiled.step;
         let wanted = i64::from(description.history.best.max(description.history.least));
@@ -149,6 +200,12 @@ impl Looking<'_> {
         if lines.len() > limits::ANOMALY_SERIES {
             let limit = limits::ANOMALY_SERIES as u64;
             return Err(AlertError::Limit { what: "series of an anomaly monitor", limit });
+        }
+        if description.takes == Takes::AlignedSeries {
+            let span = Span { first, start, end };
+            let all = self.together(anomaly, (&*detector, &settings), state, kept, lines, span).await?;
+            state.fed = Timestamp::from_milliseconds(end.max(fed.unwrap_or(end)));
+            return Ok(all);
         }
         let mut history: Option<BTreeMap<String, Line>> = None;
         let mut all = Vec::with_capacity(lines.len());
@@ -195,27 +252,28 @@ impl Looking<'_> {
             times: line.points.iter().map(instant).collect(),
             step: Some(Duration::from_millis(line.step.unsigned_abs())),
             values: vec![line.points.iter().map(|(_, value)| *value).collect()],
-            learn: true,
+            learn: self.quiet.of(&tags(line), line.metric.as_deref()).is_none_or(|because| because.learns),
         };
         let mut detection = detector.detect(settings, state, &points).await?;
         Ok((detection.series.pop().unwrap_or_default(), detection.state))
     }
 }
 
-/// Refuses a detector that looks at several series at once.
-pub(crate) fn check_takes(detector: &dyn Detector, name: &str) -> Result<(), AlertError> {
-    if detector.description().takes == Takes::OneSeries {
+/// Refuses groups for a detector that looks at each series by itself.
+pub(crate) fn check_peers(detector: &dyn Detector, anomaly: &Anomaly) -> Result<(), AlertError> {
+    if detector.description().takes == Takes::AlignedSeries || anomaly.peers_by.is_empty() {
         return Ok(());
     }
-    let expected = "a detector that looks at each series by itself; monitors do not show several at once";
-    Err(bellwether_kernel::FieldError::new("detector.name", name, expected).into())
+    let expected = "none: this detector looks at each series by itself";
+    let given = anomaly.peers_by.join(", ");
+    Err(bellwether_kernel::FieldError::new("detector.peers_by", given, expected).into())
 }
 
-fn tags(line: &Line) -> Vec<(String, String)> {
+pub(super) fn tags(line: &Line) -> Vec<(String, String)> {
     line.tags.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
 }
 
-fn seen(line: Line) -> Seen {
+pub(super) fn seen(line: Line) -> Seen {
     Seen {
         tags: tags(&line),
         metric: line.metric.as_deref().map(str::to_owned),
@@ -227,19 +285,22 @@ fn seen(line: Line) -> Seen {
 }
 
 fn verdicts(line: &Line, scores: &Scores, strange_from: f64) -> Vec<Verdict> {
-    let of = |column: &[f64], at: usize| column.get(at).copied().unwrap_or(f64::NAN);
-    let one = |(at, (time, value)): (usize, &(i64, f64))| {
-        let (score, expected) = (of(&scores.scores, at), of(&scores.expected, at));
-        let up = if expected.is_nan() { *value >= of(&scores.upper, at) } else { *value >= expected };
-        let edge = if up { of(&scores.upper, at) } else { of(&scores.lower, at) };
-        Verdict {
-            time: Timestamp::from_milliseconds(*time).unwrap_or_default(),
-            value: *value,
-            score,
-            strange: (score >= strange_from).then(|| side_of(up)),
-            expected,
-            edge,
-        }
-    };
-    line.points.iter().enumerate().map(one).collect()
+    let points = line.points.iter().enumerate();
+    points.map(|(at, point)| verdict(scores, at, *point, strange_from)).collect()
+}
+
+/// What a detector found of a point, at this place of its columns.
+pub(super) fn verdict(scores: &Scores, at: usize, (time, value): (i64, f64), strange_from: f64) -> Verdict {
+    let of = |column: &[f64]| column.get(at).copied().unwrap_or(f64::NAN);
+    let (score, expected) = (of(&scores.scores), of(&scores.expected));
+    let up = if expected.is_nan() { value >= of(&scores.upper) } else { value >= expected };
+    let edge = if up { of(&scores.upper) } else { of(&scores.lower) };
+    Verdict {
+        time: Timestamp::from_milliseconds(time).unwrap_or_default(),
+        value,
+        score,
+        strange: (score >= strange_from).then(|| side_of(up)),
+        expected,
+        edge,
+    }
 }

@@ -1,11 +1,17 @@
-//! What evaluates monitors: the schedule, what an evaluation sees, and the one commit that is made of it.
+//! What evaluates monitors: the schedule and the wakes, what an evaluation sees, and the one commit that is made of it.
 
 mod commit;
 mod look;
+mod merge;
+mod pace;
+mod peers;
 mod schedule;
 mod turn;
 
 pub use commit::{Decision, DecisionLine};
 pub use look::Figures;
-pub(crate) use look::{Kept, Looking, check_takes};
-pub(crate) use turn::Turn;
+pub(crate) use look::{Kept, Looking, check_peers};
+pub(crate) use merge::{Merging, Shared};
+pub use pace::Pace;
+pub(crate) use pace::Pacing;
+pub(crate) use turn::{Cause, Turn};

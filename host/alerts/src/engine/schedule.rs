@@ -1,16 +1,16 @@
 //! When monitors are due. Their times lie in the store in order, so that however many there are, a host sleeps until
-//! the first of them; several are evaluated at once, and how late they are is measured.
+//! the first of them, or until a write wakes one; several are evaluated at once, and how late they are is measured.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bellwether_kernel::Timestamp;
+use bellwether_kernel::{OrganisationId, Timestamp};
 use bellwether_store::{Direction, Key, Space};
 use futures::{FutureExt, StreamExt, stream};
 
-use super::turn::Turn;
-use crate::{AlertError, Alerts, rows};
+use super::turn::{Cause, Turn};
+use crate::{AlertError, Alerts, MonitorId, rows};
 
 /// The longest sleep: a clock that is set may bring a time nearer than it seemed, and another host may add one.
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);
@@ -51,13 +51,16 @@ impl Alerts {
         // Listens from here on: what is committed behind the look is not slept through.
         sooner.as_mut().enable();
         let now = self.clock.now();
-        if self.evaluate_due(now).await? > 0 {
+        let due = self.evaluate_due(now).await?;
+        // Where the schedule is behind, it comes first: it covers what wakes are for.
+        if due >= TURN || due + self.evaluate_woken(now).await? > 0 {
             return Ok(());
         }
-        let first = self.store.scan(Key::new(Space::MonitorDue).prefix(), Direction::Forward, 1).await?;
-        let sleep = match first.first() {
-            Some((key, _)) => {
-                let milliseconds = rows::due_of(key)?.0.milliseconds_since(self.clock.now());
+        let first = self.first_due().await?;
+        self.meters.behind(first.map_or(0, |first| self.clock.now().milliseconds_since(first)));
+        let sleep = match first.into_iter().chain(self.wakes.first()).min() {
+            Some(at) => {
+                let milliseconds = at.milliseconds_since(self.clock.now());
                 Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0)).min(LONGEST_SLEEP)
             }
             None => LONGEST_SLEEP,
@@ -79,15 +82,34 @@ impl Alerts {
     pub(crate) async fn evaluate_due(&self, now: Timestamp) -> Result<usize, AlertError> {
         let range = Key::new(Space::MonitorDue).prefix().start..rows::due_behind(now);
         let due = self.store.scan(range, Direction::Forward, TURN).await?;
+        let due = due.iter().map(|(key, _)| rows::due_of(key)).collect::<Result<Vec<_>, _>>()?;
+        if let Some((first, ..)) = due.first() {
+            self.meters.behind(now.milliseconds_since(*first));
+        }
+        self.evaluate_all(due, Cause::Schedule).await
+    }
+
+    /// Evaluates the monitors that writes woke by `now`; how many there were.
+    ///
+    /// # Errors
+    /// The store's. What was not evaluated for it is left to the schedule.
+    pub(crate) async fn evaluate_woken(&self, now: Timestamp) -> Result<usize, AlertError> {
+        self.evaluate_all(self.wakes.take(now, TURN), Cause::Write).await
+    }
+
+    async fn evaluate_all(
+        &self,
+        all: Vec<(Timestamp, OrganisationId, MonitorId)>,
+        cause: Cause,
+    ) -> Result<usize, AlertError> {
         let mut count = 0;
-        let mut turns = stream::iter(due)
-            .map(|(key, _)| async move {
+        let mut turns = stream::iter(all)
+            .map(|(at, organisation, id)| async move {
                 // What was taken from the schedule is left to the next start.
                 if self.halt.is_cancelled() {
                     return Ok(Turn::Stale);
                 }
-                let (at, organisation, id) = rows::due_of(&key)?;
-                self.evaluate(at, organisation, id).await
+                self.evaluate(cause, at, organisation, id).await
             })
             .buffer_unordered(self.limits.at_once.max(1));
         let mut failed = None;

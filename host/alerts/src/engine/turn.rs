@@ -14,6 +14,15 @@ use crate::rows::{self, NextRow};
 use crate::state::MonitorState;
 use crate::{AlertError, Alerts, MonitorId};
 
+/// Why a monitor is evaluated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// Its time has come.
+    Schedule,
+    /// Something it looks at was written.
+    Write,
+}
+
 /// What became of an evaluation that was due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
@@ -21,7 +30,7 @@ pub(crate) enum Turn {
     Evaluated,
     /// It was made and came to nothing: the query or the detector did not answer.
     Failed,
-    /// It was not due any more.
+    /// It was not due any more, or not yet.
     Stale,
     /// Somebody evaluated or changed the monitor, or one of its incidents, at the same moment: nothing was committed.
     Overtaken,
@@ -38,18 +47,20 @@ struct Evaluation<'a> {
 }
 
 impl Alerts {
-    /// Evaluates a monitor that was due at `due`.
+    /// Evaluates a monitor that was due at `due`, or woken to be evaluated then. What a write brings forward moves the
+    /// schedule: the next time is counted from it.
     ///
     /// The monitor's row of when it is due next is the fence: what it says is required by the commit, and each commit
     /// makes its turn another. A lease besides would only save the work of two hosts that evaluate at once, and would
     /// let a monitor stand still until the lease of a host that died runs out.
     pub(crate) async fn evaluate(
         &self,
+        cause: Cause,
         due: Timestamp,
         organisation: OrganisationId,
         id: MonitorId,
     ) -> Result<Turn, AlertError> {
-        match self.try_evaluate(due, organisation, id).await {
+        match self.try_evaluate(cause, due, organisation, id).await {
             Err(error) if error.kind() == ErrorKind::Conflict => Ok(Turn::Overtaken),
             done => done,
         }
@@ -57,6 +68,7 @@ impl Alerts {
 
     async fn try_evaluate(
         &self,
+        cause: Cause,
         due: Timestamp,
         organisation: OrganisationId,
         id: MonitorId,
@@ -67,20 +79,40 @@ impl Alerts {
         let next: Option<NextRow> = stored.as_ref().map(|row| decode(row)).transpose()?;
         let mut fence = Batch::new();
         fence.require(key.clone(), stored.map_or(Precondition::Absent, Precondition::ValueIs));
-        fence.delete(rows::due(due, organisation, id));
-        let Some(next) = next.filter(|next| next.at == Some(due)) else {
-            self.store.commit(fence).await?;
-            return Ok(Turn::Stale);
+        let next = match cause {
+            Cause::Schedule => {
+                fence.delete(rows::due(due, organisation, id));
+                let Some(next) = next.filter(|next| next.at == Some(due)) else {
+                    self.store.commit(fence).await?;
+                    return Ok(Turn::Stale);
+                };
+                next
+            }
+            Cause::Write => {
+                let Some((next, scheduled)) = next.and_then(|next| next.at.map(|at| (next, at))) else {
+                    self.wakes.forget(organisation, id);
+                    return Ok(Turn::Stale);
+                };
+                let compiled = self.load(organisation, id, next.version).await?;
+                if !self.is_needed(&next, &compiled, due, (organisation, id)) {
+                    return Ok(Turn::Stale);
+                }
+                fence.delete(rows::due(scheduled, organisation, id));
+                next
+            }
         };
         let compiled = self.load(organisation, id, next.version).await?;
         // Times that were missed are passed over: the latest of them is evaluated.
         let late = self.clock.now().milliseconds_since(due).max(0);
+        self.meters.missed(late / compiled.every);
         let at = due.saturating_add(late / compiled.every * compiled.every);
         let following = at.saturating_add(compiled.every);
         fence.put(rows::due(following, organisation, id), Vec::new());
         let looks_anew = next.evaluated.is_some_and(|last| at.milliseconds_since(last) > 2 * compiled.every);
         let mut next = NextRow { turn: next.turn + 1, at: Some(following), evaluated: Some(at), ..next };
 
+        // Before it looks: what is written from here on may not be seen.
+        self.wakes.evaluated(organisation, id, next.version, &compiled, at);
         let (mut state, bytes) = self.read_state(organisation, id).await?;
         if looks_anew {
             state.resumed = Some(at);
@@ -93,7 +125,10 @@ impl Alerts {
                 if is_told {
                     self.tellings.committed();
                 }
-                self.meters.evaluated(began.elapsed(), self.clock.now().milliseconds_since(at));
+                let now = self.clock.now();
+                let late = now.milliseconds_since(due);
+                self.meters.evaluated(began.elapsed(), late, cause);
+                self.pacing.count(now, late, cause == Cause::Write);
                 Ok(Turn::Evaluated)
             }
             Err(error) if is_tried_again(&error) => Err(error),
@@ -111,6 +146,28 @@ impl Alerts {
         }
     }
 
+    /// Whether a monitor that was woken for `due` is evaluated now.
+    fn is_needed(
+        &self,
+        next: &NextRow,
+        compiled: &Compiled,
+        due: Timestamp,
+        (organisation, id): (OrganisationId, MonitorId),
+    ) -> bool {
+        let now = self.clock.now();
+        // An evaluation at that time or later sees what was written, whether it was made or is about to be.
+        let is_covered = next.evaluated.is_some_and(|last| last >= due)
+            || next.at.is_some_and(|scheduled| (due..=now).contains(&scheduled));
+        if is_covered {
+            return false;
+        }
+        let soonest = next.evaluated.map_or(due, |last| compiled.soonest_after(last));
+        if soonest > due {
+            self.wakes.put_off(soonest, organisation, id);
+        }
+        soonest <= due
+    }
+
     /// The batch that is made of an evaluation, and whether something is told.
     async fn make(
         &self,
@@ -121,15 +178,18 @@ impl Alerts {
     ) -> Result<(Batch, bool), AlertError> {
         let Evaluation { organisation, id, compiled, at, bytes } = *evaluation;
         let mut kept = Kept::stored(&self.store, organisation, id);
-        let looking = Looking { figures: &*self.figures, roles: &*self.roles, organisation, compiled };
+        let quiet = &self.quiet(organisation, compiled, at).await?;
+        let looking = Looking { figures: &*self.figures, roles: &*self.roles, organisation, compiled, quiet };
         let look = looking.look(&mut state, &mut kept, at).await?;
         let moves = advance(compiled, &mut state, &look)?;
         let known = self.known(organisation, &state).await?;
-        let mutes = self.active_mutes(organisation, at).await?;
+        let is_quiet = moves.is_empty() && known.incidents.is_empty();
+        let mutes = if is_quiet { Vec::new() } else { self.active_mutes(organisation, at).await? };
         let opens = moves.iter().any(|moved| matches!(moved.what, What::Opened));
         let routes = if opens { self.routes.of(organisation).await? } else { Default::default() };
         let (version, end, mutes, routes) = (next.version, look.end, &mutes[..], &routes);
-        let settling = Settling { organisation, monitor: id, version, compiled, at, end, mutes, routes };
+        let settling =
+            Settling { organisation, monitor: id, version, compiled, at, end, mutes, routes, quiet };
         let changed = settling.settle(&mut state, &known.incidents, &moves);
         next.problem = None;
         if !moves.is_empty() || !changed.is_empty() {
@@ -137,7 +197,7 @@ impl Alerts {
             self.put_decision(&mut batch, (organisation, id), &mut next, &decision)?;
         }
         self.put_state(&mut batch, (organisation, id), &state, bytes).await?;
-        kept.put(&mut batch, organisation, id)?;
+        kept.put(&mut batch, organisation, id).await?;
         batch.put(rows::next(organisation, id), encode(&next));
         let is_told = self.put_incidents(&mut batch, organisation, changed, &known).await?;
         Ok((batch, is_told))

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use bellwether_kernel::{OrganisationId, Timestamp};
 
 use super::{Move, What};
+use crate::calendar::Quiet;
+use crate::engine::Shared;
 use crate::incident::{Interval, Note, NoteKind, cut};
 use crate::monitor::{Compiled, RenotifyStatus, series_id};
 use crate::mute::Mute;
@@ -14,6 +16,8 @@ use crate::{
 };
 
 type Tags = Vec<(String, String)>;
+/// The tags of a series, and its metric.
+type Subject<'a> = (&'a Tags, Option<&'a str>);
 
 /// What incidents are settled with.
 pub(crate) struct Settling<'a> {
@@ -26,6 +30,8 @@ pub(crate) struct Settling<'a> {
     pub(crate) mutes: &'a [Mute],
     /// Where incidents that open go, beyond the monitor's own channels.
     pub(crate) routes: &'a OrganisationRoutes,
+    /// Which series are not looked at.
+    pub(crate) quiet: &'a Quiet,
 }
 
 /// An incident that is new or changed.
@@ -39,6 +45,8 @@ pub(crate) struct Changed {
     /// Breaches that go on.
     pub(crate) open: Vec<Interval>,
     pub(crate) tellings: Vec<ToTell>,
+    /// What others share with it that it may be told with, of one that is new.
+    pub(crate) shared: Option<Shared>,
 }
 
 /// What is to be told.
@@ -105,7 +113,9 @@ impl Settling<'_> {
                 None if series.is_empty() => continue,
                 None => {
                     opened += 1;
-                    Changed::of(self.opening(tuple, opened, series), true)
+                    let mut changed = Changed::of(self.opening(tuple, opened, series), true);
+                    changed.shared = self.shared(&changed.incident);
+                    changed
                 }
             };
             self.one(&mut changed, moves, series);
@@ -164,6 +174,18 @@ impl Settling<'_> {
             intervals: 0,
             notes: 0,
         }
+    }
+
+    /// What an incident shares with those it may be told with: it has a value of everything its monitor merges by.
+    fn shared(&self, incident: &StoredIncident) -> Option<Shared> {
+        let merge = self.compiled.monitor.merge.as_ref()?;
+        let value = |name: &String| {
+            let known = incident.tags.iter().chain(&incident.labels).find(|(known, _)| known == name);
+            known.cloned()
+        };
+        let mut values = merge.by.iter().map(value).collect::<Option<Vec<_>>>()?;
+        values.sort();
+        Some(Shared::of(&values, &incident.channels, merge.within.milliseconds()))
     }
 
     /// The channels an incident has from its opening to its end.
@@ -226,8 +248,9 @@ impl Settling<'_> {
                 "it is more severe than when it was acknowledged",
             );
         }
-        let tags: Vec<&Tags> = series.iter().map(|series| &series.tags).collect();
-        self.tell_open(changed, !moves.is_empty(), rose, &tags);
+        let subjects: Vec<Subject<'_>> =
+            series.iter().map(|series| (&series.tags, series.metric.as_deref())).collect();
+        self.tell_open(changed, !moves.is_empty(), rose, &subjects);
     }
 
     fn severity(&self, series: &[&SeriesState]) -> Severity {
@@ -240,10 +263,10 @@ impl Settling<'_> {
     }
 
     /// What is told of an incident that goes on.
-    fn tell_open(&self, changed: &mut Changed, moved: bool, rose: bool, tags: &[&Tags]) {
+    fn tell_open(&self, changed: &mut Changed, moved: bool, rose: bool, series: &[Subject<'_>]) {
         let incident = &changed.incident;
         let Notify { open, update, .. } = incident.notify;
-        let muted = self.muted(tags);
+        let muted = self.silent(series, true);
         let withheld = if incident.channels.is_empty() {
             Some("it had no channels when it opened".to_owned())
         } else if !open {
@@ -299,7 +322,8 @@ impl Settling<'_> {
         changed.incident.closed = Some(self.at);
         changed.incident.close_reason = Some(reason.unwrap_or("recovered").to_owned());
         changed.note(self.at, NoteKind::Closed, text);
-        let tags: Vec<&Tags> = moves.iter().map(|moved| &moved.tags).collect();
+        let series: Vec<Subject<'_>> =
+            moves.iter().map(|moved| (&moved.tags, moved.metric.as_deref())).collect();
         let incident = &changed.incident;
         let Notify { open, close, .. } = incident.notify;
         // What was told is ended, muted or not; what nobody was told of needs no end.
@@ -308,7 +332,7 @@ impl Settling<'_> {
             Some(_) => None,
             None if open => Some("nobody was told that it opened".to_owned()),
             None if incident.channels.is_empty() => Some("it had no channels when it opened".to_owned()),
-            None => self.muted(&tags),
+            None => self.silent(&series, false),
         };
         match withheld {
             Some(why) => changed.note(self.at, NoteKind::Withheld, format!("closed: {why}")),
@@ -316,24 +340,43 @@ impl Settling<'_> {
         }
     }
 
-    /// Why none of these series is told of, if none is.
-    fn muted(&self, series: &[&Tags]) -> Option<String> {
+    /// Why none of these series is told of, if none is: each is muted or, where the calendar counts, not looked at.
+    fn silent(&self, series: &[Subject<'_>], calendar: bool) -> Option<String> {
         let monitor = &self.compiled.monitor;
         let mut last = None;
-        for tags in series {
+        for (tags, metric) in series {
             let covers =
                 |mute: &&Mute| mute.is_active(self.at) && mute.covers(&monitor.name, &monitor.labels, tags);
-            last = Some(self.mutes.iter().find(covers)?);
+            last = Some(match self.mutes.iter().find(covers) {
+                Some(mute) => {
+                    let until = mute.end.map_or_else(|| "it is deleted".to_owned(), |end| end.to_string());
+                    format!("mute {} until {until}", mute.id)
+                }
+                None => self.quiet.of(tags, *metric).filter(|_| calendar)?.text,
+            });
         }
-        let mute = last?;
-        let until = mute.end.map_or_else(|| "it is deleted".to_owned(), |end| end.to_string());
-        Some(format!("mute {} until {until}", mute.id))
+        last
     }
 }
 
 impl Changed {
+    /// Whether it opened, was updated or closed, by which entry of its timeline, when; as long as these are not counted
+    /// in the incident yet.
+    pub(crate) fn moved(&self) -> Option<(Event, u64, Timestamp)> {
+        (self.incident.notes..).zip(&self.notes).find_map(|(number, note)| {
+            let event = match note.what {
+                NoteKind::Opened => Event::Opened,
+                NoteKind::Updated => Event::Updated,
+                NoteKind::Closed => Event::Closed,
+                _ => return None,
+            };
+            Some((event, number, note.time))
+        })
+    }
+
     pub(crate) fn of(incident: StoredIncident, is_new: bool) -> Self {
-        Self { incident, is_new, notes: Vec::new(), over: Vec::new(), open: Vec::new(), tellings: Vec::new() }
+        let (notes, over, open, tellings) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { incident, is_new, notes, over, open, tellings, shared: None }
     }
 }
 
@@ -354,21 +397,24 @@ fn told(moved: &Move) -> String {
 
 /// Ends every breach of a monitor that is not evaluated any more.
 pub(crate) fn close_all(state: &mut MonitorState, reason: &'static str) -> Vec<Move> {
+    close_some(state, reason, &format!("the {}", reason.replace('-', " was ")), |_| true)
+}
+
+/// Ends the breaches of the series whose tags are wanted.
+pub(crate) fn close_some(
+    state: &mut MonitorState,
+    reason: &'static str,
+    why: &str,
+    wanted: impl Fn(&[(String, String)]) -> bool,
+) -> Vec<Move> {
     let mut moves = Vec::new();
-    for series in &mut state.series {
+    for series in state.series.iter_mut().filter(|series| wanted(&series.tags)) {
         let Some(breach) = series.breach.take() else { continue };
         let from = std::mem::replace(&mut series.level, Level::Ok);
         let what =
             What::Closed { breach: Box::new(breach), reason, value: series.value, season: series.season };
         let (tags, metric) = (series.tags.clone(), series.metric.clone());
-        moves.push(Move {
-            tags,
-            metric,
-            from,
-            to: Level::Ok,
-            what,
-            why: format!("the {}", reason.replace('-', " was ")),
-        });
+        moves.push(Move { tags, metric, from, to: Level::Ok, what, why: why.to_owned() });
     }
     moves
 }

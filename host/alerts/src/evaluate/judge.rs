@@ -49,14 +49,16 @@ impl Judged {
     }
 }
 
-/// Judges one series; of an anomaly monitor it also takes in what the detector found.
+/// Judges one series; of an anomaly monitor it also takes in what the detector found. It was not looked at before
+/// `passed`.
 pub(super) fn judge(
     compiled: &Compiled,
     look: &Look,
     series: &mut SeriesState,
     seen: Option<&Seen>,
+    passed: Timestamp,
 ) -> Judged {
-    let missing = look.silent(series) >= compiled.missing_after;
+    let missing = look.silent(series, passed) >= compiled.missing_after;
     let present = match (&compiled.anomaly, compiled.thresholds) {
         _ if compiled.monitor.kind == MonitorKind::NoData => {
             let why = format!("its last point is of {}", series.last_point);
@@ -64,7 +66,11 @@ pub(super) fn judge(
             return Judged { since: series.last_point, ..Judged::level(level, missing, why) };
         }
         (Some(anomaly), Some(thresholds)) => anomalous(compiled, anomaly, &thresholds, look, series, seen),
-        (None, Some(thresholds)) => beyond(compiled, &thresholds, look, series, seen),
+        (None, Some(thresholds)) => {
+            // One that is open is held against all of the window.
+            let since = if series.breach.is_some() { i64::MIN } else { passed.as_milliseconds() };
+            beyond(compiled, &thresholds, look, series, seen, since)
+        }
         (_, None) => None,
     };
     present.unwrap_or_else(|| absent(compiled, look, series, missing))
@@ -88,11 +94,16 @@ fn absent(compiled: &Compiled, look: &Look, series: &SeriesState, missing: bool)
     }
 }
 
-/// The points of the window; `None` if there are none.
-fn within<'a>(compiled: &Compiled, look: &Look, seen: Option<&'a Seen>) -> Option<&'a [(i64, f64)]> {
+/// The points of the window, those from `since` on; `None` if there are none.
+fn within<'a>(
+    compiled: &Compiled,
+    look: &Look,
+    seen: Option<&'a Seen>,
+    since: i64,
+) -> Option<&'a [(i64, f64)]> {
     let points = &seen?.points;
     let end = look.end.as_milliseconds();
-    let first = points.partition_point(|(time, _)| *time < end - compiled.window);
+    let first = points.partition_point(|(time, _)| *time < since.max(end - compiled.window));
     let last = points.partition_point(|(time, _)| *time < end);
     points.get(first..last).filter(|points| !points.is_empty())
 }
@@ -104,8 +115,9 @@ fn beyond(
     look: &Look,
     series: &SeriesState,
     seen: Option<&Seen>,
+    since: i64,
 ) -> Option<Judged> {
-    let points = within(compiled, look, seen)?;
+    let points = within(compiled, look, seen, since)?;
     let step = seen.map_or(compiled.step, |seen| seen.step.max(1));
     if compiled.monitor.require_full_window && (points.len() as i64) < compiled.window / step {
         return Some(Judged::unknown(false));

@@ -10,12 +10,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bellwether_kernel::Timestamp;
 
+use crate::calendar::Quiet;
 use crate::monitor::{Compiled, series_id};
 use crate::state::{Breach, Direction, Held, MonitorState, SeriesState, Verdict};
 use crate::{AlertError, Level, limits};
 
 use conditions::Candidate;
-pub(crate) use incidents::{Changed, Settling, close_all, interval};
+pub(crate) use incidents::{Changed, Settling, close_all, close_some, interval};
 use judge::{Judged, judge};
 
 /// A day, in milliseconds: a group that was not seen for so long is new.
@@ -32,12 +33,15 @@ pub(crate) struct Look {
     pub(crate) since: Option<Timestamp>,
     /// The series with points: of an anomaly monitor those a detector was not shown before, else those of the window.
     pub(crate) seen: Vec<Seen>,
+    /// Which series are not looked at.
+    pub(crate) quiet: Quiet,
 }
 
 impl Look {
-    /// For how long a series has stayed away while somebody looked, in milliseconds.
-    fn silent(&self, series: &SeriesState) -> i64 {
-        let since = self.since.unwrap_or(Timestamp::MIN);
+    /// For how long a series has stayed away while somebody looked, in milliseconds. It was not looked at before
+    /// `passed`.
+    fn silent(&self, series: &SeriesState, passed: Timestamp) -> i64 {
+        let since = self.since.unwrap_or(Timestamp::MIN).max(passed);
         self.end.milliseconds_since(series.last_point.max(since))
     }
 }
@@ -125,10 +129,24 @@ pub(crate) fn advance(
     let averages = seen.values().filter_map(|line| average(line)).collect();
     let automatic = conditions::automatic_delta(averages);
 
-    let mut pass =
-        Pass { compiled, look, automatic, moves: Vec::new(), candidates: Vec::new(), open: 0, all: 0 };
+    let passed = std::mem::take(&mut state.passed);
+    let mut pass = Pass {
+        compiled,
+        look,
+        automatic,
+        passed,
+        moves: Vec::new(),
+        candidates: Vec::new(),
+        open: 0,
+        all: 0,
+    };
     series.retain(|tags, series| pass.series(series, seen.get(tags).copied()));
     pass.open_candidates(&mut series);
+    pass.passed.retain(|tags, passed| {
+        let reached = passed.milliseconds_since(look.end) > -compiled.window;
+        series.get(tags).is_some_and(|series| reached || series.last_point < *passed)
+    });
+    state.passed = pass.passed;
     state.series = series.into_values().collect();
     Ok(pass.moves)
 }
@@ -143,6 +161,8 @@ struct Pass<'a> {
     compiled: &'a Compiled,
     look: &'a Look,
     automatic: f64,
+    /// Up to when series were not looked at: nothing opens from points before.
+    passed: BTreeMap<Tags, Timestamp>,
     moves: Vec<Move>,
     /// Those that may open if enough others do, or not too many.
     candidates: Vec<(Tags, Level, Breach)>,
@@ -160,8 +180,18 @@ impl Pass<'_> {
             let last = Timestamp::from_milliseconds(*last).unwrap_or_default();
             series.last_point = series.last_point.max(last).min(look.end);
         }
-        let judged = judge(compiled, look, series, seen);
-        let silent = look.silent(series);
+        let because = look.quiet.of(&series.tags, series.metric.as_deref());
+        if series.breach.is_none()
+            && let Some(because) = &because
+        {
+            return self.pass_over(series, &because.text);
+        }
+        if series.held == Some(Held::Quiet) {
+            series.held = None;
+        }
+        let passed = self.passed.get(&series.tags).copied().unwrap_or(Timestamp::MIN);
+        let judged = judge(compiled, look, series, seen, passed);
+        let silent = look.silent(series, passed);
         if series.breach.is_some() && silent >= compiled.timeout {
             let was_missing = series.level == Level::NoData;
             self.close(series, "timeout", format!("no data for {} s", silent / 1000));
@@ -179,14 +209,31 @@ impl Pass<'_> {
         if series.held == Some(Held::NewGroup) {
             series.held = None;
         }
-        self.all += 1;
         series.missing = judged.missing;
-        if let Some(level) = judged.level {
+        // What was open before may be over; nothing else comes of it while it is not looked at, nor counts it.
+        if let Some(level) = judged.level.filter(|level| because.is_none() || *level == Level::Ok) {
             self.moved(series, level, &judged);
         }
-        self.open += usize::from(series.breach.is_some());
-        let kept = DAY.max(compiled.missing_after + compiled.window);
-        series.breach.is_some() || silent < kept
+        if because.is_none() {
+            self.all += 1;
+            self.open += usize::from(series.breach.is_some());
+        }
+        series.breach.is_some() || silent < self.kept()
+    }
+
+    /// A series that is not looked at stands as if nothing were known of it.
+    fn pass_over(&mut self, series: &mut SeriesState, why: &str) -> bool {
+        self.passed.insert(series.tags.clone(), self.look.end);
+        let from = std::mem::replace(&mut series.level, Level::Ok);
+        (series.pending, series.ok_streak, series.missing) = (None, 0, false);
+        series.verdicts.clear();
+        self.hold(series, from, Held::Quiet, why.to_owned());
+        self.look.silent(series, Timestamp::MIN) < self.kept()
+    }
+
+    /// After how long without a point a series is forgotten, in milliseconds.
+    fn kept(&self) -> i64 {
+        DAY.max(self.compiled.missing_after + self.compiled.window)
     }
 
     fn moved(&mut self, series: &mut SeriesState, level: Level, judged: &Judged) {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::state::{Breach, Direction};
-use crate::{Excursion, Level, MonitorId, MonitorKind, Notify, Severity, limits};
+use crate::{Excursion, Incident, Level, MonitorId, MonitorKind, Notify, Severity, limits};
 
 /// An incident: a version-7 UUID, so that ids sort by when their incidents opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -86,7 +86,7 @@ pub struct StoredIncident {
     pub updated: Timestamp,
     /// When it closed.
     pub closed: Option<Timestamp>,
-    /// Why: `recovered`, `no-data`, `timeout`, `monitor-changed`, `monitor-deleted`.
+    /// Why: `recovered`, `no-data`, `timeout`, `resolved`, `monitor-changed`, `monitor-deleted`.
     pub close_reason: Option<String>,
     /// How long one point of its series gathers, in milliseconds.
     pub time_scale: u64,
@@ -119,6 +119,43 @@ impl Versioned for StoredIncident {
 }
 
 impl StoredIncident {
+    /// A made-up one, as it would be kept, of what is told of it.
+    #[must_use]
+    pub fn sample(told: &Incident) -> Self {
+        let alert = told.alerts.first();
+        let tags = alert.and_then(|alert| alert.series.first()).map(|series| series.tags.clone());
+        Self {
+            id: IncidentId(uuid::Uuid::nil()),
+            monitor: MonitorId(1),
+            monitor_name: "checkout-errors".to_owned(),
+            monitor_version: 1,
+            kind: alert.map_or(MonitorKind::Anomaly, |alert| alert.kind),
+            title: told.title.clone(),
+            message: told.description.clone(),
+            tags: tags.unwrap_or_default(),
+            labels: alert.map(|alert| alert.labels.clone()).unwrap_or_default(),
+            severity: told.severity,
+            level: Level::Alert,
+            started: told.started,
+            opened: told.started,
+            updated: told.ended.unwrap_or(told.started),
+            closed: told.ended,
+            close_reason: told.ended.map(|_| "recovered".to_owned()),
+            time_scale: told.time_scale.unwrap_or_default(),
+            channels: Vec::new(),
+            notify: Notify::default(),
+            told: Some(told.started),
+            last_told: Some(told.started),
+            tellings: 1,
+            renotified: 0,
+            acknowledgement: None,
+            assignee: None,
+            open_series: u32::from(told.ended.is_none()),
+            intervals: u64::from(told.ended.is_some()),
+            notes: 1,
+        }
+    }
+
     /// The trigger that opened it: stable over its life, and another for each recurrence.
     #[must_use]
     pub fn trigger(&self) -> String {
@@ -255,6 +292,16 @@ pub enum NoteKind {
     Assigned,
     /// Somebody said something.
     Commented,
+    /// Its series are not looked at until a time.
+    Snoozed,
+    /// Somebody said what they thought of it.
+    Judged,
+    /// It is told with another.
+    Merged,
+    /// Somebody has an action done.
+    Acting,
+    /// What came of it.
+    Acted,
 }
 
 /// A text that may have come from tags, shortened to 200 characters: many of them share a row.

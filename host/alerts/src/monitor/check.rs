@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use bellwether_kernel::FieldError;
 
-use super::{Condition, Monitor};
+use super::{Condition, Merge, Monitor};
 use crate::error::Faults;
 use crate::{MonitorKind, Period, Thresholds, limits};
 
@@ -117,7 +117,11 @@ pub(super) fn check(monitor: &Monitor, step: Period) -> Result<(), Faults> {
     for (at, condition) in monitor.conditions.iter().enumerate() {
         self::condition(&mut checks, monitor, step, &format!("conditions[{at}]"), condition);
     }
+    if let Some(merge) = &monitor.merge {
+        self::merge(&mut checks, merge);
+    }
     lists(&mut checks, monitor);
+    outward(&mut checks, monitor);
     checks.finish()
 }
 
@@ -146,6 +150,18 @@ fn times(checks: &mut Checks, monitor: &Monitor, step: Period) {
         let message = renotify.message.as_deref().unwrap_or_default();
         let expected = format!("at most {} characters", limits::MESSAGE);
         checks.expect(message.chars().count() <= limits::MESSAGE, "renotify.message", message, &expected);
+    }
+}
+
+/// What it is told with.
+fn merge(checks: &mut Checks, merge: &Merge) {
+    checks.between("merge.within", merge.within, Period::minutes(1), Period::days(1));
+    let count = merge.by.len();
+    let expected = format!("at most {}", limits::MERGE_BY);
+    checks.expect(count <= limits::MERGE_BY, "merge.by", count, &expected);
+    for (at, name) in merge.by.iter().enumerate() {
+        let first = !merge.by[..at].contains(name);
+        checks.expect(first, format!("merge.by[{at}]"), name, "each name once");
     }
 }
 
@@ -250,5 +266,43 @@ fn lists(checks: &mut Checks, monitor: &Monitor) {
         let fits = (1..=limits::NAME).contains(&key.len()) && value.len() <= limits::LABEL;
         let expected = format!("a name of 1 to {} bytes, a value of at most {}", limits::NAME, limits::LABEL);
         checks.expect(fits, format!("labels.{key}"), value, &expected);
+    }
+}
+
+/// Actions and links.
+fn outward(checks: &mut Checks, monitor: &Monitor) {
+    let (mut names, most) = (Vec::new(), format!("at most {}", limits::ACTIONS));
+    for (field, count) in [("actions", monitor.actions.len()), ("links", monitor.links.len())] {
+        checks.expect(count <= limits::ACTIONS, field, count, &most);
+    }
+    let actions = monitor.actions.iter().map(|action| (&action.name, &action.label));
+    let links = monitor.links.iter().map(|link| (&link.name, &link.label));
+    let places = (0..monitor.actions.len()).map(|at| format!("actions[{at}]"));
+    let places = places.chain((0..monitor.links.len()).map(|at| format!("links[{at}]")));
+    for (place, (name, label)) in places.zip(actions.chain(links)) {
+        let expected =
+            "1 to 100 characters of a-z, 0-9 and -, not digits alone, which no other action or link has";
+        checks.expect(is_name(name) && !names.contains(&name), format!("{place}.name"), name, expected);
+        names.push(name);
+        let label = label.as_deref().unwrap_or("a label");
+        let fits = (1..=limits::NAME).contains(&label.len());
+        checks.expect(fits, format!("{place}.label"), label, &format!("1 to {} bytes", limits::NAME));
+    }
+    for (at, action) in monitor.actions.iter().enumerate() {
+        let place = format!("actions[{at}]");
+        let one = action.playbook.is_some() != action.app.is_some();
+        checks.expect(one, place.as_str(), &action.name, "either playbook or app");
+        let target = action.playbook.as_ref().or(action.app.as_ref()).map_or("a target", String::as_str);
+        let fits = (1..=limits::NAME).contains(&target.len());
+        checks.expect(fits, place.as_str(), target, "the name of a playbook or an app");
+        let by_link = !action.by_link || action.app.is_none();
+        let expected = "false for an app, which acts for who calls it: name a playbook that calls it";
+        checks.expect(by_link, format!("{place}.by_link"), action.by_link, expected);
+    }
+    for (at, link) in monitor.links.iter().enumerate() {
+        let read = url::Url::parse(&link.url).ok().filter(|_| link.url.len() <= limits::URL);
+        let right = read.is_some_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        let expected = format!("a URL such as https://wiki.example/checkout, at most {} bytes", limits::URL);
+        checks.expect(right, format!("links[{at}].url"), &link.url, &expected);
     }
 }

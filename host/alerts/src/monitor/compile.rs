@@ -1,6 +1,6 @@
 //! A document ready to be evaluated: its query parsed, its defaults worked out.
 
-use bellwether_kernel::FieldError;
+use bellwether_kernel::{FieldError, Timestamp};
 use bellwether_series::{Aggregate, Expression, Normalise, SeriesError, TimeRange, parse_datadog};
 use serde_json::{Map, Value as Json};
 
@@ -35,6 +35,8 @@ pub(crate) struct Compiled {
 pub(crate) struct Anomaly {
     pub(crate) detector: String,
     pub(crate) settings: Map<String, Json>,
+    /// Which tags the series share that a detector is shown together.
+    pub(crate) peers_by: Vec<String>,
     pub(crate) score: f64,
     pub(crate) recovery_points: u32,
     pub(crate) recovery_window: Option<i64>,
@@ -61,11 +63,26 @@ impl Compiled {
             let expected = "a query that names a metric";
             return Err(with(faults, FieldError::new("query", &monitor.query, expected)).into());
         }
-        let foreign = monitor.notify_by.iter().flatten().enumerate().find(|(_, tag)| !by.contains(tag));
-        if let Some((at, tag)) = foreign {
-            let groups = if by.is_empty() { "none".to_owned() } else { by.join(", ") };
-            let expected = format!("one of the tags the query groups by, {groups}");
-            return Err(with(faults, FieldError::new(format!("notify_by[{at}]"), tag, expected)).into());
+        let none = Vec::new();
+        let peers_by = monitor.detector.as_ref().map_or(&none, |detector| &detector.peers_by);
+        for (field, tags) in
+            [("notify_by", monitor.notify_by.as_ref()), ("detector.peers_by", Some(peers_by))]
+        {
+            let foreign = tags.into_iter().flatten().enumerate().find(|(_, tag)| !by.contains(tag));
+            if let Some((at, tag)) = foreign {
+                let groups = if by.is_empty() { "none".to_owned() } else { by.join(", ") };
+                let expected = format!("one of the tags the query groups by, {groups}");
+                return Err(with(faults, FieldError::new(format!("{field}[{at}]"), tag, expected)).into());
+            }
+        }
+        let told_by = monitor.notify_by.as_ref().unwrap_or(&by);
+        let own = |name: &String| told_by.contains(name) || monitor.labels.contains_key(name);
+        let mut names = monitor.merge.iter().flat_map(|merge| &merge.by).enumerate();
+        if let Some((at, name)) = names.find(|(_, name)| !own(name)) {
+            let known: Vec<&str> = told_by.iter().chain(monitor.labels.keys()).map(String::as_str).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            let expected = format!("a tag it notifies by, or one of its labels: {known}");
+            return Err(with(faults, FieldError::new(format!("merge.by[{at}]"), name, expected)).into());
         }
         if !faults.is_empty() {
             return Err(Faults(faults).into());
@@ -85,6 +102,7 @@ impl Compiled {
         let anomaly = monitor.detector.as_ref().map(|detector| Anomaly {
             detector: detector.name.clone(),
             settings: detector.settings.clone(),
+            peers_by: detector.peers_by.clone(),
             score: detector.score,
             recovery_points: detector.recovery_points,
             recovery_window: detector.recovery_window.map(Period::milliseconds),
@@ -107,8 +125,9 @@ impl Compiled {
 
     /// Whether what is known of series under `before` means nothing any more.
     pub(crate) fn looks_at_other_than(&self, before: &Self) -> bool {
-        let detector =
-            |monitor: &Monitor| monitor.detector.clone().map(|detector| (detector.name, detector.settings));
+        let detector = |monitor: &Monitor| {
+            monitor.detector.clone().map(|detector| (detector.name, detector.settings, detector.peers_by))
+        };
         self.monitor.kind != before.monitor.kind
             || self.expression != before.expression
             || self.notify_by != before.notify_by
@@ -119,6 +138,17 @@ impl Compiled {
     /// The end of the window of an evaluation at `at`: the last whole step that is due.
     pub(crate) fn end(&self, at: i64) -> i64 {
         (at - self.delay).div_euclid(self.step) * self.step
+    }
+
+    /// The least time between two evaluations, where writes bring them forward: a monitor that looks at much at once
+    /// is one that is looked at seldom.
+    pub(crate) fn distance(&self) -> i64 {
+        limits::CADENCE.milliseconds().max(self.every / limits::HASTE)
+    }
+
+    /// The soonest it is evaluated again for a write.
+    pub(crate) fn soonest_after(&self, evaluated: Timestamp) -> Timestamp {
+        evaluated.saturating_add(self.distance())
     }
 
     /// The tags of a series that say which incident it belongs to.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use crate::error::Faults;
-use crate::{AlertError, MonitorKind, Period, Severity, Thresholds};
+use crate::{Action, AlertError, MonitorKind, MonitorLink, Period, Severity, Thresholds};
 
 /// A monitor's document.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,6 +67,9 @@ pub struct Monitor {
     /// Which of the query's groups make an incident each; by default all of them, so that each series has its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notify_by: Option<Vec<String>>,
+    /// With which incidents of other monitors, or of its own, one is told as one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merge: Option<Merge>,
     /// How much an alert matters.
     #[serde(default = "severity")]
     pub severity: Severity,
@@ -79,6 +82,12 @@ pub struct Monitor {
     /// Names of the channels that are told.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub channels: Vec<String>,
+    /// What may be done about its incidents.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub actions: Vec<Action>,
+    /// Pages elsewhere that help with them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<MonitorLink>,
     /// Whether it is not evaluated.
     #[serde(default, skip_serializing_if = "is_default")]
     pub paused: bool,
@@ -219,6 +228,17 @@ pub struct Renotify {
     pub message: Option<String>,
 }
 
+/// What incidents share that are told as one. Their monitors say the same, and the same channels are told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Merge {
+    /// Names of tags it notifies by, or of its labels: the values are the same.
+    pub by: Vec<String>,
+    /// One opens so long after the first of them, at most.
+    #[serde(default = "within")]
+    pub within: Period,
+}
+
 /// In which state an incident is told again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -261,6 +281,10 @@ pub struct DetectorChoice {
     /// What it is set to.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub settings: Map<String, Json>,
+    /// Of a detector that looks at several series together: which of the query's groups those it is shown together
+    /// share; by default it is shown all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub peers_by: Vec<String>,
     /// A point with this score is strange, or a higher one; by default 0.5, where the bundled detectors' bands end.
     #[serde(default = "score")]
     pub score: f64,
@@ -286,6 +310,10 @@ fn severity() -> Severity {
 
 fn warning_severity() -> Severity {
     Severity::Medium
+}
+
+fn within() -> Period {
+    Period::minutes(15)
 }
 
 fn sum() -> Reduce {

@@ -6,6 +6,6 @@ mod document;
 
 pub(crate) use compile::{Anomaly, Compiled, series_id, written};
 pub use document::{
-    Condition, DetectorChoice, MissingData, MissingPolicy, Monitor, Notify, Reduce, Renotify, RenotifyStatus,
-    Side,
+    Condition, DetectorChoice, Merge, MissingData, MissingPolicy, Monitor, Notify, Reduce, Renotify,
+    RenotifyStatus, Side,
 };

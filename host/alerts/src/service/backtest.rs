@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bellwether_kernel::{FieldError, MonitorId, OrganisationId, Timestamp};
 use serde_json::Value as Json;
 
+use crate::calendar::Quiet;
 use crate::engine::{Decision, Kept, Looking};
 use crate::evaluate::{Look, Settling, advance, interval};
 use crate::incident::Interval;
@@ -52,7 +53,7 @@ pub struct BacktestIncident {
 }
 
 impl Alerts {
-    /// Runs a monitor over stored history. Mutes and a pause are passed over, as is the delay of new groups at the
+    /// Runs a monitor over stored history. Mutes, the calendar and a pause are passed over, as is the delay of new groups at the
     /// first evaluation: every group is known then.
     ///
     /// # Errors
@@ -79,8 +80,14 @@ impl Alerts {
         let mut incidents: Vec<BacktestIncident> = Vec::new();
         let mut answer =
             Backtest { evaluations: 0, series: 0, incidents: Vec::new(), decisions: Vec::new(), more: false };
-        let looking =
-            Looking { figures: &*self.figures, roles: &*self.roles, organisation, compiled: &compiled };
+        let quiet = Quiet::default();
+        let looking = Looking {
+            figures: &*self.figures,
+            roles: &*self.roles,
+            organisation,
+            compiled: &compiled,
+            quiet: &quiet,
+        };
         let routes = self.routes.of(organisation).await?;
         let mut at = from;
         while at < to {
@@ -98,6 +105,7 @@ impl Alerts {
                 end: look.end,
                 mutes: &[],
                 routes: &routes,
+                quiet: &quiet,
             };
             let changed = settling.settle(&mut state, &open, &moves);
             if !moves.is_empty() || !changed.is_empty() {

@@ -6,7 +6,9 @@ use bytes::Bytes;
 
 use super::monitors::VersionRow;
 use super::wrong_cursor;
+use crate::calendar::Quiet;
 use crate::engine::Decision;
+use crate::feedback::FeedbackCounts;
 use crate::incident::Interval;
 use crate::monitor::Monitor;
 use crate::rows::{self, DecisionRow, MonitorRef, MonitorRow, NextRow};
@@ -33,6 +35,8 @@ pub struct StoredMonitor {
     pub evaluated: Option<Timestamp>,
     /// Why that came to nothing.
     pub problem: Option<String>,
+    /// How many opinions its incidents got.
+    pub feedback: FeedbackCounts,
 }
 
 /// A version of a monitor.
@@ -69,6 +73,8 @@ pub struct SeriesStatus {
     pub pending: Option<Timestamp>,
     /// Its breach, if it is open.
     pub breach: Option<Interval>,
+    /// Why it is not looked at now.
+    pub quiet: Option<String>,
 }
 
 /// A monitor as it was read, with the rows a change hangs on.
@@ -142,8 +148,10 @@ impl Alerts {
         name_or_id: &str,
         page: &PageRequest,
     ) -> Result<Page<SeriesStatus>, AlertError> {
-        let Found { id, .. } = self.find(organisation, name_or_id).await?;
+        let Found { id, row, .. } = self.find(organisation, name_or_id).await?;
         let (state, _) = self.read_state(organisation, id).await?;
+        let compiled = self.load(organisation, id, row.version).await?;
+        let quiet = self.quiet(organisation, &compiled, self.clock.now()).await?;
         let first = match &page.cursor {
             None => 0,
             Some(cursor) => {
@@ -153,7 +161,7 @@ impl Alerts {
             }
         };
         let mut rest = state.series[first..].iter();
-        let items = rest.by_ref().take(page.limit).map(SeriesStatus::of).collect();
+        let items = rest.by_ref().take(page.limit).map(|series| SeriesStatus::of(series, &quiet)).collect();
         let cursor = |tags| Cursor(serde_json::to_vec(tags).expect("tags are plain text"));
         Ok(Page { items, next: rest.next().map(|series| cursor(&series.tags)) })
     }
@@ -206,7 +214,8 @@ impl Alerts {
     ) -> Result<StoredMonitor, AlertError> {
         let next = self.store.get(&rows::next(organisation, id)).await?;
         let next: Option<NextRow> = next.map(|row| decode(&row)).transpose()?;
-        Ok(shown(id, row, read_document(&row.document)?, next.as_ref()))
+        let feedback = self.feedback_counts(organisation, id).await?;
+        Ok(shown(id, row, read_document(&row.document)?, next.as_ref(), feedback))
     }
 }
 
@@ -220,6 +229,7 @@ pub(super) fn shown(
     row: &MonitorRow,
     document: Monitor,
     next: Option<&NextRow>,
+    feedback: FeedbackCounts,
 ) -> StoredMonitor {
     StoredMonitor {
         id,
@@ -231,11 +241,12 @@ pub(super) fn shown(
         next_due: next.and_then(|next| next.at),
         evaluated: next.and_then(|next| next.evaluated),
         problem: next.and_then(|next| next.problem.clone()),
+        feedback,
     }
 }
 
 impl SeriesStatus {
-    fn of(series: &crate::state::SeriesState) -> Self {
+    fn of(series: &crate::state::SeriesState, quiet: &Quiet) -> Self {
         Self {
             series: series.id(),
             tags: series.tags.clone(),
@@ -246,6 +257,7 @@ impl SeriesStatus {
             value: series.value,
             pending: series.pending,
             breach: crate::evaluate::interval(series),
+            quiet: quiet.of(&series.tags, series.metric.as_deref()).map(|because| because.text),
         }
     }
 }

@@ -129,13 +129,22 @@ impl Alerts {
         most: usize,
     ) -> Result<Vec<Interval>, AlertError> {
         let incident = self.incident(organisation, id).await?;
-        let mut all = self.open_intervals(organisation, &incident).await?;
+        self.all_intervals(organisation, &incident, most).await
+    }
+
+    pub(crate) async fn all_intervals(
+        &self,
+        organisation: OrganisationId,
+        incident: &StoredIncident,
+        most: usize,
+    ) -> Result<Vec<Interval>, AlertError> {
+        let mut all = self.open_intervals(organisation, incident).await?;
         all.truncate(most);
-        all.extend(self.intervals_of(organisation, id, most - all.len()).await?);
+        all.extend(self.intervals_of(organisation, incident.id, most - all.len()).await?);
         Ok(all)
     }
 
-    async fn open_intervals(
+    pub(super) async fn open_intervals(
         &self,
         organisation: OrganisationId,
         incident: &StoredIncident,
@@ -271,7 +280,7 @@ impl Alerts {
         Ok(incident)
     }
 
-    async fn read_incident(
+    pub(crate) async fn read_incident(
         &self,
         organisation: OrganisationId,
         id: IncidentId,
@@ -302,14 +311,20 @@ impl Alerts {
                 let organisation = key.fields().number().map(OrganisationId).unwrap_or(OrganisationId(0));
                 let mut batch = Batch::new();
                 batch.require(key.clone(), Precondition::ValueIs(row));
-                for prefix in
-                    [rows::notes(organisation, incident.id), rows::intervals(organisation, incident.id)]
-                {
+                for prefix in [
+                    rows::notes(organisation, incident.id),
+                    rows::intervals(organisation, incident.id),
+                    rows::feedback_on(organisation, incident.id),
+                    rows::acts(organisation, incident.id),
+                    rows::clicks(organisation, incident.id),
+                ] {
                     for (key, _) in self.store.scan(prefix.prefix(), Direction::Forward, budget).await? {
                         batch.delete(key);
                         removed += 1;
                     }
                 }
+                batch.delete(rows::merged(organisation, incident.id));
+                batch.delete(rows::merged_into(organisation, incident.id));
                 batch.delete(key);
                 removed += 1;
                 match self.store.commit(batch).await {

@@ -1,10 +1,13 @@
-//! The one door to monitors, incidents and mutes: what it is made of, how it opens and stops.
+//! The one door to monitors, incidents, mutes and the calendar: what it is made of, how it opens and stops.
 
 mod backtest;
+mod calendar;
+mod feedback;
 mod find;
 mod incidents;
 mod monitors;
 mod mutes;
+mod resolve;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,6 +15,7 @@ use std::time::Duration;
 
 use bellwether_access::{Access, AuditScope, Principal};
 use bellwether_kernel::{Clock, Cursor, FieldError, MonitorId, OrganisationId, Page, PageRequest};
+use bellwether_series::Listener;
 use bellwether_store::{Batch, Direction, Key, Precondition, SharedStore, Space, StoreError, decode, encode};
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -19,18 +23,24 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::engine::Pacing;
 use crate::meters::Meters;
 use crate::monitor::Compiled;
 use crate::rows::{self, Counter};
-use crate::{AlertError, Figures, Roles, Routes, Tellings};
+use crate::wake::Wakes;
+use crate::{AlertError, Figures, Outward, Roles, Routes, Tellings};
 
 pub use backtest::{Backtest, BacktestIncident, BacktestRequest};
+pub use feedback::FeedbackFilter;
 pub use find::{MonitorVersion, SeriesStatus, StoredMonitor};
 pub use incidents::{IncidentFilter, IncidentState};
 
 /// How often a change is made anew because somebody else, as an evaluation, changed the same meanwhile; each time theirs
 /// went through.
 const ATTEMPTS: usize = 8;
+
+/// How long a mute or an entry of the calendar that is over is shown, in milliseconds: 30 days.
+const SHOWN: i64 = 30 * 24 * 60 * 60 * 1000;
 
 /// Bytes of a number at the end of a key.
 const NUMBER: usize = 8;
@@ -69,6 +79,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// How much is done at once.
     pub limits: Limits,
+    /// What leads from incidents to elsewhere.
+    pub outward: Outward,
 }
 
 /// A version of a monitor, and its number.
@@ -84,11 +96,17 @@ pub struct Alerts {
     pub(crate) routes: Routes,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Limits,
+    pub(crate) outward: Outward,
     pub(crate) meters: Meters,
+    pub(crate) pacing: Pacing,
+    /// Monitors that writes wake.
+    pub(crate) wakes: Arc<Wakes>,
     /// The version of each monitor that was evaluated last; a version never changes.
     compiled: Mutex<HashMap<(OrganisationId, MonitorId), Version>>,
+    /// The calendars that were asked last.
+    pub(crate) calendars: Mutex<HashMap<OrganisationId, calendar::Kept>>,
     /// Told when a monitor is due earlier than was known.
-    pub(crate) sooner: Notify,
+    pub(crate) sooner: Arc<Notify>,
     /// Ends the evaluations.
     pub(crate) halt: CancellationToken,
     at_work: Mutex<Option<JoinHandle<()>>>,
@@ -100,12 +118,16 @@ impl Alerts {
     pub fn open(parts: Parts) -> Arc<Self> {
         let alerts = Self::idle(parts);
         *alerts.at_work.lock() = Some(alerts.begin());
+        tokio::spawn(Arc::clone(&alerts).resume_acts());
         alerts
     }
 
     /// Alerts that evaluate nothing by themselves.
     pub(crate) fn idle(parts: Parts) -> Arc<Self> {
-        let Parts { store, access, figures, roles, tellings, clock, limits } = parts;
+        let Parts { store, access, figures, roles, tellings, clock, limits, outward } = parts;
+        let sooner = Arc::new(Notify::new());
+        let wakes = Arc::new(Wakes::new(Arc::clone(&clock), Arc::clone(&sooner)));
+        figures.tell(&(Arc::clone(&wakes) as Arc<dyn Listener>));
         let routes = Routes::new(Arc::clone(&store), Arc::clone(&access), Arc::clone(&clock));
         Arc::new(Self {
             store,
@@ -116,9 +138,13 @@ impl Alerts {
             routes,
             clock,
             limits,
+            outward,
             meters: Meters::new(),
+            pacing: Pacing::default(),
+            wakes,
             compiled: Mutex::default(),
-            sooner: Notify::new(),
+            calendars: Mutex::default(),
+            sooner,
             halt: CancellationToken::new(),
             at_work: Mutex::default(),
         })

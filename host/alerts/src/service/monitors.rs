@@ -9,8 +9,10 @@ use serde_json::Value as Json;
 
 use super::Attempts;
 use super::find::{Found, StoredMonitor, shown};
-use crate::engine::check_takes;
+use crate::calendar::Quiet;
+use crate::engine::check_peers;
 use crate::evaluate::{Settling, close_all};
+use crate::feedback::FeedbackCounts;
 use crate::monitor::{Compiled, written};
 use crate::rows::{self, MonitorRef, MonitorRow, NextRow};
 use crate::state::MonitorState;
@@ -48,7 +50,7 @@ impl Alerts {
                     "the name of a plugin that is installed and a detector",
                 )
             })?;
-            check_takes(&*detector, name)?;
+            check_peers(&*detector, anomaly)?;
             let settings = Settings::read(&detector.description().settings, &anomaly.settings);
             settings.map_err(|error| FieldError { field: format!("detector.{}", error.field), ..error })?;
         }
@@ -113,7 +115,7 @@ impl Alerts {
         self.audit(&mut batch, principal, "monitor.create", &name, &[("id", id.to_string())]);
         self.store.commit(batch).await?;
         self.sooner.notify_one();
-        Ok(shown(id, &row, compiled.monitor.clone(), Some(&next)))
+        Ok(shown(id, &row, compiled.monitor.clone(), Some(&next), FeedbackCounts::default()))
     }
 
     /// Stores the next version of a monitor. `expected` is the version the caller changed, if it wants to be told that
@@ -190,8 +192,9 @@ impl Alerts {
         let now = self.clock.now();
         let text = written(&compiled.monitor)?;
         let (next_key, next_stored, mut next) = self.next(organisation, id).await?;
+        let feedback = self.feedback_counts(organisation, id).await?;
         if text == row.document {
-            return Ok(shown(id, &row, compiled.monitor, Some(&next)));
+            return Ok(shown(id, &row, compiled.monitor, Some(&next), feedback));
         }
         let mut batch = Batch::new();
         batch.require(rows::monitor(organisation, id), Precondition::ValueIs(stored));
@@ -230,7 +233,7 @@ impl Alerts {
         if is_told {
             self.tellings.committed();
         }
-        Ok(shown(id, &row, compiled.monitor, Some(&next)))
+        Ok(shown(id, &row, compiled.monitor, Some(&next), feedback))
     }
 
     /// Deletes a monitor and closes its incidents, which stay.
@@ -257,6 +260,7 @@ impl Alerts {
         batch.require(key.clone(), Precondition::ValueIs(stored)).delete(key);
         batch.require(next_key.clone(), Precondition::ValueIs(next_stored)).delete(next_key);
         batch.delete(rows::monitor_name(organisation, &row.name));
+        batch.delete(rows::feedback_count(organisation, id));
         if let Some(at) = next.at {
             batch.delete(rows::due(at, organisation, id));
         }
@@ -296,8 +300,9 @@ impl Alerts {
         let mutes = self.active_mutes(organisation, now).await?;
         // Nothing opens.
         let routes = Default::default();
-        let (at, end, mutes, routes) = (now, now, &mutes[..], &routes);
-        let settling = Settling { organisation, monitor: id, version, compiled, at, end, mutes, routes };
+        let (at, end, mutes, routes, quiet) = (now, now, &mutes[..], &routes, &Quiet::default());
+        let settling =
+            Settling { organisation, monitor: id, version, compiled, at, end, mutes, routes, quiet };
         let changed = settling.settle(&mut state, &known.incidents, &moves);
         let is_told = self.put_incidents(batch, organisation, changed, &known).await?;
         // The count of incidents stays, so that no id comes twice.
@@ -305,6 +310,9 @@ impl Alerts {
         self.put_state(batch, (organisation, id), &state, bytes).await?;
         let detectors = rows::detectors(organisation, id).prefix();
         for (key, _) in self.store.scan(detectors, Direction::Forward, limits::ANOMALY_SERIES * 4).await? {
+            if rows::is_peers(&key) {
+                delete_large(&*self.store, batch, &key).await?;
+            }
             batch.delete(key);
         }
         Ok(is_told)

@@ -4,12 +4,9 @@ use bellwether_access::Principal;
 use bellwether_kernel::{OrganisationId, Page, PageRequest, Timestamp};
 use bellwether_store::{Batch, Direction, Precondition, Space, decode, encode};
 
-use super::Attempts;
+use super::{Attempts, SHOWN};
 use crate::mute::{Mute, MuteId, NewMute};
 use crate::{AlertError, Alerts, limits, rows};
-
-/// How long a mute that is over is shown, in milliseconds: 30 days.
-const SHOWN: i64 = 30 * 24 * 60 * 60 * 1000;
 
 impl Alerts {
     /// Stores a mute, and forgets those that have been over for 30 days.

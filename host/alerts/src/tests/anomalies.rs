@@ -58,7 +58,7 @@ impl Detector for Bound {
     }
 }
 
-fn strange(mut more: Json) -> Json {
+pub(super) fn strange(mut more: Json) -> Json {
     let mut document = cpu(json!({"kind": "anomaly", "window": "3m", "detector": {"name": "bound"}}));
     document.as_object_mut().unwrap().remove("thresholds");
     document.as_object_mut().unwrap().append(more.as_object_mut().unwrap());

@@ -1,19 +1,25 @@
 //! What alerts as a whole promise, on a store in memory.
 
+mod actions;
 mod anomalies;
+mod calendar;
 mod documents;
+mod feedback;
 mod lifecycle;
+mod merge;
 mod mutes;
 mod noticed;
 mod simulation;
+mod together;
+mod wakes;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 use bellwether_access::{Access, HostKey, Principal, Role};
 use bellwether_kernel::{KeyId, ManualClock, OrganisationId, PageRequest, SeededRandomness, Timestamp};
-use bellwether_series::{Expression, Line, SeriesError, TimeRange};
+use bellwether_series::{Expression, Line, Listener, SeriesError, SeriesSlice, TimeRange};
 use bellwether_store::{Batch, Key, MemoryStore, MergeError, Space, Store};
 use parking_lot::Mutex;
 use serde_json::{Value as Json, json};
@@ -33,11 +39,20 @@ fn at(minutes: i64) -> Timestamp {
 /// Points of series, by the value of the one tag they are grouped by; no tag for the empty value. The next query waits
 /// behind the gate, if there is one, after it was answered.
 #[derive(Default)]
-struct FakeFigures(Mutex<BTreeMap<String, BTreeMap<i64, f64>>>, Mutex<Option<Arc<Notify>>>);
+struct FakeFigures(
+    Mutex<BTreeMap<String, BTreeMap<i64, f64>>>,
+    Mutex<Option<Arc<Notify>>>,
+    Mutex<Vec<Weak<dyn Listener>>>,
+);
 
 impl FakeFigures {
     fn put(&self, host: &str, time: Timestamp, value: f64) {
-        self.0.lock().entry(host.to_owned()).or_default().insert(time.as_milliseconds(), value);
+        let time = time.as_milliseconds();
+        self.0.lock().entry(host.to_owned()).or_default().insert(time, value);
+        let tag = format!("host:{host}");
+        let slice = SeriesSlice { metric: "cpu", tags: &[&tag], times: &[time], values: &[value] };
+        let listeners: Vec<_> = self.2.lock().iter().filter_map(Weak::upgrade).collect();
+        listeners.iter().for_each(|listener| listener.written(OURS, &[slice]));
     }
 }
 
@@ -73,6 +88,10 @@ impl Figures for FakeFigures {
             gate.notified().await;
         }
         Ok(lines)
+    }
+
+    fn tell(&self, listener: &Arc<dyn Listener>) {
+        self.2.lock().push(Arc::downgrade(listener));
     }
 }
 
@@ -226,6 +245,7 @@ fn open(
         tellings: Arc::new(Outbox),
         clock: clock.clone(),
         limits: Limits { at_once: 4, ..Limits::default() },
+        outward: Outward::default(),
     })
 }
 

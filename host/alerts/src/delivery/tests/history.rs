@@ -103,4 +103,8 @@ fn an_id_is_read_back_and_its_key_fits_what_services_take() {
     let long = |sequence| id(&"i".repeat(64), &"c".repeat(32), sequence).idempotency_key();
     assert!(long(u32::MAX).len() <= 64);
     assert_ne!(long(1), long(2));
+    // Formatters tie together what has the same in front of the last dot.
+    let line = |key: String| key.rsplit_once('.').map(|(line, _)| line.to_owned());
+    assert_eq!(line(long(1)), line(long(2)));
+    assert_ne!(line(long(1)), line(id(&"i".repeat(64), &"d".repeat(32), 1).idempotency_key()));
 }

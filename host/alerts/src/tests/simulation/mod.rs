@@ -1,6 +1,6 @@
-//! Monitors over time: values that come or stay away, pauses, mutes and downtimes, changes, acknowledgements, one host or
-//! two at once, crashes between any two commits, all drawn from a seed. What the store holds in the end, and what was
-//! told, must be what a naive model says.
+//! Monitors over time: values that come, come late or stay away, pauses, mutes and downtimes, a calendar, changes,
+//! acknowledgements, one host or two at once, crashes between any two commits, all drawn from a seed. What the store holds
+//! in the end, and what was told, must be what a naive model says.
 //!
 //! One thread, a clock of its own, and no chance but the seed's: a seed always takes the same course. A failing seed is
 //! printed. `BELLWETHER_SEED=17` runs that one alone, `BELLWETHER_SEEDS=0..9000` those.
@@ -10,7 +10,7 @@ mod model;
 
 use std::collections::BTreeMap;
 
-use bellwether_kernel::every_seed;
+use bellwether_kernel::{Clock as _, every_seed};
 use bellwether_store::Crash;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -33,6 +33,8 @@ struct Simulation {
     version: u32,
     document: Json,
     upsets: u64,
+    /// Evaluations that writes brought forward.
+    woken: u64,
     problems: Vec<String>,
 }
 
@@ -61,6 +63,9 @@ impl Simulation {
         if draw.random_bool(0.4) {
             document["conditions"] = json!([{"type": "duration", "at_least": "3m"}]);
         }
+        if draw.random_bool(0.5) {
+            document["merge"] = json!({"by": [], "within": "10m"});
+        }
         let version = world.create(document.clone()).await.version;
         let model = Model::new(&document);
         Self {
@@ -72,6 +77,7 @@ impl Simulation {
             version,
             document,
             upsets: 0,
+            woken: 0,
             problems: Vec::new(),
         }
     }
@@ -110,8 +116,9 @@ impl Simulation {
             self.evaluated = monitor.evaluated;
             let at = monitor.evaluated.unwrap();
             let mutes = self.world.alerts.mutes(OURS, &PageRequest::first(1_000)).await.unwrap().items;
+            let entries = self.world.alerts.entries(OURS, &PageRequest::first(1_000)).await.unwrap().items;
             let points = self.world.figures.0.lock().clone();
-            self.model.evaluate(at, &points, &mutes);
+            self.model.evaluate(at, &points, &mutes, &entries);
         }
         let open = IncidentFilter { state: Some(IncidentState::Open), ..IncidentFilter::default() };
         let open = self.world.alerts.incidents(OURS, &open, &PageRequest::first(100)).await.unwrap().items;
@@ -151,6 +158,7 @@ impl Simulation {
             drop(alerts.evaluate_due(now).await);
         }
         self.catch_up().await;
+        self.woken().await;
         if self.draw.random_bool(0.02) {
             self.upsets += 1;
             self.world.store.crash();
@@ -158,10 +166,42 @@ impl Simulation {
         }
     }
 
+    /// What was written wakes the monitor, now and some seconds into the minute, when values of the last minute came late;
+    /// or nobody heeds it, as after a crash.
+    async fn woken(&mut self) {
+        for late in [false, true] {
+            if late {
+                if self.draw.random_bool(0.6) {
+                    return;
+                }
+                for host in HOSTS {
+                    if self.draw.random_bool(0.3) {
+                        let value = f64::from(self.draw.random_range(45..105_u32));
+                        self.world.figures.put(host, at(self.minute - 1), value);
+                    }
+                }
+                let seconds = self.draw.random_range(1..50);
+                self.world.clock.set(at(self.minute).saturating_add(seconds * 1000));
+            }
+            let (alerts, now) = (self.world.alerts.clone(), self.world.clock.now());
+            if self.draw.random_bool(0.2) {
+                let (paused, principal) = (self.draw.random_bool(0.5), self.world.principal.clone());
+                let change = alerts.pause_monitor(&principal, "cpu", paused);
+                let (one, two) = tokio::join!(alerts.evaluate_woken(now), change);
+                drop((one, two));
+            } else if self.draw.random_bool(0.7) {
+                drop(alerts.evaluate_woken(now).await);
+            }
+            let before = self.evaluated;
+            self.catch_up().await;
+            self.woken += u64::from(self.evaluated != before);
+        }
+    }
+
     /// Somebody does something; the store may die of it, which shows when it is read again.
     async fn act(&mut self) {
         let (alerts, principal) = (self.world.alerts.clone(), self.world.principal.clone());
-        match self.draw.random_range(0..8) {
+        match self.draw.random_range(0..11) {
             0 => drop(alerts.pause_monitor(&principal, "cpu", true).await),
             1 | 2 => drop(alerts.pause_monitor(&principal, "cpu", false).await),
             3 => {
@@ -189,6 +229,21 @@ impl Simulation {
                     drop(alerts.acknowledge(&principal, incident.id).await);
                 }
             }
+            7 => self.enter().await,
+            8 => {
+                let open = IncidentFilter { state: Some(IncidentState::Open), ..IncidentFilter::default() };
+                let open = alerts.incidents(OURS, &open, &PageRequest::first(100)).await.unwrap().items;
+                let until = at(self.minute + self.draw.random_range(1..8));
+                if let Some(incident) = open.last() {
+                    drop(alerts.snooze(&principal, incident.id, None, until).await);
+                }
+            }
+            9 => {
+                let entries = alerts.entries(OURS, &PageRequest::first(100)).await.unwrap().items;
+                if let Some(entry) = entries.last() {
+                    drop(alerts.delete_entry(&principal, entry.id).await);
+                }
+            }
             _ => {
                 let mut changed = self.world.alerts.monitor(OURS, "cpu").await.unwrap().document;
                 let average = changed.query.starts_with("avg");
@@ -201,11 +256,46 @@ impl Simulation {
     }
 }
 
+impl Simulation {
+    /// Somebody puts something into the calendar.
+    async fn enter(&mut self) {
+        let suppress = self.draw.random_bool(0.7);
+        let kind = if suppress { EntryKind::Suppress } else { EntryKind::OfficeHours };
+        let start = self.minute + self.draw.random_range(-2..4);
+        let end = self.minute + self.draw.random_range(4..12);
+        let mut scope = Scope::default();
+        if self.draw.random_bool(0.6) {
+            let host = HOSTS[self.draw.random_range(0..HOSTS.len())];
+            scope.tags = BTreeMap::from([("host".to_owned(), host.to_owned())]);
+        }
+        // The clocks of UTC are those of the simulation: some minutes of each day, one of which is this.
+        let repeat = self.draw.random_bool(0.3).then(|| Repeat {
+            zone: "UTC".into(),
+            rule: "FREQ=DAILY".into(),
+            from: at(start).to_string()[11..16].to_owned(),
+            to: None,
+            lasts: Some(Period::minutes(3)),
+        });
+        let new = NewEntry {
+            name: "work".into(),
+            kind,
+            scope,
+            metrics: Vec::new(),
+            start: Some(at(start)),
+            end: Some(at(end)),
+            repeat,
+            reason: String::new(),
+        };
+        drop(self.world.alerts.create_entry(&self.world.principal, new).await);
+    }
+}
+
 /// What a seed came to.
 #[derive(Debug, PartialEq)]
 struct Course {
     problems: Vec<String>,
     upsets: u64,
+    woken: u64,
     told: Vec<Vec<Json>>,
 }
 
@@ -216,7 +306,12 @@ async fn simulate(seed: u64) -> Course {
         simulation.minute().await;
     }
     let problems = simulation.check().await;
-    Course { problems, upsets: simulation.upsets, told: simulation.world.told_whole().await }
+    Course {
+        problems,
+        upsets: simulation.upsets,
+        woken: simulation.woken,
+        told: simulation.world.told_whole().await,
+    }
 }
 
 fn course(seed: u64) -> Course {
@@ -229,13 +324,13 @@ fn whatever_happens_every_opening_has_one_close_and_the_state_is_a_naive_models(
     let all = every_seed(SEEDS, |seed| {
         let course = course(seed);
         assert!(course.problems.is_empty(), "BELLWETHER_SEED={seed}: {:#?}", course.problems);
-        (course.upsets, course.told.iter().map(Vec::len).sum::<usize>() as u64)
+        [course.upsets, course.told.iter().map(Vec::len).sum::<usize>() as u64, course.woken]
     });
-    let (upsets, told): (Vec<u64>, Vec<u64>) = all.into_iter().unzip();
-    let count = upsets.len() as u64;
-    let (upsets, told): (u64, u64) = (upsets.iter().sum(), told.iter().sum());
+    let count = all.len() as u64;
+    let [upsets, told, woken] = [0, 1, 2].map(|of: usize| all.iter().map(|course| course[of]).sum::<u64>());
     assert!(count < 100 || upsets > count, "only {upsets} upsets: the simulation tries little");
     assert!(count < 100 || told > count * 4, "only {told} tellings: the simulation tries little");
+    assert!(count < 100 || woken > count * 4, "only {woken} were woken: the simulation tries little");
 }
 
 /// What makes a failing seed worth its name.

@@ -9,6 +9,8 @@ struct Host {
     /// The time of the first point of a breach that has not opened.
     pending: Option<i64>,
     open: bool,
+    /// Points before this were not looked at.
+    passed: i64,
 }
 
 /// One incident as the model has it.
@@ -23,6 +25,16 @@ pub(super) struct Expected {
     severe: bool,
 }
 
+/// Incidents that are told as one, as the model has them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Group {
+    opened: i64,
+    /// Places among the incidents, the first one's first.
+    pub(super) parts: Vec<usize>,
+    pub(super) events: Vec<Event>,
+    owes_an_end: bool,
+}
+
 pub(super) struct Model {
     critical: f64,
     warning: Option<f64>,
@@ -35,6 +47,9 @@ pub(super) struct Model {
     hosts: BTreeMap<String, Host>,
     /// In the order they opened.
     pub(super) incidents: Vec<Expected>,
+    /// Whether incidents are told as one that open within ten minutes.
+    pub(super) merges: bool,
+    pub(super) groups: Vec<Group>,
 }
 
 impl Model {
@@ -50,6 +65,8 @@ impl Model {
             together: document["notify_by"].is_array(),
             hosts: BTreeMap::new(),
             incidents: Vec::new(),
+            merges: document["merge"].is_object(),
+            groups: Vec::new(),
         }
     }
 
@@ -77,11 +94,62 @@ impl Model {
     /// The monitor looks at something else from here on.
     pub(super) fn reset(&mut self) {
         self.hosts.clear();
-        for incident in self.incidents.iter_mut().filter(|incident| incident.open) {
-            incident.open = false;
-            if incident.told {
-                incident.events.push(Event::Closed);
+        let mut open: Vec<usize> = (0..self.incidents.len()).filter(|at| self.incidents[*at].open).collect();
+        open.sort_by_key(|at| self.incidents[*at].tuple.clone());
+        for at in open {
+            self.close(at);
+        }
+    }
+
+    fn close(&mut self, at: usize) {
+        self.incidents[at].open = false;
+        if self.incidents[at].told {
+            self.tell(at, Event::Closed);
+        }
+        let is_open = |part: &usize| self.incidents[*part].open;
+        let group = self.groups.iter_mut().find(|group| group.parts.contains(&at));
+        if let Some(group) = group.filter(|group| group.owes_an_end && !group.parts.iter().any(is_open)) {
+            group.owes_an_end = false;
+            group.events.push(Event::Closed);
+        }
+    }
+
+    /// An incident opens: by itself, or with those that opened shortly before and go on.
+    fn open(&mut self, now: i64, expected: Expected) {
+        let at = self.incidents.len();
+        self.incidents.push(expected);
+        if !self.merges {
+            return;
+        }
+        let is_open = |part: &usize| self.incidents[*part].open;
+        match self.groups.last_mut() {
+            Some(group) if now - group.opened <= 10 * MINUTE && group.parts.iter().any(is_open) => {
+                group.parts.push(at);
             }
+            _ => self.groups.push(Group { opened: now, parts: vec![at], ..Group::default() }),
+        }
+    }
+
+    /// Channels would be told something of an incident.
+    fn tell(&mut self, at: usize, event: Event) {
+        let goes_on = |part: &usize| self.incidents[*part].open;
+        let Some(group) = self.groups.iter_mut().find(|group| group.parts.contains(&at)) else {
+            self.incidents[at].events.push(event);
+            return;
+        };
+        match event {
+            Event::Closed if group.parts.iter().any(goes_on) => {
+                group.owes_an_end = true;
+                if self.update {
+                    group.events.push(Event::Updated);
+                }
+            }
+            Event::Closed => {
+                group.owes_an_end = false;
+                group.events.push(Event::Closed);
+            }
+            _ if group.events.is_empty() => group.events.push(Event::Opened),
+            _ => group.events.push(Event::Updated),
         }
     }
 
@@ -91,13 +159,42 @@ impl Model {
         now: Timestamp,
         points: &BTreeMap<String, BTreeMap<i64, f64>>,
         mutes: &[Mute],
+        entries: &[CalendarEntry],
     ) {
-        let before = now.as_milliseconds() - MINUTE;
+        // What was woken is evaluated within a minute: its window is the last whole one.
+        let end = now.as_milliseconds().div_euclid(MINUTE) * MINUTE;
+        let before = end - MINUTE;
+        let last = Timestamp::from_milliseconds(end - 1).unwrap();
+        let quiet = |host: &String| {
+            let own = |entry: &&CalendarEntry| {
+                entry.scope.tags.is_empty() || entry.scope.tags.get("host") == Some(host)
+            };
+            let lasts = |entry: &CalendarEntry, moment| entry.lasting(moment).is_ok();
+            let out = entries.iter().filter(own).any(|entry| {
+                entry.kind != EntryKind::OfficeHours && (lasts(entry, now) || lasts(entry, last))
+            });
+            let hours: Vec<&CalendarEntry> =
+                entries.iter().filter(own).filter(|entry| entry.kind == EntryKind::OfficeHours).collect();
+            let within = |moment| hours.iter().any(|entry| lasts(entry, moment));
+            out || !(hours.is_empty() || within(now) && within(last))
+        };
         let mut moved: BTreeMap<String, bool> = BTreeMap::new();
         for (host, points) in points {
-            let Some(value) = points.get(&before) else { continue };
+            let value = points.get(&before);
+            if value.is_none() && !self.hosts.contains_key(host) {
+                continue;
+            }
             let mut state = self.hosts.get(host).copied().unwrap_or_default();
+            if quiet(host) && !state.open {
+                state = Host { passed: end, ..Host::default() };
+                self.hosts.insert(host.clone(), state);
+                continue;
+            }
+            let Some(value) = value.filter(|_| state.open || before >= state.passed) else { continue };
             let level = self.level(state.level, *value);
+            if quiet(host) && level != Level::Ok {
+                continue;
+            }
             let tuple = if self.together { String::new() } else { host.clone() };
             let was = state;
             state.level = level;
@@ -105,7 +202,7 @@ impl Model {
                 (state.open, state.pending) = (false, None);
             } else if !state.open {
                 let since = *state.pending.get_or_insert(before);
-                if now.as_milliseconds() - since >= self.duration {
+                if end - since >= self.duration {
                     (state.open, state.pending) = (true, None);
                 }
             }
@@ -128,41 +225,37 @@ impl Model {
                     all && mute.start <= now && mute.end.is_none_or(|end| end > now)
                 })
             };
-            let silent = members.iter().all(|(host, _)| muted(host));
+            let silent = members.iter().all(|(host, _)| muted(host) || quiet(host));
             let severe = members.iter().any(|(_, state)| state.level == Level::Alert);
             let (any, moved) = (!members.is_empty(), moved.contains_key(&tuple));
-            let known = self.incidents.iter_mut().find(|incident| incident.open && incident.tuple == tuple);
+            let known = self.incidents.iter().position(|incident| incident.open && incident.tuple == tuple);
             match (known, any) {
                 (None, false) => {}
                 (None, true) => {
-                    let events = if silent { Vec::new() } else { vec![Event::Opened] };
-                    let told = !silent;
-                    self.incidents.push(Expected {
-                        tuple,
-                        events,
-                        open: true,
-                        told,
-                        acknowledged: None,
-                        severe,
-                    });
-                }
-                (Some(incident), false) => {
-                    incident.open = false;
-                    if incident.told {
-                        incident.events.push(Event::Closed);
+                    let at = self.incidents.len();
+                    let (open, told) = (true, !silent);
+                    let new = Expected { tuple, open, told, severe, ..Expected::default() };
+                    self.open(now.as_milliseconds(), new);
+                    if told {
+                        self.tell(at, Event::Opened);
                     }
                 }
-                (Some(incident), true) => {
+                (Some(at), false) => self.close(at),
+                (Some(at), true) => {
+                    let incident = &mut self.incidents[at];
                     let rose = severe && !incident.severe;
                     if severe && incident.acknowledged == Some(false) {
                         incident.acknowledged = None;
                     }
                     incident.severe = severe;
-                    if !incident.told && !silent {
+                    let was_told = incident.told;
+                    if !silent {
                         incident.told = true;
-                        incident.events.push(Event::Opened);
-                    } else if incident.told && !silent && (rose || moved && self.update) {
-                        incident.events.push(Event::Updated);
+                    }
+                    if !was_told && !silent {
+                        self.tell(at, Event::Opened);
+                    } else if was_told && !silent && (rose || moved && self.update) {
+                        self.tell(at, Event::Updated);
                     }
                 }
             }
@@ -173,11 +266,12 @@ impl Model {
     pub(super) fn acknowledge(&mut self, open: &[StoredIncident]) {
         for incident in open.iter().filter(|incident| incident.acknowledgement.is_some()) {
             let tuple = incident.tags.first().map_or("", |(_, host)| host);
-            let known = self.incidents.iter_mut().find(|known| known.open && known.tuple == tuple);
-            if let Some(known) = known.filter(|known| known.acknowledged.is_none()) {
+            let known = self.incidents.iter().position(|known| known.open && known.tuple == tuple);
+            if let Some(at) = known.filter(|at| self.incidents[*at].acknowledged.is_none()) {
+                let known = &mut self.incidents[at];
                 known.acknowledged = Some(known.severe);
                 if known.told && self.update {
-                    known.events.push(Event::Updated);
+                    self.tell(at, Event::Updated);
                 }
             }
         }

@@ -1,0 +1,407 @@
+//! The calendar: when series are not looked at. A suppression or a snooze takes them out while it lasts, office hours while
+//! they do not last; once, or again and again on the days of a rule, between two times of day in a zone.
+
+mod quiet;
+mod rule;
+
+use std::fmt;
+
+use bellwether_kernel::{FieldError, Timestamp};
+use bellwether_store::Versioned;
+use jiff::civil::{Date, Time};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, ToSpan};
+use serde::{Deserialize, Serialize};
+
+pub(crate) use quiet::{Calendar, Quiet};
+use rule::Rule;
+
+use crate::{AlertError, IncidentId, Period, Scope, limits};
+
+/// An entry of the calendar, counted from 1 within its organisation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct EntryId(pub u64);
+
+impl fmt::Display for EntryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What an entry does to the series in its scope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EntryKind {
+    /// While it lasts they are taken out: nothing of them opens, and detectors do not learn from them.
+    Suppress,
+    /// They are looked at only while it, or another of that kind about them, lasts; detectors learn on.
+    OfficeHours,
+    /// A suppression somebody made of what they saw, until a time.
+    Snooze,
+}
+
+impl EntryKind {
+    /// As it is written: `suppress`, `office-hours`, `snooze`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Suppress => "suppress",
+            Self::OfficeHours => "office-hours",
+            Self::Snooze => "snooze",
+        }
+    }
+}
+
+/// Again and again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repeat {
+    /// Whose days and times of day, as `Europe/Berlin`.
+    pub zone: String,
+    /// On which days it begins, as `FREQ=WEEKLY;BYDAY=MO,TU`.
+    pub rule: String,
+    /// At what time of day, as `08:00`.
+    pub from: String,
+    /// Until what time of day; of the next day where that is not after `from`.
+    pub to: Option<String>,
+    /// Or for how long, up to seven days.
+    pub lasts: Option<Period>,
+}
+
+/// What is asked for with a new entry, or in the place of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewEntry {
+    /// One line.
+    pub name: String,
+    /// What it does.
+    pub kind: EntryKind,
+    /// What it is about.
+    pub scope: Scope,
+    /// Names of metrics; any of them. Only a series of one metric has one.
+    pub metrics: Vec<String>,
+    /// From when on; from now on if it is not said.
+    pub start: Option<Timestamp>,
+    /// Until when; until it is deleted if it is not said.
+    pub end: Option<Timestamp>,
+    /// On which days and at which times in between; all the time if it is not said.
+    pub repeat: Option<Repeat>,
+    /// Why.
+    pub reason: String,
+}
+
+/// An entry as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CalendarEntry {
+    /// Its id.
+    pub id: EntryId,
+    /// One line.
+    pub name: String,
+    /// What it does.
+    pub kind: EntryKind,
+    /// What it is about.
+    pub scope: Scope,
+    /// Names of metrics; any of them.
+    pub metrics: Vec<String>,
+    /// From when on.
+    pub start: Timestamp,
+    /// Until when.
+    pub end: Option<Timestamp>,
+    /// On which days and at which times in between.
+    pub repeat: Option<Repeat>,
+    /// Why.
+    pub reason: String,
+    /// The incident it was made of.
+    pub incident: Option<IncidentId>,
+    /// When it was last changed.
+    pub updated: Timestamp,
+    /// Who changed it last.
+    pub updated_by: String,
+}
+
+impl Versioned for CalendarEntry {
+    const NAME: &'static str = "entry of a calendar";
+}
+
+impl CalendarEntry {
+    /// Until when it lasts, of one that lasts at `now`: the end of this time of several; `None` where it has no end.
+    /// `Err` of one that does not last then.
+    ///
+    /// # Errors
+    /// That it does not last.
+    pub fn lasting(&self, now: Timestamp) -> Result<Option<Timestamp>, NotNow> {
+        // What was stored was checked: a zone that went from the database since makes nothing quiet.
+        let ready = Ready::of(self).map_err(|_| NotNow)?;
+        ready.lasting(now)
+    }
+}
+
+/// It does not last at that time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it does not last then")]
+pub struct NotNow;
+
+impl NewEntry {
+    /// Whether it can be kept.
+    pub(crate) fn check(&self, now: Timestamp) -> Result<(), AlertError> {
+        let fits = (1..=limits::TITLE).contains(&self.name.chars().count());
+        if !fits {
+            let expected = format!("1 to {} characters", limits::TITLE);
+            return Err(FieldError::new("name", &self.name, expected).into());
+        }
+        if self.reason.chars().count() > limits::TITLE {
+            let expected = format!("at most {} characters", limits::TITLE);
+            return Err(FieldError::new("reason", &self.reason, expected).into());
+        }
+        let start = self.start.unwrap_or(now);
+        if let Some(end) = self.end.filter(|end| *end <= start || *end <= now) {
+            return Err(FieldError::new("end", end, "an instant to come, after the start").into());
+        }
+        if self.kind == EntryKind::Snooze && (self.end.is_none() || self.repeat.is_some()) {
+            let expected = "an instant to come: a snooze is once, and has an end";
+            return Err(FieldError::new("end", "", expected).into());
+        }
+        self.scope.check()?;
+        let size: usize = self.metrics.iter().map(String::len).sum();
+        if size > limits::SCOPE {
+            let expected = format!("at most {} bytes of text", limits::SCOPE);
+            return Err(FieldError::new("metrics", format!("{size} bytes"), expected).into());
+        }
+        if let Some(repeat) = &self.repeat {
+            Recurrence::read(repeat, start)?;
+        }
+        Ok(())
+    }
+}
+
+/// An entry whose rule is read.
+#[derive(Clone, Debug)]
+pub(crate) struct Ready {
+    pub(crate) entry: CalendarEntry,
+    recurrence: Option<Recurrence>,
+}
+
+impl Ready {
+    pub(crate) fn of(entry: &CalendarEntry) -> Result<Self, FieldError> {
+        let recurrence =
+            entry.repeat.as_ref().map(|repeat| Recurrence::read(repeat, entry.start)).transpose()?;
+        Ok(Self { entry: entry.clone(), recurrence })
+    }
+
+    /// Until when it lasts, of one that lasts at `now`.
+    pub(crate) fn lasting(&self, now: Timestamp) -> Result<Option<Timestamp>, NotNow> {
+        let CalendarEntry { start, end, .. } = self.entry;
+        if now < start || end.is_some_and(|end| now >= end) {
+            return Err(NotNow);
+        }
+        let Some(recurrence) = &self.recurrence else { return Ok(end) };
+        let until = recurrence.lasting(now).ok_or(NotNow)?;
+        Ok(Some(end.map_or(until, |end| end.min(until))))
+    }
+
+    pub(crate) fn is_about_metric(&self, metric: Option<&str>) -> bool {
+        let metrics = &self.entry.metrics;
+        metrics.is_empty() || metric.is_some_and(|metric| metrics.iter().any(|name| name == metric))
+    }
+}
+
+/// A [`Repeat`] that was read.
+#[derive(Clone, Debug)]
+struct Recurrence {
+    zone: TimeZone,
+    rule: Rule,
+    /// The first day it may begin on.
+    anchor: Date,
+    from: Time,
+    length: Length,
+}
+
+/// How long it lasts once it began.
+#[derive(Clone, Copy, Debug)]
+enum Length {
+    /// Until this time of day.
+    To(Time),
+    /// So long.
+    Lasts(SignedDuration),
+}
+
+impl Recurrence {
+    fn read(repeat: &Repeat, start: Timestamp) -> Result<Self, FieldError> {
+        let zone = TimeZone::get(&repeat.zone).map_err(|_| {
+            FieldError::new("repeat.zone", &repeat.zone, "a time zone of the IANA database, as Europe/Berlin")
+        })?;
+        let length = match (&repeat.to, repeat.lasts) {
+            (Some(to), None) => Length::To(time_of_day("repeat.to", to)?),
+            (None, Some(lasts)) if (Period::minutes(1)..=Period::days(7)).contains(&lasts) => {
+                Length::Lasts(SignedDuration::from_millis(lasts.milliseconds()))
+            }
+            (None, Some(lasts)) => {
+                return Err(FieldError::new("repeat.lasts", lasts, "a span from 1m to 7d"));
+            }
+            (Some(_), Some(_)) => {
+                return Err(FieldError::new("repeat.lasts", "", "none where there is repeat.to"));
+            }
+            (None, None) => {
+                return Err(FieldError::new("repeat.to", "", "a time of day as 18:00, or repeat.lasts"));
+            }
+        };
+        Ok(Self {
+            rule: Rule::read(&repeat.rule)?,
+            anchor: zone.to_datetime(start.to_jiff()).date(),
+            from: time_of_day("repeat.from", &repeat.from)?,
+            zone,
+            length,
+        })
+    }
+
+    /// The end of what began before or at `now` and lasts.
+    fn lasting(&self, now: Timestamp) -> Option<Timestamp> {
+        let today = self.zone.to_datetime(now.to_jiff()).date();
+        let days = match self.length {
+            Length::To(_) => 1,
+            Length::Lasts(lasts) => lasts.as_hours() / 24 + 1,
+        };
+        let ends = (0..=days).filter_map(|back| {
+            let day = today.checked_sub(back.days()).ok()?;
+            let (start, end) = self.rule.names(self.anchor, day).then(|| self.span(day))??;
+            (start <= now && now < end).then_some(end)
+        });
+        ends.max()
+    }
+
+    /// From when until when it lasts if it begins on this day. A time of day that a change of the clocks skips is an hour
+    /// later.
+    fn span(&self, day: Date) -> Option<(Timestamp, Timestamp)> {
+        let begin = self.zone.to_timestamp(day.to_datetime(self.from)).ok()?;
+        let end = match self.length {
+            Length::Lasts(lasts) => begin.checked_add(lasts).ok()?,
+            Length::To(to) => {
+                let last = if to > self.from { day } else { day.tomorrow().ok()? };
+                self.zone.to_timestamp(last.to_datetime(to)).ok()?
+            }
+        };
+        let instant = |at: jiff::Timestamp| Timestamp::from_milliseconds(at.as_millisecond());
+        Some((instant(begin)?, instant(end)?))
+    }
+}
+
+fn time_of_day(field: &str, text: &str) -> Result<Time, FieldError> {
+    let text = if text == "24:00" { "00:00" } else { text };
+    let time = Time::strptime("%H:%M", text);
+    time.map_err(|_| FieldError::new(field, text, "a time of day from 00:00 to 24:00, as 08:30"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn instant(text: &str) -> Timestamp {
+        Timestamp::parse(text).unwrap()
+    }
+
+    fn entry(start: &str, end: Option<&str>, repeat: Option<Repeat>) -> CalendarEntry {
+        CalendarEntry {
+            id: EntryId(1),
+            name: "work".into(),
+            kind: EntryKind::Suppress,
+            scope: Scope::default(),
+            metrics: Vec::new(),
+            start: instant(start),
+            end: end.map(instant),
+            repeat,
+            reason: String::new(),
+            incident: None,
+            updated: instant(start),
+            updated_by: "ada".into(),
+        }
+    }
+
+    fn repeat(rule: &str, from: &str, to: &str) -> Repeat {
+        let (to, lasts) = match to.contains(':') {
+            true => (Some(to.to_owned()), None),
+            false => (None, Period::parse(to)),
+        };
+        Repeat { zone: "Europe/Berlin".into(), rule: rule.into(), from: from.into(), to, lasts }
+    }
+
+    #[test]
+    fn an_entry_lasts_on_the_days_of_its_rule_between_its_times_in_its_zone() {
+        let weekdays = || repeat("FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR", "08:00", "18:00");
+        let nights = || repeat("FREQ=DAILY", "22:00", "06:00");
+        let weekend = || repeat("FREQ=WEEKLY;BYDAY=FR", "18:00", "62h");
+        let whole = || repeat("FREQ=MONTHLY;BYMONTHDAY=1", "00:00", "24:00");
+        // The clocks of Berlin go forward on 2026-03-29 at 02:00; before, they are one hour ahead of UTC.
+        for (repeat, now, until) in [
+            (weekdays(), "2026-03-02T07:00:00Z", Some("2026-03-02T17:00:00Z")),
+            (weekdays(), "2026-03-02T06:59:59.999Z", None),
+            (weekdays(), "2026-03-02T16:59:59.999Z", Some("2026-03-02T17:00:00Z")),
+            (weekdays(), "2026-03-02T17:00:00Z", None),
+            (weekdays(), "2026-03-07T12:00:00Z", None),
+            (weekdays(), "2026-03-30T06:00:00Z", Some("2026-03-30T16:00:00Z")),
+            (weekdays(), "2026-02-27T12:00:00Z", None),
+            (nights(), "2026-03-02T23:00:00Z", Some("2026-03-03T05:00:00Z")),
+            (nights(), "2026-03-03T04:59:00Z", Some("2026-03-03T05:00:00Z")),
+            (nights(), "2026-03-29T00:30:00Z", Some("2026-03-29T04:00:00Z")),
+            (nights(), "2026-03-03T12:00:00Z", None),
+            (weekend(), "2026-03-09T06:59:00Z", Some("2026-03-09T07:00:00Z")),
+            (weekend(), "2026-03-06T16:59:00Z", None),
+            (whole(), "2026-03-31T22:30:00Z", Some("2026-04-01T22:00:00Z")),
+            (whole(), "2026-04-01T22:00:00Z", None),
+        ] {
+            let entry = entry("2026-03-01T00:00:00Z", None, Some(repeat));
+            let lasting = entry.lasting(instant(now)).ok().flatten();
+            assert_eq!(lasting, until.map(instant), "{:?} at {now}", entry.repeat);
+        }
+    }
+
+    #[test]
+    fn an_entry_lasts_no_longer_than_its_own_start_and_end() {
+        let once = entry("2026-03-02T10:00:00Z", Some("2026-03-02T11:00:00Z"), None);
+        assert_eq!(once.lasting(instant("2026-03-02T10:00:00Z")), Ok(Some(instant("2026-03-02T11:00:00Z"))));
+        assert_eq!(once.lasting(instant("2026-03-02T09:59:59Z")), Err(NotNow));
+        assert_eq!(once.lasting(instant("2026-03-02T11:00:00Z")), Err(NotNow));
+        let open = entry("2026-03-02T10:00:00Z", None, None);
+        assert_eq!(open.lasting(instant("2030-01-01")), Ok(None));
+        let daily = Some(repeat("FREQ=DAILY", "00:00", "24:00"));
+        let cut = entry("2026-03-02T10:00:00Z", Some("2026-03-02T11:00:00Z"), daily);
+        assert_eq!(cut.lasting(instant("2026-03-02T10:30:00Z")), Ok(Some(instant("2026-03-02T11:00:00Z"))));
+        assert_eq!(cut.lasting(instant("2026-03-02T09:30:00Z")), Err(NotNow));
+    }
+
+    #[test]
+    fn what_cannot_be_kept_is_told_which_field_is_wrong() {
+        let now = instant("2026-03-02T10:00:00Z");
+        let fine = NewEntry {
+            name: "work".into(),
+            kind: EntryKind::OfficeHours,
+            scope: Scope::default(),
+            metrics: Vec::new(),
+            start: None,
+            end: None,
+            repeat: Some(repeat("FREQ=DAILY", "08:00", "18:00")),
+            reason: String::new(),
+        };
+        assert!(fine.check(now).is_ok());
+        let repeated = |repeat| NewEntry { repeat: Some(repeat), ..fine.clone() };
+        let snooze = NewEntry { kind: EntryKind::Snooze, repeat: None, ..fine.clone() };
+        let zone = Repeat { zone: "Mars".into(), ..repeat("FREQ=DAILY", "08:00", "18:00") };
+        let neither = Repeat { to: None, ..repeat("FREQ=DAILY", "08:00", "18:00") };
+        let both = Repeat { to: Some("18:00".into()), ..repeat("FREQ=DAILY", "08:00", "3h") };
+        for (new, field) in [
+            (NewEntry { name: String::new(), ..fine.clone() }, "name"),
+            (NewEntry { end: Some(now), ..fine.clone() }, "end"),
+            (snooze, "end"),
+            (repeated(repeat("DAILY", "08:00", "18:00")), "repeat.rule"),
+            (repeated(repeat("FREQ=DAILY", "8 o'clock", "18:00")), "repeat.from"),
+            (repeated(repeat("FREQ=DAILY", "08:00", "25:00")), "repeat.to"),
+            (repeated(repeat("FREQ=DAILY", "08:00", "8d")), "repeat.lasts"),
+            (repeated(zone), "repeat.zone"),
+            (repeated(neither), "repeat.to"),
+            (repeated(both), "repeat.lasts"),
+        ] {
+            match new.check(now) {
+                Err(AlertError::Invalid(error)) => assert_eq!(error.field, field, "{error}"),
+                other => panic!("{field}: {other:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! An incident that somebody says is over.
+
+use bellwether_access::Principal;
+use bellwether_kernel::OrganisationId;
+use bellwether_store::{Batch, Precondition, StoreError, decode, encode};
+
+use super::Attempts;
+use crate::calendar::Quiet;
+use crate::evaluate::{Settling, close_some};
+use crate::rows::{self, NextRow};
+use crate::{AlertError, Alerts, IncidentId, StoredIncident};
+
+/// Why such an incident closed.
+const REASON: &str = "resolved";
+
+impl Alerts {
+    /// Closes an incident: its series count as well, and those that breach still at the next evaluation open another.
+    ///
+    /// # Errors
+    /// [`AlertError::NotFound`]; [`AlertError::Conflict`] if it is over.
+    pub async fn resolve(&self, principal: &Principal, id: IncidentId) -> Result<StoredIncident, AlertError> {
+        let mut attempts = Attempts::default();
+        loop {
+            let done = self.try_resolve(principal, id).await;
+            if !attempts.again(&done) {
+                return done;
+            }
+        }
+    }
+
+    async fn try_resolve(&self, principal: &Principal, id: IncidentId) -> Result<StoredIncident, AlertError> {
+        let organisation = principal.organisation;
+        let (incident, _) = self.read_incident(organisation, id).await?;
+        if !incident.is_open() {
+            return Err(AlertError::Conflict(format!("the incident {id} is over")));
+        }
+        let mut batch = Batch::new();
+        let version = self.next_turn(&mut batch, organisation, &incident).await?;
+        let compiled = self.load(organisation, incident.monitor, version).await?;
+        let (mut state, bytes) = self.read_state(organisation, incident.monitor).await?;
+        let known = self.known(organisation, &state).await?;
+        let of_incident = |tags: &[(String, String)]| incident.tags.iter().all(|tag| tags.contains(tag));
+        let why = format!("resolved by {}", principal.key_name);
+        let moves = close_some(&mut state, REASON, &why, of_incident);
+        let now = self.clock.now();
+        let mutes = self.active_mutes(organisation, now).await?;
+        // Nothing opens.
+        let routes = Default::default();
+        let settling = Settling {
+            organisation,
+            monitor: incident.monitor,
+            version,
+            compiled: &compiled,
+            at: now,
+            end: now,
+            mutes: &mutes,
+            routes: &routes,
+            quiet: &Quiet::default(),
+        };
+        let changed = settling.settle(&mut state, &known.incidents, &moves);
+        let is_told = self.put_incidents(&mut batch, organisation, changed, &known).await?;
+        self.put_state(&mut batch, (organisation, incident.monitor), &state, bytes).await?;
+        self.audit(&mut batch, principal, "incident.resolve", &id.to_string(), &[]);
+        self.store.commit(batch).await?;
+        if is_told {
+            self.tellings.committed();
+        }
+        self.incident(organisation, id).await
+    }
+
+    /// Makes the turn of an incident's monitor another, so that an evaluation at work commits nothing; the version it is
+    /// evaluated by.
+    async fn next_turn(
+        &self,
+        batch: &mut Batch,
+        organisation: OrganisationId,
+        incident: &StoredIncident,
+    ) -> Result<u32, AlertError> {
+        let key = rows::next(organisation, incident.monitor);
+        let missing =
+            || StoreError::Damaged(format!("the monitor of the open incident {} is not there", incident.id));
+        let stored = self.store.get(&key).await?.ok_or_else(missing)?;
+        let mut next: NextRow = decode(&stored)?;
+        next.turn += 1;
+        batch.require(key.clone(), Precondition::ValueIs(stored)).put(key, encode(&next));
+        Ok(next.version)
+    }
+}
