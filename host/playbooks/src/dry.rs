@@ -10,7 +10,7 @@ use crate::engine::Described;
 use crate::secrets::{MASK, Secrets};
 use crate::service::require_role;
 use crate::template::{Room, Template, from_json, is_true};
-use crate::{Format, PlaybookError, Playbooks, StepKind, convert, trigger};
+use crate::{AlertMove, Format, PlaybookError, Playbooks, StepKind, TriggerOn, convert, trigger};
 
 /// What a run would do.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,7 +45,7 @@ pub struct DryStep {
 impl Playbooks {
     /// Checks a document as [`Self::validate`] does, and says what a run of it with `trigger` would do. `trigger` is
     /// what its templates read as `trigger`, `{"inputs": …}` for a manual one. Of what is not given, a trigger by time
-    /// is as when it is due next, and declared inputs have their defaults.
+    /// is as when it is due next, an incident is made up, and declared inputs have their defaults.
     ///
     /// # Errors
     /// As [`Self::validate`]; [`PlaybookError::Forbidden`] for a key that may only read.
@@ -96,7 +96,13 @@ impl Playbooks {
                     declared.iter().filter_map(|(name, input)| Some((name.clone(), input.default.clone()?)));
                 trigger::manual(&Json::Object(defaults.collect()))
             }
-            (None, _) => Json::Null,
+            (None, None) => match &compiled.document.trigger.on {
+                TriggerOn::Alert { moves, .. } => {
+                    trigger::alert::made_up(moves.first().copied().unwrap_or(AlertMove::Open))
+                }
+                _ => Json::Null,
+            },
+            (None, Some(_)) => Json::Null,
         };
         match expected {
             Json::Object(expected) => expected,

@@ -29,10 +29,11 @@ pub use bellwether_kernel::Period;
 pub use bellwether_kernel::value::{Input, Misfit, Value, ValueType, misfit};
 use bellwether_kernel::value::{convert, shape};
 pub use document::{
-    Concurrency, DeclaredInput, Document, ErrorAction, Format, Missed, OnError, OnItemError, Policy,
-    Retention, RetryRule, SignatureCheck, Step, Stop, Trigger, TriggerKind, TriggerOn,
+    AlertMove, Concurrency, DeclaredInput, Document, ErrorAction, Format, Missed, OnError, OnItemError,
+    Policy, Retention, RetryRule, SignatureCheck, Step, Stop, Trigger, TriggerKind, TriggerOn,
 };
 pub use dry::{DryRun, DryStep};
+pub use engine::IncidentActions;
 pub use error::PlaybookError;
 pub use history::ReplayFrom;
 pub use run::{

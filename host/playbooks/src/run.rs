@@ -73,6 +73,13 @@ pub enum TriggeredBy {
         /// That step.
         step: String,
     },
+    /// Something an incident did, or an action on it.
+    Alert {
+        /// The incident's id.
+        incident: String,
+        /// The number of the entry of its timeline that says so.
+        sequence: u64,
+    },
 }
 
 /// A run in a list.

@@ -1,5 +1,7 @@
 //! What started a run, as templates and the run's record see it.
 
+pub(crate) mod alert;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bellwether_kernel::{FieldError, Timestamp};
@@ -18,6 +20,7 @@ pub(crate) fn fields(trigger: &Trigger) -> &'static [&'static str] {
         TriggerKind::Manual | TriggerKind::Playbook => &["inputs"],
         TriggerKind::Cron | TriggerKind::Every => &["missed", "scheduled"],
         TriggerKind::Metric => &["before", "interval_start", "key", "metric", "value"],
+        TriggerKind::Alert => &alert::FIELDS,
     }
 }
 

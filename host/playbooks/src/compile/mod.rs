@@ -45,7 +45,7 @@ pub(crate) struct Compiled {
     /// How many of them are no on-failure steps.
     pub(crate) main: usize,
     pub(crate) outputs: Vec<(String, CompiledInput)>,
-    /// The condition of a metric trigger.
+    /// The condition of a metric or alert trigger.
     pub(crate) when: Option<Template>,
     /// When a trigger by time fires.
     pub(crate) schedule: Option<Schedule>,

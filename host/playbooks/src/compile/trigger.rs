@@ -8,18 +8,20 @@ use super::{Fault, fault};
 use crate::position::Path;
 use crate::schedule::Schedule;
 use crate::template::{Compiler, Template};
+use crate::trigger::fields;
 use crate::{DeclaredInput, ErrorAction, Trigger, TriggerOn, ValueType};
 
-/// What the condition of a metric trigger reads.
-const METRIC_FIELDS: [&str; 5] = ["before", "interval_start", "key", "metric", "value"];
-/// The longest pattern of a key, in bytes.
+/// The longest pattern of a key, a monitor's name, a label or a tag, in bytes.
 const PATTERN: usize = 500;
 /// The longest name of a header.
 const HEADER: usize = 100;
 /// The most of what `on_error_times` may say.
 const ERROR_TIMES: u32 = 1_000;
 
-/// The condition of a metric trigger and the schedule of one by time.
+/// The most patterns of labels, and of tags.
+const PATTERNS: usize = 32;
+
+/// The condition of a metric or alert trigger and the schedule of one by time.
 pub(super) fn compile(
     path: &Path,
     trigger: &Trigger,
@@ -61,22 +63,28 @@ pub(super) fn compile(
                     format!("a metric's name, in which * stands for any characters: {error}"),
                 );
             }
-            if let Some(key) = key
-                && key.len() > PATTERN
-            {
-                return fault(&path.field("key"), key, format!("at most {PATTERN} bytes"));
+            if let Some(key) = key {
+                check_pattern(&path.field("key"), key)?;
             }
-            let Some(when) = when else { return Ok((None, None)) };
-            let path = path.field("when");
-            let compiled = compile_expression(&path, when, compiler)?;
-            for variable in &compiled.variables {
-                let root = variable.split('.').next().unwrap_or_default();
-                if !METRIC_FIELDS.contains(&root) {
-                    let fields = METRIC_FIELDS.join(", ");
-                    return fault(&path, variable, format!("one of the variables {fields}"));
+            Ok((condition(path, trigger, when.as_deref(), compiler)?, None))
+        }
+        TriggerOn::Alert { moves, monitor, labels, tags, when, .. } => {
+            if moves.is_empty() {
+                return fault(&path.field("moves"), "[]", "one or more of open, update, close");
+            }
+            if let Some(monitor) = monitor {
+                check_pattern(&path.field("monitor"), monitor)?;
+            }
+            for (name, patterns) in [("labels", labels), ("tags", tags)] {
+                let path = path.field(name);
+                if patterns.len() > PATTERNS {
+                    return fault(&path, patterns.len(), format!("at most {PATTERNS}"));
+                }
+                for (name, pattern) in patterns {
+                    check_pattern(&path.field(name), pattern)?;
                 }
             }
-            Ok((Some(compiled.template), None))
+            Ok((condition(path, trigger, when.as_deref(), compiler)?, None))
         }
         TriggerOn::Manual { inputs } | TriggerOn::Playbook { inputs } => {
             for (name, input) in inputs {
@@ -85,6 +93,31 @@ pub(super) fn compile(
             Ok((None, None))
         }
     }
+}
+
+fn check_pattern(path: &Path, pattern: &str) -> Result<(), Fault> {
+    if pattern.len() <= PATTERN {
+        return Ok(());
+    }
+    fault(path, pattern, format!("at most {PATTERN} bytes"))
+}
+
+/// The condition `when`, which reads what `trigger` holds without saying `trigger`.
+fn condition(
+    path: &Path,
+    trigger: &Trigger,
+    when: Option<&str>,
+    compiler: &mut Compiler,
+) -> Result<Option<Template>, Fault> {
+    let Some(when) = when else { return Ok(None) };
+    let (path, fields) = (path.field("when"), fields(trigger));
+    let compiled = compile_expression(&path, when, compiler)?;
+    for variable in &compiled.variables {
+        if !fields.contains(&variable.split('.').next().unwrap_or_default()) {
+            return fault(&path, variable, format!("one of the variables {}", fields.join(", ")));
+        }
+    }
+    Ok(Some(compiled.template))
 }
 
 /// A fault of a schedule at the place of its field.

@@ -10,7 +10,7 @@ use crate::{Period, PlaybookError};
 
 pub(crate) use trigger::is_default;
 pub use trigger::{
-    DeclaredInput, ErrorAction, Missed, OnError, SignatureCheck, Trigger, TriggerKind, TriggerOn,
+    AlertMove, DeclaredInput, ErrorAction, Missed, OnError, SignatureCheck, Trigger, TriggerKind, TriggerOn,
 };
 
 /// How a document is written.

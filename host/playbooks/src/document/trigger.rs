@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bellwether_alerts::Severity;
 use serde::{Deserialize, Serialize};
 
 use crate::signature::SignatureScheme;
@@ -56,6 +57,21 @@ pub enum TriggerOn {
         /// The interval's value was at or above this, or there was none, and is below it now.
         falls_below: Option<f64>,
     },
+    /// Something an incident did. Every condition that is given must hold.
+    Alert {
+        /// Which of the things an incident does.
+        moves: Vec<AlertMove>,
+        /// Of which monitors: a name, in which `*` stands for any characters; any if there is none.
+        monitor: Option<String>,
+        /// Labels its monitor has, each with a value, in which `*` stands for any characters.
+        labels: BTreeMap<String, String>,
+        /// Tags all its series share, likewise.
+        tags: BTreeMap<String, String>,
+        /// So severe, or worse.
+        severity: Option<Severity>,
+        /// An expression over what `trigger` holds.
+        when: Option<String>,
+    },
     /// A call of the API or the command line.
     Manual {
         /// What it is given; anything at all if nothing is declared.
@@ -84,6 +100,20 @@ pub enum TriggerKind {
     Manual,
     /// A step of another playbook.
     Playbook,
+    /// Something an incident did.
+    Alert,
+}
+
+/// What an incident does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AlertMove {
+    /// It opens.
+    Open,
+    /// Series join or leave it, or become better or worse.
+    Update,
+    /// It closes.
+    Close,
 }
 
 /// How a webhook's request proves who sent it.
@@ -198,6 +228,7 @@ impl Trigger {
             TriggerOn::Cron { .. } => TriggerKind::Cron,
             TriggerOn::Every { .. } => TriggerKind::Every,
             TriggerOn::Metric { .. } => TriggerKind::Metric,
+            TriggerOn::Alert { .. } => TriggerKind::Alert,
             TriggerOn::Manual { .. } => TriggerKind::Manual,
             TriggerOn::Playbook { .. } => TriggerKind::Playbook,
         }
@@ -222,8 +253,21 @@ impl TriggerKind {
             Self::Cron => "cron",
             Self::Every => "every",
             Self::Metric => "metric",
+            Self::Alert => "alert",
             Self::Manual => "manual",
             Self::Playbook => "playbook",
+        }
+    }
+}
+
+impl AlertMove {
+    /// The word for it in documents.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Update => "update",
+            Self::Close => "close",
         }
     }
 }
@@ -258,6 +302,16 @@ struct Written {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     falls_below: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    moves: Option<Vec<AlertMove>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    monitor: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    labels: Option<BTreeMap<String, String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tags: Option<BTreeMap<String, String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    severity: Option<Severity>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     inputs: Option<BTreeMap<String, DeclaredInput>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     on_error: Option<ErrorAction>,
@@ -269,7 +323,7 @@ struct Written {
 
 impl Written {
     /// The fields that only some kinds have, and whether each is given.
-    fn given(&self) -> [(&'static str, bool); 11] {
+    fn given(&self) -> [(&'static str, bool); 16] {
         [
             ("signature", self.signature.is_some()),
             ("delivery_id", self.delivery_id.is_some()),
@@ -282,6 +336,11 @@ impl Written {
             ("when", self.when.is_some()),
             ("rises_above", self.rises_above.is_some()),
             ("falls_below", self.falls_below.is_some()),
+            ("moves", self.moves.is_some()),
+            ("monitor", self.monitor.is_some()),
+            ("labels", self.labels.is_some()),
+            ("tags", self.tags.is_some()),
+            ("severity", self.severity.is_some()),
         ]
     }
 
@@ -299,6 +358,11 @@ impl Written {
             when: None,
             rises_above: None,
             falls_below: None,
+            moves: None,
+            monitor: None,
+            labels: None,
+            tags: None,
+            severity: None,
             inputs: None,
             on_error: None,
             on_error_times: None,
@@ -317,6 +381,7 @@ impl TryFrom<Written> for Trigger {
             TriggerKind::Cron => &["expression", "time_zone", "missed"],
             TriggerKind::Every => &["interval", "missed"],
             TriggerKind::Metric => &["metric", "key", "when", "rises_above", "falls_below"],
+            TriggerKind::Alert => &["moves", "monitor", "labels", "tags", "severity", "when"],
             TriggerKind::Manual | TriggerKind::Playbook => &["inputs"],
         };
         let refuse = |name: &str| {
@@ -351,6 +416,14 @@ impl TryFrom<Written> for Trigger {
                 when: written.when,
                 rises_above: written.rises_above,
                 falls_below: written.falls_below,
+            },
+            TriggerKind::Alert => TriggerOn::Alert {
+                moves: written.moves.unwrap_or_else(|| vec![AlertMove::Open]),
+                monitor: written.monitor,
+                labels: written.labels.unwrap_or_default(),
+                tags: written.tags.unwrap_or_default(),
+                severity: written.severity,
+                when: written.when,
             },
             TriggerKind::Manual => TriggerOn::Manual { inputs: written.inputs.unwrap_or_default() },
             TriggerKind::Playbook => TriggerOn::Playbook { inputs: written.inputs.unwrap_or_default() },
@@ -388,6 +461,12 @@ impl From<Trigger> for Written {
             TriggerOn::Metric { metric, key, when, rises_above, falls_below } => {
                 (written.metric, written.key, written.when) = (Some(metric), key, when);
                 (written.rises_above, written.falls_below) = (rises_above, falls_below);
+            }
+            TriggerOn::Alert { moves, monitor, labels, tags, severity, when } => {
+                let some = |patterns: BTreeMap<_, _>| (!patterns.is_empty()).then_some(patterns);
+                (written.moves, written.monitor) = (Some(moves), monitor);
+                (written.labels, written.tags) = (some(labels), some(tags));
+                (written.severity, written.when) = (severity, when);
             }
             TriggerOn::Manual { inputs } | TriggerOn::Playbook { inputs } => {
                 written.inputs = declared(inputs);

@@ -104,6 +104,7 @@ impl Playbooks {
             }
             TriggerOn::Webhook { .. } => "its webhook",
             TriggerOn::Metric { .. } => "writes to a metric",
+            TriggerOn::Alert { .. } => "incidents",
         };
         Err(PlaybookError::Refused(format!(
             "the playbook {:?} is started by {by}; only one with a trigger of type manual, playbook, cron or every is started by hand",

@@ -29,6 +29,7 @@ impl Playbooks {
             tracing::info!(runs = taken, "runs were open when the host stopped; they go on");
         }
         self.take_over_expired().await?;
+        self.read_followers(None).await?;
         if self.writes.is_some() {
             self.read_watches(None).await?;
         }

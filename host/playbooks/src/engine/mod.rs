@@ -2,12 +2,14 @@
 //! whose they are.
 
 mod accept;
+mod acting;
 mod begin;
 mod call;
 mod component;
 mod context;
 mod ending;
 mod fence;
+mod following;
 mod gate;
 mod items;
 mod lease;
@@ -33,6 +35,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{PlaybookError, Playbooks};
 
 pub(crate) use accept::{Copied, Firing};
+pub use acting::IncidentActions;
+pub(crate) use following::Following;
 pub(crate) use recall::{Described, pinned, purpose};
 pub(crate) use watching::Watching;
 
@@ -55,6 +59,7 @@ impl Playbooks {
         self.keep_at("queued runs", |playbooks| playbooks.dispatch().boxed());
         self.keep_at("timers", |playbooks| playbooks.keep_time().boxed());
         self.keep_at("leases", |playbooks| playbooks.keep_lease().boxed());
+        self.keep_at("alert triggers", |playbooks| playbooks.keep_following().boxed());
         if self.writes.is_some() {
             self.keep_at("metric triggers", |playbooks| playbooks.keep_watch().boxed());
         }
@@ -131,8 +136,9 @@ impl Playbooks {
         Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0))
     }
 
-    /// Reads anew which metrics the organisation's playbooks watch.
+    /// Reads anew which metrics the organisation's playbooks watch, and which follow its incidents.
     pub(crate) async fn refresh_watches(&self, organisation: OrganisationId) -> Result<(), StoreError> {
+        self.read_followers(Some(organisation)).await?;
         if self.writes.is_none() {
             return Ok(());
         }

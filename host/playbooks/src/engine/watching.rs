@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bellwether_kernel::{ErrorKind, OrganisationId, PlaybookId};
-use bellwether_store::{Batch, Direction, Key, Precondition, Space, StoreError, decode, encode};
+use bellwether_store::{Batch, Direction, Key, Precondition, Space, StoreError, Versioned, decode, encode};
 use serde_json::json;
 
 use super::Firing;
@@ -33,24 +33,12 @@ pub(crate) struct Watching {
 impl Playbooks {
     /// Reads which playbooks watch what, of one organisation or of all, and tells the log.
     pub(super) async fn read_watches(&self, only: Option<OrganisationId>) -> Result<(), StoreError> {
-        let prefix = Key::new(Space::PlaybookWatch);
-        let mut range = only.map_or(prefix.clone(), |organisation| prefix.number(organisation.0)).prefix();
-        let mut found: Vec<(OrganisationId, Watching)> = Vec::new();
-        loop {
-            let page = self.store.scan(range.clone(), Direction::Forward, ROWS).await?;
-            let Some((last, _)) = page.last() else { break };
-            range.start = last.successor();
-            for (key, row) in page {
-                let (organisation, playbook) = rows::organisation_and_playbook(&key)?;
-                let Watch { version, metric } = decode(&row)?;
-                found.push((organisation, Watching { playbook, version, metric }));
-            }
-        }
         let Some(writes) = &self.writes else { return Ok(()) };
+        let found: Vec<_> = self.each_of::<Watch>(Space::PlaybookWatch, only).await?;
         let mut watches = self.watches.write();
         // Those of whom nobody watches anything any more are told so too.
         let mut organisations: BTreeSet<OrganisationId> =
-            found.iter().map(|(organisation, _)| *organisation).collect();
+            found.iter().map(|(organisation, ..)| *organisation).collect();
         match only {
             Some(organisation) => {
                 organisations.insert(organisation);
@@ -58,8 +46,8 @@ impl Playbooks {
             }
             None => organisations.extend(watches.drain().map(|(organisation, _)| organisation)),
         }
-        for (organisation, watching) in found {
-            watches.entry(organisation).or_default().push(watching);
+        for (organisation, playbook, Watch { version, metric }) in found {
+            watches.entry(organisation).or_default().push(Watching { playbook, version, metric });
         }
         for organisation in organisations {
             let watching = watches.get(&organisation).map_or(&[][..], Vec::as_slice);
@@ -67,6 +55,26 @@ impl Playbooks {
             writes.watch(organisation, &metrics);
         }
         Ok(())
+    }
+
+    /// The rows of a space by organisation and playbook, of one organisation or of all.
+    pub(super) async fn each_of<T: Versioned>(
+        &self,
+        space: Space,
+        only: Option<OrganisationId>,
+    ) -> Result<Vec<(OrganisationId, PlaybookId, T)>, StoreError> {
+        let prefix = Key::new(space);
+        let mut range = only.map_or(prefix.clone(), |organisation| prefix.number(organisation.0)).prefix();
+        let mut found = Vec::new();
+        loop {
+            let page = self.store.scan(range.clone(), Direction::Forward, ROWS).await?;
+            let Some((last, _)) = page.last() else { return Ok(found) };
+            range.start = last.successor();
+            for (key, row) in page {
+                let (organisation, playbook) = rows::organisation_and_playbook(&key)?;
+                found.push((organisation, playbook, decode(&row)?));
+            }
+        }
     }
 
     /// Acts on the writes behind the cursor, or waits for some.

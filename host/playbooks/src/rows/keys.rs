@@ -105,6 +105,24 @@ pub(crate) fn watch_cursor(host: HostId) -> Key {
     Key::new(Space::PlaybookWatchCursor).number(host.0)
 }
 
+pub(crate) fn follower(organisation: OrganisationId, playbook: PlaybookId) -> Key {
+    Key::new(Space::PlaybookFollower).number(organisation.0).number(playbook.0)
+}
+
+/// Everything incidents did that is still to be acted on.
+pub(crate) fn incident_moves() -> Key {
+    Key::new(Space::PlaybookIncident)
+}
+
+pub(crate) fn incident_move(organisation: OrganisationId, incident: &[u8; 16], sequence: u64) -> Key {
+    incident_moves().number(organisation.0).fixed(incident).number(sequence)
+}
+
+/// Reads whose incident a move is of.
+pub(crate) fn organisation_of_move(key: &Key) -> Result<OrganisationId, StoreError> {
+    read(key, key.fields().number().map(OrganisationId))
+}
+
 pub(crate) fn host(host: HostId) -> Key {
     Key::new(Space::RunHost).number(host.0)
 }

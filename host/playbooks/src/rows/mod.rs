@@ -234,6 +234,8 @@ pub(crate) enum StartedBy {
     Every(Timestamp),
     Metric(String, String),
     Playbook(RunId, String),
+    /// An incident, and the number of what it did or of the action on it.
+    Alert(String, u64),
 }
 
 impl StartedBy {
@@ -245,6 +247,7 @@ impl StartedBy {
             Self::Every(_) => TriggerKind::Every,
             Self::Metric(..) => TriggerKind::Metric,
             Self::Playbook(..) => TriggerKind::Playbook,
+            Self::Alert(..) => TriggerKind::Alert,
         }
     }
 
@@ -255,6 +258,9 @@ impl StartedBy {
             Self::Cron(scheduled) | Self::Every(scheduled) => TriggeredBy::Schedule { scheduled: *scheduled },
             Self::Metric(metric, key) => TriggeredBy::Metric { metric: metric.clone(), key: key.clone() },
             Self::Playbook(run, step) => TriggeredBy::Playbook { run: *run, step: step.clone() },
+            Self::Alert(incident, sequence) => {
+                TriggeredBy::Alert { incident: incident.clone(), sequence: *sequence }
+            }
         }
     }
 }
@@ -380,4 +386,28 @@ pub(crate) struct WatchCursor(pub(crate) u64);
 
 impl Versioned for WatchCursor {
     const NAME: &'static str = "cursor of the watching playbooks";
+}
+
+/// A playbook that follows incidents.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Follower {
+    pub(crate) version: u32,
+}
+
+impl Versioned for Follower {
+    const NAME: &'static str = "follower of incidents";
+}
+
+/// Something an incident did that playbooks are still to be started by; what they are started with is the large value of
+/// this row's key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct IncidentRow {
+    /// The incident's id.
+    pub(crate) incident: String,
+    /// The number of what it did.
+    pub(crate) sequence: u64,
+}
+
+impl Versioned for IncidentRow {
+    const NAME: &'static str = "move of an incident";
 }

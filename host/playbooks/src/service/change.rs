@@ -15,8 +15,8 @@ use super::versions::version_of;
 use super::{Playbook, Playbooks};
 use crate::compile::Compiled;
 use crate::rows::{
-    Counter, NextDue, OpenRun, PUBLICATIONS, Part, Payload, PlaybookRef, PlaybookRow, PublicationRow,
-    VersionRow, Watch, WebhookToken,
+    Counter, Follower, NextDue, OpenRun, PUBLICATIONS, Part, Payload, PlaybookRef, PlaybookRow,
+    PublicationRow, VersionRow, Watch, WebhookToken,
 };
 use crate::{Document, Format, PlaybookError, TriggerKind, TriggerOn, rows};
 
@@ -213,6 +213,11 @@ impl<'a> Change<'a> {
                 self.batch.delete(key);
             }
         }
+        let key = rows::follower(self.organisation(), self.id);
+        match document.map(|document| document.trigger.kind()) {
+            Some(TriggerKind::Alert) => self.batch.put(key, encode(&Follower { version })),
+            _ => self.batch.delete(key),
+        };
     }
 
     fn audit(&mut self, action: &str) {
@@ -269,7 +274,8 @@ impl<'a> Change<'a> {
             self.batch.require(next.clone(), Precondition::ValueIs(stored));
             self.batch.delete(rows::due(due.at, organisation, id)).delete(next);
         }
-        self.batch.delete(rows::watch(organisation, id)).delete(rows::health(organisation, id));
+        self.batch.delete(rows::watch(organisation, id)).delete(rows::follower(organisation, id));
+        self.batch.delete(rows::health(organisation, id));
         self.batch.delete(rows::playbook_name(organisation, &self.row.name)).delete(self.key.clone());
         self.audit("playbook.delete");
         store.commit(std::mem::take(&mut self.batch)).await?;

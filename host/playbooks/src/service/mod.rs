@@ -22,7 +22,7 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::compile::Compiled;
-use crate::engine::{Active, Watching};
+use crate::engine::{Active, Following, Watching};
 use crate::rows::Owner;
 use crate::{Apps, Document, Format, PlaybookError, Run, SecretSource, Writes};
 
@@ -212,6 +212,10 @@ pub struct Playbooks {
     /// Runs of this host that could not be recorded and are to be taken up again.
     pub(crate) dropped: Mutex<Vec<(OrganisationId, RunId)>>,
     pub(crate) watches: RwLock<HashMap<OrganisationId, Vec<Watching>>>,
+    /// The playbooks that follow incidents.
+    pub(crate) followers: RwLock<HashMap<OrganisationId, Vec<Following>>>,
+    /// Told when incidents did something.
+    pub(crate) moved: Notify,
     /// Takes no more runs.
     pub(crate) stopping: AtomicBool,
     /// Ends the loops.
@@ -261,6 +265,8 @@ impl Playbooks {
             left: Notify::new(),
             dropped: Mutex::default(),
             watches: RwLock::default(),
+            followers: RwLock::default(),
+            moved: Notify::new(),
             stopping: AtomicBool::new(false),
             halt: CancellationToken::new(),
         })

@@ -6,6 +6,7 @@ use serde_json::{Value as Json, json};
 
 use super::*;
 
+const ANSWER_INCIDENTS: &str = include_str!("../../../../examples/playbooks/answer-incidents.toml");
 const COUNT_PUSHES: &str = include_str!("../../../../examples/playbooks/count-pushes.toml");
 const RECORD_DEPLOYMENT: &str = include_str!("../../../../examples/playbooks/record-deployment.toml");
 const PUSH: &str = include_str!("../../../../tests/data/github-push.json");
@@ -163,4 +164,54 @@ async fn a_deployment_is_recorded_when_it_was() {
     assert_eq!(*sums.lock(), BTreeMap::from(expected));
     let error = world.run("record-deployment", json!({"minutes": 1})).await.summary.error.unwrap();
     assert!(error.contains("`trigger.inputs.service` is undefined"), "{error}");
+}
+
+#[tokio::test]
+async fn an_incident_that_opens_is_counted_and_a_severe_one_told_of() {
+    use bellwether_alerts::{Event, Moved, Notification, Severity, StoredIncident, Tellings};
+    let world = World::new().await;
+    let sums = add_metric_app(&world.apps);
+    let sent = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&sent);
+    let inputs = [
+        ("url", ValueType::Text),
+        ("method", ValueType::Text),
+        ("headers", ValueType::Json),
+        ("body", ValueType::Json),
+        ("expected", ValueType::Integers),
+    ];
+    let inputs = inputs.map(|(name, value_type)| input(name, value_type)).to_vec();
+    world.apps.put_quick("http", describe(inputs, &[]), move |call| {
+        kept.lock().push(given(&call, "body").clone());
+        gives(&[])
+    });
+    world.playbooks.store(&world.admin, ANSWER_INCIDENTS, Format::Toml, false).await.unwrap();
+    for (number, severity) in [(1, Severity::Medium), (2, Severity::Critical)] {
+        let Notification { time, incident: mut told, .. } = Notification::sample(Event::Opened);
+        told.severity = severity;
+        let mut incident = StoredIncident::sample(&told);
+        incident.id = bellwether_alerts::IncidentId(uuid::Uuid::from_u128(number));
+        let (organisation, event) = (world.organisation, Event::Opened);
+        let moved = Moved { organisation, event, sequence: 0, time, told: true, incident, as_told: told };
+        let mut batch = bellwether_store::Batch::new();
+        world.playbooks.moved(&mut batch, &moved).unwrap();
+        world.store.commit(batch).await.unwrap();
+        world.playbooks.committed();
+    }
+    let runs = loop {
+        let runs = world.all_runs().await;
+        if runs.len() == 2 {
+            break runs;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    };
+    for run in &runs {
+        let run = world.ended(run.summary.id).await;
+        assert_eq!(run.summary.error, None);
+    }
+    assert_eq!(*sums.lock(), BTreeMap::from([(("incidents".into(), "checkout-errors".into()), 2.0)]));
+    let sent = sent.lock();
+    let [Value::Json(body)] = &sent[..] else { panic!("{sent:?}") };
+    assert_eq!(body["where"], json!({"country": "de", "host": "web-1"}), "{body}");
+    assert_eq!((&body["severity"], &body["value"]), (&json!("critical"), &json!(64.0)));
 }

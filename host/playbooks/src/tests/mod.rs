@@ -5,6 +5,7 @@ mod crashes;
 mod documents;
 mod examples;
 mod fakes;
+mod incidents;
 mod runs;
 mod secrets;
 mod shapes;

@@ -1,0 +1,172 @@
+//! Actions on incidents: each starts a playbook, once under its name, or calls an app.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bellwether_alerts::{Act, Acted, Actions};
+use futures::FutureExt as _;
+use serde_json::{Map, Value as Json};
+
+use super::Firing;
+use super::begin::declared_inputs;
+use crate::rows::StartedBy;
+use crate::{
+    App, AppCall, Input, PlaybookError, Playbooks, Run, RunState, StartedRun, TriggerOn, Value, convert,
+    trigger,
+};
+
+/// How long an app may take that is called about an incident; its plugin's own limit holds all the same.
+const APP_TIME: Duration = Duration::from_secs(60);
+/// How much longer than that it is waited for: the app's own limit ends it first and says so better.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// What is done about incidents, by the playbooks of their organisations and the apps these call.
+pub struct IncidentActions {
+    playbooks: Arc<Playbooks>,
+}
+
+impl IncidentActions {
+    /// By these playbooks.
+    #[must_use]
+    pub fn new(playbooks: Arc<Playbooks>) -> Self {
+        Self { playbooks }
+    }
+}
+
+#[async_trait]
+impl Actions for IncidentActions {
+    async fn act(&self, act: Act) -> Option<Acted> {
+        match (&act.action.playbook, &act.action.app) {
+            (Some(playbook), _) => match self.playbooks.start_by_action(&act, playbook).await {
+                // It is dropped if the host stops, and the run goes on at its next start.
+                Ok(started) => Some(ended(&started.ended.await.ok()?)),
+                Err(PlaybookError::Stopping) => None,
+                Err(error) => Some(Acted::failed(error.to_string())),
+            },
+            (None, Some(app)) => Some(self.playbooks.call_by_action(&act, app).await),
+            (None, None) => Some(Acted::failed("it names neither a playbook nor an app")),
+        }
+    }
+}
+
+fn ended(run: &Run) -> Acted {
+    let summary = &run.summary;
+    let succeeded = summary.state == RunState::Succeeded;
+    let text = match (&summary.error, succeeded) {
+        (Some(error), _) => error.clone(),
+        (None, true) => String::new(),
+        (None, false) => format!("{:?}", summary.state).to_lowercase(),
+    };
+    Acted { succeeded, text, run: Some(summary.id.to_string()) }
+}
+
+impl Playbooks {
+    /// Starts a playbook with an incident; the same act again starts nothing and gives the run it started.
+    async fn start_by_action(
+        self: &Arc<Self>,
+        act: &Act,
+        playbook: &str,
+    ) -> Result<StartedRun, PlaybookError> {
+        let organisation = act.organisation;
+        let (id, row) = self.find(organisation, playbook).await?;
+        let loaded = self.load_published(organisation, id).await?.ok_or_else(|| {
+            PlaybookError::Refused(format!("the playbook {:?} has no published version", row.name))
+        })?;
+        let TriggerOn::Manual { inputs: declared } = &loaded.compiled.document.trigger.on else {
+            return Err(PlaybookError::Refused(format!(
+                "the playbook {:?} is no action: only one with a trigger of type manual is",
+                row.name
+            )));
+        };
+        let mut given = about(act);
+        given.retain(|name, _| declared.is_empty() || declared.contains_key(name));
+        given.extend(act.action.inputs.clone());
+        let trigger = trigger::manual(&declared_inputs(declared, Json::Object(given))?);
+        let incident = act.incident.id.to_string();
+        let name = format!("act:{incident}:{}", act.sequence);
+        let mut firing = Firing::new(StartedBy::Alert(incident, act.sequence), trigger);
+        firing.name = Some(name);
+        self.accept(organisation, loaded, firing).await
+    }
+
+    /// Calls an app with an incident. One that a host had begun which stopped is not called again: what it did is not
+    /// known.
+    async fn call_by_action(&self, act: &Act, app: &str) -> Acted {
+        if act.again {
+            return Acted::failed("the host stopped meanwhile; what the app had done by then is not known");
+        }
+        let Some(principal) = act.principal.clone() else {
+            return Acted::failed("an app acts for who calls it, and nobody did");
+        };
+        let Some(found) = self.apps.app(act.organisation, app) else {
+            return Acted::failed(format!("there is no app {app:?}"));
+        };
+        let inputs = match app_inputs(&*found, act) {
+            Ok(inputs) => inputs,
+            Err(why) => return Acted::failed(why),
+        };
+        let call = AppCall {
+            principal,
+            idempotency_key: format!("act:{}:{}", act.incident.id, act.sequence),
+            attempt: 1,
+            inputs,
+            time_limit: APP_TIME,
+            effects: None,
+        };
+        let called = AssertUnwindSafe(tokio::time::timeout(APP_TIME + GRACE, found.run(call))).catch_unwind();
+        match called.await {
+            Ok(Ok(report)) => match report.result {
+                Ok(outputs) => Acted {
+                    succeeded: true,
+                    text: Json::Object(convert::to_object(&outputs)).to_string(),
+                    run: None,
+                },
+                Err(error) => Acted::failed(error.message),
+            },
+            Ok(Err(_)) => Acted::failed(format!("the app {app:?} took longer than {} s", APP_TIME.as_secs())),
+            Err(_) => Acted::failed(format!("the app {app:?} panicked, which is a fault of the host")),
+        }
+    }
+}
+
+/// The incident, by the names an alert trigger has, and who has something done.
+fn about(act: &Act) -> Map<String, Json> {
+    let mut about = trigger::alert::about(&act.incident, &act.as_told);
+    about.insert("by".into(), act.by.clone().into());
+    about
+}
+
+/// What an app takes of what the action says and, by the same names, of the incident.
+fn app_inputs(app: &dyn App, act: &Act) -> Result<Vec<(String, Value)>, String> {
+    let (declared, given, about) = (&app.description().inputs, &act.action.inputs, about(act));
+    if let Some(name) = given.keys().find(|name| declared.iter().all(|input| input.name != **name)) {
+        return Err(format!("the app has no input {name}"));
+    }
+    let value = |input: &Input| {
+        let of_incident = || about.get(&input.name).filter(|_| !input.secret);
+        let value = given.get(&input.name).or_else(of_incident).filter(|value| !value.is_null());
+        let value = match value.or(input.default.as_ref()) {
+            None if input.required => return Err(format!("the input {} is required", input.name)),
+            None => return Ok((input.name.clone(), Value::None)),
+            Some(value) => value,
+        };
+        let converted = convert::to_value(value, input.value_type).ok_or_else(|| {
+            let expected = convert::expectation(input.value_type);
+            format!("the input {} is not {expected}", input.name)
+        })?;
+        if let Value::Text(text) = &converted
+            && !input.choices.is_empty()
+            && !input.choices.contains(text)
+        {
+            return Err(format!(
+                "the input {} is {text:?}, expected one of {}",
+                input.name,
+                input.choices.join(", ")
+            ));
+        }
+        Ok((input.name.clone(), converted))
+    };
+    declared.iter().map(value).collect()
+}

@@ -1,0 +1,179 @@
+//! Alert triggers: what incidents do joins the commit that makes them do it, as a row that stays until the runs it causes
+//! are recorded.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bellwether_alerts::{AlertError, IncidentId, Moved, Severity, Telling, Tellings};
+use bellwether_kernel::{ErrorKind, OrganisationId, PlaybookId};
+use bellwether_store::{
+    Batch, Direction, Key, Precondition, Space, StoreError, decode, delete_large, encode, get_large,
+    put_large,
+};
+use bytes::Bytes;
+use serde::Deserialize as _;
+use serde_json::Value as Json;
+
+use super::Firing;
+use super::watching::matches;
+use crate::rows::{Follower, IncidentRow, StartedBy};
+use crate::service::Loaded;
+use crate::template::from_json;
+use crate::{PlaybookError, Playbooks, TriggerOn, rows, trigger};
+
+/// Moves read at once.
+const MOVES: usize = 256;
+/// How long nobody looks for moves if none is told of: another host may have died before it acted on its own, or
+/// published a playbook.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// A playbook that follows incidents, as it is kept in memory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Following {
+    playbook: PlaybookId,
+    version: u32,
+}
+
+/// What incidents do is kept while a playbook of their organisation follows them; nobody else is told anything.
+impl Tellings for Playbooks {
+    fn add(&self, _: &mut Batch, _: &Telling) -> Result<(), AlertError> {
+        Ok(())
+    }
+
+    fn follows(&self, organisation: OrganisationId) -> bool {
+        self.followers.read().contains_key(&organisation)
+    }
+
+    fn moved(&self, batch: &mut Batch, moved: &Moved) -> Result<(), AlertError> {
+        let Moved { organisation, sequence, incident, .. } = moved;
+        let IncidentId(id) = incident.id;
+        let key = rows::incident_move(*organisation, id.as_bytes(), *sequence);
+        put_large(batch, &key, trigger::alert::of(moved).to_string().as_bytes())?;
+        batch.put(key, encode(&IncidentRow { incident: incident.id.to_string(), sequence: *sequence }));
+        Ok(())
+    }
+
+    fn committed(&self) {
+        self.moved.notify_one();
+    }
+}
+
+impl Playbooks {
+    /// Reads which playbooks follow incidents, of one organisation or of all.
+    pub(super) async fn read_followers(&self, only: Option<OrganisationId>) -> Result<(), StoreError> {
+        let found: Vec<_> = self.each_of::<Follower>(Space::PlaybookFollower, only).await?;
+        let mut followers = self.followers.write();
+        match only {
+            Some(organisation) => drop(followers.remove(&organisation)),
+            None => followers.clear(),
+        }
+        for (organisation, playbook, Follower { version }) in found {
+            followers.entry(organisation).or_default().push(Following { playbook, version });
+        }
+        Ok(())
+    }
+
+    /// Acts on what incidents did, or waits for something.
+    pub(super) async fn keep_following(self: Arc<Self>) -> Result<(), PlaybookError> {
+        let page = self.store.scan(rows::incident_moves().prefix(), Direction::Forward, MOVES).await?;
+        if page.is_empty() {
+            tokio::select! {
+                biased;
+                () = self.moved.notified() => {}
+                () = tokio::time::sleep(IDLE) => self.read_followers(None).await?,
+            }
+            return Ok(());
+        }
+        for (key, row) in page {
+            self.act_on(key, row).await?;
+        }
+        Ok(())
+    }
+
+    /// Starts what a move causes. Its row goes with the last of that; a move somebody else acts on meanwhile is theirs.
+    async fn act_on(self: &Arc<Self>, key: Key, row: Bytes) -> Result<(), PlaybookError> {
+        let organisation = rows::organisation_of_move(&key)?;
+        let IncidentRow { incident, sequence } = decode(&row)?;
+        // Without it somebody else acted on it just now.
+        let Some(text) = get_large(&*self.store, &key).await? else { return Ok(()) };
+        let damaged = |error| StoreError::Damaged(format!("what the incident {incident} did: {error}"));
+        let trigger: Json = serde_json::from_slice(&text).map_err(damaged)?;
+        let mut done = Batch::new();
+        done.require(key.clone(), Precondition::ValueIs(row)).delete(key.clone());
+        delete_large(&*self.store, &mut done, &key).await?;
+        let mut started = Vec::new();
+        let following = self.followers.read().get(&organisation).cloned().unwrap_or_default();
+        for Following { playbook, version } in following {
+            if let Some(loaded) = self.load(organisation, playbook, version).await?
+                && meets(&loaded, &trigger)
+            {
+                started.push(loaded);
+            }
+        }
+        let count = started.len();
+        for (index, loaded) in started.into_iter().enumerate() {
+            let mut firing = Firing::new(StartedBy::Alert(incident.clone(), sequence), trigger.clone());
+            firing.name = Some(format!("incident:{incident}:{sequence}"));
+            // Those before the last are found claimed if this stops in between.
+            if index + 1 == count {
+                firing.with = done.clone();
+            }
+            match self.accept(organisation, loaded, firing).await {
+                Ok(_) => {}
+                // A place was given up, or somebody else acted on it, at the same moment: it is looked at again.
+                Err(PlaybookError::Store(StoreError::Conflict(_))) => return Ok(()),
+                Err(error) if matches!(error.kind(), ErrorKind::RateLimited | ErrorKind::Unavailable) => {
+                    return Err(error);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, incident, sequence, "what an incident did started no run");
+                }
+            }
+        }
+        if self.store.get(&key).await?.is_none() {
+            return Ok(());
+        }
+        // Nothing was caused, or the last was claimed or refused: the row goes by itself.
+        match self.store.commit(done).await {
+            Err(error) if error.kind() != ErrorKind::Conflict => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether every condition of an alert trigger holds for what an incident did.
+fn meets(loaded: &Loaded, moved: &Json) -> bool {
+    let document = &loaded.compiled.document;
+    let TriggerOn::Alert { moves, monitor, labels, tags, severity, .. } = &document.trigger.on else {
+        return false;
+    };
+    let text = |field: &str| moved[field].as_str().unwrap_or_default();
+    let has = |field: &str, patterns: &std::collections::BTreeMap<String, String>| {
+        let fits = |(name, pattern): (&String, &String)| {
+            moved[field][name].as_str().is_some_and(|value| matches(pattern, value))
+        };
+        patterns.iter().all(fits)
+    };
+    if moves.iter().all(|wanted| wanted.as_str() != text("move"))
+        || monitor.as_ref().is_some_and(|pattern| !matches(pattern, text("monitor")))
+        || !has("labels", labels)
+        || !has("tags", tags)
+        || severity
+            .is_some_and(|least| !Severity::deserialize(&moved["severity"]).is_ok_and(|it| it >= least))
+    {
+        return false;
+    }
+    let Some(when) = &loaded.compiled.when else { return true };
+    match loaded.compiled.compiler.holds(when, &from_json(moved)) {
+        Ok(holds) => holds,
+        Err(error) => {
+            let playbook = &document.name;
+            tracing::warn!(
+                playbook,
+                ?error,
+                "the condition of an alert trigger does not compute; it does not fire"
+            );
+            false
+        }
+    }
+}
