@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::alerts::AlertError;
 use crate::bindings::app::exports::bellwether::plugin::app as raw;
 use crate::host::StateError;
 use crate::http::HttpError;
@@ -193,6 +194,20 @@ impl From<MetricError> for AppError {
             | MetricError::Conflict(_)
             | MetricError::Forbidden(_)
             | MetricError::Limit(_) => fatal,
+        }
+    }
+}
+
+impl From<AlertError> for AppError {
+    fn from(error: AlertError) -> Self {
+        let fatal = Self::fatal(&error);
+        match error {
+            AlertError::Unavailable(_) | AlertError::Other(_) => fatal.retry(),
+            AlertError::Unknown(_)
+            | AlertError::Invalid(_)
+            | AlertError::Conflict(_)
+            | AlertError::Forbidden(_)
+            | AlertError::Limit(_) => fatal,
         }
     }
 }

@@ -31,6 +31,12 @@ pub mod app {
             "bellwether:host/series-types@0.1.0": super::imports::bellwether::host::series_types,
             "bellwether:host/series-read@0.1.0": super::imports::bellwether::host::series_read,
             "bellwether:host/series-write@0.1.0": super::imports::bellwether::host::series_write,
+            "bellwether:host/records-types@0.1.0": super::imports::bellwether::host::records_types,
+            "bellwether:host/records-read@0.1.0": super::imports::bellwether::host::records_read,
+            "bellwether:host/records-write@0.1.0": super::imports::bellwether::host::records_write,
+            "bellwether:host/alerts-types@0.1.0": super::imports::bellwether::host::alerts_types,
+            "bellwether:host/alerts-read@0.1.0": super::imports::bellwether::host::alerts_read,
+            "bellwether:host/alerts-write@0.1.0": super::imports::bellwether::host::alerts_write,
             "bellwether:host/state@0.1.0": super::imports::bellwether::host::state,
             "bellwether:host/http-client@0.1.0": super::imports::bellwether::host::http_client,
         },
@@ -42,11 +48,11 @@ pub mod app {
     });
 }
 
-/// The role `dialect`.
+/// The role `dialect`, in its fuller form.
 pub mod dialect {
     wit_bindgen::generate!({
         path: "../wit",
-        world: "dialect-plugin",
+        world: "configurable-dialect-plugin",
         with: {
             "bellwether:host/types@0.1.0": super::imports::bellwether::host::types,
             "bellwether:host/log@0.1.0": super::imports::bellwether::host::log,
@@ -58,6 +64,12 @@ pub mod dialect {
             "bellwether:host/series-types@0.1.0": super::imports::bellwether::host::series_types,
             "bellwether:host/series-read@0.1.0": super::imports::bellwether::host::series_read,
             "bellwether:host/series-write@0.1.0": super::imports::bellwether::host::series_write,
+            "bellwether:host/records-types@0.1.0": super::imports::bellwether::host::records_types,
+            "bellwether:host/records-read@0.1.0": super::imports::bellwether::host::records_read,
+            "bellwether:host/records-write@0.1.0": super::imports::bellwether::host::records_write,
+            "bellwether:host/alerts-types@0.1.0": super::imports::bellwether::host::alerts_types,
+            "bellwether:host/alerts-read@0.1.0": super::imports::bellwether::host::alerts_read,
+            "bellwether:host/alerts-write@0.1.0": super::imports::bellwether::host::alerts_write,
             "bellwether:host/state@0.1.0": super::imports::bellwether::host::state,
             "bellwether:host/http-client@0.1.0": super::imports::bellwether::host::http_client,
         },

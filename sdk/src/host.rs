@@ -8,14 +8,19 @@
 use std::fmt;
 
 use crate::Timestamp;
+use crate::alerts::{
+    AlertError, Breach, Incident, IncidentFilter, IncidentPage, Monitor, Mute, NewMute, SeriesPage, Stored,
+};
 use crate::bindings::imports::bellwether::host as raw;
 use crate::http::{HttpError, Request, Response};
 use crate::metrics::{
     Defined, Definition, IntervalQuery, Metric, MetricError, MetricPage, MetricReference, Samples,
     SeriesValues, Written,
 };
+use crate::records::{Content, Found, Record, RecordError, RecordKind, Search};
 use crate::series::{
-    Counted, Line, Metadata, Question, SampleTable, SeriesError, SeriesSamples, TaggedMetric, TaggedSamples,
+    Counted, Line, Matcher, Metadata, Question, SampleTable, Selection, SeriesError, SeriesIdentity,
+    SeriesSamples, TaggedMetric, TaggedSamples,
 };
 pub use raw::log::Level;
 
@@ -90,6 +95,45 @@ pub trait SeriesRead: 'static {
         end: Timestamp,
     ) -> Result<Vec<SeriesSamples>, SeriesError>;
 
+    /// The samples of each granted series that all matchers mean, from `start` to `end`, both included; those without
+    /// any left out. In order of metrics, then tags; in columns, as they cross the boundary.
+    ///
+    /// # Errors
+    /// [`SeriesError::Limit`] for more than `limit` samples in all; [`SeriesError::Invalid`] for a regular expression
+    /// that does not read.
+    fn select(
+        &self,
+        matchers: &[Matcher],
+        start: Timestamp,
+        end: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Selection>, SeriesError>;
+
+    /// The first `limit` (1 to 20,000) granted series that all matchers mean, whenever they had samples; in order of
+    /// metrics.
+    ///
+    /// # Errors
+    /// [`SeriesError::Invalid`] for another limit, or a regular expression that does not read.
+    fn find(&self, matchers: &[Matcher], limit: u32) -> Result<Vec<SeriesIdentity>, SeriesError>;
+
+    /// The first `limit` (1 to 20,000) keys of the tags that those series have, in order.
+    ///
+    /// # Errors
+    /// As [`Self::find`].
+    fn find_keys(&self, matchers: &[Matcher], limit: u32) -> Result<Vec<String>, SeriesError>;
+
+    /// The first `limit` (1 to 20,000) values that those series have of a tag's key, in order; of none, the names of
+    /// their metrics.
+    ///
+    /// # Errors
+    /// As [`Self::find`].
+    fn find_values(
+        &self,
+        matchers: &[Matcher],
+        key: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<String>, SeriesError>;
+
     /// Up to `limit` (1 to 1,000) metrics that are granted and whose names contain `part`, letter case ignored; in
     /// order, after `after`.
     ///
@@ -157,6 +201,145 @@ pub trait SeriesWrite: 'static {
     /// # Errors
     /// [`SeriesError::UnknownMetric`] if there is none.
     fn delete_series(&self, metric: &str, filter: &str) -> Result<u64, SeriesError>;
+}
+
+/// Searching events and logs. Scope of a grant: which of the two.
+pub trait RecordsRead: 'static {
+    /// A page of what matches.
+    ///
+    /// # Errors
+    /// [`RecordError::Syntax`] where the query does not read, [`RecordError::Limit`] where one moment has too many records.
+    fn search(&self, search: &Search) -> Result<Found, RecordError>;
+
+    /// One event or log.
+    ///
+    /// # Errors
+    /// [`RecordError::Unknown`] if there is none.
+    fn record(&self, kind: RecordKind, id: u64) -> Result<Record, RecordError>;
+}
+
+/// Appending events and logs. Scope of a grant: which of the two.
+pub trait RecordsWrite: 'static {
+    /// Appends records and gives the first one's id; the others' follow it, in order. All are durable when this returns,
+    /// or none is.
+    ///
+    /// # Errors
+    /// [`RecordError::Invalid`] names what is wrong, [`RecordError::Limit`] what is too much.
+    fn append(&self, kind: RecordKind, contents: Vec<Content>) -> Result<u64, RecordError>;
+}
+
+/// Reading monitors and incidents. Scope of a grant: patterns over monitors' names.
+pub trait AlertsRead: 'static {
+    /// One monitor, by its name or the digits of its id.
+    ///
+    /// # Errors
+    /// [`AlertError::Unknown`] and what any call may answer.
+    fn monitor(&self, monitor: &str) -> Result<Monitor, AlertError>;
+
+    /// Up to `limit` (1 to 1,000) monitors that are granted, ordered by id, after the one with the id `after`.
+    ///
+    /// # Errors
+    /// [`AlertError::Invalid`] for another limit.
+    fn monitors(&self, after: Option<u64>, limit: u32) -> Result<Vec<Monitor>, AlertError>;
+
+    /// How the series of a monitor stand: up to `limit` (1 to 1,000).
+    ///
+    /// # Errors
+    /// [`AlertError::Unknown`]; [`AlertError::Invalid`] for another limit, or a cursor that is not of this list.
+    fn monitor_series(
+        &self,
+        monitor: &str,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<SeriesPage, AlertError>;
+
+    /// Incidents of monitors that are granted: up to `limit` (1 to 1,000), those that opened last first.
+    ///
+    /// # Errors
+    /// [`AlertError::Invalid`] for another limit, or a cursor that is not of this list.
+    fn incidents(
+        &self,
+        filter: &IncidentFilter,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<IncidentPage, AlertError>;
+
+    /// One incident.
+    ///
+    /// # Errors
+    /// [`AlertError::Unknown`] and what any call may answer.
+    fn incident(&self, incident: &str) -> Result<Incident, AlertError>;
+
+    /// The breaches an incident is made of: those that go on, then the latest that are over, up to `limit` (1 to 1,000).
+    ///
+    /// # Errors
+    /// [`AlertError::Unknown`]; [`AlertError::Invalid`] for another limit.
+    fn breaches(&self, incident: &str, limit: u32) -> Result<Vec<Breach>, AlertError>;
+
+    /// Every mute of monitors that are granted, those that are over included: up to `limit` (1 to 1,000) ordered by id,
+    /// after the one with the id `after`.
+    ///
+    /// # Errors
+    /// [`AlertError::Invalid`] for another limit.
+    fn mutes(&self, after: Option<u64>, limit: u32) -> Result<Vec<Mute>, AlertError>;
+}
+
+/// Making monitors, and working on their incidents. Scope of a grant: patterns over monitors' names.
+pub trait AlertsWrite: 'static {
+    /// Stores the monitor of a document (JSON, as the host's HTTP API takes it): a new one, or the next version of the one
+    /// of its name. The same document again changes nothing.
+    ///
+    /// # Errors
+    /// [`AlertError::Invalid`] names everything that is wrong with the document.
+    fn put_monitor(&self, document: &str) -> Result<Stored, AlertError>;
+
+    /// Pauses a monitor, or goes on with it. Its incidents stay as they are meanwhile.
+    ///
+    /// # Errors
+    /// [`AlertError::Unknown`] if there is none.
+    fn pause_monitor(&self, monitor: &str, paused: bool) -> Result<Monitor, AlertError>;
+
+    /// Deletes a monitor and closes its incidents, which stay.
+    ///
+    /// # Errors
+    /// [`AlertError::Unknown`] if there is none.
+    fn delete_monitor(&self, monitor: &str) -> Result<(), AlertError>;
+
+    /// Says that an open incident is known: it is not told again until it becomes worse.
+    ///
+    /// # Errors
+    /// [`AlertError::Unknown`]; [`AlertError::Conflict`] if it is over.
+    fn acknowledge(&self, incident: &str) -> Result<Incident, AlertError>;
+
+    /// Says who looks after an open incident; nobody, if it is absent. 1 to 100 bytes.
+    ///
+    /// # Errors
+    /// As [`Self::acknowledge`]; [`AlertError::Invalid`] for a name that is too long.
+    fn assign(&self, incident: &str, assignee: Option<&str>) -> Result<Incident, AlertError>;
+
+    /// Says something about an incident, also after it is over. 1 to 2,000 characters.
+    ///
+    /// # Errors
+    /// [`AlertError::Unknown`]; [`AlertError::Invalid`] for a text that is too long.
+    fn comment(&self, incident: &str, text: &str) -> Result<Incident, AlertError>;
+
+    /// Closes an open incident. What breaches still at its monitor's next evaluation opens another.
+    ///
+    /// # Errors
+    /// As [`Self::acknowledge`].
+    fn resolve(&self, incident: &str) -> Result<Incident, AlertError>;
+
+    /// Mutes something: nobody is told of it while that lasts.
+    ///
+    /// # Errors
+    /// [`AlertError::Forbidden`] for monitors that are not granted; [`AlertError::Invalid`] for an end that is past.
+    fn add_mute(&self, new: &NewMute) -> Result<Mute, AlertError>;
+
+    /// Removes a mute. What is bad still is told at the next evaluation.
+    ///
+    /// # Errors
+    /// [`AlertError::Unknown`] if there is none.
+    fn remove_mute(&self, id: u64) -> Result<(), AlertError>;
 }
 
 /// A small store of the plugin's own, apart for every organisation. Keys up to 200 bytes, values up to 32 KiB.
@@ -334,6 +517,33 @@ impl SeriesRead for Live {
         Ok(found.into_iter().map(Into::into).collect())
     }
 
+    fn select(
+        &self,
+        matchers: &[Matcher],
+        start: Timestamp,
+        end: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Selection>, SeriesError> {
+        Ok(raw::series_read::select(matchers, start.milliseconds(), end.milliseconds(), limit)?)
+    }
+
+    fn find(&self, matchers: &[Matcher], limit: u32) -> Result<Vec<SeriesIdentity>, SeriesError> {
+        Ok(raw::series_read::find(matchers, limit)?)
+    }
+
+    fn find_keys(&self, matchers: &[Matcher], limit: u32) -> Result<Vec<String>, SeriesError> {
+        Ok(raw::series_read::find_keys(matchers, limit)?)
+    }
+
+    fn find_values(
+        &self,
+        matchers: &[Matcher],
+        key: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<String>, SeriesError> {
+        Ok(raw::series_read::find_values(matchers, key, limit)?)
+    }
+
     fn tagged_metrics(
         &self,
         part: Option<&str>,
@@ -383,6 +593,101 @@ impl SeriesWrite for Live {
 
     fn delete_series(&self, metric: &str, filter: &str) -> Result<u64, SeriesError> {
         Ok(raw::series_write::delete(metric, filter)?)
+    }
+}
+
+impl RecordsRead for Live {
+    fn search(&self, search: &Search) -> Result<Found, RecordError> {
+        Ok(raw::records_read::find(&search.into())?.into())
+    }
+
+    fn record(&self, kind: RecordKind, id: u64) -> Result<Record, RecordError> {
+        Ok(raw::records_read::get(kind, id)?.into())
+    }
+}
+
+impl RecordsWrite for Live {
+    fn append(&self, kind: RecordKind, contents: Vec<Content>) -> Result<u64, RecordError> {
+        let contents: Vec<_> = contents.into_iter().map(Into::into).collect();
+        Ok(raw::records_write::append(kind, &contents)?)
+    }
+}
+
+impl AlertsRead for Live {
+    fn monitor(&self, monitor: &str) -> Result<Monitor, AlertError> {
+        Ok(raw::alerts_read::get_monitor(monitor)?.into())
+    }
+
+    fn monitors(&self, after: Option<u64>, limit: u32) -> Result<Vec<Monitor>, AlertError> {
+        Ok(raw::alerts_read::list_monitors(after, limit)?.into_iter().map(Into::into).collect())
+    }
+
+    fn monitor_series(
+        &self,
+        monitor: &str,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<SeriesPage, AlertError> {
+        Ok(raw::alerts_read::list_series(monitor, cursor, limit)?.into())
+    }
+
+    fn incidents(
+        &self,
+        filter: &IncidentFilter,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<IncidentPage, AlertError> {
+        Ok(raw::alerts_read::list_incidents(&filter.into(), cursor, limit)?.into())
+    }
+
+    fn incident(&self, incident: &str) -> Result<Incident, AlertError> {
+        Ok(raw::alerts_read::get_incident(incident)?.into())
+    }
+
+    fn breaches(&self, incident: &str, limit: u32) -> Result<Vec<Breach>, AlertError> {
+        Ok(raw::alerts_read::list_breaches(incident, limit)?.into_iter().map(Into::into).collect())
+    }
+
+    fn mutes(&self, after: Option<u64>, limit: u32) -> Result<Vec<Mute>, AlertError> {
+        Ok(raw::alerts_read::list_mutes(after, limit)?.into_iter().map(Into::into).collect())
+    }
+}
+
+impl AlertsWrite for Live {
+    fn put_monitor(&self, document: &str) -> Result<Stored, AlertError> {
+        Ok(raw::alerts_write::put_monitor(document)?.into())
+    }
+
+    fn pause_monitor(&self, monitor: &str, paused: bool) -> Result<Monitor, AlertError> {
+        Ok(raw::alerts_write::pause_monitor(monitor, paused)?.into())
+    }
+
+    fn delete_monitor(&self, monitor: &str) -> Result<(), AlertError> {
+        Ok(raw::alerts_write::delete_monitor(monitor)?)
+    }
+
+    fn acknowledge(&self, incident: &str) -> Result<Incident, AlertError> {
+        Ok(raw::alerts_write::acknowledge(incident)?.into())
+    }
+
+    fn assign(&self, incident: &str, assignee: Option<&str>) -> Result<Incident, AlertError> {
+        Ok(raw::alerts_write::assign(incident, assignee)?.into())
+    }
+
+    fn comment(&self, incident: &str, text: &str) -> Result<Incident, AlertError> {
+        Ok(raw::alerts_write::comment(incident, text)?.into())
+    }
+
+    fn resolve(&self, incident: &str) -> Result<Incident, AlertError> {
+        Ok(raw::alerts_write::resolve(incident)?.into())
+    }
+
+    fn add_mute(&self, new: &NewMute) -> Result<Mute, AlertError> {
+        Ok(raw::alerts_write::add_mute(&new.into())?.into())
+    }
+
+    fn remove_mute(&self, id: u64) -> Result<(), AlertError> {
+        Ok(raw::alerts_write::remove_mute(id)?)
     }
 }
 

@@ -79,6 +79,7 @@
 // The macros name this crate, and its own tests use them.
 extern crate self as bellwether_sdk;
 
+pub mod alerts;
 pub mod app;
 #[allow(
     missing_docs,
@@ -98,6 +99,7 @@ pub mod formatting;
 pub mod host;
 pub mod http;
 pub mod metrics;
+pub mod records;
 pub mod series;
 mod settings;
 mod shapes;

@@ -36,7 +36,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
             Privilege::MetricsRead
             | Privilege::MetricsWrite
             | Privilege::SeriesRead
-            | Privilege::SeriesWrite => format!("{privilege}=*"),
+            | Privilege::SeriesWrite
+            | Privilege::AlertsRead
+            | Privilege::AlertsWrite => format!("{privilege}=*"),
+            Privilege::RecordsRead | Privilege::RecordsWrite => format!("{privilege}=events,logs"),
             Privilege::HttpClient => format!("{privilege}=https://*"),
             _ => privilege.to_string(),
         };

@@ -4,34 +4,79 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bellwether_access::{AuthFailure, Authentication, Encoding, MessagePart, Principal, Role, Signature};
-use bellwether_engine::CallMeters;
-use bellwether_kernel::FieldError;
+use bellwether_alerts::Settings;
+use bellwether_engine::{CallMeters, Guest, InstancePre, wasmtime};
+use bellwether_kernel::value::Input;
+use bellwether_kernel::{FieldError, OrganisationId};
 use bellwether_playbooks::{LogLevel, LogLine};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use crate::bindings::bellwether::host::http_client::HeaderParam;
-use crate::bindings::exports::bellwether::plugin::dialect as wit;
-use crate::declared::bounded;
+use crate::bindings::bellwether::host::types as wit_types;
+use crate::bindings::bellwether::plugin::dialect_types as wit;
+use crate::bindings::exports::bellwether::plugin::{configurable_dialect as configurable, dialect as plain};
+use crate::declared::{bounded, open_settings};
+use crate::host::Call;
 use crate::inspect::PluginRole;
 use crate::plugin::{Caller, Export, Loaded};
+use crate::role::{SettingsBacking, setting_error};
 use crate::route::{self, Matched, Route, RouteMatch};
 use crate::{PluginError, limits};
 
 const DESCRIBE: Export = Export { role: PluginRole::Dialect, name: "dialect.describe" };
+const CHECK: Export = Export { role: PluginRole::Dialect, name: "dialect.check" };
 const HANDLE: Export = Export { role: PluginRole::Dialect, name: "dialect.handle" };
 
-/// A plugin that exports `dialect`.
+/// A plugin that exports `configurable-dialect` or `dialect`.
 pub struct Dialect {
     loaded: Arc<Loaded>,
-    exports: wit::GuestIndices,
+    exports: Exports,
     meters: Arc<CallMeters>,
     summary: String,
     routes: Vec<Route>,
+    /// What organisations can set.
+    settings: Vec<Input>,
     /// Headers a credential may be in, on any route: the plugin sees none of them, on no route.
     credential_headers: Vec<HeaderName>,
     /// Query parameters a credential may be in.
     credential_queries: Vec<String>,
+}
+
+/// Which form of the role a component exports.
+enum Exports {
+    Plain(plain::GuestIndices),
+    Configurable(configurable::GuestIndices),
+}
+
+impl Exports {
+    /// The fuller form where a component has it.
+    fn find(instance: &InstancePre<Guest<Call>>) -> wasmtime::Result<Self> {
+        match configurable::GuestIndices::new(instance) {
+            Ok(exports) => Ok(Self::Configurable(exports)),
+            Err(_) => plain::GuestIndices::new(instance).map(Self::Plain),
+        }
+    }
+}
+
+/// The description of the plain form in the words of the fuller one.
+fn fuller(plain: plain::Description) -> configurable::Description {
+    let scheme = |plain: plain::Authentication| match plain {
+        plain::Authentication::Authorization(word) => configurable::Authentication::Authorization(word),
+        plain::Authentication::HeaderKey(name) => configurable::Authentication::HeaderKey(name),
+        plain::Authentication::QueryKey(name) => configurable::Authentication::QueryKey(name),
+        plain::Authentication::Signed(signature) => configurable::Authentication::Signed(signature),
+    };
+    let route = |plain::Route { method, path, authentication }| configurable::Route {
+        method,
+        path,
+        authentication: authentication.into_iter().map(|plain| vec![scheme(plain)]).collect(),
+    };
+    configurable::Description {
+        summary: plain.summary,
+        routes: plain.routes.into_iter().map(route).collect(),
+        settings: Vec::new(),
+    }
 }
 
 /// A request that matched a route.
@@ -74,15 +119,31 @@ impl Dialect {
     /// Asks the plugin what it speaks, and makes sure that it makes sense.
     pub(crate) async fn describe(loaded: Arc<Loaded>) -> Result<Self, PluginError> {
         let (exports, meters, described) = loaded
-            .described(DESCRIBE, wit::GuestIndices::new, async |exports, store, instance| {
-                exports.load(&mut *store, instance)?.call_describe(store).await
+            .described(DESCRIBE, Exports::find, async |exports, store, instance| match exports {
+                Exports::Plain(exports) => {
+                    exports.load(&mut *store, instance)?.call_describe(store).await.map(fuller)
+                }
+                Exports::Configurable(exports) => {
+                    exports.load(&mut *store, instance)?.call_describe(store).await
+                }
             })
             .await?;
-        let routes = routes(described.routes).map_err(|error| loaded.bad_description(DESCRIBE, error))?;
-        bounded("summary", &described.summary).map_err(|error| loaded.bad_description(DESCRIBE, error))?;
+        let wrong = |error| loaded.bad_description(DESCRIBE, error);
+        let routes = routes(described.routes).map_err(wrong)?;
+        bounded("summary", &described.summary).map_err(wrong)?;
+        let settings = settings(described.settings).map_err(wrong)?;
         let (credential_headers, credential_queries) = credentials(&routes);
         let summary = described.summary;
-        Ok(Self { loaded, exports, meters, summary, routes, credential_headers, credential_queries })
+        Ok(Self {
+            loaded,
+            exports,
+            meters,
+            summary,
+            routes,
+            settings,
+            credential_headers,
+            credential_queries,
+        })
     }
 
     /// The plugin's name: also where the dialect is mounted.
@@ -107,6 +168,54 @@ impl Dialect {
     #[must_use]
     pub fn routes(&self) -> &[Route] {
         &self.routes
+    }
+
+    /// What each organisation can set.
+    #[must_use]
+    pub fn settings(&self) -> &[Input] {
+        &self.settings
+    }
+
+    /// What an organisation has set, or the defaults.
+    fn settings_of(&self, organisation: Option<OrganisationId>) -> Result<Settings, PluginError> {
+        if self.settings.is_empty() {
+            return Ok(Settings::default());
+        }
+        let kept = &self.loaded.scope.shared.settings;
+        let given = organisation.and_then(|organisation| kept.get(organisation, self.name()));
+        Settings::read(&self.settings, &given.unwrap_or_default()).map_err(|error| PluginError::Settings {
+            name: self.name().to_owned(),
+            version: self.version().to_owned(),
+            source: Box::new(error),
+        })
+    }
+
+    /// Asks the plugin whether settings make sense.
+    ///
+    /// # Errors
+    /// [`PluginError::Invalid`] if they do not; if the call came to nothing.
+    pub(crate) async fn check(
+        &self,
+        settings: &Settings,
+        organisation: OrganisationId,
+    ) -> Result<(), PluginError> {
+        let Exports::Configurable(exports) = &self.exports else { return Ok(()) };
+        let settings = SettingsBacking::new(settings);
+        let settings = settings.lower();
+        let now = self.loaded.scope.shared.services.clock.now();
+        let (answer, _) = self
+            .loaded
+            .call(
+                CHECK,
+                self.loaded.limits(),
+                &self.meters,
+                Caller::pure(now, organisation),
+                async |store, instance| {
+                    exports.load(&mut *store, instance)?.call_check(store, &settings).await
+                },
+            )
+            .await;
+        answer?.map_or(Ok(()), |wrong| Err(setting_error(wrong).into()))
     }
 
     /// Where a request belongs. `method` in upper case; `path` is the raw path below the mount, beginning with `/`.
@@ -141,6 +250,9 @@ impl Dialect {
             body: request.body,
         };
         let principal = caller.as_ref().and_then(|caller| caller.as_ref().ok()).cloned();
+        let settings = self.settings_of(principal.as_ref().map(|principal| principal.organisation))?;
+        let settings = SettingsBacking::new(&settings);
+        let settings = settings.lower();
         let guest_caller = caller.as_ref().map(|caller| match caller {
             Ok(principal) => Ok(lower_principal(principal)),
             Err(failure) => Err(lower_failure(failure)),
@@ -152,11 +264,15 @@ impl Dialect {
                 self.loaded.limits(),
                 &self.meters,
                 Caller::on_behalf_of(principal),
-                async |store, instance| {
-                    self.exports
-                        .load(&mut *store, instance)?
-                        .call_handle(store, guest_caller, guest_request)
-                        .await
+                async |store, instance| match &self.exports {
+                    Exports::Plain(exports) => {
+                        let exports = exports.load(&mut *store, instance)?;
+                        exports.call_handle(store, guest_caller, guest_request).await
+                    }
+                    Exports::Configurable(exports) => {
+                        let exports = exports.load(&mut *store, instance)?;
+                        exports.call_handle(store, &settings, guest_caller, guest_request).await
+                    }
                 },
             )
             .await;
@@ -248,7 +364,19 @@ fn answer(response: wit::Response) -> Result<DialectResponse, String> {
     Ok(DialectResponse { status, headers, body: response.body.into() })
 }
 
-fn routes(given: Vec<wit::Route>) -> Result<Vec<Route>, FieldError> {
+/// What organisations can set. A dialect answers before anybody has, so none may be required.
+fn settings(given: Vec<wit_types::Input>) -> Result<Vec<Input>, FieldError> {
+    let settings = open_settings(given)?;
+    match settings.iter().position(|setting| setting.required) {
+        None => Ok(settings),
+        Some(at) => {
+            let expected = "false: a dialect answers before anybody has set it; give it a default";
+            Err(FieldError::new(format!("settings[{at}].required"), true, expected))
+        }
+    }
+}
+
+fn routes(given: Vec<configurable::Route>) -> Result<Vec<Route>, FieldError> {
     if given.len() > limits::ROUTES {
         return Err(FieldError::new("routes", given.len(), format!("at most {}", limits::ROUTES)));
     }
@@ -256,12 +384,12 @@ fn routes(given: Vec<wit::Route>) -> Result<Vec<Route>, FieldError> {
     for (index, route) in given.into_iter().enumerate() {
         let field = |name: &str| format!("routes[{index}].{name}");
         bounded(&field("path"), &route.path)?;
-        let schemes = route.authentication.into_iter().enumerate();
-        let schemes: Result<Vec<_>, _> = schemes
-            .map(|(at, scheme)| authentication(&field(&format!("authentication[{at}]")), scheme))
+        let alternatives = route.authentication.into_iter().enumerate();
+        let alternatives: Result<Vec<_>, _> = alternatives
+            .map(|(at, schemes)| together(&field(&format!("authentication[{at}]")), schemes))
             .collect();
         let shown = format!("{} {}", route.method, route.path);
-        let route = Route::new(&route.method, &route.path, schemes?)
+        let route = Route::new(&route.method, &route.path, alternatives?)
             .map_err(|expected| FieldError::new(format!("routes[{index}]"), &shown, expected))?;
         if routes.iter().any(|other| other.method() == route.method() && other.path() == route.path()) {
             return Err(FieldError::new(
@@ -282,7 +410,19 @@ fn routes(given: Vec<wit::Route>) -> Result<Vec<Route>, FieldError> {
 /// more than a day.
 const TOLERANCE: u32 = 86_400;
 
-fn authentication(field: &str, given: wit::Authentication) -> Result<Authentication, FieldError> {
+/// Credentials that must hold together.
+fn together(
+    field: &str,
+    given: Vec<configurable::Authentication>,
+) -> Result<Vec<Authentication>, FieldError> {
+    if given.is_empty() {
+        return Err(FieldError::new(field, "nothing", "at least one credential; no alternative for anybody"));
+    }
+    let schemes = given.into_iter().enumerate();
+    schemes.map(|(at, scheme)| authentication(&format!("{field}[{at}]"), scheme)).collect()
+}
+
+fn authentication(field: &str, given: configurable::Authentication) -> Result<Authentication, FieldError> {
     let word = |text: String| match text.bytes().all(|byte| byte.is_ascii_graphic()) && !text.is_empty() {
         true => Ok(text),
         false => Err(FieldError::new(field, text, "one word")),
@@ -292,10 +432,10 @@ fn authentication(field: &str, given: wit::Authentication) -> Result<Authenticat
         Err(_) => Err(FieldError::new(field, text, "a header's name")),
     };
     Ok(match given {
-        wit::Authentication::Authorization(text) => Authentication::Authorization(word(text)?),
-        wit::Authentication::HeaderKey(name) => Authentication::HeaderKey(header(name)?),
-        wit::Authentication::QueryKey(name) => Authentication::QueryKey(word(name)?),
-        wit::Authentication::Signed(signature) => {
+        configurable::Authentication::Authorization(text) => Authentication::Authorization(word(text)?),
+        configurable::Authentication::HeaderKey(name) => Authentication::HeaderKey(header(name)?),
+        configurable::Authentication::QueryKey(name) => Authentication::QueryKey(word(name)?),
+        configurable::Authentication::Signed(signature) => {
             if signature.tolerance > TOLERANCE {
                 return Err(FieldError::new(
                     format!("{field}.tolerance"),
@@ -335,6 +475,7 @@ fn authentication(field: &str, given: wit::Authentication) -> Result<Authenticat
                 tolerance: signature.tolerance,
             })
         }
+        configurable::Authentication::Basic => Authentication::Basic,
     })
 }
 
@@ -343,9 +484,9 @@ fn authentication(field: &str, given: wit::Authentication) -> Result<Authenticat
 fn credentials(routes: &[Route]) -> (Vec<HeaderName>, Vec<String>) {
     let mut headers = vec![header::AUTHORIZATION, header::PROXY_AUTHORIZATION, header::COOKIE];
     let mut queries = Vec::new();
-    for scheme in routes.iter().flat_map(Route::authentication) {
+    for scheme in routes.iter().flat_map(Route::authentication).flatten() {
         let name = match scheme {
-            Authentication::Authorization(_) => continue,
+            Authentication::Authorization(_) | Authentication::Basic => continue,
             Authentication::HeaderKey(name) => name,
             Authentication::Signed(signature) => &signature.timestamp_header,
             Authentication::QueryKey(name) => {

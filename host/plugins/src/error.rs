@@ -155,6 +155,16 @@ pub enum PluginError {
         /// What is wrong with the answer.
         problem: String,
     },
+    /// What an organisation has set does not fit the version that is called.
+    #[error("the plugin {name} {version} does not take what was set for it: {source}; set it anew")]
+    Settings {
+        /// Its name.
+        name: String,
+        /// Its version.
+        version: String,
+        /// What is wrong.
+        source: Box<FieldError>,
+    },
     /// The host's HTTP client could not be set up.
     #[error("the HTTP client for plugins could not be set up: {0}")]
     Client(String),
@@ -215,7 +225,7 @@ impl PluginError {
             Self::Unknown(_) | Self::UnknownVersion { .. } => ErrorKind::NotFound,
             Self::Pins(error) => error.kind(),
             Self::Call { source, .. } => source.kind(),
-            Self::Answer { .. } => ErrorKind::Plugin,
+            Self::Answer { .. } | Self::Settings { .. } => ErrorKind::Plugin,
             Self::Client(_) => ErrorKind::Internal,
             Self::Engine(error) => error.kind(),
             Self::Access(error) => error.kind(),

@@ -2,14 +2,16 @@
 //!
 //! As JSON a grant is an object: `{"interface": "metrics-write", "metrics": ["web.*"]}`,
 //! `{"interface": "http-client", "hosts": ["GET+POST https://api.example.com"]}`,
-//! `{"interface": "state", "quota": 10485760}`, `{"interface": "log"}`. On the command line it is
-//! `metrics-write=web.*,api.*`, `http-client=GET+POST https://api.example.com`, `state=20MiB`, `state`, `log`.
+//! `{"interface": "records-write", "kinds": ["logs"]}`, `{"interface": "state", "quota": 10485760}`, `{"interface": "log"}`. On the command line it is
+//! `metrics-write=web.*,api.*`, `http-client=GET+POST https://api.example.com`, `records-write=logs`, `state=20MiB`,
+//! `state`, `log`.
 
 use std::fmt;
 use std::str::FromStr;
 
 use bellwether_access::Destination;
 use bellwether_metrics::{NamePattern, split_at_commas};
+use bellwether_records::RecordKind;
 use serde::{Deserialize, Serialize};
 
 use crate::limits;
@@ -32,6 +34,14 @@ pub enum Privilege {
     SeriesRead,
     /// Writing and deleting tagged series.
     SeriesWrite,
+    /// Searching events and logs.
+    RecordsRead,
+    /// Appending events and logs.
+    RecordsWrite,
+    /// Reading monitors and incidents.
+    AlertsRead,
+    /// Making monitors, and working on their incidents.
+    AlertsWrite,
     /// A small store of its own.
     State,
     /// Requests to the outside.
@@ -40,7 +50,7 @@ pub enum Privilege {
 
 impl Privilege {
     /// Every one there is.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 13] = [
         Self::Log,
         Self::Clock,
         Self::Random,
@@ -48,6 +58,10 @@ impl Privilege {
         Self::MetricsWrite,
         Self::SeriesRead,
         Self::SeriesWrite,
+        Self::RecordsRead,
+        Self::RecordsWrite,
+        Self::AlertsRead,
+        Self::AlertsWrite,
         Self::State,
         Self::HttpClient,
     ];
@@ -63,6 +77,10 @@ impl Privilege {
             Self::MetricsWrite => "metrics-write",
             Self::SeriesRead => "series-read",
             Self::SeriesWrite => "series-write",
+            Self::RecordsRead => "records-read",
+            Self::RecordsWrite => "records-write",
+            Self::AlertsRead => "alerts-read",
+            Self::AlertsWrite => "alerts-write",
             Self::State => "state",
             Self::HttpClient => "http-client",
         }
@@ -79,6 +97,12 @@ impl Privilege {
             Self::MetricsWrite => "create, feed and delete metrics of the caller's organisation",
             Self::SeriesRead => "read tagged series of the caller's organisation",
             Self::SeriesWrite => "write and delete tagged series of the caller's organisation",
+            Self::RecordsRead => "search events or logs of the caller's organisation",
+            Self::RecordsWrite => "append events or logs of the caller's organisation",
+            Self::AlertsRead => "read the monitors, incidents and mutes of the caller's organisation",
+            Self::AlertsWrite => {
+                "make, change and delete monitors and mutes of the caller's organisation, and work on its incidents"
+            }
             Self::State => "keep a small store of its own, apart for every organisation",
             Self::HttpClient => "send requests to other hosts",
         }
@@ -92,6 +116,8 @@ impl Privilege {
             Self::MetricsRead | Self::MetricsWrite | Self::SeriesRead | Self::SeriesWrite => {
                 ScopeKind::Metrics
             }
+            Self::RecordsRead | Self::RecordsWrite => ScopeKind::Kinds,
+            Self::AlertsRead | Self::AlertsWrite => ScopeKind::Monitors,
             Self::State => ScopeKind::Quota,
             Self::HttpClient => ScopeKind::Hosts,
         }
@@ -108,6 +134,10 @@ impl Privilege {
             Self::MetricsWrite => "metrics-write=web.*",
             Self::SeriesRead => "series-read=web.*",
             Self::SeriesWrite => "series-write=web.*",
+            Self::RecordsRead => "records-read=events,logs",
+            Self::RecordsWrite => "records-write=events,logs",
+            Self::AlertsRead => "alerts-read=checkout-*",
+            Self::AlertsWrite => "alerts-write=checkout-*",
             Self::State => "state=10MiB",
             Self::HttpClient => "http-client=https://api.example.com",
         }
@@ -128,6 +158,10 @@ pub enum ScopeKind {
     None,
     /// Patterns over metric names.
     Metrics,
+    /// Events, logs, or both.
+    Kinds,
+    /// Patterns over monitors' names.
+    Monitors,
     /// Bytes.
     Quota,
     /// Methods, schemes, hosts and ports.
@@ -163,6 +197,26 @@ pub enum Grant {
     SeriesWrite {
         /// Of metrics whose name matches one of these; at least one.
         metrics: Vec<NamePattern>,
+    },
+    /// Searching events and logs.
+    RecordsRead {
+        /// Which of them; at least one.
+        kinds: Vec<RecordKind>,
+    },
+    /// Appending events and logs.
+    RecordsWrite {
+        /// Which of them; at least one.
+        kinds: Vec<RecordKind>,
+    },
+    /// Reading monitors and incidents.
+    AlertsRead {
+        /// Of monitors whose name matches one of these; at least one.
+        monitors: Vec<NamePattern>,
+    },
+    /// Making monitors, and working on their incidents.
+    AlertsWrite {
+        /// Of monitors whose name matches one of these; at least one.
+        monitors: Vec<NamePattern>,
     },
     /// A store of its own.
     State {
@@ -206,6 +260,10 @@ impl Grant {
             Self::MetricsWrite { .. } => Privilege::MetricsWrite,
             Self::SeriesRead { .. } => Privilege::SeriesRead,
             Self::SeriesWrite { .. } => Privilege::SeriesWrite,
+            Self::RecordsRead { .. } => Privilege::RecordsRead,
+            Self::RecordsWrite { .. } => Privilege::RecordsWrite,
+            Self::AlertsRead { .. } => Privilege::AlertsRead,
+            Self::AlertsWrite { .. } => Privilege::AlertsWrite,
             Self::State { .. } => Privilege::State,
             Self::HttpClient { .. } => Privilege::HttpClient,
         }
@@ -221,6 +279,12 @@ impl Grant {
                 if metrics.is_empty() =>
             {
                 format!("say which metrics, as in {}, or =* for all", self.privilege().example())
+            }
+            Self::RecordsRead { kinds } | Self::RecordsWrite { kinds } if kinds.is_empty() => {
+                format!("say which records, as in {}", self.privilege().example())
+            }
+            Self::AlertsRead { monitors } | Self::AlertsWrite { monitors } if monitors.is_empty() => {
+                format!("say which monitors, as in {}, or =* for all", self.privilege().example())
             }
             Self::State { quota } if *quota > limits::STATE_QUOTA_MAXIMUM => {
                 format!(
@@ -245,9 +309,9 @@ impl FromStr for Grant {
             let names: Vec<_> = Privilege::ALL.map(Privilege::interface).into();
             invalid(format!("there is no privilege {name:?}, expected one of {}", names.join(", ")))
         })?;
-        let metrics = || {
+        let patterns = |what: &str| {
             let scope = scope.ok_or_else(|| {
-                invalid(format!("say which metrics, as in {}, or {name}=* for all", privilege.example()))
+                invalid(format!("say which {what}, as in {}, or {name}=* for all", privilege.example()))
             })?;
             split_at_commas(scope)
                 .into_iter()
@@ -255,6 +319,13 @@ impl FromStr for Grant {
                 .collect::<Result<Vec<NamePattern>, _>>()
                 .map_err(|error| invalid(error.to_string()))
         };
+        let kinds = || {
+            let scope =
+                scope.ok_or_else(|| invalid(format!("say which records, as in {}", privilege.example())))?;
+            let kinds = scope.split(',').map(str::parse::<RecordKind>).collect::<Result<Vec<_>, _>>();
+            kinds.map_err(|error| invalid(error.to_string()))
+        };
+        let (metrics, monitors) = (|| patterns("metrics"), || patterns("monitors"));
         let grant = match privilege {
             Privilege::Log | Privilege::Clock | Privilege::Random if scope.is_some() => {
                 return Err(invalid(format!("{name} has no scope, write just {name}")));
@@ -266,6 +337,10 @@ impl FromStr for Grant {
             Privilege::MetricsWrite => Self::MetricsWrite { metrics: metrics()? },
             Privilege::SeriesRead => Self::SeriesRead { metrics: metrics()? },
             Privilege::SeriesWrite => Self::SeriesWrite { metrics: metrics()? },
+            Privilege::RecordsRead => Self::RecordsRead { kinds: kinds()? },
+            Privilege::RecordsWrite => Self::RecordsWrite { kinds: kinds()? },
+            Privilege::AlertsRead => Self::AlertsRead { monitors: monitors()? },
+            Privilege::AlertsWrite => Self::AlertsWrite { monitors: monitors()? },
             Privilege::State => {
                 let quota = scope.map_or(Some(limits::STATE_QUOTA), bytes);
                 Self::State {
@@ -315,6 +390,11 @@ impl fmt::Display for Grant {
             | Self::MetricsWrite { metrics }
             | Self::SeriesRead { metrics }
             | Self::SeriesWrite { metrics } => list(f, metrics),
+            Self::RecordsRead { kinds } | Self::RecordsWrite { kinds } => {
+                let kinds: Vec<&str> = kinds.iter().map(|kind| kind.plural()).collect();
+                list(f, &kinds)
+            }
+            Self::AlertsRead { monitors } | Self::AlertsWrite { monitors } => list(f, monitors),
             Self::State { quota } if quota % (1 << 20) == 0 => write!(f, "={}MiB", quota >> 20),
             Self::State { quota } => write!(f, "={quota}"),
             Self::HttpClient { hosts } if hosts.is_empty() => write!(f, "={NOWHERE}"),
@@ -334,6 +414,10 @@ mod tests {
             ("metrics-write=web.*,api.*", r#"{"interface":"metrics-write","metrics":["web.*","api.*"]}"#),
             (r"metrics-read=a\,b", r#"{"interface":"metrics-read","metrics":["a\\,b"]}"#),
             ("series-read=web.*", r#"{"interface":"series-read","metrics":["web.*"]}"#),
+            ("records-read=logs", r#"{"interface":"records-read","kinds":["logs"]}"#),
+            ("records-write=events,logs", r#"{"interface":"records-write","kinds":["events","logs"]}"#),
+            ("alerts-read=checkout-*", r#"{"interface":"alerts-read","monitors":["checkout-*"]}"#),
+            ("alerts-write=*", r#"{"interface":"alerts-write","monitors":["*"]}"#),
             ("state=20MiB", r#"{"interface":"state","quota":20971520}"#),
             ("http-client=none", r#"{"interface":"http-client","hosts":[]}"#),
             (
@@ -366,7 +450,10 @@ mod tests {
         for (text, hint) in [
             ("metrics", "expected one of log, clock"),
             ("metrics-write", "metrics-write=*"),
+            ("alerts-read", "say which monitors, as in alerts-read=checkout-*"),
             ("metrics-write=", "at least one character"),
+            ("records-read", "records-read=events,logs"),
+            ("records-read=traces", "expected events or logs"),
             ("log=everything", "no scope"),
             ("state=lots", "state=20MiB"),
             ("state=5000MiB", "at most 1024 MiB"),

@@ -19,7 +19,10 @@ const HOST_PACKAGE: &str = "bellwether:host/";
 const PLUGIN_PACKAGE: &str = "bellwether:plugin/";
 
 /// Interfaces that only hold types, so that importing them asks for nothing.
-const WORDS: [&str; 3] = ["types", "metrics-types", "series-types"];
+const WORDS: [&str; 5] = ["types", "metrics-types", "series-types", "records-types", "alerts-types"];
+
+/// The fuller form of the role `dialect`.
+const CONFIGURABLE_DIALECT: &str = "configurable-dialect";
 
 /// What a plugin may be: the interface it exports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -54,6 +57,14 @@ impl PluginRole {
             Self::Detector => "detector",
             Self::Forecaster => "forecaster",
             Self::Collector => "collector",
+        }
+    }
+
+    /// The role a component takes that exports an interface of the package `bellwether:plugin`.
+    fn of_interface(interface: &str) -> Option<Self> {
+        match interface {
+            CONFIGURABLE_DIALECT => Some(Self::Dialect),
+            _ => Self::ALL.into_iter().find(|role| role.interface() == interface),
         }
     }
 
@@ -243,7 +254,7 @@ impl Found {
                 continue;
             };
             versions.insert(version.to_owned());
-            match PluginRole::ALL.into_iter().find(|role| role.interface() == interface) {
+            match PluginRole::of_interface(interface) {
                 Some(role) => {
                     roles.insert(role);
                     if !role.is_served() {

@@ -32,6 +32,7 @@ mod role;
 mod route;
 mod row;
 mod seen;
+mod settings;
 mod state;
 #[cfg(test)]
 mod testing;
@@ -53,8 +54,8 @@ pub use limits::Limits;
 pub use manifest::{AppManifest, DetectorManifest, ForecasterManifest, FormatterManifest, Manifest};
 pub use overrides::LimitOverrides;
 pub use registry::{
-    Canary, DialectVersions, KeptVersion, NewVersion, PickedDialect, Plugins, VersionLimits, VersionLine,
-    VersionState, VersionStats, VersionTrap,
+    Canary, DialectSettings, DialectVersions, KeptVersion, NewVersion, PickedDialect, Plugins, VersionLimits,
+    VersionLine, VersionState, VersionStats, VersionTrap,
 };
 pub use route::{Matched, Route, RouteMatch};
 pub use row::{CanaryEnd, CanaryOutcome, DialectSummary, Installed, Owner};

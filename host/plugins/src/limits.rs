@@ -53,6 +53,9 @@ pub const STATE_KEY: usize = 200;
 /// Bytes of a value of the state: what the store takes in one row.
 pub const STATE_VALUE: usize = bellwether_store::MAX_VALUE;
 
+/// Bytes of JSON an organisation may set of one plugin: they are in memory, and in the audit log.
+pub const SETTINGS: usize = 8 << 10;
+
 /// Bytes of state a plugin has in one organisation, where its grant says nothing else.
 pub const STATE_QUOTA: u64 = 10 << 20;
 
@@ -64,6 +67,12 @@ pub const STATE_ATTEMPTS: usize = 32;
 
 /// Keys of one list, and metrics of one page.
 pub const PAGE: u32 = 1_000;
+
+/// Series, keys or values of one answer that names them without samples: some 10 MB of texts in the guest.
+pub const IDENTITIES: u32 = 20_000;
+
+/// Matchers of one selection: each is a set of series, or an expression to be compiled.
+pub const MATCHERS: usize = 100;
 
 /// Bytes of the body of an answer to a plugin's request.
 pub const HTTP_ANSWER: usize = 4 << 20;

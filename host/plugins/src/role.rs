@@ -28,8 +28,13 @@ impl<'a> SettingsBacking<'a> {
 
 /// A setting the plugin finds wrong, in the words of whoever set it.
 pub(crate) fn wrong_setting(error: WitFieldError) -> RoleError {
+    RoleError::Invalid(setting_error(error))
+}
+
+/// The same by itself.
+pub(crate) fn setting_error(error: WitFieldError) -> FieldError {
     let field = format!("settings.{}", one_line(error.field));
-    RoleError::Invalid(FieldError::new(field, error.value, one_line(error.expected)))
+    FieldError::new(field, error.value, one_line(error.expected))
 }
 
 /// What the plugin says itself, under its name.

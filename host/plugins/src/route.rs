@@ -11,7 +11,7 @@ pub struct Route {
     method: String,
     path: String,
     segments: Vec<Segment>,
-    authentication: Vec<Authentication>,
+    authentication: Vec<Vec<Authentication>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,13 +39,18 @@ pub struct Matched<'a> {
     pub index: u32,
     /// What the path's parameters matched, percent-decoded.
     pub parameters: Vec<String>,
-    /// How callers of this route prove who they are; empty for a route anybody may call.
-    pub authentication: &'a [Authentication],
+    /// How callers of this route prove who they are: alternatives, each of credentials that must all hold; empty for a
+    /// route anybody may call.
+    pub authentication: &'a [Vec<Authentication>],
 }
 
 impl Route {
     /// Reads a declared route.
-    pub(crate) fn new(method: &str, path: &str, authentication: Vec<Authentication>) -> Result<Self, String> {
+    pub(crate) fn new(
+        method: &str,
+        path: &str,
+        authentication: Vec<Vec<Authentication>>,
+    ) -> Result<Self, String> {
         let token = method == ANY_METHOD
             || (!method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-'));
         if !token {
@@ -90,9 +95,9 @@ impl Route {
         &self.path
     }
 
-    /// How callers prove who they are.
+    /// How callers prove who they are: alternatives, each of credentials that must all hold.
     #[must_use]
-    pub fn authentication(&self) -> &[Authentication] {
+    pub fn authentication(&self) -> &[Vec<Authentication>] {
         &self.authentication
     }
 

@@ -2,6 +2,7 @@
 
 use bellwether_alerts::{DetectorDescription, ForecasterDescription, FormatterDescription};
 use bellwether_engine::Instances;
+use bellwether_kernel::value::Input;
 use bellwether_kernel::{OrganisationId, Timestamp};
 use bellwether_playbooks::AppDescription;
 use bellwether_store::{Digest, Key, Space, StoreError, Versioned};
@@ -116,12 +117,15 @@ impl Installed {
 }
 
 /// What a dialect speaks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DialectSummary {
     /// One sentence.
     pub summary: String,
     /// Its routes as `GET /path`, in the order they are tried.
     pub routes: Vec<String>,
+    /// What each organisation can set.
+    #[serde(default)]
+    pub settings: Vec<Input>,
 }
 
 /// A plugin in the store: which of its versions are called. Each version has a row of its own.

@@ -202,6 +202,45 @@ fn dialect_module(imports: &str, handle: &str) -> String {
     )
 }
 
+/// A dialect in the fuller form, with the route `GET /word` for whoever has a key in the header `X-Key` and another in the
+/// query as `key`. It answers with its setting `word`, "hello" unless it is set; one of three letters it refuses.
+pub(crate) fn configurable_dialect() -> Bytes {
+    let module = format!(
+        r#"(module {MEMORY}
+        (data (i32.const 1000) "a probe")
+        (data (i32.const 1010) "GET")
+        (data (i32.const 1015) "/word")
+        (data (i32.const 1045) "X-Key")
+        (data (i32.const 1060) "key")
+        (data (i32.const 1070) "word")
+        (data (i32.const 1080) "\"hello\"")
+        (data (i32.const 1090) "another")
+        ;; summary, one route, one setting.
+        (data (i32.const 1100) "\e8\03\00\00\07\00\00\00" "\80\04\00\00\01\00\00\00" "\b0\04\00\00\01\00\00\00")
+        ;; method, path, one alternative.
+        (data (i32.const 1152) "\f2\03\00\00\03\00\00\00" "\f7\03\00\00\05\00\00\00" "\a0\04\00\00\01\00\00\00")
+        ;; two credentials: the case header-key and its name, the case query-key and its name.
+        (data (i32.const 1184) "\e0\04\00\00\02\00\00\00")
+        (data (i32.const 1248) "\01\00\00\00" "\15\04\00\00\05\00\00\00")
+        (data (i32.const 1284) "\02\00\00\00" "\24\04\00\00\03\00\00\00")
+        ;; name, text and not required, a default, no choices, not secret, no help.
+        (data (i32.const 1200) "\2e\04\00\00\04\00\00\00" "\00\00\00\00" "\01\00\00\00\38\04\00\00\07\00\00\00")
+        ;; 200, no headers, the body's place and length are filled in.
+        (data (i32.const 1400) "\c8\00\00\00")
+        ;; an error: field, value, what would be right; and none.
+        (data (i32.const 1500) "\01\00\00\00" "\2e\04\00\00\04\00\00\00" "\00\00\00\00\00\00\00\00" "\42\04\00\00\07\00\00\00")
+        (data (i32.const 1540) "\00\00\00\00")
+        (func (export "bellwether:plugin/configurable-dialect@0.1.0#describe") (result i32) (i32.const 1100))
+        (func (export "bellwether:plugin/configurable-dialect@0.1.0#check") (param i32 i32) (result i32)
+            (select (i32.const 1500) (i32.const 1540) (i32.eq (i32.load offset=20 (local.get 0)) (i32.const 3))))
+        (func (export "bellwether:plugin/configurable-dialect@0.1.0#handle") (param i32) (result i32)
+            (i32.store (i32.const 1412) (i32.load offset=16 (i32.load (local.get 0))))
+            (i32.store (i32.const 1416) (i32.load offset=20 (i32.load (local.get 0))))
+            (i32.const 1400)))"#
+    );
+    component("configurable-dialect-plugin", &module, "greeter", "1.0.0")
+}
+
 /// A forecaster without settings that wants to see 1 to 2 points. `describe` runs first in its description, `predict`
 /// in its prediction, which is that of one point: expected, lower and upper are the numbers at 1304, 1312 and 1320, 0
 /// unless they are set, and the answer itself lies at 1200.

@@ -1,4 +1,5 @@
-//! `#[dialect]`: a function that returns routes becomes the component's export `bellwether:plugin/dialect`.
+//! `#[dialect]`: a function that returns routes becomes the component's export
+//! `bellwether:plugin/configurable-dialect`.
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote_spanned;
@@ -30,7 +31,7 @@ pub(crate) fn expand(arguments: &RoleArguments, function: &ItemFn) -> Result<Tok
         #function
 
         const _: () = {
-            use ::bellwether_sdk::bindings::dialect::exports::bellwether::plugin::dialect as contract;
+            use ::bellwether_sdk::bindings::dialect::exports::bellwether::plugin::configurable_dialect as contract;
 
             struct Dialect;
 
@@ -40,14 +41,22 @@ pub(crate) fn expand(arguments: &RoleArguments, function: &ItemFn) -> Result<Tok
                     router.describe(#summary)
                 }
 
+                fn check(
+                    settings: ::std::vec::Vec<::bellwether_sdk::NamedValue>,
+                ) -> ::std::option::Option<contract::FieldError> {
+                    #routes
+                    router.check(settings)
+                }
+
                 fn handle(
+                    settings: ::std::vec::Vec<::bellwether_sdk::NamedValue>,
                     caller: ::std::option::Option<
                         ::std::result::Result<contract::Principal, contract::AuthFailure>,
                     >,
                     request: contract::Request,
                 ) -> contract::Response {
                     #routes
-                    router.handle(&::bellwether_sdk::host::Live, caller, &request)
+                    router.handle(&::bellwether_sdk::host::Live, &settings, caller, &request)
                 }
             }
 

@@ -4,7 +4,8 @@ use std::fmt;
 
 use super::Encoding;
 use crate::Timestamp;
-use crate::bindings::dialect::exports::bellwether::plugin::dialect as raw;
+use crate::bindings::dialect::bellwether::plugin::dialect_types as raw;
+use crate::bindings::dialect::exports::bellwether::plugin::configurable_dialect as contract;
 
 /// Where and how a caller proves who it is.
 ///
@@ -34,6 +35,10 @@ pub enum Authentication {
     QueryKey(&'static str),
     /// `Authorization: <prefix> <key id>:<signature>`.
     Signed(Signature),
+    /// `Authorization: Basic`, as RFC 7617 has it: the password is a token, the user anything.
+    Basic,
+    /// Every one of these must hold, and all be of one organisation; the caller is the key of the first.
+    All(&'static [Authentication]),
 }
 
 /// A signature with a key's secret: HMAC-SHA256.
@@ -128,19 +133,28 @@ impl From<AuthFailure> for raw::AuthFailure {
     }
 }
 
-impl From<Authentication> for raw::Authentication {
+/// The credentials that must hold together.
+impl From<Authentication> for Vec<contract::Authentication> {
     fn from(authentication: Authentication) -> Self {
         match authentication {
-            Authentication::Authorization(word) => Self::Authorization(word.into()),
-            Authentication::HeaderKey(name) => Self::HeaderKey(name.into()),
-            Authentication::QueryKey(name) => Self::QueryKey(name.into()),
-            Authentication::Signed(signature) => Self::Signed(raw::Signature {
-                prefix: signature.prefix.into(),
-                message: signature.message.iter().map(|&part| part.into()).collect(),
-                encoding: signature.encoding,
-                timestamp_header: signature.timestamp_header.into(),
-                tolerance: signature.tolerance,
-            }),
+            Authentication::All(each) => each.iter().flat_map(|&each| Self::from(each)).collect(),
+            Authentication::Authorization(word) => vec![contract::Authentication::Authorization(word.into())],
+            Authentication::HeaderKey(name) => vec![contract::Authentication::HeaderKey(name.into())],
+            Authentication::QueryKey(name) => vec![contract::Authentication::QueryKey(name.into())],
+            Authentication::Signed(signature) => vec![contract::Authentication::Signed(signature.into())],
+            Authentication::Basic => vec![contract::Authentication::Basic],
+        }
+    }
+}
+
+impl From<Signature> for raw::Signature {
+    fn from(signature: Signature) -> Self {
+        Self {
+            prefix: signature.prefix.into(),
+            message: signature.message.iter().map(|&part| part.into()).collect(),
+            encoding: signature.encoding,
+            timestamp_header: signature.timestamp_header.into(),
+            tolerance: signature.tolerance,
         }
     }
 }

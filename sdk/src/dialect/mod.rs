@@ -50,7 +50,6 @@ pub use request::{QueryError, Request};
 pub use response::{IntoResponse, Response};
 pub use router::Router;
 
-pub use crate::bindings::dialect::exports::bellwether::plugin::dialect::{
-    Description, Encoding, Principal, Role, Route,
-};
+pub use crate::bindings::dialect::bellwether::plugin::dialect_types::{Encoding, Principal, Role};
+pub use crate::bindings::dialect::exports::bellwether::plugin::configurable_dialect::{Description, Route};
 pub use crate::http::Header;

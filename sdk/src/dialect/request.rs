@@ -6,7 +6,9 @@ use std::str::FromStr;
 use serde::Deserialize;
 
 use super::{Principal, router};
-use crate::bindings::dialect::exports::bellwether::plugin::dialect as raw;
+use crate::bindings::dialect::bellwether::plugin::dialect_types as raw;
+use crate::value::NamedValue;
+use crate::{SettingError, Settings};
 
 /// A request that matched a route.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +17,7 @@ pub struct Request<'a> {
     /// The path as its route declares it.
     pub(super) path: &'static str,
     pub(super) caller: Option<&'a Principal>,
+    pub(super) settings: &'a [NamedValue],
 }
 
 impl<'a> Request<'a> {
@@ -76,6 +79,21 @@ impl<'a> Request<'a> {
     /// If it is not JSON, or not of this shape.
     pub fn json<T: Deserialize<'a>>(&self) -> Result<T, serde_json::Error> {
         serde_json::from_slice(&self.raw.body)
+    }
+
+    /// The path as its route declares it, without the mount and the prefix.
+    #[must_use]
+    pub fn route(&self) -> &'static str {
+        self.path
+    }
+
+    /// What the caller's organisation set, see [`Router::settings`](super::Router::settings); without a caller, the
+    /// defaults.
+    ///
+    /// # Errors
+    /// Names the setting that is wrong: what the host keeps was checked, but maybe by another version.
+    pub fn settings<C: Settings>(&self) -> Result<C, SettingError> {
+        C::read(self.settings.to_vec())
     }
 
     /// Who is calling; nobody on a route that anybody may call.

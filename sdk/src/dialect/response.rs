@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-pub use crate::bindings::dialect::exports::bellwether::plugin::dialect::Response;
+pub use crate::bindings::dialect::bellwether::plugin::dialect_types::Response;
 use crate::http::Header;
 
 impl Response {

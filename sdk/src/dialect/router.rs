@@ -1,9 +1,15 @@
 //! Routes: declared once, described to the host, and dispatched by their number.
 
 use super::{AuthFailure, Authentication, Description, IntoResponse, Principal, Request, Response, Route};
-use crate::bindings::dialect::exports::bellwether::plugin::dialect as raw;
+use crate::app::Input;
+use crate::bindings::dialect::bellwether::plugin::dialect_types as raw;
+use crate::bindings::imports::bellwether::host::types::FieldError;
+use crate::value::NamedValue;
+use crate::{SettingError, Settings};
 
 type Handler<H> = Box<dyn Fn(&H, &Request<'_>) -> Response>;
+
+type Refusal = Box<dyn Fn(&AuthFailure, &Request<'_>) -> Response>;
 
 /// A dialect's routes. `H` is the host its handlers meet, bounded by what they use.
 ///
@@ -16,7 +22,9 @@ pub struct Router<H> {
     prefixes: &'static [&'static str],
     authentication: &'static [Authentication],
     routes: Vec<Declared<H>>,
-    refuse: Box<dyn Fn(&AuthFailure) -> Response>,
+    refuse: Refusal,
+    settings: fn() -> Vec<Input>,
+    check: fn(Vec<NamedValue>) -> Result<(), SettingError>,
 }
 
 struct Declared<H> {
@@ -41,8 +49,17 @@ impl<H> Router<H> {
             authentication: &[],
             // Most dialects have fewer, and growing is what building would cost.
             routes: Vec::with_capacity(16),
-            refuse: Box::new(|failure| Response::text(401, failure)),
+            refuse: Box::new(|failure, _| Response::text(401, failure)),
+            settings: <() as Settings>::describe,
+            check: <() as Settings>::read,
         }
+    }
+
+    /// What each organisation can set; handlers read it with [`Request::settings`]. Every setting is optional or has a
+    /// default, and none is a secret: the dialect answers before anybody has set it.
+    #[must_use]
+    pub fn settings<C: Settings>(self) -> Self {
+        Self { settings: C::describe, check: |values| C::read(values).map(drop), ..self }
     }
 
     /// Serves every route under each of these prefixes; `""` is the path as it is declared.
@@ -61,7 +78,16 @@ impl<H> Router<H> {
     /// Words the refusal of a caller who is not known, on every route that asks who is calling.
     #[must_use]
     pub fn refuse<R: IntoResponse>(self, refuse: impl Fn(&AuthFailure) -> R + 'static) -> Self {
-        Self { refuse: Box::new(move |failure| refuse(failure).into_response()), ..self }
+        self.refuse_request(move |failure, _| refuse(failure))
+    }
+
+    /// As [`Self::refuse`], where the words depend on what was asked.
+    #[must_use]
+    pub fn refuse_request<R: IntoResponse>(
+        self,
+        refuse: impl Fn(&AuthFailure, &Request<'_>) -> R + 'static,
+    ) -> Self {
+        Self { refuse: Box::new(move |failure, request| refuse(failure, request).into_response()), ..self }
     }
 
     /// A route for `GET`.
@@ -162,7 +188,14 @@ impl<H> Router<H> {
                 });
             }
         }
-        Description { summary: summary.to_owned(), routes }
+        Description { summary: summary.to_owned(), routes, settings: (self.settings)() }
+    }
+
+    /// What is wrong with settings, if anything is.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn check(&self, settings: Vec<NamedValue>) -> Option<FieldError> {
+        (self.check)(settings).err().map(FieldError::from)
     }
 
     /// Answers one request of the host's.
@@ -171,6 +204,7 @@ impl<H> Router<H> {
     pub fn handle(
         &self,
         host: &H,
+        settings: &[NamedValue],
         caller: Option<Result<Principal, raw::AuthFailure>>,
         request: &raw::Request,
     ) -> Response {
@@ -181,13 +215,14 @@ impl<H> Router<H> {
                 format_args!("the host asked for route {}, which there is not", request.route),
             );
         };
+        let asked = Request { raw: request, path: route.path, caller: None, settings };
         let caller = match (caller, route.authentication) {
             (_, []) => None,
             (Some(Ok(principal)), _) => Some(principal),
-            (Some(Err(failure)), _) => return (self.refuse)(&failure.into()),
-            (None, _) => return (self.refuse)(&AuthFailure::Missing),
+            (Some(Err(failure)), _) => return (self.refuse)(&failure.into(), &asked),
+            (None, _) => return (self.refuse)(&AuthFailure::Missing, &asked),
         };
-        (route.handler)(host, &Request { raw: request, path: route.path, caller: caller.as_ref() })
+        (route.handler)(host, &Request { caller: caller.as_ref(), ..asked })
     }
 }
 
@@ -284,21 +319,25 @@ mod tests {
             ]
         );
         for (route, body) in [(0, "a"), (1, "a"), (2, "jack n r/s"), (3, "jack n r/s"), (4, ""), (5, "")] {
-            let response = router.handle(&(), Some(Ok(principal())), &request(route));
+            let response = router.handle(&(), &[], Some(Ok(principal())), &request(route));
             assert_eq!(String::from_utf8_lossy(&response.body), body, "route {route}");
         }
-        assert_eq!(router.handle(&(), None, &request(6)).status, 500);
+        assert_eq!(router.handle(&(), &[], None, &request(6)).status, 500);
     }
 
     #[test]
     fn an_unknown_caller_meets_the_refusal_only_where_it_matters() {
         let router = router().refuse(|failure| Response::text(401, format_args!("no: {failure}")));
         let failure = || Some(Err(raw::AuthFailure::Unknown));
-        assert_eq!(router.handle(&(), failure(), &request(0)).status, 200);
-        let refused = router.handle(&(), failure(), &request(2));
+        assert_eq!(router.handle(&(), &[], failure(), &request(0)).status, 200);
+        let refused = router.handle(&(), &[], failure(), &request(2));
         assert_eq!((refused.status, &refused.body[..]), (401, &b"no: the credentials are not known"[..]));
-        assert_eq!(router.handle(&(), None, &request(2)).status, 401, "a caller the host forgot is nobody");
-        assert_eq!(router.handle(&(), failure(), &request(4)).status, 404);
+        assert_eq!(
+            router.handle(&(), &[], None, &request(2)).status,
+            401,
+            "a caller the host forgot is nobody"
+        );
+        assert_eq!(router.handle(&(), &[], failure(), &request(4)).status, 404);
     }
 
     #[test]

@@ -26,4 +26,6 @@ pub use block_kit::block_kit;
 pub use markup::{Html, Markdown, Markup, Mrkdwn, Plain};
 pub use room::Room;
 pub use story::{Fact, Section, Story};
-pub use words::{check_text, clean, colour, duration, moment, number, one_line, severity, stable_key};
+pub use words::{
+    check_text, clean, colour, duration, line_key, moment, number, one_line, severity, stable_key,
+};

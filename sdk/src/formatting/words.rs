@@ -142,6 +142,31 @@ pub fn stable_key(text: &str, most: usize) -> String {
     format!("{hash:032x}")
 }
 
+/// A key of all that this channel is told of this incident: for services in which channels may share an account, so that
+/// two of them do not meet in one alert. It has at most `most` (32 or more) characters of A-Z, a-z, 0-9, `_`, `.` and `-`.
+///
+/// ```
+/// use bellwether_sdk::formatter::Event;
+/// use bellwether_sdk::formatting::line_key;
+/// use bellwether_sdk::testing::notification;
+///
+/// let (opened, mut closed) = (notification(Event::Opened), notification(Event::Closed));
+/// assert_eq!(line_key(&opened, 100), "incident-1.channel-1");
+/// assert_eq!(line_key(&closed, 100), line_key(&opened, 100));
+/// closed.idempotency_key = "incident-1.channel-2.3".to_owned();
+/// assert_eq!(line_key(&closed, 100), "incident-1.channel-2");
+/// ```
+#[must_use]
+pub fn line_key(notification: &Notification, most: usize) -> String {
+    let whole = notification.idempotency_key.as_str();
+    let line = whole.rsplit_once('.').map_or(whole, |(line, _)| line);
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+    match line.len() <= most && line.bytes().all(plain) {
+        true => line.to_owned(),
+        false => stable_key(line, most),
+    }
+}
+
 /// Whether a setting is a text of one line with 1 to `most` characters.
 ///
 /// # Errors

@@ -6,7 +6,9 @@ mod table;
 use std::fmt;
 
 use crate::Timestamp;
-pub use crate::bindings::imports::bellwether::host::series_read::Counted;
+pub use crate::bindings::imports::bellwether::host::series_read::{
+    Comparison, Counted, Matcher, Selection, SeriesIdentity,
+};
 pub use crate::bindings::imports::bellwether::host::series_types::{Metadata, MetricKind, SyntaxError};
 pub use crate::metrics::FieldError;
 pub use table::SampleTable;
@@ -100,6 +102,18 @@ pub struct SeriesSamples {
     pub tags: Vec<String>,
     /// When each was taken and what was measured, oldest first.
     pub samples: Vec<(Timestamp, f64)>,
+}
+
+impl Matcher {
+    /// Of a tag's value.
+    pub fn tag(key: impl Into<String>, comparison: Comparison, value: impl Into<String>) -> Self {
+        Self { key: Some(key.into()), comparison, value: value.into() }
+    }
+
+    /// Of the metric's name.
+    pub fn metric(comparison: Comparison, value: impl Into<String>) -> Self {
+        Self { key: None, comparison, value: value.into() }
+    }
 }
 
 /// A metric with tagged series.

@@ -1,15 +1,22 @@
 //! A client of a dialect: what the host does between the wire and the component, as far as a unit test needs it.
 
 use super::MemoryHost;
-use crate::bindings::dialect::exports::bellwether::plugin::dialect as raw;
-use crate::dialect::{AuthFailure, Header, Principal, Response, Role, Router};
+use serde_json::Value as Json;
+
+use crate::SettingError;
+use crate::app::Input;
+use crate::bindings::dialect::bellwether::plugin::dialect_types as raw;
+use crate::dialect::{AuthFailure, Header, Principal, Response, Role, Route, Router};
+use crate::value::NamedValue;
 
 /// Sends requests to a dialect's routes, as a caller who may write unless it is told otherwise.
 ///
 /// It picks the route as the host does and proves nobody's identity: who calls is the test's to say.
 pub struct Client<'a> {
     router: Router<MemoryHost>,
-    routes: Vec<raw::Route>,
+    routes: Vec<Route>,
+    declared: Vec<Input>,
+    settings: Vec<NamedValue>,
     host: &'a MemoryHost,
     caller: Result<Principal, raw::AuthFailure>,
     headers: Vec<Header>,
@@ -22,7 +29,7 @@ impl<'a> Client<'a> {
     /// If a route cannot be one.
     #[must_use]
     pub fn new(router: Router<MemoryHost>, host: &'a MemoryHost) -> Self {
-        let routes = router.describe("").routes;
+        let described = router.describe("");
         let caller = Principal {
             organisation: 1,
             organisation_name: "Example".to_owned(),
@@ -30,7 +37,29 @@ impl<'a> Client<'a> {
             key_name: "test".to_owned(),
             role: Role::Write,
         };
-        Self { router, routes, host, caller: Ok(caller), headers: Vec::new() }
+        let client = Self {
+            router,
+            routes: described.routes,
+            declared: described.settings,
+            settings: Vec::new(),
+            host,
+            caller: Ok(caller),
+            headers: Vec::new(),
+        };
+        client.settings(&Json::Null).expect("a dialect's settings are optional or have defaults")
+    }
+
+    /// The same for an organisation that has set these, a JSON object.
+    ///
+    /// # Errors
+    /// Names the setting that is unknown, of another type, or refused by the dialect.
+    pub fn settings(self, given: &Json) -> Result<Self, SettingError> {
+        let settings = super::app::named(&self.declared, given)
+            .map_err(|(name, value, expected)| SettingError::new(name, value, expected))?;
+        match self.router.check(settings.clone()) {
+            None => Ok(Self { settings, ..self }),
+            Some(wrong) => Err(SettingError::new(wrong.field, wrong.value, wrong.expected)),
+        }
     }
 
     /// The same for this caller.
@@ -96,7 +125,7 @@ impl<'a> Client<'a> {
             headers: self.headers.clone(),
             body: body.as_ref().to_vec(),
         };
-        self.router.handle(self.host, caller, &request)
+        self.router.handle(self.host, &self.settings, caller, &request)
     }
 }
 

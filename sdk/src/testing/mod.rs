@@ -27,12 +27,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod alerts;
 mod app;
 mod client;
 mod formatter;
 mod http;
 mod metrics;
 mod points;
+mod records;
 mod tagged;
 
 use std::cell::{Cell, RefCell};
@@ -49,14 +51,17 @@ pub use points::{detect, detect_in_pieces, past};
 
 use crate::Timestamp;
 use crate::host::{
-    Clock, Level, Log, MetricsRead, MetricsWrite, Random, SeriesRead, SeriesWrite, State, StateError,
+    Clock, Level, Log, MetricsRead, MetricsWrite, Random, RecordsRead, RecordsWrite, SeriesRead, SeriesWrite,
+    State, StateError,
 };
 use crate::metrics::{
     Defined, Definition, IntervalQuery, Metric, MetricError, MetricPage, MetricReference, Samples,
     SeriesValues, Written,
 };
+use crate::records::{Content, Found, Record, RecordError, RecordKind, Search};
 use crate::series::{
-    Counted, Line, Metadata, Question, SampleTable, SeriesError, SeriesSamples, TaggedMetric, TaggedSamples,
+    Counted, Line, Matcher, Metadata, Question, SampleTable, Selection, SeriesError, SeriesIdentity,
+    SeriesSamples, TaggedMetric, TaggedSamples,
 };
 
 /// The host of a unit test. Its clock starts at 2024-04-09T14:44:00Z.
@@ -67,6 +72,8 @@ pub struct MemoryHost {
     metric_calls: Cell<usize>,
     metric_failures: RefCell<Vec<(usize, MetricError)>>,
     series: RefCell<tagged::Series>,
+    records: RefCell<records::Records>,
+    alerts: RefCell<alerts::Alerts>,
     state: RefCell<BTreeMap<String, Vec<u8>>>,
     log: RefCell<Vec<(Level, String)>>,
     state_calls: Cell<usize>,
@@ -91,6 +98,8 @@ impl MemoryHost {
             metric_calls: Cell::default(),
             metric_failures: RefCell::default(),
             series: RefCell::default(),
+            records: RefCell::default(),
+            alerts: RefCell::default(),
             state: RefCell::default(),
             log: RefCell::default(),
             state_calls: Cell::default(),
@@ -123,6 +132,12 @@ impl MemoryHost {
     /// Answers a query on tagged series, as it is written, with these lines: its language is the host's.
     pub fn answer_query(&self, query: &str, lines: Vec<Line>) {
         self.series.borrow_mut().answer(query, lines);
+    }
+
+    /// Says which events and logs a query, as it is written, matches: its language is the host's. One that is empty, or `*`,
+    /// matches all.
+    pub fn answer_search(&self, query: &str, matches: fn(&Content) -> bool) {
+        self.records.borrow_mut().answer(query, matches);
     }
 
     /// The keys of the state, in order.
@@ -228,6 +243,33 @@ impl SeriesRead for MemoryHost {
         self.series.borrow().samples(metric, filter, start, end)
     }
 
+    fn select(
+        &self,
+        matchers: &[Matcher],
+        start: Timestamp,
+        end: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Selection>, SeriesError> {
+        self.series.borrow().select(matchers, start, end, limit)
+    }
+
+    fn find(&self, matchers: &[Matcher], limit: u32) -> Result<Vec<SeriesIdentity>, SeriesError> {
+        self.series.borrow().find(matchers, limit)
+    }
+
+    fn find_keys(&self, matchers: &[Matcher], limit: u32) -> Result<Vec<String>, SeriesError> {
+        self.series.borrow().find_keys(matchers, limit)
+    }
+
+    fn find_values(
+        &self,
+        matchers: &[Matcher],
+        key: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<String>, SeriesError> {
+        self.series.borrow().find_values(matchers, key, limit)
+    }
+
     fn tagged_metrics(
         &self,
         part: Option<&str>,
@@ -276,6 +318,22 @@ impl SeriesWrite for MemoryHost {
 
     fn delete_series(&self, metric: &str, filter: &str) -> Result<u64, SeriesError> {
         self.series.borrow_mut().delete(metric, filter)
+    }
+}
+
+impl RecordsRead for MemoryHost {
+    fn search(&self, search: &Search) -> Result<Found, RecordError> {
+        self.records.borrow().search(search)
+    }
+
+    fn record(&self, kind: RecordKind, id: u64) -> Result<Record, RecordError> {
+        self.records.borrow().get(kind, id)
+    }
+}
+
+impl RecordsWrite for MemoryHost {
+    fn append(&self, kind: RecordKind, contents: Vec<Content>) -> Result<u64, RecordError> {
+        self.records.borrow_mut().append(kind, contents, self.now.get())
     }
 }
 
@@ -422,6 +480,72 @@ mod tests {
         let line = Line { metric: None, tags: Vec::new(), step: 1000, points: vec![(at(1), 1.0)] };
         host.answer_query("avg:cpu{*}", vec![line.clone()]);
         assert_eq!(host.ask(&question), Ok(vec![line]));
+    }
+
+    #[test]
+    fn events_and_logs_are_found_as_appended_and_queries_match_what_the_test_says() {
+        use crate::records::Order;
+        let host = MemoryHost::new();
+        let at = Timestamp::from_seconds;
+        let log = |seconds, message: &str| Content {
+            time: at(seconds),
+            message: message.to_owned(),
+            ..Content::default()
+        };
+        let appended = host.append(RecordKind::Log, vec![log(2, "b"), log(1, "a"), log(3, "c")]);
+        assert_eq!(appended, Ok(1));
+        let event = Content { title: "Deployed".into(), ..log(2, "") };
+        assert_eq!(host.append(RecordKind::Event, vec![event.clone()]), Ok(4));
+        assert_eq!(host.record(RecordKind::Event, 4).map(|record| record.content), Ok(event));
+        assert_eq!(host.record(RecordKind::Log, 4), Err(RecordError::Unknown(4)));
+        let search = Search { limit: 2, ..Search::all(RecordKind::Log, at(0), at(9)) };
+        let page = host.search(&search).expect("a page");
+        assert_eq!(page.records.iter().map(|record| record.id).collect::<Vec<_>>(), [3, 1]);
+        let rest = host.search(&Search { cursor: page.next, ..search.clone() }).expect("a page");
+        assert_eq!((rest.records[0].id, rest.next), (2, None));
+        let search = Search { query: "a".into(), order: Order::Oldest, ..search };
+        assert!(host.search(&search).is_err());
+        host.answer_search("a", |content| content.message == "a");
+        assert_eq!(host.search(&search).expect("a page").records.len(), 1);
+        let wrong = host.append(RecordKind::Event, vec![log(1, "no title")]);
+        assert!(matches!(wrong, Err(RecordError::Invalid(error)) if error.field == "records[0].title"));
+    }
+
+    #[test]
+    fn series_are_selected_by_matchers_as_the_host_does() {
+        use crate::series::Comparison::{Equal, Matches, NotEqual, NotMatches};
+        let host = MemoryHost::new();
+        let at = Timestamp::from_seconds;
+        let series = [
+            TaggedSamples::of("up").tag("job:api").at(at(1), 1.0).at(at(2), 0.0),
+            TaggedSamples::of("up").tag("job:db").tag("zone:a:b").at(at(1), 1.0),
+            TaggedSamples::of("down").at(at(1), 1.0),
+        ];
+        assert_eq!(host.write_series(&[], series), Ok(4));
+        for (matchers, expected) in [
+            (vec![], &["down", "up job:api", "up job:db zone:a:b"][..]),
+            (vec![Matcher::metric(Equal, "up"), Matcher::tag("job", Matches, "a.*")], &["up job:api"]),
+            (vec![Matcher::metric(NotMatches, "u.")], &["down"]),
+            (vec![Matcher::tag("zone", Equal, "")], &["down", "up job:api"]),
+            (vec![Matcher::tag("zone", NotEqual, "")], &["up job:db zone:a:b"]),
+            (vec![Matcher::tag("job", NotEqual, "api")], &["down", "up job:db zone:a:b"]),
+        ] {
+            let shown = |identity: &SeriesIdentity| {
+                format!("{} {}", identity.metric, identity.tags.join(" ")).trim_end().to_owned()
+            };
+            let found = host.find(&matchers, 10).expect("matchers");
+            assert_eq!(found.iter().map(shown).collect::<Vec<_>>(), expected, "{matchers:?}");
+            let selected = host.select(&matchers, at(0), at(9), 10).expect("few samples");
+            let identities = selected.iter().map(|selection| shown(&selection.identity));
+            assert_eq!(identities.collect::<Vec<_>>(), expected, "{matchers:?}");
+        }
+        assert_eq!(host.find_keys(&[], 1), Ok(vec!["job".to_owned()]));
+        assert_eq!(host.find_values(&[], Some("zone"), 9), Ok(vec!["a:b".to_owned()]));
+        assert_eq!(host.find_values(&[], None, 9), Ok(vec!["down".to_owned(), "up".to_owned()]));
+        assert!(matches!(host.select(&[], at(0), at(9), 3), Err(SeriesError::Limit(_))));
+        let wrong = host.find(&[Matcher::metric(Matches, "(")], 9);
+        assert!(matches!(wrong, Err(SeriesError::Invalid(error)) if error.field == "matchers[0].value"));
+        assert!(matches!(host.find(&[], 0), Err(SeriesError::Invalid(error)) if error.field == "limit"));
     }
 
     #[test]

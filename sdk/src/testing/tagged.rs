@@ -1,12 +1,14 @@
 //! Tagged series in memory. What is written is read back; queries are answered with what the test says, since the
 //! language is the host's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use regex_lite::Regex;
 
 use crate::Timestamp;
 use crate::series::{
-    Counted, FieldError, Line, Metadata, Question, SeriesError, SeriesSamples, SyntaxError, TaggedMetric,
-    TaggedSamples,
+    Comparison, Counted, FieldError, Line, Matcher, Metadata, Question, Selection, SeriesError,
+    SeriesIdentity, SeriesSamples, SyntaxError, TaggedMetric, TaggedSamples,
 };
 
 #[derive(Debug, Default)]
@@ -112,6 +114,71 @@ impl Series {
         Ok(found.filter(|series| !series.samples.is_empty()).collect())
     }
 
+    pub(super) fn select(
+        &self,
+        matchers: &[Matcher],
+        start: Timestamp,
+        end: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Selection>, SeriesError> {
+        let matchers = Matching::read(matchers)?;
+        let (mut found, mut left) = (Vec::new(), limit as usize);
+        for (metric, tags, samples) in self.matching(&matchers) {
+            let (times, values): (Vec<i64>, Vec<f64>) =
+                samples.range(start..=end).map(|(time, value)| (time.milliseconds(), *value)).unzip();
+            left = left
+                .checked_sub(times.len())
+                .ok_or_else(|| SeriesError::Limit(format!("at most {limit} samples in one answer")))?;
+            if !times.is_empty() {
+                let identity = SeriesIdentity { metric: metric.clone(), tags: tags.clone() };
+                found.push(Selection { identity, times, values });
+            }
+        }
+        Ok(found)
+    }
+
+    pub(super) fn find(&self, matchers: &[Matcher], limit: u32) -> Result<Vec<SeriesIdentity>, SeriesError> {
+        let (matchers, limit) = (Matching::read(matchers)?, identities(limit)?);
+        let found = self.matching(&matchers).take(limit);
+        let identity =
+            |(metric, tags, _): Stored<'_>| SeriesIdentity { metric: metric.clone(), tags: tags.clone() };
+        Ok(found.map(identity).collect())
+    }
+
+    pub(super) fn find_keys(&self, matchers: &[Matcher], limit: u32) -> Result<Vec<String>, SeriesError> {
+        let (matchers, limit) = (Matching::read(matchers)?, identities(limit)?);
+        let keys: BTreeSet<&str> =
+            self.matching(&matchers).flat_map(|(_, tags, _)| tags.iter().map(|tag| split(tag).0)).collect();
+        Ok(keys.into_iter().take(limit).map(str::to_owned).collect())
+    }
+
+    pub(super) fn find_values(
+        &self,
+        matchers: &[Matcher],
+        key: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<String>, SeriesError> {
+        let (matchers, limit) = (Matching::read(matchers)?, identities(limit)?);
+        let mut values: BTreeSet<&str> = BTreeSet::new();
+        for (metric, tags, _) in self.matching(&matchers) {
+            match key {
+                None => drop(values.insert(metric)),
+                Some(key) => {
+                    let own = tags.iter().map(|tag| split(tag)).filter(|(own, _)| *own == key);
+                    values.extend(own.map(|(_, value)| value));
+                }
+            }
+        }
+        Ok(values.into_iter().take(limit).map(str::to_owned).collect())
+    }
+
+    fn matching(&self, matchers: &[Matching<'_>]) -> impl Iterator<Item = Stored<'_>> {
+        let all = self.metrics.iter().flat_map(|(name, metric)| {
+            metric.series.iter().map(move |(tags, samples)| (name, tags, samples))
+        });
+        all.filter(|(metric, tags, _)| matchers.iter().all(|matcher| matcher.means(metric, tags)))
+    }
+
     pub(super) fn list(
         &self,
         part: Option<&str>,
@@ -179,8 +246,63 @@ fn page(limit: u32) -> Result<usize, SeriesError> {
     if (1..=1000).contains(&limit) {
         return Ok(limit as usize);
     }
-    let (field, value, expected) = ("limit".to_owned(), limit.to_string(), "1 to 1,000".to_owned());
-    Err(SeriesError::Invalid(FieldError { field, value, expected }))
+    Err(wrong("limit".to_owned(), limit.to_string(), "1 to 1,000"))
+}
+
+/// How many series, keys or values an answer may have.
+fn identities(limit: u32) -> Result<usize, SeriesError> {
+    if (1..=20_000).contains(&limit) {
+        return Ok(limit as usize);
+    }
+    Err(wrong("limit".to_owned(), limit.to_string(), "1 to 20,000"))
+}
+
+fn wrong(field: String, value: String, expected: &str) -> SeriesError {
+    SeriesError::Invalid(FieldError { field, value, expected: expected.to_owned() })
+}
+
+/// A metric, the tags of one of its series, and its samples.
+type Stored<'a> = (&'a String, &'a Vec<String>, &'a BTreeMap<Timestamp, f64>);
+
+/// A matcher that was read.
+struct Matching<'a> {
+    key: Option<&'a str>,
+    negative: bool,
+    value: &'a str,
+    regex: Option<Regex>,
+}
+
+impl<'a> Matching<'a> {
+    fn read(matchers: &'a [Matcher]) -> Result<Vec<Self>, SeriesError> {
+        let each = |(at, matcher): (usize, &'a Matcher)| {
+            let (negative, regex) = match matcher.comparison {
+                Comparison::Equal => (false, false),
+                Comparison::NotEqual => (true, false),
+                Comparison::Matches => (false, true),
+                Comparison::NotMatches => (true, true),
+            };
+            let value = matcher.value.as_str();
+            let regex = regex.then(|| Regex::new(&format!("^(?:{value})$"))).transpose();
+            let regex = regex.map_err(|error| {
+                let expected = format!("a regular expression: {error}");
+                wrong(format!("matchers[{at}].value"), value.to_owned(), &expected)
+            })?;
+            Ok(Self { key: matcher.key.as_deref(), negative, value, regex })
+        };
+        matchers.iter().enumerate().map(each).collect()
+    }
+
+    fn means(&self, metric: &str, tags: &[String]) -> bool {
+        let is = |value: &str| self.regex.as_ref().map_or(value == self.value, |regex| regex.is_match(value));
+        let found = match self.key {
+            None => is(metric),
+            Some(key) => {
+                let mut own = tags.iter().map(|tag| split(tag)).filter(|(own, _)| *own == key).peekable();
+                if own.peek().is_none() { is("") } else { own.any(|(_, value)| is(value)) }
+            }
+        };
+        found != self.negative
+    }
 }
 
 fn split(tag: &str) -> (&str, &str) {

@@ -11,9 +11,11 @@
 
 use std::collections::HashMap;
 
+use bellwether_access::Principal;
 use bellwether_kernel::OrganisationId;
 use bellwether_metrics::{Metric, Record};
 use bellwether_playbooks::{EffectScope, LogLevel};
+use bellwether_records::{Content, RecordKind};
 use bellwether_store::{Batch, Key, Precondition, StoreError, Versioned, decode, effects_of_run, encode};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -57,6 +59,10 @@ pub(super) enum Answer {
     Deleted(Metric),
     /// `state.set` and `state.swap`.
     Changed,
+    /// `records-write.append`: the first one's id.
+    Appended(u64),
+    /// A function of `alerts-write`: the id of a new mute, 0 for all else.
+    Alerted(u64),
 }
 
 /// The answer of an effect that happened.
@@ -206,6 +212,38 @@ impl Call {
         Some(effects.effect(organisation, what, target.hash(), written.hash()))
     }
 
+    /// `records-write.append` as an effect: its target is the kind of record, so that it is the how-manieth append of the
+    /// step that tells one from another. When records happened is not compared: a repeat reads another clock.
+    pub(super) fn effect_of_append(
+        &self,
+        organisation: OrganisationId,
+        kind: RecordKind,
+        contents: &[Content],
+    ) -> Option<Effect> {
+        let effects = self.effects.as_ref()?;
+        let target = Fields::new("records-write.append").text(kind.name()).hash();
+        let mut written = Fields::new("");
+        for content in contents {
+            for text in [
+                &content.title,
+                &content.message,
+                &content.status,
+                &content.priority,
+                &content.service,
+                &content.source,
+                &content.host,
+                &content.aggregation_key,
+                &content.attributes,
+            ] {
+                written = written.text(text);
+            }
+            written = written.numbers([content.tags.len() as u64].into_iter());
+            written = content.tags.iter().fold(written, |written, tag| written.text(tag));
+        }
+        let what = format!("the append of {}", kind.plural());
+        Some(effects.effect(organisation, what, target, written.hash()))
+    }
+
     /// `state.set` or `state.swap` (then with what is expected) as an effect.
     pub(super) fn effect_of_state(
         &self,
@@ -220,6 +258,21 @@ impl Call {
         let fingerprint = Fields::new("").optional(expected).optional(value).hash();
         let what = format!("the change of the state {key:?}");
         Some(effects.effect(organisation, what, target, fingerprint))
+    }
+
+    /// A function of `alerts-write` as an effect: what it is about, and what is given to that.
+    pub(super) fn effect_on_alerts(
+        &self,
+        principal: &Principal,
+        function: &str,
+        about: &str,
+        given: Option<&str>,
+    ) -> Option<Effect> {
+        let effects = self.effects.as_ref()?;
+        let target = Fields::new("alerts-write").text(function).text(about).hash();
+        let fingerprint = Fields::new("").optional(given.map(str::as_bytes)).hash();
+        let what = format!("{function} of {about:?}");
+        Some(effects.effect(principal.organisation, what, target, fingerprint))
     }
 
     /// The answer of an effect that is not a write, if it has happened.

@@ -10,9 +10,10 @@ use bellwether_store::{Crash, Direction, MemoryStore, Store, effects_of_run};
 
 use super::contract::metrics_types::{DataType, Interval, MetricDefinition, MetricError, MetricReference};
 use super::contract::metrics_write::{Host as _, Samples};
+use super::contract::records_types::{Content, RecordKind};
+use super::contract::records_write::Host as _;
 use super::contract::state::{Host as _, StateError};
 use super::{Call, Scope, Shared};
-use crate::egress::Egress;
 use crate::grant::Grant;
 use crate::testing::{House, principal};
 
@@ -27,12 +28,13 @@ fn scope(step: &str, item: Option<u32>) -> EffectScope {
 }
 
 fn shared(house: &House) -> Arc<Shared> {
-    Arc::new(Shared { services: house.services.clone(), limits: house.limits, egress: Egress::default() })
+    Arc::new(Shared::new(house.services.clone(), house.limits))
 }
 
 /// One call of the app in a step; a second one is a repeat.
 fn call_of(shared: &Arc<Shared>, effects: Option<EffectScope>) -> Call {
-    let grants: Vec<Grant> = ["metrics-write=*", "state"].iter().map(|text| text.parse().unwrap()).collect();
+    let grants: Vec<Grant> =
+        ["metrics-write=*", "records-write=logs", "state"].iter().map(|text| text.parse().unwrap()).collect();
     let scope = Arc::new(Scope::new(Arc::clone(shared), "p".to_owned(), &grants, &Default::default()));
     Call::new(scope, Some(principal(1, Role::Write)), effects)
 }
@@ -248,4 +250,34 @@ async fn a_step_repeated_after_any_crash_has_its_effects_once() {
             assert_eq!(rows.len(), 6);
         }
     }
+}
+
+#[tokio::test]
+async fn a_repeated_append_is_answered_with_the_id_of_the_first_and_appends_nothing() {
+    let house = House::new().await;
+    let shared = shared(&house);
+    let log = |message: &str, time: i64| Content {
+        time,
+        title: String::new(),
+        message: message.to_owned(),
+        status: String::new(),
+        priority: String::new(),
+        service: String::new(),
+        source: String::new(),
+        host: String::new(),
+        aggregation_key: String::new(),
+        tags: Vec::new(),
+        attributes: String::new(),
+    };
+    for _ in 0..2 {
+        let mut call = call(&shared);
+        assert_eq!(call.append(RecordKind::Log, vec![log("one", 1), log("two", 2)]).await.unwrap(), 1);
+        assert_eq!(call.append(RecordKind::Log, vec![log("three", 3)]).await.unwrap(), 3);
+    }
+    let mut late = call(&shared);
+    assert_eq!(late.append(RecordKind::Log, vec![log("one", 9), log("two", 9)]).await.unwrap(), 1);
+    let totals = house.services.records.totals(bellwether_records::RecordKind::Log);
+    assert_eq!(totals.records, 3);
+    let mut apart = call_of(&shared, None);
+    assert_eq!(apart.append(RecordKind::Log, vec![log("one", 1)]).await.unwrap(), 4);
 }

@@ -1,6 +1,11 @@
 //! What plugins may call: one module per interface, each holding every call against the caller's role and the grant's
 //! scope. An interface that was not granted is not linked, so it does not exist for the plugin.
 
+mod alerts_convert;
+mod alerts_read;
+#[cfg(test)]
+mod alerts_tests;
+mod alerts_write;
 mod clock;
 mod convert;
 mod effects;
@@ -11,6 +16,11 @@ mod log;
 mod metrics_read;
 mod metrics_write;
 mod random;
+mod records_convert;
+mod records_read;
+#[cfg(test)]
+mod records_tests;
+mod records_write;
 mod series_convert;
 mod series_read;
 #[cfg(test)]
@@ -21,14 +31,16 @@ mod state;
 mod tests;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 
 use bellwether_access::{Access, HostKey, Principal};
+use bellwether_alerts::Alerts;
 use bellwether_engine::wasmtime::component::HasSelf;
 use bellwether_engine::{CallData, Engine, EngineSettings, Guest, Linker, Size, wasmtime};
 use bellwether_kernel::{Clock, HostId, Randomness};
 use bellwether_metrics::{Metrics, NamePattern};
 use bellwether_playbooks::{EffectScope, LogLevel};
+use bellwether_records::{RecordKind, Records};
 use bellwether_series::Series;
 use bellwether_store::{Objects, SharedStore};
 
@@ -39,6 +51,7 @@ use crate::grant::{Grant, Privilege};
 use crate::limits::Limits;
 use crate::log::LogBook;
 use crate::seen::Seen;
+use crate::settings::KeptSettings;
 use crate::wasi::World;
 use effects::Effects;
 
@@ -57,6 +70,8 @@ pub struct Services {
     pub metrics: Arc<Metrics>,
     /// Tagged series.
     pub series: Arc<Series>,
+    /// Events and logs.
+    pub records: Arc<Records>,
     /// The sandbox.
     pub engine: Engine,
     /// Now.
@@ -93,9 +108,17 @@ impl Services {
             host: HostId(1),
             limits: bellwether_series::Limits::default(),
         });
-        let (series, engine) = (series.await?, Engine::new(engine)?);
+        let records = Records::open(bellwether_records::Parts {
+            store: Arc::clone(&store),
+            objects: objects.clone(),
+            clock: Arc::clone(&clock),
+            host: HostId(1),
+            limits: bellwether_records::Limits::default(),
+        });
+        let (series, records, engine) = (series.await?, records.await?, Engine::new(engine)?);
         let (access, metrics, series) = (Arc::new(access), Arc::new(metrics), Arc::new(series));
-        Ok(Self { store, objects, access, metrics, series, engine, clock, randomness })
+        let records = Arc::new(records);
+        Ok(Self { store, objects, access, metrics, series, records, engine, clock, randomness })
     }
 }
 
@@ -104,6 +127,17 @@ pub(crate) struct Shared {
     pub(crate) services: Services,
     pub(crate) limits: Limits,
     pub(crate) egress: Egress,
+    pub(crate) settings: KeptSettings,
+    /// The monitors and incidents, once there are some: they are opened after the plugins they call.
+    pub(crate) alerts: OnceLock<Weak<Alerts>>,
+}
+
+impl Shared {
+    /// With nothing set, and without alerts yet.
+    pub(crate) fn new(services: Services, limits: Limits) -> Self {
+        let settings = KeptSettings::default();
+        Self { services, limits, egress: Egress::default(), settings, alerts: OnceLock::new() }
+    }
 }
 
 /// What one installed plugin may do.
@@ -118,6 +152,10 @@ pub(crate) struct Scope {
     metrics_write: Vec<NamePattern>,
     series_read: Vec<NamePattern>,
     series_write: Vec<NamePattern>,
+    records_read: Vec<RecordKind>,
+    records_write: Vec<RecordKind>,
+    alerts_read: Vec<NamePattern>,
+    alerts_write: Vec<NamePattern>,
     quota: u64,
     pub(crate) outlet: Outlet,
     /// Whether the component may have the host's clock and chance in the words of WASI.
@@ -142,6 +180,10 @@ impl Scope {
             metrics_write: Vec::new(),
             series_read: Vec::new(),
             series_write: Vec::new(),
+            records_read: Vec::new(),
+            records_write: Vec::new(),
+            alerts_read: Vec::new(),
+            alerts_write: Vec::new(),
             quota: 0,
             outlet: Outlet::new(Vec::new()),
             clock: false,
@@ -156,6 +198,10 @@ impl Scope {
                 Grant::MetricsWrite { metrics } => scope.metrics_write.clone_from(metrics),
                 Grant::SeriesRead { metrics } => scope.series_read.clone_from(metrics),
                 Grant::SeriesWrite { metrics } => scope.series_write.clone_from(metrics),
+                Grant::RecordsRead { kinds } => scope.records_read.clone_from(kinds),
+                Grant::RecordsWrite { kinds } => scope.records_write.clone_from(kinds),
+                Grant::AlertsRead { monitors } => scope.alerts_read.clone_from(monitors),
+                Grant::AlertsWrite { monitors } => scope.alerts_write.clone_from(monitors),
                 Grant::State { quota } => scope.quota = (*quota).min(limits.state_quota),
                 Grant::HttpClient { hosts } => scope.outlet = Outlet::new(hosts.clone()),
             }
@@ -236,6 +282,8 @@ pub(crate) fn linker(
     contract::types::add_to_linker::<_, HasSelf<Call>>(&mut linker, call)?;
     contract::metrics_types::add_to_linker::<_, HasSelf<Call>>(&mut linker, call)?;
     contract::series_types::add_to_linker::<_, HasSelf<Call>>(&mut linker, call)?;
+    contract::records_types::add_to_linker::<_, HasSelf<Call>>(&mut linker, call)?;
+    contract::alerts_types::add_to_linker::<_, HasSelf<Call>>(&mut linker, call)?;
     for privilege in privileges {
         let linker = &mut linker;
         match privilege {
@@ -248,6 +296,12 @@ pub(crate) fn linker(
             }
             Privilege::SeriesRead => contract::series_read::add_to_linker::<_, HasSelf<Call>>(linker, call),
             Privilege::SeriesWrite => contract::series_write::add_to_linker::<_, HasSelf<Call>>(linker, call),
+            Privilege::RecordsRead => contract::records_read::add_to_linker::<_, HasSelf<Call>>(linker, call),
+            Privilege::RecordsWrite => {
+                contract::records_write::add_to_linker::<_, HasSelf<Call>>(linker, call)
+            }
+            Privilege::AlertsRead => contract::alerts_read::add_to_linker::<_, HasSelf<Call>>(linker, call),
+            Privilege::AlertsWrite => contract::alerts_write::add_to_linker::<_, HasSelf<Call>>(linker, call),
             Privilege::State => contract::state::add_to_linker::<_, HasSelf<Call>>(linker, call),
             Privilege::HttpClient => contract::http_client::add_to_linker::<_, HasSelf<Call>>(linker, call),
         }?;

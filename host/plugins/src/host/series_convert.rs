@@ -3,7 +3,7 @@
 use bellwether_access::Role;
 use bellwether_kernel::{FieldError, OrganisationId, Timestamp};
 use bellwether_metrics::NamePattern;
-use bellwether_series::{Filter, Metadata, MetricKind, SeriesError, parse_filter};
+use bellwether_series::{Filter, Metadata, MetricKind, RollUp, SeriesError, parse_filter};
 
 use super::convert::{covers, field_error};
 use super::{Call, contract};
@@ -69,7 +69,9 @@ pub(super) fn page(limit: u32) -> Result<usize, wit::SeriesError> {
 }
 
 pub(super) fn metadata(metadata: &Metadata) -> wit::Metadata {
-    let Metadata { kind, unit, per_unit, description, short_name, integration, keep_days } = metadata.clone();
+    // Roll-ups are the operator's: the contract's record cannot grow, and plugins need not know.
+    let Metadata { kind, unit, per_unit, description, short_name, integration, keep_days, roll_ups: _ } =
+        metadata.clone();
     let kind = match kind {
         MetricKind::Gauge => wit::MetricKind::Gauge,
         MetricKind::Count => wit::MetricKind::Count,
@@ -79,7 +81,8 @@ pub(super) fn metadata(metadata: &Metadata) -> wit::Metadata {
     wit::Metadata { kind, unit, per_unit, description, short_name, integration, keep_days }
 }
 
-pub(super) fn known(metadata: wit::Metadata) -> Metadata {
+/// What a plugin says of a metric; roll-ups stay as they are.
+pub(super) fn known(metadata: wit::Metadata, roll_ups: Vec<RollUp>) -> Metadata {
     let wit::Metadata { kind, unit, per_unit, description, short_name, integration, keep_days } = metadata;
     let kind = match kind {
         wit::MetricKind::Gauge => MetricKind::Gauge,
@@ -87,5 +90,5 @@ pub(super) fn known(metadata: wit::Metadata) -> Metadata {
         wit::MetricKind::Rate => MetricKind::Rate,
         wit::MetricKind::Distribution => MetricKind::Distribution,
     };
-    Metadata { kind, unit, per_unit, description, short_name, integration, keep_days }
+    Metadata { kind, unit, per_unit, description, short_name, integration, keep_days, roll_ups }
 }

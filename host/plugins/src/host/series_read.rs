@@ -2,7 +2,7 @@
 
 use bellwether_access::Role;
 use bellwether_kernel::FieldError;
-use bellwether_series::{Line, TaggedMetric, TimeRange, parse_datadog};
+use bellwether_series::{Comparison, Line, Matcher, SeriesIdentity, TaggedMetric, TimeRange, parse_datadog};
 
 use super::convert::{covers, field_error};
 use super::series_convert::{filter, granted, instant, metadata, page, series_error};
@@ -47,6 +47,69 @@ impl wit::Host for Call {
             values: series.samples.values,
         };
         Ok(found.map_err(series_error)?.into_iter().map(series).collect())
+    }
+
+    async fn select(
+        &mut self,
+        matchers: Vec<wit::Matcher>,
+        start: i64,
+        end: i64,
+        limit: u32,
+    ) -> Result<Vec<wit::Selection>, SeriesError> {
+        let organisation = self.series_caller(Role::Read)?;
+        let (matchers, range) = (known(matchers)?, (instant(start, "start")?, instant(end, "end")?));
+        let patterns = &self.scope.series_read;
+        let visible = |metric: &str| covers(patterns, metric);
+        let series = &self.services().series;
+        let found = series.matching(organisation, &matchers, range, limit as usize, &visible).await;
+        let selection = |(metric, series): (_, bellwether_series::SeriesRaw)| wit::Selection {
+            identity: identity((metric, series.tags)),
+            times: series.samples.times,
+            values: series.samples.values,
+        };
+        Ok(found.map_err(series_error)?.into_iter().map(selection).collect())
+    }
+
+    async fn find(
+        &mut self,
+        matchers: Vec<wit::Matcher>,
+        limit: u32,
+    ) -> Result<Vec<wit::SeriesIdentity>, SeriesError> {
+        let organisation = self.series_caller(Role::Read)?;
+        let (matchers, limit) = (known(matchers)?, identities(limit)?);
+        let patterns = &self.scope.series_read;
+        let visible = |metric: &str| covers(patterns, metric);
+        let series = &self.services().series;
+        let found = series.identities(organisation, &matchers, limit, &visible).await;
+        Ok(found.map_err(series_error)?.into_iter().map(identity).collect())
+    }
+
+    async fn find_keys(
+        &mut self,
+        matchers: Vec<wit::Matcher>,
+        limit: u32,
+    ) -> Result<Vec<String>, SeriesError> {
+        let organisation = self.series_caller(Role::Read)?;
+        let (matchers, limit) = (known(matchers)?, identities(limit)?);
+        let patterns = &self.scope.series_read;
+        let visible = |metric: &str| covers(patterns, metric);
+        let found = self.services().series.keys_matching(organisation, &matchers, limit, &visible).await;
+        Ok(found.map_err(series_error)?.iter().map(ToString::to_string).collect())
+    }
+
+    async fn find_values(
+        &mut self,
+        matchers: Vec<wit::Matcher>,
+        key: Option<String>,
+        limit: u32,
+    ) -> Result<Vec<String>, SeriesError> {
+        let organisation = self.series_caller(Role::Read)?;
+        let (matchers, limit) = (known(matchers)?, identities(limit)?);
+        let patterns = &self.scope.series_read;
+        let visible = |metric: &str| covers(patterns, metric);
+        let series = &self.services().series;
+        let found = series.values_matching(organisation, &matchers, key.as_deref(), limit, &visible).await;
+        Ok(found.map_err(series_error)?.iter().map(ToString::to_string).collect())
     }
 
     async fn list_metrics(
@@ -94,6 +157,38 @@ impl wit::Host for Call {
         let values = values.map_err(series_error)?.items.into_iter();
         Ok(values.map(|(value, series)| wit::Counted { text: value.to_string(), series }).collect())
     }
+}
+
+/// The matchers of a call, as the series know them.
+fn known(matchers: Vec<wit::Matcher>) -> Result<Vec<Matcher>, SeriesError> {
+    if matchers.len() > crate::limits::MATCHERS {
+        let expected = format!("at most {}", crate::limits::MATCHERS);
+        return Err(SeriesError::Invalid(field_error(FieldError::new("matchers", matchers.len(), expected))));
+    }
+    let each = |(at, matcher): (usize, wit::Matcher)| {
+        let comparison = match matcher.comparison {
+            wit::Comparison::Equal => Comparison::Equal,
+            wit::Comparison::NotEqual => Comparison::NotEqual,
+            wit::Comparison::Matches => Comparison::Matches,
+            wit::Comparison::NotMatches => Comparison::NotMatches,
+        };
+        let field = || format!("matchers[{at}].value");
+        Matcher::new(matcher.key, comparison, &matcher.value, field).map_err(series_error)
+    };
+    matchers.into_iter().enumerate().map(each).collect()
+}
+
+/// How many series, keys or values an answer may have.
+fn identities(limit: u32) -> Result<usize, SeriesError> {
+    if (1..=crate::limits::IDENTITIES).contains(&limit) {
+        return Ok(limit as usize);
+    }
+    let expected = format!("1 to {}", crate::limits::IDENTITIES);
+    Err(SeriesError::Invalid(field_error(FieldError::new("limit", limit, expected))))
+}
+
+fn identity((metric, tags): SeriesIdentity) -> wit::SeriesIdentity {
+    wit::SeriesIdentity { metric: metric.to_string(), tags: tags.iter().map(ToString::to_string).collect() }
 }
 
 fn line(line: Line) -> wit::Line {

@@ -9,14 +9,13 @@ use super::contract::series_types::{Metadata, MetricKind, SeriesError};
 use super::contract::series_write::{self, SeriesSamples};
 use super::{Call, Scope, Shared};
 use crate::LimitOverrides;
-use crate::egress::Egress;
 use crate::grant::Grant;
 use crate::testing::{House, principal};
 
 async fn shared() -> (House, Arc<Shared>) {
     let house = House::new().await;
     let (services, limits) = (house.services.clone(), house.limits);
-    (house, Arc::new(Shared { services, limits, egress: Egress::default() }))
+    (house, Arc::new(Shared::new(services, limits)))
 }
 
 fn call(shared: &Arc<Shared>, grants: &[&str], principal: Arc<Principal>) -> Call {
@@ -67,7 +66,13 @@ async fn a_caller_writes_and_asks_what_the_grants_cover() {
         integration: None,
         keep_days: None,
     };
+    let roll_ups = vec![bellwether_series::RollUp { after_days: 15, step_seconds: 300 }];
+    let operators = bellwether_series::Metadata { roll_ups: roll_ups.clone(), ..Default::default() };
+    let (organisation, none) = (bellwether_kernel::OrganisationId(1), bellwether_store::Batch::new());
+    shared.services.series.describe(organisation, "web.load", operators, none).await.unwrap();
     call.describe("web.load".to_owned(), known).await.unwrap();
+    let kept = shared.services.series.metric(organisation, "web.load").unwrap();
+    assert_eq!(kept.metadata.roll_ups, roll_ups, "a plugin leaves the operator's roll-ups as they are");
     let metric = series_read::Host::get(&mut call, "web.load".to_owned()).await.unwrap();
     assert_eq!((metric.series, metric.metadata.kind), (2, MetricKind::Rate));
     let keys = call.tag_keys("web.load".to_owned()).await.unwrap();
@@ -128,6 +133,46 @@ async fn what_does_not_read_is_told_with_its_place() {
         call.list_metrics(None, None, 0).await,
         Err(SeriesError::Invalid(error)) if error.field == "limit"
     ));
+}
+
+#[tokio::test]
+async fn series_are_selected_by_matchers_within_the_grant() {
+    use series_read::Host as _;
+    use series_write::Host as _;
+    let (_house, shared) = shared().await;
+    let mut whole = call(&shared, &["series-write=*"], principal(1, Role::Write));
+    // A number that is none, as Prometheus marks the end of a series: every bit of it stays.
+    let marker = f64::from_bits(0x7ff0_0000_0000_0002);
+    let series =
+        vec![samples("web.load", "host:a:1", &[1.0, marker]), samples("payroll", "host:a:1", &[5.0])];
+    whole.write(Vec::new(), series).await.unwrap();
+    let mut call = call(&shared, &["series-read=web.*"], principal(1, Role::Read));
+    let matcher = |key: Option<&str>, comparison, value: &str| series_read::Matcher {
+        key: key.map(str::to_owned),
+        comparison,
+        value: value.to_owned(),
+    };
+    let (equal, matches) = (series_read::Comparison::Equal, series_read::Comparison::Matches);
+    let host = || vec![matcher(Some("host"), equal, "a:1")];
+    let found = call.select(host(), 0, 5000, 2).await.unwrap();
+    assert_eq!((found.len(), &*found[0].identity.metric), (1, "web.load"));
+    assert_eq!((found[0].values[0], found[0].values[1].to_bits()), (1.0, marker.to_bits()));
+    assert!(matches!(call.select(host(), 0, 5000, 1).await, Err(SeriesError::Limit(_))));
+    assert_eq!(call.find(host(), 10).await.unwrap()[0].tags, ["host:a:1"]);
+    assert_eq!(call.find_keys(Vec::new(), 10).await.unwrap(), ["host"]);
+    assert_eq!(call.find_values(Vec::new(), None, 10).await.unwrap(), ["web.load"]);
+    assert_eq!(call.find_values(Vec::new(), Some("host".to_owned()), 10).await.unwrap(), ["a:1"]);
+    for (matchers, limit, field) in [
+        (vec![matcher(None, equal, "x"), matcher(None, matches, "a(")], 10, "matchers[1].value"),
+        (vec![matcher(None, equal, "x"); 101], 10, "matchers"),
+        (host(), 0, "limit"),
+        (host(), 20_001, "limit"),
+    ] {
+        match call.find(matchers, limit).await {
+            Err(SeriesError::Invalid(error)) => assert_eq!(error.field, field, "{}", error.expected),
+            other => panic!("{field}: {other:?}"),
+        }
+    }
 }
 
 /// Two series: `web.load` with a tag and two samples, `web.errors` with none and one.

@@ -55,7 +55,10 @@ impl wit::Host for Call {
         let organisation = self.series_caller(Role::Write)?;
         granted(&self.scope.series_write, &metric)?;
         let series = &self.services().series;
-        series.describe(organisation, &metric, known(metadata), Batch::new()).await.map_err(series_error)
+        let before = series.metric(organisation, &metric);
+        let roll_ups = before.map(|before| before.metadata.roll_ups.clone()).unwrap_or_default();
+        let known = known(metadata, roll_ups);
+        series.describe(organisation, &metric, known, Batch::new()).await.map_err(series_error)
     }
 
     async fn delete(&mut self, metric: String, text: String) -> Result<u64, SeriesError> {

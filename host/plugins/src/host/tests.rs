@@ -9,7 +9,6 @@ use super::contract::metrics_write::Samples;
 use super::contract::state::StateError;
 use super::contract::{clock, metrics_read, metrics_write, random, state};
 use super::{Call, Scope, Shared};
-use crate::egress::Egress;
 use crate::grant::Grant;
 use crate::limits;
 use crate::testing::{House, principal};
@@ -17,7 +16,7 @@ use crate::testing::{House, principal};
 async fn shared() -> (House, Arc<Shared>) {
     let house = House::new().await;
     let (services, limits) = (house.services.clone(), house.limits);
-    (house, Arc::new(Shared { services, limits, egress: Egress::default() }))
+    (house, Arc::new(Shared::new(services, limits)))
 }
 
 fn call(shared: &Arc<Shared>, plugin: &str, grants: &[&str], principal: Option<Arc<Principal>>) -> Call {

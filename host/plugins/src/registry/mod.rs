@@ -5,6 +5,7 @@ mod install;
 mod pure;
 mod release;
 mod seen;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod versions;
@@ -13,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock, Weak};
 
 use bellwether_access::AuditScope;
-use bellwether_alerts::{Detector, Forecaster, Formatter, Roles};
+use bellwether_alerts::{Alerts, Detector, Forecaster, Formatter, Roles};
 use bellwether_kernel::{Cursor, FieldError, OrganisationId, Page, PageRequest, RunId};
 use bellwether_playbooks::{App, Apps, Pins};
 use bellwether_store::{
@@ -31,6 +32,7 @@ use crate::egress::Egress;
 use crate::host::{Services, Shared};
 use crate::limits::Limits;
 use crate::row::{CanaryRow, Described, Installed, Owner, Row, VersionRow};
+use crate::settings::KeptSettings;
 use crate::{PluginError, limits};
 use pure::ReleasedRole;
 use release::{Release, ReleasedApp};
@@ -38,6 +40,7 @@ use release::{Release, ReleasedApp};
 pub use canary::{Canary, DialectVersions, PickedDialect};
 pub use install::NewVersion;
 pub use seen::{VersionLimits, VersionLine, VersionStats, VersionTrap};
+pub use settings::DialectSettings;
 pub use versions::{KeptVersion, VersionState};
 
 /// Every plugin that is installed, its current version loaded and ready. A change replaces a plugin whole: calls in
@@ -86,7 +89,8 @@ impl Plugins {
     /// # Errors
     /// If the store does not answer or is damaged.
     pub async fn open(services: Services, limits: Limits) -> Result<Arc<Self>, PluginError> {
-        let shared = Arc::new(Shared { services, limits, egress: Egress::default() });
+        let settings = KeptSettings::read(&services.store).await?;
+        let shared = Arc::new(Shared { settings, ..Shared::new(services, limits) });
         let (verdicts, failed) = tokio::sync::mpsc::unbounded_channel();
         let table = read_table(&shared, &verdicts).await?;
         let enabled = table.0.values().flat_map(BTreeMap::values).filter(|entry| entry.row.enabled);
@@ -121,6 +125,12 @@ impl Plugins {
     /// The one way out, for what the host itself sends.
     pub(crate) fn egress(&self) -> &Egress {
         &self.shared.egress
+    }
+
+    /// From now on plugins that are granted so read `alerts` and write to them. Only the first are.
+    pub fn answer_with_alerts(&self, alerts: &Arc<Alerts>) {
+        // A host has one.
+        let _ = self.shared.alerts.set(Arc::downgrade(alerts));
     }
 
     /// From now on no version is removed that `pins` says somebody keeps to. Only the first is asked.

@@ -123,6 +123,7 @@ fn described(mut installed: Installed, served: &Served) -> Installed {
     installed.dialect = served.dialect.as_ref().map(|dialect| DialectSummary {
         summary: dialect.summary().to_owned(),
         routes: dialect.routes().iter().map(|route| format!("{} {}", route.method(), route.path())).collect(),
+        settings: dialect.settings().to_vec(),
     });
     installed.detector = served.detector.as_ref().map(|role| role.description().clone());
     installed.forecaster = served.forecaster.as_ref().map(|role| role.description().clone());

@@ -111,7 +111,7 @@ impl Plugins {
         Ok(after.shown(after.current()))
     }
 
-    /// Removes a plugin, all its versions and all state it kept. Calls in flight finish.
+    /// Removes a plugin, all its versions, all state it kept and all that was set of it. Calls in flight finish.
     ///
     /// # Errors
     /// If there is no such plugin; [`PluginError::Pinned`] while a published playbook or an open run keeps to a version
@@ -149,6 +149,9 @@ impl Plugins {
         self.change_table(|table| table.remove(owner, name));
         for release in before.releases.values() {
             self.forget(&release.installed()).await;
+        }
+        if owner == Owner::Host {
+            self.shared.settings.clear(&services.store, name).await?;
         }
         state::clear(services, owner, name).await
     }

@@ -11,7 +11,6 @@ use bellwether_kernel::OrganisationId;
 use bellwether_playbooks::{AppCall, Apps, Value};
 
 use super::*;
-use crate::egress::Egress;
 use crate::host::Shared;
 use crate::testing::{House, principal, worldly_app};
 use crate::{Grant, Owner, PluginError, inspect};
@@ -20,11 +19,7 @@ const TIME: Timestamp = Timestamp::MIN;
 
 pub(super) async fn scope(grants: &[&str]) -> (House, Arc<Scope>) {
     let house = House::new().await;
-    let shared = Arc::new(Shared {
-        services: house.services.clone(),
-        limits: house.limits,
-        egress: Egress::default(),
-    });
+    let shared = Arc::new(Shared::new(house.services.clone(), house.limits));
     let grants: Vec<Grant> = grants.iter().map(|text| text.parse().unwrap()).collect();
     (house, Arc::new(Scope::new(shared, "p".to_owned(), &grants, &Default::default())))
 }

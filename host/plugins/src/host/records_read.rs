@@ -1,0 +1,50 @@
+//! `bellwether:host/records-read`: every caller's role may read; the grant says whether events, logs or both.
+
+use bellwether_access::Role;
+use bellwether_kernel::{Cursor, FieldError, RecordId};
+use bellwether_records::{Order, Search, parse};
+
+use super::convert::field_error;
+use super::records_convert::{instant, kind, record_error, stored};
+use super::{Call, contract};
+use contract::records_read as wit;
+use contract::records_types::{RecordError, RecordKind, Stored};
+
+impl wit::Host for Call {
+    async fn find(&mut self, search: wit::Search) -> Result<wit::Found, RecordError> {
+        self.takes(search.query.len() + search.cursor.as_ref().map_or(0, String::len));
+        let kind = kind(search.kind);
+        let organisation = self.records_caller(Role::Read, &self.scope.records_read, kind)?;
+        let cursor = search.cursor.map(|text| {
+            text.parse::<Cursor>().map_err(|_| {
+                let expected = "`next` of the page before, unchanged";
+                RecordError::Invalid(field_error(FieldError::new("cursor", &text, expected)))
+            })
+        });
+        let search = Search {
+            kind,
+            query: parse(&search.query).map_err(record_error)?,
+            start: instant(search.start, || "start".to_owned())?,
+            end: instant(search.end, || "end".to_owned())?,
+            order: match search.order {
+                wit::Order::Newest => Order::Newest,
+                wit::Order::Oldest => Order::Oldest,
+            },
+            limit: search.limit as usize,
+            cursor: cursor.transpose()?,
+        };
+        let found = self.services().records.search(organisation, search).await.map_err(record_error)?;
+        Ok(wit::Found {
+            records: found.records.into_iter().map(stored).collect(),
+            next: found.next.map(|cursor| cursor.to_string()),
+            stopped_early: found.stopped_early,
+        })
+    }
+
+    async fn get(&mut self, asked: RecordKind, id: u64) -> Result<Stored, RecordError> {
+        let kind = kind(asked);
+        let organisation = self.records_caller(Role::Read, &self.scope.records_read, kind)?;
+        let record = self.services().records.get(organisation, kind, RecordId(id)).await;
+        record.map(stored).map_err(record_error)
+    }
+}

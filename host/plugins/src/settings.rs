@@ -1,0 +1,104 @@
+//! What organisations have set of the host's dialects: a row each, and all of them in memory, since every call asks.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bellwether_kernel::OrganisationId;
+use bellwether_store::{Batch, Direction, Key, SharedStore, Space, StoreError, Versioned, decode, encode};
+use parking_lot::RwLock;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
+
+/// Rows read, or deleted, at once.
+const PAGE: usize = 500;
+
+/// What was set, as JSON: the settings that are not given have their defaults.
+pub(crate) type Given = Map<String, Json>;
+
+/// What organisations have set, by organisation and plugin.
+#[derive(Default)]
+pub(crate) struct KeptSettings(RwLock<HashMap<OrganisationId, HashMap<String, Arc<Given>>>>);
+
+/// What an organisation has set of a plugin in the store: JSON, whose form is documented.
+#[derive(Serialize, Deserialize)]
+struct SettingsRow(String);
+
+impl Versioned for SettingsRow {
+    const NAME: &'static str = "settings of a plugin";
+}
+
+impl KeptSettings {
+    /// All there are in the store.
+    pub(crate) async fn read(store: &SharedStore) -> Result<Self, StoreError> {
+        let kept = Self::default();
+        let mut range = Key::new(Space::PluginSettings).prefix();
+        loop {
+            let rows = store.scan(range.clone(), Direction::Forward, PAGE).await?;
+            let Some((last, _)) = rows.last() else { return Ok(kept) };
+            range.start = last.successor();
+            for (key, value) in &rows {
+                let damaged = || StoreError::Damaged(format!("the settings of a plugin: {key:?}"));
+                let (plugin, organisation) = place(key).ok_or_else(damaged)?;
+                let SettingsRow(text) = decode(value)?;
+                let given = serde_json::from_str(&text).map_err(|_| damaged())?;
+                kept.keep(organisation, &plugin, Some(given));
+            }
+        }
+    }
+
+    pub(crate) fn get(&self, organisation: OrganisationId, plugin: &str) -> Option<Arc<Given>> {
+        self.0.read().get(&organisation)?.get(plugin).cloned()
+    }
+
+    /// Lets what was committed be found; `None` for what is set no more.
+    pub(crate) fn keep(&self, organisation: OrganisationId, plugin: &str, given: Option<Given>) {
+        let mut all = self.0.write();
+        let own = all.entry(organisation).or_default();
+        match given {
+            Some(given) => drop(own.insert(plugin.to_owned(), Arc::new(given))),
+            None => drop(own.remove(plugin)),
+        }
+    }
+
+    /// Writes what an organisation sets.
+    pub(crate) fn put(batch: &mut Batch, organisation: OrganisationId, plugin: &str, given: Option<&Given>) {
+        let key = of_plugin(plugin).number(organisation.0);
+        match given {
+            Some(given) => {
+                let text = serde_json::to_string(given).expect("what was JSON is JSON");
+                batch.put(key, encode(&SettingsRow(text)));
+            }
+            None => {
+                batch.delete(key);
+            }
+        }
+    }
+
+    /// Forgets what any organisation has set of a plugin.
+    pub(crate) async fn clear(&self, store: &SharedStore, plugin: &str) -> Result<(), StoreError> {
+        let range = of_plugin(plugin).prefix();
+        loop {
+            let rows = store.scan(range.clone(), Direction::Forward, PAGE).await?;
+            if rows.is_empty() {
+                return Ok(());
+            }
+            let mut batch = Batch::new();
+            for (key, _) in &rows {
+                batch.delete(key.clone());
+            }
+            store.commit(batch).await?;
+            for (_, organisation) in rows.iter().filter_map(|(key, _)| place(key)) {
+                self.keep(organisation, plugin, None);
+            }
+        }
+    }
+}
+
+fn of_plugin(plugin: &str) -> Key {
+    Key::new(Space::PluginSettings).text(plugin)
+}
+
+fn place(key: &Key) -> Option<(String, OrganisationId)> {
+    let mut fields = key.fields();
+    Some((fields.text()?, OrganisationId(fields.number()?)))
+}
