@@ -9,6 +9,7 @@ use bellwether_kernel::{ErrorKind, FieldError};
 use bellwether_metrics::MetricError;
 use bellwether_playbooks::PlaybookError;
 use bellwether_plugins::PluginError;
+use bellwether_records::RecordError;
 use bellwether_series::SeriesError;
 use bellwether_store::StoreError;
 
@@ -73,6 +74,20 @@ impl From<SeriesError> for Problem {
             SeriesError::Invalid(field) => field.into(),
             SeriesError::Store(error) => error.into(),
             SeriesError::Syntax { line, column, ref message } => {
+                let place = FieldError::new(format!("line {line}, column {column}"), "", message);
+                Self::invalid(format!("the query does not read: {error}")).field(place)
+            }
+            _ => problem(error.kind(), &error),
+        }
+    }
+}
+
+impl From<RecordError> for Problem {
+    fn from(error: RecordError) -> Self {
+        match error {
+            RecordError::Invalid(field) => field.into(),
+            RecordError::Store(error) => error.into(),
+            RecordError::Syntax { line, column, ref message } => {
                 let place = FieldError::new(format!("line {line}, column {column}"), "", message);
                 Self::invalid(format!("the query does not read: {error}")).field(place)
             }

@@ -61,6 +61,7 @@ impl Front {
             .route("/", get(page::page))
             .route("/start", get(page::start::choose).post(page::start::start))
             .route("/alerts", get(page::alerts::ask).post(page::alerts::show))
+            .route("/a/{token}", get(page::link::follow).post(page::link::act))
             .merge(health::router())
             .merge(openapi::router(&document))
             .fallback(dialects::under_its_name)

@@ -82,9 +82,11 @@ pub(crate) fn document() -> OpenApi {
     let tags = [
         ("metrics", "Interval metrics: define them, write samples, read values."),
         ("series", "Tagged series: write samples, ask questions, see what there is."),
+        ("records", "Events and logs: append them, search them, and how long they are kept."),
         ("monitors", "What looks at series, its versions, how its series stand, and why."),
         ("incidents", "What monitors found, who knows of it, and what was told."),
         ("mutes", "Who is not told of what, and until when."),
+        ("calendar", "When series are not looked at: suppressions, office hours, snoozes."),
         ("playbooks", "A trigger, steps in order, and versions of both."),
         ("channels", "Where incidents are told, what was delivered there, and which go where."),
         ("secrets", "What playbooks and channels name and nobody reads back."),

@@ -1,6 +1,8 @@
-//! The page at `/`: what this is, how it is, where to go on. And the forms at `/start` and `/alerts`.
+//! The page at `/`: what this is, how it is, where to go on. And the forms at `/start` and `/alerts`, and
+//! behind the links of notifications.
 
 pub(crate) mod alerts;
+pub(crate) mod link;
 pub(crate) mod start;
 
 use std::fmt::Write as _;

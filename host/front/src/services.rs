@@ -9,6 +9,7 @@ use bellwether_kernel::{Clock, Randomness};
 use bellwether_metrics::Metrics;
 use bellwether_playbooks::Playbooks;
 use bellwether_plugins::Plugins;
+use bellwether_records::Records;
 use bellwether_series::Series;
 use bellwether_store::{SharedStore, StoreError};
 use bytes::Bytes;
@@ -31,6 +32,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// Tagged series.
     pub series: Arc<Series>,
+    /// Events and logs.
+    pub records: Arc<Records>,
     /// Channels, and what is delivered to them.
     pub deliveries: Arc<Deliveries>,
     /// Playbooks and runs.
@@ -106,11 +109,15 @@ impl Services {
         &self.parts.series
     }
 
+    pub(crate) fn records(&self) -> &Records {
+        &self.parts.records
+    }
+
     pub(crate) fn playbooks(&self) -> &Arc<Playbooks> {
         &self.parts.playbooks
     }
 
-    pub(crate) fn alerts(&self) -> &Alerts {
+    pub(crate) fn alerts(&self) -> &Arc<Alerts> {
         &self.parts.alerts
     }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bellwether_records::RecordKind;
 use http::{Method, StatusCode};
 use metrics::{
     Counter, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
@@ -24,6 +25,11 @@ const DROPPED: &str = "bellwether_watched_writes_dropped_total";
 const FREE: &str = "bellwether_store_free_bytes";
 const DISK: &str = "bellwether_store_disk_bytes";
 const REFUSING: &str = "bellwether_store_refusing";
+const RECORDS: &str = "bellwether_records";
+const RECORD_BYTES: &str = "bellwether_record_bytes";
+const RECORD_SEGMENTS: &str = "bellwether_record_segments";
+const RECORD_SEGMENT_BYTES: &str = "bellwether_record_segment_bytes";
+const RECORD_CHUNKS: &str = "bellwether_record_chunks";
 const MEMORY: &str = "process_resident_memory_bytes";
 const UPTIME: &str = "bellwether_uptime_seconds";
 
@@ -141,6 +147,14 @@ pub(crate) fn refresh(services: &Services) {
     let log = services.parts.metrics.log_state();
     counter!(LOGGED).absolute(log.latest);
     counter!(DROPPED).absolute(log.dropped);
+    for kind in RecordKind::ALL {
+        let totals = services.records().totals(kind);
+        gauge!(RECORDS, "kind" => kind.plural()).set(totals.records as f64);
+        gauge!(RECORD_BYTES, "kind" => kind.plural()).set(totals.size as f64);
+        gauge!(RECORD_SEGMENTS, "kind" => kind.plural()).set(totals.segments as f64);
+        gauge!(RECORD_SEGMENT_BYTES, "kind" => kind.plural()).set(totals.segment_bytes as f64);
+        gauge!(RECORD_CHUNKS, "kind" => kind.plural()).set(totals.chunks as f64);
+    }
     gauge!(REFUSING).set(if health.refusing.is_some() { 1.0 } else { 0.0 });
     if let Some(bytes) = health.free_bytes {
         gauge!(FREE).set(bytes as f64);
@@ -181,6 +195,11 @@ fn describe() {
     describe_gauge!(FREE, Unit::Bytes, "Bytes free on the store's file system.");
     describe_gauge!(DISK, Unit::Bytes, "Bytes the store takes on disk.");
     describe_gauge!(REFUSING, Unit::Count, "1 while the store takes no writes.");
+    describe_gauge!(RECORDS, Unit::Count, "Events and logs there are, by kind.");
+    describe_gauge!(RECORD_BYTES, Unit::Bytes, "What their texts take unpacked, by kind.");
+    describe_gauge!(RECORD_SEGMENTS, Unit::Count, "Files they are packed in, by kind.");
+    describe_gauge!(RECORD_SEGMENT_BYTES, Unit::Bytes, "What those files take on disk, by kind.");
+    describe_gauge!(RECORD_CHUNKS, Unit::Count, "Chunks of them in the store, not yet in files, by kind.");
     describe_gauge!(MEMORY, Unit::Bytes, "Memory the process holds.");
     describe_gauge!(UPTIME, Unit::Seconds, "How long the host has been up.");
 }

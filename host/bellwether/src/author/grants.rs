@@ -7,7 +7,7 @@ use crate::failure::Failure;
 /// How far a privilege goes that no grant was given for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Otherwise {
-    /// All the metrics of a host in memory are the trial's own.
+    /// All the metrics and monitors of a host in memory are the trial's own.
     AllMetrics,
     /// On a real host, only what has no scope.
     Unscoped,
@@ -48,7 +48,10 @@ pub(super) fn complete(
 fn widest(privilege: Privilege, otherwise: Otherwise) -> Option<Grant> {
     let text = match (privilege.scope(), otherwise) {
         (ScopeKind::None | ScopeKind::Quota, _) => privilege.interface().to_owned(),
-        (ScopeKind::Metrics, Otherwise::AllMetrics | Otherwise::Anything) => format!("{privilege}=*"),
+        (ScopeKind::Metrics | ScopeKind::Monitors, Otherwise::AllMetrics | Otherwise::Anything) => {
+            format!("{privilege}=*")
+        }
+        (ScopeKind::Kinds, Otherwise::AllMetrics | Otherwise::Anything) => format!("{privilege}=events,logs"),
         (ScopeKind::Hosts, Otherwise::Anything) => format!("{privilege}=https://nowhere.invalid"),
         _ => return None,
     };

@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::import::load::{self, BadLines};
 use crate::import::progress::{Identity, Progress};
 use crate::import::report::{Report, Summary};
-use crate::import::source::{Columns, Source, fingerprint};
+use crate::import::source::{Columns, METRIC, Source, TAG, TagColumn, expectation, fingerprint, is_within};
 use crate::import::time::{TimeFormat, TimeReader};
 use crate::output::{self, Format};
 
@@ -42,6 +42,8 @@ Examples:
       --create --data-type average --interval hourly
   bellwether import csv sales.csv --metric sales --time when --value amount --key shop \\
       --time-format '%d/%m/%Y %H:%M' --time-zone Europe/Berlin --delimiter ';' --bad-lines skip
+  bellwether import csv load.csv --series --metric system.load.1 --time timestamp --value value \\
+      --tag-column host --tag-column env=environment --tag source:archive
 
 An import that was interrupted goes on where it stopped when the same command is given again; nothing is added twice.
 How far it came is kept in FILE.bellwether-import.json.")]
@@ -53,8 +55,21 @@ struct Csv {
     /// The file; its first line names the columns
     file: PathBuf,
     /// The metric's name
-    #[arg(long)]
-    metric: String,
+    #[arg(long, required_unless_present = "metric_column")]
+    metric: Option<String>,
+    /// Samples of tagged series instead of an interval metric's
+    #[arg(long, requires = "value", conflicts_with_all = ["key", "weight", "create"])]
+    series: bool,
+    /// With --series: the column with the metric's name
+    #[arg(long, value_name = "COLUMN", requires = "series", conflicts_with = "metric")]
+    metric_column: Option<String>,
+    /// With --series: a column that is a tag, KEY=COLUMN where its key is another; an empty field is no tag; may be
+    /// repeated
+    #[arg(long, value_name = "COLUMN", requires = "series", value_parser = tag_column)]
+    tag_column: Vec<TagColumn>,
+    /// With --series: a tag of every row, key:value or a word; may be repeated
+    #[arg(long, requires = "series", value_parser = tag)]
+    tag: Vec<String>,
     /// The column that says when
     #[arg(long, value_name = "COLUMN")]
     time: String,
@@ -111,12 +126,23 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let mut report = Report::new(format, source.length());
     let client = arguments.connection.patient_client()?;
     let organisation = organisation(&client).await?;
-    let metric = metric(&client, &csv).await?;
+    let metric_made = match &csv.metric {
+        Some(name) if !csv.series => {
+            let metric = metric(&client, &csv, name).await?;
+            format!("{} {}", metric["id"], metric["created"].as_str().unwrap_or_default())
+        }
+        _ => {
+            let own = client.get(&["v1", "organisation"], &[]).await?;
+            own["created"].as_str().unwrap_or_default().to_owned()
+        }
+    };
     let identity = Identity {
         file: fingerprint(&csv.file).with_context(|| format!("{} does not read", csv.file.display()))?,
         organisation,
-        metric: csv.metric.clone(),
-        metric_made: format!("{} {}", metric["id"], metric["created"].as_str().unwrap_or_default()),
+        series: csv.series,
+        metric: csv.metric.clone().unwrap_or_default(),
+        metric_made,
+        tags: csv.tag.clone(),
         columns: csv.columns(),
         time_format: csv.time_format.clone(),
         time_zone: csv.time_zone.clone(),
@@ -147,7 +173,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     load::load(&client, &mut source, &mut progress, &kept, csv.bad_lines, &mut report).await?;
     let summary = Summary {
         file: csv.file.display().to_string(),
-        metric: csv.metric,
+        metric: csv.metric.or(csv.metric_column).unwrap_or_default(),
         read: progress.read,
         written: progress.written,
         skipped: progress.skipped,
@@ -166,6 +192,8 @@ impl Csv {
             value: self.value.clone(),
             key: self.key.clone(),
             weight: self.weight.clone(),
+            metric: self.metric_column.clone(),
+            tags: self.tag_column.clone(),
         }
     }
 
@@ -195,24 +223,24 @@ async fn organisation(client: &Client) -> Result<String, Failure> {
 }
 
 /// The metric, made if asked; refuses columns that do not go with it before anything is sent.
-async fn metric(client: &Client, csv: &Csv) -> Result<Value, Failure> {
+async fn metric(client: &Client, csv: &Csv, name: &str) -> Result<Value, Failure> {
     let metric = match (csv.create, csv.data_type, csv.interval) {
         (true, Some(data_type), Some(interval)) => {
-            let body = definition_request(&csv.metric, data_type, interval, csv.key.is_some(), None);
+            let body = definition_request(name, data_type, interval, csv.key.is_some(), None);
             client.write(Method::POST, &["v1", "metrics"], &[], Body::Json(body)).await?
         }
-        _ => match client.get(&["v1", "metrics", &csv.metric], &[]).await {
+        _ => match client.get(&["v1", "metrics", name], &[]).await {
             Err(Failure::Refused(problem)) if problem.status == 404 => {
                 return Err(Failure::Usage(format!(
-                    "there is no metric {:?}; make it with --create --data-type … --interval …",
-                    csv.metric
+                    "there is no metric {name:?}; make it with --create --data-type … --interval …, or load tagged series \
+                     with --series"
                 )));
             }
             other => other?,
         },
     };
-    let usage = |message: &str| Err(Failure::Usage(format!("the metric {:?} {message}", csv.metric)));
-    if metric["name"].as_str() != Some(&csv.metric) {
+    let usage = |message: &str| Err(Failure::Usage(format!("the metric {name:?} {message}")));
+    if metric["name"].as_str() != Some(name) {
         return usage("is the id of one: give its name");
     }
     match (metric["keyed"].as_bool().unwrap_or(false), &csv.key) {
@@ -245,8 +273,10 @@ fn to_go_on_with(before: Progress, now: &Identity, csv: &Csv) -> Result<Option<P
             before.place.line
         )),
         None if before.finished => Ok(Some(before)),
+        // A sample of a series that is written twice is there once.
         None if jiff::Timestamp::now().duration_since(before.saved) > HOST_REMEMBERS
-            && !csv.resume_anyway =>
+            && !csv.resume_anyway
+            && !csv.series =>
         {
             refused(format!(
                 "the import of {file} was interrupted on {} at line {}, so long ago that the host may not know whether \
@@ -277,6 +307,23 @@ fn random_word() -> String {
     let mut bytes = [0; 16];
     SystemRandomness.fill(&mut bytes);
     data_encoding::HEXLOWER.encode(&bytes)
+}
+
+/// A column that is a tag: `host`, or `env=environment`.
+fn tag_column(text: &str) -> Result<TagColumn, String> {
+    let (key, column) = text.split_once('=').unwrap_or((text, text));
+    if column.is_empty() || key.contains([':', ',']) || !is_within(key, METRIC) {
+        return Err("use a column's name, or KEY=COLUMN".to_owned());
+    }
+    Ok(TagColumn { key: key.to_owned(), column: column.to_owned() })
+}
+
+/// A tag as hosts take it.
+fn tag(text: &str) -> Result<String, String> {
+    if text.starts_with(':') || !is_within(text, TAG) {
+        return Err(format!("use key:value or a word: {}", expectation(TAG)));
+    }
+    Ok(text.to_owned())
 }
 
 /// One ASCII character, or `\t`.

@@ -6,6 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::Limit;
+use super::mute::{instant as time, lasting, span};
 use super::run::instant;
 use crate::client::{Body, Connection};
 use crate::failure::Failure;
@@ -61,7 +62,94 @@ Examples:
         /// What
         text: String,
     },
+    /// Look at its series no more until a time: an entry of the calendar, to be deleted to wake them
+    #[command(after_help = "\
+Examples:
+  bellwether incident snooze 01958f0c-0000-7000-8000-000000000000 --for 2h
+  bellwether incident snooze 01958f0c-0000-7000-8000-000000000000 --series host:web-1 --until 2026-03-02T08:00:00Z")]
+    Snooze {
+        /// Its id
+        incident: String,
+        /// So long
+        #[arg(long = "for", value_name = "SPAN", value_parser = span, required_unless_present = "until")]
+        lasting: Option<jiff::SignedDuration>,
+        /// Or until this instant
+        #[arg(long, value_name = "TIME", value_parser = time, conflicts_with = "lasting")]
+        until: Option<Timestamp>,
+        /// This series of those that breach alone, as its breaches name it
+        #[arg(long)]
+        series: Option<String>,
+    },
+    /// Say what you think of an incident, also after it is over; each key thinks one thing
+    #[command(after_help = "\
+Examples:
+  bellwether incident judge 01958f0c-0000-7000-8000-000000000000 good-catch
+  bellwether incident judge 01958f0c-0000-7000-8000-000000000000 not-an-anomaly 'It is Monday.'
+  bellwether incident judge 01958f0c-0000-7000-8000-000000000000 --withdraw")]
+    Judge {
+        /// Its id
+        incident: String,
+        /// What
+        #[arg(value_parser = OPINIONS, required_unless_present = "withdraw")]
+        opinion: Option<String>,
+        /// More of it
+        #[arg(default_value = "", hide_default_value = true)]
+        text: String,
+        /// Take back what the key thought
+        #[arg(long, conflicts_with = "opinion")]
+        withdraw: bool,
+    },
+    /// List what people thought of incidents, of those first that opened last
+    #[command(
+        after_help = "Example:\n  bellwether incident feedback --monitor checkout-errors --opinion not-an-anomaly"
+    )]
+    Feedback {
+        /// Only on this incident
+        #[arg(long)]
+        incident: Option<String>,
+        /// Only on incidents of this monitor, by name or id
+        #[arg(long)]
+        monitor: Option<String>,
+        /// Only this one
+        #[arg(long, value_parser = OPINIONS)]
+        opinion: Option<String>,
+        /// Only since this instant, or so long ago
+        #[arg(long, value_name = "TIME", value_parser = instant)]
+        since: Option<Timestamp>,
+        /// How much.
+        #[command(flatten)]
+        limit: Limit,
+    },
+    /// Close an incident; what breaches still at the next evaluation opens another
+    #[command(after_help = "Example:\n  bellwether incident resolve 01958f0c-0000-7000-8000-000000000000")]
+    Resolve {
+        /// Its id
+        incident: String,
+    },
+    /// List what may be done about an incident, and how often its links were followed
+    #[command(after_help = "Example:\n  bellwether incident actions 01958f0c-0000-7000-8000-000000000000")]
+    Actions {
+        /// Its id
+        incident: String,
+    },
+    /// Do something about an incident: start the playbook, or call the app, that its monitor names
+    #[command(
+        after_help = "Example:\n  bellwether incident act 01958f0c-0000-7000-8000-000000000000 restart --wait 30"
+    )]
+    Act {
+        /// Its id
+        incident: String,
+        /// Which action
+        action: String,
+        /// Wait so many seconds for its end, at most 60
+        #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(..=60))]
+        wait: u32,
+    },
 }
+
+/// What somebody can think.
+const OPINIONS: [&str; 5] =
+    ["good-catch", "not-interesting", "no-business-impact", "incorrect-data", "not-an-anomaly"];
 
 /// Which incidents.
 #[derive(Args, Debug)]
@@ -109,7 +197,37 @@ const FIELDS: &[output::Column] = &[
     ("acknowledged by", "/acknowledged_by"),
     ("assignee", "/assignee"),
     ("open series", "/open_series"),
+    ("told as one with", "/merged"),
 ];
+
+const FEEDBACK: &[output::Column] = &[
+    ("incident", "/incident"),
+    ("monitor", "/monitor_name"),
+    ("opinion", "/opinion"),
+    ("text", "/text"),
+    ("score", "/score"),
+    ("by", "/by"),
+    ("updated", "/updated"),
+];
+
+const ACT: &[output::Column] =
+    &[("action", "/action"), ("state", "/state"), ("run", "/run"), ("text", "/text"), ("note", "/note")];
+
+/// What may be done about an incident.
+fn offers(offered: &Value) -> String {
+    let items = |name: &str| offered[name].as_array().map_or(&[][..], Vec::as_slice);
+    let actions = [
+        ("ACTION", "/name"),
+        ("LABEL", "/label"),
+        ("PLAYBOOK", "/playbook"),
+        ("APP", "/app"),
+        ("BY LINK", "/by_link"),
+        ("CLICKS", "/clicks"),
+        ("RUNNING", "/running"),
+    ];
+    let links = [("LINK", "/name"), ("LABEL", "/label"), ("URL", "/url"), ("CLICKS", "/clicks")];
+    format!("{}\n{}", output::table(items("actions"), &actions), output::table(items("links"), &links))
+}
 
 /// Works on incidents.
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
@@ -146,7 +264,66 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             output::value(format, &whole, describe)?;
             return Ok(());
         }
+        IncidentCommand::Snooze { incident, lasting, until, series } => {
+            let until = until.map_or_else(|| self::lasting(None, lasting), |until| Ok(Some(until)))?;
+            let body = Body::Json(json!({ "until": until, "series": series }));
+            let path = ["v1", "incidents", &incident, "snooze"];
+            let answer = client.write(Method::POST, &path, &[], body).await?;
+            output::value(format, &answer, |entry| output::record(entry, super::calendar::FIELDS))?;
+            return Ok(());
+        }
+        IncidentCommand::Judge { incident, opinion, text, .. } => {
+            let path = ["v1", "incidents", &incident, "feedback"];
+            let (method, body) = match opinion {
+                Some(opinion) => (Method::PUT, Body::Json(json!({ "opinion": opinion, "text": text }))),
+                None => (Method::DELETE, Body::None),
+            };
+            let is_withdrawn = method == Method::DELETE;
+            let answer = client.write(method, &path, &[], body).await?;
+            output::value(format, &answer, |feedback| match is_withdrawn {
+                true => "it is taken back\n".to_owned(),
+                false => output::record(feedback, FEEDBACK),
+            })?;
+            return Ok(());
+        }
+        IncidentCommand::Feedback { incident, monitor, opinion, since, limit } => {
+            let since = since.map(|since| since.to_string());
+            let query = super::query([
+                ("incident", incident),
+                ("monitor", monitor),
+                ("opinion", opinion),
+                ("since", since),
+            ]);
+            let found = client.list(&["v1", "feedback"], &query, limit.items()).await?;
+            let columns = [
+                ("INCIDENT", "/incident"),
+                ("MONITOR", "/monitor_name"),
+                ("OPINION", "/opinion"),
+                ("BY", "/by"),
+                ("UPDATED", "/updated"),
+                ("SCORE", "/score"),
+                ("TEXT", "/text"),
+            ];
+            output::listing(format, &found, &columns)?;
+            return Ok(());
+        }
+        IncidentCommand::Actions { incident } => {
+            let offered = client.get(&["v1", "incidents", &incident, "actions"], &[]).await?;
+            output::value(format, &offered, offers)?;
+            return Ok(());
+        }
+        IncidentCommand::Act { incident, action, wait } => {
+            let path = ["v1", "incidents", &incident, "actions", &action];
+            let query = if wait > 0 { vec![("wait", wait.to_string())] } else { Vec::new() };
+            let act = client.write(Method::POST, &path, &query, Body::None).await?;
+            output::value(format, &act, |act| output::record(act, ACT))?;
+            return match act["state"].as_str() {
+                Some("failed") => Err(Failure::Failed(anyhow::anyhow!("the action {action} failed"))),
+                _ => Ok(()),
+            };
+        }
         IncidentCommand::Ack { incident } => (incident, "acknowledge", Body::None),
+        IncidentCommand::Resolve { incident } => (incident, "resolve", Body::None),
         IncidentCommand::Assign { incident, assignee } => {
             (incident, "assign", Body::Json(json!({ "assignee": assignee })))
         }

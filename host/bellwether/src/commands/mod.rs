@@ -2,6 +2,7 @@
 
 mod audit;
 mod backup;
+mod calendar;
 mod channel;
 mod config;
 mod delivery;
@@ -15,7 +16,9 @@ mod mute;
 mod organisation;
 mod playbook;
 mod plugin;
+mod record;
 mod restore;
+mod route;
 mod run;
 mod secret;
 mod series;
@@ -59,6 +62,10 @@ pub(crate) enum Command {
     Metric(metric::Arguments),
     /// Tagged series: write samples, ask questions, see what there is
     Series(series::Arguments),
+    /// Events: send, search, show
+    Event(record::EventArguments),
+    /// Logs: send, search, show
+    Log(record::LogArguments),
     /// Load samples from a file
     Import(import::Arguments),
     /// Plugins: inspect, install, grant, roll back, watch
@@ -69,12 +76,16 @@ pub(crate) enum Command {
     Run(run::Arguments),
     /// Monitors: store, test over stored history, pause, see why
     Monitor(monitor::Arguments),
-    /// Incidents: list, show, acknowledge, assign, comment
+    /// Incidents: list, show, acknowledge, assign, comment, snooze, judge
     Incident(incident::Arguments),
     /// Mutes and downtimes: who is not told of what, and until when
     Mute(mute::Arguments),
+    /// The calendar: suppressions, office hours, snoozes
+    Calendar(calendar::Arguments),
     /// Channels: where incidents are told; put, try, pause
     Channel(channel::Arguments),
+    /// Routes: which channels incidents go to; rules and tables
+    Route(route::Arguments),
     /// What channels were told: list, show, resend dead letters
     Delivery(delivery::Arguments),
     /// Secrets that playbooks and channels name: set, never shown
@@ -103,6 +114,8 @@ impl Command {
             Self::Config(arguments) => arguments.json,
             Self::Metric(arguments) => arguments.connection.json,
             Self::Series(arguments) => arguments.connection.json,
+            Self::Event(arguments) => arguments.connection.json,
+            Self::Log(arguments) => arguments.connection.json,
             Self::Import(arguments) => arguments.connection.json,
             Self::Plugin(arguments) => arguments.connection.json,
             Self::Playbook(arguments) => arguments.connection.json,
@@ -110,7 +123,9 @@ impl Command {
             Self::Monitor(arguments) => arguments.connection.json,
             Self::Incident(arguments) => arguments.connection.json,
             Self::Mute(arguments) => arguments.connection.json,
+            Self::Calendar(arguments) => arguments.connection.json,
             Self::Channel(arguments) => arguments.connection.json,
+            Self::Route(arguments) => arguments.connection.json,
             Self::Delivery(arguments) => arguments.connection.json,
             Self::Secret(arguments) => arguments.connection.json,
             Self::Key(arguments) => arguments.connection.json,
@@ -130,6 +145,8 @@ impl Command {
             Self::Config(arguments) => config::run(&arguments),
             Self::Metric(arguments) => on_one_thread(metric::run(arguments)),
             Self::Series(arguments) => on_one_thread(series::run(arguments)),
+            Self::Event(arguments) => on_one_thread(record::run_event(arguments)),
+            Self::Log(arguments) => on_one_thread(record::run_log(arguments)),
             Self::Import(arguments) => on_one_thread(import::run(arguments)),
             Self::Plugin(arguments) => on_one_thread(plugin::run(arguments)),
             Self::Playbook(arguments) => on_one_thread(playbook::run(arguments)),
@@ -137,7 +154,9 @@ impl Command {
             Self::Monitor(arguments) => on_one_thread(monitor::run(arguments)),
             Self::Incident(arguments) => on_one_thread(incident::run(arguments)),
             Self::Mute(arguments) => on_one_thread(mute::run(arguments)),
+            Self::Calendar(arguments) => on_one_thread(calendar::run(arguments)),
             Self::Channel(arguments) => on_one_thread(channel::run(arguments)),
+            Self::Route(arguments) => on_one_thread(route::run(arguments)),
             Self::Delivery(arguments) => on_one_thread(delivery::run(arguments)),
             Self::Secret(arguments) => on_one_thread(secret::run(arguments)),
             Self::Key(arguments) => on_one_thread(key::run(arguments)),

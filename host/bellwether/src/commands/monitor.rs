@@ -121,6 +121,9 @@ const FIELDS: &[output::Column] = &[
     ("created", "/created"),
     ("updated", "/updated"),
     ("updated by", "/updated_by"),
+    ("good catches", "/feedback/good_catch"),
+    ("not interesting", "/feedback/not_interesting"),
+    ("not an anomaly", "/feedback/not_an_anomaly"),
 ];
 
 /// Works on monitors.
@@ -199,6 +202,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
                 ("LAST POINT", "/last_point"),
                 ("PENDING", "/pending"),
                 ("OPEN SINCE", "/breach/started"),
+                ("NOT LOOKED AT", "/quiet"),
             ];
             output::listing(format, &series, &columns)?;
         }

@@ -92,12 +92,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         MuteCommand::Create { monitor, label, tag, start, end, lasting, reason } => {
             let scope = json!({ "monitors": monitor, "labels": pairs("--label", &label)?, "tags": pairs("--tag", &tag)? });
-            let lasting = lasting.map(|span| {
-                let far =
-                    |_| Failure::Usage(format!("--for is {span:#}, expected an end before the year 10000"));
-                start.unwrap_or_else(jiff::Timestamp::now).checked_add(span).map_err(far)
-            });
-            let lasting = lasting.transpose()?;
+            let lasting = self::lasting(start, lasting)?;
             let body = json!({ "scope": scope, "start": start, "end": end.or(lasting), "reason": reason });
             let answer = client.write(Method::POST, &["v1", "mutes"], &[], Body::Json(body)).await?;
             output::value(format, &answer, |mute| output::record(mute, FIELDS))?;
@@ -111,7 +106,17 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-fn pairs(flag: &str, texts: &[String]) -> Result<Map<String, Value>, Failure> {
+/// The end of what lasts so long from its start, or from now on.
+pub(super) fn lasting(
+    start: Option<jiff::Timestamp>,
+    span: Option<jiff::SignedDuration>,
+) -> Result<Option<jiff::Timestamp>, Failure> {
+    let Some(span) = span else { return Ok(None) };
+    let far = |_| Failure::Usage(format!("--for is {span:#}, expected an end before the year 10000"));
+    start.unwrap_or_else(jiff::Timestamp::now).checked_add(span).map(Some).map_err(far)
+}
+
+pub(super) fn pairs(flag: &str, texts: &[String]) -> Result<Map<String, Value>, Failure> {
     let pair = |text: &String| {
         let wrong =
             || Failure::Usage(format!("{flag} is {text:?}, expected a name and a value, as in team:web"));
@@ -121,13 +126,13 @@ fn pairs(flag: &str, texts: &[String]) -> Result<Map<String, Value>, Failure> {
     texts.iter().map(pair).collect()
 }
 
-fn instant(text: &str) -> Result<jiff::Timestamp, String> {
+pub(super) fn instant(text: &str) -> Result<jiff::Timestamp, String> {
     let read = bellwether_kernel::Timestamp::parse(text);
     read.map(bellwether_kernel::Timestamp::to_jiff)
         .ok_or_else(|| "expected an instant as 2026-03-01T22:00:00Z".to_owned())
 }
 
-fn span(text: &str) -> Result<jiff::SignedDuration, String> {
+pub(super) fn span(text: &str) -> Result<jiff::SignedDuration, String> {
     let wrong = || "expected a span of time such as 30m, 2h or 1d".to_owned();
     let span: jiff::Span = text.parse().map_err(|_| wrong())?;
     let span = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;

@@ -15,10 +15,13 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::json;
 
-use self::shown::{describe, describe_built, describe_inspection, describe_manifest, grants};
+use self::shown::{
+    describe, describe_built, describe_inspection, describe_manifest, describe_settings, grants,
+};
 use super::Limit;
 use crate::author::build::{Component, build};
 use crate::author::sandbox::Sandbox;
+use crate::author::trial::read_input;
 use crate::author::{contract, dev, new, trial};
 use crate::client::{Body, Connection};
 use crate::failure::Failure;
@@ -248,6 +251,22 @@ Examples:
         #[arg(long, value_name = "PRIVILEGE[=SCOPE]")]
         grant: Vec<String>,
     },
+    /// Show how a dialect is set for the key's organisation, or set it
+    #[command(after_help = "\
+Examples:
+  bellwether plugin settings chainpatrol
+  bellwether plugin settings chainpatrol --setting brands_metrics=true --setting threats_metric=soc.threats
+  bellwether plugin settings chainpatrol --reset                      # back to every default")]
+    Settings {
+        /// The dialect's name
+        plugin: String,
+        /// One setting, JSON or text; may be repeated, replaces all there are
+        #[arg(long, value_name = "NAME=VALUE", conflicts_with = "reset")]
+        setting: Vec<String>,
+        /// Leave every setting its default
+        #[arg(long)]
+        reset: bool,
+    },
     /// What a plugin's versions are, how they do, and which of them is called
     #[command(flatten)]
     Versions(versions::VersionCommand),
@@ -361,6 +380,17 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             let answer = client.write(Method::DELETE, &path, &query, Body::None).await?;
             let version = version.as_deref().map_or_else(String::new, |version| format!(" {version}"));
             output::value(format, &answer, |_| format!("{plugin}{version} is removed\n"))?;
+        }
+        PluginCommand::Settings { plugin, setting, reset } => {
+            let path = ["v1", "plugins", &plugin, "settings"];
+            let answer = if setting.is_empty() && !reset {
+                client.get(&path, &[]).await?
+            } else {
+                let settings: serde_json::Map<_, _> =
+                    setting.iter().map(|text| read_input("--setting", text)).collect::<Result<_, _>>()?;
+                client.write(Method::PUT, &path, &[], Body::Json(json!({ "settings": settings }))).await?
+            };
+            output::value(format, &answer, describe_settings)?;
         }
         PluginCommand::Grants { plugin, grant } if grant.is_empty() => {
             let plugin = client.get(&["v1", "plugins", &plugin], &[]).await?;

@@ -87,8 +87,9 @@ Examples:
     },
     /// Set what is known of a metric; what is left out stays as it is
     #[command(after_help = "\
-Example:
-  bellwether series describe requests --kind count --unit request --keep-days 400")]
+Examples:
+  bellwether series describe requests --kind count --unit request --keep-days 400
+  bellwether series describe requests --roll-up 15:300 --roll-up 90:3600")]
     Describe {
         /// Its name
         metric: String,
@@ -144,6 +145,19 @@ struct Known {
     /// Days its samples are kept
     #[arg(long)]
     keep_days: Option<u32>,
+    /// Days after which samples are kept as roll-ups, and seconds of their steps; may be repeated
+    #[arg(long, value_name = "DAYS:SECONDS", value_parser = roll_up)]
+    roll_up: Vec<(u32, u32)>,
+    /// Keep samples as they are from now on
+    #[arg(long, conflicts_with = "roll_up")]
+    no_roll_ups: bool,
+}
+
+/// Reads `15:300`.
+fn roll_up(text: &str) -> Result<(u32, u32), String> {
+    let parts =
+        text.split_once(':').and_then(|(days, seconds)| Some((days.parse().ok()?, seconds.parse().ok()?)));
+    parts.ok_or_else(|| "expected days and seconds, such as 15:300".to_owned())
 }
 
 /// How a metric's values came about.
@@ -169,6 +183,7 @@ const FIELDS: &[Column] = &[
     ("short name", "/short_name"),
     ("integration", "/integration"),
     ("keep days", "/keep_days"),
+    ("roll-ups", "/roll_ups"),
 ];
 
 const POINTS: &[Column] = &[("TAGS", "/tags"), ("TIME", "/time"), ("VALUE", "/value")];
@@ -273,6 +288,11 @@ impl Known {
         if let Some(days) = self.keep_days {
             metadata["keep_days"] = days.into();
         }
+        if self.no_roll_ups || !self.roll_up.is_empty() {
+            let roll_up =
+                |(days, seconds): (u32, u32)| json!({ "after_days": days, "step_seconds": seconds });
+            metadata["roll_ups"] = self.roll_up.into_iter().map(roll_up).collect();
+        }
         metadata
     }
 }
@@ -317,16 +337,25 @@ mod tests {
 
     #[test]
     fn what_is_not_said_of_a_metric_stays() {
-        let known = Known {
+        let known = |keep_days, roll_up: &[(u32, u32)], no_roll_ups| Known {
             kind: Some(Kind::Count),
             unit: None,
             per_unit: None,
             description: None,
             short_name: None,
             integration: None,
-            keep_days: Some(9),
+            keep_days,
+            roll_up: roll_up.to_vec(),
+            no_roll_ups,
         };
         let before = json!({ "name": "m", "series": 3, "kind": "gauge", "unit": "byte" });
-        assert_eq!(known.over(before), json!({ "kind": "count", "unit": "byte", "keep_days": 9 }));
+        let days = known(Some(9), &[], false).over(before.clone());
+        assert_eq!(days, json!({ "kind": "count", "unit": "byte", "keep_days": 9 }));
+        let rolled = known(None, &[roll_up("15:300").unwrap()], false).over(before);
+        let expected = json!([{ "after_days": 15, "step_seconds": 300 }]);
+        assert_eq!(rolled, json!({ "kind": "count", "unit": "byte", "roll_ups": expected }));
+        assert_eq!(known(None, &[], false).over(rolled.clone())["roll_ups"], expected);
+        assert_eq!(known(None, &[], true).over(rolled)["roll_ups"], json!([]));
+        assert!(roll_up("15").is_err() && roll_up("x:300").is_err());
     }
 }

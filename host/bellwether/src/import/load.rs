@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::progress::Progress;
+use super::progress::{Identity, Progress};
 use super::report::Report;
 use super::source::{BadLine, Place, Row, Source};
 use crate::client::{Body, Client};
@@ -23,14 +23,14 @@ pub(crate) enum BadLines {
 
 /// Where batches go: the host, or in tests something that pretends.
 pub(crate) trait Writer {
-    /// Writes samples under an `Idempotency-Key`.
-    async fn write(&self, samples: Value, idempotency_key: &str) -> Result<(), Failure>;
+    /// Writes `entries`, one for each row, to the resource `list` under an `Idempotency-Key`.
+    async fn write(&self, list: &str, entries: Value, idempotency_key: &str) -> Result<(), Failure>;
 }
 
 impl Writer for Client {
-    async fn write(&self, samples: Value, idempotency_key: &str) -> Result<(), Failure> {
-        let body = Body::Json(json!({ "samples": samples }));
-        self.write_once(Method::POST, &["v1", "samples"], &[], body, idempotency_key).await.map(drop)
+    async fn write(&self, list: &str, entries: Value, idempotency_key: &str) -> Result<(), Failure> {
+        let body = Body::Json(json!({ list: entries }));
+        self.write_once(Method::POST, &["v1", list], &[], body, idempotency_key).await.map(drop)
     }
 }
 
@@ -123,15 +123,18 @@ async fn send(
     bad_lines: BadLines,
     report: &mut Report,
 ) -> Result<u64, Failure> {
+    let identity = &progress.identity;
+    let (list, entry): (_, fn(&Identity, &Row) -> Value) =
+        if identity.series { ("series", series) } else { ("samples", sample) };
     let mut left_out = Vec::new();
     while !rows.is_empty() {
-        let samples = rows.iter().map(|row| sample(&progress.identity.metric, row)).collect();
+        let entries = rows.iter().map(|row| entry(identity, row)).collect();
         // What was left out is part of the key: the host's refusals are repeated like its other answers, so a run
         // that was killed comes to the same keys again.
-        match writer.write(samples, &progress.identity.batch_key(from, to, &left_out)).await {
+        match writer.write(list, entries, &identity.batch_key(from, to, &left_out)).await {
             Ok(()) => return Ok(rows.len() as u64),
             Err(Failure::Refused(problem)) => {
-                let refused = refused_rows(&problem, &rows);
+                let refused = refused_rows(&problem, list, &rows);
                 if refused.is_empty() {
                     return Err(Failure::Refused(problem));
                 }
@@ -148,16 +151,14 @@ async fn send(
 }
 
 /// Which rows the host refused, if that is why it refused the batch.
-fn refused_rows(problem: &Problem, rows: &[Row]) -> Vec<BadLine> {
+fn refused_rows(problem: &Problem, list: &str, rows: &[Row]) -> Vec<BadLine> {
     let mut refused: Vec<BadLine> = Vec::new();
     if !matches!(problem.status, 400 | 422) {
         return refused;
     }
     for error in &problem.errors {
-        let Some((index, field)) = error.field.strip_prefix("samples[").and_then(|rest| rest.split_once(']'))
-        else {
-            continue;
-        };
+        let place = error.field.strip_prefix(list).and_then(|rest| rest.strip_prefix('['));
+        let Some((index, field)) = place.and_then(|rest| rest.split_once(']')) else { continue };
         let Some(row) = index.parse().ok().and_then(|index: usize| rows.get(index)) else {
             continue;
         };
@@ -170,8 +171,16 @@ fn refused_rows(problem: &Problem, rows: &[Row]) -> Vec<BadLine> {
     refused
 }
 
-fn sample(metric: &str, row: &Row) -> Value {
-    let mut sample = json!({ "metric": metric, "time": row.time.to_string() });
+/// A row as a sample of a tagged series.
+fn series(identity: &Identity, row: &Row) -> Value {
+    let metric = row.metric.as_ref().unwrap_or(&identity.metric);
+    let tags: Vec<&String> = identity.tags.iter().chain(&row.tags).collect();
+    json!({ "metric": metric, "tags": tags, "points": [[row.time.as_milliseconds(), row.value]] })
+}
+
+/// A row as a sample of an interval metric.
+fn sample(identity: &Identity, row: &Row) -> Value {
+    let mut sample = json!({ "metric": identity.metric, "time": row.time.to_string() });
     let fields = [
         ("value", row.value.map(Value::from)),
         ("key", row.key.as_deref().map(Value::from)),
@@ -193,7 +202,6 @@ mod tests {
 
     use jiff::tz::TimeZone;
 
-    use super::super::progress::Identity;
     use super::super::source::Columns;
     use super::super::time::{TimeFormat, TimeReader};
     use super::*;
@@ -210,13 +218,17 @@ mod tests {
     }
 
     impl Writer for Host {
-        async fn write(&self, samples: Value, idempotency_key: &str) -> Result<(), Failure> {
+        async fn write(&self, list: &str, entries: Value, idempotency_key: &str) -> Result<(), Failure> {
             *self.calls.borrow_mut() += 1;
-            let samples = samples.as_array().expect("samples").clone();
-            let wrong = samples.iter().position(|sample| sample["value"] == 13.0);
+            let value = |entry: &Value| match list {
+                "series" => entry["points"][0][1].as_f64(),
+                _ => entry["value"].as_f64(),
+            };
+            let entries = entries.as_array().expect("entries").clone();
+            let wrong = entries.iter().position(|entry| value(entry) == Some(13.0));
             let new = self.answers.borrow_mut().insert(idempotency_key.to_owned(), wrong.is_none()).is_none();
             if new && wrong.is_none() {
-                self.values.borrow_mut().extend(samples.iter().filter_map(|sample| sample["value"].as_f64()));
+                self.values.borrow_mut().extend(entries.iter().filter_map(value));
             }
             if self.lose_answer_of_call == Some(*self.calls.borrow()) {
                 return Err(Failure::Unreachable { url: String::new(), reason: "killed".to_owned() });
@@ -226,7 +238,7 @@ mod tests {
                 Some(index) => Err(Failure::Refused(Box::new(Problem {
                     status: 422,
                     errors: vec![FieldProblem {
-                        field: format!("samples[{index}].value"),
+                        field: format!("{list}[{index}].value"),
                         value: 13.into(),
                         expected: "a luckier number".to_owned(),
                     }],
@@ -238,26 +250,28 @@ mod tests {
 
     struct Setting {
         folder: tempfile::TempDir,
+        series: bool,
     }
 
     impl Setting {
         fn new(text: &str) -> Self {
             let folder = tempfile::tempdir().expect("a folder");
             std::fs::write(folder.path().join("a.csv"), text).expect("written");
-            Self { folder }
+            Self { folder, series: false }
         }
 
         /// One run of the command, as after a fresh start of the process.
         fn run(&self, host: &Host, bad_lines: BadLines) -> (Result<(), Failure>, Progress, Vec<BadLine>) {
             let (file, kept) = (self.folder.path().join("a.csv"), self.folder.path().join("progress"));
-            let columns =
-                Columns { time: "t".to_owned(), value: Some("v".to_owned()), key: None, weight: None };
+            let columns = Columns { time: "t".to_owned(), value: Some("v".to_owned()), ..Columns::default() };
             let times = TimeReader::new(TimeFormat::Detected, TimeZone::UTC);
             let mut source = Source::open(&file, b',', &columns, times).expect("a source");
             let mut progress = Progress::load(&kept).expect("readable").unwrap_or_else(|| {
                 let identity = Identity {
                     file: "f".to_owned(),
                     organisation: "o".to_owned(),
+                    series: self.series,
+                    tags: Vec::new(),
                     metric: "m".to_owned(),
                     metric_made: "1".to_owned(),
                     columns,
@@ -310,8 +324,9 @@ mod tests {
     #[test]
     fn a_row_the_host_refuses_is_left_out_by_its_line_and_a_kill_changes_nothing() {
         let text = rows([1, 2, 13, 4, 13, 6]);
-        for killed in [None, Some(1), Some(2), Some(3)] {
-            let setting = Setting::new(&text);
+        let killed = [None, Some(1), Some(2), Some(3)].into_iter();
+        for (killed, series) in killed.flat_map(|killed| [(killed, false), (killed, true)]) {
+            let setting = Setting { series, ..Setting::new(&text) };
             let mut host = Host { lose_answer_of_call: killed, ..Host::default() };
             if killed.is_some() {
                 setting.run(&host, BadLines::Skip).0.expect_err("killed");
@@ -341,7 +356,7 @@ mod tests {
     #[test]
     fn a_check_reports_every_bad_line_and_writes_nothing() {
         let setting = Setting::new("t,v\n2026-01-01,one\n2026-01-01,2\nsoon,3\n");
-        let columns = Columns { time: "t".to_owned(), value: Some("v".to_owned()), key: None, weight: None };
+        let columns = Columns { time: "t".to_owned(), value: Some("v".to_owned()), ..Columns::default() };
         let times = TimeReader::new(TimeFormat::Detected, TimeZone::UTC);
         let mut source =
             Source::open(&setting.folder.path().join("a.csv"), b',', &columns, times).expect("a source");

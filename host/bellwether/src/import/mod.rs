@@ -1,4 +1,4 @@
-//! Loading a CSV file as samples, so that a kill at any moment adds nothing twice.
+//! Loading a CSV file as samples of an interval metric or of tagged series, so that a kill at any moment adds nothing twice.
 //!
 //! [`source`] reads rows and says which are bad, [`time`] reads times, [`progress`] is the file that remembers how
 //! far an import came, [`load`] sends the batches. A batch is named by where it begins and ends in the file; its

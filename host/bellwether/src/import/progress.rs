@@ -18,10 +18,17 @@ pub(crate) struct Identity {
     pub(crate) file: String,
     /// Which organisation.
     pub(crate) organisation: String,
-    /// Which metric, by name.
+    /// Whether its rows are samples of tagged series, and not of an interval metric.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) series: bool,
+    /// Which metric, by name; empty where a column says.
     pub(crate) metric: String,
-    /// Which of that name, by its id and when it was made: one made again, or one of another host, is another.
+    /// Which of that name, by its id and when it was made: one made again, or one of another host, is another. Of tagged
+    /// series, which organisation, by when it was made.
     pub(crate) metric_made: String,
+    /// Tags of every row.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) tags: Vec<String>,
     /// Which columns.
     pub(crate) columns: Columns,
     /// How times are written.
@@ -46,6 +53,7 @@ impl Identity {
     pub(crate) fn difference(&self, other: &Self) -> Option<&'static str> {
         let pairs = [
             (self.organisation == other.organisation, "the key's organisation"),
+            (self.series == other.series, "--series"),
             (self.metric == other.metric, "--metric"),
             (
                 self.metric_made == other.metric_made,
@@ -55,6 +63,9 @@ impl Identity {
             (self.columns.value == other.columns.value, "--value"),
             (self.columns.key == other.columns.key, "--key"),
             (self.columns.weight == other.columns.weight, "--weight"),
+            (self.columns.metric == other.columns.metric, "--metric-column"),
+            (self.columns.tags == other.columns.tags, "--tag-column"),
+            (self.tags == other.tags, "--tag"),
             (self.time_format == other.time_format, "--time-format"),
             (self.time_zone == other.time_zone, "--time-zone"),
             (self.delimiter == other.delimiter, "--delimiter"),
@@ -144,9 +155,11 @@ mod tests {
         Identity {
             file: "f".to_owned(),
             organisation: "default".to_owned(),
+            series: false,
             metric: "m".to_owned(),
             metric_made: "1 2026-01-01T00:00:00Z".to_owned(),
-            columns: Columns { time: "t".to_owned(), value: Some("v".to_owned()), key: None, weight: None },
+            tags: Vec::new(),
+            columns: Columns { time: "t".to_owned(), value: Some("v".to_owned()), ..Columns::default() },
             time_format: "auto".to_owned(),
             time_zone: "UTC".to_owned(),
             delimiter: ',',
@@ -170,6 +183,8 @@ mod tests {
             Identity { metric: "n".to_owned(), ..identity() }.batch_key(START, END, &[]),
             Identity { time_zone: "Asia/Tokyo".to_owned(), ..identity() }.batch_key(START, END, &[]),
             Identity { attempt: "2".to_owned(), ..identity() }.batch_key(START, END, &[]),
+            Identity { series: true, ..identity() }.batch_key(START, END, &[]),
+            Identity { tags: vec!["env:prod".to_owned()], ..identity() }.batch_key(START, END, &[]),
         ];
         for other in others {
             assert_ne!(key, other);

@@ -13,7 +13,7 @@ use super::time::TimeReader;
 use crate::failure::Failure;
 
 /// Which columns mean what, by their heading.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Columns {
     /// When a sample happened.
     pub(crate) time: String,
@@ -23,6 +23,21 @@ pub(crate) struct Columns {
     pub(crate) key: Option<String>,
     /// How much it counts in an average.
     pub(crate) weight: Option<String>,
+    /// Which metric it is of, where rows are of several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) metric: Option<String>,
+    /// Its tags.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) tags: Vec<TagColumn>,
+}
+
+/// A column that is a tag.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TagColumn {
+    /// The tag's key.
+    pub(crate) key: String,
+    /// The column with its values.
+    pub(crate) column: String,
 }
 
 /// A good row.
@@ -38,6 +53,10 @@ pub(crate) struct Row {
     pub(crate) key: Option<String>,
     /// How much it counts.
     pub(crate) weight: Option<f64>,
+    /// Its metric, where a column says.
+    pub(crate) metric: Option<String>,
+    /// Its tags, of the columns that are not empty.
+    pub(crate) tags: Vec<String>,
 }
 
 /// A bad row.
@@ -59,12 +78,15 @@ pub(crate) struct Place {
 }
 
 /// Where in a row each column stands.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Indices {
     time: usize,
     value: Option<usize>,
     key: Option<usize>,
     weight: Option<usize>,
+    metric: Option<usize>,
+    /// Keys of tags, and where their values are.
+    tags: Vec<(String, usize)>,
     width: usize,
 }
 
@@ -126,6 +148,12 @@ impl Source {
             value: optional("value", &columns.value)?,
             key: optional("key", &columns.key)?,
             weight: optional("weight", &columns.weight)?,
+            metric: optional("metric-column", &columns.metric)?,
+            tags: columns
+                .tags
+                .iter()
+                .map(|tag| Ok((tag.key.clone(), find("tag-column", &tag.column)?)))
+                .collect::<Result<_, Failure>>()?,
             width: headings.len(),
         };
         Ok(Self { reader, indices, times, record: ByteRecord::new(), length, unterminated: last != [b'\n'] })
@@ -201,8 +229,40 @@ impl Source {
             }
             key => key.map(str::to_owned),
         };
-        Ok(Row { line, time, value, key, weight })
+        let metric = match self.indices.metric.map(field).transpose()? {
+            Some(metric) if !is_within(metric, METRIC) => {
+                return Err(format!("the metric is {metric:?}, expected {}", expectation(METRIC)));
+            }
+            metric => metric.map(str::to_owned),
+        };
+        let mut tags = Vec::with_capacity(self.indices.tags.len());
+        for (key, index) in &self.indices.tags {
+            let value = field(*index)?;
+            if value.is_empty() {
+                continue;
+            }
+            let tag = format!("{key}:{value}");
+            if !is_within(&tag, TAG) {
+                return Err(format!("the tag is {tag:?}, expected {}", expectation(TAG)));
+            }
+            tags.push(tag);
+        }
+        Ok(Row { line, time, value, key, weight, metric, tags })
     }
+}
+
+/// Bytes of a metric's name and of a tag, as hosts take them.
+pub(crate) const METRIC: usize = 200;
+pub(crate) const TAG: usize = 400;
+
+/// Whether a host takes a text as a metric's name or a tag.
+pub(crate) fn is_within(text: &str, most: usize) -> bool {
+    (1..=most).contains(&text.len()) && !text.contains(char::is_control)
+}
+
+/// What [`is_within`] asks for.
+pub(crate) fn expectation(most: usize) -> String {
+    format!("1 to {most} bytes, no control characters")
 }
 
 fn number(name: &str, text: &str) -> Result<f64, String> {
@@ -245,6 +305,7 @@ mod tests {
             value: Some("value".to_owned()),
             key: key.map(str::to_owned),
             weight: weight.map(str::to_owned),
+            ..Columns::default()
         }
     }
 
@@ -259,6 +320,30 @@ mod tests {
         let row = all(&mut source).remove(0).expect("a good row");
         assert_eq!((row.value, row.weight, row.key.as_deref()), (Some(1.5), Some(2.0), Some("a,b")));
         assert_eq!(row.time.to_string(), "2014-04-01T00:00:00Z");
+    }
+
+    #[test]
+    fn columns_become_tags_and_an_empty_field_is_none() {
+        let tag = |key: &str, column: &str| TagColumn { key: key.to_owned(), column: column.to_owned() };
+        let tags = vec![tag("host", "host"), tag("env", "environment")];
+        let columns = Columns { metric: Some("what".to_owned()), tags, ..columns(None, None) };
+        let long = "x".repeat(396);
+        let text = format!(
+            "timestamp,value,what,host,environment\n\
+             2024-04-01,1,cpu,web-1,prod\n\
+             2024-04-01,2,cpu,,\n\
+             2024-04-01,3,,web-1,prod\n\
+             2024-04-01,4,cpu,{long},prod\n"
+        );
+        let (_file, mut source) = open(&text, &columns).expect("good headings");
+        let rows = all(&mut source);
+        let read: Vec<_> = rows.iter().filter_map(|row| row.as_ref().ok()).collect();
+        assert_eq!(read[0].metric.as_deref(), Some("cpu"));
+        assert_eq!(read[0].tags, ["host:web-1", "env:prod"]);
+        assert_eq!((read.len(), read[1].tags.len()), (2, 0));
+        let bad: Vec<_> = rows.iter().filter_map(|row| row.as_ref().err()).collect();
+        assert!(bad[0].line == 4 && bad[0].reason.contains("the metric is \"\""), "{bad:?}");
+        assert!(bad[1].line == 5 && bad[1].reason.contains("1 to 400 bytes"), "{bad:?}");
     }
 
     #[test]

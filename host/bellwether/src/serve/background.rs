@@ -12,6 +12,7 @@ use bellwether_kernel::Clock;
 use bellwether_metrics::Metrics;
 use bellwether_playbooks::Playbooks;
 use bellwether_plugins::Plugins;
+use bellwether_records::Records;
 use bellwether_series::Series;
 use futures::FutureExt as _;
 use tokio::task::JoinSet;
@@ -33,6 +34,7 @@ pub(super) struct Services {
     pub(super) access: Arc<Access>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) series: Arc<Series>,
+    pub(super) records: Arc<Records>,
     pub(super) playbooks: Arc<Playbooks>,
     pub(super) alerts: Arc<Alerts>,
     pub(super) plugins: Arc<Plugins>,
@@ -54,6 +56,7 @@ pub(super) fn start(services: Services) -> JoinSet<()> {
         access,
         metrics,
         series,
+        records,
         playbooks,
         alerts,
         deliveries,
@@ -77,6 +80,10 @@ pub(super) fn start(services: Services) -> JoinSet<()> {
     tasks.spawn(repeat("tend series", OFTEN, move || {
         let series = Arc::clone(&series);
         async move { series.tend().await }
+    }));
+    tasks.spawn(repeat("tend events and logs", OFTEN, move || {
+        let records = Arc::clone(&records);
+        async move { records.tend().await }
     }));
     tasks.spawn(repeat("free old runs", OFTEN, move || {
         let playbooks = Arc::clone(&playbooks);

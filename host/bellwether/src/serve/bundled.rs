@@ -79,7 +79,8 @@ fn grant(privilege: Privilege, kept: &[Grant]) -> Grant {
     }
     let text = match privilege.scope() {
         ScopeKind::None | ScopeKind::Quota => privilege.interface().to_owned(),
-        ScopeKind::Metrics => format!("{privilege}=*"),
+        ScopeKind::Metrics | ScopeKind::Monitors => format!("{privilege}=*"),
+        ScopeKind::Kinds => format!("{privilege}=events,logs"),
         ScopeKind::Hosts => format!("{privilege}=none"),
     };
     text.parse().expect("a privilege with all of its scope, or with none, is a grant")

@@ -81,6 +81,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
         access: Arc::clone(&opened.access),
         metrics: Arc::clone(&services.metrics),
         series: Arc::clone(&services.series),
+        records: Arc::clone(&services.records),
         playbooks: Arc::clone(&services.playbooks),
         alerts: Arc::clone(&services.alerts),
         plugins: Arc::clone(&services.plugins),
@@ -102,6 +103,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
         access: Arc::clone(&opened.access),
         metrics: Arc::clone(&services.metrics),
         series: Arc::clone(&services.series),
+        records: Arc::clone(&services.records),
         deliveries: Arc::clone(&services.deliveries),
         playbooks: Arc::clone(&services.playbooks),
         alerts: Arc::clone(&services.alerts),
@@ -158,6 +160,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     }
     upkeep.abort();
     drop(background);
+    services.series.flush().await;
     opened.close().await;
     tracing::info!("stopped");
     if let Some(traces) = traces {

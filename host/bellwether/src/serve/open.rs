@@ -11,8 +11,9 @@ use bellwether_alerts::{Alerts, Deliveries, DeliveryLimits, DeliveryParts, HttpS
 use bellwether_engine::{Engine, EngineSettings};
 use bellwether_kernel::{Clock, HostId, Randomness, SystemClock, SystemRandomness};
 use bellwether_metrics::Metrics;
-use bellwether_playbooks::Playbooks;
+use bellwether_playbooks::{IncidentActions, Playbooks};
 use bellwether_plugins::Plugins;
+use bellwether_records::Records;
 use bellwether_series::Series;
 use bellwether_store::{Objects, SharedStore, SledSettings, SledStore};
 
@@ -34,6 +35,7 @@ pub(super) struct Opened {
 pub(super) struct Services {
     pub(super) metrics: Arc<Metrics>,
     pub(super) series: Arc<Series>,
+    pub(super) records: Arc<Records>,
     pub(super) plugins: Arc<Plugins>,
     pub(super) playbooks: Arc<Playbooks>,
     pub(super) alerts: Arc<Alerts>,
@@ -98,7 +100,20 @@ impl Opened {
                 ..bellwether_series::Limits::default()
             },
         });
-        let series = Arc::new(series.await?);
+        let series = Arc::new(series.await?.acknowledge_before_sync(settings.series.acknowledge_before_sync));
+        let records = Records::open(bellwether_records::Parts {
+            store: self.store(),
+            objects: self.objects.clone(),
+            clock: Arc::clone(&self.clock),
+            host: HOST,
+            limits: bellwether_records::Limits {
+                keep_events_days: settings.records.keep_events_days,
+                keep_logs_days: settings.records.keep_logs_days,
+                search_records: settings.records.records_per_search,
+                ..bellwether_records::Limits::default()
+            },
+        });
+        let records = Arc::new(records.await?);
         let cache = settings.data.join("cache");
         let engine = EngineSettings {
             calls: settings.plugins.concurrent_calls,
@@ -112,6 +127,7 @@ impl Opened {
             access: Arc::clone(&self.access),
             metrics: Arc::clone(&metrics),
             series: Arc::clone(&series),
+            records: Arc::clone(&records),
             engine,
             clock: Arc::clone(&self.clock),
             randomness: Arc::clone(&self.randomness),
@@ -162,14 +178,22 @@ impl Opened {
             access: Arc::clone(&self.access),
             figures: Arc::clone(&series) as Arc<dyn bellwether_alerts::Figures>,
             roles: Arc::clone(&plugins) as Arc<dyn Roles>,
-            tellings: Arc::clone(&deliveries) as Arc<dyn bellwether_alerts::Tellings>,
+            tellings: Arc::new(vec![
+                Arc::clone(&deliveries) as Arc<dyn bellwether_alerts::Tellings>,
+                Arc::clone(&playbooks) as Arc<dyn bellwether_alerts::Tellings>,
+            ]),
             clock: Arc::clone(&self.clock),
             limits: bellwether_alerts::Limits {
                 at_once: settings.alerts.concurrent_evaluations,
                 monitors: settings.alerts.per_organisation,
             },
+            outward: bellwether_alerts::Outward {
+                public_url: settings.public_url.clone(),
+                actions: Some(Arc::new(IncidentActions::new(Arc::clone(&playbooks)))),
+            },
         });
-        Ok(Services { metrics, series, plugins, playbooks, alerts, deliveries })
+        plugins.answer_with_alerts(&alerts);
+        Ok(Services { metrics, series, records, plugins, playbooks, alerts, deliveries })
     }
 }
 

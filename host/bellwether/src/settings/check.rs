@@ -41,6 +41,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), Vec<FieldError>> {
         ("metrics.per_organisation", settings.metrics.per_organisation),
         ("metrics.keys_per_metric", settings.metrics.keys_per_metric),
         ("series.per_organisation", settings.series.per_organisation),
+        ("records.records_per_search", settings.records.records_per_search),
         ("plugins.concurrent_calls", settings.plugins.concurrent_calls.into()),
         ("plugins.concurrent_large_calls", settings.plugins.concurrent_large_calls.into()),
         ("playbooks.step_seconds", settings.playbooks.step_seconds),

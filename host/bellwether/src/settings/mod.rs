@@ -29,7 +29,7 @@ pub(crate) struct Settings {
     pub(crate) listen: Vec<SocketAddr>,
     /// The folder everything is kept in.
     pub(crate) data: PathBuf,
-    /// The URL callers reach this host at: webhooks' URLs begin with it.
+    /// The URL callers reach this host at: webhooks' URLs begin with it, and the links of notifications.
     pub(crate) public_url: Option<String>,
     /// What the organisation a new store begins with is called.
     pub(crate) organisation: String,
@@ -51,6 +51,8 @@ pub(crate) struct Settings {
     pub(crate) metrics: Metrics,
     /// Limits of tagged series.
     pub(crate) series: Series,
+    /// Events and logs: how long they are kept.
+    pub(crate) records: Records,
     /// Limits of plugins.
     pub(crate) plugins: Plugins,
     /// Limits of playbooks.
@@ -208,6 +210,21 @@ pub(crate) struct Series {
     pub(crate) samples_in_memory: usize,
     /// Days samples are kept where their metric does not say; 0 keeps every sample.
     pub(crate) keep_days: u32,
+    /// Whether samples are acknowledged before they are on the disk: quicker, and those of the last milliseconds are
+    /// lost when the process is killed, the power fails or the disk is full.
+    pub(crate) acknowledge_before_sync: bool,
+}
+
+/// Events and logs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Records {
+    /// Days events are kept, 0 for ever; an organisation may keep its own for fewer.
+    pub(crate) keep_events_days: u32,
+    /// Days logs are kept.
+    pub(crate) keep_logs_days: u32,
+    /// Events or logs a search looks at before it answers with what it has.
+    pub(crate) records_per_search: u64,
 }
 
 /// Limits of plugins.
@@ -344,6 +361,7 @@ impl Default for Settings {
             store: Store::default(),
             metrics: Metrics::default(),
             series: Series::default(),
+            records: Records::default(),
             plugins: Plugins::default(),
             playbooks: Playbooks::default(),
             alerts: Alerts::default(),
@@ -407,7 +425,15 @@ impl Default for Series {
             samples_per_write: limits.samples,
             samples_in_memory: limits.head_samples,
             keep_days: limits.keep_days,
+            acknowledge_before_sync: false,
         }
+    }
+}
+
+impl Default for Records {
+    fn default() -> Self {
+        let limits = bellwether_records::Limits::default();
+        Self { keep_events_days: 400, keep_logs_days: 30, records_per_search: limits.search_records }
     }
 }
 

@@ -53,7 +53,7 @@ pub(crate) struct Incident {
     /// When something of it last changed.
     updated: Instant,
     closed: Option<Instant>,
-    /// `recovered`, `no-data`, `timeout`, `monitor-changed` or `monitor-deleted`.
+    /// `recovered`, `no-data`, `timeout`, `resolved`, `monitor-changed` or `monitor-deleted`.
     close_reason: Option<String>,
     /// Who is told; as the monitor had it when it opened.
     channels: Vec<String>,
@@ -251,6 +251,10 @@ pub(crate) struct WholeIncident {
     incident: Incident,
     /// Those that go on, then the latest that are over; at most 1000.
     intervals: Vec<Interval>,
+    /// The incidents that are told as one with it, itself included, under the id of the first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    merged: Vec<String>,
 }
 
 /// Shows an incident and the breaches it is made of.
@@ -265,10 +269,13 @@ pub(crate) async fn get(
     let (id, alerts) = (incident_id(&incident)?, services.alerts());
     let incident = alerts.incident(principal.organisation, id).await?.into();
     let intervals = alerts.incident_intervals(principal.organisation, id, INTERVALS).await?;
-    Ok(Json(WholeIncident { incident, intervals: intervals.into_iter().map(Interval::from).collect() }))
+    let merged = alerts.merged(principal.organisation, id).await?.map(|(_, all)| all).unwrap_or_default();
+    let merged = merged.iter().map(ToString::to_string).collect();
+    let intervals = intervals.into_iter().map(Interval::from).collect();
+    Ok(Json(WholeIncident { incident, intervals, merged }))
 }
 
-fn incident_id(text: &str) -> Result<IncidentId, Problem> {
+pub(super) fn incident_id(text: &str) -> Result<IncidentId, Problem> {
     text.parse().map_err(|_| Problem::not_found(format!("there is no incident {text:?}")))
 }
 
@@ -279,7 +286,8 @@ pub(crate) struct Note {
     /// The name of the key it was done with; absent where the host did it.
     #[serde(skip_serializing_if = "Option::is_none")]
     by: Option<String>,
-    /// `opened`, `updated`, `closed`, `told`, `withheld`, `acknowledged`, `unacknowledged`, `assigned` or `commented`.
+    /// `opened`, `updated`, `closed`, `told`, `withheld`, `acknowledged`, `unacknowledged`, `assigned`, `commented`,
+    /// `snoozed`, `judged`, `merged`, `acting` or `acted`.
     #[schema(value_type = String)]
     what: bellwether_alerts::NoteKind,
     /// Why, to whom, or what was said.
@@ -350,6 +358,18 @@ pub(crate) async fn assign(
     Json(Assignment { assignee }): Json<Assignment>,
 ) -> Result<Json<Incident>, Problem> {
     Ok(Json(services.alerts().assign(&principal, incident_id(&incident)?, assignee).await?.into()))
+}
+
+/// Closes an incident by hand. What breaches still at its monitor's next evaluation opens another.
+#[utoipa::path(post, path = "/v1/incidents/{incident}/resolve", tag = "incidents", security(("key" = [])),
+    params(("incident" = String, Path, description = "Its id")),
+    responses((status = 200, description = "The incident", body = Incident), Refusals, NotFound, Clash))]
+pub(crate) async fn resolve(
+    Authorised(principal, ..): Authorised<Write>,
+    Path(incident): Path<String>,
+    State(services): State<Shared>,
+) -> Result<Json<Incident>, Problem> {
+    Ok(Json(services.alerts().resolve(&principal, incident_id(&incident)?).await?.into()))
 }
 
 /// What somebody says about an incident.

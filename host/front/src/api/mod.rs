@@ -2,9 +2,12 @@
 
 #![expect(unused_qualifications, reason = "what utoipa's macros write")]
 
+pub(crate) mod actions;
 pub(crate) mod audit;
+pub(crate) mod calendar;
 pub(crate) mod channels;
 pub(crate) mod deliveries;
+pub(crate) mod feedback;
 pub(crate) mod host;
 pub(crate) mod incidents;
 pub(crate) mod keys;
@@ -15,6 +18,7 @@ pub(crate) mod organisations;
 pub(crate) mod playbooks;
 pub(crate) mod plugins;
 mod recorded;
+pub(crate) mod records;
 pub(crate) mod routes;
 pub(crate) mod runs;
 pub(crate) mod samples;
@@ -58,11 +62,17 @@ pub(crate) fn router(services: &Shared) -> OpenApiRouter<Shared> {
         .routes(routes!(series_metrics::get, series_metrics::describe, series_metrics::delete))
         .routes(routes!(series_metrics::keys))
         .routes(routes!(series_metrics::values))
+        .routes(routes!(records::events, records::append_events))
+        .routes(routes!(records::event))
+        .routes(routes!(records::logs, records::append_logs))
+        .routes(routes!(records::log))
+        .routes(routes!(records::retention, records::set_retention))
         .routes(routes!(plugins::list, plugins::install))
         .routes(routes!(plugins::inspect))
         .routes(routes!(plugins::get, plugins::remove, plugins::change))
         .routes(routes!(plugins::grant))
         .routes(routes!(plugins::manifest))
+        .routes(routes!(plugins::settings::get, plugins::settings::put))
         .routes(routes!(plugins::versions::list))
         .routes(routes!(plugins::versions::remove))
         .routes(routes!(plugins::versions::roll_back))
@@ -105,6 +115,14 @@ pub(crate) fn router(services: &Shared) -> OpenApiRouter<Shared> {
         .routes(routes!(incidents::acknowledge))
         .routes(routes!(incidents::assign))
         .routes(routes!(incidents::comment))
+        .routes(routes!(calendar::snooze))
+        .routes(routes!(feedback::put, feedback::withdraw))
+        .routes(routes!(feedback::list))
+        .routes(routes!(calendar::list, calendar::create))
+        .routes(routes!(calendar::get, calendar::replace, calendar::delete))
+        .routes(routes!(incidents::resolve))
+        .routes(routes!(actions::list))
+        .routes(routes!(actions::act))
         .routes(routes!(mutes::list, mutes::create))
         .routes(routes!(mutes::get, mutes::change, mutes::delete))
         .routes(routes!(channels::list))
@@ -116,6 +134,7 @@ pub(crate) fn router(services: &Shared) -> OpenApiRouter<Shared> {
         .routes(routes!(deliveries::get))
         .routes(routes!(deliveries::resend))
         .routes(routes!(routes::rules, routes::put_rules))
+        .routes(routes!(routes::test))
         .routes(routes!(routes::tables))
         .routes(routes!(routes::table, routes::put_table, routes::delete_table))
         .routes(routes!(secrets::list))

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
+use super::feedback::FeedbackCounts;
 use super::incidents::{Incident, Interval, pairs};
 use super::keys::PageQuery;
 use crate::extract::{Authorised, Instant, Json, Path, Query, Read, Write, page};
@@ -43,6 +44,8 @@ pub(crate) struct Monitor {
     /// Why that came to nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
+    /// What people thought of its incidents.
+    feedback: FeedbackCounts,
 }
 
 impl From<StoredMonitor> for Monitor {
@@ -58,6 +61,7 @@ impl From<StoredMonitor> for Monitor {
             next_due: monitor.next_due.map(Instant),
             evaluated: monitor.evaluated.map(Instant),
             problem: monitor.problem,
+            feedback: monitor.feedback.into(),
         }
     }
 }
@@ -237,6 +241,9 @@ pub(crate) struct MonitorSeries {
     pending: Option<Instant>,
     /// Its breach, if it is open.
     breach: Option<Interval>,
+    /// Why it is not looked at now: what the calendar says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quiet: Option<String>,
 }
 
 impl From<SeriesStatus> for MonitorSeries {
@@ -251,6 +258,7 @@ impl From<SeriesStatus> for MonitorSeries {
             value: series.value,
             pending: series.pending.map(Instant),
             breach: series.breach.map(Interval::from),
+            quiet: series.quiet,
         }
     }
 }

@@ -32,7 +32,7 @@ pub(crate) struct Mute {
     created_by: String,
 }
 
-/// What a mute is about: a series must have all of it. A scope that says nothing is everything.
+/// What a mute, or an entry of the calendar, is about: a series must have all of it. A scope that says nothing is everything.
 #[derive(Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct MuteScope {
@@ -47,13 +47,24 @@ pub(crate) struct MuteScope {
     tags: BTreeMap<String, String>,
 }
 
+impl From<Scope> for MuteScope {
+    fn from(Scope { monitors, labels, tags }: Scope) -> Self {
+        Self { monitors, labels, tags }
+    }
+}
+
+impl From<MuteScope> for Scope {
+    fn from(MuteScope { monitors, labels, tags }: MuteScope) -> Self {
+        Self { monitors, labels, tags }
+    }
+}
+
 impl Mute {
     fn of(services: &Services, mute: bellwether_alerts::Mute) -> Self {
-        let Scope { monitors, labels, tags } = mute.scope.clone();
         Self {
             id: mute.id.0,
             active: mute.is_active(services.parts.clock.now()),
-            scope: MuteScope { monitors, labels, tags },
+            scope: mute.scope.into(),
             start: mute.start.into(),
             end: mute.end.map(Instant),
             reason: mute.reason,
@@ -113,9 +124,8 @@ pub(crate) async fn create(
     State(services): State<Shared>,
     Json(request): Json<MuteRequest>,
 ) -> Result<Response, Problem> {
-    let MuteScope { monitors, labels, tags } = request.scope;
     let new = NewMute {
-        scope: Scope { monitors, labels, tags },
+        scope: request.scope.into(),
         start: request.start.map(|Instant(start)| start),
         end: request.end.map(|Instant(end)| end),
         reason: request.reason,

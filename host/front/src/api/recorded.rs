@@ -65,6 +65,8 @@ enum Trigger {
         run: RunId,
         step: String,
     },
+    /// Something an incident did or an action on it, and the number of the entry of its timeline that says so.
+    Alert { incident: String, sequence: u64 },
 }
 
 impl From<TriggeredBy> for Trigger {
@@ -75,6 +77,7 @@ impl From<TriggeredBy> for Trigger {
             TriggeredBy::Schedule { scheduled } => Self::Schedule { scheduled: scheduled.into() },
             TriggeredBy::Metric { metric, key } => Self::Metric { metric, key },
             TriggeredBy::Playbook { run, step } => Self::Playbook { run, step },
+            TriggeredBy::Alert { incident, sequence } => Self::Alert { incident, sequence },
         }
     }
 }

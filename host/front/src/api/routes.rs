@@ -1,8 +1,10 @@
 //! Which channels incidents go to, beyond those their monitors name: `/v1/routes`.
 
+use std::collections::BTreeMap;
+
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use bellwether_alerts::{RouteMatch, RouteRule, RouteRules, RouteTableRecord};
+use bellwether_alerts::{AlertError, RouteMatch, RouteRule, RouteRules, RouteTableRecord, Routed, Severity};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -81,6 +83,67 @@ pub(crate) struct PutTable {
     /// A line `<tag>,channels`, and below it values of the tag and channels with `;` between them.
     #[schema(example = "country,channels\nde,ops-de;mail\nfr,ops-fr\n")]
     csv: String,
+}
+
+/// An incident that might open.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TestRoutes {
+    /// Labels of its alerts.
+    #[serde(default)]
+    #[schema(example = json!({"team": "payments"}))]
+    labels: BTreeMap<String, String>,
+    /// How much it matters: `info`, `low`, `medium`, `high` or `critical`; by default `medium`.
+    #[serde(default = "medium")]
+    #[schema(value_type = String, example = "high")]
+    severity: Severity,
+    /// Its alerts' monitors, by id or name, as rules name them.
+    #[serde(default)]
+    monitors: Vec<String>,
+    /// The tags of its series.
+    #[serde(default)]
+    #[schema(example = json!({"country": "de"}))]
+    tags: BTreeMap<String, String>,
+    /// The channels its monitors name.
+    #[serde(default)]
+    channels: Vec<String>,
+}
+
+fn medium() -> Severity {
+    Severity::Medium
+}
+
+/// Where an incident would go.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct RoutedTo {
+    /// The channels that would be told of it.
+    #[schema(example = json!(["ops-de", "mail"]))]
+    channels: Vec<String>,
+    /// Those of them that are not there, so that nobody would be told.
+    missing: Vec<String>,
+}
+
+/// Shows where an incident would go; nothing is sent.
+#[utoipa::path(post, path = "/v1/routes/test", tag = "channels", security(("key" = [])), request_body = TestRoutes,
+    responses((status = 200, description = "Its channels", body = RoutedTo), Refusals, Bodied))]
+pub(crate) async fn test(
+    Authorised(principal, ..): Authorised<Read>,
+    State(services): State<Shared>,
+    Json(TestRoutes { labels, severity, monitors, tags, channels }): Json<TestRoutes>,
+) -> Result<Json<RoutedTo>, Problem> {
+    let labels: Vec<_> = labels.into_iter().collect();
+    let tags = [tags.into_iter().collect::<Vec<_>>()];
+    let routed = Routed { labels: &labels, severity, monitors: &monitors, tags: &tags, own: &channels };
+    let channels = services.routes().of(principal.organisation).await?.channels(&routed);
+    let mut missing = Vec::new();
+    for channel in &channels {
+        match services.deliveries().channel(principal.organisation, channel).await {
+            Ok(_) => {}
+            Err(AlertError::NotFound { .. }) => missing.push(channel.clone()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(Json(RoutedTo { channels, missing }))
 }
 
 /// Shows the rules.

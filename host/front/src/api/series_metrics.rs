@@ -54,6 +54,23 @@ pub(crate) struct SeriesMetadata {
     #[schema(minimum = 1, maximum = 36_500)]
     #[serde(skip_serializing_if = "Option::is_none")]
     keep_days: Option<u32>,
+    /// From which ages on its samples are kept as roll-ups only: sum, count, minimum, maximum and last of each step, of a
+    /// distribution its percentiles too. At most four, each later and of longer steps, multiples of those before.
+    #[schema(max_items = 4)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    roll_ups: Vec<RollUp>,
+}
+
+/// From which age on samples are kept as roll-ups only.
+#[derive(Clone, Copy, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct RollUp {
+    /// Days all samples of a week (since 1970, UTC) have to be old.
+    #[schema(minimum = 1, maximum = 36_500, example = 15)]
+    after_days: u32,
+    /// Seconds of a step, 10 or more that divide a day.
+    #[schema(minimum = 10, maximum = 86_400, example = 300)]
+    step_seconds: u32,
 }
 
 /// A metric with tagged series.
@@ -87,6 +104,7 @@ impl From<bellwether_series::TaggedMetric> for TaggedMetric {
                 short_name: metadata.short_name.clone(),
                 integration: metadata.integration.clone(),
                 keep_days: metadata.keep_days,
+                roll_ups: metadata.roll_ups.iter().map(|roll_up| (*roll_up).into()).collect(),
             },
         }
     }
@@ -107,7 +125,20 @@ impl From<SeriesMetadata> for bellwether_series::Metadata {
             short_name: new.short_name,
             integration: new.integration,
             keep_days: new.keep_days,
+            roll_ups: new.roll_ups.into_iter().map(Into::into).collect(),
         }
+    }
+}
+
+impl From<bellwether_series::RollUp> for RollUp {
+    fn from(bellwether_series::RollUp { after_days, step_seconds }: bellwether_series::RollUp) -> Self {
+        Self { after_days, step_seconds }
+    }
+}
+
+impl From<RollUp> for bellwether_series::RollUp {
+    fn from(RollUp { after_days, step_seconds }: RollUp) -> Self {
+        Self { after_days, step_seconds }
     }
 }
 

@@ -79,6 +79,14 @@ words! {
         Yearly,
     }
 
+    /// Which of several events or logs come first.
+    RecordOrder = bellwether_records::Order {
+        /// The latest.
+        Newest,
+        /// The earliest.
+        Oldest,
+    }
+
     /// What an interval without samples answers.
     Fill = bellwether_metrics::Fill {
         /// It is left out.
@@ -205,6 +213,8 @@ words! {
         Manual,
         /// A step of another playbook.
         Playbook,
+        /// Something an incident did.
+        Alert,
     }
 
     /// How much a log line matters.

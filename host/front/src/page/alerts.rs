@@ -1,14 +1,16 @@
-//! The page at `/alerts`: what is open, which monitors look, which channels are told, what was not delivered. It asks for a
+//! The page at `/alerts`: what is open, which monitors look, what the calendar says, which channels are told, what was not delivered. It asks for a
 //! key each time and changes nothing.
 
 use std::fmt::Write as _;
 
-use axum::extract::{Request, State};
+use axum::extract::{Query, Request, State};
 use axum::response::Response;
 use bellwether_alerts::{
-    ChannelState, Delivery, DeliveryFilter, DeliveryState, IncidentFilter, IncidentState,
+    ChannelState, Delivery, DeliveryFilter, DeliveryState, IncidentFilter, IncidentId, IncidentState, Pace,
+    Scope,
 };
 use bellwether_kernel::{OrganisationId, PageRequest, Timestamp};
+use serde::Deserialize;
 
 use super::{escaped, form_page, known, told, word};
 use crate::extract::read_body;
@@ -21,27 +23,81 @@ const FORM: usize = 4 << 10;
 const ROWS: usize = 50;
 const TITLE: &str = "Alerts";
 
-const ASK: &str = "<form method=\"post\" action=\"/alerts\">\n<label>Key <span>one that may read, bw_…</span>\
-    <input type=\"password\" name=\"key\" autocomplete=\"current-password\" required></label>\n\
-    <button>Show</button>\n</form>\n";
+/// Which incident, where a link says so.
+#[derive(Default, Deserialize)]
+pub(crate) struct Link {
+    #[serde(default)]
+    incident: String,
+}
 
 /// Asks for a key.
-pub(crate) async fn ask() -> Response {
-    form_page(TITLE, ASK)
+pub(crate) async fn ask(Query(Link { incident }): Query<Link>) -> Response {
+    form_page(TITLE, &form(&incident))
+}
+
+fn form(incident: &str) -> String {
+    let incident = match incident {
+        "" => String::new(),
+        incident => format!("<input type=\"hidden\" name=\"incident\" value=\"{}\">\n", escaped(incident)),
+    };
+    format!(
+        "<form method=\"post\" action=\"/alerts\">\n{incident}<label>Key <span>one that may read, bw_…</span>\
+         <input type=\"password\" name=\"key\" autocomplete=\"current-password\" required></label>\n\
+         <button>Show</button>\n</form>\n"
+    )
 }
 
 /// Shows what the key's organisation may see.
 pub(crate) async fn show(State(services): State<Shared>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let body = read_body(&parts.headers, body, FORM).await?;
-    let mut fields = form_urlencoded::parse(&body);
-    let key =
-        fields.find(|(name, _)| name == "key").map_or_else(String::new, |(_, key)| key.trim().to_owned());
-    let shown = match known(&services, &key) {
-        Ok(principal) => tables(&services, principal.organisation).await,
+    let field = |name: &str| {
+        let value = form_urlencoded::parse(&body).find(|(known, _)| known == name);
+        value.map_or_else(String::new, |(_, value)| value.trim().to_owned())
+    };
+    let incident = field("incident");
+    let shown = match known(&services, &field("key")) {
+        Ok(principal) if incident.is_empty() => tables(&services, principal.organisation).await,
+        Ok(principal) => one(&services, principal.organisation, &incident).await,
         Err(problem) => Err(problem),
     };
-    Ok(form_page(TITLE, &shown.unwrap_or_else(|problem| told(&problem) + ASK)))
+    Ok(form_page(TITLE, &shown.unwrap_or_else(|problem| told(&problem) + &form(&incident))))
+}
+
+/// One incident: what is known of it, what may be done about it, and what happened.
+async fn one(services: &Services, organisation: OrganisationId, id: &str) -> Result<String, Problem> {
+    let (alerts, page) = (services.alerts(), PageRequest::first(ROWS));
+    let id: IncidentId =
+        id.parse().map_err(|_| Problem::not_found(format!("there is no incident {id:?}")))?;
+    let incident = alerts.incident(organisation, id).await?;
+    let state = incident.closed.map_or_else(|| "open".to_owned(), |at| format!("closed {}", moment(at)));
+    let known = incident.acknowledgement.as_ref().map(|known| known.by.clone());
+    let (severity, since) = (word(incident.severity), moment(incident.started));
+    let row = [severity, state, since, known.unwrap_or_default(), incident.assignee.unwrap_or_default()];
+    let mut body = table(
+        &escaped(&incident.title),
+        ["Severity", "State", "Since", "Acknowledged by", "Assignee"],
+        std::iter::once(row),
+        false,
+    );
+    let (offers, links) = alerts.offers(organisation, id).await?;
+    let offers = offers.iter().map(|offer| {
+        let state = if offer.running { "running" } else { "" };
+        let (name, label) = (offer.action.name.clone(), offer.action.label().to_owned());
+        [name, label, offer.action.target(), offer.clicks.to_string(), state.to_owned()]
+    });
+    let links = links.iter().map(|offered| {
+        let (name, label) = (offered.link.name.clone(), offered.link.label().to_owned());
+        [name, label, offered.link.url.clone(), offered.clicks.to_string(), String::new()]
+    });
+    body += &table("Actions", ["Name", "Label", "Does", "Clicks", "State"], offers.chain(links), false);
+    let trace = alerts.incident_trace(organisation, id, &page).await?;
+    let notes = trace.items.iter().map(|note| {
+        let (time, by) = (moment(note.time), note.by.clone().unwrap_or_default());
+        [time, word(note.what), by, note.text.clone(), String::new()]
+    });
+    body += &table("What happened", ["Time", "What", "By", "Text", ""], notes, trace.next.is_some());
+    Ok(body + "<p class=\"soft\">Times are in UTC.</p>\n")
 }
 
 async fn tables(services: &Services, organisation: OrganisationId) -> Result<String, Problem> {
@@ -75,6 +131,25 @@ async fn tables(services: &Services, organisation: OrganisationId) -> Result<Str
     body +=
         &table("Monitors", ["Monitor", "Kind", "Evaluated", "Due", "Problem"], rows, monitors.next.is_some());
 
+    body += &pace(&alerts.pace().await?);
+
+    let entries = alerts.entries(organisation, &page).await?;
+    let now = services.parts.clock.now();
+    let rows = entries.items.iter().map(|entry| {
+        let state = match (entry.lasting(now), &entry.repeat) {
+            (Ok(Some(until)), _) => format!("until {}", moment(until)),
+            (Ok(None), _) => "until it is deleted".to_owned(),
+            (Err(_), None) if entry.start <= now => "over".to_owned(),
+            (Err(_), None) => format!("from {}", moment(entry.start)),
+            (Err(_), Some(repeat)) => {
+                format!("not now: {}, {} from {}", repeat.rule, repeat.zone, repeat.from)
+            }
+        };
+        let (kind, reason) = (entry.kind.as_str().to_owned(), entry.reason.clone());
+        [entry.name.clone(), kind, about(&entry.scope, &entry.metrics), state, reason]
+    });
+    body += &table("Calendar", ["Entry", "Kind", "About", "Lasts", "Why"], rows, entries.next.is_some());
+
     let channels = deliveries.channels(organisation, &page).await?;
     let rows = channels.items.iter().map(|channel| {
         let (state, since, why) = match &channel.state {
@@ -96,6 +171,40 @@ async fn tables(services: &Services, organisation: OrganisationId) -> Result<Str
         body += &table(heading, ["Delivery", "Event", "Of", "Attempts", "Why"], rows, found.next.is_some());
     }
     Ok(body + "<p class=\"soft\">Times are in UTC.</p>\n")
+}
+
+/// What a scope says, or that it is everything.
+fn about(scope: &Scope, metrics: &[String]) -> String {
+    let pairs = scope.labels.iter().chain(&scope.tags).map(|(name, value)| format!("{name}:{value}"));
+    let all: Vec<String> = scope.monitors.iter().chain(metrics).cloned().chain(pairs).collect();
+    if all.is_empty() { "everything".to_owned() } else { all.join(", ") }
+}
+
+/// How evaluations keep their times.
+fn pace(pace: &Pace) -> String {
+    let within = |bound: Option<i64>| bound.map_or_else(|| "over an hour".to_owned(), span);
+    let mut text = match pace.evaluations {
+        0 => "Nothing was evaluated on this host in the last minute.".to_owned(),
+        count => format!(
+            "{count} evaluations on this host in the last minute, {} brought forward by writes: half within {} of their \
+             time, 99 of 100 within {}.",
+            pace.woken,
+            within(pace.half_within),
+            within(pace.most_within)
+        ),
+    };
+    if pace.behind > 0 {
+        let _ = write!(text, " The first that is due has waited for {}.", span(pace.behind));
+    }
+    format!("<p class=\"soft\">{text}</p>\n")
+}
+
+/// `20 ms`, `1.5 s`
+fn span(milliseconds: i64) -> String {
+    match milliseconds {
+        0..1_000 => format!("{milliseconds} ms"),
+        _ => format!("{} s", milliseconds as f64 / 1000.0),
+    }
 }
 
 fn delivery(delivery: &Delivery) -> [String; 5] {

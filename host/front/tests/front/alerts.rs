@@ -1,9 +1,13 @@
-//! The page of alerts.
+//! The page of alerts, and what is done about incidents: by callers, and by the links of notifications.
 
-use serde_json::json;
+use std::time::Duration;
+
+use bellwether_front::FrontSettings;
+use bellwether_kernel::Timestamp;
+use serde_json::{Value, json};
 
 use crate::playbooks::form;
-use crate::support::Host;
+use crate::support::{Host, NOW, playbook};
 
 #[tokio::test]
 async fn the_page_of_alerts_shows_what_the_keys_organisation_has_and_asks_for_the_key_each_time() {
@@ -15,11 +19,128 @@ async fn the_page_of_alerts_shows_what_the_keys_organisation_has_and_asks_for_th
     assert_eq!(host.ask("POST", "/v1/monitors", &host.admin, monitor).await.status, 201);
     assert!(host.get("/alerts", "").await.text().contains("name=\"key\""));
     let shown = form(&host, "/alerts", &[("key", &host.read)]).await;
-    for part in ["<h2>Open incidents</h2>", "<td>load</td><td>threshold</td>", "Dead letters", "none"] {
+    for part in [
+        "<h2>Open incidents</h2>",
+        "<td>load</td><td>threshold</td>",
+        "Dead letters",
+        "none",
+        " on this host in the last minute",
+    ] {
         assert!(shown.contains(part), "no {part} in {shown}");
     }
     for key in ["bw_none", &host.operator] {
         let refused = form(&host, "/alerts", &[("key", key)]).await;
         assert!(refused.contains("class=\"problem\"") && !refused.contains("load"), "{refused}");
     }
+}
+
+/// A host with an incident of a monitor that lets a playbook be started by link. Gives the incident's id and the links its
+/// channels would be told: label and path.
+async fn incident() -> (Host, String, Vec<(String, String)>) {
+    let settings =
+        FrontSettings { public_url: Some("https://bell.example".to_owned()), ..FrontSettings::default() };
+    let host = Host::with(settings).await;
+    for document in [
+        playbook("heard", "alert", "{{ trigger.title }}"),
+        playbook("restart", "manual", "{{ trigger.inputs.monitor }} by {{ trigger.inputs.by }}"),
+    ] {
+        assert_eq!(host.ask("POST", "/v1/playbooks", &host.admin, document).await.status, 201);
+    }
+    let time = Timestamp::parse(NOW).unwrap().as_milliseconds() - 30_000;
+    let series = json!({"series": [{"metric": "load", "tags": ["host:web-1"], "points": [[time, 99.0]]}]});
+    assert_eq!(host.ask("POST", "/v1/series", &host.write, series).await.status, 200);
+    let monitor = json!({
+        "name": "load", "title": "<Load>", "kind": "threshold", "query": "avg:load{*} by {host}", "window": "1m",
+        "new_group_delay": "0s", "thresholds": {"comparator": ">", "critical": 90},
+        "actions": [
+            {"name": "restart", "label": "Restart <it>", "playbook": "restart", "by_link": true},
+            {"name": "say", "app": "echo", "inputs": {"text": "hello"}},
+        ],
+        "links": [{"name": "runbook", "url": "https://wiki.example/load"}],
+    });
+    assert_eq!(host.ask("POST", "/v1/monitors", &host.admin, monitor).await.status, 201);
+    let run = loop {
+        let runs = host.get("/v1/runs?playbook=heard&state=succeeded", &host.read).await.json();
+        if let Some(run) = runs["items"].as_array().and_then(|runs| runs.first()) {
+            let path = format!("/v1/runs/{}", run["id"].as_str().unwrap());
+            break host.get(&path, &host.read).await.json();
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    let text = |text: &Value| text.as_str().unwrap().to_owned();
+    let path = |url: String| url.strip_prefix("https://bell.example").unwrap().to_owned();
+    let links = run["trigger"]["links"].as_array().unwrap().iter();
+    let links = links.map(|link| (text(&link["label"]), path(text(&link["url"])))).collect();
+    (host, text(&run["trigger"]["incident"]), links)
+}
+
+#[tokio::test]
+async fn a_link_is_counted_and_does_nothing_until_it_is_confirmed() {
+    let (host, id, links) = incident().await;
+    let labels: Vec<&str> = links.iter().map(|(label, _)| label.as_str()).collect();
+    assert_eq!(labels, ["Incident", "runbook", "Restart <it>"]);
+    let (page, runbook, restart) = (&links[0].1, &links[1].1, &links[2].1);
+    assert_eq!(*page, format!("/alerts?incident={id}"));
+    assert!(host.get(page, "").await.text().contains(&format!("name=\"incident\" value=\"{id}\"")));
+    for _ in 0..2 {
+        let followed = host.get(runbook, "").await;
+        assert_eq!(
+            (followed.status.as_u16(), followed.header("location")),
+            (302, "https://wiki.example/load")
+        );
+        assert_eq!(followed.header("cache-control"), "no-store");
+    }
+    host.ask("HEAD", runbook, "", Value::Null).await;
+    let asked = host.get(restart, "").await;
+    assert_eq!(asked.status, 200);
+    for part in ["&lt;Load&gt;: host:web-1", "<button>Restart &lt;it&gt;</button>", "method=\"post\""] {
+        assert!(asked.text().contains(part), "no {part} in {}", asked.text());
+    }
+    let runs = host.get("/v1/runs?playbook=restart", &host.read).await.json();
+    assert_eq!(runs["items"], json!([]), "to follow a link does nothing");
+
+    assert!(form(&host, restart, &[]).await.contains("done"));
+    let path = format!("/v1/incidents/{id}");
+    let offered = host.get(&format!("{path}/actions"), &host.read).await.json();
+    assert_eq!((&offered["actions"][0]["clicks"], &offered["links"][0]["clicks"]), (&json!(1), &json!(2)));
+    let trace = host.get(&format!("{path}/trace"), &host.read).await.json();
+    let notes: Vec<_> = trace["items"].as_array().unwrap().iter().rev().take(2).collect();
+    assert_eq!((&notes[1]["what"], &notes[1]["by"]), (&json!("acting"), &json!("a link")), "{trace}");
+    assert!(notes[0]["text"].as_str().unwrap().starts_with("restart succeeded, run "), "{trace}");
+
+    let (before, after) = restart.split_at(restart.len() - 20);
+    let forged = format!("{before}{}{}", if after.starts_with('A') { 'B' } else { 'A' }, &after[1..]);
+    for path in ["/a/x", &forged, "/a/"] {
+        assert_eq!(host.get(path, "").await.status, 404, "{path}");
+    }
+    let shown = form(&host, "/alerts", &[("key", &host.read), ("incident", &id)]).await;
+    for part in ["&lt;Load&gt;: host:web-1", "<td>restart</td>", "<td>runbook</td>", "a link", "acted"] {
+        assert!(shown.contains(part), "no {part} in {shown}");
+    }
+    let other = form(&host, "/alerts", &[("key", &host.stranger), ("incident", &id)]).await;
+    assert!(other.contains("class=\"problem\"") && !other.contains("Load"), "{other}");
+}
+
+#[tokio::test]
+async fn a_caller_does_what_the_monitor_names_and_the_trace_says_so() {
+    let (host, id, _) = incident().await;
+    let act = async |name: &str| {
+        host.ask("POST", &format!("/v1/incidents/{id}/actions/{name}?wait"), &host.write, Value::Null).await
+    };
+    let restarted = act("restart").await;
+    assert_eq!(restarted.status, 200, "{}", restarted.text());
+    let run = restarted.json()["run"].as_str().unwrap().to_owned();
+    let run = host.get(&format!("/v1/runs/{run}"), &host.read).await.json();
+    assert_eq!(run["steps"][0]["outputs"]["text"], "load by Write", "{run}");
+    assert_eq!(run["triggered_by"]["incident"], id, "{run}");
+    let said = act("say").await.json();
+    assert_eq!(
+        (&said["state"], &said["text"]),
+        (&json!("succeeded"), &json!("{\"text\":\"hello\"}")),
+        "{said}"
+    );
+    act("reboot").await.problem(404, "not-found");
+    let resolved = host.ask("POST", &format!("/v1/incidents/{id}/resolve"), &host.write, Value::Null).await;
+    assert_eq!(resolved.json()["close_reason"], "resolved", "{}", resolved.text());
+    act("restart").await.problem(409, "conflict");
 }

@@ -9,6 +9,7 @@ mod log;
 mod playbooks;
 mod plugins;
 mod problems;
+mod records;
 mod roles;
 mod series;
 mod speaker;

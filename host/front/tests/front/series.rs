@@ -109,6 +109,12 @@ async fn a_metric_is_described_and_its_series_deleted() {
     let metric = host.ask("PUT", "/v1/series/metrics/up", &host.write, known).await.json();
     assert_eq!(metric, json!({"name": "up", "series": 1, "kind": "count", "unit": "byte", "keep_days": 9}));
     assert_eq!(host.get("/v1/series/metrics/up", &host.read).await.json(), metric);
+    let rolled = json!({"roll_ups": [{"after_days": 15, "step_seconds": 300}, {"after_days": 90, "step_seconds": 3600}]});
+    let metric = host.ask("PUT", "/v1/series/metrics/up", &host.write, rolled.clone()).await.json();
+    assert_eq!((&metric["roll_ups"], &metric["keep_days"]), (&rolled["roll_ups"], &Value::Null));
+    let wrong = json!({"roll_ups": [{"after_days": 15, "step_seconds": 7}]});
+    let problem = host.ask("PUT", "/v1/series/metrics/up", &host.write, wrong).await.problem(400, "invalid");
+    assert_eq!(problem["errors"][0]["field"], "roll_ups[0].step_seconds");
     let wrong = json!({"keep_days": 0});
     let problem = host.ask("PUT", "/v1/series/metrics/up", &host.write, wrong).await.problem(400, "invalid");
     assert_eq!(problem["errors"][0]["field"], "keep_days");

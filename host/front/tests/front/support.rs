@@ -7,12 +7,13 @@ use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use bellwether_access::{Access, NewKey, Role};
-use bellwether_alerts::{Alerts, NoTellings};
+use bellwether_alerts::Alerts;
 use bellwether_engine::{CallLimits, EngineSettings};
 use bellwether_front::{Front, FrontSettings, Parts, Stopping};
 use bellwether_kernel::{HostId, ManualClock, OrganisationId, SeededRandomness, Timestamp};
 use bellwether_playbooks::{
-    App, AppCall, AppDescription, AppReport, Apps, Input, Output, Playbooks, Value, ValueType,
+    App, AppCall, AppDescription, AppReport, Apps, IncidentActions, Input, Output, Playbooks, Value,
+    ValueType,
 };
 use bellwether_plugins::{Plugins, Services};
 use bellwether_store::MemoryStore;
@@ -88,7 +89,7 @@ impl Host {
         let services =
             Services::alone(store.clone(), folder.path(), &engine, clock.clone(), randomness.clone());
         let services = services.await.unwrap();
-        let Services { access, metrics, series, .. } = services.clone();
+        let Services { access, metrics, series, records, .. } = services.clone();
         let call = CallLimits { wall: Duration::from_secs(30), ..CallLimits::default() };
         let limits = bellwether_plugins::Limits { call, ..bellwether_plugins::Limits::default() };
         let plugins = Plugins::open(services, limits).await.unwrap();
@@ -103,15 +104,21 @@ impl Host {
             host: HostId(1),
             limits: bellwether_playbooks::Limits::default(),
         });
+        let playbooks = playbooks.await.unwrap();
         let alerts = Alerts::open(bellwether_alerts::Parts {
             store: store.clone(),
             access: access.clone(),
             figures: series.clone(),
             roles: plugins.clone(),
-            tellings: Arc::new(NoTellings),
+            tellings: playbooks.clone(),
             clock: clock.clone(),
             limits: bellwether_alerts::Limits::default(),
+            outward: bellwether_alerts::Outward {
+                public_url: settings.public_url.clone(),
+                actions: Some(Arc::new(IncidentActions::new(playbooks.clone()))),
+            },
         });
+        plugins.answer_with_alerts(&alerts);
         let deliveries = bellwether_alerts::Deliveries::open(bellwether_alerts::DeliveryParts {
             store: store.clone(),
             access: access.clone(),
@@ -128,8 +135,9 @@ impl Host {
             access: access.clone(),
             metrics,
             series,
+            records,
             deliveries: deliveries.await.unwrap(),
-            playbooks: playbooks.await.unwrap(),
+            playbooks,
             alerts,
             plugins,
             clock: clock.clone(),

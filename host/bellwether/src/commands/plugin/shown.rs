@@ -144,6 +144,26 @@ fn packages(baseline: &[Value]) -> Vec<Value> {
     rows.collect()
 }
 
+/// How a dialect is set.
+pub(super) fn describe_settings(settings: &Value) -> String {
+    let declared = settings["declared"].as_array().map_or(&[][..], Vec::as_slice);
+    let row = |input: &Value| {
+        let name = input["name"].as_str().unwrap_or_default();
+        json!({
+            "name": name,
+            "value": settings["effective"].get(name),
+            "set": settings["settings"].get(name).is_some(),
+            "help": input["help"],
+        })
+    };
+    let rows: Vec<Value> = declared.iter().map(row).collect();
+    if rows.is_empty() {
+        return "nothing can be set\n".to_owned();
+    }
+    let columns = [("SETTING", "/name"), ("VALUE", "/value"), ("SET", "/set"), ("HELP", "/help")];
+    output::table(&rows, &columns)
+}
+
 /// An installed plugin.
 pub(super) fn describe(plugin: &Value) -> String {
     let mut text = output::record(plugin, FIELDS);

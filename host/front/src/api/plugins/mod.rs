@@ -2,6 +2,7 @@
 
 pub(crate) mod canary;
 pub(crate) mod seen;
+pub(crate) mod settings;
 pub(crate) mod versions;
 
 use std::sync::Arc;

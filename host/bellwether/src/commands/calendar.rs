@@ -1,0 +1,215 @@
+//! `bellwether calendar`.
+
+use clap::{Args, Subcommand};
+use jiff::Timestamp;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::Limit;
+use super::mute::{instant, lasting, pairs, span};
+use crate::client::{Body, Connection};
+use crate::failure::Failure;
+use crate::output;
+
+/// `bellwether calendar`.
+#[derive(Args, Debug)]
+pub(crate) struct Arguments {
+    /// Which host.
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    #[command(subcommand)]
+    command: CalendarCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum CalendarCommand {
+    /// List the calendar, entries over for up to 30 days included
+    #[command(after_help = "Example:\n  bellwether calendar list")]
+    List(Limit),
+    /// Show one entry
+    #[command(after_help = "Example:\n  bellwether calendar get 3")]
+    Get {
+        /// Its id
+        entry: u64,
+    },
+    /// Put an entry into the calendar; it is about everything if no scope is given
+    #[command(after_help = "\
+Examples:
+  bellwether calendar create 'database upgrade' --kind suppress --tag host:db-1 --for 2h
+  bellwether calendar create 'office hours' --kind office-hours --label team:web \\
+      --days mon-fri --from 08:00 --to 18:00 --zone Europe/Berlin
+  bellwether calendar create 'monthly batch' --kind suppress --rule 'FREQ=MONTHLY;BYDAY=1SU' --from 02:00 --lasts 6h")]
+    Create(Box<New>),
+    /// Delete an entry: what it was about is looked at again
+    #[command(after_help = "Example:\n  bellwether calendar delete 3")]
+    Delete {
+        /// Its id
+        entry: u64,
+    },
+}
+
+/// What is to stand in the calendar.
+#[derive(Args, Debug)]
+struct New {
+    /// Its name, one line
+    name: String,
+    /// Series are not looked at while it lasts (suppress, snooze), or only while it lasts (office-hours)
+    #[arg(long, value_parser = ["suppress", "office-hours", "snooze"])]
+    kind: String,
+    /// This monitor; may be repeated for any of several
+    #[arg(long, value_name = "NAME")]
+    monitor: Vec<String>,
+    /// Monitors with this label; may be repeated
+    #[arg(long, value_name = "NAME:VALUE")]
+    label: Vec<String>,
+    /// Series with this tag; may be repeated
+    #[arg(long, value_name = "NAME:VALUE")]
+    tag: Vec<String>,
+    /// Series of this metric; may be repeated for any of several
+    #[arg(long, value_name = "NAME")]
+    metric: Vec<String>,
+    /// From this instant on; from now on if it is not given
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    start: Option<Timestamp>,
+    /// Until this instant; until it is deleted if neither this nor --for is given
+    #[arg(long, value_name = "TIME", value_parser = instant, conflicts_with = "lasting")]
+    end: Option<Timestamp>,
+    /// So long, from its start on
+    #[arg(long = "for", value_name = "SPAN", value_parser = span)]
+    lasting: Option<jiff::SignedDuration>,
+    /// Again and again on these days of each week, as mon-fri or sat,sun
+    #[arg(long, value_name = "DAYS", value_parser = week_days, requires = "from")]
+    days: Option<String>,
+    /// Or on the days of a rule of iCalendar, as FREQ=MONTHLY;BYDAY=1SU
+    #[arg(long, value_name = "RULE", conflicts_with = "days", requires = "from")]
+    rule: Option<String>,
+    /// From this time of day on, as 08:00; on every day if neither --days nor --rule is given
+    #[arg(long, value_name = "TIME")]
+    from: Option<String>,
+    /// Until this time of day, of the next day where it is not after --from
+    #[arg(long, value_name = "TIME", requires = "from", conflicts_with = "lasts")]
+    to: Option<String>,
+    /// Or for so long each time, up to 7d
+    #[arg(long, value_name = "SPAN", requires = "from")]
+    lasts: Option<String>,
+    /// Whose days and times of day; the organisation's if it is not given
+    #[arg(long, value_name = "ZONE", requires = "from")]
+    zone: Option<String>,
+    /// Why
+    #[arg(long, default_value = "", hide_default_value = true)]
+    reason: String,
+}
+
+pub(super) const FIELDS: &[output::Column] = &[
+    ("id", "/id"),
+    ("name", "/name"),
+    ("kind", "/kind"),
+    ("active", "/active"),
+    ("until", "/until"),
+    ("monitors", "/scope/monitors"),
+    ("labels", "/scope/labels"),
+    ("tags", "/scope/tags"),
+    ("metrics", "/metrics"),
+    ("start", "/start"),
+    ("end", "/end"),
+    ("on", "/repeat/rule"),
+    ("from", "/repeat/from"),
+    ("to", "/repeat/to"),
+    ("lasts", "/repeat/lasts"),
+    ("zone", "/repeat/zone"),
+    ("reason", "/reason"),
+    ("incident", "/incident"),
+    ("updated by", "/updated_by"),
+];
+
+/// Works on the calendar.
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let (client, format) = (arguments.connection.client()?, arguments.connection.json.into());
+    match arguments.command {
+        CalendarCommand::List(limit) => {
+            let entries = client.list(&["v1", "calendar"], &[], limit.items()).await?;
+            let columns = [
+                ("ID", "/id"),
+                ("NAME", "/name"),
+                ("KIND", "/kind"),
+                ("ACTIVE", "/active"),
+                ("UNTIL", "/until"),
+                ("MONITORS", "/scope/monitors"),
+                ("TAGS", "/scope/tags"),
+                ("ON", "/repeat/rule"),
+                ("END", "/end"),
+            ];
+            output::listing(format, &entries, &columns)?;
+        }
+        CalendarCommand::Get { entry } => {
+            let answer = client.get(&["v1", "calendar", &entry.to_string()], &[]).await?;
+            output::value(format, &answer, |entry| output::record(entry, FIELDS))?;
+        }
+        CalendarCommand::Create(new) => {
+            let body = Body::Json(document(*new)?);
+            let answer = client.write(Method::POST, &["v1", "calendar"], &[], body).await?;
+            output::value(format, &answer, |entry| output::record(entry, FIELDS))?;
+        }
+        CalendarCommand::Delete { entry } => {
+            let path = ["v1", "calendar", &entry.to_string()];
+            let answer = client.write(Method::DELETE, &path, &[], Body::None).await?;
+            output::value(format, &answer, |_| format!("entry {entry} of the calendar is deleted\n"))?;
+        }
+    }
+    Ok(())
+}
+
+fn document(new: New) -> Result<Value, Failure> {
+    let scope = json!({
+        "monitors": new.monitor, "labels": pairs("--label", &new.label)?, "tags": pairs("--tag", &new.tag)?,
+    });
+    let repeat = new.from.map(|from| {
+        let rule = new.days.or(new.rule).unwrap_or_else(|| "FREQ=DAILY".to_owned());
+        json!({ "zone": new.zone, "rule": rule, "from": from, "to": new.to, "lasts": new.lasts })
+    });
+    let end = match new.end {
+        Some(end) => Some(end),
+        None => lasting(new.start, new.lasting)?,
+    };
+    Ok(json!({
+        "name": new.name, "kind": new.kind, "scope": scope, "metrics": new.metric, "start": new.start, "end": end,
+        "repeat": repeat, "reason": new.reason,
+    }))
+}
+
+/// `mon-fri` or `sat,sun`, as a rule.
+fn week_days(text: &str) -> Result<String, String> {
+    const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+    let wrong = || "expected days as mon-fri or sat,sun".to_owned();
+    let lower = text.to_ascii_lowercase();
+    let place = |day: &str| DAYS.iter().position(|known| *known == day).ok_or_else(wrong);
+    let mut named = Vec::new();
+    for part in lower.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last) = (place(first)?, place(last)?);
+        // fri-mon goes over the end of the week.
+        let count = (last + 7 - first) % 7;
+        named.extend((0..=count).map(|day| DAYS[(first + day) % 7][..2].to_ascii_uppercase()));
+    }
+    Ok(format!("FREQ=WEEKLY;BYDAY={}", named.join(",")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_of_the_week_become_a_rule() {
+        for (text, rule) in [
+            ("mon-fri", Some("FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR")),
+            ("Sat,SUN", Some("FREQ=WEEKLY;BYDAY=SA,SU")),
+            ("sat-mon", Some("FREQ=WEEKLY;BYDAY=SA,SU,MO")),
+            ("wed", Some("FREQ=WEEKLY;BYDAY=WE")),
+            ("weekdays", None),
+            ("mon-", None),
+            ("", None),
+        ] {
+            assert_eq!(week_days(text).ok().as_deref(), rule, "{text}");
+        }
+    }
+}
