@@ -7,6 +7,8 @@ use bellwether_sdk::host::StateError;
 use bellwether_sdk::series::{FieldError, SeriesError, SyntaxError};
 use serde::Serialize;
 
+use crate::{DISTRIBUTIONS, SERIES_V1, SERIES_V2, VALIDATE};
+
 /// A failure and the status it is answered with.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -40,15 +42,18 @@ impl Failure {
         Self::bad(format_args!("The value provided for parameter '{name}' is invalid: {reason}"))
     }
 
-    /// The caller is not known: Datadog says no more to a bad key than to none.
-    pub(crate) fn refusal(failure: &AuthFailure) -> Self {
+    /// The caller is not known. Datadog tells a read without both keys from one whose keys are not good; to a submission it
+    /// says the same.
+    pub(crate) fn refusal(failure: &AuthFailure, request: &Request<'_>) -> Self {
+        let submits = [VALIDATE, SERIES_V1, SERIES_V2, DISTRIBUTIONS].contains(&request.route());
         match failure {
             AuthFailure::Other(reason) => Self::later(reason),
+            AuthFailure::Missing if !submits => Self::new(401, "Unauthorized"),
             _ => Self::new(403, "Forbidden"),
         }
     }
 
-    fn later(reason: impl fmt::Display) -> Self {
+    pub(crate) fn later(reason: impl fmt::Display) -> Self {
         Self { header: Some(("retry-after", "1")), ..Self::new(503, reason) }
     }
 

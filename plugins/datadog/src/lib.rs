@@ -1,8 +1,9 @@
 //! The data side of Datadog's API over tagged series: points in by `series` v1 and v2 and `distribution_points`, out by
-//! `query`, `search`, active metrics, metadata and tags.
+//! `query`, `search`, active metrics, metadata and tags; and events and logs, in and out by search.
 //!
-//! Submissions ask for `DD-API-KEY`, everything else for `DD-APPLICATION-KEY`, in a header or, as old clients do, in the
-//! query (`api_key`, `application_key`). Each holds a key of Bellwether's; both may hold the same.
+//! Submissions ask for `DD-API-KEY`, everything else for `DD-APPLICATION-KEY` beside it, in a header or, as old clients do,
+//! in the query (`api_key`, `application_key`). Each holds a key of Bellwether's, of one organisation; both may hold the
+//! same. Who reads is the application key.
 //!
 //! Where this is not as Datadog is: `docs/guide/datadog.md`.
 
@@ -14,20 +15,29 @@ mod metadata;
 mod metrics;
 mod parameters;
 mod query;
+mod records;
 mod unit;
 
 use bellwether_sdk::dialect::{Authentication, Response, Router, dialect};
-use bellwether_sdk::host::{Clock, SeriesRead, SeriesWrite, State};
+use bellwether_sdk::host::{Clock, RecordsRead, RecordsWrite, SeriesRead, SeriesWrite, State};
 
 use failure::Failure;
 
+const API_HEADER: Authentication = Authentication::HeaderKey("dd-api-key");
+const API_QUERY: Authentication = Authentication::QueryKey("api_key");
+const APPLICATION_HEADER: Authentication = Authentication::HeaderKey("dd-application-key");
+const APPLICATION_QUERY: Authentication = Authentication::QueryKey("application_key");
+
 /// Who submits.
-const API_KEY: &[Authentication] =
-    &[Authentication::HeaderKey("dd-api-key"), Authentication::QueryKey("api_key")];
+const API_KEY: &[Authentication] = &[API_HEADER, API_QUERY];
 
 /// Who reads, and who changes what is known of a metric.
-const APPLICATION_KEY: &[Authentication] =
-    &[Authentication::HeaderKey("dd-application-key"), Authentication::QueryKey("application_key")];
+const BOTH_KEYS: &[Authentication] = &[
+    Authentication::All(&[APPLICATION_HEADER, API_HEADER]),
+    Authentication::All(&[APPLICATION_HEADER, API_QUERY]),
+    Authentication::All(&[APPLICATION_QUERY, API_HEADER]),
+    Authentication::All(&[APPLICATION_QUERY, API_QUERY]),
+];
 
 const VALIDATE: &str = "/api/v1/validate";
 const SERIES_V1: &str = "/api/v1/series";
@@ -44,15 +54,16 @@ const ALL_TAGS: &str = "/api/v2/metrics/{metric}/all-tags";
 
 /// The data side of Datadog's API, for unchanged Datadog clients and agents.
 #[dialect]
-pub fn routes<H: SeriesRead + SeriesWrite + State + Clock>() -> Router<H> {
-    Router::new()
-        .refuse(Failure::refusal)
+pub fn routes<H: SeriesRead + SeriesWrite + RecordsRead + RecordsWrite + State + Clock>() -> Router<H> {
+    let router = Router::new()
+        .refuse_request(Failure::refusal)
         .authenticate(API_KEY)
         .post(SERIES_V2, intake::series_v2)
         .post(SERIES_V1, intake::series_v1)
         .post(DISTRIBUTIONS, intake::distributions)
-        .get(VALIDATE, |_, _| Response::new(200, "application/json", r#"{"valid":true}"#))
-        .authenticate(APPLICATION_KEY)
+        .get(VALIDATE, |_, _| Response::new(200, "application/json", r#"{"valid":true}"#));
+    let router = records::submissions(router)
+        .authenticate(BOTH_KEYS)
         .get(QUERY, query::answer)
         .post(TIMESERIES, formula::timeseries)
         .post(SCALAR, formula::scalar)
@@ -61,8 +72,8 @@ pub fn routes<H: SeriesRead + SeriesWrite + State + Clock>() -> Router<H> {
         .get(METADATA, metadata::get)
         .put(METADATA, metadata::put)
         .get(METRICS, metrics::list)
-        .get(ALL_TAGS, metrics::tags)
-        .authenticate(&[])
+        .get(ALL_TAGS, metrics::tags);
+    records::others(records::reads(router).authenticate(&[]))
         .any(SERIES_V2, |_, request| Failure::method(request, "POST"))
         .any(SERIES_V1, |_, request| Failure::method(request, "POST"))
         .any(DISTRIBUTIONS, |_, request| Failure::method(request, "POST"))

@@ -10,7 +10,7 @@ mod issue;
 use bellwether_sdk::formatter::{
     Event, Exchange, FormatterError, HttpAnswer, Notification, Request, Step, Text, check_url, formatter,
 };
-use bellwether_sdk::formatting::{Room, Story, check_text, stable_key};
+use bellwether_sdk::formatting::{Room, Story, check_text, line_key};
 use bellwether_sdk::serde_json::{Value as Json, json, to_vec};
 use bellwether_sdk::{Secret, SettingError, Settings};
 use serde::{Deserialize, Serialize};
@@ -198,9 +198,9 @@ impl Api<'_> {
         self.api("issue/").percent(issue)
     }
 
-    /// What an issue of this incident is found by.
+    /// What an issue of this incident is found by; another channel into the project makes another.
     fn label(&self) -> String {
-        format!("bellwether-{}", stable_key(&self.notification.incident.id, 100))
+        format!("bellwether-{}", line_key(self.notification, 100))
     }
 
     /// What an incident's changes change.

@@ -61,10 +61,10 @@ fn an_issue_is_looked_up_made_edited_and_moved_to_done() {
     assert_eq!(requests, ["POST search/jql", "POST issue"]);
     assert_eq!(
         sent_json(&steps[0])["jql"],
-        "project = \"OPS\" AND labels = \"bellwether-incident-1\" ORDER BY created DESC"
+        "project = \"OPS\" AND labels = \"bellwether-incident-1.channel-1\" ORDER BY created DESC"
     );
     let fields = &sent_json(&steps[1])["fields"];
-    assert_eq!(fields["labels"], json!(["bellwether-incident-1", "alert"]));
+    assert_eq!(fields["labels"], json!(["bellwether-incident-1.channel-1", "alert"]));
     assert_eq!((&fields["project"]["key"], &fields["issuetype"]["name"]), (&json!("OPS"), &json!("Task")));
     assert_eq!(fields["summary"], "[High] Checkout fails more often than usual");
     assert!(matches!(steps[2], Step::Done { .. }));

@@ -1,4 +1,4 @@
-//! The formatter for Opsgenie: an incident is one alert there, under an alias. A creation under an alias that is open
+//! The formatter for Opsgenie: an incident is one alert there, under an alias, which names the channel too. A creation under an alias that is open
 //! changes nothing, so an update sets what changed by itself; requests are taken with 202 and worked off later, in order.
 //!
 //! A test creates an alert and closes it.
@@ -6,7 +6,7 @@
 use bellwether_sdk::formatter::{
     Event, Exchange, FormatterError, Notification, Request, Severity, Step, Text, check_url, formatter,
 };
-use bellwether_sdk::formatting::{Plain, Room, Story, check_text, one_line, stable_key};
+use bellwether_sdk::formatting::{Plain, Room, Story, check_text, line_key, one_line, stable_key};
 use bellwether_sdk::serde_json::{Map, Value as Json, json, to_vec};
 use bellwether_sdk::{Secret, SettingError, Settings};
 use serde::{Deserialize, Serialize};
@@ -79,9 +79,16 @@ struct Memory {
     created: bool,
     /// Whether it was acknowledged.
     acknowledged: bool,
+    /// Whether its alias names the channel; those of alerts that an earlier version created do not.
+    line: bool,
 }
 
 impl Memory {
+    /// Nothing was sent yet.
+    fn fresh() -> Self {
+        Self { line: true, ..Self::default() }
+    }
+
     fn kept(self) -> Vec<u8> {
         to_vec(&self).expect("a memory is plain data")
     }
@@ -92,7 +99,7 @@ impl Memory {
 #[expect(clippy::needless_pass_by_value, reason = "the macro hands the settings over")]
 pub fn next(exchange: &Exchange, settings: Opsgenie) -> Result<Step, FormatterError> {
     let notification = &exchange.notification;
-    let mut memory: Memory = exchange.remembered().unwrap_or_default();
+    let mut memory: Memory = exchange.remembered().unwrap_or_else(Memory::fresh);
     let Some(answer) = exchange.http() else {
         memory.stage = match notification.event {
             Event::Closed => Stage::Close,
@@ -106,7 +113,7 @@ pub fn next(exchange: &Exchange, settings: Opsgenie) -> Result<Step, FormatterEr
         if memory.stage == Stage::Close {
             return Ok(Step::done().remember(Vec::new()));
         }
-        memory = Memory::default();
+        memory = Memory::fresh();
         return Ok(send(memory, notification, &settings));
     }
     answer.success()?;
@@ -133,7 +140,10 @@ pub fn next(exchange: &Exchange, settings: Opsgenie) -> Result<Step, FormatterEr
 
 fn send(memory: Memory, notification: &Notification, settings: &Opsgenie) -> Step {
     let story = Story::of(notification);
-    let alias = stable_key(&notification.incident.id, ALIAS);
+    let alias = match memory.line {
+        true => line_key(notification, ALIAS),
+        false => stable_key(&notification.incident.id, ALIAS),
+    };
     let alerts = Text::from(settings.api_url.trim_end_matches('/')).text("/v2/alerts");
     let of_alert =
         |part: &str| alerts.clone().text("/").percent(&alias).text(format!("/{part}?identifierType=alias"));

@@ -25,10 +25,27 @@ fn told(exchange: &mut Exchange, event: Event, answers: &[Answer]) -> (Vec<Strin
 }
 
 #[test]
+fn two_channels_make_two_alerts_and_one_that_is_open_keeps_its_alias() {
+    let url = |channel: &str, memory: &[u8]| {
+        let mut exchange = Exchange::new(notification(Event::Closed), memory.to_vec());
+        exchange.notification.idempotency_key = format!("incident-1.{channel}.7");
+        let steps = rehearse_with(next, &settings(), &mut exchange, &[]).expect("steps");
+        sent(&steps[0]).url().to_string()
+    };
+    assert!(url("day", b"").contains("/incident-1.day/close"));
+    assert!(url("night", b"").contains("/incident-1.night/close"));
+    // As a version remembers that did not name the channel.
+    let before = br#"{"stage":"create","created":true,"acknowledged":false}"#;
+    assert!(url("day", before).contains("/incident-1/close"));
+}
+
+#[test]
 fn an_alert_is_created_updated_acknowledged_and_closed_by_its_alias() {
     let mut exchange = Exchange::new(notification(Event::Opened), Vec::new());
     let of_alert = |method: &str, part: &str| {
-        format!("{method} https://api.opsgenie.com/v2/alerts/incident-1/{part}?identifierType=alias")
+        format!(
+            "{method} https://api.opsgenie.com/v2/alerts/incident-1.channel-1/{part}?identifierType=alias"
+        )
     };
     let (requests, end) = told(&mut exchange, Event::Opened, &[taken()]);
     assert_eq!(requests, ["POST https://api.opsgenie.com/v2/alerts"]);

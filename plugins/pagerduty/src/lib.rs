@@ -1,12 +1,13 @@
 //! The formatter for PagerDuty's Events API v2: an incident is one alert there, triggered, acknowledged and resolved
-//! under one deduplication key, so that an event that comes twice changes nothing.
+//! under one deduplication key, so that an event that comes twice changes nothing. The key names the channel too: two
+//! channels into one service make two alerts.
 //!
 //! A test triggers an alert and resolves it.
 
 use bellwether_sdk::formatter::{
     Event, Exchange, FormatterError, Notification, Purpose, Request, Severity, Step, check_url, formatter,
 };
-use bellwether_sdk::formatting::{Room, Story, check_text, one_line, stable_key};
+use bellwether_sdk::formatting::{Room, Story, check_text, line_key, one_line, stable_key};
 use bellwether_sdk::serde_json::{Map, Value as Json, json, to_vec};
 use bellwether_sdk::{Secret, SettingError, Settings, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -52,6 +53,19 @@ const LINKS: usize = 20;
 struct Memory {
     last: Action,
     acknowledged: bool,
+    /// Whether its key names the channel; those of alerts that an earlier version triggered do not.
+    line: bool,
+}
+
+impl Memory {
+    /// Nothing was sent yet.
+    fn fresh() -> Self {
+        Self { line: true, ..Self::default() }
+    }
+
+    fn kept(self) -> Vec<u8> {
+        to_vec(&self).expect("a memory is plain data")
+    }
 }
 
 #[derive(Clone, Copy, Default, Deserialize, PartialEq, Serialize)]
@@ -68,45 +82,45 @@ enum Action {
 #[expect(clippy::needless_pass_by_value, reason = "the macro hands the settings over")]
 pub fn next(exchange: &Exchange, settings: PagerDuty) -> Result<Step, FormatterError> {
     let notification = &exchange.notification;
-    let memory: Memory = exchange.remembered().unwrap_or_default();
+    let memory: Memory = exchange.remembered().unwrap_or_else(Memory::fresh);
     let Some(answer) = exchange.http() else {
         let first = match notification.event {
             Event::Closed => Action::Resolve,
             Event::Opened | Event::Updated | Event::Test => Action::Trigger,
         };
-        return Ok(send(first, memory.acknowledged, notification, &settings));
+        return Ok(send(Memory { last: first, ..memory }, notification, &settings));
     };
     answer.success()?;
     let acknowledged = notification.incident.acknowledged_by.is_some();
     Ok(match memory.last {
         Action::Trigger if notification.event == Event::Test => {
-            send(Action::Resolve, false, notification, &settings)
+            send(Memory { last: Action::Resolve, ..memory }, notification, &settings)
         }
         Action::Trigger if acknowledged && !memory.acknowledged => {
-            send(Action::Acknowledge, false, notification, &settings)
+            send(Memory { last: Action::Acknowledge, ..memory }, notification, &settings)
         }
         Action::Trigger => Step::done(),
-        Action::Acknowledge => Step::done().remember(kept(Action::Acknowledge, true)),
+        Action::Acknowledge => Step::done().remember(Memory { acknowledged: true, ..memory }.kept()),
         // A recurrence under the same key is a new alert.
         Action::Resolve => Step::done().remember(Vec::new()),
     })
 }
 
-fn send(last: Action, acknowledged: bool, notification: &Notification, settings: &PagerDuty) -> Step {
-    let body = body(last, notification, settings);
+fn send(memory: Memory, notification: &Notification, settings: &PagerDuty) -> Step {
+    let body = body(memory, notification, settings);
     let url = format!("{}/v2/enqueue", settings.api_url.trim_end_matches('/'));
     let request = Request::post(url).json_with(&body, &[("routing_key", &settings.routing_key)]);
-    Step::send(request).remember(kept(last, acknowledged))
+    Step::send(request).remember(memory.kept())
 }
 
-fn kept(last: Action, acknowledged: bool) -> Vec<u8> {
-    to_vec(&Memory { last, acknowledged }).expect("a memory is plain data")
-}
-
-fn body(action: Action, notification: &Notification, settings: &PagerDuty) -> Json {
+fn body(memory: Memory, notification: &Notification, settings: &PagerDuty) -> Json {
     let incident = &notification.incident;
-    let mut body = json!({"event_action": action, "dedup_key": stable_key(&incident.id, KEY)});
-    if action != Action::Trigger {
+    let key = match memory.line {
+        true => line_key(notification, KEY),
+        false => stable_key(&incident.id, KEY),
+    };
+    let mut body = json!({"event_action": memory.last, "dedup_key": key});
+    if memory.last != Action::Trigger {
         return body;
     }
     let story = Story::of(notification);

@@ -8,7 +8,7 @@ fn settings() -> Json {
 }
 
 fn accepted() -> Answer {
-    answer(202, r#"{"status": "success", "message": "Event processed", "dedup_key": "incident-1"}"#)
+    answer(202, r#"{"status": "success", "message": "Event processed", "dedup_key": "incident-1.channel-1"}"#)
 }
 
 #[test]
@@ -23,7 +23,7 @@ fn an_incident_is_triggered_acknowledged_and_resolved_under_one_key() {
         let actions = bodies.map(|body| {
             assert_eq!(
                 (&body["dedup_key"], &body["routing_key"]),
-                (&json!("incident-1"), &json!("routing_key"))
+                (&json!("incident-1.channel-1"), &json!("routing_key"))
             );
             body["event_action"].as_str().expect("a text").to_owned()
         });
@@ -42,6 +42,22 @@ fn an_incident_is_triggered_acknowledged_and_resolved_under_one_key() {
 }
 
 #[test]
+fn two_channels_make_two_alerts_and_one_that_is_open_keeps_its_key() {
+    let key = |channel: &str, event, memory: &[u8]| {
+        let mut exchange = Exchange::new(notification(event), memory.to_vec());
+        exchange.notification.idempotency_key = format!("incident-1.{channel}.7");
+        let steps = rehearse_with(next, &settings(), &mut exchange, &[]).expect("steps");
+        sent_json(&steps[0])["dedup_key"].as_str().expect("a text").to_owned()
+    };
+    assert_eq!(key("day", Event::Opened, b""), "incident-1.day");
+    assert_eq!(key("night", Event::Opened, b""), "incident-1.night");
+    // As a version remembers that did not name the channel.
+    let before = br#"{"last":"trigger","acknowledged":false}"#;
+    assert_eq!(key("day", Event::Updated, before), "incident-1");
+    assert_eq!(key("day", Event::Closed, before), "incident-1");
+}
+
+#[test]
 fn a_test_leaves_nothing_behind() {
     let steps =
         rehearse(next, &settings(), notification(Event::Test), &[accepted(), accepted()]).expect("steps");
@@ -53,7 +69,7 @@ fn a_test_leaves_nothing_behind() {
 #[test]
 fn an_event_stays_within_pagerdutys_limits_whatever_is_told() {
     for (name, mut told) in extremes() {
-        told.incident.id = told.incident.description.clone();
+        told.idempotency_key = format!("{}.1", "x".repeat(62));
         let step = &rehearse(next, &settings(), told, &[]).expect(name)[0];
         let body = sent_json(step);
         assert!(sent(step).body().to_string().len() <= 512_000, "{name}");

@@ -1,14 +1,14 @@
 //! The formatter for Salesforce: an incident is one case, upserted under an external id, so that a request that comes
-//! twice changes nothing.
+//! twice changes nothing. The id is made of the channel too: two channels into one organisation make two cases.
 //!
 //! The object Case needs a text field that is unique and an external id: its API name is a setting. A test makes a case
 //! and closes it.
 
 use bellwether_sdk::formatter::{
-    Event, Exchange, FormatterError, Grant, HttpAnswer, Notification, Oauth, Request, Severity, Signing,
-    Step, Text, check_url, formatter,
+    Event, Exchange, FormatterError, Grant, HttpAnswer, Oauth, Request, Severity, Signing, Step, Text,
+    check_url, formatter,
 };
-use bellwether_sdk::formatting::{Plain, Room, Story, check_text, stable_key};
+use bellwether_sdk::formatting::{Plain, Room, Story, check_text, line_key, stable_key};
 use bellwether_sdk::serde_json::{Value as Json, json};
 use bellwether_sdk::{Secret, SettingError, Settings};
 
@@ -85,21 +85,30 @@ const PASSING: [&str; 5] = [
 /// What is kept after a test's first request: that the second closes the case.
 const CLOSING: &[u8] = b"closing";
 
+/// What is kept of a case whose id names the channel; those that an earlier version opened have nothing kept.
+const LINE: &[u8] = b"line";
+
 /// Opens a Salesforce case for each incident, keeps it up to date, and closes it.
 #[formatter]
 #[expect(clippy::needless_pass_by_value, reason = "the macro hands the settings over")]
 pub fn next(exchange: &Exchange, settings: Salesforce) -> Result<Step, FormatterError> {
     let notification = &exchange.notification;
-    let test = notification.event == Event::Test;
     let Some(answer) = exchange.http() else {
         let closes = notification.event == Event::Closed;
-        return Ok(send(closes, notification, &settings).remember(Vec::new()));
+        let kept: &[u8] = if names_channel(exchange) { LINE } else { b"" };
+        return Ok(send(closes, exchange, &settings).remember(kept));
     };
     check_answer(answer)?;
-    Ok(match test && exchange.memory != CLOSING {
-        true => send(true, notification, &settings).remember(CLOSING),
-        false => Step::done().remember(Vec::new()),
+    Ok(match notification.event {
+        Event::Test if exchange.memory != CLOSING => send(true, exchange, &settings).remember(CLOSING),
+        Event::Test | Event::Closed => Step::done().remember(Vec::new()),
+        Event::Opened | Event::Updated => Step::done(),
     })
+}
+
+/// Whether the case's id names the channel: an incident's cases keep the id they were opened under.
+fn names_channel(exchange: &Exchange) -> bool {
+    exchange.memory == LINE || matches!(exchange.notification.event, Event::Opened | Event::Test)
 }
 
 fn check_answer(answer: &HttpAnswer) -> Result<(), FormatterError> {
@@ -111,8 +120,14 @@ fn check_answer(answer: &HttpAnswer) -> Result<(), FormatterError> {
     answer.success().map(|_| ())
 }
 
-fn send(closes: bool, notification: &Notification, settings: &Salesforce) -> Step {
+fn send(closes: bool, exchange: &Exchange, settings: &Salesforce) -> Step {
+    let notification = &exchange.notification;
     let incident = &notification.incident;
+    // Without dots: what stands behind one in a path may be taken for a format.
+    let id = match names_channel(exchange) {
+        true => stable_key(&line_key(notification, EXTERNAL_ID), EXTERNAL_ID),
+        false => stable_key(&incident.id, EXTERNAL_ID),
+    };
     let story = Story::of(notification);
     let mut fields = json!({
         "Subject": Room::utf16(SUBJECT).cut(&story.headline),
@@ -129,7 +144,7 @@ fn send(closes: bool, notification: &Notification, settings: &Salesforce) -> Ste
     let version = settings.api_version.trim_start_matches('v');
     let url =
         Text::from(format!("{base}/services/data/v{version}/sobjects/Case/{}/", settings.external_id_field))
-            .percent(stable_key(&incident.id, EXTERNAL_ID));
+            .percent(id);
     let token_url = settings.token_url.clone().unwrap_or_else(|| format!("{base}/services/oauth2/token"));
     let grant = match &settings.refresh_token {
         Some(token) => Grant::RefreshToken(token.name().to_owned()),

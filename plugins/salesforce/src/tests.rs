@@ -1,4 +1,4 @@
-use bellwether_sdk::testing::{answer, extremes, notification, rehearse, sent, sent_json};
+use bellwether_sdk::testing::{answer, extremes, notification, rehearse, rehearse_with, sent, sent_json};
 
 use super::*;
 
@@ -7,29 +7,44 @@ fn settings() -> Json {
 }
 
 #[test]
-fn a_case_is_upserted_under_the_incidents_id_from_opening_to_closing() {
+fn a_case_is_upserted_under_one_id_from_opening_to_closing() {
+    let id = stable_key("incident-1.channel-1", EXTERNAL_ID);
+    let mut exchange = Exchange::new(notification(Event::Opened), Vec::new());
     for (event, status) in
         [(Event::Opened, json!("New")), (Event::Updated, Json::Null), (Event::Closed, json!("Closed"))]
     {
         let made = answer(201, r#"{"id": "500x", "success": true, "errors": [], "created": true}"#);
-        let steps = rehearse(next, &settings(), notification(event), &[made]).expect("steps");
+        exchange.notification = notification(event);
+        let steps = rehearse_with(next, &settings(), &mut exchange, &[made]).expect("steps");
         let request = sent(&steps[0]);
-        assert_eq!(
-            (request.method(), request.url().to_string().as_str()),
-            (
-                "PATCH",
-                "https://example.my.salesforce.com/services/data/v62.0/sobjects/Case/BellwetherIncident__c/incident-1"
-            )
+        let url = format!(
+            "https://example.my.salesforce.com/services/data/v62.0/sobjects/Case/BellwetherIncident__c/{id}"
         );
+        assert_eq!((request.method(), request.url().to_string()), ("PATCH", url));
         let [Signing::Oauth(oauth)] = request.signing() else { panic!("it is signed once") };
         assert!(matches!(oauth.grant, Grant::ClientCredentials));
         let fields = sent_json(&steps[0]);
         assert_eq!((&fields["Status"], &fields["Priority"]), (&status, &json!("High")));
-        assert_eq!(steps[1], Step::done().remember(Vec::new()));
     }
+    assert_eq!(exchange.memory, b"", "a recurrence is a case that is opened again");
     let none = answer(204, "");
     let steps = rehearse(next, &settings(), notification(Event::Test), &[none.clone(), none]).expect("steps");
     assert_eq!(sent_json(&steps[1])["Status"], "Closed", "a test ends what it made");
+}
+
+#[test]
+fn two_channels_make_two_cases_and_one_that_is_open_keeps_its_id() {
+    let id = |channel: &str, event, memory: &[u8]| {
+        let mut exchange = Exchange::new(notification(event), memory.to_vec());
+        exchange.notification.idempotency_key = format!("incident-1.{channel}.7");
+        let steps = rehearse_with(next, &settings(), &mut exchange, &[]).expect("steps");
+        let url = sent(&steps[0]).url().to_string();
+        url.rsplit('/').next().map(str::to_owned)
+    };
+    assert_ne!(id("day", Event::Opened, b""), id("night", Event::Opened, b""));
+    assert_eq!(id("day", Event::Closed, LINE), id("day", Event::Opened, b""));
+    // Of one that an earlier version opened nothing is kept.
+    assert_eq!(id("day", Event::Closed, b"").as_deref(), Some("incident-1"));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use bellwether_sdk::formatter::{
     Event, Exchange, FormatterError, Grant, HttpAnswer, Notification, Oauth, Request, Severity, Signing,
     Step, Text, check_url, formatter,
 };
-use bellwether_sdk::formatting::{Plain, Room, Story, check_text, stable_key};
+use bellwether_sdk::formatting::{Plain, Room, Story, check_text, line_key};
 use bellwether_sdk::serde_json::{Value as Json, json, to_vec};
 use bellwether_sdk::{Secret, SettingError, Settings};
 use serde::{Deserialize, Serialize};
@@ -230,8 +230,9 @@ impl Table<'_> {
         }
     }
 
+    /// What a record of this incident is found by; another channel into the table makes another.
     fn correlation(&self) -> String {
-        stable_key(&self.notification.incident.id, CORRELATION)
+        line_key(self.notification, CORRELATION)
     }
 
     /// What an incident's changes change.

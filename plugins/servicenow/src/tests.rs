@@ -30,7 +30,7 @@ fn told(exchange: &mut Exchange, event: Event, answers: &[Answer]) -> (Vec<Strin
     (requests.collect(), steps)
 }
 
-const BY_CORRELATION: &str = "GET incident?sysparm_query=correlation_id%3Dincident-1%5EORDERBYDESCsys_created_on&sysparm_fields=sys_id,state&sysparm_limit=1";
+const BY_CORRELATION: &str = "GET incident?sysparm_query=correlation_id%3Dincident-1.channel-1%5EORDERBYDESCsys_created_on&sysparm_fields=sys_id,state&sysparm_limit=1";
 const BY_ID: &str = "GET incident?sysparm_query=sys_id%3Da1&sysparm_fields=sys_id,state&sysparm_limit=1";
 const CREATE: &str = "POST incident?sysparm_fields=sys_id,state";
 const CHANGE: &str = "PATCH incident/a1?sysparm_fields=sys_id,state";
@@ -41,7 +41,7 @@ fn a_record_is_looked_up_made_edited_and_resolved() {
     let (requests, steps) = told(&mut exchange, Event::Opened, &[found(&[]), made("a1")]);
     assert_eq!(requests, [BY_CORRELATION, CREATE]);
     let fields = sent_json(&steps[1]);
-    assert_eq!(fields["correlation_id"], "incident-1");
+    assert_eq!(fields["correlation_id"], "incident-1.channel-1");
     assert_eq!((&fields["urgency"], &fields["impact"]), (&json!("1"), &json!("2")));
     assert_eq!(fields["short_description"], "[High] Checkout fails more often than usual");
 

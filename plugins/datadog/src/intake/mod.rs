@@ -6,8 +6,8 @@
 mod batch;
 mod json;
 mod protobuf;
-mod text;
-mod value;
+pub(crate) mod text;
+pub(crate) mod value;
 
 use bellwether_sdk::dialect::{Request, Response};
 use bellwether_sdk::host::{SeriesRead, SeriesWrite, State};

@@ -19,7 +19,7 @@ pub(super) fn metric(name: &str) -> Option<Cow<'_, str>> {
 
 /// A tag, or what stands behind its colon: without spaces around it, without control characters. `None` if nothing is
 /// left.
-pub(super) fn tag(text: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn tag(text: &str) -> Option<Cow<'_, str>> {
     if !text.is_empty() && text.len() <= LONGEST && !text.starts_with(':') && graphic(text.as_bytes()) {
         return Some(Cow::Borrowed(text));
     }

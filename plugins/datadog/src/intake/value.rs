@@ -96,7 +96,7 @@ impl Visitor<'_> for NumberVisitor {
 }
 
 /// An instant: seconds since 1970, or a date with a time.
-pub(super) struct Time(pub(super) Timestamp);
+pub(crate) struct Time(pub(crate) Timestamp);
 
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

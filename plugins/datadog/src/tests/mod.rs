@@ -2,6 +2,7 @@
 
 mod hostile;
 mod reading;
+mod records;
 mod submitting;
 
 use bellwether_sdk::Timestamp;
@@ -50,6 +51,7 @@ fn a_key_is_good_or_forbidden() {
     let host = MemoryHost::new();
     assert_eq!(seen(&Client::new(routes(), &host).get("/api/v1/validate")), (200, json!({ "valid": true })));
     for failure in [AuthFailure::Missing, AuthFailure::Unknown, AuthFailure::Expired] {
+        let missing = failure == AuthFailure::Missing;
         let stranger = Client::new(routes(), &host).refused(failure);
         for (method, path) in [
             ("GET", "/api/v1/validate"),
@@ -65,8 +67,19 @@ fn a_key_is_good_or_forbidden() {
             ("PUT", "/api/v1/metrics/m"),
             ("GET", "/api/v2/metrics"),
             ("GET", "/api/v2/metrics/m/all-tags"),
+            ("POST", "/api/v1/events"),
+            ("GET", "/api/v1/events"),
+            ("GET", "/api/v1/events/1"),
+            ("POST", "/api/v2/events"),
+            ("POST", "/api/v2/events/search"),
+            ("POST", "/api/v2/logs"),
+            ("POST", "/api/v2/logs/events/search"),
+            ("GET", "/api/v2/logs/events"),
         ] {
-            assert_eq!(refused(&stranger.send(method, path, ""), 403), "Forbidden", "{method} {path}");
+            let submits = ["validate", "series", "distribution_points"].iter().any(|end| path.ends_with(end));
+            let submits = submits && !path.ends_with("timeseries");
+            let (status, word) = if missing && !submits { (401, "Unauthorized") } else { (403, "Forbidden") };
+            assert_eq!(refused(&stranger.send(method, path, ""), status), word, "{method} {path}");
         }
     }
     let later =
@@ -75,20 +88,31 @@ fn a_key_is_good_or_forbidden() {
 }
 
 #[test]
-fn submissions_ask_for_the_api_key_and_reads_for_the_application_key() {
-    use bellwether_sdk::dialect::Authentication;
-    let schemes = |header: &'static str, query: &'static str| {
-        [Authentication::HeaderKey(header).into(), Authentication::QueryKey(query).into()]
-    };
+fn submissions_ask_for_the_api_key_and_reads_for_the_application_key_beside_it() {
+    let alone = [vec!["dd-api-key"], vec!["api_key"]];
+    let both = ["dd-application-key", "application_key"]
+        .into_iter()
+        .flat_map(|application| ["dd-api-key", "api_key"].map(|api| vec![application, api]));
+    let both: Vec<_> = both.collect();
     for route in routes::<MemoryHost>().describe("").routes {
-        let submits =
-            ["/series", "/distribution_points", "/validate"].iter().any(|end| route.path.ends_with(end));
+        let submits = ["/series", "/distribution_points", "/validate", "/v1/input", "/v2/logs"]
+            .iter()
+            .any(|end| route.path.ends_with(end))
+            || route.method == "POST" && route.path.ends_with("/events");
         let expected = match (route.method.as_str(), submits) {
-            ("*", _) => Vec::new(),
-            (_, true) => schemes("dd-api-key", "api_key").to_vec(),
-            (_, false) => schemes("dd-application-key", "application_key").to_vec(),
+            ("*", _) => &[][..],
+            (_, true) => &alone,
+            (_, false) => &both,
         };
-        assert_eq!(route.authentication, expected, "{} {}", route.method, route.path);
+        let place = format!("{} {}", route.method, route.path);
+        assert_eq!(route.authentication.len(), expected.len(), "{place}");
+        for (alternative, names) in route.authentication.iter().zip(expected) {
+            let shown = alternative.iter().map(|credential| format!("{credential:?}"));
+            assert_eq!(alternative.len(), names.len(), "{place}");
+            for (shown, name) in shown.zip(names) {
+                assert!(shown.contains(&format!("{name:?}")), "{place}: {shown} should be of {name}");
+            }
+        }
     }
 }
 

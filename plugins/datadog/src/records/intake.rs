@@ -1,0 +1,224 @@
+//! Logs in: JSON (one, a list, or one behind the other) or lines of text, as agents, libraries and `curl` send them.
+
+use std::borrow::Cow;
+
+use bellwether_sdk::Timestamp;
+use bellwether_sdk::dialect::{IntoResponse, Request, Response};
+use bellwether_sdk::host::{Clock, RecordsWrite};
+use bellwether_sdk::records::{Content, RecordKind};
+use serde_json::{Map, Value, json};
+
+use super::page::{instant, of_number};
+use super::stream::tags;
+use super::{LARGEST, accepted};
+use crate::body;
+use crate::failure::Failure;
+
+/// Bytes of a message; what is longer is cut, as Datadog does.
+const MESSAGE: usize = 1_000_000;
+
+/// Bytes of a word: a host, a service.
+const WORD: usize = 200;
+
+/// How far ahead of now a log may be; the time of another is taken for wrong, and now for it.
+const AHEAD: i64 = 2 * 60 * 60 * 1000;
+
+/// Where a log says what it says, the first that is there.
+const MESSAGES: &[&str] = &["message", "msg", "log"];
+const TIMES: &[&str] = &["timestamp", "@timestamp", "date", "eventTime", "published_date"];
+const STATUSES: &[&str] = &["status", "severity", "level"];
+const HOSTS: &[&str] = &["hostname", "host"];
+const SERVICES: &[&str] = &["service"];
+const SOURCES: &[&str] = &["ddsource"];
+
+/// `POST /api/v2/logs`, `POST /v1/input`
+pub(super) fn take<H: RecordsWrite + Clock>(host: &H, request: &Request<'_>) -> Response {
+    match read(host.now(), request) {
+        Ok(logs) if logs.is_empty() => accepted(&json!({})),
+        Ok(logs) => match host.append(RecordKind::Log, logs) {
+            Ok(_) => accepted(&json!({})),
+            Err(error) => Failure::from(error).detailed(),
+        },
+        Err(failure) => failure.detailed(),
+    }
+}
+
+fn read(now: Timestamp, request: &Request<'_>) -> Result<Vec<Content>, Failure> {
+    let body = body::unpacked(request, LARGEST)?;
+    let shared = Shared {
+        now,
+        source: request.query("ddsource").unwrap_or_default(),
+        service: request.query("service").unwrap_or_default(),
+        host: request.query("hostname").or_else(|| request.query("host")).unwrap_or_default(),
+        tags: tags(request.query("ddtags").unwrap_or_default().split(',')),
+    };
+    let said = request.header("content-type").unwrap_or_default();
+    let media_type = said.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if matches!(&*media_type, "text/plain" | "application/logplex-1") {
+        let text = String::from_utf8_lossy(&body);
+        let lines = text.lines().filter(|line| !line.trim().is_empty());
+        return Ok(lines.map(|line| shared.log(message_alone(line))).collect());
+    }
+    body::format(request)?;
+    let mut logs = Vec::new();
+    for value in serde_json::Deserializer::from_slice(&body).into_iter::<Value>() {
+        match value.map_err(Failure::format)? {
+            Value::Array(values) => {
+                for value in values {
+                    logs.push(shared.log(object(value)?));
+                }
+            }
+            value => logs.push(shared.log(object(value)?)),
+        }
+    }
+    Ok(logs)
+}
+
+fn message_alone(message: &str) -> Map<String, Value> {
+    Map::from_iter([("message".to_owned(), message.into())])
+}
+
+/// A log is an object; a text alone is its message.
+fn object(value: Value) -> Result<Map<String, Value>, Failure> {
+    match value {
+        Value::Object(object) => Ok(object),
+        Value::String(message) => Ok(message_alone(&message)),
+        other => Err(Failure::format(format_args!("a log is {other}, expected an object"))),
+    }
+}
+
+/// What a request says of all its logs.
+struct Shared<'a> {
+    now: Timestamp,
+    source: &'a str,
+    service: &'a str,
+    host: &'a str,
+    tags: Vec<String>,
+}
+
+impl Shared<'_> {
+    fn log(&self, mut log: Map<String, Value>) -> Content {
+        let mut message = text(taken(&mut log, MESSAGES));
+        // A message that is JSON itself is what a program logs: its fields are the log's where that has none.
+        if message.trim_start().starts_with('{')
+            && let Ok(inner) = serde_json::from_str::<Map<String, Value>>(&message)
+        {
+            for (name, value) in inner {
+                log.entry(name).or_insert(value);
+            }
+            if let Some(own) = taken(&mut log, MESSAGES) {
+                message = text(Some(own));
+            }
+        }
+        cut(&mut message, MESSAGE);
+        let mut all = match log.remove("ddtags") {
+            Some(Value::Array(values)) => tags(values.iter().filter_map(Value::as_str)),
+            Some(Value::String(listed)) => tags(listed.split(',')),
+            _ => Vec::new(),
+        };
+        all.extend(self.tags.iter().filter(|tag| !all.contains(tag)).cloned().collect::<Vec<_>>());
+        all.truncate(200);
+        let mut own_or = |names: &[&str], otherwise: &str| {
+            let own = word(text(taken(&mut log, names)));
+            if own.is_empty() { word(otherwise.to_owned()) } else { own }
+        };
+        let (host, service) = (own_or(HOSTS, self.host), own_or(SERVICES, self.service));
+        let source = own_or(SOURCES, self.source);
+        let status = status(taken(&mut log, STATUSES).as_ref());
+        let time = taken(&mut log, TIMES).and_then(|time| self.time(&time)).unwrap_or(self.now);
+        let attributes = if log.is_empty() { String::new() } else { Value::Object(log).to_string() };
+        let status = status.to_owned();
+        Content { time, message, status, service, source, host, tags: all, attributes, ..Content::default() }
+    }
+
+    /// When a log says it was written, if that can be.
+    fn time(&self, value: &Value) -> Option<Timestamp> {
+        let time = match value {
+            Value::Number(number) => {
+                of_number(number.as_i64().or_else(|| number.as_f64().map(|at| at as i64))?)
+            }
+            Value::String(text) if text.starts_with("now") => None,
+            Value::String(text) => instant(text, self.now),
+            _ => None,
+        };
+        time.filter(|time| (0..=self.now.milliseconds() + AHEAD).contains(&time.milliseconds()))
+    }
+}
+
+/// The first of these that is there, taken out.
+fn taken(log: &mut Map<String, Value>, names: &[&str]) -> Option<Value> {
+    let name = names.iter().find(|name| log.get(**name).is_some_and(|value| !value.is_null()))?;
+    log.remove(*name)
+}
+
+fn text(value: Option<Value>) -> String {
+    match value {
+        None => String::new(),
+        Some(Value::String(text)) => text,
+        Some(other) => other.to_string(),
+    }
+}
+
+fn word(mut word: String) -> String {
+    if word.contains(char::is_control) {
+        word = word.replace(char::is_control, "_");
+    }
+    cut(&mut word, WORD);
+    word
+}
+
+fn cut(text: &mut String, most: usize) {
+    if text.len() > most {
+        let end = (0..=most).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        text.truncate(end);
+    }
+}
+
+/// How bad a log is, in Datadog's words: by the beginning of its own, or by syslog's number.
+fn status(value: Option<&Value>) -> &'static str {
+    const SYSLOG: [&str; 8] = ["emergency", "alert", "critical", "error", "warn", "notice", "info", "debug"];
+    let word: Cow<'_, str> = match value {
+        None => return "info",
+        Some(Value::String(text)) => Cow::Owned(text.trim().to_ascii_lowercase()),
+        Some(other) => Cow::Owned(other.to_string()),
+    };
+    if let Ok(number) = word.parse::<usize>() {
+        return SYSLOG.get(number).copied().unwrap_or("info");
+    }
+    for (beginnings, status) in [
+        (&["emerg", "f"][..], "emergency"),
+        (&["a"], "alert"),
+        (&["c"], "critical"),
+        (&["e"], "error"),
+        (&["w"], "warn"),
+        (&["n"], "notice"),
+        (&["d", "trace", "verbose"], "debug"),
+        (&["o", "s"], "ok"),
+    ] {
+        if beginnings.iter().any(|beginning| word.starts_with(beginning)) {
+            return status;
+        }
+    }
+    "info"
+}
+
+impl Failure {
+    /// In the format of the intake of logs: `{"errors":[{"status":"400","title":"…","detail":"…"}]}`.
+    fn detailed(self) -> Response {
+        let plain = self.into_response();
+        let title = match plain.status {
+            400 => "Bad Request",
+            403 => "Forbidden",
+            413 => "Request Entity Too Large",
+            415 => "Unsupported Media Type",
+            503 => "Service Unavailable",
+            _ => "Internal Server Error",
+        };
+        let mut body: Value = serde_json::from_slice(&plain.body).unwrap_or_default();
+        let detail = body["errors"][0].take();
+        let error = json!({ "status": plain.status.to_string(), "title": title, "detail": detail });
+        let mut response = Response::json(plain.status, &json!({ "errors": [error] }));
+        response.headers.extend(plain.headers.into_iter().filter(|header| header.name != "content-type"));
+        response
+    }
+}

@@ -1,0 +1,325 @@
+//! A search as Datadog's clients say it: a filter, an order and a page, in a query string or a body.
+
+use bellwether_sdk::Timestamp;
+use bellwether_sdk::dialect::Request;
+use bellwether_sdk::host::{Clock, RecordsRead};
+use bellwether_sdk::records::{Order, Record, RecordKind, Search};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::failure::Failure;
+use crate::parameters::count;
+
+/// Records of a page, if it does not say how many.
+const USUAL: u32 = 10;
+
+/// Records of a page.
+pub(super) const MOST: u32 = 1000;
+
+/// Searches that one page is gathered with; each looks at as many records as the host lets it.
+const SEARCHES: u32 = 10;
+
+/// Bytes of a page: what an answer can be built of in a call's memory.
+const BYTES: usize = 8 << 20;
+
+const MINUTE: i64 = 60_000;
+const HOUR: i64 = 60 * MINUTE;
+const DAY: i64 = 24 * HOUR;
+
+/// The body of a search: as the vendor's, or flat, as connectors write it.
+#[derive(Debug, Default, Deserialize)]
+struct Body {
+    #[serde(default)]
+    filter: Filter,
+    #[serde(default)]
+    page: Paging,
+    #[serde(default)]
+    options: Options,
+    sort: Option<String>,
+    query: Option<String>,
+    from: Option<Moment>,
+    to: Option<Moment>,
+    limit: Option<u32>,
+    cursor: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Filter {
+    query: Option<String>,
+    from: Option<Moment>,
+    to: Option<Moment>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Paging {
+    limit: Option<u32>,
+    cursor: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Options {
+    #[serde(default, rename = "timeOffset", alias = "time_offset")]
+    time_offset: i64,
+}
+
+/// A moment as it is written: a text, or a number of milliseconds.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Moment {
+    Number(i64),
+    Text(String),
+}
+
+impl Moment {
+    fn text(&self) -> String {
+        match self {
+            Self::Number(number) => number.to_string(),
+            Self::Text(text) => text.clone(),
+        }
+    }
+
+    /// The instant it is, or what parameter is wrong.
+    pub(super) fn read(&self, host: &impl Clock, name: &str) -> Result<Timestamp, Failure> {
+        let text = self.text();
+        instant(&text, host.now()).ok_or_else(|| not_a_time(name, &text))
+    }
+}
+
+fn not_a_time(name: &str, text: &str) -> Failure {
+    let expected = "expected now-15m, 2024-04-09T14:44:00Z or milliseconds since 1970";
+    Failure::parameter(name, format_args!("{text:?} is no time, {expected}"))
+}
+
+/// The search of a query string.
+pub(super) fn of_query(
+    host: &impl Clock,
+    request: &Request<'_>,
+    kind: RecordKind,
+) -> Result<Search, Failure> {
+    let moment = |name| request.query(name).map(str::to_owned).filter(|text| !text.is_empty());
+    build(
+        host.now(),
+        kind,
+        request.query("filter[query]").unwrap_or_default(),
+        (moment("filter[from]"), moment("filter[to]")),
+        request.query("sort"),
+        count(request, "page[limit]", 1, MOST)?,
+        request.query("page[cursor]").map(str::to_owned),
+    )
+}
+
+/// The search of a body.
+pub(super) fn of_body(host: &impl Clock, request: &Request<'_>, kind: RecordKind) -> Result<Search, Failure> {
+    let body = if request.body().is_empty() {
+        Body::default()
+    } else {
+        request.json::<Body>().map_err(Failure::format)?
+    };
+    let limit = body.page.limit.or(body.limit);
+    if let Some(limit) = limit.filter(|limit| !(1..=MOST).contains(limit)) {
+        return Err(Failure::parameter(
+            "page.limit",
+            format_args!("{limit} is no whole number from 1 to {MOST}"),
+        ));
+    }
+    let moment = |moment: Option<Moment>| moment.map(|moment| moment.text()).filter(|text| !text.is_empty());
+    let mut search = build(
+        host.now(),
+        kind,
+        &body.filter.query.or(body.query).unwrap_or_default(),
+        (moment(body.filter.from.or(body.from)), moment(body.filter.to.or(body.to))),
+        body.sort.as_deref(),
+        limit,
+        body.page.cursor.or(body.cursor),
+    )?;
+    let offset = body.options.time_offset.saturating_mul(1000);
+    search.start = moved(search.start, offset);
+    search.end = moved(search.end, offset);
+    Ok(search)
+}
+
+fn build(
+    now: Timestamp,
+    kind: RecordKind,
+    query: &str,
+    (from, to): (Option<String>, Option<String>),
+    sort: Option<&str>,
+    limit: Option<u32>,
+    cursor: Option<String>,
+) -> Result<Search, Failure> {
+    let order = match sort {
+        None | Some("" | "-timestamp" | "desc") => Order::Newest,
+        Some("timestamp" | "asc") => Order::Oldest,
+        Some(other) => {
+            let expected = format_args!("{other:?} is neither timestamp nor -timestamp").to_string();
+            return Err(Failure::parameter("sort", expected));
+        }
+    };
+    let read = |text: Option<String>, name, otherwise| match text {
+        Some(text) => instant(&text, now).ok_or_else(|| not_a_time(name, &text)),
+        None => Ok(otherwise),
+    };
+    let end = read(to, "to", now)?;
+    let start = read(from, "from", moved(now, -15 * MINUTE))?;
+    if end < start {
+        return Err(Failure::parameter("to", format_args!("{end} is before {start}")));
+    }
+    let cursor = cursor.filter(|cursor| !cursor.is_empty());
+    Ok(Search { kind, query: query.to_owned(), start, end, order, limit: limit.unwrap_or(USUAL), cursor })
+}
+
+/// A moment: of the calendar, in milliseconds (or, if it is so small, seconds) since 1970, or `now-15m`.
+pub(super) fn instant(text: &str, now: Timestamp) -> Option<Timestamp> {
+    let text = text.trim();
+    if let Some(rest) = text.strip_prefix("now") {
+        if rest.is_empty() {
+            return Some(now);
+        }
+        let (sign, rest) = match (rest.strip_prefix('-'), rest.strip_prefix('+')) {
+            (Some(rest), _) => (-1, rest),
+            (_, Some(rest)) => (1, rest),
+            _ => return None,
+        };
+        let digits = rest.find(|next: char| !next.is_ascii_digit())?;
+        let unit = match &rest[digits..] {
+            "s" => 1000,
+            "m" => MINUTE,
+            "h" => HOUR,
+            "d" => DAY,
+            "w" => 7 * DAY,
+            "mo" => 30 * DAY,
+            _ => return None,
+        };
+        let number: i64 = rest[..digits].parse().ok()?;
+        return Some(moved(now, number.checked_mul(unit)?.checked_mul(sign)?));
+    }
+    match text.parse::<i64>() {
+        Ok(number) => of_number(number),
+        Err(_) => text.parse().ok(),
+    }
+}
+
+/// Milliseconds since 1970; seconds, if they would be before 1973.
+pub(super) fn of_number(number: i64) -> Option<Timestamp> {
+    let milliseconds = if number.abs() < 100_000_000_000 { number.checked_mul(1000)? } else { number };
+    let time = Timestamp::from_milliseconds(milliseconds);
+    (Timestamp::MIN..=Timestamp::MAX).contains(&time).then_some(time)
+}
+
+/// An instant moved on, as far as there are instants the host knows.
+pub(super) fn moved(time: Timestamp, milliseconds: i64) -> Timestamp {
+    let latest = Timestamp::MAX.milliseconds() - DAY;
+    let moved = time.milliseconds().saturating_add(milliseconds);
+    Timestamp::from_milliseconds(moved.clamp(Timestamp::MIN.milliseconds(), latest))
+}
+
+/// A page, gathered from as many searches as it takes within bounds.
+#[derive(Debug, Default)]
+pub(super) struct Page {
+    pub(super) records: Vec<Record>,
+    pub(super) next: Option<String>,
+    /// Whether it has room left because the searches looked at so much.
+    pub(super) stopped_early: bool,
+}
+
+/// The page that a search asks for. Clients take one that is not full for the last, so a search that the host stopped
+/// goes on here for a while.
+pub(super) fn gather(host: &impl RecordsRead, search: &Search) -> Result<Page, Failure> {
+    let (mut page, mut search, mut bytes) = (Page::default(), search.clone(), 0);
+    let limit = search.limit as usize;
+    for _ in 0..SEARCHES {
+        search.limit = u32::try_from(limit - page.records.len()).unwrap_or(MOST);
+        let found = host.search(&search)?;
+        let size = |record: &Record| record.content.message.len() + record.content.attributes.len();
+        bytes += found.records.iter().map(size).sum::<usize>();
+        page.records.extend(found.records);
+        (page.next, page.stopped_early) = (found.next, found.stopped_early);
+        if page.next.is_none() || page.records.len() >= limit || bytes >= BYTES {
+            break;
+        }
+        search.cursor.clone_from(&page.next);
+    }
+    Ok(page)
+}
+
+/// The answer of a search: its records as `item` shows them, and the way to the next page.
+pub(super) fn answer(path: &str, search: &Search, page: &Page, item: impl Fn(&Record) -> Value) -> Value {
+    let mut meta = json!({ "elapsed": 0, "status": if page.stopped_early { "timeout" } else { "done" } });
+    if page.stopped_early {
+        meta["warnings"] = json!([{
+            "code": "stopped_early",
+            "title": "The search stopped before the page was full",
+            "detail": "It looked at as much as one search may; go on at the next page, or ask for a shorter range.",
+        }]);
+    }
+    let mut answer = json!({ "data": page.records.iter().map(item).collect::<Vec<_>>(), "meta": meta });
+    if let Some(next) = &page.next {
+        answer["meta"]["page"] = json!({ "after": next });
+        answer["links"] = json!({ "next": link(path, search, next) });
+    }
+    answer
+}
+
+/// Where the next page is, from the base of the API on.
+fn link(path: &str, search: &Search, next: &str) -> String {
+    let sort = if search.order == Order::Newest { "-timestamp" } else { "timestamp" };
+    let mut link = path.to_owned();
+    for (separator, name, value) in [
+        ('?', "filter[query]", search.query.as_str()),
+        ('&', "filter[from]", &search.start.to_string()),
+        ('&', "filter[to]", &search.end.to_string()),
+        ('&', "sort", sort),
+        ('&', "page[limit]", &search.limit.to_string()),
+        ('&', "page[cursor]", next),
+    ] {
+        link.push(separator);
+        escape(name, &mut link);
+        link.push('=');
+        escape(value, &mut link);
+    }
+    link
+}
+
+fn escape(text: &str, out: &mut String) {
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+}
+
+/// What the records' attributes are, as an object.
+pub(super) fn attributes(record: &Record) -> serde_json::Map<String, Value> {
+    serde_json::from_str(&record.content.attributes).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_read_in_every_way_clients_write_it() {
+        let now = Timestamp::from_seconds(1_712_620_800);
+        for (text, expected) in [
+            ("now", Some(1_712_620_800_000)),
+            ("now-15m", Some(1_712_620_800_000 - 900_000)),
+            ("now+1h", Some(1_712_620_800_000 + 3_600_000)),
+            ("now-2d", Some(1_712_620_800_000 - 172_800_000)),
+            ("2024-04-09T00:00:00Z", Some(1_712_620_800_000)),
+            ("2024-04-09T02:00:00+02:00", Some(1_712_620_800_000)),
+            ("2024-04-09", Some(1_712_620_800_000)),
+            ("1712620800000", Some(1_712_620_800_000)),
+            ("1712620800", Some(1_712_620_800_000)),
+            ("now-15", None),
+            ("now15m", None),
+            ("now-m", None),
+            ("yesterday", None),
+            ("", None),
+            ("9223372036854775807", None),
+        ] {
+            assert_eq!(instant(text, now).map(Timestamp::milliseconds), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Answers in Prometheus' JSON. Numbers are texts in it, since JSON has no infinity; instants are seconds.
+
+use std::io::Write as _;
+
+use bellwether_sdk::dialect::Response;
+use serde_json::json;
+
+use crate::failure::Failure;
+use crate::promql::{Answer, Grid, Labels, Line, Series, is_absent};
+
+/// Bytes of one answer: below what the host takes of a call.
+const LARGEST: usize = 8_000_000;
+
+/// The version of Prometheus whose API and PromQL this is like.
+const VERSION: &str = "3.0.0";
+
+/// `{"status":"success","data":…}`
+pub(crate) fn success(data: &serde_json::Value) -> Response {
+    Response::json(200, &json!({ "status": "success", "data": data }))
+}
+
+/// The same with a word of warning where the list was cut.
+pub(crate) fn list(data: &serde_json::Value, cut: bool) -> Response {
+    if !cut {
+        return success(data);
+    }
+    let warnings = ["results truncated due to limit"];
+    Response::json(200, &json!({ "status": "success", "data": data, "warnings": warnings }))
+}
+
+/// `GET /api/v1/status/buildinfo`
+pub(crate) fn build() -> Response {
+    success(&json!({
+        "version": VERSION, "revision": "bellwether", "branch": "", "buildUser": "", "buildDate": "", "goVersion": "",
+    }))
+}
+
+/// A document as it grows.
+struct Writer(Vec<u8>);
+
+impl Writer {
+    fn begin(kind: &str) -> Self {
+        Self(format!(r#"{{"status":"success","data":{{"resultType":"{kind}","result":"#).into_bytes())
+    }
+
+    fn end(mut self) -> Response {
+        self.0.extend_from_slice(b"}}");
+        Response::new(200, "application/json", self.0)
+    }
+
+    fn raw(&mut self, text: &str) {
+        self.0.extend_from_slice(text.as_bytes());
+    }
+
+    fn text(&mut self, text: &str) {
+        serde_json::to_writer(&mut self.0, text).expect("a text is writable as JSON");
+    }
+
+    /// `"metric":{…}`
+    fn metric(&mut self, labels: &Labels) {
+        self.raw(r#""metric":{"#);
+        for (at, (name, value)) in labels.iter().enumerate() {
+            self.raw(if at == 0 { "" } else { "," });
+            self.text(name);
+            self.raw(":");
+            self.text(value);
+        }
+        self.raw("}");
+    }
+
+    /// `[seconds,"value"]`
+    fn point(&mut self, time: i64, value: f64) {
+        let sign = if time < 0 { "-" } else { "" };
+        let (seconds, rest) = (time.unsigned_abs() / 1000, time.unsigned_abs() % 1000);
+        let written = match rest {
+            0 => write!(self.0, "[{sign}{seconds},\""),
+            _ => write!(self.0, "[{sign}{seconds}.{rest:03},\""),
+        };
+        written.and_then(|()| number(&mut self.0, value)).expect("memory is writable");
+        self.raw("\"]");
+    }
+
+    /// A list of elements, each within braces.
+    fn elements<T>(
+        &mut self,
+        elements: impl IntoIterator<Item = T>,
+        mut each: impl FnMut(&mut Self, T),
+    ) -> Result<(), Failure> {
+        self.raw("[");
+        for (at, element) in elements.into_iter().enumerate() {
+            self.raw(if at == 0 { "{" } else { ",{" });
+            each(self, element);
+            self.raw("}");
+            if self.0.len() > LARGEST {
+                return Err(Failure::execution(format_args!(
+                    "the answer has more than {LARGEST} bytes; ask for longer steps, less time or fewer series"
+                )));
+            }
+        }
+        self.raw("]");
+        Ok(())
+    }
+
+    /// `"values":[…]`
+    fn points(&mut self, points: impl Iterator<Item = (i64, f64)>) {
+        self.raw(r#","values":["#);
+        for (at, (time, value)) in points.enumerate() {
+            self.raw(if at == 0 { "" } else { "," });
+            self.point(time, value);
+        }
+        self.raw("]");
+    }
+}
+
+/// As Go writes it in JSON: digits alone within bounds, an exponent of two digits at least beyond them.
+fn number(into: &mut Vec<u8>, value: f64) -> std::io::Result<()> {
+    if value.is_nan() {
+        return into.write_all(b"NaN");
+    }
+    if value.is_infinite() {
+        return into.write_all(if value > 0.0 { b"+Inf" } else { b"-Inf" });
+    }
+    let size = value.abs();
+    if size == 0.0 || (1e-6..1e21).contains(&size) {
+        return write!(into, "{value}");
+    }
+    let text = format!("{value:e}");
+    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |exponent| ('-', exponent));
+    write!(into, "{digits}e{sign}{exponent:0>2}")
+}
+
+/// What an instant query comes to, at this instant.
+pub(crate) fn instant(answer: Answer, time: i64) -> Result<Response, Failure> {
+    let writer = match answer {
+        Answer::Scalar(value) => {
+            let mut writer = Writer::begin("scalar");
+            writer.point(time, value);
+            writer
+        }
+        Answer::Text(text) => {
+            let mut writer = Writer::begin("string");
+            writer.raw(&format!("[{},", time as f64 / 1000.0));
+            writer.text(&text);
+            writer.raw("]");
+            writer
+        }
+        Answer::Vector(lines) => {
+            let mut writer = Writer::begin("vector");
+            let present = lines.into_iter().filter(|line| !is_absent(line.values[0]));
+            writer.elements(present, |writer, line| {
+                writer.metric(&line.labels);
+                writer.raw(r#","value":"#);
+                writer.point(time, line.values[0]);
+            })?;
+            writer
+        }
+        Answer::Matrix(series) => {
+            let mut writer = Writer::begin("matrix");
+            writer.elements(series, |writer, Series { labels, times, values }| {
+                writer.metric(&labels);
+                writer.points(times.into_iter().zip(values));
+            })?;
+            writer
+        }
+    };
+    Ok(writer.end())
+}
+
+/// What a range query comes to.
+pub(crate) fn range(lines: Vec<Line>, grid: Grid) -> Result<Response, Failure> {
+    let mut writer = Writer::begin("matrix");
+    writer.elements(lines, |writer, line| {
+        writer.metric(&line.labels);
+        writer.points(grid.times().zip(line.values).filter(|(_, value)| !is_absent(*value)));
+    })?;
+    Ok(writer.end())
+}

@@ -1,0 +1,90 @@
+//! Which series, labels and values there are. Series are told whenever they had samples: `start` and `end` are read and
+//! narrow nothing.
+
+use std::collections::BTreeSet;
+
+use bellwether_sdk::dialect::{Request, Response};
+use bellwether_sdk::host::SeriesRead;
+use bellwether_sdk::series::{Matcher, SeriesError};
+use serde_json::{Map, Value};
+
+use crate::answer;
+use crate::failure::Failure;
+use crate::parameters::Parameters;
+use crate::promql::{Labels, NAME};
+
+/// Items of one answer: what the host tells at once.
+const MOST: usize = 20_000;
+
+/// What a request asks for: how many, and of which series, all if it names none.
+fn asked(parameters: &Parameters<'_>) -> Result<(usize, Vec<Vec<Matcher>>), Failure> {
+    parameters.time("start")?;
+    parameters.time("end")?;
+    Ok((parameters.limit(MOST)?, parameters.selectors()?))
+}
+
+/// What `find` finds for each selector, once, in order; and whether there may be more than `limit`.
+fn union<T: Ord>(
+    selectors: &[Vec<Matcher>],
+    limit: usize,
+    find: impl Fn(&[Matcher], u32) -> Result<Vec<T>, SeriesError>,
+) -> Result<(Vec<T>, bool), SeriesError> {
+    // One more tells whether there are more, where the host may be asked for it.
+    let most = (limit + 1).min(MOST);
+    let mut cut = false;
+    let mut found = BTreeSet::new();
+    for selector in selectors {
+        let part = find(selector, most as u32)?;
+        cut |= part.len() == MOST;
+        found.extend(part);
+    }
+    cut |= found.len() > limit;
+    Ok((found.into_iter().take(limit).collect(), cut))
+}
+
+/// `GET` or `POST /api/v1/series`
+pub(crate) fn series<H: SeriesRead>(host: &H, request: &Request<'_>) -> Result<Response, Failure> {
+    let (limit, selectors) = asked(&Parameters::of(request))?;
+    if selectors.is_empty() {
+        return Err(Failure::bad("no match[] parameter provided"));
+    }
+    let (found, cut) = union(&selectors, limit, |selector, most| {
+        let found = host.find(selector, most)?.into_iter();
+        Ok(found.map(|identity| Labels::of_series(&identity.metric, &identity.tags)).collect())
+    })?;
+    let object = |labels: &Labels| {
+        let pairs = labels.iter().map(|(name, value)| (name.to_owned(), value.into()));
+        Value::Object(pairs.collect::<Map<_, _>>())
+    };
+    Ok(answer::list(&found.iter().map(object).collect(), cut))
+}
+
+/// `GET` or `POST /api/v1/labels`
+pub(crate) fn labels<H: SeriesRead>(host: &H, request: &Request<'_>) -> Result<Response, Failure> {
+    let (limit, mut selectors) = asked(&Parameters::of(request))?;
+    if selectors.is_empty() {
+        selectors.push(Vec::new());
+    }
+    let (found, cut) = union(&selectors, limit, |selector, most| {
+        let mut keys = host.find_keys(selector, most)?;
+        if !host.find(selector, 1)?.is_empty() {
+            keys.push(NAME.to_owned());
+        }
+        Ok(keys)
+    })?;
+    Ok(answer::list(&found.into(), cut))
+}
+
+/// `GET /api/v1/label/{name}/values`
+pub(crate) fn values<H: SeriesRead>(host: &H, request: &Request<'_>) -> Result<Response, Failure> {
+    let (limit, mut selectors) = asked(&Parameters::of(request))?;
+    if selectors.is_empty() {
+        selectors.push(Vec::new());
+    }
+    let name = request.parameter("name");
+    let key = (name != NAME).then_some(name);
+    let (mut found, cut) = union(&selectors, limit, |selector, most| host.find_values(selector, key, most))?;
+    // A tag that is a word alone has no value.
+    found.retain(|value| !value.is_empty());
+    Ok(answer::list(&found.into(), cut))
+}

@@ -1,0 +1,96 @@
+//! What requests ask, in the query or in a form, read or refused by name.
+
+use std::borrow::Cow;
+
+use bellwether_sdk::Timestamp;
+use bellwether_sdk::dialect::Request;
+use bellwether_sdk::series::Matcher;
+
+use crate::failure::Failure;
+use crate::promql::{self, Expr};
+
+/// Every pair of a request: those of a form first, then those of the query.
+pub(crate) struct Parameters<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+
+impl<'a> Parameters<'a> {
+    pub(crate) fn of(request: &Request<'a>) -> Self {
+        let kind = request.header("content-type").unwrap_or_default().to_ascii_lowercase();
+        let form = kind.starts_with("application/x-www-form-urlencoded");
+        let body: &'a [u8] = if form { request.body() } else { &[] };
+        let query = request.queries().map(|(name, value)| (name.into(), value.into()));
+        Self(form_urlencoded::parse(body).chain(query).collect())
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.all(name).next().filter(|value| !value.is_empty())
+    }
+
+    fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(own, _)| own == name).map(|(_, value)| &**value)
+    }
+
+    /// The expression in `query`.
+    pub(crate) fn expression(&self) -> Result<Expr, Failure> {
+        Ok(promql::parse(self.get("query").unwrap_or_default())?)
+    }
+
+    /// An instant in seconds since 1970, with or without a fraction, or as RFC 3339 writes it.
+    pub(crate) fn time(&self, name: &str) -> Result<Option<i64>, Failure> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        let range = Timestamp::MIN.milliseconds()..=Timestamp::MAX.milliseconds();
+        let read = match text.parse::<f64>() {
+            Ok(seconds) if seconds.is_finite() => Some((seconds * 1000.0).round() as i64),
+            Ok(_) => None,
+            Err(_) => text.parse::<Timestamp>().ok().map(Timestamp::milliseconds),
+        };
+        let time = read.filter(|time| range.contains(time)).ok_or_else(|| {
+            Failure::parameter(name, format_args!("cannot parse {text:?} to a valid timestamp"))
+        })?;
+        Ok(Some(time))
+    }
+
+    pub(crate) fn required_time(&self, name: &str) -> Result<i64, Failure> {
+        let missing = || Failure::parameter(name, "cannot parse \"\" to a valid timestamp");
+        self.time(name)?.ok_or_else(missing)
+    }
+
+    /// Milliseconds of a duration: seconds with or without a fraction, or as PromQL writes it.
+    pub(crate) fn duration(&self, name: &str) -> Result<i64, Failure> {
+        let text = self.get(name).unwrap_or_default();
+        let wrong = || Failure::parameter(name, format_args!("cannot parse {text:?} to a valid duration"));
+        let seconds = match text.parse::<f64>() {
+            Ok(seconds) => seconds,
+            Err(_) => return promql::duration(text).ok_or_else(wrong),
+        };
+        let milliseconds = seconds * 1000.0;
+        if milliseconds.is_nan() || milliseconds.abs() > 1e13 {
+            return Err(wrong());
+        }
+        Ok(milliseconds as i64)
+    }
+
+    /// How many items an answer may have, at most `most`; without one, or with 0, as many.
+    pub(crate) fn limit(&self, most: usize) -> Result<usize, Failure> {
+        let Some(text) = self.get("limit") else { return Ok(most) };
+        match text.parse() {
+            Ok(0) => Ok(most),
+            Ok(limit) => Ok(most.min(limit)),
+            Err(_) => Err(Failure::parameter("limit", format_args!("{text:?} is no whole number from 0 on"))),
+        }
+    }
+
+    /// The series selectors in `match[]`.
+    pub(crate) fn selectors(&self) -> Result<Vec<Vec<Matcher>>, Failure> {
+        let selector = |text: &str| {
+            let wrong = |error: promql::Error| match error {
+                promql::Error::Bad(reason) => Failure::parameter("match[]", reason),
+                other => other.into(),
+            };
+            match promql::parse(text).map_err(wrong)? {
+                Expr::Vector(selector) => Ok(selector.matchers),
+                _ => Err(Failure::parameter("match[]", format_args!("{text} is no series selector"))),
+            }
+        };
+        self.all("match[]").map(selector).collect()
+    }
+}

@@ -1,0 +1,145 @@
+//! Aggregations: many lines become one for each group.
+
+use std::collections::HashMap;
+
+use super::ast::{Aggregate, Aggregation, Grouping};
+use super::evaluate::{Evaluation, present};
+use super::numbers::{ascending, decimal, larger, mean, quantile, smaller, sum, variance};
+use super::value::{ABSENT, Grid, Line, Value, settle};
+use super::{Error, Labels, Source, is_label};
+
+/// Lines of one group.
+struct Group {
+    labels: Labels,
+    lines: Vec<Line>,
+}
+
+impl<S: Source> Evaluation<'_, S> {
+    pub(super) fn aggregate(&mut self, aggregate: &Aggregate, grid: Grid) -> Result<Vec<Line>, Error> {
+        let Aggregate { of, parameter, inner, grouping } = aggregate;
+        let needs = || Error::Bad("the aggregation needs a parameter".to_owned());
+        let reduction: fn(&mut [f64]) -> f64 = match of {
+            Aggregation::Sum => |values| sum(values),
+            Aggregation::Average => |values| mean(values),
+            Aggregation::Minimum => |values| values.iter().copied().reduce(smaller).unwrap_or(f64::NAN),
+            Aggregation::Maximum => |values| values.iter().copied().reduce(larger).unwrap_or(f64::NAN),
+            Aggregation::Count => |values| values.len() as f64,
+            Aggregation::Group => |_| 1.0,
+            Aggregation::Deviation => |values| variance(values).sqrt(),
+            Aggregation::Variance => |values| variance(values),
+            Aggregation::Quantile => {
+                let wanted = self.scalar(parameter.as_ref().ok_or_else(needs)?, grid)?;
+                let groups = groups(self.lines(inner, grid)?, grouping.as_ref());
+                return Ok(reduce(&groups, grid, |step, values| quantile(wanted[step], values)));
+            }
+            Aggregation::Top | Aggregation::Bottom => {
+                let most = self.scalar(parameter.as_ref().ok_or_else(needs)?, grid)?;
+                let groups = groups(self.lines(inner, grid)?, grouping.as_ref());
+                return ranked(groups, &most, *of == Aggregation::Top, grid);
+            }
+            Aggregation::CountValues => {
+                let label = match self.value(parameter.as_ref().ok_or_else(needs)?, grid)? {
+                    Value::Text(label) if is_label(&label) => label,
+                    Value::Text(label) => return Err(Error::Bad(format!("invalid label name {label:?}"))),
+                    _ => return Err(Error::Bad("count_values needs the name of a label".to_owned())),
+                };
+                let groups = groups(self.lines(inner, grid)?, grouping.as_ref());
+                return count_values(&groups, &label, grid);
+            }
+        };
+        let lines = self.lines(inner, grid)?;
+        Ok(reduce(&groups(lines, grouping.as_ref()), grid, |_, values| reduction(values)))
+    }
+}
+
+/// Lines by the labels they are grouped by, in the order the first of each came.
+fn groups(lines: Vec<Line>, grouping: Option<&Grouping>) -> Vec<Group> {
+    let mut places: HashMap<Labels, usize> = HashMap::new();
+    let mut groups: Vec<Group> = Vec::new();
+    for line in lines {
+        let labels = match grouping {
+            None => Labels::default(),
+            Some(Grouping::Only(names)) => line.labels.only(names),
+            Some(Grouping::Without(names)) => line.labels.without(names),
+        };
+        match places.get(&labels) {
+            Some(at) => groups[*at].lines.push(line),
+            None => {
+                places.insert(labels.clone(), groups.len());
+                groups.push(Group { labels, lines: vec![line] });
+            }
+        }
+    }
+    groups
+}
+
+/// One value of each group's values at each step.
+fn reduce(groups: &[Group], grid: Grid, mut of: impl FnMut(usize, &mut [f64]) -> f64) -> Vec<Line> {
+    let mut own = Vec::new();
+    let mut line = |group: &Group| {
+        let values = (0..grid.count).map(|step| {
+            own.clear();
+            own.extend(present(&group.lines, step).map(|(_, value)| value));
+            if own.is_empty() { ABSENT } else { of(step, &mut own) }
+        });
+        Line { values: values.collect(), labels: group.labels.clone() }
+    };
+    groups.iter().map(&mut line).filter(Line::is_some).collect()
+}
+
+/// The largest or smallest of each group at each step, as they were; at one instant in order of their values.
+fn ranked(groups: Vec<Group>, most: &[f64], largest: bool, grid: Grid) -> Result<Vec<Line>, Error> {
+    if let Some(wrong) = most.iter().find(|most| most.is_nan()) {
+        return Err(Error::Bad(format!("Scalar value {wrong} overflows int64")));
+    }
+    let order = |a: f64, b: f64| match largest {
+        // What is no number is the last, either way.
+        true => ascending(&b, &a),
+        false => a.is_nan().cmp(&b.is_nan()).then(ascending(&a, &b)),
+    };
+    let mut all = Vec::new();
+    for Group { mut lines, .. } in groups {
+        let mut kept = vec![vec![ABSENT; grid.count]; lines.len()];
+        for (step, most) in most.iter().enumerate() {
+            let mut own: Vec<(usize, f64)> = present(&lines, step).collect();
+            own.sort_by(|(_, a), (_, b)| order(*a, *b));
+            own.truncate(most.max(0.0) as usize);
+            own.into_iter().for_each(|(at, value)| kept[at][step] = value);
+        }
+        for (line, kept) in lines.iter_mut().zip(kept) {
+            line.values = kept;
+        }
+        lines.retain(Line::is_some);
+        if grid.count == 1 {
+            lines.sort_by(|a, b| order(a.values[0], b.values[0]));
+        }
+        all.extend(lines);
+    }
+    Ok(all)
+}
+
+/// How many lines of each group have each value, which becomes a label.
+fn count_values(groups: &[Group], label: &str, grid: Grid) -> Result<Vec<Line>, Error> {
+    let mut all = Vec::new();
+    for group in groups {
+        let mut counts: HashMap<String, usize> = HashMap::new();
+        let first = all.len();
+        for step in 0..grid.count {
+            for (_, value) in present(&group.lines, step) {
+                let text = decimal(value);
+                let at = *counts.entry(text).or_insert_with_key(|text| {
+                    let mut labels = group.labels.clone();
+                    labels.set(label, text);
+                    all.push(Line { labels, values: vec![ABSENT; grid.count] });
+                    all.len() - 1
+                });
+                let count = &mut all[at].values[step];
+                *count = if super::is_absent(*count) { 1.0 } else { *count + 1.0 };
+            }
+            if (all.len() - first).saturating_mul(grid.count) > super::VALUES {
+                return Err(super::too_many("values of count_values", super::VALUES));
+            }
+        }
+    }
+    settle(all)
+}

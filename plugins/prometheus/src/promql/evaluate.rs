@@ -1,0 +1,129 @@
+//! Works expressions out.
+
+use bellwether_sdk::series::{Matcher, SeriesError};
+
+use super::ast::Expr;
+use super::types::Type;
+use super::value::{Grid, Line, Value, is_absent, map};
+use super::{Error, SAMPLES, Series, Source, VALUES, too_many};
+
+/// One query at work.
+pub(super) struct Evaluation<'a, S> {
+    source: &'a S,
+    /// The whole query's first and last instant: what `start()` and `end()` mean.
+    pub(super) range: (i64, i64),
+    /// Samples it may still load.
+    left: u32,
+}
+
+/// What an instant query comes to.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Answer {
+    Scalar(f64),
+    Text(String),
+    /// One value each.
+    Vector(Vec<Line>),
+    /// The samples of a range selector.
+    Matrix(Vec<Series>),
+}
+
+/// An expression at one instant.
+pub(crate) fn instant(source: &impl Source, expression: &Expr, at: i64) -> Result<Answer, Error> {
+    let grid = Grid { start: at, step: 1, count: 1 };
+    let mut evaluation = Evaluation { source, range: (at, at), left: SAMPLES };
+    if expression.kind() == Type::Matrix {
+        let matrix = evaluation.matrix(expression, grid)?;
+        return Ok(Answer::Matrix(matrix.series));
+    }
+    Ok(match evaluation.value(expression, grid)? {
+        Value::Scalar(values) => Answer::Scalar(values[0]),
+        Value::Text(text) => Answer::Text(text),
+        Value::Vector(lines) => Answer::Vector(lines),
+    })
+}
+
+/// An expression at each step of a range; in order of labels, those without any value left out.
+pub(crate) fn range(source: &impl Source, expression: &Expr, grid: Grid) -> Result<Vec<Line>, Error> {
+    let kind = expression.kind();
+    if let Type::Matrix | Type::Text = kind {
+        return Err(Error::Bad(format!(
+            "invalid expression type \"{kind}\" for range query, must be Scalar or instant Vector"
+        )));
+    }
+    let end = grid.time(grid.count - 1);
+    let mut evaluation = Evaluation { source, range: (grid.start, end), left: SAMPLES };
+    match evaluation.value(expression, grid)? {
+        Value::Scalar(values) => Ok(vec![Line { labels: super::Labels::default(), values }]),
+        Value::Text(text) => Err(Error::Bad(format!("expected a vector, got the string {text:?}"))),
+        Value::Vector(mut lines) => {
+            lines.retain(Line::is_some);
+            lines.sort_by(|a, b| a.labels.cmp(&b.labels));
+            Ok(lines)
+        }
+    }
+}
+
+impl<S: Source> Evaluation<'_, S> {
+    /// The series matchers mean, within what the query may still load.
+    pub(super) fn fetch(&mut self, matchers: &[Matcher], start: i64, end: i64) -> Result<Vec<Series>, Error> {
+        let found = self.source.series(matchers, start, end, self.left).map_err(|error| match error {
+            SeriesError::Limit(reason) => Error::Execution(format!(
+                "query processing would load too many samples into memory in query execution: {reason}; \
+                 one query may load {SAMPLES}"
+            )),
+            other => Error::Source(other),
+        })?;
+        let loaded = found.iter().map(|series| series.times.len()).sum::<usize>();
+        self.left = self.left.saturating_sub(u32::try_from(loaded).unwrap_or(u32::MAX));
+        Ok(found)
+    }
+
+    /// An expression's value at each instant of a grid.
+    pub(super) fn value(&mut self, expression: &Expr, grid: Grid) -> Result<Value, Error> {
+        let value = match expression {
+            Expr::Number(number) => Value::Scalar(vec![*number; grid.count]),
+            Expr::Text(text) => Value::Text(text.clone()),
+            Expr::Paren(inner) => self.value(inner, grid)?,
+            Expr::Vector(selector) => Value::Vector(self.vector(selector, grid, false)?),
+            Expr::Negative(inner) => match self.value(inner, grid)? {
+                Value::Scalar(values) => Value::Scalar(values.into_iter().map(|value| -value).collect()),
+                Value::Vector(lines) => Value::Vector(map(lines, |_, value| -value)?),
+                text @ Value::Text(_) => text,
+            },
+            Expr::Call(function, arguments) => self.call(function.name, arguments, grid)?,
+            Expr::Aggregate(aggregate) => Value::Vector(self.aggregate(aggregate, grid)?),
+            Expr::Binary(binary) => self.binary(binary, grid)?,
+            Expr::Matrix(..) | Expr::Subquery(_) => {
+                return Err(Error::Bad("expected an instant vector, got a range vector".to_owned()));
+            }
+        };
+        match &value {
+            Value::Vector(lines) if lines.len().saturating_mul(grid.count) > VALUES => {
+                Err(too_many("values of one part of the expression", VALUES))
+            }
+            _ => Ok(value),
+        }
+    }
+
+    /// The value of an expression that must be a scalar, at each step.
+    pub(super) fn scalar(&mut self, expression: &Expr, grid: Grid) -> Result<Vec<f64>, Error> {
+        match self.value(expression, grid)? {
+            Value::Scalar(values) => Ok(values),
+            _ => Err(Error::Bad(format!("expected a scalar, got {}", expression.kind()))),
+        }
+    }
+
+    /// The value of an expression that must be an instant vector.
+    pub(super) fn lines(&mut self, expression: &Expr, grid: Grid) -> Result<Vec<Line>, Error> {
+        match self.value(expression, grid)? {
+            Value::Vector(lines) => Ok(lines),
+            _ => Err(Error::Bad(format!("expected an instant vector, got {}", expression.kind()))),
+        }
+    }
+}
+
+/// The values of all lines at one step, those without any left out, each with its line's place.
+pub(super) fn present(lines: &[Line], step: usize) -> impl Iterator<Item = (usize, f64)> {
+    let values = lines.iter().map(move |line| line.values[step]).enumerate();
+    values.filter(|(_, value)| !is_absent(*value))
+}

@@ -1,0 +1,88 @@
+//! Which series, labels and values there are, and what is known of metrics.
+
+use super::*;
+
+#[test]
+fn series_labels_and_values_are_those_of_what_matches() {
+    let host = host();
+    let client = Client::new(routes(), &host);
+    let get = |path: &str, parameters: &[(&str, &str)]| data(&client.get(&target(path, parameters)));
+    assert_eq!(
+        get(
+            "/api/v1/series",
+            &[("match[]", r#"info{job="db"}"#), ("match[]", "temp"), ("start", "0"), ("end", "1")]
+        ),
+        json!([
+            { "__name__": "info", "job": "db", "version": "v1" },
+            { "__name__": "temp", "room": "a" },
+            { "__name__": "temp", "room": "b" },
+        ])
+    );
+    assert_eq!(get("/api/v1/labels", &[]), json!(["__name__", "code", "job", "le", "room", "version"]));
+    assert_eq!(get("/api/v1/labels", &[("match[]", "info")]), json!(["__name__", "job", "version"]));
+    assert_eq!(get("/api/v1/labels", &[("match[]", "nothing")]), json!([]));
+    assert_eq!(get("/api/v1/label/job/values", &[]), json!(["api", "db"]));
+    assert_eq!(get("/api/v1/label/job/values", &[("match[]", r#"info{version="v1"}"#)]), json!(["db"]));
+    assert_eq!(
+        get("/api/v1/label/__name__/values", &[]),
+        json!(["info", "lat_bucket", "requests_total", "temp"])
+    );
+    let form = Client::new(routes(), &host).header("content-type", "application/x-www-form-urlencoded");
+    assert_eq!(data(&form.post("/api/v1/labels", "match[]=info")), json!(["__name__", "job", "version"]));
+}
+
+#[test]
+fn a_list_that_was_cut_says_so() {
+    let host = host();
+    let client = Client::new(routes(), &host);
+    let (_, body) = seen(&client.get(&target("/api/v1/label/job/values", &[("limit", "1")])));
+    assert_eq!(
+        (&body["data"], &body["warnings"]),
+        (&json!(["api"]), &json!(["results truncated due to limit"]))
+    );
+    let (_, body) = seen(&client.get(&target("/api/v1/label/job/values", &[("limit", "2")])));
+    assert_eq!((&body["data"], &body["warnings"]), (&json!(["api", "db"]), &Value::Null));
+}
+
+#[test]
+fn what_selects_nothing_or_is_no_selector_is_refused() {
+    let host = host();
+    let client = Client::new(routes(), &host);
+    for (parameters, said) in [
+        (&[][..], "no match[] parameter"),
+        (&[("match[]", "sum(temp)")], "no series selector"),
+        (&[("match[]", "{}")], "non-empty matcher"),
+        (&[("match[]", "temp"), ("start", "x")], "\"start\""),
+        (&[("match[]", "temp"), ("limit", "x")], "\"limit\""),
+    ] {
+        let error = refused(&client.get(&target("/api/v1/series", parameters)), 400, "bad_data");
+        assert!(error.contains(said), "{error}");
+    }
+}
+
+#[test]
+fn a_metric_of_another_dialects_is_asked_for_like_any() {
+    let host = MemoryHost::new();
+    write(&host, "system.load.1", &["host:web-1", "canary", "zone:a", "zone:b"], &[1.0]);
+    let client = Client::new(routes(), &host);
+    let ask = |query: &str| {
+        data(&client.get(&target("/api/v1/query", &[("query", query), ("time", "0")])))["result"].clone()
+    };
+    let metric = json!({ "__name__": "system.load.1", "canary": "", "host": "web-1", "zone": "a,b" });
+    for query in [
+        r#"{__name__="system.load.1"}"#,
+        r#"{"system.load.1", host="web-1"}"#,
+        r#"{__name__=~"system.*", zone="b"}"#,
+    ] {
+        assert_eq!(ask(query), json!([{ "metric": metric, "value": [0, "1"] }]), "{query}");
+    }
+    assert_eq!(ask(r#"{__name__="system.load.1", zone!="a"}"#), json!([]));
+}
+
+#[test]
+fn grafana_learns_what_it_talks_to() {
+    let host = MemoryHost::new();
+    let client = Client::new(routes(), &host);
+    let build = data(&client.get("/api/v1/status/buildinfo"));
+    assert!(build["version"].as_str().is_some_and(|version| version.starts_with("3.")), "{build}");
+}
