@@ -337,7 +337,7 @@ def servicenow(exchanges):
         assert [list(signing) for signing in request["signing"]] == [["basic"]], name
         if request["method"] == "GET":
             [query] = parse_qs(url.query)["sysparm_query"]
-            assert re.fullmatch("(correlation_id=incident-1\\^ORDERBYDESCsys_created_on|sys_id=a1)", query), query
+            assert re.fullmatch("(correlation_id=incident-1\\.channel-1\\^ORDERBYDESCsys_created_on|sys_id=a1)", query), query
         else:
             body = json.loads(request["body"])
             hold(fields, body, name)
@@ -562,7 +562,7 @@ def jira(exchanges):
         assert [list(signing) for signing in request["signing"]] == [["basic"]], name
         if path == "search/jql":
             query = json.loads(request["body"])["jql"]
-            assert query == 'project = "OPS" AND labels = "bellwether-incident-1" ORDER BY created DESC', query
+            assert query == 'project = "OPS" AND labels = "bellwether-incident-1.channel-1" ORDER BY created DESC', query
         if path in ("issue", "issue/OPS-7") and request["method"] != "GET":
             fields = json.loads(request["body"])["fields"]
             assert 1 <= utf16(fields["summary"]) <= 255 and "\n" not in fields["summary"], name

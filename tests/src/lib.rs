@@ -3,7 +3,10 @@
 //! `cargo xtask test` builds the binary and says where it is in `BELLWETHER_BINARY`; a Python that has what
 //! `requirements.txt` lists is in `BELLWETHER_PYTHON`.
 
+pub mod beside;
 pub mod load;
+pub mod sink;
+pub mod submission;
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -164,7 +167,7 @@ impl Host {
     /// # Errors
     /// If the process is gone.
     pub fn resident_memory(&self) -> Result<u64> {
-        self.memory("VmRSS:")
+        resident_memory(self.id())
     }
 
     /// The most resident memory in bytes since its start, or since `5` was written to its `clear_refs`.
@@ -172,16 +175,7 @@ impl Host {
     /// # Errors
     /// If the process is gone.
     pub fn peak_memory(&self) -> Result<u64> {
-        self.memory("VmHWM:")
-    }
-
-    /// A line of proc_pid_status(5), in bytes.
-    fn memory(&self, name: &str) -> Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()))?;
-        let line =
-            status.lines().find(|line| line.starts_with(name)).with_context(|| format!("no {name}"))?;
-        let kibibytes: u64 = line.split_whitespace().nth(1).context("a number")?.parse()?;
-        Ok(kibibytes * 1024)
+        memory(self.id(), "VmHWM:")
     }
 
     /// How long its threads have been on a processor so far; see [`processor_time`].
@@ -301,6 +295,22 @@ pub fn processor_time(process: u32) -> Result<Duration> {
     };
     // Linux shows them in hundredths of a second whatever its own clock does: USER_HZ of x86 and ARM.
     Ok(Duration::from_millis(10 * (user.parse::<u64>()? + kernel.parse::<u64>()?)))
+}
+
+/// A process's resident memory in bytes.
+///
+/// # Errors
+/// If the process is gone.
+pub fn resident_memory(process: u32) -> Result<u64> {
+    memory(process, "VmRSS:")
+}
+
+/// A line of a process's proc_pid_status(5), in bytes.
+fn memory(process: u32, name: &str) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find(|line| line.starts_with(name)).with_context(|| format!("no {name}"))?;
+    let kibibytes: u64 = line.split_whitespace().nth(1).context("a number")?.parse()?;
+    Ok(kibibytes * 1024)
 }
 
 impl Drop for Host {

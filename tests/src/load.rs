@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
@@ -15,6 +15,17 @@ pub struct Target {
     url: String,
     script: PathBuf,
 }
+
+/// Makes the requests before the first is sent, and hands out one after the other.
+const IN_TURN: &str = "
+function init()
+  for place, body in ipairs(bodies) do requests[place] = wrk.format(nil, nil, nil, body) end
+end
+function request()
+  at = at % #requests + 1
+  return requests[at]
+end
+";
 
 /// What one run of the load generator saw.
 #[derive(Clone, Copy, Debug)]
@@ -30,10 +41,10 @@ pub struct Measured {
 }
 
 impl Target {
-    /// A POST of `body`, which is JSON without apostrophes, to `url`; the script that says so goes to `folder`.
+    /// A POST of `body`, JSON, to `url`; what the load generator reads of it goes to `folder`.
     ///
     /// # Errors
-    /// If the script cannot be written.
+    /// If that cannot be written.
     pub fn new(
         folder: &Path,
         name: &'static str,
@@ -41,16 +52,34 @@ impl Target {
         body: &str,
         headers: &[(String, String)],
     ) -> Result<Self> {
+        Self::in_turn(folder, name, url, &[body], headers)
+    }
+
+    /// A POST of each of `bodies` in turn, JSON, compressed if a header says so.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn in_turn(
+        folder: &Path,
+        name: &'static str,
+        url: &str,
+        bodies: &[impl AsRef<[u8]>],
+        headers: &[(String, String)],
+    ) -> Result<Self> {
         let file_name: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
-        let script = folder.join(file_name).with_extension("lua");
+        let script = folder.join(&file_name).with_extension("lua");
         let mut file = File::create(&script)?;
-        writeln!(
-            file,
-            "wrk.method = 'POST'\nwrk.body = '{body}'\nwrk.headers['Content-Type'] = 'application/json'"
-        )?;
+        writeln!(file, "wrk.method = 'POST'\nwrk.headers['Content-Type'] = 'application/json'")?;
         for (header, value) in headers {
             writeln!(file, "wrk.headers['{header}'] = '{value}'")?;
         }
+        writeln!(file, "local bodies, requests, at = {{}}, {{}}, 0")?;
+        for (at, body) in bodies.iter().enumerate() {
+            let path = folder.join(format!("{file_name}-{at}")).with_extension("body");
+            std::fs::write(&path, body)?;
+            writeln!(file, "bodies[{}] = io.open([[{}]], 'rb'):read('*a')", at + 1, path.display())?;
+        }
+        file.write_all(if bodies.len() == 1 { b"wrk.body = bodies[1]\n" } else { IN_TURN.as_bytes() })?;
         Ok(Self { name, url: url.to_owned(), script })
     }
 
@@ -66,6 +95,7 @@ impl Target {
             .arg(&self.url)
             .output()
             .context("wrk runs")?;
+        ensure!(output.status.success(), "wrk: {}", String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8(output.stdout)?;
         for wrong in ["Non-2xx", "Socket errors"] {
             ensure!(!text.contains(wrong), "{} answered errors:\n{text}", self.name);
@@ -134,6 +164,39 @@ pub fn quantile(values: &mut [f64], share: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     let at = (values.len() as f64 * share) as usize;
     values[at.min(values.len() - 1)]
+}
+
+/// Waits until a process has little left to do, as databases have that tidy up what they took: a second in which it
+/// works less than a twentieth of it. At most two minutes.
+///
+/// # Errors
+/// If it is gone.
+pub fn settle(process: u32) -> Result<()> {
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(120) {
+        let before = crate::processor_time(process)?;
+        std::thread::sleep(Duration::from_secs(1));
+        if crate::processor_time(process)? - before < Duration::from_millis(50) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Bytes that a folder's files take on the disk.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn disk_use(folder: &Path) -> Result<u64> {
+    use std::os::unix::fs::MetadataExt as _;
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        // What a database removes meanwhile takes nothing.
+        let Ok(metadata) = entry.metadata() else { continue };
+        bytes += if metadata.is_dir() { disk_use(&entry.path())? } else { metadata.blocks() * 512 };
+    }
+    Ok(bytes)
 }
 
 /// Bytes as MiB.

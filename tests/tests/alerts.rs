@@ -14,6 +14,7 @@ fn monitor() -> Value {
         "name": "load", "title": "Load", "kind": "threshold", "query": "avg:load{*} by {host}",
         "window": "10s", "every": "10s", "new_group_delay": "0s", "channels": ["mail"],
         "thresholds": {"comparator": ">", "critical": 90},
+        "actions": [{"name": "count", "app": "metric", "inputs": {"metric": "loads", "value": 1, "data_type": "sum"}}],
     })
 }
 
@@ -52,6 +53,10 @@ fn a_monitor_opens_an_incident_that_outlives_a_restart_and_closes_it() -> Result
     ensure!(incident["title"] == "Load: host:web-1" && incident["severity"] == "high", "{incident}");
     let path = format!("/v1/incidents/{id}/acknowledge");
     expect_json(host.as_key(&token, "POST", &path).send()?, 200)?;
+    let act = host.command(&token, &["incident", "act", &id, "count", "--json"])?;
+    ensure!(act.status.success(), "{}", String::from_utf8_lossy(&act.stderr));
+    let acted: Value = serde_json::from_slice(&act.stdout)?;
+    ensure!(acted["state"] == "succeeded", "{acted}");
     let metrics = host.request("GET", "/metrics").send()?.text()?;
     ensure!(metrics.contains("bellwether_monitor_evaluations_total"), "{metrics}");
     host.stop()?;
@@ -65,13 +70,32 @@ fn a_monitor_opens_an_incident_that_outlives_a_restart_and_closes_it() -> Result
     let trace = expect_json(host.as_key(&token, "GET", &format!("/v1/incidents/{id}/trace")).send()?, 200)?;
     let kinds: Vec<&str> =
         trace["items"].as_array().into_iter().flatten().filter_map(|note| note["what"].as_str()).collect();
-    ensure!(kinds.contains(&"opened") && kinds.contains(&"told") && kinds.contains(&"closed"), "{trace}");
+    for kind in ["opened", "told", "acknowledged", "acting", "acted", "closed"] {
+        ensure!(kinds.contains(&kind), "{kind}: {trace}");
+    }
 
     // The same, asked of history.
     let test = host.command(&token, &["monitor", "test", &file, "--from", "10m", "--json"])?;
     ensure!(test.status.success(), "{}", String::from_utf8_lossy(&test.stderr));
     let tested: Value = serde_json::from_slice(&test.stdout)?;
     ensure!(tested["incidents"].as_array().map(Vec::len) == Some(1), "{tested}");
+    host.stop()
+}
+
+#[test]
+fn a_write_is_seen_long_before_the_schedule_would_look() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let host = Host::start(&folder.path().join("data"), &[])?;
+    let token = host.keys().admin.clone();
+    let mut monitor = monitor();
+    // Its schedule comes when nobody waits any more.
+    monitor["every"] = "3m".into();
+    expect_json(host.as_admin("POST", "/v1/monitors").json(&monitor).send()?, 201)?;
+    write_until(&host, &token, 99.0, "open")?;
+    let metrics = host.request("GET", "/metrics").send()?.text()?;
+    let woken = metrics.lines().find_map(|line| line.strip_prefix("bellwether_monitor_wakes_total "));
+    ensure!(woken.is_some_and(|count| count.trim() != "0"), "{metrics}");
+    ensure!(metrics.contains("bellwether_monitors_behind_seconds"), "{metrics}");
     host.stop()
 }
 
@@ -92,5 +116,54 @@ fn a_document_that_is_wrong_is_refused_with_every_field_named() -> Result<()> {
     ensure!(fields == ["every", "query (line 1, column 11)"], "{answer}");
     let mute = json!({"scope": {"tags": {"host": "web-1"}}, "end": "2000-01-01T00:00:00Z"});
     expect_json(host.as_admin("POST", "/v1/mutes").json(&mute).send()?, 400)?;
+    host.stop()
+}
+
+#[test]
+fn the_calendar_and_what_people_think_are_kept_from_the_command_line() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let host = Host::start(&folder.path().join("data"), &[])?;
+    let token = host.keys().admin.clone();
+    let run = |arguments: &[&str]| -> Result<Value> {
+        let done = host.command(&token, &[arguments, &["--json"]].concat())?;
+        ensure!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+        Ok(serde_json::from_slice(&done.stdout)?)
+    };
+    let hours = run(&[
+        "calendar",
+        "create",
+        "office hours",
+        "--kind",
+        "office-hours",
+        "--days",
+        "mon-fri",
+        "--from",
+        "08:00",
+        "--to",
+        "18:00",
+        "--zone",
+        "Europe/Berlin",
+        "--label",
+        "team:web",
+    ])?;
+    ensure!(hours["repeat"]["rule"] == "FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR", "{hours}");
+    let work =
+        run(&["calendar", "create", "work", "--kind", "suppress", "--tag", "host:web-1", "--for", "2h"])?;
+    ensure!(work["active"] == true && work["until"] == work["end"], "{work}");
+    let id = work["id"].to_string();
+    ensure!(run(&["calendar", "get", &id])?["name"] == "work");
+    let deleted = host.command(&token, &["calendar", "delete", &id])?;
+    ensure!(deleted.status.success(), "{}", String::from_utf8_lossy(&deleted.stderr));
+    let left = expect_json(host.as_admin("GET", "/v1/calendar").send()?, 200)?;
+    ensure!(left["items"].as_array().map(Vec::len) == Some(1), "{left}");
+    let wrong =
+        json!({"name": "a", "kind": "suppress", "repeat": {"rule": "FREQ=DAILY", "from": "8", "to": "9:00"}});
+    let answer = expect_json(host.as_admin("POST", "/v1/calendar").json(&wrong).send()?, 400)?;
+    ensure!(answer.to_string().contains("repeat.from"), "{answer}");
+    let none =
+        host.command(&token, &["incident", "judge", "01958f0c-0000-7000-8000-000000000000", "good-catch"])?;
+    ensure!(!none.status.success());
+    let feedback = expect_json(host.as_admin("GET", "/v1/feedback").send()?, 200)?;
+    ensure!(feedback["items"].as_array().is_some_and(Vec::is_empty), "{feedback}");
     host.stop()
 }

@@ -140,6 +140,64 @@ fn delivered(host: &Host, token: &str, id: &str, state: &str) -> Result<Value> {
 }
 
 #[test]
+fn routes_are_put_and_tried_from_the_command_line() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let host = Host::start(&folder.path().join("data"), &[])?;
+    let admin = &host.keys().admin;
+    let run = |arguments: &[&str]| -> Result<String> {
+        let output = host.command(admin, arguments)?;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{arguments:?}: {errors}");
+        Ok(String::from_utf8(output.stdout)?)
+    };
+    let write = |name: &str, text: &str| -> Result<String> {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text)?;
+        Ok(path.to_str().context("a path of text")?.to_owned())
+    };
+    let spec = json!({"formatter": "webhook", "settings": {"url": "https://hooks.example.com/"}}).to_string();
+    run(&["channel", "put", "ops-de", &write("ops.json", &spec)?])?;
+    let csv = "country,channels\nde,ops-de;mail\nfr,ops-fr\n";
+    let countries = write("countries.csv", csv)?;
+    run(&["route", "put", &countries, "--table", "countries", "--severity", "high"])?;
+    let rules = r#"{"rules": [{"match": {"labels": {"team": "pay*"}}, "channels": ["pager"]}]}"#;
+    run(&["route", "put", &write("rules.json", rules)?])?;
+
+    let listed: Value = serde_json::from_str(&run(&["route", "list", "--json"])?)?;
+    ensure!(listed["rules"][0]["channels"][0] == "pager" && listed["tables"][0]["rows"] == 2, "{listed}");
+    ensure!(run(&["route", "show", "countries"])? == csv);
+    let shown = write("shown.json", &run(&["route", "show"])?)?;
+    ensure!(run(&["route", "put", &shown, "--version", "1"])?.contains("1 rules, version 2"));
+
+    let trial = ["route", "test", "--tag", "country=de", "--label", "team=payments", "--channel", "own"];
+    for (severity, expected) in [("high", &["ops-de", "mail", "pager"][..]), ("low", &["own", "pager"])] {
+        let routed = run(&[&trial[..], &["--severity", severity, "--json"]].concat())?;
+        let routed: Value = serde_json::from_str(&routed)?;
+        ensure!(routed["channels"] == json!(expected), "{severity}: {routed}");
+        let missing: Vec<_> = expected.iter().filter(|name| **name != "ops-de").collect();
+        ensure!(routed["missing"] == json!(missing), "{severity}: {routed}");
+    }
+    ensure!(run(&trial)?.contains("own  (there is no such channel)"));
+
+    let wrong = write("wrong.csv", "country,channels\nde,\n")?;
+    for (arguments, said) in [
+        (vec!["route", "put", &*wrong, "--table", "countries"], "line 2"),
+        (vec!["route", "put", &countries, "--table", "countries", "--version", "7"], "version 1"),
+        (vec!["route", "put", &countries], "--table"),
+        (vec!["route", "test", "--severity", "huge"], "huge"),
+        (vec!["route", "show", "nowhere"], "nowhere"),
+    ] {
+        let output = host.command(admin, &arguments)?;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        ensure!(!output.status.success() && errors.contains(said), "{arguments:?}: {errors}");
+    }
+    run(&["route", "delete", "countries"])?;
+    let tables = expect_json(host.as_admin("GET", "/v1/routes/tables").send()?, 200)?;
+    ensure!(tables["items"] == json!([]), "{tables}");
+    host.stop()
+}
+
+#[test]
 fn a_delivery_survives_its_host_and_a_receiver_that_fails_first_and_keeps_its_order() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let data = folder.path().join("data");

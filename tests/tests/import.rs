@@ -1,4 +1,4 @@
-//! `bellwether import csv`: what is read back equals an independent computation.
+//! `bellwether import csv`, into interval metrics and tagged series: what is read back equals an independent computation.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -103,6 +103,78 @@ fn equal_to_pandas(what: &str, series: &Value, days: &Value) -> Result<()> {
         ensure!((value - wanted).abs() <= wanted.abs() * 1e-12, "{what} {start}: {value}, pandas {wanted}");
     }
     Ok(())
+}
+
+#[test]
+fn series_that_are_imported_equal_what_pandas_computes() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let host = Host::start(&folder.path().join("data"), &[])?;
+    let admin = &host.keys().admin;
+    let (csv, bad) = table();
+    let file = folder.path().join("load.csv");
+    std::fs::write(&file, csv)?;
+    let file = file.to_str().expect("a path of text");
+    let expected: BTreeMap<String, Value> = serde_json::from_str(&python("intervals.py", &[file, "UTC"])?)?;
+    let mut arguments = vec!["import", "csv", file, "--series", "--metric", "load", "--time", "timestamp"];
+    arguments.extend(["--value", "value", "--tag-column", "machine=host", "--tag", "env:prod"]);
+
+    // A bad line is fatal unless it may be left out.
+    let refused = host.command(admin, &arguments)?;
+    let errors = String::from_utf8_lossy(&refused.stderr);
+    ensure!(!refused.status.success() && errors.contains("line 15: the value is \"many\""), "{errors}");
+    let none = host.as_admin("GET", "/v1/series/metrics/load").send()?;
+    ensure!(none.status() == 404, "nothing was written");
+
+    arguments.extend(["--bad-lines", "skip", "--json"]);
+    for already in [false, true] {
+        let output = host.command(admin, &arguments)?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let summary: Value = serde_json::from_slice(&output.stdout)?;
+        ensure!(summary["skipped"] == bad && summary["already_imported"] == already, "{summary}");
+        if !already {
+            ensure!(summary["bad_lines"][0]["line"] == 15, "{summary}");
+        }
+    }
+    for (kind, hosts) in &expected {
+        let aggregate = if kind == "average" { "avg" } else { kind };
+        let query = format!("sum:load{{env:prod}} by {{machine}}.rollup({aggregate}, 86400)");
+        let asked = [("query", &*query), ("start", "2024-02-28T00:00:00Z"), ("end", "2024-04-02T00:00:00Z")];
+        let key = host.request_with("GET", "/v1/query", &asked).bearer_auth(admin);
+        let answer = expect_json(key.send()?, 200)?;
+        let lines = answer["lines"].as_array().context("a list")?;
+        ensure!(lines.len() == 3, "{answer}");
+        for line in lines {
+            let machine = line["tags"]["machine"].as_str().context("a tag")?;
+            let days = hosts[machine].as_object().context("pandas saw the series too")?;
+            let points = line["points"].as_array().context("a list")?;
+            ensure!(points.len() == days.len(), "{kind} {machine}: {} days", points.len());
+            for point in points {
+                let start = point[0].as_i64().context("a time")?;
+                let start = jiff::Timestamp::from_millisecond(start)?.to_string();
+                let (value, wanted) = (point[1].as_f64(), days[&start].as_f64());
+                let (value, wanted) = (value.context("a value")?, wanted.context("a number")?);
+                ensure!(
+                    (value - wanted).abs() <= wanted.abs() * 1e-12,
+                    "{kind} {machine} {start}: {value}, {wanted}"
+                );
+            }
+        }
+    }
+
+    // Rows of several metrics, and an empty field where a tag would be.
+    let several = folder.path().join("several.csv");
+    std::fs::write(&several, "t,what,v,host\n1712000000,a.b,1.5,web-1\n1712000000,c.d,2,\n")?;
+    let several = several.to_str().expect("a path of text");
+    let arguments = ["--metric-column", "what", "--time", "t", "--value", "v", "--tag-column", "host"];
+    let output =
+        host.command(admin, &[&["import", "csv", several, "--series"][..], &arguments[..]].concat())?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for (metric, tags) in [("a.b", serde_json::json!(["host:web-1"])), ("c.d", serde_json::json!([]))] {
+        let path = format!("/v1/series?metric={metric}");
+        let series = expect_json(host.as_admin("GET", &path).send()?, 200)?;
+        ensure!(series["items"][0]["tags"] == tags, "{series}");
+    }
+    host.stop()
 }
 
 /// Real files: the Numenta Anomaly Benchmark's, where they lie beside the repository.

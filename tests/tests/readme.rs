@@ -74,6 +74,17 @@ fn the_commands_on_tagged_series_do_what_the_readme_says() -> Result<()> {
 }
 
 #[test]
+fn the_commands_on_events_and_logs_do_what_the_readme_says() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let host = Host::start(&folder.path().join("data"), &[])?;
+    let printed = bash(&host, &blocks("Events and logs", "sh")?, "")?;
+    for expected in ["event 1 is sent", "MESSAGE"] {
+        ensure!(printed.contains(expected), "no {expected} in:\n{printed}");
+    }
+    host.stop()
+}
+
+#[test]
 fn the_commands_on_alerts_do_what_the_readme_says() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let host = Host::start(&folder.path().join("data"), &[])?;

@@ -5,7 +5,8 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::test::{install_debian, python};
+use crate::debian;
+use crate::test::{ALERTMANAGER, python};
 use crate::{host, languages, npm, plugins, run, workspace};
 
 /// Requests per second and latency of the HTTP front, start-up time and idle memory.
@@ -17,7 +18,22 @@ pub(crate) fn http(arguments: &[String]) -> Result<()> {
 /// Tagged series through the real store.
 pub(crate) fn series(arguments: &[String]) -> Result<()> {
     host::build_with_tests()?;
-    run(example("series_bench").args(arguments))
+    run(example("series_bench").args(arguments))?;
+    run(&mut example("many_series"))
+}
+
+/// Samples a second through the Datadog plugin, beside VictoriaMetrics where it installs.
+pub(crate) fn ingest(arguments: &[String]) -> Result<()> {
+    let binary = prepare()?;
+    let path = debian::path_with(&["victoria-metrics"])?;
+    run(bench("bench_ingest", &binary, arguments).env("PATH", path))
+}
+
+/// A dashboard's questions, beside VictoriaMetrics and Prometheus where they install.
+pub(crate) fn query(arguments: &[String]) -> Result<()> {
+    let binary = host::build_with_tests()?;
+    let path = debian::path_with(&["victoria-metrics", "prometheus"])?;
+    run(bench("bench_query", &binary, arguments).env("PATH", path))
 }
 
 /// The default detector on the Numenta benchmark.
@@ -48,6 +64,14 @@ pub(crate) fn playbooks(arguments: &[String]) -> Result<()> {
         Err(error) => println!("SKIPPED: Node-RED did not install: {error:#}"),
     }
     run(&mut bench)
+}
+
+/// Evaluations and notifications per second beside other people's, where they install.
+pub(crate) fn alerts(arguments: &[String]) -> Result<()> {
+    let binary = host::build_with_tests()?;
+    debian::offer(ALERTMANAGER, ALERTMANAGER);
+    let path = debian::path_with(&["victoria-metrics"])?;
+    run(bench("bench_alerts", &binary, arguments).env("PATH", path))
 }
 
 /// What components of other languages cost, beside one of Rust's.
@@ -98,7 +122,7 @@ fn build_extism() -> Result<(PathBuf, PathBuf)> {
 fn prepare() -> Result<PathBuf> {
     let binary = host::build_with_tests()?;
     if Command::new("wrk").arg("-v").output().is_err() {
-        install_debian(&["wrk"])?;
+        debian::install(&["wrk"])?;
     }
     Ok(binary)
 }

@@ -1,6 +1,7 @@
 //! `cargo xtask`: everything one does with this repository, on a machine that has nothing but Rust.
 
 mod bench;
+mod debian;
 mod host;
 mod languages;
 mod npm;
@@ -53,6 +54,18 @@ enum Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Samples a second, cost and bytes on the disk through the Datadog plugin, beside VictoriaMetrics.
+    Ingest {
+        /// What the benchmark takes: a wrong one shows what there is.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Ten questions of a dashboard, beside VictoriaMetrics and Prometheus on the same data.
+    Query {
+        /// What the benchmark takes: a wrong one shows what there is.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// The default detector on the Numenta benchmark: its score, what each of its parts is worth, its pace.
     Detectors {
         /// The folder of the benchmark's `data/` and `windows.json`, and one to write the scores to, named like the
@@ -72,9 +85,16 @@ enum Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Tagged series through the real store: rate, bytes a sample, memory, restart, queries, what deleting frees.
+    /// Tagged series through the real store: rate, bytes a sample, memory, restart, queries, what deleting frees; what a
+    /// million series take, and finding a thousand of them.
     Series {
         /// Samples, series and the folder to work in.
+        arguments: Vec<String>,
+    },
+    /// Evaluations and notifications per second, and how soon a breach is told, beside vmalert and Alertmanager.
+    Alerts {
+        /// What the benchmark takes.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
     /// Runs per second and latency of playbooks, beside other engines where they install; the cost of schedules.
@@ -93,10 +113,13 @@ fn main() -> ExitCode {
         Task::Test { filter } => test::run_all(&filter),
         Task::Bench(Bench::Detectors { arguments }) => bench::detectors(&arguments),
         Task::Bench(Bench::Http { arguments }) => bench::http(&arguments),
+        Task::Bench(Bench::Ingest { arguments }) => bench::ingest(&arguments),
+        Task::Bench(Bench::Query { arguments }) => bench::query(&arguments),
         Task::Bench(Bench::Languages { calls }) => bench::languages(calls),
         Task::Bench(Bench::Engine { arguments }) => bench::engine(&arguments),
         Task::Bench(Bench::Series { arguments }) => bench::series(&arguments),
         Task::Bench(Bench::Playbooks { arguments }) => bench::playbooks(&arguments),
+        Task::Bench(Bench::Alerts { arguments }) => bench::alerts(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use anyhow::{Context, Result};
 use bellwether_build::{Built, NAME_PREFIX, Toolchain};
 
-use crate::test::install_debian;
+use crate::debian;
 use crate::{host, run, workspace};
 
 /// The profile of the root manifest they are built with.
@@ -58,7 +58,7 @@ fn build_into(output: &Path, wanted: impl Fn(&str) -> bool) -> Result<()> {
 
 /// What builds for WebAssembly, got where it is missing.
 pub(crate) fn toolchain() -> Result<Toolchain> {
-    let install = |packages: &[&str]| install_debian(packages).map_err(|error| format!("{error:#}"));
+    let install = |packages: &[&str]| debian::install(packages).map_err(|error| format!("{error:#}"));
     Ok(Toolchain::obtain(workspace(), Some(&install))?)
 }
 
@@ -150,15 +150,27 @@ mod tests {
             "bellwether:host/series-write@0.1.0",
             "bellwether:host/state@0.1.0",
         );
+        let (records_read, records_write) =
+            ("bellwether:host/records-read@0.1.0", "bellwether:host/records-write@0.1.0");
         for (name, imports, exports) in [
-            ("change-point", &[][..], "bellwether:plugin/detector@0.1.0"),
-            ("datadog", &[clock, series_read, series_write, state], "bellwether:plugin/dialect@0.1.0"),
+            ("chainpatrol", &[clock, series_read][..], "bellwether:plugin/configurable-dialect@0.1.0"),
+            ("change-point", &[], "bellwether:plugin/detector@0.1.0"),
+            (
+                "datadog",
+                &[clock, records_read, records_write, series_read, series_write, state],
+                "bellwether:plugin/configurable-dialect@0.1.0",
+            ),
             ("http", &[clock, http], "bellwether:plugin/app@0.1.0"),
             ("metric", &[log, read, write], "bellwether:plugin/app@0.1.0"),
             ("peers", &[], "bellwether:plugin/detector@0.1.0"),
+            (
+                "prometheus",
+                &[clock, series_read, series_write, state],
+                "bellwether:plugin/configurable-dialect@0.1.0",
+            ),
             ("rarity", &[], "bellwether:plugin/detector@0.1.0"),
             ("seasonal-naive", &[], "bellwether:plugin/forecaster@0.1.0"),
-            ("threatconnect", &[read, write], "bellwether:plugin/dialect@0.1.0"),
+            ("threatconnect", &[read, write], "bellwether:plugin/configurable-dialect@0.1.0"),
             ("threshold", &[], "bellwether:plugin/detector@0.1.0"),
         ]
         .into_iter()

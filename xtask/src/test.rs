@@ -3,9 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
+use crate::debian::{self, install};
 use crate::{host, languages, npm, run, workspace};
+
+/// Debian's name of Alertmanager, its program and its package.
+pub(crate) const ALERTMANAGER: &str = "prometheus-alertmanager";
 
 /// Builds the host, prepares Python, and runs every test of the workspace; `filter` goes to the test runner.
 pub(crate) fn run_all(filter: &[String]) -> Result<()> {
@@ -16,12 +20,14 @@ pub(crate) fn run_all(filter: &[String]) -> Result<()> {
     if let Err(error) = npm::install(&validators, &workspace().join("target/validators")) {
         println!("SKIPPED: cards and documents are not held against their vendors' schemas: {error:#}");
     }
+    debian::offer(ALERTMANAGER, ALERTMANAGER);
     let mut tests = host::cargo();
     tests
         .args(["test", "--release", "--workspace", "--no-fail-fast"])
         .args(filter)
         .env("BELLWETHER_BINARY", binary)
         .env("BELLWETHER_PYTHON", python)
+        .env("PATH", debian::path_with(&["prometheus"])?)
         .env("TEST_CODE_CACHE", host::target().join("tmp/code"));
     run(&mut tests)
 }
@@ -37,7 +43,7 @@ pub(crate) fn python() -> Result<PathBuf> {
     println!("preparing Python for the end-to-end tests in {}", home.display());
     if make_environment(&home).is_err() {
         // Debian ships Python without the part that makes environments.
-        install_debian(&["python3-venv"])?;
+        install(&["python3-venv"])?;
         make_environment(&home)?;
     }
     let requirements = workspace().join("tests/requirements.txt");
@@ -49,23 +55,4 @@ pub(crate) fn python() -> Result<PathBuf> {
 
 fn make_environment(home: &Path) -> Result<()> {
     run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(home))
-}
-
-/// Installs Debian packages where that is possible: as root, with apt-get.
-pub(crate) fn install_debian(packages: &[&str]) -> Result<()> {
-    let apt = |arguments: &[&str]| {
-        run(Command::new("apt-get").arg("-qq").args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
-    };
-    let installed = apt(&["update"]).and_then(|()| {
-        let mut arguments = vec!["install", "--yes", "--no-install-recommends"];
-        arguments.extend(packages);
-        apt(&arguments)
-    });
-    if let Err(error) = installed {
-        bail!(
-            "{} needed and could not be installed ({error}); install by hand and try again",
-            packages.join(", ")
-        );
-    }
-    Ok(())
 }

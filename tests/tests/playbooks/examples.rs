@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::service::Service;
 use crate::{World, eventually, with};
 
+const ANSWER_INCIDENTS: &str = include_str!("../../../examples/playbooks/answer-incidents.toml");
 const BUSY_DAYS: &str = include_str!("../../../examples/playbooks/busy-days.toml");
 const CHECK_LATENCY: &str = include_str!("../../../examples/playbooks/check-latency.toml");
 const COUNT_PUSHES: &str = include_str!("../../../examples/playbooks/count-pushes.toml");
@@ -17,7 +18,15 @@ const RECORD_VISITS: &str = include_str!("../../../examples/playbooks/record-vis
 #[test]
 fn every_example_is_stored_as_it_is() -> Result<()> {
     let world = World::new()?;
-    for document in [BUSY_DAYS, CHECK_LATENCY, COUNT_PUSHES, DAILY_REPORT, RECORD_DEPLOYMENT, RECORD_VISITS] {
+    for document in [
+        ANSWER_INCIDENTS,
+        BUSY_DAYS,
+        CHECK_LATENCY,
+        COUNT_PUSHES,
+        DAILY_REPORT,
+        RECORD_DEPLOYMENT,
+        RECORD_VISITS,
+    ] {
         let playbook = world.store(document)?;
         ensure!(playbook["status"]["state"] == "active", "{playbook}");
         let by_time = ["cron", "every"].contains(&playbook["trigger"]["type"].as_str().unwrap_or_default());
@@ -142,5 +151,37 @@ fn a_deployment_is_recorded_by_hand() -> Result<()> {
     let run = world.run("record-deployment", &json!({"service": "checkout", "minutes": 7.5}))?;
     ensure!(run["state"] == "succeeded", "{run}");
     ensure!(world.total("deployments")? == Some(1.0) && world.total("deployment.minutes")? == Some(7.5));
+    world.host.stop()
+}
+
+#[test]
+fn an_incident_that_opens_is_counted_and_told_to_a_service() -> Result<()> {
+    let world = World::new()?;
+    let service = Service::start()?;
+    let grant = format!("http-client={}", service.url);
+    let grants = ["plugin", "grants", "http", "--grant", "clock", "--grant", &grant];
+    let output = world.host.command(&world.operator, &grants)?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // The service answers 200 there.
+    let health = format!("{}/health", service.url);
+    world.store(&with(ANSWER_INCIDENTS, &[("https://api.example.com/incidents", &*health)])?)?;
+    let monitor = json!({
+        "name": "load", "kind": "threshold", "query": "avg:load{*} by {host}", "window": "10s", "every": "10s",
+        "new_group_delay": "0s", "labels": {"team": "web"}, "thresholds": {"comparator": ">", "critical": 90},
+    });
+    world.post("/v1/monitors", &monitor, 201)?;
+    let run = eventually("the incident starts a run", || {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_millis() as u64;
+        let series = json!({"metric": "load", "tags": ["host:web-1"], "points": [[now, 99.0]]});
+        world.post("/v1/series", &json!({ "series": [series] }), 200)?;
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        Ok(world.runs("answer-incidents", "succeeded")?.pop())
+    })?;
+    let incident = &world.get("/v1/incidents")?["items"][0];
+    let (id, by) = (incident["id"].as_str().context("an id")?, &run["triggered_by"]);
+    ensure!(by["type"] == "alert" && by["incident"] == id, "{run}");
+    ensure!(world.total("incidents")? == Some(1.0), "one incident, however often it is evaluated");
+    let requests = service.requests.lock().expect("whole").clone();
+    ensure!(requests.len() == 1 && requests[0].contains(&format!("idempotency-key: {id}.0")), "{requests:?}");
     world.host.stop()
 }
