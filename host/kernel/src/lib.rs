@@ -1,5 +1,6 @@
 //! What every crate of the host shares and nothing else: identifiers, [`Timestamp`], [`Clock`],
-//! [`Randomness`], the seeds of simulations, pages and cursors, [`Period`]s, typed [`value`]s, the kinds of error. It knows no store, no HTTP and no plugin.
+//! [`Randomness`], whether a clock is [`Steady`], the seeds of simulations, pages and cursors, [`Period`]s, typed [`value`]s,
+//! the kinds of error. It knows no store, no HTTP and no plugin.
 
 mod error;
 mod ids;
@@ -7,6 +8,7 @@ mod page;
 mod period;
 mod random;
 mod seeds;
+mod steady;
 mod time;
 pub mod value;
 
@@ -18,4 +20,5 @@ pub use page::{Cursor, InvalidCursor, Page, PageRequest};
 pub use period::Period;
 pub use random::{Randomness, SeededRandomness, SystemRandomness};
 pub use seeds::{Draw, every_seed, mix};
+pub use steady::Steady;
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bellwether_kernel::OrganisationId;
-use bellwether_store::{Batch, Direction, Key, SharedStore, Space, StoreError, Versioned, decode, encode};
+use bellwether_store::{
+    Batch, Direction, Key, SharedStore, Space, StoreError, Versioned, decode, each_row, encode,
+};
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
@@ -31,19 +33,16 @@ impl KeptSettings {
     /// All there are in the store.
     pub(crate) async fn read(store: &SharedStore) -> Result<Self, StoreError> {
         let kept = Self::default();
-        let mut range = Key::new(Space::PluginSettings).prefix();
-        loop {
-            let rows = store.scan(range.clone(), Direction::Forward, PAGE).await?;
-            let Some((last, _)) = rows.last() else { return Ok(kept) };
-            range.start = last.successor();
-            for (key, value) in &rows {
-                let damaged = || StoreError::Damaged(format!("the settings of a plugin: {key:?}"));
-                let (plugin, organisation) = place(key).ok_or_else(damaged)?;
-                let SettingsRow(text) = decode(value)?;
-                let given = serde_json::from_str(&text).map_err(|_| damaged())?;
-                kept.keep(organisation, &plugin, Some(given));
-            }
-        }
+        each_row(&**store, Key::new(Space::PluginSettings), |(key, value)| {
+            let damaged = || StoreError::Damaged(format!("the settings of a plugin: {key:?}"));
+            let (plugin, organisation) = place(&key).ok_or_else(damaged)?;
+            let SettingsRow(text) = decode(&value)?;
+            let given = serde_json::from_str(&text).map_err(|_| damaged())?;
+            kept.keep(organisation, &plugin, Some(given));
+            Ok(())
+        })
+        .await?;
+        Ok(kept)
     }
 
     pub(crate) fn get(&self, organisation: OrganisationId, plugin: &str) -> Option<Arc<Given>> {

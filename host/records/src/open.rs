@@ -4,15 +4,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use bellwether_kernel::OrganisationId;
-use bellwether_store::{Batch, Direction, Key, Row, SharedStore, Store, StoreError, decode};
+use bellwether_store::{Digest, StoreError, decode, each_row, remove_loose};
 
 use crate::layout::{self, ChunkRow, Next, SegmentRow};
 use crate::retention::Retention;
 use crate::service::Parts;
 use crate::shelf::{Chunk, Placed, State};
-
-/// Rows read at once.
-const PAGE: usize = 4096;
 
 /// What there is, and the next segment's number.
 pub(crate) async fn open(parts: &Parts) -> Result<(State, u64), StoreError> {
@@ -21,7 +18,7 @@ pub(crate) async fn open(parts: &Parts) -> Result<(State, u64), StoreError> {
         let known = state.next.entry(organisation).or_insert(1);
         *known = next.max(*known);
     };
-    each_row(&parts.store, layout::chunks(parts.host), |(key, value)| {
+    each_row(&*parts.store, layout::chunks(parts.host), |(key, value)| {
         let organisation = layout::organisation_of_chunk(&key)?;
         let ChunkRow { kind, extent, appended } = decode(&value)?;
         at_least(&mut state, organisation, extent.high + 1);
@@ -31,7 +28,7 @@ pub(crate) async fn open(parts: &Parts) -> Result<(State, u64), StoreError> {
     })
     .await?;
     let (mut next_segment, mut used) = (1, HashSet::new());
-    each_row(&parts.store, layout::segments(parts.host), |(key, value)| {
+    each_row(&*parts.store, layout::segments(parts.host), |(key, value)| {
         let (number, row) = (layout::number_of_segment(&key)?, decode::<SegmentRow>(&value)?);
         next_segment = next_segment.max(number + 1);
         used.insert(row.digest);
@@ -41,50 +38,18 @@ pub(crate) async fn open(parts: &Parts) -> Result<(State, u64), StoreError> {
         Ok(())
     })
     .await?;
-    each_row(&parts.store, layout::all_next(), |(key, value)| {
+    each_row(&*parts.store, layout::all_next(), |(key, value)| {
         at_least(&mut state, layout::organisation_of_next(&key)?, decode::<Next>(&value)?.0);
         Ok(())
     })
     .await?;
-    each_row(&parts.store, layout::all_retentions(), |(key, value)| {
+    each_row(&*parts.store, layout::all_retentions(), |(key, value)| {
         state.retentions.insert(layout::organisation_of_retention(&key)?, decode::<Retention>(&value)?);
         Ok(())
     })
     .await?;
     // What an interrupted packing or merge left.
-    let (mut batch, mut left) = (Batch::new(), Vec::new());
-    each_row(&parts.store, layout::all_loose(parts.host), |(key, _)| {
-        let digest = layout::digest_of_loose(&key)?;
-        if !used.contains(&digest) {
-            left.push(digest);
-        }
-        batch.delete(key);
-        Ok(())
-    })
-    .await?;
-    left.iter().try_for_each(|digest| parts.objects.remove(digest))?;
-    if !batch.is_empty() {
-        parts.store.commit(batch).await?;
-    }
+    let is_used = |digest: &Digest| used.contains(digest);
+    remove_loose(&*parts.store, &parts.objects, layout::all_loose(parts.host), is_used).await?;
     Ok((state, next_segment))
-}
-
-/// Goes through every row that begins with `prefix`.
-async fn each_row(
-    store: &SharedStore,
-    prefix: Key,
-    mut row: impl FnMut(Row) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
-    let mut range = prefix.prefix();
-    loop {
-        let page = Store::scan(&**store, range.clone(), Direction::Forward, PAGE).await?;
-        let more = page.len() == PAGE;
-        if let Some((last, _)) = page.last() {
-            range.start = last.successor();
-        }
-        page.into_iter().try_for_each(&mut row)?;
-        if !more {
-            return Ok(());
-        }
-    }
 }

@@ -65,17 +65,7 @@ pub(crate) fn all_loose(host: HostId) -> Key {
 
 /// One of them.
 pub(crate) fn loose(host: HostId, digest: &Digest) -> Key {
-    all_loose(host).fixed(digest.as_bytes())
-}
-
-/// The digest of such a row.
-pub(crate) fn digest_of_loose(row: &Key) -> Result<Digest, StoreError> {
-    let mut fields = row.fields();
-    (|| {
-        fields.number()?;
-        Some(Digest::from_bytes(fields.fixed(32)?.try_into().ok()?))
-    })()
-    .ok_or_else(|| strange("a loose object", row))
+    bellwether_store::loose(all_loose(host), digest)
 }
 
 /// The last row of a host's log whose samples are all in segments: a [`Number`].

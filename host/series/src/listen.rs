@@ -9,7 +9,8 @@ use crate::{Series, SeriesSlice};
 
 /// Is told of writes to series.
 pub trait Listener: Send + Sync + 'static {
-    /// These samples are durable and can be read. The write is acknowledged once this returns, so it must be quick.
+    /// These samples are durable and can be read; a moment before that, where writes are acknowledged before the sync. The
+    /// write is acknowledged once this returns, so it must be quick.
     fn written(&self, organisation: OrganisationId, series: &[SeriesSlice<'_>]);
 }
 

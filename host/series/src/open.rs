@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bellwether_kernel::OrganisationId;
-use bellwether_store::{Batch, Direction, Key, Row, SharedStore, Store, StoreError, decode};
+use bellwether_store::{Digest, Key, SharedStore, StoreError, decode, each_row, remove_loose};
 
 use crate::SeriesNumber;
 use crate::heads::Heads;
@@ -15,9 +15,6 @@ use crate::metadata::Metadata;
 use crate::segment::{Pages, Segment};
 use crate::service::{Parts, Placed, Shared, State};
 
-/// Rows read at once.
-const PAGE: usize = 4096;
-
 pub(crate) async fn open(parts: Parts) -> Result<Shared, StoreError> {
     let indexes = read_indexes(&parts.store).await?;
     let host = parts.host;
@@ -25,10 +22,12 @@ pub(crate) async fn open(parts: Parts) -> Result<Shared, StoreError> {
     let next_series = read_number(&parts.store, &layout::next_series()).await?;
     let pages = Pages::new();
     let segments = open_segments(&parts, &pages).await?;
-    remove_loose(&parts, &segments).await?;
+    // What an interrupted packing or merge left.
+    let is_used = |digest: &Digest| segments.iter().any(|placed| placed.row.digest == *digest);
+    remove_loose(&*parts.store, &parts.objects, layout::all_loose(host), is_used).await?;
 
     let (mut active, mut applied, mut first) = (Heads::default(), packed, None);
-    each_row(&parts.store, layout::log(host), |(key, value)| {
+    each_row(&*parts.store, layout::log(host), |(key, value)| {
         let number = layout::number_behind_host(&key)?;
         first.get_or_insert(number);
         // Rows of before are kept for watchers, or because nobody came to remove them.
@@ -62,7 +61,7 @@ async fn read_number(store: &SharedStore, key: &Key) -> Result<u64, StoreError> 
 
 async fn read_indexes(store: &SharedStore) -> Result<HashMap<OrganisationId, Index>, StoreError> {
     let mut indexes: HashMap<OrganisationId, Index> = HashMap::new();
-    each_row(store, layout::all_series(), |(key, value)| {
+    each_row(&**store, layout::all_series(), |(key, value)| {
         let (organisation, number) = layout::organisation_and_number(&key)?;
         let row: SeriesRow = decode(&value)?;
         let tags: Vec<&str> = row.tags.iter().map(String::as_str).collect();
@@ -70,7 +69,7 @@ async fn read_indexes(store: &SharedStore) -> Result<HashMap<OrganisationId, Ind
         Ok(())
     })
     .await?;
-    each_row(store, layout::all_metadata(), |(key, value)| {
+    each_row(&**store, layout::all_metadata(), |(key, value)| {
         let (organisation, metric) = layout::organisation_and_metric(&key)?;
         indexes.entry(organisation).or_default().set_metadata(&metric, decode::<Metadata>(&value)?);
         Ok(())
@@ -81,7 +80,7 @@ async fn read_indexes(store: &SharedStore) -> Result<HashMap<OrganisationId, Ind
 
 async fn open_segments(parts: &Parts, pages: &Pages) -> Result<Vec<Arc<Placed>>, StoreError> {
     let mut rows = Vec::new();
-    each_row(&parts.store, layout::segments(parts.host), |(key, value)| {
+    each_row(&*parts.store, layout::segments(parts.host), |(key, value)| {
         rows.push((layout::number_behind_host(&key)?, decode::<SegmentRow>(&value)?));
         Ok(())
     })
@@ -104,46 +103,4 @@ pub(crate) fn place(
     let file = parts.objects.open_file(&row.digest)?;
     let segment = Segment::open(file, number, row.partition.unwrap_or(0), pages.clone())?;
     Ok(Placed { number, row, segment })
-}
-
-/// Removes what an interrupted packing or merge left.
-async fn remove_loose(parts: &Parts, segments: &[Arc<Placed>]) -> Result<(), StoreError> {
-    let mut batch = Batch::new();
-    let mut loose = Vec::new();
-    each_row(&parts.store, layout::all_loose(parts.host), |(key, _)| {
-        let digest = layout::digest_of_loose(&key)?;
-        if segments.iter().all(|placed| placed.row.digest != digest) {
-            loose.push(digest);
-        }
-        batch.delete(key);
-        Ok(())
-    })
-    .await?;
-    for digest in loose {
-        parts.objects.remove(&digest)?;
-    }
-    if !batch.is_empty() {
-        parts.store.commit(batch).await?;
-    }
-    Ok(())
-}
-
-/// Goes through every row that begins with `prefix`.
-pub(crate) async fn each_row(
-    store: &SharedStore,
-    prefix: Key,
-    mut row: impl FnMut(Row) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
-    let mut range = prefix.prefix();
-    loop {
-        let page = Store::scan(&**store, range.clone(), Direction::Forward, PAGE).await?;
-        let more = page.len() == PAGE;
-        if let Some((last, _)) = page.last() {
-            range.start = last.successor();
-        }
-        page.into_iter().try_for_each(&mut row)?;
-        if !more {
-            return Ok(());
-        }
-    }
 }

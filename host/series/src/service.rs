@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
-use bellwether_kernel::{Clock, HostId, OrganisationId};
+use bellwether_kernel::{Clock, HostId, OrganisationId, Steady};
 use bellwether_store::{Objects, SharedStore};
 use parking_lot::RwLock;
 use tokio::sync::{mpsc, watch};
@@ -14,7 +14,7 @@ use crate::index::Index;
 use crate::layout::SegmentRow;
 use crate::listen::Listeners;
 use crate::segment::{Pages, Segment};
-use crate::upkeep::{Looked, Steady};
+use crate::upkeep::Looked;
 use crate::writer::{self, Order};
 use crate::{Limits, SeriesError, open};
 

@@ -6,15 +6,18 @@
 
 mod backup;
 mod batch;
+mod blocking;
 mod checkpoint;
 #[doc(hidden)]
 pub mod conformance;
+mod each;
 mod effects;
 mod group;
 mod journal;
 mod keys;
 mod large;
 mod lock;
+mod loose;
 mod memory;
 mod migrate;
 mod objects;
@@ -40,9 +43,12 @@ use bytes::Bytes;
 
 pub use backup::backup;
 pub use batch::{Batch, Derive, Merge, MergeError, Merged, Precondition};
+pub use blocking::blocking;
+pub use each::each_row;
 pub use effects::effects_of_run;
 pub use keys::{Fields, Key, Space};
 pub use large::{MAX_LARGE, delete_large, get_large, put_large};
+pub use loose::{loose, remove_loose};
 pub use memory::{Crash, MemoryStore};
 pub use objects::{Digest, InvalidDigest, Objects};
 pub use restore::{Restored, restore};

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bellwether_store::StoreError;
+use bellwether_store::{StoreError, blocking};
 
 use super::{Kept, Placeable};
 use crate::codec::{Decoder, Encoder, MAX_SAMPLES};
@@ -23,9 +23,7 @@ impl Shared {
             let Some(run) = run(&segments) else { return Ok(()) };
             let kept = self.kept();
             let sources = run.clone();
-            let built = tokio::task::spawn_blocking(move || merged(&sources, &kept));
-            let built =
-                built.await.map_err(|error| StoreError::Failed(format!("merging segments: {error}")))??;
+            let built = blocking("merging segments", move || merged(&sources, &kept)).await?;
             let low = run.iter().map(|placed| placed.row.low).min().unwrap_or(0);
             let high = run.iter().map(|placed| placed.row.high).max().unwrap_or(0);
             self.replace(built.into_iter().collect(), (low, high), &run, None).await?;

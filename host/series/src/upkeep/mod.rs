@@ -7,13 +7,12 @@
 mod merge;
 mod pack;
 mod roll;
-mod steady;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bellwether_kernel::Timestamp;
-use bellwether_store::{Batch, Digest, StoreError, encode};
+use bellwether_store::{Batch, Digest, StoreError, blocking, encode};
 use roaring::RoaringBitmap;
 
 use crate::SeriesError;
@@ -25,7 +24,6 @@ use crate::segment::{self, Built};
 use crate::service::{Placed, Series, Shared};
 
 pub(crate) use roll::Looked;
-pub(crate) use steady::Steady;
 
 /// Samples stay in memory no longer than this many milliseconds, so that the log a start reads stays short.
 const HEAD_AGE: i64 = 10 * 60 * 1000;
@@ -239,9 +237,8 @@ impl Shared {
             batch.delete(layout::loose(self.parts.host, digest));
         }
         let objects = self.parts.objects.clone();
-        let removed =
-            tokio::task::spawn_blocking(move || digests.iter().try_for_each(|digest| objects.remove(digest)));
-        removed.await.map_err(|error| StoreError::Failed(format!("removing segments: {error}")))??;
+        let removing = move || digests.iter().try_for_each(|digest| objects.remove(digest));
+        blocking("removing segments", removing).await?;
         self.parts.store.commit(batch).await.map(drop)
     }
 
@@ -260,9 +257,8 @@ impl Shared {
         for placed in segments.iter() {
             let kept = self.kept();
             let (shared, looked_at) = (Arc::clone(self), Arc::clone(placed));
-            let built = tokio::task::spawn_blocking(move || shared.without_garbage(&looked_at, &kept));
             let built =
-                built.await.map_err(|error| StoreError::Failed(format!("freeing segments: {error}")))??;
+                blocking("freeing segments", move || shared.without_garbage(&looked_at, &kept)).await?;
             if let Some(built) = built {
                 let range = (placed.row.low, placed.row.high);
                 match self.replace(built, range, std::slice::from_ref(placed), None).await {

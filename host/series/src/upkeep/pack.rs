@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use bellwether_store::StoreError;
+use bellwether_store::{StoreError, blocking};
 
 use super::{Kept, Placeable};
 use crate::codec::Encoder;
@@ -19,9 +19,7 @@ impl Shared {
         while let Some((frozen, fresh)) = self.freeze() {
             let kept = self.kept();
             let heads = Arc::clone(&frozen);
-            let built = tokio::task::spawn_blocking(move || built(&heads, &kept));
-            let built =
-                built.await.map_err(|error| StoreError::Failed(format!("packing samples: {error}")))??;
+            let built = blocking("packing samples", move || built(&heads, &kept)).await?;
             self.replace(built, (frozen.low, frozen.high), &[], Some(frozen.high)).await?;
             // What came meanwhile can wait, unless it is much.
             if fresh && self.state.read().active.samples() < self.parts.limits.head_samples {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bellwether_store::StoreError;
+use bellwether_store::{StoreError, blocking};
 use roaring::RoaringBitmap;
 
 use super::merge::{Merging, Target};
@@ -12,6 +12,9 @@ use super::{DAY, Kept};
 use crate::RollUp;
 use crate::limits::{PARTITION, SEGMENT_BYTES};
 use crate::service::{Placed, Shared};
+
+/// What is done, if it panics.
+const ROLLING: &str = "rolling samples up";
 
 /// Which series are rolled up, and how.
 #[derive(Default)]
@@ -71,12 +74,13 @@ impl Shared {
     /// Rolls up what is due; looks once a day, and whenever metrics say otherwise than before.
     pub(super) async fn roll_up(self: &Arc<Self>) -> Result<(), StoreError> {
         let _turn = self.merging.lock().await;
+        // Before what is kept, so that no series of theirs is missing there.
+        let segments = Arc::clone(&self.state.read().segments);
         let kept = Arc::new(self.kept());
         let looked = kept.rolls.looked();
         if self.rolled_up.lock().as_ref() == Some(&looked) {
             return Ok(());
         }
-        let segments = Arc::clone(&self.state.read().segments);
         let before = kept.rolls.before().unwrap_or(i64::MIN);
         let mut partitions: BTreeMap<i64, Vec<Arc<Placed>>> = BTreeMap::new();
         for placed in segments.iter() {
@@ -86,7 +90,7 @@ impl Shared {
         }
         for (partition, placed) in partitions {
             let (all, known) = (Arc::clone(&segments), Arc::clone(&kept));
-            let due = blocking(move || due(partition, &placed, &all, &known)).await?;
+            let due = blocking(ROLLING, move || due(partition, &placed, &all, &known)).await?;
             if let Some(due) = due {
                 self.roll_up_week(due, &kept).await?;
             }
@@ -100,12 +104,32 @@ impl Shared {
         let low = sources.iter().map(|placed| placed.row.low).min().unwrap_or(0);
         let high = sources.iter().map(|placed| placed.row.high).max().unwrap_or(0);
         let old = sources.clone();
-        let mut merging = blocking(move || Merging::new(sources)).await?;
+        let merging = blocking(ROLLING, move || Merging::new(sources)).await?;
         let mut opened = Vec::new();
+        let done = match self.put_week(&mut opened, merging, (low, high), (partition, blocked), kept).await {
+            Ok(()) => self.swap(opened.clone(), &old, None).await,
+            failed => failed,
+        };
+        // There is no room for all of it, and none to be wasted on a part; nothing refers to it.
+        if let Err(StoreError::DiskFull { .. }) = done {
+            self.remove_objects(&opened).await?;
+        }
+        done
+    }
+
+    /// Puts what a week amounts to on the disk, a segment after the other into `opened`.
+    async fn put_week(
+        self: &Arc<Self>,
+        opened: &mut Vec<Arc<Placed>>,
+        mut merging: Merging,
+        written: (u64, u64),
+        (partition, blocked): (i64, RoaringBitmap),
+        kept: &Arc<Kept>,
+    ) -> Result<(), StoreError> {
         loop {
             // As large as a merge makes them: a week may be more than memory holds.
             let (all, stay) = (Arc::clone(kept), blocked.clone());
-            let (next, back) = blocking(move || {
+            let (next, back) = blocking(ROLLING, move || {
                 let target = |number: u32| {
                     if stay.contains(number) { None } else { all.rolls.target(number, partition) }
                 };
@@ -113,18 +137,10 @@ impl Shared {
             })
             .await?;
             merging = back;
-            let Some(built) = next else { break };
-            opened.extend(self.put(vec![built], (low, high)).await?);
+            let Some(built) = next else { return Ok(()) };
+            opened.extend(self.put(vec![built], written).await?);
         }
-        self.swap(opened, &old, None).await
     }
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, StoreError> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| StoreError::Failed(format!("rolling samples up: {error}")))?
 }
 
 /// What of a week is to be rolled up: its segments from the first to the last with something that is due.

@@ -3,24 +3,28 @@
 
 use std::time::{Duration, Instant};
 
-use bellwether_kernel::Timestamp;
+use crate::Timestamp;
 
 /// A clock that differs by more milliseconds from what passed since the last look has jumped.
 const JUMP: i64 = 60_000;
 
 /// Since when the clock has gone on as time has.
-pub(crate) struct Steady {
+#[derive(Debug)]
+pub struct Steady {
     since: Instant,
     last: Option<(Instant, Timestamp)>,
 }
 
 impl Steady {
-    pub(crate) fn new() -> Self {
+    /// From now on.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "it begins at a moment")]
+    pub fn new() -> Self {
         Self { since: Instant::now(), last: None }
     }
 
     /// Looks at what the clock says.
-    pub(super) fn look(&mut self, now: Timestamp) {
+    pub fn look(&mut self, now: Timestamp) {
         self.look_at(Instant::now(), now);
     }
 
@@ -39,7 +43,8 @@ impl Steady {
     }
 
     /// Whether it has been steady for so long, up to now.
-    pub(super) fn is_steady(&self, now: Timestamp, long: Duration) -> bool {
+    #[must_use]
+    pub fn is_steady(&self, now: Timestamp, long: Duration) -> bool {
         self.is_steady_at(Instant::now(), now, long)
     }
 
