@@ -1,5 +1,7 @@
 //! How much there may be, and why so much.
 
+use std::time::Duration;
+
 /// How much one append and one search may take, and how long records are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -15,6 +17,8 @@ pub struct Limits {
     pub keep_events_days: u32,
     /// The same of logs.
     pub keep_logs_days: u32,
+    /// How long the clock has to have been steady before it says what is old enough to be freed.
+    pub steady: Duration,
     /// Chunks of one organisation and kind in the store before they are packed: each takes some rows.
     pub chunks: usize,
     /// Bytes of their records before they are packed: a packing holds them in memory.
@@ -30,6 +34,7 @@ impl Default for Limits {
             search_records: 2_000_000,
             keep_events_days: 0,
             keep_logs_days: 0,
+            steady: Duration::from_secs(60 * 60),
             chunks: 1024,
             chunk_bytes: 16 * 1024 * 1024,
         }
@@ -92,6 +97,9 @@ pub(crate) const GARBAGE: u64 = 4;
 
 /// Searches at work at once; others wait their turn. Each holds a thread.
 pub(crate) const SEARCHES: usize = 4;
+
+/// How long a reader waits until it looks again: a packing that is committed is known within that.
+pub(crate) const MOVED: Duration = Duration::from_millis(5);
 
 /// How often a reader looks again because what it read was packed or merged meanwhile.
 pub(crate) const ATTEMPTS: usize = 16;

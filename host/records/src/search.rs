@@ -14,7 +14,7 @@ use bellwether_store::{StoreError, get_large};
 use tokio::runtime::Handle;
 
 use crate::layout::{self, Extent};
-use crate::limits::{ATTEMPTS, PAGE, PAGE_BYTES, PATIENCE};
+use crate::limits::{ATTEMPTS, MOVED, PAGE, PAGE_BYTES, PATIENCE};
 use crate::query::Query;
 use crate::segment::{self, Block};
 use crate::service::{Records, Shared};
@@ -186,7 +186,7 @@ impl Records {
             for _ in 0..ATTEMPTS {
                 match look(&shared, &handle) {
                     Ok(found) => return Ok(found),
-                    Err(Stop::Moved) => {}
+                    Err(Stop::Moved) => std::thread::sleep(MOVED),
                     Err(Stop::Error(error)) => return Err(error),
                 }
             }

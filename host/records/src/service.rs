@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use bellwether_kernel::{Clock, FieldError, HostId, OrganisationId, RecordId};
+use bellwether_kernel::{Clock, FieldError, HostId, OrganisationId, RecordId, Steady};
 use bellwether_store::{Batch, Objects, SharedStore, StoreError, encode, put_large};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Semaphore;
@@ -46,6 +46,8 @@ pub(crate) struct Shared {
     /// Whose chunks are about to be packed.
     pub(crate) packing: Mutex<HashSet<Owner>>,
     pub(crate) searches: Arc<Semaphore>,
+    /// Whether the clock can be trusted.
+    pub(crate) steady: Mutex<Steady>,
 }
 
 /// How the records of a kind are doing, of all organisations together.
@@ -78,6 +80,7 @@ impl Records {
                 upkeep: tokio::sync::Mutex::default(),
                 packing: Mutex::default(),
                 searches: Arc::new(Semaphore::new(SEARCHES)),
+                steady: Mutex::new(Steady::new()),
             }),
         })
     }

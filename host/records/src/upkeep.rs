@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bellwether_kernel::RecordId;
-use bellwether_store::{Batch, Digest, StoreError, delete_large, encode, get_large};
+use bellwether_store::{Batch, Digest, StoreError, blocking, delete_large, encode, get_large};
 
 use crate::layout::{self, Loose, Next, SegmentRow};
 use crate::limits::{CHUNK_AGE, DAY, DAYS, GARBAGE, MERGE, SEGMENT};
@@ -25,14 +25,27 @@ impl Records {
     /// If the store's; it is tried again at the next call.
     pub async fn tend(&self) -> Result<(), RecordError> {
         let now = self.shared.parts.clock.now();
-        for (owner, due) in self.shared.owners(|chunk| now.milliseconds_since(chunk.appended) >= CHUNK_AGE) {
-            self.shared.sweep(owner).await?;
-            if due {
-                self.shared.pack(owner).await?;
+        self.shared.steady.lock().look(now);
+        let owners = self.shared.owners(|chunk| now.milliseconds_since(chunk.appended) >= CHUNK_AGE);
+        // On a full disk nothing can be written anew, but what is not kept can be freed: everybody's, and first.
+        let mut full = Ok(());
+        let mut unless_full = |done: Result<(), StoreError>| match done {
+            Err(error @ StoreError::DiskFull { .. }) => {
+                full = Err(error);
+                Ok(())
             }
-            self.shared.merge(owner).await?;
+            done => done,
+        };
+        for (owner, _) in &owners {
+            unless_full(self.shared.sweep(*owner).await)?;
         }
-        Ok(())
+        for (owner, due) in owners {
+            if due {
+                unless_full(self.shared.pack(owner).await)?;
+            }
+            unless_full(self.shared.merge(owner).await)?;
+        }
+        Ok(full?)
     }
 
     /// Packs every chunk now, whatever its age.
@@ -65,16 +78,25 @@ impl Shared {
         shelves.map(|(owner, shelf)| (*owner, shelf.chunks.iter().any(|chunk| due(chunk)))).collect()
     }
 
+    /// From which time on an owner's records are kept; from the first on, while the clock may be wrong: what is freed is
+    /// gone.
     fn first_kept(&self, owner: Owner) -> i64 {
-        self.state.read().first_kept(owner, &self.parts.limits, self.parts.clock.now())
+        let (now, limits) = (self.parts.clock.now(), &self.parts.limits);
+        match self.steady.lock().is_steady(now, limits.steady) {
+            true => self.state.read().first_kept(owner, limits, now),
+            false => i64::MIN,
+        }
     }
 
-    /// Packs an owner's chunks into segments, the oldest first, until none is left.
+    /// Packs into segments what chunks an owner has, the oldest first. What comes meanwhile is left for another time.
     pub(crate) async fn pack(self: &Arc<Self>, owner: Owner) -> Result<(), StoreError> {
+        let until = self.state.read().next(owner.0);
         loop {
             let _turn = self.upkeep.lock().await;
-            let mut chunks = match self.state.read().shelves.get(&owner) {
-                Some(shelf) => shelf.chunks.clone(),
+            let mut chunks: Vec<_> = match self.state.read().shelves.get(&owner) {
+                Some(shelf) => {
+                    shelf.chunks.iter().filter(|chunk| chunk.extent.low < until).cloned().collect()
+                }
                 None => return Ok(()),
             };
             chunks.sort_unstable_by_key(|chunk| chunk.extent.low);
@@ -215,6 +237,9 @@ impl Shared {
         })
         .await?;
         let mut batch = Batch::new();
+        if placed.is_empty() {
+            batch.frees();
+        }
         for placed in &placed {
             batch.put(layout::segments(host).number(placed.number), encode(&placed.row));
             batch.delete(layout::loose(host, &placed.row.digest));
@@ -258,13 +283,6 @@ impl Shared {
         blocking("removing segments of records", removing).await?;
         self.parts.store.commit(batch).await.map(drop)
     }
-}
-
-async fn blocking<T: Send + 'static>(
-    what: &'static str,
-    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, StoreError> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| StoreError::Failed(format!("{what}: {error}")))?
 }
 
 fn day_of(record: &Record) -> i64 {

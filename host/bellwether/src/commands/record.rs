@@ -209,7 +209,7 @@ impl Known {
 /// Lines of the standard input that are sent at once.
 const LINES: usize = 1000;
 
-/// Bytes of them.
+/// Bytes of what they become: half of what a host takes at once unless it is set otherwise.
 const BYTES: usize = 512 * 1024;
 
 const EVENTS: &[Column] =
@@ -286,18 +286,23 @@ async fn send(client: &Client, logs: Vec<Value>) -> Result<Value, Failure> {
 /// Sends each line of the standard input that is not empty, many at once.
 async fn send_lines(client: &Client, format: Format, known: &Known) -> Result<(), Failure> {
     let (mut waiting, mut bytes, mut sent) = (Vec::new(), 0, 0_u64);
-    for line in std::io::stdin().lock().lines() {
+    for line in std::io::stdin().lock().split(b'\n') {
         let line = line.map_err(|error| Failure::Failed(error.into()))?;
+        // What is no UTF-8 in a log is no reason to lose the rest of it.
+        let line = String::from_utf8_lossy(&line);
+        let line = line.trim_end_matches('\r');
         if line.trim().is_empty() {
             continue;
         }
-        bytes += line.len();
-        waiting.push(known.record(&line));
-        if waiting.len() == LINES || bytes >= BYTES {
+        let record = known.record(line);
+        let size = record.to_string().len();
+        if !waiting.is_empty() && (waiting.len() == LINES || bytes + size > BYTES) {
             sent += waiting.len() as u64;
             send(client, std::mem::take(&mut waiting)).await?;
             bytes = 0;
         }
+        bytes += size;
+        waiting.push(record);
     }
     if !waiting.is_empty() {
         sent += waiting.len() as u64;

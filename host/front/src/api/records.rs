@@ -1,6 +1,7 @@
 //! Events and logs: `/v1/events`, `/v1/logs` and how long both are kept, `/v1/retention`.
 
 use axum::extract::State;
+use bellwether_access::AuditScope;
 use bellwether_kernel::{FieldError, OrganisationId, RecordId, Timestamp};
 use bellwether_records::{Content, Order, Record, RecordError, RecordKind, Retention, Search, parse};
 use bellwether_store::Batch;
@@ -19,7 +20,8 @@ use crate::services::{Services, Shared};
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"events": [{"title": "Deployed shop 1.4.2", "message": "by ada", "status": "success", "service": "shop", "tags": ["env:prod"]}]}))]
 pub(crate) struct NewEvents {
-    /// All are appended, or none is; at most 10,000 of 8 MiB together. Each has a title.
+    /// All are appended, or none is; at most 10,000 of 8 MiB together, and what the host takes of a body. Each
+    /// has a title.
     events: Vec<NewRecord>,
 }
 
@@ -28,7 +30,8 @@ pub(crate) struct NewEvents {
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"logs": [{"message": "GET /cart took 31 s", "status": "error", "service": "shop", "host": "web-1", "tags": ["env:prod"], "attributes": {"http": {"status_code": 504}}}]}))]
 pub(crate) struct NewLogs {
-    /// All are appended, or none is; at most 10,000 of 8 MiB together, each of 1 MiB.
+    /// All are appended, or none is; at most 10,000 of 8 MiB together, each of 1 MiB, and what the host takes of
+    /// a body.
     logs: Vec<NewRecord>,
 }
 
@@ -360,6 +363,11 @@ pub(crate) async fn set_retention(
     Json(RecordRetention { events_days, logs_days }): Json<RecordRetention>,
 ) -> Result<Json<RecordRetention>, Problem> {
     let retention = Retention { events_days, logs_days };
-    services.records().set_retention(principal.organisation, retention, Batch::new()).await?;
+    let shown = |days: Option<u32>| days.map_or_else(|| "the host's".to_owned(), |days| days.to_string());
+    let details = [("events_days", shown(events_days)), ("logs_days", shown(logs_days))];
+    let mut batch = Batch::new();
+    let (scope, actor) = (AuditScope::Organisation(principal.organisation), principal.key.as_str());
+    services.access().audit(&mut batch, scope, actor, "retention.set", "records", &details);
+    services.records().set_retention(principal.organisation, retention, batch).await?;
     Ok(Json(retention.into()))
 }

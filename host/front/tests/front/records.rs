@@ -85,6 +85,8 @@ async fn an_organisation_says_for_how_long_it_keeps_its_own() {
     let answer = host.ask("PUT", "/v1/retention", &host.admin, own.clone()).await;
     assert_eq!(answer.json(), own);
     assert_eq!(host.get("/v1/retention", &host.read).await.json(), own);
+    let audit = host.get("/v1/audit?limit=1", &host.admin).await.json();
+    assert_eq!(audit["items"][0]["action"], "retention.set", "{audit}");
     host.clock.advance(8 * 24 * 60 * 60 * 1000);
     assert_eq!(host.get("/v1/logs", &host.read).await.json()["items"], json!([]));
     let wrong = json!({"events_days": 0, "logs_days": null});

@@ -1,7 +1,5 @@
 //! Packing, merging, retention, freeing.
 
-use std::time::Duration;
-
 use super::*;
 use crate::Retention;
 
@@ -106,4 +104,38 @@ async fn searches_and_packing_go_on_beside_each_other() {
         }
     };
     tokio::join!(keep, look);
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_ahead_hides_records_and_frees_none() {
+    let house = House::distrusting(Limits { keep_logs_days: 30, ..Limits::default() }).await;
+    house.append(vec![log(0, "kept"), log(HOUR, "kept")]).await.unwrap();
+    house.clock.advance(365 * DAY);
+    assert!(house.found(search("*")).await.records.is_empty());
+    house.records.tend().await.unwrap();
+    house.records.pack().await.unwrap();
+    house.clock.advance(-365 * DAY);
+    house.records.tend().await.unwrap();
+    assert_eq!(house.found(search("kept")).await.records.len(), 2);
+}
+
+#[tokio::test]
+async fn a_full_disk_is_made_room_on_by_what_is_no_longer_kept() {
+    let house = House::limited(Limits { keep_logs_days: 30, ..Limits::default() }).await;
+    house.append(vec![log(0, "old")]).await.unwrap();
+    house.records.pack().await.unwrap();
+    let event = Content { title: "kept".to_owned(), ..log(0, "") };
+    house.records.append(OURS, RecordKind::Event, vec![event], Batch::new()).await.unwrap();
+    house.clock.advance(60 * DAY);
+    house.store.set_disk_full(true);
+    let full = house.records.tend().await;
+    assert!(
+        matches!(full, Err(RecordError::Store(StoreError::DiskFull { .. }))),
+        "events are not packed: {full:?}"
+    );
+    assert_eq!(house.records.totals(RecordKind::Log).records, 0);
+    assert!(house.objects.list().unwrap().is_empty());
+    house.store.set_disk_full(false);
+    house.records.tend().await.unwrap();
+    assert_eq!(house.records.totals(RecordKind::Event).records, 1);
 }

@@ -5,9 +5,10 @@ mod keeping;
 mod searching;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bellwether_kernel::{HostId, ManualClock, OrganisationId, RecordId, Timestamp};
-use bellwether_store::{Batch, MemoryStore, Objects};
+use bellwether_store::{Batch, MemoryStore, Objects, StoreError};
 
 use crate::{Content, Found, Limits, Order, Parts, RecordError, RecordKind, Records, Search, parse};
 
@@ -56,7 +57,12 @@ impl House {
         Self::limited(Limits::default()).await
     }
 
+    /// Its clock is trusted at once.
     async fn limited(limits: Limits) -> Self {
+        Self::distrusting(Limits { steady: Duration::ZERO, ..limits }).await
+    }
+
+    async fn distrusting(limits: Limits) -> Self {
         let folder = Arc::new(tempfile::tempdir().unwrap());
         Self::on(Arc::default(), folder, Arc::new(ManualClock::new(at(NOW))), limits).await.unwrap()
     }
