@@ -15,7 +15,7 @@ use super::{Act, ActRow, Acted, Actions};
 use crate::evaluate::Changed;
 use crate::incident::{Note, NoteKind};
 use crate::service::Attempts;
-use crate::{AlertError, Alerts, IncidentId, limits, rows};
+use crate::{AlertError, Alerts, Incident, IncidentId, StoredIncident, limits, rows};
 
 /// How long after a start an act of an app is left to whoever does it, if that is another host; longer than apps may take.
 const OTHERS: Duration = Duration::from_secs(120);
@@ -105,9 +105,7 @@ impl Alerts {
         let now = self.clock.now();
         incident.updated = now;
         let sequence = incident.notes;
-        let intervals = self.all_intervals(organisation, &incident, limits::AFFECTED).await?;
-        let mut as_told = incident.as_told(intervals, None);
-        self.add_links(organisation, &incident, &mut as_told).await;
+        let as_told = self.told_now(organisation, &incident).await?;
         let mut changed = Changed::of(incident.clone(), false);
         let text = format!("{name}: {}", action.target());
         changed.notes.push(Note { time: now, by: Some(by.clone()), what: NoteKind::Acting, text });
@@ -177,17 +175,35 @@ impl Alerts {
                     tracing::warn!(%error, "what was begun about incidents is not read; it is tried again");
                 }
             }
-            tokio::time::sleep(AGAIN).await;
+            tokio::select! {
+                () = self.halt.cancelled() => return,
+                () = tokio::time::sleep(AGAIN) => {}
+            }
         };
         for begun in begun {
             let (alerts, actions) = (Arc::clone(&self), Arc::clone(&actions));
             tokio::spawn(async move {
                 if begun.act.action.app.is_some() {
-                    tokio::time::sleep(OTHERS).await;
+                    tokio::select! {
+                        () = alerts.halt.cancelled() => return,
+                        () = tokio::time::sleep(OTHERS) => {}
+                    }
                 }
-                alerts.perform(&*actions, begun).await
+                alerts.perform(&*actions, begun).await;
             });
         }
+    }
+
+    /// An incident as its channels would be told of it now.
+    async fn told_now(
+        &self,
+        organisation: OrganisationId,
+        incident: &StoredIncident,
+    ) -> Result<Incident, AlertError> {
+        let intervals = self.all_intervals(organisation, incident, limits::AFFECTED).await?;
+        let mut told = incident.as_told(intervals, None);
+        self.add_links(organisation, incident, &mut told).await;
+        Ok(told)
     }
 
     async fn begun_acts(&self) -> Result<Vec<Begun>, AlertError> {
@@ -207,8 +223,7 @@ impl Alerts {
                 };
                 let stored: ActRow = decode(&row)?;
                 let action = action_of(&stored)?;
-                let intervals = self.all_intervals(organisation, &incident, limits::AFFECTED).await?;
-                let as_told = incident.as_told(intervals, None);
+                let as_told = self.told_now(organisation, &incident).await?;
                 let (principal, by, again) = (None, stored.by, true);
                 let act = Act { organisation, principal, by, sequence, again, action, incident, as_told };
                 found.push(Begun { key, row, id, act });

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::evaluate::Changed;
+use crate::evaluate::{Changed, past};
 use crate::incident::{Interval, Note, NoteKind};
 use crate::{AlertError, Alerts, Event, Incident, IncidentId, StoredIncident, Telling, limits, rows};
 
@@ -113,6 +113,12 @@ impl Alerts {
             let row = self.store.get(&rows::merged_into(organisation, id)).await?;
             let Some(row) = row else { return Ok(None) };
             let Lead(lead) = decode(&row)?;
+            // The first of them is removed before the others, once all are over.
+            if !merging.groups.contains_key(&lead)
+                && self.store.get(&rows::merged(organisation, lead)).await?.is_none()
+            {
+                return Ok(None);
+            }
             lead
         } else {
             let Some(shared) = changed.shared.clone() else { return Ok(None) };
@@ -250,8 +256,7 @@ impl Alerts {
         let is_told = !wanted.is_empty();
         for (sequence, (event, message)) in (first..).zip(wanted) {
             let incident = self.together(organisation, lead, merging, message.as_deref()).await?;
-            let word = serde_json::to_value(event).ok();
-            let word = word.as_ref().and_then(|word| word.as_str()).unwrap_or_default();
+            let word = past(event);
             let text = format!("{word}, as number {sequence} of incident {lead}, to {}", channels.join(", "));
             changed.notes.push(Note { time, by: None, what: NoteKind::Told, text });
             let channels = channels.clone();
@@ -288,7 +293,7 @@ impl Alerts {
             let Entry::Vacant(vacant) = merging.parts.entry(*id) else { continue };
             match self.read_incident(organisation, *id).await {
                 Ok((incident, _)) => {
-                    let intervals = self.incident_intervals(organisation, *id, limits::AFFECTED).await?;
+                    let intervals = self.all_intervals(organisation, &incident, limits::AFFECTED).await?;
                     vacant.insert((incident, intervals));
                 }
                 // It was over for long.
@@ -322,6 +327,16 @@ impl Alerts {
         one.ended = one.ended.filter(|_| !is_open);
         one.merged = ids.iter().filter(|id| **id != lead).map(ToString::to_string).collect();
         Ok(one)
+    }
+
+    /// Whether incidents go on that are told with this one, which is the first of them.
+    pub(crate) async fn leads_open_ones(
+        &self,
+        organisation: OrganisationId,
+        id: IncidentId,
+    ) -> Result<bool, AlertError> {
+        let Some(row) = self.store.get(&rows::merged(organisation, id)).await? else { return Ok(false) };
+        Ok(decode::<MergedRow>(&row)?.parts.iter().any(|(_, is_open)| *is_open))
     }
 
     /// With which incidents one is told as one: the first of them, and all.

@@ -46,7 +46,7 @@ impl Looking<'_> {
             let name = series_id(&group);
             let before = kept.peers(&name).await?;
             let members = before.as_ref().map(|row| row.members.clone()).unwrap_or_default();
-            let is_member = |tags: &Tags| members.iter().any(|member| member == tags);
+            let is_member = |tags: &Tags| members.binary_search(tags).is_ok();
             let fits = |row: &PeersRow| {
                 row.version == detector.version() && lines.iter().all(|line| is_member(&tags(line)))
             };
@@ -81,7 +81,7 @@ impl Looking<'_> {
                     // What was judged before is not judged again.
                     line.points.retain(|(time, _)| *time >= span.start);
                 }
-                let Some(at) = shown.iter().position(|member| *member == tags) else { continue };
+                let Ok(at) = shown.binary_search(&tags) else { continue };
                 let scores = &found.scores[at];
                 let verdicts = if self.is_out(&line, &open) {
                     Vec::new()
@@ -118,7 +118,7 @@ impl Looking<'_> {
         let mut values = vec![vec![f64::NAN; times.len()]; members.len()];
         for line in lines.iter().filter(|line| !self.is_out(line, open)) {
             let tags = tags(line);
-            let Some(at) = members.iter().position(|member| *member == tags) else { continue };
+            let Ok(at) = members.binary_search(&tags) else { continue };
             for (time, value) in &line.points {
                 if let Ok(place) = times.binary_search(time) {
                     values[at][place] = *value;

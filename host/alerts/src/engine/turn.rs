@@ -79,14 +79,15 @@ impl Alerts {
         let next: Option<NextRow> = stored.as_ref().map(|row| decode(row)).transpose()?;
         let mut fence = Batch::new();
         fence.require(key.clone(), stored.map_or(Precondition::Absent, Precondition::ValueIs));
-        let next = match cause {
+        let (next, compiled) = match cause {
             Cause::Schedule => {
                 fence.delete(rows::due(due, organisation, id));
                 let Some(next) = next.filter(|next| next.at == Some(due)) else {
                     self.store.commit(fence).await?;
                     return Ok(Turn::Stale);
                 };
-                next
+                let compiled = self.load(organisation, id, next.version).await?;
+                (next, compiled)
             }
             Cause::Write => {
                 let Some((next, scheduled)) = next.and_then(|next| next.at.map(|at| (next, at))) else {
@@ -98,10 +99,9 @@ impl Alerts {
                     return Ok(Turn::Stale);
                 }
                 fence.delete(rows::due(scheduled, organisation, id));
-                next
+                (next, compiled)
             }
         };
-        let compiled = self.load(organisation, id, next.version).await?;
         // Times that were missed are passed over: the latest of them is evaluated.
         let late = self.clock.now().milliseconds_since(due).max(0);
         self.meters.missed(late / compiled.every);

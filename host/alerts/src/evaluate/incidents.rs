@@ -72,14 +72,19 @@ impl Changed {
             incident.told = Some(time);
         }
         let sequence = incident.tellings;
-        let word = match event {
-            Event::Opened => "opened",
-            Event::Closed => "closed",
-            Event::Updated | Event::Test => "updated",
-        };
+        let word = past(event);
         let channels = incident.channels.join(", ");
         self.tellings.push(ToTell { event, sequence, message });
         self.note(time, NoteKind::Told, format!("{word}, as number {sequence}, to {channels}"));
+    }
+}
+
+/// What an incident did, in a sentence about it.
+pub(crate) fn past(event: Event) -> &'static str {
+    match event {
+        Event::Opened => "opened",
+        Event::Closed => "closed",
+        Event::Updated | Event::Test => "updated",
     }
 }
 

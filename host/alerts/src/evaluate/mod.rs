@@ -16,7 +16,7 @@ use crate::state::{Breach, Direction, Held, MonitorState, SeriesState, Verdict};
 use crate::{AlertError, Level, limits};
 
 use conditions::Candidate;
-pub(crate) use incidents::{Changed, Settling, close_all, close_some, interval};
+pub(crate) use incidents::{Changed, Settling, close_all, close_some, interval, past};
 use judge::{Judged, judge};
 
 /// A day, in milliseconds: a group that was not seen for so long is new.

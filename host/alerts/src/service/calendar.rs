@@ -12,7 +12,7 @@ use crate::calendar::{Calendar, CalendarEntry, EntryId, EntryKind, NewEntry, Qui
 use crate::evaluate::Changed;
 use crate::incident::{Note, NoteKind};
 use crate::monitor::Compiled;
-use crate::rows::{self, Counter};
+use crate::rows;
 use crate::{AlertError, Alerts, IncidentId, Scope, limits};
 
 /// The version of a calendar, as its row is, and what it says.
@@ -182,11 +182,10 @@ impl Alerts {
                 (interval.series, interval.tags, interval.metric)
             }
         };
-        let scope = Scope {
-            monitors: vec![incident.monitor_name.clone()],
-            tags: tags.into_iter().collect(),
-            ..Scope::default()
-        };
+        // As it is called now, which may be other than when the incident opened.
+        let monitor = self.find(organisation, &incident.monitor.to_string()).await?;
+        let scope =
+            Scope { monitors: vec![monitor.row.name], tags: tags.into_iter().collect(), ..Scope::default() };
         let new = NewEntry {
             name: name.chars().take(limits::TITLE).collect(),
             kind: EntryKind::Snooze,
@@ -265,11 +264,7 @@ impl Alerts {
 
     /// Makes the version of a calendar another.
     async fn turn_calendar(&self, batch: &mut Batch, organisation: OrganisationId) -> Result<(), AlertError> {
-        let key = rows::calendar_version(organisation);
-        let stored = self.store.get(&key).await?;
-        let Counter(version) = stored.as_ref().map_or(Ok(Counter::default()), |row| decode(row))?;
-        let before = stored.map_or(Precondition::Absent, Precondition::ValueIs);
-        batch.require(key.clone(), before).put(key, encode(&Counter(version + 1)));
+        self.add_one(batch, rows::calendar_version(organisation)).await?;
         Ok(())
     }
 

@@ -101,7 +101,7 @@ impl Alerts {
         batch.require(key.clone(), stored.map_or(Precondition::Absent, Precondition::ValueIs));
         let now_said = match given {
             Some((opinion, text)) => {
-                let intervals = self.incident_intervals(organisation, id, limits::AFFECTED).await?;
+                let intervals = self.all_intervals(organisation, &incident, limits::AFFECTED).await?;
                 let feedback = Feedback {
                     incident: id,
                     monitor: incident.monitor,

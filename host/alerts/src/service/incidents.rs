@@ -309,6 +309,9 @@ impl Alerts {
                     continue;
                 }
                 let organisation = key.fields().number().map(OrganisationId).unwrap_or(OrganisationId(0));
+                if self.leads_open_ones(organisation, incident.id).await? {
+                    continue;
+                }
                 let mut batch = Batch::new();
                 batch.require(key.clone(), Precondition::ValueIs(row));
                 for prefix in [

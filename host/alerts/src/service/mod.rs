@@ -191,7 +191,10 @@ impl Alerts {
         if kept.len() >= COMPILED {
             kept.clear();
         }
-        kept.insert((organisation, id), (version, Arc::clone(&compiled)));
+        // An earlier one, which an incident opened by, does not take the place of what is evaluated.
+        if kept.get(&(organisation, id)).is_none_or(|(known, _)| *known < version) {
+            kept.insert((organisation, id), (version, Arc::clone(&compiled)));
+        }
         Ok(compiled)
     }
 
@@ -227,7 +230,11 @@ impl Alerts {
         of: Space,
         organisation: OrganisationId,
     ) -> Result<u64, StoreError> {
-        let key = rows::counter(of, organisation);
+        self.add_one(batch, rows::counter(of, organisation)).await
+    }
+
+    /// Adds one to a count in `batch`, which requires it as it was read; gives the count.
+    pub(crate) async fn add_one(&self, batch: &mut Batch, key: Key) -> Result<u64, StoreError> {
         let stored = self.store.get(&key).await?;
         let Counter(count) = stored.as_ref().map_or(Ok(Counter::default()), |row| decode(row))?;
         let before = stored.map_or(Precondition::Absent, Precondition::ValueIs);

@@ -11,7 +11,7 @@ use super::Attempts;
 use super::find::{Found, StoredMonitor, shown};
 use crate::calendar::Quiet;
 use crate::engine::check_peers;
-use crate::evaluate::{Settling, close_all};
+use crate::evaluate::{Move, Settling, close_all};
 use crate::feedback::FeedbackCounts;
 use crate::monitor::{Compiled, written};
 use crate::rows::{self, MonitorRef, MonitorRow, NextRow};
@@ -294,17 +294,9 @@ impl Alerts {
         if bytes == 0 {
             return Ok(false);
         }
-        let known = self.known(organisation, &state).await?;
         let moves = close_all(&mut state, reason);
-        let now = self.clock.now();
-        let mutes = self.active_mutes(organisation, now).await?;
-        // Nothing opens.
-        let routes = Default::default();
-        let (at, end, mutes, routes, quiet) = (now, now, &mutes[..], &routes, &Quiet::default());
-        let settling =
-            Settling { organisation, monitor: id, version, compiled, at, end, mutes, routes, quiet };
-        let changed = settling.settle(&mut state, &known.incidents, &moves);
-        let is_told = self.put_incidents(batch, organisation, changed, &known).await?;
+        let monitor = (organisation, id);
+        let is_told = self.settle_ended(batch, monitor, version, compiled, &mut state, &moves).await?;
         // The count of incidents stays, so that no id comes twice.
         let state = MonitorState { opened: state.opened, ..MonitorState::default() };
         self.put_state(batch, (organisation, id), &state, bytes).await?;
@@ -316,6 +308,27 @@ impl Alerts {
             batch.delete(key);
         }
         Ok(is_told)
+    }
+
+    /// Closes in `batch` the incidents of breaches that somebody ended. Whether something is told.
+    pub(super) async fn settle_ended(
+        &self,
+        batch: &mut Batch,
+        (organisation, monitor): (OrganisationId, MonitorId),
+        version: u32,
+        compiled: &Compiled,
+        state: &mut MonitorState,
+        moves: &[Move],
+    ) -> Result<bool, AlertError> {
+        let known = self.known(organisation, state).await?;
+        let now = self.clock.now();
+        let mutes = self.active_mutes(organisation, now).await?;
+        // Nothing opens.
+        let routes = Default::default();
+        let (at, end, mutes, routes, quiet) = (now, now, &mutes[..], &routes, &Quiet::default());
+        let settling = Settling { organisation, monitor, version, compiled, at, end, mutes, routes, quiet };
+        let changed = settling.settle(state, &known.incidents, moves);
+        self.put_incidents(batch, organisation, changed, &known).await
     }
 
     /// Puts a monitor's row and its version.

@@ -5,8 +5,7 @@ use bellwether_kernel::OrganisationId;
 use bellwether_store::{Batch, Precondition, StoreError, decode, encode};
 
 use super::Attempts;
-use crate::calendar::Quiet;
-use crate::evaluate::{Settling, close_some};
+use crate::evaluate::close_some;
 use crate::rows::{self, NextRow};
 use crate::{AlertError, Alerts, IncidentId, StoredIncident};
 
@@ -38,27 +37,11 @@ impl Alerts {
         let version = self.next_turn(&mut batch, organisation, &incident).await?;
         let compiled = self.load(organisation, incident.monitor, version).await?;
         let (mut state, bytes) = self.read_state(organisation, incident.monitor).await?;
-        let known = self.known(organisation, &state).await?;
         let of_incident = |tags: &[(String, String)]| incident.tags.iter().all(|tag| tags.contains(tag));
         let why = format!("resolved by {}", principal.key_name);
         let moves = close_some(&mut state, REASON, &why, of_incident);
-        let now = self.clock.now();
-        let mutes = self.active_mutes(organisation, now).await?;
-        // Nothing opens.
-        let routes = Default::default();
-        let settling = Settling {
-            organisation,
-            monitor: incident.monitor,
-            version,
-            compiled: &compiled,
-            at: now,
-            end: now,
-            mutes: &mutes,
-            routes: &routes,
-            quiet: &Quiet::default(),
-        };
-        let changed = settling.settle(&mut state, &known.incidents, &moves);
-        let is_told = self.put_incidents(&mut batch, organisation, changed, &known).await?;
+        let monitor = (organisation, incident.monitor);
+        let is_told = self.settle_ended(&mut batch, monitor, version, &compiled, &mut state, &moves).await?;
         self.put_state(&mut batch, (organisation, incident.monitor), &state, bytes).await?;
         self.audit(&mut batch, principal, "incident.resolve", &id.to_string(), &[]);
         self.store.commit(batch).await?;

@@ -156,7 +156,11 @@ async fn what_a_host_that_stopped_had_begun_is_taken_up_once_by_the_next() {
     {
         let asked = next.asked.lock();
         assert_eq!(asked.len(), 1, "what has ended is not taken up again");
-        assert!(asked[0].again && asked[0].sequence == actions.asked.lock()[0].sequence);
+        let before = actions.asked.lock();
+        assert!(asked[0].again && asked[0].sequence == before[0].sequence);
+        let labels = |act: &Act| act.as_told.links.iter().map(|link| link.label.clone()).collect::<Vec<_>>();
+        assert_eq!(labels(&asked[0]), labels(&before[0]), "it is shown what the first was");
+        assert!(!labels(&asked[0]).is_empty());
     }
     let notes = world.notes(id).await;
     let acts: Vec<_> =

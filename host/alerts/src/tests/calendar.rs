@@ -235,6 +235,18 @@ async fn somebody_snoozes_what_an_incident_shows_and_wakes_it_again() {
 }
 
 #[tokio::test]
+async fn a_snooze_holds_for_a_monitor_that_was_renamed_since_its_incident_opened() {
+    let world = World::new().await;
+    world.create(cpu(json!({}))).await;
+    world.live(0, &[("a", 95.0)]).await;
+    let id = world.incidents().await[0].id;
+    let renamed = cpu(json!({"name": "processor"}));
+    world.alerts.replace_monitor(&world.principal, "cpu", &renamed, None).await.unwrap();
+    let entry = world.alerts.snooze(&world.principal, id, None, at(60)).await.unwrap();
+    assert_eq!(entry.scope.monitors, ["processor"]);
+}
+
+#[tokio::test]
 async fn an_entry_is_put_in_the_place_of_one_and_every_host_knows_it_at_once() {
     let world = World::new().await;
     world.create(cpu(json!({}))).await;

@@ -134,3 +134,23 @@ async fn what_is_told_with_an_incident_goes_with_it() {
         assert!(rows.unwrap().is_empty(), "{space:?}");
     }
 }
+
+#[tokio::test]
+async fn the_first_is_kept_while_others_go_on_and_those_that_outlast_it_stay_whole() {
+    let world = World::new().await;
+    world.create(of_team("cpu", 90.0, json!({"merge": {"by": []}}))).await;
+    world.live(0, &[("a", 95.0), ("b", 50.0)]).await;
+    world.live(1, &[("a", 95.0), ("b", 95.0)]).await;
+    world.live(2, &[("a", 50.0), ("b", 95.0)]).await;
+    let any = world.incidents().await[0].id;
+    let (first, all) = world.alerts.merged(OURS, any).await.unwrap().unwrap();
+    let [_, other] = all[..] else { panic!("{all:?}") };
+    assert_eq!(world.alerts.sweep(at(99), 1_000).await.unwrap(), 0, "the other goes on");
+    world.live(3, &[("a", 50.0), ("b", 50.0)]).await;
+    assert_eq!(world.told().await[0].last().unwrap(), "closed 3");
+    // The first closed a minute earlier.
+    assert!(world.alerts.sweep(at(4), 1_000).await.unwrap() > 0);
+    let left: Vec<IncidentId> = world.incidents().await.iter().map(|incident| incident.id).collect();
+    assert_eq!((left, first != other), (vec![other], true));
+    world.alerts.comment(&world.principal, other, "What was it?").await.unwrap();
+}

@@ -86,6 +86,9 @@ impl Watch {
 
     /// When to wake it for samples of these times that its window holds already, unless it is to be woken for others.
     pub(super) fn late(&self, times: &[i64], now: Timestamp) -> Option<Timestamp> {
+        if self.late.load(Ordering::Acquire) {
+            return None;
+        }
         let end = self.end(now.as_milliseconds());
         let start = match self.is_shown_once {
             true => self.end(self.evaluated.load(Ordering::Acquire)),
