@@ -161,6 +161,15 @@ pub enum SeriesError {
     Other(String),
 }
 
+impl SeriesError {
+    /// Whether it is a limit of what one write may bring, not of all there is: a smaller one may be taken.
+    #[must_use]
+    pub fn is_of_one_write(&self) -> bool {
+        // The contract's variant cannot grow, so that the host's words tell.
+        matches!(self, Self::Limit(reason) if reason.contains("of one write"))
+    }
+}
+
 impl fmt::Display for SeriesError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

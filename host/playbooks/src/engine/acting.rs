@@ -1,26 +1,22 @@
 //! Actions on incidents: each starts a playbook, once under its name, or calls an app.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bellwether_alerts::{Act, Acted, Actions};
-use futures::FutureExt as _;
+use bellwether_kernel::FieldError;
 use serde_json::{Map, Value as Json};
 
 use super::Firing;
 use super::begin::declared_inputs;
 use crate::rows::StartedBy;
 use crate::{
-    App, AppCall, Input, PlaybookError, Playbooks, Run, RunState, StartedRun, TriggerOn, Value, convert,
-    trigger,
+    App, AppCall, PlaybookError, Playbooks, Run, RunState, StartedRun, TriggerOn, Value, convert, trigger,
 };
 
 /// How long an app may take that is called about an incident; its plugin's own limit holds all the same.
 const APP_TIME: Duration = Duration::from_secs(60);
-/// How much longer than that it is waited for: the app's own limit ends it first and says so better.
-const GRACE: Duration = Duration::from_secs(1);
 
 /// What is done about incidents, by the playbooks of their organisations and the apps these call.
 pub struct IncidentActions {
@@ -105,7 +101,7 @@ impl Playbooks {
         };
         let inputs = match app_inputs(&*found, act) {
             Ok(inputs) => inputs,
-            Err(why) => return Acted::failed(why),
+            Err(error) => return Acted::failed(error.to_string()),
         };
         let call = AppCall {
             principal,
@@ -115,18 +111,13 @@ impl Playbooks {
             time_limit: APP_TIME,
             effects: None,
         };
-        let called = AssertUnwindSafe(tokio::time::timeout(APP_TIME + GRACE, found.run(call))).catch_unwind();
-        match called.await {
-            Ok(Ok(report)) => match report.result {
-                Ok(outputs) => Acted {
-                    succeeded: true,
-                    text: Json::Object(convert::to_object(&outputs)).to_string(),
-                    run: None,
-                },
-                Err(error) => Acted::failed(error.message),
-            },
-            Ok(Err(_)) => Acted::failed(format!("the app {app:?} took longer than {} s", APP_TIME.as_secs())),
-            Err(_) => Acted::failed(format!("the app {app:?} panicked, which is a fault of the host")),
+        let result = self.call(&found, app, call).await.result.map_err(|error| error.message);
+        match result.and_then(|outputs| self.outputs(&found, app, outputs)) {
+            Ok(mut outputs) => {
+                outputs.retain(|_, value| !value.is_null());
+                Acted { succeeded: true, text: Json::Object(outputs).to_string(), run: None }
+            }
+            Err(why) => Acted::failed(why),
         }
     }
 }
@@ -138,35 +129,11 @@ fn about(act: &Act) -> Map<String, Json> {
     about
 }
 
-/// What an app takes of what the action says and, by the same names, of the incident.
-fn app_inputs(app: &dyn App, act: &Act) -> Result<Vec<(String, Value)>, String> {
-    let (declared, given, about) = (&app.description().inputs, &act.action.inputs, about(act));
-    if let Some(name) = given.keys().find(|name| declared.iter().all(|input| input.name != **name)) {
-        return Err(format!("the app has no input {name}"));
-    }
-    let value = |input: &Input| {
-        let of_incident = || about.get(&input.name).filter(|_| !input.secret);
-        let value = given.get(&input.name).or_else(of_incident).filter(|value| !value.is_null());
-        let value = match value.or(input.default.as_ref()) {
-            None if input.required => return Err(format!("the input {} is required", input.name)),
-            None => return Ok((input.name.clone(), Value::None)),
-            Some(value) => value,
-        };
-        let converted = convert::to_value(value, input.value_type).ok_or_else(|| {
-            let expected = convert::expectation(input.value_type);
-            format!("the input {} is not {expected}", input.name)
-        })?;
-        if let Value::Text(text) = &converted
-            && !input.choices.is_empty()
-            && !input.choices.contains(text)
-        {
-            return Err(format!(
-                "the input {} is {text:?}, expected one of {}",
-                input.name,
-                input.choices.join(", ")
-            ));
-        }
-        Ok((input.name.clone(), converted))
-    };
-    declared.iter().map(value).collect()
+/// What an app takes of what the action says and, by the same names, of the incident; a secret only of the former.
+fn app_inputs(app: &dyn App, act: &Act) -> Result<Vec<(String, Value)>, FieldError> {
+    let declared = &app.description().inputs;
+    let mut given = about(act);
+    given.retain(|name, _| declared.iter().any(|input| input.name == *name && !input.secret));
+    given.extend(act.action.inputs.clone().into_iter().filter(|(_, value)| !value.is_null()));
+    convert::from_object(declared, "inputs", &given)
 }

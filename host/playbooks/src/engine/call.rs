@@ -68,9 +68,10 @@ impl Playbooks {
         let mut attempted = match described {
             Described::App(app) => {
                 let call = self.call_of(work, step, item, attempt, given)?;
-                let AppReport { result, log } = self.call(app, step, call).await;
+                let AppReport { result, log } = self.call(app, target, call).await;
                 let result = result.and_then(|outputs| {
-                    self.outputs(app, step, outputs).map_err(|message| AppError { message, retry: Retry::No })
+                    self.outputs(app, target, outputs)
+                        .map_err(|message| AppError { message, retry: Retry::No })
                 });
                 Attempted { version, inputs: Map::new(), result, log, run: None, secrets: Vec::new() }
             }
@@ -134,10 +135,11 @@ impl Playbooks {
         })
     }
 
-    async fn call(&self, app: &Arc<dyn App>, step: &CompiledStep, call: AppCall) -> AppReport {
+    /// Calls an app, whose name is `target`: it answers in time, whatever it does.
+    pub(super) async fn call(&self, app: &Arc<dyn App>, target: &str, call: AppCall) -> AppReport {
         let failed =
             |message: String, retry| AppReport { result: Err(AppError { message, retry }), log: Vec::new() };
-        let (limit, target) = (call.time_limit, step.action.target());
+        let limit = call.time_limit;
         let running = AssertUnwindSafe(app.run(call)).catch_unwind();
         match tokio::time::timeout(limit + GRACE, running).await {
             Ok(Ok(report)) => report,
@@ -147,13 +149,13 @@ impl Playbooks {
     }
 
     /// Holds what an app gave against what it declares: later steps rely on it.
-    fn outputs(
+    pub(super) fn outputs(
         &self,
         app: &Arc<dyn App>,
-        step: &CompiledStep,
+        name: &str,
         outputs: Vec<(String, Value)>,
     ) -> Result<Map<String, Json>, String> {
-        let (name, version) = (step.action.target(), app.version());
+        let version = app.version();
         let declared = &app.description().outputs;
         let mut object: Map<String, Json> =
             declared.iter().map(|output| (output.name.clone(), Json::Null)).collect();

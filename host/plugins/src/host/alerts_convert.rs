@@ -10,7 +10,7 @@ use bellwether_alerts::{
 use bellwether_kernel::{FieldError, OrganisationId, PageRequest, Timestamp};
 use bellwether_metrics::NamePattern;
 
-use super::convert::{covers, field_error};
+use super::convert::{self, covers, field_error, time};
 use super::{Call, contract};
 use crate::limits;
 use contract::alerts_types as wit;
@@ -89,23 +89,14 @@ pub(super) fn alert_error(error: AlertError) -> wit::AlertError {
 
 /// A page of a list.
 pub(super) fn page(cursor: Option<&str>, limit: u32) -> Result<PageRequest, wit::AlertError> {
-    if !(1..=limits::PAGE).contains(&limit) {
-        let expected = format!("1 to {}", limits::PAGE);
-        return Err(invalid(FieldError::new("limit", limit, expected)));
-    }
-    let mut page = PageRequest::first(limit as usize);
-    if let Some(cursor) = cursor {
-        let wrong = |_| invalid(FieldError::new("cursor", cursor, "`next` of the page before, unchanged"));
-        page.cursor = Some(cursor.parse().map_err(wrong)?);
-    }
-    Ok(page)
+    let limit = convert::limit(limit, limits::PAGE).map_err(invalid)?;
+    let cursor = cursor.map(convert::cursor).transpose().map_err(invalid)?;
+    Ok(PageRequest { cursor, ..PageRequest::first(limit) })
 }
 
 /// An instant of the contract; `field` names the argument it came in.
 pub(super) fn instant(milliseconds: i64, field: &str) -> Result<Timestamp, wit::AlertError> {
-    Timestamp::from_milliseconds(milliseconds).ok_or_else(|| {
-        invalid(FieldError::new(field, milliseconds, "milliseconds of a date from year 1 to 9999"))
-    })
+    time(milliseconds, || field.to_owned()).map_err(invalid)
 }
 
 pub(super) fn severity(severity: Severity) -> wit::Severity {

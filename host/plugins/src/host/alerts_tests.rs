@@ -213,18 +213,20 @@ async fn a_step_that_is_repeated_does_not_do_it_again() {
         let effects = EffectScope { run, step: "say".to_owned(), item: None };
         world.step(&["alerts-read=*", "alerts-write=*"], principal(1, Role::Write), Some(effects))
     };
-    let new = || NewMute {
+    // Of another clock each time.
+    let new = |end| NewMute {
         scope: MuteScope { monitors: vec!["web-load".to_owned()], labels: Vec::new(), tags: Vec::new() },
         start: None,
-        end: None,
+        end: Some(end),
         reason: "A release.".to_owned(),
     };
+    let later = world.shared.services.clock.now().as_milliseconds() + 3_600_000;
     let mut mutes = Vec::new();
-    for _ in 0..3 {
+    for attempt in 0..3 {
         let mut call = step();
         call.comment(id.clone(), "once".to_owned()).await.unwrap();
         call.comment(id.clone(), "and again".to_owned()).await.unwrap();
-        mutes.push(call.add_mute(new()).await.unwrap().id);
+        mutes.push(call.add_mute(new(later + attempt)).await.unwrap().id);
     }
     assert_eq!(mutes, [1, 1, 1]);
     let page = bellwether_kernel::PageRequest::first(100);
@@ -237,6 +239,14 @@ async fn a_step_that_is_repeated_does_not_do_it_again() {
         .collect();
     assert_eq!(said, ["once", "and again"]);
     assert_eq!(step().list_mutes(None, 10).await.unwrap().len(), 1);
+    // One that is removed since, by the step itself or by somebody, is no fault of the step.
+    for _ in 0..2 {
+        let mut call = step();
+        let made = call.add_mute(new(later)).await.unwrap();
+        assert_eq!((made.id, made.end), (1, Some(later)));
+        call.remove_mute(made.id).await.unwrap();
+    }
+    assert!(step().list_mutes(None, 10).await.unwrap().is_empty());
 }
 
 #[tokio::test]

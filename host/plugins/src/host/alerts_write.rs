@@ -87,7 +87,8 @@ impl wit::Host for Call {
         let names = new.scope.monitors.iter().map(String::len);
         self.takes(new.reason.len() + pairs.chain(names).sum::<usize>());
         let (alerts, principal) = self.alerts(Role::Write)?;
-        let about = format!("{:?} {:?} {:?}", new.scope, new.start, new.end);
+        // Not its times: a repeat reads another clock.
+        let about = format!("{:?}", new.scope);
         let new = NewMute {
             scope: scope(new.scope),
             start: new.start.map(|start| instant(start, "new.start")).transpose()?,
@@ -100,7 +101,20 @@ impl wit::Host for Call {
         }
         let effect = self.effect_on_alerts(&principal, "add-mute", &about, Some(&new.reason));
         if let Some(id) = self.done_before(effect.as_ref()).await? {
-            return alerts.mute(principal.organisation, MuteId(id)).await.map(mute).map_err(alert_error);
+            let (id, now) = (MuteId(id), self.services().clock.now());
+            return match alerts.mute(principal.organisation, id).await {
+                // It was removed since; the step is told what it made.
+                Err(Refused::NotFound { .. }) => Ok(mute(bellwether_alerts::Mute {
+                    id,
+                    scope: new.scope,
+                    start: new.start.unwrap_or(now),
+                    end: new.end,
+                    reason: new.reason,
+                    created: now,
+                    created_by: principal.key_name.clone(),
+                })),
+                found => found.map(mute).map_err(alert_error),
+            };
         }
         let made = alerts.create_mute(&principal, new).await.map_err(alert_error)?;
         self.done(effect.as_ref(), made.id.0).await;

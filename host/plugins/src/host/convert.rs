@@ -1,7 +1,7 @@
 //! Metrics' words in the contract's types and back, for both metric interfaces.
 
 use bellwether_access::Role;
-use bellwether_kernel::{FieldError, MetricId, OrganisationId, Timestamp};
+use bellwether_kernel::{Cursor, FieldError, MetricId, OrganisationId, Timestamp};
 use bellwether_metrics::{DataType, Definition, Interval, Metric, MetricError, MetricReference, NamePattern};
 
 use super::{Call, contract};
@@ -9,6 +9,25 @@ use contract::metrics_types as wit;
 
 impl contract::types::Host for Call {}
 impl wit::Host for Call {}
+
+/// An instant of the contract; `field` names the argument it came in.
+pub(super) fn time(milliseconds: i64, field: impl FnOnce() -> String) -> Result<Timestamp, FieldError> {
+    Timestamp::from_milliseconds(milliseconds)
+        .ok_or_else(|| FieldError::new(field(), milliseconds, "milliseconds of a date from year 1 to 9999"))
+}
+
+/// How many items are asked for, of which there are `most` at once.
+pub(super) fn limit(limit: u32, most: u32) -> Result<usize, FieldError> {
+    if (1..=most).contains(&limit) {
+        return Ok(limit as usize);
+    }
+    Err(FieldError::new("limit", limit, format!("1 to {most}")))
+}
+
+/// Where a page goes on.
+pub(super) fn cursor(text: &str) -> Result<Cursor, FieldError> {
+    text.parse().map_err(|_| FieldError::new("cursor", text, "`next` of the page before, unchanged"))
+}
 
 impl Call {
     /// The caller's organisation and its time zone, if the caller may do what needs `role`.
@@ -82,10 +101,7 @@ pub(super) fn timestamp(
     milliseconds: i64,
     field: impl FnOnce() -> String,
 ) -> Result<Timestamp, wit::MetricError> {
-    Timestamp::from_milliseconds(milliseconds).ok_or_else(|| {
-        let expected = "milliseconds of a date from year 1 to 9999";
-        wit::MetricError::Invalid(field_error(FieldError::new(field(), milliseconds, expected)))
-    })
+    time(milliseconds, field).map_err(|error| wit::MetricError::Invalid(field_error(error)))
 }
 
 pub(super) fn metric(metric: &Metric) -> wit::Metric {

@@ -224,19 +224,7 @@ impl Call {
         let target = Fields::new("records-write.append").text(kind.name()).hash();
         let mut written = Fields::new("");
         for content in contents {
-            for text in [
-                &content.title,
-                &content.message,
-                &content.status,
-                &content.priority,
-                &content.service,
-                &content.source,
-                &content.host,
-                &content.aggregation_key,
-                &content.attributes,
-            ] {
-                written = written.text(text);
-            }
+            written = content.texts().into_iter().fold(written, Fields::text);
             written = written.numbers([content.tags.len() as u64].into_iter());
             written = content.tags.iter().fold(written, |written, tag| written.text(tag));
         }

@@ -4,7 +4,7 @@ use bellwether_access::Role;
 use bellwether_kernel::{FieldError, OrganisationId, Timestamp};
 use bellwether_records::{Content, Record, RecordError, RecordKind};
 
-use super::convert::field_error;
+use super::convert::{field_error, time};
 use super::{Call, contract};
 use contract::records_types as wit;
 
@@ -58,10 +58,11 @@ pub(super) fn instant(
     milliseconds: i64,
     field: impl FnOnce() -> String,
 ) -> Result<Timestamp, wit::RecordError> {
-    Timestamp::from_milliseconds(milliseconds).ok_or_else(|| {
-        let expected = "milliseconds of a date from year 1 to 9999";
-        wit::RecordError::Invalid(field_error(FieldError::new(field(), milliseconds, expected)))
-    })
+    time(milliseconds, field).map_err(invalid)
+}
+
+pub(super) fn invalid(error: FieldError) -> wit::RecordError {
+    wit::RecordError::Invalid(field_error(error))
 }
 
 /// What the `at`-th record says.

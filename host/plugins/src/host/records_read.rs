@@ -1,11 +1,11 @@
 //! `bellwether:host/records-read`: every caller's role may read; the grant says whether events, logs or both.
 
 use bellwether_access::Role;
-use bellwether_kernel::{Cursor, FieldError, RecordId};
+use bellwether_kernel::RecordId;
 use bellwether_records::{Order, Search, parse};
 
-use super::convert::field_error;
-use super::records_convert::{instant, kind, record_error, stored};
+use super::convert::cursor;
+use super::records_convert::{instant, invalid, kind, record_error, stored};
 use super::{Call, contract};
 use contract::records_read as wit;
 use contract::records_types::{RecordError, RecordKind, Stored};
@@ -15,12 +15,7 @@ impl wit::Host for Call {
         self.takes(search.query.len() + search.cursor.as_ref().map_or(0, String::len));
         let kind = kind(search.kind);
         let organisation = self.records_caller(Role::Read, &self.scope.records_read, kind)?;
-        let cursor = search.cursor.map(|text| {
-            text.parse::<Cursor>().map_err(|_| {
-                let expected = "`next` of the page before, unchanged";
-                RecordError::Invalid(field_error(FieldError::new("cursor", &text, expected)))
-            })
-        });
+        let cursor = search.cursor.as_deref().map(cursor).transpose().map_err(invalid);
         let search = Search {
             kind,
             query: parse(&search.query).map_err(record_error)?,
@@ -31,7 +26,7 @@ impl wit::Host for Call {
                 wit::Order::Oldest => Order::Oldest,
             },
             limit: search.limit as usize,
-            cursor: cursor.transpose()?,
+            cursor: cursor?,
         };
         let found = self.services().records.search(organisation, search).await.map_err(record_error)?;
         Ok(wit::Found {

@@ -5,7 +5,7 @@ use bellwether_kernel::{FieldError, OrganisationId, Timestamp};
 use bellwether_metrics::NamePattern;
 use bellwether_series::{Filter, Metadata, MetricKind, RollUp, SeriesError, parse_filter};
 
-use super::convert::{covers, field_error};
+use super::convert::{self, covers, field_error, time};
 use super::{Call, contract};
 use contract::series_types as wit;
 
@@ -49,10 +49,7 @@ pub(super) fn series_error(error: SeriesError) -> wit::SeriesError {
 
 /// An instant of the contract; `field` names the argument it came in.
 pub(super) fn instant(milliseconds: i64, field: &str) -> Result<Timestamp, wit::SeriesError> {
-    Timestamp::from_milliseconds(milliseconds).ok_or_else(|| {
-        let expected = "milliseconds of a date from year 1 to 9999";
-        wit::SeriesError::Invalid(field_error(FieldError::new(field, milliseconds, expected)))
-    })
+    time(milliseconds, || field.to_owned()).map_err(invalid)
 }
 
 pub(super) fn filter(text: &str) -> Result<Filter, wit::SeriesError> {
@@ -61,11 +58,11 @@ pub(super) fn filter(text: &str) -> Result<Filter, wit::SeriesError> {
 
 /// How many items a page may have.
 pub(super) fn page(limit: u32) -> Result<usize, wit::SeriesError> {
-    if (1..=crate::limits::PAGE).contains(&limit) {
-        return Ok(limit as usize);
-    }
-    let expected = format!("1 to {}", crate::limits::PAGE);
-    Err(wit::SeriesError::Invalid(field_error(FieldError::new("limit", limit, expected))))
+    convert::limit(limit, crate::limits::PAGE).map_err(invalid)
+}
+
+pub(super) fn invalid(error: FieldError) -> wit::SeriesError {
+    wit::SeriesError::Invalid(field_error(error))
 }
 
 pub(super) fn metadata(metadata: &Metadata) -> wit::Metadata {

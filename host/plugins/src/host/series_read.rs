@@ -4,8 +4,8 @@ use bellwether_access::Role;
 use bellwether_kernel::FieldError;
 use bellwether_series::{Comparison, Line, Matcher, SeriesIdentity, TaggedMetric, TimeRange, parse_datadog};
 
-use super::convert::{covers, field_error};
-use super::series_convert::{filter, granted, instant, metadata, page, series_error};
+use super::convert::{self, covers};
+use super::series_convert::{filter, granted, instant, invalid, metadata, page, series_error};
 use super::{Call, contract};
 use contract::series_read as wit;
 use contract::series_types::SeriesError;
@@ -14,9 +14,7 @@ impl wit::Host for Call {
     async fn query(&mut self, question: wit::Question) -> Result<Vec<wit::Line>, SeriesError> {
         let organisation = self.series_caller(Role::Read)?;
         let step = question.step.map(|step| {
-            i64::try_from(step).map_err(|_| {
-                SeriesError::Invalid(field_error(FieldError::new("step", step, "milliseconds below 2^63")))
-            })
+            i64::try_from(step).map_err(|_| invalid(FieldError::new("step", step, "milliseconds below 2^63")))
         });
         let range = TimeRange {
             start: instant(question.start, "start")?,
@@ -163,7 +161,7 @@ impl wit::Host for Call {
 fn known(matchers: Vec<wit::Matcher>) -> Result<Vec<Matcher>, SeriesError> {
     if matchers.len() > crate::limits::MATCHERS {
         let expected = format!("at most {}", crate::limits::MATCHERS);
-        return Err(SeriesError::Invalid(field_error(FieldError::new("matchers", matchers.len(), expected))));
+        return Err(invalid(FieldError::new("matchers", matchers.len(), expected)));
     }
     let each = |(at, matcher): (usize, wit::Matcher)| {
         let comparison = match matcher.comparison {
@@ -180,11 +178,7 @@ fn known(matchers: Vec<wit::Matcher>) -> Result<Vec<Matcher>, SeriesError> {
 
 /// How many series, keys or values an answer may have.
 fn identities(limit: u32) -> Result<usize, SeriesError> {
-    if (1..=crate::limits::IDENTITIES).contains(&limit) {
-        return Ok(limit as usize);
-    }
-    let expected = format!("1 to {}", crate::limits::IDENTITIES);
-    Err(SeriesError::Invalid(field_error(FieldError::new("limit", limit, expected))))
+    convert::limit(limit, crate::limits::IDENTITIES).map_err(invalid)
 }
 
 fn identity((metric, tags): SeriesIdentity) -> wit::SeriesIdentity {
