@@ -6,6 +6,7 @@ use bellwether_sdk::dialect::{AuthFailure, IntoResponse, Request, Response};
 use bellwether_sdk::host::StateError;
 use bellwether_sdk::series::{FieldError, SeriesError, SyntaxError};
 use serde::Serialize;
+use serde_json::json;
 
 use crate::{DISTRIBUTIONS, SERIES_V1, SERIES_V2, VALIDATE};
 
@@ -73,6 +74,28 @@ impl Failure {
         Self::new(404, format_args!("Metric not found: {metric}"))
     }
 
+    /// In the format of the intake of logs: `{"errors":[{"status":"400","title":"…","detail":"…"}]}`.
+    pub(crate) fn detailed(&self) -> Response {
+        let title = match self.status {
+            400 => "Bad Request",
+            403 => "Forbidden",
+            413 => "Request Entity Too Large",
+            415 => "Unsupported Media Type",
+            503 => "Service Unavailable",
+            _ => "Internal Server Error",
+        };
+        let error = json!({ "status": self.status.to_string(), "title": title, "detail": self.message });
+        self.around(&json!({ "errors": [error] }))
+    }
+
+    fn around(&self, body: &impl Serialize) -> Response {
+        let response = Response::json(self.status, body);
+        match self.header {
+            Some((name, value)) => response.header(name, value),
+            None => response,
+        }
+    }
+
     /// What the host says of a query, or of a filter, that came in `parameter`.
     pub(crate) fn of_query(error: SeriesError, parameter: &str) -> Self {
         match error {
@@ -94,7 +117,7 @@ impl From<SeriesError> for Failure {
             SeriesError::Syntax(_) => Self::bad(error),
             SeriesError::Forbidden(reason) => Self::new(403, format_args!("Forbidden: {reason}")),
             // What may not come in one request is the request's size; else there are too many in all.
-            SeriesError::Limit(reason) if reason.contains("of one write") => Self::too_large(reason),
+            error if error.is_of_one_write() => Self::too_large(error),
             SeriesError::Limit(reason) => Self::new(429, reason),
             SeriesError::Unavailable(reason) => Self::later(reason),
             SeriesError::Other(reason) => Self::new(500, reason),
@@ -119,10 +142,6 @@ impl IntoResponse for Failure {
         struct Body<'a> {
             errors: [&'a str; 1],
         }
-        let response = Response::json(self.status, &Body { errors: [&self.message] });
-        match self.header {
-            Some((name, value)) => response.header(name, value),
-            None => response,
-        }
+        self.around(&Body { errors: [&self.message] })
     }
 }

@@ -91,7 +91,7 @@ impl From<SeriesError> for Failure {
             SeriesError::Syntax(_) => Self::bad(error),
             SeriesError::Forbidden(reason) => Self::new(403, "forbidden", reason),
             // What may not come in one request is the request's size; else there are too many in all.
-            SeriesError::Limit(reason) if reason.contains("of one write") => Self::too_large(reason),
+            error if error.is_of_one_write() => Self::too_large(error),
             SeriesError::Limit(reason) => Self::new(429, "too_many_requests", reason),
             SeriesError::Unavailable(reason) => Self::later(reason),
             SeriesError::Other(reason) => Self::new(500, "internal", reason),

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use bellwether_sdk::Timestamp;
-use bellwether_sdk::dialect::{IntoResponse, Request, Response};
+use bellwether_sdk::dialect::{Request, Response};
 use bellwether_sdk::host::{Clock, RecordsWrite};
 use bellwether_sdk::records::{Content, RecordKind};
 use serde_json::{Map, Value, json};
@@ -168,10 +168,7 @@ fn word(mut word: String) -> String {
 }
 
 fn cut(text: &mut String, most: usize) {
-    if text.len() > most {
-        let end = (0..=most).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-        text.truncate(end);
-    }
+    text.truncate(text.floor_char_boundary(most));
 }
 
 /// How bad a log is, in Datadog's words: by the beginning of its own, or by syslog's number.
@@ -200,25 +197,4 @@ fn status(value: Option<&Value>) -> &'static str {
         }
     }
     "info"
-}
-
-impl Failure {
-    /// In the format of the intake of logs: `{"errors":[{"status":"400","title":"…","detail":"…"}]}`.
-    fn detailed(self) -> Response {
-        let plain = self.into_response();
-        let title = match plain.status {
-            400 => "Bad Request",
-            403 => "Forbidden",
-            413 => "Request Entity Too Large",
-            415 => "Unsupported Media Type",
-            503 => "Service Unavailable",
-            _ => "Internal Server Error",
-        };
-        let mut body: Value = serde_json::from_slice(&plain.body).unwrap_or_default();
-        let detail = body["errors"][0].take();
-        let error = json!({ "status": plain.status.to_string(), "title": title, "detail": detail });
-        let mut response = Response::json(plain.status, &json!({ "errors": [error] }));
-        response.headers.extend(plain.headers.into_iter().filter(|header| header.name != "content-type"));
-        response
-    }
 }

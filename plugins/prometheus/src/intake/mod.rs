@@ -74,8 +74,11 @@ fn taken<H: SeriesRead + SeriesWrite + State>(
     {
         return (0, Err(error.into()));
     }
-    if let Err(failure) = batch.told.keep(host) {
-        return (batch.samples, Err(failure));
+    // What is told of metrics is told again and again: no reason to have samples sent again that are kept.
+    if let Err(failure) = batch.told.keep(host)
+        && batch.samples == 0
+    {
+        return (0, Err(failure));
     }
     let answer = match batch.refused {
         0 => Ok(Response::status(204)),

@@ -123,7 +123,6 @@ fn count_values(groups: &[Group], label: &str, grid: Grid) -> Result<Vec<Line>, 
     let mut all = Vec::new();
     for group in groups {
         let mut counts: HashMap<String, usize> = HashMap::new();
-        let first = all.len();
         for step in 0..grid.count {
             for (_, value) in present(&group.lines, step) {
                 let text = decimal(value);
@@ -136,7 +135,7 @@ fn count_values(groups: &[Group], label: &str, grid: Grid) -> Result<Vec<Line>, 
                 let count = &mut all[at].values[step];
                 *count = if super::is_absent(*count) { 1.0 } else { *count + 1.0 };
             }
-            if (all.len() - first).saturating_mul(grid.count) > super::VALUES {
+            if all.len().saturating_mul(grid.count) > super::VALUES {
                 return Err(super::too_many("values of count_values", super::VALUES));
             }
         }

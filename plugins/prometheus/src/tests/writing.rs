@@ -1,6 +1,6 @@
 //! Remote write, in messages made field by field.
 
-use bellwether_sdk::host::SeriesRead;
+use bellwether_sdk::host::{SeriesRead, StateError};
 use bellwether_sdk::series::{Comparison, Matcher};
 
 use super::*;
@@ -51,10 +51,10 @@ fn send(host: &MemoryHost, kind: &str, message: &[u8]) -> Response {
     client.send("POST", "/api/v1/write", body)
 }
 
-/// Everything a host has: series with their samples, values as their bits.
-/// A series' metric, its tags, and its samples, bit for bit.
+/// A series' metric, its tags, and its samples, values as their bits.
 type Stored = (String, Vec<String>, Vec<(i64, u64)>);
 
+/// Everything a host has.
 fn stored(host: &MemoryHost) -> Vec<Stored> {
     let found =
         host.select(&[Matcher::metric(Comparison::NotEqual, "")], Timestamp::MIN, Timestamp::MAX, 1000);
@@ -112,6 +112,22 @@ fn version_2_says_what_it_kept() {
         assert!(refused(&response, 400, "bad_data").contains(said));
         assert_eq!(header(&response, "x-prometheus-remote-write-samples-written"), Some("0"));
     }
+}
+
+#[test]
+fn samples_that_are_kept_are_not_asked_for_again_because_of_what_is_told_of_their_metrics() {
+    let symbols = ["", "__name__", "lat"].iter().flat_map(|symbol| bytes(4, symbol)).collect::<Vec<u8>>();
+    let metadata = bytes(5, number(1, 3));
+    let told = |rest: Vec<u8>| [symbols.clone(), bytes(5, [bytes(1, [1, 2]), rest].concat())].concat();
+    let full = || {
+        let host = MemoryHost::new();
+        host.fail_state_after(0, StateError::Quota("the state is full".into()));
+        host
+    };
+    let host = full();
+    assert_eq!(send(&host, TWO, &told([sample(1.0, 1000), metadata.clone()].concat())).status, 204);
+    assert_eq!(stored(&host).len(), 1);
+    assert_eq!(send(&full(), TWO, &told(metadata)).status, 429, "where there is nothing else it is said");
 }
 
 #[test]
