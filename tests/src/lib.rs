@@ -238,6 +238,20 @@ impl Host {
         self.first_keys.as_ref().expect("a first start prints its keys")
     }
 
+    /// The admin's key of another organisation, which is made; to be called once.
+    ///
+    /// # Errors
+    /// If the host refuses.
+    pub fn stranger(&self) -> Result<String> {
+        let operator = &self.keys().operator;
+        let other = serde_json::json!({ "name": "other", "role": "admin" });
+        let organisation = self.as_key(operator, "POST", "/v1/organisations");
+        expect_json(organisation.json(&serde_json::json!({ "name": "other" })).send()?, 201)?;
+        let key = self.as_key(operator, "POST", "/v1/organisations/other/keys").json(&other);
+        let key = expect_json(key.send()?, 201)?;
+        Ok(key["token"].as_str().context("a token")?.to_owned())
+    }
+
     /// A request with a bearer token.
     pub fn as_key(&self, token: &str, method: &str, path: &str) -> RequestBuilder {
         self.request(method, path).bearer_auth(token)

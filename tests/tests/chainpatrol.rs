@@ -96,11 +96,7 @@ fn settings_are_an_organisations_own_and_survive_a_restart() -> Result<()> {
     ensure!(ask(&host, &[("brandSlug", "other")], 404)?["error"]["message"] == "Brand not found");
 
     let operator = &host.keys().operator;
-    let organisation = host.as_key(operator, "POST", "/v1/organisations").json(&json!({ "name": "other" }));
-    expect_json(organisation.send()?, 201)?;
-    let other = host.as_key(operator, "POST", "/v1/organisations/other/keys");
-    let other = expect_json(other.json(&json!({ "name": "other", "role": "admin" })).send()?, 201)?;
-    let other = other["token"].as_str().unwrap_or_default().to_owned();
+    let other = host.stranger()?;
     let theirs = expect_json(host.as_key(&other, "GET", settings).send()?, 200)?;
     ensure!(theirs["settings"] == json!({}), "{theirs}");
     let asked = host.request_with("GET", PATH, &shop).header("X-API-KEY", &other).send()?;

@@ -169,7 +169,7 @@ fn routes_are_put_and_tried_from_the_command_line() -> Result<()> {
     let shown = write("shown.json", &run(&["route", "show"])?)?;
     ensure!(run(&["route", "put", &shown, "--version", "1"])?.contains("1 rules, version 2"));
 
-    let trial = ["route", "test", "--tag", "country=de", "--label", "team=payments", "--channel", "own"];
+    let trial = ["route", "test", "--tag", "country:de", "--label", "team:payments", "--channel", "own"];
     for (severity, expected) in [("high", &["ops-de", "mail", "pager"][..]), ("low", &["own", "pager"])] {
         let routed = run(&[&trial[..], &["--severity", severity, "--json"]].concat())?;
         let routed: Value = serde_json::from_str(&routed)?;

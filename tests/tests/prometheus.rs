@@ -4,11 +4,10 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use bellwether_tests::beside::is_installed;
+use bellwether_tests::beside::Beside;
 use bellwether_tests::{Host, client, expect_json};
 use serde_json::{Value, json};
 
@@ -18,54 +17,29 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Seconds of samples both must have.
 const SAMPLED: i64 = 40;
 
-/// A running Prometheus. Killed when dropped.
-struct Prometheus {
-    child: Child,
-    url: String,
+/// Prometheus, which scrapes itself every second and sends what it gets to `host`; `None` if it is not installed.
+fn start(folder: &Path, host: &Host) -> Result<Option<Beside>> {
+    let Some(prometheus) = Beside::prometheus(folder, &["--web.enable-lifecycle"])? else { return Ok(None) };
+    let itself = prometheus.url.trim_start_matches("http://");
+    let settings = json!({
+        "global": { "scrape_interval": "1s", "scrape_timeout": "1s" },
+        "scrape_configs": [{ "job_name": "prometheus", "static_configs": [{ "targets": [itself] }] }],
+        "remote_write": [{
+            "url": format!("{}/prometheus/api/v1/write", host.url),
+            "basic_auth": { "username": "prometheus", "password": host.keys().admin },
+            "queue_config": { "batch_send_deadline": "500ms" },
+            "metadata_config": { "send_interval": "2s" },
+        }],
+    });
+    // JSON is YAML.
+    std::fs::write(folder.join("prometheus.yml"), settings.to_string())?;
+    client().post(format!("{}/-/reload", prometheus.url)).send()?.error_for_status()?;
+    Ok(Some(prometheus))
 }
 
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Prometheus {
-    /// Scrapes itself every second, and sends what it gets to `host`.
-    fn start(folder: &Path, host: &Host) -> Result<Self> {
-        let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let settings = json!({
-            "global": { "scrape_interval": "1s", "scrape_timeout": "1s" },
-            "scrape_configs": [
-                { "job_name": "prometheus", "static_configs": [{ "targets": [format!("127.0.0.1:{port}")] }] },
-            ],
-            "remote_write": [{
-                "url": format!("{}/prometheus/api/v1/write", host.url),
-                "basic_auth": { "username": "prometheus", "password": host.keys().admin },
-                "queue_config": { "batch_send_deadline": "500ms" },
-                "metadata_config": { "send_interval": "2s" },
-            }],
-        });
-        // JSON is YAML.
-        let file = folder.join("prometheus.yml");
-        std::fs::write(&file, settings.to_string())?;
-        let log = std::fs::File::create(folder.join("prometheus.log"))?;
-        let child = Command::new("prometheus")
-            .arg(format!("--config.file={}", file.display()))
-            .arg(format!("--storage.tsdb.path={}", folder.join("prometheus").display()))
-            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()?;
-        Ok(Self { child, url: format!("http://127.0.0.1:{port}") })
-    }
-
-    fn ask(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Value> {
-        let url = reqwest::Url::parse_with_params(&format!("{}{path}", self.url), parameters)?;
-        Ok(expect_json(client().get(url).send()?, 200)?["data"].clone())
-    }
+fn ask_prometheus(prometheus: &Beside, path: &str, parameters: &[(&str, &str)]) -> Result<Value> {
+    let url = reqwest::Url::parse_with_params(&format!("{}{path}", prometheus.url), parameters)?;
+    Ok(expect_json(client().get(url).send()?, 200)?["data"].clone())
 }
 
 fn ask(host: &Host, path: &str, parameters: &[(&str, &str)]) -> Result<Value> {
@@ -145,12 +119,9 @@ const QUESTIONS: [&str; 26] = [
 
 #[test]
 fn prometheus_writes_to_it_and_both_answer_alike() -> Result<()> {
-    if !is_installed("prometheus") {
-        return Ok(());
-    }
     let folder = tempfile::tempdir()?;
     let host = Host::start(&folder.path().join("data"), &[])?;
-    let prometheus = Prometheus::start(folder.path(), &host)?;
+    let Some(prometheus) = start(folder.path(), &host)? else { return Ok(()) };
     wait("so many samples", || {
         Ok(value(&host, "count_over_time(up[2m])")?.filter(|count| *count >= SAMPLED as f64))
     })?;
@@ -164,7 +135,7 @@ fn prometheus_writes_to_it_and_both_answer_alike() -> Result<()> {
     let mut compared = 0;
     for question in QUESTIONS {
         let parameters = [("query", question), ("start", &*start), ("end", &*end), ("step", "1")];
-        let theirs = lines(&prometheus.ask("/api/v1/query_range", &parameters)?)?;
+        let theirs = lines(&ask_prometheus(&prometheus, "/api/v1/query_range", &parameters)?)?;
         let ours = lines(&ask(&host, "/api/v1/query_range", &parameters)?)?;
         ensure!(
             ours.keys().eq(theirs.keys()),
@@ -185,7 +156,7 @@ fn prometheus_writes_to_it_and_both_answer_alike() -> Result<()> {
         |data: Value| data.as_array().map(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>());
     let matching = [("match[]", r#"{__name__=~"go_.+"}"#)];
     let (ours, theirs) =
-        (ask(&host, "/api/v1/series", &matching)?, prometheus.ask("/api/v1/series", &matching)?);
+        (ask(&host, "/api/v1/series", &matching)?, ask_prometheus(&prometheus, "/api/v1/series", &matching)?);
     let sorted = |data| {
         let mut all = series(data).unwrap_or_default();
         all.sort();
@@ -196,7 +167,7 @@ fn prometheus_writes_to_it_and_both_answer_alike() -> Result<()> {
         let known = ask(&host, "/api/v1/metadata", &[("metric", "go_goroutines")])?;
         Ok(Some(known).filter(|known| known["go_goroutines"].is_array()))
     })?;
-    let theirs = prometheus.ask("/api/v1/metadata", &[("metric", "go_goroutines")])?;
+    let theirs = ask_prometheus(&prometheus, "/api/v1/metadata", &[("metric", "go_goroutines")])?;
     ensure!(known == theirs, "{known}");
     drop(prometheus);
     host.stop()

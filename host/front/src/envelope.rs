@@ -193,7 +193,10 @@ fn time_limit(services: &Services, route: Option<&str>) -> Duration {
     match route {
         Some("/v1/plugins" | "/v1/plugins/inspect") => settings.install_time().max(settings.request_time()),
         Some(
-            "/hooks/{token}" | "/v1/playbooks/{playbook}/runs" | "/v1/incidents/{incident}/actions/{action}",
+            "/hooks/{token}"
+            | "/v1/playbooks/{playbook}/runs"
+            | "/v1/incidents/{incident}/actions/{action}"
+            | "/a/{token}",
         ) => settings.request_time() + webhooks::LONGEST_WAIT,
         _ => settings.request_time(),
     }

@@ -54,6 +54,16 @@ pub(crate) async fn page(State(services): State<Shared>) -> Response {
     html(page)
 }
 
+/// A form as it was filled in.
+fn filled(body: &[u8]) -> Vec<(String, String)> {
+    form_urlencoded::parse(body).into_owned().collect()
+}
+
+/// What was filled into a field of it, without the spaces around; nothing if there is no such field.
+fn field<'a>(form: &'a [(String, String)], name: &str) -> &'a str {
+    form.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value.trim())
+}
+
 /// A page with a form, or with what came of one.
 fn form_page(title: &str, body: &str) -> Response {
     let page = FORM.replace("{{style}}", STYLE).replace("{{title}}", &escaped(title));

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
+use super::mute::pairs;
 use super::query;
 use crate::client::{Body, Connection};
 use crate::failure::Failure;
@@ -40,7 +41,7 @@ Examples:
 Examples:
   bellwether route put rules.json
   bellwether route put countries.csv --table countries
-  bellwether route put hosts.csv --table hosts --severity critical --label team=web --version 3
+  bellwether route put hosts.csv --table hosts --severity critical --label team:web --version 3
 
 rules.json is {\"rules\": [{\"match\": {\"labels\": {\"team\": \"pay*\"}, \"severity\": \"high\"}, \"channels\": [\"pager\"]}]}; to have
 none, {\"rules\": []}. A table's first line is <tag>,channels, those below it values of the tag and channels with ;
@@ -67,21 +68,21 @@ between them.")]
     /// Show which channels an incident would go to; nothing is sent
     #[command(after_help = "\
 Examples:
-  bellwether route test --tag country=de
-  bellwether route test --label team=payments --severity high --monitor checkout --channel ops")]
+  bellwether route test --tag country:de
+  bellwether route test --label team:payments --severity high --monitor checkout --channel ops")]
     Test {
-        /// A label of its alerts, NAME=VALUE; may be repeated
-        #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
-        label: Vec<(String, String)>,
+        /// A label of its alerts, NAME:VALUE; may be repeated
+        #[arg(long, value_name = "NAME:VALUE")]
+        label: Vec<String>,
         /// How much it matters: info, low, medium, high or critical
         #[arg(long, default_value = "medium")]
         severity: String,
         /// The id or name of one of its monitors; may be repeated
         #[arg(long)]
         monitor: Vec<String>,
-        /// A tag of its series, KEY=VALUE; may be repeated
-        #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
-        tag: Vec<(String, String)>,
+        /// A tag of its series, KEY:VALUE; may be repeated
+        #[arg(long, value_name = "KEY:VALUE")]
+        tag: Vec<String>,
         /// A channel its monitors name; may be repeated
         #[arg(long)]
         channel: Vec<String>,
@@ -92,8 +93,8 @@ Examples:
 #[derive(Args, Debug)]
 struct Matching {
     /// With --table: only incidents with this label, a value that ends in * standing for all that begin so; may be repeated
-    #[arg(long, value_name = "NAME=VALUE", requires = "table", value_parser = pair)]
-    label: Vec<(String, String)>,
+    #[arg(long, value_name = "NAME:VALUE", requires = "table")]
+    label: Vec<String>,
     /// With --table: only incidents that matter at least so much: info, low, medium, high or critical
     #[arg(long, requires = "table")]
     severity: Option<String>,
@@ -103,10 +104,10 @@ struct Matching {
 }
 
 impl Matching {
-    fn json(self) -> Value {
+    fn json(self) -> Result<Value, Failure> {
         let mut matching = Map::new();
         if !self.label.is_empty() {
-            matching.insert("labels".to_owned(), object(self.label));
+            matching.insert("labels".to_owned(), pairs("--label", &self.label)?.into());
         }
         if let Some(severity) = self.severity {
             matching.insert("severity".to_owned(), severity.into());
@@ -114,7 +115,7 @@ impl Matching {
         if !self.monitor.is_empty() {
             matching.insert("monitors".to_owned(), self.monitor.into());
         }
-        matching.into()
+        Ok(matching.into())
     }
 }
 
@@ -155,7 +156,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
                     })?;
                 }
                 Some(table) => {
-                    let body = Body::Json(json!({ "match": matching.json(), "csv": read(&file)? }));
+                    let body = Body::Json(json!({ "match": matching.json()?, "csv": read(&file)? }));
                     let path = ["v1", "routes", "tables", &table];
                     let table = client.write(Method::PUT, &path, &query, body).await?;
                     output::value(format, &table, |table| output::record(table, TABLE))?;
@@ -169,8 +170,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         RouteCommand::Test { label, severity, monitor, tag, channel } => {
             let asked = json!({
-                "labels": object(label), "severity": severity, "monitors": monitor, "tags": object(tag),
-                "channels": channel,
+                "labels": pairs("--label", &label)?, "severity": severity, "monitors": monitor,
+                "tags": pairs("--tag", &tag)?, "channels": channel,
             });
             let path = ["v1", "routes", "test"];
             let routed = client.write(Method::POST, &path, &[], Body::Json(asked)).await?;
@@ -235,16 +236,4 @@ fn rules(file: &Path) -> Result<Value, Failure> {
 fn read(file: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(file)
         .map_err(|error| Failure::Usage(format!("{} does not read: {error}", file.display())))
-}
-
-fn object(pairs: Vec<(String, String)>) -> Value {
-    pairs.into_iter().map(|(name, value)| (name, Value::from(value))).collect::<Map<_, _>>().into()
-}
-
-/// `name=value`.
-fn pair(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("use NAME=VALUE".to_owned()),
-    }
 }

@@ -275,7 +275,7 @@ pub(crate) async fn get(
     Ok(Json(WholeIncident { incident, intervals, merged }))
 }
 
-pub(super) fn incident_id(text: &str) -> Result<IncidentId, Problem> {
+pub(crate) fn incident_id(text: &str) -> Result<IncidentId, Problem> {
     text.parse().map_err(|_| Problem::not_found(format!("there is no incident {text:?}")))
 }
 

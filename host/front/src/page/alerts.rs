@@ -6,13 +6,13 @@ use std::fmt::Write as _;
 use axum::extract::{Query, Request, State};
 use axum::response::Response;
 use bellwether_alerts::{
-    ChannelState, Delivery, DeliveryFilter, DeliveryState, IncidentFilter, IncidentId, IncidentState, Pace,
-    Scope,
+    ChannelState, Delivery, DeliveryFilter, DeliveryState, IncidentFilter, IncidentState, Pace, Scope,
 };
 use bellwether_kernel::{OrganisationId, PageRequest, Timestamp};
 use serde::Deserialize;
 
-use super::{escaped, form_page, known, told, word};
+use super::{escaped, field, filled, form_page, known, told, word};
+use crate::api::incidents::incident_id;
 use crate::extract::read_body;
 use crate::problem::Problem;
 use crate::services::{Services, Shared};
@@ -51,24 +51,20 @@ fn form(incident: &str) -> String {
 pub(crate) async fn show(State(services): State<Shared>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let body = read_body(&parts.headers, body, FORM).await?;
-    let field = |name: &str| {
-        let value = form_urlencoded::parse(&body).find(|(known, _)| known == name);
-        value.map_or_else(String::new, |(_, value)| value.trim().to_owned())
-    };
-    let incident = field("incident");
-    let shown = match known(&services, &field("key")) {
+    let form = filled(&body);
+    let incident = field(&form, "incident");
+    let shown = match known(&services, field(&form, "key")) {
         Ok(principal) if incident.is_empty() => tables(&services, principal.organisation).await,
-        Ok(principal) => one(&services, principal.organisation, &incident).await,
+        Ok(principal) => one(&services, principal.organisation, incident).await,
         Err(problem) => Err(problem),
     };
-    Ok(form_page(TITLE, &shown.unwrap_or_else(|problem| told(&problem) + &form(&incident))))
+    Ok(form_page(TITLE, &shown.unwrap_or_else(|problem| told(&problem) + &self::form(incident))))
 }
 
 /// One incident: what is known of it, what may be done about it, and what happened.
 async fn one(services: &Services, organisation: OrganisationId, id: &str) -> Result<String, Problem> {
     let (alerts, page) = (services.alerts(), PageRequest::first(ROWS));
-    let id: IncidentId =
-        id.parse().map_err(|_| Problem::not_found(format!("there is no incident {id:?}")))?;
+    let id = incident_id(id)?;
     let incident = alerts.incident(organisation, id).await?;
     let state = incident.closed.map_or_else(|| "open".to_owned(), |at| format!("closed {}", moment(at)));
     let known = incident.acknowledgement.as_ref().map(|known| known.by.clone());

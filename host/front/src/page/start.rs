@@ -13,7 +13,7 @@ use bellwether_playbooks::{Input, Run, ValueType};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{escaped, form_page as page, known, told, word};
+use super::{escaped, field, filled, form_page as page, known, told, word};
 use crate::extract::read_body;
 use crate::problem::{Problem, ProblemKind};
 use crate::services::{Services, Shared};
@@ -41,9 +41,8 @@ pub(crate) async fn choose(Query(link): Query<Link>) -> Response {
 pub(crate) async fn start(State(services): State<Shared>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let body = read_body(&parts.headers, body, FORM).await?;
-    let form: Vec<(String, String)> = form_urlencoded::parse(&body).into_owned().collect();
-    let field =
-        |name: &str| form.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value.trim());
+    let form = filled(&body);
+    let field = |name| field(&form, name);
     let playbook = field("playbook");
     let (principal, inputs) = match asked(&services, field("key"), playbook).await {
         Ok(asked) => asked,

@@ -11,6 +11,8 @@
 mod evaluations;
 mod notifications;
 
+use std::path::PathBuf;
+
 use anyhow::{Context, Result};
 use bellwether_tests::load::sync_time;
 
@@ -36,11 +38,17 @@ fn main() -> Result<()> {
     let settings = settings(std::env::args().skip(1))?;
     let folder = tempfile::tempdir()?;
     println!("disk: {}", sync_time(folder.path())?);
+    // So that neither begins with what the other's programs left behind.
+    let apart = |name| -> Result<PathBuf> {
+        let path = folder.path().join(name);
+        std::fs::create_dir(&path)?;
+        Ok(path)
+    };
     if settings.monitors > 0 {
-        evaluations::measure(folder.path(), &settings)?;
+        evaluations::measure(&apart("evaluations")?, &settings)?;
     }
     if settings.notifications > 0 {
-        notifications::measure(folder.path(), &settings)?;
+        notifications::measure(&apart("notifications")?, &settings)?;
     }
     Ok(())
 }
