@@ -1,4 +1,4 @@
-//! Reading many series: threads read ahead what one goes through.
+//! Reading many series: threads read ahead, and make of what they read what one goes through.
 
 use std::sync::LazyLock;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -28,18 +28,19 @@ const PORTION: u64 = 20_000;
 static THREADS: LazyLock<usize> =
     LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from).min(8));
 
-/// What a thread hands over at once: each series' number, its samples, and how many were unpacked for them; and whether
-/// it is the end of a chunk.
-type Portion = Result<(Vec<(u32, Piece, u64)>, bool), StoreError>;
+/// What a thread hands over at once: each series' number, what was made of its samples, and how many were unpacked for
+/// that; and whether it is the end of a chunk.
+type Portion<T> = Result<(Vec<(u32, T, u64)>, bool), StoreError>;
 
 impl Snapshot {
-    /// Calls `each` with the number of every series, in order, its samples, and how many were unpacked for them; as
-    /// [`Self::read`].
-    pub(crate) fn each(
+    /// Calls `each` with the number of every series, in order, what `make` makes of its samples, and how many were
+    /// unpacked for them; as [`Self::read`].
+    pub(crate) fn each<T: Send>(
         mut self,
         series: &RoaringBitmap,
         steps: Option<(i64, i64)>,
-        mut each: impl FnMut(u32, Piece, u64) -> Result<(), SeriesError>,
+        make: impl Fn(Piece) -> T + Sync,
+        mut each: impl FnMut(u32, T, u64) -> Result<(), SeriesError>,
     ) -> Result<(), SeriesError> {
         let numbers: Vec<u32> = series.iter().collect();
         let (tried, rest) = numbers.split_at(TRIED.min(numbers.len()));
@@ -47,7 +48,7 @@ impl Snapshot {
             numbers.iter().try_for_each(|number| {
                 let before = snapshot.unpacked;
                 let piece = snapshot.read(*number, steps)?;
-                each(*number, piece, snapshot.unpacked - before)
+                each(*number, make(piece), snapshot.unpacked - before)
             })
         };
         one_by_one(tried, &mut self)?;
@@ -58,8 +59,9 @@ impl Snapshot {
         }
         let chunks: Vec<&[u32]> = rest.chunks((rest.len() / threads / 4).clamp(1, CHUNK)).collect();
         let snapshots = (0..threads).map(|_| self.another()).collect::<Result<Vec<_>, _>>()?;
+        let make = &make;
         std::thread::scope(|scope| {
-            let mut readers: Vec<Receiver<Portion>> = Vec::with_capacity(threads);
+            let mut readers: Vec<Receiver<Portion<T>>> = Vec::with_capacity(threads);
             for (at, mut snapshot) in snapshots.into_iter().enumerate() {
                 let own = chunks.iter().skip(at).step_by(threads);
                 // One is gone through, one waits, and the next is read.
@@ -67,7 +69,7 @@ impl Snapshot {
                 readers.push(receiver);
                 scope.spawn(move || {
                     for chunk in own {
-                        if !snapshot.hand_over(chunk, steps, &sender) {
+                        if !snapshot.hand_over(chunk, steps, make, &sender) {
                             return;
                         }
                     }
@@ -77,10 +79,10 @@ impl Snapshot {
                 let mut end = false;
                 while !end {
                     let ended = |_| StoreError::Failed("a thread that reads samples ended".to_owned());
-                    let pieces;
-                    (pieces, end) = readers[at % threads].recv().map_err(ended)??;
-                    for (number, piece, unpacked) in pieces {
-                        each(number, piece, unpacked)?;
+                    let portion;
+                    (portion, end) = readers[at % threads].recv().map_err(ended)??;
+                    for (number, made, unpacked) in portion {
+                        each(number, made, unpacked)?;
                     }
                 }
             }
@@ -89,12 +91,18 @@ impl Snapshot {
     }
 
     /// Reads a chunk; false if it failed, which is handed over too, or nobody takes more.
-    fn hand_over(&mut self, chunk: &[u32], steps: Option<(i64, i64)>, sender: &SyncSender<Portion>) -> bool {
-        let (mut pieces, mut held) = (Vec::new(), 0);
+    fn hand_over<T>(
+        &mut self,
+        chunk: &[u32],
+        steps: Option<(i64, i64)>,
+        make: &impl Fn(Piece) -> T,
+        sender: &SyncSender<Portion<T>>,
+    ) -> bool {
+        let (mut portion, mut held) = (Vec::new(), 0);
         for number in chunk {
             let before = self.unpacked;
             match self.read(*number, steps) {
-                Ok(piece) => pieces.push((*number, piece, self.unpacked - before)),
+                Ok(piece) => portion.push((*number, make(piece), self.unpacked - before)),
                 Err(error) => {
                     let _ = sender.send(Err(error));
                     return false;
@@ -103,11 +111,11 @@ impl Snapshot {
             held += self.unpacked - before;
             if held >= PORTION {
                 held = 0;
-                if sender.send(Ok((std::mem::take(&mut pieces), false))).is_err() {
+                if sender.send(Ok((std::mem::take(&mut portion), false))).is_err() {
                     return false;
                 }
             }
         }
-        sender.send(Ok((pieces, true))).is_ok()
+        sender.send(Ok((portion, true))).is_ok()
     }
 }

@@ -38,6 +38,24 @@ pub(crate) struct Piece {
     pub(crate) rolled: Vec<Rolled>,
 }
 
+/// Puts blocks in order of time, so that their samples are; those that overlap in the order they were written, so that
+/// the last of one time holds.
+fn put_in_order(entries: &mut [(usize, Entry)]) {
+    entries.sort_by_key(|(_, entry)| entry.first);
+    let mut rest = entries;
+    while let Some((_, entry)) = rest.first() {
+        let mut last = entry.last;
+        let overlapping = rest.iter().take_while(|(_, entry)| {
+            let overlaps = entry.first <= last;
+            last = last.max(entry.last);
+            overlaps
+        });
+        let (overlapping, behind) = rest.split_at_mut(overlapping.count());
+        overlapping.sort_by_key(|(rank, entry)| (*rank, entry.offset));
+        rest = behind;
+    }
+}
+
 fn decoder() -> Result<Decoder, StoreError> {
     Decoder::new().map_err(|error| StoreError::Failed(format!("unpacking samples: {error}")))
 }
@@ -109,8 +127,7 @@ impl Snapshot {
         if let Some(steps) = steps.filter(|_| rolled.is_empty()) {
             self.summarise(&mut entries, &heads, steps, &mut summaries)?;
         }
-        // In the order they were written, so that the last of one time holds.
-        entries.sort_by_key(|(rank, entry)| (*rank, entry.offset));
+        put_in_order(&mut entries);
         let most = |(_, entry): &(usize, Entry)| (entry.samples as usize).min(codec::MAX_SAMPLES);
         let most = entries.iter().map(most).sum::<usize>() + heads.len();
         let mut samples = Samples { times: Vec::with_capacity(most), values: Vec::with_capacity(most) };
@@ -196,5 +213,26 @@ impl Snapshot {
         }
         *entries = rest;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_in_order_of_time_and_those_that_overlap_in_the_order_they_were_written() {
+        let entry = |rank, offset, first, last| {
+            (rank, Entry { series: 1, offset, length: 1, samples: 1, step: 0, first, last })
+        };
+        let late = entry(2, 0, 25, 25);
+        let (one, two, three) = (entry(0, 0, 0, 9), entry(0, 1, 20, 30), entry(0, 2, 31, 40));
+        let before = entry(1, 0, 10, 19);
+        let mut entries = vec![three, late, before, two, one];
+        put_in_order(&mut entries);
+        let places = |entries: &[(usize, Entry)]| -> Vec<_> {
+            entries.iter().map(|(rank, entry)| (*rank, entry.offset)).collect()
+        };
+        assert_eq!(places(&entries), places(&[one, before, two, late, three]));
     }
 }

@@ -30,10 +30,12 @@ impl Samples {
 
     /// Puts them in order of time. Of several at one time the one that came last stays.
     pub(crate) fn settle(&mut self) {
-        if self.times.windows(2).all(|pair| pair[0] < pair[1]) {
-            return;
-        }
-        let mut order: Vec<usize> = (0..self.len()).collect();
+        let Some(ordered) = self.times.windows(2).position(|pair| pair[0] >= pair[1]) else { return };
+        let (before, after) = self.times.split_at(ordered + 1);
+        let least = after.iter().min().copied().unwrap_or(i64::MAX);
+        // Those before the least of what is out of order stay where they are.
+        let from = before.partition_point(|time| *time < least);
+        let mut order: Vec<usize> = (from..self.len()).collect();
         order.sort_by_key(|at| self.times[*at]);
         let mut settled = Self::default();
         for at in order {
@@ -44,7 +46,10 @@ impl Samples {
                 settled.push(time, value);
             }
         }
-        *self = settled;
+        self.times.truncate(from);
+        self.times.append(&mut settled.times);
+        self.values.truncate(from);
+        self.values.append(&mut settled.values);
     }
 
     /// Only those from `first` to `last`, both included; they are in order.

@@ -58,12 +58,9 @@ pub(super) fn decode(
     let codec = varint::take_bytes(&mut bytes, 1).ok_or(Malformed)?[0];
     match codec {
         REGULAR => {
-            let mut time = varint::take_signed(&mut bytes).ok_or(Malformed)?;
+            let time = varint::take_signed(&mut bytes).ok_or(Malformed)?;
             let step = varint::take_signed(&mut bytes).ok_or(Malformed)?;
-            for _ in 0..count {
-                times.push(time);
-                time = time.wrapping_add(step);
-            }
+            times.extend((0..count as i64).map(|at| time.wrapping_add(step.wrapping_mul(at))));
         }
         CHANGES => changes(bytes, count, times)?,
         CHANGES_ZSTD => {

@@ -136,10 +136,11 @@ pub(super) fn decode(
 }
 
 fn differences(mut bytes: &[u8], count: usize, power: f64, values: &mut Vec<f64>) -> Result<(), Malformed> {
-    let mut number = 0_i64;
-    for _ in 0..count {
+    let (mut number, start) = (0_i64, values.len());
+    values.resize(start + count, 0.0);
+    for value in &mut values[start..] {
         number = number.wrapping_add(varint::take_signed(&mut bytes).ok_or(Malformed)?);
-        values.push(number as f64 / power);
+        *value = number as f64 / power;
     }
     Ok(())
 }

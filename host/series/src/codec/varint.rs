@@ -15,7 +15,17 @@ pub(crate) fn put_signed(out: &mut Vec<u8>, value: i64) {
 }
 
 /// Takes a number off the front of `bytes`; `None` if there is none.
+#[inline]
 pub(crate) fn take(bytes: &mut &[u8]) -> Option<u64> {
+    // Most are small: what differs from one sample to the next.
+    if let [byte @ ..0x80, rest @ ..] = *bytes {
+        *bytes = rest;
+        return Some(u64::from(*byte));
+    }
+    take_long(bytes)
+}
+
+fn take_long(bytes: &mut &[u8]) -> Option<u64> {
     let mut value = 0;
     for shift in (0..64).step_by(7) {
         let (byte, rest) = bytes.split_first()?;
@@ -29,6 +39,7 @@ pub(crate) fn take(bytes: &mut &[u8]) -> Option<u64> {
 }
 
 /// Takes a signed number.
+#[inline]
 pub(crate) fn take_signed(bytes: &mut &[u8]) -> Option<i64> {
     take(bytes).map(|value| (value >> 1) as i64 ^ -((value & 1) as i64))
 }

@@ -14,6 +14,7 @@ use super::{
     over_rolled,
 };
 use crate::metadata::MetricKind;
+use crate::read::Piece;
 use crate::rollup::as_samples;
 use crate::service::Shared;
 use crate::upkeep::first_kept;
@@ -71,7 +72,7 @@ pub(super) fn raw(
     let Some(selected) = evaluation.select(metric, filter)? else { return Ok(Vec::new()) };
     let (mut all, mut points) = (Vec::new(), 0);
     let (first, last) = (start.as_milliseconds(), end.as_milliseconds());
-    evaluation.each(&selected, (first, last), None, false, |tags, piece| {
+    let whole = |piece: Piece| {
         let mut samples = piece.samples;
         if !piece.rolled.is_empty() {
             let written = std::mem::take(&mut samples);
@@ -81,6 +82,9 @@ pub(super) fn raw(
             samples.settle();
             samples.keep(first, last);
         }
+        samples
+    };
+    evaluation.each(&selected, (first, last), None, false, whole, |tags, samples| {
         points += samples.len();
         if !samples.is_empty() {
             all.push(SeriesRaw { tags: tags.to_vec(), samples });
@@ -162,24 +166,27 @@ impl Evaluation<'_> {
             (Some(Normalise::Count), MetricKind::Rate, Aggregate::Average) => seconds,
             _ => 1.0,
         };
-        let mut values = Vec::new();
-        self.each(&selected, (first, last), whole, sketches, |tags, piece| {
-            values.clear();
+        let values_of = |piece: Piece| -> Result<_, SeriesError> {
             if sketches {
                 over_rolled::check_sketched(&selection.metric, &piece.rolled)?;
             }
+            let mut values = Vec::new();
             if pooled {
                 let samples = piece.samples.times.iter().zip(&piece.samples.values);
                 let finite = samples.filter(|(_, value)| value.is_finite());
                 values.extend(finite.map(|(time, value)| (step_of(*time, step), *time, *value)));
-                groups.add_sketches(tags, &piece.rolled, step);
-            } else {
-                steps(&piece, step, over_time, |start, value| values.push((start, start, value * factor)));
-                if let Aggregate::Last = selection.over_series {
-                    latest(&piece, step, &mut values);
-                    over_rolled::latest(&piece.rolled, step, &mut values);
-                }
+                return Ok((values, over_rolled::sketches(&piece.rolled, step)));
             }
+            steps(&piece, step, over_time, |start, value| values.push((start, start, value * factor)));
+            if let Aggregate::Last = selection.over_series {
+                latest(&piece, step, &mut values);
+                over_rolled::latest(&piece.rolled, step, &mut values);
+            }
+            Ok((values, Vec::new()))
+        };
+        self.each(&selected, (first, last), whole, sketches, values_of, |tags, read| {
+            let (values, sketches) = read?;
+            groups.add_sketches(tags, &sketches);
             groups.add(tags, &values);
             Ok((groups.points, groups.values))
         })?;
@@ -202,21 +209,22 @@ impl Evaluation<'_> {
         Ok(Some(Selected { series, kind: metadata.kind, first_kept }))
     }
 
-    /// Reads each series, roll-ups with their `sketches` or without; `each` says how many points there are and values
-    /// kept.
-    fn each(
+    /// Reads each series, roll-ups with their `sketches` or without, and makes of it, on several threads, what `each` is
+    /// given; `each` says how many points there are and values kept.
+    fn each<T: Send>(
         &mut self,
         selected: &Selected,
         (first, last): (i64, i64),
         whole: Option<(i64, i64)>,
         sketches: bool,
-        mut each: impl FnMut(&[Arc<str>], crate::read::Piece) -> Result<(usize, usize), SeriesError>,
+        make: impl Fn(Piece) -> T + Sync,
+        mut each: impl FnMut(&[Arc<str>], T) -> Result<(usize, usize), SeriesError>,
     ) -> Result<(), SeriesError> {
         let limits = &self.shared.parts.limits;
         let first = first.max(selected.first_kept);
         let snapshot = self.shared.snapshot(&selected.series, (first, last), sketches)?;
         let index = self.shared.index(self.organisation);
-        snapshot.each(&selected.series, whole, |number, piece, unpacked| {
+        snapshot.each(&selected.series, whole, make, |number, made, unpacked| {
             if self.cancelled.load(Ordering::Relaxed) {
                 return Err(bellwether_store::StoreError::Unavailable("nobody waits for the answer").into());
             }
@@ -229,7 +237,7 @@ impl Evaluation<'_> {
                     limits.query_samples,
                 ));
             }
-            let (points, values) = each(&tags, piece)?;
+            let (points, values) = each(&tags, made)?;
             self.check_points(points)?;
             if values > PERCENTILE_VALUES {
                 return Err(SeriesError::limit(
@@ -251,7 +259,7 @@ impl Evaluation<'_> {
 }
 
 /// Puts the time of each step's latest sample beside it.
-fn latest(piece: &crate::read::Piece, step: i64, values: &mut [(i64, i64, f64)]) {
+fn latest(piece: &Piece, step: i64, values: &mut [(i64, i64, f64)]) {
     let samples = piece.samples.times.iter().zip(&piece.samples.values);
     let mut values = values.iter_mut().peekable();
     for (time, _) in samples.filter(|(_, value)| value.is_finite()) {

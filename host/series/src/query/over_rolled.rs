@@ -9,6 +9,7 @@ use super::over_time::step_of;
 use crate::SeriesError;
 use crate::read::Piece;
 use crate::rollup::Rolled;
+use crate::sketch::Sketch;
 
 /// When each step of a series begins, and its one value.
 pub(super) fn steps(piece: &Piece, step: i64, aggregate: Aggregate, mut each: impl FnMut(i64, f64)) {
@@ -42,6 +43,18 @@ pub(super) fn steps(piece: &Piece, step: i64, aggregate: Aggregate, mut each: im
             each(start, value);
         }
     }
+}
+
+/// The samples behind each step's roll-ups, in order.
+pub(super) fn sketches(rolled: &[Rolled], step: i64) -> Vec<(i64, Sketch)> {
+    let steps = rolled.chunk_by(|a, b| step_of(a.start, step) == step_of(b.start, step));
+    let merged = steps.filter_map(|rolled| {
+        let mut sketches = rolled.iter().filter_map(|rolled| rolled.sketch.as_ref());
+        let mut all = sketches.next()?.clone();
+        sketches.for_each(|sketch| all.merge(sketch));
+        Some((step_of(rolled[0].start, step), all))
+    });
+    merged.collect()
 }
 
 /// Puts the time of each step's latest sample beside it, where that is in a roll-up.

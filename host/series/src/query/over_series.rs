@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::over_time::{percentile, step_of};
+use super::over_time::percentile;
 use super::{Aggregate, Line};
-use crate::rollup::Rolled;
 use crate::sketch::Sketch;
 use crate::split_tag;
 
@@ -57,14 +56,16 @@ impl<'a> Groups<'a> {
         }
     }
 
-    /// Adds the samples behind the roll-ups of a series with these tags, for a percentile of them.
-    pub(super) fn add_sketches(&mut self, tags: &[Arc<str>], rolled: &[Rolled], step: i64) {
+    /// Adds samples that are kept in sketches, those of each step, of a series with these tags.
+    pub(super) fn add_sketches(&mut self, tags: &[Arc<str>], sketches: &[(i64, Sketch)]) {
+        if sketches.is_empty() {
+            return;
+        }
         for group in groups_of(self.by, tags) {
             let cells = self.groups.entry(group).or_default();
             let before = cells.len();
-            for (rolled, sketch) in rolled.iter().filter_map(|rolled| Some((rolled, rolled.sketch.as_ref()?)))
-            {
-                let cell = cells.entry(step_of(rolled.start, step)).or_default();
+            for (start, sketch) in sketches {
+                let cell = cells.entry(*start).or_default();
                 let there = cell.sketch.get_or_insert_with(Sketch::new);
                 let size = there.size();
                 there.merge(sketch);

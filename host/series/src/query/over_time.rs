@@ -30,8 +30,9 @@ impl Step {
         if value.is_finite() {
             self.count += 1;
             self.sum += value;
-            self.minimum = self.minimum.min(value);
-            self.maximum = self.maximum.max(value);
+            // Not `f64::min`, which looks for what is no number once more.
+            self.minimum = if value < self.minimum { value } else { self.minimum };
+            self.maximum = if value > self.maximum { value } else { self.maximum };
             self.last = value;
         }
     }
@@ -84,11 +85,19 @@ pub(super) fn steps(piece: &Piece, step: i64, aggregate: Aggregate, mut each: im
     let mut steps = Steps { length: step, aggregate, present: None, each };
     // Blocks that were not unpacked lie apart from every sample, so that both are in order of time together.
     let mut summaries = piece.summaries.iter().peekable();
-    for (time, value) in piece.samples.times.iter().zip(&piece.samples.values) {
+    let (mut times, mut values) = (&piece.samples.times[..], &piece.samples.values[..]);
+    while let Some(time) = times.first() {
         while let Some((first, summary)) = summaries.next_if(|(first, _)| first < time) {
             steps.at(*first).summary(summary);
         }
-        steps.at(*time).sample(*value);
+        let step = steps.at(*time);
+        let end = summaries.peek().map_or(step.end, |(first, _)| step.end.min(*first));
+        // At the end of time a step has no end behind it.
+        let length = times.iter().take_while(|time| **time < end).count().max(1);
+        let of_step;
+        (of_step, values) = values.split_at(length);
+        times = &times[length..];
+        of_step.iter().for_each(|value| step.sample(*value));
     }
     for (first, summary) in summaries {
         steps.at(*first).summary(summary);
