@@ -88,6 +88,7 @@ pub use telling::{Moved, Telling, Tellings};
 use std::sync::Arc;
 
 use bellwether_kernel::OrganisationId;
+use serde_json::{Map, Value as Json};
 
 /// Finds what alerts need by its name: an organisation's own, or the host's.
 pub trait Roles: Send + Sync + 'static {
@@ -99,4 +100,35 @@ pub trait Roles: Send + Sync + 'static {
 
     /// The formatter of that name.
     fn formatter(&self, organisation: OrganisationId, name: &str) -> Option<Arc<dyn Formatter>>;
+
+    /// The detector of that name for a monitor. By default the present version.
+    fn detector_for(
+        &self,
+        organisation: OrganisationId,
+        name: &str,
+        regular: &Regular<'_>,
+    ) -> Option<Arc<dyn Detector>> {
+        let _ = regular;
+        self.detector(organisation, name)
+    }
+
+    /// The formatter of that name for what a channel tells of an incident. By default the present version.
+    fn formatter_for(
+        &self,
+        organisation: OrganisationId,
+        name: &str,
+        regular: &Regular<'_>,
+    ) -> Option<Arc<dyn Formatter>> {
+        let _ = regular;
+        self.formatter(organisation, name)
+    }
+}
+
+/// Who calls a role again and again. While a new version is tried on a share of them, each keeps to one version.
+#[derive(Clone, Copy, Debug)]
+pub struct Regular<'a> {
+    /// What tells them apart within the organisation.
+    pub name: &'a [u8],
+    /// What they set: a version that refuses it is not for them.
+    pub settings: &'a Map<String, Json>,
 }

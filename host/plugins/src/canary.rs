@@ -21,7 +21,7 @@ pub(crate) enum Side {
 }
 
 /// Calls of one version that ended, and those among them that failed: they came to nothing, or the plugin answered
-/// with an error (an app's error, a dialect's status of 500 or above).
+/// with an error (an app's or a role's error, a dialect's status of 500 or above, a delivery that a formatter gives up).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// Calls.
@@ -186,7 +186,7 @@ impl Trial {
     }
 
     /// Counts a call that ended.
-    fn count(&self, side: Side, failed: bool) {
+    pub(crate) fn count(&self, side: Side, failed: bool) {
         let now = self.clock.now();
         let mut windows = self.counts.windows.lock();
         match side {

@@ -259,3 +259,24 @@ pub(crate) fn forecaster(describe: &str, predict: &str) -> Bytes {
     );
     component("forecaster-plugin", &module, "oracle", "1.0.0")
 }
+
+/// The detector `judge` with as many settings as it `requires`, none or the text `limit`. `detect` runs first in its
+/// verdict, which is that of one point, as usual as can be.
+pub(crate) fn detector(version: &str, requires: u8, detect: &str) -> Bytes {
+    let module = format!(
+        r#"(module {MEMORY}
+        (data (i32.const 1000) "a judge")
+        (data (i32.const 1010) "limit")
+        ;; summary, settings, one series, least and best.
+        (data (i32.const 1100) "\e8\03\00\00\07\00\00\00" "\80\04\00\00\{requires:02x}\00\00\00" "\00\00\00\00" "\01\00\00\00\01\00\00\00")
+        ;; limit, a text, required; neither default, choices nor help.
+        (data (i32.const 1152) "\f2\03\00\00\05\00\00\00" "\00\01")
+        ;; ok, the scores of one series, no state; four lists of one number, no season.
+        (data (i32.const 1200) "\00\00\00\00" "\18\05\00\00\01\00\00\00")
+        (data (i32.const 1304) "\78\05\00\00\01\00\00\00" "\78\05\00\00\01\00\00\00" "\78\05\00\00\01\00\00\00" "\78\05\00\00\01\00\00\00")
+        (func (export "bellwether:plugin/detector@0.1.0#describe") (result i32) (i32.const 1100))
+        (func (export "bellwether:plugin/detector@0.1.0#detect")
+            (param i32 i32 i32 i32 i32 i32 i32 i64 i32 i32 i32) (result i32) {detect} (i32.const 1200)))"#
+    );
+    component("detector-plugin", &module, "judge", version)
+}

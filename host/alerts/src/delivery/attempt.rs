@@ -11,7 +11,7 @@ use super::talk::{End, Keep, Letters, Talk};
 use super::{Attempt, Deliveries, DeliveryId, DeliveryState, Outcome, keys};
 use crate::channel::{Channel, ChannelState};
 use crate::sending::Secrets;
-use crate::{AlertError, Formatter, Notification, Settings};
+use crate::{AlertError, Formatter, Notification, Regular, Settings};
 
 impl Deliveries {
     /// Tries a delivery that is due.
@@ -73,7 +73,7 @@ impl Deliveries {
             organisation: self.access.organisation(organisation)?.name,
             incident: telling.incident,
         };
-        let (end, letters, memory) = match self.prepared(organisation, channel).await? {
+        let (end, letters, memory) = match self.prepared(organisation, channel, Some(&id.incident)).await? {
             Err(end) => (end, Letters::default(), None),
             Ok((formatter, settings, secrets)) => {
                 attempt.formatter = format!("{} {}", channel.spec.formatter, formatter.version());
@@ -90,14 +90,24 @@ impl Deliveries {
         self.finish(ending, channel, attempt, end, letters, memory).await
     }
 
-    /// What an exchange needs besides what it is about; or how it ends without.
+    /// What an exchange about an incident, or a test, needs besides what it is about; or how it ends without.
     pub(super) async fn prepared(
         &self,
         organisation: OrganisationId,
         channel: &Channel,
+        incident: Option<&str>,
     ) -> Result<Result<(std::sync::Arc<dyn Formatter>, Settings, Secrets), End>, AlertError> {
         let name = &channel.spec.formatter;
-        let Some(formatter) = self.formatter(organisation, name) else {
+        let formatter = match incident {
+            Some(incident) => {
+                // A channel's name has no space.
+                let exchange = format!("{} {incident}", channel.name);
+                let regular = Regular { name: exchange.as_bytes(), settings: &channel.spec.settings };
+                self.roles.formatter_for(organisation, name, &regular)
+            }
+            None => self.formatter(organisation, name),
+        };
+        let Some(formatter) = formatter else {
             // It may be being replaced, or be switched off for a while.
             let reason = format!("there is no formatter {name:?} at present");
             return Ok(Err(End::Retry { after: None, reason }));

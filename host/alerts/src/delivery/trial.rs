@@ -44,7 +44,7 @@ impl Deliveries {
             reason: None,
             exchanges: Vec::new(),
         };
-        let end = match self.prepared(organisation, &channel).await? {
+        let end = match self.prepared(organisation, &channel, None).await? {
             Err(end) => end,
             Ok((formatter, settings, secrets)) => {
                 trial.formatter = format!("{} {}", channel.spec.formatter, formatter.version());

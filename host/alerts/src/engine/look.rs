@@ -15,7 +15,9 @@ use crate::evaluate::{Look, Seen, side_of};
 use crate::monitor::{Anomaly, Compiled, series_id};
 use crate::rows::{self, DetectorRow, PeersRow};
 use crate::state::{MonitorState, Verdict};
-use crate::{AlertError, Detector, MonitorId, Points, RoleError, Roles, Scores, Settings, Takes, limits};
+use crate::{
+    AlertError, Detector, MonitorId, Points, Regular, RoleError, Roles, Scores, Settings, Takes, limits,
+};
 
 /// Where monitors read their figures.
 #[async_trait]
@@ -126,6 +128,8 @@ pub(crate) struct Looking<'a> {
     pub(crate) figures: &'a dyn Figures,
     pub(crate) roles: &'a dyn Roles,
     pub(crate) organisation: OrganisationId,
+    /// The monitor that looks; `None` where one is only tried.
+    pub(crate) monitor: Option<MonitorId>,
     pub(crate) compiled: &'a Compiled,
     /// Which series are not looked at.
     pub(crate) quiet: &'a Quiet,
@@ -186,7 +190,13 @@ impl Looking<'_> {
         end: i64,
     ) -> Result<Vec<Seen>, AlertError> {
         let name = &anomaly.detector;
-        let detector = self.roles.detector(self.organisation, name);
+        let detector = match self.monitor {
+            Some(monitor) => {
+                let regular = Regular { name: &monitor.0.to_be_bytes(), settings: &anomaly.settings };
+                self.roles.detector_for(self.organisation, name, &regular)
+            }
+            None => self.roles.detector(self.organisation, name),
+        };
         let detector = detector.ok_or_else(|| AlertError::unknown("detector", name))?;
         let description = detector.description();
         let settings = Settings::read(&description.settings, &anomaly.settings).map_err(RoleError::from)?;

@@ -179,7 +179,14 @@ impl Alerts {
         let Evaluation { organisation, id, compiled, at, bytes } = *evaluation;
         let mut kept = Kept::stored(&self.store, organisation, id);
         let quiet = &self.quiet(organisation, compiled, at).await?;
-        let looking = Looking { figures: &*self.figures, roles: &*self.roles, organisation, compiled, quiet };
+        let looking = Looking {
+            figures: &*self.figures,
+            roles: &*self.roles,
+            organisation,
+            monitor: Some(id),
+            compiled,
+            quiet,
+        };
         let look = looking.look(&mut state, &mut kept, at).await?;
         let moves = advance(compiled, &mut state, &look)?;
         let known = self.known(organisation, &state).await?;

@@ -85,6 +85,7 @@ impl Alerts {
             figures: &*self.figures,
             roles: &*self.roles,
             organisation,
+            monitor: None,
             compiled: &compiled,
             quiet: &quiet,
         };

@@ -14,7 +14,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock, Weak};
 
 use bellwether_access::AuditScope;
-use bellwether_alerts::{Alerts, Detector, Forecaster, Formatter, Roles};
+use bellwether_alerts::{Alerts, Detector, Forecaster, Formatter, Regular, Roles, Settings};
+use bellwether_kernel::value::Input;
 use bellwether_kernel::{Cursor, FieldError, OrganisationId, Page, PageRequest, RunId};
 use bellwether_playbooks::{App, Apps, Pins};
 use bellwether_store::{
@@ -326,6 +327,38 @@ impl Roles for Plugins {
         let role = self.seen(organisation, name)?.role(organisation, |installed| &installed.formatter)?;
         Some(role)
     }
+
+    fn detector_for(
+        &self,
+        organisation: OrganisationId,
+        name: &str,
+        regular: &Regular<'_>,
+    ) -> Option<Arc<dyn Detector>> {
+        let entry = self.seen(organisation, name)?;
+        let role = entry.role_for(
+            organisation,
+            regular,
+            |installed| &installed.detector,
+            |description| &description.settings,
+        )?;
+        Some(role)
+    }
+
+    fn formatter_for(
+        &self,
+        organisation: OrganisationId,
+        name: &str,
+        regular: &Regular<'_>,
+    ) -> Option<Arc<dyn Formatter>> {
+        let entry = self.seen(organisation, name)?;
+        let role = entry.role_for(
+            organisation,
+            regular,
+            |installed| &installed.formatter,
+            |description| &description.settings,
+        )?;
+        Some(role)
+    }
 }
 
 impl Table {
@@ -400,7 +433,40 @@ impl Entry {
         organisation: OrganisationId,
         described: impl Fn(&Installed) -> &Option<D>,
     ) -> Option<Arc<ReleasedRole>> {
-        if self.row.enabled { ReleasedRole::new(self.current(), organisation, described) } else { None }
+        let enabled = self.row.enabled;
+        enabled.then(|| ReleasedRole::new(self.current(), organisation, described, None)).flatten()
+    }
+
+    /// The version in a pure role that somebody calls again and again: the current one or, for some, the canary. A
+    /// canary that refuses what the current one takes of them has failed them, and the current one serves them.
+    fn role_for<D>(
+        &self,
+        organisation: OrganisationId,
+        regular: &Regular<'_>,
+        described: impl Fn(&Installed) -> &Option<D>,
+        settings: impl Fn(&D) -> &[Input],
+    ) -> Option<Arc<ReleasedRole>> {
+        let Some(trial) = self.trial.as_ref().filter(|_| self.row.enabled) else {
+            return self.role(organisation, described);
+        };
+        let takes = |release: &Release| {
+            let installed = release.installed();
+            let description = described(&installed).as_ref();
+            description.is_some_and(|given| Settings::read(settings(given), regular.settings).is_ok())
+        };
+        let current = self.current();
+        let canary =
+            (trial.side(Some(organisation), regular.name) == Side::Canary).then(|| self.canary()).flatten();
+        let (release, side) = match canary {
+            Some(canary) if takes(canary) => (canary, Side::Canary),
+            Some(_) if takes(current) => {
+                trial.count(Side::Canary, true);
+                (current, Side::Current)
+            }
+            _ => (current, Side::Current),
+        };
+        let watched = Watched::new(Arc::clone(trial), side);
+        ReleasedRole::new(release, organisation, described, Some(watched))
     }
 
     fn dialect(&self) -> Option<Arc<Dialect>> {

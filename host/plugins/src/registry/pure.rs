@@ -11,6 +11,7 @@ use bellwether_kernel::OrganisationId;
 
 use super::Release;
 use crate::PluginError;
+use crate::canary::Watched;
 use crate::plugin::Served;
 use crate::row::Installed;
 
@@ -19,6 +20,7 @@ pub(super) struct ReleasedRole {
     release: Arc<Release>,
     installed: Arc<Installed>,
     organisation: OrganisationId,
+    watched: Option<Watched>,
 }
 
 impl ReleasedRole {
@@ -27,15 +29,22 @@ impl ReleasedRole {
         release: &Arc<Release>,
         organisation: OrganisationId,
         described: impl Fn(&Installed) -> &Option<D>,
+        watched: Option<Watched>,
     ) -> Option<Arc<Self>> {
         let installed = release.installed();
         described(&installed).as_ref()?;
-        Some(Arc::new(Self { release: Arc::clone(release), installed, organisation }))
+        Some(Arc::new(Self { release: Arc::clone(release), installed, organisation, watched }))
     }
 
     async fn role<R>(&self, role: impl Fn(&Served) -> &Option<Arc<R>>) -> Result<Arc<R>, PluginError> {
         let served = self.release.served().await?;
         role(&served).clone().ok_or_else(|| PluginError::Unknown(self.installed.name.clone()))
+    }
+
+    fn count(&self, failed: bool) {
+        if let Some(watched) = &self.watched {
+            watched.count(failed);
+        }
     }
 }
 
@@ -55,8 +64,14 @@ impl Detector for ReleasedRole {
         state: &[u8],
         points: &Points,
     ) -> Result<Detection, RoleError> {
-        let detector = self.role(|served| &served.detector).await?;
-        detector.detect(self.organisation, settings, state, points).await
+        let detection = async {
+            let detector = self.role(|served| &served.detector).await?;
+            detector.detect(self.organisation, settings, state, points).await
+        };
+        let detection = detection.await;
+        // The state of another version is not known to any.
+        self.count(!matches!(detection, Ok(_) | Err(RoleError::UnknownState(_))));
+        detection
     }
 }
 
@@ -93,7 +108,12 @@ impl Formatter for ReleasedRole {
         memory: &[u8],
         last: Option<&Answer>,
     ) -> Result<Step, RoleError> {
-        let formatter = self.role(|served| &served.formatter).await?;
-        formatter.next(self.organisation, notification, settings, memory, last).await
+        let step = async {
+            let formatter = self.role(|served| &served.formatter).await?;
+            formatter.next(self.organisation, notification, settings, memory, last).await
+        };
+        let step = step.await;
+        self.count(matches!(step, Err(_) | Ok(Step::Fail { .. } | Step::Gone { .. })));
+        step
     }
 }

@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bellwether_access::{AuditFilter, AuditScope, Role};
-use bellwether_kernel::{OrganisationId, PageRequest, RunId};
+use bellwether_alerts::{Points, Regular, Roles as _, Settings};
+use bellwether_kernel::{OrganisationId, PageRequest, RunId, Timestamp};
 use bellwether_playbooks::{App, AppCall, AppReport, Apps, Pin, PinnedBy, Pins, PlaybookError, Value};
 use bellwether_store::{Batch, Versioned};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use crate::testing::{House, dialect, named_app, principal};
+use crate::testing::{House, detector, dialect, named_app, principal};
 use crate::{CanaryOutcome, Grant, Installed, LimitOverrides, Owner, PluginError, Plugins, VersionState};
 
 const OURS: OrganisationId = OrganisationId(1);
@@ -294,6 +295,55 @@ async fn a_share_of_the_runs_gets_the_canary_and_each_run_one_version() {
     assert_eq!(told, expected);
 }
 
+/// Whether monitors `0..count` that set nothing got which version of `judge`, and a verdict.
+async fn judged(plugins: &Plugins, count: u64) -> Vec<(String, bool)> {
+    let (settings, mut all) = (serde_json::Map::new(), Vec::new());
+    let points = Points { times: vec![Timestamp::MIN], step: None, values: vec![vec![1.0]], learn: true };
+    for monitor in 0..count {
+        let regular = Regular { name: &monitor.to_be_bytes(), settings: &settings };
+        let judge = plugins.detector_for(OURS, "judge", &regular).unwrap();
+        let verdict = judge.detect(&Settings::default(), &[], &points).await;
+        all.push((judge.version().to_owned(), verdict.is_ok()));
+    }
+    all
+}
+
+#[tokio::test]
+async fn a_share_of_the_monitors_gets_the_canary_of_their_detector_until_it_fails() {
+    let house = House::new().await;
+    let plugins = house.plugins().await;
+    install(&plugins, detector("1.0.0", 0, "")).await.unwrap();
+    let canary = |number, requires, detect| {
+        let bytes = detector(number, requires, detect);
+        plugins.install_canary(Owner::Host, "key", bytes, Vec::new(), false, 30)
+    };
+    canary("2.0.0", 0, "").await.unwrap();
+    let first = judged(&plugins, 300).await;
+    let tried = first.iter().filter(|(version, _)| version == "2.0.0").count();
+    assert!((60..120).contains(&tried), "{tried}");
+    assert!(first.iter().all(|(_, answered)| *answered));
+    assert_eq!(judged(&plugins, 300).await, first, "each monitor keeps its version");
+    let one_who_tries = plugins.detector(OURS, "judge").unwrap();
+    assert_eq!(one_who_tries.version(), "1.0.0");
+    plugins.promote(Owner::Host, "key", "judge").await.unwrap();
+
+    for (version, requires, detect, answered) in [("3.0.0", 0, "unreachable", false), ("4.0.0", 1, "", true)]
+    {
+        canary(version, requires, detect).await.unwrap();
+        let got = judged(&plugins, 300).await;
+        assert_eq!(
+            got.iter().all(|(_, answer)| *answer),
+            answered,
+            "one whose settings are refused has another"
+        );
+        let end = ended(&plugins, "judge").await;
+        assert_eq!((end.how, end.version.as_str()), (CanaryOutcome::RolledBack, version));
+        let reason = end.reason.unwrap();
+        assert!(reason.starts_with("20 of 20 calls failed, against 0 of "), "{reason}");
+        assert!(judged(&plugins, 50).await.iter().all(|got| *got == ("2.0.0".to_owned(), true)));
+    }
+}
+
 #[tokio::test]
 async fn a_canary_is_another_version_that_is_installed_on_at_most_all_calls() {
     let house = House::new().await;
@@ -475,7 +525,7 @@ async fn a_plugin_that_a_host_of_an_earlier_version_installed_is_there_with_its_
         grants: Vec<String>,
         digest: bellwether_store::Digest,
         size: u64,
-        installed: bellwether_kernel::Timestamp,
+        installed: Timestamp,
         actor: String,
         enabled: bool,
     }
