@@ -1,12 +1,13 @@
 //! What every crate of the host shares and nothing else: identifiers, [`Timestamp`], [`Clock`],
 //! [`Randomness`], whether a clock is [`Steady`], the seeds of simulations, pages and cursors, [`Period`]s, typed [`value`]s,
-//! the kinds of error. It knows no store, no HTTP and no plugin.
+//! the kinds of error, and what is said of input that does not [read](reading). It knows no store, no HTTP and no plugin.
 
 mod error;
 mod ids;
 mod page;
 mod period;
 mod random;
+pub mod reading;
 mod seeds;
 mod steady;
 mod time;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bellwether_kernel::FieldError;
+use bellwether_kernel::reading;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
@@ -348,16 +348,9 @@ impl Monitor {
     pub fn read(document: &Json) -> Result<Self, AlertError> {
         serde_path_to_error::deserialize(document).map_err(|error| {
             let path = error.path().to_string();
-            let value = value_at(document, &path).map(Json::to_string).unwrap_or_default();
-            let field = if path == "." { "the document".to_owned() } else { path };
-            Faults(vec![FieldError::new(field, value, error.into_inner().to_string())]).into()
+            let value = |path: &str| reading::value_at(document, path);
+            let message = error.into_inner().to_string();
+            Faults(vec![reading::field_error("the document", &path, &message, value)]).into()
         })
     }
-}
-
-/// The value at a path such as `conditions[1].at_least`.
-fn value_at<'a>(document: &'a Json, path: &str) -> Option<&'a Json> {
-    let pointer: String =
-        path.split(['.', '[']).map(|part| format!("/{}", part.trim_end_matches(']'))).collect();
-    document.pointer(&pointer)
 }

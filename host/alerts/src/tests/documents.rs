@@ -56,7 +56,24 @@ fn an_error_names_the_value_and_what_would_be_right() {
     let error = Compiled::read(&cpu(json!({"every": "1s"}))).unwrap_err().to_string();
     assert_eq!(error, "every is \"1s\", expected a span from 10s to 24h");
     let error = Compiled::read(&cpu(json!({"conditions": [{"type": "duration"}]}))).unwrap_err().to_string();
-    assert!(error.contains("conditions[0]") && error.contains("at_least"), "{error}");
+    assert_eq!(error, "conditions[0].at_least is \"\", expected to be there");
+    for (more, error) in [
+        (json!({"kind": "treshold"}), "kind is \"treshold\", expected one of threshold, no-data, anomaly"),
+        (
+            json!({"thresholds": {"comparator": ">", "critical": "90"}}),
+            "thresholds.critical is \"90\", expected a number",
+        ),
+        (json!({"thresholds": 90}), "thresholds is \"90\", expected an object"),
+        (json!({"channels": "ops"}), "channels is \"ops\", expected a list"),
+        (
+            json!({"notify": {"opens": true}}),
+            "notify.opens is \"true\", expected another name: one of open, update, close",
+        ),
+    ] {
+        assert_eq!(Compiled::read(&cpu(more)).unwrap_err().to_string(), error);
+    }
+    let error = Compiled::read(&json!([])).unwrap_err().to_string();
+    assert_eq!(error, "the document is \"[]\", expected an object");
 }
 
 #[test]

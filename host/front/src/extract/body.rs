@@ -3,13 +3,13 @@
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse, Response};
+use bellwether_kernel::reading;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::reading;
 use crate::problem::{Problem, ProblemKind};
 use crate::services::Shared;
 
@@ -112,21 +112,10 @@ pub(crate) fn read_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> 
             return Problem::invalid(format!("The body does not read: {place}: {error}"));
         };
         let path = error.path().to_string();
-        let field = reading::field_error(&path, &error.into_inner().to_string(), |path| value_at(body, path));
+        let value = |path: &str| reading::value_at(&serde_json::from_slice(body).ok()?, path);
+        let field = reading::field_error("body", &path, &error.into_inner().to_string(), value);
         Problem::invalid(format!("The body does not read: {place}: {field}")).field(field)
     })
-}
-
-/// What `body` holds at a path as `samples[3].key`.
-fn value_at(body: &[u8], path: &str) -> Option<String> {
-    let whole: serde_json::Value = serde_json::from_slice(body).ok()?;
-    let pointer = path.replace('[', ".").replace(']', "").split('.').fold(String::new(), |pointer, part| {
-        if part.is_empty() { pointer } else { pointer + "/" + &part.replace('~', "~0").replace('/', "~1") }
-    });
-    match whole.pointer(&pointer)? {
-        serde_json::Value::String(text) => Some(text.clone()),
-        value => Some(value.to_string()),
-    }
 }
 
 #[cfg(test)]
@@ -150,13 +139,19 @@ mod tests {
     #[test]
     fn what_does_not_read_is_named_with_line_column_field_and_value() {
         for (body, place, field, value, expected) in [
-            ("{\"samples\":\n [{\"value\":\"x\"}]}", "line 2, column 14", "samples[0].value", "x", "f64"),
+            (
+                "{\"samples\":\n [{\"value\":\"x\"}]}",
+                "line 2, column 14",
+                "samples[0].value",
+                "x",
+                "a number",
+            ),
             (
                 "{\"samples\":[{\"value\":1},{\"values\":1}]}",
                 "line 1, column 33",
                 "samples[1].values",
                 "1",
-                "value",
+                "another name: value",
             ),
             ("{}", "line 1, column 2", "samples", "", "to be there"),
         ] {

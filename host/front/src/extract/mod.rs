@@ -6,7 +6,6 @@ mod instant;
 mod page;
 mod path;
 mod query;
-mod reading;
 
 pub(crate) use body::{Json, JsonOrNothing, content_type, read_body, read_json, require_json};
 pub(crate) use caller::{

@@ -1,10 +1,10 @@
 //! A query string read into a type that names every parameter there is.
 
 use axum::extract::FromRequestParts;
+use bellwether_kernel::reading;
 use http::request::Parts;
 use serde::de::DeserializeOwned;
 
-use super::reading;
 use crate::problem::Problem;
 use crate::services::Shared;
 
@@ -27,7 +27,7 @@ fn read<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
         let value = |field: &str| {
             pairs.into_iter().find(|(name, _)| name == field).map(|(_, value)| value.into_owned())
         };
-        let field = reading::field_error(&path, &error.into_inner().to_string(), value);
+        let field = reading::field_error("query", &path, &error.into_inner().to_string(), value);
         Problem::invalid(format!("the query parameter {field}")).field(field)
     })
 }
