@@ -1,5 +1,6 @@
 //! Actions on incidents: each starts a playbook, once under its name, or calls an app.
 
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use super::Firing;
 use super::begin::declared_inputs;
 use crate::rows::StartedBy;
 use crate::{
-    App, AppCall, PlaybookError, Playbooks, Run, RunState, StartedRun, TriggerOn, Value, convert, trigger,
+    App, AppCall, Input, PlaybookError, Playbooks, Run, RunState, StartedRun, TriggerOn, Value, convert,
+    trigger,
 };
 
 /// How long an app may take that is called about an incident; its plugin's own limit holds all the same.
@@ -129,11 +131,16 @@ fn about(act: &Act) -> Map<String, Json> {
     about
 }
 
-/// What an app takes of what the action says and, by the same names, of the incident; a secret only of the former.
+/// What an app takes of what the action says and, by the same names, of the incident; a secret only of the former. What the
+/// incident has by an input's name and does not fit it is another thing: `expected` is a number here, and may be a list there.
 fn app_inputs(app: &dyn App, act: &Act) -> Result<Vec<(String, Value)>, FieldError> {
     let declared = &app.description().inputs;
     let mut given = about(act);
-    given.retain(|name, _| declared.iter().any(|input| input.name == *name && !input.secret));
+    given.retain(|name, value| {
+        let alone = Map::from_iter([(name.clone(), value.clone())]);
+        let fits = |input: &Input| convert::from_object(slice::from_ref(input), "inputs", &alone).is_ok();
+        declared.iter().any(|input| input.name == *name && !input.secret && fits(input))
+    });
     given.extend(act.action.inputs.clone().into_iter().filter(|(_, value)| !value.is_null()));
     convert::from_object(declared, "inputs", &given)
 }

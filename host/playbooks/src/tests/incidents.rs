@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use bellwether_alerts::{Event, Moved, Notification, Severity, StoredIncident, Tellings};
+use bellwether_alerts::{
+    Act, Action, Actions, Event, Moved, Notification, Severity, StoredIncident, Tellings,
+};
 use bellwether_store::{Batch, Crash, StoreError};
 use serde_json::json;
 
@@ -194,4 +196,29 @@ async fn an_alert_trigger_is_tried_with_an_incident_that_is_made_up() {
     world.store_json(following("a", json!({}), "x")).await;
     let refused = world.playbooks.start(&world.admin, "a", json!({})).await.err().unwrap();
     assert!(refused.to_string().contains("started by incidents"), "{refused}");
+}
+
+#[tokio::test]
+async fn an_app_called_about_an_incident_takes_of_it_what_fits_its_inputs() {
+    let world = World::new().await;
+    let inputs = vec![
+        input("title", ValueType::Text),
+        input("value", ValueType::Number),
+        input("expected", ValueType::Integers),
+        Input { choices: vec!["P1".into(), "P2".into()], ..input("severity", ValueType::Text) },
+    ];
+    world.apps.put_quick("ask", describe(inputs, &[("given", ValueType::Json)]), |call| {
+        gives(&[("given", Value::Json(convert::to_object(&call.inputs).into()))])
+    });
+    let Moved { organisation, sequence, incident, as_told, .. } =
+        moved(&world, 1, Event::Opened, Severity::High);
+    let action = json!({"name": "ask", "app": "ask"});
+    let action: Action = serde_json::from_value(action).unwrap();
+    let (principal, by) = (Some(world.admin.clone()), "ada".to_owned());
+    let act = Act { organisation, principal, by, sequence, again: false, action, incident, as_told };
+    let acted = IncidentActions::new(world.playbooks.clone()).act(act).await.unwrap();
+    assert!(acted.succeeded, "{}", acted.text);
+    let given: serde_json::Value = serde_json::from_str(&acted.text).unwrap();
+    let expected = json!({"title": "Checkout fails more often than usual", "value": 64.0});
+    assert_eq!(given["given"], expected, "the incident's `expected` is no list, its severity none of those");
 }
