@@ -173,7 +173,8 @@ impl Alerts {
         found.try_map(|(_, row)| Ok(decode(&row)?))
     }
 
-    /// Says that an incident is known: it is not told again until it becomes worse.
+    /// Says that an incident is known: it is not told again until it becomes worse. Said twice by the same key it is said
+    /// once.
     ///
     /// # Errors
     /// [`AlertError::NotFound`]; [`AlertError::Conflict`] if it is over.
@@ -185,8 +186,12 @@ impl Alerts {
         let now = self.clock.now();
         let known = |incident: &mut StoredIncident| {
             let (by, severity) = (principal.key_name.clone(), incident.severity);
+            let before = incident.acknowledgement.as_ref();
+            if before.is_some_and(|known| known.by == by && known.severity >= severity) {
+                return None;
+            }
             incident.acknowledgement = Some(Acknowledgement { by, at: now, severity });
-            (NoteKind::Acknowledged, String::new())
+            Some((NoteKind::Acknowledged, String::new()))
         };
         self.touch(principal, id, true, known).await
     }
@@ -206,8 +211,11 @@ impl Alerts {
             return Err(FieldError::new("assignee", name, expected).into());
         }
         let assigned = |incident: &mut StoredIncident| {
+            if incident.assignee == assignee {
+                return None;
+            }
             incident.assignee.clone_from(&assignee);
-            (NoteKind::Assigned, assignee.clone().unwrap_or_else(|| "nobody".to_owned()))
+            Some((NoteKind::Assigned, assignee.clone().unwrap_or_else(|| "nobody".to_owned())))
         };
         self.touch(principal, id, true, assigned).await
     }
@@ -227,16 +235,17 @@ impl Alerts {
             let expected = format!("1 to {} characters", limits::MESSAGE);
             return Err(FieldError::new("text", text, expected).into());
         }
-        self.touch(principal, id, false, |_| (NoteKind::Commented, text.to_owned())).await
+        self.touch(principal, id, false, |_| Some((NoteKind::Commented, text.to_owned()))).await
     }
 
-    /// Changes an incident on behalf of somebody, and tells of it where the monitor tells of updates.
+    /// Changes an incident on behalf of somebody, and tells of it where the monitor tells of updates. Without a change
+    /// nothing happens: who asks again because an answer was lost is not told of twice.
     async fn touch(
         &self,
         principal: &Principal,
         id: IncidentId,
         needs_open: bool,
-        change: impl Fn(&mut StoredIncident) -> (NoteKind, String),
+        change: impl Fn(&mut StoredIncident) -> Option<(NoteKind, String)>,
     ) -> Result<StoredIncident, AlertError> {
         let mut attempts = Attempts::default();
         loop {
@@ -252,7 +261,7 @@ impl Alerts {
         principal: &Principal,
         id: IncidentId,
         needs_open: bool,
-        change: impl Fn(&mut StoredIncident) -> (NoteKind, String),
+        change: impl Fn(&mut StoredIncident) -> Option<(NoteKind, String)>,
     ) -> Result<StoredIncident, AlertError> {
         let organisation = principal.organisation;
         let (mut incident, stored) = self.read_incident(organisation, id).await?;
@@ -260,7 +269,7 @@ impl Alerts {
             return Err(AlertError::Conflict(format!("the incident {id} is over")));
         }
         let now = self.clock.now();
-        let (what, text) = change(&mut incident);
+        let Some((what, text)) = change(&mut incident) else { return Ok(incident) };
         incident.updated = now;
         let mut changed = Changed::of(incident, false);
         changed.notes.push(Note { time: now, by: Some(principal.key_name.clone()), what, text });

@@ -131,6 +131,26 @@ async fn an_acknowledgement_and_a_closing_at_once_lose_neither() {
 }
 
 #[tokio::test]
+async fn what_is_said_again_of_an_incident_is_neither_told_nor_noted_again() {
+    let world = World::new().await;
+    world.create(cpu(json!({"notify": {"update": true}}))).await;
+    world.live(0, &[("a", 95.0)]).await;
+    let id = world.incidents().await[0].id;
+    let (alerts, principal) = (&world.alerts, &world.principal);
+    for _ in 0..2 {
+        alerts.acknowledge(principal, id).await.unwrap();
+        alerts.assign(principal, id, Some("grace".into())).await.unwrap();
+    }
+    assert_eq!(world.told().await, [["opened 1", "updated 2", "updated 3"]]);
+    let other = Principal { key_name: "bob".into(), ..principal.clone() };
+    let known = alerts.acknowledge(&other, id).await.unwrap();
+    assert_eq!(known.acknowledgement.unwrap().by, "bob", "another may take it over");
+    let kinds: Vec<NoteKind> = world.notes(id).await.into_iter().map(|(kind, _)| kind).collect();
+    let count = |kind| kinds.iter().filter(|found| **found == kind).count();
+    assert_eq!((count(NoteKind::Acknowledged), count(NoteKind::Assigned)), (2, 1));
+}
+
+#[tokio::test]
 async fn people_assign_and_comment_and_the_trace_says_who() {
     let world = World::new().await;
     world.create(cpu(json!({"notify": {"update": true}}))).await;
