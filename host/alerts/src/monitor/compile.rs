@@ -89,10 +89,10 @@ impl Compiled {
         }
         let window = monitor.window;
         let thresholds = match monitor.kind {
-            // All points of the window by default.
+            // A point of the window by default: most detectors mark where something begins, and are quiet while it goes on.
             MonitorKind::Anomaly => Some(monitor.thresholds.unwrap_or(Thresholds {
-                comparator: crate::Comparator::AtOrAbove,
-                critical: 1.0,
+                comparator: crate::Comparator::Above,
+                critical: 0.0,
                 warning: None,
                 critical_recovery: None,
                 warning_recovery: None,

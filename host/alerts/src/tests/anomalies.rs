@@ -71,12 +71,22 @@ async fn world() -> (World, Arc<Bound>) {
 }
 
 #[tokio::test]
+async fn one_strange_point_opens_where_the_monitor_does_not_say_how_many() {
+    let (world, _) = world().await;
+    world.create(strange(json!({}))).await;
+    let minute = world.live(0, &[("a", 50.0)]).await;
+    assert!(world.incidents().await.is_empty());
+    world.live(minute, &[("a", 150.0)]).await;
+    assert_eq!(world.told().await, [["opened 1"]], "a detector that marks a beginning marks it once");
+}
+
+#[tokio::test]
 async fn it_opens_when_the_window_is_strange_and_closes_after_three_points_in_the_band() {
     let (world, bound) = world().await;
     for minute in -20..0 {
         world.figures.put("a", at(minute), 50.0);
     }
-    world.create(strange(json!({}))).await;
+    world.create(strange(json!({"thresholds": {"comparator": ">=", "critical": 1.0}}))).await;
     let mut minute = 0;
     for (value, open) in [
         (50.0, 0),
