@@ -299,8 +299,14 @@ impl Notification {
     /// incident.
     #[must_use]
     pub fn sample(event: Event) -> Self {
-        let minute = |minute: i64| Timestamp::from_milliseconds(1_712_673_840_000 + minute * 60_000);
-        let at = |passed: i64| minute(passed).expect("a minute of 2024");
+        let begun = Timestamp::from_milliseconds(1_712_673_840_000).expect("a minute of 2024");
+        Self::sample_of(event, begun)
+    }
+
+    /// The same of an incident that begins then.
+    #[must_use]
+    pub(crate) fn sample_of(event: Event, begun: Timestamp) -> Self {
+        let at = |minutes: i64| begun.saturating_add(minutes * 60_000);
         let (sequence, now) = match event {
             Event::Opened | Event::Test => (1, 5),
             Event::Updated => (2, 15),
@@ -435,6 +441,16 @@ mod tests {
             let json = serde_json::to_value(&sample).expect("plain data");
             assert_eq!(serde_json::from_value::<Notification>(json).expect("the same"), sample);
         }
+    }
+
+    #[test]
+    fn a_made_up_incident_began_when_it_is_said_to() {
+        let begun = Timestamp::parse("2026-11-26T07:00:00Z").expect("an instant");
+        let told = Notification::sample_of(Event::Test, begun);
+        let after = |minutes: i64| begun.saturating_add(minutes * 60_000);
+        let Incident { started, alerts, events, .. } = &told.incident;
+        assert_eq!((*started, alerts[0].series[0].started, told.time), (begun, begun, after(5)));
+        assert_eq!(events[0].started, after(-2));
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub struct ChannelTrial {
     pub exchanges: Vec<Exchanged>,
 }
 
+/// How long what a test tells of has lasted, in milliseconds.
+const TESTED_AFTER: i64 = 5 * 60_000;
 /// Bytes of one text of what is shown.
 const SHOWN: usize = 16 << 10;
 
@@ -33,9 +35,10 @@ impl Deliveries {
         let mut bytes = [0; 8];
         self.randomness.fill(&mut bytes);
         let incident = format!("test-{}", data_encoding::HEXLOWER.encode(&bytes));
-        let mut notification = Notification::sample(Event::Test);
+        let now = self.clock.now();
+        let mut notification = Notification::sample_of(Event::Test, now.saturating_add(-TESTED_AFTER));
         notification.idempotency_key = format!("{incident}.{name}.1");
-        notification.time = self.clock.now();
+        notification.time = now;
         notification.organisation.clone_from(&principal.organisation_name);
         notification.incident.id = incident;
         let mut trial = ChannelTrial {
