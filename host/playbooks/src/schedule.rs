@@ -68,7 +68,7 @@ impl Schedule {
     /// The instants `expression` names in `time_zone`, an IANA name.
     ///
     /// # Errors
-    /// Names `cron` with the field of the expression that is wrong, or `time_zone`.
+    /// Names `expression` with the field of it that is wrong, or `time_zone`.
     pub(crate) fn cron(expression: &str, time_zone: &str) -> Result<Self, FieldError> {
         let zone =
             TimeZone::get(time_zone).ok().filter(|zone| !zone.is_unknown() && zone.iana_name().is_some());
@@ -81,12 +81,12 @@ impl Schedule {
     /// `anchor` and every whole number of `interval`s after it.
     ///
     /// # Errors
-    /// Names `every` if the interval is under a second, over 366 days, or no whole number of milliseconds.
+    /// Names `interval` if the interval is under a second, over 366 days, or no whole number of milliseconds.
     pub(crate) fn every(interval: Duration, anchor: Timestamp) -> Result<Self, FieldError> {
         let whole = interval.subsec_nanos().is_multiple_of(1_000_000);
         if !whole || !(SHORTEST_INTERVAL..=LONGEST_INTERVAL).contains(&interval) {
             let expected = "1 second to 366 days, in whole milliseconds";
-            return Err(FieldError::new("every", format_args!("{interval:?}"), expected));
+            return Err(FieldError::new("interval", format_args!("{interval:?}"), expected));
         }
         let interval = i64::try_from(interval.as_millis()).expect("366 days are few milliseconds");
         Ok(Self(Kind::Every { interval, anchor }))
@@ -186,7 +186,7 @@ struct LocalTimes {
 
 impl LocalTimes {
     fn read(expression: &str) -> Result<Self, FieldError> {
-        let wrong = |expected: &str| FieldError::new("cron", expression, expected);
+        let wrong = |expected: &str| FieldError::new("expression", expression, expected);
         if expression.len() > LONGEST_EXPRESSION {
             return Err(wrong(&format!("at most {LONGEST_EXPRESSION} bytes")));
         }
@@ -213,7 +213,7 @@ impl LocalTimes {
         let restricted = |at: usize, fields: &[String]| !fields[at].starts_with(['*', '?']);
         let either = restricted(DAY_OF_MONTH, &fields) && restricted(DAY_OF_WEEK, &fields);
         fields[DAY_OF_WEEK] = days_of_week(&fields[DAY_OF_WEEK], numbered_days).map_err(|expected| {
-            FieldError::new("cron", &fields[DAY_OF_WEEK], format!("{expected} as the day of week"))
+            FieldError::new("expression", &fields[DAY_OF_WEEK], format!("{expected} as the day of week"))
         })?;
         for (at, field) in fields.iter().enumerate() {
             let mut alone = ["*"; FIELDS.len()];
@@ -221,7 +221,7 @@ impl LocalTimes {
             if alone.join(" ").parse::<cron::Schedule>().is_err() {
                 let (name, takes) = FIELDS[at];
                 let expected = format!("*, {takes}, a range, a list or a step of those as the {name}");
-                return Err(FieldError::new("cron", field, expected));
+                return Err(FieldError::new("expression", field, expected));
             }
         }
         let parse = |fields: &[String]| {

@@ -176,7 +176,7 @@ fn a_wrong_expression_is_refused_with_the_field_that_is_wrong() {
     ];
     for (expression, value, expected) in cases {
         let error = Schedule::cron(expression, "UTC").unwrap_err();
-        assert_eq!((error.field.as_str(), error.value.as_str()), ("cron", value), "{expression}");
+        assert_eq!((error.field.as_str(), error.value.as_str()), ("expression", value), "{expression}");
         assert!(error.expected.contains(expected), "{expression}: {error}");
     }
     let long = format!("{} * * * *", "1,".repeat(300));
@@ -204,7 +204,7 @@ fn an_interval_counts_from_its_anchor() {
     assert_eq!(schedule.next_after(Timestamp::MAX), None);
     for wrong in [Duration::ZERO, Duration::from_millis(999), Duration::from_micros(1_500_500), Duration::MAX]
     {
-        assert_eq!(Schedule::every(wrong, Timestamp::default()).unwrap_err().field, "every", "{wrong:?}");
+        assert_eq!(Schedule::every(wrong, Timestamp::default()).unwrap_err().field, "interval", "{wrong:?}");
     }
 }
 

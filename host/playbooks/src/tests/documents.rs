@@ -128,6 +128,24 @@ async fn a_fault_is_named_with_its_field_and_its_place() {
 }
 
 #[tokio::test]
+async fn a_fault_of_a_schedule_has_its_place() {
+    let world = World::new().await;
+    for (trigger, fault) in [
+        ("type = \"cron\"\nexpression = \"61 * * * *\"", "line 4, column 1: trigger.expression is \"61\""),
+        ("type = \"cron\"\nexpression = \"daily\"", "line 4, column 1: trigger.expression is \"daily\""),
+        (
+            "type = \"cron\"\nexpression = \"@daily\"\ntime_zone = \"Mars/Base\"",
+            "line 5, column 1: trigger.time_zone is \"Mars/Base\"",
+        ),
+        ("type = \"every\"\ninterval = \"100ms\"", "line 4, column 1: trigger.interval is \"100ms\""),
+    ] {
+        let source = format!("name = \"a\"\n[trigger]\n{trigger}\n[[steps]]\nid = \"a\"\napp = \"echo\"\n");
+        let error = world.playbooks.validate(world.organisation, &source, Format::Toml).await.unwrap_err();
+        assert!(error.to_string().starts_with(fault), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_fault_in_json_has_its_place_too() {
     let world = World::new().await;
     let source = "{\"name\": \"x\", \"trigger\": {\"type\": \"manual\"}, \"steps\": [\n  {\"id\": \"a\", \"app\": \"echo\",\n   \"inputs\": {\"value\": [1, \"{{ trigger.body }}\"]}}]}";
