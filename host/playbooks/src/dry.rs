@@ -36,7 +36,7 @@ pub struct DryStep {
     pub runs: Option<bool>,
     /// Over how many items it is taken; absent for a step without a list, or where that is not known before the run.
     pub items: Option<usize>,
-    /// What it would be given, secrets masked. What depends on an earlier step is `{"unknown": "<template>"}`.
+    /// What it would be given, secrets masked. What depends on an earlier step is `{"unknown": "{{ steps.a.b }}"}`.
     pub inputs: Map<String, Json>,
     /// What would be wrong with it.
     pub problem: Option<String>,
@@ -219,7 +219,8 @@ impl Dry<'_> {
 /// What a value reads that is not known before the run.
 fn unknown(value: &CompiledInput) -> Option<String> {
     const UNKNOWN: [&str; 5] = ["steps", "item", "index", "run.error", "run.failed_step"];
-    let read =
-        value.variables.iter().find(|variable| UNKNOWN.iter().any(|root| is_within(variable, root)))?;
-    Some(format!("{{{{ {read} }}}}"))
+    let unknown = |variable: &&String| UNKNOWN.iter().any(|root| is_within(variable, root));
+    let read: Vec<String> =
+        value.variables.iter().filter(unknown).map(|variable| format!("{{{{ {variable} }}}}")).collect();
+    (!read.is_empty()).then(|| read.join(" "))
 }

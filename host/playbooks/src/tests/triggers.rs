@@ -313,14 +313,16 @@ async fn a_dry_run_says_what_would_happen_and_calls_nothing() {
         {"id": "a", "app": "never", "inputs": {"n": "{{ trigger.inputs.n }}"}},
         {"id": "b", "app": "never", "when": "trigger.inputs.n > 5", "inputs": {"n": "{{ steps.a.n }}"}},
         {"id": "c", "app": "never", "inputs": {"n": "{{ trigger.inputs.text }}"}},
+        {"id": "d", "app": "never", "each": "{{ [1, 2] }}", "inputs": {"n": "{{ item + index }}"}},
     ]);
     let source = json!({"name": "a", "trigger": {"type": "manual"}, "steps": steps}).to_string();
     let trigger = json!({"inputs": {"n": 3, "text": "abc"}});
     let dry = world.playbooks.dry_run(&world.admin, &source, Format::Json, object(&trigger)).await.unwrap();
-    let [a, b, c] = &dry.steps[..] else { panic!() };
+    let [a, b, c, d] = &dry.steps[..] else { panic!() };
     assert_eq!((json!(a.inputs), &a.problem, a.app_version.as_str()), (json!({"n": 3}), &None, "1.2.0"));
     assert_eq!((json!(b.inputs), b.runs), (json!({"n": {"unknown": "{{ steps.a.n }}"}}), Some(false)));
     assert_eq!(c.problem.as_deref(), Some("input n is not a whole number"));
+    assert_eq!((json!(d.inputs), d.items), (json!({"n": {"unknown": "{{ index }} {{ item }}"}}), Some(2)));
     assert_eq!((world.rows_of(Space::Run).await, world.rows_of(Space::Playbook).await), (0, 0));
 }
 
