@@ -115,8 +115,13 @@ fn plugins(services: &Services) -> String {
         let share = plugins.canary(Owner::Host, &installed.name).0.map(|canary| canary.share);
         let versions = plugins.stats(Owner::Host, &installed.name).unwrap_or_default();
         if versions.is_empty() {
-            let problem = installed.problem.as_deref().map_or("switched off", |_| "does not load");
-            row(&mut rows, &installed.name, &installed.version, "", problem, [None; 3]);
+            // Those of pure roles are loaded by the call that needs them.
+            let state = match (&installed.problem, installed.enabled) {
+                (Some(_), _) => "does not load",
+                (None, true) => "not loaded",
+                (None, false) => "switched off",
+            };
+            row(&mut rows, &installed.name, &installed.version, "", state, [None; 3]);
         }
         for VersionStats { state, stats } in versions {
             let mark = match (state, share) {

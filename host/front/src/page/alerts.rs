@@ -1,12 +1,12 @@
-//! The page at `/alerts`: what is open, which monitors look, what the calendar says, which channels are told, what was not delivered. It asks for a
-//! key each time and changes nothing.
+//! The page at `/alerts`: what is open, which monitors look, what is muted, what the calendar says, which channels are told,
+//! what was not delivered. It asks for a key each time and changes nothing.
 
 use std::fmt::Write as _;
 
 use axum::extract::{Query, Request, State};
 use axum::response::Response;
 use bellwether_alerts::{
-    ChannelState, Delivery, DeliveryFilter, DeliveryState, IncidentFilter, IncidentState, Pace, Scope,
+    ChannelState, Delivery, DeliveryFilter, DeliveryState, IncidentFilter, IncidentState, Mute, Pace, Scope,
 };
 use bellwether_kernel::{OrganisationId, PageRequest, Timestamp};
 use serde::Deserialize;
@@ -21,6 +21,8 @@ use crate::services::{Services, Shared};
 const FORM: usize = 4 << 10;
 /// Rows of each table; the API lists the rest.
 const ROWS: usize = 50;
+/// As many mutes as an organisation can have: those that are over are left out only once they are read.
+const MUTES: usize = 1_000;
 const TITLE: &str = "Alerts";
 
 /// Which incident, where a link says so.
@@ -101,19 +103,25 @@ async fn tables(services: &Services, organisation: OrganisationId) -> Result<Str
     let (alerts, deliveries) = (services.alerts(), services.deliveries());
     let filter = IncidentFilter { state: Some(IncidentState::Open), ..IncidentFilter::default() };
     let incidents = alerts.incidents(organisation, &filter, &page).await?;
-    let rows = incidents.items.iter().map(|incident| {
-        let known = incident.acknowledgement.as_ref().map(|known| known.by.clone());
-        let told = match incident.told {
-            Some(told) => format!("{} at {}", incident.channels.join(", "), moment(told)),
-            None => "nobody".to_owned(),
-        };
-        let (severity, title) = (word(incident.severity), incident.title.clone());
-        [severity, title, moment(incident.opened), known.unwrap_or_default(), told]
-    });
-    let mut body = table(
+    let rows: String = incidents
+        .items
+        .iter()
+        .map(|incident| {
+            let known = incident.acknowledgement.as_ref().map(|known| known.by.clone());
+            let told = match incident.told {
+                Some(told) => format!("{} at {}", incident.channels.join(", "), moment(told)),
+                None => "nobody".to_owned(),
+            };
+            let title =
+                format!("<a href=\"/alerts?incident={}\">{}</a>", incident.id, escaped(&incident.title));
+            let known = escaped(&known.unwrap_or_default());
+            row(&[word(incident.severity), title, moment(incident.opened), known, escaped(&told)])
+        })
+        .collect();
+    let mut body = headed(
         "Open incidents",
         ["Severity", "Incident", "Since", "Acknowledged by", "Told"],
-        rows,
+        &rows,
         incidents.next.is_some(),
     );
 
@@ -129,8 +137,21 @@ async fn tables(services: &Services, organisation: OrganisationId) -> Result<Str
 
     body += &pace(&alerts.pace().await?);
 
-    let entries = alerts.entries(organisation, &page).await?;
     let now = services.parts.clock.now();
+    let mutes = alerts.mutes(organisation, &PageRequest::first(MUTES)).await?.items;
+    let lasting: Vec<&Mute> = mutes.iter().filter(|mute| mute.end.is_none_or(|end| now < end)).collect();
+    let rows = lasting.iter().take(ROWS).map(|mute| {
+        let lasts = match mute.end {
+            _ if mute.start > now => format!("from {}", moment(mute.start)),
+            Some(end) => format!("until {}", moment(end)),
+            None => "until it is deleted".to_owned(),
+        };
+        let (by, reason) = (mute.created_by.clone(), mute.reason.clone());
+        [mute.id.to_string(), about(&mute.scope, &[]), lasts, by, reason]
+    });
+    body += &table("Mutes", ["Mute", "About", "Lasts", "By", "Why"], rows, lasting.len() > ROWS);
+
+    let entries = alerts.entries(organisation, &page).await?;
     let rows = entries.items.iter().map(|entry| {
         let state = match (entry.lasting(now), &entry.repeat) {
             (Ok(Some(until)), _) => format!("until {}", moment(until)),
@@ -215,14 +236,21 @@ fn moment(time: Timestamp) -> String {
     text.split(['.', 'Z']).next().unwrap_or(&text).replace('T', " ")
 }
 
-/// A table, or that there is nothing to put into it.
+/// A table of texts, or that there is nothing to put into it.
 fn table(heading: &str, columns: [&str; 5], rows: impl Iterator<Item = [String; 5]>, is_cut: bool) -> String {
-    let mut body = String::new();
-    for row in rows {
-        let cells: String = row.iter().map(|cell| format!("<td>{}</td>", escaped(cell))).collect();
-        let _ = writeln!(body, "<tr>{cells}</tr>");
-    }
-    if body.is_empty() {
+    let rows: String = rows.map(|cells| row(&cells.map(|cell| escaped(&cell)))).collect();
+    headed(heading, columns, &rows, is_cut)
+}
+
+/// A row of cells that are HTML.
+fn row(cells: &[String; 5]) -> String {
+    let cells: String = cells.iter().map(|cell| format!("<td>{cell}</td>")).collect();
+    format!("<tr>{cells}</tr>\n")
+}
+
+/// The rows of a table under its heading, or that there are none.
+fn headed(heading: &str, columns: [&str; 5], rows: &str, is_cut: bool) -> String {
+    if rows.is_empty() {
         return format!("<h2>{heading}</h2>\n<p class=\"soft\">none</p>\n");
     }
     let titles: String = columns.iter().map(|title| format!("<th>{title}</th>")).collect();
@@ -232,6 +260,6 @@ fn table(heading: &str, columns: [&str; 5], rows: impl Iterator<Item = [String; 
         ""
     };
     format!(
-        "<h2>{heading}</h2>\n<div class=\"wide wrap\"><table>\n<thead><tr>{titles}</tr></thead>\n<tbody>\n{body}</tbody></table></div>\n{more}"
+        "<h2>{heading}</h2>\n<div class=\"wide wrap\"><table>\n<thead><tr>{titles}</tr></thead>\n<tbody>\n{rows}</tbody></table></div>\n{more}"
     )
 }

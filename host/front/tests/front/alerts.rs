@@ -18,10 +18,14 @@ async fn the_page_of_alerts_shows_what_the_keys_organisation_has_and_asks_for_th
     });
     assert_eq!(host.ask("POST", "/v1/monitors", &host.admin, monitor).await.status, 201);
     assert!(host.get("/alerts", "").await.text().contains("name=\"key\""));
+    let mute = json!({"scope": {"monitors": ["load"]}, "reason": "a new release"});
+    assert_eq!(host.ask("POST", "/v1/mutes", &host.write, mute).await.status, 201);
     let shown = form(&host, "/alerts", &[("key", &host.read)]).await;
     for part in [
         "<h2>Open incidents</h2>",
         "<td>load</td><td>threshold</td>",
+        "<td>load</td><td>until it is deleted</td>",
+        "<td>a new release</td>",
         "Dead letters",
         "none",
         " on this host in the last minute",
@@ -117,6 +121,11 @@ async fn a_link_is_counted_and_does_nothing_until_it_is_confirmed() {
     for part in ["&lt;Load&gt;: host:web-1", "<td>restart</td>", "<td>runbook</td>", "a link", "acted"] {
         assert!(shown.contains(part), "no {part} in {shown}");
     }
+    let listed = form(&host, "/alerts", &[("key", &host.read)]).await;
+    assert!(
+        listed.contains(&format!("<a href=\"/alerts?incident={id}\">&lt;Load&gt;: host:web-1</a>")),
+        "{listed}"
+    );
     let other = form(&host, "/alerts", &[("key", &host.stranger), ("incident", &id)]).await;
     assert!(other.contains("class=\"problem\"") && !other.contains("Load"), "{other}");
 }
