@@ -176,7 +176,12 @@ fn described(trial: &Value) -> String {
 /// A request and its answer as people read them.
 pub(super) fn exchange(exchange: &Value) -> String {
     let request = serde_json::to_string_pretty(&exchange["request"]).unwrap_or_default();
+    format!("\n{request}\n{}", answer(exchange))
+}
+
+/// What came back of a request.
+pub(super) fn answer(exchange: &Value) -> String {
     let columns =
         [("status", "/status"), ("answer", "/answer"), ("error", "/error"), ("milliseconds", "/duration_ms")];
-    format!("\n{request}\n{}", output::record(exchange, &columns))
+    output::record(exchange, &columns)
 }

@@ -1,10 +1,12 @@
 //! `bellwether delivery`: what channels were told, and what came of it.
 
+use std::collections::HashSet;
+
 use clap::{Args, Subcommand, ValueEnum};
 use reqwest::Method;
 use serde_json::Value;
 
-use super::channel::exchange;
+use super::channel::{answer, exchange};
 use super::{Limit, query, run};
 use crate::client::{Body, Connection};
 use crate::failure::Failure;
@@ -118,18 +120,41 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             output::value(format, &delivery, described)?;
         }
         DeliveryCommand::Resend { deliveries } => {
+            let asked = deliveries.len();
+            // Of an incident's line what comes after one that is refused stays: an opening must not follow its closing.
+            let mut held: HashSet<String> = HashSet::new();
+            let mut refused = 0;
             for delivery in deliveries {
+                let line = delivery.rsplit_once('.').map_or(delivery.as_str(), |(line, _)| line);
+                if held.contains(line) {
+                    eprintln!("{delivery} is not resent: an earlier one of its incident was refused");
+                    refused += 1;
+                    continue;
+                }
                 let path = ["v1", "deliveries", &delivery, "resend"];
-                let answer = client.write(Method::POST, &path, &[], Body::None).await?;
-                output::value(format, &answer, |_| format!("{delivery} is delivered again\n"))?;
+                match client.write(Method::POST, &path, &[], Body::None).await {
+                    Ok(answer) => {
+                        output::value(format, &answer, |_| format!("{delivery} waits to be delivered\n"))?;
+                    }
+                    Err(failure @ Failure::Refused(_)) if asked > 1 => {
+                        eprintln!("{delivery}: {}", failure.for_people());
+                        held.insert(line.to_owned());
+                        refused += 1;
+                    }
+                    Err(failure) => return Err(failure),
+                }
+            }
+            if refused > 0 {
+                return Err(Failure::Failed(anyhow::anyhow!("{refused} of {asked} are not resent")));
             }
         }
     }
     Ok(())
 }
 
-/// A delivery as people read it.
+/// A delivery as people read it: a request that is sent again as it was is shown once.
 fn described(delivery: &Value) -> String {
+    let mut shown = None;
     let history = delivery["history"].as_array().map_or(&[][..], Vec::as_slice);
     let attempts = history.iter().map(|attempt| {
         let columns = [
@@ -141,15 +166,43 @@ fn described(delivery: &Value) -> String {
             ("milliseconds", "/duration_ms"),
         ];
         let exchanges = attempt["exchanges"].as_array().map_or(&[][..], Vec::as_slice);
-        let exchanges: String = exchanges.iter().map(exchange).collect();
-        format!("\n{}{exchanges}", output::record(attempt, &columns))
+        let mut text = String::new();
+        for exchanged in exchanges {
+            let again = shown == Some(&exchanged["request"]);
+            text.push_str(&if again {
+                format!("\nthe same request\n{}", answer(exchanged))
+            } else {
+                exchange(exchanged)
+            });
+            shown = Some(&exchanged["request"]);
+        }
+        format!("\n{}{text}", output::record(attempt, &columns))
     });
     format!("{}{}", output::record(delivery, FIELDS), attempts.collect::<String>())
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn a_request_that_is_sent_again_as_it_was_is_shown_once() {
+        let attempt = |number: u8, body: &str| {
+            let request = json!({"http": {"method": "POST", "body": body}});
+            json!({"number": number, "outcome": "retry", "exchanges": [{"request": request, "status": 500}]})
+        };
+        let delivery = json!({"id": "17.ops.1", "state": "waiting",
+            "history": [attempt(1, "first"), attempt(2, "first"), attempt(3, "second")]});
+        let text = described(&delivery);
+        let count = |part: &str| text.matches(part).count();
+        assert_eq!(
+            (count("\"first\""), count("\"second\""), count("the same request"), count("500")),
+            (1, 1, 1, 3),
+            "{text}"
+        );
+    }
 
     #[test]
     fn states_are_written_as_the_api_writes_them() {
