@@ -25,6 +25,15 @@ const FIELDS: &[output::Column] = &[
     ("why", "/last_canary/reason"),
 ];
 
+/// What an installed plugin's roles take and give: a heading, and where it lies.
+const TAKEN: [(&str, &str); 5] = [
+    ("INPUT", "/app/inputs"),
+    ("OUTPUT", "/app/outputs"),
+    ("SETTING", "/formatter/settings"),
+    ("SETTING", "/detector/settings"),
+    ("SETTING", "/forecaster/settings"),
+];
+
 /// What was built: what it is and asks for, and where it lies.
 pub(super) fn describe_built(component: &Value) -> String {
     format!("{}\nIt is in {}\n", describe_inspection(component), output::cell(component.get("file")))
@@ -168,6 +177,22 @@ pub(super) fn describe_settings(settings: &Value) -> String {
 pub(super) fn describe(plugin: &Value) -> String {
     let mut text = output::record(plugin, FIELDS);
     text.push_str(&format!("\nIts grants:\n{}", grants(&plugin["grants"])));
+    for (heading, pointer) in TAKEN {
+        let declared =
+            plugin.pointer(pointer).and_then(Value::as_array).filter(|declared| !declared.is_empty());
+        let Some(declared) = declared else { continue };
+        let mut columns = vec![(heading, "/name"), ("TYPE", "/value_type")];
+        if heading != "OUTPUT" {
+            columns.extend([
+                ("REQUIRED", "/required"),
+                ("SECRET", "/secret"),
+                ("DEFAULT", "/default"),
+                ("CHOICES", "/choices"),
+            ]);
+        }
+        columns.push(("HELP", "/help"));
+        text.push_str(&format!("\n{}", output::table(declared, &columns)));
+    }
     for route in plugin.pointer("/dialect/routes").and_then(Value::as_array).into_iter().flatten() {
         text.push_str(&format!("route {}\n", output::cell(Some(route))));
     }
@@ -197,6 +222,22 @@ mod tests {
         );
         assert_eq!(shown, "log\nmetrics-write=web.*,api.*\n");
         assert_eq!(grants(&json!([])), "none\n");
+    }
+
+    #[test]
+    fn an_installed_plugin_is_shown_with_what_it_is_set_to() {
+        let plugin = json!({"name": "hook", "roles": ["formatter"], "grants": [], "formatter": {"settings": [
+            {"name": "url", "value_type": "text", "required": true, "secret": false, "help": "Where to."},
+            {"name": "key", "value_type": "text", "required": false, "secret": true, "help": "A key."},
+        ]}});
+        let text = describe(&plugin);
+        for line in [
+            "SETTING  TYPE  REQUIRED  SECRET  DEFAULT  CHOICES  HELP",
+            "url      text  yes       no      -        -        Where to.",
+            "key      text  no        yes     -        -        A key.",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line:?} is not in\n{text}");
+        }
     }
 
     #[test]
