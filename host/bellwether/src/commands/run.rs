@@ -149,6 +149,8 @@ pub(crate) enum Trigger {
     Manual,
     /// A step of another playbook
     Playbook,
+    /// What an incident did, or what somebody did about one
+    Alert,
 }
 
 /// Works on runs.
