@@ -6,6 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::Limit;
+use super::monitor::warn_of_monitors;
 use super::mute::{instant, lasting, pairs, span};
 use crate::client::{Body, Connection};
 use crate::failure::Failure;
@@ -135,7 +136,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
                 ("ACTIVE", "/active"),
                 ("UNTIL", "/until"),
                 ("MONITORS", "/scope/monitors"),
+                ("LABELS", "/scope/labels"),
                 ("TAGS", "/scope/tags"),
+                ("METRICS", "/metrics"),
                 ("ON", "/repeat/rule"),
                 ("END", "/end"),
             ];
@@ -146,9 +149,11 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             output::value(format, &answer, |entry| output::record(entry, FIELDS))?;
         }
         CalendarCommand::Create(new) => {
+            let monitors = new.monitor.clone();
             let body = Body::Json(document(*new)?);
             let answer = client.write(Method::POST, &["v1", "calendar"], &[], body).await?;
             output::value(format, &answer, |entry| output::record(entry, FIELDS))?;
+            warn_of_monitors(&client, &monitors).await;
         }
         CalendarCommand::Delete { entry } => {
             let path = ["v1", "calendar", &entry.to_string()];

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::Limit;
 use super::run::instant;
-use crate::client::{Body, Connection};
+use crate::client::{Body, Client, Connection};
 use crate::failure::Failure;
 use crate::output::{self, cell};
 
@@ -123,7 +123,7 @@ const FIELDS: &[output::Column] = &[
     ("updated by", "/updated_by"),
     ("good catches", "/feedback/good_catch"),
     ("not interesting", "/feedback/not_interesting"),
-    ("not an anomaly", "/feedback/not_an_anomaly"),
+    ("of these no anomalies", "/feedback/not_an_anomaly"),
 ];
 
 /// Works on monitors.
@@ -169,6 +169,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
                 client.write(Method::POST, &["v1", "monitors"], &[], body).await?
             };
             output::value(format, &answer, |monitor| output::record(monitor, FIELDS))?;
+            warn_of_channels(&client, &answer).await;
         }
         MonitorCommand::Delete { monitor } => {
             let answer = client.write(Method::DELETE, &["v1", "monitors", &monitor], &[], Body::None).await?;
@@ -220,6 +221,34 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Says which of the channels that a stored monitor's incidents go to are not there: nobody is told by those.
+async fn warn_of_channels(client: &Client, monitor: &Value) {
+    let document = &monitor["document"];
+    let asked = json!({
+        "labels": document.get("labels").cloned().unwrap_or_else(|| json!({})),
+        "severity": document["severity"],
+        "monitors": [document["name"]],
+        "channels": document.get("channels").cloned().unwrap_or_else(|| json!([])),
+    });
+    // The monitor is stored; a host that does not answer this has said so by then.
+    let Ok(routed) = client.write(Method::POST, &["v1", "routes", "test"], &[], Body::Json(asked)).await
+    else {
+        return;
+    };
+    for channel in routed["missing"].as_array().into_iter().flatten() {
+        eprintln!("warning: there is no channel {channel}: until it is put, nobody is told by it");
+    }
+}
+
+/// Says which of these monitors are not there: what is about them alone is about nothing.
+pub(super) async fn warn_of_monitors(client: &Client, names: &[String]) {
+    for name in names {
+        if client.get(&["v1", "monitors", name], &[]).await.is_err_and(|failure| failure.is_not_found()) {
+            eprintln!("warning: there is no monitor {name:?}");
+        }
+    }
 }
 
 fn document(file: &Path) -> Result<Value, Failure> {

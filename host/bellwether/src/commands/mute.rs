@@ -5,6 +5,7 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use super::Limit;
+use super::monitor::warn_of_monitors;
 use crate::client::{Body, Connection};
 use crate::failure::Failure;
 use crate::output;
@@ -96,6 +97,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             let body = json!({ "scope": scope, "start": start, "end": end.or(lasting), "reason": reason });
             let answer = client.write(Method::POST, &["v1", "mutes"], &[], Body::Json(body)).await?;
             output::value(format, &answer, |mute| output::record(mute, FIELDS))?;
+            warn_of_monitors(&client, &monitor).await;
         }
         MuteCommand::Delete { mute } => {
             let path = ["v1", "mutes", &mute.to_string()];
