@@ -124,7 +124,8 @@ impl Client {
         read_json(response).await
     }
 
-    /// Reads a list, page by page, up to `limit` items.
+    /// Reads a list, page by page, up to `limit` items. Whether there are more, one more tells: that a filtered list has a
+    /// next page says only that there is more to look through.
     pub(crate) async fn list(
         &self,
         path: &[&str],
@@ -133,17 +134,18 @@ impl Client {
     ) -> Result<Listing, Failure> {
         let mut listing = Listing::default();
         let mut cursor: Option<String> = None;
+        let wanted = limit.saturating_add(1);
         loop {
             let mut query = query.to_vec();
-            query.push(("limit", (limit - listing.items.len()).clamp(1, 1000).to_string()));
+            query.push(("limit", (wanted - listing.items.len()).clamp(1, 1000).to_string()));
             query.extend(cursor.take().map(|cursor| ("cursor", cursor)));
             let mut page = self.get(path, &query).await?;
             if let Some(Value::Array(items)) = page.get_mut("items").map(Value::take) {
                 listing.items.extend(items);
             }
             cursor = page.get("next").and_then(Value::as_str).map(str::to_owned);
-            if cursor.is_none() || listing.items.len() >= limit {
-                listing.more = cursor.is_some() || listing.items.len() > limit;
+            if cursor.is_none() || listing.items.len() >= wanted {
+                listing.more = listing.items.len() > limit;
                 listing.items.truncate(limit);
                 return Ok(listing);
             }
