@@ -112,8 +112,8 @@ fn one_less(existing: Option<&[u8]>, _: &[u8]) -> Result<Vec<u8>, MergeError> {
 }
 
 impl Access {
-    /// Makes a secret of the principal's organisation, or gives one that is there another value and other hosts.
-    /// Whether it is new.
+    /// Makes a secret of the principal's organisation, or gives one that is there another value, and other hosts where
+    /// some are given, none at all perhaps. Whether it is new.
     ///
     /// # Errors
     /// [`AccessError::Forbidden`] unless the role is admin; [`AccessError::Invalid`] for a name that is not 1 to 100
@@ -124,25 +124,31 @@ impl Access {
         principal: &Principal,
         name: &str,
         value: &str,
-        hosts: Vec<String>,
+        hosts: impl Into<Option<Vec<String>>>,
     ) -> Result<bool, AccessError> {
         admin(principal, "put secrets")?;
         check_name(name)?;
         check_value(value)?;
-        check_hosts(&hosts)?;
+        let given: Option<Vec<String>> = hosts.into();
+        check_hosts(given.as_deref().unwrap_or_default())?;
         let (inner, organisation) = (&self.inner, principal.organisation);
         let row = rows::secret(organisation, name);
         let mut tries = 1..TRIES;
         loop {
             let before = inner.store.get(&row).await?;
             let now = inner.clock.now();
-            let created = match &before {
-                Some(before) => decode::<StoredSecret>(before)?.created,
-                None => now,
+            let (created, bound) = match &before {
+                Some(before) => {
+                    let before: StoredSecret = decode(before)?;
+                    (before.created, before.hosts)
+                }
+                None => (now, Vec::new()),
             };
+            let hosts = given.clone().unwrap_or(bound);
             let context = Context::Secret(organisation, name);
             let sealed = inner.host_key.seal(context, value.as_bytes(), &*inner.randomness);
-            let stored = StoredSecret { sealed, hosts: hosts.clone(), created, updated: now };
+            let details = [("hosts", hosts.join(", "))];
+            let stored = StoredSecret { sealed, hosts, created, updated: now };
             let new = before.is_none();
             let mut batch = Batch::new();
             if new {
@@ -152,7 +158,6 @@ impl Access {
                 .require(row.clone(), before.map_or(Precondition::Absent, Precondition::ValueIs))
                 .put(row.clone(), encode(&stored));
             let action = if new { "secret.create" } else { "secret.update" };
-            let details = [("hosts", hosts.join(", "))];
             let scope = AuditScope::Organisation(organisation);
             inner.audit(&mut batch, scope, principal.key.as_str(), action, name, &details);
             match inner.store.commit(batch).await {

@@ -50,6 +50,22 @@ async fn a_secret_is_read_back_by_its_organisation_alone_also_after_a_restart() 
 }
 
 #[tokio::test]
+async fn a_secret_whose_value_alone_is_replaced_may_go_where_it_could_before() {
+    let fixture = Fixture::new().await;
+    let acme = principal(&fixture.access, "acme", Role::Admin).await;
+    let found = async || fixture.access.secret(acme.organisation, "token").await.unwrap().unwrap();
+    for (given, expected) in [
+        (None, Vec::new()),
+        (Some(hosts(&["https://a.example"])), hosts(&["https://a.example"])),
+        (None, hosts(&["https://a.example"])),
+        (Some(Vec::new()), Vec::new()),
+    ] {
+        fixture.access.put_secret(&acme, "token", VALUE, given).await.unwrap();
+        assert_eq!(found().await.hosts, expected);
+    }
+}
+
+#[tokio::test]
 async fn a_value_is_in_no_row_list_or_audit_entry() {
     let fixture = Fixture::new().await;
     let acme = principal(&fixture.access, "acme", Role::Admin).await;

@@ -36,14 +36,15 @@ Examples:
 
 The value is no argument: other users of the machine see those, and the shell keeps them. A playbook reads it with
 `{{ secrets.NAME }}` as the whole of an input that its app declares secret; a channel names it in its settings and sends
-it to the hosts given here alone.")]
+it to its hosts alone.")]
     Set {
         /// 1 to 100 characters of a-z, 0-9, _ and -
         name: String,
         /// Read it from here
         #[arg(long, value_name = "FILE")]
         from_file: Option<PathBuf>,
-        /// Where channels may send it, such as `https://hooks.example.com`; may be repeated, without it nowhere
+        /// Where channels may send it, such as `https://hooks.example.com`; may be repeated. Without it where it could be sent
+        /// before, a new one nowhere
         #[arg(long = "host", value_name = "URL")]
         hosts: Vec<String>,
     },
@@ -66,7 +67,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             output::listing(format, &secrets, &columns)?;
         }
         SecretCommand::Set { name, from_file, hosts } => {
-            let body = json!({ "value": value(&name, from_file.as_deref())?, "hosts": hosts });
+            let mut body = json!({ "value": value(&name, from_file.as_deref())? });
+            if !hosts.is_empty() {
+                body["hosts"] = json!(hosts);
+            }
             let answer = client.write(Method::PUT, &["v1", "secrets", &name], &[], Body::Json(body)).await?;
             output::value(format, &answer, |answer| {
                 let what = if answer["created"] == true { "new" } else { "replaced" };

@@ -49,10 +49,11 @@ pub(crate) struct PutSecret {
     /// 1 byte to 16 KiB.
     #[schema(format = "password")]
     value: String,
-    /// Where channels may send it, as grants name hosts: at most 20. None is nowhere.
+    /// Where channels may send it, as grants name hosts: at most 20, an empty list is nowhere. Without it where it could be
+    /// sent before, a new one nowhere.
     #[serde(default)]
     #[schema(example = json!(["https://hooks.example.com"]))]
-    hosts: Vec<String>,
+    hosts: Option<Vec<String>>,
 }
 
 /// Whether a secret was there before.
@@ -76,7 +77,7 @@ pub(crate) async fn list(
     Ok(Json(SecretList { items: found.items, next: found.next.map(|cursor| cursor.to_string()) }))
 }
 
-/// Puts a secret, or replaces the one of that name and its hosts. Runs read it when a step begins, channels when they are
+/// Puts a secret, or replaces the value of the one of that name, and its hosts where some are given. Runs read it when a step begins, channels when they are
 /// told something.
 #[utoipa::path(put, path = "/v1/secrets/{name}", tag = "secrets", security(("key" = [])),
     params(("name" = String, Path, description = "1 to 100 characters of `a-z0-9_-`")),

@@ -80,13 +80,15 @@ async fn a_run_that_has_ended_is_replayed_and_not_cancelled() {
 async fn a_secret_is_put_and_listed_and_its_value_never_comes_out() {
     let host = Host::new().await;
     let body = json!({"value": "correct horse"});
-    for status in [201, 200] {
+    let bound = json!({"value": "correct horse", "hosts": ["https://a.example"]});
+    for (status, body) in [(201, &bound), (200, &body)] {
         let put = host.ask("PUT", "/v1/secrets/ticket-token", &host.admin, body.clone()).await;
         assert_eq!(put.status, status);
         assert!(!put.json().to_string().contains("horse"));
     }
     let listed = host.ask("GET", "/v1/secrets", &host.admin, Value::Null).await.json();
-    assert_eq!(listed["items"][0]["name"], "ticket-token");
+    let secret = &listed["items"][0];
+    assert_eq!((&secret["name"], &secret["hosts"]), (&json!("ticket-token"), &json!(["https://a.example"])));
     let audit = host.ask("GET", "/v1/audit", &host.admin, Value::Null).await.json();
     assert!(![listed, audit].iter().any(|shown| shown.to_string().contains("horse")));
     let elsewhere = host.ask("GET", "/v1/secrets", &host.stranger, Value::Null).await.json();

@@ -95,7 +95,7 @@ async fn a_secret_goes_to_no_host_it_is_not_bound_to() {
     ] {
         let world = World::new().await;
         world.put("c", json!({})).await;
-        let hosts = hosts.into_iter().map(str::to_owned).collect();
+        let hosts: Vec<String> = hosts.into_iter().map(str::to_owned).collect();
         world.access.put_secret(&world.admin, "token", SECRET, hosts).await.unwrap();
         world.tell("i", 1, Event::Opened, &["c"]).await;
         let reason = world.ended(1).await.delivery.reason.unwrap();
