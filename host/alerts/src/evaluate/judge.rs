@@ -150,18 +150,29 @@ fn compared(
         points: points.iter().map(|(time, value)| measured(*time, *value)).collect(),
         values,
         since: Timestamp::from_milliseconds(since).unwrap_or(look.end),
-        ..Judged::level(level, false, told(thresholds, level, value))
+        ..Judged::level(level, false, told(thresholds, series.level, level, value))
     }
 }
 
-/// `93 > 90: alert`
-fn told(thresholds: &Thresholds, level: Level, value: f64) -> String {
-    let comparator = thresholds.comparator;
-    let beyond = |bound: f64| {
-        let sign = if comparator.holds(value, bound) { comparator } else { comparator.mirrored() };
-        format!("{value} {} {bound}: {}", sign.as_str(), level.as_str())
+/// `93 > 90: alert`, or what keeps it at a level it does not breach any more, or let it go:
+/// `85 > 80, where it recovers: alert`.
+fn told(thresholds: &Thresholds, previous: Level, level: Level, value: f64) -> String {
+    let Thresholds { comparator, critical, warning, critical_recovery, warning_recovery } = *thresholds;
+    let (beyond, recovery) = match level {
+        Level::Alert => (Some(critical), critical_recovery),
+        Level::Warning => (warning, warning_recovery),
+        Level::Ok | Level::NoData => {
+            let kept = if warning.is_some() { warning_recovery } else { critical_recovery };
+            (None, kept.filter(|_| matches!(previous, Level::Warning | Level::Alert)))
+        }
     };
-    beyond(thresholds.warning.filter(|_| level != Level::Alert).unwrap_or(thresholds.critical))
+    let (bound, recovers) = match (beyond.filter(|bound| comparator.holds(value, *bound)), recovery) {
+        (Some(bound), _) => (bound, ""),
+        (None, Some(bound)) => (bound, ", where it recovers"),
+        (None, None) => (warning.unwrap_or(critical), ""),
+    };
+    let sign = if comparator.holds(value, bound) { comparator } else { comparator.mirrored() };
+    format!("{value} {} {bound}{recovers}: {}", sign.as_str(), level.as_str())
 }
 
 /// A series of an anomaly monitor.
@@ -239,4 +250,36 @@ fn take_in(compiled: &Compiled, anomaly: &Anomaly, end: i64, series: &mut Series
     series.verdicts.extend_from_slice(&seen.verdicts);
     let kept = end - compiled.window.max(anomaly.recovery_window.unwrap_or(0));
     series.verdicts.retain(|verdict| verdict.time.as_milliseconds() >= kept);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Comparator;
+
+    #[test]
+    fn the_reason_of_a_level_is_the_bound_that_made_it() {
+        let bare = Thresholds {
+            comparator: Comparator::Above,
+            critical: 100.0,
+            warning: None,
+            critical_recovery: None,
+            warning_recovery: None,
+        };
+        let alone = Thresholds { critical_recovery: Some(80.0), ..bare };
+        let full = Thresholds { warning: Some(50.0), warning_recovery: Some(30.0), ..alone };
+        for (thresholds, previous, value, why) in [
+            (bare, Level::Ok, 101.0, "101 > 100: alert"),
+            (bare, Level::Alert, 100.0, "100 <= 100: ok"),
+            (alone, Level::Alert, 85.0, "85 > 80, where it recovers: alert"),
+            (alone, Level::Alert, 80.0, "80 <= 80, where it recovers: ok"),
+            (full, Level::Ok, 60.0, "60 > 50: warning"),
+            (full, Level::Alert, 70.0, "70 > 50: warning"),
+            (full, Level::Alert, 40.0, "40 > 30, where it recovers: warning"),
+            (full, Level::Warning, 30.0, "30 <= 30, where it recovers: ok"),
+            (full, Level::Ok, 40.0, "40 <= 50: ok"),
+        ] {
+            assert_eq!(told(&thresholds, previous, thresholds.level(previous, value), value), why);
+        }
+    }
 }
