@@ -140,6 +140,11 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
                 ("TAGS", "/scope/tags"),
                 ("METRICS", "/metrics"),
                 ("ON", "/repeat/rule"),
+                ("FROM", "/repeat/from"),
+                ("TO", "/repeat/to"),
+                ("LASTS", "/repeat/lasts"),
+                ("ZONE", "/repeat/zone"),
+                ("START", "/start"),
                 ("END", "/end"),
             ];
             output::listing(format, &entries, &columns)?;
