@@ -1,7 +1,8 @@
 //! Datadog's query language, as in `avg:system.cpu.user{env:prod,!host:a*} by {host}.rollup(max, 60)`.
 //!
-//! Beside it, a value in quotes behind `~` is a regular expression: `host:~"web-\d+"`. Functions that guess
-//! (`anomalies`, `forecast`, `outliers`, `robust_trend`) are not here: those are detectors' work.
+//! Beside it, a value in quotes behind `~` is a regular expression, `host:~"web-\d+"`, and any other text in quotes is
+//! meant as it stands: metrics, keys and values of other clients hold spaces, braces and stars, which Datadog's do
+//! not. Functions that guess (`anomalies`, `forecast`, `outliers`, `robust_trend`) are not here: those are detectors' work.
 
 use winnow::Parser as _;
 use winnow::ascii::multispace0;
@@ -189,19 +190,45 @@ fn number(input: &mut &str) -> Parsed<f64> {
 
 fn word<'i>(input: &mut &'i str) -> Parsed<&'i str> {
     space(input)?;
-    let part = |next: char| next.is_alphanumeric() || matches!(next, '_' | '.' | '-' | '/');
     let first = input.chars().next().is_some_and(|next| next.is_alphabetic() || next == '_');
     if first {
-        take_while(1.., part).parse_next(input)
+        take_while(1.., is_word).parse_next(input)
     } else {
         expected("a query such as avg:metric{*}, a function or a number")
     }
+}
+
+fn is_word(next: char) -> bool {
+    next.is_alphanumeric() || matches!(next, '_' | '.' | '-' | '/')
+}
+
+/// A text in double quotes, meant as it stands; `\` takes the next character as it is. `None` if no quote is next.
+fn literal(input: &mut &str) -> Parsed<Option<String>> {
+    if !input.starts_with('"') {
+        return Ok(None);
+    }
+    let mut text = String::new();
+    let mut rest = input.char_indices().skip(1);
+    while let Some((place, next)) = rest.next() {
+        match next {
+            '"' => {
+                *input = &input[place + 1..];
+                return Ok(Some(text));
+            }
+            '\\' => text.extend(rest.next().map(|(_, escaped)| escaped)),
+            _ => text.push(next),
+        }
+    }
+    expected("`\"` at the end of what begins with one")
 }
 
 /// A selection, or a function of something.
 fn named(input: &mut &str) -> Parsed<Expression> {
     space(input)?;
     let start = *input;
+    if let Some(metric) = literal(input)? {
+        return matching(input, Selection::new(metric));
+    }
     let name = word(input)?;
     if input.starts_with('(') {
         return function(input, name, start);
@@ -212,11 +239,28 @@ fn named(input: &mut &str) -> Parsed<Expression> {
             return expected("one of avg, sum, min, max, count, last, p50, p75, p90, p95, p99");
         };
         any.void().parse_next(input)?;
-        let metric = word(input)?;
-        Selection { over_series, ..Selection::new(metric) }
+        Selection { over_series, ..Selection::new(metric(input)?) }
     } else {
         Selection::new(name)
     };
+    matching(input, selection)
+}
+
+/// A metric behind its aggregate: in quotes, or a word in which colons may stand, as in Prometheus' recording rules.
+fn metric(input: &mut &str) -> Parsed<String> {
+    space(input)?;
+    if let Some(metric) = literal(input)? {
+        return Ok(metric);
+    }
+    let mut metric = word(input)?.to_owned();
+    while input.strip_prefix(':').is_some_and(|rest| rest.starts_with(is_word)) {
+        metric.push_str((any, take_while(1.., is_word)).take().parse_next(input)?);
+    }
+    Ok(metric)
+}
+
+/// What stands behind a metric: `{env:prod} by {host}` and suffixes.
+fn matching(input: &mut &str, selection: Selection) -> Parsed<Expression> {
     sign(input, '{')?;
     let selection = selection.matching(filter(input)?);
     sign(input, '}')?;
@@ -244,16 +288,33 @@ fn keys(input: &mut &str) -> Parsed<Vec<String>> {
     let mut keys = Vec::new();
     loop {
         space(input)?;
-        let key: &str = take_while(0.., |next: char| is_tag(next) && next != ':').parse_next(input)?;
+        let key = key(input)?;
         if key.is_empty() {
             return expected("a tag's key");
         }
-        keys.push(key.to_owned());
+        keys.push(key);
         if !is_sign(input, ',')? {
             sign(input, '}')?;
             return Ok(keys);
         }
     }
+}
+
+/// A tag's key, in quotes or not.
+fn key(input: &mut &str) -> Parsed<String> {
+    if let Some(key) = literal(input)? {
+        return Ok(key);
+    }
+    let key: &str = take_while(0.., |next: char| is_tag(next) && next != ':').parse_next(input)?;
+    Ok(key.to_owned())
+}
+
+/// A tag's value: in quotes as it stands, else a pattern in which `*` is any text.
+fn value(input: &mut &str) -> Parsed<TagPattern> {
+    Ok(match literal(input)? {
+        Some(value) => TagPattern::Exact(value),
+        None => TagPattern::wildcard(take_while(0.., is_tag).parse_next(input)?),
+    })
 }
 
 /// What a tag is written with, outside quotes.
@@ -312,33 +373,27 @@ fn one(input: &mut &str) -> Parsed<Filter> {
 
 fn tag(input: &mut &str) -> Parsed<Filter> {
     space(input)?;
-    let text: &str = take_while(0.., |next: char| is_tag(next) && next != '~').parse_next(input)?;
-    if input.starts_with("~\"") && text.ends_with(':') {
-        let key = text.trim_end_matches(':').to_owned();
-        return Ok(Filter::Tag(key, regex(input)?));
-    }
-    // A tilde that begins no expression is part of the tag.
-    let rest: &str = take_while(0.., is_tag).parse_next(input)?;
-    let text = format!("{text}{rest}");
-    if text == "*" {
-        return Ok(Filter::All);
-    }
-    if text.is_empty() || text.starts_with(':') {
+    let star = input.starts_with('*');
+    let key = key(input)?;
+    if key.is_empty() {
         return expected("a tag such as env:prod, or *");
     }
-    if !text.contains(':') {
-        let negative = is_keyword(input, "NOT")?;
-        if is_keyword(input, "IN")? {
-            let any_of = Filter::Or(values(input, &text)?);
-            return Ok(if negative { Filter::Not(Box::new(any_of)) } else { any_of });
-        }
-        if negative {
-            return expected("IN");
-        }
-        return Ok(Filter::Tag(text, TagPattern::Exact(String::new())));
+    if opt(':').parse_next(input)?.is_some() {
+        let pattern = if input.starts_with("~\"") { regex(input)? } else { value(input)? };
+        return Ok(Filter::Tag(key, pattern));
     }
-    let (key, value) = crate::split_tag(&text);
-    Ok(Filter::Tag(key.to_owned(), TagPattern::wildcard(value)))
+    if star && key == "*" {
+        return Ok(Filter::All);
+    }
+    let negative = is_keyword(input, "NOT")?;
+    if is_keyword(input, "IN")? {
+        let any_of = Filter::Or(values(input, &key)?);
+        return Ok(if negative { Filter::Not(Box::new(any_of)) } else { any_of });
+    }
+    if negative {
+        return expected("IN");
+    }
+    Ok(Filter::Tag(key, TagPattern::Exact(String::new())))
 }
 
 fn values(input: &mut &str, key: &str) -> Parsed<Vec<Filter>> {
@@ -346,11 +401,10 @@ fn values(input: &mut &str, key: &str) -> Parsed<Vec<Filter>> {
     sign(input, '(')?;
     loop {
         space(input)?;
-        let value: &str = take_while(0.., is_tag).parse_next(input)?;
-        if value.is_empty() {
+        if !input.starts_with(|next| next == '"' || is_tag(next)) {
             return expected("a value");
         }
-        values.push(Filter::Tag(key.to_owned(), TagPattern::wildcard(value)));
+        values.push(Filter::Tag(key.to_owned(), value(input)?));
         if !is_sign(input, ',')? {
             sign(input, ')')?;
             return Ok(values);

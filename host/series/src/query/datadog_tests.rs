@@ -8,6 +8,10 @@ fn tag_of(key: &str, value: &str) -> Filter {
     Filter::Tag(key.to_owned(), TagPattern::wildcard(value))
 }
 
+fn exact(key: &str, value: &str) -> Filter {
+    Filter::Tag(key.to_owned(), TagPattern::Exact(value.to_owned()))
+}
+
 fn not(filter: Filter) -> Filter {
     Filter::Not(Box::new(filter))
 }
@@ -50,11 +54,32 @@ fn every_filter_reads() {
         ("host NOT IN (a)", not(or(&[tag_of("host", "a")]))),
         ("host:*", Filter::Tag("host".to_owned(), TagPattern::Present)),
         (r#"host:~"web-\d+\"?""#, Filter::Tag("host".to_owned(), TagPattern::regex(r#"web-\d+"?"#).unwrap())),
+        (r#"path:"/a b,{c}*""#, exact("path", "/a b,{c}*")),
+        (r#""a key":b*"#, tag_of("a key", "b*")),
+        (r#""a: key":~"b+""#, Filter::Tag("a: key".to_owned(), TagPattern::regex("b+").unwrap())),
+        (r#""a word""#, exact("a word", "")),
+        (r#""*", a:"\"\\""#, and(&[exact("*", ""), exact("a", r#""\"#)])),
+        (r#"host NOT IN ("a b", c*)"#, not(or(&[exact("host", "a b"), tag_of("host", "c*")]))),
+        ("env:", exact("env", "")),
+        ("a~b:~c", tag_of("a~b", "~c")),
     ] {
         let Expression::Select(selection) = parse(&format!("avg:m{{{text}}}")).unwrap() else {
             panic!("{text}")
         };
         assert_eq!(selection.filter, expected, "{text}");
+    }
+}
+
+#[test]
+fn a_metric_may_stand_in_quotes_and_a_recording_rules_has_its_colons() {
+    let average = |metric| Selection::new(metric).grouped(Aggregate::Average, [] as [&str; 0]);
+    for (text, expected) in [
+        (r#"avg:"job: {a} b"{*}"#, average("job: {a} b")),
+        (r#" "9 lives" {*}"#, Selection::new("9 lives")),
+        ("avg:job:requests:rate5m{*}", average("job:requests:rate5m")),
+        (r#"avg:m{*} by {"a key", b}"#, average("m").grouped(Aggregate::Average, ["a key", "b"])),
+    ] {
+        assert_eq!(parse(text).unwrap(), Expression::Select(expected), "{text}");
     }
 }
 
@@ -101,6 +126,9 @@ fn an_error_points_at_its_column() {
         ("avg:ü{*} avg:n{*}", 1, 10, "an operator or the end"),
         ("1 + ", 1, 5, "a query such as"),
         ("avg:m{,}", 1, 7, "a tag such as"),
+        ("avg:m{\"\":b}", 1, 9, "a tag such as"),
+        ("avg:m{a:\"b}", 1, 9, "`\"` at the end"),
+        ("avg:m:{*}", 1, 6, "`{`"),
     ] {
         match parse(text) {
             Err(SeriesError::Syntax { line: l, column: c, message }) => {
