@@ -16,6 +16,7 @@ mod query;
 
 use bellwether_sdk::dialect::{Authentication, Router, dialect};
 use bellwether_sdk::host::{Clock, SeriesRead, SeriesWrite, State};
+use serde_json::json;
 
 use failure::Failure;
 
@@ -28,6 +29,9 @@ const SERIES: &str = "/api/v1/series";
 const LABELS: &str = "/api/v1/labels";
 const VALUES: &str = "/api/v1/label/{name}/values";
 const METADATA: &str = "/api/v1/metadata";
+const EXEMPLARS: &str = "/api/v1/query_exemplars";
+const RULES: &str = "/api/v1/rules";
+const ALERTS: &str = "/api/v1/alerts";
 const BUILD: &str = "/api/v1/status/buildinfo";
 
 /// Prometheus' API, for unchanged Prometheus servers, agents and Grafana.
@@ -47,6 +51,10 @@ pub fn routes<H: SeriesRead + SeriesWrite + State + Clock>() -> Router<H> {
         .post(LABELS, catalogue::labels)
         .get(VALUES, catalogue::values)
         .get(METADATA, metadata::list)
+        .get(EXEMPLARS, |_, _| answer::list(&json!([]), false))
+        .post(EXEMPLARS, |_, _| answer::list(&json!([]), false))
+        .get(RULES, |_, _| answer::none("groups"))
+        .get(ALERTS, |_, _| answer::none("alerts"))
         .get(BUILD, |_, _| answer::build())
         .authenticate(&[])
         .any(WRITE, |_, request| Failure::method(request, "POST"))
@@ -56,6 +64,9 @@ pub fn routes<H: SeriesRead + SeriesWrite + State + Clock>() -> Router<H> {
         .any(LABELS, |_, request| Failure::method(request, "GET, POST"))
         .any(VALUES, |_, request| Failure::method(request, "GET"))
         .any(METADATA, |_, request| Failure::method(request, "GET"))
+        .any(EXEMPLARS, |_, request| Failure::method(request, "GET, POST"))
+        .any(RULES, |_, request| Failure::method(request, "GET"))
+        .any(ALERTS, |_, request| Failure::method(request, "GET"))
         .fallback(|_, request| Failure::path(request))
 }
 

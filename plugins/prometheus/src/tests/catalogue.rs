@@ -80,6 +80,21 @@ fn a_metric_of_another_dialects_is_asked_for_like_any() {
 }
 
 #[test]
+fn grafana_is_told_that_there_are_no_rules_alerts_and_exemplars() {
+    let host = host();
+    let client = Client::new(routes(), &host);
+    for (path, expected) in [
+        ("/api/v1/rules?type=alert", json!({ "groups": [] })),
+        ("/api/v1/alerts", json!({ "alerts": [] })),
+        ("/api/v1/query_exemplars?query=temp&start=0&end=1", json!([])),
+    ] {
+        assert_eq!(data(&client.get(path)), expected, "{path}");
+    }
+    assert_eq!(data(&client.post("/api/v1/query_exemplars", "query=temp")), json!([]));
+    refused(&client.delete("/api/v1/rules"), 405, "bad_data");
+}
+
+#[test]
 fn grafana_learns_what_it_talks_to() {
     let host = MemoryHost::new();
     let client = Client::new(routes(), &host);

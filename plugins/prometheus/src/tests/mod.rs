@@ -90,6 +90,9 @@ fn who_calls_is_known_by_a_token_or_told_how_to_be() {
             ("GET", "/api/v1/labels"),
             ("GET", "/api/v1/label/job/values"),
             ("GET", "/api/v1/metadata"),
+            ("GET", "/api/v1/query_exemplars"),
+            ("GET", "/api/v1/rules"),
+            ("GET", "/api/v1/alerts"),
             ("GET", "/api/v1/status/buildinfo"),
         ] {
             let response = stranger.send(method, path, "");
@@ -106,7 +109,7 @@ fn who_calls_is_known_by_a_token_or_told_how_to_be() {
 fn what_is_not_there_is_told_in_prometheus_format() {
     let host = host();
     let client = Client::new(routes(), &host);
-    assert!(refused(&client.get("/api/v1/rules"), 404, "not_found").contains("/api/v1/rules"));
+    assert!(refused(&client.get("/api/v1/targets"), 404, "not_found").contains("/api/v1/targets"));
     let response = client.delete("/api/v1/query");
     assert!(refused(&response, 405, "bad_data").contains("DELETE is none of GET, POST"));
     assert_eq!(header(&response, "allow"), Some("GET, POST"));
