@@ -83,13 +83,15 @@ pub(super) fn tags<'a>(tags: impl Iterator<Item = &'a str>) -> Vec<String> {
 /// An event as clients expect it. Its source is a text here; what it was in numbers only Datadog knows.
 fn shown(event: &Record) -> Value {
     let Record { id, content } = event;
+    // Who sent it otherwise than by this API may say anything, and typed clients read these words alone.
+    let alert_type = ALERT_TYPES.iter().find(|word| **word == content.status).unwrap_or(&"info");
     let mut shown = json!({
         "id": id,
         "id_str": id.to_string(),
         "title": content.title,
         "text": content.message,
         "date_happened": content.time.milliseconds().div_euclid(1000),
-        "alert_type": content.status,
+        "alert_type": alert_type,
         "priority": if content.priority == "low" { "low" } else { "normal" },
         "tags": content.tags,
         "url": format!("/api/v1/events/{id}"),

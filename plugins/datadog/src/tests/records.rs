@@ -67,6 +67,19 @@ fn an_event_is_kept_with_all_it_says_and_got_by_its_id() {
 }
 
 #[test]
+fn an_event_of_another_api_has_an_alert_type_that_clients_know() {
+    let host = MemoryHost::new();
+    let event = |status: &str| Content { title: "t".into(), status: status.into(), ..Content::default() };
+    let sent = ["", "deployed", "success"].map(event).to_vec();
+    host.append(RecordKind::Event, sent).unwrap();
+    let client = Client::new(routes(), &host);
+    for (id, expected) in [(1, "info"), (2, "info"), (3, "success")] {
+        let (_, answer) = seen(&client.get(&format!("/api/v1/events/{id}")));
+        assert_eq!(answer["event"]["alert_type"], expected, "{answer}");
+    }
+}
+
+#[test]
 fn the_stream_of_events_is_filtered_by_what_the_parameters_say() {
     let host = MemoryHost::new();
     let client = Client::new(routes(), &host);
