@@ -7,16 +7,15 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bellwether_access::{Begun, Idempotency, IdempotencyError, Principal, StoredAnswer};
-use bellwether_kernel::{Cursor, FieldError, Timestamp};
+use bellwether_kernel::{Cursor, FieldError};
 use bellwether_series::{Filter, Samples, SeriesError, SeriesSamples};
 use bellwether_store::Batch;
 use bytes::Bytes;
 use http::StatusCode;
-use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
-use crate::extract::{Authorised, Json, Query, Read, Write, page, read_body, read_json, require_json};
+use crate::extract::{Authorised, Json, Query, Read, Time, Write, page, read_body, read_json, require_json};
 use crate::idempotency::{remembered_as, replay};
 use crate::openapi::{Bodied, NotFound, Refusals};
 use crate::problem::Problem;
@@ -71,45 +70,6 @@ impl PartialSchema for Point {
 impl ToSchema for Point {
     fn name() -> std::borrow::Cow<'static, str> {
         "SeriesPoint".into()
-    }
-}
-
-/// Milliseconds since the epoch, or an instant.
-struct Time(i64);
-
-impl<'de> Deserialize<'de> for Time {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(NumberOrText)
-    }
-}
-
-struct NumberOrText;
-
-impl Visitor<'_> for NumberOrText {
-    type Value = Time;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("milliseconds since 1970, or an instant as \"2024-04-01T14:44:00Z\"")
-    }
-
-    fn visit_i64<E: Error>(self, number: i64) -> Result<Time, E> {
-        Ok(Time(number))
-    }
-
-    fn visit_u64<E: Error>(self, number: u64) -> Result<Time, E> {
-        i64::try_from(number).map(Time).map_err(|_| E::invalid_value(Unexpected::Unsigned(number), &self))
-    }
-
-    fn visit_f64<E: Error>(self, number: f64) -> Result<Time, E> {
-        if number.fract() == 0.0 && number.abs() < 1e15 {
-            return Ok(Time(number as i64));
-        }
-        Err(E::invalid_value(Unexpected::Float(number), &self))
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Time, E> {
-        let instant = Timestamp::parse(text).ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))?;
-        Ok(Time(instant.as_milliseconds()))
     }
 }
 

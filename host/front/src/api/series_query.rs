@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use axum::extract::State;
-use bellwether_kernel::FieldError;
+use bellwether_kernel::{FieldError, Timestamp};
 use bellwether_series::{Line, TimeRange, parse_datadog};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::extract::{Authorised, Instant, Json, Query, Read};
+use crate::extract::{Authorised, Instant, Json, Query, Read, Time};
 use crate::openapi::{Bodied, Refusals, TooMuch};
 use crate::problem::Problem;
 use crate::services::{Services, Shared};
@@ -19,14 +19,14 @@ use crate::services::{Services, Shared};
 #[into_params(parameter_in = Query)]
 pub(crate) struct SeriesQuestion {
     /// In Datadog's language: `avg:system.cpu.user{env:prod,!host:a*} by {host}.rollup(max, 60)`, with functions and
-    /// arithmetic; `host:~"web-\d+"` is a regular expression.
+    /// arithmetic; `host:~"web-\d+"` is a regular expression, other text in quotes is meant as it stands.
     #[param(example = "avg:system.cpu.user{env:prod} by {host}")]
     #[schema(example = "avg:system.cpu.user{env:prod} by {host}")]
     query: String,
     /// Samples from here on; by default an hour before `end`.
-    start: Option<Instant>,
+    start: Option<Time>,
     /// Samples up to here; by default now.
-    end: Option<Instant>,
+    end: Option<Time>,
     /// The length of a step, in milliseconds; by default one that makes 300 points at most.
     #[param(minimum = 1)]
     #[schema(minimum = 1)]
@@ -94,13 +94,25 @@ pub(crate) async fn post(
 /// What is looked back on where no start is said.
 const HOUR: i64 = 3_600_000;
 
+/// An instant of the calendar.
+fn instant(field: &str, Time(milliseconds): Time) -> Result<Timestamp, FieldError> {
+    let expected = "milliseconds since 1970 of a year up to 9999";
+    Timestamp::from_milliseconds(milliseconds).ok_or_else(|| FieldError::new(field, milliseconds, expected))
+}
+
 async fn answer(
     services: &Services,
     organisation: bellwether_kernel::OrganisationId,
     question: SeriesQuestion,
 ) -> Result<Json<SeriesAnswer>, Problem> {
-    let end = question.end.map_or_else(|| services.parts.clock.now(), |Instant(end)| end);
-    let start = question.start.map_or_else(|| end.saturating_add(-HOUR), |Instant(start)| start);
+    let end = match question.end {
+        Some(end) => instant("end", end)?,
+        None => services.parts.clock.now(),
+    };
+    let start = match question.start {
+        Some(start) => instant("start", start)?,
+        None => end.saturating_add(-HOUR),
+    };
     if end < start {
         return Err(FieldError::new("end", end, format!("an instant not before start, {start}")).into());
     }

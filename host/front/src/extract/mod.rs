@@ -6,6 +6,7 @@ mod instant;
 mod page;
 mod path;
 mod query;
+mod time;
 
 pub(crate) use body::{Json, JsonOrNothing, content_type, read_body, read_json, require_json};
 pub(crate) use caller::{
@@ -15,3 +16,4 @@ pub(crate) use instant::Instant;
 pub(crate) use page::page;
 pub(crate) use path::Path;
 pub(crate) use query::Query;
+pub(crate) use time::Time;

@@ -27,7 +27,7 @@ fn query(text: &str) -> String {
     let mut pairs = form_urlencoded::Serializer::new("/v1/query?".to_owned());
     pairs
         .append_pair("query", text)
-        .append_pair("start", "2024-04-01T12:00:00Z")
+        .append_pair("start", "1711972800000")
         .append_pair("end", "2024-04-01T12:29:59Z")
         .append_pair("step", "600000");
     pairs.finish().replacen("?&", "?", 1)
@@ -49,7 +49,7 @@ async fn what_is_written_to_series_is_answered() {
         answer["lines"][1]["points"],
         json!([[1_711_972_800_000_i64, 4.5], [1_711_973_400_000_i64, 7.0]])
     );
-    let question = json!({"query": "sum:cpu{!host:b} * 2", "start": "2024-04-01T12:00:00Z",
+    let question = json!({"query": "sum:cpu{!host:b} * 2", "start": 1_711_972_800_000_i64,
         "end": "2024-04-01T12:29:59Z", "step": 600_000});
     let answer = host.ask("POST", "/v1/query", &host.read, question).await.json();
     assert_eq!(answer["lines"][0]["points"], json!([[1_711_972_800_000_i64, 5.0]]), "{answer}");
@@ -62,6 +62,10 @@ async fn a_query_that_does_not_read_is_told_where() {
     let host = Host::new().await;
     let problem = host.get(&query("avg:cpu{*}.rollup(mean)"), &host.read).await.problem(400, "invalid");
     assert_eq!(problem["errors"][0]["field"], "line 1, column 19", "{problem}");
+    let problem = host.get("/v1/query?query=1&start=soon", &host.read).await.problem(400, "invalid");
+    assert!(problem["detail"].as_str().unwrap().contains("milliseconds since 1970"), "{problem}");
+    let problem = host.get("/v1/query?query=1&end=999999999999999", &host.read).await.problem(400, "invalid");
+    assert_eq!(problem["errors"][0]["field"], "end", "{problem}");
     let wrong = json!({"series": [{"metric": "cpu", "tags": ["a", ":b"], "points": [[1, 2]]}]});
     let problem = host.ask("POST", "/v1/series", &host.write, wrong).await.problem(400, "invalid");
     assert_eq!(problem["errors"][0]["field"], "series[0].tags[1]", "{problem}");
