@@ -132,15 +132,30 @@ pub(crate) fn document() -> OpenApi {
         .build()
 }
 
-/// Adds what every write has: the `Idempotency-Key`.
+/// Gives every operation an id of its own, and every write what it has: the `Idempotency-Key`.
 pub(crate) fn complete(document: &mut OpenApi) {
     for (path, item) in &mut document.paths.paths {
         let PathItem { get, post, put, patch, delete, .. } = item;
-        for operation in [&mut *get, &mut *post, &mut *put, &mut *patch, &mut *delete].into_iter().flatten() {
-            // A handler's name is clear within its file alone; with its path it is within the document.
+        let mut taken = Vec::new();
+        let operations = [
+            ("get", get),
+            ("post", &mut *post),
+            ("put", &mut *put),
+            ("patch", &mut *patch),
+            ("delete", &mut *delete),
+        ];
+        for (method, operation) in operations {
+            let Some(operation) = operation else { continue };
+            // A handler's name is clear within its file alone; with its path it is within the document, and one that
+            // serves several methods has those.
             let words = path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
             let handler = operation.operation_id.take().unwrap_or_default();
-            operation.operation_id = Some(words.chain([handler.as_str()]).collect::<Vec<_>>().join("_"));
+            let mut id = words.chain([handler.as_str()]).collect::<Vec<_>>().join("_");
+            if taken.contains(&id) {
+                id = format!("{id}_{method}");
+            }
+            operation.operation_id = Some(id.clone());
+            taken.push(id);
         }
         if path.starts_with("/v1/") {
             [post, put, patch, delete].into_iter().flatten().for_each(repeatable);

@@ -51,7 +51,7 @@ async fn every_operation_says_who_may_call_what_it_answers_and_how_it_fails() {
             "{name} has no summary"
         );
         let id = operation["operationId"].as_str().unwrap_or_default();
-        assert!(ids.insert(format!("{method} {id}")), "{name} shares its id {id}");
+        assert!(ids.insert(id.to_owned()), "{name} shares its id {id}");
         let responses = operation["responses"].as_object().unwrap();
         assert!(responses.keys().any(|status| status.starts_with('2')), "{name} never succeeds");
         for (status, response) in responses {
