@@ -62,8 +62,13 @@ pub(crate) fn content_type(headers: &HeaderMap) -> &str {
     value.split(';').next().unwrap_or_default().trim()
 }
 
-/// Refuses a body that does not call itself JSON.
+/// Refuses a body that does not call itself JSON, or is compressed.
 pub(crate) fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
+    if let Some(encoding) = headers.get(header::CONTENT_ENCODING).filter(|encoding| *encoding != "identity") {
+        let encoding = String::from_utf8_lossy(encoding.as_bytes());
+        let detail = format!("Content-Encoding is {encoding:?}, expected none: a body is taken as it is");
+        return Err(Problem::new(ProblemKind::UnsupportedMediaType, detail));
+    }
     if is_json(content_type(headers)) {
         return Ok(());
     }
@@ -183,6 +188,18 @@ mod tests {
         );
         let announced = HeaderMap::from_iter([(header::CONTENT_LENGTH, HeaderValue::from_static("6"))]);
         assert_eq!(read_body(&announced, Body::empty(), 5).await.unwrap_err().kind(), ProblemKind::TooLarge);
+    }
+
+    #[test]
+    fn a_compressed_body_is_refused_for_that() {
+        let headers = |encoding| {
+            let json = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            HeaderMap::from_iter([json, (header::CONTENT_ENCODING, HeaderValue::from_static(encoding))])
+        };
+        let problem = require_json(&headers("gzip")).unwrap_err();
+        assert_eq!(problem.kind(), ProblemKind::UnsupportedMediaType);
+        assert!(problem.detail().contains("\"gzip\""), "{}", problem.detail());
+        assert!(require_json(&headers("identity")).is_ok());
     }
 
     #[test]
