@@ -1,5 +1,6 @@
 //! What an operator relies on: one owner per folder, backups, settings, keys that stay apart, a graceful stop.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -25,6 +26,21 @@ fn value(host: &Host, token: &str, metric: &str) -> Result<Value> {
     let values =
         expect_json(host.as_key(token, "GET", &format!("/v1/metrics/{metric}/values")).send()?, 200)?;
     Ok(values["series"][0]["values"][0]["value"].clone())
+}
+
+#[test]
+fn every_metric_of_the_host_says_what_it_is() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let host = Host::start(&folder.path().join("data"), &[])?;
+    let text = host.request("GET", "/metrics").send()?.text()?;
+    let names = |word: &str| -> BTreeSet<&str> {
+        text.lines().filter_map(|line| line.strip_prefix(word)?.split(' ').next()).collect()
+    };
+    let (told, there) = (names("# HELP "), names("# TYPE "));
+    ensure!(there.contains("bellwether_plugin_calls_total"), "{text}");
+    let untold: Vec<_> = there.difference(&told).collect();
+    ensure!(untold.is_empty(), "without help: {untold:?}");
+    Ok(())
 }
 
 #[test]

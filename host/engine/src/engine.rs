@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use wasmtime::component::{Component as Code, InstancePre, Linker};
 
 use crate::room::Room;
-use crate::{EngineError, EngineSettings, Guest, Size, limits};
+use crate::{EngineError, EngineSettings, Guest, Size, limits, meters};
 
 /// Compiles and calls components. Cheap to clone.
 #[derive(Clone)]
@@ -68,6 +68,7 @@ impl Engine {
     /// [`EngineError::Setup`] if the machine does not give the address space, [`EngineError::Cache`] if the folder
     /// cannot be used.
     pub fn new(settings: &EngineSettings) -> Result<Self, EngineError> {
+        meters::describe();
         let engine = Self(Arc::new(Inner {
             small: Room::new(Size::Small, settings)?,
             large: Room::new(Size::Large, settings)?,

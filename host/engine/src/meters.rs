@@ -4,12 +4,41 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use metrics::{Counter, Histogram as Recorded, counter, histogram};
+use metrics::{
+    Counter, Histogram as Recorded, Unit, counter, describe_counter, describe_histogram, histogram,
+};
 use parking_lot::Mutex;
 
 use crate::breaker::BreakerPhase;
 use crate::stats::{CallStats, ErrorCase, ErrorCount, Histogram};
 use crate::{CallError, limits};
+
+const CALLS: &str = "bellwether_plugin_calls_total";
+const ERRORS: &str = "bellwether_plugin_errors_total";
+const SECONDS: &str = "bellwether_plugin_call_seconds";
+const QUEUE: &str = "bellwether_plugin_queue_seconds";
+const PROCESSOR: &str = "bellwether_plugin_processor_microseconds_total";
+const MEMORY: &str = "bellwether_plugin_call_memory_bytes";
+const HOST_CALLS: &str = "bellwether_plugin_host_calls_total";
+const HOST_BYTES: &str = "bellwether_plugin_host_bytes_total";
+const BREAKER_OPENED: &str = "bellwether_plugin_breaker_opened_total";
+
+/// Says in `/metrics` what the counters are. The recorder must be installed before.
+pub(crate) fn describe() {
+    describe_counter!(CALLS, Unit::Count, "Calls of plugins, by plugin and role.");
+    describe_counter!(ERRORS, Unit::Count, "Calls that came to nothing, by plugin, role and kind.");
+    describe_histogram!(SECONDS, Unit::Seconds, "How long calls took, waiting included.");
+    describe_histogram!(QUEUE, Unit::Seconds, "How long calls waited for their turn.");
+    describe_counter!(PROCESSOR, Unit::Microseconds, "How long calls computed.");
+    describe_histogram!(MEMORY, Unit::Bytes, "The most memory each call held.");
+    describe_counter!(HOST_CALLS, Unit::Count, "How often calls called the host.");
+    describe_counter!(HOST_BYTES, Unit::Bytes, "What calls handed to the host.");
+    describe_counter!(
+        BREAKER_OPENED,
+        Unit::Count,
+        "How often a plugin was left alone because its calls came to nothing."
+    );
+}
 
 /// The counters of one plugin in one role. Made once when a plugin is loaded: a call then only adds to them. The
 /// recorder must be installed before.
@@ -73,17 +102,18 @@ impl CallMeters {
     #[must_use]
     pub fn new(plugin: &str, role: &'static str) -> Self {
         let name = || plugin.to_owned();
-        let error = |case: ErrorCase| counter!("bellwether_plugin_errors_total", "plugin" => name(), "role" => role, "kind" => case.name());
+        let error =
+            |case: ErrorCase| counter!(ERRORS, "plugin" => name(), "role" => role, "kind" => case.name());
         let exported = Exported {
-            calls: counter!("bellwether_plugin_calls_total", "plugin" => name(), "role" => role),
+            calls: counter!(CALLS, "plugin" => name(), "role" => role),
             errors: ErrorCase::ALL.map(error),
-            seconds: histogram!("bellwether_plugin_call_seconds", "plugin" => name(), "role" => role),
-            queue: histogram!("bellwether_plugin_queue_seconds", "plugin" => name(), "role" => role),
-            processor: counter!("bellwether_plugin_processor_microseconds_total", "plugin" => name(), "role" => role),
-            memory: histogram!("bellwether_plugin_call_memory_bytes", "plugin" => name(), "role" => role),
-            host_calls: counter!("bellwether_plugin_host_calls_total", "plugin" => name(), "role" => role),
-            host_bytes: counter!("bellwether_plugin_host_bytes_total", "plugin" => name(), "role" => role),
-            breaker_opened: counter!("bellwether_plugin_breaker_opened_total", "plugin" => name(), "role" => role),
+            seconds: histogram!(SECONDS, "plugin" => name(), "role" => role),
+            queue: histogram!(QUEUE, "plugin" => name(), "role" => role),
+            processor: counter!(PROCESSOR, "plugin" => name(), "role" => role),
+            memory: histogram!(MEMORY, "plugin" => name(), "role" => role),
+            host_calls: counter!(HOST_CALLS, "plugin" => name(), "role" => role),
+            host_bytes: counter!(HOST_BYTES, "plugin" => name(), "role" => role),
+            breaker_opened: counter!(BREAKER_OPENED, "plugin" => name(), "role" => role),
         };
         Self {
             exported,

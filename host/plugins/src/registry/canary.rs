@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bellwether_access::{AuthFailure, Principal};
 use bellwether_kernel::{FieldError, OrganisationId, Timestamp};
-use metrics::{counter, gauge};
+use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 use serde::Serialize;
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -22,6 +22,19 @@ const HOST: &str = "host";
 /// How long after a store that did not take it the end of a canary is written again, at first and at most. Meanwhile
 /// nobody is sent to it.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+const ENDED: &str = "bellwether_plugin_canaries_ended_total";
+const SHARE: &str = "bellwether_plugin_version_share";
+
+/// Says in `/metrics` what is counted here. The recorder must be installed before.
+pub(super) fn describe() {
+    describe_counter!(ENDED, Unit::Count, "Canaries that ended, by plugin and how.");
+    describe_gauge!(
+        SHARE,
+        Unit::Count,
+        "Which share of a plugin's calls each version that is kept gets, of 1."
+    );
+}
 
 /// A version that is tried on a share of the calls.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -152,8 +165,7 @@ impl Plugins {
             CanaryOutcome::RolledBack => "plugin.canary-roll-back",
         };
         let after = self.commit(Some(&before), after, Told { actor, action, details }).await?;
-        counter!("bellwether_plugin_canaries_ended_total", "plugin" => name.to_owned(), "how" => how.name())
-            .increment(1);
+        counter!(ENDED, "plugin" => name.to_owned(), "how" => how.name()).increment(1);
         Ok(after.shown(after.current()))
     }
 
@@ -303,6 +315,6 @@ pub(super) fn show(entry: &Entry) {
             _ => 0.0,
         };
         let labels = [("plugin", entry.name.clone()), ("owner", owner.clone()), ("version", version.clone())];
-        gauge!("bellwether_plugin_version_share", &labels).set(share);
+        gauge!(SHARE, &labels).set(share);
     }
 }

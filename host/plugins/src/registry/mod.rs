@@ -90,6 +90,7 @@ impl Plugins {
     /// # Errors
     /// If the store does not answer or is damaged.
     pub async fn open(services: Services, limits: Limits) -> Result<Arc<Self>, PluginError> {
+        canary::describe();
         let settings = KeptSettings::read(&services.store).await?;
         let shared = Arc::new(Shared { settings, ..Shared::new(services, limits) });
         let (verdicts, failed) = tokio::sync::mpsc::unbounded_channel();
