@@ -1,6 +1,7 @@
 //! What an operator relies on: one owner per folder, backups, settings, keys that stay apart, a graceful stop.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -95,6 +96,8 @@ fn a_backup_taken_while_writes_go_on_restores_to_a_host_that_works() -> Result<(
     let path = file.to_str().context("a path of text")?;
     let output = host.command(&keys.operator, &["backup", path])?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mode = std::fs::metadata(&file)?.permissions().mode() & 0o777;
+    ensure!(mode == 0o600, "a backup is its user's alone, this one is {mode:o}");
     let refused = host.command(&keys.admin, &["backup", &format!("{path}.2")])?;
     ensure!(!refused.status.success(), "an organisation's admin takes no backup of the host");
     host.stop()?;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -24,14 +25,16 @@ pub struct Restored {
     pub objects: u64,
 }
 
-/// Restores a backup into the data folder `into`, which must be empty or not there: `store` and `components` appear
+/// Restores a backup into the data folder `into`, which must be empty or not there and is then made for this user
+/// alone: `store` and `components` appear
 /// in it when all of the backup was read and is durable, and nothing of it otherwise. Blocks.
 ///
 /// # Errors
 /// [`StoreError::Backup`] if the folder is not empty, or the stream is no backup, damaged or cut short;
 /// [`StoreError::Newer`] if a newer host made it; [`StoreError::Failed`] if the file system fails.
 pub fn restore(reader: impl Read, into: &Path) -> Result<Restored, StoreError> {
-    fs::create_dir_all(into).map_err(|error| io_failed(into, &error))?;
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(into);
+    made.map_err(|error| io_failed(into, &error))?;
     if fs::read_dir(into).map_err(|error| io_failed(into, &error))?.next().is_some() {
         return Err(StoreError::Backup(format!("{} is not empty; choose another folder", into.display())));
     }

@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
     /// Which host.
     #[command(flatten)]
     pub(crate) connection: Connection,
-    /// Where to write it; appears only when it is whole
+    /// Where to write it, for this user alone; appears only when it is whole
     file: PathBuf,
     /// Overwrite the file if it is there
     #[arg(long)]
@@ -68,11 +68,13 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Writes the stream to `path`, synced; gives its length in bytes.
+/// Writes the stream to `path`, a file of this user alone, synced; gives its length in bytes.
 async fn receive(connection: &Connection, path: &Path) -> Result<u64, Failure> {
     let mut response = connection.client()?.download(&["v1", "host", "backup"]).await?;
     let context = || format!("{} does not write", path.display());
-    let mut file = tokio::fs::File::create(path).await.with_context(context)?;
+    let mut options = tokio::fs::OpenOptions::new();
+    let options = options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = options.open(path).await.with_context(context)?;
     let mut written = 0;
     while let Some(chunk) =
         response.chunk().await.context("the host stopped sending: nothing was kept, try again")?

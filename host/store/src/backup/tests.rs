@@ -136,6 +136,16 @@ async fn a_backup_that_is_cut_short_or_damaged_anywhere_restores_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_is_made_is_its_users_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let whole = small_backup(folder.path()).await;
+    let into = folder.path().join("restored");
+    restore(&whole[..], &into).unwrap();
+    assert_eq!(fs::metadata(&into).unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_folder_that_is_not_empty_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let whole = small_backup(folder.path()).await;
