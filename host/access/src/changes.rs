@@ -333,7 +333,11 @@ fn scope_of(stored: &StoredKey) -> AuditScope {
     stored.organisation.map_or(AuditScope::Host, AuditScope::Organisation)
 }
 
-fn check_organisation_name(name: &str) -> Result<(), FieldError> {
+/// Whether an organisation may be called so.
+///
+/// # Errors
+/// What is wrong, as the field `name`.
+pub fn check_organisation_name(name: &str) -> Result<(), FieldError> {
     let good = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
     if (1..=64).contains(&name.len()) && name.bytes().all(good) {
         return Ok(());

@@ -25,6 +25,7 @@ mod verify;
 
 pub use address::is_public;
 pub use audit::{AuditEntry, AuditFilter, AuditScope};
+pub use changes::check_organisation_name;
 pub use destination::{Destination, InvalidDestination, LOCALHOST, NEVER_SENT};
 pub use error::{AccessError, AuthFailure};
 pub use idempotency::{

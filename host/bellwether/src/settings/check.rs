@@ -5,6 +5,9 @@ use tracing_subscriber::EnvFilter;
 
 use super::Settings;
 
+/// The least the store's cache is: below, sled does not start.
+const LEAST_CACHE: u64 = 64 * 1024;
+
 /// Everything that is wrong with `settings`.
 pub(super) fn check(settings: &Settings) -> Result<(), Vec<FieldError>> {
     let mut wrong = Vec::new();
@@ -50,6 +53,8 @@ pub(super) fn check(settings: &Settings) -> Result<(), Vec<FieldError>> {
     ] {
         expect(number > 0, field, &number, "at least 1");
     }
+    let cache = settings.store.cache_bytes;
+    expect(cache >= LEAST_CACHE, "store.cache_bytes", &cache, &format!("at least {LEAST_CACHE}"));
     let (certificate, key) = (&settings.tls.certificate, &settings.tls.key);
     expect(certificate.is_some() || key.is_none(), "tls.certificate", &"", "a file, as there is a tls.key");
     expect(key.is_some() || certificate.is_none(), "tls.key", &"", "a file, as there is a tls.certificate");
@@ -80,6 +85,8 @@ pub(super) fn check(settings: &Settings) -> Result<(), Vec<FieldError>> {
         let right = EnvFilter::try_new(filter).is_ok();
         expect(right, field, filter, "directives such as info or warn,bellwether_front=debug");
     }
+    let named = bellwether_access::check_organisation_name(&settings.organisation);
+    wrong.extend(named.err().map(|error| FieldError { field: "organisation".to_owned(), ..error }));
     wrong.extend(settings.plugins.limits.check_as(|name| format!("plugins.limits.{name}")));
     if wrong.is_empty() { Ok(()) } else { Err(wrong) }
 }
@@ -96,9 +103,11 @@ mod tests {
     #[test]
     fn what_cannot_work_is_refused_by_name() {
         type Change = fn(&mut Settings);
-        let changes: [(&str, Change); 10] = [
+        let changes: [(&str, Change); 12] = [
             ("listen", |settings| settings.listen.clear()),
             ("http.body_limit_bytes", |settings| settings.http.body_limit_bytes = 0),
+            ("store.cache_bytes", |settings| settings.store.cache_bytes = 255),
+            ("organisation", |settings| settings.organisation = "A b".to_owned()),
             ("plugins.limits.memory_bytes", |settings| settings.plugins.limits.memory_bytes = Some(u64::MAX)),
             ("tls.key", |settings| settings.tls.certificate = Some("a".into())),
             ("tls.certificate", |settings| settings.tls.key = Some("a".into())),
