@@ -69,8 +69,8 @@ pub enum PluginError {
     HostOnly(String),
     /// Another component of that version is installed, or the same one with other grants.
     #[error(
-        "version {version} of the plugin {name} is installed already with {}; say to replace it",
-        if *.same_digest { "other grants: change those, or" } else { "other content: give this one another version, or" }
+        "version {version} of the plugin {name} is installed already with {}, or replace it (`--replace`, `?replace=true`)",
+        if *.same_digest { "other grants: change those" } else { "other content: give this one another version" }
     )]
     Exists {
         /// Its name.

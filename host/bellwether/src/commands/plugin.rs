@@ -118,9 +118,9 @@ A world.wit that is there already is left as it is.")]
         name: String,
         /// Its version, as in 1.4.2
         version: String,
-        /// One line
-        #[arg(long, default_value = "")]
-        description: String,
+        /// One line; what it has stays, if not said
+        #[arg(long)]
+        description: Option<String>,
     },
     /// Run a component of any language in the real engine: its cases, and a battery of what hosts rely on; needs no host
     #[command(after_help = "\
@@ -308,6 +308,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             })?);
         }
         PluginCommand::Name { file, name, version, description } => {
+            let had = || bellwether_plugins::inspect(&read(&file).ok()?).ok()?.description;
+            let description = description.or_else(had).unwrap_or_default();
             contract::name(&file, &Identity { name, version, description, licence: None })?;
             return inspect(&file, format);
         }
