@@ -86,7 +86,7 @@ Examples:
         /// Its name or id
         metric: String,
         /// A number; only a metric of type count goes without
-        #[arg(allow_negative_numbers = true)]
+        #[arg(allow_negative_numbers = true, value_parser = super::number)]
         value: Option<f64>,
         /// The series, for a keyed metric
         #[arg(long)]
@@ -95,7 +95,7 @@ Examples:
         #[arg(long)]
         time: Option<String>,
         /// How much it counts in an average
-        #[arg(long)]
+        #[arg(long, value_parser = super::number)]
         weight: Option<f64>,
     },
     /// Read values; without a range, of the present interval

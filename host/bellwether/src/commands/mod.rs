@@ -51,6 +51,12 @@ First steps:
 
 Exit codes: 0 it worked, 1 the host refused or the command failed, 2 wrong usage or settings, 3 no host answers.";
 
+/// Reads a number that JSON has: `NaN` and what is infinite are none.
+fn number(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite());
+    number.ok_or_else(|| "expected a number such as 41.5".to_owned())
+}
+
 /// Everything `bellwether` does.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -207,6 +213,18 @@ mod tests {
     #[test]
     fn the_command_line_holds_together() {
         CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn a_query_may_begin_with_a_minus() {
+        for line in [
+            "log search -service:shop --limit 3",
+            "event search --oldest -host:a",
+            "series query -avg:m{*} --step 60",
+        ] {
+            let read = CommandLine::try_parse_from(["bellwether"].into_iter().chain(line.split(' ')));
+            assert!(read.is_ok(), "{line}: {read:?}");
+        }
     }
 
     #[test]

@@ -146,6 +146,7 @@ struct Known {
 #[derive(Args, Debug)]
 struct Asked {
     /// In Datadog's log search syntax; everything, if not said
+    #[arg(allow_hyphen_values = true)]
     query: Option<String>,
     /// From when on (RFC 3339)
     #[arg(long)]
@@ -163,9 +164,18 @@ struct Asked {
 
 /// For how long something is kept.
 #[derive(Clone, Copy, Debug)]
-enum Days {
+pub(super) enum Days {
     Number(u32),
     AsTheHost,
+}
+
+impl From<Days> for Value {
+    fn from(days: Days) -> Self {
+        match days {
+            Days::Number(days) => days.into(),
+            Days::AsTheHost => Self::Null,
+        }
+    }
 }
 
 impl std::str::FromStr for Days {
@@ -335,10 +345,7 @@ async fn show(client: &Client, format: Format, kind: &str, id: u64) -> Result<()
 async fn retention(client: &Client, format: Format, field: &str, days: Option<Days>) -> Result<(), Failure> {
     let mut retention = client.get(&["v1", "retention"], &[]).await?;
     if let Some(days) = days {
-        retention[field] = match days {
-            Days::Number(days) => days.into(),
-            Days::AsTheHost => Value::Null,
-        };
+        retention[field] = days.into();
         retention = client.write(Method::PUT, &["v1", "retention"], &[], Body::Json(retention)).await?;
     }
     output::value(format, &retention, |retention| match retention[field].as_u64() {

@@ -4,6 +4,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::record::Days;
 use super::{Limit, query};
 use crate::client::{Body, Connection};
 use crate::failure::Failure;
@@ -30,7 +31,7 @@ Examples:
         /// The metric's name
         metric: String,
         /// A number
-        #[arg(allow_negative_numbers = true)]
+        #[arg(allow_negative_numbers = true, value_parser = super::number)]
         value: f64,
         /// key:value, or a word; may be repeated
         #[arg(long)]
@@ -46,6 +47,7 @@ Examples:
   bellwether series query 'top(sum:requests{*} by {path}.as_rate(), 5)' --start 2026-01-01 --end 2026-01-02 --step 3600")]
     Query {
         /// In Datadog's language
+        #[arg(allow_hyphen_values = true)]
         query: String,
         /// Samples from here on (RFC 3339)
         #[arg(long)]
@@ -54,7 +56,7 @@ Examples:
         #[arg(long)]
         end: Option<String>,
         /// Seconds of a step
-        #[arg(long)]
+        #[arg(long, value_parser = super::number)]
         step: Option<f64>,
     },
     /// List the series of a metric
@@ -142,9 +144,9 @@ struct Known {
     /// What sends it
     #[arg(long)]
     integration: Option<String>,
-    /// Days its samples are kept
+    /// Days its samples are kept, or `host` for as long as the host keeps them
     #[arg(long)]
-    keep_days: Option<u32>,
+    keep_days: Option<Days>,
     /// Days after which samples are kept as roll-ups, and seconds of their steps; may be repeated
     #[arg(long, value_name = "DAYS:SECONDS", value_parser = roll_up)]
     roll_up: Vec<(u32, u32)>,
@@ -230,7 +232,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         SeriesCommand::Show { metric } => {
             let metric = client.get(&[&METRICS[..], &[metric.as_str()]].concat(), &[]).await?;
-            output::value(format, &metric, |metric| output::record(metric, FIELDS))?;
+            output::value(format, &metric, shown)?;
         }
         SeriesCommand::Describe { metric, known } => {
             let path = [&METRICS[..], &[metric.as_str()]].concat();
@@ -240,7 +242,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             };
             let body = Body::Json(known.over(before));
             let answer = client.write(Method::PUT, &path, &[], body).await?;
-            output::value(format, &answer, |metric| output::record(metric, FIELDS))?;
+            output::value(format, &answer, shown)?;
         }
         SeriesCommand::Tags { metric, key: None, .. } => {
             let keys = client.get(&[&METRICS[..], &[metric.as_str(), "tags"]].concat(), &[]).await?;
@@ -297,6 +299,19 @@ impl Known {
     }
 }
 
+/// What is known of a metric, for people.
+fn shown(metric: &Value) -> String {
+    let roll_ups = metric["roll_ups"].as_array().into_iter().flatten();
+    let roll_ups: Vec<String> = roll_ups
+        .map(|step| format!("after {} days every {} s", step["after_days"], step["step_seconds"]))
+        .collect();
+    let mut metric = metric.clone();
+    if !roll_ups.is_empty() {
+        metric["roll_ups"] = roll_ups.join(", ").into();
+    }
+    output::record(&metric, FIELDS)
+}
+
 /// The points of an answer, one a row.
 fn points(answer: &Value) -> Vec<Value> {
     let mut rows = Vec::new();
@@ -336,6 +351,23 @@ mod tests {
     }
 
     #[test]
+    fn roll_ups_are_shown_in_words() {
+        let steps =
+            json!([{ "after_days": 15, "step_seconds": 300 }, { "after_days": 90, "step_seconds": 3600 }]);
+        let text = shown(&json!({ "name": "m", "series": 1, "kind": "gauge", "roll_ups": steps }));
+        assert!(text.contains("after 15 days every 300 s, after 90 days every 3600 s\n"), "{text}");
+        assert!(!shown(&json!({ "name": "m", "series": 1, "kind": "gauge" })).contains("roll-ups"));
+    }
+
+    #[test]
+    fn what_is_no_number_is_no_value() {
+        for text in ["NaN", "inf", "1e400", "x", ""] {
+            assert!(super::super::number(text).is_err(), "{text}");
+        }
+        assert_eq!(super::super::number("-1.5e3"), Ok(-1500.0));
+    }
+
+    #[test]
     fn what_is_not_said_of_a_metric_stays() {
         let known = |keep_days, roll_up: &[(u32, u32)], no_roll_ups| Known {
             kind: Some(Kind::Count),
@@ -349,8 +381,9 @@ mod tests {
             no_roll_ups,
         };
         let before = json!({ "name": "m", "series": 3, "kind": "gauge", "unit": "byte" });
-        let days = known(Some(9), &[], false).over(before.clone());
+        let days = known(Some(Days::Number(9)), &[], false).over(before.clone());
         assert_eq!(days, json!({ "kind": "count", "unit": "byte", "keep_days": 9 }));
+        assert_eq!(known(Some(Days::AsTheHost), &[], false).over(days)["keep_days"], Value::Null);
         let rolled = known(None, &[roll_up("15:300").unwrap()], false).over(before);
         let expected = json!([{ "after_days": 15, "step_seconds": 300 }]);
         assert_eq!(rolled, json!({ "kind": "count", "unit": "byte", "roll_ups": expected }));
