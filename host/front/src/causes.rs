@@ -68,14 +68,20 @@ impl From<MetricError> for Problem {
     }
 }
 
+/// A query that does not read: its place stands for the field.
+fn unread(place: String, message: &str, error: &dyn fmt::Display) -> Problem {
+    let expected = message.strip_prefix("expected ").unwrap_or(message);
+    let field = FieldError::new(place, "", expected);
+    Problem::invalid(format!("the query does not read: {error}")).field(field)
+}
+
 impl From<SeriesError> for Problem {
     fn from(error: SeriesError) -> Self {
         match error {
             SeriesError::Invalid(field) => field.into(),
             SeriesError::Store(error) => error.into(),
             SeriesError::Syntax { line, column, ref message } => {
-                let place = FieldError::new(format!("line {line}, column {column}"), "", message);
-                Self::invalid(format!("the query does not read: {error}")).field(place)
+                unread(format!("line {line}, column {column}"), message, &error)
             }
             _ => problem(error.kind(), &error),
         }
@@ -88,8 +94,7 @@ impl From<RecordError> for Problem {
             RecordError::Invalid(field) => field.into(),
             RecordError::Store(error) => error.into(),
             RecordError::Syntax { line, column, ref message } => {
-                let place = FieldError::new(format!("line {line}, column {column}"), "", message);
-                Self::invalid(format!("the query does not read: {error}")).field(place)
+                unread(format!("line {line}, column {column}"), message, &error)
             }
             _ => problem(error.kind(), &error),
         }

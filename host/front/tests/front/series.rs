@@ -62,6 +62,8 @@ async fn a_query_that_does_not_read_is_told_where() {
     let host = Host::new().await;
     let problem = host.get(&query("avg:cpu{*}.rollup(mean)"), &host.read).await.problem(400, "invalid");
     assert_eq!(problem["errors"][0]["field"], "line 1, column 19", "{problem}");
+    let expected = problem["errors"][0]["expected"].as_str().unwrap();
+    assert!(expected.starts_with("one of avg, "), "{problem}");
     let problem = host.get("/v1/query?query=1&start=soon", &host.read).await.problem(400, "invalid");
     assert!(problem["detail"].as_str().unwrap().contains("milliseconds since 1970"), "{problem}");
     let problem = host.get("/v1/query?query=1&end=999999999999999", &host.read).await.problem(400, "invalid");
