@@ -1,10 +1,13 @@
 //! `bellwether event` and `bellwether log`.
 
-use std::io::BufRead as _;
+use std::io::{self, BufRead as _};
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
 
 use super::{Limit, query};
 use crate::client::{Body, Client, Connection};
@@ -84,7 +87,7 @@ enum LogCommand {
     #[command(after_help = "\
 Examples:
   bellwether log send 'GET /cart took 31 s' --status error --service shop --attribute http.status_code=504
-  journalctl --unit shop | bellwether log send - --service shop")]
+  journalctl --unit shop --follow | bellwether log send - --service shop")]
     Send {
         /// What it says; - for each line of the standard input
         message: String,
@@ -117,7 +120,7 @@ Examples:
 }
 
 /// What events and logs have besides what they say.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 struct Known {
     /// How bad it is: error, warning, info, …
     #[arg(long)]
@@ -222,6 +225,9 @@ const LINES: usize = 1000;
 /// Bytes of what they become: half of what a host takes at once unless it is set otherwise.
 const BYTES: usize = 512 * 1024;
 
+/// How long a line waits for others to be sent with.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 const EVENTS: &[Column] =
     &[("ID", "/id"), ("TIME", "/time"), ("STATUS", "/status"), ("SERVICE", "/service"), ("TITLE", "/title")];
 
@@ -293,10 +299,20 @@ async fn send(client: &Client, logs: Vec<Value>) -> Result<Value, Failure> {
     client.write(Method::POST, &["v1", "logs"], &[], body).await
 }
 
-/// Sends each line of the standard input that is not empty, many at once.
+/// Sends each line of the standard input that is not empty, many at once, and none later than [`PATIENCE`] after it came:
+/// who writes them may have long pauses.
 async fn send_lines(client: &Client, format: Format, known: &Known) -> Result<(), Failure> {
-    let (mut waiting, mut bytes, mut sent) = (Vec::new(), 0, 0_u64);
-    for line in std::io::stdin().lock().split(b'\n') {
+    let mut lines = lines();
+    let mut outbox = Outbox { client, waiting: Vec::new(), bytes: 0, due: None, sent: 0 };
+    for number in 1_u64.. {
+        let line = loop {
+            let Some(due) = outbox.due else { break lines.recv().await };
+            match timeout_at(due, lines.recv()).await {
+                Ok(line) => break line,
+                Err(_) => outbox.flush().await?,
+            }
+        };
+        let Some(line) = line else { break };
         let line = line.map_err(|error| Failure::Failed(error.into()))?;
         // What is no UTF-8 in a log is no reason to lose the rest of it.
         let line = String::from_utf8_lossy(&line);
@@ -304,22 +320,75 @@ async fn send_lines(client: &Client, format: Format, known: &Known) -> Result<()
         if line.trim().is_empty() {
             continue;
         }
-        let record = known.record(line);
-        let size = record.to_string().len();
-        if !waiting.is_empty() && (waiting.len() == LINES || bytes + size > BYTES) {
-            sent += waiting.len() as u64;
-            send(client, std::mem::take(&mut waiting)).await?;
-            bytes = 0;
+        let (record, taken) = fitting(known, line);
+        if taken < line.len() {
+            eprintln!("line {number} has {} bytes, of which {taken} are sent", line.len());
         }
-        bytes += size;
-        waiting.push(record);
+        outbox.put(record).await?;
     }
-    if !waiting.is_empty() {
-        sent += waiting.len() as u64;
-        send(client, waiting).await?;
-    }
+    outbox.flush().await?;
+    let sent = outbox.sent;
     output::value(format, &json!({ "appended": sent }), |_| format!("{sent} logs are sent\n"))?;
     Ok(())
+}
+
+/// The lines of the standard input, read by a thread that may wait for them.
+fn lines() -> mpsc::Receiver<io::Result<Vec<u8>>> {
+    let (sender, receiver) = mpsc::channel(LINES);
+    std::thread::spawn(move || {
+        for line in io::stdin().lock().split(b'\n') {
+            if sender.blocking_send(line).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
+}
+
+/// A line as a record that is taken in one request, and how many of its bytes are in it.
+fn fitting(known: &Known, line: &str) -> (Value, usize) {
+    let mut taken = line.len();
+    loop {
+        let record = known.record(&line[..taken]);
+        if taken == 0 || record.to_string().len() <= BYTES {
+            return (record, taken);
+        }
+        taken = line.floor_char_boundary(taken / 2);
+    }
+}
+
+/// Logs that wait for others to be sent with.
+struct Outbox<'a> {
+    client: &'a Client,
+    waiting: Vec<Value>,
+    /// What they are in JSON.
+    bytes: usize,
+    /// When the first of them has waited long enough.
+    due: Option<Instant>,
+    sent: u64,
+}
+
+impl Outbox<'_> {
+    async fn put(&mut self, record: Value) -> Result<(), Failure> {
+        let size = record.to_string().len();
+        if self.waiting.len() == LINES || self.bytes + size > BYTES {
+            self.flush().await?;
+        }
+        self.due.get_or_insert_with(|| Instant::now() + PATIENCE);
+        self.bytes += size;
+        self.waiting.push(record);
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), Failure> {
+        self.due = None;
+        self.bytes = 0;
+        if !self.waiting.is_empty() {
+            self.sent += self.waiting.len() as u64;
+            send(self.client, std::mem::take(&mut self.waiting)).await?;
+        }
+        Ok(())
+    }
 }
 
 async fn search(
@@ -358,6 +427,19 @@ async fn retention(client: &Client, format: Format, field: &str, days: Option<Da
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_that_is_too_long_is_cut_between_characters() {
+        let known = Known::default();
+        assert_eq!(fitting(&known, "short").1, 5);
+        // A control character is six bytes in JSON.
+        for line in ["é".repeat(BYTES), "\u{1}".repeat(BYTES)] {
+            let (record, taken) = fitting(&known, &line);
+            assert_eq!(record["message"], line[..taken]);
+            assert!((BYTES / 8..line.len()).contains(&taken), "{taken}");
+            assert!(record.to_string().len() <= BYTES);
+        }
+    }
 
     #[test]
     fn an_attribute_is_json_where_it_reads_as_such() {
