@@ -156,28 +156,28 @@ pub(crate) fn named_version(app: &str) -> (&str, Option<&str>) {
     app.split_once('@').map_or((app, None), |(name, version)| (name, Some(version)))
 }
 
-/// Who keeps to one version of an app.
+/// Who keeps to an app.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pin {
-    /// The version.
-    pub version: String,
+    /// The version; `None` for whichever is current.
+    pub version: Option<String>,
     /// Who.
     pub by: PinnedBy,
 }
 
-/// Who keeps to a version of an app.
+/// Who keeps to an app.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PinnedBy {
-    /// The published version of the playbook of this name, whose steps name that version.
+    /// The published version of the playbook of this name, whose steps call it.
     Playbook(String),
     /// A run that has not ended and began with that version.
     Run(RunId),
 }
 
-/// Knows who keeps to which version of an app.
+/// Knows who keeps to an app, and to which version of it.
 #[async_trait]
 pub trait Pins: Send + Sync + 'static {
-    /// Who in an organisation keeps to a version of the app of that name.
+    /// Who in an organisation keeps to the app of that name.
     ///
     /// # Errors
     /// If the store does not answer or is damaged.

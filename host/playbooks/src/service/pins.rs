@@ -1,4 +1,6 @@
-//! Who keeps to a version of an app, so that nobody removes it under a run.
+//! Who keeps to an app, so that nobody removes it under a run or a published playbook.
+
+use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use bellwether_kernel::{OrganisationId, PageRequest};
@@ -23,9 +25,8 @@ impl Pins for Playbooks {
             for playbook in &playbooks.items {
                 let Some(loaded) = self.load_published(organisation, playbook.id).await? else { continue };
                 let by = || PinnedBy::Playbook(playbook.document.name.clone());
-                pins.extend(
-                    named(&loaded.compiled, app).map(|version| Pin { version: version.to_owned(), by: by() }),
-                );
+                let versions = called(&loaded.compiled, app).into_iter();
+                pins.extend(versions.map(|version| Pin { version: version.map(str::to_owned), by: by() }));
             }
             match playbooks.next {
                 Some(next) => page.cursor = Some(next),
@@ -60,19 +61,20 @@ impl Playbooks {
                 let mut versions: Vec<String> =
                     pinned(&row.pins, app).map(str::to_owned).into_iter().collect();
                 if let Some(loaded) = self.load(organisation, open.playbook, row.playbook_version).await? {
-                    versions.extend(named(&loaded.compiled, app).map(str::to_owned));
+                    versions.extend(called(&loaded.compiled, app).into_iter().flatten().map(str::to_owned));
                 }
-                pins.extend(versions.into_iter().map(|version| Pin { version, by: PinnedBy::Run(run) }));
+                let by = || PinnedBy::Run(run);
+                pins.extend(versions.into_iter().map(|version| Pin { version: Some(version), by: by() }));
             }
         }
     }
 }
 
-/// The versions of an app that a playbook names, each once.
-fn named<'a>(compiled: &'a Compiled, app: &str) -> impl Iterator<Item = &'a str> {
+/// The versions of an app that a playbook calls, each once: `None` for whichever is current.
+fn called<'a>(compiled: &'a Compiled, app: &str) -> BTreeSet<Option<&'a str>> {
     let versions = compiled.steps.iter().filter_map(|step| match &step.action {
-        Action::App(name, Some(version)) if name == app => Some(version.as_str()),
+        Action::App(name, version) if name == app => Some(version.as_deref()),
         _ => None,
     });
-    versions.collect::<std::collections::BTreeSet<_>>().into_iter()
+    versions.collect()
 }

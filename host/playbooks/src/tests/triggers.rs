@@ -277,8 +277,12 @@ async fn it_is_known_which_versions_published_playbooks_and_open_runs_keep_to() 
         world.store_json(playbook(name, app)).await;
     }
     let pins = async || {
-        let pins = world.playbooks.pins(world.organisation, "echo").await.unwrap();
-        assert!(pins.iter().all(|pin| pin.version == "1.2.0"), "{pins:?}");
+        let mut pins = world.playbooks.pins(world.organisation, "echo").await.unwrap();
+        // The playbook that names no version keeps to the app, and to none of its versions.
+        let any = Pin { version: None, by: PinnedBy::Playbook("any".to_owned()) };
+        assert!(pins.contains(&any), "{pins:?}");
+        pins.retain(|pin| *pin != any);
+        assert!(pins.iter().all(|pin| pin.version.as_deref() == Some("1.2.0")), "{pins:?}");
         pins.into_iter().map(|pin| pin.by).collect::<Vec<_>>()
     };
     let one = PinnedBy::Playbook("one".to_owned());

@@ -197,7 +197,7 @@ impl Pins for Keeping {
 
 fn keep(plugins: &Plugins, version: &str) -> Arc<Keeping> {
     let keeping = Arc::new(Keeping::default());
-    let pin = |by| Pin { version: version.to_owned(), by };
+    let pin = |by| Pin { version: Some(version.to_owned()), by };
     *keeping.0.lock() = vec![pin(PinnedBy::Playbook("nightly".into())), pin(PinnedBy::Run(run_id(7)))];
     let pins: std::sync::Weak<Keeping> = Arc::downgrade(&keeping);
     plugins.ask_for_pins(pins);
@@ -225,7 +225,7 @@ async fn what_somebody_keeps_to_is_not_removed_unless_forced_and_the_names_are_t
     house.services.access.create_organisation("host", "acme", "UTC").await.unwrap();
     let plugins = with_versions(&house, &[1, 2]).await;
     let own = Owner::Organisation(OURS);
-    let _keeping = keep(&plugins, "1.0.0");
+    let keeping = keep(&plugins, "1.0.0");
     let told = async |owner, version: Option<&str>| {
         let refused = match version {
             Some(version) => plugins.remove_version(owner, "key", "probe", version, false).await,
@@ -244,8 +244,22 @@ async fn what_somebody_keeps_to_is_not_removed_unless_forced_and_the_names_are_t
     let error = told(own, Some("1.0.0")).await;
     let run = run_id(7);
     assert!(error.contains(&format!("1.0.0 by the playbook nightly, 1.0.0 by the run {run}")), "{error}");
+    // Who calls whichever is current would get the host's.
+    let pins = std::mem::take(&mut *keeping.0.lock());
+    keeping.0.lock().push(Pin { version: None, by: PinnedBy::Playbook("nightly".into()) });
+    plugins.remove(own, "key", "probe").await.unwrap();
+    let told_of_current = told(Owner::Host, None).await;
+    assert!(told_of_current.contains("the current version by 1 playbooks and runs of"), "{told_of_current}");
+    for number in 1..=2 {
+        plugins.install(own, "key", probe(number), Vec::new(), false).await.unwrap();
+    }
     // Who has a plugin of its own does not keep to the host's.
     plugins.remove(Owner::Host, "key", "probe").await.unwrap();
+    assert!(told(own, None).await.contains("the current version by the playbook nightly"));
+    plugins.remove_version(own, "key", "probe", "1.0.0", false).await.unwrap();
+    *keeping.0.lock() = pins;
+    plugins.install(own, "key", probe(1), Vec::new(), false).await.unwrap();
+    plugins.install(own, "key", probe(2), Vec::new(), false).await.unwrap();
     plugins.remove_version(own, "key", "probe", "1.0.0", true).await.unwrap();
     assert!(plugins.app_version(OURS, "probe", "1.0.0").is_none());
     plugins.remove(own, "key", "probe").await.unwrap();

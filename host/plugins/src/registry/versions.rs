@@ -114,8 +114,8 @@ impl Plugins {
     /// Removes a plugin, all its versions, all state it kept and all that was set of it. Calls in flight finish.
     ///
     /// # Errors
-    /// If there is no such plugin; [`PluginError::Pinned`] while a published playbook or an open run keeps to a version
-    /// of it.
+    /// If there is no such plugin; [`PluginError::Pinned`] while a published playbook calls it or an open run keeps to a
+    /// version of it.
     pub async fn remove(&self, owner: Owner, actor: &str, name: &str) -> Result<(), PluginError> {
         self.remove_all(owner, actor, name, false).await
     }
@@ -134,7 +134,12 @@ impl Plugins {
         let _change = self.changes.lock().await;
         let before = self.known(owner, name)?;
         if !force {
-            self.check_pins(&before, |version| before.releases.contains_key(version)).await?;
+            // Who names no version of an organisation's own gets the host's of the same name.
+            let goes_on = owner != Owner::Host && self.find(Owner::Host, name).is_some();
+            let concerns = |version: Option<&str>| {
+                version.map_or(!goes_on, |version| before.releases.contains_key(version))
+            };
+            self.check_pins(&before, concerns).await?;
         }
         let mut batch = Batch::new();
         batch.delete(owner.row(name));
@@ -182,7 +187,7 @@ impl Plugins {
             return in_use("its canary: promote or abort it first");
         }
         if !force {
-            self.check_pins(&before, |pinned| pinned == version).await?;
+            self.check_pins(&before, |pinned| pinned == Some(version)).await?;
         }
         let mut after = before.with_row(|_| {});
         after.releases.remove(version);
@@ -210,15 +215,19 @@ impl Plugins {
         let oldest_first =
             entry.newest_first().into_iter().rev().map(|release| release.installed().version.clone());
         let free = oldest_first.filter(|version| {
-            !called.contains(version) && pins.iter().all(|(_, pin)| pin.version != *version)
+            !called.contains(version) && pins.iter().all(|(_, pin)| pin.version.as_ref() != Some(version))
         });
         Ok(free.take(beyond).collect())
     }
 
     /// Refuses if anybody keeps to a version that `concerns`.
-    async fn check_pins(&self, entry: &Entry, concerns: impl Fn(&str) -> bool) -> Result<(), PluginError> {
+    async fn check_pins(
+        &self,
+        entry: &Entry,
+        concerns: impl Fn(Option<&str>) -> bool,
+    ) -> Result<(), PluginError> {
         let mut pins = self.pinned(entry).await?;
-        pins.retain(|(_, pin)| concerns(&pin.version));
+        pins.retain(|(_, pin)| concerns(pin.version.as_deref()));
         if pins.is_empty() {
             return Ok(());
         }
@@ -262,7 +271,7 @@ impl Plugins {
     fn by_organisation(&self, pins: &[(OrganisationId, Pin)]) -> Vec<String> {
         let mut counts = std::collections::BTreeMap::<(OrganisationId, &str), usize>::new();
         for (organisation, pin) in pins {
-            *counts.entry((*organisation, &pin.version)).or_default() += 1;
+            *counts.entry((*organisation, version_of(pin))).or_default() += 1;
         }
         let told = counts.iter().map(|((id, version), count)| {
             let organisation = self.shared.services.access.organisation(*id);
@@ -274,10 +283,14 @@ impl Plugins {
 }
 
 fn by_name(pins: &[(OrganisationId, Pin)]) -> Vec<String> {
-    shortened(pins.iter().map(|(_, Pin { version, by })| match by {
-        PinnedBy::Playbook(name) => format!("{version} by the playbook {name}"),
-        PinnedBy::Run(id) => format!("{version} by the run {id}"),
+    shortened(pins.iter().map(|(_, pin)| match &pin.by {
+        PinnedBy::Playbook(name) => format!("{} by the playbook {name}", version_of(pin)),
+        PinnedBy::Run(id) => format!("{} by the run {id}", version_of(pin)),
     }))
+}
+
+fn version_of(pin: &Pin) -> &str {
+    pin.version.as_deref().unwrap_or("the current version")
 }
 
 /// The first few, and how many there are besides.
