@@ -168,6 +168,7 @@ async fn how_a_plugin_does_is_the_operator_s_to_see_and_of_it_an_organisation_wh
     let list = host.get("/v1/plugin-stats", &host.operator).await.json();
     assert_eq!(list["items"][0]["versions"][0]["roles"][0]["calls"], 5, "{list}");
     let traps = operate(&host, "GET", "/traps", Value::Null).await.json();
+    assert!(traps["items"][0]["time"].as_str().is_some_and(|time| time.ends_with('Z')), "{traps}");
     assert_eq!(
         (&traps["items"][0]["version"], &traps["items"][0]["role"]),
         (&json!("1.0.0"), &json!("dialect"))

@@ -2,9 +2,10 @@
 
 use axum::extract::State;
 use bellwether_access::Caller;
+use bellwether_playbooks::LogLine;
 use bellwether_plugins::{
-    BreakerState, EgressStats, Installed, Instances, LimitOverrides, RoleStats, VersionLimits, VersionLine,
-    VersionState, VersionStats, VersionTrap,
+    BreakerState, EgressStats, Installed, Instances, LimitOverrides, PluginRole, RoleStats, TrapRecord,
+    VersionLimits, VersionLine, VersionState, VersionStats, VersionTrap,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -12,7 +13,8 @@ use utoipa::{IntoParams, ToSchema};
 use super::canary::CanaryState;
 use super::{PluginOwner, concerns_alone, own, own_then_host, seen};
 use crate::api::keys::PageQuery;
-use crate::extract::{Admin, CallerExt, Json, OrOperator, Path, Query, Read, page};
+use crate::api::words::LogLevel;
+use crate::extract::{Admin, CallerExt, Instant, Json, OrOperator, Path, Query, Read, page};
 use crate::openapi::{Bodied, Clash, NotFound, Refusals};
 use crate::problem::{Problem, ProblemKind};
 use crate::services::{Services, Shared};
@@ -191,10 +193,29 @@ impl LastQuery {
 /// What a plugin logged last.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct PluginLog {
-    /// Oldest first: `time`, `level`, `message`, which `call` it was and of which `version`.
-    #[schema(value_type = Vec<Object>,
-        example = json!([{"version": "1.4.2", "call": "app.run", "time": "2026-04-01T12:00:00Z", "level": "info", "message": "hello"}]))]
-    items: Vec<VersionLine>,
+    /// Oldest first.
+    items: Vec<PluginLine>,
+}
+
+/// A line a plugin logged.
+#[derive(Serialize, ToSchema)]
+struct PluginLine {
+    /// The version it is of.
+    #[schema(example = "1.4.2")]
+    version: String,
+    /// Role and function of the call.
+    #[schema(value_type = String, example = "app.run")]
+    call: &'static str,
+    time: Instant,
+    level: LogLevel,
+    message: String,
+}
+
+impl From<VersionLine> for PluginLine {
+    fn from(VersionLine { version, logged }: VersionLine) -> Self {
+        let LogLine { time, level, message } = logged.line;
+        Self { version, call: logged.call, time: time.into(), level: level.into(), message }
+    }
 }
 
 /// Shows what a plugin logged last, as far as it is the caller's: an organisation sees the lines of its own calls, the
@@ -210,18 +231,38 @@ pub(crate) async fn logs(
 ) -> Result<Json<PluginLog>, Problem> {
     let owner = seen(&services, &caller, &name)?.owner;
     let lines = services.plugins().logs(owner, &name, caller.organisation())?;
-    Ok(Json(PluginLog { items: query.of(lines)? }))
+    Ok(Json(PluginLog { items: query.of(lines)?.into_iter().map(PluginLine::from).collect() }))
 }
 
 /// Where a plugin trapped last.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct PluginTraps {
-    /// Oldest first: `time`, `message`, `role`, `version`, and as `backtrace` the functions it was in, innermost first,
-    /// by name where the component has names.
-    #[schema(value_type = Vec<Object>,
-        example = json!([{"version": "1.4.2", "role": "app", "time": "2026-04-01T12:00:00Z",
-            "message": "wasm `unreachable` instruction executed", "backtrace": ["divide", "run"]}]))]
-    items: Vec<VersionTrap>,
+    /// Oldest first.
+    items: Vec<PluginTrap>,
+}
+
+/// A trap of a plugin.
+#[derive(Serialize, ToSchema)]
+struct PluginTrap {
+    /// The version it is of.
+    #[schema(example = "1.4.2")]
+    version: String,
+    /// The role it was called in.
+    #[schema(value_type = String, example = "app")]
+    role: PluginRole,
+    time: Instant,
+    #[schema(example = "wasm `unreachable` instruction executed")]
+    message: String,
+    /// The functions it was in, innermost first, by name where the component has names.
+    #[schema(example = json!(["divide", "run"]))]
+    backtrace: Vec<String>,
+}
+
+impl From<VersionTrap> for PluginTrap {
+    fn from(VersionTrap { version, trap }: VersionTrap) -> Self {
+        let TrapRecord { role, time, message, backtrace } = trap;
+        Self { version, role, time: time.into(), message, backtrace }
+    }
 }
 
 /// Shows where a plugin of the caller's own trapped last.
@@ -239,5 +280,6 @@ pub(crate) async fn traps(
         let detail = format!("the plugin {name:?} is the host's: where it trapped, only its operator sees");
         return Err(Problem::new(ProblemKind::Forbidden, detail));
     }
-    Ok(Json(PluginTraps { items: query.of(services.plugins().traps(owner, &name)?)? }))
+    let traps = query.of(services.plugins().traps(owner, &name)?)?;
+    Ok(Json(PluginTraps { items: traps.into_iter().map(PluginTrap::from).collect() }))
 }
