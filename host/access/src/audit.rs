@@ -1,4 +1,4 @@
-//! What was done to keys, grants, installs and settings, by whom, when.
+//! What was done to keys, grants, installs and settings, and data that was deleted: by whom, when.
 
 use std::sync::atomic::Ordering;
 

@@ -95,7 +95,7 @@ pub(crate) fn document() -> OpenApi {
         ("plugins", "Sandboxed components and what they are granted."),
         ("keys", "Who may call."),
         ("organisations", "Whose data is whose."),
-        ("audit", "What was done to keys, grants, installs and settings."),
+        ("audit", "What was done to keys, grants, installs and settings, and data that was deleted."),
         ("host", "How the host is."),
     ];
     let mut schemas = Vec::new();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bellwether_access::Access;
+use bellwether_access::{Access, AuditScope, Principal};
 use bellwether_alerts::{Alerts, Deliveries, Routes};
 use bellwether_kernel::{Clock, Randomness};
 use bellwether_metrics::Metrics;
@@ -11,7 +11,7 @@ use bellwether_playbooks::Playbooks;
 use bellwether_plugins::Plugins;
 use bellwether_records::Records;
 use bellwether_series::Series;
-use bellwether_store::{SharedStore, StoreError};
+use bellwether_store::{Batch, SharedStore, StoreError};
 use bytes::Bytes;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::mpsc;
@@ -135,5 +135,19 @@ impl Services {
 
     pub(crate) fn access(&self) -> &Access {
         &self.parts.access
+    }
+
+    /// An entry of the organisation's audit log, for the change it tells of to join.
+    pub(crate) fn told(
+        &self,
+        principal: &Principal,
+        action: &str,
+        target: &str,
+        details: &[(&str, String)],
+    ) -> Batch {
+        let mut batch = Batch::new();
+        let scope = AuditScope::Organisation(principal.organisation);
+        self.access().audit(&mut batch, scope, principal.key.as_str(), action, target, details);
+        batch
     }
 }

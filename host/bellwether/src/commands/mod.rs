@@ -102,7 +102,7 @@ pub(crate) enum Command {
     Organisation(organisation::Arguments),
     /// Who the key in use belongs to
     Whoami(whoami::Arguments),
-    /// What was done to keys, grants, installs and settings
+    /// What was done to keys, grants, installs and settings, and data that was deleted
     Audit(audit::Arguments),
     /// How the host is doing
     Host(host::Arguments),

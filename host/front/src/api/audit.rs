@@ -65,7 +65,7 @@ pub(crate) struct AuditPage {
     next: Option<String>,
 }
 
-/// Shows what was done to keys, grants, installs and settings.
+/// Shows what was done to keys, grants, installs and settings, and data that was deleted.
 #[utoipa::path(get, path = "/v1/audit", tag = "audit", params(AuditQuery), security(("key" = [])),
     responses((status = 200, description = "A page of the log", body = AuditPage), Refusals))]
 pub(crate) async fn list(

@@ -167,7 +167,11 @@ pub(crate) async fn delete(
     State(services): State<Shared>,
 ) -> Result<Json<Metric>, Problem> {
     let metric = find(&services, principal.organisation, metric).await?;
-    let metric = services.metrics().delete(principal.organisation, &MetricReference::Id(metric.id)).await?;
+    let told = |metric: &bellwether_metrics::Metric| {
+        services.told(&principal, "metric.delete", &metric.definition.name, &[("id", metric.id.to_string())])
+    };
+    let reference = MetricReference::Id(metric.id);
+    let metric = services.metrics().delete_with(principal.organisation, &reference, told).await?;
     Ok(Json(Metric::from(&*metric)))
 }
 

@@ -1,7 +1,6 @@
 //! Events and logs: `/v1/events`, `/v1/logs` and how long both are kept, `/v1/retention`.
 
 use axum::extract::State;
-use bellwether_access::AuditScope;
 use bellwether_kernel::{FieldError, OrganisationId, RecordId, Timestamp};
 use bellwether_records::{Content, Order, Record, RecordError, RecordKind, Retention, Search, parse};
 use bellwether_store::Batch;
@@ -365,9 +364,7 @@ pub(crate) async fn set_retention(
     let retention = Retention { events_days, logs_days };
     let shown = |days: Option<u32>| days.map_or_else(|| "the host's".to_owned(), |days| days.to_string());
     let details = [("events_days", shown(events_days)), ("logs_days", shown(logs_days))];
-    let mut batch = Batch::new();
-    let (scope, actor) = (AuditScope::Organisation(principal.organisation), principal.key.as_str());
-    services.access().audit(&mut batch, scope, actor, "retention.set", "records", &details);
-    services.records().set_retention(principal.organisation, retention, batch).await?;
+    let told = services.told(&principal, "retention.set", "records", &details);
+    services.records().set_retention(principal.organisation, retention, told).await?;
     Ok(Json(retention.into()))
 }

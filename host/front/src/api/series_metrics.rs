@@ -1,7 +1,6 @@
 //! Metrics with tagged series: `/v1/series/metrics`.
 
 use bellwether_kernel::{Cursor, FieldError};
-use bellwether_store::Batch;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -217,7 +216,13 @@ pub(crate) async fn describe(
     State(services): State<Shared>,
     Json(new): Json<SeriesMetadata>,
 ) -> Result<Json<TaggedMetric>, Problem> {
-    services.series().describe(principal.organisation, &metric, new.into(), Batch::new()).await?;
+    let steps = new.roll_ups.iter().map(|step| format!("{}:{}", step.after_days, step.step_seconds));
+    let details = [
+        ("keep_days", new.keep_days.map_or_else(|| "the host's".to_owned(), |days| days.to_string())),
+        ("roll_ups", steps.collect::<Vec<_>>().join(" ")),
+    ];
+    let told = services.told(&principal, "series.describe", &metric, &details);
+    services.series().describe(principal.organisation, &metric, new.into(), told).await?;
     Ok(Json(services.series().metric(principal.organisation, &metric)?.into()))
 }
 
@@ -247,8 +252,10 @@ pub(crate) async fn delete(
     Query(query): Query<DeletionQuery>,
     State(services): State<Shared>,
 ) -> Result<Json<DeletedSeries>, Problem> {
+    let which = [("filter", query.filter.clone().unwrap_or_else(|| "*".to_owned()))];
     let filter = filter(query.filter.as_deref())?;
-    let deleted = services.series().delete(principal.organisation, &metric, filter, Batch::new()).await?;
+    let told = services.told(&principal, "series.delete", &metric, &which);
+    let deleted = services.series().delete(principal.organisation, &metric, filter, told).await?;
     Ok(Json(DeletedSeries { deleted }))
 }
 

@@ -127,6 +127,13 @@ async fn a_metric_is_described_and_its_series_deleted() {
     let some = "/v1/series/metrics/cpu%20user?filter=host:a";
     host.ask("DELETE", some, &host.read, Value::Null).await.problem(403, "forbidden");
     assert_eq!(host.ask("DELETE", some, &host.write, Value::Null).await.json(), json!({"deleted": 1}));
+    let audit = host.get("/v1/audit?limit=1", &host.admin).await.json();
+    let entry = &audit["items"][0];
+    assert_eq!(
+        (&entry["action"], &entry["target"]),
+        (&json!("series.delete"), &json!("cpu user")),
+        "{audit}"
+    );
     let left = host.get("/v1/series?metric=cpu%20user", &host.read).await.json();
     assert_eq!(left["items"], json!([{"tags": ["env:prod", "host:b"]}]));
 }
