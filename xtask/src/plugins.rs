@@ -162,6 +162,7 @@ mod tests {
             ),
             ("http", &[clock, http], "bellwether:plugin/app@0.1.0"),
             ("metric", &[log, read, write], "bellwether:plugin/app@0.1.0"),
+            ("otlp", &[series_read, series_write], "bellwether:plugin/configurable-dialect@0.1.0"),
             ("peers", &[], "bellwether:plugin/detector@0.1.0"),
             (
                 "prometheus",

@@ -1,0 +1,101 @@
+//! A request's body: in which encoding it and its answer are, and what it is without its compression.
+
+use std::borrow::Cow;
+use std::io::Read as _;
+
+use bellwether_sdk::dialect::{Request, Response};
+use flate2::read::MultiGzDecoder;
+use prost::Message;
+
+use crate::failure::Failure;
+use crate::messages;
+
+/// Bytes of a request, unpacked. A collector's batch of 8,192 points has some two million; what is read of one takes up to
+/// six times its bytes, and a call may hold 64 MiB.
+const LARGEST: usize = 8 << 20;
+
+/// How a message is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    Protobuf,
+    Json,
+}
+
+impl Encoding {
+    const PROTOBUF: &str = "application/x-protobuf";
+    const JSON: &str = "application/json";
+
+    /// What a request says it is in, if it is one of the two.
+    pub(crate) fn of(request: &Request<'_>) -> Option<Self> {
+        let said = request.header("content-type").unwrap_or_default();
+        let media_type = said.split(';').next().unwrap_or_default().trim();
+        [(Self::Protobuf, Self::PROTOBUF), (Self::Json, Self::JSON)]
+            .into_iter()
+            .find_map(|(encoding, name)| media_type.eq_ignore_ascii_case(name).then_some(encoding))
+    }
+
+    /// An answer in it.
+    pub(crate) fn answer(self, status: u16, message: &impl Message, json: &serde_json::Value) -> Response {
+        match self {
+            Self::Protobuf => Response::new(status, Self::PROTOBUF, message.encode_to_vec()),
+            Self::Json => Response::json(status, json),
+        }
+    }
+}
+
+/// The message a request carries, and how it is written.
+pub(crate) fn message(request: &Request<'_>) -> Result<(Encoding, messages::Request), Failure> {
+    let encoding = Encoding::of(request).ok_or_else(|| {
+        let said = request.header("content-type").unwrap_or_default();
+        let (protobuf, json) = (Encoding::PROTOBUF, Encoding::JSON);
+        Failure::unsupported(format_args!("content-type is {said:?}, expected {protobuf} or {json}"))
+    })?;
+    let body = unpacked(request)?;
+    let message = match encoding {
+        Encoding::Protobuf => messages::Request::decode(&*body).map_err(|error| {
+            Failure::bad(format_args!("the body is no ExportMetricsServiceRequest: {error}"))
+        })?,
+        Encoding::Json => read_json(&body)?,
+    };
+    Ok((encoding, message))
+}
+
+/// The message, or where in it what is wrong.
+fn read_json(body: &[u8]) -> Result<messages::Request, Failure> {
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let message = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let (path, error) = (error.path().to_string(), error.inner());
+        match path.as_str() {
+            "." => Failure::bad(format_args!("the body is no ExportMetricsServiceRequest: {error}")),
+            _ => Failure::bad(format_args!("{path}: {error}")),
+        }
+    })?;
+    reader
+        .end()
+        .map_err(|error| Failure::bad(format_args!("the body has more than one message: {error}")))?;
+    Ok(message)
+}
+
+fn unpacked<'a>(request: &Request<'a>) -> Result<Cow<'a, [u8]>, Failure> {
+    let body = request.body();
+    let encoding = request.header("content-encoding").unwrap_or_default().trim().to_ascii_lowercase();
+    let unpacked = match encoding.as_str() {
+        "" | "identity" => Cow::Borrowed(body),
+        "gzip" | "x-gzip" => {
+            let mut unpacked = Vec::with_capacity((body.len() * 4).min(LARGEST));
+            // One byte more shows that there are more.
+            let read = MultiGzDecoder::new(body).take(LARGEST as u64 + 1).read_to_end(&mut unpacked);
+            read.map_err(|error| Failure::bad(format_args!("the body is no gzip: {error}")))?;
+            Cow::Owned(unpacked)
+        }
+        _ => {
+            return Err(Failure::unsupported(format_args!(
+                "content-encoding is {encoding:?}, expected gzip or none"
+            )));
+        }
+    };
+    if unpacked.len() > LARGEST {
+        return Err(Failure::too_large(format_args!("the body has more than {LARGEST} bytes, unpacked")));
+    }
+    Ok(unpacked)
+}

@@ -1,0 +1,208 @@
+//! What a request brings, in the columns the host takes; points that cannot be kept are left out and counted.
+
+use std::borrow::Cow;
+
+use bellwether_sdk::Timestamp;
+use bellwether_sdk::series::{MetricKind, SampleTable};
+
+use super::points::{Point, Row, STALE};
+use crate::messages::{Metric, Request};
+use crate::metadata::Told;
+use crate::names::{self, Ending};
+use crate::settings::Mapping;
+use crate::tags::{self, Common};
+
+/// Bytes of a metric's name that the host takes.
+const METRIC: usize = 200;
+
+/// A point's flag that says that its series has no value any more.
+const NO_RECORDED_VALUE: u32 = 1;
+
+/// `AggregationTemporality`
+const DELTA: i32 = 1;
+const CUMULATIVE: i32 = 2;
+
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub(super) table: SampleTable,
+    pub(super) told: Told,
+    /// How many points were left out, and why the first was.
+    pub(super) refused: i64,
+    pub(super) reason: String,
+}
+
+/// What the points of a metric have in common.
+struct Family<'a> {
+    metric: &'a Metric,
+    /// Which of the five kinds of data they are, as its field is called.
+    field: &'static str,
+    ending: Ending,
+    kind: MetricKind,
+}
+
+impl Batch {
+    /// Takes in a request.
+    pub(super) fn read(&mut self, request: &Request, mapping: &Mapping) {
+        for (resource_at, resource) in request.resource_metrics.iter().enumerate() {
+            for (scope_at, scope) in resource.scope_metrics.iter().enumerate() {
+                let common = Common::of(resource, scope, mapping);
+                for (metric_at, metric) in scope.metrics.iter().enumerate() {
+                    let path = || {
+                        format!(
+                            "resource_metrics[{resource_at}].scope_metrics[{scope_at}].metrics[{metric_at}]"
+                        )
+                    };
+                    self.metric(metric, common.as_ref(), mapping, &path);
+                }
+            }
+        }
+    }
+
+    fn metric(
+        &mut self,
+        metric: &Metric,
+        common: Result<&Common<'_>, &String>,
+        mapping: &Mapping,
+        path: &dyn Fn() -> String,
+    ) {
+        let family = |field, ending, kind| Family { metric, field, ending, kind };
+        let mut take = Taking { batch: self, common, mapping, path };
+        if let Some(gauge) = &metric.gauge {
+            take.points(Ok(family("gauge", Ending::Gauge, MetricKind::Gauge)), &gauge.data_points);
+        }
+        if let Some(sum) = &metric.sum {
+            let ending = |kind| match (kind, sum.is_monotonic) {
+                (MetricKind::Gauge, true) => Ending::Total,
+                _ => Ending::None,
+            };
+            let kind = kind("sum", sum.aggregation_temporality);
+            take.points(kind.map(|kind| family("sum", ending(kind), kind)), &sum.data_points);
+        }
+        if let Some(histogram) = &metric.histogram {
+            let kind = kind("histogram", histogram.aggregation_temporality);
+            take.points(kind.map(|kind| family("histogram", Ending::None, kind)), &histogram.data_points);
+        }
+        if let Some(histogram) = &metric.exponential_histogram {
+            let field = "exponential_histogram";
+            let kind = kind(field, histogram.aggregation_temporality);
+            take.points(kind.map(|kind| family(field, Ending::None, kind)), &histogram.data_points);
+        }
+        if let Some(summary) = &metric.summary {
+            take.points(Ok(family("summary", Ending::None, MetricKind::Gauge)), &summary.data_points);
+        }
+    }
+
+    fn refuse(&mut self, points: usize, reason: impl FnOnce() -> String) {
+        if self.refused == 0 && points > 0 {
+            self.reason = reason();
+        }
+        self.refused += points as i64;
+    }
+}
+
+/// What the samples of a metric with this temporality are: those that count since the point before are a count, those
+/// that count from a beginning are levels like any gauge's, of which PromQL makes rates.
+fn kind(field: &str, temporality: i32) -> Result<MetricKind, String> {
+    match temporality {
+        CUMULATIVE => Ok(MetricKind::Gauge),
+        DELTA => Ok(MetricKind::Count),
+        other => Err(format!(
+            "{field}.aggregation_temporality is {other}, expected {DELTA} (delta) or {CUMULATIVE} (cumulative)"
+        )),
+    }
+}
+
+/// A metric that is being taken in.
+struct Taking<'a> {
+    batch: &'a mut Batch,
+    common: Result<&'a Common<'a>, &'a String>,
+    mapping: &'a Mapping,
+    path: &'a dyn Fn() -> String,
+}
+
+impl Taking<'_> {
+    fn points<P: Point>(&mut self, family: Result<Family<'_>, String>, points: &[P]) {
+        let ready = family.and_then(|family| {
+            let name = self.name(&family)?;
+            let common = self.common.map_err(|reason| reason.clone())?;
+            Ok((family, name, common))
+        });
+        let (family, name, common) = match ready {
+            Ok(ready) => ready,
+            Err(reason) => {
+                return self.batch.refuse(points.len(), || format!("{}: {reason}", (self.path)()));
+            }
+        };
+        let mut rows = Vec::new();
+        for (at, point) in points.iter().enumerate() {
+            rows.clear();
+            if let Err(reason) = self.point(&family, &name, common, point, &mut rows) {
+                let path = || format!("{}.{}.data_points[{at}]{reason}", (self.path)(), family.field);
+                self.batch.refuse(1, path);
+            }
+        }
+    }
+
+    /// The name of a metric with room for what stands behind it.
+    fn name<'b>(&self, family: &Family<'b>) -> Result<Cow<'b, str>, String> {
+        let Metric { name, unit, .. } = family.metric;
+        let made = names::metric(self.mapping.names, name, unit, family.ending);
+        let longest = METRIC - "_bucket".len();
+        if made.is_empty() || made.len() > longest || made.contains(char::is_control) {
+            return Err(format!(
+                "name is {name:?}, which becomes {made:?}, expected 1 to {longest} bytes without control characters"
+            ));
+        }
+        Ok(made)
+    }
+
+    /// # Errors
+    /// Says what is wrong with the point, beginning with a dot and a field's name, or with a space.
+    fn point<P: Point>(
+        &mut self,
+        family: &Family<'_>,
+        name: &str,
+        common: &Common<'_>,
+        point: &P,
+        rows: &mut Vec<Row>,
+    ) -> Result<(), String> {
+        let time = milliseconds(point.time())
+            .ok_or(".time_unix_nano is 0, expected nanoseconds since 1970".to_owned())?;
+        let stale = point.flags() & NO_RECORDED_VALUE != 0;
+        point.rows(stale, rows)?;
+        let own = tags::of(point.attributes(), self.mapping.names)
+            .map_err(|most| format!(".attributes are {most}"))?;
+        let labelled = rows.iter().any(|row| row.label.is_some());
+        let tags = common.with(&own, usize::from(labelled)).map_err(|most| format!(" {most}"))?;
+        for Row { ending, label, value } in &*rows {
+            self.batch.table.sample(time, if stale { f64::from_bits(STALE) } else { *value });
+            let metric =
+                if ending.is_empty() { Cow::Borrowed(name) } else { Cow::Owned(format!("{name}{ending}")) };
+            self.batch.table.series(&metric, |written| {
+                for (key, value) in &tags {
+                    if label.as_ref().is_none_or(|(label, _)| label != key) {
+                        written.pair(key, value);
+                    }
+                }
+                if let Some((key, value)) = label {
+                    written.pair(key, value);
+                }
+            });
+            self.tell(family, &metric, ending);
+        }
+        Ok(())
+    }
+
+    /// Buckets and counts count, whatever the unit of what they count is.
+    fn tell(&mut self, family: &Family<'_>, metric: &str, ending: &str) {
+        let Metric { description, unit, .. } = family.metric;
+        let unit = if matches!(ending, "" | "_sum") { names::unit(unit) } else { None };
+        self.batch.told.tell(metric, family.kind, description, unit);
+    }
+}
+
+/// Nanoseconds since 1970, of which 0 says that nobody knows.
+fn milliseconds(nanoseconds: u64) -> Option<Timestamp> {
+    let milliseconds = i64::try_from(nanoseconds / 1_000_000).ok()?;
+    (nanoseconds > 0).then_some(Timestamp::from_milliseconds(milliseconds))
+}

@@ -1,0 +1,59 @@
+//! `POST /v1/metrics`: a request's points become the samples of series, in one write.
+//!
+//! To send it again changes nothing. A point that cannot be kept is left out and told as OTLP tells it, as part of a
+//! success, which exporters do not send again; the other points are kept all the same.
+
+mod batch;
+mod exponential;
+mod points;
+
+use bellwether_sdk::dialect::{Request, Response};
+use bellwether_sdk::host::{SeriesRead, SeriesWrite};
+use serde_json::json;
+
+use crate::body::{self, Encoding};
+use crate::failure::Failure;
+use crate::messages::{Answer, PartialSuccess};
+use crate::settings::Mapping;
+use batch::Batch;
+
+/// `POST /v1/metrics`
+pub(crate) fn metrics<H: SeriesRead + SeriesWrite>(host: &H, request: &Request<'_>) -> Response {
+    taken(host, request).unwrap_or_else(|failure| failure.answer(request))
+}
+
+fn taken<H: SeriesRead + SeriesWrite>(host: &H, request: &Request<'_>) -> Result<Response, Failure> {
+    let mapping: Mapping = request.settings()?;
+    let (encoding, message) = body::message(request)?;
+    let mut batch = Batch::default();
+    batch.read(&message, &mapping);
+    if !batch.table.is_empty() {
+        host.write_table(&batch.table)?;
+    }
+    // What is told of metrics is told again and again: no reason to have points sent again that are kept.
+    let told = batch.told.keep(host);
+    Ok(match (batch.refused, told) {
+        (0, Ok(())) => success(encoding, None),
+        (0, Err(error)) => {
+            success(encoding, Some((0, format!("units and descriptions were not all kept: {error}"))))
+        }
+        (refused, _) => {
+            let message = format!("{refused} data points were not kept; the first: {}", batch.reason);
+            success(encoding, Some((refused, message)))
+        }
+    })
+}
+
+/// The answer to a request that is taken, but for so many points, or with a warning.
+fn success(encoding: Encoding, partial: Option<(i64, String)>) -> Response {
+    let json = partial.as_ref().map_or_else(
+        || json!({}),
+        // Protobuf's JSON has whole numbers of 64 bits as texts.
+        |(rejected, message)| {
+            json!({ "partialSuccess": { "rejectedDataPoints": rejected.to_string(), "errorMessage": message } })
+        },
+    );
+    let partial_success = partial
+        .map(|(rejected_data_points, error_message)| PartialSuccess { rejected_data_points, error_message });
+    encoding.answer(200, &Answer { partial_success }, &json)
+}
