@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use bellwether_sdk::Timestamp;
 use bellwether_sdk::series::{MetricKind, SampleTable};
 
+use super::beginning::{Beginnings, is_young};
 use super::points::{Point, Row, STALE};
 use crate::messages::{Metric, Request};
 use crate::metadata::Told;
@@ -26,6 +27,7 @@ const CUMULATIVE: i32 = 2;
 pub(super) struct Batch {
     pub(super) table: SampleTable,
     pub(super) told: Told,
+    pub(super) beginnings: Beginnings,
     /// How many points were left out, and why the first was.
     pub(super) refused: i64,
     pub(super) reason: String,
@@ -38,6 +40,8 @@ struct Family<'a> {
     field: &'static str,
     ending: Ending,
     kind: MetricKind,
+    /// Whether they count from a beginning.
+    counts: bool,
 }
 
 impl Batch {
@@ -65,7 +69,14 @@ impl Batch {
         mapping: &Mapping,
         path: &dyn Fn() -> String,
     ) {
-        let family = |field, ending, kind| Family { metric, field, ending, kind };
+        let family = |field, ending, kind| {
+            let counts = match field {
+                "gauge" => false,
+                "sum" => ending == Ending::Total,
+                _ => kind == MetricKind::Gauge,
+            };
+            Family { metric, field, ending, kind, counts }
+        };
         let mut take = Taking { batch: self, common, mapping, path };
         if let Some(gauge) = &metric.gauge {
             take.points(Ok(family("gauge", Ending::Gauge, MetricKind::Gauge)), &gauge.data_points);
@@ -174,21 +185,19 @@ impl Taking<'_> {
             .map_err(|most| format!(".attributes are {most}"))?;
         let labelled = rows.iter().any(|row| row.label.is_some());
         let tags = common.with(&own, usize::from(labelled)).map_err(|most| format!(" {most}"))?;
-        for Row { ending, label, value } in &*rows {
-            self.batch.table.sample(time, if stale { f64::from_bits(STALE) } else { *value });
-            let metric =
-                if ending.is_empty() { Cow::Borrowed(name) } else { Cow::Owned(format!("{name}{ending}")) };
+        for row in &*rows {
+            self.batch.table.sample(time, if stale { f64::from_bits(STALE) } else { row.value });
+            let metric = row.metric(name);
             self.batch.table.series(&metric, |written| {
-                for (key, value) in &tags {
-                    if label.as_ref().is_none_or(|(label, _)| label != key) {
-                        written.pair(key, value);
-                    }
-                }
-                if let Some((key, value)) = label {
-                    written.pair(key, value);
-                }
+                row.tags(&tags).for_each(|(key, value)| written.pair(key, value));
             });
-            self.tell(family, &metric, ending);
+            self.tell(family, &metric, row.ending);
+        }
+        if family.counts
+            && !stale
+            && let Some(start) = milliseconds(point.start()).filter(|start| is_young(*start, time))
+        {
+            self.batch.beginnings.note(start, time, name, &tags, rows);
         }
         Ok(())
     }

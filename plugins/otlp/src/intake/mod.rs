@@ -4,6 +4,7 @@
 //! success, which exporters do not send again; the other points are kept all the same.
 
 mod batch;
+mod beginning;
 mod exponential;
 mod points;
 
@@ -27,6 +28,7 @@ fn taken<H: SeriesRead + SeriesWrite>(host: &H, request: &Request<'_>) -> Result
     let (encoding, message) = body::message(request)?;
     let mut batch = Batch::default();
     batch.read(&message, &mapping);
+    batch.beginnings.add(host, &mut batch.table);
     if !batch.table.is_empty() {
         host.write_table(&batch.table)?;
     }

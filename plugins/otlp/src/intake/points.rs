@@ -3,6 +3,8 @@
 //! Histograms and summaries are those of Prometheus: a series for each bucket with how many values lie up to its bound
 //! (`le`), or for each quantile, and series with the sum and the count.
 
+use std::borrow::Cow;
+
 use super::exponential;
 use crate::messages::{
     ExponentialHistogramDataPoint, HistogramDataPoint, KeyValue, NumberDataPoint, SummaryDataPoint,
@@ -36,6 +38,34 @@ impl Row {
     fn bucket(bound: String, count: u64) -> Self {
         Self { ending: BUCKET, label: Some((LE, bound)), value: count as f64 }
     }
+
+    /// The metric of its series, of a family of this name.
+    pub(super) fn metric<'a>(&self, name: &'a str) -> Cow<'a, str> {
+        match self.ending {
+            "" => Cow::Borrowed(name),
+            ending => Cow::Owned(format!("{name}{ending}")),
+        }
+    }
+
+    /// The tags of its series, of a point with these: its own stands in the place of one of the same key.
+    pub(super) fn tags<'a>(
+        &'a self,
+        point: &'a [(&'a str, &'a str)],
+    ) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let own = self.label.as_ref().map(|(key, value)| (*key, value.as_str()));
+        let others = point.iter().filter(move |(key, _)| own.is_none_or(|(label, _)| label != *key));
+        others.copied().chain(own)
+    }
+
+    /// Whether it says how many there are of what its point is about: every point has one such row.
+    pub(super) fn is_count(&self) -> bool {
+        self.label.is_none() && matches!(self.ending, "" | COUNT)
+    }
+
+    /// Whether it is a quantile, which counts nothing.
+    pub(super) fn is_quantile(&self) -> bool {
+        self.label.as_ref().is_some_and(|(key, _)| *key == QUANTILE)
+    }
 }
 
 /// What all kinds of data points have.
@@ -44,6 +74,9 @@ pub(super) trait Point {
 
     /// Nanoseconds since 1970.
     fn time(&self) -> u64;
+
+    /// The same of what its stream counts from; 0 if nobody knows.
+    fn start(&self) -> u64;
 
     fn flags(&self) -> u32;
 
@@ -63,6 +96,10 @@ macro_rules! point {
 
             fn time(&self) -> u64 {
                 self.time_unix_nano
+            }
+
+            fn start(&self) -> u64 {
+                self.start_time_unix_nano
             }
 
             fn flags(&self) -> u32 {

@@ -112,6 +112,68 @@ fn exponential_histograms_are_buckets_with_bounds() {
     assert_eq!(stored(&host), expected);
 }
 
+#[test]
+fn what_counts_begins_at_zero_where_it_says_that_it_began() {
+    let point = |start: u64, time: u64, value: f64| NumberDataPoint {
+        start_time_unix_nano: start * SECOND,
+        time_unix_nano: time * SECOND,
+        ..double(value)
+    };
+    let counter = |start, time, value| request(vec![sum("c", 2, true, point(start, time, value))]);
+    let host = MemoryHost::new();
+    for (message, expected) in [
+        (counter(1, 11, 7.0), &[(1000, 0.0), (11_000, 7.0)][..]),
+        (counter(1, 21, 9.0), &[(1000, 0.0), (11_000, 7.0), (21_000, 9.0)]),
+        // It began anew, and nobody could tell from its values.
+        (counter(25, 31, 12.0), &[(1000, 0.0), (11_000, 7.0), (21_000, 9.0), (25_000, 0.0), (31_000, 12.0)]),
+    ] {
+        take(&host, &message);
+        assert_eq!(stored(&host)["c_total{}"], expected);
+    }
+    // A stream's first sample stands at its start, and stays.
+    let host = MemoryHost::new();
+    take(&host, &counter(1, 1, 100.0));
+    take(&host, &counter(1, 11, 110.0));
+    assert_eq!(stored(&host)["c_total{}"], [(1000, 100.0), (11_000, 110.0)]);
+    for message in [
+        counter(0, 11, 7.0),
+        counter(12, 11, 7.0),
+        counter(1, 602, 7.0),
+        request(vec![sum("c", 1, true, point(1, 11, 7.0))]),
+        request(vec![sum("c", 2, false, point(1, 11, 7.0))]),
+        request(vec![gauge("c", vec![point(1, 11, 7.0)])]),
+    ] {
+        let host = MemoryHost::new();
+        take(&host, &message);
+        assert!(stored(&host).values().all(|samples| samples.len() == 1), "{:?}", stored(&host));
+    }
+    let host = MemoryHost::new();
+    let histogram_point = HistogramDataPoint {
+        start_time_unix_nano: SECOND,
+        time_unix_nano: 2 * SECOND,
+        count: 3,
+        bucket_counts: vec![1, 2],
+        explicit_bounds: vec![0.5],
+        attributes: vec![attribute("b", "2"), attribute("a", "1")],
+        ..Default::default()
+    };
+    let mut quantiles = summary();
+    quantiles.summary.iter_mut().flat_map(|summary| &mut summary.data_points).for_each(|point| {
+        (point.start_time_unix_nano, point.time_unix_nano) = (SECOND, 2 * SECOND);
+    });
+    take(&host, &request(vec![histogram("h", 2, histogram_point), quantiles]));
+    let expected = series(&[
+        ("h_bucket{a:1,b:2,le:+Inf}", &[(1000, 0.0), (2000, 3.0)]),
+        ("h_bucket{a:1,b:2,le:0.5}", &[(1000, 0.0), (2000, 1.0)]),
+        ("h_count{a:1,b:2}", &[(1000, 0.0), (2000, 3.0)]),
+        ("wait_milliseconds_count{}", &[(1000, 0.0), (2000, 4.0)]),
+        ("wait_milliseconds_sum{}", &[(1000, 0.0), (2000, 8.0)]),
+        ("wait_milliseconds{quantile:0}", &[(2000, 1.0)]),
+        ("wait_milliseconds{quantile:0.99}", &[(2000, 3.0)]),
+    ]);
+    assert_eq!(stored(&host), expected);
+}
+
 fn summary() -> Metric {
     let at = |quantile, value| ValueAtQuantile { quantile, value };
     let point = SummaryDataPoint {
