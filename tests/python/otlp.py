@@ -76,7 +76,7 @@ requests_made = meter.create_counter("http.requests", unit="{request}", descript
 open_now = meter.create_up_down_counter("http.open", unit="{connection}")
 duration = meter.create_histogram("http.duration", unit="s", explicit_bucket_boundaries_advisory=[0.1, 0.5, 1, 5])
 size = meter.create_histogram("payload.size", unit="By")
-meter.create_observable_gauge("cpu.utilization", lambda _: [Observation(0.25, {"cpu": 0})], unit="1")
+meter.create_observable_gauge("cpu.utilization", [lambda _: [Observation(0.25, {"cpu": 0})]], unit="1")
 
 requests_made.add(3, {"http.route": "/a", "ok": True})
 requests_made.add(4, {"http.route": "/b", "ok": True})
@@ -118,6 +118,8 @@ duration.record(0.2)
 holds("a later export is taken", first.force_flush() and cumulative.results[-1] == MetricExportResult.SUCCESS)
 grown = value('http_requests_total{http_route="/a"} - http_requests_total{http_route="/a"} offset 1s')
 holds("a counter goes on", value('http_requests_total{http_route="/a"}') == 5 and grown == 2, grown)
+least = value('min_over_time(http_requests_total{http_route="/a"}[1m])')
+holds("and began at zero, when its stream says it did", least == 0, least)
 
 # Deltas, plain.
 delta = AggregationTemporality.DELTA

@@ -10,9 +10,9 @@ use prost::Message;
 use crate::failure::Failure;
 use crate::messages;
 
-/// Bytes of a request, unpacked. A collector's batch of 8,192 points has some two million; what is read of one takes up to
-/// six times its bytes, and a call may hold 64 MiB.
-const LARGEST: usize = 8 << 20;
+/// Bytes of a request, unpacked: what OTLP's receivers over gRPC take. A collector's batch of 8,192 points has some two
+/// million; what is read of one takes up to eight times its bytes, and a call may hold 64 MiB.
+const LARGEST: usize = 4 << 20;
 
 /// How a message is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

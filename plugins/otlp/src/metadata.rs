@@ -20,11 +20,13 @@ const DESCRIPTION: usize = 1000;
 pub(crate) struct Told(BTreeMap<String, Metadata>);
 
 impl Told {
-    /// Takes note of a metric; what was said of it before stays.
+    /// Whether something was said of a metric, which stays.
+    pub(crate) fn knows(&self, metric: &str) -> bool {
+        self.0.contains_key(metric)
+    }
+
+    /// Takes note of a metric.
     pub(crate) fn tell(&mut self, metric: &str, kind: MetricKind, description: &str, unit: Option<String>) {
-        if self.0.contains_key(metric) {
-            return;
-        }
         let given = |text: &str, most: usize| {
             let text = cut(text, most).replace(char::is_control, " ");
             (!text.trim().is_empty()).then_some(text)
@@ -32,15 +34,13 @@ impl Told {
         let description = given(description, DESCRIPTION);
         let unit = unit.and_then(|unit| given(&unit, UNIT));
         let metadata = Metadata { kind, unit, description, ..Metadata::default() };
-        if metadata != Metadata::default() {
-            self.0.insert(metric.to_owned(), metadata);
-        }
+        self.0.insert(metric.to_owned(), metadata);
     }
 
     /// Keeps what is new of it: what somebody set stays.
     pub(crate) fn keep<H: SeriesRead + SeriesWrite>(&self, host: &H) -> Result<(), SeriesError> {
         let mut learned = 0;
-        for (metric, told) in &self.0 {
+        for (metric, told) in self.0.iter().filter(|(_, told)| **told != Metadata::default()) {
             learned += usize::from(learn(host, metric, told)?);
             if learned == LEARNED {
                 break;

@@ -1,9 +1,11 @@
-//! What a request brings, in the columns the host takes; points that cannot be kept are left out and counted.
+//! What a request brings, written in the columns the host takes, so many samples at a time; points that cannot be kept
+//! are left out and counted.
 
 use std::borrow::Cow;
 
 use bellwether_sdk::Timestamp;
-use bellwether_sdk::series::{MetricKind, SampleTable};
+use bellwether_sdk::host::{SeriesRead, SeriesWrite};
+use bellwether_sdk::series::{MetricKind, SampleTable, SeriesError};
 
 use super::beginning::{Beginnings, is_young};
 use super::points::{Point, Row, STALE};
@@ -16,6 +18,10 @@ use crate::tags::{self, Common};
 /// Bytes of a metric's name that the host takes.
 const METRIC: usize = 200;
 
+/// Samples of one write, some more where a point has several: a tenth of what the host takes at once, and half as much
+/// again where streams begin. A request of histograms has a hundred times as many as it has points.
+const WRITTEN: usize = 20_000;
+
 /// A point's flag that says that its series has no value any more.
 const NO_RECORDED_VALUE: u32 = 1;
 
@@ -23,11 +29,11 @@ const NO_RECORDED_VALUE: u32 = 1;
 const DELTA: i32 = 1;
 const CUMULATIVE: i32 = 2;
 
-#[derive(Debug, Default)]
-pub(super) struct Batch {
-    pub(super) table: SampleTable,
+pub(super) struct Batch<'h, H> {
+    host: &'h H,
+    table: SampleTable,
+    beginnings: Beginnings,
     pub(super) told: Told,
-    pub(super) beginnings: Beginnings,
     /// How many points were left out, and why the first was.
     pub(super) refused: i64,
     pub(super) reason: String,
@@ -44,9 +50,17 @@ struct Family<'a> {
     counts: bool,
 }
 
-impl Batch {
-    /// Takes in a request.
-    pub(super) fn read(&mut self, request: &Request, mapping: &Mapping) {
+impl<'h, H: SeriesRead + SeriesWrite> Batch<'h, H> {
+    pub(super) fn new(host: &'h H) -> Self {
+        let (table, beginnings, told) = <(SampleTable, Beginnings, Told)>::default();
+        Self { host, table, beginnings, told, refused: 0, reason: String::new() }
+    }
+
+    /// Takes in a request and writes what it brings.
+    ///
+    /// # Errors
+    /// If a write fails; those before it are kept.
+    pub(super) fn read(&mut self, request: &Request, mapping: &Mapping) -> Result<(), SeriesError> {
         for (resource_at, resource) in request.resource_metrics.iter().enumerate() {
             for (scope_at, scope) in resource.scope_metrics.iter().enumerate() {
                 let common = Common::of(resource, scope, mapping);
@@ -56,10 +70,22 @@ impl Batch {
                             "resource_metrics[{resource_at}].scope_metrics[{scope_at}].metrics[{metric_at}]"
                         )
                     };
-                    self.metric(metric, common.as_ref(), mapping, &path);
+                    self.metric(metric, common.as_ref(), mapping, &path)?;
                 }
             }
         }
+        self.write()
+    }
+
+    /// Writes what there is by now.
+    fn write(&mut self) -> Result<(), SeriesError> {
+        let mut table = std::mem::take(&mut self.table);
+        if table.is_empty() {
+            return Ok(());
+        }
+        std::mem::take(&mut self.beginnings).add(self.host, &mut table);
+        self.host.write_table(&table)?;
+        Ok(())
     }
 
     fn metric(
@@ -68,7 +94,7 @@ impl Batch {
         common: Result<&Common<'_>, &String>,
         mapping: &Mapping,
         path: &dyn Fn() -> String,
-    ) {
+    ) -> Result<(), SeriesError> {
         let family = |field, ending, kind| {
             let counts = match field {
                 "gauge" => false,
@@ -79,7 +105,7 @@ impl Batch {
         };
         let mut take = Taking { batch: self, common, mapping, path };
         if let Some(gauge) = &metric.gauge {
-            take.points(Ok(family("gauge", Ending::Gauge, MetricKind::Gauge)), &gauge.data_points);
+            take.points(Ok(family("gauge", Ending::Gauge, MetricKind::Gauge)), &gauge.data_points)?;
         }
         if let Some(sum) = &metric.sum {
             let ending = |kind| match (kind, sum.is_monotonic) {
@@ -87,20 +113,21 @@ impl Batch {
                 _ => Ending::None,
             };
             let kind = kind("sum", sum.aggregation_temporality);
-            take.points(kind.map(|kind| family("sum", ending(kind), kind)), &sum.data_points);
+            take.points(kind.map(|kind| family("sum", ending(kind), kind)), &sum.data_points)?;
         }
         if let Some(histogram) = &metric.histogram {
             let kind = kind("histogram", histogram.aggregation_temporality);
-            take.points(kind.map(|kind| family("histogram", Ending::None, kind)), &histogram.data_points);
+            take.points(kind.map(|kind| family("histogram", Ending::None, kind)), &histogram.data_points)?;
         }
         if let Some(histogram) = &metric.exponential_histogram {
             let field = "exponential_histogram";
             let kind = kind(field, histogram.aggregation_temporality);
-            take.points(kind.map(|kind| family(field, Ending::None, kind)), &histogram.data_points);
+            take.points(kind.map(|kind| family(field, Ending::None, kind)), &histogram.data_points)?;
         }
         if let Some(summary) = &metric.summary {
-            take.points(Ok(family("summary", Ending::None, MetricKind::Gauge)), &summary.data_points);
+            take.points(Ok(family("summary", Ending::None, MetricKind::Gauge)), &summary.data_points)?;
         }
+        Ok(())
     }
 
     fn refuse(&mut self, points: usize, reason: impl FnOnce() -> String) {
@@ -124,15 +151,19 @@ fn kind(field: &str, temporality: i32) -> Result<MetricKind, String> {
 }
 
 /// A metric that is being taken in.
-struct Taking<'a> {
-    batch: &'a mut Batch,
+struct Taking<'a, 'h, H> {
+    batch: &'a mut Batch<'h, H>,
     common: Result<&'a Common<'a>, &'a String>,
     mapping: &'a Mapping,
     path: &'a dyn Fn() -> String,
 }
 
-impl Taking<'_> {
-    fn points<P: Point>(&mut self, family: Result<Family<'_>, String>, points: &[P]) {
+impl<H: SeriesRead + SeriesWrite> Taking<'_, '_, H> {
+    fn points<P: Point>(
+        &mut self,
+        family: Result<Family<'_>, String>,
+        points: &[P],
+    ) -> Result<(), SeriesError> {
         let ready = family.and_then(|family| {
             let name = self.name(&family)?;
             let common = self.common.map_err(|reason| reason.clone())?;
@@ -141,7 +172,8 @@ impl Taking<'_> {
         let (family, name, common) = match ready {
             Ok(ready) => ready,
             Err(reason) => {
-                return self.batch.refuse(points.len(), || format!("{}: {reason}", (self.path)()));
+                self.batch.refuse(points.len(), || format!("{}: {reason}", (self.path)()));
+                return Ok(());
             }
         };
         let mut rows = Vec::new();
@@ -151,7 +183,11 @@ impl Taking<'_> {
                 let path = || format!("{}.{}.data_points[{at}]{reason}", (self.path)(), family.field);
                 self.batch.refuse(1, path);
             }
+            if self.batch.table.len() >= WRITTEN {
+                self.batch.write()?;
+            }
         }
+        Ok(())
     }
 
     /// The name of a metric with room for what stands behind it.
@@ -205,8 +241,10 @@ impl Taking<'_> {
     /// Buckets and counts count, whatever the unit of what they count is.
     fn tell(&mut self, family: &Family<'_>, metric: &str, ending: &str) {
         let Metric { description, unit, .. } = family.metric;
-        let unit = if matches!(ending, "" | "_sum") { names::unit(unit) } else { None };
-        self.batch.told.tell(metric, family.kind, description, unit);
+        if !self.batch.told.knows(metric) {
+            let unit = if matches!(ending, "" | "_sum") { names::unit(unit) } else { None };
+            self.batch.told.tell(metric, family.kind, description, unit);
+        }
     }
 }
 

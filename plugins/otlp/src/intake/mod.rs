@@ -1,4 +1,4 @@
-//! `POST /v1/metrics`: a request's points become the samples of series, in one write.
+//! `POST /v1/metrics`: a request's points become the samples of series.
 //!
 //! To send it again changes nothing. A point that cannot be kept is left out and told as OTLP tells it, as part of a
 //! success, which exporters do not send again; the other points are kept all the same.
@@ -26,12 +26,8 @@ pub(crate) fn metrics<H: SeriesRead + SeriesWrite>(host: &H, request: &Request<'
 fn taken<H: SeriesRead + SeriesWrite>(host: &H, request: &Request<'_>) -> Result<Response, Failure> {
     let mapping: Mapping = request.settings()?;
     let (encoding, message) = body::message(request)?;
-    let mut batch = Batch::default();
-    batch.read(&message, &mapping);
-    batch.beginnings.add(host, &mut batch.table);
-    if !batch.table.is_empty() {
-        host.write_table(&batch.table)?;
-    }
+    let mut batch = Batch::new(host);
+    batch.read(&message, &mapping)?;
     // What is told of metrics is told again and again: no reason to have points sent again that are kept.
     let told = batch.told.keep(host);
     Ok(match (batch.refused, told) {

@@ -53,7 +53,7 @@ fn kind(response: &Response) -> Option<&str> {
 /// Everything a host has.
 fn stored(host: &MemoryHost) -> Stored {
     let found =
-        host.select(&[Matcher::metric(Comparison::NotEqual, "")], Timestamp::MIN, Timestamp::MAX, 10_000);
+        host.select(&[Matcher::metric(Comparison::NotEqual, "")], Timestamp::MIN, Timestamp::MAX, 100_000);
     let series = found.expect("they are few").into_iter().map(|found| {
         let name = format!("{}{{{}}}", found.identity.metric, found.identity.tags.join(","));
         (name, found.times.into_iter().zip(found.values).collect())

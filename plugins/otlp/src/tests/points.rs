@@ -255,6 +255,24 @@ fn unit_and_description_are_kept_where_nothing_else_is_known() {
     }
 }
 
+#[test]
+fn a_large_request_is_kept_whole_in_several_writes() {
+    let host = MemoryHost::new();
+    let point = |at: u64| HistogramDataPoint {
+        start_time_unix_nano: SECOND,
+        time_unix_nano: at * SECOND,
+        count: at,
+        ..Default::default()
+    };
+    let data_points = (2..=20_001).map(point).collect();
+    let data = Histogram { data_points, aggregation_temporality: 2 };
+    take(&host, &request(vec![Metric { name: "h".to_owned(), histogram: Some(data), ..Default::default() }]));
+    let all = stored(&host);
+    assert_eq!((all.len(), all["h_count{}"].len()), (2, 20_001));
+    assert_eq!(all["h_count{}"][..2], [(1000, 0.0), (2000, 2.0)]);
+    assert_eq!(all["h_bucket{le:+Inf}"].last(), Some(&(20_001_000, 20_001.0)));
+}
+
 /// One of each kind, as the specification's examples write JSON.
 fn in_json() -> Json {
     let attributes = json!([
