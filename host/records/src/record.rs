@@ -7,6 +7,7 @@ use bellwether_kernel::{FieldError, RecordId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{AHEAD, TAG, TAGS, TITLE, WORD};
+use crate::query::tags;
 use crate::{Limits, RecordError};
 
 /// What a record is.
@@ -103,6 +104,18 @@ impl Content {
             attributes,
         } = self;
         [title, message, status, priority, service, source, host, aggregation_key, attributes]
+    }
+
+    /// The values it has for a key: of its tags, and of its service, source or host where that is the key, since what some
+    /// send as a field others send as a tag.
+    pub fn values<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
+        let word = match key {
+            "service" => &self.service,
+            "source" => &self.source,
+            "host" => &self.host,
+            _ => "",
+        };
+        Some(word).filter(|word| !word.is_empty()).into_iter().chain(tags(&self.tags, key))
     }
 
     /// Bytes of all its texts, and a few for each record.

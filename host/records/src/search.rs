@@ -63,9 +63,12 @@ pub struct Found {
 
 /// Where a record stands: of two, the greater comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Rank(i64, u64);
+pub(crate) struct Rank(i64, u64);
 
 impl Rank {
+    /// Ahead of all.
+    pub(crate) const FIRST: Self = Self(i64::MAX, u64::MAX);
+
     fn of(order: Order, time: i64, id: u64) -> Self {
         match order {
             Order::Newest => Self(time, id),
@@ -73,7 +76,7 @@ impl Rank {
         }
     }
 
-    fn cursor(self, order: Order) -> Cursor {
+    pub(crate) fn cursor(self, order: Order) -> Cursor {
         let mut bytes = vec![u8::from(order == Order::Oldest)];
         bytes.extend_from_slice(&self.0.to_be_bytes());
         bytes.extend_from_slice(&self.1.to_be_bytes());
@@ -125,7 +128,7 @@ impl Ord for Waiting {
 }
 
 /// Why a look had no end.
-enum Stop {
+pub(crate) enum Stop {
     /// What was to be read has been packed or merged: look again.
     Moved,
     Error(RecordError),
@@ -153,10 +156,15 @@ impl Records {
         }
         let before = match &search.cursor {
             Some(cursor) => Rank::read(cursor, search.order)?,
-            None => Rank(i64::MAX, u64::MAX),
+            None => Rank::FIRST,
         };
         let owner = (organisation, search.kind);
-        self.look(move |shared, handle| look(shared, handle, owner, &search, before)).await
+        let found = move |shared: &Shared, handle: &Handle| {
+            let wanted = |record: &Record| search.query.matches(record);
+            let budget = shared.parts.limits.search_records;
+            look(shared, handle, owner, &search, before, budget, &wanted)
+        };
+        self.look(found).await
     }
 
     /// One record.
@@ -175,7 +183,7 @@ impl Records {
     }
 
     /// Runs `look` on a thread that may block, again where what it reads moves.
-    async fn look<T: Send + 'static>(
+    pub(crate) async fn look<T: Send + 'static>(
         &self,
         look: impl Fn(&Shared, &Handle) -> Result<T, Stop> + Send + 'static,
     ) -> Result<T, RecordError> {
@@ -196,12 +204,15 @@ impl Records {
     }
 }
 
-fn look(
+/// The best records that are `wanted`, whatever the query of `search` says, after `budget` of them at the latest.
+pub(crate) fn look(
     shared: &Shared,
     handle: &Handle,
     owner: Owner,
     search: &Search,
     before: Rank,
+    budget: u64,
+    wanted: &dyn Fn(&Record) -> bool,
 ) -> Result<Found, Stop> {
     let (order, limit) = (search.order, search.limit);
     let (mut first, mut last) = (search.start.as_milliseconds(), search.end.as_milliseconds());
@@ -228,7 +239,6 @@ fn look(
             waiting.push(Waiting { best: best(&placed.row.extent), source });
         }
     }
-    let budget = shared.parts.limits.search_records;
     let mut looked_at = 0;
     let (mut found, mut size): (BTreeMap<Rank, Record>, usize) = Default::default();
     // The best that found no room on the page: there is a next one, and nothing worse is of interest.
@@ -270,9 +280,9 @@ fn look(
         for record in records {
             let time = record.content.time.as_milliseconds();
             let rank = Rank::of(order, time, record.id.0);
-            let wanted =
+            let has_place =
                 (first..=last).contains(&time) && rank < before && left_out.is_none_or(|out| rank > out);
-            if !wanted || !search.query.matches(&record) {
+            if !has_place || !wanted(&record) {
                 continue;
             }
             size += record.content.size();

@@ -152,7 +152,7 @@ impl Condition {
 }
 
 /// The values of the tags of a key; of a tag that is that word, an empty one.
-fn tags<'a>(tags: &'a [String], key: &'a str) -> impl Iterator<Item = &'a str> {
+pub(crate) fn tags<'a>(tags: &'a [String], key: &'a str) -> impl Iterator<Item = &'a str> {
     tags.iter().filter_map(move |tag| match tag.strip_prefix(key)? {
         "" => Some(""),
         rest => rest.strip_prefix(':'),

@@ -2,6 +2,7 @@
 
 mod crash;
 mod keeping;
+mod nearest;
 mod searching;
 
 use std::sync::Arc;
