@@ -283,6 +283,12 @@ fn a_breach_is_told_as_it_opens_and_as_it_closes_to_the_channels_it_had_when_it_
         "thresholds": {"comparator": ">", "critical": 90},
     });
     expect_json(host.as_admin("POST", "/v1/monitors").json(&monitor).send()?, 201)?;
+    let token = host.keys().admin.clone();
+    for (title, on) in [("Deployed shop 1.4", "web-1"), ("Deployed shop 1.5", "web-2")] {
+        let sent =
+            host.command(&token, &["event", "send", title, "--host", on, "--tag", "category:deployments"])?;
+        ensure!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
+    }
     let mut ids = Vec::new();
     for (value, expected) in [(99.0, "incident.opened"), (1.0, "incident.closed")] {
         let began = Instant::now();
@@ -299,11 +305,26 @@ fn a_breach_is_told_as_it_opens_and_as_it_closes_to_the_channels_it_had_when_it_
         ensure!(body["type"] == expected, "{body}");
         let (_, same) = also.recv_timeout(PATIENCE)?;
         ensure!(same["type"] == expected, "a rule adds its channel: {same}");
-        ids.push(body["data"]["incident"]["id"].clone());
+        let incident = &body["data"]["incident"];
+        let events = incident["events"].as_array().context("it tells of events")?;
+        ensure!(events.len() == 1 && events[0]["title"] == "Deployed shop 1.4", "{events:?}");
+        ensure!(events[0]["category"] == "deployments", "{events:?}");
+        ids.push(incident["id"].clone());
         // What routes say from here on is for others.
         expect_json(host.as_admin("PUT", "/v1/routes/rules").json(&json!({"rules": []})).send()?, 200)?;
     }
     ensure!(ids[0] == ids[1] && ids[0].is_string(), "it is one incident: {ids:?}");
+
+    // Its end kept what belongs to it.
+    let id = ids[0].as_str().context("an id is a text")?;
+    host.command(&token, &["event", "send", "Too late", "--host", "web-1"])?;
+    let kept = expect_json(host.as_admin("GET", &format!("/v1/incidents/{id}/events")).send()?, 200)?;
+    ensure!(kept["kept"] == true && kept["complete"] == true, "{kept}");
+    ensure!(kept["items"].as_array().map(Vec::len) == Some(1), "{kept}");
+    let shown = host.command(&token, &["incident", "get", id])?;
+    let shown = String::from_utf8_lossy(&shown.stdout);
+    ensure!(shown.contains("Deployed shop 1.4") && shown.contains("deployments"), "{shown}");
+    ensure!(!shown.contains("1.5") && !shown.contains("Too late"), "{shown}");
     host.stop()
 }
 

@@ -15,7 +15,9 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bellwether_access::{Access, HostKey, Principal, Role};
-use bellwether_alerts::{Alerts, Detector, Figures, Forecaster, Formatter, Limits, NoTellings, Parts, Roles};
+use bellwether_alerts::{
+    Alerts, Detector, Figures, Forecaster, Formatter, Limits, NoEvents, NoTellings, Parts, Roles,
+};
 use bellwether_kernel::{HostId, KeyId, ManualClock, OrganisationId, SystemRandomness, Timestamp};
 use bellwether_series::{Expression, Line, Listener, Samples, Series, SeriesError, SeriesSamples, TimeRange};
 use bellwether_store::{Batch, Objects, SharedStore, SledSettings, SledStore};
@@ -123,6 +125,7 @@ async fn measure(folder: &Path, load: &Load, name: &str, by: &str) -> Outcome<()
         store: Arc::clone(&store),
         access: Arc::new(access),
         figures: figures.clone(),
+        events: Arc::new(NoEvents),
         roles: Arc::new(Nobody),
         tellings: Arc::new(NoTellings),
         clock: clock.clone(),

@@ -4,6 +4,7 @@ use std::fmt;
 
 use bellwether_access::AccessError;
 use bellwether_kernel::{ErrorKind, FieldError};
+use bellwether_records::RecordError;
 use bellwether_series::SeriesError;
 use bellwether_store::StoreError;
 
@@ -107,6 +108,9 @@ pub enum AlertError {
     /// The series did not answer.
     #[error(transparent)]
     Series(#[from] SeriesError),
+    /// The events did not answer.
+    #[error(transparent)]
+    Records(#[from] RecordError),
     /// Access did not do it.
     #[error(transparent)]
     Access(#[from] AccessError),
@@ -133,6 +137,7 @@ impl AlertError {
             Self::Exists { .. } | Self::Conflict(_) => ErrorKind::Conflict,
             Self::Limit { .. } => ErrorKind::TooLarge,
             Self::Series(error) => error.kind(),
+            Self::Records(error) => error.kind(),
             Self::Role(error) => error.kind(),
             Self::Store(error) => error.kind(),
             Self::Access(error) => error.kind(),

@@ -1,7 +1,8 @@
 //! Alerts: monitors that look at series, the incidents they open, and what is told of them to whom.
 //!
 //! [`Alerts`] is the door. A monitor is evaluated at its times, and when what it looks at is written: it looks at its series, moves each to its level, makes
-//! incidents of those that breach, and commits all of it together with what is to be told ([`Tellings`]). [`Deliveries`] keep
+//! incidents of those that breach, and commits all of it together with what is to be told ([`Tellings`]). What happened
+//! near an incident ([`EventSource`]) is shown and told with it. [`Deliveries`] keep
 //! what is to be told and deliver it, [`Routes`] say which channels it goes to. What alerts need from plugins is here as
 //! traits: a [`Detector`] scores points, a [`Forecaster`] predicts them, a [`Formatter`] drives the exchange of a
 //! notification with a channel. This crate does not know that WebAssembly exists.
@@ -9,6 +10,7 @@
 mod action;
 mod calendar;
 mod channel;
+mod correlate;
 mod delivery;
 mod detector;
 mod engine;
@@ -45,6 +47,7 @@ pub use action::{
 pub use bellwether_kernel::{MonitorId, Period};
 pub use calendar::{CalendarEntry, EntryId, EntryKind, NewEntry, NotNow, Repeat};
 pub use channel::{Channel, ChannelSpec, ChannelState, Rate, RetryPolicy};
+pub use correlate::{CorrelatedEvent, CorrelatedEvents, EventOrigin, EventSource};
 pub use delivery::{
     Attempt, ChannelTrial, Deliveries, Delivery, DeliveryFilter, DeliveryHistory, DeliveryId, DeliveryLimits,
     DeliveryParts, DeliveryState, Exchanged, InvalidDeliveryId, Outcome,
@@ -59,15 +62,15 @@ pub use formatter::{Answer, EmailAnswer, Formatter, FormatterDescription, HttpAn
 pub use incident::{Acknowledgement, IncidentId, Interval, Note, NoteKind, StoredIncident};
 pub use level::{Comparator, Level, Thresholds};
 pub use monitor::{
-    Condition, DetectorChoice, Merge, MissingData, MissingPolicy, Monitor, Notify, Reduce, Renotify,
-    RenotifyStatus, Side,
+    Condition, DetectorChoice, EventChoice, Merge, MissingData, MissingPolicy, Monitor, Notify, Reduce,
+    Renotify, RenotifyStatus, Side,
 };
 pub use mute::{Mute, MuteId, NewMute, Scope};
 pub use notification::{
     Alert, Event, Excursion, Incident, InvalidNotification, Link, MonitorKind, Notification, Purpose, Series,
     Severity, UserEvent,
 };
-pub use nowhere::NoTellings;
+pub use nowhere::{NoEvents, NoTellings};
 pub use outgoing::{
     Basic, Email, Encoding, Grant, Hash, Header, Hmac, HttpRequest, KeyEncoding, MessagePart, OAuth,
     Outgoing, Part, SecretEncoding, Signing, Sigv4, TimeFormat, shown,

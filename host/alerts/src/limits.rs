@@ -109,6 +109,25 @@ pub const MERGE_BY: usize = 8;
 /// Bytes of the names and values of a scope: with the rest it fits a row.
 pub const SCOPE: usize = 8 << 10;
 
+/// How long before an incident's first breach events may have happened that belong to it, unless its monitor says
+/// otherwise: what is deployed shows within that, and few things else have happened.
+pub const EVENTS_BEFORE: crate::Period = crate::Period::hours(1);
+
+/// Events of one incident that are shown and kept: the nearest.
+pub const EVENTS: usize = 50;
+
+/// Events of one incident that channels are told: few have room for more.
+pub const EVENTS_TOLD: usize = 20;
+
+/// Events looked at for those of one incident, before its first breach, and as many after: a tenth of a second.
+pub const EVENTS_LOOKED_AT: u64 = 50_000;
+
+/// Characters of an event's text that are shown and kept with an incident.
+pub const EVENT_TEXT: usize = 500;
+
+/// Tags of an event that are.
+pub const EVENT_TAGS: usize = 20;
+
 /// Entries of one organisation's calendar: each evaluation looks at all of them.
 pub const CALENDAR: usize = 1_000;
 

@@ -17,6 +17,7 @@ const WOKEN: &str = "bellwether_monitor_wakes_total";
 const MISSED: &str = "bellwether_monitor_times_missed_total";
 const BEHIND: &str = "bellwether_monitors_behind_seconds";
 const INCIDENTS: &str = "bellwether_incidents_total";
+const EVENT_SEARCHES: &str = "bellwether_incident_event_searches_total";
 const TELLINGS: &str = "bellwether_incident_tellings_total";
 
 /// The counters of this host's evaluations.
@@ -32,6 +33,9 @@ pub(crate) struct Meters {
     opened: Counter,
     closed: Counter,
     tellings: Counter,
+    events_found: Counter,
+    events_failed: Counter,
+    events_skipped: Counter,
 }
 
 impl Meters {
@@ -43,6 +47,7 @@ impl Meters {
         describe_counter!(MISSED, "Times of monitors that were passed over for a later one");
         describe_gauge!(BEHIND, Unit::Seconds, "How long the first monitor that is due has been");
         describe_counter!(INCIDENTS, "Incidents that opened and closed");
+        describe_counter!(EVENT_SEARCHES, "Searches for events of incidents as they were told or ended");
         describe_counter!(TELLINGS, "What channels were to be told of incidents");
         Self {
             evaluated: counter!(EVALUATIONS, "result" => "evaluated"),
@@ -56,6 +61,9 @@ impl Meters {
             opened: counter!(INCIDENTS, "event" => "opened"),
             closed: counter!(INCIDENTS, "event" => "closed"),
             tellings: counter!(TELLINGS),
+            events_found: counter!(EVENT_SEARCHES, "result" => "found"),
+            events_failed: counter!(EVENT_SEARCHES, "result" => "failed"),
+            events_skipped: counter!(EVENT_SEARCHES, "result" => "skipped"),
         }
     }
 
@@ -83,6 +91,16 @@ impl Meters {
         self.woken.increment(u64::from(cause == Cause::Write));
         self.duration.record(took.as_secs_f64());
         self.lag.record(late.max(0) as f64 / 1000.0);
+    }
+
+    /// Events were searched for.
+    pub(crate) fn events_found(&self, is_found: bool) {
+        if is_found { &self.events_found } else { &self.events_failed }.increment(1);
+    }
+
+    /// They were not, because the search took too long just before.
+    pub(crate) fn events_skipped(&self) {
+        self.events_skipped.increment(1);
     }
 
     pub(crate) fn incident(&self, changed: &Changed) {

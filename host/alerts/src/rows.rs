@@ -215,6 +215,11 @@ pub(crate) fn note(organisation: OrganisationId, id: IncidentId, number: u64) ->
     notes(organisation, id).number(number)
 }
 
+/// The owner of the large value that is the events an incident's end kept.
+pub(crate) fn incident_events(organisation: OrganisationId, id: IncidentId) -> Key {
+    Key::new(Space::IncidentEvents).number(organisation.0).fixed(id.0.as_bytes())
+}
+
 /// The actions on an incident that have not ended.
 pub(crate) fn acts(organisation: OrganisationId, id: IncidentId) -> Key {
     Key::new(Space::IncidentAct).number(organisation.0).fixed(id.0.as_bytes())

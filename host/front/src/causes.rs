@@ -164,6 +164,7 @@ impl From<AlertError> for Problem {
                 fields.into_iter().fold(problem, Self::field)
             }
             AlertError::Series(error) => error.into(),
+            AlertError::Records(error) => error.into(),
             AlertError::Access(error) => error.into(),
             AlertError::Role(error) => error.into(),
             AlertError::Store(error) => error.into(),

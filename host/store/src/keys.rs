@@ -162,6 +162,8 @@ pub enum Space {
     IncidentAct = 116,
     /// How often links of incidents were followed, by organisation, incident and name.
     IncidentClick = 117,
+    /// The events ends of incidents kept, by organisation and incident; large values.
+    IncidentEvents = 118,
     /// Channels, by organisation and name.
     Channel = 128,
     /// What incidents' channels are told, by organisation, incident and sequence.

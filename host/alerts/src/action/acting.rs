@@ -203,6 +203,8 @@ impl Alerts {
         let intervals = self.all_intervals(organisation, incident, limits::AFFECTED).await?;
         let mut told = incident.as_told(intervals, None);
         self.add_links(organisation, incident, &mut told).await;
+        let events = self.events_in_haste(organisation, incident).await;
+        told.events = events.map(|events| events.told()).unwrap_or_default();
         Ok(told)
     }
 

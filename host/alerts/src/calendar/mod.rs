@@ -173,6 +173,12 @@ impl NewEntry {
     }
 }
 
+/// From when until when something lasts; `None` where it has no end.
+pub(crate) type Span = (Timestamp, Option<Timestamp>);
+
+/// How many days to each side of a moment are looked at for the times of an entry that repeats.
+const DAYS: i64 = 31;
+
 /// An entry whose rule is read.
 #[derive(Clone, Debug)]
 pub(crate) struct Ready {
@@ -196,6 +202,21 @@ impl Ready {
         let Some(recurrence) = &self.recurrence else { return Ok(end) };
         let until = recurrence.lasting(now).ok_or(NotNow)?;
         Ok(Some(end.map_or(until, |end| end.min(until))))
+    }
+
+    /// When it lasts between two moments, both included; of one that repeats, each time that begins within a month of
+    /// `near`.
+    pub(crate) fn spans(&self, (from, until): (Timestamp, Timestamp), near: Timestamp) -> Vec<Span> {
+        let CalendarEntry { start, end, .. } = self.entry;
+        let overlaps =
+            |(begin, over): &Span| *begin <= until && over.is_none_or(|over| over > from && over > *begin);
+        let Some(recurrence) = &self.recurrence else {
+            return Some((start, end)).filter(overlaps).into_iter().collect();
+        };
+        let times = recurrence
+            .times(near)
+            .map(|(begin, over)| (begin.max(start), Some(end.map_or(over, |end| end.min(over)))));
+        times.filter(overlaps).collect()
     }
 
     pub(crate) fn is_about_metric(&self, metric: Option<&str>) -> bool {
@@ -266,6 +287,15 @@ impl Recurrence {
             (start <= now && now < end).then_some(end)
         });
         ends.max()
+    }
+
+    /// From when until when it lasts each time that begins within [`DAYS`] of a moment.
+    fn times(&self, near: Timestamp) -> impl Iterator<Item = (Timestamp, Timestamp)> {
+        let today = self.zone.to_datetime(near.to_jiff()).date();
+        (-DAYS..=DAYS).filter_map(move |days| {
+            let day = today.checked_add(days.days()).ok()?;
+            self.rule.names(self.anchor, day).then(|| self.span(day))?
+        })
     }
 
     /// From when until when it lasts if it begins on this day. A time of day that a change of the clocks skips is an hour

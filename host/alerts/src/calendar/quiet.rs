@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bellwether_kernel::Timestamp;
 
-use super::{CalendarEntry, EntryKind, Ready};
+use super::{CalendarEntry, EntryKind, Ready, Span};
 use crate::monitor::Compiled;
 
 /// The calendar of one organisation, its rules read.
@@ -39,6 +39,20 @@ impl Calendar {
                 .map(Arc::new)
         };
         Self(entries.iter().filter_map(read).collect())
+    }
+
+    /// Its suppressions that last between two moments, both included, each time from when until when; of those that
+    /// repeat, about `near`. Office hours are how every day is, and a snooze stands in its incident's trace: neither is
+    /// something that happened.
+    pub(crate) fn spans(
+        &self,
+        within: (Timestamp, Timestamp),
+        near: Timestamp,
+    ) -> impl Iterator<Item = (&CalendarEntry, Span)> {
+        let suppressions = self.0.iter().filter(|ready| ready.entry.kind == EntryKind::Suppress);
+        suppressions.flat_map(move |ready| {
+            ready.spans(within, near).into_iter().map(move |span| (&ready.entry, span))
+        })
     }
 
     /// What it says of a monitor's series at an evaluation at `at` that looks at data up to `end`.

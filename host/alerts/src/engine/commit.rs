@@ -15,7 +15,7 @@ use crate::evaluate::{Changed, Move};
 use crate::incident::{Interval, cut};
 use crate::rows::{self, DecisionRow, NextRow};
 use crate::state::MonitorState;
-use crate::{AlertError, Alerts, IncidentId, MonitorId, Moved, StoredIncident, Telling, limits};
+use crate::{AlertError, Alerts, Event, IncidentId, MonitorId, Moved, StoredIncident, Telling, limits};
 
 /// What an evaluation decided, where something came of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -123,11 +123,19 @@ impl Alerts {
     ) -> Result<bool, AlertError> {
         let id = changed.incident.id;
         let key = rows::incident(organisation, id);
-        let moved = changed.moved().filter(|_| self.tellings.follows(organisation));
+        let moved = changed.moved();
+        let ends = matches!(moved, Some((Event::Closed, ..)));
+        let moved = moved.filter(|_| self.tellings.follows(organisation));
         batch.require(key.clone(), stored.map_or(Precondition::Absent, Precondition::ValueIs));
+        let is_seen = ends || moved.is_some() || !changed.tellings.is_empty();
+        let events = if is_seen { self.events_in_haste(organisation, &changed.incident).await } else { None };
+        if let Some(events) = events.as_ref().filter(|_| ends) {
+            self.keep_events(batch, organisation, id, &events.all)?;
+        }
+        let events = events.map(|events| events.told()).unwrap_or_default();
         let mut is_told = false;
         if let Some(lead) = self.merge(batch, organisation, &mut changed, merging).await? {
-            self.remember(organisation, &changed, merging).await?;
+            self.remember(organisation, &changed, &events, merging).await?;
             is_told = self.tell_merged(batch, organisation, lead, &mut changed, merging).await?;
         }
         for note in &changed.notes {
@@ -151,6 +159,7 @@ impl Alerts {
             for telling in &changed.tellings {
                 let mut incident = changed.incident.as_told(intervals.clone(), telling.message.as_deref());
                 self.add_links(organisation, &changed.incident, &mut incident).await;
+                incident.events.clone_from(&events);
                 let telling = Telling {
                     organisation,
                     channels: changed.incident.channels.clone(),
@@ -165,6 +174,7 @@ impl Alerts {
                 let (incident, mut as_told) =
                     (changed.incident.clone(), changed.incident.as_told(intervals, None));
                 self.add_links(organisation, &incident, &mut as_told).await;
+                as_told.events = events;
                 let moved = Moved { organisation, event, sequence, time, told: is_told, incident, as_told };
                 self.tellings.moved(batch, &moved)?;
             }

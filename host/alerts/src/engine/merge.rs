@@ -15,7 +15,9 @@ use sha2::{Digest, Sha256};
 
 use crate::evaluate::{Changed, past};
 use crate::incident::{Interval, Note, NoteKind};
-use crate::{AlertError, Alerts, Event, Incident, IncidentId, StoredIncident, Telling, limits, rows};
+use crate::{
+    AlertError, Alerts, Event, Incident, IncidentId, StoredIncident, Telling, UserEvent, limits, rows,
+};
 
 /// What incidents share that are told as one: their values of what their monitors merge by, and who is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,8 +77,16 @@ pub(crate) struct Merging {
     groups: BTreeMap<IncidentId, (Option<Bytes>, MergedRow)>,
     /// The latest of those that share something, with the row as it was read; `None` once all of them are over.
     latest: BTreeMap<Key, (Option<Bytes>, Option<IncidentId>)>,
-    /// Incidents as the batch leaves them, with their breaches.
-    parts: BTreeMap<IncidentId, (StoredIncident, Vec<Interval>)>,
+    /// Incidents as the batch leaves them.
+    parts: BTreeMap<IncidentId, Part>,
+}
+
+/// One of the incidents that are told as one.
+struct Part {
+    incident: StoredIncident,
+    intervals: Vec<Interval>,
+    /// What is told of its events: only of one that the batch changes, and of the first.
+    events: Vec<UserEvent>,
 }
 
 impl Merging {
@@ -270,12 +280,14 @@ impl Alerts {
         &self,
         organisation: OrganisationId,
         changed: &Changed,
+        events: &[UserEvent],
         merging: &mut Merging,
     ) -> Result<(), AlertError> {
         let id = changed.incident.id;
         let mut intervals = self.intervals_of(organisation, id, limits::AFFECTED).await?;
         intervals.extend(changed.over.iter().chain(&changed.open).cloned());
-        merging.parts.insert(id, (changed.incident.clone(), intervals));
+        let (incident, events) = (changed.incident.clone(), events.to_vec());
+        merging.parts.insert(id, Part { incident, intervals, events });
         Ok(())
     }
 
@@ -294,7 +306,12 @@ impl Alerts {
             match self.read_incident(organisation, *id).await {
                 Ok((incident, _)) => {
                     let intervals = self.all_intervals(organisation, &incident, limits::AFFECTED).await?;
-                    vacant.insert((incident, intervals));
+                    let found = match *id == lead {
+                        true => self.events_in_haste(organisation, &incident).await,
+                        false => None,
+                    };
+                    let events = found.map(|found| found.told()).unwrap_or_default();
+                    vacant.insert(Part { incident, intervals, events });
                 }
                 // It was over for long.
                 Err(AlertError::NotFound { .. }) => {}
@@ -303,16 +320,18 @@ impl Alerts {
         }
         let all: Vec<_> = ids.iter().filter_map(|id| merging.parts.get(id)).collect();
         let mut told = Vec::with_capacity(all.len());
-        for (at, (incident, intervals)) in all.iter().enumerate() {
+        for (at, Part { incident, intervals, events }) in all.iter().enumerate() {
             let mut one = incident.as_told(intervals.clone(), message.filter(|_| at == 0));
             self.add_links(organisation, incident, &mut one).await;
+            one.events.clone_from(events);
             told.push(one);
         }
-        let is_open = all.iter().any(|(incident, _)| incident.is_open());
+        let is_open = all.iter().any(|part| part.incident.is_open());
         let severity = all
             .iter()
-            .filter(|(incident, _)| !is_open || incident.is_open())
-            .map(|(incident, _)| incident.severity)
+            .map(|part| &part.incident)
+            .filter(|incident| !is_open || incident.is_open())
+            .map(|incident| incident.severity)
             .max();
         let missing = || StoreError::Damaged(format!("no incident told with {lead} is there"));
         let mut told = told.into_iter();
@@ -323,7 +342,12 @@ impl Alerts {
             one.started = one.started.min(other.started);
             one.ended = one.ended.max(other.ended);
             one.alerts.extend(other.alerts);
+            let further = other.events.into_iter().filter(|event| !one.events.contains(event));
+            let further: Vec<UserEvent> = further.collect();
+            one.events.extend(further);
         }
+        one.events.sort_by_key(|event| event.started.milliseconds_since(one.started).abs());
+        one.events.truncate(limits::EVENTS_TOLD);
         one.ended = one.ended.filter(|_| !is_open);
         one.merged = ids.iter().filter(|id| **id != lead).map(ToString::to_string).collect();
         Ok(one)

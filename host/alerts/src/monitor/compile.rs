@@ -1,10 +1,12 @@
 //! A document ready to be evaluated: its query parsed, its defaults worked out.
 
+use std::sync::Arc;
+
 use bellwether_kernel::{FieldError, Timestamp};
 use bellwether_series::{Aggregate, Expression, Normalise, SeriesError, TimeRange, parse_datadog};
 use serde_json::{Map, Value as Json};
 
-use super::{Monitor, check};
+use super::{EventRule, Monitor, check};
 use crate::error::Faults;
 use crate::{AlertError, MonitorKind, Period, Thresholds, limits};
 
@@ -28,6 +30,8 @@ pub(crate) struct Compiled {
     /// What value is compared with; a no-data monitor has none.
     pub(crate) thresholds: Option<Thresholds>,
     pub(crate) anomaly: Option<Anomaly>,
+    /// Which events belong to its incidents.
+    pub(crate) events: Arc<EventRule>,
 }
 
 /// What an anomaly monitor has besides.
@@ -84,6 +88,10 @@ impl Compiled {
             let expected = format!("a tag it notifies by, or one of its labels: {known}");
             return Err(with(faults, FieldError::new(format!("merge.by[{at}]"), name, expected)).into());
         }
+        let events = match EventRule::read(&monitor, &expression, told_by) {
+            Ok(events) => Arc::new(events),
+            Err(fault) => return Err(with(faults, fault).into()),
+        };
         if !faults.is_empty() {
             return Err(Faults(faults).into());
         }
@@ -118,6 +126,7 @@ impl Compiled {
             is_count: is_count(&expression),
             thresholds,
             anomaly,
+            events,
             expression,
             monitor,
         })

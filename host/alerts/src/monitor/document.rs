@@ -6,6 +6,7 @@ use bellwether_kernel::reading;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
+use super::EventChoice;
 use crate::error::Faults;
 use crate::{Action, AlertError, MonitorKind, MonitorLink, Period, Severity, Thresholds};
 
@@ -70,6 +71,9 @@ pub struct Monitor {
     /// With which incidents of other monitors, or of its own, one is told as one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub merge: Option<Merge>,
+    /// Which events belong to its incidents; by default those about the same, of the hour before and the time it lasts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<EventChoice>,
     /// How much an alert matters.
     #[serde(default = "severity")]
     pub severity: Severity,

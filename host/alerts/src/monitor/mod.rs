@@ -3,9 +3,12 @@
 mod check;
 mod compile;
 mod document;
+mod events;
 
 pub(crate) use compile::{Anomaly, Compiled, series_id, written};
 pub use document::{
     Condition, DetectorChoice, Merge, MissingData, MissingPolicy, Monitor, Notify, Reduce, Renotify,
     RenotifyStatus, Side,
 };
+pub use events::EventChoice;
+pub(crate) use events::{CATEGORY, EventRule};

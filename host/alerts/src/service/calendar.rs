@@ -240,26 +240,32 @@ impl Alerts {
         compiled: &Compiled,
         at: Timestamp,
     ) -> Result<Quiet, AlertError> {
-        let version = self.store.get(&rows::calendar_version(organisation)).await?;
-        if version.is_none() {
-            return Ok(Quiet::default());
-        }
-        let known = self.calendars.lock().get(&organisation).cloned();
-        let calendar = match known.filter(|(kept, _)| *kept == version) {
-            Some((_, calendar)) => calendar,
-            None => {
-                // Entries that are newer than the version are read again once it is.
-                let calendar = Arc::new(Calendar::read(&self.all_entries(organisation).await?));
-                let mut kept = self.calendars.lock();
-                if kept.len() >= limits::CALENDARS_IN_MEMORY {
-                    kept.clear();
-                }
-                kept.insert(organisation, (version, Arc::clone(&calendar)));
-                calendar
-            }
-        };
+        let Some(calendar) = self.calendar(organisation).await? else { return Ok(Quiet::default()) };
         let end = Timestamp::from_milliseconds(compiled.end(at.as_milliseconds())).unwrap_or(at);
         Ok(calendar.quiet(compiled, at, end))
+    }
+
+    /// The calendar, of an organisation that has one.
+    pub(crate) async fn calendar(
+        &self,
+        organisation: OrganisationId,
+    ) -> Result<Option<Arc<Calendar>>, AlertError> {
+        let version = self.store.get(&rows::calendar_version(organisation)).await?;
+        if version.is_none() {
+            return Ok(None);
+        }
+        let known = self.calendars.lock().get(&organisation).cloned();
+        if let Some((_, calendar)) = known.filter(|(kept, _)| *kept == version) {
+            return Ok(Some(calendar));
+        }
+        // Entries that are newer than the version are read again once it is.
+        let calendar = Arc::new(Calendar::read(&self.all_entries(organisation).await?));
+        let mut kept = self.calendars.lock();
+        if kept.len() >= limits::CALENDARS_IN_MEMORY {
+            kept.clear();
+        }
+        kept.insert(organisation, (version, Arc::clone(&calendar)));
+        Ok(Some(calendar))
     }
 
     /// Makes the version of a calendar another.

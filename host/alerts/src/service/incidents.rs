@@ -2,7 +2,7 @@
 
 use bellwether_access::Principal;
 use bellwether_kernel::{ErrorKind, FieldError, MonitorId, OrganisationId, Page, PageRequest, Timestamp};
-use bellwether_store::{Batch, Direction, Key, Precondition, Space, decode};
+use bellwether_store::{Batch, Direction, Key, Precondition, Space, decode, delete_large};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -335,6 +335,8 @@ impl Alerts {
                         removed += 1;
                     }
                 }
+                delete_large(&*self.store, &mut batch, &rows::incident_events(organisation, incident.id))
+                    .await?;
                 batch.delete(rows::merged(organisation, incident.id));
                 batch.delete(rows::merged_into(organisation, incident.id));
                 batch.delete(key);

@@ -11,6 +11,7 @@ mod resolve;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use bellwether_access::{Access, AuditScope, Principal};
@@ -28,7 +29,7 @@ use crate::meters::Meters;
 use crate::monitor::Compiled;
 use crate::rows::{self, Counter};
 use crate::wake::Wakes;
-use crate::{AlertError, Figures, Outward, Roles, Routes, Tellings};
+use crate::{AlertError, EventSource, Figures, Outward, Roles, Routes, Tellings};
 
 pub use backtest::{Backtest, BacktestIncident, BacktestRequest};
 pub use feedback::FeedbackFilter;
@@ -71,6 +72,8 @@ pub struct Parts {
     pub access: Arc<Access>,
     /// Where monitors read their figures.
     pub figures: Arc<dyn Figures>,
+    /// Where events are found that may belong to incidents.
+    pub events: Arc<dyn EventSource>,
     /// The detectors there are.
     pub roles: Arc<dyn Roles>,
     /// Where what is told goes.
@@ -91,6 +94,9 @@ pub struct Alerts {
     pub(crate) store: SharedStore,
     pub(crate) access: Arc<Access>,
     pub(crate) figures: Arc<dyn Figures>,
+    pub(crate) events: Arc<dyn EventSource>,
+    /// Until when nothing that is told waits for events.
+    pub(crate) events_rest: AtomicI64,
     pub(crate) roles: Arc<dyn Roles>,
     pub(crate) tellings: Arc<dyn Tellings>,
     pub(crate) routes: Routes,
@@ -124,7 +130,7 @@ impl Alerts {
 
     /// Alerts that evaluate nothing by themselves.
     pub(crate) fn idle(parts: Parts) -> Arc<Self> {
-        let Parts { store, access, figures, roles, tellings, clock, limits, outward } = parts;
+        let Parts { store, access, figures, events, roles, tellings, clock, limits, outward } = parts;
         let sooner = Arc::new(Notify::new());
         let wakes = Arc::new(Wakes::new(Arc::clone(&clock), Arc::clone(&sooner)));
         figures.tell(&(Arc::clone(&wakes) as Arc<dyn Listener>));
@@ -133,6 +139,8 @@ impl Alerts {
             store,
             access,
             figures,
+            events,
+            events_rest: AtomicI64::new(i64::MIN),
             roles,
             tellings,
             routes,

@@ -4,6 +4,7 @@ mod actions;
 mod anomalies;
 mod calendar;
 mod documents;
+mod events;
 mod feedback;
 mod lifecycle;
 mod merge;
@@ -14,13 +15,18 @@ mod together;
 mod wakes;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bellwether_access::{Access, HostKey, Principal, Role};
-use bellwether_kernel::{KeyId, ManualClock, OrganisationId, PageRequest, SeededRandomness, Timestamp};
+use bellwether_kernel::{
+    KeyId, ManualClock, OrganisationId, PageRequest, RecordId, SeededRandomness, Timestamp,
+};
+use bellwether_records::{Content, Near, Nearest, Record, RecordError, Wanted};
 use bellwether_series::{Expression, Line, Listener, SeriesError, SeriesSlice, TimeRange};
-use bellwether_store::{Batch, Key, MemoryStore, MergeError, Space, Store};
+use bellwether_store::{Batch, Key, MemoryStore, MergeError, Space, Store, StoreError};
 use parking_lot::Mutex;
 use serde_json::{Value as Json, json};
 use tokio::sync::Notify;
@@ -95,6 +101,47 @@ impl Figures for FakeFigures {
     }
 }
 
+/// Events in memory; or none that answers in time.
+#[derive(Default)]
+struct FakeEvents(Mutex<Vec<Record>>, AtomicBool);
+
+impl FakeEvents {
+    /// An event of now and then, with tags; its number is its id.
+    fn put(&self, time: Timestamp, title: &str, tags: &[&str]) {
+        let mut all = self.0.lock();
+        let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
+        let content = Content { time, title: title.to_owned(), tags, ..Content::default() };
+        let id = RecordId(all.len() as u64 + 1);
+        all.push(Record { id, content });
+    }
+}
+
+#[async_trait]
+impl EventSource for FakeEvents {
+    async fn nearest(
+        &self,
+        _: OrganisationId,
+        near: Nearest,
+        wanted: Wanted,
+        patience: Option<Duration>,
+    ) -> Result<Near, RecordError> {
+        if self.1.load(Ordering::Relaxed) && patience.is_some() {
+            return Err(StoreError::Unavailable("events were not found in time").into());
+        }
+        let all = self.0.lock();
+        let within = |record: &&Record| (near.start..=near.end).contains(&record.content.time);
+        let mut records: Vec<Record> =
+            all.iter().filter(within).filter(|record| wanted(record)).cloned().collect();
+        records.sort_by_key(|record| {
+            let passed = record.content.time.milliseconds_since(near.to);
+            (passed.abs(), passed)
+        });
+        let complete = records.len() <= near.limit;
+        records.truncate(near.limit);
+        Ok(Near { records, complete })
+    }
+}
+
 /// Keeps what is told in the store, so that it is there exactly if the commit it was part of is; appends, so that what
 /// is told twice shows.
 struct Outbox;
@@ -139,6 +186,7 @@ impl Roles for FakeRoles {
 struct World {
     store: Arc<MemoryStore>,
     figures: Arc<FakeFigures>,
+    events: Arc<FakeEvents>,
     clock: Arc<ManualClock>,
     access: Arc<Access>,
     roles: Arc<FakeRoles>,
@@ -168,13 +216,14 @@ impl World {
         };
         let (store, access, roles) = (Arc::new(MemoryStore::new()), Arc::new(access), Arc::new(roles));
         let figures = Arc::new(FakeFigures::default());
-        let alerts = open(&store, &figures, &clock, &access, &roles);
-        Self { store, figures, clock, access, roles, alerts, principal }
+        let events = Arc::new(FakeEvents::default());
+        let alerts = open(&store, (&figures, &events), &clock, &access, &roles);
+        Self { store, figures, events, clock, access, roles, alerts, principal }
     }
 
     /// Another process on this store at the same time.
     fn beside(&self) -> Arc<Alerts> {
-        open(&self.store, &self.figures, &self.clock, &self.access, &self.roles)
+        open(&self.store, (&self.figures, &self.events), &self.clock, &self.access, &self.roles)
     }
 
     /// The process ends; another begins on `store`.
@@ -232,7 +281,7 @@ impl World {
 
 fn open(
     store: &Arc<MemoryStore>,
-    figures: &Arc<FakeFigures>,
+    (figures, events): (&Arc<FakeFigures>, &Arc<FakeEvents>),
     clock: &Arc<ManualClock>,
     access: &Arc<Access>,
     roles: &Arc<FakeRoles>,
@@ -241,6 +290,7 @@ fn open(
         store: store.clone(),
         access: access.clone(),
         figures: figures.clone(),
+        events: events.clone(),
         roles: roles.clone(),
         tellings: Arc::new(Outbox),
         clock: clock.clone(),

@@ -174,7 +174,7 @@ async fn evaluations_wake_of_themselves_once_begun() {
     while world.told().await.is_empty() {
         tokio::task::yield_now().await;
     }
-    world.alerts.stop(std::time::Duration::from_secs(5)).await;
+    world.alerts.stop(Duration::from_secs(5)).await;
     at_work.await.unwrap();
     let pace = world.alerts.pace().await.unwrap();
     assert_eq!(pace.behind, 0);

@@ -30,7 +30,7 @@ Examples:
   bellwether incident list --state open
   bellwether incident list --monitor checkout-errors --since 1d --severity high")]
     List(Filter),
-    /// Show an incident, the breaches it is made of, and what happened to it
+    /// Show an incident, the breaches it is made of, the events that belong to it, and what happened to it
     #[command(after_help = "Example:\n  bellwether incident get 01958f0c-0000-7000-8000-000000000000")]
     Get {
         /// Its id
@@ -260,7 +260,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         IncidentCommand::Get { incident } => {
             let mut whole = client.get(&["v1", "incidents", &incident], &[]).await?;
             let trace = client.list(&["v1", "incidents", &incident, "trace"], &[], 1_000).await?;
+            let events = client.get(&["v1", "incidents", &incident, "events"], &[]).await?;
             whole["trace"] = trace.items.into();
+            whole["events"] = events;
             output::value(format, &whole, describe)?;
             return Ok(());
         }
@@ -336,7 +338,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// An incident, its breaches, and what happened to it.
+/// An incident, its breaches, its events, and what happened to it.
 fn describe(incident: &Value) -> String {
     let columns = [
         ("SERIES", "/series"),
@@ -348,12 +350,27 @@ fn describe(incident: &Value) -> String {
         ("PEAK BELOW", "/lower/peak"),
         ("SCORE", "/score"),
     ];
-    let items = |name: &str| incident[name].as_array().map_or(&[][..], Vec::as_slice);
+    let events = [
+        ("EVENT", "/title"),
+        ("STARTED", "/started"),
+        ("ENDED", "/ended"),
+        ("SOURCE", "/source"),
+        ("CATEGORY", "/category"),
+        ("TAGS", "/tags"),
+    ];
+    let items = |path: &str| incident.pointer(path).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let mut text = output::record(incident, FIELDS);
     text.push('\n');
-    text.push_str(&output::table(items("intervals"), &columns));
+    text.push_str(&output::table(items("/intervals"), &columns));
     text.push('\n');
-    for note in items("trace") {
+    if !items("/events/items").is_empty() {
+        text.push_str(&output::table(items("/events/items"), &events));
+        if incident.pointer("/events/complete") == Some(&Value::Bool(false)) {
+            text.push_str("there may be more, farther from its first breach\n");
+        }
+        text.push('\n');
+    }
+    for note in items("/trace") {
         let part = |name: &str| note.get(name).filter(|part| !part.is_null()).map(|part| cell(Some(part)));
         let by = part("by").map(|by| format!(" by {by}")).unwrap_or_default();
         let said = part("text").filter(|said| !said.is_empty()).map(|said| format!(": {said}"));
@@ -368,7 +385,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_incident_is_shown_with_its_breaches_and_what_happened() {
+    fn an_incident_is_shown_with_its_breaches_its_events_and_what_happened() {
         let incident = json!({
             "id": "i", "title": "Load: host:a", "state": "open",
             "intervals": [{"series": "host:a", "level": "alert", "upper": {"peak": 99.0}}],
@@ -376,12 +393,15 @@ mod tests {
                 {"time": "2026-03-01T06:00:00Z", "what": "opened", "text": "host:a opened"},
                 {"time": "2026-03-01T06:01:00Z", "what": "acknowledged", "by": "ada", "text": ""},
             ],
+            "events": {"complete": false, "items": [{"title": "Deployed 1.4", "tags": ["host:a", "env:prod"]}]},
         });
         let text = describe(&incident);
         for expected in [
             "title:  Load: host:a\n",
             "2026-03-01T06:00:00Z opened: host:a opened\n",
             "2026-03-01T06:01:00Z acknowledged by ada\n",
+            "Deployed 1.4",
+            "there may be more",
         ] {
             assert!(text.contains(expected), "{text}");
         }

@@ -177,6 +177,7 @@ impl Opened {
             store: self.store(),
             access: Arc::clone(&self.access),
             figures: Arc::clone(&series) as Arc<dyn bellwether_alerts::Figures>,
+            events: Arc::clone(&records) as Arc<dyn bellwether_alerts::EventSource>,
             roles: Arc::clone(&plugins) as Arc<dyn Roles>,
             tellings: Arc::new(vec![
                 Arc::clone(&deliveries) as Arc<dyn bellwether_alerts::Tellings>,

@@ -6,6 +6,7 @@ pub(crate) mod actions;
 pub(crate) mod audit;
 pub(crate) mod calendar;
 pub(crate) mod channels;
+mod correlated;
 pub(crate) mod deliveries;
 pub(crate) mod feedback;
 pub(crate) mod host;
@@ -112,6 +113,7 @@ pub(crate) fn router(services: &Shared) -> OpenApiRouter<Shared> {
         .routes(routes!(incidents::list))
         .routes(routes!(incidents::get))
         .routes(routes!(incidents::trace))
+        .routes(routes!(correlated::events))
         .routes(routes!(incidents::acknowledge))
         .routes(routes!(incidents::assign))
         .routes(routes!(incidents::comment))

@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 use axum::extract::{Query, Request, State};
 use axum::response::Response;
 use bellwether_alerts::{
-    ChannelState, Delivery, DeliveryFilter, DeliveryState, IncidentFilter, IncidentState, Mute, Pace, Scope,
+    ChannelState, CorrelatedEvents, Delivery, DeliveryFilter, DeliveryState, IncidentFilter, IncidentState,
+    Mute, Pace, Period, Scope,
 };
 use bellwether_kernel::{OrganisationId, PageRequest, Timestamp};
 use serde::Deserialize;
@@ -89,6 +90,7 @@ async fn one(services: &Services, organisation: OrganisationId, id: &str) -> Res
         [name, label, offered.link.url.clone(), offered.clicks.to_string(), String::new()]
     });
     body += &table("Actions", ["Name", "Label", "Does", "Clicks", "State"], offers.chain(links), false);
+    body += &events(&alerts.incident_events(organisation, id).await?);
     let trace = alerts.incident_trace(organisation, id, &page).await?;
     let notes = trace.items.iter().map(|note| {
         let (time, by) = (moment(note.time), note.by.clone().unwrap_or_default());
@@ -96,6 +98,19 @@ async fn one(services: &Services, organisation: OrganisationId, id: &str) -> Res
     });
     body += &table("What happened", ["Time", "What", "By", "Text", ""], notes, trace.next.is_some());
     Ok(body + "<p class=\"soft\">Times are in UTC.</p>\n")
+}
+
+/// The events that belong to an incident.
+fn events(found: &CorrelatedEvents) -> String {
+    let rows = found.events.iter().map(|event| {
+        let distance = Period::from_milliseconds(event.after.abs() / 1000 * 1000);
+        let side = if event.after < 0 { "before" } else { "after" };
+        let distance = format!("{distance} {side}");
+        let (title, text) = (event.title.clone(), event.description.clone());
+        [moment(event.started), distance, title, event.tags.join(", "), text]
+    });
+    let heading = if found.kept { "Events, as its end kept them" } else { "Events" };
+    table(heading, ["Time", "First breach", "Event", "Tags", "Text"], rows, !found.complete)
 }
 
 async fn tables(services: &Services, organisation: OrganisationId) -> Result<String, Problem> {

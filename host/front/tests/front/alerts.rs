@@ -131,6 +131,49 @@ async fn a_link_is_counted_and_does_nothing_until_it_is_confirmed() {
 }
 
 #[tokio::test]
+async fn the_events_near_an_incident_are_shown_to_callers_and_on_the_page() {
+    let (host, id, _) = incident().await;
+    let ago = |minutes: i64| Timestamp::parse(NOW).unwrap().saturating_add(-minutes * 60_000).to_string();
+    let events = json!({"events": [
+        {"time": ago(10), "title": "Deployed <1.4>", "message": "by ada", "service": "shop",
+         "tags": ["host:web-1", "category:deployments"]},
+        {"time": ago(5), "title": "Of another", "host": "web-2"},
+        {"time": ago(90), "title": "Too early", "host": "web-1"},
+    ]});
+    assert_eq!(host.ask("POST", "/v1/events", &host.write, events).await.status, 200);
+    let suppress = json!({"name": "Maintenance", "kind": "suppress", "scope": {"tags": {"host": "web-1"}},
+        "start": ago(40), "end": "2200-01-01T00:00:00Z"});
+    assert_eq!(host.ask("POST", "/v1/calendar", &host.write, suppress).await.status, 201);
+    let path = format!("/v1/incidents/{id}/events");
+    let found = host.get(&path, &host.read).await.json();
+    assert_eq!((&found["complete"], &found["kept"]), (&json!(true), &json!(false)), "{found}");
+    // What lasts at the first breach is nearest.
+    let [maintenance, deployed] = found["items"].as_array().unwrap().as_slice() else { panic!("{found}") };
+    assert_eq!((&deployed["title"], &deployed["event"]), (&json!("Deployed <1.4>"), &json!(1)));
+    assert_eq!((&deployed["category"], &deployed["message"]), (&json!("deployments"), &json!("by ada")));
+    assert_eq!(deployed["tags"], json!(["service:shop", "host:web-1", "category:deployments"]));
+    assert!(
+        deployed["after"].as_i64().is_some_and(|after| after < 0) && deployed.get("ended").is_none(),
+        "{deployed}"
+    );
+    assert_eq!((&maintenance["title"], &maintenance["calendar_entry"]), (&json!("Maintenance"), &json!(1)));
+    assert_eq!(maintenance["source"], "calendar");
+    let shown = form(&host, "/alerts", &[("key", &host.read), ("incident", &id)]).await;
+    for part in ["<h2>Events</h2>", "<td>Deployed &lt;1.4&gt;</td>", "m before</td>", "<td>Maintenance</td>"]
+    {
+        assert!(shown.contains(part), "no {part} in {shown}");
+    }
+    assert!(!shown.contains("Of another") && !shown.contains("Too early"), "{shown}");
+    host.get(&path, &host.stranger).await.problem(404, "not-found");
+    let broken = json!({
+        "name": "broken", "kind": "threshold", "query": "avg:load{*}", "events": {"query": "(title:a"},
+        "thresholds": {"comparator": ">", "critical": 90},
+    });
+    let problem = host.ask("POST", "/v1/monitors", &host.admin, broken).await.problem(400, "invalid");
+    assert!(problem["errors"][0]["field"].as_str().unwrap().starts_with("events.query (line 1"), "{problem}");
+}
+
+#[tokio::test]
 async fn a_caller_does_what_the_monitor_names_and_the_trace_says_so() {
     let (host, id, _) = incident().await;
     let act = async |name: &str| {

@@ -80,6 +80,7 @@ async fn each_role_may_do_what_it_should_and_nothing_more() {
         ("GET", "/v1/incidents", Value::Null, readers),
         ("GET", "/v1/incidents/none", Value::Null, readers),
         ("GET", "/v1/incidents/none/trace", Value::Null, readers),
+        ("GET", "/v1/incidents/none/events", Value::Null, readers),
         ("POST", "/v1/incidents/none/acknowledge", Value::Null, writers),
         ("POST", "/v1/incidents/none/assign", empty(), writers),
         ("POST", "/v1/incidents/none/comments", json!({"text": "a"}), writers),

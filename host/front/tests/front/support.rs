@@ -109,6 +109,7 @@ impl Host {
             store: store.clone(),
             access: access.clone(),
             figures: series.clone(),
+            events: records.clone(),
             roles: plugins.clone(),
             tellings: playbooks.clone(),
             clock: clock.clone(),

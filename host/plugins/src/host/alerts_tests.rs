@@ -34,6 +34,7 @@ impl World {
             store: services.store.clone(),
             access: services.access.clone(),
             figures: services.series.clone(),
+            events: services.records.clone(),
             roles: plugins,
             tellings: Arc::new(NoTellings),
             clock: services.clock.clone(),

@@ -29,6 +29,8 @@ impl Simulation {
         for (incident, expected) in incidents.iter().zip(expected) {
             let lines = told.get(&incident.id.to_string()).map_or(&[][..], Vec::as_slice);
             problems.extend(self.one(incident, lines, expected).await);
+            let own = if self.model.merges { &[][..] } else { lines };
+            problems.extend(self.check_events(incident, own).await);
         }
         for group in &self.model.groups {
             let Some(lead) = incidents.get(group.parts[0]) else { continue };

@@ -1,11 +1,12 @@
 //! Monitors over time: values that come, come late or stay away, pauses, mutes and downtimes, a calendar, changes,
-//! acknowledgements, one host or two at once, crashes between any two commits, all drawn from a seed. What the store holds
+//! acknowledgements, events, one host or two at once, crashes between any two commits, all drawn from a seed. What the store holds
 //! in the end, and what was told, must be what a naive model says.
 //!
 //! One thread, a clock of its own, and no chance but the seed's: a seed always takes the same course. A failing seed is
 //! printed. `BELLWETHER_SEED=17` runs that one alone, `BELLWETHER_SEEDS=0..9000` those.
 
 mod check;
+mod events;
 mod model;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::*;
+use events::Happenings;
 use model::Model;
 
 /// How many seeds run.
@@ -36,6 +38,7 @@ struct Simulation {
     /// Evaluations that writes brought forward.
     woken: u64,
     problems: Vec<String>,
+    happenings: Happenings,
 }
 
 impl Simulation {
@@ -79,6 +82,7 @@ impl Simulation {
             upsets: 0,
             woken: 0,
             problems: Vec::new(),
+            happenings: Happenings::new(seed),
         }
     }
 
@@ -126,6 +130,7 @@ impl Simulation {
     }
 
     async fn minute(&mut self) {
+        self.happen();
         for host in HOSTS {
             if self.draw.random_bool(0.85) {
                 let value = f64::from(self.draw.random_range(45..105_u32));
@@ -159,6 +164,7 @@ impl Simulation {
         }
         self.catch_up().await;
         self.woken().await;
+        self.note_ends().await;
         if self.draw.random_bool(0.02) {
             self.upsets += 1;
             self.world.store.crash();
@@ -296,6 +302,7 @@ struct Course {
     problems: Vec<String>,
     upsets: u64,
     woken: u64,
+    belonged: u64,
     told: Vec<Vec<Json>>,
 }
 
@@ -310,6 +317,7 @@ async fn simulate(seed: u64) -> Course {
         problems,
         upsets: simulation.upsets,
         woken: simulation.woken,
+        belonged: simulation.happenings.belonged.get(),
         told: simulation.world.told_whole().await,
     }
 }
@@ -324,13 +332,18 @@ fn whatever_happens_every_opening_has_one_close_and_the_state_is_a_naive_models(
     let all = every_seed(SEEDS, |seed| {
         let course = course(seed);
         assert!(course.problems.is_empty(), "BELLWETHER_SEED={seed}: {:#?}", course.problems);
-        [course.upsets, course.told.iter().map(Vec::len).sum::<usize>() as u64, course.woken]
+        [course.upsets, course.told.iter().map(Vec::len).sum::<usize>() as u64, course.woken, course.belonged]
     });
     let count = all.len() as u64;
-    let [upsets, told, woken] = [0, 1, 2].map(|of: usize| all.iter().map(|course| course[of]).sum::<u64>());
+    let [upsets, told, woken, belonged] =
+        [0, 1, 2, 3].map(|of: usize| all.iter().map(|course| course[of]).sum::<u64>());
     assert!(count < 100 || upsets > count, "only {upsets} upsets: the simulation tries little");
     assert!(count < 100 || told > count * 4, "only {told} tellings: the simulation tries little");
     assert!(count < 100 || woken > count * 4, "only {woken} were woken: the simulation tries little");
+    assert!(
+        count < 100 || belonged > count * 4,
+        "only {belonged} events belonged: the simulation tries little"
+    );
 }
 
 /// What makes a failing seed worth its name.
