@@ -7,11 +7,12 @@ use serde_json::{Map, Value as Json, json};
 use crate::AlertMove;
 
 /// Its fields, in order.
-pub(crate) const FIELDS: [&str; 28] = [
+pub(crate) const FIELDS: [&str; 29] = [
     "acknowledged_by",
     "assignee",
     "close_reason",
     "closed",
+    "events",
     "expected",
     "incident",
     "kind",
@@ -80,6 +81,7 @@ pub(crate) fn about(incident: &StoredIncident, told: &Incident) -> Map<String, J
     put("assignee", json!(incident.assignee));
     put("open_series", incident.open_series.into());
     put("series", series.iter().take(SERIES).map(of_series).collect());
+    put("events", json!(told.events));
     let links = told.links.iter().chain(told.alerts.iter().flat_map(|alert| &alert.links));
     put("links", links.map(|link| json!(link)).collect());
     let page = told.links.iter().find(|link| link.purpose == bellwether_alerts::Purpose::Incident);
