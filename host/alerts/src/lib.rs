@@ -1,8 +1,8 @@
 //! Alerts: monitors that look at series, the incidents they open, and what is told of them to whom.
 //!
-//! [`Alerts`] is the door. A monitor is evaluated at its times, and when what it looks at is written: it looks at its series, moves each to its level, makes
-//! incidents of those that breach, and commits all of it together with what is to be told ([`Tellings`]). What happened
-//! near an incident ([`EventSource`]) is shown and told with it. [`Deliveries`] keep
+//! [`Alerts`] is the door. A monitor is evaluated at its times, and when what it looks at is written: it looks at its
+//! series, moves each to its level, makes incidents of those that breach, and commits all of it together with what is to
+//! be told ([`Tellings`]). What happened near an incident ([`EventSource`]) is shown and told with it. [`Deliveries`] keep
 //! what is to be told and deliver it, [`Routes`] say which channels it goes to. What alerts need from plugins is here as
 //! traits: a [`Detector`] scores points, a [`Forecaster`] predicts them, a [`Formatter`] drives the exchange of a
 //! notification with a channel. This crate does not know that WebAssembly exists.

@@ -2,8 +2,8 @@
 //!
 //! [`Records`] is the door. An append is a compressed chunk in the store when it is acknowledged; chunks are packed in the
 //! background into immutable segments, files sorted by time, a day in each, and small ones are merged into large. A search
-//! goes through what overlaps its time, the newest (or oldest, or nearest to a moment) first, and stops at a page or at its budget. This crate
-//! knows organisations by their id alone, checks no permission, and knows no plugin and no HTTP.
+//! goes through what overlaps its time, the newest (or oldest, or nearest to a moment) first, and stops at a page or at its
+//! budget. This crate knows organisations by their id alone, checks no permission, and knows no plugin and no HTTP.
 
 mod chunk;
 mod error;

@@ -12,6 +12,12 @@ const LINE: usize = 500;
 /// Characters of a description.
 const DESCRIPTION: usize = 4000;
 
+/// Events that are told by their titles: so many fit a line.
+const EVENTS: usize = 4;
+
+/// Characters of such a title.
+const TITLE: usize = 75;
+
 /// Bytes of a URL that every channel takes.
 const URL: usize = 2000;
 
@@ -243,10 +249,13 @@ fn facts(notification: &Notification) -> Vec<Fact> {
     facts.into_iter().filter_map(fact).collect()
 }
 
-/// What users said had happened, by titles.
+/// What users said had happened, by titles: the nearest, and how many there are besides.
 fn events(incident: &Incident) -> String {
-    let titles = incident.events.iter().map(|event| format!("{} ({})", event.title, moment(event.started)));
-    titles.collect::<Vec<_>>().join(", ")
+    let titles = incident.events.iter().take(EVENTS);
+    let title = |title: &str| Room::characters(TITLE).cut(title);
+    let titles = titles.map(|event| format!("{} ({})", title(&event.title), moment(event.started)));
+    let more = incident.events.len().saturating_sub(EVENTS);
+    titles.chain((more > 0).then(|| format!("{more} more"))).collect::<Vec<_>>().join(", ")
 }
 
 /// A series and its figures.
@@ -325,6 +334,7 @@ fn links(incident: &Incident, wanted: impl Fn(Purpose) -> bool) -> Vec<Link> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::formatter::UserEvent;
     use crate::formatting::{Html, Markdown, Mrkdwn, Plain};
     use crate::testing::{extremes, notification};
 
@@ -350,6 +360,24 @@ mod tests {
             Some("Roll back: https://bellwether.example/actions/action-1")
         );
         assert!(story.sections[0].lines[0].ends_with("score 0.97; closed, back in its band"));
+    }
+
+    #[test]
+    fn the_nearest_events_are_told_and_the_rest_is_counted() {
+        let mut told = notification(Event::Opened);
+        let event = |title: String| UserEvent {
+            title,
+            description: String::new(),
+            source: String::new(),
+            category: String::new(),
+            started: told.incident.started,
+            ended: None,
+        };
+        told.incident.events = (1..=6).map(|number| event(format!("{number}{}", "x".repeat(200)))).collect();
+        let facts = Story::of(&told).facts;
+        let value = &facts.iter().find(|fact| fact.name == "Events").expect("it tells of events").value;
+        assert!(value.starts_with("1x") && value.contains(", 4x") && !value.contains("5x"), "{value}");
+        assert!(value.ends_with("(2024-04-09 14:44:00 UTC), 2 more"), "{value}");
     }
 
     #[test]
