@@ -8,6 +8,8 @@ use std::time::Duration;
 use bellwether_kernel::{OrganisationId, Timestamp};
 use bellwether_store::{Direction, Key, Space};
 use futures::{FutureExt, StreamExt, stream};
+use tokio::task::JoinError;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::turn::{Cause, Turn};
 use crate::{AlertError, Alerts, MonitorId, rows};
@@ -45,7 +47,7 @@ impl Alerts {
         })
     }
 
-    async fn keep_time(&self) -> Result<(), AlertError> {
+    async fn keep_time(self: &Arc<Self>) -> Result<(), AlertError> {
         let sooner = self.sooner.notified();
         tokio::pin!(sooner);
         // Listens from here on: what is committed behind the look is not slept through.
@@ -79,7 +81,7 @@ impl Alerts {
     ///
     /// # Errors
     /// The store's; what was committed before stays.
-    pub(crate) async fn evaluate_due(&self, now: Timestamp) -> Result<usize, AlertError> {
+    pub(crate) async fn evaluate_due(self: &Arc<Self>, now: Timestamp) -> Result<usize, AlertError> {
         let range = Key::new(Space::MonitorDue).prefix().start..rows::due_behind(now);
         let due = self.store.scan(range, Direction::Forward, TURN).await?;
         let due = due.iter().map(|(key, _)| rows::due_of(key)).collect::<Result<Vec<_>, _>>()?;
@@ -93,23 +95,33 @@ impl Alerts {
     ///
     /// # Errors
     /// The store's. What was not evaluated for it is left to the schedule.
-    pub(crate) async fn evaluate_woken(&self, now: Timestamp) -> Result<usize, AlertError> {
+    pub(crate) async fn evaluate_woken(self: &Arc<Self>, now: Timestamp) -> Result<usize, AlertError> {
         self.evaluate_all(self.wakes.take(now, TURN), Cause::Write).await
     }
 
     async fn evaluate_all(
-        &self,
+        self: &Arc<Self>,
         all: Vec<(Timestamp, OrganisationId, MonitorId)>,
         cause: Cause,
     ) -> Result<usize, AlertError> {
         let mut count = 0;
         let mut turns = stream::iter(all)
-            .map(|(at, organisation, id)| async move {
-                // What was taken from the schedule is left to the next start.
-                if self.halt.is_cancelled() {
-                    return Ok(Turn::Stale);
-                }
-                self.evaluate(cause, at, organisation, id).await
+            .map(|(at, organisation, id)| {
+                let alerts = Arc::clone(self);
+                // A task each, so that every core has its share.
+                let turn = tokio::spawn(async move {
+                    // What was taken from the schedule is left to the next start.
+                    if alerts.halt.is_cancelled() {
+                        return Ok(Turn::Stale);
+                    }
+                    alerts.evaluate(cause, at, organisation, id).await
+                });
+                AbortOnDropHandle::new(turn).map(|turn| match turn.map_err(JoinError::try_into_panic) {
+                    Ok(turn) => turn,
+                    Err(Ok(panic)) => std::panic::resume_unwind(panic),
+                    // The runtime ends.
+                    Err(Err(_)) => Ok(Turn::Stale),
+                })
             })
             .buffer_unordered(self.limits.at_once.max(1));
         let mut failed = None;
