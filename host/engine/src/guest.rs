@@ -1,11 +1,12 @@
 //! A call's data beside the meter that counts what its guest uses.
 
+use std::any::Any;
 use std::time::Instant;
 
 use wasmtime::ResourceLimiter;
 
 use crate::size::Bounds;
-use crate::{CallLimits, ErrorCase};
+use crate::{CallLimits, ErrorCase, Store};
 
 /// What a call's data tells the sandbox.
 pub trait CallData: Send + 'static {
@@ -23,6 +24,25 @@ pub struct Guest<T> {
     /// None between the calls of a warm instance.
     data: Option<T>,
     pub(crate) meter: Meter,
+    /// What [`exports`] found in the instance.
+    exports: Vec<Box<dyn Any + Send + Sync>>,
+}
+
+/// The exports of the instance in `store`, as `load` finds them: once in its life, since their types are checked then,
+/// which takes longer than a small call. They are told apart by their type.
+///
+/// # Errors
+/// Those of `load`.
+pub fn exports<T: 'static, E: Clone + Send + Sync + 'static>(
+    store: &mut Store<T>,
+    load: impl FnOnce(&mut Store<T>) -> wasmtime::Result<E>,
+) -> wasmtime::Result<E> {
+    if let Some(known) = store.data().exports.iter().find_map(|known| known.downcast_ref::<E>()) {
+        return Ok(known.clone());
+    }
+    let loaded = load(store)?;
+    store.data_mut().exports.push(Box::new(loaded.clone()));
+    Ok(loaded)
 }
 
 /// Why there is data whenever guest code runs.
@@ -30,7 +50,7 @@ const AT_WORK: &str = "a guest at work has its call's data";
 
 impl<T> Guest<T> {
     pub(crate) fn new(bounds: Bounds) -> Self {
-        Self { data: None, meter: Meter::new(bounds) }
+        Self { data: None, meter: Meter::new(bounds), exports: Vec::new() }
     }
 
     /// Begins a call.
@@ -224,6 +244,18 @@ mod tests {
 
     fn meter(memory: usize, table_entries: usize) -> Meter {
         guest(&CallLimits { memory, table_entries, ..CallLimits::default() }).meter
+    }
+
+    #[test]
+    fn exports_are_looked_up_once_and_told_apart_by_their_type() {
+        let mut store: Store<()> =
+            wasmtime::Store::new(&wasmtime::Engine::default(), guest(&CallLimits::default()));
+        assert!(exports::<(), u32>(&mut store, |_| Err(wasmtime::format_err!("not found"))).is_err());
+        for _ in 0..2 {
+            assert_eq!(exports(&mut store, |_| Ok(1_u32)).unwrap(), 1);
+            assert_eq!(exports(&mut store, |_| Ok("other")).unwrap(), "other");
+        }
+        assert_eq!(exports(&mut store, |_| Ok(2_u32)).unwrap(), 1, "what was found stays");
     }
 
     #[test]

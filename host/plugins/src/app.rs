@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bellwether_engine::{CallLimits, CallMeters};
+use bellwether_engine::{CallLimits, CallMeters, exports};
 use bellwether_kernel::{ErrorKind, FieldError};
 use bellwether_playbooks::{App, AppCall, AppDescription, AppError, AppReport, Output, Retry, Value, misfit};
 
@@ -61,7 +61,8 @@ impl PluginApp {
         let (result, log) = self
             .loaded
             .call(RUN, limits, &self.meters, caller, async |store, instance| {
-                self.exports.load(&mut *store, instance)?.call_run(store, about, &inputs).await
+                let found = exports(store, |store| self.exports.load(store, instance))?;
+                found.call_run(store, about, &inputs).await
             })
             .await;
         let result = match result {

@@ -6,7 +6,7 @@ use bellwether_alerts::{
     Detection, DetectorDescription, History, Points, RoleError, Scores, Settings, Takes,
     limits as alert_limits,
 };
-use bellwether_engine::CallMeters;
+use bellwether_engine::{CallMeters, exports};
 use bellwether_kernel::{FieldError, OrganisationId};
 
 use crate::PluginError;
@@ -72,10 +72,8 @@ impl PluginDetector {
                 &self.meters,
                 Caller::pure(time, organisation),
                 async |store, instance| {
-                    self.exports
-                        .load(&mut *store, instance)?
-                        .call_detect(store, &settings, state, given)
-                        .await
+                    let found = exports(store, |store| self.exports.load(store, instance))?;
+                    found.call_detect(store, &settings, state, given).await
                 },
             )
             .await;

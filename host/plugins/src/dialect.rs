@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bellwether_access::{AuthFailure, Authentication, Encoding, MessagePart, Principal, Role, Signature};
 use bellwether_alerts::Settings;
-use bellwether_engine::{CallMeters, Guest, InstancePre, wasmtime};
+use bellwether_engine::{CallMeters, Guest, InstancePre, exports, wasmtime};
 use bellwether_kernel::value::Input;
 use bellwether_kernel::{FieldError, OrganisationId};
 use bellwether_playbooks::{LogLevel, LogLine};
@@ -265,13 +265,13 @@ impl Dialect {
                 &self.meters,
                 Caller::on_behalf_of(principal),
                 async |store, instance| match &self.exports {
-                    Exports::Plain(exports) => {
-                        let exports = exports.load(&mut *store, instance)?;
-                        exports.call_handle(store, guest_caller, guest_request).await
+                    Exports::Plain(plain) => {
+                        let found = exports(store, |store| plain.load(store, instance))?;
+                        found.call_handle(store, guest_caller, guest_request).await
                     }
-                    Exports::Configurable(exports) => {
-                        let exports = exports.load(&mut *store, instance)?;
-                        exports.call_handle(store, &settings, guest_caller, guest_request).await
+                    Exports::Configurable(configurable) => {
+                        let found = exports(store, |store| configurable.load(store, instance))?;
+                        found.call_handle(store, &settings, guest_caller, guest_request).await
                     }
                 },
             )

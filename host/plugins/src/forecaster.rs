@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bellwether_alerts::{Forecast, ForecasterDescription, Past, RoleError, Settings};
-use bellwether_engine::CallMeters;
+use bellwether_engine::{CallMeters, exports};
 use bellwether_kernel::{FieldError, OrganisationId};
 
 use crate::PluginError;
@@ -70,7 +70,8 @@ impl PluginForecaster {
                 &self.meters,
                 Caller::pure(time, organisation),
                 async |store, instance| {
-                    self.exports.load(&mut *store, instance)?.call_predict(store, &settings, given).await
+                    let found = exports(store, |store| self.exports.load(store, instance))?;
+                    found.call_predict(store, &settings, given).await
                 },
             )
             .await;

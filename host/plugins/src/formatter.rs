@@ -6,7 +6,7 @@ mod lower;
 use std::sync::Arc;
 
 use bellwether_alerts::{Answer, FormatterDescription, Notification, RoleError, Settings, Step};
-use bellwether_engine::CallMeters;
+use bellwether_engine::{CallMeters, exports};
 use bellwether_kernel::value::ValueType;
 use bellwether_kernel::{FieldError, OrganisationId};
 
@@ -72,8 +72,8 @@ impl PluginFormatter {
                 &self.meters,
                 Caller::pure(time, organisation),
                 async |store, instance| {
-                    let exports = self.exports.load(&mut *store, instance)?;
-                    exports.call_next(store, notification, &settings, memory, last).await
+                    let found = exports(store, |store| self.exports.load(store, instance))?;
+                    found.call_next(store, notification, &settings, memory, last).await
                 },
             )
             .await;
