@@ -62,13 +62,13 @@ pub fn next(exchange: &Exchange, webhook: Webhook) -> Result<Step, FormatterErro
         return Ok(Step::done());
     }
     let notification = &exchange.notification;
-    let body = match webhook.format {
-        Format::Bellwether => body::of(notification),
-        Format::Anodot => anodot::of(notification, false),
-        Format::AnodotExtended => anodot::of(notification, true),
+    let request = Request::new(webhook.method.text(), webhook.url);
+    let request = match webhook.format {
+        Format::Bellwether => request.json(&body::of(notification)),
+        Format::Anodot => request.json(&anodot::of(notification, false)),
+        Format::AnodotExtended => request.json(&anodot::of(notification, true)),
     };
-    let mut request =
-        Request::new(webhook.method.text(), webhook.url).json(&body).header("user-agent", "Bellwether");
+    let mut request = request.header("user-agent", "Bellwether");
     if let Some(authorization) = &webhook.authorization {
         request = request.header("authorization", Text::from(authorization));
     }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use bellwether_sdk::formatter::{Answer, Event, Notification, Outgoing, Signing};
-use bellwether_sdk::serde_json::{Value as Json, from_str, json};
+use bellwether_sdk::serde_json::{Value as Json, from_str, json, to_string, to_value};
 use bellwether_sdk::testing::{answer, notification, rehearse};
 
 use super::*;
@@ -89,7 +89,24 @@ fn nested_details_stay_nested() {
         name: "owner".to_owned(),
         value: bellwether_sdk::Value::Json(r#"{"team":["a"]}"#.to_owned()),
     }];
-    let body = body::of(&told);
+    let body = to_value(body::of(&told)).expect("a body is plain data");
     let details = &body["data"]["incident"]["alerts"][0]["series"][0]["details"];
     assert_eq!(details, &json!({"owner": {"team": ["a"]}}));
+}
+
+#[test]
+fn a_name_that_is_there_twice_is_written_once_with_its_last_value() {
+    let mut told = notification(Event::Opened);
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let series = &mut told.incident.alerts[0].series[0];
+    series.tags = vec![pair("env", "a"), pair("host", "h"), pair("env", "b")];
+    series.details = ["a", "b"]
+        .map(|text| bellwether_sdk::NamedValue {
+            name: "owner".to_owned(),
+            value: bellwether_sdk::Value::Text(text.to_owned()),
+        })
+        .into();
+    let text = to_string(&body::of(&told)).expect("a body is plain data");
+    assert!(text.contains(r#""tags":{"host":"h","env":"b"}"#), "{text}");
+    assert!(text.contains(r#""details":{"owner":"b"}"#), "{text}");
 }
