@@ -14,6 +14,8 @@ use crate::{AlertError, Formatter, Settings, limits};
 
 /// How often a change is tried when another changes the same channel meanwhile.
 const TRIES: usize = 16;
+/// Channels that are kept at hand, of all organisations.
+const AT_HAND: usize = 1_000;
 
 impl Deliveries {
     /// Makes a channel, or gives one that is there another specification. Whether it is new. `expected` is the version
@@ -111,6 +113,28 @@ impl Deliveries {
         }
         let Some(row) = self.store.get(&keys::channel(organisation, name)).await? else { return Ok(None) };
         Ok(Some((decode::<ChannelRow>(&row)?.channel(name)?, row)))
+    }
+
+    /// A channel, read anew where its row has changed.
+    pub(crate) async fn channel_at_hand(
+        &self,
+        organisation: OrganisationId,
+        name: &str,
+    ) -> Result<Option<Arc<Channel>>, AlertError> {
+        let Some(row) = self.store.get(&keys::channel(organisation, name)).await? else { return Ok(None) };
+        let key = (organisation, name.to_owned());
+        if let Some((known, channel)) = self.known_channels.lock().get(&key)
+            && *known == row
+        {
+            return Ok(Some(Arc::clone(channel)));
+        }
+        let channel = Arc::new(decode::<ChannelRow>(&row)?.channel(name)?);
+        let mut known = self.known_channels.lock();
+        if known.len() >= AT_HAND {
+            known.clear();
+        }
+        known.insert(key, (row, Arc::clone(&channel)));
+        Ok(Some(channel))
     }
 
     /// The channels of an organisation, ordered by name.

@@ -1,10 +1,13 @@
 //! One attempt at a delivery: what it needs is read, the exchange is driven, and what came of it is recorded.
 
+use std::sync::Arc;
+
 use bellwether_kernel::OrganisationId;
 use bellwether_store::{Precondition, decode, encode};
 use bytes::Bytes;
 
 use super::ending::Ending;
+use super::outbox::Told;
 use super::record::{DeliveryRow, MemoryRow};
 use super::schedule::Turn;
 use super::talk::{End, Keep, Letters, Talk};
@@ -14,11 +17,12 @@ use crate::sending::Secrets;
 use crate::{AlertError, Formatter, Notification, Regular, Settings};
 
 impl Deliveries {
-    /// Tries a delivery that is due.
+    /// Tries a delivery that is due; `told` is what it tells, where that is at hand.
     pub(super) async fn deliver(
         &self,
         organisation: OrganisationId,
         id: &DeliveryId,
+        told: Option<Arc<Told>>,
     ) -> Result<Turn, AlertError> {
         let Some(stored) = self.store.get(&keys::delivery(organisation, id)).await? else {
             return Ok(Turn::Ended);
@@ -32,7 +36,7 @@ impl Deliveries {
             return Ok(Turn::Later(due));
         }
         let ending = Ending { organisation, id, row, stored };
-        let Some((channel, _)) = self.stored_channel(organisation, &id.channel).await? else {
+        let Some(channel) = self.channel_at_hand(organisation, &id.channel).await? else {
             let reason = format!("there is no channel {:?}: it was deleted, or never was", id.channel);
             return self.end_dead(ending, &reason).await;
         };
@@ -47,10 +51,15 @@ impl Deliveries {
         if let Err(until) = self.count_request(&(organisation, id.channel.clone()), channel.spec.rate) {
             return Ok(Turn::Limited(until));
         }
-        self.attempt(ending, &channel).await
+        self.attempt(ending, &channel, told).await
     }
 
-    async fn attempt(&self, ending: Ending<'_>, channel: &Channel) -> Result<Turn, AlertError> {
+    async fn attempt(
+        &self,
+        ending: Ending<'_>,
+        channel: &Channel,
+        told: Option<Arc<Told>>,
+    ) -> Result<Turn, AlertError> {
         let (organisation, id, row) = (ending.organisation, ending.id, &ending.row);
         let began = self.clock.now();
         let mut attempt = Attempt {
@@ -62,7 +71,9 @@ impl Deliveries {
             reason: None,
             exchanges: Vec::new(),
         };
-        let Some(telling) = self.telling(organisation, &id.incident, id.sequence).await? else {
+        // What this process added itself and nobody tried yet is the first the channel's formatter hears of the incident.
+        let is_first = told.is_some() && id.sequence == 1 && row.attempts == 0;
+        let Some(telling) = self.telling(organisation, id, told).await? else {
             return self.end_dead(ending, "what it tells is not kept any more").await;
         };
         let notification = Notification {
@@ -77,7 +88,10 @@ impl Deliveries {
             Err(end) => (end, Letters::default(), None),
             Ok((formatter, settings, secrets)) => {
                 attempt.formatter = format!("{} {}", channel.spec.formatter, formatter.version());
-                let memory = self.memory(organisation, channel, &id.incident).await?;
+                let memory = match is_first {
+                    true => None,
+                    false => self.memory(organisation, channel, &id.incident).await?,
+                };
                 let keep = Keep { organisation, id, channel, stored: &ending.stored };
                 let mut talk = Talk::new(self, organisation, channel, settings, secrets, notification);
                 talk.letters = Letters::of(row);
@@ -96,7 +110,7 @@ impl Deliveries {
         organisation: OrganisationId,
         channel: &Channel,
         incident: Option<&str>,
-    ) -> Result<Result<(std::sync::Arc<dyn Formatter>, Settings, Secrets), End>, AlertError> {
+    ) -> Result<Result<(Arc<dyn Formatter>, Settings, Secrets), End>, AlertError> {
         let name = &channel.spec.formatter;
         let formatter = match incident {
             Some(incident) => {

@@ -60,10 +60,10 @@ impl Deliveries {
         }
         while !self.halt.is_cancelled() {
             let Ok(place) = Arc::clone(&self.workers).try_acquire_owned() else { return LOOKED_FOR };
-            let Some(work) = self.schedule.lock().take(self.clock.now()) else { break };
+            let Some(mut work) = self.schedule.lock().take(self.clock.now()) else { break };
             let deliveries = Arc::clone(self);
             self.tasks.spawn(async move {
-                deliveries.work(&work).await;
+                deliveries.work(&mut work).await;
                 drop(place);
                 deliveries.wake.notify_one();
             });
@@ -75,7 +75,7 @@ impl Deliveries {
             .map_or(LOOKED_FOR, |next| self.until(next).clamp(Duration::from_millis(1), LOOKED_FOR))
     }
 
-    async fn work(self: &Arc<Self>, work: &Work) {
+    async fn work(self: &Arc<Self>, work: &mut Work) {
         let done = AssertUnwindSafe(self.one(work)).catch_unwind();
         let done = tokio::select! {
             biased;
@@ -108,9 +108,10 @@ impl Deliveries {
         self.schedule.lock().put_back(work, &turn);
     }
 
-    async fn one(&self, work: &Work) -> Result<Turn, crate::AlertError> {
+    async fn one(self: &Arc<Self>, work: &mut Work) -> Result<Turn, crate::AlertError> {
+        let told = work.told.take();
         match &work.task {
-            Task::Deliver(sequence) => self.deliver(work.organisation, &work.id(*sequence)).await,
+            Task::Deliver(sequence) => self.deliver(work.organisation, &work.id(*sequence), told).await,
             Task::Fold(needless, into) => {
                 let needless: Vec<_> = needless.iter().map(|sequence| work.id(*sequence)).collect();
                 self.fold(work.organisation, &needless, *into).await.map(|()| Turn::Ended)

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use metrics::counter;
 
 use super::attempt::memory_row;
-use super::record::{DeliveryRow, WaitingRow, cut};
+use super::record::{DeliveryRow, Noted, WaitingRow, cut};
 use super::schedule::Turn;
 use super::talk::{End, Letters};
 use super::{Attempt, Deliveries, DeliveryId, DeliveryState, Outcome, backoff, keys};
@@ -88,7 +88,7 @@ impl Deliveries {
         &self,
         mut ending: Ending<'_>,
         channel: &Channel,
-        mut attempt: Attempt,
+        mut attempt: Attempt<Noted>,
         end: End,
         letters: Letters,
         memory: Option<Vec<u8>>,

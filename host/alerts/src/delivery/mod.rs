@@ -19,11 +19,13 @@ mod trial;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use bellwether_access::Access;
 use bellwether_kernel::{Clock, OrganisationId, Randomness, Timestamp};
 use bellwether_store::SharedStore;
+use bytes::Bytes;
 use governor::clock::Clock as GovernorClock;
 use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
@@ -33,7 +35,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::channel::Rate;
+use crate::channel::{Channel, Rate};
 use crate::sending::Tokens;
 use crate::{AlertError, HttpSender, Mailer, Roles};
 
@@ -112,8 +114,12 @@ pub struct Deliveries {
     limits: DeliveryLimits,
     tokens: Tokens,
     limiters: Mutex<BTreeMap<ChannelKey, (Rate, Arc<Limiter>)>>,
+    /// Channels as they were read last, each with its row: as long as that is the same, it need not be read again.
+    pub(crate) known_channels: Mutex<BTreeMap<ChannelKey, (Bytes, Arc<Channel>)>>,
     /// Added to batches that may be committed by now.
     pending: Mutex<Vec<outbox::Pending>>,
+    /// Bytes of tellings that are kept at hand.
+    at_hand: Arc<AtomicUsize>,
     schedule: Mutex<schedule::Schedule>,
     /// One for each attempt at work.
     workers: Arc<Semaphore>,
@@ -152,7 +158,9 @@ impl Deliveries {
             limits,
             tokens: Tokens::default(),
             limiters: Mutex::default(),
+            known_channels: Mutex::default(),
             pending: Mutex::default(),
+            at_hand: Arc::default(),
             schedule: Mutex::new(schedule::Schedule::new(limits)),
             workers: Arc::new(Semaphore::new(limits.at_once.clamp(1, Semaphore::MAX_PERMITS))),
             wake: Notify::new(),
@@ -182,7 +190,9 @@ impl Deliveries {
 
     /// A channel was put, held back, resumed or removed.
     pub(crate) fn channel_changed(&self, organisation: OrganisationId, name: &str) {
-        self.schedule.lock().release(&(organisation, name.to_owned()));
+        let channel = (organisation, name.to_owned());
+        self.known_channels.lock().remove(&channel);
+        self.schedule.lock().release(&channel);
         self.wake.notify_one();
     }
 

@@ -1,5 +1,8 @@
 //! What is to be told joins the batch that caused it, and is found again once that is committed.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use bellwether_kernel::{FieldError, OrganisationId, Timestamp};
 use bellwether_store::{Batch, Direction, Key, MAX_LARGE, StoreError, decode, encode, get_large, put_large};
 use serde::{Deserialize, Serialize};
@@ -15,16 +18,45 @@ const LOOKED_FOR: i64 = 60_000;
 const PENDING: usize = 100_000;
 /// Rows read at once.
 const ROWS: usize = 512;
+/// Bytes of tellings, as they are stored, that are kept at hand until they are first delivered. What is beyond is read.
+const AT_HAND: usize = 8 << 20;
 
 /// Added to a batch, and when.
 pub(super) struct Pending {
     organisation: OrganisationId,
     id: DeliveryId,
     added: Timestamp,
+    told: Option<Arc<Told>>,
+}
+
+/// What this process added to a batch, kept until its first delivery: it need not be read again. Whether it was committed
+/// so, and not another telling in its place, the stored bytes say.
+#[derive(Debug)]
+pub(super) struct Told {
+    bytes: Vec<u8>,
+    telling: StoredTelling,
+    _room: Room,
+}
+
+/// A share of [`AT_HAND`].
+#[derive(Debug)]
+struct Room(Arc<AtomicUsize>, usize);
+
+impl Room {
+    fn take(used: &Arc<AtomicUsize>, bytes: usize) -> Option<Self> {
+        let room = Self(Arc::clone(used), bytes);
+        (used.fetch_add(bytes, Ordering::Relaxed) + bytes <= AT_HAND).then_some(room)
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.0.fetch_sub(self.1, Ordering::Relaxed);
+    }
 }
 
 /// What the channels of an incident are told, as it is stored: JSON, since details are of any shape.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct StoredTelling {
     pub(super) event: Event,
     pub(super) time: Timestamp,
@@ -36,8 +68,10 @@ impl Tellings for Deliveries {
     fn add(&self, batch: &mut Batch, telling: &Telling) -> Result<(), AlertError> {
         check(telling)?;
         let Telling { organisation, channels, sequence, event, time, incident } = telling;
-        let bytes = bounded(telling)?;
+        let (telling, bytes) = bounded(telling)?;
         put_large(batch, &keys::telling(*organisation, &incident.id, *sequence), &bytes)?;
+        let room = Room::take(&self.at_hand, bytes.len());
+        let told = room.map(|room| Arc::new(Told { bytes, telling, _room: room }));
         let now = self.clock.now();
         let mut pending = self.pending.lock();
         for channel in channels {
@@ -47,7 +81,7 @@ impl Tellings for Deliveries {
             batch.put(keys::waiting(*organisation, &id), encode(&WaitingRow { event: *event, due: None }));
             batch.put(keys::order(*organisation, keys::List::All, *time, &id), "");
             if pending.len() < PENDING {
-                pending.push(Pending { organisation: *organisation, id, added: now });
+                pending.push(Pending { organisation: *organisation, id, added: now, told: told.clone() });
             }
         }
         Ok(())
@@ -83,8 +117,9 @@ fn check(telling: &Telling) -> Result<(), AlertError> {
     Ok(())
 }
 
-/// A telling's bytes. One that is too large tells of fewer series, the worst of each alert, and of how many are left out.
-fn bounded(telling: &Telling) -> Result<Vec<u8>, AlertError> {
+/// A telling as it is stored, and its bytes. One that is too large tells of fewer series, the worst of each alert, and of
+/// how many are left out.
+fn bounded(telling: &Telling) -> Result<(StoredTelling, Vec<u8>), AlertError> {
     let mut stored = StoredTelling {
         event: telling.event,
         time: telling.time,
@@ -95,7 +130,7 @@ fn bounded(telling: &Telling) -> Result<Vec<u8>, AlertError> {
     loop {
         let bytes = serde_json::to_vec(&stored).expect("an incident is plain data");
         if bytes.len() <= MAX_LARGE {
-            return Ok(bytes);
+            return Ok((stored, bytes));
         }
         if most == 0 {
             let (size, limit) = (bytes.len(), MAX_LARGE);
@@ -114,7 +149,7 @@ impl Deliveries {
     /// Notes a delivery that is about to wait.
     pub(super) fn expect(&self, organisation: OrganisationId, id: DeliveryId) {
         let added = self.clock.now();
-        self.pending.lock().push(Pending { organisation, id, added });
+        self.pending.lock().push(Pending { organisation, id, added, told: None });
     }
 
     /// Takes what was added to batches and is committed by now into the schedule.
@@ -129,8 +164,8 @@ impl Deliveries {
         for one in pending.by_ref() {
             match self.store.get(&keys::waiting(one.organisation, &one.id)).await {
                 Ok(Some(row)) => {
-                    let row: WaitingRow = decode(&row)?;
-                    if !self.schedule.lock().add(one.organisation, &one.id, row.event, row.due) {
+                    let WaitingRow { event, due } = decode(&row)?;
+                    if !self.schedule.lock().add(one.organisation, &one.id, event, due, one.told) {
                         full.push((one.organisation, one.id));
                     }
                 }
@@ -162,22 +197,27 @@ impl Deliveries {
             range.start = last.successor();
             for (key, row) in &page {
                 let ((organisation, id), row) = (keys::delivery_of(key)?, decode::<WaitingRow>(row)?);
-                self.schedule.lock().restore(organisation, &id, row.event, row.due);
+                self.schedule.lock().restore(organisation, &id, row.event, row.due, None);
             }
         }
     }
 
-    /// What the channels of an incident are told.
+    /// What the channels of an incident are told; `told` if that is what is stored.
     pub(super) async fn telling(
         &self,
         organisation: OrganisationId,
-        incident: &str,
-        sequence: u32,
+        id: &DeliveryId,
+        told: Option<Arc<Told>>,
     ) -> Result<Option<StoredTelling>, StoreError> {
-        let key: Key = keys::telling(organisation, incident, sequence);
+        let key: Key = keys::telling(organisation, &id.incident, id.sequence);
         let Some(bytes) = get_large(&*self.store, &key).await? else { return Ok(None) };
+        if let Some(told) = told.filter(|told| told.bytes == bytes) {
+            let alone = Arc::try_unwrap(told).map(|told| told.telling);
+            return Ok(Some(alone.unwrap_or_else(|shared| shared.telling.clone())));
+        }
         let read = serde_json::from_slice(&bytes);
-        read.map(Some)
-            .map_err(|error| StoreError::Damaged(format!("what {incident} tells does not read: {error}")))
+        read.map(Some).map_err(|error| {
+            StoreError::Damaged(format!("what {} tells does not read: {error}", id.incident))
+        })
     }
 }

@@ -8,7 +8,8 @@ use bellwether_store::{StoreError, Versioned};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{Event, channel, limits};
+use crate::sending::shown;
+use crate::{Event, Outgoing, channel, limits};
 
 /// One telling of one incident to one channel. Written `incident.channel.sequence`, as its idempotency key is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -180,7 +181,7 @@ pub struct DeliveryHistory {
 
 /// One attempt at a delivery.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attempt {
+pub struct Attempt<E = Exchanged> {
     /// Counted from 1.
     pub number: u32,
     /// When it began.
@@ -195,7 +196,7 @@ pub struct Attempt {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// What was sent, in order.
-    pub exchanges: Vec<Exchanged>,
+    pub exchanges: Vec<E>,
 }
 
 /// What came of an attempt.
@@ -230,24 +231,65 @@ pub struct Exchanged {
     pub milliseconds: u64,
 }
 
+/// One request and its answer as they took place: what is written as [`Exchanged`] is, without a tree of JSON before.
+#[derive(Debug, Serialize)]
+pub(crate) struct Noted {
+    pub(crate) request: Outgoing,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) answer: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<String>,
+    pub(crate) milliseconds: u64,
+}
+
+impl From<&Noted> for Exchanged {
+    fn from(noted: &Noted) -> Self {
+        let Noted { request, status, answer, error, milliseconds } = noted;
+        let (answer, error) = (answer.clone(), error.clone());
+        Self { request: shown(request), status: *status, answer, error, milliseconds: *milliseconds }
+    }
+}
+
 /// Bytes of one text of an attempt that are kept.
 const TEXT: usize = 8 << 10;
 /// Bytes of a whole attempt: it fits one row.
 const ATTEMPT: usize = 30 << 10;
 
-impl Attempt {
+impl Attempt<Noted> {
     /// As it is stored: JSON, since requests are of any shape; longer texts are cut until it fits.
     pub(crate) fn encode(&self) -> Vec<u8> {
+        let is_short = self.reason.as_ref().is_none_or(|reason| reason.len() <= limits::REASON);
+        let whole = json(self);
+        if is_short && whole.len() <= TEXT {
+            return whole;
+        }
+        let attempt = Attempt {
+            number: self.number,
+            time: self.time,
+            milliseconds: self.milliseconds,
+            formatter: self.formatter.clone(),
+            outcome: self.outcome,
+            reason: self.reason.clone(),
+            exchanges: self.exchanges.iter().map(Exchanged::from).collect(),
+        };
         let mut most = TEXT;
         loop {
-            let json = serde_json::to_vec(&self.cut(most)).expect("an attempt is plain data");
+            let json = json(&attempt.cut(most));
             if json.len() <= ATTEMPT || most < 16 {
                 return json;
             }
             most /= 2;
         }
     }
+}
 
+fn json(attempt: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(attempt).expect("an attempt is plain data")
+}
+
+impl Attempt {
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
         serde_json::from_slice(bytes)
             .map_err(|error| StoreError::Damaged(format!("an attempt at a delivery does not read: {error}")))

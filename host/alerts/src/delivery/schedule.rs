@@ -1,9 +1,11 @@
 //! Which delivery is next: lines of deliveries, one for each channel and incident, each worked off one by one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bellwether_kernel::{OrganisationId, Timestamp};
 
+use super::outbox::Told;
 use super::{ChannelKey, DeliveryId, DeliveryLimits};
 use crate::Event;
 
@@ -43,33 +45,43 @@ struct Queue {
 /// The deliveries of one incident to one channel.
 #[derive(Default)]
 struct Line {
-    waiting: BTreeMap<u32, (Event, Timestamp)>,
+    waiting: BTreeMap<u32, Waiting>,
     busy: bool,
+}
+
+/// A delivery that waits.
+struct Waiting {
+    event: Event,
+    due: Timestamp,
+    /// What it tells, until its first attempt.
+    told: Option<Arc<Told>>,
 }
 
 impl Line {
     /// Updates that a later delivery makes needless, and that one.
     fn foldable(&self) -> Option<(Vec<u32>, u32)> {
         let (into, _) = self.waiting.last_key_value()?;
-        let needless = |(number, (event, _)): (&u32, &(Event, Timestamp))| {
-            (*event == Event::Updated && number != into).then_some(*number)
+        let needless = |(number, waiting): (&u32, &Waiting)| {
+            (waiting.event == Event::Updated && number != into).then_some(*number)
         };
         let needless: Vec<u32> = self.waiting.iter().filter_map(needless).collect();
         (!needless.is_empty()).then_some((needless, *into))
     }
 
     fn due(&self) -> Option<Timestamp> {
-        self.waiting.first_key_value().map(|(_, (_, due))| *due)
+        self.waiting.first_key_value().map(|(_, first)| first.due)
     }
 }
 
 /// What is to be done with a line.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Work {
     pub(super) organisation: OrganisationId,
     pub(super) channel: String,
     pub(super) incident: String,
     pub(super) task: Task,
+    /// What a delivery tells, where that is at hand.
+    pub(super) told: Option<Arc<Told>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,13 +134,14 @@ impl Schedule {
         id: &DeliveryId,
         event: Event,
         due: Option<Timestamp>,
+        told: Option<Arc<Told>>,
     ) -> bool {
         let queue = self.channels.entry((organisation, id.channel.clone())).or_default();
         let known = queue.lines.get(&id.incident).is_some_and(|line| line.waiting.contains_key(&id.sequence));
         if !known && queue.waiting >= self.limits.waiting && event != Event::Closed {
             return false;
         }
-        self.restore(organisation, id, event, due);
+        self.restore(organisation, id, event, due, told);
         true
     }
 
@@ -139,6 +152,7 @@ impl Schedule {
         id: &DeliveryId,
         event: Event,
         due: Option<Timestamp>,
+        told: Option<Arc<Told>>,
     ) {
         let fold_above = self.limits.fold_above;
         let channel = (organisation, id.channel.clone());
@@ -148,7 +162,8 @@ impl Schedule {
             return;
         }
         let before = line.due();
-        line.waiting.insert(id.sequence, (event, due.unwrap_or_default()));
+        let told = told.filter(|_| !queue.held);
+        line.waiting.insert(id.sequence, Waiting { event, due: due.unwrap_or_default(), told });
         queue.waiting += 1;
         self.waiting += 1;
         if !line.busy {
@@ -192,9 +207,10 @@ impl Schedule {
         let channel = behind.or_else(|| self.ready.first())?.clone();
         let queue = self.channels.get_mut(&channel)?;
         let (incident, task) = queue.take(self.limits.fold_above)?;
+        let told = queue.told(&incident, &task);
         self.served = Some(channel.clone());
         self.note(&channel);
-        Some(Work { organisation: channel.0, channel: channel.1, incident, task })
+        Some(Work { organisation: channel.0, channel: channel.1, incident, task, told })
     }
 
     /// Puts a line back that was worked at.
@@ -217,12 +233,12 @@ impl Schedule {
                 }
             }
             (Turn::Later(due), Task::Deliver(sequence)) => {
-                if let Some((_, own)) = line.waiting.get_mut(sequence) {
-                    *own = *due;
+                if let Some(own) = line.waiting.get_mut(sequence) {
+                    own.due = *due;
                 }
             }
             (Turn::Later(_), Task::Fold(..)) => {}
-            (Turn::Held, _) => queue.held = true,
+            (Turn::Held, _) => queue.hold(),
             (Turn::Limited(until), _) => queue.not_before = *until,
         }
         self.waiting -= before - queue.waiting;
@@ -307,6 +323,20 @@ impl Queue {
         }
     }
 
+    /// Waits until its channel is resumed, which may take long: what is told is read again then.
+    fn hold(&mut self) {
+        self.held = true;
+        for waiting in self.lines.values_mut().flat_map(|line| line.waiting.values_mut()) {
+            waiting.told = None;
+        }
+    }
+
+    /// Takes what a delivery tells, if it is at hand.
+    fn told(&mut self, incident: &str, task: &Task) -> Option<Arc<Told>> {
+        let Task::Deliver(sequence) = task else { return None };
+        self.lines.get_mut(incident)?.waiting.get_mut(sequence)?.told.take()
+    }
+
     fn take(&mut self, fold_above: usize) -> Option<(String, Task)> {
         let folds = self.waiting > fold_above;
         let incident = match self.foldable.pop_first().filter(|_| folds) {
@@ -350,7 +380,7 @@ mod tests {
                     0..3 => {
                         let id = DeliveryId { channel: key.1.clone(), incident, sequence: number };
                         let event = if number == 1 { Event::Opened } else { Event::Updated };
-                        schedule.add(key.0, &id, event, (number % 2 == 0).then(|| at(now + span)));
+                        schedule.add(key.0, &id, event, (number % 2 == 0).then(|| at(now + span)), None);
                     }
                     3 => works.extend(schedule.take(at(now))),
                     4 if !works.is_empty() => {

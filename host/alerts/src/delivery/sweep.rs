@@ -77,7 +77,7 @@ impl Deliveries {
         id: &DeliveryId,
         forgotten: &[(OrganisationId, DeliveryId)],
     ) -> Result<(), AlertError> {
-        let Some(telling) = self.telling(organisation, &id.incident, id.sequence).await? else {
+        let Some(telling) = self.telling(organisation, id, None).await? else {
             return Ok(());
         };
         for channel in telling.channels {

@@ -5,11 +5,11 @@ use std::time::Duration;
 use bellwether_kernel::{ErrorKind, OrganisationId};
 use bytes::Bytes;
 
-use super::record::DeliveryRow;
-use super::{Deliveries, DeliveryId, Exchanged, backoff};
+use super::record::{DeliveryRow, Noted};
+use super::{Deliveries, DeliveryId, backoff};
 use crate::AlertError;
 use crate::channel::Channel;
-use crate::sending::{FilledRequest, Letter, Mask, Secrets, SendError, fill, shown};
+use crate::sending::{FilledRequest, Letter, Mask, Secrets, SendError, fill};
 use crate::{
     Answer, Email, EmailAnswer, Formatter, HttpAnswer, HttpRequest, Notification, Outgoing, Refusal,
     RoleError, Settings, Step, limits,
@@ -63,7 +63,7 @@ pub(super) struct Talk<'a> {
     mask: Mask,
     notification: Notification,
     pub(super) letters: Letters,
-    pub(super) exchanges: Vec<Exchanged>,
+    pub(super) exchanges: Vec<Noted>,
 }
 
 impl<'a> Talk<'a> {
@@ -120,7 +120,7 @@ impl<'a> Talk<'a> {
             if number > 1 {
                 self.wait_for_room().await;
             }
-            last = Some(match self.send(&outgoing).await {
+            last = Some(match self.send(outgoing).await {
                 Ok(answer) => answer,
                 Err(end) => return Ok(self.masked(end)),
             });
@@ -148,15 +148,15 @@ impl<'a> Talk<'a> {
     }
 
     /// Sends what a step says and notes it.
-    async fn send(&mut self, outgoing: &Outgoing) -> Result<Answer, End> {
+    async fn send(&mut self, outgoing: Outgoing) -> Result<Answer, End> {
         let began = self.deliveries.clock.now();
-        let sent = match outgoing {
+        let sent = match &outgoing {
             Outgoing::Http(request) => self.request(request).await.map(Answer::Http),
             Outgoing::Email(email) => self.letter(email).await.map(Answer::Email),
         };
         let took = self.deliveries.clock.now().milliseconds_since(began);
-        let mut exchanged = Exchanged {
-            request: shown(outgoing),
+        let mut noted = Noted {
+            request: outgoing,
             status: None,
             answer: None,
             error: None,
@@ -164,24 +164,24 @@ impl<'a> Talk<'a> {
         };
         match &sent {
             Ok(Answer::Http(answer)) => {
-                exchanged.status = Some(answer.status);
-                exchanged.answer = Some(String::from_utf8_lossy(&answer.body).into_owned());
+                noted.status = Some(answer.status);
+                noted.answer = Some(String::from_utf8_lossy(&answer.body).into_owned());
             }
             Ok(Answer::Email(answer)) => {
                 let refused =
                     answer.refused.iter().map(|one| format!("{}: {} {}", one.address, one.code, one.reply));
                 let refused: Vec<String> = refused.collect();
-                exchanged.answer = Some(match refused.is_empty() {
+                noted.answer = Some(match refused.is_empty() {
                     true => "taken for all recipients".to_owned(),
                     false => format!("refused for {}", refused.join("; ")),
                 });
             }
             Err(End::Retry { reason, .. } | End::Fail(reason) | End::Gone(reason)) => {
-                exchanged.error = Some(self.mask.text(reason).into_owned());
+                noted.error = Some(self.mask.text(reason).into_owned());
             }
             Err(End::Done(_)) => {}
         }
-        self.exchanges.push(exchanged);
+        self.exchanges.push(noted);
         sent
     }
 

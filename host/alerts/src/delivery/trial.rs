@@ -53,7 +53,8 @@ impl Deliveries {
                 trial.formatter = format!("{} {}", channel.spec.formatter, formatter.version());
                 let mut talk = Talk::new(self, organisation, &channel, settings, secrets, notification);
                 let end = talk.run(&*formatter, Vec::new(), None).await?;
-                trial.exchanges = talk.exchanges.into_iter().map(|exchanged| exchanged.cut(SHOWN)).collect();
+                trial.exchanges =
+                    talk.exchanges.iter().map(|noted| Exchanged::from(noted).cut(SHOWN)).collect();
                 end
             }
         };

@@ -153,7 +153,10 @@ impl Alerts {
         };
         is_told |= !changed.tellings.is_empty();
         if !changed.tellings.is_empty() || moved.is_some() {
-            let mut intervals = self.intervals_of(organisation, id, limits::AFFECTED).await?;
+            let mut intervals = match changed.is_new {
+                true => Vec::new(),
+                false => self.intervals_of(organisation, id, limits::AFFECTED).await?,
+            };
             intervals.append(&mut changed.over);
             intervals.append(&mut changed.open);
             for telling in &changed.tellings {

@@ -284,7 +284,10 @@ impl Alerts {
         merging: &mut Merging,
     ) -> Result<(), AlertError> {
         let id = changed.incident.id;
-        let mut intervals = self.intervals_of(organisation, id, limits::AFFECTED).await?;
+        let mut intervals = match changed.is_new {
+            true => Vec::new(),
+            false => self.intervals_of(organisation, id, limits::AFFECTED).await?,
+        };
         intervals.extend(changed.over.iter().chain(&changed.open).cloned());
         let (incident, events) = (changed.incident.clone(), events.to_vec());
         merging.parts.insert(id, Part { incident, intervals, events });

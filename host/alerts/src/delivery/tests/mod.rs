@@ -1,5 +1,6 @@
 //! A small world to deliver in: an organisation on a store in memory, a formatter, and a network that does as it is told.
 
+mod at_hand;
 mod channels;
 mod email;
 mod fakes;

@@ -1,0 +1,34 @@
+//! What was added by this process need not be read again, and is told only if it was committed.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn what_was_added_and_not_committed_is_not_told_in_place_of_what_was() {
+    let world = World::new().await;
+    world.put("c", json!({})).await;
+    let titled = |title: &str| {
+        let mut telling = world.telling("i", 1, Event::Opened, &["c"]);
+        telling.incident.title = title.to_owned();
+        telling
+    };
+    world.deliveries.add(&mut Batch::new(), &titled("never")).unwrap();
+    let mut batch = Batch::new();
+    world.deliveries.add(&mut batch, &titled("committed")).unwrap();
+    world.store.commit(batch).await.unwrap();
+    world.deliveries.committed();
+    world.ended(1).await;
+    let requests = world.network.requests.lock();
+    let told: Vec<&str> = requests.iter().filter_map(|(_, text)| text.rsplit("\n\n").next()).collect();
+    assert!(!told.is_empty() && told.iter().all(|text| *text == "committed"), "{told:?}");
+    assert_eq!(world.deliveries.at_hand.load(Ordering::Relaxed), 0, "nothing is kept of what was told");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_more_than_is_kept_at_hand_is_told_all_the_same() {
+    let world = World::new().await;
+    world.put("c", json!({})).await;
+    world.deliveries.at_hand.store(8 << 20, Ordering::Relaxed);
+    world.tell("i", 1, Event::Opened, &["c"]).await;
+    assert_eq!(world.ended(1).await.delivery.state, DeliveryState::Delivered);
+    assert_eq!(world.deliveries.at_hand.load(Ordering::Relaxed), 8 << 20);
+}
