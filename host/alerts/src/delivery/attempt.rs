@@ -19,7 +19,7 @@ use crate::{AlertError, Formatter, Notification, Regular, Settings};
 impl Deliveries {
     /// Tries a delivery that is due; `told` is what it tells, where that is at hand.
     pub(super) async fn deliver(
-        &self,
+        self: &Arc<Self>,
         organisation: OrganisationId,
         id: &DeliveryId,
         told: Option<Arc<Told>>,
@@ -55,13 +55,14 @@ impl Deliveries {
     }
 
     async fn attempt(
-        &self,
+        self: &Arc<Self>,
         ending: Ending<'_>,
         channel: &Channel,
         told: Option<Arc<Told>>,
     ) -> Result<Turn, AlertError> {
         let (organisation, id, row) = (ending.organisation, ending.id, &ending.row);
         let began = self.clock.now();
+        let at_work = self.results.begin();
         let mut attempt = Attempt {
             number: row.attempts + 1,
             time: began,
@@ -101,6 +102,7 @@ impl Deliveries {
             }
         };
         attempt.milliseconds = u64::try_from(self.clock.now().milliseconds_since(began)).unwrap_or_default();
+        drop(at_work);
         self.finish(ending, channel, attempt, end, letters, memory).await
     }
 

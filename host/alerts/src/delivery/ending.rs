@@ -1,5 +1,6 @@
 //! What came of an attempt is recorded in one commit: the delivery, the attempt, what the formatter keeps.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bellwether_kernel::{ErrorKind, OrganisationId};
@@ -85,7 +86,7 @@ impl Deliveries {
 
     /// Records an attempt and what is next.
     pub(super) async fn finish(
-        &self,
+        self: &Arc<Self>,
         mut ending: Ending<'_>,
         channel: &Channel,
         mut attempt: Attempt<Noted>,
@@ -153,7 +154,7 @@ impl Deliveries {
         if attempt.number > KEPT_FIRST + KEPT_LATEST {
             batch.delete(keys::attempt(organisation, id, attempt.number - KEPT_LATEST));
         }
-        self.commit_patiently(batch).await?;
+        self.record(batch).await?;
         counter!(ATTEMPTS, "outcome" => word(attempt.outcome)).increment(1);
         if let Some(reason) = gone {
             self.disable_gone(organisation, &id.channel, &reason).await?;
@@ -211,7 +212,7 @@ impl Deliveries {
     }
 
     /// Commits what was done already, however long the store takes no writes: done again, it would be done twice.
-    async fn commit_patiently(&self, batch: Batch) -> Result<(), AlertError> {
+    pub(super) async fn commit_patiently(&self, batch: Batch) -> Result<(), AlertError> {
         let mut failures = 0;
         loop {
             let error: StoreError = match self.store.commit(batch.clone()).await {

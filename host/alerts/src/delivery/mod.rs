@@ -15,6 +15,7 @@ mod sweep;
 mod talk;
 #[cfg(test)]
 mod tests;
+mod together;
 mod trial;
 
 use std::collections::BTreeMap;
@@ -120,6 +121,7 @@ pub struct Deliveries {
     pending: Mutex<Vec<outbox::Pending>>,
     /// Bytes of tellings that are kept at hand.
     at_hand: Arc<AtomicUsize>,
+    results: together::Results,
     schedule: Mutex<schedule::Schedule>,
     /// One for each attempt at work.
     workers: Arc<Semaphore>,
@@ -161,6 +163,7 @@ impl Deliveries {
             known_channels: Mutex::default(),
             pending: Mutex::default(),
             at_hand: Arc::default(),
+            results: together::Results::default(),
             schedule: Mutex::new(schedule::Schedule::new(limits)),
             workers: Arc::new(Semaphore::new(limits.at_once.clamp(1, Semaphore::MAX_PERMITS))),
             wake: Notify::new(),

@@ -9,6 +9,7 @@ mod order;
 mod secrets;
 mod simulation;
 mod storms;
+mod together;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
