@@ -61,7 +61,9 @@ impl Alerts {
         incident: &StoredIncident,
     ) -> Option<Found> {
         let now = self.clock.now().as_milliseconds();
-        if (1..=REST).contains(&(self.events_rest.load(Ordering::Relaxed) - now)) {
+        let rest = self.events_rest.load(Ordering::Relaxed).saturating_sub(now);
+        // A clock that was set back makes it no longer.
+        if (1..=REST).contains(&rest) {
             self.meters.events_skipped();
             return None;
         }
