@@ -95,7 +95,9 @@ fn shown(
 ) -> Shown {
     let tag_set = tags(&line);
     let filter = selection.map(|selection| selection.filter).filter(|filter| *filter != "*");
-    let scope: Vec<&str> = filter.into_iter().chain(tag_set.iter().map(String::as_str)).collect();
+    let asked = |tag: &str| filter.is_some_and(|filter| filter.split(',').any(|part| part.trim() == tag));
+    let grouped = tag_set.iter().map(String::as_str).filter(|tag| !asked(tag));
+    let scope: Vec<&str> = filter.into_iter().chain(grouped).collect();
     let scope = if scope.is_empty() { "*".to_owned() } else { scope.join(",") };
     let expression = match selection {
         Some(Selection { aggregate, metric, functions, .. }) => {
@@ -158,11 +160,10 @@ impl Units {
 
 /// The queries of a text: its parts between commas that are in no parentheses, braces or quotes.
 fn parts(text: &str) -> Vec<&str> {
-    let (mut parts, mut from, mut depth, mut quoted) = (Vec::new(), 0, 0_usize, false);
+    let (mut parts, mut from, mut depth, mut quotes) = (Vec::new(), 0, 0_usize, Quotes::default());
     for (at, next) in text.char_indices() {
         match next {
-            '"' => quoted = !quoted,
-            _ if quoted => {}
+            _ if quotes.hold(next) => {}
             '(' | '{' => depth += 1,
             ')' | '}' => depth = depth.saturating_sub(1),
             ',' if depth == 0 => {
@@ -201,7 +202,8 @@ impl<'a> Selection<'a> {
         let (by, functions) = match rest.strip_prefix("by") {
             Some(rest) => {
                 let (keys, rest) = braced(rest.trim_start().strip_prefix('{')?)?;
-                (keys.split(',').map(str::trim).filter(|key| !key.is_empty()).collect(), rest)
+                let keys = keys.split(',').map(|key| key.trim().trim_matches('"'));
+                (keys.filter(|key| !key.is_empty()).collect(), rest)
             }
             None => (Vec::new(), rest),
         };
@@ -221,12 +223,30 @@ impl<'a> Selection<'a> {
 
 /// What stands before the brace that closes, and what behind it.
 fn braced(text: &str) -> Option<(&str, &str)> {
-    let mut quoted = false;
-    let end = text.find(|next| {
-        quoted ^= next == '"';
-        next == '}' && !quoted
-    })?;
+    let mut quotes = Quotes::default();
+    let end = text.find(|next| !quotes.hold(next) && next == '}')?;
     Some((&text[..end], &text[end + 1..]))
+}
+
+/// Where quotes are open; a backslash in them takes the next character as it is.
+#[derive(Default)]
+struct Quotes {
+    open: bool,
+    escaped: bool,
+}
+
+impl Quotes {
+    /// Whether the next character stands in quotes, or is one.
+    fn hold(&mut self, next: char) -> bool {
+        let held = self.open || next == '"';
+        match next {
+            _ if std::mem::take(&mut self.escaped) => {}
+            '"' => self.open = !self.open,
+            '\\' => self.escaped = self.open,
+            _ => {}
+        }
+        held
+    }
 }
 
 #[cfg(test)]
@@ -241,6 +261,7 @@ mod tests {
             ["avg:a{b:c,d:e} by {x,y}", "top(sum:b{*}, 5)"]
         );
         assert_eq!(parts(r#"avg:a{h:~"x},{1,2}"},avg:b{*}"#), [r#"avg:a{h:~"x},{1,2}"}"#, "avg:b{*}"]);
+        assert_eq!(parts(r#"avg:a{h:"\"},\\"},avg:b{*}"#), [r#"avg:a{h:"\"},\\"}"#, "avg:b{*}"]);
     }
 
     #[test]
@@ -248,6 +269,8 @@ mod tests {
         let read = Selection::read("avg:a.b{c:d,!e} by {x, y}.rollup(max, 60)").unwrap();
         assert_eq!((read.aggregate, read.metric, read.filter), ("avg", "a.b", "c:d,!e"));
         assert_eq!((read.by, read.functions), (vec!["x", "y"], ".rollup(max, 60)"));
+        let read = Selection::read(r#"avg:a{c:"} \"d"} by {"x y"}"#).unwrap();
+        assert_eq!((read.filter, read.by), (r#"c:"} \"d""#, vec!["x y"]));
         for other in [
             "avg:a{*} + avg:b{*}",
             "top(avg:a{*}, 5)",

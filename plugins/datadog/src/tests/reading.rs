@@ -71,6 +71,17 @@ fn a_query_is_answered_as_documented() {
 }
 
 #[test]
+fn a_tag_that_is_asked_for_and_grouped_by_stands_in_the_scope_once() {
+    let host = host();
+    let query = "avg:app.load{env:prod,host:a} by {host,zone}";
+    let tags = [("host", "a"), ("zone", "z")];
+    host.answer_query(query, vec![line(Some("app.load"), &tags, &[(0, 1.0)])]);
+    let target = "/api/v1/query?from=0&to=60&query=avg:app.load{env:prod,host:a}%20by%20{host,zone}";
+    let (_, answer) = seen(&Client::new(routes(), &host).get(target));
+    assert_eq!(answer["series"][0]["scope"], "env:prod,host:a,zone:z", "{answer}");
+}
+
+#[test]
 fn several_queries_and_arithmetic_are_told_apart() {
     let host = host();
     host.answer_query("avg:app.load{*}", vec![line(Some("app.load"), &[], &[(0, 1.0)])]);
