@@ -166,7 +166,7 @@ impl<H: SeriesRead + SeriesWrite> Taking<'_, '_, H> {
     ) -> Result<(), SeriesError> {
         let ready = family.and_then(|family| {
             let name = self.name(&family)?;
-            let common = self.common.map_err(|reason| reason.clone())?;
+            let common = self.common.map_err(Clone::clone)?;
             Ok((family, name, common))
         });
         let (family, name, common) = match ready {
