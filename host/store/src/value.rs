@@ -1,9 +1,11 @@
 //! How values are written: a version byte, then the value in postcard's compact binary form.
 
+use std::cell::Cell;
+
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::StoreError;
+use crate::{MAX_VALUE, StoreError};
 
 /// A stored type. When its fields change, keep the old type under another name, give the new one the next version
 /// and read both in [`Versioned::upgrade`].
@@ -20,14 +22,30 @@ pub trait Versioned: Serialize + DeserializeOwned {
     }
 }
 
+/// What a thread keeps at most for [`SCRATCH`].
+const MAX_SCRATCH: usize = 2 * MAX_VALUE;
+
+thread_local! {
+    /// Where values are written before they are copied into as many bytes as they have: a row is kept in memory for
+    /// long, and growing one step by step costs more than the copy.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
 /// Writes a value.
 ///
 /// # Panics
 /// If the type cannot be written at all, which its own test would show.
 #[must_use]
 pub fn encode<T: Versioned>(value: &T) -> Bytes {
-    let bytes = postcard::to_extend(value, vec![T::VERSION]).expect("stored types are plain data");
-    Bytes::from(bytes)
+    let mut bytes = SCRATCH.take();
+    bytes.clear();
+    bytes.push(T::VERSION);
+    let bytes = postcard::to_extend(value, bytes).expect("stored types are plain data");
+    let encoded = Bytes::copy_from_slice(&bytes);
+    if bytes.capacity() <= MAX_SCRATCH {
+        SCRATCH.set(bytes);
+    }
+    encoded
 }
 
 /// Reads a value.
