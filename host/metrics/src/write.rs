@@ -225,10 +225,13 @@ impl Metrics {
         samples: &[SampleColumns],
         record: &Record,
     ) -> Result<RecordedWrite, MetricError> {
-        if let Some(repeated) = self.recorded(record).await? {
-            return Ok(repeated);
+        // Most writes are asked for once, so it is tried first: the commit fails if it has happened.
+        let added = self.add(organisation, Entries::Columns(samples), Batch::new(), Some(record)).await;
+        match added {
+            // It may have happened to what is not there any more, or not as it was.
+            Err(error) => self.recorded(record).await?.ok_or(error),
+            added => added,
         }
-        self.add(organisation, Entries::Columns(samples), Batch::new(), Some(record)).await
     }
 
     /// What a write under `record` came to, if one has happened.

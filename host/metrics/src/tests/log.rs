@@ -292,3 +292,19 @@ async fn a_refused_write_is_not_recorded_and_a_long_answer_is_whole() {
     assert_eq!(first.written, again.written);
     assert_eq!(first.written[2499].value, 2499.0);
 }
+
+#[tokio::test]
+async fn a_repeat_is_answered_although_its_metric_is_gone_or_another() {
+    let house = House::new().await;
+    house.define("sum", DataType::Sum, Interval::Daily, false).await;
+    let samples = [columns("sum", None, &[5.0])];
+    let first = house.metrics.write_once(OURS, &samples, &record(1, 1)).await.unwrap();
+    house.metrics.delete(OURS, &by_name("sum")).await.unwrap();
+    let again = house.metrics.write_once(OURS, &samples, &record(1, 1)).await.unwrap();
+    assert_eq!((again.repeats, &again.written), (Some(true), &first.written));
+    assert!(house.metrics.write_once(OURS, &samples, &record(2, 1)).await.is_err());
+
+    house.define("sum", DataType::Sum, Interval::Daily, true).await;
+    let again = house.metrics.write_once(OURS, &samples, &record(1, 1)).await.unwrap();
+    assert_eq!((again.repeats, &again.written), (Some(true), &first.written));
+}

@@ -244,10 +244,10 @@ async fn a_step_repeated_after_any_crash_has_its_effects_once() {
             assert_eq!(sum(&shared, "hits").await, 2.0, "{crash:?}");
             let value = call_of(&shared, None).get("n".into()).await.unwrap();
             assert_eq!(value, Some(vec![1]), "{crash:?}");
-            // Head and answers of each write, and a row of everything else; all found by the run.
+            // A row of each effect, all found by the run.
             let rows = effects_of_run(OURS, run()).prefix();
             let rows = store.scan(rows, Direction::Forward, 100).await.unwrap();
-            assert_eq!(rows.len(), 6);
+            assert_eq!(rows.len(), 4);
         }
     }
 }

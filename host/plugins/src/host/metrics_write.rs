@@ -2,7 +2,7 @@
 //! metric.
 
 use bellwether_access::Role;
-use bellwether_kernel::Timestamp;
+use bellwether_kernel::{OrganisationId, Timestamp};
 use bellwether_metrics::{Defined, MetricError as Refused, RecordedWrite, SampleColumns};
 use bellwether_store::Batch;
 
@@ -65,14 +65,32 @@ impl wit::Host for Call {
     async fn write(&mut self, samples: Vec<wit::Samples>) -> Result<Vec<wit::Written>, MetricError> {
         self.takes(samples.iter().map(size).sum());
         let (organisation, _) = self.organisation(Role::Write).map_err(MetricError::Forbidden)?;
-        let effect = self.effect_of_write(organisation, &samples);
-        if let Some(effect) = &effect {
-            // Before the metrics are looked for: the step may have deleted them since.
-            let before = self.services().metrics.recorded(effect.record()).await.map_err(metric_error)?;
-            if let Some(before) = before {
-                return Ok(self.written(effect, before));
-            }
-        }
+        let Some(effect) = self.effect_of_write(organisation, &samples) else {
+            let entries = self.entries(organisation, samples).await?;
+            let metrics = &self.services().metrics;
+            let written = metrics.write_columns(organisation, &entries, Batch::new()).await;
+            return Ok(answers(written.map_err(metric_error)?));
+        };
+        let metrics = &self.services().metrics;
+        let written = match self.entries(organisation, samples).await {
+            Ok(entries) => metrics.write_once(organisation, &entries, effect.record()).await,
+            // It may have happened: the step may have deleted its metrics since.
+            Err(error) => match metrics.recorded(effect.record()).await.map_err(metric_error)? {
+                Some(before) => Ok(before),
+                None => return Err(error),
+            },
+        };
+        Ok(self.written(&effect, written.map_err(metric_error)?))
+    }
+}
+
+impl Call {
+    /// Samples as they are stored, each metric looked for that it is granted.
+    async fn entries(
+        &self,
+        organisation: OrganisationId,
+        samples: Vec<wit::Samples>,
+    ) -> Result<Vec<SampleColumns>, MetricError> {
         let mut entries = Vec::with_capacity(samples.len());
         for (index, entry) in samples.into_iter().enumerate() {
             let times = entry.times.into_iter().enumerate();
@@ -86,19 +104,9 @@ impl wit::Host for Call {
                 weights: entry.weights,
             });
         }
-        let metrics = &self.services().metrics;
-        if let Some(effect) = &effect {
-            let written = metrics.write_once(organisation, &entries, effect.record()).await;
-            let written = written.map_err(metric_error)?;
-            return Ok(self.written(effect, written));
-        }
-        let written =
-            metrics.write_columns(organisation, &entries, Batch::new()).await.map_err(metric_error)?;
-        Ok(answers(written))
+        Ok(entries)
     }
-}
 
-impl Call {
     /// Takes note of a write, done now or before, and answers it.
     fn written(&mut self, effect: &Effect, write: RecordedWrite) -> Vec<wit::Written> {
         self.counted(Some(effect));
