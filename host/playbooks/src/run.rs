@@ -3,6 +3,7 @@
 use bellwether_kernel::{KeyId, PlaybookId, RunId, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::document::is_default;
 use crate::{LogLine, TriggerKind};
 
 /// How a run stands.
@@ -187,39 +188,41 @@ pub struct StepResult {
     /// How it stands.
     pub state: StepState,
     /// Whether it is one of the on-failure steps.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub on_failure: bool,
     /// Which item of its list, counted from 0; absent for the step as a whole.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub item: Option<u32>,
     /// How its items stand, for a step with a list.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items: Option<ItemCounts>,
     /// When it began.
     pub started: Timestamp,
     /// When it ended, or when its last attempt did.
     pub ended: Timestamp,
     /// Until when it waits.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_until: Option<Timestamp>,
     /// Which attempt this was, counted from 1.
     pub attempt: u32,
     /// Attempts that failed before it, the latest 20.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed_attempts: Vec<Attempt>,
     /// What it was given, secrets replaced.
     pub inputs: serde_json::Map<String, serde_json::Value>,
     /// What it gave; of a step with a list, a list of each.
     pub outputs: serde_json::Map<String, serde_json::Value>,
     /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// What it logged, in every attempt.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub log: Vec<LogLine>,
     /// The run of the playbook it is, for one that is a playbook.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunId>,
     /// Copied from the run this one repeats, not taken again.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub copied: bool,
 }
 

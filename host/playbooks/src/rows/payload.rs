@@ -4,6 +4,7 @@ use bellwether_access::Sealed;
 use bellwether_store::{
     Batch, Key, MAX_VALUE, Store, StoreError, Versioned, delete_large, get_large, put_large,
 };
+use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +28,7 @@ impl Versioned for Record {
 /// in the row's own batch.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Payload {
-    Inline(Vec<u8>),
+    Inline(Bytes),
     /// How many bytes.
     Large(u32),
 }
@@ -56,7 +57,7 @@ impl Payload {
         bytes: Vec<u8>,
     ) -> Result<Self, StoreError> {
         if bytes.len() <= INLINE {
-            return Ok(Self::Inline(bytes));
+            return Ok(Self::Inline(bytes.into()));
         }
         put_large(batch, &owner(row, part), &bytes)?;
         Ok(Self::Large(u32::try_from(bytes.len()).expect("a large value is below 4 GiB")))
@@ -90,10 +91,10 @@ impl Payload {
         store: &dyn Store,
         row: &Key,
         part: Part,
-    ) -> Result<Option<Vec<u8>>, StoreError> {
+    ) -> Result<Option<Bytes>, StoreError> {
         match self {
             Self::Inline(bytes) => Ok(Some(bytes.clone())),
-            Self::Large(_) => get_large(store, &owner(row, part)).await,
+            Self::Large(_) => Ok(get_large(store, &owner(row, part)).await?.map(Bytes::from)),
         }
     }
 }
@@ -136,7 +137,8 @@ impl Record {
         row: &Key,
     ) -> Result<Option<Sealed>, StoreError> {
         let Some(sealed) = &self.sealed else { return Ok(None) };
-        Ok(Some(Sealed(sealed.read(store, row, Part::Sealed).await?.ok_or_else(|| missing(row))?)))
+        let sealed = sealed.read(store, row, Part::Sealed).await?.ok_or_else(|| missing(row))?;
+        Ok(Some(Sealed(sealed.into())))
     }
 }
 
@@ -148,4 +150,42 @@ fn missing(row: &Key) -> StoreError {
 pub(crate) fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
     serde_json::from_slice(bytes)
         .map_err(|error| StoreError::Damaged(format!("a run's record does not read: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use bellwether_store::{Key, MemoryStore, Space, decode, encode};
+
+    use super::*;
+
+    /// [`Payload`] as it was written before its bytes were written as bytes.
+    #[derive(Serialize, Deserialize)]
+    enum Earlier {
+        Inline(Vec<u8>),
+        Large(u32),
+    }
+
+    #[derive(Serialize, Deserialize)]
+    struct EarlierRecord {
+        shown: Earlier,
+        sealed: Option<Earlier>,
+    }
+
+    impl Versioned for EarlierRecord {
+        const NAME: &'static str = "record of a run";
+    }
+
+    #[tokio::test]
+    async fn a_record_is_written_as_it_always_was() {
+        let shown = br#"{"text":"a \"record\""}"#.repeat(9);
+        let record =
+            Record { shown: Payload::Inline(shown.clone().into()), sealed: Some(Payload::Large(70_000)) };
+        let earlier =
+            EarlierRecord { shown: Earlier::Inline(shown.clone()), sealed: Some(Earlier::Large(70_000)) };
+        assert_eq!(encode(&record), encode(&earlier));
+        let read: Record = decode(&encode(&earlier)).unwrap();
+        let key = Key::new(Space::RunStep);
+        let bytes = read.shown.read(&MemoryStore::new(), &key, Part::Shown).await.unwrap();
+        assert_eq!(bytes.as_deref(), Some(&shown[..]));
+    }
 }

@@ -138,7 +138,7 @@ impl Playbooks {
             },
         };
         let Some(bytes) = source.read(&*self.store, &key, Part::Shown).await? else { return Ok(None) };
-        let source = String::from_utf8(bytes)
+        let source = String::from_utf8(bytes.into())
             .map_err(|error| StoreError::Damaged(format!("the source under {key:?}: {error}")))?;
         Ok(Some((source, format)))
     }

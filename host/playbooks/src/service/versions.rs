@@ -232,7 +232,7 @@ impl Playbooks {
         // What an earlier host kept in the playbook's own row is the oldest there is.
         if let Some((number, _, format)) = &playbook.inherited {
             let row = VersionRow {
-                source: rows::Payload::Inline(Vec::new()),
+                source: rows::Payload::Inline(bytes::Bytes::new()),
                 format: *format,
                 created: playbook.created,
                 created_by: playbook
