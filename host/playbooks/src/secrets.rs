@@ -57,6 +57,13 @@ impl Secrets {
         masked
     }
 
+    /// Masks every secret in `text`.
+    pub(crate) fn mask_in(&self, text: &mut String) {
+        if let Cow::Owned(masked) = self.mask_text(text) {
+            *text = masked;
+        }
+    }
+
     /// Masks every secret in `value`, in names of fields too.
     pub(crate) fn mask(&self, value: &mut Json) {
         if self.texts.is_empty() {
@@ -69,11 +76,7 @@ impl Secrets {
                     *value = MASK.into();
                 }
             }
-            Json::String(text) => {
-                if let Cow::Owned(masked) = self.mask_text(text) {
-                    *text = masked;
-                }
-            }
+            Json::String(text) => self.mask_in(text),
             Json::Array(items) => items.iter_mut().for_each(|item| self.mask(item)),
             Json::Object(fields) => {
                 for (name, mut field) in std::mem::take(fields) {

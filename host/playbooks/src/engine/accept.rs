@@ -5,15 +5,17 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bellwether_kernel::{ErrorKind, OrganisationId, RunId, Timestamp};
-use bellwether_store::{Batch, Precondition, decode, encode};
+use bellwether_store::{Batch, Precondition, StoreError, decode, encode};
 use serde_json::Value as Json;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::gate::Place;
+use super::recall::Begun;
 use super::runner::Work;
 use crate::rows::{Claim, Health, OpenRun, PlaybookRef, PlaybookRow, RunRow, StartedBy};
 use crate::secrets::Secrets;
 use crate::service::Loaded;
+use crate::template::Variables;
 use crate::{PlaybookError, Playbooks, Run, RunState, StartedRun, StepResult, rows};
 
 /// When a caller who is refused for want of room may try again.
@@ -28,6 +30,8 @@ pub(crate) struct Firing {
     pub(crate) by: StartedBy,
     /// What came with it, nothing masked.
     pub(crate) trigger: Json,
+    /// The playbook's row, where it was read just now.
+    pub(crate) playbook: Option<PlaybookRow>,
     pub(crate) replay_of: Option<RunId>,
     /// Results of the run it repeats, to be taken over.
     pub(crate) copied: Vec<Copied>,
@@ -37,7 +41,8 @@ pub(crate) struct Firing {
 
 impl Firing {
     pub(crate) fn new(by: StartedBy, trigger: Json) -> Self {
-        Self { name: None, by, trigger, replay_of: None, copied: Vec::new(), with: Batch::new() }
+        let (copied, with) = (Vec::new(), Batch::new());
+        Self { name: None, by, trigger, playbook: None, replay_of: None, copied, with }
     }
 }
 
@@ -68,9 +73,9 @@ impl Playbooks {
         self: &Arc<Self>,
         organisation: OrganisationId,
         loaded: Arc<Loaded>,
-        firing: Firing,
+        mut firing: Firing,
     ) -> Result<StartedRun, PlaybookError> {
-        let playbook = self.startable(organisation, &loaded).await?;
+        let playbook = self.startable(organisation, &loaded, firing.playbook.take()).await?;
         for _ in 0..ATTEMPTS {
             if self.stopping.load(Ordering::SeqCst) {
                 return Err(PlaybookError::Stopping);
@@ -92,7 +97,7 @@ impl Playbooks {
             let id = RunId::new(&*self.clock, &*self.randomness);
             let (sender, ended) = oneshot::channel();
             self.waiters.lock().entry(id).or_default().push((organisation, sender));
-            let recorded = self.record_run(organisation, &loaded, &firing, &playbook, id, permit).await;
+            let recorded = self.record_run(organisation, &loaded, &mut firing, &playbook, id, permit).await;
             let Err(error) = recorded else { return Ok(StartedRun { id, repeated: false, ended }) };
             self.waiters.lock().remove(&id);
             // Somebody else took the claim or the place, or this host's lease: look again.
@@ -111,11 +116,17 @@ impl Playbooks {
         &self,
         organisation: OrganisationId,
         loaded: &Loaded,
+        row: Option<PlaybookRow>,
     ) -> Result<PlaybookRow, PlaybookError> {
         let name = || loaded.compiled.document.name.clone();
         let unknown = || PlaybookError::Unknown { what: "playbook", name: name() };
-        let row = self.store.get(&rows::playbook(organisation, loaded.id)).await?.ok_or_else(unknown)?;
-        let row: PlaybookRow = decode(&row)?;
+        let row = match row {
+            Some(row) => row,
+            None => {
+                let row = self.store.get(&rows::playbook(organisation, loaded.id)).await?;
+                decode(&row.ok_or_else(unknown)?)?
+            }
+        };
         self.principal(organisation, &row.runs_as)
             .map_err(|reason| PlaybookError::Blocked { name: name(), reason })?;
         let health = self.store.get(&rows::health(organisation, loaded.id)).await?;
@@ -127,12 +138,12 @@ impl Playbooks {
         Ok(row)
     }
 
-    /// Commits everything a new run consists of, and sets it to work if it is its turn.
+    /// Commits everything a new run consists of, and sets it to work with its trigger if it is its turn.
     async fn record_run(
         self: &Arc<Self>,
         organisation: OrganisationId,
         loaded: &Arc<Loaded>,
-        firing: &Firing,
+        firing: &mut Firing,
         playbook: &PlaybookRow,
         id: RunId,
         permit: Option<OwnedSemaphorePermit>,
@@ -171,7 +182,9 @@ impl Playbooks {
         if place != Place::Skipped {
             batch.put(rows::run_open(organisation, id), fence.clone());
         }
-        self.write_trigger(&mut batch, organisation, id, loaded, &firing.trigger).await?;
+        let described = self.described(organisation, &loaded.compiled, &row.pins).await?;
+        let secret_variables = loaded.compiled.secret_variables(&described);
+        self.write_trigger(&mut batch, organisation, id, &secret_variables, &firing.trigger)?;
         for copied in &firing.copied {
             self.write_copy(&mut batch, organisation, id, copied)?;
         }
@@ -182,10 +195,11 @@ impl Playbooks {
         match (place, permit) {
             (Place::Skipped, _) => self.tell_end(organisation, id).await,
             (Place::Free, Some(permit)) => {
-                let work = Work::new(organisation, id, Arc::clone(loaded), row, open, fence);
-                // What was copied is read again with the rest; a run from the beginning has nothing to read.
-                let trigger = firing.copied.is_empty().then(|| firing.trigger.clone());
-                self.work_at(work, trigger, permit);
+                let mut work = Work::new(organisation, id, Arc::clone(loaded), row, open, fence);
+                work.untouched = firing.copied.is_empty();
+                work.permit = Some(permit);
+                let trigger = std::mem::take(&mut firing.trigger);
+                self.work_at(work, Begun { trigger, described, secret_variables });
             }
             (Place::Free | Place::Waits, _) => {
                 self.queued.fetch_add(1, Ordering::SeqCst);
@@ -196,22 +210,23 @@ impl Playbooks {
     }
 
     /// Adds the record of a run's trigger to `batch`, secrets masked.
-    pub(super) async fn write_trigger(
+    pub(super) fn write_trigger(
         &self,
         batch: &mut Batch,
         organisation: OrganisationId,
         id: RunId,
-        loaded: &Loaded,
+        secret_variables: &Variables,
         trigger: &Json,
-    ) -> Result<(), PlaybookError> {
-        let described = self.described(organisation, &loaded.compiled, &[]).await?;
-        let variables = loaded.compiled.secret_variables(&described);
-        let mut shown = trigger.clone();
-        let masked = !variables.is_empty() && Secrets::default().take("trigger", &mut shown, &variables);
-        let purpose = super::purpose(organisation, id, 0, None);
+    ) -> Result<(), StoreError> {
         let key = rows::trigger(organisation, id);
-        self.write_record(batch, key, &purpose, shown.to_string().into(), masked.then_some(trigger))?;
-        Ok(())
+        let purpose = || super::purpose(organisation, id, 0, None);
+        if !secret_variables.is_empty() {
+            let mut shown = trigger.clone();
+            if Secrets::default().take("trigger", &mut shown, secret_variables) {
+                return self.write_record(batch, key, purpose, shown.to_string().into(), Some(trigger));
+            }
+        }
+        self.write_record(batch, key, purpose, trigger.to_string().into(), None)
     }
 
     /// Waits for the end of a run that is recorded.

@@ -69,7 +69,7 @@ impl Playbooks {
     ) -> Result<StartedRun, PlaybookError> {
         let organisation = act.organisation;
         let (id, row) = self.find(organisation, playbook).await?;
-        let loaded = self.load_published(organisation, id).await?.ok_or_else(|| {
+        let loaded = self.published(organisation, id, &row).await?.ok_or_else(|| {
             PlaybookError::Refused(format!("the playbook {:?} has no published version", row.name))
         })?;
         let TriggerOn::Manual { inputs: declared } = &loaded.compiled.document.trigger.on else {
@@ -86,6 +86,7 @@ impl Playbooks {
         let name = format!("act:{incident}:{}", act.sequence);
         let mut firing = Firing::new(StartedBy::Alert(incident, act.sequence), trigger);
         firing.name = Some(name);
+        firing.playbook = Some(row);
         self.accept(organisation, loaded, firing).await
     }
 

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::Firing;
 use super::recall::pinned;
 use crate::compile::{Action, Compiled};
-use crate::rows::{PlaybookRef, RunRow, StartedBy};
+use crate::rows::{PlaybookRef, PlaybookRow, RunRow, StartedBy};
 use crate::service::{Loaded, require_role};
 use crate::{
     DeclaredInput, PlaybookError, Playbooks, RunState, StartedRun, TriggerOn, WebhookRequest, convert, rows,
@@ -38,7 +38,9 @@ impl Playbooks {
         let key = rows::webhook(&Sha256::digest(token.as_bytes()).into());
         let row = self.store.get(&key).await?.ok_or_else(unknown)?;
         let PlaybookRef { organisation, playbook } = decode(&row)?;
-        let loaded = self.load_published(organisation, playbook).await?.ok_or_else(unknown)?;
+        let row = self.store.get(&rows::playbook(organisation, playbook)).await?.ok_or_else(unknown)?;
+        let row: PlaybookRow = decode(&row)?;
+        let loaded = self.published(organisation, playbook, &row).await?.ok_or_else(unknown)?;
         let TriggerOn::Webhook { signature: check, delivery_id } = &loaded.compiled.document.trigger.on
         else {
             return Err(unknown());
@@ -64,6 +66,7 @@ impl Playbooks {
         let trigger = trigger::webhook(&request, loaded.compiled.reads("trigger.text"))?;
         let mut firing = Firing::new(StartedBy::Webhook, trigger);
         firing.name = delivery.map(|delivery| format!("delivery:{delivery}"));
+        firing.playbook = Some(row);
         self.accept(organisation, loaded, firing).await
     }
 
@@ -83,13 +86,14 @@ impl Playbooks {
         require_role(principal, Role::Write, "start a playbook")?;
         let organisation = principal.organisation;
         let (id, row) = self.find(organisation, name_or_id).await?;
-        let loaded = self.load_published(organisation, id).await?.ok_or_else(|| {
+        let loaded = self.published(organisation, id, &row).await?.ok_or_else(|| {
             PlaybookError::Refused(format!("the playbook {:?} has no published version", row.name))
         })?;
         self.check_payload(crate::template::size(&inputs))?;
         let trigger = self.by_hand(&loaded, inputs)?;
-        self.accept(organisation, loaded, Firing::new(StartedBy::Manual(principal.key.clone()), trigger))
-            .await
+        let mut firing = Firing::new(StartedBy::Manual(principal.key.clone()), trigger);
+        firing.playbook = Some(row);
+        self.accept(organisation, loaded, firing).await
     }
 
     /// What a run started by hand has as its trigger.

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use super::Active;
 use super::accept::{new_row, write_new};
 use super::fence::Failure;
+use super::recall::Begun;
 use super::runner::{Came, Work};
 use super::step::{Attempted, Tried};
 use crate::compile::{Action, CompiledStep};
@@ -51,7 +52,7 @@ impl Playbooks {
         if work.row.depth >= DEPTH {
             return failed(format!("playbooks lie more than {DEPTH} deep in each other"));
         }
-        let mut inner = match self.within(work, step, name, id, given).await {
+        let (mut inner, begun) = match self.within(work, step, name, id, given).await {
             Ok(Ok(inner)) => inner,
             Ok(Err(message)) => return failed(message),
             Err(PlaybookError::Store(error)) => return Err(moved_or(error)),
@@ -62,7 +63,7 @@ impl Playbooks {
             let active = Active { stop: inner.stop.clone(), task: None };
             self.active.lock().insert(id, active);
             let _within = Within(self, id);
-            match Box::pin(self.execute(&mut inner, None)).await? {
+            match Box::pin(self.execute(&mut inner, begun)).await? {
                 Came::Until(until) => return Ok(Tried::Until(until)),
                 Came::Ended | Came::Parked => {}
             }
@@ -79,7 +80,7 @@ impl Playbooks {
         Ok(Tried::done(Attempted { result, run: Some(id), ..nothing }))
     }
 
-    /// The run within, made if it is not there yet, and this host's.
+    /// The run within, made if it is not there yet, and this host's; and what is at hand of it if it was made.
     async fn within(
         &self,
         work: &Work,
@@ -87,7 +88,7 @@ impl Playbooks {
         name: &str,
         id: RunId,
         given: Vec<(String, Value)>,
-    ) -> Result<Result<Work, String>, PlaybookError> {
+    ) -> Result<Result<(Work, Option<Begun>), String>, PlaybookError> {
         let organisation = work.organisation;
         let reference = self.store.get(&rows::run_index(organisation, id)).await?;
         if let Some(reference) = reference {
@@ -98,7 +99,7 @@ impl Playbooks {
             let Some(loaded) = self.load(organisation, playbook, row.playbook_version).await? else {
                 return Ok(Err(format!("version {} of playbook {name} is gone", row.playbook_version)));
             };
-            return self.adopt(work, id, loaded, row).await.map(Ok);
+            return Ok(Ok((self.adopt(work, id, loaded, row).await?, None)));
         }
         let missing = || format!("there is no published playbook {name:?} any more");
         let Some(playbook) = self.named(organisation, name).await? else { return Ok(Err(missing())) };
@@ -120,7 +121,9 @@ impl Playbooks {
             Ok(inputs) => inputs,
             Err(error) => return Ok(Err(error.to_string())),
         };
-        self.make_within(work, step, id, loaded, &published, trigger::manual(&inputs)).await.map(Ok)
+        let trigger = trigger::manual(&inputs);
+        let (work, begun) = self.make_within(work, step, id, loaded, &published, trigger).await?;
+        Ok(Ok((work, Some(begun))))
     }
 
     async fn make_within(
@@ -131,7 +134,7 @@ impl Playbooks {
         loaded: Arc<Loaded>,
         playbook: &PlaybookRow,
         trigger: Json,
-    ) -> Result<Work, PlaybookError> {
+    ) -> Result<(Work, Begun), PlaybookError> {
         let by = StartedBy::Playbook(work.id, step.id.clone());
         let mut row = new_row(&loaded, playbook, by, self.clock.now());
         // It is the outer run that acts: no right comes with the playbook it calls.
@@ -145,9 +148,13 @@ impl Playbooks {
         batch.put(rows::run_open(work.organisation, id), fence.clone());
         // Whoever lost the outer run makes none within it, which nobody would end.
         batch.require(rows::run_open(work.organisation, work.id), Precondition::ValueIs(work.fence.clone()));
-        self.write_trigger(&mut batch, work.organisation, id, &loaded, &trigger).await?;
+        let described = self.described(work.organisation, &loaded.compiled, &row.pins).await?;
+        let secret_variables = loaded.compiled.secret_variables(&described);
+        self.write_trigger(&mut batch, work.organisation, id, &secret_variables, &trigger)?;
         self.store.commit(batch).await?;
-        Ok(Work::new(work.organisation, id, loaded, row, open, fence))
+        let mut inner = Work::new(work.organisation, id, loaded, row, open, fence);
+        inner.untouched = true;
+        Ok((inner, Begun { trigger, described, secret_variables }))
     }
 
     /// Makes a run within `outer` this host's, as that one is.

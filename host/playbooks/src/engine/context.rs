@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 use super::recall::Recalled;
 use super::runner::Work;
@@ -60,10 +60,14 @@ impl<'a> Context<'a> {
         let (row, recalled) = (&self.work.row, self.recalled);
         let mut steps: Vec<(String, minijinja::Value)> =
             recalled.outputs.iter().map(|(id, outputs)| (id.clone(), outputs.rendered())).collect();
-        let mut run = json!({"id": self.work.id, "created": row.created.to_string(), "attempt": row.attempt});
+        let mut run: Vec<(&str, minijinja::Value)> = vec![
+            ("id", self.work.id.to_string().into()),
+            ("created", row.created.to_string().into()),
+            ("attempt", row.attempt.into()),
+        ];
         if self.step.on_failure {
-            run["error"] = row.error.clone().into();
-            run["failed_step"] = row.failed_step.clone().into();
+            let text = |text: &Option<String>| text.as_deref().map_or(().into(), minijinja::Value::from);
+            run.extend([("error", text(&row.error)), ("failed_step", text(&row.failed_step))]);
             // Steps that were never reached gave nothing.
             for (position, missing) in self.work.loaded.compiled.steps.iter().enumerate() {
                 if !steps.iter().any(|(id, _)| *id == missing.id) {
@@ -71,12 +75,13 @@ impl<'a> Context<'a> {
                 }
             }
         }
-        let playbook = json!({"name": row.playbook_name, "version": row.playbook_version});
+        let playbook: [(&str, minijinja::Value); 2] =
+            [("name", row.playbook_name.clone().into()), ("version", row.playbook_version.into())];
         let mut fields = vec![
             ("trigger", recalled.trigger.rendered()),
             ("steps", minijinja::Value::from_pairs(steps)),
-            ("run", from_json(&run)),
-            ("playbook", from_json(&playbook)),
+            ("run", minijinja::Value::from_pairs(run)),
+            ("playbook", minijinja::Value::from_pairs(playbook)),
         ];
         if let Some((index, item)) = self.item {
             fields.push(("item", from_json(item)));

@@ -38,9 +38,9 @@ impl Playbooks {
                     let mut shown = whole.clone();
                     recalled.secrets.mask(&mut shown);
                     let key = rows::outputs(work.organisation, work.id);
-                    let purpose = purpose(work.organisation, work.id, usize::MAX, None);
+                    let purpose = || purpose(work.organisation, work.id, usize::MAX, None);
                     let sealed = (shown != whole).then_some(&whole);
-                    self.write_record(&mut batch, key, &purpose, shown.to_string().into(), sealed)?;
+                    self.write_record(&mut batch, key, purpose, shown.to_string().into(), sealed)?;
                 }
                 Err(error) => {
                     work.row.outcome = Some(RunState::Failed);
@@ -147,7 +147,11 @@ impl Playbooks {
         let prepared: Result<(), PlaybookError> = async {
             let trigger = self.read_whole(work.organisation, work.id, RecordOf::Trigger).await?;
             let trigger = trigger.unwrap_or_default();
-            self.write_trigger(batch, work.organisation, id, &work.loaded, &trigger).await
+            let compiled = &work.loaded.compiled;
+            let described = self.described(work.organisation, compiled, &[]).await?;
+            let variables = compiled.secret_variables(&described);
+            self.write_trigger(batch, work.organisation, id, &variables, &trigger)?;
+            Ok(())
         }
         .await;
         match prepared {
@@ -362,7 +366,9 @@ impl Playbooks {
     }
 
     /// As [`Self::tell_end`], for a run of which everything is at hand.
-    pub(super) async fn hand_over(&self, work: &Work, recalled: &mut Recalled) {
+    pub(super) async fn hand_over(&self, work: &mut Work, recalled: &mut Recalled) {
+        // Whoever is told may start another at once.
+        work.permit = None;
         if !recalled.secret_variables.is_empty() {
             // What is shown of its trigger is not at hand.
             return self.tell_end(work.organisation, work.id).await;

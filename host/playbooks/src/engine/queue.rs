@@ -10,12 +10,12 @@ use bellwether_kernel::{ErrorKind, OrganisationId, RunId};
 use bellwether_store::{Batch, Direction, Key, Precondition, Space, StoreError, decode, encode};
 use futures::FutureExt;
 use futures::future::abortable;
-use serde_json::Value as Json;
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::Instrument;
 
 use super::Active;
 use super::fence::Failure;
+use super::recall::Begun;
 use super::runner::{Came, Work};
 use super::timers::LATE;
 use crate::rows::{OpenRun, RunRow};
@@ -23,6 +23,10 @@ use crate::{PlaybookError, Playbooks, RunState, rows};
 
 /// How long a host that finds nothing waits unless it is told: for runs other hosts made ready.
 const IDLE: Duration = Duration::from_secs(5);
+/// Rows read of the queue first: the first is mostly the one that is next.
+const FEW: usize = 4;
+/// Rows read at once behind them, all of runs that are at work here.
+const ROWS: usize = 256;
 
 /// Takes a run off the list of those at work, however its task ends.
 struct Leaving {
@@ -32,10 +36,15 @@ struct Leaving {
 
 impl Drop for Leaving {
     fn drop(&mut self) {
-        self.playbooks.active.lock().remove(&self.id);
+        let passed_over = {
+            let mut active = self.playbooks.active.lock();
+            active.remove(&self.id);
+            self.playbooks.passed_over.swap(false, Ordering::SeqCst)
+        };
         self.playbooks.left.notify_waiters();
-        // It may be ready again already, and was passed over while it was at work.
-        self.playbooks.ready.notify_one();
+        if passed_over {
+            self.playbooks.ready.notify_one();
+        }
     }
 }
 
@@ -54,7 +63,7 @@ impl Playbooks {
         };
         self.served.store(organisation.0, Ordering::SeqCst);
         let playbooks = Arc::clone(&self);
-        self.spawn(id, permit, async move { playbooks.resume(organisation, id).await });
+        self.spawn(id, async move { playbooks.resume(organisation, id, permit).await });
         Ok(())
     }
 
@@ -63,40 +72,41 @@ impl Playbooks {
         let all = Key::new(Space::RunQueue).prefix();
         let served = OrganisationId(self.served.load(Ordering::SeqCst));
         let behind = rows::queue(served).prefix().end;
-        for range in [behind.clone()..all.end, all.start..behind] {
-            // Of the rows of runs that are at work here already there are at most so many.
-            let at_work = self.active.lock().len();
-            for (key, _) in self.store.scan(range, Direction::Forward, at_work + 1).await? {
-                let (organisation, run) = rows::organisation_and_run(&key)?;
-                if !self.active.lock().contains_key(&run) {
-                    return Ok(Some((organisation, run)));
+        for mut range in [behind.clone()..all.end, all.start..behind] {
+            let mut limit = FEW;
+            loop {
+                let page = self.store.scan(range.clone(), Direction::Forward, limit).await?;
+                for (key, _) in &page {
+                    let (organisation, run) = rows::organisation_and_run(key)?;
+                    let active = self.active.lock();
+                    if !active.contains_key(&run) {
+                        return Ok(Some((organisation, run)));
+                    }
+                    // Ready again already, or about to be claimed: whoever leaves next says to look again.
+                    self.passed_over.store(true, Ordering::SeqCst);
                 }
+                let Some((last, _)) = page.last().filter(|_| page.len() == limit) else { break };
+                range.start = last.successor();
+                limit = ROWS;
             }
         }
         Ok(None)
     }
 
     /// Sets a run to work that is this host's.
-    pub(super) fn work_at(self: &Arc<Self>, work: Work, trigger: Option<Json>, permit: OwnedSemaphorePermit) {
+    pub(super) fn work_at(self: &Arc<Self>, mut work: Work, begun: Begun) {
         let playbooks = Arc::clone(self);
         let id = work.id;
-        self.spawn(id, permit, async move {
-            let mut work = work;
-            playbooks.work_off(&mut work, trigger).await;
+        self.spawn(id, async move {
+            playbooks.work_off(&mut work, Some(begun)).await;
         });
     }
 
-    fn spawn(
-        self: &Arc<Self>,
-        id: RunId,
-        permit: OwnedSemaphorePermit,
-        task: impl Future<Output = ()> + Send + 'static,
-    ) {
+    fn spawn(self: &Arc<Self>, id: RunId, task: impl Future<Output = ()> + Send + 'static) {
         let leaving = Leaving { playbooks: Arc::clone(self), id };
         let (task, handle) = abortable(async move {
             let _leaving = leaving;
             task.await;
-            drop(permit);
         });
         let stop = self.halt_of(id);
         self.active.lock().insert(id, Active { stop, task: Some(handle) });
@@ -109,9 +119,12 @@ impl Playbooks {
     }
 
     /// Takes up a run that is ready.
-    async fn resume(self: &Arc<Self>, organisation: OrganisationId, id: RunId) {
+    async fn resume(self: &Arc<Self>, organisation: OrganisationId, id: RunId, permit: OwnedSemaphorePermit) {
         match self.claim(organisation, id).await {
-            Ok(Some(mut work)) => self.work_off(&mut work, None).await,
+            Ok(Some(mut work)) => {
+                work.permit = Some(permit);
+                self.work_off(&mut work, None).await;
+            }
             Ok(None) => {}
             Err(error) => {
                 tracing::warn!(run = %id, %error, "the run could not be taken up; it stays in the queue");
@@ -150,6 +163,7 @@ impl Playbooks {
                 // No host was there when it was to wake.
                 row.grant_failure_time(self.clock.now());
             }
+            let untouched = row.state == RunState::Queued && row.replay_of.is_none();
             if let Some(loaded) = &loaded
                 && row.state == RunState::Queued
                 && open.cancel.is_none()
@@ -172,7 +186,9 @@ impl Playbooks {
                 self.end_unknown(organisation, id, row).await?;
                 return Ok(None);
             };
-            return Ok(Some(Work::new(organisation, id, loaded, row, open, fence)));
+            let mut work = Work::new(organisation, id, loaded, row, open, fence);
+            work.untouched = untouched;
+            return Ok(Some(work));
         }
     }
 
@@ -182,7 +198,7 @@ impl Playbooks {
     }
 
     /// Works a run off until it has ended or waits.
-    async fn work_off(self: &Arc<Self>, work: &mut Work, trigger: Option<Json>) {
+    async fn work_off(self: &Arc<Self>, work: &mut Work, begun: Option<Begun>) {
         // Apart from the request that started it, which is over long before.
         let span = tracing::info_span!(
             parent: None,
@@ -195,7 +211,7 @@ impl Playbooks {
         );
         work.stop = self.halt_of(work.id);
         let worked =
-            AssertUnwindSafe(self.execute(work, trigger)).catch_unwind().instrument(span.clone()).await;
+            AssertUnwindSafe(self.execute(work, begun)).catch_unwind().instrument(span.clone()).await;
         let worked = match worked {
             Ok(worked) => worked,
             Err(_) => {

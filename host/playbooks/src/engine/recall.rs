@@ -35,6 +35,16 @@ pub(crate) fn pinned<'a>(pins: &'a [(String, String)], app: &str) -> Option<&'a 
     pins.iter().find(|(pinned, _)| pinned == app).map(|(_, version)| version.as_str())
 }
 
+/// What is at hand of a run that begins here.
+pub(super) struct Begun {
+    /// Its trigger, nothing masked.
+    pub(super) trigger: Json,
+    /// What each of its steps calls, by position, in the versions that are pinned.
+    pub(super) described: Vec<Option<Described>>,
+    /// What secret inputs read.
+    pub(super) secret_variables: Variables,
+}
+
 /// What is known of a run besides its row.
 pub(super) struct Recalled {
     /// The trigger, nothing masked.
@@ -97,16 +107,24 @@ impl Playbooks {
         Ok(described)
     }
 
-    /// Reads what is recorded of a run; of one that just began, whose `trigger` is at hand, there is nothing to read.
-    pub(super) async fn recall(&self, work: &Work, trigger: Option<Json>) -> Result<Recalled, PlaybookError> {
+    /// Reads what is recorded of a run and not at hand.
+    pub(super) async fn recall(&self, work: &Work, begun: Option<Begun>) -> Result<Recalled, PlaybookError> {
         let compiled = &work.loaded.compiled;
-        let described = self.described(work.organisation, compiled, &work.row.pins).await?;
+        let Begun { trigger, described, secret_variables } = match begun {
+            Some(begun) => begun,
+            None => {
+                let described = self.described(work.organisation, compiled, &work.row.pins).await?;
+                let secret_variables = compiled.secret_variables(&described);
+                let trigger = self.read_whole(work.organisation, work.id, RecordOf::Trigger).await?;
+                Begun { trigger: trigger.unwrap_or_default(), described, secret_variables }
+            }
+        };
         let mut recalled = Recalled {
             trigger: Known::new(Json::Null),
             outputs: Vec::new(),
             results: vec![None; compiled.steps.len()],
             secrets: Secrets::default(),
-            secret_variables: compiled.secret_variables(&described),
+            secret_variables,
             described: Arc::new(described),
         };
         for name in compiled.secret_names() {
@@ -114,16 +132,11 @@ impl Playbooks {
                 recalled.secrets.learn(&Json::from(secret.as_str()));
             }
         }
-        let fresh = trigger.is_some();
-        let trigger = match trigger {
-            Some(trigger) => trigger,
-            None => self.read_whole(work.organisation, work.id, RecordOf::Trigger).await?.unwrap_or_default(),
-        };
         if !recalled.secret_variables.is_empty() {
             recalled.secrets.take("trigger", &mut trigger.clone(), &recalled.secret_variables);
         }
         recalled.trigger = Known::new(trigger);
-        if fresh {
+        if work.untouched {
             return Ok(recalled);
         }
         for (position, step) in compiled.steps.iter().enumerate() {

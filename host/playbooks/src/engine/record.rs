@@ -31,17 +31,17 @@ impl Playbooks {
         position: usize,
         result: &mut StepResult,
     ) -> Json {
-        let whole = Json::Object(std::mem::take(&mut result.outputs));
-        let masked = mask(secrets, variables, result, &whole);
+        let (whole, masked) = mask(secrets, variables, result);
         let (organisation, run) = (work.organisation, work.id);
         let key = match result.item {
             None => rows::step(organisation, run, position),
             Some(item) => rows::item(organisation, run, position, item),
         };
-        let purpose = purpose(organisation, run, position + 1, result.item);
+        let item = result.item;
+        let purpose = || purpose(organisation, run, position + 1, item);
         let mut own = Batch::new();
         let shown = serde_json::to_vec(result).expect("a step's result is plain data");
-        let written = self.write_record(&mut own, key.clone(), &purpose, shown, masked.then_some(&whole));
+        let written = self.write_record(&mut own, key.clone(), purpose, shown, masked.then_some(&whole));
         if let Err(error) = written {
             // The limits on inputs and outputs keep below this, unless JSON must escape most of their text.
             own = Batch::new();
@@ -50,13 +50,13 @@ impl Playbooks {
             result.inputs.clear();
             result.outputs.clear();
             let shown = serde_json::to_vec(result).expect("a step's result is plain data");
-            self.write_record(&mut own, key, &purpose, shown, None).expect("an error and a log are small");
+            self.write_record(&mut own, key, purpose, shown, None).expect("an error and a log are small");
         }
         batch.append(own);
         whole
     }
 
-    /// Adds a record to `batch`; `whole` is what was masked in it, to be sealed.
+    /// Adds a record to `batch`; `whole` is what was masked in it, to be sealed for `purpose`.
     ///
     /// # Errors
     /// [`StoreError::TooLarge`] if it is more than the store keeps in one; `batch` is of no use then.
@@ -64,14 +64,14 @@ impl Playbooks {
         &self,
         batch: &mut Batch,
         key: Key,
-        purpose: &str,
+        purpose: impl FnOnce() -> String,
         shown: Vec<u8>,
         whole: Option<&Json>,
     ) -> Result<(), StoreError> {
         let shown = Payload::write(batch, &key, Part::Shown, shown)?;
         let sealed = match whole {
             Some(whole) => {
-                let sealed = self.access.seal(purpose, whole.to_string().as_bytes());
+                let sealed = self.access.seal(&purpose(), whole.to_string().as_bytes());
                 Some(Payload::write(batch, &key, Part::Sealed, sealed.0)?)
             }
             None => None,
@@ -92,14 +92,15 @@ impl Playbooks {
             None => rows::step(organisation, run, copied.position),
             Some(item) => rows::item(organisation, run, copied.position, item),
         };
-        let purpose = purpose(organisation, run, copied.position + 1, copied.item);
+        let purpose = || purpose(organisation, run, copied.position + 1, copied.item);
         let shown = serde_json::to_vec(&copied.result).expect("a step's result is plain data");
-        self.write_record(batch, key, &purpose, shown, copied.whole.as_ref())
+        self.write_record(batch, key, purpose, shown, copied.whole.as_ref())
     }
 }
 
-/// Masks everything a result shows. Gives whether anything of its outputs was masked.
-fn mask(secrets: &mut Secrets, variables: &Variables, result: &mut StepResult, whole: &Json) -> bool {
+/// Masks everything a result shows. Gives its outputs as they were, and whether anything of them was masked.
+fn mask(secrets: &mut Secrets, variables: &Variables, result: &mut StepResult) -> (Json, bool) {
+    let whole = Json::Object(std::mem::take(&mut result.outputs));
     let mut outputs = whole.clone();
     let masked = secrets.take(&format!("steps.{}", result.step), &mut outputs, variables);
     result.outputs = match outputs {
@@ -115,16 +116,15 @@ fn mask(secrets: &mut Secrets, variables: &Variables, result: &mut StepResult, w
         result.inputs = inputs;
     }
     // Masked first: of a secret that is cut in two, nothing would be found.
-    result.error =
-        result.error.take().map(|error| shortened(secrets.mask_text(&error).into_owned(), ERROR_BYTES));
-    for attempt in &mut result.failed_attempts {
-        attempt.error = shortened(secrets.mask_text(&attempt.error).into_owned(), ERROR_BYTES);
+    for error in result.error.iter_mut().chain(result.failed_attempts.iter_mut().map(|it| &mut it.error)) {
+        secrets.mask_in(error);
+        *error = shortened(std::mem::take(error), ERROR_BYTES);
     }
     for line in &mut result.log {
-        line.message = secrets.mask_text(&line.message).into_owned();
+        secrets.mask_in(&mut line.message);
     }
     result.log = bounded(std::mem::take(&mut result.log));
-    masked
+    (whole, masked)
 }
 
 /// `text`, at most so many bytes of it.

@@ -7,12 +7,13 @@ use std::time::Duration;
 use bellwether_kernel::{OrganisationId, RunId, Timestamp};
 use bellwether_store::Batch;
 use bytes::Bytes;
-use serde_json::{Map, Value as Json};
+use serde_json::Map;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::fence::Failure;
-use super::recall::Recalled;
+use super::recall::{Begun, Recalled};
 use super::step::Took;
 use crate::rows::{OpenRun, RunRow};
 use crate::service::Loaded;
@@ -35,6 +36,10 @@ pub(super) struct Work {
     pub(super) open: OpenRun,
     /// That as it is stored: who finds something else there has lost the run.
     pub(super) fence: Bytes,
+    /// Whether none of its steps was ever taken or copied: nothing is recorded of any.
+    pub(super) untouched: bool,
+    /// Its place among the runs at work at once, given back as soon as it has ended; one within another has none.
+    pub(super) permit: Option<OwnedSemaphorePermit>,
     /// Says that it is to end.
     pub(super) stop: CancellationToken,
 }
@@ -48,7 +53,8 @@ impl Work {
         open: OpenRun,
         fence: Bytes,
     ) -> Self {
-        Self { organisation, id, loaded, row, open, fence, stop: CancellationToken::new() }
+        let stop = CancellationToken::new();
+        Self { organisation, id, loaded, row, open, fence, untouched: false, permit: None, stop }
     }
 }
 
@@ -68,8 +74,8 @@ impl Playbooks {
     ///
     /// # Errors
     /// It is another host's, or the store did not record it: what is recorded is what counts.
-    pub(super) async fn execute(&self, work: &mut Work, trigger: Option<Json>) -> Result<Came, Failure> {
-        let mut recalled = match self.recall(work, trigger).await {
+    pub(super) async fn execute(&self, work: &mut Work, begun: Option<Begun>) -> Result<Came, Failure> {
+        let mut recalled = match self.recall(work, begun).await {
             Ok(recalled) => recalled,
             Err(crate::PlaybookError::Store(error)) => return Err(error.into()),
             Err(error) => {

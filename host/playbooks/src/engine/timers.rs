@@ -174,8 +174,8 @@ impl Playbooks {
         with.require(key.clone(), Precondition::ValueIs(stored));
         let row = self.store.get(&rows::playbook(organisation, id)).await?;
         let row: Option<PlaybookRow> = row.map(|row| decode(&row)).transpose()?;
-        let current = row.as_ref().filter(|row| row.published == Some(next.version));
-        let loaded = match current {
+        let current = row.filter(|row| row.published == Some(next.version));
+        let loaded = match &current {
             Some(_) => self.load(organisation, id, next.version).await?,
             None => None,
         };
@@ -213,6 +213,7 @@ impl Playbooks {
         let mut firing = Firing::new(by, trigger::scheduled(at, missed));
         firing.name = Some(format!("time:{}", at.as_milliseconds()));
         firing.with = with.clone();
+        firing.playbook = Some(row);
         let started = self.accept(organisation, loaded, firing).await?;
         if started.repeated {
             // A clock that was set back brought a time again that had fired: it is passed over.

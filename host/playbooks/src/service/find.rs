@@ -93,7 +93,17 @@ impl Playbooks {
         id: PlaybookId,
     ) -> Result<Option<Arc<Loaded>>, PlaybookError> {
         let Some(row) = self.store.get(&rows::playbook(organisation, id)).await? else { return Ok(None) };
-        match decode::<PlaybookRow>(&row)?.published {
+        self.published(organisation, id, &decode(&row)?).await
+    }
+
+    /// The published version of the playbook whose row this is, if it has one.
+    pub(crate) async fn published(
+        &self,
+        organisation: OrganisationId,
+        id: PlaybookId,
+        row: &PlaybookRow,
+    ) -> Result<Option<Arc<Loaded>>, PlaybookError> {
+        match row.published {
             Some(version) => self.load(organisation, id, version).await,
             None => Ok(None),
         }

@@ -197,6 +197,8 @@ pub struct Playbooks {
     pub(crate) workers: Arc<Semaphore>,
     /// The runs at work here.
     pub(crate) active: Mutex<HashMap<RunId, Active>>,
+    /// Whether a run that is ready was passed over because it is at work here; changed under the lock of `active`.
+    pub(crate) passed_over: AtomicBool,
     /// Who wants to know of a run's end.
     pub(crate) waiters: Mutex<HashMap<RunId, Vec<Waiter>>>,
     /// Runs that wait to begin.
@@ -257,6 +259,7 @@ impl Playbooks {
                 .build(),
             workers: Arc::new(Semaphore::new(limits.concurrent_runs.clamp(1, Semaphore::MAX_PERMITS))),
             active: Mutex::default(),
+            passed_over: AtomicBool::default(),
             waiters: Mutex::default(),
             queued: AtomicUsize::new(0),
             served: AtomicU64::new(0),

@@ -1,6 +1,7 @@
 //! A small world to test in: an organisation with its keys on a store in memory, and apps made of closures.
 
 mod complaints;
+mod cost;
 mod crashes;
 mod documents;
 mod examples;

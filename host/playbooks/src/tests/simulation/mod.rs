@@ -70,7 +70,10 @@ struct Simulation {
 
 impl Simulation {
     async fn new(seed: u64) -> Self {
-        let world = World::seeded(Limits::default(), mix(seed)).await;
+        let draw = Draw::new(mix(seed));
+        // Now and then so few workers that runs wait for one.
+        let concurrent_runs = if draw.chance(50) { 1 + draw.number(3) as usize } else { 64 };
+        let world = World::seeded(Limits { concurrent_runs, ..Limits::default() }, mix(seed)).await;
         let seen = Arc::new(Mutex::new(Seen::default()));
         playbooks::add_effect(&world, seed, &seen);
         for document in playbooks::documents() {
@@ -79,7 +82,7 @@ impl Simulation {
         let hook = world.playbooks.get(world.organisation, "hook").await.unwrap();
         world.playbooks.stop(Duration::from_secs(1)).await;
         Self {
-            draw: Draw::new(mix(seed)),
+            draw,
             token: hook.webhook_token.clone().unwrap(),
             world,
             hosts: BTreeMap::new(),

@@ -1,0 +1,135 @@
+//! What a run costs: how many commits it makes, and what is read for it.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bellwether_store::{Batch, Committed, Health, StoreError};
+use bytes::Bytes;
+use serde_json::json;
+
+use super::*;
+
+/// A store that notes what is asked of it.
+struct Noting {
+    store: Arc<MemoryStore>,
+    read: Mutex<Vec<Key>>,
+    scanned: Mutex<Vec<Range<Key>>>,
+}
+
+#[async_trait]
+impl Store for Noting {
+    async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
+        self.read.lock().push(key.clone());
+        self.store.get(key).await
+    }
+
+    async fn scan(
+        &self,
+        range: Range<Key>,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        self.scanned.lock().push(range.clone());
+        self.store.scan(range, direction, limit).await
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<Committed, StoreError> {
+        self.store.commit(batch).await
+    }
+
+    fn health(&self) -> Health {
+        self.store.health()
+    }
+}
+
+/// A host with a playbook of two steps behind a webhook, its store, and the webhook's token.
+async fn noted(limits: Limits) -> (World, Arc<Noting>, String) {
+    let world = World::with_limits(limits).await;
+    let steps = [("one", "{{ trigger.body.n }}"), ("two", "{{ steps.one.value }}")];
+    let token = world.store_echo("webhook", &steps).await.webhook_token.clone().unwrap();
+    world.playbooks.stop(Duration::from_secs(1)).await;
+    let store = Arc::new(Noting {
+        store: Arc::clone(&world.store),
+        read: Mutex::default(),
+        scanned: Mutex::default(),
+    });
+    let access = open_access(store.clone(), &world.clock, &world.chance).await.unwrap();
+    let playbooks = Playbooks::open(world.parts(store.clone(), &access, 1, None)).await.unwrap();
+    let world = world.with(Arc::clone(&world.store), access, playbooks);
+    // The first run compiles the playbook.
+    deliver(&world, &token).await.ended.await.unwrap();
+    (world, store, token)
+}
+
+async fn deliver(world: &World, token: &str) -> StartedRun {
+    let request = post("application/json", json!({"n": 1}).to_string());
+    world.playbooks.start_by_webhook(token, request).await.unwrap()
+}
+
+/// How many rows of each kind were read, by the first byte of their keys, since this was asked last.
+fn reads(store: &Noting) -> Vec<u8> {
+    let read = std::mem::take(&mut *store.read.lock());
+    read.iter().map(|key| key.as_bytes()[0]).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_of_two_steps_makes_three_commits() {
+    let (world, store, token) = noted(Limits::default()).await;
+    let before = store.health().commits;
+    deliver(&world, &token).await.ended.await.unwrap();
+    // Accepted and begun, the first result, and the second with the end.
+    assert_eq!(store.health().commits - before, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_begins_at_once_is_not_read_again_and_nobody_looks_for_another() {
+    let (world, store, token) = noted(Limits::default()).await;
+    reads(&store);
+    store.scanned.lock().clear();
+    deliver(&world, &token).await.ended.await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let expected = [Space::Webhook, Space::Playbook, Space::PlaybookHealth];
+    assert_eq!(reads(&store), expected.map(|space| space as u8));
+    assert_eq!(*store.scanned.lock(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_waits_for_a_worker_makes_one_commit_more_and_of_its_records_only_the_trigger_is_read() {
+    let (world, store, token) = noted(Limits { concurrent_runs: 1, ..Limits::default() }).await;
+    let (gate, _) = complaints::add_gate(&world);
+    let steps = json!([{"id": "a", "app": "gate"}]);
+    world.store_json(json!({"name": "gate", "trigger": {"type": "manual"}, "steps": steps})).await;
+    let first = world.playbooks.start(&world.admin, "gate", json!({})).await.unwrap();
+    let (before, _) = (store.health().commits, reads(&store));
+    let second = deliver(&world, &token).await;
+    gate.add_permits(1);
+    first.ended.await.unwrap();
+    let second = second.ended.await.unwrap();
+    assert_eq!((second.summary.state, second.steps.len()), (RunState::Succeeded, 2));
+    // The first one's end, and four of the second: accepted, begun, its first result, its second with the end.
+    assert_eq!(store.health().commits - before, 1 + 4);
+    let records = reads(&store).into_iter().filter(|space| *space == Space::RunStep as u8);
+    assert_eq!(records.count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_passed_over_while_it_is_at_work_is_looked_at_as_soon_as_it_is_left() {
+    let world = World::new().await;
+    let (gate, _) = complaints::add_gate(&world);
+    let steps = json!([{"id": "a", "app": "gate"}]);
+    world.store_json(json!({"name": "gate", "trigger": {"type": "manual"}, "steps": steps})).await;
+    let run = world.playbooks.start(&world.admin, "gate", json!({})).await.unwrap();
+    // As if it had become ready again before its task was done with it.
+    let mut batch = Batch::new();
+    batch.put(rows::queued(world.organisation, run.id), Vec::new());
+    world.store.commit(batch).await.unwrap();
+    world.playbooks.ready.notify_one();
+    let moment = Duration::from_millis(1);
+    tokio::time::sleep(moment).await;
+    assert_eq!(world.rows_of(Space::RunQueue).await, 1, "it is at work, so it is passed over");
+    gate.add_permits(1);
+    run.ended.await.unwrap();
+    tokio::time::sleep(moment).await;
+    assert_eq!(world.rows_of(Space::RunQueue).await, 0, "it has ended: its row goes");
+}
