@@ -252,6 +252,16 @@ impl Host {
         Ok(key["token"].as_str().context("a token")?.to_owned())
     }
 
+    /// A key of the first organisation with the role `read`, which is made.
+    ///
+    /// # Errors
+    /// If the host refuses.
+    pub fn reader(&self) -> Result<String> {
+        let key = serde_json::json!({ "name": "reader", "role": "read" });
+        let key = expect_json(self.as_admin("POST", "/v1/keys").json(&key).send()?, 201)?;
+        Ok(key["token"].as_str().context("a token")?.to_owned())
+    }
+
     /// A request with a bearer token.
     pub fn as_key(&self, token: &str, method: &str, path: &str) -> RequestBuilder {
         self.request(method, path).bearer_auth(token)

@@ -122,9 +122,7 @@ fn every_refusal_is_in_the_vendors_format_and_changes_nothing() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let host = Host::start(&folder.path().join("data"), &[])?;
     let admin = &host.keys().admin;
-    let made = host.as_admin("POST", "/v1/keys").json(&json!({ "name": "reader", "role": "read" }));
-    let made = expect_json(made.send()?, 201)?;
-    let reader = made["token"].as_str().unwrap_or_default().to_owned();
+    let reader = host.reader()?;
     let good = json!({ "series": [{ "metric": "m", "points": [[now()?, 1]] }] }).to_string();
     for (key, path, header, body, status, said) in [
         ("", "/api/v1/series", ("accept", "*/*"), &*good, 403, "Forbidden"),

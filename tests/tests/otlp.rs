@@ -54,9 +54,7 @@ fn every_refusal_is_a_status_and_changes_nothing() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let host = Host::start(&folder.path().join("data"), &[])?;
     let admin = host.keys().admin.clone();
-    let made = host.as_admin("POST", "/v1/keys").json(&json!({ "name": "reader", "role": "read" }));
-    let made = expect_json(made.send()?, 201)?;
-    let reader = made["token"].as_str().unwrap_or_default().to_owned();
+    let reader = host.reader()?;
     let good = gauge("never", 1.0)?.to_string();
     for (method, path, key, header, body, status, code) in [
         ("POST", "/v1/metrics", "wrong", ("accept", "*/*"), &*good, 401, 16),

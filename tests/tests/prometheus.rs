@@ -178,9 +178,7 @@ fn every_refusal_is_in_prometheus_format() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let host = Host::start(&folder.path().join("data"), &[])?;
     let admin = host.keys().admin.clone();
-    let made = host.as_admin("POST", "/v1/keys").json(&json!({ "name": "reader", "role": "read" }));
-    let made = expect_json(made.send()?, 201)?;
-    let reader = made["token"].as_str().unwrap_or_default().to_owned();
+    let reader = host.reader()?;
     let query = |text: &str| host.request_with("GET", "/prometheus/api/v1/query", &[("query", text)]);
     let write = || {
         // An empty block of snappy.
