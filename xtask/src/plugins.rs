@@ -99,13 +99,14 @@ fn line(built: &Built) -> String {
         let name = interface.rsplit('/').next().unwrap_or_default();
         name.split('@').next().unwrap_or_default().to_owned()
     };
+    let asked = built.surface.imports.iter().map(short).collect::<Vec<_>>().join(", ");
     format!(
         "{} {}: {:.1} KiB, is {}, asks for {}{}",
         built.identity.name,
         built.identity.version,
         built.size as f64 / 1024.0,
         built.surface.exports.iter().map(short).collect::<Vec<_>>().join(", "),
-        built.surface.imports.iter().map(short).collect::<Vec<_>>().join(", "),
+        if asked.is_empty() { "nothing" } else { &asked },
         if built.unchanged { " (unchanged)" } else { "" },
     )
 }
