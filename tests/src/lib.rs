@@ -75,22 +75,32 @@ fn keep(folder: &Path, name: &Path) -> Result<()> {
     let above = name.parent().context("it lies in a folder")?;
     std::fs::create_dir_all(above)?;
     let draft = tempfile::tempdir_in(above)?;
-    copy(folder, &draft.path().join("code"))?;
+    share(folder, &draft.path().join("code"))?;
     match std::fs::rename(draft.path().join("code"), name) {
         Err(error) if !name.exists() => Err(error.into()),
         _ => Ok(()),
     }
 }
 
-/// Copies a folder and what is in it.
-fn copy(from: &Path, to: &Path) -> Result<()> {
+/// Puts every file below one folder into another, where it is not yet: the same file under a second name where both lie on one
+/// disk, so that many hosts take the room of one. For files that are replaced and never changed, like machine code.
+///
+/// # Errors
+/// If a folder cannot be read or written.
+pub fn share(from: &Path, to: &Path) -> Result<()> {
     std::fs::create_dir_all(to)?;
     for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        match entry.file_type()?.is_dir() {
-            true => copy(&entry.path(), &target)?,
-            false => drop(std::fs::copy(entry.path(), target)?),
+        let from = entry?.path();
+        let to = to.join(from.file_name().context("an entry has a name")?);
+        if from.is_dir() {
+            share(&from, &to)?;
+            continue;
+        }
+        match std::fs::hard_link(&from, &to) {
+            // Written over, it would change under those that share it.
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(_) => drop(std::fs::copy(&from, &to)?),
+            Ok(()) => {}
         }
     }
     Ok(())
@@ -112,7 +122,7 @@ impl Host {
     pub fn start_with(data: &Path, arguments: &[&str], prepare: impl FnOnce(&mut Command)) -> Result<Self> {
         let code = code_of_bundled()?.filter(|_| !data.exists());
         if let Some(code) = code.as_ref().filter(|code| code.is_dir()) {
-            copy(code, &data.join("cache"))?;
+            share(code, &data.join("cache"))?;
         }
         let log_path = data.with_extension("log");
         let log = std::fs::File::options().create(true).append(true).open(&log_path)?;

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
-use bellwether_tests::{Host, expect_json};
+use bellwether_tests::{Host, expect_json, share};
 use serde_json::{Value, json};
 
 /// Where the components are, and the machine code made of them by earlier tests.
@@ -42,14 +42,14 @@ impl World {
         let data = temporary.path().join("data");
         let (kept, cache) = (folder().join("code"), data.join("cache"));
         fs::create_dir_all(&kept)?;
-        copy_all(&kept, &cache)?;
+        share(&kept, &cache)?;
         let host = Host::start(&data, &[])?;
         let admin = host.keys().admin.clone();
         let world = Self { host, admin, _folder: temporary };
         let file = component(plugin);
         ensure!(file.is_file(), "{} is not there: `cargo xtask test` builds it", file.display());
         world.granted("install", &file.display().to_string(), grants)?;
-        copy_all(&cache, &kept)?;
+        share(&cache, &kept)?;
         let lines: String =
             inputs.iter().map(|name| format!("{name} = \"{{{{ trigger.inputs.{name} }}}}\"\n")).collect();
         let document = format!(
@@ -76,21 +76,6 @@ impl World {
         let run = expect_json(request.send()?, 200)?;
         Ok(run["steps"][0].clone())
     }
-}
-
-/// Puts every file below one folder into another, where it is not yet.
-fn copy_all(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let (from, to) = (entry?.path(), to);
-        let to = to.join(from.file_name().context("an entry has a name")?);
-        if from.is_dir() {
-            copy_all(&from, &to)?;
-        } else if !to.exists() {
-            fs::copy(from, to)?;
-        }
-    }
-    Ok(())
 }
 
 /// The messages a step logged.
