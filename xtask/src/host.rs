@@ -36,9 +36,18 @@ pub(crate) fn serve(arguments: &[String]) -> Result<()> {
     run(&mut command)
 }
 
-/// The cargo this task runs under.
+/// The cargo this task runs under, without what that says of this crate: build scripts ask for it (`ring`'s does), so all that
+/// depends on them would be built anew whenever cargo is called by hand and by this task in turn.
 pub(crate) fn cargo() -> std::process::Command {
     let mut command = std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        if name
+            .to_str()
+            .is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
+        {
+            command.env_remove(name);
+        }
+    }
     command.current_dir(workspace());
     command
 }
