@@ -105,11 +105,13 @@ pub struct Definition {
 }
 
 impl Definition {
-    /// Refuses a name or description that is too long, or a name without characters or with control characters.
+    /// Refuses a name or description that is too long, a name without characters or with control characters, and one
+    /// that no URL can hold: clients take the segments `.` and `..` out of a path, however they are encoded.
     pub(crate) fn check(&self) -> Result<(), FieldError> {
         let length = self.name.chars().count();
-        if !(1..=MAX_NAME).contains(&length) || self.name.contains(char::is_control) {
-            let expected = format!("1 to {MAX_NAME} characters without control characters");
+        let reachable = self.name != "." && self.name != "..";
+        if !(1..=MAX_NAME).contains(&length) || self.name.contains(char::is_control) || !reachable {
+            let expected = format!("1 to {MAX_NAME} characters without control characters, not `.` or `..`");
             return Err(FieldError::new("definition.name", &self.name, expected));
         }
         check_description("definition.description", self.description.as_deref())

@@ -34,7 +34,7 @@ enum MetricCommand {
     /// Show one metric
     #[command(after_help = "Example:\n  bellwether metric show logins")]
     Show {
-        /// Its name or id
+        /// Its name or id; a name of digits alone in quotes: '"2024"'
         metric: String,
     },
     /// Create a metric; one of the same definition that is there already is fine
@@ -61,13 +61,13 @@ Examples:
     /// Delete a metric with all its values
     #[command(after_help = "Example:\n  bellwether metric delete logins")]
     Delete {
-        /// Its name or id
+        /// Its name or id; a name of digits alone in quotes: '"2024"'
         metric: String,
     },
     /// List the keys of a keyed metric
     #[command(after_help = "Example:\n  bellwether metric keys latency --contains api")]
     Keys {
-        /// Its name or id
+        /// Its name or id; a name of digits alone in quotes: '"2024"'
         metric: String,
         /// Only keys that contain this
         #[arg(long)]
@@ -83,7 +83,7 @@ Examples:
   bellwether metric add latency 12.5 --key api --weight 40 --time 2026-01-31T12:00:00Z
   bellwether metric add starts                                 # a metric of type count needs no value")]
     Add {
-        /// Its name or id
+        /// Its name or id; a name of digits alone in quotes: '"2024"'
         metric: String,
         /// A number; only a metric of type count goes without
         #[arg(allow_negative_numbers = true, value_parser = super::number)]
@@ -104,7 +104,7 @@ Examples:
   bellwether metric values logins
   bellwether metric values latency --start 2026-01-01 --end 2026-01-31 --key api --key web --fill previous")]
     Values {
-        /// Its name or id
+        /// Its name or id; a name of digits alone in quotes: '"2024"'
         metric: String,
         /// The first interval is the one that contains this time
         #[arg(long)]
@@ -259,7 +259,16 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// One sample of a write. A metric given by a number is its id.
+/// A metric as the body of a write names it. Digits are an id; in quotes, as in a path, they are a name.
+fn reference(metric: &str) -> Value {
+    let quoted = metric.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    match quoted.filter(|name| name.parse::<u64>().is_ok()) {
+        Some(name) => Value::from(name),
+        None => metric.parse::<u64>().map_or_else(|_| Value::from(metric), Value::from),
+    }
+}
+
+/// One sample of a write.
 fn sample(
     metric: &str,
     value: Option<f64>,
@@ -267,8 +276,7 @@ fn sample(
     time: Option<String>,
     weight: Option<f64>,
 ) -> Value {
-    let mut sample =
-        json!({ "metric": metric.parse::<u64>().map_or_else(|_| Value::from(metric), Value::from) });
+    let mut sample = json!({ "metric": reference(metric) });
     let fields = [
         ("value", value.map(Value::from)),
         ("key", key.map(Value::from)),
@@ -323,6 +331,7 @@ mod tests {
     #[test]
     fn a_sample_says_only_what_was_given_and_a_number_is_an_id() {
         assert_eq!(sample("7", Some(1.5), None, None, None), json!({"metric": 7, "value": 1.5}));
+        assert_eq!(sample("\"7\"", Some(1.5), None, None, None), json!({"metric": "7", "value": 1.5}));
         assert_eq!(
             sample("logins", None, Some("k".to_owned()), None, None),
             json!({"metric": "logins", "key": "k"})

@@ -146,7 +146,7 @@ pub(crate) async fn define(
 
 /// Shows a metric.
 #[utoipa::path(get, path = "/v1/metrics/{metric}", tag = "metrics", security(("key" = [])),
-    params(("metric" = String, Path, description = "Its id, or its name, percent-encoded")),
+    params(("metric" = String, Path, description = "Its id, or its name, percent-encoded; one of digits alone in quotes")),
     responses((status = 200, description = "The metric", body = Metric), Refusals, NotFound))]
 pub(crate) async fn get(
     Authorised(principal, ..): Authorised<Read>,
@@ -159,7 +159,7 @@ pub(crate) async fn get(
 
 /// Deletes a metric and everything written to it.
 #[utoipa::path(delete, path = "/v1/metrics/{metric}", tag = "metrics", security(("key" = [])),
-    params(("metric" = String, Path, description = "Its id, or its name, percent-encoded")),
+    params(("metric" = String, Path, description = "Its id, or its name, percent-encoded; one of digits alone in quotes")),
     responses((status = 200, description = "The metric that was", body = Metric), Refusals, NotFound))]
 pub(crate) async fn delete(
     Authorised(principal, ..): Authorised<Write>,
@@ -175,19 +175,27 @@ pub(crate) async fn delete(
     Ok(Json(Metric::from(&*metric)))
 }
 
-/// The metric a path names: by id if it is the id of one, else by name.
+/// The metric a path names.
 pub(super) async fn find(
     services: &Services,
     organisation: OrganisationId,
     id_or_name: String,
 ) -> Result<Arc<bellwether_metrics::Metric>, MetricError> {
+    services.metrics().get(organisation, &reference(id_or_name)).await
+}
+
+/// What a path means, whichever metrics there are: digits are an id, else it is a name. A name that is digits alone is
+/// written in quotation marks, as in JSON.
+fn reference(id_or_name: String) -> MetricReference {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if let Ok(id) = id_or_name.parse::<MetricId>() {
-        match services.metrics().get(organisation, &MetricReference::Id(id)).await {
-            Err(MetricError::UnknownMetric(_)) => {}
-            found => return found,
-        }
+        return MetricReference::Id(id);
     }
-    services.metrics().get(organisation, &MetricReference::Name(id_or_name)).await
+    let quoted = id_or_name.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    match quoted.filter(|inner| digits(inner)) {
+        Some(name) => MetricReference::Name(name.to_owned()),
+        None => MetricReference::Name(id_or_name),
+    }
 }
 
 /// Which keys.
@@ -216,7 +224,7 @@ pub(crate) struct KeyList {
 
 /// Lists the keys of a keyed metric.
 #[utoipa::path(get, path = "/v1/metrics/{metric}/keys", tag = "metrics", security(("key" = [])),
-    params(("metric" = String, Path, description = "Its id, or its name, percent-encoded"), KeyQuery),
+    params(("metric" = String, Path, description = "Its id, or its name, percent-encoded; one of digits alone in quotes"), KeyQuery),
     responses((status = 200, description = "A page of keys", body = KeyList), Refusals, NotFound))]
 pub(crate) async fn keys(
     Authorised(principal, ..): Authorised<Read>,
@@ -230,4 +238,24 @@ pub(crate) async fn keys(
     let metric = MetricReference::Id(metric.id);
     let found = services.metrics().keys(principal.organisation, &metric, &filter, &page).await?;
     Ok(Json(KeyList { items: found.items, next: found.next.map(|cursor| cursor.to_string()) }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_means_the_same_metric_whichever_there_are() {
+        let name = |name: &str| MetricReference::Name(name.to_owned());
+        for (path, meant) in [
+            ("3", MetricReference::Id(MetricId(3))),
+            ("\"3\"", name("3")),
+            ("\"3a\"", name("\"3a\"")),
+            ("\"\"", name("\"\"")),
+            ("logins", name("logins")),
+            ("99999999999999999999", name("99999999999999999999")),
+        ] {
+            assert_eq!(reference(path.to_owned()), meant, "{path}");
+        }
+    }
 }

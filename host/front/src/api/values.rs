@@ -80,7 +80,7 @@ pub(crate) struct Aggregates {
 
 /// Reads values: one interval or a range, all keys or some.
 #[utoipa::path(get, path = "/v1/metrics/{metric}/values", tag = "metrics", security(("key" = [])),
-    params(("metric" = String, Path, description = "Its id, or its name, percent-encoded"), ValueQuery),
+    params(("metric" = String, Path, description = "Its id, or its name, percent-encoded; one of digits alone in quotes"), ValueQuery),
     responses((status = 200, description = "The values", body = Values), Refusals, NotFound, TooMuch))]
 pub(crate) async fn values(
     Authorised(principal, ..): Authorised<Read>,

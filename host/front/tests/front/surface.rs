@@ -47,14 +47,17 @@ async fn what_is_written_is_read_back() {
 }
 
 #[tokio::test]
-async fn a_number_names_a_metric_by_id_before_name() {
+async fn a_number_is_a_metrics_id_and_in_quotes_its_name() {
     let host = Host::new().await;
     for name in ["2", "first"] {
         host.ask("POST", "/v1/metrics", &host.write, metric(name)).await;
     }
     assert_eq!(host.get("/v1/metrics/2", &host.read).await.json()["name"], "first");
     host.ask("DELETE", "/v1/metrics/2", &host.write, Value::Null).await;
-    assert_eq!(host.get("/v1/metrics/2", &host.read).await.json()["name"], "2");
+    for again in ["GET", "DELETE"] {
+        host.ask(again, "/v1/metrics/2", &host.write, Value::Null).await.problem(404, "not-found");
+    }
+    assert_eq!(host.get("/v1/metrics/%222%22", &host.read).await.json()["name"], "2");
 }
 
 #[tokio::test]

@@ -46,6 +46,8 @@ async fn a_wrong_definition_is_refused_by_field() {
         (Definition { name: String::new(), ..good.clone() }, "UTC", "definition.name"),
         (Definition { name: "x".repeat(201), ..good.clone() }, "UTC", "definition.name"),
         (Definition { name: "a\nb".to_owned(), ..good.clone() }, "UTC", "definition.name"),
+        (Definition { name: ".".to_owned(), ..good.clone() }, "UTC", "definition.name"),
+        (Definition { name: "..".to_owned(), ..good.clone() }, "UTC", "definition.name"),
         (Definition { description: long.clone(), ..good.clone() }, "UTC", "definition.description"),
         (good.clone(), "Europe/Nowhere", "time_zone"),
         (good.clone(), "", "time_zone"),
