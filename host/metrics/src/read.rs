@@ -45,9 +45,9 @@ impl Metrics {
         let mut answer = self.begin(&known, query)?;
         let definition = &known.metric.definition;
         match &query.keys {
-            KeySelection::Keys(_) if !definition.keyed => {
-                let expected = format!("no keys: the metric {:?} is not keyed", definition.name);
-                return Err(FieldError::new("keys", "keys", expected).into());
+            KeySelection::Keys(keys) if !definition.keyed => {
+                let expected = format!("no key: the metric {:?} is not keyed", definition.name);
+                return Err(FieldError::new("keys", keys.join(", "), expected).into());
             }
             KeySelection::Keys(keys) => {
                 if keys.len() > answer.limit {

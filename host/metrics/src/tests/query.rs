@@ -117,6 +117,8 @@ async fn a_wrong_query_is_refused_by_field() {
     ] {
         assert_eq!(field(house.metrics.query(OURS, &query).await).field, path);
     }
+    let unkeyed = IntervalQuery { keys: keys("b"), ..good.clone() };
+    assert_eq!(field(house.metrics.query(OURS, &unkeyed).await).value, "a, b");
     let unknown = IntervalQuery { metric: MetricReference::Id(MetricId(7)), ..good };
     let error = house.metrics.query(OURS, &unknown).await.unwrap_err();
     assert_eq!(error.to_string(), r#"there is no metric "7""#);
