@@ -79,8 +79,12 @@ impl Playbooks {
             );
             return Err(FieldError::new("step", &from.step, expected).into());
         };
-        if from.item.is_some() && steps[position].each.is_none() {
-            return Err(FieldError::new("item", &from.step, "an item only of a step with `each`").into());
+        if let Some(item) = from.item {
+            if steps[position].each.is_none() {
+                let expected = format!("none: the step {} has no `each`", from.step);
+                return Err(FieldError::new("item", item, expected).into());
+            }
+            self.check_item(organisation, id, position, item).await?;
         }
         let mut copied = Vec::new();
         for (before, step) in steps[..position].iter().enumerate() {
@@ -106,6 +110,36 @@ impl Playbooks {
             copied.extend(result.filter(|copied| copied.result.state == StepState::Succeeded));
         }
         Ok(copied)
+    }
+
+    /// Refuses an item the step's list did not have. Where a run ended within the list, its length is not known: then the
+    /// items are counted that were begun.
+    async fn check_item(
+        &self,
+        organisation: OrganisationId,
+        id: RunId,
+        position: usize,
+        item: u32,
+    ) -> Result<(), PlaybookError> {
+        let step = self.copy(organisation, id, position, None).await?;
+        let total = match step.and_then(|step| step.result.items) {
+            Some(items) => items.total,
+            None => {
+                let begun = self.all(rows::items(organisation, id, position)).await?;
+                begun.iter().try_fold(0, |most, (key, _)| match rows::record_of(key)? {
+                    RecordOf::Item(_, item) => Ok::<_, PlaybookError>(most.max(item + 1)),
+                    _ => Ok(most),
+                })?
+            }
+        };
+        if item == 0 || item < total {
+            return Ok(());
+        }
+        let expected = match total {
+            0 => "0: the step came to no item".to_owned(),
+            _ => format!("0 to {}: the step's list had {total}", total - 1),
+        };
+        Err(FieldError::new("item", item, expected).into())
     }
 
     async fn copy(

@@ -347,9 +347,17 @@ async fn a_run_is_repeated_from_any_step_and_from_within_its_loops() {
     assert_eq!(again("loop", None).await, loops(&[0, 1, 2]));
     assert_eq!(again("last", None).await, []);
     assert_eq!(again("first", None).await.len(), 4);
-    let wrong = ReplayFrom { step: "first".into(), item: Some(0) };
-    let refused = world.playbooks.replay(&world.admin, run.summary.id, Some(&wrong)).await.err().unwrap();
-    assert_eq!(refused.field().unwrap().field, "item");
+    for (step, item, expected) in
+        [("first", 0, "none: the step first has no `each`"), ("loop", 3, "0 to 2: the step's list had 3")]
+    {
+        let wrong = ReplayFrom { step: step.into(), item: Some(item) };
+        let refused = world.playbooks.replay(&world.admin, run.summary.id, Some(&wrong)).await.err().unwrap();
+        let field = refused.field().unwrap();
+        assert_eq!(
+            (field.field.as_str(), field.value.as_str(), field.expected.as_str()),
+            ("item", item.to_string().as_str(), expected)
+        );
+    }
 }
 
 /// 8: loops exhaust memory.
