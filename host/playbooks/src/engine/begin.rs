@@ -48,10 +48,14 @@ impl Playbooks {
         self.check_payload(request.body.len())?;
         if let Some(check) = check {
             let secret = self.secrets.secret(organisation, &check.secret).await?.ok_or_else(|| {
-                PlaybookError::Signature(format!(
-                    "the secret {:?} it is checked with is not there",
-                    check.secret
-                ))
+                // Its name is the operator's to know, not a stranger's.
+                let (playbook, secret) = (&loaded.compiled.document.name, &check.secret);
+                tracing::warn!(
+                    playbook,
+                    secret,
+                    "a webhook's signature cannot be checked: its secret is not there"
+                );
+                PlaybookError::Signature("the secret it is checked with is not there".to_owned())
             })?;
             let verified = check.scheme.verify(&secret, &request.headers, &request.body, self.clock.now());
             verified.map_err(|error| PlaybookError::Signature(error.to_string()))?;
