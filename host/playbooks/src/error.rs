@@ -61,7 +61,7 @@ pub enum PlaybookError {
         needed: &'static str,
     },
     /// A playbook of that name exists.
-    #[error("there is already a playbook {0:?}")]
+    #[error("there is already a playbook {0:?}; replace it to make this its next draft")]
     Exists(String),
     /// The playbook is not started this way.
     #[error("{0}")]
