@@ -1,7 +1,7 @@
 //! Reading a CSV file row by row: each row is a sample or a bad line with a reason.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use bellwether_kernel::Timestamp;
@@ -93,6 +93,8 @@ struct Indices {
 /// An open CSV file.
 pub(crate) struct Source {
     reader: Reader<File>,
+    /// The same file, to look at its lines where rows are not what they seem.
+    lines: BufReader<File>,
     indices: Indices,
     times: TimeReader,
     record: ByteRecord,
@@ -113,6 +115,7 @@ impl Source {
         let unreadable =
             |error: io::Error| Failure::Usage(format!("{} does not read: {error}", path.display()));
         let mut file = File::open(path).map_err(unreadable)?;
+        let lines = BufReader::new(File::open(path).map_err(unreadable)?);
         let length = file.metadata().map_err(unreadable)?.len();
         let mut last = [b'\n'];
         if length > 0 {
@@ -134,11 +137,11 @@ impl Source {
             .collect();
         let find = |option: &str, name: &str| {
             headings.iter().position(|heading| heading == name).ok_or_else(|| {
-                let there = headings.join(", ");
-                Failure::Usage(format!(
-                    "{} has no column {name:?} (--{option}); its columns are: {there}",
-                    path.display()
-                ))
+                let there = match headings.is_empty() {
+                    true => "it is empty".to_owned(),
+                    false => format!("its columns are: {}", headings.join(", ")),
+                };
+                Failure::Usage(format!("{} has no column {name:?} (--{option}); {there}", path.display()))
             })
         };
         let optional =
@@ -156,7 +159,8 @@ impl Source {
                 .collect::<Result<_, Failure>>()?,
             width: headings.len(),
         };
-        Ok(Self { reader, indices, times, record: ByteRecord::new(), length, unterminated: last != [b'\n'] })
+        let (record, unterminated) = (ByteRecord::new(), last != [b'\n']);
+        Ok(Self { reader, lines, indices, times, record, length, unterminated })
     }
 
     /// Bytes of the file.
@@ -177,9 +181,11 @@ impl Source {
         self.reader.seek(position).map_err(io::Error::from)
     }
 
-    /// The next row; empty lines are passed over.
+    /// The next row; empty lines are passed over. Of a bad row that goes on over several lines only the first is bad: a
+    /// quote that is never closed would take every line behind it along.
     pub(crate) fn next(&mut self) -> io::Result<Option<Result<Row, BadLine>>> {
         loop {
+            let before = self.place();
             if !self.reader.read_byte_record(&mut self.record).map_err(io::Error::from)? {
                 return Ok(None);
             }
@@ -191,7 +197,31 @@ impl Source {
                 self.record.as_slice().iter().filter(|byte| **byte == b'\n').count() as u64;
             let own_line_feed = u64::from(!(self.unterminated && after.byte >= self.length));
             let line = after.line - own_line_feed - line_feeds_inside;
-            return Ok(Some(self.row(line).map_err(|reason| BadLine { line, reason })));
+            let reason = match self.row(line) {
+                Ok(row) => return Ok(Some(Ok(row))),
+                Err(reason) => reason,
+            };
+            if line_feeds_inside == 0 {
+                return Ok(Some(Err(BadLine { line, reason })));
+            }
+            let second = self.after_first_line(before)?;
+            self.go_to(second)?;
+            let reason = format!("{reason}; a quote opens in it that is not closed before the line ends");
+            return Ok(Some(Err(BadLine { line: second.line - 1, reason })));
+        }
+    }
+
+    /// Where the first line that is not empty ends, from a place on.
+    fn after_first_line(&mut self, from: Place) -> io::Result<Place> {
+        self.lines.seek(SeekFrom::Start(from.byte))?;
+        let (mut place, mut line) = (from, Vec::new());
+        loop {
+            line.clear();
+            place.byte += self.lines.read_until(b'\n', &mut line)? as u64;
+            place.line += 1;
+            if line.is_empty() || !line.trim_ascii().is_empty() {
+                return Ok(place);
+            }
         }
     }
 
@@ -371,6 +401,27 @@ mod tests {
         assert_eq!(bad.iter().map(|bad| bad.line).collect::<Vec<_>>(), (3..=9).collect::<Vec<_>>());
         for (bad, reason) in bad.iter().zip(reasons) {
             assert!(bad.reason.starts_with(reason), "{bad:?} does not begin with {reason}");
+        }
+    }
+
+    #[test]
+    fn a_quote_that_is_not_closed_costs_its_own_line_alone() {
+        for (text, bad, good) in [
+            (
+                "timestamp,value\n2014-04-01,1\n\"2014-04-02,2\n2014-04-03,3\n2014-04-04,4\n",
+                vec![3],
+                vec![2, 4, 5],
+            ),
+            ("timestamp,value\n2014-04-01,1\n\n\"2014-04-02,2\n2014-04-03,3", vec![4], vec![2, 5]),
+            ("timestamp,value\r\n\"2014-04-02,2\r\n2014-04-03,3\r\n\"2014-04-04,4\r\n", vec![2, 4], vec![3]),
+        ] {
+            let (_file, mut source) = open(text, &columns(None, None)).expect("good headings");
+            let rows = all(&mut source);
+            let of_bad: Vec<_> = rows.iter().filter_map(|row| Some(row.as_ref().err()?.line)).collect();
+            let of_good: Vec<_> = rows.iter().filter_map(|row| Some(row.as_ref().ok()?.line)).collect();
+            assert_eq!((of_bad, of_good), (bad, good), "{text:?}");
+            let reason = &rows.iter().find_map(|row| row.as_ref().err()).expect("a bad line").reason;
+            assert!(reason.contains("a quote opens in it"), "{reason}");
         }
     }
 
