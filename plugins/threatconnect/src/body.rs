@@ -15,13 +15,14 @@ pub(crate) fn read<'a, T: Deserialize<'a>>(request: &Request<'a>) -> Result<T, F
     if body.is_empty() {
         return Err(Failure::bad("The request has no body, expected a JSON object"));
     }
-    let object: T = serde_json::from_slice(body)
-        .map_err(|error| Failure::bad(format_args!("The request's body is not valid JSON: {error}")))?;
-    // serde would read a struct from an array as well.
-    if body[0] != b'{' {
-        return Err(Failure::bad("The request's body is not a JSON object"));
+    let other = || Failure::bad("The request's body is not a JSON object");
+    match serde_json::from_slice(body) {
+        Ok(object) if body[0] == b'{' => Ok(object),
+        // serde would read a struct from an array as well.
+        Ok(_) => Err(other()),
+        Err(error) if error.is_data() && body[0] != b'{' => Err(other()),
+        Err(error) => Err(Failure::bad(format_args!("The request's body is not valid JSON: {error}"))),
     }
-    Ok(object)
 }
 
 /// One field, as the client wrote it.

@@ -17,7 +17,7 @@ use crate::settings::Flags;
 #[command(after_help = "\
 Example:
   bellwether restore bellwether-2026-01-31.backup --data ./data
-  cp host.key ./data/                       # from where it was kept; without it sealed secrets do not open
+  cp host.key ./data/                       # from where it was kept; no host opens the store without it
 
 Works without a host, on a folder that holds no store yet.")]
 pub(crate) struct Arguments {
