@@ -49,6 +49,10 @@ pub const CADENCE: crate::Period = crate::Period::seconds(10);
 /// How many times as often as its schedule says a monitor is evaluated at most, for what is written.
 pub const HASTE: i64 = 6;
 
+/// Of a count's window, the share that nobody may have looked at and it still be told what was counted: one part of so many.
+/// A restart costs a long window nothing that matters, a short one too much.
+pub const UNSEEN: i64 = 10;
+
 /// Steps of one window: a day of minutes. More detail decides nothing and is read each time.
 pub const WINDOW_STEPS: i64 = 1_440;
 

@@ -14,8 +14,8 @@ use crate::{Excursion, IncidentId, Level};
 pub(crate) struct MonitorState {
     /// The end of what detectors were shown.
     pub(crate) fed: Option<Timestamp>,
-    /// The first evaluation after nobody looked for a while: what did not arrive before it is not missing yet.
-    pub(crate) resumed: Option<Timestamp>,
+    /// When last nobody looked.
+    pub(crate) gap: Option<Gap>,
     /// Ordered by tags.
     pub(crate) series: Vec<SeriesState>,
     /// The incidents that are open.
@@ -28,15 +28,28 @@ pub(crate) struct MonitorState {
 
 impl Versioned for MonitorState {
     const NAME: &'static str = "state of a monitor";
-    const VERSION: u8 = 2;
+    const VERSION: u8 = 3;
 
     fn upgrade(version: u8, bytes: &[u8]) -> Option<Self> {
-        if version != 1 {
-            return None;
-        }
-        let (fed, resumed, series, incidents, opened) = postcard::from_bytes(bytes).ok()?;
-        Some(Self { fed, resumed, series, incidents, opened, passed: BTreeMap::new() })
+        let ((fed, resumed, series, incidents, opened), rest) = postcard::take_from_bytes(bytes).ok()?;
+        let passed = match version {
+            1 => BTreeMap::new(),
+            2 => postcard::from_bytes(rest).ok()?,
+            _ => return None,
+        };
+        // When the gap began was not kept.
+        let gap = Option::<Timestamp>::map(resumed, |to| Gap { from: to, to });
+        Some(Self { fed, gap, series, incidents, opened, passed })
     }
+}
+
+/// A time in which nobody looked: no host was up, or the monitor was paused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Gap {
+    /// The last evaluation before it.
+    pub(crate) from: Timestamp,
+    /// The first after it.
+    pub(crate) to: Timestamp,
 }
 
 /// An incident that is open, and the tags all its series share.

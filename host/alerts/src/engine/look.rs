@@ -163,7 +163,7 @@ impl Looking<'_> {
             Some(anomaly) => self.judged(anomaly, state, kept, end).await?,
         };
         let end = Timestamp::from_milliseconds(end).unwrap_or(at);
-        Ok(Look { at, end, since: state.resumed, seen, quiet: self.quiet.clone() })
+        Ok(Look { at, end, gap: state.gap, seen, quiet: self.quiet.clone() })
     }
 
     /// The lines of the points from `start` up to but not at `end`.

@@ -11,7 +11,7 @@ use crate::evaluate::{Settling, What, advance};
 use crate::incident::cut;
 use crate::monitor::Compiled;
 use crate::rows::{self, NextRow};
-use crate::state::MonitorState;
+use crate::state::{Gap, MonitorState};
 use crate::{AlertError, Alerts, MonitorId};
 
 /// Why a monitor is evaluated.
@@ -108,14 +108,14 @@ impl Alerts {
         let at = due.saturating_add(late / compiled.every * compiled.every);
         let following = at.saturating_add(compiled.every);
         fence.put(rows::due(following, organisation, id), Vec::new());
-        let looks_anew = next.evaluated.is_some_and(|last| at.milliseconds_since(last) > 2 * compiled.every);
+        let gap = next.evaluated.filter(|last| at.milliseconds_since(*last) > 2 * compiled.every);
         let mut next = NextRow { turn: next.turn + 1, at: Some(following), evaluated: Some(at), ..next };
 
         // Before it looks: what is written from here on may not be seen.
         self.wakes.evaluated(organisation, id, next.version, &compiled, at);
         let (mut state, bytes) = self.read_state(organisation, id).await?;
-        if looks_anew {
-            state.resumed = Some(at);
+        if let Some(from) = gap {
+            state.gap = Some(Gap { from, to: at });
         }
         let evaluation = Evaluation { organisation, id, compiled: &compiled, at, bytes };
         let known = state.series.len();

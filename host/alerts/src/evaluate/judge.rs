@@ -4,7 +4,7 @@ use bellwether_kernel::Timestamp;
 
 use super::breach::Measured;
 use super::{Look, Seen, conditions, side_of};
-use crate::monitor::{Anomaly, Compiled, MissingPolicy};
+use crate::monitor::{Anomaly, Compiled, MissingPolicy, Reduce};
 use crate::state::{SeriesState, Verdict};
 use crate::{Level, MonitorKind, Thresholds};
 
@@ -80,7 +80,9 @@ pub(super) fn judge(
 fn absent(compiled: &Compiled, look: &Look, series: &SeriesState, missing: bool) -> Judged {
     let why = format!("no data since {}", series.last_point);
     match (compiled.monitor.missing_data.policy, compiled.thresholds) {
-        (MissingPolicy::Default, Some(thresholds)) if compiled.is_count => {
+        (MissingPolicy::Default, Some(thresholds))
+            if compiled.is_count && !look.is_gappy(compiled.window) =>
+        {
             let points = [(look.end.as_milliseconds() - compiled.step, 0.0)];
             Judged { missing, ..compared(compiled, &thresholds, look, series, &points) }
         }
@@ -122,7 +124,14 @@ fn beyond(
     if compiled.monitor.require_full_window && (points.len() as i64) < compiled.window / step {
         return Some(Judged::unknown(false));
     }
-    Some(compared(compiled, thresholds, look, series, points))
+    let judged = compared(compiled, thresholds, look, series, points);
+    // What was counted is the least there was: it can be too much, and neither too little nor over.
+    let partial =
+        compiled.is_count && compiled.monitor.reduce == Reduce::Sum && look.is_gappy(compiled.window);
+    if partial && !(thresholds.comparator.is_upwards() && judged.level > Some(series.level)) {
+        return Some(Judged::unknown(false));
+    }
+    Some(judged)
 }
 
 /// What the points of a window come to, compared.

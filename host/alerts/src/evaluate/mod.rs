@@ -12,7 +12,7 @@ use bellwether_kernel::Timestamp;
 
 use crate::calendar::Quiet;
 use crate::monitor::{Compiled, series_id};
-use crate::state::{Breach, Direction, Held, MonitorState, SeriesState, Verdict};
+use crate::state::{Breach, Direction, Gap, Held, MonitorState, SeriesState, Verdict};
 use crate::{AlertError, Level, limits};
 
 use conditions::Candidate;
@@ -29,8 +29,8 @@ pub(crate) struct Look {
     pub(crate) at: Timestamp,
     /// The end of its window.
     pub(crate) end: Timestamp,
-    /// Since when somebody looks, if nobody did before.
-    pub(crate) since: Option<Timestamp>,
+    /// When last nobody looked.
+    pub(crate) gap: Option<Gap>,
     /// The series with points: of an anomaly monitor those a detector was not shown before, else those of the window.
     pub(crate) seen: Vec<Seen>,
     /// Which series are not looked at.
@@ -39,10 +39,21 @@ pub(crate) struct Look {
 
 impl Look {
     /// For how long a series has stayed away while somebody looked, in milliseconds. It was not looked at before
-    /// `passed`.
+    /// `passed`. One that was found to stay away does so until it reports: that nobody looked meanwhile brings it not back.
     fn silent(&self, series: &SeriesState, passed: Timestamp) -> i64 {
-        let since = self.since.unwrap_or(Timestamp::MIN).max(passed);
+        let since = match series.level {
+            Level::NoData => Timestamp::MIN,
+            _ => self.gap.map_or(Timestamp::MIN, |gap| gap.to).max(passed),
+        };
         self.end.milliseconds_since(series.last_point.max(since))
+    }
+
+    /// Whether nobody looked for so much of the last `window` milliseconds that what was counted in it may be missing.
+    fn is_gappy(&self, window: i64) -> bool {
+        let Some(gap) = self.gap else { return false };
+        let begin = gap.from.as_milliseconds().max(self.end.as_milliseconds() - window);
+        let unseen = gap.to.min(self.end).as_milliseconds() - begin;
+        unseen > window / limits::UNSEEN
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::anomalies::strange;
 use super::*;
-use crate::state::MonitorState;
+use crate::state::{Gap, MonitorState};
 
 impl World {
     pub(super) async fn enter(
@@ -274,10 +274,15 @@ async fn an_entry_is_put_in_the_place_of_one_and_every_host_knows_it_at_once() {
 }
 
 #[test]
-fn a_state_of_before_there_was_a_calendar_is_read() {
-    let now = MonitorState { opened: 7, fed: Some(at(1)), ..MonitorState::default() };
-    let bytes =
-        postcard::to_stdvec(&(now.fed, now.resumed, &now.series, &now.incidents, now.opened)).unwrap();
-    let stored = [&[1][..], &bytes].concat();
+fn a_state_of_an_earlier_host_is_read() {
+    let gap = Some(Gap { from: at(2), to: at(2) });
+    let passed = BTreeMap::from([(vec![("host".to_owned(), "a".to_owned())], at(3))]);
+    let now = MonitorState { opened: 7, fed: Some(at(1)), gap, passed, ..MonitorState::default() };
+    let second = (now.fed, Some(at(2)), &now.series, &now.incidents, now.opened, &now.passed);
+    let stored = [&[2][..], &postcard::to_stdvec(&second).unwrap()].concat();
     assert_eq!(bellwether_store::decode::<MonitorState>(&stored).unwrap(), now);
+    let first = (now.fed, Some(at(2)), &now.series, &now.incidents, now.opened);
+    let stored = [&[1][..], &postcard::to_stdvec(&first).unwrap()].concat();
+    let before = MonitorState { passed: BTreeMap::new(), ..now };
+    assert_eq!(bellwether_store::decode::<MonitorState>(&stored).unwrap(), before);
 }

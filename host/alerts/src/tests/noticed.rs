@@ -36,6 +36,58 @@ async fn a_count_that_stays_away_is_none_of_what_is_counted() {
 }
 
 #[tokio::test]
+async fn what_was_not_counted_while_no_host_was_up_is_neither_too_little_nor_over() {
+    for (comparator, opens_at) in [(">", 95.0), ("<", 5.0)] {
+        let world = World::new().await;
+        let document = json!({
+            "query": "sum:cpu{*} by {host}.as_count()", "window": "5m", "reduce": "sum",
+            "thresholds": {"comparator": comparator, "critical": 50},
+        });
+        world.create(cpu(document)).await;
+        for minute in 0..5 {
+            world.live(minute, &[("a", opens_at), ("b", if comparator == ">" { 1.0 } else { 60.0 })]).await;
+        }
+        assert_eq!(levels(&world).await, [(Level::Alert, false), (Level::Ok, false)], "{comparator}");
+        let told = world.told().await;
+        // Ten minutes nobody looked, and then the window fills again.
+        world.evaluate(15).await;
+        for minute in 15..19 {
+            world.live(minute, &[("a", opens_at), ("b", if comparator == ">" { 1.0 } else { 60.0 })]).await;
+            assert_eq!(
+                levels(&world).await,
+                [(Level::Alert, false), (Level::Ok, false)],
+                "{comparator} {minute}"
+            );
+        }
+        assert_eq!(world.told().await, told, "{comparator}");
+        // What is too much already is told at once.
+        if comparator == ">" {
+            world.live(19, &[("b", 95.0)]).await;
+            assert_eq!(levels(&world).await[1].0, Level::Alert);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_series_that_stays_away_is_not_back_because_nobody_looked() {
+    let world = World::new().await;
+    let document = json!({"kind": "no-data", "thresholds": null, "missing_data": {"after": "5m"}});
+    world.create(cpu(document)).await;
+    world.live(0, &[("a", 1.0), ("b", 1.0)]).await;
+    for minute in 1..8 {
+        world.live(minute, &[("b", 1.0)]).await;
+    }
+    assert_eq!(world.told().await, [["opened 1"]]);
+    for minute in 18..20 {
+        world.evaluate(minute).await;
+        assert_eq!(levels(&world).await[0].0, Level::NoData, "{minute}");
+    }
+    assert_eq!(world.told().await, [["opened 1"]]);
+    world.live(20, &[("a", 1.0), ("b", 1.0)]).await;
+    assert_eq!(world.told().await, [["opened 1", "closed 2"]]);
+}
+
+#[tokio::test]
 async fn a_no_data_monitor_tells_only_of_series_that_reported_once_and_closes_when_they_do_again() {
     let world = World::new().await;
     let document = json!({"kind": "no-data", "thresholds": null, "missing_data": {"after": "5m"}});
