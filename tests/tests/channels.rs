@@ -324,7 +324,7 @@ fn a_breach_is_told_as_it_opens_and_as_it_closes_to_the_channels_it_had_when_it_
     let shown = host.command(&token, &["incident", "get", id])?;
     let shown = String::from_utf8_lossy(&shown.stdout);
     ensure!(shown.contains("Deployed shop 1.4") && shown.contains("deployments"), "{shown}");
-    ensure!(!shown.contains("1.5") && !shown.contains("Too late"), "{shown}");
+    ensure!(!shown.contains("shop 1.5") && !shown.contains("Too late"), "{shown}");
     host.stop()
 }
 
