@@ -66,22 +66,35 @@ pub(super) fn judge(
             return Judged { since: series.last_point, ..Judged::level(level, missing, why) };
         }
         (Some(anomaly), Some(thresholds)) => anomalous(compiled, anomaly, &thresholds, look, series, seen),
-        (None, Some(thresholds)) => {
-            // One that is open is held against all of the window.
-            let since = if series.breach.is_some() { i64::MIN } else { passed.as_milliseconds() };
-            beyond(compiled, &thresholds, look, series, seen, since)
-        }
+        (None, Some(thresholds)) => beyond(compiled, &thresholds, look, series, seen, passed),
         (_, None) => None,
     };
-    present.unwrap_or_else(|| absent(compiled, look, series, missing))
+    present.unwrap_or_else(|| absent(compiled, look, series, missing, passed))
+}
+
+/// Since when the points of the window count, in milliseconds. One that is open is held against all of it.
+fn counts_since(series: &SeriesState, passed: Timestamp) -> i64 {
+    if series.breach.is_some() { i64::MIN } else { passed.as_milliseconds() }
+}
+
+/// Whether there was more in the window than can be seen, so that what was added up is the least it came to.
+fn is_cut(compiled: &Compiled, look: &Look, series: &SeriesState, passed: Timestamp) -> bool {
+    let begin = look.end.as_milliseconds() - compiled.window;
+    counts_since(series, passed) > begin || compiled.is_count && look.is_gappy(compiled.window)
 }
 
 /// A series without a point to judge by.
-fn absent(compiled: &Compiled, look: &Look, series: &SeriesState, missing: bool) -> Judged {
+fn absent(
+    compiled: &Compiled,
+    look: &Look,
+    series: &SeriesState,
+    missing: bool,
+    passed: Timestamp,
+) -> Judged {
     let why = format!("no data since {}", series.last_point);
     match (compiled.monitor.missing_data.policy, compiled.thresholds) {
         (MissingPolicy::Default, Some(thresholds))
-            if compiled.is_count && !look.is_gappy(compiled.window) =>
+            if compiled.is_count && !is_cut(compiled, look, series, passed) =>
         {
             let points = [(look.end.as_milliseconds() - compiled.step, 0.0)];
             Judged { missing, ..compared(compiled, &thresholds, look, series, &points) }
@@ -117,17 +130,16 @@ fn beyond(
     look: &Look,
     series: &SeriesState,
     seen: Option<&Seen>,
-    since: i64,
+    passed: Timestamp,
 ) -> Option<Judged> {
-    let points = within(compiled, look, seen, since)?;
+    let points = within(compiled, look, seen, counts_since(series, passed))?;
     let step = seen.map_or(compiled.step, |seen| seen.step.max(1));
     if compiled.monitor.require_full_window && (points.len() as i64) < compiled.window / step {
         return Some(Judged::unknown(false));
     }
     let judged = compared(compiled, thresholds, look, series, points);
-    // What was counted is the least there was: it can be too much, and neither too little nor over.
-    let partial =
-        compiled.is_count && compiled.monitor.reduce == Reduce::Sum && look.is_gappy(compiled.window);
+    let partial = compiled.monitor.reduce == Reduce::Sum && is_cut(compiled, look, series, passed);
+    // It can be too much already, and neither too little nor over.
     if partial && !(thresholds.comparator.is_upwards() && judged.level > Some(series.level)) {
         return Some(Judged::unknown(false));
     }

@@ -101,6 +101,26 @@ async fn no_window_reaches_back_into_a_suppression() {
 }
 
 #[tokio::test]
+async fn what_is_left_of_a_window_after_a_suppression_is_no_small_sum() {
+    for query in ["sum:cpu{*} by {host}", "sum:cpu{*} by {host}.as_count()"] {
+        let world = World::new().await;
+        let thresholds = json!({"comparator": "<", "critical": 200});
+        let document = json!({"query": query, "window": "5m", "reduce": "sum", "thresholds": thresholds});
+        world.create(cpu(document)).await;
+        for minute in 0..5 {
+            world.live(minute, &[("a", 250.0)]).await;
+        }
+        world.suppress(Scope::default(), 5, 12).await;
+        for minute in 5..20 {
+            world.live(minute, &[("a", 50.0)]).await;
+        }
+        assert!(world.incidents().await.is_empty(), "{query}");
+        world.live(20, &[("a", -100.0)]).await;
+        assert_eq!(world.incidents().await.len(), 1, "{query}: a whole one is");
+    }
+}
+
+#[tokio::test]
 async fn what_stays_away_in_a_suppression_is_missed_only_after_it() {
     let world = World::new().await;
     let document = json!({"kind": "no-data", "thresholds": null, "missing_data": {"after": "3m"}});
