@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bellwether_tests::{Host, binary, expect_json, sign};
@@ -70,6 +71,20 @@ fn a_second_process_on_the_same_folder_is_told_who_has_it() -> Result<()> {
     ensure!(!output.status.success(), "the folder is taken");
     ensure!(errors.contains("in use") && errors.contains(&host.id().to_string()), "{errors}");
     host.stop()
+}
+
+#[test]
+fn a_host_that_is_started_before_the_one_before_it_is_gone_waits_for_it() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let data = folder.path().join("data");
+    let first = Host::start(&data, &[])?;
+    let next = std::thread::spawn({
+        let data = data.clone();
+        move || Host::start(&data, &[])
+    });
+    std::thread::sleep(Duration::from_millis(500));
+    first.stop()?;
+    next.join().expect("it does not panic")?.stop()
 }
 
 #[test]

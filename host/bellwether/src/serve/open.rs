@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use bellwether_access::{Access, AccessError, HostKey};
@@ -15,12 +15,16 @@ use bellwether_playbooks::{IncidentActions, Playbooks};
 use bellwether_plugins::Plugins;
 use bellwether_records::Records;
 use bellwether_series::Series;
-use bellwether_store::{Objects, SharedStore, SledSettings, SledStore};
+use bellwether_store::{Objects, SharedStore, SledSettings, SledStore, StoreError};
 
 use crate::settings::{Email, EmailSecurity, HOST_KEY_VARIABLE, Settings};
 
 /// Which host of its store this is: an embedded store has one.
 const HOST: HostId = HostId(1);
+
+/// How long a store is waited for that another process has: one that was killed takes seconds to be gone, and who restarts
+/// it is quicker.
+const HANDOVER: Duration = Duration::from_secs(5);
 
 /// What a host is made of.
 pub(super) struct Opened {
@@ -59,7 +63,7 @@ impl Opened {
             ..SledSettings::default()
         };
         let path = data.join("store");
-        let sled = tokio::task::spawn_blocking(move || SledStore::open(&path, sled)).await??;
+        let sled = tokio::task::spawn_blocking(move || open_store(&path, &sled)).await??;
         let objects = Objects::open(&data.join("components"))?;
         let sled = Arc::new(sled);
         let opened = Access::open(
@@ -223,6 +227,23 @@ fn mailer(settings: &Email) -> anyhow::Result<Option<Arc<dyn Mailer>>> {
         trusted: settings.trusted_certificate.as_deref().map(read).transpose()?,
     })?;
     Ok(Some(Arc::new(mailer)))
+}
+
+/// Opens the store, once whoever had it before has let go of it.
+fn open_store(path: &Path, settings: &SledSettings) -> Result<SledStore, StoreError> {
+    let began = Instant::now();
+    let mut is_told = false;
+    loop {
+        match SledStore::open(path, settings.clone()) {
+            Err(error @ StoreError::InUse { .. }) if began.elapsed() < HANDOVER => {
+                if !std::mem::replace(&mut is_told, true) {
+                    tracing::warn!(%error, "waiting for the store");
+                }
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            opened => return opened,
+        }
+    }
 }
 
 /// Makes the folder, for this user alone, and tries whether it can be written.
