@@ -1,7 +1,7 @@
 //! How long a call computes, apart from how long it waits.
 //!
-//! What is measured is the time its future is being polled: guest code and the host functions it calls. The first poll,
-//! which is the only one of most calls, is measured by the wall clock, which costs a few nanoseconds; later ones by the
+//! What is measured is the time its future is being polled: guest code and the host functions it calls. The first polls,
+//! and most calls have no others, are measured by the wall clock, which costs a few nanoseconds; later ones by the
 //! thread's own processor time, which is a system call but does not count what other threads took meanwhile.
 
 use std::cell::Cell;
@@ -12,6 +12,10 @@ use std::time::{Duration, Instant};
 use cpu_time::ThreadTime;
 
 use crate::turns;
+
+/// Polls that are measured by the wall clock. A call that waits for a commit has two or three; that other threads take
+/// the processor from so few of them cannot add up to much.
+const QUICK_POLLS: u32 = 8;
 
 /// A poll that is going on: what was spent before it, and when it began.
 #[derive(Clone, Copy)]
@@ -55,9 +59,10 @@ fn thread_time() -> Duration {
 /// Polls `work` to its end and adds up in `spent` what it takes; it is right also when this is dropped before.
 pub(crate) async fn measured<F: Future>(spent: &mut Duration, work: F) -> F::Output {
     let mut work = pin!(work);
-    let mut first = true;
+    let mut polls = 0;
     poll_fn(|context| {
-        let began = if std::mem::take(&mut first) { Mark::wall() } else { Mark::thread() };
+        let began = if polls < QUICK_POLLS { Mark::wall() } else { Mark::thread() };
+        polls = polls.saturating_add(1);
         let outer = TURN.replace(Some(Turn { before: *spent, began }));
         let poll = turns::within(|| work.as_mut().poll(context));
         TURN.set(outer);
