@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::monitors::VersionRow;
 use super::wrong_cursor;
 use crate::calendar::Quiet;
+use crate::delivery::keys;
 use crate::engine::Decision;
 use crate::feedback::FeedbackCounts;
 use crate::incident::Interval;
@@ -33,7 +34,7 @@ pub struct StoredMonitor {
     pub next_due: Option<Timestamp>,
     /// When it was evaluated last.
     pub evaluated: Option<Timestamp>,
-    /// Why that came to nothing.
+    /// Why that came to nothing, or which of its channels are not there.
     pub problem: Option<String>,
     /// How many opinions its incidents got.
     pub feedback: FeedbackCounts,
@@ -215,34 +216,57 @@ impl Alerts {
         let next = self.store.get(&rows::next(organisation, id)).await?;
         let next: Option<NextRow> = next.map(|row| decode(&row)).transpose()?;
         let feedback = self.feedback_counts(organisation, id).await?;
-        Ok(shown(id, row, read_document(&row.document)?, next.as_ref(), feedback))
+        let document = read_document(&row.document)?;
+        self.shown(organisation, id, row, document, next.as_ref(), feedback).await
+    }
+
+    /// A monitor as it is shown.
+    pub(super) async fn shown(
+        &self,
+        organisation: OrganisationId,
+        id: MonitorId,
+        row: &MonitorRow,
+        document: Monitor,
+        next: Option<&NextRow>,
+        feedback: FeedbackCounts,
+    ) -> Result<StoredMonitor, AlertError> {
+        let problem = match next.and_then(|next| next.problem.clone()) {
+            Some(problem) => Some(problem),
+            None => self.untold(organisation, &document).await?,
+        };
+        Ok(StoredMonitor {
+            id,
+            version: row.version,
+            document,
+            created: row.created,
+            updated: row.updated,
+            updated_by: row.updated_by.clone(),
+            next_due: next.and_then(|next| next.at),
+            evaluated: next.and_then(|next| next.evaluated),
+            problem,
+            feedback,
+        })
+    }
+
+    /// Which of a monitor's channels are not there, if one is not: what they would be told ends as a dead letter.
+    async fn untold(
+        &self,
+        organisation: OrganisationId,
+        document: &Monitor,
+    ) -> Result<Option<String>, AlertError> {
+        let mut missing = Vec::new();
+        for name in &document.channels {
+            if self.store.get(&keys::channel(organisation, name)).await?.is_none() {
+                missing.push(format!("{name:?}"));
+            }
+        }
+        Ok((!missing.is_empty()).then(|| format!("there is no channel {}", missing.join(", "))))
     }
 }
 
 fn read_document(text: &str) -> Result<Monitor, AlertError> {
     let damaged = |error| StoreError::Damaged(format!("a monitor's document: {error}"));
     Ok(serde_json::from_str(text).map_err(damaged)?)
-}
-
-pub(super) fn shown(
-    id: MonitorId,
-    row: &MonitorRow,
-    document: Monitor,
-    next: Option<&NextRow>,
-    feedback: FeedbackCounts,
-) -> StoredMonitor {
-    StoredMonitor {
-        id,
-        version: row.version,
-        document,
-        created: row.created,
-        updated: row.updated,
-        updated_by: row.updated_by.clone(),
-        next_due: next.and_then(|next| next.at),
-        evaluated: next.and_then(|next| next.evaluated),
-        problem: next.and_then(|next| next.problem.clone()),
-        feedback,
-    }
 }
 
 impl SeriesStatus {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::Attempts;
-use super::find::{Found, StoredMonitor, shown};
+use super::find::{Found, StoredMonitor};
 use crate::calendar::Quiet;
 use crate::engine::check_peers;
 use crate::evaluate::{Move, Settling, close_all};
@@ -115,7 +115,8 @@ impl Alerts {
         self.audit(&mut batch, principal, "monitor.create", &name, &[("id", id.to_string())]);
         self.store.commit(batch).await?;
         self.sooner.notify_one();
-        Ok(shown(id, &row, compiled.monitor.clone(), Some(&next), FeedbackCounts::default()))
+        self.shown(organisation, id, &row, compiled.monitor.clone(), Some(&next), FeedbackCounts::default())
+            .await
     }
 
     /// Stores the next version of a monitor. `expected` is the version the caller changed, if it wants to be told that
@@ -194,7 +195,7 @@ impl Alerts {
         let (next_key, next_stored, mut next) = self.next(organisation, id).await?;
         let feedback = self.feedback_counts(organisation, id).await?;
         if text == row.document {
-            return Ok(shown(id, &row, compiled.monitor, Some(&next), feedback));
+            return self.shown(organisation, id, &row, compiled.monitor, Some(&next), feedback).await;
         }
         let mut batch = Batch::new();
         batch.require(rows::monitor(organisation, id), Precondition::ValueIs(stored));
@@ -233,7 +234,7 @@ impl Alerts {
         if is_told {
             self.tellings.committed();
         }
-        Ok(shown(id, &row, compiled.monitor, Some(&next), feedback))
+        self.shown(organisation, id, &row, compiled.monitor, Some(&next), feedback).await
     }
 
     /// Deletes a monitor and closes its incidents, which stay.

@@ -270,3 +270,13 @@ async fn routes_add_to_the_channels_of_an_incident_that_opens_and_to_no_other() 
     }
     assert_eq!(world.told().await, [["opened 1", "closed 2"]]);
 }
+
+#[tokio::test]
+async fn a_channel_that_is_not_there_is_shown_as_the_monitors_problem() {
+    let world = World::new().await;
+    let made = world.create(cpu(json!({"channels": ["pager", "mail"]}))).await;
+    assert_eq!(made.problem.as_deref(), Some(r#"there is no channel "pager", "mail""#));
+    let found = world.alerts.monitor(OURS, "cpu").await.unwrap();
+    assert_eq!(found.problem, made.problem);
+    assert_eq!(world.create(cpu(json!({"name": "other", "channels": []}))).await.problem, None);
+}

@@ -157,7 +157,9 @@ async fn a_call_is_never_of_more_points_than_it_may_be() {
             world.figures.put(host, at(minute), 50.0);
         }
     }
-    world.create(document(json!({}))).await;
+    let mut document = document(json!({}));
+    document["channels"] = json!([]);
+    world.create(document).await;
     world.evaluate(0).await;
     assert_eq!(world.alerts.monitor(OURS, "cpu").await.unwrap().problem, None);
     assert_eq!(odd.calls(), [[25, 8_000, 200_000, 0], [25, 1_000, 25_000, 8_000]]);

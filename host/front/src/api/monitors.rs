@@ -41,7 +41,7 @@ pub(crate) struct Monitor {
     /// When it was evaluated last.
     #[serde(skip_serializing_if = "Option::is_none")]
     evaluated: Option<Instant>,
-    /// Why that came to nothing.
+    /// Why that came to nothing, or which of its channels are not there.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
     /// What people thought of its incidents.
