@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use bellwether_kernel::OrganisationId;
 use bellwether_store::{
-    Batch, Direction, Key, SharedStore, Space, StoreError, Versioned, decode, each_row, encode,
+    Batch, Direction, Key, SharedStore, Space, StoreError, Versioned, Walk, decode, encode,
 };
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-/// Rows read, or deleted, at once.
+/// Rows deleted at once.
 const PAGE: usize = 500;
 
 /// What was set, as JSON: the settings that are not given have their defaults.
@@ -33,15 +33,14 @@ impl KeptSettings {
     /// All there are in the store.
     pub(crate) async fn read(store: &SharedStore) -> Result<Self, StoreError> {
         let kept = Self::default();
-        each_row(&**store, Key::new(Space::PluginSettings), |(key, value)| {
+        let mut rows = Walk::forward(&**store, Key::new(Space::PluginSettings).prefix());
+        while let Some((key, value)) = rows.next().await? {
             let damaged = || StoreError::Damaged(format!("the settings of a plugin: {key:?}"));
             let (plugin, organisation) = place(&key).ok_or_else(damaged)?;
             let SettingsRow(text) = decode(&value)?;
             let given = serde_json::from_str(&text).map_err(|_| damaged())?;
             kept.keep(organisation, &plugin, Some(given));
-            Ok(())
-        })
-        .await?;
+        }
         Ok(kept)
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bellwether_kernel::OrganisationId;
-use bellwether_store::{Digest, Key, SharedStore, StoreError, decode, each_row, remove_loose};
+use bellwether_store::{Digest, Key, SharedStore, StoreError, Walk, decode, remove_loose};
 
 use crate::SeriesNumber;
 use crate::heads::Heads;
@@ -27,7 +27,8 @@ pub(crate) async fn open(parts: Parts) -> Result<Shared, StoreError> {
     remove_loose(&*parts.store, &parts.objects, layout::all_loose(host), is_used).await?;
 
     let (mut active, mut applied, mut first) = (Heads::default(), packed, None);
-    each_row(&*parts.store, layout::log(host), |(key, value)| {
+    let mut rows = Walk::forward(&*parts.store, layout::log(host).prefix());
+    while let Some((key, value)) = rows.next().await? {
         let number = layout::number_behind_host(&key)?;
         first.get_or_insert(number);
         // Rows of before are kept for watchers, or because nobody came to remove them.
@@ -39,9 +40,7 @@ pub(crate) async fn open(parts: Parts) -> Result<Shared, StoreError> {
             active.add(&columns);
             applied = number;
         }
-        Ok(())
-    })
-    .await?;
+    }
     let since = (active.samples() > 0).then(|| parts.clock.now());
     let state = State { applied, active, since, packed, frozen: None, segments: Arc::new(segments) };
     let highest = indexes.values().filter_map(Index::highest).max().unwrap_or(0);
@@ -61,33 +60,27 @@ async fn read_number(store: &SharedStore, key: &Key) -> Result<u64, StoreError> 
 
 async fn read_indexes(store: &SharedStore) -> Result<HashMap<OrganisationId, Index>, StoreError> {
     let mut indexes: HashMap<OrganisationId, Index> = HashMap::new();
-    each_row(&**store, layout::all_series(), |(key, value)| {
+    let mut rows = Walk::forward(&**store, layout::all_series().prefix());
+    while let Some((key, value)) = rows.next().await? {
         let (organisation, number) = layout::organisation_and_number(&key)?;
         let row: SeriesRow = decode(&value)?;
         let tags: Vec<&str> = row.tags.iter().map(String::as_str).collect();
         indexes.entry(organisation).or_default().add(SeriesNumber(number), &row.metric, &tags, true);
-        Ok(())
-    })
-    .await?;
-    each_row(&**store, layout::all_metadata(), |(key, value)| {
+    }
+    let mut rows = Walk::forward(&**store, layout::all_metadata().prefix());
+    while let Some((key, value)) = rows.next().await? {
         let (organisation, metric) = layout::organisation_and_metric(&key)?;
         indexes.entry(organisation).or_default().set_metadata(&metric, decode::<Metadata>(&value)?);
-        Ok(())
-    })
-    .await?;
+    }
     Ok(indexes)
 }
 
 async fn open_segments(parts: &Parts, pages: &Pages) -> Result<Vec<Arc<Placed>>, StoreError> {
-    let mut rows = Vec::new();
-    each_row(&*parts.store, layout::segments(parts.host), |(key, value)| {
-        rows.push((layout::number_behind_host(&key)?, decode::<SegmentRow>(&value)?));
-        Ok(())
-    })
-    .await?;
-    let mut segments = Vec::with_capacity(rows.len());
-    for (number, row) in rows {
-        segments.push(Arc::new(place(parts, pages, number, row)?));
+    let mut segments = Vec::new();
+    let mut rows = Walk::forward(&*parts.store, layout::segments(parts.host).prefix());
+    while let Some((key, value)) = rows.next().await? {
+        let number = layout::number_behind_host(&key)?;
+        segments.push(Arc::new(place(parts, pages, number, decode(&value)?)?));
     }
     segments.sort_by_key(|placed| (placed.row.high, placed.number));
     Ok(segments)

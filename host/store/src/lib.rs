@@ -10,7 +10,6 @@ mod blocking;
 mod checkpoint;
 #[doc(hidden)]
 pub mod conformance;
-mod each;
 mod effects;
 mod group;
 mod journal;
@@ -32,6 +31,7 @@ mod sync;
 mod tee;
 mod value;
 mod view;
+mod walk;
 mod writer;
 
 use std::ops::Range;
@@ -44,7 +44,6 @@ use bytes::Bytes;
 pub use backup::backup;
 pub use batch::{Batch, Derive, Merge, MergeError, Merged, Precondition};
 pub use blocking::blocking;
-pub use each::each_row;
 pub use effects::effects_of_run;
 pub use keys::{Fields, Key, Space};
 pub use large::{MAX_LARGE, delete_large, get_large, put_large};
@@ -55,6 +54,7 @@ pub use restore::{Restored, restore};
 pub use sled::{SledSettings, SledStore};
 pub use space::FreeSpace;
 pub use value::{Versioned, decode, encode};
+pub use walk::Walk;
 
 /// The largest value, in bytes. sled writes a leaf of up to 16 entries as one log message, and a message over a
 /// quarter of a segment becomes a blob file that it never syncs; `sled.rs` sets the segment size to fit.

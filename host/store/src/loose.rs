@@ -3,7 +3,7 @@
 //! An object is on the disk before a row refers to it, and removed after none does. Around both a *loose* row names it: a
 //! number, whose it is, and its digest. So a start finds what a crash left.
 
-use crate::{Batch, Digest, Key, Objects, Store, StoreError, each_row};
+use crate::{Batch, Digest, Key, Objects, Store, StoreError, Walk};
 
 /// The loose row of an object; `all` begins every one of them.
 #[must_use]
@@ -22,16 +22,15 @@ pub async fn remove_loose(
     is_used: impl Fn(&Digest) -> bool,
 ) -> Result<(), StoreError> {
     let (mut batch, mut left) = (Batch::new(), Vec::new());
-    each_row(store, all, |(key, _)| {
+    let mut rows = Walk::forward(store, all.prefix());
+    while let Some((key, _)) = rows.next().await? {
         let digest = digest_of(&key)
             .ok_or_else(|| StoreError::Damaged(format!("not the key of a loose object: {key:?}")))?;
         if !is_used(&digest) {
             left.push(digest);
         }
         batch.delete(key);
-        Ok(())
-    })
-    .await?;
+    }
     left.iter().try_for_each(|digest| objects.remove(digest))?;
     if !batch.is_empty() {
         store.commit(batch).await?;
