@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use bellwether_kernel::{ErrorKind, FieldError, OrganisationId, Timestamp};
 use bellwether_store::{
-    Batch, Direction, Key, MAX_VALUE, Precondition, Space, StoreError, Versioned, decode, encode,
+    Batch, Key, MAX_VALUE, Precondition, Space, StoreError, Versioned, Walk, decode, encode,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -50,9 +50,6 @@ const MAX_CONTENT_TYPE: usize = 1024;
 
 /// The longest `Idempotency-Key`, in characters.
 const MAX_HEADER: usize = 255;
-
-/// Rows looked at in one go of a sweep; with [`MAX_VALUE`] at most 2 MiB.
-const SWEPT_AT_ONCE: usize = 64;
 
 /// Why a request with an `Idempotency-Key` cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -273,29 +270,22 @@ impl Idempotency {
     /// The store's; what was forgotten by then stays so.
     pub async fn sweep(&self) -> Result<u64, IdempotencyError> {
         let store = &self.inner.store;
-        let mut range = Key::new(Space::Idempotency).prefix();
+        let mut rows = Walk::forward(&**store, Key::new(Space::Idempotency).prefix());
         let mut forgotten = 0;
-        loop {
-            let page = store.scan(range.clone(), Direction::Forward, SWEPT_AT_ONCE).await?;
-            let now = self.inner.clock.now();
-            for (key, value) in &page {
-                if decode::<Remembered>(value)?.until > now {
-                    continue;
-                }
-                let mut batch = Batch::new();
-                batch.require(key.clone(), Precondition::ValueIs(value.clone())).delete(key.clone());
-                match store.commit(batch).await {
-                    Ok(_) => forgotten += 1,
-                    // A new request has taken the row meanwhile.
-                    Err(StoreError::Conflict(_)) => {}
-                    Err(error) => return Err(error.into()),
-                }
+        while let Some((key, value)) = rows.next().await? {
+            if decode::<Remembered>(&value)?.until > self.inner.clock.now() {
+                continue;
             }
-            match page.last() {
-                Some((last, _)) if page.len() == SWEPT_AT_ONCE => range.start = last.successor(),
-                _ => return Ok(forgotten),
+            let mut batch = Batch::new();
+            batch.require(key.clone(), Precondition::ValueIs(value)).delete(key);
+            match store.commit(batch).await {
+                Ok(_) => forgotten += 1,
+                // A new request has taken the row meanwhile.
+                Err(StoreError::Conflict(_)) => {}
+                Err(error) => return Err(error.into()),
             }
         }
+        Ok(forgotten)
     }
 }
 

@@ -1,13 +1,12 @@
 //! The one door to access: opens it on a store, reads what is in memory, authenticates.
 
 use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
 use bellwether_kernel::{Clock, KeyId, OrganisationId, Page, PageRequest, Randomness};
 use bellwether_store::{
-    Batch, Direction, Key, Precondition, SharedStore, Space, Store, StoreError, decode, encode,
+    Batch, Key, Precondition, SharedStore, Space, Store, StoreError, Walk, decode, encode,
 };
 use hmac::{Hmac, KeyInit};
 use parking_lot::RwLock;
@@ -23,9 +22,6 @@ use crate::{
     AccessError, AuthFailure, Authentication, Caller, HostKey, Idempotency, KeyRecord, Organisation,
     Principal, RawRequest, Sealed, Signature, token,
 };
-
-/// Rows read at a time when the store is opened.
-const PAGE: usize = 500;
 
 /// What the check value says once it is open.
 const CHECK: &[u8] = b"bellwether";
@@ -319,29 +315,26 @@ async fn check_host_key(
 
 async fn load(store: &dyn Store, host_key: &HostKey) -> Result<Directory, AccessError> {
     let mut directory = Directory::default();
-    each(store, Key::new(Space::Organisation).prefix(), |_, value| {
-        directory.put_organisation(decode(value)?);
-        Ok(())
-    })
-    .await?;
+    let mut rows = Walk::forward(store, Key::new(Space::Organisation).prefix());
+    while let Some((_, value)) = rows.next().await? {
+        directory.put_organisation(decode(&value)?);
+    }
     let mut uses: HashMap<KeyIdBytes, i64> = HashMap::new();
-    each(store, Key::new(Space::AccessKeyUse).prefix(), |key, value| {
+    let mut rows = Walk::forward(store, Key::new(Space::AccessKeyUse).prefix());
+    while let Some((key, value)) = rows.next().await? {
         let id = key.fields().fixed(KEY_ID).and_then(|id| id.try_into().ok());
         let id = id.ok_or_else(|| StoreError::Damaged(format!("{key:?} is not a key's use")))?;
-        uses.insert(id, decode::<StoredMinute>(value)?.0);
-        Ok(())
-    })
-    .await?;
-    each(store, Key::new(Space::AccessKey).prefix(), |_, value| {
-        let stored: StoredKey = decode(value)?;
+        uses.insert(id, decode::<StoredMinute>(&value)?.0);
+    }
+    let mut rows = Walk::forward(store, Key::new(Space::AccessKey).prefix());
+    while let Some((_, value)) = rows.next().await? {
+        let stored: StoredKey = decode(&value)?;
         let id = stored.id.clone();
         let signing = open_signing_secret(host_key, &stored)?;
         let last_use = uses.get(&key_id_bytes(&id)).copied();
         let damaged = || StoreError::Damaged(format!("the organisation of key {id} is gone"));
         directory.put_key(stored, signing, last_use).map(drop).ok_or_else(damaged)?;
-        Ok(())
-    })
-    .await?;
+    }
     Ok(directory)
 }
 
@@ -352,23 +345,5 @@ fn open_signing_secret(host_key: &HostKey, stored: &StoredKey) -> Result<Option<
     match host_key.unseal(Context::SigningSecret(stored.id.as_str()), sealed) {
         Ok(secret) => Ok(Some(keyed(&secret))),
         Err(_) => Err(StoreError::Damaged(format!("the signing secret of key {} does not open", stored.id))),
-    }
-}
-
-/// Hands every row of `range` to `read`.
-pub(crate) async fn each(
-    store: &dyn Store,
-    mut range: Range<Key>,
-    mut read: impl FnMut(&Key, &[u8]) -> Result<(), AccessError>,
-) -> Result<(), AccessError> {
-    loop {
-        let page = store.scan(range.clone(), Direction::Forward, PAGE).await?;
-        for (key, value) in &page {
-            read(key, value)?;
-        }
-        match page.last() {
-            Some((last, _)) if page.len() == PAGE => range.start = last.successor(),
-            _ => return Ok(()),
-        }
     }
 }

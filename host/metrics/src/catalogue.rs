@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bellwether_kernel::{MetricId, OrganisationId};
-use bellwether_store::{Direction, Row, SharedStore, StoreError, decode};
+use bellwether_store::{Row, SharedStore, StoreError, Walk, decode};
 use jiff::tz::TimeZone;
 use parking_lot::RwLock;
 use tokio::sync::OwnedMutexGuard;
@@ -16,9 +16,6 @@ use tokio::sync::OwnedMutexGuard;
 use crate::interval::Calendar;
 use crate::layout::{self, MetricRow};
 use crate::{MAX_NAME, Metric, MetricError, MetricReference};
-
-/// Rows read at a time.
-const PAGE: usize = 1000;
 
 /// A metric and what is worked out from it once.
 #[derive(Debug)]
@@ -209,14 +206,9 @@ impl Change {
     /// Brings what is remembered of every metric in line with the store.
     pub(crate) async fn reload(&self) -> Result<(), MetricError> {
         let mut directory = Directory::default();
-        let mut range = layout::metrics(self.organisation).prefix();
-        loop {
-            let rows = self.store.scan(range.clone(), Direction::Forward, PAGE).await?;
-            let Some((last, _)) = rows.last() else { break };
-            range.start = last.successor();
-            for row in rows {
-                directory.insert(Known::read(row)?);
-            }
+        let mut rows = Walk::forward(&*self.store, layout::metrics(self.organisation).prefix());
+        while let Some(row) = rows.next().await? {
+            directory.insert(Known::read(row)?);
         }
         *self.shelf.directory.write() = Some(directory);
         Ok(())

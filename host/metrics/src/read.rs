@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use bellwether_kernel::{Cursor, FieldError, OrganisationId, Page, PageRequest, SeriesId, Timestamp};
-use bellwether_store::{Direction, Key, Row, SharedStore, StoreError, decode};
+use bellwether_store::{Walk, decode};
 
 use crate::catalogue::Known;
 use crate::entry::check_key;
@@ -13,9 +13,6 @@ use crate::{
     DataType, Fill, IntervalQuery, KeyFilter, KeySelection, MetricError, MetricReference, Metrics, Partial,
     SeriesPoint, SeriesValues,
 };
-
-/// Rows read at a time.
-const PAGE: usize = 1000;
 
 /// A query being answered.
 struct Answer<'a> {
@@ -69,8 +66,9 @@ impl Metrics {
                 self.answer_series(organisation, &known, &mut answer, None, series).await?;
             }
             KeySelection::All => {
-                let mut rows = Rows::new(layout::all_series(organisation, known.metric.id).prefix());
-                while let Some((row, value)) = rows.next(&self.store).await? {
+                let mut rows =
+                    Walk::forward(&*self.store, layout::all_series(organisation, known.metric.id).prefix());
+                while let Some((row, value)) = rows.next().await? {
                     let (key, SeriesRow { id }) = (layout::key_of_series(&row)?, decode(&value)?);
                     self.answer_series(organisation, &known, &mut answer, Some(key), Some(id)).await?;
                     if query.fill == Fill::Gaps
@@ -123,9 +121,9 @@ impl Metrics {
         let mut points = Vec::new();
         if let Some(series) = series {
             let bound = |at| layout::all_buckets(organisation, known.metric.id).number(series.0).signed(at);
-            let mut rows = Rows::new(bound(answer.range.start)..bound(answer.range.end));
+            let mut rows = Walk::forward(&*self.store, bound(answer.range.start)..bound(answer.range.end));
             let mut gathered: Option<(Timestamp, Partial)> = None;
-            while let Some((row, value)) = rows.next(&self.store).await? {
+            while let Some((row, value)) = rows.next().await? {
                 let (start, host) = layout::start_and_host_of_bucket(&row)?;
                 let start = answer.present_start(start);
                 let partial = decode::<Partial>(&value)?.at(host);
@@ -170,9 +168,9 @@ impl Metrics {
             let after = layout::series(organisation, known.metric.id, &after).successor();
             range.start = range.start.max(after);
         }
-        let mut rows = Rows::new(range);
+        let mut rows = Walk::forward(&*self.store, range);
         let mut items: Vec<String> = Vec::new();
-        while let Some((row, _)) = rows.next(&self.store).await? {
+        while let Some((row, _)) = rows.next().await? {
             let key = layout::key_of_series(&row)?;
             if filter.contains.as_ref().is_none_or(|part| key.contains(part.as_str())) {
                 if items.len() == page.limit {
@@ -228,30 +226,5 @@ impl Answer<'_> {
             None => SeriesPoint { start: *start, value: previous, count: 0, aggregate: None },
         };
         self.starts.iter().map(fill).collect()
-    }
-}
-
-/// The rows of a range, read a page at a time.
-struct Rows {
-    rest: Range<Key>,
-    page: std::vec::IntoIter<Row>,
-    last: bool,
-}
-
-impl Rows {
-    fn new(range: Range<Key>) -> Self {
-        Self { last: range.is_empty(), rest: range, page: Vec::new().into_iter() }
-    }
-
-    async fn next(&mut self, store: &SharedStore) -> Result<Option<Row>, StoreError> {
-        if self.page.as_slice().is_empty() && !self.last {
-            let rows = store.scan(self.rest.clone(), Direction::Forward, PAGE).await?;
-            self.last = rows.len() < PAGE;
-            if let Some((key, _)) = rows.last() {
-                self.rest.start = key.successor();
-            }
-            self.page = rows.into_iter();
-        }
-        Ok(self.page.next())
     }
 }

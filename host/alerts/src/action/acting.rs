@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bellwether_access::Principal;
 use bellwether_kernel::OrganisationId;
-use bellwether_store::{Batch, Direction, Key, Precondition, Space, decode, encode};
+use bellwether_store::{Batch, Key, Precondition, Space, Walk, decode, encode};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
@@ -21,8 +21,6 @@ use crate::{AlertError, Alerts, Incident, IncidentId, StoredIncident, limits, ro
 const OTHERS: Duration = Duration::from_secs(120);
 /// How long after a failure the store is asked again what was begun.
 const AGAIN: Duration = Duration::from_secs(5);
-/// Rows read at once.
-const ROWS: usize = 256;
 
 /// Who does something.
 #[derive(Clone, Debug)]
@@ -209,27 +207,23 @@ impl Alerts {
     }
 
     async fn begun_acts(&self) -> Result<Vec<Begun>, AlertError> {
-        let mut range = Key::new(Space::IncidentAct).prefix();
+        let mut acts = Walk::forward(&*self.store, Key::new(Space::IncidentAct).prefix());
         let mut found = Vec::new();
-        loop {
-            let page = self.store.scan(range.clone(), Direction::Forward, ROWS).await?;
-            let Some((last, _)) = page.last() else { return Ok(found) };
-            range.start = last.successor();
-            for (key, row) in page {
-                let (organisation, id, sequence) = rows::act_of(&key)?;
-                let incident = match self.read_incident(organisation, id).await {
-                    Ok((incident, _)) => incident,
-                    // It was removed just now, and what was begun about it.
-                    Err(AlertError::NotFound { .. }) => continue,
-                    Err(error) => return Err(error),
-                };
-                let stored: ActRow = decode(&row)?;
-                let action = action_of(&stored)?;
-                let as_told = self.told_now(organisation, &incident).await?;
-                let (principal, by, again) = (None, stored.by, true);
-                let act = Act { organisation, principal, by, sequence, again, action, incident, as_told };
-                found.push(Begun { key, row, id, act });
-            }
+        while let Some((key, row)) = acts.next().await? {
+            let (organisation, id, sequence) = rows::act_of(&key)?;
+            let incident = match self.read_incident(organisation, id).await {
+                Ok((incident, _)) => incident,
+                // It was removed just now, and what was begun about it.
+                Err(AlertError::NotFound { .. }) => continue,
+                Err(error) => return Err(error),
+            };
+            let stored: ActRow = decode(&row)?;
+            let action = action_of(&stored)?;
+            let as_told = self.told_now(organisation, &incident).await?;
+            let (principal, by, again) = (None, stored.by, true);
+            let act = Act { organisation, principal, by, sequence, again, action, incident, as_told };
+            found.push(Begun { key, row, id, act });
         }
+        Ok(found)
     }
 }

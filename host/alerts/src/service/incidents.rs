@@ -2,7 +2,7 @@
 
 use bellwether_access::Principal;
 use bellwether_kernel::{ErrorKind, FieldError, MonitorId, OrganisationId, Page, PageRequest, Timestamp};
-use bellwether_store::{Batch, Direction, Key, Precondition, Space, decode, delete_large};
+use bellwether_store::{Batch, Direction, Key, Precondition, Space, Walk, decode, delete_large};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -305,50 +305,42 @@ impl Alerts {
     /// # Errors
     /// The store's.
     pub async fn sweep(&self, before: Timestamp, budget: usize) -> Result<usize, AlertError> {
-        let mut range = Key::new(Space::Incident).prefix();
+        let mut incidents = Walk::forward(&*self.store, Key::new(Space::Incident).prefix());
         let mut removed = 0;
-        while removed < budget {
-            let found = self.store.scan(range.clone(), Direction::Forward, PAGE).await?;
-            let Some((last, _)) = found.last() else { break };
-            range.start = last.successor();
-            let more = found.len() == PAGE;
-            for (key, row) in found {
-                let incident: StoredIncident = decode(&row)?;
-                if incident.closed.is_none_or(|closed| closed >= before) || removed >= budget {
-                    continue;
-                }
-                let organisation = key.fields().number().map(OrganisationId).unwrap_or(OrganisationId(0));
-                if self.leads_open_ones(organisation, incident.id).await? {
-                    continue;
-                }
-                let mut batch = Batch::new();
-                batch.require(key.clone(), Precondition::ValueIs(row));
-                for prefix in [
-                    rows::notes(organisation, incident.id),
-                    rows::intervals(organisation, incident.id),
-                    rows::feedback_on(organisation, incident.id),
-                    rows::acts(organisation, incident.id),
-                    rows::clicks(organisation, incident.id),
-                ] {
-                    for (key, _) in self.store.scan(prefix.prefix(), Direction::Forward, budget).await? {
-                        batch.delete(key);
-                        removed += 1;
-                    }
-                }
-                delete_large(&*self.store, &mut batch, &rows::incident_events(organisation, incident.id))
-                    .await?;
-                batch.delete(rows::merged(organisation, incident.id));
-                batch.delete(rows::merged_into(organisation, incident.id));
-                batch.delete(key);
-                removed += 1;
-                match self.store.commit(batch).await {
-                    // Somebody commented on it just now: the next sweep sees it again.
-                    Err(error) if error.kind() == ErrorKind::Conflict => {}
-                    done => drop(done?),
+        while removed < budget
+            && let Some((key, row)) = incidents.next().await?
+        {
+            let incident: StoredIncident = decode(&row)?;
+            if incident.closed.is_none_or(|closed| closed >= before) {
+                continue;
+            }
+            let organisation = key.fields().number().map(OrganisationId).unwrap_or(OrganisationId(0));
+            if self.leads_open_ones(organisation, incident.id).await? {
+                continue;
+            }
+            let mut batch = Batch::new();
+            batch.require(key.clone(), Precondition::ValueIs(row));
+            for prefix in [
+                rows::notes(organisation, incident.id),
+                rows::intervals(organisation, incident.id),
+                rows::feedback_on(organisation, incident.id),
+                rows::acts(organisation, incident.id),
+                rows::clicks(organisation, incident.id),
+            ] {
+                for (key, _) in self.store.scan(prefix.prefix(), Direction::Forward, budget).await? {
+                    batch.delete(key);
+                    removed += 1;
                 }
             }
-            if !more {
-                break;
+            delete_large(&*self.store, &mut batch, &rows::incident_events(organisation, incident.id)).await?;
+            batch.delete(rows::merged(organisation, incident.id));
+            batch.delete(rows::merged_into(organisation, incident.id));
+            batch.delete(key);
+            removed += 1;
+            match self.store.commit(batch).await {
+                // Somebody commented on it just now: the next sweep sees it again.
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                done => drop(done?),
             }
         }
         Ok(removed)
