@@ -18,7 +18,6 @@ use roaring::RoaringBitmap;
 use crate::SeriesError;
 use crate::layout::{self, Loose, SegmentRow};
 use crate::limits::{DELETED_ROWS, GARBAGE};
-use crate::metadata::MetricKind;
 use crate::open::place;
 use crate::segment::{self, Built};
 use crate::service::{Placed, Series, Shared};
@@ -104,10 +103,15 @@ impl Series {
 }
 
 impl Shared {
+    /// The time, and whether the clock can be trusted with what is freed for good.
+    fn now(&self) -> (Timestamp, bool) {
+        let now = self.parts.clock.now();
+        (now, self.steady.lock().is_steady(now, self.parts.limits.steady))
+    }
+
     /// What is kept at present.
     pub(crate) fn kept(&self) -> Kept {
-        let now = self.parts.clock.now();
-        let trusted = self.steady.lock().is_steady(now, self.parts.limits.steady);
+        let (now, trusted) = self.now();
         let mut kept = Kept {
             alive: RoaringBitmap::new(),
             days: Vec::new(),
@@ -119,8 +123,7 @@ impl Shared {
             index.read().each_metric(|series, metadata| {
                 kept.alive |= series;
                 if trusted {
-                    let sketched = metadata.kind == MetricKind::Distribution;
-                    kept.rolls.add(&metadata.roll_ups, sketched, series);
+                    kept.rolls.add(metadata, series);
                 }
                 if let Some(days) = metadata.keep_days {
                     match kept.days.iter_mut().find(|(known, _)| *known == days) {
@@ -246,8 +249,7 @@ impl Shared {
     async fn sweep(self: &Arc<Self>) -> Result<(), StoreError> {
         let _turn = self.merging.lock().await;
         let deletions: u64 = self.all_indexes().iter().map(|(_, index)| index.read().deletions).sum();
-        let now = self.parts.clock.now();
-        let trusted = self.steady.lock().is_steady(now, self.parts.limits.steady);
+        let (now, trusted) = self.now();
         let mark = (deletions, trusted.then(|| now.as_milliseconds().div_euclid(DAY)));
         if *self.swept.lock() == Some(mark) {
             return Ok(());

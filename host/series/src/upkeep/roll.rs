@@ -11,6 +11,7 @@ use super::merge::{Merging, Target};
 use super::{DAY, Kept};
 use crate::RollUp;
 use crate::limits::{PARTITION, SEGMENT_BYTES};
+use crate::metadata::{Metadata, MetricKind};
 use crate::service::{Placed, Shared};
 
 /// What is done, if it panics.
@@ -31,15 +32,17 @@ impl Rolls {
         Self { policies: Vec::new(), now }
     }
 
-    /// Takes in what a metric says of its series; `sketched` for a distribution.
-    pub(super) fn add(&mut self, roll_ups: &[RollUp], sketched: bool, series: &RoaringBitmap) {
+    /// Takes in what a metric says of its series; a distribution's become sketches.
+    pub(super) fn add(&mut self, metadata: &Metadata, series: &RoaringBitmap) {
+        let Metadata { roll_ups, kind, .. } = metadata;
         if roll_ups.is_empty() {
             return;
         }
-        let same = |(known, of, _): &&mut (Vec<RollUp>, bool, _)| known == roll_ups && *of == sketched;
+        let sketched = *kind == MetricKind::Distribution;
+        let same = |(known, of, _): &&mut (Vec<RollUp>, bool, _)| *known == *roll_ups && *of == sketched;
         match self.policies.iter_mut().find(same) {
             Some((.., all)) => *all |= series,
-            None => self.policies.push((roll_ups.to_vec(), sketched, series.clone())),
+            None => self.policies.push((roll_ups.clone(), sketched, series.clone())),
         }
     }
 
@@ -74,13 +77,13 @@ impl Shared {
     /// Rolls up what is due; looks once a day, and whenever metrics say otherwise than before.
     pub(super) async fn roll_up(self: &Arc<Self>) -> Result<(), StoreError> {
         let _turn = self.merging.lock().await;
-        // Before what is kept, so that no series of theirs is missing there.
-        let segments = Arc::clone(&self.state.read().segments);
-        let kept = Arc::new(self.kept());
-        let looked = kept.rolls.looked();
+        let looked = self.to_look_for();
         if self.rolled_up.lock().as_ref() == Some(&looked) {
             return Ok(());
         }
+        // Before what is kept, so that no series of theirs is missing there.
+        let segments = Arc::clone(&self.state.read().segments);
+        let kept = Arc::new(self.kept());
         let before = kept.rolls.before().unwrap_or(i64::MIN);
         let mut partitions: BTreeMap<i64, Vec<Arc<Placed>>> = BTreeMap::new();
         for placed in segments.iter() {
@@ -97,6 +100,19 @@ impl Shared {
         }
         *self.rolled_up.lock() = Some(looked);
         Ok(())
+    }
+
+    /// What a look now would look for: found without the series, as it is asked every minute.
+    fn to_look_for(&self) -> Looked {
+        let (now, trusted) = self.now();
+        let mut rolls = Rolls::at(now.as_milliseconds());
+        if trusted {
+            let none = RoaringBitmap::new();
+            for (_, index) in self.all_indexes() {
+                index.read().each_metric(|_, metadata| rolls.add(metadata, &none));
+            }
+        }
+        rolls.looked()
     }
 
     async fn roll_up_week(self: &Arc<Self>, due: Due, kept: &Arc<Kept>) -> Result<(), StoreError> {
