@@ -90,20 +90,27 @@ struct Part {
 }
 
 impl Merging {
-    /// Adds the rows to the batch.
+    /// Adds to the batch that the rows are as they were read, and those that changed.
     pub(crate) fn put(self, batch: &mut Batch, organisation: OrganisationId) -> Result<(), StoreError> {
         let before = |stored: Option<Bytes>| stored.map_or(Precondition::Absent, Precondition::ValueIs);
         for (lead, (stored, row)) in self.groups {
-            let key = rows::merged(organisation, lead);
+            let (key, row) = (rows::merged(organisation, lead), encode(&row));
+            let changed = stored.as_ref() != Some(&row);
             batch.require(key.clone(), before(stored));
-            rows::put(batch, key, encode(&row))?;
+            if changed {
+                rows::put(batch, key, row)?;
+            }
         }
         for (key, (stored, lead)) in self.latest {
+            let row = lead.map(|lead| encode(&Lead(lead)));
+            let changed = stored != row;
             batch.require(key.clone(), before(stored));
-            match lead {
-                Some(lead) => batch.put(key, encode(&Lead(lead))),
-                None => batch.delete(key),
-            };
+            if changed {
+                match row {
+                    Some(row) => batch.put(key, row),
+                    None => batch.delete(key),
+                };
+            }
         }
         Ok(())
     }
