@@ -386,7 +386,8 @@ fn wrong_protobuf_is_refused_by_its_place() {
         payload
     };
     for (body, said) in [
-        (vec![0xff], "not protobuf"),
+        (vec![0xff], "no protobuf"),
+        (series(&|out| out.push(0xff)), "series[0].message is no protobuf"),
         (vec![0x0a, 0x05, 0x01], "breaks off in 5 bytes"),
         (series(&|out| varint(5, 3, out)), "series[0].metric is missing"),
         (series(&|out| bytes(2, &[0xff], out)), "series[0].metric is no UTF-8"),
@@ -395,7 +396,10 @@ fn wrong_protobuf_is_refused_by_its_place() {
             series(&|out| bytes(4, &[0x10, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f], out)),
             "series[0].points[0]",
         ),
-        (series(&|out| bytes(4, &[0x09, 1], out)), "breaks off in 8 bytes"),
+        (
+            series(&|out| bytes(4, &[0x09, 1], out)),
+            "series[0].points[0] is no protobuf: it breaks off in 8 bytes",
+        ),
     ] {
         let error = refused(&client.send("POST", "/api/v2/series", body), 400);
         assert!(error.contains(said), "{error} should say {said}");

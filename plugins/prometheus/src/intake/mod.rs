@@ -7,7 +7,6 @@
 mod batch;
 mod version_1;
 mod version_2;
-mod wire;
 
 use bellwether_sdk::dialect::{IntoResponse, Request, Response};
 use bellwether_sdk::host::{SeriesRead, SeriesWrite, State};

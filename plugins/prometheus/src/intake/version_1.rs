@@ -1,7 +1,8 @@
 //! `prometheus.WriteRequest`, remote write 1.0.
 
+use bellwether_protobuf::{Fields, Malformed, Value};
+
 use super::batch::{Batch, Entry};
-use super::wire::{Fields, Value, text};
 
 /// Reads a request into a batch.
 ///
@@ -9,7 +10,7 @@ use super::wire::{Fields, Value, text};
 /// Says what is no such message.
 pub(super) fn read(body: &[u8], batch: &mut Batch) -> Result<(), String> {
     let mut entry = Entry::default();
-    for field in Fields(body) {
+    for field in Fields::of(body) {
         match field? {
             (1, Value::Bytes(series)) => {
                 entry.clear();
@@ -25,11 +26,11 @@ pub(super) fn read(body: &[u8], batch: &mut Batch) -> Result<(), String> {
 
 /// `TimeSeries`
 fn one_series<'a>(message: &'a [u8], entry: &mut Entry<'a>) -> Result<(), String> {
-    for field in Fields(message) {
+    for field in Fields::of(message) {
         match field? {
             (1, Value::Bytes(message)) => {
                 let (mut name, mut value) = ("", "");
-                for field in Fields(message) {
+                for field in Fields::of(message) {
                     match field? {
                         (1, Value::Bytes(bytes)) => name = text("the name of a label", bytes)?,
                         (2, Value::Bytes(bytes)) => value = text("the value of a label", bytes)?,
@@ -47,9 +48,9 @@ fn one_series<'a>(message: &'a [u8], entry: &mut Entry<'a>) -> Result<(), String
 }
 
 /// `Sample`, of either version: a field that is zero is left out.
-pub(super) fn sample(message: &[u8]) -> Result<(i64, f64), String> {
+pub(super) fn sample(message: &[u8]) -> Result<(i64, f64), Malformed> {
     let (mut time, mut value) = (0, 0.0);
-    for field in Fields(message) {
+    for field in Fields::of(message) {
         match field? {
             (1, Value::Eight(bits)) => value = f64::from_bits(bits),
             (2, Value::Number(number)) => time = number.cast_signed(),
@@ -62,7 +63,7 @@ pub(super) fn sample(message: &[u8]) -> Result<(i64, f64), String> {
 /// `MetricMetadata`
 fn metadata(message: &[u8], batch: &mut Batch) -> Result<(), String> {
     let (mut kind, mut metric, mut help, mut unit) = (0, "", "", "");
-    for field in Fields(message) {
+    for field in Fields::of(message) {
         match field? {
             (1, Value::Number(number)) => kind = number,
             (2, Value::Bytes(bytes)) => metric = text("metric_family_name", bytes)?,
@@ -73,4 +74,9 @@ fn metadata(message: &[u8], batch: &mut Batch) -> Result<(), String> {
     }
     batch.told.tell(metric, kind, help, unit);
     Ok(())
+}
+
+/// A field that is a text; `name` stands in the error.
+pub(super) fn text<'a>(name: &str, bytes: &'a [u8]) -> Result<&'a str, String> {
+    std::str::from_utf8(bytes).map_err(|_| format!("{name} is no UTF-8"))
 }

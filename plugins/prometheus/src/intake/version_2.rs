@@ -1,8 +1,9 @@
 //! `io.prometheus.write.v2.Request`, remote write 2.0: texts are said once, and referred to by their place.
 
+use bellwether_protobuf::{Fields, Value, numbers};
+
 use super::batch::{Batch, Entry};
-use super::version_1::sample;
-use super::wire::{Fields, Value, numbers, text};
+use super::version_1::{sample, text};
 
 /// Reads a request into a batch.
 ///
@@ -11,7 +12,7 @@ use super::wire::{Fields, Value, numbers, text};
 pub(super) fn read(body: &[u8], batch: &mut Batch) -> Result<(), String> {
     // They may lie behind the series that refer to them.
     let mut symbols = Vec::new();
-    for field in Fields(body) {
+    for field in Fields::of(body) {
         if let (4, Value::Bytes(bytes)) = field? {
             symbols.push(text("symbols", bytes)?);
         }
@@ -20,7 +21,7 @@ pub(super) fn read(body: &[u8], batch: &mut Batch) -> Result<(), String> {
         return Err("the first of symbols is not the empty one".to_owned());
     }
     let (mut entry, mut references) = (Entry::default(), Vec::new());
-    for field in Fields(body) {
+    for field in Fields::of(body) {
         if let (5, Value::Bytes(series)) = field? {
             entry.clear();
             references.clear();
@@ -44,13 +45,13 @@ fn one_series<'a>(
     batch: &mut Batch,
 ) -> Result<(), String> {
     let (mut kind, mut help, mut unit) = (0, "", "");
-    for field in Fields(message) {
+    for field in Fields::of(message) {
         match field? {
             (1, value) => numbers(value, references)?,
             (2, Value::Bytes(message)) => entry.samples.push(sample(message)?),
             (3, Value::Bytes(_)) => entry.histograms += 1,
             (5, Value::Bytes(message)) => {
-                for field in Fields(message) {
+                for field in Fields::of(message) {
                     match field? {
                         (1, Value::Number(number)) => kind = number,
                         (3, Value::Number(reference)) => help = symbol(symbols, reference)?,
