@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use bellwether_kernel::{OrganisationId, RunId};
-use bellwether_store::{Batch, Direction, Precondition, StoreError, decode, encode};
+use bellwether_store::{Batch, Precondition, StoreError, Walk, decode, encode};
 use serde_json::{Map, Value as Json, json};
 use sha2::{Digest, Sha256};
 
@@ -23,8 +23,6 @@ use crate::{AppError, PlaybookError, Playbooks, Retry, RunState, Value, convert,
 /// How deep playbooks may lie in each other; a document that leads back to itself is refused, but two that are
 /// published at the same moment may still do so.
 const DEPTH: u32 = 10;
-/// Rows read at once.
-const ROWS: usize = 256;
 
 /// Takes a run within another off the list of those at work.
 struct Within<'a>(&'a Playbooks, RunId);
@@ -215,19 +213,15 @@ impl Playbooks {
 
     /// Ends the runs within a run that is cut off.
     pub(super) async fn end_within(&self, work: &Work, reason: &str) -> Result<(), Failure> {
-        let mut range = rows::open_runs(work.organisation).prefix();
-        loop {
-            let page = self.store.scan(range.clone(), Direction::Forward, ROWS).await?;
-            let Some((last, _)) = page.last() else { return Ok(()) };
-            range.start = last.successor();
-            for (key, stored) in page {
-                let open: OpenRun = decode(&stored)?;
-                let (_, id) = rows::organisation_and_run(&key)?;
-                if open.parent == Some(work.id) && id != work.id {
-                    self.end_one_within(work, id, open, reason).await?;
-                }
+        let mut open_runs = Walk::forward(&*self.store, rows::open_runs(work.organisation).prefix());
+        while let Some((key, stored)) = open_runs.next().await? {
+            let open: OpenRun = decode(&stored)?;
+            let (_, id) = rows::organisation_and_run(&key)?;
+            if open.parent == Some(work.id) && id != work.id {
+                self.end_one_within(work, id, open, reason).await?;
             }
         }
+        Ok(())
     }
 
     async fn end_one_within(

@@ -3,7 +3,7 @@
 
 use bellwether_access::{Principal, Role};
 use bellwether_kernel::{ErrorKind, OrganisationId, PlaybookId, RunId, Timestamp};
-use bellwether_store::{Batch, Direction, Precondition, StoreError, decode, encode};
+use bellwether_store::{Batch, Precondition, StoreError, Walk, decode, encode};
 use serde_json::{Map, Value as Json};
 use tokio::sync::oneshot;
 
@@ -17,9 +17,6 @@ use crate::rows::{Health, NextDue, OpenRun, PlaybookRow, RecordOf, RunRow};
 use crate::service::require_role;
 use crate::template::Room;
 use crate::{ErrorAction, PlaybookError, Playbooks, Run, RunState, RunSummary, rows};
-
-/// Rows read at once.
-const ROWS: usize = 256;
 
 impl Playbooks {
     /// Ends a run whose main steps are through in the same commit as `batch`, with what it gives a run it is a step
@@ -256,17 +253,13 @@ impl Playbooks {
         playbook: PlaybookId,
         reason: &str,
     ) -> Result<(), StoreError> {
-        let mut range = rows::open_runs(organisation).prefix();
-        loop {
-            let page = self.store.scan(range.clone(), Direction::Forward, ROWS).await?;
-            let Some((last, _)) = page.last() else { return Ok(()) };
-            range.start = last.successor();
-            for (key, row) in page {
-                if decode::<OpenRun>(&row)?.playbook == playbook {
-                    self.cancel_run(organisation, rows::organisation_and_run(&key)?.1, reason).await?;
-                }
+        let mut open_runs = Walk::forward(&*self.store, rows::open_runs(organisation).prefix());
+        while let Some((key, row)) = open_runs.next().await? {
+            if decode::<OpenRun>(&row)?.playbook == playbook {
+                self.cancel_run(organisation, rows::organisation_and_run(&key)?.1, reason).await?;
             }
         }
+        Ok(())
     }
 
     async fn cancel_run(

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bellwether_kernel::Timestamp;
-use bellwether_store::{Batch, Direction, decode};
+use bellwether_store::{Batch, Walk, decode};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use serde_json::{Map, Value as Json};
@@ -21,9 +21,6 @@ use crate::rows::{Record, RecordOf};
 use crate::secrets::Secrets;
 use crate::template::size;
 use crate::{ItemCounts, OnItemError, PlaybookError, Playbooks, StepResult, StepState, rows};
-
-/// Rows read at once.
-const ROWS: usize = 256;
 
 /// How far the items of a step came.
 enum Through {
@@ -137,23 +134,20 @@ impl Playbooks {
     /// Reads what is recorded of a step's items.
     async fn read_items(&self, work: &Work, position: usize) -> Result<Items, PlaybookError> {
         let mut items = Items::default();
-        let mut range = rows::items(work.organisation, work.id, position).prefix();
-        loop {
-            let page = self.store.scan(range.clone(), Direction::Forward, ROWS).await?;
-            let Some((last, _)) = page.last() else { return Ok(items) };
-            range.start = last.successor();
-            for (key, row) in page {
-                let RecordOf::Item(_, item) = rows::record_of(&key)? else { continue };
-                let result: StepResult = decode::<Record>(&row)?.read(&*self.store, &key).await?;
-                if result.state == StepState::Waiting {
-                    items.waiting.insert(item, result);
-                } else {
-                    let of = RecordOf::Item(position, item);
-                    let whole = self.read_whole(work.organisation, work.id, of).await?;
-                    items.add(item, &result, whole.unwrap_or_default());
-                }
+        let range = rows::items(work.organisation, work.id, position).prefix();
+        let mut found = Walk::forward(&*self.store, range);
+        while let Some((key, row)) = found.next().await? {
+            let RecordOf::Item(_, item) = rows::record_of(&key)? else { continue };
+            let result: StepResult = decode::<Record>(&row)?.read(&*self.store, &key).await?;
+            if result.state == StepState::Waiting {
+                items.waiting.insert(item, result);
+            } else {
+                let of = RecordOf::Item(position, item);
+                let whole = self.read_whole(work.organisation, work.id, of).await?;
+                items.add(item, &result, whole.unwrap_or_default());
             }
         }
+        Ok(items)
     }
 
     /// Takes the items that are missing, so many at once.

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use bellwether_kernel::{ErrorKind, HostId, OrganisationId, RunId};
-use bellwether_store::{Batch, Direction, Key, Precondition, Space, StoreError, decode, encode};
+use bellwether_store::{Batch, Key, Precondition, Space, StoreError, Walk, decode, encode};
 use bytes::Bytes;
 
 use crate::rows::{Lease, OpenRun, Owner, RunRow};
@@ -15,8 +15,6 @@ use crate::{PlaybookError, Playbooks, rows};
 const LEASE: Duration = Duration::from_secs(30);
 /// How often it is renewed.
 const RENEWED: Duration = Duration::from_secs(10);
-/// Rows read at once.
-const ROWS: usize = 256;
 
 impl Playbooks {
     /// Takes the host's lease and what earlier lives of it left, and reads what is kept in memory.
@@ -92,14 +90,11 @@ impl Playbooks {
     }
 
     async fn count(&self, prefix: Key) -> Result<usize, StoreError> {
-        let mut range = prefix.prefix();
-        let mut count = 0;
-        loop {
-            let page = self.store.scan(range.clone(), Direction::Forward, ROWS).await?;
-            let Some((last, _)) = page.last() else { return Ok(count) };
-            range.start = last.successor();
-            count += page.len();
+        let (mut found, mut count) = (Walk::forward(&*self.store, prefix.prefix()), 0);
+        while found.next().await?.is_some() {
+            count += 1;
         }
+        Ok(count)
     }
 
     /// Renews the lease, takes over from hosts whose own has run out, and takes up what could not be recorded.
@@ -164,8 +159,8 @@ impl Playbooks {
 
     async fn take_over_expired(&self) -> Result<(), PlaybookError> {
         let now = self.clock.now();
-        for (key, row) in self.store.scan(Key::new(Space::RunHost).prefix(), Direction::Forward, ROWS).await?
-        {
+        let mut hosts = Walk::forward(&*self.store, Key::new(Space::RunHost).prefix());
+        while let Some((key, row)) = hosts.next().await? {
             let lease: Lease = decode(&row)?;
             let host = key.fields().number().map(HostId);
             let host = host.ok_or_else(|| StoreError::Damaged(format!("{key:?} names no host")))?;
@@ -188,22 +183,18 @@ impl Playbooks {
 
     /// Makes every open run ready whose owner `is_gone`. Gives how many those are.
     async fn take_over(&self, is_gone: impl Fn(Owner) -> bool) -> Result<usize, StoreError> {
-        let mut range = Key::new(Space::RunOpen).prefix();
+        let mut open_runs = Walk::forward(&*self.store, Key::new(Space::RunOpen).prefix());
         let mut taken = 0;
-        loop {
-            let page = self.store.scan(range.clone(), Direction::Forward, ROWS).await?;
-            let Some((last, _)) = page.last() else { return Ok(taken) };
-            range.start = last.successor();
-            for (key, row) in page {
-                let open: OpenRun = decode(&row)?;
-                let (organisation, run) = rows::organisation_and_run(&key)?;
-                if open.owner.map_or(open.version == 0, &is_gone)
-                    && self.release(organisation, run, &is_gone).await?
-                {
-                    taken += 1;
-                }
+        while let Some((key, row)) = open_runs.next().await? {
+            let open: OpenRun = decode(&row)?;
+            let (organisation, run) = rows::organisation_and_run(&key)?;
+            if open.owner.map_or(open.version == 0, &is_gone)
+                && self.release(organisation, run, &is_gone).await?
+            {
+                taken += 1;
             }
         }
+        Ok(taken)
     }
 
     /// Adds to `batch`, which takes a run over, that its on-failure steps have their time from now on, if it is at them.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bellwether_kernel::{ErrorKind, OrganisationId, PlaybookId};
-use bellwether_store::{Batch, Direction, Key, Precondition, Space, StoreError, Versioned, decode, encode};
+use bellwether_store::{Batch, Key, Precondition, Space, StoreError, Versioned, Walk, decode, encode};
 use serde_json::json;
 
 use super::Firing;
@@ -19,8 +19,6 @@ use crate::{PlaybookError, Playbooks, TriggerOn, Write, rows, trigger};
 const WRITES: usize = 256;
 /// How long the log is left alone if nobody says that it changed; other hosts may have published meanwhile.
 const IDLE: Duration = Duration::from_secs(60);
-/// Rows read at once.
-const ROWS: usize = 256;
 
 /// A playbook that watches metrics, as it is kept in memory.
 #[derive(Clone, Debug)]
@@ -64,17 +62,13 @@ impl Playbooks {
         only: Option<OrganisationId>,
     ) -> Result<Vec<(OrganisationId, PlaybookId, T)>, StoreError> {
         let prefix = Key::new(space);
-        let mut range = only.map_or(prefix.clone(), |organisation| prefix.number(organisation.0)).prefix();
-        let mut found = Vec::new();
-        loop {
-            let page = self.store.scan(range.clone(), Direction::Forward, ROWS).await?;
-            let Some((last, _)) = page.last() else { return Ok(found) };
-            range.start = last.successor();
-            for (key, row) in page {
-                let (organisation, playbook) = rows::organisation_and_playbook(&key)?;
-                found.push((organisation, playbook, decode(&row)?));
-            }
+        let range = only.map_or(prefix.clone(), |organisation| prefix.number(organisation.0)).prefix();
+        let (mut rows_of, mut found) = (Walk::forward(&*self.store, range), Vec::new());
+        while let Some((key, row)) = rows_of.next().await? {
+            let (organisation, playbook) = rows::organisation_and_playbook(&key)?;
+            found.push((organisation, playbook, decode(&row)?));
         }
+        Ok(found)
     }
 
     /// Acts on the writes behind the cursor, or waits for some.

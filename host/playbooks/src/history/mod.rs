@@ -4,7 +4,7 @@ mod replay;
 mod retention;
 
 use bellwether_kernel::{Cursor, FieldError, OrganisationId, Page, PageRequest, RunId};
-use bellwether_store::{Direction, Key, Row, StoreError, decode};
+use bellwether_store::{Direction, Key, Row, StoreError, Walk, decode};
 use serde_json::Value as Json;
 
 use crate::rows::{PlaybookRef, Record, RecordOf, RunRow};
@@ -113,27 +113,21 @@ impl Playbooks {
         let row = self.run_row(organisation, id).await?;
         let mut trigger = Json::Null;
         let mut steps: Vec<StepResult> = Vec::new();
-        let mut range = rows::records(organisation, id).prefix();
-        loop {
-            let page = self.store.scan(range.clone(), Direction::Forward, ROWS).await?;
-            let Some((last, _)) = page.last() else { break };
-            range.start = last.successor();
-            for (key, record) in page {
-                match rows::record_of(&key)? {
-                    RecordOf::Trigger => {
-                        trigger = decode::<Record>(&record)?.read(&*self.store, &key).await?;
-                    }
-                    RecordOf::Step(_) => {
-                        let result = decode::<Record>(&record)?.read(&*self.store, &key).await?;
-                        steps.push(as_it_ended(&row, result));
-                    }
-                    // The rest of the items is passed over, of which there may be thousands.
-                    RecordOf::Item(position, _) => {
-                        let behind = rows::items(organisation, id, position).prefix().end;
-                        range.start = range.start.max(behind);
-                    }
-                    RecordOf::Outputs => {}
+        let mut records = Walk::forward(&*self.store, rows::records(organisation, id).prefix());
+        while let Some((key, record)) = records.next().await? {
+            match rows::record_of(&key)? {
+                RecordOf::Trigger => {
+                    trigger = decode::<Record>(&record)?.read(&*self.store, &key).await?;
                 }
+                RecordOf::Step(_) => {
+                    let result = decode::<Record>(&record)?.read(&*self.store, &key).await?;
+                    steps.push(as_it_ended(&row, result));
+                }
+                // The rest of the items is passed over, of which there may be thousands.
+                RecordOf::Item(position, _) => {
+                    records.skip_to(rows::items(organisation, id, position).prefix().end);
+                }
+                RecordOf::Outputs => {}
             }
         }
         Ok(Run { summary: row.summary(id), trigger, steps })
@@ -196,17 +190,11 @@ impl Playbooks {
 
     /// All rows under `prefix`.
     async fn all(&self, prefix: Key) -> Result<Vec<Row>, StoreError> {
-        let mut range = prefix.prefix();
-        let mut all = Vec::new();
-        loop {
-            let page = self.store.scan(range.clone(), Direction::Forward, ROWS).await?;
-            let Some((last, _)) = page.last().filter(|_| page.len() == ROWS) else {
-                all.extend(page);
-                return Ok(all);
-            };
-            range.start = last.successor();
-            all.extend(page);
+        let (mut found, mut all) = (Walk::forward(&*self.store, prefix.prefix()), Vec::new());
+        while let Some(row) = found.next().await? {
+            all.push(row);
         }
+        Ok(all)
     }
 }
 

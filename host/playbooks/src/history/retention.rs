@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bellwether_kernel::{OrganisationId, PlaybookId, RunId, Timestamp};
-use bellwether_store::{Batch, Direction, Key, Space, StoreError, decode, effects_of_run};
+use bellwether_store::{Batch, Key, Space, StoreError, Walk, decode, effects_of_run};
 
 use super::first_id;
 use crate::rows::{Claim, PlaybookRef, PlaybookRow, Record, RunRow};
@@ -15,8 +15,6 @@ const REMOVED: usize = 5_000;
 const CLAIMS: i64 = 7 * DAY;
 /// A day in milliseconds.
 const DAY: i64 = 86_400_000;
-/// Rows read at once.
-const ROWS: usize = 256;
 
 /// Removals of one call, committed now and then.
 struct Removal<'a> {
@@ -40,6 +38,16 @@ impl Removal<'_> {
         Ok(())
     }
 
+    async fn flush_if_full(&mut self) -> Result<(), StoreError> {
+        if self.keys > REMOVED { self.flush().await } else { Ok(()) }
+    }
+
+    async fn forget(&mut self, key: Key) -> Result<(), StoreError> {
+        self.batch.delete(key);
+        self.keys += 1;
+        self.flush_if_full().await
+    }
+
     /// Removes a run with all that is recorded of it, unless it is open.
     async fn remove(
         &mut self,
@@ -54,41 +62,22 @@ impl Removal<'_> {
         {
             return Ok(());
         }
-        let mut range = rows::records(organisation, id).prefix();
-        loop {
-            let page = store.scan(range.clone(), Direction::Forward, ROWS).await?;
-            let Some((last, _)) = page.last() else { break };
-            range.start = last.successor();
-            for (key, row) in page {
-                let record: Record = decode(&row)?;
-                self.keys += record.keys();
-                record.delete(store, &mut self.batch, key).await?;
-            }
-            // The run's own rows go last, so that what is cut off here is found again.
-            if self.keys > REMOVED {
-                self.flush().await?;
-            }
+        // The run's own rows go last, so that what is cut off here is found again.
+        let mut records = Walk::forward(store, rows::records(organisation, id).prefix());
+        while let Some((key, row)) = records.next().await? {
+            let record: Record = decode(&row)?;
+            self.keys += record.keys();
+            record.delete(store, &mut self.batch, key).await?;
+            self.flush_if_full().await?;
         }
-        let mut range = effects_of_run(organisation, id).prefix();
-        loop {
-            let page = store.scan(range.clone(), Direction::Forward, ROWS).await?;
-            let Some((last, _)) = page.last() else { break };
-            range.start = last.successor();
-            self.keys += page.len();
-            for (key, _) in page {
-                self.batch.delete(key);
-            }
-            if self.keys > REMOVED {
-                self.flush().await?;
-            }
+        let mut effects = Walk::forward(store, effects_of_run(organisation, id).prefix());
+        while let Some((key, _)) = effects.next().await? {
+            self.forget(key).await?;
         }
         self.batch.delete(key).delete(rows::run_index(organisation, id));
         self.keys += 2;
         self.runs += 1;
-        if self.keys > REMOVED {
-            self.flush().await?;
-        }
-        Ok(())
+        self.flush_if_full().await
     }
 }
 
@@ -110,53 +99,46 @@ impl Playbooks {
         }
         self.remove_unwanted(&mut removal).await?;
         removal.flush().await?;
-        self.forget_claims().await?;
+        self.forget_claims(&mut removal).await?;
+        removal.flush().await?;
         Ok(removal.runs)
     }
 
     async fn remove_older(&self, removal: &mut Removal<'_>, before: Timestamp) -> Result<(), StoreError> {
         let cutoff = first_id(before);
-        let mut range = Key::new(Space::RunIndex).prefix();
-        'pages: loop {
-            let page = self.store.scan(range.clone(), Direction::Forward, ROWS).await?;
-            let Some((last, _)) = page.last() else { return Ok(()) };
-            range.start = last.successor();
-            for (key, value) in page {
-                let (organisation, id) = rows::organisation_and_run(&key)?;
-                if id.0.as_bytes()[..] >= cutoff[..] {
-                    // Everything behind it in this organisation is younger.
-                    range.start = rows::run_indexes(organisation).prefix().end;
-                    continue 'pages;
-                }
-                if removal.is_spent() {
-                    return Ok(());
-                }
-                let PlaybookRef { playbook, .. } = decode(&value)?;
-                removal.remove(organisation, playbook, id).await?;
+        let mut index = Walk::forward(&*self.store, Key::new(Space::RunIndex).prefix());
+        while let Some((key, value)) = index.next().await? {
+            let (organisation, id) = rows::organisation_and_run(&key)?;
+            if id.0.as_bytes()[..] >= cutoff[..] {
+                // Everything behind it in this organisation is younger.
+                index.skip_to(rows::run_indexes(organisation).prefix().end);
+                continue;
             }
+            if removal.is_spent() {
+                break;
+            }
+            let PlaybookRef { playbook, .. } = decode(&value)?;
+            removal.remove(organisation, playbook, id).await?;
         }
+        Ok(())
     }
 
     /// Removes what playbooks do not want kept.
     async fn remove_unwanted(&self, removal: &mut Removal<'_>) -> Result<(), StoreError> {
-        let mut range = Key::new(Space::Playbook).prefix();
-        loop {
-            let page = self.store.scan(range.clone(), Direction::Forward, ROWS).await?;
-            let Some((last, _)) = page.last() else { return Ok(()) };
-            range.start = last.successor();
-            for (key, row) in page {
-                let (days, runs) = decode::<PlaybookRow>(&row)?.retention;
-                let retention = Retention { days, runs };
-                if retention == Retention::default() {
-                    continue;
-                }
-                let (organisation, playbook) = rows::organisation_and_playbook(&key)?;
-                self.trim(removal, organisation, playbook, retention).await?;
-                if removal.is_spent() {
-                    return Ok(());
-                }
+        let mut playbooks = Walk::forward(&*self.store, Key::new(Space::Playbook).prefix());
+        while let Some((key, row)) = playbooks.next().await? {
+            let (days, runs) = decode::<PlaybookRow>(&row)?.retention;
+            let retention = Retention { days, runs };
+            if retention == Retention::default() {
+                continue;
+            }
+            let (organisation, playbook) = rows::organisation_and_playbook(&key)?;
+            self.trim(removal, organisation, playbook, retention).await?;
+            if removal.is_spent() {
+                return Ok(());
             }
         }
+        Ok(())
     }
 
     /// Removes the runs of one playbook beyond what it wants kept.
@@ -170,43 +152,31 @@ impl Playbooks {
         let now = self.clock.now();
         let oldest = retention.days.map(|days| first_id(now.saturating_add(-DAY * i64::from(days))));
         let most = retention.runs.map_or(usize::MAX, |runs| runs as usize);
-        let mut range = rows::runs(organisation, playbook).prefix();
+        let mut runs = Walk::backward(&*self.store, rows::runs(organisation, playbook).prefix());
         let mut kept = 0;
-        loop {
-            let page = self.store.scan(range.clone(), Direction::Backward, ROWS).await?;
-            let Some((last, _)) = page.last() else { return Ok(()) };
-            range.end = last.clone();
-            for (key, _) in page {
-                let id = rows::run_of(&key)?;
-                if kept < most && oldest.is_none_or(|oldest| id.0.as_bytes()[..] >= oldest[..]) {
-                    kept += 1;
-                    continue;
-                }
-                if removal.is_spent() {
-                    return Ok(());
-                }
-                removal.remove(organisation, playbook, id).await?;
+        while let Some((key, _)) = runs.next().await? {
+            let id = rows::run_of(&key)?;
+            if kept < most && oldest.is_none_or(|oldest| id.0.as_bytes()[..] >= oldest[..]) {
+                kept += 1;
+                continue;
             }
+            if removal.is_spent() {
+                return Ok(());
+            }
+            removal.remove(organisation, playbook, id).await?;
         }
+        Ok(())
     }
 
     /// Forgets firings that will not come again.
-    async fn forget_claims(&self) -> Result<(), StoreError> {
+    async fn forget_claims(&self, removal: &mut Removal<'_>) -> Result<(), StoreError> {
         let before = self.clock.now().saturating_add(-CLAIMS);
-        let mut range = Key::new(Space::Firing).prefix();
-        loop {
-            let page = self.store.scan(range.clone(), Direction::Forward, ROWS).await?;
-            let Some((last, _)) = page.last() else { return Ok(()) };
-            range.start = last.successor();
-            let mut batch = Batch::new();
-            for (key, row) in page {
-                if decode::<Claim>(&row)?.at < before {
-                    batch.delete(key);
-                }
-            }
-            if !batch.is_empty() {
-                self.store.commit(batch).await?;
+        let mut claims = Walk::forward(&*self.store, Key::new(Space::Firing).prefix());
+        while let Some((key, row)) = claims.next().await? {
+            if decode::<Claim>(&row)?.at < before {
+                removal.forget(key).await?;
             }
         }
+        Ok(())
     }
 }

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bellwether_access::{AuditScope, Principal};
 use bellwether_kernel::{ErrorKind, OrganisationId, PlaybookId, Timestamp};
-use bellwether_store::{Batch, Direction, Key, Precondition, StoreError, decode, encode};
+use bellwether_store::{Batch, Direction, Key, Precondition, StoreError, Walk, decode, encode};
 use sha2::{Digest, Sha256};
 
 use super::find::webhook_purpose;
@@ -251,16 +251,11 @@ impl<'a> Change<'a> {
     /// Commits the removal of the playbook and of everything that belongs to it but its runs.
     pub(super) async fn delete(mut self) -> Result<(), StoreError> {
         let (store, organisation, id) = (&*self.playbooks.store, self.organisation(), self.id);
-        let mut range = rows::versions(organisation, id).prefix();
-        loop {
-            let page = store.scan(range.clone(), Direction::Forward, 256).await?;
-            let Some((last, _)) = page.last() else { break };
-            range.start = last.successor();
-            for (key, row) in page {
-                let row: VersionRow = decode(&row)?;
-                row.source.delete(store, &mut self.batch, &key, Part::Shown).await?;
-                self.batch.delete(key);
-            }
+        let mut versions = Walk::forward(store, rows::versions(organisation, id).prefix());
+        while let Some((key, row)) = versions.next().await? {
+            let row: VersionRow = decode(&row)?;
+            row.source.delete(store, &mut self.batch, &key, Part::Shown).await?;
+            self.batch.delete(key);
         }
         if let Some((_, source, _)) = &self.row.inherited {
             source.delete(store, &mut self.batch, &self.key, Part::Shown).await?;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use bellwether_kernel::{OrganisationId, PageRequest};
-use bellwether_store::{Direction, decode};
+use bellwether_store::{Walk, decode};
 
 use crate::app::{Pin, PinnedBy, Pins};
 use crate::compile::{Action, Compiled};
@@ -12,14 +12,14 @@ use crate::engine::pinned;
 use crate::rows::{OpenRun, RunRow};
 use crate::{PlaybookError, Playbooks, rows};
 
-/// Rows read at once.
-const ROWS: usize = 256;
+/// Playbooks looked at at once.
+const PLAYBOOKS: usize = 256;
 
 #[async_trait]
 impl Pins for Playbooks {
     async fn pins(&self, organisation: OrganisationId, app: &str) -> Result<Vec<Pin>, PlaybookError> {
         let mut pins = Vec::new();
-        let mut page = PageRequest::first(ROWS);
+        let mut page = PageRequest::first(PLAYBOOKS);
         loop {
             let playbooks = self.list(organisation, &page).await?;
             for playbook in &playbooks.items {
@@ -45,28 +45,23 @@ impl Playbooks {
         app: &str,
         pins: &mut Vec<Pin>,
     ) -> Result<(), PlaybookError> {
-        let mut range = rows::open_runs(organisation).prefix();
-        loop {
-            let page = self.store.scan(range.clone(), Direction::Forward, ROWS).await?;
-            let Some((last, _)) = page.last() else { return Ok(()) };
-            range.start = last.successor();
-            for (key, row) in &page {
-                let (_, run) = rows::organisation_and_run(key)?;
-                let open: OpenRun = decode(row)?;
-                // One that ended meanwhile keeps to nothing.
-                let Some(row) = self.store.get(&rows::run(organisation, open.playbook, run)).await? else {
-                    continue;
-                };
-                let row: RunRow = decode(&row)?;
-                let mut versions: Vec<String> =
-                    pinned(&row.pins, app).map(str::to_owned).into_iter().collect();
-                if let Some(loaded) = self.load(organisation, open.playbook, row.playbook_version).await? {
-                    versions.extend(called(&loaded.compiled, app).into_iter().flatten().map(str::to_owned));
-                }
-                let by = || PinnedBy::Run(run);
-                pins.extend(versions.into_iter().map(|version| Pin { version: Some(version), by: by() }));
+        let mut open_runs = Walk::forward(&*self.store, rows::open_runs(organisation).prefix());
+        while let Some((key, row)) = open_runs.next().await? {
+            let (_, run) = rows::organisation_and_run(&key)?;
+            let open: OpenRun = decode(&row)?;
+            // One that ended meanwhile keeps to nothing.
+            let Some(row) = self.store.get(&rows::run(organisation, open.playbook, run)).await? else {
+                continue;
+            };
+            let row: RunRow = decode(&row)?;
+            let mut versions: Vec<String> = pinned(&row.pins, app).map(str::to_owned).into_iter().collect();
+            if let Some(loaded) = self.load(organisation, open.playbook, row.playbook_version).await? {
+                versions.extend(called(&loaded.compiled, app).into_iter().flatten().map(str::to_owned));
             }
+            let by = || PinnedBy::Run(run);
+            pins.extend(versions.into_iter().map(|version| Pin { version: Some(version), by: by() }));
         }
+        Ok(())
     }
 }
 
