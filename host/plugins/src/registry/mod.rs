@@ -19,8 +19,7 @@ use bellwether_kernel::value::Input;
 use bellwether_kernel::{Cursor, FieldError, OrganisationId, Page, PageRequest, RunId};
 use bellwether_playbooks::{App, Apps, Pins};
 use bellwether_store::{
-    Batch, Direction, Key, Precondition, Space, StoreError, decode, delete_large, encode, get_large,
-    put_large,
+    Batch, Key, Precondition, Space, StoreError, Walk, decode, delete_large, encode, get_large, put_large,
 };
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -79,9 +78,6 @@ struct Told<'a> {
     action: &'a str,
     details: Vec<(&'static str, String)>,
 }
-
-/// Rows read at once.
-const PAGE: usize = 100;
 
 impl Plugins {
     /// Opens the plugins that are installed on the store. One that does not load is kept, with its problem, and not
@@ -488,54 +484,43 @@ async fn read_table(shared: &Arc<Shared>, verdicts: &UnboundedSender<Verdict>) -
     let store = &shared.services.store;
     let mut table = Table::default();
     let mut releases: BTreeMap<(u64, String), BTreeMap<String, Arc<Release>>> = BTreeMap::new();
-    let mut range = Key::new(Space::PluginVersion).prefix();
-    loop {
-        let rows = store.scan(range.clone(), Direction::Forward, PAGE).await?;
-        let Some((last, _)) = rows.last() else { break };
-        range.start = last.successor();
-        for (key, value) in &rows {
-            let mut fields = key.fields();
-            let place = fields.number().and_then(|owner| Some((owner, fields.text()?, fields.text()?)));
-            let (number, name, version) = place.ok_or_else(|| bad_key(key))?;
-            let described: Option<Described> = match get_large(&**store, key).await? {
-                Some(bytes) => serde_json::from_slice(&bytes).ok(),
-                None => None,
-            };
-            let (owner, described) = (Owner::from_number(number), described.unwrap_or_default());
-            let installed = decode::<VersionRow>(value)?.into_installed(owner, &name, &version, described)?;
-            releases.entry((number, name)).or_default().insert(version, Release::idle(shared, installed));
-        }
+    let mut versions = Walk::forward(&**store, Key::new(Space::PluginVersion).prefix());
+    while let Some((key, value)) = versions.next().await? {
+        let mut fields = key.fields();
+        let place = fields.number().and_then(|owner| Some((owner, fields.text()?, fields.text()?)));
+        let (number, name, version) = place.ok_or_else(|| bad_key(&key))?;
+        let described: Option<Described> = match get_large(&**store, &key).await? {
+            Some(bytes) => serde_json::from_slice(&bytes).ok(),
+            None => None,
+        };
+        let (owner, described) = (Owner::from_number(number), described.unwrap_or_default());
+        let installed = decode::<VersionRow>(&value)?.into_installed(owner, &name, &version, described)?;
+        releases.entry((number, name)).or_default().insert(version, Release::idle(shared, installed));
     }
-    let mut range = Key::new(Space::Plugin).prefix();
-    loop {
-        let rows = store.scan(range.clone(), Direction::Forward, PAGE).await?;
-        let Some((last, _)) = rows.last() else { break };
-        range.start = last.successor();
-        for (key, stored) in rows {
-            let mut fields = key.fields();
-            let (number, name) = fields.number().zip(fields.text()).ok_or_else(|| bad_key(&key))?;
-            let owner = Owner::from_number(number);
-            let row: Row = decode(&stored)?;
-            let mut releases = releases.remove(&(number, name.clone())).unwrap_or_default();
-            if let Some(inherited) = row.inherited.clone() {
-                let installed = inherited.into_installed(owner, &name, &row.current, Described::default())?;
-                releases.insert(row.current.clone(), Release::idle(shared, installed));
-            }
-            let needed = std::iter::once(&row.current).chain(row.canary.iter().map(|canary| &canary.version));
-            if let Some(version) = needed.into_iter().find(|version| !releases.contains_key(*version)) {
-                return Err(StoreError::Damaged(format!(
-                    "version {version} of the plugin {name} is missing"
-                ))
-                .into());
-            }
-            let trial = row.canary.as_ref().map(|CanaryRow { version, share, .. }| {
-                let clock = Arc::clone(&shared.services.clock);
-                Arc::new(Trial::new(owner, &name, version, *share, verdicts.clone(), clock))
-            });
-            let entry = Arc::new(Entry { owner, name, row, stored, releases, trial });
-            canary::show(&entry);
-            table.put(entry);
+    let mut plugins = Walk::forward(&**store, Key::new(Space::Plugin).prefix());
+    while let Some((key, stored)) = plugins.next().await? {
+        let mut fields = key.fields();
+        let (number, name) = fields.number().zip(fields.text()).ok_or_else(|| bad_key(&key))?;
+        let owner = Owner::from_number(number);
+        let row: Row = decode(&stored)?;
+        let mut releases = releases.remove(&(number, name.clone())).unwrap_or_default();
+        if let Some(inherited) = row.inherited.clone() {
+            let installed = inherited.into_installed(owner, &name, &row.current, Described::default())?;
+            releases.insert(row.current.clone(), Release::idle(shared, installed));
         }
+        let needed = std::iter::once(&row.current).chain(row.canary.iter().map(|canary| &canary.version));
+        if let Some(version) = needed.into_iter().find(|version| !releases.contains_key(*version)) {
+            return Err(
+                StoreError::Damaged(format!("version {version} of the plugin {name} is missing")).into()
+            );
+        }
+        let trial = row.canary.as_ref().map(|CanaryRow { version, share, .. }| {
+            let clock = Arc::clone(&shared.services.clock);
+            Arc::new(Trial::new(owner, &name, version, *share, verdicts.clone(), clock))
+        });
+        let entry = Arc::new(Entry { owner, name, row, stored, releases, trial });
+        canary::show(&entry);
+        table.put(entry);
     }
     Ok(table)
 }

@@ -11,6 +11,9 @@ use super::{Entry, Plugins, Release, Told, audit_scope};
 use crate::row::{CanaryEnd, CanaryOutcome, Installed, Owner};
 use crate::{PluginError, limits, state};
 
+/// Organisations asked at once for what they pin.
+const ORGANISATIONS: usize = 100;
+
 /// A version of a plugin that is kept.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KeptVersion {
@@ -242,7 +245,7 @@ impl Plugins {
     async fn pinned(&self, entry: &Entry) -> Result<Vec<(OrganisationId, Pin)>, PluginError> {
         let Some(source) = self.pins.get().and_then(std::sync::Weak::upgrade) else { return Ok(Vec::new()) };
         let mut pins = Vec::new();
-        let mut page = PageRequest::first(super::PAGE);
+        let mut page = PageRequest::first(ORGANISATIONS);
         loop {
             let organisations = match entry.owner {
                 Owner::Organisation(id) => Page { items: vec![id], next: None },
