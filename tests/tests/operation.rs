@@ -88,6 +88,22 @@ fn a_host_that_is_started_before_the_one_before_it_is_gone_waits_for_it() -> Res
 }
 
 #[test]
+fn the_commands_a_first_start_shows_work_as_they_stand() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let host = Host::start(&folder.path().join("data"), &[])?;
+    let shown = host.printed.iter().filter(|line| line.starts_with("  "));
+    let shown: String = shown.map(|line| format!("{}\n", line.trim())).collect();
+    ensure!(shown.contains(&format!("export BELLWETHER_URL={}\n", host.url)), "{shown}");
+    let folder = binary().parent().context("it lies in a folder")?.to_owned();
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default());
+    let mut shell = Command::new("sh");
+    shell.args(["-ec", &shown]).env("PATH", path).env_remove("BELLWETHER_KEY").env_remove("BELLWETHER_URL");
+    let output = shell.output()?;
+    ensure!(output.status.success(), "{shown}{}", String::from_utf8_lossy(&output.stderr));
+    host.stop()
+}
+
+#[test]
 fn an_unknown_setting_is_refused_by_name() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("settings.toml");

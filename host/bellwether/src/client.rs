@@ -10,6 +10,9 @@ use serde_json::Value;
 
 use crate::failure::{Failure, Problem};
 
+/// Where a host is looked for, unless somebody says otherwise.
+pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:8780";
+
 /// A retry waits at most so long, whatever `Retry-After` says.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
@@ -23,7 +26,7 @@ pub(crate) struct Connection {
     #[arg(
         long,
         env = "BELLWETHER_URL",
-        default_value = "http://127.0.0.1:8780",
+        default_value = DEFAULT_URL,
         global = true,
         help_heading = "Connection"
     )]
@@ -91,7 +94,7 @@ impl Client {
     pub(crate) fn new(url: &str, key: Option<&str>, patience: Patience) -> Result<Self, Failure> {
         let wrong = |reason: String| {
             Failure::Usage(format!(
-                "the URL {url:?} is not one of a host ({reason}): use one such as http://127.0.0.1:8780"
+                "the URL {url:?} is not one of a host ({reason}): use one such as {DEFAULT_URL}"
             ))
         };
         let base = Url::parse(url).map_err(|error| wrong(error.to_string()))?;

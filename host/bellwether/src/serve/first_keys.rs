@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use bellwether_access::{Access, AccessError, CreatedKey, NewKey, Organisation, Role};
 use bellwether_kernel::{KeyId, OrganisationId, PageRequest};
 
+use crate::client::DEFAULT_URL;
 use crate::output;
 
 /// Who made them, in the audit log.
@@ -19,11 +20,12 @@ const OPERATOR: &str = "first operator";
 const ADMIN: &str = "first admin";
 
 /// Makes and prints the first keys if this is a new store, or if an earlier start may have died before it printed
-/// them.
+/// them; with commands that work as they stand, against the host at `url`.
 pub(super) async fn print_once(
     access: &Access,
     data: &Path,
     organisation: &str,
+    url: &str,
     print: impl FnOnce(&str) -> io::Result<()>,
 ) -> anyhow::Result<()> {
     let pending = Pending(data.join("first-start"));
@@ -33,7 +35,7 @@ pub(super) async fn print_once(
         return Ok(());
     }
     let (organisation, operator, admin) = make(access, organisation).await?;
-    print(&tell(&organisation, &operator, &admin))
+    print(&tell(&organisation, &operator, &admin, url))
         .context("the first keys could not be printed; the next start makes new ones")?;
     pending.clear()
 }
@@ -78,7 +80,7 @@ fn unseen(access: &Access, owner: Option<OrganisationId>, name: &str) -> Result<
     Ok(unseen.map(|key| key.id).collect())
 }
 
-fn tell(organisation: &Organisation, operator: &CreatedKey, admin: &CreatedKey) -> String {
+fn tell(organisation: &Organisation, operator: &CreatedKey, admin: &CreatedKey, url: &str) -> String {
     let rows = [
         ("operator key", operator.token.as_str()),
         ("admin key", admin.token.as_str()),
@@ -86,11 +88,13 @@ fn tell(organisation: &Organisation, operator: &CreatedKey, admin: &CreatedKey) 
         ("secret key", admin.signing.as_ref().map_or("", |pair| pair.secret.as_str())),
     ];
     let rows = rows.map(|(name, value)| vec![name.to_owned(), value.to_owned()]);
+    // The command line looks there by itself.
+    let url = if url == DEFAULT_URL { String::new() } else { format!("  export BELLWETHER_URL={url}\n") };
     format!(
         "This is a new store. Its first keys, shown this once and kept nowhere:\n\n{}\n\
          The operator runs the host: organisations, plugins for all, backups. The admin runs the organisation {:?}:\n\
          metrics, playbooks, keys. The access id and secret are the admin's too, for clients that sign requests.\n\n  \
-         export BELLWETHER_KEY={}\n  bellwether metric list\n\n",
+         export BELLWETHER_KEY={}\n{url}  bellwether metric list\n\n",
         output::aligned(&rows),
         organisation.name,
         admin.token,
@@ -157,7 +161,7 @@ mod tests {
             printed.push_str(text);
             Ok(())
         };
-        print_once(&access, folder.path(), "default", print).await.unwrap();
+        print_once(&access, folder.path(), "default", DEFAULT_URL, print).await.unwrap();
         assert!(printed.contains("admin key") && !pending.exists());
         assert!(
             access.authenticate_token(&unseen.token).is_err(),
@@ -166,7 +170,7 @@ mod tests {
         assert_eq!((working(&access, None), working(&access, Some(organisation.id))), (1, 1));
 
         // From then on nothing is made.
-        print_once(&access, folder.path(), "default", |text| panic!("{text}")).await.unwrap();
+        print_once(&access, folder.path(), "default", DEFAULT_URL, |text| panic!("{text}")).await.unwrap();
         assert_eq!((working(&access, None), working(&access, Some(organisation.id))), (1, 1));
     }
 
@@ -174,15 +178,17 @@ mod tests {
     async fn keys_that_could_not_be_printed_are_made_again() {
         let access = access().await;
         let folder = tempfile::tempdir().unwrap();
-        let refused =
-            print_once(&access, folder.path(), "default", |_| Err(io::ErrorKind::BrokenPipe.into())).await;
+        let refused = print_once(&access, folder.path(), "default", DEFAULT_URL, |_| {
+            Err(io::ErrorKind::BrokenPipe.into())
+        })
+        .await;
         assert!(refused.is_err());
         let mut printed = String::new();
         let print = |text: &str| {
             printed.push_str(text);
             Ok(())
         };
-        print_once(&access, folder.path(), "default", print).await.unwrap();
+        print_once(&access, folder.path(), "default", DEFAULT_URL, print).await.unwrap();
         assert!(printed.contains("operator key"));
     }
 
@@ -190,7 +196,10 @@ mod tests {
     async fn what_is_printed_is_what_works() {
         let access = access().await;
         let (organisation, operator, admin) = make(&access, "default").await.unwrap();
-        let text = tell(&organisation, &operator, &admin);
+        let text = tell(&organisation, &operator, &admin, DEFAULT_URL);
+        assert!(!text.contains("BELLWETHER_URL"), "the command line looks there by itself:\n{text}");
+        let elsewhere = tell(&organisation, &operator, &admin, "http://127.0.0.1:9000");
+        assert!(elsewhere.contains("\n  export BELLWETHER_URL=http://127.0.0.1:9000\n"), "{elsewhere}");
         let value = |name: &str| {
             text.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned())
         };

@@ -1,7 +1,7 @@
 //! The sockets: bound before anything is served, then served until the host stops.
 
 use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -12,7 +12,8 @@ use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::task::JoinSet;
 
-use crate::settings::Tls;
+use crate::client::DEFAULT_URL;
+use crate::settings::{Settings, Tls};
 
 /// How long a connection may take to send the head of a request, and how long it may say nothing at first: it holds
 /// a socket for that long and asks for nothing.
@@ -40,6 +41,31 @@ pub(super) fn bind(address: SocketAddr) -> anyhow::Result<Bound> {
         })?;
     let address = listener.local_addr().context("a bound socket has an address")?;
     Ok(Bound { listener, address })
+}
+
+/// The URL at which a command on this machine reaches a host with these settings that listens at `addresses`: where the
+/// command line looks by itself, if it is there.
+pub(super) fn url(settings: &Settings, addresses: &[SocketAddr]) -> String {
+    let tls = settings.tls.certificate.is_some();
+    let scheme = if tls { "https" } else { "http" };
+    let urls = addresses.iter().map(|address| format!("{scheme}://{}", reached_at(*address)));
+    match &settings.public_url {
+        // A certificate is for a name, which nothing else tells.
+        Some(url) if tls => url.clone(),
+        _ => urls.min_by_key(|url| url != DEFAULT_URL).unwrap_or_else(|| DEFAULT_URL.to_owned()),
+    }
+}
+
+/// Where to connect for what listens at `address`: "every address" is none of them.
+fn reached_at(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(if address.is_ipv4() {
+            Ipv4Addr::LOCALHOST.into()
+        } else {
+            Ipv6Addr::LOCALHOST.into()
+        });
+    }
+    address
 }
 
 /// Lets the process open as many files as it is allowed to: most systems begin with 1,024, for the sake of programs
@@ -94,6 +120,33 @@ pub(super) fn serve(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_on_this_machine_is_told_where_the_host_listens() {
+        let told = |settings: &Settings, addresses: &[&str]| {
+            let addresses: Vec<SocketAddr> =
+                addresses.iter().map(|address| address.parse().unwrap()).collect();
+            url(settings, &addresses)
+        };
+        let plain = Settings::default();
+        for (addresses, expected) in [
+            (&["127.0.0.1:8780"][..], DEFAULT_URL),
+            (&["0.0.0.0:8780"], DEFAULT_URL),
+            (&["10.0.0.7:80", "127.0.0.1:8780"], DEFAULT_URL),
+            (&["127.0.0.1:9000"], "http://127.0.0.1:9000"),
+            (&["10.0.0.7:80", "127.0.0.1:9000"], "http://10.0.0.7:80"),
+            (&["[::]:9000"], "http://[::1]:9000"),
+        ] {
+            assert_eq!(told(&plain, addresses), expected, "{addresses:?}");
+        }
+        let mut secured = Settings::default();
+        secured.tls.certificate = Some("a.pem".into());
+        assert_eq!(told(&secured, &["127.0.0.1:8780"]), "https://127.0.0.1:8780");
+        secured.public_url = Some("https://metrics.example.com".to_owned());
+        assert_eq!(told(&secured, &["127.0.0.1:8780"]), "https://metrics.example.com");
+        let behind = Settings { tls: Tls::default(), ..secured };
+        assert_eq!(told(&behind, &["127.0.0.1:8780"]), DEFAULT_URL, "its proxy may not be there yet");
+    }
 
     #[test]
     fn a_taken_port_is_told_with_what_to_do() {

@@ -69,9 +69,12 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
         .map(|(name, address)| Ok((name, listen::bind(address)?)))
         .collect::<anyhow::Result<Vec<_>>>()?;
 
+    let addresses: Vec<_> = bound.iter().map(|bound| bound.address).collect();
+    let url = listen::url(settings, &addresses);
+
     // A signal during a long first start ends it at once: nothing was accepted yet.
     let services = tokio::select! {
-        services = start(&opened, settings) => services?,
+        services = start(&opened, settings, &url) => services?,
         () = signals.stop() => {
             opened.close().await;
             return Ok(());
@@ -170,11 +173,12 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
 }
 
 /// Everything between an open store and a host that can serve.
-async fn start(opened: &Opened, settings: &Settings) -> anyhow::Result<Services> {
+async fn start(opened: &Opened, settings: &Settings, url: &str) -> anyhow::Result<Services> {
     tracing::info!("loading what is installed; a plugin that is not in the cache is compiled");
     let services = opened.services(settings).await?;
     bundled::install(&services.plugins, bundled::BUNDLED).await;
-    first_keys::print_once(&opened.access, &settings.data, &settings.organisation, output::deliver).await?;
+    let organisation = &settings.organisation;
+    first_keys::print_once(&opened.access, &settings.data, organisation, url, output::deliver).await?;
     Ok(services)
 }
 
