@@ -104,6 +104,19 @@ fn the_commands_a_first_start_shows_work_as_they_stand() -> Result<()> {
 }
 
 #[test]
+fn wrong_usage_is_json_where_json_is_asked_for() -> Result<()> {
+    for arguments in [&["metric", "list", "--limmit", "3", "--json"][..], &["metric", "--json"], &["--json"]]
+    {
+        let output = Command::new(binary()).args(arguments).output()?;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.code() == Some(2), "{arguments:?}: {errors}");
+        let told: Value = serde_json::from_str(&errors).with_context(|| errors.to_string())?;
+        ensure!(told["error"]["kind"] == "usage", "{arguments:?}: {told}");
+    }
+    Ok(())
+}
+
+#[test]
 fn an_unknown_setting_is_refused_by_name() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("settings.toml");

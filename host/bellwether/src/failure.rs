@@ -33,6 +33,16 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
+/// What clap says of a wrong command line, without what it adds for people at a terminal.
+impl From<&clap::Error> for Failure {
+    fn from(error: &clap::Error) -> Self {
+        let text = error.render().to_string();
+        let said = text.trim_start_matches("error: ");
+        let end = ["\n\nUsage:", "\n\nFor more information"].iter().filter_map(|rest| said.find(rest)).min();
+        Self::Usage(said[..end.unwrap_or(said.len())].trim_end().to_owned())
+    }
+}
+
 impl Failure {
     /// The process's exit code.
     pub(crate) fn exit_code(&self) -> u8 {

@@ -13,9 +13,17 @@ mod settings;
 use std::process::ExitCode;
 
 use clap::Parser;
+use failure::Failure;
 
 fn main() -> ExitCode {
-    let command_line = commands::CommandLine::parse();
+    let command_line = match commands::CommandLine::try_parse() {
+        Ok(command_line) => command_line,
+        Err(error) if error.use_stderr() && commands::asks_for_json(std::env::args_os().skip(1)) => {
+            return fail(&Failure::from(&error), true);
+        }
+        // Help, versions and what people did wrong clap tells itself, in colour.
+        Err(error) => error.exit(),
+    };
     let json = command_line.command.wants_json();
     // Every TLS connection of the process, in or out, uses the one provider.
     rustls::crypto::ring::default_provider()
@@ -23,9 +31,12 @@ fn main() -> ExitCode {
         .expect("nothing installed a provider before main");
     match command_line.command.run() {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("{}", if json { failure.for_programs() } else { failure.for_people() });
-            ExitCode::from(failure.exit_code())
-        }
+        Err(failure) => fail(&failure, json),
     }
+}
+
+/// Tells why it came to nothing, and gives what a script sees.
+fn fail(failure: &Failure, json: bool) -> ExitCode {
+    eprintln!("{}", if json { failure.for_programs() } else { failure.for_people() });
+    ExitCode::from(failure.exit_code())
 }

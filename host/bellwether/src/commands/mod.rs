@@ -25,6 +25,7 @@ mod series;
 mod serve;
 mod whoami;
 
+use std::ffi::OsString;
 use std::future::Future;
 
 use clap::{Args, Parser, Subcommand};
@@ -176,6 +177,12 @@ impl Command {
     }
 }
 
+/// Whether a command line that does not read asks for JSON: there is nothing but its words to tell.
+pub(crate) fn asks_for_json(arguments: impl IntoIterator<Item = OsString>) -> bool {
+    // What stands behind `--` is no flag.
+    arguments.into_iter().take_while(|argument| argument != "--").any(|argument| argument == "--json")
+}
+
 /// A client needs no pool of threads.
 fn on_one_thread(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -225,6 +232,29 @@ mod tests {
             let read = CommandLine::try_parse_from(["bellwether"].into_iter().chain(line.split(' ')));
             assert!(read.is_ok(), "{line}: {read:?}");
         }
+    }
+
+    #[test]
+    fn wrong_usage_is_told_to_programs_as_every_other_failure() {
+        for (line, told) in [
+            ("metric list --limmit 3 --json", "unexpected argument '--limmit' found"),
+            ("--json metric add logins many", "unexpected argument '--json' found"),
+            ("metric add logins many --json", "expected a number such as 41.5"),
+            ("metric create x --data-type median --json", "sum, count, min"),
+            ("metric show --json", "<METRIC>"),
+            ("metric --json", "requires a subcommand"),
+        ] {
+            let words = || line.split(' ').map(OsString::from);
+            assert!(asks_for_json(words()), "{line}");
+            let wrong = CommandLine::try_parse_from(std::iter::once("bellwether".into()).chain(words()));
+            let failure = Failure::from(&wrong.expect_err(line));
+            let Failure::Usage(message) = &failure else { panic!("{line}: {failure:?}") };
+            assert!(message.contains(told), "{line}: {message}");
+            for noise in ["error:", "Usage:", "For more information", "\u{1b}"] {
+                assert!(!message.contains(noise), "{line}: {message}");
+            }
+        }
+        assert!(!asks_for_json(["log", "search", "--", "--json"].map(OsString::from)));
     }
 
     #[test]
