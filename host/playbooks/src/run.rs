@@ -44,7 +44,7 @@ impl RunState {
     }
 }
 
-/// What started a run.
+/// What started a run; `type` is the word of its [`TriggerKind`](crate::TriggerKind).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum TriggeredBy {
@@ -55,8 +55,13 @@ pub enum TriggeredBy {
         /// Its key.
         key: KeyId,
     },
-    /// Its time came.
-    Schedule {
+    /// Its time by the calendar came.
+    Cron {
+        /// Which time.
+        scheduled: Timestamp,
+    },
+    /// Its interval was over.
+    Every {
         /// Which time.
         scheduled: Timestamp,
     },

@@ -53,7 +53,7 @@ fn a_daily_report_sums_up_the_day_it_was_due() -> Result<()> {
     // Every second instead of every evening.
     world.store(&with(DAILY_REPORT, &[("\"55 23 * * *\"", "\"* * * * * *\"")])?)?;
     let run = eventually("a report is made", || Ok(world.runs("daily-report", "succeeded")?.pop()))?;
-    ensure!(run["triggered_by"]["type"] == "schedule", "{run}");
+    ensure!(run["triggered_by"]["type"] == "cron", "{run}");
     let run = world.get(&format!("/v1/runs/{}", run["id"].as_str().context("an id")?))?;
     ensure!(run["trigger"]["scheduled"] == run["triggered_by"]["scheduled"], "{run}");
     for (step, value) in [(0, 40.0), (1, 40.0), (2, 40.0)] {

@@ -43,7 +43,7 @@ pub(crate) struct Summary {
     replay_of: Option<RunId>,
 }
 
-/// What started a run.
+/// What started a run; `type` is what the list's `trigger` takes.
 #[derive(Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "lowercase")]
 #[schema(as = TriggeredBy)]
@@ -55,8 +55,10 @@ enum Trigger {
         #[schema(value_type = String)]
         key: KeyId,
     },
-    /// Its time came.
-    Schedule { scheduled: Instant },
+    /// Its time by the calendar came.
+    Cron { scheduled: Instant },
+    /// Its interval was over.
+    Every { scheduled: Instant },
     /// A write to a metric.
     Metric { metric: String, key: String },
     /// A step of another run.
@@ -74,7 +76,8 @@ impl From<TriggeredBy> for Trigger {
         match by {
             TriggeredBy::Webhook => Self::Webhook,
             TriggeredBy::Manual { key } => Self::Manual { key },
-            TriggeredBy::Schedule { scheduled } => Self::Schedule { scheduled: scheduled.into() },
+            TriggeredBy::Cron { scheduled } => Self::Cron { scheduled: scheduled.into() },
+            TriggeredBy::Every { scheduled } => Self::Every { scheduled: scheduled.into() },
             TriggeredBy::Metric { metric, key } => Self::Metric { metric, key },
             TriggeredBy::Playbook { run, step } => Self::Playbook { run, step },
             TriggeredBy::Alert { incident, sequence } => Self::Alert { incident, sequence },

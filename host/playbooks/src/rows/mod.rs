@@ -255,7 +255,8 @@ impl StartedBy {
         match self {
             Self::Webhook => TriggeredBy::Webhook,
             Self::Manual(key) => TriggeredBy::Manual { key: key.clone() },
-            Self::Cron(scheduled) | Self::Every(scheduled) => TriggeredBy::Schedule { scheduled: *scheduled },
+            Self::Cron(scheduled) => TriggeredBy::Cron { scheduled: *scheduled },
+            Self::Every(scheduled) => TriggeredBy::Every { scheduled: *scheduled },
             Self::Metric(metric, key) => TriggeredBy::Metric { metric: metric.clone(), key: key.clone() },
             Self::Playbook(run, step) => TriggeredBy::Playbook { run: *run, step: step.clone() },
             Self::Alert(incident, sequence) => {
@@ -410,4 +411,26 @@ pub(crate) struct IncidentRow {
 
 impl Versioned for IncidentRow {
     const NAME: &'static str = "move of an incident";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_started_a_run_is_called_as_its_kind_of_trigger_is() {
+        let run = RunId("0198c0de-0000-7000-8000-000000000000".parse().unwrap());
+        for by in [
+            StartedBy::Webhook,
+            StartedBy::Manual("AAAAAAAAAAAAAAAA".parse().unwrap()),
+            StartedBy::Cron(Timestamp::default()),
+            StartedBy::Every(Timestamp::default()),
+            StartedBy::Metric("m".into(), "k".into()),
+            StartedBy::Playbook(run, "step".into()),
+            StartedBy::Alert("i".into(), 1),
+        ] {
+            let shown = serde_json::to_value(by.shown()).unwrap();
+            assert_eq!(shown["type"], by.kind().as_str(), "{shown}");
+        }
+    }
 }

@@ -273,7 +273,7 @@ async fn every_time_fires_once_by_the_version_published_then() {
     tokio::time::sleep(Duration::from_secs(200)).await;
     let mut times = Vec::new();
     for run in other.all_runs().await {
-        let TriggeredBy::Schedule { scheduled } = run.summary.triggered_by else { panic!() };
+        let TriggeredBy::Every { scheduled } = run.summary.triggered_by else { panic!() };
         times.push(scheduled);
         let word = if scheduled < published { "old" } else { "new" };
         assert_eq!(run.steps[0].outputs["value"], json!(format!("{word} {scheduled}")));

@@ -73,7 +73,9 @@ fn write(value: f64) -> String {
 fn firing(run: &Run) -> Option<String> {
     match &run.summary.triggered_by {
         TriggeredBy::Webhook => Some(format!("delivery {}", run.trigger["body"]["delivery"])),
-        TriggeredBy::Schedule { scheduled } if run.summary.attempt == 1 => Some(format!("time {scheduled}")),
+        TriggeredBy::Cron { scheduled } | TriggeredBy::Every { scheduled } if run.summary.attempt == 1 => {
+            Some(format!("time {scheduled}"))
+        }
         TriggeredBy::Metric { .. } => Some(write(run.trigger["value"].as_f64().unwrap_or(f64::NAN))),
         _ => None,
     }
