@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use bellwether_kernel::reading::{self, value_at};
 use serde_json::{Map, Value};
 
 use super::{Dialect, HOST_KEY_VARIABLE, Settings};
@@ -275,16 +276,31 @@ fn assemble(known: &Known, given: &BTreeMap<String, (Value, Source)>) -> Result<
         }
         *place = value.clone();
     }
-    serde_path_to_error::deserialize(tree).map_err(|error| {
-        let path = error.path().to_string();
-        let path = path.split('[').next().unwrap_or_default();
-        let source = given.get(path).map_or(Source::Default, |(_, source)| source.clone());
-        let example = match known.default(path) {
+    serde_path_to_error::deserialize(&tree).map_err(|error| {
+        let (path, message) = (error.path().to_string(), error.inner().to_string());
+        let mut wrong = reading::field_error("the settings", &path, &message, |path| value_at(&tree, path));
+        if let Some(expected) = expected(&message) {
+            wrong.expected = expected;
+        }
+        let setting = path.split('[').next().unwrap_or_default();
+        let source = given.get(setting).map_or(Source::Default, |(_, source)| source.clone());
+        let default = match known.default(setting) {
             None | Some(Value::Null) => String::new(),
-            Some(default) => format!("; for example {default}"),
+            Some(Value::Array(items)) if items.is_empty() => String::new(),
+            Some(default) => format!("; the default is {default}"),
         };
-        format!("{source}: the setting {path:?} is wrong: {}{example}", error.inner())
+        format!("{wrong}{default} ({source})")
     })
+}
+
+/// What is expected where serde says it by the name of a type of Rust's that tells more than "a whole number" does.
+fn expected(message: &str) -> Option<String> {
+    let (_, expected) = message.rsplit_once(", expected ")?;
+    match expected {
+        "u32" => Some(format!("a whole number from 0 to {}", u32::MAX)),
+        "path string" => Some("a path, as a text".to_owned()),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -344,6 +360,7 @@ mod tests {
             ("BELLWETHER_DIALECTS__THREATCONNECT__LISTEN", "127.0.0.1:3"),
             ("BELLWETHER_DIALECTS__THREATCONNECT__HOSTS", "tc.example.com"),
             ("BELLWETHER_TLS__CERTIFICATE", ""),
+            ("BELLWETHER_EMAIL__PORT", "2525"),
             ("BELLWETHER_KEY", "bw_…"),
             ("HOME", "/"),
         ];
@@ -360,6 +377,7 @@ mod tests {
         assert_eq!(settings.dialects["threatconnect"].listen.map(|listen| listen.port()), Some(3));
         assert_eq!(settings.dialects["threatconnect"].hosts, ["tc.example.com"]);
         assert_eq!(settings.tls.certificate, None);
+        assert_eq!(settings.email.port, Some(2525));
     }
 
     #[test]
@@ -388,29 +406,71 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_value_is_refused_with_its_name_and_place() {
-        for (file, environment, told) in [
-            ("listen = \"everywhere\"", None, vec!["line 1", "\"listen\"", "127.0.0.1:8780"]),
-            ("[store]\ncache_bytes = \"much\"", None, vec!["line 2", "\"store.cache_bytes\"", "much"]),
+    fn a_wrong_value_is_refused_with_its_name_and_place_and_what_would_be_right() {
+        let address = "expected an address with a port, such as 127.0.0.1:8780";
+        let whole = "expected a whole number, not below 0; the default is";
+        for (file, told) in [
+            ("listen = \"everywhere\"", format!("listen is \"everywhere\", {address}")),
+            ("listen = [\"[::]:1\", \"here\"]", format!("listen[1] is \"here\", {address}")),
+            ("listen = 8780", format!("listen is \"8780\", {address}, or a list of such")),
+            ("dialects.tc.listen = \"here\"", format!("dialects.tc.listen is \"here\", {address}")),
+            ("store.cache_bytes = \"much\"", format!("store.cache_bytes is \"much\", {whole}")),
+            ("stop_seconds = -1", format!("stop_seconds is \"-1\", {whole} 25")),
+            ("stop_seconds = 1.5", format!("stop_seconds is \"1.5\", {whole} 25")),
+            ("http.concurrent_requests = true", format!("http.concurrent_requests is \"true\", {whole}")),
             (
-                "",
-                Some(("BELLWETHER_STORE__CACHE_BYTES", "much")),
-                vec!["environment BELLWETHER_STORE__CACHE_BYTES", "much"],
+                "runs.keep_days = 5000000000",
+                "runs.keep_days is \"5000000000\", expected a whole number from 0 to 4294967295".to_owned(),
             ),
-            ("[log]\nformat = \"xml\"", None, vec!["\"log.format\"", "xml", "text"]),
             (
-                "[proxy]\ntrusted = [\"10.0.0.0/8\", \"everyone\"]",
-                None,
-                vec!["line 2", "\"proxy.trusted\"", "everyone"],
+                "email.port = 70000",
+                "email.port is \"70000\", expected a port, a whole number from 0 to 65535".to_owned(),
             ),
-            ("[tls]\nkey = \"a\"", None, vec!["tls.certificate"]),
-            ("listen = [", None, vec!["line 1"]),
+            (
+                "series.acknowledge_before_sync = 1",
+                "series.acknowledge_before_sync is \"1\", expected true or false".to_owned(),
+            ),
+            ("log.format = \"xml\"", "log.format is \"xml\", expected one of text, json".to_owned()),
+            ("public_url = 1", "public_url is \"1\", expected a text".to_owned()),
+            ("data = 1", "data is \"1\", expected a path, as a text".to_owned()),
+            (
+                "proxy.trusted = [\"10.0.0.0/8\", \"everyone\"]",
+                "proxy.trusted[1] is \"everyone\", expected a network such as 10.0.0.0/8, or an address"
+                    .to_owned(),
+            ),
+            ("plugins.limits.log_lines = \"x\"", format!("plugins.limits.log_lines is \"x\", {whole}")),
+            ("store.cache_bytes = 255", "store.cache_bytes is \"255\", expected at least 65536".to_owned()),
+            ("listen = [", String::new()),
         ] {
-            let environment: Vec<_> = environment.into_iter().collect();
-            let refused = with(file, &environment, Vec::new()).expect_err(file);
-            for part in told {
-                assert!(refused.contains(part), "{part} is not in {refused}");
+            let refused = with(file, &[], Vec::new()).expect_err(file);
+            assert!(refused.contains(&told), "{told} is not in {refused}");
+            assert!(refused.contains("line 1"), "{refused}");
+            for word in ["usize", "u64", "u32", "u16", "variant", "integer", "boolean", "sequence", "syntax"]
+            {
+                assert!(!refused.contains(word), "{word} is a word of programmers: {refused}");
             }
+        }
+    }
+
+    #[test]
+    fn a_wrong_value_of_the_environment_is_named_by_its_variable() {
+        for (variable, value, told) in [
+            (
+                "BELLWETHER_STORE__CACHE_BYTES",
+                "much",
+                "store.cache_bytes is \"much\", expected a whole number",
+            ),
+            (
+                "BELLWETHER_LISTEN",
+                "127.0.0.1:1,here",
+                "listen[1] is \"here\", expected an address with a port",
+            ),
+            ("BELLWETHER_LOG__FORMAT", "xml", "log.format is \"xml\", expected one of text, json"),
+            ("BELLWETHER_EMAIL__PORT", "smtp", "email.port is \"smtp\", expected a port"),
+        ] {
+            let refused = with("", &[(variable, value)], Vec::new()).expect_err(variable);
+            assert!(refused.starts_with(told), "{told} is not the beginning of {refused}");
+            assert!(refused.ends_with(&format!(" (environment {variable})")), "{refused}");
         }
     }
 

@@ -4,10 +4,11 @@
 //! later wins. [`load`] reads them; a name none of the structs here has is refused.
 
 mod check;
+mod item;
 mod load;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use bellwether_plugins::LimitOverrides;
@@ -15,6 +16,7 @@ use clap::Args;
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use item::{one, one_or_many};
 pub(crate) use load::Loaded;
 
 /// The environment variable with the host key, in place of its file: 64 hexadecimal characters.
@@ -123,18 +125,9 @@ pub(crate) struct Proxy {
 }
 
 /// A network, `10.0.0.0/8`, or an address, which is a network of one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(into = "String")]
 pub(crate) struct Network(pub(crate) IpNet);
-
-impl TryFrom<String> for Network {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        let read = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-        read.map(Self).map_err(|_| format!("{text:?} is no network such as 10.0.0.0/8, and no address"))
-    }
-}
 
 impl From<Network> for String {
     fn from(network: Network) -> Self {
@@ -301,6 +294,7 @@ pub(crate) struct Email {
     /// Its name or address.
     pub(crate) server: Option<String>,
     /// Its port; by default 465, 587 or 25, as `security` says.
+    #[serde(deserialize_with = "one")]
     pub(crate) port: Option<u16>,
     /// `tls` from the first byte on, `starttls`, or `none` for a server on this machine.
     pub(crate) security: EmailSecurity,
@@ -342,6 +336,7 @@ pub(crate) struct Dialect {
     #[serde(deserialize_with = "one_or_many")]
     pub(crate) hosts: Vec<String>,
     /// An address with a port that is this dialect's alone.
+    #[serde(deserialize_with = "one")]
     pub(crate) listen: Option<SocketAddr>,
 }
 
@@ -525,7 +520,7 @@ pub(crate) struct Flags {
     #[arg(long, env = "BELLWETHER_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Where to listen; may be repeated, port 0 takes a free one [default: 127.0.0.1:8780]
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = item::flag::<SocketAddr>)]
     listen: Vec<SocketAddr>,
     /// The folder everything is kept in [default: bellwether-data]
     #[arg(long, value_name = "FOLDER")]
@@ -592,17 +587,4 @@ impl Flags {
 fn with_defaults<'de, D: Deserializer<'de>>(deserializer: D) -> Result<LimitOverrides, D::Error> {
     let given = LimitOverrides::deserialize(deserializer)?;
     Ok(bellwether_plugins::Limits::default().with(&given).shown())
-}
-
-/// A list, or its only item.
-fn one_or_many<'de, D: Deserializer<'de>, T: serde::de::DeserializeOwned>(
-    deserializer: D,
-) -> Result<Vec<T>, D::Error> {
-    let value = serde_json::Value::deserialize(deserializer)?;
-    let items = match value {
-        serde_json::Value::Array(items) => items,
-        item => vec![item],
-    };
-    let read = |item| serde_json::from_value(item).map_err(serde::de::Error::custom);
-    items.into_iter().map(read).collect()
 }
