@@ -99,13 +99,25 @@ impl Entry<'_> {
         }
     }
 
-    /// How many samples there are.
+    /// How many samples there are, if their columns go together and with the metric's type.
     pub(crate) fn count(&self, definition: &Definition) -> Result<usize, FieldError> {
         let counts = definition.data_type == DataType::Count;
         if self.values.is_empty() && !counts {
             let expected =
                 format!("a number: the metric {:?} is of type {}", definition.name, definition.data_type);
             return Err(FieldError::new(self.field_of_all("value"), "", expected));
+        }
+        // Clients of vendors' APIs send values that are not looked at, as ThreatConnect documents; whoever writes samples
+        // one by one wants them added up.
+        if self.single
+            && counts
+            && let Some(value) = self.values.iter().find(|value| **value != 1.0)
+        {
+            let expected = format!(
+                "none, or 1: the metric {:?} is of type count, in which every sample is 1; one of type sum adds values up",
+                definition.name
+            );
+            return Err(FieldError::new(self.field("value"), value, expected));
         }
         let (count, of) = match (self.values.len(), self.times.len()) {
             (0, 0) => (1, "sample"),
@@ -122,7 +134,7 @@ impl Entry<'_> {
         Ok(count)
     }
 
-    /// The time, value and weight of one sample. In a metric of type count its value is 1, whatever was given; a
+    /// The time, value and weight of one sample. In a metric of type count its value is 1, whatever columns give; a
     /// weight matters to averages alone.
     pub(crate) fn sample(
         &self,

@@ -11,7 +11,7 @@ pub struct Sample {
     pub metric: MetricReference,
     /// Its series; needed for a keyed metric, refused for one without keys. 1 to 200 characters.
     pub key: Option<String>,
-    /// A finite number; only a metric of type count goes without.
+    /// A finite number. A metric of type count goes without, or with 1: each of its samples is 1.
     pub value: Option<f64>,
     /// When it happened; absent means now.
     pub time: Option<Timestamp>,
@@ -28,7 +28,7 @@ pub struct SampleColumns {
     pub key: Option<String>,
     /// When each happened; empty means now, for all.
     pub times: Vec<Timestamp>,
-    /// Their values; may be empty for a metric of type count.
+    /// Their values; may be empty for a metric of type count, where each is 1, whatever it says.
     pub values: Vec<f64>,
     /// Their weights; empty means 1.
     pub weights: Vec<f64>,

@@ -73,7 +73,7 @@ struct Csv {
     /// The column that says when
     #[arg(long, value_name = "COLUMN")]
     time: String,
-    /// The column with the number; only a metric of type count goes without
+    /// The column with the number; a metric of type count goes without: each row is 1
     #[arg(long, value_name = "COLUMN")]
     value: Option<String>,
     /// The column with the series' key, for a keyed metric
@@ -248,8 +248,14 @@ async fn metric(client: &Client, csv: &Csv, name: &str) -> Result<Value, Failure
         (false, Some(_)) => return usage("is not keyed: leave --key out"),
         _ => {}
     }
-    if csv.value.is_none() && metric["data_type"] != "count" {
-        return usage("is not of type count: name the column of the values with --value");
+    match (&csv.value, metric["data_type"] == "count") {
+        (None, false) => return usage("is not of type count: name the column of the values with --value"),
+        (Some(_), true) => {
+            return usage(
+                "is of type count, in which every row is 1 whatever its value: leave --value out, or import into one of type sum",
+            );
+        }
+        _ => {}
     }
     Ok(metric)
 }

@@ -81,11 +81,11 @@ Examples:
 Examples:
   bellwether metric add logins 3
   bellwether metric add latency 12.5 --key api --weight 40 --time 2026-01-31T12:00:00Z
-  bellwether metric add starts                                 # a metric of type count needs no value")]
+  bellwether metric add starts                                 # one more in a metric of type count")]
     Add {
         /// Its name or id; a name of digits alone in quotes: '"2024"'
         metric: String,
-        /// A number; only a metric of type count goes without
+        /// A number; a metric of type count goes without: each of its samples is 1
         #[arg(allow_negative_numbers = true, value_parser = super::number)]
         value: Option<f64>,
         /// The series, for a keyed metric
@@ -142,7 +142,7 @@ pub(crate) fn definition_request(
 pub(crate) enum DataType {
     /// The sum of the values
     Sum,
-    /// How many samples there were
+    /// How many samples there were, whatever their values
     Count,
     /// The smallest value
     Min,

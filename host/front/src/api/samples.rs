@@ -45,7 +45,7 @@ struct NewSample {
     metric: Reference,
     /// Needed for a keyed metric, refused for one without keys. 1 to 200 characters.
     key: Option<String>,
-    /// Needed unless the metric counts.
+    /// Needed unless the metric is of type count: there none or 1, as each of its samples is 1.
     value: Option<f64>,
     /// When it happened; by default now.
     time: Option<Instant>,

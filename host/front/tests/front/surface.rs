@@ -67,6 +67,9 @@ async fn keys_are_listed_and_chosen() {
     host.ask("POST", "/v1/metrics", &host.write, keyed).await;
     let samples: Vec<_> = ["a", "b", "bc"].map(|key| json!({"metric": "pushes", "key": key})).into();
     host.ask("POST", "/v1/samples", &host.write, json!({"samples": samples})).await;
+    let valued = json!({"samples": [{"metric": "pushes", "key": "a", "value": 5}]});
+    let refused = host.ask("POST", "/v1/samples", &host.write, valued).await.problem(400, "invalid");
+    assert_eq!(refused["errors"][0]["field"], "samples[0].value", "a count would drop it");
     assert_eq!(
         host.get("/v1/metrics/pushes/keys?contains=b", &host.read).await.json()["items"],
         json!(["b", "bc"])

@@ -14,7 +14,7 @@ use bellwether_store::{Batch, Direction, Key, MemoryStore, Row, SharedStore, Spa
 
 use crate::{
     DataType, Definition, Fill, Interval, IntervalQuery, KeySelection, Limits, MetricError, MetricReference,
-    Metrics, Sample, SeriesValues, Written,
+    Metrics, Sample, SampleColumns, SeriesValues, Written,
 };
 
 const OURS: OrganisationId = OrganisationId(1);
@@ -76,9 +76,12 @@ impl House {
         self.metrics.write(OURS, samples, Batch::new()).await
     }
 
-    /// Writes one value now and gives what its interval has then.
+    /// Writes one value now, as plugins do, and gives what its interval has then.
     async fn add(&self, metric: &str, key: Option<&str>, value: f64) -> f64 {
-        self.write(&[sample(metric, key, value)]).await.unwrap()[0].value
+        let (metric, key) = (by_name(metric), key.map(str::to_owned));
+        let columns =
+            SampleColumns { metric, key, times: Vec::new(), values: vec![value], weights: Vec::new() };
+        self.metrics.write_columns(OURS, &[columns], Batch::new()).await.unwrap()[0].value
     }
 
     async fn query(&self, metric: &str, start: &str, end: &str, fill: Fill) -> Vec<SeriesValues> {

@@ -16,7 +16,8 @@ async fn with_hours(data_type: DataType, hours: &[(i64, f64)]) -> House {
     house.define("hourly", data_type, Interval::Hourly, false).await;
     for (hour, value) in hours {
         let time = Some(at("2024-04-09").saturating_add(hour * HOUR + 1234));
-        house.write(&[Sample { time, ..sample("hourly", None, *value) }]).await.unwrap();
+        let given = (data_type != DataType::Count).then_some(*value);
+        house.write(&[Sample { time, value: given, ..sample("hourly", None, *value) }]).await.unwrap();
     }
     house
 }
@@ -290,7 +291,9 @@ proptest! {
                 let mut batch = Vec::new();
                 for (index, (key, hour, value)) in write.iter().enumerate() {
                     let (key, value) = (format!("key {key}"), f64::from(*value));
-                    batch.push(Sample { time: Some(time(*hour)), ..sample("keyed", Some(&key), value) });
+                    let given = (data_type != DataType::Count).then_some(value);
+                    let sample = sample("keyed", Some(&key), value);
+                    batch.push(Sample { time: Some(time(*hour)), value: given, ..sample });
                     let start = calendar.containing(time(*hour)).start();
                     model.entry((key, start)).or_default().push((*hour, host, number * 100 + index, value));
                 }

@@ -3,7 +3,6 @@
 use bellwether_store::{MAX_VALUE, Precondition, StoreError};
 
 use super::*;
-use crate::SampleColumns;
 
 const TYPES: [DataType; 7] = [
     DataType::Sum,
@@ -65,7 +64,8 @@ async fn weights_weigh_in_averages_alone() {
         house.define(data_type.as_str(), data_type, Interval::Daily, false).await;
         let mut last = 0.0;
         for (value, weight) in [(1.0, Some(2.0)), (10.0, Some(1.0)), (4.0, None)] {
-            let sample = Sample { weight, ..sample(data_type.as_str(), None, value) };
+            let value = (data_type != DataType::Count).then_some(value);
+            let sample = Sample { weight, value, ..sample(data_type.as_str(), None, 0.0) };
             last = house.write(&[sample]).await.unwrap()[0].value;
         }
         // (2 × 1 + 1 × 10 + 1 × 4) ÷ 4
@@ -137,8 +137,7 @@ async fn a_write_of_many_samples_answers_each_with_all_of_them_in() {
             hour("2024-04-09T11:00:00Z", sample("sum", Some("a"), 4.0)),
             hour("2024-04-09T10:59:00Z", sample("sum", Some("a"), 8.0)),
             Sample { value: None, ..sample("count", None, 0.0) },
-            // Whatever its value, it counts one.
-            sample("count", None, 100.0),
+            sample("count", None, 1.0),
         ])
         .await
         .unwrap();
@@ -191,6 +190,20 @@ async fn columns_are_written_like_the_samples_they_stand_for() {
         let result = house.metrics.write_columns(OURS, &[entry], Batch::new()).await;
         assert_eq!(field(result).field, path);
     }
+}
+
+#[tokio::test]
+async fn a_value_that_a_count_would_drop_is_refused() {
+    let house = House::new().await;
+    house.define("starts", DataType::Count, Interval::Daily, false).await;
+    for wrong in [5.0, 0.0, -1.0, f64::NAN] {
+        let refused = field(house.write(&[sample("starts", None, 1.0), sample("starts", None, wrong)]).await);
+        assert_eq!((&*refused.field, refused.value), ("samples[1].value", wrong.to_string()));
+        for part in ["none, or 1", "\"starts\"", "type count", "type sum"] {
+            assert!(refused.expected.contains(part), "{}", refused.expected);
+        }
+    }
+    assert_eq!(house.values("starts").await, [(None, vec![])]);
 }
 
 #[tokio::test]
