@@ -14,7 +14,7 @@ use super::metric::{DataType, Interval, definition_request};
 use crate::client::{Body, Client, Connection};
 use crate::failure::Failure;
 use crate::import::load::{self, BadLines};
-use crate::import::progress::{Identity, Progress};
+use crate::import::progress::{Identity, Lock, Progress};
 use crate::import::report::{Report, Summary};
 use crate::import::source::{Columns, METRIC, Source, TAG, TagColumn, expectation, fingerprint, is_within};
 use crate::import::time::{TimeFormat, TimeReader};
@@ -46,7 +46,7 @@ Examples:
       --tag-column host --tag-column env=environment --tag source:archive
 
 An import that was interrupted goes on where it stopped when the same command is given again; nothing is added twice.
-How far it came is kept in FILE.bellwether-import.json.")]
+How far it came is kept in FILE.bellwether-import.json, for one import at a time.")]
     Csv(Box<Csv>),
 }
 
@@ -123,6 +123,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let ImportCommand::Csv(csv) = arguments.command;
     let format = Format::from(arguments.connection.json);
     let mut source = Source::open(&csv.file, csv.delimiter, &csv.columns(), csv.times()?)?;
+    let kept = csv.progress_file.clone().unwrap_or_else(|| Progress::beside(&csv.file));
+    // Held to the end: two that write one progress would send each other's rows again.
+    let _lock = Lock::take(&kept)?;
     let mut report = Report::new(format, source.length());
     let client = arguments.connection.patient_client()?;
     let organisation = organisation(&client).await?;
@@ -150,7 +153,6 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         batch: csv.batch.into(),
         attempt: random_word(),
     };
-    let kept = csv.progress_file.clone().unwrap_or_else(|| Progress::beside(&csv.file));
     let before = if csv.restart { None } else { Progress::load(&kept)? };
     let mut progress =
         match before.map(|before| to_go_on_with(before, &identity, &csv)).transpose()?.flatten() {

@@ -1,7 +1,8 @@
-//! The file that remembers how far an import came.
+//! The file that remembers how far an import came, and the lock that keeps a second import off it.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -118,9 +119,7 @@ impl Progress {
 
     /// Where the progress of importing `file` is kept, unless said otherwise: beside it.
     pub(crate) fn beside(file: &Path) -> PathBuf {
-        let mut name = file.as_os_str().to_owned();
-        name.push(".bellwether-import.json");
-        PathBuf::from(name)
+        with_ending(file, ".bellwether-import.json")
     }
 
     /// Reads the progress kept at `path`, if there is any.
@@ -137,9 +136,7 @@ impl Progress {
 
     /// Keeps the progress at `path`: afterwards the file holds this or, after a crash, what it held before.
     pub(crate) fn save(&self, path: &Path) -> io::Result<()> {
-        let mut name = path.as_os_str().to_owned();
-        name.push(".new");
-        let new = PathBuf::from(name);
+        let new = with_ending(path, ".new");
         let mut file = File::create(&new)?;
         file.write_all(&serde_json::to_vec_pretty(self).map_err(io::Error::other)?)?;
         file.sync_all()?;
@@ -147,9 +144,86 @@ impl Progress {
     }
 }
 
+/// The path with something more at its end.
+fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}
+
+/// One import at a time keeps its progress in a file. Held, it is a locked file beside that one, which saving replaces;
+/// a process that dies lets go of it.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    path: PathBuf,
+    /// Held while it is open.
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the progress kept at `progress` for this import alone.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] if another import has it.
+    pub(crate) fn take(progress: &Path) -> Result<Self, Failure> {
+        let path = with_ending(progress, ".lock");
+        let wrong = |error: &io::Error| {
+            Failure::Usage(format!(
+                "{} cannot be locked ({error}); keep the progress elsewhere with --progress-file",
+                path.display()
+            ))
+        };
+        loop {
+            let file =
+                File::options().create(true).append(true).open(&path).map_err(|error| wrong(&error))?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    return Err(Failure::Usage(format!(
+                        "another import keeps its progress in {}: let it end, or give this one a file of its own with \
+                         --progress-file",
+                        progress.display()
+                    )));
+                }
+                Err(TryLockError::Error(error)) => return Err(wrong(&error)),
+            }
+            // Whoever had it before may have taken it away since it was opened: then it keeps nobody off.
+            let same = |there: std::fs::Metadata| Ok(there.ino() == file.metadata()?.ino());
+            if std::fs::metadata(&path).and_then(same).unwrap_or(false) {
+                return Ok(Self { path, _file: file });
+            }
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Left there it would do no harm.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_second_import_with_the_same_progress_is_refused_until_the_first_has_ended() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let progress = folder.path().join("p.json");
+        let first = Lock::take(&progress).expect("nobody has it");
+        let Err(Failure::Usage(told)) = Lock::take(&progress) else { panic!("it is taken") };
+        assert!(told.contains("p.json:") && told.contains("--progress-file"), "{told}");
+        Lock::take(&folder.path().join("q.json")).expect("another file");
+        drop(first);
+        drop(Lock::take(&progress).expect("it is free again"));
+        assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0, "nothing is left");
+        // What a killed import leaves keeps nobody off.
+        std::fs::write(folder.path().join("p.json.lock"), "").expect("written");
+        Lock::take(&progress).expect("nobody has it");
+        let nowhere = Lock::take(&folder.path().join("none/p.json")).expect_err("no folder").for_people();
+        assert!(nowhere.contains("none/p.json.lock") && nowhere.contains("--progress-file"), "{nowhere}");
+    }
 
     fn identity() -> Identity {
         Identity {
