@@ -7,6 +7,7 @@
 mod address;
 mod audit;
 mod changes;
+mod data;
 mod destination;
 mod directory;
 mod error;
@@ -26,6 +27,7 @@ mod verify;
 pub use address::is_public;
 pub use audit::{AuditEntry, AuditFilter, AuditScope};
 pub use changes::check_organisation_name;
+pub use data::DataChange;
 pub use destination::{Destination, InvalidDestination, LOCALHOST, NEVER_SENT};
 pub use error::{AccessError, AuthFailure};
 pub use idempotency::{

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bellwether_access::{Access, AuditScope, Principal};
+use bellwether_access::{Access, DataChange, Principal};
 use bellwether_alerts::{Alerts, Deliveries, Routes};
 use bellwether_kernel::{Clock, Randomness};
 use bellwether_metrics::Metrics;
@@ -137,17 +137,8 @@ impl Services {
         &self.parts.access
     }
 
-    /// An entry of the organisation's audit log, for the change it tells of to join.
-    pub(crate) fn told(
-        &self,
-        principal: &Principal,
-        action: &str,
-        target: &str,
-        details: &[(&str, String)],
-    ) -> Batch {
-        let mut batch = Batch::new();
-        let scope = AuditScope::Organisation(principal.organisation);
-        self.access().audit(&mut batch, scope, principal.key.as_str(), action, target, details);
-        batch
+    /// The audit entry of a change of the organisation's data, for the change's commit to join.
+    pub(crate) fn told(&self, principal: &Principal, change: &DataChange<'_>) -> Batch {
+        self.access().data_changed(principal, change, None)
     }
 }

@@ -1,10 +1,10 @@
 //! The audit log: one entry for each change, newest first, each in its scope.
 
-use bellwether_kernel::{Cursor, PageRequest};
+use bellwether_kernel::{Cursor, MetricId, PageRequest};
 use bellwether_store::{Batch, Crash, Store};
 
 use super::{Fixture, START, key, seconds};
-use crate::{AccessError, AuditEntry, AuditFilter, AuditScope, NewKey, Role};
+use crate::{AccessError, AuditEntry, AuditFilter, AuditScope, Caller, DataChange, NewKey, Role};
 
 async fn log(fixture: &Fixture, scope: AuditScope, filter: &AuditFilter, limit: usize) -> Vec<AuditEntry> {
     let mut page = PageRequest::first(limit);
@@ -183,4 +183,56 @@ async fn a_long_entry_is_cut_instead_of_refused() {
     assert!(entries[0].target.ends_with('…'));
     let kept = entries[0].details.len() - 1;
     assert_eq!(entries[0].details[kept], ("…".into(), format!("{} more", 100 - kept)));
+}
+
+#[tokio::test]
+async fn a_change_of_data_is_told_alike_by_whichever_way_it_came() {
+    let fixture = Fixture::new().await;
+    let access = &fixture.access;
+    let acme = access.create_organisation("host", "acme", "UTC").await.unwrap().id;
+    let created = access.create_key("host", acme, key("ci", Role::Write)).await.unwrap();
+    let principal = access.authenticate_token(&created.token).unwrap();
+    let Caller::Principal(principal) = principal else { panic!("a key of an organisation") };
+    let changes = [
+        (
+            DataChange::DeleteMetric { name: "logins", id: MetricId(7) },
+            "metric.delete",
+            "logins",
+            vec![("id", "7")],
+        ),
+        (
+            DataChange::DeleteSeries { metric: "cpu", filter: "host:a" },
+            "series.delete",
+            "cpu",
+            vec![("filter", "host:a")],
+        ),
+        (
+            DataChange::DescribeSeries {
+                metric: "cpu",
+                keep_days: Some(9),
+                roll_ups: &[(15, 300), (90, 3600)],
+            },
+            "series.describe",
+            "cpu",
+            vec![("keep_days", "9"), ("roll_ups", "15:300 90:3600")],
+        ),
+        (
+            DataChange::SetRetention { events_days: None, logs_days: Some(3) },
+            "retention.set",
+            "records",
+            vec![("events_days", "the host's"), ("logs_days", "3")],
+        ),
+    ];
+    let scope = AuditScope::Organisation(acme);
+    for (change, action, target, mut details) in changes {
+        for plugin in [None, Some("threatconnect")] {
+            fixture.store.commit(access.data_changed(&principal, &change, plugin)).await.unwrap();
+            details.extend(plugin.map(|plugin| ("plugin", plugin)));
+            let told = &log(&fixture, scope, &AuditFilter::default(), 100).await[0];
+            assert_eq!((&*told.action, &*told.target), (action, target));
+            assert_eq!(told.actor, created.key.id.as_str());
+            let kept: Vec<_> = told.details.iter().map(|(name, value)| (&**name, &**value)).collect();
+            assert_eq!(kept, details);
+        }
+    }
 }

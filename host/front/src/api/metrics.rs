@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use bellwether_access::DataChange;
 use bellwether_kernel::{Cursor, FieldError, MetricId, OrganisationId};
 use bellwether_metrics::{Definition, KeyFilter, ListFilter, MetricError, MetricReference};
 use http::StatusCode;
@@ -168,7 +169,8 @@ pub(crate) async fn delete(
 ) -> Result<Json<Metric>, Problem> {
     let metric = find(&services, principal.organisation, metric).await?;
     let told = |metric: &bellwether_metrics::Metric| {
-        services.told(&principal, "metric.delete", &metric.definition.name, &[("id", metric.id.to_string())])
+        let change = DataChange::DeleteMetric { name: &metric.definition.name, id: metric.id };
+        services.told(&principal, &change)
     };
     let reference = MetricReference::Id(metric.id);
     let metric = services.metrics().delete_with(principal.organisation, &reference, told).await?;

@@ -1,6 +1,7 @@
 //! Events and logs: `/v1/events`, `/v1/logs` and how long both are kept, `/v1/retention`.
 
 use axum::extract::State;
+use bellwether_access::DataChange;
 use bellwether_kernel::{FieldError, OrganisationId, RecordId, Timestamp};
 use bellwether_records::{Content, Order, Record, RecordError, RecordKind, Retention, Search, parse};
 use bellwether_store::Batch;
@@ -362,9 +363,7 @@ pub(crate) async fn set_retention(
     Json(RecordRetention { events_days, logs_days }): Json<RecordRetention>,
 ) -> Result<Json<RecordRetention>, Problem> {
     let retention = Retention { events_days, logs_days };
-    let shown = |days: Option<u32>| days.map_or_else(|| "the host's".to_owned(), |days| days.to_string());
-    let details = [("events_days", shown(events_days)), ("logs_days", shown(logs_days))];
-    let told = services.told(&principal, "retention.set", "records", &details);
+    let told = services.told(&principal, &DataChange::SetRetention { events_days, logs_days });
     services.records().set_retention(principal.organisation, retention, told).await?;
     Ok(Json(retention.into()))
 }

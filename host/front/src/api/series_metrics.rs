@@ -1,5 +1,6 @@
 //! Metrics with tagged series: `/v1/series/metrics`.
 
+use bellwether_access::DataChange;
 use bellwether_kernel::{Cursor, FieldError};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -216,12 +217,9 @@ pub(crate) async fn describe(
     State(services): State<Shared>,
     Json(new): Json<SeriesMetadata>,
 ) -> Result<Json<TaggedMetric>, Problem> {
-    let steps = new.roll_ups.iter().map(|step| format!("{}:{}", step.after_days, step.step_seconds));
-    let details = [
-        ("keep_days", new.keep_days.map_or_else(|| "the host's".to_owned(), |days| days.to_string())),
-        ("roll_ups", steps.collect::<Vec<_>>().join(" ")),
-    ];
-    let told = services.told(&principal, "series.describe", &metric, &details);
+    let steps: Vec<_> = new.roll_ups.iter().map(|step| (step.after_days, step.step_seconds)).collect();
+    let change = DataChange::DescribeSeries { metric: &metric, keep_days: new.keep_days, roll_ups: &steps };
+    let told = services.told(&principal, &change);
     services.series().describe(principal.organisation, &metric, new.into(), told).await?;
     Ok(Json(services.series().metric(principal.organisation, &metric)?.into()))
 }
@@ -252,9 +250,10 @@ pub(crate) async fn delete(
     Query(query): Query<DeletionQuery>,
     State(services): State<Shared>,
 ) -> Result<Json<DeletedSeries>, Problem> {
-    let which = [("filter", query.filter.clone().unwrap_or_else(|| "*".to_owned()))];
-    let filter = filter(query.filter.as_deref())?;
-    let told = services.told(&principal, "series.delete", &metric, &which);
+    let which = query.filter.as_deref();
+    let filter = filter(which)?;
+    let change = DataChange::DeleteSeries { metric: &metric, filter: which.unwrap_or("*") };
+    let told = services.told(&principal, &change);
     let deleted = services.series().delete(principal.organisation, &metric, filter, told).await?;
     Ok(Json(DeletedSeries { deleted }))
 }

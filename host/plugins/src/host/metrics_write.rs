@@ -1,7 +1,7 @@
 //! `bellwether:host/metrics-write`: the caller's role must be write or above, and the grant's patterns cover the
-//! metric.
+//! metric. What is deleted is told in the caller's audit log.
 
-use bellwether_access::Role;
+use bellwether_access::{DataChange, Role};
 use bellwether_kernel::{OrganisationId, Timestamp};
 use bellwether_metrics::{Defined, MetricError as Refused, RecordedWrite, SampleColumns};
 use bellwether_store::Batch;
@@ -50,7 +50,12 @@ impl wit::Host for Call {
         }
         let reference = self.reference(organisation, reference, &self.scope.metrics_write).await?;
         let join = |deleted: &bellwether_metrics::Metric| {
-            effect.as_ref().map_or_else(Batch::new, |effect| effect.batch(Answer::Deleted(deleted.clone())))
+            let name = &deleted.definition.name;
+            let mut batch = self.told(&DataChange::DeleteMetric { name, id: deleted.id });
+            if let Some(effect) = &effect {
+                batch.append(effect.batch(Answer::Deleted(deleted.clone())));
+            }
+            batch
         };
         match self.services().metrics.delete_with(organisation, &reference, join).await {
             Ok(deleted) => {

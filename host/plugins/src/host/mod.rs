@@ -33,7 +33,7 @@ mod tests;
 use std::path::Path;
 use std::sync::{Arc, OnceLock, Weak};
 
-use bellwether_access::{Access, HostKey, Principal};
+use bellwether_access::{Access, DataChange, HostKey, Principal};
 use bellwether_alerts::Alerts;
 use bellwether_engine::wasmtime::component::HasSelf;
 use bellwether_engine::{CallData, Engine, EngineSettings, Guest, Linker, Size, wasmtime};
@@ -42,7 +42,7 @@ use bellwether_metrics::{Metrics, NamePattern};
 use bellwether_playbooks::{EffectScope, LogLevel};
 use bellwether_records::{RecordKind, Records};
 use bellwether_series::Series;
-use bellwether_store::{Objects, SharedStore};
+use bellwether_store::{Batch, Objects, SharedStore};
 
 use crate::LimitOverrides;
 use crate::bindings::bellwether::host as contract;
@@ -266,6 +266,15 @@ impl Call {
 
     fn services(&self) -> &Services {
         &self.scope.shared.services
+    }
+
+    /// The audit entry of a change of data that the plugin makes for its caller, for the change's commit to join.
+    fn told(&self, change: &DataChange<'_>) -> Batch {
+        let plugin = self.scope.state.rsplit('/').next();
+        let access = &self.services().access;
+        self.principal
+            .as_ref()
+            .map_or_else(Batch::new, |principal| access.data_changed(principal, change, plugin))
     }
 }
 

@@ -7,6 +7,7 @@ use bellwether_access::{Principal, Role};
 use super::contract::series_read::{self, Question};
 use super::contract::series_types::{Metadata, MetricKind, SeriesError};
 use super::contract::series_write::{self, SeriesSamples};
+use super::tests::audit;
 use super::{Call, Scope, Shared};
 use crate::LimitOverrides;
 use crate::grant::Grant;
@@ -86,6 +87,38 @@ async fn a_caller_writes_and_asks_what_the_grants_cover() {
     assert_eq!(
         series_write::Host::delete(&mut call, "web.load".to_owned(), "host:a".to_owned()).await.unwrap(),
         1
+    );
+}
+
+#[tokio::test]
+async fn deletions_and_how_long_samples_are_kept_are_told_in_the_callers_audit_log() {
+    use series_write::Host as _;
+    let (_house, shared) = shared().await;
+    let mut call = call(&shared, &["series-write=*"], principal(1, Role::Write));
+    let known = |unit: &str, keep_days| Metadata {
+        kind: MetricKind::Gauge,
+        unit: Some(unit.to_owned()),
+        per_unit: None,
+        description: None,
+        short_name: None,
+        integration: None,
+        keep_days,
+    };
+    call.write(Vec::new(), vec![samples("load", "host:a", &[1.0])]).await.unwrap();
+    for metadata in [known("byte", None), known("byte", Some(9)), known("bit", Some(9))] {
+        call.describe("load".to_owned(), metadata).await.unwrap();
+    }
+    assert_eq!(call.delete("load".to_owned(), "host:a".to_owned()).await.unwrap(), 1);
+    let told = audit(&shared).await;
+    let shown: Vec<_> =
+        told.iter().map(|entry| (&*entry.action, &*entry.target, entry.details[0].clone())).collect();
+    let detail = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert_eq!(
+        shown,
+        [
+            ("series.delete", "load", detail("filter", "host:a")),
+            ("series.describe", "load", detail("keep_days", "9")),
+        ]
     );
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A step that is repeated writes the same samples again, and the last of one time holds: it needs no record.
 
-use bellwether_access::Role;
+use bellwether_access::{DataChange, Role};
 use bellwether_kernel::FieldError;
 use bellwether_series::{Samples, SeriesSamples, SeriesSlice};
 use bellwether_store::Batch;
@@ -55,17 +55,26 @@ impl wit::Host for Call {
         let organisation = self.series_caller(Role::Write)?;
         granted(&self.scope.series_write, &metric)?;
         let series = &self.services().series;
-        let before = series.metric(organisation, &metric);
-        let roll_ups = before.map(|before| before.metadata.roll_ups.clone()).unwrap_or_default();
-        let known = known(metadata, roll_ups);
-        series.describe(organisation, &metric, known, Batch::new()).await.map_err(series_error)
+        let before = series.metric(organisation, &metric).map(|before| before.metadata).unwrap_or_default();
+        let known = known(metadata, before.roll_ups.clone());
+        // Clients describe their metrics in passing; what is told is how long samples are kept, where that is another.
+        let told = match known.keep_days == before.keep_days {
+            true => Batch::new(),
+            false => {
+                let roll_ups = known.roll_ups.iter().map(|step| (step.after_days, step.step_seconds));
+                let (keep_days, roll_ups) = (known.keep_days, roll_ups.collect::<Vec<_>>());
+                self.told(&DataChange::DescribeSeries { metric: &metric, keep_days, roll_ups: &roll_ups })
+            }
+        };
+        series.describe(organisation, &metric, known, told).await.map_err(series_error)
     }
 
     async fn delete(&mut self, metric: String, text: String) -> Result<u64, SeriesError> {
         let organisation = self.series_caller(Role::Write)?;
         granted(&self.scope.series_write, &metric)?;
         let filter = filter(&text)?;
-        self.services().series.delete(organisation, &metric, filter, Batch::new()).await.map_err(series_error)
+        let told = self.told(&DataChange::DeleteSeries { metric: &metric, filter: &text });
+        self.services().series.delete(organisation, &metric, filter, told).await.map_err(series_error)
     }
 }
 

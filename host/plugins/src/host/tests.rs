@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use bellwether_access::{Principal, Role};
+use bellwether_access::{AuditEntry, AuditFilter, AuditScope, Principal, Role};
+use bellwether_kernel::{OrganisationId, PageRequest};
 
 use super::contract::metrics_types::{DataType, Interval, MetricDefinition, MetricError, MetricReference};
 use super::contract::metrics_write::Samples;
@@ -39,6 +40,13 @@ fn named(name: &str) -> MetricReference {
 
 fn samples(metric: MetricReference, times: Vec<i64>) -> Vec<Samples> {
     vec![Samples { metric, key: None, values: vec![1.5; times.len().max(1)], times, weights: Vec::new() }]
+}
+
+/// What was done in the first organisation, newest first.
+pub(super) async fn audit(shared: &Arc<Shared>) -> Vec<AuditEntry> {
+    let scope = AuditScope::Organisation(OrganisationId(1));
+    let (all, page) = (AuditFilter::default(), PageRequest::first(100));
+    shared.services.access.audit_log(scope, &all, &page).await.unwrap().items
 }
 
 #[tokio::test]
@@ -96,6 +104,24 @@ async fn metrics_outside_the_grant_are_forbidden_by_name_and_unknown_by_id() {
     }
     let page = web.list_metrics(0, 10).await.unwrap();
     assert_eq!((page.total, page.metrics[0].definition.name.as_str()), (1, "web.logins"));
+}
+
+#[tokio::test]
+async fn a_deletion_is_told_in_the_callers_audit_log() {
+    use metrics_write::Host as _;
+    let (_house, shared) = shared().await;
+    let caller = principal(1, Role::Write);
+    let mut call = call(&shared, "own/threatconnect", &["metrics-write=*"], Some(Arc::clone(&caller)));
+    let id = call.define(definition("logins")).await.unwrap().metric.id;
+    call.delete(named("logins")).await.unwrap();
+    assert!(matches!(call.delete(named("logins")).await, Err(MetricError::UnknownMetric(_))));
+    let told = audit(&shared).await;
+    let id = id.to_string();
+    assert_eq!(told.len(), 1, "what did not happen is not told: {told:?}");
+    assert_eq!((&*told[0].action, &*told[0].target), ("metric.delete", "logins"));
+    assert_eq!(told[0].actor, caller.key.as_str());
+    let details: Vec<_> = told[0].details.iter().map(|(name, value)| (&**name, &**value)).collect();
+    assert_eq!(details, [("id", &*id), ("plugin", "threatconnect")]);
 }
 
 #[tokio::test]
