@@ -123,7 +123,9 @@ impl ProblemKind {
             Self::NotFound => "Look at the name or id; what another organisation has cannot be seen.",
             Self::MethodNotAllowed => "Use one of the methods in the answer's `Allow` header.",
             Self::Conflict => "Read what is there and decide whether to change the name or the request.",
-            Self::TooLarge => "Send less at once; the answer names the limit.",
+            Self::TooLarge => {
+                "Send less at once or, where the limit is of all there is, make room; the answer names it."
+            }
             Self::UnsupportedMediaType => "Set `Content-Type` to the type the answer names.",
             Self::IdempotencyMismatch => "Use a new `Idempotency-Key` for every new request.",
             Self::IdempotencyInProgress => {
