@@ -76,7 +76,9 @@ fn among(metadata: &Value, wanted: impl Fn(&str, &Path) -> bool) -> Result<Vec<P
         });
     }
     if packages.is_empty() {
-        return Err(BuildError::NotAPlugin("cargo finds no package of a plugin there".to_owned()));
+        return Err(BuildError::NotAPlugin(
+            "cargo finds no package of a plugin there; `bellwether plugin new` makes one".to_owned(),
+        ));
     }
     Ok(packages)
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use bellwether_build::{Built, Toolchain};
+use bellwether_build::{Built, Package, Toolchain};
 use bellwether_plugins::{Inspection, inspect};
 use serde_json::{Value, json};
 
@@ -39,18 +39,36 @@ impl Component {
     }
 }
 
-/// Builds the project in `folder` into `target/<name>.wasm`, or into `output`.
-pub(crate) fn build(folder: &Path, output: Option<&Path>) -> Result<Component, Failure> {
+/// A plugin's project.
+pub(crate) struct Project {
+    /// Where its `Cargo.toml` is.
+    folder: PathBuf,
+    packages: Vec<Package>,
+    /// Where cargo builds.
+    target: PathBuf,
+}
+
+/// The project in `folder`.
+///
+/// # Errors
+/// [`Failure::Usage`] if there is none.
+pub(crate) fn project(folder: &Path) -> Result<Project, Failure> {
     let manifest = folder.join("Cargo.toml");
-    let project = manifest.canonicalize().map_err(|error| {
+    let found = manifest.canonicalize().map_err(|error| {
         Failure::Usage(format!(
             "{} does not read ({error}); name the project's folder with --path, or make one with `bellwether plugin new`",
             manifest.display()
         ))
     })?;
-    let project = project.parent().expect("a file lies in a folder").to_owned();
-    let own = |_: &str, folder: &Path| folder.canonicalize().is_ok_and(|folder| folder == project);
-    let (packages, target) = bellwether_build::packages(&project, own)?;
+    let folder = found.parent().expect("a file lies in a folder").to_owned();
+    let own = |_: &str, package: &Path| package.canonicalize().is_ok_and(|package| package == folder);
+    let (packages, target) = bellwether_build::packages(&folder, own)?;
+    Ok(Project { folder, packages, target })
+}
+
+/// Builds the project in `folder` into `target/<name>.wasm`, or into `output`.
+pub(crate) fn build(folder: &Path, output: Option<&Path>) -> Result<Component, Failure> {
+    let Project { folder: project, packages, target } = project(folder)?;
     // Installing packages of the system's is for its owner to do.
     let toolchain = Toolchain::obtain(&project, None)?;
     let output = output.map_or_else(|| target.clone(), Path::to_owned);

@@ -7,7 +7,7 @@ use bellwether_plugins::{Grant, Inspection};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::build::{Component, build};
+use super::build::{Component, build, project};
 use super::grants::{Otherwise, complete};
 use super::watch::{INTERVAL, Snapshot, changed};
 use crate::client::{Body, Client};
@@ -32,7 +32,14 @@ pub(crate) struct Loop {
 }
 
 /// Works until it is interrupted.
+///
+/// # Errors
+/// [`Failure::Usage`] if there is no plugin's project, which no change would make one; and of the first requests.
 pub(crate) async fn run(work: &Loop, client: &Client) -> Result<(), Failure> {
+    // A project that cannot be built as it stands is mended while it is watched.
+    if let Err(failure @ Failure::Usage(_)) = project(&work.folder) {
+        return Err(failure);
+    }
     let mut files = Snapshot::of(&work.folder);
     let mut seen = runs(client).await?.into_iter().map(|(id, _)| id).collect::<HashSet<_>>();
     loop {
@@ -160,6 +167,35 @@ fn told(run: &Value, plugin: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::Patience;
+
+    #[tokio::test]
+    async fn a_folder_that_is_no_plugins_is_refused_at_once() {
+        // As `main` does; another test may have been first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let folder = tempfile::tempdir().unwrap();
+        // Nobody listens there: what is refused needs no host.
+        let patience = Patience { attempts: 1, waits_for_a_host: false };
+        let client = Client::new("http://127.0.0.1:1", None, patience).unwrap();
+        let work = Loop {
+            folder: folder.path().to_owned(),
+            grants: Vec::new(),
+            playbook: None,
+            inputs: Value::Null,
+            once: false,
+        };
+        let refused = async || match run(&work, &client).await {
+            Err(Failure::Usage(told)) => told,
+            other => panic!("{other:?}"),
+        };
+        let told = refused().await;
+        assert!(told.contains("--path") && told.contains("bellwether plugin new"), "{told}");
+        std::fs::write(folder.path().join("Cargo.toml"), "[package]\nname = \"no-plugin\"\n").unwrap();
+        std::fs::create_dir(folder.path().join("src")).unwrap();
+        std::fs::write(folder.path().join("src/lib.rs"), "").unwrap();
+        let told = refused().await;
+        assert!(told.contains("no-plugin") && told.contains("crate-type"), "{told}");
+    }
 
     #[test]
     fn only_the_steps_of_the_plugin_are_told() {
