@@ -37,7 +37,7 @@ const HOST: &str = "bellwether:host/";
 /// Makes a component of a core module.
 ///
 /// # Errors
-/// [`BuildError::Encode`] if the module does not keep to the contract, or the licence is none.
+/// [`BuildError::Encode`] if the module does not keep to the contract; and as of [`identify`].
 pub fn encode(module: &[u8], identity: &Identity) -> Result<Vec<u8>, BuildError> {
     let wrong = |error: &dyn std::fmt::Display| BuildError::Encode(format!("{}: {error:#}", identity.name));
     let component = wit_component::ComponentEncoder::default()
@@ -49,9 +49,17 @@ pub fn encode(module: &[u8], identity: &Identity) -> Result<Vec<u8>, BuildError>
 
 /// Puts an identity into a component, in the place of the one it has.
 ///
+/// A version is checked here and not where it is installed: components that were made before, or by other tools, stay
+/// loadable, and no new one comes to a host with a version that cannot be told from the next.
+///
 /// # Errors
-/// [`BuildError::Encode`] if it is no component, or the licence is none.
+/// [`BuildError::Version`] if the version is no semantic one; [`BuildError::Encode`] if it is no component, or the
+/// licence is none.
 pub fn identify(component: &[u8], identity: &Identity) -> Result<Vec<u8>, BuildError> {
+    if let Err(error) = semver::Version::parse(&identity.version) {
+        let (version, reason) = (identity.version.clone(), error.to_string());
+        return Err(BuildError::Version { version, reason });
+    }
     let wrong = |error: &dyn std::fmt::Display| BuildError::Encode(format!("{}: {error:#}", identity.name));
     if !Parser::is_component(component) {
         return Err(wrong(&"it is no WebAssembly component"));
@@ -165,6 +173,16 @@ mod tests {
         assert_eq!(metadata.description.expect("given").to_string(), "Tries.");
         assert_eq!(metadata.licenses.expect("given").to_string(), "MIT OR Apache-2.0");
         assert_eq!(surface(&component).expect("a component"), Surface::default());
+
+        for wrong in ["", "1", "1.2", "v1.2.3", "01.2.3", "2027-01-01", "1.2.3_4"] {
+            let versioned = Identity { version: wrong.into(), ..identity() };
+            let refused = encode(b"\0asm\x01\0\0\0", &versioned).expect_err(wrong).to_string();
+            assert!(refused.starts_with(&format!("the version is {wrong:?}, expected a semantic version")));
+        }
+        for right in ["0.1.0", "1.2.3-rc.1", "2027.1.1+build.5"] {
+            let versioned = Identity { version: right.into(), ..identity() };
+            assert!(identify(&component, &versioned).is_ok(), "{right}");
+        }
 
         let unlicensed = Identity { licence: Some("do what you like".into()), ..identity() };
         assert!(encode(b"\0asm\x01\0\0\0", &unlicensed).is_err());

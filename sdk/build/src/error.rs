@@ -33,6 +33,14 @@ pub enum BuildError {
     /// The module is no component of the contract; says why.
     #[error("{0}")]
     Encode(String),
+    /// A plugin's version is no semantic version.
+    #[error("the version is {version:?}, expected a semantic version such as 1.4.2: {reason}")]
+    Version {
+        /// What it is.
+        version: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A file does not read or write.
     #[error("{}: {source}", .path.display())]
     File {

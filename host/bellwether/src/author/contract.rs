@@ -127,6 +127,13 @@ mod tests {
             assert_eq!(inspection.version.as_deref(), Some(version));
             assert_eq!(inspection.description.as_deref(), Some("Tells."));
         }
+        let before = fs::read(&file).unwrap();
+        let identity =
+            Identity { name: "a".into(), version: "1.0".into(), description: "".into(), licence: None };
+        let Err(Failure::Usage(told)) = name(&file, &identity) else { panic!("1.0 is no semantic version") };
+        assert!(told.contains("\"1.0\", expected a semantic version such as 1.4.2"), "{told}");
+        assert_eq!(fs::read(&file).unwrap(), before);
+
         fs::write(&file, b"text").unwrap();
         let identity =
             Identity { name: "a".into(), version: "1.0.0".into(), description: "".into(), licence: None };

@@ -23,6 +23,8 @@ impl From<BuildError> for Failure {
         match error {
             // The folder named on the command line is the wrong one.
             BuildError::NotAPlugin(message) => Self::Usage(message),
+            // So is the version given there.
+            error @ BuildError::Version { .. } => Self::Usage(error.to_string()),
             other => Self::Failed(other.into()),
         }
     }

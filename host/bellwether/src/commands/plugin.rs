@@ -116,7 +116,7 @@ A world.wit that is there already is left as it is.")]
         file: PathBuf,
         /// The plugin's name: a-z, 0-9 and -, a letter first
         name: String,
-        /// Its version, as in 1.4.2
+        /// Its version, a semantic one as in 1.4.2
         version: String,
         /// One line; what it has stays, if not said
         #[arg(long)]
