@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::{Channel, ChannelRow, ChannelSpec, ChannelState, check_name};
 use crate::delivery::{Deliveries, keys};
 use crate::service::wrong_cursor;
-use crate::{AlertError, Formatter, Settings, limits};
+use crate::{AlertError, Event, Formatter, Notification, RoleError, Settings, Step, limits};
 
 /// How often a change is tried when another changes the same channel meanwhile.
 const TRIES: usize = 16;
@@ -22,8 +22,8 @@ impl Deliveries {
     /// it must have, 0 for one that must not be there.
     ///
     /// # Errors
-    /// [`AlertError::Invalid`] for a field that is wrong, a formatter or a secret there is not;
-    /// [`AlertError::Conflict`] if it has another version; the store's.
+    /// [`AlertError::Invalid`] for a field that is wrong, a formatter or a secret there is not, or settings the formatter
+    /// refuses; [`AlertError::Role`] if it does not answer; [`AlertError::Conflict`] if it has another version; the store's.
     pub async fn put_channel(
         &self,
         principal: &Principal,
@@ -83,10 +83,30 @@ impl Deliveries {
                 return Err(FieldError::new(format!("settings.{setting}"), secret, expected).into());
             }
         }
+        self.ask(&*formatter, &spec, &settings).await?;
         if spec.hosts.is_empty() {
             spec.hosts = ChannelSpec::hosts_of(&settings);
         }
         Ok(spec)
+    }
+
+    /// Asks a formatter for its first step, as if an incident opened: settings it would refuse then are refused now. What
+    /// it would send is not sent.
+    async fn ask(
+        &self,
+        formatter: &dyn Formatter,
+        spec: &ChannelSpec,
+        settings: &Settings,
+    ) -> Result<(), AlertError> {
+        let notification = Notification::sample_of(Event::Opened, self.clock.now());
+        let reason = match formatter.next(&notification, settings, &[], None).await {
+            Ok(Step::Fail { reason } | Step::Gone { reason }) | Err(RoleError::Refused(reason)) => reason,
+            Ok(Step::Send { .. } | Step::Done { .. } | Step::Retry { .. }) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let (name, given) = (&spec.formatter, serde_json::Value::from(spec.settings.clone()));
+        let expected = format!("settings {name} can tell an incident with; it says: {reason}");
+        Err(FieldError::new("settings", given, expected).into())
     }
 
     pub(crate) fn formatter(&self, organisation: OrganisationId, name: &str) -> Option<Arc<dyn Formatter>> {

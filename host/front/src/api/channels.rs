@@ -218,7 +218,8 @@ pub(crate) async fn get(
     Ok(Json(services.deliveries().channel(principal.organisation, &channel).await?.into()))
 }
 
-/// Puts a channel, or changes the one of that name. What waits for it is delivered by what it is then.
+/// Puts a channel, or changes the one of that name. What waits for it is delivered by what it is then. Settings its
+/// formatter would refuse are refused; nothing is sent.
 #[utoipa::path(put, path = "/v1/channels/{channel}", tag = "channels", security(("key" = [])),
     params(("channel" = String, Path, description = "1 to 32 characters of `a-z0-9_-`"), VersionQuery),
     responses(

@@ -27,6 +27,30 @@ async fn a_channel_is_checked_when_it_is_put_and_its_hosts_follow_from_its_setti
 }
 
 #[tokio::test(start_paused = true)]
+async fn settings_the_formatter_refuses_are_refused_when_the_channel_is_put_and_nothing_is_sent_or_kept() {
+    let world = World::new().await;
+    for (signing, field, why) in [
+        ("rot13", "settings.signing", "expected basic or oauth"),
+        ("never", "settings", "settings cards can tell an incident with; it says: nothing is signed so"),
+        ("broken", "settings", "it says: cards does not sign"),
+    ] {
+        let otherwise = json!({"settings": {"url": "https://cards.example", "signing": signing}});
+        let put = world.deliveries.put_channel(&world.admin, "c", spec(&otherwise), None).await;
+        let error = put.expect_err(signing);
+        assert_eq!(error.kind(), bellwether_kernel::ErrorKind::Invalid);
+        assert_eq!(error.field().map(|error| error.field.as_str()), Some(field), "{error}");
+        assert!(error.to_string().contains(why), "{error}");
+    }
+    assert!(world.deliveries.channel(world.organisation, "c").await.is_err(), "nothing is kept");
+    // What is there stays as it is, too.
+    let before = world.put("c", json!({})).await;
+    let otherwise = json!({"settings": {"url": "https://cards.example", "signing": "rot13"}});
+    world.deliveries.put_channel(&world.admin, "c", spec(&otherwise), None).await.unwrap_err();
+    assert_eq!(world.deliveries.channel(world.organisation, "c").await.unwrap(), before);
+    assert!(world.network.requests.lock().is_empty(), "nothing is sent");
+}
+
+#[tokio::test(start_paused = true)]
 async fn of_two_changes_that_know_the_same_version_one_is_refused() {
     let world = World::new().await;
     let put = |expected| world.deliveries.put_channel(&world.admin, "c", spec(&json!({})), expected);

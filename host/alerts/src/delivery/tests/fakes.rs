@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use async_trait::async_trait;
 use bellwether_access::Destination;
+use bellwether_kernel::FieldError;
 use bellwether_kernel::value::{Input, Value, ValueType};
 
 use super::*;
@@ -97,6 +98,14 @@ impl Formatter for CardFormatter {
         memory: &[u8],
         last: Option<&Answer>,
     ) -> Result<Step, RoleError> {
+        match setting(settings, "signing") {
+            "" | "basic" | "oauth" => {}
+            "never" => return Ok(Step::Fail { reason: "nothing is signed so".to_owned() }),
+            "broken" => return Err(RoleError::Refused("cards does not sign".to_owned())),
+            other => {
+                return Err(FieldError::new("settings.signing", other, "basic or oauth").into());
+            }
+        }
         let send = |method: &str, path: String, memory: Vec<u8>| {
             let text = |text: &str| Part::Text(text.to_owned());
             let header = |name: &str, value: Vec<Part>| Header { name: name.to_owned(), value };
