@@ -1,6 +1,7 @@
 //! Channels: where incidents are told, by which formatter, and how patiently.
 
 mod service;
+mod users;
 
 use bellwether_access::Destination;
 use bellwether_kernel::{FieldError, Timestamp};

@@ -277,14 +277,31 @@ impl Deliveries {
         self.commit_change(principal, batch, &channel.name, action, &details).await
     }
 
-    /// Removes a channel. What is still to be delivered to it becomes dead letters that say so.
+    /// Removes a channel; with `force` whoever names it. What is still to be delivered to it, and what it would be told
+    /// from then on, becomes dead letters that say so.
     ///
     /// # Errors
-    /// [`AlertError::NotFound`]; the store's.
-    pub async fn delete_channel(&self, principal: &Principal, name: &str) -> Result<(), AlertError> {
+    /// [`AlertError::NotFound`]; [`AlertError::Conflict`] that names the monitors and routes it is named by, unless it is
+    /// forced; the store's.
+    pub async fn delete_channel(
+        &self,
+        principal: &Principal,
+        name: &str,
+        force: bool,
+    ) -> Result<(), AlertError> {
         for _ in 0..TRIES {
             let organisation = principal.organisation;
             let (_, row) = self.stored_channel(organisation, name).await?.ok_or_else(|| unknown(name))?;
+            if !force {
+                let users = self.users(organisation, name).await?;
+                if !users.is_empty() {
+                    let text = format!(
+                        "the channel {name:?} is named by {users}: what they tell it would be dead letters; change \
+                         them first, or force it"
+                    );
+                    return Err(AlertError::Conflict(text));
+                }
+            }
             let key = keys::channel(organisation, name);
             let mut batch = Batch::new();
             batch.require(key.clone(), Precondition::ValueIs(row)).delete(key);

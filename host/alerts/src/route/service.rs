@@ -166,6 +166,31 @@ impl Routes {
         Ok(Some(read))
     }
 
+    /// What names a channel: `table countries` and `rules[2]`.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn naming(
+        &self,
+        organisation: OrganisationId,
+        channel: &str,
+    ) -> Result<Vec<String>, AlertError> {
+        let mut naming = Vec::new();
+        let range = tables(organisation).prefix();
+        for (key, head) in self.store.scan(range, Direction::Forward, limits::ROUTE_TABLES).await? {
+            if let Some(Read::Table(_, table)) = self.document(&key, decode(&head)?).await?.as_deref()
+                && table.names(channel)
+            {
+                naming.push(format!("table {}", crate::delivery::keys::name_of(&key)?));
+            }
+        }
+        let (rules, _) = self.rules(organisation).await?;
+        let places = rules.rules.iter().enumerate();
+        let places = places.filter(|(_, rule)| rule.channels.iter().any(|name| name == channel));
+        naming.extend(places.map(|(place, _)| format!("rules[{place}]")));
+        Ok(naming)
+    }
+
     /// The rules of an organisation and their version; 0 where none were ever put.
     ///
     /// # Errors

@@ -23,6 +23,11 @@ pub(super) struct Table {
 }
 
 impl Table {
+    /// Whether a row leads to a channel.
+    pub(super) fn names(&self, channel: &str) -> bool {
+        self.rows.values().flatten().any(|name| name == channel)
+    }
+
     /// Reads CSV: a line of titles, `<tag>,channels`, and rows of a value and names of channels with `;` between them.
     /// Several rows of one value add up.
     pub(super) fn read(text: &str) -> Result<Self, InvalidTable> {

@@ -50,10 +50,18 @@ Examples:
         version: Option<u32>,
     },
     /// Delete a channel; what waits for it becomes dead letters
-    #[command(after_help = "Example:\n  bellwether channel delete ops")]
+    #[command(after_help = "\
+Examples:
+  bellwether channel delete ops
+  bellwether channel delete ops --force
+
+One that monitors or routes name is not deleted; --force does it all the same, and what they tell it becomes dead letters.")]
     Delete {
         /// Its name
         channel: String,
+        /// Although monitors or routes name it
+        #[arg(long)]
+        force: bool,
     },
     /// Send a made-up notification now, and print what was sent and answered
     #[command(after_help = "Example:\n  bellwether channel test ops")]
@@ -121,8 +129,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             let channel = client.write(Method::PUT, &["v1", "channels", &channel], &query, body).await?;
             output::value(format, &channel, shown)?;
         }
-        ChannelCommand::Delete { channel } => {
-            client.write(Method::DELETE, &["v1", "channels", &channel], &[], Body::None).await?;
+        ChannelCommand::Delete { channel, force } => {
+            let query: Vec<_> = force.then(|| ("force", "true".to_owned())).into_iter().collect();
+            client.write(Method::DELETE, &["v1", "channels", &channel], &query, Body::None).await?;
             let answer = json!({ "name": channel, "deleted": true });
             output::value(format, &answer, |_| format!("the channel {channel} is deleted\n"))?;
         }

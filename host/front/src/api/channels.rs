@@ -239,16 +239,28 @@ pub(crate) async fn put(
     Ok((status, Json(Channel::from(channel))).into_response())
 }
 
-/// Deletes a channel. What waits for it becomes dead letters.
+/// Whether those who name what is deleted are heeded.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ForceQuery {
+    /// Deletes it although monitors or routes name it; by default not.
+    #[serde(default)]
+    force: bool,
+}
+
+/// Deletes a channel. What waits for it becomes dead letters. One that monitors or routes name is not deleted: the answer
+/// says which.
 #[utoipa::path(delete, path = "/v1/channels/{channel}", tag = "channels", security(("key" = [])),
-    params(("channel" = String, Path, description = "Its name")),
+    params(("channel" = String, Path, description = "Its name"), ForceQuery),
     responses((status = 204, description = "It is gone"), Refusals, NotFound, Clash))]
 pub(crate) async fn delete(
     Authorised(principal, ..): Authorised<Admin>,
     Path(channel): Path<String>,
+    Query(ForceQuery { force }): Query<ForceQuery>,
     State(services): State<Shared>,
 ) -> Result<StatusCode, Problem> {
-    services.deliveries().delete_channel(&principal, &channel).await?;
+    services.deliveries().delete_channel(&principal, &channel, force).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

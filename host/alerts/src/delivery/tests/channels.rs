@@ -108,7 +108,7 @@ async fn what_is_told_to_a_channel_that_was_deleted_is_a_dead_letter_that_says_s
     world.network.deal(&[Lost]);
     world.tell("i", 1, Event::Opened, &["c"]).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
-    world.deliveries.delete_channel(&world.admin, "c").await.unwrap();
+    world.deliveries.delete_channel(&world.admin, "c", false).await.unwrap();
     let ended = world.ended(1).await.delivery;
     assert_eq!(ended.state, DeliveryState::Dead);
     assert!(ended.reason.unwrap().contains("deleted"));
@@ -119,12 +119,59 @@ async fn what_is_told_to_a_channel_that_was_deleted_is_a_dead_letter_that_says_s
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_channel_that_monitors_or_routes_name_is_not_deleted_unless_it_is_forced() {
+    use crate::rows::{self, MonitorRow};
+    let world = World::new().await;
+    world.put("c", json!({})).await;
+    world.put("d", json!({})).await;
+    let mut batch = Batch::new();
+    for number in 1..=23 {
+        let channels = if number == 2 { json!(["d"]) } else { json!(["d", "c"]) };
+        let now = world.clock.now();
+        let row = MonitorRow {
+            name: format!("m{number}"),
+            version: 1,
+            // What is only like it is not it.
+            document: json!({"title": "c", "labels": {"c": "c"}, "channels": channels}).to_string(),
+            created: now,
+            updated: now,
+            updated_by: "test".to_owned(),
+        };
+        batch.put(rows::monitor(world.organisation, MonitorId(number)), bellwether_store::encode(&row));
+    }
+    world.store.commit(batch).await.unwrap();
+    let clock: Arc<dyn Clock> = world.clock.clone();
+    let routes = Routes::new(world.store.clone(), world.access.clone(), clock);
+    let matches = RouteMatch::default();
+    for (name, csv) in [("countries", "country,channels\nde,d;c\n"), ("zones", "zone,channels\na,d\n")] {
+        routes.put_table(&world.admin, name, matches.clone(), csv, None).await.unwrap();
+    }
+    let rule = |channel: &str| RouteRule {
+        description: String::new(),
+        matches: matches.clone(),
+        channels: vec![channel.to_owned()],
+    };
+    let rules = RouteRules { rules: vec![rule("d"), rule("c")] };
+    routes.put_rules(&world.admin, &rules, None).await.unwrap();
+    let refused = world.deliveries.delete_channel(&world.admin, "c", false).await.unwrap_err();
+    assert!(matches!(refused, AlertError::Conflict(_)), "{refused}");
+    let text = refused.to_string();
+    for part in ["the monitors m1, m3, m4, ", "m21 and 2 more", "by the routes table countries, rules[1]: "] {
+        assert!(text.contains(part), "no {part} in {text}");
+    }
+    assert!(!text.contains("m2,") && !text.contains("zones"), "{text}");
+    assert!(world.deliveries.channel(world.organisation, "c").await.is_ok());
+    world.deliveries.delete_channel(&world.admin, "c", true).await.unwrap();
+    assert!(world.deliveries.channel(world.organisation, "c").await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
 async fn another_channel_of_that_name_does_not_go_on_with_what_the_first_kept() {
     let world = World::new().await;
     world.put("c", json!({})).await;
     world.tell("i", 1, Event::Opened, &["c"]).await;
     world.ended(1).await;
-    world.deliveries.delete_channel(&world.admin, "c").await.unwrap();
+    world.deliveries.delete_channel(&world.admin, "c", false).await.unwrap();
     world.put("c", json!({})).await;
     world.network.requests.lock().clear();
     world.tell("i", 2, Event::Updated, &["c"]).await;

@@ -1,0 +1,94 @@
+//! Who names a channel: the monitors and routes that would tell it.
+
+use std::fmt;
+
+use bellwether_kernel::OrganisationId;
+use bellwether_store::{Direction, decode};
+use serde::Deserialize;
+
+use crate::delivery::Deliveries;
+use crate::rows::{self, MonitorRow};
+use crate::{AlertError, Routes};
+
+/// Rows read at a time.
+const PAGE: usize = 500;
+/// Monitors that are named; the rest are counted.
+const NAMED: usize = 20;
+
+/// Who names a channel.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Users {
+    /// The first of the monitors, in the order they were made.
+    monitors: Vec<String>,
+    /// Monitors beyond those.
+    more: usize,
+    /// Routing tables by their names, and rules by their places.
+    routes: Vec<String>,
+}
+
+impl Users {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.monitors.is_empty() && self.routes.is_empty()
+    }
+}
+
+/// `monitors cpu, disk and 3 more, and routing table countries, rules[2]`.
+impl fmt::Display for Users {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let [first, rest @ ..] = &self.monitors[..] {
+            let word = if rest.is_empty() { "the monitor" } else { "the monitors" };
+            write!(f, "{word} {first}")?;
+            rest.iter().try_for_each(|name| write!(f, ", {name}"))?;
+            if self.more > 0 {
+                write!(f, " and {} more", self.more)?;
+            }
+        }
+        if !self.monitors.is_empty() && !self.routes.is_empty() {
+            write!(f, ", and by ")?;
+        }
+        match self.routes.is_empty() {
+            true => Ok(()),
+            false => write!(f, "the routes {}", self.routes.join(", ")),
+        }
+    }
+}
+
+/// What is read of a monitor's document.
+#[derive(Deserialize)]
+struct Named {
+    #[serde(default)]
+    channels: Vec<String>,
+}
+
+impl Deliveries {
+    /// Who names a channel, paused or not.
+    pub(super) async fn users(
+        &self,
+        organisation: OrganisationId,
+        channel: &str,
+    ) -> Result<Users, AlertError> {
+        let mut users = Users::default();
+        let quoted = format!("\"{channel}\"");
+        let mut range = rows::monitors(organisation).prefix();
+        loop {
+            let page = self.store.scan(range.clone(), Direction::Forward, PAGE).await?;
+            let Some((last, _)) = page.last() else { break };
+            range.start = last.successor();
+            for (_, row) in &page {
+                let row: MonitorRow = decode(row)?;
+                // Most documents need not be read for it.
+                let names = row.document.contains(&quoted)
+                    && serde_json::from_str::<Named>(&row.document)
+                        .is_ok_and(|named| named.channels.iter().any(|name| name == channel));
+                match names {
+                    true if users.monitors.len() < NAMED => users.monitors.push(row.name),
+                    true => users.more += 1,
+                    false => {}
+                }
+            }
+        }
+        let (store, access, clock) = (self.store.clone(), self.access.clone(), self.clock.clone());
+        users.routes = Routes::new(store, access, clock).naming(organisation, channel).await?;
+        Ok(users)
+    }
+}
