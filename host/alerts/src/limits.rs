@@ -37,6 +37,10 @@ pub const ANSWER: usize = 256 << 10;
 /// Recipients of an e-mail, copies included: mail servers take a hundred at least (RFC 5321, section 4.5.3.1.8).
 pub const RECIPIENTS: usize = 100;
 
+/// How long recipients a mail server does not take yet are tried again for once others have the e-mail: mail servers that
+/// put strangers off (greylisting) ask for half an hour at most. What follows of the incident is not held back meanwhile.
+pub const DEFERRED: crate::Period = crate::Period::hours(1);
+
 /// Characters of a subject: a header's line may have 998 (RFC 5322, section 2.1.1).
 pub const SUBJECT: usize = 900;
 

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use bellwether_kernel::OrganisationId;
-use bellwether_store::{Precondition, decode, encode};
+use bellwether_store::{Direction, Precondition, decode, encode};
 use bytes::Bytes;
 
 use super::ending::Ending;
+use super::letters::Letters;
 use super::outbox::Told;
 use super::record::{DeliveryRow, MemoryRow};
 use super::schedule::Turn;
-use super::talk::{End, Keep, Letters, Talk};
+use super::talk::{End, Keep, Talk};
 use super::{Attempt, Deliveries, DeliveryId, DeliveryState, Outcome, keys};
 use crate::channel::{Channel, ChannelState};
 use crate::sending::Secrets;
@@ -33,7 +34,10 @@ impl Deliveries {
         }
         let now = self.clock.now();
         if let Some(due) = row.due.filter(|due| *due > now) {
-            return Ok(Turn::Later(due));
+            // One that some have already does not hold back what follows it.
+            if row.accepted.is_empty() || !self.is_followed(organisation, id).await? {
+                return Ok(Turn::Later(due));
+            }
         }
         let ending = Ending { organisation, id, row, stored };
         let Some(channel) = self.channel_at_hand(organisation, &id.channel).await? else {
@@ -95,7 +99,7 @@ impl Deliveries {
                 };
                 let keep = Keep { organisation, id, channel, stored: &ending.stored };
                 let mut talk = Talk::new(self, organisation, channel, settings, secrets, notification);
-                talk.letters = Letters::of(row);
+                talk.letters = Letters::of(row, channel.spec.retry, began);
                 let end = talk.run(&*formatter, memory.clone().unwrap_or_default(), Some(&keep)).await?;
                 attempt.exchanges = talk.exchanges;
                 (end, talk.letters, memory)
@@ -104,6 +108,17 @@ impl Deliveries {
         attempt.milliseconds = u64::try_from(self.clock.now().milliseconds_since(began)).unwrap_or_default();
         drop(at_work);
         self.finish(ending, channel, attempt, end, letters, memory).await
+    }
+
+    /// Whether another delivery waits behind this one.
+    pub(super) async fn is_followed(
+        &self,
+        organisation: OrganisationId,
+        id: &DeliveryId,
+    ) -> Result<bool, AlertError> {
+        let end = keys::waiting_line(organisation, &id.channel, &id.incident).prefix().end;
+        let behind = keys::waiting(organisation, id).successor()..end;
+        Ok(!self.store.scan(behind, Direction::Forward, 1).await?.is_empty())
     }
 
     /// What an exchange about an incident, or a test, needs besides what it is about; or how it ends without.

@@ -9,9 +9,10 @@ use bytes::Bytes;
 use metrics::counter;
 
 use super::attempt::memory_row;
+use super::letters::Letters;
 use super::record::{DeliveryRow, Noted, WaitingRow, cut};
 use super::schedule::Turn;
-use super::talk::{End, Letters};
+use super::talk::End;
 use super::{Attempt, Deliveries, DeliveryId, DeliveryState, Outcome, backoff, keys};
 use crate::channel::Channel;
 use crate::{AlertError, limits};
@@ -81,7 +82,10 @@ impl Deliveries {
         }
         (row.state, row.reason, row.due) = (state, reason, None);
         row.ended = Some(self.clock.now());
-        (row.accepted, row.refused) = (Vec::new(), Vec::new());
+        // Whoever has the e-mail of a dead letter does not get it again when that is resent.
+        if state != DeliveryState::Dead {
+            (row.accepted, row.refused) = (Vec::new(), Vec::new());
+        }
     }
 
     /// Records an attempt and what is next.
@@ -108,11 +112,12 @@ impl Deliveries {
                     batch.put(key, memory_row(channel, &kept));
                 }
                 attempt.outcome = Outcome::Delivered;
-                self.set_ended(row, DeliveryState::Delivered, None);
+                attempt.reason = letters.unreached();
+                self.set_ended(row, DeliveryState::Delivered, attempt.reason.clone());
             }
             End::Retry { after, reason } => {
                 let made = row.attempts - row.attempts_before;
-                let due = backoff::again(now, made, after, &*self.randomness);
+                let due = letters.due(backoff::again(now, made, after, &*self.randomness));
                 let age = i64::try_from(channel.spec.retry.max_age_seconds).unwrap_or(i64::MAX);
                 let until = first.saturating_add(age.saturating_mul(1_000));
                 if made >= channel.spec.retry.attempts || due > until {
@@ -126,14 +131,6 @@ impl Deliveries {
                     let mut reason = reason;
                     cut(&mut reason, limits::REASON);
                     (row.reason, row.due) = (Some(reason), Some(due));
-                    row.accepted = letters.accepted;
-                    let refused = letters.refused.into_iter();
-                    row.refused = refused
-                        .map(|mut one| {
-                            cut(&mut one.reply, 100);
-                            (one.address, one.code, one.reply)
-                        })
-                        .collect();
                     turn = Turn::Later(due);
                 }
             }
@@ -148,6 +145,9 @@ impl Deliveries {
                 gone = Some(reason.clone());
                 self.set_ended(row, DeliveryState::Dead, Some(format!("the channel is no more: {reason}")));
             }
+        }
+        if row.state != DeliveryState::Delivered {
+            letters.keep(row);
         }
         ending.put(&mut batch);
         batch.put(keys::attempt(organisation, id, attempt.number), attempt.encode());
@@ -234,7 +234,10 @@ impl Deliveries {
         match ending.row.state {
             DeliveryState::Delivered => {
                 counter!(ENDED, "state" => "delivered").increment(1);
-                tracing::debug!(%delivery, organisation, "delivered");
+                match reason {
+                    "" => tracing::debug!(%delivery, organisation, "delivered"),
+                    _ => tracing::warn!(%delivery, organisation, reason, "delivered, but not to everybody"),
+                }
             }
             DeliveryState::Dead => {
                 counter!(ENDED, "state" => "dead").increment(1);

@@ -41,6 +41,11 @@ pub(crate) fn waiting(organisation: OrganisationId, id: &DeliveryId) -> Key {
     place(Space::DeliveryWaiting, organisation, id)
 }
 
+/// The deliveries of one incident to one channel that wait.
+pub(crate) fn waiting_line(organisation: OrganisationId, channel: &str, incident: &str) -> Key {
+    Key::new(Space::DeliveryWaiting).number(organisation.0).text(channel).text(incident)
+}
+
 pub(crate) fn all_waiting() -> Key {
     Key::new(Space::DeliveryWaiting)
 }

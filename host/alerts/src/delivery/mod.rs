@@ -7,6 +7,7 @@ mod dispatch;
 mod ending;
 mod find;
 pub(crate) mod keys;
+mod letters;
 mod outbox;
 mod record;
 mod resend;

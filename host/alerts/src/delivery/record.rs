@@ -92,7 +92,7 @@ pub struct Delivery {
     pub due: Option<Timestamp>,
     /// Attempts so far.
     pub attempts: u32,
-    /// Why it is not delivered, or not yet.
+    /// Why it is not delivered, or not yet; of one that was, whom it did not reach.
     pub reason: Option<String>,
     /// When it ended.
     pub ended: Option<Timestamp>,
@@ -112,7 +112,7 @@ pub(crate) struct DeliveryRow {
     pub(crate) first_attempt: Option<Timestamp>,
     pub(crate) reason: Option<String>,
     pub(crate) ended: Option<Timestamp>,
-    /// Of an e-mail some recipients are still to get: those that have it, and those that were refused.
+    /// Of an e-mail some recipients are still to get, or never got: those that have it, and those that were refused.
     pub(crate) accepted: Vec<String>,
     pub(crate) refused: Vec<(String, u16, String)>,
 }
@@ -192,7 +192,7 @@ pub struct Attempt<E = Exchanged> {
     pub formatter: String,
     /// What came of it.
     pub outcome: Outcome,
-    /// Why, where it did not succeed.
+    /// Why, where it did not succeed; where it did, whom it did not reach.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// What was sent, in order.

@@ -80,6 +80,8 @@ impl Deliveries {
             }
             (row.state, row.reason, row.ended) = (DeliveryState::Waiting, None, None);
             (row.attempts_before, row.first_attempt) = (row.attempts, None);
+            // An address that was unknown then may be known by now.
+            row.refused = Vec::new();
             batch.require(key.clone(), Precondition::ValueIs(stored)).put(key, encode(&row));
             batch.put(keys::waiting(organisation, id), encode(&WaitingRow { event: row.event, due: None }));
             batch.delete(keys::order(organisation, keys::List::Dead, row.time, id));

@@ -47,6 +47,8 @@ struct Queue {
 struct Line {
     waiting: BTreeMap<u32, Waiting>,
     busy: bool,
+    /// Something came behind the first while that was worked at.
+    followed: bool,
 }
 
 /// A delivery that waits.
@@ -70,6 +72,18 @@ impl Line {
 
     fn due(&self) -> Option<Timestamp> {
         self.waiting.first_key_value().map(|(_, first)| first.due)
+    }
+
+    /// Has the first looked at before its time, where something came behind it: it may give way to that.
+    fn follow(&mut self) {
+        if self.waiting.len() < 2 {
+            return;
+        }
+        if self.busy {
+            self.followed = true;
+        } else if let Some(mut first) = self.waiting.first_entry() {
+            first.get_mut().due = Timestamp::default();
+        }
     }
 }
 
@@ -164,6 +178,7 @@ impl Schedule {
         let before = line.due();
         let told = told.filter(|_| !queue.held);
         line.waiting.insert(id.sequence, Waiting { event, due: due.unwrap_or_default(), told });
+        line.follow();
         queue.waiting += 1;
         self.waiting += 1;
         if !line.busy {
@@ -223,6 +238,7 @@ impl Schedule {
             return;
         };
         let before = queue.waiting;
+        let followed = std::mem::take(&mut line.followed);
         match (turn, &work.task) {
             (Turn::Ended, Task::Deliver(sequence)) => {
                 queue.waiting -= usize::from(line.waiting.remove(sequence).is_some());
@@ -234,7 +250,7 @@ impl Schedule {
             }
             (Turn::Later(due), Task::Deliver(sequence)) => {
                 if let Some(own) = line.waiting.get_mut(sequence) {
-                    own.due = *due;
+                    own.due = if followed { Timestamp::default() } else { *due };
                 }
             }
             (Turn::Later(_), Task::Fold(..)) => {}

@@ -5,14 +5,15 @@ use std::time::Duration;
 use bellwether_kernel::{ErrorKind, OrganisationId};
 use bytes::Bytes;
 
-use super::record::{DeliveryRow, Noted};
+use super::letters::Letters;
+use super::record::Noted;
 use super::{Deliveries, DeliveryId, backoff};
 use crate::AlertError;
 use crate::channel::Channel;
 use crate::sending::{FilledRequest, Letter, Mask, Secrets, SendError, fill};
 use crate::{
-    Answer, Email, EmailAnswer, Formatter, HttpAnswer, HttpRequest, Notification, Outgoing, Refusal,
-    RoleError, Settings, Step, limits,
+    Answer, Email, EmailAnswer, Formatter, HttpAnswer, HttpRequest, Notification, Outgoing, RoleError,
+    Settings, Step, limits,
 };
 
 /// How an exchange ended.
@@ -35,22 +36,6 @@ pub(super) struct Keep<'a> {
     pub(super) channel: &'a Channel,
     /// The delivery as it is stored.
     pub(super) stored: &'a Bytes,
-}
-
-/// What became of an e-mail's recipients in this attempt and those before it.
-#[derive(Default)]
-pub(super) struct Letters {
-    pub(super) accepted: Vec<String>,
-    pub(super) refused: Vec<Refusal>,
-    sent: u32,
-}
-
-impl Letters {
-    pub(super) fn of(row: &DeliveryRow) -> Self {
-        let refused = row.refused.iter().cloned();
-        let refused = refused.map(|(address, code, reply)| Refusal { address, code, reply });
-        Self { accepted: row.accepted.clone(), refused: refused.collect(), sent: 0 }
-    }
 }
 
 /// An exchange.
@@ -120,7 +105,7 @@ impl<'a> Talk<'a> {
             if number > 1 {
                 self.wait_for_room().await;
             }
-            last = Some(match self.send(outgoing).await {
+            last = Some(match self.send(outgoing, keep).await {
                 Ok(answer) => answer,
                 Err(end) => return Ok(self.masked(end)),
             });
@@ -148,11 +133,11 @@ impl<'a> Talk<'a> {
     }
 
     /// Sends what a step says and notes it.
-    async fn send(&mut self, outgoing: Outgoing) -> Result<Answer, End> {
+    async fn send(&mut self, outgoing: Outgoing, keep: Option<&Keep<'_>>) -> Result<Answer, End> {
         let began = self.deliveries.clock.now();
         let sent = match &outgoing {
             Outgoing::Http(request) => self.request(request).await.map(Answer::Http),
-            Outgoing::Email(email) => self.letter(email).await.map(Answer::Email),
+            Outgoing::Email(email) => self.letter(email, keep).await.map(Answer::Email),
         };
         let took = self.deliveries.clock.now().milliseconds_since(began);
         let mut noted = Noted {
@@ -168,13 +153,7 @@ impl<'a> Talk<'a> {
                 noted.answer = Some(String::from_utf8_lossy(&answer.body).into_owned());
             }
             Ok(Answer::Email(answer)) => {
-                let refused =
-                    answer.refused.iter().map(|one| format!("{}: {} {}", one.address, one.code, one.reply));
-                let refused: Vec<String> = refused.collect();
-                noted.answer = Some(match refused.is_empty() {
-                    true => "taken for all recipients".to_owned(),
-                    false => format!("refused for {}", refused.join("; ")),
-                });
+                noted.answer = Some(self.letters.answered(answer));
             }
             Err(End::Retry { reason, .. } | End::Fail(reason) | End::Gone(reason)) => {
                 noted.error = Some(self.mask.text(reason).into_owned());
@@ -228,46 +207,60 @@ impl<'a> Talk<'a> {
         Ok((sent, true))
     }
 
-    async fn letter(&mut self, email: &Email) -> Result<EmailAnswer, End> {
+    async fn letter(&mut self, email: &Email, keep: Option<&Keep<'_>>) -> Result<EmailAnswer, End> {
         let Some(mail) = &self.deliveries.mail else {
             return Err(End::Fail(
                 "this host has no mail server; who runs it can set one under [email]".to_owned(),
             ));
         };
-        self.letters.sent += 1;
-        let first = self.letters.sent == 1;
+        let is_first = self.letters.begin();
         let (domain, key) = (mail.domain(), &self.notification.idempotency_key);
-        let done = |letters: &Letters| {
-            let refused = letters.refused.iter().map(|one| one.address.clone());
-            letters.accepted.iter().cloned().chain(refused).collect::<Vec<_>>()
-        };
         let letter = Letter {
             email: email.clone(),
-            message_id: match first {
+            message_id: match is_first {
                 true => format!("{key}@{domain}"),
-                false => format!("{key}.{}@{domain}", self.letters.sent),
+                false => format!("{key}.{}@{domain}", self.letters.sent()),
             },
             references: vec![format!("{}.{}@{domain}", self.notification.incident.id, self.channel.name)],
-            done: if first { done(&self.letters) } else { Vec::new() },
+            done: if is_first { self.letters.done() } else { Vec::new() },
         };
-        let posted = mail.post(&letter).await.map_err(ended)?;
-        if !first {
-            return match posted.deferred.first() {
-                Some((address, reply)) => Err(later(address, reply)),
-                None => Ok(EmailAnswer { message_id: letter.message_id, refused: posted.refused }),
-            };
+        let posted = self.letters.posted(&letter, mail.post(&letter).await).map_err(ended)?;
+        let (refused, deferred) = (self.letters.take(is_first, &posted), posted.deferred);
+        let message_id = letter.message_id;
+        if deferred.is_empty() {
+            return Ok(EmailAnswer { message_id, refused });
         }
-        self.letters.accepted.extend(posted.accepted);
-        self.letters.refused.extend(posted.refused);
-        if let Some((address, reply)) = posted.deferred.first() {
-            return Err(later(address, reply));
+        // What follows the first would be sent to everybody again, were the exchange begun anew for it.
+        let is_told = match is_first {
+            true => !self.letters.accepted.is_empty() && self.is_late(keep).await,
+            false => !posted.accepted.is_empty(),
+        };
+        if !is_told {
+            if is_first {
+                self.letters.wait();
+            }
+            return Err(later(&deferred));
         }
-        Ok(EmailAnswer { message_id: letter.message_id, refused: self.letters.refused.clone() })
+        self.letters.give_up(deferred);
+        Ok(EmailAnswer { message_id, refused })
+    }
+
+    /// Whether those a mail server has not taken an e-mail for yet are not waited for any longer, where others have it.
+    async fn is_late(&self, keep: Option<&Keep<'_>>) -> bool {
+        let Some(keep) = keep else { return false };
+        if self.letters.is_late(self.deliveries.clock.now()) {
+            return true;
+        }
+        // A store that does not say so does not take either what would come of it.
+        self.deliveries.is_followed(keep.organisation, keep.id).await.unwrap_or(false)
     }
 }
 
-fn later(address: &str, reply: &str) -> End {
-    End::Retry { after: None, reason: format!("the mail server does not take it for {address} yet: {reply}") }
+/// How an exchange ends whose e-mail somebody is still to get.
+fn later(deferred: &[(String, String)]) -> End {
+    let each = deferred.iter().map(|(address, reply)| format!("{address} yet: {reply}"));
+    let each: Vec<String> = each.collect();
+    End::Retry { after: None, reason: format!("the mail server does not take it for {}", each.join("; ")) }
 }
 
 fn ended(error: SendError) -> End {

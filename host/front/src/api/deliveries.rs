@@ -31,7 +31,7 @@ pub(crate) struct Delivery {
     due: Option<Instant>,
     /// Attempts so far.
     attempts: u32,
-    /// Why it is not delivered, or not yet.
+    /// Why it is not delivered, or not yet; of an e-mail that was, whom it did not reach.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     /// When it ended.
@@ -112,7 +112,7 @@ pub(crate) struct DeliveryAttempt {
     #[schema(example = "webhook 0.1.0")]
     formatter: String,
     outcome: DeliveryOutcome,
-    /// Why it did not succeed.
+    /// Why it did not succeed; of an e-mail that was taken, whom it did not reach.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     /// What was sent, in order.
