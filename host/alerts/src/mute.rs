@@ -37,6 +37,8 @@ pub struct Scope {
 pub struct NewMute {
     /// What it is about.
     pub scope: Scope,
+    /// Whether it is about everything: to be said, where the scope says nothing.
+    pub everything: bool,
     /// From when on; from now on if it is not said.
     pub start: Option<Timestamp>,
     /// Until when; until it is deleted if it is not said.
@@ -87,6 +89,12 @@ impl Mute {
 }
 
 impl Scope {
+    /// Whether it says nothing, and so is everything.
+    #[must_use]
+    pub fn is_everything(&self) -> bool {
+        self.monitors.is_empty() && self.labels.is_empty() && self.tags.is_empty()
+    }
+
     /// Whether it is about some of a monitor's series.
     pub(crate) fn covers_monitor(&self, monitor: &str, labels: &BTreeMap<String, String>) -> bool {
         (self.monitors.is_empty() || self.monitors.iter().any(|name| name == monitor))
@@ -119,6 +127,19 @@ impl NewMute {
         if self.reason.chars().count() > limits::TITLE {
             let expected = format!("at most {} characters", limits::TITLE);
             return Err(FieldError::new("reason", &self.reason, expected).into());
+        }
+        // Nobody is to be told of nothing by leaving something out.
+        match (self.scope.is_everything(), self.everything) {
+            (true, false) => {
+                let expected = "monitors, labels or tags of what is muted; or `everything` to be true";
+                return Err(FieldError::new("scope", "nothing", expected).into());
+            }
+            (false, true) => {
+                let expected =
+                    "false beside a scope: either everything is muted, or what has all of the scope";
+                return Err(FieldError::new("everything", true, expected).into());
+            }
+            _ => {}
         }
         self.scope.check()?;
         Ok(())

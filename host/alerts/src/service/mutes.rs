@@ -12,7 +12,8 @@ impl Alerts {
     /// Stores a mute, and forgets those that have been over for 30 days.
     ///
     /// # Errors
-    /// [`AlertError::Invalid`] for an end that is past or before its start; [`AlertError::Limit`].
+    /// [`AlertError::Invalid`] for an end that is past or before its start, and for one that says neither what it is about
+    /// nor that it is everything; [`AlertError::Limit`].
     pub async fn create_mute(&self, principal: &Principal, new: NewMute) -> Result<Mute, AlertError> {
         let mut attempts = Attempts::default();
         loop {
@@ -70,8 +71,9 @@ impl Alerts {
             self.store.get(&key).await?.ok_or_else(|| AlertError::unknown("mute", id.to_string()))?;
         let mut mute: Mute = decode(&stored)?;
         mute.end = end;
-        let scope = mute.scope.clone();
-        NewMute { scope, start: Some(mute.start), end, reason: String::new() }.check(self.clock.now())?;
+        let (scope, everything) = (mute.scope.clone(), mute.scope.is_everything());
+        let start = Some(mute.start);
+        NewMute { scope, everything, start, end, reason: String::new() }.check(self.clock.now())?;
         let mut batch = Batch::new();
         batch.require(key.clone(), Precondition::ValueIs(stored)).put(key, encode(&mute));
         self.audit(&mut batch, principal, "mute.change", &id.to_string(), &[]);

@@ -4,7 +4,8 @@ use super::*;
 
 impl World {
     async fn mute(&self, scope: Scope, start: Option<i64>, end: Option<i64>) -> Mute {
-        let new = NewMute { scope, start: start.map(at), end: end.map(at), reason: "work".into() };
+        let (everything, reason) = (scope.is_everything(), "work".to_owned());
+        let new = NewMute { scope, everything, start: start.map(at), end: end.map(at), reason };
         self.alerts.create_mute(&self.principal, new).await.unwrap()
     }
 }
@@ -60,8 +61,26 @@ async fn a_mute_of_one_host_leaves_the_others_alone() {
     world.mute(Scope { tags, monitors: vec!["cpu".into()], ..Scope::default() }, None, None).await;
     world.live(0, &[("a", 95.0), ("b", 95.0)]).await;
     assert_eq!((world.told().await.len(), world.incidents().await.len()), (1, 2));
-    let new = NewMute { end: Some(at(0)), ..NewMute::default() };
+    let new = NewMute { everything: true, end: Some(at(0)), ..NewMute::default() };
     assert!(matches!(world.alerts.create_mute(&world.principal, new).await, Err(AlertError::Invalid(_))));
+}
+
+#[tokio::test]
+async fn a_mute_of_everything_is_said_to_be_one() {
+    let world = World::new().await;
+    let of = |monitors: &[&str], everything| {
+        let monitors = monitors.iter().map(|name| (*name).to_owned()).collect();
+        NewMute { scope: Scope { monitors, ..Scope::default() }, everything, ..NewMute::default() }
+    };
+    for (new, field) in [(of(&[], false), "scope"), (of(&["cpu"], true), "everything")] {
+        let error = world.alerts.create_mute(&world.principal, new).await.unwrap_err();
+        assert_eq!(error.field().map(|error| error.field.as_str()), Some(field), "{error}");
+        assert!(error.to_string().contains("everything"), "{error}");
+    }
+    let made = world.alerts.create_mute(&world.principal, of(&[], true)).await.unwrap();
+    assert!(made.scope.is_everything());
+    // It is changed as any other.
+    world.alerts.change_mute(&world.principal, made.id, Some(at(9))).await.unwrap();
 }
 
 #[tokio::test]

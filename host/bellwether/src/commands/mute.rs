@@ -25,11 +25,12 @@ enum MuteCommand {
     /// List mutes, those over for up to 30 days included
     #[command(after_help = "Example:\n  bellwether mute list")]
     List(Limit),
-    /// Mute what has all of a scope; everything, if none is given
+    /// Mute what has all of a scope, or everything
     #[command(after_help = "\
 Examples:
   bellwether mute create --monitor checkout-errors --for 2h --reason 'a new release'
-  bellwether mute create --tag host:web-1 --start 2026-03-01T22:00:00Z --end 2026-03-02T04:00:00Z")]
+  bellwether mute create --tag host:web-1 --start 2026-03-01T22:00:00Z --end 2026-03-02T04:00:00Z
+  bellwether mute create --everything --for 30m --reason 'the network is replaced'")]
     Create {
         /// This monitor; may be repeated for any of several
         #[arg(long, value_name = "NAME")]
@@ -40,6 +41,9 @@ Examples:
         /// Series with this tag; may be repeated
         #[arg(long, value_name = "NAME:VALUE")]
         tag: Vec<String>,
+        /// Every series of every monitor, in the place of a scope
+        #[arg(long, conflicts_with_all = ["monitor", "label", "tag"])]
+        everything: bool,
         /// From this instant on; from now on if it is not given
         #[arg(long, value_name = "TIME", value_parser = instant)]
         start: Option<jiff::Timestamp>,
@@ -91,10 +95,18 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             ];
             output::listing(format, &mutes, &columns)?;
         }
-        MuteCommand::Create { monitor, label, tag, start, end, lasting, reason } => {
+        MuteCommand::Create { monitor, label, tag, everything, start, end, lasting, reason } => {
+            if !everything && monitor.is_empty() && label.is_empty() && tag.is_empty() {
+                let text =
+                    "nothing says what is muted, expected --monitor, --label or --tag, or --everything";
+                return Err(Failure::Usage(text.to_owned()));
+            }
             let scope = json!({ "monitors": monitor, "labels": pairs("--label", &label)?, "tags": pairs("--tag", &tag)? });
             let lasting = self::lasting(start, lasting)?;
-            let body = json!({ "scope": scope, "start": start, "end": end.or(lasting), "reason": reason });
+            let body = json!({
+                "scope": scope, "everything": everything,
+                "start": start, "end": end.or(lasting), "reason": reason,
+            });
             let answer = client.write(Method::POST, &["v1", "mutes"], &[], Body::Json(body)).await?;
             output::value(format, &answer, |mute| output::record(mute, FIELDS))?;
             warn_of_monitors(&client, &monitor).await;

@@ -98,13 +98,17 @@ pub(crate) async fn list(
     Ok(Json(MuteList { items: found.items, next: found.next.map(|cursor| cursor.to_string()) }))
 }
 
-/// What is to be muted.
+/// What is to be muted: what has all of a scope, or everything.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MuteRequest {
     #[serde(default)]
     #[schema(required = false)]
     scope: MuteScope,
+    /// To be said where the scope says nothing: every series of every monitor is muted.
+    #[serde(default)]
+    #[schema(required = false)]
+    everything: bool,
     /// From when on; by default from now on.
     start: Option<Instant>,
     /// Until when; by default until it is deleted.
@@ -126,6 +130,7 @@ pub(crate) async fn create(
 ) -> Result<Response, Problem> {
     let new = NewMute {
         scope: request.scope.into(),
+        everything: request.everything,
         start: request.start.map(|Instant(start)| start),
         end: request.end.map(|Instant(end)| end),
         reason: request.reason,

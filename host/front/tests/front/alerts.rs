@@ -20,6 +20,15 @@ async fn the_page_of_alerts_shows_what_the_keys_organisation_has_and_asks_for_th
     assert!(host.get("/alerts", "").await.text().contains("name=\"key\""));
     let mute = json!({"scope": {"monitors": ["load"]}, "reason": "a new release"});
     assert_eq!(host.ask("POST", "/v1/mutes", &host.write, mute).await.status, 201);
+    // Nobody mutes everything by leaving something out.
+    for (mute, field) in [
+        (json!({"reason": "a new release"}), "scope"),
+        (json!({"scope": {"tags": {}}}), "scope"),
+        (json!({"scope": {"tags": {"host": "a"}}, "everything": true}), "everything"),
+    ] {
+        let refused = host.ask("POST", "/v1/mutes", &host.write, mute).await;
+        assert_eq!((refused.status.as_u16(), &refused.json()["errors"][0]["field"]), (400, &json!(field)));
+    }
     let shown = form(&host, "/alerts", &[("key", &host.read)]).await;
     for part in [
         "<h2>Open incidents</h2>",

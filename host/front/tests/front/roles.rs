@@ -97,7 +97,7 @@ async fn each_role_may_do_what_it_should_and_nothing_more() {
         ("GET", "/v1/incidents/none/actions", Value::Null, readers),
         ("POST", "/v1/incidents/none/actions/none", Value::Null, writers),
         ("GET", "/v1/mutes", Value::Null, readers),
-        ("POST", "/v1/mutes", json!({"end": "2000-01-01"}), writers),
+        ("POST", "/v1/mutes", json!({"everything": true, "end": "2000-01-01"}), writers),
         ("GET", "/v1/mutes/none", Value::Null, readers),
         ("PATCH", "/v1/mutes/none", empty(), writers),
         ("DELETE", "/v1/mutes/none", Value::Null, writers),

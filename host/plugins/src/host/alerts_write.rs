@@ -89,8 +89,11 @@ impl wit::Host for Call {
         let (alerts, principal) = self.alerts(Role::Write)?;
         // Not its times: a repeat reads another clock.
         let about = format!("{:?}", new.scope);
+        let scope = scope(new.scope);
         let new = NewMute {
-            scope: scope(new.scope),
+            // The contract has no other word for it, and the grant must be for every monitor.
+            everything: scope.is_everything(),
+            scope,
             start: new.start.map(|start| instant(start, "new.start")).transpose()?,
             end: new.end.map(|end| instant(end, "new.end")).transpose()?,
             reason: new.reason,

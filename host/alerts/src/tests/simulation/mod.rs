@@ -219,7 +219,8 @@ impl Simulation {
                     let host = HOSTS[self.draw.random_range(0..HOSTS.len())];
                     scope.tags = BTreeMap::from([("host".to_owned(), host.to_owned())]);
                 }
-                let new = NewMute { scope, start, end, reason: String::new() };
+                let everything = scope.is_everything();
+                let new = NewMute { scope, everything, start, end, reason: String::new() };
                 drop(alerts.create_mute(&principal, new).await);
             }
             4 => {
