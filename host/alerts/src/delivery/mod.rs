@@ -42,6 +42,7 @@ use crate::sending::Tokens;
 use crate::{AlertError, HttpSender, Mailer, Roles};
 
 pub use find::DeliveryFilter;
+pub(crate) use record::DeliveryRow;
 pub use record::{
     Attempt, Delivery, DeliveryHistory, DeliveryId, DeliveryState, Exchanged, InvalidDeliveryId, Outcome,
 };

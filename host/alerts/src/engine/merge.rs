@@ -13,8 +13,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::evaluate::{Changed, past};
-use crate::incident::{Interval, Note, NoteKind};
+use crate::evaluate::Changed;
+use crate::incident::{Interval, Note, NoteKind, ToldNote};
 use crate::{
     AlertError, Alerts, Event, Incident, IncidentId, StoredIncident, Telling, UserEvent, limits, rows,
 };
@@ -273,8 +273,7 @@ impl Alerts {
         let is_told = !wanted.is_empty();
         for (sequence, (event, message)) in (first..).zip(wanted) {
             let incident = self.together(organisation, lead, merging, message.as_deref()).await?;
-            let word = past(event);
-            let text = format!("{word}, as number {sequence} of incident {lead}, to {}", channels.join(", "));
+            let text = ToldNote::new(event, sequence, Some(lead), &channels).to_string();
             changed.notes.push(Note { time, by: None, what: NoteKind::Told, text });
             let channels = channels.clone();
             self.tellings.add(batch, &Telling { organisation, channels, sequence, event, time, incident })?;

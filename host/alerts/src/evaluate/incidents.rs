@@ -7,7 +7,7 @@ use bellwether_kernel::{OrganisationId, Timestamp};
 use super::{Move, What};
 use crate::calendar::Quiet;
 use crate::engine::Shared;
-use crate::incident::{Interval, Note, NoteKind, cut};
+use crate::incident::{Interval, Note, NoteKind, ToldNote, cut};
 use crate::monitor::{Compiled, RenotifyStatus, series_id};
 use crate::mute::Mute;
 use crate::state::{MonitorState, OpenIncident, SeriesState};
@@ -72,10 +72,9 @@ impl Changed {
             incident.told = Some(time);
         }
         let sequence = incident.tellings;
-        let word = past(event);
-        let channels = incident.channels.join(", ");
+        let told = ToldNote::new(event, sequence, None, &incident.channels);
         self.tellings.push(ToTell { event, sequence, message });
-        self.note(time, NoteKind::Told, format!("{word}, as number {sequence}, to {channels}"));
+        self.note(time, NoteKind::Told, told.to_string());
     }
 }
 

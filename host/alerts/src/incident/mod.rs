@@ -1,6 +1,7 @@
 //! Incidents: what is kept of one, what happened to it, and what is told of it.
 
 mod told;
+mod told_note;
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,6 +13,8 @@ use sha2::{Digest, Sha256};
 
 use crate::state::{Breach, Direction};
 use crate::{Excursion, Incident, Level, MonitorId, MonitorKind, Notify, Severity, limits};
+
+pub(crate) use told_note::ToldNote;
 
 /// An incident: a version-7 UUID, so that ids sort by when their incidents opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

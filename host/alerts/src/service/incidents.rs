@@ -158,7 +158,8 @@ impl Alerts {
         Ok(of_incident.filter_map(interval).collect())
     }
 
-    /// What happened to an incident, and why its channels were told or not, oldest first.
+    /// What happened to an incident, and why its channels were told or not, oldest first. Where they are told, what
+    /// became of it is said, too, if a channel did not simply take it.
     ///
     /// # Errors
     /// [`AlertError::NotFound`]; [`AlertError::Invalid`] for a cursor that is not of this list.
@@ -170,7 +171,9 @@ impl Alerts {
     ) -> Result<Page<Note>, AlertError> {
         self.incident(organisation, id).await?;
         let found = self.numbered(rows::notes(organisation, id), Direction::Forward, page).await?;
-        found.try_map(|(_, row)| Ok(decode(&row)?))
+        let mut notes = found.try_map(|(_, row)| Ok::<_, AlertError>(decode(&row)?))?;
+        self.add_fates(organisation, id, &mut notes.items).await?;
+        Ok(notes)
     }
 
     /// Says that an incident is known: it is not told again until it becomes worse. Said twice by the same key it is said

@@ -2,6 +2,7 @@
 
 mod backtest;
 mod calendar;
+mod fates;
 mod feedback;
 mod find;
 mod incidents;

@@ -280,3 +280,36 @@ async fn a_channel_that_is_not_there_is_shown_as_the_monitors_problem() {
     assert_eq!(found.problem, made.problem);
     assert_eq!(world.create(cpu(json!({"name": "other", "channels": []}))).await.problem, None);
 }
+
+#[tokio::test]
+async fn the_trace_says_what_became_of_what_was_told() {
+    use crate::delivery::{DeliveryRow, keys};
+    let world = World::new().await;
+    world.create(cpu(json!({"channels": ["chat", "mail", "pager", "ops", "web", "old"]}))).await;
+    world.live(0, &[("a", 95.0)]).await;
+    let incident = world.incidents().await.remove(0).id;
+    for (channel, state, attempts, reason) in [
+        ("chat", DeliveryState::Delivered, 1, None),
+        ("mail", DeliveryState::Delivered, 9, Some("told, but not to a@acme.example: busy")),
+        ("pager", DeliveryState::Dead, 1, Some("answered 403: no")),
+        ("ops", DeliveryState::Waiting, 2, Some("answered 500")),
+        ("web", DeliveryState::Waiting, 0, None),
+    ] {
+        let mut row = DeliveryRow::new(Event::Opened, at(1));
+        (row.state, row.attempts, row.reason) = (state, attempts, reason.map(str::to_owned));
+        let id = DeliveryId { channel: channel.to_owned(), incident: incident.to_string(), sequence: 1 };
+        let mut batch = Batch::new();
+        batch.put(keys::delivery(OURS, &id), bellwether_store::encode(&row));
+        world.store.commit(batch).await.unwrap();
+    }
+    let (what, text) = world.notes(incident).await.pop().unwrap();
+    assert_eq!(what, NoteKind::Told);
+    let expected = [
+        "opened, as number 1, to chat, mail, pager, ops, web, old",
+        "mail: told, but not to a@acme.example: busy",
+        "pager: not delivered, a dead letter: answered 403: no",
+        "ops: not delivered yet, attempts so far 2: answered 500",
+        "web: waits to be delivered",
+    ];
+    assert_eq!(text, expected.join("; "));
+}

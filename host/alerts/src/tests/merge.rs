@@ -56,6 +56,27 @@ async fn incidents_of_two_monitors_that_share_a_label_are_told_as_one() {
 }
 
 #[tokio::test]
+async fn what_became_of_it_is_said_of_incidents_that_are_told_as_one_too() {
+    use crate::delivery::{DeliveryRow, keys};
+    let world = World::new().await;
+    world.create(of_team("disk", 80.0, json!({}))).await;
+    world.create(of_team("cpu", 90.0, json!({}))).await;
+    for (minute, value) in [(0, 85.0), (1, 95.0)] {
+        world.live(minute, &[("a", value)]).await;
+    }
+    let (disk, cpu) = (world.of("disk").await.id, world.of("cpu").await.id);
+    let mut row = DeliveryRow::new(Event::Updated, at(2));
+    (row.state, row.reason) = (DeliveryState::Dead, Some("answered 403".to_owned()));
+    let id = DeliveryId { channel: "mail".to_owned(), incident: disk.to_string(), sequence: 2 };
+    let mut batch = Batch::new();
+    batch.put(keys::delivery(OURS, &id), bellwether_store::encode(&row));
+    world.store.commit(batch).await.unwrap();
+    let said = "mail: not delivered, a dead letter: answered 403";
+    let dead = |notes: Vec<(NoteKind, String)>| notes.iter().filter(|(_, text)| text.ends_with(said)).count();
+    assert_eq!((dead(world.notes(disk).await), dead(world.notes(cpu).await)), (0, 1));
+}
+
+#[tokio::test]
 async fn the_end_is_told_when_the_last_is_over_whichever_was_the_first() {
     let world = World::new().await;
     let document = json!({"merge": {"by": []}, "notify": {"update": true}});

@@ -304,7 +304,7 @@ pub(crate) struct NoteList {
     next: Option<String>,
 }
 
-/// Says what happened to an incident, and why its channels were told or not.
+/// Says what happened to an incident, why its channels were told or not, and what became of what they were told.
 #[utoipa::path(get, path = "/v1/incidents/{incident}/trace", tag = "incidents", security(("key" = [])),
     params(("incident" = String, Path, description = "Its id"), PageQuery),
     responses((status = 200, description = "A page of notes", body = NoteList), Refusals, NotFound))]
