@@ -60,6 +60,20 @@ impl Alerts {
         organisation: OrganisationId,
         incident: &StoredIncident,
     ) -> Option<Found> {
+        self.events_within(organisation, incident, PATIENCE).await
+    }
+
+    /// The same where less time than usual may be left.
+    pub(crate) async fn events_within(
+        &self,
+        organisation: OrganisationId,
+        incident: &StoredIncident,
+        left: Duration,
+    ) -> Option<Found> {
+        if left.is_zero() {
+            self.meters.events_skipped();
+            return None;
+        }
         let now = self.clock.now().as_milliseconds();
         let rest = self.events_rest.load(Ordering::Relaxed).saturating_sub(now);
         // A clock that was set back makes it no longer.
@@ -69,7 +83,15 @@ impl Alerts {
         }
         let found = async {
             let rule = self.event_rule(organisation, incident).await?;
-            let all = self.correlate(organisation, incident, &rule, Some(PATIENCE)).await?;
+            // What the end of one that is over kept need not be looked for.
+            let kept = match incident.is_open() {
+                true => None,
+                false => get_large(&*self.store, &rows::incident_events(organisation, incident.id)).await?,
+            };
+            let all = match kept {
+                Some(kept) => decode(&kept)?,
+                None => self.correlate(organisation, incident, &rule, Some(left.min(PATIENCE))).await?,
+            };
             Ok::<_, AlertError>(Found { all, tell: rule.tell })
         };
         let found = found.await;

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::time::Instant;
 
 use bellwether_kernel::{OrganisationId, Timestamp};
 use bellwether_store::{Batch, Key, Precondition, StoreError, Versioned, decode, encode};
@@ -85,7 +86,7 @@ pub(crate) struct Merging {
 struct Part {
     incident: StoredIncident,
     intervals: Vec<Interval>,
-    /// What is told of its events: only of one that the batch changes, and of the first.
+    /// What is told of its events.
     events: Vec<UserEvent>,
 }
 
@@ -310,15 +311,16 @@ impl Alerts {
     ) -> Result<Incident, AlertError> {
         let ids: Vec<IncidentId> =
             self.group(organisation, lead, merging).await?.parts.iter().map(|(id, _)| *id).collect();
+        // In the order they opened: where time is short, what began it all is told of.
+        let mut left = limits::MERGED_EVENTS_WITHIN;
         for id in &ids {
             let Entry::Vacant(vacant) = merging.parts.entry(*id) else { continue };
             match self.read_incident(organisation, *id).await {
                 Ok((incident, _)) => {
                     let intervals = self.all_intervals(organisation, &incident, limits::AFFECTED).await?;
-                    let found = match *id == lead {
-                        true => self.events_in_haste(organisation, &incident).await,
-                        false => None,
-                    };
+                    let began = Instant::now();
+                    let found = self.events_within(organisation, &incident, left).await;
+                    left = left.saturating_sub(began.elapsed());
                     let events = found.map(|found| found.told()).unwrap_or_default();
                     vacant.insert(Part { incident, intervals, events });
                 }

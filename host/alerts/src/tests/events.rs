@@ -166,7 +166,7 @@ async fn suppressions_of_the_calendar_are_events_and_the_rest_of_it_is_not() {
 }
 
 #[tokio::test]
-async fn incidents_that_are_told_as_one_are_told_with_the_events_of_the_first_and_of_the_one_that_moves() {
+async fn incidents_that_are_told_as_one_are_told_with_the_events_of_all_of_them() {
     let world = World::new().await;
     world
         .create(cpu(json!({"merge": {"by": []}, "notify": {"open": true, "update": true, "close": true}})))
@@ -174,8 +174,29 @@ async fn incidents_that_are_told_as_one_are_told_with_the_events_of_the_first_an
     world.events.put(at(-2), "deployed a", &["host:a"]);
     world.events.put(at(-1), "deployed b", &["host:b"]);
     world.events.put(at(-3), "holiday", &[]);
-    let minute = world.live(0, &[("a", 99.0), ("b", 5.0)]).await;
-    world.live(minute, &[("a", 99.0), ("b", 99.0)]).await;
+    let minute = world.live(0, &[("a", 99.0), ("b", 5.0), ("c", 5.0)]).await;
+    let minute = world.live(minute, &[("a", 99.0), ("b", 99.0), ("c", 5.0)]).await;
     let both = vec!["deployed b", "deployed a", "holiday"];
-    assert_eq!(told(&world).await, [vec!["deployed a", "holiday"], both]);
+    assert_eq!(told(&world).await, [vec!["deployed a", "holiday"], both.clone()]);
+    // The one that moves is neither the first nor that whose event it is.
+    let minute = world.live(minute, &[("a", 99.0), ("b", 99.0), ("c", 99.0)]).await;
+    assert_eq!(told(&world).await[2], both);
+    // What was told of one that is over is told on, whatever became of the events; of others what is still there.
+    world.live(minute, &[("a", 99.0), ("b", 5.0), ("c", 99.0)]).await;
+    world.events.0.lock().clear();
+    world.live(minute + 1, &[("a", 99.0), ("b", 5.0), ("c", 5.0)]).await;
+    assert_eq!(told(&world).await[4], ["deployed b", "holiday"]);
+}
+
+#[tokio::test]
+async fn the_events_of_incidents_that_are_told_as_one_are_looked_for_only_as_long_as_is_left() {
+    let world = World::new().await;
+    world.create(cpu(json!({}))).await;
+    world.events.put(at(-2), "deployed", &["host:a"]);
+    world.live(0, &[("a", 99.0)]).await;
+    let incident = world.incidents().await.remove(0);
+    for (left, found) in [(0, false), (1_000, true)] {
+        let looked = world.alerts.events_within(OURS, &incident, Duration::from_millis(left)).await;
+        assert_eq!(looked.is_some(), found, "{left} ms");
+    }
 }
