@@ -123,10 +123,8 @@ impl Alerts {
         incident: &StoredIncident,
     ) -> Result<Arc<EventRule>, AlertError> {
         let (monitor, version) = (incident.monitor, incident.monitor_version);
-        if self.store.get(&rows::version(organisation, monitor, version)).await?.is_none() {
-            return Ok(Arc::default());
-        }
-        Ok(Arc::clone(&self.load(organisation, monitor, version).await?.events))
+        let compiled = self.find_version(organisation, monitor, version).await?;
+        Ok(compiled.map_or_else(Arc::default, |compiled| Arc::clone(&compiled.events)))
     }
 
     async fn correlate(

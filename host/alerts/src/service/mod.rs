@@ -11,6 +11,7 @@ mod mutes;
 mod resolve;
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
@@ -182,20 +183,28 @@ impl Alerts {
         id: MonitorId,
         version: u32,
     ) -> Result<Arc<Compiled>, StoreError> {
+        let found = self.find_version(organisation, id, version).await?;
+        found.ok_or_else(|| damaged_version((organisation, id, version), "it is not there"))
+    }
+
+    /// The same, if it is there still: versions go one by one, and all with their monitor.
+    pub(crate) async fn find_version(
+        &self,
+        organisation: OrganisationId,
+        id: MonitorId,
+        version: u32,
+    ) -> Result<Option<Arc<Compiled>>, StoreError> {
         if let Some((kept, compiled)) = self.compiled.lock().get(&(organisation, id))
             && *kept == version
         {
-            return Ok(Arc::clone(compiled));
+            return Ok(Some(Arc::clone(compiled)));
         }
-        let damaged = |error: String| {
-            StoreError::Damaged(format!(
-                "version {version} of monitor {id} of organisation {organisation}: {error}"
-            ))
-        };
+        let damaged = |error: &dyn Display| damaged_version((organisation, id, version), error);
         let row = self.store.get(&rows::version(organisation, id, version)).await?;
-        let row: monitors::VersionRow = decode(&row.ok_or_else(|| damaged("it is not there".to_owned()))?)?;
-        let document = serde_json::from_str(&row.document).map_err(|error| damaged(error.to_string()))?;
-        let compiled = Arc::new(Compiled::read(&document).map_err(|error| damaged(error.to_string()))?);
+        let Some(row) = row else { return Ok(None) };
+        let row: monitors::VersionRow = decode(&row)?;
+        let document = serde_json::from_str(&row.document).map_err(|error| damaged(&error))?;
+        let compiled = Arc::new(Compiled::read(&document).map_err(|error| damaged(&error))?);
         let mut kept = self.compiled.lock();
         if kept.len() >= COMPILED {
             kept.clear();
@@ -204,7 +213,18 @@ impl Alerts {
         if kept.get(&(organisation, id)).is_none_or(|(known, _)| *known < version) {
             kept.insert((organisation, id), (version, Arc::clone(&compiled)));
         }
-        Ok(compiled)
+        Ok(Some(compiled))
+    }
+
+    /// Keeps nothing in memory of a monitor that was deleted.
+    fn forget_compiled(&self, organisation: OrganisationId, id: MonitorId) {
+        self.compiled.lock().remove(&(organisation, id));
+    }
+
+    /// How many monitors are kept in memory.
+    #[cfg(test)]
+    pub(crate) fn kept_compiled(&self) -> usize {
+        self.compiled.lock().len()
     }
 
     /// A page of the rows under `prefix`, whose keys end in a number: each with its number, in `direction`.
@@ -268,6 +288,13 @@ impl Drop for Alerts {
     fn drop(&mut self) {
         self.halt.cancel();
     }
+}
+
+fn damaged_version(
+    (organisation, id, version): (OrganisationId, MonitorId, u32),
+    why: impl Display,
+) -> StoreError {
+    StoreError::Damaged(format!("version {version} of monitor {id} of organisation {organisation}: {why}"))
 }
 
 /// Counts the attempts at a change: whether one that was overtaken is made anew.

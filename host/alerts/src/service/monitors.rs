@@ -275,6 +275,7 @@ impl Alerts {
         }
         self.audit(&mut batch, principal, "monitor.delete", &row.name, &[("id", id.to_string())]);
         self.store.commit(batch).await?;
+        self.forget_compiled(organisation, id);
         if is_told {
             self.tellings.committed();
         }

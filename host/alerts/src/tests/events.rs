@@ -64,6 +64,23 @@ async fn what_an_end_kept_stays_when_the_events_the_monitor_and_its_versions_are
 }
 
 #[tokio::test]
+async fn nothing_is_kept_in_memory_of_a_monitor_that_was_deleted_and_its_incidents_events_are_found_still() {
+    let world = World::new().await;
+    world.create(cpu(json!({"events": {"query": "title:deployed"}}))).await;
+    world.events.put(at(-2), "deployed", &["host:a"]);
+    world.events.put(at(-1), "restarted", &["host:a"]);
+    world.live(0, &[("a", 99.0)]).await;
+    assert_eq!((shown(&world).await.0, world.alerts.kept_compiled()), (vec!["deployed".to_owned()], 1));
+    // Its end finds no events, and keeps none.
+    world.events.1.store(true, Ordering::Relaxed);
+    world.alerts.delete_monitor(&world.principal, "cpu").await.unwrap();
+    assert_eq!(world.alerts.kept_compiled(), 0);
+    // What its document said of them is gone with it.
+    assert_eq!(shown(&world).await, (vec!["restarted".to_owned(), "deployed".to_owned()], false));
+    assert_eq!(world.alerts.kept_compiled(), 0);
+}
+
+#[tokio::test]
 async fn nobody_waits_long_for_events() {
     let world = World::new().await;
     world.create(cpu(json!({}))).await;
