@@ -266,6 +266,53 @@ fn a_delivery_survives_its_host_and_a_receiver_that_fails_first_and_keeps_its_or
 }
 
 #[test]
+fn what_is_wrong_with_a_channel_or_leaves_others_without_one_is_refused_and_named() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let host = Host::start(&folder.path().join("data"), &[])?;
+    let admin = &host.keys().admin;
+    // What only the formatter knows of its settings is asked of it.
+    for (formatter, settings, field) in [
+        ("webhook", json!({"url": "hooks.example.com"}), "settings.url"),
+        ("email", json!({"to": ["nobody"]}), "settings.to"),
+    ] {
+        let channel = json!({"formatter": formatter, "settings": settings});
+        let answer = host.as_admin("PUT", "/v1/channels/ops").json(&channel).send()?;
+        let refused = expect_json(answer, 400)?;
+        ensure!(refused["errors"][0]["field"] == field, "{refused}");
+        expect_json(host.as_admin("GET", "/v1/channels/ops").send()?, 404)?;
+    }
+    let channel = json!({"formatter": "webhook", "settings": {"url": "https://hooks.example.com/"}});
+    expect_json(host.as_admin("PUT", "/v1/channels/ops").json(&channel).send()?, 201)?;
+    let monitor = json!({
+        "name": "load", "kind": "threshold", "query": "avg:load{*} by {host}", "channels": ["ops"],
+        "thresholds": {"comparator": ">", "critical": 90},
+    });
+    expect_json(host.as_admin("POST", "/v1/monitors").json(&monitor).send()?, 201)?;
+    let rules = json!({"rules": [{"channels": ["ops"]}]});
+    expect_json(host.as_admin("PUT", "/v1/routes/rules").json(&rules).send()?, 200)?;
+    let refused = expect_json(host.as_admin("DELETE", "/v1/channels/ops").send()?, 409)?;
+    let detail = refused["detail"].as_str().unwrap_or_default();
+    ensure!(detail.contains("the monitor load, and by the routes rules[0]"), "{refused}");
+    for (arguments, said) in [
+        (&["channel", "delete", "ops"][..], "the monitor load"),
+        (&["mute", "create", "--for", "1h"], "--everything"),
+        (&["mute", "create", "--everything", "--monitor", "load"], "--everything"),
+    ] {
+        let output = host.command(admin, arguments)?;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        ensure!(!output.status.success() && errors.contains(said), "{arguments:?}: {errors}");
+    }
+    for arguments in
+        [&["channel", "delete", "ops", "--force"][..], &["mute", "create", "--everything", "--for", "1h"]]
+    {
+        let output = host.command(admin, arguments)?;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{arguments:?}: {errors}");
+    }
+    host.stop()
+}
+
+#[test]
 fn a_breach_is_told_as_it_opens_and_as_it_closes_to_the_channels_it_had_when_it_opened() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let host = Host::start(&folder.path().join("data"), &[])?;
