@@ -24,6 +24,9 @@ pub(super) const ENDED: &str = "bellwether_deliveries_total";
 const KEPT_FIRST: u32 = 5;
 const KEPT_LATEST: u32 = 40;
 
+/// The longest that a channel is sent nothing at all because it asked for that, in milliseconds: then one more is tried.
+const QUIET: u64 = 60_000;
+
 /// A delivery that is being ended, or put off.
 pub(super) struct Ending<'a> {
     pub(super) organisation: OrganisationId,
@@ -131,7 +134,10 @@ impl Deliveries {
                     let mut reason = reason;
                     cut(&mut reason, limits::REASON);
                     (row.reason, row.due) = (Some(reason), Some(due));
-                    turn = Turn::Later(due);
+                    turn = match after.filter(|_| is_overloaded(&attempt)) {
+                        Some(after) => Turn::Refused(due, now.saturating_add(after.min(QUIET).cast_signed())),
+                        None => Turn::Later(due),
+                    };
                 }
             }
             End::Fail(reason) => {
@@ -246,6 +252,11 @@ impl Deliveries {
             _ => tracing::debug!(%delivery, organisation, reason, "not delivered yet"),
         }
     }
+}
+
+/// Whether the last answer says that there were too many requests, or that nobody is there for any.
+fn is_overloaded(attempt: &Attempt<Noted>) -> bool {
+    attempt.exchanges.last().is_some_and(|exchange| matches!(exchange.status, Some(429 | 503)))
 }
 
 fn word(outcome: Outcome) -> &'static str {

@@ -21,6 +21,8 @@ pub(super) struct Schedule {
     served: Option<ChannelKey>,
     /// Deliveries that wait, of all channels.
     waiting: usize,
+    /// Deliveries that were ever taken in.
+    arrivals: u64,
 }
 
 /// What waits for one channel.
@@ -28,15 +30,15 @@ pub(super) struct Schedule {
 struct Queue {
     /// By the incident.
     lines: BTreeMap<String, Line>,
-    /// Lines nobody works at, by when their first delivery is due.
-    due: BTreeSet<(Timestamp, String)>,
+    /// Lines nobody works at, by the place of their first delivery.
+    due: BTreeSet<(Place, String)>,
     /// Those of them in which something can be folded.
     foldable: BTreeSet<String>,
     waiting: usize,
     at_work: usize,
     /// Its channel is paused.
     held: bool,
-    /// Its channel has had its share of requests until then.
+    /// Its channel has had its share of requests until then, or asked to be left alone.
     not_before: Timestamp,
     /// When there is something to do, as the schedule has noted it.
     noted: Option<Timestamp>,
@@ -51,10 +53,21 @@ struct Line {
     followed: bool,
 }
 
+/// Which of several lines goes first: the one that is due earlier; of those that were not tried yet openings and closings
+/// before updates, so that no storm of updates holds back a page; then the one that came earlier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    due: Timestamp,
+    is_update: bool,
+    arrival: u64,
+}
+
 /// A delivery that waits.
 struct Waiting {
     event: Event,
     due: Timestamp,
+    /// The how many-th it was to be taken in.
+    arrival: u64,
     /// What it tells, until its first attempt.
     told: Option<Arc<Told>>,
 }
@@ -70,8 +83,12 @@ impl Line {
         (!needless.is_empty()).then_some((needless, *into))
     }
 
-    fn due(&self) -> Option<Timestamp> {
-        self.waiting.first_key_value().map(|(_, first)| first.due)
+    fn place(&self) -> Option<Place> {
+        self.waiting.first_key_value().map(|(_, first)| Place {
+            due: first.due,
+            is_update: first.event == Event::Updated,
+            arrival: first.arrival,
+        })
     }
 
     /// Has the first looked at before its time, where something came behind it: it may give way to that.
@@ -117,6 +134,8 @@ pub(super) enum Turn {
     Held,
     /// The channel has had its share of requests until then.
     Limited(Timestamp),
+    /// It is tried again at the first of these, and nothing is sent to the channel before the second: it asked for that.
+    Refused(Timestamp, Timestamp),
 }
 
 impl Work {
@@ -138,6 +157,7 @@ impl Schedule {
             ready: BTreeSet::new(),
             served: None,
             waiting: 0,
+            arrivals: 0,
         }
     }
 
@@ -175,9 +195,11 @@ impl Schedule {
         if line.waiting.contains_key(&id.sequence) {
             return;
         }
-        let before = line.due();
+        let before = line.place();
         let told = told.filter(|_| !queue.held);
-        line.waiting.insert(id.sequence, Waiting { event, due: due.unwrap_or_default(), told });
+        self.arrivals += 1;
+        let due = due.unwrap_or_default();
+        line.waiting.insert(id.sequence, Waiting { event, due, arrival: self.arrivals, told });
         line.follow();
         queue.waiting += 1;
         self.waiting += 1;
@@ -253,9 +275,15 @@ impl Schedule {
                     own.due = if followed { Timestamp::default() } else { *due };
                 }
             }
-            (Turn::Later(_), Task::Fold(..)) => {}
+            (Turn::Refused(due, until), Task::Deliver(sequence)) => {
+                if let Some(own) = line.waiting.get_mut(sequence) {
+                    own.due = *due;
+                }
+                queue.not_before = queue.not_before.max(*until);
+            }
+            (Turn::Later(_) | Turn::Refused(..), Task::Fold(..)) => {}
             (Turn::Held, _) => queue.hold(),
-            (Turn::Limited(until), _) => queue.not_before = *until,
+            (Turn::Limited(until), _) => queue.not_before = queue.not_before.max(*until),
         }
         self.waiting -= before - queue.waiting;
         self.let_go(&channel, &work.incident);
@@ -268,8 +296,8 @@ impl Schedule {
         if std::mem::replace(&mut line.busy, true) {
             return false;
         }
-        if let Some(due) = line.due() {
-            queue.due.remove(&(due, incident.to_owned()));
+        if let Some(place) = line.place() {
+            queue.due.remove(&(place, incident.to_owned()));
         }
         queue.foldable.remove(incident);
         self.note(channel);
@@ -324,15 +352,15 @@ impl Queue {
         if self.waiting > limits.fold_above && !self.foldable.is_empty() {
             return Some(Timestamp::MIN);
         }
-        let (due, _) = self.due.first().filter(|_| !self.held)?;
-        Some((*due).max(self.not_before))
+        let (place, _) = self.due.first().filter(|_| !self.held)?;
+        Some(place.due.max(self.not_before))
     }
 
     /// A line nobody works at any more.
     fn rest(&mut self, incident: &str, fold_above: usize) {
         let Some(line) = self.lines.get(incident) else { return };
-        if let Some(due) = line.due() {
-            self.due.insert((due, incident.to_owned()));
+        if let Some(place) = line.place() {
+            self.due.insert((place, incident.to_owned()));
         }
         if self.waiting > fold_above && line.foldable().is_some() {
             self.foldable.insert(incident.to_owned());
@@ -364,7 +392,7 @@ impl Queue {
             Some((needless, into)) => Task::Fold(needless, into),
             None => Task::Deliver(*line.waiting.first_key_value()?.0),
         };
-        self.due.remove(&(line.due()?, incident.clone()));
+        self.due.remove(&(line.place()?, incident.clone()));
         self.foldable.remove(&incident);
         line.busy = true;
         self.at_work += 1;
@@ -382,12 +410,51 @@ mod tests {
         Timestamp::from_milliseconds(milliseconds).unwrap()
     }
 
+    const LIMITS: DeliveryLimits = DeliveryLimits { at_once: 9, of_channel: 2, fold_above: 3, waiting: 12 };
+    const OURS: OrganisationId = OrganisationId(1);
+
+    fn id(incident: &str, sequence: u32) -> DeliveryId {
+        DeliveryId { channel: "c".to_owned(), incident: incident.to_owned(), sequence }
+    }
+
+    #[test]
+    fn an_opening_goes_before_updates_and_the_one_that_came_first_before_others() {
+        let mut schedule = Schedule::new(DeliveryLimits { fold_above: 9, ..LIMITS });
+        for (incident, sequence, event) in [
+            ("a", 2, Event::Updated),
+            ("z", 1, Event::Opened),
+            ("b", 2, Event::Updated),
+            ("y", 1, Event::Opened),
+        ] {
+            assert!(schedule.add(OURS, &id(incident, sequence), event, None, None));
+        }
+        let taken = std::iter::from_fn(|| {
+            let work = schedule.take(at(0))?;
+            schedule.put_back(&work, &Turn::Ended);
+            Some(work.incident)
+        });
+        assert_eq!(taken.collect::<Vec<_>>(), ["z", "y", "a", "b"]);
+    }
+
+    #[test]
+    fn a_channel_that_asks_to_be_left_alone_is_sent_nothing_until_then() {
+        let mut schedule = Schedule::new(LIMITS);
+        for incident in ["a", "b"] {
+            assert!(schedule.add(OURS, &id(incident, 1), Event::Opened, None, None));
+        }
+        let work = schedule.take(at(0)).unwrap();
+        schedule.put_back(&work, &Turn::Refused(at(90), at(60)));
+        assert!(schedule.take(at(59)).is_none(), "others wait too");
+        assert_eq!(schedule.take(at(60)).unwrap().incident, "b");
+        assert_eq!(schedule.next(), Some(at(90)));
+    }
+
     proptest! {
         #[test]
         fn what_is_noted_is_what_a_look_at_every_channel_finds(
             steps in prop::collection::vec((0..7_u8, 0..4_u8, 0..3_u8, 1..6_u32, 0..50_i64), 1..120)
         ) {
-            let limits = DeliveryLimits { at_once: 9, of_channel: 2, fold_above: 3, waiting: 12 };
+            let limits = LIMITS;
             let (mut schedule, mut works, mut now) = (Schedule::new(limits), Vec::new(), 0);
             for (what, channel, incident, number, span) in steps {
                 let key = (OrganisationId(u64::from(channel)), format!("c{channel}"));
@@ -401,8 +468,9 @@ mod tests {
                     3 => works.extend(schedule.take(at(now))),
                     4 if !works.is_empty() => {
                         let work = works.swap_remove(number as usize % works.len());
-                        let turns = [Turn::Ended, Turn::Later(at(now + span)), Turn::Held, Turn::Limited(at(now + span))];
-                        schedule.put_back(&work, &turns[span as usize % 4]);
+                        let then = at(now + span);
+                        let turns = [Turn::Ended, Turn::Later(then), Turn::Held, Turn::Limited(then), Turn::Refused(at(now + 2 * span), then)];
+                        schedule.put_back(&work, &turns[span as usize % 5]);
                     }
                     5 => schedule.release(&key),
                     _ => now += span,
