@@ -12,7 +12,8 @@ use super::{Egress, EgressError, Incoming, Outgoing, failure, texts};
 use crate::{Plugins, limits};
 
 impl Egress {
-    /// Sends a request if one of `hosts` permits it. What goes beyond a formatter's share of the answer is not read.
+    /// Sends a request if one of `hosts` permits it. What goes beyond a formatter's share of the answer is not read,
+    /// and of one that says it was taken what comes is enough.
     pub(crate) async fn deliver(
         &self,
         hosts: &[Destination],
@@ -27,18 +28,22 @@ impl Egress {
             return Err(EgressError::Forbidden(text));
         }
         let request = prepare(hosts, request)?;
-        let exchange = async {
-            let mut response = self.sent(request).await?;
-            let (status, headers) = (response.status().as_u16(), texts(response.headers()));
-            let mut body = Vec::new();
-            while body.len() < bellwether_alerts::limits::ANSWER {
-                let Some(chunk) = response.chunk().await.map_err(|error| failure(&error))? else { break };
-                body.extend_from_slice(&chunk);
+        let late = |_| EgressError::Timeout;
+        let mut response = timeout_at(deadline, self.sent(request)).await.map_err(late)??;
+        let (status, headers) = (response.status().as_u16(), texts(response.headers()));
+        let mut body = Vec::new();
+        while body.len() < bellwether_alerts::limits::ANSWER {
+            let chunk = timeout_at(deadline, response.chunk()).await.map_err(late);
+            match chunk.and_then(|chunk| chunk.map_err(|error| failure(&error))) {
+                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+                Ok(None) => break,
+                // It was taken, whatever becomes of the rest of the answer: sent again, it would be told twice.
+                Err(_) if response.status().is_success() => break,
+                Err(error) => return Err(error),
             }
-            body.truncate(bellwether_alerts::limits::ANSWER);
-            Ok(Incoming { status, headers, body })
-        };
-        timeout_at(deadline, exchange).await.map_err(|_| EgressError::Timeout)?
+        }
+        body.truncate(bellwether_alerts::limits::ANSWER);
+        Ok(Incoming { status, headers, body })
     }
 }
 

@@ -341,6 +341,21 @@ async fn a_delivery_goes_where_its_channel_goes_and_reads_no_more_than_a_formatt
 }
 
 #[tokio::test]
+async fn a_delivery_that_was_taken_is_not_lost_with_the_rest_of_its_answer() {
+    for (status, taken) in [("200 OK", true), ("500 Internal Server Error", false)] {
+        let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 1000\r\n\r\nhal");
+        let (port, _) = serve_once(answer.leak().as_bytes()).await;
+        let origin = format!("http://127.0.0.1:{port}");
+        let came = Egress::default().deliver(&granted(&[&origin]), request(&origin)).await;
+        match (came, taken) {
+            (Ok(Incoming { status: 200, body, .. }), true) => assert_eq!(body, b"hal"),
+            (Err(EgressError::Connection(_)), false) => {}
+            (came, _) => panic!("{status}: {came:?}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_delivery_is_not_led_into_the_hosts_own_network() {
     let names = Arc::new(Table(HashMap::from([("inside.example", "10.0.0.1")])));
     let egress = Egress { names, ..Egress::default() };
