@@ -4,6 +4,7 @@ pub(crate) mod alert;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bellwether_kernel::value::{check_nesting, check_text_nesting};
 use bellwether_kernel::{FieldError, Timestamp};
 use serde_json::{Map, Value as Json, json};
 
@@ -56,7 +57,7 @@ pub(crate) fn manual(inputs: &Json) -> Json {
 /// - `base64`: the body, if it is not UTF-8.
 ///
 /// # Errors
-/// The content type says JSON, and it is none.
+/// The content type says JSON, and it is none; or the JSON is nested too deep.
 pub(crate) fn webhook(request: &WebhookRequest, with_text: bool) -> Result<Json, FieldError> {
     let content_type = request.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
     let content_type =
@@ -85,16 +86,20 @@ pub(crate) fn webhook(request: &WebhookRequest, with_text: bool) -> Result<Json,
     let body = match serde_json::from_str::<Json>(text) {
         // A bare word or number of another content type is text that happens to read as JSON.
         Ok(json) if says_json || json.is_object() || json.is_array() => {
+            check_nesting("body", &json)?;
             is_json = true;
             json
         }
         Err(error) if says_json && !text.trim().is_empty() => {
+            check_text_nesting("body", text)?;
             return Err(FieldError::new("body", text, format!("JSON, as its content type says: {error}")));
         }
         _ if content_type == "application/x-www-form-urlencoded" => {
             let form = object(form_urlencoded::parse(text.as_bytes()).into_owned());
             trigger.insert("form".into(), form.clone());
-            payload(&form).unwrap_or(form)
+            let body = payload(&form);
+            body.iter().try_for_each(|json| check_nesting("payload", json))?;
+            body.unwrap_or(form)
         }
         _ => Json::Null,
     };
@@ -209,6 +214,27 @@ mod tests {
         for body in [&b"{\"a\""[..], b"\xff"] {
             assert_eq!(webhook(&request("application/json", body), false).unwrap_err().field, "body");
         }
+    }
+
+    #[test]
+    fn json_that_is_nested_too_deep_is_refused_before_it_is_recorded() {
+        let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        let form = "application/x-www-form-urlencoded";
+        let cases = [
+            ("application/json", nested(65), "body", "nested 65 levels deep"),
+            // Deeper than can be read at all.
+            ("application/json", nested(129), "body", "nested 129 levels deep"),
+            ("", nested(65), "body", "nested 65 levels deep"),
+            (form, format!("payload={}", nested(65)), "payload", "nested 65 levels deep"),
+        ];
+        for (content_type, body, field, value) in cases {
+            let error = webhook(&request(content_type, body.as_bytes()), false).unwrap_err();
+            assert_eq!((error.field.as_str(), error.value.as_str()), (field, value), "{content_type}");
+        }
+        assert!(webhook(&request("application/json", nested(64).as_bytes()), false).is_ok());
+        // Text that nobody said is JSON.
+        let text = "[".repeat(1_000);
+        assert_eq!(webhook(&request("text/plain", text.as_bytes()), false).unwrap()["text"], text);
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! What passes between users and plugins: typed values, what they are declared as, and JSON read by it.
 
 pub mod convert;
+mod nesting;
 pub mod shape;
 
 pub use convert::{from_object, to_object};
+pub use nesting::{MAX_NESTING, check_nesting, check_text_nesting, nesting};
 use serde::{Deserialize, Serialize};
 pub use shape::{Misfit, misfit};
 

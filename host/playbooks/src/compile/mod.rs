@@ -6,6 +6,7 @@ mod reference;
 mod scope;
 mod steps;
 mod trigger;
+mod values;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Display;
@@ -181,8 +182,11 @@ impl Compiled {
         catalogue: Option<&Catalogue<'_>>,
     ) -> Result<Self, PlaybookError> {
         let document = Document::read(source, format)?;
-        let checked =
-            check_numbers(&document, format).and_then(|()| compile(document, most_steps, catalogue));
+        // One that was stored before there was a bound is run as it is.
+        let depths = catalogue.map_or(Ok(()), |_| values::check_depths(&document));
+        let checked = depths
+            .and_then(|()| values::check_numbers(&document, format))
+            .and_then(|()| compile(document, most_steps, catalogue));
         checked.map_err(|fault| {
             let (line, column) = locate(source, format, &fault.path);
             PlaybookError::Document { line, column, error: fault.error }
@@ -280,39 +284,6 @@ pub(crate) fn wrong_at(
 /// Whether the dotted path `inner` is `outer` or a part of it.
 pub(crate) fn is_within(inner: &str, outer: &str) -> bool {
     inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-}
-
-/// TOML knows numbers that are not finite, which arrive as `null`, and no `null` of its own.
-fn check_numbers(document: &Document, format: Format) -> Result<(), Fault> {
-    fn check(path: &Path, value: &Json) -> Result<(), Fault> {
-        match value {
-            Json::Null => fault(path, "not finite", "a finite number"),
-            Json::Array(items) => {
-                items.iter().enumerate().try_for_each(|(index, item)| check(&path.item(index), item))
-            }
-            Json::Object(fields) => {
-                fields.iter().try_for_each(|(name, field)| check(&path.field(name), field))
-            }
-            Json::Bool(_) | Json::Number(_) | Json::String(_) => Ok(()),
-        }
-    }
-    if format == Format::Json {
-        return Ok(());
-    }
-    for (name, steps) in [("steps", &document.steps), ("on_failure", &document.on_failure)] {
-        let path = Path::default().field(name);
-        for (index, step) in steps.iter().enumerate() {
-            let path = path.item(index);
-            for (name, value) in &step.inputs {
-                check(&path.field("inputs").field(name), value)?;
-            }
-            if let Some(list) = &step.each {
-                check(&path.field("each"), list)?;
-            }
-        }
-    }
-    let outputs = Path::default().field("outputs");
-    document.outputs.iter().try_for_each(|(name, value)| check(&outputs.field(name), value))
 }
 
 fn compile(

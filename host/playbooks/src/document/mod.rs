@@ -2,6 +2,7 @@
 
 mod trigger;
 
+use bellwether_kernel::value::MAX_NESTING;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -221,7 +222,13 @@ impl Document {
             Format::Json => serde_json::from_str(source).map_err(|error| {
                 let place = format!(" at line {} column {}", error.line(), error.column());
                 let message = error.to_string();
-                syntax((error.line(), error.column()), message.strip_suffix(&place).unwrap_or(&message))
+                let message = match message.strip_suffix(&place).unwrap_or(&message) {
+                    "recursion limit exceeded" => &format!(
+                        "lists and objects lie too deep in each other here; a value may have {MAX_NESTING} levels"
+                    ),
+                    message => message,
+                };
+                syntax((error.line(), error.column()), message)
             }),
         }
     }

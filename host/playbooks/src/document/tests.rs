@@ -44,6 +44,12 @@ fn what_does_not_read_is_refused_with_its_place() {
         (Format::Toml, TOML.replace("name = \"count\"", ""), (1, 1), "missing field `name`"),
         (Format::Json, "{\n  \"name\": \"a\",\n  \"nam\": 1}".into(), (3, 7), "unknown field `nam`"),
         (Format::Json, "{\n  \"name\": \"a\",\n}".into(), (3, 1), "trailing comma"),
+        (
+            Format::Json,
+            format!("{{\"outputs\": {{\"a\": {}", "[".repeat(200)),
+            (1, 144),
+            "too deep in each other here; a value may have 64 levels",
+        ),
         (Format::Json, "".into(), (1, 1), "EOF"),
         (Format::Json, "{\"name\": \"a\"} x".into(), (1, 13), "missing field `trigger`"),
     ];

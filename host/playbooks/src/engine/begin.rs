@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bellwether_access::{Principal, Role};
+use bellwether_kernel::value::check_nesting;
 use bellwether_kernel::{FieldError, OrganisationId, RunId};
 use bellwether_store::decode;
 use serde_json::{Map, Value as Json};
@@ -25,8 +26,8 @@ impl Playbooks {
     ///
     /// # Errors
     /// [`PlaybookError::Unknown`] for another token, [`PlaybookError::Signature`] for a request that is not signed as
-    /// its trigger says, [`PlaybookError::TooLarge`] and [`PlaybookError::Invalid`] for a body that is too large or
-    /// not the JSON it says it is; [`PlaybookError::Disabled`], [`PlaybookError::Blocked`], [`PlaybookError::Busy`]
+    /// its trigger says, [`PlaybookError::TooLarge`] and [`PlaybookError::Invalid`] for a body that is too large,
+    /// not the JSON it says it is, or nested too deep; [`PlaybookError::Disabled`], [`PlaybookError::Blocked`], [`PlaybookError::Busy`]
     /// and [`PlaybookError::Stopping`] before anything is recorded.
     pub async fn start_by_webhook(
         self: &Arc<Self>,
@@ -149,11 +150,18 @@ impl Playbooks {
     }
 }
 
-/// What a caller gave, held against what is declared, defaults filled in; anything at all if nothing is declared.
+/// What a caller gave, held against what is declared, defaults filled in; anything at all if nothing is declared, but
+/// nothing nested too deep.
 pub(super) fn declared_inputs(
     declared: &BTreeMap<String, DeclaredInput>,
     inputs: Json,
 ) -> Result<Json, FieldError> {
+    match &inputs {
+        Json::Object(given) => {
+            given.iter().try_for_each(|(name, value)| check_nesting(&format!("inputs.{name}"), value))?;
+        }
+        other => check_nesting("inputs", other)?,
+    }
     if declared.is_empty() {
         return Ok(inputs);
     }

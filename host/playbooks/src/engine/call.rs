@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bellwether_kernel::RunId;
+use bellwether_kernel::value::{MAX_NESTING, nesting};
 use futures::FutureExt;
 use serde_json::{Map, Value as Json};
 
@@ -169,6 +170,12 @@ impl Playbooks {
                 return Err(format!("{name} {version} gave an output {output:?} that is not {expected}"));
             }
             let json = convert::to_json(&value);
+            let levels = nesting(&json);
+            if levels > MAX_NESTING {
+                return Err(format!(
+                    "{name} {version} gave an output {output:?} nested {levels} levels deep, at most {MAX_NESTING} are taken"
+                ));
+            }
             bytes += crate::template::size(&json);
             object.insert(output, json);
         }

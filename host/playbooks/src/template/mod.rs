@@ -12,12 +12,13 @@ mod value;
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
+use bellwether_kernel::value::{MAX_NESTING, nesting};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Value as Rendered, ValueKind};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Expression, Output, State, UndefinedBehavior};
 use serde_json::{Map, Value as Json};
 
-use value::{copy, to_json};
+use value::{copy, to_json, too_deep};
 pub(crate) use value::{from_json, size};
 
 /// What one template may cost. One unit pays for an instruction or 64 bytes, and 16 for each 64 bytes that `tojson`
@@ -30,8 +31,9 @@ const TEMPLATES: usize = 2_000;
 /// Bytes the value of a condition may have.
 const CONDITION: usize = 1 << 20;
 
-/// How deep lists and objects may lie in each other; serde_json reads as deep.
-const DEPTH: usize = 128;
+/// How deep lists and objects may lie in each other that an expression gives, or a value with expressions in it: some
+/// levels more than what comes in, so that this can be put into something.
+const DEPTH: usize = MAX_NESTING + 16;
 
 /// What a template may cost where it is rendered between other tasks: about a tenth of a millisecond. What costs more
 /// is rendered again apart from them, see [`Room::little`].
@@ -258,15 +260,30 @@ impl Compiler {
         names: &dyn Names,
         room: &mut Room,
     ) -> Result<Json, RenderError> {
+        self.render_at(template, names, room, DEPTH)
+    }
+
+    /// As [`Self::render`], for a value that may have so many levels.
+    fn render_at(
+        &self,
+        template: &Template,
+        names: &dyn Names,
+        room: &mut Room,
+        depth: usize,
+    ) -> Result<Json, RenderError> {
+        let below = || depth.checked_sub(1).ok_or_else(too_deep);
         Ok(match template {
             Template::Literal(json) => {
+                if nesting(json) > depth {
+                    return Err(too_deep());
+                }
                 room.take(size(json))?;
                 json.clone()
             }
             Template::Expression { source, path, expression } => {
                 // A name that is not there is left to the engine, which says so.
                 if let Some(value) = path.as_ref().and_then(|path| names.find(path)) {
-                    return copy(value, DEPTH, &mut |bytes| room.take(bytes));
+                    return copy(value, depth, &mut |bytes| room.take(bytes));
                 }
                 room.take_template()?;
                 let value = match expression.eval(names.rendered().clone()) {
@@ -281,7 +298,7 @@ impl Compiler {
                 if value.is_undefined() {
                     return Err(RenderError::Failed(format!("`{source}` is undefined")));
                 }
-                to_json(&value, DEPTH, &mut |bytes| room.take_computed(bytes))?
+                to_json(&value, depth, &mut |bytes| room.take_computed(bytes))?
             }
             Template::Text { name } => {
                 room.take_template()?;
@@ -303,12 +320,14 @@ impl Compiler {
                 return Err(RenderError::Failed(format!("the secret {name:?} is no part of a template")));
             }
             Template::List(items) => {
-                items.iter().map(|item| self.render(item, names, room)).collect::<Result<_, _>>()?
+                let depth = below()?;
+                items.iter().map(|item| self.render_at(item, names, room, depth)).collect::<Result<_, _>>()?
             }
             Template::Object(fields) => {
+                let depth = below()?;
                 let mut object = Map::new();
                 for (name, field) in fields {
-                    object.insert(name.clone(), self.render(field, names, room)?);
+                    object.insert(name.clone(), self.render_at(field, names, room, depth)?);
                 }
                 Json::Object(object)
             }

@@ -18,7 +18,7 @@ pub(super) fn to_json(
     charge: &mut dyn FnMut(usize) -> Result<(), RenderError>,
 ) -> Result<Json, RenderError> {
     let failed = |problem: String| RenderError::Failed(problem);
-    let Some(depth) = depth.checked_sub(1) else { return Err(too_deep()) };
+    let below = || depth.checked_sub(1).ok_or_else(too_deep);
     Ok(match value.kind() {
         ValueKind::Undefined => return Err(failed("a part of the value is undefined".into())),
         ValueKind::None => {
@@ -39,11 +39,13 @@ pub(super) fn to_json(
             text.into()
         }
         ValueKind::Seq | ValueKind::Iterable => {
+            let depth = below()?;
             charge(3)?;
             let items = value.try_iter().map_err(|error| failed(message(&error)))?;
             items.map(|item| to_json(&item, depth, charge)).collect::<Result<_, _>>()?
         }
         ValueKind::Map => {
+            let depth = below()?;
             charge(3)?;
             let mut object = Map::new();
             for key in value.try_iter().map_err(|error| failed(message(&error)))? {
@@ -65,7 +67,7 @@ pub(super) fn copy(
     depth: usize,
     charge: &mut dyn FnMut(usize) -> Result<(), RenderError>,
 ) -> Result<Json, RenderError> {
-    let Some(depth) = depth.checked_sub(1) else { return Err(too_deep()) };
+    let below = || depth.checked_sub(1).ok_or_else(too_deep);
     Ok(match value {
         Json::Null | Json::Bool(_) => {
             charge(5)?;
@@ -80,10 +82,12 @@ pub(super) fn copy(
             value.clone()
         }
         Json::Array(items) => {
+            let depth = below()?;
             charge(3)?;
             items.iter().map(|item| copy(item, depth, charge)).collect::<Result<_, _>>()?
         }
         Json::Object(fields) => {
+            let depth = below()?;
             charge(3)?;
             let mut object = Map::new();
             for (name, field) in fields {
@@ -95,7 +99,7 @@ pub(super) fn copy(
     })
 }
 
-fn too_deep() -> RenderError {
+pub(super) fn too_deep() -> RenderError {
     RenderError::Failed(format!("lists and objects lie more than {DEPTH} deep in each other"))
 }
 

@@ -3,6 +3,7 @@
 mod complaints;
 mod cost;
 mod crashes;
+mod depth;
 mod documents;
 mod examples;
 mod fakes;
