@@ -238,8 +238,8 @@ impl Playbooks {
         let (sender, ended) = oneshot::channel();
         self.waiters.lock().entry(id).or_default().push((organisation, sender));
         // It may have ended before anybody could know of this waiter.
-        match self.run(organisation, id).await {
-            Ok(run) if !run.summary.state.has_ended() => {}
+        match self.summary(organisation, id).await {
+            Ok(run) if !run.state.has_ended() => {}
             Ok(_) => self.tell_end(organisation, id).await,
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 self.waiters.lock().remove(&id);

@@ -242,7 +242,14 @@ impl Playbooks {
         let row: RunRow = decode(&row)?;
         let inner = match self.load(organisation, row.playbook, row.playbook_version).await {
             Ok(Some(loaded)) => self.adopt(outer, id, loaded, row).await,
-            Ok(None) => return self.end_unknown(organisation, id, row).await.map_err(Failure::from),
+            Ok(None) => {
+                let gone = row.version_gone();
+                return self.end_unknown(organisation, id, row, gone).await.map_err(Failure::from);
+            }
+            Err(PlaybookError::Store(damage @ StoreError::Damaged(_))) => {
+                let gone = damage.to_string();
+                return self.end_unknown(organisation, id, row, gone).await.map_err(Failure::from);
+            }
             Err(error) => Err(error),
         };
         let mut inner = match inner {

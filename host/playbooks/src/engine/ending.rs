@@ -107,6 +107,38 @@ impl Playbooks {
         Ok(())
     }
 
+    /// Ends a run of which something does not read, by its row alone: it has failed, or was cancelled if somebody wants
+    /// that. What it does not need is left out: its on-failure steps, which read what is damaged.
+    pub(super) async fn end_damaged(&self, work: &mut Work, damage: &StoreError) -> Result<(), Failure> {
+        tracing::error!(run = %work.id, error = %damage, "the run is ended: something of it does not read");
+        match self.end_all_within(work).await {
+            Err(Failure::Store(error @ StoreError::Damaged(_))) => {
+                tracing::error!(run = %work.id, %error, "the runs within it could not be ended");
+            }
+            ended => ended?,
+        }
+        self.refresh(work).await?;
+        let (outcome, error) = match &work.open.cancel {
+            Some(reason) => (RunState::Cancelled, format!("{reason}; {damage}")),
+            None => (RunState::Failed, damage.to_string()),
+        };
+        work.row.outcome = Some(outcome);
+        work.row.error = Some(error);
+        match self.end(work, Batch::new()).await {
+            // Who else holds a place does not read either, or how healthy its playbook is.
+            Err(Failure::Store(StoreError::Damaged(_))) => {
+                let mut batch = Batch::new();
+                self.write_row(work, &mut batch);
+                batch.delete(rows::run_open(work.organisation, work.id));
+                batch.delete(rows::waits(work.organisation, work.row.playbook, work.id));
+                self.commit_fenced(work, batch).await?;
+            }
+            ended => ended?,
+        }
+        self.tell_end(work.organisation, work.id).await;
+        Ok(())
+    }
+
     /// Adds what a playbook's trigger does about the end of a run. Gives whether that set a time.
     async fn react(&self, work: &Work, batch: &mut Batch) -> Result<bool, StoreError> {
         let on_error = work.loaded.compiled.document.trigger.on_error;
@@ -141,9 +173,13 @@ impl Playbooks {
         row.attempt = work.row.attempt + 1;
         row.waits_until = Some(at);
         let open = OpenRun { wake: Some(at), ..OpenRun::new(&work.loaded) };
+        let trigger = match self.read_whole(work.organisation, work.id, RecordOf::Trigger).await {
+            // With what would it start?
+            Err(PlaybookError::Store(StoreError::Damaged(_))) => return Ok(false),
+            trigger => trigger,
+        };
         let prepared: Result<(), PlaybookError> = async {
-            let trigger = self.read_whole(work.organisation, work.id, RecordOf::Trigger).await?;
-            let trigger = trigger.unwrap_or_default();
+            let trigger = trigger?.unwrap_or_default();
             let compiled = &work.loaded.compiled;
             let described = self.described(work.organisation, compiled, &[]).await?;
             let variables = compiled.secret_variables(&described);
@@ -206,25 +242,36 @@ impl Playbooks {
         Ok(())
     }
 
-    /// Ends a run whose version of its playbook is gone.
+    /// Ends a run whose version of its playbook is gone or does not read, by its row alone.
     pub(super) async fn end_unknown(
         &self,
         organisation: OrganisationId,
         id: RunId,
         mut row: RunRow,
+        gone: String,
     ) -> Result<(), StoreError> {
         let cancelled = self.store.get(&rows::run_open(organisation, id)).await?;
         let cancelled: Option<OpenRun> = cancelled.map(|row| decode(&row)).transpose()?;
         let cancelled = cancelled.and_then(|open| open.cancel);
         row.state = if cancelled.is_some() { RunState::Cancelled } else { RunState::Failed };
         row.ended = Some(self.clock.now());
-        row.error = Some(cancelled.unwrap_or_else(|| {
-            format!("version {} of the playbook, with which the run began, is gone", row.playbook_version)
-        }));
-        let mut batch = Batch::new();
-        batch.put(rows::run(organisation, row.playbook, id), encode(&row));
-        batch.delete(rows::run_open(organisation, id)).delete(rows::waits(organisation, row.playbook, id));
-        self.store.commit(batch).await?;
+        row.error = Some(cancelled.unwrap_or(gone));
+        loop {
+            let mut batch = Batch::new();
+            batch.put(rows::run(organisation, row.playbook, id), encode(&row));
+            batch.delete(rows::run_open(organisation, id));
+            // How many there may be at once is gone too: one at least.
+            let ready = self.free_one_of(&mut batch, organisation, row.playbook, id, 1).await?;
+            batch.delete(rows::waits(organisation, row.playbook, id));
+            match self.store.commit(batch).await {
+                Ok(_) if ready => self.ready.notify_one(),
+                Ok(_) => {}
+                // Its place went to another meanwhile.
+                Err(error) if error.kind() == ErrorKind::Conflict => continue,
+                Err(error) => return Err(error),
+            }
+            break;
+        }
         self.tell_end(organisation, id).await;
         Ok(())
     }

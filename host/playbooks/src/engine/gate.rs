@@ -73,12 +73,26 @@ impl Playbooks {
         loaded: &Loaded,
         id: RunId,
     ) -> Result<bool, StoreError> {
-        let Some(places) = loaded.compiled.places() else { return Ok(false) };
-        let (key, mut gate) = self.gate(batch, organisation, loaded.id).await?;
+        match loaded.compiled.places() {
+            Some(places) => self.free_one_of(batch, organisation, loaded.id, id, places).await,
+            None => Ok(false),
+        }
+    }
+
+    /// As [`Self::free_place`], for a playbook with so many places.
+    pub(super) async fn free_one_of(
+        &self,
+        batch: &mut Batch,
+        organisation: OrganisationId,
+        playbook: PlaybookId,
+        id: RunId,
+        places: usize,
+    ) -> Result<bool, StoreError> {
+        let (key, mut gate) = self.gate(batch, organisation, playbook).await?;
         gate.running.retain(|run| *run != id);
         let mut any = false;
         let free = places.saturating_sub(gate.running.len());
-        let waiting = rows::waiting(organisation, loaded.id).prefix();
+        let waiting = rows::waiting(organisation, playbook).prefix();
         for (waits, _) in self.store.scan(waiting, Direction::Forward, free + 1).await? {
             let run = rows::run_of(&waits)?;
             if run == id || gate.running.len() >= places {

@@ -151,7 +151,10 @@ impl Playbooks {
             let row = self.store.get(&run_key).await?;
             let row = row.ok_or_else(|| StoreError::Damaged(format!("the row of run {id} is missing")))?;
             let mut row: RunRow = decode(&row)?;
-            let loaded = self.load(organisation, row.playbook, row.playbook_version).await?;
+            let (loaded, gone) = match self.load(organisation, row.playbook, row.playbook_version).await {
+                Err(PlaybookError::Store(damage @ StoreError::Damaged(_))) => (None, damage.to_string()),
+                loaded => (loaded?, row.version_gone()),
+            };
             let mut batch = Batch::new();
             batch.require(key.clone(), Precondition::ValueIs(stored));
             if let Some(at) = open.wake.take() {
@@ -183,7 +186,7 @@ impl Playbooks {
             }
             self.taken_off();
             let Some(loaded) = loaded else {
-                self.end_unknown(organisation, id, row).await?;
+                self.end_unknown(organisation, id, row, gone).await?;
                 return Ok(None);
             };
             let mut work = Work::new(organisation, id, loaded, row, open, fence);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bellwether_kernel::{OrganisationId, RunId, Timestamp};
-use bellwether_store::Batch;
+use bellwether_store::{Batch, StoreError};
 use bytes::Bytes;
 use serde_json::Map;
 use tokio::sync::OwnedSemaphorePermit;
@@ -70,11 +70,22 @@ pub(super) enum Came {
 }
 
 impl Playbooks {
-    /// Works a run off until it has ended or waits.
+    /// Works a run off until it has ended or waits. One of which something does not read is ended: it would not read
+    /// the next time either.
     ///
     /// # Errors
     /// It is another host's, or the store did not record it: what is recorded is what counts.
     pub(super) async fn execute(&self, work: &mut Work, begun: Option<Begun>) -> Result<Came, Failure> {
+        match self.take_steps(work, begun).await {
+            Err(Failure::Store(error @ StoreError::Damaged(_))) => {
+                self.end_damaged(work, &error).await?;
+                Ok(Came::Ended)
+            }
+            came => came,
+        }
+    }
+
+    async fn take_steps(&self, work: &mut Work, begun: Option<Begun>) -> Result<Came, Failure> {
         let mut recalled = match self.recall(work, begun).await {
             Ok(recalled) => recalled,
             Err(crate::PlaybookError::Store(error)) => return Err(error.into()),
@@ -190,7 +201,7 @@ impl Playbooks {
     }
 
     /// Ends the runs within a run that goes on with none of its steps, or cut short with its on-failure steps.
-    async fn end_all_within(&self, work: &mut Work) -> Result<(), Failure> {
+    pub(super) async fn end_all_within(&self, work: &mut Work) -> Result<(), Failure> {
         let mut actions = work.loaded.compiled.steps.iter().map(|step| &step.action);
         if !actions.any(|action| action.kind() == crate::StepKind::Playbook) {
             return Ok(());

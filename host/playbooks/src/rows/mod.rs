@@ -204,6 +204,11 @@ impl RunRow {
         }
     }
 
+    /// Why it cannot go on without its version.
+    pub(crate) fn version_gone(&self) -> String {
+        format!("version {} of the playbook, with which the run began, is gone", self.playbook_version)
+    }
+
     pub(crate) fn summary(&self, id: RunId) -> RunSummary {
         RunSummary {
             id,

@@ -3,6 +3,7 @@
 mod complaints;
 mod cost;
 mod crashes;
+mod damage;
 mod depth;
 mod documents;
 mod examples;
