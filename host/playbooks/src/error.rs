@@ -63,6 +63,14 @@ pub enum PlaybookError {
     /// A playbook of that name exists.
     #[error("there is already a playbook {0:?}; replace it to make this its next draft")]
     Exists(String),
+    /// Published playbooks have it as a step.
+    #[error("the playbook {name:?} is a step of {}; change or delete those first, or force it", .of.join(", "))]
+    IsStep {
+        /// Its name.
+        name: String,
+        /// The names of those playbooks.
+        of: Vec<String>,
+    },
     /// The playbook is not started this way.
     #[error("{0}")]
     Refused(String),
@@ -114,9 +122,11 @@ impl PlaybookError {
             Self::TooLarge { .. } => ErrorKind::TooLarge,
             Self::Forbidden { .. } => ErrorKind::Forbidden,
             Self::Stopping => ErrorKind::Unavailable,
-            Self::Exists(_) | Self::Refused(_) | Self::Disabled { .. } | Self::Blocked { .. } => {
-                ErrorKind::Conflict
-            }
+            Self::Exists(_)
+            | Self::IsStep { .. }
+            | Self::Refused(_)
+            | Self::Disabled { .. }
+            | Self::Blocked { .. } => ErrorKind::Conflict,
             Self::Signature(_) => ErrorKind::Unauthenticated,
             Self::Busy { .. } => ErrorKind::RateLimited,
             Self::Access(error) => error.kind(),

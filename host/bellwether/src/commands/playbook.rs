@@ -117,10 +117,17 @@ Examples:
         playbook: String,
     },
     /// Delete a playbook; its runs stay
-    #[command(after_help = "Example:\n  bellwether playbook delete count-pushes")]
+    #[command(after_help = "\
+Example:
+  bellwether playbook delete count-pushes
+
+What is a step of a published playbook is not deleted; --force does it all the same.")]
     Delete {
         /// Its name or id
         playbook: String,
+        /// Although published playbooks have it as a step
+        #[arg(long)]
+        force: bool,
     },
     /// Start a playbook by hand and print the run; on a terminal it asks for the inputs
     #[command(after_help = "\
@@ -259,9 +266,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         PlaybookCommand::Enable { playbook } => {
             change(&client, format, &playbook, "enable", json!({})).await?;
         }
-        PlaybookCommand::Delete { playbook } => {
-            let answer =
-                client.write(Method::DELETE, &["v1", "playbooks", &playbook], &[], Body::None).await?;
+        PlaybookCommand::Delete { playbook, force } => {
+            let query: Vec<_> = force.then(|| ("force", "true".to_owned())).into_iter().collect();
+            let path = ["v1", "playbooks", &playbook];
+            let answer = client.write(Method::DELETE, &path, &query, Body::None).await?;
             output::value(format, &answer, |_| format!("{playbook} is deleted\n"))?;
         }
         PlaybookCommand::Runs { playbook, state, limit } => {

@@ -1,44 +1,66 @@
-//! Who keeps to an app, so that nobody removes it under a run or a published playbook.
+//! Who keeps to an app, so that nobody removes it under a run or a published playbook; and who has a playbook as a step.
 
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
-use bellwether_kernel::{OrganisationId, PageRequest};
+use bellwether_kernel::OrganisationId;
 use bellwether_store::{Walk, decode};
 
 use crate::app::{Pin, PinnedBy, Pins};
-use crate::compile::{Action, Compiled};
+use crate::compile::{self, Action, Compiled};
 use crate::engine::pinned;
 use crate::rows::{OpenRun, RunRow};
 use crate::{PlaybookError, Playbooks, rows};
-
-/// Playbooks looked at at once.
-const PLAYBOOKS: usize = 256;
 
 #[async_trait]
 impl Pins for Playbooks {
     async fn pins(&self, organisation: OrganisationId, app: &str) -> Result<Vec<Pin>, PlaybookError> {
         let mut pins = Vec::new();
-        let mut page = PageRequest::first(PLAYBOOKS);
-        loop {
-            let playbooks = self.list(organisation, &page).await?;
-            for playbook in &playbooks.items {
-                let Some(loaded) = self.load_published(organisation, playbook.id).await? else { continue };
-                let by = || PinnedBy::Playbook(playbook.document.name.clone());
-                let versions = called(&loaded.compiled, app).into_iter();
-                pins.extend(versions.map(|version| Pin { version: version.map(str::to_owned), by: by() }));
-            }
-            match playbooks.next {
-                Some(next) => page.cursor = Some(next),
-                None => break,
-            }
-        }
+        let look_at = |compiled: &Compiled| {
+            let by = || PinnedBy::Playbook(compiled.document.name.clone());
+            let versions = called(compiled, app).into_iter();
+            pins.extend(versions.map(|version| Pin { version: version.map(str::to_owned), by: by() }));
+        };
+        self.each_published(organisation, look_at).await?;
         self.pins_of_runs(organisation, app, &mut pins).await?;
         Ok(pins)
     }
 }
 
 impl Playbooks {
+    /// The names of the published playbooks that have the one of that name as a step, but itself.
+    pub(super) async fn has_as_step(
+        &self,
+        organisation: OrganisationId,
+        name: &str,
+    ) -> Result<Vec<String>, PlaybookError> {
+        let mut having = Vec::new();
+        let look_at = |compiled: &Compiled| {
+            let document = &compiled.document;
+            if document.name != name && compile::called(document).iter().any(|called| called == name) {
+                having.push(document.name.clone());
+            }
+        };
+        self.each_published(organisation, look_at).await?;
+        Ok(having)
+    }
+
+    /// Looks at the published version of every playbook that has one.
+    async fn each_published(
+        &self,
+        organisation: OrganisationId,
+        mut look_at: impl FnMut(&Compiled) + Send,
+    ) -> Result<(), PlaybookError> {
+        let mut playbooks = Walk::forward(&*self.store, rows::playbooks(organisation).prefix());
+        while let Some((key, row)) = playbooks.next().await? {
+            let (_, id) = rows::organisation_and_playbook(&key)?;
+            if let Some(loaded) = self.published(organisation, id, &decode(&row)?).await? {
+                look_at(&loaded.compiled);
+            }
+        }
+        Ok(())
+    }
+
     async fn pins_of_runs(
         &self,
         organisation: OrganisationId,

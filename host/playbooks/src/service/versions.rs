@@ -176,19 +176,27 @@ impl Playbooks {
         }
     }
 
-    /// Deletes a playbook with all its versions; its runs stay, those at work are cancelled.
+    /// Deletes a playbook with all its versions; its runs stay, those at work are cancelled. With `force` also one that
+    /// is a step of published playbooks: that step fails then, and says why.
     ///
     /// # Errors
-    /// [`PlaybookError::Unknown`] if there is none, [`PlaybookError::Forbidden`] unless the principal is an admin.
+    /// [`PlaybookError::Unknown`] if there is none, [`PlaybookError::Forbidden`] unless the principal is an admin,
+    /// [`PlaybookError::IsStep`] without `force`.
     pub async fn delete(
         &self,
         principal: &Principal,
         name_or_id: &str,
+        force: bool,
     ) -> Result<Arc<Playbook>, PlaybookError> {
         require_role(principal, Role::Admin, "delete a playbook")?;
         let organisation = principal.organisation;
         loop {
             let playbook = self.get(organisation, name_or_id).await?;
+            let name = &playbook.document.name;
+            let of = if force { Vec::new() } else { self.has_as_step(organisation, name).await? };
+            if !of.is_empty() {
+                return Err(PlaybookError::IsStep { name: name.clone(), of });
+            }
             self.cancel_all(organisation, playbook.id, "the playbook was deleted").await?;
             let Some(change) = Change::of(self, principal, playbook.id).await? else { continue };
             match change.delete().await {

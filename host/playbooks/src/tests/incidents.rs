@@ -88,7 +88,7 @@ async fn what_an_incident_does_is_kept_only_while_a_playbook_follows() {
     after.store_json(manual).await;
     assert!(!after.playbooks.follows(after.organisation), "its next version follows nothing");
     after.store_json(following("a", json!({}), "{{ trigger.incident }}")).await;
-    after.playbooks.delete(&after.admin, "a").await.unwrap();
+    after.playbooks.delete(&after.admin, "a", false).await.unwrap();
     assert!(!after.playbooks.follows(after.organisation));
 }
 

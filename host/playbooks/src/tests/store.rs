@@ -45,7 +45,7 @@ async fn a_name_is_taken_until_its_playbook_is_deleted() {
         async || world.playbooks.store(&world.admin, &document("a", "webhook"), Format::Json, false).await;
     let first = put().await.unwrap();
     assert!(matches!(put().await, Err(PlaybookError::Exists(name)) if name == "a"));
-    let deleted = world.playbooks.delete(&world.admin, "a").await.unwrap();
+    let deleted = world.playbooks.delete(&world.admin, "a", false).await.unwrap();
     assert_eq!(deleted.id, first.id);
     for name in ["a", "1"] {
         assert!(matches!(
@@ -65,7 +65,7 @@ async fn every_change_is_in_the_audit_log() {
     for replace in [false, true] {
         world.playbooks.store(&world.admin, &document("a", "manual"), Format::Json, replace).await.unwrap();
     }
-    world.playbooks.delete(&world.admin, "a").await.unwrap();
+    world.playbooks.delete(&world.admin, "a", false).await.unwrap();
     let filter = AuditFilter { action: Some("playbook".into()), actor: None };
     let scope = AuditScope::Organisation(world.organisation);
     let log = world.access.audit_log(scope, &filter, &PageRequest::first(10)).await.unwrap();
@@ -82,7 +82,7 @@ async fn only_an_admin_changes_playbooks_and_a_reader_starts_none() {
     for principal in [&writer, &reader] {
         let store =
             world.playbooks.store(principal, &document("b", "manual"), Format::Json, true).await.map(drop);
-        let delete = world.playbooks.delete(principal, "a").await.map(drop);
+        let delete = world.playbooks.delete(principal, "a", false).await.map(drop);
         for refused in [store, delete] {
             assert_eq!(refused.unwrap_err().kind(), ErrorKind::Forbidden);
         }
@@ -102,7 +102,7 @@ async fn one_organisation_sees_nothing_of_another() {
     let stranger = new_principal(&world.access, other, Role::Admin).await;
     for name in ["a", "1"] {
         assert!(world.playbooks.get(other, name).await.is_err());
-        assert!(world.playbooks.delete(&stranger, name).await.is_err());
+        assert!(world.playbooks.delete(&stranger, name, false).await.is_err());
         assert!(world.playbooks.start(&stranger, name, json!({})).await.is_err());
     }
     assert!(world.playbooks.run(other, run.summary.id).await.is_err());
@@ -152,7 +152,7 @@ async fn a_large_document_is_kept_whole_through_versions_and_a_restart() {
     let read = after.playbooks.get(after.organisation, "large").await.unwrap();
     assert_eq!((read.version, &read.source), (3, &source(90_000)));
     assert!(read.webhook_token.is_some());
-    after.playbooks.delete(&after.admin, "large").await.unwrap();
+    after.playbooks.delete(&after.admin, "large", false).await.unwrap();
     assert_eq!(after.rows_of(Space::Chunk).await, 0);
 }
 
@@ -180,4 +180,30 @@ async fn a_damaged_row_is_an_error_that_says_so() {
     world.store.commit(batch).await.unwrap();
     let error = world.playbooks.get(world.organisation, "a").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Internal);
+}
+
+#[tokio::test]
+async fn a_playbook_that_is_a_step_of_published_ones_is_not_deleted_unless_it_is_forced() {
+    let world = World::new().await;
+    world
+        .store_json(
+            json!({"name": "child", "trigger": {"type": "playbook"}, "steps": [{"id": "a", "app": "echo"}]}),
+        )
+        .await;
+    let outer = |name: &str| json!({"name": name, "trigger": {"type": "manual"}, "steps": [{"id": "a", "app": "echo"}], "on_failure": [{"id": "b", "playbook": "child"}]});
+    for name in ["one", "two"] {
+        world.store_json(outer(name)).await;
+    }
+    // A draft keeps to nothing: it is checked when it is published.
+    world.playbooks.save_draft(&world.admin, &outer("draft").to_string(), Format::Json).await.unwrap();
+    let delete = async |name, force| world.playbooks.delete(&world.admin, name, force).await;
+    for name in ["child", "1"] {
+        let refused = delete(name, false).await.unwrap_err();
+        let expected =
+            "the playbook \"child\" is a step of one, two; change or delete those first, or force it";
+        assert_eq!((refused.kind(), refused.to_string()), (ErrorKind::Conflict, expected.to_owned()));
+    }
+    delete("one", false).await.unwrap();
+    delete("child", true).await.unwrap();
+    assert!(world.playbooks.get(world.organisation, "child").await.is_err());
 }

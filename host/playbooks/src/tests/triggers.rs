@@ -67,7 +67,7 @@ async fn a_metric_trigger_fires_when_its_value_crosses_a_bound() {
         after.all_runs().await.iter().map(|run| run.steps[0].outputs["value"].to_string()).collect();
     values.sort();
     assert_eq!(values, ["11.0", "20.0"]);
-    after.playbooks.delete(&after.admin, "watch").await.unwrap();
+    after.playbooks.delete(&after.admin, "watch", false).await.unwrap();
     assert!(after.writes.watched.lock()[&after.organisation].is_empty());
 }
 
