@@ -69,8 +69,9 @@ pub enum TriggeredBy {
     Metric {
         /// Which metric.
         metric: String,
-        /// Which key of it.
-        key: String,
+        /// Which key of it, where it has keys.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
     },
     /// A step of another run.
     Playbook {

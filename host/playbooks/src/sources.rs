@@ -61,8 +61,8 @@ pub struct Write {
     pub organisation: OrganisationId,
     /// The metric's name.
     pub metric: String,
-    /// The series' key.
-    pub key: String,
+    /// The series' key; `None` of a metric without keys.
+    pub key: Option<String>,
     /// When the interval begins.
     pub interval_start: Timestamp,
     /// The interval's value before the write; `None` if it had none.
@@ -117,7 +117,7 @@ impl Writes for MetricLog {
             sequence: logged.sequence,
             organisation: logged.organisation,
             metric: logged.name,
-            key: logged.key.unwrap_or_default(),
+            key: logged.key,
             interval_start: logged.interval_start,
             before: logged.before,
             value: logged.after,

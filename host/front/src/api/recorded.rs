@@ -60,7 +60,12 @@ enum Trigger {
     /// Its interval was over.
     Every { scheduled: Instant },
     /// A write to a metric.
-    Metric { metric: String, key: String },
+    Metric {
+        metric: String,
+        /// Absent for a metric without keys.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+    },
     /// A step of another run.
     Playbook {
         #[schema(value_type = String, format = "uuid")]

@@ -143,7 +143,7 @@ impl Playbooks {
             if !meets(&loaded, write) {
                 continue;
             }
-            let by = StartedBy::Metric(write.metric.clone(), write.key.clone());
+            let by = StartedBy::Metric(write.metric.clone(), write.key.clone().unwrap_or_default());
             let mut firing = Firing::new(by, trigger::metric(write));
             firing.name = Some(format!("write:{}:{}", self.owner.host, write.sequence));
             firings.push((organisation, loaded, firing));
@@ -157,7 +157,7 @@ fn meets(loaded: &Loaded, write: &Write) -> bool {
     let TriggerOn::Metric { key, rises_above, falls_below, .. } = &loaded.compiled.document.trigger.on else {
         return false;
     };
-    if key.as_ref().is_some_and(|pattern| !matches(pattern, &write.key)) {
+    if key.as_ref().is_some_and(|pattern| !matches(pattern, write.key.as_deref().unwrap_or_default())) {
         return false;
     }
     let crosses =

@@ -237,6 +237,7 @@ pub(crate) enum StartedBy {
     Manual(KeyId),
     Cron(Timestamp),
     Every(Timestamp),
+    /// A metric and a key, which is empty for a metric without keys.
     Metric(String, String),
     Playbook(RunId, String),
     /// An incident, and the number of what it did or of the action on it.
@@ -262,7 +263,10 @@ impl StartedBy {
             Self::Manual(key) => TriggeredBy::Manual { key: key.clone() },
             Self::Cron(scheduled) => TriggeredBy::Cron { scheduled: *scheduled },
             Self::Every(scheduled) => TriggeredBy::Every { scheduled: *scheduled },
-            Self::Metric(metric, key) => TriggeredBy::Metric { metric: metric.clone(), key: key.clone() },
+            Self::Metric(metric, key) => TriggeredBy::Metric {
+                metric: metric.clone(),
+                key: Some(key.clone()).filter(|key| !key.is_empty()),
+            },
             Self::Playbook(run, step) => TriggeredBy::Playbook { run: *run, step: step.clone() },
             Self::Alert(incident, sequence) => {
                 TriggeredBy::Alert { incident: incident.clone(), sequence: *sequence }

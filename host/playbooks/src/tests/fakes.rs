@@ -113,15 +113,27 @@ pub(super) struct FakeWrites {
 }
 
 impl FakeWrites {
-    /// Logs a write.
+    /// Logs a write to the key `k`.
     pub(super) fn push(&self, organisation: OrganisationId, metric: &str, before: Option<f64>, value: f64) {
+        self.push_keyed(organisation, metric, Some("k"), before, value);
+    }
+
+    /// Logs a write.
+    pub(super) fn push_keyed(
+        &self,
+        organisation: OrganisationId,
+        metric: &str,
+        key: Option<&str>,
+        before: Option<f64>,
+        value: f64,
+    ) {
         let mut log = self.log.lock();
         let sequence = log.len() as u64 + 1;
         log.push(Write {
             sequence,
             organisation,
             metric: metric.into(),
-            key: "k".into(),
+            key: key.map(str::to_owned),
             interval_start: Timestamp::default(),
             before,
             value,

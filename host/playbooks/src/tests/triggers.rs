@@ -71,6 +71,21 @@ async fn a_metric_trigger_fires_when_its_value_crosses_a_bound() {
     assert!(after.writes.watched.lock()[&after.organisation].is_empty());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_metric_without_keys_has_null_for_one() {
+    let world = World::new().await;
+    let trigger = json!({"type": "metric", "metric": "plain", "key": "*", "when": "key is none"});
+    let steps = json!([{"id": "a", "app": "echo", "inputs": {"value": "{{ trigger.key }}"}}]);
+    world.store_json(json!({"name": "watch", "trigger": trigger, "steps": steps})).await;
+    world.writes.push_keyed(world.organisation, "plain", None, None, 1.0);
+    world.writes.push_keyed(world.organisation, "plain", Some("k"), None, 2.0);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let runs = world.all_runs().await;
+    let [run] = &runs[..] else { panic!("{runs:?}") };
+    assert_eq!((&run.trigger["key"], &run.steps[0].outputs["value"]), (&json!(null), &json!(null)));
+    assert_eq!(run.summary.triggered_by, TriggeredBy::Metric { metric: "plain".into(), key: None });
+}
+
 async fn with_policy(policy: &str) -> (World, Arc<Semaphore>) {
     let world = World::new().await;
     let gate = Arc::new(Semaphore::new(0));
