@@ -12,8 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Display;
 use std::time::Duration;
 
-use bellwether_kernel::{FieldError, OrganisationId};
-use serde_json::Value as Json;
+use bellwether_kernel::{FieldError, OrganisationId, Timestamp};
 
 use crate::engine::Described;
 use crate::position::{Path, locate};
@@ -122,11 +121,13 @@ fn fault<T>(path: &Path, value: impl Display, expected: impl Into<String>) -> Re
     Err(Fault { path: path.clone(), error: FieldError::new(path.to_string(), value, expected) })
 }
 
-/// What a document is held against: the apps an organisation has, and the published playbooks the document leads to.
+/// What a document is held against: the apps an organisation has, the published playbooks the document leads to, and
+/// the present time.
 pub(crate) struct Catalogue<'a> {
     pub(crate) apps: &'a dyn Apps,
     pub(crate) organisation: OrganisationId,
     pub(crate) playbooks: HashMap<String, Component>,
+    pub(crate) now: Timestamp,
 }
 
 /// A published playbook that can be a step.
@@ -294,7 +295,8 @@ fn compile(
     let root = Path::default();
     check_head(&root, &document)?;
     let mut compiler = Compiler::new();
-    let (when, schedule) = trigger::compile(&root.field("trigger"), &document.trigger, &mut compiler)?;
+    let now = catalogue.map(|catalogue| catalogue.now);
+    let (when, schedule) = trigger::compile(&root.field("trigger"), &document.trigger, &mut compiler, now)?;
     if let Some(catalogue) = catalogue {
         check_cycles(&root, &document, catalogue)?;
     }

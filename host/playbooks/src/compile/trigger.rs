@@ -21,11 +21,12 @@ const ERROR_TIMES: u32 = 1_000;
 /// The most patterns of labels, and of tags.
 const PATTERNS: usize = 32;
 
-/// The condition of a metric or alert trigger and the schedule of one by time.
+/// The condition of a metric or alert trigger and the schedule of one by time; `now` for one that is to be due yet.
 pub(super) fn compile(
     path: &Path,
     trigger: &Trigger,
     compiler: &mut Compiler,
+    now: Option<Timestamp>,
 ) -> Result<(Option<Template>, Option<Schedule>), Fault> {
     let on_error = &trigger.on_error;
     if on_error.action != ErrorAction::Log && !(1..=ERROR_TIMES).contains(&on_error.times) {
@@ -49,6 +50,10 @@ pub(super) fn compile(
         }
         TriggerOn::Cron { expression, time_zone, .. } => {
             let schedule = placed(path, Schedule::cron(expression, time_zone))?;
+            if now.is_some_and(|now| schedule.next_after(now).is_none()) {
+                let expected = "times of which one is yet to come: these are all past";
+                return fault(&path.field("expression"), expression, expected);
+            }
             Ok((None, Some(schedule)))
         }
         TriggerOn::Every { interval, .. } => {

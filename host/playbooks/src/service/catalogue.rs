@@ -35,7 +35,7 @@ impl Playbooks {
     ) -> Result<Compiled, PlaybookError> {
         check_size(source)?;
         let playbooks = self.components(organisation, &Document::read(source, format)?).await?;
-        let catalogue = Catalogue { apps: &*self.apps, organisation, playbooks };
+        let catalogue = Catalogue { apps: &*self.apps, organisation, playbooks, now: self.clock.now() };
         let compiled = Compiled::read(source, format, self.limits.steps, Some(&catalogue))?;
         self.check_secrets(organisation, source, format, &compiled).await?;
         Ok(compiled)

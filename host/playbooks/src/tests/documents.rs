@@ -132,6 +132,10 @@ async fn a_fault_of_a_schedule_has_its_place() {
     let world = World::new().await;
     for (trigger, fault) in [
         ("type = \"cron\"\nexpression = \"61 * * * *\"", "line 4, column 1: trigger.expression is \"61\""),
+        (
+            "type = \"cron\"\nexpression = \"0 0 0 1 1 * 2023\"",
+            "line 4, column 1: trigger.expression is \"0 0 0 1 1 * 2023\", expected times of which one is yet to come",
+        ),
         ("type = \"cron\"\nexpression = \"daily\"", "line 4, column 1: trigger.expression is \"daily\""),
         (
             "type = \"cron\"\nexpression = \"@daily\"\ntime_zone = \"Mars/Base\"",
