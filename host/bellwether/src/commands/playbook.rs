@@ -66,6 +66,7 @@ Examples:
 Examples:
   bellwether playbook store examples/playbooks/count-pushes.toml
   bellwether playbook store count-pushes.toml --replace        # the next version of the one of that name
+  bellwether playbook store count-pushes.toml --replace --if-version 3   # not if somebody changed it meanwhile
   bellwether playbook store count-pushes.toml --draft          # what runs goes on as it is; publish it later")]
     Store {
         /// TOML, or JSON if the name ends in .json
@@ -73,6 +74,9 @@ Examples:
         /// Store it as the next version if there is one of that name
         #[arg(long)]
         replace: bool,
+        /// Only if its newest version is this one
+        #[arg(long, value_name = "NUMBER", requires = "replace")]
+        if_version: Option<u32>,
         /// Do not publish it: the next version, or a first one that does not run
         #[arg(long)]
         draft: bool,
@@ -224,9 +228,12 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             let answer = client.write(Method::POST, &path, &[], Body::Json(body)).await?;
             output::value(format, &answer, describe_dry_run)?;
         }
-        PlaybookCommand::Store { file, replace, draft } => {
+        PlaybookCommand::Store { file, replace, if_version, draft } => {
             let body = document(&file)?;
-            let query = if draft { vec![("publish", "false".to_owned())] } else { Vec::new() };
+            let query = super::query([
+                ("publish", draft.then(|| "false".to_owned())),
+                ("version", if_version.map(|version| version.to_string())),
+            ]);
             let answer = if replace {
                 let checked =
                     client.write(Method::POST, &["v1", "playbooks", "validate"], &[], body.clone()).await?;

@@ -1,12 +1,10 @@
 //! Playbooks: `/v1/playbooks`.
 
-use std::sync::Arc;
-
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bellwether_access::{Principal, Role};
 use bellwether_kernel::{FieldError, KeyId};
-use bellwether_playbooks::{Input, PlaybookError};
+use bellwether_playbooks::Input;
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -215,23 +213,12 @@ pub(crate) async fn create(
     request: Request,
 ) -> Result<Response, Problem> {
     let Written { source, format } = written(&services, request).await?;
-    let stored = store(&services, &principal, &source, format, false, publish).await?;
-    Ok((StatusCode::CREATED, Json(Playbook::shown_to(&principal, &services, &stored))).into_response())
-}
-
-async fn store(
-    services: &Services,
-    principal: &Principal,
-    source: &str,
-    format: bellwether_playbooks::Format,
-    replace: bool,
-    publish: bool,
-) -> Result<Arc<bellwether_playbooks::Playbook>, PlaybookError> {
     let playbooks = services.playbooks();
-    match publish {
-        true => playbooks.store(principal, source, format, replace).await,
-        false => playbooks.save_draft(principal, source, format).await,
-    }
+    let stored = match publish {
+        true => playbooks.store(&principal, &source, format, false).await?,
+        false => playbooks.save_draft(&principal, &source, format).await?,
+    };
+    Ok((StatusCode::CREATED, Json(Playbook::shown_to(&principal, &services, &stored))).into_response())
 }
 
 /// Reads and checks a document against the apps there are, without storing it.
@@ -262,9 +249,22 @@ pub(crate) async fn get(
     Ok(Json(Playbook { inputs, ..Playbook::shown_to(&principal, &services, &playbook) }))
 }
 
+/// Which version is stored, and whether it runs from here on.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ReplaceQuery {
+    /// `false` keeps it as a draft; by default it is published.
+    #[serde(default = "published")]
+    #[param(required = false, default = true)]
+    publish: bool,
+    /// The version its `latest` must be, so that nobody else's change is lost; 0 for one that must not be there.
+    version: Option<u32>,
+}
+
 /// Stores the next version of a playbook, or its first. The document's name must be that of the path.
 #[utoipa::path(put, path = "/v1/playbooks/{playbook}", tag = "playbooks", security(("key" = [])),
-    params(("playbook" = String, Path, description = "Its name, or the id of one that is there"), StoreQuery),
+    params(("playbook" = String, Path, description = "Its name, or the id of one that is there"), ReplaceQuery),
     request_body(description = "The document", content((String = "application/toml"), (Object = "application/json"))),
     responses(
         (status = 200, description = "The playbook's next version", body = Playbook),
@@ -273,7 +273,7 @@ pub(crate) async fn get(
 pub(crate) async fn replace(
     Authorised(principal, ..): Authorised<Admin>,
     Path(playbook): Path<String>,
-    Query(StoreQuery { publish }): Query<StoreQuery>,
+    Query(ReplaceQuery { publish, version }): Query<ReplaceQuery>,
     State(services): State<Shared>,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -287,7 +287,7 @@ pub(crate) async fn replace(
             return Err(FieldError::new("name", named, expected).into());
         }
     }
-    let stored = store(&services, &principal, &source, format, true, publish).await?;
+    let stored = services.playbooks().replace(&principal, &source, format, publish, version).await?;
     let status = if stored.latest == 1 { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(Playbook::shown_to(&principal, &services, &stored))).into_response())
 }

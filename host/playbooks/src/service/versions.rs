@@ -12,6 +12,16 @@ use crate::history::{PAGE, invalid_cursor};
 use crate::rows::{PlaybookRow, VersionRow};
 use crate::{Document, Format, PlaybookError, Playbooks, rows};
 
+/// How a document is stored.
+struct Saving {
+    /// Also as the next version of a playbook that is there.
+    replace: bool,
+    /// So that it runs.
+    publish: bool,
+    /// Only while the newest version is this one.
+    expected: Option<u32>,
+}
+
 /// One version of a playbook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
@@ -43,7 +53,7 @@ impl Playbooks {
         format: Format,
         replace: bool,
     ) -> Result<Arc<Playbook>, PlaybookError> {
-        self.save(principal, source, format, replace, true).await
+        self.save(principal, source, format, Saving { replace, publish: true, expected: None }).await
     }
 
     /// Stores a document as the next version of the playbook of its name, or as the first of a new one, without
@@ -57,7 +67,24 @@ impl Playbooks {
         source: &str,
         format: Format,
     ) -> Result<Arc<Playbook>, PlaybookError> {
-        self.save(principal, source, format, true, false).await
+        self.save(principal, source, format, Saving { replace: true, publish: false, expected: None }).await
+    }
+
+    /// Stores a document as the next version, as [`Self::store`] does with `replace` or, without `publish`,
+    /// [`Self::save_draft`]; and only while the newest version there is, published or not, is the `expected` one: 0 for a
+    /// playbook that is not there.
+    ///
+    /// # Errors
+    /// As [`Self::store`]; [`PlaybookError::Refused`] if it is another by now.
+    pub async fn replace(
+        &self,
+        principal: &Principal,
+        source: &str,
+        format: Format,
+        publish: bool,
+        expected: Option<u32>,
+    ) -> Result<Arc<Playbook>, PlaybookError> {
+        self.save(principal, source, format, Saving { replace: true, publish, expected }).await
     }
 
     async fn save(
@@ -65,8 +92,7 @@ impl Playbooks {
         principal: &Principal,
         source: &str,
         format: Format,
-        replace: bool,
-        publish: bool,
+        Saving { replace, publish, expected }: Saving,
     ) -> Result<Arc<Playbook>, PlaybookError> {
         require_role(principal, Role::Admin, "store a playbook")?;
         let organisation = principal.organisation;
@@ -84,6 +110,16 @@ impl Playbooks {
                 },
                 None => Change::new(self, principal, document).await?,
             };
+            let latest = change.row.latest;
+            if expected.is_some_and(|expected| expected != latest) {
+                let name = &document.name;
+                return Err(PlaybookError::Refused(match latest {
+                    0 => format!("there is no playbook {name:?}: version 0 is the one to expect"),
+                    _ => {
+                        format!("the newest version of the playbook {name:?} is {latest} now: read it again")
+                    }
+                }));
+            }
             change.add_version(source, format).await?;
             if publish {
                 let version = change.row.latest;

@@ -207,3 +207,24 @@ async fn a_playbook_that_is_a_step_of_published_ones_is_not_deleted_unless_it_is
     delete("child", true).await.unwrap();
     assert!(world.playbooks.get(world.organisation, "child").await.is_err());
 }
+
+#[tokio::test]
+async fn a_version_that_was_read_is_replaced_only_while_it_is_the_newest() {
+    let world = World::new().await;
+    let replace = async |publish, expected| {
+        let source = document("a", "manual");
+        let replaced = world.playbooks.replace(&world.admin, &source, Format::Json, publish, expected).await;
+        replaced.map(|playbook| playbook.latest).map_err(|error| (error.kind(), error.to_string()))
+    };
+    let none = "there is no playbook \"a\": version 0 is the one to expect".to_owned();
+    assert_eq!(replace(true, Some(1)).await, Err((ErrorKind::Conflict, none)));
+    assert_eq!(replace(true, Some(0)).await, Ok(1));
+    // A draft is a version too: whoever read the one before would take it back.
+    assert_eq!(replace(false, Some(1)).await, Ok(2));
+    for publish in [true, false] {
+        let other = "the newest version of the playbook \"a\" is 2 now: read it again".to_owned();
+        assert_eq!(replace(publish, Some(1)).await, Err((ErrorKind::Conflict, other)));
+    }
+    assert_eq!(replace(true, Some(2)).await, Ok(3));
+    assert_eq!(replace(true, None).await, Ok(4));
+}
