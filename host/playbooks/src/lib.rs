@@ -10,6 +10,7 @@ mod dry;
 mod engine;
 mod error;
 mod history;
+mod meters;
 mod position;
 mod rows;
 mod run;

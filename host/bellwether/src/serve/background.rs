@@ -18,7 +18,7 @@ use futures::FutureExt as _;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-/// How often deleted metrics' data and old runs are freed, and last uses of keys written.
+/// How often deleted metrics' data and old runs are freed, playbooks counted, and last uses of keys written.
 const OFTEN: Duration = Duration::from_secs(60);
 
 /// How often answers and audit entries whose time is over are forgotten: they only take space.
@@ -85,6 +85,7 @@ pub(super) fn start(services: Services) -> JoinSet<()> {
         let records = Arc::clone(&records);
         async move { records.tend().await }
     }));
+    let counted = Arc::clone(&playbooks);
     tasks.spawn(repeat("free old runs", OFTEN, move || {
         let playbooks = Arc::clone(&playbooks);
         // Runs that nobody works at are ended even if none is ever removed.
@@ -95,6 +96,10 @@ pub(super) fn start(services: Services) -> JoinSet<()> {
             }
             Ok::<_, bellwether_playbooks::PlaybookError>(())
         }
+    }));
+    tasks.spawn(repeat("count playbooks and runs", OFTEN, move || {
+        let playbooks = Arc::clone(&counted);
+        async move { playbooks.measure().await }
     }));
     if keep_incidents_days > 0 {
         let clock = Arc::clone(&clock);

@@ -193,7 +193,10 @@ impl Playbooks {
             self.tell(run);
         }
         match (place, permit) {
-            (Place::Skipped, _) => self.tell_end(organisation, id).await,
+            (Place::Skipped, _) => {
+                self.meters.ended(RunState::Skipped);
+                self.tell_end(organisation, id).await;
+            }
             (Place::Free, Some(permit)) => {
                 let mut work = Work::new(organisation, id, Arc::clone(loaded), row, open, fence);
                 work.untouched = firing.copied.is_empty();

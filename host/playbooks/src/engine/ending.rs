@@ -95,6 +95,7 @@ impl Playbooks {
                 Err(error) => return Err(error),
             }
         }
+        self.meters.ended(work.row.state);
         if sooner {
             self.sooner.notify_one();
         }
@@ -132,6 +133,7 @@ impl Playbooks {
                 batch.delete(rows::run_open(work.organisation, work.id));
                 batch.delete(rows::waits(work.organisation, work.row.playbook, work.id));
                 self.commit_fenced(work, batch).await?;
+                self.meters.ended(outcome);
             }
             ended => ended?,
         }
@@ -272,6 +274,7 @@ impl Playbooks {
             }
             break;
         }
+        self.meters.ended(row.state);
         self.tell_end(organisation, id).await;
         Ok(())
     }

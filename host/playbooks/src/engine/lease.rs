@@ -89,7 +89,7 @@ impl Playbooks {
         Ok(())
     }
 
-    async fn count(&self, prefix: Key) -> Result<usize, StoreError> {
+    pub(crate) async fn count(&self, prefix: Key) -> Result<usize, StoreError> {
         let (mut found, mut count) = (Walk::forward(&*self.store, prefix.prefix()), 0);
         while found.next().await?.is_some() {
             count += 1;

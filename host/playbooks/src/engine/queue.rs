@@ -127,6 +127,7 @@ impl Playbooks {
             }
             Ok(None) => {}
             Err(error) => {
+                self.meters.not_taken_up();
                 tracing::warn!(run = %id, %error, "the run could not be taken up; it stays in the queue");
                 tokio::time::sleep(super::AFTER_ERROR).await;
             }
@@ -231,6 +232,7 @@ impl Playbooks {
             // If it is this host's all the same, somebody has to take it up again.
             Err(Failure::Lost | Failure::Moved) => self.dropped.lock().push((work.organisation, work.id)),
             Err(Failure::Store(error)) => {
+                self.meters.not_taken_up();
                 tracing::error!(run = %work.id, %error, "the run could not be recorded; it is taken up again");
                 self.dropped.lock().push((work.organisation, work.id));
             }

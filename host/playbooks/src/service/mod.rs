@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::compile::Compiled;
 use crate::engine::{Active, Following, Watching};
+use crate::meters::Meters;
 use crate::rows::Owner;
 use crate::{Apps, Document, Format, PlaybookError, Run, SecretSource, Writes};
 
@@ -188,6 +189,7 @@ pub struct Playbooks {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) randomness: Arc<dyn Randomness>,
     pub(crate) limits: Limits,
+    pub(crate) meters: Meters,
     pub(crate) owner: Owner,
     /// The host's lease as it is stored: no run becomes this host's without it.
     pub(crate) lease: Mutex<Bytes>,
@@ -251,6 +253,7 @@ impl Playbooks {
             clock,
             randomness,
             limits,
+            meters: Meters::new(),
             owner: Owner { host, life: u64::from_le_bytes(life) },
             lease: Mutex::default(),
             loaded: Cache::builder()

@@ -9,6 +9,7 @@ mod documents;
 mod examples;
 mod fakes;
 mod incidents;
+mod meters;
 mod runs;
 mod secrets;
 mod shapes;
