@@ -41,7 +41,7 @@ pub enum CallError {
         limit: Duration,
     },
     /// It wanted more memory than it may have, and did not get over that.
-    #[error("ran out of its {} MiB of memory", .limit >> 20)]
+    #[error("ran out of its {} of memory", size(*.limit))]
     Memory {
         /// Bytes it may have.
         limit: usize,
@@ -129,11 +129,39 @@ impl CallError {
     }
 }
 
+/// `8 MiB`, `64 KiB`, `1000 bytes`: the largest unit that tells the number as it is, so that no limit rounds to nothing.
+fn size(bytes: usize) -> String {
+    match bytes {
+        bytes if bytes >= 1 << 20 && bytes.is_multiple_of(1 << 20) => format!("{} MiB", bytes >> 20),
+        bytes if bytes >= 1 << 10 && bytes.is_multiple_of(1 << 10) => format!("{} KiB", bytes >> 10),
+        bytes => format!("{bytes} bytes"),
+    }
+}
+
 /// `5 s`, `1.5 s`, `20 ms`.
 fn words(duration: &Duration) -> String {
     match duration.as_millis() {
         milliseconds if milliseconds < 1000 => format!("{milliseconds} ms"),
         milliseconds if milliseconds % 1000 == 0 => format!("{} s", milliseconds / 1000),
         _ => format!("{:.1} s", duration.as_secs_f64()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_of_memory_is_told_as_it_is() {
+        for (limit, told) in [
+            (8 << 20, "8 MiB"),
+            (1 << 20, "1 MiB"),
+            (64 << 10, "64 KiB"),
+            ((1 << 20) + (512 << 10), "1536 KiB"),
+            (65_537, "65537 bytes"),
+        ] {
+            let error = CallError::Memory { limit };
+            assert_eq!(error.to_string(), format!("ran out of its {told} of memory"));
+        }
     }
 }
