@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bellwether_engine::Instances;
+use bellwether_engine::{CallError, Instances};
 use bellwether_kernel::{FieldError, OrganisationId};
 use serde::Serialize;
 
@@ -123,11 +123,13 @@ impl Plugins {
         VersionLimits { version: installed.version.clone(), set: installed.limits, effective }
     }
 
-    /// Gives the current version limits of its own; what is not set is as the host has it. Calls in flight finish
-    /// under the old ones. An organisation can only tighten what the host allows.
+    /// Gives the current version limits of its own; what is not set is as the host has it. It is loaded with them before
+    /// anybody is sent to it, so that none takes it out of service. Calls in flight finish under the old ones. An
+    /// organisation can only tighten what the host allows.
     ///
     /// # Errors
-    /// If there is no such plugin, or a limit cannot be held or is above the host's.
+    /// If there is no such plugin, a limit cannot be held or is above the host's, or the version does not load with them;
+    /// nothing is changed then.
     pub async fn set_limits(
         &self,
         owner: Owner,
@@ -149,8 +151,12 @@ impl Plugins {
             ("before", text(&installed.limits)),
         ];
         let release = before.current().changed(|installed| installed.limits = limits);
+        release.served().await.map_err(|error| too_tight(&limits, error))?;
         let told = Told { actor, action: "plugin.limits", details };
-        let after = self.replace_current(&before, release, told).await?;
+        let after = self.replace_current(&before, Arc::clone(&release), told).await?;
+        if !after.enabled {
+            release.unload();
+        }
         Ok(self.limits_of(&after))
     }
 }
@@ -204,6 +210,30 @@ fn check_within(limits: &LimitOverrides, host: &LimitOverrides) -> Result<(), Fi
         }
     }
     Ok(())
+}
+
+/// Why a version did not load, told as the limit that was too low for it where it was one of `set`.
+fn too_tight(set: &LimitOverrides, error: PluginError) -> PluginError {
+    let PluginError::Call { source, version, name, .. } = &error else { return error };
+    let field = match source {
+        CallError::Deadline { .. } => "call_milliseconds",
+        CallError::Processor { .. } => "processor_milliseconds",
+        CallError::Memory { .. } => "memory_bytes",
+        CallError::Tables { .. } => "table_entries",
+        CallError::HostCalls { .. } => "host_calls",
+        CallError::HostBytes { .. } => "host_call_bytes",
+        CallError::Transfer { .. } => "transfer_bytes",
+        _ => return error,
+    };
+    match fields(set).into_iter().find(|(limit, _)| limit == field) {
+        Some((field, value)) => {
+            let expected = format!(
+                "enough for version {version} of {name} to load, which did not ({error}); nothing was changed"
+            );
+            FieldError::new(field, value, expected).into()
+        }
+        None => error,
+    }
 }
 
 /// The limits that are set, by name.
