@@ -30,10 +30,18 @@ pub(crate) async fn under_its_name(State(services): State<Shared>, request: Requ
     let name = rest.split('/').next().unwrap_or_default();
     match services.plugins().dialect_versions(name) {
         Some(versions) => answer(&services, &versions, 1 + name.len(), request).await,
+        // Who is told that nothing is there may drop what it has, and not come again.
+        None if services.plugins().dialect_is_broken(name) => not_served(name).into_response(),
         None => {
             Problem::not_found("There is nothing at this path; /docs shows what there is").into_response()
         }
     }
+}
+
+/// What is to be here and cannot answer: the client is to come again.
+fn not_served(name: &str) -> Problem {
+    Problem::unavailable("What is served here is not there at present", 60)
+        .cause(format_args!("there is no dialect {name:?}, or it does not load"))
 }
 
 /// A router that is one dialect, mounted at the root.
@@ -44,12 +52,7 @@ pub(crate) fn alone(services: &Shared, name: &str) -> Router {
         async move {
             match services.plugins().dialect_versions(&name) {
                 Some(versions) => answer(&services, &versions, 0, request).await,
-                None => {
-                    let detail = "What is served here is not installed at present";
-                    Problem::unavailable(detail, 60)
-                        .cause(format_args!("there is no dialect {name:?}, or it does not load"))
-                        .into_response()
-                }
+                None => not_served(&name).into_response(),
             }
         }
     };

@@ -145,6 +145,13 @@ pub trait Apps: Send + Sync + 'static {
         self.app(organisation, name)
     }
 
+    /// Why an app that is installed is not called, its present version or the one given: it is switched off, or it does
+    /// not load. `None` if it is called, or if there is none. By default none is installed that is not called.
+    fn why_not(&self, organisation: OrganisationId, name: &str, version: Option<&str>) -> Option<String> {
+        let _ = (organisation, name, version);
+        None
+    }
+
     /// The versions of it that are there, newest first. By default the present version.
     fn app_versions(&self, organisation: OrganisationId, name: &str) -> Vec<String> {
         self.app(organisation, name).iter().map(|app| app.version().to_owned()).collect()

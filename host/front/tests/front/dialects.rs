@@ -98,6 +98,21 @@ async fn what_a_dialect_did_not_answer_is_a_problem_that_tells_why() {
 }
 
 #[tokio::test]
+async fn clients_of_a_dialect_that_does_not_load_are_told_to_come_again() {
+    let host = with_speaker(json!({})).await;
+    std::fs::remove_dir_all(host.folder.path().join("components")).unwrap();
+    for enabled in [false, true] {
+        let switched =
+            host.ask("PATCH", "/v1/plugins/speaker", &host.operator, json!({"enabled": enabled})).await;
+        assert_eq!(switched.status, 200, "{}", switched.text());
+    }
+    let answer = host.get("/speaker/open", "").await;
+    answer.problem(503, "unavailable");
+    assert_eq!(answer.header("retry-after"), "60");
+    host.get("/nobody/open", "").await.problem(404, "not-found");
+}
+
+#[tokio::test]
 async fn a_body_over_the_limit_never_reaches_a_dialect() {
     let host = with_speaker(json!({"body_limit_bytes": 100})).await;
     let body = json!("x".repeat(101));

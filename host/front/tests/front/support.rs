@@ -38,7 +38,7 @@ pub(crate) struct Host {
     /// The admin of another organisation.
     pub(crate) stranger: String,
     /// Where components are kept; goes with the host.
-    _folder: tempfile::TempDir,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 /// An answer, read whole.
@@ -164,7 +164,7 @@ impl Host {
             read: key(&access, own, Role::Read).await,
             stranger: key(&access, other, Role::Admin).await,
 
-            _folder: folder,
+            folder,
         }
     }
 

@@ -203,6 +203,9 @@ fn describe_app(path: &Path, given: &str, catalogue: &Catalogue<'_>) -> Result<A
     if let Some(app) = found {
         return Ok(app.description().clone());
     }
+    if let Some(why) = apps.why_not(*organisation, name, version) {
+        return fault(path, given, format!("an app that is called; this one is installed, and {why}"));
+    }
     let versions = apps.app_versions(*organisation, name);
     if version.is_none() || versions.is_empty() {
         return fault(path, given, "the name of an installed app");

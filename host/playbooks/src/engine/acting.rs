@@ -100,7 +100,10 @@ impl Playbooks {
             return Acted::failed("an app acts for who calls it, and nobody did");
         };
         let Some(found) = self.apps.app(act.organisation, app) else {
-            return Acted::failed(format!("there is no app {app:?}"));
+            return Acted::failed(match self.apps.why_not(act.organisation, app, None) {
+                Some(why) => format!("the app {app:?} is installed and not called: {why}"),
+                None => format!("there is no app {app:?}"),
+            });
         };
         let inputs = match app_inputs(&*found, act) {
             Ok(inputs) => inputs,

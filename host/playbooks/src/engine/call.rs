@@ -36,6 +36,12 @@ impl Playbooks {
         let step = &work.loaded.compiled.steps[position];
         let target = step.action.target();
         let Some(described) = &recalled.described[position] else {
+            if let Action::App(name, named) = &step.action {
+                let version = named.as_deref().or_else(|| pinned(&work.row.pins, name));
+                if let Some(why) = self.apps.why_not(work.organisation, name, version) {
+                    return Ok(Tried::done(Attempted::not_called(name, &why)));
+                }
+            }
             let error = match (&step.action, pinned(&work.row.pins, target)) {
                 (Action::Playbook(_), _) => {
                     format!("there is no published playbook {target:?} for it any more")

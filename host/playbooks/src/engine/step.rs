@@ -61,6 +61,12 @@ impl Attempted {
             secrets: Vec::new(),
         }
     }
+
+    /// Its app is installed and not called, for a reason that somebody may mend: it is worth another attempt.
+    pub(super) fn not_called(app: &str, why: &str) -> Self {
+        let message = format!("the app {app:?} is installed and not called: {why}");
+        Self { result: Err(AppError { message, retry: Retry::Yes }), ..Self::failed("", "") }
+    }
 }
 
 /// How an attempt came out.

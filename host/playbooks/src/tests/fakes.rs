@@ -43,11 +43,19 @@ impl App for FakeApp {
 
 /// The apps of every organisation; they outlive a crash, as plugins do.
 #[derive(Default)]
-pub(super) struct FakeApps(Mutex<HashMap<String, Arc<dyn App>>>);
+pub(super) struct FakeApps {
+    called: Mutex<HashMap<String, Arc<dyn App>>>,
+    /// Why those that are installed and not called are not.
+    broken: Mutex<HashMap<String, String>>,
+}
 
 impl Apps for FakeApps {
     fn app(&self, _organisation: OrganisationId, name: &str) -> Option<Arc<dyn App>> {
-        self.0.lock().get(name).cloned()
+        self.called.lock().get(name).cloned()
+    }
+
+    fn why_not(&self, _: OrganisationId, name: &str, _version: Option<&str>) -> Option<String> {
+        self.broken.lock().get(name).cloned()
     }
 }
 
@@ -69,7 +77,7 @@ impl FakeApps {
         work: impl Fn(AppCall) -> BoxFuture<'static, AppReport> + Send + Sync + 'static,
     ) {
         let app = FakeApp { version: version.to_owned(), description, work: Box::new(work) };
-        self.0.lock().insert(name.to_owned(), Arc::new(app));
+        self.called.lock().insert(name.to_owned(), Arc::new(app));
     }
 
     /// An app that answers at once.
@@ -83,7 +91,13 @@ impl FakeApps {
     }
 
     pub(super) fn remove(&self, name: &str) {
-        self.0.lock().remove(name);
+        self.called.lock().remove(name);
+    }
+
+    /// It is still installed, and not called.
+    pub(super) fn break_off(&self, name: &str, why: &str) {
+        self.remove(name);
+        self.broken.lock().insert(name.to_owned(), why.to_owned());
     }
 }
 

@@ -160,6 +160,25 @@ async fn a_run_whose_key_or_app_is_gone_fails_and_says_what_to_do() {
 }
 
 #[tokio::test]
+async fn an_app_that_does_not_load_is_told_from_one_that_is_gone_and_is_tried_again() {
+    let world = World::new().await;
+    let steps = json!([{"id": "a", "app": "echo", "retry": {"attempts": 2, "delay": "1ms"}}]);
+    let source = json!({"name": "a", "trigger": {"type": "manual"}, "steps": steps}).to_string();
+    world.playbooks.store(&world.admin, &source, Format::Json, false).await.unwrap();
+    world.apps.break_off("echo", "it does not load: too little memory");
+    let run = world.run("a", json!({})).await;
+    let error = run.summary.error.unwrap();
+    assert!(
+        error.contains("the app \"echo\" is installed and not called: it does not load: too little memory"),
+        "{error}"
+    );
+    assert_eq!(run.steps[0].attempt, 2, "somebody may mend it meanwhile");
+    let error = world.playbooks.validate(world.organisation, &source, Format::Json).await.unwrap_err();
+    let error = error.to_string();
+    assert!(error.contains("this one is installed, and it does not load: too little memory"), "{error}");
+}
+
+#[tokio::test]
 async fn the_idempotency_key_is_the_steps_own() {
     let world = World::new().await;
     let keys = Arc::new(Mutex::new(Vec::new()));

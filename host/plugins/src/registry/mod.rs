@@ -30,6 +30,7 @@ use crate::canary::{Side, Trial, Verdict, Watched};
 use crate::dialect::Dialect;
 use crate::egress::Egress;
 use crate::host::{Services, Shared};
+use crate::inspect::PluginRole;
 use crate::limits::Limits;
 use crate::row::{CanaryRow, Described, Installed, Owner, Row, VersionRow};
 use crate::settings::KeptSettings;
@@ -171,6 +172,15 @@ impl Plugins {
         entries.filter_map(|(_, entry)| entry.dialect()).collect()
     }
 
+    /// Whether a dialect of that name is installed and switched on, and yet not served: it does not load.
+    #[must_use]
+    pub fn dialect_is_broken(&self, name: &str) -> bool {
+        let entry = self.find(Owner::Host, name).filter(|entry| entry.row.enabled);
+        entry.is_some_and(|entry| {
+            entry.dialect().is_none() && entry.why_not(entry.current(), PluginRole::Dialect).is_some()
+        })
+    }
+
     /// The dialect of that name in its current version.
     #[must_use]
     pub fn dialect(&self, name: &str) -> Option<Arc<Dialect>> {
@@ -300,6 +310,15 @@ impl Apps for Plugins {
         // A canary that does not load is no choice.
         let canary = canary.and_then(|trial| entry.app(entry.releases.get(&trial.version)?));
         canary.or_else(|| entry.app(entry.current()))
+    }
+
+    fn why_not(&self, organisation: OrganisationId, name: &str, version: Option<&str>) -> Option<String> {
+        let entry = self.seen(organisation, name)?;
+        let release = match version {
+            Some(version) => entry.releases.get(version)?,
+            None => entry.current(),
+        };
+        entry.why_not(release, PluginRole::App)
     }
 
     fn app_versions(&self, organisation: OrganisationId, name: &str) -> Vec<String> {
@@ -464,6 +483,18 @@ impl Entry {
         };
         let watched = Watched::new(Arc::clone(trial), side);
         ReleasedRole::new(release, organisation, described, Some(watched))
+    }
+
+    /// Why a version that has this role is not called in it, if it is not: the plugin is switched off, or it did not load.
+    fn why_not(&self, release: &Release, role: PluginRole) -> Option<String> {
+        let installed = release.installed();
+        if !installed.roles.contains(&role) {
+            return None;
+        }
+        if !self.row.enabled {
+            return Some("it is switched off".to_owned());
+        }
+        installed.problem.as_ref().map(|problem| format!("it does not load: {problem}"))
     }
 
     fn dialect(&self) -> Option<Arc<Dialect>> {

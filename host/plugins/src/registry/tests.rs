@@ -536,6 +536,25 @@ async fn a_limit_it_does_not_load_with_is_refused_and_it_goes_on_with_what_it_ha
 }
 
 #[tokio::test]
+async fn an_app_that_is_not_called_is_told_from_one_that_is_not_there() {
+    let house = House::new().await;
+    let installed = install(&*house.plugins().await, probe(1)).await.unwrap();
+    house.services.objects.remove(&installed.digest).unwrap();
+    house.services.engine.forget(installed.digest.as_bytes());
+    let plugins = house.plugins().await;
+    assert!(plugins.app(OURS, "probe").is_none());
+    for version in [None, Some("1.0.0")] {
+        let why = plugins.why_not(OURS, "probe", version).unwrap();
+        assert!(why.starts_with("it does not load: ") && why.contains("is missing"), "{why}");
+    }
+    assert_eq!(plugins.why_not(OURS, "probe", Some("2.0.0")), None);
+    assert_eq!(plugins.why_not(OURS, "another", None), None);
+    assert!(!plugins.dialect_is_broken("probe"), "it is no dialect");
+    plugins.set_enabled(Owner::Host, "key", "probe", false).await.unwrap();
+    assert_eq!(plugins.why_not(OURS, "probe", None).as_deref(), Some("it is switched off"));
+}
+
+#[tokio::test]
 async fn what_its_calls_came_to_is_told_by_version() {
     let house = House::new().await;
     let plugins = with_versions(&house, &[1]).await;
