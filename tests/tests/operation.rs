@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use bellwether_tests::{Host, binary, expect_json, sign};
@@ -163,6 +164,58 @@ fn a_backup_taken_while_writes_go_on_restores_to_a_host_that_works() -> Result<(
         Command::new(binary()).args(["restore", path, "--data"]).arg(folder.path().join("cut")).output()?;
     ensure!(!output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     Ok(())
+}
+
+/// Bytes that are free where `folder` lies.
+fn free(folder: &Path) -> Result<u64> {
+    let output = Command::new("df").args(["--output=avail", "--block-size=1"]).arg(folder).output()?;
+    let text = String::from_utf8(output.stdout)?;
+    Ok(text.lines().nth(1).context("a line of the file system")?.trim().parse()?)
+}
+
+#[test]
+fn a_host_starts_on_a_nearly_full_disk_and_begins_its_work_once_there_is_room() -> Result<()> {
+    const ROOM: u64 = 1 << 30;
+    let folder = tempfile::tempdir()?;
+    let data = folder.path().join("data");
+    let host = Host::start(&data, &[])?;
+    let keys = host.keys().clone();
+    for name in ["kept", "gone"] {
+        define(&host, &keys.admin, name)?;
+    }
+    let samples = json!({"samples": [{"metric": "kept", "value": 42}]});
+    expect_json(host.as_admin("POST", "/v1/samples").json(&samples).send()?, 200)?;
+    let step = "[[steps]]\nid = \"wait\"\ndelay = \"1s\"\n";
+    host.store_playbook(&keys.admin, &format!("name = \"waits\"\n[trigger]\ntype = \"manual\"\n{step}"))?;
+    host.stop()?;
+
+    // What fills the disk is twice what is missing, so that others who write to it meanwhile change nothing.
+    let ballast = folder.path().join("ballast");
+    let filled = Command::new("fallocate").args(["-l", &(2 * ROOM).to_string()]).arg(&ballast).status()?;
+    ensure!(filled.success(), "the disk is filled");
+    let watermark = free(folder.path())? + ROOM;
+    let host = Host::start_with(&data, &[], |command| {
+        command.env("BELLWETHER_STORE__WATERMARK_BYTES", watermark.to_string());
+    })?;
+    let readiness = expect_json(host.request("GET", "/readyz").send()?, 503)?;
+    ensure!(readiness["reasons"][0].as_str().is_some_and(|why| why.contains("nearly full")), "{readiness}");
+    ensure!(value(&host, &keys.admin, "kept")? == 42.0, "reads go on");
+    let start = || host.as_key(&keys.admin, "POST", "/v1/playbooks/waits/runs").json(&json!({})).send();
+    expect_json(start()?, 503)?;
+    expect_json(host.as_key(&keys.admin, "DELETE", "/v1/metrics/gone").send()?, 200)?;
+    let file = folder.path().join("backup.bellwether");
+    let output = host.command(&keys.operator, &["backup", file.to_str().context("a path of text")?])?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+
+    std::fs::remove_file(&ballast)?;
+    let patience = Instant::now();
+    while host.request("GET", "/readyz").send()?.status() != 200 {
+        ensure!(patience.elapsed() < Duration::from_secs(30), "there is room, and the host is not ready");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let output = host.command(&keys.admin, &["playbook", "run", "waits"])?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    host.stop()
 }
 
 #[test]

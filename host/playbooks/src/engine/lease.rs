@@ -20,17 +20,35 @@ impl Playbooks {
     /// Takes the host's lease and what earlier lives of it left, and reads what is kept in memory.
     pub(crate) async fn take_up(&self) -> Result<(), PlaybookError> {
         self.count_queued().await?;
-        self.put_lease(None).await?;
-        let host = self.owner.host;
-        let taken = self.take_over(|owner| owner.host == host).await?;
-        if taken > 0 {
-            tracing::info!(runs = taken, "runs were open when the host stopped; they go on");
+        match self.begin_life().await {
+            // Reads and deletes are most needed now, so the host starts. Its loop for leases tries this again.
+            Err(StoreError::DiskFull { .. }) => {
+                tracing::warn!("the disk is nearly full: no run begins or goes on until there is room");
+            }
+            begun => begun?,
         }
-        self.take_over_expired().await?;
         self.read_followers(None).await?;
         if self.writes.is_some() {
             self.read_watches(None).await?;
         }
+        Ok(())
+    }
+
+    /// Takes the host's lease and what earlier lives of it left, once.
+    async fn begin_life(&self) -> Result<(), StoreError> {
+        let mut has_begun = self.has_begun.lock().await;
+        if *has_begun {
+            return Ok(());
+        }
+        self.put_lease(None).await?;
+        let host = self.owner.host;
+        let taken = self.take_over(|owner| owner.host == host && owner != self.owner).await?;
+        if taken > 0 {
+            tracing::info!(runs = taken, "runs were open when the host stopped; they go on");
+        }
+        self.take_over_expired().await?;
+        *has_begun = true;
+        self.ready.notify_one();
         Ok(())
     }
 
@@ -63,6 +81,10 @@ impl Playbooks {
     /// # Errors
     /// [`PlaybookError::Stopping`] if another process runs as this host.
     pub(super) async fn recover_lease(&self) -> Result<bool, PlaybookError> {
+        if !*self.has_begun.lock().await {
+            self.begin_life().await?;
+            return Ok(true);
+        }
         let stored = self.store.get(&rows::host(self.owner.host)).await?;
         let Some(stored) = stored else {
             self.put_lease(Some(Precondition::Absent)).await?;
@@ -100,6 +122,7 @@ impl Playbooks {
     /// Renews the lease, takes over from hosts whose own has run out, and takes up what could not be recorded.
     pub(super) async fn keep_lease(self: std::sync::Arc<Self>) -> Result<(), PlaybookError> {
         tokio::time::sleep(RENEWED).await;
+        self.begin_life().await?;
         let key = rows::host(self.owner.host);
         let stored = self.store.get(&key).await?;
         let before: Option<Lease> = stored.as_ref().map(|row| decode(row)).transpose()?;
@@ -157,7 +180,7 @@ impl Playbooks {
         self.store.commit(batch).await.map(drop)
     }
 
-    async fn take_over_expired(&self) -> Result<(), PlaybookError> {
+    async fn take_over_expired(&self) -> Result<(), StoreError> {
         let now = self.clock.now();
         let mut hosts = Walk::forward(&*self.store, Key::new(Space::RunHost).prefix());
         while let Some((key, row)) = hosts.next().await? {
@@ -173,7 +196,7 @@ impl Playbooks {
             let mut batch = Batch::new();
             batch.require(key.clone(), Precondition::ValueIs(row)).delete(key);
             match self.store.commit(batch).await {
-                Err(error) if error.kind() != ErrorKind::Conflict => return Err(error.into()),
+                Err(error) if error.kind() != ErrorKind::Conflict => return Err(error),
                 // Another host was as fast, or that one is back.
                 _ => {}
             }

@@ -193,6 +193,9 @@ pub struct Playbooks {
     pub(crate) owner: Owner,
     /// The host's lease as it is stored: no run becomes this host's without it.
     pub(crate) lease: Mutex<Bytes>,
+    /// Whether that lease, and what earlier lives of the host left, has been taken: not yet where a start found the disk
+    /// full.
+    pub(crate) has_begun: tokio::sync::Mutex<bool>,
     /// Versions never change, so what is kept here is never stale.
     pub(crate) loaded: Cache<(OrganisationId, PlaybookId, u32), Arc<Loaded>>,
     /// One for each run at work.
@@ -256,6 +259,7 @@ impl Playbooks {
             meters: Meters::new(),
             owner: Owner { host, life: u64::from_le_bytes(life) },
             lease: Mutex::default(),
+            has_begun: tokio::sync::Mutex::default(),
             loaded: Cache::builder()
                 .max_capacity(CACHE)
                 .weigher(|_, loaded: &Arc<Loaded>| u32::try_from(loaded.source.len()).unwrap_or(u32::MAX))

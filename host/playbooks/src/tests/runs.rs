@@ -435,3 +435,26 @@ async fn a_store_that_is_full_delays_a_run_and_ends_none() {
         assert_eq!(started.ended.await.unwrap().summary.state, RunState::Succeeded);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_host_starts_on_a_full_disk_and_goes_on_with_its_runs_once_there_is_room() {
+    let (world, gate, entered) = gated(Limits::default()).await;
+    let open = world.playbooks.start(&world.admin, "gate", json!({})).await.unwrap().id;
+    while entered.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    let store = world.store.restart();
+    store.set_disk_full(true);
+    let again = world.reopened(store).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(again.playbooks.run(again.organisation, open).await.unwrap().summary.state, RunState::Running);
+    let refused = again.playbooks.start(&again.admin, "gate", json!({})).await.err().unwrap();
+    assert!(matches!(refused, PlaybookError::Store(StoreError::DiskFull { .. })), "{refused}");
+
+    again.store.set_disk_full(false);
+    gate.add_permits(2);
+    // Whoever asks first need not wait for the next turn of the lease.
+    let started = again.playbooks.start(&again.admin, "gate", json!({})).await.unwrap();
+    assert_eq!(started.ended.await.unwrap().summary.state, RunState::Succeeded);
+    assert_eq!(again.ended(open).await.summary.state, RunState::Succeeded);
+}
