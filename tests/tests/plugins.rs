@@ -55,6 +55,35 @@ fn calls_get_instances_of_their_own_unless_somebody_says_otherwise() -> Result<(
 }
 
 #[test]
+fn a_bundled_plugin_stays_removed_or_switched_off_when_the_host_starts_again() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let data = folder.path().join("data");
+    let host = Host::start(&data, &[])?;
+    let operator = host.keys().operator.clone();
+    for arguments in [["plugin", "remove", "tamtam"], ["plugin", "disable", "slack"]] {
+        let output = host.command(&operator, &arguments)?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    host.stop()?;
+    let host = Host::start(&data, &[])?;
+    expect_json(host.as_key(&operator, "GET", "/v1/plugins/tamtam").send()?, 404)?;
+    let enabled = |host: &Host| -> Result<Value> {
+        Ok(expect_json(host.as_key(&operator, "GET", "/v1/plugins/slack").send()?, 200)?["enabled"].clone())
+    };
+    ensure!(enabled(&host)? == false);
+    let output = host.command(&operator, &["plugin", "enable", "slack"])?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    ensure!(enabled(&host)? == true);
+    let file = component("tamtam")?;
+    let output = host.command(&operator, &["plugin", "install", file.to_str().context("a path of text")?])?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    host.stop()?;
+    let host = Host::start(&data, &[])?;
+    expect_json(host.as_key(&operator, "GET", "/v1/plugins/tamtam").send()?, 200)?;
+    host.stop()
+}
+
+#[test]
 fn a_plugin_is_installed_with_its_grants_or_not_at_all_and_held_to_their_scope() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let host = Host::start(&folder.path().join("data"), &[])?;

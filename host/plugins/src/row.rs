@@ -52,6 +52,11 @@ impl Owner {
         self.rows().text(name)
     }
 
+    /// Where it is kept that a plugin was removed, if it is: only of the host's, which come with the binary.
+    pub(crate) fn removed_row(self, name: &str) -> Option<Key> {
+        (self == Self::Host).then(|| Key::new(Space::PluginRemoved).text(name))
+    }
+
     pub(crate) fn version_row(self, name: &str, version: &str) -> Key {
         Key::new(Space::PluginVersion).number(self.number()).text(name).text(version)
     }

@@ -69,6 +69,8 @@ pub enum Space {
     PluginVersion = 51,
     /// What organisations have set of plugins, by plugin and organisation.
     PluginSettings = 52,
+    /// The host's plugins that the operator removed and did not install again, by name.
+    PluginRemoved = 53,
 
     /// Playbooks, by organisation and id.
     Playbook = 64,

@@ -228,7 +228,8 @@ Examples:
   bellwether plugin remove my-plugin
   bellwether plugin remove my-plugin --version 1.4.2
 
-What a published playbook or an open run keeps to is not removed; --force does it all the same.")]
+What a published playbook or an open run keeps to is not removed; --force does it all the same. One that came with the
+binary stays removed until it is installed again.")]
     Remove {
         /// Its name
         plugin: String,
@@ -351,7 +352,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
                 ("NAME", "/name"),
                 ("VERSION", "/version"),
                 ("OWNER", "/owner"),
+                ("ENABLED", "/enabled"),
                 ("ROLES", "/roles"),
+                ("PROBLEM", "/problem"),
                 ("DESCRIPTION", "/description"),
             ];
             output::listing(format, &plugins, &columns)?;

@@ -28,7 +28,7 @@ pub(super) const BUNDLED: &[Bundled] = include!(concat!(env!("OUT_DIR"), "/bundl
 
 /// Installs what is not there yet, in whatever version, and makes newer versions the current ones where the host
 /// installed the older ones itself. What the operator did stays: its own plugin of the same name, its changes to grants,
-/// and its going back to an earlier version. A plugin that does not install is told and left out; the host starts all
+/// its going back to an earlier version, and its removing one. A plugin that does not install is told and left out; the host starts all
 /// the same.
 pub(super) async fn install(plugins: &Plugins, bundled: &[Bundled]) {
     if bundled.is_empty() {
@@ -57,6 +57,10 @@ async fn install_one(plugins: &Plugins, file: &str, component: &'static [u8]) ->
             version = own.version,
             "the operator's own plugin stays in place of the bundled one"
         );
+        return Ok(());
+    }
+    if before.is_none() && plugins.was_removed(name).await? {
+        tracing::info!(plugin = name, "a bundled plugin stays removed until it is installed again");
         return Ok(());
     }
     let kept = before.as_ref().map_or(&[][..], |before| &before.grants);

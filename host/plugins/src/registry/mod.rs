@@ -230,6 +230,11 @@ impl Plugins {
         let there =
             before.map_or(Precondition::Absent, |before| Precondition::ValueIs(before.stored.clone()));
         batch.require(owner.row(name), there).put(owner.row(name), after.stored.clone());
+        if before.is_none()
+            && let Some(removed) = owner.removed_row(name)
+        {
+            batch.delete(removed);
+        }
         for (version, release) in &after.releases {
             let same = before.and_then(|before| before.releases.get(version));
             if inherited || !same.is_some_and(|same| Arc::ptr_eq(same, release)) {

@@ -171,6 +171,21 @@ async fn rolling_back_goes_to_what_was_installed_before_or_to_the_version_named(
 }
 
 #[tokio::test]
+async fn it_is_kept_which_of_the_host_s_were_removed_until_they_are_installed_again() {
+    let house = House::new().await;
+    let plugins = with_versions(&house, &[1]).await;
+    let own = Owner::Organisation(OURS);
+    plugins.install(own, "key", probe(1), Vec::new(), false).await.unwrap();
+    plugins.remove(own, "key", "probe").await.unwrap();
+    assert!(!plugins.was_removed("probe").await.unwrap(), "it is an organisation's that was removed");
+    plugins.remove(Owner::Host, "key", "probe").await.unwrap();
+    let again = house.plugins().await;
+    assert!(again.was_removed("probe").await.unwrap());
+    install(&again, probe(2)).await.unwrap();
+    assert!(!again.was_removed("probe").await.unwrap());
+}
+
+#[tokio::test]
 async fn a_version_that_does_not_load_is_not_rolled_back_to() {
     let house = House::new().await;
     let first = install(&*house.plugins().await, probe(1)).await.unwrap();

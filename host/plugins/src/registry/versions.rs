@@ -47,6 +47,15 @@ impl Plugins {
         releases.any(|release| release.installed().digest == *digest)
     }
 
+    /// Whether a plugin of the host's of that name was removed, and none has been installed since.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn was_removed(&self, name: &str) -> Result<bool, PluginError> {
+        let Some(row) = Owner::Host.removed_row(name) else { return Ok(false) };
+        Ok(self.shared.services.store.get(&row).await?.is_some())
+    }
+
     /// The versions of a plugin that are kept, newest first.
     ///
     /// # Errors
@@ -114,7 +123,8 @@ impl Plugins {
         Ok(after.shown(after.current()))
     }
 
-    /// Removes a plugin, all its versions, all state it kept and all that was set of it. Calls in flight finish.
+    /// Removes a plugin, all its versions, all state it kept and all that was set of it. Calls in flight finish. Of the
+    /// host's own it is kept that they were removed.
     ///
     /// # Errors
     /// If there is no such plugin; [`PluginError::Pinned`] while a published playbook calls it or an open run keeps to a
@@ -149,10 +159,15 @@ impl Plugins {
         for version in before.releases.keys() {
             self.delete_version(&mut batch, owner, name, version).await?;
         }
+        if let Some(removed) = owner.removed_row(name) {
+            batch.put(removed, Vec::new());
+        }
         let versions: Vec<&str> = before.releases.keys().map(String::as_str).collect();
         let details = [("version", before.row.current.clone()), ("versions", versions.join(" "))];
         let services = &self.shared.services;
         services.access.audit(&mut batch, audit_scope(owner), actor, "plugin.remove", name, &details);
+        // Its versions' rows and components go, and its state.
+        batch.frees();
         services.store.commit(batch).await?;
         self.change_table(|table| table.remove(owner, name));
         for release in before.releases.values() {

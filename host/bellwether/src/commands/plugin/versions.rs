@@ -1,5 +1,5 @@
-//! `bellwether plugin versions`, `rollback`, `canary`, `limits` and `instances`: which version is called, on what, and
-//! what it may use.
+//! `bellwether plugin versions`, `rollback`, `canary`, `enable`, `disable`, `limits` and `instances`: which version is
+//! called, if any, on what, and what it may use.
 
 use bellwether_plugins::Instances;
 use clap::{Subcommand, ValueEnum};
@@ -62,6 +62,20 @@ the current version is ended by the host itself.")]
         /// Send nobody to it any more
         #[arg(long, conflicts_with = "version")]
         abort: bool,
+    },
+    /// Switch a plugin off: nobody calls it, and it keeps its versions, grants, limits and state
+    #[command(after_help = "\
+Example:
+  bellwether plugin disable tamtam        # as long as it is not switched on again, whatever the binary brings")]
+    Disable {
+        /// Its name
+        plugin: String,
+    },
+    /// Switch a plugin on again
+    #[command(after_help = "Example:\n  bellwether plugin enable tamtam")]
+    Enable {
+        /// Its name
+        plugin: String,
     },
     /// Show what a plugin's calls may use, or set limits of its own
     #[command(after_help = "\
@@ -165,6 +179,8 @@ pub(super) async fn run(
             }
             output::value(format, &limits, shown_limits)?;
         }
+        VersionCommand::Disable { plugin } => switch(client, format, &plugin, false).await?,
+        VersionCommand::Enable { plugin } => switch(client, format, &plugin, true).await?,
         VersionCommand::Instances { plugin, kind } => {
             let body = Body::Json(json!({ "instances": Instances::from(kind) }));
             let answer = client.write(Method::PATCH, &["v1", "plugins", &plugin], &[], body).await?;
@@ -172,6 +188,13 @@ pub(super) async fn run(
         }
     }
     Ok(())
+}
+
+/// Switches a plugin on or off.
+async fn switch(client: &Client, format: output::Format, plugin: &str, enabled: bool) -> Result<(), Failure> {
+    let body = Body::Json(json!({ "enabled": enabled }));
+    let answer = client.write(Method::PATCH, &["v1", "plugins", plugin], &[], body).await?;
+    Ok(output::value(format, &answer, describe)?)
 }
 
 /// The limits that are set, after a change.
