@@ -80,8 +80,11 @@ fn known(services: &Services, key: &str) -> Result<Arc<Principal>, Problem> {
     Ok(principal)
 }
 
-fn told(problem: &Problem) -> String {
-    format!("<p class=\"problem\">{}</p>\n", escaped(problem.detail()))
+/// Why nothing is shown, above the form to try again with; with the status the API has for it, so that what watches
+/// requests sees refusals as such.
+fn refused(title: &str, problem: &Problem, form: &str) -> Response {
+    let told = format!("<p class=\"problem\">{}</p>\n", escaped(problem.detail()));
+    (problem.kind().status(), form_page(title, &(told + form))).into_response()
 }
 
 /// The word the API has for a type or a state.

@@ -12,7 +12,7 @@ use bellwether_alerts::{
 use bellwether_kernel::{OrganisationId, PageRequest, Timestamp};
 use serde::Deserialize;
 
-use super::{escaped, field, filled, form_page, known, told, word};
+use super::{escaped, field, filled, form_page, known, refused, word};
 use crate::api::incidents::incident_id;
 use crate::extract::read_body;
 use crate::problem::Problem;
@@ -61,7 +61,10 @@ pub(crate) async fn show(State(services): State<Shared>, request: Request) -> Re
         Ok(principal) => one(&services, principal.organisation, incident).await,
         Err(problem) => Err(problem),
     };
-    Ok(form_page(TITLE, &shown.unwrap_or_else(|problem| told(&problem) + &self::form(incident))))
+    Ok(match shown {
+        Ok(tables) => form_page(TITLE, &tables),
+        Err(problem) => refused(TITLE, &problem, &self::form(incident)),
+    })
 }
 
 /// One incident: what is known of it, what may be done about it, and what happened.

@@ -13,7 +13,7 @@ use bellwether_playbooks::{Input, Run, ValueType};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{escaped, field, filled, form_page as page, known, told, word};
+use super::{escaped, field, filled, form_page as page, known, refused, word};
 use crate::extract::read_body;
 use crate::problem::{Problem, ProblemKind};
 use crate::services::{Services, Shared};
@@ -46,7 +46,7 @@ pub(crate) async fn start(State(services): State<Shared>, request: Request) -> R
     let playbook = field("playbook");
     let (principal, inputs) = match asked(&services, field("key"), playbook).await {
         Ok(asked) => asked,
-        Err(problem) => return Ok(page("Start a playbook", &(told(&problem) + &which(playbook)))),
+        Err(problem) => return Ok(refused("Start a playbook", &problem, &which(playbook))),
     };
     let title = format!("Start {playbook}");
     if field("go").is_empty() {
@@ -54,7 +54,7 @@ pub(crate) async fn start(State(services): State<Shared>, request: Request) -> R
     }
     match run(&services, &principal, playbook, &inputs, &form).await {
         Ok(body) => Ok(page(playbook, &body)),
-        Err(problem) => Ok(page(&title, &(told(&problem) + &filled_in(playbook, &inputs, &form)))),
+        Err(problem) => Ok(refused(&title, &problem, &filled_in(playbook, &inputs, &form))),
     }
 }
 

@@ -6,7 +6,7 @@ use bellwether_front::FrontSettings;
 use bellwether_kernel::Timestamp;
 use serde_json::{Value, json};
 
-use crate::playbooks::form;
+use crate::playbooks::{form, form_answered};
 use crate::support::{Host, NOW, playbook};
 
 #[tokio::test]
@@ -41,8 +41,8 @@ async fn the_page_of_alerts_shows_what_the_keys_organisation_has_and_asks_for_th
     ] {
         assert!(shown.contains(part), "no {part} in {shown}");
     }
-    for key in ["bw_none", &host.operator] {
-        let refused = form(&host, "/alerts", &[("key", key)]).await;
+    for (key, status) in [("bw_none", 401), (&host.operator, 403)] {
+        let refused = form_answered(&host, "/alerts", &[("key", key)], status).await;
         assert!(refused.contains("class=\"problem\"") && !refused.contains("load"), "{refused}");
     }
 }
@@ -135,7 +135,8 @@ async fn a_link_is_counted_and_does_nothing_until_it_is_confirmed() {
         listed.contains(&format!("<a href=\"/alerts?incident={id}\">&lt;Load&gt;: host:web-1</a>")),
         "{listed}"
     );
-    let other = form(&host, "/alerts", &[("key", &host.stranger), ("incident", &id)]).await;
+    let fields = [("key", host.stranger.as_str()), ("incident", id.as_str())];
+    let other = form_answered(&host, "/alerts", &fields, 404).await;
     assert!(other.contains("class=\"problem\"") && !other.contains("Load"), "{other}");
 }
 

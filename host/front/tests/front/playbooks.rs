@@ -101,11 +101,16 @@ async fn a_secret_is_put_and_listed_and_its_value_never_comes_out() {
 
 /// Sends a form of the page.
 pub(crate) async fn form(host: &Host, page: &str, fields: &[(&str, &str)]) -> String {
+    form_answered(host, page, fields, 200).await
+}
+
+/// As [`form`], answered with another status.
+pub(crate) async fn form_answered(host: &Host, page: &str, fields: &[(&str, &str)], status: u16) -> String {
     let mut body = form_urlencoded::Serializer::new(String::new());
     body.extend_pairs(fields);
     let request = http::Request::post(page).header("content-type", "application/x-www-form-urlencoded");
     let answer = host.send(request.body(body.finish().into()).unwrap()).await;
-    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.status, status, "{}", answer.text());
     assert!(answer.header("content-security-policy").starts_with("default-src 'none'"));
     assert_eq!(answer.header("cache-control"), "no-store");
     assert!(!answer.text().contains("{{"), "something was not filled in: {}", answer.text());
@@ -141,20 +146,20 @@ async fn the_page_asks_for_what_a_playbook_is_started_with_and_shows_the_run() {
     let fields = |who, times| {
         [("playbook", "greet"), ("go", "1"), ("input.who", who), ("input.times", times), ("input.token", "")]
     };
-    for (who, times, key, expected) in [
-        ("Ada", "3", &host.write, "text = &quot;Ada, 3&quot;"),
-        ("<Bo>", "", &host.write, "text = &quot;&lt;Bo&gt;, 2&quot;"),
-        ("", "3", &host.write, "it is required"),
-        ("Ada", "three", &host.write, "integer as JSON"),
-        ("Eve", "3", &host.write, "one of Ada, &lt;Bo&gt;"),
-        ("Ada", "3", &host.read, "this key may only read"),
-        ("Ada", "3", &host.operator, "not the operator"),
-        ("Ada", "3", &host.stranger, "greet"),
-        ("Ada", "3", &"nonsense".to_owned(), "class=\"problem\""),
+    for (who, times, key, status, expected) in [
+        ("Ada", "3", &host.write, 200, "text = &quot;Ada, 3&quot;"),
+        ("<Bo>", "", &host.write, 200, "text = &quot;&lt;Bo&gt;, 2&quot;"),
+        ("", "3", &host.write, 400, "it is required"),
+        ("Ada", "three", &host.write, 400, "integer as JSON"),
+        ("Eve", "3", &host.write, 400, "one of Ada, &lt;Bo&gt;"),
+        ("Ada", "3", &host.read, 403, "this key may only read"),
+        ("Ada", "3", &host.operator, 403, "not the operator"),
+        ("Ada", "3", &host.stranger, 404, "greet"),
+        ("Ada", "3", &"nonsense".to_owned(), 401, "class=\"problem\""),
     ] {
         let mut fields = fields(who, times).to_vec();
         fields.push(("key", key));
-        let page = form(&host, "/start", &fields).await;
+        let page = form_answered(&host, "/start", &fields, status).await;
         assert!(page.contains(expected), "{expected} is not in {page}");
     }
     let runs = host.ask("GET", "/v1/runs", &host.read, Value::Null).await.json();
