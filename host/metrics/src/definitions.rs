@@ -219,7 +219,9 @@ impl Metrics {
                 .delete(layout::metric_name(organisation, &definition.name))
                 .delete(layout::key_count(organisation, *id))
                 .put(layout::deletion(organisation, *id), encode(&deletion))
-                .append(join(&known.metric));
+                .append(join(&known.metric))
+                // A sweep frees its data for what this puts.
+                .frees();
             match self.store.commit(batch).await {
                 Ok(_) => {
                     change.forget(*id);

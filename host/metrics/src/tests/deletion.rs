@@ -55,6 +55,21 @@ async fn a_reused_name_is_a_new_metric_without_the_old_data() {
 }
 
 #[tokio::test]
+async fn a_metric_is_deleted_on_a_full_disk_whatever_joins_it() {
+    let house = House::new().await;
+    fill(&house).await;
+    house.store.set_disk_full(true);
+    let told = |_: &crate::Metric| {
+        let mut batch = Batch::new();
+        batch.put(Key::new(Space::Meta).text("told"), "an entry of the audit log");
+        batch
+    };
+    house.metrics.delete_with(OURS, &by_name("gone"), told).await.unwrap();
+    while house.metrics.sweep(4).await.unwrap().more {}
+    assert_eq!(data_rows(&*house.store).await, ROWS);
+}
+
+#[tokio::test]
 async fn a_sweep_frees_no_more_than_it_may_and_in_the_end_everything() {
     let house = House::new().await;
     fill(&house).await;
