@@ -166,6 +166,45 @@ fn a_backup_taken_while_writes_go_on_restores_to_a_host_that_works() -> Result<(
     Ok(())
 }
 
+#[test]
+fn a_host_that_compiles_its_plugins_says_so_and_is_ready_when_it_has() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    // Whoever asks before the host prints where it listens must know it.
+    let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+    let log = std::fs::File::create(folder.path().join("log"))?;
+    let mut host = Command::new(binary())
+        .args(["serve", "--listen", &address, "--data"])
+        .arg(folder.path().join("data"))
+        .stdout(std::process::Stdio::null())
+        .stderr(log)
+        .spawn()?;
+    let asked = |path: &str| -> Result<(u16, String)> {
+        let answer = reqwest::blocking::get(format!("http://{address}{path}"))?;
+        Ok((answer.status().as_u16(), answer.text()?))
+    };
+    let watched = || -> Result<()> {
+        let (began, mut starting) = (Instant::now(), false);
+        loop {
+            ensure!(began.elapsed() < Duration::from_secs(300), "it is not ready");
+            match asked("/readyz") {
+                Ok((200, _)) => break,
+                Ok((503, text)) if text.contains("starting: compiling plugin") => {
+                    starting = true;
+                    ensure!(asked("/healthz")?.0 == 200, "it lives");
+                }
+                _ => {}
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        ensure!(starting, "nobody was told that it compiled");
+        Ok(())
+    };
+    let watched = watched();
+    host.kill()?;
+    host.wait()?;
+    watched
+}
+
 /// Bytes that are free where `folder` lies.
 fn free(folder: &Path) -> Result<u64> {
     let output = Command::new("df").args(["--output=avail", "--block-size=1"]).arg(folder).output()?;

@@ -6,6 +6,7 @@
 mod api;
 mod causes;
 mod dialects;
+mod doorway;
 mod envelope;
 mod extract;
 mod health;
@@ -28,6 +29,7 @@ use axum::routing::get;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub use doorway::{Doorway, Progress};
 pub use services::{Backup, Parts, Stopping};
 pub use settings::{FrontSettings, MetricsAccess, RateLimit};
 pub use telemetry::{keep_up, prometheus};

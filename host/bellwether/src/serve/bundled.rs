@@ -1,5 +1,8 @@
 //! The plugins this binary carries, and their installation for every organisation.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bellwether_front::Progress;
 use bellwether_plugins::{
     Grant, Instances, NewVersion, Owner, PluginError, Plugins, Privilege, ScopeKind, inspect,
 };
@@ -30,19 +33,25 @@ pub(super) const BUNDLED: &[Bundled] = include!(concat!(env!("OUT_DIR"), "/bundl
 /// installed the older ones itself. What the operator did stays: its own plugin of the same name, its changes to grants,
 /// its going back to an earlier version, and its removing one. A plugin that does not install is told and left out; the host starts all
 /// the same.
-pub(super) async fn install(plugins: &Plugins, bundled: &[Bundled]) {
+pub(super) async fn install(plugins: &Plugins, bundled: &[Bundled], progress: &Progress) {
     if bundled.is_empty() {
         tracing::warn!(
             "this binary carries no plugins: it was built without them; install some with `bellwether plugin install`"
         );
     }
     // A start that finds them all does not read them, so that they take no memory.
-    let missing =
-        bundled.iter().filter(|bundled| !plugins.keeps(Owner::Host, &Digest::from_bytes(bundled.digest)));
-    let installs = missing.map(|Bundled { file, component, .. }| async move {
+    let is_missing = |bundled: &&Bundled| !plugins.keeps(Owner::Host, &Digest::from_bytes(bundled.digest));
+    let missing: Vec<&Bundled> = bundled.iter().filter(is_missing).collect();
+    let all = missing.len();
+    let told = |done: usize| progress.tell(format!("compiling plugin {} of {all}", (done + 1).min(all)));
+    let done = AtomicUsize::new(0);
+    told(0);
+    let (told, done) = (&told, &done);
+    let installs = missing.into_iter().map(|Bundled { file, component, .. }| async move {
         if let Err(error) = install_one(plugins, file, component).await {
             tracing::error!(plugin = file, %error, "a bundled plugin was not installed");
         }
+        told(done.fetch_add(1, Ordering::Relaxed) + 1);
     });
     futures::stream::iter(installs).for_each_concurrent(AT_ONCE, |install| install).await;
 }

@@ -1,4 +1,4 @@
-//! The sockets: bound before anything is served, then served until the host stops.
+//! The sockets: bound and served before the host is ready, until it stops.
 
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use axum_server::Handle;
-use bellwether_front::{Front, FrontSettings, Parts, RateLimit, Stopping};
+use bellwether_front::{Doorway, Front, FrontSettings, Parts, Progress, RateLimit, Stopping};
 use tokio::task::JoinSet;
 
 use crate::failure::Failure;
@@ -72,9 +72,25 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let addresses: Vec<_> = bound.iter().map(|bound| bound.address).collect();
     let url = listen::url(settings, &addresses);
 
+    // Sockets are served at once, so that whoever watches the host sees that it lives and how far its start is.
+    let (mut servers, handle) = (JoinSet::new(), Handle::new());
+    let (progress, scheme) = (Progress::default(), if tls.is_some() { "https" } else { "http" });
+    let door = Doorway::new(&progress, &*opened.randomness);
+    let (mut doors, mut lines) = (Vec::new(), String::new());
+    for bound in bound {
+        lines.push_str(&format!("listening on {scheme}://{}\n", bound.address));
+        listen::serve(&mut servers, bound, tls.clone(), handle.clone(), door.router())?;
+    }
+    for (name, bound) in dialects {
+        lines.push_str(&format!("{name} listening on {scheme}://{}\n", bound.address));
+        let door = Doorway::of_dialect(&progress, &*opened.randomness);
+        listen::serve(&mut servers, bound, tls.clone(), handle.clone(), door.router())?;
+        doors.push((name, door));
+    }
+
     // A signal during a long first start ends it at once: nothing was accepted yet.
     let services = tokio::select! {
-        services = start(&opened, settings, &url) => services?,
+        services = start(&opened, settings, &url, &progress) => services?,
         () = signals.stop() => {
             opened.close().await;
             return Ok(());
@@ -119,17 +135,10 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
         settings: front_settings(settings),
     });
 
-    let (mut servers, handle) = (JoinSet::new(), Handle::new());
-    let scheme = if tls.is_some() { "https" } else { "http" };
-    let mut lines = String::new();
-    for bound in bound {
-        lines.push_str(&format!("listening on {scheme}://{}\n", bound.address));
-        listen::serve(&mut servers, bound, tls.clone(), handle.clone(), front.router())?;
+    for (name, door) in &doors {
+        door.open(front.dialect_router(name));
     }
-    for (name, bound) in dialects {
-        lines.push_str(&format!("{name} listening on {scheme}://{}\n", bound.address));
-        listen::serve(&mut servers, bound, tls.clone(), handle.clone(), front.dialect_router(&name))?;
-    }
+    door.open(front.router());
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         milliseconds = began.elapsed().as_secs_f64() * 1000.0,
@@ -173,10 +182,17 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
 }
 
 /// Everything between an open store and a host that can serve.
-async fn start(opened: &Opened, settings: &Settings, url: &str) -> anyhow::Result<Services> {
-    tracing::info!("loading what is installed; a plugin that is not in the cache is compiled");
+async fn start(
+    opened: &Opened,
+    settings: &Settings,
+    url: &str,
+    progress: &Progress,
+) -> anyhow::Result<Services> {
+    const LOADING: &str = "loading what is installed; a plugin that is not in the cache is compiled";
+    tracing::info!("{LOADING}");
+    progress.tell(LOADING);
     let services = opened.services(settings).await?;
-    bundled::install(&services.plugins, bundled::BUNDLED).await;
+    bundled::install(&services.plugins, bundled::BUNDLED, progress).await;
     let organisation = &settings.organisation;
     first_keys::print_once(&opened.access, &settings.data, organisation, url, output::deliver).await?;
     Ok(services)
