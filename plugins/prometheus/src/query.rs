@@ -73,5 +73,5 @@ pub(crate) fn range<H: SeriesRead>(host: &H, request: &Request<'_>) -> Result<Re
     }
     let expression = parameters.expression()?;
     let grid = Grid { start, step, count: ((end - start) / step) as usize + 1 };
-    answer::range(promql::range(&Stored(host), &expression, grid)?, grid)
+    answer::range(promql::range(&Stored(host), &expression, grid, end)?, grid)
 }

@@ -10,7 +10,7 @@ use super::{Error, SAMPLES, Series, Source, VALUES, too_many};
 /// One query at work.
 pub(super) struct Evaluation<'a, S> {
     source: &'a S,
-    /// The whole query's first and last instant: what `start()` and `end()` mean.
+    /// Where the whole query begins and ends: what `start()` and `end()` mean.
     pub(super) range: (i64, i64),
     /// Samples it may still load.
     left: u32,
@@ -42,15 +42,20 @@ pub(crate) fn instant(source: &impl Source, expression: &Expr, at: i64) -> Resul
     })
 }
 
-/// An expression at each step of a range; in order of labels, those without any value left out.
-pub(crate) fn range(source: &impl Source, expression: &Expr, grid: Grid) -> Result<Vec<Line>, Error> {
+/// An expression at each step of a range; in order of labels, those without any value left out. `end` is the range's
+/// own, which `end()` means: no step need fall on it.
+pub(crate) fn range(
+    source: &impl Source,
+    expression: &Expr,
+    grid: Grid,
+    end: i64,
+) -> Result<Vec<Line>, Error> {
     let kind = expression.kind();
     if let Type::Matrix | Type::Text = kind {
         return Err(Error::Bad(format!(
             "invalid expression type \"{kind}\" for range query, must be Scalar or instant Vector"
         )));
     }
-    let end = grid.time(grid.count - 1);
     let mut evaluation = Evaluation { source, range: (grid.start, end), left: SAMPLES };
     match evaluation.value(expression, grid)? {
         Value::Scalar(values) => Ok(vec![Line { labels: super::Labels::default(), values }]),

@@ -26,6 +26,21 @@ fn a_range_has_a_point_for_each_step_with_a_value() {
 }
 
 #[test]
+fn the_end_is_what_was_asked_for_where_no_step_falls_on_it() {
+    let host = host();
+    // The last step is at 180, where the counter is at 3; at 260 it is at 4.
+    let query = r#"requests_total{code="500"} @ end()"#;
+    assert_eq!(
+        lines(&host, query, ("0", "260", "90"))[0]["values"],
+        json!([[0, "4"], [90, "4"], [180, "4"]])
+    );
+    let query = r#"max_over_time((requests_total{code="500"} @ end())[2m:1m])"#;
+    assert_eq!(lines(&host, query, ("180", "260", "90"))[0]["values"], json!([[180, "4"]]));
+    let query = r#"requests_total{code="500"} @ start()"#;
+    assert_eq!(lines(&host, query, ("120", "260", "90"))[0]["values"], json!([[120, "2"], [210, "2"]]));
+}
+
+#[test]
 fn each_step_is_what_a_query_at_its_instant_answers() {
     let host = host();
     let client = Client::new(routes(), &host);
