@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::ast::{Aggregate, Aggregation, Grouping};
 use super::evaluate::{Evaluation, present};
 use super::numbers::{ascending, decimal, larger, mean, quantile, smaller, sum, variance};
-use super::value::{ABSENT, Grid, Line, Value, settle};
+use super::value::{ABSENT, Grid, Line, Value, is_absent};
 use super::{Error, Labels, Source, is_label};
 
 /// Lines of one group.
@@ -43,12 +43,20 @@ impl<S: Source> Evaluation<'_, S> {
                     Value::Text(label) => return Err(Error::Bad(format!("invalid label name {label:?}"))),
                     _ => return Err(Error::Bad("count_values needs the name of a label".to_owned())),
                 };
-                let groups = groups(self.lines(inner, grid)?, grouping.as_ref());
-                return count_values(&groups, &label, grid);
+                return count_values(&self.lines(inner, grid)?, &label, grouping.as_ref(), grid);
             }
         };
         let lines = self.lines(inner, grid)?;
         Ok(reduce(&groups(lines, grouping.as_ref()), grid, |_, values| reduction(values)))
+    }
+}
+
+/// The labels of the group a line is of.
+fn group_of(labels: &Labels, grouping: Option<&Grouping>) -> Labels {
+    match grouping {
+        None => Labels::default(),
+        Some(Grouping::Only(names)) => labels.only(names),
+        Some(Grouping::Without(names)) => labels.without(names),
     }
 }
 
@@ -57,11 +65,7 @@ fn groups(lines: Vec<Line>, grouping: Option<&Grouping>) -> Vec<Group> {
     let mut places: HashMap<Labels, usize> = HashMap::new();
     let mut groups: Vec<Group> = Vec::new();
     for line in lines {
-        let labels = match grouping {
-            None => Labels::default(),
-            Some(Grouping::Only(names)) => line.labels.only(names),
-            Some(Grouping::Without(names)) => line.labels.without(names),
-        };
+        let labels = group_of(&line.labels, grouping);
         match places.get(&labels) {
             Some(at) => groups[*at].lines.push(line),
             None => {
@@ -118,27 +122,40 @@ fn ranked(groups: Vec<Group>, most: &[f64], largest: bool, grid: Grid) -> Result
     Ok(all)
 }
 
-/// How many lines of each group have each value, which becomes a label.
-fn count_values(groups: &[Group], label: &str, grid: Grid) -> Result<Vec<Line>, Error> {
-    let mut all = Vec::new();
-    for group in groups {
-        let mut counts: HashMap<String, usize> = HashMap::new();
-        for step in 0..grid.count {
-            for (_, value) in present(&group.lines, step) {
-                let text = decimal(value);
-                let at = *counts.entry(text).or_insert_with_key(|text| {
-                    let mut labels = group.labels.clone();
-                    labels.set(label, text);
-                    all.push(Line { labels, values: vec![ABSENT; grid.count] });
+/// How many lines of each group have each value. The value becomes a label before lines are grouped, in place of one of
+/// its name, so that `by` keeps it without being told and `without` may take it away.
+fn count_values(
+    lines: &[Line],
+    label: &str,
+    grouping: Option<&Grouping>,
+    grid: Grid,
+) -> Result<Vec<Line>, Error> {
+    let grouping = match grouping {
+        Some(Grouping::Without(names)) => Grouping::Without(names.clone()),
+        Some(Grouping::Only(names)) => Grouping::Only([names.as_slice(), &[label.to_owned()]].concat()),
+        None => Grouping::Only(vec![label.to_owned()]),
+    };
+    let mut places: HashMap<Labels, usize> = HashMap::new();
+    let mut all: Vec<Line> = Vec::new();
+    for line in lines {
+        // Where this line's values are counted: labels are worked out once for each, not for each step.
+        let mut own: HashMap<String, usize> = HashMap::new();
+        for (step, value) in line.values.iter().enumerate().filter(|(_, value)| !is_absent(**value)) {
+            let at = *own.entry(decimal(*value)).or_insert_with_key(|text| {
+                let mut labels = line.labels.clone();
+                labels.set(label, text);
+                let labels = group_of(&labels, Some(&grouping));
+                *places.entry(labels).or_insert_with_key(|labels| {
+                    all.push(Line { labels: labels.clone(), values: vec![ABSENT; grid.count] });
                     all.len() - 1
-                });
-                let count = &mut all[at].values[step];
-                *count = if super::is_absent(*count) { 1.0 } else { *count + 1.0 };
-            }
+                })
+            });
+            let count = &mut all[at].values[step];
+            *count = if is_absent(*count) { 1.0 } else { *count + 1.0 };
             if all.len().saturating_mul(grid.count) > super::VALUES {
                 return Err(super::too_many("values of count_values", super::VALUES));
             }
         }
     }
-    settle(all)
+    Ok(all)
 }

@@ -150,8 +150,13 @@ fn aggregations_make_one_of_many() {
             (
                 r#"count_values by (job) ("v", requests_total / 4)"#,
                 600,
-                r#"{job="api",v="25"} 1 | {job="api",v="2.5"} 1 | {job="db",v="26.25"} 1"#,
+                r#"{job="api",v="25"} 1 | {job="db",v="26.25"} 1 | {job="api",v="2.5"} 1"#,
             ),
+            // The label is there before lines are grouped: it takes the place of one of its name.
+            (r#"count_values("job", info) by (job)"#, 600, r#"{job="1"} 2"#),
+            (r#"count_values("job", info) without (version)"#, 600, r#"{job="1"} 2"#),
+            (r#"count_values("v", info) without (v, job)"#, 600, r#"{version="v2"} 1 | {version="v1"} 1"#),
+            (r#"count_values("__name__", info)"#, 600, "1 2"),
             ("sum(nothing)", 600, ""),
             ("count(nothing)", 600, ""),
         ],
