@@ -1,6 +1,7 @@
 //! Which series, labels and values there are. Series are told whenever they had samples: `start` and `end` are read and
 //! narrow nothing.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use bellwether_sdk::dialect::{Request, Response};
@@ -75,14 +76,37 @@ pub(crate) fn labels<H: SeriesRead>(host: &H, request: &Request<'_>) -> Result<R
     Ok(answer::list(&found.into(), cut))
 }
 
+/// A label's name as Prometheus 3 and Grafana put it into a path: `U__host_2e_name` is `host.name`. What is no such
+/// escape is the name itself, whatever characters it has.
+fn unescaped(name: &str) -> Cow<'_, str> {
+    fn plain(mut rest: &str) -> Option<String> {
+        let mut plain = String::new();
+        while let Some((before, behind)) = rest.split_once('_') {
+            plain.push_str(before);
+            let (code, after) = behind.split_once('_')?;
+            plain.push(match code {
+                "" => '_',
+                _ if code.len() <= 6 && code.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+                    char::from_u32(u32::from_str_radix(code, 16).ok()?)?
+                }
+                _ => return None,
+            });
+            rest = after;
+        }
+        plain.push_str(rest);
+        Some(plain)
+    }
+    name.strip_prefix("U__").and_then(plain).map_or(Cow::Borrowed(name), Cow::Owned)
+}
+
 /// `GET /api/v1/label/{name}/values`
 pub(crate) fn values<H: SeriesRead>(host: &H, request: &Request<'_>) -> Result<Response, Failure> {
     let (limit, mut selectors) = asked(&Parameters::of(request))?;
     if selectors.is_empty() {
         selectors.push(Vec::new());
     }
-    let name = request.parameter("name");
-    let key = (name != NAME).then_some(name);
+    let name = unescaped(request.parameter("name"));
+    let key = (name != NAME).then_some(&*name);
     let (mut found, cut) = union(&selectors, limit, |selector, most| host.find_values(selector, key, most))?;
     // A tag that is a word alone has no value.
     found.retain(|value| !value.is_empty());

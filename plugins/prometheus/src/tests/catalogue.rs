@@ -80,6 +80,28 @@ fn a_metric_of_another_dialects_is_asked_for_like_any() {
 }
 
 #[test]
+fn a_label_that_does_not_fit_a_path_comes_escaped() {
+    let host = MemoryHost::new();
+    write(&host, "load", &["host.name:web-1", "kube_zone-é:a", "U__a_:b"], &[1.0]);
+    let client = Client::new(routes(), &host);
+    for (name, expected) in [
+        ("host.name", json!(["web-1"])),
+        ("U__host_2e_name", json!(["web-1"])),
+        ("U__kube__zone_2D_%C3%A9", json!(["a"])),
+        ("U__kube__zone_2d__e9_", json!(["a"])),
+        ("U______name____", json!(["load"])),
+        // What is no escape stands for itself.
+        ("U__a_", json!(["b"])),
+        ("U__host_2e", json!([])),
+        ("U__host_110000_name", json!([])),
+        ("U__host_0000002e_name", json!([])),
+        ("U__host_g_name", json!([])),
+    ] {
+        assert_eq!(data(&client.get(&format!("/api/v1/label/{name}/values"))), expected, "{name}");
+    }
+}
+
+#[test]
 fn grafana_is_told_that_there_are_no_rules_alerts_and_exemplars() {
     let host = host();
     let client = Client::new(routes(), &host);
