@@ -69,6 +69,11 @@ impl<'a> Parameters<'a> {
         Ok(milliseconds as i64)
     }
 
+    /// How long a query may take. It is read and changes nothing: a query has as long as any call has.
+    pub(crate) fn timeout(&self) -> Result<(), Failure> {
+        self.get("timeout").map_or(Ok(()), |_| self.duration("timeout").map(drop))
+    }
+
     /// How many items an answer may have, at most `most`; without one, or with 0, as many.
     pub(crate) fn limit(&self, most: usize) -> Result<usize, Failure> {
         let Some(text) = self.get("limit") else { return Ok(most) };

@@ -46,6 +46,7 @@ impl<H: SeriesRead> Source for Stored<'_, H> {
 pub(crate) fn instant<H: SeriesRead + Clock>(host: &H, request: &Request<'_>) -> Result<Response, Failure> {
     let parameters = Parameters::of(request);
     let time = parameters.time("time")?.unwrap_or_else(|| host.now().milliseconds());
+    parameters.timeout()?;
     let expression = parameters.expression()?;
     answer::instant(promql::instant(&Stored(host), &expression, time)?, time)
 }
@@ -71,6 +72,7 @@ pub(crate) fn range<H: SeriesRead>(host: &H, request: &Request<'_>) -> Result<Re
              (?step=XX)",
         ));
     }
+    parameters.timeout()?;
     let expression = parameters.expression()?;
     let grid = Grid { start, step, count: ((end - start) / step) as usize + 1 };
     answer::range(promql::range(&Stored(host), &expression, grid, end)?, grid)

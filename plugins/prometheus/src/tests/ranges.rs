@@ -103,6 +103,9 @@ fn a_range_that_is_none_or_too_fine_is_refused_by_the_parameter() {
         let error = refused(&client.get(&target("/api/v1/query_range", &parameters)), 400, "bad_data");
         assert!(error.contains(said), "{start:?} {end:?} {step:?}: {error}");
     }
+    let parameters = [("query", "1"), ("start", "0"), ("end", "1"), ("step", "1"), ("timeout", "5x")];
+    let error = refused(&client.get(&target("/api/v1/query_range", &parameters)), 400, "bad_data");
+    assert!(error.contains("\"timeout\""), "{error}");
     for query in ["temp[5m]", "\"text\""] {
         let parameters = [("query", query), ("start", "0"), ("end", "1"), ("step", "1")];
         let error = refused(&client.get(&target("/api/v1/query_range", &parameters)), 400, "bad_data");
