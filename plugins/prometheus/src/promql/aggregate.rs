@@ -40,7 +40,9 @@ impl<S: Source> Evaluation<'_, S> {
             Aggregation::CountValues => {
                 let label = match self.value(parameter.as_ref().ok_or_else(needs)?, grid)? {
                     Value::Text(label) if is_label(&label) => label,
-                    Value::Text(label) => return Err(Error::Bad(format!("invalid label name {label:?}"))),
+                    Value::Text(label) => {
+                        return Err(Error::Execution(format!("invalid label name {label:?}")));
+                    }
                     _ => return Err(Error::Bad("count_values needs the name of a label".to_owned())),
                 };
                 return count_values(&self.lines(inner, grid)?, &label, grouping.as_ref(), grid);
@@ -93,8 +95,10 @@ fn reduce(groups: &[Group], grid: Grid, mut of: impl FnMut(usize, &mut [f64]) ->
 
 /// The largest or smallest of each group at each step, as they were; at one instant in order of their values.
 fn ranked(groups: Vec<Group>, most: &[f64], largest: bool, grid: Grid) -> Result<Vec<Line>, Error> {
-    if let Some(wrong) = most.iter().find(|most| most.is_nan()) {
-        return Err(Error::Bad(format!("Scalar value {wrong} overflows int64")));
+    // 2^63 and more: Prometheus counts in an int64.
+    if let Some(wrong) = most.iter().find(|most| most.is_nan() || most.abs() >= i64::MAX as f64) {
+        let wrong = if wrong.is_finite() { format!("{wrong:e}") } else { decimal(*wrong) };
+        return Err(Error::Execution(format!("Scalar value {wrong} overflows int64")));
     }
     let order = |a: f64, b: f64| match largest {
         // What is no number is the last, either way.

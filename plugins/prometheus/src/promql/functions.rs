@@ -6,7 +6,7 @@ use regex_lite::RegexBuilder;
 
 use super::ast::Expr;
 use super::evaluate::{Evaluation, present};
-use super::numbers::ascending;
+use super::numbers::{ascending, clamped};
 use super::over_time::{function, predicted, quantile_of};
 use super::value::{ABSENT, Grid, Line, Value, map, settle};
 use super::{Error, Labels, Source, histogram, is_label};
@@ -225,13 +225,6 @@ fn instant(seconds: f64) -> Option<Timestamp> {
     (!seconds.is_nan()).then(|| Timestamp::from_milliseconds(milliseconds))
 }
 
-fn clamped(value: f64, lowest: f64, highest: f64) -> f64 {
-    if value.is_nan() || lowest.is_nan() || highest.is_nan() {
-        return f64::NAN;
-    }
-    value.min(highest).max(lowest)
-}
-
 /// 1 at each step at which no line has a value, with the labels the selector says there should be.
 fn absent(lines: &[Line], expression: &Expr, grid: Grid) -> Vec<Line> {
     let of = |step| if present(lines, step).next().is_none() { 1.0 } else { ABSENT };
@@ -260,11 +253,12 @@ fn texts(arguments: &[Expr]) -> Result<Vec<&str>, Error> {
     arguments.iter().map(text).collect()
 }
 
-fn check_label(name: &str, function: &str) -> Result<(), Error> {
+/// Whether a label may be called so. That is known as the query is worked out, so Prometheus tells it as `execution`.
+fn check_label(name: &str, role: &str, function: &str) -> Result<(), Error> {
     if is_label(name) {
         return Ok(());
     }
-    Err(Error::Bad(format!("invalid destination label name in {function}(): {name}")))
+    Err(Error::Execution(format!("invalid {role} label name in {function}(): {name}")))
 }
 
 /// Arguments: the label to set, what to, the label that is looked at, the expression its whole value must match.
@@ -274,9 +268,9 @@ fn label_replace(mut lines: Vec<Line>, texts: &[&str]) -> Result<Vec<Line>, Erro
     };
     let regex = RegexBuilder::new(&format!("^(?s:{expression})$")).size_limit(REGEX).build();
     let regex = regex.map_err(|error| {
-        Error::Bad(format!("invalid regular expression in label_replace(): {expression}: {error}"))
+        Error::Execution(format!("invalid regular expression in label_replace(): {expression}: {error}"))
     })?;
-    check_label(to, "label_replace")?;
+    check_label(to, "destination", "label_replace")?;
     for line in &mut lines {
         let mut made = String::new();
         match regex.captures(line.labels.get(from)) {
@@ -293,7 +287,8 @@ fn label_join(mut lines: Vec<Line>, texts: &[&str]) -> Result<Vec<Line>, Error> 
     let [to, between, from @ ..] = texts else {
         return Err(Error::Bad("label_join() needs a vector and at least two strings".to_owned()));
     };
-    check_label(to, "label_join")?;
+    from.iter().try_for_each(|name| check_label(name, "source", "label_join"))?;
+    check_label(to, "destination", "label_join")?;
     for line in &mut lines {
         let joined = from.iter().map(|name| line.labels.get(name)).collect::<Vec<_>>().join(between);
         line.labels.set(to, &joined);

@@ -64,6 +64,22 @@ pub(super) fn smaller(one: f64, other: f64) -> f64 {
     if other < one || one.is_nan() { other } else { one }
 }
 
+/// The smaller as Go's `math.Min` has it: minus infinity even beside what is no number, which else wins; -0 below 0.
+fn minimum(one: f64, other: f64) -> f64 {
+    if one == f64::NEG_INFINITY || other == f64::NEG_INFINITY {
+        return f64::NEG_INFINITY;
+    }
+    if one.is_nan() || other.is_nan() {
+        return f64::NAN;
+    }
+    if one.total_cmp(&other).is_lt() { one } else { other }
+}
+
+/// A value within bounds, as Prometheus works it out: `math.Max(lowest, math.Min(highest, value))`.
+pub(super) fn clamped(value: f64, lowest: f64, highest: f64) -> f64 {
+    -minimum(-lowest, -minimum(highest, value))
+}
+
 /// In order, what is no number before all others.
 pub(super) fn ascending(one: &f64, other: &f64) -> Ordering {
     match (one.is_nan(), other.is_nan()) {

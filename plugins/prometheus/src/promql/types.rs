@@ -104,7 +104,7 @@ static FUNCTIONS: &[Function] = &[
     takes("idelta", M),
     takes("increase", M),
     takes("irate", M),
-    Function { repeats: true, ..takes("label_join", &[Type::Vector, Type::Text, Type::Text, Type::Text]) },
+    Function { repeats: true, ..takes("label_join", &[Type::Vector, Type::Text, Type::Text]) },
     takes("label_replace", &[Type::Vector, Type::Text, Type::Text, Type::Text, Type::Text]),
     takes("last_over_time", M),
     takes("ln", V),

@@ -329,6 +329,17 @@ fn functions_of_values_and_labels_are_as_documented() {
             ("clamp(vector(7), 5, 0)", 0, ""),
             ("clamp_min(vector(1), 2)", 0, "2"),
             ("clamp_max(vector(3), 2)", 0, "2"),
+            // An infinity on the bound's side holds even against what is no number, as Go says it.
+            ("clamp_max(vector(-Inf), NaN)", 0, "-Inf"),
+            ("clamp_max(vector(NaN), -Inf)", 0, "-Inf"),
+            ("clamp_max(vector(Inf), NaN)", 0, "NaN"),
+            ("clamp_min(vector(Inf), NaN)", 0, "+Inf"),
+            ("clamp_min(vector(-Inf), NaN)", 0, "NaN"),
+            ("clamp(vector(Inf), 0, NaN)", 0, "NaN"),
+            ("clamp(vector(-Inf), NaN, 5)", 0, "NaN"),
+            ("clamp(vector(-Inf), 0, NaN)", 0, "0"),
+            ("1 / clamp_max(vector(0), -0)", 0, "-Inf"),
+            ("1 / clamp_min(vector(-0), 0)", 0, "+Inf"),
             ("sgn(vector(-3))", 0, "-1"),
             ("sqrt(vector(16))", 0, "4"),
             ("ln(exp(vector(1)))", 0, "1"),
@@ -368,6 +379,8 @@ fn functions_of_values_and_labels_are_as_documented() {
                 600,
                 r#"info{job="api",n="api-v2",version="v2"} 1"#,
             ),
+            // Without a label to join the label is none.
+            (r#"label_join(info{job="api"}, "version", "-")"#, 600, r#"info{job="api"} 1"#),
             (
                 r#"sort(requests_total)"#,
                 600,
@@ -401,9 +414,7 @@ fn what_cannot_be_asked_is_refused_before_anything_is_read() {
         ("sum(temp[5m])", "expected type"),
         ("rate(temp)", "expected type range vector in call to function 'rate', got instant vector"),
         ("temp{room=~\"a(\"}", "regular expression"),
-        (r#"label_replace(temp, "a-b", "", "room", ".*")"#, "destination label name"),
-        (r#"label_replace(temp, "a", "", "room", "(")"#, "regular expression"),
-        (r#"count_values("a b", temp)"#, "invalid label name"),
+        (r#"label_join(temp, "a")"#, "expected at least 3 argument(s)"),
         ("temp[1e30]", "out of range"),
         ("temp[5m:inf]", "expected a duration"),
         ("temp offset 999y", "out of range"),
@@ -439,9 +450,30 @@ fn what_cannot_be_asked_is_refused_before_anything_is_read() {
         (&[("query", "1"), ("time", "x")][..], "\"time\""),
         (&[("query", "1"), ("time", "NaN")], "\"time\""),
         (&[("query", "1"), ("time", "1e300")], "\"time\""),
+        (&[("query", "1"), ("timeout", "5x")], "\"timeout\": cannot parse \"5x\" to a valid duration"),
     ] {
         let error = refused(&client.get(&target("/api/v1/query", parameters)), 400, "bad_data");
         assert!(error.contains(said), "{error}");
+    }
+}
+
+#[test]
+fn what_reads_but_has_no_value_is_told_as_execution() {
+    let host = host();
+    let client = Client::new(routes(), &host);
+    for (query, said) in [
+        (r#"label_replace(temp, "a-b", "", "room", ".*")"#, "destination label name in label_replace(): a-b"),
+        (r#"label_replace(temp, "a", "", "room", "(")"#, "regular expression in label_replace(): ("),
+        (r#"label_join(temp, "a-b", "", "room")"#, "destination label name in label_join(): a-b"),
+        (r#"label_join(temp, "a", "", "room", "b c")"#, "source label name in label_join(): b c"),
+        (r#"count_values("a b", temp)"#, "invalid label name \"a b\""),
+        ("topk(NaN, temp)", "Scalar value NaN overflows int64"),
+        ("topk(Inf, temp)", "Scalar value +Inf overflows int64"),
+        ("bottomk(1e30, nothing)", "Scalar value 1e30 overflows int64"),
+    ] {
+        let parameters = [("query", query), ("time", "600")];
+        let error = refused(&client.get(&target("/api/v1/query", &parameters)), 422, "execution");
+        assert!(error.contains(said), "{query}: {error}");
     }
 }
 
