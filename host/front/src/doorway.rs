@@ -2,16 +2,20 @@
 //! is to see that it lives and how far it is.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::extract::Request;
+use axum::extract::connect_info::{self, ConnectInfo};
+use axum::middleware::AddExtension;
 use axum::response::{IntoResponse, Response};
 use bellwether_kernel::Randomness;
 use http::{HeaderValue, StatusCode, header};
 use parking_lot::Mutex;
 use serde_json::json;
-use tower::ServiceExt;
+use tower::{Service, ServiceExt};
 
 use crate::extract::Json;
 use crate::health::Readiness;
@@ -32,8 +36,9 @@ impl Progress {
     }
 }
 
-/// Stands before a router that is not there yet. Serve [`Doorway::router`] from the beginning, and open it once the host
-/// is ready.
+/// Stands before a router that is not there yet. Serve it from the beginning, and open it once the host is ready: then each
+/// new connection is the router's own, and those that are open already are led to it.
+#[derive(Clone)]
 pub struct Doorway(Arc<Inner>);
 
 struct Inner {
@@ -68,8 +73,11 @@ impl Doorway {
         let _ = self.0.behind.set(router);
     }
 
-    /// What is served.
-    pub fn router(&self) -> Router {
+    /// What a connection that begins now is served by.
+    fn router(&self) -> Router {
+        if let Some(router) = self.0.behind.get() {
+            return router.clone();
+        }
         let inner = Arc::clone(&self.0);
         Router::new().fallback(move |request: Request| {
             let inner = Arc::clone(&inner);
@@ -80,6 +88,21 @@ impl Doorway {
                 }
             }
         })
+    }
+}
+
+/// A connection's service, which knows the peer's address.
+impl Service<SocketAddr> for Doorway {
+    type Response = AddExtension<Router, ConnectInfo<SocketAddr>>;
+    type Error = Infallible;
+    type Future = connect_info::ResponseFuture<Router, SocketAddr>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, peer: SocketAddr) -> Self::Future {
+        self.router().into_make_service_with_connect_info::<SocketAddr>().call(peer)
     }
 }
 

@@ -5,10 +5,10 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use axum::Router;
 use axum_server::Handle;
 use axum_server::accept::NoDelayAcceptor;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use bellwether_front::Doorway;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::task::JoinSet;
 
@@ -95,9 +95,8 @@ pub(super) fn serve(
     bound: Bound,
     tls: Option<RustlsConfig>,
     handle: Handle<SocketAddr>,
-    router: Router,
+    door: Doorway,
 ) -> anyhow::Result<()> {
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
     // Answers are small and whole: waiting to fill a packet only makes them late.
     let mut server = axum_server::from_tcp(bound.listener)
         .context("the socket does not serve")?
@@ -108,10 +107,10 @@ pub(super) fn serve(
     match tls {
         Some(config) => {
             let server = server.map(|inner| RustlsAcceptor::new(config).acceptor(inner));
-            tasks.spawn(server.serve(service));
+            tasks.spawn(server.serve(door));
         }
         None => {
-            tasks.spawn(server.serve(service));
+            tasks.spawn(server.serve(door));
         }
     }
     Ok(())

@@ -79,12 +79,12 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let (mut doors, mut lines) = (Vec::new(), String::new());
     for bound in bound {
         lines.push_str(&format!("listening on {scheme}://{}\n", bound.address));
-        listen::serve(&mut servers, bound, tls.clone(), handle.clone(), door.router())?;
+        listen::serve(&mut servers, bound, tls.clone(), handle.clone(), door.clone())?;
     }
     for (name, bound) in dialects {
         lines.push_str(&format!("{name} listening on {scheme}://{}\n", bound.address));
         let door = Doorway::of_dialect(&progress, &*opened.randomness);
-        listen::serve(&mut servers, bound, tls.clone(), handle.clone(), door.router())?;
+        listen::serve(&mut servers, bound, tls.clone(), handle.clone(), door.clone())?;
         doors.push((name, door));
     }
 
