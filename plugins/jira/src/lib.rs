@@ -116,10 +116,10 @@ impl Api<'_> {
                 _ => self.send(Stage::Create, None),
             });
         }
-        answer.success()?;
+        answer.success_in_json()?;
         Ok(match memory.stage {
             Stage::Search => {
-                let found: Json = answer.json().map_err(Step::fail)?;
+                let found: Json = answer.json()?;
                 match found["issues"][0]["key"].as_str().filter(|key| is_issue(key)) {
                     Some(key) => self.send(Stage::Update, Some(key.to_owned())),
                     None if self.notification.event == Event::Closed => Step::done(),
@@ -127,7 +127,7 @@ impl Api<'_> {
                 }
             }
             Stage::Create => {
-                let made: Json = answer.json().map_err(Step::fail)?;
+                let made: Json = answer.json()?;
                 let key = made["key"].as_str().filter(|key| is_issue(key));
                 let key = key.ok_or_else(|| {
                     Step::fail(format!("{}, where the issue's key was expected", answer.reason()))
@@ -139,7 +139,7 @@ impl Api<'_> {
             }
             Stage::Update => self.send(Stage::Look, memory.issue),
             Stage::Look => {
-                let looked: Looked = answer.json().map_err(Step::fail)?;
+                let looked: Looked = answer.json()?;
                 let name =
                     if ends { &self.settings.close_transition } else { &self.settings.reopen_transition };
                 if looked.is_done() == ends {

@@ -133,6 +133,21 @@ fn an_issue_stays_within_jiras_limits_and_its_texts_are_never_empty_whatever_is_
 }
 
 #[test]
+fn a_page_in_place_of_an_issue_s_change_is_no_change() {
+    let page = || answer(200, "<html>\n Sign in");
+    let mut exchange = Exchange::new(notification(Event::Opened), Vec::new());
+    told(&mut exchange, &settings(), Event::Opened, &[found(&[]), made()]);
+    for answers in [vec![page()], vec![answer(204, ""), page()], vec![answer(204, ""), looked("new"), page()]]
+    {
+        let (_, steps) = told(&mut exchange.clone(), &settings(), Event::Closed, &answers);
+        assert_eq!(
+            steps.last(),
+            Some(&Step::retry("the channel answered 200: <html> Sign in, where JSON was expected"))
+        );
+    }
+}
+
+#[test]
 fn what_jira_answers_is_tried_again_or_told() {
     let end = |given: Answer| {
         rehearse(next, &settings(), notification(Event::Opened), &[given])
@@ -145,6 +160,10 @@ fn what_jira_answers_is_tried_again_or_told() {
     let errors = r#"{"errorMessages":["The value 'OPS' does not exist for the field 'project'."]}"#;
     assert_eq!(end(answer(400, errors)), Step::fail(format!("the channel answered 400: {errors}")));
     assert!(matches!(end(answer(401, "")), Step::Fail(_)));
+    assert_eq!(
+        end(answer(200, "<html>\n Sign in")),
+        Step::retry("the channel answered 200: <html> Sign in, where JSON was expected")
+    );
     let odd = found(&["../../x"]);
     assert!(matches!(end(odd), Step::Send { .. }), "a key that is none is not put into a path");
 }

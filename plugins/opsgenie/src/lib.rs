@@ -116,7 +116,7 @@ pub fn next(exchange: &Exchange, settings: Opsgenie) -> Result<Step, FormatterEr
         memory = Memory::fresh();
         return Ok(send(memory, notification, &settings));
     }
-    answer.success()?;
+    answer.success_in_json()?;
     let acknowledge = notification.incident.acknowledged_by.is_some() && !memory.acknowledged;
     memory.created = true;
     let following = match memory.stage {

@@ -104,6 +104,9 @@ fn what_opsgenie_answers_is_tried_again_or_told_and_every_severity_has_a_priorit
     assert_eq!(end(503), Some(Step::retry("the channel answered 503")));
     assert_eq!(end(401), Some(Step::fail("the channel answered 401")));
     assert_eq!(end(422), Some(Step::fail("the channel answered 422")));
+    let page = answer(200, "<html>\n Sign in");
+    let steps = rehearse(next, &settings(), notification(Event::Opened), &[page]).expect("steps");
+    assert_eq!(steps[1], Step::retry("the channel answered 200: <html> Sign in, where JSON was expected"));
     let all = [Severity::Critical, Severity::High, Severity::Medium, Severity::Low, Severity::Info];
     assert_eq!(all.map(priority), ["P1", "P2", "P3", "P4", "P5"]);
     let steps = rehearse(next, &settings(), notification(Event::Test), &[taken(), taken()]).expect("steps");

@@ -90,7 +90,7 @@ pub fn next(exchange: &Exchange, settings: PagerDuty) -> Result<Step, FormatterE
         };
         return Ok(send(Memory { last: first, ..memory }, notification, &settings));
     };
-    answer.success()?;
+    answer.success_in_json()?;
     let acknowledged = notification.incident.acknowledged_by.is_some();
     Ok(match memory.last {
         Action::Trigger if notification.event == Event::Test => {

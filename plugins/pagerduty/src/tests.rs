@@ -91,6 +91,10 @@ fn what_pagerduty_answers_is_tried_again_or_told() {
     };
     assert_eq!(end(429, ""), Some(Step::retry("the channel answered 429")));
     assert_eq!(end(502, ""), Some(Step::retry("the channel answered 502")));
+    assert_eq!(
+        end(200, "<html>\n Sign in"),
+        Some(Step::retry("the channel answered 200: <html> Sign in, where JSON was expected"))
+    );
     let invalid = r#"{"status":"invalid event","errors":["'routing_key' is invalid"]}"#;
     assert_eq!(end(400, invalid), Some(Step::fail(format!("the channel answered 400: {invalid}"))));
 }

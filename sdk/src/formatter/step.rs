@@ -3,11 +3,14 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::{Outgoing, raw};
 use crate::SettingError;
 use crate::bindings::imports::bellwether::host::types::FieldError;
+
+/// Characters of a body that a reason shows.
+const SHOWN: usize = 200;
 
 /// What to do next.
 #[derive(Clone, Debug, PartialEq)]
@@ -169,12 +172,64 @@ impl raw::HttpAnswer {
         String::from_utf8_lossy(&self.body)
     }
 
-    /// The body read as JSON.
+    /// The body read as JSON, of an answer of success.
+    ///
+    /// ```
+    /// use bellwether_sdk::formatter::{Answer, FormatterError, Step};
+    /// use bellwether_sdk::serde_json::Value;
+    /// use bellwether_sdk::testing::answer;
+    ///
+    /// let Answer::Http(answer) = answer(200, "<html>\n<title>Sign in</title>") else { unreachable!() };
+    /// let reason = "the channel answered 200: <html> <title>Sign in</title>, where JSON was expected";
+    /// assert_eq!(answer.json::<Value>(), Err(Step::retry(reason).into()));
+    /// ```
     ///
     /// # Errors
-    /// If it is not JSON, or not of this shape.
-    pub fn json<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
-        serde_json::from_slice(&self.body)
+    /// The step the exchange ends with: `?` hands it on. What is no JSON is not the service's own answer but that of a
+    /// proxy, a login page or a maintenance page before it, and worth another try; JSON of another shape fails for good.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, FormatterError> {
+        serde_json::from_slice(&self.body).map_err(|error| {
+            let step = match error.is_data() {
+                true => Step::fail(format!("{}, which does not read: {error}", self.reason())),
+                false => Step::Retry {
+                    after: self.after(),
+                    reason: format!("{}, where JSON was expected", self.opening()),
+                },
+            };
+            step.into()
+        })
+    }
+
+    /// The answer itself if it is one of success by a service that says it in JSON or with no body; else what
+    /// [`success`](Self::success) and [`json`](Self::json) make of it.
+    ///
+    /// # Errors
+    /// The step the exchange ends with: `?` hands it on.
+    pub fn success_in_json(&self) -> Result<&Self, FormatterError> {
+        self.success()?;
+        if !self.body.trim_ascii().is_empty() {
+            self.json::<IgnoredAny>()?;
+        }
+        Ok(self)
+    }
+
+    /// The answer in one line: its status, and the beginning of its body, which may be of several lines.
+    fn opening(&self) -> String {
+        let text = self.text();
+        // More than is shown, since indentation takes its part.
+        let beginning: String = text.chars().take(10 * SHOWN).collect();
+        let words = beginning.split_whitespace().collect::<Vec<_>>().join(" ");
+        match words.is_empty() {
+            true => format!("the channel answered {} with no body", self.status),
+            false => {
+                let shown: String = words.chars().take(SHOWN).collect();
+                format!("the channel answered {}: {shown}", self.status)
+            }
+        }
+    }
+
+    fn after(&self) -> Option<Duration> {
+        self.retry_after.map(Duration::from_millis)
     }
 
     /// The answer in one line: its status, and the first line of its body.
@@ -185,7 +240,7 @@ impl raw::HttpAnswer {
         let line = text.lines().next().unwrap_or_default().trim();
         if !line.is_empty() {
             reason.push_str(": ");
-            reason.extend(line.chars().take(200));
+            reason.extend(line.chars().take(SHOWN));
         }
         reason
     }
@@ -193,7 +248,7 @@ impl raw::HttpAnswer {
     /// Another try later, not before the server says so.
     #[must_use]
     pub fn retry(&self) -> Step {
-        Step::Retry { after: self.retry_after.map(Duration::from_millis), reason: self.reason() }
+        Step::Retry { after: self.after(), reason: self.reason() }
     }
 
     /// The answer itself if it is one of success; else what it means where nothing else is known: 408, 425, 429 and
@@ -210,5 +265,55 @@ impl raw::HttpAnswer {
             _ => Step::Fail(self.reason()),
         }
         .into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::raw::HttpAnswer;
+    use super::*;
+
+    fn answer(body: &str) -> HttpAnswer {
+        HttpAnswer { status: 200, headers: Vec::new(), body: body.into(), retry_after: Some(5_000) }
+    }
+
+    #[test]
+    fn a_success_that_is_no_json_is_told_and_tried_again() {
+        let page = "<!DOCTYPE html>\n<html>\n  <title>Sign in</title>";
+        for (body, reason) in [
+            (
+                page,
+                "the channel answered 200: <!DOCTYPE html> <html> <title>Sign in</title>, where JSON was expected",
+            ),
+            (r#"{"id": "#, r#"the channel answered 200: {"id":, where JSON was expected"#),
+            (" \n", "the channel answered 200 with no body, where JSON was expected"),
+        ] {
+            let step = Step::retry(reason).after(Duration::from_secs(5));
+            assert_eq!(answer(body).json::<Value>(), Err(step.into()));
+        }
+        let long = answer(&"é ".repeat(500)).json::<Value>().expect_err("no JSON").to_string();
+        assert!(long.contains("é é") && long.chars().count() < 400, "{long}");
+    }
+
+    #[test]
+    fn json_of_another_shape_fails_for_good() {
+        let failed = answer(r#"{"id": 5}"#).json::<Vec<u8>>().expect_err("another shape");
+        let FormatterError::Step(step) = failed else { panic!("{failed:?}") };
+        assert!(
+            matches!(&*step, Step::Fail(reason) if reason.contains(r#"200: {"id": 5}, which"#)),
+            "{step:?}"
+        );
+    }
+
+    #[test]
+    fn a_service_that_speaks_json_may_answer_without_a_body() {
+        assert!(answer("").success_in_json().is_ok() && answer(r#"{"ok": true}"#).success_in_json().is_ok());
+        let page = answer("<html>").success_in_json().expect_err("no JSON");
+        assert!(matches!(page, FormatterError::Step(step) if matches!(*step, Step::Retry { .. })));
+        let refused = HttpAnswer { status: 400, ..answer("<html>") };
+        let refused = refused.success_in_json().expect_err("no success");
+        assert!(matches!(refused, FormatterError::Step(step) if matches!(*step, Step::Fail(_))));
     }
 }
