@@ -48,7 +48,9 @@ fn end(answer: &HttpAnswer) -> Result<Step, FormatterError> {
             HttpAnswer { status, ..answer.clone() }.success()?;
             Ok(Step::done())
         }
-        None => Ok(Step::fail(answer.reason())),
+        None => {
+            Ok(Step::fail(format!("{}, where no body, 1 or a JSON object was expected", answer.reason())))
+        }
     }
 }
 

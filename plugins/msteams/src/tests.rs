@@ -58,7 +58,9 @@ fn an_error_in_the_text_of_a_success_is_an_error() {
     assert!(matches!(end(200, &busy.replace("429", "410")), Step::Gone(_)));
     assert_eq!(
         end(200, "Summary or Text is required."),
-        Step::fail("the channel answered 200: Summary or Text is required.")
+        Step::fail(
+            "the channel answered 200: Summary or Text is required., where no body, 1 or a JSON object was expected"
+        )
     );
     assert!(matches!(end(404, r#"{"error":{"code":"WorkflowNotFound"}}"#), Step::Gone(_)));
     assert!(matches!(end(400, r#"{"error":{"code":"WorkflowTriggerIsNotEnabled"}}"#), Step::Gone(_)));
