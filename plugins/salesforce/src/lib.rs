@@ -117,7 +117,7 @@ fn check_answer(answer: &HttpAnswer) -> Result<(), FormatterError> {
     if !answer.is_success() && (PASSING.contains(&code) || answer.status == 401) {
         return Err(answer.retry().into());
     }
-    answer.success().map(|_| ())
+    answer.success_in_json().map(|_| ())
 }
 
 fn send(closes: bool, exchange: &Exchange, settings: &Salesforce) -> Step {

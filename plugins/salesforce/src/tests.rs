@@ -77,6 +77,9 @@ fn what_salesforce_answers_means_what_its_code_says() {
     assert!(matches!(end(400, "REQUIRED_FIELD_MISSING"), Step::Fail(_)));
     assert!(matches!(end(404, "NOT_FOUND"), Step::Fail(_)));
     assert!(matches!(end(300, ""), Step::Fail(_)), "two cases have the id");
+    let page = answer(200, "<html>\n Sign in");
+    let steps = rehearse(next, &settings(), notification(Event::Opened), &[page]).expect("steps");
+    assert_eq!(steps[1], Step::retry("the channel answered 200: <html> Sign in, where JSON was expected"));
 }
 
 #[test]

@@ -131,7 +131,7 @@ impl Table<'_> {
             return Ok(answer.retry());
         }
         answer.success()?;
-        let answered: Json = answer.json().map_err(Step::fail)?;
+        let answered: Json = answer.json()?;
         let result = &answered["result"];
         let id = |record: &Json| record["sys_id"].as_str().filter(|id| is_id(id)).map(str::to_owned);
         Ok(match memory.stage {

@@ -79,6 +79,10 @@ fn what_tamtam_answers_means_what_its_code_says() {
     assert!(matches!(end(404, r#"{"code": "chat.not.found"}"#), Step::Gone(_)));
     assert!(matches!(end(401, r#"{"code": "verify.token"}"#), Step::Fail(_)));
     assert!(matches!(end(200, "{}"), Step::Fail(_)));
+    assert_eq!(
+        end(200, "<html>\n Sign in"),
+        Step::retry("the channel answered 200: <html> Sign in, where JSON was expected")
+    );
     assert!(matches!(end(200, r#"{"success": false}"#), Step::Fail(_)));
 }
 

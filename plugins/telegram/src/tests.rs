@@ -100,6 +100,10 @@ fn what_telegram_answers_means_what_telegram_says() {
     assert!(matches!(end(refused(401, "Unauthorized", &json!({}))), Step::Fail(_)));
     assert!(matches!(end(answer(502, "<html>")), Step::Retry { .. }));
     assert!(matches!(end(answer(200, "{}")), Step::Fail(_)));
+    assert_eq!(
+        end(answer(200, "<html>\n Sign in")),
+        Step::retry("the channel answered 200: <html> Sign in, where JSON was expected")
+    );
 }
 
 #[test]
