@@ -42,18 +42,24 @@ pub fn field_error(
 /// What JSON holds at a path as `samples[3].key`; a text without its quotes.
 #[must_use]
 pub fn value_at(json: &Json, path: &str) -> Option<String> {
-    let parts = path.split(['.', '[']).filter(|part| !part.is_empty());
-    let pointer: String = parts
-        .map(|part| format!("/{}", part.trim_end_matches(']').replace('~', "~0").replace('/', "~1")))
-        .collect();
-    match json.pointer(&pointer)? {
+    match json.pointer(&pointer(path))? {
         Json::String(text) => Some(text.clone()),
         value => Some(value.to_string()),
     }
 }
 
+/// A path as `samples[3].key` as a JSON pointer, as RFC 6901 writes one.
+#[must_use]
+pub fn pointer(path: &str) -> String {
+    let parts = path.split(['.', '[']).filter(|part| !part.is_empty());
+    parts
+        .map(|part| format!("/{}", part.trim_end_matches(']').replace('~', "~0").replace('/', "~1")))
+        .collect()
+}
+
 /// What is expected in the words of who calls, where serde says it in Rust's.
-fn in_words(expected: &str) -> &str {
+#[must_use]
+pub fn in_words(expected: &str) -> &str {
     match expected {
         "f64" | "f32" | "invalid float literal" | "cannot parse float from empty string" => "a number",
         "i8"

@@ -4,11 +4,13 @@ use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse, Response};
 use bellwether_kernel::reading;
+use bellwether_kernel::value::check_text_nesting;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::Value;
 
 use crate::problem::{Problem, ProblemKind};
 use crate::services::Shared;
@@ -105,22 +107,53 @@ pub(crate) async fn read_body(headers: &HeaderMap, body: Body, limit: usize) -> 
 /// Reads JSON. What reads costs one pass; only what does not is read again to find out where it fails.
 pub(crate) fn read_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(|error| {
-        let (line, column) = (error.line(), error.column());
-        let place = format!("line {line}, column {column}");
-        if error.is_syntax() || error.is_eof() {
-            let message = error.to_string();
-            let message = message.split(" at line ").next().unwrap_or_default();
-            return Problem::invalid(format!("The body is not JSON: {place}: {message}"));
+        // Of a wrong type serde_json says in some places what it says of a wrong character.
+        if let Err(error) = serde_json::from_slice::<IgnoredAny>(body) {
+            return Problem::invalid(format!("The body is not JSON: {}: {}", place(&error), said(&error)));
+        }
+        if let Err(error) = check_text_nesting("body", &String::from_utf8_lossy(body))
+            && serde_json::from_slice::<Value>(body).is_err()
+        {
+            return error.into();
         }
         let mut deserializer = serde_json::Deserializer::from_slice(body);
-        let Err(error) = serde_path_to_error::deserialize::<_, T>(&mut deserializer) else {
-            return Problem::invalid(format!("The body does not read: {place}: {error}"));
+        let Err(wrong) = serde_path_to_error::deserialize::<_, T>(&mut deserializer) else {
+            return Problem::invalid(format!("The body does not read: {}: {error}", place(&error)));
         };
-        let path = error.path().to_string();
+        let path = wrong.path().to_string();
+        let message = if wrong.inner().is_data() {
+            wrong.inner().to_string()
+        } else if let Some(message) = names_at::<T>(body, &path) {
+            message
+        } else {
+            // A number beyond a double's range, half a character: JSON by its grammar alone.
+            let (place, said) = (place(&error), said(&error));
+            return Problem::invalid(format!("The body does not read: {place}: {path}: {said}"));
+        };
         let value = |path: &str| reading::value_at(&serde_json::from_slice(body).ok()?, path);
-        let field = reading::field_error("body", &path, &error.into_inner().to_string(), value);
-        Problem::invalid(format!("The body does not read: {place}: {field}")).field(field)
+        let field = reading::field_error("body", &path, &message, value);
+        Problem::invalid(format!("The body does not read: {}: {field}", place(&error))).field(field)
     })
+}
+
+fn place(error: &serde_json::Error) -> String {
+    format!("line {}, column {}", error.line(), error.column())
+}
+
+/// An error's message without its place.
+fn said(error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    message.split(" at line ").next().unwrap_or_default().to_owned()
+}
+
+/// What serde says of the value at `path` if it is a text. Of a value that is none, where one of some names is wanted, it
+/// only says that it expected another.
+fn names_at<T: DeserializeOwned>(body: &[u8], path: &str) -> Option<String> {
+    let mut json: Value = serde_json::from_slice(body).ok()?;
+    let value = json.pointer_mut(&reading::pointer(path))?;
+    *value = value.to_string().into();
+    let wrong = serde_path_to_error::deserialize::<_, T>(&json).err()?;
+    (wrong.path().to_string() == path).then(|| wrong.into_inner().to_string())
 }
 
 #[cfg(test)]
@@ -162,7 +195,7 @@ mod tests {
         ] {
             let Err(problem) = read_json::<Asked>(body.as_bytes()) else { panic!("{body} was read") };
             assert!(problem.detail().contains(place), "{}", problem.detail());
-            let answer: serde_json::Value = serde_json::from_slice(&problem.body("r")).unwrap();
+            let answer: Value = serde_json::from_slice(&problem.body("r")).unwrap();
             let error = &answer["errors"][0];
             assert_eq!(
                 (&error["field"], &error["value"], &error["expected"]),
@@ -170,6 +203,52 @@ mod tests {
                 "{answer}"
             );
         }
+    }
+
+    #[test]
+    fn a_value_of_another_type_where_a_name_is_wanted_is_json_that_does_not_read() {
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(rename_all = "lowercase")]
+        enum Role {
+            Read,
+            Write,
+        }
+        #[derive(Debug, serde::Deserialize)]
+        #[expect(dead_code)]
+        struct Key {
+            role: Role,
+            more: Option<Vec<Role>>,
+        }
+        for (body, field, value) in [
+            (r#"{"role": 5}"#, "role", "5"),
+            (r#"{"role": null}"#, "role", "null"),
+            (r#"{"role": [1]}"#, "role", "[1]"),
+            (r#"{"role": "read", "more": ["write", true]}"#, "more[1]", "true"),
+        ] {
+            let Err(problem) = read_json::<Key>(body.as_bytes()) else { panic!("{body} was read") };
+            let answer: Value = serde_json::from_slice(&problem.body("r")).unwrap();
+            let error = &answer["errors"][0];
+            assert_eq!(
+                (&error["field"], &error["value"], &error["expected"]),
+                (&field.into(), &value.into(), &"one of read, write".into()),
+                "{answer}"
+            );
+            assert!(problem.detail().starts_with("The body does not read: line 1, "), "{}", problem.detail());
+        }
+    }
+
+    #[test]
+    fn a_number_no_double_holds_is_named() {
+        let problem = read_json::<Asked>(br#"{"samples":[{"value":1e999}]}"#).unwrap_err();
+        let expected = "The body does not read: line 1, column 26: samples[0].value: number out of range";
+        assert_eq!(problem.detail(), expected);
+    }
+
+    #[test]
+    fn a_body_too_deep_to_be_read_says_so() {
+        let body = format!("{{\"samples\": {}{}}}", "[".repeat(200), "]".repeat(200));
+        let problem = read_json::<Value>(body.as_bytes()).unwrap_err();
+        assert!(problem.detail().contains("nested 201 levels deep"), "{}", problem.detail());
     }
 
     #[test]
