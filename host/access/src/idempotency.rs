@@ -9,6 +9,7 @@
 //!
 //! 1. [`Idempotency::lookup`] reads. If the request is new, it gives a [`Ticket`].
 //! 2. [`Ticket::finish_batch`] gives a batch to append to the write's own.
+//!    [`Ticket::finish_beside`] also gives a key: what the answer holds that only the commit makes is kept under it.
 //! 3. If the commit fails and [`Ticket::lost`] says that the ticket is why, the same request was quicker: look up
 //!    again, which now replays its answer.
 //!
@@ -25,7 +26,7 @@ use std::sync::Arc;
 
 use bellwether_kernel::{ErrorKind, FieldError, OrganisationId, Timestamp};
 use bellwether_store::{
-    Batch, Key, MAX_VALUE, Precondition, Space, StoreError, Versioned, Walk, decode, encode,
+    Batch, Direction, Key, MAX_VALUE, Precondition, Space, StoreError, Versioned, Walk, decode, encode,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -224,6 +225,20 @@ impl Idempotency {
         }
     }
 
+    /// The key under which more is remembered of an answer, if there is one.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn beside(
+        &self,
+        organisation: Option<OrganisationId>,
+        key: &str,
+    ) -> Result<Option<Key>, IdempotencyError> {
+        let row = rows::idempotency(organisation, &Sha256::digest(key).into());
+        let Some(value) = self.inner.store.get(&row).await? else { return Ok(None) };
+        Ok(Some(rows::beside(&row, decode::<Remembered>(&value)?.until)))
+    }
+
     /// What is known of a request; claims it if nothing is, with a commit of its own.
     ///
     /// # Errors
@@ -285,9 +300,31 @@ impl Idempotency {
                 Err(error) => return Err(error.into()),
             }
         }
+        self.sweep_beside().await?;
         Ok(forgotten)
     }
+
+    /// Forgets what was remembered beside answers that no longer count.
+    async fn sweep_beside(&self) -> Result<(), IdempotencyError> {
+        let store = &self.inner.store;
+        let over = rows::all_beside().signed(self.inner.clock.now().as_milliseconds());
+        loop {
+            let range = rows::all_beside().prefix().start..over.clone();
+            let page = store.scan(range, Direction::Forward, AT_ONCE).await?;
+            if page.is_empty() {
+                return Ok(());
+            }
+            let mut batch = Batch::new();
+            for (key, _) in page {
+                batch.delete(key);
+            }
+            store.commit(batch).await?;
+        }
+    }
 }
+
+/// What was remembered beside answers is forgotten so many rows at a time.
+const AT_ONCE: usize = 256;
 
 /// The right to do a request, and to say what came of it.
 pub struct Ticket {
@@ -305,6 +342,15 @@ impl Ticket {
     /// # Errors
     /// [`IdempotencyError::TooLarge`].
     pub fn finish_batch(&self, answer: &StoredAnswer) -> Result<Batch, IdempotencyError> {
+        Ok(self.finish_beside(answer)?.0)
+    }
+
+    /// As [`Self::finish_batch`], and gives a key for rows of the caller's own in the same commit, with the rest of the
+    /// answer: [`Idempotency::beside`] finds it again, and they are forgotten when the answer is.
+    ///
+    /// # Errors
+    /// As [`Self::finish_batch`].
+    pub fn finish_beside(&self, answer: &StoredAnswer) -> Result<(Batch, Key), IdempotencyError> {
         let inner = &self.idempotency.inner;
         for (size, limit) in [(answer.body.len(), MAX_ANSWER), (answer.content_type.len(), MAX_CONTENT_TYPE)]
         {
@@ -321,7 +367,7 @@ impl Ticket {
         };
         let mut batch = Batch::new();
         batch.require(self.row.clone(), self.holds.clone()).put(self.row.clone(), encode(&remembered));
-        Ok(batch)
+        Ok((batch, rows::beside(&self.row, remembered.until)))
     }
 
     /// Whether a commit failed because another request of the same key was quicker, or took over.

@@ -3,6 +3,7 @@
 use bellwether_kernel::{KeyId, OrganisationId, Timestamp};
 use bellwether_store::{Key, MergeError, Space, StoreError, Versioned, decode, encode};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::token::KeyIdBytes;
 use crate::{AuditEntry, AuditScope, Organisation, Role, Sealed};
@@ -41,6 +42,17 @@ pub(crate) fn audit(scope: AuditScope) -> Key {
 
 pub(crate) fn idempotency(organisation: Option<OrganisationId>, digest: &[u8; 32]) -> Key {
     Key::new(Space::Idempotency).number(organisation.map_or(0, |id| id.0)).fixed(digest)
+}
+
+/// What is remembered beside the answer in `row` until then; the rows add what they like.
+pub(crate) fn beside(row: &Key, until: Timestamp) -> Key {
+    let digest: [u8; 32] = Sha256::digest(row.as_bytes()).into();
+    all_beside().signed(until.as_milliseconds()).fixed(&digest[..16])
+}
+
+/// Everything that is remembered beside answers, what counts no longer first.
+pub(crate) fn all_beside() -> Key {
+    Key::new(Space::IdempotencyBeside)
 }
 
 /// Every secret of an organisation, by name.

@@ -214,6 +214,21 @@ impl Metrics {
         Ok(self.add(organisation, Entries::Columns(samples), join, None).await?.written)
     }
 
+    /// As [`Self::write`], with its answers kept under `record`, which nothing was recorded under before. `join` holds what
+    /// tells whether it happened.
+    ///
+    /// # Errors
+    /// As of [`Self::write`].
+    pub async fn write_recorded(
+        &self,
+        organisation: OrganisationId,
+        samples: &[Sample],
+        join: Batch,
+        record: &Record,
+    ) -> Result<Vec<Written>, MetricError> {
+        Ok(self.add(organisation, Entries::Samples(samples), join, Some(record)).await?.written)
+    }
+
     /// As [`Self::write_columns`], once for `record`: if a write under it has happened, whatever it wrote, nothing is
     /// written now and its answers are given again. Exact however many ask at once.
     ///

@@ -30,6 +30,8 @@ pub enum Space {
     AccessKeyUse = 21,
     /// Named secrets, sealed, by organisation and name.
     Secret = 22,
+    /// What is remembered beside an answer, by until when and a digest.
+    IdempotencyBeside = 23,
 
     /// Metrics, by organisation and id.
     Metric = 32,

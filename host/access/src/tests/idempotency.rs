@@ -180,6 +180,25 @@ async fn the_largest_answer_fits_a_row_and_a_larger_one_is_refused_before_anythi
 }
 
 #[tokio::test]
+async fn what_is_beside_an_answer_is_found_and_forgotten_with_it() {
+    let fixture = Fixture::new().await;
+    let requests = fixture.access.idempotency();
+    let begun = ticket(requests.lookup(ACME, "k", FIRST).await.unwrap());
+    assert_eq!(requests.beside(ACME, "k").await.unwrap(), None);
+    let (mut batch, key) = begun.finish_beside(&answer("first")).unwrap();
+    batch.put(key.clone().number(0), "more").put(key.clone().number(1), "still more");
+    fixture.store.commit(batch).await.unwrap();
+    assert_eq!(requests.beside(ACME, "k").await.unwrap(), Some(key.clone()));
+    let rows = async || {
+        fixture.store.scan(key.prefix(), bellwether_store::Direction::Forward, 10).await.unwrap().len()
+    };
+    fixture.clock.advance(ANSWER_KEPT - 1);
+    assert_eq!((requests.sweep().await.unwrap(), rows().await), (0, 2));
+    fixture.clock.advance(2);
+    assert_eq!((requests.sweep().await.unwrap(), rows().await), (1, 0));
+}
+
+#[tokio::test]
 async fn a_remembered_answer_is_sealed() {
     let fixture = Fixture::new().await;
     let begun = ticket(fixture.access.idempotency().begin(ACME, "k", FIRST).await.unwrap());

@@ -8,8 +8,8 @@ use std::fmt;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bellwether_access::{Begun, Idempotency, IdempotencyError, Principal, StoredAnswer};
-use bellwether_kernel::MetricId;
-use bellwether_metrics::{MetricError, MetricReference, Sample, Written};
+use bellwether_kernel::{MetricId, OrganisationId};
+use bellwether_metrics::{MetricError, MetricReference, Record, Sample, Written};
 use bellwether_store::Batch;
 use bytes::Bytes;
 use http::StatusCode;
@@ -32,7 +32,7 @@ pub(crate) struct NewSamples {
     /// All are written, or none is.
     samples: Vec<NewSample>,
     /// Whether the answer tells what each sample's interval amounts to now. An answer repeated for its
-    /// `Idempotency-Key` does not tell it again.
+    /// `Idempotency-Key` tells what they amounted to then.
     #[serde(default)]
     return_values: bool,
 }
@@ -143,7 +143,8 @@ pub(crate) async fn write(
         Some(key) => {
             let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
             let fingerprint = Idempotency::fingerprint(&[b"POST", target.as_bytes(), &body]);
-            match write_once(&services, &principal, &key, fingerprint, &samples).await? {
+            let once = Asked { key: &key, fingerprint, values: new.return_values };
+            match write_once(&services, &principal, once, &samples).await? {
                 Once::Written(written) => written,
                 Once::Replayed(answer) => return Ok(replay(&services, answer)),
             }
@@ -158,27 +159,43 @@ enum Once {
     Replayed(StoredAnswer),
 }
 
-/// Writes samples and remembers the answer in the same commit.
+/// A write that is asked for once.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    /// Under this key.
+    key: &'a str,
+    fingerprint: [u8; 32],
+    /// Whether it is answered with values.
+    values: bool,
+}
+
+/// Writes samples and remembers the answer in the same commit; the values, which only the commit makes, beside it.
 async fn write_once(
     services: &Services,
     principal: &Principal,
-    key: &str,
-    fingerprint: [u8; 32],
+    asked: Asked<'_>,
     samples: &[Sample],
 ) -> Result<Once, Problem> {
+    let Asked { key, fingerprint, values } = asked;
     let idempotency = services.access().idempotency();
     let organisation = principal.organisation;
     let ticket = match idempotency.lookup(Some(organisation), key, fingerprint).await? {
-        Begun::Replay(answer) => return Ok(Once::Replayed(answer)),
+        Begun::Replay(answer) => return replayed(services, organisation, asked, answer).await,
         Begun::New(ticket) => ticket,
     };
-    let join = ticket.finish_batch(&answer_to(samples)?)?;
-    match services.metrics().write(organisation, samples, join).await {
+    let (join, beside) = ticket.finish_beside(&answer_to(samples.len(), None)?)?;
+    let written = if values {
+        let record = Record { key: beside, fingerprint };
+        services.metrics().write_recorded(organisation, samples, join, &record).await
+    } else {
+        services.metrics().write(organisation, samples, join).await
+    };
+    match written {
         Ok(written) => Ok(Once::Written(written)),
         // The same request was quicker: its answer is there.
         Err(MetricError::Store(error)) if ticket.lost(&error) => {
             match idempotency.lookup(Some(organisation), key, fingerprint).await? {
-                Begun::Replay(answer) => Ok(Once::Replayed(answer)),
+                Begun::Replay(answer) => replayed(services, organisation, asked, answer).await,
                 Begun::New(_) => Err(IdempotencyError::InProgress.into()),
             }
         }
@@ -186,9 +203,29 @@ async fn write_once(
     }
 }
 
-/// What is remembered: how many, since what they amount to is not known before the commit.
-fn answer_to(samples: &[Sample]) -> Result<StoredAnswer, Problem> {
-    let body = serde_json::to_vec(&WrittenSamples { written: samples.len(), values: None });
+/// The answer that was remembered, with the values beside it; a host of an earlier version kept none.
+async fn replayed(
+    services: &Services,
+    organisation: OrganisationId,
+    Asked { key, fingerprint, values }: Asked<'_>,
+    answer: StoredAnswer,
+) -> Result<Once, Problem> {
+    let beside = match values {
+        true => services.access().idempotency().beside(Some(organisation), key).await?,
+        false => None,
+    };
+    let Some(key) = beside else { return Ok(Once::Replayed(answer)) };
+    let recorded = services.metrics().recorded(&Record { key, fingerprint }).await?;
+    Ok(Once::Replayed(match recorded {
+        Some(recorded) => answer_to(recorded.written.len(), Some(recorded.written))?,
+        None => answer,
+    }))
+}
+
+/// What is remembered: how many, and what they amount to where that is known.
+fn answer_to(written: usize, values: Option<Vec<Written>>) -> Result<StoredAnswer, Problem> {
+    let values = values.map(|values| values.into_iter().map(WrittenValue::from).collect());
+    let body = serde_json::to_vec(&WrittenSamples { written, values });
     Ok(StoredAnswer {
         status: StatusCode::OK.as_u16(),
         content_type: "application/json".to_owned(),

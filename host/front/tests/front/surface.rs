@@ -118,6 +118,21 @@ async fn the_pages_of_a_list_hold_everything_once() {
 }
 
 #[tokio::test]
+async fn samples_sent_again_are_answered_with_the_values_of_the_first_time() {
+    let host = Host::new().await;
+    host.ask("POST", "/v1/metrics", &host.write, metric("m")).await;
+    let sample = json!({"metric": "m", "value": 5});
+    let body = json!({"samples": [sample, sample], "return_values": true});
+    let send = async |name| host.once(name, Method::POST, "/v1/samples", &host.write, &body).await;
+    let first = send("a").await;
+    assert_eq!(first.json()["values"][1]["value"], 10.0, "{}", first.text());
+    send("b").await;
+    let again = send("a").await;
+    assert_eq!(again.header("idempotency-replayed"), "true");
+    assert_eq!(again.body, first.body, "{}", again.text());
+}
+
+#[tokio::test]
 async fn samples_sent_again_under_one_idempotency_key_are_written_once() {
     let host = Host::new().await;
     host.ask("POST", "/v1/metrics", &host.write, metric("m")).await;

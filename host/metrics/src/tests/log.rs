@@ -308,3 +308,20 @@ async fn a_repeat_is_answered_although_its_metric_is_gone_or_another() {
     let again = house.metrics.write_once(OURS, &samples, &record(1, 1)).await.unwrap();
     assert_eq!((again.repeats, &again.written), (Some(true), &first.written));
 }
+
+#[tokio::test]
+async fn the_answers_of_a_recorded_write_are_read_again_as_they_were() {
+    let house = House::new().await;
+    house.define("sum", DataType::Sum, Interval::Daily, false).await;
+    let samples = [sample("sum", None, 2.0), sample("sum", None, 3.0)];
+    let beside = Key::new(Space::Idempotency).number(7);
+    let mut join = Batch::new();
+    join.put(beside.clone(), "answered");
+    let record = record(1, 1);
+    let written = house.metrics.write_recorded(OURS, &samples, join, &record).await.unwrap();
+    assert_eq!(written.iter().map(|written| written.value).collect::<Vec<_>>(), [5.0, 5.0]);
+    house.add("sum", None, 10.0).await;
+    let read = house.metrics.recorded(&record).await.unwrap().unwrap();
+    assert_eq!((read.written, read.repeats), (written, Some(true)));
+    assert!(house.store.get(&beside).await.unwrap().is_some(), "what it was joined with is there");
+}
