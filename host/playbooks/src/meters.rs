@@ -2,7 +2,7 @@
 //! many playbooks nothing starts. Nothing here is by playbook or by run: labels are as many as there are states.
 
 use bellwether_kernel::OrganisationId;
-use bellwether_store::{Direction, Key, Space, decode};
+use bellwether_store::{Key, Space, Walk, decode};
 use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, gauge};
 
 use crate::rows::{self, PlaybookRow};
@@ -13,9 +13,6 @@ const OPEN: &str = "bellwether_runs_open";
 const QUEUED: &str = "bellwether_runs_queued";
 const NOT_TAKEN_UP: &str = "bellwether_runs_not_taken_up_total";
 const PLAYBOOKS: &str = "bellwether_playbooks";
-
-/// Rows read at once.
-const ROWS: usize = 256;
 
 /// The counters of this host's runs.
 pub(crate) struct Meters {
@@ -91,21 +88,16 @@ impl Playbooks {
         let waiting = self.count(Key::new(Space::RunQueue)).await?;
         self.meters.queued.set((waiting + self.count(Key::new(Space::PlaybookQueue)).await?) as f64);
         let mut counts = [0_u32; 4];
-        let mut range = Key::new(Space::Playbook).prefix();
-        loop {
-            let page = self.store.scan(range.clone(), Direction::Forward, ROWS).await?;
-            let Some((last, _)) = page.last() else { break };
-            range.start = last.successor();
-            for (key, row) in &page {
-                let (organisation, id): (OrganisationId, _) = rows::organisation_and_playbook(key)?;
-                let row: PlaybookRow = decode(row)?;
-                counts[match self.status(organisation, id, &row).await? {
-                    Status::Active => 0,
-                    Status::Draft => 1,
-                    Status::Disabled { .. } => 2,
-                    Status::Blocked { .. } => 3,
-                }] += 1;
-            }
+        let mut playbooks = Walk::forward(&*self.store, Key::new(Space::Playbook).prefix());
+        while let Some((key, row)) = playbooks.next().await? {
+            let (organisation, id): (OrganisationId, _) = rows::organisation_and_playbook(&key)?;
+            let row: PlaybookRow = decode(&row)?;
+            counts[match self.status(organisation, id, &row).await? {
+                Status::Active => 0,
+                Status::Draft => 1,
+                Status::Disabled { .. } => 2,
+                Status::Blocked { .. } => 3,
+            }] += 1;
         }
         for (gauge, count) in self.meters.playbooks.iter().zip(counts) {
             gauge.set(f64::from(count));

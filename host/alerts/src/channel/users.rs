@@ -3,15 +3,13 @@
 use std::fmt;
 
 use bellwether_kernel::OrganisationId;
-use bellwether_store::{Direction, decode};
+use bellwether_store::{Walk, decode};
 use serde::Deserialize;
 
 use crate::delivery::Deliveries;
 use crate::rows::{self, MonitorRow};
 use crate::{AlertError, Routes};
 
-/// Rows read at a time.
-const PAGE: usize = 500;
 /// Monitors that are named; the rest are counted.
 const NAMED: usize = 20;
 
@@ -69,22 +67,17 @@ impl Deliveries {
     ) -> Result<Users, AlertError> {
         let mut users = Users::default();
         let quoted = format!("\"{channel}\"");
-        let mut range = rows::monitors(organisation).prefix();
-        loop {
-            let page = self.store.scan(range.clone(), Direction::Forward, PAGE).await?;
-            let Some((last, _)) = page.last() else { break };
-            range.start = last.successor();
-            for (_, row) in &page {
-                let row: MonitorRow = decode(row)?;
-                // Most documents need not be read for it.
-                let names = row.document.contains(&quoted)
-                    && serde_json::from_str::<Named>(&row.document)
-                        .is_ok_and(|named| named.channels.iter().any(|name| name == channel));
-                match names {
-                    true if users.monitors.len() < NAMED => users.monitors.push(row.name),
-                    true => users.more += 1,
-                    false => {}
-                }
+        let mut monitors = Walk::forward(&*self.store, rows::monitors(organisation).prefix());
+        while let Some((_, row)) = monitors.next().await? {
+            let row: MonitorRow = decode(&row)?;
+            // Most documents need not be read for it.
+            let names = row.document.contains(&quoted)
+                && serde_json::from_str::<Named>(&row.document)
+                    .is_ok_and(|named| named.channels.iter().any(|name| name == channel));
+            match names {
+                true if users.monitors.len() < NAMED => users.monitors.push(row.name),
+                true => users.more += 1,
+                false => {}
             }
         }
         let (store, access, clock) = (self.store.clone(), self.access.clone(), self.clock.clone());

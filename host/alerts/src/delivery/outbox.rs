@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bellwether_kernel::{FieldError, OrganisationId, Timestamp};
-use bellwether_store::{Batch, Direction, Key, MAX_LARGE, StoreError, decode, encode, get_large, put_large};
+use bellwether_store::{Batch, Key, MAX_LARGE, StoreError, Walk, decode, encode, get_large, put_large};
 use serde::{Deserialize, Serialize};
 
 use super::record::{DeliveryRow, WaitingRow};
@@ -16,8 +16,6 @@ use crate::{AlertError, Event, Incident, Telling, Tellings, channel, limits};
 const LOOKED_FOR: i64 = 60_000;
 /// How much is looked for at all.
 const PENDING: usize = 100_000;
-/// Rows read at once.
-const ROWS: usize = 512;
 /// Bytes of tellings, as they are stored, that are kept at hand until they are first delivered. What is beyond is read.
 const AT_HAND: usize = 8 << 20;
 
@@ -190,16 +188,12 @@ impl Deliveries {
 
     /// Takes everything that waits into the schedule.
     pub(super) async fn find_waiting(&self) -> Result<(), AlertError> {
-        let mut range = keys::all_waiting().prefix();
-        loop {
-            let page = self.store.scan(range.clone(), Direction::Forward, ROWS).await?;
-            let Some((last, _)) = page.last() else { return Ok(()) };
-            range.start = last.successor();
-            for (key, row) in &page {
-                let ((organisation, id), row) = (keys::delivery_of(key)?, decode::<WaitingRow>(row)?);
-                self.schedule.lock().restore(organisation, &id, row.event, row.due, None);
-            }
+        let mut waiting = Walk::forward(&*self.store, keys::all_waiting().prefix());
+        while let Some((key, row)) = waiting.next().await? {
+            let ((organisation, id), row) = (keys::delivery_of(&key)?, decode::<WaitingRow>(&row)?);
+            self.schedule.lock().restore(organisation, &id, row.event, row.due, None);
         }
+        Ok(())
     }
 
     /// What the channels of an incident are told; `told` if that is what is stored.
