@@ -130,7 +130,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             output::value(format, &channel, shown)?;
         }
         ChannelCommand::Delete { channel, force } => {
-            let query: Vec<_> = force.then(|| ("force", "true".to_owned())).into_iter().collect();
+            let query = query([("force", force.then(|| "true".to_owned()))]);
             client.write(Method::DELETE, &["v1", "channels", &channel], &query, Body::None).await?;
             let answer = json!({ "name": channel, "deleted": true });
             output::value(format, &answer, |_| format!("the channel {channel} is deleted\n"))?;

@@ -274,7 +274,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             change(&client, format, &playbook, "enable", json!({})).await?;
         }
         PlaybookCommand::Delete { playbook, force } => {
-            let query: Vec<_> = force.then(|| ("force", "true".to_owned())).into_iter().collect();
+            let query = super::query([("force", force.then(|| "true".to_owned()))]);
             let path = ["v1", "playbooks", &playbook];
             let answer = client.write(Method::DELETE, &path, &query, Body::None).await?;
             output::value(format, &answer, |_| format!("{playbook} is deleted\n"))?;

@@ -381,7 +381,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         PluginCommand::Remove { plugin, version, force } => {
             let mut path = vec!["v1", "plugins", &plugin];
             path.extend(version.iter().flat_map(|version| ["versions", version]));
-            let query: Vec<_> = force.then(|| ("force", "true".to_owned())).into_iter().collect();
+            let query = super::query([("force", force.then(|| "true".to_owned()))]);
             let answer = client.write(Method::DELETE, &path, &query, Body::None).await?;
             let version = version.as_deref().map_or_else(String::new, |version| format!(" {version}"));
             output::value(format, &answer, |_| format!("{plugin}{version} is removed\n"))?;

@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::deliveries::Exchange;
 use super::keys::PageQuery;
 use super::words::DeliveryOutcome;
-use crate::extract::{Admin, Authorised, Instant, Json, JsonOrNothing, Path, Query, Read, page};
+use crate::extract::{Admin, Authorised, Force, Instant, Json, JsonOrNothing, Path, Query, Read, page};
 use crate::openapi::{Bodied, Clash, NotFound, Refusals};
 use crate::problem::Problem;
 use crate::services::Shared;
@@ -239,25 +239,15 @@ pub(crate) async fn put(
     Ok((status, Json(Channel::from(channel))).into_response())
 }
 
-/// Whether those who name what is deleted are heeded.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct ForceQuery {
-    /// Deletes it although monitors or routes name it; by default not.
-    #[serde(default)]
-    force: bool,
-}
-
 /// Deletes a channel. What waits for it becomes dead letters. One that monitors or routes name is not deleted: the answer
 /// says which.
 #[utoipa::path(delete, path = "/v1/channels/{channel}", tag = "channels", security(("key" = [])),
-    params(("channel" = String, Path, description = "Its name"), ForceQuery),
+    params(("channel" = String, Path, description = "Its name"), Force),
     responses((status = 204, description = "It is gone"), Refusals, NotFound, Clash))]
 pub(crate) async fn delete(
     Authorised(principal, ..): Authorised<Admin>,
     Path(channel): Path<String>,
-    Query(ForceQuery { force }): Query<ForceQuery>,
+    Query(Force { force }): Query<Force>,
     State(services): State<Shared>,
 ) -> Result<StatusCode, Problem> {
     services.deliveries().delete_channel(&principal, &channel, force).await?;

@@ -11,7 +11,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::keys::PageQuery;
 use super::words::Format;
-use crate::extract::{Admin, Authorised, Instant, Json, Path, Query, Read, content_type, page, read_body};
+use crate::extract::{
+    Admin, Authorised, Force, Instant, Json, Path, Query, Read, content_type, page, read_body,
+};
 use crate::openapi::{Bodied, Clash, NotFound, Refusals};
 use crate::problem::{Problem, ProblemKind};
 use crate::services::{Services, Shared};
@@ -292,25 +294,15 @@ pub(crate) async fn replace(
     Ok((status, Json(Playbook::shown_to(&principal, &services, &stored))).into_response())
 }
 
-/// Whether a playbook goes although others need it.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct DeleteQuery {
-    /// Deletes it although it is a step of published playbooks; by default not.
-    #[serde(default)]
-    force: bool,
-}
-
 /// Deletes a playbook with all its versions; its runs stay, those at work are cancelled. One that is a step of published
 /// playbooks is not deleted unless that is forced.
 #[utoipa::path(delete, path = "/v1/playbooks/{playbook}", tag = "playbooks", security(("key" = [])),
-    params(("playbook" = String, Path, description = "Its name or id"), DeleteQuery),
+    params(("playbook" = String, Path, description = "Its name or id"), Force),
     responses((status = 200, description = "The playbook that was", body = Playbook), Refusals, NotFound, Clash))]
 pub(crate) async fn delete(
     Authorised(principal, ..): Authorised<Admin>,
     Path(playbook): Path<String>,
-    Query(DeleteQuery { force }): Query<DeleteQuery>,
+    Query(Force { force }): Query<Force>,
     State(services): State<Shared>,
 ) -> Result<Json<Playbook>, Problem> {
     let playbook = services.playbooks().delete(&principal, &playbook, force).await?;

@@ -15,5 +15,5 @@ pub(crate) use caller::{
 pub(crate) use instant::Instant;
 pub(crate) use page::page;
 pub(crate) use path::Path;
-pub(crate) use query::Query;
+pub(crate) use query::{Force, Query};
 pub(crate) use time::Time;

@@ -3,7 +3,9 @@
 use axum::extract::FromRequestParts;
 use bellwether_kernel::reading;
 use http::request::Parts;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use utoipa::IntoParams;
 
 use crate::problem::Problem;
 use crate::services::Shared;
@@ -17,6 +19,16 @@ impl<T: DeserializeOwned> FromRequestParts<Shared> for Query<T> {
     async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, Problem> {
         read(parts.uri.query().unwrap_or_default()).map(Self)
     }
+}
+
+/// Whether those who keep to what is removed are heeded.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Force {
+    /// Removes it although others keep to it, or name it; by default not.
+    #[serde(default)]
+    pub(crate) force: bool,
 }
 
 fn read<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {

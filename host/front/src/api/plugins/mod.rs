@@ -24,7 +24,8 @@ use utoipa::{IntoParams, ToSchema};
 use self::canary::{CanaryEnded, CanaryState};
 use super::keys::PageQuery;
 use crate::extract::{
-    Admin, AnyCaller, CallerExt, Instant, Json, OrOperator, Path, Query, Read, content_type, page, read_body,
+    Admin, AnyCaller, CallerExt, Force, Instant, Json, OrOperator, Path, Query, Read, content_type, page,
+    read_body,
 };
 use crate::openapi::{Bodied, Clash, NotFound, Refusals};
 use crate::problem::{Problem, ProblemKind};
@@ -332,16 +333,6 @@ pub(crate) async fn manifest(
     State(services): State<Shared>,
 ) -> Result<Json<Manifest>, Problem> {
     Ok(Json(seen(&services, &caller, &name)?.manifest()))
-}
-
-/// Whether those who keep to what is removed are heeded.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct Force {
-    /// Removes it although published playbooks or open runs keep to it; by default not.
-    #[serde(default)]
-    force: bool,
 }
 
 /// Removes a plugin of the caller's own in all its versions, and all state it kept.

@@ -5,9 +5,9 @@ use bellwether_plugins::{Grant, KeptVersion, LimitOverrides, PluginRole, Version
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Force, Plugin, own, seen};
+use super::{Plugin, own, seen};
 use crate::api::keys::PageQuery;
-use crate::extract::{Admin, Instant, Json, JsonOrNothing, OrOperator, Path, Query, Read, page};
+use crate::extract::{Admin, Force, Instant, Json, JsonOrNothing, OrOperator, Path, Query, Read, page};
 use crate::openapi::{Bodied, Clash, NotFound, Refusals};
 use crate::problem::Problem;
 use crate::services::Shared;
