@@ -270,20 +270,16 @@ impl Schedule {
                     queue.waiting -= usize::from(line.waiting.remove(sequence).is_some());
                 }
             }
-            (Turn::Later(due), Task::Deliver(sequence)) => {
+            (Turn::Later(due) | Turn::Refused(due, _), Task::Deliver(sequence)) => {
                 if let Some(own) = line.waiting.get_mut(sequence) {
                     own.due = if followed { Timestamp::default() } else { *due };
                 }
             }
-            (Turn::Refused(due, until), Task::Deliver(sequence)) => {
-                if let Some(own) = line.waiting.get_mut(sequence) {
-                    own.due = *due;
-                }
-                queue.not_before = queue.not_before.max(*until);
-            }
-            (Turn::Later(_) | Turn::Refused(..), Task::Fold(..)) => {}
             (Turn::Held, _) => queue.hold(),
-            (Turn::Limited(until), _) => queue.not_before = queue.not_before.max(*until),
+            (Turn::Later(_) | Turn::Refused(..), Task::Fold(..)) | (Turn::Limited(_), _) => {}
+        }
+        if let Turn::Limited(until) | Turn::Refused(_, until) = turn {
+            queue.not_before = queue.not_before.max(*until);
         }
         self.waiting -= before - queue.waiting;
         self.let_go(&channel, &work.incident);
