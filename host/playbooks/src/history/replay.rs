@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bellwether_access::{Principal, Role};
 use bellwether_kernel::{FieldError, OrganisationId, RunId};
-use bellwether_store::decode;
+use bellwether_store::{Walk, decode};
 
 use crate::engine::{Copied, Firing};
 use crate::rows::{Record, RecordOf, RunRow};
@@ -125,11 +125,12 @@ impl Playbooks {
         let total = match step.and_then(|step| step.result.items) {
             Some(items) => items.total,
             None => {
-                let begun = self.all(rows::items(organisation, id, position)).await?;
-                begun.iter().try_fold(0, |most, (key, _)| match rows::record_of(key)? {
-                    RecordOf::Item(_, item) => Ok::<_, PlaybookError>(most.max(item + 1)),
-                    _ => Ok(most),
-                })?
+                let items = rows::items(organisation, id, position).prefix();
+                let last = Walk::backward(&*self.store, items).next().await?;
+                match last.map(|(key, _)| rows::record_of(&key)).transpose()? {
+                    Some(RecordOf::Item(_, item)) => item + 1,
+                    _ => 0,
+                }
             }
         };
         if item == 0 || item < total {
