@@ -11,6 +11,7 @@ use serde_json::{Map, Value as Json};
 
 use super::Firing;
 use super::begin::declared_inputs;
+use super::step::not_called;
 use crate::rows::StartedBy;
 use crate::{
     App, AppCall, Input, PlaybookError, Playbooks, Run, RunState, StartedRun, TriggerOn, Value, convert,
@@ -101,7 +102,7 @@ impl Playbooks {
         };
         let Some(found) = self.apps.app(act.organisation, app) else {
             return Acted::failed(match self.apps.why_not(act.organisation, app, None) {
-                Some(why) => format!("the app {app:?} is installed and not called: {why}"),
+                Some(why) => not_called(app, &why),
                 None => format!("there is no app {app:?}"),
             });
         };

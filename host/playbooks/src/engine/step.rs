@@ -64,9 +64,16 @@ impl Attempted {
 
     /// Its app is installed and not called, for a reason that somebody may mend: it is worth another attempt.
     pub(super) fn not_called(app: &str, why: &str) -> Self {
-        let message = format!("the app {app:?} is installed and not called: {why}");
-        Self { result: Err(AppError { message, retry: Retry::Yes }), ..Self::failed("", "") }
+        Self {
+            result: Err(AppError { message: not_called(app, why), retry: Retry::Yes }),
+            ..Self::failed("", "")
+        }
     }
+}
+
+/// Says why an app that is installed is not called.
+pub(super) fn not_called(app: &str, why: &str) -> String {
+    format!("the app {app:?} is installed and not called: {why}")
 }
 
 /// How an attempt came out.
