@@ -52,6 +52,9 @@ const MAX_CONTENT_TYPE: usize = 1024;
 /// The longest `Idempotency-Key`, in characters.
 const MAX_HEADER: usize = 255;
 
+/// What was remembered beside answers is forgotten so many rows at a time.
+const AT_ONCE: usize = 256;
+
 /// Why a request with an `Idempotency-Key` cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum IdempotencyError {
@@ -322,9 +325,6 @@ impl Idempotency {
         }
     }
 }
-
-/// What was remembered beside answers is forgotten so many rows at a time.
-const AT_ONCE: usize = 256;
 
 /// The right to do a request, and to say what came of it.
 pub struct Ticket {

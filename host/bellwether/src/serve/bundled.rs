@@ -31,8 +31,8 @@ pub(super) const BUNDLED: &[Bundled] = include!(concat!(env!("OUT_DIR"), "/bundl
 
 /// Installs what is not there yet, in whatever version, and makes newer versions the current ones where the host
 /// installed the older ones itself. What the operator did stays: its own plugin of the same name, its changes to grants,
-/// its going back to an earlier version, and its removing one. A plugin that does not install is told and left out; the host starts all
-/// the same.
+/// its going back to an earlier version, and its removing one. A plugin that does not install is told and left out; the
+/// host starts all the same.
 pub(super) async fn install(plugins: &Plugins, bundled: &[Bundled], progress: &Progress) {
     if bundled.is_empty() {
         tracing::warn!(
