@@ -73,11 +73,7 @@ pub fn next(exchange: &Exchange, settings: SlackApp) -> Result<Step, FormatterEr
     let Some(answer) = exchange.http() else {
         return Ok(send(posted.as_ref(), notification, &settings));
     };
-    let answered: Answered = match answer.is_success() {
-        true => answer.json()?,
-        // What an error says may be anything.
-        false => answer.json().unwrap_or_default(),
-    };
+    let answered: Answered = answer.json_if_any()?;
     if !answered.ok {
         if posted.is_some() && LOST.contains(&answered.error.as_str()) {
             return Ok(send(None, notification, &settings).remember(Vec::new()));

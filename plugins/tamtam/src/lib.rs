@@ -63,11 +63,7 @@ pub fn next(exchange: &Exchange, settings: TamTam) -> Result<Step, FormatterErro
     let Some(answer) = exchange.http() else {
         return Ok(send(message.as_deref(), notification, &settings));
     };
-    let answered: Answered = match answer.is_success() {
-        true => answer.json()?,
-        // What an error says may be anything.
-        false => answer.json().unwrap_or_default(),
-    };
+    let answered: Answered = answer.json_if_any()?;
     let lost = answer.status == 404 || (answer.is_success() && answered.success == Some(false));
     if lost && message.is_some() {
         return Ok(send(None, notification, &settings).remember(Vec::new()));

@@ -88,11 +88,7 @@ pub fn next(exchange: &Exchange, settings: Telegram) -> Result<Step, FormatterEr
     let Some(answer) = exchange.http() else {
         return Ok(send(&memory, notification, &settings));
     };
-    let answered: Answered = match answer.is_success() {
-        true => answer.json()?,
-        // What an error says may be anything.
-        false => answer.json().unwrap_or_default(),
-    };
+    let answered: Answered = answer.json_if_any()?;
     if answer.is_success() && answered.ok {
         memory.message = answered.result["message_id"].as_i64().or(memory.message);
         // What comes again after its end is a message of its own.

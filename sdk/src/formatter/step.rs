@@ -200,6 +200,18 @@ impl raw::HttpAnswer {
         })
     }
 
+    /// The body read as JSON, of any answer: a success's as [`json`](Self::json) reads it. What an error says may be
+    /// anything, and is the default where it does not read.
+    ///
+    /// # Errors
+    /// As of [`json`](Self::json), of a success alone.
+    pub fn json_if_any<T: DeserializeOwned + Default>(&self) -> Result<T, FormatterError> {
+        match self.is_success() {
+            true => self.json(),
+            false => Ok(self.json().unwrap_or_default()),
+        }
+    }
+
     /// The answer itself if it is one of success by a service that says it in JSON or with no body; else what
     /// [`success`](Self::success) and [`json`](Self::json) make of it.
     ///
@@ -305,6 +317,14 @@ mod tests {
             matches!(&*step, Step::Fail(reason) if reason.contains(r#"200: {"id": 5}, which"#)),
             "{step:?}"
         );
+    }
+
+    #[test]
+    fn an_error_may_say_anything_and_a_success_only_json() {
+        let error = |body| HttpAnswer { status: 500, ..answer(body) };
+        assert_eq!(error("<html>").json_if_any::<Value>(), Ok(Value::Null));
+        assert_eq!(error("5").json_if_any::<Value>(), Ok(5.into()));
+        assert!(answer("<html>").json_if_any::<Value>().is_err());
     }
 
     #[test]
