@@ -125,7 +125,10 @@ pub(crate) async fn run(shared: Arc<Shared>, mut queue: mpsc::Receiver<Order>) {
                 Err(_) => break,
             }
         }
-        if let Err(error) = make_room(&shared, &mut packing).await {
+        // What is to be deleted is let through: it may be what makes the room.
+        if matches!(orders[..], [Order::Write(_), ..])
+            && let Err(error) = make_room(&shared, &mut packing).await
+        {
             refuse(&shared, orders.drain(..), &error);
             continue;
         }
@@ -316,7 +319,7 @@ fn again(error: &StoreError) -> StoreError {
         StoreError::Conflict(key) => StoreError::Conflict(key.clone()),
         StoreError::Merge(error) => StoreError::Merge(error.clone()),
         &StoreError::TooLarge { what, size, limit } => StoreError::TooLarge { what, size, limit },
-        &StoreError::DiskFull { free, watermark } => StoreError::DiskFull { free, watermark },
+        &StoreError::DiskFull { free, needed } => StoreError::DiskFull { free, needed },
         &StoreError::Unavailable(why) => StoreError::Unavailable(why),
         other => StoreError::Failed(other.to_string()),
     }

@@ -51,7 +51,7 @@ pub use loose::{loose, remove_loose};
 pub use memory::{Crash, MemoryStore};
 pub use objects::{Digest, InvalidDigest, Objects};
 pub use restore::{Restored, restore};
-pub use sled::{SledSettings, SledStore};
+pub use sled::{LEAST_WATERMARK, SledSettings, SledStore};
 pub use space::FreeSpace;
 pub use value::{Versioned, decode, encode};
 pub use walk::Walk;
@@ -130,15 +130,15 @@ pub enum StoreError {
         /// The limit in bytes.
         limit: usize,
     },
-    /// Free space is below the watermark: nothing is written until there is more.
+    /// Free space is below the watermark, or an object does not fit: nothing is written until there is more.
     #[error(
-        "the disk is nearly full: {free} bytes are free and {watermark} must stay so; free some space or lower the watermark"
+        "the disk is nearly full: {free} bytes are free and {needed} must be; free some space or lower the watermark"
     )]
     DiskFull {
         /// Bytes free.
         free: u64,
-        /// Bytes that must stay free.
-        watermark: u64,
+        /// Bytes that must be: the watermark, or the size of the object.
+        needed: u64,
     },
     /// The writer's queue is full, or the store is closed.
     #[error("the store takes no more writes now: {0}")]

@@ -118,7 +118,7 @@ impl Store for MemoryStore {
             return Err(CRASHED);
         }
         if state.full && !group::frees_space(&batch) {
-            return Err(StoreError::DiskFull { free: 0, watermark: 1 });
+            return Err(StoreError::DiskFull { free: 0, needed: 1 });
         }
         let counts = !batch.is_empty();
         let mut group = Group::default();

@@ -15,8 +15,8 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::StoreError;
 use crate::sled::io_failed;
+use crate::{StoreError, space};
 
 /// The SHA-256 digest of an object. Written as 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -134,7 +134,7 @@ impl Objects {
     /// Keeps `bytes`, durable when this returns, and says under which digest. Putting what is there is no error.
     ///
     /// # Errors
-    /// [`StoreError::Failed`] if the file system fails.
+    /// [`StoreError::DiskFull`] if there is no room for it, [`StoreError::Failed`] if the file system fails.
     pub fn put(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
         let digest = Digest::of(bytes);
         self.0.held.lock().removed.retain(|removed| *removed != digest);
@@ -149,7 +149,13 @@ impl Objects {
             .and_then(|()| sync_folder(&self.0.folder));
         if let Err(error) = written {
             let _ = fs::remove_file(&partial);
-            return Err(io_failed(&self.path(&digest), &error));
+            return Err(match error.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreError::DiskFull {
+                    free: space::free(&self.0.folder).unwrap_or(0),
+                    needed: bytes.len() as u64,
+                },
+                _ => io_failed(&self.path(&digest), &error),
+            });
         }
         Ok(digest)
     }

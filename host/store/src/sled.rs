@@ -37,6 +37,13 @@ use crate::{
 const SEGMENT: usize = 4 * 1024 * 1024;
 const _: () = assert!(20 * (MAX_VALUE + MAX_KEY + 64) < SEGMENT / 4);
 
+/// Bytes of a journal's file, by default.
+const JOURNAL: u64 = 8 * 1024 * 1024;
+
+/// The least watermark, in bytes, that leaves room for sled to be opened again: for what the journal's two files
+/// hold, and two segments it is put into. A third of as much was too little after one in four fillings of a small disk.
+pub const LEAST_WATERMARK: u64 = 2 * JOURNAL + 2 * SEGMENT as u64;
+
 /// Rows read between two chances for other tasks to run.
 const SCAN_STRETCH: usize = 256;
 
@@ -45,8 +52,8 @@ const SCAN_STRETCH: usize = 256;
 pub struct SledSettings {
     /// Bytes of rows sled keeps in memory. By default 16 MiB.
     pub cache_bytes: u64,
-    /// Bytes that must stay free on the file system: below, only deletes are taken. By default 256 MiB, which leaves
-    /// room for sled to rewrite segments and to be opened again.
+    /// Bytes that must stay free on the file system: below, only deletes are taken. By default 256 MiB; with less than
+    /// [`LEAST_WATERMARK`] there may be no room for sled to be opened again.
     pub watermark_bytes: u64,
     /// How often free space is asked for at most; by default every second. It is asked for sooner when a quarter of
     /// the watermark has been written since.
@@ -76,7 +83,7 @@ impl Default for SledSettings {
             queue_bytes: 32 * 1024 * 1024,
             group_batches: 4096,
             group_bytes: 4 * 1024 * 1024,
-            journal_bytes: 8 * 1024 * 1024,
+            journal_bytes: JOURNAL,
         }
     }
 }

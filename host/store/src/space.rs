@@ -26,11 +26,14 @@ impl FreeSpace {
 /// Asks the system (`statvfs`).
 impl Default for FreeSpace {
     fn default() -> Self {
-        Self::new(|folder| {
-            let system = rustix::fs::statvfs(folder)?;
-            Ok(system.f_bavail.saturating_mul(system.f_frsize))
-        })
+        Self::new(free)
     }
+}
+
+/// Bytes free for this process on the file system of `folder`.
+pub(crate) fn free(folder: &Path) -> io::Result<u64> {
+    let system = rustix::fs::statvfs(folder)?;
+    Ok(system.f_bavail.saturating_mul(system.f_frsize))
 }
 
 impl fmt::Debug for FreeSpace {
@@ -84,13 +87,13 @@ impl Watermark {
     /// how much is free is trusted to fail the write itself.
     pub(crate) fn check(&self, written: u64) -> Result<(), StoreError> {
         match self.free_after(written) {
-            Some(free) if free < self.bytes => Err(StoreError::DiskFull { free, watermark: self.bytes }),
+            Some(free) if free < self.bytes => Err(StoreError::DiskFull { free, needed: self.bytes }),
             _ => Ok(()),
         }
     }
 
     /// What a write is refused with that found no room on the disk.
     pub(crate) fn full(&self) -> StoreError {
-        StoreError::DiskFull { free: self.free().unwrap_or(0), watermark: self.bytes }
+        StoreError::DiskFull { free: self.free().unwrap_or(0), needed: self.bytes }
     }
 }

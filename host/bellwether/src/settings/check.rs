@@ -1,6 +1,7 @@
 //! What the types of the settings cannot say.
 
 use bellwether_kernel::FieldError;
+use bellwether_store::LEAST_WATERMARK;
 use tracing_subscriber::EnvFilter;
 
 use super::Settings;
@@ -55,6 +56,13 @@ pub(super) fn check(settings: &Settings) -> Result<(), Vec<FieldError>> {
     }
     let cache = settings.store.cache_bytes;
     expect(cache >= LEAST_CACHE, "store.cache_bytes", &cache, &format!("at least {LEAST_CACHE}"));
+    let watermark = settings.store.watermark_bytes;
+    expect(
+        watermark >= LEAST_WATERMARK,
+        "store.watermark_bytes",
+        &watermark,
+        &format!("at least {LEAST_WATERMARK}, without which the store may not open again on a full disk"),
+    );
     let (certificate, key) = (&settings.tls.certificate, &settings.tls.key);
     expect(certificate.is_some() || key.is_none(), "tls.certificate", &"", "a file, as there is a tls.key");
     expect(key.is_some() || certificate.is_none(), "tls.key", &"", "a file, as there is a tls.certificate");

@@ -355,7 +355,7 @@ mod tests {
     fn the_environment_reads_as_the_kind_its_setting_is() {
         let environment = [
             ("BELLWETHER_LISTEN", "127.0.0.1:1, [::1]:2"),
-            ("BELLWETHER_STORE__WATERMARK_BYTES", "7"),
+            ("BELLWETHER_STORE__WATERMARK_BYTES", "70000000"),
             ("BELLWETHER_PROXY__TRUSTED", "10.0.0.0/8,192.168.1.7"),
             ("BELLWETHER_DIALECTS__THREATCONNECT__LISTEN", "127.0.0.1:3"),
             ("BELLWETHER_DIALECTS__THREATCONNECT__HOSTS", "tc.example.com"),
@@ -369,7 +369,7 @@ mod tests {
             settings.listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
             ["127.0.0.1:1", "[::1]:2"]
         );
-        assert_eq!(settings.store.watermark_bytes, 7);
+        assert_eq!(settings.store.watermark_bytes, 70_000_000);
         assert_eq!(
             settings.proxy.trusted.iter().map(|network| network.0.to_string()).collect::<Vec<_>>(),
             ["10.0.0.0/8", "192.168.1.7/32"]
@@ -440,6 +440,10 @@ mod tests {
             ),
             ("plugins.limits.log_lines = \"x\"", format!("plugins.limits.log_lines is \"x\", {whole}")),
             ("store.cache_bytes = 255", "store.cache_bytes is \"255\", expected at least 65536".to_owned()),
+            (
+                "store.watermark_bytes = 1048576",
+                "store.watermark_bytes is \"1048576\", expected at least 25165824, without".to_owned(),
+            ),
             ("listen = [", String::new()),
         ] {
             let refused = with(file, &[], Vec::new()).expect_err(file);

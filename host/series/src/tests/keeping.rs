@@ -1,5 +1,7 @@
 //! Merging, retention, deleting, and the space they free.
 
+use bellwether_store::StoreError;
+
 use super::*;
 use crate::{Metadata, MetricKind};
 
@@ -84,6 +86,20 @@ async fn what_is_deleted_is_gone_at_once_stays_gone_and_its_space_is_free() {
         assert_eq!(house.all("m").await.into_values().collect::<Vec<_>>(), [vec![(7, 7.0)]]);
         assert_eq!(house.all("n").await.len(), 10);
     }
+}
+
+#[tokio::test]
+async fn series_are_deleted_while_memory_holds_all_it_may_and_the_disk_is_full() {
+    let house = House::limited(Limits { head_samples: 100, ..Limits::default() }).await;
+    house.write(&[entry("m", &[], &noise(0, 1000, 1)), entry("n", &[], &[(1, 1.0)])]).await.unwrap();
+    house.store.set_disk_full(true);
+    assert_eq!(house.series.delete(OURS, "m", Filter::All, Batch::new()).await.unwrap(), 1);
+    let refused = house.write(&[entry("n", &[], &[(2, 2.0)])]).await;
+    assert!(matches!(refused, Err(SeriesError::Store(StoreError::DiskFull { .. }))), "{refused:?}");
+    house.store.set_disk_full(false);
+    house.write(&[entry("n", &[], &[(2, 2.0)])]).await.unwrap();
+    assert_eq!(house.one("n").await, [(1, 1.0), (2, 2.0)]);
+    assert!(house.all("m").await.is_empty());
 }
 
 #[tokio::test]

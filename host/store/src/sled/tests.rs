@@ -349,7 +349,7 @@ async fn writes_stop_before_the_disk_is_full_and_go_on_when_there_is_room() {
     mixed.delete(key(1)).put(key(2), "x");
     for batch in [put(2, "x"), mixed] {
         let error = store.commit(batch).await.unwrap_err();
-        assert!(matches!(error, StoreError::DiskFull { free: 499, watermark: 500 }), "{error}");
+        assert!(matches!(error, StoreError::DiskFull { free: 499, needed: 500 }), "{error}");
     }
     assert!(store.get(&key(1)).await.unwrap().is_some());
     let mut delete = Batch::new();
