@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 /// The crates a plugin depends on, by their folder in this workspace: the first by its author's `Cargo.toml`.
-const CRATES: [&str; 2] = ["sdk", "sdk/macros"];
+const CRATES: [&str; 3] = ["sdk", "sdk/macros", "sdk/reading"];
 
 /// Writes `vendored.rs`: the files.
 pub(crate) fn write(workspace: &Path, out: &Path) {
@@ -76,7 +76,7 @@ fn standalone(mut manifest: Table, workspace: &Value) -> Table {
             let features = inherited.entry("features").or_insert_with(|| Value::Array(Vec::new()));
             features.as_array_mut().expect("a list").extend(own);
         }
-        // The one crate of ours lies below the SDK, there as here.
+        // What is ours lies below the SDK, there as here.
         if let Some(path) = inherited.get("path").and_then(Value::as_str) {
             let below = path.strip_prefix("sdk/").expect("the SDK depends on nothing else of this workspace");
             inherited.insert("path".to_owned(), below.into());

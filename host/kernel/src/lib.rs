@@ -7,13 +7,13 @@ mod ids;
 mod page;
 mod period;
 mod random;
-pub mod reading;
 mod seeds;
 mod steady;
 mod time;
 pub mod value;
 
-pub use error::{ErrorKind, FieldError};
+pub use bellwether_reading::{self as reading, FieldError};
+pub use error::ErrorKind;
 pub use ids::{
     HostId, InvalidKeyId, KeyId, MetricId, MonitorId, OrganisationId, PlaybookId, RecordId, RunId, SeriesId,
 };

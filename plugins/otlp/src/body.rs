@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io::Read as _;
 
-use bellwether_sdk::dialect::{Request, Response};
+use bellwether_sdk::dialect::{Request, Response, from_json};
 use flate2::read::MultiGzDecoder;
 use prost::Message;
 
@@ -55,25 +55,11 @@ pub(crate) fn message(request: &Request<'_>) -> Result<(Encoding, messages::Requ
         Encoding::Protobuf => messages::Request::decode(&*body).map_err(|error| {
             Failure::bad(format_args!("the body is no ExportMetricsServiceRequest: {error}"))
         })?,
-        Encoding::Json => read_json(&body)?,
+        Encoding::Json => from_json("the body", &body).map_err(|error| {
+            Failure::bad(format_args!("the body is no ExportMetricsServiceRequest: {error}"))
+        })?,
     };
     Ok((encoding, message))
-}
-
-/// The message, or where in it what is wrong.
-fn read_json(body: &[u8]) -> Result<messages::Request, Failure> {
-    let mut reader = serde_json::Deserializer::from_slice(body);
-    let message = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let (path, error) = (error.path().to_string(), error.inner());
-        match path.as_str() {
-            "." => Failure::bad(format_args!("the body is no ExportMetricsServiceRequest: {error}")),
-            _ => Failure::bad(format_args!("{path}: {error}")),
-        }
-    })?;
-    reader
-        .end()
-        .map_err(|error| Failure::bad(format_args!("the body has more than one message: {error}")))?;
-    Ok(message)
 }
 
 fn unpacked<'a>(request: &Request<'a>) -> Result<Cow<'a, [u8]>, Failure> {

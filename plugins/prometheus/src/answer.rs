@@ -19,13 +19,15 @@ pub(crate) fn success(data: &serde_json::Value) -> Response {
     Response::json(200, &json!({ "status": "success", "data": data }))
 }
 
+/// What is warned of where a list was cut.
+const CUT: &str = "results truncated due to limit";
+
 /// The same with a word of warning where the list was cut.
 pub(crate) fn list(data: &serde_json::Value, cut: bool) -> Response {
     if !cut {
         return success(data);
     }
-    let warnings = ["results truncated due to limit"];
-    Response::json(200, &json!({ "status": "success", "data": data, "warnings": warnings }))
+    Response::json(200, &json!({ "status": "success", "data": data, "warnings": [CUT] }))
 }
 
 /// A list of what is not kept here, as a Prometheus without any says it: Grafana shows an error for every other answer.
@@ -41,24 +43,33 @@ pub(crate) fn build() -> Response {
 }
 
 /// A document as it grows.
-struct Writer(Vec<u8>);
+struct Writer {
+    text: Vec<u8>,
+    /// Whether series were left out.
+    cut: bool,
+}
 
 impl Writer {
     fn begin(kind: &str) -> Self {
-        Self(format!(r#"{{"status":"success","data":{{"resultType":"{kind}","result":"#).into_bytes())
+        let text = format!(r#"{{"status":"success","data":{{"resultType":"{kind}","result":"#);
+        Self { text: text.into_bytes(), cut: false }
     }
 
     fn end(mut self) -> Response {
-        self.0.extend_from_slice(b"}}");
-        Response::new(200, "application/json", self.0)
+        self.raw("}");
+        if self.cut {
+            self.raw(&format!(r#","warnings":["{CUT}"]"#));
+        }
+        self.raw("}");
+        Response::new(200, "application/json", self.text)
     }
 
     fn raw(&mut self, text: &str) {
-        self.0.extend_from_slice(text.as_bytes());
+        self.text.extend_from_slice(text.as_bytes());
     }
 
     fn text(&mut self, text: &str) {
-        serde_json::to_writer(&mut self.0, text).expect("a text is writable as JSON");
+        serde_json::to_writer(&mut self.text, text).expect("a text is writable as JSON");
     }
 
     /// `"metric":{…}`
@@ -78,25 +89,30 @@ impl Writer {
         let sign = if time < 0 { "-" } else { "" };
         let (seconds, rest) = (time.unsigned_abs() / 1000, time.unsigned_abs() % 1000);
         let written = match rest {
-            0 => write!(self.0, "[{sign}{seconds},\""),
-            _ => write!(self.0, "[{sign}{seconds}.{rest:03},\""),
+            0 => write!(self.text, "[{sign}{seconds},\""),
+            _ => write!(self.text, "[{sign}{seconds}.{rest:03},\""),
         };
-        written.and_then(|()| number(&mut self.0, value)).expect("memory is writable");
+        written.and_then(|()| number(&mut self.text, value)).expect("memory is writable");
         self.raw("\"]");
     }
 
-    /// A list of elements, each within braces.
+    /// A list of the first `limit` elements, each within braces.
     fn elements<T>(
         &mut self,
         elements: impl IntoIterator<Item = T>,
+        limit: usize,
         mut each: impl FnMut(&mut Self, T),
     ) -> Result<(), Failure> {
         self.raw("[");
         for (at, element) in elements.into_iter().enumerate() {
+            if at == limit {
+                self.cut = true;
+                break;
+            }
             self.raw(if at == 0 { "{" } else { ",{" });
             each(self, element);
             self.raw("}");
-            if self.0.len() > LARGEST {
+            if self.text.len() > LARGEST {
                 return Err(Failure::execution(format_args!(
                     "the answer has more than {LARGEST} bytes; ask for longer steps, less time or fewer series"
                 )));
@@ -135,8 +151,8 @@ fn number(into: &mut Vec<u8>, value: f64) -> std::io::Result<()> {
     write!(into, "{digits}e{sign}{exponent:0>2}")
 }
 
-/// What an instant query comes to, at this instant.
-pub(crate) fn instant(answer: Answer, time: i64) -> Result<Response, Failure> {
+/// What an instant query comes to, at this instant: `limit` series of it at most.
+pub(crate) fn instant(answer: Answer, time: i64, limit: usize) -> Result<Response, Failure> {
     let writer = match answer {
         Answer::Scalar(value) => {
             let mut writer = Writer::begin("scalar");
@@ -153,7 +169,7 @@ pub(crate) fn instant(answer: Answer, time: i64) -> Result<Response, Failure> {
         Answer::Vector(lines) => {
             let mut writer = Writer::begin("vector");
             let present = lines.into_iter().filter(|line| !is_absent(line.values[0]));
-            writer.elements(present, |writer, line| {
+            writer.elements(present, limit, |writer, line| {
                 writer.metric(&line.labels);
                 writer.raw(r#","value":"#);
                 writer.point(time, line.values[0]);
@@ -162,7 +178,7 @@ pub(crate) fn instant(answer: Answer, time: i64) -> Result<Response, Failure> {
         }
         Answer::Matrix(series) => {
             let mut writer = Writer::begin("matrix");
-            writer.elements(series, |writer, Series { labels, times, values }| {
+            writer.elements(series, limit, |writer, Series { labels, times, values }| {
                 writer.metric(&labels);
                 writer.points(times.into_iter().zip(values));
             })?;
@@ -172,10 +188,10 @@ pub(crate) fn instant(answer: Answer, time: i64) -> Result<Response, Failure> {
     Ok(writer.end())
 }
 
-/// What a range query comes to.
-pub(crate) fn range(lines: Vec<Line>, grid: Grid) -> Result<Response, Failure> {
+/// What a range query comes to: `limit` lines of it at most.
+pub(crate) fn range(lines: Vec<Line>, grid: Grid, limit: usize) -> Result<Response, Failure> {
     let mut writer = Writer::begin("matrix");
-    writer.elements(lines, |writer, line| {
+    writer.elements(lines, limit, |writer, line| {
         writer.metric(&line.labels);
         writer.points(grid.times().zip(line.values).filter(|(_, value)| !is_absent(*value)));
     })?;

@@ -69,6 +69,12 @@ impl<'a> Parameters<'a> {
         Ok(milliseconds as i64)
     }
 
+    /// How long the last sample of a series stands for its value, in milliseconds.
+    pub(crate) fn lookback(&self) -> Result<i64, Failure> {
+        let told = self.get("lookback_delta").map(|_| self.duration("lookback_delta")).transpose()?;
+        Ok(told.filter(|length| *length > 0).unwrap_or(promql::LOOKBACK))
+    }
+
     /// How long a query may take. It is read and changes nothing: a query has as long as any call has.
     pub(crate) fn timeout(&self) -> Result<(), Failure> {
         self.get("timeout").map_or(Ok(()), |_| self.duration("timeout").map(drop))

@@ -47,8 +47,9 @@ pub(crate) fn instant<H: SeriesRead + Clock>(host: &H, request: &Request<'_>) ->
     let parameters = Parameters::of(request);
     let time = parameters.time("time")?.unwrap_or_else(|| host.now().milliseconds());
     parameters.timeout()?;
+    let (limit, lookback) = (parameters.limit(usize::MAX)?, parameters.lookback()?);
     let expression = parameters.expression()?;
-    answer::instant(promql::instant(&Stored(host), &expression, time)?, time)
+    answer::instant(promql::instant(&Stored(host), &expression, time, lookback)?, time, limit)
 }
 
 /// `GET` or `POST /api/v1/query_range`
@@ -73,7 +74,8 @@ pub(crate) fn range<H: SeriesRead>(host: &H, request: &Request<'_>) -> Result<Re
         ));
     }
     parameters.timeout()?;
+    let (limit, lookback) = (parameters.limit(usize::MAX)?, parameters.lookback()?);
     let expression = parameters.expression()?;
     let grid = Grid { start, step, count: ((end - start) / step) as usize + 1 };
-    answer::range(promql::range(&Stored(host), &expression, grid, end)?, grid)
+    answer::range(promql::range(&Stored(host), &expression, grid, end, lookback)?, grid, limit)
 }

@@ -45,6 +45,7 @@ mod response;
 mod router;
 
 pub use authentication::{AuthFailure, Authentication, MessagePart, Signature};
+pub use bellwether_reading::{JsonError, from_json};
 pub use bellwether_sdk_macros::dialect;
 pub use request::{QueryError, Request};
 pub use response::{IntoResponse, Response};

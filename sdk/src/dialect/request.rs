@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::Deserialize;
+use bellwether_reading::{JsonError, from_json};
+use serde::de::DeserializeOwned;
 
 use super::{Principal, router};
 use crate::bindings::dialect::bellwether::plugin::dialect_types as raw;
@@ -73,12 +74,12 @@ impl<'a> Request<'a> {
         &self.raw.body
     }
 
-    /// The body read as JSON; texts may be borrowed from it.
+    /// The body read as JSON.
     ///
     /// # Errors
-    /// If it is not JSON, or not of this shape.
-    pub fn json<T: Deserialize<'a>>(&self) -> Result<T, serde_json::Error> {
-        serde_json::from_slice(&self.raw.body)
+    /// Says where it is not JSON, or at which field not of this shape, by its value and what would be right.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, JsonError> {
+        from_json("the body", &self.raw.body)
     }
 
     /// The path as its route declares it, without the mount and the prefix.

@@ -3,14 +3,13 @@
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse, Response};
-use bellwether_kernel::reading;
+use bellwether_kernel::reading::{self, JsonError};
 use bellwether_kernel::value::check_text_nesting;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Serialize;
-use serde::de::{DeserializeOwned, IgnoredAny};
-use serde_json::Value;
+use serde::de::DeserializeOwned;
 
 use crate::problem::{Problem, ProblemKind};
 use crate::services::Shared;
@@ -104,56 +103,20 @@ pub(crate) async fn read_body(headers: &HeaderMap, body: Body, limit: usize) -> 
     }
 }
 
-/// Reads JSON. What reads costs one pass; only what does not is read again to find out where it fails.
+/// Reads JSON.
 pub(crate) fn read_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(body).map_err(|error| {
-        // Of a wrong type serde_json says in some places what it says of a wrong character.
-        if let Err(error) = serde_json::from_slice::<IgnoredAny>(body) {
-            return Problem::invalid(format!("The body is not JSON: {}: {}", place(&error), said(&error)));
+    reading::from_json("body", body).map_err(|error| match error {
+        JsonError::Empty => Problem::invalid("The body is empty, expected JSON"),
+        JsonError::Syntax { .. } => Problem::invalid(format!("The body is not JSON: {error}")),
+        JsonError::Field { ref field, .. } => {
+            let field = field.clone();
+            Problem::invalid(format!("The body does not read: {error}")).field(field)
         }
-        if let Err(error) = check_text_nesting("body", &String::from_utf8_lossy(body))
-            && serde_json::from_slice::<Value>(body).is_err()
-        {
-            return error.into();
-        }
-        let mut deserializer = serde_json::Deserializer::from_slice(body);
-        let Err(wrong) = serde_path_to_error::deserialize::<_, T>(&mut deserializer) else {
-            return Problem::invalid(format!("The body does not read: {}: {error}", place(&error)));
-        };
-        let path = wrong.path().to_string();
-        let message = if wrong.inner().is_data() {
-            wrong.inner().to_string()
-        } else if let Some(message) = names_at::<T>(body, &path) {
-            message
-        } else {
-            // A number beyond a double's range, half a character: JSON by its grammar alone.
-            let (place, said) = (place(&error), said(&error));
-            return Problem::invalid(format!("The body does not read: {place}: {path}: {said}"));
-        };
-        let value = |path: &str| reading::value_at(&serde_json::from_slice(body).ok()?, path);
-        let field = reading::field_error("body", &path, &message, value);
-        Problem::invalid(format!("The body does not read: {}: {field}", place(&error))).field(field)
+        JsonError::Value { .. } => match check_text_nesting("body", &String::from_utf8_lossy(body)) {
+            Err(deep) => deep.into(),
+            Ok(()) => Problem::invalid(format!("The body does not read: {error}")),
+        },
     })
-}
-
-fn place(error: &serde_json::Error) -> String {
-    format!("line {}, column {}", error.line(), error.column())
-}
-
-/// An error's message without its place.
-fn said(error: &serde_json::Error) -> String {
-    let message = error.to_string();
-    message.split(" at line ").next().unwrap_or_default().to_owned()
-}
-
-/// What serde says of the value at `path` if it is a text. Of a value that is none, where one of some names is wanted, it
-/// only says that it expected another.
-fn names_at<T: DeserializeOwned>(body: &[u8], path: &str) -> Option<String> {
-    let mut json: Value = serde_json::from_slice(body).ok()?;
-    let value = json.pointer_mut(&reading::pointer(path))?;
-    *value = value.to_string().into();
-    let wrong = serde_path_to_error::deserialize::<_, T>(&json).err()?;
-    (wrong.path().to_string() == path).then(|| wrong.into_inner().to_string())
 }
 
 #[cfg(test)]

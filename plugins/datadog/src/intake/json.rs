@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use bellwether_sdk::Timestamp;
+use bellwether_sdk::dialect::JsonError;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
@@ -28,6 +29,9 @@ pub(super) enum Points {
 pub(super) fn read(body: &[u8], points: Points, batch: &mut Batch) -> Result<(), String> {
     // At once: each text by itself would be looked through again.
     let body = std::str::from_utf8(body).map_err(|error| format!("it is not UTF-8: {error}"))?;
+    if body.trim_ascii().is_empty() {
+        return Err(JsonError::Empty.to_string());
+    }
     let mut reader = serde_json::Deserializer::from_str(body);
     let payload = Payload { points, batch };
     payload.deserialize(&mut reader).and_then(|()| reader.end()).map_err(|error| error.to_string())

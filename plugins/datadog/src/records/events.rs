@@ -1,6 +1,6 @@
 //! Events of the second version: created with a category, searched and listed by a query.
 
-use bellwether_sdk::dialect::{Request, Response};
+use bellwether_sdk::dialect::{Request, Response, from_json};
 use bellwether_sdk::host::{Clock, RecordsRead, RecordsWrite};
 use bellwether_sdk::records::{Content, Record, RecordKind, Search};
 use serde::Deserialize;
@@ -44,8 +44,7 @@ struct NewEvent {
 /// `POST /api/v2/events`
 pub(super) fn create<H: RecordsWrite + Clock>(host: &H, request: &Request<'_>) -> Result<Response, Failure> {
     let body = body::unpacked(request, LARGEST)?;
-    let Payload { data: Data { attributes: new } } =
-        serde_json::from_slice(&body).map_err(Failure::format)?;
+    let Payload { data: Data { attributes: new } } = from_json("the body", &body).map_err(Failure::format)?;
     let status = match &*new.category {
         "change" => "info",
         // An alert's own word for how it is.

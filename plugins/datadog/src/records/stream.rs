@@ -1,6 +1,6 @@
 //! Events of the first version: `POST /api/v1/events`, one by its id, and the stream of a range.
 
-use bellwether_sdk::dialect::{Request, Response};
+use bellwether_sdk::dialect::{Request, Response, from_json};
 use bellwether_sdk::host::{Clock, RecordsRead, RecordsWrite};
 use bellwether_sdk::records::{Content, Order, Record, RecordKind, Search};
 use serde::Deserialize;
@@ -40,7 +40,7 @@ struct NewEvent {
 /// `POST /api/v1/events`
 pub(super) fn create<H: RecordsWrite + Clock>(host: &H, request: &Request<'_>) -> Result<Response, Failure> {
     let body = body::unpacked(request, LARGEST)?;
-    let new: NewEvent = serde_json::from_slice(&body).map_err(Failure::format)?;
+    let new: NewEvent = from_json("the body", &body).map_err(Failure::format)?;
     let alert_type = new.alert_type.unwrap_or_else(|| "info".to_owned());
     if !ALERT_TYPES.contains(&&*alert_type) {
         let expected =

@@ -195,9 +195,10 @@ fn metadata_is_shown_and_changed_field_by_field() {
         assert!(refused(&client.send(method, "/api/v1/metrics/none", "{}"), 404).contains("none"));
     }
     for (body, said) in [
-        ("", "expected format"),
+        ("", "Payload is not in the expected format: it is empty, expected JSON"),
         (r#"{"type":"sum"}"#, "type is \"sum\""),
-        (r#"{"unit":7}"#, "expected format"),
+        (r#"{"unit":7}"#, "line 1, column 9: unit is \"7\", expected a text"),
+        (r#"{"unit":"byte","unit":"bit"}"#, "unit is \"bit\", expected to be there once"),
     ] {
         assert!(refused(&client.send("PUT", "/api/v1/metrics/app.hits", body), 400).contains(said), "{body}");
     }
@@ -302,7 +303,7 @@ fn a_question_that_cannot_be_is_refused() {
         question(&asked)
     };
     for (body, said) in [
-        ("{}".to_owned(), "missing field `data`"),
+        ("{}".to_owned(), "line 1, column 2: data is \"\", expected to be there"),
         (with("queries", json!([])), "queries has 0"),
         (with("queries", json!([{ "data_source": "logs", "query": "x" }])), "data_source is \"logs\""),
         (with("from", json!(2000)), "'from'"),

@@ -287,6 +287,7 @@ fn logs_are_searched_page_by_page_in_a_body_or_a_query_string() {
     for (body, said) in [
         (r#"{"sort": "status"}"#, "'sort'"),
         (r#"{"page": {"limit": 1001}}"#, "'page.limit'"),
+        (r#"{"page": {"limit": "all"}}"#, "page.limit is \"all\", expected a whole number, not below 0"),
         (r#"{"filter": {"from": "yesterday"}}"#, "'from'"),
         (r#"{"filter": {"from": "now", "to": "now-1h"}}"#, "'to'"),
         ("[", "expected format"),

@@ -229,7 +229,7 @@ fn what_is_no_payload_is_refused_by_its_place() {
         |series: Value| json!({ "series": [{ "metric": "a", "points": [[1, 1]] }, series] }).to_string();
     let point = |point: Value| with(json!({ "metric": "m", "points": [[1, 1], point] }));
     for (body, said) in [
-        (String::new(), "expected format"),
+        (String::new(), "it is empty, expected JSON"),
         ("nothing".to_owned(), "expected format"),
         ("{}".to_owned(), "missing field `series`"),
         ("[]".to_owned(), "list \"series\""),

@@ -95,18 +95,18 @@ fn a_body_that_is_none_is_refused_for_good_and_says_where() {
         assert!(told.contains(said), "{told}");
     }
     for (body, said) in [
-        ("", "EOF while parsing"),
-        ("{", "EOF while parsing"),
-        ("{} {}", "more than one message"),
-        (r#"{"resourceMetrics": 1}"#, "resourceMetrics: invalid type: integer `1`"),
+        ("", "it is empty, expected JSON"),
+        ("{", "line 1, column 1: EOF while parsing"),
+        ("{} {}", "line 1, column 4: trailing characters"),
+        (r#"{"resourceMetrics": 1}"#, "resourceMetrics is \"1\", expected a list"),
         (
             r#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"gauge":{"dataPoints":[{"asInt":"1.5"}]}}]}]}]}"#,
-            "resourceMetrics[0].scopeMetrics[0].metrics[0].gauge.dataPoints[0].asInt: invalid value: string \"1.5\", \
+            "resourceMetrics[0].scopeMetrics[0].metrics[0].gauge.dataPoints[0].asInt is \"1.5\", \
              expected a whole number (signed, 64 bits)",
         ),
         (
             r#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"gauge":{"dataPoints":[{"timeUnixNano":-1}]}}]}]}]}"#,
-            "timeUnixNano: invalid value: integer `-1`, expected a whole number (unsigned, 64 bits)",
+            "timeUnixNano is \"-1\", expected a whole number (unsigned, 64 bits)",
         ),
         (
             r#"{"resourceMetrics":[{"resource":{"attributes":[{"key":"a","value":{"bytesValue":"?"}}]}}]}"#,

@@ -12,6 +12,8 @@ pub(super) struct Evaluation<'a, S> {
     source: &'a S,
     /// Where the whole query begins and ends: what `start()` and `end()` mean.
     pub(super) range: (i64, i64),
+    /// How long the last sample of a series stands for its value, in milliseconds.
+    pub(super) lookback: i64,
     /// Samples it may still load.
     left: u32,
 }
@@ -27,10 +29,15 @@ pub(crate) enum Answer {
     Matrix(Vec<Series>),
 }
 
-/// An expression at one instant.
-pub(crate) fn instant(source: &impl Source, expression: &Expr, at: i64) -> Result<Answer, Error> {
+/// An expression at one instant; the last sample of a series stands for `lookback` milliseconds.
+pub(crate) fn instant(
+    source: &impl Source,
+    expression: &Expr,
+    at: i64,
+    lookback: i64,
+) -> Result<Answer, Error> {
     let grid = Grid { start: at, step: 1, count: 1 };
-    let mut evaluation = Evaluation { source, range: (at, at), left: SAMPLES };
+    let mut evaluation = Evaluation { source, range: (at, at), lookback, left: SAMPLES };
     if expression.kind() == Type::Matrix {
         let matrix = evaluation.matrix(expression, grid)?;
         return Ok(Answer::Matrix(matrix.series));
@@ -43,12 +50,13 @@ pub(crate) fn instant(source: &impl Source, expression: &Expr, at: i64) -> Resul
 }
 
 /// An expression at each step of a range; in order of labels, those without any value left out. `end` is the range's
-/// own, which `end()` means: no step need fall on it.
+/// own, which `end()` means: no step need fall on it. The last sample of a series stands for `lookback` milliseconds.
 pub(crate) fn range(
     source: &impl Source,
     expression: &Expr,
     grid: Grid,
     end: i64,
+    lookback: i64,
 ) -> Result<Vec<Line>, Error> {
     let kind = expression.kind();
     if let Type::Matrix | Type::Text = kind {
@@ -56,7 +64,7 @@ pub(crate) fn range(
             "invalid expression type \"{kind}\" for range query, must be Scalar or instant Vector"
         )));
     }
-    let mut evaluation = Evaluation { source, range: (grid.start, end), left: SAMPLES };
+    let mut evaluation = Evaluation { source, range: (grid.start, end), lookback, left: SAMPLES };
     match evaluation.value(expression, grid)? {
         Value::Scalar(values) => Ok(vec![Line { labels: super::Labels::default(), values }]),
         Value::Text(text) => Err(Error::Bad(format!("expected a vector, got the string {text:?}"))),

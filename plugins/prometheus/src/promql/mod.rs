@@ -27,7 +27,8 @@ pub(crate) use labels::{Labels, NAME, is_label};
 pub(crate) use read::{duration, parse};
 pub(crate) use value::{Grid, Line, is_absent};
 
-/// How long the last sample of a series stands for its value, in milliseconds: Prometheus' own five minutes.
+/// How long the last sample of a series stands for its value, in milliseconds, unless asked otherwise: Prometheus' own
+/// five minutes.
 pub(crate) const LOOKBACK: i64 = 5 * 60 * 1000;
 
 /// The step of a subquery that says none, in milliseconds: Prometheus' default evaluation interval.

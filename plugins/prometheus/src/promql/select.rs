@@ -3,7 +3,7 @@
 use super::ast::{At, Expr, Moved, Selector, Subquery};
 use super::evaluate::Evaluation;
 use super::value::{ABSENT, Grid, Line, is_absent};
-use super::{Error, LOOKBACK, SUBQUERY_STEP, Series, Source, VALUES, too_many};
+use super::{Error, SUBQUERY_STEP, Series, Source, VALUES, too_many};
 
 /// Samples to be looked at through one window for each step.
 pub(super) struct Matrix {
@@ -79,14 +79,15 @@ impl<S: Source> Evaluation<'_, S> {
         its_time: bool,
     ) -> Result<Vec<Line>, Error> {
         let instants = self.instants(grid, selector.moved);
-        let series = self.load(selector, &instants, LOOKBACK)?;
+        let lookback = self.lookback;
+        let series = self.load(selector, &instants, lookback)?;
         let lines = series.into_iter().map(|series| {
             let mut behind = 0;
             let values = instants.iter().map(|instant| {
                 behind += series.times[behind..].partition_point(|time| time <= instant);
                 let Some(latest) = behind.checked_sub(1) else { return ABSENT };
                 let (time, value) = (series.times[latest], series.values[latest]);
-                match time > instant - LOOKBACK && !is_absent(value) {
+                match time > instant - lookback && !is_absent(value) {
                     true if its_time => time as f64 / 1000.0,
                     true => value,
                     false => ABSENT,

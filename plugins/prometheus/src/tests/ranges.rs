@@ -114,6 +114,60 @@ fn a_range_that_is_none_or_too_fine_is_refused_by_the_parameter() {
 }
 
 #[test]
+fn the_last_sample_stands_for_as_long_as_was_asked() {
+    let host = host();
+    let client = Client::new(routes(), &host);
+    // The last sample is at 300.
+    let query = r#"temp{room="a"}"#;
+    for (lookback, seen_until) in [("", 599), ("0", 599), ("60", 359), ("2m", 419), ("1h", 3899)] {
+        for (time, seen) in [(seen_until, 1), (seen_until + 1, 0)] {
+            let parameters = [("query", query), ("time", &*time.to_string()), ("lookback_delta", lookback)];
+            let found = data(&client.get(&target("/api/v1/query", &parameters)));
+            assert_eq!(found["result"].as_array().map(Vec::len), Some(seen), "{lookback:?} at {time}");
+        }
+    }
+    let parameters =
+        [("query", query), ("start", "240"), ("end", "420"), ("step", "60"), ("lookback_delta", "1m")];
+    let found = data(&client.get(&target("/api/v1/query_range", &parameters)));
+    assert_eq!(found["result"][0]["values"], json!([[240, "20"], [300, "18"]]));
+    let wrong = [("query", query), ("time", "0"), ("lookback_delta", "long")];
+    let error = refused(&client.get(&target("/api/v1/query", &wrong)), 400, "bad_data");
+    assert!(error.contains("\"lookback_delta\""), "{error}");
+}
+
+#[test]
+fn an_answer_has_as_many_series_as_were_asked_for_and_says_that_there_are_more() {
+    let host = host();
+    let client = Client::new(routes(), &host);
+    for (limit, kept) in [("", 3), ("0", 3), ("3", 3), ("2", 2), ("1", 1)] {
+        for (path, query) in [
+            ("/api/v1/query", "requests_total"),
+            ("/api/v1/query", "requests_total[5m]"),
+            ("/api/v1/query_range", "requests_total"),
+        ] {
+            let parameters = [
+                ("query", query),
+                ("time", "300"),
+                ("start", "0"),
+                ("end", "300"),
+                ("step", "60"),
+                ("limit", limit),
+            ];
+            let (status, answer) = seen(&client.get(&target(path, &parameters)));
+            let warnings = (kept < 3).then(|| json!(["results truncated due to limit"]));
+            assert_eq!(
+                (status, answer["data"]["result"].as_array().map(Vec::len), answer.get("warnings")),
+                (200, Some(kept), warnings.as_ref()),
+                "{limit:?} of {query} at {path}: {answer}"
+            );
+        }
+    }
+    let wrong = [("query", "temp"), ("time", "0"), ("limit", "few")];
+    let error = refused(&client.get(&target("/api/v1/query", &wrong)), 400, "bad_data");
+    assert!(error.contains("\"limit\""), "{error}");
+}
+
+#[test]
 fn a_query_that_takes_too_much_is_refused_with_the_limit() {
     let host = MemoryHost::new();
     for series in 0..101 {

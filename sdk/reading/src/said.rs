@@ -30,6 +30,11 @@ pub fn field_error(
         };
         return FieldError::new(field, value, expected);
     }
+    if let Some(name) = quoted(message, "duplicate field ") {
+        let field = child(path, name);
+        let value = value(&field).unwrap_or_default();
+        return FieldError::new(field, value, "to be there once");
+    }
     let value = value(path).unwrap_or_default();
     let field = if path.is_empty() { whole } else { path };
     if message.starts_with("unknown variant ") {
@@ -125,6 +130,7 @@ mod tests {
                 "another name: one of c, d, e",
             ),
             ("b", "unknown field `b`, there are no fields", "b", "<b>", "nothing here"),
+            ("a", "duplicate field `b` at line 1 column 9", "a.b", "<a.b>", "to be there once"),
             (
                 "role",
                 "unknown variant `king`, expected `read` or `write`",
