@@ -60,11 +60,8 @@ fn end(answer: &HttpAnswer) -> Result<Step, FormatterError> {
     if !answer.is_success() && GONE.iter().any(|error| text.contains(error)) {
         return Ok(Step::gone(answer.reason()));
     }
-    answer.success()?;
-    match text.trim() {
-        "ok" => Ok(Step::done()),
-        _ => Ok(Step::fail(format!("{}, where ok was expected", answer.reason()))),
-    }
+    answer.success_in_text("ok", |text| text == "ok")?;
+    Ok(Step::done())
 }
 
 fn post(notification: &Notification, settings: &Mattermost) -> Json {

@@ -46,7 +46,7 @@ fn what_mattermost_answers_means_what_its_error_says() {
             .expect("an end")
     };
     assert_eq!(end(200, "ok"), Step::done());
-    assert!(matches!(end(200, "<html>"), Step::Fail(_)));
+    assert!(matches!(end(200, "<html>"), Step::Retry { .. }));
     assert!(matches!(end(400, r#"{"id":"web.incoming_webhook.invalid.app_error"}"#), Step::Gone(_)));
     assert!(matches!(end(501, r#"{"id":"web.incoming_webhook.disabled.app_error"}"#), Step::Gone(_)));
     assert!(matches!(end(404, r#"{"id":"web.incoming_webhook.channel.app_error"}"#), Step::Fail(_)));

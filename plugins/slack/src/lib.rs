@@ -34,11 +34,8 @@ fn end(answer: &HttpAnswer) -> Result<Step, FormatterError> {
     if GONE.contains(&text) {
         return Ok(Step::gone(answer.reason()));
     }
-    answer.success()?;
-    match text {
-        "ok" => Ok(Step::done()),
-        _ => Ok(Step::fail(format!("{}, where ok was expected", answer.reason()))),
-    }
+    answer.success_in_text("ok", |text| text == "ok")?;
+    Ok(Step::done())
 }
 
 #[cfg(test)]

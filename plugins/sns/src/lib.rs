@@ -101,11 +101,8 @@ fn end(answer: &HttpAnswer) -> Result<Step, FormatterError> {
     {
         return Ok(Step::fail(reason(answer, &text)));
     }
-    answer.success()?;
-    match text.contains("<MessageId>") {
-        true => Ok(Step::done()),
-        false => Ok(Step::fail(format!("{}, where a MessageId was expected", answer.reason()))),
-    }
+    answer.success_in_text("a MessageId", |text| text.contains("<MessageId>"))?;
+    Ok(Step::done())
 }
 
 /// The error's code and message, which stand on later lines of the XML.

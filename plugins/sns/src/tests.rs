@@ -102,13 +102,15 @@ fn what_sns_answers_means_what_its_code_says() {
     let published =
         "<PublishResponse><PublishResult><MessageId>1</MessageId></PublishResult></PublishResponse>";
     assert_eq!(end(200, published), Step::done());
+    let page = "the channel answered 200: <html> Sign in, where a MessageId was expected";
+    assert_eq!(end(200, "<html>\nSign in"), Step::retry(page));
     assert_eq!(end(400, &error("Throttling")), Step::retry("the channel answered 400: Throttling: No."));
     assert_eq!(end(404, &error("NotFound")), Step::gone("the channel answered 404: NotFound: No."));
     let forbidden = error("SignatureDoesNotMatch");
     assert_eq!(end(403, &forbidden), Step::fail("the channel answered 403: SignatureDoesNotMatch: No."));
     assert!(matches!(end(500, &error("InternalError")), Step::Retry { .. }));
     assert!(matches!(end(503, ""), Step::Retry { .. }));
-    assert!(matches!(end(200, "<html>"), Step::Fail(_)));
+    assert!(matches!(end(200, "<html>"), Step::Retry { .. }));
 }
 
 #[test]

@@ -191,13 +191,18 @@ impl raw::HttpAnswer {
         serde_json::from_slice(&self.body).map_err(|error| {
             let step = match error.is_data() {
                 true => Step::fail(format!("{}, which does not read: {error}", self.reason())),
-                false => Step::Retry {
-                    after: self.after(),
-                    reason: format!("{}, where JSON was expected", self.opening()),
-                },
+                false => self.foreign("JSON"),
             };
             step.into()
         })
+    }
+
+    /// Another try later of what another than the service answered, which says `expected`.
+    fn foreign(&self, expected: &str) -> Step {
+        Step::Retry {
+            after: self.after(),
+            reason: format!("{}, where {expected} was expected", self.opening()),
+        }
     }
 
     /// The body read as JSON, of any answer: a success's as [`json`](Self::json) reads it. What an error says may be
@@ -223,6 +228,23 @@ impl raw::HttpAnswer {
             self.json::<IgnoredAny>()?;
         }
         Ok(self)
+    }
+
+    /// The answer itself if it is one of success whose text `is` the service's own, which is called `expected`; else
+    /// what [`success`](Self::success) makes of it, or another try, as of a page in [`json`](Self::json).
+    ///
+    /// # Errors
+    /// The step the exchange ends with: `?` hands it on.
+    pub fn success_in_text(
+        &self,
+        expected: &str,
+        is: impl FnOnce(&str) -> bool,
+    ) -> Result<&Self, FormatterError> {
+        self.success()?;
+        match is(self.text().trim()) {
+            true => Ok(self),
+            false => Err(self.foreign(expected).into()),
+        }
     }
 
     /// The answer in one line: its status, and the beginning of its body, which may be of several lines.
