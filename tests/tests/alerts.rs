@@ -152,12 +152,16 @@ fn the_calendar_and_what_people_think_are_kept_from_the_command_line() -> Result
     ensure!(work["active"] == true && work["until"] == work["end"], "{work}");
     let id = work["id"].to_string();
     ensure!(run(&["calendar", "get", &id])?["name"] == "work");
+    let silent = host.command(&token, &["calendar", "create", "all", "--kind", "suppress"])?;
+    let told = String::from_utf8_lossy(&silent.stderr).into_owned();
+    ensure!(!silent.status.success() && told.contains("--everything"), "{told}");
+    let all = run(&["calendar", "create", "all", "--kind", "suppress", "--everything", "--for", "1h"])?;
+    ensure!(host.command(&token, &["calendar", "delete", &all["id"].to_string()])?.status.success());
     let deleted = host.command(&token, &["calendar", "delete", &id])?;
     ensure!(deleted.status.success(), "{}", String::from_utf8_lossy(&deleted.stderr));
     let left = expect_json(host.as_admin("GET", "/v1/calendar").send()?, 200)?;
     ensure!(left["items"].as_array().map(Vec::len) == Some(1), "{left}");
-    let wrong =
-        json!({"name": "a", "kind": "suppress", "repeat": {"rule": "FREQ=DAILY", "from": "8", "to": "9:00"}});
+    let wrong = json!({"name": "a", "kind": "suppress", "everything": true, "repeat": {"rule": "FREQ=DAILY", "from": "8", "to": "9:00"}});
     let answer = expect_json(host.as_admin("POST", "/v1/calendar").json(&wrong).send()?, 400)?;
     ensure!(answer.to_string().contains("repeat.from"), "{answer}");
     let none =

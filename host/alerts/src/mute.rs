@@ -118,6 +118,21 @@ impl Scope {
     }
 }
 
+/// Whether who makes a whole organisation quiet says so: nobody is to be told of nothing by leaving something out.
+pub(crate) fn check_said(is_everything: bool, said: bool) -> Result<(), FieldError> {
+    match (is_everything, said) {
+        (true, false) => {
+            let expected = "monitors, labels or tags of what is to be quiet; or `everything` to be true";
+            Err(FieldError::new("scope", "nothing", expected))
+        }
+        (false, true) => {
+            let expected = "false beside a scope: either everything is quiet, or what has all of the scope";
+            Err(FieldError::new("everything", true, expected))
+        }
+        _ => Ok(()),
+    }
+}
+
 impl NewMute {
     pub(crate) fn check(&self, now: Timestamp) -> Result<(), AlertError> {
         let start = self.start.unwrap_or(now);
@@ -128,19 +143,7 @@ impl NewMute {
             let expected = format!("at most {} characters", limits::TITLE);
             return Err(FieldError::new("reason", &self.reason, expected).into());
         }
-        // Nobody is to be told of nothing by leaving something out.
-        match (self.scope.is_everything(), self.everything) {
-            (true, false) => {
-                let expected = "monitors, labels or tags of what is muted; or `everything` to be true";
-                return Err(FieldError::new("scope", "nothing", expected).into());
-            }
-            (false, true) => {
-                let expected =
-                    "false beside a scope: either everything is muted, or what has all of the scope";
-                return Err(FieldError::new("everything", true, expected).into());
-            }
-            _ => {}
-        }
+        check_said(self.scope.is_everything(), self.everything)?;
         self.scope.check()?;
         Ok(())
     }

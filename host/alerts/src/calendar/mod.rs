@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use quiet::{Calendar, Quiet};
 use rule::Rule;
 
+use crate::mute::check_said;
 use crate::{AlertError, IncidentId, Period, Scope, limits};
 
 /// An entry of the calendar, counted from 1 within its organisation.
@@ -79,6 +80,9 @@ pub struct NewEntry {
     pub scope: Scope,
     /// Names of metrics; any of them. Only a series of one metric has one.
     pub metrics: Vec<String>,
+    /// Whether it is about everything: to be said of what makes quiet, where neither scope nor metrics say anything.
+    /// Office hours without a scope are those of the organisation.
+    pub everything: bool,
     /// From when on; from now on if it is not said.
     pub start: Option<Timestamp>,
     /// Until when; until it is deleted if it is not said.
@@ -160,6 +164,9 @@ impl NewEntry {
             let expected = "an instant to come: a snooze is once, and has an end";
             return Err(FieldError::new("end", "", expected).into());
         }
+        let is_everything = self.scope.is_everything() && self.metrics.is_empty();
+        let said = self.everything || self.kind == EntryKind::OfficeHours && is_everything;
+        check_said(is_everything, said)?;
         self.scope.check()?;
         let size: usize = self.metrics.iter().map(String::len).sum();
         if size > limits::SCOPE {
@@ -405,6 +412,7 @@ mod tests {
             kind: EntryKind::OfficeHours,
             scope: Scope::default(),
             metrics: Vec::new(),
+            everything: false,
             start: None,
             end: None,
             repeat: Some(repeat("FREQ=DAILY", "08:00", "18:00")),
@@ -416,7 +424,13 @@ mod tests {
         let zone = Repeat { zone: "Mars".into(), ..repeat("FREQ=DAILY", "08:00", "18:00") };
         let neither = Repeat { to: None, ..repeat("FREQ=DAILY", "08:00", "18:00") };
         let both = Repeat { to: Some("18:00".into()), ..repeat("FREQ=DAILY", "08:00", "3h") };
+        let suppress = NewEntry { kind: EntryKind::Suppress, ..fine.clone() };
+        let of_metric = NewEntry { metrics: vec!["m".into()], ..suppress.clone() };
+        assert!(of_metric.check(now).is_ok());
+        assert!(NewEntry { everything: true, ..suppress.clone() }.check(now).is_ok());
         for (new, field) in [
+            (suppress, "scope"),
+            (NewEntry { everything: true, ..of_metric }, "everything"),
             (NewEntry { name: String::new(), ..fine.clone() }, "name"),
             (NewEntry { end: Some(now), ..fine.clone() }, "end"),
             (snooze, "end"),

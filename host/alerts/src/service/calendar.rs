@@ -191,6 +191,7 @@ impl Alerts {
             kind: EntryKind::Snooze,
             scope,
             metrics: metric.into_iter().collect(),
+            everything: false,
             start: Some(now),
             end: Some(until),
             repeat: None,

@@ -15,6 +15,7 @@ impl World {
         let new = NewEntry {
             name: "work".into(),
             kind,
+            everything: scope.is_everything() && kind != EntryKind::OfficeHours,
             scope,
             metrics: Vec::new(),
             start: Some(at(start)),
@@ -278,6 +279,7 @@ async fn an_entry_is_put_in_the_place_of_one_and_every_host_knows_it_at_once() {
         kind: EntryKind::Suppress,
         scope: host("b"),
         metrics: Vec::new(),
+        everything: false,
         start: None,
         end: None,
         repeat: None,

@@ -142,6 +142,7 @@ async fn suppressions_of_the_calendar_are_events_and_the_rest_of_it_is_not() {
         kind,
         scope: Scope { tags: BTreeMap::from([("host".into(), host.into())]), ..Scope::default() },
         metrics: Vec::new(),
+        everything: false,
         start: Some(at(start)),
         end: Some(at(end)),
         repeat,

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Limit;
 use super::monitor::warn_of_monitors;
-use super::mute::{instant, lasting, pairs, span};
+use super::mute::{instant, lasting, nothing_said, pairs, span};
 use crate::client::{Body, Connection};
 use crate::failure::Failure;
 use crate::output;
@@ -33,7 +33,7 @@ enum CalendarCommand {
         /// Its id
         entry: u64,
     },
-    /// Put an entry into the calendar; it is about everything if no scope is given
+    /// Put an entry into the calendar
     #[command(after_help = "\
 Examples:
   bellwether calendar create 'database upgrade' --kind suppress --tag host:db-1 --for 2h
@@ -69,6 +69,9 @@ struct New {
     /// Series of this metric; may be repeated for any of several
     #[arg(long, value_name = "NAME")]
     metric: Vec<String>,
+    /// Every series of every monitor, in the place of a scope; what office hours are about if no scope is given
+    #[arg(long, conflicts_with_all = ["monitor", "label", "tag", "metric"])]
+    everything: bool,
     /// From this instant on; from now on if it is not given
     #[arg(long, value_name = "TIME", value_parser = instant)]
     start: Option<Timestamp>,
@@ -170,6 +173,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
 }
 
 fn document(new: New) -> Result<Value, Failure> {
+    let scopes = [&new.monitor, &new.label, &new.tag, &new.metric];
+    if new.kind != "office-hours" && !new.everything && scopes.iter().all(|scope| scope.is_empty()) {
+        return Err(nothing_said("--monitor, --label, --tag or --metric"));
+    }
     let scope = json!({
         "monitors": new.monitor, "labels": pairs("--label", &new.label)?, "tags": pairs("--tag", &new.tag)?,
     });
@@ -182,8 +189,8 @@ fn document(new: New) -> Result<Value, Failure> {
         None => lasting(new.start, new.lasting)?,
     };
     Ok(json!({
-        "name": new.name, "kind": new.kind, "scope": scope, "metrics": new.metric, "start": new.start, "end": end,
-        "repeat": repeat, "reason": new.reason,
+        "name": new.name, "kind": new.kind, "scope": scope, "metrics": new.metric, "everything": new.everything,
+        "start": new.start, "end": end, "repeat": repeat, "reason": new.reason,
     }))
 }
 

@@ -97,9 +97,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         MuteCommand::Create { monitor, label, tag, everything, start, end, lasting, reason } => {
             if !everything && monitor.is_empty() && label.is_empty() && tag.is_empty() {
-                let text =
-                    "nothing says what is muted, expected --monitor, --label or --tag, or --everything";
-                return Err(Failure::Usage(text.to_owned()));
+                return Err(nothing_said("--monitor, --label or --tag"));
             }
             let scope = json!({ "monitors": monitor, "labels": pairs("--label", &label)?, "tags": pairs("--tag", &tag)? });
             let lasting = self::lasting(start, lasting)?;
@@ -118,6 +116,11 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Nobody is to be told of nothing by leaving something out.
+pub(super) fn nothing_said(flags: &str) -> Failure {
+    Failure::Usage(format!("nothing says what is to be quiet, expected {flags}, or --everything"))
 }
 
 /// The end of what lasts so long from its start, or from now on.

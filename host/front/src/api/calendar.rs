@@ -140,6 +140,10 @@ pub(crate) struct EntryRequest {
     #[serde(default)]
     #[schema(required = false)]
     metrics: Vec<String>,
+    /// To be said of a suppression or snooze of neither a scope nor metrics: every series of every monitor is quiet.
+    #[serde(default)]
+    #[schema(required = false)]
+    everything: bool,
     /// From when on; by default from now on, of one that is changed from when it was.
     start: Option<Instant>,
     /// Until when; by default until it is deleted. A snooze has one.
@@ -166,6 +170,7 @@ impl EntryRequest {
             kind: self.kind,
             scope: self.scope.into(),
             metrics: self.metrics,
+            everything: self.everything,
             start: self.start.map(|Instant(start)| start),
             end: self.end.map(|Instant(end)| end),
             repeat,

@@ -286,6 +286,7 @@ impl Simulation {
         let new = NewEntry {
             name: "work".into(),
             kind,
+            everything: scope.is_everything(),
             scope,
             metrics: Vec::new(),
             start: Some(at(start)),
