@@ -61,6 +61,12 @@ fn decoder() -> Result<Decoder, StoreError> {
 }
 
 impl Shared {
+    /// How many segments have samples from `first` to `last`, both included.
+    pub(crate) fn segments_within(&self, first: i64, last: i64) -> usize {
+        let state = self.state.read();
+        state.segments.iter().filter(|placed| placed.is_within(first, last)).count()
+    }
+
     /// The samples of `series` from `first` to `last`, both included; roll-ups with their `sketches` or without.
     pub(crate) fn snapshot(
         &self,
@@ -78,8 +84,8 @@ impl Shared {
                 active.insert(number, samples);
             }
         }
-        let within = |placed: &&Arc<Placed>| placed.row.first <= last && placed.row.last >= first;
-        let segments: Vec<_> = state.segments.iter().filter(within).cloned().collect();
+        let segments: Vec<_> =
+            state.segments.iter().filter(|placed| placed.is_within(first, last)).cloned().collect();
         let frozen = state.frozen.clone();
         drop(state);
         let cursors = segments.iter().map(|_| Cursor::default()).collect();

@@ -109,6 +109,13 @@ pub(crate) struct Placed {
     pub(crate) segment: Segment,
 }
 
+impl Placed {
+    /// Whether it has samples from `first` to `last`, both included.
+    pub(crate) fn is_within(&self, first: i64, last: i64) -> bool {
+        self.row.first <= last && self.row.last >= first
+    }
+}
+
 /// How the series of a host are doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {

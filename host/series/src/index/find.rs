@@ -99,6 +99,16 @@ pub enum Filter {
 }
 
 impl Filter {
+    /// Whether it names every value it is about.
+    pub(crate) fn is_exact(&self) -> bool {
+        match self {
+            Self::All | Self::Tag(_, TagPattern::Exact(_)) => true,
+            Self::Tag(..) => false,
+            Self::Not(filter) => filter.is_exact(),
+            Self::And(filters) | Self::Or(filters) => filters.iter().all(Self::is_exact),
+        }
+    }
+
     /// Whether a series with these tags is meant.
     #[must_use]
     pub fn matches(&self, tags: &[&str]) -> bool {

@@ -218,6 +218,36 @@ async fn ask(house: &House, query: &str, seconds: i64) -> Vec<(String, Vec<(i64,
     lines.iter().map(|line| (tags(line), seconds(line))).collect()
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_of_few_series_is_answered_at_once_and_one_that_must_look_for_them_is_not() {
+    let house = House::new().await;
+    let tag = |host: usize| format!("host:{host}");
+    for host in 0..100 {
+        house.write(&[entry("m", &[&tag(host)], &[(house.now(), 1.0)])]).await.unwrap();
+    }
+    let now = Timestamp::from_milliseconds(house.now()).unwrap();
+    let range = TimeRange { start: now, end: now, step: None };
+    for (query, quick) in [
+        ("avg:m{host:1}", true),
+        ("avg:m{!host:*,host:1}", false),
+        ("avg:m{*}", false),
+        ("avg:m{host:1} + avg:m{host:2} * 2", true),
+        ("avg:m{host:1} + avg:m{*}", false),
+        ("avg:m{host:1*}", false),
+        ("avg:m{host:~\"1\"}", false),
+        ("abs(avg:m{host:1})", true),
+        ("hour_before(avg:m{host:1})", false),
+        ("avg:nobody{*}", true),
+    ] {
+        let expression = parse_datadog(query).unwrap();
+        assert_eq!(house.series.is_quick(OURS, &expression, range), quick, "{query}");
+        let lines = house.series.query(OURS, &expression, range, &|_| true).await.unwrap();
+        assert!(lines.iter().all(|line| line.points.len() == 1), "{query}: {lines:?}");
+    }
+    let lines = house.series.query(OURS, &parse_datadog("sum:m{host:7}").unwrap(), range, &|_| true).await;
+    assert_eq!(lines.unwrap()[0].points[0].1, 1.0);
+}
+
 #[tokio::test]
 async fn every_function_does_what_its_name_says() {
     let house = two_hosts().await;
