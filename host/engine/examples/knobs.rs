@@ -12,7 +12,7 @@ use bellwether_engine::wasmtime::{
     StoreLimitsBuilder, UpdateDeadline,
 };
 use bellwether_engine::{
-    CallData, CallLimits, CallMeters, CallTerms, Callee, EngineSettings, Instances, Size,
+    CallData, CallLimits, CallMeters, CallTerms, Callee, EngineSettings, Instances, Sandbox,
 };
 
 /// Rounds of each measurement, and calls of one round.
@@ -104,7 +104,7 @@ impl Bare {
         change: impl FnOnce(&mut Config, &mut PoolingAllocationConfig),
     ) -> Result<Self, wasmtime::Error> {
         let settings = EngineSettings::default();
-        let (mut config, mut pool) = (settings.config(Size::Small), settings.pool(Size::Small));
+        let (mut config, mut pool) = (settings.config(Sandbox::Small), settings.pool(Sandbox::Small));
         change(&mut config, &mut pool);
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
         Self::with(name, &config)
@@ -203,7 +203,7 @@ impl Whole {
     async fn new() -> Result<Self, Box<dyn std::error::Error>> {
         let engine = bellwether_engine::Engine::new(&EngineSettings::default())?;
         let component = engine.compile(component(), 64 << 20).await?;
-        let mut linker = engine.linker::<Nothing>(component.size());
+        let mut linker = engine.linker::<Nothing>(component.sandbox());
         linker.root().func_wrap(
             "tell",
             |mut store: wasmtime::StoreContextMut<'_, bellwether_engine::Guest<Nothing>>,
@@ -313,7 +313,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut sync = Bare::new("no fiber: called synchronously", |_, _| {})?;
     sync.sync = true;
     variants.extend([epochs, sync]);
-    let mut on_demand = EngineSettings::default().config(Size::Small);
+    let mut on_demand = EngineSettings::default().config(Sandbox::Small);
     on_demand.allocation_strategy(InstanceAllocationStrategy::OnDemand);
     variants.push(Bare::with("no pool", &on_demand)?);
     let whole = Whole::new().await?;

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
-use crate::{EngineError, Size};
+use crate::{EngineError, Sandbox};
 
 /// How a file of the cache ends.
 const EXTENSION: &str = "code";
@@ -27,14 +27,18 @@ pub(crate) struct Cache {
 
 impl Cache {
     /// Opens the cache in `folder`, made if it is not there, closed to others, and rid of files of other engines.
-    pub(crate) fn open(folder: &Path, size: Size, engine: &wasmtime::Engine) -> Result<Self, EngineError> {
-        let cache = Self { folder: folder.join(size.to_string()), engine: fingerprint(engine) };
+    pub(crate) fn open(
+        folder: &Path,
+        sandbox: Sandbox,
+        engine: &wasmtime::Engine,
+    ) -> Result<Self, EngineError> {
+        let cache = Self { folder: folder.join(sandbox.to_string()), engine: fingerprint(engine) };
         cache.prepare().map_err(|source| EngineError::Cache { path: cache.folder.clone(), source })?;
         Ok(cache)
     }
 
     fn prepare(&self) -> io::Result<()> {
-        // Before there were two sizes, files lay in the folder above.
+        // Before there were several sandboxes, files lay in the folder above.
         if let Some(above) = self.folder.parent() {
             make_private(above)?;
             clear(above, |_| false)?;

@@ -114,7 +114,7 @@ impl Engine {
         let (memory, host_calls) = (guest.meter.peak(), guest.meter.host_calls());
         let result = match (result, &callee.warm) {
             (Ok((value, instance)), Some(warm))
-                if guest.meter.held() <= callee.size().bounds().warm_memory =>
+                if guest.meter.held() <= callee.sandbox().bounds().warm_memory =>
             {
                 warm.put(tenant, Kept { store, instance, age: age.unwrap_or_default() });
                 Ok(value)
@@ -141,7 +141,7 @@ impl Engine {
         began: Instant,
         deadline: Instant,
     ) -> Result<(Slot<'_>, Duration), CallError> {
-        let gate = &self.room(callee.size()).gate;
+        let gate = &self.room(callee.sandbox()).gate;
         let place = callee.place(tenant);
         if let Some(slot) = gate.try_enter(place) {
             return Ok((slot, Duration::ZERO));
@@ -156,8 +156,8 @@ impl Engine {
     }
 
     fn store<T: CallData>(&self, callee: &Callee<T>) -> Store<T> {
-        let size = callee.size();
-        let mut store = wasmtime::Store::new(&self.room(size).engine, Guest::new(size.bounds()));
+        let sandbox = callee.sandbox();
+        let mut store = wasmtime::Store::new(&self.room(sandbox).engine, Guest::new(sandbox.bounds()));
         store.limiter(|guest| &mut guest.meter);
         store.set_max_component_handles(limits::HANDLES);
         store.epoch_deadline_callback(tick);

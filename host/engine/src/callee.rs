@@ -9,7 +9,7 @@ use wasmtime::component::{InstancePre, Linker};
 use crate::breaker::{Breaker, BreakerPhase, BreakerState};
 use crate::gate::Place;
 use crate::warm::Warm;
-use crate::{CallData, CallError, Component, Engine, EngineError, Guest, Size};
+use crate::{CallData, CallError, Component, Engine, EngineError, Guest, Sandbox};
 
 /// Whether calls share instances.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -25,7 +25,7 @@ pub enum Instances {
 /// One version of a plugin, linked. Keep it as long as the plugin is loaded.
 pub struct Callee<T: CallData> {
     pub(crate) instance: InstancePre<Guest<T>>,
-    size: Size,
+    sandbox: Sandbox,
     lane: u64,
     concurrent: u32,
     breaker: Breaker,
@@ -44,7 +44,7 @@ pub struct Activity {
 }
 
 impl<T: CallData> Callee<T> {
-    /// Links `component` with what is in `linker`, which must be of its size; at most `concurrent` calls run at a time.
+    /// Links `component` with what is in `linker`, which must be of its sandbox; at most `concurrent` calls run at a time.
     ///
     /// # Errors
     /// [`EngineError::Link`] if it imports what is not there.
@@ -56,16 +56,16 @@ impl<T: CallData> Callee<T> {
         instances: Instances,
     ) -> Result<Self, EngineError> {
         static LANES: AtomicU64 = AtomicU64::new(0);
-        let size = component.size();
+        let sandbox = component.sandbox();
         let warm = (instances == Instances::Warm).then(|| {
-            let room = engine.room(size);
-            let warm = Arc::new(Warm::new(Arc::clone(&room.kept), size.bounds().warm));
+            let room = engine.room(sandbox);
+            let warm = Arc::new(Warm::new(Arc::clone(&room.kept), sandbox.bounds().warm));
             room.watch(Arc::downgrade(&warm) as _);
             warm
         });
         Ok(Self {
             instance: component.link(linker)?,
-            size,
+            sandbox,
             lane: LANES.fetch_add(1, Ordering::Relaxed),
             concurrent: concurrent.max(1),
             breaker: Breaker::default(),
@@ -81,8 +81,8 @@ impl<T: CallData> Callee<T> {
 
     /// How the sandbox is set up for it.
     #[must_use]
-    pub fn size(&self) -> Size {
-        self.size
+    pub fn sandbox(&self) -> Sandbox {
+        self.sandbox
     }
 
     /// Whether its calls share instances.
@@ -100,7 +100,7 @@ impl<T: CallData> Callee<T> {
     /// What it is doing now on `engine`.
     #[must_use]
     pub fn activity(&self, engine: &Engine) -> Activity {
-        let (running, waiting) = engine.room(self.size).gate.of_lane(self.lane);
+        let (running, waiting) = engine.room(self.sandbox).gate.of_lane(self.lane);
         Activity { running, waiting, idle_instances: self.warm.as_ref().map_or(0, |warm| warm.count()) }
     }
 

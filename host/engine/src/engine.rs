@@ -8,27 +8,27 @@ use tokio::sync::Semaphore;
 use wasmtime::component::{Component as Code, InstancePre, Linker};
 
 use crate::room::Room;
-use crate::{EngineError, EngineSettings, Guest, Size, limits, meters};
+use crate::{EngineError, EngineSettings, Guest, Sandbox, limits, meters};
 
 /// Compiles and calls components. Cheap to clone.
 #[derive(Clone)]
 pub struct Engine(Arc<Inner>);
 
 struct Inner {
-    small: Room,
-    large: Room,
+    /// Where components run, in the order of [`Sandbox::ALL`].
+    rooms: Vec<Room>,
     /// One compilation at a time: each uses every core, and much memory.
     compiler: Semaphore,
 }
 
-/// A component's machine code, made for the size it is.
+/// A component's machine code, made for its sandbox.
 #[derive(Clone)]
 pub struct Component {
     code: Code,
-    size: Size,
+    sandbox: Sandbox,
 }
 
-/// How busy the engine is with components of one size.
+/// How busy the engine is in one sandbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
     /// Calls that may run at the same time.
@@ -42,8 +42,8 @@ pub struct Status {
 impl Component {
     /// How the sandbox is set up for it.
     #[must_use]
-    pub fn size(&self) -> Size {
-        self.size
+    pub fn sandbox(&self) -> Sandbox {
+        self.sandbox
     }
 
     /// Whether it imports anything whose name begins with `prefix`.
@@ -52,7 +52,7 @@ impl Component {
         self.code.component_type().imports(self.code.engine()).any(|(name, _)| name.starts_with(prefix))
     }
 
-    /// Links it with what is in `linker`, which must be of its size.
+    /// Links it with what is in `linker`, which must be of its sandbox.
     ///
     /// # Errors
     /// [`EngineError::Link`] if it imports what is not there.
@@ -70,8 +70,10 @@ impl Engine {
     pub fn new(settings: &EngineSettings) -> Result<Self, EngineError> {
         meters::describe();
         let engine = Self(Arc::new(Inner {
-            small: Room::new(Size::Small, settings)?,
-            large: Room::new(Size::Large, settings)?,
+            rooms: Sandbox::ALL
+                .map(|sandbox| Room::new(sandbox, settings))
+                .into_iter()
+                .collect::<Result<_, _>>()?,
             compiler: Semaphore::new(1),
         }));
         start_ticker(Arc::downgrade(&engine.0))
@@ -79,10 +81,10 @@ impl Engine {
         Ok(engine)
     }
 
-    /// A linker with nothing in it, for components of `size`: what is not added does not exist for them.
+    /// A linker with nothing in it, for components in `sandbox`: what is not added does not exist for them.
     #[must_use]
-    pub fn linker<T: 'static>(&self, size: Size) -> Linker<Guest<T>> {
-        Linker::new(&self.room(size).engine)
+    pub fn linker<T: 'static>(&self, sandbox: Sandbox) -> Linker<Guest<T>> {
+        Linker::new(&self.room(sandbox).engine)
     }
 
     /// Makes a component whose calls may hold `memory` bytes ready to be called: from the cache, or by compiling it on
@@ -106,21 +108,21 @@ impl Engine {
         let inner = Arc::clone(&self.0);
         let load = tokio::task::spawn_blocking(move || {
             let digest: [u8; 32] = Sha256::digest(bytes.as_ref()).into();
-            let size = Size::needed(bytes.as_ref(), memory);
-            match inner.room(size).load(&digest) {
-                Some(code) => Ok(Component { code, size }),
-                None => Err((bytes, digest, size)),
+            let sandbox = Sandbox::needed(bytes.as_ref(), memory);
+            match inner.room(sandbox).load(&digest) {
+                Some(code) => Ok(Component { code, sandbox }),
+                None => Err((bytes, digest, sandbox)),
             }
         });
-        let (bytes, digest, size) = match load.await.expect("loading does not panic") {
+        let (bytes, digest, sandbox) = match load.await.expect("loading does not panic") {
             Ok(component) => return Ok(component),
             Err(missing) => missing,
         };
         let _turn = self.0.compiler.acquire().await.expect("the semaphore is never closed");
         let inner = Arc::clone(&self.0);
-        let build = move || inner.room(size).build(bytes.as_ref(), &digest);
+        let build = move || inner.room(sandbox).build(bytes.as_ref(), &digest);
         let code = tokio::task::spawn_blocking(build).await.expect("compiling does not panic")?;
-        Ok(Component { code, size })
+        Ok(Component { code, sandbox })
     }
 
     /// The component with this SHA-256 digest from the cache, for calls that may hold `memory` bytes, so that it need
@@ -131,39 +133,37 @@ impl Engine {
     pub async fn cached(&self, digest: [u8; 32], memory: usize) -> Option<Component> {
         let inner = Arc::clone(&self.0);
         let load = move || {
-            let fits = |size: &Size| memory <= size.bounds().memory;
-            let mut sizes = Size::ALL.into_iter().filter(fits);
-            sizes.find_map(|size| Some(Component { code: inner.room(size).load(&digest)?, size }))
+            let fits = |sandbox: &Sandbox| memory <= sandbox.bounds().memory;
+            let mut sandboxes = Sandbox::ALL.into_iter().filter(fits);
+            sandboxes
+                .find_map(|sandbox| Some(Component { code: inner.room(sandbox).load(&digest)?, sandbox }))
         };
         tokio::task::spawn_blocking(load).await.expect("loading does not panic")
     }
 
     /// Drops the machine code kept of the component with this SHA-256 digest; running calls go on.
     pub fn forget(&self, digest: &[u8; 32]) {
-        for size in Size::ALL {
-            self.room(size).forget(digest);
+        for sandbox in Sandbox::ALL {
+            self.room(sandbox).forget(digest);
         }
     }
 
-    /// How busy the engine is with components of `size`.
+    /// How busy the engine is in `sandbox`.
     #[must_use]
-    pub fn status(&self, size: Size) -> Status {
-        let gate = &self.room(size).gate;
+    pub fn status(&self, sandbox: Sandbox) -> Status {
+        let gate = &self.room(sandbox).gate;
         let (running, waiting) = gate.at_work();
         Status { slots: gate.slots() as usize, running: running as usize, waiting }
     }
 
-    pub(crate) fn room(&self, size: Size) -> &Room {
-        self.0.room(size)
+    pub(crate) fn room(&self, sandbox: Sandbox) -> &Room {
+        self.0.room(sandbox)
     }
 }
 
 impl Inner {
-    fn room(&self, size: Size) -> &Room {
-        match size {
-            Size::Small => &self.small,
-            Size::Large => &self.large,
-        }
+    fn room(&self, sandbox: Sandbox) -> &Room {
+        &self.rooms[sandbox as usize]
     }
 }
 
@@ -176,13 +176,12 @@ fn start_ticker(inner: Weak<Inner>) -> std::io::Result<()> {
         let mut swept = Instant::now();
         while let Some(inner) = inner.upgrade() {
             let mut idle = true;
-            for room in [&inner.small, &inner.large] {
+            for room in &inner.rooms {
                 idle &= room.gate.is_idle();
                 room.engine.increment_epoch();
             }
             if swept.elapsed() >= SWEEP {
-                inner.small.sweep();
-                inner.large.sweep();
+                inner.rooms.iter().for_each(Room::sweep);
                 swept = Instant::now();
             }
             drop(inner);

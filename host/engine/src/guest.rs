@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use wasmtime::ResourceLimiter;
 
-use crate::size::Bounds;
+use crate::sandbox::Bounds;
 use crate::{CallLimits, ErrorCase, Store};
 
 /// What a call's data tells the sandbox.
@@ -234,10 +234,10 @@ impl ResourceLimiter for Meter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Size;
+    use crate::Sandbox;
 
     fn guest(limits: &CallLimits) -> Guest<()> {
-        let mut guest = Guest::new(Size::Small.bounds());
+        let mut guest = Guest::new(Sandbox::Small.bounds());
         guest.begin((), limits, Instant::now(), 1);
         guest
     }

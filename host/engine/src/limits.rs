@@ -61,6 +61,13 @@ pub const QUEUE: usize = 8 * CALLS as usize;
 /// Callers of one organisation that may wait: a quarter of all.
 pub const QUEUE_OF_ONE: usize = QUEUE / 4;
 
+/// Calls of pure components at the same time: they wait for nothing but a processor, so more would only make all of them
+/// take longer.
+pub const PURE_CALLS: u32 = 64;
+
+/// Memories of a pure component's call: each takes 4 GiB of address space.
+pub const PURE_MEMORIES: u32 = 1;
+
 /// Calls of large components at the same time: each may hold hundreds of megabytes.
 pub const LARGE_CALLS: u32 = 16;
 
@@ -122,7 +129,7 @@ pub const LARGE_STACK: usize = 2 << 20;
 /// Its stack in all.
 pub const LARGE_CALL_STACK: usize = 4 << 20;
 
-/// Bytes of stack guest code may use. It is the same for every plugin of a size: wasmtime sets it once for an engine.
+/// Bytes of stack guest code may use. It is the same for every plugin in a sandbox: wasmtime sets it once for an engine.
 pub const STACK: usize = 512 << 10;
 
 /// Bytes of stack a call has in all: what guest code may use and as much for the host functions it calls.

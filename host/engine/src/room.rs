@@ -1,4 +1,4 @@
-//! Where components of one size run: wasmtime's engine, the slots, and the machine code made for it.
+//! Where the components of one sandbox run: wasmtime's engine, the slots, and the machine code made for it.
 
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Weak};
@@ -10,11 +10,11 @@ use wasmtime::component::Component as Code;
 use crate::cache::Cache;
 use crate::gate::Gate;
 use crate::warm::Sweep;
-use crate::{EngineError, EngineSettings, Size};
+use crate::{EngineError, EngineSettings, Sandbox};
 
-/// Where components of one size run.
+/// Where the components of one sandbox run.
 pub(crate) struct Room {
-    size: Size,
+    sandbox: Sandbox,
     pub(crate) engine: wasmtime::Engine,
     pub(crate) gate: Gate,
     cache: Option<Cache>,
@@ -26,13 +26,21 @@ pub(crate) struct Room {
 
 impl Room {
     /// Reserves its address space.
-    pub(crate) fn new(size: Size, settings: &EngineSettings) -> Result<Self, EngineError> {
-        let slots = settings.slots(size);
+    pub(crate) fn new(sandbox: Sandbox, settings: &EngineSettings) -> Result<Self, EngineError> {
+        let slots = settings.slots(sandbox);
         let setup =
             |error: wasmtime::Error| EngineError::Setup { calls: slots, reason: format!("{error:#}") };
-        let engine = wasmtime::Engine::new(&settings.config(size)).map_err(setup)?;
-        let cache = settings.cache.as_deref().map(|folder| Cache::open(folder, size, &engine)).transpose()?;
-        Ok(Self { size, engine, gate: Gate::new(slots), cache, kept: Arc::default(), warm: Mutex::default() })
+        let engine = wasmtime::Engine::new(&settings.config(sandbox)).map_err(setup)?;
+        let cache =
+            settings.cache.as_deref().map(|folder| Cache::open(folder, sandbox, &engine)).transpose()?;
+        Ok(Self {
+            sandbox,
+            engine,
+            gate: Gate::new(slots),
+            cache,
+            kept: Arc::default(),
+            warm: Mutex::default(),
+        })
     }
 
     /// Has a plugin's warm instances looked at from now on.
@@ -80,7 +88,7 @@ impl Room {
             .map_err(|error| EngineError::Component(format!("{error:#}")))?;
         tracing::debug!(
             bytes = bytes.len(),
-            size = %self.size,
+            sandbox = %self.sandbox,
             milliseconds = began.elapsed().as_millis(),
             "a component was compiled"
         );

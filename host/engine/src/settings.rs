@@ -6,12 +6,12 @@ use wasmtime::{
     Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, WasmBacktraceDetails,
 };
 
-use crate::{Size, limits};
+use crate::{Sandbox, limits};
 
 /// How the sandbox is set up.
 #[derive(Clone, Debug)]
 pub struct EngineSettings {
-    /// Calls at the same time; more wait for a slot.
+    /// Calls at the same time; more wait for a slot. Of pure components no more than [`limits::PURE_CALLS`].
     pub calls: u32,
     /// The same for large components.
     pub large_calls: u32,
@@ -39,22 +39,23 @@ const LARGE_KEEP_MEMORY: usize = 16 << 20;
 const LARGE_WARM_SLOTS: u32 = 2;
 
 /// Address space of a memory between guard pages: all that 32 bits can address, so that no access needs a check.
-const LARGE_RESERVATION: u64 = 4 << 30;
+const ADDRESSABLE: u64 = 4 << 30;
 
 impl EngineSettings {
-    /// Calls of components of `size` at the same time.
-    pub(crate) fn slots(&self, size: Size) -> u32 {
-        match size {
-            Size::Small => self.calls.max(1),
-            Size::Large => self.large_calls.max(1),
+    /// Calls of components in `sandbox` at the same time.
+    pub(crate) fn slots(&self, sandbox: Sandbox) -> u32 {
+        match sandbox {
+            Sandbox::Small => self.calls.max(1),
+            Sandbox::Pure => self.calls.clamp(1, limits::PURE_CALLS),
+            Sandbox::Large => self.large_calls.max(1),
         }
     }
 
-    /// How wasmtime is set up for components of `size`: public so that the engine can be measured against wasmtime
+    /// How wasmtime is set up for components in `sandbox`: public so that the engine can be measured against wasmtime
     /// alone with the same settings.
     #[must_use]
-    pub fn config(&self, size: Size) -> Config {
-        let bounds = size.bounds();
+    pub fn config(&self, sandbox: Sandbox) -> Config {
+        let bounds = sandbox.bounds();
         let mut config = Config::new();
         config
             .epoch_interruption(true)
@@ -67,32 +68,33 @@ impl EngineSettings {
             .relaxed_simd_deterministic(true)
             // No call of the contract is concurrent: none of what that takes is set up.
             .concurrency_support(false);
-        match size {
+        match sandbox {
             // Explicit bounds checks in place of guard pages: growing and resetting a memory needs no system call.
             // It takes Spectre's mitigations out of the bounds checks; what a reader would need to make use of that,
             // a fine clock or a second thread, no plugin can have.
-            Size::Small => config
+            Sandbox::Small => config
                 .memory_reservation(bounds.memory as u64)
                 .memory_reservation_for_growth(0)
                 .memory_guard_size(0)
                 .guard_before_linear_memory(false)
                 .memory_init_cow(false)
                 .signals_based_traps(false),
-            Size::Large => config.memory_reservation(LARGE_RESERVATION).memory_init_cow(true),
+            Sandbox::Pure => config.memory_reservation(ADDRESSABLE).memory_init_cow(false),
+            Sandbox::Large => config.memory_reservation(ADDRESSABLE).memory_init_cow(true),
         };
-        config.allocation_strategy(InstanceAllocationStrategy::Pooling(self.pool(size)));
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(self.pool(sandbox)));
         config
     }
 
     /// The pool in it.
     #[must_use]
-    pub fn pool(&self, size: Size) -> PoolingAllocationConfig {
-        let bounds = size.bounds();
+    pub fn pool(&self, sandbox: Sandbox) -> PoolingAllocationConfig {
+        let bounds = sandbox.bounds();
         // What is warm has a place beside the slots, so that it never holds one that others wait for.
-        let places = self.slots(size).saturating_add(bounds.warm);
-        let (keep_memory, warm_slots) = match size {
-            Size::Small => (KEEP_MEMORY, WARM_SLOTS),
-            Size::Large => (LARGE_KEEP_MEMORY, LARGE_WARM_SLOTS),
+        let places = self.slots(sandbox).saturating_add(bounds.warm);
+        let (keep_memory, warm_slots) = match sandbox {
+            Sandbox::Small | Sandbox::Pure => (KEEP_MEMORY, WARM_SLOTS),
+            Sandbox::Large => (LARGE_KEEP_MEMORY, LARGE_WARM_SLOTS),
         };
         let mut pool = PoolingAllocationConfig::new();
         pool.total_component_instances(places)

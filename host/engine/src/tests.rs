@@ -9,7 +9,7 @@ use wasmtime::component::Linker;
 
 use crate::{
     CallData, CallError, CallLimits, CallMeters, CallTerms, Callee, Engine, EngineError, EngineSettings,
-    Finished, Guest, Instances, Size, Store,
+    Finished, Guest, Instances, Sandbox, Store,
 };
 
 /// Few slots, so that a test's pool is quickly there.
@@ -66,7 +66,7 @@ async fn load_as<T: CallData>(
 ) -> Callee<T> {
     let bytes = wat::parse_str(text).unwrap();
     let component = engine.compile(bytes, crate::limits::MEMORY).await.unwrap();
-    let mut linker = engine.linker(component.size());
+    let mut linker = engine.linker(component.sandbox());
     link(&mut linker);
     Callee::new(engine, &component, &linker, u32::MAX, instances).unwrap()
 }
@@ -112,7 +112,7 @@ async fn every_call_gets_a_fresh_instance() {
         assert_eq!(finished.result, Ok(1));
         assert_eq!(finished.memory, 1 << 16);
     }
-    assert_eq!(engine.status(Size::Small).running, 0);
+    assert_eq!(engine.status(component.sandbox()).running, 0);
 }
 
 #[tokio::test]
@@ -139,7 +139,7 @@ async fn a_host_call_that_waits_ends_at_the_deadline() {
     .await;
     let finished = run(&engine, &component, &limits(20)).await;
     assert_eq!(finished.result, Err(CallError::Deadline { wall: Duration::from_millis(20) }));
-    assert_eq!(engine.status(Size::Small).running, 0);
+    assert_eq!(engine.status(Sandbox::Small).running, 0);
 }
 
 /// One thread does all the work here: the loop must give it up again and again.
@@ -371,7 +371,7 @@ async fn a_caller_waits_for_a_slot_until_its_deadline() {
     let first = run(&engine, &component, &patient);
     let others = async {
         entered.notified().await;
-        assert_eq!(engine.status(Size::Small).running, 1);
+        assert_eq!(engine.status(Sandbox::Small).running, 1);
         let refused = run(&engine, &component, &limits(10)).await.result;
         assert!(matches!(refused, Err(CallError::Busy { slots: 1, .. })), "{refused:?}");
         let second = run(&engine, &component, &patient);
@@ -437,7 +437,7 @@ async fn machine_code_is_kept_in_a_private_folder_and_built_again_when_it_does_n
         use std::os::unix::fs::PermissionsExt;
         assert_eq!(fs::metadata(&cache).unwrap().permissions().mode() & 0o777, 0o700);
     }
-    let cache = cache.join("small");
+    let cache = cache.join("pure");
     let files = || fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
     assert_eq!(files().len(), 1, "nothing half-written stays behind");
 
@@ -488,7 +488,7 @@ async fn a_warm_instance_serves_its_organisation_alone_and_its_calls_are_reset()
     assert_eq!(plugin.activity(&engine).idle_instances, 2);
     let stats = meters.stats();
     assert_eq!((stats.fresh, stats.warm), (2, 2));
-    assert_eq!(engine.status(Size::Small).running, 0, "what is kept holds no slot");
+    assert_eq!(engine.status(plugin.sandbox()).running, 0, "what is kept holds no slot");
     assert_eq!([call(0).await, call(0).await], [1, 1], "nobody's calls share nothing");
     assert_eq!(plugin.activity(&engine).idle_instances, 2);
 }
@@ -551,7 +551,7 @@ async fn a_component_that_needs_much_runs_in_the_large_engine_with_the_same_prom
             (i32.store8 (i32.const 9) (i32.add (i32.load8_u (i32.const 9)) (i32.const 1)))
             (i32.add (i32.load8_u (i32.const 8)) (i32.load8_u (i32.const 9))))"#;
     let plugin = load(&engine, &component(module)).await;
-    assert_eq!(plugin.size(), Size::Large);
+    assert_eq!(plugin.sandbox(), Sandbox::Large);
     for _ in 0..3 {
         assert_eq!(run(&engine, &plugin, &patient()).await.result, Ok(8), "every instance is fresh");
     }

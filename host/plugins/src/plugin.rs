@@ -110,7 +110,7 @@ impl Loaded {
         let privileges: Vec<_> = grants.iter().map(Grant::privilege).collect();
         let unlinked = |error: wasmtime::Error| bellwether_engine::EngineError::Link(format!("{error:#}"));
         let engine = &shared.services.engine;
-        let mut linker = linker(engine, component.size(), &privileges).map_err(unlinked)?;
+        let mut linker = linker(engine, component.sandbox(), &privileges).map_err(unlinked)?;
         let worldly = component.imports_from(wasi::WASI);
         if worldly {
             wasi::link(&mut linker).map_err(unlinked)?;
@@ -196,10 +196,10 @@ impl Loaded {
         PluginStats {
             name: self.name.clone(),
             version: self.version.clone(),
-            engine: self.callee.size(),
+            engine: self.callee.sandbox(),
             instances: self.callee.instances(),
             limits: self.scope.limits.shown(),
-            stack_bytes: self.callee.size().stack() as u64,
+            stack_bytes: self.callee.sandbox().stack() as u64,
             activity: self.callee.activity(&self.scope.shared.services.engine),
             breaker: self.callee.breaker(),
             roles: roles.collect(),

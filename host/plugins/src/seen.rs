@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bellwether_engine::{Activity, BreakerState, CallStats, Instances, Size};
+use bellwether_engine::{Activity, BreakerState, CallStats, Instances, Sandbox};
 use bellwether_kernel::{OrganisationId, Timestamp};
 use bellwether_playbooks::LogLine;
 use parking_lot::Mutex;
@@ -20,7 +20,7 @@ pub struct PluginStats {
     /// Its version.
     pub version: String,
     /// How the sandbox is set up for it.
-    pub engine: Size,
+    pub engine: Sandbox,
     /// Whether its calls share instances.
     pub instances: Instances,
     /// What its calls may use: every limit, as it holds.

@@ -224,7 +224,7 @@ pub(crate) struct Records {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Plugins {
-    /// Calls at once; more wait.
+    /// Calls at once; more wait. Of plugins that call nothing of the host, 64 at most.
     pub(crate) concurrent_calls: u32,
     /// Versions kept of one plugin.
     pub(crate) versions: usize,

@@ -36,7 +36,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use bellwether_access::{Access, DataChange, HostKey, Principal};
 use bellwether_alerts::Alerts;
 use bellwether_engine::wasmtime::component::HasSelf;
-use bellwether_engine::{CallData, Engine, EngineSettings, Guest, Linker, Size, wasmtime};
+use bellwether_engine::{CallData, Engine, EngineSettings, Guest, Linker, Sandbox, wasmtime};
 use bellwether_kernel::{Clock, HostId, Randomness};
 use bellwether_metrics::{Metrics, NamePattern};
 use bellwether_playbooks::{EffectScope, LogLevel};
@@ -278,16 +278,16 @@ impl Call {
     }
 }
 
-/// A linker for components of `size` with the interfaces of `privileges`, and those that only hold types.
+/// A linker for components in `sandbox` with the interfaces of `privileges`, and those that only hold types.
 pub(crate) fn linker(
     engine: &Engine,
-    size: Size,
+    sandbox: Sandbox,
     privileges: &[Privilege],
 ) -> wasmtime::Result<Linker<Guest<Call>>> {
     fn call(guest: &mut Guest<Call>) -> &mut Call {
         guest.host_call()
     }
-    let mut linker = engine.linker::<Call>(size);
+    let mut linker = engine.linker::<Call>(sandbox);
     contract::types::add_to_linker::<_, HasSelf<Call>>(&mut linker, call)?;
     contract::metrics_types::add_to_linker::<_, HasSelf<Call>>(&mut linker, call)?;
     contract::series_types::add_to_linker::<_, HasSelf<Call>>(&mut linker, call)?;

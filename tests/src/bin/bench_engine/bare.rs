@@ -4,7 +4,7 @@
 use anyhow::{Context, Result};
 use bellwether_engine::wasmtime::component::{Component, HasSelf, Linker};
 use bellwether_engine::wasmtime::{self, Store};
-use bellwether_engine::{Engine, Size};
+use bellwether_engine::{Engine, Sandbox};
 
 use crate::bindings::bellwether::host::types::{NamedValueParam, ValueParam, ValueResult};
 use crate::bindings::bellwether::host::{clock, types};
@@ -37,7 +37,7 @@ pub(crate) struct Warm {
 impl Bare {
     /// Compiles a component for the engine of `host`.
     pub(crate) fn new(host: &Engine, bytes: &[u8]) -> Result<Self> {
-        let engine = host.linker::<()>(Size::Small).engine().clone();
+        let engine = host.linker::<()>(Sandbox::Small).engine().clone();
         let component = Component::from_binary(&engine, bytes)?;
         let mut linker = Linker::new(&engine);
         clock::add_to_linker::<_, HasSelf<Time>>(&mut linker, |time| time)?;
