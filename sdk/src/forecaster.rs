@@ -10,8 +10,8 @@ use crate::{NamedValue, SettingError, Settings, Timestamp};
 /// Makes the component a forecaster that predicts by this function:
 /// `fn name(settings: &Settings, past: &Past) -> Result<Forecast, ForecastError>`.
 ///
-/// `least = 20, best = 500` say how many points of a series it wants to see: with fewer than the first it predicts
-/// nothing, with the second it is at its best. The first paragraph of the function's documentation is the summary;
+/// `least = 20, best = 500` say how many points of a series it wants to see: with fewer than the first it is not asked, and
+/// the answer is [`ForecastError::TooShort`]; with the second it is at its best. The first paragraph of the function's documentation is the summary;
 /// `summary = "…"` gives another.
 ///
 /// ```
@@ -159,9 +159,10 @@ pub mod expanded {
         Description { summary: summary.to_owned(), settings: C::describe(), history: History { least, best } }
     }
 
-    /// Predicts what a call asks for.
+    /// Predicts what a call asks for, of no fewer points than it wants to see.
     pub fn predict<C: Settings>(
         predict: impl Fn(&C, &Past) -> Result<Forecast, ForecastError>,
+        least: u32,
         settings: Vec<NamedValue>,
         past: raw::Past,
     ) -> Result<Forecast, raw::ForecastError> {
@@ -173,6 +174,31 @@ pub mod expanded {
             horizon: past.horizon as usize,
             level: past.level,
         };
+        if past.known().count() < least as usize {
+            return Err(ForecastError::TooShort(least).into());
+        }
         Ok(predict(&settings, &past)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_fewer_points_than_it_wants_to_see_nothing_is_predicted() {
+        let past = |values: &[f64]| raw::Past {
+            start: 0,
+            step: 60_000,
+            values: values.to_vec(),
+            horizon: 1,
+            level: 0.95,
+        };
+        let predict = |values: &[f64]| {
+            let zero = |(): &(), _: &Past| Ok([(0.0, 0.0, 0.0)].into_iter().collect());
+            expanded::predict::<()>(zero, 2, Vec::new(), past(values))
+        };
+        assert!(matches!(predict(&[1.0, f64::NAN]), Err(raw::ForecastError::TooShort(2))));
+        assert!(predict(&[1.0, f64::NAN, 2.0]).is_ok());
     }
 }

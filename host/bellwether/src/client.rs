@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bellwether_kernel::{Randomness, SystemRandomness};
 use clap::Args;
-use reqwest::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, Response, StatusCode, Url};
 use serde_json::Value;
 
@@ -252,10 +252,12 @@ impl Client {
 /// still at work.
 fn is_passing(response: &Response) -> bool {
     match response.status() {
-        StatusCode::TOO_MANY_REQUESTS
-        | StatusCode::SERVICE_UNAVAILABLE
-        | StatusCode::BAD_GATEWAY
-        | StatusCode::GATEWAY_TIMEOUT => true,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => true,
+        // A proxy's word that the host is away. The host's own is of a plugin that failed, and would fail again.
+        StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => {
+            let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+            kind.is_none_or(|kind| !kind.starts_with("application/problem+json"))
+        }
         StatusCode::CONFLICT => response.headers().contains_key(RETRY_AFTER),
         _ => false,
     }

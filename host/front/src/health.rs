@@ -64,7 +64,14 @@ impl Readiness {
                 );
             }
         }
-        Self { ready: reasons.is_empty(), reasons, warnings: broken_plugins(services) }
+        let damaged = health.damaged.iter().map(|path| {
+            format!(
+                "the store's journal was damaged and commits are lost: restore a backup, or remove {}, as it was found",
+                path.display()
+            )
+        });
+        let warnings = damaged.chain(broken_plugins(services)).collect();
+        Self { ready: reasons.is_empty(), reasons, warnings }
     }
 }
 

@@ -73,6 +73,18 @@ pub(crate) struct Replay {
     pub(crate) rows: Table,
     /// The number of the last record, whether or not sled has it.
     pub(crate) last: u64,
+    /// How many records there were behind that one, of which the next is damaged: they were durable, and are lost.
+    pub(crate) lost: u64,
+}
+
+/// The files in `folder` that were found damaged, kept as they were found, and not yet removed by anybody.
+pub(crate) fn set_aside(folder: &Path) -> Vec<PathBuf> {
+    NAMES.iter().map(|name| aside(&folder.join(name))).filter(|path| path.exists()).collect()
+}
+
+/// Where a damaged file is kept.
+fn aside(path: &Path) -> PathBuf {
+    path.with_added_extension("damaged")
 }
 
 /// The files in `folder` that are missing.
@@ -82,7 +94,8 @@ pub(crate) fn missing(folder: &Path) -> Vec<PathBuf> {
 
 impl Journal {
     /// Opens the journal in `folder`, whose files are made if they are not there, and reads what comes after record
-    /// `durable`, the last that sled has. Files of `full` bytes take no more.
+    /// `durable`, the last that sled has. Files of `full` bytes take no more. A torn record is the last; where whole ones
+    /// lie behind it was no crash that tore it, and the file is kept beside as it was found.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] if records are missing in between, or none at all reads where `durable` says that
@@ -110,11 +123,13 @@ impl Journal {
             return Ok((journal, Replay { last: durable, ..Replay::default() }));
         };
         let mut replay = Replay { last: durable, ..Replay::default() };
+        let mut read = [Some(0); 2];
         for (place, &(first, at)) in begins.iter().enumerate() {
             if begins.get(place + 1).is_some_and(|(next, _)| next.saturating_sub(1) <= durable) {
-                continue; // sled has all of this one
+                read[at] = None; // sled has all of this one
+                continue;
             }
-            journal.files[at].read(|number, content| {
+            read[at] = Some(journal.files[at].read(|number, content| {
                 if number <= durable {
                     return Ok(());
                 }
@@ -125,7 +140,14 @@ impl Journal {
                 }
                 replay.last = number;
                 take_rows(content, &mut replay.rows).ok_or_else(|| damaged(folder, "a record has no rows"))
-            })?;
+            })?);
+        }
+        for (turn, end) in journal.files.iter().zip(read) {
+            let Some(end) = end else { continue };
+            if let Some(newest) = turn.newest_behind(end, replay.last)? {
+                replay.lost = replay.lost.max(newest - replay.last);
+                turn.set_aside(end)?;
+            }
         }
         journal.last = replay.last;
         // The newest record stays until one behind it is on the disk: a journal that was used is never empty.
@@ -203,10 +225,17 @@ impl Turn {
         (at + HEAD as u64 + u64::from(length) <= self.filled).then_some(length as usize)
     }
 
+    fn bytes(&self) -> Result<Vec<u8>, StoreError> {
+        std::fs::read(&self.path).map_err(|error| io_failed(&self.path, &error))
+    }
+
     /// Hands over numbers and contents of the records from the beginning to the first that is torn or of another
-    /// turn.
-    fn read(&self, mut record: impl FnMut(u64, &[u8]) -> Result<(), StoreError>) -> Result<(), StoreError> {
-        let bytes = std::fs::read(&self.path).map_err(|error| io_failed(&self.path, &error))?;
+    /// turn; gives where that is.
+    fn read(
+        &self,
+        mut record: impl FnMut(u64, &[u8]) -> Result<(), StoreError>,
+    ) -> Result<usize, StoreError> {
+        let bytes = self.bytes()?;
         let mut rest = &bytes[..];
         let mut expected = None;
         while let Some((number, content)) = whole_record(rest) {
@@ -217,7 +246,45 @@ impl Turn {
             expected = Some(number + 1);
             rest = &rest[HEAD + content.len()..];
         }
-        Ok(())
+        Ok(bytes.len() - rest.len())
+    }
+
+    /// The greatest number of a whole record behind `end`, wherever it begins, that is newer than `last`.
+    fn newest_behind(&self, end: usize, last: u64) -> Result<Option<u64>, StoreError> {
+        let bytes = self.bytes()?;
+        // So many records fit into a file.
+        let newer = last + 1..=last + (bytes.len() / HEAD) as u64;
+        let mut newest = None;
+        let mut at = end;
+        while let Some(head) = bytes.get(at..at + HEAD) {
+            let [.., a, b, c, d, e, f, g, h] = *head else { break };
+            let whole = newer
+                .contains(&u64::from_le_bytes([a, b, c, d, e, f, g, h]))
+                .then(|| whole_record(&bytes[at..]))
+                .flatten();
+            match whole {
+                Some((number, content)) => {
+                    newest = newest.max(Some(number));
+                    at += HEAD + content.len();
+                }
+                None => at += 1,
+            }
+        }
+        Ok(newest)
+    }
+
+    /// Keeps a copy of the file as it is, and takes what is behind `end` out of it: a new record could else be followed by
+    /// old ones whose numbers go on from it.
+    fn set_aside(&self, end: usize) -> Result<(), StoreError> {
+        let aside = aside(&self.path);
+        std::fs::copy(&self.path, &aside)
+            .and_then(|_| File::open(&aside)?.sync_all())
+            .map_err(|error| io_failed(&aside, &error))?;
+        let zeros = vec![0; (self.filled as usize).saturating_sub(end)];
+        self.file
+            .write_all_at(&zeros, end as u64)
+            .and_then(|()| self.file.sync_all())
+            .map_err(|error| io_failed(&self.path, &error))
     }
 
     fn append(&mut self, record: &[u8]) -> Result<(), AppendError> {

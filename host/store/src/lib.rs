@@ -35,6 +35,7 @@ mod walk;
 mod writer;
 
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -87,7 +88,7 @@ pub struct Committed {
 }
 
 /// How the store is doing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Health {
     /// Why writes are refused at present, if they are.
     pub refusing: Option<Refusal>,
@@ -99,6 +100,9 @@ pub struct Health {
     pub syncs: u64,
     /// Batches committed since the process began.
     pub commits: u64,
+    /// Files of the journal that an opening found damaged, so that commits were lost, kept as they were found; until
+    /// somebody removes them.
+    pub damaged: Vec<PathBuf>,
 }
 
 /// Why a store takes no writes.

@@ -236,6 +236,7 @@ impl Store for SledStore {
             disk_bytes: self.disk_bytes(),
             syncs: self.shared.syncs.load(Ordering::Relaxed),
             commits,
+            damaged: journal::set_aside(&self.path),
         }
     }
 }
@@ -321,7 +322,13 @@ fn open_journal(db: &sled::Db, path: &Path, full: u64, whole: bool) -> Result<Jo
         return Err(StoreError::Damaged(why));
     }
     let durable = checkpoint::durable(db)?;
-    let (journal, Replay { rows, last }) = Journal::open(path, full, durable, whole)?;
+    let (journal, Replay { rows, last, lost }) = Journal::open(path, full, durable, whole)?;
+    if lost > 0 {
+        tracing::error!(
+            lost,
+            "the journal is damaged: what was committed behind is lost, and the files are kept as they were found"
+        );
+    }
     // Before the store's version says that there is a journal, the folder knows its files.
     sync_folder(path)?;
     if last > durable {

@@ -3,7 +3,9 @@
 //!
 //! Median and median absolute deviation (times 1.4826, which makes it the standard deviation of a normal distribution)
 //! are those of a sliding window, exactly: the window is kept in order, so that both are found by halving. A strange
-//! value among the window's hardly moves either, so nothing has to be left out of what it learns.
+//! value among the window's hardly moves either, so nothing has to be left out of what it learns. Where more than half of
+//! the values are alike the median deviation is 0: then the mean absolute deviation (times 1.2533) stands for it, as in
+//! Iglewicz and Hoaglin's modified z-score as statistics packages compute it.
 
 mod window;
 
@@ -63,6 +65,9 @@ const LEAST: usize = 5;
 /// What makes a median absolute deviation a standard deviation, of a normal distribution: 1 / Φ⁻¹(3/4).
 const NORMAL: f64 = 1.482_602_218_505_602;
 
+/// The same of a mean absolute deviation: √(π/2).
+const NORMAL_MEAN: f64 = 1.253_314_137_315_500_3;
+
 /// Finds values strange that lie far from the median of those before.
 #[detector(least = 5, best = 240)]
 pub fn judge(window: &mut Window, threshold: &Threshold, point: Point) -> Verdict {
@@ -79,7 +84,10 @@ pub fn judge(window: &mut Window, threshold: &Threshold, point: Point) -> Verdic
 fn verdict(window: &Window, threshold: &Threshold, value: f64, median: f64) -> Verdict {
     // Where all values are alike, a distance that only rounding makes is none.
     let rounding = median.abs() * 1e-9;
-    let spread = NORMAL * window.deviation(median);
+    let spread = match window.deviation(median) {
+        0.0 => NORMAL_MEAN * window.mean_deviation(median),
+        deviation => NORMAL * deviation,
+    };
     let spread = spread.max(threshold.noise).max(rounding).clamp(f64::MIN_POSITIVE, f64::MAX);
     let counts = match threshold.direction {
         Direction::Up => value > median,

@@ -91,6 +91,18 @@ fn a_point_it_must_not_learn_from_leaves_the_state_as_it_is() {
 }
 
 #[test]
+fn a_value_as_the_lesser_half_before_it_is_not_strange_and_a_rare_one_is() {
+    let values = [1.0, 2.0, 1.0, 2.0, 1.0, 2.0, f64::NAN, 90.0];
+    let scores: Vec<bool> =
+        detect(judge, &threshold(&json!({})), &values).iter().map(|verdict| verdict.score >= 0.5).collect();
+    assert_eq!(scores, [false, false, false, false, false, false, false, true]);
+    let mut rare = vec![0.0; 60];
+    (rare[20], rare[40]) = (10.0, 10.0);
+    let verdicts = detect(judge, &threshold(&json!({})), &rare);
+    assert!(verdicts[20].score > 0.9 && verdicts[40].score > 0.9 && verdicts[41].score < 0.1);
+}
+
+#[test]
 fn a_wrong_setting_is_named() {
     for (given, expected) in [
         (json!({"deviations": 0}), "deviations is \"0\", expected a number above 0"),

@@ -76,6 +76,12 @@ impl Window {
         }
         (median - self.sorted[low]).abs().max((self.sorted[low + half - 1] - median).abs()).min(f64::MAX)
     }
+
+    /// The mean of the distances from `median`; 0 of none.
+    pub(crate) fn mean_deviation(&self, median: f64) -> f64 {
+        let count = self.sorted.len().max(1) as f64;
+        self.sorted.iter().map(|value| (value - median).abs() / count).sum::<f64>().min(f64::MAX)
+    }
 }
 
 #[cfg(test)]
@@ -106,6 +112,8 @@ mod tests {
             let mut distances: Vec<f64> = recent.iter().map(|value| (value - median).abs()).collect();
             distances.sort_by(f64::total_cmp);
             assert_eq!(window.deviation(median), distances[middle], "{recent:?}");
+            let mean = distances.iter().sum::<f64>() / distances.len() as f64;
+            assert!((window.mean_deviation(median) - mean).abs() < 1e-9, "{recent:?}");
         }
     }
 }

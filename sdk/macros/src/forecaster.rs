@@ -51,7 +51,7 @@ pub(crate) fn expand(arguments: &SeriesArguments, function: &ItemFn) -> Result<T
                     settings: ::std::vec::Vec<::bellwether_sdk::NamedValue>,
                     past: contract::Past,
                 ) -> ::std::result::Result<contract::Forecast, contract::ForecastError> {
-                    #predicts(#name, settings, past)
+                    #predicts(#name, #least, settings, past)
                 }
             }
 

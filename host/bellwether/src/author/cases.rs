@@ -1,6 +1,7 @@
 //! Cases of `bellwether plugin test`: what a plugin is given, and what is to come of it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 
 use bellwether_access::Role;
@@ -78,6 +79,19 @@ pub(super) enum Given {
     Past,
 }
 
+/// As what a plugin of the role is given.
+impl fmt::Display for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Inputs(_) => "an app",
+            Self::Request(..) => "a dialect",
+            Self::Notification => "a formatter",
+            Self::Points => "a detector",
+            Self::Past => "a forecaster",
+        })
+    }
+}
+
 /// Reads a file of cases.
 pub(super) fn read(path: &Path) -> Result<Vec<Case>, Failure> {
     let wrong = |error: &dyn std::fmt::Display| Failure::Usage(format!("{}: {error}", path.display()));
@@ -96,6 +110,46 @@ impl Case {
         if let Some(name) = self.unknown.keys().next() {
             return Err(format!("unknown field `{name}`"));
         }
+        let given = self.what_is_given()?;
+        match self.foreign(&given) {
+            Some(name) => Err(format!("{name} says nothing of {given}")),
+            None => Ok(given),
+        }
+    }
+
+    /// The first field that is looked at in other roles alone.
+    fn foreign(&self, given: &Given) -> Option<&'static str> {
+        let role = &self.role;
+        let (app, dialect) = (matches!(given, Given::Inputs(_)), matches!(given, Given::Request(..)));
+        let (formatter, detector, forecaster) = (
+            matches!(given, Given::Notification),
+            matches!(given, Given::Points),
+            matches!(given, Given::Past),
+        );
+        let fields = [
+            ("outputs", self.outputs.is_some(), app),
+            ("metrics", !self.metrics.is_empty(), app || dialect),
+            ("headers", !self.headers.is_empty(), dialect),
+            ("body", !self.body.is_empty(), dialect),
+            ("caller", self.caller.is_some(), dialect),
+            ("status", self.status.is_some(), dialect),
+            ("answer", self.answer.is_some(), dialect),
+            ("settings", !role.settings.is_empty(), !app && !dialect),
+            ("memory", !role.memory.is_empty(), formatter),
+            ("sends", role.sends.is_some(), formatter),
+            ("contains", !role.contains.is_empty(), formatter),
+            ("ends", role.ends.is_some(), formatter),
+            ("remembers", role.remembers.is_some(), formatter),
+            ("step_ms", role.step_ms.is_some(), detector || forecaster),
+            ("strange", role.strange.is_some(), detector),
+            ("horizon", role.horizon.is_some(), forecaster),
+            ("level", role.level.is_some(), forecaster),
+            ("expected", role.expected.is_some(), forecaster),
+        ];
+        fields.into_iter().find(|(_, said, read)| *said && !read).map(|(name, ..)| name)
+    }
+
+    fn what_is_given(&self) -> Result<Given, String> {
         let role = &self.role;
         let told = role.notification.is_some() || !role.answers.is_empty();
         let series = role.points.is_some() || role.series.is_some();
@@ -155,7 +209,7 @@ impl Case {
 
     /// What is not as a dialect's answer should be.
     pub(super) fn faults_of_answer(&self, status: u16, body: &str) -> Vec<String> {
-        let mut faults = Vec::new();
+        let mut faults = self.not_failed();
         if let Some(expected) = self.status.filter(|expected| *expected != status) {
             faults.push(format!("the status is to be {expected}, and is {status}"));
         }
@@ -232,6 +286,9 @@ mod tests {
             ("[[case]]\nrequest = \"GET /\"\ncaller = \"me\"", "read, write, admin or unknown"),
             ("[[case]]\ninputs = {}\nat = \"noon\"", "2024-04-09T14:44:00Z"),
             ("[[case]]\nimputs = {}", "unknown field `imputs`"),
+            ("[[case]]\npoints = [1]\nhorizon = 1\nstatus = 404", "status says nothing of a forecaster"),
+            ("[[case]]\npoints = [1]\nexpected = [1]", "expected says nothing of a detector"),
+            ("[[case]]\ninputs = {}\nsettings = { a = 1 }", "settings says nothing of an app"),
         ] {
             std::fs::write(&path, text).unwrap();
             let Err(Failure::Usage(message)) = read(&path) else { panic!("{text} was taken") };

@@ -183,14 +183,14 @@ impl Case {
     }
 
     /// A call that failed, rightly or not.
-    fn failed(&self, error: &RoleError) -> Outcome {
+    pub(super) fn failed(&self, error: &impl ToString) -> Outcome {
         let error = error.to_string();
         let told = json!({ "error": error });
         (told, self.faults_of_outcome(&Err(error)))
     }
 
     /// Whether it was to fail.
-    fn not_failed(&self) -> Vec<String> {
+    pub(super) fn not_failed(&self) -> Vec<String> {
         self.error.iter().map(|part| format!("it is to fail with {part:?}, and did not")).collect()
     }
 }

@@ -125,7 +125,13 @@ impl Sandbox {
 
     fn role<R>(&self, role: &str, find: impl Fn(&Plugins, &str) -> Option<R>) -> Result<R, Failure> {
         let name = &self.installed.name;
-        find(&self.plugins, name).ok_or_else(|| Failure::Usage(format!("{name} is no {role}")))
+        let missing = || match role {
+            "detector" if self.plugins.forecaster(self.organisation, name).is_some() => {
+                format!("{name} is a forecaster: a case of it says the horizon too")
+            }
+            _ => format!("{name} is no {role}"),
+        };
+        find(&self.plugins, name).ok_or_else(|| Failure::Usage(missing()))
     }
 
     /// Puts the clock at an instant; it stands still until it is put at another.
@@ -157,7 +163,8 @@ impl Sandbox {
         Ok(Ran { result, log })
     }
 
-    /// Sends the plugin a request as a dialect. `target` is the path below its mount, with its query.
+    /// Sends the plugin a request as a dialect: its answer, or why it gave none. `target` is the path below its mount, with
+    /// its query.
     pub(crate) async fn request(
         &self,
         asking: Asking,
@@ -165,7 +172,7 @@ impl Sandbox {
         target: &str,
         headers: &http::HeaderMap,
         body: &[u8],
-    ) -> Result<DialectResponse, Failure> {
+    ) -> Result<Result<DialectResponse, String>, Failure> {
         let name = &self.installed.name;
         let dialect = self.plugins.dialect(name);
         let dialect = dialect
@@ -180,7 +187,7 @@ impl Sandbox {
             Asking::Known(role) => Some(Ok(self.principal(role).await?)),
         };
         let request = DialectRequest { matched: &matched, method, query, headers, body };
-        dialect.handle(caller, request).await.map_err(|error| Failure::Failed(error.into()))
+        Ok(dialect.handle(caller, request).await.map_err(|error| error.to_string()))
     }
 
     /// Every value of every metric, as far as a person reads.

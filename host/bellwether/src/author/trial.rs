@@ -152,8 +152,13 @@ impl Report {
                 let headers = headers(case)?;
                 let answer =
                     sandbox.request(asking, &method, &target, &headers, case.body.as_bytes()).await?;
-                let (status, body) = (answer.status.as_u16(), String::from_utf8_lossy(&answer.body));
-                (case.faults_of_answer(status, &body), json!({"status": status, "answer": body}))
+                match answer {
+                    Ok(answer) => {
+                        let (status, body) = (answer.status.as_u16(), String::from_utf8_lossy(&answer.body));
+                        (case.faults_of_answer(status, &body), json!({"status": status, "answer": body}))
+                    }
+                    Err(error) => swap(case.failed(&error)),
+                }
             }
             Given::Notification => swap(case.format(&*sandbox.formatter()?).await),
             Given::Points => swap(case.detect(&*sandbox.detector()?).await),

@@ -6,6 +6,7 @@ mod top;
 mod tried;
 mod versions;
 
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -437,6 +438,7 @@ fn lines_of_plugins() {
     let shown =
         tracing_subscriber::EnvFilter::new("bellwether_plugins=debug,bellwether_plugins::registry=warn");
     let lines = tracing_subscriber::fmt().with_env_filter(shown).with_target(false).without_time();
+    let lines = lines.with_ansi(std::io::stderr().is_terminal());
     // Somebody else's subscriber shows them as well.
     let _ = lines.with_writer(std::io::stderr).try_init();
 }

@@ -16,24 +16,31 @@ pub struct Drift {
 /// Predicts that the change from first to last goes on.
 #[forecaster(least = 3, best = 100)]
 pub fn predict(drift: &Drift, past: &Past) -> Result<Forecast, ForecastError> {
-    // A point without a value is left out: the change is that of the points there are.
-    let known: Vec<f64> = past.known().collect();
+    // Each value with its place: where there is none the line goes on all the same.
+    let places = (0..past.values.len()).map(|place| place as f64);
+    let known: Vec<(f64, f64)> = places
+        .zip(past.values.iter().copied())
+        .filter(|(_, value)| value.is_finite())
+        .collect();
     let (Some(first), Some(last), true) = (known.first(), known.last(), known.len() >= 3) else {
         return Err(ForecastError::TooShort(3));
     };
-    let steps = (known.len() - 1) as f64;
-    let slope = last / steps - first / steps;
-    let squares = known
-        .windows(2)
-        .map(|pair| (pair[1] - pair[0] - slope).powi(2));
-    let deviation = (squares.sum::<f64>() / steps).sqrt();
+    let steps = last.0 - first.0;
+    let slope = last.1 / steps - first.1 / steps;
+    let squares = known.windows(2).map(|pair| {
+        let steps = pair[1].0 - pair[0].0;
+        (pair[1].1 - pair[0].1 - slope * steps).powi(2) / steps
+    });
+    let deviation = (squares.sum::<f64>() / (known.len() - 1) as f64).sqrt();
+    // Steps from the last value to the last point, which may have none.
+    let behind = (past.values.len() - 1) as f64 - last.0;
     let held = |value: f64| {
         let least = if drift.negative { f64::MIN } else { 0.0 };
         value.clamp(least, f64::MAX)
     };
     let points = (1..=past.horizon).map(|ahead| {
-        let ahead = ahead as f64;
-        let expected = (last + slope * ahead).clamp(f64::MIN, f64::MAX);
+        let ahead = behind + ahead as f64;
+        let expected = (last.1 + slope * ahead).clamp(f64::MIN, f64::MAX);
         let spread = past.deviations() * deviation * (ahead * (1.0 + ahead / steps)).sqrt();
         (
             held(expected),
@@ -53,8 +60,9 @@ mod tests {
     #[test]
     fn a_line_goes_on_and_its_band_is_as_narrow_as_it_was_straight() {
         let drift = Drift { negative: true };
-        let forecast = predict(&drift, &past(&[1.0, 2.0, f64::NAN, 3.0], 2)).expect("three points");
-        assert_eq!(forecast.expected, [4.0, 5.0]);
+        let gaps = [1.0, 2.0, f64::NAN, 4.0, f64::NAN];
+        let forecast = predict(&drift, &past(&gaps, 2)).expect("three points");
+        assert_eq!(forecast.expected, [6.0, 7.0]);
         assert_eq!(forecast.lower, forecast.upper);
         let rough = predict(&drift, &past(&[1.0, 3.0, 2.0, 4.0], 2)).expect("four points");
         assert!(rough.upper[1] - rough.lower[1] > rough.upper[0] - rough.lower[0]);

@@ -74,11 +74,42 @@ fn a_torn_record_ends_the_journal_and_the_next_takes_its_number() {
         std::fs::write(&path, bytes).unwrap();
         let (mut journal, replay) = open(folder.path(), 0).unwrap();
         assert_eq!((replay.last, &replay.rows), (2, &left(1, 2)), "{kept} bytes of the last record");
+        assert_eq!((replay.lost, set_aside(folder.path())), (0, Vec::new()), "a crash may tear the last");
         append(&mut journal, 1, 2);
         drop(journal);
         let (_, replay) = open(folder.path(), 2).unwrap();
         assert_eq!((replay.last, &replay.rows), (3, &left(3, 3)), "{kept} bytes of the last record");
         std::fs::write(folder.path().join(NAMES[1]), b"").unwrap();
+    }
+}
+
+#[test]
+fn a_damaged_record_with_whole_ones_behind_it_is_told_and_the_file_kept_as_it_was_found() {
+    for (damaged, at) in [(1, 0), (1, 5), (2, HEAD + 3), (3, 700)] {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut journal, _) = open(folder.path(), 0).unwrap();
+        // What sled has, in the other file, and five records in this one.
+        let settled = append(&mut journal, 6, 0);
+        journal.turn();
+        let begun = journal.last();
+        append(&mut journal, 5, settled);
+        let path = journal.files[journal.current].path.clone();
+        let record = journal.files[journal.current].end as usize / 5;
+        drop(journal);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[(damaged - 1) * record + at] ^= 1;
+        std::fs::write(&path, &bytes).unwrap();
+
+        let (mut journal, replay) = open(folder.path(), begun).unwrap();
+        let last = begun + damaged as u64 - 1;
+        assert_eq!((replay.last, replay.lost), (last, begun + 5 - last), "record {damaged}, byte {at}");
+        let [kept] = &set_aside(folder.path())[..] else { panic!("one file is kept") };
+        assert_eq!(std::fs::read(kept).unwrap(), bytes);
+        // And it goes on: what is lost is told once.
+        append(&mut journal, 1, last);
+        drop(journal);
+        let (_, replay) = open(folder.path(), last).unwrap();
+        assert_eq!((replay.last, replay.lost), (last + 1, 0));
     }
 }
 

@@ -45,7 +45,8 @@ async fn answers(sandbox: &Sandbox, routes: &[(String, String)], asking: Asking,
     for (method, path) in routes {
         let target = format!("{path}?a=b");
         let answer = sandbox.request(asking, method, &target, &HeaderMap::new(), body.as_bytes()).await;
-        let answer = answer.map_err(|error| format!("{method} {path}: {}", super::plain(&error)))?;
+        let answer = answer.map_err(|error| super::plain(&error)).and_then(|answer| answer);
+        let answer = answer.map_err(|error| format!("{method} {path}: {error}"))?;
         statuses.push(answer.status.as_u16());
     }
     statuses.sort_unstable();
