@@ -131,7 +131,7 @@ impl CallMeters {
     }
 
     pub(crate) fn record(&self, used: &Used, error: Option<&CallError>) {
-        let Exported { calls, errors, seconds, queue, processor, memory, host_calls, host_bytes, .. } =
+        let Exported { calls, seconds, queue, processor, memory, host_calls, host_bytes, .. } =
             &self.exported;
         calls.increment(1);
         seconds.record(used.spent);
@@ -154,11 +154,19 @@ impl CallMeters {
             host_bytes.increment(used.host_bytes);
         }
         if let Some(error) = error {
-            let case = error.case();
-            add(&self.errors[case as usize], 1);
-            errors[case as usize].increment(1);
+            self.count(error.case());
             self.keep_trap(error);
         }
+    }
+
+    /// Counts that the answer of a call, counted before, made no sense. The breaker learns nothing of it.
+    pub fn refuse_answer(&self) {
+        self.count(ErrorCase::BadAnswer);
+    }
+
+    fn count(&self, case: ErrorCase) {
+        add(&self.errors[case as usize], 1);
+        self.exported.errors[case as usize].increment(1);
     }
 
     /// Tells that a call changed whether the plugin is called.

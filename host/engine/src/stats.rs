@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-/// Why calls came to nothing: the cases of [`crate::CallError`].
+/// Why calls came to nothing: the cases of [`crate::CallError`], and an answer its reader refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
-#[expect(missing_docs, reason = "the cases of CallError say what they are")]
+#[expect(missing_docs, reason = "the cases of CallError say what they are, save for the last")]
 pub enum ErrorCase {
     Busy,
     CoolingDown,
@@ -22,11 +22,13 @@ pub enum ErrorCase {
     HostBytes,
     Transfer,
     Trap,
+    /// The call ended well, and its answer made no sense.
+    BadAnswer,
 }
 
 impl ErrorCase {
     /// Every case.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Busy,
         Self::CoolingDown,
         Self::Deadline,
@@ -38,6 +40,7 @@ impl ErrorCase {
         Self::HostBytes,
         Self::Transfer,
         Self::Trap,
+        Self::BadAnswer,
     ];
 
     /// Its name in labels and answers.
@@ -55,6 +58,7 @@ impl ErrorCase {
             Self::HostBytes => "host-bytes",
             Self::Transfer => "transfer",
             Self::Trap => "trap",
+            Self::BadAnswer => "bad-answer",
         }
     }
 

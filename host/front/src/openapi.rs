@@ -14,8 +14,8 @@ use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{
-    ComponentsBuilder, ContentBuilder, InfoBuilder, ObjectBuilder, OpenApi, OpenApiBuilder, Ref, RefOr,
-    Required, Response as ResponseObject, ResponseBuilder, Type,
+    ComponentsBuilder, ContentBuilder, InfoBuilder, Object, ObjectBuilder, OpenApi, OpenApiBuilder, Ref,
+    RefOr, Required, Response as ResponseObject, ResponseBuilder, Schema, Type,
 };
 use utoipa::{IntoResponses, ToSchema};
 
@@ -132,8 +132,37 @@ pub(crate) fn document() -> OpenApi {
         .build()
 }
 
+/// Puts schemas that allow nothing else, as requests have them, into those that add to them, as answers do: all of them
+/// together would allow nothing.
+fn open_flattened(document: &mut OpenApi) {
+    let Some(components) = &mut document.components else { return };
+    let closed: BTreeMap<String, Object> = components
+        .schemas
+        .iter()
+        .filter_map(|(name, schema)| match schema {
+            RefOr::T(Schema::Object(object)) if object.additional_properties.is_some() => {
+                Some((format!("#/components/schemas/{name}"), object.clone()))
+            }
+            _ => None,
+        })
+        .collect();
+    for schema in components.schemas.values_mut() {
+        let RefOr::T(Schema::AllOf(all)) = schema else { continue };
+        for item in &mut all.items {
+            if let RefOr::Ref(reference) = item
+                && let Some(object) = closed.get(&reference.ref_location)
+            {
+                let mut object = object.clone();
+                object.additional_properties = None;
+                *item = RefOr::T(Schema::Object(object));
+            }
+        }
+    }
+}
+
 /// Gives every operation an id of its own, and every write what it has: the `Idempotency-Key`.
 pub(crate) fn complete(document: &mut OpenApi) {
+    open_flattened(document);
     for (path, item) in &mut document.paths.paths {
         let PathItem { get, post, put, patch, delete, .. } = item;
         let mut taken = Vec::new();

@@ -6,6 +6,7 @@
 //! are kept warm, and every error names the plugin, its version and the call.
 
 mod app;
+mod backtrace;
 mod bindings;
 mod canary;
 mod declared;

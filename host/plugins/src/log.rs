@@ -24,14 +24,11 @@ impl LogBook {
     }
 
     /// Adds a line, or notes that there is no room for it.
-    pub(crate) fn write(&mut self, time: Timestamp, level: LogLevel, mut message: String) {
+    pub(crate) fn write(&mut self, time: Timestamp, level: LogLevel, message: String) {
         if self.full {
             return;
         }
-        if message.len() > limits::LOG_LINE {
-            message.truncate(message.floor_char_boundary(limits::LOG_LINE));
-            message.push('…');
-        }
+        let message = cut(message);
         if self.count >= self.most_lines || self.bytes + message.len() > self.most_bytes {
             self.full = true;
             let (lines, bytes) = (self.most_lines, self.most_bytes);
@@ -62,6 +59,15 @@ impl LogBook {
     pub(crate) fn into_lines(self) -> Vec<LogLine> {
         self.lines
     }
+}
+
+/// A message as one line may hold it.
+pub(crate) fn cut(mut message: String) -> String {
+    if message.len() > limits::LOG_LINE {
+        message.truncate(message.floor_char_boundary(limits::LOG_LINE));
+        message.push('…');
+    }
+    message
 }
 
 #[cfg(test)]

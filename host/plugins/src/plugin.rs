@@ -8,7 +8,7 @@ use bellwether_engine::{
     Instances, Store, Trapped, wasmtime,
 };
 use bellwether_kernel::{OrganisationId, Timestamp};
-use bellwether_playbooks::{EffectScope, LogLine};
+use bellwether_playbooks::{EffectScope, LogLevel, LogLine};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tracing::Instrument;
@@ -16,10 +16,12 @@ use tracing::Instrument;
 use crate::grant::Grant;
 use crate::host::{Call, Scope, Shared, linker};
 use crate::inspect::PluginRole;
+use crate::log::cut;
 use crate::seen::{LoggedLine, PluginStats, RoleStats, TrapRecord};
 use crate::wasi::{Moment, World};
 use crate::{
-    LimitOverrides, PluginError, app, detector, dialect, forecaster, formatter, limits as bounds, wasi,
+    LimitOverrides, PluginError, app, backtrace, detector, dialect, forecaster, formatter, limits as bounds,
+    wasi,
 };
 
 /// A plugin's component, linked with what was granted.
@@ -252,12 +254,13 @@ impl Loaded {
         let finished = engine.call(&self.callee, terms, call, work).instrument(span).await;
         let Finished { data, result, .. } = finished;
         let result = result.map_err(|mut source| {
-            // A runtime that gives up says why before it traps.
-            if let CallError::Trap { message, .. } = &mut source
-                && let Some(said) = data.world.as_ref().and_then(|world| world.printed.last_error())
-            {
-                message.push_str("; the last it printed was: ");
-                message.push_str(&said[..said.floor_char_boundary(bounds::LAST_WORDS)]);
+            if let CallError::Trap { message, backtrace } = &mut source {
+                *backtrace = backtrace::readable(backtrace);
+                // A runtime that gives up says why before it traps.
+                if let Some(said) = data.world.as_ref().and_then(|world| world.printed.last_error()) {
+                    message.push_str("; the last it printed was: ");
+                    message.push_str(&said[..said.floor_char_boundary(bounds::LAST_WORDS)]);
+                }
             }
             let error = PluginError::Call {
                 name: self.name.clone(),
@@ -304,8 +307,12 @@ impl Loaded {
         Moment { time, seed: seed.finalize().into(), pure: caller.pure.is_some() }
     }
 
-    /// An answer of `export` that is none.
+    /// Refuses an answer of `export`: it is counted, and the plugin's owner finds the reason among its last logs.
     pub(crate) fn bad_answer(&self, export: Export, problem: String) -> PluginError {
+        self.meters(export.role).refuse_answer();
+        let time = self.scope.shared.services.clock.now();
+        let message = cut(format!("the answer makes no sense: {problem}"));
+        self.scope.seen.logged(None, export.name, &[LogLine { time, level: LogLevel::Error, message }]);
         let (name, version) = (self.name.clone(), self.version.clone());
         PluginError::Answer { name, version, call: export.name, problem }
     }
@@ -325,5 +332,5 @@ fn record(role: PluginRole, trap: Trapped) -> TrapRecord {
     let since = trap.time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let time = i64::try_from(since.as_millis()).ok().and_then(Timestamp::from_milliseconds);
     let time = time.unwrap_or(Timestamp::MAX);
-    TrapRecord { role, time, message: trap.message, backtrace: trap.backtrace }
+    TrapRecord { role, time, message: trap.message, backtrace: backtrace::readable(&trap.backtrace) }
 }

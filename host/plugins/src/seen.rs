@@ -61,10 +61,10 @@ pub struct EgressStats {
     pub received_bytes: u64,
 }
 
-/// A line a plugin logged.
+/// A line a plugin logged, or the host of its answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LoggedLine {
-    /// Whose call it was of; none for one without a caller.
+    /// Whose call it was of; none for one without a caller, and where the host wrote it for the plugin's owner.
     #[serde(skip)]
     pub organisation: Option<OrganisationId>,
     /// Role and function: `app.run`.
@@ -83,7 +83,7 @@ pub struct TrapRecord {
     pub time: Timestamp,
     /// Why, in one line.
     pub message: String,
-    /// The functions it was in, innermost first, by name where the component has names.
+    /// The functions it was in, innermost first, by name where the component has names, without what a panic itself calls.
     pub backtrace: Vec<String>,
 }
 
@@ -133,7 +133,7 @@ impl Seen {
         }
     }
 
-    /// The last lines of calls of `organisation`, oldest first; with none, of those without a caller.
+    /// The last lines of calls of `organisation`, oldest first; with none, those that are nobody's.
     pub(crate) fn logs(&self, organisation: Option<OrganisationId>) -> Vec<LoggedLine> {
         self.logs.lock().iter().filter(|line| line.organisation == organisation).cloned().collect()
     }

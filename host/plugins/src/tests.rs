@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bellwether_access::{AuditFilter, AuditScope, AuthFailure, Role};
-use bellwether_alerts::{Forecast, Past, RoleError, Roles, Settings};
+use bellwether_alerts::{Forecast, Past, Points, RoleError, Roles, Settings};
+use bellwether_engine::{BreakerPhase, ErrorCase};
 use bellwether_kernel::{ErrorKind, OrganisationId, PageRequest, Timestamp};
-use bellwether_playbooks::{App, AppCall, AppError, AppReport, Apps, Retry, Value};
+use bellwether_playbooks::{App, AppCall, AppError, AppReport, Apps, LogLevel, Retry, Value};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 
-use crate::testing::{House, app, component, dialect, forecaster, named, named_app, principal};
+use crate::testing::{House, app, component, detector, dialect, forecaster, named, named_app, principal};
 use crate::{
     DialectRequest, DialectResponse, Grant, Installed, Owner, PluginError, PluginRole, Plugins, Privilege,
     RouteMatch, inspect,
@@ -134,6 +135,19 @@ async fn what_became_of_a_plugin_s_calls_is_seen_with_its_last_logs_and_traps() 
 }
 
 #[tokio::test]
+async fn a_trap_is_told_in_the_words_of_the_plugin_s_author() {
+    let house = House::new().await;
+    let plugins = house.plugins().await;
+    let functions = "(func $_RNvCsfLfy6EI15iL_7___rustc12___rust_abort (unreachable))
+        (func $_ZN5probe6answer17h753adfa004a413bcE (call $_RNvCsfLfy6EI15iL_7___rustc12___rust_abort))";
+    let body = "(call $_ZN5probe6answer17h753adfa004a413bcE) (global.get $ok)";
+    install(&plugins, app(functions, "", body), &[]).await.unwrap();
+    assert!(run(&*plugins.app(ORGANISATION, "probe").unwrap()).await.result.is_err());
+    let traps = plugins.traps(Owner::Host, "probe").unwrap();
+    assert_eq!(traps[0].trap.backtrace[0], "probe::answer", "{traps:?}");
+}
+
+#[tokio::test]
 async fn a_plugin_that_traps_again_and_again_is_left_alone() {
     let house = House::new().await;
     let plugins = house.plugins().await;
@@ -172,10 +186,7 @@ async fn what_an_app_logs_comes_with_its_report_even_when_it_fails() {
     let report = outcome(LOGS, body, &["log"]).await;
     assert!(report.result.is_err());
     assert_eq!(report.log.len(), 1);
-    assert_eq!(
-        (report.log[0].message.as_str(), report.log[0].level),
-        ("a probe", bellwether_playbooks::LogLevel::Warn)
-    );
+    assert_eq!((report.log[0].message.as_str(), report.log[0].level), ("a probe", LogLevel::Warn));
 }
 
 #[tokio::test]
@@ -525,6 +536,73 @@ async fn an_answer_that_is_none_is_a_fault_of_the_plugin() {
     }
     let error = handle("(unreachable)", "GET", "/hello/x", "", &HeaderMap::new()).await.unwrap_err();
     assert!(error.to_string().starts_with("plugin speaker 0.9.0: dialect.handle: trapped"), "{error}");
+}
+
+/// What is seen of `plugin`, of whose calls `refused` had an answer that makes no sense.
+fn assert_refused(plugins: &Plugins, owner: Owner, plugin: &str, refused: u32, call: &str, reason: &str) {
+    let stats = plugins.stats(owner, plugin).unwrap().remove(0).stats;
+    let calls = &stats.roles[0].calls;
+    let count = u64::from(refused);
+    // The other call was its description.
+    assert_eq!(
+        (calls.calls, calls.errors_of(ErrorCase::BadAnswer), calls.faults()),
+        (count + 1, count, count)
+    );
+    assert_eq!(stats.breaker.phase, BreakerPhase::Closed, "nonsense is no reason to leave it alone");
+    let whose = (owner != Owner::Host).then_some(ORGANISATION);
+    let logs = plugins.logs(owner, plugin, whose).unwrap();
+    let last = &logs.last().unwrap().logged;
+    assert_eq!((logs.len(), last.call, last.line.level), (refused as usize, call, LogLevel::Error));
+    assert_eq!(last.line.message, format!("the answer makes no sense: {reason}"));
+}
+
+#[tokio::test]
+async fn an_answer_that_makes_no_sense_is_counted_and_the_plugin_s_owner_finds_the_reason() {
+    let house = House::new().await;
+    let plugins = house.plugins().await;
+    let often = bellwether_engine::limits::BREAKER_FAILURES + 1;
+
+    let body = "(i32.store16 (i32.const 1400) (i32.const 99)) (global.get $ok)";
+    install(&plugins, dialect("", body), &[]).await.unwrap();
+    let speaker = plugins.dialect("speaker").unwrap();
+    let RouteMatch::Found(matched) = speaker.route("POST", "/write") else { panic!() };
+    let headers = &HeaderMap::new();
+    let request = DialectRequest { matched: &matched, method: "POST", query: "", headers, body: b"" };
+    for _ in 0..often {
+        let error = speaker.handle(Some(Ok(principal(1, Role::Write))), request).await.unwrap_err();
+        assert_eq!(error.told(), "plugin speaker 0.9.0: dialect.handle: the answer makes no sense");
+    }
+    let reason = "it answered the status 99, expected 200 to 599";
+    assert_refused(&plugins, Owner::Host, "speaker", often, "dialect.handle", reason);
+    let seen_by_its_caller = plugins.logs(Owner::Host, "speaker", Some(ORGANISATION)).unwrap();
+    assert_eq!(seen_by_its_caller, [], "the reason is for the plugin's owner");
+
+    let owner = Owner::Organisation(ORGANISATION);
+    let own = async |bytes| plugins.install(owner, "key", bytes, Vec::new(), false).await.unwrap();
+    own(forecaster("", "(f64.store (i32.const 1304) (f64.const nan))")).await;
+    let past = Past {
+        start: Timestamp::MIN,
+        step: Duration::from_secs(60),
+        values: vec![1.0],
+        horizon: 1,
+        level: 0.9,
+    };
+    let oracle = plugins.forecaster(ORGANISATION, "oracle").unwrap();
+    oracle.predict(&Settings::default(), &past).await.unwrap_err();
+    let reason = "expected of point 0 is NaN, expected a finite number";
+    assert_refused(&plugins, owner, "oracle", 1, "forecaster.predict", reason);
+
+    own(detector("1.0.0", 0, "(f64.store (i32.const 1400) (f64.const 2))")).await;
+    let points = Points { times: vec![Timestamp::MIN], step: None, values: vec![vec![1.0]], learn: true };
+    let judge = plugins.detector(ORGANISATION, "judge").unwrap();
+    judge.detect(&Settings::default(), &[], &points).await.unwrap_err();
+    let reason = "series 0: the score of point 0 is 2, expected 0 to 1";
+    assert_refused(&plugins, owner, "judge", 1, "detector.detect", reason);
+
+    own(app("", "", "(i32.store (i32.const 1252) (i32.const 5)) (global.get $ok)")).await;
+    assert!(run(&*plugins.app(ORGANISATION, "probe").unwrap()).await.result.is_err());
+    let reason = "it gave the output \"answe\", which it did not declare";
+    assert_refused(&plugins, owner, "probe", 1, "app.run", reason);
 }
 
 #[tokio::test]

@@ -112,6 +112,7 @@ pub(super) fn pairs(pairs: Vec<(String, String)>) -> Value {
 
 /// A breach of one series.
 #[derive(Serialize, ToSchema)]
+#[schema(as = IncidentInterval)]
 pub(crate) struct Interval {
     /// The series: its tags, or `*`.
     series: String,

@@ -69,7 +69,8 @@ impl Plugins {
     }
 
     /// What a plugin's calls logged last, oldest first, as `organisation` may see it: the lines of its own calls. The
-    /// operator sees those of calls without a caller; whoever owns a plugin sees these too.
+    /// operator sees those of calls without a caller, and why an answer was refused; whoever owns a plugin sees these
+    /// too.
     ///
     /// # Errors
     /// If there is no such plugin.

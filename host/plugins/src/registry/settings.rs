@@ -32,7 +32,7 @@ impl Plugins {
     /// If there is no such plugin, it is no dialect, or what was set does not fit its current version.
     pub fn settings(&self, organisation: OrganisationId, name: &str) -> Result<DialectSettings, PluginError> {
         let given = self.shared.settings.get(organisation, name).unwrap_or_default();
-        let dialect = self.settable(name)?;
+        let dialect = self.settable(organisation, name)?;
         read(&dialect, Map::clone(&given)).map(|(shown, _)| shown)
     }
 
@@ -49,7 +49,7 @@ impl Plugins {
         given: Map<String, Json>,
     ) -> Result<DialectSettings, PluginError> {
         let organisation = principal.organisation;
-        let dialect = self.settable(name)?;
+        let dialect = self.settable(organisation, name)?;
         let (shown, settings) = read(&dialect, given)?;
         let text = Json::Object(shown.given.clone()).to_string();
         if text.len() > limits::SETTINGS {
@@ -72,13 +72,15 @@ impl Plugins {
     }
 
     /// The dialect in its current version.
-    fn settable(&self, name: &str) -> Result<Arc<Dialect>, PluginError> {
-        self.known(Owner::Host, name)?;
-        self.dialect(name).ok_or_else(|| {
-            let expected =
-                "a dialect that is switched on and loads: only dialects are set for an organisation";
-            FieldError::new("plugin", name, expected).into()
-        })
+    fn settable(&self, organisation: OrganisationId, name: &str) -> Result<Arc<Dialect>, PluginError> {
+        if let Some(dialect) = self.dialect(name) {
+            return Ok(dialect);
+        }
+        if self.seen(organisation, name).is_none() {
+            return Err(PluginError::Unknown(name.to_owned()));
+        }
+        let expected = "a dialect that is switched on and loads: only dialects are set for an organisation";
+        Err(FieldError::new("plugin", name, expected).into())
     }
 }
 
@@ -97,7 +99,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::testing::{House, configurable_dialect, principal};
+    use crate::testing::{House, configurable_dialect, named_app, principal};
     use crate::{DialectRequest, RouteMatch};
 
     fn object(json: &Json) -> Map<String, Json> {
@@ -148,6 +150,16 @@ mod tests {
         assert_eq!(answer(&plugins, 6).await.unwrap(), "hello", "each organisation has its own");
         let unknown = plugins.set_settings(&admin, "nobody", Map::new()).await.unwrap_err();
         assert!(matches!(unknown, PluginError::Unknown(_)), "{unknown}");
+
+        // Of what is there and is no dialect it is told so, whoever's it is, and nobody learns of another's.
+        let app = || named_app("mine", "1.0.0", "", "", "(global.get $ok)");
+        plugins.install(Owner::Organisation(ours), "key", app(), Vec::new(), false).await.unwrap();
+        let own = plugins.set_settings(&admin, "mine", Map::new()).await.unwrap_err();
+        assert!(own.kind() == ErrorKind::Invalid && own.to_string().contains("expected a dialect"), "{own}");
+        let other = |name| plugins.settings(OrganisationId(6), name).unwrap_err();
+        assert!(matches!(other("mine"), PluginError::Unknown(_)));
+        plugins.install(Owner::Host, "host", app(), Vec::new(), false).await.unwrap();
+        assert_eq!(other("mine").to_string(), own.to_string());
 
         // Another process finds them, and a plugin that is removed takes them with it.
         let again = house.again(store).await;

@@ -356,7 +356,9 @@ async fn a_share_of_the_monitors_gets_the_canary_of_their_detector_until_it_fail
     assert_eq!(one_who_tries.version(), "1.0.0");
     plugins.promote(Owner::Host, "key", "judge").await.unwrap();
 
-    for (version, requires, detect, answered) in [("3.0.0", 0, "unreachable", false), ("4.0.0", 1, "", true)]
+    let nonsense = "(f64.store (i32.const 1400) (f64.const 2))";
+    for (version, requires, detect, answered) in
+        [("3.0.0", 0, "unreachable", false), ("4.0.0", 1, "", true), ("5.0.0", 0, nonsense, false)]
     {
         canary(version, requires, detect).await.unwrap();
         let got = judged(&plugins, 300).await;

@@ -96,9 +96,9 @@ pub(crate) struct VersionStatistics {
     /// Whether it is called (`closed`), left alone after failures (`open`), or tried again (`half-open`).
     #[schema(value_type = Object)]
     breaker: BreakerState,
-    /// By role: `calls`, `errors` by kind, `processor_microseconds`, `peak_memory_bytes`, `host_calls`, `latency` and
-    /// `queue` with their quantiles. Absent where the calls are not the caller's alone: an organisation does not see
-    /// how often others call a plugin of the host's.
+    /// By role: `calls`, `errors` by kind (`bad-answer` is one that made no sense), `processor_microseconds`,
+    /// `peak_memory_bytes`, `host_calls`, `latency` and `queue` with their quantiles. Absent where the calls are not the
+    /// caller's alone: an organisation does not see how often others call a plugin of the host's.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<Object>>)]
     roles: Option<Vec<RoleStats>>,
@@ -197,7 +197,7 @@ pub(crate) struct PluginLog {
     items: Vec<PluginLine>,
 }
 
-/// A line a plugin logged.
+/// A line a plugin logged, or the host of its answer.
 #[derive(Serialize, ToSchema)]
 struct PluginLine {
     /// The version it is of.
@@ -219,7 +219,8 @@ impl From<VersionLine> for PluginLine {
 }
 
 /// Shows what a plugin logged last, as far as it is the caller's: an organisation sees the lines of its own calls, the
-/// operator those of calls without a caller, which belong to no organisation.
+/// operator those of calls without a caller, which belong to no organisation. Whoever owns the plugin also sees why an
+/// answer of it made no sense, in a line of the level `error`.
 #[utoipa::path(get, path = "/v1/plugins/{name}/logs", tag = "plugins", security(("key" = [])),
     params(("name" = String, Path, description = "The plugin's name"), LastQuery),
     responses((status = 200, description = "The last lines", body = PluginLog), Refusals, NotFound))]
