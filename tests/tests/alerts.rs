@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
-use bellwether_tests::{Host, expect_json};
+use bellwether_tests::{Host, expect_json, python};
 use serde_json::{Value, json};
 
 /// How long anything may take: some evaluations of ten seconds each, on a busy machine.
@@ -96,6 +96,34 @@ fn a_write_is_seen_long_before_the_schedule_would_look() -> Result<()> {
     let woken = metrics.lines().find_map(|line| line.strip_prefix("bellwether_monitor_wakes_total "));
     ensure!(woken.is_some_and(|count| count.trim() != "0"), "{metrics}");
     ensure!(metrics.contains("bellwether_monitors_behind_seconds"), "{metrics}");
+    host.stop()
+}
+
+#[test]
+fn every_answer_is_of_the_schema_the_openapi_document_declares() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let host = Host::start(&folder.path().join("data"), &[])?;
+    let token = host.keys().admin.clone();
+    let made = |path: &str, body: Value| expect_json(host.as_admin("POST", path).json(&body).send()?, 201);
+    made("/v1/metrics", json!({"name": "pushes", "data_type": "sum", "interval": "daily"}))?;
+    let sample = json!({"samples": [{"metric": "pushes", "value": 1}]});
+    expect_json(host.as_admin("POST", "/v1/samples").json(&sample).send()?, 200)?;
+    made("/v1/keys", json!({"name": "reader", "role": "read"}))?;
+    made("/v1/mutes", json!({"scope": {"labels": {"team": "web"}}}))?;
+    made("/v1/calendar", json!({"name": "work", "kind": "suppress", "scope": {"tags": {"host": "none"}}}))?;
+    let event = json!({"events": [{"title": "Deployed", "tags": ["host:web-1"]}]});
+    expect_json(host.as_admin("POST", "/v1/events").json(&event).send()?, 200)?;
+    let log = json!({"logs": [{"message": "down", "status": "error"}]});
+    expect_json(host.as_admin("POST", "/v1/logs").json(&log).send()?, 200)?;
+    let hook = host.store_hook(&token, include_str!("../../examples/playbooks/count-pushes.toml"))?;
+    let push = host.request("POST", &format!("{hook}?wait")).header("x-github-event", "push");
+    expect_json(push.body(include_str!("../data/github-push.json")).send()?, 200)?;
+    made("/v1/monitors", monitor())?;
+    write_until(&host, &token, 99.0, "open")?;
+    let printed = python("answers.py", &[&host.url, &token, &host.keys().operator])?;
+    for path in ["/v1/series/metrics/{metric}", "/v1/monitors/{monitor}/series", "/v1/incidents/{incident}"] {
+        ensure!(printed.contains(path), "{path} was not asked: {printed}");
+    }
     host.stop()
 }
 

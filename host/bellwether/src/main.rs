@@ -37,6 +37,6 @@ fn main() -> ExitCode {
 
 /// Tells why it came to nothing, and gives what a script sees.
 fn fail(failure: &Failure, json: bool) -> ExitCode {
-    eprintln!("{}", if json { failure.for_programs() } else { failure.for_people() });
+    crate::output::note!("{}", if json { failure.for_programs() } else { failure.for_people() });
     ExitCode::from(failure.exit_code())
 }

@@ -52,6 +52,14 @@ pub(crate) fn value(
     }
 }
 
+/// Writes a line to the error stream, as `eprintln!` does; nobody may be reading it.
+macro_rules! note {
+    ($($line:tt)*) => {{
+        let _ = ::std::io::Write::write_fmt(&mut ::std::io::stderr(), format_args!("{}\n", format_args!($($line)*)));
+    }};
+}
+pub(crate) use note;
+
 /// Prints a list: a table for people, `{"items": […]}` for programs.
 pub(crate) fn listing(format: Format, listing: &Listing, columns: &[Column]) -> anyhow::Result<()> {
     match format {
@@ -61,7 +69,7 @@ pub(crate) fn listing(format: Format, listing: &Listing, columns: &[Column]) -> 
         Format::Text => print(&table(&listing.items, columns))?,
     }
     if listing.more {
-        eprintln!("there are more than {}; raise --limit to see them", listing.items.len());
+        crate::output::note!("there are more than {}; raise --limit to see them", listing.items.len());
     }
     Ok(())
 }

@@ -60,6 +60,19 @@ pub struct SmtpMailer {
     hello: ClientId,
 }
 
+/// Whether messages can be sent by `from`.
+///
+/// # Errors
+/// Names `email.from`.
+pub fn check_sender(from: &str) -> Result<(), FieldError> {
+    sender(from).map(drop)
+}
+
+fn sender(from: &str) -> Result<Mailbox, FieldError> {
+    let expected = "an address, as in Bellwether <alerts@example.com>";
+    from.parse().map_err(|_| FieldError::new("email.from", from, expected))
+}
+
 impl SmtpMailer {
     /// A mailer.
     ///
@@ -67,9 +80,7 @@ impl SmtpMailer {
     /// Names the setting that is wrong, as `email.from`.
     pub fn new(settings: MailSettings) -> Result<Self, FieldError> {
         let MailSettings { server, port, security, credentials, from, trusted } = settings;
-        let from: Mailbox = from.parse().map_err(|_| {
-            FieldError::new("email.from", &from, "an address, as in Bellwether <alerts@example.com>")
-        })?;
+        let from = sender(&from)?;
         let wrong = |error: &Error| {
             FieldError::new("email.server", &server, format!("a server TLS can be spoken to: {error}"))
         };

@@ -117,6 +117,11 @@ impl SledStore {
         std::fs::create_dir_all(path).map_err(|error| io_failed(path, &error))?;
         let lock = FolderLock::take(path)?;
         let openings = openings::before(path)?;
+        let rows = path.join("db");
+        if openings > 0 && !rows.exists() {
+            let why = format!("{} is missing: put it back, or restore a backup", rows.display());
+            return Err(StoreError::Damaged(why));
+        }
         let db = open_sled(path, settings.cache_bytes)?;
         if openings > 0 && db.is_empty() {
             return Err(StoreError::Damaged(format!(
@@ -348,7 +353,9 @@ pub(crate) fn guarded<T>(read: impl FnOnce() -> Result<T, StoreError>) -> Result
 /// sled's errors in this crate's words.
 pub(crate) fn failed(error: sled::Error) -> StoreError {
     match error {
-        sled::Error::Corruption { .. } => StoreError::Damaged(error.to_string()),
+        sled::Error::Corruption { .. } => StoreError::Damaged(format!(
+            "what sled keeps (db, conf, snap.*) does not read; restore a backup: {error}"
+        )),
         other => StoreError::Failed(other.to_string()),
     }
 }

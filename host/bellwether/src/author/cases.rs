@@ -94,7 +94,7 @@ impl fmt::Display for Given {
 
 /// Reads a file of cases.
 pub(super) fn read(path: &Path) -> Result<Vec<Case>, Failure> {
-    let wrong = |error: &dyn std::fmt::Display| Failure::Usage(format!("{}: {error}", path.display()));
+    let wrong = |error: &dyn fmt::Display| Failure::Usage(format!("{}: {error}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|error| wrong(&error))?;
     let File { case } = toml::from_str(&text).map_err(|error| wrong(&error))?;
     for (number, case) in case.iter().enumerate() {

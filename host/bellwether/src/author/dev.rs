@@ -47,7 +47,7 @@ pub(crate) async fn run(work: &Loop, client: &Client) -> Result<(), Failure> {
             Ok(name) => Some(name),
             Err(failure) if work.once => return Err(failure),
             Err(failure) => {
-                eprintln!("{}", failure.for_people());
+                crate::output::note!("{}", failure.for_people());
                 None
             }
         };
@@ -57,7 +57,7 @@ pub(crate) async fn run(work: &Loop, client: &Client) -> Result<(), Failure> {
         if work.once {
             return Ok(());
         }
-        eprintln!("waiting for a change in {}; Ctrl-C ends", work.folder.display());
+        crate::output::note!("waiting for a change in {}; Ctrl-C ends", work.folder.display());
         // What changed while it was built counts too.
         let earlier = files.clone();
         let change = changed(&work.folder, &earlier);
@@ -68,7 +68,7 @@ pub(crate) async fn run(work: &Loop, client: &Client) -> Result<(), Failure> {
                 () = tokio::time::sleep(INTERVAL * 4) => {
                     // What others start on the host is shown too.
                     if let Some(name) = &name && let Err(failure) = tell(client, name, &mut seen).await {
-                        eprintln!("{}", failure.for_people());
+                        crate::output::note!("{}", failure.for_people());
                     }
                 }
             }

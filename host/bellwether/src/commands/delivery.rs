@@ -127,7 +127,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             for delivery in deliveries {
                 let line = delivery.rsplit_once('.').map_or(delivery.as_str(), |(line, _)| line);
                 if held.contains(line) {
-                    eprintln!("{delivery} is not resent: an earlier one of its incident was refused");
+                    crate::output::note!(
+                        "{delivery} is not resent: an earlier one of its incident was refused"
+                    );
                     refused += 1;
                     continue;
                 }
@@ -137,7 +139,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
                         output::value(format, &answer, |_| format!("{delivery} waits to be delivered\n"))?;
                     }
                     Err(failure @ Failure::Refused(_)) if asked > 1 => {
-                        eprintln!("{delivery}: {}", failure.for_people());
+                        crate::output::note!("{delivery}: {}", failure.for_people());
                         held.insert(line.to_owned());
                         refused += 1;
                     }

@@ -252,7 +252,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             let values = client.get(&["v1", "metrics", &metric, "values"], &query).await?;
             output::value(format, &values, table_of_values)?;
             if values.get("next").is_some_and(|next| !next.is_null()) {
-                eprintln!("there are more values; ask for a shorter range or fewer keys");
+                crate::output::note!("there are more values; ask for a shorter range or fewer keys");
             }
         }
     }

@@ -238,7 +238,7 @@ async fn warn_of_channels(client: &Client, monitor: &Value) {
         return;
     };
     for channel in routed["missing"].as_array().into_iter().flatten() {
-        eprintln!("warning: there is no channel {channel}: until it is put, nobody is told by it");
+        crate::output::note!("warning: there is no channel {channel}: until it is put, nobody is told by it");
     }
 }
 
@@ -246,7 +246,7 @@ async fn warn_of_channels(client: &Client, monitor: &Value) {
 pub(super) async fn warn_of_monitors(client: &Client, names: &[String]) {
     for name in names {
         if client.get(&["v1", "monitors", name], &[]).await.is_err_and(|failure| failure.is_not_found()) {
-            eprintln!("warning: there is no monitor {name:?}");
+            crate::output::note!("warning: there is no monitor {name:?}");
         }
     }
 }

@@ -322,7 +322,7 @@ async fn send_lines(client: &Client, format: Format, known: &Known) -> Result<()
         }
         let (record, taken) = fitting(known, line);
         if taken < line.len() {
-            eprintln!("line {number} has {} bytes, of which {taken} are sent", line.len());
+            crate::output::note!("line {number} has {} bytes, of which {taken} are sent", line.len());
         }
         outbox.put(record).await?;
     }

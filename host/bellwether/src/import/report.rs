@@ -69,7 +69,7 @@ impl Report {
         self.bar.set_position(byte);
         if self.format == Format::Text && self.bar.is_hidden() && self.told.elapsed() >= LINE_EVERY {
             let percent = byte.saturating_mul(100).checked_div(self.length).unwrap_or(100);
-            eprintln!("{what}: {percent} %");
+            crate::output::note!("{what}: {percent} %");
             self.told = Instant::now();
         }
     }
@@ -79,7 +79,7 @@ impl Report {
         self.bad_line_count += 1;
         if self.bad_lines.len() < TOLD_BAD_LINES {
             if self.format == Format::Text {
-                self.bar.suspend(|| eprintln!("line {}: {}", bad.line, bad.reason));
+                self.bar.suspend(|| crate::output::note!("line {}: {}", bad.line, bad.reason));
             }
             self.bad_lines.push(bad);
         }
@@ -90,7 +90,7 @@ impl Report {
         self.bar.finish_and_clear();
         let untold = self.bad_line_count - self.bad_lines.len() as u64;
         if untold > 0 && self.format == Format::Text {
-            eprintln!("… and {untold} more bad lines");
+            crate::output::note!("… and {untold} more bad lines");
         }
         self.bad_lines
     }

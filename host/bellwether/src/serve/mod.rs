@@ -193,6 +193,12 @@ async fn start(
     progress.tell(LOADING);
     let services = opened.services(settings).await?;
     bundled::install(&services.plugins, bundled::BUNDLED, progress).await;
+    for name in settings.dialects.keys().filter(|name| services.plugins.dialect(name).is_none()) {
+        tracing::warn!(
+            dialect = name,
+            "the settings name a dialect that is not there: until it is installed, requests to it are answered with 503"
+        );
+    }
     let organisation = &settings.organisation;
     first_keys::print_once(&opened.access, &settings.data, organisation, url, output::deliver).await?;
     Ok(services)

@@ -93,6 +93,20 @@ pub(super) fn check(settings: &Settings) -> Result<(), Vec<FieldError>> {
         let right = EnvFilter::try_new(filter).is_ok();
         expect(right, field, filter, "directives such as info or warn,bellwether_front=debug");
     }
+    let (mut addresses, mut hosts) = (settings.listen.clone(), Vec::new());
+    for (name, dialect) in &settings.dialects {
+        if let Some(address) = dialect.listen {
+            let field = format!("dialects.{name}.listen");
+            expect(!addresses.contains(&address), &field, &address, "an address nothing else listens on");
+            addresses.push(address);
+        }
+        for host in &dialect.hosts {
+            let field = format!("dialects.{name}.hosts");
+            expect(!hosts.contains(&host), &field, host, "a host that is no other dialect's");
+            hosts.push(host);
+        }
+    }
+    wrong.extend(email.from.as_ref().and_then(|from| bellwether_mail::check_sender(from).err()));
     let named = bellwether_access::check_organisation_name(&settings.organisation);
     wrong.extend(named.err().map(|error| FieldError { field: "organisation".to_owned(), ..error }));
     wrong.extend(settings.plugins.limits.check_as(|name| format!("plugins.limits.{name}")));
@@ -102,6 +116,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), Vec<FieldError>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Dialect;
 
     #[test]
     fn the_defaults_are_right() {
@@ -111,7 +126,7 @@ mod tests {
     #[test]
     fn what_cannot_work_is_refused_by_name() {
         type Change = fn(&mut Settings);
-        let changes: [(&str, Change); 12] = [
+        let changes: [(&str, Change); 15] = [
             ("listen", |settings| settings.listen.clear()),
             ("http.body_limit_bytes", |settings| settings.http.body_limit_bytes = 0),
             ("store.cache_bytes", |settings| settings.store.cache_bytes = 255),
@@ -122,6 +137,20 @@ mod tests {
             ("public_url", |settings| settings.public_url = Some("example.com".to_owned())),
             ("traces.endpoint", |settings| settings.traces.endpoint = Some("collector".to_owned())),
             ("email.from", |settings| settings.email.server = Some("mail.example.com".to_owned())),
+            ("email.from", |settings| {
+                settings.email.server = Some("mail.example.com".to_owned());
+                settings.email.from = Some("nobody".to_owned());
+            }),
+            ("dialects.datadog.listen", |settings| {
+                let listen = settings.listen.first().copied();
+                settings.dialects.insert("datadog".to_owned(), Dialect { listen, ..Dialect::default() });
+            }),
+            ("dialects.prometheus.hosts", |settings| {
+                for name in ["datadog", "prometheus"] {
+                    let hosts = vec!["metrics.example.com".to_owned()];
+                    settings.dialects.insert(name.to_owned(), Dialect { hosts, ..Dialect::default() });
+                }
+            }),
             ("email.password_file", |settings| settings.email.user = Some("me".to_owned())),
             ("log.filter", |settings| settings.log.filter = "info=info=info".to_owned()),
         ];
