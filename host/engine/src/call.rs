@@ -227,13 +227,8 @@ fn classify(error: &wasmtime::Error, meter: &Meter) -> CallError {
 
 fn frames(backtrace: &WasmBacktrace) -> Vec<String> {
     let name = |frame: &wasmtime::FrameInfo| match frame.func_name() {
-        Some(name) => demangled(name),
+        Some(name) => name.to_owned(),
         None => format!("function {}", frame.func_index()),
     };
     backtrace.frames().iter().map(name).collect()
-}
-
-/// A function's name without the hash Rust's mangling ends in.
-fn demangled(name: &str) -> String {
-    name.rsplit_once("::h").filter(|(_, hash)| hash.len() == 16).map_or(name, |(name, _)| name).to_owned()
 }

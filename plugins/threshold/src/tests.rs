@@ -33,7 +33,7 @@ fn a_value_far_from_the_median_is_strange_and_its_neighbours_are_not() {
 
 #[test]
 fn it_does_not_judge_before_it_has_seen_enough() {
-    let verdicts = detect(judge, &threshold(&json!({})), &[1.0, 1.0, 1.0, 1.0, 9.0, 9.0]);
+    let verdicts = detect(judge, &threshold(&json!({})), &[1.0, 1.0, 1.0, 1.0, 9.0, 900.0]);
     assert!(verdicts[..5].iter().all(|verdict| verdict.score == 0.0 && verdict.expected.is_nan()));
     assert!(verdicts[5].score > 0.99, "{:?}", verdicts[5]);
 }
