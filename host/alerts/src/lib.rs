@@ -81,8 +81,8 @@ pub use route::{
 };
 pub use sending::{FilledRequest, HttpSender, Letter, Mailer, Posted, SendError};
 pub use service::{
-    Alerts, Backtest, BacktestIncident, BacktestRequest, FeedbackFilter, IncidentFilter, IncidentState,
-    Limits, MonitorVersion, Parts, SeriesStatus, StoredMonitor,
+    Alerts, Backtest, BacktestIncident, BacktestRequest, Caller, FeedbackFilter, IncidentFilter,
+    IncidentState, Limits, MonitorVersion, Parts, SeriesStatus, StoredMonitor,
 };
 pub use settings::Settings;
 pub use state::Direction;

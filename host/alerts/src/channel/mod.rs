@@ -131,7 +131,7 @@ enum StoredState {
 }
 
 impl ChannelRow {
-    fn of(channel: &Channel) -> Self {
+    pub(crate) fn of(channel: &Channel) -> Self {
         Self {
             version: channel.version,
             spec: serde_json::to_string(&channel.spec).expect("a specification is plain data"),
@@ -145,7 +145,7 @@ impl ChannelRow {
         }
     }
 
-    fn channel(self, name: &str) -> Result<Channel, bellwether_store::StoreError> {
+    pub(crate) fn channel(self, name: &str) -> Result<Channel, bellwether_store::StoreError> {
         let spec = serde_json::from_str(&self.spec).map_err(|error| {
             bellwether_store::StoreError::Damaged(format!("the channel {name} does not read: {error}"))
         })?;

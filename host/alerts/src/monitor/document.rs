@@ -292,10 +292,12 @@ pub struct DetectorChoice {
     /// A point with this score is strange, or a higher one; by default 0.5, where the bundled detectors' bands end.
     #[serde(default = "score")]
     pub score: f64,
-    /// So many points in a row that are not strange end an alert, unless `recovery_window` says otherwise.
+    /// So many points in a row that are not strange end an alert whose window does not breach any more, unless
+    /// `recovery_window` says otherwise.
     #[serde(default = "recovery_points")]
     pub recovery_points: u32,
-    /// An alert ends when the fraction of strange points in so much time is at most `thresholds.critical_recovery`.
+    /// An alert whose window does not breach any more ends when the fraction of strange points in so much time is at most
+    /// `thresholds.critical_recovery`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovery_window: Option<Period>,
 }

@@ -64,7 +64,7 @@ impl Alerts {
         organisation: OrganisationId,
         request: &BacktestRequest,
     ) -> Result<Backtest, AlertError> {
-        let compiled = self.compile(organisation, &request.document)?;
+        let compiled = self.compile(organisation, &request.document).await?;
         let BacktestRequest { from, to, .. } = *request;
         if to <= from {
             return Err(FieldError::new("to", to, format!("an instant after from, {from}")).into());

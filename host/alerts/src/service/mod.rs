@@ -2,6 +2,7 @@
 
 mod backtest;
 mod calendar;
+mod callers;
 mod fates;
 mod feedback;
 mod find;
@@ -34,6 +35,7 @@ use crate::wake::Wakes;
 use crate::{AlertError, EventSource, Figures, Outward, Roles, Routes, Tellings};
 
 pub use backtest::{Backtest, BacktestIncident, BacktestRequest};
+pub use callers::Caller;
 pub use feedback::FeedbackFilter;
 pub use find::{MonitorVersion, SeriesStatus, StoredMonitor};
 pub use incidents::{IncidentFilter, IncidentState};

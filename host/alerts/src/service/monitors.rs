@@ -1,5 +1,7 @@
 //! Monitors as they are stored, changed and read.
 
+use std::time::Duration;
+
 use bellwether_access::Principal;
 use bellwether_kernel::{FieldError, MonitorId, OrganisationId, Timestamp};
 use bellwether_store::{Batch, Direction, Precondition, Space, Versioned, decode, delete_large, encode};
@@ -13,10 +15,10 @@ use crate::calendar::Quiet;
 use crate::engine::check_peers;
 use crate::evaluate::{Move, Settling, close_all};
 use crate::feedback::FeedbackCounts;
-use crate::monitor::{Compiled, written};
+use crate::monitor::{Anomaly, Compiled, written};
 use crate::rows::{self, MonitorRef, MonitorRow, NextRow};
 use crate::state::MonitorState;
-use crate::{AlertError, Alerts, Settings, limits};
+use crate::{AlertError, Alerts, Detector, Points, RoleError, Settings, limits};
 
 /// Rows deleted in one commit.
 const DELETED: usize = 1_000;
@@ -34,8 +36,9 @@ impl Versioned for VersionRow {
 }
 
 impl Alerts {
-    /// Compiles a document and holds it against the detector it names, if that is installed.
-    pub(crate) fn compile(
+    /// Compiles a document and holds it against the detector it names, which is shown no points: settings it would
+    /// refuse in an evaluation are refused now.
+    pub(crate) async fn compile(
         &self,
         organisation: OrganisationId,
         document: &Json,
@@ -51,8 +54,7 @@ impl Alerts {
                 )
             })?;
             check_peers(&*detector, anomaly)?;
-            let settings = Settings::read(&detector.description().settings, &anomaly.settings);
-            settings.map_err(|error| FieldError { field: format!("detector.{}", error.field), ..error })?;
+            check_settings(&*detector, anomaly, compiled.step).await?;
         }
         Ok(compiled)
     }
@@ -66,7 +68,7 @@ impl Alerts {
         principal: &Principal,
         document: &Json,
     ) -> Result<StoredMonitor, AlertError> {
-        let compiled = self.compile(principal.organisation, document)?;
+        let compiled = self.compile(principal.organisation, document).await?;
         let mut attempts = Attempts::default();
         loop {
             let done = self.try_create(principal, &compiled).await;
@@ -131,7 +133,7 @@ impl Alerts {
         document: &Json,
         expected: Option<u32>,
     ) -> Result<StoredMonitor, AlertError> {
-        let compiled = self.compile(principal.organisation, document)?;
+        let compiled = self.compile(principal.organisation, document).await?;
         self.change(principal, name_or_id, expected, "monitor.change", |_| Ok(compiled.clone())).await
     }
 
@@ -383,5 +385,22 @@ impl Alerts {
             self.store.get(&key).await?.ok_or_else(|| AlertError::unknown("monitor", id.to_string()))?;
         let next = decode(&stored)?;
         Ok((key, stored, next))
+    }
+}
+
+/// Names the setting a detector refuses, if it refuses one. What else it fails with may be over when it is evaluated, and is
+/// the monitor's problem then.
+async fn check_settings(detector: &dyn Detector, anomaly: &Anomaly, step: i64) -> Result<(), FieldError> {
+    let wrong = |error: FieldError| FieldError { field: format!("detector.{}", error.field), ..error };
+    let settings = Settings::read(&detector.description().settings, &anomaly.settings).map_err(wrong)?;
+    let nothing = Points {
+        times: Vec::new(),
+        step: Some(Duration::from_millis(step.unsigned_abs())),
+        values: vec![Vec::new()],
+        learn: false,
+    };
+    match detector.detect(&settings, &[], &nothing).await {
+        Err(RoleError::Invalid(error)) if error.field.starts_with("settings.") => Err(wrong(error)),
+        _ => Ok(()),
     }
 }

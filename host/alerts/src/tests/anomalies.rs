@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
+use bellwether_kernel::value::{Input, Value, ValueType};
+use bellwether_kernel::{ErrorKind, FieldError};
+
 use super::*;
 
 /// A point above 100 is strange. Its state is how many points it was shown and the time of the last, so that a point
 /// that comes twice, or late, shows.
-struct Bound(DetectorDescription, Mutex<Vec<String>>);
+pub(super) struct Bound(DetectorDescription, Mutex<Vec<String>>);
 
 impl Bound {
-    fn new() -> Arc<Self> {
+    pub(super) fn new() -> Arc<Self> {
         let history = History { least: 1, best: 10 };
         let summary = "Above 100 is strange.".to_owned();
         let description =
@@ -145,6 +148,123 @@ async fn a_recovery_window_says_when_it_is_over() {
     }
     world.live(minute, &[("a", 50.0)]).await;
     assert!(!world.incidents().await[0].is_open(), "one of four is strange");
+}
+
+#[tokio::test]
+async fn it_is_open_while_its_window_breaches_however_many_points_in_a_row_are_usual() {
+    let (world, _) = world().await;
+    let detector = json!({"name": "bound", "recovery_points": 2});
+    world.create(strange(json!({"window": "6m", "detector": detector}))).await;
+    let mut minute = world.live(0, &[("a", 150.0)]).await;
+    minute = world.live(minute, &[("a", 150.0)]).await;
+    for usual in 1..=6 {
+        assert!(world.incidents().await[0].is_open(), "{usual}");
+        minute = world.live(minute, &[("a", 50.0)]).await;
+    }
+    assert!(!world.incidents().await[0].is_open(), "the last strange point is a window ago");
+    assert_eq!(world.told().await, [["opened 1", "closed 2"]]);
+    let close = world.incidents().await[0].closed;
+    assert_eq!(close, Some(at(8)));
+    let request = BacktestRequest {
+        document: strange(json!({"window": "6m", "detector": {"name": "bound", "recovery_points": 2}})),
+        from: at(1),
+        to: at(9),
+    };
+    let tested = world.alerts.backtest(OURS, &request).await.unwrap();
+    assert_eq!(tested.incidents[0].incident.closed, close, "a back-test closes it where it closed");
+}
+
+/// Takes no deviations below 0, and has no verdict on 13.
+struct Picky(DetectorDescription);
+
+impl Picky {
+    fn new() -> Arc<Self> {
+        let deviations = Input {
+            name: "deviations".into(),
+            value_type: ValueType::Number,
+            required: true,
+            default: None,
+            choices: Vec::new(),
+            secret: false,
+            help: String::new(),
+        };
+        Arc::new(Self(DetectorDescription {
+            summary: "Far away is strange.".into(),
+            settings: vec![deviations],
+            takes: Takes::OneSeries,
+            history: History { least: 1, best: 10 },
+        }))
+    }
+}
+
+#[async_trait]
+impl Detector for Picky {
+    fn version(&self) -> &str {
+        "1.0.0"
+    }
+
+    fn description(&self) -> &DetectorDescription {
+        &self.0
+    }
+
+    async fn detect(
+        &self,
+        settings: &Settings,
+        state: &[u8],
+        points: &Points,
+    ) -> Result<Detection, RoleError> {
+        points.check(Takes::OneSeries)?;
+        assert!(state.is_empty() && points.times.is_empty(), "it is only asked for its settings");
+        match settings.values() {
+            [(_, Value::Number(value))] if *value < 0.0 => {
+                Err(FieldError::new("settings.deviations", value, "a number above 0").into())
+            }
+            [(_, Value::Number(13.0))] => {
+                Err(RoleError::Failed { message: "trapped".into(), kind: ErrorKind::Plugin })
+            }
+            _ => Ok(Detection { series: vec![Scores::default()], state: Vec::new() }),
+        }
+    }
+}
+
+#[tokio::test]
+async fn settings_the_detector_refuses_are_refused_when_a_monitor_is_put_or_tested_and_nothing_is_kept() {
+    let world = World::with_roles(FakeRoles(Some(Picky::new()))).await;
+    let (alerts, principal) = (&world.alerts, &world.principal);
+    let with = |settings: Json| strange(json!({"detector": {"name": "bound", "settings": settings}}));
+    world.create(with(json!({"deviations": 3}))).await;
+    for (settings, field, expected) in [
+        (json!({"deviations": -1}), "detector.settings.deviations", "a number above 0"),
+        (json!({"deviations": "three"}), "detector.settings.deviations", "a number"),
+        (json!({}), "detector.settings.deviations", "it is required"),
+        (json!({"deviations": 3, "noise": 1}), "detector.settings.noise", "one of deviations"),
+    ] {
+        let document = with(settings);
+        let mut other = document.clone();
+        other["name"] = "other".into();
+        let test = BacktestRequest { document: document.clone(), from: at(0), to: at(1) };
+        for refused in [
+            alerts.create_monitor(principal, &other).await.map(drop),
+            alerts.replace_monitor(principal, "cpu", &document, None).await.map(drop),
+            alerts.backtest(OURS, &test).await.map(drop),
+        ] {
+            let error = refused.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+            let fault = error.field().unwrap_or_else(|| panic!("{error}"));
+            assert!(fault.field == field && fault.expected.contains(expected), "{error}");
+        }
+    }
+    let error = alerts.create_monitor(principal, &with(json!({"deviations": -1}))).await.unwrap_err();
+    assert_eq!(error.to_string(), "detector.settings.deviations is \"-1\", expected a number above 0");
+    assert!(alerts.monitor(OURS, "other").await.is_err(), "nothing is kept");
+    assert_eq!(alerts.monitor(OURS, "cpu").await.unwrap().version, 1, "what is there stays as it is");
+}
+
+#[tokio::test]
+async fn a_detector_that_fails_otherwise_does_not_keep_a_monitor_from_being_put() {
+    let world = World::with_roles(FakeRoles(Some(Picky::new()))).await;
+    let detector = json!({"name": "bound", "settings": {"deviations": 13}});
+    assert_eq!(world.create(strange(json!({"detector": detector}))).await.version, 1);
 }
 
 #[tokio::test]

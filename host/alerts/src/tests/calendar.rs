@@ -183,7 +183,9 @@ impl Detector for Learner {
     }
 
     async fn detect(&self, _: &Settings, _: &[u8], points: &Points) -> Result<Detection, RoleError> {
-        self.1.lock().push(points.learn);
+        if !points.times.is_empty() {
+            self.1.lock().push(points.learn);
+        }
         let columns = vec![0.0; points.times.len()];
         let (expected, lower, upper) = (columns.clone(), columns.clone(), columns.clone());
         let scores = Scores { scores: columns, expected, lower, upper, season: None };

@@ -3,6 +3,7 @@
 mod actions;
 mod anomalies;
 mod calendar;
+mod callers;
 mod documents;
 mod events;
 mod feedback;

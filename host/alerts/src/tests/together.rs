@@ -47,7 +47,9 @@ impl Detector for Odd {
             self.faults.lock().push(format!("{series} series after {known}"));
         }
         let values = points.values.iter().flatten().filter(|value| value.is_finite()).count();
-        self.calls.lock().push([series, points.times.len(), values, shown]);
+        if !points.times.is_empty() {
+            self.calls.lock().push([series, points.times.len(), values, shown]);
+        }
         let mut scores = vec![Scores::default(); series];
         for (at, time) in points.times.iter().enumerate() {
             if time.as_milliseconds() <= last {

@@ -53,7 +53,7 @@ pub struct Plugins {
     changes: tokio::sync::Mutex<()>,
     /// Where canaries tell that they failed.
     verdicts: UnboundedSender<Verdict>,
-    /// Who keeps to which version, once somebody may.
+    /// Which playbooks and runs keep to which version, once some may.
     pins: OnceLock<Weak<dyn Pins>>,
 }
 
@@ -126,7 +126,8 @@ impl Plugins {
         &self.shared.egress
     }
 
-    /// From now on plugins that are granted so read `alerts` and write to them. Only the first are.
+    /// From now on plugins that are granted so read `alerts` and write to them, and none is removed that their channels or
+    /// monitors call. Only the first are.
     pub fn answer_with_alerts(&self, alerts: &Arc<Alerts>) {
         // A host has one.
         let _ = self.shared.alerts.set(Arc::downgrade(alerts));

@@ -1,6 +1,7 @@
 //! The versions of a plugin: going back to one, removing one or all, and how many are kept.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
 
 use bellwether_kernel::{Cursor, FieldError, OrganisationId, Page, PageRequest};
 use bellwether_playbooks::{Pin, PinnedBy};
@@ -127,13 +128,13 @@ impl Plugins {
     /// host's own it is kept that they were removed.
     ///
     /// # Errors
-    /// If there is no such plugin; [`PluginError::Pinned`] while a published playbook calls it or an open run keeps to a
-    /// version of it.
+    /// If there is no such plugin; [`PluginError::Pinned`] while a published playbook, a monitor or a channel calls it, or
+    /// an open run keeps to a version of it.
     pub async fn remove(&self, owner: Owner, actor: &str, name: &str) -> Result<(), PluginError> {
         self.remove_all(owner, actor, name, false).await
     }
 
-    /// As [`Self::remove`]; with `force` whoever keeps to it. Their next step fails and says why.
+    /// As [`Self::remove`]; with `force` whoever keeps to it. Their next step, evaluation or delivery fails and says why.
     ///
     /// # Errors
     /// As [`Self::remove`].
@@ -147,7 +148,7 @@ impl Plugins {
         let _change = self.changes.lock().await;
         let before = self.known(owner, name)?;
         if !force {
-            // Who names no version of an organisation's own gets the host's of the same name.
+            // Who names no version of an organisation's own, as no monitor or channel does, gets the host's of that name.
             let goes_on = owner != Owner::Host && self.find(Owner::Host, name).is_some();
             let concerns = |version: Option<&str>| {
                 version.map_or(!goes_on, |version| before.releases.contains_key(version))
@@ -216,7 +217,7 @@ impl Plugins {
 
     /// Unloads versions that only those call who keep to them, once nobody does; to be called every minute.
     pub fn rest(&self) {
-        for entry in self.table().0.values().flat_map(std::collections::BTreeMap::values) {
+        for entry in self.table().0.values().flat_map(BTreeMap::values) {
             let called = |release: &Arc<Release>| entry.called().any(|called| Arc::ptr_eq(called, release));
             entry.releases.values().filter(|release| !called(release)).for_each(|release| release.rest());
         }
@@ -244,71 +245,111 @@ impl Plugins {
         entry: &Entry,
         concerns: impl Fn(Option<&str>) -> bool,
     ) -> Result<(), PluginError> {
-        let mut pins = self.pinned(entry).await?;
-        pins.retain(|(_, pin)| concerns(pin.version.as_deref()));
-        if pins.is_empty() {
+        let mut keepers: Vec<Keeper> = self.pinned(entry).await?.into_iter().map(Keeper::from).collect();
+        keepers.retain(|keeper| concerns(keeper.version.as_deref()));
+        if concerns(None) {
+            keepers.extend(self.called_by_alerts(entry).await?);
+        }
+        if keepers.is_empty() {
             return Ok(());
         }
         let by = match entry.owner {
-            Owner::Organisation(_) => by_name(&pins),
-            Owner::Host => self.by_organisation(&pins),
+            Owner::Organisation(_) => by_name(&keepers),
+            Owner::Host => self.by_organisation(&keepers),
         };
         Err(PluginError::Pinned { name: entry.name.clone(), by })
     }
 
-    /// Who keeps to versions of a plugin, in every organisation that finds it.
+    /// Which playbooks and runs keep to versions of a plugin, in every organisation that finds it.
     async fn pinned(&self, entry: &Entry) -> Result<Vec<(OrganisationId, Pin)>, PluginError> {
-        let Some(source) = self.pins.get().and_then(std::sync::Weak::upgrade) else { return Ok(Vec::new()) };
+        let Some(source) = self.pins.get().and_then(Weak::upgrade) else { return Ok(Vec::new()) };
         let mut pins = Vec::new();
+        for id in self.finders(entry)? {
+            let found = source.pins(id, &entry.name).await;
+            let found = found.map_err(|error| PluginError::Pins(Box::new(error)))?;
+            pins.extend(found.into_iter().map(|pin| (id, pin)));
+        }
+        Ok(pins)
+    }
+
+    /// Which channels and monitors call a plugin, in every organisation that finds it.
+    async fn called_by_alerts(&self, entry: &Entry) -> Result<Vec<Keeper>, PluginError> {
+        let Some(alerts) = self.shared.alerts.get().and_then(Weak::upgrade) else { return Ok(Vec::new()) };
+        let mut keepers = Vec::new();
+        for organisation in self.finders(entry)? {
+            let callers = alerts.callers(organisation, &entry.name).await?;
+            keepers.extend(callers.into_iter().map(|caller| Keeper {
+                organisation,
+                version: None,
+                by: caller.to_string(),
+                kind: "channels and monitors",
+            }));
+        }
+        Ok(keepers)
+    }
+
+    /// The organisations that find a plugin: its owner, or of the host's all that have none of their own of that name.
+    fn finders(&self, entry: &Entry) -> Result<Vec<OrganisationId>, PluginError> {
+        if let Owner::Organisation(id) = entry.owner {
+            return Ok(vec![id]);
+        }
+        let mut finders = Vec::new();
         let mut page = PageRequest::first(ORGANISATIONS);
         loop {
-            let organisations = match entry.owner {
-                Owner::Organisation(id) => Page { items: vec![id], next: None },
-                Owner::Host => {
-                    let found = self.shared.services.access.organisations(&page)?;
-                    let ids = found.items.iter().map(|organisation| organisation.id);
-                    // One with a plugin of its own of that name does not find the host's.
-                    let finds =
-                        |id: &OrganisationId| self.find(Owner::Organisation(*id), &entry.name).is_none();
-                    Page { items: ids.filter(finds).collect(), next: found.next }
-                }
-            };
-            for id in organisations.items {
-                let found = source.pins(id, &entry.name).await;
-                let found = found.map_err(|error| PluginError::Pins(Box::new(error)))?;
-                pins.extend(found.into_iter().map(|pin| (id, pin)));
-            }
-            match organisations.next {
+            let found = self.shared.services.access.organisations(&page)?;
+            let ids = found.items.iter().map(|organisation| organisation.id);
+            finders.extend(ids.filter(|id| self.find(Owner::Organisation(*id), &entry.name).is_none()));
+            match found.next {
                 Some(next) => page.cursor = Some(next),
-                None => return Ok(pins),
+                None => return Ok(finders),
             }
         }
     }
 
     /// The operator learns which organisations keep to a plugin of the host's, not by what.
-    fn by_organisation(&self, pins: &[(OrganisationId, Pin)]) -> Vec<String> {
-        let mut counts = std::collections::BTreeMap::<(OrganisationId, &str), usize>::new();
-        for (organisation, pin) in pins {
-            *counts.entry((*organisation, version_of(pin))).or_default() += 1;
+    fn by_organisation(&self, keepers: &[Keeper]) -> Vec<String> {
+        let mut counts = BTreeMap::<(OrganisationId, &str, &str), usize>::new();
+        for keeper in keepers {
+            *counts.entry((keeper.organisation, keeper.version(), keeper.kind)).or_default() += 1;
         }
-        let told = counts.iter().map(|((id, version), count)| {
+        let told = counts.iter().map(|((id, version, kind), count)| {
             let organisation = self.shared.services.access.organisation(*id);
             let organisation = organisation.map_or_else(|_| id.to_string(), |organisation| organisation.name);
-            format!("{version} by {count} playbooks and runs of the organisation {organisation}")
+            format!("{version} by {count} {kind} of the organisation {organisation}")
         });
         shortened(told)
     }
 }
 
-fn by_name(pins: &[(OrganisationId, Pin)]) -> Vec<String> {
-    shortened(pins.iter().map(|(_, pin)| match &pin.by {
-        PinnedBy::Playbook(name) => format!("{} by the playbook {name}", version_of(pin)),
-        PinnedBy::Run(id) => format!("{} by the run {id}", version_of(pin)),
-    }))
+/// Who keeps to a plugin.
+struct Keeper {
+    organisation: OrganisationId,
+    /// The version; `None` for whichever is current.
+    version: Option<String>,
+    /// As its owner knows it: `the playbook nightly`.
+    by: String,
+    /// What the operator is told it is one of.
+    kind: &'static str,
 }
 
-fn version_of(pin: &Pin) -> &str {
-    pin.version.as_deref().unwrap_or("the current version")
+impl Keeper {
+    fn version(&self) -> &str {
+        self.version.as_deref().unwrap_or("the current version")
+    }
+}
+
+impl From<(OrganisationId, Pin)> for Keeper {
+    fn from((organisation, pin): (OrganisationId, Pin)) -> Self {
+        let by = match pin.by {
+            PinnedBy::Playbook(name) => format!("the playbook {name}"),
+            PinnedBy::Run(id) => format!("the run {id}"),
+        };
+        Self { organisation, version: pin.version, by, kind: "playbooks and runs" }
+    }
+}
+
+fn by_name(keepers: &[Keeper]) -> Vec<String> {
+    shortened(keepers.iter().map(|keeper| format!("{} by {}", keeper.version(), keeper.by)))
 }
 
 /// The first few, and how many there are besides.
@@ -351,5 +392,71 @@ impl Entry {
             _ => VersionState::Kept,
         };
         KeptVersion { loaded: release.peek().is_some(), installed, state }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bellwether_access::Role;
+    use bellwether_alerts::{Alerts, NoTellings, Outward, Parts};
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::{House, detector, principal};
+
+    async fn world() -> (House, Arc<Plugins>, Arc<Alerts>) {
+        let house = House::new().await;
+        let plugins = house.plugins().await;
+        let services = house.services.clone();
+        services.access.create_organisation("host", "acme", "UTC").await.unwrap();
+        let alerts = Alerts::open(Parts {
+            store: services.store,
+            access: services.access,
+            figures: services.series,
+            events: services.records,
+            roles: plugins.clone(),
+            tellings: Arc::new(NoTellings),
+            clock: services.clock,
+            limits: bellwether_alerts::Limits::default(),
+            outward: Outward::default(),
+        });
+        plugins.answer_with_alerts(&alerts);
+        (house, plugins, alerts)
+    }
+
+    #[tokio::test]
+    async fn what_monitors_call_is_not_removed_unless_forced_and_their_names_are_told_to_its_owner() {
+        let (_house, plugins, alerts) = world().await;
+        let (host, own) = (Owner::Host, Owner::Organisation(OrganisationId(1)));
+        let install = async |owner, version| {
+            plugins.install(owner, "key", detector(version, 0, ""), Vec::new(), false).await.unwrap();
+        };
+        install(host, "1.0.0").await;
+        install(host, "2.0.0").await;
+        let document =
+            json!({"name": "odd", "kind": "anomaly", "query": "avg:load{*}", "detector": {"name": "judge"}});
+        alerts.create_monitor(&principal(1, Role::Write), &document).await.unwrap();
+        let refused = async |owner| plugins.remove(owner, "key", "judge").await.unwrap_err().to_string();
+        assert_eq!(
+            refused(host).await,
+            "the plugin judge is kept to: the current version by 1 channels and monitors of the organisation acme; \
+             end or change that first, or force it"
+        );
+        plugins.remove_version(host, "key", "judge", "1.0.0", false).await.unwrap();
+
+        // Whoever has one of its own does not call the host's, and gets it where that one goes.
+        install(own, "1.0.0").await;
+        plugins.remove(own, "key", "judge").await.unwrap();
+        install(own, "1.0.0").await;
+        plugins.remove(host, "key", "judge").await.unwrap();
+        let told = refused(own).await;
+        assert!(told.contains("kept to: the current version by the monitor odd; end or"), "{told}");
+        let last = plugins.remove_version(own, "key", "judge", "1.0.0", false).await.unwrap_err();
+        assert!(matches!(last, PluginError::InUse { .. }), "{last}");
+        plugins.remove_all(own, "key", "judge", true).await.unwrap();
+
+        install(own, "1.0.0").await;
+        alerts.delete_monitor(&principal(1, Role::Write), "odd").await.unwrap();
+        plugins.remove(own, "key", "judge").await.unwrap();
     }
 }
