@@ -229,8 +229,8 @@ Examples:
   bellwether plugin remove my-plugin
   bellwether plugin remove my-plugin --version 1.4.2
 
-What a published playbook or an open run keeps to is not removed; --force does it all the same. One that came with the
-binary stays removed until it is installed again.")]
+What a published playbook, an open run, a channel or a monitor calls is not removed; --force does it all the same. One that
+came with the binary stays removed until it is installed again.")]
     Remove {
         /// Its name
         plugin: String,
