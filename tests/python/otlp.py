@@ -172,7 +172,7 @@ answer = post(json.dumps(message))
 holds("to send it again changes nothing", answer.status_code == 200 and answer.json() == {} and value("by_hand_seconds") == 42)
 for body, headers, status, code, said in [
     ("{", {}, 400, 3, "EOF"),
-    ('{"resourceMetrics": 5}', {}, 400, 3, "resourceMetrics: invalid type"),
+    ('{"resourceMetrics": 5}', {}, 400, 3, "resourceMetrics is \"5\", expected a list"),
     (b"\xff", {"content-type": "application/x-protobuf"}, 400, None, None),
     ("{}", {"content-type": "text/plain"}, 415, 3, "application/x-protobuf or application/json"),
     ("{}", {"content-encoding": "br"}, 415, 3, "expected gzip"),
