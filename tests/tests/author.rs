@@ -192,10 +192,10 @@ fn the_pure_roles_go_from_an_empty_folder_to_trials_on_a_host() -> Result<()> {
         (
             "drift",
             "forecaster",
-            ("expected = [4, 5]", "expected = [4, 6]", "expected is to be"),
+            ("expected = [6, 7]", "expected = [6, 8]", "expected is to be"),
             "forecast",
-            json!({"points": [1, 2, null, 3], "horizon": 2}),
-            ("/expected", json!([4.0, 5.0])),
+            json!({"points": [1, 2, null, 4], "horizon": 2}),
+            ("/expected", json!([5.0, 6.0])),
         ),
     ] {
         let (_, built) = project(folder.path(), name, role, spoilt)?;
