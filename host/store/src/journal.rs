@@ -123,13 +123,13 @@ impl Journal {
             return Ok((journal, Replay { last: durable, ..Replay::default() }));
         };
         let mut replay = Replay { last: durable, ..Replay::default() };
-        let mut read = [Some(0); 2];
+        let mut read = Vec::with_capacity(2);
         for (place, &(first, at)) in begins.iter().enumerate() {
             if begins.get(place + 1).is_some_and(|(next, _)| next.saturating_sub(1) <= durable) {
-                read[at] = None; // sled has all of this one
-                continue;
+                continue; // sled has all of this one
             }
-            read[at] = Some(journal.files[at].read(|number, content| {
+            let bytes = journal.files[at].bytes()?;
+            let end = read_records(&bytes, |number, content| {
                 if number <= durable {
                     return Ok(());
                 }
@@ -140,13 +140,17 @@ impl Journal {
                 }
                 replay.last = number;
                 take_rows(content, &mut replay.rows).ok_or_else(|| damaged(folder, "a record has no rows"))
-            })?);
+            })?;
+            read.push((at, bytes, end));
         }
-        for (turn, end) in journal.files.iter().zip(read) {
-            let Some(end) = end else { continue };
-            if let Some(newest) = turn.newest_behind(end, replay.last)? {
+        if let [(_, begun)] = begins[..] {
+            // The first record of the other is what is damaged, if that holds any of its turn.
+            read.push((1 - begun, journal.files[1 - begun].bytes()?, 0));
+        }
+        for (at, bytes, end) in read {
+            if let Some(newest) = newest_behind(&bytes, end, replay.last) {
                 replay.lost = replay.lost.max(newest - replay.last);
-                turn.set_aside(end)?;
+                journal.files[at].set_aside(end)?;
             }
         }
         journal.last = replay.last;
@@ -229,50 +233,6 @@ impl Turn {
         std::fs::read(&self.path).map_err(|error| io_failed(&self.path, &error))
     }
 
-    /// Hands over numbers and contents of the records from the beginning to the first that is torn or of another
-    /// turn; gives where that is.
-    fn read(
-        &self,
-        mut record: impl FnMut(u64, &[u8]) -> Result<(), StoreError>,
-    ) -> Result<usize, StoreError> {
-        let bytes = self.bytes()?;
-        let mut rest = &bytes[..];
-        let mut expected = None;
-        while let Some((number, content)) = whole_record(rest) {
-            if expected.is_some_and(|expected| number != expected) {
-                break;
-            }
-            record(number, content)?;
-            expected = Some(number + 1);
-            rest = &rest[HEAD + content.len()..];
-        }
-        Ok(bytes.len() - rest.len())
-    }
-
-    /// The greatest number of a whole record behind `end`, wherever it begins, that is newer than `last`.
-    fn newest_behind(&self, end: usize, last: u64) -> Result<Option<u64>, StoreError> {
-        let bytes = self.bytes()?;
-        // So many records fit into a file.
-        let newer = last + 1..=last + (bytes.len() / HEAD) as u64;
-        let mut newest = None;
-        let mut at = end;
-        while let Some(head) = bytes.get(at..at + HEAD) {
-            let [.., a, b, c, d, e, f, g, h] = *head else { break };
-            let whole = newer
-                .contains(&u64::from_le_bytes([a, b, c, d, e, f, g, h]))
-                .then(|| whole_record(&bytes[at..]))
-                .flatten();
-            match whole {
-                Some((number, content)) => {
-                    newest = newest.max(Some(number));
-                    at += HEAD + content.len();
-                }
-                None => at += 1,
-            }
-        }
-        Ok(newest)
-    }
-
     /// Keeps a copy of the file as it is, and takes what is behind `end` out of it: a new record could else be followed by
     /// old ones whose numbers go on from it.
     fn set_aside(&self, end: usize) -> Result<(), StoreError> {
@@ -311,6 +271,48 @@ impl Turn {
         }
         Ok(())
     }
+}
+
+/// Hands over numbers and contents of a file's records from the beginning to the first that is torn or of another turn;
+/// gives where that is.
+fn read_records(
+    bytes: &[u8],
+    mut record: impl FnMut(u64, &[u8]) -> Result<(), StoreError>,
+) -> Result<usize, StoreError> {
+    let mut rest = bytes;
+    let mut expected = None;
+    while let Some((number, content)) = whole_record(rest) {
+        if expected.is_some_and(|expected| number != expected) {
+            break;
+        }
+        record(number, content)?;
+        expected = Some(number + 1);
+        rest = &rest[HEAD + content.len()..];
+    }
+    Ok(bytes.len() - rest.len())
+}
+
+/// The greatest number of a whole record of a file behind `end`, wherever it begins, that is newer than `last`.
+fn newest_behind(bytes: &[u8], end: usize, last: u64) -> Option<u64> {
+    // So many records fit into a file.
+    let newer = last + 1..=last + (bytes.len() / HEAD) as u64;
+    let mut newest = None;
+    let mut at = end;
+    while let Some(head) = bytes.get(at..at + HEAD) {
+        let [.., a, b, c, d, e, f, g, h] = *head else { break };
+        let whole = newer
+            .contains(&u64::from_le_bytes([a, b, c, d, e, f, g, h]))
+            .then(|| whole_record(&bytes[at..]))
+            .flatten();
+        match whole {
+            Some((number, content)) => {
+                newest = newest.max(Some(number));
+                at += HEAD + content.len();
+            }
+            None => at += 1,
+        }
+    }
+    newest
 }
 
 /// Number and content of the record that `bytes` begin with, if it is whole.
