@@ -5,14 +5,14 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use bellwether_engine::limits::MEMORY;
-use bellwether_playbooks::{App, Value};
+use bellwether_playbooks::{App, AppCall, Value};
 use bellwether_plugins::Instances;
 
 use crate::Settings;
 use crate::bare::Bare;
 use crate::extism::Extism;
 use crate::house::{House, component, order};
-use crate::pure::Pure;
+use crate::pure::{Pure, PureRows};
 use crate::table::{BARE, BELLWETHER, EXTISM, NATIVE, PYTHON, Row};
 
 /// What is counted: a line of a log, or so.
@@ -38,8 +38,7 @@ pub(crate) struct Calls {
     pub(crate) fresh: Row,
     pub(crate) warm: Row,
     pub(crate) host_call: Row,
-    pub(crate) formatter: Row,
-    pub(crate) detector: Row,
+    pub(crate) pure: PureRows,
     pub(crate) app: Row,
     pub(crate) load: Row,
     pub(crate) cached: Row,
@@ -51,8 +50,10 @@ impl Calls {
             self.fresh,
             self.warm,
             self.host_call,
-            self.formatter,
-            self.detector,
+            self.pure.formatter,
+            self.pure.answered,
+            self.pure.detector,
+            self.pure.pointless,
             self.app,
             self.load,
             self.cached,
@@ -81,23 +82,21 @@ pub(crate) async fn measure(house: &House, settings: &Settings) -> Result<Calls>
         fresh: Row::new("call on a fresh instance"),
         warm: Row::new("call on a warm instance"),
         host_call: Row::new("host call from the guest"),
-        formatter: Row::new("a formatter on a notification, its first step"),
-        detector: Row::new("a detector on 1,000 points"),
+        pure: PureRows::new(),
         app: Row::new("an app that stores a sample, in memory"),
         load: Row::new("load, compiled"),
         cached: Row::new("load, from the cache"),
     };
     for round in 0..settings.rounds {
-        let began = Instant::now();
-        for _ in 0..CALLS {
-            run(house, &*guest, order(TEXT, 0)).await?;
+        for (row, app) in [(&mut calls.fresh, &*guest), (&mut calls.warm, &*kept)] {
+            // What a call is given is there before it.
+            let orders: Vec<_> = (0..CALLS).map(|_| house.call(order(TEXT, 0))).collect();
+            let began = Instant::now();
+            for order in orders {
+                answer(app, order).await?;
+            }
+            row.columns[BELLWETHER].push(each(began, CALLS));
         }
-        calls.fresh.columns[BELLWETHER].push(each(began, CALLS));
-        let began = Instant::now();
-        for _ in 0..CALLS {
-            run(house, &*kept, order(TEXT, 0)).await?;
-        }
-        calls.warm.columns[BELLWETHER].push(each(began, CALLS));
         let began = Instant::now();
         for _ in 0..CALLS {
             bare.instance().await?.run(TEXT, 0).await?;
@@ -134,7 +133,7 @@ pub(crate) async fn measure(house: &House, settings: &Settings) -> Result<Calls>
         }
         calls.app.columns[BELLWETHER].push(each(began, CALLS / 4));
 
-        pure.round(&mut calls.formatter, &mut calls.detector).await?;
+        pure.round(&mut calls.pure).await?;
 
         let (mut load, mut cached) = (0.0, 0.0);
         for number in 0..LOADS {
@@ -173,7 +172,11 @@ pub(crate) fn each(began: Instant, calls: u32) -> f64 {
 
 /// Runs an app and gives its first output.
 pub(crate) async fn run(house: &House, app: &dyn App, inputs: Vec<(String, Value)>) -> Result<Value> {
-    let report = app.run(house.call(inputs)).await;
+    answer(app, house.call(inputs)).await
+}
+
+async fn answer(app: &dyn App, call: AppCall) -> Result<Value> {
+    let report = app.run(call).await;
     let mut outputs = report.result.map_err(|error| anyhow::anyhow!("{}", error.message))?;
     ensure!(!outputs.is_empty(), "an app has outputs");
     Ok(outputs.swap_remove(0).1)

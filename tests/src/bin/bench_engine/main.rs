@@ -23,7 +23,7 @@ use calls::Calls;
 use house::House;
 use idle::Idle;
 use neighbours::Neighbour;
-use table::{BARE, BELLWETHER, EXTISM, Goal, NATIVE};
+use table::{BARE, BELLWETHER, EXTISM, Goal};
 use throughput::Throughput;
 
 const USAGE: &str = "usage: bench_engine [--rounds N] [--seconds N] [--write FILE]
@@ -106,10 +106,10 @@ fn report(
         ),
         Goal::ratio("… Extism's of it: ≥ 3 times", calls.warm.times(EXTISM), |ratio| ratio >= 3.0),
         Goal::below("a host call: < 300 ns", &calls.host_call.columns[BELLWETHER], 300.0),
-        Goal::ratio("a detector's work: < 2 times native", times_native(&calls.detector), |ratio| {
+        Goal::ratio("a detector's work: < 2 times native", calls.pure.detector_of_native(), |ratio| {
             ratio < 2.0
         }),
-        Goal::ratio("a formatter's: < 2 times native", times_native(&calls.formatter), |ratio| ratio < 2.0),
+        Goal::ratio("a formatter's: < 2 times native", calls.pure.formatter_of_native(), |ratio| ratio < 2.0),
         Goal::below("a load from the cache: < 3 ms", &calls.cached.columns[BELLWETHER], 3e6),
     ];
     let start = idle.start.as_secs_f64();
@@ -150,10 +150,6 @@ fn report(
     text.push('\n');
     text.push_str(&table::goals(&goals));
     Ok(text)
-}
-
-fn times_native(row: &table::Row) -> Option<f64> {
-    row.times(NATIVE).map(|times| 1.0 / times)
 }
 
 /// What was measured on.
