@@ -7,10 +7,12 @@ use bellwether_access::{AuditEntry, AuditFilter, AuditScope};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::extract::{Admin, CallerExt, Instant, Json, OrOperator, Query, page};
+use crate::extract::{Admin, CallerExt, Instant, Json, List, OrOperator, Query};
 use crate::openapi::Refusals;
 use crate::problem::Problem;
 use crate::services::Shared;
+
+const ENTRIES: List = List("audit entries");
 
 /// Which entries.
 #[derive(Deserialize, IntoParams)]
@@ -73,9 +75,9 @@ pub(crate) async fn list(
     Query(query): Query<AuditQuery>,
     State(services): State<Shared>,
 ) -> Result<Json<AuditPage>, Problem> {
-    let page = page(query.limit, query.cursor.as_deref())?;
+    let page = ENTRIES.page(query.limit, query.cursor.as_deref())?;
     let scope = caller.organisation().map_or(AuditScope::Host, AuditScope::Organisation);
     let filter = AuditFilter { action: query.action, actor: query.actor };
     let found = services.access().audit_log(scope, &filter, &page).await?.map(Entry::from);
-    Ok(Json(AuditPage { items: found.items, next: found.next.map(|cursor| cursor.to_string()) }))
+    Ok(Json(AuditPage { items: found.items, next: ENTRIES.next(found.next) }))
 }

@@ -11,10 +11,12 @@ use utoipa::ToSchema;
 use super::incidents::incident_id;
 use super::keys::PageQuery;
 use super::mutes::MuteScope;
-use crate::extract::{Authorised, Instant, Json, Path, Query, Read, Write, page};
+use crate::extract::{Authorised, Instant, Json, List, Path, Query, Read, Write};
 use crate::openapi::{Bodied, Clash, NotFound, Refusals};
 use crate::problem::Problem;
 use crate::services::{Services, Shared};
+
+const ENTRIES: List = List("calendar entries");
 
 /// When series are not looked at.
 #[derive(Serialize, ToSchema)]
@@ -118,10 +120,10 @@ pub(crate) async fn list(
     Query(query): Query<PageQuery>,
     State(services): State<Shared>,
 ) -> Result<Json<EntryList>, Problem> {
-    let page = page(query.limit, query.cursor.as_deref())?;
+    let page = ENTRIES.page(query.limit, query.cursor.as_deref())?;
     let found = services.alerts().entries(principal.organisation, &page).await?;
     let found = found.map(|entry| Entry::of(&services, entry));
-    Ok(Json(EntryList { items: found.items, next: found.next.map(|cursor| cursor.to_string()) }))
+    Ok(Json(EntryList { items: found.items, next: ENTRIES.next(found.next) }))
 }
 
 /// What is to stand in the calendar.

@@ -11,10 +11,12 @@ use utoipa::{IntoParams, ToSchema};
 use super::deliveries::Exchange;
 use super::keys::PageQuery;
 use super::words::DeliveryOutcome;
-use crate::extract::{Admin, Authorised, Force, Instant, Json, JsonOrNothing, Path, Query, Read, page};
+use crate::extract::{Admin, Authorised, Force, Instant, Json, JsonOrNothing, List, Path, Query, Read};
 use crate::openapi::{Bodied, Clash, NotFound, Refusals};
 use crate::problem::Problem;
 use crate::services::Shared;
+
+const CHANNELS: List = List("channels");
 
 /// A channel.
 #[derive(Serialize, ToSchema)]
@@ -201,9 +203,9 @@ pub(crate) async fn list(
     Query(query): Query<PageQuery>,
     State(services): State<Shared>,
 ) -> Result<Json<ChannelList>, Problem> {
-    let page = page(query.limit, query.cursor.as_deref())?;
+    let page = CHANNELS.page(query.limit, query.cursor.as_deref())?;
     let found = services.deliveries().channels(principal.organisation, &page).await?.map(Channel::from);
-    Ok(Json(ChannelList { items: found.items, next: found.next.map(|cursor| cursor.to_string()) }))
+    Ok(Json(ChannelList { items: found.items, next: CHANNELS.next(found.next) }))
 }
 
 /// Shows a channel.

@@ -7,10 +7,12 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::words::{DeliveryOutcome, DeliveryState, IncidentEvent};
-use crate::extract::{Authorised, Instant, Json, Path, Query, Read, Write, page};
+use crate::extract::{Authorised, Instant, Json, List, Path, Query, Read, Write};
 use crate::openapi::{Clash, NotFound, Refusals};
 use crate::problem::Problem;
 use crate::services::Shared;
+
+const DELIVERIES: List = List("deliveries");
 
 /// One telling of one incident to one channel.
 #[derive(Serialize, ToSchema)]
@@ -167,7 +169,7 @@ pub(crate) async fn list(
     Query(query): Query<DeliveryQuery>,
     State(services): State<Shared>,
 ) -> Result<Json<DeliveryList>, Problem> {
-    let page = page(query.limit, query.cursor.as_deref())?;
+    let page = DELIVERIES.page(query.limit, query.cursor.as_deref())?;
     let filter = DeliveryFilter {
         state: query.state.map(Into::into),
         channel: query.channel,
@@ -177,7 +179,7 @@ pub(crate) async fn list(
     };
     let found = services.deliveries().deliveries(principal.organisation, &filter, &page).await?;
     let found = found.map(Delivery::from);
-    Ok(Json(DeliveryList { items: found.items, next: found.next.map(|cursor| cursor.to_string()) }))
+    Ok(Json(DeliveryList { items: found.items, next: DELIVERIES.next(found.next) }))
 }
 
 /// Shows a delivery with what was tried.

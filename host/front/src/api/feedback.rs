@@ -8,10 +8,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::incidents::incident_id;
-use crate::extract::{Authorised, Instant, Json, Path, Query, Read, Write, page};
+use crate::extract::{Authorised, Instant, Json, List, Path, Query, Read, Write};
 use crate::openapi::{Bodied, Clash, NotFound, Refusals};
 use crate::problem::Problem;
 use crate::services::Shared;
+
+const FEEDBACK: List = List("feedback");
 
 /// What one key thinks of one incident.
 #[derive(Serialize, ToSchema)]
@@ -148,7 +150,7 @@ pub(crate) async fn list(
     Query(query): Query<FeedbackQuery>,
     State(services): State<Shared>,
 ) -> Result<Json<FeedbackList>, Problem> {
-    let page = page(query.limit, query.cursor.as_deref())?;
+    let page = FEEDBACK.page(query.limit, query.cursor.as_deref())?;
     let incident = query
         .incident
         .map(|text| text.parse().map_err(|_| FieldError::new("incident", &text, "the id of an incident")));
@@ -161,5 +163,5 @@ pub(crate) async fn list(
     };
     let found = services.alerts().feedback(principal.organisation, &filter, &page).await?;
     let found = found.map(Feedback::from);
-    Ok(Json(FeedbackList { items: found.items, next: found.next.map(|cursor| cursor.to_string()) }))
+    Ok(Json(FeedbackList { items: found.items, next: FEEDBACK.next(found.next) }))
 }

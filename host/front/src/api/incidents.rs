@@ -9,10 +9,13 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::keys::PageQuery;
 use super::words::{IncidentState, Severity};
-use crate::extract::{Authorised, Instant, Json, Path, Query, Read, Write, page};
+use crate::extract::{Authorised, Instant, Json, List, Path, Query, Read, Write};
 use crate::openapi::{Bodied, Clash, NotFound, Refusals};
 use crate::problem::Problem;
 use crate::services::Shared;
+
+const INCIDENTS: List = List("incidents");
+const NOTES: List = List("incident notes");
 
 /// Breaches of series shown with an incident.
 const INTERVALS: usize = 1_000;
@@ -224,7 +227,7 @@ pub(crate) async fn list(
     Query(query): Query<IncidentQuery>,
     State(services): State<Shared>,
 ) -> Result<Json<IncidentList>, Problem> {
-    let page = page(query.limit, query.cursor.as_deref())?;
+    let page = INCIDENTS.page(query.limit, query.cursor.as_deref())?;
     let label = |text: &String| {
         let wrong = || FieldError::new("label", text, "a name and a value, as in team:web");
         let (name, value) = text.split_once(':').ok_or_else(wrong)?;
@@ -242,7 +245,7 @@ pub(crate) async fn list(
     };
     let found =
         services.alerts().incidents(principal.organisation, &filter, &page).await?.map(Incident::from);
-    Ok(Json(IncidentList { items: found.items, next: found.next.map(|cursor| cursor.to_string()) }))
+    Ok(Json(IncidentList { items: found.items, next: INCIDENTS.next(found.next) }))
 }
 
 /// An incident with the breaches it is made of.
@@ -315,7 +318,7 @@ pub(crate) async fn trace(
     Query(query): Query<PageQuery>,
     State(services): State<Shared>,
 ) -> Result<Json<NoteList>, Problem> {
-    let page = page(query.limit, query.cursor.as_deref())?;
+    let page = NOTES.page(query.limit, query.cursor.as_deref())?;
     let id = incident_id(&incident)?;
     let found = services.alerts().incident_trace(principal.organisation, id, &page).await?;
     let note = |note: bellwether_alerts::Note| Note {
@@ -325,7 +328,7 @@ pub(crate) async fn trace(
         text: note.text,
     };
     let found = found.map(note);
-    Ok(Json(NoteList { items: found.items, next: found.next.map(|cursor| cursor.to_string()) }))
+    Ok(Json(NoteList { items: found.items, next: NOTES.next(found.next) }))
 }
 
 /// Says that an incident is known: it is not told again until it becomes worse.

@@ -9,10 +9,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::words::Role;
-use crate::extract::{Admin, CallerExt, Instant, Json, OrOperator, Path, Query, page};
+use crate::extract::{Admin, CallerExt, Instant, Json, List, OrOperator, Path, Query};
 use crate::openapi::{Bodied, Clash, NotFound, Refusals};
 use crate::problem::Problem;
 use crate::services::{Services, Shared};
+
+const KEYS: List = List("keys");
 
 /// A key, without its secret.
 #[derive(Serialize, ToSchema)]
@@ -127,9 +129,9 @@ pub(crate) async fn list(
     Query(query): Query<PageQuery>,
     State(services): State<Shared>,
 ) -> Result<Json<KeyPage>, Problem> {
-    let page = page(query.limit, query.cursor.as_deref())?;
+    let page = KEYS.page(query.limit, query.cursor.as_deref())?;
     let found = services.access().keys(caller.organisation(), &page)?.map(Key::from);
-    Ok(Json(KeyPage { items: found.items, next: found.next.map(|cursor| cursor.to_string()) }))
+    Ok(Json(KeyPage { items: found.items, next: KEYS.next(found.next) }))
 }
 
 /// Makes a key: for an admin in its organisation, for the operator one like its own.

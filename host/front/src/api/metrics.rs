@@ -5,17 +5,20 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bellwether_access::DataChange;
-use bellwether_kernel::{Cursor, FieldError, MetricId, OrganisationId};
+use bellwether_kernel::{Cursor, MetricId, OrganisationId};
 use bellwether_metrics::{Definition, KeyFilter, ListFilter, MetricError, MetricReference};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::words::{DataType, Interval};
-use crate::extract::{Authorised, Instant, Json, Path, Query, Read, Write, page};
+use crate::extract::{Authorised, Instant, Json, List, Path, Query, Read, Write, wrong_cursor};
 use crate::openapi::{Bodied, Clash, NotFound, Refusals};
 use crate::problem::Problem;
 use crate::services::{Services, Shared};
+
+const METRICS: List = List("metrics");
+const KEYS: List = List("metric keys");
 
 /// A metric.
 #[derive(Serialize, ToSchema)]
@@ -102,24 +105,22 @@ pub(crate) async fn list(
     Query(query): Query<MetricQuery>,
     State(services): State<Shared>,
 ) -> Result<Json<MetricList>, Problem> {
-    let page = page(query.limit, query.cursor.as_deref())?;
+    let page = METRICS.page(query.limit, query.cursor.as_deref())?;
     let offset = page.cursor.as_ref().map_or(Ok(0), offset_of)?;
     let filter = ListFilter { name_contains: query.name_contains };
     let found =
         services.metrics().list(principal.organisation, &filter, &|_| true, offset, page.limit).await?;
     let next = offset + found.metrics.len() as u64;
+    let more = next < found.total && !found.metrics.is_empty();
     Ok(Json(MetricList {
         items: found.metrics.iter().map(|metric| Metric::from(&**metric)).collect(),
-        next: (next < found.total && !found.metrics.is_empty())
-            .then(|| Cursor(next.to_be_bytes().to_vec()).to_string()),
+        next: METRICS.next(more.then(|| Cursor(next.to_be_bytes().to_vec()))),
     }))
 }
 
 fn offset_of(cursor: &Cursor) -> Result<u64, Problem> {
     let bytes = cursor.0.as_slice().try_into();
-    bytes
-        .map(u64::from_be_bytes)
-        .map_err(|_| FieldError::new("cursor", cursor, "`next` of the page before, unchanged").into())
+    bytes.map(u64::from_be_bytes).map_err(|_| wrong_cursor(cursor))
 }
 
 /// Creates a metric, or answers the one of that name if it is the same.
@@ -234,12 +235,12 @@ pub(crate) async fn keys(
     Query(query): Query<KeyQuery>,
     State(services): State<Shared>,
 ) -> Result<Json<KeyList>, Problem> {
-    let page = page(query.limit, query.cursor.as_deref())?;
+    let page = KEYS.page(query.limit, query.cursor.as_deref())?;
     let metric = find(&services, principal.organisation, metric).await?;
     let filter = KeyFilter { contains: query.contains, ..KeyFilter::default() };
     let metric = MetricReference::Id(metric.id);
     let found = services.metrics().keys(principal.organisation, &metric, &filter, &page).await?;
-    Ok(Json(KeyList { items: found.items, next: found.next.map(|cursor| cursor.to_string()) }))
+    Ok(Json(KeyList { items: found.items, next: KEYS.next(found.next) }))
 }
 
 #[cfg(test)]

@@ -12,10 +12,15 @@ use utoipa::{IntoParams, ToSchema};
 use super::feedback::FeedbackCounts;
 use super::incidents::{Incident, Interval, pairs};
 use super::keys::PageQuery;
-use crate::extract::{Authorised, Instant, Json, Path, Query, Read, Write, page};
+use crate::extract::{Authorised, Instant, Json, List, Path, Query, Read, Write};
 use crate::openapi::{Bodied, Clash, Failing, NotFound, Refusals, TooMuch};
 use crate::problem::Problem;
 use crate::services::Shared;
+
+const MONITORS: List = List("monitors");
+const VERSIONS: List = List("monitor versions");
+const SERIES: List = List("monitor series");
+const DECISIONS: List = List("decisions");
 
 /// A monitor.
 #[derive(Serialize, ToSchema)]
@@ -84,9 +89,9 @@ pub(crate) async fn list(
     Query(query): Query<PageQuery>,
     State(services): State<Shared>,
 ) -> Result<Json<MonitorList>, Problem> {
-    let page = page(query.limit, query.cursor.as_deref())?;
+    let page = MONITORS.page(query.limit, query.cursor.as_deref())?;
     let found = services.alerts().monitors(principal.organisation, &page).await?.map(Monitor::from);
-    Ok(Json(MonitorList { items: found.items, next: found.next.map(|cursor| cursor.to_string()) }))
+    Ok(Json(MonitorList { items: found.items, next: MONITORS.next(found.next) }))
 }
 
 /// Stores a new monitor; it is evaluated from now on unless it is paused.
@@ -206,7 +211,7 @@ pub(crate) async fn versions(
     Query(query): Query<PageQuery>,
     State(services): State<Shared>,
 ) -> Result<Json<MonitorVersionList>, Problem> {
-    let page = page(query.limit, query.cursor.as_deref())?;
+    let page = VERSIONS.page(query.limit, query.cursor.as_deref())?;
     let found = services.alerts().monitor_versions(principal.organisation, &monitor, &page).await?;
     let found = found.map(|version| MonitorVersion {
         version: version.version,
@@ -214,7 +219,7 @@ pub(crate) async fn versions(
         created: version.created.into(),
         created_by: version.created_by,
     });
-    Ok(Json(MonitorVersionList { items: found.items, next: found.next.map(|cursor| cursor.to_string()) }))
+    Ok(Json(MonitorVersionList { items: found.items, next: VERSIONS.next(found.next) }))
 }
 
 /// How one series of a monitor stands.
@@ -283,10 +288,10 @@ pub(crate) async fn series(
     Query(query): Query<PageQuery>,
     State(services): State<Shared>,
 ) -> Result<Json<MonitorSeriesList>, Problem> {
-    let page = page(query.limit, query.cursor.as_deref())?;
+    let page = SERIES.page(query.limit, query.cursor.as_deref())?;
     let found = services.alerts().monitor_series(principal.organisation, &monitor, &page).await?;
     let found = found.map(MonitorSeries::from);
-    Ok(Json(MonitorSeriesList { items: found.items, next: found.next.map(|cursor| cursor.to_string()) }))
+    Ok(Json(MonitorSeriesList { items: found.items, next: SERIES.next(found.next) }))
 }
 
 /// What an evaluation decided.
@@ -351,10 +356,10 @@ pub(crate) async fn trace(
     Query(query): Query<PageQuery>,
     State(services): State<Shared>,
 ) -> Result<Json<DecisionList>, Problem> {
-    let page = page(query.limit, query.cursor.as_deref())?;
+    let page = DECISIONS.page(query.limit, query.cursor.as_deref())?;
     let found = services.alerts().monitor_trace(principal.organisation, &monitor, &page).await?;
     let found = found.map(Decision::from);
-    Ok(Json(DecisionList { items: found.items, next: found.next.map(|cursor| cursor.to_string()) }))
+    Ok(Json(DecisionList { items: found.items, next: DECISIONS.next(found.next) }))
 }
 
 /// What is tried over which time.

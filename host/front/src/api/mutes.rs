@@ -10,10 +10,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::keys::PageQuery;
-use crate::extract::{Authorised, Instant, Json, Path, Query, Read, Write, page};
+use crate::extract::{Authorised, Instant, Json, List, Path, Query, Read, Write};
 use crate::openapi::{Bodied, Clash, NotFound, Refusals};
 use crate::problem::Problem;
 use crate::services::{Services, Shared};
+
+const MUTES: List = List("mutes");
 
 /// A mute; with a start to come it is a downtime.
 #[derive(Serialize, ToSchema)]
@@ -92,10 +94,10 @@ pub(crate) async fn list(
     Query(query): Query<PageQuery>,
     State(services): State<Shared>,
 ) -> Result<Json<MuteList>, Problem> {
-    let page = page(query.limit, query.cursor.as_deref())?;
+    let page = MUTES.page(query.limit, query.cursor.as_deref())?;
     let found = services.alerts().mutes(principal.organisation, &page).await?;
     let found = found.map(|mute| Mute::of(&services, mute));
-    Ok(Json(MuteList { items: found.items, next: found.next.map(|cursor| cursor.to_string()) }))
+    Ok(Json(MuteList { items: found.items, next: MUTES.next(found.next) }))
 }
 
 /// What is to be muted: what has all of a scope, or everything.

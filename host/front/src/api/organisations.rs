@@ -11,10 +11,12 @@ use utoipa::ToSchema;
 
 use super::keys::{KeyRequest, NewKeyAnswer, PageQuery, make, shown_once};
 use super::words::Role;
-use crate::extract::{Admin, AnyCaller, Authorised, Instant, Json, OperatorOnly, Path, Query, Read, page};
+use crate::extract::{Admin, AnyCaller, Authorised, Instant, Json, List, OperatorOnly, Path, Query, Read};
 use crate::openapi::{Bodied, Clash, NotFound, Refusals};
 use crate::problem::Problem;
 use crate::services::Shared;
+
+const ORGANISATIONS: List = List("organisations");
 
 /// The time zone of an organisation nobody chose one for.
 const DEFAULT_TIME_ZONE: &str = "UTC";
@@ -168,9 +170,9 @@ pub(crate) async fn list(
     Query(query): Query<PageQuery>,
     State(services): State<Shared>,
 ) -> Result<Json<OrganisationList>, Problem> {
-    let page = page(query.limit, query.cursor.as_deref())?;
+    let page = ORGANISATIONS.page(query.limit, query.cursor.as_deref())?;
     let found = services.access().organisations(&page)?.map(Organisation::from);
-    Ok(Json(OrganisationList { items: found.items, next: found.next.map(|cursor| cursor.to_string()) }))
+    Ok(Json(OrganisationList { items: found.items, next: ORGANISATIONS.next(found.next) }))
 }
 
 /// Makes an organisation.

@@ -12,11 +12,13 @@ use utoipa::{IntoParams, ToSchema};
 use super::keys::PageQuery;
 use super::words::Format;
 use crate::extract::{
-    Admin, Authorised, Force, Instant, Json, Path, Query, Read, content_type, page, read_body,
+    Admin, Authorised, Force, Instant, Json, List, Path, Query, Read, content_type, read_body,
 };
 use crate::openapi::{Bodied, Clash, NotFound, Refusals};
 use crate::problem::{Problem, ProblemKind};
 use crate::services::{Services, Shared};
+
+const PLAYBOOKS: List = List("playbooks");
 
 /// A playbook.
 #[derive(Serialize, ToSchema)]
@@ -182,11 +184,11 @@ pub(crate) async fn list(
     Query(query): Query<PageQuery>,
     State(services): State<Shared>,
 ) -> Result<Json<PlaybookList>, Problem> {
-    let page = page(query.limit, query.cursor.as_deref())?;
+    let page = PLAYBOOKS.page(query.limit, query.cursor.as_deref())?;
     let found = services.playbooks().list(principal.organisation, &page).await?;
     let found = found
         .map(|playbook| Playbook { source: None, ..Playbook::shown_to(&principal, &services, &playbook) });
-    Ok(Json(PlaybookList { items: found.items, next: found.next.map(|cursor| cursor.to_string()) }))
+    Ok(Json(PlaybookList { items: found.items, next: PLAYBOOKS.next(found.next) }))
 }
 
 /// Whether a stored document runs from here on.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
 use super::words::RecordOrder;
-use crate::extract::{Admin, Authorised, Instant, Json, Path, Query, Read, Write, page};
+use crate::extract::{Admin, Authorised, Instant, Json, List, Path, Query, Read, Write};
 use crate::openapi::{Bodied, NotFound, Refusals, TooMuch};
 use crate::problem::Problem;
 use crate::services::{Services, Shared};
@@ -274,7 +274,11 @@ async fn search(
     kind: RecordKind,
     asked: RecordQuery,
 ) -> Result<Json<RecordList>, Problem> {
-    let page = page(asked.limit, asked.cursor.as_deref())?;
+    let list = match kind {
+        RecordKind::Event => List("events"),
+        RecordKind::Log => List("logs"),
+    };
+    let page = list.page(asked.limit, asked.cursor.as_deref())?;
     let search = Search {
         kind,
         query: parse(asked.query.as_deref().unwrap_or_default())?,
@@ -287,7 +291,7 @@ async fn search(
     let found = services.records().search(organisation, search).await?;
     Ok(Json(RecordList {
         items: found.records.into_iter().map(RecordItem::from).collect(),
-        next: found.next.map(|cursor| cursor.to_string()),
+        next: list.next(found.next),
         stopped_early: found.stopped_early,
     }))
 }

@@ -14,12 +14,15 @@ use super::keys::PageQuery;
 pub(crate) use super::recorded::Run;
 use super::recorded::{Step, Summary};
 use super::words::{RunState, TriggerKind};
-use crate::extract::{Authorised, Instant, Json, JsonOrNothing, Path, Query, Read, Write, page};
+use crate::extract::{Authorised, Instant, Json, JsonOrNothing, List, Path, Query, Read, Write};
 use crate::idempotency::InShort;
 use crate::openapi::{Bodied, Busy, Clash, NotFound, Refusals};
 use crate::problem::Problem;
 use crate::services::Shared;
 use crate::webhooks::{Wait, within};
+
+const RUNS: List = List("runs");
+const ITEMS: List = List("run items");
 
 /// A page of runs.
 #[derive(Serialize, ToSchema)]
@@ -63,7 +66,7 @@ pub(crate) async fn list(
     Query(query): Query<RunQuery>,
     State(services): State<Shared>,
 ) -> Result<Json<RunList>, Problem> {
-    let page = page(query.limit, query.cursor.as_deref())?;
+    let page = RUNS.page(query.limit, query.cursor.as_deref())?;
     let playbook = match query.playbook {
         Some(playbook) => Some(services.playbooks().get(principal.organisation, &playbook).await?.id),
         None => None,
@@ -76,7 +79,7 @@ pub(crate) async fn list(
         until: query.until.map(|Instant(until)| until),
     };
     let found = services.playbooks().runs(principal.organisation, &filter, &page).await?.map(Summary::from);
-    Ok(Json(RunList { items: found.items, next: found.next.map(|cursor| cursor.to_string()) }))
+    Ok(Json(RunList { items: found.items, next: RUNS.next(found.next) }))
 }
 
 /// Shows a run, its steps with their inputs, outputs and log.
@@ -116,10 +119,10 @@ pub(crate) async fn items(
     Query(query): Query<PageQuery>,
     State(services): State<Shared>,
 ) -> Result<Json<ItemList>, Problem> {
-    let page = page(query.limit, query.cursor.as_deref())?;
+    let page = ITEMS.page(query.limit, query.cursor.as_deref())?;
     let found = services.playbooks().items(principal.organisation, run_id(&run)?, &step, &page).await?;
     let found = found.map(Step::from);
-    Ok(Json(ItemList { items: found.items, next: found.next.map(|cursor| cursor.to_string()) }))
+    Ok(Json(ItemList { items: found.items, next: ITEMS.next(found.next) }))
 }
 
 /// Ends a run before it is through; its on-failure steps are taken if it has begun.

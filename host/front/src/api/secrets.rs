@@ -8,10 +8,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::keys::PageQuery;
-use crate::extract::{Admin, Authorised, Instant, Json, Path, Query, page};
+use crate::extract::{Admin, Authorised, Instant, Json, List, Path, Query};
 use crate::openapi::{Bodied, Clash, NotFound, Refusals};
 use crate::problem::Problem;
 use crate::services::Shared;
+
+const SECRETS: List = List("secrets");
 
 /// A secret, without its value.
 #[derive(Serialize, ToSchema)]
@@ -72,9 +74,9 @@ pub(crate) async fn list(
     Query(query): Query<PageQuery>,
     State(services): State<Shared>,
 ) -> Result<Json<SecretList>, Problem> {
-    let page = page(query.limit, query.cursor.as_deref())?;
+    let page = SECRETS.page(query.limit, query.cursor.as_deref())?;
     let found = services.access().secrets(principal.organisation, &page).await?.map(Secret::from);
-    Ok(Json(SecretList { items: found.items, next: found.next.map(|cursor| cursor.to_string()) }))
+    Ok(Json(SecretList { items: found.items, next: SECRETS.next(found.next) }))
 }
 
 /// Puts a secret, or replaces the value of the one of that name, and its hosts where some are given. Runs read it when a step begins, channels when they are

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bellwether_access::{Begun, Idempotency, IdempotencyError, Principal, StoredAnswer};
-use bellwether_kernel::{Cursor, FieldError};
+use bellwether_kernel::Cursor;
 use bellwether_series::{Filter, Samples, SeriesError, SeriesSamples};
 use bellwether_store::Batch;
 use bytes::Bytes;
@@ -15,11 +15,15 @@ use http::StatusCode;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
-use crate::extract::{Authorised, Json, Query, Read, Time, Write, page, read_body, read_json, require_json};
+use crate::extract::{
+    Authorised, Json, List, Query, Read, Time, Write, read_body, read_json, require_json, wrong_cursor,
+};
 use crate::idempotency::{remembered_as, replay};
 use crate::openapi::{Bodied, NotFound, Refusals};
 use crate::problem::Problem;
 use crate::services::{Services, Shared};
+
+const SERIES: List = List("series");
 
 /// Samples of tagged series to write.
 #[derive(Deserialize, ToSchema)]
@@ -193,23 +197,21 @@ pub(crate) async fn list(
     Query(query): Query<SeriesQuery>,
     State(services): State<Shared>,
 ) -> Result<Json<TaggedSeriesList>, Problem> {
-    let page = page(query.limit, query.cursor.as_deref())?;
+    let page = SERIES.page(query.limit, query.cursor.as_deref())?;
     let after = page.cursor.as_ref().map(number_of).transpose()?;
     let filter = filter(query.filter.as_deref())?;
     let found =
         services.series().series(principal.organisation, &query.metric, &filter, after, page.limit)?;
-    let last = found.items.last().map(|(number, _)| Cursor(number.to_be_bytes().to_vec()).to_string());
+    let last = found.items.last().map(|(number, _)| Cursor(number.to_be_bytes().to_vec()));
     Ok(Json(TaggedSeriesList {
-        next: last.filter(|_| found.more),
+        next: SERIES.next(last.filter(|_| found.more)),
         items: found.items.into_iter().map(|(_, tags)| TaggedSeries { tags }).collect(),
     }))
 }
 
 fn number_of(cursor: &Cursor) -> Result<u32, Problem> {
     let bytes = cursor.0.as_slice().try_into();
-    bytes
-        .map(u32::from_be_bytes)
-        .map_err(|_| FieldError::new("cursor", cursor, "`next` of the page before, unchanged").into())
+    bytes.map(u32::from_be_bytes).map_err(|_| wrong_cursor(cursor))
 }
 
 /// What the parameter `filter` means; every series without it.

@@ -1,17 +1,20 @@
 //! Metrics with tagged series: `/v1/series/metrics`.
 
 use bellwether_access::DataChange;
-use bellwether_kernel::{Cursor, FieldError};
+use bellwether_kernel::Cursor;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use axum::extract::State;
 
 use super::series::filter;
-use crate::extract::{Authorised, Json, Path, Query, Read, Write, page};
+use crate::extract::{Authorised, Json, List, Path, Query, Read, Write, wrong_cursor};
 use crate::openapi::{Bodied, NotFound, Refusals};
 use crate::problem::Problem;
 use crate::services::Shared;
+
+const METRICS: List = List("metrics with tagged series");
+const VALUES: List = List("tag values");
 
 /// How a metric's values came about.
 #[derive(Clone, Copy, Default, Deserialize, Serialize, ToSchema)]
@@ -168,15 +171,11 @@ pub(crate) struct TaggedMetricList {
 
 /// The text a cursor holds: the last item of the page before.
 fn text_of(cursor: Option<&Cursor>) -> Result<Option<String>, Problem> {
-    let read = |cursor: &Cursor| {
-        String::from_utf8(cursor.0.clone())
-            .map_err(|_| FieldError::new("cursor", cursor, "`next` of the page before, unchanged").into())
-    };
-    cursor.map(read).transpose()
+    cursor.map(|cursor| String::from_utf8(cursor.0.clone()).map_err(|_| wrong_cursor(cursor))).transpose()
 }
 
-fn next(more: bool, last: Option<&str>) -> Option<String> {
-    last.filter(|_| more).map(|last| Cursor(last.as_bytes().to_vec()).to_string())
+fn next(list: &List, more: bool, last: Option<&str>) -> Option<String> {
+    list.next(last.filter(|_| more).map(|last| Cursor(last.as_bytes().to_vec())))
 }
 
 /// Lists metrics with tagged series.
@@ -187,11 +186,11 @@ pub(crate) async fn list(
     Query(query): Query<TaggedMetricQuery>,
     State(services): State<Shared>,
 ) -> Result<Json<TaggedMetricList>, Problem> {
-    let page = page(query.limit, query.cursor.as_deref())?;
+    let page = METRICS.page(query.limit, query.cursor.as_deref())?;
     let (part, after) = (query.name_contains.as_deref(), text_of(page.cursor.as_ref())?);
     let found =
         services.series().metrics(principal.organisation, part, &|_| true, after.as_deref(), page.limit);
-    let next = next(found.more, found.items.last().map(|metric| &*metric.name));
+    let next = next(&METRICS, found.more, found.items.last().map(|metric| &*metric.name));
     Ok(Json(TaggedMetricList { items: found.items.into_iter().map(TaggedMetric::from).collect(), next }))
 }
 
@@ -338,11 +337,11 @@ pub(crate) async fn values(
     Query(query): Query<TagValueQuery>,
     State(services): State<Shared>,
 ) -> Result<Json<TagValueList>, Problem> {
-    let page = page(query.limit, query.cursor.as_deref())?;
+    let page = VALUES.page(query.limit, query.cursor.as_deref())?;
     let after = text_of(page.cursor.as_ref())?;
     let series = services.series();
     let found = series.tag_values(principal.organisation, &metric, &key, after.as_deref(), page.limit)?;
-    let next = next(found.more, found.items.last().map(|(value, _)| &**value));
+    let next = next(&VALUES, found.more, found.items.last().map(|(value, _)| &**value));
     let shown = |(value, series): (std::sync::Arc<str>, u64)| TagValue { value: value.to_string(), series };
     Ok(Json(TagValueList { items: found.items.into_iter().map(shown).collect(), next }))
 }

@@ -9,10 +9,12 @@ use utoipa::ToSchema;
 use super::keys::PageQuery;
 use super::playbooks::Playbook;
 use super::words::{Format, StepKind};
-use crate::extract::{Admin, Authorised, Instant, Json, JsonOrNothing, Path, Query, Read, Write, page};
+use crate::extract::{Admin, Authorised, Instant, Json, JsonOrNothing, List, Path, Query, Read, Write};
 use crate::openapi::{Bodied, Clash, NotFound, Refusals};
 use crate::problem::Problem;
 use crate::services::Shared;
+
+const VERSIONS: List = List("playbook versions");
 
 /// A version of a playbook.
 #[derive(Serialize, ToSchema)]
@@ -80,10 +82,10 @@ pub(crate) async fn list(
     Query(query): Query<PageQuery>,
     State(services): State<Shared>,
 ) -> Result<Json<VersionList>, Problem> {
-    let page = page(query.limit, query.cursor.as_deref())?;
+    let page = VERSIONS.page(query.limit, query.cursor.as_deref())?;
     let found = services.playbooks().versions(principal.organisation, &playbook, &page).await?;
     let found = found.map(Version::from);
-    Ok(Json(VersionList { items: found.items, next: found.next.map(|cursor| cursor.to_string()) }))
+    Ok(Json(VersionList { items: found.items, next: VERSIONS.next(found.next) }))
 }
 
 /// Shows what one version says.

@@ -13,7 +13,7 @@ pub(crate) use caller::{
     Admin, AnyCaller, Authorised, CallerExt, OperatorOnly, OrOperator, Read, Write, bearer_of, recognised,
 };
 pub(crate) use instant::Instant;
-pub(crate) use page::page;
+pub(crate) use page::{List, items, wrong_cursor};
 pub(crate) use path::Path;
 pub(crate) use query::{Force, Query};
 pub(crate) use time::Time;

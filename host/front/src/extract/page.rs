@@ -1,6 +1,7 @@
 //! `limit` and `cursor`, the same for every list.
 
-use bellwether_kernel::{FieldError, PageRequest};
+use bellwether_kernel::{Cursor, FieldError, PageRequest};
+use sha2::{Digest, Sha256};
 
 use crate::problem::Problem;
 
@@ -10,25 +11,59 @@ const DEFAULT: usize = 100;
 /// The most items of a page.
 const MOST: usize = 1000;
 
-/// The page that a query's `limit` and `cursor` ask for.
-pub(crate) fn page(limit: Option<usize>, cursor: Option<&str>) -> Result<PageRequest, Problem> {
+/// How many bytes of a cursor say which list it is of.
+const MARK: usize = 4;
+
+/// A list that is handed out in pages, by its name.
+///
+/// Its cursors carry a mark that follows from the name and what they hold: most lists would read the cursor of another,
+/// or a few bytes somebody made up, as a place among their own.
+pub(crate) struct List(pub(crate) &'static str);
+
+impl List {
+    /// The page that a query's `limit` and `cursor` ask for.
+    pub(crate) fn page(&self, limit: Option<usize>, cursor: Option<&str>) -> Result<PageRequest, Problem> {
+        let limit = items(limit)?;
+        let cursor = cursor.map(|text| self.read(text).ok_or_else(|| wrong_cursor(text))).transpose()?;
+        Ok(PageRequest { limit, cursor })
+    }
+
+    /// What a page's `next` says.
+    pub(crate) fn next(&self, next: Option<Cursor>) -> Option<String> {
+        next.map(|Cursor(place)| Cursor([&self.mark(&place), place.as_slice()].concat()).to_string())
+    }
+
+    fn read(&self, text: &str) -> Option<Cursor> {
+        let Cursor(bytes) = text.parse().ok()?;
+        let (mark, place) = bytes.split_first_chunk::<MARK>()?;
+        (*mark == self.mark(place)).then(|| Cursor(place.to_vec()))
+    }
+
+    fn mark(&self, place: &[u8]) -> [u8; MARK] {
+        let digest = Sha256::new().chain_update(self.0).chain_update([0_u8]).chain_update(place).finalize();
+        std::array::from_fn(|at| digest[at])
+    }
+}
+
+/// How many items a query's `limit` asks for.
+pub(crate) fn items(limit: Option<usize>) -> Result<usize, Problem> {
     let limit = limit.unwrap_or(DEFAULT);
     if !(1..=MOST).contains(&limit) {
         return Err(FieldError::new("limit", limit, format!("a number from 1 to {MOST}")).into());
     }
-    let cursor = match cursor {
-        None => None,
-        Some(text) => Some(
-            text.parse()
-                .map_err(|_| FieldError::new("cursor", text, "`next` of the page before, unchanged"))?,
-        ),
-    };
-    Ok(PageRequest { limit, cursor })
+    Ok(limit)
+}
+
+/// The refusal of what is no cursor of the list.
+pub(crate) fn wrong_cursor(given: impl std::fmt::Display) -> Problem {
+    FieldError::new("cursor", given, "`next` of the page before, unchanged").into()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const KEYS: List = List("keys");
 
     #[test]
     fn a_limit_is_from_1_to_1000_and_100_by_default() {
@@ -39,12 +74,21 @@ mod tests {
             (Some(0), None),
             (Some(1001), None),
         ] {
-            assert_eq!(page(limit, None).ok().map(|page| page.limit), read, "{limit:?}");
+            assert_eq!(KEYS.page(limit, None).ok().map(|page| page.limit), read, "{limit:?}");
         }
     }
 
     #[test]
-    fn a_foreign_cursor_is_refused_by_name() {
-        assert!(page(None, Some("no cursor!")).unwrap_err().detail().starts_with("cursor"));
+    fn a_list_takes_its_own_cursors_and_no_others() {
+        let place = Cursor(b"web-1".to_vec());
+        let next = KEYS.next(Some(place.clone())).unwrap();
+        assert_eq!(KEYS.page(None, Some(&next)).unwrap().cursor, Some(place.clone()));
+        let empty = KEYS.next(Some(Cursor(Vec::new()))).unwrap();
+        assert_eq!(KEYS.page(None, Some(&empty)).unwrap().cursor, Some(Cursor(Vec::new())));
+        let others = List("secrets").next(Some(place.clone())).unwrap();
+        for foreign in ["", "AAAA", "AAAAAAAA", "no cursor!", &others, &place.to_string(), &next[1..]] {
+            let refused = KEYS.page(None, Some(foreign)).unwrap_err();
+            assert!(refused.detail().starts_with("cursor"), "{foreign:?}: {}", refused.detail());
+        }
     }
 }

@@ -117,3 +117,42 @@ async fn the_front_page_is_whole_and_safe() {
     assert!(!page.text().contains("{{"), "something was not filled in");
     assert!(page.text().contains("Ready"));
 }
+
+#[tokio::test]
+async fn every_list_refuses_a_cursor_that_is_not_its_own() {
+    let host = Host::new().await;
+    for number in 0..2 {
+        let metric =
+            serde_json::json!({"name": format!("m{number}"), "data_type": "sum", "interval": "daily"});
+        host.ask("POST", "/v1/metrics", &host.admin, metric).await;
+    }
+    let of_metrics = host.get("/v1/metrics?limit=1", &host.admin).await.json()["next"].clone();
+    let of_metrics = of_metrics.as_str().unwrap();
+    host.get(&format!("/v1/metrics?cursor={of_metrics}"), &host.admin).await.json();
+    let document = host.get("/openapi.json", "").await.json();
+    let is_query = |parameter: &&Value| parameter["in"] == "query";
+    let mut lists = 0;
+    for (path, _, operation) in operations(&document) {
+        let parameters = operation["parameters"].as_array().map_or(&[][..], Vec::as_slice);
+        if !parameters.iter().filter(is_query).any(|parameter| parameter["name"] == "cursor") {
+            continue;
+        }
+        lists += 1;
+        let path: Vec<_> =
+            path.split('/').map(|part| if part.starts_with('{') { "1" } else { part }).collect();
+        let path = path.join("/");
+        let required = parameters.iter().filter(is_query).filter(|parameter| parameter["required"] == true);
+        let required: String =
+            required.map(|parameter| format!("&{}=m0", parameter["name"].as_str().unwrap())).collect();
+        let key = if path == "/v1/organisations" { &host.operator } else { &host.admin };
+        for cursor in ["AAAA", of_metrics] {
+            if path == "/v1/metrics" && cursor == of_metrics {
+                continue;
+            }
+            let refused = host.get(&format!("{path}?cursor={cursor}{required}"), key).await;
+            let error = &refused.problem(400, "invalid")["errors"][0];
+            assert_eq!((&error["field"], &error["value"]), (&"cursor".into(), &cursor.into()), "{path}");
+        }
+    }
+    assert!(lists >= 25, "{lists}");
+}

@@ -24,12 +24,14 @@ use utoipa::{IntoParams, ToSchema};
 use self::canary::{CanaryEnded, CanaryState};
 use super::keys::PageQuery;
 use crate::extract::{
-    Admin, AnyCaller, CallerExt, Force, Instant, Json, OrOperator, Path, Query, Read, content_type, page,
-    read_body,
+    Admin, AnyCaller, CallerExt, Force, Instant, Json, List, OrOperator, Path, Query, Read, content_type,
+    read_body, wrong_cursor,
 };
 use crate::openapi::{Bodied, Clash, NotFound, Refusals};
 use crate::problem::{Problem, ProblemKind};
 use crate::services::{Services, Shared};
+
+const PLUGINS: List = List("plugins");
 
 /// A plugin that is installed.
 #[derive(Serialize, ToSchema)]
@@ -188,10 +190,10 @@ pub(crate) async fn list(
     Query(query): Query<PageQuery>,
     State(services): State<Shared>,
 ) -> Result<Json<PluginList>, Problem> {
-    let page = page(query.limit, query.cursor.as_deref())?;
+    let page = PLUGINS.page(query.limit, query.cursor.as_deref())?;
     let (items, next) = own_then_host(&services, &caller, &page)?;
     let items = items.iter().map(|installed| Plugin::shown_to(&services, &caller, installed)).collect();
-    Ok(Json(PluginList { items, next: next.map(|cursor| cursor.to_string()) }))
+    Ok(Json(PluginList { items, next: PLUGINS.next(next) }))
 }
 
 /// Which of the two lists a cursor is of: its first byte.
@@ -202,22 +204,20 @@ type Found = (Vec<Arc<Installed>>, Option<Cursor>);
 
 /// The host's plugins, and for an organisation its own before them: one page over two lists.
 fn own_then_host(services: &Services, caller: &Caller, page: &PageRequest) -> Result<Found, Problem> {
-    let Some(organisation) = caller.organisation() else {
-        let found = services.plugins().list(Owner::Host, page)?;
-        return Ok((found.items, found.next));
-    };
-    let (list, within) = match page.cursor.as_ref().map(|Cursor(bytes)| bytes.split_first()) {
-        None => (OWN, None),
-        Some(Some((&list @ (OWN | HOST), rest))) => (list, (!rest.is_empty()).then(|| Cursor(rest.to_vec()))),
-        Some(_) => {
-            let given = page.cursor.as_ref().map_or_else(String::new, ToString::to_string);
-            return Err(FieldError::new("cursor", given, "`next` of the page before, unchanged").into());
-        }
+    let first = if caller.organisation().is_some() { OWN } else { HOST };
+    let (list, within) = match &page.cursor {
+        None => (first, None),
+        Some(cursor) => match cursor.0.split_first() {
+            Some((&list, rest)) if list == HOST || list == first => {
+                (list, (!rest.is_empty()).then(|| Cursor(rest.to_vec())))
+            }
+            _ => return Err(wrong_cursor(cursor)),
+        },
     };
     let marked = |list: u8, Cursor(bytes): Cursor| Cursor([&[list], bytes.as_slice()].concat());
     let mut items = Vec::new();
     let mut within = within;
-    if list == OWN {
+    if let (OWN, Some(organisation)) = (list, caller.organisation()) {
         let asked = PageRequest { limit: page.limit, cursor: within.take() };
         let own = services.plugins().list(Owner::Organisation(organisation), &asked)?;
         items = own.items;

@@ -14,10 +14,12 @@ use super::canary::CanaryState;
 use super::{PluginOwner, concerns_alone, own, own_then_host, seen};
 use crate::api::keys::PageQuery;
 use crate::api::words::LogLevel;
-use crate::extract::{Admin, CallerExt, Instant, Json, OrOperator, Path, Query, Read, page};
+use crate::extract::{Admin, CallerExt, Instant, Json, List, OrOperator, Path, Query, Read, items};
 use crate::openapi::{Bodied, Clash, NotFound, Refusals};
 use crate::problem::{Problem, ProblemKind};
 use crate::services::{Services, Shared};
+
+const STATISTICS: List = List("plugin statistics");
 
 /// What the calls of a plugin's current version may use.
 #[derive(Serialize, ToSchema)]
@@ -165,11 +167,11 @@ pub(crate) async fn all_stats(
     Query(query): Query<PageQuery>,
     State(services): State<Shared>,
 ) -> Result<Json<PluginStatisticsList>, Problem> {
-    let page = page(query.limit, query.cursor.as_deref())?;
+    let page = STATISTICS.page(query.limit, query.cursor.as_deref())?;
     let (items, next) = own_then_host(&services, &caller, &page)?;
     // One that is removed meanwhile is left out.
     let shown = items.iter().filter_map(|installed| statistics(&services, &caller, installed).ok());
-    Ok(Json(PluginStatisticsList { items: shown.collect(), next: next.map(|cursor| cursor.to_string()) }))
+    Ok(Json(PluginStatisticsList { items: shown.collect(), next: STATISTICS.next(next) }))
 }
 
 /// How many of the last.
@@ -184,7 +186,7 @@ pub(crate) struct LastQuery {
 
 impl LastQuery {
     fn of<T>(&self, mut all: Vec<T>) -> Result<Vec<T>, Problem> {
-        let limit = page(self.limit, None)?.limit;
+        let limit = items(self.limit)?;
         all.drain(..all.len().saturating_sub(limit));
         Ok(all)
     }

@@ -7,10 +7,12 @@ use utoipa::ToSchema;
 
 use super::{Plugin, own, seen};
 use crate::api::keys::PageQuery;
-use crate::extract::{Admin, Force, Instant, Json, JsonOrNothing, OrOperator, Path, Query, Read, page};
+use crate::extract::{Admin, Force, Instant, Json, JsonOrNothing, List, OrOperator, Path, Query, Read};
 use crate::openapi::{Bodied, Clash, NotFound, Refusals};
 use crate::problem::Problem;
 use crate::services::Shared;
+
+const VERSIONS: List = List("plugin versions");
 
 /// A version of a plugin that is kept.
 #[derive(Serialize, ToSchema)]
@@ -90,10 +92,10 @@ pub(crate) async fn list(
     Query(query): Query<PageQuery>,
     State(services): State<Shared>,
 ) -> Result<Json<PluginVersionList>, Problem> {
-    let page = page(query.limit, query.cursor.as_deref())?;
+    let page = VERSIONS.page(query.limit, query.cursor.as_deref())?;
     let owner = seen(&services, &caller, &name)?.owner;
     let found = services.plugins().versions(owner, &name, &page)?.map(PluginVersion::from);
-    Ok(Json(PluginVersionList { items: found.items, next: found.next.map(|cursor| cursor.to_string()) }))
+    Ok(Json(PluginVersionList { items: found.items, next: VERSIONS.next(found.next) }))
 }
 
 /// Removes a version that is neither the current one nor the canary. The plugin's state stays.
