@@ -7,7 +7,7 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::words::{DeliveryOutcome, DeliveryState, IncidentEvent};
-use crate::extract::{Authorised, Instant, Json, List, Path, Query, Read, Write};
+use crate::extract::{Authorised, Instant, Json, List, Path, Query, Read, Write, in_order};
 use crate::openapi::{Clash, NotFound, Refusals};
 use crate::problem::Problem;
 use crate::services::Shared;
@@ -170,6 +170,7 @@ pub(crate) async fn list(
     State(services): State<Shared>,
 ) -> Result<Json<DeliveryList>, Problem> {
     let page = DELIVERIES.page(query.limit, query.cursor.as_deref())?;
+    in_order(("since", query.since), ("until", query.until))?;
     let filter = DeliveryFilter {
         state: query.state.map(Into::into),
         channel: query.channel,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::incidents::incident_id;
-use crate::extract::{Authorised, Instant, Json, List, Path, Query, Read, Write};
+use crate::extract::{Authorised, Instant, Json, List, Path, Query, Read, Write, in_order};
 use crate::openapi::{Bodied, Clash, NotFound, Refusals};
 use crate::problem::Problem;
 use crate::services::Shared;
@@ -151,6 +151,7 @@ pub(crate) async fn list(
     State(services): State<Shared>,
 ) -> Result<Json<FeedbackList>, Problem> {
     let page = FEEDBACK.page(query.limit, query.cursor.as_deref())?;
+    in_order(("since", query.since), ("until", query.until))?;
     let incident = query
         .incident
         .map(|text| text.parse().map_err(|_| FieldError::new("incident", &text, "the id of an incident")));

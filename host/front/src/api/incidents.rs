@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::keys::PageQuery;
 use super::words::{IncidentState, Severity};
-use crate::extract::{Authorised, Instant, Json, List, Path, Query, Read, Write};
+use crate::extract::{Authorised, Instant, Json, List, Path, Query, Read, Write, in_order};
 use crate::openapi::{Bodied, Clash, NotFound, Refusals};
 use crate::problem::Problem;
 use crate::services::Shared;
@@ -228,6 +228,7 @@ pub(crate) async fn list(
     State(services): State<Shared>,
 ) -> Result<Json<IncidentList>, Problem> {
     let page = INCIDENTS.page(query.limit, query.cursor.as_deref())?;
+    in_order(("since", query.since), ("until", query.until))?;
     let label = |text: &String| {
         let wrong = || FieldError::new("label", text, "a name and a value, as in team:web");
         let (name, value) = text.split_once(':').ok_or_else(wrong)?;

@@ -14,7 +14,7 @@ use super::keys::PageQuery;
 pub(crate) use super::recorded::Run;
 use super::recorded::{Step, Summary};
 use super::words::{RunState, TriggerKind};
-use crate::extract::{Authorised, Instant, Json, JsonOrNothing, List, Path, Query, Read, Write};
+use crate::extract::{Authorised, Instant, Json, JsonOrNothing, List, Path, Query, Read, Write, in_order};
 use crate::idempotency::InShort;
 use crate::openapi::{Bodied, Busy, Clash, NotFound, Refusals};
 use crate::problem::Problem;
@@ -67,6 +67,7 @@ pub(crate) async fn list(
     State(services): State<Shared>,
 ) -> Result<Json<RunList>, Problem> {
     let page = RUNS.page(query.limit, query.cursor.as_deref())?;
+    in_order(("since", query.since), ("until", query.until))?;
     let playbook = match query.playbook {
         Some(playbook) => Some(services.playbooks().get(principal.organisation, &playbook).await?.id),
         None => None,

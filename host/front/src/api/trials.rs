@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::metrics::find;
-use crate::extract::{Authorised, Instant, Json, Path, Write};
+use crate::extract::{Authorised, Instant, Json, Path, Write, in_order};
 use crate::openapi::{Bodied, Failing, NotFound, Refusals};
 use crate::problem::Problem;
 use crate::services::{Services, Shared};
@@ -356,16 +356,17 @@ impl Given {
     /// What a metric holds.
     async fn read(services: &Services, principal: &Principal, range: &MetricRange) -> Result<Self, Problem> {
         let metric = find(services, principal.organisation, range.metric.clone()).await?;
-        let end = range.end.map_or_else(|| services.parts.clock.now(), |Instant(end)| end);
         let query = IntervalQuery {
             metric: MetricReference::Id(metric.id),
             keys: if range.keys.is_empty() {
                 KeySelection::All
             } else {
                 KeySelection::Keys(range.keys.clone())
+        let end = range.end.unwrap_or_else(|| Instant(services.parts.clock.now()));
+        in_order(("from.start", Some(range.start)), ("from.end", Some(end)))?;
             },
             start: range.start.0,
-            end: end.max(range.start.0),
+            end: end.0,
             // Nothing added up is 0; of the other kinds there is no value then.
             fill: Fill::Zero,
         };

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use bellwether_kernel::Timestamp;
+use bellwether_kernel::{FieldError, Timestamp};
 use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaFormat, Type};
@@ -12,6 +12,19 @@ use utoipa::{PartialSchema, ToSchema};
 /// An instant on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Instant(pub(crate) Timestamp);
+
+/// Refuses a range that ends before it starts. Each end comes with its field's name; one that is not said is no end.
+pub(crate) fn in_order(
+    (start_field, start): (&str, Option<Instant>),
+    (end_field, end): (&str, Option<Instant>),
+) -> Result<(), FieldError> {
+    match (start, end) {
+        (Some(Instant(start)), Some(Instant(end))) if end < start => {
+            Err(FieldError::new(end_field, end, format!("an instant not before {start_field}, {start}")))
+        }
+        _ => Ok(()),
+    }
+}
 
 impl From<Timestamp> for Instant {
     fn from(timestamp: Timestamp) -> Self {

@@ -12,7 +12,7 @@ pub(crate) use body::{Json, JsonOrNothing, content_type, read_body, read_json, r
 pub(crate) use caller::{
     Admin, AnyCaller, Authorised, CallerExt, OperatorOnly, OrOperator, Read, Write, bearer_of, recognised,
 };
-pub(crate) use instant::Instant;
+pub(crate) use instant::{Instant, in_order};
 pub(crate) use page::{List, items, wrong_cursor};
 pub(crate) use path::Path;
 pub(crate) use query::{Force, Query};
