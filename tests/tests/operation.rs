@@ -167,6 +167,22 @@ fn a_backup_taken_while_writes_go_on_restores_to_a_host_that_works() -> Result<(
 }
 
 #[test]
+fn a_host_key_that_is_none_is_found_before_a_host_starts_with_it() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let check = |key: &str| {
+        let mut command = Command::new(binary());
+        command.args(["config", "--data"]).arg(folder.path()).env("BELLWETHER_HOST_KEY", key).output()
+    };
+    ensure!(check(&"5a".repeat(32))?.status.success(), "a key is taken");
+    let wrong = "5b".repeat(31);
+    let output = check(&wrong)?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.code() == Some(2) && errors.contains("BELLWETHER_HOST_KEY"), "{errors}");
+    ensure!(!errors.contains(&wrong), "it may be nearly a key: {errors}");
+    Ok(())
+}
+
+#[test]
 fn a_host_that_compiles_its_plugins_says_so_and_is_ready_when_it_has() -> Result<()> {
     let folder = tempfile::tempdir()?;
     // Whoever asks before the host prints where it listens must know it.

@@ -52,7 +52,11 @@ impl HostKey {
         Ok(Self(key))
     }
 
-    fn load(path: &Path) -> Result<Option<Self>, AccessError> {
+    /// Reads the key file, if there is one.
+    ///
+    /// # Errors
+    /// As [`Self::load_or_create`], for a file that is there.
+    pub fn load(path: &Path) -> Result<Option<Self>, AccessError> {
         let file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),

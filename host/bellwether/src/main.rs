@@ -5,6 +5,7 @@ mod author;
 mod client;
 mod commands;
 mod failure;
+mod host_key;
 mod import;
 mod output;
 mod serve;

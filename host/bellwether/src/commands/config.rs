@@ -4,8 +4,9 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use crate::failure::Failure;
+use crate::host_key::Place;
 use crate::output;
-use crate::settings::{Flags, HOST_KEY_VARIABLE, Loaded};
+use crate::settings::{Flags, Loaded};
 
 /// `bellwether config`.
 #[derive(Args, Debug)]
@@ -14,7 +15,8 @@ Examples:
   bellwether config --config bellwether.toml
   BELLWETHER_STORE__CACHE_BYTES=67108864 bellwether config --json
 
-Takes what `bellwether serve` takes and prints each setting with where it comes from; secrets are not shown.")]
+Takes what `bellwether serve` takes and prints each setting with where it comes from; secrets are not shown. Settings
+and a host key that `serve` would not start with are refused, with what would be right.")]
 pub(crate) struct Arguments {
     /// Where settings come from.
     #[command(flatten)]
@@ -24,10 +26,11 @@ pub(crate) struct Arguments {
     pub(crate) json: bool,
 }
 
-/// Prints the settings a host would run with.
+/// Prints the settings a host would run with, once they and the host key are found to be right.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let loaded = arguments.settings.load()?;
-    let host_key = std::env::var_os(HOST_KEY_VARIABLE).is_some();
+    let host_key = Place::of(&loaded.settings.data);
+    host_key.key().map_err(|error| Failure::Usage(format!("{error:#}")))?;
     if arguments.json {
         let entries = loaded.effective.into_iter();
         let entries: Map<String, Value> = entries
@@ -35,19 +38,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
             .collect();
         return Ok(output::print(&format!("{:#}\n", Value::Object(entries)))?);
     }
-    Ok(output::print(&tell(&loaded, host_key))?)
+    Ok(output::print(&tell(&loaded, &host_key))?)
 }
 
 /// The settings as lines of the settings file, each with its source behind it.
-fn tell(loaded: &Loaded, host_key_from_environment: bool) -> String {
+fn tell(loaded: &Loaded, host_key: &Place) -> String {
     let rows = loaded.effective.iter().map(|(path, value, source)| {
         let value = if value.is_null() { "not set".to_owned() } else { value.to_string() };
         vec![path.clone(), format!("= {value}"), format!("# {source}")]
     });
-    let host_key = match host_key_from_environment {
-        true => format!("# environment {HOST_KEY_VARIABLE}"),
-        false => format!("# {}", loaded.settings.data.join("host.key").display()),
-    };
-    let secret = vec!["(host key)".to_owned(), "= hidden".to_owned(), host_key];
+    let secret = vec!["(host key)".to_owned(), "= hidden".to_owned(), format!("# {host_key}")];
     output::aligned(&rows.chain([secret]).collect::<Vec<_>>())
 }

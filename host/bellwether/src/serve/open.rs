@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use bellwether_access::{Access, AccessError, HostKey};
+use bellwether_access::{Access, AccessError};
 use bellwether_alerts::{Alerts, Deliveries, DeliveryLimits, DeliveryParts, HttpSender, Mailer, Roles};
 use bellwether_engine::{Engine, EngineSettings};
 use bellwether_kernel::{Clock, HostId, Randomness, SystemClock, SystemRandomness};
@@ -17,7 +17,8 @@ use bellwether_records::Records;
 use bellwether_series::Series;
 use bellwether_store::{Objects, SharedStore, SledSettings, SledStore, StoreError};
 
-use crate::settings::{Email, EmailSecurity, HOST_KEY_VARIABLE, Settings};
+use crate::host_key::Place;
+use crate::settings::{Email, EmailSecurity, Settings};
 
 /// Which host of its store this is: an embedded store has one.
 const HOST: HostId = HostId(1);
@@ -56,7 +57,8 @@ impl Opened {
         let (clock, randomness): (Arc<dyn Clock>, Arc<dyn Randomness>) =
             (Arc::new(SystemClock), Arc::new(SystemRandomness));
         // Before the store: a store without a key beside it is one whose key was left behind.
-        let host_key = host_key(data, &*randomness)?;
+        let place = Place::of(data);
+        let host_key = place.key_or_new(&*randomness)?;
         let sled = SledSettings {
             cache_bytes: settings.store.cache_bytes,
             watermark_bytes: settings.store.watermark_bytes,
@@ -72,7 +74,7 @@ impl Opened {
             Arc::clone(&randomness),
             host_key,
         );
-        let access = Arc::new(opened.await.map_err(|error| explain(error, data))?);
+        let access = Arc::new(opened.await.map_err(|error| explain(error, &place))?);
         Ok(Self { sled, objects, access, clock, randomness })
     }
 
@@ -255,52 +257,14 @@ fn make_folder(data: &Path) -> std::io::Result<()> {
     fs::remove_file(probe)
 }
 
-/// The host key, of the environment or of its file. Only a new store gets a new one: no other opens the secrets of one
-/// that is there.
-fn host_key(data: &Path, randomness: &dyn Randomness) -> anyhow::Result<HostKey> {
-    if let Ok(text) = std::env::var(HOST_KEY_VARIABLE)
-        && !text.trim().is_empty()
-    {
-        return HostKey::from_hex(&text).with_context(|| format!("{HOST_KEY_VARIABLE} is no host key"));
-    }
-    let file = data.join("host.key");
-    if data.join("store").exists() && !file.exists() {
-        anyhow::bail!(
-            "{} is not there: put back the one the store in {} was made with, or set {HOST_KEY_VARIABLE} to it",
-            file.display(),
-            data.display()
-        );
-    }
-    Ok(HostKey::load_or_create(&file, randomness)?)
-}
-
-fn explain(error: AccessError, data: &Path) -> anyhow::Error {
-    let hint = match error {
-        AccessError::WrongHostKey => format!(
-            "put back the {} the store was made with, or set {HOST_KEY_VARIABLE} to it",
-            data.join("host.key").display()
-        ),
-        _ => "the keys in the store could not be read".to_owned(),
-    };
-    anyhow::Error::from(error).context(hint)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_store_whose_key_was_left_behind_gets_no_new_one() {
-        let folder = tempfile::tempdir().unwrap();
-        assert!(host_key(folder.path(), &SystemRandomness).is_ok(), "a new store gets a key");
-        fs::create_dir(folder.path().join("store")).unwrap();
-        assert!(host_key(folder.path(), &SystemRandomness).is_ok(), "and keeps it");
-        fs::remove_file(folder.path().join("host.key")).unwrap();
-        let refused = host_key(folder.path(), &SystemRandomness).map(drop).unwrap_err().to_string();
-        assert!(
-            refused.contains("host.key is not there") && refused.contains(HOST_KEY_VARIABLE),
-            "{refused}"
-        );
-        assert!(!folder.path().join("host.key").exists());
+fn explain(error: AccessError, place: &Place) -> anyhow::Error {
+    match error {
+        AccessError::WrongHostKey => {
+            anyhow::anyhow!(
+                "{place} is not the host key that the store was made with\n{}",
+                place.what_is_lost()
+            )
+        }
+        _ => anyhow::Error::from(error).context("the keys in the store could not be read"),
     }
 }
