@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -84,9 +85,28 @@ pub(super) fn raise_open_files() {
 /// TLS, if it is set.
 pub(super) async fn tls(settings: &Tls) -> anyhow::Result<Option<RustlsConfig>> {
     let (Some(certificate), Some(key)) = (&settings.certificate, &settings.key) else { return Ok(None) };
-    let files =
-        || format!("TLS with the certificate {} and the key {}", certificate.display(), key.display());
-    Ok(Some(RustlsConfig::from_pem_file(certificate, key).await.with_context(files)?))
+    let config = RustlsConfig::from_pem_file(certificate, key).await;
+    Ok(Some(config.map_err(|error| wrong_tls(certificate, key, error))?))
+}
+
+/// Reads the certificate again, if there is one. The one before stays in use where it does not read.
+pub(super) async fn read_again(config: &RustlsConfig, settings: &Tls) -> anyhow::Result<()> {
+    let (Some(certificate), Some(key)) = (&settings.certificate, &settings.key) else { return Ok(()) };
+    let read = config.reload_from_pem_file(certificate, key).await;
+    read.map_err(|error| wrong_tls(certificate, key, error))
+}
+
+/// What is wrong with a certificate and its key, with the files they are in.
+fn wrong_tls(certificate: &Path, key: &Path, error: std::io::Error) -> anyhow::Error {
+    let error = match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::InconsistentKeys(_)) => {
+            anyhow::anyhow!(
+                "the key is not the one the certificate was made for: put a pair of them in place"
+            )
+        }
+        _ => error.into(),
+    };
+    error.context(format!("TLS with the certificate {} and the key {}", certificate.display(), key.display()))
 }
 
 /// Serves `router` on `bound` until `handle` ends it.

@@ -225,10 +225,11 @@ async fn stop(
 }
 
 async fn reload(config: &axum_server::tls_rustls::RustlsConfig, settings: &Settings) {
-    let (Some(certificate), Some(key)) = (&settings.tls.certificate, &settings.tls.key) else { return };
-    match config.reload_from_pem_file(certificate, key).await {
+    match listen::read_again(config, &settings.tls).await {
         Ok(()) => tracing::info!("the certificate was read again"),
-        Err(error) => tracing::error!(%error, "the certificate does not read; the one before stays in use"),
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "the certificate stays the one before");
+        }
     }
 }
 
