@@ -1,11 +1,12 @@
 //! The HTTP client of the command line: one host, one key, retries that cannot do anything twice.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bellwether_kernel::{Randomness, SystemRandomness};
 use clap::Args;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use reqwest::{Method, Response, StatusCode, Url};
+use reqwest::{Certificate, Method, Response, StatusCode, Url};
 use serde_json::Value;
 
 use crate::failure::{Failure, Problem};
@@ -34,6 +35,9 @@ pub(crate) struct Connection {
     /// The key to ask with; better set in the environment, where other users do not see it
     #[arg(long, env = "BELLWETHER_KEY", hide_env_values = true, global = true, help_heading = "Connection")]
     pub(crate) access_key: Option<String>,
+    /// Trust this certificate, and those it signed, besides what the system trusts: a PEM file
+    #[arg(long, env = "BELLWETHER_CA", value_name = "FILE", global = true, help_heading = "Connection")]
+    ca: Option<PathBuf>,
     /// Print JSON for programs; errors too, on the error stream
     #[arg(long, global = true, help_heading = "Connection")]
     pub(crate) json: bool,
@@ -42,12 +46,16 @@ pub(crate) struct Connection {
 impl Connection {
     /// A client for a command of a person: gives up soon.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
-        Client::new(&self.url, self.access_key.as_deref(), Patience { attempts: 4, waits_for_a_host: false })
+        self.client_with(Patience { attempts: 4, waits_for_a_host: false })
     }
 
     /// A client for long work: waits for a host that restarts.
     pub(crate) fn patient_client(&self) -> Result<Client, Failure> {
-        Client::new(&self.url, self.access_key.as_deref(), Patience { attempts: 8, waits_for_a_host: true })
+        self.client_with(Patience { attempts: 8, waits_for_a_host: true })
+    }
+
+    fn client_with(&self, patience: Patience) -> Result<Client, Failure> {
+        Client::new(&self.url, self.access_key.as_deref(), self.ca.as_deref(), patience)
     }
 }
 
@@ -90,8 +98,13 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// A client of the host at `url`, asking with `key`.
-    pub(crate) fn new(url: &str, key: Option<&str>, patience: Patience) -> Result<Self, Failure> {
+    /// A client of the host at `url`, asking with `key`, that trusts what is signed by the certificates in the file `ca`.
+    pub(crate) fn new(
+        url: &str,
+        key: Option<&str>,
+        ca: Option<&Path>,
+        patience: Patience,
+    ) -> Result<Self, Failure> {
         let wrong = |reason: String| {
             Failure::Usage(format!(
                 "the URL {url:?} is not one of a host ({reason}): use one such as {DEFAULT_URL}"
@@ -108,11 +121,20 @@ impl Client {
             value.set_sensitive(true);
             Ok::<_, Failure>(value)
         });
-        let http = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIME)
-            .user_agent(concat!("bellwether/", env!("CARGO_PKG_VERSION")))
+        let builder = || {
+            let agent = concat!("bellwether/", env!("CARGO_PKG_VERSION"));
+            reqwest::Client::builder().connect_timeout(CONNECT_TIME).user_agent(agent)
+        };
+        let trusted = ca.map(certificates).transpose()?.unwrap_or_default();
+        let http = builder()
+            .tls_certs_merge(trusted.clone())
             .build()
-            .map_err(|error| Failure::Failed(error.into()))?;
+            // A system that trusts nobody, as in a container of this binary alone, asks over plain HTTP all the same.
+            .or_else(|_| builder().tls_certs_only(trusted).build())
+            .map_err(|error| match ca {
+                Some(ca) => Failure::Usage(format!("{}: {}", ca.display(), innermost(&error))),
+                None => Failure::Failed(error.into()),
+            })?;
         Ok(Self { http, base, key: key.transpose()?, patience })
     }
 
@@ -246,6 +268,19 @@ impl Client {
             attempt += 1;
         }
     }
+}
+
+/// The certificates in a file.
+fn certificates(file: &Path) -> Result<Vec<Certificate>, Failure> {
+    let wrong = |why: &dyn std::fmt::Display| {
+        Failure::Usage(format!("the certificates to trust, {}: {why}", file.display()))
+    };
+    let text = std::fs::read(file).map_err(|error| wrong(&error))?;
+    let found = Certificate::from_pem_bundle(&text).map_err(|error| wrong(&innermost(&error)))?;
+    if found.is_empty() {
+        return Err(wrong(&"it holds no certificate, expected PEM with -----BEGIN CERTIFICATE-----"));
+    }
+    Ok(found)
 }
 
 /// Whether the same request may succeed a moment later. A conflict that says when to come back is the same request

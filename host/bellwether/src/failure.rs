@@ -63,10 +63,9 @@ impl Failure {
         match self {
             Self::Refused(problem) => format!("error: {}", problem.for_people()),
             Self::Usage(message) => format!("error: {message}"),
-            Self::Unreachable { url, reason } if reason.contains("certificate") => format!(
-                "error: the host at {url} is not trusted ({reason})\n\
-                 hint: if its certificate is of an authority of your own, name that in SSL_CERT_FILE"
-            ),
+            Self::Unreachable { url, reason } if reason.contains("certificate") => {
+                format!("error: the host at {url} is not trusted ({reason})\nhint: {}", trust(reason))
+            }
             Self::Unreachable { url, reason } => format!(
                 "error: no host answers at {url} ({reason})\n\
                  hint: start one with `bellwether serve`, or say where it is with --url or BELLWETHER_URL"
@@ -86,6 +85,21 @@ impl Failure {
             Self::Failed(error) => json!({ "kind": "failed", "message": format!("{error:#}") }),
         };
         json!({ "error": error }).to_string()
+    }
+}
+
+/// What to do about a certificate, by what rustls and webpki say of it.
+fn trust(reason: &str) -> &'static str {
+    if reason.contains("CaUsedAsEndEntity") {
+        "its certificate is an authority's, which no host may show for its own. One that signs itself is made with\n\
+         `openssl req -x509 … -addext basicConstraints=critical,CA:FALSE -addext subjectAltName=DNS:<its name>`"
+    } else if reason.contains("valid for name") || reason.contains("NotValidForName") {
+        "give --url (or BELLWETHER_URL) a name that its certificate is for"
+    } else if reason.contains("UnknownIssuer") {
+        "if its certificate is signed by an authority of your own, or by itself, name the file with that certificate\n\
+         with --ca or in BELLWETHER_CA"
+    } else {
+        "have its operator mend the certificate; --ca does not make this one good"
     }
 }
 

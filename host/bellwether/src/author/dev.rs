@@ -176,7 +176,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         // Nobody listens there: what is refused needs no host.
         let patience = Patience { attempts: 1, waits_for_a_host: false };
-        let client = Client::new("http://127.0.0.1:1", None, patience).unwrap();
+        let client = Client::new("http://127.0.0.1:1", None, None, patience).unwrap();
         let work = Loop {
             folder: folder.path().to_owned(),
             grants: Vec::new(),
