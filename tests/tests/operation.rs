@@ -159,10 +159,19 @@ fn a_backup_taken_while_writes_go_on_restores_to_a_host_that_works() -> Result<(
 
     // A backup that was cut short is refused.
     let whole = std::fs::read(&file)?;
-    std::fs::write(&file, &whole[..whole.len() - 10])?;
-    let output =
-        Command::new(binary()).args(["restore", path, "--data"]).arg(folder.path().join("cut")).output()?;
-    ensure!(!output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let mut damaged = whole.clone();
+    damaged[whole.len() / 2] ^= 0x10;
+    for wrong in [&whole[..whole.len() - 10], &damaged] {
+        std::fs::write(&file, wrong)?;
+        let into = folder.path().join("wrong");
+        let output = Command::new(binary()).args(["restore", path, "--data"]).arg(&into).output()?;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        ensure!(!output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        for part in [path, "bytes", "nothing was restored"] {
+            ensure!(errors.contains(part), "no {part} in {errors}");
+        }
+        ensure!(!into.join("store").exists(), "a half restored store");
+    }
     Ok(())
 }
 

@@ -1,10 +1,11 @@
 //! `bellwether restore`.
 
+use std::cell::Cell;
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Read};
 use std::path::PathBuf;
 
-use bellwether_store::Restored;
+use bellwether_store::{Restored, StoreError};
 use clap::Args;
 use serde_json::json;
 
@@ -40,8 +41,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let backup = File::open(&arguments.file)
         .map_err(|error| Failure::Usage(format!("{file} does not read: {error}")))?;
     let data = Flags::of_data(arguments.config.clone(), arguments.data.clone()).load()?.settings.data;
-    let restored = bellwether_store::restore(BufReader::new(backup), &data)
-        .map_err(|error| Failure::Failed(error.into()))?;
+    let length = backup.metadata().map_or(0, |metadata| metadata.len());
+    let read = Cell::new(0);
+    let counted = Counted { backup, read: &read };
+    let restored = bellwether_store::restore(BufReader::new(counted), &data);
+    let restored = restored.map_err(|error| match error {
+        // Before anything was read, it is the folder that is wrong.
+        StoreError::Backup(_) if read.get() > 0 || length == 0 => Failure::Failed(anyhow::anyhow!(
+            "{error}\n  in {file}, within the first {} of its {length} bytes\n\
+             hint: nothing was restored: copy the file again from where it is kept, or take an earlier backup",
+            read.get()
+        )),
+        error => Failure::Failed(error.into()),
+    })?;
     let Restored { rows, objects } = restored;
     let summary = json!({ "data": data, "rows": rows, "objects": objects });
     Ok(output::value(arguments.json.into(), &summary, |_| {
@@ -55,4 +67,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
             data.display()
         )
     })?)
+}
+
+/// A backup, with how many bytes of it were read.
+struct Counted<'a> {
+    backup: File,
+    read: &'a Cell<u64>,
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.backup.read(buffer)?;
+        self.read.set(self.read.get() + read as u64);
+        Ok(read)
+    }
 }
