@@ -16,11 +16,15 @@ pub(super) enum Otherwise {
 }
 
 /// A grant for each privilege a component asks for: the one given for it, or else one as wide as `otherwise` allows.
+///
+/// # Errors
+/// [`Failure::Usage`] if one is missing that has a scope, or one is given that is not asked for, or twice.
 pub(super) fn complete(
     inspection: &Inspection,
     given: &[Grant],
     otherwise: Otherwise,
 ) -> Result<Vec<Grant>, Failure> {
+    check_asked(inspection, given)?;
     let mut missing = Vec::new();
     let mut grants = Vec::new();
     for request in &inspection.requests {
@@ -43,6 +47,28 @@ pub(super) fn complete(
         "{name} asks for what has a scope: add {}, with a scope of its own",
         missing.join(" ")
     )))
+}
+
+/// Whether each grant is of a privilege the component asks for, and the only one of it.
+fn check_asked(inspection: &Inspection, given: &[Grant]) -> Result<(), Failure> {
+    let name = inspection.name.as_deref().unwrap_or("the plugin");
+    let asked = || inspection.requests.iter().chain(&inspection.optional);
+    for (number, grant) in given.iter().enumerate() {
+        let privilege = grant.privilege();
+        if given[..number].iter().any(|before| before.privilege() == privilege) {
+            let told = format!("{privilege} is granted twice: name all of its scope in one --grant");
+            return Err(Failure::Usage(told));
+        }
+        if asked().all(|request| request.privilege != privilege) {
+            let asks: Vec<_> = asked().map(|request| request.privilege.interface()).collect();
+            let asks = if asks.is_empty() { "nothing".to_owned() } else { asks.join(", ") };
+            return Err(Failure::Usage(format!(
+                "--grant {grant:?}: {name} does not ask for {privilege}; it asks for {asks}",
+                grant = grant.to_string()
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn widest(privilege: Privilege, otherwise: Otherwise) -> Option<Grant> {
@@ -94,7 +120,25 @@ mod tests {
     fn what_it_does_without_is_given_only_when_said() {
         let grants = |given: &[Grant]| complete(&asking(&[]), given, Otherwise::AllMetrics).unwrap();
         assert_eq!(grants(&[]), []);
-        assert_eq!(grants(&[Grant::Random {}, Grant::Clock {}]), [Grant::Random {}]);
+        assert_eq!(grants(&[Grant::Random {}]), [Grant::Random {}]);
+    }
+
+    #[test]
+    fn what_is_not_asked_for_or_given_twice_is_refused() {
+        let refused = |given: &[&str]| {
+            let given: Vec<Grant> = given.iter().map(|grant| grant.parse().unwrap()).collect();
+            let asking = asking(&[Privilege::MetricsRead]);
+            match complete(&asking, &given, Otherwise::AllMetrics) {
+                Err(Failure::Usage(told)) => told,
+                other => panic!("{other:?}"),
+            }
+        };
+        let told = refused(&["metrics-write=web.*"]);
+        assert!(
+            told.contains("metrics-write=web.*") && told.contains("asks for metrics-read, random"),
+            "{told}"
+        );
+        assert!(refused(&["metrics-read=a", "metrics-read=b"]).contains("twice"));
     }
 
     #[test]

@@ -108,6 +108,18 @@ impl Sandbox {
         &self.installed
     }
 
+    /// What the plugin can be given by name in the roles a battery calls: an app's inputs, the settings of the pure roles.
+    pub(crate) fn settable(&self) -> Vec<&str> {
+        let Installed { app, detector, forecaster, formatter, .. } = &*self.installed;
+        let declared = [
+            app.as_ref().map(|app| &app.inputs),
+            detector.as_ref().map(|detector| &detector.settings),
+            forecaster.as_ref().map(|forecaster| &forecaster.settings),
+            formatter.as_ref().map(|formatter| &formatter.settings),
+        ];
+        declared.into_iter().flatten().flatten().map(|input| input.name.as_str()).collect()
+    }
+
     /// The plugin as a formatter.
     pub(crate) fn formatter(&self) -> Result<Arc<dyn Formatter>, Failure> {
         self.role("formatter", |plugins, name| plugins.formatter(self.organisation, name))

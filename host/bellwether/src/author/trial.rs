@@ -41,6 +41,23 @@ fn settings_of(cases: &[Case]) -> Map<String, Value> {
     well.map(|case| &case.role.settings).find(|settings| !settings.is_empty()).cloned().unwrap_or_default()
 }
 
+/// Whether the plugin takes each of these by its name.
+fn check_settable(sandbox: &Sandbox, given: &Map<String, Value>) -> Result<(), Failure> {
+    let settable = sandbox.settable();
+    match given.iter().find(|(name, _)| !settable.contains(&name.as_str())) {
+        None => Ok(()),
+        Some((name, _)) if settable.is_empty() => Err(Failure::Usage(format!(
+            "--setting {name}: {} takes no settings in the battery",
+            sandbox.installed().name
+        ))),
+        Some((name, _)) => Err(Failure::Usage(format!(
+            "--setting {name}: {} takes no such setting, expected one of {}",
+            sandbox.installed().name,
+            settable.join(", ")
+        ))),
+    }
+}
+
 /// Runs it and prints what came of it; a case that is not as it should be, or a broken promise, is a failure.
 pub(crate) async fn run(trial: &Trial, format: Format) -> Result<(), Failure> {
     let component = match &trial.file {
@@ -49,12 +66,14 @@ pub(crate) async fn run(trial: &Trial, format: Format) -> Result<(), Failure> {
     };
     let cases = trial.cases()?;
     let mut settings = settings_of(&cases);
-    for text in &trial.setting {
-        let (name, value) = read_input("--setting", text)?;
-        settings.insert(name, value);
-    }
+    let given = trial.setting.iter().map(|text| read_input("--setting", text));
+    let given = given.collect::<Result<Map<_, _>, _>>()?;
     let mut battery =
         if trial.gives_inputs() { Battery::default() } else { Battery::admission(&component).await };
+    if battery.broken() == 0 && !given.is_empty() {
+        check_settable(&Sandbox::describing(&component).await?, &given)?;
+    }
+    settings.extend(given);
     let mut report = Report::default();
     let mut values = Vec::new();
     if battery.broken() == 0 {
