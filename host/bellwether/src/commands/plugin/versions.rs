@@ -174,7 +174,7 @@ pub(super) async fn run(
             let path = ["v1", "plugins", plugin.as_str(), "limits"];
             let mut limits = client.get(&path, &[]).await?;
             if !set.is_empty() || !unset.is_empty() {
-                let body = Body::Json(changed(&limits["set"], &set, &unset)?);
+                let body = Body::Json(changed(&limits, &set, &unset)?);
                 limits = client.write(Method::PUT, &path, &[], body).await?;
             }
             output::value(format, &limits, shown_limits)?;
@@ -197,10 +197,18 @@ async fn switch(client: &Client, format: output::Format, plugin: &str, enabled: 
     Ok(output::value(format, &answer, describe)?)
 }
 
-/// The limits that are set, after a change.
+/// The limits that are set, after a change of those the host tells of.
 fn changed(present: &Value, set: &[String], unset: &[String]) -> Result<Value, Failure> {
-    let mut limits: Map<String, Value> = present.as_object().cloned().unwrap_or_default();
+    let mut limits: Map<String, Value> = present["set"].as_object().cloned().unwrap_or_default();
+    let known = present["effective"].as_object();
     for name in unset {
+        if let Some(known) = known.filter(|known| !known.contains_key(name)) {
+            let names: Vec<&str> = known.keys().map(String::as_str).collect();
+            return Err(Failure::Usage(format!(
+                "--unset is {name:?}, expected a limit: one of {}",
+                names.join(", ")
+            )));
+        }
         limits.remove(name);
     }
     for pair in set {
@@ -261,7 +269,8 @@ mod tests {
 
     #[test]
     fn a_limit_that_is_not_named_keeps_its_value() {
-        let present = json!({"memory_bytes": 1, "log_lines": 2});
+        let present = json!({"set": {"memory_bytes": 1, "log_lines": 2},
+            "effective": {"memory_bytes": 1, "log_lines": 2, "host_calls": 1_000}});
         let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
         let after = changed(&present, &texts(&["host_calls=3"]), &texts(&["log_lines"])).unwrap();
         assert_eq!(after, json!({"memory_bytes": 1, "host_calls": 3}));
@@ -269,6 +278,9 @@ mod tests {
             let refused = changed(&present, &texts(&[wrong]), &[]);
             assert!(matches!(refused, Err(Failure::Usage(message)) if message.contains(wrong)));
         }
+        let refused = changed(&present, &[], &texts(&["memory"]));
+        assert!(matches!(refused, Err(Failure::Usage(message)) if message.contains("memory_bytes")));
+        assert_eq!(changed(&present, &[], &texts(&["host_calls"])).unwrap(), present["set"]);
     }
 
     #[test]
