@@ -238,6 +238,21 @@ fn bundled_pure_plugins_are_tried_from_the_command_line() -> Result<()> {
     ensure!(!good && shown.contains("settings.window") && shown.contains("5 to 1000"), "{shown}");
     let (good, shown) = tried(&["plugin", "detect", "webhook", "--points", "1"])?;
     ensure!(!good && shown.contains("is no detector"), "{shown}");
+    for (wrong, part) in [
+        ("detect threshold", "--points"),
+        ("detect threshold", "--metric"),
+        ("detect threshold --metric logins --from 2026-02-01 --to 2026-01-01", "from.end"),
+        (
+            "detect threshold --points 1 --setting windows=9",
+            "settings.windows is \"9\", expected another name",
+        ),
+        ("forecast seasonal-naive --points 1 --horizon 2 --level nan", "--level"),
+        ("format webhook --setting=url=https://alerts.example/hook --answer=99", "100 to 599"),
+    ] {
+        let arguments: Vec<&str> = std::iter::once("plugin").chain(wrong.split(' ')).collect();
+        let (good, shown) = tried(&arguments)?;
+        ensure!(!good && shown.contains(part), "{wrong}: {shown}");
+    }
     host.stop()
 }
 

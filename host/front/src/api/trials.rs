@@ -7,8 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bellwether_access::Principal;
 use bellwether_alerts::{
-    Answer, DetectorDescription, Forecast, ForecasterDescription, FormatterDescription, Notification, Past,
-    Points, Roles, Scores, Settings, Step, limits, rehearse,
+    Answer, DetectorDescription, Forecast, ForecasterDescription, FormatterDescription, HttpAnswer,
+    Notification, Past, Points, Roles, Scores, Settings, Step, limits, rehearse,
 };
 use bellwether_kernel::{FieldError, Timestamp};
 use bellwether_metrics::{Fill, Interval, IntervalQuery, KeySelection, MetricReference};
@@ -287,6 +287,14 @@ pub(crate) async fn format(
         return Err(FieldError::new("memory", trial.memory, expected).into());
     }
     let notification = Notification::of_json(&Value::Object(trial.notification))?;
+    for (number, answer) in trial.answers.iter().enumerate() {
+        if let Answer::Http(HttpAnswer { status, .. }) = answer
+            && !(100..=599).contains(status)
+        {
+            let field = format!("answers[{number}].http.status");
+            return Err(FieldError::new(field, status, "a status from 100 to 599").into());
+        }
+    }
     let rehearsal =
         rehearse(&*formatter, &notification, &settings, trial.memory.as_bytes(), &trial.answers).await?;
     Ok(Json(FormatSteps { version: formatter.version().to_owned(), steps: rehearsal.steps }))
@@ -355,6 +363,8 @@ impl Given {
 
     /// What a metric holds.
     async fn read(services: &Services, principal: &Principal, range: &MetricRange) -> Result<Self, Problem> {
+        let end = range.end.unwrap_or_else(|| Instant(services.parts.clock.now()));
+        in_order(("from.start", Some(range.start)), ("from.end", Some(end)))?;
         let metric = find(services, principal.organisation, range.metric.clone()).await?;
         let query = IntervalQuery {
             metric: MetricReference::Id(metric.id),
@@ -362,8 +372,6 @@ impl Given {
                 KeySelection::All
             } else {
                 KeySelection::Keys(range.keys.clone())
-        let end = range.end.unwrap_or_else(|| Instant(services.parts.clock.now()));
-        in_order(("from.start", Some(range.start)), ("from.end", Some(end)))?;
             },
             start: range.start.0,
             end: end.0,

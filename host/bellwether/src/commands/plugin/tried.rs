@@ -1,6 +1,6 @@
 //! `bellwether plugin detect`, `forecast` and `format`: an installed plugin tried on a host. Nothing is kept or sent.
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
@@ -20,12 +20,13 @@ pub(crate) struct Settings {
     setting: Vec<String>,
 }
 
-/// A series.
+/// A series: written out, or of a metric.
 #[derive(Args, Debug)]
 #[group(skip)]
+#[command(group = ArgGroup::new("series").args(["points", "metric"]).required(true))]
 pub(crate) struct Series {
     /// Points, oldest first, separated by spaces or commas; - where there is none
-    #[arg(long, allow_hyphen_values = true, conflicts_with = "metric", required_unless_present = "metric")]
+    #[arg(long, allow_hyphen_values = true)]
     points: Option<String>,
     /// Milliseconds from point to point; a minute if absent
     #[arg(long, value_name = "MILLISECONDS", requires = "points")]
@@ -64,7 +65,7 @@ pub(crate) struct Forecast {
     #[arg(long, value_name = "POINTS")]
     horizon: u32,
     /// How much of what comes shall lie in the band
-    #[arg(long, default_value_t = 0.95)]
+    #[arg(long, default_value_t = 0.95, value_parser = crate::commands::number)]
     level: f64,
 }
 
@@ -175,9 +176,9 @@ async fn ask(client: &Client, plugin: &str, verb: &str, body: Value) -> Result<V
 /// `200=ok` as an answer.
 fn answer(text: &str) -> Result<Value, Failure> {
     let (status, body) = text.split_once('=').unwrap_or((text, ""));
-    let status: u16 = status.parse().map_err(|_| {
+    let status = status.parse().ok().filter(|status| (100_u16..=599).contains(status)).ok_or_else(|| {
         Failure::Usage(format!(
-            "--answer is {text:?}, expected a status, and a body behind =, such as 200=ok"
+            "--answer is {text:?}, expected a status from 100 to 599, and a body behind =, such as 200=ok"
         ))
     })?;
     Ok(json!({"http": {"status": status, "body": body}}))
@@ -260,7 +261,9 @@ mod tests {
         assert!(read("1 many").is_err() && read("inf").is_err());
         assert_eq!(answer("200=a=b").ok(), Some(json!({"http": {"status": 200, "body": "a=b"}})));
         assert_eq!(answer("503").ok(), Some(json!({"http": {"status": 503, "body": ""}})));
-        assert!(answer("ok").is_err());
+        for wrong in ["ok", "99", "600", "=ok"] {
+            assert!(answer(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]
