@@ -124,9 +124,8 @@ pub fn from_object(
 ) -> Result<Vec<(String, Value)>, FieldError> {
     if let Some(name) = given.keys().find(|name| declared.iter().all(|input| input.name != **name)) {
         let names: Vec<&str> = declared.iter().map(|input| input.name.as_str()).collect();
-        let expected =
-            if names.is_empty() { "none".to_owned() } else { format!("one of {}", names.join(", ")) };
-        return Err(FieldError::new(format!("{place}.{name}"), name, expected));
+        let secret = declared.iter().any(|input| input.secret);
+        return Err(undeclared(&format!("{place}.{name}"), &given[name], secret, &names));
     }
     declared
         .iter()
@@ -134,16 +133,32 @@ pub fn from_object(
         .collect()
 }
 
+/// A field that is none of the declared `names`. Where any of those is `secret` its value is not shown: it may be meant for
+/// one whose name was nearly hit.
+#[must_use]
+pub fn undeclared(field: &str, value: &Json, secret: bool, names: &[&str]) -> FieldError {
+    let expected = match names {
+        [] => "nothing here".to_owned(),
+        [name] => format!("another name: {name}"),
+        _ => format!("another name: one of {}", names.join(", ")),
+    };
+    FieldError::new(field, if secret { MASK.to_owned() } else { shown(value) }, expected)
+}
+
+/// JSON as an error shows it: a text without its quotes.
+fn shown(json: &Json) -> String {
+    json.as_str().map_or_else(|| json.to_string(), str::to_owned)
+}
+
 fn one_from_json(input: &Input, place: &str, given: Option<&Json>) -> Result<Value, FieldError> {
     let given = given.filter(|json| !json.is_null()).or(input.default.as_ref()).unwrap_or(&Json::Null);
     let wrong = |expected: String| {
-        let shown = match given {
+        let value = match given {
             Json::Null => "nothing".to_owned(),
             _ if input.secret => MASK.to_owned(),
-            Json::String(text) => text.clone(),
-            other => other.to_string(),
+            other => shown(other),
         };
-        FieldError::new(format!("{place}.{}", input.name), shown, expected)
+        FieldError::new(format!("{place}.{}", input.name), value, expected)
     };
     let value =
         to_value(given, input.value_type).ok_or_else(|| wrong(expectation_of(given, input.value_type)))?;
@@ -355,7 +370,11 @@ mod tests {
         assert_eq!(inputs, [Value::Text("7".into()), Value::Integer(1), kinds, Value::None]);
         for (given, field, expected) in [
             (json!({}), "inputs.page", "text: it is required"),
-            (json!({"page": "a", "pgae": 1}), "inputs.pgae", "one of page, times, kinds, token"),
+            (
+                json!({"page": "a", "pgae": "hunter2"}),
+                "inputs.pgae",
+                "another name: one of page, times, kinds, token",
+            ),
             (json!({"page": "a", "times": "many"}), "inputs.times", "a whole number"),
             (json!({"page": "a", "kinds": ["a", "c"]}), "inputs.kinds", "one of a, b"),
             (json!({"page": "a", "token": "hunter2"}), "inputs.token", "a whole number"),
@@ -364,6 +383,10 @@ mod tests {
             assert_eq!((error.field.as_str(), error.expected.as_str()), (field, expected));
             assert!(!error.value.contains("hunter2"), "{error}");
         }
+        let open = &declared[..1];
+        let given = json!({"page": "a", "pgae": 404});
+        let error = from_object(open, "inputs", given.as_object().expect("an object")).expect_err("a slip");
+        assert_eq!(error.to_string(), "inputs.pgae is \"404\", expected another name: page");
     }
 
     fn any_value() -> impl Strategy<Value = (Value, ValueType)> {

@@ -169,8 +169,10 @@ pub(super) fn declared_inputs(
     let Json::Object(mut given) = inputs else {
         return Err(FieldError::new("inputs", "no object", format!("an object with {}", names())));
     };
-    if let Some(name) = given.keys().find(|name| !declared.contains_key(*name)) {
-        return Err(FieldError::new(format!("inputs.{name}"), name, format!("one of {}", names())));
+    if let Some((name, value)) = given.iter().find(|(name, _)| !declared.contains_key(*name)) {
+        let names: Vec<&str> = declared.keys().map(String::as_str).collect();
+        let secret = declared.values().any(|input| input.secret);
+        return Err(convert::undeclared(&format!("inputs.{name}"), value, secret, &names));
     }
     let mut taken = Map::new();
     for (name, input) in declared {
