@@ -41,6 +41,12 @@ pub fn field_error(
         return FieldError::new(field, value, one_of(message));
     }
     let expected = message.split_once(", expected ").map_or(message, |(_, expected)| expected);
+    let bare = ["integer", "floating point", "boolean"];
+    if expected == "a string"
+        && bare.iter().any(|kind| message.starts_with(&format!("invalid type: {kind} ")))
+    {
+        return FieldError::new(field, value, "a text: put it in quotes");
+    }
     FieldError::new(field, value, in_words(expected))
 }
 
@@ -146,6 +152,14 @@ mod tests {
                 "a whole number, not below 0",
             ),
             ("n", "invalid digit found in string", "n", "<n>", "a whole number"),
+            (
+                "query",
+                "invalid type: integer `404`, expected a string",
+                "query",
+                "<query>",
+                "a text: put it in quotes",
+            ),
+            ("query", "invalid type: map, expected a string", "query", "<query>", "a text"),
             (".", "invalid length 0, expected struct NewSamples with 2 elements", "body", "<>", "an object"),
             ("n", "what a field's own reader says", "n", "<n>", "what a field's own reader says"),
         ] {
