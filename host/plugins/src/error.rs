@@ -64,9 +64,15 @@ pub enum PluginError {
     },
     /// Only the host's operator may install it.
     #[error(
-        "the plugin {0} is a dialect: dialects serve every organisation, so only the host's operator installs them"
+        "the plugin {name} is a dialect: dialects serve every organisation, so only the host's operator installs them{}",
+        besides.as_ref().map(|besides| format!("; besides, {besides}")).unwrap_or_default()
     )]
-    HostOnly(String),
+    HostOnly {
+        /// Its name.
+        name: String,
+        /// What else would be refused.
+        besides: Option<Box<PluginError>>,
+    },
     /// Another component of that version is installed, or the same one with other grants.
     #[error(
         "version {version} of the plugin {name} is installed already with {}, or replace it (`--replace`, `?replace=true`)",
@@ -215,7 +221,7 @@ impl PluginError {
             | Self::Description { .. }
             | Self::Invalid(_) => ErrorKind::Invalid,
             Self::TooLarge { .. } => ErrorKind::TooLarge,
-            Self::HostOnly(_) => ErrorKind::Forbidden,
+            Self::HostOnly { .. } => ErrorKind::Forbidden,
             Self::Exists { .. }
             | Self::InUse { .. }
             | Self::Pinned { .. }

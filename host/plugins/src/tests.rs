@@ -610,8 +610,15 @@ async fn dialects_are_the_hosts_alone() {
     let house = House::new().await;
     let plugins = house.plugins().await;
     let owner = Owner::Organisation(ORGANISATION);
-    let error = plugins.install(owner, "key", dialect("", ANSWERS), Vec::new(), false).await.unwrap_err();
-    assert!(matches!(error, PluginError::HostOnly(_)), "{error}");
+    let refused = async |grants: &[&str]| {
+        let grants = grants.iter().map(|grant| grant.parse().unwrap()).collect();
+        plugins.install(owner, "key", dialect("", ANSWERS), grants, false).await.unwrap_err()
+    };
+    let error = refused(&[]).await;
+    assert!(matches!(error, PluginError::HostOnly { besides: None, .. }), "{error}");
+    let error = refused(&["log"]).await;
+    assert!(matches!(error, PluginError::HostOnly { .. }), "{error}");
+    assert!(error.to_string().ends_with("does not ask for log: leave it out"), "all at once: {error}");
     let installed = install(&plugins, dialect("", ANSWERS), &[]).await.unwrap();
     assert_eq!(installed.dialect.as_ref().unwrap().routes, ["GET /hello/{name}", "POST /write"]);
     assert_eq!(plugins.dialects().len(), 1);

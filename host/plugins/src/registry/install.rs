@@ -107,10 +107,11 @@ impl Plugins {
         });
         let inspection = inspected.await.expect("inspecting does not panic")?;
         let (name, version) = ready(&inspection)?;
-        check_grants(&name, &Wanted::of(&inspection), &grants)?;
+        let granted = check_grants(&name, &Wanted::of(&inspection), &grants);
         if owner != Owner::Host && inspection.roles.contains(&PluginRole::Dialect) {
-            return Err(PluginError::HostOnly(name));
+            return Err(PluginError::HostOnly { name, besides: granted.err().map(Box::new) });
         }
+        granted?;
         let (limits, instances) = self.settings_before(owner, &name, &version, first);
         let memory = self.shared.limits.with(&limits).call.memory;
         let component = self.shared.services.engine.compile(bytes.clone(), memory).await?;
