@@ -7,43 +7,72 @@ use anyhow::Context as _;
 use bellwether_build::Identity;
 use bellwether_plugins::{CONTRACT, PluginRole, Privilege};
 
+use super::new::role;
 use super::vendored;
 use crate::failure::Failure;
 
 /// The world a plugin is written for; the author's from when it is there.
 const WORLD: &str = "world.wit";
 
-/// Writes the contract's interfaces into `folder/deps`, and `folder/world.wit`, a world of these roles that asks for
-/// these privileges, unless there is one already. Gives what it wrote or found as the world.
-pub(crate) fn write(
-    folder: &Path,
-    roles: &[PluginRole],
-    privileges: &[Privilege],
-) -> Result<PathBuf, Failure> {
+/// What a plugin exports to take a role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Export {
+    interface: &'static str,
+    role: PluginRole,
+}
+
+/// The fuller form of the role `dialect`.
+const CONFIGURABLE_DIALECT: Export = Export { interface: "configurable-dialect", role: PluginRole::Dialect };
+
+/// The contract as it was written.
+#[derive(Debug)]
+pub(crate) struct Written {
+    /// The plugin's world.
+    pub(crate) world: PathBuf,
+    /// Whether it was there before, and left as it is.
+    pub(crate) kept: bool,
+}
+
+/// Writes the contract's interfaces into `folder/deps`, and `folder/world.wit`, a world with these exports that asks for
+/// these privileges, unless there is one already.
+///
+/// # Errors
+/// [`Failure::Usage`] for a pure role that is to ask for something, which no host installs.
+pub(crate) fn write(folder: &Path, exports: &[Export], privileges: &[Privilege]) -> Result<Written, Failure> {
+    if let Some(Export { role, .. }) = exports.iter().find(|export| export.role.is_pure())
+        && let Some(privilege) = privileges.first()
+    {
+        return Err(Failure::Usage(format!(
+            "a {role} imports nothing, and so asks for no {privilege}: put what needs more into a plugin of its own"
+        )));
+    }
     for (path, text) in vendored::contract() {
         put(&folder.join("deps").join(path), text)?;
     }
     let path = folder.join(WORLD);
-    if !path.exists() {
-        put(&path, &world(roles, privileges))?;
+    let kept = path.exists();
+    if !kept {
+        put(&path, &world(exports, privileges))?;
     }
-    Ok(path)
+    Ok(Written { world: path, kept })
 }
 
-/// A role by its name.
-pub(crate) fn role(text: &str) -> Result<PluginRole, String> {
-    one_of("role", &PluginRole::ALL, PluginRole::interface, text)
+/// What takes a role, by its name: of a dialect there are two forms.
+pub(crate) fn export(text: &str) -> Result<Export, String> {
+    if text == CONFIGURABLE_DIALECT.interface {
+        return Ok(CONFIGURABLE_DIALECT);
+    }
+    let role = role(text).map_err(|told| format!("{told}, or {}", CONFIGURABLE_DIALECT.interface))?;
+    Ok(Export { interface: role.interface(), role })
 }
 
 /// A privilege by its name.
 pub(crate) fn privilege(text: &str) -> Result<Privilege, String> {
-    one_of("privilege", &Privilege::ALL, Privilege::interface, text)
-}
-
-fn one_of<T: Copy>(what: &str, all: &[T], name: fn(T) -> &'static str, text: &str) -> Result<T, String> {
-    all.iter().copied().find(|known| name(*known) == text).ok_or_else(|| {
-        let names: Vec<_> = all.iter().map(|known| name(*known)).collect();
-        format!("there is no {what} {text:?}: take {}", names.join(", "))
+    Privilege::ALL.into_iter().find(|known| known.interface() == text).ok_or_else(|| {
+        format!(
+            "there is no privilege {text:?}: take {}",
+            Privilege::ALL.map(Privilege::interface).join(", ")
+        )
     })
 }
 
@@ -54,14 +83,14 @@ fn put(path: &Path, text: &str) -> anyhow::Result<()> {
         .with_context(|| format!("{} cannot be written", path.display()))
 }
 
-fn world(roles: &[PluginRole], privileges: &[Privilege]) -> String {
+fn world(exports: &[Export], privileges: &[Privilege]) -> String {
     let mut text =
         String::from("package local:plugin;\n\n/// What this plugin asks for and is.\nworld plugin {\n");
     for privilege in privileges {
         text.push_str(&format!("    import bellwether:host/{privilege}@{CONTRACT};\n"));
     }
-    for role in roles {
-        text.push_str(&format!("    export bellwether:plugin/{role}@{CONTRACT};\n"));
+    for Export { interface, .. } in exports {
+        text.push_str(&format!("    export bellwether:plugin/{interface}@{CONTRACT};\n"));
     }
     text.push_str("}\n");
     text
@@ -87,13 +116,17 @@ mod tests {
     #[test]
     fn the_contract_is_whole_and_a_world_once_written_is_its_authors() {
         let folder = tempfile::tempdir().unwrap();
-        let world =
-            write(folder.path(), &[PluginRole::App], &[Privilege::Log, Privilege::HttpClient]).unwrap();
+        let exports = [export("app").unwrap(), export("configurable-dialect").unwrap()];
+        let Written { world, kept } =
+            write(folder.path(), &exports, &[Privilege::Log, Privilege::HttpClient]).unwrap();
         let text = fs::read_to_string(&world).unwrap();
-        assert!(
-            text.contains("import bellwether:host/http-client@")
-                && text.contains("export bellwether:plugin/app@")
-        );
+        for line in [
+            "import bellwether:host/http-client@",
+            "export bellwether:plugin/app@",
+            "export bellwether:plugin/configurable-dialect@",
+        ] {
+            assert!(text.contains(line) && !kept, "{line} is not in {text}");
+        }
         // Every import and export is defined in what was written beside it.
         for line in text.lines().filter_map(|line| line.trim().strip_suffix(';')?.split_once("bellwether:")) {
             let (package, rest) = line.1.split_once('/').unwrap();
@@ -105,8 +138,24 @@ mod tests {
             );
         }
         fs::write(&world, "package my:own;").unwrap();
-        write(folder.path(), &[PluginRole::App], &[]).unwrap();
+        assert!(write(folder.path(), &exports, &[]).unwrap().kept);
         assert_eq!(fs::read_to_string(&world).unwrap(), "package my:own;");
+    }
+
+    #[test]
+    fn a_world_that_no_host_would_install_is_not_written() {
+        assert!(export("collector").unwrap_err().contains("does not serve it yet"));
+        let none = export("applet").unwrap_err();
+        assert!(none.contains("no role \"applet\"") && none.ends_with("or configurable-dialect"), "{none}");
+        let folder = tempfile::tempdir().unwrap();
+        for pure in ["detector", "forecaster", "formatter"] {
+            let exports = [export("app").unwrap(), export(pure).unwrap()];
+            let refused = write(folder.path(), &exports, &[Privilege::Log]);
+            let Err(Failure::Usage(told)) = refused else { panic!("{pure}: {refused:?}") };
+            assert!(told.contains(pure) && told.contains("log"), "{told}");
+            assert!(!folder.path().join(WORLD).exists());
+            write(&folder.path().join(pure), &exports, &[]).unwrap();
+        }
     }
 
     #[test]

@@ -101,10 +101,11 @@ A world.wit that is there already is left as it is.")]
         /// The folder
         #[arg(long, value_name = "FOLDER", default_value = "wit")]
         output: PathBuf,
-        /// What it is to be; may be repeated
-        #[arg(long, value_parser = contract::role, default_value = "app")]
-        role: Vec<PluginRole>,
-        /// What it asks for; may be repeated
+        /// What it is to be: app, dialect, formatter, detector or forecaster, or configurable-dialect for a dialect with
+        /// settings or credentials that belong together; may be repeated
+        #[arg(long, value_parser = contract::export, default_value = "app")]
+        role: Vec<contract::Export>,
+        /// What it asks for, as log or metrics-read; may be repeated, not with formatter, detector or forecaster
         #[arg(long, value_parser = contract::privilege)]
         privilege: Vec<Privilege>,
     },
@@ -304,9 +305,11 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             return Ok(output::value(format, &component.shown()?, describe_built)?);
         }
         PluginCommand::Contract { output: folder, role, privilege } => {
-            let world = contract::write(&folder, &role, &privilege)?.display().to_string();
-            return Ok(output::value(format, &json!({"world": world}), |_| {
-                format!("The contract is in {}, the plugin's world in {world}\n", folder.display())
+            let contract::Written { world, kept } = contract::write(&folder, &role, &privilege)?;
+            let (folder, world) = (folder.display(), world.display().to_string());
+            let told = if kept { ", which was there and is left as it is" } else { "" };
+            return Ok(output::value(format, &json!({"world": world, "kept": kept}), |_| {
+                format!("The contract is in {folder}, the plugin's world in {world}{told}\n")
             })?);
         }
         PluginCommand::Name { file, name, version, description } => {
