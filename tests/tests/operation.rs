@@ -1,6 +1,6 @@
 //! What an operator relies on: one owner per folder, backups, settings, keys that stay apart, a graceful stop.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
@@ -36,14 +36,73 @@ fn every_metric_of_the_host_says_what_it_is() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let host = Host::start(&folder.path().join("data"), &[])?;
     let text = host.request("GET", "/metrics").send()?.text()?;
-    let names = |word: &str| -> BTreeSet<&str> {
-        text.lines().filter_map(|line| line.strip_prefix(word)?.split(' ').next()).collect()
+    let lines = |word: &str| -> BTreeMap<&str, &str> {
+        text.lines().filter_map(|line| line.strip_prefix(word)?.split_once(' ')).collect()
     };
-    let (told, there) = (names("# HELP "), names("# TYPE "));
-    ensure!(there.contains("bellwether_plugin_calls_total"), "{text}");
-    let untold: Vec<_> = there.difference(&told).collect();
-    ensure!(untold.is_empty(), "without help: {untold:?}");
-    Ok(())
+    let (told, there) = (lines("# HELP "), lines("# TYPE "));
+    for name in ["bellwether_plugin_calls_total", "bellwether_plugin_processor_seconds"] {
+        ensure!(there.contains_key(name), "no {name} in\n{text}");
+    }
+    for (name, kind) in there {
+        ensure!(told.get(name).is_some_and(|help| !help.is_empty()), "{name} has no help");
+        let wrong = against_conventions(name, kind);
+        ensure!(wrong.is_empty(), "{name}, a {kind}: {}", wrong.join("; "));
+    }
+    host.stop()
+}
+
+/// What `promtool check metrics` says of a name, and <https://prometheus.io/docs/practices/naming/> besides.
+fn against_conventions(name: &str, kind: &str) -> Vec<String> {
+    const OTHER_UNITS: [&str; 24] = [
+        "nanoseconds",
+        "microseconds",
+        "milliseconds",
+        "minutes",
+        "hours",
+        "days",
+        "weeks",
+        "ns",
+        "us",
+        "ms",
+        "sec",
+        "bits",
+        "kilobytes",
+        "megabytes",
+        "gigabytes",
+        "kibibytes",
+        "mebibytes",
+        "gibibytes",
+        "kb",
+        "mb",
+        "gb",
+        "b",
+        "percent",
+        "celsius",
+    ];
+    let words: Vec<&str> = name.split('_').collect();
+    let mut wrong = Vec::new();
+    let mut expect = |right: bool, told: String| {
+        if !right {
+            wrong.push(told);
+        }
+    };
+    let letters = |word: &&str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase());
+    expect(words.iter().all(letters), "it is words of a-z with _ between them".to_owned());
+    expect(matches!(words[0], "bellwether" | "process"), "it begins with whose it is".to_owned());
+    let counts = words.last() == Some(&"total");
+    expect((kind == "counter") == counts, "a counter, and nothing else, ends in _total".to_owned());
+    for ending in ["count", "sum", "bucket", "info"] {
+        expect(words.last() != Some(&ending), format!("_{ending} is the end of a part of another kind"));
+    }
+    for word in &words {
+        expect(!OTHER_UNITS.contains(word), format!("{word} is no base unit"));
+        let is_kind = matches!(*word, "counter" | "gauge" | "histogram" | "summary");
+        expect(!is_kind, format!("the name of its kind, {word}, is in it"));
+    }
+    let unit = words.iter().position(|word| matches!(*word, "seconds" | "bytes"));
+    let last = words.len() - 1 - usize::from(counts);
+    expect(unit.is_none_or(|at| at == last), "its unit stands at its end, before _total".to_owned());
+    wrong
 }
 
 #[test]
@@ -157,7 +216,7 @@ fn a_backup_taken_while_writes_go_on_restores_to_a_host_that_works() -> Result<(
     ensure!(!again.status.success(), "a folder that is not empty is not overwritten");
     host.stop()?;
 
-    // A backup that was cut short is refused.
+    // One that was cut short or damaged is refused by its name, and leaves nothing.
     let whole = std::fs::read(&file)?;
     let mut damaged = whole.clone();
     damaged[whole.len() / 2] ^= 0x10;

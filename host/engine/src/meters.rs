@@ -17,7 +17,7 @@ const CALLS: &str = "bellwether_plugin_calls_total";
 const ERRORS: &str = "bellwether_plugin_errors_total";
 const SECONDS: &str = "bellwether_plugin_call_seconds";
 const QUEUE: &str = "bellwether_plugin_queue_seconds";
-const PROCESSOR: &str = "bellwether_plugin_processor_microseconds_total";
+const PROCESSOR: &str = "bellwether_plugin_processor_seconds";
 const MEMORY: &str = "bellwether_plugin_call_memory_bytes";
 const HOST_CALLS: &str = "bellwether_plugin_host_calls_total";
 const HOST_BYTES: &str = "bellwether_plugin_host_bytes_total";
@@ -29,7 +29,7 @@ pub(crate) fn describe() {
     describe_counter!(ERRORS, Unit::Count, "Calls that came to nothing, by plugin, role and kind.");
     describe_histogram!(SECONDS, Unit::Seconds, "How long calls took, waiting included.");
     describe_histogram!(QUEUE, Unit::Seconds, "How long calls waited for their turn.");
-    describe_counter!(PROCESSOR, Unit::Microseconds, "How long calls computed.");
+    describe_histogram!(PROCESSOR, Unit::Seconds, "How long calls computed.");
     describe_histogram!(MEMORY, Unit::Bytes, "The most memory each call held.");
     describe_counter!(HOST_CALLS, Unit::Count, "How often calls called the host.");
     describe_counter!(HOST_BYTES, Unit::Bytes, "What calls handed to the host.");
@@ -62,7 +62,7 @@ struct Exported {
     errors: [Counter; ErrorCase::ALL.len()],
     seconds: Recorded,
     queue: Recorded,
-    processor: Counter,
+    processor: Recorded,
     memory: Recorded,
     host_calls: Counter,
     host_bytes: Counter,
@@ -109,7 +109,7 @@ impl CallMeters {
             errors: ErrorCase::ALL.map(error),
             seconds: histogram!(SECONDS, "plugin" => name(), "role" => role),
             queue: histogram!(QUEUE, "plugin" => name(), "role" => role),
-            processor: counter!(PROCESSOR, "plugin" => name(), "role" => role),
+            processor: histogram!(PROCESSOR, "plugin" => name(), "role" => role),
             memory: histogram!(MEMORY, "plugin" => name(), "role" => role),
             host_calls: counter!(HOST_CALLS, "plugin" => name(), "role" => role),
             host_bytes: counter!(HOST_BYTES, "plugin" => name(), "role" => role),
@@ -135,8 +135,7 @@ impl CallMeters {
             &self.exported;
         calls.increment(1);
         seconds.record(used.spent);
-        let computed = u64::try_from(used.processor.as_micros()).unwrap_or(u64::MAX);
-        processor.increment(computed);
+        processor.record(used.processor);
         memory.record(used.memory as f64);
         add(&self.calls, 1);
         add(&self.processor, u64::try_from(used.processor.as_nanos()).unwrap_or(u64::MAX));
