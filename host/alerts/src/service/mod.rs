@@ -41,8 +41,8 @@ pub use find::{MonitorVersion, SeriesStatus, StoredMonitor};
 pub use incidents::{IncidentFilter, IncidentState};
 
 /// How often a change is made anew because somebody else, as an evaluation, changed the same meanwhile; each time theirs
-/// went through.
-const ATTEMPTS: usize = 8;
+/// went through. Of so many who take a number of one count at once, the last is overtaken by all others.
+const ATTEMPTS: usize = 64;
 
 /// How long a mute or an entry of the calendar that is over is shown, in milliseconds: 30 days.
 const SHOWN: i64 = 30 * 24 * 60 * 60 * 1000;

@@ -66,6 +66,21 @@ impl Alerts {
         id: MuteId,
         end: Option<Timestamp>,
     ) -> Result<Mute, AlertError> {
+        let mut attempts = Attempts::default();
+        loop {
+            let done = self.try_change_mute(principal, id, end).await;
+            if !attempts.again(&done) {
+                return done;
+            }
+        }
+    }
+
+    async fn try_change_mute(
+        &self,
+        principal: &Principal,
+        id: MuteId,
+        end: Option<Timestamp>,
+    ) -> Result<Mute, AlertError> {
         let key = rows::mute(principal.organisation, id);
         let stored =
             self.store.get(&key).await?.ok_or_else(|| AlertError::unknown("mute", id.to_string()))?;
@@ -86,6 +101,16 @@ impl Alerts {
     /// # Errors
     /// [`AlertError::NotFound`].
     pub async fn delete_mute(&self, principal: &Principal, id: MuteId) -> Result<(), AlertError> {
+        let mut attempts = Attempts::default();
+        loop {
+            let done = self.try_delete_mute(principal, id).await;
+            if !attempts.again(&done) {
+                return done;
+            }
+        }
+    }
+
+    async fn try_delete_mute(&self, principal: &Principal, id: MuteId) -> Result<(), AlertError> {
         let key = rows::mute(principal.organisation, id);
         let stored =
             self.store.get(&key).await?.ok_or_else(|| AlertError::unknown("mute", id.to_string()))?;

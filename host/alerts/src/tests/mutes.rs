@@ -54,6 +54,26 @@ async fn the_recovery_of_what_was_told_before_a_downtime_is_told_within_it() {
 }
 
 #[tokio::test]
+async fn mutes_that_are_set_changed_and_deleted_at_once_do_not_stand_in_each_others_way() {
+    let world = World::new().await;
+    let (alerts, principal) = (&world.alerts, &world.principal);
+    let new = || NewMute { everything: true, ..NewMute::default() };
+    let made = futures::future::join_all((0..32).map(|_| alerts.create_mute(principal, new()))).await;
+    let mut numbers: Vec<u64> = made.into_iter().map(|mute| mute.unwrap().id.0).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (1..=32).collect::<Vec<_>>());
+    let (one, other) = tokio::join!(
+        alerts.change_mute(principal, MuteId(1), Some(at(5))),
+        alerts.change_mute(principal, MuteId(1), Some(at(6))),
+    );
+    assert!(one.is_ok() && other.is_ok(), "{one:?} {other:?}");
+    let (one, other) =
+        tokio::join!(alerts.delete_mute(principal, MuteId(1)), alerts.delete_mute(principal, MuteId(1)));
+    let found = [one, other].into_iter().filter(Result::is_ok).count();
+    assert_eq!(found, 1, "the other finds that there is none");
+}
+
+#[tokio::test]
 async fn a_mute_of_one_host_leaves_the_others_alone() {
     let world = World::new().await;
     world.create(cpu(json!({}))).await;
