@@ -34,7 +34,7 @@ use crate::failure::{EXIT_CODES, Failure};
 
 /// A plugin host for metrics, alerts and playbooks.
 #[derive(Debug, Parser)]
-#[command(name = "bellwether", version, max_term_width = 100, after_help = EXIT_CODES)]
+#[command(name = "bellwether", version, max_term_width = 120, after_help = EXIT_CODES)]
 #[command(after_long_help = FIRST_STEPS)]
 pub(crate) struct CommandLine {
     /// What to do.
