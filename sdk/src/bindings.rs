@@ -129,4 +129,14 @@ pub mod forecaster {
     });
 }
 
-pub use wit_bindgen::rt as runtime;
+/// What the generated code calls.
+pub mod runtime {
+    pub use wit_bindgen::rt::*;
+
+    /// Every export's code begins with this. It stands before the generator's own.
+    #[cfg(target_arch = "wasm32")]
+    pub fn run_ctors_once() {
+        wit_bindgen::rt::run_ctors_once();
+        crate::last_words::keep();
+    }
+}

@@ -73,8 +73,8 @@
 //! # In a component
 //!
 //! There are no files, no threads, no environment and no clock of `std`'s: `Instant::now` and `SystemTime::now` panic,
-//! and [`host::Clock`] is what tells the time. A panic ends the call with an error; the host and the next call are
-//! none the worse. Nothing a call leaves in memory is there for the next one: [`host::State`] is.
+//! and [`host::Clock`] is what tells the time. A panic ends the call with an error that begins with what it says and
+//! where; the host and the next call are none the worse. Nothing a call leaves in memory is there for the next one: [`host::State`] is.
 
 // The macros name this crate, and its own tests use them.
 extern crate self as bellwether_sdk;
@@ -98,6 +98,8 @@ pub mod formatter;
 pub mod formatting;
 pub mod host;
 pub mod http;
+#[cfg(any(target_arch = "wasm32", test))]
+mod last_words;
 pub mod metrics;
 pub mod records;
 pub mod series;

@@ -10,12 +10,11 @@ use wasmtime::component::Instance;
 use wasmtime::{StoreContextMut, Trap, UpdateDeadline, WasmBacktrace};
 
 use crate::gate::{NoSlot, Slot};
-use crate::guest::Meter;
 use crate::meters::Used;
 use crate::warm::Kept;
 use crate::{
-    CallData, CallError, CallLimits, CallMeters, Callee, Engine, ErrorCase, Guest, Store, limits, processor,
-    turns,
+    CallData, CallError, CallLimits, CallMeters, Callee, Engine, ErrorCase, Guest, Store, last_words, limits,
+    processor, turns,
 };
 
 /// Under what a call runs.
@@ -102,14 +101,15 @@ impl Engine {
                 Poll::Pending => timeout_at(deadline.into(), work).await,
             }
         };
-        let guest = store.data_mut();
+        let guest = store.data();
         let (excess, host_bytes) = (guest.excess(), guest.handed_over());
         let result = match (result, excess) {
             (Ok(Ok(_)), Some(excess)) => Err(ended(excess, limits)),
             (Ok(Ok(done)), None) => Ok(done),
-            (Ok(Err(error)), _) => Err(classify(&error, &guest.meter)),
+            (Ok(Err(error)), _) => Err(classify(&error, &mut store)),
             (Err(_), _) => Err(ended(ErrorCase::Deadline, limits)),
         };
+        let guest = store.data_mut();
         let data = guest.end();
         let (memory, host_calls) = (guest.meter.peak(), guest.meter.host_calls());
         let result = match (result, &callee.warm) {
@@ -199,7 +199,8 @@ fn ended(case: ErrorCase, limits: &CallLimits) -> CallError {
 /// What wasmtime says, in a type of its own, when more is handed over at once than the store allows.
 const TRANSFER_EXHAUSTED: &str = "too much data is being copied between the host and the guest";
 
-fn classify(error: &wasmtime::Error, meter: &Meter) -> CallError {
+fn classify<T>(error: &wasmtime::Error, store: &mut Store<T>) -> CallError {
+    let meter = &store.data().meter;
     let limits = &meter.limits;
     if let Some(Ended(case)) = error.downcast_ref::<Ended>() {
         return ended(*case, limits);
@@ -221,6 +222,7 @@ fn classify(error: &wasmtime::Error, meter: &Meter) -> CallError {
     if message.starts_with(TRANSFER_EXHAUSTED) {
         return CallError::Transfer { limit: limits.transfer };
     }
+    let message = last_words::read(error, store).unwrap_or(message);
     let backtrace = error.downcast_ref::<WasmBacktrace>().map(frames).unwrap_or_default();
     CallError::Trap { message, backtrace }
 }

@@ -79,7 +79,7 @@ pub enum CallError {
     /// It trapped: a panic, a fault in its code, or an answer that does not read.
     #[error("trapped: {message}")]
     Trap {
-        /// Why, in one line.
+        /// Why, in one line: the guest's own last words, where it left any.
         message: String,
         /// The functions it was in, innermost first, as far as they have names.
         backtrace: Vec<String>,

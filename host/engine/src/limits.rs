@@ -158,6 +158,9 @@ pub const BREAKER_LONGEST: Duration = Duration::from_secs(60);
 /// How long a try may take before another is let through: longer than most calls, so that one is at work at a time.
 pub const BREAKER_PROBE: Duration = Duration::from_secs(10);
 
+/// Bytes of a trap's message that are the guest's own words: a failed assertion with both of its sides fits.
+pub const LAST_WORDS: usize = 1_000;
+
 /// Traps kept of a plugin in one role, the last ones: enough to see whether they are one fault or several.
 pub const TRAPS: usize = 20;
 

@@ -322,6 +322,31 @@ async fn a_trap_says_why_and_where() {
 }
 
 #[tokio::test]
+async fn a_trap_begins_with_what_the_guest_said_last() {
+    let said = async |address: i32, length: u32, before: &str, words: &str| {
+        let length: String = length.to_le_bytes().iter().map(|byte| format!("\\{byte:02x}")).collect();
+        let module = format!(
+            r#"(memory (export "memory") 1) (global (export "bellwether_last_words") i32 (i32.const {address}))
+            (data (i32.const 60000) "{length}{words}")
+            (func (export "run") (result i32) {before} (unreachable))"#
+        );
+        outcome(&module, &limits(50)).await.unwrap_err().to_string()
+    };
+    let panic = r"panicked at src/lib.rs:3:5:\0aleft\1b[2J 7\0a  right 8 and what is beyond";
+    let told = said(60_000, 48, "", panic).await;
+    assert_eq!(told, "trapped: panicked at src/lib.rs:3:5: left [2J 7 right 8");
+    let long = said(60_000, u32::MAX, "", &r"\fe".repeat(2_000)).await;
+    assert_eq!(long, format!("trapped: {}", "\u{fffd}".repeat(crate::limits::LAST_WORDS)));
+
+    // What ended for another reason says that one, and neither the place nor the length is trusted.
+    assert_eq!(said(60_000, 50, "(loop (br 0))", panic).await, "ran out of its 50 ms");
+    let silent = "trapped: wasm `unreachable` instruction executed";
+    for (address, length) in [(60_000, 0), (65_533, 50), (65_536, 50), (-1, 50)] {
+        assert_eq!(said(address, length, "", panic).await, silent, "{length} bytes at {address}");
+    }
+}
+
+#[tokio::test]
 async fn what_a_guest_hands_over_is_bounded() {
     let text = r#"(component
         (core module $m (memory (export "memory") 100)

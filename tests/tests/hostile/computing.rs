@@ -44,7 +44,7 @@ fn a_trap_and_a_panic_end_their_own_call_alone() -> Result<()> {
     let world = world()?;
     let attacker = world.attack(&[])?;
     attacker.costs_the_run_and_tells("trap", "", 502, "unreachable", "trapped")?;
-    attacker.costs_the_run_and_tells("panic", "", 502, "unreachable", "trapped")?;
+    attacker.costs_the_run_and_tells("panic", "", 502, ": the plugin does not feel well", "trapped")?;
     attacker.leaves_the_others_alone()
 }
 

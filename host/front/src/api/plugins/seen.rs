@@ -254,7 +254,7 @@ struct PluginTrap {
     #[schema(value_type = String, example = "app")]
     role: PluginRole,
     time: Instant,
-    #[schema(example = "wasm `unreachable` instruction executed")]
+    #[schema(example = "panicked at src/lib.rs:12:5: attempt to divide by zero")]
     message: String,
     /// The functions it was in, innermost first, by name where the component has names.
     #[schema(example = json!(["divide", "run"]))]
