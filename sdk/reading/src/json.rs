@@ -4,7 +4,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value as Json;
 
 use crate::FieldError;
-use crate::said::{field_error, pointer, value_at};
+use crate::said::{field_error, pointer, value_at, without_place};
 
 /// Why a text is not the JSON that was asked for. Lines and columns count from 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -60,6 +60,7 @@ fn why<T: DeserializeOwned>(whole: &str, text: &[u8], error: &serde_json::Error)
     if text.trim_ascii().is_empty() {
         return JsonError::Empty;
     }
+    let said = |error: &serde_json::Error| without_place(&error.to_string()).to_owned();
     // Of a wrong type serde_json says in some places what it says of a wrong character.
     if let Err(error) = serde_json::from_slice::<IgnoredAny>(text) {
         return JsonError::Syntax { line: error.line(), column: error.column(), message: said(&error) };
@@ -79,12 +80,6 @@ fn why<T: DeserializeOwned>(whole: &str, text: &[u8], error: &serde_json::Error)
     };
     let value = |path: &str| value_at(&serde_json::from_slice(text).ok()?, path);
     JsonError::Field { line, column, field: field_error(whole, &path, &message, value) }
-}
-
-/// An error's message without its place.
-fn said(error: &serde_json::Error) -> String {
-    let message = error.to_string();
-    message.split(" at line ").next().unwrap_or_default().to_owned()
 }
 
 /// What serde says of the value at `path` if it is a text. Of a value that is none, where one of some names is wanted, it

@@ -13,10 +13,7 @@ pub fn field_error(
     message: &str,
     value: impl Fn(&str) -> Option<String>,
 ) -> FieldError {
-    let message = match message.rfind(" at line ") {
-        Some(place) => &message[..place],
-        None => message,
-    };
+    let message = without_place(message);
     let path = if path == "." { "" } else { path };
     if let Some(name) = quoted(message, "missing field ") {
         return FieldError::new(child(path, name), "", "to be there");
@@ -48,6 +45,11 @@ pub fn field_error(
         return FieldError::new(field, value, "a text: put it in quotes");
     }
     FieldError::new(field, value, in_words(expected))
+}
+
+/// A message without the line and column behind it.
+pub(crate) fn without_place(message: &str) -> &str {
+    message.rfind(" at line ").map_or(message, |place| &message[..place])
 }
 
 /// What JSON holds at a path as `samples[3].key`; a text without its quotes.
