@@ -1,21 +1,26 @@
-//! Leaves a plugin alone that fails again and again: its callers learn so at once, and others keep the processor.
+//! Leaves a plugin alone whose calls come to nothing: its callers learn so at once, and others keep the processor.
 //!
-//! Closed, every call runs. After [`limits::BREAKER_FAILURES`] failures in a row it opens: calls are refused for a
-//! while. Then one call is let through; if it succeeds the breaker closes, if not it opens for twice as long.
+//! Closed, every call runs. It opens after [`limits::BREAKER_FAILURES`] failures in a row, and where failures are too
+//! large a share of what was called or computed lately, however many calls go well between them: calls are refused for a
+//! while. Then one call is let through; if it succeeds the breaker closes, if not it opens for twice as long. So it does
+//! where it opens again before it was closed for a [`limits::BREAKER_WINDOW`] without a failure.
 
+use std::collections::VecDeque;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use tokio::time::Instant;
 
+use crate::call_error::words;
 use crate::limits;
 
 /// A plugin's breaker.
 #[derive(Debug, Default)]
 pub(crate) struct Breaker {
-    /// Whether it is anything but closed without a failure: most calls need not look further.
+    /// Whether it is open or a call failed lately: most calls need not look further.
     troubled: AtomicBool,
     inner: Mutex<Inner>,
 }
@@ -24,7 +29,11 @@ pub(crate) struct Breaker {
 struct Inner {
     /// Failures since the last success.
     failures: u32,
-    /// How often it opened since the last success.
+    /// When a call failed last, or the breaker closed.
+    disturbed: Option<Instant>,
+    /// What calls came to lately, from a failure on.
+    window: Window,
+    /// How often it opened since it was quiet.
     openings: u32,
     /// How often it opened ever.
     opened: u64,
@@ -36,10 +45,12 @@ enum Phase {
     #[default]
     Closed,
     Open {
+        why: BreakerReason,
         until: Instant,
     },
     /// One call is at work; if nothing is heard of it by then, another may try.
     Probing {
+        why: BreakerReason,
         until: Instant,
     },
 }
@@ -57,11 +68,28 @@ pub enum BreakerPhase {
     HalfOpen,
 }
 
+/// Why a plugin is left alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BreakerReason {
+    /// Nothing went well any more.
+    Row {
+        /// Calls in a row that came to nothing.
+        failures: u32,
+    },
+    /// Too many of its calls came to nothing. How many is not told: a caller need not learn how others call it.
+    Share,
+    /// Too much of what it computed was for calls that came to nothing.
+    Waste,
+}
+
 /// How a plugin's breaker is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct BreakerState {
     /// Whether the plugin is called.
     pub phase: BreakerPhase,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<BreakerReason>,
     /// Calls in a row that came to nothing.
     pub failures: u32,
     /// How often it opened since the plugin was loaded.
@@ -74,8 +102,30 @@ pub struct BreakerState {
 /// Why a call is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Open {
-    pub(crate) failures: u32,
+    pub(crate) why: BreakerReason,
     pub(crate) retry_after: Duration,
+}
+
+/// What the calls of the last [`limits::BREAKER_WINDOW`] came to, oldest first.
+#[derive(Debug, Default)]
+struct Window(VecDeque<Slot>);
+
+/// How many parts a window moves on in.
+const SLOTS: u32 = 6;
+
+/// What the calls of one part came to.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    began: Instant,
+    sums: Sums,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    calls: u32,
+    failures: u32,
+    computed: Duration,
+    wasted: Duration,
 }
 
 impl Breaker {
@@ -85,45 +135,33 @@ impl Breaker {
             return Ok(());
         }
         let mut inner = self.inner.lock();
-        let until = match inner.phase {
+        let (why, until) = match inner.phase {
             Phase::Closed => return Ok(()),
-            Phase::Open { until } | Phase::Probing { until } => until,
+            Phase::Open { why, until } | Phase::Probing { why, until } => (why, until),
         };
         let now = Instant::now();
         if now < until {
-            return Err(Open { failures: inner.failures, retry_after: until - now });
+            return Err(Open { why, retry_after: until - now });
         }
-        inner.phase = Phase::Probing { until: now + limits::BREAKER_PROBE };
+        inner.phase = Phase::Probing { why, until: now + limits::BREAKER_PROBE };
         Ok(())
     }
 
-    /// Takes note of a call that ran to its end; tells when that changed whether the plugin is called.
-    pub(crate) fn note(&self, failed: bool) -> Option<BreakerPhase> {
+    /// Takes note of a call that ran to its end and computed so long; tells when that changed whether the plugin is
+    /// called.
+    pub(crate) fn note(&self, failed: bool, computed: Duration) -> Option<BreakerPhase> {
         if !failed && !self.troubled.load(Ordering::Relaxed) {
             return None;
         }
         let mut inner = self.inner.lock();
-        self.troubled.store(failed, Ordering::Relaxed);
-        if !failed {
-            let was_closed = matches!(inner.phase, Phase::Closed);
-            (inner.failures, inner.openings, inner.phase) = (0, 0, Phase::Closed);
-            return (!was_closed).then_some(BreakerPhase::Closed);
+        let now = Instant::now();
+        if inner.is_quiet(now) {
+            inner.openings = 0;
         }
-        inner.failures = inner.failures.saturating_add(1);
-        let opens = match inner.phase {
-            Phase::Closed => inner.failures >= limits::BREAKER_FAILURES,
-            Phase::Probing { .. } => true,
-            // It began before the breaker opened.
-            Phase::Open { .. } => false,
-        };
-        if !opens {
-            return None;
-        }
-        let pause = limits::BREAKER_PAUSE.saturating_mul(1 << inner.openings.min(16));
-        inner.phase = Phase::Open { until: Instant::now() + pause.min(limits::BREAKER_LONGEST) };
-        inner.openings = inner.openings.saturating_add(1);
-        inner.opened += 1;
-        Some(BreakerPhase::Open)
+        inner.window.add(now, failed, computed);
+        let changed = if failed { inner.fail(now) } else { inner.succeed(now) };
+        self.troubled.store(!inner.is_quiet(now), Ordering::Relaxed);
+        changed
     }
 
     /// A call that was let through never ran, or its caller did not wait for its end: the next one may try.
@@ -132,22 +170,123 @@ impl Breaker {
             return;
         }
         let mut inner = self.inner.lock();
-        if let Phase::Probing { .. } = inner.phase {
-            inner.phase = Phase::Open { until: Instant::now() };
+        if let Phase::Probing { why, .. } = inner.phase {
+            inner.phase = Phase::Open { why, until: Instant::now() };
         }
     }
 
     pub(crate) fn state(&self) -> BreakerState {
         let inner = self.inner.lock();
         let now = Instant::now();
-        let (phase, until) = match inner.phase {
-            Phase::Closed => (BreakerPhase::Closed, None),
-            Phase::Open { until } if now < until => (BreakerPhase::Open, Some(until - now)),
-            Phase::Open { .. } | Phase::Probing { .. } => (BreakerPhase::HalfOpen, None),
+        let (phase, reason, until) = match inner.phase {
+            Phase::Closed => (BreakerPhase::Closed, None, None),
+            Phase::Open { why, until } if now < until => (BreakerPhase::Open, Some(why), Some(until - now)),
+            Phase::Open { why, .. } | Phase::Probing { why, .. } => (BreakerPhase::HalfOpen, Some(why), None),
         };
         let milliseconds = |wait: Duration| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         let retry_after_milliseconds = until.map(milliseconds);
-        BreakerState { phase, failures: inner.failures, opened: inner.opened, retry_after_milliseconds }
+        let Inner { failures, opened, .. } = *inner;
+        BreakerState { phase, reason, failures, opened, retry_after_milliseconds }
+    }
+}
+
+impl Inner {
+    /// Whether every call runs, and has gone well for a while.
+    fn is_quiet(&self, now: Instant) -> bool {
+        let rested = self.disturbed.is_none_or(|disturbed| now - disturbed >= limits::BREAKER_WINDOW);
+        rested && matches!(self.phase, Phase::Closed)
+    }
+
+    fn succeed(&mut self, now: Instant) -> Option<BreakerPhase> {
+        self.failures = 0;
+        let closes = match self.phase {
+            Phase::Closed => false,
+            Phase::Probing { .. } => true,
+            // It began before the breaker opened. It ends a row, and makes no share any better.
+            Phase::Open { why, .. } => matches!(why, BreakerReason::Row { .. }),
+        };
+        if !closes {
+            return None;
+        }
+        (self.phase, self.disturbed) = (Phase::Closed, Some(now));
+        Some(BreakerPhase::Closed)
+    }
+
+    fn fail(&mut self, now: Instant) -> Option<BreakerPhase> {
+        self.disturbed = Some(now);
+        self.failures = self.failures.saturating_add(1);
+        let why = match self.phase {
+            Phase::Closed => self.too_much()?,
+            Phase::Probing { why: BreakerReason::Row { .. }, .. } => {
+                BreakerReason::Row { failures: self.failures }
+            }
+            Phase::Probing { why, .. } => why,
+            // It began before the breaker opened.
+            Phase::Open { .. } => return None,
+        };
+        let pause = limits::BREAKER_PAUSE.saturating_mul(1 << self.openings.min(16));
+        self.phase = Phase::Open { why, until: now + pause.min(limits::BREAKER_LONGEST) };
+        self.openings = self.openings.saturating_add(1);
+        self.opened += 1;
+        self.window = Window::default();
+        Some(BreakerPhase::Open)
+    }
+
+    /// Which of the rules a plugin is left alone by, if any.
+    fn too_much(&self) -> Option<BreakerReason> {
+        if self.failures >= limits::BREAKER_FAILURES {
+            return Some(BreakerReason::Row { failures: self.failures });
+        }
+        let Sums { calls, failures, computed, wasted } = self.window.sums();
+        let share = |part: u128, whole: u128| part * 100 >= whole * u128::from(limits::BREAKER_SHARE);
+        if calls >= limits::BREAKER_CALLS && share(failures.into(), calls.into()) {
+            return Some(BreakerReason::Share);
+        }
+        let wastes = wasted >= limits::BREAKER_WASTE && share(wasted.as_nanos(), computed.as_nanos());
+        wastes.then_some(BreakerReason::Waste)
+    }
+}
+
+impl Window {
+    fn add(&mut self, now: Instant, failed: bool, computed: Duration) {
+        self.0.retain(|slot| now - slot.began < limits::BREAKER_WINDOW);
+        match self.0.back() {
+            Some(slot) if now - slot.began < limits::BREAKER_WINDOW / SLOTS => {}
+            _ => self.0.push_back(Slot { began: now, sums: Sums::default() }),
+        }
+        let Some(Slot { sums, .. }) = self.0.back_mut() else { return };
+        sums.calls = sums.calls.saturating_add(1);
+        sums.computed += computed;
+        if failed {
+            sums.failures = sums.failures.saturating_add(1);
+            sums.wasted += computed;
+        }
+    }
+
+    fn sums(&self) -> Sums {
+        self.0.iter().fold(Sums::default(), |all, Slot { sums, .. }| Sums {
+            calls: all.calls.saturating_add(sums.calls),
+            failures: all.failures.saturating_add(sums.failures),
+            computed: all.computed + sums.computed,
+            wasted: all.wasted + sums.wasted,
+        })
+    }
+}
+
+impl fmt::Display for BreakerReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (share, window) = (limits::BREAKER_SHARE, words(&limits::BREAKER_WINDOW));
+        match self {
+            Self::Row { failures } => write!(f, "failed {failures} times in a row"),
+            Self::Share => write!(f, "failed {share} % or more of its calls within {window}"),
+            Self::Waste => write!(f, "computed {share} % or more of its time within {window} for nothing"),
+        }
+    }
+}
+
+impl Serialize for BreakerReason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
@@ -155,10 +294,16 @@ impl Breaker {
 mod tests {
     use super::*;
 
+    const QUICK: Duration = Duration::from_millis(1);
+
+    fn call(breaker: &Breaker, failed: bool, computed: Duration) {
+        breaker.admit().unwrap();
+        breaker.note(failed, computed);
+    }
+
     fn fail(breaker: &Breaker, times: u32) {
         for _ in 0..times {
-            breaker.admit().unwrap();
-            breaker.note(true);
+            call(breaker, true, QUICK);
         }
     }
 
@@ -166,25 +311,26 @@ mod tests {
     async fn it_opens_after_failures_in_a_row_and_lets_one_call_try_when_its_time_is_over() {
         let breaker = Breaker::default();
         fail(&breaker, limits::BREAKER_FAILURES - 1);
-        breaker.note(false);
+        breaker.note(false, QUICK);
         fail(&breaker, limits::BREAKER_FAILURES - 1);
         assert_eq!(breaker.state().phase, BreakerPhase::Closed, "a success between them starts anew");
         fail(&breaker, 1);
-        let open = breaker.admit().unwrap_err();
-        assert_eq!(open, Open { failures: limits::BREAKER_FAILURES, retry_after: limits::BREAKER_PAUSE });
-        assert_eq!(breaker.state().phase, BreakerPhase::Open);
+        let why = BreakerReason::Row { failures: limits::BREAKER_FAILURES };
+        assert_eq!(breaker.admit(), Err(Open { why, retry_after: limits::BREAKER_PAUSE }));
+        assert_eq!((breaker.state().phase, breaker.state().reason), (BreakerPhase::Open, Some(why)));
 
         tokio::time::advance(limits::BREAKER_PAUSE).await;
         assert_eq!(breaker.state().phase, BreakerPhase::HalfOpen);
         assert_eq!(breaker.admit(), Ok(()));
         assert!(breaker.admit().is_err(), "one at a time");
-        assert_eq!(breaker.note(false), Some(BreakerPhase::Closed));
+        assert_eq!(breaker.note(false, QUICK), Some(BreakerPhase::Closed));
         assert_eq!(breaker.admit(), Ok(()));
-        assert_eq!(breaker.state().opened, 1);
+        let closed = BreakerState { opened: 1, ..BreakerState::default() };
+        assert_eq!(breaker.state(), closed);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn each_failed_try_doubles_the_pause_up_to_the_longest() {
+    async fn each_failed_try_doubles_the_pause_up_to_the_longest_and_quiet_undoes_it() {
         let breaker = Breaker::default();
         fail(&breaker, limits::BREAKER_FAILURES);
         let mut pause = limits::BREAKER_PAUSE;
@@ -195,6 +341,15 @@ mod tests {
             pause = (pause * 2).min(limits::BREAKER_LONGEST);
         }
         assert_eq!(pause, limits::BREAKER_LONGEST);
+        for (quiet, next) in
+            [(limits::BREAKER_WINDOW / 2, pause), (limits::BREAKER_WINDOW, limits::BREAKER_PAUSE)]
+        {
+            tokio::time::advance(pause).await;
+            call(&breaker, false, QUICK);
+            tokio::time::advance(quiet).await;
+            fail(&breaker, limits::BREAKER_FAILURES);
+            assert_eq!(breaker.admit().unwrap_err().retry_after, next);
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -207,5 +362,62 @@ mod tests {
         assert_eq!(breaker.admit(), Ok(()));
         tokio::time::advance(limits::BREAKER_PROBE).await;
         assert_eq!(breaker.admit(), Ok(()));
+    }
+
+    /// A call that computes to its limit every so often, and nine that go well in between: how many times it ran before
+    /// the breaker opened.
+    async fn loops_between(breaker: &Breaker, every: Duration, good: Duration) -> Option<u32> {
+        for times in 1..=100 {
+            for _ in 0..9 {
+                call(breaker, false, good);
+                tokio::time::advance(every / 10).await;
+            }
+            call(breaker, true, limits::PROCESSOR);
+            tokio::time::advance(every / 10).await;
+            if breaker.state().phase != BreakerPhase::Closed {
+                return Some(times);
+            }
+        }
+        None
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_plugin_that_loops_for_some_is_left_alone_however_many_calls_go_well_between() {
+        let (second, breaker) = (Duration::from_secs(1), Breaker::default());
+        assert_eq!(loops_between(&breaker, 5 * second, QUICK).await, Some(5));
+        let open = breaker.admit().unwrap_err();
+        assert_eq!(open.why.to_string(), "computed 50 % or more of its time within 60 s for nothing");
+        assert_eq!(breaker.note(false, QUICK), None, "one that began before changes nothing");
+
+        // It goes well again for some, and for others not: each time the pause is longer.
+        tokio::time::advance(limits::BREAKER_PAUSE).await;
+        assert_eq!(loops_between(&breaker, second, QUICK).await, Some(5));
+        assert!(breaker.admit().unwrap_err().retry_after > limits::BREAKER_PAUSE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_loop_now_and_then_or_beside_much_good_work_leaves_it_closed() {
+        let second = Duration::from_secs(1);
+        assert_eq!(loops_between(&Breaker::default(), 15 * second, QUICK).await, None);
+        assert_eq!(loops_between(&Breaker::default(), second, second / 2).await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_opens_where_half_of_many_calls_fail_between_those_that_go_well() {
+        let breaker = Breaker::default();
+        for _ in 0..limits::BREAKER_CALLS / 2 {
+            call(&breaker, true, QUICK);
+            call(&breaker, false, QUICK);
+        }
+        assert_eq!(breaker.state().phase, BreakerPhase::Closed);
+        call(&breaker, true, QUICK);
+        let told = breaker.admit().unwrap_err().why.to_string();
+        assert_eq!(told, "failed 50 % or more of its calls within 60 s");
+
+        let breaker = Breaker::default();
+        for number in 0..1_000 {
+            call(&breaker, number % 3 == 0, QUICK);
+        }
+        assert_eq!(breaker.state().phase, BreakerPhase::Closed, "a third is not half");
     }
 }

@@ -127,7 +127,7 @@ impl Engine {
         let spent = began.elapsed();
         let used = Used { spent, queued, processor: computed, memory, host_calls, host_bytes, warm };
         meters.record(&used, result.as_ref().err());
-        if let Some(phase) = admitted.note(result.as_ref().err()) {
+        if let Some(phase) = admitted.note(result.as_ref().err(), computed) {
             meters.tell(phase);
         }
         Finished { data, result, spent, processor: computed, memory }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bellwether_kernel::ErrorKind;
 
-use crate::ErrorCase;
+use crate::{BreakerReason, ErrorCase};
 
 /// Why a call came to nothing. The instance is gone; the next call gets a new one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,10 +21,10 @@ pub enum CallError {
         over_share: bool,
     },
     /// Calls of this plugin failed again and again, so it is left alone for a while; the guest never ran.
-    #[error("failed {failures} times in a row and is not called for {}", words(.retry_after))]
+    #[error("{why} and is not called for {}", words(.retry_after))]
     CoolingDown {
-        /// How many calls in a row came to nothing.
-        failures: u32,
+        /// What was too much.
+        why: BreakerReason,
         /// When it is called again.
         retry_after: Duration,
     },
@@ -139,7 +139,7 @@ fn size(bytes: usize) -> String {
 }
 
 /// `5 s`, `1.5 s`, `20 ms`.
-fn words(duration: &Duration) -> String {
+pub(crate) fn words(duration: &Duration) -> String {
     match duration.as_millis() {
         milliseconds if milliseconds < 1000 => format!("{milliseconds} ms"),
         milliseconds if milliseconds % 1000 == 0 => format!("{} s", milliseconds / 1000),

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use wasmtime::component::{InstancePre, Linker};
 
-use crate::breaker::{Breaker, BreakerPhase, BreakerState};
+use crate::breaker::{Breaker, BreakerPhase, BreakerState, Open};
 use crate::gate::Place;
 use crate::warm::Warm;
 use crate::{CallData, CallError, Component, Engine, EngineError, Guest, Sandbox};
@@ -112,9 +113,7 @@ impl<T: CallData> Callee<T> {
     pub(crate) fn admit(&self) -> Result<Admitted<'_>, CallError> {
         match self.breaker.admit() {
             Ok(()) => Ok(Admitted { breaker: &self.breaker, noted: false }),
-            Err(open) => {
-                Err(CallError::CoolingDown { failures: open.failures, retry_after: open.retry_after })
-            }
+            Err(Open { why, retry_after }) => Err(CallError::CoolingDown { why, retry_after }),
         }
     }
 }
@@ -126,10 +125,10 @@ pub(crate) struct Admitted<'a> {
 }
 
 impl Admitted<'_> {
-    /// Takes note of what became of it; tells when that changed whether the plugin is called.
-    pub(crate) fn note(mut self, error: Option<&CallError>) -> Option<BreakerPhase> {
+    /// Takes note of what became of it and how long it computed; tells when that changed whether the plugin is called.
+    pub(crate) fn note(mut self, error: Option<&CallError>, computed: Duration) -> Option<BreakerPhase> {
         self.noted = true;
-        self.breaker.note(error.is_some())
+        self.breaker.note(error.is_some(), computed)
     }
 }
 

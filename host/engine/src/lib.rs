@@ -30,7 +30,7 @@ mod tests;
 mod turns;
 mod warm;
 
-pub use breaker::{BreakerPhase, BreakerState};
+pub use breaker::{BreakerPhase, BreakerReason, BreakerState};
 pub use call::{CallTerms, Finished};
 pub use call_error::CallError;
 pub use callee::{Activity, Callee, Instances};

@@ -148,6 +148,22 @@ pub const IDLE_TICK: Duration = Duration::from_millis(20);
 /// Failures in a row after which a plugin is left alone: fewer may be one caller's bad input tried again.
 pub const BREAKER_FAILURES: u32 = 5;
 
+/// How far back the calls lie whose shares count: long enough to gather some of what fails between calls that go well,
+/// short enough that a fault that is over does not count.
+pub const BREAKER_WINDOW: Duration = Duration::from_secs(60);
+
+/// Percent of the calls, or of what they compute, from which on failures are too large a share: below, the plugin is of
+/// more use to its callers than it costs them.
+pub const BREAKER_SHARE: u32 = 50;
+
+/// Calls within the window before their share of failures counts: of fewer, chance is half.
+pub const BREAKER_CALLS: u32 = 20;
+
+/// How long a plugin may compute within the window in calls that come to nothing before their share counts: as long as
+/// those that open it in a row may, a sixth of a core. Fewer loops, as one monitor's every minute, cost others too
+/// little to take the plugin from them.
+pub const BREAKER_WASTE: Duration = Duration::from_secs(BREAKER_FAILURES as u64 * PROCESSOR.as_secs());
+
 /// How long a plugin is left alone at first: long enough that a loop of callers costs nothing, short enough that nobody
 /// misses it once it is mended. Each failed try doubles it.
 pub const BREAKER_PAUSE: Duration = Duration::from_secs(1);
