@@ -8,7 +8,6 @@ use bellwether_alerts::Settings;
 use bellwether_engine::{CallMeters, Guest, InstancePre, exports, wasmtime};
 use bellwether_kernel::value::Input;
 use bellwether_kernel::{FieldError, OrganisationId};
-use bellwether_playbooks::{LogLevel, LogLine};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
@@ -22,7 +21,7 @@ use crate::inspect::PluginRole;
 use crate::plugin::{Caller, Export, Loaded};
 use crate::role::{SettingsBacking, setting_error};
 use crate::route::{self, Matched, Route, RouteMatch};
-use crate::{PluginError, limits};
+use crate::{PluginError, limits, log};
 
 const DESCRIBE: Export = Export { role: PluginRole::Dialect, name: "dialect.describe" };
 const CHECK: Export = Export { role: PluginRole::Dialect, name: "dialect.check" };
@@ -276,7 +275,7 @@ impl Dialect {
                 },
             )
             .await;
-        self.tell(log);
+        log::tell(self.name(), self.version(), log);
         let response = response?;
         self.loaded.check_output(HANDLE, response.body.len())?;
         answer(response).map_err(|problem| self.loaded.bad_answer(HANDLE, problem))
@@ -294,19 +293,6 @@ impl Dialect {
     fn headers<'a>(&self, headers: &'a HeaderMap) -> Vec<(&'a HeaderName, Cow<'a, str>)> {
         let open = headers.iter().filter(|(name, _)| !self.credential_headers.contains(name));
         open.map(|(name, value)| (name, String::from_utf8_lossy(value.as_bytes()))).collect()
-    }
-
-    /// Passes what a call logged on to the operator's log.
-    fn tell(&self, lines: Vec<LogLine>) {
-        for LogLine { level, message, .. } in lines {
-            let (plugin, version) = (self.name(), self.version());
-            match level {
-                LogLevel::Debug => tracing::debug!(plugin, version, "{message}"),
-                LogLevel::Info => tracing::info!(plugin, version, "{message}"),
-                LogLevel::Warn => tracing::warn!(plugin, version, "{message}"),
-                LogLevel::Error => tracing::error!(plugin, version, "{message}"),
-            }
-        }
     }
 }
 

@@ -29,6 +29,10 @@ pub const LOG_LINES: usize = 1_000;
 /// Bytes one call may log in all.
 pub const LOG_BYTES: usize = 64 << 10;
 
+/// Lines of one call of a dialect that go to the host's own log; how many more there were is said. Each is a write to a
+/// pipe or file by the thread that serves others, some microseconds long.
+pub const LOG_LINES_TOLD: usize = 100;
+
 /// The most lines one call can be allowed to log: they are kept with the run.
 pub const LOG_LINES_MAXIMUM: u64 = 100_000;
 

@@ -23,6 +23,11 @@ impl LogBook {
         Self { lines: Vec::new(), count: 0, bytes: 0, full: false, most_lines, most_bytes }
     }
 
+    /// Whether every further line is dropped.
+    pub(crate) fn is_full(&self) -> bool {
+        self.full
+    }
+
     /// Adds a line, or notes that there is no room for it.
     pub(crate) fn write(&mut self, time: Timestamp, level: LogLevel, message: String) {
         if self.full {
@@ -61,6 +66,22 @@ impl LogBook {
     }
 }
 
+/// Passes what a call logged first on to the operator's log.
+pub(crate) fn tell(plugin: &str, version: &str, lines: Vec<LogLine>) {
+    let more = lines.len().saturating_sub(limits::LOG_LINES_TOLD);
+    for LogLine { level, message, .. } in lines.into_iter().take(limits::LOG_LINES_TOLD) {
+        match level {
+            LogLevel::Debug => tracing::debug!(plugin, version, "{message}"),
+            LogLevel::Info => tracing::info!(plugin, version, "{message}"),
+            LogLevel::Warn => tracing::warn!(plugin, version, "{message}"),
+            LogLevel::Error => tracing::error!(plugin, version, "{message}"),
+        }
+    }
+    if more > 0 {
+        tracing::warn!(plugin, version, more, "a call logged more lines than are told here");
+    }
+}
+
 /// A message as one line may hold it.
 pub(crate) fn cut(mut message: String) -> String {
     if message.len() > limits::LOG_LINE {
@@ -72,7 +93,43 @@ pub(crate) fn cut(mut message: String) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tracing::span;
+
     use super::*;
+
+    /// Counts what is told.
+    struct Counts(Arc<AtomicUsize>);
+
+    impl tracing::Subscriber for Counts {
+        fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+            true
+        }
+        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+            span::Id::from_u64(1)
+        }
+        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+        fn event(&self, _: &tracing::Event<'_>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+        fn enter(&self, _: &span::Id) {}
+        fn exit(&self, _: &span::Id) {}
+    }
+
+    #[test]
+    fn the_operator_s_log_takes_a_call_s_first_lines_and_how_many_more_there_were() {
+        for (logged, told) in
+            [(1, 1), (limits::LOG_LINES_TOLD, limits::LOG_LINES_TOLD), (1_000, limits::LOG_LINES_TOLD + 1)]
+        {
+            let count = Arc::default();
+            let subscriber = Counts(Arc::clone(&count));
+            tracing::subscriber::with_default(subscriber, || tell("probe", "1.0.0", fill(logged, "x")));
+            assert_eq!(count.load(Ordering::Relaxed), told);
+        }
+    }
 
     fn fill(count: usize, message: &str) -> Vec<LogLine> {
         let mut book = LogBook::new(&Limits::default());

@@ -245,6 +245,9 @@ impl Call {
 
     /// Writes a line behind what was printed so far.
     fn log(&mut self, level: LogLevel, message: String) {
+        if self.log.is_full() {
+            return;
+        }
         if let Some(world) = &self.world {
             self.log.extend(world.printed.take());
         }
