@@ -39,7 +39,7 @@ fn bundle(out: &Path) {
         let path = path.display().to_string();
         writeln!(
             code,
-            "    Bundled {{ file: {name:?}, component: include_bytes!({path:?}), digest: {digest:?} }},"
+            "    Bundled {{ name: {name:?}, component: include_bytes!({path:?}), digest: {digest:?} }},"
         )
         .expect("text grows");
     }

@@ -191,12 +191,18 @@ Examples:
   bellwether plugin install my_plugin.wasm --grant log --grant 'metrics-write=logins*'
   bellwether plugin install my_plugin.wasm --grant log                # a newer version is current at once
   bellwether plugin install my_plugin.wasm --grant log --canary 10    # or tried on every tenth call first
+  bellwether plugin install --bundled metric                          # one that came with the host's binary
 
 An operator's key installs for every organisation, an admin's for its own. The versions before are kept; calls in
-flight finish on what they began with.")]
+flight finish on what they began with. A bundled plugin, which only an operator installs, is granted what it had, or what a
+new host grants it, where nothing else is said.")]
     Install {
         /// A component
-        file: PathBuf,
+        #[arg(required_unless_present = "bundled")]
+        file: Option<PathBuf>,
+        /// The plugin of this name that came with the host's binary, after it was removed or its file was lost
+        #[arg(long, value_name = "NAME", conflicts_with_all = ["file", "canary"])]
+        bundled: Option<String>,
         /// A privilege, with a scope behind `=` where it has one; may be repeated
         #[arg(long, value_name = "PRIVILEGE[=SCOPE]")]
         grant: Vec<String>,
@@ -231,7 +237,7 @@ Examples:
   bellwether plugin remove my-plugin --version 1.4.2
 
 What a published playbook, an open run, a channel or a monitor calls is not removed; --force does it all the same. One that
-came with the binary stays removed until it is installed again.")]
+came with the binary stays removed until it is installed again (plugin install --bundled).")]
     Remove {
         /// Its name
         plugin: String,
@@ -370,8 +376,11 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         PluginCommand::Versions(command) => versions::run(command, &client, format).await?,
         PluginCommand::Seen(command) => seen::run(command, &client, format).await?,
         PluginCommand::Top(arguments) => top::run(arguments, &client, format).await?,
-        PluginCommand::Install { file, grant, replace, canary } => {
-            let body = Body::Bytes("application/wasm", read(&file)?);
+        PluginCommand::Install { file, bundled, grant, replace, canary } => {
+            let body = match (file, bundled) {
+                (Some(file), _) => Body::Bytes("application/wasm", read(&file)?),
+                (None, bundled) => Body::Json(json!({ "bundled": bundled })),
+            };
             let mut query: Vec<_> =
                 read_grants(&grant)?.iter().map(|grant| ("grant", grant.to_string())).collect();
             query.extend(replace.then(|| ("replace", "true".to_owned())));

@@ -192,7 +192,7 @@ async fn start(
     tracing::info!("{LOADING}");
     progress.tell(LOADING);
     let services = opened.services(settings).await?;
-    bundled::install(&services.plugins, bundled::BUNDLED, progress).await;
+    bundled::install(&services.plugins, progress).await;
     for name in settings.dialects.keys().filter(|name| services.plugins.dialect(name).is_none()) {
         tracing::warn!(
             dialect = name,

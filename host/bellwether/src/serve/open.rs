@@ -17,6 +17,7 @@ use bellwether_records::Records;
 use bellwether_series::Series;
 use bellwether_store::{Objects, SharedStore, SledSettings, SledStore, StoreError};
 
+use super::bundled;
 use crate::host_key::Place;
 use crate::settings::{Email, EmailSecurity, Settings};
 
@@ -137,6 +138,7 @@ impl Opened {
             engine,
             clock: Arc::clone(&self.clock),
             randomness: Arc::clone(&self.randomness),
+            bundled: bundled::BUNDLED,
         };
         let limits = bellwether_plugins::Limits {
             versions: settings.plugins.versions,

@@ -50,6 +50,7 @@ use crate::egress::{Egress, Outlet, Spent};
 use crate::grant::{Grant, Privilege};
 use crate::limits::Limits;
 use crate::log::LogBook;
+use crate::registry::Bundled;
 use crate::seen::Seen;
 use crate::settings::KeptSettings;
 use crate::wasi::World;
@@ -78,6 +79,8 @@ pub struct Services {
     pub clock: Arc<dyn Clock>,
     /// Chance, fit for secrets.
     pub randomness: Arc<dyn Randomness>,
+    /// The plugins the host's binary carries.
+    pub bundled: &'static [Bundled],
 }
 
 impl Services {
@@ -118,7 +121,8 @@ impl Services {
         let (series, records, engine) = (series.await?, records.await?, Engine::new(engine)?);
         let (access, metrics, series) = (Arc::new(access), Arc::new(metrics), Arc::new(series));
         let records = Arc::new(records);
-        Ok(Self { store, objects, access, metrics, series, records, engine, clock, randomness })
+        let bundled = &[];
+        Ok(Self { store, objects, access, metrics, series, records, engine, clock, randomness, bundled })
     }
 }
 

@@ -8,6 +8,7 @@ use bellwether_engine::Instances;
 use bellwether_kernel::FieldError;
 use bytes::Bytes;
 
+use super::bundled::HOST;
 use super::release::read_component;
 use super::{Entry, Plugins, Release, Told};
 use crate::canary::Trial;
@@ -28,6 +29,8 @@ pub struct NewVersion {
     pub replace: bool,
     /// Whether its calls share instances, if the plugin is new; else it begins as the version before it is.
     pub instances: Instances,
+    /// Whether the host's binary carries it, so that the host brings it up to date by itself.
+    pub carried: bool,
 }
 
 /// What becomes of a version once it is installed.
@@ -57,7 +60,8 @@ impl Plugins {
         grants: Vec<Grant>,
         replace: bool,
     ) -> Result<Arc<Installed>, PluginError> {
-        let new = NewVersion { component: bytes, grants, replace, instances: Instances::Fresh };
+        let new =
+            NewVersion { component: bytes, grants, replace, instances: Instances::Fresh, carried: false };
         self.install_version(owner, actor, new).await
     }
 
@@ -89,7 +93,8 @@ impl Plugins {
         share: u8,
     ) -> Result<Arc<Installed>, PluginError> {
         super::canary::check_share(share)?;
-        let new = NewVersion { component: bytes, grants, replace, instances: Instances::Fresh };
+        let new =
+            NewVersion { component: bytes, grants, replace, instances: Instances::Fresh, carried: false };
         self.install_as(owner, actor, new, Then::Canary(share)).await
     }
 
@@ -100,7 +105,7 @@ impl Plugins {
         new: NewVersion,
         then: Then,
     ) -> Result<Arc<Installed>, PluginError> {
-        let NewVersion { component: bytes, grants, replace, instances: first } = new;
+        let NewVersion { component: bytes, grants, replace, instances: first, carried } = new;
         let inspected = tokio::task::spawn_blocking({
             let bytes = bytes.clone();
             move || inspect(&bytes)
@@ -129,7 +134,7 @@ impl Plugins {
             digest: inspection.digest,
             size: inspection.size,
             installed: self.shared.services.clock.now(),
-            actor: actor.to_owned(),
+            actor: if carried { HOST } else { actor }.to_owned(),
             enabled: true,
             problem: None,
             app: None,

@@ -1,5 +1,6 @@
 //! The plugins of a host: what is installed in which versions, and who finds which.
 
+mod bundled;
 mod canary;
 mod install;
 mod pure;
@@ -38,6 +39,7 @@ use crate::{PluginError, limits};
 use pure::ReleasedRole;
 use release::{Release, ReleasedApp};
 
+pub use bundled::Bundled;
 pub use canary::{Canary, DialectVersions, PickedDialect};
 pub use install::NewVersion;
 pub use seen::{VersionLimits, VersionLine, VersionStats, VersionTrap};
@@ -280,9 +282,7 @@ impl Plugins {
     /// Drops the component of a version that is not installed any more, unless another's is the same.
     async fn forget(&self, gone: &Installed) {
         let digest = gone.digest;
-        let table = self.table();
-        let mut kept = table.0.values().flat_map(BTreeMap::values).flat_map(|entry| entry.releases.values());
-        if kept.any(|release| release.installed().digest == digest) {
+        if self.table().installed().iter().any(|kept| kept.digest == digest) {
             return;
         }
         let Services { objects, engine, .. } = self.shared.services.clone();
@@ -384,6 +384,12 @@ impl Roles for Plugins {
 }
 
 impl Table {
+    /// Every version of every plugin.
+    fn installed(&self) -> Vec<Arc<Installed>> {
+        let entries = self.0.values().flat_map(BTreeMap::values);
+        entries.flat_map(|entry| entry.releases.values()).map(|release| release.installed()).collect()
+    }
+
     fn put(&mut self, entry: Arc<Entry>) {
         self.0.entry(entry.owner).or_default().insert(entry.name.clone(), entry);
     }

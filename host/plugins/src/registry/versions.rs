@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use bellwether_kernel::{Cursor, FieldError, OrganisationId, Page, PageRequest};
 use bellwether_playbooks::{Pin, PinnedBy};
-use bellwether_store::{Batch, Digest};
+use bellwether_store::Batch;
 use serde::Serialize;
 
 use super::{Entry, Plugins, Release, Told, audit_scope};
@@ -39,24 +39,6 @@ pub enum VersionState {
 }
 
 impl Plugins {
-    /// Whether this component is a version of one of an owner's plugins, the current one or another.
-    #[must_use]
-    pub fn keeps(&self, owner: Owner, digest: &Digest) -> bool {
-        let table = self.table();
-        let mut releases =
-            table.0.get(&owner).into_iter().flatten().flat_map(|(_, entry)| entry.releases.values());
-        releases.any(|release| release.installed().digest == *digest)
-    }
-
-    /// Whether a plugin of the host's of that name was removed, and none has been installed since.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn was_removed(&self, name: &str) -> Result<bool, PluginError> {
-        let Some(row) = Owner::Host.removed_row(name) else { return Ok(false) };
-        Ok(self.shared.services.store.get(&row).await?.is_some())
-    }
-
     /// The versions of a plugin that are kept, newest first.
     ///
     /// # Errors

@@ -52,7 +52,13 @@ impl House {
         };
         let grants: Result<Vec<Grant>> =
             inspection.requests.iter().map(|request| whole(request.privilege)).collect();
-        let new = NewVersion { component: bytes.into(), grants: grants?, replace: false, instances };
+        let new = NewVersion {
+            component: bytes.into(),
+            grants: grants?,
+            replace: false,
+            instances,
+            carried: false,
+        };
         let installed = self.plugins.install_version(Owner::Host, "bench", new).await?;
         Ok(installed.name.clone())
     }

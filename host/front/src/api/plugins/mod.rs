@@ -7,7 +7,7 @@ pub(crate) mod versions;
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{FromRequest as _, Request, State};
 use axum::response::{IntoResponse, Response};
 use bellwether_access::Caller;
 use bellwether_alerts::{DetectorDescription, ForecasterDescription, FormatterDescription};
@@ -251,10 +251,21 @@ pub(crate) struct InstallQuery {
     canary: Option<u8>,
 }
 
+/// A plugin that the host's binary carries.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BundledPlugin {
+    /// Its name.
+    #[schema(example = "metric")]
+    bundled: String,
+}
+
 /// Installs a version: for the operator on the whole host, for an admin in its organisation. The versions before are
-/// kept; calls in flight finish on what they began with.
+/// kept; calls in flight finish on what they began with. The operator may name a plugin the host's binary carries instead
+/// of sending a component; what is not granted in the query it then has as it had, or as when the host first started.
 #[utoipa::path(post, path = "/v1/plugins", tag = "plugins", params(InstallQuery), security(("key" = [])),
-    request_body(content = Vec<u8>, content_type = "application/wasm", description = "The component"),
+    request_body(content((Vec<u8> = "application/wasm"), (BundledPlugin = "application/json")),
+        description = "The component, or the name of one that the host's binary carries"),
     responses((status = 201, description = "The version, ready to be called", body = Plugin), Refusals, Bodied, Clash))]
 pub(crate) async fn install(
     OrOperator(caller, ..): OrOperator<Admin>,
@@ -267,9 +278,21 @@ pub(crate) async fn install(
         grant.map_err(|error| Problem::from(FieldError::new("grant", text, error.reason)))
     };
     let grants = query.grant.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    let bytes = component(&services, request).await?;
     let (owner, actor) = (owner(&caller), caller.key().as_str());
     let plugins = services.plugins();
+    if content_type(request.headers()).eq_ignore_ascii_case("application/json") {
+        if owner != Owner::Host {
+            let detail = "A bundled plugin serves every organisation: only the host's operator installs it";
+            return Err(Problem::new(ProblemKind::Forbidden, detail));
+        }
+        if let Some(share) = query.canary {
+            return Err(FieldError::new("canary", share, "none: a bundled plugin is not tried").into());
+        }
+        let Json(BundledPlugin { bundled }) = Json::from_request(request, &services).await?;
+        let installed = plugins.install_bundled(actor, &bundled, grants, query.replace).await?;
+        return Ok((StatusCode::CREATED, Json(Plugin::of(&services, &installed))).into_response());
+    }
+    let bytes = component(&services, request).await?;
     let installed = match query.canary {
         None => plugins.install(owner, actor, bytes, grants, query.replace).await?,
         Some(share) => plugins.install_canary(owner, actor, bytes, grants, query.replace, share).await?,
