@@ -89,6 +89,44 @@ fn a_bundled_plugin_stays_removed_or_switched_off_when_the_host_starts_again() -
 }
 
 #[test]
+fn a_component_that_is_lost_is_named_by_backup_and_restore_and_a_bundled_one_is_put_back() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let data = folder.path().join("data");
+    let host = Host::start(&data, &[])?;
+    let keys = host.keys().clone();
+    let own = folder.path().join("own.wasm");
+    std::fs::copy(component("threshold")?, &own)?;
+    let own = own.to_str().context("a path of text")?;
+    for arguments in [&["plugin", "name", own, "own", "1.0.0"][..], &["plugin", "install", own]] {
+        let output = host.command(&keys.admin, arguments)?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let lose = |key: &str, name: &str| -> Result<PathBuf> {
+        let plugin = expect_json(host.as_key(key, "GET", &format!("/v1/plugins/{name}")).send()?, 200)?;
+        let file = data.join("components").join(plugin["digest"].as_str().context("a digest")?);
+        std::fs::write(&file, "damaged")?;
+        Ok(file)
+    };
+    let (lost, carried) = (lose(&keys.admin, "own")?, lose(&keys.operator, "metric")?);
+    let backup = folder.path().join("backup.bellwether");
+    let backup = backup.to_str().context("a path of text")?;
+    let output = host.command(&keys.operator, &["backup", backup, "--json"])?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let made: Value = serde_json::from_slice(&output.stdout)?;
+    let why = made["left_out"][0].as_str().context("what is left out is told")?;
+    ensure!(made["left_out"][1].is_null() && std::fs::metadata(carried)?.len() > 7, "{made}");
+    ensure!(why.starts_with("plugin own 1.0.0 of the organisation "), "{why}");
+    ensure!(why.contains(&lost.display().to_string()) && why.contains("install that version again"), "{why}");
+    host.stop()?;
+
+    let into = folder.path().join("restored");
+    let output = Command::new(binary()).args(["restore", backup, "--json", "--data"]).arg(into).output()?;
+    let restored: Value = serde_json::from_slice(&output.stdout)?;
+    ensure!(restored["left_out"][0] == why, "{restored}");
+    Ok(())
+}
+
+#[test]
 fn a_plugin_is_installed_with_its_grants_or_not_at_all_and_held_to_their_scope() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let host = Host::start(&folder.path().join("data"), &[])?;

@@ -11,7 +11,7 @@ use bellwether_playbooks::Playbooks;
 use bellwether_plugins::Plugins;
 use bellwether_records::Records;
 use bellwether_series::Series;
-use bellwether_store::{Batch, SharedStore, StoreError};
+use bellwether_store::{Batch, LeftOut, SharedStore, StoreError};
 use bytes::Bytes;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::mpsc;
@@ -56,8 +56,8 @@ pub struct Parts {
     pub settings: FrontSettings,
 }
 
-/// Begins a backup: the parts, put one after the other, are it; an error is the last thing received.
-pub type Backup = Arc<dyn Fn() -> mpsc::Receiver<Result<Bytes, StoreError>> + Send + Sync>;
+/// Begins a backup without what is named: the parts, put one after the other, are it; an error is the last thing received.
+pub type Backup = Arc<dyn Fn(Vec<LeftOut>) -> mpsc::Receiver<Result<Bytes, StoreError>> + Send + Sync>;
 
 /// Whether the host is stopping: `/readyz` answers 503 from then on, so that no more work is sent here, while the
 /// requests in flight finish.

@@ -171,6 +171,9 @@ pub enum PluginError {
         /// What is wrong.
         source: Box<FieldError>,
     },
+    /// The component of an installed version is missing or damaged.
+    #[error("the component {0}: install that version again, or remove it")]
+    Lost(String),
     /// The host's HTTP client could not be set up.
     #[error("the HTTP client for plugins could not be set up: {0}")]
     Client(String),
@@ -232,7 +235,7 @@ impl PluginError {
             Self::Pins(error) => error.kind(),
             Self::Call { source, .. } => source.kind(),
             Self::Answer { .. } | Self::Settings { .. } => ErrorKind::Plugin,
-            Self::Client(_) => ErrorKind::Internal,
+            Self::Lost(_) | Self::Client(_) => ErrorKind::Internal,
             Self::Engine(error) => error.kind(),
             Self::Access(error) => error.kind(),
             Self::Store(error) => error.kind(),

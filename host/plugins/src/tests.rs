@@ -384,7 +384,10 @@ async fn a_plugin_that_does_not_load_is_shown_and_does_not_keep_the_host_from_st
     let again = house.plugins().await;
     let broken = again.get(Owner::Host, "probe").unwrap();
     assert!(
-        broken.problem.as_ref().is_some_and(|problem| problem.contains("install the plugin again")),
+        broken
+            .problem
+            .as_ref()
+            .is_some_and(|problem| problem.contains(" is missing: install that version again")),
         "{broken:?}"
     );
     assert!(again.app(ORGANISATION, "probe").is_none());

@@ -30,7 +30,8 @@ use crate::{Direction, Key, Row, StoreError};
 
 /// What a backup begins with.
 pub(crate) const MAGIC: &[u8; 8] = b"bellwthr";
-pub(crate) const VERSION: u8 = 1;
+/// 2: what was left out is named.
+pub(crate) const VERSION: u8 = 2;
 
 /// Puts and deletes, in order (`rows.rs`).
 pub(crate) const ROWS: u8 = 1;
@@ -38,6 +39,8 @@ pub(crate) const ROWS: u8 = 1;
 pub(crate) const PIECE: u8 = 2;
 /// The end of an object: its digest.
 pub(crate) const OBJECT: u8 = 3;
+/// What is not in it: the digest of an object, and why in words.
+pub(crate) const LEFT_OUT: u8 = 5;
 /// The end: how many puts and deletes, and how many objects there were (u64 each).
 pub(crate) const END: u8 = 4;
 
@@ -56,11 +59,25 @@ const PARTS: usize = 16;
 /// Fast, and about a third of the size for rows of numbers.
 const COMPRESSION: i32 = 1;
 
-/// Backs up `store` and `objects` as they are at some moment before the last part. The parts, put one after the
+/// An object a backup does not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Which.
+    pub digest: Digest,
+    /// What it was, why it is not there, and what to do.
+    pub why: String,
+}
+
+/// Backs up `store` and `objects` as they are at some moment before the last part, but for those `left_out` names, which
+/// the backup tells of instead. The parts, put one after the
 /// other, are the backup; an error is the last thing received, and what came before is then no backup. Runs on a
 /// thread of its own until the last part is taken or the receiver dropped.
 #[must_use]
-pub fn backup(store: &SledStore, objects: &Objects) -> mpsc::Receiver<Result<Bytes, StoreError>> {
+pub fn backup(
+    store: &SledStore,
+    objects: &Objects,
+    left_out: Vec<LeftOut>,
+) -> mpsc::Receiver<Result<Bytes, StoreError>> {
     let (sender, receiver) = mpsc::channel(PARTS);
     let (source, hold) = (store.source(), objects.hold());
     let objects = objects.clone();
@@ -68,7 +85,7 @@ pub fn backup(store: &SledStore, objects: &Objects) -> mpsc::Receiver<Result<Byt
         let sender = sender.clone();
         move || {
             let parts = Parts { sender: sender.clone(), part: BytesMut::with_capacity(PART) };
-            if let Err(error) = guarded(|| write_backup(&source, &objects, &hold, parts)) {
+            if let Err(error) = guarded(|| write_backup(&source, &objects, &hold, &left_out, parts)) {
                 // Without a receiver there is nobody to tell.
                 let _ = sender.blocking_send(Err(error));
             }
@@ -102,7 +119,13 @@ impl Source {
     }
 }
 
-fn write_backup(source: &Source, objects: &Objects, hold: &Hold, parts: Parts) -> Result<(), StoreError> {
+fn write_backup(
+    source: &Source,
+    objects: &Objects,
+    hold: &Hold,
+    left_out: &[LeftOut],
+    parts: Parts,
+) -> Result<(), StoreError> {
     let (tee, committed) = tee(BACKLOG);
     source.order(Order::Subscribe(tee))?;
     // A group applied before the tee was there is seen by the scan only if the scan begins after it.
@@ -124,7 +147,13 @@ fn write_backup(source: &Source, objects: &Objects, hold: &Hold, parts: Parts) -
     write_committed(&committed, &mut out)?;
     drop(committed);
 
+    for LeftOut { digest, why } in left_out {
+        out.frame(LEFT_OUT, &[digest.as_bytes(), why.as_bytes()].concat())?;
+    }
     for digest in hold.list()? {
+        if left_out.iter().any(|left_out| left_out.digest == digest) {
+            continue;
+        }
         // One that was put and damaged since is an error; one of before the hold, just gone, nobody refers to.
         if let Some(bytes) = objects.get(&digest)? {
             out.object(&digest, &bytes)?;

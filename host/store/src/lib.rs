@@ -42,7 +42,7 @@ use async_trait::async_trait;
 use bellwether_kernel::ErrorKind;
 use bytes::Bytes;
 
-pub use backup::backup;
+pub use backup::{LeftOut, backup};
 pub use batch::{Batch, Derive, Merge, MergeError, Merged, Precondition};
 pub use blocking::blocking;
 pub use effects::effects_of_run;

@@ -176,7 +176,7 @@ impl Objects {
         let found = Digest::of(&bytes);
         if found != *digest {
             let path = path.display();
-            return Err(StoreError::Damaged(format!("{path} has the digest {found}; put that object again")));
+            return Err(StoreError::Damaged(format!("{path} has the digest {found}")));
         }
         Ok(Some(bytes))
     }
@@ -236,7 +236,9 @@ impl Objects {
         Hold(self.clone())
     }
 
-    fn path(&self, digest: &Digest) -> PathBuf {
+    /// The file an object is in, if it is there.
+    #[must_use]
+    pub fn path(&self, digest: &Digest) -> PathBuf {
         self.0.folder.join(digest.to_string())
     }
 }

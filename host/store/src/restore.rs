@@ -7,22 +7,24 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use crate::backup::{END, MAGIC, MAX_FRAME, OBJECT, PIECE, ROWS, VERSION, frame_head};
+use crate::backup::{END, LEFT_OUT, LeftOut, MAGIC, MAX_FRAME, OBJECT, PIECE, ROWS, VERSION, frame_head};
 use crate::checkpoint;
 use crate::group::Rows;
 use crate::migrate;
-use crate::objects::Objects;
+use crate::objects::{Digest, Objects};
 use crate::rows::split_row;
 use crate::sled::{self, failed, io_failed};
 use crate::{Key, StoreError};
 
 /// What a restore brought back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Restored {
     /// Rows of the store.
     pub rows: u64,
     /// Objects.
     pub objects: u64,
+    /// Objects that were lost when the backup was made.
+    pub left_out: Vec<LeftOut>,
 }
 
 /// Restores a backup into the data folder `into`, which must be empty or not there and is then made for this user
@@ -64,7 +66,7 @@ fn restore_into(reader: impl Read, folder: &Path) -> Result<Restored, StoreError
     fs::create_dir_all(&store).map_err(|error| io_failed(&store, &error))?;
     let objects = Objects::open(&folder.join("components"))?;
     let db = sled::open_sled(&store, sled::SledSettings::default().cache_bytes)?;
-    let (mut entries, mut object_count, mut object) = (0, 0, Vec::new());
+    let (mut entries, mut object_count, mut object, mut left_out) = (0, 0, Vec::new(), Vec::new());
     loop {
         let (kind, content) = read_frame(&mut frames)?;
         match kind {
@@ -79,6 +81,12 @@ fn restore_into(reader: impl Read, folder: &Path) -> Result<Restored, StoreError
                 }
                 object_count += 1;
                 object.clear();
+            }
+            LEFT_OUT => {
+                let (digest, why) =
+                    content.split_first_chunk().ok_or_else(|| broken("what was left out has no name"))?;
+                let why = String::from_utf8_lossy(why).into_owned();
+                left_out.push(LeftOut { digest: Digest::from_bytes(*digest), why });
             }
             END => {
                 let counts: [u8; 16] =
@@ -103,7 +111,7 @@ fn restore_into(reader: impl Read, folder: &Path) -> Result<Restored, StoreError
     // The restored store begins a journal of its own.
     db.remove(checkpoint::durable_key().as_bytes()).map_err(failed)?;
     db.flush().map_err(failed)?;
-    let restored = Restored { rows: db.len() as u64, objects: object_count };
+    let restored = Restored { rows: db.len() as u64, objects: object_count, left_out };
     drop(db);
     sled::sync_folder(&store)?;
     Ok(restored)

@@ -42,7 +42,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let mut unfinished = file.clone().into_os_string();
     unfinished.push(".partial");
     let unfinished = PathBuf::from(unfinished);
-    let written = match receive(&arguments.connection, &unfinished).await {
+    let (written, left_out) = match receive(&arguments.connection, &unfinished).await {
         Ok(written) => written,
         Err(failure) => {
             let _ = std::fs::remove_file(&unfinished);
@@ -57,20 +57,28 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             .and_then(|folder| folder.sync_all())
             .with_context(|| format!("{} could not be synced", folder.display()))?;
     }
-    let summary = json!({ "file": file, "bytes": written });
+    let summary = json!({ "file": file, "bytes": written, "left_out": left_out });
     output::value(arguments.connection.json.into(), &summary, |_| {
         format!(
-            "{} holds the backup, {written} bytes\n\
+            "{} holds the backup, {written} bytes\n{}\
              The host key is not in it: keep a copy of DATA/host.key (or of BELLWETHER_HOST_KEY) apart from it.\n",
-            file.display()
+            file.display(),
+            not_in_it(&left_out)
         )
     })?;
     Ok(())
 }
 
-/// Writes the stream to `path`, a file of this user alone, synced; gives its length in bytes.
-async fn receive(connection: &Connection, path: &Path) -> Result<u64, Failure> {
+/// A line for each thing a backup does not hold.
+pub(super) fn not_in_it(left_out: &[String]) -> String {
+    left_out.iter().map(|why| format!("Not in it: {why}\n")).collect()
+}
+
+/// Writes the stream to `path`, a file of this user alone, synced; gives its length in bytes, and what is not in it.
+async fn receive(connection: &Connection, path: &Path) -> Result<(u64, Vec<String>), Failure> {
     let mut response = connection.client()?.download(&["v1", "host", "backup"]).await?;
+    let left_out = response.headers().get_all("bellwether-left-out").iter();
+    let left_out = left_out.map(|why| String::from_utf8_lossy(why.as_bytes()).into_owned()).collect();
     let context = || format!("{} does not write", path.display());
     let mut options = tokio::fs::OpenOptions::new();
     let options = options.write(true).create(true).truncate(true).mode(0o600);
@@ -83,5 +91,5 @@ async fn receive(connection: &Connection, path: &Path) -> Result<u64, Failure> {
         written += chunk.len() as u64;
     }
     file.sync_all().await.with_context(context)?;
-    Ok(written)
+    Ok((written, left_out))
 }

@@ -9,6 +9,7 @@ use bellwether_store::{Restored, StoreError};
 use clap::Args;
 use serde_json::json;
 
+use super::backup::not_in_it;
 use crate::failure::Failure;
 use crate::output;
 use crate::settings::Flags;
@@ -54,15 +55,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         )),
         error => Failure::Failed(error.into()),
     })?;
-    let Restored { rows, objects } = restored;
-    let summary = json!({ "data": data, "rows": rows, "objects": objects });
+    let Restored { rows, objects, left_out } = restored;
+    let left_out: Vec<_> = left_out.into_iter().map(|left_out| left_out.why).collect();
+    let summary = json!({ "data": data, "rows": rows, "objects": objects, "left_out": left_out });
     Ok(output::value(arguments.json.into(), &summary, |_| {
         let key = data.join("host.key");
         format!(
-            "{file} is restored to {}: {rows} rows, {objects} components\n\
+            "{file} is restored to {}: {rows} rows, {objects} components\n{}\
              Now put the host key it was made with at {} (mode 0600), or in BELLWETHER_HOST_KEY: without it the host\n\
              does not start. Then: bellwether serve --data {}\n",
             data.display(),
+            not_in_it(&left_out),
             key.display(),
             data.display()
         )

@@ -115,7 +115,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let stopping = Stopping::default();
     let backup = {
         let (sled, objects) = (Arc::clone(&opened.sled), opened.objects.clone());
-        Arc::new(move || bellwether_store::backup(&sled, &objects))
+        Arc::new(move |left_out| bellwether_store::backup(&sled, &objects, left_out))
     };
     let front = Front::new(Parts {
         store: opened.store(),

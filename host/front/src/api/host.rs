@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use bellwether_plugins::Dialect;
 use bellwether_store::Refusal;
 use futures::stream;
-use http::{HeaderValue, header};
+use http::{HeaderName, HeaderValue, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -110,8 +110,12 @@ pub(crate) async fn get(
     }))
 }
 
+/// What a backup does not hold: one header for each, in words.
+const LEFT_OUT: HeaderName = HeaderName::from_static("bellwether-left-out");
+
 /// Streams a backup of the running host. A backup that fails on its way breaks the connection off: what came is then
-/// no backup, and `bellwether restore` says so.
+/// no backup, and `bellwether restore` says so. A plugin's component that is missing or damaged is left out, and said in a
+/// header `Bellwether-Left-Out`, one for each: which plugin and version, which file and what to do.
 #[utoipa::path(get, path = "/v1/host/backup", tag = "host", security(("key" = [])),
     responses((status = 200, description = "The backup", body = Vec<u8>, content_type = "application/octet-stream"),
         Refusals, Clash))]
@@ -123,7 +127,16 @@ pub(crate) async fn backup(
         return Err(Problem::new(ProblemKind::Conflict, "This host's store has no backup: it is in memory"));
     };
     tracing::info!(key = %operator.key, "a backup begins");
-    let parts = stream::unfold(backup(), |mut parts| async move {
+    let left_out = services.plugins().lost_components().await?;
+    // A header takes no other.
+    let plain = |sign: char| if sign.is_ascii_graphic() || sign == ' ' { sign } else { '?' };
+    let told: Vec<HeaderValue> = left_out
+        .iter()
+        .filter_map(|left_out| {
+            HeaderValue::from_str(&left_out.why.chars().map(plain).collect::<String>()).ok()
+        })
+        .collect();
+    let parts = stream::unfold(backup(left_out), |mut parts| async move {
         let part = parts.recv().await?;
         if let Err(error) = &part {
             tracing::error!(%error, "a backup failed");
@@ -135,5 +148,9 @@ pub(crate) async fn backup(
         (header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment; filename=\"bellwether.backup\"")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
     ];
-    Ok((headers, Body::from_stream(parts)).into_response())
+    let mut response = (headers, Body::from_stream(parts)).into_response();
+    for why in told {
+        response.headers_mut().append(LEFT_OUT, why);
+    }
+    Ok(response)
 }

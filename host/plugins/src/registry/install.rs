@@ -9,7 +9,7 @@ use bellwether_kernel::FieldError;
 use bytes::Bytes;
 
 use super::bundled::HOST;
-use super::release::read_component;
+use super::components::read_component;
 use super::{Entry, Plugins, Release, Told};
 use crate::canary::Trial;
 use crate::grant::{Grant, InvalidGrant, Privilege};
@@ -177,7 +177,15 @@ impl Plugins {
             }
         };
         let after = self.placed(before.as_deref(), Arc::clone(&release), then, actor)?;
-        let Some(mut after) = after else { return Ok(release.installed()) };
+        let keep = || {
+            let objects = self.shared.services.objects.clone();
+            tokio::task::spawn_blocking(move || objects.put(&bytes))
+        };
+        let Some(mut after) = after else {
+            // Nothing changes, but that its file is there again where it was lost.
+            keep().await.expect("keeping an object does not panic")?;
+            return Ok(release.installed());
+        };
         let mut details = vec![("version", version), ("digest", release.installed().digest.to_string())];
         if let Some(before) = &before {
             details.push(("before", before.row.current.clone()));
@@ -194,9 +202,7 @@ impl Plugins {
             details.push(("dropped", surplus.join(" ")));
             after.releases.retain(|version, _| !surplus.contains(version));
         }
-        let objects = self.shared.services.objects.clone();
-        let kept = tokio::task::spawn_blocking(move || objects.put(&bytes));
-        kept.await.expect("keeping an object does not panic")?;
+        keep().await.expect("keeping an object does not panic")?;
         let told = Told { actor, action: "plugin.install", details };
         self.commit(before.as_deref(), after, told).await?;
         Ok(release.installed())

@@ -2,6 +2,7 @@
 
 mod bundled;
 mod canary;
+mod components;
 mod install;
 mod pure;
 mod release;
@@ -94,6 +95,7 @@ impl Plugins {
         let shared = Arc::new(Shared { settings, ..Shared::new(services, limits) });
         let (verdicts, failed) = tokio::sync::mpsc::unbounded_channel();
         let table = read_table(&shared, &verdicts).await?;
+        components::put_back(&shared, &table).await?;
         let enabled = table.0.values().flat_map(BTreeMap::values).filter(|entry| entry.row.enabled);
         // Some at a time and each in a task of its own: reading machine code waits for the disk, the rest computes.
         let loads = enabled.flat_map(|entry| entry.called()).map(|release| {

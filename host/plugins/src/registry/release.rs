@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use bellwether_playbooks::{App, AppCall, AppDescription, AppError, AppReport};
-use bellwether_store::{Digest, StoreError};
 use parking_lot::RwLock;
 
+use super::components::read_component;
 use crate::app::retry;
 use crate::canary::Watched;
 use crate::host::Shared;
@@ -148,16 +148,6 @@ async fn load(shared: &Arc<Shared>, installed: &Installed) -> Result<Served, Plu
     let load =
         Load { name, version, state: owner.state_name(name), grants, limits: *limits, instances: *instances };
     Loaded::link(shared, &component, load)?.serve(roles).await
-}
-
-/// The component with this digest, as it was installed.
-pub(super) async fn read_component(shared: &Shared, digest: Digest) -> Result<Vec<u8>, PluginError> {
-    let objects = shared.services.objects.clone();
-    let read = tokio::task::spawn_blocking(move || objects.get(&digest));
-    let bytes = read.await.expect("reading an object does not panic")?;
-    let missing =
-        || StoreError::Damaged(format!("the component {digest} is missing; install the plugin again"));
-    Ok(bytes.ok_or_else(missing)?)
 }
 
 /// One version of an app, as playbooks call it.

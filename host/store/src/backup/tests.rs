@@ -10,7 +10,15 @@ use crate::restore::restore;
 use crate::{Batch, SledSettings, Space, Store};
 
 async fn take(store: &SledStore, objects: &Objects) -> Result<Vec<u8>, StoreError> {
-    let mut parts = backup(store, objects);
+    take_without(store, objects, Vec::new()).await
+}
+
+async fn take_without(
+    store: &SledStore,
+    objects: &Objects,
+    left_out: Vec<LeftOut>,
+) -> Result<Vec<u8>, StoreError> {
+    let mut parts = backup(store, objects, left_out);
     let mut whole = Vec::new();
     while let Some(part) = parts.recv().await {
         whole.extend_from_slice(&part?);
@@ -136,6 +144,23 @@ async fn a_backup_that_is_cut_short_or_damaged_anywhere_restores_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_is_lost_fails_a_backup_unless_it_is_left_out_and_then_the_backup_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SledStore::open(&folder.path().join("store"), SledSettings::default()).unwrap();
+    let objects = Objects::open(&folder.path().join("components")).unwrap();
+    let (whole, damaged) = (objects.put(b"whole").unwrap(), objects.put(b"damaged").unwrap());
+    fs::write(objects.path(&damaged), b"otherwise").unwrap();
+    assert!(matches!(take(&store, &objects).await, Err(StoreError::Damaged(_))));
+    let lost = |digest: Digest| LeftOut { digest, why: format!("what {digest} was") };
+    let left_out = vec![lost(damaged), lost(Digest::of(b"missing"))];
+    let backup = take_without(&store, &objects, left_out.clone()).await.unwrap();
+    let restored = restore(&backup[..], &folder.path().join("restored")).unwrap();
+    assert_eq!((restored.objects, restored.left_out), (1, left_out));
+    let copied = Objects::open(&folder.path().join("restored/components")).unwrap();
+    assert_eq!(copied.list().unwrap(), [whole]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_folder_that_is_made_is_its_users_alone() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::tempdir().unwrap();
@@ -185,7 +210,7 @@ async fn a_receiver_that_is_too_slow_fails_the_backup_and_not_the_store() {
         }
     };
     fill(0, 4 * PART * PARTS).await;
-    let mut parts = backup(&store, &objects);
+    let mut parts = backup(&store, &objects, Vec::new());
     // The tee is there as soon as the first part is.
     let first = parts.recv().await.unwrap();
     assert!(first.is_ok());

@@ -1,0 +1,160 @@
+//! The components of what is installed, as files: read, put back where the host's binary carries one that is lost, and
+//! told of where nobody can.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bellwether_store::{Digest, LeftOut, StoreError};
+use bytes::Bytes;
+
+use super::{Plugins, Table};
+use crate::PluginError;
+use crate::host::Shared;
+use crate::row::{Installed, Owner};
+
+impl Plugins {
+    /// The components that are missing or damaged, and what to do about each: what a backup cannot hold. Every one is
+    /// read. Those the binary carries are put back instead.
+    ///
+    /// # Errors
+    /// The store's, if the file system fails.
+    pub async fn lost_components(&self) -> Result<Vec<LeftOut>, PluginError> {
+        let mut all = BTreeMap::<Digest, Vec<Arc<Installed>>>::new();
+        for installed in self.table().installed() {
+            all.entry(installed.digest).or_default().push(installed);
+        }
+        let mut lost = Vec::new();
+        for (digest, versions) in all {
+            match read_component(&self.shared, digest).await {
+                Ok(_) => {}
+                Err(error @ PluginError::Lost(_)) => {
+                    let plugins: Vec<_> = versions.iter().map(|installed| self.whose(installed)).collect();
+                    let why = format!("{}: {error}", plugins.join(", "));
+                    tracing::warn!(%digest, why, "a component is lost");
+                    lost.push(LeftOut { digest, why });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(lost)
+    }
+
+    /// `plugin judge 1.0.0 of the organisation acme`.
+    fn whose(&self, Installed { owner, name, version, .. }: &Installed) -> String {
+        match owner {
+            Owner::Host => format!("plugin {name} {version}"),
+            Owner::Organisation(id) => {
+                let organisation = self.shared.services.access.organisation(*id);
+                let organisation = organisation.map_or_else(|_| id.to_string(), |found| found.name);
+                format!("plugin {name} {version} of the organisation {organisation}")
+            }
+        }
+    }
+}
+
+/// The component with this digest, as it was installed. One the binary carries is put back where its file is lost.
+pub(super) async fn read_component(shared: &Shared, digest: Digest) -> Result<Bytes, PluginError> {
+    let (objects, bundled) = (shared.services.objects.clone(), shared.services.bundled);
+    let read = tokio::task::spawn_blocking(move || {
+        let lost = match objects.get(&digest) {
+            Ok(Some(bytes)) => return Ok(Bytes::from(bytes)),
+            Ok(None) => format!("{} is missing", objects.path(&digest).display()),
+            Err(StoreError::Damaged(what)) => what,
+            Err(error) => return Err(error.into()),
+        };
+        let Some(carried) = bundled.iter().find(|bundled| bundled.digest == *digest.as_bytes()) else {
+            return Err(PluginError::Lost(lost));
+        };
+        objects.put(carried.component)?;
+        tracing::warn!(plugin = carried.name, %digest, "the lost component of a bundled plugin is put back");
+        Ok(Bytes::from_static(carried.component))
+    });
+    read.await.expect("reading an object does not panic")
+}
+
+/// Puts back what the binary carries of the components that are gone, also where their machine code is still in the cache.
+pub(super) async fn put_back(shared: &Shared, table: &Table) -> Result<(), PluginError> {
+    for installed in table.installed() {
+        let digest = installed.digest;
+        let is_carried = |carried: &[u8; 32]| carried == digest.as_bytes();
+        if shared.services.bundled.iter().any(|bundled| is_carried(&bundled.digest))
+            && !shared.services.objects.path(&digest).exists()
+        {
+            read_component(shared, digest).await?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::registry::Bundled;
+    use crate::testing::{House, named_app};
+
+    fn probe(name: &str) -> Bytes {
+        named_app(name, "1.0.0", "", "", "(global.get $ok)")
+    }
+
+    /// A house with the plugin `own` and the plugin `carried`, which its binary carries.
+    async fn house() -> (House, Arc<Plugins>) {
+        let mut house = House::new().await;
+        let component: &'static [u8] = probe("carried").to_vec().leak();
+        let digest = *Digest::of(component).as_bytes();
+        house.services.bundled = Box::leak(Box::new([Bundled { name: "carried", digest, component }]));
+        let plugins = house.plugins().await;
+        plugins.install_bundled("key", "carried", Vec::new(), false).await.unwrap();
+        plugins.install(Owner::Host, "key", probe("own"), Vec::new(), false).await.unwrap();
+        assert_eq!(plugins.lost_components().await.unwrap(), []);
+        (house, plugins)
+    }
+
+    #[tokio::test]
+    async fn what_is_lost_is_named_with_its_file_and_what_to_do_and_comes_back_by_installing_it_again() {
+        let (house, plugins) = house().await;
+        let path = house.services.objects.path(&Digest::of(&probe("own")));
+        for (lose, told) in [
+            (&(|| fs::remove_file(&path).unwrap()) as &dyn Fn(), " is missing: "),
+            (&|| fs::write(&path, b"damaged").unwrap(), " has the digest "),
+        ] {
+            lose();
+            let lost = plugins.lost_components().await.unwrap();
+            assert_eq!(lost.len(), 1, "{lost:?}");
+            let why = &lost[0].why;
+            assert!(why.starts_with(&format!("plugin own 1.0.0: the component {}", path.display())), "{why}");
+            assert!(why.contains(told) && why.ends_with("install that version again, or remove it"), "{why}");
+            // It is loaded still, and the current version: nothing but the file changes.
+            plugins.install(Owner::Host, "key", probe("own"), Vec::new(), false).await.unwrap();
+            assert_eq!(plugins.lost_components().await.unwrap(), []);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_host_that_lost_every_component_starts_and_puts_back_what_its_binary_carries() {
+        let (house, plugins) = house().await;
+        drop(plugins);
+        let components = house.services.objects.path(&Digest::of(b"")).parent().unwrap().to_owned();
+        let lose_all = || {
+            fs::read_dir(&components).unwrap().for_each(|file| fs::remove_file(file.unwrap().path()).unwrap())
+        };
+        lose_all();
+        // Their machine code is in the cache.
+        let plugins = house.plugins().await;
+        assert!(plugins.get(Owner::Host, "own").unwrap().problem.is_none());
+        assert_eq!(house.services.objects.list().unwrap(), [Digest::of(&probe("carried"))]);
+        drop(plugins);
+
+        lose_all();
+        for name in ["carried", "own"] {
+            house.services.engine.forget(Digest::of(&probe(name)).as_bytes());
+        }
+        let plugins = house.plugins().await;
+        let problem = |name| plugins.get(Owner::Host, name).unwrap().problem.clone();
+        assert_eq!(problem("carried"), None);
+        let told = problem("own").unwrap();
+        assert!(told.contains(" is missing"), "{told}");
+        assert_eq!(plugins.lost_components().await.unwrap().len(), 1);
+    }
+}
