@@ -23,7 +23,7 @@ pub(crate) fn keep() {
     /// The component exports where this lies.
     #[allow(unsafe_code, non_upper_case_globals, reason = "the host looks for it by its name")]
     #[unsafe(no_mangle)]
-    static bellwether_last_words: LastWords = LastWords::NONE;
+    static bellwether_last_words: LastWords = LastWords::none();
     static KEPT: AtomicBool = AtomicBool::new(false);
     if !KEPT.swap(true, Relaxed) {
         std::panic::set_hook(Box::new(|panic| {
@@ -34,7 +34,9 @@ pub(crate) fn keep() {
 }
 
 impl LastWords {
-    const NONE: Self = Self { length: AtomicU32::new(0), text: [const { AtomicU8::new(0) }; ROOM] };
+    const fn none() -> Self {
+        Self { length: AtomicU32::new(0), text: [const { AtomicU8::new(0) }; ROOM] }
+    }
 }
 
 impl fmt::Write for &LastWords {
@@ -58,7 +60,7 @@ mod tests {
 
     #[test]
     fn what_a_panic_says_is_kept_as_far_as_there_is_room() {
-        let words = LastWords::NONE;
+        let words = LastWords::none();
         let kept = || {
             let length = words.length.load(Relaxed) as usize;
             words.text[..length].iter().map(|byte| char::from(byte.load(Relaxed))).collect::<String>()

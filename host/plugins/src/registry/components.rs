@@ -137,7 +137,9 @@ mod tests {
         drop(plugins);
         let components = house.services.objects.path(&Digest::of(b"")).parent().unwrap().to_owned();
         let lose_all = || {
-            fs::read_dir(&components).unwrap().for_each(|file| fs::remove_file(file.unwrap().path()).unwrap())
+            fs::read_dir(&components)
+                .unwrap()
+                .for_each(|file| fs::remove_file(file.unwrap().path()).unwrap());
         };
         lose_all();
         // Their machine code is in the cache.
