@@ -1,0 +1,190 @@
+//! Versions that are tried on a share of the calls.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bellwether_alerts::{Points, Regular, Roles as _, Settings};
+use bellwether_kernel::Timestamp;
+use bellwether_playbooks::Apps;
+
+use super::{OURS, actions, answered, current, failing, install, probe, run, run_id, with_versions};
+use crate::testing::{House, detector, dialect};
+use crate::{CanaryOutcome, Owner, PluginError, Plugins};
+
+#[tokio::test]
+async fn a_share_of_the_runs_gets_the_canary_and_each_run_one_version() {
+    let house = House::new().await;
+    let plugins = with_versions(&house, &[1]).await;
+    plugins.install_canary(Owner::Host, "key", probe(2), Vec::new(), false, 30).await.unwrap();
+    assert_eq!(current(&plugins), "1.0.0");
+    let version = |plugins: &Plugins, run| plugins.app_for(OURS, "probe", run).unwrap().version().to_owned();
+    let chosen: Vec<String> = (0..1_000).map(|number| version(&plugins, run_id(number))).collect();
+    let canaries = chosen.iter().filter(|version| *version == "2.0.0").count();
+    assert!((250..350).contains(&canaries), "{canaries}");
+    let again = house.plugins().await;
+    let after: Vec<String> = (0..1_000).map(|number| version(&again, run_id(number))).collect();
+    assert_eq!(chosen, after, "another process chooses the same");
+    assert_eq!(plugins.app(OURS, "probe").unwrap().version(), "1.0.0", "who is no run gets the current one");
+
+    let error = install(&plugins, probe(3)).await.unwrap_err();
+    assert!(matches!(error, PluginError::CanaryOn { version, .. } if version == "2.0.0"));
+    let error = plugins.remove_version(Owner::Host, "key", "probe", "2.0.0", true).await.unwrap_err();
+    assert!(error.to_string().contains("promote or abort it first"), "{error}");
+    plugins.set_canary(Owner::Host, "key", "probe", "2.0.0", 100).await.unwrap();
+    assert!((0..100).all(|number| version(&plugins, run_id(number)) == "2.0.0"));
+    plugins.promote(Owner::Host, "key", "probe").await.unwrap();
+    assert_eq!(current(&plugins), "2.0.0");
+    let ended = plugins.canary(Owner::Host, "probe");
+    assert!(
+        matches!(ended, (None, Some(end)) if end.how == CanaryOutcome::Promoted && end.version == "2.0.0")
+    );
+    plugins.set_canary(Owner::Host, "key", "probe", "1.0.0", 50).await.unwrap();
+    plugins.abort(Owner::Host, "key", "probe").await.unwrap();
+    assert!((0..100).all(|number| version(&plugins, run_id(number)) == "2.0.0"));
+    assert!(matches!(plugins.abort(Owner::Host, "key", "probe").await, Err(PluginError::NoCanary(_))));
+    let told: Vec<String> = actions(&house).await.into_iter().map(|(action, _)| action).collect();
+    let expected = [
+        "plugin.abort",
+        "plugin.canary",
+        "plugin.promote",
+        "plugin.canary",
+        "plugin.install",
+        "plugin.install",
+    ];
+    assert_eq!(told, expected);
+}
+
+/// Whether monitors `0..count` that set nothing got which version of `judge`, and a verdict.
+async fn judged(plugins: &Plugins, count: u64) -> Vec<(String, bool)> {
+    let (settings, mut all) = (serde_json::Map::new(), Vec::new());
+    let points = Points { times: vec![Timestamp::MIN], step: None, values: vec![vec![1.0]], learn: true };
+    for monitor in 0..count {
+        let regular = Regular { name: &monitor.to_be_bytes(), settings: &settings };
+        let judge = plugins.detector_for(OURS, "judge", &regular).unwrap();
+        let verdict = judge.detect(&Settings::default(), &[], &points).await;
+        all.push((judge.version().to_owned(), verdict.is_ok()));
+    }
+    all
+}
+
+#[tokio::test]
+async fn a_share_of_the_monitors_gets_the_canary_of_their_detector_until_it_fails() {
+    let house = House::new().await;
+    let plugins = house.plugins().await;
+    install(&plugins, detector("1.0.0", 0, "")).await.unwrap();
+    let canary = |number, requires, detect| {
+        let bytes = detector(number, requires, detect);
+        plugins.install_canary(Owner::Host, "key", bytes, Vec::new(), false, 30)
+    };
+    canary("2.0.0", 0, "").await.unwrap();
+    let first = judged(&plugins, 300).await;
+    let tried = first.iter().filter(|(version, _)| version == "2.0.0").count();
+    assert!((60..120).contains(&tried), "{tried}");
+    assert!(first.iter().all(|(_, answered)| *answered));
+    assert_eq!(judged(&plugins, 300).await, first, "each monitor keeps its version");
+    let one_who_tries = plugins.detector(OURS, "judge").unwrap();
+    assert_eq!(one_who_tries.version(), "1.0.0");
+    plugins.promote(Owner::Host, "key", "judge").await.unwrap();
+
+    let nonsense = "(f64.store (i32.const 1400) (f64.const 2))";
+    for (version, requires, detect, answered) in
+        [("3.0.0", 0, "unreachable", false), ("4.0.0", 1, "", true), ("5.0.0", 0, nonsense, false)]
+    {
+        canary(version, requires, detect).await.unwrap();
+        let got = judged(&plugins, 300).await;
+        assert_eq!(
+            got.iter().all(|(_, answer)| *answer),
+            answered,
+            "one whose settings are refused has another"
+        );
+        let end = ended(&plugins, "judge").await;
+        assert_eq!((end.how, end.version.as_str()), (CanaryOutcome::RolledBack, version));
+        let reason = end.reason.unwrap();
+        assert!(reason.starts_with("20 of 20 calls failed, against 0 of "), "{reason}");
+        assert!(judged(&plugins, 50).await.iter().all(|got| *got == ("2.0.0".to_owned(), true)));
+    }
+}
+
+#[tokio::test]
+async fn a_canary_is_another_version_that_is_installed_on_at_most_all_calls() {
+    let house = House::new().await;
+    let plugins = house.plugins().await;
+    let first = plugins.install_canary(Owner::Host, "key", probe(1), Vec::new(), false, 10).await;
+    assert!(matches!(first, Err(PluginError::Invalid(_))), "there is nothing to try it beside");
+    install(&plugins, probe(1)).await.unwrap();
+    let set = async |version, share| plugins.set_canary(Owner::Host, "key", "probe", version, share).await;
+    assert!(matches!(set("1.0.0", 10).await, Err(PluginError::Invalid(_))));
+    assert!(matches!(set("2.0.0", 10).await, Err(PluginError::UnknownVersion { .. })));
+    assert!(matches!(set("1.0.0", 101).await, Err(PluginError::Invalid(field)) if field.field == "share"));
+    let again = plugins.install_canary(Owner::Host, "key", probe(1), Vec::new(), false, 10).await;
+    assert!(matches!(again, Err(PluginError::Invalid(_))));
+}
+
+/// Waits until the canary is gone, as the host ends it on a task of its own.
+async fn ended(plugins: &Plugins, name: &str) -> crate::CanaryEnd {
+    loop {
+        if let (None, Some(end)) = plugins.canary(Owner::Host, name) {
+            return end;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_canary_that_fails_is_rolled_back_by_itself_and_runs_that_began_with_it_keep_it() {
+    let house = House::new().await;
+    let plugins = with_versions(&house, &[1]).await;
+    plugins.install_canary(Owner::Host, "key", failing(2), Vec::new(), false, 50).await.unwrap();
+    let mut began = None;
+    for number in 0..200 {
+        let app = plugins.app_for(OURS, "probe", run_id(number)).unwrap();
+        if app.version() == "2.0.0" {
+            assert!(run(&*app).await.result.is_err());
+            began = Some(app);
+        } else {
+            assert_eq!(answered(&*app).await, 1);
+        }
+    }
+    let end = ended(&plugins, "probe").await;
+    assert_eq!((end.how, end.version.as_str()), (CanaryOutcome::RolledBack, "2.0.0"));
+    let reason = end.reason.unwrap();
+    assert!(reason.starts_with("20 of 20 calls failed, against 0 of "), "{reason}");
+    assert_eq!(began.unwrap().version(), "2.0.0");
+    assert!(plugins.app_version(OURS, "probe", "2.0.0").is_some(), "it is kept");
+    assert!(
+        (0..200).all(|number| plugins.app_for(OURS, "probe", run_id(number)).unwrap().version() == "1.0.0")
+    );
+    assert_eq!(actions(&house).await[0], ("plugin.canary-roll-back".to_owned(), "host".to_owned()));
+    let again = house.plugins().await;
+    assert!(matches!(again.canary(Owner::Host, "probe"), (None, Some(_))), "it is so after a restart");
+}
+
+#[tokio::test]
+async fn a_dialect_s_canary_answers_its_callers_and_is_rolled_back_when_it_answers_with_500() {
+    let house = House::new().await;
+    let plugins = house.plugins().await;
+    install(&plugins, dialect("", "(global.get $ok)")).await.unwrap();
+    let broken = "(i32.store16 (i32.const 1400) (i32.const 500)) (global.get $ok)";
+    let next = crate::testing::versioned_dialect("0.10.0", broken);
+    plugins.install_canary(Owner::Host, "key", next, Vec::new(), false, 50).await.unwrap();
+    let headers = http::HeaderMap::new();
+    let mut statuses = BTreeSet::new();
+    for number in 0..100_u32 {
+        let versions = plugins.dialect_versions("speaker").unwrap();
+        let picked = versions.pick(None, &number.to_be_bytes());
+        let crate::RouteMatch::Found(matched) = picked.route("GET", "/hello/x") else { panic!() };
+        let request = crate::DialectRequest {
+            matched: &matched,
+            method: "GET",
+            query: "",
+            headers: &headers,
+            body: b"",
+        };
+        let answer = picked.handle(None, request).await.unwrap();
+        statuses.insert((picked.version().to_owned(), answer.status.as_u16()));
+    }
+    let expected = [("0.10.0".to_owned(), 500), ("0.9.0".to_owned(), 201)];
+    assert_eq!(statuses.into_iter().collect::<Vec<_>>(), expected);
+    assert_eq!(ended(&plugins, "speaker").await.how, CanaryOutcome::RolledBack);
+    assert!(!plugins.dialect_versions("speaker").unwrap().has_canary());
+}

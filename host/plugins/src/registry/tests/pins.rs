@@ -1,0 +1,95 @@
+//! Versions that somebody keeps to.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bellwether_kernel::OrganisationId;
+use bellwether_playbooks::{Apps, Pin, PinnedBy, Pins, PlaybookError};
+use parking_lot::Mutex;
+
+use super::{OURS, install, probe, run_id, versions, with_versions};
+use crate::testing::House;
+use crate::{Owner, Plugins};
+
+/// Keeps to what it is told.
+#[derive(Default)]
+struct Keeping(Mutex<Vec<Pin>>);
+
+#[async_trait]
+impl Pins for Keeping {
+    async fn pins(&self, organisation: OrganisationId, app: &str) -> Result<Vec<Pin>, PlaybookError> {
+        let ours = organisation == OURS && app == "probe";
+        Ok(if ours { self.0.lock().clone() } else { Vec::new() })
+    }
+}
+
+fn keep(plugins: &Plugins, version: &str) -> Arc<Keeping> {
+    let keeping = Arc::new(Keeping::default());
+    let pin = |by| Pin { version: Some(version.to_owned()), by };
+    *keeping.0.lock() = vec![pin(PinnedBy::Playbook("nightly".into())), pin(PinnedBy::Run(run_id(7)))];
+    let pins: std::sync::Weak<Keeping> = Arc::downgrade(&keeping);
+    plugins.ask_for_pins(pins);
+    keeping
+}
+
+#[tokio::test]
+async fn the_newest_versions_are_kept_and_those_that_somebody_keeps_to() {
+    let house = House::new().await;
+    house.services.access.create_organisation("host", "acme", "UTC").await.unwrap();
+    let plugins = with_versions(&house, &[1]).await;
+    let _keeping = keep(&plugins, "1.0.0");
+    for number in 2..=6 {
+        install(&plugins, probe(number)).await.unwrap();
+        house.clock.advance(1_000);
+    }
+    let kept: Vec<String> = versions(&plugins).into_iter().map(|(version, ..)| version).collect();
+    assert_eq!(kept, ["6.0.0", "5.0.0", "1.0.0"]);
+    assert_eq!(house.services.objects.list().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn what_somebody_keeps_to_is_not_removed_unless_forced_and_the_names_are_told_to_its_owner() {
+    let house = House::new().await;
+    house.services.access.create_organisation("host", "acme", "UTC").await.unwrap();
+    let plugins = with_versions(&house, &[1, 2]).await;
+    let own = Owner::Organisation(OURS);
+    let keeping = keep(&plugins, "1.0.0");
+    let told = async |owner, version: Option<&str>| {
+        let refused = match version {
+            Some(version) => plugins.remove_version(owner, "key", "probe", version, false).await,
+            None => plugins.remove(owner, "key", "probe").await,
+        };
+        refused.unwrap_err().to_string()
+    };
+    let hosts = "the plugin probe is kept to: 1.0.0 by 2 playbooks and runs of the organisation acme; \
+         end or change that first, or force it";
+    assert_eq!([told(Owner::Host, Some("1.0.0")).await, told(Owner::Host, None).await], [hosts, hosts]);
+    assert!(told(Owner::Host, Some("2.0.0")).await.contains("the current one: roll back"));
+
+    for number in 1..=2 {
+        plugins.install(own, "key", probe(number), Vec::new(), false).await.unwrap();
+    }
+    let error = told(own, Some("1.0.0")).await;
+    let run = run_id(7);
+    assert!(error.contains(&format!("1.0.0 by the playbook nightly, 1.0.0 by the run {run}")), "{error}");
+    // Who calls whichever is current would get the host's.
+    let pins = std::mem::take(&mut *keeping.0.lock());
+    keeping.0.lock().push(Pin { version: None, by: PinnedBy::Playbook("nightly".into()) });
+    plugins.remove(own, "key", "probe").await.unwrap();
+    let told_of_current = told(Owner::Host, None).await;
+    assert!(told_of_current.contains("the current version by 1 playbooks and runs of"), "{told_of_current}");
+    for number in 1..=2 {
+        plugins.install(own, "key", probe(number), Vec::new(), false).await.unwrap();
+    }
+    // Who has a plugin of its own does not keep to the host's.
+    plugins.remove(Owner::Host, "key", "probe").await.unwrap();
+    assert!(told(own, None).await.contains("the current version by the playbook nightly"));
+    plugins.remove_version(own, "key", "probe", "1.0.0", false).await.unwrap();
+    *keeping.0.lock() = pins;
+    plugins.install(own, "key", probe(1), Vec::new(), false).await.unwrap();
+    plugins.install(own, "key", probe(2), Vec::new(), false).await.unwrap();
+    plugins.remove_version(own, "key", "probe", "1.0.0", true).await.unwrap();
+    assert!(plugins.app_version(OURS, "probe", "1.0.0").is_none());
+    plugins.remove(own, "key", "probe").await.unwrap();
+    assert!(house.services.objects.list().unwrap().is_empty());
+}
