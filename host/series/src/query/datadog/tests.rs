@@ -3,6 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::TagPattern;
+use crate::query::Rank;
 
 fn tag_of(key: &str, value: &str) -> Filter {
     Filter::Tag(key.to_owned(), TagPattern::wildcard(value))
