@@ -88,7 +88,7 @@ fn alike(one: f64, other: f64) -> bool {
     one == other || one.is_nan() && other.is_nan() || (one - other).abs() <= 1e-9 * one.abs().max(other.abs())
 }
 
-const QUESTIONS: [&str; 26] = [
+const QUESTIONS: [&str; 31] = [
     "up",
     "go_goroutines",
     "up offset 3s",
@@ -113,6 +113,11 @@ const QUESTIONS: [&str; 26] = [
     r#"label_replace(up, "host", "$1", "instance", "(.*):.*")"#,
     "max_over_time(rate(prometheus_tsdb_head_samples_appended_total[5s])[10s:2s])",
     "go_memstats_alloc_bytes / on(instance, job) group_left go_goroutines",
+    "holt_winters(go_memstats_alloc_bytes[10s], 0.4, 0.3)",
+    "present_over_time(go_memstats_alloc_bytes[5s])",
+    "absent_over_time(nothing_of_this_name[5s])",
+    "go_goroutines @ end() - go_goroutines @ start()",
+    r#"avg_over_time((go_memstats_alloc_bytes - go_memstats_heap_idle_bytes)[10s:3s] offset 2s)"#,
     "absent(nothing_of_this_name)",
     "max(go_gc_duration_seconds) or nothing_of_this_name",
 ];

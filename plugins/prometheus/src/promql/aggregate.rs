@@ -37,6 +37,25 @@ impl<S: Source> Evaluation<'_, S> {
                 let groups = groups(self.lines(inner, grid)?, grouping.as_ref());
                 return ranked(groups, &most, *of == Aggregation::Top, grid);
             }
+            Aggregation::Limit => {
+                let most = self.scalar(parameter.as_ref().ok_or_else(needs)?, grid)?;
+                check_counts(&most)?;
+                let groups = groups(self.lines(inner, grid)?, grouping.as_ref());
+                let first =
+                    |step: usize, _: &[Line], own: &mut Vec<_>| own.truncate(most[step].max(0.0) as usize);
+                return Ok(chosen(groups, grid, first).flat_map(|group| group.lines).collect());
+            }
+            Aggregation::Ratio => {
+                let ratios = self.scalar(parameter.as_ref().ok_or_else(needs)?, grid)?;
+                if ratios.iter().any(|ratio| ratio.is_nan()) {
+                    return Err(Error::Execution("Ratio value is NaN".to_owned()));
+                }
+                let groups = groups(self.lines(inner, grid)?, grouping.as_ref());
+                let share = |step: usize, lines: &[Line], own: &mut Vec<(usize, f64)>| {
+                    own.retain(|(at, _)| is_of_share(&lines[*at].labels, ratios[step]));
+                };
+                return Ok(chosen(groups, grid, share).flat_map(|group| group.lines).collect());
+            }
             Aggregation::CountValues => {
                 let label = match self.value(parameter.as_ref().ok_or_else(needs)?, grid)? {
                     Value::Text(label) if is_label(&label) => label,
@@ -93,37 +112,73 @@ fn reduce(groups: &[Group], grid: Grid, mut of: impl FnMut(usize, &mut [f64]) ->
     groups.iter().map(&mut line).filter(Line::is_some).collect()
 }
 
-/// The largest or smallest of each group at each step, as they were; at one instant in order of their values.
+/// Whether these can count lines: Prometheus counts in an int64.
+fn check_counts(counts: &[f64]) -> Result<(), Error> {
+    // 2^63 and more.
+    let Some(wrong) = counts.iter().find(|count| count.is_nan() || count.abs() >= i64::MAX as f64) else {
+        return Ok(());
+    };
+    let wrong = if wrong.is_finite() { format!("{wrong:e}") } else { decimal(*wrong) };
+    Err(Error::Execution(format!("Scalar value {wrong} overflows int64")))
+}
+
+/// The lines of each group as they were, at each step those that are left of the places and values there are.
+fn chosen(
+    groups: Vec<Group>,
+    grid: Grid,
+    leave: impl Fn(usize, &[Line], &mut Vec<(usize, f64)>),
+) -> impl Iterator<Item = Group> {
+    groups.into_iter().map(move |Group { labels, mut lines }| {
+        let mut kept = vec![vec![ABSENT; grid.count]; lines.len()];
+        (0..grid.count).for_each(|step| {
+            let mut own: Vec<(usize, f64)> = present(&lines, step).collect();
+            leave(step, &lines, &mut own);
+            own.into_iter().for_each(|(at, value)| kept[at][step] = value);
+        });
+        for (line, kept) in lines.iter_mut().zip(kept) {
+            line.values = kept;
+        }
+        lines.retain(Line::is_some);
+        Group { labels, lines }
+    })
+}
+
+/// The largest or smallest of each group at each step; at one instant in order of their values.
 fn ranked(groups: Vec<Group>, most: &[f64], largest: bool, grid: Grid) -> Result<Vec<Line>, Error> {
-    // 2^63 and more: Prometheus counts in an int64.
-    if let Some(wrong) = most.iter().find(|most| most.is_nan() || most.abs() >= i64::MAX as f64) {
-        let wrong = if wrong.is_finite() { format!("{wrong:e}") } else { decimal(*wrong) };
-        return Err(Error::Execution(format!("Scalar value {wrong} overflows int64")));
-    }
+    check_counts(most)?;
     let order = |a: f64, b: f64| match largest {
         // What is no number is the last, either way.
         true => ascending(&b, &a),
         false => a.is_nan().cmp(&b.is_nan()).then(ascending(&a, &b)),
     };
+    let rank = |step: usize, _: &[Line], own: &mut Vec<(usize, f64)>| {
+        own.sort_by(|(_, a), (_, b)| order(*a, *b));
+        own.truncate(most[step].max(0.0) as usize);
+    };
     let mut all = Vec::new();
-    for Group { mut lines, .. } in groups {
-        let mut kept = vec![vec![ABSENT; grid.count]; lines.len()];
-        for (step, most) in most.iter().enumerate() {
-            let mut own: Vec<(usize, f64)> = present(&lines, step).collect();
-            own.sort_by(|(_, a), (_, b)| order(*a, *b));
-            own.truncate(most.max(0.0) as usize);
-            own.into_iter().for_each(|(at, value)| kept[at][step] = value);
-        }
-        for (line, kept) in lines.iter_mut().zip(kept) {
-            line.values = kept;
-        }
-        lines.retain(Line::is_some);
+    for Group { mut lines, .. } in chosen(groups, grid, rank) {
         if grid.count == 1 {
             lines.sort_by(|a, b| order(a.values[0], b.values[0]));
         }
         all.extend(lines);
     }
     Ok(all)
+}
+
+/// Whether labels are of a share of all there may be: the first for a positive one, for a negative one the last, so that
+/// `0.3` and `-0.7` have no line in common. Which those are follows from the labels alone.
+fn is_of_share(labels: &Labels, share: f64) -> bool {
+    // FNV-1a, each text ended by a byte that no text has; the finish of MurmurHash3 spreads what few bytes say.
+    let bytes = labels.iter().flat_map(|(name, value)| [name, value]);
+    let bytes = bytes.flat_map(|text| text.bytes().chain([0xff]));
+    let mut hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    for factor in [0xff51_afd7_ed55_8ccd_u64, 0xc4ce_b9fe_1a85_ec53] {
+        hash = (hash ^ (hash >> 33)).wrapping_mul(factor);
+    }
+    let place = (hash ^ (hash >> 33)) as f64 / u64::MAX as f64;
+    if share >= 0.0 { place < share || share >= 1.0 } else { place >= 1.0 + share }
 }
 
 /// How many lines of each group have each value. The value becomes a label before lines are grouped, in place of one of

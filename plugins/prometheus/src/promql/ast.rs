@@ -79,6 +79,10 @@ pub(crate) enum Aggregation {
     Quantile,
     Top,
     Bottom,
+    /// So many.
+    Limit,
+    /// Such a share.
+    Ratio,
     CountValues,
 }
 

@@ -6,10 +6,10 @@ use regex_lite::RegexBuilder;
 
 use super::ast::Expr;
 use super::evaluate::{Evaluation, present};
-use super::numbers::{ascending, clamped};
-use super::over_time::{function, predicted, quantile_of};
+use super::numbers::clamped;
+use super::over_time::{function, predicted, quantile_of, smoothed};
 use super::value::{ABSENT, Grid, Line, Value, map, settle};
-use super::{Error, Labels, Source, histogram, is_label};
+use super::{Error, Labels, Source, histogram, is_label, order};
 
 /// Bytes of a compiled expression of `label_replace`.
 const REGEX: usize = 1 << 20;
@@ -66,14 +66,12 @@ impl<S: Source> Evaluation<'_, S> {
             }),
             "sort" | "sort_desc" => {
                 let mut lines = self.lines(argument(0)?, grid)?;
-                // The lines of a range are told in order of their labels, whatever this says.
-                if grid.count == 1 {
-                    let last = |line: &Line| line.values[0].is_nan();
-                    lines.sort_by(|a, b| {
-                        let order = ascending(&a.values[0], &b.values[0]);
-                        last(a).cmp(&last(b)).then(if name == "sort" { order } else { order.reverse() })
-                    });
-                }
+                order::by_value(&mut lines, grid, name == "sort_desc");
+                Value::Vector(lines)
+            }
+            "sort_by_label" | "sort_by_label_desc" => {
+                let mut lines = self.lines(argument(0)?, grid)?;
+                order::by_labels(&mut lines, &texts(&arguments[1..])?, grid, name == "sort_by_label_desc");
                 Value::Vector(lines)
             }
             "round" => {
@@ -115,12 +113,36 @@ impl<S: Source> Evaluation<'_, S> {
                 let matrix = self.matrix(argument(1)?, grid)?;
                 Value::Vector(unnamed(matrix.over(|step, window| Some(quantile_of(window, wanted[step]))))?)
             }
+            "double_exponential_smoothing" | "holt_winters" => {
+                let matrix = self.matrix(argument(0)?, grid)?;
+                let (level, trend) = (self.scalar(argument(1)?, grid)?, self.scalar(argument(2)?, grid)?);
+                for (factors, what) in [
+                    (&level, "smoothing factor. Expected: 0 < sf"),
+                    (&trend, "trend factor. Expected: 0 < tf"),
+                ] {
+                    let wrong = factors.iter().find(|factor| !(**factor > 0.0 && **factor < 1.0));
+                    if let Some(wrong) = wrong.filter(|_| !matrix.series.is_empty()) {
+                        return Err(Error::Execution(format!("invalid {what} < 1, got: {wrong:.6}")));
+                    }
+                }
+                Value::Vector(unnamed(
+                    matrix.over(|step, window| smoothed(window, level[step], trend[step])),
+                )?)
+            }
             "predict_linear" => {
                 let matrix = self.matrix(argument(0)?, grid)?;
                 let after = self.scalar(argument(1)?, grid)?;
                 Value::Vector(unnamed(
                     matrix.over(|step, window| predicted(window, grid.time(step), after[step])),
                 )?)
+            }
+            "info" => {
+                let selector = match arguments.get(1).map(bare) {
+                    None => None,
+                    Some(Expr::Vector(selector)) => Some(selector),
+                    Some(_) => return Err(Error::Bad("expected label selectors only".to_owned())),
+                };
+                Value::Vector(self.info(argument(0)?, selector, grid)?)
             }
             "absent" => {
                 let lines = self.lines(argument(0)?, grid)?;

@@ -15,7 +15,12 @@ pub(super) fn function(name: &str) -> Option<fn(Window<'_>) -> Option<f64>> {
         "stdvar_over_time" => |window| Some(variance(window.values)),
         "first_over_time" => |window| window.values.first().copied(),
         "last_over_time" => |window| window.values.last().copied(),
+        "mad_over_time" => |window| Some(deviation(window)),
         "present_over_time" => |_| Some(1.0),
+        "ts_of_first_over_time" => |window| window.times.first().map(|time| in_seconds(*time)),
+        "ts_of_last_over_time" => |window| window.times.last().map(|time| in_seconds(*time)),
+        "ts_of_max_over_time" => |window| last_that(window, |value, most| value >= most),
+        "ts_of_min_over_time" => |window| last_that(window, |value, least| value <= least),
         "rate" => |window| extrapolated(window, true).map(|increase| increase / seconds(window)),
         "increase" => |window| extrapolated(window, true),
         "delta" => |window| extrapolated(window, false),
@@ -34,6 +39,43 @@ pub(super) fn function(name: &str) -> Option<fn(Window<'_>) -> Option<f64>> {
 /// The window's length in seconds.
 fn seconds(window: Window<'_>) -> f64 {
     (window.end - window.start) as f64 / 1000.0
+}
+
+fn in_seconds(milliseconds: i64) -> f64 {
+    milliseconds as f64 / 1000.0
+}
+
+/// When the last sample was taken that is before none of the others, in seconds; what is no number is behind all that are.
+fn last_that(window: Window<'_>, before: impl Fn(f64, f64) -> bool) -> Option<f64> {
+    let samples = window.times.iter().zip(window.values);
+    let found = samples.reduce(
+        |found, next| {
+            if before(*next.1, *found.1) || found.1.is_nan() { next } else { found }
+        },
+    );
+    found.map(|(time, _)| in_seconds(*time))
+}
+
+/// The median of how far values are from their median.
+fn deviation(window: Window<'_>) -> f64 {
+    let mut values = window.values.to_vec();
+    let median = quantile(0.5, &mut values);
+    values.iter_mut().for_each(|value| *value = (*value - median).abs());
+    quantile(0.5, &mut values)
+}
+
+/// Smoothed twice (Holt's linear trend): each sample moves the level by the share `level_factor` and the trend by
+/// `trend_factor`.
+pub(super) fn smoothed(window: Window<'_>, level_factor: f64, trend_factor: f64) -> Option<f64> {
+    let [first, second, ..] = *window.values else { return None };
+    let (mut before, mut level, mut trend) = (0.0, first, second - first);
+    for (at, value) in window.values.iter().enumerate().skip(1) {
+        if at > 1 {
+            trend = trend_factor * (level - before) + (1.0 - trend_factor) * trend;
+        }
+        (before, level) = (level, level_factor * value + (1.0 - level_factor) * (level + trend));
+    }
+    Some(level)
 }
 
 fn pairs(window: Window<'_>, counts: impl Fn(f64, f64) -> bool) -> f64 {

@@ -9,6 +9,7 @@ use super::Error;
 use super::ast::{Aggregate, Aggregation, Binary, Expr, Grouping, Operator, Side};
 use super::tokens::{self, Placed, Token};
 use super::types::{Type, check, function};
+pub(super) use selectors::means_empty;
 
 /// Bytes of one expression: far more than anybody writes, little enough to be read in a moment.
 const BYTES: usize = 16 << 10;
@@ -256,7 +257,11 @@ impl Reader<'_> {
         let mut arguments = self.arguments()?;
         let grouping = if before.is_some() { before } else { self.grouping("by", "without")? };
         let takes = match of {
-            Aggregation::Quantile | Aggregation::Top | Aggregation::Bottom => Some(Type::Scalar),
+            Aggregation::Quantile
+            | Aggregation::Top
+            | Aggregation::Bottom
+            | Aggregation::Limit
+            | Aggregation::Ratio => Some(Type::Scalar),
             Aggregation::CountValues => Some(Type::Text),
             _ => None,
         };
@@ -357,6 +362,8 @@ fn aggregation(word: &str) -> Option<Aggregation> {
         "quantile" => Aggregation::Quantile,
         "topk" => Aggregation::Top,
         "bottomk" => Aggregation::Bottom,
+        "limitk" => Aggregation::Limit,
+        "limit_ratio" => Aggregation::Ratio,
         "count_values" => Aggregation::CountValues,
         _ => return None,
     })

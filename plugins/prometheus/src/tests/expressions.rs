@@ -311,6 +311,96 @@ fn windows_are_looked_through_as_documented() {
 }
 
 #[test]
+fn functions_that_prometheus_calls_experimental_are_as_documented() {
+    let host = host();
+    for (instance, version) in [("web-9", "v1"), ("web-10", "v2")] {
+        let instance = format!("instance:{instance}");
+        write(
+            &host,
+            "target_info",
+            &["job:api", &instance, &format!("version:{version}"), "env:prod"],
+            &[1.0; 11],
+        );
+        write(&host, "build_info", &["job:api", &instance, "commit:abc"], &[1.0; 11]);
+        write(&host, "up", &["job:api", &instance], &[1.0; 11]);
+    }
+    // Told again in a new life: the last holds.
+    write(&host, "target_info", &["job:api", "instance:web-9", "version:v0", "env:prod"], &[1.0; 3]);
+    write(&host, "up", &["job:db", "instance:db-1"], &[1.0; 11]);
+    let a = r#"temp{room="a"}"#;
+    let smoothed = |factors: &str| format!("holt_winters({a}[10m], {factors})");
+    check(
+        &host,
+        &[
+            // 20, 22, 19, 21, 20, 18: levels 20, 22, 21.5, 21.9375, 21.5390625, 20.1474609375.
+            (&smoothed("0.5, 0.25"), 300, r#"{room="a"} 20.1474609375"#),
+            (
+                &smoothed("0.5, 0.25").replace("holt_winters", "double_exponential_smoothing"),
+                300,
+                r#"{room="a"} 20.1474609375"#,
+            ),
+            (r#"double_exponential_smoothing(temp[30s], 0.5, 0.5)"#, 300, ""),
+            (&format!("mad_over_time({a}[10m])"), 300, r#"{room="a"} 1"#),
+            (&format!("ts_of_first_over_time({a}[10m])"), 300, r#"{room="a"} 0"#),
+            (&format!("ts_of_last_over_time({a}[10m])"), 400, r#"{room="a"} 300"#),
+            (&format!("ts_of_max_over_time({a}[10m])"), 300, r#"{room="a"} 60"#),
+            (&format!("ts_of_min_over_time({a}[4m])"), 250, r#"{room="a"} 120"#),
+            ("ts_of_max_over_time(info{job=\"db\"}[5m])", 600, r#"{job="db",version="v1"} 600"#),
+            (
+                r#"sort_by_label(up, "instance")"#,
+                600,
+                r#"up{instance="db-1",job="db"} 1 | up{instance="web-9",job="api"} 1 | up{instance="web-10",job="api"} 1"#,
+            ),
+            (
+                r#"sort_by_label_desc(up, "job", "instance")"#,
+                600,
+                r#"up{instance="db-1",job="db"} 1 | up{instance="web-10",job="api"} 1 | up{instance="web-9",job="api"} 1"#,
+            ),
+            ("count(limitk(2, up))", 600, "2"),
+            (
+                "limitk by (job) (1, up)",
+                600,
+                r#"up{instance="db-1",job="db"} 1 | up{instance="web-10",job="api"} 1"#,
+            ),
+            ("limitk(0, up)", 600, ""),
+            ("count(limit_ratio(1, up))", 600, "3"),
+            ("count(limit_ratio(0.3, up) or limit_ratio(-0.7, up))", 600, "3"),
+            ("limit_ratio(0.3, up) and limit_ratio(-0.7, up)", 600, ""),
+            (
+                r#"info(up{job="api"}, {version=~".+"})"#,
+                600,
+                r#"up{instance="web-10",job="api",version="v2"} 1 | up{instance="web-9",job="api",version="v1"} 1"#,
+            ),
+            (
+                r#"info(up{instance="web-9"})"#,
+                600,
+                r#"up{env="prod",instance="web-9",job="api",version="v1"} 1"#,
+            ),
+            (r#"info(up{job="db"})"#, 600, r#"up{instance="db-1",job="db"} 1"#),
+            (r#"info(up{job="db"}, {version=~".+"})"#, 600, ""),
+            (
+                r#"info(sum by (job, instance) (up{instance="web-10"}), {__name__="build_info"})"#,
+                600,
+                r#"{commit="abc",instance="web-10",job="api"} 1"#,
+            ),
+        ],
+    );
+    let client = Client::new(routes(), &host);
+    for (query, said) in [
+        (smoothed("1, 0.5"), "invalid smoothing factor. Expected: 0 < sf < 1, got: 1.000000"),
+        (smoothed("0.5, 0"), "invalid trend factor. Expected: 0 < tf < 1, got: 0.000000"),
+        ("limitk(NaN, up)".to_owned(), "overflows int64"),
+        ("limit_ratio(NaN, up)".to_owned(), "NaN"),
+        (r#"info(up{instance="web-9"} @ 60)"#.to_owned(), "duplicate series for info metric"),
+    ] {
+        let time = if query.contains("web-9") { "60" } else { "300" };
+        let parameters = [("query", &*query), ("time", time)];
+        let error = refused(&client.get(&target("/api/v1/query", &parameters)), 422, "execution");
+        assert!(error.contains(said), "{query}: {error}");
+    }
+}
+
+#[test]
 fn functions_of_values_and_labels_are_as_documented() {
     check(
         &host(),
@@ -408,7 +498,7 @@ fn what_cannot_be_asked_is_refused_before_anything_is_read() {
         ("{}", "non-empty matcher"),
         ("foo(temp)", "unknown function with name 'foo'"),
         ("histogram_count(temp)", "'histogram_count' is not served"),
-        ("limitk(1, temp)", "'limitk' is not served"),
+        ("histogram_sum(temp)", "'histogram_sum' is not served"),
         ("temp + fill(0) temp", "fill"),
         ("1 > 2", "BOOL"),
         ("sum(temp[5m])", "expected type"),

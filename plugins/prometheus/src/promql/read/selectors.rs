@@ -179,7 +179,7 @@ fn moved_of<'a>(expression: &'a mut Expr, modifier: &str) -> Result<&'a mut Move
 }
 
 /// Whether a label that is not there would match. What does not read as an expression is the host's to refuse.
-fn means_empty(matcher: &Matcher) -> bool {
+pub(in crate::promql) fn means_empty(matcher: &Matcher) -> bool {
     let matches = || Regex::new(&format!("^(?:{})$", matcher.value)).ok().map(|regex| regex.is_match(""));
     match matcher.comparison {
         Comparison::Equal => matcher.value.is_empty(),
