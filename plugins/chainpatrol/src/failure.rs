@@ -60,7 +60,7 @@ impl From<SeriesError> for Failure {
     fn from(error: SeriesError) -> Self {
         match error {
             SeriesError::Forbidden(reason) => Self::new(403, "FORBIDDEN", reason),
-            SeriesError::Limit(reason) => Self::new(429, "TOO_MANY_REQUESTS", reason),
+            SeriesError::Limit(reason) => Self::new(413, "PAYLOAD_TOO_LARGE", reason),
             SeriesError::Unavailable(reason) => Self::later(reason),
             other => Self::new(500, "INTERNAL_SERVER_ERROR", other),
         }

@@ -118,7 +118,8 @@ impl From<SeriesError> for Failure {
             SeriesError::Forbidden(reason) => Self::new(403, format_args!("Forbidden: {reason}")),
             // What may not come in one request is the request's size; else there are too many in all.
             error if error.is_of_one_write() => Self::too_large(error),
-            SeriesError::Limit(reason) => Self::new(429, reason),
+            // Until somebody makes room it stays so. Agents drop what is 413 and would send what is 429 for ever.
+            SeriesError::Limit(reason) => Self::new(413, reason),
             SeriesError::Unavailable(reason) => Self::later(reason),
             SeriesError::Other(reason) => Self::new(500, reason),
         }
@@ -129,7 +130,7 @@ impl From<StateError> for Failure {
     fn from(error: StateError) -> Self {
         match error {
             StateError::TooLarge(reason) => Self::bad(reason),
-            StateError::Quota(reason) => Self::new(429, reason),
+            StateError::Quota(reason) => Self::new(413, reason),
             StateError::Unavailable(reason) => Self::later(reason),
             other => Self::new(500, other),
         }

@@ -1,5 +1,5 @@
 //! What goes wrong, as OTLP over HTTP tells it: a `google.rpc.Status` in the encoding of the request. Of the statuses,
-//! exporters send again after 429 and 503 alone.
+//! exporters send again after 429, 502, 503 and 504 alone.
 
 use std::fmt;
 
@@ -10,9 +10,6 @@ use serde_json::json;
 
 use crate::body::Encoding;
 use crate::messages::Status;
-
-/// Seconds after which a limit of the organisation may have been raised.
-const LIMITED: &str = "30";
 
 /// A failure, its code of `google.rpc.Code`, and the status it is answered with.
 #[derive(Debug)]
@@ -110,11 +107,10 @@ impl From<SeriesError> for Failure {
             }
             SeriesError::Syntax(_) => Self::bad(error),
             SeriesError::Forbidden(reason) => Self::new(403, Self::PERMISSION_DENIED, reason),
-            // What may not come in one request is the request's size; else there are too many in all.
+            // What may not come in one request is the request's size. Else there are too many in all, until somebody makes
+            // room: what is 429 exporters would send again meanwhile, and lose what comes behind it.
             error if error.is_of_one_write() => Self::too_large(error),
-            SeriesError::Limit(reason) => {
-                Self::new(429, Self::RESOURCE_EXHAUSTED, reason).header("retry-after", LIMITED)
-            }
+            SeriesError::Limit(reason) => Self::new(413, Self::RESOURCE_EXHAUSTED, reason),
             SeriesError::Unavailable(reason) => Self::later(reason),
             SeriesError::Other(reason) => Self::new(500, Self::INTERNAL, reason),
         }

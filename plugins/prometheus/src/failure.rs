@@ -90,9 +90,9 @@ impl From<SeriesError> for Failure {
             }
             SeriesError::Syntax(_) => Self::bad(error),
             SeriesError::Forbidden(reason) => Self::new(403, "forbidden", reason),
-            // What may not come in one request is the request's size; else there are too many in all.
-            error if error.is_of_one_write() => Self::too_large(error),
-            SeriesError::Limit(reason) => Self::new(429, "too_many_requests", reason),
+            // Until somebody makes room it stays so. Of what is 400 everybody drops the samples; what is 413 or 429 some
+            // would send for ever.
+            SeriesError::Limit(reason) => Self::bad(reason),
             SeriesError::Unavailable(reason) => Self::later(reason),
             SeriesError::Other(reason) => Self::new(500, "internal", reason),
         }
@@ -102,8 +102,7 @@ impl From<SeriesError> for Failure {
 impl From<StateError> for Failure {
     fn from(error: StateError) -> Self {
         match error {
-            StateError::TooLarge(reason) => Self::bad(reason),
-            StateError::Quota(reason) => Self::new(429, "too_many_requests", reason),
+            StateError::TooLarge(reason) | StateError::Quota(reason) => Self::bad(reason),
             StateError::Unavailable(reason) => Self::later(reason),
             other => Self::new(500, "internal", other),
         }

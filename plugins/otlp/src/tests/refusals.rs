@@ -66,7 +66,7 @@ fn what_the_host_cannot_take_now_is_sent_again_and_what_it_never_takes_is_not() 
     let said = || "said".to_owned();
     for (error, status, code, retry) in [
         (SeriesError::Unavailable(said()), 503, 14, Some("1")),
-        (SeriesError::Limit(said()), 429, 8, Some("30")),
+        (SeriesError::Limit(said()), 413, 8, None),
         (SeriesError::Limit("said: at most 2 samples of one write".to_owned()), 413, 3, None),
         (SeriesError::Forbidden(said()), 403, 7, None),
         (SeriesError::Other(said()), 500, 13, None),

@@ -127,7 +127,7 @@ fn samples_that_are_kept_are_not_asked_for_again_because_of_what_is_told_of_thei
     let host = full();
     assert_eq!(send(&host, TWO, &told([sample(1.0, 1000), metadata.clone()].concat())).status, 204);
     assert_eq!(stored(&host).len(), 1);
-    assert_eq!(send(&full(), TWO, &told(metadata)).status, 429, "where there is nothing else it is said");
+    assert_eq!(send(&full(), TWO, &told(metadata)).status, 400, "where there is nothing else it is said");
 }
 
 #[test]
