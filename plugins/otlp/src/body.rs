@@ -8,6 +8,7 @@ use flate2::read::MultiGzDecoder;
 use prost::Message;
 
 use crate::failure::Failure;
+use crate::json::Object;
 use crate::messages;
 
 /// Bytes of a request, unpacked: what OTLP's receivers over gRPC take. A collector's batch of 8,192 points has some two
@@ -55,9 +56,12 @@ pub(crate) fn message(request: &Request<'_>) -> Result<(Encoding, messages::Requ
         Encoding::Protobuf => messages::Request::decode(&*body).map_err(|error| {
             Failure::bad(format_args!("the body is no ExportMetricsServiceRequest: {error}"))
         })?,
-        Encoding::Json => from_json("the body", &body).map_err(|error| {
-            Failure::bad(format_args!("the body is no ExportMetricsServiceRequest: {error}"))
-        })?,
+        Encoding::Json => {
+            let Object(message) = from_json("the body", &body).map_err(|error| {
+                Failure::bad(format_args!("the body is no ExportMetricsServiceRequest: {error}"))
+            })?;
+            message
+        }
     };
     Ok((encoding, message))
 }

@@ -1,5 +1,5 @@
 //! Protobuf's values as JSON writes them: whole numbers of 64 bits are texts, or numbers; doubles may be `"NaN"` and
-//! `"Infinity"`; bytes are base64; `null` is what is left out.
+//! `"Infinity"`; bytes are base64; `null` is what is left out. A message is an object, never a list of its fields.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -7,6 +7,7 @@ use std::marker::PhantomData;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
+use serde::forward_to_deserialize_any;
 
 use crate::messages::{self, ArrayValue, KeyValueList, Value};
 
@@ -15,6 +16,21 @@ pub(crate) fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de
     deserializer: D,
 ) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// A message, or none for `null`.
+pub(crate) fn message<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.map(|Object(message)| message))
+}
+
+/// A list of messages, empty for `null`.
+pub(crate) fn messages<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    let all: Vec<Object<T>> = or_default(deserializer)?;
+    Ok(all.into_iter().map(|Object(message)| message).collect())
 }
 
 pub(crate) fn whole<'de, D: Deserializer<'de>, T: TryFrom<i128> + Default>(
@@ -47,6 +63,40 @@ pub(crate) fn optional_double<'de, D: Deserializer<'de>>(deserializer: D) -> Res
 pub(crate) fn doubles<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D::Error> {
     let all: Vec<Double> = or_default(deserializer)?;
     Ok(all.into_iter().map(|Double(number)| number).collect())
+}
+
+/// A message: derived, each would be read from a list of its fields too.
+pub(crate) struct Object<T>(pub(crate) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        T::deserialize(OnlyObject(deserializer)).map(Self)
+    }
+}
+
+/// Takes no list where a struct is expected.
+struct OnlyObject<D>(D);
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for OnlyObject<D> {
+    type Error = D::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.0.deserialize_any(visitor)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        self.0.deserialize_map(visitor)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit
+        unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
 }
 
 /// A whole number that fits `T`, as a number or a text.
@@ -140,7 +190,9 @@ pub(crate) struct AnyValue {
     int_value: Option<i64>,
     #[serde(deserialize_with = "optional_double")]
     double_value: Option<f64>,
+    #[serde(deserialize_with = "message")]
     array_value: Option<ArrayValue>,
+    #[serde(deserialize_with = "message")]
     kvlist_value: Option<KeyValueList>,
     bytes_value: Option<Bytes>,
 }

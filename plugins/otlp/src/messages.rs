@@ -11,7 +11,7 @@ use crate::json;
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Request {
     #[prost(message, repeated, tag = "1")]
-    #[serde(deserialize_with = "json::or_default")]
+    #[serde(deserialize_with = "json::messages")]
     pub(crate) resource_metrics: Vec<ResourceMetrics>,
 }
 
@@ -19,9 +19,10 @@ pub(crate) struct Request {
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct ResourceMetrics {
     #[prost(message, optional, tag = "1")]
+    #[serde(deserialize_with = "json::message")]
     pub(crate) resource: Option<Resource>,
     #[prost(message, repeated, tag = "2")]
-    #[serde(deserialize_with = "json::or_default")]
+    #[serde(deserialize_with = "json::messages")]
     pub(crate) scope_metrics: Vec<ScopeMetrics>,
 }
 
@@ -29,7 +30,7 @@ pub(crate) struct ResourceMetrics {
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Resource {
     #[prost(message, repeated, tag = "1")]
-    #[serde(deserialize_with = "json::or_default")]
+    #[serde(deserialize_with = "json::messages")]
     pub(crate) attributes: Vec<KeyValue>,
 }
 
@@ -37,9 +38,10 @@ pub(crate) struct Resource {
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct ScopeMetrics {
     #[prost(message, optional, tag = "1")]
+    #[serde(deserialize_with = "json::message")]
     pub(crate) scope: Option<Scope>,
     #[prost(message, repeated, tag = "2")]
-    #[serde(deserialize_with = "json::or_default")]
+    #[serde(deserialize_with = "json::messages")]
     pub(crate) metrics: Vec<Metric>,
     #[prost(string, tag = "3")]
     #[serde(deserialize_with = "json::or_default")]
@@ -57,7 +59,7 @@ pub(crate) struct Scope {
     #[serde(deserialize_with = "json::or_default")]
     pub(crate) version: String,
     #[prost(message, repeated, tag = "3")]
-    #[serde(deserialize_with = "json::or_default")]
+    #[serde(deserialize_with = "json::messages")]
     pub(crate) attributes: Vec<KeyValue>,
 }
 
@@ -75,14 +77,19 @@ pub(crate) struct Metric {
     #[serde(deserialize_with = "json::or_default")]
     pub(crate) unit: String,
     #[prost(message, optional, tag = "5")]
+    #[serde(deserialize_with = "json::message")]
     pub(crate) gauge: Option<Gauge>,
     #[prost(message, optional, tag = "7")]
+    #[serde(deserialize_with = "json::message")]
     pub(crate) sum: Option<Sum>,
     #[prost(message, optional, tag = "9")]
+    #[serde(deserialize_with = "json::message")]
     pub(crate) histogram: Option<Histogram>,
     #[prost(message, optional, tag = "10")]
+    #[serde(deserialize_with = "json::message")]
     pub(crate) exponential_histogram: Option<ExponentialHistogram>,
     #[prost(message, optional, tag = "11")]
+    #[serde(deserialize_with = "json::message")]
     pub(crate) summary: Option<Summary>,
 }
 
@@ -90,7 +97,7 @@ pub(crate) struct Metric {
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Gauge {
     #[prost(message, repeated, tag = "1")]
-    #[serde(deserialize_with = "json::or_default")]
+    #[serde(deserialize_with = "json::messages")]
     pub(crate) data_points: Vec<NumberDataPoint>,
 }
 
@@ -98,7 +105,7 @@ pub(crate) struct Gauge {
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Sum {
     #[prost(message, repeated, tag = "1")]
-    #[serde(deserialize_with = "json::or_default")]
+    #[serde(deserialize_with = "json::messages")]
     pub(crate) data_points: Vec<NumberDataPoint>,
     #[prost(int32, tag = "2")]
     #[serde(deserialize_with = "json::whole")]
@@ -112,7 +119,7 @@ pub(crate) struct Sum {
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Histogram {
     #[prost(message, repeated, tag = "1")]
-    #[serde(deserialize_with = "json::or_default")]
+    #[serde(deserialize_with = "json::messages")]
     pub(crate) data_points: Vec<HistogramDataPoint>,
     #[prost(int32, tag = "2")]
     #[serde(deserialize_with = "json::whole")]
@@ -123,7 +130,7 @@ pub(crate) struct Histogram {
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct ExponentialHistogram {
     #[prost(message, repeated, tag = "1")]
-    #[serde(deserialize_with = "json::or_default")]
+    #[serde(deserialize_with = "json::messages")]
     pub(crate) data_points: Vec<ExponentialHistogramDataPoint>,
     #[prost(int32, tag = "2")]
     #[serde(deserialize_with = "json::whole")]
@@ -134,7 +141,7 @@ pub(crate) struct ExponentialHistogram {
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Summary {
     #[prost(message, repeated, tag = "1")]
-    #[serde(deserialize_with = "json::or_default")]
+    #[serde(deserialize_with = "json::messages")]
     pub(crate) data_points: Vec<SummaryDataPoint>,
 }
 
@@ -155,7 +162,7 @@ pub(crate) struct NumberDataPoint {
     #[serde(deserialize_with = "json::optional_whole")]
     pub(crate) as_int: Option<i64>,
     #[prost(message, repeated, tag = "7")]
-    #[serde(deserialize_with = "json::or_default")]
+    #[serde(deserialize_with = "json::messages")]
     pub(crate) attributes: Vec<KeyValue>,
     #[prost(uint32, tag = "8")]
     #[serde(deserialize_with = "json::whole")]
@@ -184,7 +191,7 @@ pub(crate) struct HistogramDataPoint {
     #[serde(deserialize_with = "json::doubles")]
     pub(crate) explicit_bounds: Vec<f64>,
     #[prost(message, repeated, tag = "9")]
-    #[serde(deserialize_with = "json::or_default")]
+    #[serde(deserialize_with = "json::messages")]
     pub(crate) attributes: Vec<KeyValue>,
     #[prost(uint32, tag = "10")]
     #[serde(deserialize_with = "json::whole")]
@@ -195,7 +202,7 @@ pub(crate) struct HistogramDataPoint {
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct ExponentialHistogramDataPoint {
     #[prost(message, repeated, tag = "1")]
-    #[serde(deserialize_with = "json::or_default")]
+    #[serde(deserialize_with = "json::messages")]
     pub(crate) attributes: Vec<KeyValue>,
     #[prost(fixed64, tag = "2")]
     #[serde(deserialize_with = "json::whole")]
@@ -216,8 +223,10 @@ pub(crate) struct ExponentialHistogramDataPoint {
     #[serde(deserialize_with = "json::whole")]
     pub(crate) zero_count: u64,
     #[prost(message, optional, tag = "8")]
+    #[serde(deserialize_with = "json::message")]
     pub(crate) positive: Option<Buckets>,
     #[prost(message, optional, tag = "9")]
+    #[serde(deserialize_with = "json::message")]
     pub(crate) negative: Option<Buckets>,
     #[prost(uint32, tag = "10")]
     #[serde(deserialize_with = "json::whole")]
@@ -254,10 +263,10 @@ pub(crate) struct SummaryDataPoint {
     #[serde(deserialize_with = "json::double")]
     pub(crate) sum: f64,
     #[prost(message, repeated, tag = "6")]
-    #[serde(deserialize_with = "json::or_default")]
+    #[serde(deserialize_with = "json::messages")]
     pub(crate) quantile_values: Vec<ValueAtQuantile>,
     #[prost(message, repeated, tag = "7")]
-    #[serde(deserialize_with = "json::or_default")]
+    #[serde(deserialize_with = "json::messages")]
     pub(crate) attributes: Vec<KeyValue>,
     #[prost(uint32, tag = "8")]
     #[serde(deserialize_with = "json::whole")]
@@ -282,6 +291,7 @@ pub(crate) struct KeyValue {
     #[serde(deserialize_with = "json::or_default")]
     pub(crate) key: String,
     #[prost(message, optional, tag = "2")]
+    #[serde(deserialize_with = "json::message")]
     pub(crate) value: Option<AnyValue>,
 }
 
@@ -314,7 +324,7 @@ pub(crate) enum Value {
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct ArrayValue {
     #[prost(message, repeated, tag = "1")]
-    #[serde(deserialize_with = "json::or_default")]
+    #[serde(deserialize_with = "json::messages")]
     pub(crate) values: Vec<AnyValue>,
 }
 
@@ -322,7 +332,7 @@ pub(crate) struct ArrayValue {
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct KeyValueList {
     #[prost(message, repeated, tag = "1")]
-    #[serde(deserialize_with = "json::or_default")]
+    #[serde(deserialize_with = "json::messages")]
     pub(crate) values: Vec<KeyValue>,
 }
 

@@ -98,6 +98,17 @@ fn a_body_that_is_none_is_refused_for_good_and_says_where() {
         ("", "it is empty, expected JSON"),
         ("{", "line 1, column 1: EOF while parsing"),
         ("{} {}", "line 1, column 4: trailing characters"),
+        ("[]", r#"the body is "[]", expected an object"#),
+        ("[[]]", r#"the body is "[[]]", expected an object"#),
+        (r#"{"resourceMetrics":[[]]}"#, r#"resourceMetrics[0] is "[]", expected an object"#),
+        (
+            r#"{"resourceMetrics":[{"resource":[]}]}"#,
+            r#"resourceMetrics[0].resource is "[]", expected an object"#,
+        ),
+        (
+            r#"{"resourceMetrics":[{"resource":{"attributes":[{"key":"a","value":[]}]}}]}"#,
+            r#"attributes[0].value is "[]", expected an object"#,
+        ),
         (r#"{"resourceMetrics": 1}"#, "resourceMetrics is \"1\", expected a list"),
         (
             r#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"gauge":{"dataPoints":[{"asInt":"1.5"}]}}]}]}]}"#,
