@@ -8,35 +8,40 @@ use bellwether_sdk::series::{Metadata, MetricKind, SeriesError};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::failure::Failure;
+use crate::intake::Told;
 
-/// Keeps what a payload says of a metric, where nothing else is known: what somebody set stays.
+/// Keeps what a payload says of a metric, where nothing else is known: what somebody set stays. What a metric is, it is
+/// from its first samples on, a gauge if they say nothing; of one that came as something else, gives what is to be said.
 pub(crate) fn learn<H: SeriesRead + SeriesWrite + State>(
     host: &H,
     metric: &str,
-    kind: MetricKind,
-    unit: Option<&str>,
-    source: Option<&str>,
-    interval: Option<u64>,
-) -> Result<(), Failure> {
-    let known = match host.tagged_metric(metric) {
-        Ok(found) => found.metadata,
-        Err(SeriesError::UnknownMetric(_)) => Metadata::default(),
+    told: &Told,
+) -> Result<Option<String>, Failure> {
+    let Told { kind, other, unit, source, interval } = told;
+    let (known, new) = match host.tagged_metric(metric) {
+        Ok(found) => (found.metadata, false),
+        Err(SeriesError::UnknownMetric(_)) => (Metadata::default(), true),
         Err(error) => return Err(error.into()),
     };
-    let mut metadata = known.clone();
-    if known == Metadata::default() {
-        metadata.kind = kind;
+    let metadata = Metadata {
+        kind: kind.filter(|_| new).unwrap_or(known.kind),
+        unit: known.unit.clone().or_else(|| unit.clone()),
+        integration: known.integration.clone().or_else(|| source.clone()),
+        ..known.clone()
+    };
+    if metadata != known {
+        host.describe(metric, &metadata)?;
+        if let Some(interval) = interval {
+            match host.set(metric, Some(interval.to_string().as_bytes())) {
+                // Points are worth more than how often they come.
+                Ok(()) | Err(StateError::Quota(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
-    metadata.unit = known.unit.clone().or_else(|| unit.map(str::to_owned));
-    metadata.integration = known.integration.clone().or_else(|| source.map(str::to_owned));
-    if metadata == known {
-        return Ok(());
-    }
-    host.describe(metric, &metadata)?;
-    match interval {
-        Some(interval) => Ok(host.set(metric, Some(interval.to_string().as_bytes()))?),
-        None => Ok(()),
-    }
+    let kept = metadata.kind;
+    let strange = [kind, other].into_iter().flatten().find(|kind| **kind != kept);
+    Ok(strange.map(|strange| format!("{metric} is kept as a {}, not as a {}", word(kept), word(*strange))))
 }
 
 /// `GET /api/v1/metrics/{metric}`

@@ -2,6 +2,7 @@
 
 use bellwether_access::DataChange;
 use bellwether_kernel::Cursor;
+use bellwether_series::SeriesError;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -17,11 +18,10 @@ const METRICS: List = List("metrics with tagged series");
 const VALUES: List = List("tag values");
 
 /// How a metric's values came about.
-#[derive(Clone, Copy, Default, Deserialize, Serialize, ToSchema)]
+#[derive(Clone, Copy, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum MetricKind {
     /// A measurement at a moment.
-    #[default]
     Gauge,
     /// How many happened since the sample before.
     Count,
@@ -31,11 +31,12 @@ pub(crate) enum MetricKind {
     Distribution,
 }
 
-/// What is known of a metric with tagged series. What is left out is unknown.
+/// What is known of a metric with tagged series. What is left out is unknown, but its kind, which stays.
 #[derive(Default, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct SeriesMetadata {
-    kind: MetricKind,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<MetricKind>,
     /// What it is measured in; at most 100 bytes.
     #[schema(example = "byte")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -95,12 +96,12 @@ impl From<bellwether_series::TaggedMetric> for TaggedMetric {
             name: metric.name.to_string(),
             series: metric.series,
             metadata: SeriesMetadata {
-                kind: match metadata.kind {
+                kind: Some(match metadata.kind {
                     Kind::Gauge => MetricKind::Gauge,
                     Kind::Count => MetricKind::Count,
                     Kind::Rate => MetricKind::Rate,
                     Kind::Distribution => MetricKind::Distribution,
-                },
+                }),
                 unit: metadata.unit.clone(),
                 per_unit: metadata.per_unit.clone(),
                 description: metadata.description.clone(),
@@ -113,22 +114,24 @@ impl From<bellwether_series::TaggedMetric> for TaggedMetric {
     }
 }
 
-impl From<SeriesMetadata> for bellwether_series::Metadata {
-    fn from(new: SeriesMetadata) -> Self {
-        Self {
-            kind: match new.kind {
-                MetricKind::Gauge => bellwether_series::MetricKind::Gauge,
-                MetricKind::Count => bellwether_series::MetricKind::Count,
-                MetricKind::Rate => bellwether_series::MetricKind::Rate,
-                MetricKind::Distribution => bellwether_series::MetricKind::Distribution,
+impl SeriesMetadata {
+    /// What is known of a metric of this kind from now on.
+    fn of_kind(self, kind: bellwether_series::MetricKind) -> bellwether_series::Metadata {
+        bellwether_series::Metadata {
+            kind: match self.kind {
+                None => kind,
+                Some(MetricKind::Gauge) => bellwether_series::MetricKind::Gauge,
+                Some(MetricKind::Count) => bellwether_series::MetricKind::Count,
+                Some(MetricKind::Rate) => bellwether_series::MetricKind::Rate,
+                Some(MetricKind::Distribution) => bellwether_series::MetricKind::Distribution,
             },
-            unit: new.unit,
-            per_unit: new.per_unit,
-            description: new.description,
-            short_name: new.short_name,
-            integration: new.integration,
-            keep_days: new.keep_days,
-            roll_ups: new.roll_ups.into_iter().map(Into::into).collect(),
+            unit: self.unit,
+            per_unit: self.per_unit,
+            description: self.description,
+            short_name: self.short_name,
+            integration: self.integration,
+            keep_days: self.keep_days,
+            roll_ups: self.roll_ups.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -206,7 +209,7 @@ pub(crate) async fn get(
     Ok(Json(services.series().metric(principal.organisation, &metric)?.into()))
 }
 
-/// Sets what is known of a metric, samples or not; what is left out becomes unknown.
+/// Sets what is known of a metric, samples or not; what is left out becomes unknown, but its kind, which stays.
 #[utoipa::path(put, path = "/v1/series/metrics/{metric}", tag = "series", request_body = SeriesMetadata,
     security(("key" = [])), params(("metric" = String, Path, description = "Its name, percent-encoded")),
     responses((status = 200, description = "The metric as it is now", body = TaggedMetric), Refusals, Bodied))]
@@ -219,7 +222,12 @@ pub(crate) async fn describe(
     let steps: Vec<_> = new.roll_ups.iter().map(|step| (step.after_days, step.step_seconds)).collect();
     let change = DataChange::DescribeSeries { metric: &metric, keep_days: new.keep_days, roll_ups: &steps };
     let told = services.told(&principal, &change);
-    services.series().describe(principal.organisation, &metric, new.into(), told).await?;
+    let kind = match services.series().metric(principal.organisation, &metric) {
+        Ok(known) => known.metadata.kind,
+        Err(SeriesError::UnknownMetric(_)) => bellwether_series::MetricKind::default(),
+        Err(error) => return Err(error.into()),
+    };
+    services.series().describe(principal.organisation, &metric, new.of_kind(kind), told).await?;
     Ok(Json(services.series().metric(principal.organisation, &metric)?.into()))
 }
 

@@ -118,6 +118,7 @@ async fn a_metric_is_described_and_its_series_deleted() {
     let rolled = json!({"roll_ups": [{"after_days": 15, "step_seconds": 300}, {"after_days": 90, "step_seconds": 3600}]});
     let metric = host.ask("PUT", "/v1/series/metrics/up", &host.write, rolled.clone()).await.json();
     assert_eq!((&metric["roll_ups"], &metric["keep_days"]), (&rolled["roll_ups"], &Value::Null));
+    assert_eq!(metric["kind"], "count", "what is not said of its kind changes it not");
     let wrong = json!({"roll_ups": [{"after_days": 15, "step_seconds": 7}]});
     let problem = host.ask("PUT", "/v1/series/metrics/up", &host.write, wrong).await.problem(400, "invalid");
     assert_eq!(problem["errors"][0]["field"], "roll_ups[0].step_seconds");

@@ -39,9 +39,12 @@ impl Entry<'_> {
 }
 
 /// What a payload says of a metric beside its samples.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct Told {
-    pub(crate) kind: MetricKind,
+    /// The first that is said.
+    pub(crate) kind: Option<MetricKind>,
+    /// One that is said behind it and is another.
+    pub(crate) other: Option<MetricKind>,
     pub(crate) unit: Option<String>,
     pub(crate) source: Option<String>,
     /// In seconds.
@@ -56,6 +59,8 @@ pub(crate) struct Batch {
     series: usize,
     /// Where in its second a distribution's next value goes.
     place: i64,
+    /// What metrics are that say nothing of it.
+    kind: Option<MetricKind>,
 }
 
 impl Batch {
@@ -67,6 +72,7 @@ impl Batch {
             told: HashMap::new(),
             series: 0,
             place: 0,
+            kind: None,
         }
     }
 
@@ -74,7 +80,8 @@ impl Batch {
     pub(crate) fn of_distributions(payload: &[u8]) -> Self {
         let mut hasher = DefaultHasher::new();
         hasher.write(payload);
-        Self { place: (hasher.finish() % PLACES as u64) as i64, ..Self::new(payload) }
+        let place = (hasher.finish() % PLACES as u64) as i64;
+        Self { place, kind: Some(MetricKind::Distribution), ..Self::new(payload) }
     }
 
     pub(crate) fn table(&self) -> &SampleTable {
@@ -142,15 +149,21 @@ impl Batch {
     }
 
     fn tell(&mut self, metric: &str, entry: &Entry<'_>) {
-        let kind = entry.kind.unwrap_or(MetricKind::Gauge);
         let given = |text: &Option<Cow<'_, str>>| text.as_deref().and_then(text::tag).map(Cow::into_owned);
-        let (unit, source) = (given(&entry.unit), given(&entry.source));
-        // An interval is what a count was counted over.
-        let counted = matches!(kind, MetricKind::Count | MetricKind::Rate);
-        let interval = entry.interval.filter(|interval| counted && *interval > 0);
-        if kind == MetricKind::Gauge && unit.is_none() && source.is_none() || self.told.contains_key(metric) {
+        let kind = entry.kind.or(self.kind);
+        if let Some(told) = self.told.get_mut(metric) {
+            if kind != told.kind && kind.is_some() {
+                let place = if told.kind.is_none() { &mut told.kind } else { &mut told.other };
+                *place = kind;
+            }
             return;
         }
-        self.told.insert(metric.to_owned(), Told { kind, unit, source, interval });
+        let (unit, source) = (given(&entry.unit), given(&entry.source));
+        // An interval is what a count was counted over.
+        let counted = matches!(kind, Some(MetricKind::Count | MetricKind::Rate));
+        let interval = entry.interval.filter(|interval| counted && *interval > 0);
+        if kind.is_some() || unit.is_some() || source.is_some() {
+            self.told.insert(metric.to_owned(), Told { kind, other: None, unit, source, interval });
+        }
     }
 }

@@ -11,8 +11,10 @@ pub(crate) mod value;
 
 use bellwether_sdk::dialect::{Request, Response};
 use bellwether_sdk::host::{SeriesRead, SeriesWrite, State};
+use serde_json::json;
 
-use batch::{Batch, Told};
+use batch::Batch;
+pub(crate) use batch::Told;
 
 use crate::body::{self, Format};
 use crate::failure::Failure;
@@ -22,6 +24,9 @@ use json::Points;
 /// Bytes of a v2 payload, unpacked: Datadog's limit.
 const LARGEST_V2: usize = 5 << 20;
 
+/// Metrics an answer warns of.
+const WARNINGS: usize = 10;
+
 /// Bytes of a v1 payload, unpacked. Datadog takes 60 MiB, which is what a call may hold here.
 const LARGEST_V1: usize = 8 << 20;
 
@@ -30,8 +35,7 @@ pub(crate) fn series_v1<H: SeriesRead + SeriesWrite + State>(
     host: &H,
     request: &Request<'_>,
 ) -> Result<Response, Failure> {
-    json(host, request, Points::Single, LARGEST_V1)?;
-    Ok(accepted(r#"{"status":"ok"}"#))
+    Ok(accepted_v1(&json(host, request, Points::Single, LARGEST_V1)?))
 }
 
 /// `POST /api/v2/series`
@@ -39,16 +43,16 @@ pub(crate) fn series_v2<H: SeriesRead + SeriesWrite + State>(
     host: &H,
     request: &Request<'_>,
 ) -> Result<Response, Failure> {
-    match body::format(request)? {
+    let warnings = match body::format(request)? {
         Format::Json => json(host, request, Points::Single, LARGEST_V2)?,
         Format::Protobuf => {
             let body = body::unpacked(request, LARGEST_V2)?;
             let mut batch = Batch::new(&body);
             protobuf::read(&body, &mut batch).map_err(Failure::format)?;
-            write(host, &batch)?;
+            write(host, &batch)?
         }
-    }
-    Ok(accepted(r#"{"errors":[]}"#))
+    };
+    Ok(Response::json(202, &json!({ "errors": warnings })))
 }
 
 /// `POST /api/v1/distribution_points`
@@ -56,12 +60,15 @@ pub(crate) fn distributions<H: SeriesRead + SeriesWrite + State>(
     host: &H,
     request: &Request<'_>,
 ) -> Result<Response, Failure> {
-    json(host, request, Points::Distribution, LARGEST_V1)?;
-    Ok(accepted(r#"{"status":"ok"}"#))
+    Ok(accepted_v1(&json(host, request, Points::Distribution, LARGEST_V1)?))
 }
 
-fn accepted(body: &'static str) -> Response {
-    Response::new(202, "application/json", body)
+/// Clients of the first version take an answer with `errors` for a failure.
+fn accepted_v1(warnings: &[String]) -> Response {
+    match warnings {
+        [] => Response::json(202, &json!({ "status": "ok" })),
+        _ => Response::json(202, &json!({ "status": "ok", "warnings": warnings })),
+    }
 }
 
 fn json<H: SeriesRead + SeriesWrite + State>(
@@ -69,7 +76,7 @@ fn json<H: SeriesRead + SeriesWrite + State>(
     request: &Request<'_>,
     points: Points,
     most: usize,
-) -> Result<(), Failure> {
+) -> Result<Vec<String>, Failure> {
     if body::format(request)? != Format::Json {
         return Err(Failure::new(415, "Unsupported media type: protobuf is taken at /api/v2/series"));
     }
@@ -82,13 +89,16 @@ fn json<H: SeriesRead + SeriesWrite + State>(
     write(host, &batch)
 }
 
-/// First what is new of the metrics, then their samples: a metric that has samples is known.
-fn write<H: SeriesRead + SeriesWrite + State>(host: &H, batch: &Batch) -> Result<(), Failure> {
-    for (metric, Told { kind, unit, source, interval }) in batch.told() {
-        metadata::learn(host, metric, *kind, unit.as_deref(), source.as_deref(), *interval)?;
+/// First what is new of the metrics, then their samples: a metric that has samples is known. Gives what is to be said
+/// of those that came as something else than they are.
+fn write<H: SeriesRead + SeriesWrite + State>(host: &H, batch: &Batch) -> Result<Vec<String>, Failure> {
+    let mut warnings = Vec::new();
+    for (metric, told) in batch.told() {
+        let warning = metadata::learn(host, metric, told)?;
+        warnings.extend(warning.filter(|_| warnings.len() < WARNINGS));
     }
     if !batch.table().is_empty() {
         host.write_table(batch.table())?;
     }
-    Ok(())
+    Ok(warnings)
 }

@@ -122,6 +122,7 @@ fn no_value_of_a_distribution_is_lost_and_the_same_again_changes_nothing() {
     assert_eq!(metadata(&host, "latency").kind, MetricKind::Distribution);
     let full = json!({ "series": [{ "metric": "full", "points": [[1_712_620_800, vec![1.0; 1000]]] }] });
     assert_eq!(client.post("/api/v1/distribution_points", &full.to_string()).status, 202);
+    assert_eq!(metadata(&host, "full").kind, MetricKind::Distribution, "without a word too");
     assert_eq!(stored(&host, "full")[0].1.len(), 1000);
     let over = json!({ "series": [{ "metric": "over", "points": [[1_712_620_800, vec![1.0; 1001]]] }] });
     let error = refused(&client.post("/api/v1/distribution_points", &over.to_string()), 400);
@@ -132,17 +133,43 @@ fn no_value_of_a_distribution_is_lost_and_the_same_again_changes_nothing() {
 fn what_is_known_of_a_metric_is_not_unlearnt() {
     let host = MemoryHost::new();
     let client = Client::new(routes(), &host);
-    let send = |kind: u8, unit: &str| {
+    let send = |metric: &str, kind: u8, unit: &str| {
         let point = json!({ "timestamp": 1_712_620_800, "value": 1 });
-        let body = json!({ "series": [{ "metric": "m", "type": kind, "unit": unit, "points": [point] }] });
-        assert_eq!(client.post("/api/v2/series", &body.to_string()).status, 202);
-        let known = metadata(&host, "m");
-        (known.kind, known.unit)
+        let body = json!({ "series": [{ "metric": metric, "type": kind, "unit": unit, "points": [point] }] });
+        let response = client.post("/api/v2/series", &body.to_string());
+        let answer: Value = serde_json::from_slice(&response.body).unwrap();
+        assert_eq!((response.status, answer.as_object().map(serde_json::Map::len)), (202, Some(1)));
+        let known = metadata(&host, metric);
+        (known.kind, known.unit, answer["errors"].as_array().unwrap().len())
     };
-    assert_eq!(send(0, ""), (MetricKind::Gauge, None));
-    assert_eq!(send(1, ""), (MetricKind::Count, None), "the first that says what it is");
-    assert_eq!(send(2, "byte"), (MetricKind::Count, Some("byte".to_owned())));
-    assert_eq!(send(3, "bit"), (MetricKind::Count, Some("byte".to_owned())));
+    let byte = || Some("byte".to_owned());
+    assert_eq!(send("m", 1, ""), (MetricKind::Count, None, 0));
+    assert_eq!(send("m", 0, ""), (MetricKind::Count, None, 0), "says nothing");
+    assert_eq!(send("m", 2, "byte"), (MetricKind::Count, byte(), 1));
+    assert_eq!(send("m", 3, "bit"), (MetricKind::Count, byte(), 1));
+    // Without a word it is a gauge, and so are the samples it has.
+    for first in [0, 3] {
+        let metric = format!("gauge{first}");
+        assert_eq!(send(&metric, first, ""), (MetricKind::Gauge, None, 0));
+        assert_eq!(send(&metric, 1, "byte"), (MetricKind::Gauge, byte(), 1));
+    }
+}
+
+#[test]
+fn what_comes_as_another_kind_is_kept_and_told() {
+    let host = MemoryHost::new();
+    let client = Client::new(routes(), &host);
+    let series = |kind: &str| json!({ "metric": "m", "type": kind, "points": [[1_712_620_800, 1]] });
+    let body = json!({ "series": [series(""), series("gauge"), series("count")] }).to_string();
+    let told = |path: &str| -> Value {
+        let response = client.post(path, &body);
+        assert_eq!(response.status, 202);
+        serde_json::from_slice(&response.body).unwrap()
+    };
+    let warning = "m is kept as a gauge, not as a count";
+    assert_eq!(told("/api/v1/series"), json!({ "status": "ok", "warnings": [warning] }));
+    assert_eq!(told("/api/v2/series"), json!({ "errors": [warning] }));
+    assert_eq!(metadata(&host, "m").kind, MetricKind::Gauge);
 }
 
 fn packed(encoding: &str, body: &[u8]) -> Vec<u8> {

@@ -83,6 +83,7 @@ impl<'h, H: SeriesRead + SeriesWrite> Batch<'h, H> {
         if table.is_empty() {
             return Ok(());
         }
+        self.told.settle(self.host)?;
         std::mem::take(&mut self.beginnings).add(self.host, &mut table);
         self.host.write_table(&table)?;
         Ok(())
@@ -241,9 +242,9 @@ impl<H: SeriesRead + SeriesWrite> Taking<'_, '_, H> {
     /// Buckets and counts count, whatever the unit of what they count is.
     fn tell(&mut self, family: &Family<'_>, metric: &str, ending: &str) {
         let Metric { description, unit, .. } = family.metric;
-        if !self.batch.told.knows(metric) {
+        if self.batch.told.comes(metric, family.kind) {
             let unit = if matches!(ending, "" | "_sum") { names::unit(unit) } else { None };
-            self.batch.told.tell(metric, family.kind, description, unit);
+            self.batch.told.tell(metric, description, unit);
         }
     }
 }

@@ -29,17 +29,12 @@ fn taken<H: SeriesRead + SeriesWrite>(host: &H, request: &Request<'_>) -> Result
     let mut batch = Batch::new(host);
     batch.read(&message, &mapping)?;
     // What is told of metrics is told again and again: no reason to have points sent again that are kept.
-    let told = batch.told.keep(host);
-    Ok(match (batch.refused, told) {
-        (0, Ok(())) => success(encoding, None),
-        (0, Err(error)) => {
-            success(encoding, Some((0, format!("units and descriptions were not all kept: {error}"))))
-        }
-        (refused, _) => {
-            let message = format!("{refused} data points were not kept; the first: {}", batch.reason);
-            success(encoding, Some((refused, message)))
-        }
-    })
+    let told =
+        batch.told.keep(host).map_err(|error| format!("units and descriptions were not all kept: {error}"));
+    let refused = (batch.refused > 0)
+        .then(|| format!("{} data points were not kept; the first: {}", batch.refused, batch.reason));
+    let said: Vec<String> = refused.into_iter().chain(batch.told.warning()).chain(told.err()).collect();
+    Ok(success(encoding, (!said.is_empty()).then(|| (batch.refused, said.join("; ")))))
 }
 
 /// The answer to a request that is taken, but for so many points, or with a warning.

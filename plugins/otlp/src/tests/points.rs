@@ -91,15 +91,15 @@ fn exponential_histograms_are_buckets_with_bounds() {
         positive: Some(Buckets { offset: 0, bucket_counts: vec![3, 4] }),
         ..Default::default()
     };
-    let histogram = ExponentialHistogram { data_points: vec![point], aggregation_temporality: 2 };
-    take(
-        &host,
-        &request(vec![Metric {
-            name: "size".to_owned(),
-            exponential_histogram: Some(histogram),
-            ..Default::default()
-        }]),
-    );
+    let metric = |name: &str, aggregation_temporality| Metric {
+        name: name.to_owned(),
+        exponential_histogram: Some(ExponentialHistogram {
+            data_points: vec![point.clone()],
+            aggregation_temporality,
+        }),
+        ..Default::default()
+    };
+    take(&host, &request(vec![metric("size", 2)]));
     let expected = series(&[
         ("size_bucket{le:1e-12}", &[(1000, 2.0)]),
         ("size_bucket{le:1}", &[(1000, 2.0)]),
@@ -110,6 +110,12 @@ fn exponential_histograms_are_buckets_with_bounds() {
         ("size_sum{}", &[(1000, 20.5)]),
     ]);
     assert_eq!(stored(&host), expected);
+    take(&host, &request(vec![metric("delta", 1)]));
+    let kind = |metric: &str| host.tagged_metric(metric).expect("it is there").metadata.kind;
+    for ending in ["bucket", "count", "sum"] {
+        let found = (kind(&format!("size_{ending}")), kind(&format!("delta_{ending}")));
+        assert_eq!(found, (MetricKind::Gauge, MetricKind::Count));
+    }
 }
 
 #[test]
@@ -253,6 +259,50 @@ fn unit_and_description_are_kept_where_nothing_else_is_known() {
             "{metric}"
         );
     }
+}
+
+/// What a request is warned of, that is taken wholly.
+fn warning(host: &MemoryHost, metrics: Vec<Metric>) -> String {
+    let answer = Answer::decode(&*send(host, &request(metrics)).body).expect("an Answer");
+    let partial = answer.partial_success.expect("a warning");
+    assert_eq!(partial.rejected_data_points, 0);
+    partial.error_message
+}
+
+#[test]
+fn a_metric_stays_what_it_was_when_its_first_samples_came() {
+    let host = MemoryHost::new();
+    let kind = |metric: &str| host.tagged_metric(metric).expect("it is there").metadata.kind;
+    let delta = |name| sum(name, 1, true, double(1.0));
+    // A level, of which nothing was said but its samples.
+    take(&host, &request(vec![gauge("m", vec![double(1.0)])]));
+    let said = warning(&host, vec![delta("m"), delta("n")]);
+    assert!(
+        said.contains("1 metrics came as another kind") && said.contains("\"m\" has points that are counts"),
+        "{said}"
+    );
+    assert_eq!((kind("m"), kind("n")), (MetricKind::Gauge, MetricKind::Count));
+    let said = warning(&host, vec![gauge("n", vec![double(1.0)])]);
+    assert!(said.contains("levels (a gauge, or cumulative), and is kept as counts (delta)"), "{said}");
+    take(&host, &request(vec![delta("n")]));
+    // Within one request the first holds.
+    assert!(
+        warning(&host, vec![gauge("o", vec![double(1.0)]), delta("o"), delta("o")]).contains("1 metrics")
+    );
+    assert_eq!((kind("n"), kind("o")), (MetricKind::Count, MetricKind::Gauge));
+    // What somebody set is what it is.
+    let set = Metadata { kind: MetricKind::Count, ..Metadata::default() };
+    host.describe("m", &set).expect("it is described");
+    take(&host, &request(vec![delta("m")]));
+}
+
+#[test]
+fn every_metric_of_a_request_is_what_it_came_as() {
+    let host = MemoryHost::new();
+    let metrics = (0..150).map(|at| sum(&format!("m{at}"), 1, true, double(1.0)));
+    take(&host, &request(metrics.collect()));
+    let kind = |at: u32| host.tagged_metric(&format!("m{at}")).expect("it is there").metadata.kind;
+    assert!((0..150).all(|at| kind(at) == MetricKind::Count));
 }
 
 #[test]
