@@ -69,8 +69,9 @@ pub enum Function {
     CutoffMinimum(f64),
     /// Without points above this.
     CutoffMaximum(f64),
-    /// Steps without points filled, up to so many in a row if said.
-    Fill(Fill, Option<u32>),
+    /// Steps without points filled, if said for so many milliseconds without a point and one step at least: by a line
+    /// between two points where the gap is no longer, else as far.
+    Fill(Fill, Option<i64>),
     /// How many lines have a point other than 0 at each step.
     CountNonzero,
     /// How many lines have a point at each step.
@@ -103,6 +104,7 @@ impl Function {
             Self::Top { lines: 0, .. } => wrong("top", &0, "at least 1"),
             Self::MovingAverage(0) => wrong("span", &0, "at least 1"),
             Self::Moving(time, _) if *time < 1 => wrong("window", time, "a length above 0"),
+            Self::Fill(_, Some(time)) if *time < 1 => wrong("fill", time, "a length above 0"),
             _ => Ok(()),
         }
     }
@@ -182,7 +184,7 @@ fn apply_to(function: &Function, line: &mut Line, range: (i64, i64)) {
         Function::MonotonicDifference => pairs(&points, |_, difference| difference.max(0.0)),
         Function::TimeDifference => pairs(&points, |seconds, _| seconds),
         Function::PerTime(unit) => pairs(&points, |seconds, difference| difference / seconds * unit),
-        Function::Fill(fill, most) => filled(&points, line.step, *fill, *most, range),
+        Function::Fill(fill, longest) => filled(&points, line.step, *fill, *longest, range),
         Function::MovingAverage(span) => {
             let weight = 2.0 / (f64::from(*span) + 1.0);
             let mut average = points.first().map_or(0.0, |point| point.1);
@@ -213,10 +215,10 @@ fn filled(
     points: &[(i64, f64)],
     step: i64,
     fill: Fill,
-    most: Option<u32>,
+    longest: Option<i64>,
     (start, end): (i64, i64),
 ) -> Vec<(i64, f64)> {
-    let most = most.map_or(i64::MAX, i64::from);
+    let most = longest.map_or(i64::MAX, |longest| (longest / step).max(1));
     let mut out = Vec::new();
     let mut gap = |from: i64, to: i64, before: Option<(i64, f64)>, after: Option<(i64, f64)>| {
         let (mut time, mut done) = (from, 0);
@@ -224,7 +226,7 @@ fn filled(
             let value = match (fill, before, after) {
                 (Fill::Zero, ..) => Some(0.0),
                 (Fill::Last, Some((_, value)), _) => Some(value),
-                (Fill::Linear, Some((t0, v0)), Some((t1, v1))) => {
+                (Fill::Linear, Some((t0, v0)), Some((t1, v1))) if (to - from) / step <= most => {
                     Some(v0 + (v1 - v0) * (time - t0) as f64 / (t1 - t0) as f64)
                 }
                 _ => None,

@@ -55,7 +55,7 @@ fn function() -> impl Strategy<Value = Function> {
         number().prop_map(Function::ClampMaximum),
         number().prop_map(Function::CutoffMinimum),
         number().prop_map(Function::CutoffMaximum),
-        (fill, prop::option::of(1..5_u32)).prop_map(|(fill, most)| Function::Fill(fill, most)),
+        (fill, prop::option::of(1..40_000_i64)).prop_map(|(fill, longest)| Function::Fill(fill, longest)),
         Just(Function::CountNonzero),
         Just(Function::CountPresent),
         (1..4_usize, rank, any::<bool>()).prop_map(|(lines, by, lowest)| Function::Top { lines, by, lowest }),
@@ -112,7 +112,9 @@ fn of_line(function: Function, line: &Points, step: i64, (start, end): (i64, i64
             let within = points.iter().filter(|(time, _)| now - time < window).map(|(_, value)| *value);
             naive_one(over, &within.collect::<Vec<_>>())
         }),
-        Function::Fill(fill, most) => {
+        Function::Fill(fill, longest) => {
+            // As many steps as the length holds, and one at least.
+            let short = |steps: i64| longest.is_none_or(|longest| steps == 1 || steps * step <= longest);
             let there: BTreeMap<i64, f64> = line.iter().copied().collect();
             let (mut filled, mut missing) = (Points::new(), 0);
             let mut time = start.div_euclid(step) * step;
@@ -131,15 +133,12 @@ fn of_line(function: Function, line: &Points, step: i64, (start, end): (i64, i64
                             (Fill::Last, Some((_, value)), _) => Some(*value),
                             (Fill::Linear, Some((t0, v0)), Some((t1, v1))) => {
                                 let part = (time - t0) as f64 / (t1 - t0) as f64;
-                                Some(v0 * (1.0 - part) + v1 * part)
+                                let value = v0 * (1.0 - part) + v1 * part;
+                                Some(value).filter(|_| short((t1 - t0) / step - 1))
                             }
                             _ => None,
                         };
-                        filled.extend(
-                            value
-                                .filter(|_| most.is_none_or(|most| missing <= most))
-                                .map(|value| (time, value)),
-                        );
+                        filled.extend(value.filter(|_| short(missing)).map(|value| (time, value)));
                     }
                 }
                 time += step;

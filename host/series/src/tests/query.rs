@@ -288,6 +288,22 @@ async fn every_function_does_what_its_name_says() {
         ask(&house, "g{*}.fill(linear)", 300).await[0].1[2..4],
         [(120, 4.0 - 2.0 / 3.0), (180, 4.0 - 4.0 / 3.0)]
     );
+    assert_eq!(ask(&house, "g{*}.fill(linear, 60)", 300).await[0].1, [(0, 1.0), (60, 4.0), (240, 2.0)]);
+}
+
+#[tokio::test]
+async fn a_host_that_is_gone_is_not_shown_alive_for_longer_than_is_said() {
+    let house = two_hosts().await;
+    house.write(&[entry("g", &[], &[(0, 1.0), (1_200_000, 5.0)])]).await.unwrap();
+    for (query, filled) in [
+        ("g{*}.rollup(avg, 60).fill(last)", 5),
+        ("g{*}.rollup(avg, 60).fill(last, 120)", 2),
+        ("g{*}.rollup(avg, 60).fill(linear)", 0),
+        ("g{*}.rollup(avg, 60).fill(linear, 1140)", 19),
+        ("g{*}.rollup(avg, 60).fill(zero)", 19),
+    ] {
+        assert_eq!(ask(&house, query, 1260).await[0].1.len(), 2 + filled, "{query}");
+    }
 }
 
 #[tokio::test]

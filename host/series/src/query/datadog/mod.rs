@@ -18,9 +18,7 @@ use super::{Aggregate, Expression, Fill, Function, Normalise, Operator, Selectio
 use crate::{Filter, SeriesError};
 use filter::{filter, keys};
 use functions::function;
-use words::{
-    Parsed, Wrong, expected, is_sign, is_word, literal, milliseconds, number, sign, space, whole_number, word,
-};
+use words::{Parsed, Wrong, expected, is_sign, is_word, literal, milliseconds, number, sign, space, word};
 
 /// Nested parentheses of one query.
 const DEPTH: usize = 64;
@@ -253,6 +251,9 @@ fn rollup(input: &mut &str, mut selection: Selection) -> Parsed<Selection> {
     Ok(selection)
 }
 
+/// For how long `last` and `linear` fill where nothing is said, in milliseconds: Datadog's five minutes.
+const FILL_LONGEST: i64 = 300_000;
+
 fn fill(input: &mut &str) -> Parsed<Option<Function>> {
     space(input)?;
     let start = *input;
@@ -266,8 +267,12 @@ fn fill(input: &mut &str) -> Parsed<Option<Function>> {
             return expected("one of null, zero, last, linear");
         }
     };
-    let most = if is_sign(input, ',')? { Some(whole_number(input)?) } else { None };
-    Ok(fill.map(|fill| Function::Fill(fill, most)))
+    let longest = match fill {
+        _ if is_sign(input, ',')? => Some(milliseconds(input, 1.0)?),
+        Some(Fill::Last | Fill::Linear) => Some(FILL_LONGEST),
+        Some(Fill::Zero) | None => None,
+    };
+    Ok(fill.map(|fill| Function::Fill(fill, longest)))
 }
 
 #[cfg(test)]
