@@ -8,6 +8,42 @@ use bellwether_records::RecordError;
 use bellwether_series::SeriesError;
 use bellwether_store::StoreError;
 
+use crate::RoleKind;
+
+/// No plugin of that name is called in that role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotCalled {
+    /// In which.
+    pub role: RoleKind,
+    /// The name.
+    pub name: String,
+    /// Why one that is installed is not: "it is switched off".
+    pub why: Option<String>,
+}
+
+impl std::error::Error for NotCalled {}
+
+impl fmt::Display for NotCalled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { role, name, why } = self;
+        match why {
+            None => write!(f, "there is no {role} {name:?}"),
+            Some(why) => write!(f, "the plugin {name:?} is not called as a {role}: {why}"),
+        }
+    }
+}
+
+impl NotCalled {
+    /// The same of a field that holds the name.
+    pub(crate) fn in_field(self, field: &str) -> FieldError {
+        let mut expected = format!("the name of a plugin that is installed and a {}", self.role);
+        if let Some(why) = self.why {
+            expected.push_str(&format!("; this one is installed, and {why}"));
+        }
+        FieldError::new(field, self.name, expected)
+    }
+}
+
 /// Why a detector, a forecaster or a formatter did not answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -15,6 +51,9 @@ pub enum RoleError {
     /// A setting, or what was given besides, is wrong.
     #[error(transparent)]
     Invalid(#[from] FieldError),
+    /// It is not there, or not called.
+    #[error(transparent)]
+    NotCalled(#[from] NotCalled),
     /// The state is not one this version wrote: begin anew.
     #[error("{0} does not know the state it was given: another version wrote it")]
     UnknownState(String),
@@ -45,6 +84,7 @@ impl RoleError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Invalid(_) | Self::TooShort { .. } => ErrorKind::Invalid,
+            Self::NotCalled(_) => ErrorKind::NotFound,
             Self::UnknownState(_) => ErrorKind::Conflict,
             Self::Refused(_) => ErrorKind::Plugin,
             Self::Failed { kind, .. } => *kind,

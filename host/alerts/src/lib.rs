@@ -54,7 +54,7 @@ pub use delivery::{
 };
 pub use detector::{Detection, Detector, DetectorDescription, History, Points, Scores, Takes};
 pub use engine::{Decision, DecisionLine, Figures, Pace};
-pub use error::{AlertError, Faults, RoleError};
+pub use error::{AlertError, Faults, NotCalled, RoleError};
 pub use exchange::{Rehearsal, rehearse};
 pub use feedback::{Feedback, FeedbackCounts, Opinion};
 pub use forecaster::{Forecast, Forecaster, ForecasterDescription, Past};
@@ -88,10 +88,32 @@ pub use settings::Settings;
 pub use state::Direction;
 pub use telling::{Moved, Telling, Tellings};
 
+use std::fmt;
 use std::sync::Arc;
 
 use bellwether_kernel::OrganisationId;
 use serde_json::{Map, Value as Json};
+
+/// What alerts call a plugin as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoleKind {
+    /// A [`Detector`].
+    Detector,
+    /// A [`Forecaster`].
+    Forecaster,
+    /// A [`Formatter`].
+    Formatter,
+}
+
+impl fmt::Display for RoleKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Detector => "detector",
+            Self::Forecaster => "forecaster",
+            Self::Formatter => "formatter",
+        })
+    }
+}
 
 /// Finds what alerts need by its name: an organisation's own, or the host's.
 pub trait Roles: Send + Sync + 'static {
@@ -103,6 +125,18 @@ pub trait Roles: Send + Sync + 'static {
 
     /// The formatter of that name.
     fn formatter(&self, organisation: OrganisationId, name: &str) -> Option<Arc<dyn Formatter>>;
+
+    /// Why a plugin of that name that is installed is not called in a role: it is switched off, it does not load, it is
+    /// something else. `None` if it is called, or if there is none. By default none is installed that is not called.
+    fn why_not_called(&self, organisation: OrganisationId, name: &str, role: RoleKind) -> Option<String> {
+        let _ = (organisation, name, role);
+        None
+    }
+
+    /// That a name leads to nothing that is called in a role, and why.
+    fn not_called(&self, organisation: OrganisationId, name: &str, role: RoleKind) -> NotCalled {
+        NotCalled { role, name: name.to_owned(), why: self.why_not_called(organisation, name, role) }
+    }
 
     /// The detector of that name for a monitor. By default the present version.
     fn detector_for(

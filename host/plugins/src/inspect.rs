@@ -60,6 +60,12 @@ impl PluginRole {
         }
     }
 
+    /// Its name in a sentence.
+    pub(crate) fn with_article(self) -> String {
+        let article = if self == Self::App { "an" } else { "a" };
+        format!("{article} {self}")
+    }
+
     /// The role a component takes that exports an interface of the package `bellwether:plugin`.
     fn of_interface(interface: &str) -> Option<Self> {
         match interface {

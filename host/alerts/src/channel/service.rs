@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::{Channel, ChannelRow, ChannelSpec, ChannelState, check_name};
 use crate::delivery::{Deliveries, keys};
 use crate::service::wrong_cursor;
-use crate::{AlertError, Event, Formatter, Notification, RoleError, Settings, Step, limits};
+use crate::{AlertError, Event, Formatter, Notification, RoleError, RoleKind, Settings, Step, limits};
 
 /// How often a change is tried when another changes the same channel meanwhile.
 const TRIES: usize = 16;
@@ -73,9 +73,9 @@ impl Deliveries {
         mut spec: ChannelSpec,
     ) -> Result<ChannelSpec, AlertError> {
         spec.check()?;
-        let formatter = self.formatter(organisation, &spec.formatter).ok_or_else(|| {
-            FieldError::new("formatter", &spec.formatter, "the name of a plugin that is a formatter")
-        })?;
+        let not_called = || self.roles.not_called(organisation, &spec.formatter, RoleKind::Formatter);
+        let formatter = self.formatter(organisation, &spec.formatter);
+        let formatter = formatter.ok_or_else(|| not_called().in_field("formatter"))?;
         let settings = Settings::read(&formatter.description().settings, &spec.settings)?;
         for (setting, secret) in settings.secrets() {
             if self.access.secret(organisation, secret).await?.is_none() {

@@ -15,7 +15,7 @@ use super::talk::{End, Keep, Talk};
 use super::{Attempt, Deliveries, DeliveryId, DeliveryState, Outcome, keys};
 use crate::channel::{Channel, ChannelState};
 use crate::sending::Secrets;
-use crate::{AlertError, Formatter, Notification, Regular, Settings};
+use crate::{AlertError, Formatter, Notification, Regular, RoleKind, Settings};
 
 impl Deliveries {
     /// Tries a delivery that is due; `told` is what it tells, where that is at hand.
@@ -140,7 +140,7 @@ impl Deliveries {
         };
         let Some(formatter) = formatter else {
             // It may be being replaced, or be switched off for a while.
-            let reason = format!("there is no formatter {name:?} at present");
+            let reason = self.roles.not_called(organisation, name, RoleKind::Formatter).to_string();
             return Ok(Err(End::Retry { after: None, reason }));
         };
         let settings = match Settings::read(&formatter.description().settings, &channel.spec.settings) {

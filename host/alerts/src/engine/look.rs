@@ -16,7 +16,8 @@ use crate::monitor::{Anomaly, Compiled, series_id};
 use crate::rows::{self, DetectorRow, PeersRow};
 use crate::state::{MonitorState, Verdict};
 use crate::{
-    AlertError, Detector, MonitorId, Points, Regular, RoleError, Roles, Scores, Settings, Takes, limits,
+    AlertError, Detector, MonitorId, Points, Regular, RoleError, RoleKind, Roles, Scores, Settings, Takes,
+    limits,
 };
 
 /// Where monitors read their figures.
@@ -197,7 +198,8 @@ impl Looking<'_> {
             }
             None => self.roles.detector(self.organisation, name),
         };
-        let detector = detector.ok_or_else(|| AlertError::unknown("detector", name))?;
+        let not_called = || self.roles.not_called(self.organisation, name, RoleKind::Detector);
+        let detector = detector.ok_or_else(not_called).map_err(RoleError::from)?;
         let description = detector.description();
         let settings = Settings::read(&description.settings, &anomaly.settings).map_err(RoleError::from)?;
         let step = self.compiled.step;

@@ -18,7 +18,7 @@ use crate::feedback::FeedbackCounts;
 use crate::monitor::{Anomaly, Compiled, written};
 use crate::rows::{self, MonitorRef, MonitorRow, NextRow};
 use crate::state::MonitorState;
-use crate::{AlertError, Alerts, Detector, Points, RoleError, Settings, limits};
+use crate::{AlertError, Alerts, Detector, Points, RoleError, RoleKind, Settings, limits};
 
 /// Rows deleted in one commit.
 const DELETED: usize = 1_000;
@@ -46,13 +46,9 @@ impl Alerts {
         let compiled = Compiled::read(document)?;
         if let Some(anomaly) = &compiled.anomaly {
             let name = &anomaly.detector;
-            let detector = self.roles.detector(organisation, name).ok_or_else(|| {
-                FieldError::new(
-                    "detector.name",
-                    name,
-                    "the name of a plugin that is installed and a detector",
-                )
-            })?;
+            let not_called = || self.roles.not_called(organisation, name, RoleKind::Detector);
+            let detector = self.roles.detector(organisation, name);
+            let detector = detector.ok_or_else(|| not_called().in_field("detector.name"))?;
             check_peers(&*detector, anomaly)?;
             check_settings(&*detector, anomaly, compiled.step).await?;
         }

@@ -268,17 +268,26 @@ async fn a_detector_that_fails_otherwise_does_not_keep_a_monitor_from_being_put(
 }
 
 #[tokio::test]
-async fn a_detector_that_is_not_there_is_refused_and_one_that_went_is_a_problem() {
+async fn a_detector_that_is_not_called_is_refused_and_a_problem_later_and_both_say_why() {
     let (mut world, _) = world().await;
     world.create(strange(json!({}))).await;
     world.roles = Arc::new(FakeRoles::default());
     world.alerts = world.beside();
-    let document = strange(json!({"name": "other"}));
-    let error = world.alerts.create_monitor(&world.principal, &document).await.unwrap_err().to_string();
-    assert!(error.starts_with("detector.name is \"bound\""), "{error}");
+    for (detector, why) in [
+        (
+            "bound",
+            "the name of a plugin that is installed and a detector; this one is installed, and it is switched off",
+        ),
+        ("none", "the name of a plugin that is installed and a detector"),
+    ] {
+        let document = strange(json!({"name": "other", "detector": {"name": detector}}));
+        let error = world.alerts.create_monitor(&world.principal, &document).await.unwrap_err().to_string();
+        assert_eq!(error, format!("detector.name is {detector:?}, expected {why}"));
+    }
     world.live(0, &[("a", 150.0)]).await;
     let problem = world.alerts.monitor(OURS, "cpu").await.unwrap().problem.unwrap();
-    assert!(problem.contains("no detector \"bound\""), "{problem}");
+    let why = "the plugin \"bound\" is not called as a detector: it is switched off";
+    assert!(problem.contains(why), "{problem}");
 }
 
 #[tokio::test]

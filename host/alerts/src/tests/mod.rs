@@ -166,7 +166,7 @@ impl Tellings for Outbox {
     fn committed(&self) {}
 }
 
-/// No plugin, or one detector: a point above 100 is strange.
+/// One plugin, the detector `bound`; where it is absent, it is switched off.
 #[derive(Default)]
 struct FakeRoles(Option<Arc<dyn Detector>>);
 
@@ -181,6 +181,10 @@ impl Roles for FakeRoles {
 
     fn formatter(&self, _: OrganisationId, _: &str) -> Option<Arc<dyn Formatter>> {
         None
+    }
+
+    fn why_not_called(&self, _: OrganisationId, name: &str, _: RoleKind) -> Option<String> {
+        (name == "bound").then(|| "it is switched off".to_owned())
     }
 }
 

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock, Weak};
 
 use bellwether_access::AuditScope;
-use bellwether_alerts::{Alerts, Detector, Forecaster, Formatter, Regular, Roles, Settings};
+use bellwether_alerts::{Alerts, Detector, Forecaster, Formatter, Regular, RoleKind, Roles, Settings};
 use bellwether_kernel::value::Input;
 use bellwether_kernel::{Cursor, FieldError, OrganisationId, Page, PageRequest, RunId};
 use bellwether_playbooks::{App, Apps, Pins};
@@ -350,6 +350,21 @@ impl Roles for Plugins {
     fn formatter(&self, organisation: OrganisationId, name: &str) -> Option<Arc<dyn Formatter>> {
         let role = self.seen(organisation, name)?.role(organisation, |installed| &installed.formatter)?;
         Some(role)
+    }
+
+    fn why_not_called(&self, organisation: OrganisationId, name: &str, role: RoleKind) -> Option<String> {
+        let entry = self.seen(organisation, name)?;
+        let role = match role {
+            RoleKind::Detector => PluginRole::Detector,
+            RoleKind::Forecaster => PluginRole::Forecaster,
+            RoleKind::Formatter => PluginRole::Formatter,
+        };
+        let roles = &entry.current().installed().roles;
+        if roles.contains(&role) {
+            return entry.why_not(entry.current(), role);
+        }
+        let others: Vec<_> = roles.iter().map(|role| role.with_article()).collect();
+        Some(format!("it is {}", others.join(" and ")))
     }
 
     fn detector_for(

@@ -36,9 +36,13 @@ impl ReleasedRole {
         Some(Arc::new(Self { release: Arc::clone(release), installed, organisation, watched }))
     }
 
-    async fn role<R>(&self, role: impl Fn(&Served) -> &Option<Arc<R>>) -> Result<Arc<R>, PluginError> {
-        let served = self.release.served().await?;
-        role(&served).clone().ok_or_else(|| PluginError::Unknown(self.installed.name.clone()))
+    async fn role<R>(&self, role: impl Fn(&Served) -> &Option<Arc<R>>) -> Result<Arc<R>, RoleError> {
+        let Installed { name, version, .. } = &*self.installed;
+        let served = self.release.served().await.map_err(|error| RoleError::Failed {
+            message: format!("plugin {name} {version} does not load: {error}"),
+            kind: error.kind(),
+        })?;
+        Ok(role(&served).clone().ok_or_else(|| PluginError::Unknown(name.clone()))?)
     }
 
     fn count(&self, failed: bool) {
