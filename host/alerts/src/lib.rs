@@ -149,6 +149,17 @@ pub trait Roles: Send + Sync + 'static {
         self.detector(organisation, name)
     }
 
+    /// The forecaster of that name for who asks it. By default the present version.
+    fn forecaster_for(
+        &self,
+        organisation: OrganisationId,
+        name: &str,
+        regular: &Regular<'_>,
+    ) -> Option<Arc<dyn Forecaster>> {
+        let _ = regular;
+        self.forecaster(organisation, name)
+    }
+
     /// The formatter of that name for what a channel tells of an incident. By default the present version.
     fn formatter_for(
         &self,

@@ -245,6 +245,11 @@ pub(crate) fn configurable_dialect() -> Bytes {
 /// in its prediction, which is that of one point: expected, lower and upper are the numbers at 1304, 1312 and 1320, 0
 /// unless they are set, and the answer itself lies at 1200.
 pub(crate) fn forecaster(describe: &str, predict: &str) -> Bytes {
+    versioned_forecaster("1.0.0", describe, predict)
+}
+
+/// [`forecaster`], of another version.
+pub(crate) fn versioned_forecaster(version: &str, describe: &str, predict: &str) -> Bytes {
     let module = format!(
         r#"(module {MEMORY}
         (data (i32.const 1000) "an oracle")
@@ -257,7 +262,7 @@ pub(crate) fn forecaster(describe: &str, predict: &str) -> Bytes {
         (func (export "bellwether:plugin/forecaster@0.1.0#predict")
             (param i32 i32 i64 i64 i32 i32 i32 f64) (result i32) {predict} (i32.const 1200)))"#
     );
-    component("forecaster-plugin", &module, "oracle", "1.0.0")
+    component("forecaster-plugin", &module, "oracle", version)
 }
 
 /// The detector `judge` with as many settings as it `requires`, none or the text `limit`. `detect` runs first in its

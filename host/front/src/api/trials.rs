@@ -8,11 +8,11 @@ use base64::engine::general_purpose::STANDARD;
 use bellwether_access::Principal;
 use bellwether_alerts::{
     Answer, DetectorDescription, Forecast, ForecasterDescription, FormatterDescription, HttpAnswer,
-    Notification, Past, Points, Roles, Scores, Settings, Step, limits, rehearse,
+    Notification, Past, Points, Regular, RoleError, RoleKind, Roles, Scores, Settings, Step, limits,
+    rehearse,
 };
 use bellwether_kernel::{FieldError, Timestamp};
 use bellwether_metrics::{Fill, Interval, IntervalQuery, KeySelection, MetricReference};
-use bellwether_plugins::Owner;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -110,7 +110,7 @@ pub(crate) async fn detect(
     Json(trial): Json<DetectTrial>,
 ) -> Result<Json<DetectVerdict>, Problem> {
     let detector = services.plugins().detector(principal.organisation, &name);
-    let detector = detector.ok_or_else(|| no_role(&services, &principal, &name, "detector"))?;
+    let detector = detector.ok_or_else(|| not_called(&services, &principal, &name, RoleKind::Detector))?;
     let DetectorDescription { settings, takes, .. } = detector.description();
     let settings = Settings::read(settings, &trial.settings)?;
     let state = match &trial.state {
@@ -200,8 +200,15 @@ pub(crate) async fn forecast(
     State(services): State<Shared>,
     Json(trial): Json<ForecastTrial>,
 ) -> Result<Json<Prediction>, Problem> {
-    let forecaster = services.plugins().forecaster(principal.organisation, &name);
-    let forecaster = forecaster.ok_or_else(|| no_role(&services, &principal, &name, "forecaster"))?;
+    // While a canary is tried, the forecasts of one metric are one version's.
+    let asks = match &trial.from {
+        Some(MetricRange { metric, keys, .. }) => format!("metric {metric} {keys:?}"),
+        None => format!("key {}", principal.key),
+    };
+    let regular = Regular { name: asks.as_bytes(), settings: &trial.settings };
+    let forecaster = services.plugins().forecaster_for(principal.organisation, &name, &regular);
+    let forecaster =
+        forecaster.ok_or_else(|| not_called(&services, &principal, &name, RoleKind::Forecaster))?;
     let ForecasterDescription { settings, .. } = forecaster.description();
     let settings = Settings::read(settings, &trial.settings)?;
     let mut given = match (trial.points, &trial.from) {
@@ -279,7 +286,7 @@ pub(crate) async fn format(
     Json(trial): Json<FormatTrial>,
 ) -> Result<Json<FormatSteps>, Problem> {
     let formatter = services.plugins().formatter(principal.organisation, &name);
-    let formatter = formatter.ok_or_else(|| no_role(&services, &principal, &name, "formatter"))?;
+    let formatter = formatter.ok_or_else(|| not_called(&services, &principal, &name, RoleKind::Formatter))?;
     let FormatterDescription { settings, .. } = formatter.description();
     let settings = Settings::read(settings, &trial.settings)?;
     if trial.memory.len() > limits::MEMORY {
@@ -300,19 +307,9 @@ pub(crate) async fn format(
     Ok(Json(FormatSteps { version: formatter.version().to_owned(), steps: rehearsal.steps }))
 }
 
-/// Why there is no such role: no such plugin, another one, or one that does not load.
-fn no_role(services: &Services, principal: &Principal, name: &str, role: &str) -> Problem {
-    let plugins = services.plugins();
-    let own = plugins.get(Owner::Organisation(principal.organisation), name);
-    let detail = match own.or_else(|| plugins.get(Owner::Host, name)) {
-        None => format!("there is no plugin {name:?}"),
-        Some(plugin) => match &plugin.problem {
-            Some(problem) => format!("the plugin {name:?} does not load: {problem}"),
-            None if !plugin.enabled => format!("the plugin {name:?} is switched off"),
-            None => format!("the plugin {name:?} is no {role}"),
-        },
-    };
-    Problem::not_found(detail)
+/// That nothing of this name is called in a role, and why.
+fn not_called(services: &Services, principal: &Principal, name: &str, role: RoleKind) -> RoleError {
+    services.plugins().not_called(principal.organisation, name, role).into()
 }
 
 /// When series begin that are written out without their beginning: 2024-01-01T00:00:00Z.

@@ -383,6 +383,22 @@ impl Roles for Plugins {
         Some(role)
     }
 
+    fn forecaster_for(
+        &self,
+        organisation: OrganisationId,
+        name: &str,
+        regular: &Regular<'_>,
+    ) -> Option<Arc<dyn Forecaster>> {
+        let entry = self.seen(organisation, name)?;
+        let role = entry.role_for(
+            organisation,
+            regular,
+            |installed| &installed.forecaster,
+            |description| &description.settings,
+        )?;
+        Some(role)
+    }
+
     fn formatter_for(
         &self,
         organisation: OrganisationId,

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use bellwether_alerts::{Points, Regular, Roles as _, Settings};
+use bellwether_alerts::{Past, Points, Regular, Roles as _, Settings};
 use bellwether_kernel::Timestamp;
 use bellwether_playbooks::Apps;
 
 use super::{OURS, actions, answered, current, failing, install, probe, run, run_id, with_versions};
-use crate::testing::{House, detector, dialect};
+use crate::testing::{House, detector, dialect, versioned_forecaster};
 use crate::{CanaryOutcome, Owner, PluginError, Plugins};
 
 #[tokio::test]
@@ -103,6 +103,45 @@ async fn a_share_of_the_monitors_gets_the_canary_of_their_detector_until_it_fail
         assert!(reason.starts_with("20 of 20 calls failed, against 0 of "), "{reason}");
         assert!(judged(&plugins, 50).await.iter().all(|got| *got == ("2.0.0".to_owned(), true)));
     }
+}
+
+/// Which version of `oracle` whoever is called `0..count` got, and whether it answered.
+async fn predicted(plugins: &Plugins, count: u64) -> Vec<(String, bool)> {
+    let (settings, mut all) = (serde_json::Map::new(), Vec::new());
+    let (start, step) = (Timestamp::MIN, Duration::from_secs(60));
+    let past = Past { start, step, values: vec![1.0], horizon: 1, level: 0.9 };
+    for asker in 0..count {
+        let regular = Regular { name: &asker.to_be_bytes(), settings: &settings };
+        let oracle = plugins.forecaster_for(OURS, "oracle", &regular).unwrap();
+        let forecast = oracle.predict(&Settings::default(), &past).await;
+        all.push((oracle.version().to_owned(), forecast.is_ok()));
+    }
+    all
+}
+
+#[tokio::test]
+async fn a_share_of_those_who_ask_a_forecaster_gets_its_canary_until_it_fails() {
+    let house = House::new().await;
+    let plugins = house.plugins().await;
+    install(&plugins, versioned_forecaster("1.0.0", "", "")).await.unwrap();
+    let canary = |version, predict| {
+        let bytes = versioned_forecaster(version, "", predict);
+        plugins.install_canary(Owner::Host, "key", bytes, Vec::new(), false, 30)
+    };
+    let too_short = "(i32.store8 (i32.const 1200) (i32.const 1)) (i32.store8 (i32.const 1204) (i32.const 1))";
+    canary("2.0.0", too_short).await.unwrap();
+    let first = predicted(&plugins, 200).await;
+    let tried = first.iter().filter(|(version, _)| version == "2.0.0").count();
+    assert!((35..85).contains(&tried), "{tried}");
+    assert!(first.iter().all(|(version, answered)| *answered == (version == "1.0.0")));
+    assert_eq!(predicted(&plugins, 200).await, first, "who asks for too much is no reason to end it");
+    plugins.abort(Owner::Host, "key", "oracle").await.unwrap();
+
+    canary("3.0.0", "unreachable").await.unwrap();
+    predicted(&plugins, 200).await;
+    let end = ended(&plugins, "oracle").await;
+    assert_eq!((end.how, end.version.as_str()), (CanaryOutcome::RolledBack, "3.0.0"));
+    assert!(predicted(&plugins, 50).await.iter().all(|got| *got == ("1.0.0".to_owned(), true)));
 }
 
 #[tokio::test]

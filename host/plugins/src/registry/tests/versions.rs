@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bellwether_alerts::{RoleKind, Roles as _};
 use bellwether_kernel::{PageRequest, Timestamp};
 use bellwether_playbooks::Apps;
 use bellwether_store::{Batch, Versioned};
 use serde::Serialize;
 
 use super::{OURS, actions, answered, current, install, probe, run, run_id, versions, with_versions};
-use crate::testing::{House, named_app};
+use crate::testing::{House, detector, named_app};
 use crate::{Grant, Owner, PluginError, VersionState};
 
 #[tokio::test]
@@ -183,6 +184,30 @@ async fn an_app_that_is_not_called_is_told_from_one_that_is_not_there() {
     assert!(!plugins.dialect_is_broken("probe"), "it is no dialect");
     plugins.set_enabled(Owner::Host, "key", "probe", false).await.unwrap();
     assert_eq!(plugins.why_not(OURS, "probe", None).as_deref(), Some("it is switched off"));
+}
+
+#[tokio::test]
+async fn a_detector_that_is_not_called_is_told_from_one_that_is_not_there() {
+    let house = House::new().await;
+    let installed = install(&*house.plugins().await, detector("1.0.0", 0, "")).await.unwrap();
+    house.services.objects.remove(&installed.digest).unwrap();
+    house.services.engine.forget(installed.digest.as_bytes());
+    let plugins = house.plugins().await;
+    install(&plugins, probe(1)).await.unwrap();
+    assert!(plugins.detector(OURS, "judge").is_none());
+    let told = |name, role| plugins.not_called(OURS, name, role).to_string();
+    let why = told("judge", RoleKind::Detector);
+    let named = "the plugin \"judge\" is not called as a detector: it does not load: ";
+    assert!(why.starts_with(named) && why.contains("is missing"), "{why}");
+    plugins.set_enabled(Owner::Host, "key", "judge", false).await.unwrap();
+    for (name, role, why) in [
+        ("judge", RoleKind::Detector, "the plugin \"judge\" is not called as a detector: it is switched off"),
+        ("judge", RoleKind::Formatter, "the plugin \"judge\" is not called as a formatter: it is a detector"),
+        ("probe", RoleKind::Forecaster, "the plugin \"probe\" is not called as a forecaster: it is an app"),
+        ("another", RoleKind::Detector, "there is no detector \"another\""),
+    ] {
+        assert_eq!(told(name, role), why);
+    }
 }
 
 #[tokio::test]
