@@ -382,18 +382,32 @@ fn a_channel_goes_to_no_private_address_it_does_not_write_out_and_a_secret_to_no
     let (url, received) = receiver(&[200])?;
     let secret = json!({"value": "hush-hush", "hosts": ["https://elsewhere.example"]});
     expect_json(host.as_admin("PUT", "/v1/secrets/token").json(&secret).send()?, 201)?;
-    for (name, channel, expected) in [
-        ("bound", json!({"settings": {"url": url, "authorization": "token"}}), "may not be sent to"),
-        ("named", json!({"settings": {"url": url}, "hosts": ["https://a.example"]}), "do not cover"),
+    for (channel, field, expected) in [
+        (
+            json!({"settings": {"url": url, "authorization": "token"}}),
+            "settings.authorization",
+            "only to https://elsewhere.example",
+        ),
+        (json!({"settings": {"url": url}, "hosts": ["https://a.example"]}), "hosts", url.as_str()),
     ] {
         let mut channel = channel;
         channel["formatter"] = "webhook".into();
-        expect_json(host.as_admin("PUT", &format!("/v1/channels/{name}")).json(&channel).send()?, 201)?;
-        let trial = expect_json(host.as_admin("POST", &format!("/v1/channels/{name}/test")).send()?, 200)?;
-        ensure!(trial["outcome"] == "failed", "{trial}");
-        ensure!(trial["reason"].as_str().is_some_and(|reason| reason.contains(expected)), "{trial}");
-        ensure!(!trial.to_string().contains("hush-hush"), "{trial}");
+        let refused = expect_json(host.as_admin("PUT", "/v1/channels/c").json(&channel).send()?, 400)?;
+        let error = &refused["errors"][0];
+        ensure!(error["field"] == field && error.to_string().contains(expected), "{refused}");
+        ensure!(!refused.to_string().contains("hush-hush"), "{refused}");
     }
+    // What its secret is bound to may change later, and is held against every request.
+    let secret = json!({"value": "hush-hush", "hosts": [url]});
+    expect_json(host.as_admin("PUT", "/v1/secrets/token").json(&secret).send()?, 200)?;
+    let channel = json!({"formatter": "webhook", "settings": {"url": url, "authorization": "token"}});
+    expect_json(host.as_admin("PUT", "/v1/channels/c").json(&channel).send()?, 201)?;
+    let secret = json!({"value": "hush-hush", "hosts": ["https://elsewhere.example"]});
+    expect_json(host.as_admin("PUT", "/v1/secrets/token").json(&secret).send()?, 200)?;
+    let trial = expect_json(host.as_admin("POST", "/v1/channels/c/test").send()?, 200)?;
+    ensure!(trial["outcome"] == "failed", "{trial}");
+    ensure!(trial["reason"].as_str().is_some_and(|reason| reason.contains("may not be sent to")), "{trial}");
+    ensure!(!trial.to_string().contains("hush-hush"), "{trial}");
     ensure!(received.try_recv().is_err(), "nothing was sent");
     host.stop()
 }

@@ -9,8 +9,11 @@ use bytes::Bytes;
 
 use super::{Channel, ChannelRow, ChannelSpec, ChannelState, check_name};
 use crate::delivery::{Deliveries, keys};
+use crate::sending::{Secrets, check_way, fill};
 use crate::service::wrong_cursor;
-use crate::{AlertError, Event, Formatter, Notification, RoleError, RoleKind, Settings, Step, limits};
+use crate::{
+    AlertError, Event, Formatter, Notification, Outgoing, RoleError, RoleKind, Settings, Step, limits,
+};
 
 /// How often a change is tried when another changes the same channel meanwhile.
 const TRIES: usize = 16;
@@ -22,8 +25,9 @@ impl Deliveries {
     /// it must have, 0 for one that must not be there.
     ///
     /// # Errors
-    /// [`AlertError::Invalid`] for a field that is wrong, a formatter or a secret there is not, or settings the formatter
-    /// refuses; [`AlertError::Role`] if it does not answer; [`AlertError::Conflict`] if it has another version; the store's.
+    /// [`AlertError::Invalid`] for a field that is wrong, a formatter or a secret there is not, settings the formatter
+    /// refuses, or hosts that its request or a secret in it may not go to; [`AlertError::Role`] if it does not answer;
+    /// [`AlertError::Conflict`] if it has another version; the store's.
     pub async fn put_channel(
         &self,
         principal: &Principal,
@@ -77,35 +81,49 @@ impl Deliveries {
         let formatter = self.formatter(organisation, &spec.formatter);
         let formatter = formatter.ok_or_else(|| not_called().in_field("formatter"))?;
         let settings = Settings::read(&formatter.description().settings, &spec.settings)?;
-        for (setting, secret) in settings.secrets() {
-            if self.access.secret(organisation, secret).await?.is_none() {
+        let secrets = self.secrets(organisation, &settings).await?;
+        for (setting, (kept, secret)) in &secrets.0 {
+            if secret.is_none() {
                 let expected = "the name of a secret there is; put it first";
-                return Err(FieldError::new(format!("settings.{setting}"), secret, expected).into());
+                return Err(FieldError::new(format!("settings.{setting}"), kept, expected).into());
             }
         }
-        self.ask(&*formatter, &spec, &settings).await?;
         if spec.hosts.is_empty() {
             spec.hosts = ChannelSpec::hosts_of(&settings);
         }
+        self.ask(&*formatter, &spec, &settings, &secrets).await?;
         Ok(spec)
     }
 
-    /// Asks a formatter for its first step, as if an incident opened: settings it would refuse then are refused now. What
-    /// it would send is not sent.
+    /// Asks a formatter for its first step, as if an incident opened: settings it would refuse then are refused now, and
+    /// so is a request that would not go out. What it would send is not sent.
     async fn ask(
         &self,
         formatter: &dyn Formatter,
         spec: &ChannelSpec,
         settings: &Settings,
+        secrets: &Secrets,
     ) -> Result<(), AlertError> {
-        let notification = Notification::sample_of(Event::Opened, self.clock.now());
-        let reason = match formatter.next(&notification, settings, &[], None).await {
-            Ok(Step::Fail { reason } | Step::Gone { reason }) | Err(RoleError::Refused(reason)) => reason,
+        let now = self.clock.now();
+        let notification = Notification::sample_of(Event::Opened, now);
+        let name = &spec.formatter;
+        let expected = match formatter.next(&notification, settings, &[], None).await {
+            Ok(Step::Fail { reason } | Step::Gone { reason }) | Err(RoleError::Refused(reason)) => {
+                format!("settings {name} can tell an incident with; it says: {reason}")
+            }
+            Ok(Step::Send { outgoing: Outgoing::Http(request), .. }) => {
+                check_way(name, &request, secrets, &spec.hosts, now)?;
+                match fill(&request, secrets, now) {
+                    Ok(_) => return Ok(()),
+                    Err(reason) => {
+                        format!("settings of which {name} makes a request that can be sent: {reason}")
+                    }
+                }
+            }
             Ok(Step::Send { .. } | Step::Done { .. } | Step::Retry { .. }) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
-        let (name, given) = (&spec.formatter, serde_json::Value::from(spec.settings.clone()));
-        let expected = format!("settings {name} can tell an incident with; it says: {reason}");
+        let given = serde_json::Value::from(spec.settings.clone());
         Err(FieldError::new("settings", given, expected).into())
     }
 

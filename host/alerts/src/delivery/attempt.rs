@@ -148,11 +148,21 @@ impl Deliveries {
             Err(error) => return Ok(Err(End::Fail(error.to_string()))),
         };
         let mut secrets = Secrets::default();
+        let secrets = self.secrets(organisation, &settings).await?;
+        Ok(Ok((formatter, settings, secrets)))
+    }
+
+    /// The secrets that settings name, those that are there.
+    pub(crate) async fn secrets(
+        &self,
+        organisation: OrganisationId,
+        settings: &Settings,
+    ) -> Result<Secrets, AlertError> {
         for (setting, kept) in settings.secrets() {
             let secret = self.access.secret(organisation, kept).await?;
             secrets.0.insert(setting.clone(), (kept.clone(), secret));
         }
-        Ok(Ok((formatter, settings, secrets)))
+        Ok(secrets)
     }
 
     /// What the channel's formatter keeps for an incident; nothing if another formatter or channel kept it.

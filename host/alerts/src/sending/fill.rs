@@ -1,6 +1,7 @@
 //! Puts secrets and times where a request names them, each secret only if the request goes where it may.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -23,34 +24,59 @@ pub(super) fn percent(text: &str) -> String {
 #[derive(Default)]
 pub(crate) struct Secrets(pub(crate) BTreeMap<String, (String, Option<Secret>)>);
 
+/// Why a secret is not filled in. Says nothing of its value.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Withheld<'a> {
+    /// The channel has no such secret setting.
+    Unnamed(String),
+    /// There is no secret of this name any more.
+    Gone(&'a str),
+    /// It may not go to `origin`, but to `hosts`.
+    Elsewhere { kept: &'a str, origin: String, hosts: &'a [String] },
+}
+
+impl fmt::Display for Withheld<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unnamed(setting) => write!(f, "the channel has no secret setting {setting:?}"),
+            Self::Gone(kept) => write!(f, "there is no secret {kept:?} any more"),
+            Self::Elsewhere { kept, origin, hosts: [] } => write!(
+                f,
+                "the secret {kept:?} may be sent nowhere; put it again with the host {origin} to send it there"
+            ),
+            Self::Elsewhere { kept, origin, hosts } => {
+                write!(f, "the secret {kept:?} may not be sent to {origin}, only to {}", hosts.join(", "))
+            }
+        }
+    }
+}
+
 impl Secrets {
     /// The value of a secret, for a request to `url`.
     ///
     /// # Errors
     /// If it is not there, or is not bound to that host. Says nothing of its value.
     pub(crate) fn value(&self, setting: &str, url: &Url) -> Result<&str, String> {
-        let (kept, secret) = self.of(setting)?;
-        let bound = secret.hosts.iter().filter_map(|host| host.parse::<Destination>().ok());
-        if bound.into_iter().any(|destination| destination.leads_to(url)) {
-            return Ok(secret.value.expose());
-        }
-        let origin = url.origin().ascii_serialization();
-        Err(match secret.hosts.is_empty() {
-            true => format!(
-                "the secret {kept:?} may be sent nowhere; put it again with the host {origin} to send it there"
-            ),
-            false => format!(
-                "the secret {kept:?} may not be sent to {origin}, only to {}",
-                secret.hosts.join(", ")
-            ),
-        })
+        let secret = self.for_url(setting, url).map_err(|withheld| withheld.to_string())?;
+        Ok(secret.value.expose())
     }
 
-    fn of(&self, setting: &str) -> Result<(&str, &Secret), String> {
+    /// A secret, if it may be sent to `url`.
+    pub(super) fn for_url(&self, setting: &str, url: &Url) -> Result<&Secret, Withheld<'_>> {
+        let (kept, secret) = self.of(setting)?;
+        let mut bound = secret.hosts.iter().filter_map(|host| host.parse::<Destination>().ok());
+        if bound.any(|destination| destination.leads_to(url)) {
+            return Ok(secret);
+        }
+        let origin = url.origin().ascii_serialization();
+        Err(Withheld::Elsewhere { kept, origin, hosts: &secret.hosts })
+    }
+
+    fn of(&self, setting: &str) -> Result<(&str, &Secret), Withheld<'_>> {
         match self.0.get(setting) {
             Some((kept, Some(secret))) => Ok((kept, secret)),
-            Some((kept, None)) => Err(format!("there is no secret {kept:?} any more")),
-            None => Err(format!("the channel has no secret setting {setting:?}")),
+            Some((kept, None)) => Err(Withheld::Gone(kept)),
+            None => Err(Withheld::Unnamed(setting.to_owned())),
         }
     }
 
@@ -108,20 +134,27 @@ fn put_together<'a>(
     Ok(text)
 }
 
-/// Where parts lead: read before it is known whether their secrets may go there.
+/// Where parts lead, if their secrets may go there.
 pub(super) fn address(parts: &[Part], secrets: &Secrets, now: Timestamp) -> Result<Url, String> {
-    let whole = put_together(parts, now, |name| Ok(secrets.of(name)?.1.value.expose()))?;
+    let url = where_to(parts, secrets, now)?;
+    for part in parts {
+        if let Part::Secret(name, _) = part {
+            secrets.value(name, &url)?;
+        }
+    }
+    Ok(url)
+}
+
+/// Where parts lead: read before it is known whether their secrets may go there.
+pub(super) fn where_to(parts: &[Part], secrets: &Secrets, now: Timestamp) -> Result<Url, String> {
+    let secret = |name: &str| secrets.of(name).map(|(_, secret)| secret.value.expose());
+    let whole = put_together(parts, now, |name| secret(name).map_err(|withheld| withheld.to_string()))?;
     let url = Url::parse(whole.trim())
         .ok()
         .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     let url = url.ok_or("the URL, its secrets filled in, does not read as one with https:// and a host")?;
     if !url.username().is_empty() || url.password().is_some() {
         return Err("the URL, its secrets filled in, holds a name or a password before its host".to_owned());
-    }
-    for part in parts {
-        if let Part::Secret(name, _) = part {
-            secrets.value(name, &url)?;
-        }
     }
     Ok(url)
 }

@@ -6,6 +6,7 @@ mod oauth;
 mod sign;
 #[cfg(test)]
 mod tests;
+mod way;
 
 use async_trait::async_trait;
 use bellwether_access::Destination;
@@ -15,6 +16,7 @@ use crate::{Email, HttpAnswer, Refusal};
 pub(crate) use fill::{Secrets, fill, shown};
 pub(crate) use mask::Mask;
 pub(crate) use oauth::Tokens;
+pub(crate) use way::check_way;
 
 /// A request with everything in it. It holds secrets: there is no `Debug`, and nothing of it is kept.
 pub struct FilledRequest {

@@ -312,9 +312,9 @@ impl Drop for OnItsWay<'_> {
 #[async_trait]
 impl HttpSender for Network {
     async fn send(&self, request: FilledRequest, hosts: &[Destination]) -> Result<HttpAnswer, SendError> {
-        let url = url::Url::parse(&request.url).unwrap();
-        if !hosts.iter().any(|host| host.leads_to(&url)) {
-            return Err(SendError::Refused(format!("the channel does not go to {}", request.url)));
+        let (url, method) = (url::Url::parse(&request.url).unwrap(), request.method.parse().unwrap());
+        if !hosts.iter().any(|host| host.permits(&method, &url)) {
+            return Err(SendError::Refused(format!("the channel does not {method} {}", request.url)));
         }
         let headers: Vec<String> =
             request.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();

@@ -107,14 +107,66 @@ async fn a_secret_goes_to_no_host_it_is_not_bound_to() {
 #[tokio::test(start_paused = true)]
 async fn a_channel_goes_to_no_host_it_does_not_name_and_a_secret_that_is_gone_is_named() {
     let world = World::new().await;
-    world.put("c", json!({"hosts": ["https://elsewhere.example"]})).await;
+    // It looks a card up, and may make none.
+    world.put("c", json!({"hosts": ["GET https://cards.example"]})).await;
     world.tell("i", 1, Event::Opened, &["c"]).await;
     let reason = world.ended(1).await.delivery.reason.unwrap();
-    assert!(reason.contains("does not go to https://cards.example"), "{reason}");
+    assert!(reason.contains("does not POST https://cards.example"), "{reason}");
     world.access.delete_secret(&world.admin, "token").await.unwrap();
     world.tell("i", 2, Event::Updated, &["c"]).await;
     let reason = world.ended(2).await.delivery.reason.unwrap();
     assert!(reason.contains("there is no secret \"token\" any more"), "{reason}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_that_may_not_send_its_first_request_is_refused_and_its_test_says_why() {
+    let world = World::new().await;
+    let bound = async |hosts: &[&str]| {
+        let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+        world.access.put_secret(&world.admin, "token", SECRET, hosts).await.unwrap();
+    };
+    let other = "this one may be sent only to https://other.example: put it again with that host";
+    for (hosts, more, field, value, expected) in [
+        (&["https://other.example"][..], json!({}), "settings.token", "token", other),
+        (
+            &["https://other.example"],
+            json!({"settings": {"url": "https://cards.example", "token": "token", "signing": "oauth"}}),
+            "settings.token",
+            "token",
+            "a secret that may be sent to https://cards.example;",
+        ),
+        (&[], json!({}), "settings.token", "token", "this one may be sent nowhere"),
+        (
+            &["https://cards.example"],
+            json!({"hosts": ["https://a.example", "https://*.cards.example"]}),
+            "hosts",
+            "https://a.example, https://*.cards.example",
+            "https://cards.example among them, where cards sends a GET request",
+        ),
+        (
+            &["https://cards.example"],
+            json!({"hosts": ["POST https://cards.example"]}),
+            "hosts",
+            "POST https://cards.example",
+            "https://cards.example among them, where cards sends a GET request",
+        ),
+    ] {
+        bound(hosts).await;
+        let put = world.deliveries.put_channel(&world.admin, "c", spec(&more), None).await;
+        let error = put.expect_err(field);
+        let fault = error.field().unwrap_or_else(|| panic!("{error}"));
+        assert_eq!((fault.field.as_str(), fault.value.as_str()), (field, value), "{error}");
+        assert!(fault.expected.contains(expected), "{error}");
+        assert_clean("the error", &error.to_string());
+    }
+    bound(&["https://cards.example"]).await;
+    world.put("c", json!({})).await;
+    bound(&["https://other.example"]).await;
+    let trial = world.deliveries.try_channel(&world.admin, "c").await.unwrap();
+    let reason =
+        "the secret \"token\" may not be sent to https://cards.example, only to https://other.example";
+    assert_eq!((trial.outcome, trial.reason.as_deref()), (Outcome::Failed, Some(reason)));
+    assert!(world.network.requests.lock().is_empty(), "nothing is sent");
 }
 
 #[tokio::test(start_paused = true)]
