@@ -41,6 +41,10 @@ pub const RECIPIENTS: usize = 100;
 /// put strangers off (greylisting) ask for half an hour at most. What follows of the incident is not held back meanwhile.
 pub const DEFERRED: crate::Period = crate::Period::hours(1);
 
+/// How long a delivery is tried again whose formatter fails at it: within that a canary is rolled back, or somebody who is at
+/// hand upgrades the plugin. It is not the receiver that is away, so more patience would only hold back what follows.
+pub const FORMATTER_FAILS: crate::Period = crate::Period::minutes(10);
+
 /// Characters of a subject: a header's line may have 998 (RFC 5322, section 2.1.1).
 pub const SUBJECT: usize = 900;
 

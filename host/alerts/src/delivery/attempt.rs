@@ -74,6 +74,7 @@ impl Deliveries {
             formatter: channel.spec.formatter.clone(),
             outcome: Outcome::Failed,
             reason: None,
+            failing_since: None,
             exchanges: Vec::new(),
         };
         // What this process added itself and nobody tried yet is the first the channel's formatter hears of the incident.
@@ -147,7 +148,6 @@ impl Deliveries {
             Ok(settings) => settings,
             Err(error) => return Ok(Err(End::Fail(error.to_string()))),
         };
-        let mut secrets = Secrets::default();
         let secrets = self.secrets(organisation, &settings).await?;
         Ok(Ok((formatter, settings, secrets)))
     }
@@ -158,6 +158,7 @@ impl Deliveries {
         organisation: OrganisationId,
         settings: &Settings,
     ) -> Result<Secrets, AlertError> {
+        let mut secrets = Secrets::default();
         for (setting, kept) in settings.secrets() {
             let secret = self.access.secret(organisation, kept).await?;
             secrets.0.insert(setting.clone(), (kept.clone(), secret));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bellwether_kernel::{ErrorKind, OrganisationId};
+use bellwether_kernel::{ErrorKind, OrganisationId, Period, Timestamp};
 use bellwether_store::{Batch, Precondition, StoreError, decode, encode};
 use bytes::Bytes;
 use metrics::counter;
@@ -101,10 +101,11 @@ impl Deliveries {
         letters: Letters,
         memory: Option<Vec<u8>>,
     ) -> Result<Turn, AlertError> {
-        let (organisation, id, now) = (ending.organisation, ending.id, self.clock.now());
+        let (organisation, id) = (ending.organisation, ending.id);
+        attempt.failing_since = self.failing_since(&ending, &attempt, &end).await?;
         let row = &mut ending.row;
         row.attempts = attempt.number;
-        let first = *row.first_attempt.get_or_insert(attempt.time);
+        row.first_attempt.get_or_insert(attempt.time);
         let mut batch = Batch::new();
         let mut turn = Turn::Ended;
         let mut gone = None;
@@ -119,26 +120,10 @@ impl Deliveries {
                 self.set_ended(row, DeliveryState::Delivered, attempt.reason.clone());
             }
             End::Retry { after, reason } => {
-                let made = row.attempts - row.attempts_before;
-                let due = letters.due(backoff::again(now, made, after, &*self.randomness));
-                let age = i64::try_from(channel.spec.retry.max_age_seconds).unwrap_or(i64::MAX);
-                let until = first.saturating_add(age.saturating_mul(1_000));
-                if made >= channel.spec.retry.attempts || due > until {
-                    attempt.outcome = Outcome::Failed;
-                    let reason = format!("given up after {made} attempts: {reason}");
-                    attempt.reason = Some(reason.clone());
-                    self.set_ended(row, DeliveryState::Dead, Some(reason));
-                } else {
-                    attempt.outcome = Outcome::Retry;
-                    attempt.reason = Some(reason.clone());
-                    let mut reason = reason;
-                    cut(&mut reason, limits::REASON);
-                    (row.reason, row.due) = (Some(reason), Some(due));
-                    turn = match after.filter(|_| is_overloaded(&attempt)) {
-                        Some(after) => Turn::Refused(due, now.saturating_add(after.min(QUIET).cast_signed())),
-                        None => Turn::Later(due),
-                    };
-                }
+                turn = self.put_off(row, channel, &mut attempt, &letters, (after, reason));
+            }
+            End::Broken(reason) | End::Uncalled(reason) => {
+                turn = self.put_off(row, channel, &mut attempt, &letters, (None, reason));
             }
             End::Fail(reason) => {
                 attempt.outcome = Outcome::Failed;
@@ -167,6 +152,73 @@ impl Deliveries {
         }
         self.tell(&ending, attempt.reason.as_deref().unwrap_or_default());
         Ok(turn)
+    }
+
+    /// Since when the formatter fails at a delivery, this attempt included; `None` where it does not.
+    async fn failing_since(
+        &self,
+        ending: &Ending<'_>,
+        attempt: &Attempt<Noted>,
+        end: &End,
+    ) -> Result<Option<Timestamp>, AlertError> {
+        if !matches!(end, End::Broken(_) | End::Uncalled(_)) {
+            return Ok(None);
+        }
+        // One that was resent begins anew.
+        let before = match attempt.number - ending.row.attempts_before {
+            0 | 1 => None,
+            _ => {
+                let key = keys::attempt(ending.organisation, ending.id, attempt.number - 1);
+                let before = self.store.get(&key).await?;
+                before.map(|before| Attempt::decode(&before)).transpose()?
+            }
+        };
+        let since = before.and_then(|before| before.failing_since);
+        Ok(if matches!(end, End::Broken(_)) { since.or(Some(attempt.time)) } else { since })
+    }
+
+    /// Has a delivery tried again later, or gives it up: whichever its channel's patience, and that with its formatter,
+    /// leaves. `asked` is how long to wait at least, in milliseconds, and why.
+    fn put_off(
+        &self,
+        row: &mut DeliveryRow,
+        channel: &Channel,
+        attempt: &mut Attempt<Noted>,
+        letters: &Letters,
+        (after, mut reason): (Option<u64>, String),
+    ) -> Turn {
+        let now = self.clock.now();
+        let made = row.attempts - row.attempts_before;
+        let due = letters.due(backoff::again(now, made, after, &*self.randomness));
+        let is_behind = |since: Timestamp, span: Period| due > since.saturating_add(span.milliseconds());
+        let age = Period::seconds(channel.spec.retry.max_age_seconds);
+        let first = row.first_attempt.unwrap_or(attempt.time);
+        let given_up = format!("given up after {made} attempts");
+        let given_up = if made >= channel.spec.retry.attempts || is_behind(first, age) {
+            Some(format!("{given_up}: {reason}"))
+        } else if attempt.failing_since.is_some_and(|since| is_behind(since, limits::FORMATTER_FAILS)) {
+            Some(format!(
+                "{given_up}, for its formatter, not the receiver, has failed for {}: {reason}; resend it once the \
+                 plugin is mended",
+                limits::FORMATTER_FAILS
+            ))
+        } else {
+            None
+        };
+        if let Some(reason) = given_up {
+            attempt.outcome = Outcome::Failed;
+            attempt.reason = Some(reason.clone());
+            self.set_ended(row, DeliveryState::Dead, Some(reason));
+            return Turn::Ended;
+        }
+        attempt.outcome = Outcome::Retry;
+        attempt.reason = Some(reason.clone());
+        cut(&mut reason, limits::REASON);
+        (row.reason, row.due) = (Some(reason), Some(due));
+        match after.filter(|_| is_overloaded(attempt)) {
+            Some(after) => Turn::Refused(due, now.saturating_add(after.min(QUIET).cast_signed())),
+            None => Turn::Later(due),
+        }
     }
 
     /// Lets nothing more go to a channel that said it is no more.

@@ -195,6 +195,9 @@ pub struct Attempt<E = Exchanged> {
     /// Why, where it did not succeed; where it did, whom it did not reach.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Since when its formatter fails at it, without an attempt in between in which it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing_since: Option<Timestamp>,
     /// What was sent, in order.
     pub exchanges: Vec<E>,
 }
@@ -272,6 +275,7 @@ impl Attempt<Noted> {
             formatter: self.formatter.clone(),
             outcome: self.outcome,
             reason: self.reason.clone(),
+            failing_since: self.failing_since,
             exchanges: self.exchanges.iter().map(Exchanged::from).collect(),
         };
         let mut most = TEXT;

@@ -23,6 +23,10 @@ pub(super) enum End {
     Done(Vec<u8>),
     /// Not before so many milliseconds.
     Retry { after: Option<u64>, reason: String },
+    /// The formatter failed at it: it trapped, took too long, or its answer is none.
+    Broken(String),
+    /// The formatter was not called: too many calls wait, or it failed at others lately.
+    Uncalled(String),
     /// Not ever.
     Fail(String),
     /// The channel is no more.
@@ -119,6 +123,8 @@ impl<'a> Talk<'a> {
         match end {
             End::Done(memory) => End::Done(memory),
             End::Retry { after, reason } => End::Retry { after, reason: masked(reason) },
+            End::Broken(reason) => End::Broken(masked(reason)),
+            End::Uncalled(reason) => End::Uncalled(masked(reason)),
             End::Fail(reason) => End::Fail(masked(reason)),
             End::Gone(reason) => End::Gone(masked(reason)),
         }
@@ -155,10 +161,11 @@ impl<'a> Talk<'a> {
             Ok(Answer::Email(answer)) => {
                 noted.answer = Some(self.letters.answered(answer));
             }
-            Err(End::Retry { reason, .. } | End::Fail(reason) | End::Gone(reason)) => {
+            Err(End::Retry { reason, .. } | End::Fail(reason)) => {
                 noted.error = Some(self.mask.text(reason).into_owned());
             }
-            Err(End::Done(_)) => {}
+            // How the formatter ends an exchange, which it is not asked for here.
+            Err(End::Done(_) | End::Broken(_) | End::Uncalled(_) | End::Gone(_)) => {}
         }
         self.exchanges.push(noted);
         sent
@@ -275,8 +282,12 @@ fn of_role(error: &RoleError) -> End {
     let reason = error.to_string();
     match error {
         RoleError::Invalid(_) | RoleError::Refused(_) => End::Fail(reason),
-        // One that traps may do so for what is wrong elsewhere: patience ends as it does for a server.
-        RoleError::Failed { kind, .. } if *kind == ErrorKind::Invalid => End::Fail(reason),
+        RoleError::Failed { kind, .. } => match kind {
+            ErrorKind::Invalid => End::Fail(reason),
+            ErrorKind::Plugin | ErrorKind::Deadline => End::Broken(reason),
+            ErrorKind::Unavailable | ErrorKind::RateLimited => End::Uncalled(reason),
+            _ => End::Retry { after: None, reason },
+        },
         _ => End::Retry { after: None, reason },
     }
 }

@@ -60,8 +60,8 @@ impl Deliveries {
         };
         (trial.outcome, trial.reason) = match end {
             End::Done(_) => (Outcome::Delivered, None),
-            End::Retry { reason, .. } => (Outcome::Retry, Some(reason)),
-            End::Fail(reason) => (Outcome::Failed, Some(reason)),
+            End::Retry { reason, .. } | End::Uncalled(reason) => (Outcome::Retry, Some(reason)),
+            End::Broken(reason) | End::Fail(reason) => (Outcome::Failed, Some(reason)),
             End::Gone(reason) => (Outcome::Gone, Some(reason)),
         };
         Ok(trial)

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use async_trait::async_trait;
 use bellwether_access::Destination;
-use bellwether_kernel::FieldError;
 use bellwether_kernel::value::{Input, Value, ValueType};
+use bellwether_kernel::{ErrorKind, FieldError};
 
 use super::*;
 
@@ -29,10 +29,7 @@ impl Clock for TestClock {
 }
 
 /// Finds two formatters by their names: `cards` and `letters`.
-#[derive(Default)]
-pub(super) struct Cards {
-    cards: Option<FormatterDescription>,
-}
+pub(super) struct Cards(pub(super) Arc<Network>);
 
 fn input(name: &str, secret: bool) -> Input {
     Input {
@@ -57,10 +54,9 @@ impl Roles for Cards {
 
     fn formatter(&self, _: OrganisationId, name: &str) -> Option<Arc<dyn Formatter>> {
         let settings = vec![input("url", false), input("token", true), input("signing", false)];
-        let description = self.cards.clone();
-        let description = description.unwrap_or(FormatterDescription { summary: String::new(), settings });
+        let description = FormatterDescription { summary: String::new(), settings };
         match name {
-            "cards" => Some(Arc::new(CardFormatter(description))),
+            "cards" => Some(Arc::new(CardFormatter(description, Arc::clone(&self.0)))),
             "letters" => Some(Arc::new(LetterFormatter(description))),
             _ => None,
         }
@@ -79,7 +75,7 @@ fn setting<'a>(settings: &'a Settings, name: &str) -> &'a str {
 }
 
 /// Keeps one card for each incident: looks for it, makes it, changes it.
-struct CardFormatter(FormatterDescription);
+struct CardFormatter(FormatterDescription, Arc<Network>);
 
 #[async_trait]
 impl Formatter for CardFormatter {
@@ -98,6 +94,13 @@ impl Formatter for CardFormatter {
         memory: &[u8],
         last: Option<&Answer>,
     ) -> Result<Step, RoleError> {
+        if let Some(kind) = (self.1.formatter.lock())(self.1.clock.now()) {
+            if last.is_some() {
+                self.1.unlearn(&notification.idempotency_key);
+            }
+            let message = "plugin cards 1.0.0: formatter.next: trapped".to_owned();
+            return Err(RoleError::Failed { message, kind });
+        }
         match setting(settings, "signing") {
             "" | "basic" | "oauth" => {}
             "never" => return Ok(Step::Fail { reason: "nothing is signed so".to_owned() }),
@@ -231,10 +234,14 @@ pub(super) struct Effect {
 /// Chooses a fate for each request.
 pub(super) type Fates = Box<dyn FnMut(Timestamp) -> Fate + Send>;
 
+/// Says how a call of the formatter of cards fails, if it does.
+pub(super) type Failures = Box<dyn FnMut(Timestamp) -> Option<ErrorKind> + Send>;
+
 /// A network with one receiver: it keeps cards, and notes what it is sent.
 pub(super) struct Network {
     clock: Arc<TestClock>,
     pub(super) fates: Mutex<Fates>,
+    pub(super) formatter: Mutex<Failures>,
     pub(super) effects: Mutex<Vec<Effect>>,
     /// Every request whole, with when it came.
     pub(super) requests: Mutex<Vec<(Timestamp, String)>>,
@@ -252,6 +259,7 @@ impl Network {
         Self {
             clock,
             fates: Mutex::new(Box::new(|_| Fate::Arrives)),
+            formatter: Mutex::new(Box::new(|_| None)),
             effects: Mutex::default(),
             requests: Mutex::default(),
             cards: Mutex::default(),
@@ -270,6 +278,16 @@ impl Network {
 
     pub(super) fn sequences(&self) -> Vec<u32> {
         self.effects.lock().iter().map(|effect| effect.sequence).collect()
+    }
+
+    /// The formatter failed at an answer: what was told arrived, and the host does not know.
+    fn unlearn(&self, key: &str) {
+        let key: DeliveryId = key.parse().unwrap();
+        let own = |effect: &&mut Effect| {
+            (&effect.channel, &effect.incident, effect.sequence)
+                == (&key.channel, &key.incident, key.sequence)
+        };
+        self.effects.lock().iter_mut().filter(own).for_each(|effect| effect.told = false);
     }
 
     fn receive(&self, request: &FilledRequest, key: &DeliveryId) -> (u16, String) {

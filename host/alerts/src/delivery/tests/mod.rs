@@ -4,6 +4,7 @@ mod at_hand;
 mod channels;
 mod email;
 mod fakes;
+mod formatters;
 mod history;
 mod order;
 mod secrets;
@@ -178,7 +179,7 @@ fn parts(
     DeliveryParts {
         store,
         access: Arc::clone(access),
-        roles: Arc::new(Cards::default()),
+        roles: Arc::new(Cards(Arc::clone(network))),
         http: network.clone(),
         mail: Some(post.clone()),
         clock: clock.clone(),

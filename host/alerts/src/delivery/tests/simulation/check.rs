@@ -41,6 +41,7 @@ pub(super) async fn check(world: &World, committed: &[(String, u32)], resent: &[
             }
         }
     }
+    patient(world, &mut problems).await;
     for effect in &effects {
         if !rows.contains_key(&of(effect)) {
             problems.push(format!("{} arrived and was never committed", of(effect)));
@@ -68,6 +69,19 @@ async fn rows_of(world: &World) -> BTreeMap<DeliveryId, DeliveryRow> {
         (id, bellwether_store::decode(row).unwrap())
     });
     read.collect()
+}
+
+/// Nothing is tried often whose formatter fails at it: within ten minutes there are some ten attempts.
+async fn patient(world: &World, problems: &mut Vec<String>) {
+    let prefix = Key::new(bellwether_store::Space::DeliveryAttempt).prefix();
+    let mut failed: BTreeMap<(DeliveryId, Timestamp), u32> = BTreeMap::new();
+    for (key, row) in world.store.scan(prefix, Direction::Forward, usize::MAX).await.unwrap() {
+        if let Some(since) = Attempt::decode(&row).unwrap().failing_since {
+            *failed.entry((keys::delivery_of(&key).unwrap().1, since)).or_default() += 1;
+        }
+    }
+    let often = failed.into_iter().filter(|(_, attempts)| *attempts > 15);
+    problems.extend(often.map(|((id, _), attempts)| format!("{id} was tried {attempts} times")));
 }
 
 fn of(effect: &Effect) -> DeliveryId {

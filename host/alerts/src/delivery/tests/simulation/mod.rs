@@ -1,5 +1,5 @@
 //! Deliveries over time: a network that answers 429 and 500, hangs, loses what it was sent or its answer; crashes between
-//! any two commits; channels that are paused and resumed; all drawn from a seed. A checker looks at what is left and at
+//! any two commits; a formatter that fails; channels that are paused and resumed; all drawn from a seed. A checker looks at what is left and at
 //! what the network saw.
 //!
 //! Everything runs on one thread in a paused runtime, and nothing asks the machine for time or chance: a seed always takes
@@ -9,7 +9,7 @@ mod check;
 
 use std::collections::BTreeMap;
 
-use bellwether_kernel::{Draw, every_seed, mix};
+use bellwether_kernel::{Draw, ErrorKind, every_seed, mix};
 use bellwether_store::Crash;
 
 use super::fakes::Fate;
@@ -58,6 +58,16 @@ impl Simulation {
                 _ if fates.chance(30) => Fate::Answered(400),
                 _ => Fate::Arrives,
             }
+        });
+        // A formatter that fails now and then, and in some courses for so long that it is given up.
+        let failures = draw.clone();
+        let (begins, lasts) = (draw.number(300_000), draw.number(4) * 300_000);
+        let from = world.clock.now().saturating_add(begins.cast_signed());
+        let until = from.saturating_add(lasts.cast_signed());
+        *world.network.formatter.lock() = Box::new(move |now| match (from..until).contains(&now) {
+            true if failures.chance(30) => Some(ErrorKind::Unavailable),
+            true => Some(ErrorKind::Plugin),
+            false => failures.chance(2).then_some(ErrorKind::Deadline),
         });
         Self {
             draw,
