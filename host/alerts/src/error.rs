@@ -189,6 +189,7 @@ impl AlertError {
     pub fn field(&self) -> Option<&FieldError> {
         match self {
             Self::Invalid(error) | Self::Role(RoleError::Invalid(error)) => Some(error),
+            Self::Document(Faults(faults)) if faults.len() == 1 => faults.first(),
             _ => None,
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bellwether_kernel::{OrganisationId, Timestamp};
+use bellwether_kernel::{FieldError, OrganisationId, Timestamp};
 use bellwether_series::{Expression, Line, Listener, Series, SeriesError, TimeRange};
 use bellwether_store::{Batch, SharedStore, StoreError, decode, delete_large, encode, get_large, put_large};
 
@@ -272,13 +272,12 @@ impl Looking<'_> {
 }
 
 /// Refuses groups for a detector that looks at each series by itself.
-pub(crate) fn check_peers(detector: &dyn Detector, anomaly: &Anomaly) -> Result<(), AlertError> {
-    if detector.description().takes == Takes::AlignedSeries || anomaly.peers_by.is_empty() {
+pub(crate) fn check_peers(detector: &dyn Detector, peers_by: &[String]) -> Result<(), FieldError> {
+    if detector.description().takes == Takes::AlignedSeries || peers_by.is_empty() {
         return Ok(());
     }
     let expected = "none: this detector looks at each series by itself";
-    let given = anomaly.peers_by.join(", ");
-    Err(bellwether_kernel::FieldError::new("detector.peers_by", given, expected).into())
+    Err(FieldError::new("detector.peers_by", peers_by.join(", "), expected))
 }
 
 pub(super) fn tags(line: &Line) -> Vec<(String, String)> {

@@ -5,21 +5,14 @@ use std::fmt::Display;
 use bellwether_kernel::FieldError;
 
 use super::{Condition, Merge, Monitor};
-use crate::error::Faults;
 use crate::{MonitorKind, Period, Thresholds, limits};
 
 /// Gathers what is wrong.
 #[derive(Default)]
-pub(super) struct Checks(Vec<FieldError>);
+struct Checks(Vec<FieldError>);
 
 impl Checks {
-    pub(super) fn expect(
-        &mut self,
-        right: bool,
-        field: impl Into<String>,
-        value: impl Display,
-        expected: &str,
-    ) {
+    fn expect(&mut self, right: bool, field: impl Into<String>, value: impl Display, expected: &str) {
         if !right {
             self.0.push(FieldError::new(field, value, expected));
         }
@@ -28,10 +21,6 @@ impl Checks {
     fn between(&mut self, field: &str, span: Period, least: Period, most: Period) {
         let right = (least..=most).contains(&span);
         self.expect(right, field, span, &format!("a span from {least} to {most}"));
-    }
-
-    pub(super) fn finish(self) -> Result<(), Faults> {
-        if self.0.is_empty() { Ok(()) } else { Err(Faults(self.0)) }
     }
 }
 
@@ -43,7 +32,7 @@ pub(crate) fn is_name(name: &str) -> bool {
 }
 
 /// Everything that is wrong with the fields of `monitor`, apart from its query. `step` is what its steps come to.
-pub(super) fn check(monitor: &Monitor, step: Period) -> Result<(), Faults> {
+pub(super) fn check(monitor: &Monitor, step: Period) -> Vec<FieldError> {
     let mut checks = Checks::default();
     let name = "1 to 100 characters of a-z, 0-9 and -, not digits alone";
     checks.expect(is_name(&monitor.name), "name", &monitor.name, name);
@@ -122,7 +111,7 @@ pub(super) fn check(monitor: &Monitor, step: Period) -> Result<(), Faults> {
     }
     lists(&mut checks, monitor);
     outward(&mut checks, monitor);
-    checks.finish()
+    checks.0
 }
 
 fn times(checks: &mut Checks, monitor: &Monitor, step: Period) {

@@ -56,45 +56,20 @@ impl Compiled {
     }
 
     pub(crate) fn new(monitor: Monitor) -> Result<Self, AlertError> {
-        let step = monitor.step.unwrap_or_else(|| default_step(monitor.window));
-        let faults = check::check(&monitor, step).err().map(|Faults(faults)| faults).unwrap_or_default();
-        let expression = match parse_datadog(&monitor.query) {
-            Ok(expression) => expression,
-            Err(error) => return Err(with(faults, query_fault(&monitor.query, &error)).into()),
-        };
-        let by = group_by(&expression).to_vec();
-        if expression.metrics().is_empty() {
-            let expected = "a query that names a metric";
-            return Err(with(faults, FieldError::new("query", &monitor.query, expected)).into());
-        }
-        let none = Vec::new();
-        let peers_by = monitor.detector.as_ref().map_or(&none, |detector| &detector.peers_by);
-        for (field, tags) in
-            [("notify_by", monitor.notify_by.as_ref()), ("detector.peers_by", Some(peers_by))]
-        {
-            let foreign = tags.into_iter().flatten().enumerate().find(|(_, tag)| !by.contains(tag));
-            if let Some((at, tag)) = foreign {
-                let groups = if by.is_empty() { "none".to_owned() } else { by.join(", ") };
-                let expected = format!("one of the tags the query groups by, {groups}");
-                return Err(with(faults, FieldError::new(format!("{field}[{at}]"), tag, expected)).into());
-            }
-        }
-        let told_by = monitor.notify_by.as_ref().unwrap_or(&by);
-        let own = |name: &String| told_by.contains(name) || monitor.labels.contains_key(name);
-        let mut names = monitor.merge.iter().flat_map(|merge| &merge.by).enumerate();
-        if let Some((at, name)) = names.find(|(_, name)| !own(name)) {
-            let known: Vec<&str> = told_by.iter().chain(monitor.labels.keys()).map(String::as_str).collect();
-            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-            let expected = format!("a tag it notifies by, or one of its labels: {known}");
-            return Err(with(faults, FieldError::new(format!("merge.by[{at}]"), name, expected)).into());
-        }
-        let events = match EventRule::read(&monitor, &expression, told_by) {
-            Ok(events) => Arc::new(events),
-            Err(fault) => return Err(with(faults, fault).into()),
-        };
-        if !faults.is_empty() {
+        let step = step_of(&monitor);
+        let mut faults = check::check(&monitor, step);
+        let looked = read_query(&monitor).map_err(|fault| faults.push(fault)).ok();
+        let looked = looked.and_then(|expression| {
+            let by = group_by(&expression).to_vec();
+            faults.extend(foreign_tags(&monitor, &by));
+            let told_by = monitor.notify_by.as_ref().unwrap_or(&by);
+            let events = EventRule::read(&monitor, &expression, told_by);
+            let events = events.map_err(|wrong| faults.extend(wrong)).ok()?;
+            Some((expression, by, Arc::new(events)))
+        });
+        let Some((expression, by, events)) = looked.filter(|_| faults.is_empty()) else {
             return Err(Faults(faults).into());
-        }
+        };
         let window = monitor.window;
         let thresholds = match monitor.kind {
             // A point of the window by default: most detectors mark where something begins, and are quiet while it goes on.
@@ -174,9 +149,38 @@ pub(crate) fn series_id(tags: &[(String, String)]) -> String {
     tags.iter().map(|(key, value)| format!("{key}:{value}")).collect::<Vec<_>>().join(",")
 }
 
-fn with(mut faults: Vec<FieldError>, fault: FieldError) -> Faults {
-    faults.push(fault);
-    Faults(faults)
+/// What a monitor looks at.
+fn read_query(monitor: &Monitor) -> Result<Expression, FieldError> {
+    let query = &monitor.query;
+    let expression = parse_datadog(query).map_err(|error| query_fault(query, &error))?;
+    if expression.metrics().is_empty() {
+        return Err(FieldError::new("query", query, "a query that names a metric"));
+    }
+    Ok(expression)
+}
+
+/// Names tags that the query does not group by, and what else incidents are merged by and none of them has.
+fn foreign_tags(monitor: &Monitor, by: &[String]) -> Vec<FieldError> {
+    let mut faults = Vec::new();
+    let none = Vec::new();
+    let peers_by = monitor.detector.as_ref().map_or(&none, |detector| &detector.peers_by);
+    for (field, tags) in [("notify_by", monitor.notify_by.as_ref()), ("detector.peers_by", Some(peers_by))] {
+        for (at, tag) in tags.into_iter().flatten().enumerate().filter(|(_, tag)| !by.contains(tag)) {
+            let groups = if by.is_empty() { "none".to_owned() } else { by.join(", ") };
+            let expected = format!("one of the tags the query groups by, {groups}");
+            faults.push(FieldError::new(format!("{field}[{at}]"), tag, expected));
+        }
+    }
+    let told_by = monitor.notify_by.as_deref().unwrap_or(by);
+    let own = |name: &String| told_by.contains(name) || monitor.labels.contains_key(name);
+    let names = monitor.merge.iter().flat_map(|merge| &merge.by).enumerate();
+    for (at, name) in names.filter(|(_, name)| !own(name)) {
+        let known: Vec<&str> = told_by.iter().chain(monitor.labels.keys()).map(String::as_str).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        let expected = format!("a tag it notifies by, or one of its labels: {known}");
+        faults.push(FieldError::new(format!("merge.by[{at}]"), name, expected));
+    }
+    faults
 }
 
 fn query_fault(query: &str, error: &SeriesError) -> FieldError {
@@ -197,6 +201,11 @@ fn cadence(window: Period) -> Period {
         window if window < Period::hours(48) => Period::minutes(10),
         _ => Period::minutes(30),
     }
+}
+
+/// How much time becomes one point.
+pub(crate) fn step_of(monitor: &Monitor) -> Period {
+    monitor.step.unwrap_or_else(|| default_step(monitor.window))
 }
 
 /// A minute, or the least that divides the window into at most 300 steps; of an odd window what divides it at all.

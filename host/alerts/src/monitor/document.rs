@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use bellwether_kernel::reading;
+use bellwether_kernel::FieldError;
+use bellwether_kernel::reading::{JsonError, from_json};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
@@ -350,13 +351,36 @@ impl Monitor {
     /// Reads a document; what it means is checked by `Compiled`.
     ///
     /// # Errors
-    /// [`AlertError::Document`] names the field that does not read.
+    /// [`AlertError::Document`] names every field that does not read; of each the first thing in it.
     pub fn read(document: &Json) -> Result<Self, AlertError> {
-        serde_path_to_error::deserialize(document).map_err(|error| {
-            let path = error.path().to_string();
-            let value = |path: &str| reading::value_at(document, path);
-            let message = error.into_inner().to_string();
-            Faults(vec![reading::field_error("the document", &path, &message, value)]).into()
-        })
+        Self::deserialize(document).map_err(|_| Faults(unread(document)).into())
     }
+}
+
+/// The fields of a document that do not read. Each is put aside, so that the next is found.
+fn unread(document: &Json) -> Vec<FieldError> {
+    let (mut rest, mut faults) = (document.clone(), Vec::new());
+    while let Err(error) = from_json::<Monitor>("the document", rest.to_string().as_bytes()) {
+        let JsonError::Field { field: fault, .. } = error else {
+            faults.push(FieldError::new("the document", "", error.to_string()));
+            break;
+        };
+        let name = fault.field.split(['.', '[']).next().unwrap_or_default().to_owned();
+        faults.push(fault);
+        let Some(fields) = rest.as_object_mut() else { break };
+        // What must be there has something in its place.
+        let in_place = match name.as_str() {
+            "name" | "query" => Some(Json::from("")),
+            "kind" => serde_json::to_value(MonitorKind::Threshold).ok(),
+            _ => None,
+        };
+        let is_aside = match in_place {
+            Some(value) => fields.insert(name, value.clone()) != Some(value),
+            None => fields.remove(&name).is_some(),
+        };
+        if !is_aside {
+            break;
+        }
+    }
+    faults
 }

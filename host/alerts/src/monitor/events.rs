@@ -59,12 +59,12 @@ impl Default for EventRule {
 }
 
 impl EventRule {
-    /// Reads what a document says; `told_by` are the tags it notifies by. Names what is wrong.
+    /// Reads what a document says; `told_by` are the tags it notifies by. Names everything that is wrong.
     pub(super) fn read(
         monitor: &Monitor,
         expression: &Expression,
         told_by: &[String],
-    ) -> Result<Self, FieldError> {
+    ) -> Result<Self, Vec<FieldError>> {
         let mut rule = Self {
             scope: scope(expression).unwrap_or_default(),
             metrics: expression.metrics().into_iter().map(Into::into).collect(),
@@ -72,29 +72,34 @@ impl EventRule {
             ..Self::default()
         };
         let Some(choice) = &monitor.events else { return Ok(rule) };
+        let mut faults = Vec::new();
         let length = choice.query.chars().count();
         if length > limits::MESSAGE {
             let expected = format!("at most {} characters", limits::MESSAGE);
-            return Err(FieldError::new("events.query", format!("{length} characters"), expected));
+            faults.push(FieldError::new("events.query", format!("{length} characters"), expected));
+        } else {
+            match parse(&choice.query) {
+                Ok(query) => rule.query = query,
+                Err(error) => faults.push(query_fault(&choice.query, &error)),
+            }
         }
-        rule.query = parse(&choice.query).map_err(|error| query_fault(&choice.query, &error))?;
         for (at, name) in choice.by.iter().flatten().enumerate() {
             let asked = rule.scope.iter().map(|(key, _)| key);
             let mut known = told_by.iter().chain(asked).chain(monitor.labels.keys());
             if !known.any(|known| known == name) {
                 let expected = "a tag it notifies by or its query asks for, or one of its labels";
-                return Err(FieldError::new(format!("events.by[{at}]"), name, expected));
+                faults.push(FieldError::new(format!("events.by[{at}]"), name, expected));
             }
         }
         rule.by.clone_from(&choice.by);
         if let Some(before) = choice.before {
             if !(Period::default()..=Period::days(7)).contains(&before) {
-                return Err(FieldError::new("events.before", before, "a span from 0s to 7d"));
+                faults.push(FieldError::new("events.before", before, "a span from 0s to 7d"));
             }
             rule.before = before.milliseconds();
         }
         rule.tell = choice.tell;
-        Ok(rule)
+        if faults.is_empty() { Ok(rule) } else { Err(faults) }
     }
 
     /// What an event is held against: the tags of an incident, and those its monitor's query asks for.

@@ -15,10 +15,13 @@ use crate::calendar::Quiet;
 use crate::engine::check_peers;
 use crate::evaluate::{Move, Settling, close_all};
 use crate::feedback::FeedbackCounts;
-use crate::monitor::{Anomaly, Compiled, written};
+use crate::monitor::{Compiled, step_of, written};
 use crate::rows::{self, MonitorRef, MonitorRow, NextRow};
 use crate::state::MonitorState;
-use crate::{AlertError, Alerts, Detector, Points, RoleError, RoleKind, Settings, limits};
+use crate::{
+    AlertError, Alerts, DetectorChoice, Faults, Monitor, MonitorKind, Period, Points, RoleError, RoleKind,
+    Settings, limits,
+};
 
 /// Rows deleted in one commit.
 const DELETED: usize = 1_000;
@@ -43,16 +46,47 @@ impl Alerts {
         organisation: OrganisationId,
         document: &Json,
     ) -> Result<Compiled, AlertError> {
-        let compiled = Compiled::read(document)?;
-        if let Some(anomaly) = &compiled.anomaly {
-            let name = &anomaly.detector;
-            let not_called = || self.roles.not_called(organisation, name, RoleKind::Detector);
-            let detector = self.roles.detector(organisation, name);
-            let detector = detector.ok_or_else(|| not_called().in_field("detector.name"))?;
-            check_peers(&*detector, anomaly)?;
-            check_settings(&*detector, anomaly, compiled.step).await?;
+        let monitor = Monitor::read(document)?;
+        let refused = match &monitor.detector {
+            Some(choice) if monitor.kind == MonitorKind::Anomaly => {
+                self.ask_detector(organisation, choice, step_of(&monitor)).await.err()
+            }
+            _ => None,
+        };
+        match (Compiled::new(monitor), refused) {
+            (compiled, None) => compiled,
+            (Err(AlertError::Document(Faults(mut faults))), Some(fault)) => {
+                faults.push(fault);
+                Err(Faults(faults).into())
+            }
+            (_, Some(fault)) => Err(Faults(vec![fault]).into()),
         }
-        Ok(compiled)
+    }
+
+    /// Names what is wrong with how a detector is chosen, if something is. What else it fails with may be over when it is
+    /// evaluated, and is the monitor's problem then.
+    async fn ask_detector(
+        &self,
+        organisation: OrganisationId,
+        choice: &DetectorChoice,
+        step: Period,
+    ) -> Result<(), FieldError> {
+        let not_called = || self.roles.not_called(organisation, &choice.name, RoleKind::Detector);
+        let detector = self.roles.detector(organisation, &choice.name);
+        let detector = detector.ok_or_else(|| not_called().in_field("detector.name"))?;
+        check_peers(&*detector, &choice.peers_by)?;
+        let wrong = |error: FieldError| FieldError { field: format!("detector.{}", error.field), ..error };
+        let settings = Settings::read(&detector.description().settings, &choice.settings).map_err(wrong)?;
+        let nothing = Points {
+            times: Vec::new(),
+            step: Some(Duration::from_millis(step.milliseconds().unsigned_abs())),
+            values: vec![Vec::new()],
+            learn: false,
+        };
+        match detector.detect(&settings, &[], &nothing).await {
+            Err(RoleError::Invalid(error)) if error.field.starts_with("settings.") => Err(wrong(error)),
+            _ => Ok(()),
+        }
     }
 
     /// Stores a new monitor.
@@ -381,22 +415,5 @@ impl Alerts {
             self.store.get(&key).await?.ok_or_else(|| AlertError::unknown("monitor", id.to_string()))?;
         let next = decode(&stored)?;
         Ok((key, stored, next))
-    }
-}
-
-/// Names the setting a detector refuses, if it refuses one. What else it fails with may be over when it is evaluated, and is
-/// the monitor's problem then.
-async fn check_settings(detector: &dyn Detector, anomaly: &Anomaly, step: i64) -> Result<(), FieldError> {
-    let wrong = |error: FieldError| FieldError { field: format!("detector.{}", error.field), ..error };
-    let settings = Settings::read(&detector.description().settings, &anomaly.settings).map_err(wrong)?;
-    let nothing = Points {
-        times: Vec::new(),
-        step: Some(Duration::from_millis(step.unsigned_abs())),
-        values: vec![Vec::new()],
-        learn: false,
-    };
-    match detector.detect(&settings, &[], &nothing).await {
-        Err(RoleError::Invalid(error)) if error.field.starts_with("settings.") => Err(wrong(error)),
-        _ => Ok(()),
     }
 }

@@ -254,6 +254,12 @@ async fn settings_the_detector_refuses_are_refused_when_a_monitor_is_put_or_test
             assert!(fault.field == field && fault.expected.contains(expected), "{error}");
         }
     }
+    let mut wrong = with(json!({"deviations": -1}));
+    wrong["delay"] = "3d".into();
+    let error = alerts.create_monitor(principal, &wrong).await.unwrap_err();
+    let AlertError::Document(Faults(faults)) = error else { panic!("{error}") };
+    let fields: Vec<&str> = faults.iter().map(|fault| fault.field.as_str()).collect();
+    assert_eq!(fields, ["delay", "detector.settings.deviations"], "what is wrong besides is named with it");
     let error = alerts.create_monitor(principal, &with(json!({"deviations": -1}))).await.unwrap_err();
     assert_eq!(error.to_string(), "detector.settings.deviations is \"-1\", expected a number above 0");
     assert!(alerts.monitor(OURS, "other").await.is_err(), "nothing is kept");

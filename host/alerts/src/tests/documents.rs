@@ -46,8 +46,38 @@ fn what_is_wrong_is_named_all_of_it() {
         (json!({"colour": "red"}), &["colour"]),
         (json!({"renotify": {"every": "1s"}}), &["renotify.every"]),
         (json!({"name": "X", "every": "1s", "delay": "3d"}), &["name", "delay", "every"]),
+        (
+            json!({"name": "X", "query": "avg:cpu{*", "notify_by": ["zone"]}),
+            &["name", "query (line 1, column 10)"],
+        ),
+        (
+            json!({"notify_by": ["zone", "host", "rack"], "merge": {"by": ["a", "b"]},
+                "events": {"query": "(", "by": ["c", "d"], "before": "8d"}}),
+            &[
+                "notify_by[0]",
+                "notify_by[2]",
+                "merge.by[0]",
+                "merge.by[1]",
+                "events.query (line 1, column 2)",
+                "events.by[0]",
+                "events.by[1]",
+                "events.before",
+            ],
+        ),
+        // What does not read comes first, and all of it.
+        (
+            json!({"kind": 5, "name": 7, "window": true, "colour": "red", "every": "1s", "channels": "ops"}),
+            &["channels", "colour", "kind", "name", "window"],
+        ),
+        (
+            json!({"name": null, "conditions": [{"type": "delta"}, {"type": "nothing"}, 3], "labels": {"a": 1}}),
+            &["conditions[1].type", "labels.a", "name"],
+        ),
     ] {
-        assert_eq!(faults(more.clone()), fields, "{more}");
+        let (mut found, mut fields) = (faults(more.clone()), fields.to_vec());
+        found.sort();
+        fields.sort_unstable();
+        assert_eq!(found, fields, "{more}");
     }
 }
 
@@ -63,6 +93,8 @@ fn an_error_names_the_value_and_what_would_be_right() {
             json!({"thresholds": {"comparator": ">", "critical": "90"}}),
             "thresholds.critical is \"90\", expected a number",
         ),
+        (json!({"kind": 5}), "kind is \"5\", expected one of threshold, no-data, anomaly"),
+        (json!({"window": 5}), "window is \"5\", expected a text"),
         (json!({"thresholds": 90}), "thresholds is \"90\", expected an object"),
         (json!({"channels": "ops"}), "channels is \"ops\", expected a list"),
         (
@@ -74,6 +106,9 @@ fn an_error_names_the_value_and_what_would_be_right() {
     }
     let error = Compiled::read(&json!([])).unwrap_err().to_string();
     assert_eq!(error, "the document is \"[]\", expected an object");
+    let error = Compiled::read(&json!({})).unwrap_err().to_string();
+    let missing = ["kind", "name", "query"].map(|name| format!("{name} is \"\", expected to be there"));
+    assert!(missing.iter().all(|missing| error.contains(missing)), "{error}");
 }
 
 #[test]
