@@ -144,12 +144,6 @@ fn bounded(telling: &Telling) -> Result<(StoredTelling, Vec<u8>), AlertError> {
 }
 
 impl Deliveries {
-    /// Notes a delivery that is about to wait.
-    pub(super) fn expect(&self, organisation: OrganisationId, id: DeliveryId) {
-        let added = self.clock.now();
-        self.pending.lock().push(Pending { organisation, id, added, told: None });
-    }
-
     /// Takes what was added to batches and is committed by now into the schedule.
     pub(super) async fn take_pending(&self) -> Result<(), AlertError> {
         let pending = std::mem::take(&mut *self.pending.lock());

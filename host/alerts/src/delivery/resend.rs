@@ -9,8 +9,8 @@ use bellwether_store::{Batch, Direction, Precondition, decode, encode};
 use super::find::unknown;
 use super::record::{DeliveryRow, WaitingRow};
 use super::{ChannelKey, Deliveries, Delivery, DeliveryId, DeliveryState, keys};
+use crate::AlertError;
 use crate::channel::ChannelState;
-use crate::{AlertError, Tellings};
 
 /// How often it is tried when the delivery is changed meanwhile.
 const TRIES: usize = 16;
@@ -40,11 +40,11 @@ impl Deliveries {
         }
         let held = Held { deliveries: self, channel, incident: &id.incident };
         let resent = self.resend_held(principal, id).await;
-        drop(held);
-        if resent.is_ok() {
-            self.expect(principal.organisation, id.clone());
-            self.committed();
+        // Before the line is let go: what waits behind it in the line must not be taken first.
+        if let Ok(delivery) = &resent {
+            self.schedule.lock().restore(principal.organisation, id, delivery.event, None, None);
         }
+        drop(held);
         resent
     }
 
