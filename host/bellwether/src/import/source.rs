@@ -136,13 +136,23 @@ impl Source {
             .map(|heading| String::from_utf8_lossy(heading.trim_ascii()).into_owned())
             .collect();
         let find = |option: &str, name: &str| {
-            headings.iter().position(|heading| heading == name).ok_or_else(|| {
-                let there = match headings.is_empty() {
-                    true => "it is empty".to_owned(),
-                    false => format!("its columns are: {}", headings.join(", ")),
-                };
-                Failure::Usage(format!("{} has no column {name:?} (--{option}); {there}", path.display()))
-            })
+            let mut places = (0..headings.len()).filter(|place| headings[*place] == name);
+            let file = path.display();
+            match (places.next(), places.next()) {
+                (Some(place), None) => Ok(place),
+                (Some(first), Some(second)) => Err(Failure::Usage(format!(
+                    "{file} has the column {name:?} (--{option}) twice, as columns {} and {}; give one another heading",
+                    first + 1,
+                    second + 1
+                ))),
+                (None, _) => {
+                    let there = match headings.is_empty() {
+                        true => "it is empty".to_owned(),
+                        false => format!("its columns are: {}", headings.join(", ")),
+                    };
+                    Err(Failure::Usage(format!("{file} has no column {name:?} (--{option}); {there}")))
+                }
+            }
         };
         let optional =
             |option: &str, name: &Option<String>| name.as_ref().map(|name| find(option, name)).transpose();
@@ -337,6 +347,19 @@ mod tests {
             weight: weight.map(str::to_owned),
             ..Columns::default()
         }
+    }
+
+    #[test]
+    fn a_column_that_is_there_twice_is_refused_by_both_places() {
+        for (header, message) in [
+            ("timestamp,value,value", "\"value\" (--value) twice, as columns 2 and 3"),
+            ("timestamp,value, timestamp ", "\"timestamp\" (--time) twice, as columns 1 and 3"),
+        ] {
+            let refused = open(&format!("{header}\n"), &columns(None, None)).err().expect(header);
+            assert!(refused.for_people().contains(message), "{}", refused.for_people());
+        }
+        open("timestamp,other,value,other\n", &columns(None, None))
+            .expect("another column may be there twice");
     }
 
     fn all(source: &mut Source) -> Vec<Result<Row, BadLine>> {
