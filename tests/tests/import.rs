@@ -271,5 +271,7 @@ fn a_fatal_bad_line_is_named_by_its_number() -> Result<()> {
     let output = host.command(&host.keys().admin, &arguments)?;
     let errors = String::from_utf8_lossy(&output.stderr);
     ensure!(!output.status.success() && errors.contains("line 3"), "{errors}");
+    let left = host.as_admin("GET", "/v1/metrics/m").send()?.status();
+    ensure!(left == 404, "a file that is refused leaves no metric behind: {left}");
     host.stop()
 }

@@ -129,8 +129,14 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let mut report = Report::new(format, source.length());
     let client = arguments.connection.patient_client()?;
     let organisation = organisation(&client).await?;
+    let mut unchecked = csv.bad_lines == BadLines::Fail;
     let metric_made = match &csv.metric {
         Some(name) if !csv.series => {
+            // A file that is refused leaves no metric behind.
+            if csv.create && unchecked && !is_there(&client, name).await? {
+                load::check(&mut source, &mut report)?;
+                unchecked = false;
+            }
             let metric = metric(&client, &csv, name).await?;
             format!("{} {}", metric["id"], metric["created"].as_str().unwrap_or_default())
         }
@@ -158,10 +164,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         match before.map(|before| to_go_on_with(before, &identity, &csv)).transpose()?.flatten() {
             Some(before) => before,
             None => {
-                if csv.bad_lines == BadLines::Fail {
-                    let start = source.place();
+                if unchecked {
                     load::check(&mut source, &mut report)?;
-                    source.go_to(start).context("the file does not read")?;
                 }
                 // The batches' keys hang on what is kept here, so it is there before the first is sent.
                 let beginning = Progress::beginning(identity, source.place());
@@ -222,6 +226,17 @@ async fn organisation(client: &Client) -> Result<String, Failure> {
                 .to_owned(),
         )
     })
+}
+
+/// Whether there is a metric of this name.
+async fn is_there(client: &Client, name: &str) -> Result<bool, Failure> {
+    // Digits alone would be an id.
+    let quoted = format!("\"{name}\"");
+    let digits = name.bytes().all(|byte| byte.is_ascii_digit());
+    match client.get(&["v1", "metrics", if digits { &quoted } else { name }], &[]).await {
+        Err(Failure::Refused(problem)) if problem.status == 404 => Ok(false),
+        other => other.map(|_| true),
+    }
 }
 
 /// The metric, made if asked; refuses columns that do not go with it before anything is sent.

@@ -34,10 +34,11 @@ impl Writer for Client {
     }
 }
 
-/// Reads the whole file and reports each bad line; refuses if there was any.
+/// Reads the rest of the file and reports each bad line, and goes back; refuses if there was any.
 pub(crate) fn check(source: &mut Source, report: &mut Report) -> Result<(), Failure> {
     const WHAT: &str = "checking";
     report.begin(WHAT);
+    let start = source.place();
     while let Some(row) = source.next().context("the file does not read")? {
         if let Err(bad) = row {
             report.bad_line(bad);
@@ -45,7 +46,7 @@ pub(crate) fn check(source: &mut Source, report: &mut Report) -> Result<(), Fail
         report.advance(WHAT, source.place().byte);
     }
     match report.bad_line_count() {
-        0 => Ok(()),
+        0 => Ok(source.go_to(start).context("the file does not read")?),
         count => Err(Failure::Failed(anyhow::anyhow!(
             "{count} bad lines; nothing was written: mend them, or leave them out with --bad-lines skip"
         ))),
