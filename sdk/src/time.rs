@@ -320,6 +320,11 @@ mod tests {
             "1712673840",
             "20240409T144400Z",
             "２０２４-04-09",
+            "2024-04-09[Europe/Berlin]",
+            "2024-04-09T14:44:00[Europe/Berlin]",
+            "2024-04-09T14:44:00Z[UTC]",
+            "2024-04-09T14:44:00+00[Asia/Tokyo]",
+            "2024-04-09T14:44:00+00:00[Asia/Tokyo]",
         ] {
             assert_eq!(text.parse::<Timestamp>(), Err(TimestampError), "{text}");
         }

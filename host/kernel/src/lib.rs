@@ -22,4 +22,4 @@ pub use period::Period;
 pub use random::{Randomness, SeededRandomness, SystemRandomness};
 pub use seeds::{Draw, every_seed, mix};
 pub use steady::Steady;
-pub use time::{Clock, ManualClock, SystemClock, Timestamp};
+pub use time::{Clock, ManualClock, Moment, SystemClock, Timestamp};

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use jiff::civil::{Date, DateTime, Time};
+use jiff::fmt::temporal::Pieces;
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 /// An instant: milliseconds since 1970-01-01T00:00:00Z, leap seconds not counted.
@@ -24,6 +27,12 @@ impl Timestamp {
         (Self::MIN..=Self::MAX).contains(&instant).then_some(instant)
     }
 
+    /// The bounds in words, for whom something beyond them is refused: "from … to …".
+    #[must_use]
+    pub fn bounds() -> String {
+        format!("from {} to {}", Self::MIN, Self::MAX)
+    }
+
     /// Milliseconds since the epoch.
     #[must_use]
     pub const fn as_milliseconds(self) -> i64 {
@@ -42,14 +51,16 @@ impl Timestamp {
         self.0 - earlier.0
     }
 
-    /// Reads RFC 3339 (`2024-04-01T14:44:00Z`, any offset), or a bare date (`2024-04-01`, midnight UTC).
+    /// Reads RFC 3339 (`2024-04-01T14:44:00Z`, any offset), or a date alone (`2024-04-01`, midnight UTC). What lies
+    /// between [`Self::MAX`] and the end of the year 9999, as those write who mean "never", is read as `MAX`.
+    ///
+    /// A date and time without an offset is no instant; where a zone is known, [`Moment`] reads it.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let instant = text.parse::<jiff::Timestamp>().ok().or_else(|| {
-            let date = text.parse::<jiff::civil::Date>().ok()?;
-            Some(date.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
-        })?;
-        Self::from_milliseconds(instant.as_millisecond())
+        match Moment::parse(text)? {
+            Moment::Local(_) => None,
+            moment => Some(moment.in_zone(&TimeZone::UTC)),
+        }
     }
 
     /// The same instant in the civil-time library's type.
@@ -63,6 +74,63 @@ impl Timestamp {
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.to_jiff().fmt(f)
+    }
+}
+
+/// A time as people write it, which may be one of a zone that is known only to what it is said of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// RFC 3339: the same everywhere.
+    Instant(Timestamp),
+    /// A date alone, `2024-04-01`.
+    Day(Date),
+    /// A date and time without an offset, `2024-04-01T14:44:00`.
+    Local(DateTime),
+}
+
+impl Moment {
+    /// Reads any of the three, of the years 1 to 9999. A zone in brackets, as RFC 9557 adds one, is refused: it may
+    /// contradict the offset, and nothing here would heed it.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.contains('[') {
+            return None;
+        }
+        let pieces = Pieces::parse(text).ok()?;
+        let (date, time) = (pieces.date(), pieces.time());
+        if date.year() < 1 {
+            return None;
+        }
+        let civil = date.to_datetime(time.unwrap_or(Time::midnight()));
+        match (pieces.to_numeric_offset(), time) {
+            (Some(offset), _) => match offset.to_timestamp(civil) {
+                Ok(instant) => Timestamp::from_milliseconds(instant.as_millisecond()).map(Self::Instant),
+                // Only the last hours of the year 9999 have no instant.
+                Err(_) => Some(Self::Instant(Timestamp::MAX)),
+            },
+            (None, None) => Some(Self::Day(date)),
+            (None, Some(_)) => Some(Self::Local(civil)),
+        }
+    }
+
+    /// The instant it is in `zone`, held within the bounds of [`Timestamp`]: of a day its midnight, of a time that
+    /// a change of the clocks skips the one as much later, of one that comes twice the earlier.
+    #[must_use]
+    pub fn in_zone(self, zone: &TimeZone) -> Timestamp {
+        let found = match self {
+            Self::Instant(instant) => return instant,
+            Self::Day(date) => date.to_zoned(zone.clone()),
+            Self::Local(civil) => civil.to_zoned(zone.clone()),
+        };
+        found.map_or(Timestamp::MAX, |zoned| {
+            Timestamp::default().saturating_add(zoned.timestamp().as_millisecond())
+        })
+    }
+}
+
+impl From<Timestamp> for Moment {
+    fn from(instant: Timestamp) -> Self {
+        Self::Instant(instant)
     }
 }
 
@@ -124,9 +192,61 @@ mod tests {
         ] {
             assert_eq!(Timestamp::parse(text).map(|t| t.to_string()).as_deref(), Some(written), "{text}");
         }
-        for text in ["", "yesterday", "2024-13-01", "2024-04-01 14:44", "-000001-01-01"] {
-            let read = Timestamp::parse(text);
-            assert!(read.is_none() || text.contains(' '), "{text} was read as {read:?}");
+        for text in
+            ["", "yesterday", "2024-13-01", "2024-04-01 14:44", "2024-04-01T14:44:00", "-000001-01-01"]
+        {
+            assert_eq!(Timestamp::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_zone_in_brackets_is_refused() {
+        for text in [
+            "2024-06-01T00:00:00[Europe/Berlin]",
+            "2024-06-01T00:00:00+02:00[Europe/Berlin]",
+            "2024-06-01T00:00:00+00:00[Asia/Tokyo]",
+            "2024-06-01T00:00:00Z[UTC]",
+            "2024-06-01T00:00:00Z[u-ca=hebrew]",
+            "2024-06-01[Europe/Berlin]",
+        ] {
+            assert_eq!((Timestamp::parse(text), Moment::parse(text)), (None, None), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_day_and_a_time_without_an_offset_are_of_the_zone_they_are_said_of() {
+        for (text, zone, instant) in [
+            ("2024-06-15", "UTC", "2024-06-15T00:00:00Z"),
+            ("2024-06-15", "America/New_York", "2024-06-15T04:00:00Z"),
+            ("2024-06-15T09:30:00", "America/New_York", "2024-06-15T13:30:00Z"),
+            ("2024-06-15T09:30:00Z", "America/New_York", "2024-06-15T09:30:00Z"),
+            ("2024-06-15T09:30:00+02:00", "America/New_York", "2024-06-15T07:30:00Z"),
+            // Midnight was skipped.
+            ("2018-11-04", "America/Sao_Paulo", "2018-11-04T03:00:00Z"),
+            // Midnight came twice.
+            ("2023-11-05", "America/Havana", "2023-11-05T04:00:00Z"),
+            ("2026-03-29T02:30:00", "Europe/Berlin", "2026-03-29T01:30:00Z"),
+            ("2026-10-25T02:30:00", "Europe/Berlin", "2026-10-25T00:30:00Z"),
+            ("0001-01-01", "Asia/Tokyo", "0001-01-01T00:00:00Z"),
+        ] {
+            let moment = Moment::parse(text).unwrap_or_else(|| panic!("{text} is refused"));
+            assert_eq!(moment.in_zone(&TimeZone::get(zone).unwrap()).to_string(), instant, "{text} {zone}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_the_year_9999_is_the_last_instant() {
+        for text in
+            ["9999-12-31", "9999-12-31T23:59:59Z", "9999-12-31T23:59:59.999-23:59", "9999-12-30T22:00:00Z"]
+        {
+            assert_eq!(Timestamp::parse(text), Some(Timestamp::MAX), "{text}");
+        }
+        let never = Moment::parse("9999-12-31T23:59:59").unwrap();
+        for zone in ["Pacific/Auckland", "UTC", "America/New_York"] {
+            assert_eq!(never.in_zone(&TimeZone::get(zone).unwrap()), Timestamp::MAX, "{zone}");
+        }
+        for text in ["10000-01-01", "+010000-01-01T00:00:00Z", "0001-01-01T00:00:00+01:00", "0000-12-31"] {
+            assert_eq!(Timestamp::parse(text), None, "{text}");
         }
     }
 
@@ -136,6 +256,6 @@ mod tests {
         assert_eq!(Timestamp::from_milliseconds(Timestamp::MAX.0 + 1), None);
         assert_eq!(Timestamp::MAX.saturating_add(i64::MAX), Timestamp::MAX);
         assert_eq!(Timestamp::MIN.to_string(), "0001-01-01T00:00:00Z");
-        assert!(Timestamp::MAX.to_string().starts_with("9999-12-30"));
+        assert_eq!(Timestamp::bounds(), "from 0001-01-01T00:00:00Z to 9999-12-30T22:00:00Z");
     }
 }

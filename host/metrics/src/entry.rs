@@ -1,6 +1,7 @@
 //! The entries of a write, whichever form they come in, and whether they are right.
 
-use bellwether_kernel::{FieldError, Timestamp};
+use bellwether_kernel::{FieldError, Moment, Timestamp};
+use jiff::tz::TimeZone;
 
 use crate::{DataType, Definition, MetricReference, Sample, SampleColumns};
 
@@ -16,6 +17,29 @@ pub(crate) enum Entries<'a> {
     Columns(&'a [SampleColumns]),
 }
 
+/// When the samples of an entry happened, as its form has it.
+#[derive(Clone, Copy)]
+enum Times<'a> {
+    Moments(&'a [Moment]),
+    Instants(&'a [Timestamp]),
+}
+
+impl Times<'_> {
+    fn len(self) -> usize {
+        match self {
+            Self::Moments(moments) => moments.len(),
+            Self::Instants(instants) => instants.len(),
+        }
+    }
+
+    fn get(self, index: usize, zone: &TimeZone) -> Option<Timestamp> {
+        match self {
+            Self::Moments(moments) => moments.get(index).map(|moment| moment.in_zone(zone)),
+            Self::Instants(instants) => instants.get(index).copied(),
+        }
+    }
+}
+
 /// One entry, its samples in columns.
 #[derive(Clone, Copy)]
 pub(crate) struct Entry<'a> {
@@ -23,7 +47,7 @@ pub(crate) struct Entry<'a> {
     single: bool,
     pub(crate) metric: &'a MetricReference,
     pub(crate) key: Option<&'a str>,
-    times: &'a [Timestamp],
+    times: Times<'a>,
     pub(crate) values: &'a [f64],
     weights: &'a [f64],
 }
@@ -41,11 +65,13 @@ impl<'a> Entries<'a> {
         match self {
             Self::Samples(samples) => {
                 let Sample { metric, key, value, time, weight } = &samples[number];
-                let (times, values, weights) = (time.as_slice(), value.as_slice(), weight.as_slice());
+                let (values, weights) = (value.as_slice(), weight.as_slice());
+                let times = Times::Moments(time.as_slice());
                 Entry { number, single: true, metric, key: key.as_deref(), times, values, weights }
             }
             Self::Columns(columns) => {
                 let SampleColumns { metric, key, times, values, weights } = &columns[number];
+                let times = Times::Instants(times);
                 Entry { number, single: false, metric, key: key.as_deref(), times, values, weights }
             }
         }
@@ -134,20 +160,21 @@ impl Entry<'_> {
         Ok(count)
     }
 
-    /// The time, value and weight of one sample. In a metric of type count its value is 1, whatever columns give; a
+    /// The time, value and weight of one sample of a metric of `zone`. In a metric of type count its value is 1, whatever columns give; a
     /// weight matters to averages alone.
     pub(crate) fn sample(
         &self,
         index: usize,
         data_type: DataType,
+        zone: &TimeZone,
         now: Timestamp,
     ) -> Result<(Timestamp, f64, f64), FieldError> {
         let wrong = |name, value: &dyn std::fmt::Display, expected: &str| {
             Err(FieldError::new(self.field_of(name, index), value, expected))
         };
-        let time = self.times.get(index).copied().unwrap_or(now);
+        let time = self.times.get(index, zone).unwrap_or(now);
         if !(Timestamp::MIN..=Timestamp::MAX).contains(&time) {
-            return wrong("time", &time.as_milliseconds(), "an instant of the years 1 to 9999");
+            return wrong("time", &time.as_milliseconds(), &within());
         }
         let value = self.values.get(index).copied().unwrap_or(1.0);
         if !value.is_finite() {
@@ -166,6 +193,11 @@ impl Entry<'_> {
             _ => Ok((time, value, 1.0)),
         }
     }
+}
+
+/// What an instant is that a metric takes.
+pub(crate) fn within() -> String {
+    format!("an instant {}", Timestamp::bounds())
 }
 
 /// Refuses a key that is empty or too long.

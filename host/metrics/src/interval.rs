@@ -60,6 +60,11 @@ impl Calendar {
         Self { zone, interval, recent: Mutex::new(Span { start: 0, end: 0 }) }
     }
 
+    /// Their time zone.
+    pub(crate) fn zone(&self) -> &TimeZone {
+        &self.zone
+    }
+
     /// The interval that holds `instant`.
     pub(crate) fn containing(&self, instant: Timestamp) -> Span {
         let at = instant.as_milliseconds();

@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use bellwether_kernel::{Cursor, FieldError, OrganisationId, Page, PageRequest, SeriesId, Timestamp};
+use bellwether_kernel::{Cursor, FieldError, Moment, OrganisationId, Page, PageRequest, SeriesId, Timestamp};
 use bellwether_store::{Walk, decode};
 
 use crate::catalogue::Known;
-use crate::entry::check_key;
+use crate::entry::{check_key, within};
 use crate::interval::Span;
 use crate::layout::{self, SeriesRow};
 use crate::{
@@ -82,12 +82,26 @@ impl Metrics {
         Ok(answer.series)
     }
 
+    /// The instant a time is in the time zone of `metric`.
+    ///
+    /// # Errors
+    /// If there is no such metric.
+    pub async fn instant(
+        &self,
+        organisation: OrganisationId,
+        metric: &MetricReference,
+        moment: Moment,
+    ) -> Result<Timestamp, MetricError> {
+        let known = self.catalogue.find(organisation, metric).await?;
+        Ok(moment.in_zone(known.calendar()?.zone()))
+    }
+
     /// Checks a query and works out its intervals.
     fn begin<'a>(&self, known: &Known, query: &'a IntervalQuery) -> Result<Answer<'a>, MetricError> {
         for (field, instant) in [("start", query.start), ("end", query.end)] {
             if !(Timestamp::MIN..=Timestamp::MAX).contains(&instant) {
                 let value = instant.as_milliseconds();
-                return Err(FieldError::new(field, value, "an instant of the years 1 to 9999").into());
+                return Err(FieldError::new(field, value, within()).into());
             }
         }
         if query.start > query.end {

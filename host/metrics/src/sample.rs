@@ -1,6 +1,6 @@
 //! What is written, and what a write amounted to.
 
-use bellwether_kernel::Timestamp;
+use bellwether_kernel::{Moment, Timestamp};
 
 use crate::MetricReference;
 
@@ -13,8 +13,8 @@ pub struct Sample {
     pub key: Option<String>,
     /// A finite number. A metric of type count goes without, or with 1: each of its samples is 1.
     pub value: Option<f64>,
-    /// When it happened; absent means now.
-    pub time: Option<Timestamp>,
+    /// When it happened, a day or a local time in the metric's own time zone; absent means now.
+    pub time: Option<Moment>,
     /// Above 0; absent means 1. Only averages look at it.
     pub weight: Option<f64>,
 }

@@ -338,7 +338,8 @@ impl Metrics {
             let calendar = known.calendar()?;
             let target = plan.target(&known, entry.key);
             for index in 0..count {
-                let (time, value, weight) = entry.sample(index, definition.data_type, now)?;
+                let (time, value, weight) =
+                    entry.sample(index, definition.data_type, calendar.zone(), now)?;
                 let start = calendar.containing(time).start();
                 plan.add(target, start, number, value, Partial::of(time, value, weight));
             }

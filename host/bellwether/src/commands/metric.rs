@@ -91,7 +91,7 @@ Examples:
         /// The series, for a keyed metric
         #[arg(long)]
         key: Option<String>,
-        /// When it happened (RFC 3339); now, if not said
+        /// When it happened: RFC 3339, or a day or a time without an offset in the metric's time zone; now, if not said
         #[arg(long)]
         time: Option<String>,
         /// How much it counts in an average
@@ -106,10 +106,11 @@ Examples:
     Values {
         /// Its name or id; a name of digits alone in quotes: '"2024"'
         metric: String,
-        /// The first interval is the one that contains this time
+        /// The first interval is the one that contains this: RFC 3339, or a day or a time without an offset in the
+        /// metric's time zone
         #[arg(long)]
         start: Option<String>,
-        /// The last interval is the one that contains this time
+        /// The last interval is the one that contains this, of a day its beginning
         #[arg(long)]
         end: Option<String>,
         /// Only these series; may be repeated

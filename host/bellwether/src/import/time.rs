@@ -1,7 +1,6 @@
 //! Reading the time column of a file.
 
-use bellwether_kernel::Timestamp;
-use jiff::civil::DateTime;
+use bellwether_kernel::{Moment, Timestamp};
 use jiff::fmt::strtime::BrokenDownTime;
 use jiff::tz::TimeZone;
 
@@ -62,7 +61,7 @@ impl TimeReader {
     /// What would be right.
     pub(crate) fn read(&self, text: &str) -> Result<Timestamp, String> {
         let read = match &self.format {
-            TimeFormat::Detected => rfc_3339(text).or_else(|| self.civil(text)).or_else(|| epoch(text, None)),
+            TimeFormat::Detected => self.detected(text).or_else(|| epoch(text, None)),
             TimeFormat::Rfc3339 => rfc_3339(text),
             TimeFormat::Seconds => epoch(text, Some(1000.0)),
             TimeFormat::Milliseconds => epoch(text, Some(1.0)),
@@ -83,13 +82,12 @@ impl TimeReader {
         }
     }
 
-    fn civil(&self, text: &str) -> Option<Timestamp> {
-        // The library reads a bare date as midnight, but also week dates and compact forms no CSV means by digits.
-        if !text.get(..5)?.ends_with('-') {
-            return None;
+    fn detected(&self, text: &str) -> Option<Timestamp> {
+        match Moment::parse(text)? {
+            Moment::Instant(instant) => Some(instant),
+            // Week dates and compact forms are read as well, which no CSV means by digits.
+            moment => text.get(..5)?.ends_with('-').then(|| moment.in_zone(&self.zone)),
         }
-        let civil: DateTime = text.parse().ok()?;
-        self.in_zone(civil)
     }
 
     fn pattern(&self, pattern: &str, text: &str) -> Option<Timestamp> {
@@ -98,18 +96,15 @@ impl TimeReader {
             return Timestamp::from_milliseconds(instant.as_millisecond());
         }
         let civil = parts.to_datetime().or_else(|_| parts.to_date().map(|date| date.at(0, 0, 0, 0))).ok()?;
-        self.in_zone(civil)
-    }
-
-    fn in_zone(&self, civil: DateTime) -> Option<Timestamp> {
-        let instant = self.zone.to_ambiguous_timestamp(civil).compatible().ok()?;
-        Timestamp::from_milliseconds(instant.as_millisecond())
+        Some(Moment::Local(civil).in_zone(&self.zone))
     }
 }
 
 fn rfc_3339(text: &str) -> Option<Timestamp> {
-    let instant: jiff::Timestamp = text.parse().ok()?;
-    Timestamp::from_milliseconds(instant.as_millisecond())
+    match Moment::parse(text)? {
+        Moment::Instant(instant) => Some(instant),
+        Moment::Day(_) | Moment::Local(_) => None,
+    }
 }
 
 /// A number since 1970, in units of `milliseconds` each or, where not said, by its size.
@@ -143,6 +138,9 @@ mod tests {
             ("auto", "UTC", "1396310700", "2014-04-01T00:05:00Z"),
             ("auto", "UTC", "1396310700.5", "2014-04-01T00:05:00.5Z"),
             ("auto", "UTC", "1396310700500", "2014-04-01T00:05:00.5Z"),
+            ("auto", "America/New_York", "2014-04-01", "2014-04-01T04:00:00Z"),
+            ("auto", "UTC", "9999-12-31", "9999-12-30T22:00:00Z"),
+            ("auto", "UTC", "20140401", "1970-08-22T02:33:21Z"),
             ("seconds", "UTC", "0", "1970-01-01T00:00:00Z"),
             ("milliseconds", "UTC", "1500", "1970-01-01T00:00:01.5Z"),
             ("%d/%m/%Y %H:%M", "Asia/Tokyo", "31/12/2025 09:00", "2025-12-31T00:00:00Z"),
@@ -173,6 +171,9 @@ mod tests {
             ("auto", "2014-13-01 00:00:00"),
             ("auto", "NaN"),
             ("auto", "1e300"),
+            ("auto", "2014-04-01T00:05:00[Europe/Berlin]"),
+            ("auto", "2014-04-01 00:05:00+00:00[Asia/Tokyo]"),
+            ("rfc3339", "2014-04-01T00:05:00Z[UTC]"),
             ("rfc3339", "2014-04-01 00:05:00"),
             ("seconds", "2014-04-01"),
             ("%d/%m/%Y", "2025-12-31"),

@@ -19,7 +19,7 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, SchemaType, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::extract::{Authorised, Instant, Json, Write, read_body, read_json, require_json};
+use crate::extract::{Authorised, Instant, Json, Moment, Write, read_body, read_json, require_json};
 use crate::idempotency::{remembered_as, replay};
 use crate::openapi::{Bodied, NotFound, Refusals};
 use crate::problem::Problem;
@@ -47,15 +47,15 @@ struct NewSample {
     key: Option<String>,
     /// Needed unless the metric is of type count: there none or 1, as each of its samples is 1.
     value: Option<f64>,
-    /// When it happened; by default now.
-    time: Option<Instant>,
+    /// When it happened; by default now. A day or a time without an offset is of the metric's time zone.
+    time: Option<Moment>,
     /// Above 0, by default 1; only averages look at it.
     weight: Option<f64>,
 }
 
 impl From<NewSample> for Sample {
     fn from(new: NewSample) -> Self {
-        let time = new.time.map(|Instant(time)| time);
+        let time = new.time.map(|Moment(time)| time);
         Self { metric: new.metric.0, key: new.key, value: new.value, time, weight: new.weight }
     }
 }

@@ -8,7 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::metrics::{Metric, find};
 use super::words::Fill;
-use crate::extract::{Authorised, Instant, Json, Path, Query, Read};
+use crate::extract::{Authorised, Instant, Json, Moment, Path, Query, Read};
 use crate::openapi::{NotFound, Refusals, TooMuch};
 use crate::problem::Problem;
 use crate::services::Shared;
@@ -18,11 +18,12 @@ use crate::services::Shared;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ValueQuery {
-    /// The first interval is the one that contains this instant; by default the last one.
-    start: Option<Instant>,
-    /// The last interval is the one that contains this instant; by default the present one, or that of `start` if
-    /// that lies ahead.
-    end: Option<Instant>,
+    /// The first interval is the one that contains this; by default the last one. A day or a time without an offset
+    /// is of the metric's time zone.
+    start: Option<Moment>,
+    /// The last interval is the one that contains this, of a day alone its beginning; by default the present one, or
+    /// that of `start` if that lies ahead.
+    end: Option<Moment>,
     /// Only these keys, repeated for each; by default all.
     #[serde(default)]
     #[param(explode = true)]
@@ -88,25 +89,32 @@ pub(crate) async fn values(
     Query(query): Query<ValueQuery>,
     State(services): State<Shared>,
 ) -> Result<Json<Values>, Problem> {
+    let metric = find(&services, principal.organisation, metric).await?;
+    let reference = MetricReference::Id(metric.id);
     let now = services.parts.clock.now();
-    let (start, end) = match (query.start, query.end) {
-        (None, None) => (now, now),
-        (None, Some(Instant(end))) => (end, end),
-        (Some(Instant(start)), None) => (start, now.max(start)),
-        (Some(Instant(start)), Some(Instant(end))) => (start, end),
+    let (mut range, metrics) = ([None, None], services.metrics());
+    for (instant, asked) in range.iter_mut().zip([query.start, query.end]) {
+        if let Some(Moment(moment)) = asked {
+            *instant = Some(metrics.instant(principal.organisation, &reference, moment).await?);
+        }
+    }
+    let (start, end) = match range {
+        [None, None] => (now, now),
+        [None, Some(end)] => (end, end),
+        [Some(start), None] => (start, now.max(start)),
+        [Some(start), Some(end)] => (start, end),
     };
     if end < start {
         return Err(FieldError::new("end", end, format!("an instant not before start, {start}")).into());
     }
-    let metric = find(&services, principal.organisation, metric).await?;
     let asked = IntervalQuery {
-        metric: MetricReference::Id(metric.id),
+        metric: reference,
         keys: if query.key.is_empty() { KeySelection::All } else { KeySelection::Keys(query.key) },
         start,
         end,
         fill: query.fill.unwrap_or(Fill::Gaps).into(),
     };
-    let series = services.metrics().query(principal.organisation, &asked).await?;
+    let series = metrics.query(principal.organisation, &asked).await?;
     let shown = |series: SeriesValues| Series {
         key: series.key,
         values: series.points.iter().map(|point| value(point, query.aggregates)).collect(),

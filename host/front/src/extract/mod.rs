@@ -3,6 +3,7 @@
 mod body;
 mod caller;
 mod instant;
+mod moment;
 mod page;
 mod path;
 mod query;
@@ -13,6 +14,7 @@ pub(crate) use caller::{
     Admin, AnyCaller, Authorised, CallerExt, OperatorOnly, OrOperator, Read, Write, bearer_of, recognised,
 };
 pub(crate) use instant::{Instant, in_order};
+pub(crate) use moment::Moment;
 pub(crate) use page::{List, items, wrong_cursor};
 pub(crate) use path::Path;
 pub(crate) use query::{Force, Query};

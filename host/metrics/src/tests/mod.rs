@@ -9,7 +9,7 @@ mod write;
 
 use std::sync::Arc;
 
-use bellwether_kernel::{FieldError, HostId, ManualClock, OrganisationId, Timestamp};
+use bellwether_kernel::{FieldError, HostId, ManualClock, Moment, OrganisationId, Timestamp};
 use bellwether_store::{Batch, Direction, Key, MemoryStore, Row, SharedStore, Space, Store};
 
 use crate::{

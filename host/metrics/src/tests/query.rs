@@ -15,7 +15,7 @@ async fn with_hours(data_type: DataType, hours: &[(i64, f64)]) -> House {
     let house = House::new().await;
     house.define("hourly", data_type, Interval::Hourly, false).await;
     for (hour, value) in hours {
-        let time = Some(at("2024-04-09").saturating_add(hour * HOUR + 1234));
+        let time = Some(at("2024-04-09").saturating_add(hour * HOUR + 1234).into());
         let given = (data_type != DataType::Count).then_some(*value);
         house.write(&[Sample { time, value: given, ..sample("hourly", None, *value) }]).await.unwrap();
     }
@@ -185,7 +185,10 @@ async fn long_series_and_many_keys_are_read_whole() {
         house.define("wide", DataType::Sum, Interval::Hourly, true).await;
         let hour = |number: i64| Some(at("2024-01-01").saturating_add(number * HOUR));
         let long: Vec<Sample> = (0..count)
-            .map(|number| Sample { time: hour(number), ..sample("long", None, number as f64) })
+            .map(|number| Sample {
+                time: hour(number).map(Moment::from),
+                ..sample("long", None, number as f64)
+            })
             .collect();
         let keys: Vec<String> = (0..count).map(|number| format!("{number:05}")).collect();
         let wide: Vec<Sample> = keys.iter().map(|key| sample("wide", Some(key), 1.0)).collect();
@@ -293,7 +296,7 @@ proptest! {
                     let (key, value) = (format!("key {key}"), f64::from(*value));
                     let given = (data_type != DataType::Count).then_some(value);
                     let sample = sample("keyed", Some(&key), value);
-                    batch.push(Sample { time: Some(time(*hour)), value: given, ..sample });
+                    batch.push(Sample { time: Some(time(*hour).into()), value: given, ..sample });
                     let start = calendar.containing(time(*hour)).start();
                     model.entry((key, start)).or_default().push((*hour, host, number * 100 + index, value));
                 }

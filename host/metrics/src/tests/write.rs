@@ -90,7 +90,7 @@ async fn a_sample_of_the_past_goes_where_it_belongs() {
         for (time, value) in
             [("2024-04-09T03:00:00Z", 3.0), ("2024-04-09T23:00:00Z", 23.0), ("2023-01-01", 1.0)]
         {
-            let sample = Sample { time: Some(at(time)), ..sample(name, None, value) };
+            let sample = Sample { time: Some(at(time).into()), ..sample(name, None, value) };
             let written = house.write(&[sample]).await.unwrap()[0];
             assert_eq!(written.interval_start, at(&time[..10]), "{time}");
         }
@@ -98,6 +98,33 @@ async fn a_sample_of_the_past_goes_where_it_belongs() {
     // It is the sample's time that counts, not when it came.
     assert_eq!(house.values("first").await, [(None, vec![1.0, 3.0])]);
     assert_eq!(house.values("last").await, [(None, vec![1.0, 23.0])]);
+}
+
+#[tokio::test]
+async fn a_day_alone_and_a_time_without_an_offset_are_of_the_metrics_own_zone() {
+    let house = House::new().await;
+    let daily = definition("daily", DataType::Sum, Interval::Daily, false);
+    house.metrics.define(OURS, "America/New_York", daily).await.unwrap();
+    for (time, start) in [
+        ("2026-02-01", "2026-02-01T05:00:00Z"),
+        ("2026-02-01T23:59:59", "2026-02-01T05:00:00Z"),
+        ("2026-02-01T00:00:00Z", "2026-01-31T05:00:00Z"),
+        ("2026-07-01", "2026-07-01T04:00:00Z"),
+    ] {
+        let moment = Moment::parse(time).unwrap();
+        let written =
+            house.write(&[Sample { time: Some(moment), ..sample("daily", None, 1.0) }]).await.unwrap();
+        assert_eq!(written[0].interval_start, at(start), "{time}");
+        let asked = house.metrics.instant(OURS, &by_name("daily"), moment).await.unwrap();
+        let query = IntervalQuery {
+            metric: by_name("daily"),
+            keys: KeySelection::All,
+            start: asked,
+            end: asked,
+            fill: Fill::Zero,
+        };
+        assert_eq!(house.metrics.query(OURS, &query).await.unwrap()[0].points[0].start, at(start), "{time}");
+    }
 }
 
 #[tokio::test]
@@ -120,7 +147,8 @@ async fn intervals_begin_in_the_time_zone_of_the_metric() {
     let metric = house.metrics.define(OURS, "america/new_york", daily).await.unwrap().metric;
     assert_eq!(metric.time_zone, "America/New_York");
     let time = Some(at("2024-04-10T03:59:00Z"));
-    let written = house.write(&[Sample { time, ..sample("daily", None, 1.0) }]).await.unwrap();
+    let written =
+        house.write(&[Sample { time: time.map(Moment::from), ..sample("daily", None, 1.0) }]).await.unwrap();
     assert_eq!(written, [Written { interval_start: at("2024-04-09T04:00:00Z"), value: 1.0 }]);
 }
 
@@ -129,7 +157,7 @@ async fn a_write_of_many_samples_answers_each_with_all_of_them_in() {
     let house = House::new().await;
     house.define("sum", DataType::Sum, Interval::Hourly, true).await;
     house.define("count", DataType::Count, Interval::Hourly, false).await;
-    let hour = |time: &str, sample: Sample| Sample { time: Some(at(time)), ..sample };
+    let hour = |time: &str, sample: Sample| Sample { time: Some(at(time).into()), ..sample };
     let written = house
         .write(&[
             hour("2024-04-09T10:00:00Z", sample("sum", Some("a"), 1.0)),
@@ -225,7 +253,7 @@ async fn a_wrong_sample_is_named_and_nothing_of_its_write_happens() {
         (Sample { weight: Some(-1.0), ..plain() }, "samples[1].weight", "-1"),
         (Sample { weight: Some(f64::INFINITY), ..plain() }, "samples[1].weight", "inf"),
         (Sample { weight: Some(2.0), ..sample("plain", None, f64::MAX) }, "samples[1].weight", "2"),
-        (Sample { time: Some(beyond), ..plain() }, "samples[1].time", "253402207200001"),
+        (Sample { time: Some(beyond.into()), ..plain() }, "samples[1].time", "253402207200001"),
     ] {
         let error = field(house.write(&[plain(), wrong]).await);
         assert_eq!((error.field.as_str(), error.value.as_str()), (path, value));
