@@ -25,6 +25,15 @@ pub(crate) fn read<'a, T: Deserialize<'a>>(request: &Request<'a>) -> Result<T, F
     }
 }
 
+/// A time.
+#[derive(Clone, Copy)]
+pub(crate) struct Date {
+    /// The instant it is in UTC, or by its offset.
+    pub(crate) time: Timestamp,
+    /// Whether it says its offset.
+    pub(crate) has_offset: bool,
+}
+
 /// One field, as the client wrote it.
 #[derive(Clone, Copy)]
 pub(crate) struct Field<'a> {
@@ -76,10 +85,15 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// The field's instant.
-    pub(crate) fn date(&self) -> Result<Option<Timestamp>, Failure> {
+    /// The field's time.
+    pub(crate) fn date(&self) -> Result<Option<Date>, Failure> {
         let Some(raw) = self.raw else { return Ok(None) };
-        let date = unquoted(raw).and_then(|text| text.parse().ok());
+        let date = unquoted(raw).and_then(|text| {
+            let time = text.parse().ok()?;
+            // Behind the date there is only the time and its offset.
+            let has_offset = text.bytes().skip("2024-04-09".len()).any(|byte| b"Zz+-".contains(&byte));
+            Some(Date { time, has_offset })
+        });
         date.map(Some).ok_or_else(|| self.wrong("an ISO 8601 date and time such as 2024-04-09T14:44:00Z"))
     }
 

@@ -4,12 +4,12 @@ use std::borrow::Cow;
 
 use bellwether_sdk::Timestamp;
 use bellwether_sdk::dialect::{Request, Response};
-use bellwether_sdk::host::MetricsWrite;
+use bellwether_sdk::host::{MetricsRead, MetricsWrite};
 use bellwether_sdk::metrics::{MetricError, Samples};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::body::{self, Field};
+use crate::body::{self, Date, Field};
 use crate::failure::Failure;
 use crate::metrics::by_reference;
 
@@ -36,14 +36,17 @@ struct Current {
 }
 
 /// `POST /v2/customMetrics/{metric}[/data][?returnValue=true]`
-pub(crate) fn add(host: &impl MetricsWrite, request: &Request<'_>) -> Result<Response, Failure> {
+pub(crate) fn add(
+    host: &(impl MetricsRead + MetricsWrite),
+    request: &Request<'_>,
+) -> Result<Response, Failure> {
     let segment = request.parameter("metric");
     // A hit of a metric of type Count has nothing to say.
     let data: Data<'_> = if request.body().is_empty() { Data::default() } else { body::read(request)? };
     let name = Field::new("name", data.name);
     let key = name.text(LONGEST_KEY)?;
     let value = Field::new("value", data.value).number()?;
-    let date = Field::new("date", data.date).date()?;
+    let date = instant(host, segment, &Field::new("date", data.date))?;
     let weight = Field::new("weight", data.weight);
     let weight = match weight.number()? {
         Some(number) if number <= 0.0 => return Err(weight.wrong("a number above 0")),
@@ -65,6 +68,26 @@ pub(crate) fn add(host: &impl MetricsWrite, request: &Request<'_>) -> Result<Res
     } else {
         Ok(Response::status(204))
     }
+}
+
+/// The instant that `date` means. Without an offset it is one of the metric's own time zone, by whose days a user counts;
+/// there is no calendar of zones here, so elsewhere than in UTC it is refused and not booked into another day.
+pub(crate) fn instant(
+    host: &impl MetricsRead,
+    segment: &str,
+    date: &Field<'_>,
+) -> Result<Option<Timestamp>, Failure> {
+    let Some(Date { time, has_offset }) = date.date()? else { return Ok(None) };
+    if !has_offset {
+        let metric = by_reference(segment, |metric| host.metric(metric));
+        let zone = metric.map_err(|error| Failure::of(error, segment))?.time_zone;
+        if !matches!(zone.as_str(), "UTC" | "Etc/UTC") {
+            return Err(date.wrong(&format!(
+                "a date and time with its offset, such as 2024-04-09T14:44:00Z: the metric {segment:?} counts by the days of {zone}"
+            )));
+        }
+    }
+    Ok(Some(time))
 }
 
 /// The host's refusal, with the words for the two cases clients meet most.

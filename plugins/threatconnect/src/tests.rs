@@ -1,8 +1,12 @@
 //! The dialect over HTTP, on a host in memory.
 
-use bellwether_sdk::dialect::{AuthFailure, Response};
-use bellwether_sdk::metrics::MetricError;
+use bellwether_sdk::dialect::{AuthFailure, IntoResponse, Response};
+use bellwether_sdk::host::MetricsRead;
+use bellwether_sdk::metrics::{
+    IntervalQuery, Metric, MetricError, MetricPage, MetricReference, SeriesValues,
+};
 use bellwether_sdk::testing::{Client, MemoryHost};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::*;
@@ -147,6 +151,49 @@ fn a_value_is_answered_as_documented_down_to_its_digits() {
     let answer = client.post("/v2/customMetrics/2/data?returnValue=true", body);
     assert_eq!(String::from_utf8_lossy(&answer.body), r#"{"value":4.0,"date":"2024-04-09T17:00:00Z"}"#);
     assert_eq!(answer.headers[0].value, "application/json");
+}
+
+/// The same host in an organisation of New York.
+struct InNewYork(MemoryHost);
+
+impl MetricsRead for InNewYork {
+    fn metric(&self, metric: impl Into<MetricReference>) -> Result<Metric, MetricError> {
+        self.0.metric(metric).map(|metric| Metric { time_zone: "America/New_York".to_owned(), ..metric })
+    }
+
+    fn metrics(&self, offset: u64, limit: u32) -> Result<MetricPage, MetricError> {
+        self.0.metrics(offset, limit)
+    }
+
+    fn query(&self, query: &IntervalQuery) -> Result<Vec<SeriesValues>, MetricError> {
+        self.0.query(query)
+    }
+}
+
+#[test]
+fn a_date_without_an_offset_is_never_booked_into_another_day() {
+    let host = InNewYork(host());
+    for (metric, date, status) in [
+        ("plain", "2024-06-15", 400),
+        ("1", "2024-06-15T10:00:00", 400),
+        ("plain", "2024-06-15T10:00:00Z", 204),
+        ("plain", "2024-06-15T10:00:00-04:00", 204),
+        ("plain", "2024-06-15 10:00:00z", 204),
+        ("plain", "2024-06-01T00:00:00[Europe/Berlin]", 400),
+        ("plain", "2024-06-01T00:00:00+00:00[Asia/Tokyo]", 400),
+        ("nothing", "2024-06-15", 404),
+    ] {
+        let raw = RawValue::from_string(format!("\"{date}\"")).expect("JSON");
+        let read = data::instant(&host, metric, &body::Field::new("date", Some(&raw)));
+        let refusal = read.err().map(|failure| seen(&failure.into_response()));
+        let found = refusal.as_ref().map_or(204, |(status, _)| *status);
+        assert_eq!(found, status, "{metric} {date}: {refusal:?}");
+        if let Some((400, answer)) = refusal.filter(|_| !date.contains('[')) {
+            let message = answer["message"].as_str().expect("a message");
+            assert!(message.contains("expected a date and time with its offset"), "{message}");
+            assert!(message.contains("America/New_York"), "{message}");
+        }
+    }
 }
 
 #[test]
