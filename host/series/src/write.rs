@@ -125,7 +125,7 @@ fn check(series: &[SeriesSlice<'_>], limits: &crate::Limits) -> Result<(), Serie
         }
         let strange = |time: &&i64| Timestamp::from_milliseconds(**time).is_none();
         if let Some(time) = times.iter().find(strange) {
-            let expected = "milliseconds since the epoch, within the years 1 to 9999";
+            let expected = format!("milliseconds since 1970 of an instant {}", Timestamp::bounds());
             return Err(FieldError::new(format!("series[{at}].times"), time, expected).into());
         }
         total += times.len();

@@ -96,8 +96,10 @@ const HOUR: i64 = 3_600_000;
 
 /// An instant of the calendar.
 fn instant(field: &str, Time(milliseconds): Time) -> Result<Timestamp, FieldError> {
-    let expected = "milliseconds since 1970 of a year up to 9999";
-    Timestamp::from_milliseconds(milliseconds).ok_or_else(|| FieldError::new(field, milliseconds, expected))
+    Timestamp::from_milliseconds(milliseconds).ok_or_else(|| {
+        let expected = format!("milliseconds since 1970 of an instant {}", Timestamp::bounds());
+        FieldError::new(field, milliseconds, expected)
+    })
 }
 
 async fn answer(

@@ -12,8 +12,10 @@ impl wit::Host for Call {}
 
 /// An instant of the contract; `field` names the argument it came in.
 pub(super) fn time(milliseconds: i64, field: impl FnOnce() -> String) -> Result<Timestamp, FieldError> {
-    Timestamp::from_milliseconds(milliseconds)
-        .ok_or_else(|| FieldError::new(field(), milliseconds, "milliseconds of a date from year 1 to 9999"))
+    Timestamp::from_milliseconds(milliseconds).ok_or_else(|| {
+        let expected = format!("milliseconds since 1970 of an instant {}", Timestamp::bounds());
+        FieldError::new(field(), milliseconds, expected)
+    })
 }
 
 /// How many items are asked for, of which there are `most` at once.
