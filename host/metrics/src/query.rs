@@ -13,7 +13,8 @@ pub enum Fill {
     Gaps,
     /// 0 for sum and count; no value for the others.
     Zero,
-    /// The value of the interval before it, within the range; no value before the first one that has samples.
+    /// The value of the last interval before it that has samples, if that lies ahead of the range too; no value where
+    /// there is none.
     Previous,
 }
 

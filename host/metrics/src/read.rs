@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use bellwether_kernel::{Cursor, FieldError, Moment, OrganisationId, Page, PageRequest, SeriesId, Timestamp};
-use bellwether_store::{Walk, decode};
+use bellwether_store::{Direction, Key, Walk, decode};
 
 use crate::catalogue::Known;
 use crate::entry::{check_key, within};
@@ -132,7 +132,7 @@ impl Metrics {
     ) -> Result<(), MetricError> {
         // A filled series has a value for each interval, whatever there is in the store.
         answer.spend(answer.starts.len())?;
-        let mut points = Vec::new();
+        let (mut points, mut before) = (Vec::new(), None);
         if let Some(series) = series {
             let bound = |at| layout::all_buckets(organisation, known.metric.id).number(series.0).signed(at);
             let mut rows = Walk::forward(&*self.store, bound(answer.range.start)..bound(answer.range.end));
@@ -152,10 +152,32 @@ impl Metrics {
                 }
             }
             points.extend(gathered.map(|at| answer.point(at)));
+            let first = points.first().map(|point: &SeriesPoint| point.start);
+            if answer.query.fill == Fill::Previous && first != answer.starts.first().copied() {
+                let earlier = bound(Timestamp::MIN.as_milliseconds())..bound(answer.range.start);
+                before = self.last_in(earlier).await?.map(|partial| partial.value(answer.data_type));
+            }
         }
-        let points = answer.filled(points);
+        let points = answer.filled(points, before);
         answer.series.push(SeriesValues { key, points });
         Ok(())
+    }
+
+    /// What the last interval of a range of buckets holds, if there is one.
+    async fn last_in(&self, mut buckets: Range<Key>) -> Result<Option<Partial>, MetricError> {
+        let mut gathered: Option<(Timestamp, Partial)> = None;
+        // One row for each host that wrote the interval, mostly one.
+        while let Some((row, value)) = self.store.scan(buckets.clone(), Direction::Backward, 1).await?.pop() {
+            let (start, host) = layout::start_and_host_of_bucket(&row)?;
+            let partial = decode::<Partial>(&value)?.at(host);
+            match &mut gathered {
+                None => gathered = Some((start, partial)),
+                Some((at, all)) if *at == start => all.merge(&partial),
+                Some(_) => break,
+            }
+            buckets.end = row;
+        }
+        Ok(gathered.map(|(_, partial)| partial))
     }
 
     /// A page of a metric's keys, in order; none for a metric without keys.
@@ -219,17 +241,16 @@ impl Answer<'_> {
         SeriesPoint { start, value, count: partial.count(), aggregate: Some(partial.aggregate()) }
     }
 
-    /// The points with the intervals between them as the query wants them.
-    fn filled(&self, points: Vec<SeriesPoint>) -> Vec<SeriesPoint> {
+    /// The points with the intervals between them as the query wants them; `before` is the last value ahead of them.
+    fn filled(&self, points: Vec<SeriesPoint>, before: Option<f64>) -> Vec<SeriesPoint> {
         if self.starts.is_empty() {
             return points;
         }
-        let zero = match (self.query.fill, self.data_type) {
+        let mut previous = match (self.query.fill, self.data_type) {
             (Fill::Zero, DataType::Sum | DataType::Count) => Some(0.0),
-            _ => None,
+            _ => before,
         };
         let mut points = points.into_iter().peekable();
-        let mut previous = zero;
         let fill = |start: &Timestamp| match points.next_if(|point| point.start == *start) {
             Some(point) => {
                 if self.query.fill == Fill::Previous {

@@ -118,8 +118,9 @@ impl Metrics {
                 _ => {}
             }
             let mut points = Vec::new();
-            let mut previous = None;
             let mut at = start(interval, query.start);
+            let before = series.range(..at).next_back().filter(|_| query.fill == Fill::Previous);
+            let mut previous = before.map(|(_, samples)| value(data_type, samples));
             while at <= query.end {
                 let samples = series.get(&at).map_or(&[][..], Vec::as_slice);
                 let present = (!samples.is_empty()).then(|| value(data_type, samples));
@@ -332,6 +333,9 @@ mod tests {
             let values: Vec<_> = answer[0].points.iter().map(|point| point.value).collect();
             assert_eq!(values, expected, "{fill:?}");
         }
+        let later = IntervalQuery::new("m", time("2024-02-01"), time("2024-02-01")).keys(["a"]);
+        let answer = host.query(&later.fill(Fill::Previous)).expect("an answer");
+        assert_eq!(answer[0].points[0].value, Some(1.0), "of the interval ahead of the range");
     }
 
     #[test]

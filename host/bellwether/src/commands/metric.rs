@@ -179,7 +179,7 @@ enum Fill {
     Gaps,
     /// 0 for sum and count
     Zero,
-    /// The value before it
+    /// The value before it, ahead of the range too
     Previous,
 }
 

@@ -93,7 +93,7 @@ words! {
         Gaps,
         /// 0 for sum and count; null for the others.
         Zero,
-        /// The value of the interval before it.
+        /// The value of the last interval before it that has samples, ahead of the range too.
         Previous,
     }
 

@@ -47,6 +47,42 @@ async fn what_is_written_is_read_back() {
 }
 
 #[tokio::test]
+async fn a_day_alone_is_that_day_in_the_metrics_own_time_zone() {
+    let host = Host::new().await;
+    let zone = json!({"time_zone": "America/New_York"});
+    assert_eq!(host.ask("PATCH", "/v1/organisation", &host.admin, zone).await.status, 200);
+    let daily = json!({"name": "visits", "data_type": "last", "interval": "daily"});
+    host.ask("POST", "/v1/metrics", &host.write, daily).await;
+    let samples = json!({"samples": [
+        {"metric": "visits", "value": 1, "time": "2026-01-01"},
+        {"metric": "visits", "value": 3, "time": "2026-01-03T23:30:00"},
+    ]});
+    assert_eq!(host.ask("POST", "/v1/samples", &host.write, samples).await.status, 200);
+    let values = async |range: &str| {
+        let path = format!("/v1/metrics/visits/values?fill=previous&{range}");
+        let mut answer = host.get(&path, &host.read).await.json();
+        let values = answer["series"][0]["values"].take();
+        let pair = |value: &Value| (value["start"].as_str().unwrap().to_owned(), value["value"].as_f64());
+        values.as_array().unwrap().iter().map(pair).collect::<Vec<_>>()
+    };
+    let day = |day: u8| format!("2026-01-0{day}T05:00:00Z");
+    let expected = [(day(1), Some(1.0)), (day(2), Some(1.0)), (day(3), Some(3.0))];
+    assert_eq!(values("start=2026-01-01&end=2026-01-03").await, expected);
+    assert_eq!(
+        values("start=2026-01-02T12:00:00&end=2026-01-03").await,
+        expected[1..],
+        "from ahead of the range"
+    );
+    assert_eq!(values("start=2026-01-02&end=2026-01-02").await, expected[1..2]);
+    let backward = "/v1/metrics/visits/values?start=2026-01-02&end=2026-01-01";
+    let problem = host.get(backward, &host.read).await.problem(400, "invalid");
+    assert_eq!(problem["errors"][0]["field"], "end", "{problem}");
+    let never =
+        host.get("/v1/metrics/visits/values?start=2026-01-01&end=9999-12-31", &host.read).await.json();
+    assert_eq!(never["series"][0]["values"].as_array().unwrap().len(), 2, "{never}");
+}
+
+#[tokio::test]
 async fn a_number_is_a_metrics_id_and_in_quotes_its_name() {
     let host = Host::new().await;
     for name in ["2", "first"] {

@@ -37,11 +37,11 @@ async fn empty_intervals_are_filled_as_asked() {
             Fill::Zero,
             &[(1, Some(0.0)), (2, Some(1.0)), (3, Some(0.0)), (4, Some(1.0)), (5, Some(0.0))],
         ),
-        // What is before the range is not looked at.
+        // The value ahead of the range as well.
         (
             DataType::Max,
             Fill::Previous,
-            &[(1, None), (2, Some(5.0)), (3, Some(5.0)), (4, Some(7.0)), (5, Some(7.0))],
+            &[(1, Some(9.0)), (2, Some(5.0)), (3, Some(5.0)), (4, Some(7.0)), (5, Some(7.0))],
         ),
     ] {
         let house = with_hours(data_type, &[(0, 9.0), (2, 5.0), (4, 7.0), (6, 9.0)]).await;
@@ -56,6 +56,27 @@ async fn empty_intervals_are_filled_as_asked() {
             assert_eq!(point.aggregate.is_some(), [2, 4].contains(&hour(point)));
         }
     }
+}
+
+#[tokio::test]
+async fn the_value_before_a_range_is_of_all_hosts_and_its_own_key() {
+    let store = Arc::new(MemoryStore::new());
+    let here = House::with(Arc::clone(&store), HostId(1), Limits::default()).await;
+    let there = House::with(store, HostId(2), Limits::default()).await;
+    here.define("keyed", DataType::Sum, Interval::Daily, true).await;
+    for (house, key, day, value) in [
+        (&here, "a", "2024-04-01", 64.0),
+        (&here, "a", "2024-04-02", 1.0),
+        (&there, "a", "2024-04-02", 2.0),
+        (&here, "b", "2024-04-05", 8.0),
+    ] {
+        let time = Some(at(day).into());
+        house.write(&[Sample { time, ..sample("keyed", Some(key), value) }]).await.unwrap();
+    }
+    let series = here.query("keyed", "2024-04-04", "2024-04-05", Fill::Previous).await;
+    let values = |number: usize| series[number].points.iter().map(|point| point.value).collect::<Vec<_>>();
+    assert_eq!(values(0), [Some(3.0), Some(3.0)]);
+    assert_eq!(values(1), [None, Some(8.0)]);
 }
 
 #[tokio::test]
