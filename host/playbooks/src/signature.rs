@@ -137,20 +137,22 @@ impl SignatureScheme {
 }
 
 /// What a repeated delivery has in common with the first: the header that names it and its value, as
-/// `x-github-delivery:<id>`. Where the scheme signs an id, that one; otherwise the first that is there of GitHub's,
-/// Standard Webhooks' and `Idempotency-Key`.
+/// `x-github-delivery:<id>`. Where the trigger names a header of its own, that one; where the scheme signs an id, that;
+/// otherwise the first that is there of GitHub's, Standard Webhooks' and `Idempotency-Key`.
 ///
 /// # Errors
 /// Names the header: it is there twice, empty, longer than 255 bytes, or not visible ASCII.
 pub(crate) fn delivery_id(
     scheme: Option<SignatureScheme>,
+    own: Option<&str>,
     headers: &[(String, String)],
 ) -> Result<Option<String>, FieldError> {
-    let names: &[&'static str] = match scheme {
+    let names: &[&str] = match (own, scheme) {
+        (Some(own), _) => &[own],
         // The others are not covered by its signature: who repeats a delivery could change them.
-        Some(SignatureScheme::StandardWebhooks) => &[STANDARD_ID],
-        Some(SignatureScheme::Github) => &[HUB_DELIVERY, IDEMPOTENCY_KEY],
-        None => &[HUB_DELIVERY, STANDARD_ID, IDEMPOTENCY_KEY],
+        (None, Some(SignatureScheme::StandardWebhooks)) => &[STANDARD_ID],
+        (None, Some(SignatureScheme::Github)) => &[HUB_DELIVERY, IDEMPOTENCY_KEY],
+        (None, None) => &[HUB_DELIVERY, STANDARD_ID, IDEMPOTENCY_KEY],
     };
     for name in names {
         let mut values = named(headers, name);
@@ -379,15 +381,21 @@ mod tests {
             (None, 0, None),
         ];
         for (scheme, there, expected) in cases {
-            let found = delivery_id(scheme, &headers(&all[..there])).unwrap();
+            let found = delivery_id(scheme, None, &headers(&all[..there])).unwrap();
             assert_eq!(found.as_deref(), expected, "{scheme:?} {there}");
         }
         for wrong in ["", "a b", "é", &"a".repeat(256)] {
-            let error = delivery_id(None, &headers(&[("webhook-id", wrong)])).unwrap_err();
-            assert_eq!(error.field, "webhook-id", "{wrong}");
+            for (own, name) in [(None, "webhook-id"), (Some("X-My-Id"), "X-My-Id")] {
+                let error = delivery_id(None, own, &headers(&[(name, wrong)])).unwrap_err();
+                assert_eq!(error.field, name, "{wrong}");
+            }
         }
         let twice = headers(&[("webhook-id", "a"), ("Webhook-Id", "b")]);
-        assert_eq!(delivery_id(None, &twice).unwrap_err().field, "webhook-id");
+        assert_eq!(delivery_id(None, None, &twice).unwrap_err().field, "webhook-id");
+        let own = headers(&[("x-my-id", "a"), ("webhook-id", "w")]);
+        let found = delivery_id(Some(StandardWebhooks), Some("X-My-Id"), &own).unwrap();
+        assert_eq!(found.as_deref(), Some("X-My-Id:a"));
+        assert_eq!(delivery_id(None, Some("X-My-Id"), &own[1..]).unwrap(), None);
     }
 
     #[test]

@@ -61,13 +61,8 @@ impl Playbooks {
             let verified = check.scheme.verify(&secret, &request.headers, &request.body, self.clock.now());
             verified.map_err(|error| PlaybookError::Signature(error.to_string()))?;
         }
-        let delivery = match delivery_id {
-            Some(header) => {
-                let mut named = request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(header));
-                named.next().map(|(_, value)| format!("{header}:{value}"))
-            }
-            None => signature::delivery_id(check.as_ref().map(|check| check.scheme), &request.headers)?,
-        };
+        let scheme = check.as_ref().map(|check| check.scheme);
+        let delivery = signature::delivery_id(scheme, delivery_id.as_deref(), &request.headers)?;
         let trigger = trigger::webhook(&request, loaded.compiled.reads("trigger.text"))?;
         let mut firing = Firing::new(StartedBy::Webhook, trigger);
         firing.name = delivery.map(|delivery| format!("delivery:{delivery}"));

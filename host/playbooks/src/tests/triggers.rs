@@ -42,6 +42,30 @@ async fn a_delivery_that_comes_twice_starts_one_run_and_an_unsigned_one_none() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_delivery_without_a_name_in_the_header_of_its_trigger_is_refused() {
+    let world = World::new().await;
+    let trigger = json!({"type": "webhook", "delivery_id": "X-My-Id"});
+    let steps = json!([{"id": "a", "app": "echo"}]);
+    let playbook = world.store_json(json!({"name": "hook", "trigger": trigger, "steps": steps})).await;
+    let token = playbook.webhook_token.clone().unwrap();
+    let send = async |ids: &[&str]| {
+        let mut request = post("application/json", "{}");
+        request.headers.extend(ids.iter().map(|id| ("x-my-id".to_owned(), (*id).to_owned())));
+        world.playbooks.start_by_webhook(&token, request).await.map(|started| started.id)
+    };
+    for wrong in [&[""][..], &["a b"], &[&"a".repeat(256)], &["a", "b"]] {
+        let refused = send(wrong).await.unwrap_err();
+        assert_eq!(
+            (refused.kind(), refused.field().unwrap().field.as_str()),
+            (ErrorKind::Invalid, "X-My-Id")
+        );
+    }
+    assert_eq!(world.rows_of(Space::Run).await, 0);
+    assert_eq!(send(&["a"]).await.unwrap(), send(&["a"]).await.unwrap());
+    assert_ne!(send(&[]).await.unwrap(), send(&[]).await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_metric_trigger_fires_when_its_value_crosses_a_bound() {
     let world = World::new().await;
     let trigger = json!({"type": "metric", "metric": "api.*", "rises_above": 10, "when": "value < 1000"});
