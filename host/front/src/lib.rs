@@ -54,9 +54,11 @@ impl Front {
     /// Everything: the native API, webhooks, every dialect under its name, the page, health and metrics; and, for
     /// requests to a host name that belongs to a dialect, that dialect alone.
     pub fn router(&self) -> Router {
+        let (schemas, paths, hooks) = routes!(webhooks::receive);
+        let hooks = hooks.head(webhooks::other_methods).fallback(webhooks::other_methods);
         let native = OpenApiRouter::with_openapi(openapi::document())
             .merge(api::router(&self.services))
-            .routes(routes!(webhooks::receive));
+            .routes((schemas, paths, hooks));
         let (native, mut document) = native.split_for_parts();
         openapi::complete(&mut document);
         let everything = native

@@ -6,7 +6,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use bellwether_kernel::FieldError;
 use bellwether_playbooks::WebhookRequest;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue, header};
 use serde::de::{Deserialize, Deserializer, Error};
 use tokio::sync::oneshot;
 
@@ -52,7 +52,7 @@ pub(crate) async fn within<T>(wait: Option<Wait>, ended: oneshot::Receiver<T>) -
     tokio::time::timeout(wait, ended).await.ok()?.ok()
 }
 
-/// Starts the playbook this URL belongs to with a request of GET, POST or PUT.
+/// Starts the playbook this URL belongs to with a request of GET, POST or PUT: each of them starts a run, HEAD is refused.
 ///
 /// `?wait=SECONDS` waits for the run's end as at `/v1/playbooks/{playbook}/runs`; everything else of the request is
 /// the playbook's to read.
@@ -91,9 +91,14 @@ pub(crate) async fn receive(
     Ok(runs::answer(started, wait).await)
 }
 
+/// Refuses other methods. HEAD, which would be taken for GET, is one: who looks at what is there means to start nothing.
+pub(crate) async fn other_methods() -> Problem {
+    crate::other_methods().await.header(header::ALLOW, HeaderValue::from_static("GET, POST, PUT"))
+}
+
 /// The headers as text, names in lower case. What is not UTF-8 is shown as far as it is.
 fn headers(headers: &HeaderMap) -> Vec<(String, String)> {
-    let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect()
 }
 

@@ -300,6 +300,22 @@ async fn a_webhook_starts_its_playbook_and_answers_at_once_or_with_the_run() {
 }
 
 #[tokio::test]
+async fn only_get_post_and_put_start_a_playbook_by_its_webhook() {
+    let host = Host::new().await;
+    let document = playbook("hooked", "webhook", "{{ trigger.method }}");
+    let stored = host.ask("POST", "/v1/playbooks", &host.admin, document).await.json();
+    let path = stored["webhook_url"].as_str().unwrap();
+    for method in ["HEAD", "DELETE", "PATCH", "OPTIONS"] {
+        let refused = host.ask(method, path, "", Value::Null).await;
+        assert_eq!((refused.status.as_u16(), refused.header("allow")), (405, "GET, POST, PUT"), "{method}");
+    }
+    assert_eq!(host.get("/v1/runs", &host.read).await.json()["items"], json!([]));
+    for method in ["GET", "POST", "PUT"] {
+        assert_eq!(host.ask(method, path, "", Value::Null).await.status, 202, "{method}");
+    }
+}
+
+#[tokio::test]
 async fn a_key_out_of_its_share_is_told_when_to_come_back() {
     let settings = serde_json::from_value(json!({"rate_limit": {"per_second": 1, "burst": 3}})).unwrap();
     let host = Host::with(settings).await;
