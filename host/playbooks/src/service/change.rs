@@ -158,17 +158,12 @@ impl<'a> Change<'a> {
         Ok(())
     }
 
+    /// Makes its webhook, if it has none yet. One that it has is kept while versions without one run, for those that
+    /// have one again.
     fn set_webhook(&mut self, document: &Document) {
-        let wanted = document.trigger.kind() == TriggerKind::Webhook;
-        self.row.webhook = match self.row.webhook.take() {
-            Some(webhook) if wanted => Some(webhook),
-            None if wanted => Some(self.new_webhook()),
-            Some(webhook) => {
-                self.batch.delete(rows::webhook(&webhook.digest));
-                None
-            }
-            None => None,
-        };
+        if self.row.webhook.is_none() && document.trigger.kind() == TriggerKind::Webhook {
+            self.row.webhook = Some(self.new_webhook());
+        }
     }
 
     fn new_webhook(&mut self) -> WebhookToken {

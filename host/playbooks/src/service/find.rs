@@ -9,7 +9,7 @@ use super::{Loaded, Playbook, Status};
 use crate::compile::Compiled;
 use crate::history::{PAGE, invalid_cursor};
 use crate::rows::{Health, NextDue, Part, Payload, PlaybookRef, PlaybookRow, VersionRow};
-use crate::{Format, PlaybookError, Playbooks, rows};
+use crate::{Format, PlaybookError, Playbooks, TriggerKind, rows};
 
 impl Playbooks {
     /// One playbook, by name or id.
@@ -178,13 +178,13 @@ impl Playbooks {
             ))
         })?;
         let webhook_token = match &row.webhook {
-            Some(webhook) => {
+            Some(webhook) if loaded.compiled.document.trigger.kind() == TriggerKind::Webhook => {
                 let token = self.access.unseal(&webhook_purpose(organisation, id), &webhook.token)?;
                 let token = String::from_utf8(token)
                     .map_err(|_| StoreError::Damaged(format!("the token of playbook {id} is no text")))?;
                 Some(token)
             }
-            None => None,
+            _ => None,
         };
         let next = self.store.get(&rows::next(organisation, id)).await?;
         let next_due = next.map(|row| decode::<NextDue>(&row)).transpose()?.map(|next| next.at);

@@ -76,7 +76,7 @@ pub struct Playbook {
     pub source: String,
     /// In which format it was written.
     pub format: Format,
-    /// The token of its webhook's URL, for one that has a webhook.
+    /// The token of its webhook's URL, for one that has a webhook: the same in all its versions that have one.
     pub webhook_token: Option<String>,
     /// When it was first stored.
     pub created: Timestamp,

@@ -28,14 +28,19 @@ async fn a_replaced_playbook_keeps_its_id_and_its_token_and_counts_on() {
     assert_eq!(second.webhook_token, Some(token.clone()));
     assert!(world.playbooks.start_by_webhook(&token, post("", "")).await.is_ok());
 
-    // A trigger by hand has no token, and a webhook after it a new one.
+    // A trigger by hand has no token, and a webhook after it the one there was.
     assert_eq!(put("manual").await.webhook_token, None);
-    assert_eq!(world.rows_of(Space::Webhook).await, 0);
-    let fourth = put("webhook").await;
-    assert_ne!(fourth.webhook_token, Some(token.clone()));
     let refused = world.playbooks.start_by_webhook(&token, post("", "")).await.err().unwrap();
     assert_eq!(refused.kind(), ErrorKind::NotFound);
     assert!(!refused.to_string().contains(&token), "a token is not repeated: {refused}");
+    let back = world.playbooks.roll_back(&world.admin, "a", None).await.unwrap();
+    assert_eq!((back.version, &back.webhook_token), (2, &Some(token.clone())));
+    assert!(world.playbooks.start_by_webhook(&token, post("", "")).await.is_ok());
+    assert_eq!(put("manual").await.webhook_token, None);
+    assert_eq!(put("webhook").await.webhook_token, Some(token));
+    put("manual").await;
+    world.playbooks.delete(&world.admin, "a", false).await.unwrap();
+    assert_eq!(world.rows_of(Space::Webhook).await, 0);
 }
 
 #[tokio::test]
