@@ -1,16 +1,20 @@
 //! A playbook tried without doing anything: everything is checked and rendered as far as it can be known, no app is
 //! called, nothing is recorded.
 
+use std::collections::BTreeMap;
+
 use bellwether_access::{Principal, Role};
-use bellwether_kernel::OrganisationId;
+use bellwether_kernel::{FieldError, OrganisationId};
 use serde_json::{Map, Value as Json, json};
 
 use crate::compile::{Action, Compiled, CompiledInput, CompiledStep, is_within};
-use crate::engine::Described;
+use crate::engine::{Described, declared_inputs};
 use crate::secrets::{MASK, Secrets};
 use crate::service::require_role;
 use crate::template::{Room, Template, from_json, is_true};
-use crate::{AlertMove, Format, PlaybookError, Playbooks, StepKind, TriggerOn, convert, trigger};
+use crate::{
+    AlertMove, DeclaredInput, Format, PlaybookError, Playbooks, StepKind, TriggerOn, convert, trigger,
+};
 
 /// What a run would do.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,10 +49,12 @@ pub struct DryStep {
 impl Playbooks {
     /// Checks a document as [`Self::validate`] does, and says what a run of it with `trigger` would do. `trigger` is
     /// what its templates read as `trigger`, `{"inputs": …}` for a manual one. Of what is not given, a trigger by time
-    /// is as when it is due next, an incident is made up, and declared inputs have their defaults.
+    /// is as when it is due next, an incident is made up, and declared inputs have their defaults. Inputs that are given
+    /// are held against what is declared, as at a start.
     ///
     /// # Errors
-    /// As [`Self::validate`]; [`PlaybookError::Forbidden`] for a key that may only read.
+    /// As [`Self::validate`]; [`PlaybookError::Forbidden`] for a key that may only read; [`PlaybookError::Invalid`] for
+    /// inputs that are not as they are declared.
     pub async fn dry_run(
         &self,
         principal: &Principal,
@@ -60,8 +66,12 @@ impl Playbooks {
         let organisation = principal.organisation;
         let compiled = self.check(organisation, source, format).await?;
         let described = self.described(organisation, &compiled, &[]).await?;
-        for (name, value) in self.expected(&compiled, trigger.get("inputs")) {
+        for (name, value) in self.expected(&compiled) {
             trigger.entry(name).or_insert(value);
+        }
+        if let Some(declared) = compiled.document.trigger.inputs() {
+            let given = trigger.remove("inputs");
+            trigger.insert("inputs".into(), inputs(declared, given)?);
         }
         let trigger = Json::Object(trigger);
         let mut secrets = Secrets::default();
@@ -86,29 +96,40 @@ impl Playbooks {
         Ok(DryRun { steps })
     }
 
-    /// What a trigger holds as far as its document says it.
-    fn expected(&self, compiled: &Compiled, given: Option<&Json>) -> Map<String, Json> {
+    /// What a trigger holds as far as its document says it, inputs aside.
+    fn expected(&self, compiled: &Compiled) -> Map<String, Json> {
         let now = self.clock.now();
-        let expected = match (&compiled.schedule, compiled.document.trigger.inputs()) {
+        let expected = match (&compiled.schedule, &compiled.document.trigger.on) {
             (Some(schedule), _) => trigger::scheduled(schedule.next_after(now).unwrap_or(now), false),
-            (None, Some(declared)) if given.is_none() => {
-                let defaults =
-                    declared.iter().filter_map(|(name, input)| Some((name.clone(), input.default.clone()?)));
-                trigger::manual(&Json::Object(defaults.collect()))
+            (None, TriggerOn::Alert { moves, .. }) => {
+                trigger::alert::made_up(moves.first().copied().unwrap_or(AlertMove::Open))
             }
-            (None, None) => match &compiled.document.trigger.on {
-                TriggerOn::Alert { moves, .. } => {
-                    trigger::alert::made_up(moves.first().copied().unwrap_or(AlertMove::Open))
-                }
-                _ => Json::Null,
-            },
-            (None, Some(_)) => Json::Null,
+            (None, _) => Json::Null,
         };
         match expected {
             Json::Object(expected) => expected,
             _ => Map::new(),
         }
     }
+}
+
+/// The inputs of a start with what is given. Of a start with nothing only what is required is missing, which is for the
+/// steps that read it to say.
+fn inputs(declared: &BTreeMap<String, DeclaredInput>, given: Option<Json>) -> Result<Json, FieldError> {
+    let optional;
+    let (declared, given) = match given {
+        Some(given) => (declared, given),
+        None => {
+            let mut inputs = declared.clone();
+            inputs.retain(|_, input| !input.required || input.default.is_some());
+            optional = inputs;
+            (&optional, Json::Object(Map::new()))
+        }
+    };
+    declared_inputs(declared, given).map_err(|mut error| {
+        error.field = format!("trigger.{}", error.field);
+        error
+    })
 }
 
 struct Dry<'a> {

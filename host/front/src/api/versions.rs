@@ -168,8 +168,8 @@ pub(crate) struct Trial {
     /// The document.
     source: String,
     format: Format,
-    /// What its templates read as `trigger`; for a manual one `{"inputs": …}`. Of what is not given, a trigger by time
-    /// is as when it is due next, and declared inputs have their defaults.
+    /// What its templates read as `trigger`; for a manual one `{"inputs": …}`, held against what is declared as at a start.
+    /// Of what is not given, a trigger by time is as when it is due next, and declared inputs have their defaults.
     #[serde(default)]
     #[schema(value_type = Object)]
     trigger: Map<String, Value>,

@@ -145,9 +145,9 @@ impl Playbooks {
     }
 }
 
-/// What a caller gave, held against what is declared, defaults filled in; anything at all if nothing is declared, but
-/// nothing nested too deep.
-pub(super) fn declared_inputs(
+/// What a caller gave, an object held against what is declared, defaults filled in; with anything at all in it if nothing
+/// is declared, but nothing nested too deep.
+pub(crate) fn declared_inputs(
     declared: &BTreeMap<String, DeclaredInput>,
     inputs: Json,
 ) -> Result<Json, FieldError> {

@@ -36,6 +36,7 @@ use crate::{PlaybookError, Playbooks};
 
 pub(crate) use accept::{Copied, Firing};
 pub use acting::IncidentActions;
+pub(crate) use begin::declared_inputs;
 pub(crate) use following::Following;
 pub(crate) use recall::{Described, pinned, purpose};
 pub(crate) use watching::Watching;

@@ -401,6 +401,33 @@ async fn a_dry_run_knows_of_its_trigger_what_the_document_says() {
 }
 
 #[tokio::test]
+async fn a_dry_run_takes_its_inputs_as_a_start_does() {
+    let world = World::new().await;
+    let declared = json!({
+        "who": {"type": "text", "default": "Ada"}, "n": {"type": "integer", "required": true}, "more": {"type": "text"},
+    });
+    let steps = json!([{"id": "a", "app": "echo", "inputs": {"value": "{{ trigger.inputs }}"}}]);
+    for kind in ["manual", "playbook"] {
+        let trigger = json!({"type": kind, "inputs": declared});
+        let document = json!({"name": "a", "trigger": trigger, "steps": steps});
+        world.store_json(document.clone()).await;
+        let source = document.to_string();
+        for inputs in [json!({"n": "3"}), json!({"n": 1, "who": null, "more": 5})] {
+            let given = object(&json!({"inputs": inputs}));
+            let dry = world.playbooks.dry_run(&world.admin, &source, Format::Json, given).await.unwrap();
+            let run = world.run("a", inputs).await;
+            assert_eq!(dry.steps[0].inputs["value"], run.steps[0].outputs["value"], "{kind}");
+        }
+        for inputs in [json!({}), json!({"n": "many"}), json!({"n": 1, "m": 1}), json!(5)] {
+            let given = object(&json!({"inputs": inputs}));
+            let dry = world.playbooks.dry_run(&world.admin, &source, Format::Json, given).await.unwrap_err();
+            let run = world.playbooks.start(&world.admin, "a", inputs).await.err().unwrap();
+            assert_eq!(dry.to_string(), format!("trigger.{run}"), "{kind}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_start_by_hand_is_told_what_it_may_give() {
     let world = World::new().await;
     let name = Input {
