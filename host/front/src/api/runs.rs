@@ -179,9 +179,9 @@ pub(crate) async fn replay(
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Start {
-    /// What the playbook's steps read as `trigger.inputs`; any JSON.
+    /// What the playbook's steps read as `trigger.inputs`; any JSON in it.
     #[schema(value_type = Object)]
-    inputs: Option<Value>,
+    inputs: Option<Map<String, Value>>,
 }
 
 /// How long to wait.
@@ -219,7 +219,7 @@ pub(crate) async fn start(
     State(services): State<Shared>,
     JsonOrNothing(start): JsonOrNothing<Start>,
 ) -> Result<Response, Problem> {
-    let inputs = start.inputs.unwrap_or_else(|| Value::Object(Map::new()));
+    let inputs = Value::Object(start.inputs.unwrap_or_default());
     let started = services.playbooks().start(&principal, &playbook, inputs).await?;
     Ok(answer(started, query.wait).await)
 }

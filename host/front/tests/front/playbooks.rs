@@ -56,6 +56,22 @@ async fn a_dry_run_says_what_each_step_would_be_given_and_leaves_nothing_behind(
 }
 
 #[tokio::test]
+async fn inputs_that_are_no_object_are_refused_and_start_nothing() {
+    let host = Host::new().await;
+    host.ask("POST", "/v1/playbooks", &host.admin, playbook("talk", "manual", "one")).await;
+    for inputs in [json!(5), json!([]), json!("abc"), json!(true)] {
+        let body = json!({ "inputs": inputs });
+        let refused = host.ask("POST", "/v1/playbooks/talk/runs", &host.write, body).await;
+        assert_eq!(refused.problem(400, "invalid")["errors"][0]["field"], "inputs", "{inputs}");
+    }
+    for body in [json!({ "inputs": null }), json!({})] {
+        assert_eq!(host.ask("POST", "/v1/playbooks/talk/runs", &host.write, body).await.status, 202);
+    }
+    let runs = host.ask("GET", "/v1/runs", &host.read, Value::Null).await.json();
+    assert_eq!(runs["items"].as_array().map(Vec::len), Some(2));
+}
+
+#[tokio::test]
 async fn a_run_that_has_ended_is_replayed_and_not_cancelled() {
     let host = Host::new().await;
     host.ask("POST", "/v1/playbooks", &host.admin, playbook("talk", "manual", "one")).await;

@@ -155,7 +155,8 @@ pub(crate) fn declared_inputs(
         Json::Object(given) => {
             given.iter().try_for_each(|(name, value)| check_nesting(&format!("inputs.{name}"), value))?;
         }
-        other => check_nesting("inputs", other)?,
+        _ if declared.is_empty() => return Err(FieldError::new("inputs", "no object", "an object")),
+        _ => {}
     }
     if declared.is_empty() {
         return Ok(inputs);

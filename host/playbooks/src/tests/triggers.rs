@@ -428,6 +428,17 @@ async fn a_dry_run_takes_its_inputs_as_a_start_does() {
 }
 
 #[tokio::test]
+async fn inputs_that_are_no_object_start_nothing_whatever_is_declared() {
+    let world = World::new().await;
+    world.store_echo("manual", &[("a", "x")]).await;
+    for inputs in [json!(5), json!([]), json!("abc"), json!(true), json!(null)] {
+        let refused = world.playbooks.start(&world.admin, "echo", inputs.clone()).await.err().unwrap();
+        assert_eq!(refused.field().map(|error| error.field.as_str()), Some("inputs"), "{inputs}");
+    }
+    assert_eq!(world.rows_of(Space::Run).await, 0);
+}
+
+#[tokio::test]
 async fn a_start_by_hand_is_told_what_it_may_give() {
     let world = World::new().await;
     let name = Input {
