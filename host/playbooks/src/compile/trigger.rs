@@ -93,7 +93,12 @@ pub(super) fn compile(
         }
         TriggerOn::Manual { inputs } | TriggerOn::Playbook { inputs } => {
             for (name, input) in inputs {
-                check_declared(&path.field("inputs").field(name), name, input)?;
+                let path = path.field("inputs").field(name);
+                check_declared(&path, name, input)?;
+                // One that was stored before this was refused is run as it is.
+                if now.is_some() {
+                    check_secrecy(&path, input)?;
+                }
             }
             Ok((None, None))
         }
@@ -140,6 +145,21 @@ pub(super) fn check_secret_name(path: &Path, name: &str) -> Result<(), Fault> {
         return Ok(());
     }
     fault(path, name, "the name of a secret: 1 to 100 characters of a-z, 0-9, _ and -")
+}
+
+/// Refuses what would show a secret to everybody who may read the document.
+fn check_secrecy(path: &Path, input: &DeclaredInput) -> Result<(), Fault> {
+    if !input.secret {
+        return Ok(());
+    }
+    let said = [("default", input.default.is_some()), ("choices", !input.choices.is_empty())];
+    match said.into_iter().find(|(_, said)| *said) {
+        Some((field, _)) => {
+            let expected = format!("no {field}: whoever reads the document would see the secret");
+            fault(&path.field(field), crate::secrets::MASK, expected)
+        }
+        None => Ok(()),
+    }
 }
 
 fn check_declared(path: &Path, name: &str, input: &DeclaredInput) -> Result<(), Fault> {

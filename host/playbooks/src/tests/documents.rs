@@ -128,6 +128,24 @@ async fn a_fault_is_named_with_its_field_and_its_place() {
 }
 
 #[tokio::test]
+async fn a_secret_input_says_nothing_of_what_the_secret_is() {
+    let world = World::new().await;
+    for (input, field) in [
+        (json!({"type": "text", "secret": true, "default": "hunter2"}), "trigger.inputs.token.default"),
+        (json!({"type": "text", "secret": true, "choices": ["hunter2"]}), "trigger.inputs.token.choices"),
+    ] {
+        let trigger = json!({"type": "manual", "inputs": {"token": input}});
+        let source = json!({"name": "a", "trigger": trigger, "steps": [{"id": "a", "app": "echo"}]});
+        let refused = world.playbooks.store(&world.admin, &source.to_string(), Format::Json, false).await;
+        let refused = refused.unwrap_err();
+        assert_eq!(refused.field().map(|error| error.field.as_str()), Some(field), "{refused}");
+        assert!(!refused.to_string().contains("hunter2"), "a secret is not repeated: {refused}");
+        let compiled = compile::Compiled::read(&source.to_string(), Format::Json, usize::MAX, None);
+        assert!(compiled.is_ok(), "one that was stored before is run as it is");
+    }
+}
+
+#[tokio::test]
 async fn a_fault_of_a_schedule_has_its_place() {
     let world = World::new().await;
     for (trigger, fault) in [
