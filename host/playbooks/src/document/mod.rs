@@ -1,8 +1,8 @@
 //! What a playbook says, read from TOML or JSON.
 
+mod json;
 mod trigger;
 
-use bellwether_kernel::value::MAX_NESTING;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -219,17 +219,7 @@ impl Document {
                 values.chain(document.outputs.values_mut()).for_each(dates_to_text);
                 Ok(document)
             }
-            Format::Json => serde_json::from_str(source).map_err(|error| {
-                let place = format!(" at line {} column {}", error.line(), error.column());
-                let message = error.to_string();
-                let message = match message.strip_suffix(&place).unwrap_or(&message) {
-                    "recursion limit exceeded" => &format!(
-                        "lists and objects lie too deep in each other here; a value may have {MAX_NESTING} levels"
-                    ),
-                    message => message,
-                };
-                syntax((error.line(), error.column()), message)
-            }),
+            Format::Json => json::read(source),
         }
     }
 }

@@ -33,6 +33,11 @@ fn toml_and_json_say_the_same() {
     assert_eq!(from_toml.trigger.kind(), TriggerKind::Webhook);
 }
 
+/// A document of two lines and `rest`.
+fn within(rest: &str) -> String {
+    format!("{{\n\"name\": \"a\",\n{rest}\n}}")
+}
+
 #[test]
 fn what_does_not_read_is_refused_with_its_place() {
     let cases = [
@@ -42,7 +47,35 @@ fn what_does_not_read_is_refused_with_its_place() {
         (Format::Toml, TOML.replace("name = \"count\"", "name = 1"), (2, 8), "string"),
         (Format::Toml, TOML.replace("id = \"add\"\n", ""), (8, 1), "missing field `id`"),
         (Format::Toml, TOML.replace("name = \"count\"", ""), (1, 1), "missing field `name`"),
-        (Format::Json, "{\n  \"name\": \"a\",\n  \"nam\": 1}".into(), (3, 7), "unknown field `nam`"),
+        (Format::Json, "{\n  \"name\": \"a\",\n  \"nam\": 1}".into(), (3, 3), "unknown field `nam`"),
+        // What is last in its object is not taken for the brace behind it.
+        (Format::Json, within("\"timeout\": \"soon\"\n"), (3, 1), "\"soon\" is no span of time"),
+        (Format::Json, within("\"timeout\": 5\n"), (3, 1), "invalid type: integer"),
+        (
+            Format::Json,
+            within("\"trigger\": {\n\"type\": \"every\",\n\"interval\": \"x\"\n}\n"),
+            (5, 1),
+            "\"x\" is no",
+        ),
+        (
+            Format::Json,
+            within("\"trigger\": {\n\"type\": \"every\"\n}\n"),
+            (3, 1),
+            "missing field `interval`",
+        ),
+        (
+            Format::Json,
+            within("\"steps\": [{},\n{\n\"id\": \"b\",\n\"timeout\": \"x\"\n}]"),
+            (3, 13),
+            "missing field `id`",
+        ),
+        (
+            Format::Json,
+            within("\"steps\": [{\"id\": \"a\"},\n{\n\"id\": \"b\",\n\"timeout\": \"x\"\n}]"),
+            (6, 1),
+            "\"x\" is no span of time",
+        ),
+        (Format::Json, within("\"name\": \"b\"\n"), (3, 7), "duplicate field `name`"),
         (Format::Json, "{\n  \"name\": \"a\",\n}".into(), (3, 1), "trailing comma"),
         (
             Format::Json,
