@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use bellwether_kernel::{FieldError, OrganisationId, Timestamp};
 
+use crate::document::check_names;
 use crate::engine::Described;
 use crate::position::{Path, locate};
 use crate::schedule::Schedule;
@@ -183,7 +184,10 @@ impl Compiled {
         catalogue: Option<&Catalogue<'_>>,
     ) -> Result<Self, PlaybookError> {
         let document = Document::read(source, format)?;
-        // One that was stored before there was a bound is run as it is.
+        // One that was stored before there was a bound, or names given twice were refused, is run as it is.
+        if catalogue.is_some() && format == Format::Json {
+            check_names(source)?;
+        }
         let depths = catalogue.map_or(Ok(()), |_| values::check_depths(&document));
         let checked = depths
             .and_then(|()| values::check_numbers(&document, format))

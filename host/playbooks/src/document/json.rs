@@ -1,6 +1,9 @@
-//! JSON as documents are written in it, and where in it what is wrong.
+//! JSON as documents are written in it: where in it what is wrong, and names that are given twice.
+
+use std::collections::HashSet;
 
 use bellwether_kernel::value::MAX_NESTING;
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_path_to_error::Segment;
 
 use super::{Document, syntax};
@@ -19,6 +22,15 @@ pub(super) fn read(source: &str) -> Result<Document, PlaybookError> {
             None => syntax((error.line(), error.column()), &message),
         }
     })
+}
+
+/// Refuses an object with a name twice, wherever it is: of all but the last nothing would be left.
+///
+/// # Errors
+/// [`PlaybookError::Syntax`].
+pub(crate) fn check_names(source: &str) -> Result<(), PlaybookError> {
+    let checked = serde_json::from_str::<Distinct>(source);
+    checked.map(drop).map_err(|error| syntax((error.line(), error.column()), &message(&error)))
 }
 
 /// What is wrong, without its place.
@@ -48,4 +60,62 @@ fn place(source: &str, error: &serde_json::Error, message: &str) -> Option<(usiz
         Segment::Enum { .. } | Segment::Unknown => path,
     });
     (!path.0.is_empty()).then(|| locate(source, Format::Json, &path))
+}
+
+/// Any JSON in which no object has a name twice.
+struct Distinct;
+
+impl<'de> Deserialize<'de> for Distinct {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for Distinct {
+    type Value = Self;
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("JSON")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Self, A::Error> {
+        let mut names = HashSet::new();
+        while let Some(name) = fields.next_key::<String>()? {
+            if names.contains(&name) {
+                return Err(A::Error::custom(format_args!("duplicate field `{name}`")));
+            }
+            names.insert(name);
+            fields.next_value::<Self>()?;
+        }
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self, A::Error> {
+        while items.next_element::<Self>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(self)
+    }
 }

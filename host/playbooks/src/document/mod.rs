@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 use crate::position::line_and_column;
 use crate::{Period, PlaybookError};
 
+pub(crate) use json::check_names;
 pub(crate) use trigger::is_default;
 pub use trigger::{
     AlertMove, DeclaredInput, ErrorAction, Missed, OnError, SignatureCheck, Trigger, TriggerKind, TriggerOn,
@@ -206,7 +207,8 @@ impl Document {
     /// Reads a document. What it says is not looked at: see [`crate::Playbooks::validate`].
     ///
     /// # Errors
-    /// [`PlaybookError::Syntax`] for text that is not TOML or JSON, for unknown, missing and repeated fields.
+    /// [`PlaybookError::Syntax`] for text that is not TOML or JSON, for unknown, missing and repeated fields; of values
+    /// that may be any JSON the last field of a name counts.
     pub fn read(source: &str, format: Format) -> Result<Self, PlaybookError> {
         match format {
             Format::Toml => {

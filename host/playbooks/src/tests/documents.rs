@@ -128,6 +128,30 @@ async fn a_fault_is_named_with_its_field_and_its_place() {
 }
 
 #[tokio::test]
+async fn a_name_that_is_there_twice_is_refused_wherever_it_is() {
+    let world = World::new().await;
+    let document = |trigger: &str, value: &str| {
+        format!(
+            "{{\"name\": \"a\",\n\"trigger\": {trigger},\n\"steps\": [{{\"id\": \"a\", \"app\": \"echo\", \"inputs\": {{\n{value}\n}}}}]}}"
+        )
+    };
+    let manual = r#"{"type": "manual"}"#;
+    for (trigger, value, line, name) in [
+        (manual, r#""value": 1, "value": 2"#, 4, "value"),
+        (manual, r#""value": [{"a": {"b": 1, "c": [], "b": null}}]"#, 4, "b"),
+        (r#"{"type": "manual", "inputs": {"n": {}, "n": {"required": true}}}"#, r#""value": 1"#, 2, "n"),
+    ] {
+        let source = document(trigger, value);
+        let refused = world.playbooks.validate(world.organisation, &source, Format::Json).await.unwrap_err();
+        let told = refused.to_string();
+        assert!(told.contains(&format!("line {line}, ")), "{told}");
+        assert!(told.ends_with(&format!("duplicate field `{name}`")), "{told}");
+    }
+    let source = document(manual, r#""value": [{"a": 1.5}, {"a": true, "b": {"a": -1, "b": "b"}}, null]"#);
+    world.playbooks.validate(world.organisation, &source, Format::Json).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_secret_input_says_nothing_of_what_the_secret_is() {
     let world = World::new().await;
     for (input, field) in [
