@@ -56,7 +56,8 @@ pub(crate) struct Playbook {
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<String>,
     format: Format,
-    /// Where requests start it, for one with a webhook. Only admins see it: whoever has it can start the playbook.
+    /// Where requests start it, for one with a webhook: a URL where the settings have a `public_url`, else a path of this
+    /// host. Only admins see it: whoever has it can start the playbook.
     #[serde(skip_serializing_if = "Option::is_none")]
     webhook_url: Option<String>,
     created: Instant,
