@@ -79,7 +79,8 @@ impl Meters {
 }
 
 impl Playbooks {
-    /// Counts the playbooks and open runs in the store for `/metrics`; to be called every minute.
+    /// Counts the playbooks and open runs in the store for `/metrics`, as it was done when they were opened; to be called
+    /// every minute.
     ///
     /// # Errors
     /// The store's.

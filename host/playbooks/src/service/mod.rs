@@ -239,6 +239,9 @@ impl Playbooks {
         let playbooks = Self::idle(parts);
         playbooks.take_up().await?;
         playbooks.begin_loops();
+        if let Err(error) = playbooks.measure().await {
+            tracing::warn!(%error, "playbooks and runs could not be counted; it is tried again");
+        }
         Ok(playbooks)
     }
 

@@ -6,6 +6,24 @@ use serde_json::json;
 use super::*;
 
 #[tokio::test(start_paused = true)]
+async fn what_there_is_is_counted_when_a_host_starts() {
+    let world = World::new().await;
+    world
+        .store_json(
+            json!({"name": "waits", "trigger": {"type": "manual"}, "steps": [{"id": "a", "delay": "1h"}]}),
+        )
+        .await;
+    world.playbooks.start(&world.admin, "waits", json!({})).await.unwrap();
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    world.reopened(world.store.restart()).await;
+    let shown = recorder.handle().render();
+    for line in [r#"bellwether_playbooks{state="active"} 1"#, "bellwether_runs_open 1"] {
+        assert!(shown.contains(line), "{line} is not in\n{shown}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn runs_are_counted_by_how_they_end_and_playbooks_by_what_starts_them() {
     let recorder = PrometheusBuilder::new().build_recorder();
     let _recording = metrics::set_default_local_recorder(&recorder);
