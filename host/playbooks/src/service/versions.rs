@@ -303,7 +303,11 @@ impl Playbooks {
         version: u32,
     ) -> Result<(Document, String, Format), PlaybookError> {
         let (id, row) = self.find(organisation, name_or_id).await?;
-        let loaded = self.load(organisation, id, version).await?;
+        // What is loaded may be of a version that is kept no more.
+        let loaded = match self.source(organisation, id, version).await? {
+            Some(_) => self.load(organisation, id, version).await?,
+            None => None,
+        };
         let loaded = loaded.ok_or_else(|| unknown_version(&row.name, version))?;
         Ok((loaded.compiled.document.clone(), loaded.source.clone(), loaded.format))
     }

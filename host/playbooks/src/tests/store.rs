@@ -175,6 +175,21 @@ async fn of_many_who_store_one_name_at_once_each_is_a_version() {
 }
 
 #[tokio::test]
+async fn a_version_that_is_not_kept_is_not_shown() {
+    let world = World::with_limits(Limits { versions: 2, ..Limits::default() }).await;
+    for _ in 0..3 {
+        world.playbooks.store(&world.admin, &document("a", "manual"), Format::Json, true).await.unwrap();
+    }
+    let listed = world.playbooks.versions(world.organisation, "a", &PageRequest::first(10)).await.unwrap();
+    let listed: Vec<_> = listed.items.iter().map(|version| version.version).collect();
+    assert_eq!(listed, [3, 2]);
+    for version in 1..=3 {
+        let shown = world.playbooks.version(world.organisation, "a", version).await.is_ok();
+        assert_eq!(shown, listed.contains(&version), "{version}");
+    }
+}
+
+#[tokio::test]
 async fn a_damaged_row_is_an_error_that_says_so() {
     let world = World::new().await;
     world.playbooks.store(&world.admin, &document("a", "manual"), Format::Json, false).await.unwrap();
