@@ -45,6 +45,10 @@ fn a_sole_expression_keeps_its_type_and_other_text_stays_text() {
         ("<{{ '<b>' }}>", json!("<<b>>")),
         ("{# nothing #}", json!("")),
         ("{{ range(3) }}", json!([0, 1, 2])),
+        ("a?b={{ 'c d/é&' | urlencode }}", json!("a?b=c%20d/%C3%A9%26")),
+        ("a?{{ {'b': 'c d', 'e': 1} | urlencode }}", json!("a?b=c%20d&e=1")),
+        ("{{ 'as much as fits'[:7] }}", json!("as much")),
+        ("{{ 'how many words' | split | length }}", json!(3)),
     ];
     for (text, expected) in cases {
         assert_eq!(render(text), Ok(expected), "{text}");
