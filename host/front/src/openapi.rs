@@ -46,7 +46,7 @@ refusals! {
     /// What every operation with a key may answer.
     Refusals [Invalid, Unauthenticated, Forbidden, RateLimited, Internal, Unavailable, Deadline]
     /// What a webhook may answer.
-    HookRefusals [Invalid, TooLarge, Internal, Unavailable, Deadline]
+    HookRefusals [Invalid, Unauthenticated, TooLarge, Internal, Unavailable, Deadline]
     /// Of what names a thing.
     NotFound [NotFound]
     /// Of what takes a body.

@@ -60,7 +60,7 @@ pub(crate) async fn within<T>(wait: Option<Wait>, ended: oneshot::Receiver<T>) -
     params(
         ("token" = String, Path, description = "The secret part of the playbook's webhook URL"),
         ("wait" = Option<u64>, Query, description = "Wait up to so many seconds, at most 60; 10 if no number is given")),
-    request_body(content = Vec<u8>, content_type = "*/*", description = "Anything"),
+    request_body(content_type = "*/*", description = "Anything"),
     responses(
         (status = 202, description = "Accepted; the run goes on by itself", body = runs::Accepted),
         (status = 200, description = "It ended within the wait", body = runs::Run),

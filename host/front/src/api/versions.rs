@@ -114,6 +114,7 @@ pub(crate) struct Publish {
 /// Publishes a version: it runs from here on, as the caller's key. A playbook that was disabled is enabled.
 #[utoipa::path(post, path = "/v1/playbooks/{playbook}/publish", tag = "playbooks", security(("key" = [])),
     params(("playbook" = String, Path, description = "Its name or id")),
+    request_body = Publish,
     responses((status = 200, description = "The playbook as it runs now", body = Playbook), Refusals, NotFound, Bodied, Clash))]
 pub(crate) async fn publish(
     Authorised(principal, ..): Authorised<Admin>,
@@ -224,6 +225,7 @@ impl From<bellwether_playbooks::DryStep> for DryStep {
 
 /// Tries a document without storing it: everything is checked and rendered, no app is called, nothing is recorded.
 #[utoipa::path(post, path = "/v1/playbooks/dry-run", tag = "playbooks", security(("key" = [])),
+    request_body = Trial,
     responses((status = 200, description = "What a run would do", body = DryRun), Refusals, Bodied))]
 pub(crate) async fn dry_run(
     Authorised(principal, ..): Authorised<Write>,

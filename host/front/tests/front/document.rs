@@ -78,6 +78,23 @@ async fn every_operation_says_who_may_call_what_it_answers_and_how_it_fails() {
 }
 
 #[tokio::test]
+async fn what_takes_a_body_says_which() {
+    let host = Host::new().await;
+    let document = host.get("/openapi.json", "").await.json();
+    for (path, method, operation) in operations(&document) {
+        if operation["responses"].get("415").is_some() {
+            assert!(operation["requestBody"]["content"].is_object(), "{method} {path}");
+        }
+    }
+    for method in ["get", "post", "put"] {
+        let hook = &document["paths"]["/hooks/{token}"][method];
+        assert!(hook["responses"]["401"].is_object(), "{hook}");
+        let body = &hook["requestBody"]["content"]["*/*"];
+        assert!(body.is_object() && body["schema"].get("type").is_none(), "any bytes are no list: {body}");
+    }
+}
+
+#[tokio::test]
 async fn every_operation_of_the_document_is_served_and_needs_a_key() {
     let host = Host::new().await;
     let document = host.get("/openapi.json", "").await.json();
