@@ -3,7 +3,9 @@
 //! An app declares an input secret. What such an input is given, and whatever its template reads it from, is masked in
 //! the run's record: at its own place whatever it is, and in every other text it is found in. Where a later step, or
 //! the same run after a restart, needs the value again, the whole of what it came with is kept sealed beside the
-//! masked record.
+//! masked record. What is secret is known for as long as the run is: the values themselves are kept sealed with it, and
+//! go with what it hands on to a run within it, to the run it lies within, and to one that repeats it. So a value stays
+//! masked after the named secret it came from was replaced or deleted.
 
 use std::borrow::Cow;
 
@@ -16,11 +18,18 @@ use crate::template::Variables;
 /// A secret shorter than this, in bytes, is masked at its own place alone: searched for, it would mask half a log.
 const SEARCHED: usize = 4;
 
+/// Bytes of secrets in one record; a single one may have more.
+const RECORD: usize = 256 * 1024;
+
 /// The secrets of one run, as far as they are known.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Secrets {
     /// Longest first, so that a secret that holds another is masked whole.
     texts: Vec<String>,
+    /// What was learned, in that order, of which `texts` are the forms.
+    learned: Vec<String>,
+    /// How many of those are recorded with the run.
+    recorded: usize,
 }
 
 impl Secrets {
@@ -38,12 +47,60 @@ impl Secrets {
     fn learn_text(&mut self, text: &str) {
         let in_json = Json::from(text).to_string();
         let percent: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
+        let mut is_new = false;
         for form in [text, text.trim(), &in_json[1..in_json.len() - 1], &percent] {
             if form.len() >= SEARCHED && !self.texts.iter().any(|known| known == form) {
                 let longer = self.texts.partition_point(|known| known.len() >= form.len());
                 self.texts.insert(longer, form.to_owned());
+                is_new = true;
             }
         }
+        if is_new {
+            self.learned.push(text.to_owned());
+        }
+    }
+
+    /// Whether none is known.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.learned.is_empty()
+    }
+
+    /// Everything learned.
+    pub(crate) fn all(&self) -> Json {
+        Json::from(self.learned.as_slice())
+    }
+
+    /// The same for another run, with which none is recorded yet.
+    pub(crate) fn for_another(&self) -> Self {
+        Self { recorded: 0, ..self.clone() }
+    }
+
+    /// How many of those known are recorded with the run.
+    pub(crate) fn recorded(&self) -> usize {
+        self.recorded
+    }
+
+    /// What is not recorded with the run yet, as much of it as one record takes, which counts as recorded from here on.
+    pub(crate) fn record(&mut self) -> Option<Json> {
+        let mut bytes = 0;
+        let fits = |text: &&String| {
+            let first = bytes == 0;
+            bytes += text.len();
+            first || bytes <= RECORD
+        };
+        let new: Vec<&String> = self.learned[self.recorded..].iter().take_while(fits).collect();
+        self.recorded += new.len();
+        (!new.is_empty()).then(|| new.into_iter().map(String::as_str).collect())
+    }
+
+    /// These, all of which were read from where they are recorded.
+    pub(crate) fn into_recorded(self) -> Self {
+        Self { recorded: self.learned.len(), ..self }
+    }
+
+    /// Takes back that more than the first `recorded` are recorded: what was to record them was not committed.
+    pub(crate) fn unrecord(&mut self, recorded: usize) {
+        self.recorded = recorded;
     }
 
     /// `text` with every secret in it masked.

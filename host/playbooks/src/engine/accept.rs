@@ -35,14 +35,16 @@ pub(crate) struct Firing {
     pub(crate) replay_of: Option<RunId>,
     /// Results of the run it repeats, to be taken over.
     pub(crate) copied: Vec<Copied>,
+    /// What the run it repeats knew to be secret.
+    pub(crate) secrets: Secrets,
     /// What is committed with it. If its preconditions do not hold, nothing happens and the caller is told.
     pub(crate) with: Batch,
 }
 
 impl Firing {
     pub(crate) fn new(by: StartedBy, trigger: Json) -> Self {
-        let (copied, with) = (Vec::new(), Batch::new());
-        Self { name: None, by, trigger, playbook: None, replay_of: None, copied, with }
+        let (copied, secrets, with) = (Vec::new(), Secrets::default(), Batch::new());
+        Self { name: None, by, trigger, playbook: None, replay_of: None, copied, secrets, with }
     }
 }
 
@@ -184,7 +186,8 @@ impl Playbooks {
         }
         let described = self.described(organisation, &loaded.compiled, &row.pins).await?;
         let secret_variables = loaded.compiled.secret_variables(&described);
-        self.write_trigger(&mut batch, organisation, id, &secret_variables, &firing.trigger)?;
+        let mut secrets = firing.secrets.clone();
+        self.write_trigger(&mut batch, organisation, id, &secret_variables, &mut secrets, &firing.trigger)?;
         for copied in &firing.copied {
             self.write_copy(&mut batch, organisation, id, copied)?;
         }
@@ -202,7 +205,7 @@ impl Playbooks {
                 work.untouched = firing.copied.is_empty();
                 work.permit = Some(permit);
                 let trigger = std::mem::take(&mut firing.trigger);
-                self.work_at(work, Begun { trigger, described, secret_variables });
+                self.work_at(work, Begun { trigger, described, secret_variables, secrets });
             }
             (Place::Free | Place::Waits, _) => {
                 self.queued.fetch_add(1, Ordering::SeqCst);
@@ -212,24 +215,28 @@ impl Playbooks {
         Ok(())
     }
 
-    /// Adds the record of a run's trigger to `batch`, secrets masked.
+    /// Adds the record of a run's trigger to `batch`, masked in it what `secret_variables` read and every other of
+    /// `secrets`, and theirs.
     pub(super) fn write_trigger(
         &self,
         batch: &mut Batch,
         organisation: OrganisationId,
         id: RunId,
         secret_variables: &Variables,
+        secrets: &mut Secrets,
         trigger: &Json,
     ) -> Result<(), StoreError> {
         let key = rows::trigger(organisation, id);
         let purpose = || super::purpose(organisation, id, 0, None);
-        if !secret_variables.is_empty() {
+        if !secret_variables.is_empty() || !secrets.is_empty() {
             let mut shown = trigger.clone();
-            if Secrets::default().take("trigger", &mut shown, secret_variables) {
-                return self.write_record(batch, key, purpose, shown.to_string().into(), Some(trigger));
+            if secrets.take("trigger", &mut shown, secret_variables) {
+                self.write_record(batch, key, purpose, shown.to_string().into(), Some(trigger))?;
+                return self.write_secrets(batch, organisation, id, secrets);
             }
         }
-        self.write_record(batch, key, purpose, trigger.to_string().into(), None)
+        self.write_record(batch, key, purpose, trigger.to_string().into(), None)?;
+        self.write_secrets(batch, organisation, id, secrets)
     }
 
     /// Waits for the end of a run that is recorded.

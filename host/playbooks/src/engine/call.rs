@@ -83,14 +83,17 @@ impl Playbooks {
                 Attempted { version, inputs: Map::new(), result, log, run: None, secrets: Vec::new() }
             }
             Described::Component(_) => {
-                match self.run_within(work, step, item.map(|(index, _)| index), attempt, given).await? {
+                let mut known = recalled.secrets.for_another();
+                secrets.iter().for_each(|secret| known.learn(secret));
+                let item = item.map(|(index, _)| index);
+                match self.run_within(work, step, item, attempt, given, known).await? {
                     Tried::Done(attempted) => *attempted,
                     until @ Tried::Until(_) => return Ok(until),
                 }
             }
         };
         attempted.inputs = shown;
-        attempted.secrets = secrets;
+        attempted.secrets.extend(secrets);
         Ok(Tried::done(attempted))
     }
 

@@ -17,6 +17,7 @@ use super::runner::{Came, Work};
 use super::step::{Attempted, Tried};
 use crate::compile::{Action, CompiledStep};
 use crate::rows::{OpenRun, PlaybookRow, RecordOf, RunRow, StartedBy};
+use crate::secrets::Secrets;
 use crate::service::Loaded;
 use crate::{AppError, PlaybookError, Playbooks, Retry, RunState, Value, convert, rows, trigger};
 
@@ -34,7 +35,8 @@ impl Drop for Within<'_> {
 }
 
 impl Playbooks {
-    /// Runs a playbook as a step, as far as it goes now.
+    /// Runs a playbook as a step, as far as it goes now. What is `known` to be secret is so within too, and what the
+    /// run within knows comes back with what it gave.
     pub(super) async fn run_within(
         &self,
         work: &Work,
@@ -42,6 +44,7 @@ impl Playbooks {
         item: Option<u32>,
         attempt: u32,
         given: Vec<(String, Value)>,
+        known: Secrets,
     ) -> Result<Tried, Failure> {
         let Action::Playbook(name) = &step.action else { unreachable!("only playbooks are run within") };
         let id = id_within(work, &step.id, item, attempt);
@@ -50,7 +53,7 @@ impl Playbooks {
         if work.row.depth >= DEPTH {
             return failed(format!("playbooks lie more than {DEPTH} deep in each other"));
         }
-        let (mut inner, begun) = match self.within(work, step, name, id, given).await {
+        let (mut inner, begun) = match self.within(work, step, name, id, given, known).await {
             Ok(Ok(inner)) => inner,
             Ok(Err(message)) => return failed(message),
             Err(PlaybookError::Store(error)) => return Err(moved_or(error)),
@@ -66,6 +69,7 @@ impl Playbooks {
                 Came::Ended | Came::Parked => {}
             }
         }
+        let secrets = readable(id, self.read_secrets(work.organisation, id).await)?;
         let result = match inner.row.state {
             RunState::Succeeded => Ok(self.outputs_of(work.organisation, id).await?),
             state => {
@@ -75,7 +79,7 @@ impl Playbooks {
             }
         };
         let nothing = Attempted::failed(&version, "");
-        Ok(Tried::done(Attempted { result, run: Some(id), ..nothing }))
+        Ok(Tried::done(Attempted { result, run: Some(id), secrets: vec![secrets.all()], ..nothing }))
     }
 
     /// The run within, made if it is not there yet, and this host's; and what is at hand of it if it was made.
@@ -86,6 +90,7 @@ impl Playbooks {
         name: &str,
         id: RunId,
         given: Vec<(String, Value)>,
+        known: Secrets,
     ) -> Result<Result<(Work, Option<Begun>), String>, PlaybookError> {
         let organisation = work.organisation;
         let reference = self.store.get(&rows::run_index(organisation, id)).await?;
@@ -120,7 +125,7 @@ impl Playbooks {
             Err(error) => return Ok(Err(error.to_string())),
         };
         let trigger = trigger::manual(&inputs);
-        let (work, begun) = self.make_within(work, step, id, loaded, &published, trigger).await?;
+        let (work, begun) = self.make_within(work, step, id, loaded, &published, (trigger, known)).await?;
         Ok(Ok((work, Some(begun))))
     }
 
@@ -131,7 +136,7 @@ impl Playbooks {
         id: RunId,
         loaded: Arc<Loaded>,
         playbook: &PlaybookRow,
-        trigger: Json,
+        (trigger, mut secrets): (Json, Secrets),
     ) -> Result<(Work, Begun), PlaybookError> {
         let by = StartedBy::Playbook(work.id, step.id.clone());
         let mut row = new_row(&loaded, playbook, by, self.clock.now());
@@ -148,11 +153,11 @@ impl Playbooks {
         batch.require(rows::run_open(work.organisation, work.id), Precondition::ValueIs(work.fence.clone()));
         let described = self.described(work.organisation, &loaded.compiled, &row.pins).await?;
         let secret_variables = loaded.compiled.secret_variables(&described);
-        self.write_trigger(&mut batch, work.organisation, id, &secret_variables, &trigger)?;
+        self.write_trigger(&mut batch, work.organisation, id, &secret_variables, &mut secrets, &trigger)?;
         self.store.commit(batch).await?;
         let mut inner = Work::new(work.organisation, id, loaded, row, open, fence);
         inner.untouched = true;
-        Ok((inner, Begun { trigger, described, secret_variables }))
+        Ok((inner, Begun { trigger, described, secret_variables, secrets }))
     }
 
     /// Makes a run within `outer` this host's, as that one is.
@@ -203,11 +208,9 @@ impl Playbooks {
         organisation: OrganisationId,
         id: RunId,
     ) -> Result<Map<String, Json>, StoreError> {
-        match self.read_whole(organisation, id, RecordOf::Outputs).await {
-            Ok(Some(Json::Object(outputs))) => Ok(outputs),
-            Ok(_) => Ok(Map::new()),
-            Err(PlaybookError::Store(error)) => Err(error),
-            Err(error) => Err(StoreError::Damaged(format!("the outputs of run {id}: {error}"))),
+        match readable(id, self.read_whole(organisation, id, RecordOf::Outputs).await)? {
+            Some(Json::Object(outputs)) => Ok(outputs),
+            _ => Ok(Map::new()),
         }
     }
 
@@ -267,6 +270,14 @@ impl Playbooks {
         }
         Ok(())
     }
+}
+
+/// What was read of the records of run `id`: one that does not open is damaged.
+fn readable<T>(id: RunId, read: Result<T, PlaybookError>) -> Result<T, StoreError> {
+    read.map_err(|error| match error {
+        PlaybookError::Store(error) => error,
+        error => StoreError::Damaged(format!("the records of run {id}: {error}")),
+    })
 }
 
 /// What a commit that hangs on the outer run failed of.

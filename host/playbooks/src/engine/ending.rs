@@ -185,7 +185,8 @@ impl Playbooks {
             let compiled = &work.loaded.compiled;
             let described = self.described(work.organisation, compiled, &[]).await?;
             let variables = compiled.secret_variables(&described);
-            self.write_trigger(batch, work.organisation, id, &variables, &trigger)?;
+            let mut secrets = self.read_secrets(work.organisation, work.id).await?.for_another();
+            self.write_trigger(batch, work.organisation, id, &variables, &mut secrets, &trigger)?;
             Ok(())
         }
         .await;
@@ -412,7 +413,7 @@ impl Playbooks {
     pub(super) async fn hand_over(&self, work: &mut Work, recalled: &mut Recalled) {
         // Whoever is told may start another at once.
         work.permit = None;
-        if !recalled.secret_variables.is_empty() {
+        if !recalled.secret_variables.is_empty() || !recalled.secrets.is_empty() {
             // What is shown of its trigger is not at hand.
             return self.tell_end(work.organisation, work.id).await;
         }

@@ -185,9 +185,10 @@ impl Playbooks {
             };
             learned.iter().for_each(|secret| secrets.learn(secret));
             let mut batch = Batch::new();
-            let variables = &recalled.secret_variables;
+            let (variables, recorded) = (&recalled.secret_variables, secrets.recorded());
             let whole = self.write_result(&mut batch, work, secrets, variables, position, &mut result);
             if !self.commit_as(work, &batch).await? {
+                secrets.unrecord(recorded);
                 return Ok(Through::Cut);
             }
             if result.state == StepState::Waiting {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bellwether_kernel::{OrganisationId, RunId};
-use bellwether_store::decode;
+use bellwether_store::{Walk, decode};
 use serde_json::{Map, Value as Json};
 
 use super::context::Known;
@@ -43,6 +43,8 @@ pub(super) struct Begun {
     pub(super) described: Vec<Option<Described>>,
     /// What secret inputs read.
     pub(super) secret_variables: Variables,
+    /// What was known to be secret when it was recorded.
+    pub(super) secrets: Secrets,
 }
 
 /// What is known of a run besides its row.
@@ -110,20 +112,21 @@ impl Playbooks {
     /// Reads what is recorded of a run and not at hand.
     pub(super) async fn recall(&self, work: &Work, begun: Option<Begun>) -> Result<Recalled, PlaybookError> {
         let compiled = &work.loaded.compiled;
-        let Begun { trigger, described, secret_variables } = match begun {
+        let Begun { trigger, described, secret_variables, secrets } = match begun {
             Some(begun) => begun,
             None => {
                 let described = self.described(work.organisation, compiled, &work.row.pins).await?;
                 let secret_variables = compiled.secret_variables(&described);
                 let trigger = self.read_whole(work.organisation, work.id, RecordOf::Trigger).await?;
-                Begun { trigger: trigger.unwrap_or_default(), described, secret_variables }
+                let secrets = self.read_secrets(work.organisation, work.id).await?;
+                Begun { trigger: trigger.unwrap_or_default(), described, secret_variables, secrets }
             }
         };
         let mut recalled = Recalled {
             trigger: Known::new(Json::Null),
             outputs: Vec::new(),
             results: vec![None; compiled.steps.len()],
-            secrets: Secrets::default(),
+            secrets,
             secret_variables,
             described: Arc::new(described),
         };
@@ -158,6 +161,23 @@ impl Playbooks {
         Ok(recalled)
     }
 
+    /// The secrets recorded with a run.
+    pub(crate) async fn read_secrets(
+        &self,
+        organisation: OrganisationId,
+        run: RunId,
+    ) -> Result<Secrets, PlaybookError> {
+        let mut secrets = Secrets::default();
+        let mut records = Walk::forward(&*self.store, rows::secrets(organisation, run).prefix());
+        while let Some((key, row)) = records.next().await? {
+            let purpose = purpose(organisation, run, SECRETS, None);
+            if let Some(sealed) = decode::<Record>(&row)?.read_sealed(&*self.store, &key).await? {
+                secrets.learn(&read_json(&self.access.unseal(&purpose, &sealed)?)?);
+            }
+        }
+        Ok(secrets.into_recorded())
+    }
+
     /// A record's outputs, or the trigger, before anything was masked: what is sealed of it, or else what is shown.
     pub(crate) async fn read_whole(
         &self,
@@ -170,6 +190,7 @@ impl Playbooks {
             RecordOf::Outputs => {
                 (rows::outputs(organisation, run), purpose(organisation, run, usize::MAX, None))
             }
+            RecordOf::Secrets => return Ok(None),
             RecordOf::Step(position) => {
                 (rows::step(organisation, run, position), purpose(organisation, run, position + 1, None))
             }
@@ -191,8 +212,11 @@ impl Playbooks {
     }
 }
 
-/// What a sealed record is bound to: `place` is 0 for the trigger, counts the steps from 1, and is the greatest there is
-/// for the outputs.
+/// The place of a run's secrets, see [`purpose`].
+pub(super) const SECRETS: usize = usize::MAX - 1;
+
+/// What a sealed record is bound to: `place` is 0 for the trigger, counts the steps from 1, is the greatest there is
+/// for the outputs, and [`SECRETS`].
 pub(crate) fn purpose(organisation: OrganisationId, run: RunId, place: usize, item: Option<u32>) -> String {
     match item {
         None => format!("run:{organisation}:{run}:{place}"),

@@ -4,7 +4,7 @@ use bellwether_kernel::{OrganisationId, RunId};
 use bellwether_store::{Batch, Key, StoreError, encode};
 use serde_json::Value as Json;
 
-use super::recall::purpose;
+use super::recall::{SECRETS, purpose};
 use super::{Copied, runner::Work};
 use crate::rows::{Part, Payload, Record};
 use crate::secrets::Secrets;
@@ -41,10 +41,14 @@ impl Playbooks {
         let purpose = || purpose(organisation, run, position + 1, item);
         let mut own = Batch::new();
         let shown = serde_json::to_vec(result).expect("a step's result is plain data");
-        let written = self.write_record(&mut own, key.clone(), purpose, shown, masked.then_some(&whole));
+        let recorded = secrets.recorded();
+        let written = self
+            .write_record(&mut own, key.clone(), purpose, shown, masked.then_some(&whole))
+            .and_then(|()| self.write_secrets(&mut own, organisation, run, secrets));
         if let Err(error) = written {
             // The limits on inputs and outputs keep below this, unless JSON must escape most of their text.
             own = Batch::new();
+            secrets.unrecord(recorded);
             result.state = StepState::Failed;
             result.error = Some(format!("what it took and gave cannot be recorded: {error}"));
             result.inputs.clear();
@@ -78,6 +82,25 @@ impl Playbooks {
         };
         batch.put(key, encode(&Record { shown, sealed }));
         Ok(())
+    }
+
+    /// Adds to `batch` what is not recorded yet of the secrets a run knows of.
+    ///
+    /// # Errors
+    /// As [`Self::write_record`].
+    pub(super) fn write_secrets(
+        &self,
+        batch: &mut Batch,
+        organisation: OrganisationId,
+        run: RunId,
+        secrets: &mut Secrets,
+    ) -> Result<(), StoreError> {
+        let purpose = || purpose(organisation, run, SECRETS, None);
+        loop {
+            let key = rows::secrets_from(organisation, run, secrets.recorded());
+            let Some(new) = secrets.record() else { return Ok(()) };
+            self.write_record(batch, key, purpose, b"null".to_vec(), Some(&new))?;
+        }
     }
 
     /// Adds a result taken over from another run to `batch`.

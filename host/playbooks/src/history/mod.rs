@@ -127,7 +127,7 @@ impl Playbooks {
                 RecordOf::Item(position, _) => {
                     records.skip_to(rows::items(organisation, id, position).prefix().end);
                 }
-                RecordOf::Outputs => {}
+                RecordOf::Secrets | RecordOf::Outputs => {}
             }
         }
         Ok(Run { summary: row.summary(id), trigger, steps })

@@ -54,6 +54,7 @@ impl Playbooks {
         };
         let mut firing = Firing::new(row.triggered_by, trigger);
         firing.replay_of = Some(id);
+        firing.secrets = self.read_secrets(organisation, id).await?.for_another();
         firing.copied = copied;
         self.accept(organisation, loaded, firing).await
     }

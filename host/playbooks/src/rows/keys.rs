@@ -162,12 +162,26 @@ pub(crate) fn outputs(organisation: OrganisationId, run: RunId) -> Key {
     records(organisation, run).number(u64::MAX)
 }
 
+/// The records of the secrets a run knows of, behind all its steps.
+pub(crate) fn secrets(organisation: OrganisationId, run: RunId) -> Key {
+    records(organisation, run).number(SECRETS)
+}
+
+/// The record of those it came to know of when it knew of so many.
+pub(crate) fn secrets_from(organisation: OrganisationId, run: RunId, known: usize) -> Key {
+    secrets(organisation, run).number(known as u64)
+}
+
+/// The place of the secrets of a run among its records.
+const SECRETS: u64 = u64::MAX - 1;
+
 /// What a record is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RecordOf {
     Trigger,
     Step(usize),
     Item(usize, u32),
+    Secrets,
     Outputs,
 }
 
@@ -178,6 +192,9 @@ pub(crate) fn record_of(key: &Key) -> Result<RecordOf, StoreError> {
         let place = fields.number()?;
         if place == u64::MAX {
             return Some(RecordOf::Outputs);
+        }
+        if place == SECRETS {
+            return Some(RecordOf::Secrets);
         }
         let place = usize::try_from(place).ok()?;
         let Some(position) = place.checked_sub(1) else { return Some(RecordOf::Trigger) };

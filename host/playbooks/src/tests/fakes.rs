@@ -109,6 +109,10 @@ impl FakeSecrets {
     pub(super) fn put(&self, name: &str, value: &str) {
         self.0.lock().insert(name.to_owned(), value.to_owned());
     }
+
+    pub(super) fn remove(&self, name: &str) {
+        self.0.lock().remove(name);
+    }
 }
 
 #[async_trait]

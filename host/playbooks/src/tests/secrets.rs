@@ -123,3 +123,116 @@ async fn a_secret_that_an_error_would_cut_in_two_is_masked_before_it_is_cut() {
     let run = world.run("a", json!({"password": "hunter2"})).await;
     assert_eq!(run.summary.error, Some(format!("step n: input n is \"{long}••…\", expected a number")));
 }
+
+const UP: &str = "Bearer hunter2-é";
+
+/// An app that sends a secret to a service which repeats it, as JSON.
+fn add_echo_service(world: &World) {
+    world.secrets.put("up", UP);
+    let authorization = Input { secret: true, ..input("authorization", ValueType::Text) };
+    world.apps.put_quick("http", describe(vec![authorization], &[("json", ValueType::Json)]), |call| {
+        let Value::Text(sent) = given(&call, "authorization") else { panic!() };
+        gives(&[("json", Value::Json(json!({"headers": {"authorization": sent}})))])
+    });
+}
+
+/// That no row and no answer shows any of `secrets`.
+async fn assert_hidden(world: &World, secrets: &[&str]) {
+    let rows = world.rows().await;
+    let runs = world.all_runs().await;
+    let mut shown = serde_json::to_string(&runs).unwrap();
+    for step in runs.iter().flat_map(|run| run.steps.iter().map(|step| (run.summary.id, &step.step))) {
+        let page = bellwether_kernel::PageRequest::first(100);
+        let items = world.playbooks.items(world.organisation, step.0, step.1, &page).await.unwrap();
+        shown.push_str(&serde_json::to_string(&items.items).unwrap());
+    }
+    for secret in secrets {
+        assert_eq!(contains(&rows, secret), None, "{secret}");
+        assert!(!shown.contains(secret), "{shown}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_is_hidden_in_the_playbooks_it_comes_from_and_goes_to() {
+    let world = World::new().await;
+    add_echo_service(&world);
+    let http = json!({"id": "a", "app": "http", "inputs": {"authorization": "{{ secrets.up }}"}});
+    let gives = json!({"name": "gives", "trigger": {"type": "playbook"}, "steps": [http],
+        "outputs": {"o": "{{ steps.a.json.headers }}"}});
+    let takes = json!({"name": "takes", "trigger": {"type": "playbook", "inputs": {"h": {}}}, "steps": [
+        {"id": "e", "app": "echo", "inputs": {"value": "{{ trigger.inputs.h }}"}},
+        {"id": "w", "delay": "1h"},
+        {"id": "s", "stop": "failed", "message": "{{ steps.e.value }}"},
+    ]});
+    // What one of them gave, the other is given; once alone and once for each of a list.
+    let outer = json!({"name": "outer", "trigger": {"type": "manual"}, "steps": [
+        {"id": "c", "playbook": "gives"},
+        {"id": "l", "playbook": "gives", "each": [1, 2]},
+        {"id": "e", "app": "echo", "inputs": {"value": "{{ steps.l.o }}"}},
+        {"id": "t", "playbook": "takes", "inputs": {"h": "{{ steps.c.o }}"}},
+    ], "on_failure": [
+        {"id": "f", "app": "echo", "inputs": {"value": "{{ run.error }} {{ steps.e.value }}"}},
+    ]});
+    for document in [gives, takes, outer] {
+        world.store_json(document).await;
+    }
+    let id = world.playbooks.start(&world.admin, "outer", json!({})).await.unwrap().id;
+    tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+    assert_hidden(&world, &["hunter2"]).await;
+    // Whoever goes on with it is told by the store what is secret.
+    let after = world.reopened(world.store.restart()).await;
+    after.secrets.put("up", "another-one");
+    tokio::time::sleep(std::time::Duration::from_secs(7_200)).await;
+    let run = after.ended(id).await;
+    assert_hidden(&after, &["hunter2"]).await;
+    assert_eq!(run.summary.state, RunState::Failed);
+    assert!(run.summary.error.unwrap().contains(r#"{"authorization":"•••"}"#));
+    assert_eq!(run.steps[2].outputs["value"], json!([{"authorization": "•••"}, {"authorization": "•••"}]));
+    assert!(run.steps[4].outputs["value"].as_str().unwrap().contains("•••"), "{:?}", run.steps[4]);
+
+    // One that was handed a secret keeps it when it is repeated by itself.
+    let inner = after.all_runs().await.into_iter().find(|run| run.summary.playbook_name == "takes").unwrap();
+    assert_eq!(inner.trigger, json!({"inputs": {"h": {"authorization": "•••"}}}));
+    let again = after.playbooks.replay(&after.admin, inner.summary.id, None).await.unwrap();
+    let again = again.ended.await.unwrap();
+    assert_eq!(again.trigger, inner.trigger);
+    assert_hidden(&after, &["hunter2"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_was_replaced_or_deleted_stays_hidden_where_it_was_used() {
+    let world = World::new().await;
+    add_echo_service(&world);
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&seen);
+    let note = describe(vec![input("value", ValueType::Json)], &[("value", ValueType::Json)]);
+    world.apps.put_quick("note", note, move |call| {
+        let value = given(&call, "value").clone();
+        noted.lock().push(value.clone());
+        gives(&[("value", value)])
+    });
+    let steps = json!([
+        {"id": "a", "app": "http", "inputs": {"authorization": "{{ secrets.up }}"}},
+        {"id": "w", "delay": "1h"},
+        {"id": "e", "app": "note", "inputs": {"value": "{{ steps.a.json.headers.authorization }}"}},
+        {"id": "s", "stop": "failed", "message": "it was {{ steps.e.value }}"},
+    ]);
+    world.store_json(json!({"name": "long", "trigger": {"type": "manual"}, "steps": steps})).await;
+    let id = world.playbooks.start(&world.admin, "long", json!({})).await.unwrap().id;
+    tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+    world.secrets.put("up", "swordfish-2");
+    tokio::time::sleep(std::time::Duration::from_secs(7_200)).await;
+    let mut run = world.ended(id).await;
+    world.secrets.remove("up");
+    let from = ReplayFrom { step: "e".into(), item: None };
+    // From a step on, and that again.
+    for _ in 0..2 {
+        assert_eq!(run.summary.error.as_deref(), Some("it was •••"));
+        assert_hidden(&world, &["hunter2", "swordfish"]).await;
+        let started = world.playbooks.replay(&world.admin, run.summary.id, Some(&from)).await.unwrap();
+        run = started.ended.await.unwrap();
+    }
+    assert_eq!(run.steps[2].inputs["value"], "•••");
+    assert_hidden(&world, &["hunter2", "swordfish"]).await;
+    assert_eq!(*seen.lock(), vec![Value::Json(UP.into()); 3], "the steps themselves are given it");
+}
