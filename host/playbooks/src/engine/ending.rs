@@ -283,18 +283,42 @@ impl Playbooks {
     /// Ends a run before it is through. Its on-failure steps are taken if it has begun.
     ///
     /// # Errors
-    /// [`PlaybookError::Unknown`] if there is none of that id, [`PlaybookError::Refused`] if it has ended already,
-    /// [`PlaybookError::Forbidden`] for a key that may only read.
+    /// [`PlaybookError::Unknown`] if there is none of that id, [`PlaybookError::Refused`] if it has ended already or
+    /// is at its on-failure steps, [`PlaybookError::Forbidden`] for a key that may only read.
     pub async fn cancel(&self, principal: &Principal, id: RunId) -> Result<RunSummary, PlaybookError> {
         require_role(principal, Role::Write, "cancel a run")?;
         let organisation = principal.organisation;
-        let summary = self.summary(organisation, id).await?;
-        if summary.state.has_ended() {
-            return Err(PlaybookError::Refused(format!("the run {id} has ended already")));
+        let playbook = self.summary(organisation, id).await?.playbook;
+        let reason = format!("it was cancelled with the key {}", principal.key);
+        let key = rows::run(organisation, playbook, id);
+        loop {
+            let stored = self.store.get(&key).await?;
+            let stored =
+                stored.ok_or_else(|| PlaybookError::Unknown { what: "run", name: id.to_string() })?;
+            let row: RunRow = decode(&stored)?;
+            if row.state.has_ended() {
+                return Err(PlaybookError::Refused(format!("the run {id} has ended already")));
+            }
+            if row.outcome.is_some() {
+                return Err(PlaybookError::Refused(format!(
+                    "the run {id} is to end already, and takes its on-failure steps, for five minutes at most"
+                )));
+            }
+            let mut batch = Batch::new();
+            // How it ends may be decided at this moment.
+            batch.require(key.clone(), Precondition::ValueIs(stored));
+            if !self.mark_cancelled(&mut batch, organisation, id, &reason).await? {
+                return self.summary(organisation, id).await;
+            }
+            match self.store.commit(batch).await {
+                Ok(_) => {
+                    self.tell(id);
+                    return self.summary(organisation, id).await;
+                }
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                Err(error) => return Err(error.into()),
+            }
         }
-        self.cancel_run(organisation, id, &format!("it was cancelled with the key {}", principal.key))
-            .await?;
-        self.summary(organisation, id).await
     }
 
     /// Ends every open run of a playbook.

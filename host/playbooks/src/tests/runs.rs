@@ -237,6 +237,26 @@ async fn what_is_too_much_is_refused_before_anything_is_recorded() {
     assert_eq!(world.run("gate", json!({})).await.summary.state, RunState::Succeeded, "there is room again");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_run_at_its_on_failure_steps_is_not_cancelled_and_whoever_tries_is_told() {
+    let world = World::new().await;
+    let (gate, entered) = complaints::add_gate(&world);
+    world.apps.put_quick("fails", describe(vec![], &[]), |_| fails("no luck"));
+    let document = json!({"name": "a", "trigger": {"type": "manual"}, "steps": [{"id": "a", "app": "fails"}],
+        "on_failure": [{"id": "b", "app": "gate"}]});
+    world.store_json(document).await;
+    let started = world.playbooks.start(&world.admin, "a", json!({})).await.unwrap();
+    while entered.load(Ordering::SeqCst) < 1 {
+        tokio::task::yield_now().await;
+    }
+    let refused = world.playbooks.cancel(&world.admin, started.id).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Conflict);
+    assert!(refused.to_string().contains("on-failure steps"), "{refused}");
+    gate.add_permits(1);
+    let run = started.ended.await.unwrap();
+    assert_eq!((run.summary.state, run.steps[1].state), (RunState::Failed, StepState::Succeeded));
+}
+
 #[tokio::test]
 async fn payloads_over_the_limit_are_refused_and_those_below_come_through_whole() {
     let world = World::with_limits(Limits { payload: 400_000, ..Limits::default() }).await;
