@@ -23,6 +23,24 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// How often an acceptance is tried that others get in the way of.
 const ATTEMPTS: u32 = 100;
 
+/// When a new run begins.
+enum Turn {
+    /// At once, with this place among the runs at work.
+    Now(OwnedSemaphorePermit),
+    /// Later, with this place among those that wait.
+    Later(#[expect(dead_code, reason = "it is held until the run is recorded")] Reserved),
+}
+
+/// A place among the runs that wait, held for one that is about to be recorded: so many at once are never more than may
+/// wait.
+struct Reserved(Arc<Playbooks>);
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.0.reserved.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// What starts a run.
 pub(crate) struct Firing {
     /// What names it, for one that may come twice: it starts one run, whatever happens.
@@ -90,16 +108,19 @@ impl Playbooks {
                     return Ok(StartedRun { id: run, repeated: true, ended });
                 }
             }
-            let queued = self.queued.load(Ordering::SeqCst);
-            if queued >= self.limits.queued_runs {
-                return Err(PlaybookError::Busy { runs: queued, retry_after: RETRY_AFTER });
-            }
             // Whoever comes first is served first: only with an empty queue is a run begun at once.
-            let permit = (queued == 0).then(|| Arc::clone(&self.workers).try_acquire_owned().ok()).flatten();
+            let permit = match self.waiting() {
+                0 => Arc::clone(&self.workers).try_acquire_owned().ok(),
+                _ => None,
+            };
+            let turn = match permit {
+                Some(permit) => Turn::Now(permit),
+                None => Turn::Later(self.reserve()?),
+            };
             let id = RunId::new(&*self.clock, &*self.randomness);
             let (sender, ended) = oneshot::channel();
             self.waiters.lock().entry(id).or_default().push((organisation, sender));
-            let recorded = self.record_run(organisation, &loaded, &mut firing, &playbook, id, permit).await;
+            let recorded = self.record_run(organisation, &loaded, &mut firing, &playbook, id, turn).await;
             let Err(error) = recorded else { return Ok(StartedRun { id, repeated: false, ended }) };
             self.waiters.lock().remove(&id);
             // Somebody else took the claim or the place, or this host's lease: look again.
@@ -110,7 +131,27 @@ impl Playbooks {
                 return Err(error);
             }
         }
-        Err(PlaybookError::Busy { runs: self.queued.load(Ordering::SeqCst), retry_after: RETRY_AFTER })
+        Err(self.busy())
+    }
+
+    /// Runs that wait, or are about to.
+    fn waiting(&self) -> usize {
+        self.queued.load(Ordering::SeqCst) + self.reserved.load(Ordering::SeqCst)
+    }
+
+    fn busy(&self) -> PlaybookError {
+        PlaybookError::Busy { runs: self.waiting(), retry_after: RETRY_AFTER }
+    }
+
+    /// Holds a place among the runs that wait.
+    fn reserve(self: &Arc<Self>) -> Result<Reserved, PlaybookError> {
+        let most = self.limits.queued_runs;
+        let one_more =
+            |reserved: usize| (self.queued.load(Ordering::SeqCst) + reserved < most).then_some(reserved + 1);
+        match self.reserved.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more) {
+            Ok(_) => Ok(Reserved(Arc::clone(self))),
+            Err(_) => Err(self.busy()),
+        }
     }
 
     /// The playbook's row, if nothing forbids a run of it.
@@ -148,7 +189,7 @@ impl Playbooks {
         firing: &mut Firing,
         playbook: &PlaybookRow,
         id: RunId,
-        permit: Option<OwnedSemaphorePermit>,
+        mut turn: Turn,
     ) -> Result<(), PlaybookError> {
         let now = self.clock.now();
         let mut batch = firing.with.clone();
@@ -167,10 +208,13 @@ impl Playbooks {
                 row.error = Some("the playbook ran already".into());
             }
             Place::Waits => {
+                if matches!(turn, Turn::Now(_)) {
+                    turn = Turn::Later(self.reserve()?);
+                }
                 open.waits = true;
                 batch.put(rows::waits(organisation, loaded.id, id), Vec::new());
             }
-            Place::Free if permit.is_some() => {
+            Place::Free if matches!(turn, Turn::Now(_)) => {
                 open.owner = Some(self.owner);
                 self.require_lease(&mut batch);
                 self.begin(organisation, id, loaded, &mut row);
@@ -195,20 +239,22 @@ impl Playbooks {
         for run in replaced {
             self.tell(run);
         }
-        match (place, permit) {
+        match (place, turn) {
             (Place::Skipped, _) => {
                 self.meters.ended(RunState::Skipped);
                 self.tell_end(organisation, id).await;
             }
-            (Place::Free, Some(permit)) => {
+            (Place::Free, Turn::Now(permit)) => {
                 let mut work = Work::new(organisation, id, Arc::clone(loaded), row, open, fence);
                 work.untouched = firing.copied.is_empty();
                 work.permit = Some(permit);
                 let trigger = std::mem::take(&mut firing.trigger);
                 self.work_at(work, Begun { trigger, described, secret_variables, secrets });
             }
-            (Place::Free | Place::Waits, _) => {
+            (Place::Free | Place::Waits, reserved) => {
+                // Counted before its place is given back.
                 self.queued.fetch_add(1, Ordering::SeqCst);
+                drop(reserved);
                 self.ready.notify_one();
             }
         }

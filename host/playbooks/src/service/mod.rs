@@ -208,6 +208,8 @@ pub struct Playbooks {
     pub(crate) waiters: Mutex<HashMap<RunId, Vec<Waiter>>>,
     /// Runs that wait to begin.
     pub(crate) queued: AtomicUsize,
+    /// Runs about to be recorded that will wait.
+    pub(crate) reserved: AtomicUsize,
     /// The organisation whose run was taken from the queue last.
     pub(crate) served: AtomicU64,
     /// Told when a run is ready.
@@ -272,6 +274,7 @@ impl Playbooks {
             passed_over: AtomicBool::default(),
             waiters: Mutex::default(),
             queued: AtomicUsize::new(0),
+            reserved: AtomicUsize::new(0),
             served: AtomicU64::new(0),
             ready: Notify::new(),
             sooner: Notify::new(),

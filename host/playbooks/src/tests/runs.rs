@@ -237,6 +237,32 @@ async fn what_is_too_much_is_refused_before_anything_is_recorded() {
     assert_eq!(world.run("gate", json!({})).await.summary.state, RunState::Succeeded, "there is room again");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_more_wait_than_may_however_many_come_at_once() {
+    for concurrency in [json!({"policy": "allow"}), json!({"policy": "queue", "limit": 2})] {
+        let (world, gate, _) =
+            gated(Limits { concurrent_runs: 2, queued_runs: 5, ..Limits::default() }).await;
+        let steps = json!([{"id": "a", "app": "gate"}]);
+        world
+            .store_json(json!({"name": "gate", "trigger": {"type": "manual"}, "concurrency": concurrency.clone(), "steps": steps}))
+            .await;
+        let start = || world.playbooks.start(&world.admin, "gate", json!({}));
+        let started = futures::future::join_all(std::iter::repeat_with(start).take(30)).await;
+        let (accepted, refused): (Vec<_>, Vec<_>) = started.into_iter().partition(Result::is_ok);
+        assert!((5..=7).contains(&accepted.len()), "{concurrency}: {}", accepted.len());
+        assert_eq!(world.rows_of(Space::Run).await, accepted.len(), "{concurrency}");
+        let busy =
+            |refused: &Result<StartedRun, PlaybookError>| matches!(refused, Err(PlaybookError::Busy { .. }));
+        assert!(refused.iter().all(busy), "{concurrency}");
+        gate.add_permits(30);
+        for started in accepted {
+            assert_eq!(started.unwrap().ended.await.unwrap().summary.state, RunState::Succeeded);
+        }
+        assert_eq!(world.playbooks.reserved.load(Ordering::SeqCst), 0);
+        assert_eq!(world.run("gate", json!({})).await.summary.state, RunState::Succeeded, "there is room");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_run_at_its_on_failure_steps_is_not_cancelled_and_whoever_tries_is_told() {
     let world = World::new().await;
