@@ -2,8 +2,9 @@
 //! time, so that however many there are, the host sleeps until the first of them.
 //!
 //! A time that passed more than [`LATE`] ago counts as missed: the playbook was due while no host was up. With
-//! `missed = "run-once"` it fires once for all the times it missed, with the first of them as `trigger.scheduled`;
-//! with `"skip"` it does not. Either way its next time is the first one to come.
+//! `missed = "run-once"` it fires once for all the times that have passed, with the first of them as
+//! `trigger.scheduled`, and its next time is the first one to come; with `"skip"` it does not, and its next time is the
+//! first one that is not missed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -187,7 +188,15 @@ impl Playbooks {
         let now = self.clock.now();
         let missed = now.milliseconds_since(at) > LATE;
         let schedule = loaded.compiled.schedule.as_ref();
-        let following = schedule.and_then(|schedule| schedule.next_after(if missed { now } else { at }));
+        let skipped = missed && missed_of(&loaded) == Missed::Skip;
+        let behind = if skipped {
+            now.saturating_add(-LATE - 1)
+        } else if missed {
+            now
+        } else {
+            at
+        };
+        let following = schedule.and_then(|schedule| schedule.next_after(behind));
         match following {
             Some(at) => {
                 let next = encode(&NextDue { at, version: next.version });
@@ -197,7 +206,6 @@ impl Playbooks {
                 with.delete(key);
             }
         }
-        let skipped = missed && missed_of(&loaded) == Missed::Skip;
         let blocked = self.principal(organisation, &row.runs_as).err();
         if let Some(reason) = &blocked {
             tracing::warn!(playbook = row.name, %organisation, reason, "a scheduled playbook is blocked");

@@ -306,6 +306,21 @@ async fn a_missed_time_is_made_up_for_at_once_or_not_as_the_document_says() {
     }
 }
 
+/// 6, of several times of which the last is seconds old.
+#[tokio::test(start_paused = true)]
+async fn a_time_that_is_seconds_old_is_not_missed_though_others_before_it_were() {
+    let world = World::new().await;
+    world.store_json(every(3_600, "x", "skip")).await;
+    world.playbooks.die();
+    // It is 14:44; the times at 15:00 and 16:00 are missed, the one at 17:00 is not.
+    world.clock.advance((2 * 60 + 16) * MINUTE + 20_000);
+    let after = world.reopened(world.store.restart()).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let runs = after.all_runs().await;
+    let triggers: Vec<_> = runs.iter().map(|run| run.trigger.clone()).collect();
+    assert_eq!(triggers, [json!({"scheduled": "2024-04-09T17:00:00Z", "missed": false})]);
+}
+
 impl World {
     fn until(&self, at: Timestamp) -> Duration {
         self.playbooks.until(at)
