@@ -150,6 +150,7 @@ impl Opened {
             queued_runs: settings.playbooks.queued_runs,
             steps: settings.playbooks.steps,
             payload: settings.playbooks.payload_bytes,
+            outputs: settings.playbooks.output_bytes,
             step_time: Duration::from_secs(settings.playbooks.step_seconds),
             run_time: Duration::from_secs(settings.playbooks.run_seconds),
             items: settings.playbooks.items,

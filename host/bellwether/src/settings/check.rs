@@ -31,6 +31,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), Vec<FieldError>> {
         ("playbooks.queued_runs", settings.playbooks.queued_runs),
         ("playbooks.steps", settings.playbooks.steps),
         ("playbooks.payload_bytes", settings.playbooks.payload_bytes),
+        ("playbooks.output_bytes", settings.playbooks.output_bytes),
         ("playbooks.items", settings.playbooks.items),
         ("playbooks.versions", settings.playbooks.versions),
         ("alerts.concurrent_evaluations", settings.alerts.concurrent_evaluations),

@@ -245,9 +245,11 @@ pub(crate) struct Playbooks {
     pub(crate) queued_runs: usize,
     /// Steps of one playbook.
     pub(crate) steps: usize,
-    /// The largest payload of a trigger, in bytes.
+    /// The largest payload of a trigger, in bytes; a step's inputs, and the list it goes over, have as many at most.
     pub(crate) payload_bytes: usize,
-    /// How long one call of a step may take.
+    /// Bytes of a step's outputs, those of all its items together.
+    pub(crate) output_bytes: usize,
+    /// How long one call of a step may take where the step does not say.
     pub(crate) step_seconds: u64,
     /// How long a run may take where its playbook does not say.
     pub(crate) run_seconds: u64,
@@ -464,6 +466,7 @@ impl Default for Playbooks {
             queued_runs: limits.queued_runs,
             steps: limits.steps,
             payload_bytes: limits.payload,
+            output_bytes: limits.outputs,
             step_seconds: limits.step_time.as_secs(),
             run_seconds: limits.run_time.as_secs(),
             items: limits.items,

@@ -188,8 +188,8 @@ impl Playbooks {
             bytes += crate::template::size(&json);
             object.insert(output, json);
         }
-        if bytes > self.limits.payload {
-            let limit = self.limits.payload;
+        if bytes > self.limits.outputs {
+            let limit = self.limits.outputs;
             return Err(format!("{name} {version} gave outputs of {bytes} bytes, at most {limit} are taken"));
         }
         Ok(object)

@@ -37,7 +37,16 @@ impl Playbooks {
                     let key = rows::outputs(work.organisation, work.id);
                     let purpose = || purpose(work.organisation, work.id, usize::MAX, None);
                     let sealed = (shown != whole).then_some(&whole);
-                    self.write_record(&mut batch, key, purpose, shown.to_string().into(), sealed)?;
+                    let mut own = Batch::new();
+                    match self.write_record(&mut own, key, purpose, shown.to_string().into(), sealed) {
+                        Ok(()) => {
+                            batch.append(own);
+                        }
+                        Err(error) => {
+                            work.row.outcome = Some(RunState::Failed);
+                            work.row.error = Some(format!("its outputs cannot be recorded: {error}"));
+                        }
+                    }
                 }
                 Err(error) => {
                     work.row.outcome = Some(RunState::Failed);
@@ -52,7 +61,7 @@ impl Playbooks {
         let compiled = &work.loaded.compiled;
         let Some(last) = compiled.steps.first() else { return Ok(Map::new()) };
         let context = Context::new(work, recalled, last, None);
-        let mut room = Room::new(self.limits.payload);
+        let mut room = Room::new(self.limits.outputs);
         let mut outputs = Map::new();
         for (name, value) in &compiled.outputs {
             let rendered = compiled.compiler.render(&value.template, &context, &mut room);

@@ -58,8 +58,18 @@ impl Items {
     }
 
     /// Whether no more items are begun.
-    fn is_over(&self, on_item_error: OnItemError, limit: usize) -> bool {
-        self.bytes > limit || (on_item_error == OnItemError::Fail && self.first_failure().is_some())
+    fn is_over(&self, on_item_error: OnItemError) -> bool {
+        on_item_error == OnItemError::Fail && self.first_failure().is_some()
+    }
+
+    /// Makes a failure of an item that gave what is more than all may give together.
+    fn bound(&self, result: &mut StepResult, limit: usize) {
+        let bytes: usize = result.outputs.values().map(size).sum();
+        if result.state == StepState::Succeeded && self.bytes + bytes > limit {
+            result.state = StepState::Failed;
+            result.outputs.clear();
+            result.error = Some(format!("with what it gave its step has more than {limit} bytes of outputs"));
+        }
     }
 
     /// The item that is next: one whose wait is over, or else the first that was never begun.
@@ -167,7 +177,7 @@ impl Playbooks {
         // When those go on that wait within a playbook of their own.
         let mut held: Option<Timestamp> = None;
         loop {
-            while at_work.len() < each.parallel && !items.is_over(each.on_item_error, self.limits.payload) {
+            while at_work.len() < each.parallel && !items.is_over(each.on_item_error) {
                 let Some(item) = items.next(&mut fresh, self.clock.now()) else { break };
                 let prior = items.waiting.remove(&item);
                 items.at_work.insert(item);
@@ -184,6 +194,7 @@ impl Playbooks {
                 }
             };
             learned.iter().for_each(|secret| secrets.learn(secret));
+            items.bound(&mut result, self.limits.outputs);
             let mut batch = Batch::new();
             let (variables, recorded) = (&recalled.secret_variables, secrets.recorded());
             let whole = self.write_result(&mut batch, work, secrets, variables, position, &mut result);
@@ -197,7 +208,7 @@ impl Playbooks {
                 items.add(item, &result, whole);
             }
         }
-        if items.is_over(each.on_item_error, self.limits.payload) {
+        if items.is_over(each.on_item_error) {
             return Ok(Through::All);
         }
         let waiting = items.waiting.values().filter_map(|result| result.waits_until).min();
@@ -245,9 +256,7 @@ impl Playbooks {
         let succeeded = items.through.len() - failed;
         result.items =
             Some(ItemCounts { total: number(count), succeeded: number(succeeded), failed: number(failed) });
-        let limit = self.limits.payload;
         let problem = match items.first_failure() {
-            _ if items.bytes > limit => Some(format!("its items gave more than {limit} bytes in all")),
             Some((item, error)) if on_item_error == OnItemError::Fail => {
                 Some(format!("item {item}: {error}"))
             }

@@ -95,8 +95,11 @@ pub struct Limits {
     pub queued_runs: usize,
     /// Steps of one playbook, and on-failure steps.
     pub steps: usize,
-    /// Bytes of a trigger's payload, of a step's inputs, and of its outputs.
+    /// Bytes of a trigger's payload, of a step's inputs, and of a list it goes over.
     pub payload: usize,
+    /// Bytes of a step's outputs, those of all its items together. What is recorded of a step, inputs and outputs in one
+    /// large value of the store, has at most [`bellwether_store::MAX_LARGE`].
+    pub outputs: usize,
     /// How long one call of a step may take, where the step does not say.
     pub step_time: Duration,
     /// How long a run may take from its first step on, where its playbook does not say.
@@ -114,6 +117,7 @@ impl Default for Limits {
             queued_runs: 10_000,
             steps: 100,
             payload: 1 << 20,
+            outputs: 5 << 19,
             step_time: Duration::from_secs(30),
             run_time: Duration::from_secs(86_400),
             items: 10_000,

@@ -378,7 +378,7 @@ async fn a_run_is_repeated_from_any_step_and_from_within_its_loops() {
 /// 8: loops exhaust memory.
 #[tokio::test(start_paused = true)]
 async fn a_long_list_is_worked_off_so_many_items_at_once_within_bounds() {
-    let world = World::with_limits(Limits { items: 3_000, payload: 100_000, ..Limits::default() }).await;
+    let world = World::with_limits(Limits { items: 3_000, outputs: 100_000, ..Limits::default() }).await;
     let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (at_work, highest) = (Arc::clone(&now), Arc::clone(&most));
     let described = describe(vec![input("size", ValueType::Integer)], &[("text", ValueType::Text)]);
@@ -394,7 +394,7 @@ async fn a_long_list_is_worked_off_so_many_items_at_once_within_bounds() {
     });
     let step = json!({"id": "a", "app": "slow", "each": "{{ trigger.inputs.list }}", "parallel": 7,
         "inputs": {"size": "{{ trigger.inputs.size }}"}});
-    world.store_json(manual("a", json!([step]))).await;
+    world.store_json(manual("a", json!([step.clone()]))).await;
     let run =
         async |count: usize, size: usize| world.run("a", json!({"list": vec![0; count], "size": size})).await;
     let through = run(2_000, 1).await;
@@ -415,6 +415,17 @@ async fn a_long_list_is_worked_off_so_many_items_at_once_within_bounds() {
         refused.summary
     );
     assert!(refused.steps[0].items.unwrap().succeeded < 200, "no more were begun");
+    // What does not fit is an item's failure like any other.
+    let mut goes_on = step;
+    goes_on["on_item_error"] = "continue".into();
+    world.store_json(manual("a", json!([goes_on]))).await;
+    let went_on = run(200, 1_000).await;
+    let counts = went_on.steps[0].items.unwrap();
+    assert_eq!((went_on.summary.error, counts.total), (None, 200));
+    assert!(counts.succeeded >= 95 && counts.failed == 200 - counts.succeeded, "{counts:?}");
+    let last = &went_on.steps[0].outputs["errors"][199];
+    assert!(last.as_str().unwrap().contains("more than 100000 bytes of outputs"), "{last}");
+    assert_eq!(went_on.steps[0].outputs["text"][199], json!(null));
 }
 
 /// 9: secrets in clear text in history.
