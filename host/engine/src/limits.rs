@@ -41,7 +41,8 @@ pub const HOST_CALLS: u64 = 100_000;
 /// Bytes a guest may hand over in all its host calls together: four times the largest single one.
 pub const HOST_BYTES: u64 = 64 << 20;
 
-/// The longest any call can be allowed to take: what a run's step may, and an HTTP client waits for at most.
+/// The longest any limit can allow a call to take: as long as an HTTP client waits at most. A playbook's step may allow
+/// its own calls more.
 pub const WALL_CEILING: Duration = Duration::from_secs(600);
 
 /// Handles a call may hold at once.

@@ -54,7 +54,7 @@ pub struct AppCall {
     pub attempt: u32,
     /// Checked against the description, defaults filled in.
     pub inputs: Vec<(String, Value)>,
-    /// How long it may take; the plugin's own limit holds all the same.
+    /// How long it may take, waiting included; a limit that was set for the plugin itself holds all the same.
     pub time_limit: Duration,
     /// Where its effects are recorded; absent where there is no run to repeat.
     pub effects: Option<EffectScope>,

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bellwether_engine::{CallLimits, CallMeters, exports};
+use bellwether_engine::{CallError, CallLimits, CallMeters, exports};
 use bellwether_kernel::{ErrorKind, FieldError};
 use bellwether_playbooks::{App, AppCall, AppDescription, AppError, AppReport, Output, Retry, Value, misfit};
 
@@ -81,7 +81,18 @@ impl PluginApp {
                     wit::Retry::After(milliseconds) => Retry::After(milliseconds),
                 },
             }),
-            Err(error) => Err(AppError { message: error.to_string(), retry: retry(&error) }),
+            Err(error) => {
+                let ran_out = matches!(&error, PluginError::Call { source: CallError::Deadline { .. }, .. });
+                let message = if ran_out && limits.wall < call.time_limit {
+                    format!(
+                        "{error}, the limit call_milliseconds of this plugin; its step has {:?}",
+                        call.time_limit
+                    )
+                } else {
+                    error.to_string()
+                };
+                Err(AppError { message, retry: retry(&error) })
+            }
         };
         (result, log)
     }
@@ -126,8 +137,10 @@ impl App for PluginApp {
     }
 
     async fn run(&self, call: AppCall) -> AppReport {
-        let own = self.loaded.limits();
-        let limits = CallLimits { wall: call.time_limit.min(own.wall), ..*own };
+        // To wait for a service costs nobody anything, so how long is for the step to say, unless it was said of this
+        // plugin. How long it computes is not.
+        let wall = self.loaded.own_wall().map_or(call.time_limit, |own| own.min(call.time_limit));
+        let limits = CallLimits { wall, ..*self.loaded.limits() };
         let (result, log) = self.try_run(&call, &limits).await;
         AppReport { result, log }
     }

@@ -74,7 +74,8 @@ impl Egress {
         spent: &Spent,
         request: Outgoing,
     ) -> Result<Incoming, EgressError> {
-        let deadline = Instant::now() + request.timeout.unwrap_or(limits::HTTP_TIME).min(limits::HTTP_TIME);
+        let time = request.timeout.unwrap_or(limits::HTTP_TIME).min(limits::HTTP_TIME_MAXIMUM);
+        let deadline = Instant::now() + time;
         spent.request()?;
         let request = prepare(&outlet.granted, request)?;
         spent.bytes(request.body.len())?;

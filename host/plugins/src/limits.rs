@@ -111,8 +111,11 @@ pub const HTTP_CONNECTIONS: usize = 32;
 /// With fewer, every third request of a storm had to connect, which takes longer than the request.
 pub const HTTP_IDLE: usize = 32;
 
-/// How long a plugin's request may take. The call's own deadline holds all the same.
+/// How long a plugin's request may take that does not say. The call's own deadline holds all the same.
 pub const HTTP_TIME: Duration = Duration::from_secs(30);
+
+/// How long one may take that says: as long as the longest call of a step.
+pub const HTTP_TIME_MAXIMUM: Duration = Duration::from_secs(3_600);
 
 /// How long a connection may take to be made.
 pub const HTTP_CONNECT: Duration = Duration::from_secs(5);

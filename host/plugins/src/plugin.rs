@@ -1,6 +1,7 @@
 //! One installed plugin, loaded: its component linked with what was granted, and the one way to call it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bellwether_access::Principal;
 use bellwether_engine::{
@@ -157,6 +158,11 @@ impl Loaded {
 
     pub(crate) fn limits(&self) -> &CallLimits {
         &self.scope.limits.call
+    }
+
+    /// How long a call may take, where that was set for this plugin.
+    pub(crate) fn own_wall(&self) -> Option<Duration> {
+        self.scope.own_wall
     }
 
     fn describe_limits(&self) -> CallLimits {

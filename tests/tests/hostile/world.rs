@@ -80,6 +80,7 @@ impl World {
         let folder = tempfile::tempdir()?;
         let host = Host::start_with(&folder.path().join("data"), &[], |command| {
             command.env("BELLWETHER_PLUGINS__LIMITS__CALL_MILLISECONDS", CALL.as_millis().to_string());
+            command.env("BELLWETHER_PLAYBOOKS__STEP_SECONDS", CALL.as_secs().to_string());
         })?;
         let query = GRANTS.map(|grant| format!("grant={grant}")).join("&");
         let upload = host.as_key(&host.keys().operator, "POST", &format!("/v1/plugins?{query}"));

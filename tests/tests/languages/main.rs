@@ -53,7 +53,7 @@ impl World {
         let lines: String =
             inputs.iter().map(|name| format!("{name} = \"{{{{ trigger.inputs.{name} }}}}\"\n")).collect();
         let document = format!(
-            "name = \"{plugin}\"\n[trigger]\ntype = \"manual\"\n[[steps]]\nid = \"call\"\napp = \"{plugin}\"\n[steps.inputs]\n{lines}"
+            "name = \"{plugin}\"\n[trigger]\ntype = \"manual\"\n[[steps]]\nid = \"call\"\napp = \"{plugin}\"\ntimeout = \"5s\"\n[steps.inputs]\n{lines}"
         );
         let request = world.host.as_key(&world.admin, "POST", "/v1/playbooks");
         expect_json(request.header("content-type", "application/toml").body(document).send()?, 201)?;

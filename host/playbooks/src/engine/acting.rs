@@ -18,7 +18,7 @@ use crate::{
     trigger,
 };
 
-/// How long an app may take that is called about an incident; its plugin's own limit holds all the same.
+/// How long an app may take that is called about an incident.
 const APP_TIME: Duration = Duration::from_secs(60);
 
 /// What is done about incidents, by the playbooks of their organisations and the apps these call.

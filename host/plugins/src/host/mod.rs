@@ -32,6 +32,7 @@ mod tests;
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use bellwether_access::{Access, DataChange, HostKey, Principal};
 use bellwether_alerts::Alerts;
@@ -151,6 +152,8 @@ pub(crate) struct Scope {
     pub(crate) state: String,
     /// What its calls may use.
     pub(crate) limits: Limits,
+    /// How long they may take, where that was set for this plugin.
+    pub(crate) own_wall: Option<Duration>,
     pub(crate) seen: Seen,
     metrics_read: Vec<NamePattern>,
     metrics_write: Vec<NamePattern>,
@@ -179,6 +182,7 @@ impl Scope {
             shared,
             state,
             limits,
+            own_wall: overrides.call_milliseconds.map(Duration::from_millis),
             seen: Seen::default(),
             metrics_read: Vec::new(),
             metrics_write: Vec::new(),

@@ -43,7 +43,7 @@ async fn a_failure_keeps_its_retry_and_is_one_line() {
 async fn every_fault_names_the_plugin_its_version_and_the_call() {
     let bad_text = "(i32.store (i32.const 1200) (i32.const 1)) (i32.store (i32.const 1208) (i32.const 40)) (i32.store8 (i32.const 40) (i32.const 0xff)) (i32.store (i32.const 1212) (i32.const 1)) (global.get $ok)";
     for (body, fault, retry) in [
-        (LOOPS, "plugin probe 1.2.3: app.run: ran out of its 2 s", Retry::Yes),
+        (LOOPS, "plugin probe 1.2.3: app.run: ran out of its 2 s of processor time", Retry::Yes),
         (
             "(unreachable)",
             "plugin probe 1.2.3: app.run: trapped: wasm `unreachable` instruction executed",
@@ -144,6 +144,34 @@ async fn a_call_has_no_longer_than_its_step() {
     };
     let error = app.run(call).await.result.unwrap_err();
     assert_eq!(error.message, "plugin probe 1.2.3: app.run: ran out of its 40 ms");
+}
+
+#[tokio::test]
+async fn a_step_may_give_a_call_longer_than_the_host_does_and_a_limit_of_the_plugin_s_own_still_holds() {
+    let house = House::new().await;
+    let mut limits = house.limits;
+    limits.call.wall = Duration::from_millis(20);
+    let plugins = Plugins::open(house.services.clone(), limits).await.unwrap();
+    install(&plugins, app("", "", LOOPS), &[]).await.unwrap();
+    let ended = async || {
+        let call = AppCall {
+            principal: principal(1, Role::Write),
+            idempotency_key: "k".into(),
+            attempt: 1,
+            inputs: Vec::new(),
+            time_limit: Duration::from_millis(80),
+            effects: None,
+        };
+        let app = plugins.app(ORGANISATION, "probe").unwrap();
+        app.run(call).await.result.unwrap_err().message
+    };
+    assert_eq!(ended().await, "plugin probe 1.2.3: app.run: ran out of its 80 ms");
+    let own = crate::LimitOverrides { call_milliseconds: Some(10), ..crate::LimitOverrides::default() };
+    plugins.set_limits(Owner::Host, "key", "probe", own).await.unwrap();
+    assert_eq!(
+        ended().await,
+        "plugin probe 1.2.3: app.run: ran out of its 10 ms, the limit call_milliseconds of this plugin; its step has 80ms"
+    );
 }
 
 #[tokio::test]
