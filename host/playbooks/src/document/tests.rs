@@ -66,7 +66,7 @@ fn what_does_not_read_is_refused_with_its_place() {
         (
             Format::Json,
             within("\"steps\": [{},\n{\n\"id\": \"b\",\n\"timeout\": \"x\"\n}]"),
-            (3, 13),
+            (3, 11),
             "missing field `id`",
         ),
         (
@@ -75,7 +75,7 @@ fn what_does_not_read_is_refused_with_its_place() {
             (6, 1),
             "\"x\" is no span of time",
         ),
-        (Format::Json, within("\"name\": \"b\"\n"), (3, 7), "duplicate field `name`"),
+        (Format::Json, within("\"name\": \"b\"\n"), (3, 6), "duplicate field `name`"),
         (Format::Json, "{\n  \"name\": \"a\",\n}".into(), (3, 1), "trailing comma"),
         (
             Format::Json,

@@ -153,7 +153,7 @@ async fn a_host_whose_waiting_runs_another_takes_is_not_full_for_ever() {
 async fn a_restart_leaves_what_has_ended_as_it_is() {
     let world = World::new().await;
     world.store_echo("manual", &[("a", "{{ trigger.inputs }}")]).await;
-    let run = world.run("echo", json!("x")).await;
+    let run = world.run("echo", json!({"value": "x"})).await;
     let after = world.reopened(world.store.restart()).await;
     tokio::time::sleep(Duration::from_secs(120)).await;
     assert_eq!(after.playbooks.run(after.organisation, run.summary.id).await.unwrap(), run);

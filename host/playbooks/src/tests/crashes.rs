@@ -23,14 +23,14 @@ async fn survives(crash: Crash) -> bool {
     );
     let step = |id: &str, n: &str| json!({"id": id, "app": "effect", "inputs": {"n": n}});
     let steps = [
-        step("one", "{{ trigger.inputs }}"),
+        step("one", "{{ trigger.inputs.n }}"),
         step("two", "{{ steps.one.n }}"),
         step("three", "{{ steps.two.n }}"),
     ];
     before.store_json(json!({"name": "a", "trigger": {"type": "manual"}, "steps": steps})).await;
 
     let world = before.reopened(before.store.restart_with_crashes(crash)).await;
-    let accepted = match world.playbooks.start(&world.admin, "a", json!(1)).await {
+    let accepted = match world.playbooks.start(&world.admin, "a", json!({"n": 1})).await {
         Ok(started) => {
             let id = started.id;
             let ended = tokio::select! {

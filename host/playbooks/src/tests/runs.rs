@@ -302,10 +302,14 @@ async fn payloads_over_the_limit_are_refused_and_those_below_come_through_whole(
     world
         .store_echo("manual", &[("a", "{{ trigger.inputs }}"), ("b", "{{ [steps.a.value, steps.a.value] }}")])
         .await;
-    let run = world.run("echo", json!("x".repeat(250_000))).await;
+    let run = world.run("echo", json!({"value": "x".repeat(250_000)})).await;
     assert_eq!(run.summary.error.unwrap(), "step b: the inputs are larger than 400000 bytes in all");
-    let refused =
-        world.playbooks.start(&world.admin, "echo", json!("x".repeat(400_001))).await.err().unwrap();
+    let refused = world
+        .playbooks
+        .start(&world.admin, "echo", json!({"value": "x".repeat(400_001)}))
+        .await
+        .err()
+        .unwrap();
     assert_eq!(refused.kind(), ErrorKind::TooLarge);
 }
 
@@ -383,7 +387,7 @@ async fn old_runs_are_swept_away_whole_and_younger_or_open_ones_stay() {
     world.store_echo("manual", &[("a", "{{ trigger.inputs }}"), ("b", "{{ steps.a.value }}")]).await;
     let open = world.playbooks.start(&world.admin, "gate", json!({})).await.unwrap();
     for _ in 0..5 {
-        world.run("echo", json!("x".repeat(100_000))).await;
+        world.run("echo", json!({"value": "x".repeat(100_000)})).await;
         world.clock.advance(1_000);
     }
     let hour = Duration::from_secs(3_600);

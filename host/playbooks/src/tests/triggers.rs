@@ -392,7 +392,7 @@ async fn a_dry_run_knows_of_its_trigger_what_the_document_says() {
         (&every, scheduled, json!({"missed": true}), "2024-04-09T15:00:00Z true"),
         (&cron, scheduled, json!({"scheduled": "x"}), "x false"),
         (&manual, "{{ trigger.inputs.who }}", json!({}), "Ada"),
-        (&manual, "{{ trigger.inputs.who }}", json!({"inputs": {"who": "Bo"}}), "Bo"),
+        (&manual, "{{ trigger.inputs.who }}", json!({"inputs": {"who": "Bo", "n": 1}}), "Bo"),
     ] {
         assert_eq!(dry(trigger.clone(), value, given).await, (Some(expected.into()), None), "{trigger}");
     }
