@@ -232,7 +232,7 @@ impl<H: SeriesRead + SeriesWrite> Taking<'_, '_, H> {
         }
         if family.counts
             && !stale
-            && let Some(start) = milliseconds(point.start()).filter(|start| is_young(*start, time))
+            && let Some(start) = beginning(point.start(), point.time()).filter(|start| is_young(*start, time))
         {
             self.batch.beginnings.note(start, time, name, &tags, rows);
         }
@@ -247,6 +247,14 @@ impl<H: SeriesRead + SeriesWrite> Taking<'_, '_, H> {
             self.batch.told.tell(metric, description, unit);
         }
     }
+}
+
+/// When a stream began whose first point may be that of `time`: of one that began within the point's own millisecond, the
+/// one before, since a series has one sample of each.
+fn beginning(start: u64, time: u64) -> Option<Timestamp> {
+    let began = milliseconds(start)?;
+    let same = start < time && milliseconds(time) == Some(began);
+    Some(if same { Timestamp::from_milliseconds(began.milliseconds() - 1) } else { began })
 }
 
 /// Nanoseconds since 1970, of which 0 says that nobody knows.

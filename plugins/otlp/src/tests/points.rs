@@ -136,6 +136,14 @@ fn what_counts_begins_at_zero_where_it_says_that_it_began() {
         take(&host, &message);
         assert_eq!(stored(&host)["c_total{}"], expected);
     }
+    // The first point of a quick stream comes within the millisecond it began in.
+    let host = MemoryHost::new();
+    for time in [SECOND + 900, 2 * SECOND] {
+        let began =
+            NumberDataPoint { start_time_unix_nano: SECOND + 100, time_unix_nano: time, ..double(3.0) };
+        take(&host, &request(vec![sum("c", 2, true, began)]));
+    }
+    assert_eq!(stored(&host)["c_total{}"], [(999, 0.0), (1000, 3.0), (2000, 3.0)]);
     // A stream's first sample stands at its start, and stays.
     let host = MemoryHost::new();
     take(&host, &counter(1, 1, 100.0));
