@@ -237,7 +237,7 @@ fn bundled_pure_plugins_are_tried_from_the_command_line() -> Result<()> {
     let (good, shown) = tried(&["plugin", "detect", "threshold", "--points", "1", "--setting", "window=2"])?;
     ensure!(!good && shown.contains("settings.window") && shown.contains("5 to 1000"), "{shown}");
     let (good, shown) = tried(&["plugin", "detect", "webhook", "--points", "1"])?;
-    ensure!(!good && shown.contains("is no detector"), "{shown}");
+    ensure!(!good && shown.contains("is not called as a detector: it is a formatter"), "{shown}");
     for (wrong, part) in [
         ("detect threshold", "--points"),
         ("detect threshold", "--metric"),

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use bellwether_tests::{Host, binary, expect_json};
+use bellwether_tests::{FirstKeys, Host, binary, expect_json};
 use serde_json::{Value, json};
 
 /// A first-party component, as `cargo xtask plugins` leaves it.
@@ -59,7 +59,7 @@ fn a_bundled_plugin_stays_removed_or_switched_off_when_the_host_starts_again() -
     let folder = tempfile::tempdir()?;
     let data = folder.path().join("data");
     let host = Host::start(&data, &[])?;
-    let operator = host.keys().operator.clone();
+    let FirstKeys { operator, admin, .. } = host.keys().clone();
     for arguments in [["plugin", "remove", "tamtam"], ["plugin", "disable", "slack"]] {
         let output = host.command(&operator, &arguments)?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -75,7 +75,7 @@ fn a_bundled_plugin_stays_removed_or_switched_off_when_the_host_starts_again() -
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     ensure!(enabled(&host)? == true);
     let again = ["plugin", "install", "--bundled", "tamtam"];
-    let refused = host.command(&host.keys().admin, &again)?;
+    let refused = host.command(&admin, &again)?;
     ensure!(!refused.status.success(), "an organisation's admin installs nothing for all");
     let output = host.command(&operator, &again)?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -237,7 +237,7 @@ async fn settings_the_detector_refuses_are_refused_when_a_monitor_is_put_or_test
         (json!({"deviations": -1}), "detector.settings.deviations", "a number above 0"),
         (json!({"deviations": "three"}), "detector.settings.deviations", "a number"),
         (json!({}), "detector.settings.deviations", "it is required"),
-        (json!({"deviations": 3, "noise": 1}), "detector.settings.noise", "one of deviations"),
+        (json!({"deviations": 3, "noise": 1}), "detector.settings.noise", "another name: deviations"),
     ] {
         let document = with(settings);
         let mut other = document.clone();

@@ -94,7 +94,7 @@ fn an_error_names_the_value_and_what_would_be_right() {
             "thresholds.critical is \"90\", expected a number",
         ),
         (json!({"kind": 5}), "kind is \"5\", expected one of threshold, no-data, anomaly"),
-        (json!({"window": 5}), "window is \"5\", expected a text"),
+        (json!({"window": 5}), "window is \"5\", expected a text: put it in quotes"),
         (json!({"thresholds": 90}), "thresholds is \"90\", expected an object"),
         (json!({"channels": "ops"}), "channels is \"ops\", expected a list"),
         (

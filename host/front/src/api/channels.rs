@@ -224,6 +224,7 @@ pub(crate) async fn get(
 /// formatter would refuse are refused; nothing is sent.
 #[utoipa::path(put, path = "/v1/channels/{channel}", tag = "channels", security(("key" = [])),
     params(("channel" = String, Path, description = "1 to 32 characters of `a-z0-9_-`"), VersionQuery),
+    request_body = PutChannel,
     responses(
         (status = 200, description = "The channel as it is now", body = Channel),
         (status = 201, description = "The new channel", body = Channel),

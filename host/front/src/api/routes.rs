@@ -159,6 +159,7 @@ pub(crate) async fn rules(
 
 /// Puts rules in the place of those there are.
 #[utoipa::path(put, path = "/v1/routes/rules", tag = "channels", security(("key" = [])), params(VersionQuery),
+    request_body = PutRules,
     responses((status = 200, description = "The rules", body = Rules), Refusals, Bodied, Clash))]
 pub(crate) async fn put_rules(
     Authorised(principal, ..): Authorised<Admin>,
@@ -198,6 +199,7 @@ pub(crate) async fn table(
 /// Puts a routing table, or another in its place.
 #[utoipa::path(put, path = "/v1/routes/tables/{table}", tag = "channels", security(("key" = [])),
     params(("table" = String, Path, description = "1 to 32 characters of `a-z0-9_-`"), VersionQuery),
+    request_body = PutTable,
     responses(
         (status = 200, description = "The table as it is now", body = Table),
         (status = 201, description = "The new table", body = Table),

@@ -83,6 +83,7 @@ pub(crate) async fn list(
 /// told something.
 #[utoipa::path(put, path = "/v1/secrets/{name}", tag = "secrets", security(("key" = [])),
     params(("name" = String, Path, description = "1 to 100 characters of `a-z0-9_-`")),
+    request_body = PutSecret,
     responses(
         (status = 200, description = "Its value was replaced", body = Put),
         (status = 201, description = "It is new", body = Put),
