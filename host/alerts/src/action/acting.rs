@@ -14,7 +14,7 @@ use super::offer::action_of;
 use super::{Act, ActRow, Acted, Actions};
 use crate::evaluate::Changed;
 use crate::incident::{Note, NoteKind};
-use crate::service::Attempts;
+use crate::service::until_it_holds;
 use crate::{AlertError, Alerts, Incident, IncidentId, StoredIncident, limits, rows};
 
 /// How long after a start an act of an app is left to whoever does it, if that is another host; longer than apps may take.
@@ -62,13 +62,7 @@ impl Alerts {
     ) -> Result<Acting, AlertError> {
         let actions = self.outward.actions.clone();
         let actions = actions.ok_or_else(|| AlertError::Conflict("this host does no actions".to_owned()))?;
-        let mut attempts = Attempts::default();
-        let begun = loop {
-            let begun = self.begin_act(&actor, id, name).await;
-            if !attempts.again(&begun) {
-                break begun?;
-            }
-        };
+        let begun = until_it_holds(|| self.begin_act(&actor, id, name)).await?;
         let (sender, ended) = oneshot::channel();
         let sequence = begun.act.sequence;
         let alerts = Arc::clone(self);
@@ -123,16 +117,11 @@ impl Alerts {
         let (organisation, name) = (begun.act.organisation, begun.act.action.name.clone());
         let by = begun.act.by.clone();
         let acted = actions.act(begun.act.clone()).await?;
-        let mut attempts = Attempts::default();
-        loop {
-            let done = self.end_act(&begun, organisation, &name, &by, &acted).await;
-            if !attempts.again(&done) {
-                if let Err(error) = done {
-                    tracing::warn!(%error, incident = %begun.id, name, "what came of an action was not recorded");
-                }
-                return Some(acted);
-            }
+        let done = until_it_holds(|| self.end_act(&begun, organisation, &name, &by, &acted)).await;
+        if let Err(error) = done {
+            tracing::warn!(%error, incident = %begun.id, name, "what came of an action was not recorded");
         }
+        Some(acted)
     }
 
     async fn end_act(

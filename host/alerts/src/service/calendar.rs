@@ -7,7 +7,7 @@ use bellwether_kernel::{FieldError, OrganisationId, Page, PageRequest, Timestamp
 use bellwether_store::{Batch, Direction, Precondition, Space, decode, encode};
 use bytes::Bytes;
 
-use super::{Attempts, SHOWN};
+use super::{SHOWN, until_it_holds};
 use crate::calendar::{Calendar, CalendarEntry, EntryId, EntryKind, NewEntry, Quiet};
 use crate::evaluate::Changed;
 use crate::incident::{Note, NoteKind};
@@ -28,17 +28,13 @@ impl Alerts {
         principal: &Principal,
         new: NewEntry,
     ) -> Result<CalendarEntry, AlertError> {
-        let mut attempts = Attempts::default();
-        loop {
+        until_it_holds(|| async {
             let mut batch = Batch::new();
-            let done = match self.add_entry(&mut batch, principal, &new, None).await {
-                Ok(entry) => self.store.commit(batch).await.map(|_| entry).map_err(AlertError::from),
-                Err(error) => Err(error),
-            };
-            if !attempts.again(&done) {
-                return done;
-            }
-        }
+            let entry = self.add_entry(&mut batch, principal, &new, None).await?;
+            self.store.commit(batch).await?;
+            Ok(entry)
+        })
+        .await
     }
 
     async fn add_entry(
@@ -82,13 +78,7 @@ impl Alerts {
         id: EntryId,
         new: NewEntry,
     ) -> Result<CalendarEntry, AlertError> {
-        let mut attempts = Attempts::default();
-        loop {
-            let done = self.try_replace_entry(principal, id, &new).await;
-            if !attempts.again(&done) {
-                return done;
-            }
-        }
+        until_it_holds(|| self.try_replace_entry(principal, id, &new)).await
     }
 
     async fn try_replace_entry(
@@ -117,13 +107,7 @@ impl Alerts {
     /// # Errors
     /// [`AlertError::NotFound`].
     pub async fn delete_entry(&self, principal: &Principal, id: EntryId) -> Result<(), AlertError> {
-        let mut attempts = Attempts::default();
-        loop {
-            let done = self.try_delete_entry(principal, id).await;
-            if !attempts.again(&done) {
-                return done;
-            }
-        }
+        until_it_holds(|| self.try_delete_entry(principal, id)).await
     }
 
     async fn try_delete_entry(&self, principal: &Principal, id: EntryId) -> Result<(), AlertError> {
@@ -151,13 +135,7 @@ impl Alerts {
         series: Option<&str>,
         until: Timestamp,
     ) -> Result<CalendarEntry, AlertError> {
-        let mut attempts = Attempts::default();
-        loop {
-            let done = self.try_snooze(principal, id, series, until).await;
-            if !attempts.again(&done) {
-                return done;
-            }
-        }
+        until_it_holds(|| self.try_snooze(principal, id, series, until)).await
     }
 
     async fn try_snooze(

@@ -4,7 +4,7 @@ use bellwether_access::Principal;
 use bellwether_kernel::{MonitorId, OrganisationId, Page, PageRequest, Timestamp};
 use bellwether_store::{Batch, Direction, Precondition, StoreError, decode, encode};
 
-use super::{Attempts, cursor_to, place_of};
+use super::{cursor_to, place_of, until_it_holds};
 use crate::evaluate::Changed;
 use crate::feedback::{Feedback, FeedbackCounts, Opinion, check};
 use crate::incident::{Note, NoteKind};
@@ -74,13 +74,7 @@ impl Alerts {
         id: IncidentId,
         given: Option<(Opinion, &str)>,
     ) -> Result<Option<Feedback>, AlertError> {
-        let mut attempts = Attempts::default();
-        loop {
-            let done = self.try_turn_feedback(principal, id, given).await;
-            if !attempts.again(&done) {
-                return done;
-            }
-        }
+        until_it_holds(|| self.try_turn_feedback(principal, id, given)).await
     }
 
     async fn try_turn_feedback(

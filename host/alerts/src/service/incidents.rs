@@ -6,7 +6,7 @@ use bellwether_store::{Batch, Direction, Key, Precondition, Space, Walk, decode,
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Attempts, cursor_to, place_of};
+use super::{cursor_to, place_of, until_it_holds};
 use crate::evaluate::{Changed, interval};
 use crate::incident::{Acknowledgement, Interval, Note, NoteKind};
 use crate::{AlertError, Alerts, Event, IncidentId, Severity, StoredIncident, limits, rows};
@@ -250,13 +250,7 @@ impl Alerts {
         needs_open: bool,
         change: impl Fn(&mut StoredIncident) -> Option<(NoteKind, String)>,
     ) -> Result<StoredIncident, AlertError> {
-        let mut attempts = Attempts::default();
-        loop {
-            let done = self.try_touch(principal, id, needs_open, &change).await;
-            if !attempts.again(&done) {
-                return done;
-            }
-        }
+        until_it_holds(|| self.try_touch(principal, id, needs_open, &change)).await
     }
 
     async fn try_touch(

@@ -299,14 +299,19 @@ fn damaged_version(
     StoreError::Damaged(format!("version {version} of monitor {id} of organisation {organisation}: {why}"))
 }
 
-/// Counts the attempts at a change: whether one that was overtaken is made anew.
-#[derive(Default)]
-pub(crate) struct Attempts(usize);
-
-impl Attempts {
-    pub(crate) fn again<T>(&mut self, done: &Result<T, AlertError>) -> bool {
-        self.0 += 1;
-        matches!(done, Err(AlertError::Store(StoreError::Conflict(_)))) && self.0 < ATTEMPTS
+/// Makes a change, anew as long as it is overtaken.
+pub(crate) async fn until_it_holds<T, C>(change: impl Fn() -> C) -> Result<T, AlertError>
+where
+    C: Future<Output = Result<T, AlertError>>,
+{
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        let done = change().await;
+        let overtaken = matches!(done, Err(AlertError::Store(StoreError::Conflict(_))));
+        if !overtaken || attempts == ATTEMPTS {
+            return done;
+        }
     }
 }
 

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::Attempts;
 use super::find::{Found, StoredMonitor};
+use super::until_it_holds;
 use crate::calendar::Quiet;
 use crate::engine::check_peers;
 use crate::evaluate::{Move, Settling, close_all};
@@ -99,13 +99,7 @@ impl Alerts {
         document: &Json,
     ) -> Result<StoredMonitor, AlertError> {
         let compiled = self.compile(principal.organisation, document).await?;
-        let mut attempts = Attempts::default();
-        loop {
-            let done = self.try_create(principal, &compiled).await;
-            if !attempts.again(&done) {
-                return done;
-            }
-        }
+        until_it_holds(|| self.try_create(principal, &compiled)).await
     }
 
     async fn try_create(
@@ -194,13 +188,7 @@ impl Alerts {
         action: &str,
         changed: impl Fn(&Compiled) -> Result<Compiled, AlertError>,
     ) -> Result<StoredMonitor, AlertError> {
-        let mut attempts = Attempts::default();
-        loop {
-            let done = self.try_change(principal, name_or_id, expected, action, &changed).await;
-            if !attempts.again(&done) {
-                return done;
-            }
-        }
+        until_it_holds(|| self.try_change(principal, name_or_id, expected, action, &changed)).await
     }
 
     async fn try_change(
@@ -274,13 +262,7 @@ impl Alerts {
     /// # Errors
     /// [`AlertError::NotFound`].
     pub async fn delete_monitor(&self, principal: &Principal, name_or_id: &str) -> Result<(), AlertError> {
-        let mut attempts = Attempts::default();
-        loop {
-            let done = self.try_delete(principal, name_or_id).await;
-            if !attempts.again(&done) {
-                return done;
-            }
-        }
+        until_it_holds(|| self.try_delete(principal, name_or_id)).await
     }
 
     async fn try_delete(&self, principal: &Principal, name_or_id: &str) -> Result<(), AlertError> {

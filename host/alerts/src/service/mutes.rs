@@ -4,7 +4,7 @@ use bellwether_access::Principal;
 use bellwether_kernel::{OrganisationId, Page, PageRequest, Timestamp};
 use bellwether_store::{Batch, Direction, Precondition, Space, decode, encode};
 
-use super::{Attempts, SHOWN};
+use super::{SHOWN, until_it_holds};
 use crate::mute::{Mute, MuteId, NewMute};
 use crate::{AlertError, Alerts, limits, rows};
 
@@ -15,13 +15,7 @@ impl Alerts {
     /// [`AlertError::Invalid`] for an end that is past or before its start, and for one that says neither what it is about
     /// nor that it is everything; [`AlertError::Limit`].
     pub async fn create_mute(&self, principal: &Principal, new: NewMute) -> Result<Mute, AlertError> {
-        let mut attempts = Attempts::default();
-        loop {
-            let done = self.try_create_mute(principal, &new).await;
-            if !attempts.again(&done) {
-                return done;
-            }
-        }
+        until_it_holds(|| self.try_create_mute(principal, &new)).await
     }
 
     async fn try_create_mute(&self, principal: &Principal, new: &NewMute) -> Result<Mute, AlertError> {
@@ -66,13 +60,7 @@ impl Alerts {
         id: MuteId,
         end: Option<Timestamp>,
     ) -> Result<Mute, AlertError> {
-        let mut attempts = Attempts::default();
-        loop {
-            let done = self.try_change_mute(principal, id, end).await;
-            if !attempts.again(&done) {
-                return done;
-            }
-        }
+        until_it_holds(|| self.try_change_mute(principal, id, end)).await
     }
 
     async fn try_change_mute(
@@ -101,13 +89,7 @@ impl Alerts {
     /// # Errors
     /// [`AlertError::NotFound`].
     pub async fn delete_mute(&self, principal: &Principal, id: MuteId) -> Result<(), AlertError> {
-        let mut attempts = Attempts::default();
-        loop {
-            let done = self.try_delete_mute(principal, id).await;
-            if !attempts.again(&done) {
-                return done;
-            }
-        }
+        until_it_holds(|| self.try_delete_mute(principal, id)).await
     }
 
     async fn try_delete_mute(&self, principal: &Principal, id: MuteId) -> Result<(), AlertError> {

@@ -4,7 +4,7 @@ use bellwether_access::Principal;
 use bellwether_kernel::OrganisationId;
 use bellwether_store::{Batch, Precondition, StoreError, decode, encode};
 
-use super::Attempts;
+use super::until_it_holds;
 use crate::evaluate::close_some;
 use crate::rows::{self, NextRow};
 use crate::{AlertError, Alerts, IncidentId, StoredIncident};
@@ -18,13 +18,7 @@ impl Alerts {
     /// # Errors
     /// [`AlertError::NotFound`]; [`AlertError::Conflict`] if it is over.
     pub async fn resolve(&self, principal: &Principal, id: IncidentId) -> Result<StoredIncident, AlertError> {
-        let mut attempts = Attempts::default();
-        loop {
-            let done = self.try_resolve(principal, id).await;
-            if !attempts.again(&done) {
-                return done;
-            }
-        }
+        until_it_holds(|| self.try_resolve(principal, id)).await
     }
 
     async fn try_resolve(&self, principal: &Principal, id: IncidentId) -> Result<StoredIncident, AlertError> {
