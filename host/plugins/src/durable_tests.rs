@@ -1,9 +1,7 @@
 //! That what a real component does in a step is done once, however its host dies.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use bellwether_access::Role;
 use bellwether_kernel::{OrganisationId, Timestamp};
 use bellwether_metrics::{
     DataType, Definition, Fill, Interval, IntervalQuery, KeySelection, MetricReference,
@@ -11,7 +9,7 @@ use bellwether_metrics::{
 use bellwether_playbooks::{AppCall, AppReport, Apps, EffectScope};
 use bellwether_store::{Crash, MemoryStore};
 
-use crate::testing::{House, app, principal};
+use crate::testing::{House, app, app_call};
 use crate::{Owner, Plugins};
 
 const OURS: OrganisationId = OrganisationId(1);
@@ -29,16 +27,12 @@ const WRITE: &str = "(call $write (i32.const 2048) (i32.const 1) (i32.const 3000
 
 async fn run(plugins: &Plugins, step: &str) -> AppReport {
     let call = AppCall {
-        principal: principal(1, Role::Write),
-        idempotency_key: "k".into(),
-        attempt: 1,
-        inputs: Vec::new(),
-        time_limit: Duration::from_secs(60),
         effects: Some(EffectScope {
             run: "01890000-0000-7000-8000-000000000001".parse().unwrap(),
             step: step.to_owned(),
             item: None,
         }),
+        ..app_call()
     };
     plugins.app(OURS, "probe").unwrap().run(call).await
 }

@@ -1,14 +1,11 @@
 //! Plugins that do what the SDK's language cannot: several memories and tables, answers that are none, and a
 //! description that never comes. What one built with the SDK can do is in `tests/hostile`.
 
-use std::time::Duration;
-
-use bellwether_access::Role;
 use bellwether_kernel::{ErrorKind, OrganisationId};
-use bellwether_playbooks::{AppCall, AppReport, Apps, Retry};
+use bellwether_playbooks::{AppReport, Apps, Retry};
 use bytes::Bytes;
 
-use crate::testing::{House, app, named_app, principal};
+use crate::testing::{House, app, app_call, named_app};
 use crate::{Owner, PluginError, Plugins};
 
 const ORGANISATION: OrganisationId = OrganisationId(1);
@@ -21,15 +18,7 @@ async fn install(plugins: &Plugins, bytes: Bytes) -> Result<(), PluginError> {
 }
 
 async fn run(plugins: &Plugins, name: &str) -> AppReport {
-    let call = AppCall {
-        principal: principal(1, Role::Write),
-        idempotency_key: "k".into(),
-        attempt: 1,
-        inputs: Vec::new(),
-        time_limit: Duration::from_secs(60),
-        effects: None,
-    };
-    plugins.app(ORGANISATION, name).unwrap().run(call).await
+    plugins.app(ORGANISATION, name).unwrap().run(app_call()).await
 }
 
 /// What an app fails with, and that another still answers after it.

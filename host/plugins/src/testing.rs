@@ -8,6 +8,7 @@ use std::time::Duration;
 use bellwether_access::{Principal, Role};
 use bellwether_engine::{CallLimits, EngineSettings};
 use bellwether_kernel::{Clock, KeyId, ManualClock, OrganisationId, Randomness, SeededRandomness, Timestamp};
+use bellwether_playbooks::AppCall;
 use bellwether_store::{MemoryStore, SharedStore};
 use bytes::Bytes;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
@@ -66,6 +67,18 @@ pub(crate) fn principal(organisation: u64, role: Role) -> Arc<Principal> {
         key_name: "test".to_owned(),
         role,
     })
+}
+
+/// A call of an app without inputs, which has a minute.
+pub(crate) fn app_call() -> AppCall {
+    AppCall {
+        principal: principal(1, Role::Write),
+        idempotency_key: "k".into(),
+        attempt: 1,
+        inputs: Vec::new(),
+        time_limit: Duration::from_secs(60),
+        effects: None,
+    }
 }
 
 /// A component of the contract's `world`, from the text of its core module.

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use bellwether_access::Role;
 use bellwether_playbooks::{AppCall, AppError, AppReport, Apps, LogLevel, Retry, Value};
 
 use super::{ANSWERS, LOGS, LOOPS, ORGANISATION, install, run};
-use crate::testing::{House, app, principal};
+use crate::testing::{House, app, app_call};
 use crate::{Owner, PluginRole, Plugins};
 
 /// What the app made of `run` comes to.
@@ -133,15 +132,7 @@ async fn a_call_has_no_longer_than_its_step() {
     let plugins = house.plugins().await;
     install(&plugins, app("", "", LOOPS), &[]).await.unwrap();
     let app = plugins.app(ORGANISATION, "probe").unwrap();
-    let principal = principal(1, Role::Write);
-    let call = AppCall {
-        principal,
-        idempotency_key: "k".into(),
-        attempt: 1,
-        inputs: Vec::new(),
-        time_limit: Duration::from_millis(40),
-        effects: None,
-    };
+    let call = AppCall { time_limit: Duration::from_millis(40), ..app_call() };
     let error = app.run(call).await.result.unwrap_err();
     assert_eq!(error.message, "plugin probe 1.2.3: app.run: ran out of its 40 ms");
 }
@@ -154,14 +145,7 @@ async fn a_step_may_give_a_call_longer_than_the_host_does_and_a_limit_of_the_plu
     let plugins = Plugins::open(house.services.clone(), limits).await.unwrap();
     install(&plugins, app("", "", LOOPS), &[]).await.unwrap();
     let ended = async || {
-        let call = AppCall {
-            principal: principal(1, Role::Write),
-            idempotency_key: "k".into(),
-            attempt: 1,
-            inputs: Vec::new(),
-            time_limit: Duration::from_millis(80),
-            effects: None,
-        };
+        let call = AppCall { time_limit: Duration::from_millis(80), ..app_call() };
         let app = plugins.app(ORGANISATION, "probe").unwrap();
         app.run(call).await.result.unwrap_err().message
     };

@@ -6,14 +6,12 @@ mod dialects;
 mod installing;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use bellwether_access::Role;
 use bellwether_kernel::OrganisationId;
-use bellwether_playbooks::{App, AppCall, AppReport};
+use bellwether_playbooks::{App, AppReport};
 use bytes::Bytes;
 
-use crate::testing::principal;
+use crate::testing::app_call;
 use crate::{Grant, Installed, Owner, PluginError, Plugins};
 
 const ANSWERS: &str = "(global.get $ok)";
@@ -30,14 +28,5 @@ async fn install(plugins: &Plugins, bytes: Bytes, granted: &[&str]) -> Result<Ar
 }
 
 async fn run(app: &dyn App) -> AppReport {
-    let principal = principal(1, Role::Write);
-    let call = AppCall {
-        principal,
-        idempotency_key: "k".into(),
-        attempt: 1,
-        inputs: Vec::new(),
-        time_limit: Duration::from_secs(60),
-        effects: None,
-    };
-    app.run(call).await
+    app.run(app_call()).await
 }

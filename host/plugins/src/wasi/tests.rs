@@ -1,8 +1,5 @@
 //! What a component finds of a world, held against its grants.
 
-use std::time::Duration;
-
-use bellwether_access::Role;
 use bellwether_engine::wasmtime_wasi::p2::bindings::sockets::network::IpAddressFamily;
 use bellwether_engine::wasmtime_wasi::p2::bindings::sockets::{
     ip_name_lookup, tcp_create_socket, udp_create_socket,
@@ -12,7 +9,7 @@ use bellwether_playbooks::{AppCall, Apps, Value};
 
 use super::*;
 use crate::host::Shared;
-use crate::testing::{House, principal, worldly_app};
+use crate::testing::{House, app_call, worldly_app};
 use crate::{Grant, Owner, PluginError, inspect};
 
 const TIME: Timestamp = Timestamp::MIN;
@@ -116,14 +113,7 @@ async fn answer(run: &str, work: &str, granted: &[&str]) -> i64 {
     let plugins = house.plugins().await;
     let granted = granted.iter().map(|text| text.parse().unwrap()).collect();
     plugins.install(Owner::Host, "host", worldly_app("", run), granted, false).await.unwrap();
-    let call = AppCall {
-        principal: principal(1, Role::Write),
-        idempotency_key: work.to_owned(),
-        attempt: 1,
-        inputs: Vec::new(),
-        time_limit: Duration::from_secs(60),
-        effects: None,
-    };
+    let call = AppCall { idempotency_key: work.to_owned(), ..app_call() };
     let report = plugins.app(OrganisationId(1), "worldly").unwrap().run(call).await;
     match report.result.unwrap().remove(0).1 {
         Value::Integer(answer) => answer,

@@ -6,14 +6,13 @@ mod pins;
 mod versions;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use bellwether_access::{AuditFilter, AuditScope, Role};
+use bellwether_access::{AuditFilter, AuditScope};
 use bellwether_kernel::{OrganisationId, PageRequest, RunId};
-use bellwether_playbooks::{App, AppCall, AppReport, Value};
+use bellwether_playbooks::{App, AppReport, Value};
 use bytes::Bytes;
 
-use crate::testing::{House, named_app, principal};
+use crate::testing::{House, app_call, named_app};
 use crate::{Installed, Owner, PluginError, Plugins, VersionState};
 
 const OURS: OrganisationId = OrganisationId(1);
@@ -44,15 +43,7 @@ async fn with_versions(house: &House, numbers: &[u8]) -> Arc<Plugins> {
 }
 
 async fn run(app: &dyn App) -> AppReport {
-    let call = AppCall {
-        principal: principal(1, Role::Write),
-        idempotency_key: "k".into(),
-        attempt: 1,
-        inputs: Vec::new(),
-        time_limit: Duration::from_secs(60),
-        effects: None,
-    };
-    app.run(call).await
+    app.run(app_call()).await
 }
 
 /// Which version answered.
