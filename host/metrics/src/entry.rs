@@ -160,8 +160,8 @@ impl Entry<'_> {
         Ok(count)
     }
 
-    /// The time, value and weight of one sample of a metric of `zone`. In a metric of type count its value is 1, whatever columns give; a
-    /// weight matters to averages alone.
+    /// The time, value and weight of one sample of a metric of `zone`. In a metric of type count its value is 1, whatever
+    /// columns give; a weight matters to averages alone.
     pub(crate) fn sample(
         &self,
         index: usize,

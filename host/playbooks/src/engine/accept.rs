@@ -1,5 +1,6 @@
 //! How a run begins: a firing is claimed and its run recorded in one commit, and only then is anybody told.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -274,14 +275,10 @@ impl Playbooks {
     ) -> Result<(), StoreError> {
         let key = rows::trigger(organisation, id);
         let purpose = || super::purpose(organisation, id, 0, None);
-        if !secret_variables.is_empty() || !secrets.is_empty() {
-            let mut shown = trigger.clone();
-            if secrets.take("trigger", &mut shown, secret_variables) {
-                self.write_record(batch, key, purpose, shown.to_string().into(), Some(trigger))?;
-                return self.write_secrets(batch, organisation, id, secrets);
-            }
-        }
-        self.write_record(batch, key, purpose, trigger.to_string().into(), None)?;
+        let mut shown = Cow::Borrowed(trigger);
+        let masked = (!secret_variables.is_empty() || !secrets.is_empty())
+            && secrets.take("trigger", shown.to_mut(), secret_variables);
+        self.write_record(batch, key, purpose, shown.to_string().into(), masked.then_some(trigger))?;
         self.write_secrets(batch, organisation, id, secrets)
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bellwether_store::{Digest, LeftOut, StoreError};
 use bytes::Bytes;
 
-use super::{Plugins, Table};
+use super::{Bundled, Plugins, Table};
 use crate::PluginError;
 use crate::host::Shared;
 use crate::row::{Installed, Owner};
@@ -62,9 +62,7 @@ pub(super) async fn read_component(shared: &Shared, digest: Digest) -> Result<By
             Err(StoreError::Damaged(what)) => what,
             Err(error) => return Err(error.into()),
         };
-        let Some(carried) = bundled.iter().find(|bundled| bundled.digest == *digest.as_bytes()) else {
-            return Err(PluginError::Lost(lost));
-        };
+        let Some(carried) = carried(bundled, digest) else { return Err(PluginError::Lost(lost)) };
         objects.put(carried.component)?;
         tracing::warn!(plugin = carried.name, %digest, "the lost component of a bundled plugin is put back");
         Ok(Bytes::from_static(carried.component))
@@ -76,8 +74,7 @@ pub(super) async fn read_component(shared: &Shared, digest: Digest) -> Result<By
 pub(super) async fn put_back(shared: &Shared, table: &Table) -> Result<(), PluginError> {
     for installed in table.installed() {
         let digest = installed.digest;
-        let is_carried = |carried: &[u8; 32]| carried == digest.as_bytes();
-        if shared.services.bundled.iter().any(|bundled| is_carried(&bundled.digest))
+        if carried(shared.services.bundled, digest).is_some()
             && !shared.services.objects.path(&digest).exists()
         {
             read_component(shared, digest).await?;
@@ -86,12 +83,16 @@ pub(super) async fn put_back(shared: &Shared, table: &Table) -> Result<(), Plugi
     Ok(())
 }
 
+/// The one with this digest of what the binary carries.
+fn carried(bundled: &'static [Bundled], digest: Digest) -> Option<&'static Bundled> {
+    bundled.iter().find(|bundled| bundled.digest == *digest.as_bytes())
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
 
     use super::*;
-    use crate::registry::Bundled;
     use crate::testing::{House, named_app};
 
     fn probe(name: &str) -> Bytes {
