@@ -4,6 +4,7 @@
 //! spins and yields first takes more of the processor than the commits themselves and loses the thread its turn.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -17,13 +18,14 @@ pub(crate) struct Queue<T> {
 #[derive(Debug)]
 struct State<T> {
     entries: VecDeque<T>,
-    waiting: bool,
+    /// How many entries the waiting thread wants to see; 0 while none waits.
+    wanted: usize,
     closed: bool,
 }
 
 impl<T> Queue<T> {
     pub(crate) fn new() -> Self {
-        let state = State { entries: VecDeque::new(), waiting: false, closed: false };
+        let state = State { entries: VecDeque::new(), wanted: 0, closed: false };
         Self { state: Mutex::new(state), filled: Condvar::new() }
     }
 
@@ -34,7 +36,8 @@ impl<T> Queue<T> {
             return false;
         }
         state.entries.push_back(entry);
-        if std::mem::take(&mut state.waiting) {
+        if state.wanted != 0 && state.entries.len() >= state.wanted {
+            state.wanted = 0;
             drop(state);
             self.filled.notify_one();
         }
@@ -50,11 +53,29 @@ impl<T> Queue<T> {
     pub(crate) fn wait(&self, entries: &mut VecDeque<T>) {
         let mut state = self.state.lock();
         while state.entries.is_empty() {
-            state.waiting = true;
+            state.wanted = 1;
             self.filled.wait(&mut state);
         }
-        state.waiting = false;
+        state.wanted = 0;
         std::mem::swap(&mut state.entries, entries);
+    }
+
+    /// Waits until there are `many`, at most so `long`.
+    pub(crate) fn gather(&self, many: usize, long: Duration) {
+        let until = Instant::now() + long;
+        let mut state = self.state.lock();
+        while state.entries.len() < many {
+            state.wanted = many;
+            if self.filled.wait_until(&mut state, until).timed_out() {
+                break;
+            }
+        }
+        state.wanted = 0;
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.state.lock().entries.len()
     }
 
     /// Takes no more entries and drops those that are there.
@@ -64,5 +85,48 @@ impl<T> Queue<T> {
         let left = std::mem::take(&mut state.entries);
         drop(state);
         drop(left);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gathering_ends_once_as_many_are_there() {
+        let queue = Queue::new();
+        let hour = Duration::from_hours(1);
+        std::thread::scope(|scope| {
+            let gathered = scope.spawn(|| {
+                queue.gather(3, hour);
+                queue.len()
+            });
+            for entry in 0..3 {
+                assert!(queue.put(entry));
+            }
+            assert_eq!(gathered.join().unwrap(), 3);
+        });
+        // Also where they are there already, and where nobody is waited for.
+        queue.gather(2, hour);
+        queue.gather(0, hour);
+    }
+
+    #[test]
+    fn gathering_ends_with_its_time_and_keeps_what_is_there() {
+        let queue = Queue::new();
+        queue.put(1);
+        queue.gather(2, Duration::from_millis(1));
+        let mut taken = VecDeque::new();
+        queue.wait(&mut taken);
+        assert_eq!(taken, [1]);
+    }
+
+    #[test]
+    fn a_closed_queue_drops_what_it_holds_and_takes_no_more() {
+        let queue = Queue::new();
+        queue.put(1);
+        queue.close();
+        assert!(!queue.put(2));
+        assert_eq!(queue.len(), 0);
     }
 }

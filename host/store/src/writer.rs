@@ -23,10 +23,11 @@ use crate::tee::Tee;
 use crate::view::View;
 use crate::{Batch, Committed, StoreError, slice};
 
-/// How long a busy store waits for more batches before it syncs: a caller of a busy store waits longer than this anyway.
+/// The longest a busy store waits for its callers to come again before it syncs without them: they wait longer than this
+/// for a sync of their own.
 const PACE: Duration = Duration::from_micros(300);
 
-/// A store is busy while its groups have at least so many batches: callers who are alone or few wait for nobody.
+/// A store is busy with at least so many callers: who is alone or one of few waits for nobody.
 const BUSY: usize = 4;
 
 /// What a closed store answers.
@@ -179,20 +180,22 @@ impl Run<'_> {
     fn run(mut self) -> Result<(), StoreError> {
         let mut next = Next::default();
         let mut closing = false;
-        let mut busy = false;
+        // As many as had a batch here when the last group was answered: who is answered comes again soon.
+        let mut callers = 0;
         loop {
             if !closing && self.inbox.is_empty() {
                 self.queue.wait(&mut self.inbox);
             }
-            if busy && !closing {
-                std::thread::sleep(PACE);
+            if callers >= BUSY && !closing {
+                self.queue.gather(callers.saturating_sub(self.inbox.len()), PACE);
             }
             closing |= self.fill(&mut next);
             if next.is_empty() && closing {
                 return self.close();
             }
-            busy = next.callers.answers.len() >= BUSY;
+            let answered = next.callers.answers.len();
             self.commit(std::mem::take(&mut next))?;
+            callers = answered + self.inbox.len() + self.queue.len();
         }
     }
 
