@@ -16,6 +16,10 @@ use std::process::ExitCode;
 use clap::Parser;
 use failure::Failure;
 
+#[cfg(not(target_env = "msvc"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let command_line = match commands::CommandLine::try_parse() {
         Ok(command_line) => command_line,
