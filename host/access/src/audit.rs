@@ -2,11 +2,10 @@
 
 use std::sync::atomic::Ordering;
 
-use bellwether_kernel::{Cursor, OrganisationId, Page, PageRequest, Timestamp};
+use bellwether_kernel::{Cursor, FieldError, OrganisationId, Page, PageRequest, Timestamp};
 use bellwether_store::{Batch, Direction, Key, Space, StoreError, decode, encode};
 use serde::{Deserialize, Serialize};
 
-use crate::directory::wrong_cursor;
 use crate::service::Inner;
 use crate::{Access, AccessError, rows};
 
@@ -99,7 +98,7 @@ impl Access {
         let mut range = rows::audit(scope).prefix();
         if let Some(cursor) = &page.cursor {
             if cursor.0.len() != PLACE {
-                return Err(wrong_cursor(cursor).into());
+                return Err(FieldError::wrong_cursor(cursor).into());
             }
             range.end = rows::audit(scope).fixed(&cursor.0);
         }

@@ -155,7 +155,8 @@ impl Directory {
         let begin = match &page.cursor {
             None => Bound::Included((owner, Reverse(Timestamp::MAX), [0; KEY_ID])),
             Some(cursor) => {
-                let (created, id) = read_key_cursor(cursor).ok_or_else(|| wrong_cursor(cursor))?;
+                let (created, id) =
+                    read_key_cursor(cursor).ok_or_else(|| FieldError::wrong_cursor(cursor))?;
                 Bound::Excluded((owner, Reverse(created), id))
             }
         };
@@ -179,7 +180,7 @@ impl Directory {
         let begin = match &page.cursor {
             None => Bound::Unbounded,
             Some(cursor) => {
-                let id = cursor.0.as_slice().try_into().map_err(|_| wrong_cursor(cursor))?;
+                let id = cursor.0.as_slice().try_into().map_err(|_| FieldError::wrong_cursor(cursor))?;
                 Bound::Excluded(OrganisationId(u64::from_be_bytes(id)))
             }
         };
@@ -218,9 +219,4 @@ fn cut<T>(mut rows: impl Iterator<Item = T>, limit: usize, cursor: impl Fn(&T) -
 fn read_key_cursor(cursor: &Cursor) -> Option<(Timestamp, KeyIdBytes)> {
     let (created, id) = cursor.0.split_first_chunk::<8>()?;
     Some((Timestamp::from_milliseconds(i64::from_be_bytes(*created))?, id.try_into().ok()?))
-}
-
-/// The cursor is of another list.
-pub(crate) fn wrong_cursor(cursor: &Cursor) -> FieldError {
-    FieldError::new("cursor", cursor, "`next` of the previous page, unchanged")
 }

@@ -10,7 +10,6 @@ use bellwether_store::{Batch, Direction, MergeError, Precondition, StoreError, V
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::directory::wrong_cursor;
 use crate::seal::Context;
 use crate::{Access, AccessError, AuditScope, Destination, Principal, Role, Sealed, rows};
 
@@ -208,7 +207,7 @@ impl Access {
         let mut range = rows::secrets(organisation).prefix();
         if let Some(cursor) = &page.cursor {
             let after = std::str::from_utf8(&cursor.0).ok().filter(|name| check_name(name).is_ok());
-            let after = after.ok_or_else(|| wrong_cursor(cursor))?;
+            let after = after.ok_or_else(|| FieldError::wrong_cursor(cursor))?;
             range.start = rows::secret(organisation, after).successor();
         }
         let limit = page.limit.clamp(1, MAX_SECRETS as usize);

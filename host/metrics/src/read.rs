@@ -197,10 +197,8 @@ impl Metrics {
         }
         let all = layout::all_series(organisation, known.metric.id);
         let mut range = all.text_prefix(filter.prefix.as_deref().unwrap_or_default()).prefix();
-        if let Some(Cursor(bytes)) = &page.cursor {
-            let after = String::from_utf8(bytes.clone()).map_err(|_| {
-                FieldError::new("cursor", Cursor(bytes.clone()), "`next` of the previous page, unchanged")
-            })?;
+        if let Some(cursor @ Cursor(bytes)) = &page.cursor {
+            let after = String::from_utf8(bytes.clone()).map_err(|_| FieldError::wrong_cursor(cursor))?;
             let after = layout::series(organisation, known.metric.id, &after).successor();
             range.start = range.start.max(after);
         }

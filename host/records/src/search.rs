@@ -91,7 +91,7 @@ impl Rank {
             let same = *first == u8::from(order == Order::Oldest);
             same.then_some(Self(i64::from_be_bytes(*time), u64::from_be_bytes(id)))
         };
-        read().ok_or_else(|| FieldError::new("cursor", cursor, "`next` of the page before, unchanged"))
+        read().ok_or_else(|| FieldError::wrong_cursor(cursor))
     }
 }
 

@@ -25,6 +25,11 @@ impl FieldError {
         }
         Self { field: field.into(), value, expected: expected.into() }
     }
+
+    /// Says that `cursor` is none of the list it is given for.
+    pub fn wrong_cursor(cursor: impl fmt::Display) -> Self {
+        Self::new("cursor", cursor, "`next` of the page before, unchanged")
+    }
 }
 
 impl fmt::Display for FieldError {

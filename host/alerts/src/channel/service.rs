@@ -10,7 +10,6 @@ use bytes::Bytes;
 use super::{Channel, ChannelRow, ChannelSpec, ChannelState, check_name};
 use crate::delivery::{Deliveries, keys};
 use crate::sending::{Secrets, check_way, fill};
-use crate::service::wrong_cursor;
 use crate::{
     AlertError, Event, Formatter, Notification, Outgoing, RoleError, RoleKind, Settings, Step, limits,
 };
@@ -187,7 +186,7 @@ impl Deliveries {
         let mut range = keys::channels(organisation).prefix();
         if let Some(cursor) = &page.cursor {
             let after = std::str::from_utf8(&cursor.0).ok().filter(|name| check_name("name", name).is_ok());
-            let after = after.ok_or_else(|| wrong_cursor(cursor))?;
+            let after = after.ok_or_else(|| FieldError::wrong_cursor(cursor))?;
             range.start = keys::channel(organisation, after).successor();
         }
         let limit = page.limit.clamp(1, limits::CHANNELS);

@@ -1,12 +1,11 @@
 //! Deliveries as they are found and read.
 
-use bellwether_kernel::{Cursor, OrganisationId, Page, PageRequest, Timestamp};
+use bellwether_kernel::{Cursor, FieldError, OrganisationId, Page, PageRequest, Timestamp};
 use bellwether_store::{Direction, Key, decode};
 
 use super::record::DeliveryRow;
 use super::{Attempt, Deliveries, Delivery, DeliveryHistory, DeliveryId, DeliveryState, keys};
 use crate::AlertError;
-use crate::service::wrong_cursor;
 
 /// Deliveries looked at for one page.
 const LOOKED_AT: usize = 10_000;
@@ -62,7 +61,7 @@ impl Deliveries {
         if let Some(cursor) = &page.cursor {
             let end = Key::from_bytes(cursor.0.clone());
             if !whole.contains(&end) || keys::order_of(&end).is_err() {
-                return Err(wrong_cursor(cursor).into());
+                return Err(FieldError::wrong_cursor(cursor).into());
             }
             range.end = range.end.min(end);
         }

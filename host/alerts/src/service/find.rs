@@ -1,11 +1,10 @@
 //! Monitors as they are found and read.
 
-use bellwether_kernel::{Cursor, MonitorId, OrganisationId, Page, PageRequest, Timestamp};
+use bellwether_kernel::{Cursor, FieldError, MonitorId, OrganisationId, Page, PageRequest, Timestamp};
 use bellwether_store::{Direction, MAX_KEY, StoreError, decode};
 use bytes::Bytes;
 
 use super::monitors::VersionRow;
-use super::wrong_cursor;
 use crate::calendar::Quiet;
 use crate::delivery::keys;
 use crate::engine::Decision;
@@ -157,7 +156,7 @@ impl Alerts {
             None => 0,
             Some(cursor) => {
                 let tags = serde_json::from_slice::<Vec<(String, String)>>(&cursor.0);
-                let tags = tags.map_err(|_| wrong_cursor(cursor))?;
+                let tags = tags.map_err(|_| FieldError::wrong_cursor(cursor))?;
                 state.series.partition_point(|series| series.tags < tags)
             }
         };

@@ -320,13 +320,8 @@ pub(crate) fn place_of(page: &PageRequest, length: usize) -> Result<Option<&[u8]
     match &page.cursor {
         None => Ok(None),
         Some(cursor) if cursor.0.len() == length => Ok(Some(&cursor.0)),
-        Some(cursor) => Err(wrong_cursor(cursor).into()),
+        Some(cursor) => Err(FieldError::wrong_cursor(cursor).into()),
     }
-}
-
-/// A cursor that is not of the list it is given for.
-pub(crate) fn wrong_cursor(cursor: &Cursor) -> FieldError {
-    FieldError::new("cursor", cursor, "`next` of the page before, unchanged")
 }
 
 /// The cursor that leads to a key.

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bellwether_access::DataChange;
-use bellwether_kernel::{Cursor, MetricId, OrganisationId};
+use bellwether_kernel::{Cursor, FieldError, MetricId, OrganisationId};
 use bellwether_metrics::{Definition, KeyFilter, ListFilter, MetricError, MetricReference};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::words::{DataType, Interval};
-use crate::extract::{Authorised, Instant, Json, List, Path, Query, Read, Write, wrong_cursor};
+use crate::extract::{Authorised, Instant, Json, List, Path, Query, Read, Write};
 use crate::openapi::{Bodied, Clash, NotFound, Refusals};
 use crate::problem::Problem;
 use crate::services::{Services, Shared};
@@ -118,9 +118,9 @@ pub(crate) async fn list(
     }))
 }
 
-fn offset_of(cursor: &Cursor) -> Result<u64, Problem> {
+fn offset_of(cursor: &Cursor) -> Result<u64, FieldError> {
     let bytes = cursor.0.as_slice().try_into();
-    bytes.map(u64::from_be_bytes).map_err(|_| wrong_cursor(cursor))
+    bytes.map(u64::from_be_bytes).map_err(|_| FieldError::wrong_cursor(cursor))
 }
 
 /// Creates a metric, or answers the one of that name if it is the same.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bellwether_access::{Begun, Idempotency, IdempotencyError, Principal, StoredAnswer};
-use bellwether_kernel::Cursor;
+use bellwether_kernel::{Cursor, FieldError};
 use bellwether_series::{Filter, Samples, SeriesError, SeriesSamples};
 use bellwether_store::Batch;
 use bytes::Bytes;
@@ -15,9 +15,7 @@ use http::StatusCode;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
-use crate::extract::{
-    Authorised, Json, List, Query, Read, Time, Write, read_body, read_json, require_json, wrong_cursor,
-};
+use crate::extract::{Authorised, Json, List, Query, Read, Time, Write, read_body, read_json, require_json};
 use crate::idempotency::{remembered_as, replay};
 use crate::openapi::{Bodied, NotFound, Refusals};
 use crate::problem::Problem;
@@ -209,9 +207,9 @@ pub(crate) async fn list(
     }))
 }
 
-fn number_of(cursor: &Cursor) -> Result<u32, Problem> {
+fn number_of(cursor: &Cursor) -> Result<u32, FieldError> {
     let bytes = cursor.0.as_slice().try_into();
-    bytes.map(u32::from_be_bytes).map_err(|_| wrong_cursor(cursor))
+    bytes.map(u32::from_be_bytes).map_err(|_| FieldError::wrong_cursor(cursor))
 }
 
 /// What the parameter `filter` means; every series without it.

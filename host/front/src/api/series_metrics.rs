@@ -1,7 +1,7 @@
 //! Metrics with tagged series: `/v1/series/metrics`.
 
 use bellwether_access::DataChange;
-use bellwether_kernel::Cursor;
+use bellwether_kernel::{Cursor, FieldError};
 use bellwether_series::SeriesError;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 use axum::extract::State;
 
 use super::series::filter;
-use crate::extract::{Authorised, Json, List, Path, Query, Read, Write, wrong_cursor};
+use crate::extract::{Authorised, Json, List, Path, Query, Read, Write};
 use crate::openapi::{Bodied, NotFound, Refusals};
 use crate::problem::Problem;
 use crate::services::Shared;
@@ -173,8 +173,10 @@ pub(crate) struct TaggedMetricList {
 }
 
 /// The text a cursor holds: the last item of the page before.
-fn text_of(cursor: Option<&Cursor>) -> Result<Option<String>, Problem> {
-    cursor.map(|cursor| String::from_utf8(cursor.0.clone()).map_err(|_| wrong_cursor(cursor))).transpose()
+fn text_of(cursor: Option<&Cursor>) -> Result<Option<String>, FieldError> {
+    cursor
+        .map(|cursor| String::from_utf8(cursor.0.clone()).map_err(|_| FieldError::wrong_cursor(cursor)))
+        .transpose()
 }
 
 fn next(list: &List, more: bool, last: Option<&str>) -> Option<String> {

@@ -15,7 +15,7 @@ pub(crate) use caller::{
 };
 pub(crate) use instant::{Instant, in_order};
 pub(crate) use moment::Moment;
-pub(crate) use page::{List, items, wrong_cursor};
+pub(crate) use page::{List, items};
 pub(crate) use path::Path;
 pub(crate) use query::{Force, Query};
 pub(crate) use time::Time;

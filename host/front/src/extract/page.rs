@@ -24,7 +24,8 @@ impl List {
     /// The page that a query's `limit` and `cursor` ask for.
     pub(crate) fn page(&self, limit: Option<usize>, cursor: Option<&str>) -> Result<PageRequest, Problem> {
         let limit = items(limit)?;
-        let cursor = cursor.map(|text| self.read(text).ok_or_else(|| wrong_cursor(text))).transpose()?;
+        let cursor =
+            cursor.map(|text| self.read(text).ok_or_else(|| FieldError::wrong_cursor(text))).transpose()?;
         Ok(PageRequest { limit, cursor })
     }
 
@@ -52,11 +53,6 @@ pub(crate) fn items(limit: Option<usize>) -> Result<usize, Problem> {
         return Err(FieldError::new("limit", limit, format!("a number from 1 to {MOST}")).into());
     }
     Ok(limit)
-}
-
-/// The refusal of what is no cursor of the list.
-pub(crate) fn wrong_cursor(given: impl std::fmt::Display) -> Problem {
-    FieldError::new("cursor", given, "`next` of the page before, unchanged").into()
 }
 
 #[cfg(test)]

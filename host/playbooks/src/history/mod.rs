@@ -64,7 +64,7 @@ impl Playbooks {
         }
         if let Some(cursor) = &page.cursor {
             if cursor.0.len() != 16 {
-                return Err(invalid_cursor(cursor));
+                return Err(FieldError::wrong_cursor(cursor).into());
             }
             range.end = prefix.fixed(&cursor.0).min(range.end);
         }
@@ -154,7 +154,7 @@ impl Playbooks {
         let mut range = prefix.prefix();
         if let Some(cursor) = &page.cursor {
             if cursor.0.len() != 8 {
-                return Err(invalid_cursor(cursor));
+                return Err(FieldError::wrong_cursor(cursor).into());
             }
             range.start = prefix.fixed(&cursor.0);
         }
@@ -196,10 +196,6 @@ impl Playbooks {
         }
         Ok(all)
     }
-}
-
-pub(crate) fn invalid_cursor(cursor: &Cursor) -> PlaybookError {
-    FieldError::new("cursor", cursor, "`next` of the previous page of this list").into()
 }
 
 /// What waited when its run was ended was cut off, and waits no more.

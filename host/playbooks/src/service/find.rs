@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use bellwether_kernel::{Cursor, OrganisationId, Page, PageRequest, PlaybookId};
+use bellwether_kernel::{Cursor, FieldError, OrganisationId, Page, PageRequest, PlaybookId};
 use bellwether_store::{Direction, MAX_KEY, StoreError, decode};
 
 use super::{Loaded, Playbook, Status};
 use crate::compile::Compiled;
-use crate::history::{PAGE, invalid_cursor};
+use crate::history::PAGE;
 use crate::rows::{Health, NextDue, Part, Payload, PlaybookRef, PlaybookRow, VersionRow};
 use crate::{Format, PlaybookError, Playbooks, TriggerKind, rows};
 
@@ -38,7 +38,7 @@ impl Playbooks {
         let mut range = prefix.prefix();
         if let Some(cursor) = &page.cursor {
             if cursor.0.len() != 8 {
-                return Err(invalid_cursor(cursor));
+                return Err(FieldError::wrong_cursor(cursor).into());
             }
             range.start = prefix.fixed(&cursor.0);
         }

@@ -8,7 +8,7 @@ use bellwether_store::{Direction, StoreError, decode};
 
 use super::change::Change;
 use super::{Playbook, require_role};
-use crate::history::{PAGE, invalid_cursor};
+use crate::history::PAGE;
 use crate::rows::{PlaybookRow, VersionRow};
 use crate::{Document, Format, PlaybookError, Playbooks, rows};
 
@@ -259,7 +259,7 @@ impl Playbooks {
         let mut range = prefix.prefix();
         if let Some(cursor) = &page.cursor {
             if cursor.0.len() != 8 {
-                return Err(invalid_cursor(cursor));
+                return Err(FieldError::wrong_cursor(cursor).into());
             }
             range.end = prefix.fixed(&cursor.0);
         }

@@ -28,7 +28,7 @@ pub(super) fn limit(limit: u32, most: u32) -> Result<usize, FieldError> {
 
 /// Where a page goes on.
 pub(super) fn cursor(text: &str) -> Result<Cursor, FieldError> {
-    text.parse().map_err(|_| FieldError::new("cursor", text, "`next` of the page before, unchanged"))
+    text.parse().map_err(|_| FieldError::wrong_cursor(text))
 }
 
 impl Call {

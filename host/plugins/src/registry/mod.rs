@@ -150,7 +150,7 @@ impl Plugins {
     pub fn list(&self, owner: Owner, page: &PageRequest) -> Result<Page<Arc<Installed>>, PluginError> {
         let after = page.cursor.as_ref().map(|cursor| {
             let name = std::str::from_utf8(&cursor.0).ok();
-            name.ok_or_else(|| FieldError::new("cursor", cursor, "`next` of the previous page, unchanged"))
+            name.ok_or_else(|| FieldError::wrong_cursor(cursor))
         });
         let after = after.transpose()?;
         let table = self.table();

@@ -55,7 +55,7 @@ impl Plugins {
             None => 0,
             Some(cursor) => {
                 let at = all.iter().position(|release| release.installed().version.as_bytes() == cursor.0);
-                let unknown = || FieldError::new("cursor", cursor, "`next` of the previous page, unchanged");
+                let unknown = || FieldError::wrong_cursor(cursor);
                 at.ok_or_else(unknown)? + 1
             }
         };

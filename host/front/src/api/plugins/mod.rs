@@ -25,7 +25,7 @@ use self::canary::{CanaryEnded, CanaryState};
 use super::keys::PageQuery;
 use crate::extract::{
     Admin, AnyCaller, CallerExt, Force, Instant, Json, List, OrOperator, Path, Query, Read, content_type,
-    read_body, wrong_cursor,
+    read_body,
 };
 use crate::openapi::{Bodied, Clash, NotFound, Refusals};
 use crate::problem::{Problem, ProblemKind};
@@ -211,7 +211,7 @@ fn own_then_host(services: &Services, caller: &Caller, page: &PageRequest) -> Re
             Some((&list, rest)) if list == HOST || list == first => {
                 (list, (!rest.is_empty()).then(|| Cursor(rest.to_vec())))
             }
-            _ => return Err(wrong_cursor(cursor)),
+            _ => return Err(FieldError::wrong_cursor(cursor).into()),
         },
     };
     let marked = |list: u8, Cursor(bytes): Cursor| Cursor([&[list], bytes.as_slice()].concat());
