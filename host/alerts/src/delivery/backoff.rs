@@ -8,8 +8,9 @@ use crate::HttpAnswer;
 const FIRST: u64 = 1_000;
 /// The longest wait the host chooses, in milliseconds.
 const LONGEST: u64 = 600_000;
-/// The longest wait a server may ask for, in milliseconds: a day.
-const ASKED: u64 = 86_400_000;
+/// The longest wait a server may ask for that is away, in milliseconds: it may be back at any time, and what it is told
+/// next waits behind this. It is tried as often as one that asks for nothing.
+const AWAY: u64 = LONGEST;
 
 /// How long to wait after so many attempts, in milliseconds: twice as long each time, from half of it up by chance, so
 /// that those that failed together do not come back together.
@@ -20,28 +21,32 @@ pub(crate) fn wait(attempts: u32, randomness: &dyn Randomness) -> u64 {
     whole / 2 + u64::from_le_bytes(bytes) % (whole / 2 + 1)
 }
 
-/// When to try again, if whoever was asked wants it to be `asked` milliseconds from now at least.
+/// When to try again, if whoever was asked wants it to be `asked` milliseconds from now at least: as long as it says where
+/// it limits requests, ten minutes at most where it is away.
 pub(crate) fn again(
     now: Timestamp,
     attempts: u32,
     asked: Option<u64>,
+    limits_requests: bool,
     randomness: &dyn Randomness,
 ) -> Timestamp {
     let own = wait(attempts, randomness);
+    let most = if limits_requests { u64::MAX } else { AWAY };
     // What is asked for is the least; a little more keeps those that were told the same apart.
-    let asked = asked.map_or(0, |asked| asked.min(ASKED) + own.min(FIRST) / 2);
+    let asked = asked.map_or(0, |asked| asked.min(most).saturating_add(own.min(FIRST) / 2));
     now.saturating_add(i64::try_from(own.max(asked)).unwrap_or(i64::MAX))
 }
 
-/// How long a server asks to wait, in milliseconds: `Retry-After` in seconds or as a date (RFC 9110, section 10.2.3).
+/// How long a server asks to wait, in milliseconds: `Retry-After` in seconds or as a date (RFC 9110, section 10.2.3). More
+/// seconds than can be counted are as many as can.
 pub(crate) fn retry_after(answer: &HttpAnswer, now: Timestamp) -> Option<u64> {
     let (_, text) = answer
         .headers
         .iter()
         .find(|(name, _)| name.eq_ignore_ascii_case(http::header::RETRY_AFTER.as_str()))?;
     let text = text.trim();
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Some(seconds.saturating_mul(1_000));
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(text.parse::<u64>().unwrap_or(u64::MAX).saturating_mul(1_000));
     }
     let date = httpdate::parse_http_date(text).ok()?;
     let since_epoch = date.duration_since(std::time::UNIX_EPOCH).ok()?;
@@ -78,17 +83,30 @@ mod tests {
             (" 5 ", Some(5_000)),
             ("Tue, 09 Apr 2024 14:45:30 GMT", Some(90_000)),
             ("Tue, 09 Apr 2024 14:00:00 GMT", Some(0)),
+            ("99999999999999999999", Some(u64::MAX)),
             ("soon", None),
+            ("", None),
             ("-1", None),
         ] {
             assert_eq!(retry_after(&answer(text), now), wait, "{text}");
         }
+    }
+
+    #[test]
+    fn a_receiver_that_is_away_is_tried_each_ten_minutes_and_one_that_limits_requests_when_it_says() {
+        let now = Timestamp::parse("2024-04-09T14:44:00Z").expect("an instant");
         let randomness = SeededRandomness::new(2);
-        for asked in [0, 10, 90_000, 3_600_000] {
-            let wait = again(now, 1, Some(asked), &randomness).milliseconds_since(now);
-            assert!(wait >= i64::try_from(asked).expect("small") && wait <= 3_601_000, "{asked}: {wait}");
+        for (asked, of_away) in
+            [(0, 0), (10, 10), (90_000, 90_000), (3_600_000, 600_000), (90_000_000, 600_000)]
+        {
+            for (limits_requests, least) in [(true, asked), (false, of_away)] {
+                let wait = again(now, 1, Some(asked), limits_requests, &randomness).milliseconds_since(now);
+                let least = i64::try_from(least).expect("small");
+                assert!((least..=least + 1_000).contains(&wait), "{asked}, {limits_requests}: {wait}");
+            }
         }
-        let most = again(now, 1, Some(u64::MAX), &randomness).milliseconds_since(now);
-        assert!(most <= 86_401_000, "{most}");
+        let most = again(now, 1, Some(u64::MAX), false, &randomness).milliseconds_since(now);
+        assert!((600_000..=601_000).contains(&most), "{most}");
+        assert!(again(now, 1, Some(u64::MAX), true, &randomness) > now.saturating_add(30 * 86_400_000));
     }
 }

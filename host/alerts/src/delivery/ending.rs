@@ -14,7 +14,7 @@ use super::record::{DeliveryRow, Noted, WaitingRow, cut};
 use super::schedule::Turn;
 use super::talk::End;
 use super::{Attempt, Deliveries, DeliveryId, DeliveryState, Outcome, backoff, keys};
-use crate::channel::Channel;
+use crate::channel::{Channel, RetryPolicy};
 use crate::{AlertError, limits};
 
 pub(super) const ATTEMPTS: &str = "bellwether_delivery_attempts_total";
@@ -189,17 +189,27 @@ impl Deliveries {
     ) -> Turn {
         let now = self.clock.now();
         let made = row.attempts - row.attempts_before;
-        let due = letters.due(backoff::again(now, made, after, &*self.randomness));
-        let is_behind = |since: Timestamp, span: Period| due > since.saturating_add(span.milliseconds());
-        let age = Period::seconds(channel.spec.retry.max_age_seconds);
+        let RetryPolicy { max_age_seconds, attempts } = channel.spec.retry;
         let first = row.first_attempt.unwrap_or(attempt.time);
-        let given_up = format!("given up after {made} attempts");
-        let given_up = if made >= channel.spec.retry.attempts || is_behind(first, age) {
-            Some(format!("{given_up}: {reason}"))
-        } else if attempt.failing_since.is_some_and(|since| is_behind(since, limits::FORMATTER_FAILS)) {
+        let last = first.saturating_add(Period::seconds(max_age_seconds).milliseconds());
+        let limits_requests = last_status(attempt) == Some(429);
+        let due = letters.due(backoff::again(now, made, after, limits_requests, &*self.randomness));
+        let is_over = due > last && now >= last;
+        // However long a wait is, one more attempt is made as the time ends.
+        let due = due.min(last.max(now));
+        let tried = if made == 1 { "1 attempt".to_owned() } else { format!("{made} attempts") };
+        let formatter_failed =
+            |since: Timestamp| due > since.saturating_add(limits::FORMATTER_FAILS.milliseconds());
+        let given_up = if made >= attempts {
+            Some(format!("given up after {tried}, as many as the channel's retry.attempts allows: {reason}"))
+        } else if is_over {
             Some(format!(
-                "{given_up}, for its formatter, not the receiver, has failed for {}: {reason}; resend it once the \
-                 plugin is mended",
+                "given up after {tried}, as the channel's retry.max_age_seconds of {max_age_seconds} s were over: {reason}"
+            ))
+        } else if attempt.failing_since.is_some_and(formatter_failed) {
+            Some(format!(
+                "given up after {tried}, for its formatter, not the receiver, has failed for {}: {reason}; resend it \
+                 once the plugin is mended",
                 limits::FORMATTER_FAILS
             ))
         } else {
@@ -308,7 +318,12 @@ impl Deliveries {
 
 /// Whether the last answer says that there were too many requests, or that nobody is there for any.
 fn is_overloaded(attempt: &Attempt<Noted>) -> bool {
-    attempt.exchanges.last().is_some_and(|exchange| matches!(exchange.status, Some(429 | 503)))
+    matches!(last_status(attempt), Some(429 | 503))
+}
+
+/// The status of the last answer.
+fn last_status(attempt: &Attempt<Noted>) -> Option<u16> {
+    attempt.exchanges.last().and_then(|exchange| exchange.status)
 }
 
 fn word(outcome: Outcome) -> &'static str {

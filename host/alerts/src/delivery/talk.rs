@@ -16,6 +16,9 @@ use crate::{
     Settings, Step, limits,
 };
 
+/// Characters of where a redirect leads that are told.
+const LOCATION: usize = 300;
+
 /// How an exchange ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum End {
@@ -91,9 +94,12 @@ impl<'a> Talk<'a> {
                         Some(Answer::Http(answer)) => answer.retry_after,
                         _ => None,
                     };
+                    let reason = redirected(reason, last.as_ref());
                     return Ok(self.masked(End::Retry { after: after.max(asked), reason }));
                 }
-                Ok(Step::Fail { reason }) => return Ok(self.masked(End::Fail(reason))),
+                Ok(Step::Fail { reason }) => {
+                    return Ok(self.masked(End::Fail(redirected(reason, last.as_ref()))));
+                }
                 Ok(Step::Gone { reason }) => return Ok(self.masked(End::Gone(reason))),
                 Err(error) => return Ok(self.masked(of_role(&error))),
             };
@@ -260,6 +266,21 @@ impl<'a> Talk<'a> {
         }
         // A store that does not say so does not take either what would come of it.
         self.deliveries.is_followed(keep.organisation, keep.id).await.unwrap_or(false)
+    }
+}
+
+/// A reason, and where the last answer leads if that is a redirect: who is told of it can set the channel to that.
+fn redirected(reason: String, last: Option<&Answer>) -> String {
+    let Some(Answer::Http(HttpAnswer { status: 301 | 302 | 303 | 307 | 308, headers, .. })) = last else {
+        return reason;
+    };
+    let is_location = |name: &str| name.eq_ignore_ascii_case(http::header::LOCATION.as_str());
+    match headers.iter().find(|(name, _)| is_location(name)) {
+        Some((_, location)) => {
+            let location: String = location.chars().take(LOCATION).collect();
+            format!("{reason}; it redirects to {location}, and redirects are not followed")
+        }
+        None => reason,
     }
 }
 

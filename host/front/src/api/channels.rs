@@ -77,7 +77,7 @@ pub(crate) struct Rate {
 #[serde(default, deny_unknown_fields)]
 #[schema(as = ChannelRetry)]
 pub(crate) struct Retry {
-    /// Seconds from its first attempt on.
+    /// Seconds from its first attempt on; a last one is made as they are over.
     #[schema(minimum = 1, maximum = 2_592_000, default = 86_400)]
     max_age_seconds: u64,
     /// Attempts.

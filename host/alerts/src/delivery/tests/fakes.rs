@@ -155,7 +155,7 @@ impl Formatter for CardFormatter {
             200 => Step::Done { memory: memory.to_vec() },
             201 => Step::Done { memory: body.into_bytes() },
             404 => send("POST", format!("/make/{incident}"), Vec::new()),
-            429 | 500 => Step::Retry { after: answer.retry_after, reason: format!("answered {body}") },
+            429 | 500 | 503 => Step::Retry { after: answer.retry_after, reason: format!("answered {body}") },
             410 => Step::Gone { reason: format!("gone: {body}") },
             status => Step::Fail { reason: format!("answered {status}: {body}") },
         })
@@ -209,6 +209,10 @@ pub(super) enum Fate {
     Answered(u16),
     /// As [`Self::Answered`] with 429, to come back in so many seconds.
     Later(u32),
+    /// As [`Self::Later`], with 503.
+    Away(u32),
+    /// It is answered with a redirect to somewhere else.
+    Elsewhere,
     /// It never arrives.
     Lost,
     /// It arrives, and its answer does not.
@@ -370,6 +374,14 @@ impl HttpSender for Network {
             Fate::Later(seconds) => {
                 let headers = vec![("retry-after".to_owned(), seconds.to_string())];
                 answer(429, headers, echo.unwrap_or("later".to_owned()))
+            }
+            Fate::Away(seconds) => {
+                let headers = vec![("retry-after".to_owned(), seconds.to_string())];
+                answer(503, headers, echo.unwrap_or("away".to_owned()))
+            }
+            Fate::Elsewhere => {
+                let headers = vec![("location".to_owned(), "https://elsewhere.example/hook".to_owned())];
+                answer(302, headers, String::new())
             }
             Fate::Lost => lost("the connection was refused"),
             Fate::Unanswered => {

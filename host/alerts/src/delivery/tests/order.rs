@@ -1,7 +1,7 @@
 //! At least once, in order, patiently.
 
 use super::*;
-use fakes::Fate::{Answered, Arrives, Later, Lost, Unanswered};
+use fakes::Fate::{Answered, Arrives, Away, Elsewhere, Later, Lost, Unanswered};
 
 #[tokio::test(start_paused = true)]
 async fn a_close_never_overtakes_its_open_and_channels_do_not_wait_for_each_other() {
@@ -44,6 +44,62 @@ async fn what_a_server_asks_for_is_kept_to_and_waits_grow_without_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn however_long_a_receiver_asks_to_wait_it_is_tried_again_within_the_age() {
+    // What it answers, what the channel allows, and after how many seconds the second attempt is made.
+    for (fate, age, second) in [
+        (Later(90_000), 86_400, 86_400),
+        (Later(3_600), 86_400, 3_600),
+        (Later(3_600), 60, 60),
+        (Away(90_000), 86_400, 600),
+        (Away(3_600), 60, 60),
+        (Away(30), 60, 30),
+    ] {
+        let world = World::new().await;
+        world.put("c", json!({"retry": {"max_age_seconds": age}})).await;
+        world.network.deal(&[fate]);
+        world.tell("i", 1, Event::Opened, &["c"]).await;
+        let history = world.ended(1).await;
+        assert_eq!(history.delivery.state, DeliveryState::Delivered, "{fate:?}: {history:?}");
+        let [first, again] = &history.attempts[..] else { panic!("{fate:?}: {history:?}") };
+        let wait = again.time.milliseconds_since(first.time);
+        assert!((second * 1_000..=second * 1_000 + 1_100).contains(&wait), "{fate:?} in {age} s: {wait}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_that_is_given_up_says_what_ended_it_and_is_tried_last_as_its_time_ends() {
+    let world = World::new().await;
+    world.put("c", json!({"retry": {"max_age_seconds": 60}})).await;
+    *world.network.fates.lock() = Box::new(|_| Away(3_600));
+    world.tell("i", 1, Event::Opened, &["c"]).await;
+    let history = world.ended(1).await;
+    let reason = history.delivery.reason.unwrap();
+    let expected =
+        "given up after 2 attempts, as the channel's retry.max_age_seconds of 60 s were over: answered";
+    assert!(reason.starts_with(expected), "{reason}");
+
+    let world = World::new().await;
+    world.put("c", json!({"retry": {"attempts": 1}})).await;
+    world.network.deal(&[Lost]);
+    world.tell("i", 1, Event::Opened, &["c"]).await;
+    let reason = world.ended(1).await.delivery.reason.unwrap();
+    assert!(reason.starts_with("given up after 1 attempt, as many as"), "{reason}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redirect_is_no_success_and_the_reason_says_where_it_leads() {
+    let world = World::new().await;
+    world.put("c", json!({})).await;
+    world.network.deal(&[Elsewhere]);
+    world.tell("i", 1, Event::Opened, &["c"]).await;
+    let ended = world.ended(1).await.delivery;
+    let reason = ended.reason.unwrap();
+    assert_eq!(ended.state, DeliveryState::Dead);
+    let expected = "; it redirects to https://elsewhere.example/hook, and redirects are not followed";
+    assert!(reason.starts_with("answered 302") && reason.ends_with(expected), "{reason}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_card_whose_making_was_not_answered_is_found_and_not_made_again() {
     let world = World::new().await;
     world.put("c", json!({})).await;
@@ -63,8 +119,18 @@ async fn a_card_whose_making_was_not_answered_is_found_and_not_made_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_delivery_is_given_up_after_its_attempts_or_its_time_and_can_be_resent() {
-    for (retry, most) in [(json!({"attempts": 3}), 3), (json!({"max_age_seconds": 10, "attempts": 1_000}), 4)]
-    {
+    for (retry, most, why) in [
+        (
+            json!({"attempts": 3}),
+            3,
+            "given up after 3 attempts, as many as the channel's retry.attempts allows: ",
+        ),
+        (
+            json!({"max_age_seconds": 10, "attempts": 1_000}),
+            6,
+            "attempts, as the channel's retry.max_age_seconds of 10 s were over: ",
+        ),
+    ] {
         let world = World::new().await;
         world.put("c", json!({"retry": retry})).await;
         *world.network.fates.lock() = Box::new(|_| Lost);
@@ -74,6 +140,7 @@ async fn a_delivery_is_given_up_after_its_attempts_or_its_time_and_can_be_resent
         assert!(given_up.delivery.attempts <= most, "{given_up:?}");
         let reason = given_up.delivery.reason.unwrap();
         assert!(reason.contains("given up after") && reason.contains("refused"), "{reason}");
+        assert!(reason.contains(why), "{reason}");
         let dead = DeliveryFilter { state: Some(DeliveryState::Dead), ..DeliveryFilter::default() };
         assert_eq!(world.list(&dead).await, ["i.c.1"]);
 
