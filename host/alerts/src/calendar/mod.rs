@@ -137,6 +137,14 @@ impl CalendarEntry {
         let ready = Ready::of(self).map_err(|_| NotNow)?;
         ready.lasting(now)
     }
+
+    /// When it lasts next, of one that does not last at `now`; `None` of one that lasts then, or does not begin again within
+    /// a hundred years.
+    #[must_use]
+    pub fn begins(&self, now: Timestamp) -> Option<Timestamp> {
+        let ready = Ready::of(self).ok()?;
+        if ready.lasting(now).is_ok() { None } else { ready.begins(now) }
+    }
 }
 
 /// It does not last at that time.
@@ -174,7 +182,13 @@ impl NewEntry {
             return Err(FieldError::new("metrics", format!("{size} bytes"), expected).into());
         }
         if let Some(repeat) = &self.repeat {
-            Recurrence::read(repeat, start)?;
+            let recurrence = Recurrence::read(repeat, start)?;
+            let from = start.max(now);
+            let begins = recurrence.lasting(from).map(|_| from).or_else(|| recurrence.begins(from));
+            if begins.is_none_or(|begins| self.end.is_some_and(|end| begins >= end)) {
+                let expected = "days that come before the entry's end, and within a hundred years";
+                return Err(FieldError::new("repeat.rule", &repeat.rule, expected).into());
+            }
         }
         Ok(())
     }
@@ -185,6 +199,10 @@ pub(crate) type Span = (Timestamp, Option<Timestamp>);
 
 /// How many days to each side of a moment are looked at for the times of an entry that repeats.
 const DAYS: i64 = 31;
+
+/// How many days after a moment the next time of an entry is looked for: a hundred years. What begins less often, as the
+/// 31st of February, is a mistake.
+const LOOKED_AHEAD: i64 = 36_525;
 
 /// An entry whose rule is read.
 #[derive(Clone, Debug)]
@@ -209,6 +227,18 @@ impl Ready {
         let Some(recurrence) = &self.recurrence else { return Ok(end) };
         let until = recurrence.lasting(now).ok_or(NotNow)?;
         Ok(Some(end.map_or(until, |end| end.min(until))))
+    }
+
+    /// When it begins to last after `now`.
+    fn begins(&self, now: Timestamp) -> Option<Timestamp> {
+        let CalendarEntry { start, end, .. } = self.entry;
+        let begins = match &self.recurrence {
+            None => Some(start).filter(|start| *start > now),
+            // What began before its start, and covers that, is cut there.
+            Some(recurrence) if start > now && recurrence.lasting(start).is_some() => Some(start),
+            Some(recurrence) => recurrence.begins(now.max(start)),
+        };
+        begins.filter(|begins| end.is_none_or(|end| *begins < end))
     }
 
     /// When it lasts between two moments, both included; of one that repeats, each time that begins within a month of
@@ -237,7 +267,7 @@ impl Ready {
 struct Recurrence {
     zone: TimeZone,
     rule: Rule,
-    /// The first day it may begin on.
+    /// The day of the entry's start, from which its days are counted.
     anchor: Date,
     from: Time,
     length: Length,
@@ -281,7 +311,7 @@ impl Recurrence {
         })
     }
 
-    /// The end of what began before or at `now` and lasts.
+    /// The end of what began before or at `now` and lasts; that it began before the entry's start too.
     fn lasting(&self, now: Timestamp) -> Option<Timestamp> {
         let today = self.zone.to_datetime(now.to_jiff()).date();
         let days = match self.length {
@@ -294,6 +324,17 @@ impl Recurrence {
             (start <= now && now < end).then_some(end)
         });
         ends.max()
+    }
+
+    /// When it begins first after `now`.
+    fn begins(&self, now: Timestamp) -> Option<Timestamp> {
+        let today = self.zone.to_datetime(now.to_jiff()).date();
+        let last = today.checked_add(LOOKED_AHEAD.days()).unwrap_or(Date::MAX);
+        let last = self.rule.until().map_or(last, |until| until.min(last));
+        let days = today.series(1.day()).take_while(|day| *day <= last);
+        let named = days.filter(|day| self.rule.names(self.anchor, *day));
+        let begins = named.filter_map(|day| self.span(day)).filter(|(begin, end)| begin < end);
+        begins.map(|(begin, _)| begin).find(|begin| *begin > now)
     }
 
     /// From when until when it lasts each time that begins within [`DAYS`] of a moment.
@@ -329,6 +370,8 @@ fn time_of_day(field: &str, text: &str) -> Result<Time, FieldError> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn instant(text: &str) -> Timestamp {
@@ -391,6 +434,113 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_made_within_one_of_its_times_lasts_from_its_start_on() {
+        let in_zone = |zone: &str, repeat: Repeat| Repeat { zone: zone.into(), ..repeat };
+        let thursdays = || repeat("FREQ=WEEKLY;BYDAY=TH", "22:00", "06:00");
+        let nights = || repeat("FREQ=DAILY", "22:00", "06:00");
+        // 2026-03-06 is a Friday. The clocks of Berlin go forward on 2026-03-29 at 02:00 and back on 2026-10-25 at 03:00,
+        // those of New York on 2026-03-08 and 2026-11-01 at 02:00.
+        for (repeat, start, until) in [
+            (thursdays(), "2026-03-05T23:55:00Z", Some("2026-03-06T05:00:00Z")),
+            (thursdays(), "2026-03-06T05:00:00Z", None),
+            (thursdays(), "2026-03-06T23:55:00Z", None),
+            (nights(), "2026-03-05T23:58:00Z", Some("2026-03-06T05:00:00Z")),
+            (nights(), "2026-03-28T23:58:00Z", Some("2026-03-29T04:00:00Z")),
+            (nights(), "2026-03-29T00:58:00Z", Some("2026-03-29T04:00:00Z")),
+            (nights(), "2026-10-25T00:58:00Z", Some("2026-10-25T05:00:00Z")),
+            (nights(), "2026-10-25T05:00:00Z", None),
+            (in_zone("America/New_York", nights()), "2026-03-08T07:30:00Z", Some("2026-03-08T10:00:00Z")),
+            (in_zone("America/New_York", nights()), "2026-11-01T06:30:00Z", Some("2026-11-01T11:00:00Z")),
+            (in_zone("Asia/Kathmandu", nights()), "2026-03-05T19:00:00Z", Some("2026-03-06T00:15:00Z")),
+            (in_zone("Pacific/Kiritimati", nights()), "2026-03-05T11:00:00Z", Some("2026-03-05T16:00:00Z")),
+            (repeat("FREQ=DAILY", "02:30", "7d"), "2026-03-06T00:00:00Z", Some("2026-03-12T01:30:00Z")),
+            (
+                repeat("FREQ=WEEKLY;BYDAY=SA", "00:00", "48h"),
+                "2026-03-08T12:00:00Z",
+                Some("2026-03-08T23:00:00Z"),
+            ),
+            (repeat("FREQ=DAILY;INTERVAL=2", "22:00", "06:00"), "2026-03-05T23:58:00Z", None),
+            (
+                repeat("FREQ=MONTHLY;BYMONTHDAY=-1", "22:00", "06:00"),
+                "2026-03-01T01:00:00Z",
+                Some("2026-03-01T05:00:00Z"),
+            ),
+        ] {
+            let entry = entry(start, None, Some(repeat));
+            let start = instant(start);
+            assert_eq!(
+                entry.lasting(start).ok().flatten(),
+                until.map(instant),
+                "{:?} from {start}",
+                entry.repeat
+            );
+            assert_eq!(entry.lasting(start.saturating_add(-1)), Err(NotNow), "not before its start");
+            if let Some(until) = until.map(instant) {
+                let spans = Ready::of(&entry).unwrap().spans((start, start), start);
+                assert!(spans.contains(&(start, Some(until))), "{spans:?}");
+                assert!(spans.iter().all(|(begin, _)| *begin == start), "{spans:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_entry_that_does_not_last_says_when_it_begins() {
+        let nights = || Some(repeat("FREQ=DAILY", "22:00", "06:00"));
+        let fridays = || Some(repeat("FREQ=WEEKLY;BYDAY=FR", "08:00", "18:00"));
+        let leap_days = Some(repeat("FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=29", "08:00", "18:00"));
+        let over = Some(repeat("FREQ=DAILY;UNTIL=20260303", "08:00", "18:00"));
+        for (start, end, repeat, begins) in [
+            ("2026-03-06T12:00:00Z", None, nights(), Some("2026-03-06T21:00:00Z")),
+            ("2026-03-05T23:58:00Z", None, nights(), Some("2026-03-06T21:00:00Z")),
+            ("2026-03-10T23:58:00Z", None, nights(), Some("2026-03-10T23:58:00Z")),
+            ("2026-03-10T12:00:00Z", None, nights(), Some("2026-03-10T21:00:00Z")),
+            ("2026-03-01T12:00:00Z", Some("2026-03-06T20:00:00Z"), nights(), None),
+            ("2026-03-01T12:00:00Z", None, fridays(), None),
+            ("2026-03-07T12:00:00Z", None, fridays(), Some("2026-03-13T07:00:00Z")),
+            ("2026-03-01T12:00:00Z", None, leap_days, Some("2028-02-29T07:00:00Z")),
+            ("2026-03-01T12:00:00Z", None, over, None),
+            ("2026-03-01T12:00:00Z", Some("2026-03-02T12:00:00Z"), None, None),
+            ("2026-03-08T12:00:00Z", None, None, Some("2026-03-08T12:00:00Z")),
+        ] {
+            let entry = entry(start, end, repeat);
+            let found = entry.begins(instant("2026-03-06T12:00:00Z"));
+            assert_eq!(found, begins.map(instant), "{:?} from {start}", entry.repeat);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whenever_an_entry_was_made_it_lasts_as_one_made_long_before_from_its_start_on(
+            zone in prop::sample::select(vec![
+                "Europe/Berlin", "America/New_York", "America/Sao_Paulo", "Australia/Lord_Howe", "Asia/Kathmandu", "UTC",
+            ]),
+            rule in prop::sample::select(vec![
+                "FREQ=DAILY", "FREQ=WEEKLY;BYDAY=SA,SU", "FREQ=WEEKLY;BYDAY=TH", "FREQ=MONTHLY;BYMONTHDAY=1,-1",
+            ]),
+            (from, to) in (0..48_u32, 0..48_u32),
+            // About the nights the clocks change in Berlin and New York, among others.
+            near in prop::sample::select(vec!["2026-03-08", "2026-03-29", "2026-10-25", "2026-11-01", "2026-07-01"]),
+            (start, after) in (-2_880_i64..2_880, 0..2_880_i64),
+        ) {
+            let time = |half: u32| format!("{:02}:{:02}", half / 2, half % 2 * 30);
+            let repeat = Repeat {
+                zone: zone.into(), rule: rule.into(), from: time(from), to: Some(time(to)), lasts: None,
+            };
+            let start = instant(near).saturating_add(start * 60_000);
+            let now = start.saturating_add(after * 60_000);
+            let long_before = entry("2025-01-01", None, Some(repeat.clone()));
+            let made = CalendarEntry { start, ..entry(near, None, Some(repeat)) };
+            prop_assert_eq!(made.lasting(now), long_before.lasting(now));
+            let begins = made.begins(now);
+            prop_assert_eq!(begins.is_none(), made.lasting(now).is_ok());
+            if let Some(begins) = begins {
+                prop_assert!(begins > now && made.lasting(begins).is_ok());
+                prop_assert!(made.lasting(begins.saturating_add(-1)).is_err());
+            }
+        }
+    }
+
+    #[test]
     fn an_entry_lasts_no_longer_than_its_own_start_and_end() {
         let once = entry("2026-03-02T10:00:00Z", Some("2026-03-02T11:00:00Z"), None);
         assert_eq!(once.lasting(instant("2026-03-02T10:00:00Z")), Ok(Some(instant("2026-03-02T11:00:00Z"))));
@@ -435,6 +585,15 @@ mod tests {
             (NewEntry { end: Some(now), ..fine.clone() }, "end"),
             (snooze, "end"),
             (repeated(repeat("DAILY", "08:00", "18:00")), "repeat.rule"),
+            (repeated(repeat("FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=31", "08:00", "18:00")), "repeat.rule"),
+            (repeated(repeat("FREQ=DAILY;UNTIL=20260301", "08:00", "18:00")), "repeat.rule"),
+            (
+                NewEntry {
+                    end: Some(now.saturating_add(60_000)),
+                    ..repeated(repeat("FREQ=DAILY", "12:00", "13:00"))
+                },
+                "repeat.rule",
+            ),
             (repeated(repeat("FREQ=DAILY", "8 o'clock", "18:00")), "repeat.from"),
             (repeated(repeat("FREQ=DAILY", "08:00", "25:00")), "repeat.to"),
             (repeated(repeat("FREQ=DAILY", "08:00", "8d")), "repeat.lasts"),

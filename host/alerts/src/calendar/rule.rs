@@ -96,6 +96,11 @@ impl Rule {
         Ok(rule)
     }
 
+    /// The last day it may name.
+    pub(crate) fn until(&self) -> Option<Date> {
+        self.until
+    }
+
     fn check(&self) -> Result<(), &'static str> {
         let counted = self.days.iter().any(|day| day.which.is_some());
         let in_a_month = match self.frequency {
@@ -114,10 +119,10 @@ impl Rule {
         Ok(())
     }
 
-    /// Whether something begins on this day. It began first on `anchor` or after it, which also says the day where the
+    /// Whether something begins on this day. It is counted from `anchor`, to both sides, which also says the day where the
     /// rule does not.
     pub(crate) fn names(&self, anchor: Date, date: Date) -> bool {
-        if date < anchor || self.until.is_some_and(|until| date > until) {
+        if self.until.is_some_and(|until| date > until) {
             return false;
         }
         let passed = match self.frequency {
@@ -234,6 +239,27 @@ mod tests {
             assert_eq!(found[..expected.len()], *expected, "{rule}");
         }
         assert_eq!(days("FREQ=DAILY;UNTIL=20260303", "2026-03-02").len(), 2);
+    }
+
+    #[test]
+    fn a_rule_counts_back_from_its_first_day_as_it_counts_on() {
+        let anchor: Date = "2026-03-04".parse().unwrap();
+        for (rule, expected) in [
+            ("FREQ=DAILY;INTERVAL=3", &["2026-02-26", "2026-03-01", "2026-03-04"][..]),
+            ("FREQ=WEEKLY;INTERVAL=2", &["2026-02-04", "2026-02-18", "2026-03-04"]),
+            ("FREQ=MONTHLY", &["2026-01-04", "2026-02-04", "2026-03-04"]),
+            ("FREQ=MONTHLY;INTERVAL=2;BYMONTHDAY=4", &["2025-11-04", "2026-01-04", "2026-03-04"]),
+            ("FREQ=YEARLY", &["2025-03-04", "2026-03-04"]),
+        ] {
+            let read = Rule::read(rule).unwrap();
+            let first = anchor - 400.days();
+            let days = first.series(1.day()).take(401).filter(|date| read.names(anchor, *date));
+            let days: Vec<String> = days.map(|date| date.to_string()).collect();
+            assert!(
+                days.ends_with(&expected.iter().map(ToString::to_string).collect::<Vec<_>>()),
+                "{rule}: {days:?}"
+            );
+        }
     }
 
     #[test]

@@ -110,6 +110,7 @@ pub(super) const FIELDS: &[output::Column] = &[
     ("kind", "/kind"),
     ("active", "/active"),
     ("until", "/until"),
+    ("begins", "/begins"),
     ("monitors", "/scope/monitors"),
     ("labels", "/scope/labels"),
     ("tags", "/scope/tags"),

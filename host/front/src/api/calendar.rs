@@ -45,6 +45,9 @@ pub(crate) struct Entry {
     /// Until when, of one that lasts now and has an end.
     #[serde(skip_serializing_if = "Option::is_none")]
     until: Option<Instant>,
+    /// When it begins next, of one that does not last now and will.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    begins: Option<Instant>,
     updated: Instant,
     /// By the key of this name.
     updated_by: String,
@@ -57,8 +60,9 @@ pub(crate) struct EntryRepeat {
     /// Whose days and times of day; the organisation's by default.
     #[schema(example = "Europe/Berlin")]
     zone: Option<String>,
-    /// On which days it begins, in iCalendar's words: FREQ, INTERVAL, BYDAY, BYMONTHDAY, BYMONTH, UNTIL. The day of `start`
-    /// is the first it may begin on.
+    /// On which days it begins, in iCalendar's words: FREQ, INTERVAL, BYDAY, BYMONTHDAY, BYMONTH, UNTIL, counted
+    /// from the day of `start`. What began before `start` and lasts then counts from `start` on. One that never begins is
+    /// refused.
     #[schema(example = "FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR")]
     rule: String,
     #[schema(example = "08:00")]
@@ -75,7 +79,8 @@ pub(crate) struct EntryRepeat {
 
 impl Entry {
     fn of(services: &Services, entry: CalendarEntry) -> Self {
-        let lasting = entry.lasting(services.parts.clock.now());
+        let now = services.parts.clock.now();
+        let (lasting, begins) = (entry.lasting(now), entry.begins(now));
         let repeat = entry.repeat.map(|repeat| EntryRepeat {
             zone: Some(repeat.zone),
             rule: repeat.rule,
@@ -96,6 +101,7 @@ impl Entry {
             incident: entry.incident.map(|incident| incident.to_string()),
             active: lasting.is_ok(),
             until: lasting.ok().flatten().map(Instant),
+            begins: begins.map(Instant),
             updated: entry.updated.into(),
             updated_by: entry.updated_by,
         }
