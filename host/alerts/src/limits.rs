@@ -19,6 +19,10 @@ pub const MEMORY: usize = 4 << 10;
 /// Steps of one exchange: to look up, to create, to change and to move on, with one to spare for each.
 pub const STEPS: usize = 8;
 
+/// How long a test of a channel may take: twice what one request waits for its answer, so that a receiver that never answers
+/// is reported as that. A route that tests one waits so long besides its own time.
+pub const TRIAL: std::time::Duration = std::time::Duration::from_secs(60);
+
 /// Bytes of one request's parts together, before secrets are filled in: the largest any channel takes is 512 KiB.
 pub const REQUEST: usize = 1 << 20;
 

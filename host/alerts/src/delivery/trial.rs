@@ -4,7 +4,7 @@ use bellwether_access::Principal;
 
 use super::talk::{End, Talk};
 use super::{Deliveries, Exchanged, Outcome};
-use crate::{AlertError, Event, Notification};
+use crate::{AlertError, Event, Notification, limits};
 
 /// What came of a notification that tries a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +25,8 @@ const TESTED_AFTER: i64 = 5 * 60_000;
 const SHOWN: usize = 16 << 10;
 
 impl Deliveries {
-    /// Sends a made-up notification to a channel, whether it is paused or not, by the whole way and once.
+    /// Sends a made-up notification to a channel, whether it is paused or not, by the whole way and once, for at most
+    /// [`limits::TRIAL`].
     ///
     /// # Errors
     /// [`AlertError::NotFound`]; the store's. What the channel said is no error.
@@ -52,7 +53,16 @@ impl Deliveries {
             Ok((formatter, settings, secrets)) => {
                 trial.formatter = format!("{} {}", channel.spec.formatter, formatter.version());
                 let mut talk = Talk::new(self, organisation, &channel, settings, secrets, notification);
-                let end = talk.run(&*formatter, Vec::new(), None).await?;
+                let run = talk.run(&*formatter, Vec::new(), None);
+                let end = match tokio::time::timeout(limits::TRIAL, run).await {
+                    Ok(end) => end?,
+                    Err(_) => {
+                        let seconds = limits::TRIAL.as_secs();
+                        let reason =
+                            format!("the test was not over within {seconds} seconds and was given up");
+                        End::Retry { after: None, reason }
+                    }
+                };
                 trial.exchanges =
                     talk.exchanges.iter().map(|noted| Exchanged::from(noted).cut(SHOWN)).collect();
                 end

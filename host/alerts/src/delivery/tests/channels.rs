@@ -1,7 +1,7 @@
 //! Channels as they are put, held back, said to be no more, and removed.
 
 use super::*;
-use fakes::Fate::{Answered, Lost};
+use fakes::Fate::{Answered, Hangs, Lost};
 
 #[tokio::test(start_paused = true)]
 async fn a_channel_is_checked_when_it_is_put_and_its_hosts_follow_from_its_settings() {
@@ -209,4 +209,17 @@ async fn a_channel_can_be_tried_paused_or_not_and_shows_what_it_was_sent() {
     let trial = world.deliveries.try_channel(&world.admin, "c").await.unwrap();
     assert_eq!((trial.outcome, trial.reason.as_deref()), (Outcome::Failed, Some("answered 403: no")));
     assert!(world.list(&DeliveryFilter::default()).await.is_empty(), "nothing of it is kept");
+    world.network.deal(&[Hangs]);
+    let trial = world.deliveries.try_channel(&world.admin, "c").await.unwrap();
+    let reason = trial.reason.unwrap_or_default();
+    assert!(reason.contains("no answer came in time"), "one that never answers is reported: {reason}");
+    // One that may be sent a request a minute is not waited for.
+    world.put("c", json!({"rate": {"per_minute": 1, "burst": 1}})).await;
+    let began = world.clock.now();
+    let mut reasons = Vec::new();
+    for _ in 0..3 {
+        reasons.extend(world.deliveries.try_channel(&world.admin, "c").await.unwrap().reason);
+    }
+    assert!(reasons.iter().any(|reason| reason.contains("not over within 60 seconds")), "{reasons:?}");
+    assert!(world.clock.now().milliseconds_since(began) <= 181_000, "it takes a bounded time");
 }
