@@ -3,7 +3,7 @@
 mod service;
 mod users;
 
-use bellwether_access::Destination;
+use bellwether_access::{Destination, Secret};
 use bellwether_kernel::{FieldError, Timestamp};
 use bellwether_store::Versioned;
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::Settings;
 use crate::limits;
+use crate::sending::Secrets;
 
 /// What a channel is set to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -195,8 +196,14 @@ impl ChannelSpec {
         Ok(())
     }
 
-    /// Where its settings that are URLs lead, for one that names no hosts. An e-mail's formatter has none.
-    fn hosts_of(settings: &Settings) -> Vec<Destination> {
+    /// Where its settings that are URLs lead, for one that names no hosts: of a URL that is a secret the hosts this may be sent
+    /// to. Without such a setting, as where the formatter makes the URL itself, the hosts its secrets may be sent to. An
+    /// e-mail's formatter has none.
+    fn hosts_of(settings: &Settings, secrets: &Secrets) -> Vec<Destination> {
+        let is_url = |text: &str| text.starts_with("https://") || text.starts_with("http://");
+        let kept = || secrets.0.values().filter_map(|(_, secret)| secret.as_ref());
+        let bound =
+            |secret: &Secret| secret.hosts.iter().filter_map(|host| host.parse().ok()).collect::<Vec<_>>();
         let texts = settings.values().iter().filter_map(|(name, value)| match value {
             bellwether_kernel::value::Value::Text(text)
                 if settings.secrets().iter().all(|(secret, _)| secret != name) =>
@@ -206,11 +213,65 @@ impl ChannelSpec {
             _ => None,
         });
         let mut hosts: Vec<Destination> = texts
-            .filter(|text| text.starts_with("https://") || text.starts_with("http://"))
+            .filter(|text| is_url(text))
             .filter_map(|text| url::Url::parse(text).ok()?.origin().ascii_serialization().parse().ok())
             .collect();
+        hosts.extend(kept().filter(|secret| is_url(secret.value.expose())).flat_map(bound));
+        if hosts.is_empty() {
+            hosts.extend(kept().flat_map(bound));
+        }
         hosts.sort();
         hosts.dedup();
         hosts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bellwether_kernel::value::ValueType;
+    use serde_json::json;
+
+    use super::*;
+    use bellwether_kernel::value::Input;
+
+    #[tokio::test]
+    async fn hosts_that_are_left_out_are_those_its_urls_lead_to_and_of_a_secret_url_those_it_is_bound_to() {
+        let input = |name: &str, secret: bool| Input {
+            name: name.to_owned(),
+            value_type: ValueType::Text,
+            required: false,
+            default: None,
+            choices: Vec::new(),
+            secret,
+            help: String::new(),
+        };
+        let declared = [input("url", true), input("key", true), input("api_url", false)];
+        let mut secrets =
+            crate::sending::tests::secrets(&[("url", "https://hooks.example/T0"), ("key", "hush")]).await;
+        for (setting, hosts) in
+            [("url", &["https://hooks.example"][..]), ("key", &["https://a.example", "https://b.example"])]
+        {
+            let (_, secret) = secrets.0.get_mut(setting).unwrap();
+            secret.as_mut().unwrap().hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
+        }
+        for (given, expected) in [
+            (json!({"url": "hook"}), &["https://hooks.example"][..]),
+            (json!({"url": "hook", "key": "token"}), &["https://hooks.example"]),
+            (json!({"key": "token", "api_url": "https://api.example/v1"}), &["https://api.example"]),
+            (
+                json!({"url": "hook", "api_url": "https://api.example/v1"}),
+                &["https://api.example", "https://hooks.example"],
+            ),
+            (json!({"key": "token"}), &["https://a.example", "https://b.example"]),
+            (json!({}), &[]),
+        ] {
+            let settings = Settings::read(&declared, given.as_object().unwrap()).unwrap();
+            let named = |setting: &String| settings.secrets().iter().any(|(name, _)| name == setting);
+            let known = secrets.0.iter().filter(|(setting, _)| named(setting));
+            let known = Secrets(known.map(|(setting, kept)| (setting.clone(), kept.clone())).collect());
+            let hosts: Vec<String> =
+                ChannelSpec::hosts_of(&settings, &known).iter().map(ToString::to_string).collect();
+            assert_eq!(hosts, expected, "{given}");
+        }
     }
 }

@@ -88,7 +88,7 @@ impl Deliveries {
             }
         }
         if spec.hosts.is_empty() {
-            spec.hosts = ChannelSpec::hosts_of(&settings);
+            spec.hosts = ChannelSpec::hosts_of(&settings, &secrets);
         }
         self.ask(&*formatter, &spec, &settings, &secrets).await?;
         Ok(spec)

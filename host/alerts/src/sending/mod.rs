@@ -5,7 +5,7 @@ mod mask;
 mod oauth;
 mod sign;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod way;
 
 use async_trait::async_trait;

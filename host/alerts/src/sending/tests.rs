@@ -16,7 +16,7 @@ fn text(text: &str) -> Part {
 }
 
 /// Secrets bound to any host, as a channel's settings name them.
-async fn secrets(of: &[(&str, &str)]) -> Secrets {
+pub(crate) async fn secrets(of: &[(&str, &str)]) -> Secrets {
     use bellwether_access::{Access, HostKey, NewKey, Role};
     use bellwether_kernel::{SeededRandomness, SystemClock};
     use bellwether_store::MemoryStore;

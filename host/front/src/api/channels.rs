@@ -153,7 +153,8 @@ pub(crate) struct PutChannel {
     #[serde(default)]
     #[schema(value_type = Object, example = json!({"url": "https://hooks.example.com/bellwether", "signing_secret": "hook-key"}))]
     settings: Map<String, Value>,
-    /// Where its requests may go, as grants name hosts. Left out, where its settings that are URLs lead.
+    /// Where its requests may go, as grants name hosts. Left out, where its settings that are URLs lead, or
+    /// the hosts a URL that is a secret is bound to; without one, those its secrets are bound to.
     #[serde(default)]
     #[schema(example = json!(["https://hooks.example.com"]))]
     hosts: Vec<String>,
