@@ -3,8 +3,9 @@
 use std::fmt::Display;
 
 use bellwether_kernel::FieldError;
+use serde::Serialize;
 
-use super::{Condition, Merge, Monitor};
+use super::{Condition, Merge, Monitor, Side};
 use crate::{MonitorKind, Period, Thresholds, limits};
 
 /// Gathers what is wrong.
@@ -16,6 +17,17 @@ impl Checks {
         if !right {
             self.0.push(FieldError::new(field, value, expected));
         }
+    }
+
+    /// Nothing may be there, for this reason.
+    fn none<T: Serialize>(&mut self, field: &str, value: Option<&T>, why: &str) {
+        let Some(value) = value else { return };
+        let value = match serde_json::to_value(value) {
+            Ok(serde_json::Value::String(text)) => text,
+            Ok(value) => value.to_string(),
+            Err(_) => String::new(),
+        };
+        self.0.push(FieldError::new(field, value, format!("none: {why}")));
     }
 
     fn between(&mut self, field: &str, span: Period, least: Period, most: Period) {
@@ -48,29 +60,15 @@ pub(super) fn check(monitor: &Monitor, step: Period) -> Vec<FieldError> {
         MonitorKind::Threshold => {
             let expected = "thresholds: {\"comparator\": \">\", \"critical\": 90}";
             checks.expect(monitor.thresholds.is_some(), "thresholds", "", expected);
-            checks.expect(
-                monitor.detector.is_none(),
-                "detector",
-                "",
-                "none: only an anomaly monitor has one",
-            );
+            checks.none("detector", monitor.detector.as_ref(), "only an anomaly monitor has one");
         }
         MonitorKind::NoData => {
-            checks.expect(
-                monitor.thresholds.is_none(),
-                "thresholds",
-                "",
-                "none: a no-data monitor has no value",
-            );
-            checks.expect(
-                monitor.detector.is_none(),
-                "detector",
-                "",
-                "none: only an anomaly monitor has one",
-            );
-            let policy = monitor.missing_data.policy == super::MissingPolicy::Default;
-            let expected = "none: a no-data monitor tells of every series that stays away";
-            checks.expect(policy, "missing_data.policy", "", expected);
+            checks.none("thresholds", monitor.thresholds.as_ref(), "a no-data monitor has no value");
+            checks.none("detector", monitor.detector.as_ref(), "only an anomaly monitor has one");
+            let policy = Some(monitor.missing_data.policy);
+            let policy = policy.filter(|policy| *policy != super::MissingPolicy::Default);
+            let why = "a no-data monitor tells of every series that stays away";
+            checks.none("missing_data.policy", policy.as_ref(), why);
         }
         MonitorKind::Anomaly => {
             let expected = "detector: {\"name\": \"a plugin that is one\"}";
@@ -78,13 +76,10 @@ pub(super) fn check(monitor: &Monitor, step: Period) -> Vec<FieldError> {
             if let Some(detector) = &monitor.detector {
                 let right = (0.0..=1.0).contains(&detector.score);
                 checks.expect(right, "detector.score", detector.score, "a number from 0 to 1");
-                let points = (1..=1000).contains(&detector.recovery_points);
-                checks.expect(
-                    points,
-                    "detector.recovery_points",
-                    detector.recovery_points,
-                    "1 to 1000 points",
-                );
+                if let Some(points) = detector.recovery_points {
+                    let right = (1..=1000).contains(&points);
+                    checks.expect(right, "detector.recovery_points", points, "1 to 1000 points");
+                }
                 let recovery = detector.recovery_window.unwrap_or(monitor.window);
                 checks.between("detector.recovery_window", recovery, step, Period::days(7));
                 let verdicts = monitor.window.max(recovery).milliseconds() / step.milliseconds().max(1);
@@ -111,6 +106,36 @@ pub(super) fn check(monitor: &Monitor, step: Period) -> Vec<FieldError> {
     }
     lists(&mut checks, monitor);
     outward(&mut checks, monitor);
+    checks.0
+}
+
+/// What of a document that is written contradicts the rest of it: no series could ever open, or one of two fields would mean
+/// nothing. What was kept before is not held against it.
+pub(crate) fn contradictions(monitor: &Monitor) -> Vec<FieldError> {
+    let mut checks = Checks::default();
+    if let (MonitorKind::Threshold, Some(thresholds)) = (monitor.kind, &monitor.thresholds) {
+        let comparator = thresholds.comparator.as_str();
+        let (wanted, word) = match thresholds.comparator.is_upwards() {
+            true => (Side::Up, "up"),
+            false => (Side::Down, "down"),
+        };
+        for (at, condition) in monitor.conditions.iter().enumerate() {
+            let Condition::Direction { side } = condition else { continue };
+            let other = if wanted == Side::Up { "down" } else { "up" };
+            let right = *side == wanted || *side == Side::Both;
+            let expected = format!(
+                "{word} or both: what breaches with thresholds.comparator {comparator} does so to that side"
+            );
+            checks.expect(right, format!("conditions[{at}].side"), other, &expected);
+        }
+    }
+    if let Some(detector) = &monitor.detector
+        && let (Some(points), Some(window)) = (detector.recovery_points, detector.recovery_window)
+    {
+        let expected =
+            format!("none beside detector.recovery_window, {window}: one of them says when it is over");
+        checks.expect(false, "detector.recovery_points", points, &expected);
+    }
     checks.0
 }
 
@@ -190,7 +215,10 @@ fn condition(checks: &mut Checks, monitor: &Monitor, step: Period, field: &str, 
     let named = |name: &str| format!("{field}.{name}");
     if monitor.kind == MonitorKind::NoData {
         let right = matches!(condition, Condition::Duration { .. } | Condition::Participating { .. });
-        checks.expect(right, named("type"), "", "duration or participating: a no-data monitor has no value");
+        let kind = serde_json::to_value(condition).unwrap_or_default();
+        let kind = kind["type"].as_str().unwrap_or_default();
+        let expected = "duration or participating: a no-data monitor has no value";
+        checks.expect(right, named("type"), kind, expected);
     }
     match condition {
         Condition::Duration { at_least } => {

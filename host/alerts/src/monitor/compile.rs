@@ -10,6 +10,9 @@ use super::{EventRule, Monitor, check};
 use crate::error::Faults;
 use crate::{AlertError, MonitorKind, Period, Thresholds, limits};
 
+/// After how many points in a row that are not strange an alert is over, where its monitor does not say.
+const RECOVERY_POINTS: u32 = 3;
+
 /// A monitor ready to be evaluated. Spans are in milliseconds.
 #[derive(Clone, Debug)]
 pub(crate) struct Compiled {
@@ -87,7 +90,7 @@ impl Compiled {
             settings: detector.settings.clone(),
             peers_by: detector.peers_by.clone(),
             score: detector.score,
-            recovery_points: detector.recovery_points,
+            recovery_points: detector.recovery_points.unwrap_or(RECOVERY_POINTS),
             recovery_window: detector.recovery_window.map(Period::milliseconds),
         });
         Ok(Self {

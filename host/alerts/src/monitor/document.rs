@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bellwether_kernel::FieldError;
-use bellwether_kernel::reading::{JsonError, from_json};
+use bellwether_kernel::reading::{JsonError, from_json, pointer};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
@@ -293,10 +293,10 @@ pub struct DetectorChoice {
     /// A point with this score is strange, or a higher one; by default 0.5, where the bundled detectors' bands end.
     #[serde(default = "score")]
     pub score: f64,
-    /// So many points in a row that are not strange end an alert whose window does not breach any more, unless
-    /// `recovery_window` says otherwise.
-    #[serde(default = "recovery_points")]
-    pub recovery_points: u32,
+    /// So many points in a row that are not strange end an alert whose window does not breach any more; by default 3, where
+    /// there is no `recovery_window`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery_points: Option<u32>,
     /// An alert whose window does not breach any more ends when the fraction of strange points in so much time is at most
     /// `thresholds.critical_recovery`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -339,10 +339,6 @@ fn score() -> f64 {
     0.5
 }
 
-fn recovery_points() -> u32 {
-    3
-}
-
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
@@ -357,6 +353,26 @@ impl Monitor {
     }
 }
 
+/// A fault of a whole condition, as one of what is in it: a condition is read at once, and its reader names no field.
+fn in_condition(document: &Json, fault: FieldError) -> FieldError {
+    let is_condition = fault.field.starts_with("conditions[") && fault.field.ends_with(']');
+    let Some(Json::Object(fields)) = document.pointer(&pointer(&fault.field)).filter(|_| is_condition) else {
+        return fault;
+    };
+    let said = |fields: &Map<String, Json>| {
+        Condition::deserialize(Json::Object(fields.clone())).err().map(|error| error.to_string())
+    };
+    let whole = said(fields);
+    let wrong = fields.iter().find(|(name, _)| {
+        let mut rest = fields.clone();
+        rest.remove(*name);
+        *name != "type" && said(&rest) != whole
+    });
+    let Some((name, value)) = wrong else { return fault };
+    let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    FieldError::new(format!("{}.{name}", fault.field), value, fault.expected)
+}
+
 /// The fields of a document that do not read. Each is put aside, so that the next is found.
 fn unread(document: &Json) -> Vec<FieldError> {
     let (mut rest, mut faults) = (document.clone(), Vec::new());
@@ -366,7 +382,7 @@ fn unread(document: &Json) -> Vec<FieldError> {
             break;
         };
         let name = fault.field.split(['.', '[']).next().unwrap_or_default().to_owned();
-        faults.push(fault);
+        faults.push(in_condition(&rest, fault));
         let Some(fields) = rest.as_object_mut() else { break };
         // What must be there has something in its place.
         let in_place = match name.as_str() {

@@ -72,8 +72,12 @@ impl Alerts {
         let count = to.milliseconds_since(from).div_euclid(compiled.every) + 1;
         if count > limits::BACKTEST {
             let span = crate::Period::from_milliseconds(limits::BACKTEST * compiled.every);
-            let expected = format!("at most {span} after from: {} evaluations", limits::BACKTEST);
-            return Err(FieldError::new("to", to, expected).into());
+            let every = crate::Period::from_milliseconds(compiled.every);
+            let expected = format!(
+                "at most {span} before to, which is {to}, for {} evaluations: a later from, or a longer every than {every}",
+                limits::BACKTEST
+            );
+            return Err(FieldError::new("from", from, expected).into());
         }
         let (mut state, mut kept) = (MonitorState::default(), Kept::nothing());
         let mut open: BTreeMap<IncidentId, StoredIncident> = BTreeMap::new();

@@ -15,7 +15,7 @@ use crate::calendar::Quiet;
 use crate::engine::check_peers;
 use crate::evaluate::{Move, Settling, close_all};
 use crate::feedback::FeedbackCounts;
-use crate::monitor::{Compiled, step_of, written};
+use crate::monitor::{Compiled, contradictions, step_of, written};
 use crate::rows::{self, MonitorRef, MonitorRow, NextRow};
 use crate::state::MonitorState;
 use crate::{
@@ -53,13 +53,15 @@ impl Alerts {
             }
             _ => None,
         };
-        match (Compiled::new(monitor), refused) {
-            (compiled, None) => compiled,
-            (Err(AlertError::Document(Faults(mut faults))), Some(fault)) => {
-                faults.push(fault);
+        let mut more: Vec<FieldError> = contradictions(&monitor);
+        more.extend(refused);
+        match Compiled::new(monitor) {
+            compiled if more.is_empty() => compiled,
+            Err(AlertError::Document(Faults(mut faults))) => {
+                faults.append(&mut more);
                 Err(Faults(faults).into())
             }
-            (_, Some(fault)) => Err(Faults(vec![fault]).into()),
+            _ => Err(Faults(more).into()),
         }
     }
 

@@ -112,6 +112,76 @@ fn an_error_names_the_value_and_what_would_be_right() {
 }
 
 #[test]
+fn what_is_wrong_in_a_condition_is_named_with_its_value() {
+    let duration = r#"is "-5m", expected one such as "30s", "5m" or "1h 30m""#;
+    for (condition, error) in [
+        (json!({"type": "duration", "at_least": "-5m"}), format!("conditions[0].at_least {duration}")),
+        (json!({"at_least": "-5m", "type": "duration"}), format!("conditions[0].at_least {duration}")),
+        (
+            json!({"type": "duration", "at_least": 5}),
+            "conditions[0].at_least is \"5\", expected a text: put it in quotes".to_owned(),
+        ),
+        (
+            json!({"type": "volume", "points": 3, "at_least": 1, "at_most": "many"}),
+            "conditions[0].at_most is \"many\", expected a number".to_owned(),
+        ),
+        (
+            json!({"type": "direction", "side": "left"}),
+            "conditions[0].side is \"left\", expected one of up, down, both".to_owned(),
+        ),
+    ] {
+        let found = Compiled::read(&cpu(json!({"conditions": [condition]}))).unwrap_err().to_string();
+        assert_eq!(found.replace('\\', ""), error);
+    }
+}
+
+#[test]
+fn what_a_no_data_monitor_cannot_have_is_shown() {
+    let read = |more: Json| Compiled::read(&cpu(more)).unwrap_err().to_string();
+    let error = read(json!({"kind": "no-data"}));
+    assert!(error.contains("thresholds is") && error.contains("90"), "{error}");
+    let detector = json!({"kind": "no-data", "thresholds": null, "detector": {"name": "bound"}});
+    let error = read(detector);
+    assert!(error.contains("detector is") && error.contains("bound"), "{error}");
+    let policy = json!({"kind": "no-data", "thresholds": null, "missing_data": {"policy": "resolve"}});
+    assert!(read(policy).contains("missing_data.policy is \"resolve\", expected none"));
+}
+
+#[tokio::test]
+async fn a_document_that_contradicts_itself_is_refused_and_both_fields_are_named() {
+    let world = World::new().await;
+    let thresholds = |comparator: &str| json!({"comparator": comparator, "critical": 90});
+    let side = |side: &str| json!([{"type": "direction", "side": side}]);
+    for (comparator, sided, refused) in [
+        (">", "down", true),
+        (">=", "down", true),
+        ("<", "up", true),
+        (">", "up", false),
+        ("<=", "down", false),
+        ("<", "both", false),
+    ] {
+        let document = cpu(json!({"thresholds": thresholds(comparator), "conditions": side(sided)}));
+        let made = world.alerts.create_monitor(&world.principal, &document).await;
+        assert_eq!(made.is_err(), refused, "{comparator} {sided}");
+        match made {
+            Ok(_) => world.alerts.delete_monitor(&world.principal, "cpu").await.unwrap(),
+            Err(error) => {
+                let error = error.to_string();
+                assert!(error.contains("conditions[0].side is"), "{error}");
+                assert!(error.contains("thresholds.comparator"), "{error}");
+            }
+        }
+    }
+    let detector = json!({"name": "bound", "recovery_points": 2, "recovery_window": "5m"});
+    let document = cpu(json!({"kind": "anomaly", "thresholds": null, "detector": detector}));
+    let error = world.alerts.create_monitor(&world.principal, &document).await.unwrap_err().to_string();
+    assert!(
+        error.contains("detector.recovery_points") && error.contains("detector.recovery_window"),
+        "{error}"
+    );
+}
+
+#[test]
 fn defaults_follow_the_window_and_the_kind() {
     for (more, every, step) in [
         (json!({"window": "1m"}), MINUTE, MINUTE),

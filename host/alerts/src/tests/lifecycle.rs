@@ -249,7 +249,9 @@ async fn a_back_test_says_where_a_monitor_would_have_fired() {
     assert_eq!(incident.intervals.len(), 1);
     assert!(world.told().await.is_empty() && world.incidents().await.is_empty(), "nothing of it happened");
     let long = BacktestRequest { to: at(10_000), ..request };
-    assert!(matches!(world.alerts.backtest(OURS, &long).await, Err(AlertError::Invalid(_))));
+    let error = world.alerts.backtest(OURS, &long).await.unwrap_err();
+    assert_eq!(error.field().map(|error| error.field.as_str()), Some("from"), "{error}");
+    assert!(error.to_string().contains("a later from, or a longer every than 1m"), "{error}");
 }
 
 #[tokio::test]
