@@ -68,10 +68,26 @@ impl From<MetricError> for Problem {
     }
 }
 
-/// A query that does not read: its place stands for the field.
-fn unread(place: String, message: &str, error: &dyn fmt::Display) -> Problem {
+/// A query of series that does not read.
+pub(crate) fn series_query(query: &str, error: SeriesError) -> Problem {
+    match error {
+        SeriesError::Syntax { line, column, ref message } => unread(query, (line, column), message, &error),
+        error => error.into(),
+    }
+}
+
+/// A search of records that does not read.
+pub(crate) fn search(query: &str, error: RecordError) -> Problem {
+    match error {
+        RecordError::Syntax { line, column, ref message } => unread(query, (line, column), message, &error),
+        error => error.into(),
+    }
+}
+
+/// The parameter `query` does not read at a line and column.
+fn unread(query: &str, (line, column): (usize, usize), message: &str, error: &dyn fmt::Display) -> Problem {
     let expected = message.strip_prefix("expected ").unwrap_or(message);
-    let field = FieldError::new(place, "", expected);
+    let field = FieldError::new("query", query, format!("at line {line}, column {column}: {expected}"));
     Problem::invalid(format!("the query does not read: {error}")).field(field)
 }
 
@@ -80,9 +96,6 @@ impl From<SeriesError> for Problem {
         match error {
             SeriesError::Invalid(field) => field.into(),
             SeriesError::Store(error) => error.into(),
-            SeriesError::Syntax { line, column, ref message } => {
-                unread(format!("line {line}, column {column}"), message, &error)
-            }
             _ => problem(error.kind(), &error),
         }
     }
@@ -93,9 +106,6 @@ impl From<RecordError> for Problem {
         match error {
             RecordError::Invalid(field) => field.into(),
             RecordError::Store(error) => error.into(),
-            RecordError::Syntax { line, column, ref message } => {
-                unread(format!("line {line}, column {column}"), message, &error)
-            }
             _ => problem(error.kind(), &error),
         }
     }

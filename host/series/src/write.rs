@@ -123,10 +123,11 @@ fn check(series: &[SeriesSlice<'_>], limits: &crate::Limits) -> Result<(), Serie
         if times.is_empty() {
             return Err(FieldError::new(format!("series[{at}]"), "", "at least one sample").into());
         }
-        let strange = |time: &&i64| Timestamp::from_milliseconds(**time).is_none();
-        if let Some(time) = times.iter().find(strange) {
+        let strange = |time: &i64| Timestamp::from_milliseconds(*time).is_none();
+        if let Some(index) = times.iter().position(strange) {
             let expected = format!("milliseconds since 1970 of an instant {}", Timestamp::bounds());
-            return Err(FieldError::new(format!("series[{at}].times"), time, expected).into());
+            let field = format!("series[{at}].times[{index}]");
+            return Err(FieldError::new(field, times[index], expected).into());
         }
         total += times.len();
     }

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
 use super::words::RecordOrder;
+use crate::causes;
 use crate::extract::{Admin, Authorised, Instant, Json, List, Path, Query, Read, Write};
 use crate::openapi::{Bodied, NotFound, Refusals, TooMuch};
 use crate::problem::Problem;
@@ -279,9 +280,10 @@ async fn search(
         RecordKind::Log => List("logs"),
     };
     let page = list.page(asked.limit, asked.cursor.as_deref())?;
+    let query = asked.query.unwrap_or_default();
     let search = Search {
         kind,
-        query: parse(asked.query.as_deref().unwrap_or_default())?,
+        query: parse(&query).map_err(|error| causes::search(&query, error))?,
         start: asked.start.map_or(Timestamp::MIN, |Instant(start)| start),
         end: asked.end.map_or(Timestamp::MAX, |Instant(end)| end),
         order: asked.order.map_or(Order::Newest, Order::from),

@@ -107,7 +107,10 @@ pub(crate) async fn write(
     let written = series.iter().map(|entry| entry.samples.len()).sum();
     let answer = WrittenSeries { written, series: series.len() };
     match remembered_as(&principal.key, &parts.headers)? {
-        None => services.series().write(principal.organisation, &series, Batch::new()).await?,
+        None => {
+            let written = services.series().write(principal.organisation, &series, Batch::new()).await;
+            written.map_err(as_written)?;
+        }
         Some(key) => {
             let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
             let fingerprint = Idempotency::fingerprint(&[b"POST", target.as_bytes(), &body]);
@@ -149,7 +152,20 @@ async fn once(
                 Begun::New(_) => Err(IdempotencyError::InProgress.into()),
             }
         }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(as_written(error)),
+    }
+}
+
+/// A refusal that names the field as the request has it: a time is the first of its point.
+fn as_written(error: SeriesError) -> Problem {
+    match error {
+        SeriesError::Invalid(mut field) => {
+            if let Some((entry, index)) = field.field.split_once(".times") {
+                field.field = format!("{entry}.points{index}[0]");
+            }
+            field.into()
+        }
+        error => error.into(),
     }
 }
 

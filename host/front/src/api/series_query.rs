@@ -8,6 +8,7 @@ use bellwether_series::{Line, TimeRange, parse_datadog};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::causes::series_query;
 use crate::extract::{Authorised, Instant, Json, Query, Read, Time};
 use crate::openapi::{Bodied, Refusals, TooMuch};
 use crate::problem::Problem;
@@ -119,7 +120,8 @@ async fn answer(
         return Err(FieldError::new("end", end, format!("an instant not before start, {start}")).into());
     }
     let range = TimeRange { start, end, step: question.step };
-    let expression = parse_datadog(&question.query)?;
+    let expression = parse_datadog(&question.query);
+    let expression = expression.map_err(|error| series_query(&question.query, error))?;
     let lines = services.series().query(organisation, &expression, range, &|_| true).await?;
     let lines = lines.into_iter().map(SeriesLine::from).collect();
     Ok(Json(SeriesAnswer { start: start.into(), end: end.into(), step: range.step(), lines }))

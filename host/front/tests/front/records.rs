@@ -71,7 +71,10 @@ async fn what_is_wrong_with_a_record_or_a_search_is_named_and_nothing_is_kept() 
     let wrong = json!({"logs": [{"text": "x"}]});
     host.ask("POST", "/v1/logs", &host.write, wrong).await.problem(400, "invalid");
     let problem = host.get(&path("logs", "service:(a", ""), &host.read).await.problem(400, "invalid");
-    assert_eq!(problem["errors"][0]["field"], "line 1, column 11", "{problem}");
+    assert_eq!(problem["errors"][0]["field"], "query", "{problem}");
+    assert_eq!(problem["errors"][0]["value"], "service:(a", "{problem}");
+    let expected = problem["errors"][0]["expected"].as_str().unwrap();
+    assert!(expected.starts_with("at line 1, column 11: "), "{problem}");
     for query in ["limit=0", "cursor=x", "order=first", "start=2024-04-02&end=2024-04-01"] {
         host.get(&format!("/v1/events?{query}"), &host.read).await.problem(400, "invalid");
     }

@@ -61,9 +61,10 @@ async fn what_is_written_to_series_is_answered() {
 async fn a_query_that_does_not_read_is_told_where() {
     let host = Host::new().await;
     let problem = host.get(&query("avg:cpu{*}.rollup(mean)"), &host.read).await.problem(400, "invalid");
-    assert_eq!(problem["errors"][0]["field"], "line 1, column 19", "{problem}");
+    assert_eq!(problem["errors"][0]["field"], "query", "{problem}");
+    assert_eq!(problem["errors"][0]["value"], "avg:cpu{*}.rollup(mean)", "{problem}");
     let expected = problem["errors"][0]["expected"].as_str().unwrap();
-    assert!(expected.starts_with("one of avg, "), "{problem}");
+    assert!(expected.starts_with("at line 1, column 19: one of avg, "), "{problem}");
     let problem = host.get("/v1/query?query=1&start=soon", &host.read).await.problem(400, "invalid");
     assert!(problem["detail"].as_str().unwrap().contains("milliseconds since 1970"), "{problem}");
     let problem = host.get("/v1/query?query=1&end=999999999999999", &host.read).await.problem(400, "invalid");
@@ -74,6 +75,10 @@ async fn a_query_that_does_not_read_is_told_where() {
     let wrong = json!({"series": [{"metric": "cpu", "points": [["soon", 2]]}]});
     let problem = host.ask("POST", "/v1/series", &host.write, wrong).await.problem(400, "invalid");
     assert!(problem["detail"].as_str().unwrap().contains("points"), "{problem}");
+    let wrong = json!({"series": [{"metric": "cpu", "points": [[1, 2], [999_999_999_999_999_i64, 2]]}]});
+    let problem = host.ask("POST", "/v1/series", &host.write, wrong).await.problem(400, "invalid");
+    assert_eq!(problem["errors"][0]["field"], "series[0].points[1][0]", "{problem}");
+    assert_eq!(problem["errors"][0]["value"], "999999999999999", "{problem}");
     let good = json!({"series": [{"metric": "cpu", "points": [[1, 2]]}]});
     host.ask("POST", "/v1/series", &host.read, good).await.problem(403, "forbidden");
 }

@@ -45,7 +45,7 @@ async fn what_is_wrong_is_named_and_nothing_of_the_write_happens() {
         (entry("", &[], &[(1, 1.0)]), "series[1].metric is \"\""),
         (entry("m", &["a:1", ":b"], &[(1, 1.0)]), "series[1].tags[1] is \":b\""),
         (entry("m", &["a", "b", "c"], &[(1, 1.0)]), "at most 2 tags"),
-        (entry("m", &["a:1"], &[(i64::MAX, 1.0)]), "series[1].times is \"9223372036854775807\""),
+        (entry("m", &["a:1"], &[(i64::MAX, 1.0)]), "series[1].times[0] is \"9223372036854775807\""),
         (entry("m", &["a:1"], &[]), "series[1] is \"\", expected at least one sample"),
         (uneven, "series[1].values is \"0\", expected as many as times, 1"),
         (entry("m", &["a:1"], &[(1, 1.0), (2, 1.0), (3, 1.0)]), "at most 3 samples of one write"),
