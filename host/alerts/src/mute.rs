@@ -43,6 +43,8 @@ pub struct NewMute {
     pub start: Option<Timestamp>,
     /// Until when; until it is deleted if it is not said.
     pub end: Option<Timestamp>,
+    /// Whether it has no end: to be said of one of everything.
+    pub until_deleted: bool,
     /// Why.
     pub reason: String,
 }
@@ -144,6 +146,18 @@ impl NewMute {
             return Err(FieldError::new("reason", &self.reason, expected).into());
         }
         check_said(self.scope.is_everything(), self.everything)?;
+        match self.end {
+            None if self.everything && !self.until_deleted => {
+                let expected = "an instant to come; or `until_deleted` to be true, for a mute of everything without an end";
+                return Err(FieldError::new("end", "", expected).into());
+            }
+            Some(end) if self.until_deleted => {
+                let expected =
+                    format!("false beside an end, {end}: either it ends then, or when it is deleted");
+                return Err(FieldError::new("until_deleted", true, expected).into());
+            }
+            _ => {}
+        }
         self.scope.check()?;
         Ok(())
     }

@@ -76,7 +76,10 @@ impl Alerts {
         mute.end = end;
         let (scope, everything) = (mute.scope.clone(), mute.scope.is_everything());
         let start = Some(mute.start);
-        NewMute { scope, everything, start, end, reason: String::new() }.check(self.clock.now())?;
+        // An end that is taken away is taken away by name.
+        let until_deleted = end.is_none();
+        NewMute { scope, everything, start, end, until_deleted, reason: String::new() }
+            .check(self.clock.now())?;
         let mut batch = Batch::new();
         batch.require(key.clone(), Precondition::ValueIs(stored)).put(key, encode(&mute));
         self.audit(&mut batch, principal, "mute.change", &id.to_string(), &[]);

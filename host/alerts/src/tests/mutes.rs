@@ -5,7 +5,9 @@ use super::*;
 impl World {
     async fn mute(&self, scope: Scope, start: Option<i64>, end: Option<i64>) -> Mute {
         let (everything, reason) = (scope.is_everything(), "work".to_owned());
-        let new = NewMute { scope, everything, start: start.map(at), end: end.map(at), reason };
+        let until_deleted = end.is_none();
+        let new =
+            NewMute { scope, everything, start: start.map(at), end: end.map(at), until_deleted, reason };
         self.alerts.create_mute(&self.principal, new).await.unwrap()
     }
 }
@@ -57,7 +59,7 @@ async fn the_recovery_of_what_was_told_before_a_downtime_is_told_within_it() {
 async fn mutes_that_are_set_changed_and_deleted_at_once_do_not_stand_in_each_others_way() {
     let world = World::new().await;
     let (alerts, principal) = (&world.alerts, &world.principal);
-    let new = || NewMute { everything: true, ..NewMute::default() };
+    let new = || NewMute { everything: true, until_deleted: true, ..NewMute::default() };
     let made = futures::future::join_all((0..32).map(|_| alerts.create_mute(principal, new()))).await;
     let mut numbers: Vec<u64> = made.into_iter().map(|mute| mute.unwrap().id.0).collect();
     numbers.sort_unstable();
@@ -90,7 +92,8 @@ async fn a_mute_of_everything_is_said_to_be_one() {
     let world = World::new().await;
     let of = |monitors: &[&str], everything| {
         let monitors = monitors.iter().map(|name| (*name).to_owned()).collect();
-        NewMute { scope: Scope { monitors, ..Scope::default() }, everything, ..NewMute::default() }
+        let scope = Scope { monitors, ..Scope::default() };
+        NewMute { scope, everything, until_deleted: true, ..NewMute::default() }
     };
     for (new, field) in [(of(&[], false), "scope"), (of(&["cpu"], true), "everything")] {
         let error = world.alerts.create_mute(&world.principal, new).await.unwrap_err();
@@ -101,6 +104,28 @@ async fn a_mute_of_everything_is_said_to_be_one() {
     assert!(made.scope.is_everything());
     // It is changed as any other.
     world.alerts.change_mute(&world.principal, made.id, Some(at(9))).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_mute_of_everything_has_an_end_or_is_said_to_have_none() {
+    let world = World::new().await;
+    let everything = || NewMute { everything: true, ..NewMute::default() };
+    let of_one = || NewMute {
+        scope: Scope { monitors: vec!["cpu".into()], ..Scope::default() },
+        ..NewMute::default()
+    };
+    for (new, refused) in [
+        (everything(), Some("end")),
+        (NewMute { until_deleted: true, ..everything() }, None),
+        (NewMute { end: Some(at(9)), ..everything() }, None),
+        (NewMute { end: Some(at(9)), until_deleted: true, ..everything() }, Some("until_deleted")),
+        (of_one(), None),
+        (NewMute { until_deleted: true, ..of_one() }, None),
+    ] {
+        let made = world.alerts.create_mute(&world.principal, new.clone()).await;
+        let field = made.as_ref().err().and_then(|error| error.field()).map(|error| error.field.as_str());
+        assert_eq!(field, refused, "{new:?}");
+    }
 }
 
 #[tokio::test]

@@ -47,12 +47,15 @@ Examples:
         /// From this instant on; from now on if it is not given
         #[arg(long, value_name = "TIME", value_parser = instant)]
         start: Option<jiff::Timestamp>,
-        /// Until this instant; until it is deleted if neither this nor --for is given
+        /// Until this instant; until it is deleted if neither this nor --for is given, which of --everything is to be said
         #[arg(long, value_name = "TIME", value_parser = instant, conflicts_with = "lasting")]
         end: Option<jiff::Timestamp>,
         /// So long, from its start on
         #[arg(long = "for", value_name = "SPAN", value_parser = span)]
         lasting: Option<jiff::SignedDuration>,
+        /// Until it is deleted: it has no end
+        #[arg(long, conflicts_with_all = ["end", "lasting"])]
+        until_deleted: bool,
         /// Why
         #[arg(long, default_value = "", hide_default_value = true)]
         reason: String,
@@ -82,7 +85,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let (client, format) = (arguments.connection.client()?, arguments.connection.json.into());
     match arguments.command {
         MuteCommand::List(limit) => {
-            let mutes = client.list(&["v1", "mutes"], &[], limit.items()).await?;
+            let mut mutes = client.list(&["v1", "mutes"], &[], limit.items()).await?;
             let columns = [
                 ("ID", "/id"),
                 ("ACTIVE", "/active"),
@@ -93,20 +96,38 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
                 ("END", "/end"),
                 ("REASON", "/reason"),
             ];
+            if format == output::Format::Text {
+                mutes.items = mutes.items.iter().map(with_end).collect();
+            }
             output::listing(format, &mutes, &columns)?;
         }
-        MuteCommand::Create { monitor, label, tag, everything, start, end, lasting, reason } => {
+        MuteCommand::Create {
+            monitor,
+            label,
+            tag,
+            everything,
+            start,
+            end,
+            lasting,
+            until_deleted,
+            reason,
+        } => {
             if !everything && monitor.is_empty() && label.is_empty() && tag.is_empty() {
                 return Err(nothing_said("--monitor, --label or --tag"));
+            }
+            if everything && end.is_none() && lasting.is_none() && !until_deleted {
+                let text =
+                    "nothing says until when everything is quiet, expected --for, --end, or --until-deleted";
+                return Err(Failure::Usage(text.to_owned()));
             }
             let scope = json!({ "monitors": monitor, "labels": pairs("--label", &label)?, "tags": pairs("--tag", &tag)? });
             let lasting = self::lasting(start, lasting)?;
             let body = json!({
                 "scope": scope, "everything": everything,
-                "start": start, "end": end.or(lasting), "reason": reason,
+                "start": start, "end": end.or(lasting), "until_deleted": until_deleted, "reason": reason,
             });
             let answer = client.write(Method::POST, &["v1", "mutes"], &[], Body::Json(body)).await?;
-            output::value(format, &answer, |mute| output::record(mute, FIELDS))?;
+            output::value(format, &answer, |mute| output::record(&with_end(mute), FIELDS))?;
             warn_of_monitors(&client, &monitor).await;
         }
         MuteCommand::Delete { mute } => {
@@ -116,6 +137,15 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// A mute as it is shown: one that has no end says so.
+fn with_end(mute: &Value) -> Value {
+    let mut shown = mute.clone();
+    if let Some(mute) = shown.as_object_mut() {
+        mute.entry("end").or_insert_with(|| "until it is deleted".into());
+    }
+    shown
 }
 
 /// Nobody is to be told of nothing by leaving something out.
@@ -159,6 +189,13 @@ pub(super) fn span(text: &str) -> Result<jiff::SignedDuration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mute_without_an_end_says_that_it_lasts_until_it_is_deleted() {
+        let shown = |mute: Value| with_end(&mute)["end"].clone();
+        assert_eq!(shown(json!({"id": 1})), "until it is deleted");
+        assert_eq!(shown(json!({"id": 1, "end": "2026-03-02T04:00:00Z"})), "2026-03-02T04:00:00Z");
+    }
 
     #[test]
     fn what_is_no_span_and_no_pair_is_refused() {

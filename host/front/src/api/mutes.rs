@@ -113,8 +113,12 @@ pub(crate) struct MuteRequest {
     everything: bool,
     /// From when on; by default from now on.
     start: Option<Instant>,
-    /// Until when; by default until it is deleted.
+    /// Until when; by default until it is deleted, which is to be said of a mute of everything with `until_deleted`.
     end: Option<Instant>,
+    /// To be said of a mute of everything that has no end.
+    #[serde(default)]
+    #[schema(required = false)]
+    until_deleted: bool,
     /// Why, up to 200 characters.
     #[serde(default)]
     #[schema(required = false)]
@@ -135,6 +139,7 @@ pub(crate) async fn create(
         everything: request.everything,
         start: request.start.map(|Instant(start)| start),
         end: request.end.map(|Instant(end)| end),
+        until_deleted: request.until_deleted,
         reason: request.reason,
     };
     let mute = services.alerts().create_mute(&principal, new).await?;
@@ -159,6 +164,8 @@ pub(crate) async fn get(
 #[serde(deny_unknown_fields)]
 pub(crate) struct MuteChange {
     /// `null` for until it is deleted.
+    #[serde(deserialize_with = "Option::deserialize")]
+    #[schema(required = true)]
     end: Option<Instant>,
 }
 

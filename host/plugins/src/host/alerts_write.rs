@@ -96,6 +96,8 @@ impl wit::Host for Call {
             scope,
             start: new.start.map(|start| instant(start, "new.start")).transpose()?,
             end: new.end.map(|end| instant(end, "new.end")).transpose()?,
+            // A plugin that mutes everything says until when.
+            until_deleted: false,
             reason: new.reason,
         };
         if !covers_mute(&self.scope.alerts_write, &new.scope) {

@@ -220,7 +220,8 @@ impl Simulation {
                     scope.tags = BTreeMap::from([("host".to_owned(), host.to_owned())]);
                 }
                 let everything = scope.is_everything();
-                let new = NewMute { scope, everything, start, end, reason: String::new() };
+                let until_deleted = end.is_none();
+                let new = NewMute { scope, everything, start, end, until_deleted, reason: String::new() };
                 drop(alerts.create_mute(&principal, new).await);
             }
             4 => {
