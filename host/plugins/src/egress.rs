@@ -202,7 +202,33 @@ fn failure(error: &reqwest::Error) -> EgressError {
         }
         cause = inner.source();
     }
-    if error.is_timeout() { EgressError::Timeout } else { EgressError::Connection(describe(error)) }
+    if error.is_timeout() {
+        return EgressError::Timeout;
+    }
+    if is_cut(error) {
+        return EgressError::Connection("the connection was closed before an answer came".to_owned());
+    }
+    EgressError::Connection(describe(error))
+}
+
+/// Whether there was a connection and the other end closed it in place of an answer, or within one.
+fn is_cut(error: &reqwest::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    let mut cause = error.source().filter(|_| !error.is_connect());
+    while let Some(inner) = cause {
+        let is_cut = match inner.downcast_ref::<std::io::Error>() {
+            Some(error) => {
+                matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+            }
+            // The HTTP library's own word for it, which has no other form here.
+            None => inner.to_string() == "connection closed before message completed",
+        };
+        if is_cut {
+            return true;
+        }
+        cause = inner.source();
+    }
+    false
 }
 
 /// An error with its causes, without the URL the plugin knows itself.

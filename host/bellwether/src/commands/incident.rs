@@ -27,7 +27,7 @@ enum IncidentCommand {
     /// List incidents, those that opened last first
     #[command(after_help = "\
 Examples:
-  bellwether incident list --state open
+  bellwether incident list --state open --acknowledged=false
   bellwether incident list --monitor checkout-errors --since 1d --severity high")]
     List(Filter),
     /// Show an incident, the breaches it is made of, the events that belong to it, and what happened to it
@@ -166,6 +166,9 @@ struct Filter {
     /// Only with this label, as in team:web; may be repeated
     #[arg(long, value_name = "NAME:VALUE")]
     label: Vec<String>,
+    /// Only those somebody acknowledged; with `=false` those nobody did
+    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    acknowledged: Option<bool>,
     /// Only those this one looks after
     #[arg(long)]
     assignee: Option<String>,
@@ -239,6 +242,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
                 ("state", filter.state),
                 ("monitor", filter.monitor),
                 ("severity", filter.severity),
+                ("acknowledged", filter.acknowledged.map(|known| known.to_string())),
                 ("assignee", filter.assignee),
                 ("since", time(filter.since)),
                 ("until", time(filter.until)),

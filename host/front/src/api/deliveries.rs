@@ -1,7 +1,8 @@
 //! What channels are told, and what came of it: `/v1/deliveries`.
 
 use axum::extract::State;
-use bellwether_alerts::{DeliveryFilter, DeliveryHistory, DeliveryId, Exchanged};
+use bellwether_alerts::{AlertError, DeliveryFilter, DeliveryHistory, DeliveryId, Exchanged};
+use bellwether_kernel::FieldError;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
@@ -76,7 +77,7 @@ pub(crate) struct DeliveryList {
 pub(crate) struct DeliveryQuery {
     /// Only in this state: `dead` for dead letters.
     state: Option<DeliveryState>,
-    /// Only to this channel.
+    /// Only to this channel; one that is not there and was told nothing is refused.
     channel: Option<String>,
     /// Only of this incident.
     incident: Option<String>,
@@ -178,7 +179,14 @@ pub(crate) async fn list(
         since: query.since.map(|Instant(since)| since),
         until: query.until.map(|Instant(until)| until),
     };
-    let found = services.deliveries().deliveries(principal.organisation, &filter, &page).await?;
+    let (organisation, deliveries) = (principal.organisation, services.deliveries());
+    let found = deliveries.deliveries(organisation, &filter, &page).await?;
+    // Dead letters outlive their channel: only where there are none is it asked for.
+    if let Some(channel) = filter.channel.filter(|_| found.items.is_empty() && page.cursor.is_none())
+        && let Err(AlertError::NotFound { .. }) = deliveries.channel(organisation, &channel).await
+    {
+        return Err(FieldError::new("channel", channel, "the name of a channel there is").into());
+    }
     let found = found.map(Delivery::from);
     Ok(Json(DeliveryList { items: found.items, next: DELIVERIES.next(found.next) }))
 }

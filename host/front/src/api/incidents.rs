@@ -1,7 +1,7 @@
 //! Incidents: `/v1/incidents`.
 
 use axum::extract::State;
-use bellwether_alerts::{Excursion, IncidentFilter, IncidentId, StoredIncident};
+use bellwether_alerts::{AlertError, Excursion, IncidentFilter, IncidentId, StoredIncident};
 use bellwether_kernel::FieldError;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -193,7 +193,7 @@ pub(crate) struct IncidentQuery {
     /// Only in this state.
     #[param(value_type = Option<String>, example = "open")]
     state: Option<IncidentState>,
-    /// Only of this monitor, by name or id.
+    /// Only of this monitor, by name or id; one that is not there and has no incidents is refused.
     monitor: Option<String>,
     /// Only so severe ones, or worse: `info`, `low`, `medium`, `high`, `critical`.
     #[param(value_type = Option<String>, example = "high")]
@@ -244,8 +244,14 @@ pub(crate) async fn list(
         from: query.since.map(|Instant(since)| since),
         to: query.until.map(|Instant(until)| until),
     };
-    let found =
-        services.alerts().incidents(principal.organisation, &filter, &page).await?.map(Incident::from);
+    let (organisation, alerts) = (principal.organisation, services.alerts());
+    let found = alerts.incidents(organisation, &filter, &page).await?.map(Incident::from);
+    // Incidents outlive their monitor: only where there are none is it asked for.
+    if let Some(monitor) = filter.monitor.filter(|_| found.items.is_empty() && page.cursor.is_none())
+        && let Err(AlertError::NotFound { .. }) = alerts.monitor(organisation, &monitor).await
+    {
+        return Err(FieldError::new("monitor", monitor, "a monitor there is, by name or id").into());
+    }
     Ok(Json(IncidentList { items: found.items, next: INCIDENTS.next(found.next) }))
 }
 
@@ -256,7 +262,7 @@ pub(crate) struct WholeIncident {
     incident: Incident,
     /// Those that go on, then the latest that are over; at most 1000.
     intervals: Vec<Interval>,
-    /// The incidents that are told as one with it, itself included, under the id of the first.
+    /// The incidents that are told as one, itself included, under the id of the first; absent where it is told by itself.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<String>)]
     merged: Vec<String>,
@@ -275,7 +281,7 @@ pub(crate) async fn get(
     let incident = alerts.incident(principal.organisation, id).await?.into();
     let intervals = alerts.incident_intervals(principal.organisation, id, INTERVALS).await?;
     let merged = alerts.merged(principal.organisation, id).await?.map(|(_, all)| all).unwrap_or_default();
-    let merged = merged.iter().map(ToString::to_string).collect();
+    let merged = if merged.len() > 1 { merged.iter().map(ToString::to_string).collect() } else { Vec::new() };
     let intervals = intervals.into_iter().map(Interval::from).collect();
     Ok(Json(WholeIncident { incident, intervals, merged }))
 }
@@ -292,7 +298,7 @@ pub(crate) struct Note {
     #[serde(skip_serializing_if = "Option::is_none")]
     by: Option<String>,
     /// `opened`, `updated`, `closed`, `told`, `withheld`, `acknowledged`, `unacknowledged`, `assigned`, `commented`,
-    /// `snoozed`, `judged`, `merged`, `acting` or `acted`.
+    /// `snoozed`, `judged`, `merged`, `acting`, `acted` or `routed`.
     #[schema(value_type = String)]
     what: bellwether_alerts::NoteKind,
     /// Why, to whom, or what was said.

@@ -211,7 +211,7 @@ pub(crate) async fn put_table(
     State(services): State<Shared>,
     Json(PutTable { r#match, csv }): Json<PutTable>,
 ) -> Result<Response, Problem> {
-    let put = services.routes().put_table(&principal, &table, r#match, &csv, version).await?;
+    let put = services.routes().put_table(&principal, &table, r#match, without_mark(&csv), version).await?;
     let status = if put.version == 1 { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(Table::from(put))).into_response())
 }
@@ -227,4 +227,9 @@ pub(crate) async fn delete_table(
 ) -> Result<StatusCode, Problem> {
     services.routes().delete_table(&principal, &table).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// CSV without the mark of its byte order that spreadsheets write before it.
+fn without_mark(csv: &str) -> &str {
+    csv.strip_prefix('\u{feff}').unwrap_or(csv)
 }

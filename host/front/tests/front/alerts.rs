@@ -25,6 +25,8 @@ async fn the_page_of_alerts_shows_what_the_keys_organisation_has_and_asks_for_th
         (json!({"reason": "a new release"}), "scope"),
         (json!({"scope": {"tags": {}}}), "scope"),
         (json!({"scope": {"tags": {"host": "a"}}, "everything": true}), "everything"),
+        (json!({"everything": true}), "end"),
+        (json!({"everything": true, "until_deleted": true, "end": "2999-01-01"}), "until_deleted"),
     ] {
         let refused = host.ask("POST", "/v1/mutes", &host.write, mute).await;
         assert_eq!((refused.status.as_u16(), &refused.json()["errors"][0]["field"]), (400, &json!(field)));
@@ -205,4 +207,51 @@ async fn a_caller_does_what_the_monitor_names_and_the_trace_says_so() {
     let resolved = host.ask("POST", &format!("/v1/incidents/{id}/resolve"), &host.write, Value::Null).await;
     assert_eq!(resolved.json()["close_reason"], "resolved", "{}", resolved.text());
     act("restart").await.problem(409, "conflict");
+}
+
+#[tokio::test]
+async fn a_list_of_what_a_monitor_or_a_channel_did_is_refused_where_there_is_none_of_that_name() {
+    let host = Host::new().await;
+    for (path, field) in
+        [("/v1/incidents?monitor=nope", "monitor"), ("/v1/deliveries?channel=nope", "channel")]
+    {
+        let problem = host.get(path, &host.read).await.problem(400, "invalid");
+        assert_eq!(problem["errors"][0]["field"], field, "{problem}");
+        assert_eq!(problem["errors"][0]["value"], "nope", "{problem}");
+    }
+    let monitor = json!({
+        "name": "load", "kind": "threshold", "query": "avg:load{*} by {host}",
+        "thresholds": {"comparator": ">", "critical": 90},
+    });
+    assert_eq!(host.ask("POST", "/v1/monitors", &host.admin, monitor).await.status, 201);
+    let none = host.get("/v1/incidents?monitor=load", &host.read).await.json();
+    assert_eq!(none["items"], json!([]));
+}
+
+#[tokio::test]
+async fn a_routing_table_is_kept_without_its_byte_order_mark() {
+    let host = Host::new().await;
+    let table = json!({"csv": "\u{feff}country,channels\nde,ops\n"});
+    let put = host.ask("PUT", "/v1/routes/tables/countries", &host.admin, table).await;
+    assert_eq!(put.status, 201);
+    let shown = host.get("/v1/routes/tables/countries", &host.read).await.json();
+    assert_eq!(shown["csv"], "country,channels\nde,ops\n");
+}
+
+#[tokio::test]
+async fn a_calendar_entry_made_within_its_night_is_active_and_one_that_is_not_says_when_it_begins() {
+    let host = Host::new().await;
+    let entry =
+        |repeat: Value| json!({"name": "n", "kind": "suppress", "everything": true, "repeat": repeat});
+    let always = json!({"zone": "UTC", "rule": "FREQ=DAILY", "from": "00:00", "lasts": "2d"});
+    let made = host.ask("POST", "/v1/calendar", &host.write, entry(always)).await.json();
+    assert_eq!((&made["active"], made.get("begins")), (&json!(true), None), "{made}");
+    let seldom =
+        json!({"zone": "UTC", "rule": "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=29", "from": "00:00", "to": "00:01"});
+    let made = host.ask("POST", "/v1/calendar", &host.write, entry(seldom)).await.json();
+    assert!(made["begins"].as_str().unwrap().contains("-02-29T00:00:00"), "{made}");
+    let never =
+        json!({"zone": "UTC", "rule": "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=31", "from": "00:00", "to": "00:01"});
+    let refused = host.ask("POST", "/v1/calendar", &host.write, entry(never)).await.problem(400, "invalid");
+    assert_eq!(refused["errors"][0]["field"], "repeat.rule", "{refused}");
 }

@@ -146,6 +146,19 @@ async fn a_body_beyond_the_limit_is_refused_whether_announced_or_not() {
 }
 
 #[tokio::test]
+async fn a_connection_that_is_cut_before_an_answer_is_said_to_be_in_plain_words() {
+    for answer in [&b""[..], b"HTTP/1.1 20"] {
+        let (port, server) = serve_once(answer).await;
+        let url = format!("http://127.0.0.1:{port}/");
+        let grant = outlet(&[&format!("http://127.0.0.1:{port}")]);
+        let refused = send(&grant, request(&url)).await.unwrap_err();
+        let expected = "the connection was closed before an answer came".to_owned();
+        assert_eq!(refused, EgressError::Connection(expected));
+        server.await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn nobody_there_and_nobody_answering_are_told_apart() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
