@@ -12,7 +12,7 @@ use crate::template::Variables;
 use crate::{LogLevel, LogLine, Playbooks, StepResult, StepState, rows};
 
 /// Bytes kept of an error's text.
-const ERROR_BYTES: usize = 4 * 1024;
+pub(super) const ERROR_BYTES: usize = 4 * 1024;
 /// Lines of log kept of one step.
 const LOG_LINES: usize = 1_000;
 /// Bytes of log kept of one step.

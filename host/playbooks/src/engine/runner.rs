@@ -14,6 +14,7 @@ use tracing::Instrument;
 
 use super::fence::Failure;
 use super::recall::{Begun, Recalled};
+use super::record::{ERROR_BYTES, shortened};
 use super::step::Took;
 use crate::rows::{OpenRun, RunRow};
 use crate::service::Loaded;
@@ -235,7 +236,7 @@ impl Playbooks {
     /// Says how a run will end, and gives its on-failure steps their time.
     fn decide(&self, work: &mut Work, outcome: RunState, error: Option<String>, step: Option<String>) {
         work.row.outcome = Some(outcome);
-        work.row.error = error;
+        work.row.error = error.map(|error| shortened(error, ERROR_BYTES));
         work.row.failed_step = step;
         work.row.grant_failure_time(self.clock.now());
     }

@@ -508,3 +508,19 @@ async fn a_host_starts_on_a_full_disk_and_goes_on_with_its_runs_once_there_is_ro
     assert_eq!(started.ended.await.unwrap().summary.state, RunState::Succeeded);
     assert_eq!(again.ended(open).await.summary.state, RunState::Succeeded);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_s_message_of_any_length_ends_the_run_as_the_document_says() {
+    let world = World::new().await;
+    world
+        .store_json(json!({"name": "told", "trigger": {"type": "manual", "inputs": {"text": {}}}, "steps": [
+            {"id": "s", "stop": "succeeded", "message": "{{ trigger.inputs.text }}"},
+        ]}))
+        .await;
+    let inputs = json!({"text": "ä".repeat(100_000)});
+    let id = world.playbooks.start(&world.admin, "told", inputs).await.unwrap().id;
+    let run = world.ended(id).await;
+    assert_eq!(run.summary.state, RunState::Succeeded);
+    let message = run.summary.error.unwrap();
+    assert!(message.starts_with("ää") && message.ends_with("ä…"), "{} bytes", message.len());
+}
