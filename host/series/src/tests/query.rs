@@ -318,7 +318,7 @@ async fn groups_are_joined_by_their_tags_and_ranked() {
     let bottom = ask(&house, "top(max:m{*} by {host}, 2, 'mean', 'asc')", 60).await;
     assert_eq!(bottom.iter().map(|(tags, _)| &**tags).collect::<Vec<_>>(), ["host:a", "host:b"]);
     assert_eq!(ask(&house, "avg:none{*}", 60).await, []);
-    assert_eq!(ask(&house, "exclude_null(avg:m{*} by {rack}, 'rack')", 60).await, []);
+    assert_eq!(ask(&house, "exclude_null(avg:m{*} by {rack})", 60).await, []);
 }
 
 #[tokio::test]

@@ -30,6 +30,7 @@ pub(super) fn function<'i>(input: &mut &'i str, name: &str, start: &'i str) -> P
         "default_zero" => Function::Fill(Fill::Zero, None),
         "count_nonzero" => Function::CountNonzero,
         "count_not_null" => Function::CountPresent,
+        "exclude_null" => Function::ExcludeNull,
         "top5" => ranked(5, false),
         "top10" => ranked(10, false),
         "bottom5" => ranked(5, true),
@@ -43,8 +44,7 @@ pub(super) fn function<'i>(input: &mut &'i str, name: &str, start: &'i str) -> P
         "day_before" => Function::TimeShift(-24 * HOUR),
         "week_before" => Function::TimeShift(-7 * 24 * HOUR),
         "month_before" => Function::TimeShift(-28 * 24 * HOUR),
-        "clamp_min" | "clamp_max" | "cutoff_min" | "cutoff_max" | "timeshift" | "moving_rollup" | "top"
-        | "exclude_null" => {
+        "clamp_min" | "clamp_max" | "cutoff_min" | "cutoff_max" | "timeshift" | "moving_rollup" | "top" => {
             let argument = sum(input)?;
             sign(input, ',')?;
             let function = with_arguments(input, name)?;
@@ -68,10 +68,6 @@ fn with_arguments(input: &mut &str, name: &str) -> Parsed<Function> {
         "cutoff_min" => Function::CutoffMinimum(number(input)?),
         "cutoff_max" => Function::CutoffMaximum(number(input)?),
         "timeshift" => Function::TimeShift(milliseconds(input, -1e10)?),
-        "exclude_null" => {
-            quoted(input)?;
-            Function::ExcludeNull
-        }
         "moving_rollup" => {
             let window = milliseconds(input, 1.0)?;
             let mut over = Aggregate::Average;
