@@ -10,7 +10,7 @@ use bellwether_alerts::{
 use bellwether_kernel::{FieldError, OrganisationId, PageRequest, Timestamp};
 use bellwether_metrics::NamePattern;
 
-use super::convert::{self, covers, field_error, time};
+use super::convert::{self, covers, field_error, store_refused, time};
 use super::{Call, contract};
 use crate::limits;
 use contract::alerts_types as wit;
@@ -78,11 +78,7 @@ pub(super) fn alert_error(error: AlertError) -> wit::AlertError {
         }
         AlertError::Exists { .. } | AlertError::Conflict(_) => wit::AlertError::Conflict(text),
         AlertError::Limit { .. } => wit::AlertError::Limit(text),
-        AlertError::Store(_) => {
-            // What the store says is for the operator: paths and keys are none of a plugin's business.
-            tracing::warn!(error = text, "the store refused a plugin's call on alerts");
-            wit::AlertError::Unavailable("the store does not answer now".to_owned())
-        }
+        AlertError::Store(error) => wit::AlertError::Unavailable(store_refused(&error)),
         _ => wit::AlertError::Other(text),
     }
 }

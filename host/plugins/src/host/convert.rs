@@ -3,6 +3,7 @@
 use bellwether_access::Role;
 use bellwether_kernel::{Cursor, FieldError, MetricId, OrganisationId, Timestamp};
 use bellwether_metrics::{DataType, Definition, Interval, Metric, MetricError, MetricReference, NamePattern};
+use bellwether_store::StoreError;
 
 use super::{Call, contract};
 use contract::metrics_types as wit;
@@ -90,12 +91,21 @@ pub(super) fn metric_error(error: MetricError) -> wit::MetricError {
         MetricError::Invalid(field) => wit::MetricError::Invalid(field_error(field)),
         MetricError::Conflict { .. } => wit::MetricError::Conflict(text),
         MetricError::Limit { .. } => wit::MetricError::Limit(text),
-        MetricError::Store(_) => {
-            // What the store says is for the operator: paths and keys are none of a plugin's business.
-            tracing::warn!(error = text, "the store refused a plugin's metric call");
-            wit::MetricError::Unavailable("the store does not answer now".to_owned())
-        }
+        MetricError::Store(error) => wit::MetricError::Unavailable(store_refused(&error)),
     }
+}
+
+/// What a plugin is told where the store refused its call. What the store says itself is for the operator: paths and
+/// keys are none of a plugin's business.
+pub(super) fn store_refused(error: &StoreError) -> String {
+    tracing::warn!(%error, "the store refused a plugin's call");
+    match error {
+        StoreError::DiskFull { .. } => {
+            "the host's disk is nearly full, and nothing is written until it has room again"
+        }
+        _ => "the store does not answer now",
+    }
+    .to_owned()
 }
 
 /// An instant of the contract; `field` names the argument it came in.

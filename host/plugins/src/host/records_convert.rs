@@ -4,7 +4,7 @@ use bellwether_access::Role;
 use bellwether_kernel::{FieldError, OrganisationId, Timestamp};
 use bellwether_records::{Content, Record, RecordError, RecordKind};
 
-use super::convert::{field_error, time};
+use super::convert::{field_error, store_refused, time};
 use super::{Call, contract};
 use contract::records_types as wit;
 
@@ -44,11 +44,7 @@ pub(super) fn record_error(error: RecordError) -> wit::RecordError {
             wit::RecordError::Syntax(wit::SyntaxError { line: number(line), column: number(column), message })
         }
         RecordError::Limit { .. } => wit::RecordError::Limit(text),
-        RecordError::Store(_) => {
-            // What the store says is for the operator: paths and keys are none of a plugin's business.
-            tracing::warn!(error = text, "the store refused a plugin's call on records");
-            wit::RecordError::Unavailable("the store does not answer now".to_owned())
-        }
+        RecordError::Store(error) => wit::RecordError::Unavailable(store_refused(&error)),
         _ => wit::RecordError::Other(text),
     }
 }

@@ -5,7 +5,7 @@ use bellwether_kernel::{FieldError, OrganisationId, Timestamp};
 use bellwether_metrics::NamePattern;
 use bellwether_series::{Filter, Metadata, MetricKind, RollUp, SeriesError, parse_filter};
 
-use super::convert::{self, covers, field_error, time};
+use super::convert::{self, covers, field_error, store_refused, time};
 use super::{Call, contract};
 use contract::series_types as wit;
 
@@ -38,11 +38,7 @@ pub(super) fn series_error(error: SeriesError) -> wit::SeriesError {
         }
         SeriesError::Forbidden(metric) => not_granted(&metric),
         SeriesError::Limit { .. } => wit::SeriesError::Limit(text),
-        SeriesError::Store(_) => {
-            // What the store says is for the operator: paths and keys are none of a plugin's business.
-            tracing::warn!(error = text, "the store refused a plugin's call on series");
-            wit::SeriesError::Unavailable("the store does not answer now".to_owned())
-        }
+        SeriesError::Store(error) => wit::SeriesError::Unavailable(store_refused(&error)),
         _ => wit::SeriesError::Other(text),
     }
 }

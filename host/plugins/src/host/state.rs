@@ -8,6 +8,7 @@ use bellwether_kernel::OrganisationId;
 use bellwether_store::{Batch, Direction, Key, MergeError, Precondition, Space, StoreError};
 use bytes::Bytes;
 
+use super::convert::store_refused;
 use super::effects::{Answer, Effect};
 use super::{Call, contract};
 use crate::limits;
@@ -201,9 +202,7 @@ fn busy() -> StateError {
 
 #[expect(clippy::needless_pass_by_value, reason = "it is passed to map_err by name")]
 fn unavailable(error: StoreError) -> StateError {
-    // What the store says is for the operator: paths and keys are none of a plugin's business.
-    tracing::warn!(%error, "the store refused a plugin's state call");
-    StateError::Unavailable("the store does not answer now".to_owned())
+    StateError::Unavailable(store_refused(&error))
 }
 
 /// The operand of [`add_within_quota`].
