@@ -136,6 +136,16 @@ async fn a_flip_is_an_update_and_late_points_are_not_judged() {
 }
 
 #[tokio::test]
+async fn what_breaches_to_the_other_side_than_the_monitor_says_does_not_open() {
+    let (world, _) = world().await;
+    world.create(strange(json!({"window": "1m", "conditions": [{"type": "direction", "side": "down"}]}))).await;
+    let minute = world.live(0, &[("a", 150.0)]).await;
+    assert!(world.incidents().await.is_empty());
+    world.live(minute, &[("a", -150.0)]).await;
+    assert_eq!(world.told().await, [["opened 1"]]);
+}
+
+#[tokio::test]
 async fn a_recovery_window_says_when_it_is_over() {
     let (world, _) = world().await;
     let detector = json!({"name": "bound", "recovery_window": "4m"});

@@ -93,7 +93,7 @@ async fn conditions_are_anded_and_say_what_they_miss() {
         (json!({"type": "delta", "percentage": 10}), (98.0, 99.0), (false, true)),
         (json!({"type": "volume", "points": 1, "at_least": 96}), (95.0, 96.0), (false, true)),
         (json!({"type": "volume", "points": 1, "at_most": 96}), (97.0, 96.0), (false, true)),
-        (json!({"type": "direction", "side": "down"}), (95.0, 99.0), (false, false)),
+        (json!({"type": "direction", "side": "up"}), (95.0, 99.0), (true, true)),
         (json!({"type": "participating", "at_least": 2}), (95.0, 95.0), (false, false)),
         (json!({"type": "participating", "at_least": 50, "percentage": true}), (95.0, 95.0), (true, true)),
         (json!({"type": "participating", "at_most": 40, "percentage": true}), (95.0, 95.0), (false, false)),
