@@ -169,22 +169,38 @@ fn routes_are_put_and_tried_from_the_command_line() -> Result<()> {
     let shown = write("shown.json", &run(&["route", "show"])?)?;
     ensure!(run(&["route", "put", &shown, "--version", "1"])?.contains("1 rules, version 2"));
 
-    let trial = ["route", "test", "--tag", "country:de", "--label", "team:payments", "--channel", "own"];
-    for (severity, expected) in [("high", &["ops-de", "mail", "pager"][..]), ("low", &["own", "pager"])] {
-        let routed = run(&[&trial[..], &["--severity", severity, "--json"]].concat())?;
+    let warned =
+        host.command(admin, &["route", "put", &countries, "--table", "countries", "--severity", "high"])?;
+    let warned = String::from_utf8_lossy(&warned.stderr).into_owned();
+    ensure!(
+        warned.contains("warning: there is no channel \"mail\": until it is put, nobody is told by it"),
+        "{warned}"
+    );
+    ensure!(run(&["route", "list"])?.contains("rules[0]: there is no channel \"pager\""));
+
+    // What a table or rule names and is not there is passed over, and what the monitor names stays.
+    let trial = ["route", "test", "--label", "team:payments", "--channel", "own"];
+    for (country, severity, expected, passed_over) in [
+        ("country:de", "high", &["ops-de"][..], &["mail", "pager"][..]),
+        ("country:fr", "high", &["own"], &["ops-fr", "pager"]),
+        ("country:de", "low", &["own"], &["pager"]),
+    ] {
+        let routed = run(&[&trial[..], &["--tag", country, "--severity", severity, "--json"]].concat())?;
         let routed: Value = serde_json::from_str(&routed)?;
-        ensure!(routed["channels"] == json!(expected), "{severity}: {routed}");
+        ensure!(routed["channels"] == json!(expected), "{country} {severity}: {routed}");
+        ensure!(routed["passed_over"] == json!(passed_over), "{country} {severity}: {routed}");
         let missing: Vec<_> = expected.iter().filter(|name| **name != "ops-de").collect();
-        ensure!(routed["missing"] == json!(missing), "{severity}: {routed}");
+        ensure!(routed["missing"] == json!(missing), "{country} {severity}: {routed}");
     }
     ensure!(run(&trial)?.contains("own  (there is no such channel)"));
 
     let wrong = write("wrong.csv", "country,channels\nde,\n")?;
     for (arguments, said) in [
         (vec!["route", "put", &*wrong, "--table", "countries"], "line 2"),
-        (vec!["route", "put", &countries, "--table", "countries", "--version", "7"], "version 1"),
+        (vec!["route", "put", &countries, "--table", "countries", "--version", "7"], "version 2"),
         (vec!["route", "put", &countries], "--table"),
         (vec!["route", "test", "--severity", "huge"], "huge"),
+        (vec!["route", "test", "--monitor", "nope"], "nope"),
         (vec!["route", "show", "nowhere"], "nowhere"),
     ] {
         let output = host.command(admin, &arguments)?;

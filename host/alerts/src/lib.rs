@@ -76,8 +76,8 @@ pub use outgoing::{
     Outgoing, Part, SecretEncoding, Signing, Sigv4, TimeFormat, shown,
 };
 pub use route::{
-    InvalidTable, OrganisationRoutes, RouteMatch, RouteRule, RouteRules, RouteTable, RouteTableRecord,
-    Routed, Routes,
+    InvalidTable, OrganisationRoutes, Recipients, RouteMatch, RouteRule, RouteRules, RouteTable,
+    RouteTableRecord, Routed, Routes,
 };
 pub use sending::{FilledRequest, HttpSender, Letter, Mailer, Posted, SendError};
 pub use service::{

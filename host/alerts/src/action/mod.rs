@@ -14,7 +14,7 @@ use bellwether_store::Versioned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-use crate::{Incident, StoredIncident};
+use crate::{AlertError, Incident, StoredIncident};
 
 pub use acting::{Acting, Actor};
 pub use link::Followed;
@@ -128,6 +128,20 @@ pub trait Actions: Send + Sync + 'static {
     /// Does it and waits for its end. Nothing if the host stops first and it goes on at its next start: then it is asked
     /// for again.
     async fn act(&self, act: Act) -> Option<Acted>;
+
+    /// Why an action could not be done about an incident as things are; `None` if it could. By default nothing is known of
+    /// that.
+    ///
+    /// # Errors
+    /// The store's.
+    async fn why_not(
+        &self,
+        organisation: OrganisationId,
+        action: &Action,
+    ) -> Result<Option<String>, AlertError> {
+        let _ = (organisation, action);
+        Ok(None)
+    }
 }
 
 /// What leads from incidents to elsewhere.

@@ -192,8 +192,9 @@ impl Alerts {
         let known = self.known(organisation, &state).await?;
         let is_quiet = moves.is_empty() && known.incidents.is_empty();
         let mutes = if is_quiet { Vec::new() } else { self.active_mutes(organisation, at).await? };
-        let opens = moves.iter().any(|moved| matches!(moved.what, What::Opened));
-        let routes = if opens { self.routes.of(organisation).await? } else { Default::default() };
+        // What opens is routed, and what may become worse is held against what routes say.
+        let is_routed = moves.iter().any(|moved| matches!(moved.what, What::Opened | What::Changed));
+        let routes = if is_routed { self.routes.of(organisation).await? } else { Default::default() };
         let (version, end, mutes, routes) = (next.version, look.end, &mutes[..], &routes);
         let settling =
             Settling { organisation, monitor: id, version, compiled, at, end, mutes, routes, quiet };

@@ -12,7 +12,8 @@ use crate::monitor::{Compiled, RenotifyStatus, series_id};
 use crate::mute::Mute;
 use crate::state::{MonitorState, OpenIncident, SeriesState};
 use crate::{
-    Event, IncidentId, Level, MonitorId, Notify, OrganisationRoutes, Routed, Severity, StoredIncident,
+    Event, IncidentId, Level, MonitorId, Notify, OrganisationRoutes, Recipients, Routed, Severity,
+    StoredIncident,
 };
 
 type Tags = Vec<(String, String)>;
@@ -47,6 +48,8 @@ pub(crate) struct Changed {
     pub(crate) tellings: Vec<ToTell>,
     /// What others share with it that it may be told with, of one that is new.
     pub(crate) shared: Option<Shared>,
+    /// Why its channels are not those the routes say, of one that is new.
+    routed: Option<String>,
 }
 
 /// What is to be told.
@@ -117,7 +120,10 @@ impl Settling<'_> {
                 None if series.is_empty() => continue,
                 None => {
                     opened += 1;
-                    let mut changed = Changed::of(self.opening(tuple, opened, series), true);
+                    let recipients = self.recipients(series);
+                    let why = recipients.why();
+                    let mut changed = Changed::of(self.opening(tuple, opened, series, recipients), true);
+                    changed.routed = why;
                     changed.shared = self.shared(&changed.incident);
                     changed
                 }
@@ -141,7 +147,13 @@ impl Settling<'_> {
         all
     }
 
-    fn opening(&self, tuple: &Tags, number: u64, series: &[&SeriesState]) -> StoredIncident {
+    fn opening(
+        &self,
+        tuple: &Tags,
+        number: u64,
+        series: &[&SeriesState],
+        recipients: Recipients,
+    ) -> StoredIncident {
         let monitor = &self.compiled.monitor;
         let started =
             series.iter().filter_map(|series| series.breach.as_ref()).map(|breach| breach.started).min();
@@ -166,7 +178,7 @@ impl Settling<'_> {
             closed: None,
             close_reason: None,
             time_scale: u64::try_from(self.compiled.step).unwrap_or_default(),
-            channels: self.channels(series),
+            channels: recipients.channels,
             notify: monitor.notify,
             told: None,
             last_told: None,
@@ -192,12 +204,12 @@ impl Settling<'_> {
         Some(Shared::of(&values, &incident.channels, merge.within.milliseconds()))
     }
 
-    /// The channels an incident has from its opening to its end.
-    fn channels(&self, series: &[&SeriesState]) -> Vec<String> {
+    /// Who is told of an incident of these series that opens now: its channels, to its end.
+    fn recipients(&self, series: &[&SeriesState]) -> Recipients {
         let monitor = &self.compiled.monitor;
         let labels: Vec<_> = monitor.labels.clone().into_iter().collect();
         let tags: Vec<Tags> = series.iter().map(|series| series.tags.clone()).collect();
-        self.routes.channels(&Routed {
+        self.routes.recipients(&Routed {
             labels: &labels,
             severity: self.severity(series),
             monitors: &[self.monitor.to_string(), monitor.name.clone()],
@@ -238,10 +250,16 @@ impl Settling<'_> {
         }
         if is_new {
             changed.note(self.at, NoteKind::Opened, text);
+            if let Some(why) = changed.routed.take() {
+                changed.note(self.at, NoteKind::Routed, why);
+            }
         } else if !moves.is_empty() {
             changed.note(self.at, NoteKind::Updated, text);
         }
         let rose = !is_new && changed.incident.severity > before;
+        if rose {
+            self.note_other_routes(changed, series);
+        }
         if let Some(known) = changed.incident.acknowledgement.clone()
             && changed.incident.severity > known.severity
         {
@@ -255,6 +273,23 @@ impl Settling<'_> {
         let subjects: Vec<Subject<'_>> =
             series.iter().map(|series| (&series.tags, series.metric.as_deref())).collect();
         self.tell_open(changed, !moves.is_empty(), rose, &subjects);
+    }
+
+    /// Says of an incident that became worse which channels would be told of one that opens so.
+    fn note_other_routes(&self, changed: &mut Changed, series: &[&SeriesState]) {
+        let told = &changed.incident.channels;
+        let mut others = self.recipients(series).channels;
+        others.retain(|name| !told.contains(name));
+        if others.is_empty() {
+            return;
+        }
+        let severity = format!("{:?}", changed.incident.severity).to_lowercase();
+        let text = format!(
+            "it is {severity} now, and one that opens so would be told to {} too; who is told of this one was decided when \
+             it opened",
+            others.join(", ")
+        );
+        changed.note(self.at, NoteKind::Routed, text);
     }
 
     fn severity(&self, series: &[&SeriesState]) -> Severity {
@@ -380,7 +415,7 @@ impl Changed {
 
     pub(crate) fn of(incident: StoredIncident, is_new: bool) -> Self {
         let (notes, over, open, tellings) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { incident, is_new, notes, over, open, tellings, shared: None }
+        Self { incident, is_new, notes, over, open, tellings, shared: None, routed: None }
     }
 }
 

@@ -305,6 +305,8 @@ pub enum NoteKind {
     Acting,
     /// What came of it.
     Acted,
+    /// Who is told is not what the routes say: a channel of theirs is not there, or they lead elsewhere by now.
+    Routed,
 }
 
 /// A text that may have come from tags, shortened to 200 characters: many of them share a row.

@@ -5,6 +5,7 @@ mod service;
 mod table;
 #[cfg(test)]
 mod tests;
+mod warnings;
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,7 @@ use crate::{Severity, channel, limits};
 
 pub use service::{OrganisationRoutes, RouteTable, RouteTableRecord, Routes};
 pub use table::InvalidTable;
+pub(crate) use warnings::no_channel;
 
 /// Which incidents: those for which everything that is given holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +69,33 @@ pub struct Routed<'a> {
     pub tags: &'a [Vec<(String, String)>],
     /// The channels its monitors name.
     pub own: &'a [String],
+}
+
+/// Who is told of an incident that opens.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recipients {
+    /// Names of channels, each once.
+    pub channels: Vec<String>,
+    /// Channels that a table or rule names for it and that are not there.
+    pub passed_over: Vec<String>,
+    /// Whether the channels its monitors name stay only because none of its tables' is there.
+    pub fell_back: bool,
+}
+
+impl Recipients {
+    /// What of it is not as the routes say, in words; `None` if all is.
+    #[must_use]
+    pub fn why(&self) -> Option<String> {
+        if self.passed_over.is_empty() {
+            return None;
+        }
+        let names: Vec<String> = self.passed_over.iter().map(|name| format!("{name:?}")).collect();
+        let mut why = format!("a route leads to {}, which is not there and passed over", names.join(", "));
+        if self.fell_back {
+            why.push_str("; the monitor's own channels are told instead");
+        }
+        Some(why)
+    }
 }
 
 impl RouteMatch {

@@ -1,6 +1,6 @@
 //! Rules and tables as they are put, read and asked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use bellwether_access::{Access, AuditScope, Principal};
@@ -14,7 +14,8 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::table::Table;
-use super::{RouteMatch, RouteRules, Routed};
+use super::{Recipients, RouteMatch, RouteRules, Routed};
+use crate::delivery::keys;
 use crate::{AlertError, channel, limits};
 
 /// How often a change is tried when another changes the same meanwhile.
@@ -33,6 +34,8 @@ pub struct RouteTableRecord {
     pub rows: usize,
     /// When it was last put.
     pub updated: Timestamp,
+    /// What it names and is not there, a sentence each.
+    pub warnings: Vec<String>,
 }
 
 /// A table with what it holds.
@@ -70,17 +73,23 @@ enum Read {
     Table(RouteMatch, Table),
 }
 
-/// The routes of one organisation: its tables, and then its rules.
+/// The routes of one organisation.
 #[derive(Default)]
-pub struct OrganisationRoutes(Vec<Arc<Read>>);
+pub struct OrganisationRoutes {
+    /// Its tables, and then its rules.
+    documents: Vec<Arc<Read>>,
+    /// The channels that are there; none where there are no documents.
+    there: HashSet<String>,
+}
 
 impl OrganisationRoutes {
-    /// The channels of an incident that opens, each once: those of the tables that have a row for one of its series or,
-    /// where none has, those its monitors name; and those of every rule that matches.
+    /// Who is told of an incident that opens, each channel once: those of the tables that have a row for one of its series
+    /// or, where none has, those its monitors name; and those of every rule that matches. A channel of a table or rule that
+    /// is not there is passed over; where that leaves none of the tables', those its monitors name stay.
     #[must_use]
-    pub fn channels(&self, routed: &Routed<'_>) -> Vec<String> {
+    pub fn recipients(&self, routed: &Routed<'_>) -> Recipients {
         let (mut by_table, mut by_rule) = (Vec::new(), Vec::new());
-        for read in &self.0 {
+        for read in &self.documents {
             match &**read {
                 Read::Table(matches, table) if matches.holds(routed) => {
                     by_table.extend(table.channels(routed.tags));
@@ -92,17 +101,28 @@ impl OrganisationRoutes {
                 }
             }
         }
+        let mut recipients = Recipients::default();
+        let mut is_there = |name: &&String| {
+            let there = self.there.contains(*name);
+            if !there && !recipients.passed_over.contains(*name) {
+                recipients.passed_over.push((*name).clone());
+            }
+            there
+        };
+        let was_in_table = !by_table.is_empty();
+        by_table.retain(&mut is_there);
+        by_rule.retain(&mut is_there);
+        recipients.fell_back = was_in_table && by_table.is_empty();
         if by_table.is_empty() {
             by_table.extend(routed.own);
         }
-        let mut channels: Vec<String> = Vec::new();
         for name in by_table.into_iter().chain(by_rule) {
-            if !channels.contains(name) {
-                channels.push(name.clone());
+            if !recipients.channels.contains(name) {
+                recipients.channels.push(name.clone());
             }
         }
-        channels.truncate(limits::TELLING_CHANNELS);
-        channels
+        recipients.channels.truncate(limits::TELLING_CHANNELS);
+        recipients
     }
 }
 
@@ -110,7 +130,7 @@ type Cached = BTreeMap<Key, (Head, Arc<Read>)>;
 
 /// The routes of every organisation.
 pub struct Routes {
-    store: SharedStore,
+    pub(super) store: SharedStore,
     access: Arc<Access>,
     clock: Arc<dyn Clock>,
     read: Mutex<Cached>,
@@ -131,11 +151,17 @@ impl Routes {
         let mut routes = OrganisationRoutes::default();
         let range = tables(organisation).prefix();
         for (key, head) in self.store.scan(range, Direction::Forward, limits::ROUTE_TABLES).await? {
-            routes.0.extend(self.document(&key, decode(&head)?).await?);
+            routes.documents.extend(self.document(&key, decode(&head)?).await?);
         }
         let key = rules(organisation);
         if let Some(head) = self.store.get(&key).await? {
-            routes.0.extend(self.document(&key, decode(&head)?).await?);
+            routes.documents.extend(self.document(&key, decode(&head)?).await?);
+        }
+        if !routes.documents.is_empty() {
+            let range = keys::channels(organisation).prefix();
+            for (key, _) in self.store.scan(range, Direction::Forward, limits::CHANNELS).await? {
+                routes.there.insert(keys::name_of(&key)?);
+            }
         }
         Ok(routes)
     }
@@ -179,9 +205,9 @@ impl Routes {
         let range = tables(organisation).prefix();
         for (key, head) in self.store.scan(range, Direction::Forward, limits::ROUTE_TABLES).await? {
             if let Some(Read::Table(_, table)) = self.document(&key, decode(&head)?).await?.as_deref()
-                && table.names(channel)
+                && table.names().contains(channel)
             {
-                naming.push(format!("table {}", crate::delivery::keys::name_of(&key)?));
+                naming.push(format!("table {}", keys::name_of(&key)?));
             }
         }
         let (rules, _) = self.rules(organisation).await?;
@@ -203,6 +229,33 @@ impl Routes {
             Some(Read::Rules(rules)) => Ok((rules.clone(), head.version)),
             _ => Ok((RouteRules::default(), head.version)),
         }
+    }
+
+    /// What rules name and is not there, a sentence each that begins with the rule's place.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn rule_warnings(
+        &self,
+        organisation: OrganisationId,
+        rules: &RouteRules,
+    ) -> Result<Vec<String>, AlertError> {
+        let mut warnings = Vec::new();
+        for (place, rule) in rules.rules.iter().enumerate() {
+            let channels = rule.channels.iter().map(String::as_str).collect();
+            let found = self.warnings(organisation, channels, &rule.matches).await?;
+            warnings.extend(found.into_iter().map(|warning| format!("rules[{place}]: {warning}")));
+        }
+        Ok(warnings)
+    }
+
+    async fn table_warnings(
+        &self,
+        organisation: OrganisationId,
+        matches: &RouteMatch,
+        table: &Table,
+    ) -> Result<Vec<String>, AlertError> {
+        self.warnings(organisation, table.names(), matches).await
     }
 
     /// Puts the rules of an organisation in the place of those it has. Their new version.
@@ -231,8 +284,9 @@ impl Routes {
         let range = tables(organisation).prefix();
         for (key, head) in self.store.scan(range, Direction::Forward, limits::ROUTE_TABLES).await? {
             let head: Head = decode(&head)?;
-            if let Some(Read::Table(_, table)) = self.document(&key, head).await?.as_deref() {
-                found.push(record(crate::delivery::keys::name_of(&key)?, head, table));
+            if let Some(Read::Table(matches, table)) = self.document(&key, head).await?.as_deref() {
+                let warnings = self.table_warnings(organisation, matches, table).await?;
+                found.push(record(keys::name_of(&key)?, head, table, warnings));
             }
         }
         Ok(found)
@@ -252,7 +306,8 @@ impl Routes {
         let stored: StoredTable =
             serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
         let table = Table::read(&stored.csv).map_err(|error| damaged(error.to_string()))?;
-        let record = record(name.to_owned(), head, &table);
+        let warnings = self.table_warnings(organisation, &stored.matches, &table).await?;
+        let record = record(name.to_owned(), head, &table, warnings);
         Ok(RouteTable { record, matches: stored.matches, csv: stored.csv })
     }
 
@@ -291,7 +346,8 @@ impl Routes {
         let stored = StoredTable { matches, csv: csv.to_owned() };
         let bytes = serde_json::to_vec(&stored).expect("a table is plain data");
         let head = self.put(principal, &key, &bytes, expected, ("routes.table.put", name)).await?;
-        Ok(record(name.to_owned(), head, &table))
+        let warnings = self.table_warnings(organisation, &stored.matches, &table).await?;
+        Ok(record(name.to_owned(), head, &table, warnings))
     }
 
     /// Removes a table.
@@ -359,9 +415,9 @@ impl Routes {
     }
 }
 
-fn record(name: String, head: Head, table: &Table) -> RouteTableRecord {
+fn record(name: String, head: Head, table: &Table, warnings: Vec<String>) -> RouteTableRecord {
     let Head { version, updated } = head;
-    RouteTableRecord { name, version, tag: table.tag.clone(), rows: table.rows(), updated }
+    RouteTableRecord { name, version, tag: table.tag.clone(), rows: table.rows(), updated, warnings }
 }
 
 fn rules(organisation: OrganisationId) -> Key {

@@ -1,6 +1,6 @@
 //! A routing table: CSV whose first column is a tag's values and whose second the channels of each.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::{channel, limits};
 
@@ -23,9 +23,9 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Whether a row leads to a channel.
-    pub(super) fn names(&self, channel: &str) -> bool {
-        self.rows.values().flatten().any(|name| name == channel)
+    /// The channels its rows lead to.
+    pub(super) fn names(&self) -> BTreeSet<&str> {
+        self.rows.values().flatten().map(String::as_str).collect()
     }
 
     /// Reads CSV: a line of titles, `<tag>,channels`, and rows of a value and names of channels with `;` between them.

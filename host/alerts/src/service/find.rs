@@ -11,6 +11,7 @@ use crate::engine::Decision;
 use crate::feedback::FeedbackCounts;
 use crate::incident::Interval;
 use crate::monitor::Monitor;
+use crate::route::no_channel;
 use crate::rows::{self, DecisionRow, MonitorRef, MonitorRow, NextRow};
 use crate::{AlertError, Alerts, Level};
 
@@ -33,8 +34,10 @@ pub struct StoredMonitor {
     pub next_due: Option<Timestamp>,
     /// When it was evaluated last.
     pub evaluated: Option<Timestamp>,
-    /// Why that came to nothing, or which of its channels are not there.
+    /// Why that came to nothing, or what it names and is not there: channels, or what its actions take.
     pub problem: Option<String>,
+    /// What of it cannot work as things are, a sentence each, whatever came of its evaluation.
+    pub warnings: Vec<String>,
     /// How many opinions its incidents got.
     pub feedback: FeedbackCounts,
 }
@@ -229,10 +232,15 @@ impl Alerts {
         next: Option<&NextRow>,
         feedback: FeedbackCounts,
     ) -> Result<StoredMonitor, AlertError> {
-        let problem = match next.and_then(|next| next.problem.clone()) {
-            Some(problem) => Some(problem),
-            None => self.untold(organisation, &document).await?,
-        };
+        let missing = self.missing_channels(organisation, &document).await?;
+        let mut warnings = self.undoable(organisation, &document).await?;
+        let problem = next.and_then(|next| next.problem.clone()).or_else(|| {
+            let names: Vec<String> = missing.iter().map(|name| format!("{name:?}")).collect();
+            let channels = (!names.is_empty()).then(|| format!("there is no channel {}", names.join(", ")));
+            let all: Vec<String> = channels.into_iter().chain(warnings.iter().cloned()).collect();
+            (!all.is_empty()).then(|| all.join("; "))
+        });
+        warnings.splice(..0, missing.iter().map(|name| no_channel(name)));
         Ok(StoredMonitor {
             id,
             version: row.version,
@@ -243,23 +251,40 @@ impl Alerts {
             next_due: next.and_then(|next| next.at),
             evaluated: next.and_then(|next| next.evaluated),
             problem,
+            warnings,
             feedback,
         })
     }
 
-    /// Which of a monitor's channels are not there, if one is not: what they would be told ends as a dead letter.
-    async fn untold(
+    /// Which of a monitor's channels are not there: what they would be told ends as a dead letter.
+    async fn missing_channels(
         &self,
         organisation: OrganisationId,
         document: &Monitor,
-    ) -> Result<Option<String>, AlertError> {
+    ) -> Result<Vec<String>, AlertError> {
         let mut missing = Vec::new();
         for name in &document.channels {
             if self.store.get(&keys::channel(organisation, name)).await?.is_none() {
-                missing.push(format!("{name:?}"));
+                missing.push(name.clone());
             }
         }
-        Ok((!missing.is_empty()).then(|| format!("there is no channel {}", missing.join(", "))))
+        Ok(missing)
+    }
+
+    /// Which of a monitor's actions could not be done as things are, and why.
+    async fn undoable(
+        &self,
+        organisation: OrganisationId,
+        document: &Monitor,
+    ) -> Result<Vec<String>, AlertError> {
+        let Some(actions) = &self.outward.actions else { return Ok(Vec::new()) };
+        let mut undoable = Vec::new();
+        for action in &document.actions {
+            if let Some(why) = actions.why_not(organisation, action).await? {
+                undoable.push(format!("the action {:?} cannot be done: {why}", action.name));
+            }
+        }
+        Ok(undoable)
     }
 }
 

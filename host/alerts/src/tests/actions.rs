@@ -23,6 +23,10 @@ impl Actions for FakeActions {
             _ => Some(Acted::failed("the service does not answer")),
         }
     }
+
+    async fn why_not(&self, _: OrganisationId, action: &Action) -> Result<Option<String>, AlertError> {
+        Ok((action.target() == "app nothing").then(|| "there is no app \"nothing\"".to_owned()))
+    }
 }
 
 struct Doing {
@@ -119,6 +123,21 @@ async fn an_action_is_done_with_the_incident_and_its_result_is_kept_with_who_ask
     assert!(over.to_string().contains("is over"), "{over}");
     let idle = world.alerts.act(Actor::Link(OURS), id, "restart").await.unwrap_err();
     assert!(matches!(idle, AlertError::Conflict(_)), "a host without actions does none: {idle}");
+}
+
+#[tokio::test]
+async fn an_action_that_cannot_be_done_is_stored_and_shown_as_the_monitors_problem() {
+    let (Doing { world, alerts, .. }, _) = doing(0).await;
+    let document = cpu(json!({"name": "other", "channels": ["gone"], "actions": [
+        {"name": "restart", "playbook": "restart"}, {"name": "ask", "app": "nothing"},
+    ]}));
+    let made = alerts.create_monitor(&world.principal, &document).await.unwrap();
+    let undoable = "the action \"ask\" cannot be done: there is no app \"nothing\"";
+    let channel = "there is no channel \"gone\"";
+    assert_eq!(made.problem, Some(format!("{channel}; {undoable}")));
+    let warned = format!("{channel}: until it is put, nobody is told by it");
+    assert_eq!(made.warnings, [&warned, undoable]);
+    assert_eq!(alerts.monitor(OURS, "other").await.unwrap().problem, made.problem);
 }
 
 #[tokio::test]

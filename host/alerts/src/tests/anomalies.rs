@@ -138,7 +138,9 @@ async fn a_flip_is_an_update_and_late_points_are_not_judged() {
 #[tokio::test]
 async fn what_breaches_to_the_other_side_than_the_monitor_says_does_not_open() {
     let (world, _) = world().await;
-    world.create(strange(json!({"window": "1m", "conditions": [{"type": "direction", "side": "down"}]}))).await;
+    world
+        .create(strange(json!({"window": "1m", "conditions": [{"type": "direction", "side": "down"}]})))
+        .await;
     let minute = world.live(0, &[("a", 150.0)]).await;
     assert!(world.incidents().await.is_empty());
     world.live(minute, &[("a", -150.0)]).await;

@@ -257,6 +257,7 @@ async fn a_back_test_says_where_a_monitor_would_have_fired() {
 #[tokio::test]
 async fn routes_add_to_the_channels_of_an_incident_that_opens_and_to_no_other() {
     let world = World::new().await;
+    world.put_channels(&["mail", "pager", "other"]).await;
     world.create(cpu(json!({"labels": {"team": "web"}}))).await;
     let routed = |channel: &str| -> RouteRules {
         let rule = json!({"match": {"labels": {"team": "web"}, "monitors": ["cpu"]}, "channels": [channel]});
@@ -274,12 +275,59 @@ async fn routes_add_to_the_channels_of_an_incident_that_opens_and_to_no_other() 
 }
 
 #[tokio::test]
+async fn an_incident_whose_route_leads_nowhere_is_told_to_its_monitors_channels_and_its_trace_says_so() {
+    let world = World::new().await;
+    world.put_channels(&["mail"]).await;
+    world.create(cpu(json!({}))).await;
+    let put = world.alerts.routes.put_table(
+        &world.principal,
+        "hosts",
+        RouteMatch::default(),
+        "host,channels\na,nochan\n",
+        None,
+    );
+    put.await.unwrap();
+    world.live(0, &[("a", 95.0)]).await;
+    let incident = &world.incidents().await[0];
+    assert_eq!(incident.channels, ["mail"]);
+    let notes = world.notes(incident.id).await;
+    let expected = "a route leads to \"nochan\", which is not there and passed over; the monitor's own channels are told \
+                    instead";
+    assert!(notes.contains(&(NoteKind::Routed, expected.to_owned())), "{notes:?}");
+}
+
+#[tokio::test]
+async fn an_incident_that_becomes_worse_keeps_its_channels_and_its_trace_says_who_else_would_be_told() {
+    let world = World::new().await;
+    world.put_channels(&["mail", "pager"]).await;
+    let thresholds = json!({"comparator": ">", "critical": 90, "warning": 70});
+    world.create(cpu(json!({"thresholds": thresholds, "severity": "critical"}))).await;
+    let rules = json!({"rules": [{"match": {"severity": "critical"}, "channels": ["pager"]}]});
+    let rules: RouteRules = serde_json::from_value(rules).unwrap();
+    world.alerts.routes.put_rules(&world.principal, &rules, None).await.unwrap();
+    world.live(0, &[("a", 75.0)]).await;
+    let id = world.incidents().await[0].id;
+    let routed = |notes: Vec<(NoteKind, String)>| -> Vec<String> {
+        notes.into_iter().filter(|(kind, _)| *kind == NoteKind::Routed).map(|(_, text)| text).collect()
+    };
+    assert!(routed(world.notes(id).await).is_empty());
+    world.live(1, &[("a", 95.0)]).await;
+    assert_eq!(world.incidents().await[0].channels, ["mail"]);
+    let expected = "it is critical now, and one that opens so would be told to pager too; who is told of this one was \
+                    decided when it opened";
+    assert_eq!(routed(world.notes(id).await), [expected]);
+}
+
+#[tokio::test]
 async fn a_channel_that_is_not_there_is_shown_as_the_monitors_problem() {
     let world = World::new().await;
     let made = world.create(cpu(json!({"channels": ["pager", "mail"]}))).await;
     assert_eq!(made.problem.as_deref(), Some(r#"there is no channel "pager", "mail""#));
+    let warned = ["pager", "mail"]
+        .map(|name| format!("there is no channel {name:?}: until it is put, nobody is told by it"));
+    assert_eq!(made.warnings, warned);
     let found = world.alerts.monitor(OURS, "cpu").await.unwrap();
-    assert_eq!(found.problem, made.problem);
+    assert_eq!((found.problem, found.warnings), (made.problem, made.warnings));
     assert_eq!(world.create(cpu(json!({"name": "other", "channels": []}))).await.problem, None);
 }
 

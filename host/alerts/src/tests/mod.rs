@@ -32,6 +32,7 @@ use parking_lot::Mutex;
 use serde_json::{Value as Json, json};
 use tokio::sync::Notify;
 
+use crate::delivery::keys;
 use crate::*;
 
 const OURS: OrganisationId = OrganisationId(1);
@@ -250,6 +251,15 @@ impl World {
         }
         self.evaluate(from + 1).await;
         from + 1
+    }
+
+    /// Puts channels of these names, as far as alerts ask for them.
+    async fn put_channels(&self, names: &[&str]) {
+        let mut batch = Batch::new();
+        for name in names {
+            batch.put(keys::channel(OURS, name), Vec::new());
+        }
+        self.store.commit(batch).await.unwrap();
     }
 
     async fn create(&self, document: Json) -> StoredMonitor {

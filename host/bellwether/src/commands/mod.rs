@@ -211,6 +211,13 @@ pub(crate) fn query<'a>(
     pairs.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
+/// Says on the standard error what an answer warns of.
+pub(crate) fn warn(answer: &serde_json::Value) {
+    for warning in answer["warnings"].as_array().into_iter().flatten().filter_map(serde_json::Value::as_str) {
+        crate::output::note!("warning: {warning}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;

@@ -169,7 +169,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
                 client.write(Method::POST, &["v1", "monitors"], &[], body).await?
             };
             output::value(format, &answer, |monitor| output::record(monitor, FIELDS))?;
-            warn_of_channels(&client, &answer).await;
+            super::warn(&answer);
         }
         MonitorCommand::Delete { monitor } => {
             let answer = client.write(Method::DELETE, &["v1", "monitors", &monitor], &[], Body::None).await?;
@@ -221,25 +221,6 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-/// Says which of the channels that a stored monitor's incidents go to are not there: nobody is told by those.
-async fn warn_of_channels(client: &Client, monitor: &Value) {
-    let document = &monitor["document"];
-    let asked = json!({
-        "labels": document.get("labels").cloned().unwrap_or_else(|| json!({})),
-        "severity": document["severity"],
-        "monitors": [document["name"]],
-        "channels": document.get("channels").cloned().unwrap_or_else(|| json!([])),
-    });
-    // The monitor is stored; a host that does not answer this has said so by then.
-    let Ok(routed) = client.write(Method::POST, &["v1", "routes", "test"], &[], Body::Json(asked)).await
-    else {
-        return;
-    };
-    for channel in routed["missing"].as_array().into_iter().flatten() {
-        crate::output::note!("warning: there is no channel {channel}: until it is put, nobody is told by it");
-    }
 }
 
 /// Says which of these monitors are not there: what is about them alone is about nothing.

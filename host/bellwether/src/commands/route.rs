@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use super::mute::pairs;
-use super::query;
+use super::{query, warn};
 use crate::client::{Body, Connection};
 use crate::failure::Failure;
 use crate::output;
@@ -65,25 +65,28 @@ between them.")]
         /// Its name
         table: String,
     },
-    /// Show which channels an incident would go to; nothing is sent
+    /// Show which channels an incident that opens now would go to; nothing is sent
     #[command(after_help = "\
 Examples:
-  bellwether route test --tag country:de
-  bellwether route test --label team:payments --severity high --monitor checkout --channel ops")]
+  bellwether route test --monitor checkout --tag country:de
+  bellwether route test --label team:payments --severity critical --channel ops
+
+Who is told is decided when an incident opens, and stays so until it closes, also where it becomes more severe. To have
+others told of what is critical, give them a monitor of its own, with a label that a rule matches.")]
     Test {
-        /// A label of its alerts, NAME:VALUE; may be repeated
+        /// A label of its alerts, NAME:VALUE; may be repeated. Without one those of its monitors
         #[arg(long, value_name = "NAME:VALUE")]
         label: Vec<String>,
-        /// How much it matters: info, low, medium, high or critical
-        #[arg(long, default_value = "medium")]
-        severity: String,
+        /// How much it matters: info, low, medium, high or critical. Without it as its monitors say; high if none is given
+        #[arg(long)]
+        severity: Option<String>,
         /// The id or name of one of its monitors; may be repeated
         #[arg(long)]
         monitor: Vec<String>,
         /// A tag of its series, KEY:VALUE; may be repeated
         #[arg(long, value_name = "KEY:VALUE")]
         tag: Vec<String>,
-        /// A channel its monitors name; may be repeated
+        /// A channel its monitors name; may be repeated. Without one those they do name
         #[arg(long)]
         channel: Vec<String>,
     },
@@ -131,6 +134,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             let tables = client.get(&TABLES, &[]).await?;
             let all = json!({
                 "version": rules["version"], "rules": rules["rules"], "tables": tables["items"],
+                "warnings": warnings(&rules, &tables),
             });
             output::value(format, &all, listed)?;
         }
@@ -154,12 +158,14 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
                         let count = rules["rules"].as_array().map_or(0, Vec::len);
                         format!("{count} rules, version {}\n", rules["version"])
                     })?;
+                    warn(&rules);
                 }
                 Some(table) => {
                     let body = Body::Json(json!({ "match": matching.json()?, "csv": read(&file)? }));
                     let path = ["v1", "routes", "tables", &table];
                     let table = client.write(Method::PUT, &path, &query, body).await?;
                     output::value(format, &table, |table| output::record(table, TABLE))?;
+                    warn(&table);
                 }
             }
         }
@@ -169,10 +175,16 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             output::value(format, &answer, |_| format!("the table {table} is deleted\n"))?;
         }
         RouteCommand::Test { label, severity, monitor, tag, channel } => {
-            let asked = json!({
-                "labels": pairs("--label", &label)?, "severity": severity, "monitors": monitor,
-                "tags": pairs("--tag", &tag)?, "channels": channel,
-            });
+            let mut asked = json!({ "monitors": monitor, "tags": pairs("--tag", &tag)? });
+            if !label.is_empty() {
+                asked["labels"] = pairs("--label", &label)?.into();
+            }
+            if let Some(severity) = severity {
+                asked["severity"] = severity.into();
+            }
+            if !channel.is_empty() {
+                asked["channels"] = channel.into();
+            }
             let path = ["v1", "routes", "test"];
             let routed = client.write(Method::POST, &path, &[], Body::Json(asked)).await?;
             output::value(format, &routed, told)?;
@@ -206,10 +218,32 @@ fn listed(all: &Value) -> String {
             ("UPDATED", "/updated"),
         ],
     );
-    format!("Rules, version {}:\n{rules}\nTables:\n{tables}", all["version"])
+    let mut text = format!("Rules, version {}:\n{rules}\nTables:\n{tables}", all["version"]);
+    let warnings = items("warnings");
+    if !warnings.is_empty() {
+        text.push_str("\nWarnings:\n");
+    }
+    for warning in warnings.iter().filter_map(Value::as_str) {
+        text.push_str(&format!("{warning}\n"));
+    }
+    text
 }
 
-/// Where an incident would go, a channel on each line.
+/// What rules and tables name and is not there.
+fn warnings(rules: &Value, tables: &Value) -> Vec<String> {
+    let of = |document: &Value| {
+        let warnings = document["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        warnings.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let mut all = of(rules);
+    for table in tables["items"].as_array().into_iter().flatten() {
+        let name = table["name"].as_str().unwrap_or_default();
+        all.extend(of(table).into_iter().map(|warning| format!("table {name}: {warning}")));
+    }
+    all
+}
+
+/// Where an incident would go, a channel on each line, and which are passed over.
 fn told(routed: &Value) -> String {
     let names = |field: &str| routed[field].as_array().into_iter().flatten().filter_map(Value::as_str);
     let missing: Vec<&str> = names("missing").collect();
@@ -217,8 +251,17 @@ fn told(routed: &Value) -> String {
         true => format!("{name}  (there is no such channel)\n"),
         false => format!("{name}\n"),
     };
-    let lines: String = names("channels").map(line).collect();
-    if lines.is_empty() { "nobody would be told\n".to_owned() } else { lines }
+    let mut lines: String = names("channels").map(line).collect();
+    if lines.is_empty() {
+        lines.push_str("nobody would be told\n");
+    }
+    let passed_over =
+        names("passed_over").map(|name| format!("passed over: {name}  (there is no such channel)\n"));
+    lines.extend(passed_over);
+    if routed["fell_back"] == true {
+        lines.push_str("no table leads to a channel that is there: the monitors' own channels are told\n");
+    }
+    lines
 }
 
 fn rules(file: &Path) -> Result<Value, Failure> {
@@ -229,6 +272,7 @@ fn rules(file: &Path) -> Result<Value, Failure> {
     // What a host shows of them can be put again.
     if let Value::Object(fields) = &mut read {
         fields.remove("version");
+        fields.remove("warnings");
     }
     Ok(read)
 }
@@ -236,4 +280,37 @@ fn rules(file: &Path) -> Result<Value, Failure> {
 fn read(file: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(file)
         .map_err(|error| Failure::Usage(format!("{} does not read: {error}", file.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_routes_name_and_is_not_there_is_listed_with_its_place() {
+        let (rules, tables) = (
+            json!({"warnings": ["rules[0]: there is no channel \"a\""]}),
+            json!({"items": [{"name": "one"}, {"name": "two", "warnings": ["there is no channel \"b\""]}]}),
+        );
+        let all = json!({"version": 1, "rules": [], "tables": [], "warnings": warnings(&rules, &tables)});
+        let text = listed(&all);
+        let expected =
+            "Warnings:\nrules[0]: there is no channel \"a\"\ntable two: there is no channel \"b\"\n";
+        assert!(text.ends_with(expected), "{text}");
+    }
+
+    #[test]
+    fn a_trial_names_channels_that_are_passed_over_and_says_who_is_told_instead() {
+        let routed = json!({
+            "channels": ["ops", "own"], "missing": ["own"], "passed_over": ["nochan"], "fell_back": true,
+        });
+        let text = told(&routed);
+        for part in
+            ["ops\n", "own  (there is no such channel)\n", "passed over: nochan  (", "own channels are told"]
+        {
+            assert!(text.contains(part), "no {part} in {text}");
+        }
+        let nobody = told(&json!({"channels": [], "missing": [], "passed_over": [], "fell_back": false}));
+        assert_eq!(nobody, "nobody would be told\n");
+    }
 }

@@ -46,9 +46,14 @@ pub(crate) struct Monitor {
     /// When it was evaluated last.
     #[serde(skip_serializing_if = "Option::is_none")]
     evaluated: Option<Instant>,
-    /// Why that came to nothing, or which of its channels are not there.
+    /// Why that came to nothing, or what of it cannot work as things are.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
+    /// What of it cannot work as things are, a sentence each: channels that are not there, actions whose playbook or app is
+    /// not there or does not take what it is given. Absent where all can.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    warnings: Vec<String>,
     /// What people thought of its incidents.
     feedback: FeedbackCounts,
 }
@@ -66,6 +71,7 @@ impl From<StoredMonitor> for Monitor {
             next_due: monitor.next_due.map(Instant),
             evaluated: monitor.evaluated.map(Instant),
             problem: monitor.problem,
+            warnings: monitor.warnings,
             feedback: monitor.feedback.into(),
         }
     }

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use bellwether_alerts::{AlertError, RouteMatch, RouteRule, RouteRules, RouteTableRecord, Routed, Severity};
+use bellwether_alerts::{
+    AlertError, Recipients, RouteMatch, RouteRule, RouteRules, RouteTableRecord, Routed, Severity,
+};
+use bellwether_kernel::FieldError;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -22,6 +25,11 @@ pub(crate) struct Rules {
     version: u32,
     #[schema(value_type = Vec<Object>, example = json!([{"match": {"labels": {"team": "payments"}, "severity": "high"}, "channels": ["pager"]}]))]
     rules: Vec<RouteRule>,
+    /// What they name and is not there, channels and monitors, a sentence each that begins with the rule's place; absent
+    /// where all is there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false, example = json!(["rules[0]: there is no channel \"pager\": until it is put, nobody is told by it"]))]
+    warnings: Vec<String>,
 }
 
 /// Rules in the place of those there are.
@@ -48,6 +56,10 @@ pub(crate) struct Table {
     /// Different values it has channels for.
     rows: usize,
     updated: Instant,
+    /// What it names and is not there, channels and monitors, a sentence each; absent where all is there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    warnings: Vec<String>,
     /// Which incidents it is asked for; where one table is read.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
@@ -59,8 +71,8 @@ pub(crate) struct Table {
 
 impl From<RouteTableRecord> for Table {
     fn from(record: RouteTableRecord) -> Self {
-        let RouteTableRecord { name, version, tag, rows, updated } = record;
-        Self { name, version, tag, rows, updated: updated.into(), r#match: None, csv: None }
+        let RouteTableRecord { name, version, tag, rows, updated, warnings } = record;
+        Self { name, version, tag, rows, updated: updated.into(), warnings, r#match: None, csv: None }
     }
 }
 
@@ -85,32 +97,29 @@ pub(crate) struct PutTable {
     csv: String,
 }
 
-/// An incident that might open.
+/// An incident that might open. What is not given is as the `monitors` have it that are named.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TestRoutes {
-    /// Labels of its alerts.
+    /// Labels of its alerts; by default those of its monitors.
     #[serde(default)]
     #[schema(example = json!({"team": "payments"}))]
-    labels: BTreeMap<String, String>,
-    /// How much it matters: `info`, `low`, `medium`, `high` or `critical`; by default `medium`.
-    #[serde(default = "medium")]
-    #[schema(value_type = String, example = "high")]
-    severity: Severity,
-    /// Its alerts' monitors, by id or name, as rules name them.
+    labels: Option<BTreeMap<String, String>>,
+    /// How much it matters: `info`, `low`, `medium`, `high` or `critical`; by default as its monitors say, the highest of
+    /// them, and without one `high`, as monitors do by default.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, example = "high")]
+    severity: Option<Severity>,
+    /// Its alerts' monitors, by id or name.
     #[serde(default)]
     monitors: Vec<String>,
     /// The tags of its series.
     #[serde(default)]
     #[schema(example = json!({"country": "de"}))]
     tags: BTreeMap<String, String>,
-    /// The channels its monitors name.
+    /// The channels its monitors name; by default those they do name.
     #[serde(default)]
-    channels: Vec<String>,
-}
-
-fn medium() -> Severity {
-    Severity::Medium
+    channels: Option<Vec<String>>,
 }
 
 /// Where an incident would go.
@@ -119,31 +128,61 @@ pub(crate) struct RoutedTo {
     /// The channels that would be told of it.
     #[schema(example = json!(["ops-de", "mail"]))]
     channels: Vec<String>,
-    /// Those of them that are not there, so that nobody would be told.
+    /// Those of them that its monitors name and that are not there, so that nobody would be told by them.
     missing: Vec<String>,
+    /// Channels that a table or rule names for it and that are not there: they are passed over.
+    passed_over: Vec<String>,
+    /// Whether the channels its monitors name stay only because none of its tables' is there.
+    fell_back: bool,
 }
 
-/// Shows where an incident would go; nothing is sent.
+/// Shows where an incident would go that opens now; nothing is sent. Who is told stays the same until it closes, also where
+/// it becomes more severe.
 #[utoipa::path(post, path = "/v1/routes/test", tag = "channels", security(("key" = [])), request_body = TestRoutes,
     responses((status = 200, description = "Its channels", body = RoutedTo), Refusals, Bodied))]
 pub(crate) async fn test(
     Authorised(principal, ..): Authorised<Read>,
     State(services): State<Shared>,
-    Json(TestRoutes { labels, severity, monitors, tags, channels }): Json<TestRoutes>,
+    Json(asked): Json<TestRoutes>,
 ) -> Result<Json<RoutedTo>, Problem> {
-    let labels: Vec<_> = labels.into_iter().collect();
-    let tags = [tags.into_iter().collect::<Vec<_>>()];
-    let routed = Routed { labels: &labels, severity, monitors: &monitors, tags: &tags, own: &channels };
-    let channels = services.routes().of(principal.organisation).await?.channels(&routed);
+    let organisation = principal.organisation;
+    let (mut ids, mut labels, mut own) = (Vec::new(), BTreeMap::new(), Vec::new());
+    let mut severity = None;
+    for (at, name) in asked.monitors.iter().enumerate() {
+        let monitor = services.alerts().monitor(organisation, name).await.map_err(|error| match error {
+            AlertError::NotFound { .. } => {
+                let expected = "the id or name of a monitor there is";
+                Problem::from(FieldError::new(format!("monitors[{at}]"), name, expected))
+            }
+            error => error.into(),
+        })?;
+        let document = monitor.document;
+        ids.extend([monitor.id.to_string(), document.name]);
+        labels.extend(document.labels);
+        own.extend(document.channels);
+        severity = severity.max(Some(document.severity));
+    }
+    let labels: Vec<_> = asked.labels.unwrap_or(labels).into_iter().collect();
+    let tags = [asked.tags.into_iter().collect::<Vec<_>>()];
+    let (own, severity) = (asked.channels.unwrap_or(own), asked.severity.or(severity));
+    let routed = Routed {
+        labels: &labels,
+        severity: severity.unwrap_or(Severity::High),
+        monitors: &ids,
+        tags: &tags,
+        own: &own,
+    };
+    let Recipients { channels, passed_over, fell_back } =
+        services.routes().of(organisation).await?.recipients(&routed);
     let mut missing = Vec::new();
     for channel in &channels {
-        match services.deliveries().channel(principal.organisation, channel).await {
+        match services.deliveries().channel(organisation, channel).await {
             Ok(_) => {}
             Err(AlertError::NotFound { .. }) => missing.push(channel.clone()),
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(Json(RoutedTo { channels, missing }))
+    Ok(Json(RoutedTo { channels, missing, passed_over, fell_back }))
 }
 
 /// Shows the rules.
@@ -154,10 +193,13 @@ pub(crate) async fn rules(
     State(services): State<Shared>,
 ) -> Result<Json<Rules>, Problem> {
     let (RouteRules { rules }, version) = services.routes().rules(principal.organisation).await?;
-    Ok(Json(Rules { version, rules }))
+    let given = RouteRules { rules };
+    let warnings = services.routes().rule_warnings(principal.organisation, &given).await?;
+    Ok(Json(Rules { version, rules: given.rules, warnings }))
 }
 
-/// Puts rules in the place of those there are.
+/// Puts rules in the place of those there are. What they name and is not there is said in `warnings`: such channels are
+/// passed over until they are put.
 #[utoipa::path(put, path = "/v1/routes/rules", tag = "channels", security(("key" = [])), params(VersionQuery),
     request_body = PutRules,
     responses((status = 200, description = "The rules", body = Rules), Refusals, Bodied, Clash))]
@@ -169,7 +211,8 @@ pub(crate) async fn put_rules(
 ) -> Result<Json<Rules>, Problem> {
     let given = RouteRules { rules };
     let version = services.routes().put_rules(&principal, &given, version).await?;
-    Ok(Json(Rules { version, rules: given.rules }))
+    let warnings = services.routes().rule_warnings(principal.organisation, &given).await?;
+    Ok(Json(Rules { version, rules: given.rules, warnings }))
 }
 
 /// Lists the routing tables.
@@ -196,7 +239,8 @@ pub(crate) async fn table(
     Ok(Json(Table { r#match: Some(found.matches), csv: Some(found.csv), ..Table::from(found.record) }))
 }
 
-/// Puts a routing table, or another in its place.
+/// Puts a routing table, or another in its place. What it names and is not there is said in `warnings`: such channels are
+/// passed over until they are put.
 #[utoipa::path(put, path = "/v1/routes/tables/{table}", tag = "channels", security(("key" = [])),
     params(("table" = String, Path, description = "1 to 32 characters of `a-z0-9_-`"), VersionQuery),
     request_body = PutTable,

@@ -49,6 +49,48 @@ async fn the_page_of_alerts_shows_what_the_keys_organisation_has_and_asks_for_th
     }
 }
 
+#[tokio::test]
+async fn a_trial_of_routes_takes_what_is_not_given_from_the_monitors_it_names() {
+    let host = Host::new().await;
+    let monitor = json!({
+        "name": "load", "kind": "threshold", "query": "avg:load{*} by {host}", "channels": ["mail"],
+        "thresholds": {"comparator": ">", "critical": 90}, "severity": "critical", "labels": {"team": "web"},
+    });
+    assert_eq!(host.ask("POST", "/v1/monitors", &host.admin, monitor).await.status, 201);
+    let rules = json!({"rules": [
+        {"match": {"severity": "critical", "labels": {"team": "web"}, "monitors": ["1"]}, "channels": ["web"]},
+        {"match": {"severity": "high"}, "channels": ["pager"]},
+    ]});
+    let put = host.ask("PUT", "/v1/routes/rules", &host.admin, rules).await;
+    assert_eq!(put.json()["warnings"].as_array().map(Vec::len), Some(2), "{}", put.text());
+    assert_eq!(put.json(), host.get("/v1/routes/rules", &host.read).await.json());
+    for (asked, channels, passed_over) in [
+        (json!({}), json!([]), json!(["pager"])),
+        (json!({"severity": "low"}), json!([]), json!([])),
+        (json!({"monitors": ["load"]}), json!(["mail"]), json!(["web", "pager"])),
+        (
+            json!({"monitors": ["1"], "severity": "high", "channels": ["own"]}),
+            json!(["own"]),
+            json!(["pager"]),
+        ),
+        (json!({"monitors": ["load"], "labels": {"team": "db"}}), json!(["mail"]), json!(["pager"])),
+    ] {
+        let routed = host.ask("POST", "/v1/routes/test", &host.read, asked.clone()).await.json();
+        assert_eq!(
+            (&routed["channels"], &routed["passed_over"]),
+            (&channels, &passed_over),
+            "{asked}: {routed}"
+        );
+    }
+    let refused =
+        host.ask("POST", "/v1/routes/test", &host.read, json!({"monitors": ["load", "nope"]})).await;
+    let problem = refused.problem(400, "invalid");
+    assert_eq!(
+        (&problem["errors"][0]["field"], &problem["errors"][0]["value"]),
+        (&json!("monitors[1]"), &json!("nope"))
+    );
+}
+
 /// A host with an incident of a monitor that lets a playbook be started by link. Gives the incident's id and the links its
 /// channels would be told: label and path.
 async fn incident() -> (Host, String, Vec<(String, String)>) {
