@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bellwether_alerts::{Act, Acted, Actions};
-use bellwether_kernel::FieldError;
+use bellwether_alerts::{Act, Acted, Action, Actions, AlertError, Event, Notification, StoredIncident};
+use bellwether_kernel::{FieldError, OrganisationId};
 use serde_json::{Map, Value as Json};
 
 use super::Firing;
 use super::begin::declared_inputs;
 use super::step::not_called;
-use crate::rows::StartedBy;
+use crate::rows::{PlaybookRow, StartedBy};
+use crate::service::Loaded;
 use crate::{
     App, AppCall, Input, PlaybookError, Playbooks, Run, RunState, StartedRun, TriggerOn, Value, convert,
     trigger,
@@ -48,6 +49,33 @@ impl Actions for IncidentActions {
             (None, None) => Some(Acted::failed("it names neither a playbook nor an app")),
         }
     }
+
+    async fn why_not(
+        &self,
+        organisation: OrganisationId,
+        action: &Action,
+    ) -> Result<Option<String>, AlertError> {
+        let act = made_up(organisation, action);
+        let playbooks = &self.playbooks;
+        Ok(match (&action.playbook, &action.app) {
+            (Some(playbook), _) => match playbooks.playbook_of(&act, playbook).await {
+                Ok(_) => None,
+                Err(PlaybookError::Store(error)) => return Err(error.into()),
+                Err(error) => Some(error.to_string()),
+            },
+            (None, Some(app)) => playbooks.app_of(&act, app).err(),
+            // A monitor that says so is refused.
+            (None, None) => None,
+        })
+    }
+}
+
+/// An action as it would be done about an incident such as there may be.
+fn made_up(organisation: OrganisationId, action: &Action) -> Act {
+    let as_told = Notification::sample(Event::Opened).incident;
+    let incident = StoredIncident::sample(&as_told);
+    let (action, by) = (action.clone(), String::new());
+    Act { organisation, principal: None, by, sequence: 0, again: false, action, incident, as_told }
 }
 
 fn ended(run: &Run) -> Acted {
@@ -68,6 +96,21 @@ impl Playbooks {
         act: &Act,
         playbook: &str,
     ) -> Result<StartedRun, PlaybookError> {
+        let (loaded, row, trigger) = self.playbook_of(act, playbook).await?;
+        let incident = act.incident.id.to_string();
+        let name = format!("act:{incident}:{}", act.sequence);
+        let mut firing = Firing::new(StartedBy::Alert(incident, act.sequence), trigger);
+        firing.name = Some(name);
+        firing.playbook = Some(row);
+        self.accept(act.organisation, loaded, firing).await
+    }
+
+    /// The published playbook an act starts, and what its run has as its trigger.
+    async fn playbook_of(
+        &self,
+        act: &Act,
+        playbook: &str,
+    ) -> Result<(Arc<Loaded>, PlaybookRow, Json), PlaybookError> {
         let organisation = act.organisation;
         let (id, row) = self.find(organisation, playbook).await?;
         let loaded = self.published(organisation, id, &row).await?.ok_or_else(|| {
@@ -83,12 +126,7 @@ impl Playbooks {
         given.retain(|name, _| declared.is_empty() || declared.contains_key(name));
         given.extend(act.action.inputs.clone());
         let trigger = trigger::manual(&declared_inputs(declared, Json::Object(given))?);
-        let incident = act.incident.id.to_string();
-        let name = format!("act:{incident}:{}", act.sequence);
-        let mut firing = Firing::new(StartedBy::Alert(incident, act.sequence), trigger);
-        firing.name = Some(name);
-        firing.playbook = Some(row);
-        self.accept(organisation, loaded, firing).await
+        Ok((loaded, row, trigger))
     }
 
     /// Calls an app with an incident. One that a host had begun which stopped is not called again: what it did is not
@@ -100,15 +138,9 @@ impl Playbooks {
         let Some(principal) = act.principal.clone() else {
             return Acted::failed("an app acts for who calls it, and nobody did");
         };
-        let Some(found) = self.apps.app(act.organisation, app) else {
-            return Acted::failed(match self.apps.why_not(act.organisation, app, None) {
-                Some(why) => not_called(app, &why),
-                None => format!("there is no app {app:?}"),
-            });
-        };
-        let inputs = match app_inputs(&*found, act) {
-            Ok(inputs) => inputs,
-            Err(error) => return Acted::failed(error.to_string()),
+        let (found, inputs) = match self.app_of(act, app) {
+            Ok(found) => found,
+            Err(why) => return Acted::failed(why),
         };
         let call = AppCall {
             principal,
@@ -126,6 +158,17 @@ impl Playbooks {
             }
             Err(why) => Acted::failed(why),
         }
+    }
+
+    /// The app an act calls, and what it is given; or why it is not called.
+    fn app_of(&self, act: &Act, app: &str) -> Result<(Arc<dyn App>, Vec<(String, Value)>), String> {
+        let found = self.apps.app(act.organisation, app);
+        let found = found.ok_or_else(|| match self.apps.why_not(act.organisation, app, None) {
+            Some(why) => not_called(app, &why),
+            None => format!("there is no app {app:?}"),
+        })?;
+        let inputs = app_inputs(&*found, act).map_err(|error| error.to_string())?;
+        Ok((found, inputs))
     }
 }
 
@@ -147,5 +190,12 @@ fn app_inputs(app: &dyn App, act: &Act) -> Result<Vec<(String, Value)>, FieldErr
         declared.iter().any(|input| input.name == *name && !input.secret && fits(input))
     });
     given.extend(act.action.inputs.clone().into_iter().filter(|(_, value)| !value.is_null()));
+    let is_missing = |input: &&Input| {
+        input.required && input.default.is_none() && given.get(&input.name).is_none_or(Json::is_null)
+    };
+    if let Some(input) = declared.iter().find(is_missing) {
+        let expected = format!("{}: it is required", convert::expectation(input.value_type));
+        return Err(FieldError::new(format!("inputs.{}", input.name), "nothing", expected));
+    }
     convert::from_object(declared, "inputs", &given)
 }

@@ -222,3 +222,44 @@ async fn an_app_called_about_an_incident_takes_of_it_what_fits_its_inputs() {
     let expected = json!({"title": "Checkout fails more often than usual", "value": 64.0});
     assert_eq!(given["given"], expected, "the incident's `expected` is no list, its severity none of those");
 }
+
+#[tokio::test]
+async fn an_action_that_could_not_be_done_is_known_before_anybody_asks_for_it() {
+    let world = World::new().await;
+    let required = Input { required: true, ..input("address", ValueType::Text) };
+    let inputs = vec![input("title", ValueType::Text), required];
+    world.apps.put_quick("fetch", describe(inputs, &[]), |_| gives(&[]));
+    let steps = json!([{"id": "a", "app": "echo", "inputs": {"value": "1"}}]);
+    let manual = json!({"type": "manual", "inputs": {"service": {"type": "text", "required": true}}});
+    let playbook =
+        |name: &str, trigger: &serde_json::Value| json!({"name": name, "trigger": trigger, "steps": steps});
+    world.store_json(playbook("restart", &manual)).await;
+    world.store_json(playbook("hooked", &json!({"type": "webhook"}))).await;
+    let draft = playbook("draft", &manual).to_string();
+    world.playbooks.save_draft(&world.admin, &draft, Format::Json).await.unwrap();
+    let actions = IncidentActions::new(world.playbooks.clone());
+    for (action, expected) in [
+        (json!({"app": "fetch", "inputs": {"address": "https://a.example"}}), None),
+        (json!({"app": "fetch"}), Some("inputs.address")),
+        (
+            json!({"app": "fetch", "inputs": {"address": "https://a.example", "adress": "x"}}),
+            Some("inputs.adress"),
+        ),
+        (json!({"app": "none"}), Some("there is no app \"none\"")),
+        (json!({"playbook": "restart", "inputs": {"service": "checkout"}}), None),
+        (json!({"playbook": "restart"}), Some("inputs.service")),
+        (json!({"playbook": "restart", "inputs": {"service": "a", "host": "b"}}), Some("inputs.host")),
+        (json!({"playbook": "none"}), Some("there is no playbook \"none\"")),
+        (json!({"playbook": "hooked"}), Some("type manual")),
+        (json!({"playbook": "draft"}), Some("no published version")),
+    ] {
+        let mut whole = action.clone();
+        whole["name"] = json!("do");
+        let whole: Action = serde_json::from_value(whole).unwrap();
+        let why = actions.why_not(world.organisation, &whole).await.unwrap();
+        match expected {
+            None => assert_eq!(why, None, "{action}"),
+            Some(part) => assert!(why.as_ref().is_some_and(|why| why.contains(part)), "{action}: {why:?}"),
+        }
+    }
+}
