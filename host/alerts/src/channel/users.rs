@@ -1,14 +1,15 @@
-//! Who names a channel: the monitors and routes that would tell it.
+//! Who names a channel: the monitors and routes that would tell it. And which channels name a secret.
 
 use std::fmt;
 
 use bellwether_kernel::OrganisationId;
-use bellwether_store::{Walk, decode};
+use bellwether_store::{Direction, Walk, decode};
 use serde::Deserialize;
 
-use crate::delivery::Deliveries;
+use super::{Channel, ChannelRow, ChannelSpec};
+use crate::delivery::{Deliveries, keys};
 use crate::rows::{self, MonitorRow};
-use crate::{AlertError, Routes};
+use crate::{AlertError, RoleKind, Routes, Settings, limits};
 
 /// Monitors that are named; the rest are counted.
 const NAMED: usize = 20;
@@ -83,5 +84,61 @@ impl Deliveries {
         let (store, access, clock) = (self.store.clone(), self.access.clone(), self.clock.clone());
         users.routes = Routes::new(store, access, clock).naming(organisation, channel).await?;
         Ok(users)
+    }
+
+    /// The names of the channels whose settings name a secret.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn channels_naming_secret(
+        &self,
+        organisation: OrganisationId,
+        secret: &str,
+    ) -> Result<Vec<String>, AlertError> {
+        let mut naming = Vec::new();
+        let range = keys::channels(organisation).prefix();
+        for (key, row) in self.store.scan(range, Direction::Forward, limits::CHANNELS).await? {
+            let channel = decode::<ChannelRow>(&row)?.channel(&keys::name_of(&key)?)?;
+            // Of a formatter that is not called it is not known which settings are secrets: it may be this one.
+            let names = |setting: &str| match self.formatter(organisation, &channel.spec.formatter) {
+                Some(formatter) => {
+                    let inputs = &formatter.description().settings;
+                    inputs.iter().any(|input| input.secret && input.name == setting)
+                }
+                None => true,
+            };
+            let mut settings = channel.spec.settings.iter();
+            if settings.any(|(setting, value)| value.as_str() == Some(secret) && names(setting)) {
+                naming.push(channel.name);
+            }
+        }
+        Ok(naming)
+    }
+
+    /// Why a channel cannot be told anything as things are, whatever its receiver does: a secret it names is not there, or
+    /// its formatter is not called.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn channel_problem(
+        &self,
+        organisation: OrganisationId,
+        channel: &Channel,
+    ) -> Result<Option<String>, AlertError> {
+        let ChannelSpec { formatter: name, settings, .. } = &channel.spec;
+        let Some(formatter) = self.formatter(organisation, name) else {
+            return Ok(Some(self.roles.not_called(organisation, name, RoleKind::Formatter).to_string()));
+        };
+        let settings = match Settings::read(&formatter.description().settings, settings) {
+            Ok(settings) => settings,
+            Err(error) => return Ok(Some(error.to_string())),
+        };
+        let mut missing = Vec::new();
+        for (setting, (kept, secret)) in &self.secrets(organisation, &settings).await?.0 {
+            if secret.is_none() {
+                missing.push(format!("there is no secret {kept:?}, which its setting {setting} names"));
+            }
+        }
+        Ok((!missing.is_empty()).then(|| missing.join("; ")))
     }
 }

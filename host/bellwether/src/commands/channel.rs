@@ -92,6 +92,7 @@ const FIELDS: &[output::Column] = &[
     ("state", "/state"),
     ("since", "/since"),
     ("reason", "/reason"),
+    ("problem", "/problem"),
     ("description", "/description"),
     ("formatter", "/formatter"),
     ("settings", "/settings"),
@@ -116,6 +117,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
                 ("VERSION", "/version"),
                 ("UPDATED", "/updated"),
                 ("REASON", "/reason"),
+                ("PROBLEM", "/problem"),
             ];
             output::listing(format, &channels, &columns)?;
         }
@@ -168,7 +170,7 @@ fn specification(file: &Path) -> Result<Value, Failure> {
     let mut read: Value = serde_json::from_str(&text)
         .map_err(|error| Failure::Usage(format!("{name} is not JSON: {error}")))?;
     if let Value::Object(fields) = &mut read {
-        for shown in ["name", "version", "state", "since", "reason", "created", "updated"] {
+        for shown in ["name", "version", "state", "since", "reason", "problem", "created", "updated"] {
             fields.remove(shown);
         }
     }

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::json;
 
-use super::Limit;
+use super::{Limit, query};
 use crate::client::{Body, Connection};
 use crate::failure::Failure;
 use crate::output;
@@ -48,11 +48,14 @@ it to its hosts alone.")]
         #[arg(long = "host", value_name = "URL")]
         hosts: Vec<String>,
     },
-    /// Delete a secret: steps and channels that name it fail from here on
+    /// Delete a secret, unless channels or published playbooks name it
     #[command(after_help = "Example:\n  bellwether secret delete ticket-token")]
     Delete {
         /// Its name
         name: String,
+        /// Delete it whoever names it: their steps and channels fail from here on
+        #[arg(long)]
+        force: bool,
     },
 }
 
@@ -77,8 +80,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
                 format!("the secret {name} is {what}\n")
             })?;
         }
-        SecretCommand::Delete { name } => {
-            client.write(Method::DELETE, &["v1", "secrets", &name], &[], Body::None).await?;
+        SecretCommand::Delete { name, force } => {
+            let query = query([("force", force.then(|| "true".to_owned()))]);
+            client.write(Method::DELETE, &["v1", "secrets", &name], &query, Body::None).await?;
             let answer = json!({ "name": name, "deleted": true });
             output::value(format, &answer, |_| format!("the secret {name} is deleted\n"))?;
         }

@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bellwether_alerts::{ChannelSpec, ChannelTrial};
+use bellwether_kernel::OrganisationId;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -41,6 +42,9 @@ pub(crate) struct Channel {
     hosts: Vec<String>,
     rate: Rate,
     retry: Retry,
+    /// Why it cannot be told anything as things are: a secret it names is not there, or its formatter is not called.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
     created: Instant,
     /// When it was last changed.
     updated: Instant,
@@ -110,10 +114,16 @@ impl From<bellwether_alerts::ChannelState> for Standing {
     }
 }
 
-impl From<bellwether_alerts::Channel> for Channel {
-    fn from(channel: bellwether_alerts::Channel) -> Self {
+impl Channel {
+    /// As it is shown.
+    async fn of(
+        services: &Shared,
+        organisation: OrganisationId,
+        channel: bellwether_alerts::Channel,
+    ) -> Result<Self, Problem> {
+        let problem = services.deliveries().channel_problem(organisation, &channel).await?;
         let ChannelSpec { description, formatter, settings, hosts, rate, retry } = channel.spec;
-        Self {
+        Ok(Self {
             name: channel.name,
             version: channel.version,
             state: channel.state.into(),
@@ -123,9 +133,10 @@ impl From<bellwether_alerts::Channel> for Channel {
             hosts: hosts.iter().map(ToString::to_string).collect(),
             rate: Rate { per_minute: rate.per_minute, burst: rate.burst },
             retry: Retry { max_age_seconds: retry.max_age_seconds, attempts: retry.attempts },
+            problem,
             created: channel.created.into(),
             updated: channel.updated.into(),
-        }
+        })
     }
 }
 
@@ -205,8 +216,12 @@ pub(crate) async fn list(
     State(services): State<Shared>,
 ) -> Result<Json<ChannelList>, Problem> {
     let page = CHANNELS.page(query.limit, query.cursor.as_deref())?;
-    let found = services.deliveries().channels(principal.organisation, &page).await?.map(Channel::from);
-    Ok(Json(ChannelList { items: found.items, next: CHANNELS.next(found.next) }))
+    let found = services.deliveries().channels(principal.organisation, &page).await?;
+    let mut items = Vec::with_capacity(found.items.len());
+    for channel in found.items {
+        items.push(Channel::of(&services, principal.organisation, channel).await?);
+    }
+    Ok(Json(ChannelList { items, next: CHANNELS.next(found.next) }))
 }
 
 /// Shows a channel.
@@ -218,7 +233,8 @@ pub(crate) async fn get(
     Path(channel): Path<String>,
     State(services): State<Shared>,
 ) -> Result<Json<Channel>, Problem> {
-    Ok(Json(services.deliveries().channel(principal.organisation, &channel).await?.into()))
+    let channel = services.deliveries().channel(principal.organisation, &channel).await?;
+    Ok(Json(Channel::of(&services, principal.organisation, channel).await?))
 }
 
 /// Puts a channel, or changes the one of that name. What waits for it is delivered by what it is then. Settings its
@@ -240,7 +256,8 @@ pub(crate) async fn put(
     let put = services.deliveries().put_channel(&principal, &channel, body.spec()?, version).await?;
     let (channel, created) = put;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, Json(Channel::from(channel))).into_response())
+    let channel = Channel::of(&services, principal.organisation, channel).await?;
+    Ok((status, Json(channel)).into_response())
 }
 
 /// Deletes a channel. What waits for it becomes dead letters. One that monitors or routes name is not deleted: the answer
@@ -277,7 +294,8 @@ pub(crate) async fn pause(
     State(services): State<Shared>,
     JsonOrNothing(PauseChannel { reason }): JsonOrNothing<PauseChannel>,
 ) -> Result<Json<Channel>, Problem> {
-    Ok(Json(services.deliveries().pause_channel(&principal, &channel, &reason).await?.into()))
+    let channel = services.deliveries().pause_channel(&principal, &channel, &reason).await?;
+    Ok(Json(Channel::of(&services, principal.organisation, channel).await?))
 }
 
 /// Lets a channel be told again that was paused or disabled.
@@ -289,7 +307,8 @@ pub(crate) async fn resume(
     Path(channel): Path<String>,
     State(services): State<Shared>,
 ) -> Result<Json<Channel>, Problem> {
-    Ok(Json(services.deliveries().resume_channel(&principal, &channel).await?.into()))
+    let channel = services.deliveries().resume_channel(&principal, &channel).await?;
+    Ok(Json(Channel::of(&services, principal.organisation, channel).await?))
 }
 
 /// What came of a notification that tries a channel.

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::keys::PageQuery;
-use crate::extract::{Admin, Authorised, Instant, Json, List, Path, Query};
+use crate::extract::{Admin, Authorised, Force, Instant, Json, List, Path, Query};
 use crate::openapi::{Bodied, Clash, NotFound, Refusals};
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemKind};
 use crate::services::Shared;
 
 const SECRETS: List = List("secrets");
@@ -99,15 +99,57 @@ pub(crate) async fn put(
     Ok((status, Json(Put { name, created })).into_response())
 }
 
-/// Deletes a secret: a step or a channel that names it fails from here on.
+/// Deletes a secret. One that channels or published playbooks name is not deleted: the answer says which. With `force` it
+/// is, and a step or a channel that names it fails from here on.
 #[utoipa::path(delete, path = "/v1/secrets/{name}", tag = "secrets", security(("key" = [])),
-    params(("name" = String, Path, description = "Its name")),
-    responses((status = 204, description = "It is gone"), Refusals, NotFound))]
+    params(("name" = String, Path, description = "Its name"), Force),
+    responses((status = 204, description = "It is gone"), Refusals, NotFound, Clash))]
 pub(crate) async fn delete(
     Authorised(principal, ..): Authorised<Admin>,
     Path(name): Path<String>,
+    Query(Force { force }): Query<Force>,
     State(services): State<Shared>,
 ) -> Result<StatusCode, Problem> {
+    if !force {
+        let organisation = principal.organisation;
+        let channels = services.deliveries().channels_naming_secret(organisation, &name).await?;
+        let playbooks = services.playbooks().naming_secret(organisation, &name).await?;
+        if let Some(users) = users(&channels, &playbooks) {
+            let text = format!(
+                "the secret {name:?} is named by {users}: they would fail without it; change them first, or force it"
+            );
+            return Err(Problem::new(ProblemKind::Conflict, text));
+        }
+    }
     services.access().delete_secret(&principal, &name).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Who names a secret, in words: `the channels ops, mail, and by the playbook restart`; `None` if nobody does.
+fn users(channels: &[String], playbooks: &[String]) -> Option<String> {
+    let words = |one: &str, names: &[String]| match names {
+        [] => None,
+        [name] => Some(format!("the {one} {name}")),
+        names => Some(format!("the {one}s {}", names.join(", "))),
+    };
+    let all: Vec<String> =
+        [words("channel", channels), words("playbook", playbooks)].into_iter().flatten().collect();
+    (!all.is_empty()).then(|| all.join(", and by "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_names_a_secret_is_named_by_kind() {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        for (channels, playbooks, expected) in [
+            (&[][..], &[][..], None),
+            (&["ops"], &[], Some("the channel ops")),
+            (&["ops", "mail"], &["restart"], Some("the channels ops, mail, and by the playbook restart")),
+        ] {
+            assert_eq!(users(&names(channels), &names(playbooks)).as_deref(), expected);
+        }
+    }
 }

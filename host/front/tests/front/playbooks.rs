@@ -115,6 +115,22 @@ async fn a_secret_is_put_and_listed_and_its_value_never_comes_out() {
     assert_eq!(host.ask("DELETE", "/v1/secrets/ticket-token", &host.admin, Value::Null).await.status, 404);
 }
 
+#[tokio::test]
+async fn a_secret_that_a_playbook_names_is_not_deleted_unless_it_is_forced() {
+    let host = Host::new().await;
+    let value = json!({"value": "correct horse battery staple"});
+    assert_eq!(host.ask("PUT", "/v1/secrets/signing", &host.admin, value).await.status, 201);
+    let mut signed = playbook("signed", "webhook", "a");
+    signed["trigger"]["signature"] = json!({"scheme": "github", "secret": "signing"});
+    let put = host.ask("POST", "/v1/playbooks", &host.admin, signed).await;
+    assert_eq!(put.status, 201, "{}", put.text());
+    let refused = host.ask("DELETE", "/v1/secrets/signing", &host.admin, Value::Null).await;
+    let detail = refused.problem(409, "conflict")["detail"].to_string();
+    assert!(detail.contains("named by the playbook signed"), "{detail}");
+    let forced = host.ask("DELETE", "/v1/secrets/signing?force=true", &host.admin, Value::Null).await;
+    assert_eq!(forced.status, 204);
+}
+
 /// Sends a form of the page.
 pub(crate) async fn form(host: &Host, page: &str, fields: &[(&str, &str)]) -> String {
     form_answered(host, page, fields, 200).await

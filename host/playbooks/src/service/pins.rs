@@ -1,4 +1,5 @@
-//! Who keeps to an app, so that nobody removes it under a run or a published playbook; and who has a playbook as a step.
+//! Who keeps to an app, so that nobody removes it under a run or a published playbook; who has a playbook as
+//! a step, and who names a secret.
 
 use std::collections::BTreeSet;
 
@@ -43,6 +44,25 @@ impl Playbooks {
         };
         self.each_published(organisation, look_at).await?;
         Ok(having)
+    }
+
+    /// The names of the published playbooks that name a secret.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn naming_secret(
+        &self,
+        organisation: OrganisationId,
+        secret: &str,
+    ) -> Result<Vec<String>, PlaybookError> {
+        let mut naming = Vec::new();
+        let look_at = |compiled: &Compiled| {
+            if compiled.secret_places().iter().any(|(_, name)| *name == secret) {
+                naming.push(compiled.document.name.clone());
+            }
+        };
+        self.each_published(organisation, look_at).await?;
+        Ok(naming)
     }
 
     /// Looks at the published version of every playbook that has one.

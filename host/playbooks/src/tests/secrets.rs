@@ -236,3 +236,23 @@ async fn a_secret_that_was_replaced_or_deleted_stays_hidden_where_it_was_used() 
     assert_hidden(&world, &["hunter2", "swordfish"]).await;
     assert_eq!(*seen.lock(), vec![Value::Json(UP.into()); 3], "the steps themselves are given it");
 }
+
+#[tokio::test]
+async fn the_published_playbooks_that_name_a_secret_are_known() {
+    let world = World::new().await;
+    add_talkative_apps(&world.apps);
+    for name in ["token", "other"] {
+        world.secrets.put(name, "hunter2");
+    }
+    let login = |name: &str, secret: &str| {
+        let inputs = json!({"password": format!("{{{{ secrets.{secret} }}}}")});
+        let steps = json!([{"id": "login", "app": "login", "inputs": inputs}]);
+        json!({"name": name, "trigger": {"type": "manual"}, "steps": steps})
+    };
+    world.store_json(login("a", "token")).await;
+    world.store_json(login("b", "other")).await;
+    let draft = login("c", "token").to_string();
+    world.playbooks.save_draft(&world.admin, &draft, Format::Json).await.unwrap();
+    let naming = world.playbooks.naming_secret(world.organisation, "token").await.unwrap();
+    assert_eq!(naming, ["a"], "nobody runs a draft");
+}

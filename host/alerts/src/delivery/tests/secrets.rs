@@ -195,3 +195,23 @@ async fn a_token_is_kept_while_it_is_good_and_had_anew_when_it_is_refused() {
     world.ended(3).await;
     assert_eq!(tokens(), 3, "an hour later it is no longer good");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_whose_secret_is_gone_says_so_and_who_names_a_secret_is_known() {
+    let world = World::new().await;
+    let channel = world.put("c", json!({})).await;
+    // The same text in a setting that is no secret is not its name.
+    world
+        .put("d", json!({"settings": {"url": "https://cards.example", "signing": "basic", "token": "token"}}))
+        .await;
+    let organisation = world.organisation;
+    let naming =
+        async |secret: &str| world.deliveries.channels_naming_secret(organisation, secret).await.unwrap();
+    assert_eq!(naming("token").await, ["c", "d"]);
+    assert!(naming("basic").await.is_empty() && naming("other").await.is_empty());
+    assert_eq!(world.deliveries.channel_problem(organisation, &channel).await.unwrap(), None);
+    world.access.delete_secret(&world.admin, "token").await.unwrap();
+    let problem = world.deliveries.channel_problem(organisation, &channel).await.unwrap();
+    let expected = "there is no secret \"token\", which its setting token names";
+    assert_eq!(problem.as_deref(), Some(expected));
+}
