@@ -78,6 +78,9 @@ fn made_up(organisation: OrganisationId, action: &Action) -> Act {
     Act { organisation, principal: None, by, sequence: 0, again: false, action, incident, as_told }
 }
 
+/// An app's inputs by name, as it is called with them.
+type Inputs = Vec<(String, Value)>;
+
 fn ended(run: &Run) -> Acted {
     let summary = &run.summary;
     let succeeded = summary.state == RunState::Succeeded;
@@ -161,7 +164,7 @@ impl Playbooks {
     }
 
     /// The app an act calls, and what it is given; or why it is not called.
-    fn app_of(&self, act: &Act, app: &str) -> Result<(Arc<dyn App>, Vec<(String, Value)>), String> {
+    fn app_of(&self, act: &Act, app: &str) -> Result<(Arc<dyn App>, Inputs), String> {
         let found = self.apps.app(act.organisation, app);
         let found = found.ok_or_else(|| match self.apps.why_not(act.organisation, app, None) {
             Some(why) => not_called(app, &why),
@@ -181,7 +184,7 @@ fn about(act: &Act) -> Map<String, Json> {
 
 /// What an app takes of what the action says and, by the same names, of the incident; a secret only of the former. What the
 /// incident has by an input's name and does not fit it is another thing: `expected` is a number here, and may be a list there.
-fn app_inputs(app: &dyn App, act: &Act) -> Result<Vec<(String, Value)>, FieldError> {
+fn app_inputs(app: &dyn App, act: &Act) -> Result<Inputs, FieldError> {
     let declared = &app.description().inputs;
     let mut given = about(act);
     given.retain(|name, value| {
