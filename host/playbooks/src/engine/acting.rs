@@ -193,12 +193,5 @@ fn app_inputs(app: &dyn App, act: &Act) -> Result<Inputs, FieldError> {
         declared.iter().any(|input| input.name == *name && !input.secret && fits(input))
     });
     given.extend(act.action.inputs.clone().into_iter().filter(|(_, value)| !value.is_null()));
-    let is_missing = |input: &&Input| {
-        input.required && input.default.is_none() && given.get(&input.name).is_none_or(Json::is_null)
-    };
-    if let Some(input) = declared.iter().find(is_missing) {
-        let expected = format!("{}: it is required", convert::expectation(input.value_type));
-        return Err(FieldError::new(format!("inputs.{}", input.name), "nothing", expected));
-    }
     convert::from_object(declared, "inputs", &given)
 }
