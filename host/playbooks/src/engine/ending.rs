@@ -43,15 +43,12 @@ impl Playbooks {
                             batch.append(own);
                         }
                         Err(error) => {
-                            work.row.outcome = Some(RunState::Failed);
-                            work.row.error = Some(format!("its outputs cannot be recorded: {error}"));
+                            let error = format!("its outputs cannot be recorded: {error}");
+                            work.comes_to(RunState::Failed, Some(error));
                         }
                     }
                 }
-                Err(error) => {
-                    work.row.outcome = Some(RunState::Failed);
-                    work.row.error = Some(error);
-                }
+                Err(error) => work.comes_to(RunState::Failed, Some(error)),
             }
         }
         self.end(work, batch).await
@@ -132,8 +129,7 @@ impl Playbooks {
             Some(reason) => (RunState::Cancelled, format!("{reason}; {damage}")),
             None => (RunState::Failed, damage.to_string()),
         };
-        work.row.outcome = Some(outcome);
-        work.row.error = Some(error);
+        work.comes_to(outcome, Some(error));
         match self.end(work, Batch::new()).await {
             // Who else holds a place does not read either, or how healthy its playbook is.
             Err(Failure::Store(StoreError::Damaged(_))) => {

@@ -220,8 +220,7 @@ impl Playbooks {
             Ok(worked) => worked,
             Err(_) => {
                 let error = "the run panicked, which is a fault of the host".to_owned();
-                work.row.outcome = Some(RunState::Failed);
-                work.row.error = Some(error);
+                work.comes_to(RunState::Failed, Some(error));
                 let ended = self.end(work, Batch::new()).instrument(span).await.map(|()| Came::Ended);
                 self.tell_end(work.organisation, work.id).await;
                 ended

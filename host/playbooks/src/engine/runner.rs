@@ -57,6 +57,12 @@ impl Work {
         let stop = CancellationToken::new();
         Self { organisation, id, loaded, row, open, fence, untouched: false, permit: None, stop }
     }
+
+    /// Says how it will end, and why: as much of that as its row holds.
+    pub(super) fn comes_to(&mut self, outcome: RunState, error: Option<String>) {
+        self.row.outcome = Some(outcome);
+        self.row.error = error.map(|error| shortened(error, ERROR_BYTES));
+    }
 }
 
 /// How far a run came.
@@ -91,8 +97,7 @@ impl Playbooks {
             Ok(recalled) => recalled,
             Err(crate::PlaybookError::Store(error)) => return Err(error.into()),
             Err(error) => {
-                work.row.outcome = Some(RunState::Failed);
-                work.row.error = Some(error.to_string());
+                work.comes_to(RunState::Failed, Some(error.to_string()));
                 self.end(work, Batch::new()).await?;
                 self.tell_end(work.organisation, work.id).await;
                 return Ok(Came::Ended);
@@ -107,8 +112,8 @@ impl Playbooks {
             };
             if let Err(reason) = self.principal(work.organisation, &work.row.runs_as) {
                 self.end_all_within(work).await?;
-                work.row.outcome = Some(RunState::Blocked);
-                work.row.error = Some(format!("{reason}; publish the playbook again with a key that works"));
+                let error = format!("{reason}; publish the playbook again with a key that works");
+                work.comes_to(RunState::Blocked, Some(error));
                 self.end(work, Batch::new()).await?;
                 self.hand_over(work, &mut recalled).await;
                 return Ok(Came::Ended);
@@ -235,8 +240,7 @@ impl Playbooks {
 
     /// Says how a run will end, and gives its on-failure steps their time.
     fn decide(&self, work: &mut Work, outcome: RunState, error: Option<String>, step: Option<String>) {
-        work.row.outcome = Some(outcome);
-        work.row.error = error.map(|error| shortened(error, ERROR_BYTES));
+        work.comes_to(outcome, error);
         work.row.failed_step = step;
         work.row.grant_failure_time(self.clock.now());
     }
