@@ -158,12 +158,16 @@ impl Routes {
             routes.documents.extend(self.document(&key, decode(&head)?).await?);
         }
         if !routes.documents.is_empty() {
-            let range = keys::channels(organisation).prefix();
-            for (key, _) in self.store.scan(range, Direction::Forward, limits::CHANNELS).await? {
-                routes.there.insert(keys::name_of(&key)?);
-            }
+            routes.there = self.channels_there(organisation).await?;
         }
         Ok(routes)
+    }
+
+    /// The names of an organisation's channels.
+    async fn channels_there(&self, organisation: OrganisationId) -> Result<HashSet<String>, AlertError> {
+        let range = keys::channels(organisation).prefix();
+        let rows = self.store.scan(range, Direction::Forward, limits::CHANNELS).await?;
+        Ok(rows.iter().map(|(key, _)| keys::name_of(key)).collect::<Result<_, _>>()?)
     }
 
     /// A document, read once for each of its versions; `None` if it went away meanwhile.
@@ -240,22 +244,14 @@ impl Routes {
         organisation: OrganisationId,
         rules: &RouteRules,
     ) -> Result<Vec<String>, AlertError> {
+        let there = self.channels_there(organisation).await?;
         let mut warnings = Vec::new();
         for (place, rule) in rules.rules.iter().enumerate() {
             let channels = rule.channels.iter().map(String::as_str).collect();
-            let found = self.warnings(organisation, channels, &rule.matches).await?;
+            let found = self.warnings(organisation, &there, channels, &rule.matches).await?;
             warnings.extend(found.into_iter().map(|warning| format!("rules[{place}]: {warning}")));
         }
         Ok(warnings)
-    }
-
-    async fn table_warnings(
-        &self,
-        organisation: OrganisationId,
-        matches: &RouteMatch,
-        table: &Table,
-    ) -> Result<Vec<String>, AlertError> {
-        self.warnings(organisation, table.names(), matches).await
     }
 
     /// Puts the rules of an organisation in the place of those it has. Their new version.
@@ -280,12 +276,13 @@ impl Routes {
     /// # Errors
     /// The store's.
     pub async fn tables(&self, organisation: OrganisationId) -> Result<Vec<RouteTableRecord>, AlertError> {
+        let there = self.channels_there(organisation).await?;
         let mut found = Vec::new();
         let range = tables(organisation).prefix();
         for (key, head) in self.store.scan(range, Direction::Forward, limits::ROUTE_TABLES).await? {
             let head: Head = decode(&head)?;
             if let Some(Read::Table(matches, table)) = self.document(&key, head).await?.as_deref() {
-                let warnings = self.table_warnings(organisation, matches, table).await?;
+                let warnings = self.warnings(organisation, &there, table.names(), matches).await?;
                 found.push(record(keys::name_of(&key)?, head, table, warnings));
             }
         }
@@ -306,7 +303,8 @@ impl Routes {
         let stored: StoredTable =
             serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
         let table = Table::read(&stored.csv).map_err(|error| damaged(error.to_string()))?;
-        let warnings = self.table_warnings(organisation, &stored.matches, &table).await?;
+        let there = self.channels_there(organisation).await?;
+        let warnings = self.warnings(organisation, &there, table.names(), &stored.matches).await?;
         let record = record(name.to_owned(), head, &table, warnings);
         Ok(RouteTable { record, matches: stored.matches, csv: stored.csv })
     }
@@ -346,7 +344,8 @@ impl Routes {
         let stored = StoredTable { matches, csv: csv.to_owned() };
         let bytes = serde_json::to_vec(&stored).expect("a table is plain data");
         let head = self.put(principal, &key, &bytes, expected, ("routes.table.put", name)).await?;
-        let warnings = self.table_warnings(organisation, &stored.matches, &table).await?;
+        let there = self.channels_there(organisation).await?;
+        let warnings = self.warnings(organisation, &there, table.names(), &stored.matches).await?;
         Ok(record(name.to_owned(), head, &table, warnings))
     }
 

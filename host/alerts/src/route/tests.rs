@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bellwether_access::{Access, HostKey, NewKey, Principal, Role};
-use bellwether_kernel::{SeededRandomness, SystemClock};
-use bellwether_store::{Batch, MemoryStore};
+use bellwether_kernel::{MonitorId, SeededRandomness, SystemClock};
+use bellwether_store::{Batch, MemoryStore, encode};
 use serde_json::json;
 
 use super::table::Table;
@@ -143,8 +143,9 @@ async fn what_tables_and_rules_name_and_is_not_there_is_said_as_long_as_it_is_no
     let (routes, admin) = routes().await;
     let organisation = admin.organisation;
     let mut batch = Batch::new();
-    batch.put(rows::monitor_name(organisation, "cpu"), Vec::new());
-    batch.put(rows::monitor(organisation, bellwether_kernel::MonitorId(7)), Vec::new());
+    let id = MonitorId(7);
+    batch.put(rows::monitor_name(organisation, "cpu"), encode(&rows::MonitorRef(id)));
+    batch.put(rows::monitor(organisation, id), Vec::new());
     routes.store.commit(batch).await.unwrap();
     let long = "m".repeat(2_000);
     let matches = RouteMatch { monitors: texts(&["cpu", "7", "8", "nope", &long]), ..RouteMatch::default() };

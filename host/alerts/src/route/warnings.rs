@@ -1,12 +1,11 @@
 //! What routes name and is not there: they are kept all the same, as it may be put later.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
-use bellwether_kernel::{MonitorId, OrganisationId};
-use bellwether_store::MAX_KEY;
+use bellwether_kernel::OrganisationId;
 
 use super::{RouteMatch, Routes};
-use crate::delivery::keys;
+use crate::service::monitor_id;
 use crate::{AlertError, rows};
 
 /// Channels that are named; the rest are counted.
@@ -18,40 +17,30 @@ pub(crate) fn no_channel(name: &str) -> String {
 }
 
 impl Routes {
-    /// What is not there of some channels and of the monitors a match names, a sentence each.
+    /// What is not `there` of some channels, or of the monitors a match names, a sentence each.
     pub(super) async fn warnings(
         &self,
         organisation: OrganisationId,
+        there: &HashSet<String>,
         channels: BTreeSet<&str>,
         matches: &RouteMatch,
     ) -> Result<Vec<String>, AlertError> {
-        let (mut warnings, mut more) = (Vec::new(), 0);
-        for name in channels {
-            match self.store.get(&keys::channel(organisation, name)).await? {
-                Some(_) => {}
-                None if warnings.len() < NAMED => warnings.push(no_channel(name)),
-                None => more += 1,
-            }
-        }
+        let mut missing = channels.into_iter().filter(|name| !there.contains(*name));
+        let mut warnings: Vec<String> = missing.by_ref().take(NAMED).map(no_channel).collect();
+        let more = missing.count();
         if more > 0 {
             warnings.push(format!("nor are there {more} more of the channels it names"));
         }
         for name in &matches.monitors {
-            if !self.has_monitor(organisation, name).await? {
+            let id = monitor_id(&*self.store, organisation, name).await?;
+            let row = match id {
+                Some(id) => self.store.get(&rows::monitor(organisation, id)).await?,
+                None => None,
+            };
+            if row.is_none() {
                 warnings.push(format!("there is no monitor {name:?}: until it is put, no incident is of it"));
             }
         }
         Ok(warnings)
-    }
-
-    /// Whether there is a monitor of that id or name.
-    async fn has_monitor(&self, organisation: OrganisationId, name_or_id: &str) -> Result<bool, AlertError> {
-        let key = match name_or_id.parse() {
-            Ok(id) => rows::monitor(organisation, MonitorId(id)),
-            // What cannot be a name need not be looked up, nor can it break the limit of a key.
-            Err(_) if name_or_id.len() > MAX_KEY / 4 => return Ok(false),
-            Err(_) => rows::monitor_name(organisation, name_or_id),
-        };
-        Ok(self.store.get(&key).await?.is_some())
     }
 }

@@ -1,7 +1,7 @@
 //! Monitors as they are found and read.
 
 use bellwether_kernel::{Cursor, FieldError, MonitorId, OrganisationId, Page, PageRequest, Timestamp};
-use bellwether_store::{Direction, MAX_KEY, StoreError, decode};
+use bellwether_store::{Direction, MAX_KEY, Store, StoreError, decode};
 use bytes::Bytes;
 
 use super::monitors::VersionRow;
@@ -195,15 +195,7 @@ impl Alerts {
         name_or_id: &str,
     ) -> Result<Found, AlertError> {
         let unknown = || AlertError::unknown("monitor", name_or_id);
-        // A name is never digits alone, so neither can stand for the other.
-        let id = match name_or_id.parse() {
-            Ok(id) => id,
-            Err(_) if name_or_id.len() > MAX_KEY / 4 => return Err(unknown()),
-            Err(_) => {
-                let row = self.store.get(&rows::monitor_name(organisation, name_or_id)).await?;
-                decode::<MonitorRef>(&row.ok_or_else(unknown)?)?.0
-            }
-        };
+        let id = monitor_id(&*self.store, organisation, name_or_id).await?.ok_or_else(unknown)?;
         let stored = self.store.get(&rows::monitor(organisation, id)).await?.ok_or_else(unknown)?;
         let row = decode(&stored)?;
         Ok(Found { id, stored, row })
@@ -285,6 +277,23 @@ impl Alerts {
             }
         }
         Ok(undoable)
+    }
+}
+
+/// Which monitor a name or id stands for; there may be none of that id. A name is never digits alone, so neither can stand
+/// for the other.
+pub(crate) async fn monitor_id(
+    store: &dyn Store,
+    organisation: OrganisationId,
+    name_or_id: &str,
+) -> Result<Option<MonitorId>, AlertError> {
+    match name_or_id.parse() {
+        Ok(id) => Ok(Some(id)),
+        Err(_) if name_or_id.len() > MAX_KEY / 4 => Ok(None),
+        Err(_) => {
+            let row = store.get(&rows::monitor_name(organisation, name_or_id)).await?;
+            Ok(row.map(|row| decode::<MonitorRef>(&row)).transpose()?.map(|MonitorRef(id)| id))
+        }
     }
 }
 

@@ -37,6 +37,7 @@ use crate::{AlertError, EventSource, Figures, Outward, Roles, Routes, Tellings};
 pub use backtest::{Backtest, BacktestIncident, BacktestRequest};
 pub use callers::Caller;
 pub use feedback::FeedbackFilter;
+pub(crate) use find::monitor_id;
 pub use find::{MonitorVersion, SeriesStatus, StoredMonitor};
 pub use incidents::{IncidentFilter, IncidentState};
 
