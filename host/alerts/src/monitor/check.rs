@@ -115,18 +115,16 @@ pub(crate) fn contradictions(monitor: &Monitor) -> Vec<FieldError> {
     let mut checks = Checks::default();
     if let (MonitorKind::Threshold, Some(thresholds)) = (monitor.kind, &monitor.thresholds) {
         let comparator = thresholds.comparator.as_str();
-        let (wanted, word) = match thresholds.comparator.is_upwards() {
-            true => (Side::Up, "up"),
-            false => (Side::Down, "down"),
+        let (word, other, wrong) = match thresholds.comparator.is_upwards() {
+            true => ("up", "down", Side::Down),
+            false => ("down", "up", Side::Up),
         };
         for (at, condition) in monitor.conditions.iter().enumerate() {
             let Condition::Direction { side } = condition else { continue };
-            let other = if wanted == Side::Up { "down" } else { "up" };
-            let right = *side == wanted || *side == Side::Both;
             let expected = format!(
                 "{word} or both: what breaches with thresholds.comparator {comparator} does so to that side"
             );
-            checks.expect(right, format!("conditions[{at}].side"), other, &expected);
+            checks.expect(*side != wrong, format!("conditions[{at}].side"), other, &expected);
         }
     }
     if let Some(detector) = &monitor.detector

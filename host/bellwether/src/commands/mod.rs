@@ -211,9 +211,14 @@ pub(crate) fn query<'a>(
     pairs.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
-/// Says on the standard error what an answer warns of.
+/// What an answer warns of.
+pub(crate) fn warnings(answer: &serde_json::Value) -> impl Iterator<Item = &str> {
+    answer["warnings"].as_array().into_iter().flatten().filter_map(serde_json::Value::as_str)
+}
+
+/// Says that on the standard error.
 pub(crate) fn warn(answer: &serde_json::Value) {
-    for warning in answer["warnings"].as_array().into_iter().flatten().filter_map(serde_json::Value::as_str) {
+    for warning in warnings(answer) {
         crate::output::note!("warning: {warning}");
     }
 }

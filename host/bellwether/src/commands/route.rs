@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use super::mute::pairs;
-use super::{query, warn};
+use super::{query, warn, warnings};
 use crate::client::{Body, Connection};
 use crate::failure::Failure;
 use crate::output;
@@ -134,7 +134,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             let tables = client.get(&TABLES, &[]).await?;
             let all = json!({
                 "version": rules["version"], "rules": rules["rules"], "tables": tables["items"],
-                "warnings": warnings(&rules, &tables),
+                "warnings": of_all(&rules, &tables),
             });
             output::value(format, &all, listed)?;
         }
@@ -219,26 +219,19 @@ fn listed(all: &Value) -> String {
         ],
     );
     let mut text = format!("Rules, version {}:\n{rules}\nTables:\n{tables}", all["version"]);
-    let warnings = items("warnings");
-    if !warnings.is_empty() {
+    if warnings(all).next().is_some() {
         text.push_str("\nWarnings:\n");
     }
-    for warning in warnings.iter().filter_map(Value::as_str) {
-        text.push_str(&format!("{warning}\n"));
-    }
+    text.extend(warnings(all).map(|warning| format!("{warning}\n")));
     text
 }
 
 /// What rules and tables name and is not there.
-fn warnings(rules: &Value, tables: &Value) -> Vec<String> {
-    let of = |document: &Value| {
-        let warnings = document["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str);
-        warnings.map(str::to_owned).collect::<Vec<_>>()
-    };
-    let mut all = of(rules);
+fn of_all(rules: &Value, tables: &Value) -> Vec<String> {
+    let mut all: Vec<String> = warnings(rules).map(str::to_owned).collect();
     for table in tables["items"].as_array().into_iter().flatten() {
         let name = table["name"].as_str().unwrap_or_default();
-        all.extend(of(table).into_iter().map(|warning| format!("table {name}: {warning}")));
+        all.extend(warnings(table).map(|warning| format!("table {name}: {warning}")));
     }
     all
 }
@@ -292,7 +285,7 @@ mod tests {
             json!({"warnings": ["rules[0]: there is no channel \"a\""]}),
             json!({"items": [{"name": "one"}, {"name": "two", "warnings": ["there is no channel \"b\""]}]}),
         );
-        let all = json!({"version": 1, "rules": [], "tables": [], "warnings": warnings(&rules, &tables)});
+        let all = json!({"version": 1, "rules": [], "tables": [], "warnings": of_all(&rules, &tables)});
         let text = listed(&all);
         let expected =
             "Warnings:\nrules[0]: there is no channel \"a\"\ntable two: there is no channel \"b\"\n";

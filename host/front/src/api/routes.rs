@@ -192,10 +192,9 @@ pub(crate) async fn rules(
     Authorised(principal, ..): Authorised<Read>,
     State(services): State<Shared>,
 ) -> Result<Json<Rules>, Problem> {
-    let (RouteRules { rules }, version) = services.routes().rules(principal.organisation).await?;
-    let given = RouteRules { rules };
-    let warnings = services.routes().rule_warnings(principal.organisation, &given).await?;
-    Ok(Json(Rules { version, rules: given.rules, warnings }))
+    let (found, version) = services.routes().rules(principal.organisation).await?;
+    let warnings = services.routes().rule_warnings(principal.organisation, &found).await?;
+    Ok(Json(Rules { version, rules: found.rules, warnings }))
 }
 
 /// Puts rules in the place of those there are. What they name and is not there is said in `warnings`: such channels are
