@@ -59,13 +59,9 @@ mod tests {
     #[test]
     fn a_role_is_given_a_secrets_setting_and_never_the_name_of_what_is_kept() {
         let input = |name: &str, secret: bool| Input {
-            name: name.to_owned(),
-            value_type: ValueType::Text,
             required: !secret,
-            default: None,
-            choices: Vec::new(),
             secret,
-            help: String::new(),
+            ..Input::new(name, ValueType::Text)
         };
         let declared = [input("url", false), input("key", true), input("other", true)];
         let read = |given: Json| Settings::read(&declared, given.as_object().expect("an object"));

@@ -228,23 +228,14 @@ impl ChannelSpec {
 
 #[cfg(test)]
 mod tests {
-    use bellwether_kernel::value::ValueType;
+    use bellwether_kernel::value::{Input, ValueType};
     use serde_json::json;
 
     use super::*;
-    use bellwether_kernel::value::Input;
 
     #[tokio::test]
     async fn hosts_that_are_left_out_are_those_its_urls_lead_to_and_of_a_secret_url_those_it_is_bound_to() {
-        let input = |name: &str, secret: bool| Input {
-            name: name.to_owned(),
-            value_type: ValueType::Text,
-            required: false,
-            default: None,
-            choices: Vec::new(),
-            secret,
-            help: String::new(),
-        };
+        let input = |name: &str, secret| Input { secret, ..Input::new(name, ValueType::Text) };
         let declared = [input("url", true), input("key", true), input("api_url", false)];
         let mut secrets =
             crate::sending::tests::secrets(&[("url", "https://hooks.example/T0"), ("key", "hush")]).await;

@@ -191,15 +191,7 @@ struct Picky(DetectorDescription);
 
 impl Picky {
     fn new() -> Arc<Self> {
-        let deviations = Input {
-            name: "deviations".into(),
-            value_type: ValueType::Number,
-            required: true,
-            default: None,
-            choices: Vec::new(),
-            secret: false,
-            help: String::new(),
-        };
+        let deviations = Input { required: true, ..Input::new("deviations", ValueType::Number) };
         Arc::new(Self(DetectorDescription {
             summary: "Far away is strange.".into(),
             settings: vec![deviations],

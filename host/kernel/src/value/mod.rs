@@ -91,3 +91,18 @@ pub struct Input {
     /// For whoever fills it in.
     pub help: String,
 }
+
+impl Input {
+    /// One that may be left out and is no secret, any value of whose type is right.
+    pub fn new(name: impl Into<String>, value_type: ValueType) -> Self {
+        Self {
+            name: name.into(),
+            value_type,
+            required: false,
+            default: None,
+            choices: Vec::new(),
+            secret: false,
+            help: String::new(),
+        }
+    }
+}

@@ -58,14 +58,6 @@ fn read_by(name: &str, of: Option<&str>, described: Option<&Described>) -> Input
     match known {
         // A template that reads what is not there fails, whatever its app would do without it.
         Some(known) => Input { name: name.to_owned(), required: true, default: None, ..known.clone() },
-        None => Input {
-            name: name.to_owned(),
-            value_type: ValueType::Json,
-            required: of.is_some(),
-            default: None,
-            choices: Vec::new(),
-            secret: false,
-            help: String::new(),
-        },
+        None => Input { required: of.is_some(), ..Input::new(name, ValueType::Json) },
     }
 }

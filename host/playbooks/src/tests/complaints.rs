@@ -334,7 +334,7 @@ async fn a_run_is_repeated_from_any_step_and_from_within_its_loops() {
     let calls = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&calls);
     let outputs = &[("n", ValueType::Integer)];
-    world.apps.put_quick("add", describe(vec![input("n", ValueType::Integer)], outputs), move |call| {
+    world.apps.put_quick("add", describe(vec![Input::new("n", ValueType::Integer)], outputs), move |call| {
         let Value::Integer(n) = given(&call, "n") else { panic!() };
         let scope = call.effects.clone().unwrap();
         seen.lock().push((scope.step, scope.item));
@@ -381,7 +381,7 @@ async fn a_long_list_is_worked_off_so_many_items_at_once_within_bounds() {
     let world = World::with_limits(Limits { items: 3_000, outputs: 100_000, ..Limits::default() }).await;
     let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (at_work, highest) = (Arc::clone(&now), Arc::clone(&most));
-    let described = describe(vec![input("size", ValueType::Integer)], &[("text", ValueType::Text)]);
+    let described = describe(vec![Input::new("size", ValueType::Integer)], &[("text", ValueType::Text)]);
     world.apps.put("slow", described, move |call| {
         let (at_work, highest) = (Arc::clone(&at_work), Arc::clone(&highest));
         Box::pin(async move {
@@ -433,8 +433,8 @@ async fn a_long_list_is_worked_off_so_many_items_at_once_within_bounds() {
 async fn a_named_secret_reaches_its_app_and_nothing_else() {
     let world = World::new().await;
     world.secrets.put("api", "hunter2-secret");
-    let secret = Input { secret: true, ..input("token", ValueType::Text) };
-    let described = describe(vec![secret, input("note", ValueType::Text)], &[("said", ValueType::Text)]);
+    let secret = Input { secret: true, ..Input::new("token", ValueType::Text) };
+    let described = describe(vec![secret, Input::new("note", ValueType::Text)], &[("said", ValueType::Text)]);
     world.apps.put_quick("call", described, |call| {
         assert_eq!(given(&call, "token"), &Value::Text("hunter2-secret".into()));
         let line = LogLine {
@@ -504,7 +504,7 @@ async fn what_was_published_last_runs_after_any_restart() {
 #[tokio::test(start_paused = true)]
 async fn a_condition_that_does_not_hold_and_an_item_that_fails_hang_nothing() {
     let world = World::new().await;
-    let described = describe(vec![input("n", ValueType::Integer)], &[("n", ValueType::Integer)]);
+    let described = describe(vec![Input::new("n", ValueType::Integer)], &[("n", ValueType::Integer)]);
     world.apps.put_quick("odd", described, |call| match given(&call, "n") {
         Value::Integer(n) if n % 2 == 1 => gives(&[("n", Value::Integer(*n))]),
         _ => fails("even"),

@@ -14,7 +14,7 @@ async fn survives(crash: Crash) -> bool {
     let calls = Arc::clone(&called);
     before.apps.put_quick(
         "effect",
-        describe(vec![input("n", ValueType::Integer)], &[("n", ValueType::Integer)]),
+        describe(vec![Input::new("n", ValueType::Integer)], &[("n", ValueType::Integer)]),
         move |call| {
             calls.lock().push(call.idempotency_key.clone());
             let Value::Integer(n) = given(&call, "n") else { panic!() };

@@ -7,13 +7,13 @@ use super::*;
 /// Stands for the metric app: required, typed, chosen and secret inputs.
 fn add_apps(apps: &FakeApps) {
     let mut inputs = vec![
-        Input { required: true, ..input("name", ValueType::Text) },
-        input("value", ValueType::Number),
-        Input { required: true, default: Some(json!(true)), ..input("create", ValueType::Boolean) },
-        input("tags", ValueType::Texts),
-        Input { secret: true, ..input("token", ValueType::Text) },
+        Input { required: true, ..Input::new("name", ValueType::Text) },
+        Input::new("value", ValueType::Number),
+        Input { required: true, default: Some(json!(true)), ..Input::new("create", ValueType::Boolean) },
+        Input::new("tags", ValueType::Texts),
+        Input { secret: true, ..Input::new("token", ValueType::Text) },
     ];
-    inputs.push(Input { choices: vec!["sum".into(), "count".into()], ..input("kind", ValueType::Text) });
+    inputs.push(Input { choices: vec!["sum".into(), "count".into()], ..Input::new("kind", ValueType::Text) });
     apps.put_quick("add", describe(inputs, &[("total", ValueType::Number)]), |_| gives(&[]));
 }
 

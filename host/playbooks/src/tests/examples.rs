@@ -18,23 +18,23 @@ type Sums = Arc<Mutex<BTreeMap<(String, String), f64>>>;
 fn add_metric_app(apps: &FakeApps) -> Sums {
     let choices = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     let inputs = vec![
-        Input { required: true, ..input("metric", ValueType::Text) },
-        input("value", ValueType::Number),
-        input("key", ValueType::Text),
-        input("date", ValueType::Text),
-        input("weight", ValueType::Number),
-        Input { default: Some(json!(false)), ..input("read", ValueType::Boolean) },
-        Input { default: Some(json!(true)), ..input("create", ValueType::Boolean) },
+        Input { required: true, ..Input::new("metric", ValueType::Text) },
+        Input::new("value", ValueType::Number),
+        Input::new("key", ValueType::Text),
+        Input::new("date", ValueType::Text),
+        Input::new("weight", ValueType::Number),
+        Input { default: Some(json!(false)), ..Input::new("read", ValueType::Boolean) },
+        Input { default: Some(json!(true)), ..Input::new("create", ValueType::Boolean) },
         Input {
             choices: choices(&["sum", "count", "min", "max", "first", "last", "average"]),
-            ..input("data_type", ValueType::Text)
+            ..Input::new("data_type", ValueType::Text)
         },
         Input {
             choices: choices(&["hourly", "daily", "weekly", "monthly", "yearly"]),
-            ..input("interval", ValueType::Text)
+            ..Input::new("interval", ValueType::Text)
         },
-        input("keyed", ValueType::Boolean),
-        input("description", ValueType::Text),
+        Input::new("keyed", ValueType::Boolean),
+        Input::new("description", ValueType::Text),
     ];
     let outputs = [
         ("id", ValueType::Integer),
@@ -180,7 +180,7 @@ async fn an_incident_that_opens_is_counted_and_a_severe_one_told_of() {
         ("body", ValueType::Json),
         ("expected", ValueType::Integers),
     ];
-    let inputs = inputs.map(|(name, value_type)| input(name, value_type)).to_vec();
+    let inputs = inputs.map(|(name, value_type)| Input::new(name, value_type)).to_vec();
     world.apps.put_quick("http", describe(inputs, &[]), move |call| {
         kept.lock().push(given(&call, "body").clone());
         gives(&[])

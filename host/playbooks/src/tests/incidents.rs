@@ -202,10 +202,10 @@ async fn an_alert_trigger_is_tried_with_an_incident_that_is_made_up() {
 async fn an_app_called_about_an_incident_takes_of_it_what_fits_its_inputs() {
     let world = World::new().await;
     let inputs = vec![
-        input("title", ValueType::Text),
-        input("value", ValueType::Number),
-        input("expected", ValueType::Integers),
-        Input { choices: vec!["P1".into(), "P2".into()], ..input("severity", ValueType::Text) },
+        Input::new("title", ValueType::Text),
+        Input::new("value", ValueType::Number),
+        Input::new("expected", ValueType::Integers),
+        Input { choices: vec!["P1".into(), "P2".into()], ..Input::new("severity", ValueType::Text) },
     ];
     world.apps.put_quick("ask", describe(inputs, &[("given", ValueType::Json)]), |call| {
         gives(&[("given", Value::Json(convert::to_object(&call.inputs).into()))])
@@ -226,8 +226,8 @@ async fn an_app_called_about_an_incident_takes_of_it_what_fits_its_inputs() {
 #[tokio::test]
 async fn an_action_that_could_not_be_done_is_known_before_anybody_asks_for_it() {
     let world = World::new().await;
-    let required = Input { required: true, ..input("address", ValueType::Text) };
-    let inputs = vec![input("title", ValueType::Text), required];
+    let required = Input { required: true, ..Input::new("address", ValueType::Text) };
+    let inputs = vec![Input::new("title", ValueType::Text), required];
     world.apps.put_quick("fetch", describe(inputs, &[]), |_| gives(&[]));
     let steps = json!([{"id": "a", "app": "echo", "inputs": {"value": "1"}}]);
     let manual = json!({"type": "manual", "inputs": {"service": {"type": "text", "required": true}}});

@@ -31,18 +31,6 @@ use serde_json::json;
 use crate::*;
 use fakes::{FakeApps, FakeSecrets, FakeWrites, TestClock};
 
-fn input(name: &str, value_type: ValueType) -> Input {
-    Input {
-        name: name.into(),
-        value_type,
-        required: false,
-        default: None,
-        choices: Vec::new(),
-        secret: false,
-        help: String::new(),
-    }
-}
-
 fn describe(inputs: Vec<Input>, outputs: &[(&str, ValueType)]) -> AppDescription {
     let outputs = outputs.iter();
     let outputs = outputs.map(|(name, value_type)| Output {
@@ -99,7 +87,7 @@ impl World {
         let apps = Arc::new(FakeApps::default());
         apps.put_quick(
             "echo",
-            describe(vec![input("value", ValueType::Json)], &[("value", ValueType::Json)]),
+            describe(vec![Input::new("value", ValueType::Json)], &[("value", ValueType::Json)]),
             |call| gives(&[("value", given(&call, "value").clone())]),
         );
         let (secrets, writes) = (Arc::new(FakeSecrets::default()), Arc::new(FakeWrites::default()));

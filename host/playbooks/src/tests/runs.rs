@@ -18,9 +18,9 @@ async fn a_run_hands_typed_values_from_step_to_step() {
         "double",
         describe(
             vec![
-                Input { required: true, ..input("number", ValueType::Integer) },
-                Input { default: Some(json!("x")), ..input("text", ValueType::Text) },
-                input("unused", ValueType::Number),
+                Input { required: true, ..Input::new("number", ValueType::Integer) },
+                Input { default: Some(json!("x")), ..Input::new("text", ValueType::Text) },
+                Input::new("unused", ValueType::Number),
             ],
             &[("number", ValueType::Integer), ("bytes", ValueType::Binary), ("none", ValueType::Text)],
         ),
@@ -68,7 +68,7 @@ async fn a_webhook_starts_its_playbook_as_the_key_it_was_stored_with() {
     let world = World::new().await;
     let principal = Arc::new(Mutex::new(None));
     let seen = Arc::clone(&principal);
-    world.apps.put_quick("who", describe(vec![input("text", ValueType::Text)], &[]), move |call| {
+    world.apps.put_quick("who", describe(vec![Input::new("text", ValueType::Text)], &[]), move |call| {
         *seen.lock() = Some(call.principal);
         gives(&[])
     });
@@ -103,7 +103,7 @@ async fn a_failing_step_ends_the_run_and_says_why() {
         gives(&[("number", Value::Number(f64::INFINITY))])
     });
     world.apps.put("slow", describe(vec![], outputs), |_| Box::pin(std::future::pending()));
-    world.apps.put_quick("integer", describe(vec![input("n", ValueType::Integer)], &[]), |_| gives(&[]));
+    world.apps.put_quick("integer", describe(vec![Input::new("n", ValueType::Integer)], &[]), |_| gives(&[]));
     tokio::time::pause();
     let n = |template: &str| json!({"id": "a", "app": "integer", "inputs": {"n": template}});
     let cases = [

@@ -14,12 +14,12 @@ fn contains(world_rows: &[Row], secret: &str) -> Option<Key> {
 /// Declares `login`, whose secret is given, and `fetch`, whose secret is what `login` gave. Both say their secrets
 /// wherever they can.
 fn add_talkative_apps(apps: &FakeApps) {
-    let secret = |name| Input { secret: true, ..input(name, ValueType::Text) };
+    let secret = |name| Input { secret: true, ..Input::new(name, ValueType::Text) };
     let outputs = &[("session", ValueType::Json), ("echo", ValueType::Text)];
     let log = |message: String| vec![LogLine { time: Timestamp::default(), level: LogLevel::Info, message }];
     apps.put_quick(
         "login",
-        describe(vec![secret("password"), input("note", ValueType::Text)], outputs),
+        describe(vec![secret("password"), Input::new("note", ValueType::Text)], outputs),
         move |call| {
             let Value::Text(password) = given(&call, "password") else { panic!() };
             assert!(password.starts_with("hunter"), "the app gets the secret itself: {password}");
@@ -93,8 +93,8 @@ async fn a_secret_is_in_no_row_of_the_store() {
 #[tokio::test]
 async fn a_secret_that_does_not_render_is_not_in_the_error() {
     let world = World::new().await;
-    let secret = Input { secret: true, choices: vec!["a".into()], ..input("s", ValueType::Text) };
-    let number = Input { secret: true, ..input("n", ValueType::Integer) };
+    let secret = Input { secret: true, choices: vec!["a".into()], ..Input::new("s", ValueType::Text) };
+    let number = Input { secret: true, ..Input::new("n", ValueType::Integer) };
     world.apps.put_quick("app", describe(vec![secret, number], &[]), |_| gives(&[]));
     for inputs in [
         json!({"s": "{{ trigger.inputs.s }}"}),
@@ -113,7 +113,7 @@ async fn a_secret_that_does_not_render_is_not_in_the_error() {
 async fn a_secret_that_an_error_would_cut_in_two_is_masked_before_it_is_cut() {
     let world = World::new().await;
     add_talkative_apps(&world.apps);
-    world.apps.put_quick("number", describe(vec![input("n", ValueType::Number)], &[]), |_| gives(&[]));
+    world.apps.put_quick("number", describe(vec![Input::new("n", ValueType::Number)], &[]), |_| gives(&[]));
     let long = "x".repeat(94);
     let steps = [
         json!({"id": "login", "app": "login", "inputs": {"password": "{{ trigger.inputs.password }}"}}),
@@ -129,7 +129,7 @@ const UP: &str = "Bearer hunter2-é";
 /// An app that sends a secret to a service which repeats it, as JSON.
 fn add_echo_service(world: &World) {
     world.secrets.put("up", UP);
-    let authorization = Input { secret: true, ..input("authorization", ValueType::Text) };
+    let authorization = Input { secret: true, ..Input::new("authorization", ValueType::Text) };
     world.apps.put_quick("http", describe(vec![authorization], &[("json", ValueType::Json)]), |call| {
         let Value::Text(sent) = given(&call, "authorization") else { panic!() };
         gives(&[("json", Value::Json(json!({"headers": {"authorization": sent}})))])
@@ -205,7 +205,7 @@ async fn a_secret_that_was_replaced_or_deleted_stays_hidden_where_it_was_used() 
     add_echo_service(&world);
     let seen = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&seen);
-    let note = describe(vec![input("value", ValueType::Json)], &[("value", ValueType::Json)]);
+    let note = describe(vec![Input::new("value", ValueType::Json)], &[("value", ValueType::Json)]);
     world.apps.put_quick("note", note, move |call| {
         let value = given(&call, "value").clone();
         noted.lock().push(value.clone());

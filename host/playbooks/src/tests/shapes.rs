@@ -7,7 +7,7 @@ use super::*;
 
 /// An app that takes key-values and gives entities: one for each pair, its value the pair's.
 fn add_apps(apps: &FakeApps) {
-    let inputs = vec![input("headers", ValueType::KeyValues), input("subject", ValueType::Entity)];
+    let inputs = vec![Input::new("headers", ValueType::KeyValues), Input::new("subject", ValueType::Entity)];
     apps.put_quick("tag", describe(inputs, &[("found", ValueType::Entities)]), |call| {
         let Value::Json(headers) = given(&call, "headers") else { return gives(&[]) };
         let entity =
@@ -92,7 +92,7 @@ async fn what_a_document_writes_out_wrongly_is_named_before_it_is_stored() {
 #[tokio::test]
 async fn each_of_several_texts_is_held_against_the_choices() {
     let world = World::new().await;
-    let kinds = Input { choices: vec!["a".into(), "b".into()], ..input("kinds", ValueType::Texts) };
+    let kinds = Input { choices: vec!["a".into(), "b".into()], ..Input::new("kinds", ValueType::Texts) };
     world.apps.put_quick("sort", describe(vec![kinds], &[]), |_| gives(&[]));
     let steps = json!([{"id": "s", "app": "sort", "inputs": {"kinds": "{{ trigger.inputs.kinds }}"}}]);
     world.store_json(json!({"name": "sorting", "trigger": {"type": "manual"}, "steps": steps})).await;

@@ -295,7 +295,7 @@ async fn a_run_keeps_the_apps_it_began_with_or_says_that_they_are_gone() {
     let steps = json!([{"id": "wait", "delay": "1m"}, {"id": "a", "app": "echo", "inputs": {"value": 1}}]);
     world.store_json(json!({"name": "a", "trigger": {"type": "manual"}, "steps": steps})).await;
     let started = world.playbooks.start(&world.admin, "a", json!({})).await.unwrap();
-    let described = describe(vec![input("value", ValueType::Json)], &[("value", ValueType::Json)]);
+    let described = describe(vec![Input::new("value", ValueType::Json)], &[("value", ValueType::Json)]);
     world.apps.put_version("echo", "2.0.0", described, |_| Box::pin(async { gives(&[]) }));
     let error = started.ended.await.unwrap().summary.error.unwrap();
     assert!(
@@ -349,7 +349,7 @@ async fn a_dry_run_says_what_would_happen_and_calls_nothing() {
     let world = World::new().await;
     world.apps.put_quick(
         "never",
-        describe(vec![input("n", ValueType::Integer)], &[("n", ValueType::Integer)]),
+        describe(vec![Input::new("n", ValueType::Integer)], &[("n", ValueType::Integer)]),
         |_| panic!("called"),
     );
     let steps = json!([
@@ -445,9 +445,9 @@ async fn a_start_by_hand_is_told_what_it_may_give() {
         required: true,
         choices: vec!["Ada".into()],
         help: "Who.".into(),
-        ..input("name", ValueType::Text)
+        ..Input::new("name", ValueType::Text)
     };
-    let token = Input { secret: true, ..input("token", ValueType::Text) };
+    let token = Input { secret: true, ..Input::new("token", ValueType::Text) };
     world.apps.put_quick("greet", describe(vec![name.clone(), token.clone()], &[]), |_| gives(&[]));
     let given = json!({"name": "{{ trigger.inputs.who }}", "token": "{{ trigger.inputs.token }}"});
     let steps = json!([
@@ -466,10 +466,11 @@ async fn a_start_by_hand_is_told_what_it_may_give() {
         [
             Input { name: "who".into(), ..name },
             Input { required: true, ..token },
-            Input { name: "rest".into(), ..input("rest", ValueType::Json) },
+            Input { name: "rest".into(), ..Input::new("rest", ValueType::Json) },
         ]
     );
-    let who = Input { default: Some("Bo".into()), help: "Whom.".into(), ..input("who", ValueType::Text) };
+    let who =
+        Input { default: Some("Bo".into()), help: "Whom.".into(), ..Input::new("who", ValueType::Text) };
     assert_eq!(inputs("declared").await, [who]);
     assert_eq!(inputs("echo").await, []);
 }

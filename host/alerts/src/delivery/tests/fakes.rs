@@ -32,15 +32,7 @@ impl Clock for TestClock {
 pub(super) struct Cards(pub(super) Arc<Network>);
 
 fn input(name: &str, secret: bool) -> Input {
-    Input {
-        name: name.to_owned(),
-        value_type: ValueType::Text,
-        required: false,
-        default: None,
-        choices: Vec::new(),
-        secret,
-        help: String::new(),
-    }
+    Input { secret, ..Input::new(name, ValueType::Text) }
 }
 
 impl Roles for Cards {

@@ -7,7 +7,7 @@ use super::*;
 /// An app whose calls take up to three seconds and fail now and then, some of them for good.
 pub(super) fn add_effect(world: &World, seed: u64, seen: &Arc<Mutex<Seen>>) {
     let (seen, clock) = (Arc::clone(seen), Arc::clone(&world.clock));
-    let described = describe(vec![input("n", ValueType::Json)], &[("n", ValueType::Integer)]);
+    let described = describe(vec![Input::new("n", ValueType::Json)], &[("n", ValueType::Integer)]);
     world.apps.put("effect", described, move |call| {
         let scope = call.effects.clone().expect("a run's call has its scope");
         let place = (scope.run, scope.step, scope.item);
