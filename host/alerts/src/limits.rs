@@ -61,6 +61,9 @@ pub const CADENCE: crate::Period = crate::Period::seconds(10);
 /// How many times as often as its schedule says a monitor is evaluated at most, for what is written.
 pub const HASTE: i64 = 6;
 
+/// How far behind what is kept a host's clock may be and that still be taken for true. Beyond, a clock was ahead that wrote it.
+pub const CLOCK_AHEAD: crate::Period = crate::Period::minutes(10);
+
 /// Of a count's window, the share that nobody may have looked at and it still be told what was counted: one part of so many.
 /// A restart costs a long window nothing that matters, a short one too much.
 pub const UNSEEN: i64 = 10;

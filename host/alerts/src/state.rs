@@ -7,7 +7,7 @@ use bellwether_store::Versioned;
 use serde::{Deserialize, Serialize};
 
 use crate::monitor::series_id;
-use crate::{Excursion, IncidentId, Level};
+use crate::{Excursion, IncidentId, Level, limits};
 
 /// How the series of one monitor stand: one value, read and written whole by each evaluation.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -41,6 +41,19 @@ impl Versioned for MonitorState {
         let gap = Option::<Timestamp>::map(resumed, |to| Gap { from: to, to });
         Some(Self { fed, gap, series, incidents, opened, passed })
     }
+}
+
+impl MonitorState {
+    /// Forgets what a clock that was ahead left, so that the times from `at` on are looked at.
+    pub(crate) fn come_back(&mut self, at: Timestamp) {
+        self.fed = self.fed.filter(|fed| !is_ahead(*fed, at));
+        self.gap = self.gap.filter(|gap| !is_ahead(gap.to, at));
+    }
+}
+
+/// Whether a time that is over can only be of a clock that was ahead of `now`.
+pub(crate) fn is_ahead(time: Timestamp, now: Timestamp) -> bool {
+    time.milliseconds_since(now) > limits::CLOCK_AHEAD.milliseconds()
 }
 
 /// A time in which nobody looked: no host was up, or the monitor was paused.

@@ -3,22 +3,27 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use bellwether_kernel::{OrganisationId, Timestamp};
-use bellwether_store::{Direction, Key, Space};
+use bellwether_kernel::{ErrorKind, OrganisationId, Timestamp};
+use bellwether_store::{Batch, Direction, Key, Precondition, Space, Walk, decode};
 use futures::{FutureExt, StreamExt, stream};
 use tokio::task::JoinError;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::turn::{Cause, Turn};
-use crate::{AlertError, Alerts, MonitorId, rows};
+use crate::rows::NextRow;
+use crate::state::is_ahead;
+use crate::{AlertError, Alerts, MonitorId, limits, rows};
 
 /// The longest sleep: a clock that is set may bring a time nearer than it seemed, and another host may add one.
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 
 /// Monitors taken from the schedule in one turn.
 const TURN: usize = 1_024;
+
+/// How often monitors are looked for whose next time a clock set that was ahead.
+const LOOKED_AHEAD: Duration = Duration::from_secs(60);
 
 /// How long a loop that failed waits before its next turn.
 const AFTER_ERROR: Duration = Duration::from_secs(1);
@@ -28,8 +33,9 @@ impl Alerts {
     pub(crate) fn begin(self: &Arc<Self>) -> tokio::task::JoinHandle<()> {
         let alerts = Arc::clone(self);
         tokio::spawn(async move {
+            let mut looked = None;
             while !alerts.halt.is_cancelled() {
-                match AssertUnwindSafe(alerts.keep_time()).catch_unwind().await {
+                match AssertUnwindSafe(alerts.keep_time(&mut looked)).catch_unwind().await {
                     Ok(Ok(())) => continue,
                     Ok(Err(error)) => tracing::warn!(%error, "evaluating monitors failed; it is tried again"),
                     Err(_) => {
@@ -47,11 +53,15 @@ impl Alerts {
         })
     }
 
-    async fn keep_time(self: &Arc<Self>) -> Result<(), AlertError> {
+    async fn keep_time(self: &Arc<Self>, looked: &mut Option<Instant>) -> Result<(), AlertError> {
         let sooner = self.sooner.notified();
         tokio::pin!(sooner);
         // Listens from here on: what is committed behind the look is not slept through.
         sooner.as_mut().enable();
+        if looked.is_none_or(|looked| looked.elapsed() >= LOOKED_AHEAD) {
+            *looked = Some(Instant::now());
+            self.bring_back().await?;
+        }
         let now = self.clock.now();
         let due = self.evaluate_due(now).await?;
         // Where the schedule is behind, it comes first: it covers what wakes are for.
@@ -72,6 +82,41 @@ impl Alerts {
             () = self.halt.cancelled() => {}
             () = sooner => {}
             () = tokio::time::sleep(sleep.max(Duration::from_millis(1))) => {}
+        }
+        Ok(())
+    }
+
+    /// Has monitors evaluated now whose next time lies where only a clock that was ahead can have put it. Otherwise they
+    /// would stand still until that time.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(crate) async fn bring_back(&self) -> Result<(), AlertError> {
+        let now = self.clock.now();
+        let slack = limits::CLOCK_AHEAD.milliseconds();
+        let range = rows::due_behind(now.saturating_add(slack))..Key::new(Space::MonitorDue).prefix().end;
+        let mut due = Walk::forward(&*self.store, range);
+        while let Some((key, _)) = due.next().await? {
+            let (at, organisation, id) = rows::due_of(&key)?;
+            let key = rows::next(organisation, id);
+            let Some(stored) = self.store.get(&key).await? else { continue };
+            let Ok(mut next) = decode::<NextRow>(&stored) else { continue };
+            // One whose version does not read is brought back too, and told when its turn comes.
+            let every = self.load(organisation, id, next.version).await.map_or(0, |compiled| compiled.every);
+            let is_wrong = at.milliseconds_since(now) > every + slack
+                || next.evaluated.is_some_and(|last| is_ahead(last, now));
+            if next.at != Some(at) || !is_wrong {
+                continue;
+            }
+            let mut batch = Batch::new();
+            batch.require(key, Precondition::ValueIs(stored));
+            self.schedule(&mut batch, organisation, id, false, &mut next);
+            match self.store.commit(batch).await {
+                // Somebody else did, or changed the monitor.
+                Err(error) if error.kind() == ErrorKind::Conflict => continue,
+                done => drop(done?),
+            }
+            tracing::warn!(organisation = organisation.0, monitor = id.0, %at, "a monitor was due when a clock that was ahead had it; it is evaluated now");
         }
         Ok(())
     }

@@ -114,6 +114,7 @@ impl Alerts {
         // Before it looks: what is written from here on may not be seen.
         self.wakes.evaluated(organisation, id, next.version, &compiled, at);
         let (mut state, bytes) = self.read_state(organisation, id).await?;
+        state.come_back(at);
         if let Some(from) = gap {
             state.gap = Some(Gap { from, to: at });
         }

@@ -17,7 +17,7 @@ use crate::evaluate::{Move, Settling, close_all};
 use crate::feedback::FeedbackCounts;
 use crate::monitor::{Compiled, contradictions, step_of, written};
 use crate::rows::{self, MonitorRef, MonitorRow, NextRow};
-use crate::state::MonitorState;
+use crate::state::{MonitorState, is_ahead};
 use crate::{
     AlertError, Alerts, DetectorChoice, Faults, Monitor, MonitorKind, Period, Points, RoleError, RoleKind,
     Settings, limits,
@@ -139,7 +139,7 @@ impl Alerts {
         self.put_version(&mut batch, organisation, id, &row)?;
         let mut next =
             NextRow { turn: 0, at: None, version: 1, evaluated: None, problem: None, decisions: 0 };
-        self.schedule(&mut batch, organisation, id, compiled, &mut next);
+        self.schedule(&mut batch, organisation, id, compiled.monitor.paused, &mut next);
         self.audit(&mut batch, principal, "monitor.create", &name, &[("id", id.to_string())]);
         self.store.commit(batch).await?;
         self.sooner.notify_one();
@@ -248,7 +248,7 @@ impl Alerts {
             is_told =
                 self.end_all(&mut batch, organisation, id, &before, next.version, "monitor-changed").await?;
         }
-        self.schedule(&mut batch, organisation, id, &compiled, &mut next);
+        self.schedule(&mut batch, organisation, id, compiled.monitor.paused, &mut next);
         let details = [("id", id.to_string()), ("version", row.version.to_string())];
         self.audit(&mut batch, principal, action, &row.name, &details);
         self.store.commit(batch).await?;
@@ -367,21 +367,22 @@ impl Alerts {
     }
 
     /// Puts when a monitor is due next: at once after a change, never while it is paused.
-    fn schedule(
+    pub(crate) fn schedule(
         &self,
         batch: &mut Batch,
         organisation: OrganisationId,
         id: MonitorId,
-        compiled: &Compiled,
+        paused: bool,
         next: &mut NextRow,
     ) {
         if let Some(before) = next.at {
             batch.delete(rows::due(before, organisation, id));
         }
-        // No evaluation comes twice: the next is behind the last even where the clock was set back.
+        // No evaluation comes twice: the next is behind the last even where the clock was set back, unless by far.
         let now = self.clock.now();
+        next.evaluated = next.evaluated.filter(|last| !is_ahead(*last, now));
         let soonest = next.evaluated.map_or(now, |last| now.max(last.saturating_add(1)));
-        next.at = (!compiled.monitor.paused).then_some(soonest);
+        next.at = (!paused).then_some(soonest);
         next.turn += 1;
         if let Some(at) = next.at {
             batch.put(rows::due(at, organisation, id), Vec::new());

@@ -179,3 +179,30 @@ async fn evaluations_wake_of_themselves_once_begun() {
     let pace = world.alerts.pace().await.unwrap();
     assert_eq!(pace.behind, 0);
 }
+
+#[tokio::test]
+async fn a_clock_that_was_ahead_for_a_while_silences_no_monitor() {
+    const YEAR: i64 = 365 * 24 * 60;
+    let world = World::new().await;
+    for name in ["cpu", "saved", "paused"] {
+        world.create(cpu(json!({"name": name, "every": "1h"}))).await;
+    }
+    world.evaluate(YEAR).await;
+    world.alerts.pause_monitor(&world.principal, "paused", true).await.unwrap();
+    world.clock.set(at(1));
+    world.alerts.pause_monitor(&world.principal, "paused", false).await.unwrap();
+    world.alerts.replace_monitor(&world.principal, "saved", &cpu(json!({"name": "saved"})), None).await.unwrap();
+    world.alerts.bring_back().await.unwrap();
+    assert_eq!(world.alerts.evaluate_due(at(1)).await.unwrap(), 3);
+    for name in ["cpu", "saved", "paused"] {
+        assert_eq!(world.evaluated(name).await, Some(at(1)), "{name}");
+    }
+    // An hour to come is as it should be.
+    world.alerts.bring_back().await.unwrap();
+    assert_eq!(world.alerts.monitor(OURS, "cpu").await.unwrap().next_due, Some(at(61)));
+    // Writes are looked at again.
+    world.clock.set(past(11, 20));
+    world.figures.put("a", past(10, 30), 95.0);
+    assert_eq!(world.wake(past(11, 21)).await, 3);
+    assert_eq!(world.evaluated("cpu").await, Some(past(11, 20).saturating_add(1)));
+}

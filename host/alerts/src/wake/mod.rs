@@ -15,8 +15,8 @@ use bellwether_series::{Listener, SeriesSlice};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
-use crate::MonitorId;
 use crate::monitor::Compiled;
+use crate::{MonitorId, limits};
 use watched::{Watch, Watched};
 
 /// Wakes that wait, of all monitors together: a few for each of the most an organisation may have.
@@ -52,6 +52,8 @@ impl Wakes {
         at: Timestamp,
     ) {
         let known = self.watched.read().get(organisation, id, version);
+        // One that a clock ahead evaluated begins anew: its wakes wait for that time.
+        let known = known.filter(|watch| !watch.is_evaluated(at.saturating_add(limits::CLOCK_AHEAD.milliseconds())));
         let watch = known.unwrap_or_else(|| {
             let watch = Arc::new(Watch::new(organisation, id, version, compiled));
             self.watched.write().put(&watch);
