@@ -191,7 +191,11 @@ async fn a_clock_that_was_ahead_for_a_while_silences_no_monitor() {
     world.alerts.pause_monitor(&world.principal, "paused", true).await.unwrap();
     world.clock.set(at(1));
     world.alerts.pause_monitor(&world.principal, "paused", false).await.unwrap();
-    world.alerts.replace_monitor(&world.principal, "saved", &cpu(json!({"name": "saved"})), None).await.unwrap();
+    world
+        .alerts
+        .replace_monitor(&world.principal, "saved", &cpu(json!({"name": "saved"})), None)
+        .await
+        .unwrap();
     world.alerts.bring_back().await.unwrap();
     assert_eq!(world.alerts.evaluate_due(at(1)).await.unwrap(), 3);
     for name in ["cpu", "saved", "paused"] {

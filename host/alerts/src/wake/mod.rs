@@ -53,7 +53,8 @@ impl Wakes {
     ) {
         let known = self.watched.read().get(organisation, id, version);
         // One that a clock ahead evaluated begins anew: its wakes wait for that time.
-        let known = known.filter(|watch| !watch.is_evaluated(at.saturating_add(limits::CLOCK_AHEAD.milliseconds())));
+        let known =
+            known.filter(|watch| !watch.is_evaluated(at.saturating_add(limits::CLOCK_AHEAD.milliseconds())));
         let watch = known.unwrap_or_else(|| {
             let watch = Arc::new(Watch::new(organisation, id, version, compiled));
             self.watched.write().put(&watch);
