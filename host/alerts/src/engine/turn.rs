@@ -14,6 +14,9 @@ use crate::rows::{self, NextRow};
 use crate::state::{Gap, MonitorState};
 use crate::{AlertError, Alerts, MonitorId};
 
+/// After how long a monitor is evaluated again of which something does not read, in milliseconds.
+const UNREAD: i64 = 60_000;
+
 /// Why a monitor is evaluated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
@@ -76,32 +79,52 @@ impl Alerts {
         let began = Instant::now();
         let key = rows::next(organisation, id);
         let stored = self.store.get(&key).await?;
-        let next: Option<NextRow> = stored.as_ref().map(|row| decode(row)).transpose()?;
+        let next = stored.as_ref().map(|row| decode::<NextRow>(row)).transpose();
         let mut fence = Batch::new();
         fence.require(key.clone(), stored.map_or(Precondition::Absent, Precondition::ValueIs));
-        let (next, compiled) = match cause {
+        // When one is evaluated again of which something does not read.
+        let put_off = self.clock.now().saturating_add(UNREAD);
+        let next = match next {
+            Ok(next) => next,
+            Err(error) => {
+                tracing::error!(organisation = organisation.0, monitor = id.0, %error, "a monitor is not evaluated");
+                if cause == Cause::Schedule {
+                    fence.delete(rows::due(due, organisation, id));
+                    fence.put(rows::due(put_off, organisation, id), Vec::new());
+                    self.store.commit(fence).await?;
+                }
+                return Ok(Turn::Failed);
+            }
+        };
+        let (next, scheduled) = match cause {
             Cause::Schedule => {
-                fence.delete(rows::due(due, organisation, id));
                 let Some(next) = next.filter(|next| next.at == Some(due)) else {
+                    fence.delete(rows::due(due, organisation, id));
                     self.store.commit(fence).await?;
                     return Ok(Turn::Stale);
                 };
-                let compiled = self.load(organisation, id, next.version).await?;
-                (next, compiled)
+                (next, due)
             }
             Cause::Write => {
                 let Some((next, scheduled)) = next.and_then(|next| next.at.map(|at| (next, at))) else {
                     self.wakes.forget(organisation, id);
                     return Ok(Turn::Stale);
                 };
-                let compiled = self.load(organisation, id, next.version).await?;
-                if !self.is_needed(&next, &compiled, due, (organisation, id)) {
-                    return Ok(Turn::Stale);
-                }
-                fence.delete(rows::due(scheduled, organisation, id));
-                (next, compiled)
+                (next, scheduled)
             }
         };
+        fence.delete(rows::due(scheduled, organisation, id));
+        let compiled = match self.load(organisation, id, next.version).await {
+            Ok(compiled) => compiled,
+            Err(error) => {
+                fence.put(rows::due(put_off, organisation, id), Vec::new());
+                let next = NextRow { turn: next.turn + 1, at: Some(put_off), ..next };
+                return self.fail(fence, (organisation, id), next, (due, 0), error.into()).await;
+            }
+        };
+        if cause == Cause::Write && !self.is_needed(&next, &compiled, due, (organisation, id)) {
+            return Ok(Turn::Stale);
+        }
         // Times that were missed are passed over: the latest of them is evaluated.
         let late = self.clock.now().milliseconds_since(due).max(0);
         self.meters.missed(late / compiled.every);
@@ -109,11 +132,14 @@ impl Alerts {
         let following = at.saturating_add(compiled.every);
         fence.put(rows::due(following, organisation, id), Vec::new());
         let gap = next.evaluated.filter(|last| at.milliseconds_since(*last) > 2 * compiled.every);
-        let mut next = NextRow { turn: next.turn + 1, at: Some(following), evaluated: Some(at), ..next };
+        let next = NextRow { turn: next.turn + 1, at: Some(following), evaluated: Some(at), ..next };
 
         // Before it looks: what is written from here on may not be seen.
         self.wakes.evaluated(organisation, id, next.version, &compiled, at);
-        let (mut state, bytes) = self.read_state(organisation, id).await?;
+        let (mut state, bytes) = match self.read_state(organisation, id).await {
+            Ok(read) => read,
+            Err(error) => return self.fail(fence, (organisation, id), next, (at, 0), error.into()).await,
+        };
         state.come_back(at);
         if let Some(from) = gap {
             state.gap = Some(Gap { from, to: at });
@@ -132,19 +158,34 @@ impl Alerts {
                 self.pacing.count(now, late, cause == Cause::Write);
                 Ok(Turn::Evaluated)
             }
-            Err(error) if is_tried_again(&error) => Err(error),
-            Err(error) => {
-                let problem = cut(&error.to_string());
-                if next.problem.as_ref() != Some(&problem) {
-                    let decision = Decision::failed(at, known, &problem);
-                    self.put_decision(&mut fence, (organisation, id), &mut next, &decision)?;
-                    next.problem = Some(problem);
-                }
-                fence.put(key, encode(&next));
-                self.store.commit(fence).await?;
-                Ok(Turn::Failed)
-            }
+            Err(error) => self.fail(fence, (organisation, id), next, (at, known), error).await,
         }
+    }
+
+    /// Records that an evaluation at a time came to nothing, and how many series were known then; unless it is tried again.
+    async fn fail(
+        &self,
+        mut fence: Batch,
+        (organisation, id): (OrganisationId, MonitorId),
+        mut next: NextRow,
+        (at, known): (Timestamp, usize),
+        error: AlertError,
+    ) -> Result<Turn, AlertError> {
+        if is_tried_again(&error) {
+            return Err(error);
+        }
+        let problem = cut(&error.to_string());
+        if next.problem.as_ref() != Some(&problem) {
+            if let AlertError::Store(error) = &error {
+                tracing::error!(organisation = organisation.0, monitor = id.0, %error, "a monitor is not evaluated");
+            }
+            let decision = Decision::failed(at, known, &problem);
+            self.put_decision(&mut fence, (organisation, id), &mut next, &decision)?;
+            next.problem = Some(problem);
+        }
+        fence.put(rows::next(organisation, id), encode(&next));
+        self.store.commit(fence).await?;
+        Ok(Turn::Failed)
     }
 
     /// Whether a monitor that was woken for `due` is evaluated now.

@@ -363,3 +363,22 @@ async fn the_trace_says_what_became_of_what_was_told() {
     ];
     assert_eq!(text, expected.join("; "));
 }
+
+#[tokio::test]
+async fn a_row_that_does_not_read_is_a_problem_of_its_monitor_alone() {
+    let world = World::new().await;
+    let version = world.create(cpu(json!({"name": "version"}))).await.id;
+    let next = world.create(cpu(json!({"name": "next"}))).await.id;
+    world.create(cpu(json!({}))).await;
+    let mut batch = Batch::new();
+    batch.put(rows::version(OURS, version, 1), vec![0xff]);
+    batch.put(rows::next(OURS, next), vec![0xff]);
+    world.store.commit(batch).await.unwrap();
+    world.live(0, &[("a", 95.0)]).await;
+    assert_eq!(world.incidents().await.len(), 1);
+    let found = world.alerts.monitor(OURS, "version").await.unwrap();
+    assert_eq!(found.next_due, Some(at(2)));
+    assert!(found.problem.is_some());
+    // Neither is due again at once.
+    assert_eq!(world.alerts.evaluate_due(at(1)).await.unwrap(), 0);
+}
