@@ -154,6 +154,9 @@ pub const EVENT_TAGS: usize = 20;
 /// Entries of one organisation's calendar: each evaluation looks at all of them.
 pub const CALENDAR: usize = 1_000;
 
+/// Bytes of a rule of days: all that iCalendar lets one name fits, and each day that is looked at is held against it.
+pub const RULE: usize = 500;
+
 /// Calendars kept ready.
 pub const CALENDARS_IN_MEMORY: usize = 1_024;
 

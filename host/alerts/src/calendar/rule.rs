@@ -4,6 +4,8 @@
 use bellwether_kernel::FieldError;
 use jiff::civil::{Date, Weekday};
 
+use crate::limits;
+
 /// What a rule may be made of, as an error says it.
 const PARTS: &str = "FREQ=DAILY, WEEKLY, MONTHLY or YEARLY, and of INTERVAL, BYDAY, BYMONTHDAY, BYMONTH and UNTIL what \
     it needs, as FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR";
@@ -41,6 +43,10 @@ pub(crate) struct Rule {
 impl Rule {
     /// Reads `FREQ=WEEKLY;BYDAY=MO,TU`.
     pub(crate) fn read(text: &str) -> Result<Self, FieldError> {
+        if text.len() > limits::RULE {
+            let expected = format!("at most {} bytes", limits::RULE);
+            return Err(FieldError::new("repeat.rule", format!("{} bytes", text.len()), expected));
+        }
         let wrong = |expected: &str| FieldError::new("repeat.rule", text, expected);
         let mut frequency = None;
         let (mut interval, mut until) = (1, None);
@@ -283,5 +289,13 @@ mod tests {
             assert_eq!((error.field.as_str(), error.value.as_str()), ("repeat.rule", rule));
             assert!(error.expected.contains(expected), "{rule}: {error}");
         }
+    }
+    #[test]
+    fn a_rule_is_bounded_in_length() {
+        let rule = |days| format!("FREQ=MONTHLY;BYMONTHDAY=1{}", ",1".repeat(days));
+        assert!(Rule::read(&rule(237)).is_ok());
+        let error = Rule::read(&rule(238)).unwrap_err();
+        assert_eq!((error.field.as_str(), error.value.as_str()), ("repeat.rule", "501 bytes"));
+        assert!(error.expected.contains("at most 500 bytes"), "{error}");
     }
 }
