@@ -13,10 +13,12 @@ use super::fill::{Secrets, address, text};
 use super::{FilledRequest, HttpSender, SendError};
 use crate::{Grant, OAuth};
 
-/// Tokens that are kept; more are asked for anew.
+/// Tokens that are kept, of all organisations together; more are asked for anew.
 const KEPT: usize = 1_000;
 /// How long a token is good whose server does not say, in milliseconds.
 const UNSAID: u64 = 300_000;
+/// How long a token is kept at most, in milliseconds, whatever its server says: a day.
+const LONGEST: u64 = 86_400_000;
 /// How long before its end a token is no longer used, in milliseconds: the request takes time too.
 const EARLY: u64 = 30_000;
 
@@ -78,18 +80,26 @@ impl Tokens {
             serde_json::Value::String(text) => text.parse().ok(),
             number => number.as_u64(),
         });
-        let good = seconds.map_or(UNSAID, |seconds: u64| seconds.saturating_mul(1_000).saturating_sub(EARLY));
-        let until = now.saturating_add(i64::try_from(good).unwrap_or(i64::MAX));
         let token = Zeroizing::new(given.access_token);
-        let mut kept = self.0.lock();
-        if kept.len() >= KEPT {
-            kept.retain(|_, (_, until)| now < *until);
-        }
-        if kept.len() < KEPT {
-            kept.insert(key, (token.clone(), until));
-        }
+        self.keep(key, token.clone(), now.saturating_add(good_for(seconds)));
         Ok(token)
     }
+
+    /// Keeps a token in the place of what was there, or of the soonest to end where there are too many.
+    fn keep(&self, key: TokenKey, token: Zeroizing<String>, until: Timestamp) {
+        let mut kept = self.0.lock();
+        if kept.len() >= KEPT && !kept.contains_key(&key) {
+            let soonest = kept.iter().min_by_key(|(_, (_, until))| *until).map(|(key, _)| *key);
+            soonest.and_then(|soonest| kept.remove(&soonest));
+        }
+        kept.insert(key, (token, until));
+    }
+}
+
+/// For how many milliseconds a token is used whose server says so many seconds.
+fn good_for(seconds: Option<u64>) -> i64 {
+    let good = seconds.map_or(UNSAID, |seconds| seconds.saturating_mul(1_000).saturating_sub(EARLY));
+    good.min(LONGEST).cast_signed()
 }
 
 fn place(oauth: &OAuth) -> String {
@@ -136,4 +146,36 @@ fn asked(
     let request =
         FilledRequest { method: "POST".to_owned(), url: url.to_string(), headers, body: body.into_bytes() };
     Ok((request, digest.finalize().into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_token_takes_the_place_of_the_old_one_or_of_the_soonest_to_end() {
+        let tokens = Tokens::default();
+        let key = |number: usize| -> TokenKey { Sha256::digest(number.to_be_bytes()).into() };
+        let keep = |number: usize, text: &str, until: i64| {
+            let until = Timestamp::from_milliseconds(until).unwrap();
+            tokens.keep(key(number), Zeroizing::new(text.to_owned()), until);
+        };
+        for number in 0..KEPT {
+            keep(number, "old", 1_000 + number as i64);
+        }
+        keep(7, "new", 5_000);
+        assert_eq!(tokens.0.lock()[&key(7)].0.as_str(), "new");
+        assert_eq!(tokens.0.lock().len(), KEPT);
+        keep(KEPT, "one more", 5_000);
+        let kept = tokens.0.lock();
+        assert_eq!(kept.len(), KEPT);
+        assert!(kept.contains_key(&key(KEPT)) && !kept.contains_key(&key(0)));
+    }
+
+    #[test]
+    fn a_token_is_kept_for_a_day_at_most() {
+        assert_eq!(good_for(None), 300_000);
+        assert_eq!(good_for(Some(3_600)), 3_570_000);
+        assert_eq!(good_for(Some(u64::MAX)), 86_400_000);
+    }
 }
