@@ -188,7 +188,6 @@ impl Schedule {
         due: Option<Timestamp>,
         told: Option<Arc<Told>>,
     ) {
-        let fold_above = self.limits.fold_above;
         let channel = (organisation, id.channel.clone());
         let queue = self.channels.entry(channel.clone()).or_default();
         let line = queue.lines.entry(id.incident.clone()).or_default();
@@ -207,7 +206,7 @@ impl Schedule {
             if let Some(before) = before {
                 queue.due.remove(&(before, id.incident.clone()));
             }
-            queue.rest(&id.incident, fold_above);
+            queue.rest(&id.incident);
         }
         self.note(&channel);
     }
@@ -302,14 +301,13 @@ impl Schedule {
 
     /// Lets a line that was held, or worked at, be worked at again.
     pub(super) fn let_go(&mut self, channel: &ChannelKey, incident: &str) {
-        let fold_above = self.limits.fold_above;
         let Some(queue) = self.channels.get_mut(channel) else { return };
         let Some(line) = queue.lines.get_mut(incident) else { return };
         line.busy = false;
         if line.waiting.is_empty() {
             queue.lines.remove(incident);
         } else {
-            queue.rest(incident, fold_above);
+            queue.rest(incident);
         }
         let is_done = queue.lines.is_empty() && queue.at_work == 0;
         self.note(channel);
@@ -353,12 +351,12 @@ impl Queue {
     }
 
     /// A line nobody works at any more.
-    fn rest(&mut self, incident: &str, fold_above: usize) {
+    fn rest(&mut self, incident: &str) {
         let Some(line) = self.lines.get(incident) else { return };
         if let Some(place) = line.place() {
             self.due.insert((place, incident.to_owned()));
         }
-        if self.waiting > fold_above && line.foldable().is_some() {
+        if line.foldable().is_some() {
             self.foldable.insert(incident.to_owned());
         }
     }
@@ -379,7 +377,7 @@ impl Queue {
 
     fn take(&mut self, fold_above: usize) -> Option<(String, Task)> {
         let folds = self.waiting > fold_above;
-        let incident = match self.foldable.pop_first().filter(|_| folds) {
+        let incident = match self.foldable.first().filter(|_| folds).cloned() {
             Some(incident) => incident,
             None => self.due.first()?.1.clone(),
         };
@@ -443,6 +441,15 @@ mod tests {
         assert!(schedule.take(at(59)).is_none(), "others wait too");
         assert_eq!(schedule.take(at(60)).unwrap().incident, "b");
         assert_eq!(schedule.next(), Some(at(90)));
+    }
+
+    #[test]
+    fn updates_that_came_before_there_were_too_many_are_folded_with_the_rest() {
+        let mut schedule = Schedule::new(LIMITS);
+        for (incident, sequence) in [("a", 2), ("a", 3), ("b", 2), ("c", 2)] {
+            assert!(schedule.add(OURS, &id(incident, sequence), Event::Updated, Some(at(60)), None));
+        }
+        assert_eq!(schedule.take(at(0)).map(|work| work.task), Some(Task::Fold(vec![2], 3)));
     }
 
     proptest! {
