@@ -1,6 +1,7 @@
 //! What a search asks for, and whether a record is it. `parse.rs` reads it from Datadog's log search syntax.
 
 mod glob;
+mod number;
 mod parse;
 #[cfg(test)]
 mod tests;
@@ -9,6 +10,7 @@ use std::cell::OnceCell;
 
 use serde_json::{Map, Value};
 
+use self::number::Number;
 use crate::Record;
 pub(crate) use glob::{Glob, Text};
 pub use parse::parse;
@@ -66,7 +68,7 @@ pub(crate) enum Pattern {
     /// The whole value.
     Is(Glob),
     /// A number between two, either of which may be absent; whether each is included.
-    Within { least: Option<(f64, bool)>, most: Option<(f64, bool)> },
+    Within { least: Option<(Number, bool)>, most: Option<(Number, bool)> },
 }
 
 impl Query {
@@ -165,7 +167,7 @@ impl Pattern {
         match self {
             Self::Is(glob) => glob.matches(value),
             Self::Text(text) => text.stands_in(&value.to_lowercase()),
-            Self::Within { .. } => value.trim().parse().is_ok_and(|number| self.is_number(number)),
+            Self::Within { .. } => Number::read(value.trim()).is_some_and(|number| self.is_number(number)),
         }
     }
 
@@ -186,19 +188,20 @@ impl Pattern {
             Value::Array(values) => values.iter().any(|value| self.is_value(value)),
             // There is something, and no one value of it.
             Value::Object(_) => matches!(self, Self::Is(glob) if glob.is_anything()),
-            Value::Number(number) => match self {
-                Self::Is(glob) => {
-                    let same = |text: &str| {
-                        text.parse().ok().zip(number.as_f64()).is_some_and(|(a, b): (f64, f64)| a == b)
-                    };
-                    glob.matches(&number.to_string()) || glob.plain().is_some_and(same)
+            Value::Number(number) => {
+                let text = number.to_string();
+                match self {
+                    Self::Is(glob) => {
+                        let same = |other| Number::read(other).is_some_and(|a| Some(a) == Number::read(&text));
+                        glob.matches(&text) || glob.plain().is_some_and(same)
+                    }
+                    _ => self.is(&text),
                 }
-                _ => number.as_f64().is_some_and(|number| self.is_number(number)),
-            },
+            }
         }
     }
 
-    fn is_number(&self, number: f64) -> bool {
+    fn is_number(&self, number: Number) -> bool {
         let Self::Within { least, most } = self else { return false };
         let above = least.is_none_or(|(bound, with)| number > bound || with && number == bound);
         above && most.is_none_or(|(bound, with)| number < bound || with && number == bound)

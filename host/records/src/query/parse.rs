@@ -6,7 +6,7 @@ use winnow::error::{ErrMode, ParserError};
 use winnow::token::any;
 
 use super::glob::{Glob, Piece, Text};
-use super::{Condition, Field, Pattern, Query};
+use super::{Condition, Field, Number, Pattern, Query};
 use crate::RecordError;
 
 /// Parentheses and negations within each other.
@@ -140,6 +140,11 @@ fn one(input: &mut &str, field: Option<&Field>, depth: usize) -> Parsed<Query> {
         return expected(format!("at most {DEPTH} parentheses and negations within each other"));
     }
     space(input)?;
+    let start = *input;
+    if is_keyword(input, "AND")? || is_keyword(input, "OR")? {
+        *input = start;
+        return expected("a term (what AND and OR join; in quotes they are words)");
+    }
     if is_keyword(input, "NOT")? || is_sign(input, '-') {
         return Ok(Query::Not(Box::new(one(input, field, depth - 1)?)));
     }
@@ -273,22 +278,18 @@ fn range(input: &mut &str, included: bool) -> Parsed<Pattern> {
     }
 }
 
-fn bound(input: &mut &str) -> Parsed<Option<f64>> {
+fn bound(input: &mut &str) -> Parsed<Option<Number>> {
     if is_sign(input, '*') { Ok(None) } else { number(input).map(Some) }
 }
 
-fn number(input: &mut &str) -> Parsed<f64> {
+fn number(input: &mut &str) -> Parsed<Number> {
     space(input)?;
     let length = input
         .find(|next: char| !(next.is_ascii_alphanumeric() || matches!(next, '.' | '+' | '-')))
         .unwrap_or(input.len());
-    match input[..length].parse::<f64>() {
-        Ok(number) if number.is_finite() => {
-            *input = &input[length..];
-            Ok(number)
-        }
-        _ => expected("a number"),
-    }
+    let Some(number) = Number::read(&input[..length]) else { return expected("a number") };
+    *input = &input[length..];
+    Ok(number)
 }
 
 /// A word with wildcards, up to a space, a parenthesis, a quote or what `ends` says; a backslash takes what follows it

@@ -18,7 +18,7 @@ fn log() -> Record {
             host: "web-1".to_owned(),
             tags: ["env:prod", "version:1.2.3", "canary", "team:a b"].map(str::to_owned).to_vec(),
             attributes: r#"{"http":{"status_code":404,"url":"/api/users","slow":true},"user.id":"42",
-                "sizes":[1,20],"calls":[{"name":"db"}],"nothing":null,"ratio":0.5}"#
+                "sizes":[1,20],"trace":9007199254740993,"calls":[{"name":"db"}],"nothing":null,"ratio":0.5}"#
                 .to_owned(),
             ..Content::default()
         },
@@ -84,6 +84,12 @@ fn a_search_means_what_datadogs_does() {
         ("@user.id:42", true),
         ("@user.id:[40 TO 50]", true),
         ("@sizes:20", true),
+        // Ids have more digits than a float can tell apart.
+        ("@trace:9007199254740993", true),
+        ("@trace:9007199254740992", false),
+        ("@trace:>9007199254740992", true),
+        ("@trace:>9007199254740993", false),
+        ("@trace:9.007199254740992e15", true),
         ("@sizes:>20", false),
         ("@calls.name:db", true),
         ("@nothing:*", false),
@@ -109,6 +115,7 @@ fn a_search_means_what_datadogs_does() {
         ("@http.status_code:(404 OR [500 TO 599])", true),
         ("(timeout OR absent) AND -(absent)", true),
         ("ANDROID", false),
+        ("\"OR\"", false),
     ] {
         let query = parse(search).unwrap_or_else(|error| panic!("{search}: {error}"));
         assert_eq!(query.matches(&record), matches, "{search}: {query:?}");
@@ -137,14 +144,17 @@ fn what_does_not_read_is_told_with_its_place() {
         ("a\n  @b", 2, 3, "@http.status_code:500"),
         ("a*b:c", 1, 1, "without wildcards"),
         (":x", 1, 1, "a field without"),
-        ("OR a", 1, 4, ""),
+        // What joins has something on both of its sides.
+        ("OR a", 1, 1, "a term"),
+        ("a OR OR b", 1, 6, "a term"),
+        ("a AND", 1, 6, "a word"),
+        ("(AND a)", 1, 2, "in quotes they are words"),
+        ("service:(a OR AND)", 1, 15, "a term"),
     ] {
         match parse(search) {
             Err(RecordError::Syntax { line: l, column: c, message }) => {
                 assert!((l, c) == (line, column) && message.contains(said), "{search}: {l}:{c} {message}");
             }
-            // A word in capitals with nothing to join is a word.
-            Ok(_) if said.is_empty() => {}
             other => panic!("{search}: {other:?}"),
         }
     }
