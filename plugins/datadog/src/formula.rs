@@ -56,7 +56,17 @@ struct Formula {
 #[derive(Deserialize)]
 struct Limit {
     count: Option<usize>,
-    order: Option<String>,
+    #[serde(default)]
+    order: Order,
+}
+
+/// Which lines come first: those of the greatest mean or of the least.
+#[derive(Clone, Copy, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Order {
+    #[default]
+    Desc,
+    Asc,
 }
 
 /// What is asked of the host, and how its answer is shown.
@@ -90,6 +100,15 @@ impl Asked {
     /// The formulas, or every query where there is none.
     fn outputs(&self) -> Result<Vec<Output<'_>>, Failure> {
         let name = |at: usize, query: &Query| query.name.clone().unwrap_or_else(|| format!("query{at}"));
+        let mut named = BTreeMap::new();
+        for (at, query) in self.queries.iter().enumerate() {
+            if let Some(before) = named.insert(name(at, query), at) {
+                let name = name(at, query);
+                return Err(Failure::bad(format_args!(
+                    "queries[{at}].name is {name:?}, expected another than queries[{before}] has"
+                )));
+            }
+        }
         if self.formulas.is_empty() {
             let outputs = self.queries.iter().enumerate();
             let output = |(at, query): (usize, &Query)| Output {
@@ -100,8 +119,6 @@ impl Asked {
             };
             return Ok(outputs.map(output).collect());
         }
-        let named: BTreeMap<String, usize> =
-            self.queries.iter().enumerate().map(|(at, query)| (name(at, query), at)).collect();
         let outputs = self.formulas.iter().map(|formula| {
             let (query, first) = self.expand(&formula.formula, &named);
             let first = first.ok_or_else(|| {
@@ -154,7 +171,7 @@ impl Asked {
                 line.points.iter().map(|(_, value)| value).sum::<f64>() / line.points.len() as f64
             };
             lines.sort_by(|a, b| mean(b).total_cmp(&mean(a)));
-            if order.as_deref() == Some("asc") {
+            if *order == Order::Asc {
                 lines.reverse();
             }
             lines.truncate(count.unwrap_or(usize::MAX));

@@ -8,13 +8,16 @@ use serde_json::{Map, Value, json};
 
 use super::page::{self, attributes};
 use super::stream::{id, tags};
-use super::{EVENTS_V2, LARGEST, accepted};
+use super::{EVENTS_V2, LARGEST, accepted, of_event};
 use crate::body;
 use crate::failure::Failure;
 
 /// The words for how bad an event is that clients of this version know.
 const STATUSES: [&str; 8] =
     ["failure", "error", "warning", "info", "success", "user_update", "recommendation", "snapshot"];
+
+/// What the host calls otherwise than clients of this version do.
+const NAMES: [(&str, &str); 2] = [("time", "timestamp"), ("source", "integration_id")];
 
 #[derive(Deserialize)]
 struct Payload {
@@ -23,6 +26,8 @@ struct Payload {
 
 #[derive(Deserialize)]
 struct Data {
+    #[serde(rename = "type")]
+    kind: Option<String>,
     attributes: NewEvent,
 }
 
@@ -44,7 +49,11 @@ struct NewEvent {
 /// `POST /api/v2/events`
 pub(super) fn create<H: RecordsWrite + Clock>(host: &H, request: &Request<'_>) -> Result<Response, Failure> {
     let body = body::unpacked(request, LARGEST)?;
-    let Payload { data: Data { attributes: new } } = from_json("the body", &body).map_err(Failure::format)?;
+    let Payload { data: Data { kind, attributes: new } } =
+        from_json("the body", &body).map_err(Failure::format)?;
+    if let Some(other) = kind.filter(|kind| kind != "event") {
+        return Err(Failure::parameter("data.type", format_args!("it is {other:?}, expected event")));
+    }
     let status = match &*new.category {
         "change" => "info",
         // An alert's own word for how it is.
@@ -84,7 +93,10 @@ pub(super) fn create<H: RecordsWrite + Clock>(host: &H, request: &Request<'_>) -
         attributes: Value::Object(known).to_string(),
         ..Content::default()
     };
-    let id = host.append(RecordKind::Event, vec![content])?.to_string();
+    let id = host
+        .append(RecordKind::Event, vec![content])
+        .map_err(|error| of_event(error, "data.attributes.", &NAMES))?
+        .to_string();
     Ok(accepted(&json!({
         "data": { "type": "event", "attributes": { "attributes": { "evt": { "id": id, "uid": id } } } },
         "links": { "self": format!("{EVENTS_V2}/{id}") },

@@ -61,6 +61,16 @@ fn accepted(body: &serde_json::Value) -> Response {
     Response::json(202, body)
 }
 
+/// What the host says of an event, by the name that its field has for the caller: `names` has those that differ, behind the
+/// host's own.
+fn of_event(error: RecordError, within: &str, names: &[(&str, &str)]) -> Failure {
+    let RecordError::Invalid(FieldError { field, value, expected }) = error else { return error.into() };
+    let own = field.trim_start_matches("records[0].");
+    let (name, rest) = own.split_at(own.find('[').unwrap_or(own.len()));
+    let name = names.iter().find(|(own, _)| *own == name).map_or(name, |(_, name)| name);
+    Failure::parameter(&format!("{within}{name}{rest}"), format_args!("it is {value:?}, expected {expected}"))
+}
+
 impl From<RecordError> for Failure {
     fn from(error: RecordError) -> Self {
         match error {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::page::{self, MOST, attributes};
-use super::{LARGEST, accepted};
+use super::{LARGEST, accepted, of_event};
 use crate::body;
 use crate::failure::Failure;
 use crate::intake::text::tag;
@@ -17,6 +17,14 @@ use crate::parameters::{count, flag, seconds};
 /// What an event may be about.
 const ALERT_TYPES: [&str; 7] =
     ["error", "warning", "info", "success", "user_update", "recommendation", "snapshot"];
+
+/// What the host calls otherwise than clients of this version do.
+const NAMES: [(&str, &str); 4] = [
+    ("time", "date_happened"),
+    ("message", "text"),
+    ("status", "alert_type"),
+    ("source", "source_type_name"),
+];
 
 /// The last page that can be asked for: each before it has to be gone through.
 const LAST_PAGE: u32 = 100;
@@ -71,7 +79,9 @@ pub(super) fn create<H: RecordsWrite + Clock>(host: &H, request: &Request<'_>) -
         attributes: if known.is_empty() { String::new() } else { Value::Object(known).to_string() },
         ..Content::default()
     };
-    let id = host.append(RecordKind::Event, vec![content.clone()])?;
+    let id = host
+        .append(RecordKind::Event, vec![content.clone()])
+        .map_err(|error| of_event(error, "", &NAMES))?;
     Ok(accepted(&json!({ "status": "ok", "event": shown(&Record { id, content }) })))
 }
 

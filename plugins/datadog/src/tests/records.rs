@@ -55,7 +55,7 @@ fn an_event_is_kept_with_all_it_says_and_got_by_its_id() {
     for (body, said) in [
         ("{", "expected format"),
         (r#"{"text": "no title"}"#, "title"),
-        (r#"{"title": " "}"#, "records[0].title"),
+        (r#"{"title": " "}"#, "'title' is invalid: it is"),
         (r#"{"title": "t", "alert_type": "bad"}"#, "alert_type"),
         (r#"{"title": "t", "priority": "high"}"#, "priority"),
         (r#"{"title": "t", "date_happened": "soon"}"#, "soon"),
@@ -128,6 +128,13 @@ fn events_of_the_second_version_are_created_and_searched() {
     assert_eq!(client.post("/api/v2/events", &body("alert", json!({ "status": "warn" }))).status, 202);
     assert!(refused(&client.post("/api/v2/events", &body("alert", json!({}))), 400).contains("status"));
     assert!(refused(&client.post("/api/v2/events", &body("other", json!({}))), 400).contains("category"));
+    for (wrong, said) in [
+        (json!({ "type": "log", "attributes": { "title": "t", "category": "change" } }), "'data.type'"),
+        (json!({ "attributes": { "title": "", "category": "change" } }), "'data.attributes.title'"),
+    ] {
+        let body = json!({ "data": wrong }).to_string();
+        assert!(refused(&client.post("/api/v2/events", &body), 400).contains(said), "{body}");
+    }
 
     let (status, found) = seen(&client.post("/api/v2/events/search", "{}"));
     assert_eq!((status, found["data"].as_array().map(Vec::len)), (200, Some(2)), "{found}");
