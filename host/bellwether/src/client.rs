@@ -14,7 +14,10 @@ use crate::failure::{Failure, Problem};
 /// Where a host is looked for, unless somebody says otherwise.
 pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:8780";
 
-/// A retry waits at most so long, whatever `Retry-After` says.
+/// A person is told at once what a host says that would be asked again only later than this.
+const A_PERSONS_WAIT: Duration = Duration::from_secs(5);
+
+/// Long work waits at most so long before it tries again, whatever `Retry-After` says.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// How long a connection may take to open. A request may take as long as the host lets it.
@@ -64,8 +67,16 @@ impl Connection {
 pub(crate) struct Patience {
     /// Tries in all, at least 1.
     pub(crate) attempts: u32,
-    /// Whether a refused connection is tried again too.
+    /// Whether a refused connection is tried again too, and a host that asks for much time gets it.
     pub(crate) waits_for_a_host: bool,
+}
+
+impl Patience {
+    /// Whether the request is sent again after this answer.
+    fn bears(&self, response: &Response) -> bool {
+        let soon = retry_after(response).is_none_or(|wait| wait <= A_PERSONS_WAIT);
+        is_passing(response) && (soon || self.waits_for_a_host)
+    }
 }
 
 /// What a request carries.
@@ -244,8 +255,8 @@ impl Client {
             };
             let wait = match request.send().await {
                 Ok(response) if response.status().is_success() => return Ok(response),
-                Ok(response) if is_passing(&response) && !last => {
-                    retry_after(&response).unwrap_or(backoff(attempt))
+                Ok(response) if !last && self.patience.bears(&response) => {
+                    retry_after(&response).unwrap_or(backoff(attempt)).min(LONGEST_WAIT)
                 }
                 Ok(response) => {
                     let (status, key_was_sent) = (response.status().as_u16(), self.key.is_some());
@@ -264,7 +275,7 @@ impl Client {
                 }
                 Err(_) => backoff(attempt),
             };
-            tokio::time::sleep(wait.min(LONGEST_WAIT)).await;
+            tokio::time::sleep(wait).await;
             attempt += 1;
         }
     }
@@ -332,4 +343,46 @@ async fn read_json(response: Response) -> Result<Value, Failure> {
             "{url} did not answer JSON: is there a Bellwether host at that address?"
         ))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// How often a host is asked that says each time to come again after so many seconds.
+    async fn asked(patience: Patience, after: u32) -> u32 {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let count = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&count);
+        let host = tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                counted.fetch_add(1, Ordering::SeqCst);
+                let _ = stream.read(&mut [0; 4096]).await.unwrap();
+                let answer = format!(
+                    "HTTP/1.1 503 Busy\r\nretry-after: {after}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+                );
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        let client = Client::new(&url, None, None, patience).unwrap();
+        let refused = client.get(&["v1"], &[]).await.unwrap_err();
+        assert!(matches!(&refused, Failure::Refused(problem) if problem.status == 503), "{refused:?}");
+        host.abort();
+        count.load(Ordering::SeqCst)
+    }
+
+    #[tokio::test]
+    async fn a_person_is_told_at_once_what_a_host_wants_a_minute_for() {
+        let patience = Patience { attempts: 4, waits_for_a_host: false };
+        assert_eq!(asked(patience, 60).await, 1);
+        assert_eq!(asked(patience, 0).await, 4);
+    }
 }
