@@ -103,6 +103,9 @@ pub(super) fn check(settings: &Settings) -> Result<(), Vec<FieldError>> {
         }
         for host in &dialect.hosts {
             let field = format!("dialects.{name}.hosts");
+            let read = reqwest::Url::parse(&format!("http://{host}"));
+            let is_name = read.is_ok_and(|url| url.host_str() == Some(&*host.to_ascii_lowercase()));
+            expect(is_name, &field, host, "a host's name or address, such as metrics.example.com");
             expect(!hosts.contains(&host), &field, host, "a host that is no other dialect's");
             hosts.push(host);
         }
@@ -127,7 +130,7 @@ mod tests {
     #[test]
     fn what_cannot_work_is_refused_by_name() {
         type Change = fn(&mut Settings);
-        let changes: [(&str, Change); 15] = [
+        let changes: [(&str, Change); 16] = [
             ("listen", |settings| settings.listen.clear()),
             ("http.body_limit_bytes", |settings| settings.http.body_limit_bytes = 0),
             ("store.cache_bytes", |settings| settings.store.cache_bytes = 255),
@@ -151,6 +154,10 @@ mod tests {
                     let hosts = vec!["metrics.example.com".to_owned()];
                     settings.dialects.insert(name.to_owned(), Dialect { hosts, ..Dialect::default() });
                 }
+            }),
+            ("dialects.prometheus.hosts", |settings| {
+                let hosts = vec!["metrics .example.com".to_owned()];
+                settings.dialects.insert("prometheus".to_owned(), Dialect { hosts, ..Dialect::default() });
             }),
             ("email.password_file", |settings| settings.email.user = Some("me".to_owned())),
             ("log.filter", |settings| settings.log.filter = "info=info=info".to_owned()),
