@@ -18,7 +18,7 @@ use http::{HeaderMap, HeaderValue, Uri, header};
 use tower::ServiceExt;
 
 use crate::causes;
-use crate::envelope::{Envelope, ServedBy, from_trusted_proxy};
+use crate::envelope::{Envelope, ServedBy, from_trusted_proxy, origin};
 use crate::extract::{read_body, recognised};
 use crate::problem::{Problem, ProblemKind};
 use crate::services::{Services, Shared};
@@ -81,13 +81,9 @@ pub(crate) fn by_host(services: &Shared, rest: Router) -> Router {
     })
 }
 
-/// The host name a request is for, without its port: as a trusted proxy says, or as the client did.
+/// The host name a request is for, without its port.
 fn host_of(services: &Services, request: &Request) -> Option<String> {
-    let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let forwarded =
-        if from_trusted_proxy(services, request.extensions()) { text("x-forwarded-host") } else { None };
-    let host = forwarded.or_else(|| request.uri().host()).or_else(|| text("host"))?;
-    Some(without_port(host).to_ascii_lowercase())
+    origin(services, request).map(|(_, authority)| without_port(authority).to_ascii_lowercase())
 }
 
 fn without_port(host: &str) -> &str {

@@ -17,6 +17,7 @@ use axum::extract::{ConnectInfo, MatchedPath, Request};
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use http::uri::Authority;
 use http::{Extensions, HeaderValue, Method, StatusCode, Uri, header};
 use tower::{Layer, Service};
 use tracing::{Instrument, Level, Span, field};
@@ -78,6 +79,20 @@ where
 pub(crate) fn from_trusted_proxy(services: &Services, extensions: &Extensions) -> bool {
     let peer = extensions.get::<ConnectInfo<SocketAddr>>();
     peer.is_some_and(|ConnectInfo(peer)| services.settings().trusts(peer.ip()))
+}
+
+/// Where a request was sent, host and port, and by which scheme: as a trusted proxy says, or as the client did. A client
+/// that says no scheme is taken to have none but HTTP.
+pub(crate) fn origin<'a>(services: &Services, request: &'a Request) -> Option<(&'a str, &'a str)> {
+    let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let from_proxy = from_trusted_proxy(services, request.extensions());
+    let forwarded = |name: &str| if from_proxy { text(name) } else { None };
+    let uri = request.uri();
+    let authority = forwarded("x-forwarded-host")
+        .or_else(|| uri.authority().map(Authority::as_str))
+        .or_else(|| text("host"))?;
+    let scheme = forwarded("x-forwarded-proto").or_else(|| uri.scheme_str()).unwrap_or("http");
+    Some((scheme, authority))
 }
 
 /// What is kept of a request while it is answered.

@@ -8,7 +8,7 @@ pub(crate) mod start;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bellwether_access::{Caller, Principal};
 use bellwether_kernel::PageRequest;
@@ -17,6 +17,7 @@ use http::{HeaderValue, header};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::envelope::origin;
 use crate::extract::recognised;
 use crate::health::Readiness;
 use crate::problem::{Problem, ProblemKind};
@@ -36,20 +37,23 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'n
     frame-ancestors 'none'";
 
 /// Shows the page.
-pub(crate) async fn page(State(services): State<Shared>) -> Response {
+pub(crate) async fn page(State(services): State<Shared>, request: Request) -> Response {
     let readiness = Readiness::of(&services);
     let (class, status) = if readiness.ready {
         ("ready", "Ready".to_owned())
     } else {
         ("not-ready", format!("Not ready: {}", readiness.reasons.join("; ")))
     };
-    let url = services.settings().public_url.as_deref().unwrap_or("http://localhost:8780");
+    let url = services.settings().public_url.clone().or_else(|| {
+        let (scheme, authority) = origin(&services, &request)?;
+        Some(format!("{scheme}://{authority}"))
+    });
     let page = PAGE
         .replace("{{style}}", STYLE)
         .replace("{{class}}", class)
         .replace("{{status}}", &escaped(&status))
         .replace("{{version}}", env!("CARGO_PKG_VERSION"))
-        .replace("{{url}}", &escaped(url.trim_end_matches('/')))
+        .replace("{{url}}", &escaped(url.as_deref().unwrap_or("$URL").trim_end_matches('/')))
         .replace("{{plugins}}", &plugins(&services));
     html(page)
 }

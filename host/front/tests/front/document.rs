@@ -1,6 +1,8 @@
 //! The OpenAPI document says of every route what callers need, and the page that shows it works offline.
 
 use crate::support::Host;
+use axum::body::Body;
+use http::Request;
 use serde_json::Value;
 
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
@@ -133,6 +135,9 @@ async fn the_front_page_is_whole_and_safe() {
     assert!(page.header("content-security-policy").starts_with("default-src 'none'"));
     assert!(!page.text().contains("{{"), "something was not filled in");
     assert!(page.text().contains("Ready"));
+    // What it says to try is asked where the page was.
+    let request = Request::get("/").header("host", "metrics.example.com:9000").body(Body::empty()).unwrap();
+    assert!(host.send(request).await.text().contains("curl http://metrics.example.com:9000/v1/metrics"));
 }
 
 #[tokio::test]
