@@ -37,8 +37,14 @@ impl Heads {
     /// Adds a series' samples from `first` to `last`, in the order they came.
     pub(crate) fn copy(&self, number: u32, first: i64, last: i64, into: &mut Samples) {
         if let Some(head) = self.series.get(&number) {
-            let within = head.iter().filter(|(time, _)| (first..=last).contains(time));
-            within.for_each(|(time, value)| into.push(*time, *value));
+            let is_within = |(time, _): &&(i64, f64)| (first..=last).contains(time);
+            // Mostly all of them: two lists copied as they are take a third of the time that choosing does.
+            if head.iter().all(|sample| is_within(&sample)) {
+                into.times.extend(head.iter().map(|(time, _)| *time));
+                into.values.extend(head.iter().map(|(_, value)| *value));
+            } else {
+                head.iter().filter(is_within).for_each(|(time, value)| into.push(*time, *value));
+            }
         }
     }
 

@@ -17,10 +17,25 @@ struct Cell {
     maximum: f64,
     /// The latest value, and the time of its sample.
     last: (i64, f64),
-    /// All of them, where a percentile is asked for.
+    /// What a percentile is worked out from, where one is asked for: apart, so that all other cells are small.
+    spread: Option<Box<Spread>>,
+}
+
+/// All values of a step.
+#[derive(Clone, Debug, Default)]
+struct Spread {
     values: Vec<f64>,
     /// Those kept in sketches, where there are some.
     sketch: Option<Sketch>,
+}
+
+/// The steps of a group that have values.
+#[derive(Debug, Default)]
+struct Cells {
+    /// In order. Series have mostly the same steps, so that nearly all of them are here.
+    ordered: Vec<(i64, Cell)>,
+    /// Those that came after a later one.
+    between: BTreeMap<i64, Cell>,
 }
 
 /// The values of a tag each, in order of the tags asked for.
@@ -30,7 +45,7 @@ type Group = Vec<Arc<str>>;
 pub(super) struct Groups<'a> {
     by: &'a [String],
     aggregate: Aggregate,
-    groups: BTreeMap<Group, BTreeMap<i64, Cell>>,
+    groups: BTreeMap<Group, Cells>,
     /// Points so far.
     pub(super) points: usize,
     /// Values kept so far.
@@ -48,7 +63,8 @@ impl<'a> Groups<'a> {
             let cells = self.groups.entry(group).or_default();
             let before = cells.len();
             let keep = matches!(self.aggregate, Aggregate::Percentile(_));
-            each_cell(cells, values, |cell, (_, time, value)| cell.add(*time, *value, keep));
+            let values_of_steps = values.iter().map(|(start, time, value)| (*start, (*time, *value)));
+            cells.each(values_of_steps, |cell, (time, value)| cell.add(time, value, keep));
             if keep {
                 self.values += values.len();
             }
@@ -64,13 +80,12 @@ impl<'a> Groups<'a> {
         for group in groups_of(self.by, tags) {
             let cells = self.groups.entry(group).or_default();
             let before = cells.len();
-            for (start, sketch) in sketches {
-                let cell = cells.entry(*start).or_default();
-                let there = cell.sketch.get_or_insert_with(Sketch::new);
+            cells.each(sketches.iter().map(|(start, sketch)| (*start, sketch)), |cell, sketch| {
+                let there = cell.spread.get_or_insert_default().sketch.get_or_insert_with(Sketch::new);
                 let size = there.size();
                 there.merge(sketch);
                 self.values += there.size().saturating_sub(size);
-            }
+            });
             self.points += cells.len() - before;
         }
     }
@@ -79,12 +94,12 @@ impl<'a> Groups<'a> {
     pub(super) fn finish(self, metric: &str, step: i64) -> Vec<Line> {
         let metric: Arc<str> = metric.into();
         let keys: Vec<Arc<str>> = self.by.iter().map(|key| Arc::from(key.as_str())).collect();
-        let line = |(group, cells): (Group, BTreeMap<i64, Cell>)| Line {
+        let line = |(group, cells): (Group, Cells)| Line {
             metric: Some(Arc::clone(&metric)),
             tags: keys.iter().cloned().zip(group).collect(),
             step,
             points: cells
-                .into_iter()
+                .in_order()
                 .filter_map(|(start, mut cell)| Some((start, cell.value(self.aggregate)?)))
                 .filter(|(_, value)| value.is_finite())
                 .collect(),
@@ -93,30 +108,42 @@ impl<'a> Groups<'a> {
     }
 }
 
-/// Calls `add` with each value and the cell of its step; the values are in order of their steps.
-fn each_cell(
-    cells: &mut BTreeMap<i64, Cell>,
-    values: &[(i64, i64, f64)],
-    mut add: impl FnMut(&mut Cell, &(i64, i64, f64)),
-) {
-    let (Some((first, ..)), Some((last, ..))) = (values.first(), values.last()) else { return };
-    let mut fresh = Vec::new();
-    // Series have mostly the same steps: going through the cells beside them is several times as fast as looking each
-    // up, unless nearly all would be passed by.
-    if values.len() * 8 >= cells.len() {
-        let mut there = cells.range_mut(*first..=*last).peekable();
-        for value in values {
-            while there.next_if(|(start, _)| **start < value.0).is_some() {}
-            match there.peek_mut() {
-                Some((start, cell)) if **start == value.0 => add(cell, value),
-                _ => fresh.push(value),
-            }
-        }
-    } else {
-        fresh.extend(values);
+impl Cells {
+    fn len(&self) -> usize {
+        self.ordered.len() + self.between.len()
     }
-    for value in fresh {
-        add(cells.entry(value.0).or_default(), value);
+
+    /// Calls `add` with each value and the cell of its step; the values are in order of their steps.
+    fn each<V>(&mut self, values: impl Iterator<Item = (i64, V)>, mut add: impl FnMut(&mut Cell, V)) {
+        let mut at = 0;
+        for (start, value) in values {
+            at = self.seek(at, start);
+            if at == self.ordered.len() {
+                self.ordered.push((start, Cell::default()));
+            }
+            let (there, cell) = &mut self.ordered[at];
+            add(if *there == start { cell } else { self.between.entry(start).or_default() }, value);
+        }
+    }
+
+    /// Where the first ordered cell stands, from `at` on, that does not begin before `start`: mostly the next one.
+    fn seek(&self, at: usize, start: i64) -> usize {
+        let is_before = |(there, _): &(i64, Cell)| *there < start;
+        match &self.ordered[at..] {
+            [present, next, ..] if is_before(present) && is_before(next) => {
+                at + self.ordered[at..].partition_point(is_before)
+            }
+            [present, ..] if is_before(present) => at + 1,
+            _ => at,
+        }
+    }
+
+    fn in_order(mut self) -> impl Iterator<Item = (i64, Cell)> {
+        if !self.between.is_empty() {
+            self.ordered.extend(self.between);
+            self.ordered.sort_by_key(|(start, _)| *start);
+        }
+        self.ordered.into_iter()
     }
 }
 
@@ -130,7 +157,7 @@ impl Cell {
             self.last = (time, value);
         }
         if keep {
-            self.values.push(value);
+            self.spread.get_or_insert_default().values.push(value);
         }
     }
 
@@ -142,10 +169,10 @@ impl Cell {
             Aggregate::Maximum => self.maximum,
             Aggregate::Count => self.count as f64,
             Aggregate::Last => self.last.1,
-            Aggregate::Percentile(percent) => match &mut self.sketch {
-                None => percentile(&mut self.values, percent)?,
-                Some(sketch) => {
-                    self.values.iter().for_each(|value| sketch.add(*value));
+            Aggregate::Percentile(percent) => match self.spread.as_deref_mut()? {
+                Spread { values, sketch: None } => percentile(values, percent)?,
+                Spread { values, sketch: Some(sketch) } => {
+                    values.iter().for_each(|value| sketch.add(*value));
                     sketch.percentile(percent)?
                 }
             },
@@ -161,8 +188,7 @@ impl Default for Cell {
             minimum: f64::INFINITY,
             maximum: f64::NEG_INFINITY,
             last: (i64::MIN, 0.0),
-            values: Vec::new(),
-            sketch: None,
+            spread: None,
         }
     }
 }
@@ -183,4 +209,32 @@ fn groups_of(by: &[String], tags: &[Arc<str>]) -> Vec<Group> {
         groups = groups.iter().flat_map(longer).collect();
     }
     groups
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_line_has_each_step_once_and_in_order_whatever_order_series_have_them_in(
+            series in prop::collection::vec(prop::collection::btree_map(0_i64..40, -9_i32..9, 0..12), 0..9),
+        ) {
+            let mut groups = Groups::new(&[], Aggregate::Sum);
+            let mut model = BTreeMap::<i64, f64>::new();
+            for steps in &series {
+                let values: Vec<_> = steps.iter().map(|(at, value)| (*at, *at, f64::from(*value))).collect();
+                groups.add(&[], &values);
+                values.iter().for_each(|(start, _, value)| *model.entry(*start).or_default() += value);
+            }
+            prop_assert_eq!(groups.points, model.len());
+            let lines = groups.finish("m", 1);
+            prop_assert_eq!(lines.len(), usize::from(!model.is_empty()));
+            for line in lines {
+                prop_assert_eq!(line.points, model.clone().into_iter().collect::<Vec<_>>());
+            }
+        }
+    }
 }

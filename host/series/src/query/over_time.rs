@@ -26,14 +26,16 @@ impl Step {
         Self { start, end: start.saturating_add(length), count: 0, sum: 0.0, minimum, maximum, last: 0.0 }
     }
 
-    fn sample(&mut self, value: f64) {
-        if value.is_finite() {
-            self.count += 1;
-            self.sum += value;
-            // Not `f64::min`, which looks for what is no number once more.
-            self.minimum = if value < self.minimum { value } else { self.minimum };
-            self.maximum = if value > self.maximum { value } else { self.maximum };
-            self.last = value;
+    /// Takes samples in, as far as this aggregate needs them.
+    fn samples(&mut self, values: &[f64], aggregate: Aggregate) {
+        let finite = || values.iter().copied().filter(|value| value.is_finite());
+        self.count += finite().count() as u64;
+        match aggregate {
+            Aggregate::Average | Aggregate::Sum => self.sum = finite().fold(self.sum, |sum, value| sum + value),
+            Aggregate::Minimum => self.minimum = most(values, self.minimum, |value, least| value < least),
+            Aggregate::Maximum => self.maximum = most(values, self.maximum, |value, greatest| value > greatest),
+            Aggregate::Last => self.last = finite().next_back().unwrap_or(self.last),
+            Aggregate::Count | Aggregate::Percentile(_) => {}
         }
     }
 
@@ -56,6 +58,18 @@ impl Step {
             Aggregate::Percentile(_) => f64::NAN,
         }
     }
+}
+
+/// Which of `values` that are finite, and of `known`, is beyond all others. Several are compared at once: one alone would
+/// wait for the one before it.
+fn most(values: &[f64], known: f64, is_beyond: impl Fn(f64, f64) -> bool) -> f64 {
+    let pick = |found: f64, value: f64| if value.is_finite() && is_beyond(value, found) { value } else { found };
+    let mut lanes = [known; 8];
+    let mut chunks = values.chunks_exact(lanes.len());
+    for chunk in &mut chunks {
+        lanes.iter_mut().zip(chunk).for_each(|(lane, value)| *lane = pick(*lane, *value));
+    }
+    lanes.iter().chain(chunks.remainder()).fold(known, |found, value| pick(found, *value))
 }
 
 /// The beginning of the step a time lies in.
@@ -97,7 +111,7 @@ pub(super) fn steps(piece: &Piece, step: i64, aggregate: Aggregate, mut each: im
         let of_step;
         (of_step, values) = values.split_at(length);
         times = &times[length..];
-        of_step.iter().for_each(|value| step.sample(*value));
+        step.samples(of_step, aggregate);
     }
     for (first, summary) in summaries {
         steps.at(*first).summary(summary);
