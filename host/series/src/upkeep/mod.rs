@@ -144,16 +144,34 @@ impl Shared {
         old: &[Arc<Placed>],
         packed: Option<u64>,
     ) -> Result<(), StoreError> {
-        let opened = self.put(built, range).await?;
-        self.swap(opened, old, packed).await
+        let mut opened = Vec::new();
+        let done = match self.put(&mut opened, built, range).await {
+            Ok(()) => self.swap(opened.clone(), old, packed).await,
+            failed => failed,
+        };
+        self.unless_full(done, &opened).await
     }
 
-    /// Puts segments on the disk, not yet into use.
+    /// What came of putting segments into use: where the disk is full for all of them, none is left there, as nothing refers
+    /// to it and the room is needed for the next attempt.
+    async fn unless_full(
+        self: &Arc<Self>,
+        done: Result<(), StoreError>,
+        opened: &[Arc<Placed>],
+    ) -> Result<(), StoreError> {
+        if let Err(StoreError::DiskFull { .. }) = done {
+            self.remove_objects(opened).await?;
+        }
+        done
+    }
+
+    /// Puts segments on the disk, not yet into use, as many as go there, into `opened`.
     async fn put(
         self: &Arc<Self>,
+        opened: &mut Vec<Arc<Placed>>,
         mut built: Vec<Placeable>,
         range: (u64, u64),
-    ) -> Result<Vec<Arc<Placed>>, StoreError> {
+    ) -> Result<(), StoreError> {
         let host = self.parts.host;
         let (mut announced, mut rows) = (Batch::new(), Vec::with_capacity(built.len()));
         for (partition, built) in &mut built {
@@ -179,15 +197,19 @@ impl Shared {
             self.parts.store.commit(announced).await?;
         }
         let shared = Arc::clone(self);
-        let opened = tokio::task::spawn_blocking(move || {
+        let putting = tokio::task::spawn_blocking(move || {
             let mut opened = Vec::with_capacity(rows.len());
-            for ((number, row), (_, built)) in rows.into_iter().zip(built) {
+            let done = rows.into_iter().zip(built).try_for_each(|((number, row), (_, built))| {
                 shared.parts.objects.put(&built.bytes)?;
                 opened.push(Arc::new(place(&shared.parts, &shared.pages, number, row)?));
-            }
-            Ok::<_, StoreError>(opened)
+                Ok(())
+            });
+            (opened, done)
         });
-        opened.await.map_err(|error| StoreError::Failed(format!("writing segments: {error}")))?
+        let (there, done) =
+            putting.await.map_err(|error| StoreError::Failed(format!("writing segments: {error}")))?;
+        opened.extend(there);
+        done
     }
 
     /// Puts segments that are on the disk into use, in the place of others.

@@ -126,11 +126,7 @@ impl Shared {
             Ok(()) => self.swap(opened.clone(), &old, None).await,
             failed => failed,
         };
-        // There is no room for all of it, and none to be wasted on a part; nothing refers to it.
-        if let Err(StoreError::DiskFull { .. }) = done {
-            self.remove_objects(&opened).await?;
-        }
-        done
+        self.unless_full(done, &opened).await
     }
 
     /// Puts what a week amounts to on the disk, a segment after the other into `opened`.
@@ -154,7 +150,7 @@ impl Shared {
             .await?;
             merging = back;
             let Some(built) = next else { return Ok(()) };
-            opened.extend(self.put(vec![built], written).await?);
+            self.put(opened, vec![built], written).await?;
         }
     }
 }
