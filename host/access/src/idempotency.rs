@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use bellwether_kernel::{ErrorKind, FieldError, OrganisationId, Timestamp};
 use bellwether_store::{
-    Batch, Direction, Key, MAX_VALUE, Precondition, Space, StoreError, Versioned, Walk, decode, encode,
+    Batch, Direction, Key, MAX_VALUE, Precondition, Row, Space, StoreError, Versioned, Walk, decode, encode,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -289,21 +289,38 @@ impl Idempotency {
     pub async fn sweep(&self) -> Result<u64, IdempotencyError> {
         let store = &self.inner.store;
         let mut rows = Walk::forward(&**store, Key::new(Space::Idempotency).prefix());
-        let mut forgotten = 0;
+        let (mut forgotten, mut over) = (0, Vec::new());
         while let Some((key, value)) = rows.next().await? {
             if decode::<Remembered>(&value)?.until > self.inner.clock.now() {
                 continue;
             }
-            let mut batch = Batch::new();
-            batch.require(key.clone(), Precondition::ValueIs(value)).delete(key);
-            match store.commit(batch).await {
-                Ok(_) => forgotten += 1,
-                // A new request has taken the row meanwhile.
-                Err(StoreError::Conflict(_)) => {}
-                Err(error) => return Err(error.into()),
+            over.push((key, value));
+            if over.len() == AT_ONCE {
+                forgotten += self.forget(std::mem::take(&mut over)).await?;
             }
         }
+        forgotten += self.forget(over).await?;
         self.sweep_beside().await?;
+        Ok(forgotten)
+    }
+
+    /// Deletes rows that are as they were read: all in one commit, unless a new request has taken one meanwhile.
+    async fn forget(&self, mut over: Vec<Row>) -> Result<u64, StoreError> {
+        let mut forgotten = 0;
+        while !over.is_empty() {
+            let mut batch = Batch::new();
+            for (key, value) in &over {
+                batch.require(key.clone(), Precondition::ValueIs(value.clone())).delete(key.clone());
+            }
+            match self.inner.store.commit(batch).await {
+                Ok(_) => {
+                    forgotten += over.len() as u64;
+                    over.clear();
+                }
+                Err(StoreError::Conflict(taken)) => over.retain(|(key, _)| *key != taken),
+                Err(error) => return Err(error),
+            }
+        }
         Ok(forgotten)
     }
 
