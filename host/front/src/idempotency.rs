@@ -5,6 +5,8 @@
 //! that failed had no effect and may be sent again with the same key. Answers are sealed before they are stored,
 //! since that to a new key holds the key's token.
 
+use std::pin::pin;
+
 use axum::body::{Body, Bytes};
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
@@ -13,9 +15,10 @@ use bellwether_access::{Begun, Idempotency, IdempotencyError, MAX_ANSWER, Stored
 use bellwether_kernel::KeyId;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
+use tokio::sync::oneshot;
 use tracing::Instrument;
 
-use crate::extract::{CallerExt, bearer_of, read_body};
+use crate::extract::{CallerExt, bearer_of, read_body, recognised};
 use crate::problem::{Problem, ProblemKind};
 use crate::services::{Services, Shared};
 
@@ -79,12 +82,13 @@ pub(crate) async fn once(
     }
     let span = tracing::Span::current();
     if !request.headers().contains_key(HEADER) {
-        return finish_alone(next.run(request).instrument(span)).await;
+        return finish_alone(services, next.run(request).instrument(span)).await;
     }
     let (parts, body) = request.into_parts();
     let caller = services.access().authenticate_token(bearer_of(&parts.headers)?)?;
     let Some(key) = remembered_as(caller.key(), &parts.headers)? else {
-        return finish_alone(next.run(Request::from_parts(parts, body)).instrument(span)).await;
+        let request = Request::from_parts(parts, body);
+        return finish_alone(services, next.run(request).instrument(span)).await;
     };
     let limit = match parts.extensions.get::<MatchedPath>().map(MatchedPath::as_str) {
         Some("/v1/plugins" | "/v1/plugins/inspect") => services.settings().component_limit_bytes,
@@ -95,16 +99,36 @@ pub(crate) async fn once(
     let fingerprint = Idempotency::fingerprint(&[parts.method.as_str().as_bytes(), target.as_bytes(), &body]);
     let ticket = match services.access().idempotency().begin(caller.organisation(), &key, fingerprint).await?
     {
-        Begun::Replay(answer) => return Ok(replay(&services, answer)),
+        Begun::Replay(answer) => {
+            recognised(&services, caller.key(), caller.organisation())?;
+            return Ok(replay(&services, answer));
+        }
         Begun::New(ticket) => ticket,
     };
     let request = Request::from_parts(parts, Body::from(body));
-    finish_alone(async move { keep(ticket, next.run(request).await).await }.instrument(span)).await
+    let work = async move { keep(ticket, next.run(request).await).await };
+    finish_alone(services, work.instrument(span)).await
 }
 
 /// Runs `work` as a task of its own: a caller that goes away, or a request that runs out of time, does not stop it
 /// halfway.
-async fn finish_alone(work: impl Future<Output = Response> + Send + 'static) -> Result<Response, Problem> {
+async fn finish_alone(
+    services: Shared,
+    work: impl Future<Output = Response> + Send + 'static,
+) -> Result<Response, Problem> {
+    let (_caller, gone) = oneshot::channel::<()>();
+    let work = async move {
+        let mut work = pin!(work);
+        tokio::select! {
+            biased;
+            response = &mut work => response,
+            // Still at work, and counted as such: who hangs up again and again gets no more done at once than who waits.
+            _ = gone => {
+                let _admission = services.limits.admit_anyway();
+                work.await
+            }
+        }
+    };
     tokio::spawn(work).await.map_err(Problem::internal)
 }
 

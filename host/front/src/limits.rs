@@ -52,6 +52,12 @@ impl Limits {
         Err(Problem::unavailable(detail, 1))
     }
 
+    /// Counts what is at work already.
+    pub(crate) fn admit_anyway(&self) -> Admission<'_> {
+        self.at_work.fetch_add(1, Ordering::AcqRel);
+        Admission(&self.at_work)
+    }
+
     /// Counts a request of `key`.
     pub(crate) fn count(&self, key: &KeyId) -> Result<(), Problem> {
         let Some(limiter) = &self.of_one_key else { return Ok(()) };
@@ -88,6 +94,10 @@ mod tests {
         let third = limits.admit();
         assert!(third.is_ok());
         drop((second, third));
+        assert_eq!(limits.at_work(), 0);
+        let going_on = [(); 3].map(|()| limits.admit_anyway());
+        assert!(limits.admit().is_err());
+        drop(going_on);
         assert_eq!(limits.at_work(), 0);
     }
 
