@@ -54,8 +54,10 @@ pub fn restore(reader: impl Read, into: &Path) -> Result<Restored, StoreError> {
         Ok(restored)
     });
     if restored.is_err() {
-        let _ = fs::remove_dir_all(&partial);
-        let _ = fs::remove_dir_all(into.join("components"));
+        // The store first: what is left of one without its components must not be taken for whole.
+        for folder in [into.join("store"), into.join("components"), partial] {
+            let _ = fs::remove_dir_all(folder);
+        }
     }
     restored
 }
