@@ -103,7 +103,7 @@ impl Engine {
         };
         let guest = store.data();
         let (excess, host_bytes) = (guest.excess(), guest.handed_over());
-        let result = match (result, excess) {
+        let mut result = match (result, excess) {
             (Ok(Ok(_)), Some(excess)) => Err(ended(excess, limits)),
             (Ok(Ok(done)), None) => Ok(done),
             (Ok(Err(error)), _) => Err(classify(&error, &mut store)),
@@ -111,6 +111,9 @@ impl Engine {
         };
         let guest = store.data_mut();
         let data = guest.end();
+        if let Err(CallError::Trap { message, .. }) = &mut result {
+            data.mask(message);
+        }
         let (memory, host_calls) = (guest.meter.peak(), guest.meter.host_calls());
         let result = match (result, &callee.warm) {
             (Ok((value, instance)), Some(warm))

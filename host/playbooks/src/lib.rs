@@ -40,6 +40,7 @@ pub use history::ReplayFrom;
 pub use run::{
     Attempt, ItemCounts, Run, RunFilter, RunState, RunSummary, StepKind, StepResult, StepState, TriggeredBy,
 };
+pub use secrets::Secrets;
 pub use service::{Limits, Parts, Playbook, Playbooks, StartedRun, Status, Version, WebhookRequest};
 pub use signature::SignatureScheme;
 pub use sources::{MetricLog, NoSecrets, SecretSource, Write, Writes};

@@ -8,6 +8,7 @@
 //! masked after the named secret it came from was replaced or deleted.
 
 use std::borrow::Cow;
+use std::fmt;
 
 pub(crate) use bellwether_kernel::value::MASK;
 use serde_json::Value as Json;
@@ -21,9 +22,9 @@ const SEARCHED: usize = 4;
 /// Bytes of secrets in one record; a single one may have more.
 const RECORD: usize = 256 * 1024;
 
-/// The secrets of one run, as far as they are known.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Secrets {
+/// The secrets of one run, or of one call, as far as they are known.
+#[derive(Clone, Default)]
+pub struct Secrets {
     /// Longest first, so that a secret that holds another is masked whole.
     texts: Vec<String>,
     /// What was learned, in that order, of which `texts` are the forms.
@@ -32,9 +33,16 @@ pub(crate) struct Secrets {
     recorded: usize,
 }
 
+/// Says how many there are, and none of them.
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Secrets").field("learned", &self.learned.len()).finish_non_exhaustive()
+    }
+}
+
 impl Secrets {
     /// Learns every text and number in `value`.
-    pub(crate) fn learn(&mut self, value: &Json) {
+    pub fn learn(&mut self, value: &Json) {
         match value {
             Json::Null | Json::Bool(_) => {}
             Json::Number(number) => self.learn_text(&number.to_string()),
@@ -115,7 +123,7 @@ impl Secrets {
     }
 
     /// Masks every secret in `text`.
-    pub(crate) fn mask_in(&self, text: &mut String) {
+    pub fn mask_in(&self, text: &mut String) {
         if let Cow::Owned(masked) = self.mask_text(text) {
             *text = masked;
         }

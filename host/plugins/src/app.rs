@@ -6,7 +6,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bellwether_engine::{CallError, CallLimits, CallMeters, exports};
 use bellwether_kernel::{ErrorKind, FieldError};
-use bellwether_playbooks::{App, AppCall, AppDescription, AppError, AppReport, Output, Retry, Value, misfit};
+use bellwether_kernel::value::convert::to_json;
+use bellwether_playbooks::{
+    App, AppCall, AppDescription, AppError, AppReport, Output, Retry, Secrets, Value, misfit,
+};
 
 use crate::PluginError;
 use crate::bindings::bellwether::host::types::NamedValueResult;
@@ -56,6 +59,7 @@ impl PluginApp {
             principal: Some(Arc::clone(&call.principal)),
             effects: call.effects.clone(),
             work: call.idempotency_key.clone(),
+            secrets: self.secrets(call),
             ..Caller::default()
         };
         let (result, log) = self
@@ -95,6 +99,16 @@ impl PluginApp {
             }
         };
         (result, log)
+    }
+
+    /// What a call gives to inputs that are secret.
+    fn secrets(&self, call: &AppCall) -> Secrets {
+        let mut secrets = Secrets::default();
+        for input in self.description.inputs.iter().filter(|input| input.secret) {
+            let given = call.inputs.iter().find(|(name, _)| *name == input.name);
+            given.into_iter().for_each(|(_, value)| secrets.learn(&to_json(value)));
+        }
+        secrets
     }
 
     /// The outputs in the declared order, those not given absent.
@@ -141,7 +155,10 @@ impl App for PluginApp {
         // plugin. How long it computes is not.
         let wall = self.loaded.own_wall().map_or(call.time_limit, |own| own.min(call.time_limit));
         let limits = CallLimits { wall, ..*self.loaded.limits() };
-        let (result, log) = self.try_run(&call, &limits).await;
+        let (mut result, log) = self.try_run(&call, &limits).await;
+        if let Err(error) = &mut result {
+            self.secrets(&call).mask_in(&mut error.message);
+        }
         AppReport { result, log }
     }
 }

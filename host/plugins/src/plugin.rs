@@ -9,7 +9,7 @@ use bellwether_engine::{
     Instances, Store, Trapped, wasmtime,
 };
 use bellwether_kernel::{OrganisationId, Timestamp};
-use bellwether_playbooks::{EffectScope, LogLevel, LogLine};
+use bellwether_playbooks::{EffectScope, LogLevel, LogLine, Secrets};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tracing::Instrument;
@@ -45,6 +45,8 @@ pub(crate) struct Caller {
     pub(crate) principal: Option<Arc<Principal>>,
     /// Where its effects are recorded.
     pub(crate) effects: Option<EffectScope>,
+    /// What it is given that is masked in what it says.
+    pub(crate) secrets: Secrets,
     /// The name of the work, the same for every attempt at it.
     pub(crate) work: String,
     /// A pure call takes place at this time, that of what it is given, and has nothing of the host's.
@@ -256,6 +258,7 @@ impl Loaded {
         call.world = world.map(|moment| Box::new(World::new(&self.scope, moment, Arc::clone(&call.egress))));
         let engine = &self.scope.shared.services.engine;
         let tenant = organisation.map_or(0, |organisation| organisation.0);
+        call.secrets = caller.secrets;
         let terms = CallTerms { limits, meters, tenant };
         let finished = engine.call(&self.callee, terms, call, work).instrument(span).await;
         let Finished { data, result, .. } = finished;
@@ -266,6 +269,7 @@ impl Loaded {
                 if let Some(said) = data.world.as_ref().and_then(|world| world.printed.last_error()) {
                     message.push_str("; the last it printed was: ");
                     message.push_str(&said[..said.floor_char_boundary(bounds::LAST_WORDS)]);
+                    data.secrets.mask_in(message);
                 }
             }
             let error = PluginError::Call {
@@ -288,7 +292,9 @@ impl Loaded {
             }
             error
         });
-        let lines = data.into_log().into_lines();
+        let secrets = data.secrets.clone();
+        let mut lines = data.into_log().into_lines();
+        lines.iter_mut().for_each(|line| secrets.mask_in(&mut line.message));
         self.scope.seen.logged(organisation, export.name, &lines);
         (result, lines)
     }

@@ -18,6 +18,9 @@ pub struct Order {
     /// Where to, for the modes that send a request.
     #[input(default = "")]
     pub url: String,
+    /// What is told to everybody, in the mode that betrays it.
+    #[input(secret)]
+    pub token: Option<String>,
 }
 
 /// What came of it.
@@ -35,6 +38,12 @@ pub struct Spoils {
 #[app]
 #[expect(clippy::needless_pass_by_value, reason = "the macro hands the inputs over")]
 pub fn run(host: &(impl Clock + HttpClient + Log + State), order: Order) -> Result<Spoils, AppError> {
+    if let Order { mode, token: Some(token), .. } = &order
+        && mode == "betray"
+    {
+        host.info(&format!("I was given {token}"));
+        panic!("I do not keep {token}");
+    }
     let Attack { said, score, texts } = attack(host, &order.mode, &order.url).map_err(AppError::fatal)?;
     Ok(Spoils { said, score, texts })
 }

@@ -1,6 +1,8 @@
 //! Plugins that say too much to the host, or what makes no sense.
 
 use anyhow::{Result, ensure};
+use bellwether_tests::expect_json;
+use serde_json::json;
 
 use crate::world::world;
 
@@ -92,5 +94,32 @@ fn state_grows_to_its_quota_and_no_further() -> Result<()> {
     ensure!(answer.status == 422 && answer.text.contains("bytes of state"), "{answer:?}");
     let error = attacker.run_fails("hoard", "")?;
     ensure!(error.contains("do not fit"), "{error}");
+    attacker.leaves_the_others_alone()
+}
+
+#[test]
+fn a_secret_that_a_plugin_tells_is_in_no_log_and_no_trap() -> Result<()> {
+    let world = world()?;
+    let attacker = world.attack(&[])?;
+    let (host, secret) = (&world.host, "hush-5e81c07b");
+    expect_json(host.as_admin("PUT", "/v1/secrets/betrayed").json(&json!({ "value": secret })).send()?, 201)?;
+    let playbook = json!({
+        "name": "betrayal",
+        "trigger": { "type": "manual" },
+        "steps": [{ "id": "attack", "app": "hostile",
+            "inputs": { "mode": "betray", "token": "{{ secrets.betrayed }}" } }],
+    });
+    expect_json(host.as_admin("POST", "/v1/playbooks").json(&playbook).send()?, 201)?;
+    let run = host.as_admin("POST", "/v1/playbooks/betrayal/runs?wait=30").json(&json!({})).send()?;
+    let run = expect_json(run, 200)?.to_string();
+    ensure!(run.contains("I do not keep •••") && !run.contains(secret), "{run}");
+    for (what, said) in [("logs", "I was given •••"), ("traps", "I do not keep •••")] {
+        let path = format!("/v1/plugins/hostile/{what}");
+        for key in [&host.keys().admin, &host.keys().operator] {
+            let seen = expect_json(host.as_key(key, "GET", &path).send()?, 200)?.to_string();
+            ensure!(!seen.contains(secret), "{seen}");
+            ensure!(seen.contains(said) || *key == host.keys().operator, "{seen}");
+        }
+    }
     attacker.leaves_the_others_alone()
 }

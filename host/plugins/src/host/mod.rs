@@ -40,7 +40,7 @@ use bellwether_engine::wasmtime::component::HasSelf;
 use bellwether_engine::{CallData, Engine, EngineSettings, Guest, Linker, Sandbox, wasmtime};
 use bellwether_kernel::{Clock, HostId, Randomness};
 use bellwether_metrics::{Metrics, NamePattern};
-use bellwether_playbooks::{EffectScope, LogLevel};
+use bellwether_playbooks::{EffectScope, LogLevel, Secrets};
 use bellwether_records::{RecordKind, Records};
 use bellwether_series::Series;
 use bellwether_store::{Batch, Objects, SharedStore};
@@ -230,11 +230,17 @@ pub(crate) struct Call {
     handed_over: u64,
     /// What its language's runtime finds, if it has one that looks.
     pub(crate) world: Option<Box<World>>,
+    /// What it was given that is masked in what it says.
+    pub(crate) secrets: Secrets,
 }
 
 impl CallData for Call {
     fn handed_over(&self) -> u64 {
         self.handed_over
+    }
+
+    fn mask(&self, said: &mut String) {
+        self.secrets.mask_in(said);
     }
 }
 
@@ -247,8 +253,9 @@ impl Call {
         effects: Option<EffectScope>,
     ) -> Self {
         let log = LogBook::new(&scope.limits);
-        let (egress, handed_over, world) = Default::default();
-        Self { scope, principal, log, effects: effects.map(Effects::new), egress, handed_over, world }
+        let (egress, handed_over, world, secrets) = Default::default();
+        let effects = effects.map(Effects::new);
+        Self { scope, principal, log, effects, egress, handed_over, world, secrets }
     }
 
     /// Writes a line behind what was printed so far.
