@@ -135,14 +135,22 @@ impl Playbooks {
         self.put_lease(Some(stored.map_or(Precondition::Absent, Precondition::ValueIs))).await?;
         self.take_over_expired().await?;
         self.count_queued().await?;
+        let released = self.release_dropped().await;
+        self.look_for_ends().await?;
+        released
+    }
+
+    /// Takes up what could not be recorded; what cannot be even now waits for the next time.
+    async fn release_dropped(&self) -> Result<(), PlaybookError> {
         let dropped = std::mem::take(&mut *self.dropped.lock());
+        let mut failed = None;
         for (organisation, run) in dropped {
             if let Err(error) = self.release(organisation, run, |owner| owner == self.owner).await {
                 self.dropped.lock().push((organisation, run));
-                return Err(error.into());
+                failed = Some(error.into());
             }
         }
-        self.look_for_ends().await
+        failed.map_or(Ok(()), Err)
     }
 
     /// Tells those who wait for a run that another host took and ended, and forgets those who wait no more.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bellwether_kernel::{ErrorKind, OrganisationId, PlaybookId, RunId, Timestamp};
-use bellwether_store::{Batch, Direction, Key, Precondition, Space, decode, encode};
+use bellwether_store::{Batch, Direction, Key, Precondition, Space, StoreError, decode, encode};
 use futures::{StreamExt, stream};
 
 use super::Firing;
@@ -36,9 +36,9 @@ impl Playbooks {
         // Listens from here on: what is committed behind the look is not slept through.
         sooner.as_mut().enable();
         let now = self.clock.now();
-        let woken = self.wake_all(now).await?;
-        let fired = self.fire_all(now).await?;
-        if woken + fired > 0 {
+        // Neither keeps the other from its work.
+        let (woken, fired) = (self.wake_all(now).await, self.fire_all(now).await);
+        if woken? + fired? > 0 {
             return Ok(());
         }
         let mut first: Option<Timestamp> = None;
@@ -126,8 +126,11 @@ impl Playbooks {
         let row = self.store.get(&rows::run(organisation, open.playbook, run)).await?;
         let row: Option<RunRow> = row.map(|row| decode(&row)).transpose()?;
         let Some(row) = row.filter(|row| row.state == RunState::Queued) else { return Ok(Place::Free) };
-        let Some(loaded) = self.load(organisation, row.playbook, row.playbook_version).await? else {
-            return Ok(Place::Free);
+        let loaded = match self.load(organisation, row.playbook, row.playbook_version).await {
+            Ok(Some(loaded)) => loaded,
+            // Whoever takes the run ends it, and says why.
+            Ok(None) | Err(PlaybookError::Store(StoreError::Damaged(_))) => return Ok(Place::Free),
+            Err(error) => return Err(error),
         };
         let (place, replaced) = self.take_place(batch, organisation, &loaded, run).await?;
         replaced.into_iter().for_each(|run| self.tell(run));

@@ -233,10 +233,13 @@ impl Playbooks {
             if !of.is_empty() {
                 return Err(PlaybookError::IsStep { name: name.clone(), of });
             }
-            self.cancel_all(organisation, playbook.id, "the playbook was deleted").await?;
             let Some(change) = Change::of(self, principal, playbook.id).await? else { continue };
             match change.delete().await {
-                Ok(()) => return Ok(playbook),
+                Ok(()) => {
+                    // Only now, as no more of them can begin.
+                    self.cancel_all(organisation, playbook.id, "the playbook was deleted").await?;
+                    return Ok(playbook);
+                }
                 Err(error) if error.kind() == ErrorKind::Conflict => {}
                 Err(error) => return Err(error.into()),
             }
