@@ -26,6 +26,11 @@ use neighbours::Neighbour;
 use table::{BARE, BELLWETHER, EXTISM, Goal};
 use throughput::Throughput;
 
+/// The host's, so that a call costs here what it costs there.
+#[cfg(not(target_env = "msvc"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 const USAGE: &str = "usage: bench_engine [--rounds N] [--seconds N] [--write FILE]
 
 --rounds N     how many there are of each; 7 by default
