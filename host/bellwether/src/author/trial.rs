@@ -104,13 +104,13 @@ pub(crate) async fn run(trial: &Trial, format: Format) -> Result<(), Failure> {
         }
     }
     if failed > 0 {
-        let (cases, checks) = (cases.len(), battery.len());
-        let of = |broken: usize, count: usize, what: &str| format!("{broken} of {count} {what}");
-        return Err(Failure::Failed(anyhow::anyhow!(
-            "{} and {} failed",
-            of(report.failed, cases, "cases"),
-            of(battery.broken(), checks, "checks")
-        )));
+        let (broken, checks, all) = (battery.broken(), battery.len(), cases.len());
+        let cases = if report.cases.is_empty() && all > 0 {
+            format!("its {all} cases were not run")
+        } else {
+            format!("{} of {all} cases failed", report.failed)
+        };
+        return Err(Failure::Failed(anyhow::anyhow!("{broken} of {checks} checks failed, and {cases}")));
     }
     Ok(())
 }

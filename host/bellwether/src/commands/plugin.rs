@@ -307,8 +307,13 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         PluginCommand::New { name, role, path } => return begin(&name, role, path, format),
         PluginCommand::Vendor { project } => return new::vendor(&project.path),
         PluginCommand::Build { project, output } => {
-            let component = build(&project.path, output.as_deref())?;
-            return Ok(output::value(format, &component.shown()?, describe_built)?);
+            let built = build(&project.path, output.as_deref())?.shown()?;
+            output::value(format, &built, describe_built)?;
+            if built["problems"].as_array().is_some_and(|problems| !problems.is_empty()) {
+                let why = "it was built, but no host would install it: mend what is said above";
+                return Err(Failure::Failed(anyhow::anyhow!(why)));
+            }
+            return Ok(());
         }
         PluginCommand::Contract { output: folder, role, privilege } => {
             let contract::Written { world, kept } = contract::write(&folder, &role, &privilege)?;
