@@ -207,6 +207,7 @@ fn a_range_is_inclusive_and_open_where_nothing_is_said() {
         ("endDate=2024-01-31T23:59:59.5%2B02:00", format!("{} 2024-01-31T21:59:59.500Z", Timestamp::MIN)),
         ("endDate=2024-01-31T10:00:00+02:00", format!("{} 2024-01-31T08:00:00Z", Timestamp::MIN)),
         ("endDate=2024-01-31T10:00:00", format!("{} 2024-01-31T10:00:00Z", Timestamp::MIN)),
+        ("endDate=9999-12-31", format!("{} 9999-12-30T22:00:00Z", Timestamp::MIN)),
         ("startDate=&endDate=", format!("{} {now}", Timestamp::MIN)),
         ("startDate=2030-01-01", "nothing".to_owned()),
         (

@@ -79,9 +79,8 @@ pub(super) fn create<H: RecordsWrite + Clock>(host: &H, request: &Request<'_>) -
         attributes: if known.is_empty() { String::new() } else { Value::Object(known).to_string() },
         ..Content::default()
     };
-    let id = host
-        .append(RecordKind::Event, vec![content.clone()])
-        .map_err(|error| of_event(error, "", &NAMES))?;
+    let id =
+        host.append(RecordKind::Event, vec![content.clone()]).map_err(|error| of_event(error, "", &NAMES))?;
     Ok(accepted(&json!({ "status": "ok", "event": shown(&Record { id, content }) })))
 }
 

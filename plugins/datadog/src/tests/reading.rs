@@ -309,7 +309,10 @@ fn a_question_that_cannot_be_is_refused() {
         (with("from", json!(2000)), "'from'"),
         (with("to", json!(i64::MAX)), "'to'"),
         (with("formulas", json!([{ "formula": "b + 1" }])), "formula is \"b + 1\""),
-        (with("formulas", json!([{ "formula": "a", "limit": { "order": "up" } }])), "formulas[0].limit.order"),
+        (
+            with("formulas", json!([{ "formula": "a", "limit": { "order": "up" } }])),
+            "formulas[0].limit.order",
+        ),
         (with("queries", json!([query, query])), "queries[1].name is \"a\""),
     ] {
         for path in ["/api/v2/query/timeseries", "/api/v2/query/scalar"] {

@@ -83,9 +83,14 @@ pub(super) fn read(text: &str) -> Result<Vec<Placed>, (String, usize)> {
     }
 }
 
+fn is_digit(character: char) -> bool {
+    character.is_ascii_hexdigit()
+}
+
 /// A number, or a duration, which are digits with units.
 fn number(text: &str) -> Result<(Token, &str), String> {
-    let end = text.find(|other: char| !(other.is_ascii_alphanumeric() || other == '.')).unwrap_or(text.len());
+    let end = text.find(|other: char| !(other.is_ascii_alphanumeric() || matches!(other, '.' | '_')));
+    let end = end.unwrap_or(text.len());
     let mut length = end;
     // The sign of an exponent belongs to it.
     if text[..end].ends_with(['e', 'E']) && !text.starts_with("0x") && text[end..].starts_with(['+', '-']) {
@@ -96,10 +101,17 @@ fn number(text: &str) -> Result<(Token, &str), String> {
     if let Some(duration) = duration(word)? {
         return Ok((Token::Duration(duration), rest));
     }
-    let hexadecimal = word.strip_prefix("0x").or_else(|| word.strip_prefix("0X"));
+    // Between digits there may be one `_` at a time.
+    let is_apart = |part: &str| part.starts_with(is_digit) && part.ends_with(is_digit);
+    let digits = if word.split('_').skip(1).all(is_apart) && !word.contains("._") {
+        word.replace('_', "")
+    } else {
+        String::new()
+    };
+    let hexadecimal = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X"));
     let value = match hexadecimal {
         Some(digits) => u64::from_str_radix(digits, 16).ok().map(|number| number as f64),
-        None => word.parse().ok(),
+        None => digits.parse().ok(),
     };
     value
         .map(|value| (Token::Number(value), rest))
