@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bellwether_engine::{CallError, CallLimits, CallMeters, exports};
-use bellwether_kernel::{ErrorKind, FieldError};
 use bellwether_kernel::value::convert::to_json;
+use bellwether_kernel::{ErrorKind, FieldError};
 use bellwether_playbooks::{
     App, AppCall, AppDescription, AppError, AppReport, Output, Retry, Secrets, Value, misfit,
 };

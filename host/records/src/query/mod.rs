@@ -192,7 +192,8 @@ impl Pattern {
                 let text = number.to_string();
                 match self {
                     Self::Is(glob) => {
-                        let same = |other| Number::read(other).is_some_and(|a| Some(a) == Number::read(&text));
+                        let same =
+                            |other| Number::read(other).is_some_and(|a| Some(a) == Number::read(&text));
                         glob.matches(&text) || glob.plain().is_some_and(same)
                     }
                     _ => self.is(&text),

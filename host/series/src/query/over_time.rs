@@ -31,9 +31,13 @@ impl Step {
         let finite = || values.iter().copied().filter(|value| value.is_finite());
         self.count += finite().count() as u64;
         match aggregate {
-            Aggregate::Average | Aggregate::Sum => self.sum = finite().fold(self.sum, |sum, value| sum + value),
+            Aggregate::Average | Aggregate::Sum => {
+                self.sum = finite().fold(self.sum, |sum, value| sum + value)
+            }
             Aggregate::Minimum => self.minimum = most(values, self.minimum, |value, least| value < least),
-            Aggregate::Maximum => self.maximum = most(values, self.maximum, |value, greatest| value > greatest),
+            Aggregate::Maximum => {
+                self.maximum = most(values, self.maximum, |value, greatest| value > greatest)
+            }
             Aggregate::Last => self.last = finite().next_back().unwrap_or(self.last),
             Aggregate::Count | Aggregate::Percentile(_) => {}
         }
@@ -63,7 +67,8 @@ impl Step {
 /// Which of `values` that are finite, and of `known`, is beyond all others. Several are compared at once: one alone would
 /// wait for the one before it.
 fn most(values: &[f64], known: f64, is_beyond: impl Fn(f64, f64) -> bool) -> f64 {
-    let pick = |found: f64, value: f64| if value.is_finite() && is_beyond(value, found) { value } else { found };
+    let pick =
+        |found: f64, value: f64| if value.is_finite() && is_beyond(value, found) { value } else { found };
     let mut lanes = [known; 8];
     let mut chunks = values.chunks_exact(lanes.len());
     for chunk in &mut chunks {
