@@ -113,13 +113,12 @@ fn a_secret_that_a_plugin_tells_is_in_no_log_and_no_trap() -> Result<()> {
     let run = host.as_admin("POST", "/v1/playbooks/betrayal/runs?wait=30").json(&json!({})).send()?;
     let run = expect_json(run, 200)?.to_string();
     ensure!(run.contains("I do not keep •••") && !run.contains(secret), "{run}");
-    for (what, said) in [("logs", "I was given •••"), ("traps", "I do not keep •••")] {
-        let path = format!("/v1/plugins/hostile/{what}");
-        for key in [&host.keys().admin, &host.keys().operator] {
-            let seen = expect_json(host.as_key(key, "GET", &path).send()?, 200)?.to_string();
-            ensure!(!seen.contains(secret), "{seen}");
-            ensure!(seen.contains(said) || *key == host.keys().operator, "{seen}");
-        }
+    let (admin, operator) = (&host.keys().admin, &host.keys().operator);
+    for (key, what, said) in [(admin, "logs", "I was given •••"), (operator, "traps", "I do not keep •••")]
+    {
+        let request = host.as_key(key, "GET", &format!("/v1/plugins/hostile/{what}"));
+        let seen = expect_json(request.send()?, 200)?.to_string();
+        ensure!(seen.contains(said) && !seen.contains(secret), "{seen}");
     }
     attacker.leaves_the_others_alone()
 }

@@ -290,6 +290,7 @@ mod tests {
             assert!(error.expected.contains(expected), "{rule}: {error}");
         }
     }
+
     #[test]
     fn a_rule_is_bounded_in_length() {
         let rule = |days| format!("FREQ=MONTHLY;BYMONTHDAY=1{}", ",1".repeat(days));

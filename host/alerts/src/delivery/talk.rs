@@ -187,7 +187,8 @@ impl<'a> Talk<'a> {
             answer = self.deliveries.http.send(filled, hosts).await.map_err(ended)?;
         }
         answer.retry_after = backoff::retry_after(&answer, self.deliveries.clock.now());
-        // A server may repeat what it was sent, and nobody but it is to see that; nor the first part of what the cut divides.
+        // A server may repeat what it was sent, and nobody but it is to see that, nor the first part of what the
+        // cut divides.
         answer.body = self.mask.bytes(std::mem::take(&mut answer.body));
         answer.body.truncate(limits::ANSWER);
         for (_, value) in &mut answer.headers {

@@ -44,7 +44,7 @@ pub enum SendError {
 /// What sends requests.
 #[async_trait]
 pub trait HttpSender: Send + Sync + 'static {
-    /// Sends a request if one of `hosts` permits it, follows no redirect, and gives the answer with at most
+    /// Sends a request if one of `hosts` permits it, follows no redirect, and gives the answer with at most twice
     /// [`limits::ANSWER`](crate::limits::ANSWER) bytes of its body and no `retry_after`. Takes a bounded time.
     ///
     /// # Errors

@@ -62,7 +62,7 @@ pub(crate) struct EntryRepeat {
     zone: Option<String>,
     /// On which days it begins, in iCalendar's words: FREQ, INTERVAL, BYDAY, BYMONTHDAY, BYMONTH, UNTIL, counted
     /// from the day of `start`. What began before `start` and lasts then counts from `start` on. One that never begins is
-    /// refused.
+    /// refused. At most 500 bytes.
     #[schema(example = "FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR")]
     rule: String,
     #[schema(example = "08:00")]

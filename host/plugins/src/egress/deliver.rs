@@ -11,9 +11,12 @@ use super::prepare::prepare;
 use super::{Egress, EgressError, Incoming, Outgoing, failure, texts};
 use crate::{Plugins, limits};
 
+/// Bytes read of an answer: twice what is kept of it, so that a secret in it which the cut divides is seen whole, and masked.
+const READ: usize = 2 * bellwether_alerts::limits::ANSWER;
+
 impl Egress {
-    /// Sends a request if one of `hosts` permits it. What goes beyond a formatter's share of the answer is not read,
-    /// and of one that says it was taken what comes is enough.
+    /// Sends a request if one of `hosts` permits it. Of the answer [`READ`] bytes are read, and
+    /// of one that says it was taken what comes is enough.
     pub(crate) async fn deliver(
         &self,
         hosts: &[Destination],
@@ -32,7 +35,7 @@ impl Egress {
         let mut response = timeout_at(deadline, self.sent(request)).await.map_err(late)??;
         let (status, headers) = (response.status().as_u16(), texts(response.headers()));
         let mut body = Vec::new();
-        while body.len() < bellwether_alerts::limits::ANSWER {
+        while body.len() < READ {
             let chunk = timeout_at(deadline, response.chunk()).await.map_err(late);
             match chunk.and_then(|chunk| chunk.map_err(|error| failure(&error))) {
                 Ok(Some(chunk)) => body.extend_from_slice(&chunk),
@@ -42,7 +45,7 @@ impl Egress {
                 Err(error) => return Err(error),
             }
         }
-        body.truncate(bellwether_alerts::limits::ANSWER);
+        body.truncate(READ);
         Ok(Incoming { status, headers, body })
     }
 }

@@ -265,16 +265,16 @@ mod tests {
         let manifest = json!({"name": "probe", "roles": ["app"], "app": {
             "summary": "Probes.",
             "inputs": {"required": ["page"], "properties": {
-                "page": {"x-bellwether-type": "text", "description": "Which."},
+                "page": {"x-bellwether-type": "text", "description": "Which.", "writeOnly": true},
                 "kinds": {"x-bellwether-type": "texts", "items": {"enum": ["a", "b"]}, "default": ["a"]},
             }},
             "outputs": {"properties": {"total": {"x-bellwether-type": "number"}}},
         }});
         let text = describe_manifest(&manifest);
         for line in [
-            "INPUT  TYPE   REQUIRED  DEFAULT  CHOICES  HELP",
-            "page   text   yes       -        -        Which.",
-            "kinds  texts  no        a        a, b     -",
+            "INPUT  TYPE   REQUIRED  SECRET  DEFAULT  CHOICES  HELP",
+            "page   text   yes       yes     -        -        Which.",
+            "kinds  texts  no        no      a        a, b     -",
             "total   number  -",
         ] {
             assert!(text.lines().any(|found| found == line), "{line:?} is not in\n{text}");
