@@ -38,6 +38,8 @@ struct Queue {
     at_work: usize,
     /// Its channel is paused.
     held: bool,
+    /// How often it was let go: what found it held before that does not hold it again.
+    releases: u64,
     /// Its channel has had its share of requests until then, or asked to be left alone.
     not_before: Timestamp,
     /// When there is something to do, as the schedule has noted it.
@@ -113,6 +115,8 @@ pub(super) struct Work {
     pub(super) task: Task,
     /// What a delivery tells, where that is at hand.
     pub(super) told: Option<Arc<Told>>,
+    /// How often the channel had been let go when this was taken.
+    releases: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -243,10 +247,10 @@ impl Schedule {
         let channel = behind.or_else(|| self.ready.first())?.clone();
         let queue = self.channels.get_mut(&channel)?;
         let (incident, task) = queue.take(self.limits.fold_above)?;
-        let told = queue.told(&incident, &task);
+        let (told, releases) = (queue.told(&incident, &task), queue.releases);
         self.served = Some(channel.clone());
         self.note(&channel);
-        Some(Work { organisation: channel.0, channel: channel.1, incident, task, told })
+        Some(Work { organisation: channel.0, channel: channel.1, incident, task, told, releases })
     }
 
     /// Puts a line back that was worked at.
@@ -274,8 +278,8 @@ impl Schedule {
                     own.due = if followed { Timestamp::default() } else { *due };
                 }
             }
-            (Turn::Held, _) => queue.hold(),
-            (Turn::Later(_) | Turn::Refused(..), Task::Fold(..)) | (Turn::Limited(_), _) => {}
+            (Turn::Held, _) if work.releases == queue.releases => queue.hold(),
+            (Turn::Later(_) | Turn::Refused(..), Task::Fold(..)) | (Turn::Limited(_) | Turn::Held, _) => {}
         }
         if let Turn::Limited(until) | Turn::Refused(_, until) = turn {
             queue.not_before = queue.not_before.max(*until);
@@ -320,6 +324,7 @@ impl Schedule {
     pub(super) fn release(&mut self, channel: &ChannelKey) {
         if let Some(queue) = self.channels.get_mut(channel) {
             queue.held = false;
+            queue.releases += 1;
             queue.not_before = Timestamp::MIN;
         }
         self.note(channel);
@@ -441,6 +446,20 @@ mod tests {
         assert!(schedule.take(at(59)).is_none(), "others wait too");
         assert_eq!(schedule.take(at(60)).unwrap().incident, "b");
         assert_eq!(schedule.next(), Some(at(90)));
+    }
+
+    #[test]
+    fn a_channel_that_was_resumed_while_it_was_found_paused_delivers() {
+        let mut schedule = Schedule::new(LIMITS);
+        assert!(schedule.add(OURS, &id("a", 1), Event::Opened, Some(at(0)), None));
+        let work = schedule.take(at(0)).unwrap();
+        schedule.release(&work.channel_key());
+        schedule.put_back(&work, &Turn::Held);
+        let work = schedule.take(at(0)).expect("it is not held");
+        schedule.put_back(&work, &Turn::Held);
+        assert!(schedule.take(at(0)).is_none(), "nobody resumed it since");
+        schedule.release(&work.channel_key());
+        assert!(schedule.take(at(0)).is_some());
     }
 
     #[test]
