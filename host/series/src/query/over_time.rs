@@ -32,11 +32,11 @@ impl Step {
         self.count += finite().count() as u64;
         match aggregate {
             Aggregate::Average | Aggregate::Sum => {
-                self.sum = finite().fold(self.sum, |sum, value| sum + value)
+                self.sum = finite().fold(self.sum, |sum, value| sum + value);
             }
             Aggregate::Minimum => self.minimum = most(values, self.minimum, |value, least| value < least),
             Aggregate::Maximum => {
-                self.maximum = most(values, self.maximum, |value, greatest| value > greatest)
+                self.maximum = most(values, self.maximum, |value, greatest| value > greatest);
             }
             Aggregate::Last => self.last = finite().next_back().unwrap_or(self.last),
             Aggregate::Count | Aggregate::Percentile(_) => {}
