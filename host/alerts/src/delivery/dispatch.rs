@@ -4,12 +4,12 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bellwether_kernel::ErrorKind;
+use bellwether_kernel::{ErrorKind, Timestamp};
 use futures::FutureExt;
 use metrics::gauge;
 
-use super::Deliveries;
 use super::schedule::{Task, Turn, Work};
+use super::{ChannelKey, Deliveries};
 
 /// How often everything that waits is looked for in the store.
 const LOOKED_FOR: Duration = Duration::from_secs(60);
@@ -59,12 +59,10 @@ impl Deliveries {
             return Duration::from_secs(1);
         }
         while !self.halt.is_cancelled() {
-            let Ok(place) = Arc::clone(&self.workers).try_acquire_owned() else { return LOOKED_FOR };
             let Some(mut work) = self.schedule.lock().take(self.clock.now()) else { break };
             let deliveries = Arc::clone(self);
             self.tasks.spawn(async move {
                 deliveries.work(&mut work).await;
-                drop(place);
                 deliveries.wake.notify_one();
             });
         }
@@ -106,6 +104,18 @@ impl Deliveries {
             tokio::time::sleep(self.until(self.clock.now().saturating_add(AFTER_ERROR))).await;
         }
         self.schedule.lock().put_back(work, &turn);
+    }
+
+    /// Waits until then, and for a worker: the one that was at this does something else meanwhile.
+    pub(super) async fn pause(&self, channel: &ChannelKey, until: Timestamp) {
+        let goes_on = self.schedule.lock().pause(channel, until);
+        self.wake.notify_one();
+        tokio::select! {
+            biased;
+            _ = goes_on => {}
+            // Nobody hands out work any more.
+            () = self.halt.cancelled() => tokio::time::sleep(self.until(until)).await,
+        }
     }
 
     async fn one(self: &Arc<Self>, work: &mut Work) -> Result<Turn, crate::AlertError> {

@@ -33,7 +33,7 @@ use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 use parking_lot::Mutex;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -51,7 +51,7 @@ pub use trial::ChannelTrial;
 /// How much is delivered at once, and how much may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeliveryLimits {
-    /// Attempts at once, on all channels together.
+    /// Attempts at once, on all channels together; an organisation's at most as many as are left free.
     pub at_once: usize,
     /// Attempts at once on one channel: one that hangs takes no more.
     pub of_channel: usize,
@@ -125,8 +125,6 @@ pub struct Deliveries {
     at_hand: Arc<AtomicUsize>,
     results: together::Results,
     schedule: Mutex<schedule::Schedule>,
-    /// One for each attempt at work.
-    workers: Arc<Semaphore>,
     /// Told when there may be something to do.
     wake: Notify,
     tasks: TaskTracker,
@@ -167,7 +165,6 @@ impl Deliveries {
             at_hand: Arc::default(),
             results: together::Results::default(),
             schedule: Mutex::new(schedule::Schedule::new(limits)),
-            workers: Arc::new(Semaphore::new(limits.at_once.clamp(1, Semaphore::MAX_PERMITS))),
             wake: Notify::new(),
             tasks: TaskTracker::new(),
             halt: CancellationToken::new(),

@@ -1,9 +1,11 @@
 //! Which delivery is next: lines of deliveries, one for each channel and incident, each worked off one by one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bellwether_kernel::{OrganisationId, Timestamp};
+use tokio::sync::oneshot;
 
 use super::outbox::Told;
 use super::{ChannelKey, DeliveryId, DeliveryLimits};
@@ -19,6 +21,8 @@ pub(super) struct Schedule {
     ready: BTreeSet<ChannelKey>,
     /// The channel that was served last: the next one in order is served next.
     served: Option<ChannelKey>,
+    /// How many are at work, by organisation.
+    at_work: BTreeMap<OrganisationId, usize>,
     /// Deliveries that wait, of all channels.
     waiting: usize,
     /// Deliveries that were ever taken in.
@@ -35,7 +39,10 @@ struct Queue {
     /// Those of them in which something can be folded.
     foldable: BTreeSet<String>,
     waiting: usize,
+    /// Lines somebody works at, those whose exchange waits among them.
     at_work: usize,
+    /// Exchanges that wait for the channel's rate, each to be told that it goes on.
+    paused: VecDeque<oneshot::Sender<()>>,
     /// Its channel is paused.
     held: bool,
     /// How often it was let go: what found it held before that does not hold it again.
@@ -127,6 +134,14 @@ pub(super) enum Task {
     Fold(Vec<u32>, u32),
 }
 
+/// What a channel is next for.
+enum Next {
+    /// This is done with the line of this incident.
+    Begins(String, Task),
+    /// An exchange goes on that waited.
+    GoesOn(oneshot::Sender<()>),
+}
+
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
@@ -160,6 +175,7 @@ impl Schedule {
             later: BTreeSet::new(),
             ready: BTreeSet::new(),
             served: None,
+            at_work: BTreeMap::new(),
             waiting: 0,
             arrivals: 0,
         }
@@ -233,29 +249,77 @@ impl Schedule {
         }
     }
 
-    /// The next thing to do, if there is one that may be done now.
+    /// The next thing to do, if there is one that may be done now. An exchange that waited is told that it goes on.
     pub(super) fn take(&mut self, now: Timestamp) -> Option<Work> {
-        use std::ops::Bound::{Excluded, Unbounded};
-        while self.later.first().is_some_and(|(due, _)| *due <= now) {
-            self.ready.extend(self.later.pop_first().map(|(_, channel)| channel));
+        loop {
+            while self.later.first().is_some_and(|(due, _)| *due <= now) {
+                self.ready.extend(self.later.pop_first().map(|(_, channel)| channel));
+            }
+            let channel = self.in_turn()?;
+            let queue = self.channels.get_mut(&channel)?;
+            let next = queue.take(self.limits)?;
+            self.served = Some(channel.clone());
+            *self.at_work.entry(channel.0).or_default() += 1;
+            match next {
+                Next::Begins(incident, task) => {
+                    let (told, releases) = (queue.told(&incident, &task), queue.releases);
+                    self.note(&channel);
+                    let (organisation, channel) = channel;
+                    return Some(Work { organisation, channel, incident, task, told, releases });
+                }
+                Next::GoesOn(waits) => {
+                    self.note(&channel);
+                    // Nobody does any more once deliveries stop.
+                    let _ = waits.send(());
+                }
+            }
         }
-        let after = match &self.served {
-            Some(served) => Excluded(served.clone()),
-            None => Unbounded,
+    }
+
+    /// The channel whose turn it is. An organisation gets another worker only while more are free than it has: so it has
+    /// half of them alone, as many as each of the others beside those, and who comes anew finds one free.
+    fn in_turn(&self) -> Option<ChannelKey> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let free = self.limits.at_once.max(1).saturating_sub(self.at_work.values().sum());
+        let gets_one = |(organisation, _): &&ChannelKey| {
+            self.at_work.get(organisation).copied().unwrap_or_default() < free
         };
-        let behind = self.ready.range((after, Unbounded)).next();
-        let channel = behind.or_else(|| self.ready.first())?.clone();
-        let queue = self.channels.get_mut(&channel)?;
-        let (incident, task) = queue.take(self.limits.fold_above)?;
-        let (told, releases) = (queue.told(&incident, &task), queue.releases);
-        self.served = Some(channel.clone());
-        self.note(&channel);
-        Some(Work { organisation: channel.0, channel: channel.1, incident, task, told, releases })
+        let of_the_next = |(organisation, _): &&ChannelKey| {
+            self.ready.range((OrganisationId(organisation.0 + 1), String::new())..).next()
+        };
+        let each = |first| std::iter::successors(first, of_the_next);
+        let after = self.served.as_ref().map_or(Unbounded, Excluded);
+        let behind = self.ready.range::<ChannelKey, _>((after, Unbounded)).next();
+        each(behind).chain(each(self.ready.first())).find(gets_one).cloned()
+    }
+
+    /// Lets a worker go whose exchange waits until then for its channel's rate. The line stays its own; it goes on when it
+    /// is told so.
+    pub(super) fn pause(&mut self, channel: &ChannelKey, until: Timestamp) -> oneshot::Receiver<()> {
+        let (waits, goes_on) = oneshot::channel();
+        self.free(channel.0);
+        if let Some(queue) = self.channels.get_mut(channel) {
+            queue.paused.push_back(waits);
+            queue.not_before = queue.not_before.max(until);
+        }
+        self.note(channel);
+        goes_on
+    }
+
+    /// A worker of an organisation is free again.
+    fn free(&mut self, organisation: OrganisationId) {
+        if let Entry::Occupied(mut own) = self.at_work.entry(organisation) {
+            *own.get_mut() -= 1;
+            if *own.get() == 0 {
+                own.remove();
+            }
+        }
     }
 
     /// Puts a line back that was worked at.
     pub(super) fn put_back(&mut self, work: &Work, turn: &Turn) {
         let channel = work.channel_key();
+        self.free(work.organisation);
         let Some(queue) = self.channels.get_mut(&channel) else { return };
         queue.at_work = queue.at_work.saturating_sub(1);
         let Some(line) = queue.lines.get_mut(&work.incident) else {
@@ -330,9 +394,9 @@ impl Schedule {
         self.note(channel);
     }
 
-    /// When there is something to do next.
+    /// When there is something to do next, as far as it does not wait for a worker.
     pub(super) fn next(&self) -> Option<Timestamp> {
-        let ready = self.ready.first().map(|_| Timestamp::MIN);
+        let ready = self.in_turn().map(|_| Timestamp::MIN);
         ready.or_else(|| self.later.first().map(|(due, _)| *due))
     }
 
@@ -345,14 +409,19 @@ impl Schedule {
 impl Queue {
     /// When there is something to do.
     fn due(&self, limits: DeliveryLimits) -> Option<Timestamp> {
-        if self.at_work >= limits.of_channel {
-            return None;
-        }
-        if self.waiting > limits.fold_above && !self.foldable.is_empty() {
+        if self.folds(limits) {
             return Some(Timestamp::MIN);
         }
-        let (place, _) = self.due.first().filter(|_| !self.held)?;
+        if !self.paused.is_empty() {
+            return Some(self.not_before);
+        }
+        let (place, _) = self.due.first().filter(|_| !self.held && self.at_work < limits.of_channel)?;
         Some(place.due.max(self.not_before))
+    }
+
+    /// Whether so many wait that something is to be folded.
+    fn folds(&self, limits: DeliveryLimits) -> bool {
+        self.at_work < limits.of_channel && self.waiting > limits.fold_above && !self.foldable.is_empty()
     }
 
     /// A line nobody works at any more.
@@ -380,8 +449,12 @@ impl Queue {
         self.lines.get_mut(incident)?.waiting.get_mut(sequence)?.told.take()
     }
 
-    fn take(&mut self, fold_above: usize) -> Option<(String, Task)> {
-        let folds = self.waiting > fold_above;
+    /// What is next; what was begun goes on before anything else begins.
+    fn take(&mut self, limits: DeliveryLimits) -> Option<Next> {
+        let folds = self.folds(limits);
+        if !folds && let Some(waits) = self.paused.pop_front() {
+            return Some(Next::GoesOn(waits));
+        }
         let incident = match self.foldable.first().filter(|_| folds).cloned() {
             Some(incident) => incident,
             None => self.due.first()?.1.clone(),
@@ -395,7 +468,7 @@ impl Queue {
         self.foldable.remove(&incident);
         line.busy = true;
         self.at_work += 1;
-        Some((incident, task))
+        Some(Next::Begins(incident, task))
     }
 }
 
@@ -460,6 +533,51 @@ mod tests {
         assert!(schedule.take(at(0)).is_none(), "nobody resumed it since");
         schedule.release(&work.channel_key());
         assert!(schedule.take(at(0)).is_some());
+    }
+
+    #[test]
+    fn what_was_begun_goes_on_before_anything_else_begins() {
+        let mut schedule = Schedule::new(LIMITS);
+        let key = (OURS, "c".to_owned());
+        for incident in ["a", "b"] {
+            assert!(schedule.add(OURS, &id(incident, 1), Event::Opened, None, None));
+        }
+        let first = schedule.take(at(0)).unwrap();
+        let mut goes_on = schedule.pause(&key, at(60));
+        assert!(schedule.take(at(59)).is_none() && goes_on.try_recv().is_err());
+        assert_eq!(schedule.next(), Some(at(60)));
+        let second = schedule.take(at(60)).unwrap();
+        assert!(goes_on.try_recv().is_ok());
+        let mut goes_on = schedule.pause(&key, at(90));
+        schedule.put_back(&first, &Turn::Ended);
+        assert!(schedule.take(at(90)).is_none() && goes_on.try_recv().is_ok());
+        schedule.put_back(&second, &Turn::Ended);
+        assert!(schedule.channels.is_empty() && schedule.at_work.is_empty());
+    }
+
+    #[test]
+    fn organisations_have_as_many_workers_as_each_other_and_one_that_comes_finds_one_free() {
+        let mut schedule = Schedule::new(LIMITS);
+        let mut held = Vec::new();
+        for (organisation, counts) in [(7, &[5][..]), (3, &[5, 2]), (9, &[5, 2, 1])] {
+            for number in 0..9 {
+                let id = DeliveryId { channel: format!("c{number}"), ..id("a", 1) };
+                assert!(schedule.add(OrganisationId(organisation), &id, Event::Opened, None, None));
+            }
+            held.extend(std::iter::from_fn(|| schedule.take(at(0))));
+            assert_eq!(schedule.next(), None, "all that is left waits for a worker");
+            let has = |of: u64| held.iter().filter(|work| work.organisation.0 == of).count();
+            let has: Vec<usize> = [7, 3, 9].into_iter().map(has).filter(|count| *count > 0).collect();
+            assert_eq!(has, counts);
+        }
+        // As the first is done, the others come up to it.
+        for work in held.extract_if(.., |work| work.organisation.0 == 7).take(3) {
+            schedule.put_back(&work, &Turn::Ended);
+        }
+        held.extend(std::iter::from_fn(|| schedule.take(at(0))));
+        let mut has: Vec<usize> = schedule.at_work.values().copied().collect();
+        has.sort_unstable();
+        assert_eq!(has, [2, 2, 3]);
     }
 
     #[test]

@@ -113,7 +113,7 @@ impl<'a> Talk<'a> {
                 memory = kept;
             }
             if number > 1 {
-                self.wait_for_room().await;
+                self.wait_for_room(keep.is_some()).await;
             }
             last = Some(match self.send(outgoing, keep).await {
                 Ok(answer) => answer,
@@ -136,11 +136,16 @@ impl<'a> Talk<'a> {
         }
     }
 
-    /// Waits until the channel may be sent another request.
-    async fn wait_for_room(&self) {
+    /// Waits until the channel may be sent another request. A delivery keeps no worker meanwhile; a test has none.
+    async fn wait_for_room(&self, is_delivery: bool) {
         let channel = (self.organisation, self.channel.name.clone());
         while let Err(until) = self.deliveries.count_request(&channel, self.channel.spec.rate) {
-            tokio::time::sleep(self.deliveries.until(until).max(Duration::from_millis(1))).await;
+            match is_delivery {
+                true => self.deliveries.pause(&channel, until).await,
+                false => {
+                    tokio::time::sleep(self.deliveries.until(until).max(Duration::from_millis(1))).await;
+                }
+            }
         }
     }
 

@@ -29,6 +29,7 @@ use fakes::{Cards, Network, Post, TestClock};
 /// What an organisation's secret is, in every test.
 const SECRET: &str = "correct horse/battery+staple\"é";
 
+#[derive(Clone)]
 struct World {
     store: Arc<MemoryStore>,
     access: Arc<Access>,
@@ -58,6 +59,17 @@ async fn open_access(
     Ok(Arc::new(Access::open(store, clock, chance(from), host_key()).await?))
 }
 
+/// An organisation with a key and the secret of its channels.
+async fn organisation(access: &Access, name: &str) -> (OrganisationId, Arc<Principal>) {
+    let organisation = access.create_organisation("host", name, "UTC").await.unwrap().id;
+    let key = NewKey { name: "test".into(), role: Role::Admin, expires: None, signing: false };
+    let key: KeyId = access.create_key("host", organisation, key).await.unwrap().key.id;
+    let admin = access.principal(&key).unwrap();
+    let hosts = vec!["https://cards.example".to_owned()];
+    access.put_secret(&admin, "token", SECRET, hosts).await.unwrap();
+    (organisation, admin)
+}
+
 impl World {
     async fn new() -> Self {
         Self::seeded(0, DeliveryLimits::default()).await
@@ -72,12 +84,7 @@ impl World {
         let clock = Arc::new(TestClock::new(Timestamp::parse("2024-04-09T14:44:00Z").unwrap()));
         let chance = Arc::new(AtomicU64::new(seed));
         let access = open_access(store.clone(), &clock, &chance).await.unwrap();
-        let organisation = access.create_organisation("host", "acme", "UTC").await.unwrap().id;
-        let key = NewKey { name: "test".into(), role: Role::Admin, expires: None, signing: false };
-        let key: KeyId = access.create_key("host", organisation, key).await.unwrap().key.id;
-        let admin = access.principal(&key).unwrap();
-        let hosts = vec!["https://cards.example".to_owned()];
-        access.put_secret(&admin, "token", SECRET, hosts).await.unwrap();
+        let (organisation, admin) = organisation(&access, "acme").await;
         let (network, post) = (Arc::new(Network::new(Arc::clone(&clock))), Arc::new(Post::default()));
         let parts = parts(store.clone(), &access, &clock, &chance, (&network, &post), limits);
         let deliveries = Deliveries::open(parts).await.unwrap();

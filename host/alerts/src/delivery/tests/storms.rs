@@ -1,7 +1,7 @@
 //! Many at once: folded where a later one tells the same, bounded, and no faster than a channel takes them.
 
 use super::*;
-use fakes::Fate::{Arrives, Lost};
+use fakes::Fate::{Arrives, Hangs, Lost};
 
 fn limits() -> DeliveryLimits {
     DeliveryLimits { at_once: 8, of_channel: 2, fold_above: 5, waiting: 10 }
@@ -86,4 +86,53 @@ async fn a_channel_is_sent_no_more_requests_than_its_rate_and_others_are_not_slo
         .collect();
     assert_eq!(times.len(), 40);
     assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= 990), "{times:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_organisation_whose_receivers_all_hang_leaves_workers_to_others() {
+    let world = World::with_limits(limits()).await;
+    let (organisation, admin) = organisation(&world.access, "other").await;
+    let other = World { organisation, admin, ..world.clone() };
+    other.put("z", json!({})).await;
+    let channels = ["a", "b", "c", "d", "e", "f"];
+    for channel in channels {
+        world.put(channel, json!({})).await;
+    }
+    *world.network.fates.lock() = Box::new(|_| Hangs);
+    for incident in ["i", "j"] {
+        world.tell(incident, 1, Event::Opened, &channels).await;
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    *world.network.fates.lock() = Box::new(|_| Arrives);
+    other.tell("k", 1, Event::Opened, &["z"]).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let told = |channel: &str| world.network.effects.lock().iter().any(|effect| effect.channel == channel);
+    assert!(told("z"), "it does not wait for those that hang");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(channels.iter().all(|channel| told(channel)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_that_waits_for_the_rate_of_its_channel_keeps_no_worker_and_its_place() {
+    let world = World::with_limits(limits()).await;
+    let slow = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    for channel in slow {
+        world.put(channel, json!({"rate": {"per_minute": 1, "burst": 1}})).await;
+    }
+    world.put("z", json!({})).await;
+    // Each looks for the card, and what it makes of the answer has to wait for a minute.
+    world.tell("i", 1, Event::Opened, &slow).await;
+    world.tell("i", 2, Event::Closed, &slow).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.tell("j", 1, Event::Opened, &["z"]).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(world.network.effects.lock().len(), 1, "the one that need not wait");
+    tokio::time::sleep(Duration::from_secs(180)).await;
+    for channel in slow {
+        let effects = world.network.effects.lock();
+        let own: Vec<u32> =
+            effects.iter().filter(|effect| effect.channel == channel).map(|effect| effect.sequence).collect();
+        assert_eq!(own, [1, 2], "{channel}");
+    }
+    assert_eq!(world.network.overlaps.load(Ordering::SeqCst), 0);
 }
