@@ -323,6 +323,7 @@ impl Deliveries {
             let mut batch = Batch::new();
             batch.require(key.clone(), Precondition::ValueIs(row)).delete(key);
             if self.commit_change(principal, batch, name, "channel.delete", &[]).await? {
+                self.forget_channel(organisation, name);
                 return Ok(());
             }
         }

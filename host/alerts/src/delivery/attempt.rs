@@ -41,6 +41,7 @@ impl Deliveries {
         }
         let ending = Ending { organisation, id, row, stored };
         let Some(channel) = self.channel_at_hand(organisation, &id.channel).await? else {
+            self.forget_channel(organisation, &id.channel);
             let reason = format!("there is no channel {:?}: it was deleted, or never was", id.channel);
             return self.end_dead(ending, &reason).await;
         };

@@ -52,6 +52,7 @@ impl Deliveries {
         let mut found = self.take_pending().await;
         if looked.elapsed() >= LOOKED_FOR {
             *looked = tokio::time::Instant::now();
+            self.schedule.lock().bring_back(self.clock.now());
             found = found.and(self.find_waiting().await);
         }
         if let Err(error) = found {

@@ -25,7 +25,7 @@ const KEPT_FIRST: u32 = 5;
 const KEPT_LATEST: u32 = 40;
 
 /// The longest that a channel is sent nothing at all because it asked for that, in milliseconds: then one more is tried.
-const QUIET: u64 = 60_000;
+pub(super) const QUIET: u64 = 60_000;
 
 /// A delivery that is being ended, or put off.
 pub(super) struct Ending<'a> {

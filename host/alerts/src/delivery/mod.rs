@@ -116,7 +116,7 @@ pub struct Deliveries {
     pub(crate) randomness: Arc<dyn Randomness>,
     limits: DeliveryLimits,
     tokens: Tokens,
-    limiters: Mutex<BTreeMap<ChannelKey, (Rate, Arc<Limiter>)>>,
+    limiters: Mutex<BTreeMap<ChannelKey, (Rate, Limiter)>>,
     /// Channels as they were read last, each with its row: as long as that is the same, it need not be read again.
     pub(crate) known_channels: Mutex<BTreeMap<ChannelKey, (Bytes, Arc<Channel>)>>,
     /// Added to batches that may be committed by now.
@@ -198,29 +198,35 @@ impl Deliveries {
         self.wake.notify_one();
     }
 
+    /// A channel is not there any more: nothing is kept of it.
+    pub(crate) fn forget_channel(&self, organisation: OrganisationId, name: &str) {
+        let channel = (organisation, name.to_owned());
+        self.known_channels.lock().remove(&channel);
+        self.limiters.lock().remove(&channel);
+    }
+
     /// Counts a request of a channel; gives when there is room for it, if there is none now.
     fn count_request(&self, channel: &ChannelKey, rate: Rate) -> Result<(), Timestamp> {
-        let limiter = {
-            let mut limiters = self.limiters.lock();
-            match limiters.get(channel) {
-                Some((counted, limiter)) if *counted == rate => Arc::clone(limiter),
-                _ => {
-                    let [per_minute, burst] = [rate.per_minute, rate.burst]
-                        .map(|number| std::num::NonZeroU32::new(number).unwrap_or(std::num::NonZeroU32::MIN));
-                    let quota = Quota::per_minute(per_minute).allow_burst(burst);
-                    let clock = LimiterClock(Arc::clone(&self.clock));
-                    let limiter = Arc::new(RateLimiter::direct_with_clock(quota, clock));
-                    limiters.insert(channel.clone(), (rate, Arc::clone(&limiter)));
-                    limiter
-                }
-            }
-        };
-        limiter.check().map_err(|early| {
-            let now = self.clock.now();
-            let wait = early.wait_time_from(LimiterClock(Arc::clone(&self.clock)).now());
-            let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
-            now.saturating_add(wait.saturating_add(1))
-        })
+        let [per_minute, burst] = [rate.per_minute, rate.burst]
+            .map(|number| std::num::NonZeroU32::new(number).unwrap_or(std::num::NonZeroU32::MIN));
+        let quota = Quota::per_minute(per_minute).allow_burst(burst);
+        let clock = LimiterClock(Arc::clone(&self.clock));
+        let new = || (rate, RateLimiter::direct_with_clock(quota, clock.clone()));
+        let mut limiters = self.limiters.lock();
+        let limiter = limiters.entry(channel.clone()).or_insert_with(new);
+        if limiter.0 != rate {
+            *limiter = new();
+        }
+        let Err(early) = limiter.1.check() else { return Ok(()) };
+        let wait = early.wait_time_from(clock.now());
+        // Nobody waits longer than for one request: what was counted is of a clock that was ahead.
+        if wait > quota.replenish_interval() {
+            *limiter = new();
+            limiter.1.check().expect("one that counted nothing has room");
+            return Ok(());
+        }
+        let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+        Err(self.clock.now().saturating_add(wait.saturating_add(1)))
     }
 
     /// How long from now until `at`, by the host's clock.

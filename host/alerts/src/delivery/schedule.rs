@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bellwether_kernel::{OrganisationId, Timestamp};
 use tokio::sync::oneshot;
 
+use super::ending::QUIET;
 use super::outbox::Told;
 use super::{ChannelKey, DeliveryId, DeliveryLimits};
 use crate::Event;
@@ -392,6 +393,14 @@ impl Schedule {
             queue.not_before = Timestamp::MIN;
         }
         self.note(channel);
+    }
+
+    /// Looks again at channels that are left alone for so long as only a clock that was ahead can have said.
+    pub(super) fn bring_back(&mut self, now: Timestamp) {
+        let latest = now.saturating_add(QUIET.cast_signed());
+        let ahead = self.channels.iter().filter(|(_, queue)| queue.not_before > latest);
+        let ahead: Vec<ChannelKey> = ahead.map(|(channel, _)| channel.clone()).collect();
+        ahead.iter().for_each(|channel| self.release(channel));
     }
 
     /// When there is something to do next, as far as it does not wait for a worker.

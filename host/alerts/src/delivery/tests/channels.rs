@@ -223,3 +223,27 @@ async fn a_channel_can_be_tried_paused_or_not_and_shows_what_it_was_sent() {
     assert!(reasons.iter().any(|reason| reason.contains("not over within 60 seconds")), "{reasons:?}");
     assert!(world.clock.now().milliseconds_since(began) <= 181_000, "it takes a bounded time");
 }
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_kept_in_memory_of_a_channel_that_is_gone() {
+    let world = World::new().await;
+    for channel in ["c", "d"] {
+        world.put(channel, json!({})).await;
+    }
+    world.tell("i", 1, Event::Opened, &["c", "d"]).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let kept = || {
+        let limiters = world.deliveries.limiters.lock();
+        limiters.keys().map(|(_, name)| name.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(kept(), ["c", "d"]);
+    world.deliveries.delete_channel(&world.admin, "c", false).await.unwrap();
+    assert_eq!(kept(), ["d"]);
+    // Another host removes it.
+    let mut batch = Batch::new();
+    batch.delete(keys::channel(world.organisation, "d"));
+    world.store.commit(batch).await.unwrap();
+    world.tell("i", 2, Event::Closed, &["d"]).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(kept().is_empty());
+}

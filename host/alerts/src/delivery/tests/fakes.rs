@@ -10,21 +10,26 @@ use bellwether_kernel::{ErrorKind, FieldError};
 
 use super::*;
 
-/// Time as the runtime has it, which tests pause.
+/// Time as the runtime has it, which tests pause; and that can be set.
 pub(super) struct TestClock {
-    start: Timestamp,
+    start: AtomicI64,
     began: tokio::time::Instant,
 }
 
 impl TestClock {
     pub(super) fn new(start: Timestamp) -> Self {
-        Self { start, began: tokio::time::Instant::now() }
+        Self { start: AtomicI64::new(start.as_milliseconds()), began: tokio::time::Instant::now() }
+    }
+
+    pub(super) fn advance(&self, milliseconds: i64) {
+        self.start.fetch_add(milliseconds, Ordering::SeqCst);
     }
 }
 
 impl Clock for TestClock {
     fn now(&self) -> Timestamp {
-        self.start.saturating_add(i64::try_from(self.began.elapsed().as_millis()).unwrap())
+        let passed = i64::try_from(self.began.elapsed().as_millis()).unwrap();
+        Timestamp::from_milliseconds(self.start.load(Ordering::SeqCst)).unwrap().saturating_add(passed)
     }
 }
 

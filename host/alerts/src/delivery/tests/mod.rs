@@ -13,7 +13,7 @@ mod storms;
 mod together;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bellwether_access::{Access, HostKey, NewKey, Principal, Role};

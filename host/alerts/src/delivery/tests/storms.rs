@@ -136,3 +136,18 @@ async fn a_delivery_that_waits_for_the_rate_of_its_channel_keeps_no_worker_and_i
     }
     assert_eq!(world.network.overlaps.load(Ordering::SeqCst), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_was_ahead_for_a_while_limits_no_channel() {
+    const HOUR: i64 = 3_600_000;
+    let world = World::new().await;
+    world.put("c", json!({"rate": {"per_minute": 60, "burst": 1}})).await;
+    world.clock.advance(HOUR);
+    for incident in ["i", "j", "k"] {
+        world.tell(incident, 1, Event::Opened, &["c"]).await;
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    world.clock.advance(-HOUR);
+    tokio::time::sleep(Duration::from_secs(90)).await;
+    assert_eq!(world.network.effects.lock().len(), 3);
+}
