@@ -7,7 +7,7 @@ use bellwether_store::{Batch, Direction, decode, delete_large};
 
 use super::record::DeliveryRow;
 use super::{Deliveries, DeliveryId, keys};
-use crate::{AlertError, Event};
+use crate::{AlertError, Event, IncidentId, rows};
 
 /// Deliveries forgotten in one commit.
 const AT_ONCE: usize = 100;
@@ -63,10 +63,16 @@ impl Deliveries {
         {
             batch.delete(attempt);
         }
-        if row.event == Event::Closed {
+        if row.event == Event::Closed || self.is_forgotten(organisation, &id.incident).await? {
             batch.delete(keys::memory(organisation, &id.channel, &id.incident));
         }
         Ok(())
+    }
+
+    /// Whether an incident is not kept any more, so that nothing more is told of it.
+    async fn is_forgotten(&self, organisation: OrganisationId, incident: &str) -> Result<bool, AlertError> {
+        let Ok(id) = incident.parse::<IncidentId>() else { return Ok(false) };
+        Ok(self.store.get(&rows::incident(organisation, id)).await?.is_none())
     }
 
     /// Forgets what was told, once no channel's delivery is left of it.

@@ -7,13 +7,14 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{cursor_to, place_of, until_it_holds};
+use crate::delivery::keys;
 use crate::evaluate::{Changed, interval};
 use crate::incident::{Acknowledgement, Interval, Note, NoteKind};
 use crate::{AlertError, Alerts, Event, IncidentId, Severity, StoredIncident, limits, rows};
 
 /// Incidents looked at for one page of a filtered list.
 const LOOKED_AT: usize = 10_000;
-/// Rows read at a time.
+/// Rows read, or removed, at a time.
 const PAGE: usize = 500;
 
 /// Whether an incident goes on.
@@ -296,8 +297,8 @@ impl Alerts {
         Ok((decode(&row)?, row))
     }
 
-    /// Removes incidents that closed before `before`, up to `budget` rows of them in every organisation together. How
-    /// many rows went.
+    /// Removes incidents that closed before `before`, in every organisation, until `budget` rows went or more: each goes with
+    /// all that belongs to it. How many rows went.
     ///
     /// # Errors
     /// The store's.
@@ -315,31 +316,48 @@ impl Alerts {
             if self.leads_open_ones(organisation, incident.id).await? {
                 continue;
             }
-            let mut batch = Batch::new();
-            batch.require(key.clone(), Precondition::ValueIs(row));
-            for prefix in [
-                rows::notes(organisation, incident.id),
-                rows::intervals(organisation, incident.id),
-                rows::feedback_on(organisation, incident.id),
-                rows::acts(organisation, incident.id),
-                rows::clicks(organisation, incident.id),
-            ] {
-                for (key, _) in self.store.scan(prefix.prefix(), Direction::Forward, budget).await? {
-                    batch.delete(key);
-                    removed += 1;
-                }
-            }
-            delete_large(&*self.store, &mut batch, &rows::incident_events(organisation, incident.id)).await?;
-            batch.delete(rows::merged(organisation, incident.id));
-            batch.delete(rows::merged_into(organisation, incident.id));
-            batch.delete(key);
-            removed += 1;
-            match self.store.commit(batch).await {
-                // Somebody commented on it just now: the next sweep sees it again.
-                Err(error) if error.kind() == ErrorKind::Conflict => {}
-                done => drop(done?),
-            }
+            removed += self.forget(organisation, &incident, row).await?;
         }
         Ok(removed)
+    }
+
+    /// Removes what belongs to an incident, some rows at a time, and the incident itself last, so that what is cut off here
+    /// is found again. How many rows went.
+    async fn forget(
+        &self,
+        organisation: OrganisationId,
+        incident: &StoredIncident,
+        stored: Bytes,
+    ) -> Result<usize, AlertError> {
+        let (id, mut batch, mut removed) = (incident.id, Batch::new(), 0);
+        for prefix in [
+            rows::notes(organisation, id),
+            rows::intervals(organisation, id),
+            rows::feedback_on(organisation, id),
+            rows::acts(organisation, id),
+            rows::clicks(organisation, id),
+        ] {
+            let mut found = Walk::forward(&*self.store, prefix.prefix());
+            while let Some((key, _)) = found.next().await? {
+                batch.delete(key);
+                removed += 1;
+                if removed % PAGE == 0 {
+                    self.store.commit(std::mem::take(&mut batch)).await?;
+                }
+            }
+        }
+        delete_large(&*self.store, &mut batch, &rows::incident_events(organisation, id)).await?;
+        for channel in &incident.channels {
+            batch.delete(keys::memory(organisation, channel, &id.to_string()));
+        }
+        batch.delete(rows::merged(organisation, id)).delete(rows::merged_into(organisation, id));
+        let key = rows::incident(organisation, id);
+        batch.require(key.clone(), Precondition::ValueIs(stored)).delete(key);
+        match self.store.commit(batch).await {
+            // Somebody commented on it just now: the next sweep sees it again.
+            Err(error) if error.kind() == ErrorKind::Conflict => {}
+            done => drop(done?),
+        }
+        Ok(removed + 1)
     }
 }

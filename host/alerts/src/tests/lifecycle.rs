@@ -382,3 +382,29 @@ async fn a_row_that_does_not_read_is_a_problem_of_its_monitor_alone() {
     // Neither is due again at once.
     assert_eq!(world.alerts.evaluate_due(at(1)).await.unwrap(), 0);
 }
+
+#[tokio::test]
+async fn an_incident_that_is_forgotten_takes_with_it_all_that_belongs_to_it_and_goes_last() {
+    use bellwether_store::{Crash, Direction};
+    let mut world = World::new().await;
+    world.create(cpu(json!({}))).await;
+    world.live(0, &[("a", 95.0)]).await;
+    world.live(1, &[("a", 50.0)]).await;
+    let id = world.incidents().await[0].id;
+    let mut batch = Batch::new();
+    for number in 100..1_300 {
+        batch.put(rows::note(OURS, id, number), "");
+    }
+    batch.put(keys::memory(OURS, "mail", &id.to_string()), "");
+    world.store.commit(batch).await.unwrap();
+    // A host that dies of it leaves the rest to the next.
+    world.restart_on(world.store.restart_with_crashes(Crash::After(1)));
+    assert!(world.alerts.sweep(at(9), 100).await.is_err());
+    world.restart_on(world.store.restart());
+    assert_eq!(world.incidents().await.len(), 1);
+    assert!(world.alerts.sweep(at(9), 100).await.unwrap() > 0);
+    for space in [Space::Incident, Space::IncidentNote, Space::IncidentInterval, Space::FormatterMemory] {
+        let left = world.store.scan(Key::new(space).prefix(), Direction::Forward, 10).await.unwrap();
+        assert!(left.is_empty(), "{space:?}");
+    }
+}

@@ -91,6 +91,26 @@ async fn what_ended_long_ago_is_forgotten_and_what_waits_or_is_recent_is_not() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_a_formatter_kept_is_forgotten_with_the_last_that_was_told_of_an_incident_that_is_gone() {
+    use bellwether_store::Space;
+    let world = World::new().await;
+    world.put("c", json!({})).await;
+    let [kept, gone] = ["018f0000-0000-7000-8000-000000000001", "018f0000-0000-7000-8000-000000000002"];
+    for incident in [kept, gone] {
+        world.tell(incident, 1, Event::Opened, &["c"]).await;
+    }
+    let mut batch = Batch::new();
+    batch.put(rows::incident(world.organisation, kept.parse().unwrap()), "");
+    world.store.commit(batch).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1_000)).await;
+    assert_eq!(world.deliveries.sweep(Duration::from_secs(500), 100).await.unwrap(), 2);
+    let memory = Key::new(Space::FormatterMemory).prefix();
+    let left = world.store.scan(memory, Direction::Forward, 9).await.unwrap();
+    let left: Vec<Key> = left.into_iter().map(|(key, _)| key).collect();
+    assert_eq!(left, [keys::memory(world.organisation, "c", kept)], "more may be told of it");
+}
+
 #[test]
 fn an_id_is_read_back_and_its_key_fits_what_services_take() {
     for text in ["i.c.1", "2024.04.incident.ops-mail.17"] {
