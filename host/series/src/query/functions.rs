@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bellwether_kernel::FieldError;
 
 use super::over_time::{percentile, step_of};
+use super::total::Total;
 use super::{Aggregate, Line};
 use crate::SeriesError;
 
@@ -254,10 +255,11 @@ fn moving(points: &[(i64, f64)], window: i64, aggregate: Aggregate) -> Vec<(i64,
             within.pop_front();
         }
         let values = || within.iter().map(|(_, value)| *value);
-        let sum = values().sum::<f64>();
+        let mut total = Total::default();
+        total.add(values());
         let value = match aggregate {
-            Aggregate::Average => sum / within.len() as f64,
-            Aggregate::Sum => sum,
+            Aggregate::Average => total.mean(within.len() as u64),
+            Aggregate::Sum => total.sum(),
             Aggregate::Minimum => values().fold(f64::INFINITY, f64::min),
             Aggregate::Maximum => values().fold(f64::NEG_INFINITY, f64::max),
             Aggregate::Count => within.len() as f64,

@@ -12,6 +12,7 @@ mod matching;
 mod over_rolled;
 mod over_series;
 mod over_time;
+mod total;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

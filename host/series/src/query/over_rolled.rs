@@ -6,6 +6,7 @@ use bellwether_kernel::FieldError;
 
 use super::Aggregate;
 use super::over_time::step_of;
+use super::total::Total;
 use crate::SeriesError;
 use crate::read::Piece;
 use crate::rollup::Rolled;
@@ -29,6 +30,7 @@ pub(super) fn steps(piece: &Piece, step: i64, aggregate: Aggregate, mut each: im
     }
     for (start, rolled) in steps {
         let value = match aggregate {
+            Aggregate::Average if !rolled.sum.is_finite() => mean(piece, step, &rolled),
             Aggregate::Average => rolled.sum / rolled.count as f64,
             Aggregate::Sum => rolled.sum,
             Aggregate::Minimum => rolled.minimum,
@@ -43,6 +45,18 @@ pub(super) fn steps(piece: &Piece, step: i64, aggregate: Aggregate, mut each: im
             each(start, value);
         }
     }
+}
+
+/// The mean of a step whose sum no double holds, where one holds the sum of each of its parts.
+fn mean(piece: &Piece, step: i64, whole: &Rolled) -> f64 {
+    let is_within = |time: i64| step_of(time, step) == step_of(whole.start, step);
+    let rolled = piece.rolled.iter().filter(|rolled| is_within(rolled.start)).map(|rolled| rolled.sum);
+    let samples = piece.samples.times.iter().zip(&piece.samples.values);
+    let samples =
+        samples.filter(|(time, value)| is_within(**time) && value.is_finite()).map(|(_, value)| *value);
+    let mut total = Total::default();
+    total.add(rolled.chain(samples));
+    total.mean(whole.count)
 }
 
 /// The samples behind each step's roll-ups, in order.

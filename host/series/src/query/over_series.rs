@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::over_time::percentile;
+use super::total::Total;
 use super::{Aggregate, Line};
 use crate::sketch::Sketch;
 use crate::split_tag;
@@ -17,16 +18,19 @@ struct Cell {
     maximum: f64,
     /// The latest value, and the time of its sample.
     last: (i64, f64),
-    /// What a percentile is worked out from, where one is asked for: apart, so that all other cells are small.
+    /// What few cells have: apart, so that all others are small.
     spread: Option<Box<Spread>>,
 }
 
-/// All values of a step.
+/// More of the values of a step.
 #[derive(Clone, Debug, Default)]
 struct Spread {
+    /// All of them, where a percentile is asked for.
     values: Vec<f64>,
     /// Those kept in sketches, where there are some.
     sketch: Option<Sketch>,
+    /// What they add up to, where no double holds it.
+    total: Total,
 }
 
 /// The steps of a group that have values.
@@ -150,7 +154,12 @@ impl Cells {
 impl Cell {
     fn add(&mut self, time: i64, value: f64, keep: bool) {
         self.count += 1;
-        self.sum += value;
+        let sum = self.sum + value;
+        if !sum.is_finite() {
+            let before = Some(self.sum).filter(|sum| sum.is_finite());
+            self.spread.get_or_insert_default().total.add(before.into_iter().chain([value]));
+        }
+        self.sum = sum;
         self.minimum = self.minimum.min(value);
         self.maximum = self.maximum.max(value);
         if time >= self.last.0 {
@@ -163,15 +172,18 @@ impl Cell {
 
     fn value(&mut self, aggregate: Aggregate) -> Option<f64> {
         Some(match aggregate {
-            Aggregate::Average => self.sum / self.count as f64,
+            Aggregate::Average => match &self.spread {
+                Some(spread) if !self.sum.is_finite() => spread.total.mean(self.count),
+                _ => self.sum / self.count as f64,
+            },
             Aggregate::Sum => self.sum,
             Aggregate::Minimum => self.minimum,
             Aggregate::Maximum => self.maximum,
             Aggregate::Count => self.count as f64,
             Aggregate::Last => self.last.1,
             Aggregate::Percentile(percent) => match self.spread.as_deref_mut()? {
-                Spread { values, sketch: None } => percentile(values, percent)?,
-                Spread { values, sketch: Some(sketch) } => {
+                Spread { values, sketch: None, .. } => percentile(values, percent)?,
+                Spread { values, sketch: Some(sketch), .. } => {
                     values.iter().for_each(|value| sketch.add(*value));
                     sketch.percentile(percent)?
                 }

@@ -1,5 +1,6 @@
 //! One value for each step of a series.
 
+use super::total::Total;
 use super::{Aggregate, over_rolled};
 use crate::codec::Summary;
 use crate::read::Piece;
@@ -12,7 +13,7 @@ pub(super) struct Step {
     /// When the next one does.
     end: i64,
     count: u64,
-    sum: f64,
+    total: Total,
     minimum: f64,
     maximum: f64,
     last: f64,
@@ -23,7 +24,8 @@ impl Step {
     fn of(time: i64, length: i64) -> Self {
         let start = step_of(time, length);
         let (minimum, maximum) = (f64::INFINITY, f64::NEG_INFINITY);
-        Self { start, end: start.saturating_add(length), count: 0, sum: 0.0, minimum, maximum, last: 0.0 }
+        let (end, total) = (start.saturating_add(length), Total::default());
+        Self { start, end, count: 0, total, minimum, maximum, last: 0.0 }
     }
 
     /// Takes samples in, as far as this aggregate needs them.
@@ -31,9 +33,7 @@ impl Step {
         let finite = || values.iter().copied().filter(|value| value.is_finite());
         self.count += finite().count() as u64;
         match aggregate {
-            Aggregate::Average | Aggregate::Sum => {
-                self.sum = finite().fold(self.sum, |sum, value| sum + value);
-            }
+            Aggregate::Average | Aggregate::Sum => self.total.add(finite()),
             Aggregate::Minimum => self.minimum = most(values, self.minimum, |value, least| value < least),
             Aggregate::Maximum => {
                 self.maximum = most(values, self.maximum, |value, greatest| value > greatest);
@@ -45,7 +45,7 @@ impl Step {
 
     fn summary(&mut self, summary: &Summary) {
         self.count += summary.count;
-        self.sum += summary.sum;
+        self.total.add(std::iter::once(summary.sum));
         self.minimum = self.minimum.min(summary.minimum);
         self.maximum = self.maximum.max(summary.maximum);
         self.last = summary.last;
@@ -53,8 +53,8 @@ impl Step {
 
     fn value(&self, aggregate: Aggregate) -> f64 {
         match aggregate {
-            Aggregate::Average => self.sum / self.count as f64,
-            Aggregate::Sum => self.sum,
+            Aggregate::Average => self.total.mean(self.count),
+            Aggregate::Sum => self.total.sum(),
             Aggregate::Minimum => self.minimum,
             Aggregate::Maximum => self.maximum,
             Aggregate::Count => self.count as f64,

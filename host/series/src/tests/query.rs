@@ -333,6 +333,27 @@ async fn counts_are_summed_and_become_rates_on_demand() {
 }
 
 #[tokio::test]
+async fn an_average_is_right_of_values_whose_sum_no_double_holds() {
+    let house = House::new().await;
+    let greatest = [(0, f64::MAX), (1000, f64::MAX), (2000, f64::MAX)];
+    house.write(&[entry("m", &["a:1"], &greatest), entry("m", &["a:2"], &greatest)]).await.unwrap();
+    for packed in [false, true] {
+        if packed {
+            house.series.pack().await.unwrap();
+        }
+        for query in ["avg:m{*}", "avg:m{*} by {a}", "moving_rollup(avg:m{*}.rollup(1), 10, 'avg')"] {
+            let lines = ask(&house, query, 60).await;
+            let values = lines.iter().flat_map(|(_, points)| points).map(|(_, value)| *value);
+            assert!(
+                values.clone().count() > 0 && values.clone().all(|value| value == f64::MAX),
+                "{query}: {lines:?}"
+            );
+        }
+        assert_eq!(ask(&house, "sum:m{*}", 60).await, [], "no double is their sum");
+    }
+}
+
+#[tokio::test]
 async fn a_query_that_asks_too_much_is_told_what() {
     let limits = Limits { query_series: 1, query_samples: 100, query_points: 10, ..Limits::default() };
     let house = House::limited(limits).await;

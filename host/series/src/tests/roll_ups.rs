@@ -115,6 +115,15 @@ async fn write_all(house: &House, written: &Written, packs: u8) {
     }
 }
 
+#[tokio::test]
+async fn an_average_over_roll_ups_is_right_where_no_double_holds_their_sum() {
+    let house = House::rolling(MetricKind::Gauge).await;
+    let greatest = [(START, f64::MAX), (START + 300_000, f64::MAX), (START + 600_000, f64::MAX)];
+    house.write(&[entry("m", &[], &greatest)]).await.unwrap();
+    house.later(20).await;
+    assert_eq!(house.points("avg:m{*}", HOUR).await, [(START, f64::MAX)]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 
