@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
-use crate::{EngineError, Sandbox};
+use crate::{EngineError, Sandbox, interruptible};
 
 /// How a file of the cache ends.
 const EXTENSION: &str = "code";
@@ -118,10 +118,12 @@ fn close_to_others(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// What tells machine code of this engine from that of another: its version, its settings and the processor's.
+/// What tells machine code of this engine from that of another: its version, its settings and the processor's, and what
+/// is made of a component before it is compiled.
 fn fingerprint(engine: &wasmtime::Engine) -> String {
     let mut hasher = StableHasher(Sha256::new());
     engine.precompile_compatibility_hash().hash(&mut hasher);
+    interruptible::VERSION.hash(&mut hasher);
     HEXLOWER.encode(&hasher.0.finalize()[..8])
 }
 

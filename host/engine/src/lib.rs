@@ -17,6 +17,7 @@ mod engine;
 mod error;
 mod gate;
 mod guest;
+mod interruptible;
 mod last_words;
 pub mod limits;
 mod meters;

@@ -9,6 +9,7 @@ use wasmtime::component::Component as Code;
 
 use crate::cache::Cache;
 use crate::gate::Gate;
+use crate::interruptible::interruptible;
 use crate::warm::Sweep;
 use crate::{EngineError, EngineSettings, Sandbox};
 
@@ -84,7 +85,9 @@ impl Room {
             return Ok(component);
         }
         let began = Instant::now();
-        let component = Code::from_binary(&self.engine, bytes)
+        let component = interruptible(bytes)
+            .map_err(wasmtime::Error::from)
+            .and_then(|made| Code::from_binary(&self.engine, &made))
             .map_err(|error| EngineError::Component(format!("{error:#}")))?;
         tracing::debug!(
             bytes = bytes.len(),
