@@ -160,7 +160,7 @@ impl Evaluation<'_> {
         let sketches = pooled || matches!(over_time, Aggregate::Percentile(_));
         let unsummarised = sketches || matches!(selection.over_series, Aggregate::Last);
         let whole = (!unsummarised).then_some((0, step));
-        let seconds = step as f64 / 1000.0;
+        let seconds = step.max(selection.sampled.unwrap_or(step)) as f64 / 1000.0;
         let factor = match (selection.normalise, selected.kind, over_time) {
             (Some(Normalise::Rate), MetricKind::Count, Aggregate::Sum) => 1.0 / seconds,
             (Some(Normalise::Count), MetricKind::Rate, Aggregate::Average) => seconds,

@@ -65,6 +65,8 @@ pub struct Selection {
     pub step: Option<i64>,
     /// What the values are turned into.
     pub normalise: Option<Normalise>,
+    /// Milliseconds that each sample is of, which count in the place of steps that are shorter when values are turned.
+    pub sampled: Option<i64>,
 }
 
 /// What counts and rates are turned into.
@@ -113,6 +115,7 @@ impl Selection {
             over_time: None,
             step: None,
             normalise: None,
+            sampled: None,
         }
     }
 

@@ -333,6 +333,28 @@ async fn counts_are_summed_and_become_rates_on_demand() {
 }
 
 #[tokio::test]
+async fn what_is_sampled_less_often_than_asked_for_is_turned_by_how_often_it_is_sampled() {
+    let house = House::new().await;
+    for (metric, kind) in [("c", MetricKind::Count), ("r", MetricKind::Rate)] {
+        let metadata = Metadata { kind, ..Metadata::default() };
+        house.series.describe(OURS, metric, metadata, Batch::new()).await.unwrap();
+    }
+    let minutes = [(0, 60.0), (60_000, 6.0)];
+    house.write(&[entry("c", &[], &minutes), entry("r", &[], &minutes)]).await.unwrap();
+    for (query, points) in [
+        ("sum:c{*}.rollup(sum, 20).as_rate(60)", [(0, 1.0), (60, 0.1)]),
+        ("sum:c{*}.as_rate( 60 ).rollup(20)", [(0, 1.0), (60, 0.1)]),
+        ("sum:c{*}.rollup(20).as_count(60)", [(0, 60.0), (60, 6.0)]),
+        ("sum:r{*}.rollup(20).as_count(60)", [(0, 3600.0), (60, 360.0)]),
+        ("sum:r{*}.rollup(20).as_rate(60)", [(0, 60.0), (60, 6.0)]),
+    ] {
+        assert_eq!(ask(&house, query, 120).await[0].1, points, "{query}");
+    }
+    assert_eq!(ask(&house, "sum:c{*}.rollup(120).as_rate(60)", 120).await[0].1, [(0, 0.55)]);
+    assert!(parse_datadog("sum:c{*}.as_rate(0)").unwrap_err().to_string().contains("at least 1"));
+}
+
+#[tokio::test]
 async fn an_average_is_right_of_values_whose_sum_no_double_holds() {
     let house = House::new().await;
     let greatest = [(0, f64::MAX), (1000, f64::MAX), (2000, f64::MAX)];

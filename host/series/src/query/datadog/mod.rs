@@ -198,7 +198,7 @@ fn aggregate(name: &str) -> Option<Aggregate> {
     })
 }
 
-/// `.rollup(max, 60)`, `.fill(zero)`, `.as_count()`, `.as_rate()`.
+/// `.rollup(max, 60)`, `.fill(zero)`, `.as_count()`, `.as_rate(60)`.
 fn suffixes(input: &mut &str, mut expression: Expression) -> Parsed<Expression> {
     loop {
         let start = *input;
@@ -210,10 +210,10 @@ fn suffixes(input: &mut &str, mut expression: Expression) -> Parsed<Expression> 
         expression = match (name, expression) {
             ("rollup", Expression::Select(selection)) => Expression::Select(rollup(input, selection)?),
             ("as_count", Expression::Select(selection)) => {
-                Expression::Select(Selection { normalise: Some(Normalise::Count), ..selection })
+                Expression::Select(normalised(input, selection, Normalise::Count)?)
             }
             ("as_rate", Expression::Select(selection)) => {
-                Expression::Select(Selection { normalise: Some(Normalise::Rate), ..selection })
+                Expression::Select(normalised(input, selection, Normalise::Rate)?)
             }
             ("fill", expression) => match fill(input)? {
                 Some(fill) => expression.apply(fill),
@@ -232,6 +232,14 @@ fn suffixes(input: &mut &str, mut expression: Expression) -> Parsed<Expression> 
         };
         sign(input, ')')?;
     }
+}
+
+/// Turned, by the seconds each sample is of where they are said.
+fn normalised(input: &mut &str, mut selection: Selection, normalise: Normalise) -> Parsed<Selection> {
+    space(input)?;
+    selection.normalise = Some(normalise);
+    selection.sampled = if input.starts_with(')') { None } else { Some(milliseconds(input, 1.0)?) };
+    Ok(selection)
 }
 
 fn rollup(input: &mut &str, mut selection: Selection) -> Parsed<Selection> {
