@@ -7,13 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bellwether_sdk::Timestamp;
 use bellwether_sdk::dialect::{Request, Response};
-use bellwether_sdk::host::SeriesRead;
+use bellwether_sdk::host::{SeriesRead, State};
 use bellwether_sdk::series::{Line, Question};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
-use crate::query::{Units, tags};
+use crate::query::{Units, tags, with_intervals};
 
 /// Queries and formulas of one request; each is a call of the host.
 const MOST: usize = 100;
@@ -161,9 +161,9 @@ impl Asked {
     }
 
     /// The lines of an output, as many as its limit lets.
-    fn ask(&self, host: &impl SeriesRead, output: &Output<'_>) -> Result<Vec<Line>, Failure> {
+    fn ask(&self, host: &(impl SeriesRead + State), output: &Output<'_>) -> Result<Vec<Line>, Failure> {
         let (from, to) = (Timestamp::from_milliseconds(self.from), Timestamp::from_milliseconds(self.to));
-        let mut question = Question::new(&*output.query, from, to);
+        let mut question = Question::new(with_intervals(host, &output.query)?, from, to);
         question.step = self.interval;
         let mut lines = host.ask(&question).map_err(|error| Failure::of_query(error, "query"))?;
         if let Some(Limit { count, order }) = output.limit {
@@ -181,7 +181,10 @@ impl Asked {
 }
 
 /// `POST /api/v2/query/timeseries`
-pub(crate) fn timeseries(host: &impl SeriesRead, request: &Request<'_>) -> Result<Response, Failure> {
+pub(crate) fn timeseries(
+    host: &(impl SeriesRead + State),
+    request: &Request<'_>,
+) -> Result<Response, Failure> {
     let asked = read(request)?;
     let mut units = Units::default();
     let mut found = Vec::new();
@@ -209,7 +212,7 @@ pub(crate) fn timeseries(host: &impl SeriesRead, request: &Request<'_>) -> Resul
 }
 
 /// `POST /api/v2/query/scalar`
-pub(crate) fn scalar(host: &impl SeriesRead, request: &Request<'_>) -> Result<Response, Failure> {
+pub(crate) fn scalar(host: &(impl SeriesRead + State), request: &Request<'_>) -> Result<Response, Failure> {
     let asked = read(request)?;
     let mut units = Units::default();
     let (mut keys, mut groups, mut columns) = (Vec::<String>::new(), Vec::new(), Vec::new());

@@ -65,23 +65,27 @@ struct Shown<'a> {
 
 fn answer<H: State>(host: &H, metric: &str, metadata: &Metadata) -> Result<Response, Failure> {
     let Metadata { kind, unit, per_unit, description, short_name, integration, keep_days: _ } = metadata;
+    let shown = Shown {
+        description: description.as_deref(),
+        short_name: short_name.as_deref(),
+        integration: integration.as_deref(),
+        statsd_interval: interval(host, metric)?,
+        per_unit: per_unit.as_deref(),
+        kind: word(*kind),
+        unit: unit.as_deref(),
+    };
+    Ok(Response::json(200, &shown))
+}
+
+/// Seconds between the samples of a count or rate, where they are known.
+pub(crate) fn interval(host: &impl State, metric: &str) -> Result<Option<u64>, Failure> {
     let interval = match host.get(metric) {
         Ok(interval) => interval,
         // No state has so long a key.
         Err(StateError::TooLarge(_)) => None,
         Err(error) => return Err(error.into()),
     };
-    let interval = interval.and_then(|text| std::str::from_utf8(&text).ok()?.parse().ok());
-    let shown = Shown {
-        description: description.as_deref(),
-        short_name: short_name.as_deref(),
-        integration: integration.as_deref(),
-        statsd_interval: interval,
-        per_unit: per_unit.as_deref(),
-        kind: word(*kind),
-        unit: unit.as_deref(),
-    };
-    Ok(Response::json(200, &shown))
+    Ok(interval.and_then(|text| std::str::from_utf8(&text).ok()?.parse().ok()))
 }
 
 /// Datadog's word for it.

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use bellwether_sdk::Timestamp;
 use bellwether_sdk::dialect::{Request, Response};
-use bellwether_sdk::host::SeriesRead;
+use bellwether_sdk::host::{SeriesRead, State};
 use bellwether_sdk::series::{Line, Question, SeriesError};
 use serde::Serialize;
 
 use crate::failure::Failure;
+use crate::metadata::interval;
 use crate::parameters::{required, seconds};
 use crate::unit::{self, Unit};
 
@@ -45,7 +46,7 @@ struct Shown {
 }
 
 /// `GET /api/v1/query?from=1712620800&to=1712624400&query=avg:system.cpu.user{*}`, several with commas between.
-pub(crate) fn answer(host: &impl SeriesRead, request: &Request<'_>) -> Result<Response, Failure> {
+pub(crate) fn answer(host: &(impl SeriesRead + State), request: &Request<'_>) -> Result<Response, Failure> {
     let (start, end) = (seconds(request, "from")?, seconds(request, "to")?);
     let text = required(request, "query")?;
     if end < start {
@@ -55,8 +56,8 @@ pub(crate) fn answer(host: &impl SeriesRead, request: &Request<'_>) -> Result<Re
     let mut units = Units::default();
     for (query_index, part) in parts(text).into_iter().enumerate() {
         let selection = Selection::read(part);
-        let lines =
-            host.ask(&Question::new(part, start, end)).map_err(|error| Failure::of_query(error, "query"))?;
+        let question = Question::new(with_intervals(host, part)?, start, end);
+        let lines = host.ask(&question).map_err(|error| Failure::of_query(error, "query"))?;
         for line in lines {
             let unit = units.of(host, &line)?;
             series.push(shown(query_index, part, selection.as_ref(), line, unit));
@@ -175,6 +176,43 @@ fn parts(text: &str) -> Vec<&str> {
     }
     parts.push(text[from..].trim());
     parts
+}
+
+/// What turns counts and rates into each other.
+const TURNS: [&str; 2] = [".as_rate()", ".as_count()"];
+
+/// Seconds between samples that the host can be told of: a year.
+const LONGEST: u64 = 366 * 86_400;
+
+/// A query that says the interval of the counts and rates it turns, where one is known, for steps that are shorter.
+pub(crate) fn with_intervals(host: &impl State, query: &str) -> Result<String, Failure> {
+    let (mut asked, mut from, mut metric, mut quotes) = (String::new(), 0, "", Quotes::default());
+    for (at, next) in query.char_indices() {
+        match next {
+            _ if quotes.hold(next) => {}
+            '{' => metric = metric_before(&query[..at]).unwrap_or(metric),
+            '.' if !metric.is_empty() => {
+                let turn = TURNS.into_iter().find(|turn| query[at..].starts_with(turn));
+                let Some(end) = turn.map(|turn| at + turn.len() - 1) else { continue };
+                if let Some(seconds) =
+                    interval(host, metric)?.filter(|seconds| (1..=LONGEST).contains(seconds))
+                {
+                    asked.extend([&query[from..end], &seconds.to_string()]);
+                    from = end;
+                }
+            }
+            _ => {}
+        }
+    }
+    asked.push_str(&query[from..]);
+    Ok(asked)
+}
+
+/// The metric whose braces open behind `text`; `None` if the braces are of the tags it is grouped by.
+fn metric_before(text: &str) -> Option<&str> {
+    let of_word = |next: char| next.is_alphanumeric() || matches!(next, '_' | '.' | '-' | '/' | ':');
+    let word = text.trim_end().rsplit(|next| !of_word(next)).next().filter(|word| *word != "by")?;
+    Some(word.split_once(':').map_or(word, |(_, metric)| metric))
 }
 
 /// A query of one metric, taken apart to be shown.

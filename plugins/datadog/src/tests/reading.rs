@@ -82,6 +82,46 @@ fn a_tag_that_is_asked_for_and_grouped_by_stands_in_the_scope_once() {
 }
 
 #[test]
+fn counts_and_rates_are_turned_by_the_interval_they_were_sent_with() {
+    let host = host();
+    let client = Client::new(routes(), &host);
+    let put = |interval: u64| {
+        let body = json!({ "statsd_interval": interval }).to_string();
+        assert_eq!(client.send("PUT", "/api/v1/metrics/app.load", body).status, 200);
+    };
+    for (query, asked) in [
+        ("sum:app.hits{*}.as_rate()", "sum:app.hits{*}.as_rate(10)"),
+        ("app.hits{env:prod}.as_count().fill(zero)", "app.hits{env:prod}.as_count(10).fill(zero)"),
+        (
+            "sum:app.hits{*} by {host}.rollup(sum, 20).as_rate()",
+            "sum:app.hits{*} by {host}.rollup(sum, 20).as_rate(10)",
+        ),
+        (
+            "sum:app.load{*}.as_rate() / (sum:app.hits{*} by{host}.as_rate()+1)",
+            "sum:app.load{*}.as_rate() / (sum:app.hits{*} by{host}.as_rate(10)+1)",
+        ),
+        (r#"sum:app.hits{a:".as_rate()"}.as_rate()"#, r#"sum:app.hits{a:".as_rate()"}.as_rate(10)"#),
+        (r#"sum:"app.hits"{*}.as_rate()"#, r#"sum:"app.hits"{*}.as_rate()"#),
+        ("sum:app.hits{*}.as_rate(60)", "sum:app.hits{*}.as_rate(60)"),
+        ("sum:app.none{*}.as_rate()", "sum:app.none{*}.as_rate()"),
+    ] {
+        assert_eq!(crate::query::with_intervals(&host, query).expect("asked"), asked);
+    }
+    host.answer_query("sum:app.hits{*}.as_rate(10)", vec![line(Some("app.hits"), &[], &[(0, 0.1)])]);
+    let answer = client.get("/api/v1/query?from=0&to=60&query=sum:app.hits{*}.as_rate()");
+    let (_, answer) = seen(&answer);
+    assert_eq!(answer["series"][0]["expression"], "sum:app.hits{*}.as_rate()", "{answer}");
+    for (interval, asked) in [
+        (0, "sum:app.load{*}.as_rate()"),
+        (60, "sum:app.load{*}.as_rate(60)"),
+        (u64::MAX, "sum:app.load{*}.as_rate()"),
+    ] {
+        put(interval);
+        assert_eq!(crate::query::with_intervals(&host, "sum:app.load{*}.as_rate()").expect("asked"), asked);
+    }
+}
+
+#[test]
 fn several_queries_and_arithmetic_are_told_apart() {
     let host = host();
     host.answer_query("avg:app.load{*}", vec![line(Some("app.load"), &[], &[(0, 1.0)])]);
