@@ -66,18 +66,18 @@ pub fn exchange(
     call: &Call,
     exchange: Exchange,
 ) -> Result<Answer, AppError> {
-    let (url, expected) = (exchange.url.clone(), exchange.expected.clone());
+    let (asked, expected) = (asked(&exchange), exchange.expected.clone());
     let request = request(call, exchange)?;
     let began = host.now();
-    let response = host.send(request).map_err(|error| AppError::from(error).context(&url))?;
+    let response = host.send(request).map_err(|error| AppError::from(error).context(&asked))?;
     // A clock that was set back meanwhile makes no negative time.
     let latency = u64::try_from(host.now().milliseconds() - began.milliseconds()).unwrap_or(0);
     if !is_expected(response.status, expected.as_deref()) {
-        return Err(unexpected(&response, &url, expected.as_deref()));
+        return Err(unexpected(&response, &asked, expected.as_deref()));
     }
     let json = if says_json(&response) {
         let read = response.json().map_err(|error| {
-            AppError::fatal(format!("{url}: the answer says it is JSON, and is not: {error}"))
+            AppError::fatal(format!("{asked}: the answer says it is JSON, and is not: {error}"))
         })?;
         Some(Json(read))
     } else {
@@ -91,6 +91,22 @@ pub fn exchange(
         Err(error) => (None, Some(Binary(error.into_bytes()))),
     };
     Ok(Answer { status, latency, body, binary, json, headers })
+}
+
+/// What an error says was asked: without the query and the user's name and password, which may hold secrets.
+fn asked(exchange: &Exchange) -> String {
+    const SLASHES: [char; 2] = ['/', '\\'];
+    let Exchange { method, url, .. } = exchange;
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    let (scheme, rest) = match url.split_once(':') {
+        Some((scheme, rest)) if rest.starts_with(SLASHES) => {
+            (format!("{scheme}://"), rest.trim_start_matches(SLASHES))
+        }
+        _ => (String::new(), url),
+    };
+    let (authority, path) = rest.split_at(rest.find(SLASHES).unwrap_or(rest.len()));
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    format!("{method} {scheme}{host}{path}")
 }
 
 fn request(call: &Call, exchange: Exchange) -> Result<Request, AppError> {
@@ -144,14 +160,14 @@ fn says_json(response: &Response) -> bool {
 }
 
 /// Why an answer is none that was wanted, and whether to ask again.
-fn unexpected(response: &Response, url: &str, expected: Option<&[i64]>) -> AppError {
+fn unexpected(response: &Response, asked: &str, expected: Option<&[i64]>) -> AppError {
     let expected = match expected {
         Some(expected) => serde_json::json!(expected).to_string(),
         None => "200 to 299".to_owned(),
     };
     let said: String = String::from_utf8_lossy(&response.body).trim().chars().take(QUOTED).collect();
     let said = if said.is_empty() { said } else { format!(": {said}") };
-    let error = AppError::fatal(format!("{url} answered {}, expected {expected}{said}", response.status));
+    let error = AppError::fatal(format!("{asked} answered {}, expected {expected}{said}", response.status));
     if !PASSING.contains(&response.status) {
         return error;
     }

@@ -184,7 +184,7 @@ fn only_the_expected_statuses_succeed_and_only_a_passing_failure_is_retried() {
         assert_eq!(retries, outcome, "{status} {expected:?}");
         if let Err(error) = found {
             let message = error.message();
-            assert!(message.contains(&format!("{URL} answered {status}, expected ")), "{message}");
+            assert!(message.contains(&format!("GET {URL} answered {status}, expected ")), "{message}");
             assert!(message.ends_with(": because"), "{message}");
         }
     }
@@ -207,8 +207,32 @@ fn a_request_without_an_answer_says_why_and_whether_to_try_again() {
         let host = MemoryHost::new();
         host.answer(Err(failure.clone()));
         let error = exchange(&host, &call(), to(URL)).expect_err("no answer");
-        assert_eq!((error.message(), error.retries()), (&*format!("{URL}: {failure}"), retries));
+        assert_eq!((error.message(), error.retries()), (&*format!("GET {URL}: {failure}"), retries));
     }
+}
+
+#[test]
+fn an_error_names_the_method_and_the_address_and_no_query_or_credentials() {
+    for (url, shown) in [
+        ("https://user:secret@api.example.com/a/b?token=secret#secret", "https://api.example.com/a/b"),
+        ("http://secret@api.example.com:8080", "http://api.example.com:8080"),
+        ("https://us@er:secret@api.example.com/@me", "https://api.example.com/@me"),
+        ("https:/user:secret@api.example.com/a", "https://api.example.com/a"),
+        ("https:user:secret@api.example.com/a", "api.example.com/a"),
+        ("https:\\\\user:secret@api.example.com\\a", "https://api.example.com\\a"),
+        ("api.example.com?token=secret", "api.example.com"),
+        ("", ""),
+    ] {
+        let host = MemoryHost::new();
+        host.answer(Err(HttpError::Timeout));
+        let error =
+            exchange(&host, &call(), Exchange { method: "DELETE".into(), ..to(url) }).expect_err("no answer");
+        assert_eq!(error.message(), format!("DELETE {shown}: {}", HttpError::Timeout), "{url}");
+    }
+    let host = MemoryHost::new();
+    host.answer(Ok(answer_of(500, &[], b"")));
+    let error = exchange(&host, &call(), to("https://a.example/b?key=secret")).expect_err("it failed");
+    assert_eq!(error.message(), "GET https://a.example/b answered 500, expected 200 to 299");
 }
 
 #[test]
