@@ -10,7 +10,7 @@ use std::time::Duration;
 
 const MILLISECONDS_PER_DAY: i64 = 86_400_000;
 
-/// An instant: milliseconds since 1970-01-01T00:00:00Z, from year 1 to 9999.
+/// An instant: milliseconds since 1970-01-01T00:00:00Z, from year 1 to the end of 9999.
 ///
 /// ```
 /// use bellwether_sdk::Timestamp;
@@ -37,8 +37,8 @@ pub struct Date {
 impl Timestamp {
     /// 0001-01-01T00:00:00Z.
     pub const MIN: Self = Self(-62_135_596_800_000);
-    /// 9999-12-31T23:59:59.999Z.
-    pub const MAX: Self = Self(253_402_300_799_999);
+    /// 9999-12-30T22:00:00Z, the last one a host knows, which leaves room for every UTC offset.
+    pub const MAX: Self = Self(253_402_207_200_000);
 
     /// The instant so many milliseconds after 1970-01-01T00:00:00Z.
     #[must_use]
@@ -158,18 +158,15 @@ impl fmt::Display for TimestampError {
 impl std::error::Error for TimestampError {}
 
 /// Reads RFC 3339, and of ISO 8601 besides a time without an offset (taken as UTC), without seconds, and a date alone
-/// (its midnight in UTC). Fractions of a second are cut to milliseconds.
+/// (its midnight in UTC). Fractions of a second are cut to milliseconds. What is later than [`Timestamp::MAX`], as those
+/// write who mean "never", is read as that.
 impl FromStr for Timestamp {
     type Err = TimestampError;
 
     fn from_str(text: &str) -> Result<Self, TimestampError> {
         let mut reader = Reader(text.as_bytes());
         let time = reader.timestamp().ok_or(TimestampError)?;
-        if reader.0.is_empty() && (Self::MIN..=Self::MAX).contains(&time) {
-            Ok(time)
-        } else {
-            Err(TimestampError)
-        }
+        if reader.0.is_empty() && time >= Self::MIN { Ok(time.min(Self::MAX)) } else { Err(TimestampError) }
     }
 }
 
@@ -283,7 +280,7 @@ mod tests {
             ("2016-12-31T23:59:60Z", "2016-12-31T23:59:59Z"),
             ("2000-02-29", "2000-02-29T00:00:00Z"),
             ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z"),
-            ("9999-12-31T23:59:59.999Z", "9999-12-31T23:59:59.999Z"),
+            ("9999-12-30T21:59:59.999Z", "9999-12-30T21:59:59.999Z"),
         ] {
             let time: Timestamp = text.parse().unwrap_or_else(|_| panic!("{text} is refused"));
             assert_eq!(time.to_string(), expected, "{text}");
@@ -315,7 +312,6 @@ mod tests {
             "2024-04-09T14:44:00+24:00",
             "0000-01-01",
             "0001-01-01T00:00:00+01:00",
-            "9999-12-31T23:59:59-01:00",
             " 2024-04-09",
             "1712673840",
             "20240409T144400Z",
@@ -331,6 +327,16 @@ mod tests {
     }
 
     #[test]
+    fn the_last_instant_is_the_last_one_of_a_host_and_never_is_read_as_it() {
+        assert_eq!(Timestamp::MAX, Timestamp::from_seconds(jiff::Timestamp::MAX.as_second()));
+        for never in
+            ["9999-12-30T22:00:00Z", "9999-12-31", "9999-12-31T23:59:59.999Z", "9999-12-31T23:59:59-23:59"]
+        {
+            assert_eq!(never.parse(), Ok(Timestamp::MAX), "{never}");
+        }
+    }
+
+    #[test]
     fn arithmetic_stays_in_range() {
         assert_eq!(Timestamp::MAX + Duration::from_secs(1), Timestamp::MAX);
         assert_eq!(Timestamp::MIN - Duration::MAX, Timestamp::MIN);
@@ -341,16 +347,14 @@ mod tests {
         #[test]
         fn every_instant_reads_and_writes_as_jiff_does(milliseconds in Timestamp::MIN.0..=Timestamp::MAX.0) {
             let time = Timestamp(milliseconds);
-            let reference = jiff::Timestamp::from_millisecond(milliseconds.min(253_402_207_200_000 - 1)).unwrap();
-            if reference.as_millisecond() == milliseconds {
-                let zoned = reference.to_zoned(jiff::tz::TimeZone::UTC);
-                prop_assert_eq!(time.date(), Date {
-                    year: i32::from(zoned.year()), month: zoned.month() as u8, day: zoned.day() as u8,
-                });
-                prop_assert_eq!(i32::from(time.date().weekday()), i32::from(zoned.weekday().to_monday_zero_offset()));
-                prop_assert_eq!(time.to_string().parse::<jiff::Timestamp>().unwrap(), reference);
-                prop_assert_eq!(reference.to_string().parse::<Timestamp>(), Ok(time));
-            }
+            let reference = jiff::Timestamp::from_millisecond(milliseconds).unwrap();
+            let zoned = reference.to_zoned(jiff::tz::TimeZone::UTC);
+            prop_assert_eq!(time.date(), Date {
+                year: i32::from(zoned.year()), month: zoned.month() as u8, day: zoned.day() as u8,
+            });
+            prop_assert_eq!(i32::from(time.date().weekday()), i32::from(zoned.weekday().to_monday_zero_offset()));
+            prop_assert_eq!(time.to_string().parse::<jiff::Timestamp>().unwrap(), reference);
+            prop_assert_eq!(reference.to_string().parse::<Timestamp>(), Ok(time));
             prop_assert_eq!(time.to_string().parse::<Timestamp>(), Ok(time));
         }
 

@@ -8,9 +8,6 @@ use crate::failure::Failure;
 
 const DAY: i64 = 86_400_000;
 
-/// The last instant a host is asked about: 9999-12-30T22:00:00Z.
-const LAST: Timestamp = Timestamp::from_milliseconds(253_402_207_200_000);
-
 /// The first and the last instant asked for; `None` if there is none between them.
 pub(crate) fn asked(
     host: &impl Clock,
@@ -23,9 +20,9 @@ pub(crate) fn asked(
     {
         return Err(Failure::bad(format_args!("startDate {start} is after endDate {end}")));
     }
+    let start = start.unwrap_or(Timestamp::MIN);
     // Who asks for all that is to come writes the last day there is.
-    let start = start.map_or(Timestamp::MIN, |start| start.min(LAST));
-    let end = end.map_or_else(|| host.now(), |end| end.min(LAST));
+    let end = end.map_or_else(|| host.now(), |end| end.min(Timestamp::MAX));
     Ok((start <= end).then_some((start, end)))
 }
 

@@ -190,7 +190,8 @@ fn samples_of(
             return wrong(&format!("weights[{place}]"), &weight, "a finite number above 0");
         }
         if !(Timestamp::MIN..=Timestamp::MAX).contains(&time) {
-            return wrong(&format!("times[{place}]"), &time.milliseconds(), "a date from year 1 to 9999");
+            let expected = format!("an instant from {} to {}", Timestamp::MIN, Timestamp::MAX);
+            return wrong(&format!("times[{place}]"), &time.milliseconds(), &expected);
         }
         samples.push(Sample { time, value, weight });
     }

@@ -68,7 +68,9 @@ impl Batch {
         let wrong = entry.samples.iter().find(|(time, _)| !range.contains(time));
         if let Some((time, _)) = wrong {
             return self.refuse(format!(
-                "a sample of {metric} has the timestamp {time}, expected milliseconds of a date from year 1 to 9999"
+                "a sample of {metric} has the timestamp {time}, expected milliseconds of an instant from {} to {}",
+                Timestamp::MIN,
+                Timestamp::MAX
             ));
         }
         if entry.histograms > 0 {
