@@ -101,6 +101,12 @@ impl From<String> for MetricReference {
     }
 }
 
+impl From<&String> for MetricReference {
+    fn from(name: &String) -> Self {
+        Self::Name(name.clone())
+    }
+}
+
 impl From<&Metric> for MetricReference {
     fn from(metric: &Metric) -> Self {
         Self::Id(metric.id)
@@ -364,3 +370,17 @@ impl fmt::Display for MetricError {
 }
 
 impl std::error::Error for MetricError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metric_is_named_by_a_text_in_any_form() {
+        let name = "visits".to_owned();
+        let references: [MetricReference; 3] = ["visits".into(), (&name).into(), name.clone().into()];
+        for reference in references {
+            assert_eq!(reference.to_string(), "\"visits\"");
+        }
+    }
+}
