@@ -43,6 +43,13 @@ use crate::value::{FromValue, Mismatch, NamedValue, Value, ValueType};
     note = "add #[derive(Settings)] to the struct, or take `()` for none"
 )]
 pub trait Settings: Sized {
+    /// Whether any is a secret.
+    #[doc(hidden)]
+    const SECRET: bool = false;
+    /// Whether any has to be given.
+    #[doc(hidden)]
+    const REQUIRED: bool = false;
+
     /// What they are.
     #[must_use]
     fn describe() -> Vec<Input>;

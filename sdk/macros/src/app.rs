@@ -5,7 +5,7 @@ use quote::quote_spanned;
 use syn::spanned::Spanned;
 use syn::{Error, FnArg, GenericArgument, Ident, ItemFn, PathArguments, Result, ReturnType, Type};
 
-use crate::attributes::{RoleArguments, plain_function};
+use crate::attributes::{RoleArguments, one_of, plain_function};
 
 const SHAPE: &str = "an app is `fn name(host: &impl …, inputs: In) -> Result<Out, AppError>`, \
                      with `call: &Call` before the inputs where it is needed";
@@ -42,8 +42,10 @@ pub(crate) fn expand(arguments: &RoleArguments, function: &ItemFn) -> Result<Tok
     let describe_outputs = quote_spanned!(gives=> ::bellwether_sdk::app::expanded::outputs(#run));
     let read = quote_spanned!(takes=> ::bellwether_sdk::app::expanded::read_all::<#inputs>(#given)?);
     let write = quote_spanned!(gives=> ::bellwether_sdk::app::expanded::write_all(#outcome));
+    let one = one_of("app", function);
     Ok(quote_spanned! {site=>
         #function
+        #one
 
         const _: () = {
             use ::bellwether_sdk::bindings::app::exports::bellwether::plugin::app as contract;

@@ -1,10 +1,14 @@
 //! What the macros share: documentation as help, and the checks of a function's shape.
 
+use proc_macro2::TokenStream;
+use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{
     Attribute, Error, Expr, ExprLit, FnArg, Ident, ItemFn, Lit, LitInt, LitStr, Meta, Result, ReturnType,
     Token, Type,
 };
+
+use crate::limits::{POINTS, check_text};
 
 /// The doc comments of an item as one line per paragraph.
 pub(crate) fn documentation(attributes: &[Attribute]) -> String {
@@ -94,6 +98,9 @@ impl syn::parse::Parse for SeriesArguments {
         if best.base10_parse::<u32>()? < least.base10_parse::<u32>()? {
             return Err(Error::new(best.span(), "`best` is not below `least`"));
         }
+        if best.base10_parse::<u32>()? > POINTS {
+            return Err(Error::new(best.span(), format!("`best` is at most {POINTS} points")));
+        }
         Ok(Self { role, least, best, layout, aligned })
     }
 }
@@ -108,15 +115,40 @@ fn points(input: syn::parse::ParseStream<'_>) -> Result<LitInt> {
 impl RoleArguments {
     /// The summary, or else the first paragraph of the function's documentation.
     pub(crate) fn summary_of(&self, function: &ItemFn) -> Result<String> {
-        let summary = match &self.summary {
-            Some(summary) => summary.value(),
-            None => documentation(&function.attrs).lines().next().unwrap_or_default().to_owned(),
+        let (summary, span) = match &self.summary {
+            Some(summary) => (summary.value(), summary.span()),
+            None => {
+                let first = documentation(&function.attrs).lines().next().unwrap_or_default().to_owned();
+                (first, function.sig.ident.span())
+            }
         };
         if summary.trim().is_empty() {
             let what = "say in a doc comment what it does: an operator reads it before installing";
-            return Err(Error::new(function.sig.ident.span(), what));
+            return Err(Error::new(span, what));
         }
+        check_text("summary", &summary, span)?;
         Ok(summary)
+    }
+}
+
+/// Of which a crate has one: an exported macro stands at its root, whatever module the function is in, and there the
+/// compiler tells of a second one by this name and the author's lines.
+pub(crate) fn one_of(role: &str, function: &ItemFn) -> TokenStream {
+    let name = Ident::new(&format!("a_component_has_one_{role}"), function.sig.ident.span());
+    quote! {
+        #[doc(hidden)]
+        #[macro_export]
+        macro_rules! #name {
+            () => {};
+        }
+    }
+}
+
+/// Refuses secrets to a role that sends nothing.
+pub(crate) fn no_secret(role: &str, settings: &Type) -> TokenStream {
+    let message = format!("a {role} sends nothing and has no use for a secret");
+    quote_spanned! {settings.span()=>
+        const _: () = ::std::assert!(!<#settings as ::bellwether_sdk::Settings>::SECRET, #message);
     }
 }
 

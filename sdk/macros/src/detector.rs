@@ -5,7 +5,7 @@ use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{ItemFn, Result, Type};
 
-use crate::attributes::{SeriesArguments, plain_function, shape};
+use crate::attributes::{SeriesArguments, no_secret, one_of, plain_function, shape};
 
 const ONE: &str = "a detector is `fn name(state: &mut State, settings: &Settings, point: Point) -> Verdict`";
 const ALIGNED: &str = "a detector of aligned series is \
@@ -33,8 +33,12 @@ pub(crate) fn expand(arguments: &SeriesArguments, function: &ItemFn) -> Result<T
     let detect = quote_spanned! {state.span()=>
         ::bellwether_sdk::detector::expanded::#detect::<#state, #settings>
     };
+    let one = one_of("detector", function);
+    let no_secret = no_secret("detector", settings);
     Ok(quote_spanned! {site=>
         #function
+        #one
+        #no_secret
 
         const _: () = {
             use ::bellwether_sdk::bindings::detector::exports::bellwether::plugin::detector as contract;
@@ -110,6 +114,7 @@ mod tests {
             ("", "least = 20, best = 500"),
             ("least = 1", "least = 20, best = 500"),
             ("least = 2, best = 1", "`best` is not below `least`"),
+            ("least = 2, best = 200001", "`best` is at most 200000 points"),
             ("leest = 2", "expected least, best, summary"),
         ] {
             let message = syn::parse_str::<SeriesArguments>(arguments).err().expect(arguments).to_string();

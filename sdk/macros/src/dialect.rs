@@ -6,7 +6,7 @@ use quote::quote_spanned;
 use syn::spanned::Spanned;
 use syn::{Error, Ident, ItemFn, Result, ReturnType};
 
-use crate::attributes::{RoleArguments, plain_function};
+use crate::attributes::{RoleArguments, one_of, plain_function};
 
 const SHAPE: &str =
     "a dialect is `fn name<H: MetricsRead + …>() -> Router<H>`, `H` bounded by what its handlers use";
@@ -27,8 +27,10 @@ pub(crate) fn expand(arguments: &RoleArguments, function: &ItemFn) -> Result<Tok
     let routes = quote_spanned! {router.span()=>
         let #local: ::bellwether_sdk::dialect::Router<::bellwether_sdk::host::Live> = #name();
     };
+    let one = one_of("dialect", function);
     Ok(quote_spanned! {site=>
         #function
+        #one
 
         const _: () = {
             use ::bellwether_sdk::bindings::dialect::exports::bellwether::plugin::configurable_dialect as contract;

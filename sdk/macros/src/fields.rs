@@ -9,6 +9,7 @@ use syn::spanned::Spanned;
 use syn::{Data, DeriveInput, Error, Expr, ExprLit, Field, Fields, Ident, Lit, LitStr, Result, Token, Type};
 
 use crate::attributes::documentation;
+use crate::limits::{check_count, check_name, check_text};
 
 /// One field and what its attribute says.
 struct Member<'a> {
@@ -32,7 +33,7 @@ struct Declared {
     error: TokenStream,
     /// Where what the reader calls is.
     expanded: TokenStream,
-    /// What is said of a field that is a secret by its type; nothing if it may be one.
+    /// What is said of a field that is a secret by its type; nothing if it may be one, which the trait then tells.
     no_secret: Option<&'static str>,
 }
 
@@ -107,12 +108,16 @@ fn declared_by(item: &DeriveInput, declared: &Declared, finish: &TokenStream) ->
             );
             constant(
                 span,
-                quote_spanned! {span=>
+                quote_spanned! {span=> {
                     ::std::assert!(
                         #expanded::holds_texts(<#value_type as ::bellwether_sdk::FromValue>::TYPE),
                         #message
-                    )
-                },
+                    );
+                    ::std::assert!(
+                        !<#value_type as ::bellwether_sdk::FromValue>::SECRET,
+                        "a secret is whatever its user keeps: it has no choices"
+                    );
+                }},
             )
         });
         let no_secret = no_secret.map(|message| {
@@ -142,9 +147,19 @@ fn declared_by(item: &DeriveInput, declared: &Declared, finish: &TokenStream) ->
             }
         });
     }
+    let told = no_secret.is_none().then(|| {
+        let all = members.iter().map(|member| member.value_type);
+        let open = members.iter().filter(|member| member.default.is_none()).map(|member| member.value_type);
+        quote! {
+            const SECRET: bool = false #(|| <#all as ::bellwether_sdk::FromValue>::SECRET)*;
+            const REQUIRED: bool = false #(|| !<#open as ::bellwether_sdk::FromValue>::OPTIONAL)*;
+        }
+    });
     let (generics, arguments, bounds) = item.generics.split_for_impl();
     Ok(quote! {
         impl #generics #implements for #identifier #arguments #bounds {
+            #told
+
             fn describe() -> ::std::vec::Vec<::bellwether_sdk::app::Input> {
                 ::std::vec![#(#described),*]
             }
@@ -200,6 +215,7 @@ fn members<'a>(item: &'a DeriveInput, attribute: &str, derive: &str) -> Result<V
     let Fields::Named(fields) = &data.fields else {
         return Err(Error::new(item.ident.span(), format!("{derive} needs fields with names")));
     };
+    check_count(attribute, fields.named.len(), item.ident.span())?;
     let members: Vec<Member<'a>> =
         fields.named.iter().map(|field| member(field, attribute)).collect::<Result<_>>()?;
     for (index, member) in members.iter().enumerate() {
@@ -224,18 +240,17 @@ fn member<'a>(field: &'a Field, attribute: &str) -> Result<Member<'a>> {
         default: None,
     };
     let takes_more = attribute != "output";
+    let (mut name_span, mut help_span) = (identifier.span(), identifier.span());
     // A setting is a secret by its type, so that its text cannot be held by mistake.
     let takes_secret = attribute == "input";
     for found in field.attrs.iter().filter(|found| found.path().is_ident(attribute)) {
         found.parse_nested_meta(|meta| {
             if meta.path.is_ident("name") {
                 let name: LitStr = meta.value()?.parse()?;
-                member.name = name.value();
-                if member.name.is_empty() {
-                    return Err(Error::new(name.span(), "a name has at least one character"));
-                }
+                (member.name, name_span) = (name.value(), name.span());
             } else if meta.path.is_ident("help") {
-                member.help = meta.value()?.parse::<LitStr>()?.value();
+                let help: LitStr = meta.value()?.parse()?;
+                (member.help, help_span) = (help.value(), help.span());
             } else if takes_secret && meta.path.is_ident("secret") {
                 member.secret = true;
             } else if takes_more && meta.path.is_ident("default") {
@@ -260,6 +275,8 @@ fn member<'a>(field: &'a Field, attribute: &str) -> Result<Member<'a>> {
             Ok(())
         })?;
     }
+    check_name(&member.name, name_span)?;
+    check_text("help", &member.help, help_span)?;
     check(&member)?;
     Ok(member)
 }
@@ -295,7 +312,9 @@ mod tests {
 
     #[test]
     fn a_wrong_attribute_is_refused_with_what_would_be_right() {
-        let cases: [(DeriveInput, &str); 9] = [
+        let long = "x".repeat(4097);
+        let many = (0..201).map(|at| Ident::new(&format!("input_{at}"), Span::call_site()));
+        let cases: [(DeriveInput, &str); 13] = [
             (
                 parse_quote!(
                     enum In {
@@ -372,7 +391,41 @@ mod tests {
                         a: String,
                     }
                 ),
-                "at least one character",
+                "the name is \"\", expected 1 to 64 characters of A-Z",
+            ),
+            (
+                parse_quote!(
+                    struct In {
+                        #[input(name = "two words")]
+                        a: String,
+                    }
+                ),
+                "the name is \"two words\"",
+            ),
+            (
+                parse_quote!(
+                    struct In {
+                        größe: String,
+                    }
+                ),
+                "the name is \"größe\"",
+            ),
+            (
+                parse_quote!(
+                    struct In {
+                        #[input(help = #long)]
+                        a: String,
+                    }
+                ),
+                "the help has 4097 bytes, expected at most 4096",
+            ),
+            (
+                parse_quote!(
+                    struct In {
+                        #(#many: String,)*
+                    }
+                ),
+                "there are 201 inputs, expected at most 200",
             ),
         ];
         for (item, expected) in &cases {

@@ -5,7 +5,7 @@ use quote::quote_spanned;
 use syn::spanned::Spanned;
 use syn::{Error, ItemFn, Result, Type};
 
-use crate::attributes::{SeriesArguments, plain_function, shape};
+use crate::attributes::{SeriesArguments, no_secret, one_of, plain_function, shape};
 
 const SHAPE: &str =
     "a forecaster is `fn name(settings: &Settings, past: &Past) -> Result<Forecast, ForecastError>`";
@@ -34,8 +34,12 @@ pub(crate) fn expand(arguments: &SeriesArguments, function: &ItemFn) -> Result<T
     let predicts = quote_spanned! {settings.span()=>
         ::bellwether_sdk::forecaster::expanded::predict::<#settings>
     };
+    let one = one_of("forecaster", function);
+    let no_secret = no_secret("forecaster", settings);
     Ok(quote_spanned! {site=>
         #function
+        #one
+        #no_secret
 
         const _: () = {
             use ::bellwether_sdk::bindings::forecaster::exports::bellwether::plugin::forecaster as contract;

@@ -5,7 +5,7 @@ use quote::quote_spanned;
 use syn::spanned::Spanned;
 use syn::{ItemFn, Result};
 
-use crate::attributes::{RoleArguments, plain_function, shape};
+use crate::attributes::{RoleArguments, one_of, plain_function, shape};
 
 const SHAPE: &str =
     "a formatter is `fn name(exchange: &Exchange, settings: Settings) -> Result<Step, FormatterError>`";
@@ -23,8 +23,10 @@ pub(crate) fn expand(arguments: &RoleArguments, function: &ItemFn) -> Result<Tok
     let steps = quote_spanned! {settings.span()=>
         ::bellwether_sdk::formatter::expanded::next::<#settings>
     };
+    let one = one_of("formatter", function);
     Ok(quote_spanned! {site=>
         #function
+        #one
 
         const _: () = {
             use ::bellwether_sdk::bindings::formatter::exports::bellwether::plugin::formatter as contract;

@@ -8,6 +8,7 @@ mod dialect;
 mod fields;
 mod forecaster;
 mod formatter;
+mod limits;
 
 use proc_macro::TokenStream;
 use syn::parse_macro_input;

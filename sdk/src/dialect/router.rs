@@ -56,9 +56,22 @@ impl<H> Router<H> {
     }
 
     /// What each organisation can set; handlers read it with [`Request::settings`]. Every setting is optional or has a
-    /// default, and none is a secret: the dialect answers before anybody has set it.
+    /// default, and none is a secret: the dialect answers before anybody has set it. Others are not compiled:
+    ///
+    /// ```compile_fail
+    /// # use bellwether_sdk::{Settings, dialect::Router};
+    /// #[derive(Settings)]
+    /// struct Set {
+    ///     metric: String,
+    /// }
+    /// let router = Router::<()>::new().settings::<Set>();
+    /// ```
     #[must_use]
     pub fn settings<C: Settings>(self) -> Self {
+        const {
+            assert!(!C::SECRET, "a dialect sends nothing and has no use for a secret");
+            assert!(!C::REQUIRED, "a dialect answers before anybody has set it: give each setting a default");
+        }
         Self { settings: C::describe, check: |values| C::read(values).map(drop), ..self }
     }
 
