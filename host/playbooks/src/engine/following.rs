@@ -23,8 +23,7 @@ use crate::{PlaybookError, Playbooks, TriggerOn, rows, trigger};
 
 /// Moves read at once.
 const MOVES: usize = 256;
-/// How long nobody looks for moves if none is told of: another host may have died before it acted on its own, or
-/// published a playbook.
+/// How long nobody looks for moves if none is told of: another host may have died before it acted on its own.
 const IDLE: Duration = Duration::from_secs(60);
 
 /// A playbook that follows incidents, as it is kept in memory.
@@ -80,7 +79,7 @@ impl Playbooks {
             tokio::select! {
                 biased;
                 () = self.moved.notified() => {}
-                () = tokio::time::sleep(IDLE) => self.read_followers(None).await?,
+                () = tokio::time::sleep(IDLE) => {}
             }
             return Ok(());
         }

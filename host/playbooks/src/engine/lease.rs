@@ -27,11 +27,7 @@ impl Playbooks {
             }
             begun => begun?,
         }
-        self.read_followers(None).await?;
-        if self.writes.is_some() {
-            self.read_watches(None).await?;
-        }
-        Ok(())
+        Ok(self.read_triggers(None).await?)
     }
 
     /// Takes the host's lease and what earlier lives of it left, once.

@@ -41,6 +41,8 @@ pub(crate) use following::Following;
 pub(crate) use recall::{Described, pinned, purpose};
 pub(crate) use watching::Watching;
 
+/// How often triggers are looked at that nobody told of.
+const LOOKED_AGAIN: Duration = Duration::from_secs(60);
 /// How long a loop that failed waits before its next turn.
 const AFTER_ERROR: Duration = Duration::from_secs(1);
 
@@ -61,6 +63,7 @@ impl Playbooks {
         self.keep_at("timers", |playbooks| playbooks.keep_time().boxed());
         self.keep_at("leases", |playbooks| playbooks.keep_lease().boxed());
         self.keep_at("alert triggers", |playbooks| playbooks.keep_following().boxed());
+        self.keep_at("triggers", |playbooks| playbooks.look_again().boxed());
         if self.writes.is_some() {
             self.keep_at("metric triggers", |playbooks| playbooks.keep_watch().boxed());
         }
@@ -137,12 +140,29 @@ impl Playbooks {
         Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0))
     }
 
-    /// Reads anew which metrics the organisation's playbooks watch, and which follow its incidents.
-    pub(crate) async fn refresh_watches(&self, organisation: OrganisationId) -> Result<(), StoreError> {
-        self.read_followers(Some(organisation)).await?;
-        if self.writes.is_none() {
-            return Ok(());
+    /// Reads anew which metrics the organisation's playbooks watch, and which follow its incidents. What changed that is done
+    /// already: where they cannot be read, they are before long.
+    pub(crate) async fn refresh_watches(&self, organisation: OrganisationId) {
+        if let Err(error) = self.read_triggers(Some(organisation)).await {
+            tracing::warn!(%organisation, %error, "what a changed playbook watches or follows could not be read; it is tried again");
+            self.unread.notify_one();
         }
-        self.read_watches(Some(organisation)).await
+    }
+
+    /// Reads which playbooks watch metrics or follow incidents, of one organisation or of all.
+    async fn read_triggers(&self, only: Option<OrganisationId>) -> Result<(), StoreError> {
+        self.read_followers(only).await?;
+        self.read_watches(only).await
+    }
+
+    /// Looks at what nobody told of: triggers that another host published or that could not be read.
+    async fn look_again(self: Arc<Self>) -> Result<(), PlaybookError> {
+        self.read_triggers(None).await?;
+        tokio::select! {
+            biased;
+            () = self.unread.notified() => {}
+            () = tokio::time::sleep(LOOKED_AGAIN) => {}
+        }
+        Ok(())
     }
 }

@@ -17,7 +17,7 @@ use crate::{PlaybookError, Playbooks, TriggerOn, Write, rows, trigger};
 
 /// Writes read at once.
 const WRITES: usize = 256;
-/// How long the log is left alone if nobody says that it changed; other hosts may have published meanwhile.
+/// How long the log is left alone if nobody says that it changed.
 const IDLE: Duration = Duration::from_secs(60);
 
 /// A playbook that watches metrics, as it is kept in memory.
@@ -82,7 +82,7 @@ impl Playbooks {
             tokio::select! {
                 biased;
                 () = writes.changed() => {}
-                () = tokio::time::sleep(IDLE) => self.read_watches(None).await?,
+                () = tokio::time::sleep(IDLE) => {}
             }
             return Ok(());
         };

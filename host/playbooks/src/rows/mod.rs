@@ -36,6 +36,13 @@ pub(crate) struct PlaybookRow {
     pub(crate) inherited: Option<(u32, Payload, Format)>,
 }
 
+impl PlaybookRow {
+    /// The version that is shown of it: the one that runs, or the newest draft.
+    pub(crate) fn shown(&self) -> u32 {
+        self.published.unwrap_or(self.latest)
+    }
+}
+
 /// How many publications of a playbook are remembered.
 pub(crate) const PUBLICATIONS: usize = 50;
 

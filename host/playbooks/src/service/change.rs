@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::find::webhook_purpose;
 use super::versions::version_of;
-use super::{Playbook, Playbooks};
+use super::{Loaded, Playbook, Playbooks, Status};
 use crate::compile::Compiled;
 use crate::rows::{
     Counter, Follower, NextDue, OpenRun, PUBLICATIONS, Part, Payload, PlaybookRef, PlaybookRow,
@@ -31,6 +31,10 @@ pub(super) struct Change<'a> {
     pub(super) row: PlaybookRow,
     batch: Batch,
     is_new: bool,
+    /// The version that is added.
+    added: Option<Arc<Loaded>>,
+    /// When it is due next, where it is enabled by this.
+    due: Option<Option<Timestamp>>,
 }
 
 impl<'a> Change<'a> {
@@ -64,7 +68,8 @@ impl<'a> Change<'a> {
             retention: (document.retention.days, document.retention.runs),
             inherited: None,
         };
-        Ok(Self { playbooks, principal, id, key: rows::playbook(organisation, id), row, batch, is_new: true })
+        let key = rows::playbook(organisation, id);
+        Ok(Self { playbooks, principal, id, key, row, batch, is_new: true, added: None, due: None })
     }
 
     /// A change to a playbook that is there; `None` if it is not any more.
@@ -78,7 +83,7 @@ impl<'a> Change<'a> {
         let row = decode(&stored)?;
         let mut batch = Batch::new();
         batch.require(key.clone(), Precondition::ValueIs(stored));
-        Ok(Some(Self { playbooks, principal, id, key, row, batch, is_new: false }))
+        Ok(Some(Self { playbooks, principal, id, key, row, batch, is_new: false, added: None, due: None }))
     }
 
     fn organisation(&self) -> OrganisationId {
@@ -88,6 +93,8 @@ impl<'a> Change<'a> {
     /// Adds a version, and drops the oldest if there are too many.
     pub(super) async fn add_version(&mut self, source: &str, format: Format) -> Result<(), PlaybookError> {
         self.row.latest += 1;
+        let added = Loaded::read(self.id, self.row.latest, source.to_owned(), format)?;
+        self.added = Some(Arc::new(added));
         let key = rows::version(self.organisation(), self.id, self.row.latest);
         let source = Payload::write(&mut self.batch, &key, Part::Shown, source.as_bytes().to_vec())?;
         let (created, created_by) = (self.playbooks.clock.now(), self.principal.key.clone());
@@ -191,7 +198,9 @@ impl<'a> Change<'a> {
         let now = self.playbooks.clock.now();
         // A time that has come and was not acted on yet is not lost.
         let from = before.map_or(now, |before| now.min(before.at.saturating_add(-1)));
-        if let Some(at) = schedule.and_then(|schedule| schedule.next_after(from)) {
+        let at = schedule.and_then(|schedule| schedule.next_after(from));
+        self.due = Some(at);
+        if let Some(at) = at {
             let next = encode(&NextDue { at, version });
             self.batch.put(key, next.clone()).put(rows::due(at, organisation, id), next);
         }
@@ -222,6 +231,24 @@ impl<'a> Change<'a> {
         access.audit(&mut self.batch, scope, actor, action, &self.row.name, &details);
     }
 
+    /// The playbook as it is once this is committed.
+    async fn changed(&self) -> Result<Playbook, PlaybookError> {
+        let organisation = self.organisation();
+        let added = self.added.clone().filter(|added| added.version == self.row.shown());
+        let loaded = match added {
+            Some(added) => added,
+            None => self.playbooks.load_shown(organisation, self.id, &self.row).await?,
+        };
+        let mut playbook = self.playbooks.assemble(organisation, &self.row, &loaded).await?;
+        if let Some(due) = self.due {
+            playbook.next_due = due;
+            if matches!(playbook.status, Status::Disabled { .. }) {
+                playbook.status = Status::Active;
+            }
+        }
+        Ok(playbook)
+    }
+
     /// Commits the change and gives the playbook as it is then; `None` if somebody else changed it meanwhile.
     pub(super) async fn commit(mut self, action: &str) -> Result<Option<Arc<Playbook>>, PlaybookError> {
         let action = match (self.is_new, action) {
@@ -232,14 +259,19 @@ impl<'a> Change<'a> {
         self.row.updated = self.playbooks.clock.now().max(Timestamp::MIN);
         self.batch.put(self.key.clone(), encode(&self.row));
         self.audit(&action);
+        // Before the commit: what is committed is told as done, whatever can be read then.
+        let playbook = self.changed().await?;
         match self.playbooks.store.commit(std::mem::take(&mut self.batch)).await {
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::Conflict => return Ok(None),
             Err(error) => return Err(error.into()),
         }
         self.playbooks.sooner.notify_one();
-        self.playbooks.refresh_watches(self.organisation()).await?;
-        let playbook = self.playbooks.assemble(self.organisation(), self.id, &self.row).await?;
+        let organisation = self.organisation();
+        if let Some(added) = self.added {
+            self.playbooks.loaded.insert((organisation, self.id, added.version), added);
+        }
+        self.playbooks.refresh_watches(organisation).await;
         Ok(Some(Arc::new(playbook)))
     }
 
@@ -269,6 +301,7 @@ impl<'a> Change<'a> {
         self.batch.delete(rows::playbook_name(organisation, &self.row.name)).delete(self.key.clone());
         self.audit("playbook.delete");
         store.commit(std::mem::take(&mut self.batch)).await?;
-        self.playbooks.refresh_watches(organisation).await
+        self.playbooks.refresh_watches(organisation).await;
+        Ok(())
     }
 }

@@ -22,7 +22,8 @@ impl Playbooks {
         name_or_id: &str,
     ) -> Result<Arc<Playbook>, PlaybookError> {
         let (id, row) = self.find(organisation, name_or_id).await?;
-        Ok(Arc::new(self.assemble(organisation, id, &row).await?))
+        let loaded = self.load_shown(organisation, id, &row).await?;
+        Ok(Arc::new(self.assemble(organisation, &row, &loaded).await?))
     }
 
     /// Every playbook, ordered by id.
@@ -50,7 +51,8 @@ impl Playbooks {
                 return Ok(Page { items, next: Some(Cursor(id.0.to_be_bytes().to_vec())) });
             }
             let row: PlaybookRow = decode(&row)?;
-            items.push(Arc::new(self.assemble(organisation, id, &row).await?));
+            let loaded = self.load_shown(organisation, id, &row).await?;
+            items.push(Arc::new(self.assemble(organisation, &row, &loaded).await?));
         }
         Ok(Page { items, next: None })
     }
@@ -120,11 +122,10 @@ impl Playbooks {
             return Ok(Some(loaded));
         }
         let Some((source, format)) = self.source(organisation, id, version).await? else { return Ok(None) };
-        let compiled = Compiled::read(&source, format, usize::MAX, None).map_err(|error| {
+        let loaded = Arc::new(Loaded::read(id, version, source, format).map_err(|error| {
             let what = format!("version {version} of playbook {id} of organisation {organisation}: {error}");
             StoreError::Damaged(what)
-        })?;
-        let loaded = Arc::new(Loaded { id, version, source, format, compiled });
+        })?);
         self.loaded.insert((organisation, id, version), Arc::clone(&loaded));
         Ok(Some(loaded))
     }
@@ -165,18 +166,27 @@ impl Playbooks {
         Ok(inherited.map(|(_, source, format)| (source, format)))
     }
 
-    pub(super) async fn assemble(
+    /// The version of a playbook that is shown.
+    pub(super) async fn load_shown(
         &self,
         organisation: OrganisationId,
         id: PlaybookId,
         row: &PlaybookRow,
+    ) -> Result<Arc<Loaded>, PlaybookError> {
+        let version = row.shown();
+        let gone = || format!("version {version} of playbook {id} of organisation {organisation} is gone");
+        let loaded = self.load(organisation, id, version).await?;
+        Ok(loaded.ok_or_else(|| StoreError::Damaged(gone()))?)
+    }
+
+    /// A playbook whose row this is, and the version that is shown of it.
+    pub(super) async fn assemble(
+        &self,
+        organisation: OrganisationId,
+        row: &PlaybookRow,
+        loaded: &Loaded,
     ) -> Result<Playbook, PlaybookError> {
-        let version = row.published.unwrap_or(row.latest);
-        let loaded = self.load(organisation, id, version).await?.ok_or_else(|| {
-            StoreError::Damaged(format!(
-                "version {version} of playbook {id} of organisation {organisation} is gone"
-            ))
-        })?;
+        let id = loaded.id;
         let webhook_token = match &row.webhook {
             Some(webhook) if loaded.compiled.document.trigger.kind() == TriggerKind::Webhook => {
                 let token = self.access.unseal(&webhook_purpose(organisation, id), &webhook.token)?;
@@ -190,7 +200,7 @@ impl Playbooks {
         let next_due = next.map(|row| decode::<NextDue>(&row)).transpose()?.map(|next| next.at);
         Ok(Playbook {
             id,
-            version,
+            version: loaded.version,
             published: row.published,
             latest: row.latest,
             status: self.status(organisation, id, row).await?,
@@ -224,6 +234,19 @@ impl Playbooks {
             Some((since, reason)) => Status::Disabled { since, reason },
             None => Status::Active,
         })
+    }
+}
+
+impl Loaded {
+    /// A version as it was written, ready to run; it was checked when it was stored.
+    pub(super) fn read(
+        id: PlaybookId,
+        version: u32,
+        source: String,
+        format: Format,
+    ) -> Result<Self, PlaybookError> {
+        let compiled = Compiled::read(&source, format, usize::MAX, None)?;
+        Ok(Self { id, version, source, format, compiled })
     }
 }
 

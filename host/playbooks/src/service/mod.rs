@@ -229,6 +229,8 @@ pub struct Playbooks {
     pub(crate) followers: RwLock<HashMap<OrganisationId, Vec<Following>>>,
     /// Told when incidents did something.
     pub(crate) moved: Notify,
+    /// Told when what a changed playbook watches or follows could not be read.
+    pub(crate) unread: Notify,
     /// Takes no more runs.
     pub(crate) stopping: AtomicBool,
     /// Ends the loops.
@@ -287,6 +289,7 @@ impl Playbooks {
             watches: RwLock::default(),
             followers: RwLock::default(),
             moved: Notify::new(),
+            unread: Notify::new(),
             stopping: AtomicBool::new(false),
             halt: CancellationToken::new(),
         })

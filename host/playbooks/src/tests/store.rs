@@ -1,8 +1,15 @@
 //! Playbooks as they are kept: versions, tokens, roles, the audit log.
 
+use std::ops::Range;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use async_trait::async_trait;
 use bellwether_access::{AuditFilter, AuditScope};
+use bellwether_alerts::Tellings;
 use bellwether_kernel::{ErrorKind, PageRequest, PlaybookId};
-use bellwether_store::{Batch, Precondition};
+use bellwether_store::{Batch, Committed, Health, Precondition, StoreError};
+use bytes::Bytes;
 use serde_json::json;
 
 use super::*;
@@ -247,4 +254,75 @@ async fn a_version_that_was_read_is_replaced_only_while_it_is_the_newest() {
     }
     assert_eq!(replace(true, Some(2)).await, Ok(3));
     assert_eq!(replace(true, None).await, Ok(4));
+}
+
+/// A store that does not read after the next commit, from when it is told so until it is told otherwise.
+#[derive(Default)]
+struct Unreadable {
+    store: Arc<MemoryStore>,
+    is_next: AtomicBool,
+    fails: AtomicBool,
+}
+
+impl Unreadable {
+    fn read(&self) -> Result<(), StoreError> {
+        match self.fails.load(Ordering::SeqCst) {
+            true => Err(StoreError::Failed("it does not read".to_owned())),
+            false => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl Store for Unreadable {
+    async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
+        self.read()?;
+        self.store.get(key).await
+    }
+
+    async fn scan(
+        &self,
+        range: Range<Key>,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        self.read()?;
+        self.store.scan(range, direction, limit).await
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<Committed, StoreError> {
+        let committed = self.store.commit(batch).await;
+        self.fails.fetch_or(self.is_next.swap(false, Ordering::SeqCst), Ordering::SeqCst);
+        committed
+    }
+
+    fn health(&self) -> Health {
+        self.store.health()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_is_committed_is_told_as_done_whatever_can_be_read_after_it() {
+    let world = World::new().await;
+    let store = Arc::new(Unreadable { store: Arc::clone(&world.store), ..Unreadable::default() });
+    let parts = world.parts(store.clone(), &world.access, 2, Some(&world.writes));
+    let playbooks = Playbooks::open(parts).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let follows = json!({"type": "alert", "moves": ["open"]});
+    let hourly = json!({"type": "every", "interval": "1h"});
+    for (trigger, is_followed) in [(&follows, true), (&hourly, false), (&follows, true)] {
+        let steps = json!([{"id": "a", "app": "echo"}]);
+        let source = json!({"name": "a", "trigger": trigger, "steps": steps}).to_string();
+        store.is_next.store(true, Ordering::SeqCst);
+        let told = playbooks.store(&world.admin, &source, Format::Json, true).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        store.fails.store(false, Ordering::SeqCst);
+        let found = playbooks.get(world.organisation, "a").await.unwrap();
+        assert_eq!(
+            (told.version, &told.source, told.next_due, &told.status, told.updated),
+            (found.version, &found.source, found.next_due, &found.status, found.updated)
+        );
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(playbooks.follows(world.organisation), is_followed, "it is read before long");
+    }
 }
