@@ -9,8 +9,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bellwether_alerts::limits::CLOCK_AHEAD;
 use bellwether_kernel::{ErrorKind, OrganisationId, PlaybookId, RunId, Timestamp};
-use bellwether_store::{Batch, Direction, Key, Precondition, Space, StoreError, decode, encode};
+use bellwether_store::{Batch, Direction, Key, Precondition, Space, StoreError, Walk, decode, encode};
 use futures::{StreamExt, stream};
 
 use super::Firing;
@@ -229,6 +230,39 @@ impl Playbooks {
         if started.repeated {
             // A clock that was set back brought a time again that had fired: it is passed over.
             self.store.commit(with).await?;
+        }
+        Ok(())
+    }
+
+    /// Has playbooks due when their triggers say whose next time lies where only a clock that was ahead can have put it.
+    /// Otherwise they would not fire until that time.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(super) async fn bring_back(&self) -> Result<(), PlaybookError> {
+        let now = self.clock.now();
+        let ahead = behind(Space::PlaybookDue, now.saturating_add(CLOCK_AHEAD.milliseconds()));
+        let mut due = Walk::forward(&*self.store, ahead..Key::new(Space::PlaybookDue).prefix().end);
+        while let Some((due, _)) = due.next().await? {
+            let (at, organisation, id) = rows::due_of(&due)?;
+            let key = rows::next(organisation, id);
+            let Some(stored) = self.store.get(&key).await? else { continue };
+            let Ok(next) = decode::<NextDue>(&stored) else { continue };
+            // One whose version does not read is told when its turn comes.
+            let Ok(Some(loaded)) = self.load(organisation, id, next.version).await else { continue };
+            let first = loaded.compiled.schedule.as_ref().and_then(|schedule| schedule.next_after(now));
+            let Some(first) = first.filter(|first| *first < at && next.at == at) else { continue };
+            let next = encode(&NextDue { at: first, ..next });
+            let mut batch = Batch::new();
+            batch.require(key.clone(), Precondition::ValueIs(stored)).put(key, next.clone());
+            batch.delete(due).put(rows::due(first, organisation, id), next);
+            match self.store.commit(batch).await {
+                // Somebody else did, or changed the playbook.
+                Err(error) if error.kind() == ErrorKind::Conflict => continue,
+                done => drop(done?),
+            }
+            self.sooner.notify_one();
+            tracing::warn!(organisation = organisation.0, playbook = id.0, %at, %first, "a playbook was due when a clock that was ahead had it; it is due when its trigger says");
         }
         Ok(())
     }

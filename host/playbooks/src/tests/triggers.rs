@@ -537,3 +537,33 @@ async fn a_write_starts_its_run_although_others_of_its_playbook_begin_and_end() 
     assert_eq!(runs.len(), 199);
     assert!(runs.iter().all(|run| run.summary.state == RunState::Succeeded));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_was_ahead_for_a_while_silences_no_playbook() {
+    const YEAR: i64 = 365 * 86_400_000;
+    let hours = |count: u64| Duration::from_secs(count * 3_600);
+    let world = World::new().await;
+    for (name, trigger) in [
+        ("every", json!({"type": "every", "interval": "1h"})),
+        ("cron", json!({"type": "cron", "expression": "30 * * * *"})),
+        ("yearly", json!({"type": "cron", "expression": "@yearly"})),
+    ] {
+        let steps = json!([{"id": "a", "app": "echo"}]);
+        world.store_json(json!({"name": name, "trigger": trigger, "steps": steps})).await;
+    }
+    let due = async |name| world.playbooks.get(world.organisation, name).await.unwrap().next_due.unwrap();
+    let new_year = due("yearly").await;
+    world.clock.advance(YEAR);
+    tokio::time::sleep(hours(2)).await;
+    world.clock.advance(-YEAR);
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    for name in ["every", "cron"] {
+        let wait = due(name).await.milliseconds_since(world.clock.now());
+        assert!((0..=3_600_000).contains(&wait), "{name}: {wait}");
+    }
+    assert_eq!(due("yearly").await, new_year);
+    let before = world.all_runs().await.len();
+    tokio::time::sleep(hours(2)).await;
+    assert_eq!(world.all_runs().await.len(), before + 4);
+    assert_eq!(due("yearly").await, new_year, "a time that is far is as it should be");
+}
