@@ -36,15 +36,18 @@ async fn clear_one(
     organisation: OrganisationId,
     state: &str,
 ) -> Result<(), PluginError> {
-    let range = state_rows(organisation, state).prefix();
+    let (range, size) = (state_rows(organisation, state).prefix(), state_size(organisation, state));
     loop {
         let rows = services.store.scan(range.clone(), Direction::Forward, PAGE).await?;
+        if rows.is_empty() && services.store.get(&size).await?.is_none() {
+            return Ok(());
+        }
         let mut batch = Batch::new();
         for (key, _) in &rows {
             batch.delete(key.clone());
         }
         if rows.len() < PAGE {
-            batch.delete(state_size(organisation, state));
+            batch.delete(size);
             services.store.commit(batch).await?;
             return Ok(());
         }

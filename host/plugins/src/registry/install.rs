@@ -203,6 +203,10 @@ impl Plugins {
             after.releases.retain(|version, _| !surplus.contains(version));
         }
         keep().await.expect("keeping an object does not panic")?;
+        if before.is_none() {
+            // A removal that was cut off may have left what another of this name kept.
+            self.clear(owner, &after.name).await?;
+        }
         let told = Told { actor, action: "plugin.install", details };
         self.commit(before.as_deref(), after, told).await?;
         Ok(release.installed())

@@ -156,6 +156,12 @@ impl Plugins {
         for release in before.releases.values() {
             self.forget(&release.installed()).await;
         }
+        self.clear(owner, name).await
+    }
+
+    /// Forgets all that a plugin that is not there any more kept, and all that was set of it.
+    pub(super) async fn clear(&self, owner: Owner, name: &str) -> Result<(), PluginError> {
+        let services = &self.shared.services;
         if owner == Owner::Host {
             self.shared.settings.clear(&services.store, name).await?;
         }

@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bellwether_alerts::{RoleKind, Roles as _};
 use bellwether_kernel::{PageRequest, Timestamp};
 use bellwether_playbooks::Apps;
-use bellwether_store::{Batch, Versioned};
+use bellwether_store::{Batch, Crash, MemoryStore, Store, Versioned};
 use serde::Serialize;
 
 use super::{OURS, actions, answered, current, install, probe, run, run_id, versions, with_versions};
+use crate::host::{state_rows, state_size};
 use crate::testing::{House, detector, named_app};
 use crate::{Grant, Owner, PluginError, VersionState};
 
@@ -112,6 +113,34 @@ async fn it_is_kept_which_of_the_host_s_were_removed_until_they_are_installed_ag
     assert!(again.was_removed("probe").await.unwrap());
     install(&again, probe(2)).await.unwrap();
     assert!(!again.was_removed("probe").await.unwrap());
+}
+
+#[tokio::test]
+async fn a_plugin_finds_nothing_of_what_one_of_its_name_kept_whose_removal_was_cut_off() {
+    let mut store = Arc::new(MemoryStore::new());
+    let house = House::on(Arc::clone(&store)).await;
+    let organisation = house.services.access.create_organisation("host", "acme", "UTC").await.unwrap().id;
+    for owner in [Owner::Host, Owner::Organisation(organisation)] {
+        let state = owner.state_name("probe");
+        let kept = [state_rows(organisation, &state).text("key"), state_size(organisation, &state)];
+        let plugins = house.again(Arc::clone(&store)).await.plugins().await;
+        plugins.install(owner, "key", probe(1), Vec::new(), false).await.unwrap();
+        let mut batch = Batch::new();
+        batch.put(kept[0].clone(), "value").put(kept[1].clone(), "8 bytes.");
+        store.commit(batch).await.unwrap();
+        // The host dies as the plugin is gone, and before what it kept is.
+        store = Arc::new(store.restart_with_crashes(Crash::After(1)));
+        let plugins = house.again(Arc::clone(&store)).await.plugins().await;
+        plugins.remove(owner, "key", "probe").await.unwrap_err();
+        store = Arc::new(store.restart());
+        let plugins = house.again(Arc::clone(&store)).await.plugins().await;
+        assert!(plugins.get(owner, "probe").is_none());
+        assert!(store.get(&kept[0]).await.unwrap().is_some());
+        plugins.install(owner, "key", probe(1), Vec::new(), false).await.unwrap();
+        for key in &kept {
+            assert_eq!(store.get(key).await.unwrap(), None, "{key:?}");
+        }
+    }
 }
 
 #[tokio::test]
