@@ -107,16 +107,19 @@ impl Deliveries {
         self.schedule.lock().put_back(work, &turn);
     }
 
-    /// Waits until then, and for a worker: the one that was at this does something else meanwhile.
+    /// Waits until then, and for a worker: the one that was at this does something else meanwhile, if it can be spared.
     pub(super) async fn pause(&self, channel: &ChannelKey, until: Timestamp) {
         let goes_on = self.schedule.lock().pause(channel, until);
-        self.wake.notify_one();
-        tokio::select! {
-            biased;
-            _ = goes_on => {}
-            // Nobody hands out work any more.
-            () = self.halt.cancelled() => tokio::time::sleep(self.until(until)).await,
+        if let Some(goes_on) = goes_on {
+            self.wake.notify_one();
+            tokio::select! {
+                biased;
+                _ = goes_on => return,
+                // Nobody hands out work any more.
+                () = self.halt.cancelled() => {}
+            }
         }
+        tokio::time::sleep(self.until(until)).await;
     }
 
     async fn one(self: &Arc<Self>, work: &mut Work) -> Result<Turn, crate::AlertError> {
