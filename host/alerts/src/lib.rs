@@ -81,7 +81,7 @@ pub use route::{
 };
 pub use sending::{FilledRequest, HttpSender, Letter, Mailer, Posted, SendError};
 pub use service::{
-    Alerts, Backtest, BacktestIncident, BacktestRequest, Caller, FeedbackFilter, IncidentFilter,
+    Alerts, Backtest, BacktestIncident, BacktestRequest, Called, Caller, FeedbackFilter, IncidentFilter,
     IncidentState, Limits, MonitorVersion, Parts, SeriesStatus, StoredMonitor,
 };
 pub use settings::Settings;

@@ -147,7 +147,8 @@ impl Deliveries {
         };
         let settings = match Settings::read(&formatter.description().settings, &channel.spec.settings) {
             Ok(settings) => settings,
-            Err(error) => return Ok(Err(End::Fail(error.to_string()))),
+            // Another version of it may want others: as with one that fails, there is a while to mend either.
+            Err(error) => return Ok(Err(End::Broken(error.to_string()))),
         };
         let secrets = self.secrets(organisation, &settings).await?;
         Ok(Ok((formatter, settings, secrets)))

@@ -35,7 +35,7 @@ use crate::wake::Wakes;
 use crate::{AlertError, EventSource, Figures, Outward, Roles, Routes, Tellings};
 
 pub use backtest::{Backtest, BacktestIncident, BacktestRequest};
-pub use callers::Caller;
+pub use callers::{Called, Caller};
 pub use feedback::FeedbackFilter;
 pub(crate) use find::monitor_id;
 pub use find::{MonitorVersion, SeriesStatus, StoredMonitor};

@@ -4,6 +4,7 @@ use bellwether_store::encode;
 
 use super::anomalies::strange;
 use super::*;
+use crate::Called;
 use crate::channel::ChannelRow;
 use crate::delivery::keys;
 
@@ -17,8 +18,8 @@ impl World {
         self.store.commit(batch).await.unwrap();
     }
 
-    async fn callers(&self, plugin: &str) -> Vec<String> {
-        let callers = self.alerts.callers(OURS, plugin).await.unwrap();
+    async fn callers(&self, called: Called<'_>) -> Vec<String> {
+        let callers = self.alerts.callers(OURS, called).await.unwrap();
         callers.iter().map(ToString::to_string).collect()
     }
 }
@@ -33,7 +34,23 @@ async fn a_plugin_is_called_by_the_channels_it_formats_for_and_the_monitors_it_j
     world.create(cpu(json!({"name": "bound"}))).await;
     world.create(strange(json!({"name": "odd"}))).await;
     world.create(strange(json!({"name": "odder", "paused": true}))).await;
-    assert_eq!(world.callers("webhook").await, ["the channel ops"]);
-    assert_eq!(world.callers("bound").await, ["the channel chat", "the monitor odd", "the monitor odder"]);
-    assert!(world.callers("email").await.is_empty());
+    assert_eq!(world.callers(Called::Plugin("webhook")).await, ["the channel ops"]);
+    assert_eq!(
+        world.callers(Called::Plugin("bound")).await,
+        ["the channel chat", "the monitor odd", "the monitor odder"]
+    );
+    assert!(world.callers(Called::Plugin("email")).await.is_empty());
+}
+
+#[tokio::test]
+async fn an_app_is_called_and_a_playbook_started_by_the_monitors_with_an_action_that_does() {
+    let world = World::new().await;
+    let actions = json!([{"name": "restart", "playbook": "restart"}, {"name": "look", "app": "probe"}]);
+    world.create(cpu(json!({"name": "acting", "actions": actions}))).await;
+    world.create(cpu(json!({"name": "idle"}))).await;
+    assert_eq!(world.callers(Called::Plugin("probe")).await, ["the monitor acting"]);
+    assert_eq!(world.callers(Called::Playbook("restart")).await, ["the monitor acting"]);
+    for other in [Called::Plugin("restart"), Called::Playbook("probe")] {
+        assert!(world.callers(other).await.is_empty(), "{other:?}");
+    }
 }

@@ -125,7 +125,7 @@ Examples:
 Example:
   bellwether playbook delete count-pushes
 
-What is a step of a published playbook is not deleted; --force does it all the same.")]
+What is a step of a published playbook, or what an action of a monitor starts, is not deleted; --force does it all the same.")]
     Delete {
         /// Its name or id
         playbook: String,

@@ -313,6 +313,7 @@ pub(crate) async fn resume(
 
 /// What came of a notification that tries a channel.
 #[derive(Serialize, ToSchema)]
+#[schema(as = ChannelTrial)]
 pub(crate) struct Trial {
     /// The formatter and its version.
     #[schema(example = "webhook 0.1.0")]

@@ -3,6 +3,7 @@
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bellwether_access::{Principal, Role};
+use bellwether_alerts::Called;
 use bellwether_kernel::{FieldError, KeyId};
 use bellwether_playbooks::Input;
 use http::{HeaderMap, StatusCode};
@@ -298,7 +299,7 @@ pub(crate) async fn replace(
 }
 
 /// Deletes a playbook with all its versions; its runs stay, those at work are cancelled. One that is a step of published
-/// playbooks is not deleted unless that is forced.
+/// playbooks, or started by an action of monitors, is not deleted unless that is forced.
 #[utoipa::path(delete, path = "/v1/playbooks/{playbook}", tag = "playbooks", security(("key" = [])),
     params(("playbook" = String, Path, description = "Its name or id"), Force),
     responses((status = 200, description = "The playbook that was", body = Playbook), Refusals, NotFound, Clash))]
@@ -308,6 +309,19 @@ pub(crate) async fn delete(
     Query(Force { force }): Query<Force>,
     State(services): State<Shared>,
 ) -> Result<Json<Playbook>, Problem> {
+    if !force {
+        let found = services.playbooks().get(principal.organisation, &playbook).await?;
+        let name = &found.document.name;
+        let callers = services.alerts().callers(principal.organisation, Called::Playbook(name)).await?;
+        if !callers.is_empty() {
+            let by: Vec<_> = callers.iter().map(ToString::to_string).collect();
+            let detail = format!(
+                "the playbook {name:?} is started by actions of {}; change those first, or force it",
+                by.join(", ")
+            );
+            return Err(Problem::new(ProblemKind::Conflict, detail));
+        }
+    }
     let playbook = services.playbooks().delete(&principal, &playbook, force).await?;
     Ok(Json(Playbook::shown_to(&principal, &services, &playbook)))
 }

@@ -164,6 +164,7 @@ pub(crate) async fn enable(
 
 /// A document to be tried.
 #[derive(Deserialize, ToSchema)]
+#[schema(as = PlaybookTrial)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Trial {
     /// The document.

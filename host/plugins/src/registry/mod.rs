@@ -177,11 +177,10 @@ impl Plugins {
         entries.filter_map(|(_, entry)| entry.dialect()).collect()
     }
 
-    /// Whether a dialect of that name is installed and switched on, and yet not served: it does not load.
+    /// Whether a dialect of that name is installed and yet not served: it is switched off, or does not load.
     #[must_use]
-    pub fn dialect_is_broken(&self, name: &str) -> bool {
-        let entry = self.find(Owner::Host, name).filter(|entry| entry.row.enabled);
-        entry.is_some_and(|entry| {
+    pub fn dialect_is_out(&self, name: &str) -> bool {
+        self.find(Owner::Host, name).is_some_and(|entry| {
             entry.dialect().is_none() && entry.why_not(entry.current(), PluginRole::Dialect).is_some()
         })
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
+use bellwether_alerts::Called;
 use bellwether_kernel::{Cursor, FieldError, OrganisationId, Page, PageRequest};
 use bellwether_playbooks::{Pin, PinnedBy};
 use bellwether_store::Batch;
@@ -265,7 +266,7 @@ impl Plugins {
         let Some(alerts) = self.shared.alerts.get().and_then(Weak::upgrade) else { return Ok(Vec::new()) };
         let mut keepers = Vec::new();
         for organisation in self.finders(entry)? {
-            let callers = alerts.callers(organisation, &entry.name).await?;
+            let callers = alerts.callers(organisation, Called::Plugin(&entry.name)).await?;
             keepers.extend(callers.into_iter().map(|caller| Keeper {
                 organisation,
                 version: None,

@@ -50,7 +50,9 @@ impl Roles for Cards {
     }
 
     fn formatter(&self, _: OrganisationId, name: &str) -> Option<Arc<dyn Formatter>> {
-        let settings = vec![input("url", false), input("token", true), input("signing", false)];
+        let mut settings = vec![input("url", false), input("token", true), input("signing", false)];
+        let required = self.0.required.lock().map(|name| Input { required: true, ..input(name, false) });
+        settings.extend(required);
         let description = FormatterDescription { summary: String::new(), settings };
         match name {
             "cards" => Some(Arc::new(CardFormatter(description, Arc::clone(&self.0)))),
@@ -243,6 +245,8 @@ pub(super) struct Network {
     clock: Arc<TestClock>,
     pub(super) fates: Mutex<Fates>,
     pub(super) formatter: Mutex<Failures>,
+    /// A setting that formatters cannot do without.
+    pub(super) required: Mutex<Option<&'static str>>,
     pub(super) effects: Mutex<Vec<Effect>>,
     /// Every request whole, with when it came.
     pub(super) requests: Mutex<Vec<(Timestamp, String)>>,
@@ -261,6 +265,7 @@ impl Network {
             clock,
             fates: Mutex::new(Box::new(|_| Fate::Arrives)),
             formatter: Mutex::new(Box::new(|_| None)),
+            required: Mutex::default(),
             effects: Mutex::default(),
             requests: Mutex::default(),
             cards: Mutex::default(),

@@ -82,3 +82,21 @@ async fn a_formatter_that_is_not_called_is_waited_for_unless_it_failed_at_this()
     let took = ended.ended.unwrap().milliseconds_since(began);
     assert!(took <= 10 * MINUTE && ended.reason.unwrap().contains("its formatter"), "{took}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_formatter_that_wants_what_its_channel_does_not_set_is_tried_as_one_that_fails() {
+    let world = World::new().await;
+    world.put("c", json!({})).await;
+    *world.network.required.lock() = Some("thread");
+    world.tell("i", 1, Event::Opened, &["c"]).await;
+    tokio::time::sleep(Duration::from_secs(180)).await;
+    assert_eq!(world.history(1).await.delivery.state, DeliveryState::Waiting);
+    *world.network.required.lock() = None;
+    assert_eq!(world.ended(1).await.delivery.state, DeliveryState::Delivered);
+
+    *world.network.required.lock() = Some("thread");
+    world.tell("i", 2, Event::Updated, &["c"]).await;
+    let ended = world.ended(2).await.delivery;
+    assert_eq!(ended.state, DeliveryState::Dead);
+    assert!(ended.reason.unwrap().contains("thread"));
+}

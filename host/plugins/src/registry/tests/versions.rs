@@ -210,7 +210,7 @@ async fn an_app_that_is_not_called_is_told_from_one_that_is_not_there() {
     }
     assert_eq!(plugins.why_not(OURS, "probe", Some("2.0.0")), None);
     assert_eq!(plugins.why_not(OURS, "another", None), None);
-    assert!(!plugins.dialect_is_broken("probe"), "it is no dialect");
+    assert!(!plugins.dialect_is_out("probe"), "it is no dialect");
     plugins.set_enabled(Owner::Host, "key", "probe", false).await.unwrap();
     assert_eq!(plugins.why_not(OURS, "probe", None).as_deref(), Some("it is switched off"));
 }
