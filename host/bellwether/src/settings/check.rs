@@ -67,6 +67,9 @@ pub(super) fn check(settings: &Settings) -> Result<(), Vec<FieldError>> {
     let (certificate, key) = (&settings.tls.certificate, &settings.tls.key);
     expect(certificate.is_some() || key.is_none(), "tls.certificate", &"", "a file, as there is a tls.key");
     expect(key.is_some() || certificate.is_none(), "tls.key", &"", "a file, as there is a tls.certificate");
+    let header = &settings.proxy.original_uri_header;
+    let is_name = http::HeaderName::try_from(header).is_ok();
+    expect(is_name, "proxy.original_uri_header", header, "a header's name, such as x-original-uri");
     let email = &settings.email;
     let sends = email.server.is_some();
     expect(
@@ -103,11 +106,11 @@ pub(super) fn check(settings: &Settings) -> Result<(), Vec<FieldError>> {
         }
         for host in &dialect.hosts {
             let field = format!("dialects.{name}.hosts");
-            let read = reqwest::Url::parse(&format!("http://{host}"));
-            let is_name = read.is_ok_and(|url| url.host_str() == Some(&*host.to_ascii_lowercase()));
+            let (read, lower) = (reqwest::Url::parse(&format!("http://{host}")), host.to_ascii_lowercase());
+            let is_name = read.is_ok_and(|url| url.host_str() == Some(&*lower));
             expect(is_name, &field, host, "a host's name or address, such as metrics.example.com");
-            expect(!hosts.contains(&host), &field, host, "a host that is no other dialect's");
-            hosts.push(host);
+            expect(!hosts.contains(&lower), &field, host, "a host that is no other dialect's");
+            hosts.push(lower);
         }
     }
     wrong.extend(email.from.as_ref().and_then(|from| bellwether_mail::check_sender(from).err()));
@@ -130,7 +133,7 @@ mod tests {
     #[test]
     fn what_cannot_work_is_refused_by_name() {
         type Change = fn(&mut Settings);
-        let changes: [(&str, Change); 16] = [
+        let changes: [(&str, Change); 17] = [
             ("listen", |settings| settings.listen.clear()),
             ("http.body_limit_bytes", |settings| settings.http.body_limit_bytes = 0),
             ("store.cache_bytes", |settings| settings.store.cache_bytes = 255),
@@ -150,14 +153,19 @@ mod tests {
                 settings.dialects.insert("datadog".to_owned(), Dialect { listen, ..Dialect::default() });
             }),
             ("dialects.prometheus.hosts", |settings| {
-                for name in ["datadog", "prometheus"] {
-                    let hosts = vec!["metrics.example.com".to_owned()];
+                for (name, host) in
+                    [("datadog", "metrics.example.com"), ("prometheus", "Metrics.example.com")]
+                {
+                    let hosts = vec![host.to_owned()];
                     settings.dialects.insert(name.to_owned(), Dialect { hosts, ..Dialect::default() });
                 }
             }),
             ("dialects.prometheus.hosts", |settings| {
                 let hosts = vec!["metrics .example.com".to_owned()];
                 settings.dialects.insert("prometheus".to_owned(), Dialect { hosts, ..Dialect::default() });
+            }),
+            ("proxy.original_uri_header", |settings| {
+                settings.proxy.original_uri_header = "bad header".to_owned();
             }),
             ("email.password_file", |settings| settings.email.user = Some("me".to_owned())),
             ("log.filter", |settings| settings.log.filter = "info=info=info".to_owned()),
