@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use bellwether_tests::Host;
+use bellwether_tests::{Host, binary};
 
 /// Makes `NAME.pem` and `NAME.key` in `folder`: a certificate for 127.0.0.1 that signs itself, as an authority or not.
 fn certificate(folder: &Path, name: &str, is_authority: bool) -> Result<()> {
@@ -80,6 +80,35 @@ fn an_authority_s_own_certificate_is_told_apart_from_one_that_is_not_trusted() -
 }
 
 #[test]
+fn a_file_a_host_would_not_start_with_is_refused_by_config_too_with_its_setting() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    certificate(folder.path(), "own", false)?;
+    certificate(folder.path(), "other", false)?;
+    let email = "[email]\nserver = \"mail.example.com\"\nfrom = \"a@example.com\"\n";
+    for (text, setting, why) in [
+        ("[tls]\ncertificate = \"own.pem\"\nkey = \"other.key\"\n", "tls.key", "own.pem was made for"),
+        ("[tls]\ncertificate = \"own.pem\"\nkey = \"none.key\"\n", "tls.key", "No such file"),
+        ("[tls]\ncertificate = \"own.pem\"\nkey = \"own.pem\"\n", "tls.key", "a private key"),
+        ("[tls]\ncertificate = \"own.key\"\nkey = \"own.key\"\n", "tls.certificate", "it holds none"),
+        (&format!("{email}user = \"me\"\npassword_file = \"none\"\n"), "email.password_file", "No such file"),
+        (&format!("{email}trusted_certificate = \"none\"\n"), "email.trusted_certificate", "No such file"),
+    ] {
+        std::fs::write(folder.path().join("settings.toml"), text)?;
+        for name in ["config", "serve"] {
+            let mut command = Command::new(binary());
+            let output = command.current_dir(&folder).args([name, "--config", "settings.toml"]).output()?;
+            let errors = String::from_utf8_lossy(&output.stderr);
+            ensure!(output.status.code() == Some(2), "{text}{errors}");
+            for part in [setting, why, "settings.toml line"] {
+                ensure!(errors.contains(part), "no {part} in {errors}");
+            }
+        }
+        ensure!(!folder.path().join("bellwether-data").exists(), "a start that is refused leaves nothing");
+    }
+    Ok(())
+}
+
+#[test]
 fn a_key_that_does_not_fit_its_certificate_is_named_and_the_pair_before_stays() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let path = |name: &str| folder.path().join(name);
@@ -98,10 +127,14 @@ fn a_key_that_does_not_fit_its_certificate_is_named_and_the_pair_before_stays() 
         }
         std::thread::sleep(Duration::from_millis(20));
     };
-    for part in ["own.pem", "own.key", "not the one the certificate was made for"] {
+    for part in ["own.pem", "own.key", "tls.key", "was made for"] {
         ensure!(log.contains(part), "no {part} in {log}");
     }
     let trusted = host.command(&host.keys().admin, &["metric", "list", "--ca", &ca])?;
     ensure!(trusted.status.success(), "{}", String::from_utf8_lossy(&trusted.stderr));
+    let metrics =
+        Command::new("curl").args(["-s", "--cacert", &ca, &format!("{}/metrics", host.url)]).output()?;
+    let metrics = String::from_utf8_lossy(&metrics.stdout);
+    ensure!(metrics.contains("\nbellwether_tls_certificate_outdated 1\n"), "{metrics}");
     host.stop()
 }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::failure::Failure;
 use crate::host_key::Place;
 use crate::output;
+use crate::serve::Files;
 use crate::settings::{Flags, Loaded};
 
 /// `bellwether config`.
@@ -15,8 +16,8 @@ Examples:
   bellwether config --config bellwether.toml
   BELLWETHER_STORE__CACHE_BYTES=67108864 bellwether config --json
 
-Takes what `bellwether serve` takes and prints each setting with where it comes from; secrets are not shown. Settings
-and a host key that `serve` would not start with are refused, with what would be right.")]
+Takes what `bellwether serve` takes and prints each setting with where it comes from; secrets are not shown. Settings,
+files they name and a host key that `serve` would not start with are refused, with what would be right.")]
 pub(crate) struct Arguments {
     /// Where settings come from.
     #[command(flatten)]
@@ -26,9 +27,10 @@ pub(crate) struct Arguments {
     pub(crate) json: bool,
 }
 
-/// Prints the settings a host would run with, once they and the host key are found to be right.
+/// Prints the settings a host would run with, once they, the files they name and the host key are found to be right.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let loaded = arguments.settings.load()?;
+    Files::read(&loaded.settings).map_err(|wrong| loaded.refused(&wrong))?;
     let host_key = Place::of(&loaded.settings.data);
     host_key.key().map_err(|error| Failure::Usage(format!("{error:#}")))?;
     if arguments.json {

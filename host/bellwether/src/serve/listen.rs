@@ -2,7 +2,6 @@
 
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -14,7 +13,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::task::JoinSet;
 
 use crate::client::DEFAULT_URL;
-use crate::settings::{Settings, Tls};
+use crate::settings::Settings;
 
 /// How long a connection may take to send the head of a request, and how long it may say nothing at first: it holds
 /// a socket for that long and asks for nothing.
@@ -82,33 +81,6 @@ pub(super) fn raise_open_files() {
     }
 }
 
-/// TLS, if it is set.
-pub(super) async fn tls(settings: &Tls) -> anyhow::Result<Option<RustlsConfig>> {
-    let (Some(certificate), Some(key)) = (&settings.certificate, &settings.key) else { return Ok(None) };
-    let config = RustlsConfig::from_pem_file(certificate, key).await;
-    Ok(Some(config.map_err(|error| wrong_tls(certificate, key, error))?))
-}
-
-/// Reads the certificate again, if there is one. The one before stays in use where it does not read.
-pub(super) async fn read_again(config: &RustlsConfig, settings: &Tls) -> anyhow::Result<()> {
-    let (Some(certificate), Some(key)) = (&settings.certificate, &settings.key) else { return Ok(()) };
-    let read = config.reload_from_pem_file(certificate, key).await;
-    read.map_err(|error| wrong_tls(certificate, key, error))
-}
-
-/// What is wrong with a certificate and its key, with the files they are in.
-fn wrong_tls(certificate: &Path, key: &Path, error: std::io::Error) -> anyhow::Error {
-    let error = match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(rustls::Error::InconsistentKeys(_)) => {
-            anyhow::anyhow!(
-                "the key is not the one the certificate was made for: put a pair of them in place"
-            )
-        }
-        _ => error.into(),
-    };
-    error.context(format!("TLS with the certificate {} and the key {}", certificate.display(), key.display()))
-}
-
 /// Serves `router` on `bound` until `handle` ends it.
 pub(super) fn serve(
     tasks: &mut JoinSet<std::io::Result<()>>,
@@ -139,6 +111,7 @@ pub(super) fn serve(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Tls;
 
     #[test]
     fn a_command_on_this_machine_is_told_where_the_host_listens() {

@@ -3,6 +3,7 @@
 
 mod background;
 mod bundled;
+mod files;
 mod first_keys;
 mod listen;
 mod log;
@@ -15,25 +16,33 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use axum_server::Handle;
+use axum_server::tls_rustls::RustlsConfig;
+use bellwether_alerts::Mailer;
 use bellwether_front::{Doorway, Front, FrontSettings, Parts, Progress, RateLimit, Stopping};
+use metrics::{Unit, describe_gauge, gauge};
 use tokio::task::JoinSet;
 
 use crate::failure::Failure;
 use crate::output;
-use crate::settings::{Loaded, MetricsAccess, Settings};
+use crate::settings::{Loaded, MetricsAccess, Settings, Tls};
+pub(crate) use files::Files;
 use open::{Opened, Services};
 use signals::{Asked, Signals};
 
 /// How long the last connections get to take their answers once everything has ended.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
+/// An operator may renew a certificate and never look at the log.
+const OUTDATED: &str = "bellwether_tls_certificate_outdated";
+
 /// Runs a host with these settings until it is told to stop.
 pub(crate) fn run(loaded: &Loaded) -> Result<(), Failure> {
+    let files = Files::read(&loaded.settings).map_err(|wrong| loaded.refused(&wrong))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("the runtime does not start")?;
-    let result = runtime.block_on(serve(&loaded.settings));
+    let result = runtime.block_on(serve(&loaded.settings, files));
     // What still runs has been told to end; a stuck blocking call must not hold the process.
     runtime.shutdown_timeout(LAST_ANSWERS);
     Ok(result?)
@@ -53,14 +62,22 @@ pub(crate) async fn recover_operator_key(settings: &Settings) -> anyhow::Result<
     Ok(())
 }
 
-async fn serve(settings: &Settings) -> anyhow::Result<()> {
+async fn serve(settings: &Settings, files: Files) -> anyhow::Result<()> {
     let began = Instant::now();
     let traces = log::start(&settings.log, &settings.traces)?;
     let mut signals = Signals::take().context("the signals cannot be taken")?;
     let recorder = bellwether_front::prometheus().install_recorder().context("the counters do not start")?;
     let opened = Opened::open(settings).await?;
     listen::raise_open_files();
-    let tls = listen::tls(&settings.tls).await?;
+    let tls = files.tls.map(RustlsConfig::from_config);
+    if tls.is_some() {
+        describe_gauge!(
+            OUTDATED,
+            Unit::Count,
+            "1 while a certificate that was to be read again did not read."
+        );
+        gauge!(OUTDATED).set(0.0);
+    }
     let bound =
         settings.listen.iter().map(|address| listen::bind(*address)).collect::<anyhow::Result<Vec<_>>>()?;
     let dialects =
@@ -90,7 +107,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
 
     // A signal during a long first start ends it at once: nothing was accepted yet.
     let services = tokio::select! {
-        services = start(&opened, settings, &url, &progress) => services?,
+        services = start(&opened, settings, files.mailer, &url, &progress) => services?,
         () = signals.stop() => {
             opened.close().await;
             return Ok(());
@@ -150,7 +167,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
         tokio::select! {
             asked = signals.next() => match (asked, &tls) {
                 (Asked::Stop, _) => break,
-                (Asked::Reload, Some(config)) => reload(config, settings).await,
+                (Asked::Reload, Some(config)) => read_again(config, &settings.tls),
                 (Asked::Reload, None) => tracing::info!("there is no certificate to read again"),
             },
             Some(ended) = servers.join_next() => {
@@ -185,13 +202,14 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
 async fn start(
     opened: &Opened,
     settings: &Settings,
+    mailer: Option<Arc<dyn Mailer>>,
     url: &str,
     progress: &Progress,
 ) -> anyhow::Result<Services> {
     const LOADING: &str = "loading what is installed; a plugin that is not in the cache is compiled";
     tracing::info!("{LOADING}");
     progress.tell(LOADING);
-    let services = opened.services(settings).await?;
+    let services = opened.services(settings, mailer).await?;
     bundled::install(&services.plugins, progress).await;
     for name in settings.dialects.keys().filter(|name| services.plugins.dialect(name).is_none()) {
         tracing::warn!(
@@ -224,12 +242,16 @@ async fn stop(
     }
 }
 
-async fn reload(config: &axum_server::tls_rustls::RustlsConfig, settings: &Settings) {
-    match listen::read_again(config, &settings.tls).await {
-        Ok(()) => tracing::info!("the certificate was read again"),
-        Err(error) => {
-            tracing::error!(error = format!("{error:#}"), "the certificate stays the one before");
+/// Reads the certificate again. The one before stays in use where it does not read.
+fn read_again(config: &RustlsConfig, settings: &Tls) {
+    let read = files::tls(settings);
+    gauge!(OUTDATED).set(if read.is_err() { 1.0 } else { 0.0 });
+    match read {
+        Ok(read) => {
+            read.into_iter().for_each(|read| config.reload_from_config(read));
+            tracing::info!("the certificate was read again");
         }
+        Err(error) => tracing::error!(%error, "the certificate stays the one before"),
     }
 }
 

@@ -19,7 +19,7 @@ use bellwether_store::{Objects, SharedStore, SledSettings, SledStore, StoreError
 
 use super::bundled;
 use crate::host_key::Place;
-use crate::settings::{Email, EmailSecurity, Settings};
+use crate::settings::Settings;
 
 /// Which host of its store this is: an embedded store has one.
 const HOST: HostId = HostId(1);
@@ -85,7 +85,11 @@ impl Opened {
     }
 
     /// Opens what serves requests. Plugins that are installed are loaded, from the cache where it has them.
-    pub(super) async fn services(&self, settings: &Settings) -> anyhow::Result<Services> {
+    pub(super) async fn services(
+        &self,
+        settings: &Settings,
+        mailer: Option<Arc<dyn Mailer>>,
+    ) -> anyhow::Result<Services> {
         let limits = bellwether_metrics::Limits {
             metrics: settings.metrics.per_organisation,
             keys: settings.metrics.keys_per_metric,
@@ -174,7 +178,7 @@ impl Opened {
             access: Arc::clone(&self.access),
             roles: Arc::clone(&plugins) as Arc<dyn Roles>,
             http: Arc::clone(&plugins) as Arc<dyn HttpSender>,
-            mail: mailer(&settings.email)?,
+            mail: mailer,
             clock: Arc::clone(&self.clock),
             randomness: Arc::clone(&self.randomness),
             limits: DeliveryLimits { waiting: settings.deliveries.waiting, ..DeliveryLimits::default() },
@@ -205,33 +209,6 @@ impl Opened {
         plugins.answer_with_alerts(&alerts);
         Ok(Services { metrics, series, records, plugins, playbooks, alerts, deliveries })
     }
-}
-
-/// What sends e-mail, where the settings name a server.
-fn mailer(settings: &Email) -> anyhow::Result<Option<Arc<dyn Mailer>>> {
-    let (Some(server), Some(from)) = (&settings.server, &settings.from) else { return Ok(None) };
-    let read = |file: &Path| fs::read(file).with_context(|| format!("{} does not read", file.display()));
-    let credentials = match (&settings.user, &settings.password_file) {
-        (Some(user), Some(file)) => {
-            let password = String::from_utf8(read(file.as_path())?);
-            let password = password.map_err(|_| anyhow::anyhow!("{} is no text", file.display()))?;
-            Some((user.clone(), password.trim_end_matches(['\r', '\n']).to_owned()))
-        }
-        _ => None,
-    };
-    let mailer = bellwether_mail::SmtpMailer::new(bellwether_mail::MailSettings {
-        server: server.clone(),
-        port: settings.port,
-        security: match settings.security {
-            EmailSecurity::Tls => bellwether_mail::Security::Tls,
-            EmailSecurity::Starttls => bellwether_mail::Security::Starttls,
-            EmailSecurity::None => bellwether_mail::Security::None,
-        },
-        credentials,
-        from: from.clone(),
-        trusted: settings.trusted_certificate.as_deref().map(read).transpose()?,
-    })?;
-    Ok(Some(Arc::new(mailer)))
 }
 
 /// Opens the store, once whoever had it before has let go of it.

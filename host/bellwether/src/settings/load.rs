@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use bellwether_kernel::FieldError;
 use bellwether_kernel::reading::{self, value_at};
 use serde_json::{Map, Value};
 
 use super::{Dialect, HOST_KEY_VARIABLE, Settings};
+use crate::failure::Failure;
 
 /// What every variable of ours begins with.
 const PREFIX: &str = "BELLWETHER_";
@@ -61,6 +63,23 @@ pub(crate) struct Loaded {
     pub(crate) settings: Settings,
     /// Each setting's path, value and source, in the structs' order.
     pub(crate) effective: Vec<(String, Value, Source)>,
+}
+
+impl Loaded {
+    /// That these settings are wrong, each by name and where it is set.
+    pub(crate) fn refused(&self, wrong: &[FieldError]) -> Failure {
+        let source = |wanted: &str| {
+            let found = self.effective.iter().find(|(path, ..)| path == wanted);
+            found.map_or(Source::Default, |(.., source)| source.clone())
+        };
+        Failure::Usage(told(wrong, source))
+    }
+}
+
+/// What is wrong, a line each.
+fn told(wrong: &[FieldError], source: impl Fn(&str) -> Source) -> String {
+    let told = wrong.iter().map(|error| format!("{error} ({})", source(&error.field)));
+    told.collect::<Vec<_>>().join("\n")
 }
 
 /// Every setting there is by its path, with its default.
@@ -153,10 +172,7 @@ pub(super) fn load(
     }
     let settings = assemble(&known, &given)?;
     let source = |path: &str| given.get(path).map_or(Source::Default, |(_, source)| source.clone());
-    super::check::check(&settings).map_err(|wrong| {
-        let told = wrong.iter().map(|error| format!("{error} ({})", source(&error.field)));
-        told.collect::<Vec<_>>().join("\n")
-    })?;
+    super::check::check(&settings).map_err(|wrong| told(&wrong, source))?;
     let mut leaves = Map::new();
     flatten(String::new(), serde_json::to_value(&settings).map_err(|error| error.to_string())?, &mut leaves);
     let effective = leaves.into_iter().filter(|(path, _)| path != "dialects");
