@@ -2,7 +2,7 @@
 
 use bellwether_kernel::{Moment, Timestamp};
 use jiff::fmt::strtime::BrokenDownTime;
-use jiff::tz::TimeZone;
+use jiff::tz::{AmbiguousOffset, TimeZone};
 
 /// A whole number of at least this many is milliseconds, a smaller one seconds: as seconds it would lie in the year
 /// 5138, as milliseconds in 1973.
@@ -49,8 +49,8 @@ pub(crate) struct TimeReader {
 }
 
 impl TimeReader {
-    /// A reader of `format`, times without an offset being of `zone`. A time that a change of the clocks skips is
-    /// taken as the one as much later, one that happens twice as its first.
+    /// A reader of `format`, times without an offset being of `zone`. A time that the zone's clocks skip is none, one they
+    /// show twice the first of the two.
     pub(crate) fn new(format: TimeFormat, zone: TimeZone) -> Self {
         Self { format, zone }
     }
@@ -61,13 +61,20 @@ impl TimeReader {
     /// What would be right.
     pub(crate) fn read(&self, text: &str) -> Result<Timestamp, String> {
         let read = match &self.format {
-            TimeFormat::Detected => self.detected(text).or_else(|| epoch(text, None)),
+            TimeFormat::Detected => detected(text).or_else(|| epoch(text, None)),
             TimeFormat::Rfc3339 => rfc_3339(text),
             TimeFormat::Seconds => epoch(text, Some(1000.0)),
             TimeFormat::Milliseconds => epoch(text, Some(1.0)),
-            TimeFormat::Pattern(pattern) => self.pattern(pattern, text),
+            TimeFormat::Pattern(format) => pattern(format, text),
         };
-        read.ok_or_else(|| format!("the time is {text:?}, expected {}", self.expected()))
+        let moment = read.ok_or_else(|| format!("the time is {text:?}, expected {}", self.expected()))?;
+        if let Moment::Local(civil) = moment
+            && let AmbiguousOffset::Gap { .. } = self.zone.to_ambiguous_timestamp(civil).offset()
+        {
+            let zone = self.zone.iana_name().unwrap_or("its zone");
+            return Err(format!("the time is {text:?}, expected one that the clocks of {zone} do not skip"));
+        }
+        Ok(moment.in_zone(&self.zone))
     }
 
     fn expected(&self) -> String {
@@ -81,38 +88,35 @@ impl TimeReader {
             TimeFormat::Pattern(pattern) => format!("a time written as {pattern:?}"),
         }
     }
-
-    fn detected(&self, text: &str) -> Option<Timestamp> {
-        match Moment::parse(text)? {
-            Moment::Instant(instant) => Some(instant),
-            // Week dates and compact forms are read as well, which no CSV means by digits.
-            moment => text.get(..5)?.ends_with('-').then(|| moment.in_zone(&self.zone)),
-        }
-    }
-
-    fn pattern(&self, pattern: &str, text: &str) -> Option<Timestamp> {
-        let parts = BrokenDownTime::parse(pattern, text).ok()?;
-        if let Ok(instant) = parts.to_timestamp() {
-            return Timestamp::from_milliseconds(instant.as_millisecond());
-        }
-        let civil = parts.to_datetime().or_else(|_| parts.to_date().map(|date| date.at(0, 0, 0, 0))).ok()?;
-        Some(Moment::Local(civil).in_zone(&self.zone))
-    }
 }
 
-fn rfc_3339(text: &str) -> Option<Timestamp> {
-    match Moment::parse(text)? {
-        Moment::Instant(instant) => Some(instant),
-        Moment::Day(_) | Moment::Local(_) => None,
+fn detected(text: &str) -> Option<Moment> {
+    let moment = Moment::parse(text)?;
+    // Week dates and compact forms are read as well, which no CSV means by digits.
+    let is_meant = matches!(moment, Moment::Instant(_)) || text.get(..5)?.ends_with('-');
+    is_meant.then_some(moment)
+}
+
+fn pattern(pattern: &str, text: &str) -> Option<Moment> {
+    let parts = BrokenDownTime::parse(pattern, text).ok()?;
+    if let Ok(instant) = parts.to_timestamp() {
+        return Timestamp::from_milliseconds(instant.as_millisecond()).map(Moment::Instant);
     }
+    let civil = parts.to_datetime().ok()?;
+    // Where nothing is said of the hour it is midnight, which not every day has.
+    Some(if parts.hour().is_some() { Moment::Local(civil) } else { Moment::Day(civil.date()) })
+}
+
+fn rfc_3339(text: &str) -> Option<Moment> {
+    Moment::parse(text).filter(|moment| matches!(moment, Moment::Instant(_)))
 }
 
 /// A number since 1970, in units of `milliseconds` each or, where not said, by its size.
-fn epoch(text: &str, milliseconds: Option<f64>) -> Option<Timestamp> {
+fn epoch(text: &str, milliseconds: Option<f64>) -> Option<Moment> {
     let number: f64 = text.parse().ok().filter(|number: &f64| number.is_finite())?;
     let milliseconds = milliseconds.unwrap_or(if number.abs() >= FIRST_MILLISECONDS { 1.0 } else { 1000.0 });
     // Times are whole milliseconds; the bounds of a Timestamp lie far within what f64 holds exactly.
-    Timestamp::from_milliseconds((number * milliseconds).round() as i64)
+    Timestamp::from_milliseconds((number * milliseconds).round() as i64).map(Moment::Instant)
 }
 
 #[cfg(test)]
@@ -152,15 +156,31 @@ mod tests {
     }
 
     #[test]
-    fn a_skipped_and_a_repeated_hour_are_both_read() {
-        assert_eq!(
-            read("auto", "Europe/Berlin", "2026-03-29 02:30:00").as_deref(),
-            Ok("2026-03-29T01:30:00Z")
-        );
-        assert_eq!(
-            read("auto", "Europe/Berlin", "2026-10-25 02:30:00").as_deref(),
-            Ok("2026-10-25T00:30:00Z")
-        );
+    fn a_time_that_the_clocks_skip_is_refused_and_of_one_they_show_twice_the_first_is_taken() {
+        for (format, zone, text, read_as) in [
+            ("auto", "Europe/Berlin", "2026-03-29 01:59:59", Ok("2026-03-29T00:59:59Z")),
+            ("auto", "Europe/Berlin", "2026-03-29 02:00:00", Err("Europe/Berlin")),
+            ("auto", "Europe/Berlin", "2026-03-29T02:30", Err("Europe/Berlin")),
+            ("%d.%m.%Y %H:%M", "Europe/Berlin", "29.03.2026 02:30", Err("Europe/Berlin")),
+            ("auto", "Europe/Berlin", "2026-03-29 03:00:00", Ok("2026-03-29T01:00:00Z")),
+            ("auto", "Europe/Berlin", "2026-03-29 02:30:00+01:00", Ok("2026-03-29T01:30:00Z")),
+            ("auto", "UTC", "2026-03-29 02:30:00", Ok("2026-03-29T02:30:00Z")),
+            ("auto", "Europe/Berlin", "2026-10-25 02:30:00", Ok("2026-10-25T00:30:00Z")),
+            // A day begins where its first hour is skipped, too.
+            ("auto", "America/Sao_Paulo", "2018-11-04", Ok("2018-11-04T03:00:00Z")),
+            ("%d/%m/%Y", "America/Sao_Paulo", "04/11/2018", Ok("2018-11-04T03:00:00Z")),
+            ("auto", "America/Sao_Paulo", "2018-11-04 00:00", Err("America/Sao_Paulo")),
+        ] {
+            match (read(format, zone, text), read_as) {
+                (Ok(instant), Ok(expected)) => assert_eq!(instant, expected, "{text}"),
+                (Err(refused), Err(zone)) => {
+                    let whole =
+                        format!("the time is {text:?}, expected one that the clocks of {zone} do not skip");
+                    assert_eq!(refused, whole);
+                }
+                (read, _) => panic!("{text} in {zone}: {read:?}"),
+            }
+        }
     }
 
     #[test]
