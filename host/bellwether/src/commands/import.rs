@@ -86,7 +86,8 @@ struct Csv {
     /// seconds or milliseconds since 1970
     #[arg(long, default_value = "auto", value_name = "FORMAT")]
     time_format: String,
-    /// The zone of times that name none, an IANA name
+    /// The zone of times that name none, an IANA name. A time its clocks skip is a bad line, one they show twice the first
+    /// of the two
     #[arg(long, default_value = "UTC", value_name = "ZONE")]
     time_zone: String,
     /// What separates fields; \t is a tab
@@ -179,7 +180,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     load::load(&client, &mut source, &mut progress, &kept, csv.bad_lines, &mut report).await?;
     let summary = Summary {
         file: csv.file.display().to_string(),
-        metric: csv.metric.or(csv.metric_column).unwrap_or_default(),
+        metric: csv.metric,
+        metric_column: csv.metric_column,
         read: progress.read,
         written: progress.written,
         skipped: progress.skipped,
@@ -312,7 +314,11 @@ fn to_go_on_with(before: Progress, now: &Identity, csv: &Csv) -> Result<Option<P
 }
 
 fn tell(summary: &Summary) -> String {
-    let Summary { file, metric, read, written, skipped, resumed_after, already_imported, .. } = summary;
+    let Summary { file, read, written, skipped, resumed_after, already_imported, .. } = summary;
+    let metric = match (&summary.metric, &summary.metric_column) {
+        (None, Some(column)) => format!("the metrics that the column {column:?} names"),
+        (metric, _) => metric.clone().unwrap_or_default(),
+    };
     if *already_imported {
         return format!(
             "{file} was imported before: {written} samples in {metric}. Nothing was added; --restart adds them once more\n"
@@ -355,5 +361,38 @@ fn delimiter(text: &str) -> Result<u8, String> {
         ("\\t", _) => Ok(b'\t'),
         (_, [byte]) if byte.is_ascii() && *byte != b'\n' && *byte != b'"' => Ok(*byte),
         _ => Err("use one ASCII character, or \\t".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_names_the_metric_and_of_several_the_column_that_says_which() {
+        for (metric, column, told) in [
+            (Some("load"), None, "3 samples written to load, 1 left out"),
+            (
+                None,
+                Some("name"),
+                "3 samples written to the metrics that the column \"name\" names, 1 left out",
+            ),
+        ] {
+            let summary = Summary {
+                file: "a.csv".to_owned(),
+                metric: metric.map(str::to_owned),
+                metric_column: column.map(str::to_owned),
+                read: 4,
+                written: 3,
+                skipped: 1,
+                resumed_after: 0,
+                already_imported: false,
+                bad_lines: Vec::new(),
+            };
+            assert_eq!(tell(&summary), format!("a.csv: 4 rows read, {told}\n"));
+            let again = tell(&Summary { already_imported: true, ..summary });
+            let into = metric.unwrap_or("the metrics that the column \"name\" names");
+            assert!(again.contains(&format!("3 samples in {into}. Nothing was added")), "{again}");
+        }
     }
 }

@@ -20,8 +20,12 @@ const TOLD_BAD_LINES: usize = 100;
 pub(crate) struct Summary {
     /// Which file.
     pub(crate) file: String,
-    /// Into which metric.
-    pub(crate) metric: String,
+    /// Into which metric, where it was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) metric: Option<String>,
+    /// The column that said which, where it was several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) metric_column: Option<String>,
     /// Rows read, those of an interrupted run before this one included.
     pub(crate) read: u64,
     /// Samples written.
