@@ -13,6 +13,11 @@ const FIELDS: &[output::Column] = &[
     ("description", "/description"),
     ("owner", "/owner"),
     ("roles", "/roles"),
+    ("app", "/app/summary"),
+    ("dialect", "/dialect/summary"),
+    ("formatter", "/formatter/summary"),
+    ("detector", "/detector/summary"),
+    ("forecaster", "/forecaster/summary"),
     ("digest", "/digest"),
     ("installed", "/installed"),
     ("enabled", "/enabled"),
@@ -238,6 +243,21 @@ mod tests {
             "url      text  yes       no      -        -        Where to.",
             "key      text  no        yes     -        -        A key.",
         ] {
+            assert!(text.lines().any(|found| found == line), "{line:?} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn an_installed_plugin_is_shown_with_what_each_role_says_it_does() {
+        let plugin = json!({
+            "name": "visits", "description": "Visits.", "roles": ["app", "dialect"], "grants": [],
+            "app": {"summary": "Counts visits.", "inputs": [], "outputs": []},
+            "dialect": {"summary": "Takes visits over HTTP.", "routes": []},
+        });
+        let text = describe(&plugin);
+        for line in
+            ["description:  Visits.", "app:          Counts visits.", "dialect:      Takes visits over HTTP."]
+        {
             assert!(text.lines().any(|found| found == line), "{line:?} is not in\n{text}");
         }
     }
