@@ -39,7 +39,8 @@ Examples:
   bellwether calendar create 'database upgrade' --kind suppress --tag host:db-1 --for 2h
   bellwether calendar create 'office hours' --kind office-hours --label team:web \\
       --days mon-fri --from 08:00 --to 18:00 --zone Europe/Berlin
-  bellwether calendar create 'monthly batch' --kind suppress --rule 'FREQ=MONTHLY;BYDAY=1SU' --from 02:00 --lasts 6h")]
+  bellwether calendar create 'monthly batch' --kind suppress --label team:batch \\
+      --rule 'FREQ=MONTHLY;BYDAY=1SU' --from 02:00 --lasts 6h")]
     Create(Box<New>),
     /// Delete an entry: what it was about is looked at again
     #[command(after_help = "Example:\n  bellwether calendar delete 3")]
@@ -80,7 +81,7 @@ struct New {
     end: Option<Timestamp>,
     /// So long, from its start on
     #[arg(long = "for", value_name = "SPAN", value_parser = span)]
-    lasting: Option<jiff::SignedDuration>,
+    lasting: Option<Box<jiff::Span>>,
     /// Again and again on these days of each week, as mon-fri or sat,sun
     #[arg(long, value_name = "DAYS", value_parser = week_days, requires = "from")]
     days: Option<String>,
@@ -214,7 +215,31 @@ fn week_days(text: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::{CommandFactory as _, Parser as _};
+
     use super::*;
+    use crate::commands::{Command, CommandLine};
+
+    #[test]
+    fn each_example_of_a_new_entry_makes_one() {
+        let line = CommandLine::command();
+        let create = line.find_subcommand("calendar").and_then(|calendar| calendar.find_subcommand("create"));
+        let help = create.and_then(clap::Command::get_after_help).unwrap().to_string().replace("\\\n", "");
+        let examples: Vec<&str> = help.lines().filter(|line| line.starts_with("  bellwether")).collect();
+        assert_eq!(examples.len(), 3);
+        for example in examples {
+            // What stands in quotes is one word.
+            let words = example.split('\'').enumerate().flat_map(|(at, part)| match at % 2 {
+                0 => part.split_whitespace().collect(),
+                _ => vec![part],
+            });
+            let Command::Calendar(read) = CommandLine::try_parse_from(words).unwrap().command else {
+                panic!("{example}")
+            };
+            let CalendarCommand::Create(new) = read.command else { panic!("{example}") };
+            document(*new).expect(example);
+        }
+    }
 
     #[test]
     fn days_of_the_week_become_a_rule() {

@@ -72,7 +72,7 @@ Examples:
         incident: String,
         /// So long
         #[arg(long = "for", value_name = "SPAN", value_parser = span, required_unless_present = "until")]
-        lasting: Option<jiff::SignedDuration>,
+        lasting: Option<Box<jiff::Span>>,
         /// Or until this instant
         #[arg(long, value_name = "TIME", value_parser = time, conflicts_with = "lasting")]
         until: Option<Timestamp>,

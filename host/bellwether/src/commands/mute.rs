@@ -52,7 +52,7 @@ Examples:
         end: Option<jiff::Timestamp>,
         /// So long, from its start on
         #[arg(long = "for", value_name = "SPAN", value_parser = span)]
-        lasting: Option<jiff::SignedDuration>,
+        lasting: Option<Box<jiff::Span>>,
         /// Until it is deleted: it has no end
         #[arg(long, conflicts_with_all = ["end", "lasting"])]
         until_deleted: bool,
@@ -156,11 +156,12 @@ pub(super) fn nothing_said(flags: &str) -> Failure {
 /// The end of what lasts so long from its start, or from now on.
 pub(super) fn lasting(
     start: Option<jiff::Timestamp>,
-    span: Option<jiff::SignedDuration>,
+    span: Option<Box<jiff::Span>>,
 ) -> Result<Option<jiff::Timestamp>, Failure> {
     let Some(span) = span else { return Ok(None) };
     let far = |_| Failure::Usage(format!("--for is {span:#}, expected an end before the year 10000"));
-    start.unwrap_or_else(jiff::Timestamp::now).checked_add(span).map(Some).map_err(far)
+    let start = start.unwrap_or_else(jiff::Timestamp::now);
+    length(&span).and_then(|length| start.checked_add(length)).map(Some).map_err(far)
 }
 
 pub(super) fn pairs(flag: &str, texts: &[String]) -> Result<Map<String, Value>, Failure> {
@@ -179,11 +180,14 @@ pub(super) fn instant(text: &str) -> Result<jiff::Timestamp, String> {
         .ok_or_else(|| "expected an instant as 2026-03-01T22:00:00Z".to_owned())
 }
 
-pub(super) fn span(text: &str) -> Result<jiff::SignedDuration, String> {
-    let wrong = || "expected a span of time such as 30m, 2h or 1d".to_owned();
-    let span: jiff::Span = text.parse().map_err(|_| wrong())?;
-    let span = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;
-    if span.is_positive() { Ok(span) } else { Err(wrong()) }
+/// A span of time, in the units it is written in; boxed, since each unit has a field of its own.
+pub(super) fn span(text: &str) -> Result<Box<jiff::Span>, String> {
+    let span = text.parse().ok().filter(|span: &jiff::Span| span.is_positive() && length(span).is_ok());
+    span.map(Box::new).ok_or_else(|| "expected a span of time such as 30m, 2h or 1d".to_owned())
+}
+
+fn length(span: &jiff::Span) -> Result<jiff::SignedDuration, jiff::Error> {
+    span.to_duration(jiff::SpanRelativeTo::days_are_24_hours())
 }
 
 #[cfg(test)]
@@ -198,10 +202,21 @@ mod tests {
     }
 
     #[test]
+    fn a_span_that_leads_too_far_is_told_in_the_units_it_was_written_in() {
+        for text in ["7000000d", "100000000h"] {
+            let Err(Failure::Usage(told)) = lasting(None, span(text).ok()) else { panic!("{text}") };
+            assert_eq!(told, format!("--for is {text}, expected an end before the year 10000"));
+        }
+    }
+
+    #[test]
     fn what_is_no_span_and_no_pair_is_refused() {
-        assert_eq!(span("2h"), Ok(jiff::SignedDuration::from_hours(2)));
-        assert_eq!(span("1d"), Ok(jiff::SignedDuration::from_hours(24)));
-        assert!(span("-1h").is_err() && span("soon").is_err());
+        for (text, hours) in [("2h", 2), ("1d", 24), ("1w", 168)] {
+            assert_eq!(length(&span(text).unwrap()).unwrap(), jiff::SignedDuration::from_hours(hours));
+        }
+        for wrong in ["-1h", "0m", "1mo", "soon"] {
+            assert!(span(wrong).is_err(), "{wrong}");
+        }
         assert!(pairs("--tag", &["host".to_owned()]).is_err());
         let tags = pairs("--tag", &["host:web-1".to_owned()]).ok();
         assert_eq!(tags.map(Value::Object), Some(json!({"host": "web-1"})));
