@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 
 /// What the exit codes mean; part of the help.
 pub(crate) const EXIT_CODES: &str = "\
-Exit codes: 0 it worked, 1 the host refused or the command failed, 2 wrong usage or settings, 3 no host answers.";
+Exit codes: 0 it worked, 1 the host refused or the command failed, 2 wrong usage, settings or files, 3 no host answers.";
 
 /// Why a command failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The host answered, and refused.
     Refused(Box<Problem>),
-    /// The command line, the environment or a file it names is wrong.
+    /// The command line or the environment is wrong, or a file they name does not read as what it should be.
     Usage(String),
     /// No host answers.
     Unreachable {

@@ -24,10 +24,14 @@ pub(crate) struct Component {
 
 impl Component {
     /// Reads a component.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] if the file does not read, or is none.
     pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
-        let wrong = |error: &dyn std::fmt::Display| Failure::Usage(format!("{}: {error}", path.display()));
-        let bytes = std::fs::read(path).map_err(|error| wrong(&error))?;
-        let inspection = inspect(&bytes).map_err(|error| wrong(&error))?;
+        let file = path.display();
+        let bytes =
+            std::fs::read(path).map_err(|error| Failure::Usage(format!("{file} does not read: {error}")))?;
+        let inspection = inspect(&bytes).map_err(|error| Failure::Usage(format!("{file}: {error}")))?;
         Ok(Self { path: path.to_owned(), bytes, inspection })
     }
 

@@ -99,7 +99,7 @@ impl Sandbox {
         let plugins = plugins.context("the host in memory does not open")?;
         let bytes = component.bytes.clone().into();
         let installed = plugins.install(Owner::Host, "trial", bytes, grants, false).await;
-        let installed = installed.map_err(|error| Failure::Usage(error.to_string()))?;
+        let installed = installed.map_err(|error| Failure::Failed(anyhow::Error::msg(error.to_string())))?;
         Ok(Self { plugins, metrics, access, clock, organisation, installed, calls: 0, _folder: folder })
     }
 

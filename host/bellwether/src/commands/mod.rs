@@ -50,7 +50,7 @@ First steps:
   bellwether metric add logins 3
   bellwether metric values logins
 
-Exit codes: 0 it worked, 1 the host refused or the command failed, 2 wrong usage or settings, 3 no host answers.";
+Exit codes: 0 it worked, 1 the host refused or the command failed, 2 wrong usage, settings or files, 3 no host answers.";
 
 /// Reads a number that JSON has: `NaN` and what is infinite are none.
 fn number(text: &str) -> Result<f64, String> {

@@ -324,8 +324,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             })?);
         }
         PluginCommand::Name { file, name, version, description } => {
-            let had = || bellwether_plugins::inspect(&read(&file).ok()?).ok()?.description;
-            let description = description.or_else(had).unwrap_or_default();
+            let had = Component::read(&file)?.inspection.description;
+            let description = description.or(had).unwrap_or_default();
             contract::name(&file, &Identity { name, version, description, licence: None })?;
             return inspect(&file, format);
         }
@@ -383,7 +383,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         PluginCommand::Top(arguments) => top::run(arguments, &client, format).await?,
         PluginCommand::Install { file, bundled, grant, replace, canary } => {
             let body = match (file, bundled) {
-                (Some(file), _) => Body::Bytes("application/wasm", read(&file)?),
+                // What is no component is refused here, as by every command that is given one.
+                (Some(file), _) => Body::Bytes("application/wasm", Component::read(&file)?.bytes),
                 (None, bundled) => Body::Json(json!({ "bundled": bundled })),
             };
             let mut query: Vec<_> =
@@ -428,15 +429,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-fn read(file: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(file).map_err(|error| Failure::Usage(format!("{} does not read: {error}", file.display())))
-}
-
 /// Reads the file alone: what it asks for is in it.
 fn inspect(file: &Path, format: output::Format) -> Result<(), Failure> {
-    let inspection = bellwether_plugins::inspect(&read(file)?)
-        .map_err(|error| Failure::Usage(format!("{}: {error}", file.display())))?;
-    let value = serde_json::to_value(&inspection).context("an inspection is JSON")?;
+    let value = serde_json::to_value(Component::read(file)?.inspection).context("an inspection is JSON")?;
     Ok(output::value(format, &value, describe_inspection)?)
 }
 
@@ -470,7 +465,37 @@ fn read_grants(texts: &[String]) -> Result<Vec<Grant>, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+    use crate::commands::{Command, CommandLine};
+
+    #[tokio::test]
+    async fn a_file_that_is_no_component_is_wrong_usage_whichever_command_is_given_it() {
+        // As `main` does; another test may have been first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("broken.wasm");
+        std::fs::write(&file, b"\0asm\x0d\0\x01\0broken").unwrap();
+        let file = file.to_str().unwrap();
+        for words in [
+            &["inspect", file][..],
+            &["manifest", file],
+            &["test", file],
+            &["name", file, "a", "1.0.0"],
+            // Nobody listens there: what is refused needs no host.
+            &["install", file, "--url", "http://127.0.0.1:1"],
+        ] {
+            let line = CommandLine::try_parse_from([&["bellwether", "plugin"], words].concat()).unwrap();
+            let Command::Plugin(arguments) = line.command else { panic!("{words:?}") };
+            let failure = run(arguments).await.unwrap_err();
+            assert_eq!(failure.exit_code(), 2, "{words:?}: {failure:?}");
+            assert!(
+                failure.for_people().contains("broken.wasm: the file is not a plugin: it is malformed"),
+                "{words:?}: {failure:?}"
+            );
+        }
+    }
 
     #[test]
     fn a_wrong_grant_is_a_usage_error_that_says_what_would_be_right() {

@@ -313,7 +313,8 @@ async fn send_lines(client: &Client, format: Format, known: &Known) -> Result<()
             }
         };
         let Some(line) = line else { break };
-        let line = line.map_err(|error| Failure::Failed(error.into()))?;
+        let line =
+            line.map_err(|error| Failure::Usage(format!("the standard input does not read: {error}")))?;
         // What is no UTF-8 in a log is no reason to lose the rest of it.
         let line = String::from_utf8_lossy(&line);
         let line = line.trim_end_matches('\r');
