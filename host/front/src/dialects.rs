@@ -10,7 +10,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::response::{IntoResponse, Response};
-use bellwether_access::{Principal, RawRequest};
+use bellwether_access::{AuthFailure, Principal, RawRequest};
 use bellwether_kernel::ErrorKind;
 use bellwether_plugins::{Dialect, DialectRequest, DialectVersions, PickedDialect, PluginError, RouteMatch};
 use http::request::Parts;
@@ -19,7 +19,7 @@ use tower::ServiceExt;
 
 use crate::causes;
 use crate::envelope::{Envelope, ServedBy, from_trusted_proxy, origin};
-use crate::extract::{read_body, recognised};
+use crate::extract::{read_body_of, recognised};
 use crate::problem::{Problem, ProblemKind};
 use crate::services::{Services, Shared};
 
@@ -110,7 +110,20 @@ async fn answer(services: &Services, versions: &DialectVersions, mount: usize, r
             let label = label(dialect, route);
             tracing::Span::current().record("route", &*label);
             let work = async {
-                let body = read_body(&parts.headers, body, services.settings().body_limit_bytes).await?;
+                // Who is nobody is so without a body too; a signature that does not match may be somebody's.
+                let is_known = async || match matched.authentication {
+                    [] => true,
+                    schemes => !matches!(
+                        services.access().authenticate(schemes, &raw(services, &parts, &[])),
+                        Err(AuthFailure::Missing
+                            | AuthFailure::Malformed(_)
+                            | AuthFailure::OutOfTime { .. }
+                            | AuthFailure::Unknown
+                            | AuthFailure::Expired)
+                    ),
+                };
+                let limit = services.settings().body_limit_bytes;
+                let body = read_body_of(is_known, &parts.headers, body, limit).await?;
                 let caller = match matched.authentication {
                     [] => None,
                     schemes => {

@@ -11,7 +11,7 @@ use serde::de::{Deserialize, Deserializer, Error};
 use tokio::sync::oneshot;
 
 use crate::api::runs;
-use crate::extract::{Path, read_body};
+use crate::extract::{Path, read_body_of};
 use crate::openapi::{Busy, Clash, HookRefusals, NotFound};
 use crate::problem::Problem;
 use crate::services::Shared;
@@ -80,14 +80,16 @@ pub(crate) async fn receive(
             query.push((name.into_owned(), value.into_owned()));
         }
     }
-    let body = read_body(&parts.headers, body, services.playbooks().limits().payload).await?;
+    let playbooks = services.playbooks();
+    let is_known = async || playbooks.has_webhook(&token).await;
+    let body = read_body_of(is_known, &parts.headers, body, playbooks.limits().payload).await?;
     let request = WebhookRequest {
         method: parts.method.as_str().to_owned(),
         query,
         headers: headers(&parts.headers),
         body: body.into(),
     };
-    let started = services.playbooks().start_by_webhook(&token, request).await?;
+    let started = playbooks.start_by_webhook(&token, request).await?;
     Ok(runs::answer(started, wait).await)
 }
 

@@ -134,6 +134,10 @@ pub(crate) async fn list(
 
 /// What is to stand in the calendar.
 #[derive(Deserialize, ToSchema)]
+#[schema(example = json!({
+    "name": "backups", "kind": "suppress", "scope": {"tags": {"env": "prod"}}, "reason": "Disks are busy.",
+    "repeat": {"zone": "Europe/Berlin", "rule": "FREQ=DAILY", "from": "02:00", "lasts": "2h"}
+}))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EntryRequest {
     /// 1 to 200 characters.

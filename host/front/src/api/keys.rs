@@ -68,6 +68,7 @@ pub(crate) struct KeyPage {
 
 /// What a new key shall be.
 #[derive(Deserialize, ToSchema)]
+#[schema(example = json!({"name": "grafana", "role": "read", "expires": "2099-12-31T00:00:00Z"}))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct KeyRequest {
     /// What it is for, 1 to 100 characters.

@@ -102,6 +102,9 @@ pub(crate) async fn list(
 
 /// What is to be muted: what has all of a scope, or everything.
 #[derive(Deserialize, ToSchema)]
+#[schema(example = json!({
+    "scope": {"tags": {"env": "staging"}}, "end": "2099-12-31T00:00:00Z", "reason": "The staging cluster moves."
+}))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MuteRequest {
     #[serde(default)]

@@ -210,7 +210,14 @@ fn published() -> bool {
 
 /// Stores a new playbook; as a draft, also the next version of one that is there.
 #[utoipa::path(post, path = "/v1/playbooks", tag = "playbooks", security(("key" = [])), params(StoreQuery),
-    request_body(description = "The document", content((String = "application/toml"), (Object = "application/json"))),
+    request_body(description = "The document", content(
+        (String = "application/toml", example = "name = \"hello\"\ntrigger = { type = \"manual\" }\n\n[[steps]]\nid = \"write\"\n\
+            app = \"metric\"\ninputs = { metric = \"hellos\", value = 1 }\n"),
+        (Object = "application/json", example = json!({
+            "name": "hello", "trigger": {"type": "manual"},
+            "steps": [{"id": "write", "app": "metric", "inputs": {"metric": "hellos", "value": 1}}]
+        }))
+    )),
     responses((status = 201, description = "The new playbook", body = Playbook), Refusals, Bodied, Clash))]
 pub(crate) async fn create(
     Authorised(principal, ..): Authorised<Admin>,

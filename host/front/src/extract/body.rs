@@ -1,15 +1,21 @@
 //! Bodies: read within a limit, and read as JSON with errors that name line, column and field.
 
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse, Response};
 use bellwether_kernel::reading::{self, JsonError};
 use bellwether_kernel::value::check_text_nesting;
 use bytes::Bytes;
+use futures::poll;
 use http::{HeaderMap, HeaderValue, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
 use crate::problem::{Problem, ProblemKind};
 use crate::services::Shared;
@@ -101,6 +107,28 @@ pub(crate) async fn read_body(headers: &HeaderMap, body: Body, limit: usize) -> 
         Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
         Err(error) => Err(Problem::invalid("The body broke off before its end").cause(error)),
     }
+}
+
+/// How long the body of somebody unknown is waited for: who takes his time with it holds the place of a request meanwhile.
+const OF_THE_UNKNOWN: Duration = Duration::from_secs(2);
+
+/// As [`read_body`], for what anybody may send: where the body is not there yet, and `is_known` says that nobody would be
+/// answered but with a refusal, it is soon taken for empty.
+pub(crate) async fn read_body_of(
+    is_known: impl AsyncFnOnce() -> bool,
+    headers: &HeaderMap,
+    body: Body,
+    limit: usize,
+) -> Result<Bytes, Problem> {
+    let mut reading = pin!(read_body(headers, body, limit));
+    // Most bodies come with their heads.
+    if let Poll::Ready(read) = poll!(reading.as_mut()) {
+        return read;
+    }
+    if is_known().await {
+        return reading.await;
+    }
+    timeout(OF_THE_UNKNOWN, reading).await.unwrap_or_else(|_| Ok(Bytes::new()))
 }
 
 /// Reads JSON.

@@ -9,7 +9,7 @@ mod path;
 mod query;
 mod time;
 
-pub(crate) use body::{Json, JsonOrNothing, content_type, read_body, read_json, require_json};
+pub(crate) use body::{Json, JsonOrNothing, content_type, read_body, read_body_of, read_json, require_json};
 pub(crate) use caller::{
     Admin, AnyCaller, Authorised, CallerExt, OperatorOnly, OrOperator, Read, Write, bearer_of, recognised,
 };

@@ -50,9 +50,20 @@ async fn a_dialect_is_installed_by_the_operator_alone_and_seen_by_all() {
     assert_eq!(mounted["dialects"][0]["path"], "/speaker/", "{mounted}");
     let off = host.ask("PATCH", "/v1/plugins/speaker", &host.operator, json!({"enabled": false})).await;
     assert_eq!(off.json()["enabled"], false, "{}", off.text());
-    host.get("/speaker/open", "").await.problem(404, "not-found");
+    // Who sends samples drops them at 404, and comes again at 503.
+    host.get("/speaker/open", "").await.problem(503, "unavailable");
     assert_eq!(host.ask("DELETE", "/v1/plugins/speaker", &host.operator, Value::Null).await.status, 200);
     assert_eq!(host.get("/v1/plugins", &host.operator).await.json()["items"], json!([]));
+}
+
+#[tokio::test]
+async fn a_dialect_words_the_refusal_of_who_is_nobody_without_waiting_for_a_body() {
+    let host = with_speaker(json!({})).await;
+    let body = Body::from_stream(futures::stream::pending::<Result<bytes::Bytes, std::io::Error>>());
+    let began = std::time::Instant::now();
+    let answer = host.send(Request::post("/speaker/signed").body(body).unwrap()).await;
+    assert_eq!((answer.status.as_u16(), answer.text()), (401, "refused by 1.0.0".to_owned()));
+    assert!(began.elapsed() < std::time::Duration::from_secs(10), "{:?}", began.elapsed());
 }
 
 #[tokio::test]

@@ -178,3 +178,44 @@ async fn every_list_refuses_a_cursor_that_is_not_its_own() {
     }
     assert!(lists >= 25, "{lists}");
 }
+
+#[tokio::test]
+async fn what_the_document_gives_as_an_example_is_taken() {
+    let host = Host::new().await;
+    let document = host.get("/openapi.json", "").await.json();
+    for path in ["/v1/keys", "/v1/mutes", "/v1/calendar", "/v1/monitors", "/v1/monitor-tests"] {
+        let body = &document["paths"][path]["post"]["requestBody"]["content"]["application/json"];
+        let name = body["schema"]["$ref"].as_str().unwrap_or_default().rsplit('/').next().unwrap();
+        let given = body.get("example").unwrap_or(&document["components"]["schemas"][name]["example"]);
+        let answer = host.ask("POST", path, &host.admin, given.clone()).await;
+        assert!(answer.status.is_success(), "{path}: {given} is answered {}", answer.text());
+    }
+}
+
+/// Of two the document would show one for both.
+#[test]
+fn no_two_schemas_have_one_name() {
+    let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
+    let mut names = std::collections::BTreeMap::<String, String>::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            // A file of another kind has no such derive.
+            for item in text.split("ToSchema)]").skip(1) {
+                let head = item.split(['{', ';']).next().unwrap();
+                let own =
+                    head.split_whitespace().skip_while(|word| !matches!(*word, "struct" | "enum")).nth(1);
+                let given = head.split("schema(as = ").nth(1).and_then(|rest| rest.split(')').next());
+                let name = given.or(own).unwrap().split('<').next().unwrap().to_owned();
+                let file = path.display().to_string();
+                assert_eq!(names.insert(name.clone(), file.clone()), None, "{name} in {file}");
+            }
+        }
+    }
+    assert!(names.len() > 50, "{}", names.len());
+}

@@ -361,6 +361,15 @@ async fn a_request_out_of_time_is_given_up() {
     host.send(slow).await.problem(504, "deadline");
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_body_of_who_is_nobody_is_not_waited_for() {
+    let host = Host::new().await;
+    let body = Body::from_stream(futures::stream::pending::<Result<bytes::Bytes, std::io::Error>>());
+    let began = tokio::time::Instant::now();
+    host.send(Request::post("/hooks/no-such-token").body(body).unwrap()).await.problem(404, "not-found");
+    assert!(began.elapsed() < std::time::Duration::from_secs(3), "{:?}", began.elapsed());
+}
+
 #[tokio::test]
 async fn readiness_tells_why_not() {
     let host = Host::new().await;

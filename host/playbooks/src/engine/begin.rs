@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bellwether_access::{Principal, Role};
 use bellwether_kernel::value::check_nesting;
 use bellwether_kernel::{FieldError, OrganisationId, RunId};
-use bellwether_store::decode;
+use bellwether_store::{Key, decode};
 use serde_json::{Map, Value as Json};
 use sha2::{Digest, Sha256};
 
@@ -20,7 +20,17 @@ use crate::{
     signature, trigger,
 };
 
+/// The row of the webhook with this token.
+fn webhook(token: &str) -> Key {
+    rows::webhook(&Sha256::digest(token.as_bytes()).into())
+}
+
 impl Playbooks {
+    /// Whether a playbook's webhook has this token, as far as the store can say.
+    pub async fn has_webhook(&self, token: &str) -> bool {
+        !matches!(self.store.get(&webhook(token)).await, Ok(None))
+    }
+
     /// Starts the playbook whose webhook has this token. A delivery that came before starts nothing again: the run it
     /// started is given.
     ///
@@ -36,8 +46,7 @@ impl Playbooks {
     ) -> Result<StartedRun, PlaybookError> {
         // The token is as good as a password: it is not repeated.
         let unknown = || PlaybookError::Unknown { what: "webhook", name: "(the token is not shown)".into() };
-        let key = rows::webhook(&Sha256::digest(token.as_bytes()).into());
-        let row = self.store.get(&key).await?.ok_or_else(unknown)?;
+        let row = self.store.get(&webhook(token)).await?.ok_or_else(unknown)?;
         let PlaybookRef { organisation, playbook } = decode(&row)?;
         let row = self.store.get(&rows::playbook(organisation, playbook)).await?.ok_or_else(unknown)?;
         let row: PlaybookRow = decode(&row)?;
