@@ -121,14 +121,17 @@ fn restore_into(reader: impl Read, folder: &Path) -> Result<Restored, StoreError
 
 /// Reads what is before the frames.
 fn read_begin<R: Read>(mut reader: R) -> Result<impl Read, StoreError> {
-    let mut begin = [0; MAGIC.len() + 1];
-    reader.read_exact(&mut begin).map_err(not_read)?;
-    let [magic @ .., version] = &begin;
-    if magic != MAGIC {
-        return Err(broken("it does not begin as one"));
+    let mut begin = Vec::new();
+    reader.by_ref().take(MAGIC.len() as u64).read_to_end(&mut begin).map_err(not_read)?;
+    // Of a backup that was cut short, however soon, there is a beginning.
+    if begin.is_empty() || !MAGIC.starts_with(&begin) {
+        return Err(broken("it is no backup, for it does not begin as one"));
     }
-    if *version > VERSION {
-        return Err(StoreError::Newer { found: u32::from(*version), supported: u32::from(VERSION) });
+    let mut version = [0];
+    reader.read_exact(&mut version).map_err(not_read)?;
+    let [version] = version;
+    if version > VERSION {
+        return Err(StoreError::Newer { found: u32::from(version), supported: u32::from(VERSION) });
     }
     zstd::stream::read::Decoder::new(reader).map_err(not_read)
 }

@@ -160,6 +160,21 @@ async fn an_object_that_is_lost_fails_a_backup_unless_it_is_left_out_and_then_th
     assert_eq!(copied.list().unwrap(), [whole]);
 }
 
+#[test]
+fn what_is_no_backup_is_told_from_one_that_was_cut_short() {
+    let folder = tempfile::tempdir().unwrap();
+    for (bytes, told) in [
+        (&b""[..], "no backup"),
+        (b"notes", "no backup"),
+        (b"a text that is longer than what a backup begins with", "no backup"),
+        (b"bell", "cut short"),
+        (MAGIC, "cut short"),
+    ] {
+        let error = restore(bytes, folder.path()).unwrap_err().to_string();
+        assert!(error.contains(told), "{bytes:?}: {error}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_that_is_made_is_its_users_alone() {
     use std::os::unix::fs::PermissionsExt as _;
