@@ -105,7 +105,12 @@ pub(super) fn start(services: Services) -> JoinSet<()> {
         let clock = Arc::clone(&clock);
         tasks.spawn(repeat("free old incidents", SELDOM, move || {
             let (alerts, before) = (Arc::clone(&alerts), oldest_kept(clock.now(), keep_incidents_days));
-            async move { alerts.sweep(before, BUDGET).await.map(drop) }
+            async move {
+                while alerts.sweep(before, BUDGET).await? >= BUDGET {
+                    tokio::task::yield_now().await;
+                }
+                Ok::<_, bellwether_alerts::AlertError>(())
+            }
         }));
     }
     if keep_deliveries_days > 0 {
