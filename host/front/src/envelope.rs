@@ -86,7 +86,9 @@ pub(crate) fn from_trusted_proxy(services: &Services, extensions: &Extensions) -
 pub(crate) fn origin<'a>(services: &Services, request: &'a Request) -> Option<(&'a str, &'a str)> {
     let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     let from_proxy = from_trusted_proxy(services, request.extensions());
-    let forwarded = |name: &str| if from_proxy { text(name) } else { None };
+    // A proxy behind another adds what it was itself asked for: the first is the client's.
+    let first = |told: &'a str| told.split(',').next().map(str::trim);
+    let forwarded = |name: &str| if from_proxy { text(name).and_then(first) } else { None };
     let uri = request.uri();
     let authority = forwarded("x-forwarded-host")
         .or_else(|| uri.authority().map(Authority::as_str))

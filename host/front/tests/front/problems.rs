@@ -191,3 +191,20 @@ async fn a_request_id_is_only_taken_over_from_a_trusted_proxy() {
         assert_eq!(answer.header("x-request-id") == "from-outside", taken, "{peer:?}");
     }
 }
+
+#[tokio::test]
+async fn of_several_proxies_the_first_host_and_scheme_are_the_client_s() {
+    let settings = serde_json::from_value(json!({"trusted_proxies": ["10.0.0.0/8"]})).unwrap();
+    let host = Host::with(settings).await;
+    for (peer, url) in [([10, 0, 0, 1], "https://a.example.com/v1/"), ([11, 0, 0, 1], "http://inner/v1/")] {
+        let request = Request::get("/")
+            .header("host", "inner")
+            .header("x-forwarded-host", "a.example.com, b.local")
+            .header("x-forwarded-proto", "https, http");
+        let mut request = request.body(Body::empty()).unwrap();
+        let peer = std::net::SocketAddr::from((peer, 4000));
+        request.extensions_mut().insert(axum::extract::ConnectInfo(peer));
+        let page = host.send(request).await.text();
+        assert!(page.contains(&format!("curl {url}")), "no {url} in {page}");
+    }
+}
