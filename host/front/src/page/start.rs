@@ -159,12 +159,21 @@ fn filled_in(playbook: &str, inputs: &[Input], form: &[(String, String)]) -> Str
 }
 
 fn notes(input: &Input) -> String {
-    let mut notes = vec![word(input.value_type)];
+    let list = match input.value_type {
+        ValueType::Texts => r#", a JSON list as ["a", "b"]"#,
+        ValueType::Integers | ValueType::Numbers => ", a JSON list as [1, 2]",
+        ValueType::Binaries => r#", a JSON list of base64 as ["YQ=="]"#,
+        ValueType::KeyValues => r#", a JSON list as [{"key": "a", "value": 1}]"#,
+        ValueType::Entities => r#", a JSON list as [{"id": "1", "type": "Host", "value": "a.example"}]"#,
+        _ => "",
+    };
+    let mut notes = vec![word(input.value_type) + list];
     notes.extend(Some(input.help.clone()).filter(|help| !help.is_empty()));
-    if !input.required {
-        notes.push("may be left empty".to_owned());
-    } else if input.secret && input.default.is_some() {
-        notes.push("has a default".to_owned());
+    match &input.default {
+        Some(_) if input.secret => notes.push("has a default".to_owned()),
+        Some(default) => notes.push(format!("by default {default}")),
+        None if !input.required => notes.push("may be left empty".to_owned()),
+        None => {}
     }
     notes.join(" · ")
 }

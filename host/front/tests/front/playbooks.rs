@@ -159,6 +159,7 @@ async fn the_page_asks_for_what_a_playbook_is_started_with_and_shows_the_run() {
     greet["trigger"]["inputs"] = json!({
         "who": {"type": "text", "required": true, "choices": ["Ada", "<Bo>"], "help": "Who is <greeted>."},
         "times": {"type": "integer", "default": 2},
+        "names": {"type": "texts", "default": ["<Cy>"]},
         "token": {"type": "text", "secret": true},
     });
     assert_eq!(host.ask("POST", "/v1/playbooks", &host.admin, greet).await.status, 201);
@@ -169,6 +170,8 @@ async fn the_page_asks_for_what_a_playbook_is_started_with_and_shows_the_run() {
         "<option>Ada</option><option>&lt;Bo&gt;</option>",
         "Who is &lt;greeted&gt;.",
         "name=\"input.times\" value=\"2\"",
+        "<span>integer · by default 2</span>",
+        "<span>texts, a JSON list as [&quot;a&quot;, &quot;b&quot;] · by default [&quot;&lt;Cy&gt;&quot;]</span>",
         "type=\"password\" name=\"input.token\"",
     ] {
         assert!(asked.contains(part), "{part} is not in {asked}");
