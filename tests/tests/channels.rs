@@ -329,6 +329,23 @@ fn what_is_wrong_with_a_channel_or_leaves_others_without_one_is_refused_and_name
 }
 
 #[test]
+fn the_page_of_alerts_says_why_a_channel_can_be_told_nothing() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let host = Host::start(&folder.path().join("data"), &[])?;
+    let keys = host.keys();
+    let channel = json!({"formatter": "webhook", "settings": {"url": "https://hooks.example.com/"}});
+    expect_json(host.as_admin("PUT", "/v1/channels/ops").json(&channel).send()?, 201)?;
+    let off = host.as_key(&keys.operator, "PATCH", "/v1/plugins/webhook").json(&json!({"enabled": false}));
+    expect_json(off.send()?, 200)?;
+    let channel = expect_json(host.as_admin("GET", "/v1/channels/ops").send()?, 200)?;
+    let problem = channel["problem"].as_str().context("it has a problem")?;
+    let page = host.request("POST", "/alerts").body(format!("key={}", keys.admin)).send()?.text()?;
+    let problem = format!("<td>{}</td></tr>", problem.replace('"', "&quot;"));
+    ensure!(page.contains(&problem), "no {problem} in {page}");
+    host.stop()
+}
+
+#[test]
 fn a_breach_is_told_as_it_opens_and_as_it_closes_to_the_channels_it_had_when_it_opened() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let host = Host::start(&folder.path().join("data"), &[])?;

@@ -75,24 +75,27 @@ async fn one(services: &Services, organisation: OrganisationId, id: &str) -> Res
     let state = incident.closed.map_or_else(|| "open".to_owned(), |at| format!("closed {}", moment(at)));
     let known = incident.acknowledgement.as_ref().map(|known| known.by.clone());
     let (severity, since) = (word(incident.severity), moment(incident.started));
-    let row = [severity, state, since, known.unwrap_or_default(), incident.assignee.unwrap_or_default()];
+    let known = [severity, state, since, known.unwrap_or_default(), incident.assignee.unwrap_or_default()];
     let mut body = table(
         &escaped(&incident.title),
         ["Severity", "State", "Since", "Acknowledged by", "Assignee"],
-        std::iter::once(row),
+        std::iter::once(known),
         false,
     );
     let (offers, links) = alerts.offers(organisation, id).await?;
     let offers = offers.iter().map(|offer| {
         let state = if offer.running { "running" } else { "" };
         let (name, label) = (offer.action.name.clone(), offer.action.label().to_owned());
-        [name, label, offer.action.target(), offer.clicks.to_string(), state.to_owned()]
+        let cells = [name, label, offer.action.target(), offer.clicks.to_string(), state.to_owned()];
+        row(&cells.map(|cell| escaped(&cell)))
     });
     let links = links.iter().map(|offered| {
         let (name, label) = (offered.link.name.clone(), offered.link.label().to_owned());
-        [name, label, offered.link.url.clone(), offered.clicks.to_string(), String::new()]
+        let url = linked(&offered.link.url);
+        row(&[escaped(&name), escaped(&label), url, offered.clicks.to_string(), String::new()])
     });
-    body += &table("Actions", ["Name", "Label", "Does", "Clicks", "State"], offers.chain(links), false);
+    let rows: String = offers.chain(links).collect();
+    body += &headed("Actions", ["Name", "Label", "Does", "Clicks", "State"], &rows, false);
     body += &events(&alerts.incident_events(organisation, id).await?);
     let trace = alerts.incident_trace(organisation, id, &page).await?;
     let notes = trace.items.iter().map(|note| {
@@ -186,16 +189,22 @@ async fn tables(services: &Services, organisation: OrganisationId) -> Result<Str
     body += &table("Calendar", ["Entry", "Kind", "About", "Lasts", "Why"], rows, entries.next.is_some());
 
     let channels = deliveries.channels(organisation, &page).await?;
-    let rows = channels.items.iter().map(|channel| {
-        let (state, since, why) = match &channel.state {
-            ChannelState::Active => ("active", String::new(), String::new()),
-            ChannelState::Paused { since, reason } => ("paused", moment(*since), reason.clone()),
-            ChannelState::Disabled { since, reason } => ("disabled", moment(*since), reason.clone()),
+    let mut rows = Vec::new();
+    for channel in &channels.items {
+        let (state, why) = match &channel.state {
+            ChannelState::Active => ("active".to_owned(), String::new()),
+            ChannelState::Paused { since, reason } => {
+                (format!("paused since {}", moment(*since)), reason.clone())
+            }
+            ChannelState::Disabled { since, reason } => {
+                (format!("disabled since {}", moment(*since)), reason.clone())
+            }
         };
-        [channel.name.clone(), channel.spec.formatter.clone(), state.to_owned(), since, why]
-    });
-    body +=
-        &table("Channels", ["Channel", "Formatter", "State", "Since", "Why"], rows, channels.next.is_some());
+        let problem = deliveries.channel_problem(organisation, channel).await?.unwrap_or_default();
+        rows.push([channel.name.clone(), channel.spec.formatter.clone(), state, why, problem]);
+    }
+    let columns = ["Channel", "Formatter", "State", "Why", "Problem"];
+    body += &table("Channels", columns, rows.into_iter(), channels.next.is_some());
 
     for (state, heading) in
         [(DeliveryState::Waiting, "Not delivered yet"), (DeliveryState::Dead, "Dead letters")]
@@ -260,6 +269,17 @@ fn table(heading: &str, columns: [&str; 5], rows: impl Iterator<Item = [String; 
     headed(heading, columns, &rows, is_cut)
 }
 
+/// A URL of the web as a link; anything else stays a text.
+fn linked(url: &str) -> String {
+    let text = escaped(url);
+    let begins =
+        |scheme: &str| url.get(..scheme.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(scheme));
+    match begins("https://") || begins("http://") {
+        true => format!("<a href=\"{text}\" rel=\"noopener noreferrer\">{text}</a>"),
+        false => text,
+    }
+}
+
 /// A row of cells that are HTML.
 fn row(cells: &[String; 5]) -> String {
     let cells: String = cells.iter().map(|cell| format!("<td>{cell}</td>")).collect();
@@ -280,4 +300,25 @@ fn headed(heading: &str, columns: [&str; 5], rows: &str, is_cut: bool) -> String
     format!(
         "<h2>{heading}</h2>\n<div class=\"wide wrap\"><table>\n<thead><tr>{titles}</tr></thead>\n<tbody>\n{rows}</tbody></table></div>\n{more}"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_url_of_the_web_becomes_a_link() {
+        for (url, shown) in [
+            (
+                "https://wiki.example/?a=1&b=\"",
+                "<a href=\"https://wiki.example/?a=1&amp;b=&quot;\" rel=\"noopener noreferrer\">\
+                 https://wiki.example/?a=1&amp;b=&quot;</a>",
+            ),
+            ("HTTP://a", "<a href=\"HTTP://a\" rel=\"noopener noreferrer\">HTTP://a</a>"),
+            ("javascript:alert(\"https://a\")", "javascript:alert(&quot;https://a&quot;)"),
+            ("httpé", "httpé"),
+        ] {
+            assert_eq!(linked(url), shown);
+        }
+    }
 }

@@ -171,7 +171,8 @@ async fn a_link_is_counted_and_does_nothing_until_it_is_confirmed() {
         assert_eq!(host.get(path, "").await.status, 404, "{path}");
     }
     let shown = form(&host, "/alerts", &[("key", &host.read), ("incident", &id)]).await;
-    for part in ["&lt;Load&gt;: host:web-1", "<td>restart</td>", "<td>runbook</td>", "a link", "acted"] {
+    let linked = "<a href=\"https://wiki.example/load\" rel=\"noopener noreferrer\">";
+    for part in ["&lt;Load&gt;: host:web-1", "<td>restart</td>", linked, "a link", "acted"] {
         assert!(shown.contains(part), "no {part} in {shown}");
     }
     let listed = form(&host, "/alerts", &[("key", &host.read)]).await;
