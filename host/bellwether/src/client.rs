@@ -268,10 +268,12 @@ impl Client {
                         || error.is_builder()
                         || (error.is_connect() && !self.patience.waits_for_a_host) =>
                 {
-                    return Err(Failure::Unreachable {
-                        url: self.base.to_string(),
-                        reason: innermost(&error),
-                    });
+                    let mut reason = innermost(&error);
+                    // What a socket that speaks TLS does with a request in clear.
+                    if self.base.scheme() == "http" && !error.is_connect() && !error.is_timeout() {
+                        reason += "; no HTTP came back: if TLS is spoken there, its URL begins with https://";
+                    }
+                    return Err(Failure::Unreachable { url: self.base.to_string(), reason });
                 }
                 Err(_) => backoff(attempt),
             };
@@ -377,6 +379,25 @@ mod tests {
         assert!(matches!(&refused, Failure::Refused(problem) if problem.status == 503), "{refused:?}");
         host.abort();
         count.load(Ordering::SeqCst)
+    }
+
+    #[tokio::test]
+    async fn a_port_that_closes_without_http_is_told_as_one_that_may_speak_tls() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        // rustls answers what is no handshake with an alert, others with nothing.
+        for answer in [&b"\x15\x03\x03\x00\x02\x02\x32"[..], b""] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}", listener.local_addr().unwrap());
+            tokio::spawn(async move {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let _ = stream.read(&mut [0; 4096]).await.unwrap();
+                stream.write_all(answer).await.unwrap();
+            });
+            let client =
+                Client::new(&url, None, None, Patience { attempts: 1, waits_for_a_host: false }).unwrap();
+            let failed = client.get(&["v1"], &[]).await.unwrap_err().for_people();
+            assert!(failed.contains("begins with https://"), "{failed}");
+        }
     }
 
     #[tokio::test]
