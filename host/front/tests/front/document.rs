@@ -207,11 +207,11 @@ fn no_two_schemas_have_one_name() {
             let text = std::fs::read_to_string(&path).unwrap();
             // A file of another kind has no such derive.
             for item in text.split("ToSchema)]").skip(1) {
-                let head = item.split(['{', ';']).next().unwrap();
-                let own =
-                    head.split_whitespace().skip_while(|word| !matches!(*word, "struct" | "enum")).nth(1);
-                let given = head.split("schema(as = ").nth(1).and_then(|rest| rest.split(')').next());
-                let name = given.or(own).unwrap().split('<').next().unwrap().to_owned();
+                let at = ["struct ", "enum "].iter().filter_map(|word| item.find(word)).min().unwrap();
+                let (attributes, declared) = item.split_at(at);
+                let given = attributes.split("schema(as = ").nth(1).and_then(|rest| rest.split(')').next());
+                let own = declared.split(|c: char| !c.is_alphanumeric()).nth(1);
+                let name = given.or(own).unwrap().to_owned();
                 let file = path.display().to_string();
                 assert_eq!(names.insert(name.clone(), file.clone()), None, "{name} in {file}");
             }
