@@ -4,6 +4,7 @@
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
+use bellwether_alerts::limits::CLOCK_AHEAD;
 use bellwether_kernel::{ErrorKind, HostId, OrganisationId, RunId};
 use bellwether_store::{Batch, Key, Precondition, Space, StoreError, Walk, decode, encode};
 use bytes::Bytes;
@@ -36,8 +37,10 @@ impl Playbooks {
         if *has_begun {
             return Ok(());
         }
-        self.put_lease(None).await?;
         let host = self.owner.host;
+        let stored = self.store.get(&rows::host(host)).await?;
+        self.bring_back_after(stored.map(|row| decode(&row)).transpose()?).await?;
+        self.put_lease(None).await?;
         let taken = self.take_over(|owner| owner.host == host && owner != self.owner).await?;
         if taken > 0 {
             tracing::info!(runs = taken, "runs were open when the host stopped; they go on");
@@ -46,6 +49,16 @@ impl Playbooks {
         *has_begun = true;
         self.ready.notify_one();
         Ok(())
+    }
+
+    /// Has playbooks due when their triggers say, if the clock was ahead when this lease of the host was put: nothing else
+    /// lasts so long. To look for them each time would be to compile every playbook that is due later.
+    async fn bring_back_after(&self, lease: Option<Lease>) -> Result<(), StoreError> {
+        let latest = self.clock.now().saturating_add(CLOCK_AHEAD.milliseconds());
+        match lease.filter(|lease| lease.until > latest) {
+            Some(_) => self.bring_back().await,
+            None => Ok(()),
+        }
     }
 
     /// Stores a lease from now on, in place of what is to be there.
@@ -128,6 +141,8 @@ impl Playbooks {
             self.halt.cancel();
             return Ok(());
         }
+        // Before the lease is renewed, which is what shows it.
+        self.bring_back_after(before).await?;
         self.put_lease(Some(stored.map_or(Precondition::Absent, Precondition::ValueIs))).await?;
         self.take_over_expired().await?;
         self.count_queued().await?;

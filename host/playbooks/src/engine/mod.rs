@@ -41,7 +41,7 @@ pub(crate) use following::Following;
 pub(crate) use recall::{Described, pinned, purpose};
 pub(crate) use watching::Watching;
 
-/// How often triggers and their times are looked at that nobody told of.
+/// How often triggers are looked at that nobody told of.
 const LOOKED_AGAIN: Duration = Duration::from_secs(60);
 /// How long a loop that failed waits before its next turn.
 const AFTER_ERROR: Duration = Duration::from_secs(1);
@@ -63,7 +63,7 @@ impl Playbooks {
         self.keep_at("timers", |playbooks| playbooks.keep_time().boxed());
         self.keep_at("leases", |playbooks| playbooks.keep_lease().boxed());
         self.keep_at("alert triggers", |playbooks| playbooks.keep_following().boxed());
-        self.keep_at("triggers and their times", |playbooks| playbooks.look_again().boxed());
+        self.keep_at("triggers", |playbooks| playbooks.look_again().boxed());
         if self.writes.is_some() {
             self.keep_at("metric triggers", |playbooks| playbooks.keep_watch().boxed());
         }
@@ -155,13 +155,9 @@ impl Playbooks {
         self.read_watches(only).await
     }
 
-    /// Looks at what nobody told of: times a clock set that was ahead, triggers that another host published or that could
-    /// not be read.
+    /// Looks at triggers that another host published, or that could not be read.
     async fn look_again(self: Arc<Self>) -> Result<(), PlaybookError> {
-        // Neither keeps the other from its work.
-        let (brought_back, read) = (self.bring_back().await, self.read_triggers(None).await);
-        brought_back?;
-        read?;
+        self.read_triggers(None).await?;
         tokio::select! {
             biased;
             () = self.unread.notified() => {}

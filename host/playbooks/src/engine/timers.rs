@@ -239,7 +239,7 @@ impl Playbooks {
     ///
     /// # Errors
     /// The store's.
-    pub(super) async fn bring_back(&self) -> Result<(), PlaybookError> {
+    pub(super) async fn bring_back(&self) -> Result<(), StoreError> {
         let now = self.clock.now();
         let ahead = behind(Space::PlaybookDue, now.saturating_add(CLOCK_AHEAD.milliseconds()));
         let mut due = Walk::forward(&*self.store, ahead..Key::new(Space::PlaybookDue).prefix().end);

@@ -567,3 +567,20 @@ async fn a_clock_that_was_ahead_for_a_while_silences_no_playbook() {
     assert_eq!(world.all_runs().await.len(), before + 4);
     assert_eq!(due("yearly").await, new_year, "a time that is far is as it should be");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_starts_when_its_clock_was_set_right_has_its_playbooks_due_in_time() {
+    const YEAR: i64 = 365 * 86_400_000;
+    let world = World::new().await;
+    world.clock.advance(YEAR);
+    let trigger = json!({"type": "every", "interval": "1h"});
+    let steps = json!([{"id": "a", "app": "echo"}]);
+    world.store_json(json!({"name": "every", "trigger": trigger, "steps": steps})).await;
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    world.playbooks.stop(Duration::from_secs(1)).await;
+    world.clock.advance(-YEAR);
+    let again = Playbooks::open(world.parts(world.store.clone(), &world.access, 1, None)).await.unwrap();
+    let due = again.get(world.organisation, "every").await.unwrap().next_due.unwrap();
+    let wait = due.milliseconds_since(world.clock.now());
+    assert!((0..=3_600_000).contains(&wait), "{wait}");
+}
