@@ -20,7 +20,7 @@ use wasmparser::{
     Validator, WasmFeatures,
 };
 
-/// Bytes done at once: some 20 µs with the pages faulted in, against the tick of a millisecond.
+/// Bytes done at once: what takes far less than a tick.
 const PIECE: i32 = 128 << 10;
 
 /// Of what this makes of a component: machine code made from another is not used.

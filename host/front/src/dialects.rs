@@ -113,13 +113,9 @@ async fn answer(services: &Services, versions: &DialectVersions, mount: usize, r
                 // Who is nobody is so without a body too; a signature that does not match may be somebody's.
                 let is_known = async || match matched.authentication {
                     [] => true,
-                    schemes => !matches!(
+                    schemes => matches!(
                         services.access().authenticate(schemes, &raw(services, &parts, &[])),
-                        Err(AuthFailure::Missing
-                            | AuthFailure::Malformed(_)
-                            | AuthFailure::OutOfTime { .. }
-                            | AuthFailure::Unknown
-                            | AuthFailure::Expired)
+                        Ok(_) | Err(AuthFailure::SignatureMismatch | AuthFailure::Unavailable(_))
                     ),
                 };
                 let limit = services.settings().body_limit_bytes;

@@ -35,7 +35,7 @@ use crate::failure::{EXIT_CODES, Failure};
 /// A plugin host for metrics, alerts and playbooks.
 #[derive(Debug, Parser)]
 #[command(name = "bellwether", version, max_term_width = 120, after_help = EXIT_CODES)]
-#[command(after_long_help = FIRST_STEPS)]
+#[command(after_long_help = format!("{FIRST_STEPS}\n\n{EXIT_CODES}"))]
 pub(crate) struct CommandLine {
     /// What to do.
     #[command(subcommand)]
@@ -48,9 +48,7 @@ First steps:
   export BELLWETHER_KEY=bw_…                # one of them
   bellwether metric create logins --data-type sum --interval daily
   bellwether metric add logins 3
-  bellwether metric values logins
-
-Exit codes: 0 it worked, 1 the host refused or the command failed, 2 wrong usage, settings or files, 3 no host answers.";
+  bellwether metric values logins";
 
 /// Reads a number that JSON has: `NaN` and what is infinite are none.
 fn number(text: &str) -> Result<f64, String> {

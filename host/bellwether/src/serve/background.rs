@@ -90,12 +90,7 @@ pub(super) fn start(services: Services) -> JoinSet<()> {
         let playbooks = Arc::clone(&playbooks);
         // Runs that nobody works at are ended even if none is ever removed.
         let keep = if keep_runs_days == 0 { Duration::MAX } else { DAY * keep_runs_days };
-        async move {
-            while playbooks.sweep(keep, BUDGET).await? >= BUDGET {
-                tokio::task::yield_now().await;
-            }
-            Ok::<_, bellwether_playbooks::PlaybookError>(())
-        }
+        async move { whole(|| playbooks.sweep(keep, BUDGET)).await }
     }));
     tasks.spawn(repeat("count playbooks and runs", OFTEN, move || {
         let playbooks = Arc::clone(&counted);
@@ -105,23 +100,13 @@ pub(super) fn start(services: Services) -> JoinSet<()> {
         let clock = Arc::clone(&clock);
         tasks.spawn(repeat("free old incidents", SELDOM, move || {
             let (alerts, before) = (Arc::clone(&alerts), oldest_kept(clock.now(), keep_incidents_days));
-            async move {
-                while alerts.sweep(before, BUDGET).await? >= BUDGET {
-                    tokio::task::yield_now().await;
-                }
-                Ok::<_, bellwether_alerts::AlertError>(())
-            }
+            async move { whole(|| alerts.sweep(before, BUDGET)).await }
         }));
     }
     if keep_deliveries_days > 0 {
         tasks.spawn(repeat("free old deliveries", OFTEN, move || {
             let deliveries = Arc::clone(&deliveries);
-            async move {
-                while deliveries.sweep(DAY * keep_deliveries_days, BUDGET).await? >= BUDGET {
-                    tokio::task::yield_now().await;
-                }
-                Ok::<_, bellwether_alerts::AlertError>(())
-            }
+            async move { whole(|| deliveries.sweep(DAY * keep_deliveries_days, BUDGET)).await }
         }));
     }
     tasks.spawn(repeat("unload what nobody calls", OFTEN, move || {
@@ -145,6 +130,14 @@ pub(super) fn start(services: Services) -> JoinSet<()> {
         }));
     }
     tasks
+}
+
+/// Sweeps, [`BUDGET`] by [`BUDGET`], until less than that is done at once.
+async fn whole<E, F: Future<Output = Result<usize, E>>>(sweep: impl Fn() -> F) -> Result<(), E> {
+    while sweep().await? >= BUDGET {
+        tokio::task::yield_now().await;
+    }
+    Ok(())
 }
 
 /// The beginning of what is kept.

@@ -100,12 +100,17 @@ pub(crate) async fn list(
     Ok(Json(MonitorList { items: found.items, next: MONITORS.next(found.next) }))
 }
 
-/// Stores a new monitor; it is evaluated from now on unless it is paused.
-#[utoipa::path(post, path = "/v1/monitors", tag = "monitors", security(("key" = [])),
-    request_body(description = "The document", content = Object, example = json!({
+/// A document as the OpenAPI document shows it.
+fn example() -> Value {
+    serde_json::json!({
         "name": "errors", "kind": "threshold", "query": "sum:checkout.errors{env:prod} by {host}", "window": "5m",
         "thresholds": {"comparator": ">", "critical": 50}
-    })),
+    })
+}
+
+/// Stores a new monitor; it is evaluated from now on unless it is paused.
+#[utoipa::path(post, path = "/v1/monitors", tag = "monitors", security(("key" = [])),
+    request_body(description = "The document", content = Object, example = json!(example())),
     responses((status = 201, description = "The new monitor", body = Monitor), Refusals, Bodied, Clash))]
 pub(crate) async fn create(
     Authorised(principal, ..): Authorised<Write>,
@@ -374,11 +379,7 @@ pub(crate) async fn trace(
 /// What is tried over which time.
 #[derive(Deserialize, ToSchema)]
 #[schema(example = json!({
-    "document": {
-        "name": "errors", "kind": "threshold", "query": "sum:checkout.errors{env:prod} by {host}", "window": "5m",
-        "thresholds": {"comparator": ">", "critical": 50}
-    },
-    "from": "2024-04-01T14:00:00Z", "to": "2024-04-01T15:00:00Z"
+    "document": example(), "from": "2024-04-01T14:00:00Z", "to": "2024-04-01T15:00:00Z"
 }))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MonitorTest {
