@@ -6,7 +6,7 @@ use bellwether_kernel::FieldError;
 use serde::Serialize;
 
 use super::{Condition, Merge, Monitor, Side};
-use crate::{MonitorKind, Period, Thresholds, limits};
+use crate::{MonitorKind, Period, Thresholds, channel, limits};
 
 /// Gathers what is wrong.
 #[derive(Default)]
@@ -109,10 +109,13 @@ pub(super) fn check(monitor: &Monitor, step: Period) -> Vec<FieldError> {
     checks.0
 }
 
-/// What of a document that is written contradicts the rest of it: no series could ever open, or one of two fields would mean
-/// nothing. What was kept before is not held against it.
-pub(crate) fn contradictions(monitor: &Monitor) -> Vec<FieldError> {
+/// What is refused of a document that is written, and is not held against one that was kept before: that it contradicts
+/// itself, so that no series could ever open or one of two fields would mean nothing, or names what no channel can be called.
+pub(crate) fn check_written(monitor: &Monitor) -> Vec<FieldError> {
     let mut checks = Checks::default();
+    for (at, name) in monitor.channels.iter().enumerate() {
+        checks.0.extend(channel::check_name(&format!("channels[{at}]"), name).err());
+    }
     if let (MonitorKind::Threshold, Some(thresholds)) = (monitor.kind, &monitor.thresholds) {
         let comparator = thresholds.comparator.as_str();
         let (word, other, wrong) = match thresholds.comparator.is_upwards() {
@@ -272,8 +275,6 @@ fn lists(checks: &mut Checks, monitor: &Monitor) {
         checks.expect(count <= most, field, count, &format!("at most {most}"));
     }
     for (at, channel) in monitor.channels.iter().enumerate() {
-        let fits = (1..=limits::NAME).contains(&channel.len());
-        checks.expect(fits, format!("channels[{at}]"), channel, "the name of a channel");
         let first = !monitor.channels[..at].contains(channel);
         checks.expect(first, format!("channels[{at}]"), channel, "each channel once");
     }

@@ -5,7 +5,7 @@ mod compile;
 mod document;
 mod events;
 
-pub(crate) use check::contradictions;
+pub(crate) use check::check_written;
 pub(crate) use compile::{Anomaly, Compiled, series_id, step_of, written};
 pub use document::{
     Condition, DetectorChoice, Merge, MissingData, MissingPolicy, Monitor, Notify, Reduce, Renotify,

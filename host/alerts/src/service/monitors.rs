@@ -15,7 +15,7 @@ use crate::calendar::Quiet;
 use crate::engine::check_peers;
 use crate::evaluate::{Move, Settling, close_all};
 use crate::feedback::FeedbackCounts;
-use crate::monitor::{Compiled, contradictions, step_of, written};
+use crate::monitor::{Compiled, check_written, step_of, written};
 use crate::rows::{self, MonitorRef, MonitorRow, NextRow};
 use crate::state::{MonitorState, is_ahead};
 use crate::{
@@ -53,7 +53,7 @@ impl Alerts {
             }
             _ => None,
         };
-        let mut more: Vec<FieldError> = contradictions(&monitor);
+        let mut more: Vec<FieldError> = check_written(&monitor);
         more.extend(refused);
         match Compiled::new(monitor) {
             compiled if more.is_empty() => compiled,

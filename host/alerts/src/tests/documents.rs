@@ -181,6 +181,20 @@ async fn a_document_that_contradicts_itself_is_refused_and_both_fields_are_named
     );
 }
 
+#[tokio::test]
+async fn a_monitor_names_nothing_that_no_channel_can_be_called() {
+    let world = World::new().await;
+    let long = "c".repeat(33);
+    for wrong in ["", "Ops Team", "ops/mail", &long] {
+        let document = cpu(json!({"channels": ["ops", wrong]}));
+        let error = world.alerts.create_monitor(&world.principal, &document).await.unwrap_err().to_string();
+        let expected = format!("channels[1] is {wrong:?}, expected 1 to 32 characters of a-z, 0-9, _ and -");
+        assert!(error.contains(&expected) && error.matches("channels[1]").count() == 1, "{error}");
+    }
+    // A channel may be made later than what names it.
+    world.alerts.create_monitor(&world.principal, &cpu(json!({"channels": ["ops"]}))).await.unwrap();
+}
+
 #[test]
 fn defaults_follow_the_window_and_the_kind() {
     for (more, every, step) in [
