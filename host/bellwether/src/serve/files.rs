@@ -1,8 +1,9 @@
 //! The files that settings name. They are read before anything is opened, so that what is wrong with one is told by its
 //! setting, and `bellwether config` can tell it too.
 
+use std::fmt::Display;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bellwether_alerts::Mailer;
@@ -37,22 +38,13 @@ impl Files {
 /// The certificate and its key.
 pub(super) fn tls(settings: &Tls) -> Result<Option<Arc<ServerConfig>>, FieldError> {
     let (Some(certificate), Some(key)) = (&settings.certificate, &settings.key) else { return Ok(None) };
-    let wrong_certificate = |error: &dyn std::fmt::Display| {
-        let expected = format!("a file with a certificate, PEM with -----BEGIN CERTIFICATE----- ({error})");
-        FieldError::new("tls.certificate", certificate.display(), expected)
-    };
     let wrong_key = |expected: String| FieldError::new("tls.key", key.display(), expected);
-    let pem = read("tls.certificate", certificate)?;
-    let chain = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
-    let chain = chain.map_err(|error| wrong_certificate(&error))?;
-    if chain.is_empty() {
-        return Err(wrong_certificate(&"it holds none"));
-    }
+    let chain = certificates("tls.certificate", certificate, &read("tls.certificate", certificate)?)?;
     let private = PrivateKeyDer::from_pem_slice(&read("tls.key", key)?)
         .map_err(|error| wrong_key(format!("a file with a private key, PEM ({error})")))?;
     let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, private);
     let mut config = config.map_err(|error| match error {
-        Error::InvalidCertificate(error) => wrong_certificate(&error),
+        Error::InvalidCertificate(error) => wrong_certificate("tls.certificate", certificate, &error),
         Error::InconsistentKeys(_) => {
             wrong_key(format!("the key that the certificate {} was made for", certificate.display()))
         }
@@ -74,7 +66,11 @@ fn mailer(settings: &Email) -> Result<Option<Arc<dyn Mailer>>, FieldError> {
         }
         _ => None,
     };
-    let trusted = settings.trusted_certificate.as_deref();
+    let trusted = |file: &PathBuf| {
+        let pem = read("email.trusted_certificate", file)?;
+        // Of a file without one nothing would be trusted, and nobody told.
+        certificates("email.trusted_certificate", file, &pem).map(|_| pem)
+    };
     let mailer = bellwether_mail::SmtpMailer::new(bellwether_mail::MailSettings {
         server: server.clone(),
         port: settings.port,
@@ -85,9 +81,24 @@ fn mailer(settings: &Email) -> Result<Option<Arc<dyn Mailer>>, FieldError> {
         },
         credentials,
         from: from.clone(),
-        trusted: trusted.map(|file| read("email.trusted_certificate", file)).transpose()?,
+        trusted: settings.trusted_certificate.as_ref().map(trusted).transpose()?,
     })?;
     Ok(Some(Arc::new(mailer)))
+}
+
+/// The certificates of a file, at least one.
+fn certificates(setting: &str, file: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, FieldError> {
+    let found = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
+    let found = found.map_err(|error| wrong_certificate(setting, file, &error))?;
+    if found.is_empty() {
+        return Err(wrong_certificate(setting, file, &"it holds none"));
+    }
+    Ok(found)
+}
+
+fn wrong_certificate(setting: &str, file: &Path, error: &dyn Display) -> FieldError {
+    let expected = format!("a file with a certificate, PEM with -----BEGIN CERTIFICATE----- ({error})");
+    FieldError::new(setting, file.display(), expected)
 }
 
 fn read(setting: &str, file: &Path) -> Result<Vec<u8>, FieldError> {
@@ -123,6 +134,7 @@ mod tests {
             (tls(&other), "tls.certificate", "it holds none"),
             (email(&none, None), "email.password_file", "No such file"),
             (email(&other, Some(&none)), "email.trusted_certificate", "No such file"),
+            (email(&other, Some(&other)), "email.trusted_certificate", "it holds none"),
         ] {
             let wrong = Files::read(&settings).map(drop).unwrap_err();
             assert_eq!(wrong.iter().map(|error| error.field.as_str()).collect::<Vec<_>>(), [field]);
