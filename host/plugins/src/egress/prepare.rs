@@ -36,7 +36,7 @@ pub(super) struct Prepared {
     pub(super) body: Vec<u8>,
 }
 
-/// What is sent for `request`, if one of `granted` permits it.
+/// What is sent for `request`, if one of `granted` permits it. No error repeats the URL: it may hold credentials.
 pub(super) fn prepare(granted: &[Destination], request: Outgoing) -> Result<Prepared, EgressError> {
     let invalid = EgressError::Invalid;
     let method = Method::from_bytes(request.method.as_bytes())
@@ -48,12 +48,10 @@ pub(super) fn prepare(granted: &[Destination], request: Outgoing) -> Result<Prep
         let (length, most) = (request.url.len(), limits::HTTP_URL);
         return Err(invalid(format!("the URL has {length} bytes, at most {most} are sent")));
     }
-    let url: Url = request
-        .url
-        .parse()
-        .map_err(|error| invalid(format!("{:?} is not an absolute URL: {error}", request.url)))?;
+    let url: Url =
+        request.url.parse().map_err(|error| invalid(format!("the URL is not an absolute one: {error}")))?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(invalid(format!("{:?} is not an http or https URL", request.url)));
+        return Err(invalid(format!("the URL begins with {:?}, expected http or https", url.scheme())));
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(invalid("credentials in a URL are not sent; use the Authorization header".to_owned()));

@@ -91,6 +91,27 @@ fn what_is_no_request_is_told_apart_from_what_is_forbidden() {
 }
 
 #[test]
+fn no_error_repeats_a_url_which_may_hold_credentials() {
+    let granted = granted(&["https://*"]);
+    for url in [
+        "https://me:hunter2@[x/",
+        "//hunter2",
+        "ftp://me:hunter2@api.example.com/?key=hunter2",
+        "https://me:hunter2@api.example.com/",
+    ] {
+        let told = format!("{:?}", prepare(&granted, request(url)).unwrap_err());
+        assert!(!told.contains("hunter2"), "{told}");
+    }
+    for (url, expected) in [
+        ("ftp://api.example.com/", "the URL begins with \"ftp\", expected http or https"),
+        ("/x", "the URL is not an absolute one: relative URL without a base"),
+    ] {
+        let told = prepare(&granted, request(url)).unwrap_err();
+        assert!(matches!(&told, EgressError::Invalid(why) if why == expected), "{told:?}");
+    }
+}
+
+#[test]
 fn a_name_leads_to_public_addresses_only_and_localhost_to_itself() {
     let addresses: Vec<SocketAddr> = ["8.8.8.8:0", "10.0.0.1:0", "127.0.0.1:0", "[::1]:0", "[fd00::1]:0"]
         .map(|text| text.parse().unwrap())
