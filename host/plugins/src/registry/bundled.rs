@@ -54,7 +54,8 @@ impl Plugins {
             tracing::info!(plugin, "a bundled plugin stays removed until it is installed again");
             return Ok(());
         }
-        let replaces = before.as_ref().map(|before| before.version.as_str()).unwrap_or_default();
+        // A field that is `None` is not written.
+        let replaces = before.as_ref().map(|before| before.version.as_str());
         tracing::info!(plugin, replaces, "compiling and installing a bundled plugin");
         self.install_carried(bundled, HOST, Vec::new(), before.is_some()).await.map(drop)
     }
