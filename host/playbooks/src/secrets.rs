@@ -10,14 +10,12 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use bellwether_alerts::written_forms;
 pub(crate) use bellwether_kernel::value::MASK;
 use serde_json::Value as Json;
 
 use crate::compile::is_within;
 use crate::template::Variables;
-
-/// A secret shorter than this, in bytes, is masked at its own place alone: searched for, it would mask half a log.
-const SEARCHED: usize = 4;
 
 /// Bytes of secrets in one record; a single one may have more.
 const RECORD: usize = 256 * 1024;
@@ -53,13 +51,12 @@ impl Secrets {
     }
 
     fn learn_text(&mut self, text: &str) {
-        let in_json = Json::from(text).to_string();
-        let percent: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
         let mut is_new = false;
-        for form in [text, text.trim(), &in_json[1..in_json.len() - 1], &percent] {
-            if form.len() >= SEARCHED && !self.texts.iter().any(|known| known == form) {
+        // A short one is masked at its own place alone: searched for, it would mask half a log.
+        for form in written_forms(text) {
+            if !self.texts.contains(&form) {
                 let longer = self.texts.partition_point(|known| known.len() >= form.len());
-                self.texts.insert(longer, form.to_owned());
+                self.texts.insert(longer, form.to_string());
                 is_new = true;
             }
         }
@@ -238,5 +235,21 @@ mod tests {
         let mut secrets = Secrets::default();
         secrets.learn(&json!(["pass", "passphrase", true, null]));
         assert_eq!(secrets.mask_text("my passphrase, my pass"), "my •••, my •••");
+    }
+
+    #[test]
+    fn a_secret_is_masked_however_others_write_it() {
+        let mut secrets = Secrets::default();
+        secrets.learn(&json!("s\"cret/1 2"));
+        for written in [
+            "s\"cret/1 2",
+            r#"s\"cret/1 2"#,
+            "s%22cret%2F1%202",
+            "s%22cret%2F1+2",
+            "cyJjcmV0LzEgMg==",
+            "cyJjcmV0LzEgMg",
+        ] {
+            assert_eq!(secrets.mask_text(&format!("<{written}>")), "<•••>");
+        }
     }
 }

@@ -11,6 +11,22 @@ use super::fill::percent;
 /// Characters a text must have to be looked for: shorter ones are everywhere.
 const SEARCHED: usize = 4;
 
+/// The ways others may write a secret that they were sent: as it is, in JSON, in a URL, in base64. Those that are too short
+/// to be looked for are not among them.
+pub fn written_forms(secret: &str) -> impl Iterator<Item = Zeroizing<String>> {
+    let json = serde_json::Value::from(secret).to_string();
+    let forms = [
+        secret.to_owned(),
+        secret.trim().to_owned(),
+        STANDARD.encode(secret),
+        STANDARD_NO_PAD.encode(secret),
+        percent(secret),
+        form_urlencoded::byte_serialize(secret.as_bytes()).collect(),
+        json[1..json.len() - 1].to_owned(),
+    ];
+    forms.into_iter().filter(|form| form.len() >= SEARCHED).map(Zeroizing::new)
+}
+
 /// Texts that are not to be seen, each with what stands in its place; the longest first.
 #[derive(Default)]
 pub(crate) struct Mask(Vec<(Zeroizing<String>, String)>);
@@ -18,20 +34,10 @@ pub(crate) struct Mask(Vec<(Zeroizing<String>, String)>);
 impl Mask {
     /// Looks for `text` from here on, in every way it may be written.
     pub(crate) fn learn(&mut self, name: &str, text: &str) {
-        let json = serde_json::Value::from(text).to_string();
-        let forms = [
-            text.to_owned(),
-            text.trim().to_owned(),
-            STANDARD.encode(text),
-            STANDARD_NO_PAD.encode(text),
-            percent(text),
-            form_urlencoded::byte_serialize(text.as_bytes()).collect(),
-            json[1..json.len() - 1].to_owned(),
-        ];
-        for form in forms {
-            if form.len() >= SEARCHED && !self.0.iter().any(|(known, _)| **known == form) {
+        for form in written_forms(text) {
+            if !self.0.iter().any(|(known, _)| *known == form) {
                 let place = self.0.partition_point(|(known, _)| known.len() >= form.len());
-                self.0.insert(place, (Zeroizing::new(form), format!("‹secret {name}›")));
+                self.0.insert(place, (form, format!("‹secret {name}›")));
             }
         }
     }
