@@ -3,7 +3,7 @@
 
 use bellwether_access::{Principal, Role};
 use bellwether_kernel::{ErrorKind, OrganisationId, PlaybookId, RunId, Timestamp};
-use bellwether_store::{Batch, Precondition, StoreError, Walk, decode, encode};
+use bellwether_store::{Batch, Key, Precondition, Space, StoreError, Walk, decode, encode};
 use serde_json::{Map, Value as Json};
 use tokio::sync::oneshot;
 
@@ -17,6 +17,9 @@ use crate::rows::{Health, NextDue, OpenRun, PlaybookRow, RecordOf, RunRow};
 use crate::service::require_role;
 use crate::template::Room;
 use crate::{ErrorAction, PlaybookError, Playbooks, Run, RunState, RunSummary, rows};
+
+/// Why a run ends whose playbook is gone.
+const DELETED: &str = "the playbook was deleted";
 
 impl Playbooks {
     /// Ends a run whose main steps are through in the same commit as `batch`, with what it gives a run it is a step
@@ -326,17 +329,30 @@ impl Playbooks {
         }
     }
 
-    /// Ends every open run of a playbook.
+    /// Ends every open run of a playbook that was deleted.
     pub(crate) async fn cancel_all(
         &self,
         organisation: OrganisationId,
         playbook: PlaybookId,
-        reason: &str,
     ) -> Result<(), StoreError> {
         let mut open_runs = Walk::forward(&*self.store, rows::open_runs(organisation).prefix());
         while let Some((key, row)) = open_runs.next().await? {
             if decode::<OpenRun>(&row)?.playbook == playbook {
-                self.cancel_run(organisation, rows::organisation_and_run(&key)?.1, reason).await?;
+                self.cancel_run(organisation, rows::organisation_and_run(&key)?.1, DELETED).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends every open run whose playbook is gone: what ends them with it may have been cut off.
+    pub(crate) async fn cancel_left(&self) -> Result<(), StoreError> {
+        let mut open_runs = Walk::forward(&*self.store, Key::new(Space::RunOpen).prefix());
+        while let Some((key, row)) = open_runs.next().await? {
+            let (organisation, run) = rows::organisation_and_run(&key)?;
+            let open: OpenRun = decode(&row)?;
+            let playbook = rows::playbook(organisation, open.playbook);
+            if open.cancel.is_none() && self.store.get(&playbook).await?.is_none() {
+                self.cancel_run(organisation, run, DELETED).await?;
             }
         }
         Ok(())

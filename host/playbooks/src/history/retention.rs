@@ -84,7 +84,7 @@ impl Removal<'_> {
 impl Playbooks {
     /// Removes runs that were accepted longer than `keep` ago and have ended, or that their playbook does not want
     /// kept, with all that is recorded of them; at most `budget` runs in this call. Gives how many were removed: as
-    /// many as `budget` if there may be more.
+    /// many as `budget` if there may be more. Open runs whose playbook was deleted are cancelled.
     ///
     /// # Errors
     /// The store's; what was removed before stays so.
@@ -101,6 +101,7 @@ impl Playbooks {
         removal.flush().await?;
         self.forget_claims(&mut removal).await?;
         removal.flush().await?;
+        self.cancel_left().await?;
         Ok(removal.runs)
     }
 

@@ -237,7 +237,10 @@ impl Playbooks {
             match change.delete().await {
                 Ok(()) => {
                     // Only now, as no more of them can begin.
-                    self.cancel_all(organisation, playbook.id, "the playbook was deleted").await?;
+                    if let Err(error) = self.cancel_all(organisation, playbook.id).await {
+                        let id = playbook.id;
+                        tracing::warn!(%organisation, playbook = %id, %error, "not all runs of a deleted playbook are cancelled; the next sweep cancels them");
+                    }
                     return Ok(playbook);
                 }
                 Err(error) if error.kind() == ErrorKind::Conflict => {}

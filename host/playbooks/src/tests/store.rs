@@ -326,3 +326,27 @@ async fn a_change_that_is_committed_is_told_as_done_whatever_can_be_read_after_i
         assert_eq!(playbooks.follows(world.organisation), is_followed, "it is read before long");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_playbook_that_is_gone_is_told_as_deleted_and_a_sweep_ends_its_runs_that_could_not_be_cancelled() {
+    let world = World::new().await;
+    let store = Arc::new(Unreadable { store: Arc::clone(&world.store), ..Unreadable::default() });
+    let playbooks = Playbooks::open(world.parts(store.clone(), &world.access, 2, None)).await.unwrap();
+    for name in ["gone", "kept"] {
+        let steps = json!([{"id": "wait", "delay": "1d"}]);
+        world.store_json(json!({"name": name, "trigger": {"type": "manual"}, "steps": steps})).await;
+    }
+    let mut ids = Vec::new();
+    for name in ["gone", "kept"] {
+        ids.push(playbooks.start(&world.admin, name, json!({})).await.unwrap().id);
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    store.is_next.store(true, Ordering::SeqCst);
+    playbooks.delete(&world.admin, "gone", false).await.unwrap();
+    store.fails.store(false, Ordering::SeqCst);
+    let state = async |id| playbooks.run(world.organisation, id).await.unwrap().summary.state;
+    assert_eq!([state(ids[0]).await, state(ids[1]).await], [RunState::Running; 2]);
+    playbooks.sweep(Duration::MAX, 10).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert_eq!([state(ids[0]).await, state(ids[1]).await], [RunState::Cancelled, RunState::Running]);
+}
