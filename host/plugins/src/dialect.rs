@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bellwether_access::{AuthFailure, Authentication, Encoding, MessagePart, Principal, Role, Signature};
 use bellwether_alerts::Settings;
-use bellwether_engine::{CallMeters, Guest, InstancePre, exports, wasmtime};
+use bellwether_engine::{self as engine, CallMeters, Guest, Instance, InstancePre, Store, wasmtime};
 use bellwether_kernel::value::Input;
 use bellwether_kernel::{FieldError, OrganisationId};
 use bytes::Bytes;
@@ -256,25 +256,22 @@ impl Dialect {
             Ok(principal) => Ok(lower_principal(principal)),
             Err(failure) => Err(lower_failure(failure)),
         });
-        let (response, log) = self
-            .loaded
-            .call(
-                HANDLE,
-                self.loaded.limits(),
-                &self.meters,
-                Caller::on_behalf_of(principal),
-                async |store, instance| match &self.exports {
-                    Exports::Plain(plain) => {
-                        let found = exports(store, |store| plain.load(store, instance))?;
-                        found.call_handle(store, guest_caller, guest_request).await
-                    }
-                    Exports::Configurable(configurable) => {
-                        let found = exports(store, |store| configurable.load(store, instance))?;
-                        found.call_handle(store, &settings, guest_caller, guest_request).await
-                    }
-                },
-            )
-            .await;
+        let (exports, settings) = (&self.exports, &settings);
+        let work = || {
+            let (caller, request) = (guest_caller.clone(), guest_request.clone());
+            async move |store: &mut Store<Call>, instance: &Instance| match exports {
+                Exports::Plain(plain) => {
+                    let found = engine::exports(store, |store| plain.load(store, instance))?;
+                    found.call_handle(store, caller, request).await
+                }
+                Exports::Configurable(configurable) => {
+                    let found = engine::exports(store, |store| configurable.load(store, instance))?;
+                    found.call_handle(store, settings, caller, request).await
+                }
+            }
+        };
+        let (response, log) =
+            self.loaded.call_posting(HANDLE, self.loaded.limits(), &self.meters, principal, work).await;
         log::tell(self.name(), self.version(), log);
         let response = response?;
         self.loaded.check_output(HANDLE, response.body.len())?;

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use tracing::Instrument;
 
 use crate::grant::Grant;
-use crate::host::{Call, Scope, Shared, linker};
+use crate::host::{Call, Posted, Scope, Shared, linker};
 use crate::inspect::PluginRole;
 use crate::log::cut;
 use crate::seen::{LoggedLine, PluginStats, RoleStats, TrapRecord};
@@ -243,6 +243,42 @@ impl Loaded {
         caller: Caller,
         work: impl AsyncFnOnce(&mut Store<Call>, &Instance) -> wasmtime::Result<R>,
     ) -> (Result<R, PluginError>, Vec<LogLine>) {
+        let (result, lines, _) = self.attempt(export, limits, meters, caller, false, work).await;
+        (result, lines)
+    }
+
+    /// As [`Self::call`], for who is answered by nothing but what this gives: no instance is held while the first write of
+    /// the call becomes durable. If it does not, `work` is done again.
+    pub(crate) async fn call_posting<
+        R,
+        W: AsyncFnOnce(&mut Store<Call>, &Instance) -> wasmtime::Result<R>,
+    >(
+        &self,
+        export: Export,
+        limits: &CallLimits,
+        meters: &CallMeters,
+        principal: Option<Arc<Principal>>,
+        work: impl Fn() -> W,
+    ) -> (Result<R, PluginError>, Vec<LogLine>) {
+        let caller = Caller::on_behalf_of(principal.clone());
+        match self.attempt(export, limits, meters, caller, !self.worldly, work()).await {
+            (_, _, Posted::Lost) => {
+                self.call(export, limits, meters, Caller::on_behalf_of(principal), work()).await
+            }
+            (result, lines, _) => (result, lines),
+        }
+    }
+
+    /// One call, which posts its first write if `posts`: then what became of that is the last of what it gives.
+    async fn attempt<R>(
+        &self,
+        export: Export,
+        limits: &CallLimits,
+        meters: &CallMeters,
+        caller: Caller,
+        posts: bool,
+        work: impl AsyncFnOnce(&mut Store<Call>, &Instance) -> wasmtime::Result<R>,
+    ) -> (Result<R, PluginError>, Vec<LogLine>, Posted) {
         // Every call's: made only where somebody wants to see it. What goes wrong names the plugin and the call itself.
         let span = tracing::debug_span!(
             "plugin_call",
@@ -259,9 +295,16 @@ impl Loaded {
         let engine = &self.scope.shared.services.engine;
         let tenant = organisation.map_or(0, |organisation| organisation.0);
         call.secrets = caller.secrets;
+        if posts {
+            call.open_for_posting();
+        }
         let terms = CallTerms { limits, meters, tenant };
         let finished = engine.call(&self.callee, terms, call, work).instrument(span).await;
-        let Finished { data, result, .. } = finished;
+        let Finished { mut data, mut result, spent, .. } = finished;
+        let posted = data.posted(limits.wall.saturating_sub(spent)).await;
+        if posted == Posted::Late && result.is_ok() {
+            result = Err(CallError::Deadline { wall: limits.wall });
+        }
         let result = result.map_err(|mut source| {
             if let CallError::Trap { message, backtrace } = &mut source {
                 *backtrace = backtrace::readable(backtrace);
@@ -296,7 +339,7 @@ impl Loaded {
         let mut lines = data.into_log().into_lines();
         lines.iter_mut().for_each(|line| secrets.mask_in(&mut line.message));
         self.scope.seen.logged(organisation, export.name, &lines);
-        (result, lines)
+        (result, lines, posted)
     }
 
     /// Refuses an answer of `export` of more bytes than the plugin may give.

@@ -37,7 +37,7 @@ pub use error::SeriesError;
 pub use identity::{SeriesNumber, split_tag};
 pub use index::{Filter, TagPattern};
 pub use limits::Limits;
-pub use listen::Listener;
+pub use listen::{Hint, Listener};
 pub use metadata::{Metadata, MetricKind};
 pub use query::{
     Aggregate, Comparison, Expression, Fill, Function, Line, Matcher, Normalise, Operator, Rank, Selection,
@@ -47,4 +47,4 @@ pub use rollup::RollUp;
 pub use sample::Samples;
 pub use service::{Parts, Series, Totals};
 pub use watch::{WrittenPart, WrittenSamples};
-pub use write::{SeriesSamples, SeriesSlice};
+pub use write::{Sent, SeriesSamples, SeriesSlice};

@@ -7,11 +7,15 @@ use parking_lot::RwLock;
 
 use crate::{Series, SeriesSlice};
 
+/// What a listener does once a write can be read.
+pub type Hint = Box<dyn FnOnce() + Send>;
+
 /// Is told of writes to series.
 pub trait Listener: Send + Sync + 'static {
-    /// These samples are durable and can be read; a moment before that, where writes are acknowledged before the sync. The
-    /// write is acknowledged once this returns, so it must be quick.
-    fn written(&self, organisation: OrganisationId, series: &[SeriesSlice<'_>]);
+    /// What it does once these samples are durable and can be read; a moment before that, where writes are acknowledged
+    /// before the sync. The write is acknowledged behind both, so they must be quick. Of a write that is refused, or that
+    /// nobody waits for, the hint is dropped.
+    fn hint(self: Arc<Self>, organisation: OrganisationId, series: &[SeriesSlice<'_>]) -> Option<Hint>;
 }
 
 /// Those who are told, for as long as they are there.
@@ -19,10 +23,10 @@ pub trait Listener: Send + Sync + 'static {
 pub(crate) struct Listeners(RwLock<Vec<Weak<dyn Listener>>>);
 
 impl Listeners {
-    pub(crate) fn tell(&self, organisation: OrganisationId, series: &[SeriesSlice<'_>]) {
-        for listener in self.0.read().iter().filter_map(Weak::upgrade) {
-            listener.written(organisation, series);
-        }
+    pub(crate) fn hints(&self, organisation: OrganisationId, series: &[SeriesSlice<'_>]) -> Vec<Hint> {
+        let listeners = self.0.read();
+        let listeners = listeners.iter().filter_map(Weak::upgrade);
+        listeners.filter_map(|listener| listener.hint(organisation, series)).collect()
     }
 }
 

@@ -3,12 +3,13 @@
 use std::sync::atomic::Ordering;
 
 use bellwether_kernel::{FieldError, OrganisationId, Timestamp};
-use bellwether_store::{Batch, encode};
+use bellwether_store::{Batch, StoreError, encode};
 use parking_lot::RwLock;
 use tokio::sync::oneshot;
 
 use crate::index::Index;
 use crate::layout::{self, SeriesRow};
+use crate::listen::Hint;
 use crate::log::{self, Columns};
 use crate::service::{Series, Shared};
 use crate::writer::{Order, WriteOrder, closed};
@@ -38,6 +39,27 @@ pub struct SeriesSlice<'a> {
     pub values: &'a [f64],
 }
 
+/// A write on its way. It happens, whether or not it is waited for.
+#[must_use]
+pub struct Sent {
+    outcome: Option<oneshot::Receiver<Result<(), StoreError>>>,
+    hints: Vec<Hint>,
+}
+
+impl Sent {
+    /// Waits until the samples are durable and can be read.
+    ///
+    /// # Errors
+    /// [`SeriesError::Store`] if the store refuses, as where what joins the write conflicts.
+    pub async fn done(self) -> Result<(), SeriesError> {
+        if let Some(outcome) = self.outcome {
+            outcome.await.map_err(|_| closed())??;
+        }
+        self.hints.into_iter().for_each(|hint| hint());
+        Ok(())
+    }
+}
+
 impl Series {
     /// Writes samples: all are durable when this returns, and can be read; or none is written. `join` is committed with
     /// them.
@@ -51,6 +73,20 @@ impl Series {
         series: &[SeriesSamples],
         join: Batch,
     ) -> Result<(), SeriesError> {
+        self.send(organisation, series, join).await?.done().await
+    }
+
+    /// As [`Self::write`], as far as the write is on its way: what is wrong with it is told here, what the store says
+    /// by [`Sent::done`].
+    ///
+    /// # Errors
+    /// As of [`Self::write`], but for the store's.
+    pub async fn send(
+        &self,
+        organisation: OrganisationId,
+        series: &[SeriesSamples],
+        join: Batch,
+    ) -> Result<Sent, SeriesError> {
         let tags: Vec<&str> = series.iter().flat_map(|entry| &entry.tags).map(String::as_str).collect();
         let mut rest = tags.as_slice();
         let slices: Vec<SeriesSlice<'_>> = series
@@ -61,19 +97,19 @@ impl Series {
                 SeriesSlice { metric, tags: own, times, values }
             })
             .collect();
-        self.write_slices(organisation, &slices, join).await
+        self.send_slices(organisation, &slices, join).await
     }
 
-    /// As [`Self::write`], without owning what is written.
+    /// As [`Self::send`], without owning what is written.
     ///
     /// # Errors
-    /// As [`Self::write`].
-    pub async fn write_slices(
+    /// As of [`Self::send`].
+    pub async fn send_slices(
         &self,
         organisation: OrganisationId,
         series: &[SeriesSlice<'_>],
         join: Batch,
-    ) -> Result<(), SeriesError> {
+    ) -> Result<Sent, SeriesError> {
         check(series, &self.shared.parts.limits)?;
         let index = self.shared.index(organisation);
         let Resolved { columns, rows, deletions, new } = self.shared.resolve(organisation, &index, series)?;
@@ -87,12 +123,9 @@ impl Series {
         };
         let parts = log::parts(&columns);
         let order = WriteOrder { organisation, columns, parts, rows, new, join, index, deletions, reply };
+        let hints = self.shared.listeners.hints(organisation, series);
         self.orders.send(Order::Write(order)).await.map_err(|_| closed())?;
-        if let Some(outcome) = outcome {
-            outcome.await.map_err(|_| closed())??;
-        }
-        self.shared.listeners.tell(organisation, series);
-        Ok(())
+        Ok(Sent { outcome, hints })
     }
 
     /// Waits until every write so far is on the disk, acknowledged or not, or refused.

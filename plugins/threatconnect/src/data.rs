@@ -53,21 +53,24 @@ pub(crate) fn add(
         // Without a value there is nothing to weigh.
         number => number.filter(|_| value.is_some()),
     };
+    let wants_value = request.query("returnValue").is_some_and(|text| text.eq_ignore_ascii_case("true"));
     let written = by_reference(segment, |metric| {
-        host.write_one(Samples {
+        let samples = Samples {
             metric,
             key: key.as_deref().map(str::to_owned),
             times: date.into_iter().collect(),
             values: value.into_iter().collect(),
             weights: weight.into_iter().collect(),
-        })
+        };
+        match wants_value {
+            true => host.write_one(samples).map(Some),
+            false => host.add([samples]).map(|()| None),
+        }
     });
-    let written = written.map_err(|error| explained(error, segment, &name, key.as_ref()))?;
-    if request.query("returnValue").is_some_and(|text| text.eq_ignore_ascii_case("true")) {
-        Ok(Response::json(200, &Current { value: written.value, date: written.interval_start }))
-    } else {
-        Ok(Response::status(204))
-    }
+    Ok(match written.map_err(|error| explained(error, segment, &name, key.as_ref()))? {
+        Some(written) => Response::json(200, &Current { value: written.value, date: written.interval_start }),
+        None => Response::status(204),
+    })
 }
 
 /// The instant that `date` means. Without an offset it is one of the metric's own time zone, by whose days a user counts;

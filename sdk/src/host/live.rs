@@ -52,6 +52,11 @@ impl MetricsWrite for Live {
         let samples: Vec<_> = samples.into_iter().map(Into::into).collect();
         Ok(raw::metrics_write::write(&samples)?.into_iter().map(Into::into).collect())
     }
+
+    fn add(&self, samples: impl IntoIterator<Item = Samples>) -> Result<(), MetricError> {
+        let samples: Vec<_> = samples.into_iter().map(Into::into).collect();
+        Ok(raw::metrics_write::add(&samples)?)
+    }
 }
 
 impl SeriesRead for Live {

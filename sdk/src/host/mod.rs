@@ -75,6 +75,15 @@ pub trait MetricsWrite: 'static {
         let written = self.write([samples])?.pop();
         written.ok_or_else(|| MetricError::Other("the host answered nothing to one entry".into()))
     }
+
+    /// As [`Self::write`], for who does not need to know what it amounts to: cheaper, as nothing is waited for. All are
+    /// durable before the call's answer goes out, and what the call reads later has them in.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    fn add(&self, samples: impl IntoIterator<Item = Samples>) -> Result<(), MetricError> {
+        self.write(samples).map(drop)
+    }
 }
 
 /// Reading tagged series. Scope of a grant: metric name patterns.
@@ -176,7 +185,8 @@ pub trait SeriesRead: 'static {
 /// Writing and deleting tagged series. Scope of a grant: metric name patterns.
 pub trait SeriesWrite: 'static {
     /// Adds samples; series that are not there are made, each with the shared tags beside its own. Gives how many
-    /// samples there were. All are durable when this returns, or none is. The same write again changes nothing.
+    /// samples there were. All are durable, or none is, before the call's answer goes out, and what the call reads later
+    /// has them in. The same write again changes nothing.
     ///
     /// # Errors
     /// [`SeriesError::Invalid`] names what is wrong, [`SeriesError::Limit`] what is too much.

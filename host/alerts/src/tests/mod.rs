@@ -60,7 +60,7 @@ impl FakeFigures {
         let tag = format!("host:{host}");
         let slice = SeriesSlice { metric: "cpu", tags: &[&tag], times: &[time], values: &[value] };
         let listeners: Vec<_> = self.2.lock().iter().filter_map(Weak::upgrade).collect();
-        listeners.iter().for_each(|listener| listener.written(OURS, &[slice]));
+        listeners.into_iter().filter_map(|listener| listener.hint(OURS, &[slice])).for_each(|hint| hint());
     }
 }
 

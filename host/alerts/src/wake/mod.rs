@@ -11,7 +11,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use bellwether_kernel::{Clock, OrganisationId, Timestamp};
-use bellwether_series::{Listener, SeriesSlice};
+use bellwether_series::{Hint, Listener, SeriesSlice};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
@@ -131,8 +131,9 @@ impl Wakes {
 }
 
 impl Listener for Wakes {
-    fn written(&self, organisation: OrganisationId, series: &[SeriesSlice<'_>]) {
-        let now = self.clock.now();
+    /// A monitor that is only known while the write is under way is not woken: it was evaluated just then.
+    fn hint(self: Arc<Self>, organisation: OrganisationId, series: &[SeriesSlice<'_>]) -> Option<Hint> {
+        let (mut touched, mut times) = (Vec::new(), Vec::new());
         let watched = self.watched.read();
         let mut checks = CHECKS;
         for of_metric in series.chunk_by(|one, next| one.metric == next.metric) {
@@ -142,8 +143,19 @@ impl Listener for Wakes {
                 continue;
             };
             for slice in of_metric {
-                readers.touched(slice.tags, &mut checks, |watch| self.note(watch, slice.times, now));
+                let own = times.len()..times.len() + slice.times.len();
+                times.extend_from_slice(slice.times);
+                readers
+                    .touched(slice.tags, &mut checks, |watch| touched.push((Arc::clone(watch), own.clone())));
             }
         }
+        drop(watched);
+        if touched.is_empty() {
+            return None;
+        }
+        Some(Box::new(move || {
+            let now = self.clock.now();
+            touched.into_iter().for_each(|(watch, own)| self.note(&watch, &times[own], now));
+        }))
     }
 }

@@ -174,8 +174,8 @@ impl Readers {
     }
 
     /// Calls `each` for those who read the series with these tags; without looking further once `checks` are used up.
-    pub(super) fn touched(&self, tags: &[&str], checks: &mut usize, each: impl Fn(&Watch)) {
-        self.all.iter().for_each(|watch| each(watch));
+    pub(super) fn touched(&self, tags: &[&str], checks: &mut usize, mut each: impl FnMut(&Arc<Watch>)) {
+        self.all.iter().for_each(&mut each);
         let mut held = |(filter, watch): &(Filter, Arc<Watch>)| {
             if *checks == 0 || filter.matches(tags) {
                 each(watch);

@@ -19,8 +19,11 @@ impl wit::Host for Call {}
 
 impl Call {
     /// The alerts, and on whose behalf they are called, if that caller may do what needs `role`.
-    pub(super) fn alerts(&self, role: Role) -> Result<(Arc<Alerts>, Arc<Principal>), wit::AlertError> {
-        self.organisation(role).map_err(wit::AlertError::Forbidden)?;
+    pub(super) async fn alerts(
+        &mut self,
+        role: Role,
+    ) -> Result<(Arc<Alerts>, Arc<Principal>), wit::AlertError> {
+        self.reach(role).await.map_err(wit::AlertError::Forbidden)?;
         let principal = self.principal.clone().expect("a caller with a role is somebody");
         let alerts = self.scope.shared.alerts.get().and_then(std::sync::Weak::upgrade);
         let missing = || wit::AlertError::Unavailable("this host has no alerts now".to_owned());

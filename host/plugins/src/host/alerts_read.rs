@@ -16,14 +16,14 @@ use contract::alerts_types::{AlertError, Incident, Monitor, Mute};
 impl wit::Host for Call {
     async fn get_monitor(&mut self, name_or_id: String) -> Result<Monitor, AlertError> {
         self.takes(name_or_id.len());
-        let (alerts, principal) = self.alerts(Role::Read)?;
+        let (alerts, principal) = self.alerts(Role::Read).await?;
         let patterns = &self.scope.alerts_read;
         let found = granted_monitor(&alerts, principal.organisation, patterns, &name_or_id).await?;
         Ok(monitor(&found))
     }
 
     async fn list_monitors(&mut self, after: Option<u64>, limit: u32) -> Result<Vec<Monitor>, AlertError> {
-        let (alerts, principal) = self.alerts(Role::Read)?;
+        let (alerts, principal) = self.alerts(Role::Read).await?;
         let (mut asked, mut found) = (page(None, limit)?, Vec::new());
         asked.cursor = behind(after);
         loop {
@@ -45,7 +45,7 @@ impl wit::Host for Call {
         limit: u32,
     ) -> Result<wit::SeriesPage, AlertError> {
         self.takes(name_or_id.len() + cursor.as_ref().map_or(0, String::len));
-        let (alerts, principal) = self.alerts(Role::Read)?;
+        let (alerts, principal) = self.alerts(Role::Read).await?;
         let asked = page(cursor.as_deref(), limit)?;
         let patterns = &self.scope.alerts_read;
         let found = granted_monitor(&alerts, principal.organisation, patterns, &name_or_id).await?;
@@ -64,7 +64,7 @@ impl wit::Host for Call {
         let texts = [&filter.monitor, &filter.assignee, &cursor].into_iter().flatten().map(String::len);
         let pairs = filter.labels.iter().map(|label| label.name.len() + label.value.len());
         self.takes(texts.chain(pairs).sum());
-        let (alerts, principal) = self.alerts(Role::Read)?;
+        let (alerts, principal) = self.alerts(Role::Read).await?;
         let asked = page(cursor.as_deref(), limit)?;
         let time = |time: Option<i64>, field| time.map(|time| instant(time, field)).transpose();
         let filter = IncidentFilter {
@@ -86,13 +86,13 @@ impl wit::Host for Call {
 
     async fn get_incident(&mut self, id: String) -> Result<Incident, AlertError> {
         self.takes(id.len());
-        let (alerts, principal) = self.alerts(Role::Read)?;
+        let (alerts, principal) = self.alerts(Role::Read).await?;
         granted_incident(&alerts, principal.organisation, &self.scope.alerts_read, &id).await.map(incident)
     }
 
     async fn list_breaches(&mut self, id: String, limit: u32) -> Result<Vec<wit::Breach>, AlertError> {
         self.takes(id.len());
-        let (alerts, principal) = self.alerts(Role::Read)?;
+        let (alerts, principal) = self.alerts(Role::Read).await?;
         let PageRequest { limit, .. } = page(None, limit)?;
         let found = granted_incident(&alerts, principal.organisation, &self.scope.alerts_read, &id).await?;
         let breaches = alerts.incident_intervals(principal.organisation, found.id, limit).await;
@@ -100,7 +100,7 @@ impl wit::Host for Call {
     }
 
     async fn list_mutes(&mut self, after: Option<u64>, limit: u32) -> Result<Vec<Mute>, AlertError> {
-        let (alerts, principal) = self.alerts(Role::Read)?;
+        let (alerts, principal) = self.alerts(Role::Read).await?;
         let (mut asked, mut found) = (page(None, limit)?, Vec::new());
         asked.cursor = behind(after);
         loop {

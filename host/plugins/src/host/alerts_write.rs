@@ -20,7 +20,7 @@ use contract::alerts_write as wit;
 impl wit::Host for Call {
     async fn put_monitor(&mut self, document: String) -> Result<wit::Stored, AlertError> {
         self.takes(document.len());
-        let (alerts, principal) = self.alerts(Role::Write)?;
+        let (alerts, principal) = self.alerts(Role::Write).await?;
         let wrong = |error: serde_json::Error| {
             invalid(FieldError::new("document", "text", format!("a monitor as JSON: {error}")))
         };
@@ -44,7 +44,7 @@ impl wit::Host for Call {
 
     async fn pause_monitor(&mut self, name_or_id: String, paused: bool) -> Result<Monitor, AlertError> {
         self.takes(name_or_id.len());
-        let (alerts, principal) = self.alerts(Role::Write)?;
+        let (alerts, principal) = self.alerts(Role::Write).await?;
         let patterns = &self.scope.alerts_write;
         let found = granted_monitor(&alerts, principal.organisation, patterns, &name_or_id).await?;
         let changed = alerts.pause_monitor(&principal, &found.id.to_string(), paused).await;
@@ -53,7 +53,7 @@ impl wit::Host for Call {
 
     async fn delete_monitor(&mut self, name_or_id: String) -> Result<(), AlertError> {
         self.takes(name_or_id.len());
-        let (alerts, principal) = self.alerts(Role::Write)?;
+        let (alerts, principal) = self.alerts(Role::Write).await?;
         let effect = self.effect_on_alerts(&principal, "delete-monitor", &name_or_id, None);
         if self.done_before(effect.as_ref()).await?.is_some() {
             return Ok(());
@@ -86,7 +86,7 @@ impl wit::Host for Call {
             new.scope.labels.iter().chain(&new.scope.tags).map(|pair| pair.name.len() + pair.value.len());
         let names = new.scope.monitors.iter().map(String::len);
         self.takes(new.reason.len() + pairs.chain(names).sum::<usize>());
-        let (alerts, principal) = self.alerts(Role::Write)?;
+        let (alerts, principal) = self.alerts(Role::Write).await?;
         // Not its times: a repeat reads another clock.
         let about = format!("{:?}", new.scope);
         let scope = scope(new.scope);
@@ -127,7 +127,7 @@ impl wit::Host for Call {
     }
 
     async fn remove_mute(&mut self, id: u64) -> Result<(), AlertError> {
-        let (alerts, principal) = self.alerts(Role::Write)?;
+        let (alerts, principal) = self.alerts(Role::Write).await?;
         let effect = self.effect_on_alerts(&principal, "remove-mute", &id.to_string(), None);
         if self.done_before(effect.as_ref()).await?.is_some() {
             return Ok(());
@@ -167,7 +167,7 @@ impl Call {
     async fn change_incident(&mut self, id: String, change: Change) -> Result<Incident, AlertError> {
         let (function, given) = change.parts();
         self.takes(id.len() + given.map_or(0, str::len));
-        let (alerts, principal) = self.alerts(Role::Write)?;
+        let (alerts, principal) = self.alerts(Role::Write).await?;
         let patterns = &self.scope.alerts_write;
         let found = granted_incident(&alerts, principal.organisation, patterns, &id).await?;
         let effect = self.effect_on_alerts(&principal, function, &id, given);

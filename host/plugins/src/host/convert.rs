@@ -1,6 +1,6 @@
 //! Metrics' words in the contract's types and back, for both metric interfaces.
 
-use bellwether_access::Role;
+use bellwether_access::{Principal, Role};
 use bellwether_kernel::{Cursor, FieldError, MetricId, OrganisationId, Timestamp};
 use bellwether_metrics::{DataType, Definition, Interval, Metric, MetricError, MetricReference, NamePattern};
 use bellwether_store::StoreError;
@@ -33,8 +33,8 @@ pub(super) fn cursor(text: &str) -> Result<Cursor, FieldError> {
 }
 
 impl Call {
-    /// The caller's organisation and its time zone, if the caller may do what needs `role`.
-    pub(super) fn organisation(&self, role: Role) -> Result<(OrganisationId, &str), String> {
+    /// On whose behalf the call is, if they may do what needs `role`.
+    pub(super) fn caller(&self, role: Role) -> Result<&Principal, String> {
         let Some(principal) = &self.principal else {
             return Err("nobody is known to call, so no organisation's data can be reached".to_owned());
         };
@@ -42,7 +42,24 @@ impl Call {
             let needed = if role == Role::Admin { "admin" } else { "write" };
             return Err(format!("the caller's key does not have the role {needed}"));
         }
-        Ok((principal.organisation, &principal.time_zone))
+        Ok(principal)
+    }
+
+    /// As [`Self::caller`], before data is read or, with a role above that, changed: behind what was posted.
+    pub(super) async fn reach(&mut self, role: Role) -> Result<&Principal, String> {
+        self.caller(role)?;
+        if role == Role::Read {
+            self.settle().await?;
+        } else {
+            self.act().await?;
+        }
+        self.caller(role)
+    }
+
+    /// The caller's organisation, if the caller may do what needs `role`.
+    pub(super) async fn metrics_caller(&mut self, role: Role) -> Result<OrganisationId, wit::MetricError> {
+        let caller = self.reach(role).await;
+        caller.map(|caller| caller.organisation).map_err(wit::MetricError::Forbidden)
     }
 
     /// The metric's reference in the host's type, if `patterns` let the plugin see it. A name tells by itself, an id

@@ -19,6 +19,7 @@ impl Host for Call {
             body: request.body,
             timeout: request.timeout.map(Duration::from_millis),
         };
+        self.act().await.map_err(HttpError::Other)?;
         let (scope, spent) = (Arc::clone(&self.scope), Arc::clone(&self.egress));
         let answer = scope.shared.egress.send(&scope.outlet, &spent, outgoing).await;
         scope.seen.requested(sent, answer.as_ref().ok().map(|answer| answer.body.len()));

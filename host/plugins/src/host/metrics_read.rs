@@ -13,14 +13,14 @@ use contract::metrics_types::{Metric, MetricError, MetricReference};
 impl wit::Host for Call {
     async fn get(&mut self, reference: MetricReference) -> Result<Metric, MetricError> {
         self.takes(reference_size(&reference));
-        let (organisation, _) = self.organisation(Role::Read).map_err(MetricError::Forbidden)?;
+        let organisation = self.metrics_caller(Role::Read).await?;
         let reference = self.reference(organisation, reference, &self.scope.metrics_read).await?;
         let found = self.services().metrics.get(organisation, &reference).await.map_err(metric_error)?;
         Ok(metric(&found))
     }
 
     async fn list_metrics(&mut self, offset: u64, limit: u32) -> Result<wit::MetricPage, MetricError> {
-        let (organisation, _) = self.organisation(Role::Read).map_err(MetricError::Forbidden)?;
+        let organisation = self.metrics_caller(Role::Read).await?;
         if !(1..=limits::PAGE).contains(&limit) {
             let expected = format!("1 to {}", limits::PAGE);
             return Err(MetricError::Invalid(field_error(FieldError::new("limit", limit, expected))));
@@ -42,7 +42,7 @@ impl wit::Host for Call {
             wit::KeySelection::Keys(keys) => keys.iter().map(String::len).sum(),
         };
         self.takes(reference_size(&query.metric) + keys);
-        let (organisation, _) = self.organisation(Role::Read).map_err(MetricError::Forbidden)?;
+        let organisation = self.metrics_caller(Role::Read).await?;
         let query = IntervalQuery {
             metric: self.reference(organisation, query.metric, &self.scope.metrics_read).await?,
             keys: match query.keys {

@@ -1,6 +1,8 @@
 //! `bellwether:host/metrics-write`: the caller's role must be write or above, and the grant's patterns cover the
 //! metric. What is deleted is told in the caller's audit log.
 
+use std::sync::Arc;
+
 use bellwether_access::{DataChange, Role};
 use bellwether_kernel::{OrganisationId, Timestamp};
 use bellwether_metrics::{Defined, MetricError as Refused, RecordedWrite, SampleColumns};
@@ -15,11 +17,12 @@ use contract::metrics_write as wit;
 impl wit::Host for Call {
     async fn define(&mut self, wanted: MetricDefinition) -> Result<wit::Defined, MetricError> {
         self.takes(wanted.name.len() + wanted.description.as_ref().map_or(0, String::len));
-        let (organisation, time_zone) = self.organisation(Role::Write).map_err(MetricError::Forbidden)?;
+        self.settle().await.map_err(MetricError::Forbidden)?;
+        let caller = self.caller(Role::Write).map_err(MetricError::Forbidden)?;
+        let (organisation, time_zone) = (caller.organisation, caller.time_zone.clone());
         if !covers(&self.scope.metrics_write, &wanted.name) {
             return Err(not_granted(&wanted.name));
         }
-        let time_zone = time_zone.to_owned();
         let effect = self.effect_of_define(organisation, &wanted);
         if let Some(defined) = self.defined_before(effect.as_ref()).await? {
             return Ok(defined);
@@ -32,6 +35,9 @@ impl wit::Host for Call {
         match metrics.define_with(organisation, &time_zone, definition(wanted), join).await {
             Ok(defined) => {
                 self.counted(effect.as_ref());
+                if defined.created {
+                    self.acted();
+                }
                 Ok(wit::Defined { metric: metric(&defined.metric), created: defined.created })
             }
             Err(error) if happened(effect.as_ref(), &error) => {
@@ -43,7 +49,7 @@ impl wit::Host for Call {
 
     async fn delete(&mut self, reference: MetricReference) -> Result<Metric, MetricError> {
         self.takes(reference_size(&reference));
-        let (organisation, _) = self.organisation(Role::Write).map_err(MetricError::Forbidden)?;
+        let organisation = self.metrics_caller(Role::Write).await?;
         let effect = self.effect_of_delete(organisation, &reference);
         if let Some(deleted) = self.deleted_before(effect.as_ref()).await? {
             return Ok(deleted);
@@ -69,7 +75,7 @@ impl wit::Host for Call {
 
     async fn write(&mut self, samples: Vec<wit::Samples>) -> Result<Vec<wit::Written>, MetricError> {
         self.takes(samples.iter().map(size).sum());
-        let (organisation, _) = self.organisation(Role::Write).map_err(MetricError::Forbidden)?;
+        let organisation = self.metrics_caller(Role::Write).await?;
         let Some(effect) = self.effect_of_write(organisation, &samples) else {
             let entries = self.entries(organisation, samples).await?;
             let metrics = &self.services().metrics;
@@ -86,6 +92,18 @@ impl wit::Host for Call {
             },
         };
         Ok(self.written(&effect, written.map_err(metric_error)?))
+    }
+
+    async fn add(&mut self, samples: Vec<wit::Samples>) -> Result<(), MetricError> {
+        if !self.may_post() {
+            return self.write(samples).await.map(drop);
+        }
+        self.takes(samples.iter().map(size).sum());
+        let organisation = self.caller(Role::Write).map_err(MetricError::Forbidden)?.organisation;
+        let entries = self.entries(organisation, samples).await?;
+        let metrics = Arc::clone(&self.services().metrics);
+        let write = async move { metrics.write_columns(organisation, &entries, Batch::new()).await };
+        self.post(write).await.map_err(metric_error)
     }
 }
 

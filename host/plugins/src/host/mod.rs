@@ -15,6 +15,9 @@ mod http_client;
 mod log;
 mod metrics_read;
 mod metrics_write;
+mod posting;
+#[cfg(test)]
+mod posting_tests;
 mod random;
 mod records_convert;
 mod records_read;
@@ -56,7 +59,9 @@ use crate::seen::Seen;
 use crate::settings::KeptSettings;
 use crate::wasi::World;
 use effects::Effects;
+use posting::Posting;
 
+pub(crate) use posting::Posted;
 pub(crate) use state::{rows as state_rows, size as state_size};
 
 /// What plugins are served from.
@@ -224,6 +229,7 @@ pub(crate) struct Call {
     principal: Option<Arc<Principal>>,
     log: LogBook,
     effects: Option<Effects>,
+    posting: Posting,
     /// Shared with the world's own way out.
     pub(crate) egress: Arc<Spent>,
     /// Bytes the plugin handed over until now.
@@ -253,9 +259,9 @@ impl Call {
         effects: Option<EffectScope>,
     ) -> Self {
         let log = LogBook::new(&scope.limits);
-        let (egress, handed_over, world, secrets) = Default::default();
+        let (posting, egress, handed_over, world, secrets) = Default::default();
         let effects = effects.map(Effects::new);
-        Self { scope, principal, log, effects, egress, handed_over, world, secrets }
+        Self { scope, principal, log, effects, posting, egress, handed_over, world, secrets }
     }
 
     /// Writes a line behind what was printed so far.

@@ -5,21 +5,21 @@ use bellwether_kernel::{FieldError, OrganisationId, Timestamp};
 use bellwether_records::{Content, Record, RecordError, RecordKind};
 
 use super::convert::{field_error, store_refused, time};
-use super::{Call, contract};
+use super::{Call, Scope, contract};
 use contract::records_types as wit;
 
 impl wit::Host for Call {}
 
 impl Call {
-    /// The caller's organisation, if the caller may do what needs `role`, and a grant of `kinds` holds for `kind`.
-    pub(super) fn records_caller(
-        &self,
+    /// The caller's organisation, if the caller may do what needs `role`, and the grant for that holds for `kind`.
+    pub(super) async fn records_caller(
+        &mut self,
         role: Role,
-        kinds: &[RecordKind],
         kind: RecordKind,
     ) -> Result<OrganisationId, wit::RecordError> {
-        let (organisation, _) = self.organisation(role).map_err(wit::RecordError::Forbidden)?;
-        if kinds.contains(&kind) {
+        let organisation = self.reach(role).await.map_err(wit::RecordError::Forbidden)?.organisation;
+        let Scope { records_read, records_write, .. } = &*self.scope;
+        if if role == Role::Read { records_read } else { records_write }.contains(&kind) {
             return Ok(organisation);
         }
         let refused = format!("the plugin's grant does not cover {}", kind.plural());

@@ -14,7 +14,7 @@ impl wit::Host for Call {
     async fn find(&mut self, search: wit::Search) -> Result<wit::Found, RecordError> {
         self.takes(search.query.len() + search.cursor.as_ref().map_or(0, String::len));
         let kind = kind(search.kind);
-        let organisation = self.records_caller(Role::Read, &self.scope.records_read, kind)?;
+        let organisation = self.records_caller(Role::Read, kind).await?;
         let cursor = search.cursor.as_deref().map(cursor).transpose().map_err(invalid);
         let search = Search {
             kind,
@@ -38,7 +38,7 @@ impl wit::Host for Call {
 
     async fn get(&mut self, asked: RecordKind, id: u64) -> Result<Stored, RecordError> {
         let kind = kind(asked);
-        let organisation = self.records_caller(Role::Read, &self.scope.records_read, kind)?;
+        let organisation = self.records_caller(Role::Read, kind).await?;
         let record = self.services().records.get(organisation, kind, RecordId(id)).await;
         record.map(stored).map_err(record_error)
     }

@@ -14,7 +14,7 @@ impl wit::Host for Call {
     async fn append(&mut self, asked: RecordKind, contents: Vec<wit::Content>) -> Result<u64, RecordError> {
         self.takes(contents.iter().map(size).sum());
         let kind = kind(asked);
-        let organisation = self.records_caller(Role::Write, &self.scope.records_write, kind)?;
+        let organisation = self.records_caller(Role::Write, kind).await?;
         let contents = contents.into_iter().enumerate().map(|(at, one)| content(at, one));
         let contents = contents.collect::<Result<Vec<Content>, _>>()?;
         let effect = self.effect_of_append(organisation, kind, &contents);

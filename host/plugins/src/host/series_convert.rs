@@ -13,8 +13,9 @@ impl wit::Host for Call {}
 
 impl Call {
     /// The caller's organisation, if the caller may do what needs `role`.
-    pub(super) fn series_caller(&self, role: Role) -> Result<OrganisationId, wit::SeriesError> {
-        self.organisation(role).map(|(organisation, _)| organisation).map_err(wit::SeriesError::Forbidden)
+    pub(super) async fn series_caller(&mut self, role: Role) -> Result<OrganisationId, wit::SeriesError> {
+        let caller = self.reach(role).await;
+        caller.map(|caller| caller.organisation).map_err(wit::SeriesError::Forbidden)
     }
 }
 

@@ -12,7 +12,7 @@ use contract::series_types::SeriesError;
 
 impl wit::Host for Call {
     async fn query(&mut self, question: wit::Question) -> Result<Vec<wit::Line>, SeriesError> {
-        let organisation = self.series_caller(Role::Read)?;
+        let organisation = self.series_caller(Role::Read).await?;
         let step = question.step.map(|step| {
             i64::try_from(step).map_err(|_| invalid(FieldError::new("step", step, "milliseconds below 2^63")))
         });
@@ -35,7 +35,7 @@ impl wit::Host for Call {
         start: i64,
         end: i64,
     ) -> Result<Vec<wit::Series>, SeriesError> {
-        let organisation = self.series_caller(Role::Read)?;
+        let organisation = self.series_caller(Role::Read).await?;
         granted(&self.scope.series_read, &metric)?;
         let (filter, range) = (filter(&text)?, (instant(start, "start")?, instant(end, "end")?));
         let found = self.services().series.raw(organisation, &metric, &filter, range).await;
@@ -54,7 +54,7 @@ impl wit::Host for Call {
         end: i64,
         limit: u32,
     ) -> Result<Vec<wit::Selection>, SeriesError> {
-        let organisation = self.series_caller(Role::Read)?;
+        let organisation = self.series_caller(Role::Read).await?;
         let (matchers, range) = (known(matchers)?, (instant(start, "start")?, instant(end, "end")?));
         let patterns = &self.scope.series_read;
         let visible = |metric: &str| covers(patterns, metric);
@@ -73,7 +73,7 @@ impl wit::Host for Call {
         matchers: Vec<wit::Matcher>,
         limit: u32,
     ) -> Result<Vec<wit::SeriesIdentity>, SeriesError> {
-        let organisation = self.series_caller(Role::Read)?;
+        let organisation = self.series_caller(Role::Read).await?;
         let (matchers, limit) = (known(matchers)?, identities(limit)?);
         let patterns = &self.scope.series_read;
         let visible = |metric: &str| covers(patterns, metric);
@@ -87,7 +87,7 @@ impl wit::Host for Call {
         matchers: Vec<wit::Matcher>,
         limit: u32,
     ) -> Result<Vec<String>, SeriesError> {
-        let organisation = self.series_caller(Role::Read)?;
+        let organisation = self.series_caller(Role::Read).await?;
         let (matchers, limit) = (known(matchers)?, identities(limit)?);
         let patterns = &self.scope.series_read;
         let visible = |metric: &str| covers(patterns, metric);
@@ -101,7 +101,7 @@ impl wit::Host for Call {
         key: Option<String>,
         limit: u32,
     ) -> Result<Vec<String>, SeriesError> {
-        let organisation = self.series_caller(Role::Read)?;
+        let organisation = self.series_caller(Role::Read).await?;
         let (matchers, limit) = (known(matchers)?, identities(limit)?);
         let patterns = &self.scope.series_read;
         let visible = |metric: &str| covers(patterns, metric);
@@ -116,7 +116,7 @@ impl wit::Host for Call {
         after: Option<String>,
         limit: u32,
     ) -> Result<Vec<wit::TaggedMetric>, SeriesError> {
-        let organisation = self.series_caller(Role::Read)?;
+        let organisation = self.series_caller(Role::Read).await?;
         let limit = page(limit)?;
         let patterns = &self.scope.series_read;
         let visible = |metric: &str| covers(patterns, metric);
@@ -126,13 +126,13 @@ impl wit::Host for Call {
     }
 
     async fn get(&mut self, metric: String) -> Result<wit::TaggedMetric, SeriesError> {
-        let organisation = self.series_caller(Role::Read)?;
+        let organisation = self.series_caller(Role::Read).await?;
         granted(&self.scope.series_read, &metric)?;
         self.services().series.metric(organisation, &metric).map(|found| tagged(&found)).map_err(series_error)
     }
 
     async fn tag_keys(&mut self, metric: String) -> Result<Vec<wit::Counted>, SeriesError> {
-        let organisation = self.series_caller(Role::Read)?;
+        let organisation = self.series_caller(Role::Read).await?;
         granted(&self.scope.series_read, &metric)?;
         let keys = self.services().series.tag_keys(organisation, &metric).map_err(series_error)?;
         let counted =
@@ -147,7 +147,7 @@ impl wit::Host for Call {
         after: Option<String>,
         limit: u32,
     ) -> Result<Vec<wit::Counted>, SeriesError> {
-        let organisation = self.series_caller(Role::Read)?;
+        let organisation = self.series_caller(Role::Read).await?;
         granted(&self.scope.series_read, &metric)?;
         let limit = page(limit)?;
         let series = &self.services().series;

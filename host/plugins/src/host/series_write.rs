@@ -3,7 +3,7 @@
 //! A step that is repeated writes the same samples again, and the last of one time holds: it needs no record.
 
 use bellwether_access::{DataChange, Role};
-use bellwether_kernel::FieldError;
+use bellwether_kernel::{FieldError, OrganisationId};
 use bellwether_series::{Samples, SeriesSamples, SeriesSlice};
 use bellwether_store::Batch;
 
@@ -19,7 +19,7 @@ impl wit::Host for Call {
         shared_tags: Vec<String>,
         series: Vec<wit::SeriesSamples>,
     ) -> Result<u64, SeriesError> {
-        let organisation = self.series_caller(Role::Write)?;
+        let organisation = self.writer().await?;
         let mut written = 0;
         let mut entries = Vec::with_capacity(series.len());
         for entry in series {
@@ -30,13 +30,13 @@ impl wit::Host for Call {
             let samples = Samples { times: entry.times, values: entry.values };
             entries.push(SeriesSamples { metric: entry.metric, tags, samples });
         }
-        let series = &self.services().series;
-        series.write(organisation, &entries, Batch::new()).await.map_err(series_error)?;
+        let write = self.services().series.send(organisation, &entries, Batch::new()).await;
+        self.post(write.map_err(series_error)?.done()).await.map_err(series_error)?;
         Ok(written)
     }
 
     async fn write_table(&mut self, table: wit::Table) -> Result<u64, SeriesError> {
-        let organisation = self.series_caller(Role::Write)?;
+        let organisation = self.writer().await?;
         let texts = texts(&table)?;
         let series = slices(&table, &texts)?;
         let mut before = None;
@@ -46,13 +46,13 @@ impl wit::Host for Call {
                 before = Some(entry.metric);
             }
         }
-        let store = &self.services().series;
-        store.write_slices(organisation, &series, Batch::new()).await.map_err(series_error)?;
+        let write = self.services().series.send_slices(organisation, &series, Batch::new()).await;
+        self.post(write.map_err(series_error)?.done()).await.map_err(series_error)?;
         Ok(table.times.len() as u64)
     }
 
     async fn describe(&mut self, metric: String, metadata: Metadata) -> Result<(), SeriesError> {
-        let organisation = self.series_caller(Role::Write)?;
+        let organisation = self.series_caller(Role::Write).await?;
         granted(&self.scope.series_write, &metric)?;
         let series = &self.services().series;
         let before = series.metric(organisation, &metric).map(|before| before.metadata).unwrap_or_default();
@@ -70,11 +70,23 @@ impl wit::Host for Call {
     }
 
     async fn delete(&mut self, metric: String, text: String) -> Result<u64, SeriesError> {
-        let organisation = self.series_caller(Role::Write)?;
+        let organisation = self.series_caller(Role::Write).await?;
         granted(&self.scope.series_write, &metric)?;
         let filter = filter(&text)?;
         let told = self.told(&DataChange::DeleteSeries { metric: &metric, filter: &text });
         self.services().series.delete(organisation, &metric, filter, told).await.map_err(series_error)
+    }
+}
+
+impl Call {
+    /// The organisation of a caller who may write, behind what was posted before.
+    async fn writer(&mut self) -> Result<OrganisationId, SeriesError> {
+        match self.may_post() {
+            true => {
+                self.caller(Role::Write).map(|caller| caller.organisation).map_err(SeriesError::Forbidden)
+            }
+            false => self.series_caller(Role::Write).await,
+        }
     }
 }
 

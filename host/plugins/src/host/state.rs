@@ -17,16 +17,17 @@ use contract::state::{Host, StateError};
 impl Host for Call {
     async fn get(&mut self, key: String) -> Result<Option<Vec<u8>>, StateError> {
         self.takes(key.len());
-        let drawer = self.drawer()?;
+        let drawer = self.drawer().await?;
         let value = self.value(&drawer.row(&key)?).await?;
         Ok(value.map(Vec::from))
     }
 
     async fn set(&mut self, key: String, value: Option<Vec<u8>>) -> Result<(), StateError> {
         self.takes(key.len() + value.as_ref().map_or(0, Vec::len));
-        let drawer = self.drawer()?;
+        let drawer = self.drawer().await?;
         let row = drawer.row(&key)?;
         let value = checked(value)?;
+        self.act().await.map_err(StateError::Other)?;
         let effect = self.effect_of_state("state.set", drawer.organisation, &key, None, value.as_deref());
         for _ in 0..limits::STATE_ATTEMPTS {
             if self.changed_before(effect.as_ref()).await? {
@@ -47,9 +48,10 @@ impl Host for Call {
         value: Option<Vec<u8>>,
     ) -> Result<(), StateError> {
         self.takes(key.len() + [&expected, &value].into_iter().flatten().map(Vec::len).sum::<usize>());
-        let drawer = self.drawer()?;
+        let drawer = self.drawer().await?;
         let row = drawer.row(&key)?;
         let value = checked(value)?;
+        self.act().await.map_err(StateError::Other)?;
         let (organisation, wanted) = (drawer.organisation, expected.as_deref());
         let effect = self.effect_of_state("state.swap", organisation, &key, wanted, value.as_deref());
         for _ in 0..limits::STATE_ATTEMPTS {
@@ -74,7 +76,7 @@ impl Host for Call {
         limit: u32,
     ) -> Result<Vec<String>, StateError> {
         self.takes(prefix.len() + after.as_ref().map_or(0, String::len));
-        let drawer = self.drawer()?;
+        let drawer = self.drawer().await?;
         if !(1..=limits::PAGE).contains(&limit) {
             return Err(StateError::Other(format!("limit is {limit}, expected 1 to {}", limits::PAGE)));
         }
@@ -134,8 +136,8 @@ pub(crate) fn size(organisation: OrganisationId, plugin: &str) -> Key {
 }
 
 impl Call {
-    fn drawer(&self) -> Result<Drawer, StateError> {
-        let (organisation, _) = self.organisation(Role::Read).map_err(StateError::Other)?;
+    async fn drawer(&mut self) -> Result<Drawer, StateError> {
+        let organisation = self.reach(Role::Read).await.map_err(StateError::Other)?.organisation;
         Ok(Drawer { organisation, plugin: self.scope.state.clone() })
     }
 

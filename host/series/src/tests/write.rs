@@ -3,7 +3,7 @@
 use bellwether_store::{Key, Precondition, Space, Store as _};
 
 use super::*;
-use crate::{Listener, SeriesSlice, WrittenPart};
+use crate::{Hint, Listener, SeriesSlice, WrittenPart};
 
 #[tokio::test]
 async fn of_several_samples_at_one_time_the_last_written_holds_wherever_they_are() {
@@ -174,9 +174,11 @@ async fn a_listener_is_told_of_what_can_be_read_and_of_nothing_that_was_refused(
     #[derive(Default)]
     struct Keeps(Told);
     impl Listener for Keeps {
-        fn written(&self, organisation: OrganisationId, series: &[SeriesSlice<'_>]) {
+        fn hint(self: Arc<Self>, organisation: OrganisationId, series: &[SeriesSlice<'_>]) -> Option<Hint> {
             assert_eq!(organisation, OURS);
-            self.0.lock().extend(series.iter().map(|slice| (slice.tags.join(","), slice.times.to_vec())));
+            let series = series.iter().map(|slice| (slice.tags.join(","), slice.times.to_vec()));
+            let series: Vec<_> = series.collect();
+            Some(Box::new(move || self.0.lock().extend(series)))
         }
     }
     let house = House::new().await;
