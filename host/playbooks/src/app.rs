@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bellwether_access::Principal;
 use bellwether_kernel::value::{Input, Value, ValueType};
-use bellwether_kernel::{OrganisationId, RunId, Timestamp};
+use bellwether_kernel::{FieldError, OrganisationId, RunId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::PlaybookError;
@@ -189,4 +189,16 @@ pub trait Pins: Send + Sync + 'static {
     /// # Errors
     /// If the store does not answer or is damaged.
     async fn pins(&self, organisation: OrganisationId, app: &str) -> Result<Vec<Pin>, PlaybookError>;
+
+    /// The names of an organisation's published playbooks that call the app of that name in whichever version is current,
+    /// and whose steps do not fit one that is as described, each with why.
+    ///
+    /// # Errors
+    /// If the store does not answer or is damaged.
+    async fn misfits(
+        &self,
+        organisation: OrganisationId,
+        app: &str,
+        description: &AppDescription,
+    ) -> Result<Vec<(String, FieldError)>, PlaybookError>;
 }

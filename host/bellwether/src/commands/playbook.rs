@@ -172,6 +172,7 @@ const FIELDS: &[output::Column] = &[
     ("state", "/status/state"),
     ("since", "/status/since"),
     ("reason", "/status/reason"),
+    ("problem", "/problem"),
     ("description", "/description"),
     ("trigger", "/trigger/type"),
     ("next due", "/next_due"),
@@ -195,6 +196,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
                 ("TRIGGER", "/trigger/type"),
                 ("NEXT DUE", "/next_due"),
                 ("UPDATED", "/updated"),
+                ("PROBLEM", "/problem"),
             ];
             output::listing(format, &playbooks, &columns)?;
         }

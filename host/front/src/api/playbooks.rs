@@ -37,6 +37,10 @@ pub(crate) struct Playbook {
     /// The newest version there is; greater than `published` where there is a draft.
     latest: u32,
     status: Status,
+    /// Why a run of it fails, as far as that is known before: an app, a playbook or a secret that it names is not there any
+    /// more, or another than when it was stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
     /// When it is due next, for one with a trigger by time.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_due: Option<Instant>,
@@ -110,6 +114,7 @@ impl Playbook {
             published: playbook.published,
             latest: playbook.latest,
             status: playbook.status.clone().into(),
+            problem: playbook.problem.clone(),
             next_due: playbook.next_due.map(Instant),
             description: playbook.document.description.clone(),
             trigger: playbook.document.trigger.clone(),

@@ -44,26 +44,29 @@ pub(crate) async fn start(State(services): State<Shared>, request: Request) -> R
     let form = filled(&body);
     let field = |name| field(&form, name);
     let playbook = field("playbook");
-    let (principal, inputs) = match asked(&services, field("key"), playbook).await {
+    let Asked { principal, inputs, problem } = match asked(&services, field("key"), playbook).await {
         Ok(asked) => asked,
         Err(problem) => return Ok(refused("Start a playbook", &problem, &which(playbook))),
     };
     let title = format!("Start {playbook}");
+    let asking = told(problem.as_deref()) + &filled_in(playbook, &inputs, &form);
     if field("go").is_empty() {
-        return Ok(page(&title, &filled_in(playbook, &inputs, &form)));
+        return Ok(page(&title, &asking));
     }
     match run(&services, &principal, playbook, &inputs, &form).await {
         Ok(body) => Ok(page(playbook, &body)),
-        Err(problem) => Ok(refused(&title, &problem, &filled_in(playbook, &inputs, &form))),
+        Err(problem) => Ok(refused(&title, &problem, &asking)),
     }
 }
 
-/// Who asks, and what the playbook is started with.
-async fn asked(
-    services: &Services,
-    key: &str,
-    playbook: &str,
-) -> Result<(Arc<Principal>, Vec<Input>), Problem> {
+/// Who asks, what the playbook is started with, and why it will fail, if that is known.
+struct Asked {
+    principal: Arc<Principal>,
+    inputs: Vec<Input>,
+    problem: Option<String>,
+}
+
+async fn asked(services: &Services, key: &str, playbook: &str) -> Result<Asked, Problem> {
     let principal = known(services, key)?;
     if principal.role < Role::Write {
         return Err(Problem::new(
@@ -71,8 +74,16 @@ async fn asked(
             "This needs the role write; this key may only read",
         ));
     }
-    let inputs = services.playbooks().start_inputs(principal.organisation, playbook).await?;
-    Ok((principal, inputs))
+    let (playbooks, organisation) = (services.playbooks(), principal.organisation);
+    let inputs = playbooks.start_inputs(organisation, playbook).await?;
+    let problem = playbooks.get(organisation, playbook).await?.problem.clone();
+    Ok(Asked { principal, inputs, problem })
+}
+
+/// What of a playbook does not fit what it calls.
+fn told(problem: Option<&str>) -> String {
+    let told = |problem| format!("<p class=\"problem\">It will fail: {}</p>\n", escaped(problem));
+    problem.map_or_else(String::new, told)
 }
 
 async fn run(

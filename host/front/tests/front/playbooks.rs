@@ -129,6 +129,16 @@ async fn a_secret_that_a_playbook_names_is_not_deleted_unless_it_is_forced() {
     assert!(detail.contains("named by the playbook signed"), "{detail}");
     let forced = host.ask("DELETE", "/v1/secrets/signing?force=true", &host.admin, Value::Null).await;
     assert_eq!(forced.status, 204);
+
+    // The playbook says what is wrong with it from here on.
+    for (path, place) in [("/v1/playbooks/signed", "/problem"), ("/v1/playbooks", "/items/0/problem")] {
+        let shown = host.ask("GET", path, &host.read, Value::Null).await.json();
+        let problem = shown.pointer(place).and_then(Value::as_str).unwrap();
+        let expected = "trigger.signature.secret is \"signing\", expected the name of a secret that is there";
+        assert!(problem.starts_with("line 1, column ") && problem.ends_with(expected), "{problem}");
+    }
+    let asked = form(&host, "/start", &[("playbook", "signed"), ("key", &host.write)]).await;
+    assert!(asked.contains("<p class=\"problem\">It will fail: line 1, column "), "{asked}");
 }
 
 /// Sends a form of the page.

@@ -1,6 +1,7 @@
 //! From a document to what can be run: names checked, templates compiled, and everything held against the apps and
 //! playbooks its steps call.
 
+mod fit;
 mod inputs;
 mod reference;
 mod scope;
@@ -113,9 +114,17 @@ pub(crate) struct CompiledInput {
 
 /// Something wrong in a document, before its place is looked up.
 #[derive(Debug)]
-struct Fault {
+pub(crate) struct Fault {
     path: Path,
-    error: FieldError,
+    pub(crate) error: FieldError,
+}
+
+impl Fault {
+    /// The same with its place in the document.
+    pub(crate) fn at(self, source: &str, format: Format) -> PlaybookError {
+        let (line, column) = locate(source, format, &self.path);
+        PlaybookError::Document { line, column, error: self.error }
+    }
 }
 
 fn fault<T>(path: &Path, value: impl Display, expected: impl Into<String>) -> Result<T, Fault> {
@@ -192,10 +201,7 @@ impl Compiled {
         let checked = depths
             .and_then(|()| values::check_numbers(&document, format))
             .and_then(|()| compile(document, most_steps, catalogue));
-        checked.map_err(|fault| {
-            let (line, column) = locate(source, format, &fault.path);
-            PlaybookError::Document { line, column, error: fault.error }
-        })
+        checked.map_err(|fault| fault.at(source, format))
     }
 
     /// What secret inputs read, by what each step calls: `trigger.body.token`, `steps.login.session`; and the secret
@@ -235,10 +241,7 @@ impl Compiled {
             places.push((root.field("trigger").field("signature").field("secret"), check.secret.as_str()));
         }
         for (position, step) in self.steps.iter().enumerate() {
-            let path = match position.checked_sub(self.main) {
-                None => root.field("steps").item(position),
-                Some(position) => root.field("on_failure").item(position),
-            };
+            let path = self.path_of(position);
             for (name, input) in &step.inputs {
                 if let Template::Secret(secret) = &input.template {
                     places.push((path.field("inputs").field(name), secret));
@@ -248,8 +251,22 @@ impl Compiled {
         places
     }
 
+    /// Where the document says the step at `position`.
+    fn path_of(&self, position: usize) -> Path {
+        let root = Path::default();
+        match position.checked_sub(self.main) {
+            None => root.field("steps").item(position),
+            Some(position) => root.field("on_failure").item(position),
+        }
+    }
+
     /// Whether any template reads `variable`, a part of it, or all of what it is part of.
     pub(crate) fn reads(&self, variable: &str) -> bool {
+        self.variables().any(|read| is_within(read, variable) || is_within(variable, read))
+    }
+
+    /// What its templates read.
+    fn variables(&self) -> impl Iterator<Item = &String> {
         let values = self.steps.iter().flat_map(|step| {
             let action = match &step.action {
                 Action::Delay(value) | Action::Stop(_, Some(value)) => Some(value),
@@ -261,10 +278,7 @@ impl Compiled {
                 .chain(step.each.as_ref().map(|each| &each.list))
                 .chain(action)
         });
-        values
-            .chain(self.outputs.iter().map(|(_, value)| value))
-            .flat_map(|value| &value.variables)
-            .any(|read| is_within(read, variable) || is_within(variable, read))
+        values.chain(self.outputs.iter().map(|(_, value)| value)).flat_map(|value| &value.variables)
     }
 
     /// How many of its runs there may be at once; `None` if there is no bound.
@@ -282,8 +296,7 @@ pub(crate) fn wrong_at(
     value: &str,
     expected: impl Into<String>,
 ) -> PlaybookError {
-    let (line, column) = locate(source, format, path);
-    PlaybookError::Document { line, column, error: FieldError::new(path.to_string(), value, expected) }
+    Fault { path: path.clone(), error: FieldError::new(path.to_string(), value, expected) }.at(source, format)
 }
 
 /// Whether the dotted path `inner` is `outer` or a part of it.

@@ -112,17 +112,27 @@ impl<'a> Scope<'a> {
         let Some(description) = &step.description else {
             return fault(path, variable, format!("a step that has outputs: {id} calls nothing"));
         };
-        let is_declared = description.outputs.iter().any(|declared| declared.name == output);
-        if is_declared || (step.is_list && output == ERRORS) {
-            return Ok(());
-        }
-        let mut names = steps::output_names(description);
-        if step.is_list {
-            names.push_str(", ");
-            names.push_str(ERRORS);
-        }
-        fault(path, variable, format!("an output of step {id}: {names}"))
+        check_given(path, (variable, id, output), description, step.is_list)
     }
+}
+
+/// Refuses a variable, of a step's id and an output, whose output the step does not give.
+pub(super) fn check_given(
+    path: &Path,
+    (variable, id, output): (&str, &str, &str),
+    description: &AppDescription,
+    is_list: bool,
+) -> Result<(), Fault> {
+    let is_declared = description.outputs.iter().any(|declared| declared.name == output);
+    if is_declared || (is_list && output == ERRORS) {
+        return Ok(());
+    }
+    let mut names = steps::output_names(description);
+    if is_list {
+        names.push_str(", ");
+        names.push_str(ERRORS);
+    }
+    fault(path, variable, format!("an output of step {id}: {names}"))
 }
 
 /// What a step with a list gives besides its app's outputs: for each item why it failed, or `null`.

@@ -47,7 +47,10 @@ pub(super) fn compile(
     };
     let each = compile_each(path, step, scope, compiler)?;
     scope.in_each = each.is_some();
-    let description = describe(path, step, catalogue)?;
+    let description = match catalogue {
+        Some(catalogue) => describe(path, step, catalogue)?,
+        None => None,
+    };
     let action = compile_action(path, step, scope, compiler)?;
     let inputs = compile_inputs(&path.field("inputs"), step, compiler, scope)?;
     if let Some(description) = &description {
@@ -175,13 +178,12 @@ fn compile_each(
     }))
 }
 
-/// What the step's app or playbook takes and gives, where they are looked up.
-fn describe(
+/// What the step's app or playbook takes and gives; `None` for a step that calls nothing.
+pub(super) fn describe(
     path: &Path,
     step: &Step,
-    catalogue: Option<&Catalogue<'_>>,
+    catalogue: &Catalogue<'_>,
 ) -> Result<Option<AppDescription>, Fault> {
-    let Some(catalogue) = catalogue else { return Ok(None) };
     if let Some(app) = &step.app {
         return describe_app(&path.field("app"), app, catalogue).map(Some);
     }

@@ -2,9 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use bellwether_kernel::OrganisationId;
+use bellwether_kernel::{ErrorKind, OrganisationId};
 
-use super::SOURCE;
+use super::{Loaded, SOURCE};
 use crate::compile::{Catalogue, Compiled, called, component, wrong_at};
 use crate::{Document, Format, PlaybookError, Playbooks, TriggerOn};
 
@@ -34,11 +34,40 @@ impl Playbooks {
         format: Format,
     ) -> Result<Compiled, PlaybookError> {
         check_size(source)?;
-        let playbooks = self.components(organisation, &Document::read(source, format)?).await?;
-        let catalogue = Catalogue { apps: &*self.apps, organisation, playbooks, now: self.clock.now() };
+        let catalogue = self.catalogue(organisation, &Document::read(source, format)?).await?;
         let compiled = Compiled::read(source, format, self.limits.steps, Some(&catalogue))?;
         self.check_secrets(organisation, source, format, &compiled).await?;
         Ok(compiled)
+    }
+
+    /// Why a run of a stored version fails, as far as that is known before: what it calls, or a secret it names, is not as
+    /// it was when it was stored.
+    pub(super) async fn problem(&self, organisation: OrganisationId, loaded: &Loaded) -> Option<String> {
+        match self.check_fit(organisation, loaded).await {
+            Ok(()) => None,
+            Err(error) if error.kind() == ErrorKind::Invalid => Some(error.to_string()),
+            // Playbooks are shown even if a secret, or a playbook they have as a step, does not read.
+            Err(error) => {
+                tracing::warn!(%organisation, playbook = %loaded.id, %error, "what a playbook calls could not be read");
+                Some("what it calls could not be read; the host's log says why".to_owned())
+            }
+        }
+    }
+
+    async fn check_fit(&self, organisation: OrganisationId, loaded: &Loaded) -> Result<(), PlaybookError> {
+        let Loaded { compiled, source, format, .. } = loaded;
+        let catalogue = self.catalogue(organisation, &compiled.document).await?;
+        compiled.check_fit(&catalogue).map_err(|fault| fault.at(source, *format))?;
+        self.check_secrets(organisation, source, *format, compiled).await
+    }
+
+    async fn catalogue(
+        &self,
+        organisation: OrganisationId,
+        document: &Document,
+    ) -> Result<Catalogue<'_>, PlaybookError> {
+        let playbooks = self.components(organisation, document).await?;
+        Ok(Catalogue { apps: &*self.apps, organisation, playbooks, now: self.clock.now() })
     }
 
     /// The secrets a document names are there, and the one its webhook is signed with is of its scheme.

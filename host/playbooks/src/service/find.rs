@@ -204,6 +204,7 @@ impl Playbooks {
             published: row.published,
             latest: row.latest,
             status: self.status(organisation, id, row).await?,
+            problem: self.problem(organisation, loaded).await,
             next_due,
             document: loaded.compiled.document.clone(),
             source: loaded.source.clone(),

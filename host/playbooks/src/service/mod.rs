@@ -68,6 +68,8 @@ pub struct Playbook {
     pub latest: u32,
     /// Whether its trigger starts it.
     pub status: Status,
+    /// Why a run of this version fails, as far as that is known before: an app changed, or is not there any more.
+    pub problem: Option<String>,
     /// When it is due next, for one with a trigger by time.
     pub next_due: Option<Timestamp>,
     /// What it says.

@@ -4,14 +4,14 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
-use bellwether_kernel::OrganisationId;
+use bellwether_kernel::{FieldError, OrganisationId};
 use bellwether_store::{Walk, decode};
 
 use crate::app::{Pin, PinnedBy, Pins};
 use crate::compile::{self, Action, Compiled};
 use crate::engine::pinned;
 use crate::rows::{OpenRun, RunRow};
-use crate::{PlaybookError, Playbooks, rows};
+use crate::{AppDescription, PlaybookError, Playbooks, rows};
 
 #[async_trait]
 impl Pins for Playbooks {
@@ -25,6 +25,22 @@ impl Pins for Playbooks {
         self.each_published(organisation, look_at).await?;
         self.pins_of_runs(organisation, app, &mut pins).await?;
         Ok(pins)
+    }
+
+    async fn misfits(
+        &self,
+        organisation: OrganisationId,
+        app: &str,
+        description: &AppDescription,
+    ) -> Result<Vec<(String, FieldError)>, PlaybookError> {
+        let mut misfits = Vec::new();
+        let look_at = |compiled: &Compiled| {
+            if let Err(fault) = compiled.check_app(app, description) {
+                misfits.push((compiled.document.name.clone(), fault.error));
+            }
+        };
+        self.each_published(organisation, look_at).await?;
+        Ok(misfits)
     }
 }
 

@@ -8,6 +8,7 @@ mod depth;
 mod documents;
 mod examples;
 mod fakes;
+mod fit;
 mod incidents;
 mod meters;
 mod runs;

@@ -160,6 +160,36 @@ impl Plugins {
         self.clear(owner, name).await
     }
 
+    /// The published playbooks that call an app and whose steps do not fit a version of it, as its owner is told: by name
+    /// and why; of the host's the operator learns how many of which organisation. None for what is no app, or not called.
+    ///
+    /// # Errors
+    /// If there is no such plugin, or the store does not answer.
+    pub async fn misfits(&self, owner: Owner, name: &str, version: &str) -> Result<Vec<String>, PluginError> {
+        let entry = self.known(owner, name)?;
+        let app = entry.releases.get(version).and_then(|release| entry.app(release));
+        let source = self.pins.get().and_then(Weak::upgrade);
+        let (Some(app), Some(source)) = (app, source) else { return Ok(Vec::new()) };
+        let mut told = Vec::new();
+        for id in self.finders(&entry)? {
+            let misfits = source.misfits(id, name, app.description()).await;
+            let misfits = misfits.map_err(|error| PluginError::Pins(Box::new(error)))?;
+            match owner {
+                Owner::Organisation(_) => {
+                    let does_not =
+                        |(playbook, why)| format!("the playbook {playbook} does not fit it: {why}");
+                    told.extend(misfits.into_iter().map(does_not));
+                }
+                Owner::Host if misfits.is_empty() => {}
+                Owner::Host => {
+                    let (count, organisation) = (misfits.len(), self.organisation_name(id));
+                    told.push(format!("{count} playbooks of the organisation {organisation} do not fit it"));
+                }
+            }
+        }
+        Ok(shortened(told.into_iter()))
+    }
+
     /// Forgets all that a plugin that is not there any more kept, and all that was set of it.
     pub(super) async fn clear(&self, owner: Owner, name: &str) -> Result<(), PluginError> {
         let services = &self.shared.services;
@@ -295,6 +325,11 @@ impl Plugins {
         }
     }
 
+    fn organisation_name(&self, id: OrganisationId) -> String {
+        let organisation = self.shared.services.access.organisation(id);
+        organisation.map_or_else(|_| id.to_string(), |organisation| organisation.name)
+    }
+
     /// The operator learns which organisations keep to a plugin of the host's, not by what.
     fn by_organisation(&self, keepers: &[Keeper]) -> Vec<String> {
         let mut counts = BTreeMap::<(OrganisationId, &str, &str), usize>::new();
@@ -302,8 +337,7 @@ impl Plugins {
             *counts.entry((keeper.organisation, keeper.version(), keeper.kind)).or_default() += 1;
         }
         let told = counts.iter().map(|((id, version, kind), count)| {
-            let organisation = self.shared.services.access.organisation(*id);
-            let organisation = organisation.map_or_else(|_| id.to_string(), |organisation| organisation.name);
+            let organisation = self.organisation_name(*id);
             format!("{version} by {count} {kind} of the organisation {organisation}")
         });
         shortened(told)

@@ -114,7 +114,7 @@ pub(crate) async fn promote(
 ) -> Result<Json<Plugin>, Problem> {
     let (owner, actor) = own(&services, &caller, &name)?;
     let plugin = services.plugins().promote(owner, actor, &name).await?;
-    Ok(Json(Plugin::of(&services, &plugin)))
+    Ok(Json(Plugin::changed_to(&services, &plugin).await))
 }
 
 /// Sends nobody to the canary any more. The version is kept, and runs that began with it finish on it.

@@ -97,6 +97,10 @@ pub(crate) struct Plugin {
     /// How the last canary ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_canary: Option<CanaryEnded>,
+    /// What else the change means that this answers: the playbooks whose steps do not fit the version.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    warnings: Vec<String>,
 }
 
 /// Whose a plugin is.
@@ -146,7 +150,19 @@ impl Plugin {
             instances: installed.instances,
             canary: canary.map(CanaryState::from),
             last_canary: ended.map(CanaryEnded::from),
+            warnings: Vec::new(),
         }
+    }
+
+    /// A plugin whose version somebody is sent to from now on, with the playbooks that do not fit it. What cannot be read of
+    /// those is no failure of what is done.
+    async fn changed_to(services: &Services, installed: &Installed) -> Self {
+        let Installed { owner, name, version, .. } = installed;
+        let warnings = services.plugins().misfits(*owner, name, version).await.unwrap_or_else(|error| {
+            tracing::warn!(plugin = name, version, %error, "which playbooks do not fit a version could not be read");
+            Vec::new()
+        });
+        Self { warnings, ..Self::of(services, installed) }
     }
 }
 
@@ -290,14 +306,15 @@ pub(crate) async fn install(
         }
         let Json(BundledPlugin { bundled }) = Json::from_request(request, &services).await?;
         let installed = plugins.install_bundled(actor, &bundled, grants, query.replace).await?;
-        return Ok((StatusCode::CREATED, Json(Plugin::of(&services, &installed))).into_response());
+        let plugin = Plugin::changed_to(&services, &installed).await;
+        return Ok((StatusCode::CREATED, Json(plugin)).into_response());
     }
     let bytes = component(&services, request).await?;
     let installed = match query.canary {
         None => plugins.install(owner, actor, bytes, grants, query.replace).await?,
         Some(share) => plugins.install_canary(owner, actor, bytes, grants, query.replace, share).await?,
     };
-    Ok((StatusCode::CREATED, Json(Plugin::of(&services, &installed))).into_response())
+    Ok((StatusCode::CREATED, Json(Plugin::changed_to(&services, &installed).await)).into_response())
 }
 
 /// Shows what a component is and asks for, without installing it.

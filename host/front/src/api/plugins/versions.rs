@@ -139,5 +139,5 @@ pub(crate) async fn roll_back(
 ) -> Result<Json<Plugin>, Problem> {
     let (owner, actor) = own(&services, &caller, &name)?;
     let plugin = services.plugins().roll_back(owner, actor, &name, version.as_deref()).await?;
-    Ok(Json(Plugin::of(&services, &plugin)))
+    Ok(Json(Plugin::changed_to(&services, &plugin).await))
 }

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bellwether_kernel::OrganisationId;
-use bellwether_playbooks::{Apps, Pin, PinnedBy, Pins, PlaybookError};
+use bellwether_kernel::{FieldError, OrganisationId};
+use bellwether_playbooks::{AppDescription, Apps as _, Pin, PinnedBy, Pins, PlaybookError};
 use parking_lot::Mutex;
 
 use super::{OURS, install, probe, run_id, versions, with_versions};
-use crate::testing::House;
+use crate::testing::{House, named_app};
 use crate::{Owner, Plugins};
 
 /// Keeps to what it is told.
@@ -21,6 +21,44 @@ impl Pins for Keeping {
         let ours = organisation == OURS && app == "probe";
         Ok(if ours { self.0.lock().clone() } else { Vec::new() })
     }
+
+    /// Two playbooks call `probe` and want it to be called so.
+    async fn misfits(
+        &self,
+        organisation: OrganisationId,
+        app: &str,
+        description: &AppDescription,
+    ) -> Result<Vec<(String, FieldError)>, PlaybookError> {
+        if organisation != OURS || app != "probe" || description.summary == "a probe" {
+            return Ok(Vec::new());
+        }
+        let why = FieldError::new("steps[0]", &description.summary, "a probe");
+        Ok(["nightly", "daily"].map(|name| (name.to_owned(), why.clone())).into())
+    }
+}
+
+#[tokio::test]
+async fn whoever_installs_a_version_learns_which_playbooks_do_not_fit_it() {
+    let house = House::new().await;
+    house.services.access.create_organisation("host", "acme", "UTC").await.unwrap();
+    house.services.access.create_organisation("host", "other", "UTC").await.unwrap();
+    let plugins = with_versions(&house, &[1]).await;
+    let _keeping = keep(&plugins, "1.0.0");
+    let own = Owner::Organisation(OURS);
+    let other =
+        named_app("probe", "2.0.0", "", "(i32.store (i32.const 1104) (i32.const 6))", "(global.get $ok)");
+    let misfits = async |owner, version| plugins.misfits(owner, "probe", version).await.unwrap();
+    install(&plugins, other.clone()).await.unwrap();
+    assert!(misfits(Owner::Host, "1.0.0").await.is_empty());
+    assert_eq!(misfits(Owner::Host, "2.0.0").await, ["2 playbooks of the organisation acme do not fit it"]);
+    plugins.install(own, "key", other, Vec::new(), false).await.unwrap();
+    let expected = ["nightly", "daily"]
+        .map(|name| format!("the playbook {name} does not fit it: steps[0] is \"a prob\", expected a probe"));
+    assert_eq!(misfits(own, "2.0.0").await, expected);
+    assert!(
+        misfits(Owner::Host, "2.0.0").await.is_empty(),
+        "who has one of its own does not call the host's"
+    );
 }
 
 fn keep(plugins: &Plugins, version: &str) -> Arc<Keeping> {
