@@ -125,6 +125,9 @@ pub trait App: Send + Sync {
     fn description(&self) -> &AppDescription;
     /// Does the work once.
     async fn run(&self, call: AppCall) -> AppReport;
+    /// Tells that a call came to nothing before it was made, as what it was to be given is not what this version takes. By
+    /// default nobody wants to know.
+    fn was_not_called(&self) {}
 }
 
 /// Finds apps.
@@ -139,9 +142,16 @@ pub trait Apps: Send + Sync + 'static {
     }
 
     /// The app for a run that begins now: while a new version is tried on a share of the runs, the same version
-    /// whenever the same run asks. By default the present version.
-    fn app_for(&self, organisation: OrganisationId, name: &str, run: RunId) -> Option<Arc<dyn App>> {
-        let _ = run;
+    /// whenever the same run asks. A new version that the run's steps do not fit, as `fits` says, has failed it, and the
+    /// run gets the present one. By default the present version.
+    fn app_for(
+        &self,
+        organisation: OrganisationId,
+        name: &str,
+        run: RunId,
+        fits: &dyn Fn(&AppDescription) -> bool,
+    ) -> Option<Arc<dyn App>> {
+        let _ = (run, fits);
         self.app(organisation, name)
     }
 

@@ -145,7 +145,9 @@ impl Playbooks {
         for step in &compiled.steps {
             if let Action::App(name, None) = &step.action
                 && pinned(&pins, name).is_none()
-                && let Some(app) = self.apps.app_for(organisation, name, id)
+                && let Some(app) = self.apps.app_for(organisation, name, id, &|description| {
+                    compiled.check_app(name, description).is_ok()
+                })
             {
                 pins.push((name.clone(), app.version().to_owned()));
             }

@@ -23,6 +23,19 @@ use crate::{App, AppCall, AppError, AppReport, EffectScope, Playbooks, Retry, Va
 /// How much longer than its time limit a call is waited for: the app's own limit ends it first and says so better.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// Why there is nothing to give to what a step calls.
+struct NotGiven {
+    why: String,
+    /// Whether it is not what that takes, rather than not there at all.
+    is_misfit: bool,
+}
+
+impl From<String> for NotGiven {
+    fn from(why: String) -> Self {
+        Self { why, is_misfit: false }
+    }
+}
+
 impl Playbooks {
     /// Makes one attempt at a step, or at one item of it.
     pub(super) async fn attempt(
@@ -63,7 +76,14 @@ impl Playbooks {
         tracing::Span::current().record("version", &version);
         let given = match self.inputs_of(work, recalled, position, item).await {
             Ok(given) => given,
-            Err(error) => return Ok(Tried::done(Attempted::failed(&version, error))),
+            Err(NotGiven { why, is_misfit }) => {
+                if let Described::App(app) = described
+                    && is_misfit
+                {
+                    app.was_not_called();
+                }
+                return Ok(Tried::done(Attempted::failed(&version, why)));
+            }
         };
         let mut shown = convert::to_object(&given);
         let mut secrets = Vec::new();
@@ -104,7 +124,7 @@ impl Playbooks {
         recalled: &Recalled,
         position: usize,
         item: Item<'_>,
-    ) -> Result<Vec<(String, Value)>, String> {
+    ) -> Result<Vec<(String, Value)>, NotGiven> {
         let step = &work.loaded.compiled.steps[position];
         let mut named = Vec::new();
         for input in step.inputs.values() {
@@ -120,7 +140,9 @@ impl Playbooks {
             let described = described[position].as_ref().expect("looked at before").description();
             inputs(compiled, &compiled.steps[position], &described.inputs, &named, names, room)
         });
-        rendered.await?.map_err(|error| error.text(&recalled.secrets))
+        rendered
+            .await?
+            .map_err(|error| NotGiven { is_misfit: error.is_misfit(), why: error.text(&recalled.secrets) })
     }
 
     fn call_of(

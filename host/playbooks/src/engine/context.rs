@@ -158,11 +158,18 @@ impl Playbooks {
 pub(crate) enum InputError {
     /// An input has a wrong value.
     Wrong { input: String, value: Json, expected: String },
-    /// Anything else.
+    /// The app does not take such an input any more.
+    Gone(String),
+    /// There is nothing to give.
     Other(String),
 }
 
 impl InputError {
+    /// Whether what is given is not what the app takes.
+    pub(crate) fn is_misfit(&self) -> bool {
+        !matches!(self, Self::Other(_))
+    }
+
     /// The error as it is recorded. Values are masked before they are shortened: of a secret cut in two, nothing would
     /// be found.
     pub(crate) fn text(self, secrets: &Secrets) -> String {
@@ -175,7 +182,7 @@ impl InputError {
                 };
                 format!("input {input} is {shown}, expected {expected}")
             }
-            Self::Other(message) => message,
+            Self::Gone(message) | Self::Other(message) => message,
         }
     }
 }
@@ -191,7 +198,7 @@ pub(crate) fn inputs(
 ) -> Result<Vec<(String, Value)>, InputError> {
     let target = step.action.target();
     if let Some(name) = step.inputs.keys().find(|name| declared.iter().all(|input| input.name != **name)) {
-        return Err(InputError::Other(format!("{target} has no input {name:?} any more")));
+        return Err(InputError::Gone(format!("{target} has no input {name:?} any more")));
     }
     let mut render = |input: &Input| {
         let value = render_input(compiled, step, input, secrets, names, room)?;
@@ -217,7 +224,7 @@ fn render_input(
         }
         Some(crate::template::Template::Secret(_)) => {
             let message = format!("input {name}: it is not declared secret any more, so it is given none");
-            return Err(InputError::Other(message));
+            return Err(InputError::Gone(message));
         }
         Some(template) => compiled.compiler.render(template, names, room).map_err(|error| {
             InputError::Other(match error {

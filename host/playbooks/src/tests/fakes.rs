@@ -3,11 +3,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use bellwether_access::AccessError;
-use bellwether_kernel::{Clock, OrganisationId, Timestamp};
+use bellwether_kernel::{Clock, OrganisationId, RunId, Timestamp};
 use bellwether_store::StoreError;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
@@ -24,6 +24,7 @@ struct FakeApp {
     version: String,
     description: AppDescription,
     work: Box<Work>,
+    not_called: Arc<AtomicUsize>,
 }
 
 #[async_trait]
@@ -39,19 +40,43 @@ impl App for FakeApp {
     async fn run(&self, call: AppCall) -> AppReport {
         (self.work)(call).await
     }
+
+    fn was_not_called(&self) {
+        self.not_called.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 /// The apps of every organisation; they outlive a crash, as plugins do.
 #[derive(Default)]
 pub(super) struct FakeApps {
     called: Mutex<HashMap<String, Arc<dyn App>>>,
+    /// Versions that every run gets whose steps they fit.
+    tried: Mutex<HashMap<String, Arc<dyn App>>>,
     /// Why those that are installed and not called are not.
     broken: Mutex<HashMap<String, String>>,
+    /// How many calls were not made, as what they were to be given did not fit.
+    pub(super) not_called: Arc<AtomicUsize>,
 }
 
 impl Apps for FakeApps {
     fn app(&self, _organisation: OrganisationId, name: &str) -> Option<Arc<dyn App>> {
         self.called.lock().get(name).cloned()
+    }
+
+    fn app_version(&self, organisation: OrganisationId, name: &str, version: &str) -> Option<Arc<dyn App>> {
+        let tried = self.tried.lock().get(name).cloned();
+        [self.app(organisation, name), tried].into_iter().flatten().find(|app| app.version() == version)
+    }
+
+    fn app_for(
+        &self,
+        organisation: OrganisationId,
+        name: &str,
+        _run: RunId,
+        fits: &dyn Fn(&AppDescription) -> bool,
+    ) -> Option<Arc<dyn App>> {
+        let tried = self.tried.lock().get(name).cloned();
+        tried.filter(|app| fits(app.description())).or_else(|| self.app(organisation, name))
     }
 
     fn why_not(&self, _: OrganisationId, name: &str, _version: Option<&str>) -> Option<String> {
@@ -76,8 +101,30 @@ impl FakeApps {
         description: AppDescription,
         work: impl Fn(AppCall) -> BoxFuture<'static, AppReport> + Send + Sync + 'static,
     ) {
-        let app = FakeApp { version: version.to_owned(), description, work: Box::new(work) };
-        self.called.lock().insert(name.to_owned(), Arc::new(app));
+        let app = self.made(version, description, work);
+        self.called.lock().insert(name.to_owned(), app);
+    }
+
+    /// A version that is tried beside the present one.
+    pub(super) fn try_version(
+        &self,
+        name: &str,
+        version: &str,
+        description: AppDescription,
+        work: impl Fn(AppCall) -> AppReport + Send + Sync + 'static,
+    ) {
+        let app = self.made(version, description, move |call| Box::pin(std::future::ready(work(call))));
+        self.tried.lock().insert(name.to_owned(), app);
+    }
+
+    fn made(
+        &self,
+        version: &str,
+        description: AppDescription,
+        work: impl Fn(AppCall) -> BoxFuture<'static, AppReport> + Send + Sync + 'static,
+    ) -> Arc<dyn App> {
+        let (version, not_called) = (version.to_owned(), Arc::clone(&self.not_called));
+        Arc::new(FakeApp { version, description, work: Box::new(work), not_called })
     }
 
     /// An app that answers at once.

@@ -1,5 +1,7 @@
 //! Apps, playbooks and secrets that change after a playbook was stored.
 
+use std::sync::atomic::Ordering;
+
 use serde_json::json;
 
 use super::*;
@@ -27,6 +29,48 @@ async fn world() -> World {
     world.apps.put_quick("greet", description, |_| gives(&[("text", Value::Text("hello".into()))]));
     world.store_json(greeting("greeting")).await;
     world
+}
+
+#[tokio::test]
+async fn a_run_whose_steps_do_not_fit_a_version_that_is_tried_gets_the_present_one() {
+    let world = world().await;
+    let unfit = [
+        describe(takes("who", ValueType::Text), &[TEXT]),
+        describe(takes("name", ValueType::Text), &[("words", ValueType::Text)]),
+        describe(vec![Input { required: true, ..Input::new("tone", ValueType::Text) }], &[TEXT]),
+    ];
+    for description in unfit {
+        world.apps.try_version("greet", "2.0.0", description, |_| gives(&[]));
+        let run = world.run("greeting", json!({"name": "Ada"})).await;
+        assert_eq!(run.summary.state, RunState::Succeeded, "{run:?}");
+        assert_eq!(run.steps[0].app_version, "1.2.0");
+    }
+    let fits = describe(takes("name", ValueType::Text), &[TEXT, ("more", ValueType::Text)]);
+    world.apps.try_version("greet", "2.0.0", fits, |_| gives(&[("text", Value::Text("hi".into()))]));
+    let run = world.run("greeting", json!({"name": "Ada"})).await;
+    assert_eq!((run.summary.state, run.steps[0].app_version.as_str()), (RunState::Succeeded, "2.0.0"));
+}
+
+#[tokio::test]
+async fn an_app_is_told_of_calls_that_are_not_made_as_it_does_not_take_what_it_was_to_be_given() {
+    let world = world().await;
+    let description = describe(takes("name", ValueType::Integer), &[TEXT]);
+    world.apps.try_version("greet", "2.0.0", description, |_| gives(&[("text", Value::Text("hi".into()))]));
+    let not_called = || world.apps.not_called.load(Ordering::SeqCst);
+    let run = world.run("greeting", json!({"name": 7})).await;
+    assert_eq!((run.summary.state, not_called()), (RunState::Succeeded, 0));
+    // What a template gives is only known once it is rendered.
+    let run = world.run("greeting", json!({"name": "Ada"})).await;
+    let why = run.steps[0].error.as_deref().unwrap();
+    assert!(why.contains("input name is \"Ada\""), "{why}");
+    assert_eq!((run.steps[0].app_version.as_str(), not_called()), ("2.0.0", 1));
+
+    // A template that does not render is no fault of the version.
+    let mut document = greeting("broken");
+    document["steps"][0]["inputs"]["name"] = "{{ trigger.inputs.name.a.b }}".into();
+    world.store_json(document).await;
+    let run = world.run("broken", json!({})).await;
+    assert_eq!((run.summary.state, not_called()), (RunState::Failed, 1), "{run:?}");
 }
 
 #[tokio::test]

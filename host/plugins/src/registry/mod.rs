@@ -19,7 +19,7 @@ use bellwether_access::AuditScope;
 use bellwether_alerts::{Alerts, Detector, Forecaster, Formatter, Regular, RoleKind, Roles, Settings};
 use bellwether_kernel::value::Input;
 use bellwether_kernel::{Cursor, FieldError, OrganisationId, Page, PageRequest, RunId};
-use bellwether_playbooks::{App, Apps, Pins};
+use bellwether_playbooks::{App, AppDescription, Apps, Pins};
 use bellwether_store::{
     Batch, Key, Precondition, Space, StoreError, Walk, decode, delete_large, encode, get_large, put_large,
 };
@@ -308,15 +308,30 @@ impl Apps for Plugins {
         entry.app(entry.releases.get(version)?)
     }
 
-    fn app_for(&self, organisation: OrganisationId, name: &str, run: RunId) -> Option<Arc<dyn App>> {
+    fn app_for(
+        &self,
+        organisation: OrganisationId,
+        name: &str,
+        run: RunId,
+        fits: &dyn Fn(&AppDescription) -> bool,
+    ) -> Option<Arc<dyn App>> {
         let entry = self.seen(organisation, name)?;
+        let current = entry.app(entry.current());
         let canary = entry
             .trial
             .as_ref()
             .filter(|trial| trial.side(Some(organisation), run.0.as_bytes()) == Side::Canary);
         // A canary that does not load is no choice.
-        let canary = canary.and_then(|trial| entry.app(entry.releases.get(&trial.version)?));
-        canary.or_else(|| entry.app(entry.current()))
+        let Some(canary) = canary.and_then(|trial| entry.app(entry.releases.get(&trial.version)?)) else {
+            return current;
+        };
+        let is_fit_for = |app: &Arc<dyn App>| fits(app.description());
+        if is_fit_for(&canary) || !current.as_ref().is_some_and(is_fit_for) {
+            return Some(canary);
+        }
+        // As one that refuses the settings of a monitor: see `Entry::role_for`.
+        canary.was_not_called();
+        current
     }
 
     fn why_not(&self, organisation: OrganisationId, name: &str, version: Option<&str>) -> Option<String> {

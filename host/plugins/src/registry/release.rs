@@ -192,4 +192,10 @@ impl App for ReleasedApp {
         }
         report
     }
+
+    fn was_not_called(&self) {
+        if let Some(watched) = &self.watched {
+            watched.count(true);
+        }
+    }
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use bellwether_alerts::{Past, Points, Regular, Roles as _, Settings};
 use bellwether_kernel::Timestamp;
-use bellwether_playbooks::Apps;
+use bellwether_playbooks::{AppDescription, Apps as _};
 
 use super::{OURS, actions, answered, current, failing, install, probe, run, run_id, with_versions};
-use crate::testing::{House, detector, dialect, versioned_forecaster};
+use crate::testing::{House, detector, dialect, named_app, versioned_forecaster};
 use crate::{CanaryOutcome, Owner, PluginError, Plugins};
 
 #[tokio::test]
@@ -17,7 +17,8 @@ async fn a_share_of_the_runs_gets_the_canary_and_each_run_one_version() {
     let plugins = with_versions(&house, &[1]).await;
     plugins.install_canary(Owner::Host, "key", probe(2), Vec::new(), false, 30).await.unwrap();
     assert_eq!(current(&plugins), "1.0.0");
-    let version = |plugins: &Plugins, run| plugins.app_for(OURS, "probe", run).unwrap().version().to_owned();
+    let version =
+        |plugins: &Plugins, run| plugins.app_for(OURS, "probe", run, &|_| true).unwrap().version().to_owned();
     let chosen: Vec<String> = (0..1_000).map(|number| version(&plugins, run_id(number))).collect();
     let canaries = chosen.iter().filter(|version| *version == "2.0.0").count();
     assert!((250..350).contains(&canaries), "{canaries}");
@@ -176,7 +177,7 @@ async fn a_canary_that_fails_is_rolled_back_by_itself_and_runs_that_began_with_i
     plugins.install_canary(Owner::Host, "key", failing(2), Vec::new(), false, 50).await.unwrap();
     let mut began = None;
     for number in 0..200 {
-        let app = plugins.app_for(OURS, "probe", run_id(number)).unwrap();
+        let app = plugins.app_for(OURS, "probe", run_id(number), &|_| true).unwrap();
         if app.version() == "2.0.0" {
             assert!(run(&*app).await.result.is_err());
             began = Some(app);
@@ -190,12 +191,63 @@ async fn a_canary_that_fails_is_rolled_back_by_itself_and_runs_that_began_with_i
     assert!(reason.starts_with("20 of 20 calls failed, against 0 of "), "{reason}");
     assert_eq!(began.unwrap().version(), "2.0.0");
     assert!(plugins.app_version(OURS, "probe", "2.0.0").is_some(), "it is kept");
-    assert!(
-        (0..200).all(|number| plugins.app_for(OURS, "probe", run_id(number)).unwrap().version() == "1.0.0")
-    );
+    assert!((0..200).all(
+        |number| plugins.app_for(OURS, "probe", run_id(number), &|_| true).unwrap().version() == "1.0.0"
+    ));
     assert_eq!(actions(&house).await[0], ("plugin.canary-roll-back".to_owned(), "host".to_owned()));
     let again = house.plugins().await;
     assert!(matches!(again.canary(Owner::Host, "probe"), (None, Some(_))), "it is so after a restart");
+}
+
+#[tokio::test]
+async fn a_canary_that_steps_do_not_fit_is_rolled_back_and_their_runs_get_the_current_version() {
+    let house = House::new().await;
+    let plugins = with_versions(&house, &[1]).await;
+    // Its description is another: a longer summary.
+    let other = "(i32.store (i32.const 1104) (i32.const 6))";
+    let changed = named_app("probe", "2.0.0", "", other, "(global.get $ok)");
+    plugins.install_canary(Owner::Host, "key", changed, Vec::new(), false, 50).await.unwrap();
+    let fits = |description: &AppDescription| description.summary == "a probe";
+    for number in 0..200 {
+        let app = plugins.app_for(OURS, "probe", run_id(number), &fits).unwrap();
+        assert_eq!(answered(&*app).await, 1);
+    }
+    let end = ended(&plugins, "probe").await;
+    let reason = end.reason.unwrap();
+    assert!(reason.starts_with("20 of 20 calls failed, against 0 of "), "{reason}");
+}
+
+#[tokio::test]
+async fn steps_that_fit_neither_version_are_no_reason_to_take_a_canary_back() {
+    let house = House::new().await;
+    let plugins = with_versions(&house, &[1]).await;
+    plugins.install_canary(Owner::Host, "key", probe(2), Vec::new(), false, 50).await.unwrap();
+    for number in 0..200 {
+        let app = plugins.app_for(OURS, "probe", run_id(number), &|_| false).unwrap();
+        app.was_not_called();
+    }
+    let canary = plugins.canary(Owner::Host, "probe").0.unwrap();
+    assert_eq!(
+        (canary.canary.calls + canary.current.calls, canary.canary.calls),
+        (200, canary.canary.failed)
+    );
+    assert!(canary.canary.calls > 50 && canary.current.calls == canary.current.failed);
+}
+
+#[tokio::test]
+async fn calls_that_are_not_made_count_as_failures_of_their_version() {
+    let house = House::new().await;
+    let plugins = with_versions(&house, &[1]).await;
+    plugins.install_canary(Owner::Host, "key", probe(2), Vec::new(), false, 50).await.unwrap();
+    for number in 0..200 {
+        let app = plugins.app_for(OURS, "probe", run_id(number), &|_| true).unwrap();
+        if app.version() == "2.0.0" {
+            app.was_not_called();
+        } else {
+            assert_eq!(answered(&*app).await, 1);
+        }
+    }
+    assert_eq!(ended(&plugins, "probe").await.how, CanaryOutcome::RolledBack);
 }
 
 #[tokio::test]

@@ -166,7 +166,7 @@ async fn nobody_s_call_fails_or_waits_while_versions_come_and_go() {
         tokio::spawn(async move {
             let (mut calls, mut seen) = (0, BTreeSet::new());
             while !done.load(Ordering::Relaxed) {
-                let app = plugins.app_for(OURS, "probe", run_id(caller << 64 | calls)).unwrap();
+                let app = plugins.app_for(OURS, "probe", run_id(caller << 64 | calls), &|_| true).unwrap();
                 let answer = answered(&*app).await;
                 assert_eq!(format!("{answer}.0.0"), app.version(), "one version answers");
                 seen.insert(answer);
