@@ -48,7 +48,7 @@ it to its hosts alone.")]
         #[arg(long = "host", value_name = "URL")]
         hosts: Vec<String>,
     },
-    /// Delete a secret, unless channels or published playbooks name it
+    /// Delete a secret, unless channels or playbooks name it
     #[command(after_help = "Example:\n  bellwether secret delete ticket-token")]
     Delete {
         /// Its name

@@ -99,8 +99,8 @@ pub(crate) async fn put(
     Ok((status, Json(Put { name, created })).into_response())
 }
 
-/// Deletes a secret. One that channels or published playbooks name is not deleted: the answer says which. With `force` it
-/// is, and a step or a channel that names it fails from here on.
+/// Deletes a secret. One that channels or playbooks name, newest drafts among them, is not deleted: the answer says which.
+/// With `force` it is, and a step or a channel that names it fails from here on.
 #[utoipa::path(delete, path = "/v1/secrets/{name}", tag = "secrets", security(("key" = [])),
     params(("name" = String, Path, description = "Its name"), Force),
     responses((status = 204, description = "It is gone"), Refusals, NotFound, Clash))]

@@ -10,7 +10,7 @@ use bellwether_store::{Walk, decode};
 use crate::app::{Pin, PinnedBy, Pins};
 use crate::compile::{self, Action, Compiled};
 use crate::engine::pinned;
-use crate::rows::{OpenRun, RunRow};
+use crate::rows::{OpenRun, PlaybookRow, RunRow};
 use crate::{AppDescription, PlaybookError, Playbooks, rows};
 
 #[async_trait]
@@ -62,7 +62,8 @@ impl Playbooks {
         Ok(having)
     }
 
-    /// The names of the published playbooks that name a secret.
+    /// The names of the playbooks that name a secret: in the version that is published, or in the newest draft, which
+    /// could not be published without it.
     ///
     /// # Errors
     /// The store's.
@@ -72,12 +73,18 @@ impl Playbooks {
         secret: &str,
     ) -> Result<Vec<String>, PlaybookError> {
         let mut naming = Vec::new();
-        let look_at = |compiled: &Compiled| {
-            if compiled.secret_places().iter().any(|(_, name)| *name == secret) {
-                naming.push(compiled.document.name.clone());
+        let mut playbooks = Walk::forward(&*self.store, rows::playbooks(organisation).prefix());
+        while let Some((key, row)) = playbooks.next().await? {
+            let (_, id) = rows::organisation_and_playbook(&key)?;
+            let row: PlaybookRow = decode(&row)?;
+            for version in BTreeSet::from([row.shown(), row.latest]) {
+                let Some(loaded) = self.load(organisation, id, version).await? else { continue };
+                if loaded.compiled.secret_places().iter().any(|(_, name)| *name == secret) {
+                    naming.push(row.name.clone());
+                    break;
+                }
             }
-        };
-        self.each_published(organisation, look_at).await?;
+        }
         Ok(naming)
     }
 

@@ -238,7 +238,7 @@ async fn a_secret_that_was_replaced_or_deleted_stays_hidden_where_it_was_used() 
 }
 
 #[tokio::test]
-async fn the_published_playbooks_that_name_a_secret_are_known() {
+async fn the_playbooks_that_name_a_secret_are_known_drafts_among_them() {
     let world = World::new().await;
     add_talkative_apps(&world.apps);
     for name in ["token", "other"] {
@@ -253,6 +253,9 @@ async fn the_published_playbooks_that_name_a_secret_are_known() {
     world.store_json(login("b", "other")).await;
     let draft = login("c", "token").to_string();
     world.playbooks.save_draft(&world.admin, &draft, Format::Json).await.unwrap();
-    let naming = world.playbooks.naming_secret(world.organisation, "token").await.unwrap();
-    assert_eq!(naming, ["a"], "nobody runs a draft");
+    let next = login("b", "token").to_string();
+    world.playbooks.save_draft(&world.admin, &next, Format::Json).await.unwrap();
+    let naming = async |secret| world.playbooks.naming_secret(world.organisation, secret).await.unwrap();
+    assert_eq!(naming("token").await, ["a", "b", "c"]);
+    assert_eq!(naming("other").await, ["b"]);
 }
