@@ -114,6 +114,16 @@ pub enum PluginError {
         /// Which version by whom.
         by: Vec<String>,
     },
+    /// Organisations have set what was to be removed.
+    #[error(
+        "{organisations} organisations have settings of the plugin {name}, which would be gone with it; have them reset, or force it"
+    )]
+    Set {
+        /// Its name.
+        name: String,
+        /// How many.
+        organisations: usize,
+    },
     /// A version is tried on a share of the calls.
     #[error("version {version} of the plugin {name} is tried as its canary: promote or abort it first")]
     CanaryOn {
@@ -228,6 +238,7 @@ impl PluginError {
             Self::Exists { .. }
             | Self::InUse { .. }
             | Self::Pinned { .. }
+            | Self::Set { .. }
             | Self::CanaryOn { .. }
             | Self::NoCanary(_)
             | Self::NothingBefore(_) => ErrorKind::Conflict,

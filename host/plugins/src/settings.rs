@@ -48,6 +48,11 @@ impl KeptSettings {
         self.0.read().get(&organisation)?.get(plugin).cloned()
     }
 
+    /// How many organisations have set anything of a plugin.
+    pub(crate) fn organisations(&self, plugin: &str) -> usize {
+        self.0.read().values().filter(|own| own.contains_key(plugin)).count()
+    }
+
     /// Lets what was committed be found; `None` for what is set no more.
     pub(crate) fn keep(&self, organisation: OrganisationId, plugin: &str, given: Option<Given>) {
         let mut all = self.0.write();

@@ -403,7 +403,11 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             let query = super::query([("force", force.then(|| "true".to_owned()))]);
             let answer = client.write(Method::DELETE, &path, &query, Body::None).await?;
             let version = version.as_deref().map_or_else(String::new, |version| format!(" {version}"));
-            output::value(format, &answer, |_| format!("{plugin}{version} is removed\n"))?;
+            output::value(format, &answer, |answer| {
+                let warnings = answer["warnings"].as_array().into_iter().flatten();
+                let told: String = warnings.map(|told| format!("; {}", output::cell(Some(told)))).collect();
+                format!("{plugin}{version} is removed{told}\n")
+            })?;
         }
         PluginCommand::Settings { plugin, setting, reset } => {
             let path = ["v1", "plugins", &plugin, "settings"];

@@ -92,8 +92,8 @@ fn read(dialect: &Dialect, given: Map<String, Json>) -> Result<(DialectSettings,
 
 #[cfg(test)]
 mod tests {
-    use bellwether_access::{Authentication, Role};
-    use bellwether_kernel::ErrorKind;
+    use bellwether_access::{AuditFilter, Authentication, Role};
+    use bellwether_kernel::{ErrorKind, PageRequest};
     use bellwether_store::MemoryStore;
     use http::HeaderMap;
     use serde_json::json;
@@ -166,11 +166,21 @@ mod tests {
         let plugins = again.plugins().await;
         assert_eq!(answer(&plugins, 5).await.unwrap(), "moin");
         assert_eq!(plugins.settings(ours, "greeter").unwrap().given, given);
-        plugins.remove(Owner::Host, "host", "greeter").await.unwrap();
+        let refused = plugins.remove(Owner::Host, "host", "greeter").await.unwrap_err();
+        let expected = "1 organisations have settings of the plugin greeter, which would be gone with it; \
+             have them reset, or force it";
+        assert_eq!((refused.kind(), refused.to_string().as_str()), (ErrorKind::Conflict, expected));
+        assert_eq!(answer(&plugins, 5).await.unwrap(), "moin");
+        assert_eq!(plugins.remove_all(Owner::Host, "host", "greeter", true).await.unwrap(), 1);
+        let filter = AuditFilter { action: Some("plugin.remove".to_owned()), ..AuditFilter::default() };
+        let log = again.services.access.audit_log(AuditScope::Host, &filter, &PageRequest::first(1)).await;
+        let told = ("settings".to_owned(), "of 1 organisations".to_owned());
+        assert!(log.unwrap().items[0].details.contains(&told));
         plugins.install(Owner::Host, "host", bytes, Vec::new(), false).await.unwrap();
         assert_eq!(answer(&plugins, 5).await.unwrap(), "hello");
         plugins.set_settings(&admin, "greeter", given).await.unwrap();
         plugins.set_settings(&admin, "greeter", Map::new()).await.unwrap();
         assert_eq!(plugins.settings(ours, "greeter").unwrap().effective, object(&json!({"word": "hello"})));
+        plugins.remove(Owner::Host, "host", "greeter").await.unwrap();
     }
 }

@@ -112,12 +112,13 @@ impl Plugins {
     ///
     /// # Errors
     /// If there is no such plugin; [`PluginError::Pinned`] while a published playbook, a monitor or a channel calls it, or
-    /// an open run keeps to a version of it.
+    /// an open run keeps to a version of it; [`PluginError::Set`] while organisations have settings of it.
     pub async fn remove(&self, owner: Owner, actor: &str, name: &str) -> Result<(), PluginError> {
-        self.remove_all(owner, actor, name, false).await
+        self.remove_all(owner, actor, name, false).await.map(drop)
     }
 
     /// As [`Self::remove`]; with `force` whoever keeps to it. Their next step, evaluation or delivery fails and says why.
+    /// Gives how many organisations had settings of it, which are gone with it.
     ///
     /// # Errors
     /// As [`Self::remove`].
@@ -127,9 +128,10 @@ impl Plugins {
         actor: &str,
         name: &str,
         force: bool,
-    ) -> Result<(), PluginError> {
+    ) -> Result<usize, PluginError> {
         let _change = self.changes.lock().await;
         let before = self.known(owner, name)?;
+        let set = if owner == Owner::Host { self.shared.settings.organisations(name) } else { 0 };
         if !force {
             // Who names no version of an organisation's own, as no monitor or channel does, gets the host's of that name.
             let goes_on = owner != Owner::Host && self.find(Owner::Host, name).is_some();
@@ -137,6 +139,9 @@ impl Plugins {
                 version.map_or(!goes_on, |version| before.releases.contains_key(version))
             };
             self.check_pins(&before, concerns).await?;
+            if set > 0 {
+                return Err(PluginError::Set { name: name.to_owned(), organisations: set });
+            }
         }
         let mut batch = Batch::new();
         batch.delete(owner.row(name));
@@ -147,7 +152,10 @@ impl Plugins {
             batch.put(removed, Vec::new());
         }
         let versions: Vec<&str> = before.releases.keys().map(String::as_str).collect();
-        let details = [("version", before.row.current.clone()), ("versions", versions.join(" "))];
+        let mut details = vec![("version", before.row.current.clone()), ("versions", versions.join(" "))];
+        if set > 0 {
+            details.push(("settings", format!("of {set} organisations")));
+        }
         let services = &self.shared.services;
         services.access.audit(&mut batch, audit_scope(owner), actor, "plugin.remove", name, &details);
         // Its versions' rows and components go, and its state.
@@ -157,7 +165,8 @@ impl Plugins {
         for release in before.releases.values() {
             self.forget(&release.installed()).await;
         }
-        self.clear(owner, name).await
+        self.clear(owner, name).await?;
+        Ok(set)
     }
 
     /// The published playbooks that call an app and whose steps do not fit a version of it, as its owner is told: by name

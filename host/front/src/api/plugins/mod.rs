@@ -97,7 +97,8 @@ pub(crate) struct Plugin {
     /// How the last canary ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_canary: Option<CanaryEnded>,
-    /// What else the change means that this answers: the playbooks whose steps do not fit the version.
+    /// What else the change means that this answers: the playbooks whose steps do not fit the version, or what went with a
+    /// plugin that was removed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     warnings: Vec<String>,
@@ -375,7 +376,8 @@ pub(crate) async fn manifest(
     Ok(Json(seen(&services, &caller, &name)?.manifest()))
 }
 
-/// Removes a plugin of the caller's own in all its versions, and all state it kept.
+/// Removes a plugin of the caller's own in all its versions, and all state it kept. One that somebody calls, or that
+/// organisations have settings of, is not removed unless that is forced.
 #[utoipa::path(delete, path = "/v1/plugins/{name}", tag = "plugins", security(("key" = [])),
     params(("name" = String, Path, description = "The plugin's name"), Force),
     responses((status = 200, description = "The plugin that was", body = Plugin), Refusals, NotFound, Clash))]
@@ -388,7 +390,9 @@ pub(crate) async fn remove(
     let (owner, actor) = own(&services, &caller, &name)?;
     let found = services.plugins().get(owner, &name);
     let shown = found.map(|found| Plugin::of(&services, &found));
-    services.plugins().remove_all(owner, actor, &name, force).await?;
+    let set = services.plugins().remove_all(owner, actor, &name, force).await?;
+    let told = (set > 0).then(|| format!("the settings that {set} organisations had of it are gone"));
+    let shown = shown.map(|shown| Plugin { warnings: told.into_iter().collect(), ..shown });
     shown.map(Json).ok_or_else(|| not_own(&services, &caller, &name))
 }
 
