@@ -109,6 +109,11 @@ pub(super) fn start(services: Services) -> JoinSet<()> {
             async move { whole(|| deliveries.sweep(DAY * keep_deliveries_days, BUDGET)).await }
         }));
     }
+    let left = Arc::clone(&plugins);
+    tasks.spawn(repeat("forget what removed plugins left", OFTEN, move || {
+        let plugins = Arc::clone(&left);
+        async move { plugins.clear_left().await }
+    }));
     tasks.spawn(repeat("unload what nobody calls", OFTEN, move || {
         plugins.rest();
         std::future::ready(Ok::<_, std::convert::Infallible>(()))

@@ -12,7 +12,7 @@ mod settings;
 mod tests;
 mod versions;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock, Weak};
 
 use bellwether_access::AuditScope;
@@ -25,7 +25,7 @@ use bellwether_store::{
 };
 use bytes::Bytes;
 use futures::StreamExt as _;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::canary::{Side, Trial, Verdict, Watched};
@@ -58,6 +58,8 @@ pub struct Plugins {
     verdicts: UnboundedSender<Verdict>,
     /// Which playbooks and runs keep to which version, once some may.
     pins: OnceLock<Weak<dyn Pins>>,
+    /// Removed, and what they kept is not all gone yet.
+    uncleared: Mutex<BTreeSet<(Owner, String)>>,
 }
 
 /// What is found by whom.
@@ -120,6 +122,7 @@ impl Plugins {
             changes: tokio::sync::Mutex::default(),
             verdicts,
             pins: OnceLock::new(),
+            uncleared: Mutex::default(),
         });
         tokio::spawn(canary::take_back(Arc::downgrade(&plugins), failed));
         Ok(plugins)

@@ -165,8 +165,29 @@ impl Plugins {
         for release in before.releases.values() {
             self.forget(&release.installed()).await;
         }
-        self.clear(owner, name).await?;
+        if let Err(error) = self.clear(owner, name).await {
+            tracing::warn!(plugin = name, %error, "what a removed plugin kept is not all gone; it is tried again");
+            self.uncleared.lock().insert((owner, name.to_owned()));
+        }
         Ok(set)
+    }
+
+    /// Forgets what removed plugins left that could not be forgotten with them; to be called every minute. What a host
+    /// leaves that ends before goes once a plugin of that name is installed.
+    ///
+    /// # Errors
+    /// The store's; what is left is tried again.
+    pub async fn clear_left(&self) -> Result<(), PluginError> {
+        // Nobody installs one of that name meanwhile.
+        let _change = self.changes.lock().await;
+        let left = self.uncleared.lock().clone();
+        for (owner, name) in left {
+            if self.find(owner, &name).is_none() {
+                self.clear(owner, &name).await?;
+            }
+            self.uncleared.lock().remove(&(owner, name));
+        }
+        Ok(())
     }
 
     /// The published playbooks that call an app and whose steps do not fit a version of it, as its owner is told: by name

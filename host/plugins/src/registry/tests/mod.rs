@@ -3,6 +3,7 @@
 mod canary;
 mod limits;
 mod pins;
+mod removal;
 mod versions;
 
 use std::sync::Arc;
