@@ -127,8 +127,9 @@ impl From<PlaybookError> for Problem {
             PlaybookError::Invalid(field) => field.into(),
             PlaybookError::Access(error) => error.into(),
             PlaybookError::Store(error) => error.into(),
-            PlaybookError::Syntax { line, column, ref message } => {
-                let place = FieldError::new(format!("line {line}, column {column}"), "", message);
+            PlaybookError::Syntax { line, column, ref field, ref message } => {
+                let field = field.clone().unwrap_or_else(|| format!("line {line}, column {column}"));
+                let place = FieldError::new(field, "", message);
                 Self::invalid(error.to_string()).field(place)
             }
             PlaybookError::Document { line, column, ref error } => {
@@ -214,9 +215,13 @@ mod tests {
     fn what_is_wrong_in_a_document_is_answered_with_its_place_and_its_field() {
         let field = FieldError::new("steps[1].app", "reprot", "an app that is installed, such as report");
         let document = PlaybookError::Document { line: 7, column: 3, error: field.clone() };
-        let syntax = PlaybookError::Syntax { line: 7, column: 3, message: "expected a quote".to_owned() };
+        let syntax =
+            PlaybookError::Syntax { line: 7, column: 3, field: None, message: "expected a quote".to_owned() };
         let place = FieldError::new("line 7, column 3", "", "expected a quote");
-        for (error, named) in [(document, field), (syntax, place)] {
+        let (timeout, message) = ("steps[1].timeout".to_owned(), "\"soon\" is no span of time".to_owned());
+        let unread = FieldError::new(&timeout, "", &message);
+        let value = PlaybookError::Syntax { line: 7, column: 3, field: Some(timeout), message };
+        for (error, named) in [(document, field), (syntax, place), (value, unread)] {
             let problem = Problem::from(error);
             let body: serde_json::Value = serde_json::from_slice(&problem.body("r1")).unwrap();
             assert_eq!(body["type"], ProblemKind::Invalid.uri());

@@ -18,12 +18,14 @@ pub enum PlaybookError {
         name: String,
     },
     /// The document does not read.
-    #[error("line {line}, column {column}: {message}")]
+    #[error("line {line}, column {column}: {}{message}", .field.as_ref().map_or_else(String::new, |field| format!("{field}: ")))]
     Syntax {
         /// Counted from 1.
         line: usize,
         /// Counted from 1.
         column: usize,
+        /// What is there, where it is in a field: `steps[1].timeout`.
+        field: Option<String>,
         /// What is wrong.
         message: String,
     },

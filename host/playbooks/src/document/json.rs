@@ -4,9 +4,8 @@ use std::collections::HashSet;
 
 use bellwether_kernel::value::MAX_NESTING;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_path_to_error::Segment;
 
-use super::{Document, syntax};
+use super::{Document, refused, syntax};
 use crate::position::{Path, locate};
 use crate::{Format, PlaybookError};
 
@@ -17,9 +16,9 @@ use crate::{Format, PlaybookError};
 pub(super) fn read(source: &str) -> Result<Document, PlaybookError> {
     serde_json::from_str(source).map_err(|error| {
         let message = message(&error);
-        match place(source, &error, &message) {
-            Some(place) => syntax(place, &message),
-            None => syntax((error.line(), error.column()), &message),
+        match refused_in(source, &error, &message) {
+            Some(path) => syntax(locate(source, Format::Json, &path), Some(&path), &message),
+            None => syntax((error.line(), error.column()), None, &message),
         }
     })
 }
@@ -30,7 +29,7 @@ pub(super) fn read(source: &str) -> Result<Document, PlaybookError> {
 /// [`PlaybookError::Syntax`].
 pub(crate) fn check_names(source: &str) -> Result<(), PlaybookError> {
     let checked = serde_json::from_str::<Distinct>(source);
-    checked.map(drop).map_err(|error| syntax((error.line(), error.column()), &message(&error)))
+    checked.map(drop).map_err(|error| syntax((error.line(), error.column()), None, &message(&error)))
 }
 
 /// What is wrong, without its place.
@@ -45,21 +44,13 @@ fn message(error: &serde_json::Error) -> String {
     }
 }
 
-/// Where the value is that was refused, if it was one: serde_json only knows how far it had read by then, which may be
-/// lines behind it.
-fn place(source: &str, error: &serde_json::Error, message: &str) -> Option<(usize, usize)> {
+/// Which value was refused, if it was one: serde_json only knows how far it had read by then, which may be lines behind it.
+fn refused_in(source: &str, error: &serde_json::Error, message: &str) -> Option<Path> {
     // Of a name that is there twice the first would be found.
     if !error.is_data() || message.starts_with("duplicate field") {
         return None;
     }
-    let mut reader = serde_json::Deserializer::from_str(source);
-    let refused = serde_path_to_error::deserialize::<_, Document>(&mut reader).err()?;
-    let path = refused.path().iter().fold(Path::default(), |path, segment| match segment {
-        Segment::Map { key } => path.field(key),
-        Segment::Seq { index } => path.item(*index),
-        Segment::Enum { .. } | Segment::Unknown => path,
-    });
-    (!path.0.is_empty()).then(|| locate(source, Format::Json, &path))
+    refused(&mut serde_json::Deserializer::from_str(source))
 }
 
 /// Any JSON in which no object has a name twice.

@@ -3,10 +3,11 @@
 mod json;
 mod trigger;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value as Json;
+use serde_path_to_error::Segment;
 
-use crate::position::line_and_column;
+use crate::position::{Path, line_and_column};
 use crate::{Period, PlaybookError};
 
 pub(crate) use json::check_names;
@@ -214,7 +215,8 @@ impl Document {
             Format::Toml => {
                 let mut document: Self = toml::from_str(source).map_err(|error| {
                     let offset = error.span().map_or(0, |span| span.start);
-                    syntax(line_and_column(source, offset), error.message())
+                    let field = toml::Deserializer::parse(source).ok().and_then(refused);
+                    syntax(line_and_column(source, offset), field.as_ref(), error.message())
                 })?;
                 let steps = document.steps.iter_mut().chain(&mut document.on_failure);
                 let values = steps.flat_map(|step| step.inputs.values_mut().chain(&mut step.each));
@@ -226,10 +228,23 @@ impl Document {
     }
 }
 
-fn syntax((line, column): (usize, usize), message: &str) -> PlaybookError {
+/// Which value or field is refused, reading it once more: the parsers themselves do not tell. `None` if it is none, but the
+/// whole or the writing of it.
+fn refused<'de>(reader: impl Deserializer<'de>) -> Option<Path> {
+    let refused = serde_path_to_error::deserialize::<_, Document>(reader).err()?;
+    let path = refused.path().iter().fold(Path::default(), |path, segment| match segment {
+        Segment::Map { key } => path.field(key),
+        Segment::Seq { index } => path.item(*index),
+        Segment::Enum { .. } | Segment::Unknown => path,
+    });
+    (!path.0.is_empty()).then_some(path)
+}
+
+fn syntax((line, column): (usize, usize), field: Option<&Path>, message: &str) -> PlaybookError {
     // Some of the parsers' messages span lines.
     let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
-    PlaybookError::Syntax { line: line.max(1), column: column.max(1), message }
+    let field = field.map(Path::to_string);
+    PlaybookError::Syntax { line: line.max(1), column: column.max(1), field, message }
 }
 
 /// TOML has dates and JSON has none: they become the text they were written as.

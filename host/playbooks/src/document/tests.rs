@@ -88,8 +88,34 @@ fn what_does_not_read_is_refused_with_its_place() {
     ];
     for (format, source, place, expected) in cases {
         let error = Document::read(&source, format).unwrap_err();
-        let PlaybookError::Syntax { line, column, message } = &error else { panic!("{error}") };
+        let PlaybookError::Syntax { line, column, message, .. } = &error else { panic!("{error}") };
         assert!(message.contains(expected), "{message}");
         assert_eq!((*line, *column), place, "{error}");
+    }
+}
+
+#[test]
+fn what_does_not_read_is_named_by_its_field_where_it_is_in_one() {
+    let cases = [
+        (Format::Toml, TOML.replace("webhook", "telepathy"), Some("trigger.type")),
+        (Format::Toml, TOML.replace("app =", "timeout = \"soon\"\napp ="), Some("steps[0].timeout")),
+        (Format::Toml, TOML.replace("id = \"add\"\n", ""), Some("steps[0]")),
+        (Format::Toml, TOML.replace("app =", "apps ="), Some("steps[0].apps")),
+        (Format::Toml, TOML.replace("name = ", "name : "), None),
+        (
+            Format::Json,
+            within("\"steps\": [{\"id\": \"a\"}, {\"id\": \"b\", \"timeout\": \"x\"}]"),
+            Some("steps[1].timeout"),
+        ),
+        (Format::Json, within("\"trigger\": {\"type\": \"every\"}"), Some("trigger")),
+        (Format::Json, "{\"name\": 1".into(), Some("name")),
+        (Format::Json, "{\"name\"".into(), None),
+    ];
+    for (format, source, expected) in cases {
+        let error = Document::read(&source, format).unwrap_err();
+        let PlaybookError::Syntax { line, column, field, message } = &error else { panic!("{error}") };
+        assert_eq!(field.as_deref(), expected, "{error}");
+        let field = field.as_ref().map_or_else(String::new, |field| format!("{field}: "));
+        assert_eq!(error.to_string(), format!("line {line}, column {column}: {field}{message}"));
     }
 }
