@@ -1,5 +1,6 @@
 //! The embedded store: sled 0.34 behind a journal and one writer.
 
+use std::io;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -260,6 +261,7 @@ pub(crate) fn open_sled(path: &Path, cache_bytes: u64) -> Result<sled::Db, Store
         .segment_size(SEGMENT)
         // Nothing is acknowledged on a timer.
         .flush_every_ms(None);
+    remove_unfinished(path).map_err(|error| io_failed(path, &error))?;
     let started = Instant::now();
     loop {
         let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
@@ -273,6 +275,10 @@ pub(crate) fn open_sled(path: &Path, cache_bytes: u64) -> Result<sled::Db, Store
             {
                 std::thread::sleep(Duration::from_millis(5));
             }
+            Ok(Err(sled::Error::Io(error))) if error.kind() == io::ErrorKind::StorageFull => {
+                let told = format!("{} does not open on a full disk: free a few MiB of it", path.display());
+                return Err(StoreError::Failed(told));
+            }
             Ok(Err(error)) => return Err(failed(error)),
             Err(panic) => {
                 let why = panic
@@ -284,6 +290,21 @@ pub(crate) fn open_sled(path: &Path, cache_bytes: u64) -> Result<sled::Db, Store
             }
         }
     }
+}
+
+/// Removes the snapshots that openings which were cut off, or found the disk full, left half written. sled reads the last
+/// by name whether or not it is whole; the one before is there as long as that has not got its own name.
+fn remove_unfinished(path: &Path) -> io::Result<()> {
+    let Ok(files) = std::fs::read_dir(path) else { return Ok(()) };
+    for file in files {
+        let file = file?;
+        let name = file.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            std::fs::remove_file(file.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes durable what sled leaves to chance: its settings, and that the folder knows its files. Its log and its
@@ -361,7 +382,7 @@ pub(crate) fn failed(error: sled::Error) -> StoreError {
 }
 
 /// A file system's error with the file it is about.
-pub(crate) fn io_failed(path: &Path, error: &std::io::Error) -> StoreError {
+pub(crate) fn io_failed(path: &Path, error: &io::Error) -> StoreError {
     StoreError::Failed(format!("{}: {error}", path.display()))
 }
 

@@ -93,6 +93,20 @@ async fn a_store_whose_journal_is_gone_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_opening_that_was_cut_off_in_its_snapshot_leaves_the_store_as_it_was() {
+    let folder = folder();
+    let store = open(&folder);
+    store.commit(put(1, "x")).await.unwrap();
+    drop(store);
+    let unfinished = folder.path().join("snap.FFFFFFFFFFFFFFF0.generating");
+    for written in [0, 544] {
+        std::fs::write(&unfinished, vec![1; written]).unwrap();
+        assert_eq!(open(&folder).get(&key(1)).await.unwrap(), Some("x".into()));
+        assert!(!unfinished.exists());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_store_from_before_the_journal_gets_one_and_keeps_its_rows() {
     let folder = folder();
     let db = open_sled(folder.path(), 1 << 20).unwrap();
