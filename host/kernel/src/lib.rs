@@ -1,5 +1,5 @@
 //! What every crate of the host shares and nothing else: identifiers, [`Timestamp`], [`Clock`],
-//! [`Randomness`], whether a clock is [`Steady`], the seeds of simulations, pages and cursors, [`Period`]s, typed [`value`]s,
+//! [`Randomness`], whether a clock is [`Steady`], what is logged [`Seldom`], the seeds of simulations, pages and cursors, [`Period`]s, typed [`value`]s,
 //! the kinds of error, and what is said of input that does not [read](reading). It knows no store, no HTTP and no plugin.
 
 mod error;
@@ -8,6 +8,7 @@ mod page;
 mod period;
 mod random;
 mod seeds;
+mod seldom;
 mod steady;
 mod time;
 pub mod value;
@@ -21,5 +22,6 @@ pub use page::{Cursor, InvalidCursor, Page, PageRequest};
 pub use period::Period;
 pub use random::{Randomness, SeededRandomness, SystemRandomness};
 pub use seeds::{Draw, every_seed, mix};
+pub use seldom::Seldom;
 pub use steady::Steady;
 pub use time::{Clock, ManualClock, Moment, SystemClock, Timestamp};

@@ -116,7 +116,7 @@ pub enum PluginError {
     },
     /// Organisations have set what was to be removed.
     #[error(
-        "{organisations} organisations have settings of the plugin {name}, which would be gone with it; have them reset, or force it"
+        "settings of the plugin {name} would be gone with it, of this many organisations: {organisations}; have them reset, or force it"
     )]
     Set {
         /// Its name.

@@ -1,7 +1,7 @@
 //! Metrics' words in the contract's types and back, for both metric interfaces.
 
 use bellwether_access::{Principal, Role};
-use bellwether_kernel::{Cursor, FieldError, MetricId, OrganisationId, Timestamp};
+use bellwether_kernel::{Cursor, FieldError, MetricId, OrganisationId, Seldom, Timestamp};
 use bellwether_metrics::{DataType, Definition, Interval, Metric, MetricError, MetricReference, NamePattern};
 use bellwether_store::StoreError;
 
@@ -115,7 +115,11 @@ pub(super) fn metric_error(error: MetricError) -> wit::MetricError {
 /// What a plugin is told where the store refused its call. What the store says itself is for the operator: paths and
 /// keys are none of a plugin's business.
 pub(super) fn store_refused(error: &StoreError) -> String {
-    tracing::warn!(%error, "the store refused a plugin's call");
+    /// A full disk refuses as often as anybody calls.
+    static REFUSED: Seldom = Seldom::new();
+    if let Some(unsaid) = REFUSED.happened() {
+        tracing::warn!(%error, unsaid, "the store refused a plugin's call");
+    }
     match error {
         StoreError::DiskFull { .. } => {
             "the host's disk is nearly full, and nothing is written until it has room again"

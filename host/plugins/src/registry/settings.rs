@@ -167,7 +167,7 @@ mod tests {
         assert_eq!(answer(&plugins, 5).await.unwrap(), "moin");
         assert_eq!(plugins.settings(ours, "greeter").unwrap().given, given);
         let refused = plugins.remove(Owner::Host, "host", "greeter").await.unwrap_err();
-        let expected = "1 organisations have settings of the plugin greeter, which would be gone with it; \
+        let expected = "settings of the plugin greeter would be gone with it, of this many organisations: 1; \
              have them reset, or force it";
         assert_eq!((refused.kind(), refused.to_string().as_str()), (ErrorKind::Conflict, expected));
         assert_eq!(answer(&plugins, 5).await.unwrap(), "moin");
