@@ -24,7 +24,7 @@ use wasmparser::{
 const PIECE: i32 = 128 << 10;
 
 /// Of what this makes of a component: machine code made from another is not used.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 
 /// The component with its bulk operations in pieces; one that is not valid as it came, for the compiler to refuse.
 pub(crate) fn interruptible(component: &[u8]) -> Result<Vec<u8>, Error> {
@@ -82,10 +82,7 @@ impl Bulk {
         let mut function = Function::new([]);
         let mut code = function.instructions();
         // Most are small, and a loop's head costs each of them the look whether to make way.
-        code.local_get(LENGTH).i32_const(PIECE).i32_le_u().if_(BlockType::Empty);
-        code.local_get(TO).local_get(WHAT).local_get(LENGTH);
-        self.push(&mut code);
-        code.return_().end();
+        code.local_get(LENGTH).i32_const(PIECE).i32_gt_u().if_(BlockType::Empty);
         if let Self::Copy { .. } = self {
             // What begins within what is copied is overwritten from its end, or what is still to be read would be lost.
             code.local_get(TO).local_get(WHAT).i32_sub().local_get(LENGTH).i32_lt_u().if_(BlockType::Empty);
@@ -108,6 +105,7 @@ impl Bulk {
             }
             advance(code, LENGTH, -PIECE);
         });
+        code.end();
         code.local_get(TO).local_get(WHAT).local_get(LENGTH);
         self.push(&mut code);
         code.end();

@@ -56,6 +56,11 @@ impl Call {
         self.caller(role)
     }
 
+    /// As [`Self::reach`], before a write that goes by [`Self::post`].
+    pub(super) async fn reach_to_post(&mut self) -> Result<&Principal, String> {
+        if self.may_post() { self.caller(Role::Write) } else { self.reach(Role::Write).await }
+    }
+
     /// The caller's organisation, if the caller may do what needs `role`.
     pub(super) async fn metrics_caller(&mut self, role: Role) -> Result<OrganisationId, wit::MetricError> {
         let caller = self.reach(role).await;

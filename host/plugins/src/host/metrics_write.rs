@@ -95,11 +95,11 @@ impl wit::Host for Call {
     }
 
     async fn add(&mut self, samples: Vec<wit::Samples>) -> Result<(), MetricError> {
-        if !self.may_post() {
+        if self.effects.is_some() {
             return self.write(samples).await.map(drop);
         }
         self.takes(samples.iter().map(size).sum());
-        let organisation = self.caller(Role::Write).map_err(MetricError::Forbidden)?.organisation;
+        let organisation = self.reach_to_post().await.map_err(MetricError::Forbidden)?.organisation;
         let entries = self.entries(organisation, samples).await?;
         let metrics = Arc::clone(&self.services().metrics);
         let write = async move { metrics.write_columns(organisation, &entries, Batch::new()).await };

@@ -79,14 +79,10 @@ impl wit::Host for Call {
 }
 
 impl Call {
-    /// The organisation of a caller who may write, behind what was posted before.
+    /// The organisation of a caller who may write samples.
     async fn writer(&mut self) -> Result<OrganisationId, SeriesError> {
-        match self.may_post() {
-            true => {
-                self.caller(Role::Write).map(|caller| caller.organisation).map_err(SeriesError::Forbidden)
-            }
-            false => self.series_caller(Role::Write).await,
-        }
+        let caller = self.reach_to_post().await;
+        caller.map(|caller| caller.organisation).map_err(SeriesError::Forbidden)
     }
 }
 
