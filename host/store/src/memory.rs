@@ -36,6 +36,8 @@ struct State {
     crash: Crash,
     crashed: bool,
     full: bool,
+    /// How many commits are taken from now on, if not all.
+    takes: Option<usize>,
 }
 
 const CRASHED: StoreError = StoreError::Unavailable("it crashed");
@@ -79,6 +81,11 @@ impl MemoryStore {
     pub fn set_disk_full(&self, full: bool) {
         self.state.lock().full = full;
     }
+
+    /// Takes so many commits more and fails those after them; all again with `None`.
+    pub fn take_only(&self, commits: Option<usize>) {
+        self.state.lock().takes = commits;
+    }
 }
 
 #[async_trait]
@@ -116,6 +123,9 @@ impl Store for MemoryStore {
         let mut state = self.state.lock();
         if state.crashed {
             return Err(CRASHED);
+        }
+        if let Some(takes) = &mut state.takes {
+            *takes = takes.checked_sub(1).ok_or_else(|| StoreError::Failed("it takes no more".to_owned()))?;
         }
         if state.full && !group::frees_space(&batch) {
             return Err(StoreError::DiskFull { free: 0, needed: 1 });
