@@ -236,10 +236,10 @@ Examples:
   bellwether plugin remove my-plugin
   bellwether plugin remove my-plugin --version 1.4.2
 
-What a published playbook, an open run, a channel or a monitor calls is not removed, nor a dialect that organisations have
-settings of; --force does it all the same. A dialect that is not there answers 404, at which senders may drop what they hold:
-'plugin disable' has them wait. One that came with the binary stays removed until it is installed again (plugin install
---bundled).")]
+What a published playbook, an open run, a channel or a monitor calls is not removed, nor a dialect that \
+organisations have settings of; --force does it all the same. A dialect that is not there answers 404, at which \
+senders may drop what they hold: 'plugin disable' has them wait. One that came with the binary stays removed until \
+it is installed again (plugin install --bundled).")]
     Remove {
         /// Its name
         plugin: String,
