@@ -20,6 +20,7 @@ mod open;
 mod query;
 mod read;
 mod rollup;
+mod runs;
 mod sample;
 mod segment;
 mod service;

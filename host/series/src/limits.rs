@@ -83,6 +83,13 @@ pub(crate) const MERGE: usize = 4;
 /// Index pages of segments kept in memory, in bytes.
 pub(crate) const PAGE_CACHE: u64 = 32 * 1024 * 1024;
 
+/// Unpacked blocks kept in memory, in bytes, 16 a sample: two million samples, a hundred series of a week by the minute
+/// twice over.
+pub(crate) const BLOCK_CACHE: u64 = 32 * 1024 * 1024;
+
+/// Blocks of fewer samples are unpacked as fast as they are found among those that are kept.
+pub(crate) const CACHED_BLOCK: u32 = 256;
+
 /// A segment is written anew when so large a part of it is of deleted series or beyond its retention: one in this many
 /// bytes.
 pub(crate) const GARBAGE: u64 = 4;

@@ -12,7 +12,7 @@ use crate::index::Index;
 use crate::layout::{self, Number, SegmentRow, SeriesRow};
 use crate::log::{self, Columns};
 use crate::metadata::Metadata;
-use crate::segment::{Pages, Segment};
+use crate::segment::{Cache, Segment};
 use crate::service::{Parts, Placed, Shared, State};
 
 pub(crate) async fn open(parts: Parts) -> Result<Shared, StoreError> {
@@ -20,8 +20,8 @@ pub(crate) async fn open(parts: Parts) -> Result<Shared, StoreError> {
     let host = parts.host;
     let packed = read_number(&parts.store, &layout::packed(host)).await?;
     let next_series = read_number(&parts.store, &layout::next_series()).await?;
-    let pages = Pages::new();
-    let segments = open_segments(&parts, &pages).await?;
+    let cache = Cache::new();
+    let segments = open_segments(&parts, &cache).await?;
     // What an interrupted packing or merge left.
     let is_used = |digest: &Digest| segments.iter().any(|placed| placed.row.digest == *digest);
     remove_loose(&*parts.store, &parts.objects, layout::all_loose(host), is_used).await?;
@@ -48,7 +48,7 @@ pub(crate) async fn open(parts: Parts) -> Result<Shared, StoreError> {
     let next_series =
         u32::try_from(next_series).map_err(|_| StoreError::Unavailable("every series' number is used"))?;
     let first_row = first.unwrap_or(applied + 1);
-    Ok(Shared::new(parts, indexes, state, pages, next_series, first_row))
+    Ok(Shared::new(parts, indexes, state, cache, next_series, first_row))
 }
 
 async fn read_number(store: &SharedStore, key: &Key) -> Result<u64, StoreError> {
@@ -75,12 +75,12 @@ async fn read_indexes(store: &SharedStore) -> Result<HashMap<OrganisationId, Ind
     Ok(indexes)
 }
 
-async fn open_segments(parts: &Parts, pages: &Pages) -> Result<Vec<Arc<Placed>>, StoreError> {
+async fn open_segments(parts: &Parts, cache: &Cache) -> Result<Vec<Arc<Placed>>, StoreError> {
     let mut segments = Vec::new();
     let mut rows = Walk::forward(&*parts.store, layout::segments(parts.host).prefix());
     while let Some((key, value)) = rows.next().await? {
         let number = layout::number_behind_host(&key)?;
-        segments.push(Arc::new(place(parts, pages, number, decode(&value)?)?));
+        segments.push(Arc::new(place(parts, cache, number, decode(&value)?)?));
     }
     segments.sort_by_key(|placed| (placed.row.high, placed.number));
     Ok(segments)
@@ -89,11 +89,11 @@ async fn open_segments(parts: &Parts, pages: &Pages) -> Result<Vec<Arc<Placed>>,
 /// Opens the segment of a row.
 pub(crate) fn place(
     parts: &Parts,
-    pages: &Pages,
+    cache: &Cache,
     number: u64,
     row: SegmentRow,
 ) -> Result<Placed, StoreError> {
     let file = parts.objects.open_file(&row.digest)?;
-    let segment = Segment::open(file, number, row.partition.unwrap_or(0), pages.clone())?;
+    let segment = Segment::open(file, number, row.partition.unwrap_or(0), cache.clone())?;
     Ok(Placed { number, row, segment })
 }

@@ -7,7 +7,9 @@ use bellwether_store::StoreError;
 use roaring::RoaringBitmap;
 
 use crate::codec::{self, Decoder, Summary};
+use crate::heads::{self, Head};
 use crate::rollup::Rolled;
+use crate::runs::Runs;
 use crate::sample::Samples;
 use crate::segment::{Cursor, Entry, damaged};
 use crate::service::{Frozen, Placed, Shared};
@@ -18,7 +20,7 @@ pub(crate) struct Snapshot {
     /// Where this is in each of them.
     cursors: Vec<Cursor>,
     frozen: Option<Arc<Frozen>>,
-    active: Arc<HashMap<u32, Samples>>,
+    active: Arc<HashMap<u32, Head>>,
     first: i64,
     last: i64,
     decoder: Decoder,
@@ -31,7 +33,7 @@ pub(crate) struct Snapshot {
 /// Some samples of a series.
 pub(crate) struct Piece {
     /// Samples in order, each time once.
-    pub(crate) samples: Samples,
+    pub(crate) samples: Runs,
     /// What blocks amount to that were not unpacked: where each begins, and its summary.
     pub(crate) summaries: Vec<(i64, Summary)>,
     /// Roll-ups whose steps begin within the time asked for, in order. They are in addition to the samples.
@@ -78,10 +80,8 @@ impl Shared {
         let state = self.state.read();
         let mut active = HashMap::new();
         for number in series {
-            let mut samples = Samples::default();
-            state.active.copy(number, first, last, &mut samples);
-            if !samples.is_empty() {
-                active.insert(number, samples);
+            if let Some(head) = state.active.of(number) {
+                active.insert(number, Arc::clone(head));
             }
         }
         let segments: Vec<_> =
@@ -112,12 +112,9 @@ impl Snapshot {
     /// long they are), apart from every other sample, comes as its summary.
     pub(crate) fn read(&mut self, number: u32, steps: Option<(i64, i64)>) -> Result<Piece, StoreError> {
         let mut heads = Samples::default();
-        if let Some(frozen) = &self.frozen {
-            frozen.heads.copy(number, self.first, self.last, &mut heads);
-        }
-        if let Some(active) = self.active.get(&number) {
-            heads.times.extend_from_slice(&active.times);
-            heads.values.extend_from_slice(&active.values);
+        let frozen = self.frozen.as_ref().and_then(|frozen| frozen.heads.of(number));
+        for head in frozen.into_iter().chain(self.active.get(&number)) {
+            heads::copy(head, self.first, self.last, &mut heads);
         }
         let mut entries: Vec<(usize, Entry)> = Vec::new();
         for (rank, placed) in self.segments.iter().enumerate() {
@@ -134,25 +131,35 @@ impl Snapshot {
             self.summarise(&mut entries, &heads, steps, &mut summaries)?;
         }
         put_in_order(&mut entries);
-        let most = |(_, entry): &(usize, Entry)| (entry.samples as usize).min(codec::MAX_SAMPLES);
-        let most = entries.iter().map(most).sum::<usize>() + heads.len();
-        let mut samples = Samples { times: Vec::with_capacity(most), values: Vec::with_capacity(most) };
+        let mut samples = Runs::default();
         for run in entries
             .chunk_by(|(a, one), (b, next)| a == b && one.offset + u64::from(one.length) == next.offset)
         {
-            let (rank, first) = run[0];
-            let length = run.iter().map(|(_, entry)| u64::from(entry.length)).sum();
-            let mut rest = self.cursors[rank].bytes(&self.segments[rank].segment, first.offset, length)?;
+            let (rank, last) = run[run.len() - 1];
+            let (segment, end) = (&self.segments[rank].segment, last.offset + u64::from(last.length));
             for (_, entry) in run {
-                let block;
-                (block, rest) = rest.split_at(entry.length as usize);
-                self.decoder.decode(block, &mut samples).map_err(|_| damaged("a block"))?;
                 self.unpacked += u64::from(entry.samples);
+                if let Some(unpacked) = segment.unpacked(entry) {
+                    samples.share(unpacked);
+                    continue;
+                }
+                // With those behind it, which are then there.
+                let bytes = self.cursors[rank].bytes(segment, entry.offset, end - entry.offset)?;
+                let block = &bytes[..entry.length as usize];
+                let most = (entry.samples as usize).min(codec::MAX_SAMPLES);
+                if entry.is_kept() {
+                    let mut unpacked = Samples::with_capacity(most);
+                    self.decoder.decode(block, &mut unpacked).map_err(|_| damaged("a block"))?;
+                    let unpacked = Arc::new(unpacked);
+                    segment.keep_unpacked(entry, &unpacked);
+                    samples.share(unpacked);
+                } else {
+                    self.decoder.decode(block, samples.own(most)).map_err(|_| damaged("a block"))?;
+                }
             }
         }
         self.unpacked += heads.len() as u64;
-        samples.times.append(&mut heads.times);
-        samples.values.append(&mut heads.values);
+        samples.add(heads);
         samples.settle();
         samples.keep(self.first, self.last);
         Ok(Piece { samples, summaries, rolled })

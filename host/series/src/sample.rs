@@ -28,6 +28,17 @@ impl Samples {
         self.values.push(value);
     }
 
+    /// None, with room for so many.
+    pub(crate) fn with_capacity(count: usize) -> Self {
+        Self { times: Vec::with_capacity(count), values: Vec::with_capacity(count) }
+    }
+
+    /// Adds others, in columns.
+    pub(crate) fn extend(&mut self, times: &[i64], values: &[f64]) {
+        self.times.extend_from_slice(times);
+        self.values.extend_from_slice(values);
+    }
+
     /// Puts them in order of time. Of several at one time the one that came last stays.
     pub(crate) fn settle(&mut self) {
         let Some(ordered) = self.times.windows(2).position(|pair| pair[0] >= pair[1]) else { return };

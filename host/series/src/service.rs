@@ -13,7 +13,7 @@ use crate::heads::Heads;
 use crate::index::Index;
 use crate::layout::SegmentRow;
 use crate::listen::Listeners;
-use crate::segment::{Pages, Segment};
+use crate::segment::{Cache, Segment};
 use crate::upkeep::Looked;
 use crate::writer::{self, Order};
 use crate::{Limits, SeriesError, open};
@@ -50,7 +50,7 @@ pub(crate) struct Shared {
     pub(crate) parts: Parts,
     indexes: RwLock<HashMap<OrganisationId, Arc<RwLock<Index>>>>,
     pub(crate) state: RwLock<State>,
-    pub(crate) pages: Pages,
+    pub(crate) cache: Cache,
     /// The next series' number.
     pub(crate) next_series: AtomicU32,
     /// The next segment's number.
@@ -174,7 +174,7 @@ impl Shared {
         parts: Parts,
         indexes: HashMap<OrganisationId, Index>,
         state: State,
-        pages: Pages,
+        cache: Cache,
         next_series: u32,
         first_row: u64,
     ) -> Self {
@@ -186,7 +186,7 @@ impl Shared {
             listeners: Listeners::default(),
             applied: watch::Sender::new(state.applied),
             state: RwLock::new(state),
-            pages,
+            cache,
             next_series: AtomicU32::new(next_series),
             next_segment: AtomicU64::new(segment + 1),
             first_row: AtomicU64::new(first_row),

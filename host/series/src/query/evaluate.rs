@@ -73,12 +73,11 @@ pub(super) fn raw(
     let (mut all, mut points) = (Vec::new(), 0);
     let (first, last) = (start.as_milliseconds(), end.as_milliseconds());
     let whole = |piece: Piece| {
-        let mut samples = piece.samples;
+        let mut samples = piece.samples.joined();
         if !piece.rolled.is_empty() {
             let written = std::mem::take(&mut samples);
             as_samples(&piece.rolled, selected.kind, &mut samples);
-            samples.times.extend(written.times);
-            samples.values.extend(written.values);
+            samples.extend(&written.times, &written.values);
             samples.settle();
             samples.keep(first, last);
         }
@@ -172,9 +171,8 @@ impl Evaluation<'_> {
             }
             let mut values = Vec::new();
             if pooled {
-                let samples = piece.samples.times.iter().zip(&piece.samples.values);
-                let finite = samples.filter(|(_, value)| value.is_finite());
-                values.extend(finite.map(|(time, value)| (step_of(*time, step), *time, *value)));
+                let finite = piece.samples.iter().filter(|(_, value)| value.is_finite());
+                values.extend(finite.map(|(time, value)| (step_of(time, step), time, value)));
                 return Ok((values, over_rolled::sketches(&piece.rolled, step)));
             }
             steps(&piece, step, over_time, |start, value| values.push((start, start, value * factor)));
@@ -260,12 +258,11 @@ impl Evaluation<'_> {
 
 /// Puts the time of each step's latest sample beside it.
 fn latest(piece: &Piece, step: i64, values: &mut [(i64, i64, f64)]) {
-    let samples = piece.samples.times.iter().zip(&piece.samples.values);
     let mut values = values.iter_mut().peekable();
-    for (time, _) in samples.filter(|(_, value)| value.is_finite()) {
-        while values.next_if(|(start, ..)| *start < step_of(*time, step)).is_some() {}
+    for (time, _) in piece.samples.iter().filter(|(_, value)| value.is_finite()) {
+        while values.next_if(|(start, ..)| *start < step_of(time, step)).is_some() {}
         if let Some(value) = values.peek_mut() {
-            value.1 = *time;
+            value.1 = time;
         }
     }
 }

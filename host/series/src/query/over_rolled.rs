@@ -20,13 +20,12 @@ pub(super) fn steps(piece: &Piece, step: i64, aggregate: Aggregate, mut each: im
         let start = step_of(rolled.start, step);
         steps.entry(start).and_modify(|there| there.merge(rolled)).or_insert_with(|| rolled.clone());
     }
-    let samples = piece.samples.times.iter().zip(&piece.samples.values);
-    for (time, value) in samples.filter(|(_, value)| value.is_finite()) {
-        let start = step_of(*time, step);
+    for (time, value) in piece.samples.iter().filter(|(_, value)| value.is_finite()) {
+        let start = step_of(time, step);
         steps
             .entry(start)
-            .and_modify(|there| there.add(*time, *value))
-            .or_insert_with(|| Rolled::of(start, *time, *value, sketched));
+            .and_modify(|there| there.add(time, value))
+            .or_insert_with(|| Rolled::of(start, time, value, sketched));
     }
     for (start, rolled) in steps {
         let value = match aggregate {
@@ -51,9 +50,8 @@ pub(super) fn steps(piece: &Piece, step: i64, aggregate: Aggregate, mut each: im
 fn mean(piece: &Piece, step: i64, whole: &Rolled) -> f64 {
     let is_within = |time: i64| step_of(time, step) == step_of(whole.start, step);
     let rolled = piece.rolled.iter().filter(|rolled| is_within(rolled.start)).map(|rolled| rolled.sum);
-    let samples = piece.samples.times.iter().zip(&piece.samples.values);
-    let samples =
-        samples.filter(|(time, value)| is_within(**time) && value.is_finite()).map(|(_, value)| *value);
+    let samples = piece.samples.iter().filter(|(time, value)| is_within(*time) && value.is_finite());
+    let samples = samples.map(|(_, value)| value);
     let mut total = Total::default();
     total.add(rolled.chain(samples));
     total.mean(whole.count)

@@ -88,35 +88,39 @@ pub(super) fn steps(piece: &Piece, step: i64, aggregate: Aggregate, mut each: im
         return over_rolled::steps(piece, step, aggregate, each);
     }
     if let Aggregate::Percentile(percent) = aggregate {
-        let mut at = 0;
-        let Piece { samples, .. } = piece;
-        while at < samples.len() {
-            let start = step_of(samples.times[at], step);
-            let length = samples.times[at..].partition_point(|time| step_of(*time, step) == start);
-            let finite = samples.values[at..at + length].iter().copied().filter(|value| value.is_finite());
-            if let Some(value) = percentile(&mut finite.collect::<Vec<_>>(), percent) {
-                each(start, value);
+        let mut samples = piece.samples.iter().peekable();
+        let mut values = Vec::new();
+        while let Some((time, value)) = samples.next() {
+            let step = Step::of(time, step);
+            values.clear();
+            values.push(value);
+            while let Some((_, value)) = samples.next_if(|(time, _)| *time < step.end) {
+                values.push(value);
             }
-            at += length;
+            values.retain(|value| value.is_finite());
+            if let Some(value) = percentile(&mut values, percent) {
+                each(step.start, value);
+            }
         }
         return;
     }
     let mut steps = Steps { length: step, aggregate, present: None, each };
     // Blocks that were not unpacked lie apart from every sample, so that both are in order of time together.
     let mut summaries = piece.summaries.iter().peekable();
-    let (mut times, mut values) = (&piece.samples.times[..], &piece.samples.values[..]);
-    while let Some(time) = times.first() {
-        while let Some((first, summary)) = summaries.next_if(|(first, _)| first < time) {
-            steps.at(*first).summary(summary);
+    for (mut times, mut values) in piece.samples.lists() {
+        while let Some(time) = times.first() {
+            while let Some((first, summary)) = summaries.next_if(|(first, _)| first < time) {
+                steps.at(*first).summary(summary);
+            }
+            let step = steps.at(*time);
+            let end = summaries.peek().map_or(step.end, |(first, _)| step.end.min(*first));
+            // At the end of time a step has no end behind it.
+            let length = times.iter().take_while(|time| **time < end).count().max(1);
+            let of_step;
+            (of_step, values) = values.split_at(length);
+            times = &times[length..];
+            step.samples(of_step, aggregate);
         }
-        let step = steps.at(*time);
-        let end = summaries.peek().map_or(step.end, |(first, _)| step.end.min(*first));
-        // At the end of time a step has no end behind it.
-        let length = times.iter().take_while(|time| **time < end).count().max(1);
-        let of_step;
-        (of_step, values) = values.split_at(length);
-        times = &times[length..];
-        step.samples(of_step, aggregate);
     }
     for (first, summary) in summaries {
         steps.at(*first).summary(summary);

@@ -7,12 +7,16 @@
 //! An entry is varints: how many series further than the one before (0 for the same), bytes, samples plus 2,048 for each
 //! second of a roll-up's step, first time (signed, from the segment's base), last time from there. Blocks lie behind each other, so their places follow.
 
+use crate::limits::CACHED_BLOCK;
+
+mod cache;
 mod cursor;
 mod read;
 mod write;
 
+pub(crate) use cache::Cache;
 pub(crate) use cursor::Cursor;
-pub(crate) use read::{Pages, Segment, damaged};
+pub(crate) use read::{Segment, damaged};
 pub(crate) use write::{Built, SegmentWriter};
 
 /// What a segment begins and ends with.
@@ -51,6 +55,13 @@ pub(crate) struct Entry {
     pub(crate) last: i64,
 }
 
+impl Entry {
+    /// Whether the samples of the block are kept for a while once they are unpacked.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.samples >= CACHED_BLOCK
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -70,7 +81,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("segment");
         std::fs::write(&path, bytes).unwrap();
-        Segment::open(std::fs::File::open(path).unwrap(), 1, 3 * PARTITION, Pages::new()).map(Arc::new)
+        Segment::open(std::fs::File::open(path).unwrap(), 1, 3 * PARTITION, Cache::new()).map(Arc::new)
     }
 
     #[test]

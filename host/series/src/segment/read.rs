@@ -6,22 +6,9 @@ use std::sync::Arc;
 
 use bellwether_store::StoreError;
 
-use super::{Cursor, Entry, FOOTER, LINE, MAGIC, STEPS};
+use super::{Cache, Cursor, Entry, FOOTER, LINE, MAGIC, STEPS};
 use crate::codec::varint;
-use crate::limits::PAGE_CACHE;
-
-/// Pages of any segment, by its number and theirs; the least used go when there are too many.
-#[derive(Clone)]
-pub(crate) struct Pages(moka::sync::Cache<(u64, u32), Arc<Vec<Entry>>>);
-
-impl Pages {
-    pub(crate) fn new() -> Self {
-        let weigh = |_: &(u64, u32), page: &Arc<Vec<Entry>>| {
-            u32::try_from(page.len() * size_of::<Entry>()).unwrap_or(u32::MAX)
-        };
-        Self(moka::sync::Cache::builder().max_capacity(PAGE_CACHE).weigher(weigh).build())
-    }
-}
+use crate::sample::Samples;
 
 /// An open segment.
 pub(crate) struct Segment {
@@ -32,7 +19,7 @@ pub(crate) struct Segment {
     number: u64,
     base: i64,
     directory: Vec<Line>,
-    pages: Pages,
+    cache: Cache,
 }
 
 struct Line {
@@ -44,7 +31,7 @@ struct Line {
 
 impl Segment {
     /// Opens a segment whose times are kept relative to `base`.
-    pub(crate) fn open(file: File, number: u64, base: i64, pages: Pages) -> Result<Self, StoreError> {
+    pub(crate) fn open(file: File, number: u64, base: i64, cache: Cache) -> Result<Self, StoreError> {
         let length = file.metadata().map_err(|error| failed(&error))?.len();
         let read = |offset: u64, length: u64| -> Result<Vec<u8>, StoreError> {
             let mut bytes = vec![0; usize::try_from(length).map_err(|_| damaged("a length"))?];
@@ -71,7 +58,7 @@ impl Segment {
             blocks: number_of(&mut line, 8),
         };
         let directory = directory.chunks_exact(LINE).map(line).collect();
-        Ok(Self { file, length, number, base, directory, pages })
+        Ok(Self { file, length, number, base, directory, cache })
     }
 
     /// Adds the blocks of a series, in order of time.
@@ -107,6 +94,16 @@ impl Segment {
         Ok(entries)
     }
 
+    /// The samples of a block that somebody unpacked not long ago.
+    pub(crate) fn unpacked(&self, entry: &Entry) -> Option<Arc<Samples>> {
+        self.cache.block(self.number, entry)
+    }
+
+    /// Keeps the samples of a block that [`Entry::is_kept`] for [`Self::unpacked`].
+    pub(crate) fn keep_unpacked(&self, entry: &Entry, samples: &Arc<Samples>) {
+        self.cache.keep_block(self.number, entry, samples);
+    }
+
     /// The bytes of a block.
     pub(crate) fn block(&self, entry: &Entry) -> Result<Vec<u8>, StoreError> {
         self.bytes(entry.offset, u64::from(entry.length))
@@ -126,12 +123,11 @@ impl Segment {
     }
 
     fn page(&self, at: usize) -> Result<Arc<Vec<Entry>>, StoreError> {
-        let key = (self.number, at as u32);
-        if let Some(page) = self.pages.0.get(&key) {
+        if let Some(page) = self.cache.page(self.number, at as u32) {
             return Ok(page);
         }
         let page = Arc::new(self.read_page(&self.directory[at])?);
-        self.pages.0.insert(key, Arc::clone(&page));
+        self.cache.keep_page(self.number, at as u32, &page);
         Ok(page)
     }
 

@@ -428,3 +428,23 @@ fn what_a_builder_builds_and_a_text_says_are_one() {
     let rate = Expression::Select(Selection { normalise: Some(Normalise::Rate), ..Selection::new("m") });
     assert_eq!(parse_datadog("avg:m{*}.as_rate()").unwrap(), rate);
 }
+
+#[tokio::test]
+async fn samples_that_were_unpacked_not_long_ago_are_not_read_from_the_disk_again() {
+    let house = House::new().await;
+    let samples: Vec<(i64, f64)> = (0..3000).map(|n| (house.now() + n * 1000, (n % 77) as f64)).collect();
+    house.write(&[entry("m", &["host:a"], &samples)]).await.unwrap();
+    house.series.pack().await.unwrap();
+    assert_eq!(house.one("m").await, samples);
+    for file in std::fs::read_dir(house.folder.path()).unwrap() {
+        let file = std::fs::OpenOptions::new().write(true).open(file.unwrap().path()).unwrap();
+        file.set_len(0).unwrap();
+    }
+    assert_eq!(house.one("m").await, samples);
+    // What was written since joins what is kept.
+    let late = (samples[10].0, 1e6);
+    house.write(&[entry("m", &["host:a"], &[late])]).await.unwrap();
+    let mut expected = samples.clone();
+    expected[10] = late;
+    assert_eq!(house.one("m").await, expected);
+}

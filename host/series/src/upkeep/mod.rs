@@ -201,7 +201,7 @@ impl Shared {
             let mut opened = Vec::with_capacity(rows.len());
             let done = rows.into_iter().zip(built).try_for_each(|((number, row), (_, built))| {
                 shared.parts.objects.put(&built.bytes)?;
-                opened.push(Arc::new(place(&shared.parts, &shared.pages, number, row)?));
+                opened.push(Arc::new(place(&shared.parts, &shared.cache, number, row)?));
                 Ok(())
             });
             (opened, done)
