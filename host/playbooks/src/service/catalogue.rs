@@ -1,6 +1,7 @@
 //! Documents held against what an organisation has: its apps, and the published playbooks a document leads to.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use bellwether_kernel::{ErrorKind, OrganisationId};
 
@@ -10,6 +11,9 @@ use crate::{Document, Format, PlaybookError, Playbooks, TriggerOn};
 
 /// How many playbooks one may lead to; more than that is as good as a cycle.
 const COMPONENTS: usize = 200;
+
+/// Published playbooks by name.
+type Components = BTreeMap<String, Arc<Loaded>>;
 
 impl Playbooks {
     /// Reads and checks a document against the apps and playbooks the organisation has, without storing it.
@@ -34,18 +38,18 @@ impl Playbooks {
         format: Format,
     ) -> Result<Compiled, PlaybookError> {
         check_size(source)?;
-        let catalogue = self.catalogue(organisation, &Document::read(source, format)?).await?;
+        let components = self.components(organisation, &Document::read(source, format)?).await?;
+        let catalogue = self.catalogue(organisation, &components);
         let compiled = Compiled::read(source, format, self.limits.steps, Some(&catalogue))?;
         self.check_secrets(organisation, source, format, &compiled).await?;
         Ok(compiled)
     }
 
     /// Why a run of a stored version fails, as far as that is known before: what it calls, or a secret it names, is not as
-    /// it was when it was stored.
+    /// it was when it was stored; or so it is with a playbook it leads to.
     pub(super) async fn problem(&self, organisation: OrganisationId, loaded: &Loaded) -> Option<String> {
-        match self.check_fit(organisation, loaded).await {
-            Ok(()) => None,
-            Err(error) if error.kind() == ErrorKind::Invalid => Some(error.to_string()),
+        match self.find_problem(organisation, loaded).await {
+            Ok(problem) => problem,
             // Playbooks are shown even if a secret, or a playbook they have as a step, does not read.
             Err(error) => {
                 tracing::warn!(%organisation, playbook = %loaded.id, %error, "what a playbook calls could not be read");
@@ -54,20 +58,47 @@ impl Playbooks {
         }
     }
 
-    async fn check_fit(&self, organisation: OrganisationId, loaded: &Loaded) -> Result<(), PlaybookError> {
-        let Loaded { compiled, source, format, .. } = loaded;
-        let catalogue = self.catalogue(organisation, &compiled.document).await?;
-        compiled.check_fit(&catalogue).map_err(|fault| fault.at(source, *format))?;
-        self.check_secrets(organisation, source, *format, compiled).await
-    }
-
-    async fn catalogue(
+    async fn find_problem(
         &self,
         organisation: OrganisationId,
-        document: &Document,
-    ) -> Result<Catalogue<'_>, PlaybookError> {
-        let playbooks = self.components(organisation, document).await?;
-        Ok(Catalogue { apps: &*self.apps, organisation, playbooks, now: self.clock.now() })
+        loaded: &Loaded,
+    ) -> Result<Option<String>, PlaybookError> {
+        let components = self.components(organisation, &loaded.compiled.document).await?;
+        let catalogue = self.catalogue(organisation, &components);
+        if let Some(error) = self.misfit(&catalogue, loaded).await? {
+            return Ok(Some(error.to_string()));
+        }
+        for (name, component) in &components {
+            if let Some(error) = self.misfit(&catalogue, component).await? {
+                return Ok(Some(format!("in the playbook {name:?}, which it runs: {error}")));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What of a stored version is not as it was checked, if anything.
+    async fn misfit(
+        &self,
+        catalogue: &Catalogue<'_>,
+        loaded: &Loaded,
+    ) -> Result<Option<PlaybookError>, PlaybookError> {
+        let Loaded { compiled, source, format, .. } = loaded;
+        let fits = match compiled.check_fit(catalogue) {
+            Ok(()) => self.check_secrets(catalogue.organisation, source, *format, compiled).await,
+            Err(fault) => Err(fault.at(source, *format)),
+        };
+        match fits {
+            Ok(()) => Ok(None),
+            Err(error) if error.kind() == ErrorKind::Invalid => Ok(Some(error)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn catalogue(&self, organisation: OrganisationId, components: &Components) -> Catalogue<'_> {
+        let described =
+            |(name, loaded): (&String, &Arc<Loaded>)| (name.clone(), component(&loaded.compiled.document));
+        let playbooks = components.iter().map(described).collect();
+        Catalogue { apps: &*self.apps, organisation, playbooks, now: self.clock.now() }
     }
 
     /// The secrets a document names are there, and the one its webhook is signed with is of its scheme.
@@ -93,13 +124,13 @@ impl Playbooks {
         Ok(())
     }
 
-    /// The published playbooks a document leads to, by name.
+    /// The published playbooks a document leads to.
     async fn components(
         &self,
         organisation: OrganisationId,
         document: &Document,
-    ) -> Result<HashMap<String, crate::compile::Component>, PlaybookError> {
-        let mut found = HashMap::new();
+    ) -> Result<Components, PlaybookError> {
+        let mut found = Components::new();
         let mut seen: HashSet<String> = HashSet::new();
         let mut to_see = called(document);
         while let Some(name) = to_see.pop() {
@@ -108,9 +139,8 @@ impl Playbooks {
             }
             let Some(id) = self.named(organisation, &name).await? else { continue };
             let Some(loaded) = self.load_published(organisation, id).await? else { continue };
-            let component = component(&loaded.compiled.document);
-            to_see.extend(component.calls.iter().cloned());
-            found.insert(name, component);
+            to_see.extend(called(&loaded.compiled.document));
+            found.insert(name, loaded);
         }
         Ok(found)
     }

@@ -125,9 +125,13 @@ async fn a_playbook_shows_what_of_it_does_not_fit_what_it_calls_any_more() {
         put(inputs, &[outputs]);
         let told = problem("greeting").await.unwrap();
         assert!(told.starts_with("line 1, column ") && told.ends_with(expected), "{told}");
+        let within = problem("within").await.unwrap();
+        assert!(within.ends_with(expected), "{within}");
+        let outer = problem("outer").await.unwrap();
+        assert_eq!(outer, format!("in the playbook \"within\", which it runs: {within}"));
     }
     put(takes("name", ValueType::Text), &[TEXT]);
-    assert_eq!(problem("greeting").await, None);
+    assert_eq!((problem("greeting").await, problem("outer").await), (None, None));
 
     world.apps.break_off("greet", "it is switched off");
     assert!(problem("greeting").await.unwrap().ends_with("this one is installed, and it is switched off"));
