@@ -17,7 +17,7 @@ use crate::output;
 Example:
   bellwether backup bellwether-2026-01-31.backup
 
-Needs an operator's key; the host goes on working meanwhile. The host key is not in the backup: keep a copy of
+Needs an operator's key; the host goes on working meanwhile. The host key is not in the backup: keep a copy of \
 DATA/host.key (or of BELLWETHER_HOST_KEY) apart from it.")]
 pub(crate) struct Arguments {
     /// Which host.

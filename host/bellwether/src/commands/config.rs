@@ -16,8 +16,8 @@ Examples:
   bellwether config --config bellwether.toml
   BELLWETHER_STORE__CACHE_BYTES=67108864 bellwether config --json
 
-Takes what `bellwether serve` takes and prints each setting with where it comes from; secrets are not shown. Settings,
-files they name and a host key that `serve` would not start with are refused, with what would be right.")]
+Takes what `bellwether serve` takes and prints each setting with where it comes from; secrets are not shown. \
+Settings, files they name and a host key that `serve` would not start with are refused, with what would be right.")]
 pub(crate) struct Arguments {
     /// Where settings come from.
     #[command(flatten)]

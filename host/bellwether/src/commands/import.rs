@@ -45,8 +45,8 @@ Examples:
   bellwether import csv load.csv --series --metric system.load.1 --time timestamp --value value \\
       --tag-column host --tag-column env=environment --tag source:archive
 
-An import that was interrupted goes on where it stopped when the same command is given again; nothing is added twice.
-How far it came is kept in FILE.bellwether-import.json, for one import at a time.")]
+An import that was interrupted goes on where it stopped when the same command is given again; nothing is added \
+twice. How far it came is kept in FILE.bellwether-import.json, for one import at a time.")]
     Csv(Box<Csv>),
 }
 

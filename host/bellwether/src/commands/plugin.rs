@@ -193,9 +193,9 @@ Examples:
   bellwether plugin install my_plugin.wasm --grant log --canary 10    # or tried on every tenth call first
   bellwether plugin install --bundled metric                          # one that came with the host's binary
 
-An operator's key installs for every organisation, an admin's for its own. The versions before are kept; calls in
-flight finish on what they began with. A bundled plugin, which only an operator installs, is granted what it had, or what a
-new host grants it, where nothing else is said.")]
+An operator's key installs for every organisation, an admin's for its own. The versions before are kept; calls in \
+flight finish on what they began with. A bundled plugin, which only an operator installs, is granted what it had, \
+or what a new host grants it, where nothing else is said.")]
     Install {
         /// A component
         #[arg(required_unless_present = "bundled")]

@@ -43,9 +43,9 @@ Examples:
   bellwether route put countries.csv --table countries
   bellwether route put hosts.csv --table hosts --severity critical --label team:web --version 3
 
-rules.json is {\"rules\": [{\"match\": {\"labels\": {\"team\": \"pay*\"}, \"severity\": \"high\"}, \"channels\": [\"pager\"]}]}; to have
-none, {\"rules\": []}. A table's first line is <tag>,channels, those below it values of the tag and channels with ;
-between them.")]
+rules.json is {\"rules\": [{\"match\": {\"labels\": {\"team\": \"pay*\"}, \"severity\": \"high\"}, \"channels\": \
+[\"pager\"]}]}; to have none, {\"rules\": []}. A table's first line is <tag>,channels, those below it values of the \
+tag and channels with ; between them.")]
     Put {
         /// JSON with the rules; a table's CSV
         file: PathBuf,
@@ -71,8 +71,8 @@ Examples:
   bellwether route test --monitor checkout --tag country:de
   bellwether route test --label team:payments --severity critical --channel ops
 
-Who is told is decided when an incident opens, and stays so until it closes, also where it becomes more severe. To have
-others told of what is critical, give them a monitor of its own, with a label that a rule matches.")]
+Who is told is decided when an incident opens, and stays so until it closes, also where it becomes more severe. To \
+have others told of what is critical, give them a monitor of its own, with a label that a rule matches.")]
     Test {
         /// A label of its alerts, NAME:VALUE; may be repeated. Without one those of its monitors
         #[arg(long, value_name = "NAME:VALUE")]

@@ -34,9 +34,9 @@ Examples:
   bellwether secret set github-webhook --from-file secret.txt
   bellwether secret set slack-token --host https://slack.com --from-file token.txt
 
-The value is no argument: other users of the machine see those, and the shell keeps them. A playbook reads it with
-`{{ secrets.NAME }}` as the whole of an input that its app declares secret; a channel names it in its settings and sends
-it to its hosts alone.")]
+The value is no argument: other users of the machine see those, and the shell keeps them. A playbook reads it with \
+`{{ secrets.NAME }}` as the whole of an input that its app declares secret; a channel names it in its settings and \
+sends it to its hosts alone.")]
     Set {
         /// 1 to 100 characters of a-z, 0-9, _ and -
         name: String,

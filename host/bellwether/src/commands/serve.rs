@@ -13,8 +13,8 @@ Examples:
   bellwether serve
   bellwether serve --listen 0.0.0.0:8780 --data /var/lib/bellwether --config /etc/bellwether.toml
 
-A new data folder gets its first keys, printed once to the standard output; the log goes to the error stream. SIGTERM
-or ^C ends what was accepted and stops, a second one stops at once; SIGHUP reads the TLS certificate again.
+A new data folder gets its first keys, printed once to the standard output; the log goes to the error stream. \
+SIGTERM or ^C ends what was accepted and stops, a second one stops at once; SIGHUP reads the TLS certificate again. \
 Every setting is in examples/settings/bellwether.toml; `bellwether config` shows those in force.")]
 pub(crate) struct Arguments {
     /// Where settings come from.

@@ -22,8 +22,8 @@ pub(super) enum SeenCommand {
 Example:
   bellwether plugin logs metric --limit 20
 
-A key of an organisation sees the lines of the organisation's calls, the operator's those of calls without a caller. Who owns
-the plugin sees too why answers of its made no sense.")]
+A key of an organisation sees the lines of the organisation's calls, the operator's those of calls without a \
+caller. Who owns the plugin sees too why answers of its made no sense.")]
     Logs {
         /// Its name
         plugin: String,

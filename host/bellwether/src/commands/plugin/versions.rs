@@ -45,8 +45,8 @@ Examples:
   bellwether plugin canary metric --promote                # everybody
   bellwether plugin canary metric --abort                  # nobody
 
-A caller is always answered by one version; a run keeps to the one it began with. A canary that fails more often than
-the current version is ended by the host itself.")]
+A caller is always answered by one version; a run keeps to the one it began with. A canary that fails more often \
+than the current version is ended by the host itself.")]
     Canary {
         /// Its name
         plugin: String,
