@@ -167,7 +167,7 @@ fn routes_are_put_and_tried_from_the_command_line() -> Result<()> {
     ensure!(listed["rules"][0]["channels"][0] == "pager" && listed["tables"][0]["rows"] == 2, "{listed}");
     ensure!(run(&["route", "show", "countries"])? == csv);
     let shown = write("shown.json", &run(&["route", "show"])?)?;
-    ensure!(run(&["route", "put", &shown, "--version", "1"])?.contains("1 rules, version 2"));
+    ensure!(run(&["route", "put", &shown, "--version", "1"])?.contains("1 rule, version 2"));
 
     let warned =
         host.command(admin, &["route", "put", &countries, "--table", "countries", "--severity", "high"])?;

@@ -1,7 +1,9 @@
 //! What every crate of the host shares and nothing else: identifiers, [`Timestamp`], [`Clock`],
-//! [`Randomness`], whether a clock is [`Steady`], what is logged [`Seldom`], the seeds of simulations, pages and cursors, [`Period`]s, typed [`value`]s,
+//! [`Randomness`], whether a clock is [`Steady`], what is logged [`Seldom`], the seeds of simulations, pages and cursors, [`Period`]s, what is
+//! [`counted`] in words, typed [`value`]s,
 //! the kinds of error, and what is said of input that does not [read](reading). It knows no store, no HTTP and no plugin.
 
+mod counted;
 mod error;
 mod ids;
 mod page;
@@ -14,6 +16,7 @@ mod time;
 pub mod value;
 
 pub use bellwether_reading::{self as reading, FieldError};
+pub use counted::counted;
 pub use error::ErrorKind;
 pub use ids::{
     HostId, InvalidKeyId, KeyId, MetricId, MonitorId, OrganisationId, PlaybookId, RecordId, RunId, SeriesId,

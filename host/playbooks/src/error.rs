@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bellwether_access::AccessError;
-use bellwether_kernel::{ErrorKind, FieldError};
+use bellwether_kernel::{ErrorKind, FieldError, counted};
 use bellwether_store::StoreError;
 
 /// Why a playbook was not stored, started or read.
@@ -96,7 +96,7 @@ pub enum PlaybookError {
     #[error("the request is not signed as the webhook wants it: {0}")]
     Signature(String),
     /// Too many runs wait already.
-    #[error("{runs} runs wait already; try again in {} seconds", retry_after.as_secs())]
+    #[error("too many runs wait already, {runs}; try again in {}", counted(retry_after.as_secs(), "second"))]
     Busy {
         /// How many.
         runs: usize,

@@ -2,7 +2,7 @@
 
 use bellwether_access::AccessError;
 use bellwether_engine::{CallError, EngineError};
-use bellwether_kernel::{ErrorKind, FieldError};
+use bellwether_kernel::{ErrorKind, FieldError, counted};
 use bellwether_playbooks::PlaybookError;
 use bellwether_store::StoreError;
 
@@ -116,7 +116,8 @@ pub enum PluginError {
     },
     /// Organisations have set what was to be removed.
     #[error(
-        "settings of the plugin {name} would be gone with it, of this many organisations: {organisations}; have them reset, or force it"
+        "the settings that {} had of the plugin {name} would be gone with it; have them reset, or force it",
+        counted(*organisations, "organisation")
     )]
     Set {
         /// Its name.

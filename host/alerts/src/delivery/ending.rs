@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bellwether_kernel::{ErrorKind, OrganisationId, Period, Timestamp};
+use bellwether_kernel::{ErrorKind, OrganisationId, Period, Timestamp, counted};
 use bellwether_store::{Batch, Precondition, StoreError, decode, encode};
 use bytes::Bytes;
 use metrics::counter;
@@ -197,7 +197,7 @@ impl Deliveries {
         let is_over = due > last && now >= last;
         // However long a wait is, one more attempt is made as the time ends.
         let due = due.min(last.max(now));
-        let tried = if made == 1 { "1 attempt".to_owned() } else { format!("{made} attempts") };
+        let tried = counted(made, "attempt");
         let formatter_failed =
             |since: Timestamp| due > since.saturating_add(limits::FORMATTER_FAILS.milliseconds());
         let given_up = if made >= attempts {

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use bellwether_kernel::counted;
 use bellwether_plugins::Grant;
 use serde_json::{Map, Value, json};
 
@@ -106,11 +107,14 @@ pub(crate) async fn run(trial: &Trial, format: Format) -> Result<(), Failure> {
     if failed > 0 {
         let (broken, checks, all) = (battery.broken(), battery.len(), cases.len());
         let cases = if report.cases.is_empty() && all > 0 {
-            format!("its {all} cases were not run")
+            format!("of {} none was run", counted(all, "case"))
         } else {
-            format!("{} of {all} cases failed", report.failed)
+            format!("{} of {} failed", report.failed, counted(all, "case"))
         };
-        return Err(Failure::Failed(anyhow::anyhow!("{broken} of {checks} checks failed, and {cases}")));
+        return Err(Failure::Failed(anyhow::anyhow!(
+            "{broken} of {} failed, and {cases}",
+            counted(checks, "check")
+        )));
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use bellwether_kernel::{Randomness, SystemRandomness};
+use bellwether_kernel::{Randomness, SystemRandomness, counted};
 use clap::{Args, Subcommand};
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
@@ -319,16 +319,18 @@ fn tell(summary: &Summary) -> String {
         (None, Some(column)) => format!("the metrics that the column {column:?} names"),
         (metric, _) => metric.clone().unwrap_or_default(),
     };
+    let written = counted(*written, "sample");
     if *already_imported {
         return format!(
-            "{file} was imported before: {written} samples in {metric}. Nothing was added; --restart adds them once more\n"
+            "{file} was imported before: {written} in {metric}. Nothing was added; --restart adds them once more\n"
         );
     }
     let resumed = match resumed_after {
         0 => String::new(),
         rows => format!(" (went on after {rows})"),
     };
-    format!("{file}: {read} rows read{resumed}, {written} samples written to {metric}, {skipped} left out\n")
+    let read = counted(*read, "row");
+    format!("{file}: {read} read{resumed}, {written} written to {metric}, {skipped} left out\n")
 }
 
 /// 128 random bits as text.

@@ -217,7 +217,7 @@ pub(crate) fn warnings(answer: &serde_json::Value) -> impl Iterator<Item = &str>
 /// Says that on the standard error.
 pub(crate) fn warn(answer: &serde_json::Value) {
     for warning in warnings(answer) {
-        crate::output::note!("warning: {warning}");
+        crate::output::note!("warning: {}", crate::output::cell(Some(&warning.into())));
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use bellwether_kernel::counted;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use reqwest::Method;
@@ -244,10 +245,10 @@ fn document(file: &Path) -> Result<Value, Failure> {
 fn describe_test(tested: &Value) -> String {
     let incidents = tested["incidents"].as_array().map_or(&[][..], Vec::as_slice);
     let mut text = format!(
-        "{} evaluations of {} series: it would have fired {} times\n",
-        cell(tested.get("evaluations")),
+        "{} of {} series: it would have fired {}\n",
+        counted(tested["evaluations"].as_u64().unwrap_or_default(), "evaluation"),
         cell(tested.get("series")),
-        incidents.len()
+        counted(incidents.len(), "time")
     );
     if !incidents.is_empty() {
         let columns = [
@@ -294,7 +295,7 @@ mod tests {
         let tested = json!({"evaluations": 60, "series": 2, "more": false, "incidents": [
             {"opened": "2026-03-01T06:00:00Z", "closed": null, "severity": "high", "title": "Load: host:a"}]});
         let text = describe_test(&tested);
-        assert!(text.starts_with("60 evaluations of 2 series: it would have fired 1 times\n"), "{text}");
+        assert!(text.starts_with("60 evaluations of 2 series: it would have fired 1 time\n"), "{text}");
         assert!(text.contains("2026-03-01T06:00:00Z") && text.contains("Load: host:a"), "{text}");
     }
 

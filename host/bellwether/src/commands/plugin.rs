@@ -19,7 +19,7 @@ use serde_json::json;
 use self::shown::{
     describe, describe_built, describe_inspection, describe_manifest, describe_settings, grants,
 };
-use super::Limit;
+use super::{Limit, warn};
 use crate::author::build::{Component, build};
 use crate::author::sandbox::Sandbox;
 use crate::author::trial::read_input;
@@ -395,6 +395,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             query.extend(canary.map(|share| ("canary", share.to_string())));
             let answer = client.write(Method::POST, &["v1", "plugins"], &query, body).await?;
             output::value(format, &answer, describe)?;
+            warn(&answer);
         }
         PluginCommand::Detect(arguments) => tried::detect(&arguments, &client, format).await?,
         PluginCommand::Forecast(arguments) => tried::forecast(&arguments, &client, format).await?,
@@ -405,11 +406,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             let query = super::query([("force", force.then(|| "true".to_owned()))]);
             let answer = client.write(Method::DELETE, &path, &query, Body::None).await?;
             let version = version.as_deref().map_or_else(String::new, |version| format!(" {version}"));
-            output::value(format, &answer, |answer| {
-                let warnings = answer["warnings"].as_array().into_iter().flatten();
-                let told: String = warnings.map(|told| format!("; {}", output::cell(Some(told)))).collect();
-                format!("{plugin}{version} is removed{told}\n")
-            })?;
+            output::value(format, &answer, |_| format!("{plugin}{version} is removed\n"))?;
+            warn(&answer);
         }
         PluginCommand::Settings { plugin, setting, reset } => {
             let path = ["v1", "plugins", &plugin, "settings"];

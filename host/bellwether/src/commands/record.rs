@@ -3,6 +3,7 @@
 use std::io::{self, BufRead as _};
 use std::time::Duration;
 
+use bellwether_kernel::counted;
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
@@ -329,7 +330,7 @@ async fn send_lines(client: &Client, format: Format, known: &Known) -> Result<()
     }
     outbox.flush().await?;
     let sent = outbox.sent;
-    output::value(format, &json!({ "appended": sent }), |_| format!("{sent} logs are sent\n"))?;
+    output::value(format, &json!({ "appended": sent }), |_| format!("{} sent\n", counted(sent, "log")))?;
     Ok(())
 }
 
@@ -419,7 +420,7 @@ async fn retention(client: &Client, format: Format, field: &str, days: Option<Da
         retention = client.write(Method::PUT, &["v1", "retention"], &[], Body::Json(retention)).await?;
     }
     output::value(format, &retention, |retention| match retention[field].as_u64() {
-        Some(days) => format!("{days} days\n"),
+        Some(days) => format!("{}\n", counted(days, "day")),
         None => "as long as the host keeps them\n".to_owned(),
     })?;
     Ok(())

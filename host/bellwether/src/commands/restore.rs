@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::PathBuf;
 
+use bellwether_kernel::counted;
 use bellwether_store::{Restored, StoreError};
 use clap::Args;
 use serde_json::json;
@@ -44,8 +45,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let data = Flags::of_data(arguments.config.clone(), arguments.data.clone()).load()?.settings.data;
     let length = backup.metadata().map_or(0, |metadata| metadata.len());
     let read = Cell::new(0);
-    let counted = Counted { backup, read: &read };
-    let restored = bellwether_store::restore(BufReader::new(counted), &data);
+    let counting = Counted { backup, read: &read };
+    let restored = bellwether_store::restore(BufReader::new(counting), &data);
     let restored = restored.map_err(|error| match error {
         // Before anything was read, it is the folder that is wrong.
         StoreError::Backup(_) if read.get() > 0 || length == 0 => Failure::Failed(anyhow::anyhow!(
@@ -61,10 +62,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(output::value(arguments.json.into(), &summary, |_| {
         let key = data.join("host.key");
         format!(
-            "{file} is restored to {}: {rows} rows, {objects} components\n{}\
+            "{file} is restored to {}: {}, {}\n{}\
              Now put the host key it was made with at {} (mode 0600), or in BELLWETHER_HOST_KEY: without it the host\n\
              does not start. Then: bellwether serve --data {}\n",
             data.display(),
+            counted(rows, "row"),
+            counted(objects, "component"),
             not_in_it(&left_out),
             key.display(),
             data.display()

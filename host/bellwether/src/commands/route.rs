@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use bellwether_kernel::counted;
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
@@ -156,7 +157,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
                     let rules = client.write(Method::PUT, &RULES, &query, body).await?;
                     output::value(format, &rules, |rules| {
                         let count = rules["rules"].as_array().map_or(0, Vec::len);
-                        format!("{count} rules, version {}\n", rules["version"])
+                        format!("{}, version {}\n", counted(count, "rule"), rules["version"])
                     })?;
                     warn(&rules);
                 }

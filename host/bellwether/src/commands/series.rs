@@ -260,7 +260,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             let path = [&METRICS[..], &[metric.as_str()]].concat();
             let query = query([("filter", filter)]);
             let answer = client.write(Method::DELETE, &path, &query, Body::None).await?;
-            output::value(format, &answer, |answer| format!("{} series are deleted\n", answer["deleted"]))?;
+            output::value(format, &answer, |answer| format!("{} series deleted\n", answer["deleted"]))?;
         }
     }
     Ok(())

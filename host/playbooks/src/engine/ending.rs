@@ -2,7 +2,7 @@
 //! is said that a run is to end.
 
 use bellwether_access::{Principal, Role};
-use bellwether_kernel::{ErrorKind, OrganisationId, PlaybookId, RunId, Timestamp};
+use bellwether_kernel::{ErrorKind, OrganisationId, PlaybookId, RunId, Timestamp, counted};
 use bellwether_store::{Batch, Key, Precondition, Space, StoreError, Walk, decode, encode};
 use serde_json::{Map, Value as Json};
 use tokio::sync::oneshot;
@@ -239,7 +239,8 @@ impl Playbooks {
         health.failed += 1;
         if health.failed >= most {
             let error = work.row.error.as_deref().unwrap_or("it failed");
-            let reason = format!("{} runs in a row failed, the last one with: {error}", health.failed);
+            let reason =
+                format!("{} in a row failed, the last one with: {error}", counted(health.failed, "run"));
             tracing::warn!(playbook = work.row.playbook_name, reason, "the playbook is disabled");
             health.disabled = Some((self.clock.now(), reason));
             let next = rows::next(organisation, id);

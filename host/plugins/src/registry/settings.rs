@@ -167,14 +167,14 @@ mod tests {
         assert_eq!(answer(&plugins, 5).await.unwrap(), "moin");
         assert_eq!(plugins.settings(ours, "greeter").unwrap().given, given);
         let refused = plugins.remove(Owner::Host, "host", "greeter").await.unwrap_err();
-        let expected = "settings of the plugin greeter would be gone with it, of this many organisations: 1; \
+        let expected = "the settings that 1 organisation had of the plugin greeter would be gone with it; \
              have them reset, or force it";
         assert_eq!((refused.kind(), refused.to_string().as_str()), (ErrorKind::Conflict, expected));
         assert_eq!(answer(&plugins, 5).await.unwrap(), "moin");
         assert_eq!(plugins.remove_all(Owner::Host, "host", "greeter", true).await.unwrap(), 1);
         let filter = AuditFilter { action: Some("plugin.remove".to_owned()), ..AuditFilter::default() };
         let log = again.services.access.audit_log(AuditScope::Host, &filter, &PageRequest::first(1)).await;
-        let told = ("settings".to_owned(), "of 1 organisations".to_owned());
+        let told = ("settings".to_owned(), "of 1 organisation".to_owned());
         assert!(log.unwrap().items[0].details.contains(&told));
         plugins.install(Owner::Host, "host", bytes, Vec::new(), false).await.unwrap();
         assert_eq!(answer(&plugins, 5).await.unwrap(), "hello");

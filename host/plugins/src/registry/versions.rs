@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
-use bellwether_alerts::Called;
-use bellwether_kernel::{Cursor, FieldError, OrganisationId, Page, PageRequest};
+use bellwether_alerts::{Called, Caller};
+use bellwether_kernel::{Cursor, FieldError, OrganisationId, Page, PageRequest, counted};
 use bellwether_playbooks::{Pin, PinnedBy};
 use bellwether_store::Batch;
 use serde::Serialize;
@@ -154,7 +154,7 @@ impl Plugins {
         let versions: Vec<&str> = before.releases.keys().map(String::as_str).collect();
         let mut details = vec![("version", before.row.current.clone()), ("versions", versions.join(" "))];
         if set > 0 {
-            details.push(("settings", format!("of {set} organisations")));
+            details.push(("settings", format!("of {}", counted(set, "organisation"))));
         }
         let services = &self.shared.services;
         services.access.audit(&mut batch, audit_scope(owner), actor, "plugin.remove", name, &details);
@@ -212,8 +212,9 @@ impl Plugins {
                 }
                 Owner::Host if misfits.is_empty() => {}
                 Owner::Host => {
-                    let (count, organisation) = (misfits.len(), self.organisation_name(id));
-                    told.push(format!("{count} playbooks of the organisation {organisation} do not fit it"));
+                    let playbooks = counted(misfits.len(), "playbook");
+                    let organisation = self.organisation_name(id);
+                    told.push(format!("it does not fit {playbooks} of the organisation {organisation}"));
                 }
             }
         }
@@ -331,7 +332,10 @@ impl Plugins {
                 organisation,
                 version: None,
                 by: caller.to_string(),
-                kind: "channels and monitors",
+                kind: match caller {
+                    Caller::Channel(_) => "channel",
+                    Caller::Monitor(_) => "monitor",
+                },
             }));
         }
         Ok(keepers)
@@ -362,13 +366,15 @@ impl Plugins {
 
     /// The operator learns which organisations keep to a plugin of the host's, not by what.
     fn by_organisation(&self, keepers: &[Keeper]) -> Vec<String> {
-        let mut counts = BTreeMap::<(OrganisationId, &str, &str), usize>::new();
+        let mut counts = BTreeMap::<(OrganisationId, &str), BTreeMap<&str, usize>>::new();
         for keeper in keepers {
-            *counts.entry((keeper.organisation, keeper.version(), keeper.kind)).or_default() += 1;
+            let kinds = counts.entry((keeper.organisation, keeper.version())).or_default();
+            *kinds.entry(keeper.kind).or_default() += 1;
         }
-        let told = counts.iter().map(|((id, version, kind), count)| {
+        let told = counts.iter().map(|((id, version), kinds)| {
+            let kinds: Vec<String> = kinds.iter().map(|(kind, count)| counted(*count, kind)).collect();
             let organisation = self.organisation_name(*id);
-            format!("{version} by {count} {kind} of the organisation {organisation}")
+            format!("{version} by {} of the organisation {organisation}", kinds.join(" and "))
         });
         shortened(told)
     }
@@ -393,11 +399,11 @@ impl Keeper {
 
 impl From<(OrganisationId, Pin)> for Keeper {
     fn from((organisation, pin): (OrganisationId, Pin)) -> Self {
-        let by = match pin.by {
-            PinnedBy::Playbook(name) => format!("the playbook {name}"),
-            PinnedBy::Run(id) => format!("the run {id}"),
+        let (kind, by) = match pin.by {
+            PinnedBy::Playbook(name) => ("playbook", format!("the playbook {name}")),
+            PinnedBy::Run(id) => ("run", format!("the run {id}")),
         };
-        Self { organisation, version: pin.version, by, kind: "playbooks and runs" }
+        Self { organisation, version: pin.version, by, kind }
     }
 }
 
@@ -492,7 +498,7 @@ mod tests {
         let refused = async |owner| plugins.remove(owner, "key", "judge").await.unwrap_err().to_string();
         assert_eq!(
             refused(host).await,
-            "the plugin judge is kept to: the current version by 1 channels and monitors of the organisation acme; \
+            "the plugin judge is kept to: the current version by 1 monitor of the organisation acme; \
              end or change that first, or force it"
         );
         plugins.remove_version(host, "key", "judge", "1.0.0", false).await.unwrap();

@@ -1,5 +1,6 @@
 //! Playbooks as people read them: what was stored, and what a run would do.
 
+use bellwether_kernel::counted;
 use serde_json::Value;
 
 use crate::output::{self, Column, cell};
@@ -61,7 +62,7 @@ fn heading(step: &Value) -> String {
         other => other.to_owned(),
     };
     if let Some(items) = step.get("items").and_then(Value::as_u64) {
-        told.push_str(&format!(", once for each of {items} items"));
+        told.push_str(&format!(", once for each of {}", counted(items, "item")));
     }
     match step.get("runs").and_then(Value::as_bool) {
         Some(true) => {}

@@ -1,5 +1,6 @@
 //! `bellwether plugin stats`, `logs` and `traps`: what is seen of a plugin's calls.
 
+use bellwether_kernel::counted;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
@@ -92,8 +93,8 @@ fn stats(plugin: &Value) -> String {
         text.push_str(&output::table(&rows, &columns));
         let number = |name: &str| version["egress"][name].as_u64().unwrap_or_default();
         text.push_str(&format!(
-            "egress: {} requests, {} failed, {} out, {} in\n\n",
-            number("requests"),
+            "egress: {}, {} failed, {} out, {} in\n\n",
+            counted(number("requests"), "request"),
             number("failed"),
             size(number("sent_bytes")),
             size(number("received_bytes")),

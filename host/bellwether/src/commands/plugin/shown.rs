@@ -28,7 +28,6 @@ const FIELDS: &[output::Column] = &[
     ("last canary", "/last_canary/version"),
     ("how it ended", "/last_canary/how"),
     ("why", "/last_canary/reason"),
-    ("warnings", "/warnings"),
 ];
 
 /// What an installed plugin's roles take and give: a heading, and where it lies.

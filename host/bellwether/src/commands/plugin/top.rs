@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use bellwether_kernel::counted;
 use clap::{Args, ValueEnum};
 use console::{Key, Term, style};
 use serde_json::Value;
@@ -268,8 +269,9 @@ impl Screen {
     /// The lines that fit, the last one of the screen left free for the cursor.
     fn lines(&self, height: usize, width: usize) -> Vec<String> {
         let open = self.seen.iter().filter(|seen| seen.breaker != "closed").count();
-        let (versions, sort) = (self.seen.len(), self.sort.heading().to_lowercase());
-        let head = format!("{versions} versions, {open} breakers not closed · by {sort} · s sorts, q ends");
+        let (versions, open) = (counted(self.seen.len(), "version"), counted(open, "breaker"));
+        let sort = self.sort.heading().to_lowercase();
+        let head = format!("{versions}, {open} not closed · by {sort} · s sorts, q ends");
         let mut rows = vec![HEADINGS.map(str::to_owned).to_vec()];
         rows.extend(self.seen.iter().map(|seen| {
             let mut cells = cells(seen);
@@ -405,7 +407,7 @@ mod tests {
         screen.see(read(&plugins(700), Sort::Calls), now + Duration::from_secs(2));
         let lines: Vec<String> =
             screen.lines(24, 120).iter().map(|line| console::strip_ansi_codes(line).into_owned()).collect();
-        assert_eq!(lines[0], "3 versions, 1 breakers not closed · by calls · s sorts, q ends");
+        assert_eq!(lines[0], "3 versions, 1 breaker not closed · by calls · s sorts, q ends");
         assert!(lines[1].starts_with("PLUGIN") && lines[1].contains("CALLS/S"), "{}", lines[1]);
         let words: Vec<&str> = lines[2].split_whitespace().collect();
         assert_eq!(words[..6], ["busy", "1.0.0", "current", "closed", "701", "100"]);

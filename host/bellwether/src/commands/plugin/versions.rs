@@ -6,7 +6,7 @@ use clap::{Subcommand, ValueEnum};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use super::super::Limit;
+use super::super::{Limit, warn};
 use super::shown::describe;
 use crate::client::{Body, Client};
 use crate::failure::Failure;
@@ -149,11 +149,13 @@ pub(super) async fn run(
             let answer =
                 client.write(Method::POST, &["v1", "plugins", &plugin, "roll-back"], &[], body).await?;
             output::value(format, &answer, describe)?;
+            warn(&answer);
         }
         VersionCommand::Canary { plugin, promote: true, .. } => {
             let path = ["v1", "plugins", &plugin, "canary", "promote"];
             let answer = client.write(Method::POST, &path, &[], Body::None).await?;
             output::value(format, &answer, describe)?;
+            warn(&answer);
         }
         VersionCommand::Canary { plugin, abort: true, .. } => {
             let path = ["v1", "plugins", &plugin, "canary"];

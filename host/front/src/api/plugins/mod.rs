@@ -11,7 +11,7 @@ use axum::extract::{FromRequest as _, Request, State};
 use axum::response::{IntoResponse, Response};
 use bellwether_access::Caller;
 use bellwether_alerts::{DetectorDescription, ForecasterDescription, FormatterDescription};
-use bellwether_kernel::{Cursor, FieldError, PageRequest};
+use bellwether_kernel::{Cursor, FieldError, PageRequest, counted};
 use bellwether_playbooks::AppDescription;
 use bellwether_plugins::{
     DialectSummary, Grant, Inspection, Installed, Instances, LimitOverrides, Manifest, Owner, PluginRole,
@@ -391,7 +391,8 @@ pub(crate) async fn remove(
     let found = services.plugins().get(owner, &name);
     let shown = found.map(|found| Plugin::of(&services, &found));
     let set = services.plugins().remove_all(owner, actor, &name, force).await?;
-    let told = (set > 0).then(|| format!("the settings that {set} organisations had of it are gone"));
+    let told =
+        (set > 0).then(|| format!("the settings that {} had of it are gone", counted(set, "organisation")));
     let shown = shown.map(|shown| Plugin { warnings: told.into_iter().collect(), ..shown });
     shown.map(Json).ok_or_else(|| not_own(&services, &caller, &name))
 }

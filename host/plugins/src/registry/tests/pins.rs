@@ -50,7 +50,7 @@ async fn whoever_installs_a_version_learns_which_playbooks_do_not_fit_it() {
     let misfits = async |owner, version| plugins.misfits(owner, "probe", version).await.unwrap();
     install(&plugins, other.clone()).await.unwrap();
     assert!(misfits(Owner::Host, "1.0.0").await.is_empty());
-    assert_eq!(misfits(Owner::Host, "2.0.0").await, ["2 playbooks of the organisation acme do not fit it"]);
+    assert_eq!(misfits(Owner::Host, "2.0.0").await, ["it does not fit 2 playbooks of the organisation acme"]);
     plugins.install(own, "key", other, Vec::new(), false).await.unwrap();
     let expected = ["nightly", "daily"]
         .map(|name| format!("the playbook {name} does not fit it: steps[0] is \"a prob\", expected a probe"));
@@ -99,7 +99,7 @@ async fn what_somebody_keeps_to_is_not_removed_unless_forced_and_the_names_are_t
         };
         refused.unwrap_err().to_string()
     };
-    let hosts = "the plugin probe is kept to: 1.0.0 by 2 playbooks and runs of the organisation acme; \
+    let hosts = "the plugin probe is kept to: 1.0.0 by 1 playbook and 1 run of the organisation acme; \
          end or change that first, or force it";
     assert_eq!([told(Owner::Host, Some("1.0.0")).await, told(Owner::Host, None).await], [hosts, hosts]);
     assert!(told(Owner::Host, Some("2.0.0")).await.contains("the current one: roll back"));
@@ -115,7 +115,7 @@ async fn what_somebody_keeps_to_is_not_removed_unless_forced_and_the_names_are_t
     keeping.0.lock().push(Pin { version: None, by: PinnedBy::Playbook("nightly".into()) });
     plugins.remove(own, "key", "probe").await.unwrap();
     let told_of_current = told(Owner::Host, None).await;
-    assert!(told_of_current.contains("the current version by 1 playbooks and runs of"), "{told_of_current}");
+    assert!(told_of_current.contains("the current version by 1 playbook of"), "{told_of_current}");
     for number in 1..=2 {
         plugins.install(own, "key", probe(number), Vec::new(), false).await.unwrap();
     }
