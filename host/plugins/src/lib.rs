@@ -56,7 +56,7 @@ pub use manifest::{AppManifest, DetectorManifest, ForecasterManifest, FormatterM
 pub use overrides::LimitOverrides;
 pub use registry::{
     Bundled, Canary, DialectSettings, DialectVersions, KeptVersion, NewVersion, PickedDialect, Plugins,
-    VersionLimits, VersionLine, VersionState, VersionStats, VersionTrap,
+    Removed, VersionLimits, VersionLine, VersionState, VersionStats, VersionTrap,
 };
 pub use route::{Matched, Route, RouteMatch};
 pub use row::{CanaryEnd, CanaryOutcome, DialectSummary, Installed, Owner};

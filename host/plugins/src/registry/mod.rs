@@ -45,7 +45,7 @@ pub use canary::{Canary, DialectVersions, PickedDialect};
 pub use install::NewVersion;
 pub use seen::{VersionLimits, VersionLine, VersionStats, VersionTrap};
 pub use settings::DialectSettings;
-pub use versions::{KeptVersion, VersionState};
+pub use versions::{KeptVersion, Removed, VersionState};
 
 /// Every plugin that is installed, its current version loaded and ready. A change replaces a plugin whole: calls in
 /// flight finish on what they began with.

@@ -171,7 +171,7 @@ mod tests {
              have them reset, or force it";
         assert_eq!((refused.kind(), refused.to_string().as_str()), (ErrorKind::Conflict, expected));
         assert_eq!(answer(&plugins, 5).await.unwrap(), "moin");
-        assert_eq!(plugins.remove_all(Owner::Host, "host", "greeter", true).await.unwrap(), 1);
+        assert_eq!(plugins.remove_all(Owner::Host, "host", "greeter", true).await.unwrap().set, 1);
         let filter = AuditFilter { action: Some("plugin.remove".to_owned()), ..AuditFilter::default() };
         let log = again.services.access.audit_log(AuditScope::Host, &filter, &PageRequest::first(1)).await;
         let told = ("settings".to_owned(), "of 1 organisation".to_owned());

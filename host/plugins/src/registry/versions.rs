@@ -39,6 +39,16 @@ pub enum VersionState {
     Kept,
 }
 
+/// What went with a plugin that was removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Removed {
+    /// Who called it all the same and fails from now on, a sentence each, as its owner is told: by name, or of the host's how
+    /// many of which organisation.
+    pub broken: Vec<String>,
+    /// How many organisations had settings of it, which are gone.
+    pub set: usize,
+}
+
 impl Plugins {
     /// The versions of a plugin that are kept, newest first.
     ///
@@ -118,7 +128,6 @@ impl Plugins {
     }
 
     /// As [`Self::remove`]; with `force` whoever keeps to it. Their next step, evaluation or delivery fails and says why.
-    /// Gives how many organisations had settings of it, which are gone with it.
     ///
     /// # Errors
     /// As [`Self::remove`].
@@ -128,20 +137,17 @@ impl Plugins {
         actor: &str,
         name: &str,
         force: bool,
-    ) -> Result<usize, PluginError> {
+    ) -> Result<Removed, PluginError> {
         let _change = self.changes.lock().await;
         let before = self.known(owner, name)?;
         let set = if owner == Owner::Host { self.shared.settings.organisations(name) } else { 0 };
-        if !force {
-            // Who names no version of an organisation's own, as no monitor or channel does, gets the host's of that name.
-            let goes_on = owner != Owner::Host && self.find(Owner::Host, name).is_some();
-            let concerns = |version: Option<&str>| {
-                version.map_or(!goes_on, |version| before.releases.contains_key(version))
-            };
-            self.check_pins(&before, concerns).await?;
-            if set > 0 {
-                return Err(PluginError::Set { name: name.to_owned(), organisations: set });
-            }
+        // Who names no version of an organisation's own, as no monitor or channel does, gets the host's of that name.
+        let goes_on = owner != Owner::Host && self.find(Owner::Host, name).is_some();
+        let concerns =
+            |version: Option<&str>| version.map_or(!goes_on, |version| before.releases.contains_key(version));
+        let broken = self.broken_without(&before, concerns, force).await?;
+        if set > 0 && !force {
+            return Err(PluginError::Set { name: name.to_owned(), organisations: set });
         }
         let mut batch = Batch::new();
         batch.delete(owner.row(name));
@@ -169,7 +175,7 @@ impl Plugins {
             tracing::warn!(plugin = name, %error, "what a removed plugin kept is not all gone; it is tried again");
             self.uncleared.lock().insert((owner, name.to_owned()));
         }
-        Ok(set)
+        Ok(Removed { broken, set })
     }
 
     /// Forgets what removed plugins left that could not be forgotten with them; to be called every minute. What a host
@@ -230,7 +236,8 @@ impl Plugins {
         state::clear(services, owner, name).await
     }
 
-    /// Removes one version that is neither the current one nor the canary; with `force` whoever keeps to it.
+    /// Removes one version that is neither the current one nor the canary; with `force` whoever keeps to it. Gives who
+    /// does, as [`Removed::broken`].
     ///
     /// # Errors
     /// If there is no such plugin or version, if it is called; [`PluginError::Pinned`] as [`Self::remove`].
@@ -241,7 +248,7 @@ impl Plugins {
         name: &str,
         version: &str,
         force: bool,
-    ) -> Result<(), PluginError> {
+    ) -> Result<Vec<String>, PluginError> {
         let _change = self.changes.lock().await;
         let before = self.known(owner, name)?;
         before.release(version)?;
@@ -255,14 +262,13 @@ impl Plugins {
         if before.row.canary.as_ref().is_some_and(|canary| canary.version == version) {
             return in_use("its canary: promote or abort it first");
         }
-        if !force {
-            self.check_pins(&before, |pinned| pinned == Some(version)).await?;
-        }
+        let broken = self.broken_without(&before, |pinned| pinned == Some(version), force).await?;
         let mut after = before.with_row(|_| {});
         after.releases.remove(version);
         let details = vec![("version", version.to_owned())];
         let told = Told { actor, action: "plugin.remove-version", details };
-        self.commit(Some(&before), after, told).await.map(drop)
+        self.commit(Some(&before), after, told).await?;
+        Ok(broken)
     }
 
     /// Unloads versions that only those call who keep to them, once nobody does; to be called every minute.
@@ -289,25 +295,44 @@ impl Plugins {
         Ok(free.take(beyond).collect())
     }
 
-    /// Refuses if anybody keeps to a version that `concerns`.
-    async fn check_pins(
+    /// Refuses if anybody keeps to a version that `concerns`; with `force` it says who, and what cannot be read of them is
+    /// no failure of what is done.
+    async fn broken_without(
         &self,
         entry: &Entry,
         concerns: impl Fn(Option<&str>) -> bool,
-    ) -> Result<(), PluginError> {
+        force: bool,
+    ) -> Result<Vec<String>, PluginError> {
+        let keepers = match self.keepers(entry, concerns).await {
+            Err(error) if force => {
+                tracing::warn!(plugin = entry.name, %error, "who keeps to what is removed could not be read");
+                Vec::new()
+            }
+            keepers => keepers?,
+        };
+        let names = |say: &dyn Fn(&str, &str) -> String| match entry.owner {
+            Owner::Organisation(_) => by_name(&keepers, say),
+            Owner::Host => self.by_organisation(&keepers, say),
+        };
+        if keepers.is_empty() || force {
+            return Ok(names(&|version, who| format!("this breaks {who}, which called {version}")));
+        }
+        let by = names(&|version, who| format!("{version} by {who}"));
+        Err(PluginError::Pinned { name: entry.name.clone(), by })
+    }
+
+    /// Who keeps to a version that `concerns`.
+    async fn keepers(
+        &self,
+        entry: &Entry,
+        concerns: impl Fn(Option<&str>) -> bool,
+    ) -> Result<Vec<Keeper>, PluginError> {
         let mut keepers: Vec<Keeper> = self.pinned(entry).await?.into_iter().map(Keeper::from).collect();
         keepers.retain(|keeper| concerns(keeper.version.as_deref()));
         if concerns(None) {
             keepers.extend(self.called_by_alerts(entry).await?);
         }
-        if keepers.is_empty() {
-            return Ok(());
-        }
-        let by = match entry.owner {
-            Owner::Organisation(_) => by_name(&keepers),
-            Owner::Host => self.by_organisation(&keepers),
-        };
-        Err(PluginError::Pinned { name: entry.name.clone(), by })
+        Ok(keepers)
     }
 
     /// Which playbooks and runs keep to versions of a plugin, in every organisation that finds it.
@@ -364,8 +389,8 @@ impl Plugins {
         organisation.map_or_else(|_| id.to_string(), |organisation| organisation.name)
     }
 
-    /// The operator learns which organisations keep to a plugin of the host's, not by what.
-    fn by_organisation(&self, keepers: &[Keeper]) -> Vec<String> {
+    /// As [`by_name`]: the operator learns which organisations keep to a plugin of the host's, and by how many of what.
+    fn by_organisation(&self, keepers: &[Keeper], say: &dyn Fn(&str, &str) -> String) -> Vec<String> {
         let mut counts = BTreeMap::<(OrganisationId, &str), BTreeMap<&str, usize>>::new();
         for keeper in keepers {
             let kinds = counts.entry((keeper.organisation, keeper.version())).or_default();
@@ -374,7 +399,7 @@ impl Plugins {
         let told = counts.iter().map(|((id, version), kinds)| {
             let kinds: Vec<String> = kinds.iter().map(|(kind, count)| counted(*count, kind)).collect();
             let organisation = self.organisation_name(*id);
-            format!("{version} by {} of the organisation {organisation}", kinds.join(" and "))
+            say(version, &format!("{} of the organisation {organisation}", kinds.join(" and ")))
         });
         shortened(told)
     }
@@ -407,8 +432,9 @@ impl From<(OrganisationId, Pin)> for Keeper {
     }
 }
 
-fn by_name(keepers: &[Keeper]) -> Vec<String> {
-    shortened(keepers.iter().map(|keeper| format!("{} by {}", keeper.version(), keeper.by)))
+/// What `say` makes of a version and who keeps to it.
+fn by_name(keepers: &[Keeper], say: &dyn Fn(&str, &str) -> String) -> Vec<String> {
+    shortened(keepers.iter().map(|keeper| say(keeper.version(), &keeper.by)))
 }
 
 /// The first few, and how many there are besides.
@@ -512,7 +538,8 @@ mod tests {
         assert!(told.contains("kept to: the current version by the monitor odd; end or"), "{told}");
         let last = plugins.remove_version(own, "key", "judge", "1.0.0", false).await.unwrap_err();
         assert!(matches!(last, PluginError::InUse { .. }), "{last}");
-        plugins.remove_all(own, "key", "judge", true).await.unwrap();
+        let removed = plugins.remove_all(own, "key", "judge", true).await.unwrap();
+        assert_eq!(removed.broken, ["this breaks the monitor odd, which called the current version"]);
 
         install(own, "1.0.0").await;
         alerts.delete_monitor(&principal(1, Role::Write), "odd").await.unwrap();

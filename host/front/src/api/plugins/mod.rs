@@ -15,6 +15,7 @@ use bellwether_kernel::{Cursor, FieldError, PageRequest, counted};
 use bellwether_playbooks::AppDescription;
 use bellwether_plugins::{
     DialectSummary, Grant, Inspection, Installed, Instances, LimitOverrides, Manifest, Owner, PluginRole,
+    Removed,
 };
 use bytes::Bytes;
 use http::StatusCode;
@@ -97,8 +98,8 @@ pub(crate) struct Plugin {
     /// How the last canary ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_canary: Option<CanaryEnded>,
-    /// What else the change means that this answers: the playbooks whose steps do not fit the version, or what went with a
-    /// plugin that was removed.
+    /// What else the change means that this answers, a sentence each: the playbooks whose steps do not fit the version, or
+    /// who calls what was removed by force, and what went with it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     warnings: Vec<String>,
@@ -377,7 +378,7 @@ pub(crate) async fn manifest(
 }
 
 /// Removes a plugin of the caller's own in all its versions, and all state it kept. One that somebody calls, or that
-/// organisations have settings of, is not removed unless that is forced.
+/// organisations have settings of, is not removed unless that is forced; `warnings` then say whom it breaks.
 #[utoipa::path(delete, path = "/v1/plugins/{name}", tag = "plugins", security(("key" = [])),
     params(("name" = String, Path, description = "The plugin's name"), Force),
     responses((status = 200, description = "The plugin that was", body = Plugin), Refusals, NotFound, Clash))]
@@ -390,10 +391,12 @@ pub(crate) async fn remove(
     let (owner, actor) = own(&services, &caller, &name)?;
     let found = services.plugins().get(owner, &name);
     let shown = found.map(|found| Plugin::of(&services, &found));
-    let set = services.plugins().remove_all(owner, actor, &name, force).await?;
-    let told =
-        (set > 0).then(|| format!("the settings that {} had of it are gone", counted(set, "organisation")));
-    let shown = shown.map(|shown| Plugin { warnings: told.into_iter().collect(), ..shown });
+    let Removed { broken: mut warnings, set } =
+        services.plugins().remove_all(owner, actor, &name, force).await?;
+    if set > 0 {
+        warnings.push(format!("the settings that {} had of it are gone", counted(set, "organisation")));
+    }
+    let shown = shown.map(|shown| Plugin { warnings, ..shown });
     shown.map(Json).ok_or_else(|| not_own(&services, &caller, &name))
 }
 

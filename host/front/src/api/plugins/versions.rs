@@ -98,7 +98,8 @@ pub(crate) async fn list(
     Ok(Json(PluginVersionList { items: found.items, next: VERSIONS.next(found.next) }))
 }
 
-/// Removes a version that is neither the current one nor the canary. The plugin's state stays.
+/// Removes a version that is neither the current one nor the canary. The plugin's state stays. One
+/// that somebody keeps to is not removed unless that is forced; `warnings` then say whom it breaks.
 #[utoipa::path(delete, path = "/v1/plugins/{name}/versions/{version}", tag = "plugins", security(("key" = [])),
     params(("name" = String, Path, description = "The plugin's name"),
         ("version" = String, Path, description = "The version"), Force),
@@ -110,9 +111,9 @@ pub(crate) async fn remove(
     State(services): State<Shared>,
 ) -> Result<Json<Plugin>, Problem> {
     let (owner, actor) = own(&services, &caller, &name)?;
-    services.plugins().remove_version(owner, actor, &name, &version, force).await?;
+    let warnings = services.plugins().remove_version(owner, actor, &name, &version, force).await?;
     let installed = seen(&services, &caller, &name)?;
-    Ok(Json(Plugin::of(&services, &installed)))
+    Ok(Json(Plugin { warnings, ..Plugin::of(&services, &installed) }))
 }
 
 /// Which version to go back to.

@@ -94,7 +94,7 @@ async fn what_somebody_keeps_to_is_not_removed_unless_forced_and_the_names_are_t
     let keeping = keep(&plugins, "1.0.0");
     let told = async |owner, version: Option<&str>| {
         let refused = match version {
-            Some(version) => plugins.remove_version(owner, "key", "probe", version, false).await,
+            Some(version) => plugins.remove_version(owner, "key", "probe", version, false).await.map(drop),
             None => plugins.remove(owner, "key", "probe").await,
         };
         refused.unwrap_err().to_string()
@@ -126,7 +126,9 @@ async fn what_somebody_keeps_to_is_not_removed_unless_forced_and_the_names_are_t
     *keeping.0.lock() = pins;
     plugins.install(own, "key", probe(1), Vec::new(), false).await.unwrap();
     plugins.install(own, "key", probe(2), Vec::new(), false).await.unwrap();
-    plugins.remove_version(own, "key", "probe", "1.0.0", true).await.unwrap();
+    let broken = plugins.remove_version(own, "key", "probe", "1.0.0", true).await.unwrap();
+    let breaks = |who: &str| format!("this breaks {who}, which called 1.0.0");
+    assert_eq!(broken, [breaks("the playbook nightly"), breaks(&format!("the run {run}"))]);
     assert!(plugins.app_version(OURS, "probe", "1.0.0").is_none());
     plugins.remove(own, "key", "probe").await.unwrap();
     assert!(house.services.objects.list().unwrap().is_empty());
