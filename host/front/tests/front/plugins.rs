@@ -5,12 +5,16 @@ use http::Request;
 use serde_json::{Value, json};
 
 use crate::speaker;
-use crate::support::{Answer, Host};
+use crate::support::{Answer, Host, playbook};
 
 async fn install(host: &Host, component: Vec<u8>, query: &str) -> Answer {
+    install_as(host, &host.operator, component, query).await
+}
+
+async fn install_as(host: &Host, key: &str, component: Vec<u8>, query: &str) -> Answer {
     host.clock.advance(1_000);
     let request = Request::post(format!("/v1/plugins{query}"))
-        .header("authorization", format!("Bearer {}", host.operator))
+        .header("authorization", format!("Bearer {key}"))
         .header("content-type", "application/wasm")
         .body(Body::from(component));
     host.send(request.unwrap()).await
@@ -136,6 +140,51 @@ async fn a_bad_canary_is_gone_after_its_first_calls() {
     };
     assert_eq!(shown["last_canary"]["how"], "rolled-back", "{shown}");
     assert!(shown["last_canary"]["reason"].as_str().unwrap().starts_with("20 of 20 calls failed"), "{shown}");
+}
+
+#[tokio::test]
+async fn whoever_changes_a_version_is_warned_of_playbooks_that_do_not_fit_it_and_who_removes_it_of_those_it_breaks()
+ {
+    let host = Host::new().await;
+    let stored = host.ask("POST", "/v1/playbooks", &host.admin, playbook("greet", "manual", "hello")).await;
+    assert_eq!(stored.status, 201, "{}", stored.text());
+    let ask = async |method, path: &str, key| {
+        host.ask(method, &format!("/v1/plugins/echo{path}"), key, Value::Null).await
+    };
+    let does_not_fit = |answer: &Answer| {
+        assert!(answer.status.is_success(), "{}", answer.text());
+        let answer = answer.json();
+        let [Value::String(warning)] = &answer["warnings"].as_array().unwrap()[..] else {
+            panic!("{answer}")
+        };
+        assert!(warning.starts_with("the playbook greet does not fit it: steps[0].inputs"), "{warning}");
+    };
+    let fits = |answer: &Answer| {
+        assert!(answer.status.is_success(), "{}", answer.text());
+        assert!(answer.json().get("warnings").is_none(), "{}", answer.text());
+    };
+    let own = &host.admin;
+    does_not_fit(&install_as(&host, own, speaker::echo("1.0.0", false), "").await);
+    fits(&install_as(&host, own, speaker::echo("2.0.0", true), "").await);
+    does_not_fit(&ask("POST", "/roll-back", own).await);
+    fits(&install_as(&host, own, speaker::echo("3.0.0", true), "").await);
+    does_not_fit(&install_as(&host, own, speaker::echo("4.0.0", false), "?canary=10").await);
+    does_not_fit(&ask("POST", "/canary/promote", own).await);
+
+    ask("DELETE", "", own).await.problem(409, "conflict");
+    let removed = ask("DELETE", "?force=true", own).await.json();
+    assert_eq!(
+        removed["warnings"],
+        json!(["this breaks the playbook greet, which called the current version"]),
+        "{removed}"
+    );
+    // Of the host's the operator learns how many of whom.
+    let installed = install(&host, speaker::echo("1.0.0", false), "").await.json();
+    let told = json!(["it does not fit 1 playbook of the organisation own"]);
+    assert_eq!(installed["warnings"], told, "{installed}");
+    let removed = ask("DELETE", "?force=true", &host.operator).await.json();
+    let told = json!(["this breaks 1 playbook of the organisation own, which called the current version"]);
+    assert_eq!(removed["warnings"], told, "{removed}");
 }
 
 #[tokio::test]

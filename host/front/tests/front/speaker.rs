@@ -1,4 +1,4 @@
-//! A dialect made of text, to be mounted: the contract gives its shape, this file its constants and its code.
+//! Plugins made of text, a dialect to be mounted and an app to be called: the contract gives its shape, this file their constants and their code.
 
 use std::path::Path;
 
@@ -110,17 +110,43 @@ pub(crate) fn version(version: &str, status: u32, open: &str) -> Vec<u8> {
                 (if (i32.eqz (i32.load8_u offset=8 (local.get $given))) (then (return (i32.const {known}))))
                 (i32.const {refused})))"#
     );
+    encoded("dialect-plugin", &module, "speaker", version)
+}
+
+/// The app `echo`, which has no code: it takes the text `text`, or nothing.
+pub(crate) fn echo(version: &str, takes_text: bool) -> Vec<u8> {
+    let inputs = u8::from(takes_text);
+    // At 1040 its description (a summary, inputs, no outputs), at 1072 the input: its name, a text, not required, neither
+    // default, choices nor help.
+    let module = format!(
+        r#"(module
+            (memory (export "memory") 1)
+            (data (i32.const 1024) "text" "Echoes.")
+            (data (i32.const 1040) "\04\04\00\00\07\00\00\00" "\30\04\00\00\0{inputs}\00\00\00")
+            (data (i32.const 1072) "\00\04\00\00\04\00\00\00")
+            (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (unreachable))
+            (func (export "bellwether:plugin/app@0.1.0#describe") (result i32) (i32.const 1040))
+            (func (export "bellwether:plugin/app@0.1.0#run") (param i32 i32 i32 i32 i32) (result i32) (unreachable)))"#
+    );
+    encoded("app-plugin", &module, "echo", version)
+}
+
+/// A component of a world of the contract.
+fn encoded(world: &str, module: &str, name: &str, version: &str) -> Vec<u8> {
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit")).unwrap();
-    let world = resolve.select_world(&[package], Some("dialect-plugin")).unwrap();
+    let world = resolve.select_world(&[package], Some(world)).unwrap();
     let mut module = wat::parse_str(module).unwrap();
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
     let mut component = ComponentEncoder::default().module(&module).unwrap().validate(true).encode().unwrap();
-    // Name and version are sections of their own: kind 0, length, the section's name, its content.
-    for (section, content) in [("component-name", "\0\u{8}\u{7}speaker"), ("version", version)] {
+    // Name and version are sections of their own: kind 0, length, the section's name, its content. That of the name is of
+    // kind 0 too, and its length stands before it.
+    let short = |text: &str| u8::try_from(text.len()).unwrap();
+    let named = [&[0, short(name) + 1, short(name)], name.as_bytes()].concat();
+    for (section, content) in [("component-name", &*named), ("version", version.as_bytes())] {
         let length = u8::try_from(1 + section.len() + content.len()).unwrap();
-        component.extend([0, length, u8::try_from(section.len()).unwrap()]);
-        component.extend(section.bytes().chain(content.bytes()));
+        component.extend([0, length, short(section)]);
+        component.extend([section.as_bytes(), content].concat());
     }
     component
 }

@@ -120,6 +120,8 @@ impl Host {
             },
         });
         plugins.answer_with_alerts(&alerts);
+        let pins: std::sync::Weak<Playbooks> = Arc::downgrade(&playbooks);
+        plugins.ask_for_pins(pins);
         let deliveries = bellwether_alerts::Deliveries::open(bellwether_alerts::DeliveryParts {
             store: store.clone(),
             access: access.clone(),
