@@ -31,7 +31,7 @@ pub(crate) async fn under_its_name(State(services): State<Shared>, request: Requ
     match services.plugins().dialect_versions(name) {
         Some(versions) => answer(&services, &versions, 1 + name.len(), request).await,
         // Who is told that nothing is there may drop what it has, and not come again.
-        None if services.plugins().dialect_is_out(name) => not_served(name).into_response(),
+        None if services.plugins().dialect_is_out(name) => not_served(name),
         None => {
             Problem::not_found("There is nothing at this path; /docs shows what there is").into_response()
         }
@@ -39,9 +39,12 @@ pub(crate) async fn under_its_name(State(services): State<Shared>, request: Requ
 }
 
 /// What is to be here and cannot answer: the client is to come again.
-fn not_served(name: &str) -> Problem {
-    Problem::unavailable("What is served here is not there at present", 60)
-        .cause(format_args!("there is no dialect {name:?}, it is switched off, or it does not load"))
+fn not_served(name: &str) -> Response {
+    let problem = Problem::unavailable("What is served here is not there at present", 60)
+        .cause(format_args!("there is no dialect {name:?}, it is switched off, or it does not load"));
+    let mut response = problem.into_response();
+    response.extensions_mut().insert(ServedBy(format!("/{name}").into()));
+    response
 }
 
 /// A router that is one dialect, mounted at the root.
@@ -52,7 +55,7 @@ pub(crate) fn alone(services: &Shared, name: &str) -> Router {
         async move {
             match services.plugins().dialect_versions(&name) {
                 Some(versions) => answer(&services, &versions, 0, request).await,
-                None => not_served(&name).into_response(),
+                None => not_served(&name),
             }
         }
     };

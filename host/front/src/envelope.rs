@@ -25,6 +25,7 @@ use tracing::{Instrument, Level, Span, field};
 use crate::problem::{Problem, ProblemKind};
 use crate::request_id::{self, RequestIds};
 use crate::services::{Services, Shared};
+use crate::telemetry::RouteMeters;
 use crate::{redact, webhooks};
 
 /// What a request is counted under where it matched no route.
@@ -165,8 +166,9 @@ impl Seen {
         let problem = response.extensions_mut().remove::<Problem>();
         let status = response.status();
         let route = served_by.as_ref().map(|ServedBy(route)| &**route).or(self.route());
-        services.telemetry.route(route.unwrap_or(UNMATCHED)).answered(&self.method, status, took);
-        self.log(status, took, problem.as_ref());
+        let meters = services.telemetry.route(route.unwrap_or(UNMATCHED));
+        meters.answered(&self.method, status, took);
+        self.log(status, took, problem.as_ref(), &meters);
         let headers = response.headers_mut();
         if served_by.is_none() || problem.is_some() {
             headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -181,7 +183,7 @@ impl Seen {
         response
     }
 
-    fn log(&self, status: StatusCode, took: Duration, problem: Option<&Problem>) {
+    fn log(&self, status: StatusCode, took: Duration, problem: Option<&Problem>, meters: &RouteMeters) {
         let _entered = self.span.enter();
         // Always: spans may be sent to a collector, whatever is logged.
         self.span.record("status", status.as_u16());
@@ -194,6 +196,15 @@ impl Seen {
         match problem {
             Some(problem) if problem.kind() == ProblemKind::Internal => {
                 tracing::error!(milliseconds, %path, cause = problem.log_line(), "the host failed");
+            }
+            Some(problem) if status == StatusCode::SERVICE_UNAVAILABLE => {
+                let cause = problem.log_line();
+                match meters.unavailable.happened() {
+                    Some(unsaid) => {
+                        tracing::warn!(milliseconds, %path, cause, unsaid, "not answered as asked");
+                    }
+                    None => tracing::debug!(milliseconds, %path, cause, "not answered as asked"),
+                }
             }
             Some(problem) if status.is_server_error() => {
                 tracing::warn!(milliseconds, %path, cause = problem.log_line(), "not answered as asked");

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bellwether_kernel::Seldom;
 use bellwether_records::RecordKind;
 use http::{Method, StatusCode};
 use metrics::{
@@ -77,6 +78,8 @@ pub(crate) struct RouteMeters {
     route: Box<str>,
     /// Few: the methods and statuses this route has answered.
     seen: RwLock<Vec<(&'static str, StatusCode, Counter, Histogram)>>,
+    /// That it could not be answered at present: who is told to come again may do so thousands of times.
+    pub(crate) unavailable: Seldom,
 }
 
 impl Telemetry {
@@ -90,7 +93,9 @@ impl Telemetry {
         if let Some(meters) = self.routes.read().get(route) {
             return Arc::clone(meters);
         }
-        let meters = || Arc::new(RouteMeters { route: route.into(), seen: RwLock::default() });
+        let meters = || {
+            Arc::new(RouteMeters { route: route.into(), seen: RwLock::default(), unavailable: Seldom::new() })
+        };
         Arc::clone(self.routes.write().entry(route.into()).or_insert_with(meters))
     }
 

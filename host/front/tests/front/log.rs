@@ -3,9 +3,12 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
+use axum::body::Body;
+use http::Request;
 use serde_json::{Value, json};
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::speaker;
 use crate::support::{Host, playbook};
 
 #[derive(Clone, Default)]
@@ -29,6 +32,42 @@ impl MakeWriter<'_> for Lines {
     }
 }
 
+impl Lines {
+    /// What is logged of this level and above, into these lines, until the guard is dropped.
+    fn of(&self, level: tracing::Level) -> tracing::subscriber::DefaultGuard {
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(level)
+            .with_ansi(false)
+            .with_writer(self.clone())
+            .finish();
+        tracing::subscriber::set_default(subscriber)
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_dialect_that_is_switched_off_does_not_fill_the_log_however_often_it_is_called() {
+    let host = Host::new().await;
+    let install = Request::post("/v1/plugins")
+        .header("authorization", format!("Bearer {}", host.operator))
+        .header("content-type", "application/wasm")
+        .body(Body::from(speaker::component()));
+    assert_eq!(host.send(install.unwrap()).await.status, 201);
+    host.ask("PATCH", "/v1/plugins/speaker", &host.operator, json!({"enabled": false})).await;
+    let lines = Lines::default();
+    let logging = lines.of(tracing::Level::WARN);
+    for _ in 0..3 {
+        host.get("/speaker/open", "").await.problem(503, "unavailable");
+    }
+    drop(logging);
+    let log = lines.text();
+    assert_eq!(log.matches("not answered as asked").count(), 1, "{log}");
+    assert!(log.contains("unsaid=0"), "{log}");
+}
+
 #[tokio::test]
 async fn the_log_names_request_route_and_key_and_holds_no_credential() {
     let host = Host::new().await;
@@ -36,12 +75,7 @@ async fn the_log_names_request_route_and_key_and_holds_no_credential() {
         host.ask("POST", "/v1/playbooks", &host.admin, playbook("hooked", "webhook", "x")).await.json();
     let hook = stored["webhook_url"].as_str().unwrap();
     let lines = Lines::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_ansi(false)
-        .with_writer(lines.clone())
-        .finish();
-    let logging = tracing::subscriber::set_default(subscriber);
+    let logging = lines.of(tracing::Level::TRACE);
     let id = host.get("/v1/metrics?name_contains=x", &host.read).await.header("x-request-id").to_owned();
     host.ask("POST", &format!("{hook}?wait"), "", json!({})).await;
     host.ask("DELETE", hook, "", Value::Null).await;
@@ -49,7 +83,7 @@ async fn the_log_names_request_route_and_key_and_holds_no_credential() {
     host.get(&format!("/nowhere?api_key={}", host.write), "").await;
     host.ask("POST", "/v1/keys", &host.admin, json!({"name": "new", "role": "read"})).await;
     drop(logging);
-    let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let log = lines.text();
     let key = host.read.split('_').nth(1).unwrap();
     for told in
         [id.as_str(), "/v1/metrics", key, "/hooks/{token}", "organisation=1", "status=200", "status=404"]
