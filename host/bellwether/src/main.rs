@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         // Help, versions and what people did wrong clap tells itself, in colour.
         Err(error) => error.exit(),
     };
-    let json = command_line.command.wants_json();
+    let json = command_line.json;
     // Every TLS connection of the process, in or out, uses the one provider.
     rustls::crypto::ring::default_provider()
         .install_default()

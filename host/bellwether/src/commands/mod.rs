@@ -37,6 +37,10 @@ use crate::failure::{EXIT_CODES, Failure};
 #[command(name = "bellwether", version, max_term_width = 120, after_help = EXIT_CODES)]
 #[command(after_long_help = format!("{FIRST_STEPS}\n\n{EXIT_CODES}"))]
 pub(crate) struct CommandLine {
+    /// Print JSON for programs; errors too, on the error stream
+    // Before a command as behind it, where the help of every command that prints something shows it.
+    #[arg(long, global = true, hide = true)]
+    pub(crate) json: bool,
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -112,37 +116,6 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// Whether errors are printed as JSON too.
-    pub(crate) fn wants_json(&self) -> bool {
-        match self {
-            Self::Serve(_) => false,
-            Self::Config(arguments) => arguments.json,
-            Self::Metric(arguments) => arguments.connection.json,
-            Self::Series(arguments) => arguments.connection.json,
-            Self::Event(arguments) => arguments.connection.json,
-            Self::Log(arguments) => arguments.connection.json,
-            Self::Import(arguments) => arguments.connection.json,
-            Self::Plugin(arguments) => arguments.connection.json,
-            Self::Playbook(arguments) => arguments.connection.json,
-            Self::Run(arguments) => arguments.connection.json,
-            Self::Monitor(arguments) => arguments.connection.json,
-            Self::Incident(arguments) => arguments.connection.json,
-            Self::Mute(arguments) => arguments.connection.json,
-            Self::Calendar(arguments) => arguments.connection.json,
-            Self::Channel(arguments) => arguments.connection.json,
-            Self::Route(arguments) => arguments.connection.json,
-            Self::Delivery(arguments) => arguments.connection.json,
-            Self::Secret(arguments) => arguments.connection.json,
-            Self::Key(arguments) => arguments.connection.json,
-            Self::Organisation(arguments) => arguments.connection.json,
-            Self::Whoami(arguments) => arguments.connection.json,
-            Self::Audit(arguments) => arguments.connection.json,
-            Self::Host(arguments) => arguments.connection.json,
-            Self::Backup(arguments) => arguments.connection.json,
-            Self::Restore(arguments) => arguments.json,
-        }
-    }
-
     /// Does it.
     pub(crate) fn run(self) -> Result<(), Failure> {
         match self {
@@ -245,10 +218,26 @@ mod tests {
     }
 
     #[test]
+    fn json_is_asked_for_before_a_command_as_behind_it() {
+        for line in ["--json metric list", "metric --json list", "metric list --json"] {
+            let read = CommandLine::try_parse_from(["bellwether"].into_iter().chain(line.split(' ')));
+            let CommandLine { json, command: Command::Metric(arguments) } = read.expect(line) else {
+                panic!("{line}")
+            };
+            assert!(json && arguments.connection.json, "{line}");
+        }
+        let read = CommandLine::try_parse_from(["bellwether", "--json", "config"]);
+        let Ok(CommandLine { json: true, command: Command::Config(arguments) }) = read else {
+            panic!("{read:?}")
+        };
+        assert!(arguments.json);
+    }
+
+    #[test]
     fn wrong_usage_is_told_to_programs_as_every_other_failure() {
         for (line, told) in [
             ("metric list --limmit 3 --json", "unexpected argument '--limmit' found"),
-            ("--json metric add logins many", "unexpected argument '--json' found"),
+            ("--json metric add logins many", "expected a number such as 41.5"),
             ("metric add logins many --json", "expected a number such as 41.5"),
             ("metric create x --data-type median --json", "sum, count, min"),
             ("metric show --json", "<METRIC>"),
