@@ -147,6 +147,8 @@ async fn answer(services: &Services, versions: &DialectVersions, mount: usize, r
         }
     };
     let mut response = match result {
+        // Bytes are answered with a type even where the dialect names none; what is not there has none.
+        Ok(answer) if answer.body.is_empty() => (answer.status, answer.headers).into_response(),
         Ok(answer) => (answer.status, answer.headers, answer.body).into_response(),
         Err(problem) => problem.into_response(),
     };

@@ -57,6 +57,21 @@ async fn a_dialect_is_installed_by_the_operator_alone_and_seen_by_all() {
 }
 
 #[tokio::test]
+async fn an_answer_without_a_body_has_no_content_type() {
+    let host = Host::new().await;
+    for (status, body) in [(204, ""), (200, "open")] {
+        let request = Request::post("/v1/plugins?replace=true")
+            .header("authorization", format!("Bearer {}", host.operator))
+            .header("content-type", "application/wasm")
+            .body(Body::from(speaker::version("1.0.0", status, body)));
+        assert_eq!(host.send(request.unwrap()).await.status, 201);
+        let answer = host.get("/speaker/open", "").await;
+        assert_eq!((answer.status.as_u16(), answer.text().as_str()), (u16::try_from(status).unwrap(), body));
+        assert_eq!(answer.headers.contains_key("content-type"), !body.is_empty(), "{:?}", answer.headers);
+    }
+}
+
+#[tokio::test]
 async fn a_dialect_words_the_refusal_of_who_is_nobody_without_waiting_for_a_body() {
     let host = with_speaker(json!({})).await;
     let body = Body::from_stream(futures::stream::pending::<Result<bytes::Bytes, std::io::Error>>());
