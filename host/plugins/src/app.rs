@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bellwether_engine::{CallError, CallLimits, CallMeters, exports};
 use bellwether_kernel::value::convert::to_json;
-use bellwether_kernel::{ErrorKind, FieldError};
+use bellwether_kernel::{ErrorKind, FieldError, Period};
 use bellwether_playbooks::{
     App, AppCall, AppDescription, AppError, AppReport, Output, Retry, Secrets, Value, misfit,
 };
@@ -89,8 +89,8 @@ impl PluginApp {
                 let ran_out = matches!(&error, PluginError::Call { source: CallError::Deadline { .. }, .. });
                 let message = if ran_out && limits.wall < call.time_limit {
                     format!(
-                        "{error}, the limit call_milliseconds of this plugin; its step has {:?}",
-                        call.time_limit
+                        "{error}, the limit call_milliseconds of this plugin; its step has {}",
+                        Period(call.time_limit)
                     )
                 } else {
                     error.to_string()

@@ -5,8 +5,8 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bellwether_kernel::RunId;
 use bellwether_kernel::value::{MAX_NESTING, nesting};
+use bellwether_kernel::{Period, RunId};
 use futures::FutureExt;
 use serde_json::{Map, Value as Json};
 
@@ -176,7 +176,10 @@ impl Playbooks {
         match tokio::time::timeout(limit + GRACE, running).await {
             Ok(Ok(report)) => report,
             Ok(Err(_)) => failed(format!("{target} {} panicked", app.version()), Retry::No),
-            Err(_) => failed(format!("{target} {} took longer than {limit:?}", app.version()), Retry::Yes),
+            Err(_) => {
+                let limit = Period(limit);
+                failed(format!("{target} {} took longer than {limit}", app.version()), Retry::Yes)
+            }
         }
     }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bellwether_kernel::{OrganisationId, RunId, Timestamp};
+use bellwether_kernel::{OrganisationId, Period, RunId, Timestamp};
 use bellwether_store::{Batch, StoreError};
 use bytes::Bytes;
 use serde_json::Map;
@@ -230,9 +230,8 @@ impl Playbooks {
         let (outcome, error) = match &work.open.cancel {
             Some(reason) => (RunState::Cancelled, reason.clone()),
             None => {
-                let timeout =
-                    work.loaded.compiled.document.timeout.map_or(self.limits.run_time, |timeout| timeout.0);
-                (RunState::TimedOut, format!("it took longer than {timeout:?}"))
+                let timeout = work.loaded.compiled.document.timeout.unwrap_or(Period(self.limits.run_time));
+                (RunState::TimedOut, format!("it took longer than {timeout}"))
             }
         };
         self.decide(work, outcome, Some(error), None);

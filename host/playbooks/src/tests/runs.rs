@@ -110,6 +110,7 @@ async fn a_failing_step_ends_the_run_and_says_why() {
         (json!({"id": "a", "app": "fails"}), "step a: no luck today"),
         (json!({"id": "a", "app": "panics"}), "step a: panics 1.2.0 panicked"),
         (json!({"id": "a", "app": "slow"}), "step a: slow 1.2.0 took longer than 30s"),
+        (json!({"id": "a", "app": "slow", "timeout": "90s"}), "step a: slow 1.2.0 took longer than 1m 30s"),
         (
             json!({"id": "a", "app": "undeclared"}),
             "undeclared 1.2.0 gave an output \"other\" that it does not declare",
