@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bellwether_kernel::{FieldError, OrganisationId, Timestamp};
 use roaring::RoaringBitmap;
 
-use super::over_series::Groups;
+use super::over_series::{Groups, StepValue};
 use super::over_time::{step_of, steps};
 use super::{
     Aggregate, Expression, Line, Normalise, Operator, Selection, SeriesRaw, TimeRange, check_step, functions,
@@ -149,13 +149,18 @@ impl Evaluation<'_> {
         let range = self.range;
         let moved = |time: Timestamp| time.saturating_add(shift).as_milliseconds();
         let (first, last) = (moved(range.start), moved(range.end));
-        let over_time = selection.over_time.unwrap_or(match selected.kind {
-            MetricKind::Count => Aggregate::Sum,
-            _ => Aggregate::Average,
-        });
+        let pooling = Pooling::of(selection, selected.kind);
+        let over_time = match (selection.over_time, pooling) {
+            (_, Pooling::Weighed) => match selection.over_series {
+                Aggregate::Average | Aggregate::Count => Aggregate::Sum,
+                same => same,
+            },
+            (Some(given), _) => given,
+            (None, _) if selected.kind == MetricKind::Count => Aggregate::Sum,
+            (None, _) => Aggregate::Average,
+        };
         let mut groups = Groups::new(&selection.by, selection.over_series);
-        let pooled =
-            matches!(selection.over_series, Aggregate::Percentile(_)) && selection.over_time.is_none();
+        let pooled = pooling == Pooling::Together;
         let sketches = pooled || matches!(over_time, Aggregate::Percentile(_));
         let unsummarised = sketches || matches!(selection.over_series, Aggregate::Last);
         let whole = (!unsummarised).then_some((0, step));
@@ -172,10 +177,18 @@ impl Evaluation<'_> {
             let mut values = Vec::new();
             if pooled {
                 let finite = piece.samples.iter().filter(|(_, value)| value.is_finite());
-                values.extend(finite.map(|(time, value)| (step_of(time, step), time, value)));
+                values.extend(finite.map(|(time, value)| StepValue {
+                    start: step_of(time, step),
+                    time,
+                    value,
+                    weight: 1,
+                }));
                 return Ok((values, over_rolled::sketches(&piece.rolled, step)));
             }
-            steps(&piece, step, over_time, |start, value| values.push((start, start, value * factor)));
+            steps(&piece, step, over_time, |start, value, samples| {
+                let weight = if pooling == Pooling::Weighed { samples } else { 1 };
+                values.push(StepValue { start, time: start, value: value * factor, weight });
+            });
             if let Aggregate::Last = selection.over_series {
                 latest(&piece, step, &mut values);
                 over_rolled::latest(&piece.rolled, step, &mut values);
@@ -256,13 +269,38 @@ impl Evaluation<'_> {
     }
 }
 
+/// What of each series becomes a group's value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pooling {
+    /// One value for each of its steps.
+    Apart,
+    /// One value for each of its steps, which counts as often as it has samples there.
+    Weighed,
+    /// Its samples, one by one.
+    Together,
+}
+
+impl Pooling {
+    /// Those of a distribution, which are measurements of many things, are looked at together, and so is what a
+    /// percentile is of, unless it is said what becomes of each series before.
+    fn of(selection: &Selection, kind: MetricKind) -> Self {
+        let distribution = kind == MetricKind::Distribution;
+        match (selection.over_series, selection.over_time) {
+            (Aggregate::Percentile(_), None) => Self::Together,
+            (Aggregate::Percentile(_), Some(_)) if distribution => Self::Together,
+            (_, None) if distribution => Self::Weighed,
+            _ => Self::Apart,
+        }
+    }
+}
+
 /// Puts the time of each step's latest sample beside it.
-fn latest(piece: &Piece, step: i64, values: &mut [(i64, i64, f64)]) {
+fn latest(piece: &Piece, step: i64, values: &mut [StepValue]) {
     let mut values = values.iter_mut().peekable();
     for (time, _) in piece.samples.iter().filter(|(_, value)| value.is_finite()) {
-        while values.next_if(|(start, ..)| *start < step_of(time, step)).is_some() {}
+        while values.next_if(|value| value.start < step_of(time, step)).is_some() {}
         if let Some(value) = values.peek_mut() {
-            value.1 = time;
+            value.time = time;
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bellwether_kernel::FieldError;
 
 use super::Aggregate;
+use super::over_series::StepValue;
 use super::over_time::step_of;
 use super::total::Total;
 use crate::SeriesError;
@@ -12,8 +13,8 @@ use crate::read::Piece;
 use crate::rollup::Rolled;
 use crate::sketch::Sketch;
 
-/// When each step of a series begins, and its one value.
-pub(super) fn steps(piece: &Piece, step: i64, aggregate: Aggregate, mut each: impl FnMut(i64, f64)) {
+/// When each step of a series begins, its one value, and of how many samples.
+pub(super) fn steps(piece: &Piece, step: i64, aggregate: Aggregate, mut each: impl FnMut(i64, f64, u64)) {
     let sketched = matches!(aggregate, Aggregate::Percentile(_));
     let mut steps: BTreeMap<i64, Rolled> = BTreeMap::new();
     for rolled in &piece.rolled {
@@ -37,11 +38,11 @@ pub(super) fn steps(piece: &Piece, step: i64, aggregate: Aggregate, mut each: im
             Aggregate::Count => rolled.count as f64,
             Aggregate::Last => rolled.last,
             Aggregate::Percentile(percent) => {
-                rolled.sketch.and_then(|sketch| sketch.percentile(percent)).unwrap_or(f64::NAN)
+                rolled.sketch.as_ref().and_then(|sketch| sketch.percentile(percent)).unwrap_or(f64::NAN)
             }
         };
         if value.is_finite() {
-            each(start, value);
+            each(start, value, rolled.count);
         }
     }
 }
@@ -70,10 +71,10 @@ pub(super) fn sketches(rolled: &[Rolled], step: i64) -> Vec<(i64, Sketch)> {
 }
 
 /// Puts the time of each step's latest sample beside it, where that is in a roll-up.
-pub(super) fn latest(rolled: &[Rolled], step: i64, values: &mut [(i64, i64, f64)]) {
+pub(super) fn latest(rolled: &[Rolled], step: i64, values: &mut [StepValue]) {
     for rolled in rolled {
-        if let Ok(at) = values.binary_search_by_key(&step_of(rolled.start, step), |value| value.0) {
-            values[at].1 = values[at].1.max(rolled.last_at);
+        if let Ok(at) = values.binary_search_by_key(&step_of(rolled.start, step), |value| value.start) {
+            values[at].time = values[at].time.max(rolled.last_at);
         }
     }
 }

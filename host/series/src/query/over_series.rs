@@ -9,6 +9,17 @@ use super::{Aggregate, Line};
 use crate::sketch::Sketch;
 use crate::split_tag;
 
+/// What one step of a series comes to.
+pub(super) struct StepValue {
+    /// When the step begins.
+    pub(super) start: i64,
+    /// When its latest sample was taken.
+    pub(super) time: i64,
+    pub(super) value: f64,
+    /// As how many values it counts. A mean is of the values by their weights: the sum of several is given as one value.
+    pub(super) weight: u64,
+}
+
 /// The values of one step of a group.
 #[derive(Clone, Debug)]
 struct Cell {
@@ -61,14 +72,13 @@ impl<'a> Groups<'a> {
         Self { by, aggregate, groups: BTreeMap::new(), points: 0, values: 0 }
     }
 
-    /// Adds the values of a series with these tags: when each step begins, when its latest sample was taken, a value.
-    pub(super) fn add(&mut self, tags: &[Arc<str>], values: &[(i64, i64, f64)]) {
+    /// Adds the values of a series with these tags.
+    pub(super) fn add(&mut self, tags: &[Arc<str>], values: &[StepValue]) {
         for group in groups_of(self.by, tags) {
             let cells = self.groups.entry(group).or_default();
             let before = cells.len();
             let keep = matches!(self.aggregate, Aggregate::Percentile(_));
-            let values_of_steps = values.iter().map(|(start, time, value)| (*start, (*time, *value)));
-            cells.each(values_of_steps, |cell, (time, value)| cell.add(time, value, keep));
+            cells.each(values.iter().map(|value| (value.start, value)), |cell, value| cell.add(value, keep));
             if keep {
                 self.values += values.len();
             }
@@ -152,8 +162,8 @@ impl Cells {
 }
 
 impl Cell {
-    fn add(&mut self, time: i64, value: f64, keep: bool) {
-        self.count += 1;
+    fn add(&mut self, &StepValue { time, value, weight, .. }: &StepValue, keep: bool) {
+        self.count += weight;
         let sum = self.sum + value;
         if !sum.is_finite() {
             let before = Some(self.sum).filter(|sum| sum.is_finite());
@@ -237,9 +247,10 @@ mod tests {
             let mut groups = Groups::new(&[], Aggregate::Sum);
             let mut model = BTreeMap::<i64, f64>::new();
             for steps in &series {
-                let values: Vec<_> = steps.iter().map(|(at, value)| (*at, *at, f64::from(*value))).collect();
+                let value = |(at, value): (&i64, &i32)| StepValue { start: *at, time: *at, value: (*value).into(), weight: 1 };
+                let values: Vec<_> = steps.iter().map(value).collect();
                 groups.add(&[], &values);
-                values.iter().for_each(|(start, _, value)| *model.entry(*start).or_default() += value);
+                values.iter().for_each(|value| *model.entry(value.start).or_default() += value.value);
             }
             prop_assert_eq!(groups.points, model.len());
             let lines = groups.finish("m", 1);

@@ -82,8 +82,8 @@ pub(super) fn step_of(time: i64, step: i64) -> i64 {
     time.div_euclid(step) * step
 }
 
-/// When each step of a series with samples begins, and their one value.
-pub(super) fn steps(piece: &Piece, step: i64, aggregate: Aggregate, mut each: impl FnMut(i64, f64)) {
+/// When each step of a series with samples begins, their one value, and how many there are.
+pub(super) fn steps(piece: &Piece, step: i64, aggregate: Aggregate, mut each: impl FnMut(i64, f64, u64)) {
     if !piece.rolled.is_empty() {
         return over_rolled::steps(piece, step, aggregate, each);
     }
@@ -99,7 +99,7 @@ pub(super) fn steps(piece: &Piece, step: i64, aggregate: Aggregate, mut each: im
             }
             values.retain(|value| value.is_finite());
             if let Some(value) = percentile(&mut values, percent) {
-                each(step.start, value);
+                each(step.start, value, values.len() as u64);
             }
         }
         return;
@@ -136,7 +136,7 @@ struct Steps<F> {
     each: F,
 }
 
-impl<F: FnMut(i64, f64)> Steps<F> {
+impl<F: FnMut(i64, f64, u64)> Steps<F> {
     /// The step of a time, which is not before the one before.
     #[inline]
     fn at(&mut self, time: i64) -> &mut Step {
@@ -149,7 +149,7 @@ impl<F: FnMut(i64, f64)> Steps<F> {
 
     fn done(&mut self) {
         if let Some(done) = self.present.take().filter(|done| done.count > 0) {
-            (self.each)(done.start, done.value(self.aggregate));
+            (self.each)(done.start, done.value(self.aggregate), done.count);
         }
     }
 }

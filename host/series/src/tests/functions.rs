@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::query::{Points, Written, close, naive, naive_one, points, written};
 use super::*;
-use crate::{Aggregate, Expression, Fill, Function, Line, Operator, Rank, Selection, TimeRange};
+use crate::{Aggregate, Expression, Fill, Function, Line, MetricKind, Operator, Rank, Selection, TimeRange};
 
 type Point = (i64, f64);
 type Lines = BTreeMap<Vec<String>, Points>;
@@ -262,7 +262,7 @@ proptest! {
         let expression = Expression::Select(selection.clone()).apply(function);
         let answer = asked(&written, &expression, range, step);
         let shift = if let Function::TimeShift(shift) = function { shift } else { 0 };
-        let mut base = naive(&written, &selection, range.0 + shift, range.1 + shift, step);
+        let mut base = naive(&written, &selection, range.0 + shift, range.1 + shift, step, MetricKind::Gauge);
         base.values_mut().flatten().for_each(|(time, _)| *time -= shift);
         let expected = of_lines(function, &base, step, range);
         let tags = |line: &Line| line.tags.iter().map(|(_, value)| value.to_string()).collect::<Vec<_>>();
@@ -277,7 +277,7 @@ proptest! {
         written in written(), left in selection(), right in selection(), operator in operator(),
         number in prop::option::of(-9..9_i32), step in 500..8000_i64, length in 0..200_000_i64,
     ) {
-        let (range, of) = ((0, length), |selection: &Selection| naive(&written, selection, 0, length, step));
+        let (range, of) = ((0, length), |selection: &Selection| naive(&written, selection, 0, length, step, MetricKind::Gauge));
         let (right, expected) = match number {
             Some(number) => {
                 let number = f64::from(number);

@@ -40,6 +40,7 @@ pub(super) fn naive(
     start: i64,
     end: i64,
     step: i64,
+    kind: MetricKind,
 ) -> BTreeMap<Vec<String>, Vec<(i64, f64)>> {
     let mut series: BTreeMap<&Vec<String>, BTreeMap<i64, f64>> = BTreeMap::new();
     for (tags, samples) in written {
@@ -70,8 +71,12 @@ pub(super) fn naive(
         for (time, value) in samples.range(start..=end).filter(|(_, value)| value.is_finite()) {
             steps.entry(time.div_euclid(step) * step).or_default().push((*time, *value));
         }
-        let pooled =
-            matches!(selection.over_series, Aggregate::Percentile(_)) && selection.over_time.is_none();
+        let reasons =
+            [kind == MetricKind::Distribution, matches!(selection.over_series, Aggregate::Percentile(_))];
+        let pooled = match selection.over_time {
+            None => reasons.contains(&true),
+            Some(_) => reasons == [true; 2],
+        };
         for (step, samples) in steps {
             let values: Vec<f64> = samples.iter().map(|(_, value)| *value).collect();
             let over_time = selection.over_time.unwrap_or(Aggregate::Average);
@@ -146,6 +151,10 @@ pub(super) fn written() -> impl Strategy<Value = Written> {
     })
 }
 
+pub(super) fn kind() -> impl Strategy<Value = MetricKind> {
+    prop_oneof![Just(MetricKind::Gauge), Just(MetricKind::Distribution)]
+}
+
 pub(super) fn points(lines: Vec<Line>) -> BTreeMap<Vec<String>, Vec<(i64, f64)>> {
     let tags = |line: &Line| line.tags.iter().map(|(_, value)| value.to_string()).collect();
     lines.into_iter().map(|line| (tags(&line), line.points)).collect()
@@ -167,11 +176,12 @@ proptest! {
     #[test]
     fn a_query_answers_what_the_model_answers(
         written in written(), selection in selection(), step in 1..8000_i64, start in 0..3000_i64, length in 0..300_000_i64,
-        packs in any::<u8>(),
+        packs in any::<u8>(), kind in kind(),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let house = House::new().await;
+            house.series.describe(OURS, "m", Metadata { kind, ..Metadata::default() }, Batch::new()).await.unwrap();
             for (at, (tags, samples)) in written.iter().enumerate() {
                 let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
                 house.write(&[entry("m", &tags, samples)]).await.unwrap();
@@ -187,7 +197,7 @@ proptest! {
             };
             let expression = Expression::Select(selection.clone());
             let answer = points(house.series.query(OURS, &expression, range, &|_| true).await.unwrap());
-            let expected = naive(&written, &selection, start, start + length, step);
+            let expected = naive(&written, &selection, start, start + length, step, kind);
             assert!(close(&answer, &expected), "{selection:?}\n{answer:?}\nis not\n{expected:?}");
         });
     }

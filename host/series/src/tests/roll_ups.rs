@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::query::{Points, Written, aggregate, close, filter, naive, points};
+use super::query::{Points, Written, aggregate, close, filter, kind, naive, points};
 use super::*;
 use crate::{
     Aggregate, Expression, Line, Metadata, MetricKind, RollUp, Selection, TagPattern, TimeRange,
@@ -90,16 +90,18 @@ fn written() -> impl Strategy<Value = (Written, Written)> {
     })
 }
 
-fn exact() -> impl Strategy<Value = Selection> {
-    let exact = || aggregate().prop_filter("exact", |of| !matches!(of, Aggregate::Percentile(_)));
+fn exact() -> impl Strategy<Value = (Selection, MetricKind)> {
+    let is_exact = |of: &Aggregate| !matches!(of, Aggregate::Percentile(_));
+    let over_time = prop::option::of(aggregate().prop_filter("exact", is_exact));
     let by = prop::collection::btree_set("[abc]", 0..3);
-    (aggregate(), exact(), filter(), by).prop_map(|(over_series, over_time, filter, by)| Selection {
-        filter,
-        over_series,
-        over_time: Some(over_time),
-        by: by.into_iter().collect(),
-        ..Selection::new("m")
-    })
+    (aggregate(), over_time, filter(), by, kind())
+        .prop_map(|(over_series, over_time, filter, by, kind)| {
+            let by = by.into_iter().collect();
+            (Selection { filter, over_series, over_time, by, ..Selection::new("m") }, kind)
+        })
+        .prop_filter("exact", move |(selection, kind)| {
+            is_exact(&selection.over_series) || (*kind == MetricKind::Gauge && selection.over_time.is_some())
+        })
 }
 
 async fn write_all(house: &House, written: &Written, packs: u8) {
@@ -129,12 +131,12 @@ proptest! {
 
     #[test]
     fn a_query_over_roll_ups_answers_what_the_model_answers_of_the_samples(
-        (written, late) in written(), selection in exact(), packs in any::<u8>(),
+        (written, late) in written(), (selection, kind) in exact(), packs in any::<u8>(),
         steps in 1..40_i64, start in 0..3 * WEEK / HOUR, length in 1..3 * WEEK / HOUR,
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let mut house = House::rolling(MetricKind::Gauge).await;
+            let mut house = House::rolling(kind).await;
             let (start, end) = (START + start * HOUR, START + (start + length) * HOUR - 1);
             let expression = Expression::Select(selection.clone());
             write_all(&house, &written, packs).await;
@@ -151,7 +153,7 @@ proptest! {
                 }
                 let step = step * steps;
                 let answer = points(house.ask(&expression, (start, end), step).await.unwrap());
-                let expected = naive(&all, &selection, start, end, step);
+                let expected = naive(&all, &selection, start, end, step, kind);
                 assert!(close(&answer, &expected), "{days} days, steps of {step}: {selection:?}\n{answer:?}\nis not\n{expected:?}");
             }
             let finite = all.iter().flat_map(|(_, samples)| samples).filter(|(_, value)| value.is_finite()).count();
