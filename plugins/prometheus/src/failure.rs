@@ -113,9 +113,9 @@ impl From<promql::Error> for Failure {
     fn from(error: promql::Error) -> Self {
         match error {
             promql::Error::Bad(reason) => Self::parameter("query", reason),
-            promql::Error::Execution(reason) | promql::Error::Source(SeriesError::Limit(reason)) => {
-                Self::execution(reason)
-            }
+            promql::Error::Execution(reason)
+            | promql::Error::TooMany(reason)
+            | promql::Error::Source(SeriesError::Limit(reason)) => Self::execution(reason),
             promql::Error::Source(SeriesError::Invalid(FieldError { value, expected, .. })) => {
                 Self::parameter("query", format_args!("{value:?} is not {expected}"))
             }

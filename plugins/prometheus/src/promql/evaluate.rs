@@ -1,11 +1,14 @@
 //! Works expressions out.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use bellwether_sdk::series::{Matcher, SeriesError};
 
 use super::ast::Expr;
 use super::types::Type;
-use super::value::{Grid, Line, Value, is_absent, map};
-use super::{Error, SAMPLES, Series, Source, VALUES, too_many};
+use super::value::{ABSENT, Grid, Line, Value, is_absent, map};
+use super::{ALL_SAMPLES, Error, Labels, SAMPLES, Series, Source, VALUES, too_many};
 
 /// One query at work.
 pub(super) struct Evaluation<'a, S> {
@@ -64,25 +67,56 @@ pub(crate) fn range(
             "invalid expression type \"{kind}\" for range query, must be Scalar or instant Vector"
         )));
     }
-    let mut evaluation = Evaluation { source, range: (grid.start, end), lookback, left: SAMPLES };
-    match evaluation.value(expression, grid)? {
-        Value::Scalar(values) => Ok(vec![Line { labels: super::Labels::default(), values }]),
-        Value::Text(text) => Err(Error::Bad(format!("expected a vector, got the string {text:?}"))),
-        Value::Vector(mut lines) => {
-            lines.retain(Line::is_some);
-            lines.sort_by(|a, b| a.labels.cmp(&b.labels));
-            Ok(lines)
+    let mut whole: BTreeMap<Labels, Vec<f64>> = BTreeMap::new();
+    let (mut done, mut at_once, mut loaded) = (0, grid.count, 0);
+    while done < grid.count {
+        let count = at_once.min(grid.count - done);
+        let part = Grid { start: grid.time(done), step: grid.step, count };
+        let mut evaluation = Evaluation { source, range: (grid.start, end), lookback, left: SAMPLES };
+        let lines = match evaluation.part(expression, part) {
+            // No step looks at the value of another: fewer of them hold less.
+            Err(Error::TooMany(_)) if count > 1 => {
+                at_once = count.div_ceil(2);
+                continue;
+            }
+            lines => lines?,
+        };
+        loaded += u64::from(SAMPLES - evaluation.left);
+        if loaded > ALL_SAMPLES {
+            return Err(too_many("samples in one query", ALL_SAMPLES as usize));
         }
+        for Line { labels, values } in lines {
+            let is_full = whole.len() >= VALUES / grid.count;
+            let line = match whole.entry(labels) {
+                Entry::Vacant(_) if is_full => return Err(too_many("values in one answer", VALUES)),
+                line => line.or_insert_with(|| vec![ABSENT; grid.count]),
+            };
+            line[done..][..count].copy_from_slice(&values);
+        }
+        done += count;
     }
+    Ok(whole.into_iter().map(|(labels, values)| Line { labels, values }).collect())
 }
 
 impl<S: Source> Evaluation<'_, S> {
+    /// The lines of an answer at some of its steps, those without any value left out.
+    fn part(&mut self, expression: &Expr, grid: Grid) -> Result<Vec<Line>, Error> {
+        match self.value(expression, grid)? {
+            Value::Scalar(values) => Ok(vec![Line { labels: Labels::default(), values }]),
+            Value::Text(text) => Err(Error::Bad(format!("expected a vector, got the string {text:?}"))),
+            Value::Vector(mut lines) => {
+                lines.retain(Line::is_some);
+                Ok(lines)
+            }
+        }
+    }
+
     /// The series matchers mean, within what the query may still load.
     pub(super) fn fetch(&mut self, matchers: &[Matcher], start: i64, end: i64) -> Result<Vec<Series>, Error> {
         let found = self.source.series(matchers, start, end, self.left).map_err(|error| match error {
-            SeriesError::Limit(reason) => Error::Execution(format!(
+            SeriesError::Limit(reason) => Error::TooMany(format!(
                 "query processing would load too many samples into memory in query execution: {reason}; \
-                 one query may load {SAMPLES}"
+                 {SAMPLES} may be loaded at once"
             )),
             other => Error::Source(other),
         })?;

@@ -36,11 +36,15 @@ pub(crate) const LOOKBACK: i64 = 5 * 60 * 1000;
 /// The step of a subquery that says none, in milliseconds: Prometheus' default evaluation interval.
 const SUBQUERY_STEP: i64 = 60 * 1000;
 
-/// Samples one query may load: 16 MB of the 64 MiB a call may hold.
-pub(crate) const SAMPLES: u32 = 1_000_000;
+/// Samples that are loaded at once: 16 MB of the 64 MiB a call may hold.
+const SAMPLES: u32 = 1_000_000;
 
-/// Values of one part of an expression, all its series at all its steps: 16 MB, and a binary operator holds three.
-pub(crate) const VALUES: usize = 1_000_000;
+/// Samples one query may load, some steps after the others: what a call adds up in about one of its two seconds.
+const ALL_SAMPLES: u64 = 20_000_000;
+
+/// Values of one part of an expression, all its series at all steps that are worked out at once: 16 MB, and a binary
+/// operator holds three. So many an answer may have.
+const VALUES: usize = 1_000_000;
 
 /// Where samples come from.
 pub(crate) trait Source {
@@ -70,13 +74,15 @@ pub(crate) enum Error {
     Bad(String),
     /// It cannot be worked out over these series.
     Execution(String),
+    /// It would hold too much at once.
+    TooMany(String),
     /// The samples could not be had.
     Source(SeriesError),
 }
 
 /// The value as a limit says it.
 fn too_many(what: &str, limit: usize) -> Error {
-    Error::Execution(format!(
+    Error::TooMany(format!(
         "query processing would load too many samples into memory in query execution: at most {limit} {what}; \
          ask for less time, fewer series or longer steps"
     ))
