@@ -147,6 +147,11 @@ pub(crate) fn cell(value: Option<&Value>) -> String {
         }
         Some(other) => other.to_string(),
     };
+    printable(&text)
+}
+
+/// A text without what would steer a terminal.
+pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|character| if character.is_control() { '·' } else { character }).collect()
 }
 

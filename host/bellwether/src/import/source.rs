@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::time::TimeReader;
 use crate::failure::Failure;
+use crate::output::printable;
 
 /// Which columns mean what, by their heading.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,6 +105,9 @@ pub(crate) struct Source {
     unterminated: bool,
 }
 
+/// What every gzip file begins with.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
 impl Source {
     /// Opens `path` and finds its columns by the headings of its first line.
     pub(crate) fn open(
@@ -117,7 +121,13 @@ impl Source {
         let mut file = File::open(path).map_err(unreadable)?;
         let lines = BufReader::new(File::open(path).map_err(unreadable)?);
         let length = file.metadata().map_err(unreadable)?.len();
-        let mut last = [b'\n'];
+        let (mut first, mut last) = ([0; 2], [b'\n']);
+        if length > 1 {
+            file.read_exact(&mut first).map_err(unreadable)?;
+        }
+        if first == GZIP {
+            return Err(Failure::Usage(format!("{} is packed with gzip: unpack it first", path.display())));
+        }
         if length > 0 {
             file.seek(SeekFrom::End(-1)).and_then(|_| file.read_exact(&mut last)).map_err(unreadable)?;
             file.rewind().map_err(unreadable)?;
@@ -148,7 +158,10 @@ impl Source {
                 (None, _) => {
                     let there = match headings.is_empty() {
                         true => "it is empty".to_owned(),
-                        false => format!("its columns are: {}", headings.join(", ")),
+                        false => {
+                            let shown: Vec<_> = headings.iter().map(|heading| printable(heading)).collect();
+                            format!("its columns are: {}", shown.join(", "))
+                        }
                     };
                     Err(Failure::Usage(format!("{file} has no column {name:?} (--{option}); {there}")))
                 }
@@ -360,6 +373,18 @@ mod tests {
         }
         open("timestamp,other,value,other\n", &columns(None, None))
             .expect("another column may be there twice");
+    }
+
+    #[test]
+    fn what_is_no_text_is_told_without_what_would_steer_a_terminal() {
+        let refused = |text: &str| open(text, &columns(None, None)).err().expect(text).for_people();
+        assert!(refused("w\u{1b}[31mhen,value\n").ends_with("its columns are: w·[31mhen, value"));
+        assert!(refused("\u{1f}\u{8b}").contains("no column"), "gzip's bytes are no text");
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), [0x1f, 0x8b, 8, 0]).expect("written");
+        let times = TimeReader::new(TimeFormat::Detected, TimeZone::UTC);
+        let refused = Source::open(file.path(), b',', &columns(None, None), times).err().expect("no text");
+        assert!(refused.for_people().ends_with("is packed with gzip: unpack it first"));
     }
 
     fn all(source: &mut Source) -> Vec<Result<Row, BadLine>> {

@@ -61,6 +61,12 @@ impl TimeReader {
     /// What would be right.
     pub(crate) fn read(&self, text: &str) -> Result<Timestamp, String> {
         let read = match &self.format {
+            TimeFormat::Detected if is_compact_date(text) => {
+                return Err(format!(
+                    "the time is {text:?}, which may be a date or a number of seconds: say --time-format '%Y%m%d' or \
+                     --time-format seconds"
+                ));
+            }
             TimeFormat::Detected => detected(text).or_else(|| epoch(text, None)),
             TimeFormat::Rfc3339 => rfc_3339(text),
             TimeFormat::Seconds => epoch(text, Some(1000.0)),
@@ -90,9 +96,15 @@ impl TimeReader {
     }
 }
 
+/// Whether eight digits are a date of these centuries: as seconds they lie in 1970, and nobody would notice.
+fn is_compact_date(text: &str) -> bool {
+    let is_of_now = ["19", "20", "21"].iter().any(|century| text.starts_with(century));
+    text.len() == 8 && is_of_now && Moment::parse(text).is_some_and(|moment| matches!(moment, Moment::Day(_)))
+}
+
 fn detected(text: &str) -> Option<Moment> {
     let moment = Moment::parse(text)?;
-    // Week dates and compact forms are read as well, which no CSV means by digits.
+    // Week dates and other compact forms are read as well, which no CSV means by digits.
     let is_meant = matches!(moment, Moment::Instant(_)) || text.get(..5)?.ends_with('-');
     is_meant.then_some(moment)
 }
@@ -144,7 +156,9 @@ mod tests {
             ("auto", "UTC", "1396310700500", "2014-04-01T00:05:00.5Z"),
             ("auto", "America/New_York", "2014-04-01", "2014-04-01T04:00:00Z"),
             ("auto", "UTC", "9999-12-31", "9999-12-30T22:00:00Z"),
-            ("auto", "UTC", "20140401", "1970-08-22T02:33:21Z"),
+            ("auto", "UTC", "20141401", "1970-08-22T02:50:01Z"),
+            ("seconds", "UTC", "20140401", "1970-08-22T02:33:21Z"),
+            ("%Y%m%d", "UTC", "20140401", "2014-04-01T00:00:00Z"),
             ("seconds", "UTC", "0", "1970-01-01T00:00:00Z"),
             ("milliseconds", "UTC", "1500", "1970-01-01T00:00:01.5Z"),
             ("%d/%m/%Y %H:%M", "Asia/Tokyo", "31/12/2025 09:00", "2025-12-31T00:00:00Z"),
@@ -181,6 +195,12 @@ mod tests {
                 (read, _) => panic!("{text} in {zone}: {read:?}"),
             }
         }
+    }
+
+    #[test]
+    fn what_may_be_a_date_or_seconds_is_taken_for_neither_unless_somebody_says() {
+        let refused = read("auto", "UTC", "20261127").expect_err("a date or seconds");
+        assert!(refused.contains("--time-format '%Y%m%d' or --time-format seconds"), "{refused}");
     }
 
     #[test]

@@ -87,10 +87,11 @@ pub(super) fn check_sketched(metric: &str, rolled: &[Rolled]) -> Result<(), Seri
             let time = bellwether_kernel::Timestamp::from_milliseconds(rolled.start);
             let until = time.map_or_else(|| rolled.start.to_string(), |time| time.to_string());
             let expected = format!(
-                "later samples, or avg, sum, min, max, count or last: up to {until} samples are kept as roll-ups, \
-                 which have percentiles only if the metric was a distribution"
+                "for a percentile a metric whose samples are there, or that was a distribution: up to {until} \
+                 they are kept as roll-ups without sketches; ask for what is later, or for avg, sum, min, max, count \
+                 or last"
             );
-            Err(FieldError::new("percentile", format!("of {metric}"), expected).into())
+            Err(FieldError::new("metric", metric, expected).into())
         }
     }
 }

@@ -4,7 +4,8 @@ use std::io::Write as _;
 
 use bellwether_sdk::dialect::AuthFailure;
 use bellwether_sdk::series::SeriesError;
-use flate2::{Compression, write::GzEncoder};
+use flate2::Compression;
+use flate2::write::{GzEncoder, ZlibEncoder};
 use proptest::prelude::*;
 
 use super::*;
@@ -87,7 +88,8 @@ fn a_body_that_is_none_is_refused_for_good_and_says_where() {
         (post(protobuf(), &good[..good.len() - 1]), 400, "no ExportMetricsServiceRequest"),
         (post(protobuf(), &packed(&good)), 400, "no ExportMetricsServiceRequest"),
         (post(protobuf().header("content-encoding", "gzip"), &good), 400, "no gzip"),
-        (post(protobuf().header("content-encoding", "zstd"), &good), 415, "\"zstd\", expected gzip"),
+        (post(protobuf().header("content-encoding", "zstd"), &good), 415, "\"zstd\", expected gzip, deflate"),
+        (post(protobuf().header("content-encoding", "deflate"), &good), 400, "no deflate"),
         (post(protobuf().header("content-encoding", "gzip"), &packed(&[0; 5 << 20])), 413, "4194304 bytes"),
         (post(protobuf(), &[0; 5 << 20]), 413, "4194304 bytes"),
     ] {
@@ -132,6 +134,10 @@ fn a_body_that_is_none_is_refused_for_good_and_says_where() {
     assert!(stored(&host).is_empty());
     let response = post(protobuf().header("content-encoding", "gzip"), &packed(&good));
     assert_eq!((response.status, stored(&host).len()), (200, 1));
+    let mut deflated = ZlibEncoder::new(Vec::new(), Compression::default());
+    deflated.write_all(&request(vec![gauge("other", vec![double(1.0)])]).encode_to_vec()).unwrap();
+    let response = post(protobuf().header("content-encoding", "deflate"), &deflated.finish().unwrap());
+    assert_eq!((response.status, stored(&host).len()), (200, 2));
 }
 
 #[test]

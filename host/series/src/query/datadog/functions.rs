@@ -1,6 +1,8 @@
 //! Functions of lines.
 
-use super::words::{Parsed, expected, is_sign, milliseconds, number, quoted, sign, space, whole_number};
+use super::words::{
+    MOST_SECONDS, Parsed, expected, is_sign, milliseconds, number, quoted, sign, space, whole_number,
+};
 use super::{aggregate, suffixes, sum};
 use crate::query::{Aggregate, Expression, Fill, Function, Rank};
 
@@ -67,7 +69,7 @@ fn with_arguments(input: &mut &str, name: &str) -> Parsed<Function> {
         "clamp_max" => Function::ClampMaximum(number(input)?),
         "cutoff_min" => Function::CutoffMinimum(number(input)?),
         "cutoff_max" => Function::CutoffMaximum(number(input)?),
-        "timeshift" => Function::TimeShift(milliseconds(input, -1e10)?),
+        "timeshift" => Function::TimeShift(milliseconds(input, -MOST_SECONDS)?),
         "moving_rollup" => {
             let window = milliseconds(input, 1.0)?;
             let mut over = Aggregate::Average;
@@ -97,7 +99,9 @@ fn with_arguments(input: &mut &str, name: &str) -> Parsed<Function> {
                     "l2norm" | "norm" => Rank::Norm,
                     _ => {
                         *input = start;
-                        return expected("one of 'mean', 'min', 'max', 'last', 'area', 'l2norm'");
+                        return expected(
+                            "one of 'mean', 'min', 'max', 'last', 'sum' or 'area', 'norm' or 'l2norm'",
+                        );
                     }
                 };
             }

@@ -99,16 +99,19 @@ pub(super) fn literal(input: &mut &str) -> Parsed<Option<String>> {
     expected("`\"` at the end of what begins with one")
 }
 
-/// Seconds, at least `least`, as milliseconds.
+/// Three hundred years.
+pub(super) const MOST_SECONDS: f64 = 1e10;
+
+/// Seconds from `least` to [`MOST_SECONDS`], as milliseconds.
 pub(super) fn milliseconds(input: &mut &str, least: f64) -> Parsed<i64> {
     space(input)?;
     let start = *input;
     let seconds = number(input)?;
-    if (least..=1e10).contains(&seconds) {
+    if (least..=MOST_SECONDS).contains(&seconds) {
         return Ok((seconds * 1000.0).round() as i64);
     }
     *input = start;
-    expected(format!("seconds, at least {least}"))
+    expected(format!("seconds from {least} to {MOST_SECONDS}"))
 }
 
 pub(super) fn whole_number(input: &mut &str) -> Parsed<u32> {
@@ -119,7 +122,7 @@ pub(super) fn whole_number(input: &mut &str) -> Parsed<u32> {
         return Ok(number as u32);
     }
     *input = start;
-    expected("a whole number, at least 1")
+    expected("a whole number from 1 to 1000000000")
 }
 
 /// A word, in quotes or not.
