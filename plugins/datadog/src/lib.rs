@@ -18,8 +18,10 @@ mod query;
 mod records;
 mod unit;
 
-use bellwether_sdk::dialect::{Authentication, Response, Router, dialect};
+use bellwether_sdk::dialect::{Authentication, Request, Response, Role, Router, dialect};
 use bellwether_sdk::host::{Clock, RecordsRead, RecordsWrite, SeriesRead, SeriesWrite, State};
+
+use serde_json::json;
 
 use failure::Failure;
 
@@ -52,6 +54,14 @@ const METADATA: &str = "/api/v1/metrics/{metric}";
 const METRICS: &str = "/api/v2/metrics";
 const ALL_TAGS: &str = "/api/v2/metrics/{metric}/all-tags";
 
+/// Whether a key is one to submit with: an agent asks as it starts, and should not learn of it by what it loses.
+fn validate(request: &Request<'_>) -> Result<Response, Failure> {
+    if request.caller().is_some_and(|caller| caller.role == Role::Read) {
+        return Err(Failure::new(403, "Forbidden: the key may read, and submitting takes the role write"));
+    }
+    Ok(Response::json(200, &json!({ "valid": true })))
+}
+
 /// The data side of Datadog's API, for unchanged Datadog clients and agents.
 #[dialect]
 pub fn routes<H: SeriesRead + SeriesWrite + RecordsRead + RecordsWrite + State + Clock>() -> Router<H> {
@@ -61,7 +71,7 @@ pub fn routes<H: SeriesRead + SeriesWrite + RecordsRead + RecordsWrite + State +
         .post(SERIES_V2, intake::series_v2)
         .post(SERIES_V1, intake::series_v1)
         .post(DISTRIBUTIONS, intake::distributions)
-        .get(VALIDATE, |_, _| Response::new(200, "application/json", r#"{"valid":true}"#));
+        .get(VALIDATE, |_, request| validate(request));
     let router = records::submissions(router)
         .authenticate(BOTH_KEYS)
         .get(QUERY, query::answer)

@@ -6,7 +6,7 @@ mod records;
 mod submitting;
 
 use bellwether_sdk::Timestamp;
-use bellwether_sdk::dialect::{AuthFailure, Response};
+use bellwether_sdk::dialect::{AuthFailure, Principal, Response, Role};
 use bellwether_sdk::host::SeriesRead;
 use bellwether_sdk::testing::{Client, MemoryHost};
 use serde_json::{Value, json};
@@ -50,6 +50,15 @@ fn payload(metric: &str) -> String {
 fn a_key_is_good_or_forbidden() {
     let host = MemoryHost::new();
     assert_eq!(seen(&Client::new(routes(), &host).get("/api/v1/validate")), (200, json!({ "valid": true })));
+    let reader = Principal {
+        organisation: 1,
+        organisation_name: "own".to_owned(),
+        key_id: "k".to_owned(),
+        key_name: "dashboard".to_owned(),
+        role: Role::Read,
+    };
+    let reads = Client::new(routes(), &host).caller(reader);
+    assert!(refused(&reads.get("/api/v1/validate"), 403).contains("the role write"));
     for failure in [AuthFailure::Missing, AuthFailure::Unknown, AuthFailure::Expired] {
         let missing = failure == AuthFailure::Missing;
         let stranger = Client::new(routes(), &host).refused(failure);
