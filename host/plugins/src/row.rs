@@ -144,19 +144,56 @@ pub(crate) struct Row {
     pub(crate) ended: Option<CanaryEnd>,
     /// The only version of a plugin that a host of an earlier version installed, which kept it here.
     pub(crate) inherited: Option<VersionRow>,
+    /// Which kept versions were current before, the latest last. A canary that was taken back never was.
+    pub(crate) past: Vec<String>,
 }
 
 impl Row {
     pub(crate) fn new(current: &str) -> Self {
-        Self { current: current.to_owned(), enabled: true, canary: None, ended: None, inherited: None }
+        Self {
+            current: current.to_owned(),
+            enabled: true,
+            canary: None,
+            ended: None,
+            inherited: None,
+            past: Vec::new(),
+        }
+    }
+
+    /// Makes a version the current one, after the one that is.
+    pub(crate) fn go_on_to(&mut self, version: &str) {
+        let before = std::mem::replace(&mut self.current, version.to_owned());
+        self.past.retain(|past| *past != before && past != version);
+        if before != version {
+            self.past.push(before);
+        }
+    }
+
+    /// Makes a version the current one, as it was before those that followed it.
+    pub(crate) fn go_back_to(&mut self, version: &str) {
+        version.clone_into(&mut self.current);
+        let at = self.past.iter().position(|past| past == version);
+        self.past.truncate(at.unwrap_or(self.past.len()));
     }
 }
 
 impl Versioned for Row {
     const NAME: &'static str = "plugin";
-    const VERSION: u8 = 2;
+    const VERSION: u8 = 3;
 
     fn upgrade(version: u8, bytes: &[u8]) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Second {
+            current: String,
+            enabled: bool,
+            canary: Option<CanaryRow>,
+            ended: Option<CanaryEnd>,
+            inherited: Option<VersionRow>,
+        }
+        if version == 2 {
+            let Second { current, enabled, canary, ended, inherited } = postcard::from_bytes(bytes).ok()?;
+            return Some(Self { current, enabled, canary, ended, inherited, past: Vec::new() });
+        }
         #[derive(Deserialize)]
         struct First {
             version: String,
@@ -330,5 +367,17 @@ impl VersionRow {
             limits: settings.limits,
             instances: settings.instances,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_that_does_not_say_what_was_current_before_is_read() {
+        let second = ("1.0.0", true, None::<CanaryRow>, None::<CanaryEnd>, None::<VersionRow>);
+        let bytes = postcard::to_extend(&second, vec![2]).unwrap();
+        assert_eq!(bellwether_store::decode::<Row>(&bytes).unwrap(), Row::new("1.0.0"));
     }
 }

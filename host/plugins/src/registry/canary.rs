@@ -154,7 +154,7 @@ impl Plugins {
         let mut after = before.with_row(|row| {
             row.canary = None;
             if how == CanaryOutcome::Promoted {
-                row.current.clone_from(&canary.version);
+                row.go_on_to(&canary.version);
             }
             row.ended = Some(CanaryEnd { version: canary.version, at, how, reason });
         });

@@ -256,7 +256,7 @@ impl Plugins {
         }
         let mut after = match then {
             Then::Current if unchanged && before.row.current == *version => return Ok(None),
-            Then::Current => before.with_row(|row| row.current.clone_from(version)),
+            Then::Current => before.with_row(|row| row.go_on_to(version)),
             Then::Canary(_) if before.row.current == *version => {
                 return Err(FieldError::new("canary", version, "another version than the current one").into());
             }

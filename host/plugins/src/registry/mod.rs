@@ -232,6 +232,7 @@ impl Plugins {
         let Services { access, store, .. } = &self.shared.services;
         let inherited = before.is_some_and(|before| before.row.inherited.is_some());
         after.row.inherited = None;
+        after.row.past.retain(|past| after.releases.contains_key(past));
         after.stored = encode(&after.row);
         let mut batch = Batch::new();
         let there =

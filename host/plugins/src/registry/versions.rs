@@ -78,8 +78,7 @@ impl Plugins {
         Ok(Page { items, next })
     }
 
-    /// Makes an earlier version the current one: the one given, or the newest that was installed before the current
-    /// one. It is loaded before anybody is sent to it. A canary ends.
+    /// Makes an earlier version the current one: the one given, or the one that was current before. It is loaded before anybody is sent to it. A canary ends.
     ///
     /// # Errors
     /// If there is no such plugin or version, no earlier one, or it does not load.
@@ -92,6 +91,7 @@ impl Plugins {
     ) -> Result<Arc<Installed>, PluginError> {
         let _change = self.changes.lock().await;
         let before = self.known(owner, name)?;
+        let is_named = version.is_some();
         let release = match version {
             Some(version) => before.release(version)?,
             None => before.earlier().ok_or_else(|| PluginError::NothingBefore(name.to_owned()))?,
@@ -105,7 +105,12 @@ impl Plugins {
         let details = vec![("version", version.clone()), ("before", before.row.current.clone())];
         let at = self.shared.services.clock.now();
         let mut after = before.with_row(|row| {
-            row.current.clone_from(&version);
+            // Who names a version that was not current before goes on to it, and may come back.
+            if is_named && !row.past.contains(&version) {
+                row.go_on_to(&version);
+            } else {
+                row.go_back_to(&version);
+            }
             if let Some(canary) = row.canary.take() {
                 let (version, how) = (canary.version, CanaryOutcome::Aborted);
                 row.ended = Some(CanaryEnd { version, at, how, reason: None });
@@ -460,8 +465,12 @@ impl Entry {
         })
     }
 
-    /// The newest version that was installed before the current one.
+    /// The version that was current before; of a plugin of which that is not known, as a host of an earlier version did
+    /// not keep it, the newest that was installed before the current one.
     fn earlier(&self) -> Option<&Arc<Release>> {
+        if let Some(past) = self.row.past.last() {
+            return self.releases.get(past);
+        }
         let mut newest_first = self.newest_first().into_iter();
         newest_first.find(|release| Arc::ptr_eq(release, self.current()))?;
         newest_first.next()

@@ -121,7 +121,7 @@ pub(crate) async fn remove(
 #[serde(deny_unknown_fields)]
 #[schema(as = PluginRollBack)]
 pub(crate) struct RollBack {
-    /// By default the newest that was installed before the current one.
+    /// By default the one that was current before.
     version: Option<String>,
 }
 

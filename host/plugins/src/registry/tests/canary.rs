@@ -55,6 +55,22 @@ async fn a_share_of_the_runs_gets_the_canary_and_each_run_one_version() {
     assert_eq!(told, expected);
 }
 
+#[tokio::test]
+async fn rolling_back_goes_to_no_canary_that_was_taken_back() {
+    let house = House::new().await;
+    let plugins = with_versions(&house, &[1]).await;
+    plugins.install_canary(Owner::Host, "key", probe(2), Vec::new(), false, 30).await.unwrap();
+    plugins.abort(Owner::Host, "key", "probe").await.unwrap();
+    plugins.install_canary(Owner::Host, "key", probe(3), Vec::new(), false, 30).await.unwrap();
+    plugins.promote(Owner::Host, "key", "probe").await.unwrap();
+    let plugins = house.plugins().await;
+    let back = async |version| plugins.roll_back(Owner::Host, "key", "probe", version).await;
+    assert_eq!(back(None).await.unwrap().version, "1.0.0");
+    assert!(matches!(back(None).await, Err(PluginError::NothingBefore(_))));
+    assert_eq!(back(Some("2.0.0")).await.unwrap().version, "2.0.0", "who names it gets it");
+    assert_eq!(back(None).await.unwrap().version, "1.0.0");
+}
+
 /// Whether monitors `0..count` that set nothing got which version of `judge`, and a verdict.
 async fn judged(plugins: &Plugins, count: u64) -> Vec<(String, bool)> {
     let (settings, mut all) = (serde_json::Map::new(), Vec::new());
