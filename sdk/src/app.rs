@@ -8,6 +8,8 @@ use crate::bindings::app::exports::bellwether::plugin::app as raw;
 use crate::host::StateError;
 use crate::http::HttpError;
 use crate::metrics::{FieldError, MetricError};
+use crate::records::RecordError;
+use crate::series::SeriesError;
 use crate::value::{self, FromValue, IntoValue, NamedValue, Value};
 
 /// What a call is part of: an idempotency key for outside services, and the number of the attempt.
@@ -194,6 +196,34 @@ impl From<MetricError> for AppError {
             | MetricError::Conflict(_)
             | MetricError::Forbidden(_)
             | MetricError::Limit(_) => fatal,
+        }
+    }
+}
+
+impl From<SeriesError> for AppError {
+    fn from(error: SeriesError) -> Self {
+        let fatal = Self::fatal(&error);
+        match error {
+            SeriesError::Unavailable(_) | SeriesError::Other(_) => fatal.retry(),
+            SeriesError::UnknownMetric(_)
+            | SeriesError::Invalid(_)
+            | SeriesError::Syntax(_)
+            | SeriesError::Forbidden(_)
+            | SeriesError::Limit(_) => fatal,
+        }
+    }
+}
+
+impl From<RecordError> for AppError {
+    fn from(error: RecordError) -> Self {
+        let fatal = Self::fatal(&error);
+        match error {
+            RecordError::Unavailable(_) | RecordError::Other(_) => fatal.retry(),
+            RecordError::Unknown(_)
+            | RecordError::Invalid(_)
+            | RecordError::Syntax(_)
+            | RecordError::Forbidden(_)
+            | RecordError::Limit(_) => fatal,
         }
     }
 }
