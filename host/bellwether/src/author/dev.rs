@@ -11,6 +11,7 @@ use super::build::{Component, build, project};
 use super::grants::{Otherwise, complete};
 use super::watch::{INTERVAL, Snapshot, changed};
 use crate::client::{Body, Client};
+use crate::commands::run::ended_badly;
 use crate::failure::Failure;
 use crate::output;
 
@@ -41,21 +42,22 @@ pub(crate) async fn run(work: &Loop, client: &Client) -> Result<(), Failure> {
         return Err(failure);
     }
     let mut files = Snapshot::of(&work.folder);
+    let mut granted = Vec::new();
     let mut seen = runs(client).await?.into_iter().map(|(id, _)| id).collect::<HashSet<_>>();
     loop {
-        let name = match round(work, client).await {
-            Ok(name) => Some(name),
+        let (name, ended) = match round(work, client, &mut granted).await {
+            Ok((name, ended)) => (Some(name), ended),
             Err(failure) if work.once => return Err(failure),
             Err(failure) => {
                 crate::output::note!("{}", failure.for_people());
-                None
+                (None, Ok(()))
             }
         };
         if let Some(name) = &name {
             tell(client, name, &mut seen).await?;
         }
         if work.once {
-            return Ok(());
+            return ended;
         }
         crate::output::note!("waiting for a change in {}; Ctrl-C ends", work.folder.display());
         // What changed while it was built counts too.
@@ -76,13 +78,18 @@ pub(crate) async fn run(work: &Loop, client: &Client) -> Result<(), Failure> {
     }
 }
 
-/// Builds, installs and runs once. Gives the plugin's name.
-async fn round(work: &Loop, client: &Client) -> Result<String, Failure> {
+/// Builds, installs and runs once. Gives the plugin's name, and whether the run ended well. `granted` is what it had in rounds before, and has.
+async fn round(
+    work: &Loop,
+    client: &Client,
+    granted: &mut Vec<Grant>,
+) -> Result<(String, Result<(), Failure>), Failure> {
     let component = build(&work.folder, None)?;
     let Component { bytes, inspection, .. } = component;
     let name = inspection.name.clone().unwrap_or_default();
-    let grants =
-        complete(&inspection, &grants(work, client, &inspection, &name).await?, Otherwise::Unscoped)?;
+    remember(granted, present(client, &name).await?);
+    remember(granted, work.grants.clone());
+    let grants = complete(&inspection, &asked(granted, &inspection), Otherwise::Unscoped)?;
     let mut query: Vec<_> = grants.iter().map(|grant| ("grant", grant.to_string())).collect();
     query.push(("replace", "true".to_owned()));
     let body = Body::Bytes("application/wasm", bytes);
@@ -92,30 +99,33 @@ async fn round(work: &Loop, client: &Client) -> Result<String, Failure> {
     if let Some(playbook) = &work.playbook {
         let path = ["v1", "playbooks", playbook.as_str(), "runs"];
         let body = Body::Json(json!({ "inputs": work.inputs }));
-        client.write(Method::POST, &path, &[("wait", "30".to_owned())], body).await?;
+        let run = client.write(Method::POST, &path, &[("wait", "30".to_owned())], body).await?;
+        return Ok((name, ended_badly(&run)));
     }
-    Ok(name)
+    Ok((name, Ok(())))
 }
 
-/// The grants given, and for what is left those the plugin has on the host already.
-async fn grants(
-    work: &Loop,
-    client: &Client,
-    inspection: &Inspection,
-    name: &str,
-) -> Result<Vec<Grant>, Failure> {
-    let given = |grant: &Grant| work.grants.iter().any(|given| given.privilege() == grant.privilege());
-    let wanted =
-        |grant: &Grant| inspection.requests.iter().any(|request| request.privilege == grant.privilege());
-    let mut grants = work.grants.clone();
-    let present = match client.get(&["v1", "plugins", name], &[]).await {
-        Ok(plugin) => plugin,
-        Err(Failure::Refused(problem)) if problem.status == 404 => return Ok(grants),
-        Err(failure) => return Err(failure),
-    };
-    let present: Vec<Grant> = serde_json::from_value(present["grants"].clone()).unwrap_or_default();
-    grants.extend(present.into_iter().filter(|grant| wanted(grant) && !given(grant)));
-    Ok(grants)
+/// What the plugin is granted on the host.
+async fn present(client: &Client, name: &str) -> Result<Vec<Grant>, Failure> {
+    match client.get(&["v1", "plugins", name], &[]).await {
+        Ok(plugin) => Ok(serde_json::from_value(plugin["grants"].clone()).unwrap_or_default()),
+        Err(Failure::Refused(problem)) if problem.status == 404 => Ok(Vec::new()),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Puts grants in the place of those of the same privileges. What a plugin does not ask for at the moment it may ask for
+/// again: its author tried it without a line.
+fn remember(granted: &mut Vec<Grant>, newer: Vec<Grant>) {
+    granted.retain(|grant| newer.iter().all(|newer| newer.privilege() != grant.privilege()));
+    granted.extend(newer);
+}
+
+/// Those that the component asks for as it is.
+fn asked(granted: &[Grant], inspection: &Inspection) -> Vec<Grant> {
+    let requests = inspection.requests.iter().chain(&inspection.optional).map(|request| request.privilege);
+    let asked = |grant: &&Grant| requests.clone().any(|privilege| privilege == grant.privilege());
+    granted.iter().filter(asked).cloned().collect()
 }
 
 /// The newest runs of the host, oldest first, each with whether it has ended. An operator's key sees none.
@@ -195,6 +205,17 @@ mod tests {
         std::fs::write(folder.path().join("src/lib.rs"), "").unwrap();
         let told = refused().await;
         assert!(told.contains("no-plugin") && told.contains("crate-type"), "{told}");
+    }
+
+    #[test]
+    fn a_grant_outlasts_that_the_plugin_does_not_ask_for_it_for_a_while() {
+        let grants = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<Grant>>();
+        let mut granted = Vec::new();
+        remember(&mut granted, grants(&["log", "metrics-write=visits"]));
+        remember(&mut granted, grants(&["log"]));
+        assert_eq!(granted, grants(&["metrics-write=visits", "log"]));
+        remember(&mut granted, grants(&["metrics-write=web.*"]));
+        assert_eq!(granted, grants(&["log", "metrics-write=web.*"]));
     }
 
     #[test]

@@ -50,7 +50,10 @@ pub(super) fn complete(
 }
 
 /// Whether each grant is of a privilege the component asks for, and the only one of it.
-fn check_asked(inspection: &Inspection, given: &[Grant]) -> Result<(), Failure> {
+///
+/// # Errors
+/// [`Failure::Usage`] if not.
+pub(super) fn check_asked(inspection: &Inspection, given: &[Grant]) -> Result<(), Failure> {
     let name = inspection.name.as_deref().unwrap_or("the plugin");
     let asked = || inspection.requests.iter().chain(&inspection.optional);
     for (number, grant) in given.iter().enumerate() {

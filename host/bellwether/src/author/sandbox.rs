@@ -146,6 +146,13 @@ impl Sandbox {
         find(&self.plugins, name).ok_or_else(|| Failure::Usage(missing()))
     }
 
+    /// That the plugin has not the role that takes what was given.
+    fn has_not(&self, role: &str, given: &str) -> Failure {
+        let Installed { name, roles, .. } = &*self.installed;
+        let roles: Vec<String> = roles.iter().map(ToString::to_string).collect();
+        Failure::Usage(format!("{name} is no {role}, which takes {given}: its role is {}", roles.join(", ")))
+    }
+
     /// Puts the clock at an instant; it stands still until it is put at another.
     pub(crate) fn set_now(&self, now: Timestamp) {
         self.clock.set(now);
@@ -155,8 +162,7 @@ impl Sandbox {
     pub(crate) async fn run(&mut self, inputs: &Map<String, Value>) -> Result<Ran, Failure> {
         let name = self.installed.name.clone();
         let app = self.plugins.app(self.organisation, &name);
-        let app =
-            app.ok_or_else(|| Failure::Usage(format!("{name} is no app: it takes requests, not inputs")))?;
+        let app = app.ok_or_else(|| self.has_not("app", "inputs"))?;
         let inputs = match from_object(&app.description().inputs, "inputs", inputs) {
             Ok(inputs) => inputs,
             Err(error) => return Ok(Ran { result: Err(error.to_string()), log: Vec::new() }),
@@ -187,8 +193,7 @@ impl Sandbox {
     ) -> Result<Result<DialectResponse, String>, Failure> {
         let name = &self.installed.name;
         let dialect = self.plugins.dialect(name);
-        let dialect = dialect
-            .ok_or_else(|| Failure::Usage(format!("{name} is no dialect: it takes inputs, not requests")))?;
+        let dialect = dialect.ok_or_else(|| self.has_not("dialect", "requests"))?;
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let RouteMatch::Found(matched) = dialect.route(method, path) else {
             return Err(Failure::Usage(format!("{name} has no route for {method} {path}")));

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use super::battery::Battery;
 use super::build::{Component, build};
 use super::cases::{self, Case, Given};
+use super::grants::check_asked;
 use super::role_cases::Outcome;
 use super::sandbox::{Ran, Sandbox, Told};
 use crate::failure::Failure;
@@ -65,6 +66,7 @@ pub(crate) async fn run(trial: &Trial, format: Format) -> Result<(), Failure> {
         Some(file) => Component::read(file)?,
         None => build(&trial.folder, None)?,
     };
+    check_asked(&component.inspection, &trial.grants)?;
     let cases = trial.cases()?;
     let mut settings = settings_of(&cases);
     let given = trial.setting.iter().map(|text| read_input("--setting", text));

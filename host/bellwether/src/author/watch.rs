@@ -16,6 +16,10 @@ const MOST: usize = 10_000;
 /// Folders that hold what is built, or what is none of the plugin's.
 const LEFT_OUT: [&str; 2] = ["target", ".git"];
 
+/// The file by which a folder says that what it holds can be made again (bford.info/cachedir): cargo's target folder does,
+/// whatever it is called.
+const CACHE: &str = "CACHEDIR.TAG";
+
 /// A project's files as they were: when each was changed, and its size.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Snapshot(BTreeMap<PathBuf, (Option<SystemTime>, u64)>);
@@ -30,9 +34,11 @@ impl Snapshot {
             let Ok(entries) = std::fs::read_dir(&folder) else { continue };
             for entry in entries.flatten() {
                 let Ok(metadata) = entry.metadata() else { continue };
-                let left_out = LEFT_OUT.iter().any(|name| entry.file_name() == *name);
-                if metadata.is_dir() && !left_out {
-                    folders.push(entry.path());
+                if metadata.is_dir() {
+                    let named = LEFT_OUT.iter().any(|name| entry.file_name() == *name);
+                    if !named && !entry.path().join(CACHE).exists() {
+                        folders.push(entry.path());
+                    }
                 } else if metadata.is_file() && files.len() < MOST {
                     files.insert(entry.path(), (metadata.modified().ok(), metadata.len()));
                 }
@@ -63,12 +69,14 @@ mod tests {
     fn a_file_that_is_written_made_or_deleted_is_a_change_and_what_is_built_is_none() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        for name in ["src", "target", ".git"] {
+        for name in ["src", "target", ".git", "out"] {
             std::fs::create_dir(path(name)).unwrap();
         }
+        std::fs::write(path("out/CACHEDIR.TAG"), "Signature: 8a477f597d28d172789f06886806bc55").unwrap();
         std::fs::write(path("src/lib.rs"), "one").unwrap();
         let first = Snapshot::of(folder.path());
         std::fs::write(path("target/x.wasm"), "built").unwrap();
+        std::fs::write(path("out/x.wasm"), "built").unwrap();
         std::fs::write(path(".git/index"), "").unwrap();
         assert_eq!(Snapshot::of(folder.path()), first);
         std::fs::write(path("src/lib.rs"), "three").unwrap();

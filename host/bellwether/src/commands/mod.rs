@@ -19,7 +19,7 @@ mod plugin;
 mod record;
 mod restore;
 mod route;
-mod run;
+pub(crate) mod run;
 mod secret;
 mod series;
 mod serve;

@@ -8,7 +8,7 @@ use jiff::{SpanRelativeTo, Timestamp};
 use reqwest::Method;
 use serde_json::json;
 
-pub(crate) use self::shown::{describe, tell};
+pub(crate) use self::shown::{describe, ended_badly, tell};
 use super::{Limit, query};
 use crate::client::{Body, Client, Connection};
 use crate::failure::Failure;

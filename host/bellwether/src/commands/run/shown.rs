@@ -16,7 +16,7 @@ pub(crate) fn tell(format: output::Format, answer: &Value) -> Result<(), Failure
 }
 
 /// A failure for a run that ended as nobody wanted it to.
-pub(super) fn ended_badly(run: &Value) -> Result<(), Failure> {
+pub(crate) fn ended_badly(run: &Value) -> Result<(), Failure> {
     match run["state"].as_str() {
         Some(state @ ("failed" | "timed_out" | "cancelled" | "blocked" | "interrupted")) => {
             Err(Failure::Failed(anyhow::anyhow!("the run {}", ended(state))))
