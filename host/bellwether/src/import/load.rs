@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context as _;
+use bellwether_kernel::counted;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -48,7 +49,8 @@ pub(crate) fn check(source: &mut Source, report: &mut Report) -> Result<(), Fail
     match report.bad_line_count() {
         0 => Ok(source.go_to(start).context("the file does not read")?),
         count => Err(Failure::Failed(anyhow::anyhow!(
-            "{count} bad lines; nothing was written: mend them, or leave them out with --bad-lines skip"
+            "{}; nothing was written: mend what is told above, or leave it out with --bad-lines skip",
+            counted(count, "bad line")
         ))),
     }
 }

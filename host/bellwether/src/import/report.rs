@@ -3,6 +3,7 @@
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
+use bellwether_kernel::counted;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
@@ -94,7 +95,7 @@ impl Report {
         self.bar.finish_and_clear();
         let untold = self.bad_line_count - self.bad_lines.len() as u64;
         if untold > 0 && self.format == Format::Text {
-            crate::output::note!("… and {untold} more bad lines");
+            crate::output::note!("… and {}", counted(untold, "more bad line"));
         }
         self.bad_lines
     }
