@@ -45,11 +45,11 @@ impl Component {
 
 /// A plugin's project.
 pub(crate) struct Project {
-    /// Where its `Cargo.toml` is.
-    folder: PathBuf,
+    /// Where its `Cargo.toml` is, from the root on.
+    pub(super) folder: PathBuf,
     packages: Vec<Package>,
     /// Where cargo builds.
-    target: PathBuf,
+    pub(super) target: PathBuf,
 }
 
 /// The project in `folder`.

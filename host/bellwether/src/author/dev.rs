@@ -7,7 +7,7 @@ use bellwether_plugins::{Grant, Inspection};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::build::{Component, build, project};
+use super::build::{Component, Project, build, project};
 use super::grants::{Otherwise, complete};
 use super::watch::{INTERVAL, Snapshot, changed};
 use crate::client::{Body, Client};
@@ -37,11 +37,13 @@ pub(crate) struct Loop {
 /// # Errors
 /// [`Failure::Usage`] if there is no plugin's project, which no change would make one; and of the first requests.
 pub(crate) async fn run(work: &Loop, client: &Client) -> Result<(), Failure> {
-    // A project that cannot be built as it stands is mended while it is watched.
-    if let Err(failure @ Failure::Usage(_)) = project(&work.folder) {
-        return Err(failure);
-    }
-    let mut files = Snapshot::of(&work.folder);
+    let (folder, target) = match project(&work.folder) {
+        Ok(Project { folder, target, .. }) => (folder, target),
+        Err(failure @ Failure::Usage(_)) => return Err(failure),
+        // A project that cannot be built as it stands is mended while it is watched.
+        Err(_) => (work.folder.clone(), work.folder.join("target")),
+    };
+    let mut files = Snapshot::of(&folder, &target);
     let mut granted = Vec::new();
     let mut seen = runs(client).await?.into_iter().map(|(id, _)| id).collect::<HashSet<_>>();
     loop {
@@ -62,7 +64,7 @@ pub(crate) async fn run(work: &Loop, client: &Client) -> Result<(), Failure> {
         crate::output::note!("waiting for a change in {}; Ctrl-C ends", work.folder.display());
         // What changed while it was built counts too.
         let earlier = files.clone();
-        let change = changed(&work.folder, &earlier);
+        let change = changed(&folder, &target, &earlier);
         tokio::pin!(change);
         files = loop {
             tokio::select! {
