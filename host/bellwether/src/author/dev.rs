@@ -80,7 +80,8 @@ pub(crate) async fn run(work: &Loop, client: &Client) -> Result<(), Failure> {
     }
 }
 
-/// Builds, installs and runs once. Gives the plugin's name, and whether the run ended well. `granted` is what it had in rounds before, and has.
+/// Builds, installs and runs once. Gives the plugin's name, and whether the run ended well. `granted` is what it had in
+/// rounds before, and has.
 async fn round(
     work: &Loop,
     client: &Client,

@@ -190,7 +190,7 @@ pub(crate) fn warnings(answer: &serde_json::Value) -> impl Iterator<Item = &str>
 /// Says that on the standard error.
 pub(crate) fn warn(answer: &serde_json::Value) {
     for warning in warnings(answer) {
-        crate::output::note!("warning: {}", crate::output::cell(Some(&warning.into())));
+        crate::output::note!("warning: {}", crate::output::printable(warning));
     }
 }
 

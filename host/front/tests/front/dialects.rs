@@ -15,11 +15,7 @@ use crate::speaker;
 use crate::support::{Answer, Host, read};
 
 async fn install(host: &Host, key: &str, query: &str) -> Answer {
-    let request = Request::post(format!("/v1/plugins{query}"))
-        .header("authorization", format!("Bearer {key}"))
-        .header("content-type", "application/wasm")
-        .body(Body::from(speaker::component()));
-    host.send(request.unwrap()).await
+    host.post_component(&format!("/v1/plugins{query}"), key, speaker::component()).await
 }
 
 async fn with_speaker(settings: Value) -> Host {
@@ -60,11 +56,9 @@ async fn a_dialect_is_installed_by_the_operator_alone_and_seen_by_all() {
 async fn an_answer_without_a_body_has_no_content_type() {
     let host = Host::new().await;
     for (status, body) in [(204, ""), (200, "open")] {
-        let request = Request::post("/v1/plugins?replace=true")
-            .header("authorization", format!("Bearer {}", host.operator))
-            .header("content-type", "application/wasm")
-            .body(Body::from(speaker::version("1.0.0", status, body)));
-        assert_eq!(host.send(request.unwrap()).await.status, 201);
+        let component = speaker::version("1.0.0", status, body);
+        let installed = host.post_component("/v1/plugins?replace=true", &host.operator, component).await;
+        assert_eq!(installed.status, 201);
         let answer = host.get("/speaker/open", "").await;
         assert_eq!((answer.status.as_u16(), answer.text().as_str()), (u16::try_from(status).unwrap(), body));
         assert_eq!(answer.headers.contains_key("content-type"), !body.is_empty(), "{:?}", answer.headers);
@@ -84,13 +78,7 @@ async fn a_dialect_words_the_refusal_of_who_is_nobody_without_waiting_for_a_body
 #[tokio::test]
 async fn a_component_is_inspected_without_being_installed() {
     let host = Host::new().await;
-    let inspect = |body: Vec<u8>| {
-        let request = Request::post("/v1/plugins/inspect")
-            .header("authorization", format!("Bearer {}", host.read))
-            .header("content-type", "application/wasm")
-            .body(Body::from(body));
-        host.send(request.unwrap())
-    };
+    let inspect = |body: Vec<u8>| host.post_component("/v1/plugins/inspect", &host.read, body);
     let seen = inspect(speaker::component()).await.json();
     assert_eq!(
         (&seen["name"], &seen["version"], &seen["roles"]),

@@ -3,8 +3,6 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
-use axum::body::Body;
-use http::Request;
 use serde_json::{Value, json};
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -51,11 +49,8 @@ impl Lines {
 #[tokio::test]
 async fn a_dialect_that_is_switched_off_does_not_fill_the_log_however_often_it_is_called() {
     let host = Host::new().await;
-    let install = Request::post("/v1/plugins")
-        .header("authorization", format!("Bearer {}", host.operator))
-        .header("content-type", "application/wasm")
-        .body(Body::from(speaker::component()));
-    assert_eq!(host.send(install.unwrap()).await.status, 201);
+    let installed = host.post_component("/v1/plugins", &host.operator, speaker::component()).await;
+    assert_eq!(installed.status, 201);
     host.ask("PATCH", "/v1/plugins/speaker", &host.operator, json!({"enabled": false})).await;
     let lines = Lines::default();
     let logging = lines.of(tracing::Level::WARN);

@@ -1,7 +1,5 @@
 //! A plugin's versions, canary, limits and statistics over the API, and who sees what of them.
 
-use axum::body::Body;
-use http::Request;
 use serde_json::{Value, json};
 
 use crate::speaker;
@@ -13,11 +11,7 @@ async fn install(host: &Host, component: Vec<u8>, query: &str) -> Answer {
 
 async fn install_as(host: &Host, key: &str, component: Vec<u8>, query: &str) -> Answer {
     host.clock.advance(1_000);
-    let request = Request::post(format!("/v1/plugins{query}"))
-        .header("authorization", format!("Bearer {key}"))
-        .header("content-type", "application/wasm")
-        .body(Body::from(component));
-    host.send(request.unwrap()).await
+    host.post_component(&format!("/v1/plugins{query}"), key, component).await
 }
 
 /// A host whose dialect `speaker` has these versions, each of which answers with its own.

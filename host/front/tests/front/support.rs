@@ -190,6 +190,15 @@ impl Host {
         self.ask("GET", path, key, serde_json::Value::Null).await
     }
 
+    /// Posts a component, as who installs or inspects it does.
+    pub(crate) async fn post_component(&self, path: &str, key: &str, component: Vec<u8>) -> Answer {
+        let request = Request::post(path)
+            .header("authorization", format!("Bearer {key}"))
+            .header("content-type", "application/wasm")
+            .body(Body::from(component));
+        self.send(request.unwrap()).await
+    }
+
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
         read(self.router.clone().oneshot(request).await.unwrap()).await
     }

@@ -78,7 +78,8 @@ impl Plugins {
         Ok(Page { items, next })
     }
 
-    /// Makes an earlier version the current one: the one given, or the one that was current before. It is loaded before anybody is sent to it. A canary ends.
+    /// Makes an earlier version the current one: the one given, or the one that was current before. It is loaded before
+    /// anybody is sent to it. A canary ends.
     ///
     /// # Errors
     /// If there is no such plugin or version, no earlier one, or it does not load.
