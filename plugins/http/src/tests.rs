@@ -223,11 +223,10 @@ fn an_error_names_the_method_and_the_address_and_no_query_or_credentials() {
         ("api.example.com?token=secret", "api.example.com"),
         ("", ""),
     ] {
-        let host = MemoryHost::new();
-        host.answer(Err(HttpError::Timeout));
-        let error =
-            exchange(&host, &call(), Exchange { method: "DELETE".into(), ..to(url) }).expect_err("no answer");
-        assert_eq!(error.message(), format!("DELETE {shown}: {}", HttpError::Timeout), "{url}");
+        let delete = Exchange { method: "DELETE".into(), ..to(url) };
+        let error = exchange(&MemoryHost::new(), &call(), delete).expect_err("no host sends it");
+        let why = error.message().strip_prefix(&format!("DELETE {shown}: "));
+        assert!(why.is_some_and(|why| !why.contains("secret")), "{url}: {error}");
     }
     let host = MemoryHost::new();
     host.answer(Ok(answer_of(500, &[], b"")));

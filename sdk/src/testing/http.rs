@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::MemoryHost;
+use super::{MemoryHost, prepare};
 use crate::host::HttpClient;
 use crate::http::{HttpError, Request, Response};
 
@@ -33,16 +33,18 @@ impl MemoryHost {
         self.outside.borrow_mut().standing.push((method.to_owned(), beginning.to_owned(), answer));
     }
 
-    /// The requests sent to the outside so far.
+    /// The requests sent to the outside so far; what the host refuses is not.
     #[must_use]
     pub fn sent(&self) -> Vec<Request> {
         self.outside.borrow().sent.clone()
     }
 }
 
-/// A request nobody wrote an answer for finds no connection.
+/// A request nobody wrote an answer for finds no connection. What one call may send in all is not counted: where a call
+/// ends is not seen here.
 impl HttpClient for MemoryHost {
     fn send(&self, request: Request) -> Result<Response, HttpError> {
+        prepare::check(&request)?;
         let mut outside = self.outside.borrow_mut();
         let answer = outside.next.pop_front().unwrap_or_else(|| {
             let matching = outside.standing.iter().filter(|(method, beginning, _)| {
@@ -57,7 +59,7 @@ impl HttpClient for MemoryHost {
             )
         });
         outside.sent.push(request);
-        answer
+        answer.and_then(|answer| prepare::check_answer(&answer).map(|()| answer))
     }
 }
 
@@ -74,6 +76,19 @@ mod tests {
         assert_eq!(host.send(Request::get("https://a.example/")), Err(HttpError::Timeout));
         assert!(matches!(host.send(Request::get("https://a.example/")), Err(HttpError::Connection(_))));
         assert_eq!(host.sent().len(), 3);
+    }
+
+    #[test]
+    fn what_the_host_refuses_takes_no_answer_and_is_not_sent() {
+        let host = MemoryHost::new();
+        host.answer(Ok(response(200, "")));
+        let refused = host.send(Request::get("https://a.example/").header("Content-Length", "3"));
+        assert_eq!(refused, Err(HttpError::Invalid("the header content-length is the host's to set".into())));
+        assert!(host.sent().is_empty());
+        assert_eq!(host.send(Request::get("https://a.example/")).map(|answer| answer.status), Ok(200));
+        host.answer(Ok(response(200, vec![0; (4 << 20) + 1])));
+        let large = host.send(Request::get("https://a.example/"));
+        assert_eq!(large, Err(HttpError::TooLarge("the answer's body is larger than 4 MiB".into())));
     }
 
     #[test]

@@ -34,6 +34,7 @@ mod formatter;
 mod http;
 mod metrics;
 mod points;
+mod prepare;
 mod records;
 mod tagged;
 
