@@ -105,7 +105,7 @@ fn what_does_not_fit_is_refused_for_good_and_leaves_nothing_behind() {
         (Add { weight: Some(-1.0), ..one("plain") }, "weight is -1, expected a finite number above 0"),
         (Add { value: None, ..one("new") }, "value is missing"),
         (Add { keyed: Some(true), ..one("new") }, "key is missing"),
-        (one(""), "metric \"\": name is \"\", expected 1 to 200 characters"),
+        (one(""), "metric \"\": definition.name is \"\", expected 1 to 200 characters"),
         (Add { description: Some("d".repeat(501)), ..one("new") }, "expected at most 500 characters"),
     ] {
         let error = add(&host, call).expect_err(expected);

@@ -358,7 +358,7 @@ pub enum MetricError {
 impl fmt::Display for MetricError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnknownMetric(metric) => write!(f, "there is no metric {metric}"),
+            Self::UnknownMetric(metric) => write!(f, "there is no metric {metric:?}"),
             Self::Invalid(error) => error.fmt(f),
             Self::Conflict(message)
             | Self::Forbidden(message)

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::MemoryHost;
+use super::{MemoryHost, wrong};
 use crate::Timestamp;
 use crate::alerts::{
-    AlertError, Breach, Incident, IncidentFilter, IncidentPage, Level, Monitor, Mute, NewMute, SeriesPage,
-    SeriesStatus, Severity, Stored,
+    AlertError, Breach, FieldError, Incident, IncidentFilter, IncidentPage, Level, Monitor, Mute, MuteScope,
+    NewMute, SeriesPage, SeriesStatus, Severity, Stored,
 };
 use crate::host::{AlertsRead, AlertsWrite};
-use crate::metrics::FieldError;
 use crate::serde_json;
 
 /// Who does what a test does.
@@ -165,7 +164,7 @@ impl AlertsRead for MemoryHost {
 impl AlertsWrite for MemoryHost {
     fn put_monitor(&self, document: &str) -> Result<Stored, AlertError> {
         let json: serde_json::Value = serde_json::from_str(document)
-            .map_err(|error| invalid("document", document, &format!("a monitor as JSON: {error}")))?;
+            .map_err(|error| invalid("document", "text", &format!("a monitor as JSON: {error}")))?;
         let name = json["name"].as_str().filter(|name| !name.is_empty());
         let name = name.ok_or_else(|| invalid("name", &json["name"].to_string(), "a text"))?;
         let (now, id) = (self.now.get(), self.monitor_id(name).ok());
@@ -251,6 +250,12 @@ impl AlertsWrite for MemoryHost {
         if new.reason.chars().count() > 200 {
             return Err(invalid("reason", &new.reason, "at most 200 characters"));
         }
+        let MuteScope { monitors, labels, tags } = &new.scope;
+        if new.end.is_none() && monitors.is_empty() && labels.is_empty() && tags.is_empty() {
+            let expected =
+                "an instant to come; or `until_deleted` to be true, for a mute of everything without an end";
+            return Err(invalid("end", "", expected));
+        }
         let mut alerts = self.alerts.borrow_mut();
         alerts.muted += 1;
         let (id, scope, reason) = (alerts.muted, new.scope.clone(), new.reason.clone());
@@ -289,21 +294,13 @@ fn part<T: Clone>(
     cursor: Option<&str>,
     limit: usize,
 ) -> Result<(Vec<T>, Option<String>), AlertError> {
-    let wrong = |cursor: &str| invalid("cursor", cursor, "`next` of the page before, unchanged");
-    let first = match cursor {
-        None => 0,
-        Some(cursor) => cursor.parse::<usize>().map_err(|_| wrong(cursor))?.min(all.len()),
-    };
+    let first = wrong::cursor(cursor).map_err(one)?.min(all.len());
     let end = (first + limit).min(all.len());
     Ok((all[first..end].to_vec(), (end < all.len()).then(|| end.to_string())))
 }
 
 fn page(limit: u32) -> Result<usize, AlertError> {
-    if (1..=1000).contains(&limit) {
-        Ok(limit as usize)
-    } else {
-        Err(invalid("limit", &limit.to_string(), "1 to 1000"))
-    }
+    wrong::limit(limit, 1000).map_err(one)
 }
 
 fn unknown(what: &str, name: &str) -> AlertError {
@@ -311,8 +308,11 @@ fn unknown(what: &str, name: &str) -> AlertError {
 }
 
 fn invalid(field: &str, value: &str, expected: &str) -> AlertError {
-    let (field, value, expected) = (field.to_owned(), value.to_owned(), expected.to_owned());
-    AlertError::Invalid(vec![FieldError { field, value, expected }])
+    one(wrong::field(field, value, expected))
+}
+
+fn one(wrong: FieldError) -> AlertError {
+    AlertError::Invalid(vec![wrong])
 }
 
 #[cfg(test)]
@@ -362,5 +362,33 @@ mod tests {
         assert!(
             matches!(host.put_monitor("{}"), Err(AlertError::Invalid(errors)) if errors[0].field == "name")
         );
+    }
+
+    #[test]
+    fn a_wrong_argument_is_refused_in_the_hosts_words() {
+        let host = MemoryHost::new();
+        host.open_incident(Incident::of("load", "a"), Vec::new());
+        let text = "é".repeat(2001);
+        let everything = NewMute { reason: "Quiet".into(), ..NewMute::default() };
+        for (refused, told) in [
+            (host.monitors(None, 1001).map(drop), "limit is \"1001\", expected 1 to 1000".to_owned()),
+            (
+                host.incidents(&IncidentFilter::default(), Some("next"), 1).map(drop),
+                "cursor is \"next\", expected `next` of the page before, unchanged".to_owned(),
+            ),
+            (
+                host.comment("a", &text).map(drop),
+                format!("text is \"{}…\", expected 1 to 2000 characters", "é".repeat(100)),
+            ),
+            (
+                host.add_mute(&everything).map(drop),
+                "end is \"\", expected an instant to come; or `until_deleted` to be true, for a mute of \
+                 everything without an end"
+                    .to_owned(),
+            ),
+            (host.incident("b").map(drop), "there is no incident \"b\"".to_owned()),
+        ] {
+            assert_eq!(refused.expect_err(&told).to_string(), told);
+        }
     }
 }

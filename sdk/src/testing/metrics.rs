@@ -1,15 +1,19 @@
 //! Metrics in memory, with their intervals in UTC.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 
+use super::calendar::{next, start};
+use super::wrong;
+use crate::Timestamp;
 use crate::metrics::{
-    DataType, Defined, Definition, FieldError, Fill, Interval, IntervalQuery, KeySelection, Metric,
-    MetricError, MetricPage, MetricReference, Point, Samples, SeriesValues, Written,
+    DataType, Defined, Definition, Fill, IntervalQuery, KeySelection, Metric, MetricError, MetricPage,
+    MetricReference, Point, Samples, SeriesValues, Written,
 };
-use crate::{Date, Timestamp};
 
-/// What the host allows one query.
+/// Values the host gives in one answer, and samples it takes in one write: its own words and numbers, of `host/metrics`.
 const LARGEST_ANSWER: usize = 100_000;
+const LARGEST_WRITE: usize = 10_000;
 
 /// Metrics by id, each with its samples by series and interval, as they came.
 #[derive(Debug, Default)]
@@ -36,32 +40,45 @@ impl Metrics {
                 MetricReference::Id(id) => metric.id == *id,
                 MetricReference::Name(name) => metric.definition.name == *name,
             })
-            .ok_or_else(|| MetricError::UnknownMetric(reference.to_string()))
+            .ok_or_else(|| {
+                MetricError::UnknownMetric(match reference {
+                    MetricReference::Id(id) => id.to_string(),
+                    MetricReference::Name(name) => name.clone(),
+                })
+            })
     }
 
     pub(super) fn list(&self, offset: u64, limit: u32) -> Result<MetricPage, MetricError> {
-        if !(1..=1000).contains(&limit) {
-            return Err(invalid("limit", &limit, "a number from 1 to 1,000"));
-        }
+        let limit = wrong::limit(limit, 1000).map_err(MetricError::Invalid)?;
         let offset = usize::try_from(offset).unwrap_or(usize::MAX);
-        let metrics =
-            self.metrics.values().skip(offset).take(limit as usize).map(|(metric, _)| metric.clone());
+        let metrics = self.metrics.values().skip(offset).take(limit).map(|(metric, _)| metric.clone());
         Ok(MetricPage { metrics: metrics.collect(), total: self.metrics.len() as u64 })
     }
 
     pub(super) fn define(&mut self, definition: &Definition, now: Timestamp) -> Result<Defined, MetricError> {
-        let name = &definition.name;
-        if !(1..=200).contains(&name.chars().count()) || name.contains(char::is_control) {
-            return Err(invalid("name", name, "1 to 200 characters, no control characters"));
+        let Definition { name, data_type, interval, keyed, description } = definition;
+        let is_short = (1..=200).contains(&name.chars().count());
+        if !is_short || name.contains(char::is_control) || matches!(name.as_str(), "." | "..") {
+            let expected = "1 to 200 characters without control characters, not `.` or `..`";
+            return Err(invalid("definition.name", name, expected));
         }
-        if let Some(description) = definition.description.as_ref().filter(|text| text.chars().count() > 500) {
-            return Err(invalid("description", description, "at most 500 characters"));
+        if let Some(description) = description.as_ref().filter(|text| text.chars().count() > 500) {
+            return Err(invalid("definition.description", description, "at most 500 characters"));
         }
         if let Ok(metric) = self.get(&MetricReference::Name(name.clone())) {
-            if metric.definition == *definition {
+            // Another description is no other definition: the metric keeps its own.
+            let present = &metric.definition;
+            let (field, present) = if present.data_type != *data_type {
+                ("data_type", present.data_type.to_string())
+            } else if present.interval != *interval {
+                ("interval", present.interval.to_string())
+            } else if present.keyed != *keyed {
+                ("keyed", present.keyed.to_string())
+            } else {
                 return Ok(Defined { metric: metric.clone(), created: false });
-            }
-            return Err(MetricError::Conflict(format!("the metric {name:?} exists with another definition")));
+            };
+            let what = format!("the metric {name:?} exists with another {field}: {present}");
+            return Err(MetricError::Conflict(what));
         }
         self.next += 1;
         let metric = Metric {
@@ -81,6 +98,17 @@ impl Metrics {
 
     /// All of the entries, or none.
     pub(super) fn write(&mut self, entries: &[Samples], now: Timestamp) -> Result<Vec<Written>, MetricError> {
+        for (index, entry) in entries.iter().enumerate() {
+            for (place, time) in entry.times.iter().enumerate() {
+                let field = || format!("samples[{index}].times[{place}]");
+                wrong::instant(*time, field).map_err(MetricError::Invalid)?;
+            }
+        }
+        let longest =
+            |entry: &Samples| entry.times.len().max(entry.values.len()).max(entry.weights.len()).max(1);
+        if entries.iter().map(longest).sum::<usize>() > LARGEST_WRITE {
+            return Err(MetricError::Limit(format!("at most {LARGEST_WRITE} samples in one write")));
+        }
         let mut checked = Vec::with_capacity(entries.len());
         for (index, entry) in entries.iter().enumerate() {
             let metric = self.get(&entry.metric)?;
@@ -102,50 +130,73 @@ impl Metrics {
     }
 
     pub(super) fn query(&self, query: &IntervalQuery) -> Result<Vec<SeriesValues>, MetricError> {
+        for (field, instant) in [("start", query.start), ("end", query.end)] {
+            wrong::instant(instant, || field.to_owned()).map_err(MetricError::Invalid)?;
+        }
         let metric = self.get(&query.metric)?;
         if query.start > query.end {
-            return Err(invalid("start", &query.start, "an instant not after end"));
+            return Err(invalid(
+                "start",
+                query.start,
+                &format!("an instant not after the end, {}", query.end),
+            ));
         }
-        let Definition { data_type, interval, keyed, .. } = metric.definition;
-        let mut answer = Vec::new();
-        let mut size = 0;
-        for (key, series) in &self.metrics[&metric.id].1 {
-            match (&query.keys, key) {
-                (KeySelection::Keys(keys), Some(key)) if !keys.contains(key) => continue,
-                (KeySelection::Keys(_), None) if !keyed => {
-                    return Err(invalid("keys", "keys", "none: the metric has no keys"));
-                }
-                _ => {}
+        let Definition { name, keyed, .. } = &metric.definition;
+        let stored = &self.metrics[&metric.id].1;
+        let asked: Vec<Option<String>> = match &query.keys {
+            KeySelection::Keys(keys) if !keyed => {
+                let expected = format!("no key: the metric {name:?} is not keyed");
+                return Err(invalid("keys", keys.join(", "), &expected));
             }
-            let mut points = Vec::new();
-            let mut at = start(interval, query.start);
-            let before = series.range(..at).next_back().filter(|_| query.fill == Fill::Previous);
-            let mut previous = before.map(|(_, samples)| value(data_type, samples));
-            while at <= query.end {
-                let samples = series.get(&at).map_or(&[][..], Vec::as_slice);
-                let present = (!samples.is_empty()).then(|| value(data_type, samples));
-                let filled = match query.fill {
-                    Fill::Gaps => present,
-                    Fill::Zero if matches!(data_type, DataType::Sum | DataType::Count) => {
-                        present.or(Some(0.0))
-                    }
-                    Fill::Zero => present,
-                    Fill::Previous => present.or(previous),
-                };
-                previous = filled;
-                if present.is_some() || query.fill != Fill::Gaps {
-                    points.push(Point { start: at, value: filled, count: samples.len() as u64 });
+            KeySelection::Keys(keys) => {
+                for (number, key) in keys.iter().enumerate() {
+                    check_key(&format!("keys[{number}]"), key)?;
                 }
-                at = next(interval, at);
+                keys.iter().collect::<BTreeSet<_>>().into_iter().cloned().map(Some).collect()
             }
+            KeySelection::All if !keyed => vec![None],
+            KeySelection::All => stored.keys().cloned().collect(),
+        };
+        let (mut answer, mut size) = (Vec::new(), 0);
+        let never_written = Series::new();
+        for key in asked {
+            let points = points(stored.get(&key).unwrap_or(&never_written), &metric.definition, query);
             size += points.len();
             if size > LARGEST_ANSWER {
-                return Err(MetricError::Limit(format!("at most {LARGEST_ANSWER} values in an answer")));
+                let what = "values in one answer: narrow the range or name fewer keys";
+                return Err(MetricError::Limit(format!("at most {LARGEST_ANSWER} {what}")));
             }
-            answer.push(SeriesValues { key: key.clone(), points });
+            if !points.is_empty() || !keyed || query.keys != KeySelection::All {
+                answer.push(SeriesValues { key, points });
+            }
         }
         Ok(answer)
     }
+}
+
+/// The intervals of one series that a query asks for.
+fn points(series: &Series, definition: &Definition, query: &IntervalQuery) -> Vec<Point> {
+    let Definition { data_type, interval, .. } = *definition;
+    let mut points = Vec::new();
+    let mut at = start(interval, query.start);
+    let before = series.range(..at).next_back().filter(|_| query.fill == Fill::Previous);
+    let mut previous = before.map(|(_, samples)| value(data_type, samples));
+    while at <= query.end {
+        let samples = series.get(&at).map_or(&[][..], Vec::as_slice);
+        let present = (!samples.is_empty()).then(|| value(data_type, samples));
+        let filled = match query.fill {
+            Fill::Gaps => present,
+            Fill::Zero if matches!(data_type, DataType::Sum | DataType::Count) => present.or(Some(0.0)),
+            Fill::Zero => present,
+            Fill::Previous => present.or(previous),
+        };
+        previous = filled;
+        if present.is_some() || query.fill != Fill::Gaps {
+            points.push(Point { start: at, value: filled, count: samples.len() as u64 });
+        }
+        at = next(interval, at);
+    }
+    points
 }
 
 /// An entry's samples, each checked.
@@ -155,28 +206,31 @@ fn samples_of(
     definition: &Definition,
     now: Timestamp,
 ) -> Result<Vec<Sample>, MetricError> {
-    let wrong = |field: &str, value: &dyn ToString, expected: &str| {
-        Err(invalid(&format!("samples[{index}].{field}"), &value.to_string(), expected))
+    let wrong = |field: &str, value: &dyn Display, expected: &str| {
+        Err(invalid(format!("samples[{index}].{field}"), value, expected))
     };
+    let Definition { name, data_type, keyed, .. } = definition;
     match &entry.key {
-        None if definition.keyed => return wrong("key", &"", "a key: the metric is keyed"),
-        Some(key) if !definition.keyed => return wrong("key", key, "none: the metric has no keys"),
-        Some(key) if !(1..=200).contains(&key.chars().count()) => {
-            return wrong("key", key, "1 to 200 characters");
+        None if *keyed => return wrong("key", &"", &format!("a key: the metric {name:?} is keyed")),
+        Some(key) if !keyed => {
+            return wrong("key", key, &format!("no key: the metric {name:?} is not keyed"));
         }
-        _ => {}
+        Some(key) => check_key(&format!("samples[{index}].key"), key)?,
+        None => {}
     }
-    let count = definition.data_type == DataType::Count;
-    let length = match entry.values.len() {
-        0 if count => entry.times.len().max(1),
-        0 => return wrong("values", &"", "at least one value"),
-        length => length,
+    if entry.values.is_empty() && *data_type != DataType::Count {
+        return wrong("values", &"", &format!("a number: the metric {name:?} is of type {data_type}"));
+    }
+    let (length, of) = match (entry.values.len(), entry.times.len()) {
+        (0, 0) => (1, "sample"),
+        (0, times) => (times, "time"),
+        (values, _) => (values, "value"),
     };
-    if !matches!(entry.times.len(), 0) && entry.times.len() != length {
-        return wrong("times", &entry.times.len(), "as many as values");
-    }
-    if !matches!(entry.weights.len(), 0) && entry.weights.len() != length {
-        return wrong("weights", &entry.weights.len(), "as many as values");
+    for (field, given) in [("times", entry.times.len()), ("weights", entry.weights.len())] {
+        if given != 0 && given != length {
+            let expected = format!("none, or one for each {of}: {length}");
+            return wrong(field, &format!("{given} {field}"), &expected);
+        }
     }
     let mut samples = Vec::with_capacity(length);
     for place in 0..length {
@@ -186,24 +240,27 @@ fn samples_of(
         if !value.is_finite() {
             return wrong(&format!("values[{place}]"), &value, "a finite number");
         }
+        let weights = format!("weights[{place}]");
         if !(weight.is_finite() && weight > 0.0) {
-            return wrong(&format!("weights[{place}]"), &weight, "a finite number above 0");
+            return wrong(&weights, &weight, "a finite number above 0");
         }
-        if !(Timestamp::MIN..=Timestamp::MAX).contains(&time) {
-            let expected = format!("an instant from {} to {}", Timestamp::MIN, Timestamp::MAX);
-            return wrong(&format!("times[{place}]"), &time.milliseconds(), &expected);
+        if *data_type == DataType::Average && !(value * weight).is_finite() {
+            return wrong(&weights, &weight, "a weight whose product with the value is within ±1.8e308");
         }
         samples.push(Sample { time, value, weight });
     }
     Ok(samples)
 }
 
-fn invalid(field: &str, value: &(impl ToString + ?Sized), expected: &str) -> MetricError {
-    MetricError::Invalid(FieldError {
-        field: field.to_owned(),
-        value: value.to_string().chars().take(100).collect(),
-        expected: expected.to_owned(),
-    })
+fn check_key(field: &str, key: &str) -> Result<(), MetricError> {
+    match key.chars().count() {
+        1..=200 => Ok(()),
+        _ => Err(invalid(field, key, "1 to 200 characters")),
+    }
+}
+
+fn invalid(field: impl Into<String>, value: impl Display, expected: &str) -> MetricError {
+    MetricError::Invalid(wrong::field(field, value, expected))
 }
 
 /// What an interval's samples amount to. Of samples at one time the later written is the later one.
@@ -224,59 +281,15 @@ fn value(data_type: DataType, samples: &[Sample]) -> f64 {
     }
 }
 
-/// When the interval that contains `time` begins.
-fn start(interval: Interval, time: Timestamp) -> Timestamp {
-    const HOUR: i64 = 3_600_000;
-    let date = time.date();
-    match interval {
-        Interval::Hourly => Timestamp::from_milliseconds(time.milliseconds().div_euclid(HOUR) * HOUR),
-        Interval::Daily => Timestamp::midnight(date),
-        Interval::Weekly => {
-            let midnight = Timestamp::midnight(date).milliseconds();
-            Timestamp::from_milliseconds(midnight - i64::from(date.weekday()) * 24 * HOUR)
-        }
-        Interval::Monthly => Timestamp::midnight(Date { day: 1, ..date }),
-        Interval::Yearly => Timestamp::midnight(Date { month: 1, day: 1, ..date }),
-    }
-}
-
-/// When the interval after the one that begins at `begins` does.
-fn next(interval: Interval, begins: Timestamp) -> Timestamp {
-    let Date { year, month, .. } = begins.date();
-    match (interval, month) {
-        (Interval::Hourly, _) => Timestamp::from_milliseconds(begins.milliseconds() + 3_600_000),
-        (Interval::Daily, _) => Timestamp::from_milliseconds(begins.milliseconds() + 86_400_000),
-        (Interval::Weekly, _) => Timestamp::from_milliseconds(begins.milliseconds() + 7 * 86_400_000),
-        (Interval::Monthly, 1..12) => Timestamp::midnight(Date { year, month: month + 1, day: 1 }),
-        (Interval::Monthly | Interval::Yearly, _) => {
-            Timestamp::midnight(Date { year: year + 1, month: 1, day: 1 })
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::host::{MetricsRead, MetricsWrite};
+    use crate::metrics::Interval;
     use crate::testing::MemoryHost;
 
     fn time(text: &str) -> Timestamp {
         text.parse().expect("a time")
-    }
-
-    #[test]
-    fn an_interval_begins_where_its_calendar_says() {
-        for (interval, at, begins, ends) in [
-            (Interval::Hourly, "2024-04-09T14:44:00Z", "2024-04-09T14:00:00Z", "2024-04-09T15:00:00Z"),
-            (Interval::Daily, "2024-02-29T23:59:59Z", "2024-02-29T00:00:00Z", "2024-03-01T00:00:00Z"),
-            (Interval::Weekly, "2024-04-14T23:59:59Z", "2024-04-08T00:00:00Z", "2024-04-15T00:00:00Z"),
-            (Interval::Weekly, "1969-12-31T12:00:00Z", "1969-12-29T00:00:00Z", "1970-01-05T00:00:00Z"),
-            (Interval::Monthly, "2023-12-31T23:59:59Z", "2023-12-01T00:00:00Z", "2024-01-01T00:00:00Z"),
-            (Interval::Yearly, "2024-12-31T23:59:59Z", "2024-01-01T00:00:00Z", "2025-01-01T00:00:00Z"),
-        ] {
-            assert_eq!(start(interval, time(at)), time(begins), "{interval} {at}");
-            assert_eq!(next(interval, time(begins)), time(ends), "{interval} {at}");
-        }
     }
 
     #[test]
@@ -287,32 +300,113 @@ mod tests {
         let answer = host.write([Samples::of("m").value(1.0), Samples::of("m").key("k").value(1.0)]);
         let Err(MetricError::Invalid(error)) = answer else { panic!("{answer:?}") };
         assert_eq!(error.field, "samples[1].key");
-        assert_eq!(host.query(&IntervalQuery::new(&metric, day, day)), Ok(vec![]));
+        assert_eq!(host.value("m", None), Ok(None));
         let written = host.write_one(Samples::of(metric.id).value(1.0).value(2.5)).expect("both");
         assert_eq!(written, Written { interval_start: day, value: 3.5 });
     }
 
     #[test]
-    fn samples_that_no_host_takes_are_refused_by_field() {
+    fn samples_that_no_host_takes_are_refused_in_its_words() {
         let host = MemoryHost::new();
-        for (name, data_type) in [("sum", DataType::Sum), ("count", DataType::Count)] {
+        for (name, data_type) in
+            [("sum", DataType::Sum), ("count", DataType::Count), ("mean", DataType::Average)]
+        {
             host.define(&Definition::new(name, data_type, Interval::Daily)).expect("new");
         }
+        host.define(&Definition::new("keyed", DataType::Sum, Interval::Daily).keyed()).expect("new");
         let of = |metric: &str| Samples::of(metric);
-        for (samples, field) in [
-            (of("sum"), "samples[0].values"),
-            (of("sum").value(f64::NAN), "samples[0].values[0]"),
-            (of("sum").value(1.0).weight(0.0), "samples[0].weights[0]"),
-            (of("sum").value(1.0).weight(1.0).weight(1.0), "samples[0].weights"),
-            (of("sum").value(1.0).value(1.0).at(Timestamp::MIN), "samples[0].times"),
-            (of("count").key("k"), "samples[0].key"),
+        let sum = || of("sum").value(1.0);
+        for (samples, told) in [
+            (of("sum"), "values is \"\", expected a number: the metric \"sum\" is of type sum"),
+            (of("sum").value(f64::NAN), "values[0] is \"NaN\", expected a finite number"),
+            (sum().weight(0.0), "weights[0] is \"0\", expected a finite number above 0"),
+            (
+                sum().weight(1.0).weight(1.0),
+                "weights is \"2 weights\", expected none, or one for each value: 1",
+            ),
+            (
+                sum().value(1.0).at(Timestamp::MIN),
+                "times is \"1 times\", expected none, or one for each value: 2",
+            ),
+            (
+                sum().at(Timestamp::from_milliseconds(i64::MAX)),
+                "times[0] is \"9223372036854775807\", expected milliseconds since 1970 of an instant from \
+                 0001-01-01T00:00:00Z to 9999-12-30T22:00:00Z",
+            ),
+            (
+                of("mean").value(f64::MAX).weight(2.0),
+                "weights[0] is \"2\", expected a weight whose product with the value is within ±1.8e308",
+            ),
+            (of("count").key("k"), "key is \"k\", expected no key: the metric \"count\" is not keyed"),
+            (of("keyed").value(1.0), "key is \"\", expected a key: the metric \"keyed\" is keyed"),
+            (of("keyed").value(1.0).key(""), "key is \"\", expected 1 to 200 characters"),
         ] {
-            let answer = host.write_one(samples);
-            let Err(MetricError::Invalid(error)) = answer else { panic!("{answer:?}") };
-            assert_eq!(error.field, field);
+            let error = host.write_one(samples).expect_err(told);
+            assert_eq!(error.to_string(), format!("samples[0].{told}"));
         }
         assert_eq!(host.write_one(of("count")).map(|written| written.value), Ok(1.0));
-        assert_eq!(host.write_one(of("none").value(1.0)), Err(MetricError::UnknownMetric("\"none\"".into())));
+        assert_eq!(host.write_one(of("none").value(1.0)), Err(MetricError::UnknownMetric("none".into())));
+        let many = (0..=LARGEST_WRITE).map(|_| sum());
+        assert_eq!(host.write(many), Err(MetricError::Limit("at most 10000 samples in one write".into())));
+    }
+
+    #[test]
+    fn a_definition_and_a_query_are_refused_in_the_hosts_words() {
+        let host = MemoryHost::new();
+        let sum = |name: &str| Definition::new(name, DataType::Sum, Interval::Daily);
+        host.define(&sum("m")).expect("new");
+        let name = "1 to 200 characters without control characters, not `.` or `..`";
+        for (definition, told) in [
+            (sum(""), format!("definition.name is \"\", expected {name}")),
+            (sum(".."), format!("definition.name is \"..\", expected {name}")),
+            (
+                sum("n").description("d".repeat(501)),
+                format!(
+                    "definition.description is \"{}…\", expected at most 500 characters",
+                    "d".repeat(100)
+                ),
+            ),
+            (sum("m").keyed(), "the metric \"m\" exists with another keyed: false".to_owned()),
+        ] {
+            assert_eq!(host.define(&definition).expect_err(&told).to_string(), told);
+        }
+        let kept = host.define(&sum("m").description("another")).expect("only words about it differ");
+        assert_eq!((kept.created, kept.metric.definition.description), (false, None));
+        let (first, last) = (time("2024-04-01"), time("2024-04-02"));
+        for (query, told) in [
+            (
+                IntervalQuery::new("m", last, first),
+                "start is \"2024-04-02T00:00:00Z\", expected an instant not after the end, 2024-04-01T00:00:00Z",
+            ),
+            (
+                IntervalQuery::new("m", first, last).keys(["a", "b"]),
+                "keys is \"a, b\", expected no key: the metric \"m\" is not keyed",
+            ),
+            (IntervalQuery::new("none", first, last), "there is no metric \"none\""),
+        ] {
+            assert_eq!(host.query(&query).expect_err(told).to_string(), told);
+        }
+        let limit = host.metrics(0, 0).expect_err("no page").to_string();
+        assert_eq!(limit, "limit is \"0\", expected 1 to 1000");
+    }
+
+    #[test]
+    fn a_series_that_was_never_written_is_answered_where_it_is_asked_for() {
+        let host = MemoryHost::new();
+        host.define(&Definition::new("plain", DataType::Sum, Interval::Daily)).expect("new");
+        host.define(&Definition::new("keyed", DataType::Sum, Interval::Daily).keyed()).expect("new");
+        host.write_one(Samples::of("keyed").key("a").value(1.0).at(time("2024-04-01"))).expect("written");
+        let day = time("2024-04-09");
+        let answered = |query: IntervalQuery| -> Vec<(Option<String>, usize)> {
+            let series = host.query(&query).expect("a query").into_iter();
+            series.map(|series| (series.key, series.points.len())).collect()
+        };
+        let key = |key: &str| Some(key.to_owned());
+        assert_eq!(answered(IntervalQuery::new("plain", day, day)), [(None, 0)]);
+        assert_eq!(answered(IntervalQuery::new("keyed", day, day)), [], "it has no samples that day");
+        let asked = IntervalQuery::new("keyed", day, day).keys(["b", "a", "b"]);
+        assert_eq!(answered(asked.clone()), [(key("a"), 0), (key("b"), 0)]);
+        assert_eq!(answered(asked.fill(Fill::Zero)), [(key("a"), 1), (key("b"), 1)]);
     }
 
     #[test]

@@ -29,17 +29,20 @@
 
 mod alerts;
 mod app;
+mod calendar;
 mod client;
 mod formatter;
 mod http;
+mod matching;
 mod metrics;
 mod points;
 mod prepare;
 mod records;
+mod state;
 mod tagged;
+mod wrong;
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use app::{inputs, outputs};
@@ -53,7 +56,6 @@ pub use points::{detect, detect_in_pieces, past};
 use crate::Timestamp;
 use crate::host::{
     Clock, Level, Log, MetricsRead, MetricsWrite, Random, RecordsRead, RecordsWrite, SeriesRead, SeriesWrite,
-    State, StateError,
 };
 use crate::metrics::{
     Defined, Definition, IntervalQuery, Metric, MetricError, MetricPage, MetricReference, Samples,
@@ -75,10 +77,8 @@ pub struct MemoryHost {
     series: RefCell<tagged::Series>,
     records: RefCell<records::Records>,
     alerts: RefCell<alerts::Alerts>,
-    state: RefCell<BTreeMap<String, Vec<u8>>>,
+    state: RefCell<state::Rows>,
     log: RefCell<Vec<(Level, String)>>,
-    state_calls: Cell<usize>,
-    state_failures: RefCell<Vec<(usize, StateError)>>,
     outside: RefCell<http::Outside>,
     random: Cell<u64>,
 }
@@ -103,8 +103,6 @@ impl MemoryHost {
             alerts: RefCell::default(),
             state: RefCell::default(),
             log: RefCell::default(),
-            state_calls: Cell::default(),
-            state_failures: RefCell::default(),
             outside: RefCell::default(),
             random: Cell::new(0x5eed),
         }
@@ -125,11 +123,6 @@ impl MemoryHost {
         self.metric_failures.borrow_mut().push((self.metric_calls.get() + calls, error));
     }
 
-    /// Lets one of the state calls to come fail: after `calls` that do not, 0 being the next one.
-    pub fn fail_state_after(&self, calls: usize, error: StateError) {
-        self.state_failures.borrow_mut().push((self.state_calls.get() + calls, error));
-    }
-
     /// Answers a query on tagged series, as it is written, with these lines: its language is the host's.
     pub fn answer_query(&self, query: &str, lines: Vec<Line>) {
         self.series.borrow_mut().answer(query, lines);
@@ -139,12 +132,6 @@ impl MemoryHost {
     /// matches all.
     pub fn answer_search(&self, query: &str, matches: fn(&Content) -> bool) {
         self.records.borrow_mut().answer(query, matches);
-    }
-
-    /// The keys of the state, in order.
-    #[must_use]
-    pub fn state_keys(&self) -> Vec<String> {
-        self.state.borrow().keys().cloned().collect()
     }
 
     /// The value of the interval the present instant falls in, of a metric's series: with its key, or without one.
@@ -173,15 +160,6 @@ impl MemoryHost {
         let log = self.log.borrow();
         let found = log.iter().any(|(logged, message)| *logged == level && message.contains(part));
         assert!(found, "no line of level {level:?} contains {part:?}; logged was {log:#?}");
-    }
-
-    fn state_failure(&self) -> Result<(), StateError> {
-        let call = self.state_calls.replace(self.state_calls.get() + 1);
-        let mut failures = self.state_failures.borrow_mut();
-        match failures.iter().position(|(failing, _)| *failing == call) {
-            Some(position) => Err(failures.swap_remove(position).1),
-            None => Ok(()),
-        }
     }
 
     fn metric_failure(&self) -> Result<(), MetricError> {
@@ -309,12 +287,15 @@ impl SeriesWrite for MemoryHost {
     }
 
     fn write_table(&self, table: &SampleTable) -> Result<u64, SeriesError> {
+        if table.untold() > 0 {
+            let expected = "no texts, times or values behind the last series";
+            return Err(SeriesError::Invalid(wrong::field("table", table.untold(), expected)));
+        }
         self.series.borrow_mut().write(&[], table.to_series())
     }
 
     fn describe(&self, metric: &str, metadata: &Metadata) -> Result<(), SeriesError> {
-        self.series.borrow_mut().describe(metric, metadata);
-        Ok(())
+        self.series.borrow_mut().describe(metric, metadata)
     }
 
     fn delete_series(&self, metric: &str, filter: &str) -> Result<u64, SeriesError> {
@@ -338,62 +319,6 @@ impl RecordsWrite for MemoryHost {
     }
 }
 
-impl State for MemoryHost {
-    fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StateError> {
-        self.state_failure()?;
-        state_bounds(key, None)?;
-        Ok(self.state.borrow().get(key).cloned())
-    }
-
-    fn set(&self, key: &str, value: Option<&[u8]>) -> Result<(), StateError> {
-        self.state_failure()?;
-        state_bounds(key, value)?;
-        let mut state = self.state.borrow_mut();
-        match value {
-            Some(value) => state.insert(key.to_owned(), value.to_vec()),
-            None => state.remove(key),
-        };
-        Ok(())
-    }
-
-    fn swap(&self, key: &str, expected: Option<&[u8]>, value: Option<&[u8]>) -> Result<(), StateError> {
-        self.state_failure()?;
-        state_bounds(key, value)?;
-        let mut state = self.state.borrow_mut();
-        let present = state.get(key);
-        if present.map(Vec::as_slice) != expected {
-            return Err(StateError::Changed(present.cloned()));
-        }
-        match value {
-            Some(value) => state.insert(key.to_owned(), value.to_vec()),
-            None => state.remove(key),
-        };
-        Ok(())
-    }
-
-    fn list_keys(&self, prefix: &str, after: Option<&str>, limit: u32) -> Result<Vec<String>, StateError> {
-        self.state_failure()?;
-        if !(1..=1000).contains(&limit) {
-            return Err(StateError::Other(format!("limit is {limit}, expected 1 to 1,000")));
-        }
-        let state = self.state.borrow();
-        let keys = state
-            .keys()
-            .filter(|key| key.starts_with(prefix) && after.is_none_or(|after| key.as_str() > after));
-        Ok(keys.take(limit as usize).cloned().collect())
-    }
-}
-
-fn state_bounds(key: &str, value: Option<&[u8]>) -> Result<(), StateError> {
-    if key.len() > 200 {
-        return Err(StateError::TooLarge(format!("a key of {} bytes, of at most 200", key.len())));
-    }
-    match value.map_or(0, <[u8]>::len) {
-        0..=32_768 => Ok(()),
-        length => Err(StateError::TooLarge(format!("a value of {length} bytes, of at most 32,768"))),
-    }
-}
-
 impl Log for MemoryHost {
     fn log(&self, level: Level, message: &str) {
         self.log.borrow_mut().push((level, message.to_owned()));
@@ -409,7 +334,7 @@ impl Clock for MemoryHost {
 /// The same numbers in every test (SplitMix64).
 impl Random for MemoryHost {
     fn bytes(&self, length: u32) -> Vec<u8> {
-        assert!(length <= 65_536, "the host gives at most 65,536 random bytes, not {length}");
+        assert!(length <= 65_536, "random.bytes was asked for {length} bytes, it gives at most 65536");
         let mut bytes = Vec::with_capacity(length as usize + 8);
         while bytes.len() < length as usize {
             let mut number = self.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -426,37 +351,6 @@ impl Random for MemoryHost {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn state_swaps_only_what_it_expects() {
-        let host = MemoryHost::new();
-        assert_eq!(host.swap("turn", None, Some(b"1")), Ok(()));
-        assert_eq!(host.swap("turn", None, Some(b"2")), Err(StateError::Changed(Some(b"1".to_vec()))));
-        assert_eq!(host.swap("turn", Some(b"1"), None), Ok(()));
-        assert_eq!(host.get("turn"), Ok(None));
-    }
-
-    #[test]
-    fn state_lists_keys_by_prefix_in_pages() {
-        let host = MemoryHost::new();
-        for key in ["a/2", "b", "a/1", "a/3"] {
-            host.set(key, Some(b"")).expect("within bounds");
-        }
-        assert_eq!(host.list_keys("a/", None, 2), Ok(vec!["a/1".into(), "a/2".into()]));
-        assert_eq!(host.list_keys("a/", Some("a/2"), 2), Ok(vec!["a/3".into()]));
-        assert!(host.list_keys("", None, 0).is_err());
-        assert!(matches!(host.set(&"k".repeat(201), None), Err(StateError::TooLarge(_))));
-        assert!(matches!(host.set("k", Some(&[0; 32_769])), Err(StateError::TooLarge(_))));
-    }
-
-    #[test]
-    fn a_state_call_fails_when_it_is_told_to() {
-        let host = MemoryHost::new();
-        host.fail_state_after(1, StateError::Unavailable("the disk is full".into()));
-        assert_eq!(host.set("a", Some(b"1")), Ok(()));
-        assert_eq!(host.set("a", Some(b"2")), Err(StateError::Unavailable("the disk is full".into())));
-        assert_eq!(host.get("a"), Ok(Some(b"1".to_vec())), "a failed call changed nothing");
-    }
 
     #[test]
     fn tagged_series_are_read_back_as_written_and_queries_answered_as_told() {

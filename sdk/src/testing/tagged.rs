@@ -2,14 +2,20 @@
 //! language is the host's.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 
-use regex_lite::Regex;
-
+use super::matching::{Filter, Matching, split};
+use super::wrong;
 use crate::Timestamp;
 use crate::series::{
-    Comparison, Counted, FieldError, Line, Matcher, Metadata, Question, Selection, SeriesError,
-    SeriesIdentity, SeriesSamples, SyntaxError, TaggedMetric, TaggedSamples,
+    Counted, Line, Matcher, Metadata, Question, Selection, SeriesError, SeriesIdentity, SeriesSamples,
+    TaggedMetric, TaggedSamples,
 };
+
+/// The host's own numbers and words, of `host/series`: samples of one write, tags of a series, days samples are kept.
+const LARGEST_WRITE: usize = 200_000;
+const MOST_TAGS: usize = 64;
+const LONGEST_KEPT: u32 = 36_500;
 
 #[derive(Debug, Default)]
 struct Metric {
@@ -38,29 +44,11 @@ impl Series {
     }
 
     pub(super) fn write(&mut self, shared: &[&str], series: Vec<TaggedSamples>) -> Result<u64, SeriesError> {
+        check_samples(&series)?;
         for (at, entry) in series.iter().enumerate() {
-            let wrong = |field: &str, value: String, expected: &str| {
-                let (field, expected) = (format!("series[{at}]{field}"), expected.to_owned());
-                Err(SeriesError::Invalid(FieldError { field, value, expected }))
-            };
-            if !(1..=200).contains(&entry.metric.len()) || entry.metric.contains(char::is_control) {
-                return wrong(".metric", entry.metric.clone(), "1 to 200 bytes without control characters");
-            }
             let tags = entry.tags.iter().map(String::as_str).chain(shared.iter().copied());
-            for (number, tag) in tags.enumerate() {
-                if tag.is_empty() || tag.starts_with(':') || tag.len() > 400 || tag.contains(char::is_control)
-                {
-                    let expected = "key:value or a word, at most 400 bytes, no control characters";
-                    return wrong(&format!(".tags[{number}]"), tag.to_owned(), expected);
-                }
-            }
-            if entry.times.len() != entry.values.len() {
-                let expected = format!("as many as times, {}", entry.times.len());
-                return wrong(".values", entry.values.len().to_string(), &expected);
-            }
-            if entry.times.is_empty() {
-                return wrong("", String::new(), "at least one sample");
-            }
+            check_tags(at, &tags.collect::<Vec<_>>())?;
+            check_metric(&entry.metric, &format!("series[{at}].metric"))?;
         }
         let mut written = 0;
         for entry in series {
@@ -80,8 +68,24 @@ impl Series {
         Ok(written)
     }
 
-    pub(super) fn describe(&mut self, metric: &str, metadata: &Metadata) {
+    pub(super) fn describe(&mut self, metric: &str, metadata: &Metadata) -> Result<(), SeriesError> {
+        check_metric(metric, "metric")?;
+        for (field, text, most) in [
+            ("unit", &metadata.unit, 100),
+            ("per_unit", &metadata.per_unit, 100),
+            ("description", &metadata.description, 1000),
+            ("short_name", &metadata.short_name, 100),
+            ("integration", &metadata.integration, 100),
+        ] {
+            if let Some(text) = text.as_ref().filter(|text| text.len() > most) {
+                return Err(invalid(field, text, format!("at most {most} bytes")));
+            }
+        }
+        if let Some(days) = metadata.keep_days.filter(|days| !(1..=LONGEST_KEPT).contains(days)) {
+            return Err(invalid("keep_days", days, format!("1 to {LONGEST_KEPT}")));
+        }
         self.metrics.entry(metric.to_owned()).or_default().metadata = metadata.clone();
+        Ok(())
     }
 
     pub(super) fn delete(&mut self, metric: &str, filter: &str) -> Result<u64, SeriesError> {
@@ -100,11 +104,7 @@ impl Series {
         end: Timestamp,
     ) -> Result<Vec<SeriesSamples>, SeriesError> {
         let filter = Filter::read(filter)?;
-        if end < start {
-            let (field, value) = ("end".to_owned(), end.to_string());
-            let expected = format!("an instant not before start, {start}");
-            return Err(SeriesError::Invalid(FieldError { field, value, expected }));
-        }
+        within(start, end)?;
         let series = self.metrics.get(metric).into_iter().flat_map(|metric| &metric.series);
         let within = |(tags, samples): (&Vec<String>, &BTreeMap<Timestamp, f64>)| SeriesSamples {
             tags: tags.clone(),
@@ -122,13 +122,14 @@ impl Series {
         limit: u32,
     ) -> Result<Vec<Selection>, SeriesError> {
         let matchers = Matching::read(matchers)?;
+        within(start, end)?;
         let (mut found, mut left) = (Vec::new(), limit as usize);
         for (metric, tags, samples) in self.matching(&matchers) {
             let (times, values): (Vec<i64>, Vec<f64>) =
                 samples.range(start..=end).map(|(time, value)| (time.milliseconds(), *value)).unzip();
-            left = left
-                .checked_sub(times.len())
-                .ok_or_else(|| SeriesError::Limit(format!("at most {limit} samples in one answer")))?;
+            left = left.checked_sub(times.len()).ok_or_else(|| {
+                SeriesError::Limit(format!("at most {limit} samples in one answer; ask for less time"))
+            })?;
             if !times.is_empty() {
                 let identity = SeriesIdentity { metric: metric.clone(), tags: tags.clone() };
                 found.push(Selection { identity, times, values });
@@ -243,112 +244,138 @@ fn unknown(metric: &str) -> SeriesError {
 }
 
 fn page(limit: u32) -> Result<usize, SeriesError> {
-    if (1..=1000).contains(&limit) {
-        return Ok(limit as usize);
-    }
-    Err(wrong("limit".to_owned(), limit.to_string(), "1 to 1,000"))
+    wrong::limit(limit, 1000).map_err(SeriesError::Invalid)
 }
 
 /// How many series, keys or values an answer may have.
 fn identities(limit: u32) -> Result<usize, SeriesError> {
-    if (1..=20_000).contains(&limit) {
-        return Ok(limit as usize);
-    }
-    Err(wrong("limit".to_owned(), limit.to_string(), "1 to 20,000"))
+    wrong::limit(limit, 20_000).map_err(SeriesError::Invalid)
 }
 
-fn wrong(field: String, value: String, expected: &str) -> SeriesError {
-    SeriesError::Invalid(FieldError { field, value, expected: expected.to_owned() })
+fn within(start: Timestamp, end: Timestamp) -> Result<(), SeriesError> {
+    let instants = [(start, "start"), (end, "end")];
+    let known = instants.into_iter().try_for_each(|(at, name)| wrong::instant(at, || name.to_owned()));
+    known.and_then(|()| wrong::range(start, end)).map_err(SeriesError::Invalid)
+}
+
+fn check_samples(series: &[TaggedSamples]) -> Result<(), SeriesError> {
+    let mut total = 0;
+    for (at, TaggedSamples { times, values, .. }) in series.iter().enumerate() {
+        if times.len() != values.len() {
+            let expected = format!("as many as times, {}", times.len());
+            return Err(invalid(format!("series[{at}].values"), values.len(), expected));
+        }
+        if times.is_empty() {
+            return Err(invalid(format!("series[{at}]"), "", "at least one sample"));
+        }
+        for (index, time) in times.iter().enumerate() {
+            let field = || format!("series[{at}].times[{index}]");
+            wrong::instant(*time, field).map_err(SeriesError::Invalid)?;
+        }
+        total += times.len();
+    }
+    match series.len() {
+        _ if total > LARGEST_WRITE => {
+            Err(SeriesError::Limit(format!("at most {LARGEST_WRITE} samples of one write")))
+        }
+        0 => Err(invalid("series", "", "at least one series")),
+        _ => Ok(()),
+    }
+}
+
+fn check_metric(metric: &str, field: &str) -> Result<(), SeriesError> {
+    if (1..=200).contains(&metric.len()) && !metric.contains(char::is_control) {
+        return Ok(());
+    }
+    Err(invalid(field, metric, "1 to 200 bytes without control characters"))
+}
+
+fn check_tags(at: usize, tags: &[&str]) -> Result<(), SeriesError> {
+    let field = |number: usize| format!("series[{at}].tags[{number}]");
+    if let Some(tag) = tags.get(MOST_TAGS) {
+        return Err(invalid(field(MOST_TAGS), tag, format!("at most {MOST_TAGS} tags")));
+    }
+    for (number, tag) in tags.iter().enumerate() {
+        if tag.is_empty() || tag.starts_with(':') || tag.len() > 400 || tag.contains(char::is_control) {
+            let expected = "key:value or a word, at most 400 bytes, no control characters";
+            return Err(invalid(field(number), tag, expected));
+        }
+    }
+    Ok(())
+}
+
+fn invalid(field: impl Into<String>, value: impl Display, expected: impl Into<String>) -> SeriesError {
+    SeriesError::Invalid(wrong::field(field, value, expected))
 }
 
 /// A metric, the tags of one of its series, and its samples.
 type Stored<'a> = (&'a String, &'a Vec<String>, &'a BTreeMap<Timestamp, f64>);
 
-/// A matcher that was read.
-struct Matching<'a> {
-    key: Option<&'a str>,
-    negative: bool,
-    value: &'a str,
-    regex: Option<Regex>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::{SeriesRead, SeriesWrite};
+    use crate::series::SampleTable;
+    use crate::testing::MemoryHost;
 
-impl<'a> Matching<'a> {
-    fn read(matchers: &'a [Matcher]) -> Result<Vec<Self>, SeriesError> {
-        let each = |(at, matcher): (usize, &'a Matcher)| {
-            let (negative, regex) = match matcher.comparison {
-                Comparison::Equal => (false, false),
-                Comparison::NotEqual => (true, false),
-                Comparison::Matches => (false, true),
-                Comparison::NotMatches => (true, true),
-            };
-            let value = matcher.value.as_str();
-            let regex = regex.then(|| Regex::new(&format!("^(?:{value})$"))).transpose();
-            let regex = regex.map_err(|error| {
-                let expected = format!("a regular expression: {error}");
-                wrong(format!("matchers[{at}].value"), value.to_owned(), &expected)
-            })?;
-            Ok(Self { key: matcher.key.as_deref(), negative, value, regex })
-        };
-        matchers.iter().enumerate().map(each).collect()
-    }
-
-    fn means(&self, metric: &str, tags: &[String]) -> bool {
-        let is = |value: &str| self.regex.as_ref().map_or(value == self.value, |regex| regex.is_match(value));
-        let found = match self.key {
-            None => is(metric),
-            Some(key) => {
-                let mut own = tags.iter().map(|tag| split(tag)).filter(|(own, _)| *own == key).peekable();
-                if own.peek().is_none() { is("") } else { own.any(|(_, value)| is(value)) }
-            }
-        };
-        found != self.negative
-    }
-}
-
-fn split(tag: &str) -> (&str, &str) {
-    tag.split_once(':').unwrap_or((tag, ""))
-}
-
-/// Tags with `*` and `!`, commas between; the host reads more.
-struct Filter(Vec<(bool, String, String)>);
-
-impl Filter {
-    fn read(text: &str) -> Result<Self, SeriesError> {
-        if text.trim() == "*" {
-            return Ok(Self(Vec::new()));
+    #[test]
+    fn what_no_host_takes_is_refused_in_its_words() {
+        let host = MemoryHost::new();
+        let at = Timestamp::from_seconds;
+        let cpu = || TaggedSamples::of("cpu").at(at(1), 1.0);
+        for (series, told) in [
+            (vec![], "series is \"\", expected at least one series"),
+            (vec![TaggedSamples::of("cpu")], "series[0] is \"\", expected at least one sample"),
+            (
+                vec![cpu(), TaggedSamples::of("").at(at(1), 1.0)],
+                "series[1].metric is \"\", expected 1 to 200 bytes without control characters",
+            ),
+            (
+                vec![cpu().tag(":a")],
+                "series[0].tags[0] is \":a\", expected key:value or a word, at most 400 bytes, no control characters",
+            ),
+            (
+                vec![(0..65).fold(cpu(), |series, tag| series.tag(format!("t{tag}")))],
+                "series[0].tags[64] is \"t64\", expected at most 64 tags",
+            ),
+            (
+                vec![cpu().at(Timestamp::from_milliseconds(i64::MIN), 1.0)],
+                "series[0].times[1] is \"-9223372036854775808\", expected milliseconds since 1970 of an instant from \
+                 0001-01-01T00:00:00Z to 9999-12-30T22:00:00Z",
+            ),
+            (
+                vec![(0..=LARGEST_WRITE).fold(cpu(), |series, _| series.at(at(1), 1.0))],
+                "at most 200000 samples of one write",
+            ),
+        ] {
+            assert_eq!(host.write_series(&[], series).expect_err(told).to_string(), told);
         }
-        let mut column = 1;
-        let mut parts = Vec::new();
-        for part in text.split(',') {
-            let (negative, tag) = match part.trim().strip_prefix('!') {
-                Some(tag) => (true, tag),
-                None => (false, part.trim()),
-            };
-            if tag.is_empty() || tag.contains([' ', '(', ')', '"']) {
-                let message = "this host in memory reads tags with * and !, commas between".to_owned();
-                return Err(SeriesError::Syntax(SyntaxError { line: 1, column, message }));
-            }
-            let (key, value) = split(tag);
-            parts.push((negative, key.to_owned(), value.to_owned()));
-            column += part.chars().count() as u32 + 1;
+        let mut table = SampleTable::default();
+        table.sample(at(1), 1.0);
+        table.series("cpu", |_| ());
+        table.sample(at(2), 1.0);
+        let untold = host.write_table(&table).expect_err("a sample of no series").to_string();
+        assert_eq!(untold, "table is \"1\", expected no texts, times or values behind the last series");
+        let metadata = Metadata { keep_days: Some(0), ..Metadata::default() };
+        let kept = host.describe("cpu", &metadata).expect_err("no days").to_string();
+        assert_eq!(kept, "keep_days is \"0\", expected 1 to 36500");
+        assert_eq!(host.tagged_metrics(None, None, 10), Ok(vec![]), "nothing of it happened");
+
+        host.write_series(&[], [cpu()]).expect("a sample");
+        for (refused, told) in [
+            (host.find(&[], 20_001).map(drop), "limit is \"20001\", expected 1 to 20000"),
+            (host.tagged_metrics(None, None, 0).map(drop), "limit is \"0\", expected 1 to 1000"),
+            (
+                host.samples("cpu", "*", at(1), at(0)).map(drop),
+                "end is \"1970-01-01T00:00:00Z\", expected an instant not before start, 1970-01-01T00:00:01Z",
+            ),
+            (
+                host.select(&[], at(0), at(1), 0).map(drop),
+                "at most 0 samples in one answer; ask for less time",
+            ),
+            (host.tag_keys("none").map(drop), "there is no metric \"none\" with samples"),
+        ] {
+            assert_eq!(refused.expect_err(told).to_string(), told);
         }
-        Ok(Self(parts))
-    }
-
-    fn matches(&self, tags: &[String]) -> bool {
-        let has = |key: &str, pattern: &str| {
-            tags.iter().map(|tag| split(tag)).any(|(own, value)| own == key && like(pattern, value))
-        };
-        self.0.iter().all(|(negative, key, pattern)| has(key, pattern) != *negative)
-    }
-}
-
-/// Whether a value matches a pattern in which `*` stands for any run of characters.
-fn like(pattern: &str, value: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == value,
-        Some((start, rest)) => value.strip_prefix(start).is_some_and(|value| {
-            (0..=value.len()).filter(|at| value.is_char_boundary(*at)).any(|at| like(rest, &value[at..]))
-        }),
     }
 }
