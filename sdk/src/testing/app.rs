@@ -64,10 +64,24 @@ pub(super) fn named(declared: &[Input], given: &Json) -> Result<Vec<NamedValue>,
 }
 
 /// Outputs as the JSON object a playbook's later steps see. Those not given are left out, bytes are lists of numbers.
+///
+/// # Panics
+/// If a host would refuse them: a number is not finite.
 #[must_use]
+#[track_caller]
 pub fn outputs(given: impl Outputs) -> Json {
-    let named = given.write().into_iter();
-    let given = named.filter_map(|NamedValue { name, value }| Some((name, to_json(&value)?)));
+    let given = given.write();
+    if let Some((name, number)) = given.iter().find_map(|NamedValue { name, value }| {
+        let numbers = match value {
+            Value::Number(number) => std::slice::from_ref(number),
+            Value::Numbers(numbers) => numbers,
+            _ => &[],
+        };
+        numbers.iter().find(|number| !number.is_finite()).map(|number| (name, number))
+    }) {
+        panic!("the host refuses the outputs: {name} is {number}, expected a finite number");
+    }
+    let given = given.into_iter().filter_map(|NamedValue { name, value }| Some((name, to_json(&value)?)));
     Json::Object(given.collect())
 }
 
@@ -205,5 +219,22 @@ mod tests {
         let expected =
             json!({"number": 1.5, "entity": {"id": "1", "type": "Host", "value": "h"}, "bytes": [7]});
         assert_eq!(outputs(given), expected);
+    }
+
+    #[test]
+    #[should_panic(expected = "number is NaN, expected a finite number")]
+    fn outputs_that_no_host_takes_fail_the_test() {
+        let (entity, bytes) = (Entity::new("1", "Host", "h"), Binary(Vec::new()));
+        let _ = outputs(Given { number: f64::NAN, entity, absent: None, bytes });
+    }
+
+    #[test]
+    #[should_panic(expected = "shares is inf, expected a finite number")]
+    fn a_number_of_a_list_is_looked_at_too() {
+        #[derive(Outputs)]
+        struct Shared {
+            shares: Vec<f64>,
+        }
+        let _ = outputs(Shared { shares: vec![1.0, f64::INFINITY] });
     }
 }
