@@ -65,7 +65,10 @@ fn compile(root: &Path) -> Found {
         let file =
             span["file_name"].as_str().and_then(|file| file.strip_prefix("examples/")).expect("a fixture");
         let place = span["line_start"].as_u64().and_then(|line| usize::try_from(line).ok()).expect("a line");
-        let text = diagnostic["rendered"].as_str().unwrap_or_default().to_owned();
+        // The compiler shows the author's line, mark and all: what it says is the rest.
+        let rendered = diagnostic["rendered"].as_str().unwrap_or_default();
+        let text = rendered.lines().map(|line| line.split("//~ ").next().unwrap_or(line));
+        let text = text.collect::<Vec<_>>().join("\n");
         found.entry(file.to_owned()).or_default().push((place, text));
     }
     assert!(!found.is_empty(), "nothing was compiled: {}", String::from_utf8_lossy(&output.stderr));
