@@ -222,12 +222,13 @@ macro_rules! small_numbers {
 whole_numbers!(u8, u16, u32, u64, i8, i16, i32);
 small_numbers!(u8, u16, u32, i8, i16, i32);
 
-/// Numbers past `i64::MAX` become that: ids and counts never reach it.
+/// What is past `i64::MAX` is no integer of the contract. It becomes JSON, which a host refuses where an integer is
+/// declared: the call ends with an error that names the output, and nobody goes on with another number.
 impl IntoValue for u64 {
     const TYPE: ValueType = ValueType::Integer;
 
     fn into_value(self) -> Value {
-        Value::Integer(i64::try_from(self).unwrap_or(i64::MAX))
+        i64::try_from(self).map_or_else(|_| Value::Json(self.to_string()), Value::Integer)
     }
 }
 
@@ -373,6 +374,13 @@ mod tests {
         assert_eq!(f64::from_value(Value::Integer(3)), Ok(3.0));
         assert_eq!(Vec::<f64>::from_value(Value::Integers(vec![3])), Ok(vec![3.0]));
         assert!(i64::from_value(Value::Number(3.0)).is_err());
+    }
+
+    #[test]
+    fn a_number_past_the_integers_is_none_and_not_another() {
+        let largest = i64::MAX as u64;
+        assert_eq!(largest.into_value(), Value::Integer(i64::MAX));
+        assert_eq!((largest + 1).into_value(), Value::Json("9223372036854775808".into()));
     }
 
     #[test]

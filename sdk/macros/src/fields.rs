@@ -295,6 +295,12 @@ fn check(member: &Member<'_>) -> Result<()> {
             "a secret's default would stand in the component for all to read",
         ));
     }
+    if let Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) = default
+        && number.base10_digits().parse::<i64>().is_err()
+    {
+        let what = format!("the default is {}, expected at most {}", number.base10_digits(), i64::MAX);
+        return Err(Error::new(number.span(), what));
+    }
     if let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = default
         && !member.choices.is_empty()
         && !member.choices.iter().any(|choice| choice.value() == text.value())
@@ -314,7 +320,7 @@ mod tests {
     fn a_wrong_attribute_is_refused_with_what_would_be_right() {
         let long = "x".repeat(4097);
         let many = (0..201).map(|at| Ident::new(&format!("input_{at}"), Span::call_site()));
-        let cases: [(DeriveInput, &str); 13] = [
+        let cases: [(DeriveInput, &str); 14] = [
             (
                 parse_quote!(
                     enum In {
@@ -373,6 +379,15 @@ mod tests {
                     }
                 ),
                 "at least one text",
+            ),
+            (
+                parse_quote!(
+                    struct In {
+                        #[input(default = 9_223_372_036_854_775_808)]
+                        a: u64,
+                    }
+                ),
+                "the default is 9223372036854775808, expected at most 9223372036854775807",
             ),
             (
                 parse_quote!(

@@ -1,5 +1,7 @@
 //! An app's inputs and outputs as a playbook passes them, so that a test meets names, defaults and types too.
 
+use std::fmt::Display;
+
 use serde_json::{Map, Value as Json};
 
 use crate::app::Input;
@@ -66,20 +68,29 @@ pub(super) fn named(declared: &[Input], given: &Json) -> Result<Vec<NamedValue>,
 /// Outputs as the JSON object a playbook's later steps see. Those not given are left out, bytes are lists of numbers.
 ///
 /// # Panics
-/// If a host would refuse them: a number is not finite.
+/// If a host would refuse them: a number is not finite, or a whole one has more than 64 bits, signed.
 #[must_use]
 #[track_caller]
-pub fn outputs(given: impl Outputs) -> Json {
+pub fn outputs<O: Outputs>(given: O) -> Json {
+    let declared = O::describe();
+    let is_integer = |name: &str| {
+        declared.iter().any(|output| output.name == name && output.value_type == ValueType::Integer)
+    };
     let given = given.write();
-    if let Some((name, number)) = given.iter().find_map(|NamedValue { name, value }| {
+    for NamedValue { name, value } in &given {
+        let refused = |found: &dyn Display, expected: &str| -> ! {
+            panic!("the host refuses the outputs: {name} is {found}, expected {expected}")
+        };
         let numbers = match value {
             Value::Number(number) => std::slice::from_ref(number),
             Value::Numbers(numbers) => numbers,
+            // So a `u64` is written that is no integer of the contract.
+            Value::Json(number) if is_integer(name) => refused(number, "at most 9223372036854775807"),
             _ => &[],
         };
-        numbers.iter().find(|number| !number.is_finite()).map(|number| (name, number))
-    }) {
-        panic!("the host refuses the outputs: {name} is {number}, expected a finite number");
+        if let Some(number) = numbers.iter().find(|number| !number.is_finite()) {
+            refused(number, "a finite number");
+        }
     }
     let given = given.into_iter().filter_map(|NamedValue { name, value }| Some((name, to_json(&value)?)));
     Json::Object(given.collect())
@@ -236,5 +247,15 @@ mod tests {
             shares: Vec<f64>,
         }
         let _ = outputs(Shared { shares: vec![1.0, f64::INFINITY] });
+    }
+
+    #[test]
+    #[should_panic(expected = "id is 9223372036854775808, expected at most 9223372036854775807")]
+    fn a_whole_number_past_the_integers_is_no_output() {
+        #[derive(Outputs)]
+        struct Created {
+            id: Option<u64>,
+        }
+        let _ = outputs(Created { id: Some(1 << 63) });
     }
 }

@@ -25,4 +25,10 @@ struct Chosen {
     letter: String,
 }
 
+#[derive(Inputs)]
+struct Large {
+    #[input(default = 9_223_372_036_854_775_808)] //~ the default is 9223372036854775808, expected at most 9223372036854775807
+    times: u64,
+}
+
 fn main() {}
