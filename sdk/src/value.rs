@@ -124,7 +124,11 @@ pub struct Json<T>(pub T);
 /// ```
 ///
 /// A variant without an attribute is its name in kebab-case.
-#[diagnostic::on_unimplemented(message = "`{Self}` is not a choice", note = "add #[derive(Choice)] to it")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is neither a choice nor what else a list may hold",
+    note = "a list is a Vec of String, i64, f64, Binary, KeyValue, Entity, or of an enum with #[derive(Choice)]",
+    note = "bytes are a Binary, other whole numbers a Vec<i64>, f32 a Vec<f64>; a list of anything else is Json<Vec<_>>"
+)]
 pub trait Choice: Copy + 'static {
     /// Every case with its text, in the order they are offered.
     const CASES: &'static [(&'static str, Self)];
