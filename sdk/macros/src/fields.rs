@@ -1,6 +1,8 @@
 //! `#[derive(Inputs)]`, `#[derive(Outputs)]` and `#[derive(Settings)]`: a struct's fields become what a role takes and
 //! gives.
 
+use std::collections::HashSet;
+
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
@@ -264,6 +266,11 @@ fn member<'a>(field: &'a Field, attribute: &str) -> Result<Member<'a>> {
                 if member.choices.is_empty() {
                     return Err(meta.error("`choices` names at least one text"));
                 }
+                let mut known = HashSet::new();
+                if let Some(again) = member.choices.iter().find(|choice| !known.insert(choice.value())) {
+                    let what = format!("there is a choice {:?} already", again.value());
+                    return Err(Error::new(again.span(), what));
+                }
             } else {
                 let known = match (takes_more, takes_secret) {
                     (_, true) => "name, help, default, choices or secret",
@@ -320,7 +327,7 @@ mod tests {
     fn a_wrong_attribute_is_refused_with_what_would_be_right() {
         let long = "x".repeat(4097);
         let many = (0..201).map(|at| Ident::new(&format!("input_{at}"), Span::call_site()));
-        let cases: [(DeriveInput, &str); 14] = [
+        let cases: [(DeriveInput, &str); 15] = [
             (
                 parse_quote!(
                     enum In {
@@ -379,6 +386,15 @@ mod tests {
                     }
                 ),
                 "at least one text",
+            ),
+            (
+                parse_quote!(
+                    struct In {
+                        #[input(choices("a", "b", "a"))]
+                        a: String,
+                    }
+                ),
+                "there is a choice \"a\" already",
             ),
             (
                 parse_quote!(
