@@ -20,9 +20,23 @@ pub(crate) fn expand(arguments: &RoleArguments, function: &ItemFn) -> Result<Tok
     let (given, call) = (Ident::new("inputs", site), Ident::new("call", site));
     let (host, inputs, call_argument) = match parameters[..] {
         [host, inputs] => (host, inputs, None),
-        [host, declared, inputs] => (host, inputs, Some(quote_spanned!(declared.span()=> #call,))),
+        [host, declared, inputs] => {
+            if !matches!(declared, Type::Reference(_)) {
+                let what = format!("an app takes one struct, with a field for each input; {SHAPE}");
+                return Err(Error::new_spanned(declared, what));
+            }
+            (host, inputs, Some(quote_spanned!(declared.span()=> #call,)))
+        }
         _ => return Err(Error::new_spanned(&function.sig, SHAPE)),
     };
+    if !matches!(host, Type::Reference(_)) {
+        let what = format!("the host comes first, and is lent: `host: &impl …`; {SHAPE}");
+        return Err(Error::new_spanned(host, what));
+    }
+    if let Type::Reference(lent) = inputs {
+        let what = format!("the inputs come last, and are given, without the `&`; {SHAPE}");
+        return Err(Error::new_spanned(lent, what));
+    }
     let ReturnType::Type(_, returned) = &function.sig.output else {
         return Err(Error::new(name.span(), SHAPE));
     };
@@ -98,7 +112,10 @@ fn types(function: &ItemFn) -> Result<Vec<&Type>> {
     for parameter in &function.sig.inputs {
         match parameter {
             FnArg::Typed(parameter) => types.push(&*parameter.ty),
-            receiver => return Err(Error::new_spanned(receiver, SHAPE)),
+            receiver => {
+                let what = format!("an app is a function of its own, outside of any impl; {SHAPE}");
+                return Err(Error::new_spanned(receiver, what));
+            }
         }
     }
     Ok(types)
@@ -147,7 +164,7 @@ mod tests {
             ),
         ];
         for case in &cases {
-            assert_eq!(message(case), SHAPE);
+            assert!(message(case).ends_with(SHAPE), "{}", message(case));
         }
     }
 
