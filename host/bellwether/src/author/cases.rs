@@ -96,15 +96,48 @@ impl fmt::Display for Given {
 pub(super) fn read(path: &Path) -> Result<Vec<Case>, Failure> {
     let wrong = |error: &dyn fmt::Display| Failure::Usage(format!("{}: {error}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|error| wrong(&error))?;
-    let File { case } = toml::from_str(&text).map_err(|error| wrong(&error))?;
+    let File { case } = toml::from_str(&text).map_err(|error| wrong(&in_words(&text, &error)))?;
     for (number, case) in case.iter().enumerate() {
         let place = |error: String| wrong(&format!("case {} ({:?}): {error}", number + 1, case.name));
-        case.given().and(case.instant()).map_err(place)?;
+        case.check().map_err(place)?;
     }
     Ok(case)
 }
 
+/// What is wrong with a file that does not read. What the reader says of a number that is too large is about its own
+/// types.
+fn in_words(text: &str, error: &toml::de::Error) -> String {
+    let place = error.span().and_then(|span| Some((text.get(..span.start)?, text.get(span)?)));
+    let Some((before, number)) = place.filter(|(_, found)| is_too_large(found)) else {
+        return error.to_string();
+    };
+    let line = before.matches('\n').count() + 1;
+    let (name, _) = before.rsplit_once('=').unwrap_or_default();
+    let is_part = |part: char| part.is_alphanumeric() || matches!(part, '_' | '-' | '.');
+    let name = name.trim_end().trim_end_matches(['"', '\'']).rsplit(|part| !is_part(part)).next();
+    let (name, least, most) = (name.unwrap_or_default(), i64::MIN, i64::MAX);
+    format!("line {line}: {name} is {number}, expected a number of 64 bits, from {least} to {most}")
+}
+
+/// Whether it is a whole number and has more than 64 bits.
+fn is_too_large(text: &str) -> bool {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let is_whole = digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_');
+    is_whole && !digits.is_empty() && text.replace('_', "").parse::<i64>().is_err()
+}
+
 impl Case {
+    /// Whether it can be run, and says what it is about.
+    fn check(&self) -> Result<(), String> {
+        self.given()?;
+        self.instant()?;
+        self.role.check_end()?;
+        if self.name.trim().is_empty() {
+            return Err(format!("name is {:?}, expected a sentence on what holds", self.name));
+        }
+        Ok(())
+    }
+
     /// What it gives the plugin.
     pub(super) fn given(&self) -> Result<Given, String> {
         if let Some(name) = self.unknown.keys().next() {
@@ -289,6 +322,19 @@ mod tests {
             ("[[case]]\npoints = [1]\nhorizon = 1\nstatus = 404", "status says nothing of a forecaster"),
             ("[[case]]\npoints = [1]\nexpected = [1]", "expected says nothing of a detector"),
             ("[[case]]\ninputs = {}\nsettings = { a = 1 }", "settings says nothing of an app"),
+            ("[[case]]\ninputs = {}", "case 1 (\"\"): name is \"\", expected a sentence on what holds"),
+            (
+                "[[case]]\nname = \"a\"\nnotification = {}\nends = \"finished\"",
+                "ends is \"finished\", expected one of send, done, retry, fail, gone",
+            ),
+            (
+                "[[case]]\nname = \"a\"\n[case.inputs]\nlimits = { most = [1, 18446744073709551616] }",
+                "line 4: most is 18446744073709551616, expected a number of 64 bits, from -9223372036854775808 to",
+            ),
+            (
+                "[[case]]\npoints = [1]\nstep_ms = -9_223_372_036_854_775_809",
+                "line 3: step_ms is -9_223_372_036_854_775_809, expected a number of 64 bits",
+            ),
         ] {
             std::fs::write(&path, text).unwrap();
             let Err(Failure::Usage(message)) = read(&path) else { panic!("{text} was taken") };

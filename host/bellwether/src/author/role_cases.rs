@@ -65,6 +65,21 @@ pub(super) struct RoleCase {
     pub(super) expected: Option<Vec<f64>>,
 }
 
+/// How an exchange can end: what [`end`] calls its last step.
+const ENDS: [&str; 5] = ["send", "done", "retry", "fail", "gone"];
+
+impl RoleCase {
+    /// Whether an exchange can end as it says.
+    pub(super) fn check_end(&self) -> Result<(), String> {
+        match self.ends.as_deref() {
+            Some(ends) if !ENDS.contains(&ends) => {
+                Err(format!("ends is {ends:?}, expected one of {}", ENDS.join(", ")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// What a role came to: what is told, and what is not as it should be.
 pub(super) type Outcome = (Value, Vec<String>);
 
