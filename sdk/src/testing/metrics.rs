@@ -1,9 +1,9 @@
 //! Metrics in memory, with their intervals in UTC.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Display;
 
 use super::calendar::{next, start};
+use super::entry::{self, Sample, check_key, invalid};
 use super::wrong;
 use crate::Timestamp;
 use crate::metrics::{
@@ -11,9 +11,8 @@ use crate::metrics::{
     MetricReference, Point, Samples, SeriesValues, Written,
 };
 
-/// Values the host gives in one answer, and samples it takes in one write: its own words and numbers, of `host/metrics`.
+/// Values the host gives in one answer: its own words and numbers, of `host/metrics`.
 const LARGEST_ANSWER: usize = 100_000;
-const LARGEST_WRITE: usize = 10_000;
 
 /// Metrics by id, each with its samples by series and interval, as they came.
 #[derive(Debug, Default)]
@@ -23,13 +22,6 @@ pub(super) struct Metrics {
 }
 
 type Series = BTreeMap<Timestamp, Vec<Sample>>;
-
-#[derive(Clone, Copy, Debug)]
-struct Sample {
-    time: Timestamp,
-    value: f64,
-    weight: f64,
-}
 
 impl Metrics {
     pub(super) fn get(&self, reference: &MetricReference) -> Result<&Metric, MetricError> {
@@ -98,35 +90,57 @@ impl Metrics {
 
     /// All of the entries, or none.
     pub(super) fn write(&mut self, entries: &[Samples], now: Timestamp) -> Result<Vec<Written>, MetricError> {
-        for (index, entry) in entries.iter().enumerate() {
-            for (place, time) in entry.times.iter().enumerate() {
-                let field = || format!("samples[{index}].times[{place}]");
-                wrong::instant(*time, field).map_err(MetricError::Invalid)?;
-            }
-        }
-        let longest =
-            |entry: &Samples| entry.times.len().max(entry.values.len()).max(entry.weights.len()).max(1);
-        if entries.iter().map(longest).sum::<usize>() > LARGEST_WRITE {
-            return Err(MetricError::Limit(format!("at most {LARGEST_WRITE} samples in one write")));
-        }
+        entry::check_all(entries)?;
         let mut checked = Vec::with_capacity(entries.len());
-        for (index, entry) in entries.iter().enumerate() {
+        for (number, entry) in entries.iter().enumerate() {
             let metric = self.get(&entry.metric)?;
-            checked.push((metric.id, samples_of(index, entry, &metric.definition, now)?));
+            checked.push((metric.id, entry::samples(number, entry, &metric.definition, now)?));
         }
-        let mut written = Vec::with_capacity(entries.len());
+        self.check_sums(entries, &checked)?;
+        let mut intervals = Vec::with_capacity(entries.len());
         for (entry, (id, samples)) in entries.iter().zip(checked) {
             let (metric, series) = self.metrics.get_mut(&id).expect("it was found");
-            let Definition { data_type, interval, .. } = metric.definition;
+            let interval = metric.definition.interval;
             let series = series.entry(entry.key.clone()).or_default();
             let last = samples.last().expect("an entry has a sample").time;
             for sample in samples {
                 series.entry(start(interval, sample.time)).or_default().push(sample);
             }
-            let interval_start = start(interval, last);
-            written.push(Written { interval_start, value: value(data_type, &series[&interval_start]) });
+            intervals.push((id, &entry.key, start(interval, last)));
         }
-        Ok(written)
+        let written = intervals.into_iter().map(|(id, key, interval_start)| {
+            let (metric, series) = &self.metrics[&id];
+            let value = value(metric.definition.data_type, &series[key][&interval_start]);
+            Written { interval_start, value }
+        });
+        Ok(written.collect())
+    }
+
+    /// Refuses what leads to a sum that no double holds, where the sum is the value; blames the sample that weighs most.
+    fn check_sums(&self, entries: &[Samples], checked: &[(u64, Vec<Sample>)]) -> Result<(), MetricError> {
+        let mut sums = BTreeMap::new();
+        for (number, (entry, (id, samples))) in entries.iter().zip(checked).enumerate() {
+            let (Metric { definition, .. }, stored) = &self.metrics[id];
+            for sample in samples.iter().filter(|_| definition.data_type == DataType::Sum) {
+                let at = start(definition.interval, sample.time);
+                let before = || stored.get(&entry.key)?.get(&at).map(|before| value(DataType::Sum, before));
+                let (sum, most) = sums
+                    .entry((id, &entry.key, at))
+                    .or_insert_with(|| (before().unwrap_or_default(), (number, 0.0_f64)));
+                *sum += sample.value;
+                if sample.value.abs() > most.1.abs() {
+                    *most = (number, sample.value);
+                }
+            }
+        }
+        match sums.into_values().find(|(sum, _)| !sum.is_finite()) {
+            Some((_, (number, value))) => {
+                let expected =
+                    "a value that keeps the sum of its interval within the range of a double, ±1.8e308";
+                Err(invalid(format!("samples[{number}].values"), value, expected))
+            }
+            None => Ok(()),
+        }
     }
 
     pub(super) fn query(&self, query: &IntervalQuery) -> Result<Vec<SeriesValues>, MetricError> {
@@ -199,70 +213,6 @@ fn points(series: &Series, definition: &Definition, query: &IntervalQuery) -> Ve
     points
 }
 
-/// An entry's samples, each checked.
-fn samples_of(
-    index: usize,
-    entry: &Samples,
-    definition: &Definition,
-    now: Timestamp,
-) -> Result<Vec<Sample>, MetricError> {
-    let wrong = |field: &str, value: &dyn Display, expected: &str| {
-        Err(invalid(format!("samples[{index}].{field}"), value, expected))
-    };
-    let Definition { name, data_type, keyed, .. } = definition;
-    match &entry.key {
-        None if *keyed => return wrong("key", &"", &format!("a key: the metric {name:?} is keyed")),
-        Some(key) if !keyed => {
-            return wrong("key", key, &format!("no key: the metric {name:?} is not keyed"));
-        }
-        Some(key) => check_key(&format!("samples[{index}].key"), key)?,
-        None => {}
-    }
-    if entry.values.is_empty() && *data_type != DataType::Count {
-        return wrong("values", &"", &format!("a number: the metric {name:?} is of type {data_type}"));
-    }
-    let (length, of) = match (entry.values.len(), entry.times.len()) {
-        (0, 0) => (1, "sample"),
-        (0, times) => (times, "time"),
-        (values, _) => (values, "value"),
-    };
-    for (field, given) in [("times", entry.times.len()), ("weights", entry.weights.len())] {
-        if given != 0 && given != length {
-            let expected = format!("none, or one for each {of}: {length}");
-            return wrong(field, &format!("{given} {field}"), &expected);
-        }
-    }
-    let mut samples = Vec::with_capacity(length);
-    for place in 0..length {
-        let time = entry.times.get(place).copied().unwrap_or(now);
-        let value = entry.values.get(place).copied().unwrap_or(1.0);
-        let weight = entry.weights.get(place).copied().unwrap_or(1.0);
-        if !value.is_finite() {
-            return wrong(&format!("values[{place}]"), &value, "a finite number");
-        }
-        let weights = format!("weights[{place}]");
-        if !(weight.is_finite() && weight > 0.0) {
-            return wrong(&weights, &weight, "a finite number above 0");
-        }
-        if *data_type == DataType::Average && !(value * weight).is_finite() {
-            return wrong(&weights, &weight, "a weight whose product with the value is within ±1.8e308");
-        }
-        samples.push(Sample { time, value, weight });
-    }
-    Ok(samples)
-}
-
-fn check_key(field: &str, key: &str) -> Result<(), MetricError> {
-    match key.chars().count() {
-        1..=200 => Ok(()),
-        _ => Err(invalid(field, key, "1 to 200 characters")),
-    }
-}
-
-fn invalid(field: impl Into<String>, value: impl Display, expected: &str) -> MetricError {
-    MetricError::Invalid(wrong::field(field, value, expected))
-}
-
 /// What an interval's samples amount to. Of samples at one time the later written is the later one.
 fn value(data_type: DataType, samples: &[Sample]) -> f64 {
     let values = samples.iter().map(|sample| sample.value);
@@ -306,48 +256,26 @@ mod tests {
     }
 
     #[test]
-    fn samples_that_no_host_takes_are_refused_in_its_words() {
+    fn each_entry_is_told_its_intervals_value_with_the_whole_write() {
         let host = MemoryHost::new();
-        for (name, data_type) in
-            [("sum", DataType::Sum), ("count", DataType::Count), ("mean", DataType::Average)]
-        {
-            host.define(&Definition::new(name, data_type, Interval::Daily)).expect("new");
-        }
-        host.define(&Definition::new("keyed", DataType::Sum, Interval::Daily).keyed()).expect("new");
-        let of = |metric: &str| Samples::of(metric);
-        let sum = || of("sum").value(1.0);
-        for (samples, told) in [
-            (of("sum"), "values is \"\", expected a number: the metric \"sum\" is of type sum"),
-            (of("sum").value(f64::NAN), "values[0] is \"NaN\", expected a finite number"),
-            (sum().weight(0.0), "weights[0] is \"0\", expected a finite number above 0"),
-            (
-                sum().weight(1.0).weight(1.0),
-                "weights is \"2 weights\", expected none, or one for each value: 1",
-            ),
-            (
-                sum().value(1.0).at(Timestamp::MIN),
-                "times is \"1 times\", expected none, or one for each value: 2",
-            ),
-            (
-                sum().at(Timestamp::from_milliseconds(i64::MAX)),
-                "times[0] is \"9223372036854775807\", expected milliseconds since 1970 of an instant from \
-                 0001-01-01T00:00:00Z to 9999-12-30T22:00:00Z",
-            ),
-            (
-                of("mean").value(f64::MAX).weight(2.0),
-                "weights[0] is \"2\", expected a weight whose product with the value is within ±1.8e308",
-            ),
-            (of("count").key("k"), "key is \"k\", expected no key: the metric \"count\" is not keyed"),
-            (of("keyed").value(1.0), "key is \"\", expected a key: the metric \"keyed\" is keyed"),
-            (of("keyed").value(1.0).key(""), "key is \"\", expected 1 to 200 characters"),
-        ] {
-            let error = host.write_one(samples).expect_err(told);
-            assert_eq!(error.to_string(), format!("samples[0].{told}"));
-        }
-        assert_eq!(host.write_one(of("count")).map(|written| written.value), Ok(1.0));
-        assert_eq!(host.write_one(of("none").value(1.0)), Err(MetricError::UnknownMetric("none".into())));
-        let many = (0..=LARGEST_WRITE).map(|_| sum());
-        assert_eq!(host.write(many), Err(MetricError::Limit("at most 10000 samples in one write".into())));
+        host.define(&Definition::new("m", DataType::Sum, Interval::Daily)).expect("new");
+        let written = host.write([1.0, 2.0].map(|value| Samples::of("m").value(value))).expect("written");
+        assert_eq!(written.iter().map(|entry| entry.value).collect::<Vec<_>>(), [3.0, 3.0]);
+    }
+
+    #[test]
+    fn a_sum_that_no_double_holds_is_refused_whole() {
+        let host = MemoryHost::new();
+        host.define(&Definition::new("m", DataType::Sum, Interval::Daily)).expect("new");
+        let of = |value: f64| Samples::of("m").value(value);
+        host.write_one(of(f64::MAX)).expect("written");
+        let refused = host.write([of(1.0), of(1e308)]).expect_err("it is too much").to_string();
+        let expected = "a value that keeps the sum of its interval within the range of a double, ±1.8e308";
+        assert!(
+            refused.starts_with("samples[1].values is \"1000") && refused.ends_with(expected),
+            "{refused}"
+        );
+        assert_eq!(host.value("m", None), Ok(Some(f64::MAX)), "nothing of it was written");
     }
 
     #[test]

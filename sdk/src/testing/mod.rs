@@ -31,6 +31,7 @@ mod alerts;
 mod app;
 mod calendar;
 mod client;
+mod entry;
 mod formatter;
 mod http;
 mod matching;
