@@ -370,7 +370,11 @@ fn bad_input_is_refused_by_field_value_and_what_would_be_right() {
         (plain, r#"{"value":1,"weight":-1}"#.into(), "weight is -1, expected a number above 0".into()),
         (plain, r#"{"value":1,"weight":0}"#.into(), "weight is 0, expected a number above 0".into()),
         (plain, r#"{"value":1,"weight":"heavy"}"#.into(), "weight is \"heavy\", expected a number".into()),
-        (plain, r#"{"value":1,"name":"a"}"#.into(), "name is \"a\", expected none".into()),
+        (
+            plain,
+            r#"{"value":1,"name":"a"}"#.into(),
+            "name is \"a\", expected no key: the metric \"plain\" is not keyed".into(),
+        ),
         (keyed, r#"{"value":1}"#.into(), "name is missing, expected the key to add to".into()),
         (
             keyed,
