@@ -93,12 +93,14 @@ async fn round(
     remember(granted, present(client, &name).await?);
     remember(granted, work.grants.clone());
     let grants = complete(&inspection, &asked(granted, &inspection), Otherwise::Unscoped)?;
-    let mut query: Vec<_> = grants.iter().map(|grant| ("grant", grant.to_string())).collect();
+    let grants: Vec<String> = grants.iter().map(ToString::to_string).collect();
+    let told = if grants.is_empty() { "nothing".to_owned() } else { grants.join(", ") };
+    let mut query: Vec<_> = grants.into_iter().map(|grant| ("grant", grant)).collect();
     query.push(("replace", "true".to_owned()));
     let body = Body::Bytes("application/wasm", bytes);
     let installed = client.write(Method::POST, &["v1", "plugins"], &query, body).await?;
     let version = output::cell(installed.get("version"));
-    output::print(&format!("{name} {version} is installed, {} bytes\n", inspection.size))?;
+    output::print(&format!("{name} {version} is installed, {} bytes, granted {told}\n", inspection.size))?;
     if let Some(playbook) = &work.playbook {
         let path = ["v1", "playbooks", playbook.as_str(), "runs"];
         let body = Body::Json(json!({ "inputs": work.inputs }));

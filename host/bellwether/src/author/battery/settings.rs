@@ -51,10 +51,16 @@ pub(super) fn likely(input: &Input) -> Value {
     }
 }
 
-/// Values of a declared type that are allowed and hardly right.
+/// Values of a declared type that are allowed and hardly right; every choice of those there are, as the host lets no other
+/// through.
 pub(super) fn odd_values(input: &Input) -> Vec<Value> {
-    if !input.choices.is_empty() || input.secret {
+    if input.secret {
         return Vec::new();
+    }
+    if !input.choices.is_empty() {
+        let lists = input.value_type == ValueType::Texts;
+        let each = input.choices.iter().map(|choice| if lists { json!([choice]) } else { json!(choice) });
+        return each.chain(lists.then(|| json!(input.choices))).chain(lists.then(|| json!([]))).collect();
     }
     let long = "é🦙\u{202e}\"\\ ".repeat(2_000);
     match input.value_type {
@@ -92,4 +98,21 @@ pub(super) fn odd(declared: &[Input], settings: &Map<String, Value>) -> Vec<(Str
 pub(super) fn read(declared: &[Input], settings: &Map<String, Value>) -> Result<Settings, String> {
     let help = |error: FieldError| format!("{error}; give it with --setting");
     Settings::read(declared, settings).map_err(help)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_choice_is_tried_and_no_secret_is_made_odd() {
+        let coloured = |value_type| Input {
+            choices: vec!["red".into(), "green".into()],
+            ..Input::new("colour", value_type)
+        };
+        assert_eq!(odd_values(&coloured(ValueType::Text)), [json!("red"), json!("green")]);
+        let lists = [json!(["red"]), json!(["green"]), json!(["red", "green"]), json!([])];
+        assert_eq!(odd_values(&coloured(ValueType::Texts)), lists);
+        assert!(odd_values(&Input { secret: true, ..Input::new("token", ValueType::Text) }).is_empty());
+    }
 }
