@@ -120,7 +120,7 @@ Examples:
         /// Its name or id
         playbook: String,
     },
-    /// Delete a playbook; its runs stay
+    /// Delete a playbook; its runs at work are cancelled, those that ended stay
     #[command(after_help = "\
 Example:
   bellwether playbook delete count-pushes

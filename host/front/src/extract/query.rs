@@ -1,7 +1,7 @@
 //! A query string read into a type that names every parameter there is.
 
 use axum::extract::FromRequestParts;
-use bellwether_kernel::reading;
+use bellwether_kernel::{FieldError, reading};
 use http::request::Parts;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -39,7 +39,12 @@ fn read<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
         let value = |field: &str| {
             pairs.into_iter().find(|(name, _)| name == field).map(|(_, value)| value.into_owned())
         };
-        let field = reading::field_error("query", &path, &error.into_inner().to_string(), value);
+        let given: Vec<_> = pairs.filter(|(name, _)| *name == path).map(|(_, value)| value).collect();
+        let field = if given.len() > 1 {
+            FieldError::new(&path, given.join(", "), "one value")
+        } else {
+            reading::field_error("query", &path, &error.into_inner().to_string(), value)
+        };
         Problem::invalid(format!("the query parameter {field}")).field(field)
     })
 }
@@ -64,7 +69,11 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named_with_its_value() {
-        for (query, field, value) in [("limit=many", "limit", "many"), ("limits=3", "limits", "3")] {
+        for (query, field, value) in [
+            ("limit=many", "limit", "many"),
+            ("limits=3", "limits", "3"),
+            ("limit=2&limit=3", "limit", "2, 3"),
+        ] {
             let problem = read::<Asked>(query).unwrap_err();
             let body: serde_json::Value = serde_json::from_slice(&problem.body("r")).unwrap();
             assert_eq!(
