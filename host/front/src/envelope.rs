@@ -1,5 +1,5 @@
 //! What surrounds every request, in one layer: its id and span, the limit on requests at once, the limit on time,
-//! panics, problem bodies, counters.
+//! panics, bodies nobody reads, problem bodies, counters.
 //!
 //! One layer and one allocation, where a tower of ready-made ones would cost each request several: the native write
 //! is measured against a bare route.
@@ -26,7 +26,7 @@ use crate::problem::{Problem, ProblemKind};
 use crate::request_id::{self, RequestIds};
 use crate::services::{Services, Shared};
 use crate::telemetry::RouteMeters;
-use crate::{redact, webhooks};
+use crate::{redact, unread, webhooks};
 
 /// What a request is counted under where it matched no route.
 const UNMATCHED: &str = "none";
@@ -71,7 +71,7 @@ where
         let services = Arc::clone(&self.services);
         let seen = Seen::of(&services, &request);
         // Nothing of the request is done before the future is polled.
-        let answer = self.inner.call(request);
+        let answer = self.inner.call(unread::taken_whole(request));
         Box::pin(async move { Ok(seen.answer(&services, answer).await) })
     }
 }

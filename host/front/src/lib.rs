@@ -20,6 +20,7 @@ mod request_id;
 mod services;
 mod settings;
 mod telemetry;
+mod unread;
 mod webhooks;
 
 use std::sync::Arc;
