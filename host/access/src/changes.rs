@@ -104,7 +104,7 @@ impl Access {
     }
 
     /// Makes a key stop working at once, and forgets its signing secret. The last working admin key of an
-    /// organisation, or the last of the operator, is refused. A key that is revoked already stays as it is.
+    /// organisation, or the last of the operator, is refused, and so is one that outlasts all others. A key that is revoked already stays as it is.
     ///
     /// # Errors
     /// [`AccessError::Unknown`], also for a key of somebody else; [`AccessError::Refused`]; the store's.
@@ -305,16 +305,16 @@ impl Inner {
         }
     }
 
-    /// Refuses to revoke the last key that works and may make others.
+    /// Refuses to revoke the last key that works and may make others: one that ends sooner does not stand in for it.
     fn check_somebody_stays(&self, entry: &Entry, now: Timestamp) -> Result<(), AccessError> {
         let leads = |entry: &Entry| entry.stored.in_charge() && entry.stored.works(now);
+        let end = |entry: &Entry| entry.stored.expires.unwrap_or(Timestamp::MAX);
         let directory = self.directory.read();
-        let another = || {
-            directory
-                .keys_of(entry.stored.owner())
-                .any(|other| leads(other) && other.stored.id != entry.stored.id)
+        let others = || {
+            let keys = directory.keys_of(entry.stored.owner());
+            keys.filter(|other| leads(other) && other.stored.id != entry.stored.id)
         };
-        if !leads(entry) || another() {
+        if !leads(entry) || others().any(|other| end(other) >= end(entry)) {
             return Ok(());
         }
         let whose = if entry.stored.organisation.is_some() {
@@ -323,9 +323,16 @@ impl Inner {
             "operator key"
         };
         let (name, id) = (&entry.stored.name, &entry.stored.id);
-        Err(AccessError::Refused(format!(
-            "{name:?} ({id}) is the last working {whose}: make another one first"
-        )))
+        Err(AccessError::Refused(match others().max_by_key(|other| end(other)) {
+            None => format!("{name:?} ({id}) is the last working {whose}: make another one first"),
+            Some(other) => {
+                let (until, next) = (end(other), &other.stored.name);
+                format!(
+                    "{name:?} ({id}) is the last {whose} that works beyond {until}, when {next:?} expires: make \
+                     one that lasts first"
+                )
+            }
+        }))
     }
 }
 

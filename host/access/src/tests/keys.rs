@@ -165,9 +165,12 @@ async fn the_last_in_charge_cannot_be_revoked() {
         assert_eq!(access.key(owner, id).unwrap().revoked, None);
     }
 
-    // One that no longer works does not count, and can itself be revoked.
+    // One that ends sooner does not stand in: in a second nobody would be in charge.
     let expiring = NewKey { expires: Some(seconds(START + 1)), ..key("short", Role::Admin) };
     let short = access.create_key("host", acme, expiring).await.unwrap().key.id;
+    let refused = access.revoke_key("host", Some(acme), &admin).await.unwrap_err().to_string();
+    assert!(refused.ends_with("when \"short\" expires: make one that lasts first"), "{refused}");
+    // One that no longer works does not count, and can itself be revoked.
     fixture.clock.advance(1000);
     assert!(matches!(access.revoke_key("host", Some(acme), &admin).await, Err(AccessError::Refused(_))));
     access.revoke_key("host", Some(acme), &short).await.unwrap();
