@@ -197,7 +197,21 @@ impl Inner {
         self.randomness.fill(&mut chance);
         let count = self.audit_number.fetch_add(1, Ordering::Relaxed);
         let number = u64::from(count) << 32 | u64::from(u32::from_be_bytes(chance));
-        batch.put(rows::audit(scope).signed(time.as_milliseconds()).number(number), encode(&entry));
+        let row = |scope| rows::audit(scope).signed(time.as_milliseconds()).number(number);
+        batch.put(row(scope), encode(&entry));
+        // What the operator does in an organisation stands in both logs: the organisation's may be its admin's to read, and
+        // the operator's is asked who did what on this host.
+        if let AuditScope::Organisation(id) = scope
+            && self.is_operator(&entry.actor)
+        {
+            let mut entry = entry;
+            entry.details.insert(0, ("organisation".into(), id.to_string()));
+            batch.put(row(AuditScope::Host), encode(&entry));
+        }
+    }
+
+    fn is_operator(&self, actor: &str) -> bool {
+        actor.parse().is_ok_and(|id| self.key(None, &id).is_ok())
     }
 }
 

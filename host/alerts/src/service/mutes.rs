@@ -45,7 +45,7 @@ impl Alerts {
             created_by: principal.key_name.clone(),
         };
         rows::put(&mut batch, rows::mute(organisation, id), encode(&mute))?;
-        self.audit(&mut batch, principal, "mute.create", &id.to_string(), &[("reason", mute.reason.clone())]);
+        self.audit(&mut batch, principal, "mute.create", &id.to_string(), &told(&mute));
         self.store.commit(batch).await?;
         Ok(mute)
     }
@@ -82,7 +82,7 @@ impl Alerts {
             .check(self.clock.now())?;
         let mut batch = Batch::new();
         batch.require(key.clone(), Precondition::ValueIs(stored)).put(key, encode(&mute));
-        self.audit(&mut batch, principal, "mute.change", &id.to_string(), &[]);
+        self.audit(&mut batch, principal, "mute.change", &id.to_string(), &told(&mute));
         self.store.commit(batch).await?;
         Ok(mute)
     }
@@ -144,4 +144,15 @@ impl Alerts {
         let rows = self.store.scan(range, Direction::Forward, 2 * limits::MUTES).await?;
         rows.iter().map(|(_, row)| Ok(decode(row)?)).collect()
     }
+}
+
+/// What the audit log keeps of a mute: once it is deleted, nothing else does.
+fn told(mute: &Mute) -> [(&'static str, String); 3] {
+    let scope = if mute.scope.is_everything() {
+        "everything".to_owned()
+    } else {
+        serde_json::to_string(&mute.scope).expect("names and texts are JSON")
+    };
+    let end = mute.end.map_or_else(|| "until it is deleted".to_owned(), |end| end.to_string());
+    [("scope", scope), ("end", end), ("reason", mute.reason.clone())]
 }

@@ -1,5 +1,7 @@
 //! Mutes, acknowledgements, and telling again.
 
+use bellwether_access::{AuditFilter, AuditScope};
+
 use super::*;
 
 impl World {
@@ -259,4 +261,27 @@ async fn recipients_are_those_of_the_opening() {
     let channels: Vec<Json> =
         world.told_whole().await.iter().flatten().map(|line| line["channels"][0].clone()).collect();
     assert_eq!(channels, ["mail", "mail", "pager"]);
+}
+
+#[tokio::test]
+async fn the_audit_log_keeps_what_a_mute_was_about_when_the_mute_is_gone() {
+    let world = World::new().await;
+    let tags = BTreeMap::from([("host".to_owned(), "a".to_owned())]);
+    for scope in [Scope::default(), Scope { tags, ..Scope::default() }] {
+        let mute = world.mute(scope, None, None).await;
+        world.alerts.delete_mute(&world.principal, mute.id).await.unwrap();
+    }
+    let (chance, host_key) = (SeededRandomness::new(2), HostKey::from_hex(&"5a".repeat(32)).unwrap());
+    let store = Arc::clone(&world.store);
+    let reader = Access::open(store, world.clock.clone(), Arc::new(chance), host_key).await.unwrap();
+    let filter = AuditFilter { action: Some("mute.create".into()), actor: None };
+    let log =
+        reader.audit_log(AuditScope::Organisation(OURS), &filter, &PageRequest::first(9)).await.unwrap();
+    let mut told: Vec<_> = log.items.into_iter().map(|entry| entry.details).collect();
+    told.sort();
+    let of = |scope: &str| {
+        let details = [("scope", scope), ("end", "until it is deleted"), ("reason", "work")];
+        Vec::from(details.map(|(name, text)| (name.to_owned(), text.to_owned())))
+    };
+    assert_eq!(told, [of("everything"), of(r#"{"monitors":[],"labels":{},"tags":{"host":"a"}}"#)]);
 }
