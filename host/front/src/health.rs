@@ -70,7 +70,8 @@ impl Readiness {
                 path.display()
             )
         });
-        let warnings = damaged.chain(broken_plugins(services)).collect();
+        let missing = services.plugins().missing_components(Owner::Host);
+        let warnings = damaged.chain(broken_plugins(services)).chain(missing).collect();
         Self { ready: reasons.is_empty(), reasons, warnings }
     }
 }

@@ -39,6 +39,17 @@ impl Plugins {
         Ok(lost)
     }
 
+    /// What of an owner's plugins runs from the cache alone, as its component's file is gone: with what to do about each.
+    /// Files are only looked for, not read.
+    #[must_use]
+    pub fn missing_components(&self, owner: Owner) -> Vec<String> {
+        let of_owner = self.table().installed().into_iter().filter(|installed| installed.owner == owner);
+        let missing = of_owner.filter(|installed| is_missing(&self.shared, installed));
+        missing
+            .map(|installed| format!("{}: {}", self.whose(&installed), lost(&self.shared, &installed)))
+            .collect()
+    }
+
     /// `plugin judge 1.0.0 of the organisation acme`.
     fn whose(&self, Installed { owner, name, version, .. }: &Installed) -> String {
         match owner {
@@ -70,17 +81,26 @@ pub(super) async fn read_component(shared: &Shared, digest: Digest) -> Result<By
     read.await.expect("reading an object does not panic")
 }
 
-/// Puts back what the binary carries of the components that are gone, also where their machine code is still in the cache.
+/// Puts back what the binary carries of the components that are gone, also where their machine code is still in the cache,
+/// and tells of the others.
 pub(super) async fn put_back(shared: &Shared, table: &Table) -> Result<(), PluginError> {
-    for installed in table.installed() {
-        let digest = installed.digest;
-        if carried(shared.services.bundled, digest).is_some()
-            && !shared.services.objects.path(&digest).exists()
-        {
-            read_component(shared, digest).await?;
+    for installed in table.installed().into_iter().filter(|installed| is_missing(shared, installed)) {
+        if carried(shared.services.bundled, installed.digest).is_some() {
+            read_component(shared, installed.digest).await?;
+        } else {
+            let (plugin, version, error) = (&installed.name, &installed.version, lost(shared, &installed));
+            tracing::warn!(plugin, version, %error, "a plugin runs only as long as it is in the cache");
         }
     }
     Ok(())
+}
+
+fn is_missing(shared: &Shared, installed: &Installed) -> bool {
+    installed.problem.is_none() && !shared.services.objects.path(&installed.digest).exists()
+}
+
+fn lost(shared: &Shared, installed: &Installed) -> PluginError {
+    PluginError::Lost(format!("{} is missing", shared.services.objects.path(&installed.digest).display()))
 }
 
 /// The one with this digest of what the binary carries.
@@ -146,6 +166,9 @@ mod tests {
         // Their machine code is in the cache.
         let plugins = house.plugins().await;
         assert!(plugins.get(Owner::Host, "own").unwrap().problem.is_none());
+        let missing = plugins.missing_components(Owner::Host);
+        assert_eq!(missing.len(), 1, "{missing:?}");
+        assert!(missing[0].starts_with("plugin own 1.0.0: the component "), "{missing:?}");
         assert_eq!(house.services.objects.list().unwrap(), [Digest::of(&probe("carried"))]);
         drop(plugins);
 
