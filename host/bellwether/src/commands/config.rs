@@ -17,7 +17,8 @@ Examples:
   BELLWETHER_STORE__CACHE_BYTES=67108864 bellwether config --json
 
 Takes what `bellwether serve` takes and prints each setting with where it comes from; secrets are not shown. \
-Settings, files they name and a host key that `serve` would not start with are refused, with what would be right.")]
+Settings and files they name that `serve` would not start with are refused, with what would be right, and so is a host \
+key that is missing or is none. Whether it is the store's own shows when the store is opened.")]
 pub(crate) struct Arguments {
     /// Where settings come from.
     #[command(flatten)]
