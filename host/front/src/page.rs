@@ -190,13 +190,32 @@ fn milliseconds(microseconds: u64) -> String {
     if microseconds < 10_000 { format!("{milliseconds:.2} ms") } else { format!("{milliseconds:.0} ms") }
 }
 
+/// The text as HTML. Marks that turn the direction of writing show as what they are: a tag's value is not to turn the words
+/// around it.
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => escaped.extend(character.escape_unicode()),
+            _ => escaped.push(character),
+        }
+    }
+    escaped
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_text_is_markup_or_turns_the_words_around_it() {
+        let shown = escaped("<b>\"a\"&\u{202e}\u{2067}مرحبا");
+        assert_eq!(shown, "&lt;b&gt;&quot;a&quot;&amp;\\u{202e}\\u{2067}مرحبا");
+    }
 
     #[test]
     fn the_page_loads_nothing_and_runs_nothing() {

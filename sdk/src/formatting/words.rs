@@ -97,27 +97,37 @@ pub fn moment(milliseconds: i64) -> String {
     format!("{} UTC", text.trim_end_matches('Z').replace('T', " "))
 }
 
-/// The text without control characters but line breaks: many services refuse them.
+/// Whether it turns the direction of writing of what follows: in a tag's value it would turn the words around it.
+fn turns(character: char) -> bool {
+    matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The text without control characters but line breaks, which many services refuse, and without marks that turn the
+/// direction of writing.
 #[must_use]
 pub fn clean(text: &str) -> String {
     text.replace("\r\n", "\n")
         .chars()
         .map(|character| if character == '\t' { ' ' } else { character })
-        .filter(|character| !character.is_control() || *character == '\n')
+        .filter(|character| (!character.is_control() || *character == '\n') && !turns(*character))
         .collect::<String>()
         .trim()
         .to_owned()
 }
 
-/// The text on one line: white space and control characters in a row are one space.
+/// The text on one line: white space and control characters in a row are one space, and so are marks that turn the direction
+/// of writing.
 ///
 /// ```
-/// assert_eq!(bellwether_sdk::formatting::one_line(" Disk\r\n  full\0 "), "Disk full");
+/// use bellwether_sdk::formatting::one_line;
+///
+/// assert_eq!(one_line(" Disk\r\n  full\0 "), "Disk full");
+/// assert_eq!(one_line("eth0 \u{202e}nwod si\u{202c}"), "eth0 nwod si");
 /// ```
 #[must_use]
 pub fn one_line(text: &str) -> String {
-    let words = text.split(|character: char| character.is_whitespace() || character.is_control());
-    words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+    let between = |character: char| character.is_whitespace() || character.is_control() || turns(character);
+    text.split(between).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// A key that is the same whenever it is made of the same text: the text itself if it has at most `most` characters, all

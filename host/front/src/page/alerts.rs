@@ -1,6 +1,7 @@
 //! The page at `/alerts`: what is open, which monitors look, what is muted, what the calendar says, which channels are told,
 //! what was not delivered. It asks for a key each time and changes nothing.
 
+use std::cmp::Reverse;
 use std::fmt::Write as _;
 
 use axum::extract::{Query, Request, State};
@@ -22,6 +23,10 @@ use crate::services::{Services, Shared};
 const FORM: usize = 4 << 10;
 /// Rows of each table; the API lists the rest.
 const ROWS: usize = 50;
+/// Open incidents among which the worst are found.
+const INCIDENTS: usize = 1_000;
+/// Breaches of one incident; those that go on come first.
+const BREACHES: usize = 20;
 /// As many mutes as an organisation can have: those that are over are left out only once they are read.
 const MUTES: usize = 1_000;
 const TITLE: &str = "Alerts";
@@ -82,20 +87,33 @@ async fn one(services: &Services, organisation: OrganisationId, id: &str) -> Res
         std::iter::once(known),
         false,
     );
+    let (monitor, message) = (escaped(&incident.monitor_name), escaped(&incident.message));
+    let _ = write!(body, "<p>Monitor {monitor}</p>\n<p class=\"said\">{message}</p>\n");
+    let breaches = alerts.incident_intervals(organisation, id, BREACHES).await?;
+    let more = breaches.len() == BREACHES;
+    let rows = breaches.iter().map(|breach| {
+        let lasted = breach.ended.map_or_else(String::new, |ended| format!(" to {}", moment(ended)));
+        let number = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
+        let peak = breach.upper.or(breach.lower).map(|beyond| beyond.peak);
+        let since = moment(breach.started) + &lasted;
+        [breach.series.clone(), since, number(breach.value), number(peak), number(breach.threshold)]
+    });
+    body += &table("Breaches", ["Series", "Since", "Value", "Peak", "Bound"], rows, more);
     let (offers, links) = alerts.offers(organisation, id).await?;
+    let columns = ["Name", "Label", "Does", "Clicks", "State"];
     let offers = offers.iter().map(|offer| {
         let state = if offer.running { "running" } else { "" };
         let (name, label) = (offer.action.name.clone(), offer.action.label().to_owned());
         let cells = [name, label, offer.action.target(), offer.clicks.to_string(), state.to_owned()];
-        row(&cells.map(|cell| escaped(&cell)))
+        row(columns, &cells.map(|cell| escaped(&cell)))
     });
     let links = links.iter().map(|offered| {
         let (name, label) = (offered.link.name.clone(), offered.link.label().to_owned());
         let url = linked(&offered.link.url);
-        row(&[escaped(&name), escaped(&label), url, offered.clicks.to_string(), String::new()])
+        row(columns, &[escaped(&name), escaped(&label), url, offered.clicks.to_string(), String::new()])
     });
     let rows: String = offers.chain(links).collect();
-    body += &headed("Actions", ["Name", "Label", "Does", "Clicks", "State"], &rows, false);
+    body += &headed("Actions", columns, &rows, false);
     body += &events(&alerts.incident_events(organisation, id).await?);
     let trace = alerts.incident_trace(organisation, id, &page).await?;
     let notes = trace.items.iter().map(|note| {
@@ -123,10 +141,14 @@ async fn tables(services: &Services, organisation: OrganisationId) -> Result<Str
     let page = PageRequest::first(ROWS);
     let (alerts, deliveries) = (services.alerts(), services.deliveries());
     let filter = IncidentFilter { state: Some(IncidentState::Open), ..IncidentFilter::default() };
-    let incidents = alerts.incidents(organisation, &filter, &page).await?;
+    let mut incidents = alerts.incidents(organisation, &filter, &PageRequest::first(INCIDENTS)).await?;
+    // The worst first, and of those the newest: in a storm the table holds only some.
+    incidents.items.sort_by_key(|incident| Reverse(incident.severity));
+    let columns = ["Severity", "Incident", "Since", "Acknowledged by", "Told"];
     let rows: String = incidents
         .items
         .iter()
+        .take(ROWS)
         .map(|incident| {
             let known = incident.acknowledgement.as_ref().map(|known| known.by.clone());
             let told = match incident.told {
@@ -136,15 +158,15 @@ async fn tables(services: &Services, organisation: OrganisationId) -> Result<Str
             let title =
                 format!("<a href=\"/alerts?incident={}\">{}</a>", incident.id, escaped(&incident.title));
             let known = escaped(&known.unwrap_or_default());
-            row(&[word(incident.severity), title, moment(incident.opened), known, escaped(&told)])
+            row(columns, &[word(incident.severity), title, moment(incident.opened), known, escaped(&told)])
         })
         .collect();
-    let mut body = headed(
-        "Open incidents",
-        ["Severity", "Incident", "Since", "Acknowledged by", "Told"],
-        &rows,
-        incidents.next.is_some(),
-    );
+    let heading = match (incidents.items.len(), &incidents.next) {
+        (count, None) if count <= ROWS => "Open incidents".to_owned(),
+        (count, None) => format!("Open incidents: {count}, the worst {ROWS} of them"),
+        (count, Some(_)) => format!("Open incidents: more than {count}, {ROWS} of them"),
+    };
+    let mut body = headed(&heading, columns, &rows, incidents.items.len() > ROWS);
 
     let monitors = alerts.monitors(organisation, &page).await?;
     let rows = monitors.items.iter().map(|monitor| {
@@ -211,8 +233,16 @@ async fn tables(services: &Services, organisation: OrganisationId) -> Result<Str
     {
         let filter = DeliveryFilter { state: Some(state), ..DeliveryFilter::default() };
         let found = deliveries.deliveries(organisation, &filter, &page).await?;
-        let rows = found.items.iter().map(delivery);
-        body += &table(heading, ["Delivery", "Event", "Of", "Attempts", "Why"], rows, found.next.is_some());
+        let columns = ["Delivery", "Event", "Of", "Attempts", "Why"];
+        let mut rows = String::new();
+        for found in &found.items {
+            let title = match incident_id(&found.id.incident) {
+                Ok(id) => alerts.incident(organisation, id).await.ok().map(|incident| incident.title),
+                Err(_) => None,
+            };
+            rows += &row(columns, &delivery(found, title.as_deref()));
+        }
+        body += &headed(heading, columns, &rows, found.next.is_some());
     }
     Ok(body + "<p class=\"soft\">Times are in UTC.</p>\n")
 }
@@ -251,10 +281,18 @@ fn span(milliseconds: i64) -> String {
     }
 }
 
-fn delivery(delivery: &Delivery) -> [String; 5] {
-    let (id, event) = (delivery.id.to_string(), word(delivery.event));
-    let why = delivery.reason.clone().unwrap_or_default();
-    [id, event, moment(delivery.time), delivery.attempts.to_string(), why]
+/// A delivery's cells: the incident it tells of by its title, where it is there still.
+fn delivery(delivery: &Delivery, title: Option<&str>) -> [String; 5] {
+    let (id, event) = (escaped(&delivery.id.to_string()), word(delivery.event));
+    let why = escaped(delivery.reason.as_deref().unwrap_or_default());
+    let of = title.map_or(id.clone(), |title| {
+        let (incident, channel) = (escaped(&delivery.id.incident), escaped(&delivery.id.channel));
+        format!(
+            "<a href=\"/alerts?incident={incident}\">{}</a> to {channel}<br><small>{id}</small>",
+            escaped(title)
+        )
+    });
+    [of, event, moment(delivery.time), delivery.attempts.to_string(), why]
 }
 
 /// A time in UTC, to the second.
@@ -265,7 +303,7 @@ fn moment(time: Timestamp) -> String {
 
 /// A table of texts, or that there is nothing to put into it.
 fn table(heading: &str, columns: [&str; 5], rows: impl Iterator<Item = [String; 5]>, is_cut: bool) -> String {
-    let rows: String = rows.map(|cells| row(&cells.map(|cell| escaped(&cell)))).collect();
+    let rows: String = rows.map(|cells| row(columns, &cells.map(|cell| escaped(&cell)))).collect();
     headed(heading, columns, &rows, is_cut)
 }
 
@@ -280,9 +318,10 @@ fn linked(url: &str) -> String {
     }
 }
 
-/// A row of cells that are HTML.
-fn row(cells: &[String; 5]) -> String {
-    let cells: String = cells.iter().map(|cell| format!("<td>{cell}</td>")).collect();
+/// A row of cells that are HTML. Each says of which column it is: a narrow screen shows them below each other.
+fn row(columns: [&str; 5], cells: &[String; 5]) -> String {
+    let cell = |(column, cell)| format!("<td data-column=\"{column}\">{cell}</td>");
+    let cells: String = columns.iter().zip(cells).map(cell).collect();
     format!("<tr>{cells}</tr>\n")
 }
 
