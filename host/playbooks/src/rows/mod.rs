@@ -34,9 +34,28 @@ pub(crate) struct PlaybookRow {
     pub(crate) retention: (Option<u32>, Option<u32>),
     /// The source of a playbook that a host of an earlier version stored, which kept one version and that here.
     pub(crate) inherited: Option<(u32, Payload, Format)>,
+    /// Which kept versions ran before the one that runs, each once, the latest last; [`PUBLICATIONS`] at most. One
+    /// that was rolled back from is none of them.
+    pub(crate) past: Vec<u32>,
 }
 
 impl PlaybookRow {
+    /// Makes `version` the one that runs, after the one that does.
+    pub(crate) fn go_on_to(&mut self, version: u32) {
+        let before = self.published.replace(version);
+        self.past.retain(|past| Some(*past) != before && *past != version);
+        self.past.extend(before.filter(|before| *before != version));
+        let more = self.past.len().saturating_sub(PUBLICATIONS);
+        self.past.drain(..more);
+    }
+
+    /// Makes `version` the one that runs, as before those that followed it.
+    pub(crate) fn go_back_to(&mut self, version: u32) {
+        self.published = Some(version);
+        let at = self.past.iter().position(|past| *past == version);
+        self.past.truncate(at.unwrap_or(self.past.len()));
+    }
+
     /// The version that is shown of it: the one that runs, or the newest draft.
     pub(crate) fn shown(&self) -> u32 {
         self.published.unwrap_or(self.latest)
@@ -55,9 +74,45 @@ pub(crate) struct PublicationRow {
 
 impl Versioned for PlaybookRow {
     const NAME: &'static str = "playbook";
-    const VERSION: u8 = 2;
+    const VERSION: u8 = 3;
 
     fn upgrade(version: u8, bytes: &[u8]) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Second {
+            name: String,
+            latest: u32,
+            published: Option<u32>,
+            publications: Vec<PublicationRow>,
+            webhook: Option<WebhookToken>,
+            created: Timestamp,
+            updated: Timestamp,
+            runs_as: KeyId,
+            retention: (Option<u32>, Option<u32>),
+            inherited: Option<(u32, Payload, Format)>,
+        }
+        if version == 2 {
+            let second: Second = postcard::from_bytes(bytes).ok()?;
+            let mut row = Self {
+                name: second.name,
+                latest: second.latest,
+                published: None,
+                publications: second.publications,
+                webhook: second.webhook,
+                created: second.created,
+                updated: second.updated,
+                runs_as: second.runs_as,
+                retention: second.retention,
+                inherited: second.inherited,
+                past: Vec::new(),
+            };
+            // Which of them were roll backs was not kept: those to a version that had run before.
+            for version in row.publications.iter().map(|publication| publication.version).collect::<Vec<_>>()
+            {
+                if row.past.contains(&version) { row.go_back_to(version) } else { row.go_on_to(version) }
+            }
+            row.published = second.published;
+            return Some(row);
+        }
         #[derive(Deserialize)]
         struct First {
             name: String,
@@ -83,6 +138,7 @@ impl Versioned for PlaybookRow {
             runs_as: first.runs_as,
             retention: (None, None),
             inherited: Some((first.version, first.source, first.format)),
+            past: Vec::new(),
         })
     }
 }
@@ -432,6 +488,73 @@ impl Versioned for IncidentRow {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bellwether_store::{decode, encode};
+
+    #[test]
+    fn a_playbook_that_an_earlier_host_stored_is_rolled_back_to_what_ran_before() {
+        #[derive(Serialize, Deserialize)]
+        struct Second {
+            name: String,
+            latest: u32,
+            published: Option<u32>,
+            publications: Vec<PublicationRow>,
+            webhook: Option<WebhookToken>,
+            created: Timestamp,
+            updated: Timestamp,
+            runs_as: KeyId,
+            retention: (Option<u32>, Option<u32>),
+            inherited: Option<(u32, Payload, Format)>,
+        }
+        impl Versioned for Second {
+            const NAME: &'static str = "playbook";
+            const VERSION: u8 = 2;
+        }
+        let by: KeyId = "AAAAAAAAAAAAAAAA".parse().unwrap();
+        let cases: [(&[u32], &[u32]); 5] =
+            [(&[], &[]), (&[1], &[]), (&[1, 2, 4], &[1, 2]), (&[1, 2, 1, 3], &[1]), (&[2, 3, 3, 2], &[])];
+        for (published, past) in cases {
+            let at = Timestamp::default();
+            let publication = |version: &u32| PublicationRow { version: *version, at, by: by.clone() };
+            let second = Second {
+                name: "a".into(),
+                latest: 5,
+                published: published.last().copied(),
+                publications: published.iter().map(publication).collect(),
+                webhook: None,
+                created: at,
+                updated: at,
+                runs_as: by.clone(),
+                retention: (Some(7), None),
+                inherited: None,
+            };
+            let row: PlaybookRow = decode(&encode(&second)).unwrap();
+            assert_eq!((row.published, &row.past[..]), (published.last().copied(), past), "{published:?}");
+            assert_eq!((row.latest, row.retention), (5, (Some(7), None)));
+            assert_eq!(decode::<PlaybookRow>(&encode(&row)).unwrap().past, past);
+        }
+    }
+
+    #[test]
+    fn what_ran_before_is_remembered_up_to_a_bound() {
+        let first = PlaybookRow {
+            name: "a".into(),
+            latest: 1,
+            published: None,
+            publications: Vec::new(),
+            webhook: None,
+            created: Timestamp::default(),
+            updated: Timestamp::default(),
+            runs_as: "AAAAAAAAAAAAAAAA".parse().unwrap(),
+            retention: (None, None),
+            inherited: None,
+            past: Vec::new(),
+        };
+        let mut row = first;
+        (1..=200).for_each(|version| row.go_on_to(version));
+        assert_eq!((row.past.len(), row.past.last()), (PUBLICATIONS, Some(&199)));
+        row.go_back_to(198);
+        assert_eq!((row.published, row.past.last()), (Some(198), Some(&197)));
+    }
 
     #[test]
     fn what_started_a_run_is_called_as_its_kind_of_trigger_is() {

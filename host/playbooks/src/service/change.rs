@@ -23,6 +23,15 @@ use crate::{Document, Format, PlaybookError, TriggerKind, TriggerOn, rows};
 /// How many open runs are looked at for the versions they began with.
 const OPEN_RUNS: usize = 10_000;
 
+/// Which way a playbook goes as one of its versions is published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Course {
+    /// On, also to what ran before.
+    On,
+    /// Back: those that followed that version are no longer what ran before.
+    Back,
+}
+
 pub(super) struct Change<'a> {
     playbooks: &'a Playbooks,
     principal: &'a Principal,
@@ -67,6 +76,7 @@ impl<'a> Change<'a> {
             runs_as: principal.key.clone(),
             retention: (document.retention.days, document.retention.runs),
             inherited: None,
+            past: Vec::new(),
         };
         let key = rows::playbook(organisation, id);
         Ok(Self { playbooks, principal, id, key, row, batch, is_new: true, added: None, due: None })
@@ -131,16 +141,26 @@ impl<'a> Change<'a> {
                 row.source.delete(store, &mut self.batch, &key, Part::Shown).await?;
                 self.batch.delete(key);
                 self.row.publications.retain(|publication| publication.version != version);
+                self.row.past.retain(|past| *past != version);
                 return Ok(());
             }
         }
         Ok(())
     }
 
-    /// Makes `version` the one that runs, by what its document says.
-    pub(super) async fn publish(&mut self, version: u32, compiled: &Compiled) -> Result<(), PlaybookError> {
+    /// Makes `version` the one that runs, by what its document says: after the one that does, or as it was before those
+    /// that followed it.
+    pub(super) async fn publish(
+        &mut self,
+        version: u32,
+        compiled: &Compiled,
+        course: Course,
+    ) -> Result<(), PlaybookError> {
         let (at, by) = (self.playbooks.clock.now(), self.principal.key.clone());
-        self.row.published = Some(version);
+        match course {
+            Course::On => self.row.go_on_to(version),
+            Course::Back => self.row.go_back_to(version),
+        }
         self.row.publications.push(PublicationRow { version, at, by: by.clone() });
         let more = self.row.publications.len().saturating_sub(PUBLICATIONS);
         self.row.publications.drain(..more);

@@ -6,7 +6,7 @@ use bellwether_access::{Principal, Role};
 use bellwether_kernel::{Cursor, ErrorKind, FieldError, KeyId, OrganisationId, Page, PageRequest, Timestamp};
 use bellwether_store::{Direction, StoreError, decode};
 
-use super::change::Change;
+use super::change::{Change, Course};
 use super::{Playbook, require_role};
 use crate::history::PAGE;
 use crate::rows::{PlaybookRow, VersionRow};
@@ -123,7 +123,7 @@ impl Playbooks {
             change.add_version(source, format).await?;
             if publish {
                 let version = change.row.latest;
-                change.publish(version, &compiled).await?;
+                change.publish(version, &compiled, Course::On).await?;
             }
             if let Some(playbook) = change.commit(if publish { "publish" } else { "draft" }).await? {
                 return Ok(playbook);
@@ -142,21 +142,21 @@ impl Playbooks {
         name_or_id: &str,
         version: u32,
     ) -> Result<Arc<Playbook>, PlaybookError> {
-        self.publish_as(principal, name_or_id, Some(version), "publish").await
+        self.publish_as(principal, name_or_id, Some(version), Course::On).await
     }
 
-    /// Publishes again what ran before: the greatest version below the present one that was ever published, or
-    /// `version`.
+    /// Publishes again what ran before the present version, or `version`. A version that is rolled back from is none that
+    /// ran before: rolling back again goes further back.
     ///
     /// # Errors
-    /// [`PlaybookError::Refused`] if no earlier version was published; otherwise as [`Self::publish`].
+    /// [`PlaybookError::Refused`] if no version ran before that is still kept; otherwise as [`Self::publish`].
     pub async fn roll_back(
         &self,
         principal: &Principal,
         name_or_id: &str,
         version: Option<u32>,
     ) -> Result<Arc<Playbook>, PlaybookError> {
-        self.publish_as(principal, name_or_id, version, "roll_back").await
+        self.publish_as(principal, name_or_id, version, Course::Back).await
     }
 
     async fn publish_as(
@@ -164,9 +164,13 @@ impl Playbooks {
         principal: &Principal,
         name_or_id: &str,
         version: Option<u32>,
-        action: &'static str,
+        course: Course,
     ) -> Result<Arc<Playbook>, PlaybookError> {
         require_role(principal, Role::Admin, "publish a playbook")?;
+        let action = match course {
+            Course::On => "publish",
+            Course::Back => "roll_back",
+        };
         let organisation = principal.organisation;
         loop {
             let (id, row) = self.find(organisation, name_or_id).await?;
@@ -185,7 +189,7 @@ impl Playbooks {
                 return Err(FieldError::new("name", &document.name, expected).into());
             }
             let Some(mut change) = Change::of(self, principal, id).await? else { continue };
-            change.publish(version, &compiled).await?;
+            change.publish(version, &compiled, course).await?;
             if let Some(playbook) = change.commit(action).await? {
                 return Ok(playbook);
             }
@@ -321,14 +325,9 @@ impl Playbooks {
 
 /// The version a roll back leads to.
 fn earlier(row: &PlaybookRow) -> Result<u32, PlaybookError> {
-    let published = row.published.unwrap_or(0);
-    let before =
-        row.publications.iter().map(|publication| publication.version).filter(|version| *version < published);
-    before.max().ok_or_else(|| {
-        PlaybookError::Refused(format!(
-            "no version of the playbook {:?} was published before this one",
-            row.name
-        ))
+    let before = row.past.last().copied();
+    before.ok_or_else(|| {
+        PlaybookError::Refused(format!("no version of the playbook {:?} ran before this one", row.name))
     })
 }
 

@@ -17,6 +17,7 @@ mod shapes;
 mod simulation;
 mod store;
 mod triggers;
+mod versions;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,0 +1,53 @@
+//! Which version runs after one was withdrawn.
+
+use serde_json::json;
+
+use super::*;
+
+/// Stores and publishes the next version of the playbook `a`.
+async fn put(world: &World) -> u32 {
+    let steps = json!([{"id": "a", "app": "echo"}]);
+    world.store_json(json!({"name": "a", "trigger": {"type": "manual"}, "steps": steps})).await.latest
+}
+
+async fn back(world: &World) -> Option<u32> {
+    world.playbooks.roll_back(&world.admin, "a", None).await.ok()?.published
+}
+
+async fn publish(world: &World, version: u32) {
+    world.playbooks.publish(&world.admin, "a", version).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_roll_back_leads_to_what_ran_before_and_never_to_what_was_rolled_back_from() {
+    let mut world = World::new().await;
+    put(&world).await;
+    put(&world).await;
+    assert_eq!(back(&world).await, Some(1));
+    put(&world).await;
+    assert_eq!(back(&world).await, Some(1), "2 was withdrawn");
+    world = world.reopened(world.store.restart()).await;
+    assert_eq!(back(&world).await, None, "nothing ran before 1");
+    for _ in 0..3 {
+        put(&world).await;
+    }
+    assert_eq!(back(&world).await, Some(5));
+    world = world.reopened(world.store.restart()).await;
+    assert_eq!((back(&world).await, back(&world).await, back(&world).await), (Some(4), Some(1), None));
+}
+
+#[tokio::test]
+async fn what_ran_before_is_what_ran_last_whatever_its_number() {
+    let world = World::new().await;
+    for _ in 0..3 {
+        put(&world).await;
+    }
+    publish(&world, 1).await;
+    assert_eq!(back(&world).await, Some(3), "it ran until 1 was published");
+    publish(&world, 3).await;
+    assert_eq!(back(&world).await, Some(2), "a version that is published again ran not before itself");
+    put(&world).await;
+    let to_first = world.playbooks.roll_back(&world.admin, "a", Some(2)).await.unwrap();
+    assert_eq!(to_first.published, Some(2));
+    assert_eq!(back(&world).await, None, "1 was rolled back from");
+}
