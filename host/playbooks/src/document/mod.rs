@@ -79,7 +79,7 @@ pub enum Policy {
     Queue,
     /// It is recorded as skipped.
     Skip,
-    /// It takes the place of the others, which are cancelled.
+    /// It takes the place of the oldest, which is cancelled.
     Replace,
 }
 

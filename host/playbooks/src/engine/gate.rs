@@ -8,7 +8,7 @@ use crate::rows::{Gate, OpenRun};
 use crate::service::Loaded;
 use crate::{Playbooks, Policy, rows};
 
-/// Runs that wait and are replaced in one commit; more than that are replaced by the next.
+/// Runs that are replaced in one commit; more than that, as there may be where the policy was another, by the next.
 const REPLACED: usize = 200;
 
 /// Where a new run goes.
@@ -42,13 +42,10 @@ impl Playbooks {
             }
             Policy::Skip => Place::Skipped,
             Policy::Replace => {
-                let waiting = rows::waiting(organisation, loaded.id).prefix();
-                let mut others = gate.running.clone();
-                for (key, _) in self.store.scan(waiting, Direction::Forward, REPLACED).await? {
-                    others.push(rows::run_of(&key)?);
-                }
                 let reason = format!("run {id} took its place");
-                for other in others {
+                let others = self.going_on(organisation, loaded.id, &gate, places + REPLACED).await?;
+                let too_many = (others.len() + 1).saturating_sub(places).min(REPLACED);
+                for other in others.into_iter().take(too_many) {
                     if self.mark_cancelled(batch, organisation, other, &reason).await? {
                         replaced.push(other);
                     }
@@ -62,6 +59,30 @@ impl Playbooks {
         }
         batch.put(key, encode(&gate));
         Ok((place, replaced))
+    }
+
+    /// The runs of a playbook, oldest first, that hold a place and are not to end, then those that wait for one.
+    async fn going_on(
+        &self,
+        organisation: OrganisationId,
+        playbook: PlaybookId,
+        gate: &Gate,
+        most_waiting: usize,
+    ) -> Result<Vec<RunId>, StoreError> {
+        let mut going_on = Vec::new();
+        for run in &gate.running {
+            let open = self.store.get(&rows::run_open(organisation, *run)).await?;
+            let open: Option<OpenRun> = open.map(|row| decode(&row)).transpose()?;
+            if open.is_some_and(|open| open.cancel.is_none()) {
+                going_on.push(*run);
+            }
+        }
+        // One that is to end waits for no place.
+        let waiting = rows::waiting(organisation, playbook).prefix();
+        for (key, _) in self.store.scan(waiting, Direction::Forward, most_waiting).await? {
+            going_on.push(rows::run_of(&key)?);
+        }
+        Ok(going_on)
     }
 
     /// Adds to `batch` that run `id` needs its place no more, and that those which waited for one are ready. Gives

@@ -11,6 +11,7 @@ mod fakes;
 mod fit;
 mod incidents;
 mod meters;
+mod places;
 mod runs;
 mod secrets;
 mod shapes;

@@ -134,7 +134,7 @@ async fn a_policy_says_what_becomes_of_a_run_too_many() {
     for (policy, meanwhile, finally) in [
         ("queue", [Running, Running, Queued, Queued], [Succeeded, Succeeded, Succeeded, Succeeded]),
         ("skip", [Running, Running, Skipped, Skipped], [Succeeded, Succeeded, Skipped, Skipped]),
-        ("replace", [Cancelled, Cancelled, Cancelled, Running], [Cancelled, Cancelled, Cancelled, Succeeded]),
+        ("replace", [Cancelled, Cancelled, Running, Running], [Cancelled, Cancelled, Succeeded, Succeeded]),
     ] {
         let (world, gate) = with_policy(policy).await;
         let mut ids = Vec::new();
