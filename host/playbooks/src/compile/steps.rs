@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 
 use super::inputs::{check_inputs, compile_expression, compile_inputs, compile_value};
 use super::scope::Scope;
-use super::{Action, Catalogue, CompiledInput, CompiledStep, Each, Fault, fault, listed};
+use super::{Action, Catalogue, CompiledInput, CompiledStep, Each, Fault, LONGEST_RUN, fault, listed};
 use crate::app::named_version;
 use crate::position::Path;
 use crate::template::{Compiler, Template};
@@ -21,7 +21,7 @@ const PARALLEL: u32 = 100;
 const ATTEMPTS: u32 = 10_000;
 /// The longest delay.
 pub(crate) const LONGEST_DELAY: Duration = Duration::from_secs(31 * 86_400);
-/// The longest one call may be allowed to take.
+/// The longest one call of an app may be allowed to take.
 const LONGEST_CALL: Duration = Duration::from_secs(3_600);
 
 pub(super) fn compile(
@@ -131,10 +131,14 @@ fn check_shape(path: &Path, step: &Step) -> Result<(), Fault> {
     {
         return fault(&path.field("parallel"), parallel, format!("1 to {PARALLEL}"));
     }
+    let (longest, expected) = match action {
+        "playbook" => (LONGEST_RUN, "a span of time up to 31 days"),
+        _ => (LONGEST_CALL, "a span of time up to an hour"),
+    };
     if let Some(timeout) = step.timeout
-        && !(Duration::from_millis(1)..=LONGEST_CALL).contains(&timeout.0)
+        && !(Duration::from_millis(1)..=longest).contains(&timeout.0)
     {
-        return fault(&path.field("timeout"), timeout, "a span of time up to an hour");
+        return fault(&path.field("timeout"), timeout, expected);
     }
     step.retry.as_ref().map_or(Ok(()), |retry| check_retry(&path.field("retry"), retry))
 }

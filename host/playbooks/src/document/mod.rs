@@ -136,7 +136,7 @@ pub struct Step {
     /// Tries again what failed, where its error says that this may help.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetryRule>,
-    /// How long one call may take; the host's bound if it is not given.
+    /// How long one call may take: of an app the host's bound if it is not given, of a playbook what that says itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Period>,
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bellwether_access::{Principal, Role};
 use bellwether_kernel::value::check_nesting;
-use bellwether_kernel::{FieldError, OrganisationId, RunId};
+use bellwether_kernel::{FieldError, OrganisationId, Period, RunId};
 use bellwether_store::{Key, decode};
 use serde_json::{Map, Value as Json};
 use sha2::{Digest, Sha256};
@@ -133,11 +133,17 @@ impl Playbooks {
     /// Says in a run's row that it begins now, with the apps as they are now.
     pub(super) fn begin(&self, organisation: OrganisationId, id: RunId, loaded: &Loaded, row: &mut RunRow) {
         let now = self.clock.now();
-        let timeout = loaded.compiled.document.timeout.map_or(self.limits.run_time, |timeout| timeout.0);
+        let own = now.saturating_add(self.run_time(&loaded.compiled).milliseconds());
         row.state = RunState::Running;
         row.started = Some(now);
-        row.deadline = Some(now.saturating_add(i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX)));
+        // As a step of another it may have less.
+        row.deadline = Some(row.deadline.map_or(own, |deadline| deadline.min(own)));
         row.pins = self.pins_of(organisation, id, &loaded.compiled);
+    }
+
+    /// How long a run may take from its first step on.
+    pub(super) fn run_time(&self, compiled: &Compiled) -> Period {
+        compiled.document.timeout.unwrap_or(Period(self.limits.run_time))
     }
 
     fn pins_of(&self, organisation: OrganisationId, id: RunId, compiled: &Compiled) -> Vec<(String, String)> {

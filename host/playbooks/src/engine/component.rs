@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use bellwether_kernel::{OrganisationId, RunId};
+use bellwether_kernel::{OrganisationId, Period, RunId};
 use bellwether_store::{Batch, Precondition, StoreError, Walk, decode, encode};
 use serde_json::{Map, Value as Json, json};
 use sha2::{Digest, Sha256};
@@ -143,6 +143,7 @@ impl Playbooks {
         // It is the outer run that acts: no right comes with the playbook it calls.
         row.runs_as = work.row.runs_as.clone();
         row.depth = work.row.depth + 1;
+        row.deadline = step.timeout.map(|timeout| row.created.saturating_add(Period(timeout).milliseconds()));
         self.begin(work.organisation, id, &loaded, &mut row);
         let open = OpenRun { owner: Some(self.owner), parent: Some(work.id), ..OpenRun::new(&loaded) };
         let fence = encode(&open);

@@ -229,12 +229,22 @@ impl Playbooks {
     fn decide_interrupted(&self, work: &mut Work) {
         let (outcome, error) = match &work.open.cancel {
             Some(reason) => (RunState::Cancelled, reason.clone()),
-            None => {
-                let timeout = work.loaded.compiled.document.timeout.unwrap_or(Period(self.limits.run_time));
-                (RunState::TimedOut, format!("it took longer than {timeout}"))
-            }
+            None => (RunState::TimedOut, format!("it took longer than {}", self.time_of(work))),
         };
         self.decide(work, outcome, Some(error), None);
+    }
+
+    /// How long a run might take: its own time, or less where it is a step of another, of which that says how long it may
+    /// take.
+    fn time_of(&self, work: &Work) -> Period {
+        let (own, row) = (self.run_time(&work.loaded.compiled), &work.row);
+        let Some(deadline) = row.deadline else { return own };
+        let is_own = |started: Timestamp| started.saturating_add(own.milliseconds()) <= deadline;
+        if work.open.parent.is_none() || row.started.is_some_and(is_own) {
+            return own;
+        }
+        let milliseconds = deadline.milliseconds_since(row.created);
+        Period(Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0)))
     }
 
     /// Says how a run will end, and gives its on-failure steps their time.

@@ -1,5 +1,6 @@
 //! A small world to test in: an organisation with its keys on a store in memory, and apps made of closures.
 
+mod bounds;
 mod complaints;
 mod cost;
 mod crashes;
