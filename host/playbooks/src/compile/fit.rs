@@ -1,8 +1,9 @@
-//! Whether a playbook that was stored still fits what its steps call: apps and playbooks change after it was checked.
+//! Whether a playbook that was stored still fits what its steps call, and the host's bounds: apps, playbooks and settings
+//! change after it was checked.
 
 use super::inputs::check_inputs;
 use super::scope::check_given;
-use super::{Action, Catalogue, Compiled, Fault, all_steps, steps};
+use super::{Action, Catalogue, Compiled, Fault, all_steps, bounds, steps};
 use crate::AppDescription;
 
 impl Compiled {
@@ -13,7 +14,7 @@ impl Compiled {
                 self.check_call(position, &description)?;
             }
         }
-        Ok(())
+        bounds::check_delays(&self.document, catalogue.run_time)
     }
 
     /// Holds the steps that call an app in whichever version is current against a version of it.

@@ -1,6 +1,7 @@
 //! From a document to what can be run: names checked, templates compiled, and everything held against the apps and
 //! playbooks its steps call.
 
+mod bounds;
 mod fit;
 mod inputs;
 mod reference;
@@ -25,6 +26,7 @@ use crate::{
     ValueType,
 };
 
+pub(crate) use bounds::{FAILURE_TIME, shorter};
 pub(crate) use scope::ERRORS;
 use scope::Scope;
 pub(crate) use steps::delay_of;
@@ -131,13 +133,15 @@ fn fault<T>(path: &Path, value: impl Display, expected: impl Into<String>) -> Re
     Err(Fault { path: path.clone(), error: FieldError::new(path.to_string(), value, expected) })
 }
 
-/// What a document is held against: the apps an organisation has, the published playbooks the document leads to, and
-/// the present time.
+/// What a document is held against: the apps an organisation has, the published playbooks the document leads to, the
+/// present time, and the host's bound.
 pub(crate) struct Catalogue<'a> {
     pub(crate) apps: &'a dyn Apps,
     pub(crate) organisation: OrganisationId,
     pub(crate) playbooks: HashMap<String, Component>,
     pub(crate) now: Timestamp,
+    /// How long a run may take whose playbook does not say.
+    pub(crate) run_time: Duration,
 }
 
 /// A published playbook that can be a step.
@@ -316,6 +320,7 @@ fn compile(
     let (when, schedule) = trigger::compile(&root.field("trigger"), &document.trigger, &mut compiler, now)?;
     if let Some(catalogue) = catalogue {
         check_cycles(&root, &document, catalogue)?;
+        bounds::check_delays(&document, catalogue.run_time)?;
     }
     let mut scope = Scope::new(&document.trigger, catalogue.is_some());
     let mut compiled = Vec::new();

@@ -16,15 +16,13 @@ use super::fence::Failure;
 use super::recall::{Begun, Recalled};
 use super::record::{ERROR_BYTES, shortened};
 use super::step::Took;
+use crate::compile::FAILURE_TIME;
 use crate::rows::{OpenRun, RunRow};
 use crate::service::Loaded;
 use crate::{Playbooks, RunState, StepResult, StepState};
 
 /// A wait up to this is waited out by the run's own task; for a longer one the run is let go of.
 const HELD: Duration = Duration::from_secs(1);
-/// How long the on-failure steps of a run may take in all, in milliseconds: five minutes, begun anew where no host was
-/// there to take them.
-const FAILURE_TIME: i64 = 5 * 60 * 1_000;
 
 /// A run that is this host's, with the version of its playbook it began with.
 pub(super) struct Work {
@@ -364,10 +362,11 @@ impl Playbooks {
 }
 
 impl RunRow {
-    /// Gives the on-failure steps, where they follow, their time from `now` on.
+    /// Gives the on-failure steps, where they follow, their time from `now` on: begun anew where no host was there to take
+    /// them.
     pub(super) fn grant_failure_time(&mut self, now: Timestamp) {
         if self.outcome.is_some_and(has_failure_steps) {
-            self.deadline = Some(now.saturating_add(FAILURE_TIME));
+            self.deadline = Some(now.saturating_add(Period(FAILURE_TIME).milliseconds()));
         }
     }
 }

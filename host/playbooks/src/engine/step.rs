@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json};
 use super::fence::Failure;
 use super::recall::Recalled;
 use super::runner::Work;
-use crate::compile::{Action, CompiledStep, delay_of};
+use crate::compile::{Action, CompiledStep, FAILURE_TIME, delay_of, shorter};
 use crate::{AppError, Attempt, LogLine, Playbooks, Retry, RunState, StepResult, StepState, Stop};
 
 /// How many failed attempts of a step are remembered.
@@ -203,7 +203,11 @@ impl Playbooks {
             Ok(delay) => delay,
             Err(error) => return Ok(self.failed(result, error)),
         };
-        let span = match delay_of(&delay) {
+        let run_time = self.run_time(&work.loaded.compiled).0;
+        let most = if result.on_failure { FAILURE_TIME } else { run_time };
+        let span = delay_of(&delay)
+            .and_then(|span| if span < most { Ok(span) } else { Err(shorter(run_time, result.on_failure)) });
+        let span = match span {
             Ok(span) => span,
             Err(expected) => {
                 let mut shown = delay;

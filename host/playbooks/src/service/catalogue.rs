@@ -98,7 +98,8 @@ impl Playbooks {
         let described =
             |(name, loaded): (&String, &Arc<Loaded>)| (name.clone(), component(&loaded.compiled.document));
         let playbooks = components.iter().map(described).collect();
-        Catalogue { apps: &*self.apps, organisation, playbooks, now: self.clock.now() }
+        let (now, run_time) = (self.clock.now(), self.limits.run_time);
+        Catalogue { apps: &*self.apps, organisation, playbooks, now, run_time }
     }
 
     /// The secrets a document names are there, and the one its webhook is signed with is of its scheme.

@@ -11,6 +11,11 @@ fn playbook(name: &str, trigger: &str, steps: Json) -> Json {
     json!({"name": name, "trigger": {"type": trigger}, "steps": steps})
 }
 
+async fn refusal(world: &World, document: &str, format: Format) -> String {
+    let refused = world.playbooks.store(&world.admin, document, format, true).await;
+    refused.err().map_or_else(|| "it was stored".to_owned(), |error| error.to_string())
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_playbook_that_is_a_step_ends_at_the_step_s_time_and_may_be_tried_again() {
     let world = World::new().await;
@@ -45,4 +50,63 @@ async fn a_playbook_that_is_a_step_ends_at_the_step_s_time_and_may_be_tried_agai
     world.store_json(step("2h", Json::Null)).await;
     assert_eq!(world.run("parent", json!({})).await.summary.state, RunState::Succeeded);
     assert_eq!(world.rows_of(Space::RunOpen).await, 0);
+}
+
+#[tokio::test]
+async fn a_delay_a_run_has_no_time_for_is_refused_with_its_place() {
+    let world = World::new().await;
+    let document = |timeout: &str, steps: &str| {
+        format!("name = \"a\"\n{timeout}\n[trigger]\ntype = \"manual\"\n{steps}")
+    };
+    let step = |list: &str, id: &str, rest: &str| format!("[[{list}]]\nid = \"{id}\"\n{rest}\n");
+    let after = |delay: &str| {
+        step("steps", "b", "app = \"echo\"") + &step("on_failure", "c", &format!("delay = \"{delay}\""))
+    };
+    let both = step("steps", "a", "delay = \"20h\"") + &step("steps", "b", "delay = \"5h\"");
+    let cases = [
+        (
+            "",
+            step("steps", "a", "delay = \"25h\""),
+            "line 7, column 1: steps[0].delay is \"25h\", expected less than 24h, the run's `timeout`",
+        ),
+        ("", step("steps", "a", "delay = \"24h\""), "steps[0].delay is \"24h\", expected less than 24h"),
+        (
+            "timeout = \"10s\"",
+            step("steps", "a", "delay = \"1h\""),
+            "steps[0].delay is \"1h\", expected less than 10s, the run's `timeout`",
+        ),
+        ("timeout = \"26h\"", step("steps", "a", "delay = \"25h\""), "it was stored"),
+        ("timeout = \"31d\"", step("steps", "a", "delay = \"30d\""), "it was stored"),
+        (
+            "",
+            both.clone(),
+            "line 10, column 1: steps[1].delay is \"5h\", expected less than 4h: the run's `timeout` is 24h, and the delays before it take 20h",
+        ),
+        ("timeout = \"26h\"", both, "it was stored"),
+        (
+            "",
+            after("5m"),
+            "on_failure[0].delay is \"5m\", expected less than 5m, what the on-failure steps have in all",
+        ),
+        ("", after("4m"), "it was stored"),
+    ];
+    for (timeout, steps, expected) in cases {
+        let error = refusal(&world, &document(timeout, &steps), Format::Toml).await;
+        assert!(error.contains(expected), "{timeout}: {error}\n{steps}");
+    }
+    // One that may be left out takes no time for sure.
+    let maybe = step("steps", "a", "delay = \"20h\"\nwhen = \"trigger.inputs.x\"")
+        + &step("steps", "b", "delay = \"5h\"");
+    assert_eq!(refusal(&world, &document("", &maybe), Format::Toml).await, "it was stored");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delay_that_turns_out_longer_than_the_run_may_take_fails_at_once() {
+    let world = World::new().await;
+    let step = json!({"id": "wait", "delay": "{{ trigger.inputs.delay }}"});
+    world.store_json(playbook("a", "manual", json!([step]))).await;
+    let run = world.run("a", json!({"delay": "25h"})).await;
+    let expected = "step wait: delay is \"25h\", expected less than 24h, the run's `timeout`";
+    assert_eq!(run.summary.error.as_deref(), Some(expected));
+    assert_eq!(world.run("a", json!({"delay": "23h"})).await.summary.state, RunState::Succeeded);
 }

@@ -333,7 +333,7 @@ async fn a_playbook_that_is_gone_is_told_as_deleted_and_a_sweep_ends_its_runs_th
     let store = Arc::new(Unreadable { store: Arc::clone(&world.store), ..Unreadable::default() });
     let playbooks = Playbooks::open(world.parts(store.clone(), &world.access, 2, None)).await.unwrap();
     for name in ["gone", "kept"] {
-        let steps = json!([{"id": "wait", "delay": "1d"}]);
+        let steps = json!([{"id": "wait", "delay": "12h"}]);
         world.store_json(json!({"name": name, "trigger": {"type": "manual"}, "steps": steps})).await;
     }
     let mut ids = Vec::new();
