@@ -1,13 +1,17 @@
-//! What a run would find no time for, seen before it begins.
+//! What a run would find no time or no room for, seen before it begins: delays, and playbooks in each other.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bellwether_kernel::Period;
 
-use super::{Fault, fault};
+use super::{Catalogue, Fault, fault};
 use crate::position::Path;
 use crate::{Document, Step};
 
+/// How deep playbooks may lie in each other; a document that leads back to itself is refused, but two that are
+/// published at the same moment may still do so.
+pub(crate) const DEPTH: u32 = 10;
 /// How long the on-failure steps of a run may take in all.
 pub(crate) const FAILURE_TIME: Duration = Duration::from_secs(5 * 60);
 
@@ -61,4 +65,42 @@ pub(super) fn check_delays(document: &Document, run_time: Duration) -> Result<()
 fn delay_of(step: &Step) -> Option<(&str, Duration)> {
     let text = step.delay.as_deref()?;
     Some((text, Period::parse(text)?.0))
+}
+
+/// A run of what lies deeper than may be would fail.
+pub(super) fn check_depth(document: &Document, catalogue: &Catalogue<'_>) -> Result<(), Fault> {
+    let Some(way) = too_deep(document, catalogue) else { return Ok(()) };
+    for (list, steps) in lists(document) {
+        if let Some(index) = steps.iter().position(|step| step.playbook.as_deref() == Some(way[0])) {
+            let path = Path::default().field(list).item(index).field("playbook");
+            let expected = format!("playbooks at most {DEPTH} deep in each other ({})", way.join(" → "));
+            return fault(&path, way[0], expected);
+        }
+    }
+    Ok(())
+}
+
+/// The playbooks on a way down from a document that is too long, without its own.
+fn too_deep<'a>(document: &'a Document, catalogue: &'a Catalogue<'_>) -> Option<Vec<&'a str>> {
+    // By how deep they lie, each with one it is a step of.
+    let steps = lists(document).into_iter().flat_map(|(_, steps)| steps);
+    let called = steps.filter_map(|step| step.playbook.as_deref());
+    let mut levels: Vec<BTreeMap<&str, &str>> = vec![called.map(|name| (name, "")).collect()];
+    for _ in 0..DEPTH {
+        let mut next = BTreeMap::new();
+        for name in levels.last()?.keys() {
+            for call in catalogue.playbooks.get(*name).into_iter().flat_map(|component| &component.calls) {
+                next.entry(call.as_str()).or_insert(*name);
+            }
+        }
+        levels.push(next);
+    }
+    let mut name = *levels.last()?.keys().next()?;
+    let mut way = Vec::new();
+    for level in levels.iter().rev() {
+        way.push(name);
+        name = level[name];
+    }
+    way.reverse();
+    Some(way)
 }

@@ -14,6 +14,7 @@ impl Compiled {
                 self.check_call(position, &description)?;
             }
         }
+        bounds::check_depth(&self.document, catalogue)?;
         bounds::check_delays(&self.document, catalogue.run_time)
     }
 

@@ -26,7 +26,7 @@ use crate::{
     ValueType,
 };
 
-pub(crate) use bounds::{FAILURE_TIME, shorter};
+pub(crate) use bounds::{DEPTH, FAILURE_TIME, shorter};
 pub(crate) use scope::ERRORS;
 use scope::Scope;
 pub(crate) use steps::delay_of;
@@ -320,6 +320,7 @@ fn compile(
     let (when, schedule) = trigger::compile(&root.field("trigger"), &document.trigger, &mut compiler, now)?;
     if let Some(catalogue) = catalogue {
         check_cycles(&root, &document, catalogue)?;
+        bounds::check_depth(&document, catalogue)?;
         bounds::check_delays(&document, catalogue.run_time)?;
     }
     let mut scope = Scope::new(&document.trigger, catalogue.is_some());

@@ -15,15 +15,11 @@ use super::fence::Failure;
 use super::recall::Begun;
 use super::runner::{Came, Work};
 use super::step::{Attempted, Tried};
-use crate::compile::{Action, CompiledStep};
+use crate::compile::{Action, CompiledStep, DEPTH};
 use crate::rows::{OpenRun, PlaybookRow, RecordOf, RunRow, StartedBy};
 use crate::secrets::Secrets;
 use crate::service::Loaded;
 use crate::{AppError, PlaybookError, Playbooks, Retry, RunState, Value, convert, rows, trigger};
-
-/// How deep playbooks may lie in each other; a document that leads back to itself is refused, but two that are
-/// published at the same moment may still do so.
-const DEPTH: u32 = 10;
 
 /// Takes a run within another off the list of those at work.
 struct Within<'a>(&'a Playbooks, RunId);

@@ -110,3 +110,46 @@ async fn a_delay_that_turns_out_longer_than_the_run_may_take_fails_at_once() {
     assert_eq!(run.summary.error.as_deref(), Some(expected));
     assert_eq!(world.run("a", json!({"delay": "23h"})).await.summary.state, RunState::Succeeded);
 }
+
+fn link(number: usize, last: usize) -> Json {
+    let step = match number {
+        _ if number == last => json!({"id": "a", "app": "echo"}),
+        _ => json!({"id": "a", "playbook": format!("link-{}", number + 1)}),
+    };
+    playbook(&format!("link-{number}"), if number == 0 { "manual" } else { "playbook" }, json!([step]))
+}
+
+#[tokio::test(start_paused = true)]
+async fn playbooks_too_deep_in_each_other_are_refused_and_shown() {
+    let world = World::new().await;
+    for number in (1..=10).rev() {
+        world.store_json(link(number, 10)).await;
+    }
+    world.store_json(link(0, 10)).await;
+    let run = world.run("link-0", json!({})).await;
+    assert_eq!((run.summary.state, run.summary.error), (RunState::Succeeded, None));
+
+    let mut above = link(0, 10);
+    above["name"] = "above".into();
+    above["steps"] = json!([{"id": "x", "app": "echo"}, {"id": "a", "playbook": "link-0"}]);
+    let mut first = link(0, 10);
+    first["trigger"]["type"] = "playbook".into();
+    world.store_json(first.clone()).await;
+    let error = refusal(&world, &above.to_string(), Format::Json).await;
+    let expected = "steps[1].playbook is \"link-0\", expected playbooks at most 10 deep in each other (link-0 → link-1 → ";
+    assert!(error.starts_with("line 1, column ") && error.contains(expected), "{error}");
+    assert!(error.ends_with(" → link-9 → link-10)"), "{error}");
+
+    // What is below changes later.
+    let shown = world.playbooks.get(world.organisation, "link-0").await.unwrap();
+    assert_eq!(shown.problem, None);
+    world.store_json(playbook("link-11", "playbook", json!([{"id": "a", "app": "echo"}]))).await;
+    world.store_json(link(10, 11)).await;
+    let shown = world.playbooks.get(world.organisation, "link-0").await.unwrap();
+    let problem = shown.problem.clone().unwrap();
+    assert!(
+        problem.contains("steps[0].playbook is \"link-1\", expected playbooks at most 10 deep"),
+        "{problem}"
+    );
+    assert_eq!(world.playbooks.get(world.organisation, "link-1").await.unwrap().problem, None);
+}
