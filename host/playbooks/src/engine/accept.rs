@@ -1,6 +1,7 @@
 //! How a run begins: a firing is claimed and its run recorded in one commit, and only then is anybody told.
 
 use std::borrow::Cow;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -29,14 +30,14 @@ enum Turn {
     /// At once, with this place among the runs at work.
     Now(OwnedSemaphorePermit),
     /// Later, with this place among those that wait.
-    Later(#[expect(dead_code, reason = "it is held until the run is recorded")] Reserved),
+    Later(#[expect(dead_code, reason = "it is held until the run is recorded")] Reserved<Arc<Playbooks>>),
 }
 
 /// A place among the runs that wait, held for one that is about to be recorded: so many at once are never more than may
 /// wait.
-struct Reserved(Arc<Playbooks>);
+pub(super) struct Reserved<P: Deref<Target = Playbooks>>(P);
 
-impl Drop for Reserved {
+impl<P: Deref<Target = Playbooks>> Drop for Reserved<P> {
     fn drop(&mut self) {
         self.0.reserved.fetch_sub(1, Ordering::SeqCst);
     }
@@ -145,12 +146,21 @@ impl Playbooks {
     }
 
     /// Holds a place among the runs that wait.
-    fn reserve(self: &Arc<Self>) -> Result<Reserved, PlaybookError> {
+    fn reserve(self: &Arc<Self>) -> Result<Reserved<Arc<Self>>, PlaybookError> {
+        self.count_reserved().map(|()| Reserved(Arc::clone(self)))
+    }
+
+    /// As [`Self::reserve`], for a run that is a step of one at work.
+    pub(super) fn reserve_within(&self) -> Result<Reserved<&Self>, PlaybookError> {
+        self.count_reserved().map(|()| Reserved(self))
+    }
+
+    fn count_reserved(&self) -> Result<(), PlaybookError> {
         let most = self.limits.queued_runs;
         let one_more =
             |reserved: usize| (self.queued.load(Ordering::SeqCst) + reserved < most).then_some(reserved + 1);
         match self.reserved.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more) {
-            Ok(_) => Ok(Reserved(Arc::clone(self))),
+            Ok(_) => Ok(()),
             Err(_) => Err(self.busy()),
         }
     }
@@ -203,11 +213,7 @@ impl Playbooks {
         let (place, replaced) = self.take_place(&mut batch, organisation, loaded, id).await?;
         let mut open = OpenRun::new(loaded);
         match place {
-            Place::Skipped => {
-                row.state = RunState::Skipped;
-                row.ended = Some(now);
-                row.error = Some("the playbook ran already".into());
-            }
+            Place::Skipped => row.skip(now),
             Place::Waits => {
                 if matches!(turn, Turn::Now(_)) {
                     turn = Turn::Later(self.reserve()?);

@@ -57,6 +57,8 @@ impl Playbooks {
             }
             let error = match (&step.action, pinned(&work.row.pins, target)) {
                 (Action::Playbook(_), _) => {
+                    // One that began while it was there is not gone on with.
+                    self.end_within(work, "the playbook is no step any more").await?;
                     format!("there is no published playbook {target:?} for it any more")
                 }
                 (Action::App(_, Some(version)), _) => {
@@ -100,7 +102,7 @@ impl Playbooks {
                     self.outputs(app, target, outputs)
                         .map_err(|message| AppError { message, retry: Retry::No })
                 });
-                Attempted { version, inputs: Map::new(), result, log, run: None, secrets: Vec::new() }
+                Attempted { version, result, log, ..Attempted::failed("", "") }
             }
             Described::Component(_) => {
                 let mut known = recalled.secrets.for_another();
@@ -112,6 +114,9 @@ impl Playbooks {
                 }
             }
         };
+        if attempted.skipped {
+            attempted.result = Ok(recalled.nothing(position));
+        }
         attempted.inputs = shown;
         attempted.secrets.extend(secrets);
         Ok(Tried::done(attempted))

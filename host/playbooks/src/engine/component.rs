@@ -3,8 +3,9 @@
 //! again after a crash.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use bellwether_kernel::{OrganisationId, Period, RunId};
+use bellwether_kernel::{OrganisationId, Period, RunId, Timestamp};
 use bellwether_store::{Batch, Precondition, StoreError, Walk, decode, encode};
 use serde_json::{Map, Value as Json, json};
 use sha2::{Digest, Sha256};
@@ -12,6 +13,7 @@ use sha2::{Digest, Sha256};
 use super::Active;
 use super::accept::{new_row, write_new};
 use super::fence::Failure;
+use super::gate::Place;
 use super::recall::Begun;
 use super::runner::{Came, Work};
 use super::step::{Attempted, Tried};
@@ -53,21 +55,32 @@ impl Playbooks {
             Ok(Ok(inner)) => inner,
             Ok(Err(message)) => return failed(message),
             Err(PlaybookError::Store(error)) => return Err(moved_or(error)),
-            Err(error) => return failed(error.to_string()),
+            Err(error) => {
+                let retry = match error {
+                    PlaybookError::Busy { retry_after, .. } => {
+                        Retry::After(Period(retry_after).milliseconds().unsigned_abs())
+                    }
+                    _ => Retry::No,
+                };
+                let result = Err(AppError { message: error.to_string(), retry });
+                return Ok(Tried::done(Attempted { result, ..Attempted::failed("", "") }));
+            }
         };
         let version = inner.row.playbook_version.to_string();
         if !inner.row.state.has_ended() {
             let active = Active { stop: inner.stop.clone(), task: None };
             self.active.lock().insert(id, active);
             let _within = Within(self, id);
-            match Box::pin(self.execute(&mut inner, begun)).await? {
-                Came::Until(until) => return Ok(Tried::Until(until)),
-                Came::Ended | Came::Parked => {}
+            if let Came::Until(mut waits) = self.go_on_within(work, &mut inner, begun).await? {
+                waits.on.push((rows::run_open(work.organisation, id), inner.fence));
+                return Ok(Tried::Until(waits));
             }
         }
         let secrets = readable(id, self.read_secrets(work.organisation, id).await)?;
+        let skipped = inner.row.state == RunState::Skipped;
         let result = match inner.row.state {
             RunState::Succeeded => Ok(self.outputs_of(work.organisation, id).await?),
+            RunState::Skipped => Ok(Map::new()),
             state => {
                 let error = inner.row.error.as_deref().unwrap_or("it did not succeed");
                 let message = format!("playbook {name} (run {id}) {}: {error}", ended_how(state));
@@ -75,7 +88,33 @@ impl Playbooks {
             }
         };
         let nothing = Attempted::failed(&version, "");
-        Ok(Tried::done(Attempted { result, run: Some(id), secrets: vec![secrets.all()], ..nothing }))
+        Ok(Tried::done(Attempted { result, run: Some(id), secrets: vec![secrets.all()], skipped, ..nothing }))
+    }
+
+    /// Works at a run within, as far as it goes now: one that has no place of its playbook's waits for one first.
+    async fn go_on_within(
+        &self,
+        outer: &Work,
+        inner: &mut Work,
+        begun: Option<Begun>,
+    ) -> Result<Came, Failure> {
+        while inner.row.state == RunState::Queued && !self.is_to_end(inner) {
+            if inner.open.waits {
+                let until = [inner.row.deadline, outer.row.deadline].into_iter().flatten().min();
+                return Ok(Came::Until(until.unwrap_or(Timestamp::MAX).into()));
+            }
+            let mut row = inner.row.clone();
+            self.begin(inner.organisation, inner.id, &inner.loaded, &mut row);
+            let mut batch = Batch::new();
+            batch.put(rows::run(inner.organisation, row.playbook, inner.id), encode(&row));
+            if self.commit_as(inner, &batch).await? {
+                inner.row = row;
+                self.taken_off();
+            } else {
+                self.refresh(inner).await?;
+            }
+        }
+        Box::pin(self.execute(inner, begun)).await
     }
 
     /// The run within, made if it is not there yet, and this host's; and what is at hand of it if it was made.
@@ -95,8 +134,13 @@ impl Playbooks {
             let row = self.store.get(&rows::run(organisation, playbook, id)).await?;
             let row: RunRow =
                 decode(&row.ok_or_else(|| StoreError::Damaged(format!("run {id} has no row")))?)?;
-            let Some(loaded) = self.load(organisation, playbook, row.playbook_version).await? else {
-                return Ok(Err(format!("version {} of playbook {name} is gone", row.playbook_version)));
+            let version = row.playbook_version;
+            let Some(loaded) = self.load(organisation, playbook, version).await? else {
+                if !row.state.has_ended() {
+                    let gone = row.version_gone();
+                    self.end_unknown(organisation, id, row, gone).await?;
+                }
+                return Ok(Err(format!("version {version} of playbook {name} is gone")));
             };
             return Ok(Ok((self.adopt(work, id, loaded, row).await?, None)));
         }
@@ -121,40 +165,74 @@ impl Playbooks {
             Err(error) => return Ok(Err(error.to_string())),
         };
         let trigger = trigger::manual(&inputs);
-        let (work, begun) = self.make_within(work, step, id, loaded, &published, (trigger, known)).await?;
-        Ok(Ok((work, Some(begun))))
+        loop {
+            let given = (trigger.clone(), known.clone());
+            match self.make_within(work, step, id, &loaded, &published, given).await {
+                // Others start or end runs of it at the same moment: who holds its places is looked at again.
+                Err(PlaybookError::Store(StoreError::Conflict(at)))
+                    if at != rows::run_open(organisation, work.id)
+                        && at != rows::run(organisation, playbook, id) => {}
+                made => return made.map(Ok),
+            }
+        }
     }
 
+    /// Records a run within, at its place among the runs of its playbook. Gives what is at hand of it if it begins now.
     async fn make_within(
         &self,
         work: &Work,
         step: &CompiledStep,
         id: RunId,
-        loaded: Arc<Loaded>,
+        loaded: &Arc<Loaded>,
         playbook: &PlaybookRow,
         (trigger, mut secrets): (Json, Secrets),
-    ) -> Result<(Work, Begun), PlaybookError> {
+    ) -> Result<(Work, Option<Begun>), PlaybookError> {
+        let organisation = work.organisation;
         let by = StartedBy::Playbook(work.id, step.id.clone());
-        let mut row = new_row(&loaded, playbook, by, self.clock.now());
+        let mut row = new_row(loaded, playbook, by, self.clock.now());
         // It is the outer run that acts: no right comes with the playbook it calls.
         row.runs_as = work.row.runs_as.clone();
         row.depth = work.row.depth + 1;
         row.deadline = step.timeout.map(|timeout| row.created.saturating_add(Period(timeout).milliseconds()));
-        self.begin(work.organisation, id, &loaded, &mut row);
-        let open = OpenRun { owner: Some(self.owner), parent: Some(work.id), ..OpenRun::new(&loaded) };
-        let fence = encode(&open);
+        let mut open = OpenRun { owner: Some(self.owner), parent: Some(work.id), ..OpenRun::new(loaded) };
         let mut batch = Batch::new();
-        write_new(&mut batch, work.organisation, id, &row);
-        batch.put(rows::run_open(work.organisation, id), fence.clone());
+        let (place, replaced) = self.take_place(&mut batch, organisation, loaded, id).await?;
+        let mut reserved = None;
+        match place {
+            Place::Free => self.begin(organisation, id, loaded, &mut row),
+            Place::Waits => {
+                reserved = Some(self.reserve_within()?);
+                open.waits = true;
+                batch.put(rows::waits(organisation, loaded.id, id), Vec::new());
+            }
+            Place::Skipped => row.skip(self.clock.now()),
+        }
+        let fence = encode(&open);
+        write_new(&mut batch, organisation, id, &row);
+        if place != Place::Skipped {
+            batch.put(rows::run_open(organisation, id), fence.clone());
+        }
         // Whoever lost the outer run makes none within it, which nobody would end.
-        batch.require(rows::run_open(work.organisation, work.id), Precondition::ValueIs(work.fence.clone()));
-        let described = self.described(work.organisation, &loaded.compiled, &row.pins).await?;
+        batch.require(rows::run_open(organisation, work.id), Precondition::ValueIs(work.fence.clone()));
+        let described = self.described(organisation, &loaded.compiled, &row.pins).await?;
         let secret_variables = loaded.compiled.secret_variables(&described);
-        self.write_trigger(&mut batch, work.organisation, id, &secret_variables, &mut secrets, &trigger)?;
+        self.write_trigger(&mut batch, organisation, id, &secret_variables, &mut secrets, &trigger)?;
         self.store.commit(batch).await?;
-        let mut inner = Work::new(work.organisation, id, loaded, row, open, fence);
-        inner.untouched = true;
-        Ok((inner, Begun { trigger, described, secret_variables, secrets }))
+        replaced.into_iter().for_each(|run| self.tell(run));
+        match place {
+            Place::Free => {}
+            Place::Waits => {
+                // Counted before its place is given back.
+                self.queued.fetch_add(1, Ordering::SeqCst);
+                drop(reserved);
+            }
+            Place::Skipped => self.meters.ended(RunState::Skipped),
+        }
+        let mut inner = Work::new(organisation, id, Arc::clone(loaded), row, open, fence);
+        let begins = place == Place::Free;
+        inner.untouched = begins;
+        let begun = begins.then_some(Begun { trigger, described, secret_variables, secrets });
+        Ok((inner, begun))
     }
 
     /// Makes a run within `outer` this host's, as that one is.

@@ -86,11 +86,11 @@ impl Playbooks {
             ending.delete(rows::run_open(work.organisation, work.id));
             let mut ready = false;
             sooner = false;
+            if work.loaded.compiled.places().is_some() {
+                ready = self.free_place(&mut ending, work.organisation, &work.loaded, work.id).await?;
+                ending.delete(rows::waits(work.organisation, work.row.playbook, work.id));
+            }
             if work.open.parent.is_none() {
-                if work.loaded.compiled.places().is_some() {
-                    ready = self.free_place(&mut ending, work.organisation, &work.loaded, work.id).await?;
-                    ending.delete(rows::waits(work.organisation, work.row.playbook, work.id));
-                }
                 sooner = self.react(work, &mut ending).await?;
             }
             match self.commit_fenced(work, ending).await {
@@ -105,6 +105,10 @@ impl Playbooks {
             }
         }
         self.meters.ended(work.row.state);
+        if work.open.parent.is_some() && work.row.started.is_none() {
+            // It waited until now.
+            self.taken_off();
+        }
         if sooner {
             self.sooner.notify_one();
         }
@@ -123,7 +127,10 @@ impl Playbooks {
         tracing::error!(run = %work.id, error = %damage, "the run is ended: something of it does not read");
         match self.end_all_within(work).await {
             Err(Failure::Store(error @ StoreError::Damaged(_))) => {
-                tracing::error!(run = %work.id, %error, "the runs within it could not be ended");
+                tracing::error!(run = %work.id, %error, "the runs within it could not be ended with it");
+                if let Err(error) = self.let_loose(work.organisation, work.id).await {
+                    tracing::error!(run = %work.id, %error, "the runs within it could not be ended at all");
+                }
             }
             ended => ended?,
         }
@@ -268,6 +275,7 @@ impl Playbooks {
         row.state = if cancelled.is_some() { RunState::Cancelled } else { RunState::Failed };
         row.ended = Some(self.clock.now());
         row.error = Some(cancelled.unwrap_or(gone));
+        self.let_loose(organisation, id).await?;
         loop {
             let mut batch = Batch::new();
             batch.put(rows::run(organisation, row.playbook, id), encode(&row));
@@ -286,6 +294,43 @@ impl Playbooks {
         }
         self.meters.ended(row.state);
         self.tell_end(organisation, id).await;
+        Ok(())
+    }
+
+    /// Has the runs that are steps of run `outer` end by themselves, as that one does without looking at its steps: nobody
+    /// else would end them, nor free their places.
+    pub(super) async fn let_loose(
+        &self,
+        organisation: OrganisationId,
+        outer: RunId,
+    ) -> Result<(), StoreError> {
+        let mut open_runs = Walk::forward(&*self.store, rows::open_runs(organisation).prefix());
+        while let Some((key, mut stored)) = open_runs.next().await? {
+            let (_, id) = rows::organisation_and_run(&key)?;
+            loop {
+                let mut open: OpenRun = decode(&stored)?;
+                if open.parent != Some(outer) {
+                    break;
+                }
+                (open.parent, open.owner) = (None, None);
+                open.cancel.get_or_insert_with(|| "the run it is a step of has ended".into());
+                let mut batch = Batch::new();
+                self.rouse(&mut batch, organisation, id, &mut open);
+                batch.require(key.clone(), Precondition::ValueIs(stored)).put(key.clone(), encode(&open));
+                match self.store.commit(batch).await {
+                    Ok(_) => {
+                        self.tell(id);
+                        break;
+                    }
+                    Err(error) if error.kind() == ErrorKind::Conflict => {}
+                    Err(error) => return Err(error),
+                }
+                match self.store.get(&key).await? {
+                    Some(now) => stored = now,
+                    None => break,
+                }
+            }
+        }
         Ok(())
     }
 
@@ -399,22 +444,43 @@ impl Playbooks {
         open.cancel = Some(reason.to_owned());
         if open.owner.is_none() {
             self.rouse(batch, organisation, id, &mut open);
+        } else if open.waits {
+            // It is a step of another run, which ends it.
+            batch.delete(rows::waits(organisation, open.playbook, id));
+            open.waits = false;
         }
         let parent = open.parent;
         batch.require(key.clone(), Precondition::ValueIs(stored)).put(key, encode(&open));
-        // One within another goes on when that one does.
-        let mut outer = parent;
-        while let Some(id) = outer {
-            let key = rows::run_open(organisation, id);
-            let Some(stored) = self.store.get(&key).await? else { break };
-            let mut open: OpenRun = decode(&stored)?;
-            outer = open.parent;
-            if open.owner.is_none() && open.parent.is_none() {
-                self.rouse(batch, organisation, id, &mut open);
-                batch.require(key.clone(), Precondition::ValueIs(stored)).put(key, encode(&open));
-            }
+        if let Some(parent) = parent {
+            self.rouse_outermost(batch, organisation, parent).await?;
         }
         Ok(true)
+    }
+
+    /// Adds to `batch` that something changed of a run within `outer`, which goes on when the outermost of them does: that
+    /// is ready if it waits, and looks again before it waits. Gives whether it is there.
+    pub(super) async fn rouse_outermost(
+        &self,
+        batch: &mut Batch,
+        organisation: OrganisationId,
+        mut outer: RunId,
+    ) -> Result<bool, StoreError> {
+        loop {
+            let key = rows::run_open(organisation, outer);
+            let Some(stored) = self.store.get(&key).await? else { return Ok(false) };
+            let mut open: OpenRun = decode(&stored)?;
+            if let Some(parent) = open.parent {
+                outer = parent;
+                continue;
+            }
+            // It may be about to wait.
+            batch.require(key.clone(), Precondition::ValueIs(stored));
+            if open.owner.is_none() {
+                self.rouse(batch, organisation, outer, &mut open);
+                batch.put(key, encode(&open));
+            }
+            return Ok(true);
+        }
     }
 
     /// Adds to `batch` that a run that waits is ready.

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use bellwether_kernel::{ErrorKind, Timestamp};
+use bellwether_kernel::ErrorKind;
 use bellwether_store::{Batch, Precondition, StoreError, decode, encode};
 
 use super::runner::Work;
+use super::step::Waits;
 use crate::rows::OpenRun;
 use crate::{Playbooks, rows};
 
@@ -95,14 +96,19 @@ impl Playbooks {
         batch.put(rows::run(work.organisation, work.row.playbook, work.id), encode(&work.row));
     }
 
-    /// Lets go of a run until `until`: it waits in the store. Does nothing for a run that is to end, which does not
-    /// wait. Gives whether it was let go of.
-    pub(super) async fn park(&self, work: &mut Work, until: Timestamp) -> Result<bool, Failure> {
+    /// Lets go of a run: it waits in the store. Does nothing for a run that is to end, which does not wait, nor for one
+    /// that has not to wait any more: whoever changes a run it waits for wakes only who was let go of before. Gives
+    /// whether it was let go of.
+    pub(super) async fn park(&self, work: &mut Work, waits: &Waits) -> Result<bool, Failure> {
+        let until = waits.until;
         loop {
             if work.open.cancel.is_some() && work.row.outcome.is_none() {
                 return Ok(false);
             }
             let mut batch = Batch::new();
+            for (key, seen) in &waits.on {
+                batch.require(key.clone(), Precondition::ValueIs(seen.clone()));
+            }
             let open = OpenRun { owner: None, wake: Some(until), ..work.open.clone() };
             work.row.waits_until = Some(until);
             self.write_row(work, &mut batch);
@@ -115,8 +121,10 @@ impl Playbooks {
                 }
                 Err(error) if error.kind() == ErrorKind::Conflict => {
                     work.row.waits_until = None;
-                    if !self.refresh(work).await? {
-                        return Err(error.into());
+                    match self.refresh(work).await? {
+                        true => {}
+                        false if waits.on.is_empty() => return Err(error.into()),
+                        false => return Ok(false),
                     }
                 }
                 Err(error) => return Err(error.into()),

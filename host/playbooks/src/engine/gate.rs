@@ -2,7 +2,7 @@
 //! run rewrites, so that of two hosts that start one at the same moment one looks again.
 
 use bellwether_kernel::{OrganisationId, PlaybookId, RunId};
-use bellwether_store::{Batch, Direction, Key, Precondition, StoreError, decode, encode};
+use bellwether_store::{Batch, Direction, Key, Precondition, StoreError, Walk, decode, encode};
 
 use crate::rows::{Gate, OpenRun};
 use crate::service::Loaded;
@@ -112,11 +112,12 @@ impl Playbooks {
         let (key, mut gate) = self.gate(batch, organisation, playbook).await?;
         gate.running.retain(|run| *run != id);
         let mut any = false;
-        let free = places.saturating_sub(gate.running.len());
-        let waiting = rows::waiting(organisation, playbook).prefix();
-        for (waits, _) in self.store.scan(waiting, Direction::Forward, free + 1).await? {
+        let mut waiting = Walk::forward(&*self.store, rows::waiting(organisation, playbook).prefix());
+        while gate.running.len() < places
+            && let Some((waits, _)) = waiting.next().await?
+        {
             let run = rows::run_of(&waits)?;
-            if run == id || gate.running.len() >= places {
+            if run == id {
                 continue;
             }
             let open = rows::run_open(organisation, run);
@@ -124,8 +125,15 @@ impl Playbooks {
             let Some(stored) = self.store.get(&open).await? else { continue };
             let mut row: OpenRun = decode(&stored)?;
             row.waits = false;
+            match row.parent {
+                None => {
+                    batch.put(rows::queued(organisation, run), Vec::new());
+                }
+                // Without the run it is a step of, nobody would take its place.
+                Some(outer) if !self.rouse_outermost(batch, organisation, outer).await? => continue,
+                Some(_) => {}
+            }
             batch.require(open.clone(), Precondition::ValueIs(stored)).put(open, encode(&row));
-            batch.put(rows::queued(organisation, run), Vec::new());
             gate.running.push(run);
             any = true;
         }

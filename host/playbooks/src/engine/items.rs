@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bellwether_kernel::Timestamp;
 use bellwether_store::{Batch, Walk, decode};
@@ -15,21 +16,31 @@ use serde_json::{Map, Value as Json};
 use super::fence::Failure;
 use super::recall::Recalled;
 use super::runner::Work;
-use super::step::{Settled, Took, Tried};
+use super::step::{Settled, Took, Tried, Waits};
 use crate::compile::ERRORS;
 use crate::rows::{Record, RecordOf};
 use crate::secrets::Secrets;
 use crate::template::size;
-use crate::{ItemCounts, OnItemError, PlaybookError, Playbooks, StepResult, StepState, rows};
+use crate::{ItemCounts, OnItemError, PlaybookError, Playbooks, StepKind, StepResult, StepState, rows};
 
 /// How far the items of a step came.
 enum Through {
     /// All are through, or no more are begun.
     All,
     /// The rest waits until then.
-    Until(Timestamp),
+    Until(Waits),
     /// The run is to end, or is another host's.
     Cut,
+}
+
+/// How often it is looked whether a run within that waits goes on, while others are at work.
+const LOOKED_AGAIN: Duration = Duration::from_secs(1);
+
+/// An item that waits within a playbook of its own.
+struct Held {
+    waits: Waits,
+    /// What its attempt before came to.
+    prior: Option<Box<StepResult>>,
 }
 
 /// What the items of a step came to so far.
@@ -37,10 +48,12 @@ enum Through {
 struct Items {
     /// Those that wait for another attempt.
     waiting: BTreeMap<u32, StepResult>,
-    /// What those that are through gave, nothing masked, or why they failed.
+    /// What those that are through gave, nothing masked, or why they failed; `null` of one that was skipped.
     through: BTreeMap<u32, Result<Json, String>>,
     /// Those that were begun and are not through: neither waiting nor to be begun again.
     at_work: BTreeSet<u32>,
+    /// Those of them that wait within a playbook of their own.
+    held: BTreeMap<u32, Held>,
     /// Bytes of what they gave.
     bytes: usize,
 }
@@ -52,6 +65,7 @@ impl Items {
                 self.bytes += size(&whole);
                 Ok(whole)
             }
+            StepState::Skipped => Ok(Json::Null),
             _ => Err(result.error.clone().unwrap_or_else(|| "it failed".into())),
         };
         self.through.insert(item, through);
@@ -84,6 +98,14 @@ impl Items {
             self.through.contains_key(item) || self.waiting.contains_key(item) || self.at_work.contains(item)
         };
         fresh.find(|item| !is_known(item))
+    }
+
+    /// Makes an item that was held one that is next.
+    fn take_up(&mut self, item: u32) {
+        self.at_work.remove(&item);
+        if let Some(prior) = self.held.remove(&item).and_then(|held| held.prior) {
+            self.waiting.insert(item, *prior);
+        }
     }
 
     fn first_failure(&self) -> Option<(u32, &str)> {
@@ -134,7 +156,7 @@ impl Playbooks {
         recalled.secrets = secrets;
         match through? {
             Through::All => {}
-            Through::Until(until) => return Ok(Took::Wait(until)),
+            Through::Until(waits) => return Ok(Took::Wait(waits)),
             Through::Cut => return Ok(Took::Cut),
         }
         let result = self.gather(result, recalled, position, list.len(), items, each.on_item_error);
@@ -174,25 +196,32 @@ impl Playbooks {
         let each = step.each.as_ref().expect("a step over a list");
         let mut at_work = FuturesUnordered::new();
         let mut fresh = 0..list.len();
-        // When those go on that wait within a playbook of their own.
-        let mut held: Option<Timestamp> = None;
         loop {
-            while at_work.len() < each.parallel && !items.is_over(each.on_item_error) {
+            while items.at_work.len() < each.parallel && !items.is_over(each.on_item_error) {
                 let Some(item) = items.next(&mut fresh, self.clock.now()) else { break };
                 let prior = items.waiting.remove(&item);
                 items.at_work.insert(item);
                 let of = &list[item as usize];
                 at_work.push(self.take_item(work, recalled, position, (item, of), prior));
             }
-            let Some((item, taken)) = at_work.next().await else { break };
-            items.at_work.remove(&item);
-            let (mut result, learned) = match taken? {
-                Ok(taken) => taken,
-                Err(until) => {
-                    held = [held, Some(until)].into_iter().flatten().min();
+            let next = tokio::select! {
+                biased;
+                next = at_work.next() => next,
+                item = self.goes_on(&items.held), if !at_work.is_empty() && !items.held.is_empty() => {
+                    items.take_up(item);
+                    fresh = 0..list.len();
                     continue;
                 }
             };
+            let Some((item, taken)) = next else { break };
+            let (mut result, learned) = match taken? {
+                Ok(taken) => taken,
+                Err(held) => {
+                    items.held.insert(item, held);
+                    continue;
+                }
+            };
+            items.at_work.remove(&item);
             learned.iter().for_each(|secret| secrets.learn(secret));
             items.bound(&mut result, self.limits.outputs);
             let mut batch = Batch::new();
@@ -209,10 +238,36 @@ impl Playbooks {
             }
         }
         if items.is_over(each.on_item_error) {
+            if step.action.kind() == StepKind::Playbook {
+                self.end_within(work, "another item of the step it is failed").await?;
+            }
             return Ok(Through::All);
         }
-        let waiting = items.waiting.values().filter_map(|result| result.waits_until).min();
-        Ok([waiting, held].into_iter().flatten().min().map_or(Through::All, Through::Until))
+        let waiting = items.waiting.values().filter_map(|result| result.waits_until);
+        let until = waiting.chain(items.held.values().map(|held| held.waits.until)).min();
+        let on = std::mem::take(&mut items.held).into_values().flat_map(|held| held.waits.on).collect();
+        Ok(until.map_or(Through::All, |until| Through::Until(Waits { until, on })))
+    }
+
+    /// Gives the first item that was held whose time has come, or of whose runs within one changed; without any it
+    /// never does.
+    async fn goes_on(&self, held: &BTreeMap<u32, Held>) -> u32 {
+        loop {
+            let first = held.values().map(|held| self.until(held.waits.until)).min();
+            let sleep = first.map_or(LOOKED_AGAIN, |first| first.min(LOOKED_AGAIN));
+            tokio::time::sleep(sleep.max(Duration::from_millis(1))).await;
+            for (item, Held { waits, .. }) in held {
+                if waits.until <= self.clock.now() {
+                    return *item;
+                }
+                for (key, seen) in &waits.on {
+                    // Where that cannot be read, it is before long.
+                    if self.store.get(key).await.is_ok_and(|row| row.as_ref() != Some(seen)) {
+                        return *item;
+                    }
+                }
+            }
+        }
     }
 
     /// Makes one attempt at one item. Gives what it came to and which secrets it was given, or until when it waits.
@@ -223,7 +278,7 @@ impl Playbooks {
         position: usize,
         (item, of): (u32, &Json),
         prior: Option<StepResult>,
-    ) -> (u32, Result<Result<(StepResult, Vec<Json>), Timestamp>, Failure>) {
+    ) -> (u32, Result<Result<(StepResult, Vec<Json>), Held>, Failure>) {
         let step = &work.loaded.compiled.steps[position];
         let attempt = prior.as_ref().map_or(1, |prior| prior.attempt + 1);
         let mut result = self.blank(step, prior.as_ref());
@@ -231,7 +286,7 @@ impl Playbooks {
         let began = self.clock.now();
         let tried = self.attempt(work, recalled, position, Some((item, of)), attempt).await;
         let taken = tried.map(|tried| match tried {
-            Tried::Until(until) => Err(until),
+            Tried::Until(waits) => Err(Held { waits, prior: prior.map(Box::new) }),
             Tried::Done(mut attempted) => {
                 let learned = std::mem::take(&mut attempted.secrets);
                 Ok((self.conclude(step, result, prior, began, attempt, *attempted), learned))
@@ -253,7 +308,8 @@ impl Playbooks {
         result.ended = self.clock.now();
         let failed = items.through.values().filter(|through| through.is_err()).count();
         let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        let succeeded = items.through.len() - failed;
+        let succeeded =
+            items.through.values().filter(|through| matches!(through, Ok(Json::Object(_)))).count();
         result.items =
             Some(ItemCounts { total: number(count), succeeded: number(succeeded), failed: number(failed) });
         let problem = match items.first_failure() {

@@ -196,7 +196,7 @@ impl Playbooks {
         }
     }
 
-    fn taken_off(&self) {
+    pub(super) fn taken_off(&self) {
         let less = |queued: usize| Some(queued.saturating_sub(1));
         let _ = self.queued.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
     }
@@ -220,6 +220,9 @@ impl Playbooks {
             Ok(worked) => worked,
             Err(_) => {
                 let error = "the run panicked, which is a fault of the host".to_owned();
+                if let Err(error) = self.let_loose(work.organisation, work.id).await {
+                    tracing::error!(run = %work.id, %error, "the runs within it could not be ended");
+                }
                 work.comes_to(RunState::Failed, Some(error));
                 let ended = self.end(work, Batch::new()).instrument(span).await.map(|()| Came::Ended);
                 self.tell_end(work.organisation, work.id).await;

@@ -15,7 +15,7 @@ use tracing::Instrument;
 use super::fence::Failure;
 use super::recall::{Begun, Recalled};
 use super::record::{ERROR_BYTES, shortened};
-use super::step::Took;
+use super::step::{Took, Waits};
 use crate::compile::FAILURE_TIME;
 use crate::rows::{OpenRun, RunRow};
 use crate::service::Loaded;
@@ -64,14 +64,14 @@ impl Work {
 }
 
 /// How far a run came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Came {
     /// It has ended.
     Ended,
     /// It waits in the store.
     Parked,
     /// It is a step of another run, which waits for it until then.
-    Until(Timestamp),
+    Until(Waits),
 }
 
 impl Playbooks {
@@ -131,8 +131,9 @@ impl Playbooks {
                         return Ok(Came::Ended);
                     }
                 }
-                Took::Wait(until) => {
-                    let until = work.row.deadline.map_or(until, |deadline| until.min(deadline));
+                Took::Wait(mut waits) => {
+                    let until = work.row.deadline.map_or(waits.until, |deadline| waits.until.min(deadline));
+                    waits.until = until;
                     if self.until(until) <= HELD {
                         tokio::select! {
                             biased;
@@ -142,8 +143,8 @@ impl Playbooks {
                             () = tokio::time::sleep(self.until(until)) => {}
                         }
                     } else if work.open.parent.is_some() {
-                        return Ok(Came::Until(until));
-                    } else if self.park(work, until).await? {
+                        return Ok(Came::Until(waits));
+                    } else if self.park(work, &waits).await? {
                         return Ok(Came::Parked);
                     }
                 }
@@ -220,7 +221,7 @@ impl Playbooks {
         }
     }
 
-    fn is_to_end(&self, work: &Work) -> bool {
+    pub(super) fn is_to_end(&self, work: &Work) -> bool {
         work.open.cancel.is_some() || self.is_late(work)
     }
 

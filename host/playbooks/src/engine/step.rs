@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use bellwether_kernel::{RunId, Timestamp};
-use bellwether_store::Batch;
+use bellwether_store::{Batch, Key};
+use bytes::Bytes;
 use serde_json::{Map, Value as Json};
 
 use super::fence::Failure;
@@ -20,9 +21,24 @@ pub(super) enum Took {
     /// It is through.
     Settled(Box<Settled>),
     /// It is not, and what there is of it is recorded: it goes on then.
-    Wait(Timestamp),
+    Wait(Waits),
     /// The run is to end before it is through.
     Cut,
+}
+
+/// Until when something waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Waits {
+    pub(super) until: Timestamp,
+    /// The open runs within that wait, as they are stored: it goes on earlier when one of them is other than that, as it
+    /// was cancelled, or given a place of its playbook's.
+    pub(super) on: Vec<(Key, Bytes)>,
+}
+
+impl From<Timestamp> for Waits {
+    fn from(until: Timestamp) -> Self {
+        Self { until, on: Vec::new() }
+    }
 }
 
 /// A step that is through, nothing masked.
@@ -48,6 +64,8 @@ pub(super) struct Attempted {
     pub(super) run: Option<RunId>,
     /// What the secret inputs were given.
     pub(super) secrets: Vec<Json>,
+    /// Whether nothing was done, as the playbook it is ran already.
+    pub(super) skipped: bool,
 }
 
 impl Attempted {
@@ -59,6 +77,7 @@ impl Attempted {
             log: Vec::new(),
             run: None,
             secrets: Vec::new(),
+            skipped: false,
         }
     }
 
@@ -80,7 +99,7 @@ pub(super) fn not_called(app: &str, why: &str) -> String {
 pub(super) enum Tried {
     Done(Box<Attempted>),
     /// The playbook it runs waits until then.
-    Until(Timestamp),
+    Until(Waits),
 }
 
 impl Tried {
@@ -190,7 +209,7 @@ impl Playbooks {
     ) -> Result<Took, Failure> {
         if let Some(until) = prior.as_ref().and_then(|prior| prior.waits_until) {
             if self.clock.now() < until {
-                return Ok(Took::Wait(until));
+                return Ok(Took::Wait(until.into()));
             }
             result.inputs = prior.map_or_else(Map::new, |prior| prior.inputs);
             return Ok(Settled::took(result));
@@ -220,7 +239,7 @@ impl Playbooks {
         result.state = StepState::Waiting;
         result.waits_until = Some(until);
         self.record_waiting(work, recalled, position, result).await?;
-        Ok(Took::Wait(until))
+        Ok(Took::Wait(until.into()))
     }
 
     /// Records that a step waits.
@@ -250,13 +269,13 @@ impl Playbooks {
         if let Some(until) = prior.as_ref().and_then(|prior| prior.waits_until)
             && self.clock.now() < until
         {
-            return Ok(Took::Wait(until));
+            return Ok(Took::Wait(until.into()));
         }
         let attempt = prior.as_ref().map_or(1, |prior| prior.attempt + 1);
         let began = self.clock.now();
         let attempted = match self.attempt(work, recalled, position, None, attempt).await? {
             Tried::Done(attempted) => *attempted,
-            Tried::Until(until) => return Ok(Took::Wait(until)),
+            Tried::Until(waits) => return Ok(Took::Wait(waits)),
         };
         attempted.secrets.iter().for_each(|secret| recalled.secrets.learn(secret));
         let step = &work.loaded.compiled.steps[position];
@@ -264,7 +283,7 @@ impl Playbooks {
         match result.waits_until {
             Some(until) => {
                 self.record_waiting(work, recalled, position, result).await?;
-                Ok(Took::Wait(until))
+                Ok(Took::Wait(until.into()))
             }
             None => Ok(Settled::took(result)),
         }
@@ -293,7 +312,7 @@ impl Playbooks {
         result.ended = now;
         match attempted.result {
             Ok(outputs) => {
-                result.state = StepState::Succeeded;
+                result.state = if attempted.skipped { StepState::Skipped } else { StepState::Succeeded };
                 result.outputs = outputs;
             }
             Err(error) => {

@@ -267,6 +267,13 @@ impl RunRow {
         }
     }
 
+    /// Says that it never begins, as its playbook ran already.
+    pub(crate) fn skip(&mut self, now: Timestamp) {
+        self.state = RunState::Skipped;
+        self.ended = Some(now);
+        self.error = Some("the playbook ran already".into());
+    }
+
     /// Why it cannot go on without its version.
     pub(crate) fn version_gone(&self) -> String {
         format!("version {} of the playbook, with which the run began, is gone", self.playbook_version)

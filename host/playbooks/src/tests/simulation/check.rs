@@ -83,7 +83,10 @@ fn firing(run: &Run) -> Option<String> {
 
 /// Whether the on-failure steps of a run must have been taken.
 fn wants_after(run: &Run) -> bool {
-    let has_some = matches!(run.summary.playbook_name.as_str(), "chain" | "hook" | "watch");
+    let has_some = matches!(
+        run.summary.playbook_name.as_str(),
+        "chain" | "hook" | "watch" | "wide" | "renew" | "newest"
+    );
     has_some
         && match run.summary.state {
             RunState::Failed | RunState::TimedOut => true,

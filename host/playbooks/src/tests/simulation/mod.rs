@@ -134,13 +134,15 @@ impl Simulation {
             if self.has_crashed() {
                 return;
             }
-            match self.draw.number(13) {
+            match self.draw.number(15) {
                 0..3 => self.start("chain").await,
                 3..5 => self.start("queue").await,
                 5..8 => self.deliver().await,
                 8 => self.cancel_one().await,
                 9 => self.write().await,
                 10 if self.hosts.len() > 1 => self.upset_one().await,
+                11 => self.start("wide").await,
+                12 => self.start("renew").await,
                 _ => {}
             }
             wait(&self.draw, 6_000).await;
@@ -251,7 +253,7 @@ impl Simulation {
         let host = self.hosts.values().next().expect("every host is up");
         let stored = host.playbooks.store(&self.world.admin, &manual.to_string(), Format::Json, true).await;
         stored.unwrap();
-        for _ in 0..600 {
+        for _ in 0..1_800 {
             if self.world.rows_of(Space::RunOpen).await == 0 {
                 break;
             }

@@ -43,7 +43,8 @@ pub(super) fn add_effect(world: &World, seed: u64, seen: &Arc<Mutex<Seen>>) {
 }
 
 /// The playbooks: a chain with retries, a loop with on-failure steps behind a webhook, a schedule with a delay, one
-/// that queues, one that queues behind a metric, and one within another.
+/// that queues, one that queues behind a metric, one within another, and two within others of which there is one run at a
+/// time, which waits for its turn or takes the other's place.
 pub(super) fn documents() -> Vec<serde_json::Value> {
     let retry = json!({"attempts": 4, "delay": "700ms"});
     let effect = |id: &str, n: &str| json!({"id": id, "app": "effect", "inputs": {"n": n}, "retry": retry});
@@ -56,6 +57,17 @@ pub(super) fn documents() -> Vec<serde_json::Value> {
             {"id": "b", "playbook": "within", "inputs": {"n": "{{ steps.a.n }}"}},
             effect("c", "{{ steps.b.n }}"),
         ], "on_failure": after}),
+        json!({"name": "narrow", "trigger": {"type": "playbook", "inputs": {"n": {}}}, "concurrency": {"policy": "queue"}, "outputs": {"n": "{{ steps.two.n }}"},
+            "steps": [effect("one", "{{ trigger.inputs.n }}"), {"id": "pause", "delay": "3s"}, effect("two", "{{ steps.one.n }}")]}),
+        json!({"name": "wide", "trigger": {"type": "manual"}, "on_failure": after, "steps": [
+            {"id": "all", "playbook": "narrow", "each": [1, 2, 3], "parallel": 2, "on_item_error": "continue", "timeout": "2m", "inputs": {"n": "{{ item }}"}},
+            {"id": "one", "playbook": "narrow", "inputs": {"n": 4}, "retry": {"attempts": 2, "delay": "700ms"}},
+        ]}),
+        json!({"name": "newest", "trigger": {"type": "playbook", "inputs": {"n": {}}}, "concurrency": {"policy": "replace"}, "on_failure": after,
+            "steps": [effect("one", "{{ trigger.inputs.n }}"), {"id": "pause", "delay": "3s"}]}),
+        json!({"name": "renew", "trigger": {"type": "manual"}, "on_failure": after, "steps": [
+            {"id": "all", "playbook": "newest", "each": [1, 2], "parallel": 2, "inputs": {"n": "{{ item }}"}},
+        ]}),
         json!({"name": "hook", "trigger": {"type": "webhook"}, "on_failure": after, "steps": [
             {"id": "loop", "app": "effect", "each": "trigger.body.list", "parallel": 2, "on_item_error": "continue",
              "inputs": {"n": "{{ item }}"}, "retry": retry},
