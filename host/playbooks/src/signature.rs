@@ -137,8 +137,8 @@ impl SignatureScheme {
 }
 
 /// What a repeated delivery has in common with the first: the header that names it and its value, as
-/// `x-github-delivery:<id>`. Where the trigger names a header of its own, that one; where the scheme signs an id, that;
-/// otherwise the first that is there of GitHub's, Standard Webhooks' and `Idempotency-Key`.
+/// `x-github-delivery:<id>`. The first header that is there of the trigger's own, where it names one, and, where the
+/// scheme signs an id, that; otherwise GitHub's, Standard Webhooks' and `Idempotency-Key`.
 ///
 /// # Errors
 /// Names the header: it is there twice, empty, longer than 255 bytes, or not visible ASCII.
@@ -147,14 +147,13 @@ pub(crate) fn delivery_id(
     own: Option<&str>,
     headers: &[(String, String)],
 ) -> Result<Option<String>, FieldError> {
-    let names: &[&str] = match (own, scheme) {
-        (Some(own), _) => &[own],
+    let usual: &[&str] = match scheme {
         // The others are not covered by its signature: who repeats a delivery could change them.
-        (None, Some(SignatureScheme::StandardWebhooks)) => &[STANDARD_ID],
-        (None, Some(SignatureScheme::Github)) => &[HUB_DELIVERY, IDEMPOTENCY_KEY],
-        (None, None) => &[HUB_DELIVERY, STANDARD_ID, IDEMPOTENCY_KEY],
+        Some(SignatureScheme::StandardWebhooks) => &[STANDARD_ID],
+        Some(SignatureScheme::Github) => &[HUB_DELIVERY, IDEMPOTENCY_KEY],
+        None => &[HUB_DELIVERY, STANDARD_ID, IDEMPOTENCY_KEY],
     };
-    for name in names {
+    for name in own.iter().chain(usual) {
         let mut values = named(headers, name);
         let Some(id) = values.next() else { continue };
         if values.next().is_some() {
@@ -395,7 +394,10 @@ mod tests {
         let own = headers(&[("x-my-id", "a"), ("webhook-id", "w")]);
         let found = delivery_id(Some(StandardWebhooks), Some("X-My-Id"), &own).unwrap();
         assert_eq!(found.as_deref(), Some("X-My-Id:a"));
-        assert_eq!(delivery_id(None, Some("X-My-Id"), &own[1..]).unwrap(), None);
+        // Where its own is not there, the usual ones are looked at.
+        let found = delivery_id(None, Some("X-My-Id"), &own[1..]).unwrap();
+        assert_eq!(found.as_deref(), Some("webhook-id:w"));
+        assert_eq!(delivery_id(Some(Github), Some("X-My-Id"), &own[1..]).unwrap(), None);
     }
 
     #[test]

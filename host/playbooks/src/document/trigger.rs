@@ -25,7 +25,7 @@ pub enum TriggerOn {
     Webhook {
         /// How a request proves who sent it, besides knowing the URL.
         signature: Option<SignatureCheck>,
-        /// The header that names a delivery, where it is none of the usual.
+        /// The header that names a delivery, before the usual ones.
         delivery_id: Option<String>,
     },
     /// The calendar.
