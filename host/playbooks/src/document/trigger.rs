@@ -54,7 +54,7 @@ pub enum TriggerOn {
         when: Option<String>,
         /// The interval's value was at or below this, or there was none, and is above it now.
         rises_above: Option<f64>,
-        /// The interval's value was at or above this, or there was none, and is below it now.
+        /// The interval's value was at or above this, and is below it now.
         falls_below: Option<f64>,
     },
     /// Something an incident did. Every condition that is given must hold.

@@ -160,11 +160,11 @@ fn meets(loaded: &Loaded, write: &Write) -> bool {
     if key.as_ref().is_some_and(|pattern| !matches(pattern, write.key.as_deref().unwrap_or_default())) {
         return false;
     }
-    let crosses =
-        |holds: &dyn Fn(f64) -> bool| holds(write.value) && write.before.is_none_or(|before| !holds(before));
-    if rises_above.is_some_and(|bound| !crosses(&|value| value > bound))
-        || falls_below.is_some_and(|bound| !crosses(&|value| value < bound))
-    {
+    let (before, value) = (write.before, write.value);
+    // What begins an interval rises from nothing, and has not fallen.
+    let rises = |bound: f64| value > bound && before.is_none_or(|before| before <= bound);
+    let falls = |bound: f64| value < bound && before.is_some_and(|before| before >= bound);
+    if rises_above.is_some_and(|bound| !rises(bound)) || falls_below.is_some_and(|bound| !falls(bound)) {
         return false;
     }
     let Some(when) = &loaded.compiled.when else { return true };

@@ -96,6 +96,38 @@ async fn a_metric_trigger_fires_when_its_value_crosses_a_bound() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_value_that_is_the_first_of_its_interval_has_risen_and_not_fallen() {
+    let world = World::new().await;
+    let steps = json!([{"id": "a", "app": "echo", "inputs": {"value": "{{ trigger.value }}"}}]);
+    for (name, bound) in [("rises", "rises_above"), ("falls", "falls_below")] {
+        let trigger = json!({"type": "metric", "metric": "*", bound: 10});
+        world.store_json(json!({"name": name, "trigger": trigger, "steps": steps})).await;
+    }
+    let writes = [
+        (None, 9.0),
+        (None, 11.0),
+        (None, 10.0),
+        (Some(10.0), 8.0),
+        (Some(10.0), 12.0),
+        (Some(9.0), 7.0),
+        (Some(20.0), 6.0),
+    ];
+    for (before, value) in writes {
+        world.writes.push(world.organisation, "load", before, value);
+    }
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let mut started: Vec<_> = world
+        .all_runs()
+        .await
+        .into_iter()
+        .map(|run| (run.summary.playbook_name.clone(), run.trigger["value"].to_string()))
+        .collect();
+    started.sort();
+    let expected = [("falls", "6.0"), ("falls", "8.0"), ("rises", "11.0"), ("rises", "12.0")];
+    assert_eq!(started, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_metric_without_keys_has_null_for_one() {
     let world = World::new().await;
     let trigger = json!({"type": "metric", "metric": "plain", "key": "*", "when": "key is none"});
