@@ -8,13 +8,11 @@ use bellwether_kernel::{FieldError, OrganisationId};
 use serde_json::{Map, Value as Json, json};
 
 use crate::compile::{Action, Compiled, CompiledInput, CompiledStep, is_within};
-use crate::engine::{Described, declared_inputs};
+use crate::engine::{Described, declared_inputs, taken};
 use crate::secrets::{MASK, Secrets};
 use crate::service::require_role;
 use crate::template::{Room, Template, from_json, is_true};
-use crate::{
-    AlertMove, DeclaredInput, Format, PlaybookError, Playbooks, StepKind, TriggerOn, convert, trigger,
-};
+use crate::{AlertMove, DeclaredInput, Format, PlaybookError, Playbooks, StepKind, TriggerOn, trigger};
 
 /// What a run would do.
 #[derive(Clone, Debug, PartialEq)]
@@ -192,10 +190,9 @@ impl Dry<'_> {
             }
             if let Some(value) = self.value_at(name, input, &mut dry)
                 && let Some(declared) = declared
-                && convert::to_value(&value, declared.value_type).is_none()
+                && let Err(error) = taken(declared, value, step.action.target())
             {
-                let expected = convert::expectation(declared.value_type);
-                dry.problem = Some(format!("input {name} is not {expected}"));
+                dry.problem = Some(error.text(self.secrets));
             }
         }
         Ok(dry)

@@ -238,21 +238,24 @@ fn render_input(
         })?,
         None => Json::Null,
     };
-    let json = match (rendered, &input.default) {
+    taken(input, rendered, step.action.target())
+}
+
+/// A value as an input takes it: its default for `null`, in its type, and one of its choices.
+pub(crate) fn taken(input: &Input, given: Json, target: &str) -> Result<Value, InputError> {
+    let json = match (given, &input.default) {
         (Json::Null, Some(default)) => default.clone(),
-        (rendered, _) => rendered,
+        (given, _) => given,
     };
     let wrong = |expected: String| {
         let value = if input.secret { MASK.into() } else { json.clone() };
-        InputError::Wrong { input: name.clone(), value, expected }
+        InputError::Wrong { input: input.name.clone(), value, expected }
     };
     let expected = convert::expectation(input.value_type);
     let value = convert::to_value(&json, input.value_type)
         .ok_or_else(|| wrong(convert::expectation_of(&json, input.value_type)))?;
     match &value {
-        Value::None if input.required => {
-            Err(wrong(format!("{expected}: {} requires it", step.action.target())))
-        }
+        Value::None if input.required => Err(wrong(format!("{expected}: {target} requires it"))),
         Value::Text(text) if !input.choices.is_empty() && !input.choices.contains(text) => {
             Err(wrong(format!("one of {}", input.choices.join(", "))))
         }

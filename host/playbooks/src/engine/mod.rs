@@ -37,6 +37,7 @@ use crate::{PlaybookError, Playbooks};
 pub(crate) use accept::{Copied, Firing};
 pub use acting::IncidentActions;
 pub(crate) use begin::declared_inputs;
+pub(crate) use context::taken;
 pub(crate) use following::Following;
 pub(crate) use recall::{Described, pinned, purpose};
 pub(crate) use watching::Watching;

@@ -396,7 +396,7 @@ async fn a_dry_run_says_what_would_happen_and_calls_nothing() {
     let [a, b, c, d] = &dry.steps[..] else { panic!() };
     assert_eq!((json!(a.inputs), &a.problem, a.app_version.as_str()), (json!({"n": 3}), &None, "1.2.0"));
     assert_eq!((json!(b.inputs), b.runs), (json!({"n": {"unknown": "{{ steps.a.n }}"}}), Some(false)));
-    assert_eq!(c.problem.as_deref(), Some("input n is not a whole number"));
+    assert_eq!(c.problem.as_deref(), Some("input n is \"abc\", expected a whole number"));
     assert_eq!((json!(d.inputs), d.items), (json!({"n": {"unknown": "{{ index }} {{ item }}"}}), Some(2)));
     assert_eq!((world.rows_of(Space::Run).await, world.rows_of(Space::Playbook).await), (0, 0));
 }
@@ -456,6 +456,45 @@ async fn a_dry_run_takes_its_inputs_as_a_start_does() {
             let run = world.playbooks.start(&world.admin, "a", inputs).await.err().unwrap();
             assert_eq!(dry.to_string(), format!("trigger.{run}"), "{kind}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_dry_run_refuses_what_the_run_refuses_in_the_same_words() {
+    let world = World::new().await;
+    let inputs = vec![
+        Input { choices: vec!["sum".into(), "count".into()], ..Input::new("kind", ValueType::Text) },
+        Input { required: true, ..Input::new("name", ValueType::Text) },
+        Input { choices: vec!["a".into(), "b".into()], ..Input::new("some", ValueType::Texts) },
+        Input { default: Some(json!(1)), ..Input::new("value", ValueType::Number) },
+    ];
+    world.apps.put_quick("add", describe(inputs, &[]), |_| gives(&[]));
+    for (input, value, refused) in [
+        ("kind", json!("Sum"), true),
+        ("kind", json!("sum"), false),
+        ("kind", json!(null), false),
+        ("name", json!(null), true),
+        ("some", json!(["a", "c"]), true),
+        ("some", json!(["a", "b"]), false),
+        ("value", json!("many"), true),
+        ("value", json!(null), false),
+        ("value", json!([1]), true),
+    ] {
+        let mut given = json!({"name": "n"});
+        given[input] = "{{ trigger.inputs.it }}".into();
+        let steps = json!([{"id": "a", "app": "add", "inputs": given}]);
+        let document = json!({"name": "a", "trigger": {"type": "manual"}, "steps": steps});
+        world.store_json(document.clone()).await;
+        let with = json!({"it": value});
+        let trigger = object(&json!({"inputs": with}));
+        let dry = world
+            .playbooks
+            .dry_run(&world.admin, &document.to_string(), Format::Json, trigger)
+            .await
+            .unwrap();
+        let run = world.run("a", with).await;
+        assert_eq!(dry.steps[0].problem, run.steps[0].error, "{input} {value}");
+        assert_eq!(dry.steps[0].problem.is_some(), refused, "{input} {value}");
     }
 }
 
