@@ -41,7 +41,8 @@ impl Known {
 pub(super) struct Context<'a> {
     work: &'a Work,
     recalled: &'a Recalled,
-    step: &'a CompiledStep,
+    /// `None` behind the last step.
+    step: Option<&'a CompiledStep>,
     item: Item<'a>,
     rendered: OnceLock<minijinja::Value>,
 }
@@ -53,7 +54,12 @@ impl<'a> Context<'a> {
         step: &'a CompiledStep,
         item: Item<'a>,
     ) -> Self {
-        Self { work, recalled, step, item, rendered: OnceLock::new() }
+        Self { work, recalled, step: Some(step), item, rendered: OnceLock::new() }
+    }
+
+    /// What the playbook's outputs read.
+    pub(super) fn of_outputs(work: &'a Work, recalled: &'a Recalled) -> Self {
+        Self { work, recalled, step: None, item: None, rendered: OnceLock::new() }
     }
 
     fn render(&self) -> minijinja::Value {
@@ -65,13 +71,15 @@ impl<'a> Context<'a> {
             ("created", row.created.to_string().into()),
             ("attempt", row.attempt.into()),
         ];
-        if self.step.on_failure {
+        if self.step.is_some_and(|step| step.on_failure) {
             let text = |text: &Option<String>| text.as_deref().map_or(().into(), minijinja::Value::from);
             run.extend([("error", text(&row.error)), ("failed_step", text(&row.failed_step))]);
-            // Steps that were never reached gave nothing.
+        }
+        if self.step.is_none_or(|step| step.on_failure) {
+            // Steps that were never reached are as those that were skipped.
             for (position, missing) in self.work.loaded.compiled.steps.iter().enumerate() {
                 if !steps.iter().any(|(id, _)| *id == missing.id) {
-                    steps.push((missing.id.clone(), from_json(&recalled.nothing(position).into())));
+                    steps.push((missing.id.clone(), from_json(&recalled.skipped(missing, position).into())));
                 }
             }
         }

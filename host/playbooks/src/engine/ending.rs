@@ -59,8 +59,7 @@ impl Playbooks {
 
     fn render_outputs(&self, work: &Work, recalled: &Recalled) -> Result<Map<String, Json>, String> {
         let compiled = &work.loaded.compiled;
-        let Some(last) = compiled.steps.first() else { return Ok(Map::new()) };
-        let context = Context::new(work, recalled, last, None);
+        let context = Context::of_outputs(work, recalled);
         let mut room = Room::new(self.limits.outputs);
         let mut outputs = Map::new();
         for (name, value) in &compiled.outputs {

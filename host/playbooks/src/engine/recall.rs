@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json};
 
 use super::context::Known;
 use super::runner::Work;
-use crate::compile::{Action, Compiled, component};
+use crate::compile::{Action, Compiled, CompiledStep, ERRORS, component};
 use crate::rows::{Record, RecordOf, read_json};
 use crate::secrets::Secrets;
 use crate::template::Variables;
@@ -67,6 +67,16 @@ impl Recalled {
     pub(super) fn nothing(&self, position: usize) -> Map<String, Json> {
         let outputs = self.described[position].iter().flat_map(|described| &described.description().outputs);
         outputs.map(|output| (output.name.clone(), Json::Null)).collect()
+    }
+
+    /// What a step gives that is skipped or never reached: nothing, or of a list an empty one.
+    pub(super) fn skipped(&self, step: &CompiledStep, position: usize) -> Map<String, Json> {
+        let mut outputs = self.nothing(position);
+        if step.each.is_some() {
+            outputs.entry(ERRORS).or_insert(Json::Null);
+            outputs.values_mut().for_each(|output| *output = Json::Array(Vec::new()));
+        }
+        outputs
     }
 
     /// Makes a step's outputs known to the templates behind it.

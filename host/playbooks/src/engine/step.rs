@@ -126,7 +126,7 @@ impl Playbooks {
                 Ok(true) => {}
                 Ok(false) => {
                     result.state = StepState::Skipped;
-                    result.outputs = skipped(recalled, step, position);
+                    result.outputs = recalled.skipped(step, position);
                     return Ok(Settled::took(result));
                 }
                 Err(error) => return Ok(self.failed(result, error)),
@@ -338,13 +338,4 @@ impl Playbooks {
         }
         result
     }
-}
-
-/// What a step gives that is skipped: nothing, or of a list an empty one.
-fn skipped(recalled: &Recalled, step: &CompiledStep, position: usize) -> Map<String, Json> {
-    let mut outputs = recalled.nothing(position);
-    if step.each.is_some() {
-        outputs.values_mut().for_each(|output| *output = Json::Array(Vec::new()));
-    }
-    outputs
 }

@@ -525,3 +525,25 @@ async fn a_stop_s_message_of_any_length_ends_the_run_as_the_document_says() {
     let message = run.summary.error.unwrap();
     assert!(message.starts_with("ää") && message.ends_with("ä…"), "{} bytes", message.len());
 }
+
+#[tokio::test]
+async fn what_outputs_read_of_a_step_is_the_same_whether_it_was_skipped_or_not_reached() {
+    let world = World::new().await;
+    for (stops, when) in [(true, true), (false, false), (true, false)] {
+        let inner = json!({"name": "inner", "trigger": {"type": "playbook"}, "steps": [
+            {"id": "a", "stop": "succeeded", "when": format!("{stops}")},
+            {"id": "b", "app": "echo", "when": format!("{when}"), "inputs": {"value": 1}},
+            {"id": "c", "app": "echo", "when": format!("{when}"), "each": [1, 2], "inputs": {"value": "{{ item }}"}},
+        ], "outputs": {
+            "one": "{{ steps.b.value }}", "other": "{{ steps.b.value | default(0, true) }}",
+            "list": "{{ steps.c.value }}", "errors": "{{ steps.c.errors }}",
+        }});
+        world.store_json(inner).await;
+        let steps = json!([{"id": "in", "playbook": "inner"}, {"id": "out", "app": "echo", "inputs": {"value": "{{ steps.in }}"}}]);
+        world.store_json(json!({"name": "outer", "trigger": {"type": "manual"}, "steps": steps})).await;
+        let run = world.run("outer", json!({})).await;
+        assert_eq!((run.summary.state, &run.summary.error), (RunState::Succeeded, &None));
+        let expected = json!({"one": null, "other": 0, "list": [], "errors": []});
+        assert_eq!(run.steps[1].outputs["value"], expected, "{stops} {when}");
+    }
+}
