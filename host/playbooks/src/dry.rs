@@ -159,10 +159,10 @@ impl Dry<'_> {
             dry.app_version = app.version().to_owned();
         }
         if let Some(when) = &step.when {
-            dry.runs = self.value(when, &mut dry.problem).map(|value| is_true(&value));
+            dry.runs = self.value(when, "when", &mut dry.problem).map(|value| is_true(&value));
         }
         if let Some(each) = &step.each {
-            match self.value(&each.list, &mut dry.problem) {
+            match self.value(&each.list, "each", &mut dry.problem) {
                 Some(Json::Array(list)) => dry.items = Some(list.len()),
                 Some(_) => dry.problem = Some("each: expected a list".into()),
                 None => {}
@@ -209,9 +209,9 @@ impl Dry<'_> {
             return None;
         }
         let mut problem = None;
-        let rendered = self.value(value, &mut problem);
-        if let Some(problem) = problem {
-            dry.problem = Some(format!("input {name}: {problem}"));
+        let rendered = self.value(value, &format!("input {name}"), &mut problem);
+        if problem.is_some() {
+            dry.problem = problem;
         }
         let mut shown = rendered.clone()?;
         self.secrets.mask(&mut shown);
@@ -219,7 +219,7 @@ impl Dry<'_> {
         rendered
     }
 
-    fn value(&self, value: &CompiledInput, problem: &mut Option<String>) -> Option<Json> {
+    fn value(&self, value: &CompiledInput, what: &str, problem: &mut Option<String>) -> Option<Json> {
         if unknown(value).is_some() {
             return None;
         }
@@ -227,7 +227,7 @@ impl Dry<'_> {
         match self.compiled.compiler.render(&value.template, self.context, &mut room) {
             Ok(value) => Some(value),
             Err(error) => {
-                *problem = Some(self.secrets.mask_text(&error.text()).into_owned());
+                *problem = Some(self.secrets.mask_text(&error.of(what)).into_owned());
                 None
             }
         }

@@ -77,20 +77,36 @@ fn compile_part(
         }
         Json::Array(items) => {
             let items = items.iter().enumerate();
-            let items =
-                items.map(|(index, item)| compile_part(&path.item(index), item, compiler, scope, variables));
+            let items = items
+                .map(|(index, item)| compile_within(&path.item(index), item, compiler, scope, variables));
             Template::List(items.collect::<Result<_, _>>()?)
         }
         Json::Object(fields) => {
             let mut compiled = Vec::new();
             for (name, field) in fields {
-                let field = compile_part(&path.field(name), field, compiler, scope, variables)?;
+                let field = compile_within(&path.field(name), field, compiler, scope, variables)?;
                 compiled.push((name.clone(), field));
             }
             Template::Object(compiled)
         }
         literal => Template::Literal(literal.clone()),
     })
+}
+
+/// Compiles a part of a value, and holds what it reads against what there is: who compiles the whole could not say
+/// where in it something is wrong.
+fn compile_within(
+    path: &Path,
+    value: &Json,
+    compiler: &mut Compiler,
+    scope: &Scope<'_>,
+    variables: &mut Variables,
+) -> Result<Template, Fault> {
+    let mut own = Variables::new();
+    let template = compile_part(path, value, compiler, scope, &mut own)?;
+    scope.check(path, &own)?;
+    variables.append(&mut own);
+    Ok(template)
 }
 
 pub(super) fn check_inputs(

@@ -154,10 +154,7 @@ impl Playbooks {
             let value = pick(&compiled.steps[position]).expect("the step has it");
             compiled.compiler.render(&value.template, names, room)
         });
-        rendered.await?.map_err(|error| match error {
-            RenderError::Failed(message) => format!("{what}: {message}"),
-            RenderError::TooLarge(limit) => format!("{what}: it is larger than {limit} bytes"),
-        })
+        rendered.await?.map_err(|error| error.of(what))
     }
 }
 
@@ -237,10 +234,12 @@ fn render_input(
         Some(template) => compiled.compiler.render(template, names, room).map_err(|error| {
             InputError::Other(match error {
                 // An engine's message may quote what it choked on.
-                RenderError::Failed(_) if input.secret => {
+                RenderError::Failed(_) | RenderError::Within { .. } if input.secret => {
                     format!("input {name}: its template did not render")
                 }
-                RenderError::Failed(message) => format!("input {name}: {message}"),
+                error @ (RenderError::Failed(_) | RenderError::Within { .. }) => {
+                    error.of(&format!("input {name}"))
+                }
                 RenderError::TooLarge(limit) => format!("the inputs are larger than {limit} bytes in all"),
             })
         })?,

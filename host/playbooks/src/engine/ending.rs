@@ -65,7 +65,7 @@ impl Playbooks {
         for (name, value) in &compiled.outputs {
             let rendered = compiled.compiler.render(&value.template, &context, &mut room);
             let rendered = rendered.map_err(|error| {
-                let error = format!("output {name}: {}", error.text());
+                let error = error.of(&format!("output {name}"));
                 recalled.secrets.mask_text(&error).into_owned()
             })?;
             outputs.insert(name.clone(), rendered);

@@ -90,7 +90,9 @@ fn write_value(output: &mut Output, state: &mut State, value: &Rendered) -> Resu
                 paid.map_err(|_| RenderError::TooLarge(bytes))
             };
             let json = to_json(value, DEPTH, &mut charge).map_err(|error| match error {
-                RenderError::Failed(problem) => Error::new(ErrorKind::BadSerialization, problem),
+                RenderError::Failed(problem) | RenderError::Within { problem, .. } => {
+                    Error::new(ErrorKind::BadSerialization, problem)
+                }
                 RenderError::TooLarge(_) => Error::from(ErrorKind::OutOfFuel),
             })?;
             output.write_str(&json.to_string()).map_err(Error::from)
@@ -136,6 +138,13 @@ impl Template {
         match self {
             Self::Literal(json) => Some(json.clone()),
             Self::Expression { .. } | Self::Text { .. } | Self::Secret(_) => None,
+    /// One within a list or an object failed.
+    Within {
+        /// Where: `.user.id`, `[2]`.
+        path: String,
+        /// How.
+        problem: String,
+    },
             Self::List(items) => items.iter().map(Self::literal).collect(),
             Self::Object(fields) => {
                 let fields: Option<Map<String, Json>> =
@@ -156,11 +165,21 @@ pub(crate) enum RenderError {
 }
 
 impl RenderError {
-    /// The error as a phrase.
-    pub(crate) fn text(&self) -> String {
+    /// The error as a phrase on what was rendered.
+    pub(crate) fn of(&self, what: &str) -> String {
         match self {
-            Self::Failed(message) => message.clone(),
-            Self::TooLarge(limit) => format!("it is larger than {limit} bytes"),
+            Self::Failed(problem) => format!("{what}: {problem}"),
+            Self::Within { path, problem } => format!("{what}{path}: {problem}"),
+            Self::TooLarge(limit) => format!("{what}: it is larger than {limit} bytes"),
+        }
+    }
+
+    /// The same of a part of something.
+    fn within(self, part: &str) -> Self {
+        match self {
+            Self::Failed(problem) => Self::Within { path: part.to_owned(), problem },
+            Self::Within { path, problem } => Self::Within { path: format!("{part}{path}"), problem },
+            Self::TooLarge(limit) => Self::TooLarge(limit),
         }
     }
 }
@@ -321,13 +340,19 @@ impl Compiler {
             }
             Template::List(items) => {
                 let depth = below()?;
-                items.iter().map(|item| self.render_at(item, names, room, depth)).collect::<Result<_, _>>()?
+                let mut list = Vec::with_capacity(items.len());
+                for (index, item) in items.iter().enumerate() {
+                    let rendered = self.render_at(item, names, room, depth);
+                    list.push(rendered.map_err(|error| error.within(&format!("[{index}]")))?);
+                }
+                Json::Array(list)
             }
             Template::Object(fields) => {
                 let depth = below()?;
                 let mut object = Map::new();
                 for (name, field) in fields {
-                    object.insert(name.clone(), self.render_at(field, names, room, depth)?);
+                    let rendered = self.render_at(field, names, room, depth);
+                    object.insert(name.clone(), rendered.map_err(|error| error.within(&format!(".{name}")))?);
                 }
                 Json::Object(object)
             }

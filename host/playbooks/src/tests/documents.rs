@@ -93,7 +93,7 @@ async fn a_fault_is_named_with_its_field_and_its_place() {
         ),
         ("trigger.body.name", "name", "steps[1].inputs.name", (16, 1), "trigger, steps, run or playbook"),
         ("trigger.body.name", "trigger.inputs.name", "steps[1].inputs.name", (16, 1), "body, form, headers"),
-        ("run.id", "run.number", "steps[1].inputs.tags", (18, 1), "created, id"),
+        ("run.id", "run.number", "steps[1].inputs.tags[1]", (18, 14), "created, id"),
         (
             "steps.first.total",
             "steps.second.total",
@@ -196,10 +196,27 @@ async fn a_fault_in_json_has_its_place_too() {
     let world = World::new().await;
     let source = "{\"name\": \"x\", \"trigger\": {\"type\": \"manual\"}, \"steps\": [\n  {\"id\": \"a\", \"app\": \"echo\",\n   \"inputs\": {\"value\": [1, \"{{ trigger.body }}\"]}}]}";
     let error = world.playbooks.validate(world.organisation, source, Format::Json).await.unwrap_err();
-    let expected =
-        "line 3, column 15: steps[0].inputs.value is \"trigger.body\", expected a field of trigger: inputs";
+    let expected = "line 3, column 28: steps[0].inputs.value[1] is \"trigger.body\", expected a field of trigger: inputs";
     assert_eq!(error.to_string(), expected);
-    assert_eq!(error.field().unwrap().field, "steps[0].inputs.value");
+    assert_eq!(error.field().unwrap().field, "steps[0].inputs.value[1]");
+}
+
+#[tokio::test]
+async fn a_variable_that_is_not_there_is_named_where_it_is_however_deep() {
+    let world = World::new().await;
+    let good = "name = \"a\"\n[trigger]\ntype = \"manual\"\n[[steps]]\nid = \"a\"\napp = \"echo\"\n[steps.inputs.value]\nlist = [1, 2, \"{{ run.id }}\"]\n[steps.inputs.value.user]\nid = \"{{ run.attempt }}\"\n";
+    for (there, field, place) in [
+        ("run.id", "steps[0].inputs.value.list[2]", "line 8, column 15: "),
+        ("run.attempt", "steps[0].inputs.value.user.id", "line 10, column 1: "),
+    ] {
+        for wrong in ["trigger.body", "secrets.key", "nothing", "steps.b.value"] {
+            let source = good.replace(there, wrong);
+            let error =
+                world.playbooks.validate(world.organisation, &source, Format::Toml).await.unwrap_err();
+            assert_eq!(error.field().map(|error| error.field.as_str()), Some(field), "{error}");
+            assert!(error.to_string().starts_with(place), "{error}");
+        }
+    }
 }
 
 #[tokio::test]

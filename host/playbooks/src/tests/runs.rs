@@ -547,3 +547,14 @@ async fn what_outputs_read_of_a_step_is_the_same_whether_it_was_skipped_or_not_r
         assert_eq!(run.steps[1].outputs["value"], expected, "{stops} {when}");
     }
 }
+
+#[tokio::test]
+async fn an_error_names_the_place_within_an_input() {
+    let world = World::new().await;
+    let value = json!({"user": {"id": "{{ trigger.inputs.missing }}"}, "list": []});
+    let steps = json!([{"id": "a", "app": "echo", "inputs": {"value": value}}]);
+    world.store_json(json!({"name": "a", "trigger": {"type": "manual"}, "steps": steps})).await;
+    let run = world.run("a", json!({})).await;
+    let error = run.steps[0].error.as_deref().unwrap();
+    assert!(error.starts_with("input value.user.id: "), "{error}");
+}
