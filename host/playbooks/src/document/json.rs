@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use bellwether_kernel::value::MAX_NESTING;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use super::{Document, refused, syntax};
+use super::{Document, refused, syntax, unknown_in};
 use crate::position::{Path, locate};
 use crate::{Format, PlaybookError};
 
@@ -17,8 +17,11 @@ pub(super) fn read(source: &str) -> Result<Document, PlaybookError> {
     serde_json::from_str(source).map_err(|error| {
         let message = message(&error);
         match refused_in(source, &error, &message) {
-            Some(path) => syntax(locate(source, Format::Json, &path), Some(&path), &message),
-            None => syntax((error.line(), error.column()), None, &message),
+            Some(path) => {
+                let path = unknown_in(&path, &message).unwrap_or(path);
+                syntax(locate(source, Format::Json, &path), Some(&path), &message, Format::Json)
+            }
+            None => syntax((error.line(), error.column()), None, &message, Format::Json),
         }
     })
 }
@@ -29,7 +32,8 @@ pub(super) fn read(source: &str) -> Result<Document, PlaybookError> {
 /// [`PlaybookError::Syntax`].
 pub(crate) fn check_names(source: &str) -> Result<(), PlaybookError> {
     let checked = serde_json::from_str::<Distinct>(source);
-    checked.map(drop).map_err(|error| syntax((error.line(), error.column()), None, &message(&error)))
+    let place = |error: &serde_json::Error| (error.line(), error.column());
+    checked.map(drop).map_err(|error| syntax(place(&error), None, &message(&error), Format::Json))
 }
 
 /// What is wrong, without its place.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value as Json;
 use serde_path_to_error::Segment;
 
-use crate::position::{Path, line_and_column};
+use crate::position::{Path, line_and_column, locate};
 use crate::{Period, PlaybookError};
 
 pub(crate) use json::check_names;
@@ -216,7 +216,15 @@ impl Document {
                 let mut document: Self = toml::from_str(source).map_err(|error| {
                     let offset = error.span().map_or(0, |span| span.start);
                     let field = toml::Deserializer::parse(source).ok().and_then(refused);
-                    syntax(line_and_column(source, offset), field.as_ref(), error.message())
+                    match field.as_ref().and_then(|field| unknown_in(field, error.message())) {
+                        Some(field) => {
+                            syntax(locate(source, format, &field), Some(&field), error.message(), format)
+                        }
+                        None => {
+                            let place = line_and_column(source, offset);
+                            syntax(place, field.as_ref(), error.message(), format)
+                        }
+                    }
                 })?;
                 let steps = document.steps.iter_mut().chain(&mut document.on_failure);
                 let values = steps.flat_map(|step| step.inputs.values_mut().chain(&mut step.each));
@@ -226,6 +234,15 @@ impl Document {
             Format::Json => json::read(source),
         }
     }
+}
+
+/// The path of a field the trigger does not have: the trigger is refused as a whole, once its fields are known.
+fn unknown_in(refused: &Path, message: &str) -> Option<Path> {
+    if *refused != Path::default().field("trigger") {
+        return None;
+    }
+    let (_, rest) = message.split_once("unknown field `").or_else(|| message.split_once("has no field `"))?;
+    Some(refused.field(rest.split('`').next()?))
 }
 
 /// Which value or field is refused, reading it once more: the parsers themselves do not tell. `None` if it is none, but the
@@ -240,11 +257,32 @@ fn refused<'de>(reader: impl Deserializer<'de>) -> Option<Path> {
     (!path.0.is_empty()).then_some(path)
 }
 
-fn syntax((line, column): (usize, usize), field: Option<&Path>, message: &str) -> PlaybookError {
+fn syntax(
+    (line, column): (usize, usize),
+    field: Option<&Path>,
+    message: &str,
+    format: Format,
+) -> PlaybookError {
     // Some of the parsers' messages span lines.
     let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    let message = plainly(message, format);
     let field = field.map(Path::to_string);
     PlaybookError::Syntax { line: line.max(1), column: column.max(1), field, message }
+}
+
+/// What a parser's message expects, in the words of whoever writes documents and not of the host's code.
+fn plainly(message: String, format: Format) -> String {
+    let Some((said, expected)) = message.rsplit_once("expected ") else { return message };
+    let table = if format == Format::Toml { "a table" } else { "an object" };
+    let plain = match expected {
+        "f64" => "a number",
+        "u32" => "a whole number, 0 or more",
+        "a sequence" => "a list",
+        "a map" => table,
+        structure if structure.starts_with("struct ") => table,
+        _ => return message,
+    };
+    format!("{said}expected {plain}")
 }
 
 /// TOML has dates and JSON has none: they become the text they were written as.

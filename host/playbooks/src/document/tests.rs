@@ -119,3 +119,57 @@ fn what_does_not_read_is_named_by_its_field_where_it_is_in_one() {
         assert_eq!(error.to_string(), format!("line {line}, column {column}: {field}{message}"));
     }
 }
+
+#[test]
+fn a_field_the_trigger_does_not_have_is_named_at_its_own_line() {
+    let cases = [
+        (Format::Toml, TOML.replace("\"webhook\"", "\"webhook\"\nsigned = true"), "signed", (7, 1)),
+        (Format::Toml, TOML.replace("\"webhook\"", "\"webhook\"\ninterval = \"1h\""), "interval", (7, 1)),
+        (Format::Json, within("\"trigger\": {\"type\": \"manual\",\n\"every\": 1}"), "every", (4, 1)),
+        (
+            Format::Json,
+            within("\"trigger\": {\"type\": \"manual\",\n\"interval\": \"1h\"}"),
+            "interval",
+            (4, 1),
+        ),
+    ];
+    for (format, source, name, place) in cases {
+        let error = Document::read(&source, format).unwrap_err();
+        let PlaybookError::Syntax { line, column, field, .. } = &error else { panic!("{error}") };
+        assert_eq!(field.as_deref(), Some(format!("trigger.{name}").as_str()), "{error}");
+        assert_eq!((*line, *column), place, "{error}");
+    }
+}
+
+#[test]
+fn what_is_expected_is_said_in_the_words_of_documents() {
+    let cases = [
+        (
+            Format::Toml,
+            TOML.replace("\"webhook\"", "\"webhook\"\nsignature = \"github\""),
+            "expected a table",
+        ),
+        (
+            Format::Toml,
+            TOML.replace("app =", "parallel = \"many\"\napp ="),
+            "expected a whole number, 0 or more",
+        ),
+        (
+            Format::Toml,
+            TOML.replace("app =", "retry = { attempts = 1, backoff = \"x\" }\napp ="),
+            "expected a number",
+        ),
+        (Format::Json, within("\"steps\": 5"), "expected a list"),
+        (
+            Format::Json,
+            within("\"steps\": [], \"trigger\": {\"type\": \"manual\"}, \"outputs\": 5"),
+            "expected an object",
+        ),
+        (Format::Json, "[]".into(), "expected an object"),
+        (Format::Json, "5".into(), "expected an object"),
+    ];
+    for (format, source, expected) in cases {
+        let error = Document::read(&source, format).unwrap_err().to_string();
+        assert!(error.ends_with(expected), "{error}");
+    }
+}
