@@ -83,7 +83,8 @@ pub(crate) fn webhook(request: &WebhookRequest, with_text: bool) -> Result<Json,
         return Ok(trigger.into());
     };
     let mut is_json = false;
-    let body = match serde_json::from_str::<Json>(text) {
+    // Some senders put a byte order mark before it.
+    let body = match serde_json::from_str::<Json>(text.strip_prefix('\u{feff}').unwrap_or(text)) {
         // A bare word or number of another content type is text that happens to read as JSON.
         Ok(json) if says_json || json.is_object() || json.is_array() => {
             check_nesting("body", &json)?;
@@ -172,12 +173,15 @@ mod tests {
     #[test]
     fn a_body_is_read_as_what_it_is() {
         let form = "application/x-www-form-urlencoded";
-        let cases: [(&str, &[u8], Json); 13] = [
+        let cases: [(&str, &[u8], Json); 15] = [
             ("application/json", b"{\"a\": 1}", json!({"body": {"a": 1}})),
             ("application/json; charset=utf-8", b"7", json!({"body": 7})),
             ("application/vnd.x+json", b"[1]", json!({"body": [1]})),
             ("application/json", b"", json!({"body": null, "text": ""})),
             ("", b"{\"a\": 1}", json!({"body": {"a": 1}})),
+            // A byte order mark is no part of what is behind it.
+            ("application/json", b"\xef\xbb\xbf{\"a\": 1}", json!({"body": {"a": 1}})),
+            ("", b"\xef\xbb\xbf[1]", json!({"body": [1]})),
             ("text/plain", b"7", json!({"body": null, "text": "7"})),
             ("text/plain", b"{\"a\"", json!({"body": null, "text": "{\"a\""})),
             // curl says "form" where nobody told it better.

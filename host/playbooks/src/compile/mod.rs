@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use bellwether_kernel::{FieldError, OrganisationId, Timestamp};
 
-use crate::document::check_names;
+use crate::document::{check_names, unmarked};
 use crate::engine::Described;
 use crate::position::{Path, locate};
 use crate::schedule::Schedule;
@@ -124,7 +124,7 @@ pub(crate) struct Fault {
 impl Fault {
     /// The same with its place in the document.
     pub(crate) fn at(self, source: &str, format: Format) -> PlaybookError {
-        let (line, column) = locate(source, format, &self.path);
+        let (line, column) = locate(unmarked(source), format, &self.path);
         PlaybookError::Document { line, column, error: self.error }
     }
 }
@@ -196,6 +196,7 @@ impl Compiled {
         most_steps: usize,
         catalogue: Option<&Catalogue<'_>>,
     ) -> Result<Self, PlaybookError> {
+        let source = unmarked(source);
         let document = Document::read(source, format)?;
         // One that was stored before there was a bound, or names given twice were refused, is run as it is.
         if catalogue.is_some() && format == Format::Json {

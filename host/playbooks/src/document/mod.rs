@@ -211,6 +211,7 @@ impl Document {
     /// [`PlaybookError::Syntax`] for text that is not TOML or JSON, for unknown, missing and repeated fields; of values
     /// that may be any JSON the last field of a name counts.
     pub fn read(source: &str, format: Format) -> Result<Self, PlaybookError> {
+        let source = unmarked(source);
         match format {
             Format::Toml => {
                 let mut document: Self = toml::from_str(source).map_err(|error| {
@@ -234,6 +235,11 @@ impl Document {
             Format::Json => json::read(source),
         }
     }
+}
+
+/// A document without the mark some editors put before it, which is no part of it.
+pub(crate) fn unmarked(source: &str) -> &str {
+    source.strip_prefix('\u{feff}').unwrap_or(source)
 }
 
 /// The path of a field the trigger does not have: the trigger is refused as a whole, once its fields are known.

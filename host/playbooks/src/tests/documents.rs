@@ -220,6 +220,23 @@ async fn a_variable_that_is_not_there_is_named_where_it_is_however_deep() {
 }
 
 #[tokio::test]
+async fn a_mark_before_a_document_is_no_part_of_it() {
+    let world = World::new().await;
+    add_apps(&world.apps);
+    let document = world.playbooks.validate(world.organisation, GOOD, Format::Toml).await.unwrap();
+    let json = serde_json::to_string(&document).unwrap();
+    for (source, format) in [(GOOD, Format::Toml), (json.as_str(), Format::Json)] {
+        let marked = format!("\u{feff}{source}");
+        let read = world.playbooks.validate(world.organisation, &marked, format).await.unwrap();
+        assert_eq!(read, document);
+        let wrong = marked.replacen("count", "Count", 1);
+        let error = world.playbooks.validate(world.organisation, &wrong, format).await.unwrap_err();
+        let plain = world.playbooks.validate(world.organisation, &wrong[3..], format).await.unwrap_err();
+        assert_eq!(error.to_string(), plain.to_string(), "it moves no column");
+    }
+}
+
+#[tokio::test]
 async fn what_is_too_much_is_refused() {
     let world = World::with_limits(Limits { steps: 2, ..Limits::default() }).await;
     let step = |id: usize| json!({"id": format!("s{id}"), "app": "echo"});
