@@ -7,6 +7,7 @@
 //! A variable that is not there is an error. Templates reach no files and no other templates; fuel bounds what one
 //! costs, and [`RenderError::TooLarge`] what all of a step's give.
 
+mod exchange;
 mod value;
 
 use std::collections::BTreeSet;
@@ -42,6 +43,8 @@ const LITTLE_FUEL: u64 = FUEL / 100;
 const LITTLE_TEMPLATES: u32 = 20;
 /// Bytes that expressions of one step may give there.
 const LITTLE_BYTES: usize = 64 * 1024;
+/// Bytes of a template that is compiled there, see [`exchange`].
+const LITTLE_SOURCE: usize = 4 * 1024;
 
 static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| environment(UndefinedBehavior::Strict));
 
@@ -68,13 +71,14 @@ fn environment(undefined: UndefinedBehavior) -> Environment<'static> {
     // Names the undefined variable in an error; the values it also gathers are never printed.
     environment.set_debug(true);
     environment.remove_global("debug");
-    environment.set_syntax(
-        SyntaxConfig::builder()
-            .keep_trailing_newline(true)
-            .build()
-            .expect("the usual delimiters are good ones"),
-    );
+    environment.set_syntax(syntax());
+    exchange::add_to(&mut environment);
     environment
+}
+
+fn syntax() -> SyntaxConfig {
+    let syntax = SyntaxConfig::builder().keep_trailing_newline(true).build();
+    syntax.expect("the usual delimiters are good ones")
 }
 
 /// Writes what an expression inside a text came to.
@@ -116,13 +120,15 @@ pub(crate) enum Template {
         source: String,
         /// The names it follows, if it does nothing else: `steps`, `add`, `value`.
         path: Option<Vec<String>>,
-        /// Ready to run, for little.
-        expression: Expression<'static, 'static>,
+        /// Ready to run, for little; absent where its operators are exchanged.
+        expression: Option<Expression<'static, 'static>>,
     },
     /// Renders to text.
     Text {
         /// Its name in the compiler's environment.
         name: String,
+        /// Whether its operators are exchanged.
+        exchanged: bool,
     },
     /// The secret of this name, which is looked up when the step begins.
     Secret(String),
@@ -138,13 +144,6 @@ impl Template {
         match self {
             Self::Literal(json) => Some(json.clone()),
             Self::Expression { .. } | Self::Text { .. } | Self::Secret(_) => None,
-    /// One within a list or an object failed.
-    Within {
-        /// Where: `.user.id`, `[2]`.
-        path: String,
-        /// How.
-        problem: String,
-    },
             Self::List(items) => items.iter().map(Self::literal).collect(),
             Self::Object(fields) => {
                 let fields: Option<Map<String, Json>> =
@@ -160,6 +159,13 @@ impl Template {
 pub(crate) enum RenderError {
     /// The template failed; says how, without any value.
     Failed(String),
+    /// One within a list or an object failed.
+    Within {
+        /// Where: `.user.id`, `[2]`.
+        path: String,
+        /// How.
+        problem: String,
+    },
     /// The step's inputs are larger than this in all.
     TooLarge(usize),
 }
@@ -221,7 +227,7 @@ impl Compiler {
         let template = self.environment.get_template(&name).map_err(|error| message(&error))?;
         variables.extend(template.undeclared_variables(true));
         Self::unknown_name(FORGIVING.render_str(text, ()).err())?;
-        Ok(Template::Text { name })
+        Ok(Template::Text { name, exchanged: exchange::is_needed_by_text(text) })
     }
 
     /// Compiles what is an expression alone, such as a condition; `{{ }}` around it change nothing.
@@ -253,6 +259,7 @@ impl Compiler {
         variables.extend(expression.undeclared_variables(true));
         let forgiving = FORGIVING.compile_expression_owned(source.to_owned());
         Self::unknown_name(forgiving.and_then(|expression| expression.eval(())).err())?;
+        let expression = (!exchange::is_needed_by_expression(source)).then_some(expression);
         Ok(Template::Expression { source: source.to_owned(), path: path_of(source), expression })
     }
 
@@ -305,11 +312,24 @@ impl Compiler {
                     return copy(value, depth, &mut |bytes| room.take(bytes));
                 }
                 room.take_template()?;
-                let value = match expression.eval(names.rendered().clone()) {
+                let names = names.rendered();
+                let evaluated = match expression {
+                    Some(expression) => expression.eval(names.clone()),
+                    None => {
+                        room.compile(source)?;
+                        exchange::evaluate(&LITTLE, source, names.clone())
+                    }
+                };
+                let value = match evaluated {
                     Err(error) if error.kind() == ErrorKind::OutOfFuel => {
                         room.spend()?;
-                        let whole = ENVIRONMENT.compile_expression(source);
-                        whole.and_then(|expression| expression.eval(names.rendered().clone()))
+                        match expression {
+                            Some(_) => {
+                                let whole = ENVIRONMENT.compile_expression(source);
+                                whole.and_then(|expression| expression.eval(names.clone()))
+                            }
+                            None => exchange::evaluate(&ENVIRONMENT, source, names.clone()),
+                        }
                     }
                     evaluated => evaluated,
                 };
@@ -319,16 +339,20 @@ impl Compiler {
                 }
                 to_json(&value, depth, &mut |bytes| room.take_computed(bytes))?
             }
-            Template::Text { name } => {
+            Template::Text { name, exchanged } => {
                 room.take_template()?;
                 let template = self.environment.get_template(name).expect("every text was compiled");
-                let text = match render_text(&template, names, room) {
+                if *exchanged {
+                    room.compile(template.source())?;
+                }
+                let text = match render_text(&template, *exchanged, &LITTLE, names, room) {
                     Err(None) => {
                         room.spend()?;
                         let whole = ENVIRONMENT.template_from_str(template.source());
                         let whole = whole.map_err(|error| RenderError::Failed(message(&error)))?;
                         let failed = || RenderError::Failed(ErrorKind::OutOfFuel.to_string());
-                        render_text(&whole, names, room).map_err(|error| error.unwrap_or_else(failed))?
+                        let rendered = render_text(&whole, *exchanged, &ENVIRONMENT, names, room);
+                        rendered.map_err(|error| error.unwrap_or_else(failed))?
                     }
                     rendered => rendered.map_err(|error| error.expect("looked at above"))?,
                 };
@@ -360,12 +384,25 @@ impl Compiler {
     }
 }
 
-/// Renders a text; fails with nothing where the fuel did not suffice.
+/// Renders a text, in `environment` where its operators are exchanged; fails with nothing where the fuel did not
+/// suffice.
 fn render_text(
     template: &minijinja::Template<'_, '_>,
+    exchanged: bool,
+    environment: &Environment<'_>,
     names: &dyn Names,
     room: &Room,
 ) -> Result<String, Option<RenderError>> {
+    let failed = |error: Error| match error.kind() {
+        ErrorKind::OutOfFuel => None,
+        _ => Some(RenderError::Failed(message(&error))),
+    };
+    if exchanged {
+        // It is written whole before it is measured: its fuel bounds it.
+        let text =
+            exchange::render(environment, template.source(), names.rendered().clone()).map_err(failed)?;
+        return if text.len() > room.left { Err(Some(RenderError::TooLarge(room.limit))) } else { Ok(text) };
+    }
     let mut writer = Bounded { bytes: Vec::new(), room: room.left };
     let rendered = template.render_captured_to(names.rendered().clone(), &mut writer);
     if writer.bytes.len() > writer.room {
@@ -373,8 +410,7 @@ fn render_text(
     }
     match rendered {
         Ok(_) => Ok(String::from_utf8(writer.bytes).expect("templates write UTF-8")),
-        Err(error) if error.kind() == ErrorKind::OutOfFuel => Err(None),
-        Err(error) => Err(Some(RenderError::Failed(message(&error)))),
+        Err(error) => Err(failed(error)),
     }
 }
 
@@ -469,6 +505,11 @@ impl Room {
 
     fn take_template(&mut self) -> Result<(), RenderError> {
         self.pay(1, 0)
+    }
+
+    /// Pays for a template to be compiled.
+    fn compile(&mut self, source: &str) -> Result<(), RenderError> {
+        if source.len() > LITTLE_SOURCE { self.spend() } else { Ok(()) }
     }
 
     fn pay(&mut self, templates: u32, bytes: usize) -> Result<(), RenderError> {

@@ -86,6 +86,105 @@ fn what_cannot_be_rendered_says_why() {
 }
 
 #[test]
+fn values_that_have_no_order_are_never_greater_or_less() {
+    let values = [
+        ("trigger.body.text", "a text"),
+        ("'3'", "a text"),
+        ("''", "a text"),
+        ("steps.one.total", "a number"),
+        ("[1]", "a list"),
+        ("range(3)", "a list"),
+        ("trigger.body.none", "null"),
+        ("steps.one", "an object"),
+        ("{}", "an object"),
+    ];
+    for (left, one) in values {
+        for (right, other) in values {
+            if one == other && one != "null" && one != "an object" {
+                continue;
+            }
+            for operator in ["<", "<=", ">", ">="] {
+                // Constants alone are compared while the template is compiled.
+                let left = format!("[{left}, trigger][0]");
+                for text in [
+                    format!("{{{{ {left} {operator} {right} }}}}"),
+                    format!("{{% if {left} {operator} {right} %}}yes{{% endif %}}"),
+                    format!("a {{{{ [{left}] | select('{operator}', {right}) | list }}}}"),
+                    format!("{{{{ {left} {operator} {right} == true }}}}"),
+                    format!("{{{{ 'yes' if true and (not {left} {operator} {right}) else 'no' }}}}"),
+                ] {
+                    let expected = format!("{one} and {other} cannot be compared with `{operator}`");
+                    match render(&text) {
+                        Err(RenderError::Failed(message)) => {
+                            assert!(message.contains(&expected), "{text}: {message}");
+                        }
+                        other => panic!("{text}: {other:?}"),
+                    }
+                }
+            }
+        }
+    }
+    let Err(RenderError::Failed(message)) = render("{{ trigger.body.text > 3 }}") else { panic!() };
+    assert!(message.contains("`| int` and `| float` make a number of a text"), "{message}");
+}
+
+#[test]
+fn values_that_have_an_order_are_compared_as_everywhere() {
+    let cases = [
+        ("{{ steps.one.total > 3 }}", json!(true)),
+        ("{{ steps.one.total >= 7.0 }}", json!(true)),
+        ("{{ steps.one.total < 7.5 }}", json!(true)),
+        ("{{ steps.one.total <= 6 }}", json!(false)),
+        ("{{ true < steps.one.total }}", json!(true)),
+        ("{{ '10' < steps.one.list[0] }}", json!(true)),
+        ("{{ steps.one.list < ['a', 'c'] }}", json!(true)),
+        ("{{ steps.one.list > ['a'] }}", json!(true)),
+        ("{{ range(3) <= [0, 1, 2] }}", json!(true)),
+        ("{{ [steps.one.total, 'a'] < [8, 1] }}", json!(true)),
+        ("{{ ('12' | int) > steps.one.total }}", json!(true)),
+        ("{{ steps.one.total == '7' }}", json!(false)),
+        ("{{ steps.one.total != '7' }}", json!(true)),
+        ("{{ 1 < steps.one.total < 10 }}", json!(true)),
+        ("{{ 1 < steps.one.total < 5 }}", json!(false)),
+        ("{{ 1 < steps.one.total > 10 }}", json!(false)),
+        ("{{ 10 > steps.one.total >= 7 > 6.5 }}", json!(true)),
+        ("{{ 8 < steps.one.total < trigger.missing }}", json!(false)),
+        ("{{ 1 <= steps.one.total == 7 }}", json!(true)),
+        ("{{ 7 == steps.one.total >= 7 and 'x' or 'y' }}", json!("x")),
+        ("{{ trigger.body.a[:2] | select('gt', 2) | list }}", json!([2.5])),
+        (
+            "{% for x in [3, 1, 2] if x > 1 %}{{ loop.index }}:{{ x }}{% if 2 < x < 4 %}!{% endif %} {% else %}none{% endfor %}",
+            json!("1:3! 2:2 "),
+        ),
+        ("{% set x = steps.one.total > 3 %}{{ x and 'a' or 'b' }}", json!("a")),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(render(text), Ok(expected), "{text}");
+    }
+}
+
+#[test]
+fn a_comparison_names_what_is_not_there_and_costs_what_it_takes() {
+    let cases = [
+        ("{{ trigger.body.missing > 3 }}", "`trigger.body.missing` is undefined"),
+        ("a {{ 3 <= trigger.body.missing }}", "`trigger.body.missing` is undefined"),
+        ("{{ 1 < trigger.body.missing < 3 }}", "`trigger.body.missing` is undefined"),
+        ("a\n{{ steps.one.total < 'x' }}", "(line 2 of the template)"),
+        (
+            "{% for x in range(100000) %}{% for y in range(100000) if x < y %}{% endfor %}{% endfor %}x",
+            "fuel",
+        ),
+        ("{% for x in range(1000) %}{% if range(100000) < range(99999) %}{% endif %}{% endfor %}x", "fuel"),
+    ];
+    for (text, expected) in cases {
+        match render(text) {
+            Err(RenderError::Failed(message)) => assert!(message.contains(expected), "{text}: {message}"),
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+}
+
+#[test]
 fn what_does_not_read_is_refused_before_it_runs() {
     let cases = [
         "{{ trigger. }}",
@@ -131,7 +230,7 @@ fn variables_are_found_wherever_they_are_read() {
 
 proptest! {
     #[test]
-    fn no_text_makes_the_engine_panic(text in "(\\{\\{|\\}\\}|\\{%|%\\}|[a-z .|'(){}\\[\\]~*/0-9é-]|steps\\.one\\.list| if | for | in ){0,30}") {
+    fn no_text_makes_the_engine_panic(text in "(\\{\\{|\\}\\}|\\{%|%\\}|[a-z .|'(){}\\[\\]~*/<>0-9é-]|steps\\.one\\.list| if | for | in ){0,30}") {
         let mut compiler = Compiler::new();
         if let Ok(template) = compiler.compile(&text, &mut Variables::new()) {
             let _ = compiler.render(&template, &context(), &mut Room::new(1000));

@@ -549,6 +549,24 @@ async fn what_outputs_read_of_a_step_is_the_same_whether_it_was_skipped_or_not_r
 }
 
 #[tokio::test]
+async fn a_condition_over_values_without_an_order_fails_its_step_and_names_what_to_do() {
+    let world = World::new().await;
+    let steps =
+        json!([{"id": "a", "app": "echo", "when": "{{ trigger.query.size > 3 }}", "inputs": {"value": 1}}]);
+    let hook = json!({"name": "hook", "trigger": {"type": "webhook"}, "steps": steps});
+    let token = world.store_json(hook).await.webhook_token.clone().unwrap();
+    for size in ["1", "2", "", "abc"] {
+        let mut request = post("text/plain", "");
+        request.query.push(("size".into(), size.into()));
+        let run = world.playbooks.start_by_webhook(&token, request).await.unwrap().ended.await.unwrap();
+        assert_eq!((run.summary.state, run.steps[0].state), (RunState::Failed, StepState::Failed), "{size}");
+        let error = run.steps[0].error.as_deref().unwrap();
+        assert!(error.contains("when: ") && error.contains("a text and a number"), "{error}");
+        assert!(error.contains("| int"), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn an_error_names_the_place_within_an_input() {
     let world = World::new().await;
     let value = json!({"user": {"id": "{{ trigger.inputs.missing }}"}, "list": []});
