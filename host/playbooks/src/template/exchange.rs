@@ -1,7 +1,7 @@
-//! What `<`, `<=`, `>` and `>=` do. The engine orders values of different kinds by their kind, so that every text is
-//! greater than every number, and asks nobody about it: its operators cannot be replaced, its instructions can. Those
-//! of these operators are exchanged for calls of functions of the operators' own names, which no template can give to
-//! anything else.
+//! What `<`, `<=`, `>`, `>=` and `~` do. The engine orders values of different kinds by their kind, so that every text is
+//! greater than every number, and writes values as Python does. It asks nobody about it: its operators cannot be
+//! replaced, its instructions can. Those of these operators are exchanged for calls of functions of the operators' own
+//! names, which no template can give to anything else.
 //!
 //! The engine keeps no instructions that were changed, so a template with such an operator is compiled whenever it is
 //! rendered, which takes some microseconds.
@@ -15,6 +15,7 @@ use minijinja::machinery::{
 use minijinja::value::{Value, ValueKind};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, State};
 
+use super::text::CONCATENATION;
 use super::{DEPTH, syntax};
 
 /// The operators, each with its instruction and the tests that are the same.
@@ -189,6 +190,7 @@ fn place_of(instruction: &Instruction<'_>) -> Option<Vec<Instruction<'static>>> 
         Some(vec![Instruction::CallFunction(order.operator, Some(2))])
     };
     match instruction {
+        Instruction::StringConcat => Some(vec![Instruction::CallFunction(CONCATENATION, Some(2))]),
         Instruction::Lt => called("<"),
         Instruction::Lte => called("<="),
         Instruction::Gt => called(">"),

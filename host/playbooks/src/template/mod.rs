@@ -1,13 +1,14 @@
 //! Inputs as templates: compiled once, rendered over the trigger and earlier outputs.
 //!
 //! A text that is one `{{ expression }}` and nothing else, blanks around it aside, keeps its value's type. Any other
-//! text with `{{`, `{%` or `{#` in it renders to text: lists, objects and booleans as JSON, `null` as nothing. Lists
+//! text with `{{`, `{%` or `{#` in it renders to text: every value but a text as JSON, `null` as nothing. Lists
 //! and objects are rendered item by item, and everything else is passed as it is.
 //!
 //! A variable that is not there is an error. Templates reach no files and no other templates; fuel bounds what one
 //! costs, and [`RenderError::TooLarge`] what all of a step's give.
 
 mod exchange;
+mod text;
 mod value;
 
 use std::collections::BTreeSet;
@@ -15,8 +16,8 @@ use std::sync::LazyLock;
 
 use bellwether_kernel::value::{MAX_NESTING, nesting};
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Value as Rendered, ValueKind};
-use minijinja::{AutoEscape, Environment, Error, ErrorKind, Expression, Output, State, UndefinedBehavior};
+use minijinja::value::Value as Rendered;
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, Expression, UndefinedBehavior};
 use serde_json::{Map, Value as Json};
 
 use value::{copy, to_json, too_deep};
@@ -66,43 +67,19 @@ fn environment(undefined: UndefinedBehavior) -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(undefined);
     environment.set_auto_escape_callback(|_| AutoEscape::None);
-    environment.set_formatter(write_value);
     environment.set_fuel(Some(FUEL));
     // Names the undefined variable in an error; the values it also gathers are never printed.
     environment.set_debug(true);
     environment.remove_global("debug");
     environment.set_syntax(syntax());
     exchange::add_to(&mut environment);
+    text::add_to(&mut environment);
     environment
 }
 
 fn syntax() -> SyntaxConfig {
     let syntax = SyntaxConfig::builder().keep_trailing_newline(true).build();
     syntax.expect("the usual delimiters are good ones")
-}
-
-/// Writes what an expression inside a text came to.
-fn write_value(output: &mut Output, state: &mut State, value: &Rendered) -> Result<(), Error> {
-    match value.kind() {
-        ValueKind::None => Ok(()),
-        ValueKind::Bool => {
-            output.write_str(if value.is_true() { "true" } else { "false" }).map_err(Error::from)
-        }
-        ValueKind::Seq | ValueKind::Map | ValueKind::Iterable => {
-            let mut charge = |bytes: usize| {
-                let paid = state.consume_fuel(bytes as u64 / 4 + 1);
-                paid.map_err(|_| RenderError::TooLarge(bytes))
-            };
-            let json = to_json(value, DEPTH, &mut charge).map_err(|error| match error {
-                RenderError::Failed(problem) | RenderError::Within { problem, .. } => {
-                    Error::new(ErrorKind::BadSerialization, problem)
-                }
-                RenderError::TooLarge(_) => Error::from(ErrorKind::OutOfFuel),
-            })?;
-            output.write_str(&json.to_string()).map_err(Error::from)
-        }
-        _ => minijinja::escape_formatter(output, state, value),
-    }
 }
 
 /// What a template reads from outside itself: dotted paths such as `steps.add.value`, as long as they are written

@@ -164,6 +164,52 @@ fn values_that_have_an_order_are_compared_as_everywhere() {
 }
 
 #[test]
+fn a_value_becomes_the_same_text_wherever_it_becomes_one() {
+    let cases = [
+        ("true", "true"),
+        ("trigger.body.none", ""),
+        ("steps.one.total", "7"),
+        ("trigger.body.big", "18446744073709551615"),
+        ("trigger.body.a", "[1,2.5,null,true]"),
+        ("steps.one", r#"{"total":7,"list":["a","b"]}"#),
+        ("trigger.body.text", "é\n"),
+        ("1e21", "1e+21"),
+        ("1e-7", "1e-7"),
+        ("1.0", "1.0"),
+        ("2 ** 100", "1267650600228229401496703205376"),
+    ];
+    for (value, expected) in cases {
+        for (text, expected) in [
+            (format!("x{{{{ {value} }}}}"), format!("x{expected}")),
+            (format!("{{{{ 'x' ~ [{value}, trigger][0] ~ 1 }}}}"), format!("x{expected}1")),
+            (format!("{{{{ [{value}, trigger][0] | string }}}}"), expected.to_owned()),
+            (format!("{{{{ ['a', {value}] | join('-') }}}}"), format!("a-{expected}")),
+            (format!("{{{{ [{{'k': {value}}}] | join(attribute='k') }}}}"), expected.to_owned()),
+            (format!("{{% set x = 'x' ~ [{value}, trigger][0] %}}{{{{ x }}}}"), format!("x{expected}")),
+        ] {
+            assert_eq!(render(&text), Ok(expected.into()), "{text}");
+        }
+    }
+    for (text, expected) in [
+        ("{{ 'abc' | join(', ') }}", "a, b, c"),
+        ("{{ range(3) | join(d=0) }}", "00102"),
+        ("{{ [] | join('x') }}", ""),
+    ] {
+        assert_eq!(render(text), Ok(expected.into()), "{text}");
+    }
+    for text in [
+        "x{{ 1e308 * 10 }}",
+        "{{ 'x' ~ trigger.body.missing }}",
+        "{{ trigger.body.missing | string }}",
+        "{{ trigger.body.missing | join }}",
+        "{{ 1 | join }}",
+        "{{ [1] | join(e=1) }}",
+    ] {
+        assert!(matches!(render(text), Err(RenderError::Failed(_))), "{text}");
+    }
+}
+
+#[test]
 fn a_comparison_names_what_is_not_there_and_costs_what_it_takes() {
     let cases = [
         ("{{ trigger.body.missing > 3 }}", "`trigger.body.missing` is undefined"),

@@ -103,7 +103,7 @@ pub(super) fn too_deep() -> RenderError {
     RenderError::Failed(format!("lists and objects lie more than {DEPTH} deep in each other"))
 }
 
-fn number(value: &Rendered) -> Result<Number, String> {
+pub(super) fn number(value: &Rendered) -> Result<Number, String> {
     if value.is_integer() {
         if let Some(whole) = value.as_i64() {
             return Ok(whole.into());
