@@ -28,9 +28,13 @@ pub(crate) struct MonitorState {
 
 impl Versioned for MonitorState {
     const NAME: &'static str = "state of a monitor";
-    const VERSION: u8 = 3;
+    const VERSION: u8 = 4;
 
     fn upgrade(version: u8, bytes: &[u8]) -> Option<Self> {
+        if version == 3 {
+            // A point was always strange to one of two sides.
+            return postcard::from_bytes(bytes).ok();
+        }
         let ((fed, resumed, series, incidents, opened), rest) = postcard::take_from_bytes(bytes).ok()?;
         let passed = match version {
             1 => BTreeMap::new(),
@@ -148,6 +152,33 @@ pub enum Direction {
     Down,
 }
 
+/// The side a point is strange to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Strange {
+    Up,
+    Down,
+    /// Nobody knows: the detector does not say what would be usual.
+    Unsided,
+}
+
+impl Strange {
+    pub(crate) fn to(side: Option<Direction>) -> Self {
+        match side {
+            Some(Direction::Up) => Self::Up,
+            Some(Direction::Down) => Self::Down,
+            None => Self::Unsided,
+        }
+    }
+
+    pub(crate) fn side(self) -> Option<Direction> {
+        match self {
+            Self::Up => Some(Direction::Up),
+            Self::Down => Some(Direction::Down),
+            Self::Unsided => None,
+        }
+    }
+}
+
 /// What a detector found of a point.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Verdict {
@@ -155,7 +186,7 @@ pub(crate) struct Verdict {
     pub(crate) value: f64,
     pub(crate) score: f64,
     /// The side it is strange to; absent if it is not strange.
-    pub(crate) strange: Option<Direction>,
+    pub(crate) strange: Option<Strange>,
     pub(crate) expected: f64,
     /// The edge of the band on the side of the value.
     pub(crate) edge: f64,

@@ -72,12 +72,21 @@ fn check(change: &Change) -> Result<(), SettingError> {
 pub struct Known {
     segment: Segment,
     sums: Sums,
-    /// The score of the last change, and for how many points it is still kept.
-    held: (f64, u32),
+    held: Held,
+}
+
+/// The last change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Held {
+    score: f64,
+    /// For how many points it is still kept.
+    points: u32,
+    /// The level before it, and how far from there usual values lay: what it is a change from.
+    before: (f64, f64),
 }
 
 /// Finds the points where the level or the spread of a series has changed for good.
-#[detector(least = 30, best = 500)]
+#[detector(least = 30, best = 500, layout = 2)]
 pub fn judge(known: &mut Known, change: &Change, point: Point) -> Verdict {
     if !point.learn {
         return known.clone().step(change, point.value);
@@ -89,7 +98,7 @@ impl Known {
     fn step(&mut self, change: &Change, value: f64) -> Verdict {
         let Some((level, deviation)) = self.segment.usual(change.noise) else {
             self.segment.push(value, 0.0);
-            return self.held(0.0);
+            return self.verdict(change, 0.0);
         };
         let distance = (value / deviation - level / deviation).clamp(-3.0, 3.0);
         let bound = sums::bound(change.shift / 2.0, f64::from(change.false_alarm_once_in));
@@ -100,27 +109,31 @@ impl Known {
         if ratio >= 1.0 {
             self.segment = Segment::of(self.sums.rising(change.of));
             self.sums = Sums::default();
-            self.held = (score, change.hold);
+            self.held = Held { score, points: change.hold, before: (level, tolerance(deviation)) };
         } else {
             self.segment.push(value, distance);
         }
-        let verdict = self.held(score);
-        match self.segment.usual(change.noise) {
-            // Where a change was found, the new level is what should have been.
-            Some((level, deviation)) => verdict.expected(level, (sums::WILD * deviation).min(f64::MAX)),
-            None => verdict,
-        }
+        self.verdict(change, score)
     }
 
-    /// A score, or that of a change not long ago.
-    fn held(&mut self, score: f64) -> Verdict {
-        let (change, points) = self.held;
-        if points == 0 {
-            return Verdict::new(score);
+    /// A score and what is usual now; of a change, as long as its score is kept, what was usual before it: by that it is
+    /// known to which side the series went, and the new level takes points to be known.
+    fn verdict(&mut self, change: &Change, score: f64) -> Verdict {
+        if self.held.points > 0 {
+            self.held.points -= 1;
+            let Held { score: kept, before: (level, tolerance), .. } = self.held;
+            return Verdict::new(kept.max(score)).expected(level, tolerance);
         }
-        self.held = (change, points - 1);
-        Verdict::new(change.max(score))
+        match self.segment.usual(change.noise) {
+            Some((level, deviation)) => Verdict::new(score).expected(level, tolerance(deviation)),
+            None => Verdict::new(score),
+        }
     }
+}
+
+/// How far from the level usual values lie.
+fn tolerance(deviation: f64) -> f64 {
+    (sums::WILD * deviation).min(f64::MAX)
 }
 
 #[cfg(test)]

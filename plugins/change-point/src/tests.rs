@@ -45,6 +45,23 @@ fn a_spread_that_stays_is_found_unless_only_levels_are_asked_for() {
 }
 
 #[test]
+fn every_point_that_keeps_the_score_of_a_change_says_what_was_usual_before_it() {
+    for (before, after) in [(100.0, 300.0), (100.0, 140.0), (100.0, 106.0), (100.0, 20.0)] {
+        for hold in [1, 3, 50] {
+            let mut values = noise(400, before, 3.0, 12);
+            values.extend(noise(100, after, 3.0, 13));
+            let verdicts = detect(judge, &change(&json!({"hold": hold, "of": "level"})), &values);
+            let strange: Vec<_> = verdicts.iter().filter(|verdict| verdict.score >= 0.5).collect();
+            assert_eq!(strange.len(), hold, "{before} to {after}");
+            for verdict in strange {
+                assert!((verdict.expected - before).abs() < 3.0, "{before} to {after}, {hold}: {verdict:?}");
+                assert!(verdict.lower < before && verdict.upper > before && verdict.upper < before + 20.0);
+            }
+        }
+    }
+}
+
+#[test]
 fn a_single_value_is_no_change_and_neither_is_noise_or_a_slow_wave() {
     let mut values = noise(3000, 10.0, 1.0, 5);
     values[1500] = 1e9;

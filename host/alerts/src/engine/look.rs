@@ -11,10 +11,10 @@ use bellwether_series::{Expression, Line, Listener, Series, SeriesError, TimeRan
 use bellwether_store::{Batch, SharedStore, StoreError, decode, delete_large, encode, get_large, put_large};
 
 use crate::calendar::Quiet;
-use crate::evaluate::{Look, Seen, side_of};
+use crate::evaluate::{Look, Seen, side_among};
 use crate::monitor::{Anomaly, Compiled, series_id};
 use crate::rows::{self, DetectorRow, PeersRow};
-use crate::state::{MonitorState, Verdict};
+use crate::state::{Direction, MonitorState, Strange, Verdict};
 use crate::{
     AlertError, Detector, MonitorId, Points, Regular, RoleError, RoleKind, Roles, Scores, Settings, Takes,
     limits,
@@ -304,13 +304,18 @@ fn verdicts(line: &Line, scores: &Scores, strange_from: f64) -> Vec<Verdict> {
 pub(super) fn verdict(scores: &Scores, at: usize, (time, value): (i64, f64), strange_from: f64) -> Verdict {
     let of = |column: &[f64]| column.get(at).copied().unwrap_or(f64::NAN);
     let (score, expected) = (of(&scores.scores), of(&scores.expected));
-    let up = if expected.is_nan() { value >= of(&scores.upper) } else { value >= expected };
-    let edge = if up { of(&scores.upper) } else { of(&scores.lower) };
+    let (lower, upper) = (of(&scores.lower), of(&scores.upper));
+    let side = side_among(value, expected, (lower, upper));
+    let edge = match side {
+        Some(Direction::Up) => upper,
+        Some(Direction::Down) => lower,
+        None => f64::NAN,
+    };
     Verdict {
         time: Timestamp::from_milliseconds(time).unwrap_or_default(),
         value,
         score,
-        strange: (score >= strange_from).then(|| side_of(up)),
+        strange: (score >= strange_from).then(|| Strange::to(side)),
         expected,
         edge,
     }

@@ -13,7 +13,8 @@ pub(crate) struct Measured {
     /// What would have been usual; the bound itself where there is no more to say.
     pub(crate) expected: f64,
     pub(crate) bound: f64,
-    pub(crate) side: Direction,
+    /// Where it lies beyond; absent where a detector does not say what would be usual.
+    pub(crate) side: Option<Direction>,
     pub(crate) score: Option<f64>,
 }
 
@@ -21,9 +22,14 @@ impl Measured {
     /// How far beyond the bound it is; negative within.
     pub(crate) fn delta(&self) -> f64 {
         match self.side {
-            Direction::Up => self.value - self.bound,
-            Direction::Down => self.bound - self.value,
+            Some(Direction::Up) => self.value - self.bound,
+            Some(Direction::Down) => self.bound - self.value,
+            None => 0.0,
         }
+    }
+
+    fn counts(&self) -> bool {
+        self.score.is_some() || self.delta() >= 0.0
     }
 
     /// The same in percent of the bound; infinite of zero.
@@ -33,19 +39,19 @@ impl Measured {
 }
 
 impl Breach {
-    /// Takes points into the figures that are not in them yet.
+    /// Takes points into the figures that are not in them yet. What a detector finds strange counts within its band too,
+    /// as a small change of the level does that lasts; what has no side is the peak of none.
     pub(crate) fn count(&mut self, points: &[Measured], end: Timestamp) {
         let since = self.counted.as_milliseconds().max(self.started.as_milliseconds());
-        for point in points.iter().filter(|point| point.time >= since && point.delta() >= 0.0) {
-            let excursion = match point.side {
-                Direction::Up => &mut self.upper,
-                Direction::Down => &mut self.lower,
+        for point in points.iter().filter(|point| point.time >= since && point.counts()) {
+            let side = match point.side {
+                Some(Direction::Up) => Some((&mut self.upper, 1.0)),
+                Some(Direction::Down) => Some((&mut self.lower, -1.0)),
+                None => None,
             };
-            let beyond = |peak: f64| match point.side {
-                Direction::Up => point.value > peak,
-                Direction::Down => point.value < peak,
-            };
-            if excursion.is_none_or(|known| beyond(known.peak)) {
+            if let Some((excursion, sign)) = side
+                && excursion.is_none_or(|known| sign * point.value > sign * known.peak)
+            {
                 let delta = (point.value - point.expected).abs();
                 let percentage = 100.0 * delta / point.expected.abs();
                 *excursion = Some(Excursion {
@@ -56,7 +62,7 @@ impl Breach {
                 });
             }
             if point.delta().is_finite() {
-                self.sum_of_deltas += point.delta();
+                self.sum_of_deltas += point.delta().max(0.0);
             }
             if let Some(score) = point.score {
                 self.score = Some(self.score.map_or(score, |known| known.max(score)));

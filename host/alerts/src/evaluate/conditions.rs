@@ -32,9 +32,11 @@ fn fails(condition: &Condition, candidate: &Candidate<'_>) -> Option<(Held, Stri
         }),
         Condition::Direction { side } => {
             let measured = candidate.measured?;
+            // One whose side nobody knows may be of the one that is asked for.
+            let is = |wanted| measured.side.is_none_or(|side| side == wanted);
             let right = match side {
-                Side::Up => measured.side == Direction::Up,
-                Side::Down => measured.side == Direction::Down,
+                Side::Up => is(Direction::Up),
+                Side::Down => is(Direction::Down),
                 Side::Both => true,
             };
             (!right).then(|| (Held::Direction, "it breaches to the other side".to_owned()))

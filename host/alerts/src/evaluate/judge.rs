@@ -3,9 +3,9 @@
 use bellwether_kernel::Timestamp;
 
 use super::breach::Measured;
-use super::{Look, Seen, conditions, side_of};
+use super::{Look, Seen, conditions, side_among, side_of};
 use crate::monitor::{Anomaly, Compiled, MissingPolicy, Reduce};
-use crate::state::{SeriesState, Verdict};
+use crate::state::{SeriesState, Strange, Verdict};
 use crate::{Level, MonitorKind, Thresholds};
 
 /// What a series is found to be.
@@ -161,7 +161,7 @@ fn compared(
         (Level::Warning, Some(warning)) => warning,
         _ => thresholds.critical,
     };
-    let side = side_of(thresholds.comparator.is_upwards());
+    let side = Some(side_of(thresholds.comparator.is_upwards()));
     let measured = |time, value| Measured { time, value, expected: bound, bound, side, score: None };
     let last = points.last().map_or(look.end.as_milliseconds(), |(time, _)| *time);
     let breaching = points.iter().rev().take_while(|(_, value)| thresholds.comparator.holds(*value, bound));
@@ -248,9 +248,11 @@ fn anomalous(
 }
 
 fn measured(verdict: &Verdict) -> Measured {
-    let side = verdict.strange.unwrap_or(side_of(verdict.value >= verdict.expected));
+    let none = (f64::NAN, f64::NAN);
+    let beside = || side_among(verdict.value, verdict.expected, none);
+    let side = verdict.strange.map_or_else(beside, Strange::side);
     let bound = if verdict.edge.is_finite() { verdict.edge } else { verdict.expected };
-    // A detector that cannot tell what is usual measures nothing, and still finds a peak.
+    // A detector that cannot tell what is usual measures nothing.
     let bound = if bound.is_finite() { bound } else { verdict.value };
     Measured {
         time: verdict.time.as_milliseconds(),

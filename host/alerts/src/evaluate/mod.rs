@@ -306,7 +306,7 @@ impl Pass<'_> {
                     started: since,
                     triggered: self.look.at,
                     level: series.level,
-                    direction: judged.value.map(|value| value.side),
+                    direction: judged.value.and_then(|value| value.side),
                     upper: None,
                     lower: None,
                     score: judged.score,
@@ -376,4 +376,17 @@ impl Move {
 /// The side values breach to.
 pub(crate) fn side_of(upwards: bool) -> Direction {
     if upwards { Direction::Up } else { Direction::Down }
+}
+
+/// The side of what would be usual that a value lies on, as far as a detector says what that is: NaN where it does not.
+/// Without an expectation only a value that is not within the band has one.
+pub(crate) fn side_among(value: f64, expected: f64, (lower, upper): (f64, f64)) -> Option<Direction> {
+    if !expected.is_nan() {
+        return Some(side_of(value >= expected));
+    }
+    match (value >= upper, value <= lower) {
+        (true, false) => Some(Direction::Up),
+        (false, true) => Some(Direction::Down),
+        _ => None,
+    }
 }

@@ -147,6 +147,68 @@ async fn what_breaches_to_the_other_side_than_the_monitor_says_does_not_open() {
     assert_eq!(world.told().await, [["opened 1"]]);
 }
 
+/// Everything above 100 in either direction is strange, and that is all it says, but for a band where it has one.
+struct Mute(DetectorDescription, f64);
+
+#[async_trait]
+impl Detector for Mute {
+    fn version(&self) -> &str {
+        "1.0.0"
+    }
+
+    fn description(&self) -> &DetectorDescription {
+        &self.0
+    }
+
+    async fn detect(&self, _: &Settings, _: &[u8], points: &Points) -> Result<Detection, RoleError> {
+        let values = &points.values[0];
+        let scores = Scores {
+            scores: values.iter().map(|value| if value.abs() > 100.0 { 0.9 } else { 0.1 }).collect(),
+            expected: vec![f64::NAN; values.len()],
+            lower: vec![-self.1; values.len()],
+            upper: vec![self.1; values.len()],
+            season: None,
+        };
+        Ok(Detection { series: vec![scores], state: Vec::new() })
+    }
+}
+
+#[tokio::test]
+async fn the_side_of_what_a_detector_has_no_expectation_of_is_not_guessed_and_keeps_no_side_from_opening() {
+    for (band, value, side) in [
+        (f64::NAN, 150.0, None),
+        (f64::NAN, -150.0, None),
+        (100.0, 150.0, Some(Direction::Up)),
+        (100.0, -150.0, Some(Direction::Down)),
+    ] {
+        for asked in ["up", "down", "both"] {
+            let detector = Mute(Bound::new().0.clone(), band);
+            let world = World::with_roles(FakeRoles(Some(Arc::new(detector)))).await;
+            let conditions = json!([{"type": "direction", "side": asked}]);
+            world.create(strange(json!({"window": "1m", "conditions": conditions}))).await;
+            let minute = world.live(0, &[("a", 50.0)]).await;
+            world.live(minute, &[("a", value)]).await;
+            let opens = match side {
+                Some(Direction::Up) => asked != "down",
+                Some(Direction::Down) => asked != "up",
+                None => true,
+            };
+            let incidents = world.incidents().await;
+            assert_eq!(incidents.len(), usize::from(opens), "{value} of a band of {band}, {asked}");
+            let Some(incident) = incidents.first() else { continue };
+            let interval = &world.alerts.incident_intervals(OURS, incident.id, 10).await.unwrap()[0];
+            assert_eq!(interval.direction, side);
+            let peaks = (interval.upper.map(|upper| upper.peak), interval.lower.map(|lower| lower.peak));
+            let expected = match side {
+                Some(Direction::Up) => (Some(value), None),
+                Some(Direction::Down) => (None, Some(value)),
+                None => (None, None),
+            };
+            assert_eq!((peaks, interval.value), (expected, Some(value)));
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_recovery_window_says_when_it_is_over() {
     let (world, _) = world().await;
