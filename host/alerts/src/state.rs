@@ -48,10 +48,25 @@ impl Versioned for MonitorState {
 }
 
 impl MonitorState {
-    /// Forgets what a clock that was ahead left, so that the times from `at` on are looked at.
-    pub(crate) fn come_back(&mut self, at: Timestamp) {
-        self.fed = self.fed.filter(|fed| !is_ahead(*fed, at));
+    /// Forgets what a clock that was ahead left, so that the times from `at` on are looked at: an instant that is over
+    /// and lies beyond is `at`, or of data the `end` of what is looked at.
+    pub(crate) fn come_back(&mut self, at: Timestamp, end: Timestamp) {
+        let is_shown_anew = self.fed.is_some_and(|fed| is_ahead(fed, at));
+        if is_shown_anew {
+            self.fed = None;
+        }
         self.gap = self.gap.filter(|gap| !is_ahead(gap.to, at));
+        if let Some(gap) = &mut self.gap {
+            gap.to = gap.to.min(at);
+        }
+        self.passed.values_mut().for_each(|passed| *passed = (*passed).min(end));
+        for series in &mut self.series {
+            series.come_back(at, end);
+            if is_shown_anew {
+                // Those of the window come again.
+                series.verdicts.clear();
+            }
+        }
     }
 }
 
@@ -120,6 +135,19 @@ impl SeriesState {
             verdicts: Vec::new(),
             season: None,
             breach: None,
+        }
+    }
+
+    /// A point or a breach that lies beyond is one of now, and delays count from now on.
+    fn come_back(&mut self, at: Timestamp, end: Timestamp) {
+        self.first_seen = self.first_seen.min(at);
+        self.last_point = self.last_point.min(end);
+        self.pending = self.pending.map(|pending| pending.min(end));
+        if let Some(breach) = &mut self.breach {
+            breach.started = breach.started.min(end);
+            breach.triggered = breach.triggered.min(at);
+            breach.counted = breach.counted.min(end);
+            breach.last_seen = breach.last_seen.map(|seen| seen.min(end));
         }
     }
 

@@ -140,7 +140,8 @@ impl Alerts {
             Ok(read) => read,
             Err(error) => return self.fail(fence, (organisation, id), next, (at, 0), error.into()).await,
         };
-        state.come_back(at);
+        let end = Timestamp::from_milliseconds(compiled.end(at.as_milliseconds())).unwrap_or(at);
+        state.come_back(at, end);
         if let Some(from) = gap {
             state.gap = Some(Gap { from, to: at });
         }

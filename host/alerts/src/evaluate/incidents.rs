@@ -116,7 +116,15 @@ impl Settling<'_> {
             let series = open.get(tuple).map_or(&[][..], Vec::as_slice);
             let before = ids.get(tuple).and_then(|id| known.get(id));
             let mut changed = match before {
-                Some(incident) => Changed::of(incident.clone(), false),
+                Some(incident) => {
+                    let mut changed = Changed::of(incident.clone(), false);
+                    // What a clock that was ahead told is told now: until its time nothing would be told again.
+                    let told = [&mut changed.incident.told, &mut changed.incident.last_told];
+                    for told in told.into_iter().flatten() {
+                        *told = (*told).min(self.at);
+                    }
+                    changed
+                }
                 None if series.is_empty() => continue,
                 None => {
                     opened += 1;

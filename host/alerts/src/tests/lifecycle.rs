@@ -408,3 +408,57 @@ async fn an_incident_that_is_forgotten_takes_with_it_all_that_belongs_to_it_and_
         assert!(left.is_empty(), "{space:?}");
     }
 }
+
+#[tokio::test]
+async fn a_series_first_seen_by_a_clock_that_was_ahead_opens_once_the_clock_is_right_again() {
+    for delay in ["0s", "1m"] {
+        let world = World::new().await;
+        world.create(cpu(json!({"new_group_delay": delay}))).await;
+        let minute = world.live(60, &[("a", 50.0)]).await;
+        world.live(minute, &[("a", 50.0)]).await;
+        world.clock.set(at(1));
+        world.alerts.bring_back().await.unwrap();
+        let mut minute = world.live(1, &[("a", 50.0)]).await;
+        for _ in 0..3 {
+            minute = world.live(minute, &[("a", 95.0)]).await;
+        }
+        assert_eq!(world.told().await, [["opened 1"]], "{delay}");
+    }
+}
+
+#[tokio::test]
+async fn what_opened_by_a_clock_that_was_ahead_is_told_again_and_closes_once_the_clock_is_right_again() {
+    let world = World::new().await;
+    world.create(cpu(json!({"renotify": {"every": "10m", "statuses": ["alert"]}}))).await;
+    let minute = world.live(60, &[("a", 50.0)]).await;
+    world.live(minute, &[("a", 95.0)]).await;
+    assert_eq!(world.told().await, [["opened 1"]]);
+    world.clock.set(at(1));
+    world.alerts.bring_back().await.unwrap();
+    let mut minute = 1;
+    for _ in 0..12 {
+        minute = world.live(minute, &[("a", 96.0)]).await;
+    }
+    assert_eq!(world.told().await, [["opened 1", "updated 2"]]);
+    let id = world.incidents().await[0].id;
+    let interval = &world.alerts.incident_intervals(OURS, id, 10).await.unwrap()[0];
+    assert!(interval.started <= at(2), "{interval:?}");
+    assert_eq!(interval.upper.map(|upper| upper.peak), Some(96.0), "points count again");
+    world.live(minute, &[("a", 50.0)]).await;
+    assert_eq!(world.told().await, [["opened 1", "updated 2", "closed 3"]]);
+}
+
+#[tokio::test]
+async fn a_series_last_seen_by_a_clock_that_was_ahead_is_missed_in_its_time() {
+    let world = World::new().await;
+    let missing = json!({"policy": "show-and-notify-no-data", "after": "5m"});
+    world.create(cpu(json!({"missing_data": missing}))).await;
+    let minute = world.live(60, &[("a", 50.0)]).await;
+    world.live(minute, &[("a", 50.0)]).await;
+    world.clock.set(at(1));
+    world.alerts.bring_back().await.unwrap();
+    for minute in 1..10 {
+        world.evaluate(minute).await;
+    }
+    assert_eq!(world.told().await, [["opened 1"]]);
+}
