@@ -12,9 +12,10 @@ use super::outbox::Told;
 use super::record::{DeliveryRow, MemoryRow};
 use super::schedule::Turn;
 use super::talk::{End, Keep, Talk};
-use super::{Attempt, Deliveries, DeliveryId, DeliveryState, Outcome, keys};
+use super::{Attempt, Deliveries, DeliveryId, DeliveryState, Outcome, backoff, keys};
 use crate::channel::{Channel, ChannelState};
 use crate::sending::Secrets;
+use crate::state::is_ahead;
 use crate::{AlertError, Formatter, Notification, Regular, RoleKind, Settings};
 
 impl Deliveries {
@@ -35,7 +36,8 @@ impl Deliveries {
         let now = self.clock.now();
         if let Some(due) = row.due.filter(|due| *due > now) {
             // One that some have already does not hold back what follows it.
-            if row.accepted.is_empty() || !self.is_followed(organisation, id).await? {
+            let gives_way = !row.accepted.is_empty() && self.is_followed(organisation, id).await?;
+            if !gives_way && self.is_waited_for(organisation, id, &row, (due, now)).await? {
                 return Ok(Turn::Later(due));
             }
         }
@@ -110,6 +112,32 @@ impl Deliveries {
         attempt.milliseconds = u64::try_from(self.clock.now().milliseconds_since(began)).unwrap_or_default();
         drop(at_work);
         self.finish(ending, channel, attempt, end, letters, memory).await
+    }
+
+    /// Whether a time to come is waited for: not one that lies further ahead than any wait is long, which a clock that was
+    /// ahead set. A receiver that limits requests is left alone for as long as it says.
+    async fn is_waited_for(
+        &self,
+        organisation: OrganisationId,
+        id: &DeliveryId,
+        row: &DeliveryRow,
+        (due, now): (Timestamp, Timestamp),
+    ) -> Result<bool, AlertError> {
+        if due.milliseconds_since(now) <= backoff::LONGEST_WAIT {
+            return Ok(true);
+        }
+        let last = self.store.get(&keys::attempt(organisation, id, row.attempts)).await?;
+        let last = last.map(|last| Attempt::decode(&last)).transpose()?;
+        let limits_requests = |last: &Attempt| {
+            last.exchanges.last().is_some_and(|exchange| exchange.status == Some(429))
+                && !is_ahead(last.time, now)
+        };
+        let is_waited_for = last.as_ref().is_some_and(limits_requests);
+        if !is_waited_for {
+            let organisation = organisation.0;
+            tracing::warn!(delivery = %id, organisation, %due, "a delivery was due when a clock that was ahead had it; it is tried now");
+        }
+        Ok(is_waited_for)
     }
 
     /// Whether another delivery waits behind this one.

@@ -11,6 +11,8 @@ const LONGEST: u64 = 600_000;
 /// The longest wait a server may ask for that is away, in milliseconds: it may be back at any time, and what it is told
 /// next waits behind this. It is tried as often as one that asks for nothing.
 const AWAY: u64 = LONGEST;
+/// The longest wait of all that no server asked for by limiting requests, with what keeps attempts apart.
+pub(crate) const LONGEST_WAIT: i64 = (LONGEST + FIRST).cast_signed();
 
 /// How long to wait after so many attempts, in milliseconds: twice as long each time, from half of it up by chance, so
 /// that those that failed together do not come back together.

@@ -142,6 +142,7 @@ impl Deliveries {
     pub async fn open(parts: DeliveryParts) -> Result<Arc<Self>, AlertError> {
         let deliveries = Self::idle(parts);
         deliveries.find_waiting().await?;
+        deliveries.schedule.lock().bring_back(deliveries.clock.now());
         deliveries.begin();
         Ok(deliveries)
     }

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::ending::QUIET;
 use super::outbox::Told;
-use super::{ChannelKey, DeliveryId, DeliveryLimits};
+use super::{ChannelKey, DeliveryId, DeliveryLimits, backoff};
 use crate::Event;
 
 /// Everything that waits, in memory: the store has it too.
@@ -399,8 +399,21 @@ impl Schedule {
         self.note(channel);
     }
 
-    /// Looks again at channels that are left alone for so long as only a clock that was ahead can have said.
+    /// Looks again at channels that are left alone for so long as only a clock that was ahead can have said, and at
+    /// deliveries that wait for longer than any does but for a receiver that limits requests.
     pub(super) fn bring_back(&mut self, now: Timestamp) {
+        let longest = now.saturating_add(backoff::LONGEST_WAIT);
+        let beyond = (Place { due: longest, is_update: false, arrival: 0 }, String::new());
+        let behind = |queue: &Queue| -> Vec<String> {
+            queue.due.range(&beyond..).map(|(_, incident)| incident.clone()).collect()
+        };
+        let waits: Vec<_> = self.channels.iter().map(|(key, queue)| (key.clone(), behind(queue))).collect();
+        for (channel, incidents) in waits.into_iter().filter(|(_, incidents)| !incidents.is_empty()) {
+            if let Some(queue) = self.channels.get_mut(&channel) {
+                incidents.iter().for_each(|incident| queue.look_at(incident));
+            }
+            self.note(&channel);
+        }
         let latest = now.saturating_add(QUIET.cast_signed());
         let ahead = self.channels.iter().filter(|(_, queue)| queue.not_before > latest);
         let ahead: Vec<ChannelKey> = ahead.map(|(channel, _)| channel.clone()).collect();
@@ -446,6 +459,18 @@ impl Queue {
         if line.foldable().is_some() {
             self.foldable.insert(incident.to_owned());
         }
+    }
+
+    /// Has the first of a line nobody works at looked at before its time.
+    fn look_at(&mut self, incident: &str) {
+        let Some(line) = self.lines.get_mut(incident) else { return };
+        if let Some(place) = line.place() {
+            self.due.remove(&(place, incident.to_owned()));
+        }
+        if let Some(mut first) = line.waiting.first_entry() {
+            first.get_mut().due = Timestamp::default();
+        }
+        self.rest(incident);
     }
 
     /// Waits until its channel is resumed, which may take long: what is told is read again then.

@@ -1,7 +1,7 @@
 //! Many at once: folded where a later one tells the same, bounded, and no faster than a channel takes them.
 
 use super::*;
-use fakes::Fate::{Arrives, Hangs, Lost};
+use fakes::Fate::{Arrives, Away, Hangs, Later, Lost};
 
 fn limits() -> DeliveryLimits {
     DeliveryLimits { at_once: 8, of_channel: 2, fold_above: 5, waiting: 10 }
@@ -150,4 +150,40 @@ async fn a_clock_that_was_ahead_for_a_while_limits_no_channel() {
     world.clock.advance(-HOUR);
     tokio::time::sleep(Duration::from_secs(90)).await;
     assert_eq!(world.network.effects.lock().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_set_by_a_clock_that_was_ahead_is_made_once_the_clock_is_right_again_and_after_a_restart_too()
+{
+    const HOUR: i64 = 3_600_000;
+    for restarts in [false, true] {
+        for (fate, ahead) in [(Lost, HOUR), (Away(1_200), 2 * HOUR), (Later(60), HOUR), (Lost, 26 * HOUR)] {
+            let mut world = World::new().await;
+            world.put("c", json!({})).await;
+            world.clock.advance(ahead);
+            world.network.deal(&[fate]);
+            world.tell("i", 1, Event::Opened, &["c"]).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            assert_eq!(world.history(1).await.delivery.state, DeliveryState::Waiting);
+            world.clock.advance(-ahead);
+            if restarts {
+                world = world.on(Arc::new(world.store.restart())).await.unwrap();
+            }
+            tokio::time::sleep(Duration::from_secs(if restarts { 1 } else { 130 })).await;
+            let state = world.history(1).await.delivery.state;
+            assert_eq!(state, DeliveryState::Delivered, "{ahead}, {restarts}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_limits_requests_is_left_alone_for_as_long_as_it_says_while_the_clock_is_right() {
+    let world = World::new().await;
+    world.put("c", json!({})).await;
+    world.network.deal(&[Later(3_600)]);
+    world.tell("i", 1, Event::Opened, &["c"]).await;
+    tokio::time::sleep(Duration::from_secs(3_500)).await;
+    assert_eq!(world.history(1).await.attempts.len(), 1);
+    tokio::time::sleep(Duration::from_secs(200)).await;
+    assert_eq!(world.history(1).await.delivery.state, DeliveryState::Delivered);
 }
