@@ -8,8 +8,8 @@ use std::fmt;
 
 use bellwether_kernel::{FieldError, Timestamp};
 use bellwether_store::Versioned;
-use jiff::civil::{Date, Time};
-use jiff::tz::TimeZone;
+use jiff::civil::{Date, DateTime, Time};
+use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{SignedDuration, ToSpan};
 use serde::{Deserialize, Serialize};
 
@@ -331,7 +331,8 @@ impl Recurrence {
         let today = self.zone.to_datetime(now.to_jiff()).date();
         let last = today.checked_add(LOOKED_AHEAD.days()).unwrap_or(Date::MAX);
         let last = self.rule.until().map_or(last, |until| until.min(last));
-        let days = today.series(1.day()).take_while(|day| *day <= last);
+        // A time of yesterday that a change of the clocks skips may be today.
+        let days = today.yesterday().unwrap_or(today).series(1.day()).take_while(|day| *day <= last);
         let named = days.filter(|day| self.rule.names(self.anchor, *day));
         let begins = named.filter_map(|day| self.span(day)).filter(|(begin, end)| begin < end);
         begins.map(|(begin, _)| begin).find(|begin| *begin > now)
@@ -346,19 +347,32 @@ impl Recurrence {
         })
     }
 
-    /// From when until when it lasts if it begins on this day. A time of day that a change of the clocks skips is an hour
-    /// later.
+    /// From when until when it lasts if it begins on this day: for no time at all where a change of the clocks skips all of
+    /// it.
     fn span(&self, day: Date) -> Option<(Timestamp, Timestamp)> {
-        let begin = self.zone.to_timestamp(day.to_datetime(self.from)).ok()?;
+        let begin = self.instant(day.to_datetime(self.from))?;
         let end = match self.length {
             Length::Lasts(lasts) => begin.checked_add(lasts).ok()?,
             Length::To(to) => {
                 let last = if to > self.from { day } else { day.tomorrow().ok()? };
-                self.zone.to_timestamp(last.to_datetime(to)).ok()?
+                self.instant(last.to_datetime(to))?
             }
         };
         let instant = |at: jiff::Timestamp| Timestamp::from_milliseconds(at.as_millisecond());
         Some((instant(begin)?, instant(end)?))
+    }
+
+    /// When it is that time of day: the moment the clocks are changed where they skip it, as a schedule of cron's words has
+    /// it; the first of two where they are set back over it.
+    fn instant(&self, at: DateTime) -> Option<jiff::Timestamp> {
+        let ambiguous = self.zone.to_ambiguous_timestamp(at);
+        let AmbiguousOffset::Gap { after, .. } = ambiguous.offset() else {
+            return ambiguous.compatible().ok();
+        };
+        // By the offset of after the change that time lies before it.
+        let before = ambiguous.earlier().ok()?;
+        let change = self.zone.following(before).find(|change| change.offset() == after)?;
+        Some(change.timestamp())
     }
 }
 
@@ -431,6 +445,40 @@ mod tests {
             let lasting = entry.lasting(instant(now)).ok().flatten();
             assert_eq!(lasting, until.map(instant), "{:?} at {now}", entry.repeat);
         }
+    }
+
+    #[test]
+    fn a_time_of_day_that_a_change_of_the_clocks_skips_is_the_moment_of_the_change() {
+        // The clocks of Berlin go from 02:00 to 03:00 at 01:00 UTC of 2027-03-28, and from 03:00 to 02:00 on 2027-10-31.
+        for (from, to, day, expected) in [
+            ("02:30", "03:30", "2027-03-28", Some(("2027-03-28T01:00:00Z", "2027-03-28T01:30:00Z"))),
+            ("02:30", "04:30", "2027-03-28", Some(("2027-03-28T01:00:00Z", "2027-03-28T02:30:00Z"))),
+            ("02:30", "90m", "2027-03-28", Some(("2027-03-28T01:00:00Z", "2027-03-28T02:30:00Z"))),
+            ("01:30", "02:30", "2027-03-28", Some(("2027-03-28T00:30:00Z", "2027-03-28T01:00:00Z"))),
+            ("23:00", "02:30", "2027-03-27", Some(("2027-03-27T22:00:00Z", "2027-03-28T01:00:00Z"))),
+            ("02:00", "03:00", "2027-03-28", None),
+            ("02:15", "02:45", "2027-03-28", None),
+            ("02:15", "02:45", "2028-03-26", None),
+            ("02:15", "02:45", "2027-03-29", Some(("2027-03-29T00:15:00Z", "2027-03-29T00:45:00Z"))),
+            ("02:30", "03:30", "2027-10-31", Some(("2027-10-31T00:30:00Z", "2027-10-31T02:30:00Z"))),
+        ] {
+            let recurrence = Recurrence::read(&repeat("FREQ=DAILY", from, to), instant(day)).unwrap();
+            let (begin, end) = recurrence.span(day.parse().unwrap()).unwrap();
+            let found = (begin < end).then_some((begin, end));
+            let expected = expected.map(|(begin, end)| (instant(begin), instant(end)));
+            assert_eq!(found, expected, "{from} to {to} on {day}");
+            assert!(begin <= end);
+        }
+        let short = entry("2027-01-01", None, Some(repeat("FREQ=DAILY", "02:15", "02:45")));
+        assert_eq!(short.begins(instant("2027-03-27T12:00:00Z")), Some(instant("2027-03-29T00:15:00Z")));
+        for minute in 0..120 {
+            let now = instant("2027-03-28T00:30:00Z").saturating_add(minute * 60_000);
+            assert_eq!(short.lasting(now), Err(NotNow), "{now}");
+        }
+        let spans = Ready::of(&short)
+            .unwrap()
+            .spans((instant("2027-03-28"), instant("2027-03-28T12:00:00Z")), instant("2027-03-28"));
+        assert_eq!(spans, []);
     }
 
     #[test]
@@ -509,6 +557,35 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn on_every_day_a_time_begins_no_sooner_than_it_says_and_ends_not_before_it_begins(
+            zone in prop::sample::select(vec![
+                "Europe/Berlin", "America/New_York", "America/Sao_Paulo", "Australia/Lord_Howe", "Asia/Beirut",
+                "Africa/Cairo", "Pacific/Apia", "America/St_Johns", "UTC",
+            ]),
+            (from, to) in (0..1_440_u32, 0..1_440_u32),
+            year in 2005..2040_i16,
+        ) {
+            let time = |minute: u32| format!("{:02}:{:02}", minute / 60, minute % 60);
+            let repeat = Repeat {
+                zone: zone.into(), rule: "FREQ=DAILY".into(), from: time(from), to: Some(time(to)), lasts: None,
+            };
+            let recurrence = Recurrence::read(&repeat, instant("2005-01-01")).unwrap();
+            let mut before = Timestamp::MIN;
+            for day in jiff::civil::date(year, 1, 1).series(1.day()).take(366) {
+                let (begin, end) = recurrence.span(day).unwrap();
+                let wall = |time: Timestamp| recurrence.zone.to_datetime(time.to_jiff());
+                prop_assert!(begin <= end && before <= begin, "{day}: {begin} to {end}");
+                let last = if to > from { day } else { day.tomorrow().unwrap() };
+                for (at, named) in [(begin, day.to_datetime(recurrence.from)), (end, last.at((to / 60) as i8, (to % 60) as i8, 0, 0))] {
+                    prop_assert!(wall(at) >= named, "{day}: {named} is {at}");
+                    // It is the first such moment: a moment before, the clock showed less.
+                    prop_assert!(wall(at.saturating_add(-1)) < named, "{day}: {named} is {at}");
+                }
+                before = begin;
+            }
+        }
+
         #[test]
         fn whenever_an_entry_was_made_it_lasts_as_one_made_long_before_from_its_start_on(
             zone in prop::sample::select(vec![
