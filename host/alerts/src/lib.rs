@@ -82,7 +82,7 @@ pub use route::{
 pub use sending::{FilledRequest, HttpSender, Letter, Mailer, Posted, SendError, written_forms};
 pub use service::{
     Alerts, Backtest, BacktestIncident, BacktestRequest, Called, Caller, FeedbackFilter, IncidentFilter,
-    IncidentState, Limits, MonitorVersion, Parts, SeriesStatus, StoredMonitor,
+    IncidentState, Limits, MonitorVersion, Parts, Reach, SeriesStatus, StoredMonitor,
 };
 pub use settings::Settings;
 pub use state::Direction;

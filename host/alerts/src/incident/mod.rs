@@ -97,7 +97,8 @@ pub struct StoredIncident {
     pub channels: Vec<String>,
     /// What they are told.
     pub notify: Notify,
-    /// When they were told that it opened; absent while nobody was.
+    /// When it was decided that they are told that it opened; absent while it was not. Whether it reached them is for
+    /// their deliveries to say: [`Alerts::reach`](crate::Alerts::reach).
     pub told: Option<Timestamp>,
     /// When they were told last.
     pub last_told: Option<Timestamp>,

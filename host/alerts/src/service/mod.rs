@@ -36,6 +36,7 @@ use crate::{AlertError, EventSource, Figures, Outward, Roles, Routes, Tellings};
 
 pub use backtest::{Backtest, BacktestIncident, BacktestRequest};
 pub use callers::{Called, Caller};
+pub use fates::Reach;
 pub use feedback::FeedbackFilter;
 pub(crate) use find::monitor_id;
 pub use find::{MonitorVersion, SeriesStatus, StoredMonitor};

@@ -365,6 +365,58 @@ async fn the_trace_says_what_became_of_what_was_told() {
 }
 
 #[tokio::test]
+async fn a_channel_counts_as_told_once_it_took_something_of_the_incident_and_no_sooner() {
+    use crate::delivery::{DeliveryRow, keys};
+    use DeliveryState::{Dead, Delivered, Waiting};
+    let world = World::new().await;
+    let channels = ["chat", "late", "pager", "web", "resent", "old"];
+    world.create(cpu(json!({"channels": channels, "notify": {"update": true}}))).await;
+    world.live(0, &[("a", 95.0)]).await;
+    world.live(1, &[("a", 50.0)]).await;
+    let incident = world.incidents().await.remove(0);
+    for (channel, sequence, state) in [
+        ("chat", 1, Delivered),
+        ("chat", 2, Dead),
+        ("late", 1, Dead),
+        ("late", 2, Delivered),
+        ("pager", 1, Dead),
+        ("pager", 2, Dead),
+        ("web", 1, Dead),
+        ("web", 2, Waiting),
+        ("resent", 1, Waiting),
+        ("resent", 2, Waiting),
+    ] {
+        let mut row = DeliveryRow::new(Event::Opened, at(sequence.into()));
+        row.state = state;
+        row.ended = (state != Waiting).then_some(at(10 + i64::from(sequence)));
+        let id = DeliveryId { channel: channel.to_owned(), incident: incident.id.to_string(), sequence };
+        let mut batch = Batch::new();
+        batch.put(keys::delivery(OURS, &id), bellwether_store::encode(&row));
+        world.store.commit(batch).await.unwrap();
+    }
+    let reach = world.alerts.reach(OURS, &incident).await.unwrap();
+    let expected = [
+        ("chat", Reach::Told(at(11))),
+        ("late", Reach::Told(at(12))),
+        ("pager", Reach::NotTold),
+        ("web", Reach::Waits),
+        ("resent", Reach::Waits),
+        ("old", Reach::Forgotten),
+    ];
+    assert_eq!(reach, expected.map(|(channel, reach)| (channel.to_owned(), reach)));
+}
+
+#[tokio::test]
+async fn channels_of_what_nobody_was_told_of_are_not_told() {
+    let world = World::new().await;
+    world.create(cpu(json!({"notify": {"open": false}}))).await;
+    world.live(0, &[("a", 95.0)]).await;
+    let incident = world.incidents().await.remove(0);
+    let reach = world.alerts.reach(OURS, &incident).await.unwrap();
+    assert_eq!(reach, [("mail".to_owned(), Reach::NotTold)]);
+}
+
+#[tokio::test]
 async fn a_row_that_does_not_read_is_a_problem_of_its_monitor_alone() {
     let world = World::new().await;
     let version = world.create(cpu(json!({"name": "version"}))).await.id;
