@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bellwether_kernel::OrganisationId;
+use bellwether_kernel::{OrganisationId, Timestamp};
 use bellwether_store::{Direction, Precondition, decode, encode};
 use bytes::Bytes;
 

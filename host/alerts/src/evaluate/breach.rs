@@ -52,14 +52,7 @@ impl Breach {
             if let Some((excursion, sign)) = side
                 && excursion.is_none_or(|known| sign * point.value > sign * known.peak)
             {
-                let delta = (point.value - point.expected).abs();
-                let percentage = 100.0 * delta / point.expected.abs();
-                *excursion = Some(Excursion {
-                    peak: point.value,
-                    expected: point.expected.is_finite().then_some(point.expected),
-                    delta: delta.is_finite().then_some(delta),
-                    delta_percentage: percentage.is_finite().then_some(percentage),
-                });
+                *excursion = Some(excursion_of(point.value, point.expected));
             }
             if point.delta().is_finite() {
                 self.sum_of_deltas += point.delta().max(0.0);
@@ -69,5 +62,27 @@ impl Breach {
             }
         }
         self.counted = self.counted.max(end);
+    }
+    /// Holds what is known against another bound, that of the level it is at by now: a peak that does not reach it is none.
+    pub(crate) fn measure(&mut self, bound: f64) {
+        if self.threshold == Some(bound) {
+            return;
+        }
+        self.threshold = Some(bound);
+        for (excursion, sign) in [(&mut self.upper, 1.0), (&mut self.lower, -1.0)] {
+            let known = excursion.filter(|known| sign * known.peak >= sign * bound);
+            *excursion = known.map(|known| excursion_of(known.peak, bound));
+        }
+    }
+}
+
+fn excursion_of(peak: f64, expected: f64) -> Excursion {
+    let delta = (peak - expected).abs();
+    let percentage = 100.0 * delta / expected.abs();
+    Excursion {
+        peak,
+        expected: expected.is_finite().then_some(expected),
+        delta: delta.is_finite().then_some(delta),
+        delta_percentage: percentage.is_finite().then_some(percentage),
     }
 }

@@ -197,6 +197,7 @@ impl Settling<'_> {
             open_series: 0,
             intervals: 0,
             notes: 0,
+            worst: Severity::Info,
         }
     }
 
@@ -242,6 +243,7 @@ impl Settling<'_> {
         if let Some(level) = series.iter().map(|series| series.level).max() {
             incident.level = level;
             incident.severity = self.severity(series);
+            incident.worst = incident.worst.max(incident.severity);
         }
         if !moves.is_empty() {
             incident.updated = self.at;

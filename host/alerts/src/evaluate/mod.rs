@@ -276,6 +276,9 @@ impl Pass<'_> {
         let both_before = sides(breach);
         breach.count(&judged.points, self.look.end);
         breach.level = level;
+        if let Some(value) = judged.value.filter(|_| self.compiled.anomaly.is_none()) {
+            breach.measure(value.bound);
+        }
         if level == Level::NoData {
             breach.last_seen = Some(series.last_point);
         }

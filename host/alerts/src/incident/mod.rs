@@ -116,10 +116,22 @@ pub struct StoredIncident {
     pub intervals: u64,
     /// Entries of its timeline.
     pub notes: u64,
+    /// The highest severity it ever had: it may recover by way of a lower one. Of one that a host before kept, the last.
+    pub worst: Severity,
 }
 
 impl Versioned for StoredIncident {
     const NAME: &'static str = "incident";
+    const VERSION: u8 = 2;
+
+    fn upgrade(version: u8, bytes: &[u8]) -> Option<Self> {
+        if version != 1 {
+            return None;
+        }
+        let bytes = postcard::to_extend(&Severity::Info, bytes.to_vec()).ok()?;
+        let incident: Self = postcard::from_bytes(&bytes).ok()?;
+        Some(Self { worst: incident.severity, ..incident })
+    }
 }
 
 impl StoredIncident {
@@ -157,6 +169,7 @@ impl StoredIncident {
             open_series: u32::from(told.ended.is_none()),
             intervals: u64::from(told.ended.is_some()),
             notes: 1,
+            worst: told.severity,
         }
     }
 

@@ -514,3 +514,62 @@ async fn a_series_last_seen_by_a_clock_that_was_ahead_is_missed_in_its_time() {
     }
     assert_eq!(world.told().await, [["opened 1"]]);
 }
+
+#[tokio::test]
+async fn the_bound_and_the_distance_from_it_are_those_of_the_level_a_series_is_at() {
+    let thresholds = json!({"comparator": ">", "critical": 50, "warning": 20});
+    for (upwards, sign) in [(true, 1.0), (false, -1.0)] {
+        let world = World::new().await;
+        let mut document = cpu(json!({"notify": {"update": true}}));
+        document["thresholds"] = thresholds.clone();
+        if !upwards {
+            document["thresholds"] = json!({"comparator": "<", "critical": -50, "warning": -20});
+        }
+        world.create(document).await;
+        let mut minute = 0;
+        for (value, bound, peak, percentage) in
+            [(30.0, 20.0, 30.0, 50.0), (90.0, 50.0, 90.0, 80.0), (25.0, 20.0, 90.0, 350.0)]
+        {
+            minute = world.live(minute, &[("a", sign * value)]).await;
+            let told = world.told_whole().await[0].last().unwrap()["whole"].clone();
+            let series = &told["alerts"][0]["series"][0];
+            let side = if upwards { "upper" } else { "lower" };
+            assert_eq!(series["threshold"], json!(sign * bound), "{value}");
+            let expected = json!({"peak": sign * peak, "expected": sign * bound, "delta": peak - bound,
+                "delta_percentage": percentage});
+            assert_eq!(series[side], expected, "{value}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_incident_keeps_the_worst_severity_it_had_beside_its_last() {
+    let world = World::new().await;
+    let mut document = cpu(json!({"severity": "critical"}));
+    document["thresholds"]["warning"] = 70.into();
+    world.create(document).await;
+    let mut minute = 0;
+    for (value, severity, worst) in [
+        (80.0, Severity::Medium, Severity::Medium),
+        (95.0, Severity::Critical, Severity::Critical),
+        (80.0, Severity::Medium, Severity::Critical),
+        (50.0, Severity::Medium, Severity::Critical),
+    ] {
+        minute = world.live(minute, &[("a", value)]).await;
+        let incident = &world.incidents().await[0];
+        assert_eq!((incident.severity, incident.worst), (severity, worst), "{value}");
+    }
+    assert!(!world.incidents().await[0].is_open());
+}
+
+#[test]
+fn an_incident_that_a_host_before_kept_is_read_with_its_last_severity_for_its_worst() {
+    let told = Notification::sample(Event::Closed).incident;
+    let incident = StoredIncident::sample(&told);
+    let mut bytes = bellwether_store::encode(&incident).to_vec();
+    // The version byte and, at the end, what was not kept then.
+    bytes[0] = 1;
+    bytes.pop();
+    let read: StoredIncident = bellwether_store::decode(&bytes).unwrap();
+    assert_eq!(read, incident);
+}
