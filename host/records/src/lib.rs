@@ -9,6 +9,7 @@ mod chunk;
 mod error;
 mod layout;
 mod limits;
+mod loss;
 mod nearest;
 mod open;
 mod query;

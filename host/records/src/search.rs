@@ -104,7 +104,7 @@ struct Waiting {
 enum Source {
     Chunk(Arc<Chunk>),
     Segment(Arc<Placed>),
-    Block(Arc<File>, Block),
+    Block(Arc<Placed>, Arc<File>, Block),
 }
 
 impl PartialEq for Waiting {
@@ -265,16 +265,18 @@ pub(crate) fn look(
         let records = match next.source {
             Source::Segment(placed) => {
                 let file = open_file(shared, owner, &placed)?;
-                for block in segment::blocks(&file)? {
+                for block in segment::blocks(&file).map_err(|error| shared.damaged(&placed, error))? {
                     if block.extent.first <= last && first <= block.extent.last {
-                        let source = Source::Block(Arc::clone(&file), block);
+                        let source = Source::Block(Arc::clone(&placed), Arc::clone(&file), block);
                         waiting.push(Waiting { best: best(&block.extent), source });
                     }
                 }
                 continue;
             }
             Source::Chunk(chunk) => read_chunk(shared, handle, owner, &chunk)?,
-            Source::Block(file, block) => segment::read(&file, &block)?,
+            Source::Block(placed, file, block) => {
+                segment::read(&file, &block).map_err(|error| shared.damaged(&placed, error))?
+            }
         };
         looked_at += records.len() as u64;
         for record in records {
@@ -321,8 +323,9 @@ fn find(shared: &Shared, handle: &Handle, owner: Owner, id: RecordId) -> Result<
     }
     for placed in segments {
         let file = open_file(shared, owner, &placed)?;
-        for block in segment::blocks(&file)?.iter().filter(|block| holds(&block.extent)) {
-            if let Some(record) = among(segment::read(&file, block)?) {
+        let damaged = |error| shared.damaged(&placed, error);
+        for block in segment::blocks(&file).map_err(damaged)?.iter().filter(|block| holds(&block.extent)) {
+            if let Some(record) = among(segment::read(&file, block).map_err(damaged)?) {
                 return Ok(Some(record));
             }
         }
@@ -340,12 +343,10 @@ fn read_chunk(shared: &Shared, handle: &Handle, owner: Owner, chunk: &Chunk) -> 
 }
 
 fn open_file(shared: &Shared, owner: Owner, placed: &Placed) -> Result<Arc<File>, Stop> {
-    shared.parts.objects.open_file(&placed.row.digest).map(Arc::new).map_err(|error| {
-        let state = shared.state.read();
+    shared.open_file(placed).map(Arc::new).map_err(|error| {
         let same = |there: &Arc<Placed>| there.number == placed.number;
-        match state.shelves.get(&owner) {
-            Some(shelf) if shelf.segments.iter().any(same) => error.into(),
-            _ => Stop::Moved,
-        }
+        let is_there =
+            shared.state.read().shelves.get(&owner).is_some_and(|shelf| shelf.segments.iter().any(same));
+        if is_there { error.into() } else { Stop::Moved }
     })
 }

@@ -103,7 +103,7 @@ fn bytes(file: &File, offset: u64, length: u64) -> Result<Vec<u8>, StoreError> {
 }
 
 fn damaged(what: &str) -> StoreError {
-    StoreError::Damaged(format!("{what} of a segment of records does not read; restore a backup"))
+    StoreError::Damaged(format!("{what} of a segment of records does not read"))
 }
 
 fn failed(error: &std::io::Error) -> StoreError {

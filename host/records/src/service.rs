@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use bellwether_kernel::{Clock, FieldError, HostId, OrganisationId, RecordId, Steady};
-use bellwether_store::{Batch, Objects, SharedStore, StoreError, encode, put_large};
+use bellwether_store::{Batch, Lost, Objects, SharedStore, StoreError, encode, put_large};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Semaphore;
 
@@ -39,6 +39,8 @@ pub struct Records {
 pub(crate) struct Shared {
     pub(crate) parts: Parts,
     pub(crate) state: RwLock<State>,
+    /// Segments that are missing or damaged.
+    pub(crate) lost: Lost,
     /// The next segment's number.
     pub(crate) next_segment: AtomicU64,
     /// Held while chunks are packed, and segments merged or removed.
@@ -66,14 +68,16 @@ pub struct Totals {
 }
 
 impl Records {
-    /// Opens the records of a host: reads which chunks and segments there are.
+    /// Opens the records of a host: reads which chunks and segments there are, and tells in the log of segments whose
+    /// files are not.
     ///
     /// # Errors
     /// If the store's.
     pub async fn open(parts: Parts) -> Result<Self, RecordError> {
         let (state, next_segment) = open::open(&parts).await?;
-        Ok(Self {
+        let records = Self {
             shared: Arc::new(Shared {
+                lost: Lost::new(parts.objects.clone()),
                 parts,
                 state: RwLock::new(state),
                 next_segment: AtomicU64::new(next_segment),
@@ -82,7 +86,9 @@ impl Records {
                 searches: Arc::new(Semaphore::new(SEARCHES)),
                 steady: Mutex::new(Steady::new()),
             }),
-        })
+        };
+        records.look_for_segments().await?;
+        Ok(records)
     }
 
     /// How much there may be.

@@ -134,24 +134,31 @@ impl Shared {
     async fn merge(self: &Arc<Self>, owner: Owner) -> Result<(), StoreError> {
         loop {
             let _turn = self.upkeep.lock().await;
-            let run = match self.state.read().shelves.get(&owner) {
-                Some(shelf) => run(&shelf.segments),
-                None => None,
+            let segments = match self.state.read().shelves.get(&owner) {
+                Some(shelf) => shelf.segments.clone(),
+                None => return Ok(()),
             };
-            let Some(run) = run else { return Ok(()) };
-            let records = self.read(&run, owner).await?;
+            // What is lost stays as it is, for whoever puts it back.
+            let whole: Vec<_> =
+                segments.into_iter().filter(|placed| !self.lost.has(&placed.row.digest)).collect();
+            let Some(run) = run(&whole) else { return Ok(()) };
+            let records = match self.read(&run, owner).await {
+                Err(StoreError::Lost(_)) => continue,
+                read => read?,
+            };
             self.replace(owner, records, &[], &run).await?;
         }
     }
 
     /// What is kept of several segments.
     async fn read(self: &Arc<Self>, segments: &[Arc<Placed>], owner: Owner) -> Result<Sorted, StoreError> {
-        let (objects, segments) = (self.parts.objects.clone(), segments.to_vec());
+        let (shared, segments) = (Arc::clone(self), segments.to_vec());
         let from = self.first_kept(owner);
         blocking("reading segments of records", move || {
             let mut records = Vec::new();
             for placed in segments {
-                records.extend(segment::all(&objects.open_file(&placed.row.digest)?)?);
+                let file = shared.open_file(&placed)?;
+                records.extend(segment::all(&file).map_err(|error| shared.damaged(&placed, error))?);
             }
             Ok(sorted(records, from))
         })
@@ -177,17 +184,33 @@ impl Shared {
             self.replace(owner, Vec::new(), &chunks, &segments).await?;
         }
         for placed in partly {
-            let (objects, looked_at) = (self.parts.objects.clone(), Arc::clone(&placed));
-            let garbage = blocking("reading a segment's index", move || {
-                let blocks = segment::blocks(&objects.open_file(&looked_at.row.digest)?)?;
-                let over = blocks.iter().filter(|block| block.extent.last < from);
-                Ok(over.map(|block| u64::from(block.length)).sum::<u64>())
-            });
-            if garbage.await? * GARBAGE >= placed.row.bytes {
-                let run = [placed];
-                let records = self.read(&run, owner).await?;
-                self.replace(owner, records, &[], &run).await?;
+            match self.without_garbage(owner, &placed, from).await {
+                // What of it is over stays with the rest, until all of it is.
+                Err(StoreError::Lost(_)) => {}
+                done => done?,
             }
+        }
+        Ok(())
+    }
+
+    /// Writes a segment anew where much of it is not kept.
+    async fn without_garbage(
+        self: &Arc<Self>,
+        owner: Owner,
+        placed: &Arc<Placed>,
+        from: i64,
+    ) -> Result<(), StoreError> {
+        let (shared, looked_at) = (Arc::clone(self), Arc::clone(placed));
+        let garbage = blocking("reading a segment's index", move || {
+            let file = shared.open_file(&looked_at)?;
+            let blocks = segment::blocks(&file).map_err(|error| shared.damaged(&looked_at, error))?;
+            let over = blocks.iter().filter(|block| block.extent.last < from);
+            Ok(over.map(|block| u64::from(block.length)).sum::<u64>())
+        });
+        if garbage.await? * GARBAGE >= placed.row.bytes {
+            let run = [Arc::clone(placed)];
+            let records = self.read(&run, owner).await?;
+            self.replace(owner, records, &[], &run).await?;
         }
         Ok(())
     }
@@ -265,6 +288,7 @@ impl Shared {
             shelf.segments.retain(|there| old.iter().all(|gone| gone.number != there.number));
             shelf.segments.extend(placed);
         }
+        old.iter().for_each(|gone| self.lost.forget(&gone.row.digest));
         self.remove(old).await
     }
 

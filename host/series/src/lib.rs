@@ -15,6 +15,7 @@ mod layout;
 mod limits;
 mod listen;
 mod log;
+mod loss;
 mod metadata;
 mod open;
 mod query;

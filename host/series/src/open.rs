@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bellwether_kernel::OrganisationId;
-use bellwether_store::{Digest, Key, SharedStore, StoreError, Walk, decode, remove_loose};
+use bellwether_store::{Digest, Key, Lost, SharedStore, StoreError, Walk, decode, remove_loose};
 
 use crate::SeriesNumber;
 use crate::heads::Heads;
@@ -20,8 +20,8 @@ pub(crate) async fn open(parts: Parts) -> Result<Shared, StoreError> {
     let host = parts.host;
     let packed = read_number(&parts.store, &layout::packed(host)).await?;
     let next_series = read_number(&parts.store, &layout::next_series()).await?;
-    let cache = Cache::new();
-    let segments = open_segments(&parts, &cache).await?;
+    let (cache, lost) = (Cache::new(), Lost::new(parts.objects.clone()));
+    let segments = open_segments(&parts, &cache, &lost).await?;
     // What an interrupted packing or merge left.
     let is_used = |digest: &Digest| segments.iter().any(|placed| placed.row.digest == *digest);
     remove_loose(&*parts.store, &parts.objects, layout::all_loose(host), is_used).await?;
@@ -48,7 +48,7 @@ pub(crate) async fn open(parts: Parts) -> Result<Shared, StoreError> {
     let next_series =
         u32::try_from(next_series).map_err(|_| StoreError::Unavailable("every series' number is used"))?;
     let first_row = first.unwrap_or(applied + 1);
-    Ok(Shared::new(parts, indexes, state, cache, next_series, first_row))
+    Ok(Shared::new(parts, indexes, state, (cache, lost), next_series, first_row))
 }
 
 async fn read_number(store: &SharedStore, key: &Key) -> Result<u64, StoreError> {
@@ -75,25 +75,26 @@ async fn read_indexes(store: &SharedStore) -> Result<HashMap<OrganisationId, Ind
     Ok(indexes)
 }
 
-async fn open_segments(parts: &Parts, cache: &Cache) -> Result<Vec<Arc<Placed>>, StoreError> {
+async fn open_segments(parts: &Parts, cache: &Cache, lost: &Lost) -> Result<Vec<Arc<Placed>>, StoreError> {
     let mut segments = Vec::new();
     let mut rows = Walk::forward(&*parts.store, layout::segments(parts.host).prefix());
     while let Some((key, value)) = rows.next().await? {
         let number = layout::number_behind_host(&key)?;
-        segments.push(Arc::new(place(parts, cache, number, decode(&value)?)?));
+        segments.push(Arc::new(place(parts, (cache, lost), number, decode(&value)?)));
     }
     segments.sort_by_key(|placed| (placed.row.high, placed.number));
     Ok(segments)
 }
 
-/// Opens the segment of a row.
-pub(crate) fn place(
-    parts: &Parts,
-    cache: &Cache,
-    number: u64,
-    row: SegmentRow,
-) -> Result<Placed, StoreError> {
-    let file = parts.objects.open_file(&row.digest)?;
-    let segment = Segment::open(file, number, row.partition.unwrap_or(0), cache.clone())?;
-    Ok(Placed { number, row, segment })
+/// Opens the segment of a row. One that is missing or damaged is told to be lost.
+pub(crate) fn place(parts: &Parts, (cache, lost): (&Cache, &Lost), number: u64, row: SegmentRow) -> Placed {
+    let file = parts.objects.open_file(&row.digest);
+    let base = row.partition.unwrap_or(0);
+    let opened = file.and_then(|file| Segment::open(file, number, base, cache.clone()));
+    let mut placed = Placed { number, row, segment: None, lost: lost.clone() };
+    match opened {
+        Ok(segment) => placed.segment = Some(segment),
+        Err(error) => drop(placed.lost(error)),
+    }
+    placed
 }

@@ -11,7 +11,7 @@ use crate::heads::{self, Head};
 use crate::rollup::Rolled;
 use crate::runs::Runs;
 use crate::sample::Samples;
-use crate::segment::{Cursor, Entry, damaged};
+use crate::segment::{Cursor, Entry};
 use crate::service::{Frozen, Placed, Shared};
 
 /// Where the samples of some series are at one moment. What is written, packed or removed later changes nothing.
@@ -118,11 +118,12 @@ impl Snapshot {
         }
         let mut entries: Vec<(usize, Entry)> = Vec::new();
         for (rank, placed) in self.segments.iter().enumerate() {
-            placed.segment.entries(&mut self.cursors[rank], number, |entry| {
+            let read = placed.segment()?.entries(&mut self.cursors[rank], number, |entry| {
                 if entry.first <= self.last && entry.last >= self.first {
                     entries.push((rank, *entry));
                 }
-            })?;
+            });
+            read.map_err(|error| placed.lost(error))?;
         }
         let rolled: Vec<_> = entries.extract_if(.., |(_, entry)| entry.step > 0).collect();
         let rolled = self.rolled(rolled)?;
@@ -136,7 +137,8 @@ impl Snapshot {
             .chunk_by(|(a, one), (b, next)| a == b && one.offset + u64::from(one.length) == next.offset)
         {
             let (rank, last) = run[run.len() - 1];
-            let (segment, end) = (&self.segments[rank].segment, last.offset + u64::from(last.length));
+            let (placed, end) = (&self.segments[rank], last.offset + u64::from(last.length));
+            let segment = placed.segment()?;
             for (_, entry) in run {
                 self.unpacked += u64::from(entry.samples);
                 if let Some(unpacked) = segment.unpacked(entry) {
@@ -144,17 +146,18 @@ impl Snapshot {
                     continue;
                 }
                 // With those behind it, which are then there.
-                let bytes = self.cursors[rank].bytes(segment, entry.offset, end - entry.offset)?;
+                let bytes = self.cursors[rank].bytes(segment, entry.offset, end - entry.offset);
+                let bytes = bytes.map_err(|error| placed.lost(error))?;
                 let block = &bytes[..entry.length as usize];
                 let most = (entry.samples as usize).min(codec::MAX_SAMPLES);
                 if entry.is_kept() {
                     let mut unpacked = Samples::with_capacity(most);
-                    self.decoder.decode(block, &mut unpacked).map_err(|_| damaged("a block"))?;
+                    self.decoder.decode(block, &mut unpacked).map_err(|_| placed.damaged())?;
                     let unpacked = Arc::new(unpacked);
                     segment.keep_unpacked(entry, &unpacked);
                     samples.share(unpacked);
                 } else {
-                    self.decoder.decode(block, samples.own(most)).map_err(|_| damaged("a block"))?;
+                    self.decoder.decode(block, samples.own(most)).map_err(|_| placed.damaged())?;
                 }
             }
         }
@@ -172,9 +175,10 @@ impl Snapshot {
         let mut all: Vec<(i64, Rolled)> = Vec::new();
         let mut unpacked = Vec::new();
         for (rank, entry) in entries {
-            let block = self.segments[rank].segment.block(&entry)?;
+            let placed = &self.segments[rank];
+            let block = placed.block(&entry)?;
             let decoded = self.decoder.decode_rolled(&block, self.sketches, &mut unpacked);
-            decoded.map_err(|_| damaged("a block"))?;
+            decoded.map_err(|_| placed.damaged())?;
             self.unpacked += u64::from(entry.samples);
             let within = unpacked.drain(..).filter(|rolled| (self.first..=self.last).contains(&rolled.start));
             all.extend(within.map(|rolled| (entry.step, rolled)));
@@ -213,9 +217,9 @@ impl Snapshot {
                 && within
                 && !heads.times.iter().any(|time| (entry.first..=entry.last).contains(time))
             {
-                let (segment, length) = (&self.segments[rank].segment, u64::from(entry.length));
-                let block = self.cursors[rank].bytes(segment, entry.offset, length)?;
-                codec::summary(block).map_err(|_| damaged("a block"))?
+                let (placed, length) = (&self.segments[rank], u64::from(entry.length));
+                let block = self.cursors[rank].bytes(placed.segment()?, entry.offset, length);
+                codec::summary(block.map_err(|error| placed.lost(error))?).map_err(|_| placed.damaged())?
             } else {
                 None
             };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
 use bellwether_kernel::{Clock, HostId, OrganisationId, Steady};
-use bellwether_store::{Objects, SharedStore};
+use bellwether_store::{Lost, Objects, SharedStore};
 use parking_lot::RwLock;
 use tokio::sync::{mpsc, watch};
 
@@ -51,6 +51,8 @@ pub(crate) struct Shared {
     indexes: RwLock<HashMap<OrganisationId, Arc<RwLock<Index>>>>,
     pub(crate) state: RwLock<State>,
     pub(crate) cache: Cache,
+    /// Segments that are missing or damaged.
+    pub(crate) lost: Lost,
     /// The next series' number.
     pub(crate) next_series: AtomicU32,
     /// The next segment's number.
@@ -106,7 +108,10 @@ pub(crate) struct Frozen {
 pub(crate) struct Placed {
     pub(crate) number: u64,
     pub(crate) row: SegmentRow,
-    pub(crate) segment: Segment,
+    /// None if it is missing, or so damaged that it does not open.
+    pub(super) segment: Option<Segment>,
+    /// All that are lost.
+    pub(super) lost: Lost,
 }
 
 impl Placed {
@@ -138,7 +143,7 @@ impl Series {
     /// on which the writer runs until this is dropped.
     ///
     /// # Errors
-    /// If the store's, or a segment does not open.
+    /// If the store's. Segments that are missing or do not open are told in the log, and the host does without.
     pub async fn open(parts: Parts) -> Result<Self, SeriesError> {
         let shared = Arc::new(open::open(parts).await?);
         let (orders, queue) = mpsc::channel(crate::limits::QUEUE);
@@ -174,7 +179,7 @@ impl Shared {
         parts: Parts,
         indexes: HashMap<OrganisationId, Index>,
         state: State,
-        cache: Cache,
+        (cache, lost): (Cache, Lost),
         next_series: u32,
         first_row: u64,
     ) -> Self {
@@ -187,6 +192,7 @@ impl Shared {
             applied: watch::Sender::new(state.applied),
             state: RwLock::new(state),
             cache,
+            lost,
             next_series: AtomicU32::new(next_series),
             next_segment: AtomicU64::new(segment + 1),
             first_row: AtomicU64::new(first_row),

@@ -17,6 +17,7 @@ mod keys;
 mod large;
 mod lock;
 mod loose;
+mod lost;
 mod memory;
 mod migrate;
 mod objects;
@@ -49,6 +50,7 @@ pub use effects::effects_of_run;
 pub use keys::{Fields, Key, Space};
 pub use large::{MAX_LARGE, delete_large, get_large, put_large};
 pub use loose::{loose, remove_loose};
+pub use lost::Lost;
 pub use memory::{Crash, MemoryStore};
 pub use objects::{Digest, InvalidDigest, Objects};
 pub use restore::{Restored, restore};
@@ -171,6 +173,9 @@ pub enum StoreError {
     /// What is stored does not read; says where.
     #[error("the store is damaged: {0}")]
     Damaged(String),
+    /// What is asked for lies in a file that is missing or damaged; says what, which, and from when to when.
+    #[error("{0}")]
+    Lost(String),
     /// The file system or the engine failed.
     #[error("the store failed: {0}")]
     Failed(String),
@@ -185,7 +190,7 @@ impl StoreError {
             Self::Merge(_) | Self::Backup(_) => ErrorKind::Invalid,
             Self::TooLarge { .. } => ErrorKind::TooLarge,
             Self::DiskFull { .. } | Self::Unavailable(_) | Self::InUse { .. } => ErrorKind::Unavailable,
-            Self::Newer { .. } | Self::Damaged(_) | Self::Failed(_) => ErrorKind::Internal,
+            Self::Newer { .. } | Self::Damaged(_) | Self::Lost(_) | Self::Failed(_) => ErrorKind::Internal,
         }
     }
 }

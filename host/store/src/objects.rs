@@ -191,6 +191,17 @@ impl Objects {
         File::open(&path).map_err(|error| io_failed(&path, &error))
     }
 
+    /// What is wrong with an object of so many bytes, as far as is seen without reading it: "is missing".
+    pub(crate) fn wrong(&self, digest: &Digest, bytes: u64) -> Option<String> {
+        match fs::metadata(self.path(digest)) {
+            Ok(about) if about.is_file() && about.len() == bytes => None,
+            Ok(about) if about.is_file() => Some(format!("has {} bytes and not {bytes}", about.len())),
+            Ok(_) => Some("is no file".to_owned()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Some("is missing".to_owned()),
+            Err(error) => Some(format!("does not read ({error})")),
+        }
+    }
+
     /// The digests of all objects, in order.
     ///
     /// # Errors

@@ -165,7 +165,7 @@ fn number_of(bytes: &mut &[u8], length: usize) -> u64 {
 }
 
 pub(crate) fn damaged(what: &str) -> StoreError {
-    StoreError::Damaged(format!("{what} of a segment of series does not read; restore a backup"))
+    StoreError::Damaged(format!("{what} of a segment of series does not read"))
 }
 
 fn failed(error: &std::io::Error) -> StoreError {

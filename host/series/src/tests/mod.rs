@@ -1,6 +1,7 @@
 //! What the service as a whole promises, on the memory store.
 
 mod crash;
+mod damage;
 mod functions;
 mod keeping;
 mod many;

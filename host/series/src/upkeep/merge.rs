@@ -11,7 +11,7 @@ use crate::codec::{Decoder, Encoder, MAX_SAMPLES};
 use crate::limits::{MERGE, SEGMENT_BYTES};
 use crate::rollup::Rolled;
 use crate::sample::Samples;
-use crate::segment::{Entry, SegmentWriter, damaged};
+use crate::segment::{Entry, SegmentWriter};
 use crate::service::{Placed, Shared};
 
 impl Shared {
@@ -20,10 +20,14 @@ impl Shared {
         loop {
             let _turn = self.merging.lock().await;
             let segments = Arc::clone(&self.state.read().segments);
-            let Some(run) = run(&segments) else { return Ok(()) };
+            let Some(run) = run(&segments, |placed| self.is_lost(placed)) else { return Ok(()) };
             let kept = self.kept();
             let sources = run.clone();
-            let built = blocking("merging segments", move || merged(&sources, &kept)).await?;
+            let built = match blocking("merging segments", move || merged(&sources, &kept)).await {
+                // It is known from here on, and the others are merged without it.
+                Err(StoreError::Lost(_)) => continue,
+                built => built?,
+            };
             let low = run.iter().map(|placed| placed.row.low).min().unwrap_or(0);
             let high = run.iter().map(|placed| placed.row.high).max().unwrap_or(0);
             self.replace(built.into_iter().collect(), (low, high), &run, None).await?;
@@ -31,8 +35,9 @@ impl Shared {
     }
 }
 
-/// Segments of one partition, one after the other in the order of writes, that are worth merging.
-fn run(segments: &[Arc<Placed>]) -> Option<Vec<Arc<Placed>>> {
+/// Segments of one partition, one after the other in the order of writes, that are worth merging. What is lost stays as
+/// it is and where it is, for whoever puts it back.
+fn run(segments: &[Arc<Placed>], is_lost: impl Fn(&Placed) -> bool) -> Option<Vec<Arc<Placed>>> {
     let mut partitions: BTreeMap<i64, Vec<&Arc<Placed>>> = BTreeMap::new();
     let mut scattered = Vec::new();
     for placed in segments {
@@ -47,7 +52,11 @@ fn run(segments: &[Arc<Placed>]) -> Option<Vec<Arc<Placed>>> {
             for run in placed.chunk_by(|a, b| {
                 // What was scattered between two may lie in their partition, and must stay between them.
                 let apart = scattered.iter().any(|high| (a.row.high..b.row.high).contains(high));
-                self::tier(a.row.bytes) <= tier && self::tier(b.row.bytes) <= tier && !apart
+                self::tier(a.row.bytes) <= tier
+                    && self::tier(b.row.bytes) <= tier
+                    && !apart
+                    && !is_lost(a)
+                    && !is_lost(b)
             }) {
                 let mut bytes = 0;
                 let fits = run.iter().take_while(|placed| {
@@ -96,7 +105,7 @@ impl Merging {
         let (encoder, decoder) = (Encoder::new(true).map_err(failed)?, Decoder::new().map_err(failed)?);
         let mut entries: Vec<(usize, Entry)> = Vec::new();
         for (rank, placed) in sources.iter().enumerate() {
-            entries.extend(placed.segment.all()?.into_iter().map(|entry| (rank, entry)));
+            entries.extend(placed.all()?.into_iter().map(|entry| (rank, entry)));
         }
         entries.sort_by_key(|(rank, entry)| (entry.series, entry.first, *rank));
         Ok(Self { sources, entries, at: 0, encoder, decoder })
@@ -136,7 +145,7 @@ impl Merging {
     }
 
     fn block(&self, rank: usize, entry: &Entry) -> Result<Vec<u8>, StoreError> {
-        self.sources[rank].segment.block(entry)
+        self.sources[rank].block(entry)
     }
 
     /// The samples of blocks, from a time on.
@@ -145,7 +154,7 @@ impl Merging {
         blocks.sort_by_key(|(rank, entry)| (*rank, entry.offset));
         for (rank, entry) in blocks {
             let block = self.block(rank, &entry)?;
-            self.decoder.decode(&block, &mut samples).map_err(|_| damaged("a block"))?;
+            self.decoder.decode(&block, &mut samples).map_err(|_| self.sources[rank].damaged())?;
         }
         samples.settle();
         samples.keep(from, i64::MAX);
@@ -206,7 +215,8 @@ impl Merging {
             let steps = merged.entry(becomes(entry.step)).or_default();
             for (rank, entry) in same {
                 let (block, mut rolled) = (self.block(*rank, entry)?, Vec::new());
-                self.decoder.decode_rolled(&block, true, &mut rolled).map_err(|_| damaged("a block"))?;
+                let read = self.decoder.decode_rolled(&block, true, &mut rolled);
+                read.map_err(|_| self.sources[*rank].damaged())?;
                 for mut rolled in rolled.into_iter().filter(|rolled| rolled.start >= from) {
                     let step = becomes(entry.step);
                     rolled.start = rolled.start.div_euclid(step) * step;

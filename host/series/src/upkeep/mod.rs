@@ -53,6 +53,12 @@ impl Kept {
         let days = self.days.iter().find(|(_, series)| series.contains(number));
         Some(first_kept(now, days.map_or(self.default_days, |(days, _)| *days)))
     }
+
+    /// Whether a time is before what is kept of any series.
+    fn is_over(&self, time: i64) -> bool {
+        let mut all = std::iter::once(self.default_days).chain(self.days.iter().map(|(days, _)| *days));
+        self.now.is_some_and(|now| all.all(|days| time < first_kept(now, days)))
+    }
 }
 
 /// The first time kept now of what is kept for so many days.
@@ -201,7 +207,9 @@ impl Shared {
             let mut opened = Vec::with_capacity(rows.len());
             let done = rows.into_iter().zip(built).try_for_each(|((number, row), (_, built))| {
                 shared.parts.objects.put(&built.bytes)?;
-                opened.push(Arc::new(place(&shared.parts, &shared.cache, number, row)?));
+                let placed = place(&shared.parts, (&shared.cache, &shared.lost), number, row);
+                placed.segment()?;
+                opened.push(Arc::new(placed));
                 Ok(())
             });
             (opened, done)
@@ -248,6 +256,7 @@ impl Shared {
                 state.frozen = None;
             }
         }
+        old.iter().for_each(|gone| self.lost.forget(&gone.row.digest));
         self.remove_objects(old).await
     }
 
@@ -282,7 +291,11 @@ impl Shared {
             let kept = self.kept();
             let (shared, looked_at) = (Arc::clone(self), Arc::clone(placed));
             let built =
-                blocking("freeing segments", move || shared.without_garbage(&looked_at, &kept)).await?;
+                match blocking("freeing segments", move || shared.without_garbage(&looked_at, &kept)).await {
+                    // What of it is over stays with the rest, until all of it is.
+                    Err(StoreError::Lost(_)) => None,
+                    done => done?,
+                };
             if let Some(built) = built {
                 let range = (placed.row.low, placed.row.high);
                 match self.replace(built, range, std::slice::from_ref(placed), None).await {
@@ -303,8 +316,11 @@ impl Shared {
         placed: &Arc<Placed>,
         kept: &Kept,
     ) -> Result<Option<Vec<Placeable>>, StoreError> {
+        if kept.is_over(placed.row.last) {
+            return Ok(Some(Vec::new()));
+        }
         let (mut all, mut garbage) = (0, 0);
-        for entry in placed.segment.all()? {
+        for entry in placed.all()? {
             all += u64::from(entry.length);
             if kept.first(entry.series).is_none_or(|from| entry.last < from) {
                 garbage += u64::from(entry.length);

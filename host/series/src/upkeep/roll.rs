@@ -93,9 +93,16 @@ impl Shared {
         }
         for (partition, placed) in partitions {
             let (all, known) = (Arc::clone(&segments), Arc::clone(&kept));
-            let due = blocking(ROLLING, move || due(partition, &placed, &all, &known)).await?;
+            let due = match blocking(ROLLING, move || due(partition, &placed, &all, &known)).await {
+                // A week that misses some of its samples stays as it is, for whoever puts them back.
+                Err(StoreError::Lost(_)) => continue,
+                due => due?,
+            };
             if let Some(due) = due {
-                self.roll_up_week(due, &kept).await?;
+                match self.roll_up_week(due, &kept).await {
+                    Err(StoreError::Lost(_)) => {}
+                    done => done?,
+                }
             }
         }
         *self.rolled_up.lock() = Some(looked);
@@ -170,7 +177,7 @@ fn due(
     };
     let scattered: Vec<&Arc<Placed>> = all.iter().filter(scattered).collect();
     for placed in &scattered {
-        let entries = placed.segment.all()?;
+        let entries = placed.all()?;
         let within = entries.iter().filter(|entry| entry.first < end && entry.last >= partition);
         blocked.extend(within.map(|entry| entry.series));
     }
@@ -182,7 +189,7 @@ fn due(
                 && target
                     .is_some_and(|(step, _)| entry.step < step && (entry.step == 0 || step % entry.step == 0))
         };
-        if placed.segment.all()?.iter().any(is_due) {
+        if placed.all()?.iter().any(is_due) {
             first.get_or_insert(at);
             last = at;
         }

@@ -1,0 +1,113 @@
+//! Segments whose files are missing or damaged.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bellwether_store::StoreError;
+
+use super::*;
+use crate::Metadata;
+
+/// What happens to a file.
+type Loss = fn(&Path);
+
+fn remove(path: &Path) {
+    fs::remove_file(path).unwrap();
+}
+
+fn cut_short(path: &Path) {
+    fs::write(path, "short").unwrap();
+}
+
+/// Changes the only block, behind what a segment begins with and its number.
+fn damage(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[17..30].iter_mut().for_each(|byte| *byte ^= 0xff);
+    fs::write(path, bytes).unwrap();
+}
+
+const LOSSES: [Loss; 3] = [remove, cut_short, damage];
+
+fn samples(start: i64) -> Vec<(i64, f64)> {
+    (0..100).map(|n| (start + n * 1000, (n * n % 17) as f64)).collect()
+}
+
+/// A house with a segment of today's samples, and the file of one of samples of 60 days ago.
+async fn house() -> (House, PathBuf) {
+    let house = House::new().await;
+    house.write(&[entry("m", &[], &samples(house.now() - 60 * DAY))]).await.unwrap();
+    house.series.pack().await.unwrap();
+    let path = house.objects.path(&house.objects.list().unwrap()[0]);
+    house.write(&[entry("m", &[], &samples(house.now() - DAY))]).await.unwrap();
+    house.series.pack().await.unwrap();
+    (house, path)
+}
+
+#[tokio::test]
+async fn a_host_starts_without_a_lost_segment_and_tells_its_file_and_its_time() {
+    let (house, path) = house().await;
+    assert_eq!(house.series.lost(), []);
+    let kept = fs::read(&path).unwrap();
+    for lose in [remove as Loss, cut_short] {
+        lose(&path);
+        let house = house.restarted().await;
+        let lost = house.series.lost();
+        assert_eq!(lost.len(), 1, "{lost:?}");
+        let why = &lost[0].why;
+        assert!(why.starts_with("samples from 2025-12-31T12:00:00Z to 2025-12-31T12:01:39Z: "), "{why}");
+        assert!(why.contains(path.to_str().unwrap()) && why.contains("restore a backup"), "{why}");
+        assert_eq!(house.series.look_for_segments().await.unwrap(), lost);
+        fs::write(&path, &kept).unwrap();
+    }
+    let house = house.restarted().await;
+    assert_eq!(house.series.lost(), [], "it was put back");
+    assert_eq!(house.one("m").await.len(), 200);
+}
+
+#[tokio::test]
+async fn a_query_that_needs_a_lost_segment_says_so_and_others_are_answered() {
+    for lose in LOSSES {
+        let (house, path) = house().await;
+        lose(&path);
+        let house = house.restarted().await;
+        let raw = async |start| house.series.raw(OURS, "m", &Filter::All, (start, Timestamp::MAX)).await;
+        let error = raw(Timestamp::MIN).await.unwrap_err();
+        assert!(matches!(error, SeriesError::Store(StoreError::Lost(_))), "{error:?}");
+        let told = error.to_string();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        assert!(
+            told.contains(&format!("components/{name}")) && told.contains("from 2025-12-31T12:00:00Z"),
+            "{told}"
+        );
+        assert_eq!(raw(at("2026-02-01")).await.unwrap()[0].samples.len(), 100);
+        assert_eq!(house.series.lost().len(), 1, "as soon as it was found");
+    }
+}
+
+#[tokio::test]
+async fn upkeep_goes_on_around_a_lost_segment_and_frees_it_when_its_time_is_over() {
+    for lose in LOSSES {
+        let house = House::new().await;
+        let keep = Metadata { keep_days: Some(30), ..Metadata::default() };
+        house.series.describe(OURS, "m", keep, Batch::new()).await.unwrap();
+        for round in 0..16 {
+            house.write(&[entry("m", &[], &samples(house.now() - DAY + round * 200_000))]).await.unwrap();
+            house.series.pack().await.unwrap();
+        }
+        lose(&house.objects.path(&house.objects.list().unwrap()[0]));
+        let house = house.restarted().await;
+        house.series.tend().await.unwrap();
+        assert_eq!(house.series.lost().len(), 1);
+        let segments = house.series.totals().segments;
+        assert!(segments < 16, "the others are merged: {segments}");
+        house.clock.advance(60 * DAY);
+        // Of the host's own retention too.
+        let limits = Limits { keep_days: 30, ..*house.series.limits() };
+        let store = Arc::new(house.store.restart());
+        let house =
+            House::on(store, Arc::clone(&house.folder), Arc::clone(&house.clock), limits).await.unwrap();
+        house.series.tend().await.unwrap();
+        assert_eq!(house.series.totals().segments, 0);
+        assert_eq!(house.series.lost(), [], "nothing refers to it any more");
+    }
+}
