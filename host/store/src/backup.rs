@@ -10,11 +10,15 @@
 //!
 //! Format: [`MAGIC`], a version byte, then one zstd stream of frames. A frame is its kind (1 byte), the length of its
 //! content (u32), the CRC-32 of kind, length and content (u32), the content; numbers are little-endian. The last
-//! frame holds the counts of all before, so a stream that was cut short does not pass for a whole one.
+//! frame holds the counts of all before, so a stream that was cut short does not pass for a whole one. One that fails on
+//! its way ends with a frame that says why; then the receiver gets the error too, and no more.
+//!
+//! An object that is damaged is left out, and told of in its place: it must not keep everything else from being saved.
 
 use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::mpsc;
@@ -41,6 +45,8 @@ pub(crate) const PIECE: u8 = 2;
 pub(crate) const OBJECT: u8 = 3;
 /// What is not in it: the digest of an object, and why in words.
 pub(crate) const LEFT_OUT: u8 = 5;
+/// The end of what is no backup: why it failed, in words.
+pub(crate) const FAILED: u8 = 6;
 /// The end: how many puts and deletes, and how many objects there were (u64 each).
 pub(crate) const END: u8 = 4;
 
@@ -56,6 +62,10 @@ const PAGE: usize = 256;
 const PART: usize = 64 * 1024;
 const PARTS: usize = 16;
 
+/// How long the last part of a backup that fails is ahead of the error: whoever sends parts on breaks off at that, and
+/// what it has not sent by then is lost.
+const LAST_WORDS: Duration = Duration::from_millis(250);
+
 /// Fast, and about a third of the size for rows of numbers.
 const COMPRESSION: i32 = 1;
 
@@ -68,15 +78,17 @@ pub struct LeftOut {
     pub why: String,
 }
 
-/// Backs up `store` and `objects` as they are at some moment before the last part, but for those `left_out` names, which
-/// the backup tells of instead. The parts, put one after the
-/// other, are the backup; an error is the last thing received, and what came before is then no backup. Runs on a
-/// thread of its own until the last part is taken or the receiver dropped.
+/// Backs up `store` and `objects` as they are at some moment before the last part, but for those `left_out` names, and
+/// those found damaged on the way, which the backup tells of instead. `damaged` is told which, and how, and may know
+/// what such an object was. The parts, put one after the
+/// other, are the backup; an error is the last thing received, and what came before is then no backup, but says why
+/// ([`crate::inspect`]). Runs on a thread of its own until the last part is taken or the receiver dropped.
 #[must_use]
 pub fn backup(
     store: &SledStore,
     objects: &Objects,
     left_out: Vec<LeftOut>,
+    damaged: impl Fn(&Digest, &str) -> Option<LeftOut> + Send + 'static,
 ) -> mpsc::Receiver<Result<Bytes, StoreError>> {
     let (sender, receiver) = mpsc::channel(PARTS);
     let (source, hold) = (store.source(), objects.hold());
@@ -85,7 +97,8 @@ pub fn backup(
         let sender = sender.clone();
         move || {
             let parts = Parts { sender: sender.clone(), part: BytesMut::with_capacity(PART) };
-            if let Err(error) = guarded(|| write_backup(&source, &objects, &hold, &left_out, parts)) {
+            if let Err(error) = write_backup(&source, &objects, &hold, &left_out, &damaged, parts) {
+                std::thread::sleep(LAST_WORDS);
                 // Without a receiver there is nobody to tell.
                 let _ = sender.blocking_send(Err(error));
             }
@@ -124,13 +137,32 @@ fn write_backup(
     objects: &Objects,
     hold: &Hold,
     left_out: &[LeftOut],
+    damaged: &dyn Fn(&Digest, &str) -> Option<LeftOut>,
     parts: Parts,
+) -> Result<(), StoreError> {
+    let mut out = Frames::begin(parts)?;
+    match guarded(|| write_all(source, objects, hold, left_out, damaged, &mut out)) {
+        Ok(()) => out.end(),
+        Err(error) => {
+            // Without a receiver there is nobody to tell.
+            let _ = out.fail(&error);
+            Err(error)
+        }
+    }
+}
+
+fn write_all(
+    source: &Source,
+    objects: &Objects,
+    hold: &Hold,
+    left_out: &[LeftOut],
+    damaged: &dyn Fn(&Digest, &str) -> Option<LeftOut>,
+    out: &mut Frames,
 ) -> Result<(), StoreError> {
     let (tee, committed) = tee(BACKLOG);
     source.order(Order::Subscribe(tee))?;
     // A group applied before the tee was there is seen by the scan only if the scan begins after it.
     source.barrier()?;
-    let mut out = Frames::begin(parts)?;
 
     let mut left = Some(Key::from_bytes(Vec::new())..Key::from_bytes(vec![0xff]));
     while let Some(range) = left {
@@ -140,26 +172,33 @@ fn write_backup(
         let mut page: Vec<Row> = Vec::new();
         left = source.view.scan_stretch(&range, Direction::Forward, PAGE, &mut page)?;
         out.rows(page.iter().map(|(key, value)| (key, Some(value))))?;
-        write_committed(&committed, &mut out)?;
+        write_committed(&committed, out)?;
     }
     // Whatever the scan saw was applied by now: with the groups up to here, all of each of them is in the backup.
     source.barrier()?;
-    write_committed(&committed, &mut out)?;
+    write_committed(&committed, out)?;
     drop(committed);
 
-    for LeftOut { digest, why } in left_out {
-        out.frame(LEFT_OUT, &[digest.as_bytes(), why.as_bytes()].concat())?;
-    }
+    left_out.iter().try_for_each(|left_out| out.left_out(left_out))?;
     for digest in hold.list()? {
         if left_out.iter().any(|left_out| left_out.digest == digest) {
             continue;
         }
-        // One that was put and damaged since is an error; one of before the hold, just gone, nobody refers to.
-        if let Some(bytes) = objects.get(&digest)? {
-            out.object(&digest, &bytes)?;
-        }
+        let how = match objects.get(&digest) {
+            Ok(Some(bytes)) => {
+                out.object(&digest, &bytes)?;
+                continue;
+            }
+            // One of before the hold, just gone, nobody refers to.
+            Ok(None) => continue,
+            Err(StoreError::Damaged(how) | StoreError::Failed(how)) => how,
+            Err(error) => return Err(error),
+        };
+        tracing::error!(%digest, how, "an object is damaged and left out of the backup");
+        let left_out = damaged(&digest, &how).unwrap_or(LeftOut { digest, why: how });
+        out.left_out(&left_out)?;
     }
-    out.end()
+    Ok(())
 }
 
 fn write_committed(committed: &TeeReader, out: &mut Frames) -> Result<(), StoreError> {
@@ -214,6 +253,16 @@ impl Frames {
         }
         self.objects += 1;
         self.frame(OBJECT, digest.as_bytes())
+    }
+
+    fn left_out(&mut self, LeftOut { digest, why }: &LeftOut) -> Result<(), StoreError> {
+        self.frame(LEFT_OUT, &[digest.as_bytes(), why.as_bytes()].concat())
+    }
+
+    /// Says why there is no more, instead of an end.
+    fn fail(mut self, error: &StoreError) -> Result<(), StoreError> {
+        self.frame(FAILED, error.to_string().as_bytes())?;
+        self.out.finish().and_then(|mut parts| parts.flush()).map_err(not_taken)
     }
 
     fn end(mut self) -> Result<(), StoreError> {

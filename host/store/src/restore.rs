@@ -7,7 +7,9 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use crate::backup::{END, LEFT_OUT, LeftOut, MAGIC, MAX_FRAME, OBJECT, PIECE, ROWS, VERSION, frame_head};
+use crate::backup::{
+    END, FAILED, LEFT_OUT, LeftOut, MAGIC, MAX_FRAME, OBJECT, PIECE, ROWS, VERSION, frame_head,
+};
 use crate::checkpoint;
 use crate::group::Rows;
 use crate::migrate;
@@ -62,48 +64,57 @@ pub fn restore(reader: impl Read, into: &Path) -> Result<Restored, StoreError> {
     restored
 }
 
+/// What is in a file that a backup was received in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inspected {
+    /// What is not in it.
+    pub left_out: Vec<LeftOut>,
+    /// Why it is no backup: what failed where it was made. The end of it is then missing.
+    pub failed: Option<String>,
+}
+
+/// Reads all of a backup and restores nothing.
+///
+/// # Errors
+/// [`StoreError::Backup`] if the stream is no backup, damaged or cut short without a word; [`StoreError::Newer`] if a newer
+/// host made it.
+pub fn inspect(reader: impl Read) -> Result<Inspected, StoreError> {
+    let mut frames = Frames::begin(reader)?;
+    let mut left_out = Vec::new();
+    loop {
+        match frames.next()? {
+            Some(Frame::LeftOut(told)) => left_out.push(told),
+            Some(Frame::Rows(content)) => frames.entries += count_rows(&content)?,
+            Some(Frame::Object(..)) => {}
+            Some(Frame::Failed(why)) => return Ok(Inspected { left_out, failed: Some(why) }),
+            None => return Ok(Inspected { left_out, failed: None }),
+        }
+    }
+}
+
 fn restore_into(reader: impl Read, folder: &Path) -> Result<Restored, StoreError> {
-    let mut frames = read_begin(reader)?;
+    let mut frames = Frames::begin(reader)?;
     let store = folder.join("store");
     fs::create_dir_all(&store).map_err(|error| io_failed(&store, &error))?;
     let objects = Objects::open(&folder.join("components"))?;
     let db = sled::open_sled(&store, sled::SledSettings::default().cache_bytes)?;
-    let (mut entries, mut object_count, mut object, mut left_out) = (0, 0, Vec::new(), Vec::new());
-    loop {
-        let (kind, content) = read_frame(&mut frames)?;
-        match kind {
-            ROWS => entries += restore_rows(&db, &content)?,
-            PIECE => object.extend_from_slice(&content),
-            OBJECT => {
-                let digest = objects.put(&object)?;
-                if digest.as_bytes()[..] != content {
+    let mut left_out = Vec::new();
+    while let Some(frame) = frames.next()? {
+        match frame {
+            Frame::Rows(content) => frames.entries += restore_rows(&db, &content)?,
+            Frame::Object(digest, object) => {
+                let found = objects.put(&object)?;
+                if found != digest {
                     return Err(broken(&format!(
-                        "an object has the digest {digest}, not the one it is under"
+                        "an object has the digest {found}, not the one it is under"
                     )));
                 }
-                object_count += 1;
-                object.clear();
             }
-            LEFT_OUT => {
-                let (digest, why) =
-                    content.split_first_chunk().ok_or_else(|| broken("what was left out has no name"))?;
-                let why = String::from_utf8_lossy(why).into_owned();
-                left_out.push(LeftOut { digest: Digest::from_bytes(*digest), why });
+            Frame::LeftOut(told) => left_out.push(told),
+            Frame::Failed(why) => {
+                return Err(broken(&format!("it is not whole, for making it failed: {why}")));
             }
-            END => {
-                let counts: [u8; 16] =
-                    content.try_into().map_err(|_| broken("its last frame has no counts"))?;
-                let expected = u128::from(object_count) << 64 | u128::from(entries);
-                if u128::from_le_bytes(counts) != expected {
-                    return Err(broken("its last frame counts other rows and objects than there are"));
-                }
-                break;
-            }
-            other => return Err(broken(&format!("it has a frame of the unknown kind {other}"))),
         }
-    }
-    if frames.read(&mut [0]).map_err(not_read)? != 0 {
-        return Err(broken("there is more behind its end"));
     }
     let version = db.get(migrate::version_key().as_bytes()).map_err(failed)?;
     let found = migrate::read_version(&version.ok_or_else(|| broken("it holds no store"))?)?;
@@ -113,7 +124,7 @@ fn restore_into(reader: impl Read, folder: &Path) -> Result<Restored, StoreError
     // The restored store begins a journal of its own.
     db.remove(checkpoint::durable_key().as_bytes()).map_err(failed)?;
     db.flush().map_err(failed)?;
-    let restored = Restored { rows: db.len() as u64, objects: object_count, left_out };
+    let restored = Restored { rows: db.len() as u64, objects: frames.objects, left_out };
     drop(db);
     sled::sync_folder(&store)?;
     Ok(restored)
@@ -136,6 +147,74 @@ fn read_begin<R: Read>(mut reader: R) -> Result<impl Read, StoreError> {
     zstd::stream::read::Decoder::new(reader).map_err(not_read)
 }
 
+/// Reads frames, and holds what they say against the counts at their end.
+struct Frames<R> {
+    frames: R,
+    /// Puts and deletes so far: counted by whoever takes rows.
+    entries: u64,
+    objects: u64,
+}
+
+/// What is in a backup.
+enum Frame {
+    Rows(Vec<u8>),
+    Object(Digest, Vec<u8>),
+    LeftOut(LeftOut),
+    Failed(String),
+}
+
+impl Frames<()> {
+    fn begin<R: Read>(reader: R) -> Result<Frames<impl Read>, StoreError> {
+        Ok(Frames { frames: read_begin(reader)?, entries: 0, objects: 0 })
+    }
+}
+
+impl<R: Read> Frames<R> {
+    /// What comes next; `None` at the end of what is a whole backup.
+    fn next(&mut self) -> Result<Option<Frame>, StoreError> {
+        let mut object = Vec::new();
+        loop {
+            let (kind, content) = read_frame(&mut self.frames)?;
+            return Ok(Some(match kind {
+                ROWS => Frame::Rows(content),
+                PIECE => {
+                    object.extend_from_slice(&content);
+                    continue;
+                }
+                OBJECT => {
+                    let digest = content.try_into().map_err(|_| broken("an object has no digest"))?;
+                    self.objects += 1;
+                    Frame::Object(Digest::from_bytes(digest), object)
+                }
+                LEFT_OUT => {
+                    let (digest, why) =
+                        content.split_first_chunk().ok_or_else(|| broken("what was left out has no name"))?;
+                    let why = String::from_utf8_lossy(why).into_owned();
+                    Frame::LeftOut(LeftOut { digest: Digest::from_bytes(*digest), why })
+                }
+                FAILED => Frame::Failed(String::from_utf8_lossy(&content).into_owned()),
+                END => {
+                    self.end(content)?;
+                    return Ok(None);
+                }
+                other => return Err(broken(&format!("it has a frame of the unknown kind {other}"))),
+            }));
+        }
+    }
+
+    fn end(&mut self, counts: Vec<u8>) -> Result<(), StoreError> {
+        let counts: [u8; 16] = counts.try_into().map_err(|_| broken("its last frame has no counts"))?;
+        let expected = u128::from(self.objects) << 64 | u128::from(self.entries);
+        if u128::from_le_bytes(counts) != expected {
+            return Err(broken("its last frame counts other rows and objects than there are"));
+        }
+        if self.frames.read(&mut [0]).map_err(not_read)? != 0 {
+            return Err(broken("there is more behind its end"));
+        }
+        Ok(())
+    }
+}
+
 fn read_frame(frames: &mut impl Read) -> Result<(u8, Vec<u8>), StoreError> {
     let mut head = [0; 9];
     frames.read_exact(&mut head).map_err(not_read)?;
@@ -155,15 +234,25 @@ fn read_frame(frames: &mut impl Read) -> Result<(u8, Vec<u8>), StoreError> {
 /// Applies a frame of rows, each key of which is in it once, and says how many they are.
 fn restore_rows(db: &::sled::Db, content: &[u8]) -> Result<u64, StoreError> {
     let mut rows = Rows::new();
-    let mut entries = 0;
-    let mut rest = content;
+    let entries = each_row(content, |key, value| {
+        rows.insert(Key::from_bytes(key.to_vec()), value.map(Bytes::copy_from_slice));
+    })?;
+    sled::apply(db, &rows)?;
+    Ok(entries)
+}
+
+fn count_rows(content: &[u8]) -> Result<u64, StoreError> {
+    each_row(content, |_, _| ())
+}
+
+fn each_row(content: &[u8], mut take: impl FnMut(&[u8], Option<&[u8]>)) -> Result<u64, StoreError> {
+    let (mut entries, mut rest) = (0, content);
     while !rest.is_empty() {
         let (key, value, after) = split_row(rest).ok_or_else(|| broken("a row has the wrong length"))?;
-        rows.insert(Key::from_bytes(key.to_vec()), value.map(Bytes::copy_from_slice));
+        take(key, value);
         entries += 1;
         rest = after;
     }
-    sled::apply(db, &rows)?;
     Ok(entries)
 }
 

@@ -6,19 +6,11 @@ use std::sync::atomic::AtomicBool;
 
 use super::*;
 use crate::migrate;
-use crate::restore::restore;
+use crate::restore::{Inspected, inspect, restore};
 use crate::{Batch, SledSettings, Space, Store};
 
 async fn take(store: &SledStore, objects: &Objects) -> Result<Vec<u8>, StoreError> {
-    take_without(store, objects, Vec::new()).await
-}
-
-async fn take_without(
-    store: &SledStore,
-    objects: &Objects,
-    left_out: Vec<LeftOut>,
-) -> Result<Vec<u8>, StoreError> {
-    let mut parts = backup(store, objects, left_out);
+    let mut parts = backup(store, objects, Vec::new(), |_, _| None);
     let mut whole = Vec::new();
     while let Some(part) = parts.recv().await {
         whole.extend_from_slice(&part?);
@@ -124,6 +116,7 @@ async fn a_backup_that_is_cut_short_or_damaged_anywhere_restores_nothing() {
         let error = restore(bytes, &into).expect_err(what);
         assert!(matches!(error, StoreError::Backup(_) | StoreError::Newer { .. }), "{what}: {error}");
         assert_eq!(fs::read_dir(&into).unwrap().count(), 0, "{what}");
+        assert!(inspect(bytes).is_err(), "{what}");
     };
     for length in (0..whole.len()).step_by(7).chain([whole.len() - 1]) {
         refused(&whole[..length], &format!("cut at {length}"));
@@ -144,18 +137,39 @@ async fn a_backup_that_is_cut_short_or_damaged_anywhere_restores_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_object_that_is_lost_fails_a_backup_unless_it_is_left_out_and_then_the_backup_says_so() {
+async fn an_object_that_is_lost_is_left_out_and_the_backup_finishes_and_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let store = SledStore::open(&folder.path().join("store"), SledSettings::default()).unwrap();
     let objects = Objects::open(&folder.path().join("components")).unwrap();
-    let (whole, damaged) = (objects.put(b"whole").unwrap(), objects.put(b"damaged").unwrap());
-    fs::write(objects.path(&damaged), b"otherwise").unwrap();
-    assert!(matches!(take(&store, &objects).await, Err(StoreError::Damaged(_))));
-    let lost = |digest: Digest| LeftOut { digest, why: format!("what {digest} was") };
-    let left_out = vec![lost(damaged), lost(Digest::of(b"missing"))];
-    let backup = take_without(&store, &objects, left_out.clone()).await.unwrap();
-    let restored = restore(&backup[..], &folder.path().join("restored")).unwrap();
-    assert_eq!((restored.objects, restored.left_out), (1, left_out));
+    let [whole, known, unknown, missing] =
+        [b"whole", b"known", b"other", b"never"].map(|bytes| Digest::of(bytes));
+    for bytes in [b"whole", b"known", b"other"] {
+        objects.put(bytes).unwrap();
+    }
+    let fine = take(&store, &objects).await.unwrap();
+    assert_eq!(inspect(&fine[..]).unwrap(), Inspected { left_out: Vec::new(), failed: None });
+    for damaged in [known, unknown] {
+        fs::write(objects.path(&damaged), b"otherwise").unwrap();
+    }
+    let gone = LeftOut { digest: missing, why: "the samples of May are missing".to_owned() };
+    let mut parts = backup(&store, &objects, vec![gone.clone()], move |digest, how| {
+        let why = format!("the logs of May: {how}");
+        (*digest == known).then_some(LeftOut { digest: *digest, why })
+    });
+    let mut received = Vec::new();
+    while let Some(part) = parts.recv().await {
+        received.extend_from_slice(&part.unwrap());
+    }
+    let Inspected { mut left_out, failed } = inspect(&received[..]).unwrap();
+    let restored = restore(&received[..], &folder.path().join("restored")).unwrap();
+    assert_eq!((restored.objects, &restored.left_out, failed), (1, &left_out, None));
+    assert_eq!(left_out.remove(0), gone);
+    assert_eq!(left_out.len(), 2);
+    for LeftOut { digest, why } in left_out {
+        let path = objects.path(&digest);
+        assert!(why.contains(&format!("{} has the digest", path.display())), "{why}");
+        assert_eq!(why.starts_with("the logs of May: "), digest == known, "{why}");
+    }
     let copied = Objects::open(&folder.path().join("restored/components")).unwrap();
     assert_eq!(copied.list().unwrap(), [whole]);
 }
@@ -225,16 +239,25 @@ async fn a_receiver_that_is_too_slow_fails_the_backup_and_not_the_store() {
         }
     };
     fill(0, 4 * PART * PARTS).await;
-    let mut parts = backup(&store, &objects, Vec::new());
+    let mut parts = backup(&store, &objects, Vec::new(), |_, _| None);
     // The tee is there as soon as the first part is.
     let first = parts.recv().await.unwrap();
     assert!(first.is_ok());
     fill(1_000_000, BACKLOG + 4 * 1024 * 1024).await;
-    let mut last = first;
-    while let Some(part) = parts.recv().await {
-        last = part;
+    let (mut last, mut received) = (first, Vec::new());
+    loop {
+        received.extend_from_slice(last.as_ref().unwrap());
+        last = parts.recv().await.unwrap();
+        if last.is_err() {
+            break;
+        }
     }
     assert!(matches!(last, Err(StoreError::Unavailable(why)) if why.contains("slow")), "{last:?}");
+    // What was received says why it is no backup, to whoever is told no more than that it broke off.
+    let failed = inspect(&received[..]).unwrap().failed.unwrap();
+    assert!(failed.contains("slow"), "{failed}");
+    let refused = restore(&received[..], &folder.path().join("restored")).unwrap_err().to_string();
+    assert!(refused.contains(&failed), "{refused}");
     store.commit(write_pair(1, 1)).await.unwrap();
 }
 
