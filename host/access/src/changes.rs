@@ -294,6 +294,8 @@ impl Inner {
                 batch.require(key.clone(), Precondition::ValueIs(row)).put(key.clone(), encode(&stored));
                 let details = [("name", stored.name.clone())];
                 self.audit(&mut batch, scope_of(&stored), actor, "key.revoke", id.as_str(), &details);
+                // A key that leaked must not work on because the disk is full.
+                batch.frees();
                 match self.store.commit(batch).await {
                     Ok(_) => {}
                     Err(StoreError::Conflict(_)) if tries.next().is_some() => continue,

@@ -46,6 +46,9 @@ pub const CLAIM_KEPT: i64 = 5 * 60 * 1000;
 /// The largest body that is remembered, in bytes. A row takes [`MAX_VALUE`]; 2 KiB are left for all else in it.
 pub const MAX_ANSWER: usize = MAX_VALUE - 2048;
 
+/// The largest body that is remembered on a full disk, in bytes: what is done there is deleting, whose answers are short.
+const LITTLE: usize = 1024;
+
 /// The longest content type that is remembered, in bytes.
 const MAX_CONTENT_TYPE: usize = 1024;
 
@@ -264,7 +267,12 @@ impl Idempotency {
             state: State::Claimed(u64::from_be_bytes(number)),
         });
         let mut batch = Batch::new();
-        batch.require(ticket.row.clone(), ticket.holds.clone()).put(ticket.row.clone(), claim.clone());
+        // It is small and goes with the request: on a full disk it must not keep out one that frees some, and what such a
+        // request may not do is refused by itself.
+        batch
+            .require(ticket.row.clone(), ticket.holds.clone())
+            .put(ticket.row.clone(), claim.clone())
+            .frees();
         match self.inner.store.commit(batch).await {
             Ok(_) => {
                 ticket.holds = Precondition::ValueIs(claim);
@@ -398,7 +406,10 @@ impl Ticket {
     /// # Errors
     /// [`IdempotencyError::TooLarge`], [`IdempotencyError::Lost`]; the store's.
     pub async fn finish(self, answer: &StoredAnswer) -> Result<(), IdempotencyError> {
-        let batch = self.finish_batch(answer)?;
+        let mut batch = self.finish_batch(answer)?;
+        if answer.body.len() <= LITTLE {
+            batch.frees();
+        }
         match self.idempotency.inner.store.commit(batch).await {
             Ok(_) => Ok(()),
             Err(error) if self.lost(&error) => Err(IdempotencyError::Lost),

@@ -244,6 +244,7 @@ impl Access {
                 .delete(row.clone());
             let scope = AuditScope::Organisation(organisation);
             inner.audit(&mut batch, scope, principal.key.as_str(), "secret.delete", name, &[]);
+            batch.frees();
             match inner.store.commit(batch).await {
                 Ok(_) => return Ok(()),
                 Err(StoreError::Conflict(_)) if tries.next().is_some() => {}

@@ -70,8 +70,21 @@ impl Records {
         retention: Retention,
         mut join: Batch,
     ) -> Result<(), RecordError> {
-        retention.check(&self.shared.parts.limits)?;
+        let limits = &self.shared.parts.limits;
+        retention.check(limits)?;
         join.put(layout::retention(organisation), encode(&retention));
+        // For less time than before: on a full disk too, so that there is more room.
+        let before = self.retention(organisation);
+        let days = |retention: Retention, kind| match retention.days(kind, limits) {
+            0 => u32::MAX,
+            days => days,
+        };
+        if [RecordKind::Event, RecordKind::Log]
+            .iter()
+            .all(|kind| days(retention, *kind) <= days(before, *kind))
+        {
+            join.frees();
+        }
         self.shared.parts.store.commit(join).await?;
         self.shared.state.write().retentions.insert(organisation, retention);
         Ok(())

@@ -4,7 +4,10 @@ use bellwether_kernel::{Cursor, ErrorKind, PageRequest};
 use bellwether_store::{Batch, Direction, Key, Space, Store};
 
 use super::{Fixture, START, key, seconds};
-use crate::{Access, AccessError, AuditFilter, AuditScope, Caller, MAX_SECRET, MAX_SECRETS, Principal, Role};
+use crate::{
+    Access, AccessError, AuditFilter, AuditScope, Begun, Caller, MAX_SECRET, MAX_SECRETS, Principal, Role,
+    StoredAnswer,
+};
 
 const VALUE: &str = "correct horse battery staple";
 
@@ -216,4 +219,40 @@ async fn a_secret_moved_to_another_place_in_the_store_does_not_open() {
         let read = fixture.access.secret(principal.organisation, name).await;
         assert!(matches!(read, Err(AccessError::WrongHostKey)), "{read:?}");
     }
+}
+
+#[tokio::test]
+async fn secrets_are_deleted_and_keys_revoked_on_a_full_disk_under_an_idempotency_key_too() {
+    let fixture = Fixture::new().await;
+    let (access, store) = (&fixture.access, &fixture.store);
+    let admin = principal(access, "acme", Role::Admin).await;
+    access.put_secret(&admin, "token", VALUE, Vec::new()).await.unwrap();
+    let leaked = access.create_key("host", admin.organisation, key("leaked", Role::Write)).await.unwrap();
+    store.set_disk_full(true);
+    access.put_secret(&admin, "other", VALUE, Vec::new()).await.unwrap_err();
+    access.create_key("host", admin.organisation, key("more", Role::Read)).await.unwrap_err();
+
+    let requests = access.idempotency();
+    let begin = async || requests.begin(Some(admin.organisation), "k", [1; 32]).await.unwrap();
+    let Begun::New(ticket) = begin().await else { panic!("it is new") };
+    access.delete_secret(&admin, "token").await.unwrap();
+    let answer = StoredAnswer { status: 204, content_type: String::new(), body: "".into() };
+    ticket.finish(&answer).await.unwrap();
+    assert!(matches!(begin().await, Begun::Replay(replayed) if replayed == answer));
+    assert!(access.secret(admin.organisation, "token").await.unwrap().is_none());
+
+    access.revoke_key("host", Some(admin.organisation), &leaked.key.id).await.unwrap();
+    assert!(access.authenticate_token(&leaked.token).is_err());
+    let log = access.audit_log(
+        AuditScope::Organisation(admin.organisation),
+        &AuditFilter::default(),
+        &PageRequest::first(2),
+    );
+    let actions: Vec<_> = log.await.unwrap().items.into_iter().map(|entry| entry.action).collect();
+    assert_eq!(actions, ["key.revoke", "secret.delete"]);
+    let Begun::New(ticket) = requests.begin(None, "other", [1; 32]).await.unwrap() else {
+        panic!("it is new")
+    };
+    let long = StoredAnswer { body: "x".repeat(2000).into(), ..answer };
+    assert!(ticket.finish(&long).await.is_err(), "what takes room waits for it");
 }

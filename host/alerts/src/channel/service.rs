@@ -321,7 +321,7 @@ impl Deliveries {
             }
             let key = keys::channel(organisation, name);
             let mut batch = Batch::new();
-            batch.require(key.clone(), Precondition::ValueIs(row)).delete(key);
+            batch.require(key.clone(), Precondition::ValueIs(row)).delete(key).frees();
             if self.commit_change(principal, batch, name, "channel.delete", &[]).await? {
                 self.forget_channel(organisation, name);
                 return Ok(());

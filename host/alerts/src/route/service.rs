@@ -361,7 +361,7 @@ impl Routes {
             let head = self.store.get(&key).await?.ok_or_else(unknown)?;
             let mut batch = Batch::new();
             delete_large(&*self.store, &mut batch, &key).await?;
-            batch.require(key.clone(), Precondition::ValueIs(head)).delete(key.clone());
+            batch.require(key.clone(), Precondition::ValueIs(head)).delete(key.clone()).frees();
             if self.commit(principal, batch, ("routes.table.delete", name)).await? {
                 self.read.lock().remove(&key);
                 return Ok(());

@@ -118,6 +118,7 @@ impl Alerts {
         batch.require(key.clone(), Precondition::ValueIs(row)).delete(key);
         self.turn_calendar(&mut batch, organisation).await?;
         self.audit(&mut batch, principal, "calendar.delete", &id.to_string(), &[]);
+        batch.frees();
         self.store.commit(batch).await?;
         Ok(())
     }

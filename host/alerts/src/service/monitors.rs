@@ -290,6 +290,8 @@ impl Alerts {
             }
         }
         self.audit(&mut batch, principal, "monitor.delete", &row.name, &[("id", id.to_string())]);
+        // Its versions and the state of its series go, for what is told of its incidents.
+        batch.frees();
         self.store.commit(batch).await?;
         self.forget_compiled(organisation, id);
         if is_told {

@@ -102,6 +102,7 @@ impl Alerts {
         let mut batch = Batch::new();
         batch.require(key.clone(), Precondition::ValueIs(stored)).delete(key);
         self.audit(&mut batch, principal, "mute.delete", &id.to_string(), &[]);
+        batch.frees();
         self.store.commit(batch).await?;
         Ok(())
     }

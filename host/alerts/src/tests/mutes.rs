@@ -285,3 +285,20 @@ async fn the_audit_log_keeps_what_a_mute_was_about_when_the_mute_is_gone() {
     };
     assert_eq!(told, [of("everything"), of(r#"{"monitors":[],"labels":{},"tags":{"host":"a"}}"#)]);
 }
+
+#[tokio::test]
+async fn what_is_in_force_is_deleted_on_a_full_disk_too() {
+    let world = World::new().await;
+    world.create(cpu(json!({}))).await;
+    world.live(0, &[("a", 95.0)]).await;
+    let incident = world.incidents().await[0].id;
+    let (alerts, principal) = (&world.alerts, &world.principal);
+    let entry = alerts.snooze(principal, incident, None, at(60)).await.unwrap();
+    let mute = world.mute(Scope::default(), None, None).await;
+    world.store.set_disk_full(true);
+    alerts.change_mute(principal, mute.id, Some(at(90))).await.unwrap_err();
+    alerts.delete_mute(principal, mute.id).await.unwrap();
+    alerts.delete_entry(principal, entry.id).await.unwrap();
+    alerts.delete_monitor(principal, "cpu").await.unwrap();
+    assert!(!world.incidents().await[0].is_open());
+}

@@ -320,6 +320,8 @@ impl<'a> Change<'a> {
         self.batch.delete(rows::health(organisation, id));
         self.batch.delete(rows::playbook_name(organisation, &self.row.name)).delete(self.key.clone());
         self.audit("playbook.delete");
+        // Its versions go, for an entry in the audit log.
+        self.batch.frees();
         store.commit(std::mem::take(&mut self.batch)).await?;
         self.playbooks.refresh_watches(organisation).await;
         Ok(())

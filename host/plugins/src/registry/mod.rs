@@ -261,6 +261,10 @@ impl Plugins {
             }
         }
         access.audit(&mut batch, audit_scope(owner), told.actor, told.action, name, &told.details);
+        if told.action == "plugin.disable" {
+            // What does harm must be stopped on a full disk too.
+            batch.frees();
+        }
         store.commit(batch).await?;
         let after = Arc::new(after);
         self.change_table(|table| table.put(Arc::clone(&after)));

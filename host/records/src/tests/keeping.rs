@@ -139,3 +139,22 @@ async fn a_full_disk_is_made_room_on_by_what_is_no_longer_kept() {
     house.records.tend().await.unwrap();
     assert_eq!(house.records.totals(RecordKind::Event).records, 1);
 }
+
+#[tokio::test]
+async fn on_a_full_disk_records_can_be_kept_for_less_time_but_not_for_more() {
+    let house = House::limited(Limits { keep_logs_days: 30, ..Limits::default() }).await;
+    house.store.set_disk_full(true);
+    let keep = async |logs_days, events_days| {
+        // As who changes it is noted with it.
+        let mut told = Batch::new();
+        told.put(bellwether_store::Key::new(bellwether_store::Space::Audit), "told");
+        house.records.set_retention(OURS, Retention { logs_days, events_days }, told).await
+    };
+    keep(Some(3), None).await.unwrap();
+    keep(Some(2), Some(5)).await.unwrap();
+    for (logs_days, events_days) in [(Some(3), Some(5)), (Some(1), None), (None, Some(1))] {
+        let refused = keep(logs_days, events_days).await;
+        assert!(matches!(refused, Err(RecordError::Store(StoreError::DiskFull { .. }))), "{refused:?}");
+    }
+    keep(Some(2), Some(5)).await.unwrap();
+}

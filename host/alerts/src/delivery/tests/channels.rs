@@ -247,3 +247,13 @@ async fn nothing_is_kept_in_memory_of_a_channel_that_is_gone() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(kept().is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_is_deleted_on_a_full_disk_too() {
+    let world = World::new().await;
+    world.put("c", json!({})).await;
+    world.store.set_disk_full(true);
+    world.deliveries.put_channel(&world.admin, "d", spec(&json!({})), None).await.unwrap_err();
+    world.deliveries.delete_channel(&world.admin, "c", false).await.unwrap();
+    assert!(world.deliveries.channel(world.organisation, "c").await.is_err());
+}
