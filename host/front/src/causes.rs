@@ -47,6 +47,8 @@ impl From<StoreError> for Problem {
                 60,
             )
             .cause(error),
+            // It says from when to when, so that who asks for another time gets it.
+            StoreError::Lost(what) => Self::new(ProblemKind::Internal, what),
             _ => problem(error.kind(), &error),
         }
     }

@@ -70,8 +70,10 @@ impl Readiness {
                 path.display()
             )
         });
+        let lost = services.parts.series.lost().into_iter().chain(services.parts.records.lost());
+        let lost = lost.map(|left_out| left_out.why);
         let missing = services.plugins().missing_components(Owner::Host);
-        let warnings = damaged.chain(broken_plugins(services)).chain(missing).collect();
+        let warnings = damaged.chain(lost).chain(broken_plugins(services)).chain(missing).collect();
         Self { ready: reasons.is_empty(), reasons, warnings }
     }
 }

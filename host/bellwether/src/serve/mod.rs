@@ -132,7 +132,13 @@ async fn serve(settings: &Settings, files: Files) -> anyhow::Result<()> {
     let stopping = Stopping::default();
     let backup = {
         let (sled, objects) = (Arc::clone(&opened.sled), opened.objects.clone());
-        Arc::new(move |left_out| bellwether_store::backup(&sled, &objects, left_out))
+        let (series, records) = (Arc::clone(&services.series), Arc::clone(&services.records));
+        Arc::new(move |left_out| {
+            let (series, records) = (Arc::clone(&series), Arc::clone(&records));
+            bellwether_store::backup(&sled, &objects, left_out, move |digest, how| {
+                series.found_damaged(digest, how).or_else(|| records.found_damaged(digest, how))
+            })
+        })
     };
     let front = Front::new(Parts {
         store: opened.store(),

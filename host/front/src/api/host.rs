@@ -114,8 +114,9 @@ pub(crate) async fn get(
 const LEFT_OUT: HeaderName = HeaderName::from_static("bellwether-left-out");
 
 /// Streams a backup of the running host. A backup that fails on its way breaks the connection off: what came is then
-/// no backup, and `bellwether restore` says so. A plugin's component that is missing or damaged is left out, and said in a
-/// header `Bellwether-Left-Out`, one for each: which plugin and version, which file and what to do.
+/// no backup, and `bellwether restore` says so, and why. A plugin's component that is missing or damaged, and a segment of
+/// series, events or logs that is missing, is left out, and said in a header `Bellwether-Left-Out`, one for each: what it
+/// is, which file and what to do. A segment that is found damaged on the way is left out too, and named in the backup alone.
 #[utoipa::path(get, path = "/v1/host/backup", tag = "host", security(("key" = [])),
     responses((status = 200, description = "The backup", body = Vec<u8>, content_type = "application/octet-stream"),
         Refusals, Clash))]
@@ -127,7 +128,9 @@ pub(crate) async fn backup(
         return Err(Problem::new(ProblemKind::Conflict, "This host's store has no backup: it is in memory"));
     };
     tracing::info!(key = %operator.key, "a backup begins");
-    let left_out = services.plugins().lost_components().await?;
+    let mut left_out = services.plugins().lost_components().await?;
+    left_out.extend(services.parts.series.look_for_segments().await?);
+    left_out.extend(services.parts.records.look_for_segments().await?);
     // A header takes no other.
     let plain = |sign: char| if sign.is_ascii_graphic() || sign == ' ' { sign } else { '?' };
     let told: Vec<HeaderValue> = left_out
