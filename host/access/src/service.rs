@@ -313,6 +313,23 @@ async fn check_host_key(
     host_key.unseal(Context::Check, &sealed).map(drop)
 }
 
+impl HostKey {
+    /// The row of a store that tells with which host key it was made.
+    #[must_use]
+    pub fn check_row() -> Key {
+        rows::host_key_check()
+    }
+
+    /// Whether a store that has this in [`Self::check_row`] was made with this key.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] if that does not read.
+    pub fn opens(&self, row: &[u8]) -> Result<bool, StoreError> {
+        let StoredCheck(sealed) = decode(row)?;
+        Ok(self.unseal(Context::Check, &sealed).is_ok())
+    }
+}
+
 async fn load(store: &dyn Store, host_key: &HostKey) -> Result<Directory, AccessError> {
     let mut directory = Directory::default();
     let mut rows = Walk::forward(store, Key::new(Space::Organisation).prefix());

@@ -53,7 +53,7 @@ pub use loose::{loose, remove_loose};
 pub use lost::Lost;
 pub use memory::{Crash, MemoryStore};
 pub use objects::{Digest, InvalidDigest, Objects};
-pub use restore::{Inspected, Restored, inspect, restore};
+pub use restore::{Inspected, RESTORING, ReadRow, Restored, inspect, restore};
 pub use sled::{LEAST_WATERMARK, SledSettings, SledStore};
 pub use space::FreeSpace;
 pub use value::{Versioned, decode, encode};

@@ -12,6 +12,7 @@ use crate::backup::{
 };
 use crate::checkpoint;
 use crate::group::Rows;
+use crate::lock::FolderLock;
 use crate::migrate;
 use crate::objects::{Digest, Objects};
 use crate::rows::split_row;
@@ -29,21 +30,35 @@ pub struct Restored {
     pub left_out: Vec<LeftOut>,
 }
 
-/// Restores a backup into the data folder `into`, which must be empty or not there and is then made for this user
-/// alone: `store` and `components` appear
-/// in it when all of the backup was read and is durable, and nothing of it otherwise. Blocks.
+/// Reads a row of what is being restored.
+pub type ReadRow<'a> = &'a dyn Fn(&Key) -> Result<Option<Bytes>, StoreError>;
+
+/// Where a restore works until all is there. A folder with this in it and no store has a restore under way, or one that was
+/// cut off.
+pub const RESTORING: &str = "restoring";
+
+/// What may be in a folder that a backup is restored to: the key of its host, and what a file system makes for itself.
+const ALLOWED: [&str; 2] = ["host.key", "lost+found"];
+
+/// Restores a backup into the data folder `into`, which is made for this user alone if it is not there, and must hold
+/// nothing but a host key and what a restore that was cut off left, which is removed: `store` and `components` appear
+/// in it when all of the backup was read and is durable, and nothing of it otherwise. `fits` looks at its rows before that,
+/// and its refusal ends it. Blocks.
 ///
 /// # Errors
 /// [`StoreError::Backup`] if the folder is not empty, or the stream is no backup, damaged or cut short;
-/// [`StoreError::Newer`] if a newer host made it; [`StoreError::Failed`] if the file system fails.
-pub fn restore(reader: impl Read, into: &Path) -> Result<Restored, StoreError> {
+/// [`StoreError::InUse`] if another process restores to it; [`StoreError::Newer`] if a newer host made it;
+/// [`StoreError::Failed`] if the file system fails; what `fits` says.
+pub fn restore(
+    reader: impl Read,
+    into: &Path,
+    fits: impl FnOnce(ReadRow<'_>) -> Result<(), StoreError>,
+) -> Result<Restored, StoreError> {
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(into);
     made.map_err(|error| io_failed(into, &error))?;
-    if fs::read_dir(into).map_err(|error| io_failed(into, &error))?.next().is_some() {
-        return Err(StoreError::Backup(format!("{} is not empty; choose another folder", into.display())));
-    }
-    let partial = into.join("restoring");
-    let restored = restore_into(reader, &partial).and_then(|restored| {
+    let partial = into.join(RESTORING);
+    let lock = begin(into, &partial)?;
+    let restored = restore_into(reader, &partial, fits).and_then(|restored| {
         let place = |name: &str| {
             let (from, to) = (partial.join(name), into.join(name));
             fs::rename(&from, &to).map_err(|error| io_failed(&to, &error))
@@ -51,7 +66,7 @@ pub fn restore(reader: impl Read, into: &Path) -> Result<Restored, StoreError> {
         // The store last: a folder with a store in it is whole.
         place("components")?;
         place("store")?;
-        fs::remove_dir(&partial).map_err(|error| io_failed(&partial, &error))?;
+        fs::remove_dir_all(&partial).map_err(|error| io_failed(&partial, &error))?;
         fs::File::open(into).and_then(|folder| folder.sync_all()).map_err(|error| io_failed(into, &error))?;
         Ok(restored)
     });
@@ -61,7 +76,33 @@ pub fn restore(reader: impl Read, into: &Path) -> Result<Restored, StoreError> {
             let _ = fs::remove_dir_all(folder);
         }
     }
+    drop(lock);
     restored
+}
+
+/// Takes the folder for this restore: one with nothing in it that a restore could take for its own, or harm.
+fn begin(into: &Path, partial: &Path) -> Result<FolderLock, StoreError> {
+    let cut_off = partial.exists();
+    for entry in fs::read_dir(into).map_err(|error| io_failed(into, &error))? {
+        let name = entry.map_err(|error| io_failed(into, &error))?.file_name();
+        let is_own = cut_off && (name == RESTORING || name == "components");
+        if !is_own && !ALLOWED.iter().any(|allowed| name == *allowed) {
+            return Err(broken(&format!(
+                "{} is not empty: it holds {}; choose another folder",
+                into.display(),
+                name.to_string_lossy()
+            )));
+        }
+    }
+    fs::create_dir_all(partial).map_err(|error| io_failed(partial, &error))?;
+    let lock = FolderLock::take(partial)?;
+    for left in [partial.join("store"), partial.join("components"), into.join("components")] {
+        match fs::remove_dir_all(&left) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(io_failed(&left, &error)),
+            _ => {}
+        }
+    }
+    Ok(lock)
 }
 
 /// What is in a file that a backup was received in.
@@ -92,17 +133,33 @@ pub fn inspect(reader: impl Read) -> Result<Inspected, StoreError> {
     }
 }
 
-fn restore_into(reader: impl Read, folder: &Path) -> Result<Restored, StoreError> {
+fn restore_into(
+    reader: impl Read,
+    folder: &Path,
+    fits: impl FnOnce(ReadRow<'_>) -> Result<(), StoreError>,
+) -> Result<Restored, StoreError> {
     let mut frames = Frames::begin(reader)?;
     let store = folder.join("store");
     fs::create_dir_all(&store).map_err(|error| io_failed(&store, &error))?;
     let objects = Objects::open(&folder.join("components"))?;
     let db = sled::open_sled(&store, sled::SledSettings::default().cache_bytes)?;
-    let mut left_out = Vec::new();
-    while let Some(frame) = frames.next()? {
+    let (mut left_out, mut fits) = (Vec::new(), Some(fits));
+    let read = |key: &Key| {
+        let row = db.get(key.as_bytes()).map_err(failed)?;
+        Ok(row.map(|row| Bytes::copy_from_slice(&row)))
+    };
+    loop {
+        let frame = frames.next()?;
+        // All rows are there, and objects may be many: what does not fit is refused before them.
+        if !matches!(frame, Some(Frame::Rows(_) | Frame::Failed(_)))
+            && let Some(fits) = fits.take()
+        {
+            fits(&read)?;
+        }
         match frame {
-            Frame::Rows(content) => frames.entries += restore_rows(&db, &content)?,
-            Frame::Object(digest, object) => {
+            None => break,
+            Some(Frame::Rows(content)) => frames.entries += restore_rows(&db, &content)?,
+            Some(Frame::Object(digest, object)) => {
                 let found = objects.put(&object)?;
                 if found != digest {
                     return Err(broken(&format!(
@@ -110,8 +167,8 @@ fn restore_into(reader: impl Read, folder: &Path) -> Result<Restored, StoreError
                     )));
                 }
             }
-            Frame::LeftOut(told) => left_out.push(told),
-            Frame::Failed(why) => {
+            Some(Frame::LeftOut(told)) => left_out.push(told),
+            Some(Frame::Failed(why)) => {
                 return Err(broken(&format!("it is not whole, for making it failed: {why}")));
             }
         }

@@ -243,12 +243,9 @@ async fn secrets_are_deleted_and_keys_revoked_on_a_full_disk_under_an_idempotenc
 
     access.revoke_key("host", Some(admin.organisation), &leaked.key.id).await.unwrap();
     assert!(access.authenticate_token(&leaked.token).is_err());
-    let log = access.audit_log(
-        AuditScope::Organisation(admin.organisation),
-        &AuditFilter::default(),
-        &PageRequest::first(2),
-    );
-    let actions: Vec<_> = log.await.unwrap().items.into_iter().map(|entry| entry.action).collect();
+    let (scope, newest) = (AuditScope::Organisation(admin.organisation), PageRequest::first(2));
+    let log = access.audit_log(scope, &AuditFilter::default(), &newest).await.unwrap();
+    let actions: Vec<_> = log.items.into_iter().map(|entry| entry.action).collect();
     assert_eq!(actions, ["key.revoke", "secret.delete"]);
     let Begun::New(ticket) = requests.begin(None, "other", [1; 32]).await.unwrap() else {
         panic!("it is new")

@@ -6,8 +6,13 @@ use std::sync::atomic::AtomicBool;
 
 use super::*;
 use crate::migrate;
-use crate::restore::{Inspected, inspect, restore};
+use crate::restore::{Inspected, RESTORING, Restored, inspect};
 use crate::{Batch, SledSettings, Space, Store};
+
+/// Whatever rows it has.
+fn restore(reader: impl io::Read, into: &Path) -> Result<Restored, StoreError> {
+    crate::restore(reader, into, |_| Ok(()))
+}
 
 async fn take(store: &SledStore, objects: &Objects) -> Result<Vec<u8>, StoreError> {
     let mut parts = backup(store, objects, Vec::new(), |_, _| None);
@@ -208,6 +213,69 @@ async fn a_folder_that_is_not_empty_is_left_alone() {
     fs::write(into.join("file"), b"x").unwrap();
     assert!(matches!(restore(&whole[..], &into), Err(StoreError::Backup(_))));
     assert_eq!(fs::read_dir(&into).unwrap().count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_with_a_host_key_alone_is_restored_to_and_one_with_a_store_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = small_backup(folder.path()).await;
+    let into = folder.path().join("restored");
+    fs::create_dir_all(into.join("lost+found")).unwrap();
+    fs::write(into.join("host.key"), "kept").unwrap();
+    restore(&whole[..], &into).unwrap();
+    assert_eq!(fs::read(into.join("host.key")).unwrap(), b"kept");
+    let names = |folder: &Path| {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(&into), ["components", "host.key", "lost+found", "store"]);
+    let error = restore(&whole[..], &into).unwrap_err().to_string();
+    assert!(error.contains("is not empty"), "{error}");
+    assert_eq!(names(&into), ["components", "host.key", "lost+found", "store"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_that_was_cut_off_is_begun_again_and_one_under_way_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = small_backup(folder.path()).await;
+    let into = folder.path().join("restored");
+    // Killed while it read, and while it put into place.
+    for left in ["restoring/store/db", "components/other"] {
+        let left = into.join(left);
+        fs::create_dir_all(into.join(RESTORING)).unwrap();
+        fs::create_dir_all(left.parent().unwrap()).unwrap();
+        fs::write(left, "half").unwrap();
+        assert_eq!(restore(&whole[..], &into).unwrap().objects, 1);
+        assert!(!into.join(RESTORING).exists() && !into.join("components/other").exists());
+        fs::remove_dir_all(&into).unwrap();
+    }
+    fs::create_dir_all(into.join(RESTORING)).unwrap();
+    let under_way = crate::lock::FolderLock::take(&into.join(RESTORING)).unwrap();
+    assert!(matches!(restore(&whole[..], &into), Err(StoreError::InUse { .. })));
+    assert!(into.join(RESTORING).exists());
+    drop(under_way);
+    // Without what a restore leaves, they are somebody's.
+    fs::remove_dir_all(into.join(RESTORING)).unwrap();
+    fs::create_dir(into.join("components")).unwrap();
+    assert!(matches!(restore(&whole[..], &into), Err(StoreError::Backup(_))));
+    assert!(into.join("components").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_fit_is_refused_with_nothing_left_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = small_backup(folder.path()).await;
+    let into = folder.path().join("restored");
+    let refused = crate::restore(&whole[..], &into, |read| {
+        assert_eq!(read(&row(1, 0)).unwrap().as_deref(), Some(&b"1"[..]));
+        assert_eq!(read(&row(2, 0)).unwrap(), None);
+        Err(StoreError::Backup("another host's".to_owned()))
+    });
+    assert!(matches!(refused, Err(StoreError::Backup(why)) if why == "another host's"));
+    assert_eq!(fs::read_dir(&into).unwrap().count(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
