@@ -15,7 +15,7 @@ use bellwether_playbooks::{IncidentActions, Playbooks};
 use bellwether_plugins::Plugins;
 use bellwether_records::Records;
 use bellwether_series::Series;
-use bellwether_store::{Objects, SharedStore, SledSettings, SledStore, StoreError};
+use bellwether_store::{Objects, RESTORING, SharedStore, SledSettings, SledStore, StoreError};
 
 use super::bundled;
 use crate::host_key::Place;
@@ -55,6 +55,8 @@ impl Opened {
         make_folder(data).with_context(|| {
             format!("the data folder {} cannot be used; choose another with --data, or give this user the right to write it", data.display())
         })?;
+        // Before the key: what was a store's folder gets no new one.
+        check_folder(data)?;
         let (clock, randomness): (Arc<dyn Clock>, Arc<dyn Randomness>) =
             (Arc::new(SystemClock), Arc::new(SystemRandomness));
         // Before the store: a store without a key beside it is one whose key was left behind.
@@ -228,6 +230,38 @@ fn open_store(path: &Path, settings: &SledSettings) -> Result<SledStore, StoreEr
     }
 }
 
+/// Refuses a folder in which a new store would take the place of one that was there, or is being restored.
+fn check_folder(data: &Path) -> anyhow::Result<()> {
+    let has = |name: &str| fs::read_dir(data.join(name)).is_ok_and(|mut entries| entries.next().is_some());
+    let folder = data.display();
+    if has("store") {
+        let left = data.join(RESTORING);
+        if left.exists() {
+            tracing::warn!(
+                folder = %left.display(),
+                "a restore left this beside the store, which does not need it; remove it once no restore is at work"
+            );
+        }
+        return Ok(());
+    }
+    if data.join(RESTORING).exists() {
+        anyhow::bail!(
+            "a backup was being restored to {folder}, and that is not done: there is no whole store in it\n\
+             hint: wait for the restore if it is at work still; else run it again (bellwether restore FILE --data \
+             {folder}), which begins anew by itself"
+        );
+    }
+    if has("components") {
+        anyhow::bail!(
+            "there was a store in {folder}: its components are there, and {store} is not, or is empty\n\
+             hint: put the folder store back, or mount it; or restore a backup to another folder (bellwether restore \
+             FILE --data OTHER); a new store is begun in an empty folder",
+            store = data.join("store").display()
+        );
+    }
+    Ok(())
+}
+
 /// Makes the folder, for this user alone, and tries whether it can be written.
 fn make_folder(data: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
@@ -246,5 +280,31 @@ fn explain(error: AccessError, place: &Place) -> anyhow::Error {
             )
         }
         _ => anyhow::Error::from(error).context("the keys in the store could not be read"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_new_store_is_made_where_one_was_or_is_being_restored() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path();
+        let refused = || check_folder(data).unwrap_err().to_string();
+        assert!(check_folder(data).is_ok(), "an empty folder");
+        fs::write(data.join("host.key"), "").unwrap();
+        assert!(check_folder(data).is_ok(), "a key alone");
+        fs::create_dir_all(data.join("restoring/store")).unwrap();
+        assert!(refused().contains("bellwether restore"), "{}", refused());
+        fs::create_dir_all(data.join("store")).unwrap();
+        assert!(refused().contains("bellwether restore"), "an empty one is none: {}", refused());
+        fs::remove_dir_all(data.join("restoring")).unwrap();
+        fs::create_dir_all(data.join("components")).unwrap();
+        assert!(check_folder(data).is_ok(), "nothing is there yet");
+        fs::write(data.join("components/00"), "").unwrap();
+        assert!(refused().contains("there was a store"), "{}", refused());
+        fs::write(data.join("store/db"), "").unwrap();
+        assert!(check_folder(data).is_ok());
     }
 }
