@@ -167,7 +167,10 @@ async fn serve(settings: &Settings, files: Files) -> anyhow::Result<()> {
         milliseconds = began.elapsed().as_secs_f64() * 1000.0,
         "ready"
     );
-    output::print(&lines)?;
+    // Whoever started it may not be reading any more, and it serves all the same.
+    if let Err(error) = output::print(&lines) {
+        tracing::warn!(%error, addresses = lines.trim_end(), "the standard output takes no more");
+    }
 
     loop {
         tokio::select! {
