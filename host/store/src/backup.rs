@@ -15,6 +15,7 @@
 //!
 //! An object that is damaged is left out, and told of in its place: it must not keep everything else from being saved.
 
+use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -179,13 +180,13 @@ fn write_all(
     write_committed(&committed, out)?;
     drop(committed);
 
-    left_out.iter().try_for_each(|left_out| out.left_out(left_out))?;
+    let mut named: BTreeMap<Digest, &LeftOut> =
+        left_out.iter().map(|left_out| (left_out.digest, left_out)).collect();
     for digest in hold.list()? {
-        if left_out.iter().any(|left_out| left_out.digest == digest) {
-            continue;
-        }
         let how = match objects.get(&digest) {
             Ok(Some(bytes)) => {
+                // Whatever is said of it: it may have been put back.
+                named.remove(&digest);
                 out.object(&digest, &bytes)?;
                 continue;
             }
@@ -194,11 +195,14 @@ fn write_all(
             Err(StoreError::Damaged(how) | StoreError::Failed(how)) => how,
             Err(error) => return Err(error),
         };
+        if named.contains_key(&digest) {
+            continue;
+        }
         tracing::error!(%digest, how, "an object is damaged and left out of the backup");
         let left_out = damaged(&digest, &how).unwrap_or(LeftOut { digest, why: how });
         out.left_out(&left_out)?;
     }
-    Ok(())
+    named.into_values().try_for_each(|left_out| out.left_out(left_out))
 }
 
 fn write_committed(committed: &TeeReader, out: &mut Frames) -> Result<(), StoreError> {

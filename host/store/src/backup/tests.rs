@@ -157,7 +157,8 @@ async fn an_object_that_is_lost_is_left_out_and_the_backup_finishes_and_says_so(
         fs::write(objects.path(&damaged), b"otherwise").unwrap();
     }
     let gone = LeftOut { digest: missing, why: "the samples of May are missing".to_owned() };
-    let mut parts = backup(&store, &objects, vec![gone.clone()], move |digest, how| {
+    let back = LeftOut { digest: whole, why: "missing, before it was put back".to_owned() };
+    let mut parts = backup(&store, &objects, vec![gone.clone(), back], move |digest, how| {
         let why = format!("the logs of May: {how}");
         (*digest == known).then_some(LeftOut { digest: *digest, why })
     });
@@ -168,7 +169,7 @@ async fn an_object_that_is_lost_is_left_out_and_the_backup_finishes_and_says_so(
     let Inspected { mut left_out, failed } = inspect(&received[..]).unwrap();
     let restored = restore(&received[..], &folder.path().join("restored")).unwrap();
     assert_eq!((restored.objects, &restored.left_out, failed), (1, &left_out, None));
-    assert_eq!(left_out.remove(0), gone);
+    assert_eq!(left_out.pop(), Some(gone));
     assert_eq!(left_out.len(), 2);
     for LeftOut { digest, why } in left_out {
         let path = objects.path(&digest);
