@@ -62,6 +62,7 @@ fn shown(text: &Value) -> &str {
 }
 
 /// As the engine's own: `list | join(", ", attribute="name")`.
+#[expect(clippy::needless_pass_by_value, reason = "the engine gives it so")]
 fn join(
     state: &mut State<'_, '_>,
     value: Value,
