@@ -407,8 +407,10 @@ impl Schedule {
         let behind = |queue: &Queue| -> Vec<String> {
             queue.due.range(&beyond..).map(|(_, incident)| incident.clone()).collect()
         };
-        let waits: Vec<_> = self.channels.iter().map(|(key, queue)| (key.clone(), behind(queue))).collect();
-        for (channel, incidents) in waits.into_iter().filter(|(_, incidents)| !incidents.is_empty()) {
+        let waits = self.channels.iter().map(|(channel, queue)| (channel, behind(queue)));
+        let waits = waits.filter(|(_, incidents)| !incidents.is_empty());
+        let waits: Vec<_> = waits.map(|(channel, incidents)| (channel.clone(), incidents)).collect();
+        for (channel, incidents) in waits {
             if let Some(queue) = self.channels.get_mut(&channel) {
                 incidents.iter().for_each(|incident| queue.look_at(incident));
             }

@@ -147,11 +147,11 @@ async fn what_breaches_to_the_other_side_than_the_monitor_says_does_not_open() {
     assert_eq!(world.told().await, [["opened 1"]]);
 }
 
-/// Everything above 100 in either direction is strange, and that is all it says, but for a band where it has one.
-struct Mute(DetectorDescription, f64);
+/// Everything above 100 in either direction is strange; besides it says what it expects, and a band to each side of 0.
+struct Vague(DetectorDescription, f64, f64);
 
 #[async_trait]
-impl Detector for Mute {
+impl Detector for Vague {
     fn version(&self) -> &str {
         "1.0.0"
     }
@@ -164,9 +164,9 @@ impl Detector for Mute {
         let values = &points.values[0];
         let scores = Scores {
             scores: values.iter().map(|value| if value.abs() > 100.0 { 0.9 } else { 0.1 }).collect(),
-            expected: vec![f64::NAN; values.len()],
-            lower: vec![-self.1; values.len()],
-            upper: vec![self.1; values.len()],
+            expected: vec![self.1; values.len()],
+            lower: vec![-self.2; values.len()],
+            upper: vec![self.2; values.len()],
             season: None,
         };
         Ok(Detection { series: vec![scores], state: Vec::new() })
@@ -182,7 +182,7 @@ async fn the_side_of_what_a_detector_has_no_expectation_of_is_not_guessed_and_ke
         (100.0, -150.0, Some(Direction::Down)),
     ] {
         for asked in ["up", "down", "both"] {
-            let detector = Mute(Bound::new().0.clone(), band);
+            let detector = Vague(Bound::new().0.clone(), f64::NAN, band);
             let world = World::with_roles(FakeRoles(Some(Arc::new(detector)))).await;
             let conditions = json!([{"type": "direction", "side": asked}]);
             world.create(strange(json!({"window": "1m", "conditions": conditions}))).await;
@@ -207,6 +207,19 @@ async fn the_side_of_what_a_detector_has_no_expectation_of_is_not_guessed_and_ke
             assert_eq!((peaks, interval.value), (expected, Some(value)));
         }
     }
+}
+
+#[tokio::test]
+async fn what_is_strange_within_its_band_has_a_peak_and_is_not_beyond() {
+    let detector = Vague(Bound::new().0.clone(), 50.0, 200.0);
+    let world = World::with_roles(FakeRoles(Some(Arc::new(detector)))).await;
+    world.create(strange(json!({"window": "1m"}))).await;
+    world.live(0, &[("a", 150.0)]).await;
+    let id = world.incidents().await[0].id;
+    let interval = &world.alerts.incident_intervals(OURS, id, 10).await.unwrap()[0];
+    let upper = interval.upper.unwrap();
+    assert_eq!((upper.peak, upper.expected, upper.delta), (150.0, Some(50.0), Some(100.0)));
+    assert_eq!((interval.lower, interval.score, interval.sum_of_deltas), (None, Some(0.9), 0.0));
 }
 
 #[tokio::test]

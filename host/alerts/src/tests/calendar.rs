@@ -2,7 +2,7 @@
 
 use super::anomalies::strange;
 use super::*;
-use crate::state::{Gap, MonitorState};
+use crate::state::{Gap, MonitorState, Strange};
 
 impl World {
     pub(super) async fn enter(
@@ -309,4 +309,12 @@ fn a_state_of_an_earlier_host_is_read() {
     let stored = [&[1][..], &postcard::to_stdvec(&first).unwrap()].concat();
     let before = MonitorState { passed: BTreeMap::new(), ..now };
     assert_eq!(bellwether_store::decode::<MonitorState>(&stored).unwrap(), before);
+    let stored = [&[3][..], &postcard::to_stdvec(&before).unwrap()].concat();
+    assert_eq!(bellwether_store::decode::<MonitorState>(&stored).unwrap(), before);
+    // The sides a point was strange to in the third.
+    for side in [Direction::Up, Direction::Down] {
+        let stored = postcard::to_stdvec(&Some(side)).unwrap();
+        let read: Option<Strange> = postcard::from_bytes(&stored).unwrap();
+        assert_eq!(read, Some(Strange::to(Some(side))));
+    }
 }
