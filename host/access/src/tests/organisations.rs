@@ -115,9 +115,9 @@ async fn a_store_of_another_host_key_is_refused_at_once() {
     let wrong = HostKey::from_hex(&"a5".repeat(32)).unwrap();
     let opened = crate::Access::open(fixture.store.clone(), clock, randomness, wrong).await;
     assert!(matches!(opened, Err(AccessError::WrongHostKey)));
-    fixture.restart().await;
     // The same is told of a store that is not opened.
     let row = bellwether_store::Store::get(&*fixture.store, &HostKey::check_row()).await.unwrap().unwrap();
     assert!(super::host_key().opens(&row).unwrap());
     assert!(!HostKey::from_hex(&"a5".repeat(32)).unwrap().opens(&row).unwrap());
+    fixture.restart().await;
 }
