@@ -189,6 +189,7 @@ const FIELDS: &[output::Column] = &[
     ("message", "/message"),
     ("state", "/state"),
     ("severity", "/severity"),
+    ("worst", "/worst"),
     ("level", "/level"),
     ("monitor", "/monitor_name"),
     ("started", "/started"),
@@ -196,7 +197,6 @@ const FIELDS: &[output::Column] = &[
     ("closed", "/closed"),
     ("because", "/close_reason"),
     ("channels", "/channels"),
-    ("told", "/told"),
     ("acknowledged by", "/acknowledged_by"),
     ("assignee", "/assignee"),
     ("open series", "/open_series"),
@@ -363,8 +363,13 @@ fn describe(incident: &Value) -> String {
         ("TAGS", "/tags"),
     ];
     let items = |path: &str| incident.pointer(path).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let reached = [("CHANNEL", "/channel"), ("STATE", "/state"), ("AT", "/at")];
     let mut text = output::record(incident, FIELDS);
     text.push('\n');
+    if !items("/reached").is_empty() {
+        text.push_str(&output::table(items("/reached"), &reached));
+        text.push('\n');
+    }
     text.push_str(&output::table(items("/intervals"), &columns));
     text.push('\n');
     if !items("/events/items").is_empty() {
@@ -392,6 +397,7 @@ mod tests {
     fn an_incident_is_shown_with_its_breaches_its_events_and_what_happened() {
         let incident = json!({
             "id": "i", "title": "Load: host:a", "state": "open",
+            "reached": [{"channel": "pager", "state": "not-told", "at": null}],
             "intervals": [{"series": "host:a", "level": "alert", "upper": {"peak": 99.0}}],
             "trace": [
                 {"time": "2026-03-01T06:00:00Z", "what": "opened", "text": "host:a opened"},
@@ -402,6 +408,7 @@ mod tests {
         let text = describe(&incident);
         for expected in [
             "title:  Load: host:a\n",
+            "pager    not-told",
             "2026-03-01T06:00:00Z opened: host:a opened\n",
             "2026-03-01T06:01:00Z acknowledged by ada\n",
             "Deployed 1.4",

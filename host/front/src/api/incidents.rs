@@ -1,7 +1,7 @@
 //! Incidents: `/v1/incidents`.
 
 use axum::extract::State;
-use bellwether_alerts::{AlertError, Excursion, IncidentFilter, IncidentId, StoredIncident};
+use bellwether_alerts::{AlertError, Excursion, IncidentFilter, IncidentId, Reach, StoredIncident};
 use bellwether_kernel::FieldError;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -41,6 +41,8 @@ pub(crate) struct Incident {
     message: String,
     state: IncidentState,
     severity: Severity,
+    /// The worst severity it had.
+    worst: Severity,
     /// The level of its worst series: `warning`, `no-data` or `alert`.
     #[schema(value_type = String)]
     level: bellwether_alerts::Level,
@@ -58,9 +60,9 @@ pub(crate) struct Incident {
     closed: Option<Instant>,
     /// `recovered`, `no-data`, `timeout`, `resolved`, `monitor-changed` or `monitor-deleted`.
     close_reason: Option<String>,
-    /// Who is told; as the monitor had it when it opened.
+    /// Who is to be told; as the monitor had it when it opened.
     channels: Vec<String>,
-    /// When they were told that it opened; absent while nobody was: its trace says why.
+    /// When they were to be told that it opened; absent while nobody was: its trace says why.
     told: Option<Instant>,
     /// How often they were told.
     tellings: u32,
@@ -85,6 +87,7 @@ impl From<StoredIncident> for Incident {
             kind: incident.kind,
             state,
             severity: incident.severity.into(),
+            worst: incident.worst.into(),
             level: incident.level,
             started: incident.started.into(),
             opened: incident.opened.into(),
@@ -255,11 +258,37 @@ pub(crate) async fn list(
     Ok(Json(IncidentList { items: found.items, next: INCIDENTS.next(found.next) }))
 }
 
+/// Whether a channel knows of an incident.
+#[derive(Serialize, ToSchema)]
+#[schema(as = IncidentReach)]
+struct Reached {
+    channel: String,
+    /// `told`; `waiting` while it is still to be told; `not-told` where it took nothing: its trace says why; `forgotten`
+    /// where what became of it is not kept any more.
+    state: &'static str,
+    /// When it took the first of what it was told.
+    at: Option<Instant>,
+}
+
+impl From<(String, Reach)> for Reached {
+    fn from((channel, reach): (String, Reach)) -> Self {
+        let (state, at) = match reach {
+            Reach::Told(at) => ("told", Some(at.into())),
+            Reach::Waits => ("waiting", None),
+            Reach::NotTold => ("not-told", None),
+            Reach::Forgotten => ("forgotten", None),
+        };
+        Self { channel, state, at }
+    }
+}
+
 /// An incident with the breaches it is made of.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct WholeIncident {
     #[serde(flatten)]
     incident: Incident,
+    /// Which of its channels know of it.
+    reached: Vec<Reached>,
     /// Those that go on, then the latest that are over; at most 1000.
     intervals: Vec<Interval>,
     /// The incidents that are told as one, itself included, under the id of the first; absent where it is told by itself.
@@ -278,12 +307,14 @@ pub(crate) async fn get(
     State(services): State<Shared>,
 ) -> Result<Json<WholeIncident>, Problem> {
     let (id, alerts) = (incident_id(&incident)?, services.alerts());
-    let incident = alerts.incident(principal.organisation, id).await?.into();
+    let incident = alerts.incident(principal.organisation, id).await?;
+    let reached = alerts.reach(principal.organisation, &incident).await?;
     let intervals = alerts.incident_intervals(principal.organisation, id, INTERVALS).await?;
     let merged = alerts.merged(principal.organisation, id).await?.map(|(_, all)| all).unwrap_or_default();
     let merged = if merged.len() > 1 { merged.iter().map(ToString::to_string).collect() } else { Vec::new() };
     let intervals = intervals.into_iter().map(Interval::from).collect();
-    Ok(Json(WholeIncident { incident, intervals, merged }))
+    let (incident, reached) = (incident.into(), reached.into_iter().map(Reached::from).collect());
+    Ok(Json(WholeIncident { incident, reached, intervals, merged }))
 }
 
 pub(crate) fn incident_id(text: &str) -> Result<IncidentId, Problem> {

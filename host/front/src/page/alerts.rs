@@ -8,7 +8,7 @@ use axum::extract::{Query, Request, State};
 use axum::response::Response;
 use bellwether_alerts::{
     ChannelState, CorrelatedEvents, Delivery, DeliveryFilter, DeliveryState, IncidentFilter, IncidentState,
-    Mute, Pace, Period, Scope,
+    Mute, Pace, Period, Reach, Scope,
 };
 use bellwether_kernel::{OrganisationId, PageRequest, Timestamp};
 use serde::Deserialize;
@@ -79,7 +79,12 @@ async fn one(services: &Services, organisation: OrganisationId, id: &str) -> Res
     let incident = alerts.incident(organisation, id).await?;
     let state = incident.closed.map_or_else(|| "open".to_owned(), |at| format!("closed {}", moment(at)));
     let known = incident.acknowledgement.as_ref().map(|known| known.by.clone());
-    let (severity, since) = (word(incident.severity), moment(incident.started));
+    let severity = if incident.worst > incident.severity {
+        format!("{}, was {}", word(incident.severity), word(incident.worst))
+    } else {
+        word(incident.severity)
+    };
+    let since = moment(incident.started);
     let known = [severity, state, since, known.unwrap_or_default(), incident.assignee.unwrap_or_default()];
     let mut body = table(
         &escaped(&incident.title),
@@ -145,22 +150,22 @@ async fn tables(services: &Services, organisation: OrganisationId) -> Result<Str
     // The worst first, and of those the newest: in a storm the table holds only some.
     incidents.items.sort_by_key(|incident| Reverse(incident.severity));
     let columns = ["Severity", "Incident", "Since", "Acknowledged by", "Told"];
-    let rows: String = incidents
-        .items
-        .iter()
-        .take(ROWS)
-        .map(|incident| {
-            let known = incident.acknowledgement.as_ref().map(|known| known.by.clone());
-            let told = match incident.told {
-                Some(told) => format!("{} at {}", incident.channels.join(", "), moment(told)),
-                None => "nobody".to_owned(),
-            };
-            let title =
-                format!("<a href=\"/alerts?incident={}\">{}</a>", incident.id, escaped(&incident.title));
-            let known = escaped(&known.unwrap_or_default());
-            row(columns, &[word(incident.severity), title, moment(incident.opened), known, escaped(&told)])
-        })
-        .collect();
+    let mut rows = String::new();
+    for incident in incidents.items.iter().take(ROWS) {
+        let known = incident.acknowledgement.as_ref().map(|known| known.by.clone());
+        let told =
+            alerts.reach(organisation, incident).await?.into_iter().map(|(channel, reach)| match reach {
+                Reach::Told(at) => format!("{channel} at {}", moment(at)),
+                Reach::Waits => format!("{channel} not yet"),
+                Reach::NotTold => format!("not {channel}"),
+                Reach::Forgotten => format!("{channel} (not kept)"),
+            });
+        let told = told.collect::<Vec<_>>().join(", ");
+        let told = if told.is_empty() { "nobody".to_owned() } else { escaped(&told) };
+        let title = format!("<a href=\"/alerts?incident={}\">{}</a>", incident.id, escaped(&incident.title));
+        let known = escaped(&known.unwrap_or_default());
+        rows += &row(columns, &[word(incident.severity), title, moment(incident.opened), known, told]);
+    }
     let heading = match (incidents.items.len(), &incidents.next) {
         (count, None) if count <= ROWS => "Open incidents".to_owned(),
         (count, None) => format!("Open incidents: {count}, the worst {ROWS} of them"),
