@@ -340,7 +340,7 @@ fn the_page_of_alerts_says_why_a_channel_can_be_told_nothing() -> Result<()> {
     let channel = expect_json(host.as_admin("GET", "/v1/channels/ops").send()?, 200)?;
     let problem = channel["problem"].as_str().context("it has a problem")?;
     let page = host.request("POST", "/alerts").body(format!("key={}", keys.admin)).send()?.text()?;
-    let problem = format!("<td>{}</td></tr>", problem.replace('"', "&quot;"));
+    let problem = format!(">{}</td></tr>", problem.replace('"', "&quot;"));
     ensure!(page.contains(&problem), "no {problem} in {page}");
     host.stop()
 }

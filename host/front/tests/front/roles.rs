@@ -229,7 +229,7 @@ async fn a_run_does_not_tell_where_its_webhook_is_though_a_proxy_said_it() {
     let host = Host::new().await;
     host.ask("POST", "/v1/playbooks", &host.admin, playbook("hooked", "webhook", "x")).await;
     let shown = host.get("/v1/playbooks/hooked", &host.admin).await.json();
-    let path = shown["webhook"].as_str().and_then(|url| url.find("/hooks/").map(|at| &url[at..])).unwrap();
+    let path = shown["webhook_url"].as_str().expect("without a public URL, a path");
     let request = http::Request::post(format!("{path}?wait"))
         .header("x-original-uri", path)
         .header("x-forwarded-uri", format!("https://example.com{path}?wait"))
