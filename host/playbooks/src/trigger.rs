@@ -49,7 +49,8 @@ pub(crate) fn manual(inputs: &Json) -> Json {
 /// `trigger` of a run started by a request:
 ///
 /// - `method`, `query` and `headers`: a name that came more than once has its values joined by `, `; header names are
-///   in lower case; headers that hold credentials are left out.
+///   in lower case; headers that hold credentials are left out, and those that hold the hook's `token`, as a proxy sends
+///   that repeats what it was asked for: whoever may read runs would know where to start it.
 /// - `body`: the JSON in it, `null` if there is none. Of a form it is an object of its fields, or, for a form with the
 ///   one field `payload` that holds JSON (as GitHub and Slack send it), that JSON.
 /// - `form`: the fields of a form, otherwise absent.
@@ -58,7 +59,7 @@ pub(crate) fn manual(inputs: &Json) -> Json {
 ///
 /// # Errors
 /// The content type says JSON, and it is none; or the JSON is nested too deep.
-pub(crate) fn webhook(request: &WebhookRequest, with_text: bool) -> Result<Json, FieldError> {
+pub(crate) fn webhook(request: &WebhookRequest, token: &str, with_text: bool) -> Result<Json, FieldError> {
     let content_type = request.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
     let content_type =
         content_type.map_or("", |(_, value)| value.split(';').next().unwrap_or_default().trim());
@@ -69,7 +70,8 @@ pub(crate) fn webhook(request: &WebhookRequest, with_text: bool) -> Result<Json,
     let mut trigger = Map::new();
     trigger.insert("method".into(), request.method.clone().into());
     trigger.insert("query".into(), object(request.query.iter().cloned()));
-    trigger.insert("headers".into(), object(headers.filter(|(name, _)| !is_credential(name))));
+    let shown = headers.filter(|(name, value)| !is_credential(name) && !value.contains(token));
+    trigger.insert("headers".into(), object(shown));
     let Ok(text) = std::str::from_utf8(&request.body) else {
         if says_json {
             return Err(FieldError::new(
@@ -140,6 +142,8 @@ fn is_credential(header: &str) -> bool {
 mod tests {
     use super::*;
 
+    const TOKEN: &str = "the-hooks-own";
+
     fn request(content_type: &str, body: &[u8]) -> WebhookRequest {
         let headers = [
             ("Content-Type", content_type),
@@ -161,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_request_becomes_a_trigger_without_its_credentials() {
-        let trigger = webhook(&request("text/plain", b"hello"), false).unwrap();
+        let trigger = webhook(&request("text/plain", b"hello"), TOKEN, false).unwrap();
         let expected = json!({
             "method": "POST", "query": {"a": "1, 3", "b": "2"},
             "headers": {"content-type": "text/plain", "x-github-event": "push", "accept": "a, b"},
@@ -205,7 +209,7 @@ mod tests {
             ("image/png", b"\xff\x00", json!({"body": null, "base64": "/wA="})),
         ];
         for (content_type, body, expected) in cases {
-            let mut trigger = webhook(&request(content_type, body), false).unwrap();
+            let mut trigger = webhook(&request(content_type, body), TOKEN, false).unwrap();
             for field in ["method", "query", "headers"] {
                 trigger.as_object_mut().unwrap().remove(field);
             }
@@ -216,7 +220,7 @@ mod tests {
     #[test]
     fn json_that_is_none_is_refused() {
         for body in [&b"{\"a\""[..], b"\xff"] {
-            assert_eq!(webhook(&request("application/json", body), false).unwrap_err().field, "body");
+            assert_eq!(webhook(&request("application/json", body), TOKEN, false).unwrap_err().field, "body");
         }
     }
 
@@ -232,18 +236,18 @@ mod tests {
             (form, format!("payload={}", nested(65)), "payload", "nested 65 levels deep"),
         ];
         for (content_type, body, field, value) in cases {
-            let error = webhook(&request(content_type, body.as_bytes()), false).unwrap_err();
+            let error = webhook(&request(content_type, body.as_bytes()), TOKEN, false).unwrap_err();
             assert_eq!((error.field.as_str(), error.value.as_str()), (field, value), "{content_type}");
         }
-        assert!(webhook(&request("application/json", nested(64).as_bytes()), false).is_ok());
+        assert!(webhook(&request("application/json", nested(64).as_bytes()), TOKEN, false).is_ok());
         // Text that nobody said is JSON.
         let text = "[".repeat(1_000);
-        assert_eq!(webhook(&request("text/plain", text.as_bytes()), false).unwrap()["text"], text);
+        assert_eq!(webhook(&request("text/plain", text.as_bytes()), TOKEN, false).unwrap()["text"], text);
     }
 
     #[test]
     fn the_text_of_a_json_body_is_kept_where_it_is_wanted() {
-        let trigger = webhook(&request("application/json", b"{ }"), true).unwrap();
+        let trigger = webhook(&request("application/json", b"{ }"), TOKEN, true).unwrap();
         assert_eq!(trigger["text"], "{ }");
     }
 }
