@@ -274,7 +274,10 @@ impl Playbooks {
         row.state = if cancelled.is_some() { RunState::Cancelled } else { RunState::Failed };
         row.ended = Some(self.clock.now());
         row.error = Some(cancelled.unwrap_or(gone));
-        self.let_loose(organisation, id).await?;
+        // One that never began has none within it, and looking for them takes a walk over all open runs.
+        if row.started.is_some() {
+            self.let_loose(organisation, id).await?;
+        }
         loop {
             let mut batch = Batch::new();
             batch.put(rows::run(organisation, row.playbook, id), encode(&row));
