@@ -104,7 +104,8 @@ impl Access {
     }
 
     /// Makes a key stop working at once, and forgets its signing secret. The last working admin key of an
-    /// organisation, or the last of the operator, is refused, and so is one that outlasts all others. A key that is revoked already stays as it is.
+    /// organisation, or the last of the operator, is refused, and so is one that outlasts all others. A key that is
+    /// revoked already stays as it is.
     ///
     /// # Errors
     /// [`AccessError::Unknown`], also for a key of somebody else; [`AccessError::Refused`]; the store's.

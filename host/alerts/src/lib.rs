@@ -79,7 +79,7 @@ pub use route::{
     InvalidTable, OrganisationRoutes, Recipients, RouteMatch, RouteRule, RouteRules, RouteTable,
     RouteTableRecord, Routed, Routes,
 };
-pub use sending::{FilledRequest, HttpSender, Letter, Mailer, Posted, SendError, written_forms};
+pub use sending::{FilledRequest, HttpSender, Letter, Mailer, Posted, SendError};
 pub use service::{
     Alerts, Backtest, BacktestIncident, BacktestRequest, Called, Caller, FeedbackFilter, IncidentFilter,
     IncidentState, Limits, MonitorVersion, Parts, Reach, SeriesStatus, StoredMonitor,

@@ -23,10 +23,12 @@ const TIME: Duration = Duration::from_secs(10);
 
 /// The request, whose body is read to its end by somebody.
 pub(crate) fn taken_whole(request: Request) -> Request {
+    // Asked first, as most requests are small.
+    if request.body().size_hint().exact().is_some_and(|length| length <= SMALL) {
+        return request;
+    }
     // Streams of HTTP/2 end each for itself, and who expects to be asked for the body has not sent it.
-    let alone = request.version() < Version::HTTP_2 && !request.headers().contains_key(header::EXPECT);
-    let length = request.body().size_hint().exact();
-    if !alone || length.is_some_and(|length| length <= SMALL) {
+    if request.version() >= Version::HTTP_2 || request.headers().contains_key(header::EXPECT) {
         return request;
     }
     request.map(|body| Body::new(Whole(Some(body))))

@@ -13,7 +13,7 @@ const SEARCHED: usize = 4;
 
 /// The ways others may write a secret that they were sent: as it is, in JSON, in a URL, in base64. Those that are too short
 /// to be looked for are not among them.
-pub fn written_forms(secret: &str) -> impl Iterator<Item = Zeroizing<String>> {
+fn written_forms(secret: &str) -> impl Iterator<Item = Zeroizing<String>> {
     let json = serde_json::Value::from(secret).to_string();
     let forms = [
         secret.to_owned(),

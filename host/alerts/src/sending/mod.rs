@@ -15,7 +15,6 @@ use crate::{Email, HttpAnswer, Refusal};
 
 pub(crate) use fill::{Secrets, fill, shown};
 pub(crate) use mask::Mask;
-pub use mask::written_forms;
 pub(crate) use oauth::Tokens;
 pub(crate) use way::check_way;
 

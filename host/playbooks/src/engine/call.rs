@@ -102,7 +102,7 @@ impl Playbooks {
                     self.outputs(app, target, outputs)
                         .map_err(|message| AppError { message, retry: Retry::No })
                 });
-                Attempted { version, result, log, ..Attempted::failed("", "") }
+                Attempted { version, log, ..Attempted::of(result) }
             }
             Described::Component(_) => {
                 let mut known = recalled.secrets.for_another();

@@ -62,8 +62,7 @@ impl Playbooks {
                     }
                     _ => Retry::No,
                 };
-                let result = Err(AppError { message: error.to_string(), retry });
-                return Ok(Tried::done(Attempted { result, ..Attempted::failed("", "") }));
+                return Ok(Tried::done(Attempted::of(Err(AppError { message: error.to_string(), retry }))));
             }
         };
         let version = inner.row.playbook_version.to_string();
@@ -87,8 +86,8 @@ impl Playbooks {
                 Err(AppError { message, retry: Retry::Yes })
             }
         };
-        let nothing = Attempted::failed(&version, "");
-        Ok(Tried::done(Attempted { result, run: Some(id), secrets: vec![secrets.all()], skipped, ..nothing }))
+        let (run, secrets) = (Some(id), vec![secrets.all()]);
+        Ok(Tried::done(Attempted { version, run, secrets, skipped, ..Attempted::of(result) }))
     }
 
     /// Works at a run within, as far as it goes now: one that has no place of its playbook's waits for one first.

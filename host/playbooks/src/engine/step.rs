@@ -69,11 +69,12 @@ pub(super) struct Attempted {
 }
 
 impl Attempted {
-    pub(super) fn failed(version: &str, error: impl Into<String>) -> Self {
+    /// What came to this, and nothing else is known of.
+    pub(super) fn of(result: Result<Map<String, Json>, AppError>) -> Self {
         Self {
-            version: version.to_owned(),
+            version: String::new(),
             inputs: Map::new(),
-            result: Err(AppError { message: error.into(), retry: Retry::No }),
+            result,
             log: Vec::new(),
             run: None,
             secrets: Vec::new(),
@@ -81,12 +82,14 @@ impl Attempted {
         }
     }
 
+    pub(super) fn failed(version: &str, error: impl Into<String>) -> Self {
+        let error = AppError { message: error.into(), retry: Retry::No };
+        Self { version: version.to_owned(), ..Self::of(Err(error)) }
+    }
+
     /// Its app is installed and not called, for a reason that somebody may mend: it is worth another attempt.
     pub(super) fn not_called(app: &str, why: &str) -> Self {
-        Self {
-            result: Err(AppError { message: not_called(app, why), retry: Retry::Yes }),
-            ..Self::failed("", "")
-        }
+        Self::of(Err(AppError { message: not_called(app, why), retry: Retry::Yes }))
     }
 }
 

@@ -72,26 +72,29 @@ pub(crate) struct PublicationRow {
     pub(crate) by: KeyId,
 }
 
+/// [`PlaybookRow`] as its second version had it.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(Serialize))]
+struct SecondPlaybookRow {
+    name: String,
+    latest: u32,
+    published: Option<u32>,
+    publications: Vec<PublicationRow>,
+    webhook: Option<WebhookToken>,
+    created: Timestamp,
+    updated: Timestamp,
+    runs_as: KeyId,
+    retention: (Option<u32>, Option<u32>),
+    inherited: Option<(u32, Payload, Format)>,
+}
+
 impl Versioned for PlaybookRow {
     const NAME: &'static str = "playbook";
     const VERSION: u8 = 3;
 
     fn upgrade(version: u8, bytes: &[u8]) -> Option<Self> {
-        #[derive(Deserialize)]
-        struct Second {
-            name: String,
-            latest: u32,
-            published: Option<u32>,
-            publications: Vec<PublicationRow>,
-            webhook: Option<WebhookToken>,
-            created: Timestamp,
-            updated: Timestamp,
-            runs_as: KeyId,
-            retention: (Option<u32>, Option<u32>),
-            inherited: Option<(u32, Payload, Format)>,
-        }
         if version == 2 {
-            let second: Second = postcard::from_bytes(bytes).ok()?;
+            let second: SecondPlaybookRow = postcard::from_bytes(bytes).ok()?;
             let mut row = Self {
                 name: second.name,
                 latest: second.latest,
@@ -499,20 +502,7 @@ mod tests {
 
     #[test]
     fn a_playbook_that_an_earlier_host_stored_is_rolled_back_to_what_ran_before() {
-        #[derive(Serialize, Deserialize)]
-        struct Second {
-            name: String,
-            latest: u32,
-            published: Option<u32>,
-            publications: Vec<PublicationRow>,
-            webhook: Option<WebhookToken>,
-            created: Timestamp,
-            updated: Timestamp,
-            runs_as: KeyId,
-            retention: (Option<u32>, Option<u32>),
-            inherited: Option<(u32, Payload, Format)>,
-        }
-        impl Versioned for Second {
+        impl Versioned for SecondPlaybookRow {
             const NAME: &'static str = "playbook";
             const VERSION: u8 = 2;
         }
@@ -522,7 +512,7 @@ mod tests {
         for (published, past) in cases {
             let at = Timestamp::default();
             let publication = |version: &u32| PublicationRow { version: *version, at, by: by.clone() };
-            let second = Second {
+            let second = SecondPlaybookRow {
                 name: "a".into(),
                 latest: 5,
                 published: published.last().copied(),
@@ -543,7 +533,7 @@ mod tests {
 
     #[test]
     fn what_ran_before_is_remembered_up_to_a_bound() {
-        let first = PlaybookRow {
+        let mut row = PlaybookRow {
             name: "a".into(),
             latest: 1,
             published: None,
@@ -556,7 +546,6 @@ mod tests {
             inherited: None,
             past: Vec::new(),
         };
-        let mut row = first;
         (1..=200).for_each(|version| row.go_on_to(version));
         assert_eq!((row.past.len(), row.past.last()), (PUBLICATIONS, Some(&199)));
         row.go_back_to(198);

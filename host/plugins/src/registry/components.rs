@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bellwether_store::{Digest, LeftOut, StoreError};
+use bellwether_store::{Digest, LeftOut, Objects, StoreError};
 use bytes::Bytes;
 
 use super::{Bundled, Plugins, Table};
@@ -69,7 +69,7 @@ pub(super) async fn read_component(shared: &Shared, digest: Digest) -> Result<By
     let read = tokio::task::spawn_blocking(move || {
         let lost = match objects.get(&digest) {
             Ok(Some(bytes)) => return Ok(Bytes::from(bytes)),
-            Ok(None) => format!("{} is missing", objects.path(&digest).display()),
+            Ok(None) => missing(&objects, digest),
             Err(StoreError::Damaged(what)) => what,
             Err(error) => return Err(error.into()),
         };
@@ -100,7 +100,11 @@ fn is_missing(shared: &Shared, installed: &Installed) -> bool {
 }
 
 fn lost(shared: &Shared, installed: &Installed) -> PluginError {
-    PluginError::Lost(format!("{} is missing", shared.services.objects.path(&installed.digest).display()))
+    PluginError::Lost(missing(&shared.services.objects, installed.digest))
+}
+
+fn missing(objects: &Objects, digest: Digest) -> String {
+    format!("{} is missing", objects.path(&digest).display())
 }
 
 /// The one with this digest of what the binary carries.
