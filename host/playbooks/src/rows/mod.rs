@@ -500,12 +500,13 @@ mod tests {
     use super::*;
     use bellwether_store::{decode, encode};
 
+    impl Versioned for SecondPlaybookRow {
+        const NAME: &'static str = "playbook";
+        const VERSION: u8 = 2;
+    }
+
     #[test]
     fn a_playbook_that_an_earlier_host_stored_is_rolled_back_to_what_ran_before() {
-        impl Versioned for SecondPlaybookRow {
-            const NAME: &'static str = "playbook";
-            const VERSION: u8 = 2;
-        }
         let by: KeyId = "AAAAAAAAAAAAAAAA".parse().unwrap();
         let cases: [(&[u32], &[u32]); 5] =
             [(&[], &[]), (&[1], &[]), (&[1, 2, 4], &[1, 2]), (&[1, 2, 1, 3], &[1]), (&[2, 3, 3, 2], &[])];
