@@ -238,9 +238,11 @@ pub struct Run {
     /// What its list shows.
     #[serde(flatten)]
     pub summary: RunSummary,
+    /// The step it is at, while it runs.
+    pub current_step: Option<String>,
     /// What it was started with.
     pub trigger: serde_json::Value,
-    /// Its steps so far, in order.
+    /// Its steps so far, in order: each since it ended, or began to wait.
     pub steps: Vec<StepResult>,
 }
 

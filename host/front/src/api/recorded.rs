@@ -117,10 +117,12 @@ impl From<RunSummary> for Summary {
 pub(crate) struct Run {
     #[serde(flatten)]
     summary: Summary,
+    /// The step it is at, while it runs.
+    current_step: Option<String>,
     /// What it was started with.
     #[schema(value_type = Object)]
     trigger: Value,
-    /// Its steps so far, in order.
+    /// Its steps so far, in order: each since it ended, or began to wait.
     steps: Vec<Step>,
 }
 
@@ -203,7 +205,7 @@ struct Line {
 impl From<bellwether_playbooks::Run> for Run {
     fn from(run: bellwether_playbooks::Run) -> Self {
         let steps = run.steps.into_iter().map(Step::from).collect();
-        Self { summary: run.summary.into(), trigger: run.trigger, steps }
+        Self { summary: run.summary.into(), current_step: run.current_step, trigger: run.trigger, steps }
     }
 }
 

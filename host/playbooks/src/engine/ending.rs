@@ -536,6 +536,7 @@ impl Playbooks {
         let results = std::mem::take(&mut recalled.results).into_iter().flatten();
         let run = Run {
             summary: work.row.summary(work.id),
+            current_step: None,
             trigger: std::mem::take(&mut recalled.trigger.json),
             steps: results.map(|result| as_it_ended(&work.row, result)).collect(),
         };

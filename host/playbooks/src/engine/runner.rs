@@ -16,7 +16,7 @@ use super::fence::Failure;
 use super::recall::{Begun, Recalled};
 use super::record::{ERROR_BYTES, shortened};
 use super::step::{Took, Waits};
-use crate::compile::FAILURE_TIME;
+use crate::compile::{Compiled, FAILURE_TIME};
 use crate::rows::{OpenRun, RunRow};
 use crate::service::Loaded;
 use crate::{Playbooks, RunState, StepResult, StepState};
@@ -164,19 +164,12 @@ impl Playbooks {
 
     /// The position of the step that is next; `None` if there is none.
     fn coming(&self, work: &Work, recalled: &Recalled) -> Option<usize> {
-        let main = work.loaded.compiled.main;
-        let positions = match work.row.outcome {
-            None => 0..main,
-            Some(outcome) if has_failure_steps(outcome) => main..work.loaded.compiled.steps.len(),
-            Some(_) => return None,
-        };
         if work.row.outcome.is_some() && self.is_late(work) {
             return None;
         }
-        let is_open = |result: &Option<StepResult>| {
-            result.as_ref().is_none_or(|result| result.state == StepState::Waiting)
-        };
-        positions.into_iter().find(|position| is_open(&recalled.results[*position]))
+        work.row.coming(&work.loaded.compiled, |position| {
+            recalled.results[position].as_ref().is_none_or(|result| result.state == StepState::Waiting)
+        })
     }
 
     fn is_late(&self, work: &Work) -> bool {
@@ -363,6 +356,16 @@ impl Playbooks {
 }
 
 impl RunRow {
+    /// The position of the first step that `is_open`, of those that are taken as the run stands; `None` if there is none.
+    pub(crate) fn coming(&self, compiled: &Compiled, is_open: impl Fn(usize) -> bool) -> Option<usize> {
+        let mut positions = match self.outcome {
+            None => 0..compiled.main,
+            Some(outcome) if has_failure_steps(outcome) => compiled.main..compiled.steps.len(),
+            Some(_) => return None,
+        };
+        positions.find(|position| is_open(*position))
+    }
+
     /// Gives the on-failure steps, where they follow, their time from `now` on: begun anew where no host was there to take
     /// them.
     pub(super) fn grant_failure_time(&mut self, now: Timestamp) {

@@ -3,12 +3,14 @@
 mod replay;
 mod retention;
 
+use std::collections::HashSet;
+
 use bellwether_kernel::{Cursor, FieldError, OrganisationId, Page, PageRequest, RunId};
 use bellwether_store::{Direction, Key, Row, StoreError, Walk, decode};
 use serde_json::Value as Json;
 
 use crate::rows::{PlaybookRef, Record, RecordOf, RunRow};
-use crate::{PlaybookError, Playbooks, Run, RunFilter, RunSummary, StepResult, StepState, rows};
+use crate::{PlaybookError, Playbooks, Run, RunFilter, RunState, RunSummary, StepResult, StepState, rows};
 
 pub use replay::ReplayFrom;
 
@@ -113,14 +115,18 @@ impl Playbooks {
         let row = self.run_row(organisation, id).await?;
         let mut trigger = Json::Null;
         let mut steps: Vec<StepResult> = Vec::new();
+        let mut settled = HashSet::new();
         let mut records = Walk::forward(&*self.store, rows::records(organisation, id).prefix());
         while let Some((key, record)) = records.next().await? {
             match rows::record_of(&key)? {
                 RecordOf::Trigger => {
                     trigger = decode::<Record>(&record)?.read(&*self.store, &key).await?;
                 }
-                RecordOf::Step(_) => {
-                    let result = decode::<Record>(&record)?.read(&*self.store, &key).await?;
+                RecordOf::Step(position) => {
+                    let result: StepResult = decode::<Record>(&record)?.read(&*self.store, &key).await?;
+                    if result.state != StepState::Waiting {
+                        settled.insert(position);
+                    }
                     steps.push(as_it_ended(&row, result));
                 }
                 // The rest of the items is passed over, of which there may be thousands.
@@ -130,7 +136,14 @@ impl Playbooks {
                 RecordOf::Secrets | RecordOf::Outputs => {}
             }
         }
-        Ok(Run { summary: row.summary(id), trigger, steps })
+        let mut current_step = None;
+        if row.state == RunState::Running
+            && let Ok(Some(loaded)) = self.load(organisation, row.playbook, row.playbook_version).await
+        {
+            let coming = row.coming(&loaded.compiled, |position| !settled.contains(&position));
+            current_step = coming.map(|position| loaded.compiled.steps[position].id.clone());
+        }
+        Ok(Run { summary: row.summary(id), current_step, trigger, steps })
     }
 
     /// What the items of a run's step came to, in their order.

@@ -528,3 +528,34 @@ async fn a_condition_that_does_not_hold_and_an_item_that_fails_hang_nothing() {
     assert_eq!(run.summary.error.as_deref(), Some("step loop: item 1: even"));
     assert_eq!(world.rows_of(Space::RunOpen).await, 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_run_says_which_step_it_is_at_while_it_runs() {
+    let world = World::new().await;
+    let (gate, entered) = add_gate(&world);
+    world.apps.put_quick("fails", describe(vec![], &[]), |_| fails("no luck today"));
+    let steps = json!([
+        {"id": "before", "app": "echo"},
+        {"id": "first", "app": "gate"},
+        {"id": "pause", "delay": "1m"},
+        {"id": "second", "app": "fails"},
+        {"id": "never", "app": "gate"},
+    ]);
+    let mut document = manual("gate", steps);
+    document["on_failure"] = json!([{"id": "clean", "app": "gate"}]);
+    world.store_json(document).await;
+    let started = world.playbooks.start(&world.admin, "gate", json!({})).await.unwrap();
+    let at = async || world.playbooks.run(world.organisation, started.id).await.unwrap().current_step;
+    until_entered(&entered, 1).await;
+    assert_eq!(at().await.as_deref(), Some("first"));
+    gate.add_permits(1);
+    while at().await.as_deref() == Some("first") {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(at().await.as_deref(), Some("pause"));
+    until_entered(&entered, 2).await;
+    assert_eq!(at().await.as_deref(), Some("clean"));
+    gate.add_permits(1);
+    assert_eq!(started.ended.await.unwrap().current_step, None);
+    assert_eq!(at().await, None);
+}

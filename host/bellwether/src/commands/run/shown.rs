@@ -47,6 +47,7 @@ pub(crate) fn describe(run: &Value) -> String {
         ("replay of", "/replay_of"),
         ("created", "/created"),
         ("started", "/started"),
+        ("at step", "/current_step"),
         ("waits until", "/waits_until"),
         ("ends by", "/deadline"),
         ("ended", "/ended"),
