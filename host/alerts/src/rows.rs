@@ -41,10 +41,19 @@ pub(crate) struct NextRow {
     pub(crate) problem: Option<String>,
     /// Entries of its trace there ever were.
     pub(crate) decisions: u64,
+    /// How many series it knew then, or found when it was put.
+    pub(crate) series: Option<u64>,
 }
 
 impl Versioned for NextRow {
     const NAME: &'static str = "next evaluation of a monitor";
+    const VERSION: u8 = 2;
+
+    fn upgrade(version: u8, bytes: &[u8]) -> Option<Self> {
+        let first = (version == 1).then(|| postcard::from_bytes(bytes).ok()).flatten()?;
+        let (turn, at, version, evaluated, problem, decisions) = first;
+        Some(Self { turn, at, version, evaluated, problem, decisions, series: None })
+    }
 }
 
 /// What an evaluation decided, as JSON.
@@ -314,4 +323,36 @@ pub(crate) fn put(batch: &mut Batch, key: Key, value: bytes::Bytes) -> Result<()
     }
     batch.put(key, value);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use bellwether_store::{decode, encode};
+
+    use super::*;
+
+    #[derive(Serialize, Deserialize)]
+    struct FirstNextRow(u64, Option<Timestamp>, u32, Option<Timestamp>, Option<String>, u64);
+
+    impl Versioned for FirstNextRow {
+        const NAME: &'static str = "next evaluation of a monitor";
+    }
+
+    #[test]
+    fn a_monitor_that_an_earlier_host_scheduled_is_due_as_before() {
+        let at = Timestamp::from_milliseconds(60_000);
+        let first = FirstNextRow(7, at, 3, None, Some("no detector".into()), 2);
+        let row: NextRow = decode(&encode(&first)).unwrap();
+        let expected = NextRow {
+            turn: 7,
+            at,
+            version: 3,
+            evaluated: None,
+            problem: Some("no detector".into()),
+            decisions: 2,
+            series: None,
+        };
+        assert_eq!(row, expected);
+        assert_eq!(decode::<NextRow>(&encode(&row)).unwrap(), expected);
+    }
 }

@@ -168,7 +168,7 @@ impl Looking<'_> {
     }
 
     /// The lines of the points from `start` up to but not at `end`.
-    pub(super) async fn query(&self, start: i64, end: i64) -> Result<Vec<Line>, AlertError> {
+    pub(crate) async fn query(&self, start: i64, end: i64) -> Result<Vec<Line>, AlertError> {
         if start >= end {
             return Ok(Vec::new());
         }

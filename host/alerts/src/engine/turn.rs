@@ -243,6 +243,7 @@ impl Alerts {
             Settling { organisation, monitor: id, version, compiled, at, end, mutes, routes, quiet };
         let changed = settling.settle(&mut state, &known.incidents, &moves);
         next.problem = None;
+        next.series = Some(state.series.len() as u64);
         if !moves.is_empty() || !changed.is_empty() {
             let decision = Decision::of(at, state.series.len(), &moves, &changed);
             self.put_decision(&mut batch, (organisation, id), &mut next, &decision)?;

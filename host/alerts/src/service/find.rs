@@ -34,6 +34,8 @@ pub struct StoredMonitor {
     pub next_due: Option<Timestamp>,
     /// When it was evaluated last.
     pub evaluated: Option<Timestamp>,
+    /// How many series it knew then, or found when it was put.
+    pub series: Option<u64>,
     /// Why that came to nothing, or what it names and is not there: channels, or what its actions take.
     pub problem: Option<String>,
     /// What of it cannot work as things are, a sentence each, whatever came of its evaluation.
@@ -226,6 +228,10 @@ impl Alerts {
     ) -> Result<StoredMonitor, AlertError> {
         let missing = self.missing_channels(organisation, &document).await?;
         let mut warnings = self.undoable(organisation, &document).await?;
+        let series = next.and_then(|next| next.series);
+        if series == Some(0) && !document.paused {
+            warnings.push("its query finds no series: until one has points, it opens no incident".into());
+        }
         let problem = next.and_then(|next| next.problem.clone()).or_else(|| {
             let names: Vec<String> = missing.iter().map(|name| format!("{name:?}")).collect();
             let channels = (!names.is_empty()).then(|| format!("there is no channel {}", names.join(", ")));
@@ -242,6 +248,7 @@ impl Alerts {
             updated_by: row.updated_by.clone(),
             next_due: next.and_then(|next| next.at),
             evaluated: next.and_then(|next| next.evaluated),
+            series,
             problem,
             warnings,
             feedback,

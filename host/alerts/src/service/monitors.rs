@@ -12,7 +12,7 @@ use serde_json::Value as Json;
 use super::find::{Found, StoredMonitor};
 use super::until_it_holds;
 use crate::calendar::Quiet;
-use crate::engine::check_peers;
+use crate::engine::{Looking, check_peers};
 use crate::evaluate::{Move, Settling, close_all};
 use crate::feedback::FeedbackCounts;
 use crate::monitor::{Compiled, check_written, step_of, written};
@@ -101,13 +101,30 @@ impl Alerts {
         document: &Json,
     ) -> Result<StoredMonitor, AlertError> {
         let compiled = self.compile(principal.organisation, document).await?;
-        until_it_holds(|| self.try_create(principal, &compiled)).await
+        let series = self.finds(principal.organisation, &compiled).await;
+        until_it_holds(|| self.try_create(principal, &compiled, series)).await
+    }
+
+    /// How many series a monitor that is put finds in its window; unknown if the query fails, which its evaluation tells.
+    async fn finds(&self, organisation: OrganisationId, compiled: &Compiled) -> Option<u64> {
+        let quiet = &Quiet::default();
+        let looking = Looking {
+            figures: &*self.figures,
+            roles: &*self.roles,
+            organisation,
+            monitor: None,
+            compiled,
+            quiet,
+        };
+        let end = compiled.end(self.clock.now().as_milliseconds());
+        looking.query(end - compiled.window, end).await.ok().map(|lines| lines.len() as u64)
     }
 
     async fn try_create(
         &self,
         principal: &Principal,
         compiled: &Compiled,
+        series: Option<u64>,
     ) -> Result<StoredMonitor, AlertError> {
         let organisation = principal.organisation;
         let text = written(&compiled.monitor)?;
@@ -138,7 +155,7 @@ impl Alerts {
         batch.require(key.clone(), Precondition::Absent);
         self.put_version(&mut batch, organisation, id, &row)?;
         let mut next =
-            NextRow { turn: 0, at: None, version: 1, evaluated: None, problem: None, decisions: 0 };
+            NextRow { turn: 0, at: None, version: 1, evaluated: None, problem: None, decisions: 0, series };
         self.schedule(&mut batch, organisation, id, compiled.monitor.paused, &mut next);
         self.audit(&mut batch, principal, "monitor.create", &name, &[("id", id.to_string())]);
         self.store.commit(batch).await?;
@@ -160,7 +177,9 @@ impl Alerts {
         expected: Option<u32>,
     ) -> Result<StoredMonitor, AlertError> {
         let compiled = self.compile(principal.organisation, document).await?;
-        self.change(principal, name_or_id, expected, "monitor.change", |_| Ok(compiled.clone())).await
+        let series = self.finds(principal.organisation, &compiled).await;
+        self.change(principal, name_or_id, expected, ("monitor.change", series), |_| Ok(compiled.clone()))
+            .await
     }
 
     /// Pauses a monitor, or goes on with it. Its incidents stay as they are meanwhile.
@@ -179,15 +198,17 @@ impl Alerts {
             monitor.paused = paused;
             Compiled::new(monitor)
         };
-        self.change(principal, name_or_id, None, action, changed).await
+        self.change(principal, name_or_id, None, (action, None), changed).await
     }
 
+    /// Changes a monitor, which is told as an action; beside that, how many series it finds if it looks at something else
+    /// from here on.
     async fn change(
         &self,
         principal: &Principal,
         name_or_id: &str,
         expected: Option<u32>,
-        action: &str,
+        action: (&str, Option<u64>),
         changed: impl Fn(&Compiled) -> Result<Compiled, AlertError>,
     ) -> Result<StoredMonitor, AlertError> {
         until_it_holds(|| self.try_change(principal, name_or_id, expected, action, &changed)).await
@@ -198,7 +219,7 @@ impl Alerts {
         principal: &Principal,
         name_or_id: &str,
         expected: Option<u32>,
-        action: &str,
+        (action, series): (&str, Option<u64>),
         changed: impl Fn(&Compiled) -> Result<Compiled, AlertError>,
     ) -> Result<StoredMonitor, AlertError> {
         let organisation = principal.organisation;
@@ -245,6 +266,7 @@ impl Alerts {
         next.version = row.version;
         let mut is_told = false;
         if compiled.looks_at_other_than(&before) {
+            next.series = series;
             is_told =
                 self.end_all(&mut batch, organisation, id, &before, next.version, "monitor-changed").await?;
         }

@@ -321,6 +321,7 @@ async fn an_incident_that_becomes_worse_keeps_its_channels_and_its_trace_says_wh
 #[tokio::test]
 async fn a_channel_that_is_not_there_is_shown_as_the_monitors_problem() {
     let world = World::new().await;
+    world.figures.put("a", at(-1), 1.0);
     let made = world.create(cpu(json!({"channels": ["pager", "mail"]}))).await;
     assert_eq!(made.problem.as_deref(), Some(r#"there is no channel "pager", "mail""#));
     let warned = ["pager", "mail"]
@@ -329,6 +330,26 @@ async fn a_channel_that_is_not_there_is_shown_as_the_monitors_problem() {
     let found = world.alerts.monitor(OURS, "cpu").await.unwrap();
     assert_eq!((found.problem, found.warnings), (made.problem, made.warnings));
     assert_eq!(world.create(cpu(json!({"name": "other", "channels": []}))).await.problem, None);
+}
+
+#[tokio::test]
+async fn a_monitor_whose_query_finds_no_series_says_so_from_the_start() {
+    let world = World::new().await;
+    let warning = "its query finds no series: until one has points, it opens no incident";
+    let made = world.create(cpu(json!({"channels": []}))).await;
+    assert_eq!((made.series, made.problem.as_deref()), (Some(0), Some(warning)));
+    assert_eq!(made.warnings, [warning]);
+    world.evaluate(0).await;
+    let found = async || world.alerts.monitor(OURS, "cpu").await.unwrap();
+    assert_eq!(found().await.warnings, [warning]);
+    world.live(1, &[("a", 5.0), ("b", 5.0)]).await;
+    assert_eq!((found().await.series, found().await.warnings), (Some(2), vec![]));
+
+    let other = cpu(json!({"channels": [], "query": "avg:nowhere{*} by {host}"}));
+    let changed = world.alerts.replace_monitor(&world.principal, "cpu", &other, None).await.unwrap();
+    assert_eq!(changed.warnings, [warning], "it looks at something else now");
+    let paused = world.alerts.pause_monitor(&world.principal, "cpu", true).await.unwrap();
+    assert_eq!(paused.warnings, Vec::<String>::new(), "nobody expects one of it");
 }
 
 #[tokio::test]

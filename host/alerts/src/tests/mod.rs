@@ -75,6 +75,9 @@ impl Figures for FakeFigures {
         if expression.metrics() == ["broken"] {
             return Err(SeriesError::Limit { what: "series in one query", limit: 1 });
         }
+        if expression.metrics() == ["nowhere"] {
+            return Ok(Vec::new());
+        }
         let (step, start, end) = (range.step(), range.start.as_milliseconds(), range.end.as_milliseconds());
         let mut lines = Vec::new();
         for (host, points) in &*self.0.lock() {

@@ -118,6 +118,7 @@ const FIELDS: &[output::Column] = &[
     ("paused", "/document/paused"),
     ("next due", "/next_due"),
     ("evaluated", "/evaluated"),
+    ("series", "/series"),
     ("problem", "/problem"),
     ("created", "/created"),
     ("updated", "/updated"),

@@ -46,11 +46,14 @@ pub(crate) struct Monitor {
     /// When it was evaluated last.
     #[serde(skip_serializing_if = "Option::is_none")]
     evaluated: Option<Instant>,
+    /// How many series it knew then, or found when it was put; none is one of its warnings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    series: Option<u64>,
     /// Why that came to nothing, or what of it cannot work as things are.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
-    /// What of it cannot work as things are, a sentence each: channels that are not there, actions whose playbook or app is
-    /// not there or does not take what it is given. Absent where all can.
+    /// What of it cannot work as things are, a sentence each: a query that finds no series, channels that are not there,
+    /// actions whose playbook or app is not there or does not take what it is given. Absent where all can.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     warnings: Vec<String>,
@@ -70,6 +73,7 @@ impl From<StoredMonitor> for Monitor {
             updated_by: monitor.updated_by,
             next_due: monitor.next_due.map(Instant),
             evaluated: monitor.evaluated.map(Instant),
+            series: monitor.series,
             problem: monitor.problem,
             warnings: monitor.warnings,
             feedback: monitor.feedback.into(),
