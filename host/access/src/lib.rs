@@ -19,6 +19,7 @@ mod rows;
 mod scheme;
 mod seal;
 mod service;
+mod sought;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -39,4 +40,5 @@ pub use records::{CreatedKey, KeyRecord, NewKey, Organisation, SigningPair};
 pub use scheme::{Authentication, Encoding, MessagePart, RawRequest, Signature};
 pub use seal::{HostKey, Sealed};
 pub use service::Access;
+pub use sought::Sought;
 pub use verify::claimed_by;

@@ -194,7 +194,7 @@ impl<'a> Talk<'a> {
         answer.retry_after = backoff::retry_after(&answer, self.deliveries.clock.now());
         // A server may repeat what it was sent, and nobody but it is to see that, nor the first part of what the
         // cut divides.
-        answer.body = self.mask.bytes(std::mem::take(&mut answer.body));
+        answer.body = self.mask.bytes(&answer.body);
         answer.body.truncate(limits::ANSWER);
         for (_, value) in &mut answer.headers {
             *value = self.mask.text(value).into_owned();
