@@ -1,12 +1,10 @@
 //! What changes organisations and keys. Each change is one batch with its audit entry, applied in memory once it is
 //! durable.
 
-use std::future::Future;
 use std::sync::Arc;
 
 use bellwether_kernel::{FieldError, KeyId, OrganisationId, Timestamp};
-use bellwether_store::{Batch, Precondition, StoreError, decode, encode};
-use tracing::Instrument;
+use bellwether_store::{Batch, Precondition, StoreError, decode, encode, to_the_end};
 
 use crate::directory::Entry;
 use crate::rows::{self, StoredKey, StoredMinute, StoredOrganisationId, later_use};
@@ -362,18 +360,4 @@ fn check_time_zone(name: &str) -> Result<String, FieldError> {
         .and_then(|zone| zone.iana_name())
         .map(str::to_owned)
         .ok_or_else(|| FieldError::new("time_zone", name, "an IANA time zone such as Europe/London or UTC"))
-}
-
-/// Runs a change in a task of its own, so that it is applied in memory even if whoever wants it stops waiting
-/// between the commit and that.
-async fn to_the_end<T: Send + 'static>(
-    change: impl Future<Output = Result<T, AccessError>> + Send + 'static,
-) -> Result<T, AccessError> {
-    match tokio::spawn(change.in_current_span()).await {
-        Ok(result) => result,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Err(StoreError::Unavailable("the host is stopping").into()),
-        },
-    }
 }

@@ -11,6 +11,7 @@ mod checkpoint;
 #[doc(hidden)]
 pub mod conformance;
 mod effects;
+mod ending;
 mod group;
 mod journal;
 mod keys;
@@ -47,6 +48,7 @@ pub use backup::{LeftOut, backup};
 pub use batch::{Batch, Derive, Merge, MergeError, Merged, Precondition};
 pub use blocking::blocking;
 pub use effects::effects_of_run;
+pub use ending::to_the_end;
 pub use keys::{Fields, Key, Space};
 pub use large::{MAX_LARGE, delete_large, get_large, put_large};
 pub use loose::{loose, remove_loose};
