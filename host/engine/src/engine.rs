@@ -19,7 +19,7 @@ struct Inner {
     rooms: Vec<Room>,
     /// One compilation at a time: each uses every core, and much memory. Of the 10.8 s of processor time that the 26
     /// bundled components take, 96 % is spread over the cores evenly: a second beside it gains nothing.
-    compiler: Semaphore,
+    compiler: Arc<Semaphore>,
 }
 
 /// A component's machine code, made for its sandbox.
@@ -75,7 +75,7 @@ impl Engine {
                 .map(|sandbox| Room::new(sandbox, settings))
                 .into_iter()
                 .collect::<Result<_, _>>()?,
-            compiler: Semaphore::new(1),
+            compiler: Arc::new(Semaphore::new(1)),
         }));
         start_ticker(Arc::downgrade(&engine.0))
             .map_err(|error| EngineError::Setup { calls: settings.calls, reason: error.to_string() })?;
@@ -119,9 +119,14 @@ impl Engine {
             Ok(component) => return Ok(component),
             Err(missing) => missing,
         };
-        let _turn = self.0.compiler.acquire().await.expect("the semaphore is never closed");
+        let compiler = Arc::clone(&self.0.compiler);
+        let turn = compiler.acquire_owned().await.expect("the semaphore is never closed");
         let inner = Arc::clone(&self.0);
-        let build = move || inner.room(sandbox).build(bytes.as_ref(), &digest);
+        let build = move || {
+            // Its turn lasts as long as it compiles, whether anybody waits for that or not.
+            let _turn = turn;
+            inner.room(sandbox).build(bytes.as_ref(), &digest)
+        };
         let code = tokio::task::spawn_blocking(build).await.expect("compiling does not panic")?;
         Ok(Component { code, sandbox })
     }

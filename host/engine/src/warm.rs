@@ -77,10 +77,11 @@ impl<T: 'static> Warm<T> {
         let now = Instant::now();
         loop {
             let kept = self.idle.lock().get_mut(&tenant)?.pop()?;
-            self.kept.fetch_sub(1, Ordering::Relaxed);
             if !kept.age.is_over(now) {
+                self.kept.fetch_sub(1, Ordering::Relaxed);
                 return Some(kept);
             }
+            self.give_up(vec![kept]);
         }
     }
 

@@ -97,25 +97,27 @@ pub(crate) async fn once(
     let body = read_body(&parts.headers, body, limit).await?;
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
     let fingerprint = Idempotency::fingerprint(&[parts.method.as_str().as_bytes(), target.as_bytes(), &body]);
-    let ticket = match services.access().idempotency().begin(caller.organisation(), &key, fingerprint).await?
-    {
-        Begun::Replay(answer) => {
-            recognised(&services, caller.key(), caller.organisation())?;
-            return Ok(replay(&services, answer));
-        }
-        Begun::New(ticket) => ticket,
-    };
     let request = Request::from_parts(parts, Body::from(body));
-    let work = async move { keep(ticket, next.run(request).await).await };
-    finish_alone(services, work.instrument(span)).await
+    let claiming = services.clone();
+    let work = async move {
+        let idempotency = claiming.access().idempotency();
+        match idempotency.begin(caller.organisation(), &key, fingerprint).await? {
+            Begun::Replay(answer) => {
+                recognised(&claiming, caller.key(), caller.organisation())?;
+                Ok(replay(&claiming, answer))
+            }
+            Begun::New(ticket) => Ok(keep(ticket, next.run(request).await).await),
+        }
+    };
+    finish_alone(services, work.instrument(span)).await?
 }
 
 /// Runs `work` as a task of its own: a caller that goes away, or a request that runs out of time, does not stop it
 /// halfway.
-async fn finish_alone(
+async fn finish_alone<T: Send + 'static>(
     services: Shared,
-    work: impl Future<Output = Response> + Send + 'static,
-) -> Result<Response, Problem> {
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<T, Problem> {
     let (_caller, gone) = oneshot::channel::<()>();
     let work = async move {
         let mut work = pin!(work);

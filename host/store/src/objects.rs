@@ -118,6 +118,9 @@ impl Objects {
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         let failed = |error| io_failed(folder, &error);
         fs::create_dir_all(folder).map_err(failed)?;
+        if let Some(above) = folder.parent() {
+            sync_folder(above).map_err(failed)?;
+        }
         for entry in fs::read_dir(folder).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
             if path.extension().is_some_and(|extension| extension == "partial") {
@@ -140,6 +143,8 @@ impl Objects {
         self.0.held.lock().removed.retain(|removed| *removed != digest);
         // What is there may be damaged; writing it again mends it.
         if self.get(&digest).is_ok_and(|there| there.is_some()) {
+            // Whoever put it may be about to make its name durable, or died before.
+            sync_folder(&self.0.folder).map_err(|error| io_failed(&self.path(&digest), &error))?;
             return Ok(digest);
         }
         let number = self.0.temporary.fetch_add(1, Ordering::Relaxed);
@@ -285,7 +290,7 @@ fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-fn sync_folder(folder: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 

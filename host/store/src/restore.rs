@@ -14,7 +14,7 @@ use crate::checkpoint;
 use crate::group::Rows;
 use crate::lock::FolderLock;
 use crate::migrate;
-use crate::objects::{Digest, Objects};
+use crate::objects::{Digest, Objects, sync_folder};
 use crate::rows::split_row;
 use crate::sled::{self, failed, io_failed};
 use crate::{Key, StoreError};
@@ -63,11 +63,12 @@ pub fn restore(
             let (from, to) = (partial.join(name), into.join(name));
             fs::rename(&from, &to).map_err(|error| io_failed(&to, &error))
         };
-        // The store last: a folder with a store in it is whole.
+        // The store last, and once the rest is durable: a folder with a store in it is whole.
         place("components")?;
+        sync_folder(into).map_err(|error| io_failed(into, &error))?;
         place("store")?;
         fs::remove_dir_all(&partial).map_err(|error| io_failed(&partial, &error))?;
-        fs::File::open(into).and_then(|folder| folder.sync_all()).map_err(|error| io_failed(into, &error))?;
+        sync_folder(into).map_err(|error| io_failed(into, &error))?;
         Ok(restored)
     });
     if restored.is_err() {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bellwether_engine::Instances;
 use bellwether_kernel::FieldError;
+use bellwether_store::StoreError;
 use bytes::Bytes;
 
 use super::bundled::HOST;
@@ -203,12 +204,20 @@ impl Plugins {
             after.releases.retain(|version, _| !surplus.contains(version));
         }
         keep().await.expect("keeping an object does not panic")?;
-        if before.is_none() {
-            // A removal that was cut off may have left what another of this name kept.
-            self.clear(owner, &after.name).await?;
-        }
         let told = Told { actor, action: "plugin.install", details };
-        self.commit(before.as_deref(), after, told).await?;
+        let committed = async {
+            if before.is_none() {
+                // A removal that was cut off may have left what another of this name kept.
+                self.clear(owner, &after.name).await?;
+            }
+            self.commit(before.as_deref(), after, told).await
+        };
+        let committed = committed.await;
+        if let Err(PluginError::Store(StoreError::DiskFull { .. } | StoreError::Conflict(_))) = committed {
+            // It was not installed: its component would take room for nothing.
+            self.forget(&release.installed()).await;
+        }
+        committed?;
         Ok(release.installed())
     }
 

@@ -30,3 +30,18 @@ async fn a_plugin_that_is_gone_is_told_as_removed_and_what_it_left_is_forgotten_
     plugins.clear_left().await.unwrap();
     assert_eq!(kept().await, 0);
 }
+
+#[tokio::test]
+async fn an_install_that_a_full_disk_refuses_leaves_no_component_behind() {
+    let store = Arc::new(MemoryStore::new());
+    let house = House::on(Arc::clone(&store)).await;
+    let plugins = house.plugins().await;
+    let install =
+        async || plugins.install(Owner::Host, "host", configurable_dialect(), Vec::new(), false).await;
+    store.set_disk_full(true);
+    assert!(install().await.is_err());
+    assert_eq!(house.services.objects.list().unwrap(), []);
+    store.set_disk_full(false);
+    let installed = install().await.unwrap();
+    assert_eq!(house.services.objects.list().unwrap(), [installed.digest]);
+}
