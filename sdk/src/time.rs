@@ -40,13 +40,14 @@ impl Timestamp {
     /// 9999-12-30T22:00:00Z, the last one a host knows, which leaves room for every UTC offset.
     pub const MAX: Self = Self(253_402_207_200_000);
 
-    /// The instant so many milliseconds after 1970-01-01T00:00:00Z.
+    /// The instant so many milliseconds after 1970-01-01T00:00:00Z. One before [`Self::MIN`] or behind [`Self::MAX`] is
+    /// kept as it is, for a host to refuse.
     #[must_use]
     pub const fn from_milliseconds(milliseconds: i64) -> Self {
         Self(milliseconds)
     }
 
-    /// The instant so many seconds after 1970-01-01T00:00:00Z; the nearest there is, when that is out of range.
+    /// The instant so many seconds after 1970-01-01T00:00:00Z, as [`Self::from_milliseconds`].
     #[must_use]
     pub const fn from_seconds(seconds: i64) -> Self {
         Self(seconds.saturating_mul(1000))

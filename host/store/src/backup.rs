@@ -79,11 +79,15 @@ pub struct LeftOut {
     pub why: String,
 }
 
-/// Backs up `store` and `objects` as they are at some moment before the last part, but for those `left_out` names, and
-/// those found damaged on the way, which the backup tells of instead. `damaged` is told which, and how, and may know
-/// what such an object was. The parts, put one after the
-/// other, are the backup; an error is the last thing received, and what came before is then no backup, but says why
-/// ([`crate::inspect`]). Runs on a thread of its own until the last part is taken or the receiver dropped.
+/// Backs up `store` and `objects` as they are at some moment before the last part.
+///
+/// Two sorts of objects are not in the backup, which tells of them instead: those that `left_out` names, and those
+/// found damaged on the way. For one that is damaged, `damaged` is called with its digest and what is wrong with it, and
+/// gives what is told of it, such as whose samples it held; `None` if it knows nothing of it.
+///
+/// The parts, put one after the other, are the backup. An error is the last thing received; what came before is then no
+/// backup, but says why ([`crate::inspect`]). Runs on a thread of its own until the last part is taken or the receiver
+/// dropped.
 #[must_use]
 pub fn backup(
     store: &SledStore,

@@ -4,9 +4,9 @@ use bytes::Bytes;
 
 use crate::{Key, Row};
 
-/// Combines what a key holds with an operand into what it shall hold. Pure and total order-respecting: the
-/// writer calls it on the value as the batches before this one leave it, so that any number of concurrent
-/// batches can add to one key and none loses its addition.
+/// Combines what a key holds with an operand into what it shall hold, and does nothing else: the same two give the
+/// same result. The writer calls it on the value as the batches before this one leave it, so that any number of
+/// concurrent batches can add to one key and none loses its addition.
 pub type Merge = fn(existing: Option<&[u8]>, operand: &[u8]) -> Result<Vec<u8>, MergeError>;
 
 /// A merge that cannot be done; the whole batch is refused and nothing of it happens.

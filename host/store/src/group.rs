@@ -134,6 +134,7 @@ impl Group {
 }
 
 /// Refuses keys and values beyond the limits, before the batch takes a place in any queue.
+///
 /// Says how much of a queue the batch takes, in bytes: its keys, values and operands, and what holds them.
 pub(crate) fn check_sizes(batch: &Batch) -> Result<usize, StoreError> {
     let mut total = BATCH_OVERHEAD;

@@ -62,7 +62,7 @@ pub struct SledSettings {
     /// Who is asked for the free space; by default the system.
     pub free_space: FreeSpace,
     /// Bytes of batches that wait to be written; callers beyond wait for a place. By default 32 MiB, never less
-    /// than the largest batch.
+    /// than two of the largest batches.
     pub queue_bytes: usize,
     /// The most batches synced together. By default 4096.
     pub group_batches: usize,

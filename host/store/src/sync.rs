@@ -1,7 +1,9 @@
-//! What makes data durable: [`sync_data`] for the journal, and for sled what it lacks. On Linux sled 0.34 "flushes" with `sync_file_range`, which writes neither the file's metadata
-//! nor the drive's cache: after a power failure such a store does not open. This crate defines that symbol itself
-//! and answers with `fdatasync`; the linker prefers a program's own symbol to the C library's.
-//! Elsewhere sled calls a real fsync and nothing is needed.
+//! What makes data durable: [`sync_data`] for the journal, and for sled what it lacks.
+//!
+//! On Linux sled 0.34 "flushes" with `sync_file_range`, which writes neither the file's metadata nor the drive's cache:
+//! after a power failure such a store does not open. This crate defines that symbol itself and answers with
+//! `fdatasync`; the linker prefers a program's own symbol to the C library's. Elsewhere sled calls a real fsync and
+//! nothing is needed.
 
 use std::fs::File;
 use std::io;
