@@ -202,6 +202,9 @@ fn a_backup_taken_while_writes_go_on_restores_to_a_host_that_works() -> Result<(
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let mode = std::fs::metadata(&file)?.permissions().mode() & 0o777;
     ensure!(mode == 0o600, "a backup is its user's alone, this one is {mode:o}");
+    let output = host.command(&keys.operator, &["audit", "--action", "host.backup", "--json"])?;
+    let told: Value = serde_json::from_slice(&output.stdout)?;
+    ensure!(told["items"][0]["action"] == "host.backup", "who took a backup is in the audit log: {told}");
     let refused = host.command(&keys.admin, &["backup", &format!("{path}.2")])?;
     ensure!(!refused.status.success(), "an organisation's admin takes no backup of the host");
     host.stop()?;
