@@ -9,11 +9,12 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Read metrics, playbooks, runs.
+    /// Read everything but secrets, keys and the audit log.
     Read,
-    /// Also write metrics, start playbooks.
+    /// Also write and delete metrics, series, events and logs; change monitors, mutes and the calendar, work on
+    /// incidents; start playbooks.
     Write,
-    /// Also keys, plugins of the organisation, playbooks, settings.
+    /// Also channels, routes, secrets, keys, plugins of the organisation, playbooks, settings.
     Admin,
 }
 

@@ -63,7 +63,9 @@ pub enum PlaybookError {
         needed: &'static str,
     },
     /// A playbook of that name exists.
-    #[error("there is already a playbook {0:?}; replace it to make this its next draft")]
+    #[error(
+        "there is already a playbook {0:?}; make this its next version (PUT, or `--replace`) or its next draft (`?publish=false`, or `--draft`)"
+    )]
     Exists(String),
     /// Published playbooks have it as a step.
     #[error("the playbook {name:?} is a step of {}; change or delete those first, or force it", .of.join(", "))]

@@ -173,8 +173,7 @@ impl NewEntry {
             return Err(FieldError::new("end", "", expected).into());
         }
         let is_everything = self.scope.is_everything() && self.metrics.is_empty();
-        let said = self.everything || self.kind == EntryKind::OfficeHours && is_everything;
-        check_said(is_everything, said)?;
+        check_said(is_everything, self.everything)?;
         self.scope.check()?;
         let size: usize = self.metrics.iter().map(String::len).sum();
         if size > limits::SCOPE {
@@ -639,7 +638,7 @@ mod tests {
             kind: EntryKind::OfficeHours,
             scope: Scope::default(),
             metrics: Vec::new(),
-            everything: false,
+            everything: true,
             start: None,
             end: None,
             repeat: Some(repeat("FREQ=DAILY", "08:00", "18:00")),
@@ -651,12 +650,14 @@ mod tests {
         let zone = Repeat { zone: "Mars".into(), ..repeat("FREQ=DAILY", "08:00", "18:00") };
         let neither = Repeat { to: None, ..repeat("FREQ=DAILY", "08:00", "18:00") };
         let both = Repeat { to: Some("18:00".into()), ..repeat("FREQ=DAILY", "08:00", "3h") };
-        let suppress = NewEntry { kind: EntryKind::Suppress, ..fine.clone() };
+        let unsaid = NewEntry { everything: false, ..fine.clone() };
+        let suppress = NewEntry { kind: EntryKind::Suppress, ..unsaid.clone() };
         let of_metric = NewEntry { metrics: vec!["m".into()], ..suppress.clone() };
         assert!(of_metric.check(now).is_ok());
         assert!(NewEntry { everything: true, ..suppress.clone() }.check(now).is_ok());
         for (new, field) in [
             (suppress, "scope"),
+            (unsaid, "scope"),
             (NewEntry { everything: true, ..of_metric }, "everything"),
             (NewEntry { name: String::new(), ..fine.clone() }, "name"),
             (NewEntry { end: Some(now), ..fine.clone() }, "end"),

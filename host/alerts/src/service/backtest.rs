@@ -15,13 +15,17 @@ use crate::{AlertError, Alerts, Event, IncidentId, StoredIncident, limits};
 /// Incidents, and decisions, told of in an answer.
 const TOLD: usize = 1_000;
 
+/// How long before the end a back-test begins that does not say when, in milliseconds.
+const DAY: i64 = 24 * 3_600_000;
+
 /// What is tried.
 #[derive(Clone, Debug)]
 pub struct BacktestRequest {
     /// The monitor's document.
     pub document: Json,
-    /// The first evaluation.
-    pub from: Timestamp,
+    /// The first evaluation; by default a day before the end, or as long before it as [`limits::BACKTEST`] evaluations
+    /// reach where that is less.
+    pub from: Option<Timestamp>,
     /// The end; evaluations are before it.
     pub to: Timestamp,
 }
@@ -65,7 +69,11 @@ impl Alerts {
         request: &BacktestRequest,
     ) -> Result<Backtest, AlertError> {
         let compiled = self.compile(organisation, &request.document).await?;
-        let BacktestRequest { from, to, .. } = *request;
+        let to = request.to;
+        let from = request.from.unwrap_or_else(|| {
+            let most = (limits::BACKTEST - 1) * compiled.every;
+            to.saturating_add(-most.min(DAY))
+        });
         if to <= from {
             return Err(FieldError::new("to", to, format!("an instant after from, {from}")).into());
         }

@@ -254,7 +254,7 @@ async fn it_is_open_while_its_window_breaches_however_many_points_in_a_row_are_u
     assert_eq!(close, Some(at(8)));
     let request = BacktestRequest {
         document: strange(json!({"window": "6m", "detector": {"name": "bound", "recovery_points": 2}})),
-        from: at(1),
+        from: Some(at(1)),
         to: at(9),
     };
     let tested = world.alerts.backtest(OURS, &request).await.unwrap();
@@ -321,7 +321,7 @@ async fn settings_the_detector_refuses_are_refused_when_a_monitor_is_put_or_test
         let document = with(settings);
         let mut other = document.clone();
         other["name"] = "other".into();
-        let test = BacktestRequest { document: document.clone(), from: at(0), to: at(1) };
+        let test = BacktestRequest { document: document.clone(), from: Some(at(0)), to: at(1) };
         for refused in [
             alerts.create_monitor(principal, &other).await.map(drop),
             alerts.replace_monitor(principal, "cpu", &document, None).await.map(drop),

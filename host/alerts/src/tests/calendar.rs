@@ -15,7 +15,7 @@ impl World {
         let new = NewEntry {
             name: "work".into(),
             kind,
-            everything: scope.is_everything() && kind != EntryKind::OfficeHours,
+            everything: scope.is_everything(),
             scope,
             metrics: Vec::new(),
             start: Some(at(start)),

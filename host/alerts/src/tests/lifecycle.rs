@@ -240,7 +240,7 @@ async fn a_back_test_says_where_a_monitor_would_have_fired() {
     for minute in 0..60 {
         world.figures.put("a", at(minute), if (20..30).contains(&minute) { 95.0 } else { 50.0 });
     }
-    let request = BacktestRequest { document: cpu(json!({})), from: at(1), to: at(60) };
+    let request = BacktestRequest { document: cpu(json!({})), from: Some(at(1)), to: at(60) };
     let tested = world.alerts.backtest(OURS, &request).await.unwrap();
     assert_eq!((tested.evaluations, tested.series, tested.incidents.len()), (59, 1, 1));
     let incident = &tested.incidents[0];
@@ -248,6 +248,11 @@ async fn a_back_test_says_where_a_monitor_would_have_fired() {
     assert_eq!(incident.tellings, [(at(21), Event::Opened), (at(31), Event::Closed)]);
     assert_eq!(incident.intervals.len(), 1);
     assert!(world.told().await.is_empty() && world.incidents().await.is_empty(), "nothing of it happened");
+    let day = BacktestRequest { from: None, to: at(10_000), ..request.clone() };
+    assert_eq!(world.alerts.backtest(OURS, &day).await.unwrap().evaluations, 24 * 60);
+    let often = BacktestRequest { document: cpu(json!({"every": "10s"})), ..day };
+    let often = world.alerts.backtest(OURS, &often).await.unwrap().evaluations;
+    assert_eq!(often, limits::BACKTEST as u64 - 1);
     let long = BacktestRequest { to: at(10_000), ..request };
     let error = world.alerts.backtest(OURS, &long).await.unwrap_err();
     assert_eq!(error.field().map(|error| error.field.as_str()), Some("from"), "{error}");

@@ -193,7 +193,7 @@ async fn a_back_test_shows_it_the_same() {
         }
     }
     let document = document(json!({"recovery_points": 1}));
-    let request = BacktestRequest { document, from: at(1), to: at(6) };
+    let request = BacktestRequest { document, from: Some(at(1)), to: at(6) };
     let tested = world.alerts.backtest(OURS, &request).await.unwrap();
     let [incident] = &tested.incidents[..] else { panic!("one is strange: {tested:?}") };
     assert_eq!((incident.incident.opened, incident.incident.closed), (at(3), Some(at(4))));

@@ -70,7 +70,7 @@ struct New {
     /// Series of this metric; may be repeated for any of several
     #[arg(long, value_name = "NAME")]
     metric: Vec<String>,
-    /// Every series of every monitor, in the place of a scope; what office hours are about if no scope is given
+    /// Every series of every monitor, in the place of a scope
     #[arg(long, conflicts_with_all = ["monitor", "label", "tag", "metric"])]
     everything: bool,
     /// From this instant on; from now on if it is not given
@@ -176,7 +176,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
 
 fn document(new: New) -> Result<Value, Failure> {
     let scopes = [&new.monitor, &new.label, &new.tag, &new.metric];
-    if new.kind != "office-hours" && !new.everything && scopes.iter().all(|scope| scope.is_empty()) {
+    if !new.everything && scopes.iter().all(|scope| scope.is_empty()) {
         return Err(nothing_said("--monitor, --label, --tag or --metric"));
     }
     let scope = json!({

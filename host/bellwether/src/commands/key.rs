@@ -79,11 +79,12 @@ pub(crate) struct NewKey {
 /// What a key of an organisation may do.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Role {
-    /// Read metrics, playbooks, runs
+    /// Read everything but secrets, keys and the audit log
     Read,
-    /// Also write metrics, start playbooks
+    /// Also write and delete metrics, series, events and logs; change monitors, mutes and the calendar, work on
+    /// incidents; start playbooks
     Write,
-    /// Also keys, plugins, playbooks, settings
+    /// Also channels, routes, secrets, keys, plugins, playbooks, settings
     Admin,
 }
 

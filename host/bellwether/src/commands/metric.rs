@@ -252,6 +252,12 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             query.extend(key.into_iter().map(|key| ("key", key)));
             let values = client.get(&["v1", "metrics", &metric, "values"], &query).await?;
             output::value(format, &values, table_of_values)?;
+            let mut all = values["series"].as_array().into_iter().flatten();
+            if all.all(|series| series["values"].as_array().is_none_or(Vec::is_empty)) {
+                crate::output::note!(
+                    "nothing was written in that time; ask for another with --start and --end"
+                );
+            }
             if values.get("next").is_some_and(|next| !next.is_null()) {
                 crate::output::note!("there are more values; ask for a shorter range or fewer keys");
             }

@@ -229,6 +229,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             let path = ["v1", "playbooks", "dry-run"];
             let answer = client.write(Method::POST, &path, &[], Body::Json(body)).await?;
             output::value(format, &answer, describe_dry_run)?;
+            let mut steps = answer["steps"].as_array().into_iter().flatten();
+            if steps.any(|step| !step["problem"].is_null()) {
+                return Err(Failure::Failed(anyhow::anyhow!("a step of it would fail as it is tried here")));
+            }
         }
         PlaybookCommand::Store { file, replace, if_version, draft } => {
             let body = document(&file)?;

@@ -48,8 +48,8 @@ Examples:
         /// Its text
         #[arg(long, default_value = "")]
         message: String,
-        /// normal or low
-        #[arg(long)]
+        /// How much it matters
+        #[arg(long, value_parser = ["normal", "low"])]
         priority: Option<String>,
         /// What events have in common that belong together
         #[arg(long)]

@@ -152,7 +152,8 @@ pub(crate) struct EntryRequest {
     #[serde(default)]
     #[schema(required = false)]
     metrics: Vec<String>,
-    /// To be said of a suppression or snooze of neither a scope nor metrics: every series of every monitor is quiet.
+    /// To be said of an entry of neither a scope nor metrics: it makes every series of every monitor quiet, office hours
+    /// all the time but then.
     #[serde(default)]
     #[schema(required = false)]
     everything: bool,

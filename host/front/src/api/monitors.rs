@@ -390,8 +390,9 @@ pub(crate) struct MonitorTest {
     /// The document.
     #[schema(value_type = Object)]
     document: Value,
-    /// The first evaluation.
-    from: Instant,
+    /// The first evaluation; by default a day before the end, or as long before it as 2000 evaluations reach where that is
+    /// less.
+    from: Option<Instant>,
     /// The end; by default now.
     to: Option<Instant>,
 }
@@ -441,7 +442,7 @@ pub(crate) async fn test(
     State(services): State<Shared>,
     Json(MonitorTest { document, from, to }): Json<MonitorTest>,
 ) -> Result<Json<MonitorTested>, Problem> {
-    let Instant(from) = from;
+    let from = from.map(|Instant(from)| from);
     let to = to.map_or_else(|| services.parts.clock.now(), |Instant(to)| to);
     let request = BacktestRequest { document, from, to };
     let tested = services.alerts().backtest(principal.organisation, &request).await.map_err(in_document)?;

@@ -135,6 +135,12 @@ async fn append(
     kind: RecordKind,
     new: Vec<NewRecord>,
 ) -> Result<Json<Appended>, Problem> {
+    for (at, NewRecord { priority, .. }) in new.iter().enumerate() {
+        if !matches!(priority.as_str(), "" | "normal" | "low") {
+            let field = format!("{}[{at}].priority", kind.plural());
+            return Err(FieldError::new(field, priority, "normal or low").into());
+        }
+    }
     let (appended, now) = (new.len(), services.parts.clock.now());
     let contents = new.into_iter().map(|record| record.content(now)).collect();
     let first = services.records().append(organisation, kind, contents, Batch::new()).await;

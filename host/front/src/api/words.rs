@@ -99,11 +99,12 @@ words! {
 
     /// What a key of an organisation may do; each role may do what those before it may.
     Role = bellwether_access::Role {
-        /// Read metrics, playbooks, runs.
+        /// Read everything but secrets, keys and the audit log.
         Read,
-        /// Also write metrics, start playbooks.
+        /// Also write and delete metrics, series, events and logs; change monitors, mutes and the calendar, work on
+        /// incidents; start playbooks.
         Write,
-        /// Also keys, plugins of the organisation, playbooks, settings.
+        /// Also channels, routes, secrets, keys, plugins of the organisation, playbooks, settings.
         Admin,
     }
 

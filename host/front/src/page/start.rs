@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use axum::extract::{Query, Request, State};
 use axum::response::Response;
-use bellwether_access::{Principal, Role};
-use bellwether_kernel::FieldError;
+use bellwether_access::{Begun, Idempotency, Principal, Role, StoredAnswer};
+use bellwether_kernel::{FieldError, RunId};
 use bellwether_playbooks::{Input, Run, ValueType};
+use data_encoding::HEXLOWER;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -49,11 +50,14 @@ pub(crate) async fn start(State(services): State<Shared>, request: Request) -> R
         Err(problem) => return Ok(refused("Start a playbook", &problem, &which(playbook))),
     };
     let title = format!("Start {playbook}");
-    let asking = told(problem.as_deref()) + &filled_in(playbook, &inputs, &form);
+    let once = services.request_ids.fresh();
+    let once = once.to_str().unwrap_or_default();
+    let asking = told(problem.as_deref()) + &filled_in(playbook, once, &inputs, &form);
     if field("go").is_empty() {
         return Ok(page(&title, &asking));
     }
-    match run(&services, &principal, playbook, &inputs, &form).await {
+    let sent = Some(field("once")).filter(|sent| !sent.is_empty()).unwrap_or(once);
+    match run(&services, &principal, (playbook, sent), &inputs, &form).await {
         Ok(body) => Ok(page(playbook, &body)),
         Err(problem) => Ok(refused(&title, &problem, &asking)),
     }
@@ -89,17 +93,47 @@ fn told(problem: Option<&str>) -> String {
 async fn run(
     services: &Services,
     principal: &Principal,
-    playbook: &str,
+    (playbook, once): (&str, &str),
     declared: &[Input],
     form: &[(String, String)],
 ) -> Result<String, Problem> {
-    let inputs = read(declared, form)?;
-    let started = services.playbooks().start(principal, playbook, inputs.into()).await?;
+    let inputs = Value::from(read(declared, form)?);
+    let (playbooks, organisation) = (services.playbooks(), principal.organisation);
+    // A form that is sent again, as a browser does when its page is loaded anew, shows the run it started; one in which
+    // something was changed starts another.
+    let given = inputs.to_string();
+    let fingerprint = Idempotency::fingerprint(&[once.as_bytes(), playbook.as_bytes(), given.as_bytes()]);
+    let key = format!("form {} {}", principal.key, HEXLOWER.encode(&fingerprint));
+    let idempotency = services.access().idempotency();
+    let ticket = match idempotency.begin(Some(organisation), &key, fingerprint).await? {
+        Begun::Replay(answer) => {
+            let id = std::str::from_utf8(&answer.body).ok().and_then(|id| id.parse().ok());
+            let id = id.ok_or_else(|| Problem::internal("what is remembered of a form is no run"))?;
+            let run = playbooks.run(organisation, id).await?;
+            let came_to = if run.summary.state.has_ended() { shown(&run) } else { going_on(id) };
+            return Ok(format!("<p>This form was sent before: here is the run it started.</p>\n{came_to}"));
+        }
+        Begun::New(ticket) => ticket,
+    };
+    let started = match playbooks.start(principal, playbook, inputs).await {
+        Ok(started) => started,
+        Err(error) => {
+            ticket.abandon().await?;
+            return Err(error.into());
+        }
+    };
     let id = started.id;
+    let answer =
+        StoredAnswer { status: 200, content_type: "text/plain".to_owned(), body: id.to_string().into() };
+    ticket.finish(&answer).await?;
     Ok(match tokio::time::timeout(WAIT, started.ended).await {
         Ok(Ok(run)) => shown(&run),
-        _ => format!("<p>The run {id} goes on; follow it with</p>\n<pre>bellwether run watch {id}</pre>\n"),
+        _ => going_on(id),
     })
+}
+
+fn going_on(id: RunId) -> String {
+    format!("<p>The run {id} goes on; follow it with</p>\n<pre>bellwether run watch {id}</pre>\n")
 }
 
 /// What was filled in, brought into the types that are declared.
@@ -115,11 +149,17 @@ fn read(declared: &[Input], form: &[(String, String)]) -> Result<Map<String, Val
         let value = match input.value_type {
             ValueType::Text | ValueType::Binary => Value::from(text.as_str()),
             of => serde_json::from_str(text).or_else(|error| {
+                let expected = match of {
+                    ValueType::Integer => "a whole number".to_owned(),
+                    ValueType::Number => "a number".to_owned(),
+                    ValueType::Boolean => "true or false".to_owned(),
+                    of => format!("{} as JSON: {error}", word(of)),
+                };
                 let is_word = !text.starts_with(['{', '[', '"']);
                 let given = if input.secret { "what was given" } else { text };
                 match of {
                     ValueType::Json if is_word => Ok(Value::from(text.as_str())),
-                    _ => Err(FieldError::new(&input.name, given, format!("{} as JSON: {error}", word(of)))),
+                    _ => Err(FieldError::new(&input.name, given, expected)),
                 }
             })?,
         };
@@ -140,12 +180,14 @@ fn which(playbook: &str) -> String {
 const KEY: &str = "<label>Key <span>one that may write, bw_…</span>\
     <input type=\"password\" name=\"key\" autocomplete=\"current-password\" required></label>\n";
 
-/// The form for a playbook's inputs, with what was given before.
-fn filled_in(playbook: &str, inputs: &[Input], form: &[(String, String)]) -> String {
+/// The form for a playbook's inputs, with what was given before; `once` tells it from every other.
+fn filled_in(playbook: &str, once: &str, inputs: &[Input], form: &[(String, String)]) -> String {
     let mut body = format!(
         "<form method=\"post\" action=\"/start\">\n<input type=\"hidden\" name=\"playbook\" value=\"{}\">\n\
-         <input type=\"hidden\" name=\"go\" value=\"1\">\n",
-        escaped(playbook)
+         <input type=\"hidden\" name=\"go\" value=\"1\">\n\
+         <input type=\"hidden\" name=\"once\" value=\"{}\">\n",
+        escaped(playbook),
+        escaped(once)
     );
     if inputs.is_empty() {
         body.push_str("<p>It asks for nothing.</p>\n");

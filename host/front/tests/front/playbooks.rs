@@ -193,7 +193,7 @@ async fn the_page_asks_for_what_a_playbook_is_started_with_and_shows_the_run() {
         ("Ada", "3", &host.write, 200, "text = &quot;Ada, 3&quot;"),
         ("<Bo>", "", &host.write, 200, "text = &quot;&lt;Bo&gt;, 2&quot;"),
         ("", "3", &host.write, 400, "it is required"),
-        ("Ada", "three", &host.write, 400, "integer as JSON"),
+        ("Ada", "three", &host.write, 400, "expected a whole number"),
         ("Eve", "3", &host.write, 400, "one of Ada, &lt;Bo&gt;"),
         ("Ada", "3", &host.read, 403, "this key may only read"),
         ("Ada", "3", &host.operator, 403, "not the operator"),
@@ -207,6 +207,38 @@ async fn the_page_asks_for_what_a_playbook_is_started_with_and_shows_the_run() {
     }
     let runs = host.ask("GET", "/v1/runs", &host.read, Value::Null).await.json();
     assert_eq!(runs["items"].as_array().map(Vec::len), Some(2), "only what was right started a run");
+}
+
+#[tokio::test]
+async fn a_form_that_a_browser_sends_again_starts_nothing_twice() {
+    let host = Host::new().await;
+    let mut greet = playbook("greet", "manual", "{{ trigger.inputs.who }}");
+    greet["trigger"]["inputs"] = json!({"who": {"type": "text", "required": true}});
+    assert_eq!(host.ask("POST", "/v1/playbooks", &host.admin, greet).await.status, 201);
+    let once = async || {
+        let asked = form(&host, "/start", &[("playbook", "greet"), ("key", &host.write)]).await;
+        let (_, rest) = asked.split_once("name=\"once\" value=\"").unwrap();
+        rest.split_once('"').unwrap().0.to_owned()
+    };
+    let (first, second) = (once().await, once().await);
+    assert_ne!(first, second);
+    let start = async |once: &str, who: &str| {
+        let fields =
+            [("playbook", "greet"), ("go", "1"), ("once", once), ("input.who", who), ("key", &host.write)];
+        form(&host, "/start", &fields).await
+    };
+    let runs = async || {
+        let runs = host.ask("GET", "/v1/runs", &host.read, Value::Null).await.json();
+        runs["items"].as_array().map(Vec::len)
+    };
+    let shown = start(&first, "Ada").await;
+    assert!(shown.contains("text = &quot;Ada&quot;") && !shown.contains("sent before"), "{shown}");
+    let again = start(&first, "Ada").await;
+    assert!(again.contains("text = &quot;Ada&quot;") && again.contains("sent before"), "{again}");
+    assert_eq!(runs().await, Some(1));
+    start(&first, "Bo").await;
+    start(&second, "Ada").await;
+    assert_eq!(runs().await, Some(3), "what was changed or asked for anew is another run");
 }
 
 #[tokio::test]

@@ -68,7 +68,7 @@ impl Call {
     }
 
     /// The metric's reference in the host's type, if `patterns` let the plugin see it. A name tells by itself, an id
-    /// needs a look at its metric, which is told apart from none no more than the grant allows.
+    /// needs a look at its metric, which is told apart from none only where the plugin may read it.
     pub(super) async fn reference(
         &self,
         organisation: OrganisationId,
@@ -83,8 +83,12 @@ impl Call {
                 if !patterns.iter().any(NamePattern::is_any) {
                     let found =
                         self.services().metrics.get(organisation, &reference).await.map_err(metric_error)?;
-                    if !covers(patterns, &found.definition.name) {
-                        return Err(wit::MetricError::UnknownMetric(id.to_string()));
+                    let name = &found.definition.name;
+                    if !covers(patterns, name) {
+                        return Err(match covers(&self.scope.metrics_read, name) {
+                            true => not_granted(name),
+                            false => wit::MetricError::UnknownMetric(id.to_string()),
+                        });
                     }
                 }
                 Ok(reference)

@@ -102,6 +102,10 @@ async fn metrics_outside_the_grant_are_forbidden_by_name_and_unknown_by_id() {
         ));
         assert!(matches!(metrics_read::Host::get(&mut web, id).await, Err(MetricError::UnknownMetric(_))));
     }
+    let mut reader =
+        call(&shared, "p", &["metrics-write=web.*", "metrics-read=*"], Some(principal(1, Role::Write)));
+    let written = reader.write(samples(MetricReference::Id(secret), Vec::new())).await;
+    assert!(forbidden(written.unwrap_err()), "it may be known, and not written to");
     let page = web.list_metrics(0, 10).await.unwrap();
     assert_eq!((page.total, page.metrics[0].definition.name.as_str()), (1, "web.logins"));
 }
