@@ -1,5 +1,8 @@
 //! Work that is not given up half done.
 
+use std::pin::pin;
+use std::task::Poll;
+
 use tracing::Instrument;
 
 use crate::StoreError;
@@ -24,4 +27,20 @@ where
             Err(_) => Err(StoreError::Unavailable("the host is stopping").into()),
         },
     }
+}
+
+/// Polls `work` so many times and then stops waiting for it, as whoever calls something may at any moment; tells whether it
+/// had ended. For tests.
+#[doc(hidden)]
+pub async fn given_up(work: impl Future, polls: usize) -> bool {
+    let (mut work, mut left) = (pin!(work), polls);
+    std::future::poll_fn(|context| {
+        left = left.saturating_sub(1);
+        match work.as_mut().poll(context) {
+            Poll::Ready(_) => Poll::Ready(true),
+            Poll::Pending if left == 0 => Poll::Ready(false),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
 }

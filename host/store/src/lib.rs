@@ -48,6 +48,8 @@ pub use backup::{LeftOut, backup};
 pub use batch::{Batch, Derive, Merge, MergeError, Merged, Precondition};
 pub use blocking::blocking;
 pub use effects::effects_of_run;
+#[doc(hidden)]
+pub use ending::given_up;
 pub use ending::to_the_end;
 pub use keys::{Fields, Key, Space};
 pub use large::{MAX_LARGE, delete_large, get_large, put_large};

@@ -36,8 +36,11 @@ struct State {
     crash: Crash,
     crashed: bool,
     full: bool,
+    /// How many commits are taken until the disk is full.
+    fills: Option<usize>,
     /// How many commits are taken from now on, if not all.
     takes: Option<usize>,
+    answers_late: bool,
 }
 
 const CRASHED: StoreError = StoreError::Unavailable("it crashed");
@@ -79,12 +82,64 @@ impl MemoryStore {
 
     /// Behaves as if the disk were full, or no longer so: all but deletes and what frees space is refused.
     pub fn set_disk_full(&self, full: bool) {
-        self.state.lock().full = full;
+        let mut state = self.state.lock();
+        (state.full, state.fills) = (full, None);
+    }
+
+    /// Takes so many commits more, and then behaves as if the disk were full.
+    pub fn fill_after(&self, commits: usize) {
+        self.state.lock().fills = Some(commits);
+    }
+
+    /// From now on gives way between making a commit durable and answering it, as the durable stores do: who stops
+    /// waiting there does not know what it did.
+    pub fn answer_late(&self) {
+        self.state.lock().answers_late = true;
     }
 
     /// Takes so many commits more and fails those after them; all again with `None`.
     pub fn take_only(&self, commits: Option<usize>) {
         self.state.lock().takes = commits;
+    }
+
+    fn commit_now(&self, batch: Batch) -> Result<Committed, StoreError> {
+        let mut state = self.state.lock();
+        if state.crashed {
+            return Err(CRASHED);
+        }
+        if let Some(takes) = &mut state.takes {
+            *takes = takes.checked_sub(1).ok_or_else(|| StoreError::Failed("it takes no more".to_owned()))?;
+        }
+        if let Some(fills) = state.fills {
+            state.fills = fills.checked_sub(1);
+            state.full = fills == 0;
+        }
+        if state.full && !group::frees_space(&batch) {
+            return Err(StoreError::DiskFull { free: 0, needed: 1 });
+        }
+        let counts = !batch.is_empty();
+        let mut group = Group::default();
+        let committed = group.add(batch, |key| Ok(state.rows.get(key).cloned()))?;
+        if !counts {
+            return Ok(committed);
+        }
+        let number = state.commits + 1;
+        if state.crash == Crash::Before(number) {
+            state.crashed = true;
+            return Err(CRASHED);
+        }
+        for (key, row) in group.into_rows() {
+            match row {
+                Some(value) => state.rows.insert(key, value),
+                None => state.rows.remove(&key),
+            };
+        }
+        state.commits = number;
+        if state.crash == Crash::After(number) {
+            state.crashed = true;
+            return Err(CRASHED);
+        }
+        Ok(committed)
     }
 }
 
@@ -120,37 +175,10 @@ impl Store for MemoryStore {
         group::check_sizes(&batch)?;
         // A durable commit gives way to other tasks; so does this one, or tests on it would miss interleavings.
         tokio::task::yield_now().await;
-        let mut state = self.state.lock();
-        if state.crashed {
-            return Err(CRASHED);
-        }
-        if let Some(takes) = &mut state.takes {
-            *takes = takes.checked_sub(1).ok_or_else(|| StoreError::Failed("it takes no more".to_owned()))?;
-        }
-        if state.full && !group::frees_space(&batch) {
-            return Err(StoreError::DiskFull { free: 0, needed: 1 });
-        }
-        let counts = !batch.is_empty();
-        let mut group = Group::default();
-        let committed = group.add(batch, |key| Ok(state.rows.get(key).cloned()))?;
-        if !counts {
-            return Ok(committed);
-        }
-        let number = state.commits + 1;
-        if state.crash == Crash::Before(number) {
-            state.crashed = true;
-            return Err(CRASHED);
-        }
-        for (key, row) in group.into_rows() {
-            match row {
-                Some(value) => state.rows.insert(key, value),
-                None => state.rows.remove(&key),
-            };
-        }
-        state.commits = number;
-        if state.crash == Crash::After(number) {
-            state.crashed = true;
-            return Err(CRASHED);
+        let committed = self.commit_now(batch)?;
+        let late = self.state.lock().answers_late;
+        if late {
+            tokio::task::yield_now().await;
         }
         Ok(committed)
     }
