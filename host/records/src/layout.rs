@@ -1,11 +1,13 @@
 //! Where everything of records is kept in the store, and in what form.
 
+use std::sync::Arc;
+
 use bellwether_kernel::{HostId, OrganisationId, RecordId, Timestamp};
-use bellwether_store::{Digest, Key, Space, StoreError, Versioned};
+use bellwether_store::{Digest, Key, Loose, Space, StoreError, Versioned};
 use serde::{Deserialize, Serialize};
 
-use crate::RecordKind;
 use crate::retention::Retention;
+use crate::{Parts, RecordKind};
 
 /// Every chunk of a host.
 pub(crate) fn chunks(host: HostId) -> Key {
@@ -32,14 +34,10 @@ pub(crate) fn number_of_segment(row: &Key) -> Result<u64, StoreError> {
     second(row).ok_or_else(|| strange("a segment of records", row))
 }
 
-/// Every object of a host that may be there for no segment.
-pub(crate) fn all_loose(host: HostId) -> Key {
-    Key::new(Space::RecordLoose).number(host.0)
-}
-
-/// One of them.
-pub(crate) fn loose(host: HostId, digest: &Digest) -> Key {
-    bellwether_store::loose(all_loose(host), digest)
+/// The objects of a host's segments.
+pub(crate) fn loose(parts: &Parts) -> Loose {
+    let all = Key::new(Space::RecordLoose).number(parts.host.0);
+    Loose::new(Arc::clone(&parts.store), parts.objects.clone(), all)
 }
 
 /// How long each organisation keeps its records.
@@ -129,14 +127,6 @@ pub(crate) struct Next(pub(crate) u64);
 
 impl Versioned for Next {
     const NAME: &'static str = "counter of records";
-}
-
-/// What a loose object's row holds.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(crate) struct Loose;
-
-impl Versioned for Loose {
-    const NAME: &'static str = "loose object of records";
 }
 
 impl Versioned for Retention {

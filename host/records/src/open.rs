@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use bellwether_kernel::OrganisationId;
-use bellwether_store::{Digest, StoreError, Walk, decode, remove_loose};
+use bellwether_store::{Digest, StoreError, Walk, decode};
 
 use crate::layout::{self, ChunkRow, Next, SegmentRow};
 use crate::retention::Retention;
@@ -46,6 +46,6 @@ pub(crate) async fn open(parts: &Parts) -> Result<(State, u64), StoreError> {
     }
     // What an interrupted packing or merge left.
     let is_used = |digest: &Digest| used.contains(digest);
-    remove_loose(&*parts.store, &parts.objects, layout::all_loose(parts.host), is_used).await?;
+    layout::loose(parts).clear(is_used).await?;
     Ok((state, next_segment))
 }

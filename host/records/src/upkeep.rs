@@ -1,8 +1,5 @@
 //! What keeps records small and quick: chunks are packed into segments, small segments become large ones, and what is
 //! older than its retention is freed; while appends and searches go on.
-//!
-//! A segment is on the disk before a row refers to it, and removed after no row does. Around both, a *loose* row names
-//! its object, so that a start removes what a crash left.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -11,7 +8,7 @@ use std::sync::atomic::Ordering;
 use bellwether_kernel::RecordId;
 use bellwether_store::{Batch, Digest, StoreError, blocking, delete_large, encode, get_large};
 
-use crate::layout::{self, Loose, Next, SegmentRow};
+use crate::layout::{self, Next, SegmentRow};
 use crate::limits::{CHUNK_AGE, DAY, DAYS, GARBAGE, MERGE, SEGMENT};
 use crate::service::{Records, Shared};
 use crate::shelf::{Chunk, Owner, Placed};
@@ -223,10 +220,9 @@ impl Shared {
         chunks: &[Arc<Chunk>],
         old: &[Arc<Placed>],
     ) -> Result<(), StoreError> {
-        let (host, store) = (self.parts.host, &self.parts.store);
         let shared = Arc::clone(self);
-        let built = blocking("building segments of records", move || {
-            let mut built = Vec::new();
+        let (new, files) = blocking("building segments of records", move || {
+            let (mut new, mut files) = (Vec::new(), Vec::new());
             for piece in pieces(&records) {
                 let number = shared.next_segment.fetch_add(1, Ordering::Relaxed);
                 let bytes = segment::build(owner, number, piece)?;
@@ -237,76 +233,57 @@ impl Shared {
                     extent: chunk::extent(piece),
                     bytes: bytes.len() as u64,
                 };
-                built.push((number, row, bytes));
+                files.push((row.digest, bytes));
+                new.push(Arc::new(Placed { number, row }));
             }
-            Ok(built)
+            Ok((new, files))
         })
         .await?;
-        if !built.is_empty() {
-            let mut announced = Batch::new();
-            for (_, row, _) in &built {
-                announced.put(layout::loose(host, &row.digest), encode(&Loose));
-            }
-            store.commit(announced).await?;
-        }
-        let objects = self.parts.objects.clone();
-        let placed = blocking("writing segments of records", move || {
-            let mut placed = Vec::with_capacity(built.len());
-            for (number, row, bytes) in built {
-                objects.put(&bytes)?;
-                placed.push(Arc::new(Placed { number, row }));
-            }
-            Ok(placed)
-        })
-        .await?;
-        let mut batch = Batch::new();
-        if placed.is_empty() {
-            batch.frees();
-        }
-        for placed in &placed {
-            batch.put(layout::segments(host).number(placed.number), encode(&placed.row));
-            batch.delete(layout::loose(host, &placed.row.digest));
-        }
-        for placed in old {
-            batch.delete(layout::segments(host).number(placed.number));
-            batch.put(layout::loose(host, &placed.row.digest), encode(&Loose));
-        }
-        for chunk in chunks {
-            let key = layout::chunk(host, owner.0, RecordId(chunk.extent.low));
-            delete_large(&**store, &mut batch, &key).await?;
-            batch.delete(key);
-        }
-        // An id is never used again, and what had it may be about to go.
-        let next = self.state.read().next(owner.0);
-        batch.put(layout::next(owner.0), encode(&Next(next)));
-        store.commit(batch).await?;
+        let batch = self.replacing(owner, &new, chunks, old).await?;
+        let loose = layout::loose(&self.parts);
+        loose.put(files).await?;
+        loose.swap(batch, digests(&new), &digests(old)).await?;
         {
             let mut state = self.state.write();
             let shelf = state.shelves.entry(owner).or_default();
             let gone: HashSet<u64> = chunks.iter().map(|chunk| chunk.extent.low).collect();
             shelf.chunks.retain(|there| !gone.contains(&there.extent.low));
             shelf.segments.retain(|there| old.iter().all(|gone| gone.number != there.number));
-            shelf.segments.extend(placed);
+            shelf.segments.extend(new);
         }
         old.iter().for_each(|gone| self.lost.forget(&gone.row.digest));
-        self.remove(old).await
+        loose.remove(digests(old)).await
     }
 
-    /// Removes the files of segments no row refers to; who has one open reads on.
-    async fn remove(&self, old: &[Arc<Placed>]) -> Result<(), StoreError> {
-        if old.is_empty() {
-            return Ok(());
+    /// The rows of new segments, without those of what is in them now.
+    async fn replacing(
+        &self,
+        owner: Owner,
+        new: &[Arc<Placed>],
+        chunks: &[Arc<Chunk>],
+        old: &[Arc<Placed>],
+    ) -> Result<Batch, StoreError> {
+        let (host, mut batch) = (self.parts.host, Batch::new());
+        for placed in new {
+            batch.put(layout::segments(host).number(placed.number), encode(&placed.row));
         }
-        let digests: Vec<Digest> = old.iter().map(|placed| placed.row.digest).collect();
-        let mut batch = Batch::new();
-        for digest in &digests {
-            batch.delete(layout::loose(self.parts.host, digest));
+        for placed in old {
+            batch.delete(layout::segments(host).number(placed.number));
         }
-        let objects = self.parts.objects.clone();
-        let removing = move || digests.iter().try_for_each(|digest| objects.remove(digest));
-        blocking("removing segments of records", removing).await?;
-        self.parts.store.commit(batch).await.map(drop)
+        for chunk in chunks {
+            let key = layout::chunk(host, owner.0, RecordId(chunk.extent.low));
+            delete_large(&*self.parts.store, &mut batch, &key).await?;
+            batch.delete(key);
+        }
+        // An id is never used again, and what had it may be about to go.
+        let next = self.state.read().next(owner.0);
+        batch.put(layout::next(owner.0), encode(&Next(next)));
+        Ok(batch)
     }
+}
+
+fn digests(segments: &[Arc<Placed>]) -> Vec<Digest> {
+    segments.iter().map(|placed| placed.row.digest).collect()
 }
 
 fn day_of(record: &Record) -> i64 {

@@ -1,8 +1,12 @@
 //! Where everything of series is kept in the store, and in what form.
 
+use std::sync::Arc;
+
 use bellwether_kernel::{HostId, OrganisationId};
-use bellwether_store::{Digest, Key, Space, StoreError, Versioned};
+use bellwether_store::{Digest, Key, Loose, Space, StoreError, Versioned};
 use serde::{Deserialize, Serialize};
+
+use crate::Parts;
 
 /// Every series of every organisation.
 pub(crate) fn all_series() -> Key {
@@ -58,14 +62,10 @@ pub(crate) fn number_behind_host(row: &Key) -> Result<u64, StoreError> {
     .ok_or_else(|| strange("a numbered row of series", row))
 }
 
-/// Every object of a host that may be there for no segment.
-pub(crate) fn all_loose(host: HostId) -> Key {
-    Key::new(Space::SeriesLoose).number(host.0)
-}
-
-/// One of them.
-pub(crate) fn loose(host: HostId, digest: &Digest) -> Key {
-    bellwether_store::loose(all_loose(host), digest)
+/// The objects of a host's segments.
+pub(crate) fn loose(parts: &Parts) -> Loose {
+    let all = Key::new(Space::SeriesLoose).number(parts.host.0);
+    Loose::new(Arc::clone(&parts.store), parts.objects.clone(), all)
 }
 
 /// The last row of a host's log whose samples are all in segments: a [`Number`].
@@ -119,12 +119,4 @@ pub(crate) struct Number(pub(crate) u64);
 
 impl Versioned for Number {
     const NAME: &'static str = "counter of series";
-}
-
-/// What a loose object's row holds.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(crate) struct Loose;
-
-impl Versioned for Loose {
-    const NAME: &'static str = "loose object of series";
 }

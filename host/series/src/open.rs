@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bellwether_kernel::OrganisationId;
-use bellwether_store::{Digest, Key, Lost, SharedStore, StoreError, Walk, decode, remove_loose};
+use bellwether_store::{Digest, Key, Lost, SharedStore, StoreError, Walk, decode};
 
 use crate::SeriesNumber;
 use crate::heads::Heads;
@@ -24,7 +24,7 @@ pub(crate) async fn open(parts: Parts) -> Result<Shared, StoreError> {
     let segments = open_segments(&parts, &cache, &lost).await?;
     // What an interrupted packing or merge left.
     let is_used = |digest: &Digest| segments.iter().any(|placed| placed.row.digest == *digest);
-    remove_loose(&*parts.store, &parts.objects, layout::all_loose(host), is_used).await?;
+    layout::loose(&parts).clear(is_used).await?;
 
     let (mut active, mut applied, mut first) = (Heads::default(), packed, None);
     let mut rows = Walk::forward(&*parts.store, layout::log(host).prefix());

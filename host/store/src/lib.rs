@@ -53,7 +53,7 @@ pub use ending::given_up;
 pub use ending::to_the_end;
 pub use keys::{Fields, Key, Space};
 pub use large::{MAX_LARGE, delete_large, get_large, put_large};
-pub use loose::{loose, remove_loose};
+pub use loose::Loose;
 pub use lost::Lost;
 pub use memory::{Crash, MemoryStore};
 pub use objects::{Digest, InvalidDigest, Objects};

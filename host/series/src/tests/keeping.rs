@@ -162,3 +162,26 @@ async fn what_is_known_of_a_metric_is_kept_and_checked() {
         assert!(refused.starts_with(field), "{refused}");
     }
 }
+
+#[tokio::test]
+async fn a_disk_that_fills_while_segments_are_made_keeps_none_of_them() {
+    let full = |done| matches!(done, Err(SeriesError::Store(StoreError::DiskFull { .. })));
+    let house = House::new().await;
+    let week = 7 * DAY;
+    // Segments are announced, put, and then their disk is full.
+    for round in 0..4 {
+        house.write(&[entry("m", &[], &[(round, 1.0), (week + round, 1.0)])]).await.unwrap();
+        house.store.fill_after(1);
+        assert!(full(house.series.pack().await));
+        assert_eq!(house.objects.list().unwrap().len() as i64, 2 * round);
+        house.store.set_disk_full(false);
+        house.series.pack().await.unwrap();
+    }
+    house.store.fill_after(1);
+    assert!(full(house.series.tend().await));
+    assert_eq!(house.objects.list().unwrap().len(), 8, "what was to be merged");
+    house.store.set_disk_full(false);
+    house.series.tend().await.unwrap();
+    assert_eq!(house.objects.list().unwrap().len(), 2);
+    assert_eq!(house.restarted().await.one("m").await.len(), 8);
+}

@@ -1,8 +1,5 @@
 //! What keeps series small and quick: samples go from memory into segments, small segments become large ones, old samples
 //! become roll-ups, and what is deleted or older than its retention is freed; while writes and queries go on.
-//!
-//! A segment is on the disk before a row refers to it, and removed after no row does. Around both, a *loose* row names
-//! its object, so that a start removes what a crash left.
 
 mod merge;
 mod pack;
@@ -16,7 +13,7 @@ use bellwether_store::{Batch, Digest, StoreError, blocking, encode};
 use roaring::RoaringBitmap;
 
 use crate::SeriesError;
-use crate::layout::{self, Loose, SegmentRow};
+use crate::layout::{self, SegmentRow};
 use crate::limits::{DELETED_ROWS, GARBAGE};
 use crate::open::place;
 use crate::segment::{self, Built};
@@ -31,6 +28,10 @@ const DAY: i64 = 24 * 60 * 60 * 1000;
 
 /// A segment that was built, and the partition of its samples; `None` if they are scattered.
 pub(crate) type Placeable = (Option<i64>, Built);
+
+fn digests(segments: &[Arc<Placed>]) -> Vec<Digest> {
+    segments.iter().map(|placed| placed.row.digest).collect()
+}
 
 /// Which samples are kept.
 pub(crate) struct Kept {
@@ -150,74 +151,51 @@ impl Shared {
         old: &[Arc<Placed>],
         packed: Option<u64>,
     ) -> Result<(), StoreError> {
-        let mut opened = Vec::new();
-        let done = match self.put(&mut opened, built, range).await {
-            Ok(()) => self.swap(opened.clone(), old, packed).await,
-            failed => failed,
-        };
-        self.unless_full(done, &opened).await
+        let opened = self.put(built, range).await?;
+        self.swap(opened, old, packed).await
     }
 
-    /// What came of putting segments into use: where the disk is full for all of them, none is left there, as nothing refers
-    /// to it and the room is needed for the next attempt.
-    async fn unless_full(
-        self: &Arc<Self>,
-        done: Result<(), StoreError>,
-        opened: &[Arc<Placed>],
-    ) -> Result<(), StoreError> {
-        if let Err(StoreError::DiskFull { .. }) = done {
-            self.remove_objects(opened).await?;
-        }
-        done
-    }
-
-    /// Puts segments on the disk, not yet into use, as many as go there, into `opened`.
+    /// Puts segments on the disk, not yet into use: all of them, or none.
     async fn put(
         self: &Arc<Self>,
-        opened: &mut Vec<Arc<Placed>>,
-        mut built: Vec<Placeable>,
+        built: Vec<Placeable>,
         range: (u64, u64),
-    ) -> Result<(), StoreError> {
-        let host = self.parts.host;
-        let (mut announced, mut rows) = (Batch::new(), Vec::with_capacity(built.len()));
-        for (partition, built) in &mut built {
+    ) -> Result<Vec<Arc<Placed>>, StoreError> {
+        let (mut rows, mut files) = (Vec::with_capacity(built.len()), Vec::with_capacity(built.len()));
+        for (partition, mut built) in built {
             let number = self.next_segment.fetch_add(1, Ordering::Relaxed);
             segment::sign(&mut built.bytes, number);
-            let digest = Digest::of(&built.bytes);
-            announced.put(layout::loose(host, &digest), encode(&Loose));
-            rows.push((
-                number,
-                SegmentRow {
-                    digest,
-                    partition: *partition,
-                    low: range.0,
-                    high: range.1,
-                    first: built.first,
-                    last: built.last,
-                    samples: built.samples,
-                    bytes: built.bytes.len() as u64,
-                },
-            ));
+            let row = SegmentRow {
+                digest: Digest::of(&built.bytes),
+                partition,
+                low: range.0,
+                high: range.1,
+                first: built.first,
+                last: built.last,
+                samples: built.samples,
+                bytes: built.bytes.len() as u64,
+            };
+            files.push((row.digest, built.bytes));
+            rows.push((number, row));
         }
-        if !rows.is_empty() {
-            self.parts.store.commit(announced).await?;
-        }
+        let loose = layout::loose(&self.parts);
+        loose.put(files).await?;
+        let put: Vec<Digest> = rows.iter().map(|(_, row)| row.digest).collect();
         let shared = Arc::clone(self);
-        let putting = tokio::task::spawn_blocking(move || {
-            let mut opened = Vec::with_capacity(rows.len());
-            let done = rows.into_iter().zip(built).try_for_each(|((number, row), (_, built))| {
-                shared.parts.objects.put(&built.bytes)?;
+        let opening = blocking("opening segments", move || {
+            let opened = rows.into_iter().map(|(number, row)| {
                 let placed = place(&shared.parts, (&shared.cache, &shared.lost), number, row);
                 placed.segment()?;
-                opened.push(Arc::new(placed));
-                Ok(())
+                Ok(Arc::new(placed))
             });
-            (opened, done)
+            opened.collect()
         });
-        let (there, done) =
-            putting.await.map_err(|error| StoreError::Failed(format!("writing segments: {error}")))?;
-        opened.extend(there);
-        done
+        let opened = opening.await;
+        if opened.is_err() {
+            put.iter().for_each(|digest| self.lost.forget(digest));
+            loose.discard(put).await;
+        }
+        opened
     }
 
     /// Puts segments that are on the disk into use, in the place of others.
@@ -229,21 +207,17 @@ impl Shared {
     ) -> Result<(), StoreError> {
         let host = self.parts.host;
         let mut batch = Batch::new();
-        if opened.is_empty() {
-            batch.frees();
-        }
         for placed in &opened {
             batch.put(layout::segments(host).number(placed.number), encode(&placed.row));
-            batch.delete(layout::loose(host, &placed.row.digest));
         }
         for placed in old {
             batch.delete(layout::segments(host).number(placed.number));
-            batch.put(layout::loose(host, &placed.row.digest), encode(&Loose));
         }
         if let Some(packed) = packed {
             batch.put(layout::packed(host), encode(&layout::Number(packed)));
         }
-        self.parts.store.commit(batch).await?;
+        let loose = layout::loose(&self.parts);
+        loose.swap(batch, digests(&opened), &digests(old)).await?;
         {
             let mut state = self.state.write();
             let mut segments: Vec<Arc<Placed>> = state.segments.iter().cloned().collect();
@@ -257,23 +231,7 @@ impl Shared {
             }
         }
         old.iter().for_each(|gone| self.lost.forget(&gone.row.digest));
-        self.remove_objects(old).await
-    }
-
-    /// Removes the objects of segments no row refers to; who reads them still can.
-    async fn remove_objects(self: &Arc<Self>, old: &[Arc<Placed>]) -> Result<(), StoreError> {
-        if old.is_empty() {
-            return Ok(());
-        }
-        let digests: Vec<Digest> = old.iter().map(|placed| placed.row.digest).collect();
-        let mut batch = Batch::new();
-        for digest in &digests {
-            batch.delete(layout::loose(self.parts.host, digest));
-        }
-        let objects = self.parts.objects.clone();
-        let removing = move || digests.iter().try_for_each(|digest| objects.remove(digest));
-        blocking("removing segments", removing).await?;
-        self.parts.store.commit(batch).await.map(drop)
+        loose.remove(digests(old)).await
     }
 
     /// Writes segments anew of which much is not kept, and drops those of which nothing is.

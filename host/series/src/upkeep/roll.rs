@@ -8,8 +8,9 @@ use bellwether_store::{StoreError, blocking};
 use roaring::RoaringBitmap;
 
 use super::merge::{Merging, Target};
-use super::{DAY, Kept};
+use super::{DAY, Kept, digests};
 use crate::RollUp;
+use crate::layout;
 use crate::limits::{PARTITION, SEGMENT_BYTES};
 use crate::metadata::{Metadata, MetricKind};
 use crate::service::{Placed, Shared};
@@ -129,11 +130,14 @@ impl Shared {
         let old = sources.clone();
         let merging = blocking(ROLLING, move || Merging::new(sources)).await?;
         let mut opened = Vec::new();
-        let done = match self.put_week(&mut opened, merging, (low, high), (partition, blocked), kept).await {
-            Ok(()) => self.swap(opened.clone(), &old, None).await,
-            failed => failed,
-        };
-        self.unless_full(done, &opened).await
+        match self.put_week(&mut opened, merging, (low, high), (partition, blocked), kept).await {
+            Ok(()) => self.swap(opened, &old, None).await,
+            Err(error) => {
+                // Nothing refers to them; the next look makes others.
+                layout::loose(&self.parts).discard(digests(&opened)).await;
+                Err(error)
+            }
+        }
     }
 
     /// Puts what a week amounts to on the disk, a segment after the other into `opened`.
@@ -157,7 +161,7 @@ impl Shared {
             .await?;
             merging = back;
             let Some(built) = next else { return Ok(()) };
-            self.put(opened, vec![built], written).await?;
+            opened.extend(self.put(vec![built], written).await?);
         }
     }
 }
