@@ -1,7 +1,9 @@
 //! How long records are kept.
 
+use std::sync::Arc;
+
 use bellwether_kernel::{FieldError, OrganisationId, Timestamp};
-use bellwether_store::{Batch, encode};
+use bellwether_store::{Batch, encode, to_the_end};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{DAY, KEEP_DAYS};
@@ -85,8 +87,12 @@ impl Records {
         {
             join.frees();
         }
-        self.shared.parts.store.commit(join).await?;
-        self.shared.state.write().retentions.insert(organisation, retention);
-        Ok(())
+        let shared = Arc::clone(&self.shared);
+        to_the_end(async move {
+            shared.parts.store.commit(join).await?;
+            shared.state.write().retentions.insert(organisation, retention);
+            Ok(())
+        })
+        .await
     }
 }

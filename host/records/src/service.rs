@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use bellwether_kernel::{Clock, FieldError, HostId, OrganisationId, RecordId, Steady};
-use bellwether_store::{Batch, Lost, Objects, SharedStore, StoreError, encode, put_large};
+use bellwether_store::{Batch, Lost, Objects, SharedStore, StoreError, encode, put_large, to_the_end};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Semaphore;
 
@@ -184,9 +184,13 @@ impl Records {
             batch.put(key, encode(&ChunkRow { kind, extent, appended: now }));
             chunks.push(Arc::new(Chunk { extent, appended: now }));
         }
-        self.shared.parts.store.commit(batch).await?;
-        self.shared.state.write().shelves.entry(owner).or_default().chunks.extend(chunks);
-        Ok(RecordId(low))
+        let shared = Arc::clone(&self.shared);
+        to_the_end(async move {
+            shared.parts.store.commit(batch).await?;
+            shared.state.write().shelves.entry(owner).or_default().chunks.extend(chunks);
+            Ok(RecordId(low))
+        })
+        .await
     }
 
     /// Has chunks packed where there are enough; waits, and so makes callers wait, where there are several times that.
@@ -198,16 +202,36 @@ impl Records {
         };
         if full(BACKLOG) {
             shared.pack(owner).await?;
-        } else if full(1) && shared.packing.lock().insert(owner) {
-            let shared = Arc::clone(shared);
+        } else if full(1)
+            && let Some(packing) = Packing::begin(shared, owner)
+        {
             tokio::spawn(async move {
-                if let Err(error) = shared.pack(owner).await {
+                if let Err(error) = packing.shared.pack(owner).await {
                     tracing::warn!(%error, "records could not be packed; it is tried again");
                 }
-                shared.packing.lock().remove(&owner);
             });
         }
         Ok(())
+    }
+}
+
+/// An owner's chunks are about to be packed, until this is dropped: also by a panic.
+struct Packing {
+    shared: Arc<Shared>,
+    owner: Owner,
+}
+
+impl Packing {
+    /// `None` if they are already.
+    fn begin(shared: &Arc<Shared>, owner: Owner) -> Option<Self> {
+        let begun = shared.packing.lock().insert(owner);
+        begun.then(|| Self { shared: Arc::clone(shared), owner })
+    }
+}
+
+impl Drop for Packing {
+    fn drop(&mut self) {
+        self.shared.packing.lock().remove(&self.owner);
     }
 }
 

@@ -1,12 +1,14 @@
 //! What keeps records small and quick: chunks are packed into segments, small segments become large ones, and what is
 //! older than its retention is freed; while appends and searches go on.
+//!
+//! Each turn is brought to its end though nobody waits for it: what is in memory is what its commit left.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bellwether_kernel::RecordId;
-use bellwether_store::{Batch, Digest, StoreError, blocking, delete_large, encode, get_large};
+use bellwether_store::{Batch, Digest, StoreError, blocking, delete_large, encode, get_large, to_the_end};
 
 use crate::layout::{self, Next, SegmentRow};
 use crate::limits::{CHUNK_AGE, DAY, DAYS, GARBAGE, MERGE, SEGMENT};
@@ -87,6 +89,11 @@ impl Shared {
 
     /// Packs into segments what chunks an owner has, the oldest first. What comes meanwhile is left for another time.
     pub(crate) async fn pack(self: &Arc<Self>, owner: Owner) -> Result<(), StoreError> {
+        let shared = Arc::clone(self);
+        to_the_end(async move { shared.pack_chunks(owner).await }).await
+    }
+
+    async fn pack_chunks(self: &Arc<Self>, owner: Owner) -> Result<(), StoreError> {
         let until = self.state.read().next(owner.0);
         loop {
             let _turn = self.upkeep.lock().await;
@@ -129,6 +136,11 @@ impl Shared {
 
     /// Merges an owner's segments as long as there is something to merge.
     async fn merge(self: &Arc<Self>, owner: Owner) -> Result<(), StoreError> {
+        let shared = Arc::clone(self);
+        to_the_end(async move { shared.merge_segments(owner).await }).await
+    }
+
+    async fn merge_segments(self: &Arc<Self>, owner: Owner) -> Result<(), StoreError> {
         loop {
             let _turn = self.upkeep.lock().await;
             let segments = match self.state.read().shelves.get(&owner) {
@@ -165,6 +177,11 @@ impl Shared {
     /// Removes what an owner no longer keeps, whole segments and chunks; those of several days are written anew where
     /// much of them is not.
     async fn sweep(self: &Arc<Self>, owner: Owner) -> Result<(), StoreError> {
+        let shared = Arc::clone(self);
+        to_the_end(async move { shared.free(owner).await }).await
+    }
+
+    async fn free(self: &Arc<Self>, owner: Owner) -> Result<(), StoreError> {
         let _turn = self.upkeep.lock().await;
         let from = self.first_kept(owner);
         let (chunks, segments, partly) = {

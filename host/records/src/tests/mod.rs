@@ -2,6 +2,7 @@
 
 mod crash;
 mod damage;
+mod interrupted;
 mod keeping;
 mod nearest;
 mod searching;
