@@ -21,30 +21,32 @@ impl Records {
     /// every now and then.
     ///
     /// # Errors
-    /// If the store's; it is tried again at the next call.
+    /// The last of the store's: but for a full disk, one organisation's keeps no other waiting. It is tried again at the
+    /// next call.
     pub async fn tend(&self) -> Result<(), RecordError> {
         let now = self.shared.parts.clock.now();
         self.shared.steady.lock().look(now);
         let owners = self.shared.owners(|chunk| now.milliseconds_since(chunk.appended) >= CHUNK_AGE);
-        // On a full disk nothing can be written anew, but what is not kept can be freed: everybody's, and first.
-        let mut full = Ok(());
-        let mut unless_full = |done: Result<(), StoreError>| match done {
-            Err(error @ StoreError::DiskFull { .. }) => {
-                full = Err(error);
-                Ok(())
-            }
-            done => done,
+        let mut last = Ok(());
+        // Says whether there is room for more.
+        let mut goes_on = |owner: Owner, done: Result<(), StoreError>| {
+            let Err(error) = done else { return true };
+            tracing::warn!(organisation = %owner.0, kind = %owner.1, %error, "the upkeep of records failed");
+            let full = matches!(error, StoreError::DiskFull { .. });
+            last = Err(error);
+            !full
         };
+        // On a full disk nothing can be written anew, but what is not kept can be freed: everybody's, and first.
         for (owner, _) in &owners {
-            unless_full(self.shared.sweep(*owner).await)?;
+            goes_on(*owner, self.shared.sweep(*owner).await);
         }
         for (owner, due) in owners {
-            if due {
-                unless_full(self.shared.pack(owner).await)?;
+            let packed = if due { self.shared.pack(owner).await } else { Ok(()) };
+            if !goes_on(owner, packed) || !goes_on(owner, self.shared.merge(owner).await) {
+                break;
             }
-            unless_full(self.shared.merge(owner).await)?;
         }
-        Ok(full?)
+        Ok(last?)
     }
 
     /// Packs every chunk now, whatever its age.

@@ -4,10 +4,10 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bellwether_kernel::Clock;
-use bellwether_store::given_up;
+use bellwether_store::{delete_large, given_up};
 
 use super::*;
-use crate::Retention;
+use crate::{Retention, layout};
 
 const LOGS: (OrganisationId, RecordKind) = (OURS, RecordKind::Log);
 
@@ -173,4 +173,24 @@ async fn a_disk_that_fills_while_segments_are_made_keeps_none_of_them() {
     house.records.tend().await.unwrap();
     assert_eq!(house.objects.list().unwrap().len(), 2);
     assert_as_after_a_restart(&house, 0).await;
+}
+
+#[tokio::test]
+async fn what_is_damaged_keeps_nobody_else_from_upkeep() {
+    let house = House::new().await;
+    let all = || (1..20).map(OrganisationId);
+    for organisation in all() {
+        house.records.append(organisation, RecordKind::Log, vec![log(0, "x")], Batch::new()).await.unwrap();
+    }
+    for damaged in [OURS, THEIRS] {
+        let mut batch = Batch::new();
+        let chunk = layout::chunk(HostId(1), damaged, RecordId(1));
+        delete_large(&*house.store, &mut batch, &chunk).await.unwrap();
+        bellwether_store::Store::commit(&*house.store, batch).await.unwrap();
+    }
+    house.clock.advance(11 * 60 * 1000);
+    let failed = house.records.tend().await;
+    assert!(matches!(failed, Err(RecordError::Store(StoreError::Damaged(_)))), "{failed:?}");
+    let totals = house.records.totals(RecordKind::Log);
+    assert_eq!((totals.chunks, totals.segments), (2, 17));
 }
