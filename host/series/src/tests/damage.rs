@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use bellwether_store::StoreError;
 
 use super::*;
-use crate::Metadata;
+use crate::{Metadata, RollUp};
 
 /// What happens to a file.
 type Loss = fn(&Path);
@@ -110,4 +110,35 @@ async fn upkeep_goes_on_around_a_lost_segment_and_frees_it_when_its_time_is_over
         assert_eq!(house.series.totals().segments, 0);
         assert_eq!(house.series.lost(), [], "nothing refers to it any more");
     }
+}
+
+#[tokio::test]
+async fn a_week_with_a_damaged_block_is_not_rolled_up_and_nothing_is_left_of_the_attempts() {
+    let house = House::new().await;
+    let roll_ups = vec![RollUp { after_days: 1, step_seconds: 300 }];
+    let rolled = Metadata { roll_ups, ..Metadata::default() };
+    house.series.describe(OURS, "m", rolled, Batch::new()).await.unwrap();
+    let start = house.now() - 60 * DAY;
+    for tag in ["a:1", "a:2", "a:3"] {
+        house.write(&[entry("m", &[tag], &samples(start))]).await.unwrap();
+    }
+    house.series.pack().await.unwrap();
+    let last = house.series.shared.state.read().segments[0].all().unwrap().pop().unwrap();
+    let before = house.objects.list().unwrap();
+    let path = house.objects.path(&before[0]);
+    let mut bytes = fs::read(&path).unwrap();
+    let block = last.offset as usize..last.offset as usize + last.length as usize;
+    bytes[block].iter_mut().for_each(|byte| *byte ^= 0xff);
+    fs::write(path, bytes).unwrap();
+    // Each series would be a segment of its own: two are made until the third one's block is read.
+    let made = || house.series.shared.next_segment.load(std::sync::atomic::Ordering::Relaxed);
+    let mut numbers = Vec::new();
+    for _ in 0..3 {
+        house.series.shared.roll_up(1).await.unwrap();
+        assert_eq!(house.objects.list().unwrap(), before);
+        numbers.push(made());
+        house.clock.advance(DAY);
+    }
+    assert_eq!(numbers, [4; 3], "it is known, and not tried again");
+    assert_eq!(house.series.lost().len(), 1);
 }

@@ -121,7 +121,7 @@ impl Merging {
         let partition = self.sources[0].row.partition;
         let mut writer = SegmentWriter::new(partition.unwrap_or(0));
         while let Some((_, first)) = self.entries.get(self.at)
-            && writer.bytes() < most
+            && (writer.is_empty() || writer.bytes() < most)
         {
             let number = first.series;
             let end = self.at + self.entries[self.at..].partition_point(|(_, entry)| entry.series == number);

@@ -14,7 +14,7 @@ use roaring::RoaringBitmap;
 
 use crate::SeriesError;
 use crate::layout::{self, SegmentRow};
-use crate::limits::{DELETED_ROWS, GARBAGE};
+use crate::limits::{DELETED_ROWS, GARBAGE, SEGMENT_BYTES};
 use crate::open::place;
 use crate::segment::{self, Built};
 use crate::service::{Placed, Series, Shared};
@@ -94,7 +94,8 @@ impl Series {
             unless_full(self.shared.pack().await)?;
         }
         unless_full(self.shared.merge_all().await)?;
-        unless_full(self.shared.roll_up().await)?;
+        // Into segments as large as a merge makes them.
+        unless_full(self.shared.roll_up(SEGMENT_BYTES).await)?;
         unless_full(self.shared.sweep().await)?;
         self.shared.trim_log().await?;
         Ok(full?)

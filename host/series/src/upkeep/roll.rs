@@ -11,7 +11,7 @@ use super::merge::{Merging, Target};
 use super::{DAY, Kept, digests};
 use crate::RollUp;
 use crate::layout;
-use crate::limits::{PARTITION, SEGMENT_BYTES};
+use crate::limits::PARTITION;
 use crate::metadata::{Metadata, MetricKind};
 use crate::service::{Placed, Shared};
 
@@ -75,8 +75,9 @@ struct Due {
 }
 
 impl Shared {
-    /// Rolls up what is due; looks once a day, and whenever metrics say otherwise than before.
-    pub(super) async fn roll_up(self: &Arc<Self>) -> Result<(), StoreError> {
+    /// Rolls up what is due, into segments of about `most` bytes; looks once a day, and whenever metrics say otherwise than
+    /// before.
+    pub(crate) async fn roll_up(self: &Arc<Self>, most: u64) -> Result<(), StoreError> {
         let _turn = self.merging.lock().await;
         let looked = self.to_look_for();
         if self.rolled_up.lock().as_ref() == Some(&looked) {
@@ -93,14 +94,17 @@ impl Shared {
             }
         }
         for (partition, placed) in partitions {
+            // A week that misses some of its samples stays as it is, for whoever puts them back.
+            if placed.iter().any(|placed| self.is_lost(placed)) {
+                continue;
+            }
             let (all, known) = (Arc::clone(&segments), Arc::clone(&kept));
             let due = match blocking(ROLLING, move || due(partition, &placed, &all, &known)).await {
-                // A week that misses some of its samples stays as it is, for whoever puts them back.
                 Err(StoreError::Lost(_)) => continue,
                 due => due?,
             };
             if let Some(due) = due {
-                match self.roll_up_week(due, &kept).await {
+                match self.roll_up_week(due, &kept, most).await {
                     Err(StoreError::Lost(_)) => {}
                     done => done?,
                 }
@@ -123,14 +127,15 @@ impl Shared {
         rolls.looked()
     }
 
-    async fn roll_up_week(self: &Arc<Self>, due: Due, kept: &Arc<Kept>) -> Result<(), StoreError> {
+    async fn roll_up_week(self: &Arc<Self>, due: Due, kept: &Arc<Kept>, most: u64) -> Result<(), StoreError> {
         let Due { sources, partition, blocked } = due;
         let low = sources.iter().map(|placed| placed.row.low).min().unwrap_or(0);
         let high = sources.iter().map(|placed| placed.row.high).max().unwrap_or(0);
         let old = sources.clone();
         let merging = blocking(ROLLING, move || Merging::new(sources)).await?;
         let mut opened = Vec::new();
-        match self.put_week(&mut opened, merging, (low, high), (partition, blocked), kept).await {
+        let target = (partition, blocked, most);
+        match self.put_week(&mut opened, merging, (low, high), target, kept).await {
             Ok(()) => self.swap(opened, &old, None).await,
             Err(error) => {
                 // Nothing refers to them; the next look makes others.
@@ -146,17 +151,17 @@ impl Shared {
         opened: &mut Vec<Arc<Placed>>,
         mut merging: Merging,
         written: (u64, u64),
-        (partition, blocked): (i64, RoaringBitmap),
+        (partition, blocked, most): (i64, RoaringBitmap, u64),
         kept: &Arc<Kept>,
     ) -> Result<(), StoreError> {
         loop {
-            // As large as a merge makes them: a week may be more than memory holds.
+            // One after the other: a week may be more than memory holds.
             let (all, stay) = (Arc::clone(kept), blocked.clone());
             let (next, back) = blocking(ROLLING, move || {
                 let target = |number: u32| {
                     if stay.contains(number) { None } else { all.rolls.target(number, partition) }
                 };
-                Ok((merging.next(&all, &target, SEGMENT_BYTES)?, merging))
+                Ok((merging.next(&all, &target, most)?, merging))
             })
             .await?;
             merging = back;
