@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bellwether_kernel::OrganisationId;
-use bellwether_store::{Batch, encode};
+use bellwether_store::{Batch, encode, to_the_end};
 use tokio::sync::oneshot;
 
 use crate::index::Index;
@@ -159,9 +159,13 @@ impl Series {
         let index = self.shared.index(organisation);
         index.read().check_metrics(metric, limits)?;
         join.put(layout::metadata(organisation, metric), encode(&metadata));
-        self.shared.parts.store.commit(join).await?;
-        index.write().set_metadata(metric, metadata);
-        Ok(())
+        let (store, metric) = (Arc::clone(&self.shared.parts.store), metric.to_owned());
+        to_the_end(async move {
+            store.commit(join).await?;
+            index.write().set_metadata(&metric, metadata);
+            Ok(())
+        })
+        .await
     }
 
     /// Deletes series of a metric that `filter` means, with their samples, and tells how many. Their space is free

@@ -1,6 +1,6 @@
 //! Merging, retention, deleting, and the space they free.
 
-use bellwether_store::StoreError;
+use bellwether_store::{StoreError, given_up};
 
 use super::*;
 use crate::{Metadata, MetricKind};
@@ -160,6 +160,25 @@ async fn what_is_known_of_a_metric_is_kept_and_checked() {
     ] {
         let refused = house.series.describe(OURS, "m", wrong, Batch::new()).await.unwrap_err().to_string();
         assert!(refused.starts_with(field), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_known_of_a_metric_is_what_is_durable_when_its_change_is_given_up() {
+    let metadata = Metadata { kind: MetricKind::Count, ..Metadata::default() };
+    for polls in 1.. {
+        let house = House::new().await;
+        house.write(&[entry("m", &[], &[(1, 1.0)])]).await.unwrap();
+        house.store.answer_late();
+        let describe = house.series.describe(OURS, "m", metadata.clone(), Batch::new());
+        let ended = given_up(describe, polls).await;
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        let known = house.series.metric(OURS, "m").unwrap();
+        let durable = house.restarted().await.series.metric(OURS, "m").unwrap();
+        assert_eq!(known, durable, "given up at the poll {polls}");
+        if ended {
+            break;
+        }
     }
 }
 
