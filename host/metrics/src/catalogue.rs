@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bellwether_kernel::{MetricId, OrganisationId};
-use bellwether_store::{Row, SharedStore, StoreError, Walk, decode};
+use bellwether_store::{Batch, Row, SharedStore, StoreError, Walk, decode, to_the_end};
 use jiff::tz::TimeZone;
 use parking_lot::RwLock;
 use tokio::sync::OwnedMutexGuard;
@@ -135,14 +135,14 @@ impl Catalogue {
     }
 
     /// Waits until nobody else changes the organisation's metrics, and keeps others from it.
-    pub(crate) async fn change(&self, organisation: OrganisationId) -> Result<Change, MetricError> {
+    pub(crate) async fn change(&self, organisation: OrganisationId) -> Result<Arc<Change>, MetricError> {
         let shelf = self.shelf(organisation);
         let turn = Arc::clone(&shelf.changing).lock_owned().await;
         let change = Change { store: Arc::clone(&self.store), organisation, shelf, _turn: turn };
         if change.shelf.directory.read().is_none() {
             change.reload().await?;
         }
-        Ok(change)
+        Ok(Arc::new(change))
     }
 }
 
@@ -176,6 +176,22 @@ impl Change {
 
     fn remembered(&self, metric: &MetricReference) -> Option<Arc<Known>> {
         self.shelf.directory.read().as_ref()?.find(metric).cloned()
+    }
+
+    /// Commits a batch and does `then` in memory, if it is durable, also where nobody waits for it any more. Nobody else
+    /// changes the organisation's metrics before both are done.
+    pub(crate) async fn commit(
+        self: &Arc<Self>,
+        batch: Batch,
+        then: impl FnOnce(&Self) + Send + 'static,
+    ) -> Result<(), StoreError> {
+        let change = Arc::clone(self);
+        to_the_end(async move {
+            change.store.commit(batch).await?;
+            then(&change);
+            Ok(())
+        })
+        .await
     }
 
     /// How many metrics there are.

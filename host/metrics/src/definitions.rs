@@ -77,7 +77,7 @@ impl Metrics {
     async fn create(
         &self,
         organisation: OrganisationId,
-        change: &Change,
+        change: &Arc<Change>,
         time_zone: &str,
         definition: &Definition,
         join: &impl Fn(&Defined) -> Batch,
@@ -103,8 +103,7 @@ impl Metrics {
             .put(name, encode(&MetricRow { id: metric.id }))
             .put(row.0, row.1)
             .append(join(&defined));
-        self.store.commit(batch).await?;
-        change.remember(known);
+        change.commit(batch, |change| change.remember(known)).await?;
         Ok(defined)
     }
 
@@ -167,16 +166,12 @@ impl Metrics {
             let mut changed = Metric::clone(&known.metric);
             changed.definition.description.clone_from(&description);
             let (key, before) = known.row.clone();
-            let after = encode(&changed);
+            let after = Known::read((key.clone(), encode(&changed)))?;
+            let metric = Arc::clone(&after.metric);
             let mut batch = Batch::new();
-            batch.require(key.clone(), Precondition::ValueIs(before)).put(key.clone(), after.clone());
-            match self.store.commit(batch).await {
-                Ok(_) => {
-                    let known = Known::read((key, after))?;
-                    let metric = Arc::clone(&known.metric);
-                    change.remember(known);
-                    return Ok(metric);
-                }
+            batch.require(key.clone(), Precondition::ValueIs(before)).put(key, after.row.1.clone());
+            match change.commit(batch, |change| change.remember(after)).await {
+                Ok(()) => return Ok(metric),
                 Err(StoreError::Conflict(_)) => change.refresh(known.metric.id).await?,
                 Err(error) => return Err(error.into()),
             }
@@ -222,11 +217,9 @@ impl Metrics {
                 .append(join(&known.metric))
                 // A sweep frees its data for what this puts.
                 .frees();
-            match self.store.commit(batch).await {
-                Ok(_) => {
-                    change.forget(*id);
-                    return Ok(Arc::clone(&known.metric));
-                }
+            let deleted = *id;
+            match change.commit(batch, move |change| change.forget(deleted)).await {
+                Ok(()) => return Ok(Arc::clone(&known.metric)),
                 Err(StoreError::Conflict(conflict)) if conflict == key => change.refresh(*id).await?,
                 Err(error) => return Err(error.into()),
             }

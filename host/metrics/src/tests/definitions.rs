@@ -1,5 +1,7 @@
 //! Creating, finding and listing metrics.
 
+use bellwether_store::given_up;
+
 use super::*;
 use crate::ListFilter;
 
@@ -168,4 +170,39 @@ async fn another_host_sees_what_was_defined_deleted_and_described_here() {
     let refused = other.write(&[sample("a", None, 1.0)]).await;
     assert!(matches!(refused, Err(MetricError::UnknownMetric(_))), "{refused:?}");
     assert!(other.metrics.get(OURS, &by_name("a")).await.is_err());
+}
+
+#[tokio::test]
+async fn what_is_known_of_a_metric_is_what_is_durable_when_a_change_is_given_up() {
+    let (new, there) = (definition("new", DataType::Sum, Interval::Daily, false), by_name("there"));
+    let described = Some("described".to_owned());
+    for change in 0..3 {
+        for polls in 1.. {
+            let house = House::new().await;
+            house.define("there", DataType::Sum, Interval::Daily, false).await;
+            house.store.answer_late();
+            let metrics = &house.metrics;
+            let ended = match change {
+                0 => given_up(metrics.define(OURS, "UTC", new.clone()), polls).await,
+                1 => given_up(metrics.update_description(OURS, &there, described.clone()), polls).await,
+                _ => given_up(metrics.delete(OURS, &there), polls).await,
+            };
+            let listed = async |metrics: &Metrics| {
+                let page = metrics.list(OURS, &ListFilter::default(), &|_| true, 0, 10).await;
+                page.unwrap().metrics
+            };
+            // Whoever changes something else waits for what is under way.
+            house.define("next", DataType::Sum, Interval::Daily, false).await;
+            let known = listed(metrics).await;
+            let restarted = House::on(house.store.restart()).await;
+            assert_eq!(
+                known,
+                listed(&restarted.metrics).await,
+                "change {change}, given up at the poll {polls}"
+            );
+            if ended {
+                break;
+            }
+        }
+    }
 }
