@@ -32,6 +32,7 @@ struct Data {
 struct Asked {
     /// In milliseconds, as `to` and `interval`.
     from: i64,
+    /// What is asked for ends before it.
     to: i64,
     interval: Option<u64>,
     queries: Vec<Query>,
@@ -160,10 +161,16 @@ impl Asked {
         }
     }
 
+    /// The first and the last instant a sample may have, if there is any.
+    fn range(&self) -> Option<(Timestamp, Timestamp)> {
+        let instant = Timestamp::from_milliseconds;
+        (self.from < self.to).then(|| (instant(self.from), instant(self.to - 1)))
+    }
+
     /// The lines of an output, as many as its limit lets.
     fn ask(&self, host: &(impl SeriesRead + State), output: &Output<'_>) -> Result<Vec<Line>, Failure> {
-        let (from, to) = (Timestamp::from_milliseconds(self.from), Timestamp::from_milliseconds(self.to));
-        let mut question = Question::new(with_intervals(host, &output.query)?, from, to);
+        let Some((first, last)) = self.range() else { return Ok(Vec::new()) };
+        let mut question = Question::new(with_intervals(host, &output.query)?, first, last);
         question.step = self.interval;
         let mut lines = host.ask(&question).map_err(|error| Failure::of_query(error, "query"))?;
         if let Some(Limit { count, order }) = output.limit {
@@ -272,4 +279,21 @@ fn reduced(aggregator: &str, line: &Line) -> Result<Option<f64>, Failure> {
             return Err(Failure::bad(format_args!("aggregator is {other:?}, {expected}")));
         }
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_that_meet_share_no_instant() {
+        let range = |from, to| {
+            let asked = Asked { from, to, interval: None, queries: Vec::new(), formulas: Vec::new() };
+            asked.range().map(|(first, last)| (first.milliseconds(), last.milliseconds()))
+        };
+        assert_eq!(range(0, 300_000), Some((0, 299_999)));
+        assert_eq!(range(300_000, 600_000), Some((300_000, 599_999)));
+        assert_eq!(range(7, 8), Some((7, 7)));
+        assert_eq!(range(7, 7), None);
+    }
 }
