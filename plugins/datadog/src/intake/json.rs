@@ -157,10 +157,7 @@ impl<'de> Visitor<'de> for OneSeries<'_, 'de> {
                 Field::Unit => entry.unit = text(map.next_value()?),
                 Field::SourceTypeName => entry.source = text(map.next_value()?),
                 Field::Tags => map.next_value_seed(List(&mut entry.tags, |Text(text): Text<'de>| text))?,
-                Field::Resources => {
-                    let pair = |resource: Resource<'de>| (resource.kind.0, resource.name.0);
-                    map.next_value_seed(List(&mut entry.resources, pair))?;
-                }
+                Field::Resources => map.next_value_seed(List(&mut entry.resources, Resource::pair))?,
                 Field::Type => entry.kind = map.next_value::<Option<Kind>>()?.and_then(|Kind(kind)| kind),
                 Field::Interval => {
                     let interval = map.next_value::<Option<Number>>()?;
@@ -181,12 +178,21 @@ impl<'de> Visitor<'de> for OneSeries<'_, 'de> {
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
+/// What a series is of; one without a type or a name is no tag.
 #[derive(Deserialize)]
 struct Resource<'a> {
     #[serde(borrow, rename = "type")]
-    kind: Text<'a>,
+    kind: Option<Text<'a>>,
     #[serde(borrow)]
-    name: Text<'a>,
+    name: Option<Text<'a>>,
+}
+
+impl<'a> Resource<'a> {
+    /// Its type and name, each empty if it is not there.
+    fn pair(self) -> (Cow<'a, str>, Cow<'a, str>) {
+        let text = |text: Option<Text<'a>>| text.map(|Text(text)| text).unwrap_or_default();
+        (text(self.kind), text(self.name))
+    }
 }
 
 /// A list, or `null`, each item as this function makes it.

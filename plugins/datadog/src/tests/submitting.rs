@@ -77,6 +77,17 @@ fn v2_points_are_kept_with_their_resources_and_unit() {
 }
 
 #[test]
+fn a_resource_without_a_type_or_a_name_is_no_tag_and_costs_no_points() {
+    let host = MemoryHost::new();
+    let body = json!({ "series": [{
+        "metric": "m", "points": [{ "timestamp": 1_712_620_800, "value": 1 }],
+        "resources": [{ "name": "web-1" }, { "type": "host" }, {}, { "type": null, "name": null }, { "type": "zone", "name": "a" }],
+    }] });
+    assert_eq!(Client::new(routes(), &host).post("/api/v2/series", &body.to_string()).status, 202);
+    assert_eq!(stored(&host, "m"), [(vec!["zone:a".to_owned()], vec![(AT, 1.0)])]);
+}
+
+#[test]
 fn the_payload_of_connectors_is_taken_as_documented() {
     let host = MemoryHost::new();
     let body = json!({ "series": [{
