@@ -64,9 +64,9 @@ impl Failure {
         Self { header: Some(("allow", allowed)), ..Self::new(405, message) }
     }
 
-    /// There is no such path.
-    pub(crate) fn path(request: &Request<'_>) -> Self {
-        Self::new(404, format_args!("Not found: there is nothing at /{}", request.parameter("rest")))
+    /// There is no such path. It is not told again: old clients have their key in it.
+    pub(crate) fn path() -> Self {
+        Self::new(404, "Not found: there is nothing at this path")
     }
 
     /// There is no such metric.

@@ -90,7 +90,7 @@ pub fn routes<H: SeriesRead + SeriesWrite + RecordsRead + RecordsWrite + State +
         .any(TIMESERIES, |_, request| Failure::method(request, "POST"))
         .any(SCALAR, |_, request| Failure::method(request, "POST"))
         .any(METADATA, |_, request| Failure::method(request, "GET, PUT"))
-        .fallback(|_, request| Failure::path(request))
+        .fallback(|_, _| Failure::path())
 }
 
 #[cfg(test)]

@@ -129,7 +129,9 @@ fn submissions_ask_for_the_api_key_and_reads_for_the_application_key_beside_it()
 fn what_is_not_there_is_told_in_the_vendors_format() {
     let host = MemoryHost::new();
     let client = Client::new(routes(), &host);
-    assert!(refused(&client.get("/api/v1/dashboard"), 404).contains("/api/v1/dashboard"));
+    assert!(refused(&client.get("/api/v1/dashboard"), 404).contains("nothing at this path"));
+    let with_a_key = refused(&client.post("/v1/input/0123456789abcdef", "{}"), 404);
+    assert!(!with_a_key.contains("0123456789abcdef"), "{with_a_key}");
     let other = client.get("/api/v1/series");
     assert!(refused(&other, 405).contains("GET is none of POST"));
     assert!(other.headers.iter().any(|header| header.name == "allow" && header.value == "POST"));
