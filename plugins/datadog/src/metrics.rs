@@ -3,12 +3,12 @@
 use bellwether_sdk::Timestamp;
 use bellwether_sdk::dialect::{Request, Response};
 use bellwether_sdk::host::{Clock, SeriesRead};
-use bellwether_sdk::series::{MetricKind, Question, SeriesError, TaggedMetric};
+use bellwether_sdk::series::{Counted, Line, MetricKind, Question, SeriesError, TaggedMetric};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::failure::Failure;
-use crate::parameters::{count, flag, from_seconds, required, seconds};
+use crate::parameters::{count, flag, quoted, required, seconds, window};
 
 /// What the host gives at once.
 const PAGE: u32 = 1000;
@@ -145,34 +145,60 @@ fn has_samples<H: SeriesRead + Clock>(
     from: Timestamp,
     parameter: &str,
 ) -> Result<bool, Failure> {
+    let lines = counted(host, metric, filter, "", from, parameter)?;
+    Ok(lines.iter().any(|line| !line.points.is_empty()))
+}
+
+/// How many series of a metric that `filter` means have a sample since `from`, by the tags that `by` says.
+fn counted<H: SeriesRead + Clock>(
+    host: &H,
+    metric: &str,
+    filter: &str,
+    by: &str,
+    from: Timestamp,
+    parameter: &str,
+) -> Result<Vec<Line>, Failure> {
     let end = Timestamp::from_milliseconds(host.now().milliseconds().saturating_add(AHEAD));
     if end < from {
-        return Ok(false);
+        return Ok(Vec::new());
     }
     // One step over all of it is answered by the summaries of blocks.
     let step = end.milliseconds().abs_diff(from.milliseconds()).max(1);
-    let question = Question::new(format!("count:{metric}{{{filter}}}"), from, end).step(step);
-    match host.ask(&question) {
-        Ok(lines) => Ok(lines.iter().any(|line| !line.points.is_empty())),
-        // The name may be none the language can say: then its samples tell, or it is the filter that does not read.
-        Err(SeriesError::Syntax(_)) => {
-            let series = host.samples(metric, filter, from, end);
-            let series = series.map_err(|error| Failure::of_query(error, parameter))?;
-            Ok(series.iter().any(|series| !series.samples.is_empty()))
+    let query = format!("count:{}{{{filter}}}{by}", quoted(metric));
+    host.ask(&Question::new(query, from, end).step(step)).map_err(|error| match error {
+        // By itself it is told where the filter does not read.
+        SeriesError::Syntax(_) => {
+            let alone = host.samples(metric, filter, from, from).err().unwrap_or(error);
+            Failure::of_query(alone, parameter)
         }
-        Err(error) => Err(error.into()),
-    }
+        other => other.into(),
+    })
 }
 
-/// `GET /api/v2/metrics[?page[size]=100&page[cursor]=…&filter[tags]=env:prod&window[seconds]=3600]`
-pub(crate) fn list<H: SeriesRead + Clock>(host: &H, request: &Request<'_>) -> Result<Response, Failure> {
-    let size = count(request, "page[size]", 1, MOST)?;
-    let cursor = request.query("page[cursor]").filter(|cursor| !cursor.is_empty());
-    let window = count(request, "window[seconds]", 1, 2_592_000)?.unwrap_or(3600);
-    let since = host.now().milliseconds() as f64 / 1000.0 - f64::from(window);
-    let since = from_seconds(since).unwrap_or(Timestamp::MIN);
-    let tags = request.query("filter[tags]").filter(|filter| !filter.is_empty());
-    let distributions = match request.query("filter[metric_type]") {
+/// Metrics that are looked at for one page, each by a query of its own: a call has five seconds. A page that is not full
+/// for that says where to go on.
+const LOOKED_AT: usize = 5000;
+
+/// Seconds that a list of metrics looks back, if it does not say how far: Datadog's number.
+const USUAL_WINDOW: u32 = 3600;
+
+/// The most it can look back, 30 days: Datadog's number.
+const LONGEST_WINDOW: u32 = 2_592_000;
+
+/// The same of a list of tags.
+const USUAL_WINDOW_OF_TAGS: u32 = 14_400;
+
+/// What nothing here knows, so that it would be a wrong answer to go on without.
+const UNKNOWN: [&str; 4] = ["filter[queried]", "filter[related_assets]", "include", "sort"];
+
+/// Whether a metric of this kind is in a list: `None` if none can be.
+fn wanted(request: &Request<'_>) -> Result<Option<Option<bool>>, Failure> {
+    for name in UNKNOWN {
+        if request.query(name).is_some_and(|text| !text.is_empty()) {
+            return Err(Failure::parameter(name, "it is not supported here, expected none"));
+        }
+    }
+    let of_type = match request.query("filter[metric_type]") {
         None => None,
         Some("distribution") => Some(true),
         Some("non_distribution") => Some(false),
@@ -184,27 +210,51 @@ pub(crate) fn list<H: SeriesRead + Clock>(host: &H, request: &Request<'_>) -> Re
             ));
         }
     };
+    // Every tag of every metric can be asked for, and every distribution for its percentiles: nothing is configured.
+    let configured = flag(request, "filter[configured]")? == Some(true)
+        || flag(request, "filter[is_configurable]")? == Some(true)
+        || request.query("filter[tags_configured]").is_some_and(|keys| !keys.is_empty());
+    let percentiles = flag(request, "filter[include_percentiles]")?;
+    if configured || percentiles == Some(false) || (percentiles, of_type) == (Some(true), Some(false)) {
+        return Ok(None);
+    }
+    Ok(Some(percentiles.or(of_type)))
+}
+
+/// `GET /api/v2/metrics[?page[size]=100&page[cursor]=…&filter[tags]=env:prod&window[seconds]=3600]`
+pub(crate) fn list<H: SeriesRead + Clock>(host: &H, request: &Request<'_>) -> Result<Response, Failure> {
+    let size = count(request, "page[size]", 1, MOST)?;
+    let cursor = request.query("page[cursor]").filter(|cursor| !cursor.is_empty());
+    let since = window(host, request, USUAL_WINDOW, LONGEST_WINDOW)?;
+    let filter = request.query("filter[tags]").filter(|filter| !filter.is_empty()).unwrap_or("*");
     let limit = size.unwrap_or(MOST) as usize;
-    let mut names = Vec::new();
-    // No metric has a configuration of its tags here: every tag can be asked for.
-    if flag(request, "filter[configured]")? != Some(true) {
+    let paged = size.is_some() || cursor.is_some();
+    let (mut names, mut looked_at) = (Vec::new(), 0);
+    let (mut last, mut next) = (None, None);
+    if let Some(distributions) = wanted(request)? {
         every(host, None, cursor, |metric| {
+            if paged && looked_at == LOOKED_AT {
+                next = last.take();
+                return Ok(false);
+            }
+            looked_at += 1;
             let kind = metric.metadata.kind == MetricKind::Distribution;
             if distributions.is_none_or(|wanted| wanted == kind)
-                && tags
-                    .map_or(Ok(true), |tags| has_samples(host, &metric.name, tags, since, "filter[tags]"))?
+                && has_samples(host, &metric.name, filter, since, "filter[tags]")?
             {
-                names.push(metric.name);
+                if names.len() == limit {
+                    next = names.last().cloned();
+                    return Ok(false);
+                }
+                names.push(metric.name.clone());
             }
-            Ok(names.len() <= limit)
+            last = Some(metric.name);
+            Ok(true)
         })?;
     }
-    let more = names.len() > limit;
-    names.truncate(limit);
     let data: Vec<Value> = names.iter().map(|name| json!({ "type": "metrics", "id": name })).collect();
     let mut answer = json!({ "data": data });
-    if size.is_some() || cursor.is_some() {
-        let next = names.last().filter(|_| more);
+    if paged {
         answer["meta"] = json!({
             "pagination": { "type": "cursor_limit", "limit": limit, "cursor": cursor, "next_cursor": next }
         });
@@ -212,27 +262,46 @@ pub(crate) fn list<H: SeriesRead + Clock>(host: &H, request: &Request<'_>) -> Re
     Ok(Response::json(200, &answer))
 }
 
-/// `GET /api/v2/metrics/{metric}/all-tags[?page[limit]=1000&filter[match]=part&filter[include_tag_values]=false]`
-pub(crate) fn tags(host: &impl SeriesRead, request: &Request<'_>) -> Result<Response, Failure> {
+/// `GET /api/v2/metrics/{metric}/all-tags[?window[seconds]=14400&filter[tags]=env:prod&filter[match]=part&page[limit]=10]`
+pub(crate) fn tags<H: SeriesRead + Clock>(host: &H, request: &Request<'_>) -> Result<Response, Failure> {
     let metric = request.parameter("metric");
     let limit = count(request, "page[limit]", 1, 1_000_000)?.unwrap_or(1_000_000) as usize;
     let with_values = flag(request, "filter[include_tag_values]")?.unwrap_or(true);
     let part = request.query("filter[match]").unwrap_or_default();
+    let since = window(host, request, USUAL_WINDOW_OF_TAGS, u32::MAX)?;
+    let filter = request.query("filter[tags]").filter(|filter| !filter.trim().is_empty());
+    // Who asks for neither is told of every tag there is: those are known without a look at samples.
+    let narrowed = filter.is_some() || request.query("window[seconds]").is_some();
+    let filter = filter.map(|filter| format!("({filter}) AND ")).unwrap_or_default();
     let mut tags: Vec<String> = Vec::new();
-    let mut add = |tag: String| {
-        if tag.contains(part) {
-            tags.push(tag);
-        }
-        Ok(tags.len() < limit)
-    };
-    for key in host.tag_keys(metric)? {
-        let more = if with_values {
-            let tag = |value: String| {
-                if value.is_empty() { key.text.clone() } else { format!("{}:{value}", key.text) }
+    for Counted { text: key, .. } in host.tag_keys(metric)? {
+        let mut add = |value: Option<&str>| {
+            let tag = match value {
+                None | Some("") => key.clone(),
+                Some(value) => format!("{key}:{value}"),
             };
-            values(host, metric, &key.text, |value| add(tag(value)))?
+            if tag.contains(part) {
+                tags.push(tag);
+            }
+            tags.len() < limit
+        };
+        let more = if narrowed {
+            // Series without the key would make a line as well.
+            let (filter, by) = (format!("{filter}{}:*", quoted(&key)), format!(" by {{{}}}", quoted(&key)));
+            let lines = counted(host, metric, &filter, &by, since, "filter[tags]")?;
+            let present = lines.iter().filter(|line| !line.points.is_empty());
+            let mut values: Vec<&str> =
+                present.flat_map(|line| &line.tags).map(|(_, value)| &**value).collect();
+            values.sort_unstable();
+            if with_values {
+                values.iter().all(|value| add(Some(value)))
+            } else {
+                values.is_empty() || add(None)
+            }
+        } else if with_values {
+            values(host, metric, &key, |value| Ok(add(Some(&value))))?
         } else {
-            add(key.text)?
+            add(None)
         };
         if !more {
             break;

@@ -2,6 +2,7 @@
 
 use bellwether_sdk::Timestamp;
 use bellwether_sdk::dialect::Request;
+use bellwether_sdk::host::Clock;
 
 use crate::failure::Failure;
 
@@ -49,6 +50,17 @@ pub(crate) fn count(
     }
 }
 
+/// The instant so many seconds before now as a request says to look back, at most `most`, or as is usual.
+pub(crate) fn window(
+    host: &impl Clock,
+    request: &Request<'_>,
+    usual: u32,
+    most: u32,
+) -> Result<Timestamp, Failure> {
+    let window = count(request, "window[seconds]", 1, most)?.unwrap_or(usual);
+    Ok(Timestamp::from_milliseconds(host.now().milliseconds() - i64::from(window) * 1000))
+}
+
 /// Yes or no, as Python's clients write it too.
 pub(crate) fn flag(request: &Request<'_>, name: &'static str) -> Result<Option<bool>, Failure> {
     match request.query(name).map(str::to_ascii_lowercase).as_deref() {
@@ -57,4 +69,9 @@ pub(crate) fn flag(request: &Request<'_>, name: &'static str) -> Result<Option<b
         Some("false") => Ok(Some(false)),
         Some(text) => Err(Failure::parameter(name, format_args!("{text:?} is neither true nor false"))),
     }
+}
+
+/// A text in quotes, as queries and searches take one that means exactly this.
+pub(crate) fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }

@@ -12,7 +12,7 @@ use crate::body;
 use crate::failure::Failure;
 use crate::intake::text::tag;
 use crate::intake::value::Time;
-use crate::parameters::{count, flag, seconds};
+use crate::parameters::{count, flag, quoted, seconds};
 
 /// What an event may be about.
 const ALERT_TYPES: [&str; 7] =
@@ -182,9 +182,4 @@ pub(super) fn list(host: &impl RecordsRead, request: &Request<'_>) -> Result<Res
     }
     let events: Vec<Value> = events.records.iter().map(shown).collect();
     Ok(Response::json(200, &json!({ "status": "ok", "events": events })))
-}
-
-/// A text of the search syntax that means exactly this.
-fn quoted(text: &str) -> String {
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }

@@ -191,10 +191,10 @@ fn active_metrics_are_those_with_samples_since() {
     let host = host();
     let points = || vec![line(None, &[], &[(0, 1.0)])];
     for (query, lines) in [
-        ("count:app.hits{*}", points()),
-        ("count:app.load{*}", Vec::new()),
-        ("count:app.hits{host:web-1 AND (env:prod)}", points()),
-        ("count:app.load{host:web-1 AND (env:prod)}", Vec::new()),
+        (r#"count:"app.hits"{*}"#, points()),
+        (r#"count:"app.load"{*}"#, Vec::new()),
+        (r#"count:"app.hits"{host:web-1 AND (env:prod)}"#, points()),
+        (r#"count:"app.load"{host:web-1 AND (env:prod)}"#, Vec::new()),
     ] {
         host.answer_query(query, lines);
     }
@@ -247,15 +247,28 @@ fn metadata_is_shown_and_changed_field_by_field() {
 #[test]
 fn metrics_are_listed_in_pages_and_by_what_they_are() {
     let host = host();
-    host.answer_query("count:app.hits{env:prod}", vec![line(None, &[], &[(0, 1.0)])]);
-    host.answer_query("count:app.load{env:prod}", Vec::new());
+    let points = || vec![line(None, &[], &[(0, 1.0)])];
+    host.answer_query(r#"count:"app.hits"{*}"#, points());
+    host.answer_query(r#"count:"app.load"{*}"#, points());
+    host.answer_query(r#"count:"app.hits"{env:prod}"#, points());
+    host.answer_query(r#"count:"app.load"{env:prod}"#, Vec::new());
     let client = Client::new(routes(), &host);
     let metric = |name: &str| json!({ "type": "metrics", "id": name });
     let both = json!({ "data": [metric("app.hits"), metric("app.load")] });
-    assert_eq!(seen(&client.get("/api/v2/metrics")), (200, both.clone()));
-    assert_eq!(seen(&client.get("/api/v2/metrics?filter[metric_type]=non_distribution")), (200, both));
-    for nothing in ["filter[metric_type]=distribution", "filter[configured]=true"] {
-        assert_eq!(seen(&client.get(&format!("/api/v2/metrics?{nothing}"))), (200, json!({ "data": [] })));
+    for all in ["", "?filter[metric_type]=non_distribution", "?filter[is_configurable]=false&filter[tags]="] {
+        assert_eq!(seen(&client.get(&format!("/api/v2/metrics{all}"))), (200, both.clone()), "{all}");
+    }
+    for nothing in [
+        "filter[metric_type]=distribution",
+        "filter[configured]=true",
+        "filter[is_configurable]=true",
+        "filter[tags_configured]=host",
+        "filter[include_percentiles]=true",
+        "filter[include_percentiles]=false",
+        "filter[include_percentiles]=true&filter[metric_type]=non_distribution",
+    ] {
+        let answer = client.get(&format!("/api/v2/metrics?{nothing}"));
+        assert_eq!(seen(&answer), (200, json!({ "data": [] })), "{nothing}");
     }
     let tagged = client.get("/api/v2/metrics?filter[tags]=env:prod&window[seconds]=3600");
     assert_eq!(seen(&tagged), (200, json!({ "data": [metric("app.hits")] })));
@@ -271,9 +284,87 @@ fn metrics_are_listed_in_pages_and_by_what_they_are() {
 }
 
 #[test]
+fn a_list_of_metrics_has_those_that_reported_within_its_window() {
+    let host = host();
+    host.answer_query(r#"count:"app.hits"{*}"#, vec![line(None, &[], &[(0, 1.0)])]);
+    host.answer_query(r#"count:"app.load"{*}"#, Vec::new());
+    let expected = json!({ "data": [{ "type": "metrics", "id": "app.hits" }] });
+    let client = Client::new(routes(), &host);
+    for window in ["", "?window[seconds]=60"] {
+        assert_eq!(seen(&client.get(&format!("/api/v2/metrics{window}"))), (200, expected.clone()));
+    }
+    for window in ["0", "2592001", "x"] {
+        let answer = client.get(&format!("/api/v2/metrics?window[seconds]={window}"));
+        assert!(refused(&answer, 400).contains("'window[seconds]'"), "{window}");
+    }
+}
+
+#[test]
+fn a_page_that_is_not_full_for_all_the_silent_metrics_says_where_to_go_on() {
+    let host = MemoryHost::new();
+    let client = Client::new(routes(), &host);
+    let name = |at: usize| format!("m{at:04}");
+    let series = |at| json!({ "metric": name(at), "points": [[1_712_620_800, 1]] });
+    let body = json!({ "series": (0..=5000).map(series).collect::<Vec<_>>() });
+    assert_eq!(client.post("/api/v1/series", &body.to_string()).status, 202);
+    for at in 0..=5000 {
+        let speaks = at == 1 || at == 5000;
+        let lines = if speaks { vec![line(None, &[], &[(0, 1.0)])] } else { Vec::new() };
+        host.answer_query(&format!(r#"count:"{}"{{*}}"#, name(at)), lines);
+    }
+    let page = |query: &str| {
+        let (_, answer) = seen(&client.get(&format!("/api/v2/metrics?page[size]=10{query}")));
+        let names = answer["data"].as_array().expect("a list").iter().map(|metric| metric["id"].clone());
+        (Value::from(names.collect::<Vec<_>>()), answer["meta"]["pagination"]["next_cursor"].clone())
+    };
+    assert_eq!(page(""), (json!(["m0001"]), json!("m4999")));
+    assert_eq!(page("&page[cursor]=m4999"), (json!(["m5000"]), Value::Null));
+}
+
+#[test]
+fn distributions_are_those_with_percentiles() {
+    let host = host();
+    let body = json!({ "series": [{ "metric": "app.time", "points": [[1_712_620_800, [1]]] }] });
+    let client = Client::new(routes(), &host);
+    assert_eq!(client.post("/api/v1/distribution_points", &body.to_string()).status, 202);
+    host.answer_query(r#"count:"app.time"{*}"#, vec![line(None, &[], &[(0, 1.0)])]);
+    let expected = json!({ "data": [{ "type": "metrics", "id": "app.time" }] });
+    for filter in ["filter[include_percentiles]=true", "filter[metric_type]=distribution"] {
+        assert_eq!(seen(&client.get(&format!("/api/v2/metrics?{filter}"))), (200, expected.clone()));
+    }
+}
+
+#[test]
+fn what_is_not_known_of_metrics_is_refused_and_not_left_out() {
+    let host = host();
+    let client = Client::new(routes(), &host);
+    for (query, name) in [
+        ("filter[queried]=true", "filter[queried]"),
+        ("filter[queried]=False&filter[queried][window][seconds]=60", "filter[queried]"),
+        ("filter[related_assets]=true", "filter[related_assets]"),
+        ("include=metric_volumes", "include"),
+        ("page[size]=1&sort=-metric_volumes.indexed_volume", "sort"),
+    ] {
+        let error = refused(&client.get(&format!("/api/v2/metrics?{query}")), 400);
+        assert!(error.contains(&format!("'{name}'")), "{query}: {error}");
+    }
+}
+
+#[test]
 fn all_tags_of_a_metric_are_listed() {
     let host = host();
     let client = Client::new(routes(), &host);
+    let answer = |filter: &str, key: &str, values: &[&str]| {
+        let lines = values.iter().map(|value| line(Some("app.hits"), &[(key, value)], &[(0, 1.0)]));
+        let query = format!(r#"count:"app.hits"{{{filter}"{key}":*}} by {{"{key}"}}"#);
+        host.answer_query(&query, lines.collect());
+    };
+    answer("", "canary", &[""]);
+    answer("", "env", &["prod"]);
+    answer("", "host", &["web-2", "web-1"]);
+    for (key, values) in [("canary", &[][..]), ("env", &["prod"]), ("host", &["web-1"])] {
+        answer("(env:prod,host:web-1) AND ", key, values);
+    }
     let tags = |query: &str| {
         let (status, answer) = seen(&client.get(&format!("/api/v2/metrics/app.hits/all-tags{query}")));
         assert_eq!(
@@ -282,10 +373,21 @@ fn all_tags_of_a_metric_are_listed() {
         );
         answer["data"]["attributes"]["tags"].clone()
     };
-    assert_eq!(tags(""), json!(["canary", "env:prod", "host:web-1", "host:web-2"]));
+    let all = json!(["canary", "env:prod", "host:web-1", "host:web-2"]);
+    assert_eq!((tags(""), tags("?window[seconds]=14400")), (all.clone(), all));
+    answer("", "env", &[]);
+    assert_eq!(tags("?window[seconds]=4294967295"), json!(["canary", "host:web-1", "host:web-2"]));
+    assert_eq!(tags("?window[seconds]=60"), json!(["canary", "host:web-1", "host:web-2"]));
+    assert_eq!(tags("?window[seconds]=60&page[limit]=2"), json!(["canary", "host:web-1"]));
     assert_eq!(tags("?page[limit]=2"), json!(["canary", "env:prod"]));
+    assert_eq!(tags("?page[limit]=3"), json!(["canary", "env:prod", "host:web-1"]));
     assert_eq!(tags("?filter[match]=web"), json!(["host:web-1", "host:web-2"]));
     assert_eq!(tags("?filter[include_tag_values]=False"), json!(["canary", "env", "host"]));
+    assert_eq!(tags("?filter[tags]=env:prod,host:web-1"), json!(["env:prod", "host:web-1"]));
+    assert_eq!(
+        tags("?filter[tags]=env:prod,host:web-1&filter[include_tag_values]=false"),
+        json!(["env", "host"])
+    );
     refused(&client.get("/api/v2/metrics/none/all-tags"), 404);
 }
 
