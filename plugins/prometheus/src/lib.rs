@@ -16,7 +16,6 @@ mod query;
 
 use bellwether_sdk::dialect::{Authentication, Router, dialect};
 use bellwether_sdk::host::{Clock, SeriesRead, SeriesWrite, State};
-use serde_json::json;
 
 use failure::Failure;
 
@@ -51,8 +50,8 @@ pub fn routes<H: SeriesRead + SeriesWrite + State + Clock>() -> Router<H> {
         .post(LABELS, catalogue::labels)
         .get(VALUES, catalogue::values)
         .get(METADATA, metadata::list)
-        .get(EXEMPLARS, |_, _| answer::list(&json!([]), false))
-        .post(EXEMPLARS, |_, _| answer::list(&json!([]), false))
+        .get(EXEMPLARS, |_, request| query::exemplars(request))
+        .post(EXEMPLARS, |_, request| query::exemplars(request))
         .get(RULES, |_, _| answer::none("groups"))
         .get(ALERTS, |_, _| answer::none("alerts"))
         .get(BUILD, |_, _| answer::build())

@@ -41,7 +41,7 @@ impl<'a> Parameters<'a> {
         let read = match text.parse::<f64>() {
             Ok(seconds) if seconds.is_finite() => Some((seconds * 1000.0).round() as i64),
             Ok(_) => None,
-            Err(_) => text.parse::<Timestamp>().ok().map(Timestamp::milliseconds),
+            Err(_) => rfc_3339(text).map(Timestamp::milliseconds),
         };
         let time = read.filter(|time| range.contains(time)).ok_or_else(|| {
             Failure::parameter(name, format_args!("cannot parse {text:?} to a valid timestamp"))
@@ -104,4 +104,10 @@ impl<'a> Parameters<'a> {
         };
         self.all("match[]").map(selector).collect()
     }
+}
+
+/// An instant with its offset: what has none would be another elsewhere.
+fn rfc_3339(text: &str) -> Option<Timestamp> {
+    let time = text.get("2024-04-09".len()..)?.strip_prefix('T')?;
+    if time.contains(['Z', '+', '-']) { text.parse().ok() } else { None }
 }

@@ -4,6 +4,7 @@ use bellwether_sdk::Timestamp;
 use bellwether_sdk::dialect::{Request, Response};
 use bellwether_sdk::host::{Clock, SeriesRead};
 use bellwether_sdk::series::{Matcher, Selection, SeriesError};
+use serde_json::json;
 
 use crate::answer;
 use crate::failure::Failure;
@@ -78,4 +79,13 @@ pub(crate) fn range<H: SeriesRead>(host: &H, request: &Request<'_>) -> Result<Re
     let expression = parameters.expression()?;
     let grid = Grid { start, step, count: ((end - start) / step) as usize + 1 };
     answer::range(promql::range(&Stored(host), &expression, grid, end, lookback)?, grid, limit)
+}
+
+/// `GET` or `POST /api/v1/query_exemplars`: there are none, of what can be asked for.
+pub(crate) fn exemplars(request: &Request<'_>) -> Result<Response, Failure> {
+    let parameters = Parameters::of(request);
+    parameters.time("start")?;
+    parameters.time("end")?;
+    parameters.expression()?;
+    Ok(answer::list(&json!([]), false))
 }

@@ -53,6 +53,8 @@ fn what_selects_nothing_or_is_no_selector_is_refused() {
         (&[("match[]", "sum(temp)")], "no series selector"),
         (&[("match[]", "{}")], "non-empty matcher"),
         (&[("match[]", "temp"), ("start", "x")], "\"start\""),
+        (&[("match[]", "temp"), ("start", "2024-04-09T14:44:00")], "\"start\""),
+        (&[("match[]", "temp"), ("end", "2024-04-09")], "\"end\""),
         (&[("match[]", "temp"), ("limit", "x")], "\"limit\""),
     ] {
         let error = refused(&client.get(&target("/api/v1/series", parameters)), 400, "bad_data");
@@ -112,7 +114,11 @@ fn grafana_is_told_that_there_are_no_rules_alerts_and_exemplars() {
     ] {
         assert_eq!(data(&client.get(path)), expected, "{path}");
     }
-    assert_eq!(data(&client.post("/api/v1/query_exemplars", "query=temp")), json!([]));
+    let form = Client::new(routes(), &host).header("content-type", "application/x-www-form-urlencoded");
+    assert_eq!(data(&form.post("/api/v1/query_exemplars", "query=temp")), json!([]));
+    for wrong in ["query=sum(", "query=", "query=temp&start=x"] {
+        refused(&client.get(&format!("/api/v1/query_exemplars?{wrong}")), 400, "bad_data");
+    }
     refused(&client.delete("/api/v1/rules"), 405, "bad_data");
 }
 
