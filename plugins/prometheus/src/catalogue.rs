@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use crate::answer;
 use crate::failure::Failure;
 use crate::parameters::Parameters;
-use crate::promql::{Labels, NAME};
+use crate::promql::{Labels, NAME, key_of, label_of};
 
 /// Items of one answer: what the host tells at once.
 const MOST: usize = 20_000;
@@ -67,7 +67,8 @@ pub(crate) fn labels<H: SeriesRead>(host: &H, request: &Request<'_>) -> Result<R
         selectors.push(Vec::new());
     }
     let (found, cut) = union(&selectors, limit, |selector, most| {
-        let mut keys = host.find_keys(selector, most)?;
+        let keys = host.find_keys(selector, most)?.into_iter();
+        let mut keys: Vec<String> = keys.map(|key| label_of(&key).to_owned()).collect();
         if !host.find(selector, 1)?.is_empty() {
             keys.push(NAME.to_owned());
         }
@@ -106,7 +107,7 @@ pub(crate) fn values<H: SeriesRead>(host: &H, request: &Request<'_>) -> Result<R
         selectors.push(Vec::new());
     }
     let name = unescaped(request.parameter("name"));
-    let key = (name != NAME).then_some(&*name);
+    let key = key_of(&name);
     let (mut found, cut) = union(&selectors, limit, |selector, most| host.find_values(selector, key, most))?;
     // A tag that is a word alone has no value.
     found.retain(|value| !value.is_empty());

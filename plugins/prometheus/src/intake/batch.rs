@@ -4,7 +4,7 @@ use bellwether_sdk::Timestamp;
 use bellwether_sdk::series::SampleTable;
 
 use crate::metadata::Told;
-use crate::promql::NAME;
+use crate::promql::{NAME, key_of};
 
 /// The host's bounds, looked at here so that one wrong series does not cost the others.
 const METRIC: usize = 200;
@@ -85,8 +85,9 @@ impl Batch {
         }
         self.samples += entry.samples.len();
         self.table.series(metric, |tags| {
-            let others = entry.labels.iter().filter(|(name, value)| *name != NAME && !value.is_empty());
-            others.for_each(|(name, value)| tags.pair(name, value));
+            let others = entry.labels.iter().filter(|(_, value)| !value.is_empty());
+            let pairs = others.filter_map(|(name, value)| Some((key_of(name)?, value)));
+            pairs.for_each(|(key, value)| tags.pair(key, value));
         });
     }
 }

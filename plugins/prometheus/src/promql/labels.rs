@@ -5,6 +5,23 @@ use std::rc::Rc;
 /// The label that holds a metric's name.
 pub(crate) const NAME: &str = "__name__";
 
+/// The label that shows a tag `__name__`, which other dialects may write: it would be taken for the metric's name.
+const TAGGED_NAME: &str = "exported___name__";
+
+/// The label that shows the tags of a key.
+pub(crate) fn label_of(key: &str) -> &str {
+    if key == NAME { TAGGED_NAME } else { key }
+}
+
+/// The key of the tags that a label shows; `None` for the metric's name.
+pub(crate) fn key_of(label: &str) -> Option<&str> {
+    match label {
+        NAME => None,
+        TAGGED_NAME => Some(NAME),
+        _ => Some(label),
+    }
+}
+
 /// Labels in order of their names, each once. Texts are shared: the same series is in many results.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Labels(Vec<(Rc<str>, Rc<str>)>);
@@ -16,9 +33,10 @@ impl Labels {
         labels.push((NAME.into(), metric.into()));
         for tag in tags {
             let (key, value) = tag.split_once(':').unwrap_or((tag, ""));
-            match labels.iter_mut().find(|(name, _)| **name == *key) {
+            let label = label_of(key);
+            match labels.iter_mut().find(|(name, _)| **name == *label) {
                 Some((_, before)) => *before = format!("{before},{value}").into(),
-                None => labels.push((key.into(), value.into())),
+                None => labels.push((label.into(), value.into())),
             }
         }
         labels.sort();

@@ -25,7 +25,7 @@ use bellwether_sdk::series::{Matcher, SeriesError};
 
 pub(crate) use ast::Expr;
 pub(crate) use evaluate::{Answer, instant, range};
-pub(crate) use labels::{Labels, NAME, is_label};
+pub(crate) use labels::{Labels, NAME, is_label, key_of, label_of};
 pub(crate) use read::{duration, parse};
 pub(crate) use value::{Grid, Line, is_absent};
 

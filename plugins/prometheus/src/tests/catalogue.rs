@@ -129,3 +129,39 @@ fn grafana_learns_what_it_talks_to() {
     let build = data(&client.get("/api/v1/status/buildinfo"));
     assert!(build["version"].as_str().is_some_and(|version| version.starts_with("3.")), "{build}");
 }
+
+#[test]
+fn a_tag_called_as_the_metrics_name_is_another_label() {
+    let host = MemoryHost::new();
+    write(&host, "load", &["host:a"], &[1.0]);
+    write(&host, "load", &["host:a", "__name__:evil"], &[2.0]);
+    let client = Client::new(routes(), &host);
+    let ask = |query: &str| {
+        data(&client.get(&target("/api/v1/query", &[("query", query), ("time", "0")])))["result"].clone()
+    };
+    assert_eq!(
+        ask("load * 2"),
+        json!([
+            { "metric": { "exported___name__": "evil", "host": "a" }, "value": [0, "4"] },
+            { "metric": { "host": "a" }, "value": [0, "2"] },
+        ])
+    );
+    assert_eq!(ask(r#"count({exported___name__="evil"})"#)[0]["value"], json!([0, "1"]));
+    let get = |path: &str| data(&client.get(path));
+    assert_eq!(get("/api/v1/labels"), json!(["__name__", "exported___name__", "host"]));
+    assert_eq!(get("/api/v1/label/__name__/values"), json!(["load"]));
+    assert_eq!(get("/api/v1/label/exported___name__/values"), json!(["evil"]));
+}
+
+#[test]
+fn an_instant_has_its_offset() {
+    let host = host();
+    let client = Client::new(routes(), &host);
+    let ask = |time: &str| client.get(&target("/api/v1/query", &[("query", "1"), ("time", time)]));
+    for time in ["0", "1712673840.5", "2024-04-09T14:44:00Z", "2024-04-09T16:44:00.25+02:00"] {
+        assert_eq!(ask(time).status, 200, "{time}");
+    }
+    for time in ["2024-04-09T14:44:00", "2024-04-09", "2024-04-09 14:44:00Z", "T", "ä2024-04-09T14:44:00Z"] {
+        assert!(refused(&ask(time), 400, "bad_data").contains("valid timestamp"), "{time}");
+    }
+}

@@ -4,8 +4,8 @@ use bellwether_sdk::series::{Comparison, Matcher};
 use regex_lite::Regex;
 
 use super::{Read, Reader};
-use crate::promql::NAME;
 use crate::promql::ast::{At, Expr, Moved, Selector, Subquery};
+use crate::promql::key_of;
 use crate::promql::tokens::{LONGEST, Token};
 use crate::promql::types::Type;
 
@@ -163,7 +163,7 @@ impl Reader<'_> {
         let Token::Text(value) = self.peek() else { return self.unexpected("a string") };
         let value = value.clone();
         self.take();
-        Ok(Matcher { key: (label != NAME).then_some(label), comparison, value })
+        Ok(Matcher { key: key_of(&label).map(str::to_owned), comparison, value })
     }
 }
 
