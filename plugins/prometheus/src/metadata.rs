@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use bellwether_sdk::dialect::{Request, Response};
 use bellwether_sdk::host::{SeriesRead, SeriesWrite, State};
-use bellwether_sdk::series::{Metadata, SeriesError};
+use bellwether_sdk::series::{Metadata, MetricKind, SeriesError};
 use serde_json::{Map, Value, json};
 
 use crate::answer;
@@ -101,42 +101,89 @@ fn cut(text: &str, most: usize) -> &str {
     &text[..text.floor_char_boundary(most)]
 }
 
-/// `GET /api/v1/metadata`
+/// What the host gives at once.
+const PAGE: u32 = 1000;
+
+/// Metrics of one answer.
+const MOST: usize = 20_000;
+
+/// `GET /api/v1/metadata[?metric=…&limit=…]`
 pub(crate) fn list<H: SeriesRead + State>(host: &H, request: &Request<'_>) -> Result<Response, Failure> {
-    const PAGE: u32 = 1000;
-    const MOST: usize = 20_000;
     let parameters = Parameters::of(request);
-    let limit = parameters.limit(MOST)?;
-    let mut keys = Vec::new();
-    match parameters.get("metric") {
-        Some(metric) => keys.push(format!("{PREFIX}{metric}")),
-        None => {
-            while keys.len() < limit {
-                let page = host.list_keys(PREFIX, keys.last().map(String::as_str), PAGE)?;
-                let whole = page.len() == PAGE as usize;
-                keys.extend(page);
-                if !whole {
-                    break;
-                }
-            }
-        }
-    }
-    let mut all = Map::new();
-    for key in keys.iter().take(limit) {
-        let metric = key.strip_prefix(PREFIX).unwrap_or(key);
+    let limit = parameters.limit_or_none(MOST)?;
+    let found = match parameters.get("metric") {
+        Some(metric) => BTreeMap::from([(metric.to_owned(), None)]),
+        None => all(host, limit)?,
+    };
+    let mut shown = Map::new();
+    for (metric, metadata) in found.into_iter().take(limit) {
+        let metadata =
+            match metadata.map_or_else(|| host.tagged_metric(&metric).map(|found| found.metadata), Ok) {
+                Ok(metadata) => metadata,
+                Err(SeriesError::UnknownMetric(_)) => continue,
+                Err(error) => return Err(error.into()),
+            };
+        let key = format!("{PREFIX}{metric}");
         // A key longer than any that was kept is none.
-        let Some(kind) = (if key.len() > 200 { None } else { host.get(key)? }) else { continue };
-        let known = match host.tagged_metric(metric) {
-            Ok(found) => found.metadata,
-            Err(SeriesError::UnknownMetric(_)) => continue,
-            Err(error) => return Err(error.into()),
+        let told = if key.len() > 200 { None } else { host.get(&key)? };
+        let kind = match &told {
+            Some(kind) => String::from_utf8_lossy(kind),
+            None if is_described(&metadata) => kind_of(&metric, metadata.kind).into(),
+            None => continue,
         };
         let entry = json!([{
-            "type": String::from_utf8_lossy(&kind),
-            "help": known.description.unwrap_or_default(),
-            "unit": known.unit.unwrap_or_default(),
+            "type": kind,
+            "help": metadata.description.unwrap_or_default(),
+            "unit": metadata.unit.unwrap_or_default(),
         }]);
-        all.insert(metric.to_owned(), entry);
+        shown.insert(metric, entry);
     }
-    Ok(answer::success(&Value::Object(all)))
+    Ok(answer::success(&Value::Object(shown)))
+}
+
+/// The first `limit` metrics and more that Prometheus told of, or that anybody described: those with what is known.
+fn all<H: SeriesRead + State>(host: &H, limit: usize) -> Result<BTreeMap<String, Option<Metadata>>, Failure> {
+    let mut keys: Vec<String> = Vec::new();
+    while keys.len() < limit {
+        let page = host.list_keys(PREFIX, keys.last().map(String::as_str), PAGE)?;
+        let whole = page.len() == PAGE as usize;
+        keys.extend(page);
+        if !whole {
+            break;
+        }
+    }
+    let names = keys.into_iter().filter_map(|key| key.strip_prefix(PREFIX).map(str::to_owned));
+    let mut found: BTreeMap<String, Option<Metadata>> = names.map(|name| (name, None)).collect();
+    let (mut after, mut described) = (None, 0);
+    while described < limit {
+        let page = host.tagged_metrics(None, after.as_deref(), PAGE)?;
+        let whole = page.len() == PAGE as usize;
+        after = page.last().map(|metric| metric.name.clone());
+        for metric in page.into_iter().filter(|metric| is_described(&metric.metadata)) {
+            found.insert(metric.name, Some(metric.metadata));
+            described += 1;
+        }
+        if !whole {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// Whether anything was said of a metric: one of which nothing is known is a gauge too.
+fn is_described(metadata: &Metadata) -> bool {
+    let Metadata { kind, unit, description, .. } = metadata;
+    *kind != MetricKind::Gauge || unit.is_some() || description.is_some()
+}
+
+/// Prometheus' word for what others sent. What counts from its beginning is kept as a gauge and known by its name; of
+/// what a histogram's parts and single counts are, there is no word.
+fn kind_of(metric: &str, kind: MetricKind) -> &'static str {
+    let ends = |ending: &str| metric.ends_with(ending);
+    match kind {
+        MetricKind::Gauge if ends("_total") => "counter",
+        MetricKind::Gauge if ["_bucket", "_count", "_sum"].into_iter().any(ends) => "unknown",
+        MetricKind::Gauge | MetricKind::Rate => "gauge",
+        MetricKind::Count | MetricKind::Distribution => "unknown",
+    }
 }

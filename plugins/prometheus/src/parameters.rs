@@ -90,6 +90,15 @@ impl<'a> Parameters<'a> {
         }
     }
 
+    /// How many items an answer may have, at most `most`, where 0 is none and less than that as many as there are.
+    pub(crate) fn limit_or_none(&self, most: usize) -> Result<usize, Failure> {
+        let Some(text) = self.get("limit") else { return Ok(most) };
+        let limit: i64 = text
+            .parse()
+            .map_err(|_| Failure::parameter("limit", format_args!("{text:?} is no whole number")))?;
+        Ok(usize::try_from(limit).map_or(most, |limit| most.min(limit)))
+    }
+
     /// The series selectors in `match[]`.
     pub(crate) fn selectors(&self) -> Result<Vec<Vec<Matcher>>, Failure> {
         let selector = |text: &str| {

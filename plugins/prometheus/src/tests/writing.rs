@@ -219,4 +219,48 @@ fn metadata_is_kept_where_nothing_else_is_known() {
     assert_eq!(known("?metric=mine").as_object().map(serde_json::Map::len), Some(1));
     assert_eq!(known("?metric=none"), json!({}));
     assert_eq!(known("?limit=2").as_object().map(serde_json::Map::len), Some(2));
+    assert_eq!((known("?limit=0"), known("?limit=-1")), (json!({}), all));
+    refused(&client.get("/api/v1/metadata?limit=x"), 400, "bad_data");
+}
+
+#[test]
+fn metadata_is_told_of_metrics_that_others_described() {
+    use bellwether_sdk::series::{Metadata, MetricKind};
+
+    let host = MemoryHost::new();
+    let described = |metric: &str, kind, unit: &str, help: &str| {
+        let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let metadata = Metadata { kind, unit: text(unit), description: text(help), ..Metadata::default() };
+        write(&host, metric, &["host:a"], &[1.0]);
+        host.describe(metric, &metadata).expect("it is described");
+    };
+    described("app.hits", MetricKind::Count, "request", "");
+    described("disk.free", MetricKind::Gauge, "byte", "What is free.");
+    described("http_requests_total", MetricKind::Gauge, "", "Requests.");
+    described("http_seconds_bucket", MetricKind::Gauge, "seconds", "");
+    described("latency", MetricKind::Distribution, "", "");
+    described("rate", MetricKind::Rate, "", "");
+    write(&host, "silent", &[], &[1.0]);
+    let told = |kind, metric: &str| bytes(3, [number(1, kind), bytes(2, metric), bytes(4, "Told.")].concat());
+    assert_eq!(send(&host, ONE, &[told(1, "disk.free"), told(2, "b")].concat()).status, 204);
+    let client = Client::new(routes(), &host);
+    let known = |query: &str| data(&client.get(&format!("/api/v1/metadata{query}")));
+    let entry = |kind: &str, help: &str, unit: &str| json!([{ "type": kind, "help": help, "unit": unit }]);
+    let all = json!({
+        "app.hits": entry("unknown", "", "request"),
+        "b": entry("gauge", "Told.", ""),
+        "disk.free": entry("counter", "What is free.", "byte"),
+        "http_requests_total": entry("counter", "Requests.", ""),
+        "http_seconds_bucket": entry("unknown", "", "seconds"),
+        "latency": entry("unknown", "", ""),
+        "rate": entry("gauge", "", ""),
+    });
+    assert_eq!(known(""), all);
+    assert_eq!(
+        known("?metric=http_requests_total"),
+        json!({ "http_requests_total": all["http_requests_total"] })
+    );
+    assert_eq!(known("?metric=silent"), json!({}));
+    let first = json!({ "app.hits": all["app.hits"], "b": all["b"], "disk.free": all["disk.free"] });
+    assert_eq!(known("?limit=3"), first);
 }
