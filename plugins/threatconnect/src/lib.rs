@@ -6,7 +6,8 @@
 //! Where ThreatConnect's documentation leaves something open:
 //!
 //! - Creating a metric that exists as described answers 200 with it, one that is new 201, one that exists otherwise 409.
-//! - A segment of digits means the metric of that id, or else the metric of that name.
+//!   Another description is no difference: the metric keeps its own, which the answer shows.
+//! - A segment means the metric of that name, or else, of digits, the metric of that id. To delete, it must not be both.
 //! - A list holds 100 metrics unless `resultLimit` says otherwise, 10,000 at most.
 //! - `value` and `weight` may have fractions, and may come as text; `null` is as good as absent.
 //! - A `date` without an offset is in UTC. The `date` of an answer is the beginning of the interval: on the hour in

@@ -107,20 +107,22 @@ fn success<T: Serialize>(status: u16, data: Option<T>) -> Response {
     Response::json(status, &Success { status: "Success", data })
 }
 
-/// Calls the host about the metric that a path's segment means. Digits are an id, or else a name.
+/// Calls the host about the metric that a path's segment means: the one of that name, or else, of digits, that id.
+/// Data go by the name as documented, so no other metric's id may take them.
 pub(crate) fn by_reference<T>(
     segment: &str,
     call: impl Fn(MetricReference) -> Result<T, MetricError>,
 ) -> Result<T, MetricError> {
-    // As ids are written: no sign, no leading zero.
-    let digits = !segment.starts_with('0') && segment.bytes().all(|byte| byte.is_ascii_digit());
-    if let Some(id) = segment.parse().ok().filter(|_| digits) {
-        match call(MetricReference::Id(id)) {
-            Err(MetricError::UnknownMetric(_)) => {}
-            answer => return answer,
-        }
+    match (call(MetricReference::Name(segment.to_owned())), id(segment)) {
+        (Err(MetricError::UnknownMetric(_)), Some(id)) => call(MetricReference::Id(id)),
+        (answer, _) => answer,
     }
-    call(MetricReference::Name(segment.to_owned()))
+}
+
+/// The id that a segment is, as ids are written: no sign, no leading zero.
+fn id(segment: &str) -> Option<u64> {
+    let digits = !segment.starts_with('0') && segment.bytes().all(|byte| byte.is_ascii_digit());
+    segment.parse().ok().filter(|_| digits)
 }
 
 /// `GET /v2/customMetrics[?resultStart=0&resultLimit=100]`
@@ -164,7 +166,10 @@ pub(crate) fn get(host: &impl MetricsRead, request: &Request<'_>) -> Result<Resp
 }
 
 /// `POST /v2/customMetrics`
-pub(crate) fn create(host: &impl MetricsWrite, request: &Request<'_>) -> Result<Response, Failure> {
+pub(crate) fn create(
+    host: &(impl MetricsRead + MetricsWrite),
+    request: &Request<'_>,
+) -> Result<Response, Failure> {
     let new: NewMetric<'_> = body::read(request)?;
     let name = Field::new("name", new.name);
     let name = name.text(LONGEST_NAME)?.ok_or_else(|| name.wrong("a text of 1 to 45 characters"))?;
@@ -179,14 +184,52 @@ pub(crate) fn create(host: &impl MetricsWrite, request: &Request<'_>) -> Result<
         keyed,
         description: description.map(Into::into),
     };
-    let defined = host.define(&definition).map_err(|error| Failure::of(error, &definition.name))?;
+    let defined = host.define(&definition).map_err(|error| match error {
+        MetricError::Conflict(told) => Failure::new(409, difference(host, &definition).unwrap_or(told)),
+        other => Failure::of(other, &definition.name),
+    })?;
     let status = if defined.created { 201 } else { 200 };
     Ok(success(status, Some(One { custom_metric_config: Config::from(&defined.metric) })))
 }
 
+/// How the metric of that name is another than is asked for, in the names of ThreatConnect's fields.
+fn difference(host: &impl MetricsRead, asked: &Definition) -> Option<String> {
+    let present = host.metric(asked.name.as_str()).ok()?.definition;
+    let (field, is) = if present.data_type != asked.data_type {
+        ("dataType", name_of(&DATA_TYPES, present.data_type))
+    } else if present.interval != asked.interval {
+        ("interval", name_of(&INTERVALS, present.interval))
+    } else if present.keyed != asked.keyed {
+        ("keyedValues", if present.keyed { "true" } else { "false" })
+    } else {
+        return None;
+    };
+    Some(format!("The metric {:?} exists with another {field}: {is}", asked.name))
+}
+
 /// `DELETE /v2/customMetrics/{metric}`
-pub(crate) fn delete(host: &impl MetricsWrite, request: &Request<'_>) -> Result<Response, Failure> {
+pub(crate) fn delete(
+    host: &(impl MetricsRead + MetricsWrite),
+    request: &Request<'_>,
+) -> Result<Response, Failure> {
     let segment = request.parameter("metric");
+    unmistakable(host, segment)?;
     by_reference(segment, |metric| host.delete(metric)).map_err(|error| Failure::of(error, segment))?;
     Ok(success::<()>(200, None))
+}
+
+/// Refuses a segment that is the name of one metric and the id of another: what is deleted is gone.
+fn unmistakable(host: &impl MetricsRead, segment: &str) -> Result<(), Failure> {
+    let Some(id) = id(segment) else { return Ok(()) };
+    match (host.metric(segment), host.metric(id)) {
+        (Ok(named), Ok(other)) if named.id != other.id => Err(Failure::new(
+            409,
+            format_args!(
+                "{segment} is the name of one metric and the id of another: delete the one by its id, {}, or the other \
+                 by its name, {:?}",
+                named.id, other.definition.name
+            ),
+        )),
+        _ => Ok(()),
+    }
 }

@@ -239,7 +239,7 @@ fn an_average_is_weighted() {
 }
 
 #[test]
-fn digits_mean_an_id_or_else_a_name() {
+fn digits_mean_a_name_or_else_an_id() {
     let host = host();
     let client = Client::new(routes(), &host);
     for name in ["2", "404", "007", "+3", "99999999999999999999"] {
@@ -247,7 +247,8 @@ fn digits_mean_an_id_or_else_a_name() {
         assert_eq!(client.post("/v2/customMetrics", &body.to_string()).status, 201);
     }
     for (segment, name) in [
-        ("2", "keyed"),
+        ("2", "2"),
+        ("1", "plain"),
         ("404", "404"),
         ("007", "007"),
         ("%2B3", "+3"),
@@ -256,8 +257,58 @@ fn digits_mean_an_id_or_else_a_name() {
         let (_, answer) = seen(&client.get(&format!("/v2/customMetrics/{segment}")));
         assert_eq!(answer["data"]["customMetricConfig"]["name"], name, "{segment}");
     }
-    let (_, answer) = seen(&client.post("/v2/customMetrics/404/data?returnValue=true", r#"{"value":1}"#));
-    assert_eq!(answer["date"], "2024-01-01T00:00:00Z");
+    for segment in ["2", "404"] {
+        let path = format!("/v2/customMetrics/{segment}/data?returnValue=true");
+        let (_, answer) = seen(&client.post(&path, r#"{"value":1}"#));
+        assert_eq!(answer["date"], "2024-01-01T00:00:00Z", "{segment} is yearly");
+    }
+}
+
+#[test]
+fn what_is_one_metrics_name_and_anothers_id_deletes_neither() {
+    let host = host();
+    let client = Client::new(routes(), &host);
+    let create = |name: &str| {
+        let body = json!({"name": name, "dataType": "Sum", "interval": "Daily"}).to_string();
+        assert_eq!(client.post("/v2/customMetrics", &body).status, 201);
+    };
+    create("2");
+    let (status, answer) = seen(&client.delete("/v2/customMetrics/2"));
+    let message = answer["message"].as_str().expect("a message");
+    assert_eq!((status, &answer["status"]), (409, &json!("Failure")));
+    assert!(message.contains("by its id, 4, or the other by its name, \"keyed\""), "{message}");
+    assert_eq!(client.delete("/v2/customMetrics/4").status, 200);
+    assert_eq!(client.delete("/v2/customMetrics/2").status, 200, "now it is an id alone");
+    assert_eq!(client.get("/v2/customMetrics/keyed").status, 404);
+    create("6");
+    create("own id");
+    assert_eq!(client.delete("/v2/customMetrics/own%20id").status, 200);
+    create("7");
+    assert_eq!(client.delete("/v2/customMetrics/7").status, 200, "its id and its name");
+}
+
+#[test]
+fn a_metric_that_exists_otherwise_is_told_apart_in_the_names_of_the_api() {
+    let host = MemoryHost::new();
+    let client = Client::new(routes(), &host);
+    let create = |data_type: &str, interval: &str, keyed: bool, description: &str| {
+        let body = json!({
+            "name": "m", "dataType": data_type, "interval": interval, "keyedValues": keyed, "description": description,
+        });
+        seen(&client.post("/v2/customMetrics", &body.to_string()))
+    };
+    assert_eq!(create("Sum", "Daily", false, "first").0, 201);
+    for (data_type, interval, keyed, difference) in [
+        ("Max", "Daily", true, "dataType: Sum"),
+        ("Sum", "Hourly", false, "interval: Daily"),
+        ("Sum", "Daily", true, "keyedValues: false"),
+    ] {
+        let message = format!("The metric \"m\" exists with another {difference}");
+        let expected = (409, json!({"status": "Failure", "message": message}));
+        assert_eq!(create(data_type, interval, keyed, "first"), expected);
+    }
+    let (status, kept) = create("Sum", "Daily", false, "second");
+    assert_eq!((status, &kept["data"]["customMetricConfig"]["description"]), (200, &json!("first")));
 }
 
 #[test]
