@@ -94,7 +94,14 @@ impl<'a> Field<'a> {
             let has_offset = text.bytes().skip("2024-04-09".len()).any(|byte| b"Zz+-".contains(&byte));
             Some(Date { time, has_offset })
         });
-        date.map(Some).ok_or_else(|| self.wrong("an ISO 8601 date and time such as 2024-04-09T14:44:00Z"))
+        match date {
+            // What is later is read as the last instant there is, which no data are of.
+            Some(Date { time: Timestamp::MAX, .. }) => {
+                Err(self.wrong(&format!("a date before {}", Timestamp::MAX)))
+            }
+            Some(date) => Ok(Some(date)),
+            None => Err(self.wrong("an ISO 8601 date and time such as 2024-04-09T14:44:00Z")),
+        }
     }
 
     /// The field's truth.

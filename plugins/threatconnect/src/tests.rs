@@ -417,6 +417,12 @@ fn bad_input_is_refused_by_field_value_and_what_would_be_right() {
             r#"{"value":1,"date":"2024-02-30T00:00:00Z"}"#.into(),
             format!("date is \"2024-02-30T00:00:00Z\", {moment}"),
         ),
+        (
+            plain,
+            r#"{"value":1,"date":"9999-12-31T00:00:00Z"}"#.into(),
+            "date is \"9999-12-31T00:00:00Z\", expected a date before 9999-12-30T22:00:00Z".into(),
+        ),
+        (plain, r#"{"value":1,"date":"9999-12-31"}"#.into(), "expected a date before".into()),
         (plain, r#"{"value":1,"date":1712673840}"#.into(), format!("date is 1712673840, {moment}")),
         (plain, r#"{"value":1,"weight":-1}"#.into(), "weight is -1, expected a number above 0".into()),
         (plain, r#"{"value":1,"weight":0}"#.into(), "weight is 0, expected a number above 0".into()),
