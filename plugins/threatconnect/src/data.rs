@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bellwether_sdk::Timestamp;
 use bellwether_sdk::dialect::{Request, Response};
 use bellwether_sdk::host::{MetricsRead, MetricsWrite};
-use bellwether_sdk::metrics::{MetricError, Samples};
+use bellwether_sdk::metrics::{DataType, MetricError, Samples};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -45,7 +45,12 @@ pub(crate) fn add(
     let data: Data<'_> = if request.body().is_empty() { Data::default() } else { body::read(request)? };
     let name = Field::new("name", data.name);
     let key = name.text(LONGEST_KEY)?;
-    let value = Field::new("value", data.value).number()?;
+    let value = Field::new("value", data.value).number().or_else(|wrong| {
+        // In a metric of type Count it plays no part.
+        let metric = by_reference(segment, |metric| host.metric(metric));
+        let counts = metric.is_ok_and(|metric| metric.definition.data_type == DataType::Count);
+        if counts { Ok(None) } else { Err(wrong) }
+    })?;
     let date = instant(host, segment, &Field::new("date", data.date))?;
     let weight = Field::new("weight", data.weight);
     let weight = match weight.number()? {

@@ -216,6 +216,8 @@ fn clients_write_values_in_many_ways() {
         ("hits", "", 1.0, "2024-04-09T00:00:00Z"),
         ("hits", "{}", 1.0, "2024-04-09T00:00:00Z"),
         ("hits", r#"{"value":5}"#, 1.0, "2024-04-09T00:00:00Z"),
+        ("hits", r#"{"value":"a hit","weight":2}"#, 1.0, "2024-04-09T00:00:00Z"),
+        ("3", r#"{"value":[1e999]}"#, 1.0, "2024-04-09T00:00:00Z"),
         ("hits", r#"{"date":"2008-12-12T12:12:12Z","weight":2}"#, 1.0, "2008-12-12T00:00:00Z"),
     ] {
         for path in ["/v2/customMetrics", "/api/v2/customMetrics"] {
