@@ -121,7 +121,12 @@ async fn answer(services: &Services, versions: &DialectVersions, mount: usize, r
                         Ok(_) | Err(AuthFailure::SignatureMismatch | AuthFailure::Unavailable(_))
                     ),
                 };
-                let limit = services.settings().body_limit_bytes;
+                let settings = services.settings();
+                // Where anybody may call there is only a refusal to be worded.
+                let limit = match matched.authentication {
+                    [] => settings.body_limit_bytes,
+                    _ => settings.dialect_body_limit_bytes,
+                };
                 let body = read_body_of(is_known, &parts.headers, body, limit).await?;
                 let caller = match matched.authentication {
                     [] => None,

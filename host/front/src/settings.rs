@@ -14,6 +14,9 @@ use serde::{Deserialize, Deserializer};
 pub struct FrontSettings {
     /// The largest body of a request, in bytes. By default 1 MiB: some ten thousand samples.
     pub body_limit_bytes: usize,
+    /// The same of a request to a dialect by somebody who proves who he is. By default 8 MiB: what vendors' clients send
+    /// unpacked.
+    pub dialect_body_limit_bytes: usize,
     /// The largest component that may be uploaded, in bytes. By default 64 MiB: one that carries
     /// Python has about 20 MiB, and 40 with some libraries.
     pub component_limit_bytes: usize,
@@ -47,6 +50,7 @@ impl Default for FrontSettings {
     fn default() -> Self {
         Self {
             body_limit_bytes: 1 << 20,
+            dialect_body_limit_bytes: 8 << 20,
             component_limit_bytes: 64 << 20,
             request_seconds: 30,
             install_seconds: 300,

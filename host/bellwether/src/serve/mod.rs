@@ -288,6 +288,7 @@ fn front_settings(settings: &Settings) -> FrontSettings {
     let hosts = settings.dialects.iter().filter(|(_, dialect)| !dialect.hosts.is_empty());
     FrontSettings {
         body_limit_bytes: http.body_limit_bytes,
+        dialect_body_limit_bytes: http.dialect_body_limit_bytes,
         component_limit_bytes: http.component_limit_bytes,
         request_seconds: http.request_seconds,
         install_seconds: http.install_seconds,

@@ -20,6 +20,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), Vec<FieldError>> {
     expect(!settings.listen.is_empty(), "listen", &"", "at least one address with a port");
     for (field, number) in [
         ("http.body_limit_bytes", settings.http.body_limit_bytes),
+        ("http.dialect_body_limit_bytes", settings.http.dialect_body_limit_bytes),
         ("http.component_limit_bytes", settings.http.component_limit_bytes),
         ("http.concurrent_requests", settings.http.concurrent_requests),
         ("metrics.samples_per_write", settings.metrics.samples_per_write),
@@ -133,9 +134,10 @@ mod tests {
     #[test]
     fn what_cannot_work_is_refused_by_name() {
         type Change = fn(&mut Settings);
-        let changes: [(&str, Change); 17] = [
+        let changes: [(&str, Change); 18] = [
             ("listen", |settings| settings.listen.clear()),
             ("http.body_limit_bytes", |settings| settings.http.body_limit_bytes = 0),
+            ("http.dialect_body_limit_bytes", |settings| settings.http.dialect_body_limit_bytes = 0),
             ("store.cache_bytes", |settings| settings.store.cache_bytes = 255),
             ("organisation", |settings| settings.organisation = "A b".to_owned()),
             ("plugins.limits.memory_bytes", |settings| settings.plugins.limits.memory_bytes = Some(u64::MAX)),

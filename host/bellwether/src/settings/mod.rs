@@ -141,6 +141,8 @@ impl From<Network> for String {
 pub(crate) struct Http {
     /// The largest body, in bytes.
     pub(crate) body_limit_bytes: usize,
+    /// The largest body of a request to a dialect, in bytes.
+    pub(crate) dialect_body_limit_bytes: usize,
     /// The largest component that may be uploaded, in bytes.
     pub(crate) component_limit_bytes: usize,
     /// How long a request may take.
@@ -396,6 +398,7 @@ impl Default for Http {
         let front = bellwether_front::FrontSettings::default();
         Self {
             body_limit_bytes: front.body_limit_bytes,
+            dialect_body_limit_bytes: front.dialect_body_limit_bytes,
             component_limit_bytes: front.component_limit_bytes,
             request_seconds: front.request_seconds,
             install_seconds: front.install_seconds,

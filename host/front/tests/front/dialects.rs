@@ -128,9 +128,18 @@ async fn clients_of_a_dialect_that_does_not_load_are_told_to_come_again() {
 
 #[tokio::test]
 async fn a_body_over_the_limit_never_reaches_a_dialect() {
-    let host = with_speaker(json!({"body_limit_bytes": 100})).await;
+    let host = with_speaker(json!({"dialect_body_limit_bytes": 100})).await;
     let body = json!("x".repeat(101));
     host.ask("POST", "/speaker/signed", "", body).await.problem(413, "too-large");
+}
+
+#[tokio::test]
+async fn a_dialect_takes_larger_bodies_than_the_hosts_own_api() {
+    let host = with_speaker(json!({"body_limit_bytes": 100, "dialect_body_limit_bytes": 200})).await;
+    let body = || json!("x".repeat(150));
+    let answer = host.ask("POST", "/speaker/signed", "", body()).await;
+    assert_eq!(answer.status, 401, "the dialect words it: {}", answer.text());
+    host.ask("POST", "/v1/metrics", &host.admin, body()).await.problem(413, "too-large");
 }
 
 #[tokio::test]
