@@ -34,7 +34,7 @@ pub struct IncidentFilter {
     pub state: Option<IncidentState>,
     /// Only of the monitor of this name or id.
     pub monitor: Option<String>,
-    /// Only so severe ones, or worse.
+    /// Only so severe ones, or worse: what goes on by its severity now, what is over by the worst it had.
     pub severity: Option<Severity>,
     /// Only those with these labels.
     pub labels: Vec<(String, String)>,
@@ -54,13 +54,19 @@ impl IncidentFilter {
         let of_monitor = |name: &String| incident.monitor_name == *name || id == Some(incident.monitor);
         self.state.is_none_or(|state| incident.is_open() == (state == IncidentState::Open))
             && self.monitor.as_ref().is_none_or(of_monitor)
-            && self.severity.is_none_or(|severity| incident.severity >= severity)
+            && self.severity.is_none_or(|severity| severity_of(incident) >= severity)
             && self.labels.iter().all(|label| incident.labels.contains(label))
             && self.acknowledged.is_none_or(|known| incident.acknowledgement.is_some() == known)
             && self.assignee.as_ref().is_none_or(|assignee| incident.assignee.as_ref() == Some(assignee))
             && self.from.is_none_or(|from| incident.opened >= from)
             && self.to.is_none_or(|to| incident.opened < to)
     }
+}
+
+/// How severe an incident is for whoever looks for severe ones. It mostly falls before its end, so that its last severity
+/// says little of one that is over.
+fn severity_of(incident: &StoredIncident) -> Severity {
+    if incident.is_open() { incident.severity } else { incident.worst }
 }
 
 impl Alerts {

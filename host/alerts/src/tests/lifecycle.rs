@@ -584,6 +584,13 @@ async fn an_incident_keeps_the_worst_severity_it_had_beside_its_last() {
         minute = world.live(minute, &[("a", value)]).await;
         let incident = &world.incidents().await[0];
         assert_eq!((incident.severity, incident.worst), (severity, worst), "{value}");
+        // Looked for by severity it is found by what it is while it goes on, and by the worst it was once it is over.
+        let counts = if incident.is_open() { severity } else { worst };
+        for wanted in [Severity::Medium, Severity::High, Severity::Critical] {
+            let filter = IncidentFilter { severity: Some(wanted), ..IncidentFilter::default() };
+            let found = world.alerts.incidents(OURS, &filter, &PageRequest::first(9)).await.unwrap().items;
+            assert_eq!(found.len(), usize::from(wanted <= counts), "{value}: {wanted:?}");
+        }
     }
     assert!(!world.incidents().await[0].is_open());
 }

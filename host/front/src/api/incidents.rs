@@ -198,7 +198,8 @@ pub(crate) struct IncidentQuery {
     state: Option<IncidentState>,
     /// Only of this monitor, by name or id; one that is not there and has no incidents is refused.
     monitor: Option<String>,
-    /// Only so severe ones, or worse: `info`, `low`, `medium`, `high`, `critical`.
+    /// Only so severe ones, or worse: `info`, `low`, `medium`, `high`, `critical`. Of an open incident its severity now
+    /// counts, of a closed one the worst it had.
     #[param(value_type = Option<String>, example = "high")]
     severity: Option<Severity>,
     /// Only with this label, `team:web`; repeat it for several.
