@@ -399,8 +399,9 @@ impl Schedule {
         self.note(channel);
     }
 
-    /// Looks again at channels that are left alone for so long as only a clock that was ahead can have said, and at
-    /// deliveries that wait for longer than any does but for a receiver that limits requests.
+    /// If a channel is to be left alone for longer than the schedule ever leaves one alone, the clock was ahead when that time
+    /// was set, and the channel is let go. If a delivery waits for longer than any wait but the one a receiver asks for that
+    /// limits requests, its row is read again now, which tells whether it waits for that.
     pub(super) fn bring_back(&mut self, now: Timestamp) {
         let longest = now.saturating_add(backoff::LONGEST_WAIT);
         let beyond = (Place { due: longest, is_update: false, arrival: 0 }, String::new());
