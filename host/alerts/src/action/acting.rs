@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bellwether_access::Principal;
 use bellwether_kernel::OrganisationId;
-use bellwether_store::{Batch, Key, Precondition, Space, Walk, decode, encode};
+use bellwether_store::{Batch, Key, Precondition, Space, Walk, decode, encode, to_the_end};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
@@ -49,7 +49,7 @@ struct Begun {
 }
 
 impl Alerts {
-    /// Does something about an incident that goes on. It is done whether the caller waits or not.
+    /// Does something about an incident that goes on. Once this was polled, it is done whether the caller waits or not.
     ///
     /// # Errors
     /// [`AlertError::NotFound`] for another action than its monitor names, or one that may not be done this way;
@@ -62,17 +62,31 @@ impl Alerts {
     ) -> Result<Acting, AlertError> {
         let actions = self.outward.actions.clone();
         let actions = actions.ok_or_else(|| AlertError::Conflict("this host does no actions".to_owned()))?;
-        let begun = until_it_holds(|| self.begin_act(&actor, id, name)).await?;
-        let (sender, ended) = oneshot::channel();
-        let sequence = begun.act.sequence;
-        let alerts = Arc::clone(self);
-        tokio::spawn(async move {
-            if let Some(acted) = alerts.perform(&*actions, begun).await {
-                // Nobody may wait for it.
-                let _ = sender.send(acted);
-            }
-        });
-        Ok(Acting { sequence, ended })
+        let (alerts, name, at_work) = (Arc::clone(self), name.to_owned(), self.app_acts.token());
+        let begun_and_done = async move {
+            let begun = until_it_holds(|| alerts.begin_act(&actor, id, &name)).await?;
+            let (sender, ended) = oneshot::channel();
+            let sequence = begun.act.sequence;
+            let at_work = begun.act.action.app.is_some().then_some(at_work);
+            tokio::spawn(async move {
+                if let Some(acted) = alerts.perform(&*actions, begun).await {
+                    // Nobody may wait for it.
+                    let _ = sender.send(acted);
+                }
+                drop(at_work);
+            });
+            Ok(Acting { sequence, ended })
+        };
+        to_the_end(begun_and_done).await
+    }
+
+    /// Waits until no app is called about an incident any more, at most so long. What an app did that is cut off would not be
+    /// known; the run of a playbook goes on at the next start.
+    pub async fn end_acts(&self, patience: Duration) {
+        self.app_acts.close();
+        if tokio::time::timeout(patience, self.app_acts.wait()).await.is_err() {
+            tracing::warn!(apps = self.app_acts.len(), "apps that are called about incidents are cut off");
+        }
     }
 
     async fn begin_act(&self, actor: &Actor, id: IncidentId, name: &str) -> Result<Begun, AlertError> {

@@ -26,6 +26,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::engine::Pacing;
 use crate::meters::Meters;
@@ -119,6 +120,8 @@ pub struct Alerts {
     pub(crate) calendars: Mutex<HashMap<OrganisationId, calendar::Kept>>,
     /// Told when a monitor is due earlier than was known.
     pub(crate) sooner: Arc<Notify>,
+    /// The acts that call apps.
+    pub(crate) app_acts: TaskTracker,
     /// Ends the evaluations.
     pub(crate) halt: CancellationToken,
     at_work: Mutex<Option<JoinHandle<()>>>,
@@ -159,6 +162,7 @@ impl Alerts {
             compiled: Mutex::default(),
             calendars: Mutex::default(),
             sooner,
+            app_acts: TaskTracker::new(),
             halt: CancellationToken::new(),
             at_work: Mutex::default(),
         })
@@ -170,8 +174,9 @@ impl Alerts {
         &self.routes
     }
 
-    /// Begins no more evaluations and waits for those at work, at most so long. One that is cut off has committed
-    /// nothing and is made by whoever opens the store next.
+    /// Begins no more evaluations and waits for those at work, at most so long. One that is cut off then has committed all
+    /// that it does or nothing; where it is nothing, whoever opens the store next evaluates the monitor. What is done about
+    /// incidents goes on: see [`Self::end_acts`].
     pub async fn stop(&self, patience: Duration) {
         self.halt.cancel();
         let Some(mut at_work) = self.at_work.lock().take() else { return };

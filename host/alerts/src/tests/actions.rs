@@ -1,5 +1,6 @@
 //! What may be done about incidents: by callers, by links, and what is kept of it.
 
+use futures::FutureExt;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::*;
@@ -186,6 +187,38 @@ async fn what_a_host_that_stopped_had_begun_is_taken_up_once_by_the_next() {
     let acts: Vec<_> =
         notes.iter().filter(|(what, _)| matches!(what, NoteKind::Acting | NoteKind::Acted)).collect();
     assert_eq!(acts.len(), 2, "it began and ended once: {acts:?}");
+}
+
+#[tokio::test]
+async fn an_action_is_done_though_its_caller_is_gone_before_it_has_begun() {
+    let (Doing { world, alerts, caller, .. }, id) = doing(1).await;
+    assert!(alerts.act(caller, id, "restart").now_or_never().is_none());
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(world.notes(id).await.pop().unwrap().1, "restart succeeded, run r-1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_stops_waits_for_the_apps_it_calls_and_for_no_playbook() {
+    let (Doing { world, actions, alerts, caller }, id) = doing(0).await;
+    let calling = alerts.act(caller.clone(), id, "call").await.unwrap();
+    let began = tokio::time::Instant::now();
+    alerts.end_acts(Duration::from_secs(5)).await;
+    assert_eq!(began.elapsed(), Duration::from_secs(5), "no longer than it may");
+    let restarting = alerts.act(caller, id, "restart").await.unwrap();
+    let waiting = alerts.clone();
+    let waiting = tokio::spawn(async move { waiting.end_acts(Duration::from_secs(600)).await });
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert!(!waiting.is_finished());
+    actions.gate.add_permits(1);
+    waiting.await.unwrap();
+    assert_eq!(began.elapsed(), Duration::from_secs(25));
+    let last = world.notes(id).await.pop().unwrap();
+    assert_eq!(last.1, "call failed: the service does not answer", "what came of it is kept");
+    assert!(calling.ended.await.is_ok());
+    actions.gate.add_permits(1);
+    assert!(restarting.ended.await.unwrap().succeeded);
 }
 
 #[tokio::test]

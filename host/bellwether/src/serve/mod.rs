@@ -231,7 +231,8 @@ async fn start(
     Ok(services)
 }
 
-/// Ends what was accepted: requests, then evaluations, then the runs requests began, then deliveries on their way.
+/// Ends what was accepted: requests, then evaluations, then the runs requests began and deliveries on their way. Apps that are
+/// called about incidents end beside these, so that a slow one takes no time from them.
 async fn stop(
     services: &Services,
     handle: &Handle<std::net::SocketAddr>,
@@ -242,10 +243,14 @@ async fn stop(
     // Requests first: one that was accepted may still begin a run, or wait for one.
     handle.graceful_shutdown(Some(patience));
     while servers.join_next().await.is_some() {}
-    services.alerts.stop(until.duration_since(tokio::time::Instant::now())).await;
-    services.playbooks.stop(until.duration_since(tokio::time::Instant::now())).await;
-    // What is cut off is delivered at the next start.
-    services.deliveries.stop(until.duration_since(tokio::time::Instant::now())).await;
+    let left = || until.duration_since(tokio::time::Instant::now());
+    services.alerts.stop(left()).await;
+    let runs_and_deliveries = async {
+        services.playbooks.stop(left()).await;
+        // What is cut off is delivered at the next start.
+        services.deliveries.stop(left()).await;
+    };
+    tokio::join!(runs_and_deliveries, services.alerts.end_acts(left()));
     if tokio::time::Instant::now() >= until {
         tracing::warn!("not everything had ended in time; runs that had not go on at the next start");
     }
