@@ -220,6 +220,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// How the store is doing; cheap.
     fn health(&self) -> Health;
+
+    /// Whether no other host can have the store open while this one does. By default one can.
+    fn is_exclusive(&self) -> bool {
+        false
+    }
 }
 
 /// A store that is shared.

@@ -41,6 +41,7 @@ struct State {
     /// How many commits are taken from now on, if not all.
     takes: Option<usize>,
     answers_late: bool,
+    exclusive: bool,
 }
 
 const CRASHED: StoreError = StoreError::Unavailable("it crashed");
@@ -95,6 +96,11 @@ impl MemoryStore {
     /// waiting there does not know what it did.
     pub fn answer_late(&self) {
         self.state.lock().answers_late = true;
+    }
+
+    /// Behaves as a store that one host at a time has open, or no longer so.
+    pub fn set_exclusive(&self, exclusive: bool) {
+        self.state.lock().exclusive = exclusive;
     }
 
     /// Takes so many commits more and fails those after them; all again with `None`.
@@ -191,6 +197,10 @@ impl Store for MemoryStore {
             (false, false) => None,
         };
         Health { refusing, syncs: state.commits, commits: state.commits, ..Health::default() }
+    }
+
+    fn is_exclusive(&self) -> bool {
+        self.state.lock().exclusive
     }
 }
 

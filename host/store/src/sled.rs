@@ -245,6 +245,11 @@ impl Store for SledStore {
             damaged: journal::set_aside(&self.path),
         }
     }
+
+    /// The folder's lock keeps other processes out.
+    fn is_exclusive(&self) -> bool {
+        true
+    }
 }
 
 impl Drop for SledStore {

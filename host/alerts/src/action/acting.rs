@@ -17,7 +17,8 @@ use crate::incident::{Note, NoteKind};
 use crate::service::until_it_holds;
 use crate::{AlertError, Alerts, Incident, IncidentId, StoredIncident, limits, rows};
 
-/// How long after a start an act of an app is left to whoever does it, if that is another host; longer than apps may take.
+/// How long after a start an act of an app is left to whoever does it, where that may be another host; longer than apps may
+/// take.
 const OTHERS: Duration = Duration::from_secs(120);
 /// How long after a failure the store is asked again what was begun.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -46,6 +47,27 @@ struct Begun {
     row: Bytes,
     id: IncidentId,
     act: Act,
+    /// That this life of the host does it; `None` for one that is taken up.
+    _own: Option<Own>,
+}
+
+/// Keeps an act on the list of those that this life of the host does.
+struct Own {
+    alerts: Arc<Alerts>,
+    key: Key,
+}
+
+impl Own {
+    fn new(alerts: &Arc<Alerts>, key: &Key) -> Self {
+        alerts.acting.lock().insert(key.clone());
+        Self { alerts: Arc::clone(alerts), key: key.clone() }
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        self.alerts.acting.lock().remove(&self.key);
+    }
 }
 
 impl Alerts {
@@ -89,7 +111,12 @@ impl Alerts {
         }
     }
 
-    async fn begin_act(&self, actor: &Actor, id: IncidentId, name: &str) -> Result<Begun, AlertError> {
+    async fn begin_act(
+        self: &Arc<Self>,
+        actor: &Actor,
+        id: IncidentId,
+        name: &str,
+    ) -> Result<Begun, AlertError> {
         let (organisation, principal, by) = match actor {
             Actor::Caller(principal) => {
                 (principal.organisation, Some(Arc::clone(principal)), principal.key_name.clone())
@@ -121,9 +148,10 @@ impl Alerts {
         let row = encode(&ActRow { by: by.clone(), action: document });
         let key = rows::acts(organisation, id).number(sequence);
         rows::put(&mut batch, key.clone(), row.clone())?;
+        let own = Some(Own::new(self, &key));
         self.store.commit(batch).await?;
         let act = Act { organisation, principal, by, sequence, again: false, action, incident, as_told };
-        Ok(Begun { key, row, id, act })
+        Ok(Begun { key, row, id, act, _own: own })
     }
 
     /// Does what began and records what came of it, if it ends in this host's life.
@@ -166,7 +194,7 @@ impl Alerts {
         Ok(self.store.commit(batch).await.map(drop)?)
     }
 
-    /// Takes up what a host that stopped had begun.
+    /// Takes up what a host that stopped had begun: at once, unless another host may be doing it.
     pub(crate) async fn resume_acts(self: Arc<Self>) {
         let Some(actions) = self.outward.actions.clone() else { return };
         let begun = loop {
@@ -184,7 +212,7 @@ impl Alerts {
         for begun in begun {
             let (alerts, actions) = (Arc::clone(&self), Arc::clone(&actions));
             tokio::spawn(async move {
-                if begun.act.action.app.is_some() {
+                if begun.act.action.app.is_some() && !alerts.store.is_exclusive() {
                     tokio::select! {
                         () = alerts.halt.cancelled() => return,
                         () = tokio::time::sleep(OTHERS) => {}
@@ -213,6 +241,9 @@ impl Alerts {
         let mut acts = Walk::forward(&*self.store, Key::new(Space::IncidentAct).prefix());
         let mut found = Vec::new();
         while let Some((key, row)) = acts.next().await? {
+            if self.acting.lock().contains(&key) {
+                continue;
+            }
             let (organisation, id, sequence) = rows::act_of(&key)?;
             let incident = match self.read_incident(organisation, id).await {
                 Ok((incident, _)) => incident,
@@ -225,7 +256,7 @@ impl Alerts {
             let as_told = self.told_now(organisation, &incident).await?;
             let (principal, by, again) = (None, stored.by, true);
             let act = Act { organisation, principal, by, sequence, again, action, incident, as_told };
-            found.push(Begun { key, row, id, act });
+            found.push(Begun { key, row, id, act, _own: None });
         }
         Ok(found)
     }

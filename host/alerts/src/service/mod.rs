@@ -11,7 +11,7 @@ mod monitors;
 mod mutes;
 mod resolve;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
@@ -120,7 +120,9 @@ pub struct Alerts {
     pub(crate) calendars: Mutex<HashMap<OrganisationId, calendar::Kept>>,
     /// Told when a monitor is due earlier than was known.
     pub(crate) sooner: Arc<Notify>,
-    /// The acts that call apps.
+    /// The acts that this life of the host does, by their rows.
+    pub(crate) acting: Mutex<BTreeSet<Key>>,
+    /// Those of them that call apps.
     pub(crate) app_acts: TaskTracker,
     /// Ends the evaluations.
     pub(crate) halt: CancellationToken,
@@ -162,6 +164,7 @@ impl Alerts {
             compiled: Mutex::default(),
             calendars: Mutex::default(),
             sooner,
+            acting: Mutex::default(),
             app_acts: TaskTracker::new(),
             halt: CancellationToken::new(),
             at_work: Mutex::default(),

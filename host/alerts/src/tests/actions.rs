@@ -221,6 +221,28 @@ async fn a_host_that_stops_waits_for_the_apps_it_calls_and_for_no_playbook() {
     assert!(restarting.ended.await.unwrap().succeeded);
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_app_that_was_cut_off_is_told_of_at_once_where_no_other_host_can_call_it() {
+    for is_exclusive in [true, false] {
+        let (Doing { mut world, actions, alerts, caller }, id) = doing(0).await;
+        let calling = alerts.act(caller.clone(), id, "call").await.unwrap();
+        world.store.set_exclusive(is_exclusive);
+        Arc::clone(&alerts).resume_acts().await;
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        assert_eq!(actions.asked.lock().len(), 1, "this host calls it still");
+        world.restart_on(world.store.restart());
+        world.store.set_exclusive(is_exclusive);
+        drop((calling, alerts));
+        let next = Arc::new(FakeActions { asked: Mutex::default(), gate: Semaphore::new(9) });
+        let alerts = beside(&world, &next);
+        Arc::clone(&alerts).resume_acts().await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(next.asked.lock().len(), usize::from(is_exclusive));
+        tokio::time::sleep(Duration::from_secs(120)).await;
+        assert_eq!(next.asked.lock().len(), 1);
+    }
+}
+
 #[tokio::test]
 async fn links_lead_where_the_monitor_says_and_are_counted() {
     let (Doing { world, alerts, .. }, id) = doing(1).await;
