@@ -229,6 +229,9 @@ pub struct Playbooks {
     pub(crate) watches: RwLock<HashMap<OrganisationId, Vec<Watching>>>,
     /// The playbooks that follow incidents.
     pub(crate) followers: RwLock<HashMap<OrganisationId, Vec<Following>>>,
+    /// Held while either is read and kept, so that what was read before a change never takes the place of what was read
+    /// after it.
+    pub(crate) reading_triggers: tokio::sync::Mutex<()>,
     /// Told when incidents did something.
     pub(crate) moved: Notify,
     /// Told when what a changed playbook watches or follows could not be read.
@@ -290,6 +293,7 @@ impl Playbooks {
             dropped: Mutex::default(),
             watches: RwLock::default(),
             followers: RwLock::default(),
+            reading_triggers: tokio::sync::Mutex::default(),
             moved: Notify::new(),
             unread: Notify::new(),
             stopping: AtomicBool::new(false),

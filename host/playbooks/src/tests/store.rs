@@ -11,6 +11,7 @@ use bellwether_kernel::{ErrorKind, PageRequest, PlaybookId};
 use bellwether_store::{Batch, Committed, Health, Precondition, StoreError};
 use bytes::Bytes;
 use serde_json::json;
+use tokio::sync::Notify;
 
 use super::*;
 
@@ -325,6 +326,64 @@ async fn a_change_that_is_committed_is_told_as_done_whatever_can_be_read_after_i
         tokio::time::sleep(Duration::from_secs(2)).await;
         assert_eq!(playbooks.follows(world.organisation), is_followed, "it is read before long");
     }
+}
+
+/// A store of which one look at the playbooks that follow incidents stands still, with what it read, until it is let go.
+#[derive(Default)]
+struct Late {
+    store: Arc<MemoryStore>,
+    gate: Mutex<Option<Arc<Notify>>>,
+}
+
+#[async_trait]
+impl Store for Late {
+    async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
+        self.store.get(key).await
+    }
+
+    async fn scan(
+        &self,
+        range: Range<Key>,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        let followers = Key::new(Space::PlaybookFollower).prefix();
+        let gate = followers.contains(&range.start).then(|| self.gate.lock().take()).flatten();
+        let read = self.store.scan(range, direction, limit).await;
+        if let Some(gate) = gate {
+            gate.notified().await;
+        }
+        read
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<Committed, StoreError> {
+        self.store.commit(batch).await
+    }
+
+    fn health(&self) -> Health {
+        self.store.health()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_at_triggers_that_began_before_a_playbook_was_published_does_not_undo_it() {
+    let world = World::new().await;
+    let store = Arc::new(Late { store: Arc::clone(&world.store), ..Late::default() });
+    let playbooks = Playbooks::open(world.parts(store.clone(), &world.access, 2, None)).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let gate = Arc::new(Notify::new());
+    *store.gate.lock() = Some(Arc::clone(&gate));
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert!(store.gate.lock().is_none(), "the look has begun");
+    let (publishing, admin) = (Arc::clone(&playbooks), Arc::clone(&world.admin));
+    let publishing = tokio::spawn(async move {
+        publishing.store(&admin, &document("a", "alert"), Format::Json, true).await.unwrap();
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    gate.notify_one();
+    publishing.await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(playbooks.follows(world.organisation));
 }
 
 #[tokio::test(start_paused = true)]
