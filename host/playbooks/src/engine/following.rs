@@ -84,26 +84,55 @@ impl Playbooks {
             return Ok(());
         }
         for (key, row) in page {
-            self.act_on(key, row).await?;
+            match self.act_on(key.clone(), row.clone()).await {
+                Err(PlaybookError::Store(damage @ StoreError::Damaged(_))) => {
+                    tracing::error!(error = %damage, "what an incident did does not read: it starts nothing and is removed");
+                    self.remove_move(key, row).await?;
+                }
+                acted => acted?,
+            }
         }
         Ok(())
     }
 
-    /// Starts what a move causes. Its row goes with the last of that; a move somebody else acts on meanwhile is theirs.
-    async fn act_on(self: &Arc<Self>, key: Key, row: Bytes) -> Result<(), PlaybookError> {
-        let organisation = rows::organisation_of_move(&key)?;
-        let IncidentRow { incident, sequence } = decode(&row)?;
-        // Without it somebody else acted on it just now.
-        let Some(text) = get_large(&*self.store, &key).await? else { return Ok(()) };
-        let damaged = |error| StoreError::Damaged(format!("what the incident {incident} did: {error}"));
-        let trigger: Json = serde_json::from_slice(&text).map_err(damaged)?;
+    /// Removes a move that does not read: it would not read the next time either, and those behind it would wait.
+    async fn remove_move(&self, key: Key, row: Bytes) -> Result<(), StoreError> {
+        match self.store.commit(self.removal(key, row).await?).await {
+            Err(error) if error.kind() != ErrorKind::Conflict => Err(error),
+            // If it is another row now, or none, somebody else removed it.
+            _ => Ok(()),
+        }
+    }
+
+    /// A batch that removes a move, unless somebody else did.
+    async fn removal(&self, key: Key, row: Bytes) -> Result<Batch, StoreError> {
         let mut done = Batch::new();
         done.require(key.clone(), Precondition::ValueIs(row)).delete(key.clone());
         delete_large(&*self.store, &mut done, &key).await?;
+        Ok(done)
+    }
+
+    /// Starts what a move causes. Its row goes with the last of that; a move somebody else acts on meanwhile is theirs.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] only if the move itself does not read.
+    async fn act_on(self: &Arc<Self>, key: Key, row: Bytes) -> Result<(), PlaybookError> {
+        let organisation = rows::organisation_of_move(&key)?;
+        let IncidentRow { incident, sequence } = decode(&row)?;
+        let damaged = |why: String| StoreError::Damaged(format!("what the incident {incident} did: {why}"));
+        let Some(text) = get_large(&*self.store, &key).await? else {
+            // The row goes with it: if that is gone too, somebody else acted on the move just now.
+            return match self.store.get(&key).await? {
+                Some(_) => Err(damaged("it is not there".to_owned()).into()),
+                None => Ok(()),
+            };
+        };
+        let trigger: Json = serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
+        let done = self.removal(key.clone(), row).await?;
         let mut started = Vec::new();
         let following = self.followers.read().get(&organisation).cloned().unwrap_or_default();
         for Following { playbook, version } in following {
-            if let Some(loaded) = self.load(organisation, playbook, version).await?
+            if let Some(loaded) = self.load_to_start(organisation, playbook, version).await?
                 && meets(&loaded, &trigger)
             {
                 started.push(loaded);

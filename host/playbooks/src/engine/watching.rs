@@ -128,6 +128,23 @@ impl Playbooks {
         self.store.commit(batch).await.map(drop)
     }
 
+    /// A version whose trigger may have fired. One that does not read is passed over, and said to be: it would not read
+    /// the next time either, and everybody else's triggers would wait for it.
+    pub(super) async fn load_to_start(
+        &self,
+        organisation: OrganisationId,
+        playbook: PlaybookId,
+        version: u32,
+    ) -> Result<Option<Arc<Loaded>>, PlaybookError> {
+        match self.load(organisation, playbook, version).await {
+            Err(PlaybookError::Store(damage @ StoreError::Damaged(_))) => {
+                tracing::error!(error = %damage, "a playbook is not started: it does not read");
+                Ok(None)
+            }
+            loaded => loaded,
+        }
+    }
+
     /// Adds what a write starts.
     async fn caused(
         &self,
@@ -137,7 +154,8 @@ impl Playbooks {
         let organisation = write.organisation;
         let watching = self.watches.read().get(&organisation).cloned().unwrap_or_default();
         for watching in watching.iter().filter(|watching| matches(&watching.metric, &write.metric)) {
-            let Some(loaded) = self.load(organisation, watching.playbook, watching.version).await? else {
+            let Some(loaded) = self.load_to_start(organisation, watching.playbook, watching.version).await?
+            else {
                 continue;
             };
             if !meets(&loaded, write) {

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use bellwether_store::{Batch, encode};
+use bellwether_alerts::{Event, Severity, Tellings};
+use bellwether_store::{Batch, delete_large, encode, put_large};
 use serde_json::json;
 
+use super::incidents::{commit, following, moved};
 use super::*;
 use crate::rows::{Part, Payload, Record, VersionRow};
 
@@ -103,19 +105,81 @@ async fn a_run_within_another_that_does_not_read_fails_its_step() {
     assert_eq!(world.rows_of(Space::RunOpen).await, 0);
 }
 
+/// The same world after a restart, the first version of these playbooks unreadable.
+async fn with_damaged_versions(world: World, names: &[&str]) -> World {
+    let mut batch = Batch::new();
+    for name in names {
+        let playbook = world.playbooks.get(world.organisation, name).await.unwrap();
+        let key = rows::version(world.organisation, playbook.id, 1);
+        let source = Payload::write(&mut batch, &key, Part::Shown, unreadable()).unwrap();
+        let (created, created_by) = (playbook.created, world.admin.key.clone());
+        batch.put(key, encode(&VersionRow { source, format: Format::Json, created, created_by }));
+    }
+    world.store.commit(batch).await.unwrap();
+    // What is compiled is kept ready, but not over a restart.
+    world.reopened(world.store.restart()).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_playbook_that_does_not_read_keeps_no_other_from_being_started() {
+    let world = World::new().await;
+    for name in ["damaged", "whole"] {
+        world.store_json(following(name, json!({}), "{{ trigger.incident }}")).await;
+        let trigger = json!({"type": "metric", "metric": "m"});
+        let steps = json!([{"id": "a", "app": "echo", "inputs": {"value": "{{ trigger.value }}"}}]);
+        let name = format!("{name}-metric");
+        world.store_json(json!({"name": name, "trigger": trigger, "steps": steps})).await;
+    }
+    let world = with_damaged_versions(world, &["damaged", "damaged-metric"]).await;
+    commit(&world, &[1, 2].map(|number| moved(&world, number, Event::Opened, Severity::High))).await.unwrap();
+    for value in [1.0, 2.0] {
+        world.writes.push(world.organisation, "m", None, value);
+    }
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let mut started: Vec<_> =
+        world.all_runs().await.into_iter().map(|run| run.summary.playbook_name).collect();
+    started.sort();
+    assert_eq!(started, ["whole", "whole", "whole-metric", "whole-metric"]);
+    assert_eq!(world.rows_of(Space::PlaybookIncident).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_incident_did_that_does_not_read_is_removed_and_what_came_after_it_starts_its_run() {
+    for damage in ["no value", "no JSON", "no row"] {
+        let world = World::new().await;
+        world.store_json(following("a", json!({}), "{{ trigger.incident }}")).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let moves = [1, 2].map(|number| moved(&world, number, Event::Opened, Severity::High));
+        let mut batch = Batch::new();
+        for moved in &moves {
+            world.playbooks.moved(&mut batch, moved).unwrap();
+        }
+        world.store.commit(batch).await.unwrap();
+        let first =
+            rows::incident_move(world.organisation, moves[0].incident.id.0.as_bytes(), moves[0].sequence);
+        let mut batch = Batch::new();
+        match damage {
+            "no value" => delete_large(&*world.store, &mut batch, &first).await.unwrap(),
+            "no JSON" => put_large(&mut batch, &first, b"{").unwrap(),
+            _ => drop(batch.put(first, b"?".to_vec())),
+        }
+        world.store.commit(batch).await.unwrap();
+        world.playbooks.committed();
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let started: Vec<_> =
+            world.all_runs().await.iter().map(|run| run.steps[0].outputs["value"].clone()).collect();
+        assert_eq!(started, [json!(uuid::Uuid::from_u128(2).to_string())], "{damage}");
+        for space in [Space::PlaybookIncident, Space::Chunk] {
+            assert_eq!(world.rows_of(space).await, 0, "{damage}: {space:?}");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_run_whose_version_does_not_read_fails_and_the_next_has_its_place() {
     let world = waiting("manual").await;
     let id = start(&world, "a").await;
-    let playbook = world.playbooks.get(world.organisation, "a").await.unwrap();
-    let mut batch = Batch::new();
-    let key = rows::version(world.organisation, playbook.id, 1);
-    let source = Payload::write(&mut batch, &key, Part::Shown, unreadable()).unwrap();
-    let (created, created_by) = (playbook.created, world.admin.key.clone());
-    batch.put(key, encode(&VersionRow { source, format: Format::Json, created, created_by }));
-    world.store.commit(batch).await.unwrap();
-    // What is compiled is kept ready, but not over a restart.
-    let world = world.reopened(world.store.restart()).await;
+    let world = with_damaged_versions(world, &["a"]).await;
     let document = json!({
         "name": "a", "trigger": {"type": "manual"}, "concurrency": {"policy": "queue", "limit": 1},
         "steps": [{"id": "a", "app": "echo"}],

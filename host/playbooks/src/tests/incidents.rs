@@ -11,7 +11,7 @@ use serde_json::json;
 use super::*;
 
 /// Something the incident of this number did: it is of the monitor `checkout-errors`, of the team `payments`.
-fn moved(world: &World, incident: u128, event: Event, severity: Severity) -> Moved {
+pub(super) fn moved(world: &World, incident: u128, event: Event, severity: Severity) -> Moved {
     let Notification { sequence, time, incident: mut told, .. } = Notification::sample(event);
     told.severity = severity;
     let mut incident_row = StoredIncident::sample(&told);
@@ -21,7 +21,7 @@ fn moved(world: &World, incident: u128, event: Event, severity: Severity) -> Mov
 }
 
 /// Commits what incidents did, as alerts do.
-async fn commit(world: &World, moves: &[Moved]) -> Result<(), StoreError> {
+pub(super) async fn commit(world: &World, moves: &[Moved]) -> Result<(), StoreError> {
     let mut batch = Batch::new();
     for moved in moves.iter().filter(|moved| world.playbooks.follows(moved.organisation)) {
         world.playbooks.moved(&mut batch, moved).unwrap();
@@ -31,7 +31,7 @@ async fn commit(world: &World, moves: &[Moved]) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn following(name: &str, mut trigger: serde_json::Value, value: &str) -> serde_json::Value {
+pub(super) fn following(name: &str, mut trigger: serde_json::Value, value: &str) -> serde_json::Value {
     trigger["type"] = "alert".into();
     json!({"name": name, "trigger": trigger, "steps": [{"id": "a", "app": "echo", "inputs": {"value": value}}]})
 }
