@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use bellwether_access::AccessError;
 use bellwether_kernel::{OrganisationId, Period, RunId, Timestamp};
 use bellwether_store::{Batch, Precondition, StoreError, Walk, decode, encode};
 use serde_json::{Map, Value as Json, json};
@@ -347,9 +348,9 @@ impl Playbooks {
 }
 
 /// What was read of the records of run `id`: one that does not open is damaged.
-fn readable<T>(id: RunId, read: Result<T, PlaybookError>) -> Result<T, StoreError> {
+pub(super) fn readable<T>(id: RunId, read: Result<T, PlaybookError>) -> Result<T, StoreError> {
     read.map_err(|error| match error {
-        PlaybookError::Store(error) => error,
+        PlaybookError::Store(error) | PlaybookError::Access(AccessError::Store(error)) => error,
         error => StoreError::Damaged(format!("the records of run {id}: {error}")),
     })
 }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json};
 use tokio::sync::oneshot;
 
 use super::accept::{new_row, write_new};
+use super::component::readable;
 use super::context::Context;
 use super::fence::Failure;
 use super::recall::{Recalled, purpose};
@@ -178,7 +179,7 @@ impl Playbooks {
         }
     }
 
-    /// Adds another run of the same firing, which begins then.
+    /// Adds another run of the same firing, which begins then; none where what it would start with does not read.
     async fn start_again(&self, work: &Work, batch: &mut Batch, at: Timestamp) -> Result<bool, StoreError> {
         let key = rows::playbook(work.organisation, work.row.playbook);
         let Some(playbook) = self.store.get(&key).await? else { return Ok(false) };
@@ -189,26 +190,27 @@ impl Playbooks {
         row.attempt = work.row.attempt + 1;
         row.waits_until = Some(at);
         let open = OpenRun { wake: Some(at), ..OpenRun::new(&work.loaded) };
-        let trigger = match self.read_whole(work.organisation, work.id, RecordOf::Trigger).await {
-            // With what would it start?
-            Err(PlaybookError::Store(StoreError::Damaged(_))) => return Ok(false),
-            trigger => trigger,
-        };
+        let mut given = Batch::new();
         let prepared: Result<(), PlaybookError> = async {
-            let trigger = trigger?.unwrap_or_default();
+            let trigger = self.read_whole(work.organisation, work.id, RecordOf::Trigger).await?;
+            let trigger = trigger.unwrap_or_default();
             let compiled = &work.loaded.compiled;
             let described = self.described(work.organisation, compiled, &[]).await?;
             let variables = compiled.secret_variables(&described);
             let mut secrets = self.read_secrets(work.organisation, work.id).await?.for_another();
-            self.write_trigger(batch, work.organisation, id, &variables, &mut secrets, &trigger)?;
+            self.write_trigger(&mut given, work.organisation, id, &variables, &mut secrets, &trigger)?;
             Ok(())
         }
         .await;
-        match prepared {
-            Ok(()) => {}
-            Err(PlaybookError::Store(error)) => return Err(error),
-            Err(error) => return Err(StoreError::Failed(error.to_string())),
-        }
+        match readable(work.id, prepared) {
+            Ok(()) => batch.append(given),
+            // With what would it start? It would not read the next time either, and this run is to end.
+            Err(error @ StoreError::Damaged(_)) => {
+                tracing::error!(run = %work.id, %error, "the run failed and is not started again");
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        };
         write_new(batch, work.organisation, id, &row);
         batch.put(rows::run_open(work.organisation, id), encode(&open));
         batch.put(rows::wake(at, work.organisation, id), Vec::new());

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bellwether_access::AccessError;
 use bellwether_kernel::{OrganisationId, Period, RunId, Timestamp};
 use bellwether_store::{Batch, StoreError};
 use bytes::Bytes;
@@ -19,7 +20,7 @@ use super::step::{Took, Waits};
 use crate::compile::{Compiled, FAILURE_TIME};
 use crate::rows::{OpenRun, RunRow};
 use crate::service::Loaded;
-use crate::{Playbooks, RunState, StepResult, StepState};
+use crate::{PlaybookError, Playbooks, RunState, StepResult, StepState};
 
 /// A wait up to this is waited out by the run's own task; for a longer one the run is let go of.
 const HELD: Duration = Duration::from_secs(1);
@@ -93,8 +94,11 @@ impl Playbooks {
     async fn take_steps(&self, work: &mut Work, begun: Option<Begun>) -> Result<Came, Failure> {
         let mut recalled = match self.recall(work, begun).await {
             Ok(recalled) => recalled,
-            Err(crate::PlaybookError::Store(error)) => return Err(error.into()),
+            Err(PlaybookError::Store(error) | PlaybookError::Access(AccessError::Store(error))) => {
+                return Err(error.into());
+            }
             Err(error) => {
+                self.end_all_within(work).await?;
                 work.comes_to(RunState::Failed, Some(error.to_string()));
                 self.end(work, Batch::new()).await?;
                 self.tell_end(work.organisation, work.id).await;

@@ -16,8 +16,17 @@ fn unreadable() -> Vec<u8> {
 }
 
 async fn damage_trigger(world: &World, run: RunId) {
+    put_trigger(world, run, Record { shown: Payload::Inline(unreadable().into()), sealed: None }).await;
+}
+
+/// What was sealed with another host key.
+fn does_not_open() -> Record {
+    let sealed = Payload::Inline(vec![7; 64].into());
+    Record { shown: Payload::Inline(b"{}".as_slice().into()), sealed: Some(sealed) }
+}
+
+async fn put_trigger(world: &World, run: RunId, record: Record) {
     let mut batch = Batch::new();
-    let record = Record { shown: Payload::Inline(unreadable().into()), sealed: None };
     batch.put(rows::trigger(world.organisation, run), encode(&record));
     world.store.commit(batch).await.unwrap();
 }
@@ -76,16 +85,38 @@ async fn a_run_that_does_not_read_can_be_cancelled() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_trigger_that_does_not_read_is_not_tried_again() {
-    let world = World::new().await;
-    let trigger = json!({"type": "manual", "on_error": "retry", "on_error_times": 3, "on_error_delay": "1s"});
-    let steps = json!([{"id": "wait", "delay": "1h"}]);
-    world.store_json(json!({"name": "a", "trigger": trigger, "steps": steps})).await;
-    let id = start(&world, "a").await;
-    damage_trigger(&world, id).await;
-    assert_eq!(ended(&world, id).await.state, RunState::Failed);
-    tokio::time::sleep(Duration::from_secs(60)).await;
-    assert_eq!((world.rows_of(Space::RunOpen).await, world.rows_of(Space::Run).await), (0, 1));
+async fn a_trigger_that_does_not_read_or_open_is_not_tried_again() {
+    for (record, expected) in [
+        (Record { shown: Payload::Inline(unreadable().into()), sealed: None }, "does not read"),
+        (does_not_open(), "does not open"),
+    ] {
+        let world = World::new().await;
+        let trigger =
+            json!({"type": "manual", "on_error": "retry", "on_error_times": 3, "on_error_delay": "1s"});
+        let steps = json!([{"id": "wait", "delay": "1h"}]);
+        world.store_json(json!({"name": "a", "trigger": trigger, "steps": steps})).await;
+        let id = start(&world, "a").await;
+        put_trigger(&world, id, record).await;
+        let failed = ended(&world, id).await;
+        assert_eq!(failed.state, RunState::Failed);
+        assert!(failed.error.as_ref().unwrap().contains(expected), "{failed:?}");
+        assert!(failed.ended.unwrap().milliseconds_since(failed.created) < 2 * 3_600_000, "{failed:?}");
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!((world.rows_of(Space::RunOpen).await, world.rows_of(Space::Run).await), (0, 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_trigger_does_not_open_ends_the_runs_within_it() {
+    let world = waiting("playbook").await;
+    let steps = json!([{"id": "a", "playbook": "a"}]);
+    world.store_json(json!({"name": "outer", "trigger": {"type": "manual"}, "steps": steps})).await;
+    let outer = start(&world, "outer").await;
+    assert_eq!(world.rows_of(Space::RunOpen).await, 2);
+    put_trigger(&world, outer, does_not_open()).await;
+    world.playbooks.cancel(&world.admin, outer).await.unwrap();
+    assert!(ended(&world, outer).await.error.unwrap().contains("does not open"));
+    assert_eq!(world.rows_of(Space::RunOpen).await, 0);
 }
 
 #[tokio::test(start_paused = true)]
