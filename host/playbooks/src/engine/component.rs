@@ -289,6 +289,22 @@ impl Playbooks {
         }
     }
 
+    /// The run within that a step which is a playbook began in this attempt; `None` for a step over a list, whose items
+    /// have one each.
+    pub(super) async fn begun_within(
+        &self,
+        work: &Work,
+        position: usize,
+        attempt: u32,
+    ) -> Result<Option<RunId>, StoreError> {
+        let step = &work.loaded.compiled.steps[position];
+        if step.each.is_some() || !matches!(step.action, Action::Playbook(_)) {
+            return Ok(None);
+        }
+        let id = id_within(work, &step.id, None, attempt);
+        Ok(self.store.get(&rows::run_index(work.organisation, id)).await?.map(|_| id))
+    }
+
     /// Ends the runs within a run that is cut off.
     pub(super) async fn end_within(&self, work: &Work, reason: &str) -> Result<(), Failure> {
         let mut open_runs = Walk::forward(&*self.store, rows::open_runs(work.organisation).prefix());

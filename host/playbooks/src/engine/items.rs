@@ -16,7 +16,7 @@ use serde_json::{Map, Value as Json};
 use super::fence::Failure;
 use super::recall::Recalled;
 use super::runner::Work;
-use super::step::{Settled, Took, Tried, Waits};
+use super::step::{Settled, Took, Tried, Waits, next_attempt};
 use crate::compile::ERRORS;
 use crate::rows::{Record, RecordOf};
 use crate::secrets::Secrets;
@@ -280,7 +280,7 @@ impl Playbooks {
         prior: Option<StepResult>,
     ) -> (u32, Result<Result<(StepResult, Vec<Json>), Held>, Failure>) {
         let step = &work.loaded.compiled.steps[position];
-        let attempt = prior.as_ref().map_or(1, |prior| prior.attempt + 1);
+        let attempt = next_attempt(prior.as_ref());
         let mut result = self.blank(step, prior.as_ref());
         result.item = Some(item);
         let began = self.clock.now();

@@ -16,7 +16,7 @@ use tracing::Instrument;
 use super::fence::Failure;
 use super::recall::{Begun, Recalled};
 use super::record::{ERROR_BYTES, shortened};
-use super::step::{Took, Waits};
+use super::step::{Took, Waits, next_attempt};
 use crate::compile::{Compiled, FAILURE_TIME};
 use crate::rows::{OpenRun, RunRow};
 use crate::service::Loaded;
@@ -106,7 +106,7 @@ impl Playbooks {
             }
         };
         loop {
-            self.interrupt(work).await?;
+            self.interrupt(work, &mut recalled).await?;
             let Some(position) = self.coming(work, &recalled) else {
                 self.end(work, Batch::new()).await?;
                 self.hand_over(work, &mut recalled).await;
@@ -152,16 +152,7 @@ impl Playbooks {
                         return Ok(Came::Parked);
                     }
                 }
-                Took::Cut => {
-                    let batch = loop {
-                        self.refresh(work).await?;
-                        match self.cut(work, &mut recalled, position).await {
-                            Err(Failure::Moved) => {}
-                            batch => break batch?,
-                        }
-                    };
-                    self.commit_fenced(work, batch).await?;
-                }
+                Took::Cut => self.cut_off(work, &mut recalled, position).await?,
             }
         }
     }
@@ -181,9 +172,16 @@ impl Playbooks {
     }
 
     /// Notices that a run is to end before it is through, and records that it will.
-    async fn interrupt(&self, work: &mut Work) -> Result<(), Failure> {
+    async fn interrupt(&self, work: &mut Work, recalled: &mut Recalled) -> Result<(), Failure> {
         if work.row.outcome.is_some() || !self.is_to_end(work) {
             return Ok(());
+        }
+        // A step that waits within a playbook of its own is cut off as one at work is: it leads to what that did.
+        if let Some(position) = self.coming(work, recalled) {
+            let attempt = next_attempt(recalled.results[position].as_ref());
+            if self.begun_within(work, position, attempt).await?.is_some() {
+                return self.cut_off(work, recalled, position).await;
+            }
         }
         // One that never began has nothing to clean up after.
         let began = work.row.started.is_some();
@@ -302,6 +300,23 @@ impl Playbooks {
         batch
     }
 
+    /// Records that a step was cut off, and why the run ends.
+    async fn cut_off(
+        &self,
+        work: &mut Work,
+        recalled: &mut Recalled,
+        position: usize,
+    ) -> Result<(), Failure> {
+        let batch = loop {
+            self.refresh(work).await?;
+            match self.cut(work, recalled, position).await {
+                Err(Failure::Moved) => {}
+                batch => break batch?,
+            }
+        };
+        self.commit_fenced(work, batch).await
+    }
+
     /// A batch that records that a step was cut off, and why the run ends.
     async fn cut(&self, work: &mut Work, recalled: &mut Recalled, position: usize) -> Result<Batch, Failure> {
         let mut batch = Batch::new();
@@ -327,6 +342,8 @@ impl Playbooks {
                 work.row.failed_step = Some(id.clone());
             }
         }
+        let attempt = next_attempt(recalled.results[position].as_ref());
+        let within = self.begun_within(work, position, attempt).await?;
         let prior = recalled.results[position].take();
         let outputs = recalled.nothing(position);
         let mut result = StepResult {
@@ -341,13 +358,13 @@ impl Playbooks {
             started: prior.as_ref().map_or(now, |prior| prior.started),
             ended: now,
             waits_until: None,
-            attempt: prior.as_ref().map_or(1, |prior| prior.attempt + 1),
+            attempt,
+            run: within.or_else(|| prior.as_ref()?.run),
             failed_attempts: prior.map_or_else(Vec::new, |prior| prior.failed_attempts),
             inputs: Map::new(),
             outputs,
             error: Some(reason),
             log: Vec::new(),
-            run: None,
             copied: false,
         };
         let Recalled { secrets, secret_variables, .. } = recalled;

@@ -98,6 +98,11 @@ pub(super) fn not_called(app: &str, why: &str) -> String {
     format!("the app {app:?} is installed and not called: {why}")
 }
 
+/// The number of a step's next attempt, after what is recorded of those before it.
+pub(super) fn next_attempt(prior: Option<&StepResult>) -> u32 {
+    prior.map_or(1, |prior| prior.attempt + 1)
+}
+
 /// How an attempt came out.
 pub(super) enum Tried {
     Done(Box<Attempted>),
@@ -274,7 +279,7 @@ impl Playbooks {
         {
             return Ok(Took::Wait(until.into()));
         }
-        let attempt = prior.as_ref().map_or(1, |prior| prior.attempt + 1);
+        let attempt = next_attempt(prior.as_ref());
         let began = self.clock.now();
         let attempted = match self.attempt(work, recalled, position, None, attempt).await? {
             Tried::Done(attempted) => *attempted,

@@ -293,6 +293,37 @@ async fn a_run_is_cancelled_while_it_waits_and_its_on_failure_steps_are_taken() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_step_that_is_cut_off_leads_to_the_run_within_it() {
+    let world = World::new().await;
+    world.apps.put("hangs", describe(vec![], &[]), |_| Box::pin(std::future::pending()));
+    for (within, timeout) in [
+        (json!({"id": "a", "delay": "2h"}), None),
+        (json!({"id": "a", "delay": "2h"}), Some("30m")),
+        (json!({"id": "a", "app": "hangs", "timeout": "1h"}), None),
+        (json!({"id": "a", "app": "hangs", "timeout": "1h"}), Some("30m")),
+    ] {
+        world.store_json(json!({"name": "inner", "trigger": {"type": "playbook"}, "steps": [within]})).await;
+        let mut outer = json!({"name": "outer", "trigger": {"type": "manual"}, "steps": [
+            {"id": "in", "playbook": "inner"}, {"id": "after", "app": "echo", "inputs": {"value": 1}}]});
+        outer["timeout"] = timeout.unwrap_or("1d").into();
+        world.store_json(outer).await;
+        let id = world.playbooks.start(&world.admin, "outer", json!({})).await.unwrap().id;
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        if timeout.is_none() {
+            world.playbooks.cancel(&world.admin, id).await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_secs(3_600)).await;
+        let run = world.ended(id).await;
+        let case = format!("{within}, {timeout:?}");
+        let [step] = &run.steps[..] else { panic!("{case}: {:?}", run.steps) };
+        assert_eq!((step.step.as_str(), step.state), ("in", StepState::Cancelled), "{case}");
+        let within = world.playbooks.run(world.organisation, step.run.expect(&case)).await.unwrap();
+        assert_eq!(within.summary.triggered_by, TriggeredBy::Playbook { run: id, step: "in".into() });
+        assert!(within.summary.state.has_ended(), "{case}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn organisations_take_turns() {
     let world = World::with_limits(Limits { concurrent_runs: 1, ..Limits::default() }).await;
     let order = Arc::new(Mutex::new(Vec::new()));
