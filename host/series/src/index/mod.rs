@@ -26,6 +26,8 @@ pub(crate) struct Index {
     metrics: Vec<MetricEntry>,
     metric_names: BTreeMap<Arc<str>, u32>,
     tags: Vec<TagEntry>,
+    /// Places among them whose tag no series has any more, for those to come.
+    free_tags: Vec<u32>,
     tag_texts: HashMap<Arc<str>, u32>,
     /// By key, then by value.
     keys: BTreeMap<Arc<str>, BTreeMap<Arc<str>, u32>>,
@@ -42,6 +44,7 @@ struct MetricEntry {
     metadata: Arc<Metadata>,
 }
 
+#[derive(Default)]
 struct TagEntry {
     text: Arc<str>,
     series: RoaringBitmap,
@@ -120,7 +123,7 @@ impl Index {
         }
     }
 
-    /// Forgets a series. Its metric stays known, and its tags' texts until the next start.
+    /// Forgets a series, and those of its tags that no other has. Its metric stays known.
     pub(crate) fn remove(&mut self, number: SeriesNumber) {
         let Some(entry) = self.series.get(&number.0) else { return };
         let texts = entry.tags.iter().map(|tag| &*self.tags[*tag as usize].text);
@@ -130,18 +133,20 @@ impl Index {
         }
         let entry = self.series.remove(&number.0).expect("it was just there");
         self.metrics[entry.metric as usize].series.remove(number.0);
-        for tag in &entry.tags {
-            let tag = &mut self.tags[*tag as usize];
+        for at in &entry.tags {
+            let tag = &mut self.tags[*at as usize];
             tag.series.remove(number.0);
             if tag.series.is_empty() {
-                let (key, value) = split_tag(&tag.text);
+                let TagEntry { text, .. } = std::mem::take(tag);
+                let (key, value) = split_tag(&text);
                 if let Some(values) = self.keys.get_mut(key) {
                     values.remove(value);
                     if values.is_empty() {
                         self.keys.remove(key);
                     }
                 }
-                self.tag_texts.remove(&tag.text);
+                self.tag_texts.remove(&text);
+                self.free_tags.push(*at);
             }
         }
     }
@@ -207,8 +212,13 @@ impl Index {
         if let Some(at) = self.tag_texts.get(text) {
             return *at;
         }
-        let (at, text) = (self.tags.len() as u32, Arc::<str>::from(text));
-        self.tags.push(TagEntry { text: Arc::clone(&text), series: RoaringBitmap::new() });
+        let text = Arc::<str>::from(text);
+        let at = self.free_tags.pop().unwrap_or(self.tags.len() as u32);
+        let entry = TagEntry { text: Arc::clone(&text), series: RoaringBitmap::new() };
+        match self.tags.get_mut(at as usize) {
+            Some(free) => *free = entry,
+            None => self.tags.push(entry),
+        }
         let (key, value) = split_tag(&text);
         // A key's own text is kept once for all its values.
         if !self.keys.contains_key(key) {

@@ -110,3 +110,20 @@ fn limits_are_told_with_what_and_how_many() {
     index.check_room("m", &limits).unwrap();
     assert!(index.check_room("new", &limits).unwrap_err().to_string().contains("at most 2 metrics"));
 }
+
+#[test]
+fn series_that_come_and_go_leave_no_tags_behind() {
+    let mut index = Index::default();
+    for number in 0..1_000 {
+        let pod = format!("pod:{number}");
+        index.add(SeriesNumber(number), "m", &["env:prod", &pod], true);
+        if let Some(before) = number.checked_sub(10) {
+            index.remove(SeriesNumber(before));
+        }
+    }
+    assert_eq!((index.len(), index.tags.len(), index.tag_texts.len()), (10, 12, 11));
+    let texts = index.identity(999).unwrap().1;
+    assert_eq!(texts.iter().map(|text| &**text).collect::<Vec<_>>(), ["env:prod", "pod:999"]);
+    assert_eq!(index.find("m", &["env:prod", "pod:995"]).unwrap().number, SeriesNumber(995));
+    assert_eq!(index.find("m", &["env:prod", "pod:5"]), None);
+}
