@@ -19,8 +19,9 @@ use conditions::Candidate;
 pub(crate) use incidents::{Changed, Settling, close_all, close_some, interval, past};
 use judge::{Judged, judge};
 
-/// A day, in milliseconds: a group that was not seen for so long is new.
-const DAY: i64 = 24 * 60 * 60 * 1000;
+/// A day, in milliseconds: a group that was not seen for so long is new, and a back-test that does not say when begins so
+/// long before its end.
+pub(crate) const DAY: i64 = 24 * 60 * 60 * 1000;
 
 /// What an evaluation sees.
 #[derive(Clone, Debug)]

@@ -7,16 +7,13 @@ use serde_json::Value as Json;
 
 use crate::calendar::Quiet;
 use crate::engine::{Decision, Kept, Looking};
-use crate::evaluate::{Look, Settling, advance, interval};
+use crate::evaluate::{DAY, Look, Settling, advance, interval};
 use crate::incident::Interval;
 use crate::state::{MonitorState, SeriesState};
 use crate::{AlertError, Alerts, Event, IncidentId, StoredIncident, limits};
 
 /// Incidents, and decisions, told of in an answer.
 const TOLD: usize = 1_000;
-
-/// How long before the end a back-test begins that does not say when, in milliseconds.
-const DAY: i64 = 24 * 3_600_000;
 
 /// What is tried.
 #[derive(Clone, Debug)]

@@ -177,9 +177,7 @@ impl Alerts {
         expected: Option<u32>,
     ) -> Result<StoredMonitor, AlertError> {
         let compiled = self.compile(principal.organisation, document).await?;
-        let series = self.finds(principal.organisation, &compiled).await;
-        self.change(principal, name_or_id, expected, ("monitor.change", series), |_| Ok(compiled.clone()))
-            .await
+        self.change(principal, name_or_id, expected, "monitor.change", |_| Ok(compiled.clone())).await
     }
 
     /// Pauses a monitor, or goes on with it. Its incidents stay as they are meanwhile.
@@ -198,17 +196,15 @@ impl Alerts {
             monitor.paused = paused;
             Compiled::new(monitor)
         };
-        self.change(principal, name_or_id, None, (action, None), changed).await
+        self.change(principal, name_or_id, None, action, changed).await
     }
 
-    /// Changes a monitor, which is told as an action; beside that, how many series it finds if it looks at something else
-    /// from here on.
     async fn change(
         &self,
         principal: &Principal,
         name_or_id: &str,
         expected: Option<u32>,
-        action: (&str, Option<u64>),
+        action: &str,
         changed: impl Fn(&Compiled) -> Result<Compiled, AlertError>,
     ) -> Result<StoredMonitor, AlertError> {
         until_it_holds(|| self.try_change(principal, name_or_id, expected, action, &changed)).await
@@ -219,7 +215,7 @@ impl Alerts {
         principal: &Principal,
         name_or_id: &str,
         expected: Option<u32>,
-        (action, series): (&str, Option<u64>),
+        action: &str,
         changed: impl Fn(&Compiled) -> Result<Compiled, AlertError>,
     ) -> Result<StoredMonitor, AlertError> {
         let organisation = principal.organisation;
@@ -233,6 +229,9 @@ impl Alerts {
         }
         let before = self.load(organisation, id, row.version).await?;
         let compiled = changed(&before)?;
+        let looks_elsewhere = compiled.looks_at_other_than(&before);
+        // Before the row is read that evaluations write too: a query may take its time.
+        let series = if looks_elsewhere { self.finds(organisation, &compiled).await } else { None };
         let now = self.clock.now();
         let text = written(&compiled.monitor)?;
         let (next_key, next_stored, mut next) = self.next(organisation, id).await?;
@@ -265,7 +264,7 @@ impl Alerts {
         }
         next.version = row.version;
         let mut is_told = false;
-        if compiled.looks_at_other_than(&before) {
+        if looks_elsewhere {
             next.series = series;
             is_told =
                 self.end_all(&mut batch, organisation, id, &before, next.version, "monitor-changed").await?;
