@@ -20,6 +20,7 @@ use tower::ServiceExt;
 use crate::causes;
 use crate::envelope::{Envelope, ServedBy, from_trusted_proxy, origin};
 use crate::extract::{read_body_of, recognised};
+use crate::page::session::withhold;
 use crate::problem::{Problem, ProblemKind};
 use crate::services::{Services, Shared};
 
@@ -99,7 +100,8 @@ fn without_port(host: &str) -> &str {
 
 /// Answers a request with one of a dialect's versions, mounted at the first `mount` bytes of the path.
 async fn answer(services: &Services, versions: &DialectVersions, mount: usize, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    withhold(&mut parts.headers);
     let path = &parts.uri.path()[mount..];
     let dialect = &pick(services, versions, &parts, path);
     let (served_by, result) = match dialect.route(parts.method.as_str(), path) {
@@ -157,6 +159,8 @@ async fn answer(services: &Services, versions: &DialectVersions, mount: usize, r
         Ok(answer) => (answer.status, answer.headers, answer.body).into_response(),
         Err(problem) => problem.into_response(),
     };
+    // Whatever it answers, no browser runs it in the pages' name.
+    response.headers_mut().append(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
     response.extensions_mut().insert(ServedBy(served_by));
     response
 }

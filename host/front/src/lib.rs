@@ -26,7 +26,6 @@ mod webhooks;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::get;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -63,10 +62,7 @@ impl Front {
         let (native, mut document) = native.split_for_parts();
         openapi::complete(&mut document);
         let everything = native
-            .route("/", get(page::page))
-            .route("/start", get(page::start::choose).post(page::start::start))
-            .route("/alerts", get(page::alerts::ask).post(page::alerts::show))
-            .route("/a/{token}", get(page::link::follow).post(page::link::act))
+            .merge(page::router(&self.services))
             .merge(health::router())
             .merge(openapi::router(&document))
             .fallback(dialects::under_its_name)

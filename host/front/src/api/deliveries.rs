@@ -200,7 +200,7 @@ pub(crate) async fn get(
     Path(delivery): Path<String>,
     State(services): State<Shared>,
 ) -> Result<Json<DeliveryDetail>, Problem> {
-    let found = services.deliveries().delivery(principal.organisation, &id(&delivery)?).await?;
+    let found = services.deliveries().delivery(principal.organisation, &delivery_id(&delivery)?).await?;
     let DeliveryHistory { delivery, attempts } = found;
     let history = attempts.into_iter().map(DeliveryAttempt::from).collect();
     Ok(Json(DeliveryDetail { delivery: delivery.into(), history }))
@@ -216,9 +216,9 @@ pub(crate) async fn resend(
     Path(delivery): Path<String>,
     State(services): State<Shared>,
 ) -> Result<Json<Delivery>, Problem> {
-    Ok(Json(services.deliveries().resend(&principal, &id(&delivery)?).await?.into()))
+    Ok(Json(services.deliveries().resend(&principal, &delivery_id(&delivery)?).await?.into()))
 }
 
-fn id(text: &str) -> Result<DeliveryId, Problem> {
+pub(crate) fn delivery_id(text: &str) -> Result<DeliveryId, Problem> {
     text.parse().map_err(|_| Problem::not_found(format!("there is no delivery {text:?}")))
 }

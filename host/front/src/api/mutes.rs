@@ -200,6 +200,6 @@ pub(crate) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn mute_id(text: &str) -> Result<MuteId, Problem> {
+pub(crate) fn mute_id(text: &str) -> Result<MuteId, Problem> {
     text.parse().map(MuteId).map_err(|_| Problem::not_found(format!("there is no mute {text:?}")))
 }

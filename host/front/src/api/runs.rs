@@ -95,7 +95,7 @@ pub(crate) async fn get(
     Ok(Json(services.playbooks().run(principal.organisation, run_id(&run)?).await?.into()))
 }
 
-fn run_id(text: &str) -> Result<RunId, Problem> {
+pub(crate) fn run_id(text: &str) -> Result<RunId, Problem> {
     text.parse().map_err(|_| Problem::not_found(format!("there is no run {text:?}")))
 }
 

@@ -8,17 +8,17 @@ use axum::response::{IntoResponse, Response};
 use bellwether_alerts::{Acting, Actor, Followed};
 use bellwether_kernel::ErrorKind;
 use http::{HeaderValue, Method, StatusCode, header};
+use maud::{Markup, html};
 
-use super::{escaped, form_page, word};
+use super::frame::{Frame, moment, problem, word};
 use crate::extract::Path;
 use crate::problem::Problem;
 use crate::services::Shared;
 
 /// How long the page waits for the end of what is done.
 const WAIT: Duration = Duration::from_secs(10);
-const TITLE: &str = "Incident";
-const GONE: &str = "<p class=\"problem\">This link leads nowhere, or nowhere any more: the incident was removed, or its \
-    monitor does not offer this now.</p>\n";
+const GONE: &str = "This link leads nowhere, or nowhere any more: the incident was removed, or its monitor does not offer \
+    this now.";
 
 /// Follows a link: goes on to the page it leads to, or asks whether what it offers is to be done.
 pub(crate) async fn follow(
@@ -43,24 +43,18 @@ pub(crate) async fn follow(
         }
         Followed::Action { incident, offer, .. } => (incident, offer),
     };
-    let mut body = format!(
-        "<p>{}</p>\n<p class=\"soft\">{}, since {}</p>\n",
-        escaped(&incident.title),
-        word(incident.severity),
-        incident.started
-    );
-    let label = escaped(offer.action.label());
-    body += &if !incident.is_open() {
-        "<p>It is over: there is nothing to be done.</p>\n".to_owned()
-    } else if offer.running {
-        format!("<p>{label}: this is being done.</p>\n")
-    } else {
-        format!(
-            "<form method=\"post\" action=\"/a/{}\">\n<button>{label}</button>\n</form>\n",
-            escaped(&token)
-        )
+    let label = offer.action.label();
+    let body = html! {
+        p.soft { (word(incident.severity)) ", since " (moment(incident.started)) " UTC" }
+        @if !incident.is_open() {
+            p { "It is over: there is nothing to be done." }
+        } @else if offer.running {
+            p { (label) ": this is being done." }
+        } @else {
+            form method="post" action={ "/a/" (token) } { button { (label) } }
+        }
     };
-    Ok(form_page(TITLE, &body))
+    Ok(page(&incident.title, &body))
 }
 
 /// Does what a link offers.
@@ -72,30 +66,33 @@ pub(crate) async fn act(
     let done = match alerts.follow(&token, false).await {
         Ok(Followed::Action { organisation, incident, offer }) => {
             let acting = alerts.act(Actor::Link(organisation), incident.id, &offer.action.name).await;
-            acting.map(|acting| (acting, offer))
+            acting.map(|acting| (acting, offer, incident.title))
         }
         Ok(Followed::Elsewhere(_)) => return Ok(gone()),
         Err(error) => Err(error),
     };
-    let (Acting { ended, .. }, offer) = match done {
+    let (Acting { ended, .. }, offer, title) = match done {
         Ok(done) => done,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(gone()),
         Err(error) if error.kind() == ErrorKind::Conflict => {
-            let body = format!("<p class=\"problem\">{}</p>\n", escaped(&error.to_string()));
-            return Ok((StatusCode::CONFLICT, form_page(TITLE, &body)).into_response());
+            return Ok(Frame::new("Not done", None).answer(Err(error.into())));
         }
         Err(error) => return Err(error.into()),
     };
-    let label = escaped(offer.action.label());
+    let label = offer.action.label();
     // What it gave may be more than whoever has the link is to see; the incident's trace has it.
     let body = match tokio::time::timeout(WAIT, ended).await {
-        Ok(Ok(acted)) if acted.succeeded => format!("<p>{label}: done.</p>\n"),
-        Ok(Ok(_)) => format!("<p class=\"problem\">{label}: it failed; the incident says why.</p>\n"),
-        _ => format!("<p>{label}: it goes on; the incident will say what comes of it.</p>\n"),
+        Ok(Ok(acted)) if acted.succeeded => html! { p { (label) ": done." } },
+        Ok(Ok(_)) => problem(&format!("{label}: it failed; the incident says why.")),
+        _ => html! { p { (label) ": it goes on; the incident will say what comes of it." } },
     };
-    Ok(form_page(TITLE, &body))
+    Ok(page(&title, &body))
+}
+
+fn page(title: &str, body: &Markup) -> Response {
+    Frame::new(title, None).titled(body)
 }
 
 fn gone() -> Response {
-    (StatusCode::NOT_FOUND, form_page(TITLE, GONE)).into_response()
+    (StatusCode::NOT_FOUND, page("Gone", &problem(GONE))).into_response()
 }

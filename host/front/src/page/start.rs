@@ -1,28 +1,27 @@
-//! The forms at `/start`: which playbook, then what it is started with, as its manifest says, then what came of it.
-//! Without a script, a cookie or a session: each form asks for the key.
-
-use std::fmt::Write as _;
-use std::sync::Arc;
-use std::time::Duration;
+//! The page at `/start`: which playbooks there are, and a form for one with what it is started with, as its manifest says.
 
 use axum::extract::{Query, Request, State};
-use axum::response::Response;
-use bellwether_access::{Begun, Idempotency, Principal, Role, StoredAnswer};
-use bellwether_kernel::{FieldError, RunId};
-use bellwether_playbooks::{Input, Run, ValueType};
+use axum::response::{IntoResponse, Redirect, Response};
+use bellwether_access::{Begun, Idempotency, Principal, StoredAnswer};
+use bellwether_kernel::{FieldError, OrganisationId, PageRequest, RunId};
+use bellwether_playbooks::{Input, Playbook, Status, ValueType};
 use data_encoding::HEXLOWER;
+use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{escaped, field, filled, form_page as page, known, refused, word};
+use super::frame::{Frame, moment, problem, table, text, word};
+use super::session::SignedIn;
+use super::{field, filled};
 use crate::extract::read_body;
 use crate::problem::{Problem, ProblemKind};
 use crate::services::{Services, Shared};
 
+const TITLE: &str = "Playbooks";
+/// Playbooks listed; the API lists the rest.
+const ROWS: usize = 200;
 /// Bytes of a filled-in form.
 const FORM: usize = 1 << 20;
-/// How long the page waits for the run's end.
-const WAIT: Duration = Duration::from_secs(10);
 /// Begins the names of the fields that are inputs.
 const INPUT: &str = "input.";
 
@@ -33,85 +32,120 @@ pub(crate) struct Link {
     playbook: String,
 }
 
-/// Asks which playbook is to be started.
-pub(crate) async fn choose(Query(link): Query<Link>) -> Response {
-    page("Start a playbook", &which(&link.playbook))
-}
-
-/// Asks for the playbook's inputs; or, with those filled in, starts it.
-pub(crate) async fn start(State(services): State<Shared>, request: Request) -> Result<Response, Problem> {
-    let (parts, body) = request.into_parts();
-    let body = read_body(&parts.headers, body, FORM).await?;
-    let form = filled(&body);
-    let field = |name| field(&form, name);
-    let playbook = field("playbook");
-    let Asked { principal, inputs, problem } = match asked(&services, field("key"), playbook).await {
-        Ok(asked) => asked,
-        Err(problem) => return Ok(refused("Start a playbook", &problem, &which(playbook))),
+/// Lists the playbooks, or asks for what one is started with.
+pub(crate) async fn ask(
+    signed_in: SignedIn,
+    Query(Link { playbook }): Query<Link>,
+    State(services): State<Shared>,
+) -> Response {
+    let who = &*signed_in.0;
+    if playbook.is_empty() {
+        return Frame::new(TITLE, Some(who)).answer(list(&services, who.organisation).await);
+    }
+    let asked = async {
+        let (inputs, known) = asked(&services, &signed_in, &playbook).await?;
+        Ok(form(&services, (&playbook, known.as_deref()), &inputs, &[]))
     };
-    let title = format!("Start {playbook}");
-    let once = services.request_ids.fresh();
-    let once = once.to_str().unwrap_or_default();
-    let asking = told(problem.as_deref()) + &filled_in(playbook, once, &inputs, &form);
-    if field("go").is_empty() {
-        return Ok(page(&title, &asking));
-    }
-    let sent = Some(field("once")).filter(|sent| !sent.is_empty()).unwrap_or(once);
-    match run(&services, &principal, (playbook, sent), &inputs, &form).await {
-        Ok(body) => Ok(page(playbook, &body)),
-        Err(problem) => Ok(refused(&title, &problem, &asking)),
+    Frame::new(&title(&playbook), Some(who)).answer(asked.await)
+}
+
+/// Starts a playbook, and goes to its run.
+pub(crate) async fn start(
+    signed_in: SignedIn,
+    State(services): State<Shared>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let filled = filled(&read_body(&parts.headers, body, FORM).await?);
+    let playbook = field(&filled, "playbook");
+    let title = title(playbook);
+    let frame = Frame::new(&title, Some(&signed_in.0));
+    let (inputs, known) = match asked(&services, &signed_in, playbook).await {
+        Ok(asked) => asked,
+        Err(problem) => return Ok(frame.answer(Err(problem))),
+    };
+    match run(&services, &signed_in.0, playbook, &inputs, &filled).await {
+        Ok(run) => Ok(Redirect::to(&format!("/runs/{run}")).into_response()),
+        Err(problem) => {
+            let again = form(&services, (playbook, known.as_deref()), &inputs, &filled);
+            Ok(frame.refused(&problem, &again))
+        }
     }
 }
 
-/// Who asks, what the playbook is started with, and why it will fail, if that is known.
-struct Asked {
-    principal: Arc<Principal>,
-    inputs: Vec<Input>,
-    problem: Option<String>,
+fn title(playbook: &str) -> String {
+    format!("Start {playbook}")
 }
 
-async fn asked(services: &Services, key: &str, playbook: &str) -> Result<Asked, Problem> {
-    let principal = known(services, key)?;
-    if principal.role < Role::Write {
-        return Err(Problem::new(
-            ProblemKind::Forbidden,
-            "This needs the role write; this key may only read",
-        ));
+async fn list(services: &Services, organisation: OrganisationId) -> Result<Markup, Problem> {
+    let found = services.playbooks().list(organisation, &PageRequest::first(ROWS)).await?;
+    let row = |playbook: &std::sync::Arc<Playbook>| {
+        let Playbook { document, status, .. } = &**playbook;
+        let (state, why) = match status {
+            Status::Active => ("active", None),
+            Status::Draft => ("draft", None),
+            Status::Disabled { reason, .. } => ("disabled", Some(reason)),
+            Status::Blocked { reason } => ("blocked", Some(reason)),
+        };
+        let query = |name: &str| {
+            form_urlencoded::Serializer::new(String::new()).append_pair(name, &document.name).finish()
+        };
+        let starts = document.trigger.kind().is_by_hand() && playbook.published.is_some();
+        [
+            html! {
+                (document.name) br;
+                @if starts { a href={ "/start?" (query("playbook")) } { "start" } " · " }
+                a href={ "/runs?" (query("playbook")) } { "runs" }
+            },
+            text(document.trigger.kind().as_str()),
+            text(playbook.next_due.map(moment).unwrap_or_default()),
+            text(state),
+            text(why.or(playbook.problem.as_ref()).map_or("", String::as_str)),
+        ]
+    };
+    let rows: Vec<_> = found.items.iter().map(row).collect();
+    let columns = ["Playbook", "Started by", "Due", "State", "Problem"];
+    Ok(html! {
+        (table("", columns, &rows, found.next.is_some()))
+        p.soft { "Times are in UTC." }
+    })
+}
+
+/// What a playbook is started with by hand, and why it will fail, if that is known.
+async fn asked(
+    services: &Services,
+    signed_in: &SignedIn,
+    playbook: &str,
+) -> Result<(Vec<Input>, Option<String>), Problem> {
+    signed_in.writes()?;
+    let (playbooks, organisation) = (services.playbooks(), signed_in.0.organisation);
+    let stored = playbooks.get(organisation, playbook).await?;
+    let by = stored.document.trigger.kind();
+    if !by.is_by_hand() {
+        let detail = format!("{playbook} is not started by hand: its trigger is of type {}", by.as_str());
+        return Err(Problem::new(ProblemKind::Conflict, detail));
     }
-    let (playbooks, organisation) = (services.playbooks(), principal.organisation);
-    let inputs = playbooks.start_inputs(organisation, playbook).await?;
-    let problem = playbooks.get(organisation, playbook).await?.problem.clone();
-    Ok(Asked { principal, inputs, problem })
-}
-
-/// What of a playbook does not fit what it calls.
-fn told(problem: Option<&str>) -> String {
-    let told = |problem| format!("<p class=\"problem\">It will fail: {}</p>\n", escaped(problem));
-    problem.map_or_else(String::new, told)
+    Ok((playbooks.start_inputs(organisation, playbook).await?, stored.problem.clone()))
 }
 
 async fn run(
     services: &Services,
     principal: &Principal,
-    (playbook, once): (&str, &str),
+    playbook: &str,
     declared: &[Input],
     form: &[(String, String)],
-) -> Result<String, Problem> {
+) -> Result<RunId, Problem> {
     let inputs = Value::from(read(declared, form)?);
     let (playbooks, organisation) = (services.playbooks(), principal.organisation);
-    // A form that is sent again, as a browser does when its page is loaded anew, shows the run it started; one in which
-    // something was changed starts another.
-    let given = inputs.to_string();
+    // A form that is sent twice leads to the run it started; one in which something was changed starts another.
+    let (once, given) = (field(form, "once"), inputs.to_string());
     let fingerprint = Idempotency::fingerprint(&[once.as_bytes(), playbook.as_bytes(), given.as_bytes()]);
     let key = format!("form {} {}", principal.key, HEXLOWER.encode(&fingerprint));
     let idempotency = services.access().idempotency();
     let ticket = match idempotency.begin(Some(organisation), &key, fingerprint).await? {
         Begun::Replay(answer) => {
             let id = std::str::from_utf8(&answer.body).ok().and_then(|id| id.parse().ok());
-            let id = id.ok_or_else(|| Problem::internal("what is remembered of a form is no run"))?;
-            let run = playbooks.run(organisation, id).await?;
-            let came_to = if run.summary.state.has_ended() { shown(&run) } else { going_on(id) };
-            return Ok(format!("<p>This form was sent before: here is the run it started.</p>\n{came_to}"));
+            return id.ok_or_else(|| Problem::internal("what is remembered of a form is no run"));
         }
         Begun::New(ticket) => ticket,
     };
@@ -122,18 +156,9 @@ async fn run(
             return Err(error.into());
         }
     };
-    let id = started.id;
-    let answer =
-        StoredAnswer { status: 200, content_type: "text/plain".to_owned(), body: id.to_string().into() };
-    ticket.finish(&answer).await?;
-    Ok(match tokio::time::timeout(WAIT, started.ended).await {
-        Ok(Ok(run)) => shown(&run),
-        _ => going_on(id),
-    })
-}
-
-fn going_on(id: RunId) -> String {
-    format!("<p>The run {id} goes on; follow it with</p>\n<pre>bellwether run watch {id}</pre>\n")
+    let body = started.id.to_string().into();
+    ticket.finish(&StoredAnswer { status: 200, content_type: "text/plain".to_owned(), body }).await?;
+    Ok(started.id)
 }
 
 /// What was filled in, brought into the types that are declared.
@@ -168,47 +193,26 @@ fn read(declared: &[Input], form: &[(String, String)]) -> Result<Map<String, Val
     Ok(inputs)
 }
 
-fn which(playbook: &str) -> String {
-    format!(
-        "<form method=\"post\" action=\"/start\">\n\
-         <label>Playbook <input name=\"playbook\" value=\"{}\" required></label>\n{KEY}\
-         <button>Next</button>\n</form>\n",
-        escaped(playbook)
-    )
-}
-
-const KEY: &str = "<label>Key <span>one that may write, bw_…</span>\
-    <input type=\"password\" name=\"key\" autocomplete=\"current-password\" required></label>\n";
-
-/// The form for a playbook's inputs, with what was given before; `once` tells it from every other.
-fn filled_in(playbook: &str, once: &str, inputs: &[Input], form: &[(String, String)]) -> String {
-    let mut body = format!(
-        "<form method=\"post\" action=\"/start\">\n<input type=\"hidden\" name=\"playbook\" value=\"{}\">\n\
-         <input type=\"hidden\" name=\"go\" value=\"1\">\n\
-         <input type=\"hidden\" name=\"once\" value=\"{}\">\n",
-        escaped(playbook),
-        escaped(once)
-    );
-    if inputs.is_empty() {
-        body.push_str("<p>It asks for nothing.</p>\n");
+/// The form for a playbook's inputs, with what was given before; what is sent `once` tells it from every other.
+fn form(
+    services: &Services,
+    (playbook, known): (&str, Option<&str>),
+    inputs: &[Input],
+    given: &[(String, String)],
+) -> Markup {
+    let once = services.request_ids.fresh();
+    html! {
+        @if let Some(known) = known { (problem(&format!("It will fail: {known}"))) }
+        form method="post" action="/start" {
+            input type="hidden" name="playbook" value=(playbook);
+            input type="hidden" name="once" value=(once.to_str().unwrap_or_default());
+            @if inputs.is_empty() { p { "It asks for nothing." } }
+            @for input in inputs {
+                label { (input.name) " " span { (notes(input)) } (control(input, given)) }
+            }
+            button { "Start" }
+        }
     }
-    for input in inputs {
-        let name = format!("{INPUT}{}", input.name);
-        let given = form.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
-        let default = input.default.as_ref().map(|default| match default {
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        });
-        let given = given.or(default).filter(|_| !input.secret).unwrap_or_default();
-        let _ = writeln!(
-            body,
-            "<label>{} <span>{}</span>{}</label>",
-            escaped(&input.name),
-            escaped(&notes(input)),
-            control(input, &escaped(&name), &given)
-        );
-    }
-    body + KEY + "<button>Start</button>\n</form>\n"
 }
 
 fn notes(input: &Input) -> String {
@@ -231,63 +235,33 @@ fn notes(input: &Input) -> String {
     notes.join(" · ")
 }
 
-fn control(input: &Input, name: &str, given: &str) -> String {
-    let required = if input.required && input.default.is_none() { " required" } else { "" };
+fn control(input: &Input, given: &[(String, String)]) -> Markup {
+    let name = format!("{INPUT}{}", input.name);
+    let given = given.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
+    let default = input.default.as_ref().map(|default| match default {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    });
+    let value = given.or(default).filter(|_| !input.secret).unwrap_or_default();
+    let required = input.required && input.default.is_none();
     let choices: Vec<&str> = match input.value_type {
+        _ if input.secret => Vec::new(),
         ValueType::Boolean => vec!["true", "false"],
         ValueType::Text => input.choices.iter().map(String::as_str).collect(),
         _ => Vec::new(),
     };
-    let value = escaped(given);
-    if !choices.is_empty() && !input.secret {
-        let options = choices.iter().map(|choice| {
-            let selected = if *choice == given { " selected" } else { "" };
-            format!("<option{selected}>{}</option>", escaped(choice))
-        });
-        let options: String = std::iter::once("<option></option>".to_owned()).chain(options).collect();
-        return format!("<select name=\"{name}\"{required}>{options}</select>");
-    }
-    match input.value_type {
-        _ if input.secret => {
-            format!("<input type=\"password\" name=\"{name}\" autocomplete=\"off\"{required}>")
+    html! {
+        @if !choices.is_empty() {
+            select name=(name) required[required] {
+                option {}
+                @for choice in choices { option selected[choice == value] { (choice) } }
+            }
+        } @else if input.secret {
+            input type="password" name=(name) autocomplete="off" required[required];
+        } @else if let ValueType::Text | ValueType::Binary | ValueType::Integer | ValueType::Number = input.value_type {
+            input name=(name) value=(value) required[required];
+        } @else {
+            textarea name=(name) rows="3" required[required] { (value) }
         }
-        ValueType::Text | ValueType::Binary | ValueType::Integer | ValueType::Number => {
-            format!("<input name=\"{name}\" value=\"{value}\"{required}>")
-        }
-        _ => format!("<textarea name=\"{name}\" rows=\"3\"{required}>{value}</textarea>"),
     }
-}
-
-/// A run that has ended; secrets are masked in it already.
-fn shown(run: &Run) -> String {
-    let summary = &run.summary;
-    let mut body = format!(
-        "<p class=\"status {}\">{}</p>\n",
-        if summary.state == bellwether_playbooks::RunState::Succeeded { "ready" } else { "not-ready" },
-        word(summary.state)
-    );
-    if let Some(error) = &summary.error {
-        let _ = writeln!(body, "<p class=\"problem\">{}</p>", escaped(error));
-    }
-    body.push_str("<table>\n<tr><th>Step</th><th>State</th><th>Outputs</th></tr>\n");
-    for step in &run.steps {
-        let outputs: Vec<String> = step
-            .outputs
-            .iter()
-            .map(|(name, value)| format!("{} = {}", escaped(name), escaped(&value.to_string())))
-            .collect();
-        let _ = writeln!(
-            body,
-            "<tr><td>{}</td><td>{}</td><td>{}</td></tr>",
-            escaped(&step.step),
-            word(step.state),
-            outputs.join("<br>")
-        );
-    }
-    let _ = writeln!(
-        body,
-        "</table>\n<p class=\"soft\">Run {} of version {}</p>",
-        summary.id, summary.playbook_version
-    );
-    body
 }

@@ -6,6 +6,7 @@ mod alerts;
 mod dialects;
 mod document;
 mod log;
+mod pages;
 mod playbooks;
 mod plugins;
 mod problems;

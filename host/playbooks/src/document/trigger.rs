@@ -258,6 +258,12 @@ impl TriggerKind {
             Self::Playbook => "playbook",
         }
     }
+
+    /// Whether somebody may also start by hand what has such a trigger, see [`Playbooks::start`](crate::Playbooks::start).
+    #[must_use]
+    pub fn is_by_hand(self) -> bool {
+        matches!(self, Self::Manual | Self::Playbook | Self::Cron | Self::Every)
+    }
 }
 
 impl AlertMove {

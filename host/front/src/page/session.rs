@@ -1,0 +1,199 @@
+//! Who is signed in to the pages: a cookie that only this host can make and read. It names a key, which is asked again at
+//! each request: what the key may not do any more, its sessions may not.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, Query, Request, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use bellwether_access::{Caller, Principal, Role, Sealed};
+use bellwether_kernel::Timestamp;
+use cookie::time::Duration;
+use cookie::{Cookie, SameSite};
+use data_encoding::BASE64URL_NOPAD;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, header};
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use super::frame::Frame;
+use super::{field, filled};
+use crate::envelope::origin;
+use crate::extract::{read_body, recognised};
+use crate::problem::{Problem, ProblemKind};
+use crate::services::{Services, Shared};
+
+pub(super) const TITLE: &str = "Sign in";
+const COOKIE: &str = "bellwether";
+/// What the cookie is sealed for.
+const PURPOSE: &str = "session of the pages";
+/// How long a session lasts: a day's work.
+const LASTS: Duration = Duration::hours(12);
+/// Bytes of a filled-in form.
+const FORM: usize = 4 << 10;
+
+/// Whoever is signed in; a request by nobody is asked to sign in, and comes back.
+pub(crate) struct SignedIn(pub(super) Arc<Principal>);
+
+impl SignedIn {
+    /// Whether it may do more than read.
+    pub(super) fn writes(&self) -> Result<(), Problem> {
+        if self.0.role >= Role::Write {
+            return Ok(());
+        }
+        Err(Problem::new(ProblemKind::Forbidden, "This needs the role write; this key may only read"))
+    }
+}
+
+impl FromRequestParts<Shared> for SignedIn {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, services: &Shared) -> Result<Self, Response> {
+        let Some(principal) = of(services, &parts.headers) else {
+            let next = parts.uri.path_and_query().map_or("/", |next| next.as_str());
+            let query = form_urlencoded::Serializer::new(String::new()).append_pair("next", next).finish();
+            return Err(Redirect::to(&format!("/sign-in?{query}")).into_response());
+        };
+        let known = recognised(services, &principal.key, Some(principal.organisation));
+        known.map_err(|problem| Frame::new("Bellwether", Some(&principal)).answer(Err(problem)))?;
+        Ok(Self(principal))
+    }
+}
+
+/// Who a request's cookie says is signed in, if its key works and its time is not over.
+pub(super) fn of(services: &Services, headers: &HeaderMap) -> Option<Arc<Principal>> {
+    let sealed = cookies(headers).find(|cookie| cookie.name() == COOKIE)?;
+    let sealed = Sealed(BASE64URL_NOPAD.decode(sealed.value().as_bytes()).ok()?);
+    let opened = String::from_utf8(services.access().unseal(PURPOSE, &sealed).ok()?).ok()?;
+    let (ends, key) = opened.split_once(' ')?;
+    let ends = Timestamp::parse(ends)?;
+    (services.parts.clock.now() < ends).then_some(())?;
+    services.access().principal(&key.parse().ok()?).ok()
+}
+
+/// Takes the cookie out of what others than the pages are told of a request.
+pub(crate) fn withhold(headers: &mut HeaderMap) {
+    if !headers.contains_key(header::COOKIE) {
+        return;
+    }
+    let others = cookies(headers).filter(|cookie| cookie.name() != COOKIE);
+    let others = others.map(|cookie| cookie.to_string()).collect::<Vec<_>>().join("; ");
+    headers.remove(header::COOKIE);
+    if let Some(others) = HeaderValue::try_from(others).ok().filter(|others| !others.is_empty()) {
+        headers.insert(header::COOKIE, others);
+    }
+}
+
+fn cookies(headers: &HeaderMap) -> impl Iterator<Item = Cookie<'_>> {
+    let all = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
+    all.flat_map(Cookie::split_parse).filter_map(Result::ok)
+}
+
+/// Where to go on.
+#[derive(Default, Deserialize)]
+pub(crate) struct Onwards {
+    #[serde(default)]
+    next: String,
+}
+
+/// Asks for a key.
+pub(crate) async fn ask(
+    State(services): State<Shared>,
+    Query(onwards): Query<Onwards>,
+    request: Request,
+) -> Response {
+    match of(&services, request.headers()) {
+        Some(_) => Redirect::to(here(&onwards.next)).into_response(),
+        None => Frame::new(TITLE, None).titled(&form(&onwards.next)),
+    }
+}
+
+/// Signs in whoever has a key of an organisation, and goes on.
+pub(crate) async fn sign_in(State(services): State<Shared>, request: Request) -> Result<Response, Problem> {
+    let is_secure = origin(&services, &request).is_some_and(|(scheme, _)| scheme == "https")
+        || request.headers().get(header::ORIGIN).is_some_and(|from| from.as_bytes().starts_with(b"https:"));
+    let (parts, body) = request.into_parts();
+    let filled = filled(&read_body(&parts.headers, body, FORM).await?);
+    let next = field(&filled, "next");
+    let principal = match known(&services, field(&filled, "key")) {
+        Ok(principal) => principal,
+        Err(problem) => return Ok(Frame::new(TITLE, None).refused(&problem, &form(next))),
+    };
+    let lasts = i64::try_from(LASTS.whole_milliseconds()).unwrap_or(i64::MAX);
+    let ends = services.parts.clock.now().saturating_add(lasts);
+    let sealed = services.access().seal(PURPOSE, format!("{ends} {}", principal.key).as_bytes());
+    let session = cookie(BASE64URL_NOPAD.encode(&sealed.0), LASTS, is_secure);
+    Ok((session, Redirect::to(here(next))).into_response())
+}
+
+/// Forgets who was signed in.
+pub(crate) async fn sign_out() -> Response {
+    (cookie(String::new(), Duration::ZERO, false), Redirect::to("/")).into_response()
+}
+
+fn cookie(value: String, lasts: Duration, is_secure: bool) -> [(http::HeaderName, String); 1] {
+    // A link from a chat leads to an incident; what changes something is kept to the pages' own forms.
+    let cookie = Cookie::build((COOKIE, value)).path("/").http_only(true).same_site(SameSite::Lax);
+    [(header::SET_COOKIE, cookie.max_age(lasts).secure(is_secure).build().to_string())]
+}
+
+/// A page of this host: never one of another's.
+fn here(next: &str) -> &str {
+    let is_path = next.starts_with('/') && !next.starts_with("//") && !next.contains('\\');
+    if is_path && HeaderValue::from_str(next).is_ok() { next } else { "/" }
+}
+
+fn form(next: &str) -> Markup {
+    html! {
+        p { "With a key of your organisation: what it may do, you may do here." }
+        form method="post" action="/sign-in" {
+            input type="hidden" name="next" value=(next);
+            label {
+                "Key " span { "bw_…; one with the role write to change anything" }
+                input type="password" name="key" autocomplete="current-password" required autofocus;
+            }
+            button { "Sign in" }
+        }
+    }
+}
+
+/// Whose key was given.
+fn known(services: &Services, key: &str) -> Result<Arc<Principal>, Problem> {
+    let Caller::Principal(principal) = services.access().authenticate_token(key)? else {
+        let detail = "Use a key of the organisation, not the operator's";
+        return Err(Problem::new(ProblemKind::Forbidden, detail));
+    };
+    recognised(services, &principal.key, Some(principal.organisation))?;
+    Ok(principal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_signed_in_goes_on_to_a_page_of_this_host_alone() {
+        for (next, onwards) in [
+            ("/alerts?incident=1", "/alerts?incident=1"),
+            ("", "/"),
+            ("//elsewhere.example/", "/"),
+            ("/\\elsewhere.example/", "/"),
+            ("https://elsewhere.example/", "/"),
+            ("/a\r\nset-cookie: a=b", "/"),
+        ] {
+            assert_eq!(here(next), onwards, "{next:?}");
+        }
+    }
+
+    #[test]
+    fn others_see_every_cookie_but_the_pages_own() {
+        for (sent, seen) in [
+            ("bellwether=secret", None),
+            ("a=1; bellwether=secret; b=2", Some("a=1; b=2")),
+            ("a=1", Some("a=1")),
+        ] {
+            let mut headers = HeaderMap::from_iter([(header::COOKIE, HeaderValue::from_static(sent))]);
+            withhold(&mut headers);
+            assert_eq!(headers.get(header::COOKIE).map(|seen| seen.to_str().unwrap()), seen, "{sent}");
+        }
+    }
+}

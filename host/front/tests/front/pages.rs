@@ -1,0 +1,251 @@
+//! The pages, as a browser is shown them: who signs in, what the cookie is good for, what forms do.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use bellwether_front::FrontSettings;
+use http::Request;
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Host, playbook};
+
+/// Somebody who signed in with a key.
+pub(crate) struct Browser<'a> {
+    host: &'a Host,
+    cookie: String,
+}
+
+impl<'a> Browser<'a> {
+    pub(crate) async fn new(host: &'a Host, key: &str) -> Self {
+        let mut browser = Self { host, cookie: String::new() };
+        let signed_in = browser.send("/sign-in", &[("key", key), ("next", "/alerts")], &[]).await;
+        assert_eq!((signed_in.status.as_u16(), signed_in.header("location")), (303, "/alerts"));
+        browser.cookie = signed_in.header("set-cookie").split(';').next().unwrap().to_owned();
+        browser
+    }
+
+    /// The page at a path.
+    pub(crate) async fn open(&self, path: &str) -> String {
+        self.answered(path, 200).await
+    }
+
+    /// What a path is answered, with a status that is no page's own.
+    pub(crate) async fn answered(&self, path: &str, status: u16) -> String {
+        let request = Request::get(path).header("cookie", &self.cookie).body(Body::empty()).unwrap();
+        whole(&self.host.send(request).await, status)
+    }
+
+    /// Opens a page and is asked to sign in.
+    async fn is_nobody(&self, path: &str) {
+        let request = Request::get(path).header("cookie", &self.cookie).body(Body::empty()).unwrap();
+        let asked = self.host.send(request).await;
+        assert!(asked.status == 303 && asked.header("location").starts_with("/sign-in?"), "{}", asked.text());
+    }
+
+    /// Sends a form and goes where that leads.
+    pub(crate) async fn fill_in(&self, path: &str, fields: &[(&str, &str)]) -> String {
+        let sent = self.send(path, fields, &[]).await;
+        assert_eq!(sent.status, 303, "{}", sent.text());
+        self.open(sent.header("location")).await
+    }
+
+    /// Sends a form that is not taken, and shows why.
+    pub(crate) async fn refused(&self, path: &str, fields: &[(&str, &str)], status: u16) -> String {
+        whole(&self.send(path, fields, &[]).await, status)
+    }
+
+    async fn send(&self, path: &str, fields: &[(&str, &str)], headers: &[(&str, &str)]) -> Answer {
+        let mut body = form_urlencoded::Serializer::new(String::new());
+        body.extend_pairs(fields);
+        let mut request = Request::post(path).header("content-type", "application/x-www-form-urlencoded");
+        for (name, value) in headers.iter().chain(&[("cookie", self.cookie.as_str())]) {
+            request = request.header(*name, *value);
+        }
+        self.host.send(request.body(body.finish().into()).unwrap()).await
+    }
+}
+
+fn whole(answer: &Answer, status: u16) -> String {
+    assert_eq!(answer.status, status, "{}", answer.text());
+    assert!(answer.header("content-security-policy").starts_with("default-src 'none'"));
+    assert_eq!(answer.header("cache-control"), "no-store");
+    answer.text()
+}
+
+#[tokio::test]
+async fn who_is_not_signed_in_is_asked_for_a_key_and_comes_back() {
+    let host = Host::new().await;
+    for (path, next) in [
+        ("/alerts?incident=1", "/sign-in?next=%2Falerts%3Fincident%3D1"),
+        ("/start", "/sign-in?next=%2Fstart"),
+        ("/runs", "/sign-in?next=%2Fruns"),
+    ] {
+        let asked = host.get(path, "").await;
+        assert_eq!((asked.status.as_u16(), asked.header("location")), (303, next), "{path}");
+    }
+    let asked = host.get("/sign-in?next=%2Falerts%3Fincident%3D1", "").await.text();
+    assert!(asked.contains("name=\"next\" value=\"/alerts?incident=1\""), "{asked}");
+    let nobody = Browser { host: &host, cookie: "bellwether=AAAA".to_owned() };
+    for (key, status) in [("bw_none", 401), (&host.operator, 403)] {
+        let refused = nobody.refused("/sign-in", &[("key", key), ("next", "/start")], status).await;
+        assert!(refused.contains("role=\"alert\"") && refused.contains("value=\"/start\""), "{refused}");
+        assert!(!refused.contains(key), "a key comes back");
+    }
+    assert_eq!(nobody.send("/start", &[("playbook", "a")], &[]).await.status, 303, "a forged cookie is none");
+}
+
+#[tokio::test]
+async fn a_session_ends_when_it_is_left_with_its_time_and_with_its_key() {
+    let host = Host::new().await;
+    let signed_in = Browser::new(&host, &host.read).await;
+    assert!(signed_in.open("/").await.contains("Sign out"));
+    let left = signed_in.send("/sign-out", &[], &[]).await;
+    assert!(
+        left.header("set-cookie").contains("bellwether=;") && left.header("set-cookie").contains("Max-Age=0")
+    );
+
+    let key = json!({"name": "phone", "role": "read"});
+    let made = host.ask("POST", "/v1/keys", &host.admin, key).await.json();
+    let phone = Browser::new(&host, made["token"].as_str().unwrap()).await;
+    phone.open("/alerts").await;
+    let revoke = format!("/v1/keys/{}", made["key"]["id"].as_str().unwrap());
+    assert_eq!(host.ask("DELETE", &revoke, &host.admin, Value::Null).await.status, 204);
+    phone.is_nobody("/alerts").await;
+
+    host.clock.advance(12 * 3_600_000 - 1);
+    signed_in.open("/alerts").await;
+    host.clock.advance(1);
+    signed_in.is_nobody("/alerts").await;
+}
+
+#[tokio::test]
+async fn a_form_that_another_site_sends_does_nothing() {
+    let settings =
+        FrontSettings { public_url: Some("https://bell.example/".to_owned()), ..FrontSettings::default() };
+    let host = Host::with(settings).await;
+    let stored = host.ask("POST", "/v1/playbooks", &host.admin, playbook("greet", "manual", "hello")).await;
+    assert_eq!(stored.status, 201);
+    let browser = Browser::new(&host, &host.write).await;
+    let fields = [("playbook", "greet")];
+    for (headers, status) in [
+        ([("host", "10.0.0.5"), ("sec-fetch-site", "cross-site")], 403),
+        ([("host", "10.0.0.5"), ("sec-fetch-site", "same-site")], 403),
+        ([("host", "10.0.0.5"), ("origin", "https://evil.example")], 403),
+        ([("host", "10.0.0.5"), ("origin", "null")], 403),
+        ([("host", "10.0.0.5"), ("sec-fetch-site", "same-origin")], 303),
+        ([("host", "10.0.0.5"), ("origin", "http://10.0.0.5")], 303),
+        // A proxy that does not pass the host on.
+        ([("host", "backend:8080"), ("origin", "https://bell.example")], 303),
+    ] {
+        let sent = browser.send("/start", &fields, &headers).await;
+        assert_eq!(sent.status, status, "{headers:?}: {}", sent.text());
+    }
+    let listed = host.get("/v1/runs", &host.read).await.json();
+    assert_eq!(
+        listed["items"].as_array().map(Vec::len),
+        Some(1),
+        "one form, however often it is sent: {listed}"
+    );
+    for (headers, is_secure) in
+        [([("origin", "https://bell.example")], true), ([("sec-fetch-site", "same-origin")], false)]
+    {
+        let sent = browser.send("/sign-in", &[("key", &host.read)], &headers).await;
+        let cookie = sent.header("set-cookie");
+        assert!(cookie.contains("HttpOnly; SameSite=Lax"), "{cookie}");
+        assert_eq!(cookie.contains("Secure"), is_secure, "{cookie}");
+    }
+}
+
+#[tokio::test]
+async fn who_may_only_read_sees_no_button_and_does_nothing() {
+    let (host, id, _) = crate::alerts::incident().await;
+    let browser = Browser::new(&host, &host.read).await;
+    let page = format!("/alerts?incident={id}");
+    let shown = browser.open(&page).await;
+    assert!(!shown.contains("name=\"do\""), "{shown}");
+    for what in ["acknowledge", "resolve", "act", "mute"] {
+        let refused = browser.refused(&page, &[("do", what), ("action", "restart")], 403).await;
+        assert!(refused.contains("this key may only read") && refused.contains("Breaches"), "{refused}");
+    }
+    let refused = browser.answered("/start?playbook=restart", 403).await;
+    assert!(refused.contains("this key may only read"), "{refused}");
+    let stranger = Browser::new(&host, &host.stranger).await;
+    let other = stranger.answered(&page, 404).await;
+    assert!(other.contains("role=\"alert\"") && !other.contains("Load"), "{other}");
+}
+
+#[tokio::test]
+async fn an_incident_is_worked_on_from_its_page() {
+    let (host, id, _) = crate::alerts::incident().await;
+    let browser = Browser::new(&host, &host.write).await;
+    let page = format!("/alerts?incident={id}");
+    for (fields, shown) in [
+        (vec![("do", "comment"), ("text", "it is the <disk>")], "it is the &lt;disk&gt;"),
+        (vec![("do", "assign"), ("assignee", "ada")], "<td data-column=\"Assignee\">ada</td>"),
+        (vec![("do", "acknowledge")], "<td data-column=\"Acknowledged by\">Write</td>"),
+        (vec![("do", "act"), ("action", "restart")], "restart succeeded, run "),
+        (vec![("do", "mute"), ("monitor", "load"), ("lasts", "2 h"), ("reason", "moving")], ">moving</td>"),
+    ] {
+        let then = browser.fill_in(&page, &fields).await;
+        assert!(then.contains(shown), "no {shown} after {fields:?} in {then}");
+    }
+    let unmuted = browser.fill_in("/alerts", &[("do", "unmute"), ("mute", "1")]).await;
+    assert!(!unmuted.contains("moving"), "{unmuted}");
+    let resolved = browser.fill_in(&page, &[("do", "resolve")]).await;
+    assert!(resolved.contains("closed 20") && !resolved.contains("value=\"resolve\""), "{resolved}");
+    for (fields, status, why) in [
+        (vec![("do", "acknowledge")], 409, "role=\"alert\""),
+        (vec![("do", "comment"), ("text", "")], 400, "text"),
+        (vec![("do", "mute"), ("monitor", "load"), ("lasts", "9 y")], 400, "one of 30 m, 2 h, 8 h, 1 d, 7 d"),
+        (vec![("do", "dance")], 400, "dance"),
+    ] {
+        let refused = browser.refused(&page, &fields, status).await;
+        assert!(refused.contains(why) && refused.contains("What happened"), "no {why} in {refused}");
+    }
+    browser.refused("/alerts", &[("do", "resend"), ("delivery", "x")], 404).await;
+}
+
+#[tokio::test]
+async fn a_run_is_followed_cancelled_and_started_again_from_its_page() {
+    let host = Host::new().await;
+    let mut waits = playbook("waits", "manual", "{{ trigger.inputs.word }}");
+    waits["steps"].as_array_mut().unwrap().insert(0, json!({"id": "pause", "delay": "1h"}));
+    let stored = host.ask("POST", "/v1/playbooks", &host.admin, waits).await;
+    assert_eq!(stored.status, 201, "{}", stored.text());
+    let browser = Browser::new(&host, &host.write).await;
+    let listed = browser.open("/start").await;
+    assert!(listed.contains("<a href=\"/start?playbook=waits\">start</a>"), "{listed}");
+    let mut run = browser.fill_in("/start", &[("playbook", "waits"), ("input.word", "<b>")]).await;
+    assert!(run.contains("http-equiv=\"refresh\"") && run.contains("value=\"cancel\""), "{run}");
+    assert!(run.contains("&quot;word&quot;: &quot;&lt;b&gt;&quot;"), "{run}");
+    let id = host.get("/v1/runs", &host.read).await.json()["items"][0]["id"].as_str().unwrap().to_owned();
+    let path = format!("/runs/{id}");
+    browser.refused(&path, &[("do", "again")], 409).await;
+    browser.fill_in(&path, &[("do", "cancel")]).await;
+    while run.contains("http-equiv=\"refresh\"") {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        run = browser.open(&path).await;
+    }
+    assert!(run.contains("cancelled") && run.contains("value=\"again\""), "{run}");
+    let again = browser.fill_in(&path, &[("do", "again")]).await;
+    assert!(again.contains(&format!("again after <a href=\"{path}\">")), "{again}");
+    let found = browser.open("/runs?playbook=waits&state=cancelled").await;
+    assert!(found.contains(&path) && found.contains("<option selected>cancelled</option>"), "{found}");
+    assert!(!browser.open("/runs?state=succeeded").await.contains(&path));
+    for (path, status) in [("/runs?playbook=nope", 404), ("/runs/nope", 404)] {
+        browser.answered(path, status).await;
+    }
+    let stranger = Browser::new(&host, &host.stranger).await;
+    stranger.answered(&path, 404).await;
+}
+
+#[tokio::test]
+async fn a_playbook_that_nobody_starts_by_hand_says_so_before_it_asks_for_anything() {
+    let host = Host::new().await;
+    let stored = host.ask("POST", "/v1/playbooks", &host.admin, playbook("hook", "webhook", "hello")).await;
+    assert_eq!(stored.status, 201);
+    let browser = Browser::new(&host, &host.write).await;
+    assert!(!browser.open("/start").await.contains("/start?playbook=hook"));
+    let refused = browser.answered("/start?playbook=hook", 409).await;
+    assert!(refused.contains("its trigger is of type webhook"), "{refused}");
+}
