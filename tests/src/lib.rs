@@ -377,7 +377,8 @@ pub fn client() -> &'static Client {
         // Cargo builds one HTTP client for the workspace, and the binary wants to choose who does its TLS. Who came
         // first has chosen the same.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Client::builder().timeout(Duration::from_secs(60)).build().expect("a client")
+        let client = Client::builder().timeout(Duration::from_secs(60));
+        client.redirect(reqwest::redirect::Policy::none()).build().expect("a client")
     })
 }
 

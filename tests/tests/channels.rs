@@ -339,7 +339,11 @@ fn the_page_of_alerts_says_why_a_channel_can_be_told_nothing() -> Result<()> {
     expect_json(off.send()?, 200)?;
     let channel = expect_json(host.as_admin("GET", "/v1/channels/ops").send()?, 200)?;
     let problem = channel["problem"].as_str().context("it has a problem")?;
-    let page = host.request("POST", "/alerts").body(format!("key={}", keys.admin)).send()?.text()?;
+    let form = format!("next=/alerts&key={}", keys.admin);
+    let signed_in =
+        host.request("POST", "/sign-in").header("sec-fetch-site", "same-origin").body(form).send()?;
+    let session = signed_in.headers()["set-cookie"].to_str()?.to_owned();
+    let page = host.request("GET", "/alerts").header("cookie", session).send()?.text()?;
     let problem = format!(">{}</td></tr>", problem.replace('"', "&quot;"));
     ensure!(page.contains(&problem), "no {problem} in {page}");
     host.stop()

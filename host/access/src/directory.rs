@@ -76,7 +76,8 @@ impl Entry {
             created: stored.created,
             expires: stored.expires,
             revoked: stored.revoked,
-            last_used: self.last_use.get(),
+            // Uses are noted by the minute.
+            last_used: self.last_use.get().map(|used| used.max(stored.created)),
         }
     }
 }

@@ -151,7 +151,7 @@ pub enum StoreError {
         needed: u64,
     },
     /// The writer's queue is full, or the store is closed.
-    #[error("the store takes no more writes now: {0}")]
+    #[error("the store cannot do this now: {0}")]
     Unavailable(&'static str),
     /// Another process has it open.
     #[error("the store in {path} is in use{by}; stop that process or choose another folder with --data")]

@@ -106,21 +106,33 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         KeyCommand::Recover { data, config } => {
             serve::recover_operator_key(&Flags::of_data(config, data).load()?.settings).await?;
         }
-        KeyCommand::List(limit) => {
-            let keys = client.list(&["v1", "keys"], &[], limit.items()).await?;
-            output::listing(format, &keys, COLUMNS)?;
-        }
+        KeyCommand::List(limit) => list(&client, &["v1", "keys"], limit, format).await?,
         KeyCommand::Create(key) => create(&client, &["v1", "keys"], key, format).await?,
         KeyCommand::Show { id } => {
             let key = client.get(&["v1", "keys", &id], &[]).await?;
             output::value(format, &key, show)?;
         }
-        KeyCommand::Revoke { id } => {
-            let answer = client.write(Method::DELETE, &["v1", "keys", &id], &[], Body::None).await?;
-            output::value(format, &answer, |_| format!("{id} works no more\n"))?;
-        }
+        KeyCommand::Revoke { id } => revoke(&client, &["v1", "keys", &id], format).await?,
     }
     Ok(())
+}
+
+/// Lists the keys at `path`.
+pub(crate) async fn list(
+    client: &Client,
+    path: &[&str],
+    limit: Limit,
+    format: output::Format,
+) -> Result<(), Failure> {
+    let keys = client.list(path, &[], limit.items()).await?;
+    Ok(output::listing(format, &keys, COLUMNS)?)
+}
+
+/// Revokes the key at `path`.
+pub(crate) async fn revoke(client: &Client, path: &[&str], format: output::Format) -> Result<(), Failure> {
+    let revoked = client.write(Method::DELETE, path, &[], Body::None).await?;
+    let id = path.last().copied().unwrap_or_default();
+    Ok(output::value(format, &revoked, |_| format!("{id} works no more\n"))?)
 }
 
 /// Makes a key at `path` and prints its secrets, once.

@@ -60,6 +60,23 @@ Examples:
         #[command(flatten)]
         key: key::NewKey,
     },
+    /// List the keys of an organisation, newest first; needs an operator's key
+    #[command(after_help = "Example:\n  bellwether organisation keys acme")]
+    Keys {
+        /// Whose keys
+        organisation: String,
+        /// How many.
+        #[command(flatten)]
+        limit: Limit,
+    },
+    /// Make a key of an organisation stop working at once; needs an operator's key
+    #[command(after_help = "Example:\n  bellwether organisation revoke-key acme ABCDEFGHIJKLMNOP")]
+    RevokeKey {
+        /// Whose key it is
+        organisation: String,
+        /// The key's id
+        id: String,
+    },
 }
 
 const COLUMNS: &[Column] =
@@ -77,6 +94,12 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         OrganisationCommand::Key { organisation, key } => {
             return key::create(&client, &["v1", "organisations", &organisation, "keys"], key, format).await;
+        }
+        OrganisationCommand::Keys { organisation, limit } => {
+            return key::list(&client, &["v1", "organisations", &organisation, "keys"], limit, format).await;
+        }
+        OrganisationCommand::RevokeKey { organisation, id } => {
+            return key::revoke(&client, &["v1", "organisations", &organisation, "keys", &id], format).await;
         }
         OrganisationCommand::Create { name, time_zone } => {
             let mut body = json!({ "name": name });

@@ -22,6 +22,9 @@ pub(super) async fn install(plugins: &Plugins, progress: &Progress) {
     }
     let missing = plugins.unlike_bundled();
     let all = missing.len();
+    if all == 0 {
+        return;
+    }
     let told = |done: usize| progress.tell(format!("compiling plugin {} of {all}", (done + 1).min(all)));
     let done = AtomicUsize::new(0);
     told(0);

@@ -19,6 +19,7 @@ use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
 use bellwether_alerts::Mailer;
 use bellwether_front::{Doorway, Front, FrontSettings, Parts, Progress, RateLimit, Stopping};
+use bellwether_kernel::SystemRandomness;
 use metrics::{Unit, describe_gauge, gauge};
 use tokio::task::JoinSet;
 
@@ -67,7 +68,6 @@ async fn serve(settings: &Settings, files: Files) -> anyhow::Result<()> {
     let traces = log::start(&settings.log, &settings.traces)?;
     let mut signals = Signals::take().context("the signals cannot be taken")?;
     let recorder = bellwether_front::prometheus().install_recorder().context("the counters do not start")?;
-    let opened = Opened::open(settings).await?;
     listen::raise_open_files();
     let tls = files.tls.map(RustlsConfig::from_config);
     if tls.is_some() {
@@ -92,7 +92,8 @@ async fn serve(settings: &Settings, files: Files) -> anyhow::Result<()> {
     // Sockets are served at once, so that whoever watches the host sees that it lives and how far its start is.
     let (mut servers, handle) = (JoinSet::new(), Handle::new());
     let (progress, scheme) = (Progress::default(), if tls.is_some() { "https" } else { "http" });
-    let door = Doorway::new(&progress, &*opened.randomness);
+    progress.tell("opening the store: what was written last is read back");
+    let door = Doorway::new(&progress, &SystemRandomness);
     let (mut doors, mut lines) = (Vec::new(), String::new());
     for bound in bound {
         lines.push_str(&format!("listening on {scheme}://{}\n", bound.address));
@@ -100,12 +101,16 @@ async fn serve(settings: &Settings, files: Files) -> anyhow::Result<()> {
     }
     for (name, bound) in dialects {
         lines.push_str(&format!("{name} listening on {scheme}://{}\n", bound.address));
-        let door = Doorway::of_dialect(&progress, &*opened.randomness);
+        let door = Doorway::of_dialect(&progress, &SystemRandomness);
         listen::serve(&mut servers, bound, tls.clone(), handle.clone(), door.clone())?;
         doors.push((name, door));
     }
 
-    // A signal during a long first start ends it at once: nothing was accepted yet.
+    // A signal during a long start ends it at once: nothing was accepted yet.
+    let opened = tokio::select! {
+        opened = Opened::open(settings) => opened?,
+        () = signals.stop() => return Ok(()),
+    };
     let services = tokio::select! {
         services = start(&opened, settings, files.mailer, &url, &progress) => services?,
         () = signals.stop() => {

@@ -130,9 +130,18 @@ pub(crate) async fn list(
     Query(query): Query<PageQuery>,
     State(services): State<Shared>,
 ) -> Result<Json<KeyPage>, Problem> {
+    of(&services, caller.organisation(), &query).map(Json)
+}
+
+/// A page of the keys of an organisation, or of the operator.
+pub(super) fn of(
+    services: &Services,
+    organisation: Option<OrganisationId>,
+    query: &PageQuery,
+) -> Result<KeyPage, Problem> {
     let page = KEYS.page(query.limit, query.cursor.as_deref())?;
-    let found = services.access().keys(caller.organisation(), &page)?.map(Key::from);
-    Ok(Json(KeyPage { items: found.items, next: KEYS.next(found.next) }))
+    let found = services.access().keys(organisation, &page)?.map(Key::from);
+    Ok(KeyPage { items: found.items, next: KEYS.next(found.next) })
 }
 
 /// Makes a key: for an admin in its organisation, for the operator one like its own.
@@ -212,6 +221,6 @@ pub(crate) async fn revoke(
     Ok(Json(services.access().revoke_key(caller.key().as_str(), caller.organisation(), &id).await?.into()))
 }
 
-fn key_id(id: &str) -> Result<KeyId, Problem> {
+pub(super) fn key_id(id: &str) -> Result<KeyId, Problem> {
     id.parse().map_err(|_| Problem::not_found(format!("there is no key {id:?}")))
 }

@@ -9,7 +9,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::keys::{KeyRequest, NewKeyAnswer, PageQuery, make, shown_once};
+use super::keys::{self, Key, KeyPage, KeyRequest, NewKeyAnswer, PageQuery, key_id, make, shown_once};
 use super::words::Role;
 use crate::extract::{Admin, AnyCaller, Authorised, Instant, Json, List, OperatorOnly, Path, Query, Read};
 use crate::openapi::{Bodied, Clash, NotFound, Refusals};
@@ -228,4 +228,32 @@ pub(crate) async fn create_key(
 ) -> Result<Response, Problem> {
     let id = services.access().organisation_named(&name)?.id;
     Ok(shown_once(make(&services, operator.key.as_str(), id, asked).await?))
+}
+
+/// Lists the keys of an organisation.
+#[utoipa::path(get, path = "/v1/organisations/{name}/keys", tag = "organisations", security(("key" = [])),
+    params(("name" = String, Path, description = "The organisation's name"), PageQuery),
+    responses((status = 200, description = "A page of keys", body = KeyPage), Refusals, NotFound))]
+pub(crate) async fn list_keys(
+    OperatorOnly(_): OperatorOnly,
+    Path(name): Path<String>,
+    Query(query): Query<PageQuery>,
+    State(services): State<Shared>,
+) -> Result<Json<KeyPage>, Problem> {
+    let id = services.access().organisation_named(&name)?.id;
+    keys::of(&services, Some(id), &query).map(Json)
+}
+
+/// Revokes a key of an organisation: it stops to work at once. What it published runs no more until another key publishes it.
+#[utoipa::path(delete, path = "/v1/organisations/{name}/keys/{id}", tag = "organisations", security(("key" = [])),
+    params(("name" = String, Path, description = "The organisation's name"),
+        ("id" = String, Path, description = "The key's id")),
+    responses((status = 200, description = "The key, revoked", body = Key), Refusals, NotFound, Clash))]
+pub(crate) async fn revoke_key(
+    OperatorOnly(operator): OperatorOnly,
+    Path((name, key)): Path<(String, String)>,
+    State(services): State<Shared>,
+) -> Result<Json<Key>, Problem> {
+    let (id, key) = (services.access().organisation_named(&name)?.id, key_id(&key)?);
+    Ok(Json(services.access().revoke_key(operator.key.as_str(), Some(id), &key).await?.into()))
 }

@@ -162,7 +162,7 @@ pub(super) fn table<const N: usize>(
         @if rows.is_empty() {
             p.soft { "none" }
         } @else {
-            div.wide.wrap { table {
+            div.wide { table {
                 thead { tr { @for column in columns { th { (column) } } } }
                 tbody { @for row in rows {
                     tr { @for (column, cell) in columns.iter().zip(row) { td data-column=(column) { (cell) } } }

@@ -237,3 +237,23 @@ async fn a_run_does_not_tell_where_its_webhook_is_though_a_proxy_said_it() {
     let run = host.send(request.body(Default::default()).unwrap()).await.json();
     assert_eq!(run["trigger"]["headers"], serde_json::json!({ "x-event": "push" }), "{run}");
 }
+
+#[tokio::test]
+async fn the_operator_finds_and_revokes_the_keys_of_an_organisation() {
+    let host = Host::new().await;
+    let name = host.get("/v1/organisation", &host.admin).await.json()["name"].as_str().unwrap().to_owned();
+    let path = format!("/v1/organisations/{name}/keys");
+    let listed = host.get(&path, &host.operator).await.json();
+    let admin = listed["items"].as_array().unwrap().iter().find(|key| key["role"] == "admin").unwrap();
+    let path = format!("{path}/{}", admin["id"].as_str().unwrap());
+    for key in [&host.admin, &host.stranger] {
+        host.ask("DELETE", &path, key, Value::Null).await.problem(403, "forbidden");
+    }
+    let other =
+        host.get("/v1/organisation", &host.stranger).await.json()["name"].as_str().unwrap().to_owned();
+    let elsewhere = path.replace(&name, &other);
+    host.ask("DELETE", &elsewhere, &host.operator, Value::Null).await.problem(404, "not-found");
+    let revoked = host.ask("DELETE", &path, &host.operator, Value::Null).await;
+    assert!(revoked.status == 200 && revoked.json()["revoked"].is_string(), "{}", revoked.text());
+    host.get("/v1/metrics", &host.admin).await.problem(401, "unauthenticated");
+}
