@@ -54,6 +54,10 @@ pub struct AuditFilter {
     pub action: Option<String>,
     /// Only what this key did.
     pub actor: Option<String>,
+    /// Only what was done then or later.
+    pub since: Option<Timestamp>,
+    /// Only what was done before.
+    pub until: Option<Timestamp>,
 }
 
 impl AuditFilter {
@@ -95,12 +99,19 @@ impl Access {
         filter: &AuditFilter,
         page: &PageRequest,
     ) -> Result<Page<AuditEntry>, AccessError> {
-        let mut range = rows::audit(scope).prefix();
+        let log = || rows::audit(scope);
+        let mut range = log().prefix();
+        if let Some(since) = filter.since {
+            range.start = log().signed(since.as_milliseconds());
+        }
+        if let Some(until) = filter.until {
+            range.end = log().signed(until.as_milliseconds());
+        }
         if let Some(cursor) = &page.cursor {
             if cursor.0.len() != PLACE {
                 return Err(FieldError::wrong_cursor(cursor).into());
             }
-            range.end = rows::audit(scope).fixed(&cursor.0);
+            range.end = log().fixed(&cursor.0);
         }
         let limit = page.limit.max(1);
         // Without a filter one scan does, and its last row only tells that there is more.

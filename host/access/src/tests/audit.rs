@@ -1,6 +1,6 @@
 //! The audit log: one entry for each change, newest first, each in its scope.
 
-use bellwether_kernel::{Cursor, MetricId, PageRequest};
+use bellwether_kernel::{Clock, Cursor, MetricId, PageRequest};
 use bellwether_store::{Batch, Crash, Store};
 
 use super::{Fixture, START, key, seconds};
@@ -92,7 +92,25 @@ async fn a_filter_finds_a_thing_an_action_or_an_actor() {
         (Some("key"), Some("A"), vec!["key.create"]),
         (None, Some("C"), vec![]),
     ] {
-        let filter = AuditFilter { action: action.map(Into::into), actor: actor.map(Into::into) };
+        let filter = AuditFilter {
+            action: action.map(Into::into),
+            actor: actor.map(Into::into),
+            ..AuditFilter::default()
+        };
+        for limit in [1, 10] {
+            let entries = log(&fixture, AuditScope::Host, &filter, limit).await;
+            assert_eq!(actions(&entries), found, "{filter:?} by {limit}");
+        }
+    }
+    let now = fixture.clock.now();
+    for (since, until, found) in [
+        (Some(-1), None, vec!["plugin.install", "keyring.open"]),
+        (None, Some(-1), vec!["key.revoke", "key.create"]),
+        (Some(-2), Some(0), vec!["keyring.open", "key.revoke"]),
+        (Some(1), None, vec![]),
+    ] {
+        let instant = |after: Option<i64>| after.map(|after| now.saturating_add(after));
+        let filter = AuditFilter { since: instant(since), until: instant(until), ..AuditFilter::default() };
         for limit in [1, 10] {
             let entries = log(&fixture, AuditScope::Host, &filter, limit).await;
             assert_eq!(actions(&entries), found, "{filter:?} by {limit}");
@@ -108,7 +126,7 @@ async fn a_filter_that_finds_nothing_looks_at_a_bounded_number_of_entries() {
         fixture.access.audit(&mut batch, AuditScope::Host, "host", "key.create", "x", &[]);
     }
     fixture.store.commit(batch).await.unwrap();
-    let filter = AuditFilter { action: Some("plugin".into()), actor: None };
+    let filter = AuditFilter { action: Some("plugin".into()), ..AuditFilter::default() };
     let first = fixture.access.audit_log(AuditScope::Host, &filter, &PageRequest::first(1)).await.unwrap();
     assert!(first.items.is_empty());
     let next = PageRequest { limit: 1, cursor: first.next };

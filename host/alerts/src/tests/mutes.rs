@@ -274,7 +274,7 @@ async fn the_audit_log_keeps_what_a_mute_was_about_when_the_mute_is_gone() {
     let (chance, host_key) = (SeededRandomness::new(2), HostKey::from_hex(&"5a".repeat(32)).unwrap());
     let store = Arc::clone(&world.store);
     let reader = Access::open(store, world.clock.clone(), Arc::new(chance), host_key).await.unwrap();
-    let filter = AuditFilter { action: Some("mute.create".into()), actor: None };
+    let filter = AuditFilter { action: Some("mute.create".into()), ..AuditFilter::default() };
     let log =
         reader.audit_log(AuditScope::Organisation(OURS), &filter, &PageRequest::first(9)).await.unwrap();
     let mut told: Vec<_> = log.items.into_iter().map(|entry| entry.details).collect();

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{Limit, query};
+use super::{Limit, query, run};
 use crate::client::Connection;
 use crate::failure::Failure;
 use crate::output;
@@ -25,6 +25,12 @@ pub(crate) struct Arguments {
     /// Only what was done with this key
     #[arg(long, value_name = "KEY_ID")]
     actor: Option<String>,
+    /// Only what was done since then: a date, a time (RFC 3339) or a span before now, such as 2h
+    #[arg(long, aliases = ["from", "start"], value_name = "TIME", value_parser = run::instant)]
+    since: Option<jiff::Timestamp>,
+    /// Only what was done before then, likewise
+    #[arg(long, aliases = ["end", "to"], value_name = "TIME", value_parser = run::instant)]
+    until: Option<jiff::Timestamp>,
     /// How much.
     #[command(flatten)]
     limit: Limit,
@@ -32,7 +38,13 @@ pub(crate) struct Arguments {
 
 /// Prints the audit log.
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let query = query([("action", arguments.action), ("actor", arguments.actor)]);
+    let instant = |instant: Option<jiff::Timestamp>| instant.map(|instant| instant.to_string());
+    let query = query([
+        ("action", arguments.action),
+        ("actor", arguments.actor),
+        ("since", instant(arguments.since)),
+        ("until", instant(arguments.until)),
+    ]);
     let entries =
         arguments.connection.client()?.list(&["v1", "audit"], &query, arguments.limit.items()).await?;
     let columns = [

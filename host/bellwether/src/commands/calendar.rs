@@ -28,8 +28,9 @@ enum CalendarCommand {
     #[command(after_help = "Example:\n  bellwether calendar list")]
     List(Limit),
     /// Show one entry
-    #[command(after_help = "Example:\n  bellwether calendar get 3")]
-    Get {
+    #[command(after_help = "Example:\n  bellwether calendar show 3")]
+    #[command(alias = "get")]
+    Show {
         /// Its id
         entry: u64,
     },
@@ -154,7 +155,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             ];
             output::listing(format, &entries, &columns)?;
         }
-        CalendarCommand::Get { entry } => {
+        CalendarCommand::Show { entry } => {
             let answer = client.get(&["v1", "calendar", &entry.to_string()], &[]).await?;
             output::value(format, &answer, |entry| output::record(entry, FIELDS))?;
         }

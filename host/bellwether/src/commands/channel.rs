@@ -29,9 +29,10 @@ enum ChannelCommand {
     /// Show a channel
     #[command(after_help = "\
 Examples:
-  bellwether channel get ops
-  bellwether channel get ops --json > ops.json")]
-    Get {
+  bellwether channel show ops
+  bellwether channel show ops --json > ops.json")]
+    #[command(alias = "get")]
+    Show {
         /// Its name
         channel: String,
     },
@@ -39,15 +40,15 @@ Examples:
     #[command(after_help = "\
 Examples:
   bellwether channel put ops examples/channels/webhook.json
-  bellwether channel put ops ops.json --version 3              # only if nobody changed it since")]
+  bellwether channel put ops ops.json --if-version 3           # only if nobody changed it since")]
     Put {
         /// 1 to 32 characters of a-z, 0-9, _ and -
         channel: String,
         /// JSON: the formatter, its settings, hosts, rate and retry
         file: PathBuf,
         /// The version it must have; 0 for one that must not be there
-        #[arg(long, value_name = "NUMBER")]
-        version: Option<u32>,
+        #[arg(long, alias = "version", value_name = "NUMBER")]
+        if_version: Option<u32>,
     },
     /// Delete a channel; what waits for it becomes dead letters
     #[command(after_help = "\
@@ -121,12 +122,12 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             ];
             output::listing(format, &channels, &columns)?;
         }
-        ChannelCommand::Get { channel } => {
+        ChannelCommand::Show { channel } => {
             let channel = client.get(&["v1", "channels", &channel], &[]).await?;
             output::value(format, &channel, shown)?;
         }
-        ChannelCommand::Put { channel, file, version } => {
-            let query = query([("version", version.map(|version| version.to_string()))]);
+        ChannelCommand::Put { channel, file, if_version } => {
+            let query = query([("version", if_version.map(|version| version.to_string()))]);
             let body = Body::Json(specification(&file)?);
             let channel = client.write(Method::PUT, &["v1", "channels", &channel], &query, body).await?;
             output::value(format, &channel, shown)?;

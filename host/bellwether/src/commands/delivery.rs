@@ -40,18 +40,19 @@ Examples:
         #[arg(long)]
         incident: Option<String>,
         /// Only of what came about since then: a date, a time (RFC 3339) or a span before now, such as 2h
-        #[arg(long, value_name = "TIME", value_parser = run::instant)]
+        #[arg(long, aliases = ["from", "start"], value_name = "TIME", value_parser = run::instant)]
         since: Option<jiff::Timestamp>,
         /// Only of what came about before then, likewise
-        #[arg(long, value_name = "TIME", value_parser = run::instant)]
+        #[arg(long, aliases = ["end", "to"], value_name = "TIME", value_parser = run::instant)]
         until: Option<jiff::Timestamp>,
         /// How much.
         #[command(flatten)]
         limit: Limit,
     },
     /// Show a delivery: what was tried, what was sent and answered
-    #[command(after_help = "Example:\n  bellwether delivery get 17.ops.1")]
-    Get {
+    #[command(after_help = "Example:\n  bellwether delivery show 17.ops.1")]
+    #[command(alias = "get")]
+    Show {
         /// Its id: incident.channel.sequence
         delivery: String,
     },
@@ -115,7 +116,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             ];
             output::listing(format, &deliveries, &columns)?;
         }
-        DeliveryCommand::Get { delivery } => {
+        DeliveryCommand::Show { delivery } => {
             let delivery = client.get(&["v1", "deliveries", &delivery], &[]).await?;
             output::value(format, &delivery, described)?;
         }

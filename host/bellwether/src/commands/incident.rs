@@ -31,8 +31,9 @@ Examples:
   bellwether incident list --monitor checkout-errors --since 1d --severity high")]
     List(Filter),
     /// Show an incident, the breaches it is made of, the events that belong to it, and what happened to it
-    #[command(after_help = "Example:\n  bellwether incident get 01958f0c-0000-7000-8000-000000000000")]
-    Get {
+    #[command(after_help = "Example:\n  bellwether incident show 01958f0c-0000-7000-8000-000000000000")]
+    #[command(alias = "get")]
+    Show {
         /// Its id
         incident: String,
     },
@@ -74,7 +75,7 @@ Examples:
         #[arg(long = "for", value_name = "SPAN", value_parser = span, required_unless_present = "until")]
         lasting: Option<Box<jiff::Span>>,
         /// Or until this instant
-        #[arg(long, value_name = "TIME", value_parser = time, conflicts_with = "lasting")]
+        #[arg(long, aliases = ["end", "to"], value_name = "TIME", value_parser = time, conflicts_with = "lasting")]
         until: Option<Timestamp>,
         /// This series of those that breach alone, as its breaches name it
         #[arg(long)]
@@ -114,7 +115,7 @@ Examples:
         #[arg(long, value_parser = OPINIONS)]
         opinion: Option<String>,
         /// Only since this instant, or so long ago
-        #[arg(long, value_name = "TIME", value_parser = instant)]
+        #[arg(long, aliases = ["from", "start"], value_name = "TIME", value_parser = instant)]
         since: Option<Timestamp>,
         /// How much.
         #[command(flatten)]
@@ -173,10 +174,10 @@ struct Filter {
     #[arg(long)]
     assignee: Option<String>,
     /// Only opened since this instant, or so long ago
-    #[arg(long, value_name = "TIME", value_parser = instant)]
+    #[arg(long, aliases = ["from", "start"], value_name = "TIME", value_parser = instant)]
     since: Option<Timestamp>,
     /// Only opened before this instant, or so long ago
-    #[arg(long, value_name = "TIME", value_parser = instant)]
+    #[arg(long, aliases = ["end", "to"], value_name = "TIME", value_parser = instant)]
     until: Option<Timestamp>,
     /// How much.
     #[command(flatten)]
@@ -261,7 +262,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             output::listing(format, &incidents, &columns)?;
             return Ok(());
         }
-        IncidentCommand::Get { incident } => {
+        IncidentCommand::Show { incident } => {
             let mut whole = client.get(&["v1", "incidents", &incident], &[]).await?;
             let trace = client.list(&["v1", "incidents", &incident, "trace"], &[], 1_000).await?;
             let events = client.get(&["v1", "incidents", &incident, "events"], &[]).await?;

@@ -108,10 +108,10 @@ Examples:
         metric: String,
         /// The first interval is the one that contains this: RFC 3339, or a day or a time without an offset in the
         /// metric's time zone
-        #[arg(long)]
+        #[arg(long, aliases = ["from", "since"])]
         start: Option<String>,
         /// The last interval is the one that contains this, of a day its beginning
-        #[arg(long)]
+        #[arg(long, aliases = ["to", "until"])]
         end: Option<String>,
         /// Only these series; may be repeated
         #[arg(long)]

@@ -4,6 +4,7 @@ mod audit;
 mod backup;
 mod calendar;
 mod channel;
+mod completions;
 mod config;
 mod delivery;
 mod host;
@@ -113,6 +114,8 @@ pub(crate) enum Command {
     Backup(backup::Arguments),
     /// Make a data folder from a backup
     Restore(restore::Arguments),
+    /// Print what a shell needs to complete this command line
+    Completions(completions::Arguments),
 }
 
 impl Command {
@@ -144,6 +147,7 @@ impl Command {
             Self::Host(arguments) => on_one_thread(host::run(arguments)),
             Self::Backup(arguments) => on_one_thread(backup::run(arguments)),
             Self::Restore(arguments) => restore::run(&arguments),
+            Self::Completions(arguments) => completions::run(&arguments),
         }
     }
 }

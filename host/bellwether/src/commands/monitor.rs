@@ -30,8 +30,9 @@ enum MonitorCommand {
     #[command(after_help = "Example:\n  bellwether monitor list")]
     List(Limit),
     /// Show one monitor and its document
-    #[command(after_help = "Example:\n  bellwether monitor get checkout-errors")]
-    Get {
+    #[command(after_help = "Example:\n  bellwether monitor show checkout-errors")]
+    #[command(alias = "get")]
+    Show {
         /// Its name or id
         monitor: String,
     },
@@ -74,10 +75,10 @@ Examples:
         /// The document, JSON
         file: PathBuf,
         /// From this instant on, or so long ago; by default a day, or less where it is evaluated more than 2000 times a day
-        #[arg(long, value_name = "TIME", value_parser = instant)]
+        #[arg(long, aliases = ["start", "since"], value_name = "TIME", value_parser = instant)]
         from: Option<Timestamp>,
         /// Up to this instant, or so long ago; up to now if it is not given
-        #[arg(long, value_name = "TIME", value_parser = instant)]
+        #[arg(long, aliases = ["end", "until"], value_name = "TIME", value_parser = instant)]
         to: Option<Timestamp>,
     },
     /// Show how the series of a monitor stand
@@ -145,7 +146,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             ];
             output::listing(format, &monitors, &columns)?;
         }
-        MonitorCommand::Get { monitor } => {
+        MonitorCommand::Show { monitor } => {
             let monitor = client.get(&["v1", "monitors", &monitor], &[]).await?;
             output::value(format, &monitor, |monitor| {
                 format!("{}\n{:#}\n", output::record(monitor, FIELDS), monitor["document"])

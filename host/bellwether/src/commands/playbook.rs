@@ -107,6 +107,7 @@ Examples:
 Examples:
   bellwether playbook roll-back count-pushes
   bellwether playbook roll-back count-pushes --version 1")]
+    #[command(alias = "rollback")]
     RollBack {
         /// Its name or id
         playbook: String,

@@ -153,10 +153,10 @@ struct Asked {
     #[arg(allow_hyphen_values = true)]
     query: Option<String>,
     /// From when on (RFC 3339)
-    #[arg(long)]
+    #[arg(long, aliases = ["from", "since"])]
     start: Option<String>,
     /// Until when (RFC 3339)
-    #[arg(long)]
+    #[arg(long, aliases = ["to", "until"])]
     end: Option<String>,
     /// The oldest first
     #[arg(long)]

@@ -103,10 +103,10 @@ pub(crate) struct Filter {
     #[arg(long)]
     pub(crate) trigger: Option<Trigger>,
     /// Only accepted since then: a date, a time (RFC 3339) or a span before now, such as 2h
-    #[arg(long, value_name = "TIME", value_parser = instant)]
+    #[arg(long, aliases = ["from", "start"], value_name = "TIME", value_parser = instant)]
     pub(crate) since: Option<Timestamp>,
     /// Only accepted before then, likewise
-    #[arg(long, value_name = "TIME", value_parser = instant)]
+    #[arg(long, aliases = ["end", "to"], value_name = "TIME", value_parser = instant)]
     pub(crate) until: Option<Timestamp>,
 }
 

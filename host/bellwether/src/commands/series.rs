@@ -50,10 +50,10 @@ Examples:
         #[arg(allow_hyphen_values = true)]
         query: String,
         /// Samples from here on (RFC 3339)
-        #[arg(long)]
+        #[arg(long, aliases = ["from", "since"])]
         start: Option<String>,
         /// Samples up to here (RFC 3339)
-        #[arg(long)]
+        #[arg(long, aliases = ["to", "until"])]
         end: Option<String>,
         /// Seconds of a step
         #[arg(long, value_parser = super::number)]

@@ -7,7 +7,7 @@ use bellwether_access::{AuditEntry, AuditFilter, AuditScope};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::extract::{Admin, CallerExt, Instant, Json, List, OrOperator, Query};
+use crate::extract::{Admin, CallerExt, Instant, Json, List, OrOperator, Query, in_order};
 use crate::openapi::Refusals;
 use crate::problem::Problem;
 use crate::services::Shared;
@@ -23,6 +23,12 @@ pub(crate) struct AuditQuery {
     action: Option<String>,
     /// Only what this key did, by its id.
     actor: Option<String>,
+    /// Only what was done at or after this instant.
+    #[param(value_type = Option<String>, format = "date-time")]
+    since: Option<Instant>,
+    /// Only what was done before this instant.
+    #[param(value_type = Option<String>, format = "date-time")]
+    until: Option<Instant>,
     /// At most this many, 1 to 1000; by default 100.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
@@ -77,7 +83,9 @@ pub(crate) async fn list(
 ) -> Result<Json<AuditPage>, Problem> {
     let page = ENTRIES.page(query.limit, query.cursor.as_deref())?;
     let scope = caller.organisation().map_or(AuditScope::Host, AuditScope::Organisation);
-    let filter = AuditFilter { action: query.action, actor: query.actor };
+    in_order(("since", query.since), ("until", query.until))?;
+    let (since, until) = (query.since.map(|Instant(since)| since), query.until.map(|Instant(until)| until));
+    let filter = AuditFilter { action: query.action, actor: query.actor, since, until };
     let found = services.access().audit_log(scope, &filter, &page).await?.map(Entry::from);
     Ok(Json(AuditPage { items: found.items, next: ENTRIES.next(found.next) }))
 }

@@ -38,10 +38,10 @@ pub(crate) struct Series {
     #[arg(long, requires = "metric")]
     key: Vec<String>,
     /// The metric's first interval: a date, or an instant
-    #[arg(long, requires = "metric")]
+    #[arg(long, aliases = ["start", "since"], requires = "metric")]
     from: Option<String>,
     /// The metric's last interval; the present one if absent
-    #[arg(long, requires = "metric")]
+    #[arg(long, aliases = ["end", "until"], requires = "metric")]
     to: Option<String>,
 }
 
