@@ -71,7 +71,7 @@ pub const UNSEEN: i64 = 10;
 /// Steps of one window: a day of minutes. More detail decides nothing and is read each time.
 pub const WINDOW_STEPS: i64 = 1_440;
 
-/// Series of one monitor: how they all stand is read and written as one value.
+/// Series of one monitor that are looked at: how they all stand is read and written as one value.
 pub const MONITOR_SERIES: usize = 10_000;
 
 /// Series of one anomaly monitor: what the detector keeps of each joins the evaluation's commit.

@@ -37,7 +37,7 @@ pub(crate) struct NextRow {
     pub(crate) version: u32,
     /// When it was evaluated last.
     pub(crate) evaluated: Option<Timestamp>,
-    /// Why that came to nothing.
+    /// Why that came to nothing, or what it left out.
     pub(crate) problem: Option<String>,
     /// Entries of its trace there ever were.
     pub(crate) decisions: u64,

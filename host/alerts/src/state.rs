@@ -151,6 +151,16 @@ impl SeriesState {
         }
     }
 
+    /// For how long it has stayed away up to `end` while somebody looked, in milliseconds. It was not looked at before
+    /// `passed`. One that was found to stay away does so until it reports: that nobody looked meanwhile brings it not back.
+    pub(crate) fn silent(&self, end: Timestamp, gap: Option<Gap>, passed: Timestamp) -> i64 {
+        let since = match self.level {
+            Level::NoData => Timestamp::MIN,
+            _ => gap.map_or(Timestamp::MIN, |gap| gap.to).max(passed),
+        };
+        end.milliseconds_since(self.last_point.max(since))
+    }
+
     pub(crate) fn id(&self) -> String {
         series_id(&self.tags)
     }

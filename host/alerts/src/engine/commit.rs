@@ -24,7 +24,7 @@ pub struct Decision {
     pub time: Timestamp,
     /// Series that were known then.
     pub series: u64,
-    /// Why it came to nothing.
+    /// Why it came to nothing, or what it leaves out from then on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
     /// What series did, and why.

@@ -1,7 +1,7 @@
 //! What an evaluation sees: the points of its window, and for an anomaly monitor what the detector finds of those it
 //! was not shown before.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use bellwether_series::{Expression, Line, Listener, Series, SeriesError, TimeRan
 use bellwether_store::{Batch, SharedStore, StoreError, decode, delete_large, encode, get_large, put_large};
 
 use crate::calendar::Quiet;
-use crate::evaluate::{Look, Seen, side_among};
+use crate::evaluate::{Extent, Found, Look, Seen, make_room, side_among, size};
 use crate::monitor::{Anomaly, Compiled, series_id};
 use crate::rows::{self, DetectorRow, PeersRow};
 use crate::state::{Direction, MonitorState, Strange, Verdict};
@@ -19,6 +19,8 @@ use crate::{
     AlertError, Detector, MonitorId, Points, Regular, RoleError, RoleKind, Roles, Scores, Settings, Takes,
     limits,
 };
+
+type Tags = Vec<(String, String)>;
 
 /// Where monitors read their figures.
 #[async_trait]
@@ -100,6 +102,36 @@ impl Kept {
         self.peers.insert(group, (row, before));
     }
 
+    /// Forgets, in `batch` too, what is kept of series nothing is known of any more: of `before`, which are not in
+    /// `state`. What is kept of several goes with the last of them.
+    pub(crate) async fn let_go(
+        &mut self,
+        batch: &mut Batch,
+        anomaly: &Anomaly,
+        before: &BTreeSet<Tags>,
+        state: &MonitorState,
+    ) -> Result<(), StoreError> {
+        let Some((store, organisation, monitor)) = &self.from else { return Ok(()) };
+        let known: BTreeSet<&Tags> = state.series.iter().map(|series| &series.tags).collect();
+        let groups: BTreeSet<Tags> = known.iter().map(|tags| anomaly.group(tags)).collect();
+        let gone = before.iter().filter(|tags| !known.contains(tags));
+        let mut gone_groups = BTreeSet::new();
+        for tags in gone {
+            let id = series_id(tags);
+            batch.delete(rows::detector(*organisation, *monitor, &id));
+            self.rows.remove(&id);
+            gone_groups.insert(anomaly.group(tags));
+        }
+        for group in gone_groups.difference(&groups) {
+            let name = series_id(group);
+            let owner = rows::peers(*organisation, *monitor, &name);
+            delete_large(&**store, batch, &owner).await?;
+            batch.delete(owner);
+            self.peers.remove(&name);
+        }
+        Ok(())
+    }
+
     /// Adds what changed to a batch.
     pub(crate) async fn put(
         &self,
@@ -134,6 +166,8 @@ pub(crate) struct Looking<'a> {
     pub(crate) compiled: &'a Compiled,
     /// Which series are not looked at.
     pub(crate) quiet: &'a Quiet,
+    /// Series of one monitor.
+    pub(crate) series: usize,
 }
 
 /// The times that are looked at, in milliseconds.
@@ -159,12 +193,65 @@ impl Looking<'_> {
         at: Timestamp,
     ) -> Result<Look, AlertError> {
         let end = self.compiled.end(at.as_milliseconds());
-        let seen = match &self.compiled.anomaly {
-            None => self.query(end - self.compiled.window, end).await?.into_iter().map(seen).collect(),
-            Some(anomaly) => self.judged(anomaly, state, kept, end).await?,
+        let mut look = Look {
+            at,
+            end: Timestamp::from_milliseconds(end).unwrap_or(at),
+            gap: state.gap,
+            seen: Vec::new(),
+            left_out: 0,
+            reach: self.compiled.window,
+            quiet: self.quiet.clone(),
         };
-        let end = Timestamp::from_milliseconds(end).unwrap_or(at);
-        Ok(Look { at, end, gap: state.gap, seen, quiet: self.quiet.clone() })
+        match &self.compiled.anomaly {
+            None => {
+                let mut lines = self.query(end - self.compiled.window, end).await?;
+                look.left_out = self.make_room(state, &mut lines, look.end);
+                look.seen = lines.into_iter().map(seen).collect();
+            }
+            Some(anomaly) => self.judged(anomaly, state, kept, &mut look).await?,
+        }
+        Ok(look)
+    }
+
+    /// Takes those out of `lines` that are new and there is no room for; how many they are.
+    fn make_room(&self, state: &mut MonitorState, lines: &mut Vec<Line>, end: Timestamp) -> usize {
+        let most = self.most();
+        let bytes = |line: &Line| {
+            size(line.tags.iter().map(|(key, value)| (&**key, &**value)), line.metric.as_deref())
+        };
+        let extent = Extent {
+            series: state.series.len() + lines.len(),
+            bytes: state.size() + lines.iter().map(bytes).sum::<usize>(),
+        };
+        if extent.fits(most) {
+            return 0;
+        }
+        let each = |line: &Line| {
+            let last = line.points.last().map_or(i64::MIN, |(time, _)| *time);
+            (tags(line), Found { last, bytes: bytes(line) })
+        };
+        let found = lines.iter().map(each).collect();
+        let left_out = make_room(self.compiled, state, end, &found, most);
+        lines.retain(|line| !left_out.contains(&tags(line)));
+        left_out.len()
+    }
+
+    /// How many series of the monitor are looked at.
+    fn most(&self) -> usize {
+        let most = if self.compiled.anomaly.is_some() { limits::ANOMALY_SERIES } else { usize::MAX };
+        most.min(self.series)
+    }
+
+    /// What is wrong with a look that leaves series out.
+    pub(crate) fn left_out(&self, look: &Look) -> Option<String> {
+        let (left_out, most) = (look.left_out, self.most());
+        let problem = || {
+            format!(
+                "series that are new and left out: {left_out}; of one monitor {most} are looked at, fewer where tags \
+                 are long: narrow its query by a filter, or group by fewer tags"
+            )
+        };
+        (left_out > 0).then(problem)
     }
 
     /// The lines of the points from `start` up to but not at `end`.
@@ -188,8 +275,9 @@ impl Looking<'_> {
         anomaly: &Anomaly,
         state: &mut MonitorState,
         kept: &mut Kept,
-        end: i64,
-    ) -> Result<Vec<Seen>, AlertError> {
+        look: &mut Look,
+    ) -> Result<(), AlertError> {
+        let end = look.end.as_milliseconds();
         let name = &anomaly.detector;
         let detector = match self.monitor {
             Some(monitor) => {
@@ -205,22 +293,20 @@ impl Looking<'_> {
         let step = self.compiled.step;
         let wanted = i64::from(description.history.best.max(description.history.least));
         let shown = self.compiled.window / step + wanted;
-        let first = end - shown.clamp(1, limits::HISTORY) * step;
+        look.reach = shown.clamp(1, limits::HISTORY) * step;
+        let first = end - look.reach;
         let fed = state.fed.map(Timestamp::as_milliseconds);
         let start = fed.unwrap_or(first).max(end - limits::HISTORY * step);
-        let lines = self.query(start, end).await?;
-        if lines.len() > limits::ANOMALY_SERIES {
-            let limit = limits::ANOMALY_SERIES as u64;
-            return Err(AlertError::Limit { what: "series of an anomaly monitor", limit });
-        }
+        let mut lines = self.query(start, end).await?;
+        look.left_out = self.make_room(state, &mut lines, look.end);
+        let after = Timestamp::from_milliseconds(end.max(fed.unwrap_or(end)));
         if description.takes == Takes::AlignedSeries {
             let span = Span { first, start, end };
-            let all = self.together(anomaly, (&*detector, &settings), state, kept, lines, span).await?;
-            state.fed = Timestamp::from_milliseconds(end.max(fed.unwrap_or(end)));
-            return Ok(all);
+            look.seen = self.together(anomaly, (&*detector, &settings), state, kept, lines, span).await?;
+            state.fed = after;
+            return Ok(());
         }
         let mut history: Option<BTreeMap<String, Line>> = None;
-        let mut all = Vec::with_capacity(lines.len());
         for line in lines {
             let id = series_id(&tags(&line));
             let row = kept.get(&id).await?.filter(|row| row.version == detector.version());
@@ -246,10 +332,10 @@ impl Looking<'_> {
             };
             kept.rows.insert(id, DetectorRow { version: detector.version().to_owned(), state: after });
             let verdicts = verdicts(&line, &scores, anomaly.score);
-            all.push(Seen { verdicts, season: scores.season, ..seen(line) });
+            look.seen.push(Seen { verdicts, season: scores.season, ..seen(line) });
         }
-        state.fed = Timestamp::from_milliseconds(end.max(fed.unwrap_or(end)));
-        Ok(all)
+        state.fed = after;
+        Ok(())
     }
 
     async fn detect(

@@ -40,6 +40,8 @@ impl Looking<'_> {
     ) -> Result<Vec<Seen>, AlertError> {
         let open: BTreeSet<&Tags> =
             state.series.iter().filter(|series| series.breach.is_some()).map(|series| &series.tags).collect();
+        let mut room: BTreeSet<Tags> = state.series.iter().map(|series| series.tags.clone()).collect();
+        room.extend(lines.iter().map(tags));
         let mut history = None;
         let mut all = Vec::with_capacity(lines.len());
         for (group, mut lines) in grouped(anomaly, lines) {
@@ -62,7 +64,9 @@ impl Looking<'_> {
                 Some(found) => found,
                 None => {
                     if history.is_none() && span.start > span.first {
-                        history = Some(grouped(anomaly, self.query(span.first, span.end).await?));
+                        let mut lines = self.query(span.first, span.end).await?;
+                        lines.retain(|line| room.contains(&tags(line)));
+                        history = Some(grouped(anomaly, lines));
                     }
                     lines = history.as_mut().and_then(|groups| groups.remove(&group)).unwrap_or(lines);
                     let shown: BTreeSet<Tags> = lines.iter().map(tags).collect();
@@ -108,10 +112,6 @@ impl Looking<'_> {
         open: &BTreeSet<&Tags>,
     ) -> Result<Found, AlertError> {
         let members = &row.members;
-        if members.len() > limits::ANOMALY_SERIES {
-            let limit = limits::ANOMALY_SERIES as u64;
-            return Err(AlertError::Limit { what: "series a detector is shown together", limit });
-        }
         let times: BTreeSet<i64> =
             lines.iter().flat_map(|line| line.points.iter().map(|(time, _)| *time)).collect();
         let times: Vec<i64> = times.into_iter().collect();
@@ -164,9 +164,7 @@ impl Looking<'_> {
 fn grouped(anomaly: &Anomaly, lines: Vec<Line>) -> BTreeMap<Tags, Vec<Line>> {
     let mut groups: BTreeMap<Tags, Vec<Line>> = BTreeMap::new();
     for line in lines {
-        let mut shared = tags(&line);
-        shared.retain(|(key, _)| anomaly.peers_by.contains(key));
-        groups.entry(shared).or_default().push(line);
+        groups.entry(anomaly.group(&tags(&line))).or_default().push(line);
     }
     groups
 }

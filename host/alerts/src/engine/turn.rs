@@ -1,5 +1,6 @@
 //! One evaluation of one monitor: read, look, move, settle, and commit all of it together.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use bellwether_kernel::{ErrorKind, OrganisationId, Timestamp};
@@ -229,9 +230,13 @@ impl Alerts {
             monitor: Some(id),
             compiled,
             quiet,
+            series: self.limits.series,
         };
+        let known = compiled.anomaly.iter().flat_map(|_| &state.series);
+        let mut series: BTreeSet<_> = known.map(|series| series.tags.clone()).collect();
         let look = looking.look(&mut state, &mut kept, at).await?;
-        let moves = advance(compiled, &mut state, &look)?;
+        let left_out = looking.left_out(&look);
+        let moves = advance(compiled, &mut state, &look);
         let known = self.known(organisation, &state).await?;
         let is_quiet = moves.is_empty() && known.incidents.is_empty();
         let mutes = if is_quiet { Vec::new() } else { self.active_mutes(organisation, at).await? };
@@ -242,13 +247,19 @@ impl Alerts {
         let settling =
             Settling { organisation, monitor: id, version, compiled, at, end, mutes, routes, quiet };
         let changed = settling.settle(&mut state, &known.incidents, &moves);
-        next.problem = None;
+        let begins = left_out.is_some() && next.problem.is_none();
+        next.problem.clone_from(&left_out);
         next.series = Some(state.series.len() as u64);
-        if !moves.is_empty() || !changed.is_empty() {
+        if !moves.is_empty() || !changed.is_empty() || begins {
             let decision = Decision::of(at, state.series.len(), &moves, &changed);
-            self.put_decision(&mut batch, (organisation, id), &mut next, &decision)?;
+            let problem = left_out.filter(|_| begins);
+            self.put_decision(&mut batch, (organisation, id), &mut next, &Decision { problem, ..decision })?;
         }
         self.put_state(&mut batch, (organisation, id), &state, bytes).await?;
+        if let Some(anomaly) = &compiled.anomaly {
+            series.extend(look.seen.into_iter().map(|seen| seen.tags));
+            kept.let_go(&mut batch, anomaly, &series, &state).await?;
+        }
         kept.put(&mut batch, organisation, id).await?;
         batch.put(rows::next(organisation, id), encode(&next));
         let is_told = self.put_incidents(&mut batch, organisation, changed, &known).await?;

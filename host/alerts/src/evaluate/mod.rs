@@ -5,19 +5,21 @@ mod breach;
 mod conditions;
 mod incidents;
 mod judge;
+mod room;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use bellwether_kernel::Timestamp;
 
 use crate::calendar::Quiet;
 use crate::monitor::{Compiled, series_id};
 use crate::state::{Breach, Direction, Gap, Held, MonitorState, SeriesState, Verdict};
-use crate::{AlertError, Level, limits};
+use crate::{Level, limits};
 
 use conditions::Candidate;
 pub(crate) use incidents::{Changed, Settling, close_all, close_some, interval, past};
 use judge::{Judged, judge};
+pub(crate) use room::{Extent, Found, make_room, size};
 
 /// A day, in milliseconds: a group that was not seen for so long is new, and a back-test that does not say when begins so
 /// long before its end.
@@ -34,19 +36,18 @@ pub(crate) struct Look {
     pub(crate) gap: Option<Gap>,
     /// The series with points: of an anomaly monitor those a detector was not shown before, else those of the window.
     pub(crate) seen: Vec<Seen>,
+    /// How many series that are new there is no room for.
+    pub(crate) left_out: usize,
+    /// How far back it can reach, in milliseconds.
+    pub(crate) reach: i64,
     /// Which series are not looked at.
     pub(crate) quiet: Quiet,
 }
 
 impl Look {
-    /// For how long a series has stayed away while somebody looked, in milliseconds. It was not looked at before
-    /// `passed`. One that was found to stay away does so until it reports: that nobody looked meanwhile brings it not back.
+    /// For how long a series has stayed away, as [`SeriesState::silent`] counts it.
     fn silent(&self, series: &SeriesState, passed: Timestamp) -> i64 {
-        let since = match series.level {
-            Level::NoData => Timestamp::MIN,
-            _ => self.gap.map_or(Timestamp::MIN, |gap| gap.to).max(passed),
-        };
-        self.end.milliseconds_since(series.last_point.max(since))
+        series.silent(self.end, self.gap, passed)
     }
 
     /// Whether nobody looked for so much of the last `window` milliseconds that what was counted in it may be missing.
@@ -115,20 +116,7 @@ impl What {
 type Tags = Vec<(String, String)>;
 
 /// Moves the series of a monitor by what is seen, and says what each did.
-///
-/// # Errors
-/// If there are more series than a monitor may have; the state is then as it was.
-pub(crate) fn advance(
-    compiled: &Compiled,
-    state: &mut MonitorState,
-    look: &Look,
-) -> Result<Vec<Move>, AlertError> {
-    let most = if compiled.anomaly.is_some() { limits::ANOMALY_SERIES } else { limits::MONITOR_SERIES };
-    let known: BTreeSet<&Tags> = state.series.iter().map(|series| &series.tags).collect();
-    let new = look.seen.iter().filter(|seen| !known.contains(&seen.tags)).count();
-    if known.len() + new > most {
-        return Err(AlertError::Limit { what: "series of this monitor", limit: most as u64 });
-    }
+pub(crate) fn advance(compiled: &Compiled, state: &mut MonitorState, look: &Look) -> Vec<Move> {
     let mut series: BTreeMap<Tags, SeriesState> =
         std::mem::take(&mut state.series).into_iter().map(|series| (series.tags.clone(), series)).collect();
     let mut seen: BTreeMap<&Tags, &Seen> = BTreeMap::new();
@@ -160,7 +148,7 @@ pub(crate) fn advance(
     });
     state.passed = pass.passed;
     state.series = series.into_values().collect();
-    Ok(pass.moves)
+    pass.moves
 }
 
 fn average(line: &Seen) -> Option<f64> {
@@ -245,7 +233,7 @@ impl Pass<'_> {
 
     /// After how long without a point a series is forgotten, in milliseconds.
     fn kept(&self) -> i64 {
-        DAY.max(self.compiled.missing_after + self.compiled.window)
+        self.compiled.kept.max(self.look.reach)
     }
 
     fn moved(&mut self, series: &mut SeriesState, level: Level, judged: &Judged) {

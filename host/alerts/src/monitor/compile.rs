@@ -6,9 +6,10 @@ use bellwether_kernel::{FieldError, Timestamp};
 use bellwether_series::{Aggregate, Expression, Normalise, SeriesError, TimeRange, parse_datadog};
 use serde_json::{Map, Value as Json};
 
-use super::{EventRule, Monitor, check};
+use super::{Condition, EventRule, MissingPolicy, Monitor, check};
 use crate::error::Faults;
-use crate::{AlertError, MonitorKind, Period, Thresholds, limits};
+use crate::evaluate::DAY;
+use crate::{AlertError, Level, MonitorKind, Period, Thresholds, limits};
 
 /// After how many points in a row that are not strange an alert is over, where its monitor does not say.
 const RECOVERY_POINTS: u32 = 3;
@@ -28,6 +29,10 @@ pub(crate) struct Compiled {
     pub(crate) missing_after: i64,
     /// After how long without data an open series is closed.
     pub(crate) timeout: i64,
+    /// How long it is awaited that a series which stays away opens for that, where one can.
+    pub(crate) awaited: Option<i64>,
+    /// After how long without a point a series is forgotten that is not open, at the soonest.
+    pub(crate) kept: i64,
     /// Whether a series without points is 0.
     pub(crate) is_count: bool,
     /// What value is compared with; a no-data monitor has none.
@@ -47,6 +52,13 @@ pub(crate) struct Anomaly {
     pub(crate) score: f64,
     pub(crate) recovery_points: u32,
     pub(crate) recovery_window: Option<i64>,
+}
+
+impl Anomaly {
+    /// What the series share that a detector is shown together with one of these tags.
+    pub(crate) fn group(&self, tags: &[(String, String)]) -> Vec<(String, String)> {
+        tags.iter().filter(|(key, _)| self.peers_by.contains(key)).cloned().collect()
+    }
 }
 
 impl Compiled {
@@ -93,15 +105,24 @@ impl Compiled {
             recovery_points: detector.recovery_points.unwrap_or(RECOVERY_POINTS),
             recovery_window: detector.recovery_window.map(Period::milliseconds),
         });
+        let missing_after =
+            monitor.missing_data.after.map_or(2 * window.milliseconds(), Period::milliseconds);
+        let every = monitor.every.unwrap_or_else(|| cadence(window)).milliseconds();
+        let is_count = is_count(&expression);
+        // With twice its time, so that an evaluation lies between what is waited for and the end of it.
+        let silence = window.milliseconds() + missing_after + lasting(&monitor) + 2 * every;
+        let recovery_window = anomaly.as_ref().and_then(|anomaly| anomaly.recovery_window);
         Ok(Self {
             notify_by: monitor.notify_by.clone().unwrap_or(by),
             window: window.milliseconds(),
             step: step.milliseconds(),
             delay: monitor.delay.milliseconds(),
-            every: monitor.every.unwrap_or_else(|| cadence(window)).milliseconds(),
-            missing_after: monitor.missing_data.after.map_or(2 * window.milliseconds(), Period::milliseconds),
+            every,
+            missing_after,
             timeout: monitor.timeout.unwrap_or_else(|| default_timeout(monitor.kind, step)).milliseconds(),
-            is_count: is_count(&expression),
+            awaited: opens_by_absence(&monitor, is_count, thresholds).then_some(silence),
+            kept: DAY.max(silence).max(recovery_window.unwrap_or(0)),
+            is_count,
             thresholds,
             anomaly,
             events,
@@ -235,6 +256,26 @@ fn default_timeout(kind: MonitorKind, step: Period) -> Period {
         (_, step) if step <= Period::minutes(5) => Period::days(7),
         _ => Period::days(30),
     }
+}
+
+/// For how long a series breaches at least before it opens, in milliseconds.
+fn lasting(monitor: &Monitor) -> i64 {
+    let each = monitor.conditions.iter().map(|condition| match condition {
+        Condition::Duration { at_least } => at_least.milliseconds(),
+        _ => 0,
+    });
+    each.max().unwrap_or(0)
+}
+
+/// Whether a series can open because it stays away.
+fn opens_by_absence(monitor: &Monitor, is_count: bool, thresholds: Option<Thresholds>) -> bool {
+    let none_breaches = || thresholds.is_some_and(|bounds| bounds.level(Level::Ok, 0.0) != Level::Ok);
+    monitor.kind == MonitorKind::NoData
+        || match monitor.missing_data.policy {
+            MissingPolicy::Default => is_count && none_breaches(),
+            MissingPolicy::ShowAndNotifyNoData => true,
+            MissingPolicy::ShowNoData | MissingPolicy::Resolve => false,
+        }
 }
 
 /// By what the lines of an expression are grouped.

@@ -97,15 +97,19 @@ impl Alerts {
             monitor: None,
             compiled: &compiled,
             quiet: &quiet,
+            series: self.limits.series,
         };
         let routes = self.routes.of(organisation).await?;
-        let mut at = from;
+        let (mut at, mut leaves_out) = (from, false);
         while at < to {
             let look = looking.look(&mut state, &mut kept, at).await?;
             if at == from {
                 know(&mut state, &look, compiled.monitor.new_group_delay.milliseconds());
             }
-            let moves = advance(&compiled, &mut state, &look)?;
+            let moves = advance(&compiled, &mut state, &look);
+            // As it begins, as in a trace.
+            let left_out = std::mem::replace(&mut leaves_out, look.left_out > 0);
+            let problem = looking.left_out(&look).filter(|_| !left_out);
             let settling = Settling {
                 organisation,
                 monitor: MonitorId(0),
@@ -118,8 +122,9 @@ impl Alerts {
                 quiet: &quiet,
             };
             let changed = settling.settle(&mut state, &open, &moves);
-            if !moves.is_empty() || !changed.is_empty() {
-                answer.decisions.push(Decision::of(at, state.series.len(), &moves, &changed));
+            if !moves.is_empty() || !changed.is_empty() || problem.is_some() {
+                let decision = Decision::of(at, state.series.len(), &moves, &changed);
+                answer.decisions.push(Decision { problem, ..decision });
             }
             for changed in changed {
                 let (id, told) =

@@ -36,7 +36,7 @@ pub struct StoredMonitor {
     pub evaluated: Option<Timestamp>,
     /// How many series it knew then, or found when it was put.
     pub series: Option<u64>,
-    /// Why that came to nothing, or what it names and is not there: channels, or what its actions take.
+    /// Why that came to nothing, or what it left out; or what it names and is not there: channels, or what its actions take.
     pub problem: Option<String>,
     /// What of it cannot work as things are, a sentence each, whatever came of its evaluation.
     pub warnings: Vec<String>,

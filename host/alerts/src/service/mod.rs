@@ -63,11 +63,14 @@ pub struct Limits {
     pub at_once: usize,
     /// Monitors of one organisation.
     pub monitors: u64,
+    /// Series of one monitor; of an anomaly monitor [`crate::limits::ANOMALY_SERIES`] at most.
+    pub series: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { at_once: 16, monitors: crate::limits::MONITORS }
+        let (monitors, series) = (crate::limits::MONITORS, crate::limits::MONITOR_SERIES);
+        Self { at_once: 16, monitors, series }
     }
 }
 

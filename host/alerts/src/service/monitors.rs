@@ -115,6 +115,7 @@ impl Alerts {
             monitor: None,
             compiled,
             quiet,
+            series: self.limits.series,
         };
         let end = compiled.end(self.clock.now().as_milliseconds());
         looking.query(end - compiled.window, end).await.ok().map(|lines| lines.len() as u64)

@@ -11,6 +11,7 @@ mod lifecycle;
 mod merge;
 mod mutes;
 mod noticed;
+mod room;
 mod simulation;
 mod together;
 mod wakes;
@@ -163,7 +164,8 @@ impl Tellings for Outbox {
     fn add(&self, batch: &mut Batch, telling: &Telling) -> Result<(), AlertError> {
         let line = json!({"event": telling.event, "sequence": telling.sequence, "incident": telling.incident.id,
             "time": telling.time.to_string(), "channels": telling.channels, "whole": telling.incident});
-        batch.merge(outbox().text(&telling.incident.id), line.to_string(), append);
+        let key = outbox().text(&telling.incident.id).number(telling.sequence.into());
+        batch.merge(key, line.to_string(), append);
         Ok(())
     }
 
@@ -199,6 +201,7 @@ struct World {
     clock: Arc<ManualClock>,
     access: Arc<Access>,
     roles: Arc<FakeRoles>,
+    limits: Limits,
     alerts: Arc<Alerts>,
     principal: Principal,
 }
@@ -226,13 +229,22 @@ impl World {
         let (store, access, roles) = (Arc::new(MemoryStore::new()), Arc::new(access), Arc::new(roles));
         let figures = Arc::new(FakeFigures::default());
         let events = Arc::new(FakeEvents::default());
-        let alerts = open(&store, (&figures, &events), &clock, &access, &roles);
-        Self { store, figures, events, clock, access, roles, alerts, principal }
+        let limits = Limits { at_once: 4, ..Limits::default() };
+        let alerts = open(&store, (&figures, &events), &clock, &access, &roles, limits);
+        Self { store, figures, events, clock, access, roles, limits, alerts, principal }
+    }
+
+    /// The same with room for so few series of a monitor.
+    fn narrow(mut self, series: usize) -> Self {
+        self.limits.series = series;
+        self.alerts = self.beside();
+        self
     }
 
     /// Another process on this store at the same time.
     fn beside(&self) -> Arc<Alerts> {
-        open(&self.store, (&self.figures, &self.events), &self.clock, &self.access, &self.roles)
+        let figures = (&self.figures, &self.events);
+        open(&self.store, figures, &self.clock, &self.access, &self.roles, self.limits)
     }
 
     /// The process ends; another begins on `store`.
@@ -278,11 +290,9 @@ impl World {
     async fn told_whole(&self) -> Vec<Vec<Json>> {
         let rows =
             self.store.scan(outbox().prefix(), bellwether_store::Direction::Forward, 10_000).await.unwrap();
-        let lines = |value: &[u8]| {
-            let text = std::str::from_utf8(value).unwrap();
-            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-        };
-        rows.iter().map(|(_, value)| lines(value)).collect()
+        let text = rows.iter().flat_map(|(_, value)| std::str::from_utf8(value).unwrap().lines());
+        let lines: Vec<Json> = text.map(|line| serde_json::from_str(line).unwrap()).collect();
+        lines.chunk_by(|one, next| one["incident"] == next["incident"]).map(<[Json]>::to_vec).collect()
     }
 
     async fn incidents(&self) -> Vec<StoredIncident> {
@@ -303,6 +313,7 @@ fn open(
     clock: &Arc<ManualClock>,
     access: &Arc<Access>,
     roles: &Arc<FakeRoles>,
+    limits: Limits,
 ) -> Arc<Alerts> {
     Alerts::idle(Parts {
         store: store.clone(),
@@ -312,7 +323,7 @@ fn open(
         roles: roles.clone(),
         tellings: Arc::new(Outbox),
         clock: clock.clone(),
-        limits: Limits { at_once: 4, ..Limits::default() },
+        limits,
         outward: Outward::default(),
     })
 }

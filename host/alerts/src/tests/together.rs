@@ -199,3 +199,27 @@ async fn a_back_test_shows_it_the_same() {
     assert_eq!((incident.incident.opened, incident.incident.closed), (at(3), Some(at(4))));
     assert!(tested.decisions.iter().all(|decision| decision.problem.is_none()));
 }
+
+#[tokio::test]
+async fn of_groups_that_come_and_go_a_detector_is_shown_those_there_is_room_for_and_keeps_nothing_of_others()
+{
+    for (by, most) in [(json!([]), 4), (json!(["host"]), 1)] {
+        let (world, odd) = world(10).await;
+        let world = world.narrow(4);
+        world.create(document(json!({"peers_by": by}))).await;
+        let mut minute = 0;
+        for number in 0..20 {
+            let (one, other) = (format!("pod-{number}"), format!("pod-{}", number + 1));
+            minute = world.live(minute, &[(&one, 50.0), (&other, 50.0)]).await;
+            assert_eq!(world.alerts.monitor(OURS, "cpu").await.unwrap().series, Some(4.min(number + 2)));
+        }
+        assert!(odd.calls().iter().all(|call| call[0] <= most), "{by}");
+        assert!(odd.faults.lock().is_empty(), "{:?}", odd.faults.lock());
+        let rows = Key::new(Space::DetectorState).prefix();
+        let kept = world.store.scan(rows, bellwether_store::Direction::Forward, 100).await.unwrap();
+        assert_eq!(kept.len(), if most == 1 { 4 } else { 1 }, "{by}");
+        let chunks = Key::new(Space::Chunk).prefix();
+        let chunks = world.store.scan(chunks, bellwether_store::Direction::Forward, 100).await.unwrap();
+        assert_eq!(chunks.len(), kept.len() + 1, "the monitor's state, and what is kept of each group");
+    }
+}

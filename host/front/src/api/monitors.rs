@@ -49,7 +49,7 @@ pub(crate) struct Monitor {
     /// How many series it knew then, or found when it was put; none is one of its warnings.
     #[serde(skip_serializing_if = "Option::is_none")]
     series: Option<u64>,
-    /// Why that came to nothing, or what of it cannot work as things are.
+    /// Why that came to nothing, or what it left out, or what of it cannot work as things are.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
     /// What of it cannot work as things are, a sentence each: a query that finds no series, channels that are not there,
@@ -319,7 +319,7 @@ pub(crate) struct Decision {
     time: Instant,
     /// Series that were known then.
     series: u64,
-    /// Why it came to nothing.
+    /// Why it came to nothing, or what it leaves out from then on.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
     lines: Vec<DecisionLine>,

@@ -11,6 +11,8 @@ struct Host {
     open: bool,
     /// Points before this were not looked at.
     passed: i64,
+    /// The time of the last point that was seen.
+    last: i64,
 }
 
 /// One incident as the model has it.
@@ -45,6 +47,8 @@ pub(super) struct Model {
     update: bool,
     together: bool,
     hosts: BTreeMap<String, Host>,
+    /// How many hosts there is room for.
+    room: usize,
     /// In the order they opened.
     pub(super) incidents: Vec<Expected>,
     /// Whether incidents are told as one that open within ten minutes.
@@ -53,7 +57,7 @@ pub(super) struct Model {
 }
 
 impl Model {
-    pub(super) fn new(document: &Json) -> Self {
+    pub(super) fn new(document: &Json, room: usize) -> Self {
         let bound = |name: &str| document["thresholds"][name].as_f64();
         Self {
             critical: bound("critical").unwrap(),
@@ -64,6 +68,7 @@ impl Model {
             update: document["notify"]["update"] == true,
             together: document["notify_by"].is_array(),
             hosts: BTreeMap::new(),
+            room,
             incidents: Vec::new(),
             merges: document["merge"].is_object(),
             groups: Vec::new(),
@@ -153,14 +158,27 @@ impl Model {
         }
     }
 
-    /// An evaluation was committed.
+    /// Makes room for hosts that are new; those there is none for.
+    fn make_room(&mut self, there: &[&String]) -> Vec<String> {
+        let mut new: Vec<String> = there.iter().map(|host| (*host).clone()).collect();
+        new.retain(|host| !self.hosts.contains_key(host));
+        while self.hosts.len() + new.len() > self.room {
+            let gone = self.hosts.iter().filter(|(host, state)| !state.open && !there.contains(host));
+            let first = gone.min_by_key(|(_, state)| state.last).map(|(host, _)| host.clone());
+            let Some(first) = first else { break };
+            self.hosts.remove(&first);
+        }
+        new.split_off(new.len().min(self.room - self.hosts.len()))
+    }
+
+    /// An evaluation was committed; how many hosts it left out.
     pub(super) fn evaluate(
         &mut self,
         now: Timestamp,
         points: &BTreeMap<String, BTreeMap<i64, f64>>,
         mutes: &[Mute],
         entries: &[CalendarEntry],
-    ) {
+    ) -> usize {
         // What was woken is evaluated within a minute: its window is the last whole one.
         let end = now.as_milliseconds().div_euclid(MINUTE) * MINUTE;
         let before = end - MINUTE;
@@ -178,15 +196,21 @@ impl Model {
             let within = |moment| hours.iter().any(|entry| lasts(entry, moment));
             out || !(hours.is_empty() || within(now) && within(last))
         };
+        let there = points.iter().filter(|(_, points)| points.contains_key(&before));
+        let left_out = self.make_room(&there.map(|(host, _)| host).collect::<Vec<_>>());
         let mut moved: BTreeMap<String, bool> = BTreeMap::new();
         for (host, points) in points {
             let value = points.get(&before);
-            if value.is_none() && !self.hosts.contains_key(host) {
+            if left_out.contains(host) || value.is_none() && !self.hosts.contains_key(host) {
                 continue;
             }
-            let mut state = self.hosts.get(host).copied().unwrap_or_default();
+            let state = self.hosts.entry(host.clone()).or_default();
+            if value.is_some() {
+                state.last = before;
+            }
+            let mut state = *state;
             if quiet(host) && !state.open {
-                state = Host { passed: end, ..Host::default() };
+                state = Host { passed: end, last: state.last, ..Host::default() };
                 self.hosts.insert(host.clone(), state);
                 continue;
             }
@@ -260,6 +284,7 @@ impl Model {
                 }
             }
         }
+        left_out.len()
     }
 
     /// Takes in who acknowledged what.
