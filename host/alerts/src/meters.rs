@@ -7,7 +7,7 @@ use metrics::{
     histogram,
 };
 
-use crate::engine::{Cause, Turn};
+use crate::engine::{Cause, ProblemKind, Turn};
 use crate::evaluate::Changed;
 
 const EVALUATIONS: &str = "bellwether_monitor_evaluations_total";
@@ -16,6 +16,8 @@ const LAG: &str = "bellwether_monitor_lag_seconds";
 const WOKEN: &str = "bellwether_monitor_wakes_total";
 const MISSED: &str = "bellwether_monitor_times_missed_total";
 const BEHIND: &str = "bellwether_monitors_behind_seconds";
+const FAILURES: &str = "bellwether_monitor_failures_total";
+const PROBLEMS: &str = "bellwether_monitors_with_problem";
 const INCIDENTS: &str = "bellwether_incidents_total";
 const EVENT_SEARCHES: &str = "bellwether_incident_event_searches_total";
 const TELLINGS: &str = "bellwether_incident_tellings_total";
@@ -46,9 +48,17 @@ impl Meters {
         describe_counter!(WOKEN, "Evaluations that a write brought forward");
         describe_counter!(MISSED, "Times of monitors that were passed over for a later one");
         describe_gauge!(BEHIND, Unit::Seconds, "How long the first monitor that is due has been");
+        describe_counter!(FAILURES, "Evaluations that came to nothing, by what failed");
+        describe_gauge!(
+            PROBLEMS,
+            "Monitors that have a problem, by its kind, as their last evaluations left them"
+        );
         describe_counter!(INCIDENTS, "Incidents that opened and closed");
         describe_counter!(EVENT_SEARCHES, "Searches for events of incidents as they were told or ended");
         describe_counter!(TELLINGS, "What channels were to be told of incidents");
+        for kind in ProblemKind::ALL {
+            problems(kind).set(0.0);
+        }
         Self {
             evaluated: counter!(EVALUATIONS, "result" => "evaluated"),
             woken: counter!(WOKEN),
@@ -74,6 +84,19 @@ impl Meters {
             Turn::Overtaken => self.overtaken.increment(1),
             Turn::Stale => {}
         }
+    }
+
+    /// An evaluation came to nothing.
+    pub(crate) fn failed(&self, kind: ProblemKind) {
+        counter!(FAILURES, "kind" => kind.word()).increment(1);
+    }
+
+    pub(crate) fn problem_begins(&self, kind: ProblemKind) {
+        problems(kind).increment(1.0);
+    }
+
+    pub(crate) fn problem_ends(&self, kind: ProblemKind) {
+        problems(kind).decrement(1.0);
     }
 
     /// So many times of a monitor are passed over.
@@ -108,4 +131,8 @@ impl Meters {
         self.closed.increment(u64::from(!changed.incident.is_open()));
         self.tellings.increment(changed.tellings.len() as u64);
     }
+}
+
+fn problems(kind: ProblemKind) -> Gauge {
+    gauge!(PROBLEMS, "kind" => kind.word())
 }

@@ -5,6 +5,7 @@ mod look;
 mod merge;
 mod pace;
 mod peers;
+mod problem;
 mod schedule;
 mod turn;
 
@@ -14,4 +15,5 @@ pub(crate) use look::{Kept, Looking, check_peers};
 pub(crate) use merge::{Merging, Shared};
 pub use pace::Pace;
 pub(crate) use pace::Pacing;
+pub(crate) use problem::ProblemKind;
 pub(crate) use turn::{Cause, Turn};

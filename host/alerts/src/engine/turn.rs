@@ -7,7 +7,7 @@ use bellwether_kernel::{ErrorKind, OrganisationId, Timestamp};
 use bellwether_series::SeriesError;
 use bellwether_store::{Batch, Precondition, decode, encode};
 
-use super::{Decision, Kept, Looking};
+use super::{Decision, Kept, Looking, ProblemKind};
 use crate::evaluate::{Settling, What, advance};
 use crate::incident::cut;
 use crate::monitor::Compiled;
@@ -50,6 +50,14 @@ struct Evaluation<'a> {
     bytes: usize,
 }
 
+/// What is made of one.
+struct Made {
+    batch: Batch,
+    is_told: bool,
+    /// What is wrong where it left series out.
+    left_out: Option<String>,
+}
+
 impl Alerts {
     /// Evaluates a monitor that was due at `due`, or woken to be evaluated then. What a write brings forward moves the
     /// schedule: the next time is counted from it.
@@ -88,11 +96,12 @@ impl Alerts {
         let next = match next {
             Ok(next) => next,
             Err(error) => {
-                tracing::error!(organisation = organisation.0, monitor = id.0, %error, "a monitor is not evaluated");
                 if cause == Cause::Schedule {
                     fence.delete(rows::due(due, organisation, id));
                     fence.put(rows::due(put_off, organisation, id), Vec::new());
                     self.store.commit(fence).await?;
+                    self.meters.failed(ProblemKind::Store);
+                    self.problem_is((organisation, id), ProblemKind::Store, &error.to_string()).await;
                 }
                 return Ok(Turn::Failed);
             }
@@ -148,11 +157,22 @@ impl Alerts {
         }
         let evaluation = Evaluation { organisation, id, compiled: &compiled, at, bytes };
         let known = state.series.len();
-        match self.make(&evaluation, fence.clone(), next.clone(), state).await {
-            Ok((batch, is_told)) => {
-                self.store.commit(batch).await?;
+        let made = self.make(&evaluation, fence.clone(), next.clone(), state).await;
+        let committed = match made {
+            Ok(Made { batch, is_told, left_out }) => {
+                self.store.commit(batch).await.map(|_| (is_told, left_out)).map_err(AlertError::from)
+            }
+            Err(error) => Err(error),
+        };
+        match committed {
+            Ok((is_told, left_out)) => {
                 if is_told {
                     self.tellings.committed();
+                }
+                let monitor = (organisation, id);
+                match left_out {
+                    Some(problem) => self.problem_is(monitor, ProblemKind::LeftOut, &problem).await,
+                    None => self.problem_is_over(monitor, &compiled.monitor.name, next.problem.is_some()),
                 }
                 let now = self.clock.now();
                 let late = now.milliseconds_since(due);
@@ -178,15 +198,15 @@ impl Alerts {
         }
         let problem = cut(&error.to_string());
         if next.problem.as_ref() != Some(&problem) {
-            if let AlertError::Store(error) = &error {
-                tracing::error!(organisation = organisation.0, monitor = id.0, %error, "a monitor is not evaluated");
-            }
             let decision = Decision::failed(at, known, &problem);
             self.put_decision(&mut fence, (organisation, id), &mut next, &decision)?;
-            next.problem = Some(problem);
+            next.problem = Some(problem.clone());
         }
         fence.put(rows::next(organisation, id), encode(&next));
         self.store.commit(fence).await?;
+        let kind = ProblemKind::of(&error);
+        self.meters.failed(kind);
+        self.problem_is((organisation, id), kind, &problem).await;
         Ok(Turn::Failed)
     }
 
@@ -212,14 +232,14 @@ impl Alerts {
         soonest <= due
     }
 
-    /// The batch that is made of an evaluation, and whether something is told.
+    /// What is made of an evaluation.
     async fn make(
         &self,
         evaluation: &Evaluation<'_>,
         mut batch: Batch,
         mut next: NextRow,
         mut state: MonitorState,
-    ) -> Result<(Batch, bool), AlertError> {
+    ) -> Result<Made, AlertError> {
         let Evaluation { organisation, id, compiled, at, bytes } = *evaluation;
         let mut kept = Kept::stored(&self.store, organisation, id);
         let quiet = &self.quiet(organisation, compiled, at).await?;
@@ -247,12 +267,12 @@ impl Alerts {
         let settling =
             Settling { organisation, monitor: id, version, compiled, at, end, mutes, routes, quiet };
         let changed = settling.settle(&mut state, &known.incidents, &moves);
-        let begins = left_out.is_some() && next.problem.is_none();
+        let begins = left_out.is_some() && self.problem_of(organisation, id) != Some(ProblemKind::LeftOut);
         next.problem.clone_from(&left_out);
         next.series = Some(state.series.len() as u64);
         if !moves.is_empty() || !changed.is_empty() || begins {
             let decision = Decision::of(at, state.series.len(), &moves, &changed);
-            let problem = left_out.filter(|_| begins);
+            let problem = left_out.clone().filter(|_| begins);
             self.put_decision(&mut batch, (organisation, id), &mut next, &Decision { problem, ..decision })?;
         }
         self.put_state(&mut batch, (organisation, id), &state, bytes).await?;
@@ -263,7 +283,7 @@ impl Alerts {
         kept.put(&mut batch, organisation, id).await?;
         batch.put(rows::next(organisation, id), encode(&next));
         let is_told = self.put_incidents(&mut batch, organisation, changed, &known).await?;
-        Ok((batch, is_told))
+        Ok(Made { batch, is_told, left_out })
     }
 }
 

@@ -28,7 +28,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::engine::Pacing;
+use crate::engine::{Pacing, ProblemKind};
 use crate::meters::Meters;
 use crate::monitor::Compiled;
 use crate::rows::{self, Counter};
@@ -115,6 +115,8 @@ pub struct Alerts {
     pub(crate) outward: Outward,
     pub(crate) meters: Meters,
     pub(crate) pacing: Pacing,
+    /// Monitors that have a problem.
+    pub(crate) problems: Mutex<HashMap<(OrganisationId, MonitorId), ProblemKind>>,
     /// Monitors that writes wake.
     pub(crate) wakes: Arc<Wakes>,
     /// The version of each monitor that was evaluated last; a version never changes.
@@ -163,6 +165,7 @@ impl Alerts {
             outward,
             meters: Meters::new(),
             pacing: Pacing::default(),
+            problems: Mutex::default(),
             wakes,
             compiled: Mutex::default(),
             calendars: Mutex::default(),

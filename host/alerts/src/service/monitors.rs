@@ -275,6 +275,9 @@ impl Alerts {
         self.audit(&mut batch, principal, action, &row.name, &details);
         self.store.commit(batch).await?;
         self.sooner.notify_one();
+        if compiled.monitor.paused {
+            self.forget_problem(organisation, id);
+        }
         if is_told {
             self.tellings.committed();
         }
@@ -316,6 +319,7 @@ impl Alerts {
         batch.frees();
         self.store.commit(batch).await?;
         self.forget_compiled(organisation, id);
+        self.forget_problem(organisation, id);
         if is_told {
             self.tellings.committed();
         }

@@ -1,24 +1,8 @@
 //! Secrets go where they may and are seen nowhere.
 
-use std::io::Write;
-
 use super::*;
+use crate::tests::log::Log;
 use fakes::Fate::{Answered, Arrives, Lost};
-
-/// A log in memory.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
 
 /// Every way the secret may be written.
 fn forms() -> Vec<String> {
@@ -43,13 +27,7 @@ fn assert_clean(place: &str, text: &str) {
 
 #[tokio::test(start_paused = true)]
 async fn a_secret_is_in_no_row_no_history_no_log_and_no_error() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(move || writer.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (log, _guard) = Log::listen();
     for signing in ["", "basic", "oauth"] {
         let world = World::new().await;
         let settings = json!({"url": "https://cards.example", "token": "token", "signing": signing});
@@ -78,7 +56,7 @@ async fn a_secret_is_in_no_row_no_history_no_log_and_no_error() {
         }
         assert!(format!("{first:?}").contains("‹secret token›"), "{first:?}");
     }
-    let log = String::from_utf8(log.0.lock().clone()).unwrap();
+    let log = log.take();
     assert!(log.contains("dead letters"), "{log}");
     assert_clean("the log", &log);
 }

@@ -1,0 +1,90 @@
+//! Monitors whose evaluations come to nothing: said once, and counted while it lasts.
+
+use super::log::Log;
+use super::*;
+
+fn broken() -> Json {
+    cpu(json!({"name": "broken", "query": "avg:broken{*}"}))
+}
+
+#[tokio::test]
+async fn that_a_monitor_has_a_problem_is_said_as_it_begins_and_as_it_is_over_and_counted_meanwhile() {
+    let (log, _guard) = Log::listen();
+    let mut world = World::new().await;
+    world.create(cpu(json!({}))).await;
+    world.create(broken()).await;
+    world.evaluate(1).await;
+    let said = log.take();
+    assert!(said.contains("WARN") && said.contains("a monitor has a problem"), "{said}");
+    assert!(said.contains(r#"organisation=1 monitor=2 monitor_name="broken" kind="query""#), "{said}");
+    assert!(said.contains("at most 1 series in one query"), "{said}");
+    assert_eq!((said.lines().count(), world.alerts.monitors_with_problem()), (1, 1));
+    world.evaluate(2).await;
+    assert_eq!((log.take().as_str(), world.alerts.monitors_with_problem()), ("", 1));
+    world.restart_on(world.store.restart());
+    world.evaluate(3).await;
+    assert_eq!((log.take().lines().count(), world.alerts.monitors_with_problem()), (1, 1), "another host");
+    let mended = cpu(json!({"name": "broken"}));
+    world.alerts.replace_monitor(&world.principal, "broken", &mended, None).await.unwrap();
+    world.evaluate(4).await;
+    let said = log.take();
+    assert!(said.contains("INFO") && said.contains("a monitor's problem is over"), "{said}");
+    assert_eq!((said.lines().count(), world.alerts.monitors_with_problem()), (1, 0));
+    world.evaluate(5).await;
+    assert_eq!(log.take(), "");
+}
+
+#[tokio::test]
+async fn a_problem_that_becomes_another_is_said_again_and_one_of_more_series_is_not() {
+    let (log, _guard) = Log::listen();
+    let world = World::new().await.narrow(1);
+    world.create(cpu(json!({}))).await;
+    world.live(0, &[("a", 50.0), ("b", 50.0)]).await;
+    let said = log.take();
+    assert!(said.contains("series-left-out") && said.contains("left out: 1;"), "{said}");
+    world.live(1, &[("a", 50.0), ("b", 50.0), ("c", 50.0)]).await;
+    assert_eq!(log.take(), "");
+    let mut document = broken();
+    document["name"] = "cpu".into();
+    world.alerts.replace_monitor(&world.principal, "cpu", &document, None).await.unwrap();
+    world.evaluate(3).await;
+    assert!(log.take().contains(r#"kind="query""#));
+    assert_eq!(world.alerts.monitors_with_problem(), 1);
+}
+
+#[tokio::test]
+async fn a_monitor_that_is_paused_or_deleted_counts_as_a_problem_no_more() {
+    let world = World::new().await;
+    let (alerts, principal) = (&world.alerts, &world.principal);
+    world.create(broken()).await;
+    world.evaluate(1).await;
+    alerts.pause_monitor(principal, "broken", true).await.unwrap();
+    assert_eq!(alerts.monitors_with_problem(), 0);
+    alerts.pause_monitor(principal, "broken", false).await.unwrap();
+    world.evaluate(2).await;
+    assert_eq!(alerts.monitors_with_problem(), 1);
+    alerts.delete_monitor(principal, "broken").await.unwrap();
+    assert_eq!(alerts.monitors_with_problem(), 0);
+}
+
+#[tokio::test]
+async fn a_monitor_that_is_paused_before_its_problem_is_known_is_not_counted() {
+    let world = World::new().await;
+    let id = world.create(broken()).await.id;
+    world.alerts.pause_monitor(&world.principal, "broken", true).await.unwrap();
+    world.alerts.problem_is((OURS, id), engine::ProblemKind::Query, "late").await;
+    assert_eq!(world.alerts.monitors_with_problem(), 0);
+}
+
+#[tokio::test]
+async fn an_evaluation_of_which_more_comes_than_one_commit_holds_is_a_problem_of_its_monitor_alone() {
+    let world = World::new().await;
+    world.create(cpu(json!({}))).await;
+    for number in 0..6_000 {
+        world.figures.put(&format!("{number:0100}"), at(0), 95.0);
+    }
+    world.evaluate(1).await;
+    let found = world.alerts.monitor(OURS, "cpu").await.unwrap();
+    assert!(found.problem.as_ref().is_some_and(|problem| problem.contains("a batch")), "{:?}", found.problem);
+    assert_eq!((found.next_due, world.alerts.monitors_with_problem()), (Some(at(2)), 1));
+}
