@@ -240,7 +240,7 @@ impl Shared {
             index.deletions
         };
         if !missing.is_empty() {
-            let mut index = index.write();
+            let (mut index, mut made) = (index.write(), Vec::new());
             for at in missing {
                 let entry = &series[at];
                 identity::canonical(entry.tags, limits, |_| String::new(), &mut tags)?;
@@ -248,9 +248,13 @@ impl Shared {
                 let number = match index.find(entry.metric, &tags) {
                     Some(found) => found.number,
                     None => {
-                        index.check_room(entry.metric, limits)?;
+                        if let Err(error) = index.check_room(entry.metric, limits) {
+                            made.into_iter().for_each(|number| index.remove(number));
+                            return Err(error);
+                        }
                         let number = SeriesNumber(self.next_series.fetch_add(1, Ordering::Relaxed));
                         index.add(number, entry.metric, &tags, false);
+                        made.push(number);
                         number
                     }
                 };

@@ -24,6 +24,8 @@ pub(crate) struct Index {
     /// Seeded, and several times as fast as the standard library's: every series of every write is hashed.
     hasher: DefaultHashBuilder,
     metrics: Vec<MetricEntry>,
+    /// Places among them of metrics that are forgotten, for those to come.
+    free_metrics: Vec<u32>,
     metric_names: BTreeMap<Arc<str>, u32>,
     tags: Vec<TagEntry>,
     /// Places among them whose tag no series has any more, for those to come.
@@ -38,10 +40,12 @@ pub(crate) struct Index {
     pub(crate) deletions: u64,
 }
 
+#[derive(Default)]
 struct MetricEntry {
     name: Arc<str>,
     series: RoaringBitmap,
-    metadata: Arc<Metadata>,
+    /// `None` as long as nobody said anything.
+    metadata: Option<Arc<Metadata>>,
 }
 
 #[derive(Default)]
@@ -87,7 +91,7 @@ impl Index {
 
     /// Whether one more metric of this name is within the limits.
     pub(crate) fn check_metrics(&self, metric: &str, limits: &Limits) -> Result<(), SeriesError> {
-        if self.metrics.len() >= limits.metrics && !self.metric_names.contains_key(metric) {
+        if self.metric_names.len() >= limits.metrics && !self.metric_names.contains_key(metric) {
             return Err(SeriesError::limit(
                 "metrics with samples of one organisation",
                 limits.metrics as u64,
@@ -123,7 +127,8 @@ impl Index {
         }
     }
 
-    /// Forgets a series, and those of its tags that no other has. Its metric stays known.
+    /// Forgets a series, and those of its tags that no other has; its metric too, if it was the last and nothing was said
+    /// of it.
     pub(crate) fn remove(&mut self, number: SeriesNumber) {
         let Some(entry) = self.series.get(&number.0) else { return };
         let texts = entry.tags.iter().map(|tag| &*self.tags[*tag as usize].text);
@@ -132,7 +137,12 @@ impl Index {
             there.remove();
         }
         let entry = self.series.remove(&number.0).expect("it was just there");
-        self.metrics[entry.metric as usize].series.remove(number.0);
+        let metric = &mut self.metrics[entry.metric as usize];
+        metric.series.remove(number.0);
+        if metric.series.is_empty() && metric.metadata.is_none() {
+            self.metric_names.remove(&std::mem::take(metric).name);
+            self.free_metrics.push(entry.metric);
+        }
         for at in &entry.tags {
             let tag = &mut self.tags[*at as usize];
             tag.series.remove(number.0);
@@ -158,7 +168,10 @@ impl Index {
 
     /// Every metric's series, and what is known of it.
     pub(crate) fn each_metric(&self, mut each: impl FnMut(&RoaringBitmap, &Metadata)) {
-        self.metrics.iter().for_each(|metric| each(&metric.series, &metric.metadata));
+        let unsaid = Metadata::default();
+        self.metrics
+            .iter()
+            .for_each(|metric| each(&metric.series, metric.metadata.as_deref().unwrap_or(&unsaid)));
     }
 
     /// The highest number of a series.
@@ -166,15 +179,16 @@ impl Index {
         self.series.keys().max().copied()
     }
 
-    /// What is known of a metric; `None` for one that never had samples.
+    /// What is known of a metric; `None` for one that has no samples and of which nothing was said.
     pub(crate) fn metadata(&self, metric: &str) -> Option<Arc<Metadata>> {
-        self.metric_names.get(metric).map(|at| Arc::clone(&self.metrics[*at as usize].metadata))
+        let at = self.metric_names.get(metric)?;
+        Some(self.metrics[*at as usize].metadata.clone().unwrap_or_default())
     }
 
     /// Sets what is known of a metric.
     pub(crate) fn set_metadata(&mut self, metric: &str, metadata: Metadata) {
         let at = self.metric(metric);
-        self.metrics[at as usize].metadata = Arc::new(metadata);
+        self.metrics[at as usize].metadata = Some(Arc::new(metadata));
     }
 
     /// A series' metric and tags.
@@ -198,12 +212,9 @@ impl Index {
         if let Some(at) = self.metric_names.get(name) {
             return *at;
         }
-        let (at, name) = (self.metrics.len() as u32, Arc::<str>::from(name));
-        self.metrics.push(MetricEntry {
-            name: Arc::clone(&name),
-            series: RoaringBitmap::new(),
-            metadata: Arc::default(),
-        });
+        let name = Arc::<str>::from(name);
+        let entry = MetricEntry { name: Arc::clone(&name), ..MetricEntry::default() };
+        let at = place(&mut self.metrics, &mut self.free_metrics, entry);
         self.metric_names.insert(name, at);
         at
     }
@@ -213,12 +224,8 @@ impl Index {
             return *at;
         }
         let text = Arc::<str>::from(text);
-        let at = self.free_tags.pop().unwrap_or(self.tags.len() as u32);
         let entry = TagEntry { text: Arc::clone(&text), series: RoaringBitmap::new() };
-        match self.tags.get_mut(at as usize) {
-            Some(free) => *free = entry,
-            None => self.tags.push(entry),
-        }
+        let at = place(&mut self.tags, &mut self.free_tags, entry);
         let (key, value) = split_tag(&text);
         // A key's own text is kept once for all its values.
         if !self.keys.contains_key(key) {
@@ -228,6 +235,16 @@ impl Index {
         self.tag_texts.insert(text, at);
         at
     }
+}
+
+/// Puts an entry where one is free, else behind the others; gives where.
+fn place<T>(entries: &mut Vec<T>, free: &mut Vec<u32>, entry: T) -> u32 {
+    let at = free.pop().unwrap_or(entries.len() as u32);
+    match entries.get_mut(at as usize) {
+        Some(free) => *free = entry,
+        None => entries.push(entry),
+    }
+    at
 }
 
 fn hash_of<'a>(hasher: &DefaultHashBuilder, metric: &str, tags: impl Iterator<Item = &'a str>) -> u64 {

@@ -61,6 +61,25 @@ async fn what_is_wrong_is_named_and_nothing_of_the_write_happens() {
 }
 
 #[tokio::test]
+async fn a_write_that_would_pass_a_limit_leaves_nothing_listed_or_counted() {
+    let house = House::limited(Limits { series: 10, metrics: 2, ..Limits::default() }).await;
+    let write = async |metric: &str, range: std::ops::Range<i32>| {
+        let entry = |n| entry(metric, &[&format!("pod:{n}")], &[(1, 1.0)]);
+        house.write(&range.map(entry).collect::<Vec<_>>()).await
+    };
+    write("m", 0..8).await.unwrap();
+    for metric in ["m", "refused"] {
+        let refused = write(metric, 8..13).await.unwrap_err().to_string();
+        assert_eq!(refused, "at most 10 series of one organisation");
+        assert_eq!(house.series.series(OURS, "m", &Filter::All, None, 100).unwrap().items.len(), 8);
+        assert_eq!(house.series.tag_keys(OURS, "m").unwrap()[0].values, 8);
+        assert!(house.series.metric(OURS, "refused").is_err());
+    }
+    write("n", 8..10).await.unwrap();
+    assert_eq!(house.restarted().await.series.totals().series, 10);
+}
+
+#[tokio::test]
 async fn organisations_do_not_see_each_other() {
     let house = House::new().await;
     house.write(&[entry("m", &["a:1"], &[(1, 1.0)])]).await.unwrap();
