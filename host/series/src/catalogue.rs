@@ -188,7 +188,7 @@ impl Series {
         };
         let index = self.shared.index(organisation);
         let (reply, deleted) = oneshot::channel();
-        let order = DeleteOrder { organisation, index, select: Box::new(select), join, reply };
+        let order = DeleteOrder { organisation, index, select: Box::new(select), spares: false, join, reply };
         self.orders.send(Order::Delete(order)).await.map_err(|_| closed())?;
         Ok(deleted.await.map_err(|_| closed())??)
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64};
 
 use bellwether_kernel::{Clock, HostId, OrganisationId, Steady};
 use bellwether_store::{Lost, Objects, SharedStore};
@@ -69,6 +69,8 @@ pub(crate) struct Shared {
     pub(crate) failing: AtomicBool,
     /// What garbage was last looked for: how many deletes there had been, and the day, if it was known.
     pub(crate) swept: parking_lot::Mutex<Option<(u64, Option<i64>)>>,
+    /// The day when series were last looked for of which nothing is left.
+    pub(crate) forgot: AtomicI64,
     /// What roll-ups were last looked for.
     pub(crate) rolled_up: parking_lot::Mutex<Option<Looked>>,
     /// Whether the clock can be trusted.
@@ -199,6 +201,7 @@ impl Shared {
             watched: AtomicU64::new(u64::MAX),
             failing: AtomicBool::new(false),
             swept: parking_lot::Mutex::new(None),
+            forgot: AtomicI64::new(i64::MIN),
             rolled_up: parking_lot::Mutex::new(None),
             steady: parking_lot::Mutex::new(Steady::new()),
             queries: Arc::new(tokio::sync::Semaphore::new(crate::limits::QUERIES)),

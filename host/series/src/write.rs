@@ -1,5 +1,6 @@
 //! Writing: from texts to series, then to the writer.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bellwether_kernel::{FieldError, OrganisationId, Timestamp};
@@ -112,7 +113,8 @@ impl Series {
     ) -> Result<Sent, SeriesError> {
         check(series, &self.shared.parts.limits)?;
         let index = self.shared.index(organisation);
-        let Resolved { columns, rows, deletions, new } = self.shared.resolve(organisation, &index, series)?;
+        let Resolved { columns, rows, deletions, epoch, new } =
+            self.shared.resolve(organisation, &index, series)?;
         // A writer that fails tells callers, not the log alone.
         let waits = !self.early || !join.is_empty() || self.shared.failing.load(Ordering::Relaxed);
         let (reply, outcome) = if waits {
@@ -122,7 +124,8 @@ impl Series {
             (None, None)
         };
         let parts = log::parts(&columns);
-        let order = WriteOrder { organisation, columns, parts, rows, new, join, index, deletions, reply };
+        let order =
+            WriteOrder { organisation, columns, parts, rows, new, join, index, deletions, epoch, reply };
         let hints = self.shared.listeners.hints(organisation, series);
         self.orders.send(Order::Write(order)).await.map_err(|_| closed())?;
         Ok(Sent { outcome, hints })
@@ -182,6 +185,7 @@ struct Resolved {
     new: Vec<SeriesNumber>,
     /// The state of the index it was worked out from.
     deletions: u64,
+    epoch: Arc<u8>,
 }
 
 /// The row of a series.
@@ -215,7 +219,7 @@ impl Shared {
         columns.runs.reserve_exact(series.len());
         columns.times.reserve_exact(samples);
         columns.values.reserve_exact(samples);
-        let deletions = {
+        let (deletions, epoch) = {
             let index = index.read();
             for (at, entry) in series.iter().enumerate() {
                 let name = |tag: usize| format!("series[{at}].tags[{tag}]");
@@ -237,7 +241,7 @@ impl Shared {
                 columns.times.extend_from_slice(entry.times);
                 columns.values.extend_from_slice(entry.values);
             }
-            index.deletions
+            (index.deletions, Arc::clone(&index.epoch))
         };
         if !missing.is_empty() {
             let (mut index, mut made) = (index.write(), Vec::new());
@@ -262,6 +266,6 @@ impl Shared {
                 columns.runs[at].0 = number.0;
             }
         }
-        Ok(Resolved { columns, rows, new, deletions })
+        Ok(Resolved { columns, rows, new, deletions, epoch })
     }
 }

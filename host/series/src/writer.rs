@@ -42,12 +42,16 @@ pub(crate) struct WriteOrder {
     pub(crate) index: Arc<RwLock<Index>>,
     /// [`Index::deletions`] when it was worked out.
     pub(crate) deletions: u64,
+    /// [`Index::epoch`] then; held until the write is done.
+    #[expect(dead_code, reason = "that it is held is what is asked for")]
+    pub(crate) epoch: Arc<u8>,
     /// Who waits for it; nobody if it is acknowledged already.
     pub(crate) reply: Option<oneshot::Sender<Result<(), StoreError>>>,
 }
 
 impl WriteOrder {
-    /// Leaves out what was deleted since it was worked out, as if it had been written before.
+    /// Leaves out what was deleted since it was worked out, as if it had been written before, and brings the rows along
+    /// that went.
     fn forget_deleted(&mut self) {
         let index = self.index.read();
         if index.deletions == self.deletions {
@@ -55,14 +59,13 @@ impl WriteOrder {
         }
         self.columns.retain(|number| index.identity(number).is_some());
         self.parts = log::parts(&self.columns);
-        self.rows = Batch::new();
-        self.new.retain(|number| match index.identity(number.0) {
-            Some((metric, tags)) => {
-                put_row(&mut self.rows, self.organisation, *number, &metric, &tags);
-                true
+        (self.rows, self.new) = (Batch::new(), Vec::new());
+        for (number, _) in &self.columns.runs {
+            if let Some((metric, tags)) = index.identity(*number).filter(|_| !index.is_durable(*number)) {
+                put_row(&mut self.rows, self.organisation, SeriesNumber(*number), &metric, &tags);
+                self.new.push(SeriesNumber(*number));
             }
-            None => false,
-        });
+        }
     }
 }
 
@@ -89,6 +92,8 @@ pub(crate) struct DeleteOrder {
     pub(crate) index: Arc<RwLock<Index>>,
     /// Finds them, when it is their turn.
     pub(crate) select: Select,
+    /// Whether those stay that a write finds meanwhile.
+    pub(crate) spares: bool,
     pub(crate) join: Batch,
     pub(crate) reply: oneshot::Sender<Result<u64, StoreError>>,
 }
@@ -299,13 +304,23 @@ async fn delete(shared: &Shared, order: DeleteOrder) {
         for number in chunk {
             batch.delete(layout::series(order.organisation, *number));
         }
-        if let Err(error) = shared.parts.store.commit(batch).await {
+        let done = shared.parts.store.commit(batch).await;
+        {
+            let mut index = order.index.write();
+            index.deletions += 1;
+            for number in chunk {
+                // Nobody knows how far a commit that failed came.
+                if done.is_err() || (order.spares && index.is_wanted(*number)) {
+                    index.doubtful(*number);
+                } else {
+                    index.remove(SeriesNumber(*number));
+                }
+            }
+        }
+        if let Err(error) = done {
             result = Err(error);
             break;
         }
-        let mut index = order.index.write();
-        index.deletions += 1;
-        chunk.iter().for_each(|number| index.remove(SeriesNumber(*number)));
     }
     if result.is_ok() && !join.is_empty() {
         result = shared.parts.store.commit(join).await.map(|_| 0);

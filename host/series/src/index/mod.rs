@@ -8,10 +8,11 @@ mod find;
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasher;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Weak};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
-use roaring::RoaringBitmap;
+use roaring::{MultiOps as _, RoaringBitmap};
 
 use crate::metadata::Metadata;
 use crate::{Limits, SeriesError, SeriesNumber, split_tag};
@@ -38,6 +39,8 @@ pub(crate) struct Index {
     by_identity: HashTable<u32>,
     /// Grows whenever series are deleted: what was looked up before may be gone.
     pub(crate) deletions: u64,
+    /// Another after each [`Self::look_anew`]. Writes under way hold that of when they were worked out.
+    pub(crate) epoch: Arc<u8>,
 }
 
 #[derive(Default)]
@@ -59,6 +62,8 @@ struct Entry {
     tags: Box<[u32]>,
     /// Whether its row is in the store; until then, every write to it brings the row along.
     durable: bool,
+    /// The epoch in which a write last found it.
+    found: AtomicU8,
 }
 
 /// A series that a write goes to.
@@ -69,12 +74,18 @@ pub(crate) struct Found {
 }
 
 impl Index {
-    /// The series of `metric` with `tags`, which are sorted.
+    /// The series of `metric` with `tags`, which are sorted; for a write.
     pub(crate) fn find(&self, metric: &str, tags: &[&str]) -> Option<Found> {
         let mut durable = false;
         let same = |number: &u32| {
             let entry = self.series.get(number).filter(|entry| self.is(entry, metric, tags));
-            durable = entry.is_some_and(|entry| entry.durable);
+            if let Some(entry) = entry {
+                durable = entry.durable;
+                // Mostly known: cores that write to one series then need not wait for each other.
+                if entry.found.load(Ordering::Relaxed) != *self.epoch {
+                    entry.found.store(*self.epoch, Ordering::Relaxed);
+                }
+            }
             entry.is_some()
         };
         let number = *self.by_identity.find(self.hash(metric, tags), same)?;
@@ -109,13 +120,10 @@ impl Index {
         for tag in &tags {
             self.tags[*tag as usize].series.insert(number.0);
         }
-        self.series.insert(number.0, Entry { metric, tags, durable });
+        self.series.insert(number.0, Entry { metric, tags, durable, found: AtomicU8::new(*self.epoch) });
         let Self { by_identity, series, metrics, tags, hasher, .. } = self;
-        by_identity.insert_unique(hash, number.0, |number| {
-            let entry = &series[number];
-            let texts = entry.tags.iter().map(|tag| &*tags[*tag as usize].text);
-            hash_of(hasher, &metrics[entry.metric as usize].name, texts)
-        });
+        by_identity
+            .insert_unique(hash, number.0, |number| hash_of_entry(hasher, metrics, tags, &series[number]));
     }
 
     /// Takes note that the rows of these series are in the store.
@@ -127,12 +135,40 @@ impl Index {
         }
     }
 
+    /// Takes note that the row of a series may not be in the store.
+    pub(crate) fn doubtful(&mut self, number: u32) {
+        if let Some(entry) = self.series.get_mut(&number) {
+            entry.durable = false;
+        }
+    }
+
+    /// Whether the row of a series is surely in the store.
+    pub(crate) fn is_durable(&self, number: u32) -> bool {
+        self.series.get(&number).is_some_and(|entry| entry.durable)
+    }
+
+    /// From here on no series is wanted that no write finds. What is given is there as long as one is under way that was
+    /// worked out before.
+    pub(crate) fn look_anew(&mut self) -> Weak<u8> {
+        let next = Arc::new(self.epoch.wrapping_add(1));
+        Arc::downgrade(&std::mem::replace(&mut self.epoch, next))
+    }
+
+    /// Whether a write found a series since [`Self::look_anew`].
+    pub(crate) fn is_wanted(&self, number: u32) -> bool {
+        self.series.get(&number).is_some_and(|entry| entry.found.load(Ordering::Relaxed) == *self.epoch)
+    }
+
+    /// Every series.
+    pub(crate) fn all(&self) -> RoaringBitmap {
+        self.metrics.iter().map(|metric| &metric.series).union()
+    }
+
     /// Forgets a series, and those of its tags that no other has; its metric too, if it was the last and nothing was said
     /// of it.
     pub(crate) fn remove(&mut self, number: SeriesNumber) {
         let Some(entry) = self.series.get(&number.0) else { return };
-        let texts = entry.tags.iter().map(|tag| &*self.tags[*tag as usize].text);
-        let hash = hash_of(&self.hasher, &self.metrics[entry.metric as usize].name, texts);
+        let hash = hash_of_entry(&self.hasher, &self.metrics, &self.tags, entry);
         if let Ok(there) = self.by_identity.find_entry(hash, |there| *there == number.0) {
             there.remove();
         }
@@ -245,6 +281,16 @@ fn place<T>(entries: &mut Vec<T>, free: &mut Vec<u32>, entry: T) -> u32 {
         None => entries.push(entry),
     }
     at
+}
+
+fn hash_of_entry(
+    hasher: &DefaultHashBuilder,
+    metrics: &[MetricEntry],
+    tags: &[TagEntry],
+    entry: &Entry,
+) -> u64 {
+    let texts = entry.tags.iter().map(|tag| &*tags[*tag as usize].text);
+    hash_of(hasher, &metrics[entry.metric as usize].name, texts)
 }
 
 fn hash_of<'a>(hasher: &DefaultHashBuilder, metric: &str, tags: impl Iterator<Item = &'a str>) -> u64 {

@@ -2,6 +2,7 @@
 
 mod crash;
 mod damage;
+mod forgetting;
 mod functions;
 mod keeping;
 mod many;

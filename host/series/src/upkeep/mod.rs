@@ -1,6 +1,7 @@
 //! What keeps series small and quick: samples go from memory into segments, small segments become large ones, old samples
 //! become roll-ups, and what is deleted or older than its retention is freed; while writes and queries go on.
 
+mod forget;
 mod merge;
 mod pack;
 mod roll;
@@ -69,7 +70,7 @@ pub(crate) fn first_kept(now: Timestamp, days: u32) -> i64 {
 
 impl Series {
     /// Does what is due: packs samples that were long in memory, merges small segments, rolls up what is old enough, frees
-    /// what is not kept, and forgets the log that is in segments. To be called every now and then.
+    /// what is not kept, forgets series of which nothing is left, and forgets the log that is in segments. To be called every now and then.
     ///
     /// # Errors
     /// If the store's; it is tried again at the next call.
@@ -96,6 +97,8 @@ impl Series {
         unless_full(self.shared.merge_all().await)?;
         // Into segments as large as a merge makes them.
         unless_full(self.shared.roll_up(SEGMENT_BYTES).await)?;
+        // What goes leaves space.
+        unless_full(self.forget().await)?;
         unless_full(self.shared.sweep().await)?;
         self.shared.trim_log().await?;
         Ok(full?)

@@ -1,0 +1,219 @@
+//! Series of which nothing is left: they go, and what comes at the same moment stays.
+
+use bellwether_store::Crash;
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
+use super::*;
+use crate::{Metadata, RollUp};
+
+const STEADY: std::time::Duration = std::time::Duration::ZERO;
+
+/// Numbers and tags of a metric's series; none if it is not known.
+fn listed(house: &House, metric: &str) -> BTreeMap<u32, String> {
+    let part = house.series.series(OURS, metric, &Filter::All, None, 1000);
+    let items = part.map_or_else(|_| Vec::new(), |part| part.items);
+    items.into_iter().map(|(number, tags)| (number, tags.join(","))).collect()
+}
+
+async fn keep(house: &House, metric: &str, days: u32, roll_ups: Vec<RollUp>) {
+    let known = Metadata { keep_days: Some(days), roll_ups, ..Metadata::default() };
+    house.series.describe(OURS, metric, known, Batch::new()).await.unwrap();
+}
+
+#[tokio::test]
+async fn series_whose_last_sample_is_past_its_retention_are_neither_listed_nor_counted() {
+    let limits = Limits { series: 6, keep_days: 30, steady: STEADY, ..Limits::default() };
+    let mut house = House::limited(limits).await;
+    keep(&house, "short", 10, Vec::new()).await;
+    keep(&house, "rolled", 20, vec![RollUp { after_days: 1, step_seconds: 60 }]).await;
+    let write = async |house: &House, metric: &str, pod: &str| {
+        house.write(&[entry(metric, &["env:prod", pod], &[(house.now(), 1.0)])]).await
+    };
+    for metric in ["short", "rolled", "unsaid"] {
+        write(&house, metric, "pod:1").await.unwrap();
+        write(&house, metric, "pod:2").await.unwrap();
+    }
+    assert!(write(&house, "short", "pod:3").await.is_err());
+    house.series.tend().await.unwrap();
+    house.clock.advance(9 * DAY);
+    // One goes on, and one has its last sample in memory.
+    write(&house, "short", "pod:1").await.unwrap();
+    house.series.pack().await.unwrap();
+    write(&house, "unsaid", "pod:1").await.unwrap();
+    let counts = |house: &House| ["short", "rolled", "unsaid"].map(|metric| listed(house, metric).len());
+    for (days, left) in [(0, [2, 2, 2]), (2, [1, 2, 2]), (8, [1, 2, 2]), (2, [0, 0, 2]), (10, [0, 0, 1])] {
+        house.clock.advance(days * DAY);
+        house.series.tend().await.unwrap();
+        assert_eq!(counts(&house), left, "after {days} more days");
+        let series = left.iter().sum::<usize>() as u64;
+        assert_eq!(house.series.totals().series, series);
+        house = house.restarted().await;
+        assert_eq!(counts(&house), left);
+    }
+    assert_eq!(house.series.tag_values(OURS, "unsaid", "pod", None, 9).unwrap().items.len(), 1);
+    house.clock.advance(10 * DAY);
+    house.series.tend().await.unwrap();
+    assert!(house.series.metric(OURS, "unsaid").is_err(), "nothing was said of it");
+    assert_eq!(house.series.metric(OURS, "short").unwrap().series, 0, "its retention is still known");
+    for pod in 0..6 {
+        write(&house, "short", &format!("pod:{pod}")).await.unwrap();
+    }
+    assert!(listed(&house, "short").keys().all(|number| *number > 6), "no number is used again");
+}
+
+#[tokio::test]
+async fn series_stay_where_nothing_says_that_their_samples_go_or_the_clock_is_not_steady() {
+    for limits in
+        [Limits { steady: STEADY, ..Limits::default() }, Limits { keep_days: 1, ..Limits::default() }]
+    {
+        let house = House::limited(limits).await;
+        house.write(&[entry("m", &[], &[(house.now(), 1.0)])]).await.unwrap();
+        for _ in 0..3 {
+            house.clock.advance(400 * DAY);
+            house.series.tend().await.unwrap();
+            assert_eq!(listed(&house, "m").len(), 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_series_goes_while_a_segment_is_lost_that_may_have_samples_of_it() {
+    let house = House::new().await;
+    keep(&house, "short", 10, Vec::new()).await;
+    let now = house.now();
+    house.write(&[entry("m", &[], &[(now, 1.0)]), entry("short", &[], &[(now, 1.0)])]).await.unwrap();
+    house.series.pack().await.unwrap();
+    let path = house.objects.path(&house.objects.list().unwrap()[0]);
+    std::fs::rename(&path, path.with_extension("away")).unwrap();
+    let lost = house.restarted().await;
+    lost.clock.advance(20 * DAY);
+    lost.series.tend().await.unwrap();
+    assert_eq!((listed(&lost, "m").len(), listed(&lost, "short").len()), (1, 1));
+    std::fs::rename(path.with_extension("away"), &path).unwrap();
+    let back = lost.restarted().await;
+    back.series.tend().await.unwrap();
+    assert_eq!((back.one("m").await.len(), listed(&back, "short").len()), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_write_to_a_series_that_goes_at_the_same_moment_is_not_lost() {
+    let mut gone = 0;
+    for early in [false, true] {
+        let limits = Limits { keep_days: 2, steady: STEADY, ..Limits::default() };
+        let mut house = House::limited(limits).await;
+        let mut random = SmallRng::seed_from_u64(7);
+        for _ in 0..60 {
+            house = House { series: house.series.acknowledge_before_sync(early), ..house };
+            house.store.answer_late();
+            house.write(&[entry("m", &["a:1"], &[(house.now(), 1.0)])]).await.unwrap();
+            house.series.flush().await;
+            house.series.pack().await.unwrap();
+            house.clock.advance(4 * DAY);
+            let before = listed(&house, "m");
+            let now = house.now();
+            let turns = random.random_range(0..400);
+            let write = async {
+                for _ in 0..turns {
+                    tokio::task::yield_now().await;
+                }
+                for number in 0..3_i64 {
+                    let sample = (now + number, 1.0);
+                    house.write(&[entry("m", &["a:1"], &[sample])]).await.unwrap();
+                }
+            };
+            let (tended, ()) = tokio::join!(house.series.tend(), write);
+            tended.unwrap();
+            house.series.flush().await;
+            gone += usize::from(listed(&house, "m") != before);
+            for restart in [false, true] {
+                if restart {
+                    house = house.restarted().await;
+                }
+                assert_eq!(
+                    (house.one("m").await.len(), listed(&house, "m").len()),
+                    (3, 1),
+                    "after {turns} turns"
+                );
+            }
+        }
+    }
+    assert!((1..120).contains(&gone), "it went before the write {gone} times of 120");
+}
+
+#[tokio::test]
+async fn series_go_and_their_numbers_are_not_used_again_wherever_it_crashes() {
+    let (mut gone, mut crashes) = (0, 0);
+    for seed in 0..60 {
+        let mut random = SmallRng::seed_from_u64(seed);
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        let clock = Arc::new(ManualClock::new(at("2026-03-01")));
+        let limits =
+            Limits { series: 20, keep_days: 10, head_samples: 30, steady: STEADY, ..Limits::default() };
+        let mut store = Arc::new(MemoryStore::new());
+        let (mut numbers, mut acknowledged) = (BTreeMap::new(), BTreeMap::<String, Vec<i64>>::new());
+        let mut pod = 0;
+        for _ in 0..4 {
+            let nth = random.random_range(1..60);
+            let crash = if random.random() { Crash::Before(nth) } else { Crash::After(nth) };
+            store = Arc::new(store.restart_with_crashes(crash));
+            let house = House::on(Arc::clone(&store), Arc::clone(&folder), Arc::clone(&clock), limits).await;
+            let mut maybe = None;
+            if let Ok(house) = house {
+                while maybe.is_none() {
+                    clock.advance(random.random_range(0..DAY));
+                    let done = if random.random_range(0..3) == 0 {
+                        house.series.tend().await.is_ok()
+                    } else {
+                        pod += random.random_range(0..3);
+                        let (tag, now) = (format!("pod:{}", pod - random.random_range(0..3)), house.now());
+                        let done = house.write(&[entry("m", &[&tag], &[(now, 1.0)])]).await.is_ok();
+                        if done {
+                            acknowledged.entry(tag).or_default().push(now);
+                        } else {
+                            maybe = Some((tag, now));
+                        }
+                        done
+                    };
+                    if !done {
+                        maybe.get_or_insert_default();
+                    }
+                }
+                drop((house.series.shared.packing.lock().await, house.series.shared.merging.lock().await));
+                crashes += 1;
+            }
+            store = Arc::new(store.restart());
+            let house =
+                House::on(Arc::clone(&store), Arc::clone(&folder), Arc::clone(&clock), limits).await.unwrap();
+            house.series.pack().await.unwrap();
+            house.series.tend().await.unwrap();
+            let kept = house.now() - 10 * DAY;
+            let mut found = house.all("m").await;
+            for (number, tag) in listed(&house, "m") {
+                let before = numbers.entry(number).or_insert_with(|| tag.clone());
+                assert_eq!(*before, tag, "seed {seed}, {crash:?}: {number} is another's");
+                let samples = found.remove(&vec![tag.clone()]);
+                assert!(samples.is_some(), "seed {seed}, {crash:?}: nothing is left of {tag}");
+                let times: Vec<i64> = samples.into_iter().flatten().map(|(time, _)| time).collect();
+                let known = acknowledged.entry(tag.clone()).or_default();
+                known.retain(|time| *time >= kept);
+                if let Some((_, now)) =
+                    maybe.as_ref().filter(|(maybe, now)| *maybe == tag && times.contains(now))
+                {
+                    known.push(*now);
+                }
+                assert_eq!(times, *known, "seed {seed}, {crash:?}: {tag}");
+            }
+            assert_eq!(found.len(), 0, "seed {seed}, {crash:?}: samples of no series");
+            let here = listed(&house, "m");
+            for (tag, times) in &acknowledged {
+                let lives = times.iter().any(|time| *time >= kept);
+                assert!(!lives || here.values().any(|there| there == tag), "seed {seed}, {crash:?}: {tag}");
+            }
+            gone += numbers.keys().filter(|number| !here.contains_key(number)).count();
+            store = Arc::clone(&house.store);
+        }
+    }
+    println!("{crashes} lives, {gone} series gone");
+    assert!(crashes > 100 && gone > 300);
+}

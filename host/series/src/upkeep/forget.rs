@@ -1,0 +1,107 @@
+//! Series go when nothing is left of them: what was written is past its retention.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bellwether_store::{Batch, StoreError, blocking};
+use roaring::RoaringBitmap;
+use tokio::sync::oneshot;
+
+use super::DAY;
+use crate::index::Index;
+use crate::service::{Placed, Series};
+use crate::writer::{DeleteOrder, Order, closed};
+
+/// What was looked at.
+#[derive(Clone, Default)]
+struct Looked {
+    segments: HashSet<u64>,
+    /// Series with something in them that is kept.
+    left: RoaringBitmap,
+}
+
+impl Looked {
+    fn is_new(&self, placed: &Placed) -> bool {
+        !self.segments.contains(&placed.number)
+    }
+}
+
+impl Series {
+    /// Forgets the series of which nothing is left; looks once a day, by a clock that can be trusted. None goes while a
+    /// segment is lost: whoever puts it back finds its series as they were.
+    pub(super) async fn forget(&self) -> Result<(), StoreError> {
+        let shared = &self.shared;
+        let _turn = shared.merging.lock().await;
+        let (now, trusted) = shared.now();
+        let day = now.as_milliseconds().div_euclid(DAY);
+        if !trusted || shared.forgot.load(Ordering::Relaxed) == day {
+            return Ok(());
+        }
+        // Before what is kept, so that a series that is missing there is wanted.
+        let indexes = shared.all_indexes().into_iter().map(|(organisation, index)| {
+            let before = index.write().look_anew();
+            (organisation, index, before)
+        });
+        let indexes: Vec<_> = indexes.collect();
+        let (kept, mut looked) = (Arc::new(shared.kept()), Looked::default());
+        loop {
+            let segments = Arc::clone(&shared.state.read().segments);
+            for placed in segments.iter().filter(|placed| looked.is_new(placed)).cloned().collect::<Vec<_>>()
+            {
+                let (number, kept) = (placed.number, Arc::clone(&kept));
+                let entries = match blocking("looking at segments", move || {
+                    let mut entries = placed.all()?;
+                    entries.retain(|entry| kept.first(entry.series).is_some_and(|from| entry.last >= from));
+                    Ok(entries)
+                })
+                .await
+                {
+                    Err(StoreError::Lost(_)) => return Ok(()),
+                    entries => entries?,
+                };
+                looked.left.extend(entries.iter().map(|entry| entry.series));
+                looked.segments.insert(number);
+            }
+            for (organisation, index, before) in &indexes {
+                if index.read().all().is_subset(&looked.left) {
+                    continue;
+                }
+                let (shared, looked, before) = (Arc::clone(shared), looked.clone(), before.clone());
+                // In the writer's turn: what it did before is in memory or in segments.
+                let select = move |index: &Index| {
+                    let state = shared.state.read();
+                    let moved = state.segments.iter().any(|placed| looked.is_new(placed));
+                    if moved || before.strong_count() > 0 {
+                        return Vec::new();
+                    }
+                    let frozen = state.frozen.as_ref().map(|frozen| &frozen.heads);
+                    let waits = |number| {
+                        frozen.into_iter().chain([&state.active]).any(|heads| heads.of(number).is_some())
+                    };
+                    let gone = index.all() - &looked.left;
+                    gone.into_iter().filter(|number| !index.is_wanted(*number) && !waits(*number)).collect()
+                };
+                let (reply, done) = oneshot::channel();
+                let order = DeleteOrder {
+                    organisation: *organisation,
+                    index: Arc::clone(index),
+                    select: Box::new(select),
+                    spares: true,
+                    join: Batch::new(),
+                    reply,
+                };
+                self.orders.send(Order::Delete(order)).await.map_err(|_| closed())?;
+                done.await.map_err(|_| closed())??;
+            }
+            // What was packed meanwhile held the others up.
+            if !shared.state.read().segments.iter().any(|placed| looked.is_new(placed)) {
+                break;
+            }
+        }
+        if indexes.iter().all(|(.., before)| before.strong_count() == 0) {
+            shared.forgot.store(day, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
