@@ -40,6 +40,11 @@ impl Heads {
         self.samples += columns.times.len();
     }
 
+    /// Forgets the samples of a series.
+    pub(crate) fn remove(&mut self, number: u32) {
+        self.samples -= self.series.remove(&number).map_or(0, |head| head.len());
+    }
+
     /// How many samples there are.
     pub(crate) fn samples(&self) -> usize {
         self.samples

@@ -291,7 +291,7 @@ impl Commit {
     }
 }
 
-/// Deletes the rows of series, then forgets them.
+/// Deletes the rows of series, then forgets them and what is in memory of them.
 async fn delete(shared: &Shared, order: DeleteOrder) {
     let numbers = (order.select)(&order.index.read());
     let mut join = order.join;
@@ -321,7 +321,10 @@ async fn delete(shared: &Shared, order: DeleteOrder) {
             result = Err(error);
             break;
         }
+        let mut state = shared.state.write();
+        chunk.iter().for_each(|number| state.active.remove(*number));
     }
+    order.index.write().shrink();
     if result.is_ok() && !join.is_empty() {
         result = shared.parts.store.commit(join).await.map(|_| 0);
     }

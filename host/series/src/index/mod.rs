@@ -19,6 +19,9 @@ use crate::{Limits, SeriesError, SeriesNumber, split_tag};
 
 pub use find::{Filter, TagPattern};
 
+/// Room is given back where it would do for so many times the series there are.
+const ROOMY: usize = 4;
+
 /// The series of one organisation.
 #[derive(Default)]
 pub(crate) struct Index {
@@ -197,6 +200,19 @@ impl Index {
         }
     }
 
+    /// Gives the room back of many more series than there are.
+    pub(crate) fn shrink(&mut self) {
+        if self.series.capacity() / ROOMY <= self.series.len() {
+            return;
+        }
+        let Self { by_identity, series, metrics, free_metrics, tags, free_tags, hasher, .. } = self;
+        trim(metrics, free_metrics, |metric| metric.series.is_empty() && metric.metadata.is_none());
+        trim(tags, free_tags, |tag| tag.series.is_empty());
+        self.tag_texts.shrink_to_fit();
+        series.shrink_to_fit();
+        by_identity.shrink_to_fit(|number| hash_of_entry(hasher, metrics, tags, &series[number]));
+    }
+
     /// How many series there are.
     pub(crate) fn len(&self) -> usize {
         self.series.len()
@@ -281,6 +297,14 @@ fn place<T>(entries: &mut Vec<T>, free: &mut Vec<u32>, entry: T) -> u32 {
         None => entries.push(entry),
     }
     at
+}
+
+/// Takes the free places behind the others away.
+fn trim<T>(entries: &mut Vec<T>, free: &mut Vec<u32>, is_free: impl Fn(&T) -> bool) {
+    entries.truncate(entries.iter().rposition(|entry| !is_free(entry)).map_or(0, |last| last + 1));
+    free.retain(|at| (*at as usize) < entries.len());
+    entries.shrink_to_fit();
+    free.shrink_to_fit();
 }
 
 fn hash_of_entry(

@@ -122,6 +122,14 @@ fn series_that_come_and_go_leave_no_tags_behind() {
         }
     }
     assert_eq!((index.len(), index.tags.len(), index.tag_texts.len()), (10, 12, 11));
+    (1_000..2_000)
+        .for_each(|number| index.add(SeriesNumber(number), "new", &[&format!("pod:{number}")], true));
+    (1_000..2_000).for_each(|number| index.remove(SeriesNumber(number)));
+    index.shrink();
+    assert!(index.metadata("new").is_none());
+    let room = [index.series.capacity(), index.by_identity.capacity(), index.tag_texts.capacity()];
+    assert!(room.iter().all(|room| *room < 40), "{room:?}");
+    assert_eq!((index.metrics.len(), index.tags.len(), index.free_tags.len()), (1, 11, 0));
     let texts = index.identity(999).unwrap().1;
     assert_eq!(texts.iter().map(|text| &**text).collect::<Vec<_>>(), ["env:prod", "pod:999"]);
     assert_eq!(index.find("m", &["env:prod", "pod:995"]).unwrap().number, SeriesNumber(995));

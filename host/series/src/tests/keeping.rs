@@ -1,6 +1,6 @@
 //! Merging, retention, deleting, and the space they free.
 
-use bellwether_store::{StoreError, given_up};
+use bellwether_store::{Direction, Store as _, StoreError, given_up};
 
 use super::*;
 use crate::{Metadata, MetricKind};
@@ -100,6 +100,27 @@ async fn series_are_deleted_while_memory_holds_all_it_may_and_the_disk_is_full()
     house.write(&[entry("n", &[], &[(2, 2.0)])]).await.unwrap();
     assert_eq!(house.one("n").await, [(1, 1.0), (2, 2.0)]);
     assert!(house.all("m").await.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_deleted_leaves_memory_at_once_and_the_log_when_it_is_packed() {
+    let house = House::new().await;
+    for round in 0..3 {
+        house
+            .write(&[entry("m", &["a:1"], &[(round, 1.0)]), entry("n", &[], &[(round, 1.0)])])
+            .await
+            .unwrap();
+        house.series.delete(OURS, "m", Filter::All, Batch::new()).await.unwrap();
+        let totals = house.series.totals();
+        assert_eq!((totals.active_series, totals.head_samples), (1, round as u64 + 1));
+    }
+    house.series.delete(OURS, "n", Filter::All, Batch::new()).await.unwrap();
+    assert_eq!(house.series.totals().head_samples, 0);
+    house.clock.advance(11 * 60 * 1000);
+    house.series.tend().await.unwrap();
+    let log = crate::layout::log(HostId(1)).prefix();
+    let rows = house.store.scan(log, Direction::Forward, 9).await.unwrap();
+    assert_eq!(rows.len(), 0);
 }
 
 #[tokio::test]

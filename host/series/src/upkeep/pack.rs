@@ -33,7 +33,7 @@ impl Shared {
     fn freeze(&self) -> Option<(Arc<Frozen>, bool)> {
         let mut state = self.state.write();
         let fresh = state.frozen.is_none();
-        if fresh && state.active.samples() > 0 {
+        if fresh && state.applied > state.packed {
             let (low, high) = (state.packed + 1, state.applied);
             let heads = std::mem::take(&mut state.active);
             state.since = None;
