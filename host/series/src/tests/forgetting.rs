@@ -48,6 +48,7 @@ async fn series_whose_last_sample_is_past_its_retention_are_neither_listed_nor_c
         assert_eq!(counts(&house), left, "after {days} more days");
         let series = left.iter().sum::<usize>() as u64;
         assert_eq!(house.series.totals().series, series);
+        assert_eq!(house.series.series_by_organisation(), [(OURS, series)]);
         house = house.restarted().await;
         assert_eq!(counts(&house), left);
     }
