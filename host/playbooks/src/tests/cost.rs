@@ -4,56 +4,38 @@ use std::ops::Range;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bellwether_store::{Batch, Committed, Health, StoreError};
-use bytes::Bytes;
+use bellwether_store::{Batch, StoreError};
 use serde_json::json;
 
+use super::passing::{Asked, Passing, Way};
 use super::*;
 
-/// A store that notes what is asked of it.
+/// Notes what is asked of a store.
+#[derive(Default)]
 struct Noting {
-    store: Arc<MemoryStore>,
     read: Mutex<Vec<Key>>,
     scanned: Mutex<Vec<Range<Key>>>,
 }
 
 #[async_trait]
-impl Store for Noting {
-    async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
-        self.read.lock().push(key.clone());
-        self.store.get(key).await
-    }
-
-    async fn scan(
-        &self,
-        range: Range<Key>,
-        direction: Direction,
-        limit: usize,
-    ) -> Result<Vec<Row>, StoreError> {
-        self.scanned.lock().push(range.clone());
-        self.store.scan(range, direction, limit).await
-    }
-
-    async fn commit(&self, batch: Batch) -> Result<Committed, StoreError> {
-        self.store.commit(batch).await
-    }
-
-    fn health(&self) -> Health {
-        self.store.health()
+impl Way for Noting {
+    async fn before(&self, asked: &Asked<'_>) -> Result<(), StoreError> {
+        match asked {
+            Asked::Get(key) => self.read.lock().push((*key).clone()),
+            Asked::Scan(range) => self.scanned.lock().push((*range).clone()),
+            Asked::Commit => {}
+        }
+        Ok(())
     }
 }
 
 /// A host with a playbook of two steps behind a webhook, its store, and the webhook's token.
-async fn noted(limits: Limits) -> (World, Arc<Noting>, String) {
+async fn noted(limits: Limits) -> (World, Arc<Passing<Noting>>, String) {
     let world = World::with_limits(limits).await;
     let steps = [("one", "{{ trigger.body.n }}"), ("two", "{{ steps.one.value }}")];
     let token = world.store_echo("webhook", &steps).await.webhook_token.clone().unwrap();
     world.playbooks.stop(Duration::from_secs(1)).await;
-    let store = Arc::new(Noting {
-        store: Arc::clone(&world.store),
-        read: Mutex::default(),
-        scanned: Mutex::default(),
-    });
+    let store = Passing::new(&world.store, Noting::default());
     let access = open_access(store.clone(), &world.clock, &world.chance).await.unwrap();
     let playbooks = Playbooks::open(world.parts(store.clone(), &access, 1, None)).await.unwrap();
     let world = world.with(Arc::clone(&world.store), access, playbooks);
@@ -68,8 +50,8 @@ async fn deliver(world: &World, token: &str) -> StartedRun {
 }
 
 /// How many rows of each kind were read, by the first byte of their keys, since this was asked last.
-fn reads(store: &Noting) -> Vec<u8> {
-    let read = std::mem::take(&mut *store.read.lock());
+fn reads(store: &Passing<Noting>) -> Vec<u8> {
+    let read = std::mem::take(&mut *store.way.read.lock());
     read.iter().map(|key| key.as_bytes()[0]).collect()
 }
 
@@ -86,12 +68,12 @@ async fn a_run_of_two_steps_makes_three_commits() {
 async fn a_run_that_begins_at_once_is_not_read_again_and_nobody_looks_for_another() {
     let (world, store, token) = noted(Limits::default()).await;
     reads(&store);
-    store.scanned.lock().clear();
+    store.way.scanned.lock().clear();
     deliver(&world, &token).await.ended.await.unwrap();
     tokio::time::sleep(Duration::from_millis(1)).await;
     let expected = [Space::Webhook, Space::Playbook, Space::PlaybookHealth];
     assert_eq!(reads(&store), expected.map(|space| space as u8));
-    assert_eq!(*store.scanned.lock(), []);
+    assert_eq!(*store.way.scanned.lock(), []);
 }
 
 #[tokio::test(start_paused = true)]

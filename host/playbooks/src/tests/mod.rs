@@ -12,6 +12,7 @@ mod fakes;
 mod fit;
 mod incidents;
 mod meters;
+mod passing;
 mod places;
 mod runs;
 mod secrets;

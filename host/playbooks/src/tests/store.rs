@@ -1,6 +1,5 @@
 //! Playbooks as they are kept: versions, tokens, roles, the audit log.
 
-use std::ops::Range;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -8,11 +7,11 @@ use async_trait::async_trait;
 use bellwether_access::{AuditFilter, AuditScope};
 use bellwether_alerts::Tellings;
 use bellwether_kernel::{ErrorKind, PageRequest, PlaybookId};
-use bellwether_store::{Batch, Committed, Health, Precondition, StoreError};
-use bytes::Bytes;
+use bellwether_store::{Batch, Precondition, StoreError};
 use serde_json::json;
 use tokio::sync::Notify;
 
+use super::passing::{Asked, Passing, Way};
 use super::*;
 
 fn document(name: &str, trigger: &str) -> String {
@@ -257,55 +256,36 @@ async fn a_version_that_was_read_is_replaced_only_while_it_is_the_newest() {
     assert_eq!(replace(true, None).await, Ok(4));
 }
 
-/// A store that does not read after the next commit, from when it is told so until it is told otherwise.
+/// Has a store not read after the next commit, from when it is told so until it is told otherwise.
 #[derive(Default)]
 struct Unreadable {
-    store: Arc<MemoryStore>,
     is_next: AtomicBool,
     fails: AtomicBool,
 }
 
-impl Unreadable {
-    fn read(&self) -> Result<(), StoreError> {
-        match self.fails.load(Ordering::SeqCst) {
-            true => Err(StoreError::Failed("it does not read".to_owned())),
-            false => Ok(()),
+#[async_trait]
+impl Way for Unreadable {
+    async fn before(&self, asked: &Asked<'_>) -> Result<(), StoreError> {
+        match asked {
+            Asked::Get(_) | Asked::Scan(_) if self.fails.load(Ordering::SeqCst) => {
+                Err(StoreError::Failed("it does not read".to_owned()))
+            }
+            _ => Ok(()),
         }
     }
-}
 
-#[async_trait]
-impl Store for Unreadable {
-    async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
-        self.read()?;
-        self.store.get(key).await
-    }
-
-    async fn scan(
-        &self,
-        range: Range<Key>,
-        direction: Direction,
-        limit: usize,
-    ) -> Result<Vec<Row>, StoreError> {
-        self.read()?;
-        self.store.scan(range, direction, limit).await
-    }
-
-    async fn commit(&self, batch: Batch) -> Result<Committed, StoreError> {
-        let committed = self.store.commit(batch).await;
-        self.fails.fetch_or(self.is_next.swap(false, Ordering::SeqCst), Ordering::SeqCst);
-        committed
-    }
-
-    fn health(&self) -> Health {
-        self.store.health()
+    async fn after(&self, asked: &Asked<'_>) -> Result<(), StoreError> {
+        if matches!(asked, Asked::Commit) {
+            self.fails.fetch_or(self.is_next.swap(false, Ordering::SeqCst), Ordering::SeqCst);
+        }
+        Ok(())
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_change_that_is_committed_is_told_as_done_whatever_can_be_read_after_it() {
     let world = World::new().await;
-    let store = Arc::new(Unreadable { store: Arc::clone(&world.store), ..Unreadable::default() });
+    let store = Passing::new(&world.store, Unreadable::default());
     let parts = world.parts(store.clone(), &world.access, 2, Some(&world.writes));
     let playbooks = Playbooks::open(parts).await.unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -314,10 +294,10 @@ async fn a_change_that_is_committed_is_told_as_done_whatever_can_be_read_after_i
     for (trigger, is_followed) in [(&follows, true), (&hourly, false), (&follows, true)] {
         let steps = json!([{"id": "a", "app": "echo"}]);
         let source = json!({"name": "a", "trigger": trigger, "steps": steps}).to_string();
-        store.is_next.store(true, Ordering::SeqCst);
+        store.way.is_next.store(true, Ordering::SeqCst);
         let told = playbooks.store(&world.admin, &source, Format::Json, true).await.unwrap();
         tokio::time::sleep(Duration::from_secs(3)).await;
-        store.fails.store(false, Ordering::SeqCst);
+        store.way.fails.store(false, Ordering::SeqCst);
         let found = playbooks.get(world.organisation, "a").await.unwrap();
         assert_eq!(
             (told.version, &told.source, told.next_due, &told.status, told.updated),
@@ -328,53 +308,35 @@ async fn a_change_that_is_committed_is_told_as_done_whatever_can_be_read_after_i
     }
 }
 
-/// A store of which one look at the playbooks that follow incidents stands still, with what it read, until it is let go.
+/// Has one look at the playbooks that follow incidents stand still, with what it read, until it is let go.
 #[derive(Default)]
-struct Late {
-    store: Arc<MemoryStore>,
-    gate: Mutex<Option<Arc<Notify>>>,
-}
+struct Late(Mutex<Option<Arc<Notify>>>);
 
 #[async_trait]
-impl Store for Late {
-    async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
-        self.store.get(key).await
-    }
-
-    async fn scan(
-        &self,
-        range: Range<Key>,
-        direction: Direction,
-        limit: usize,
-    ) -> Result<Vec<Row>, StoreError> {
+impl Way for Late {
+    async fn after(&self, asked: &Asked<'_>) -> Result<(), StoreError> {
         let followers = Key::new(Space::PlaybookFollower).prefix();
-        let gate = followers.contains(&range.start).then(|| self.gate.lock().take()).flatten();
-        let read = self.store.scan(range, direction, limit).await;
+        let gate = match asked {
+            Asked::Scan(range) if followers.contains(&range.start) => self.0.lock().take(),
+            _ => None,
+        };
         if let Some(gate) = gate {
             gate.notified().await;
         }
-        read
-    }
-
-    async fn commit(&self, batch: Batch) -> Result<Committed, StoreError> {
-        self.store.commit(batch).await
-    }
-
-    fn health(&self) -> Health {
-        self.store.health()
+        Ok(())
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_look_at_triggers_that_began_before_a_playbook_was_published_does_not_undo_it() {
     let world = World::new().await;
-    let store = Arc::new(Late { store: Arc::clone(&world.store), ..Late::default() });
+    let store = Passing::new(&world.store, Late::default());
     let playbooks = Playbooks::open(world.parts(store.clone(), &world.access, 2, None)).await.unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
     let gate = Arc::new(Notify::new());
-    *store.gate.lock() = Some(Arc::clone(&gate));
+    *store.way.0.lock() = Some(Arc::clone(&gate));
     tokio::time::sleep(Duration::from_secs(61)).await;
-    assert!(store.gate.lock().is_none(), "the look has begun");
+    assert!(store.way.0.lock().is_none(), "the look has begun");
     let (publishing, admin) = (Arc::clone(&playbooks), Arc::clone(&world.admin));
     let publishing = tokio::spawn(async move {
         publishing.store(&admin, &document("a", "alert"), Format::Json, true).await.unwrap();
@@ -389,7 +351,7 @@ async fn a_look_at_triggers_that_began_before_a_playbook_was_published_does_not_
 #[tokio::test(start_paused = true)]
 async fn a_playbook_that_is_gone_is_told_as_deleted_and_a_sweep_ends_its_runs_that_could_not_be_cancelled() {
     let world = World::new().await;
-    let store = Arc::new(Unreadable { store: Arc::clone(&world.store), ..Unreadable::default() });
+    let store = Passing::new(&world.store, Unreadable::default());
     let playbooks = Playbooks::open(world.parts(store.clone(), &world.access, 2, None)).await.unwrap();
     for name in ["gone", "kept"] {
         let steps = json!([{"id": "wait", "delay": "12h"}]);
@@ -400,9 +362,9 @@ async fn a_playbook_that_is_gone_is_told_as_deleted_and_a_sweep_ends_its_runs_th
         ids.push(playbooks.start(&world.admin, name, json!({})).await.unwrap().id);
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
-    store.is_next.store(true, Ordering::SeqCst);
+    store.way.is_next.store(true, Ordering::SeqCst);
     playbooks.delete(&world.admin, "gone", false).await.unwrap();
-    store.fails.store(false, Ordering::SeqCst);
+    store.way.fails.store(false, Ordering::SeqCst);
     let state = async |id| playbooks.run(world.organisation, id).await.unwrap().summary.state;
     assert_eq!([state(ids[0]).await, state(ids[1]).await], [RunState::Running; 2]);
     playbooks.sweep(Duration::MAX, 10).await.unwrap();

@@ -1,16 +1,14 @@
 //! A host of the simulation, and its way to the store, which can be held up or cut.
 
-use std::ops::Range;
-
 use async_trait::async_trait;
-use bellwether_store::{Batch, Committed, Health, StoreError};
-use bytes::Bytes;
+use bellwether_store::StoreError;
 use tokio::sync::watch;
 
+use super::super::passing::{Asked, Passing, Way};
 use super::*;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+enum State {
     Open,
     /// Nothing goes through, and nothing fails.
     Stalled,
@@ -19,56 +17,32 @@ enum Way {
 }
 
 /// A host's way to the store.
-struct Door {
-    store: Arc<MemoryStore>,
-    way: watch::Sender<Way>,
-}
+struct Door(watch::Sender<State>);
 
-impl Door {
-    async fn pass(&self) -> Result<(), StoreError> {
-        let mut way = self.way.subscribe();
-        let way = way.wait_for(|way| *way != Way::Stalled).await.map(|way| *way);
-        if way.is_ok_and(|way| way == Way::Open) {
+#[async_trait]
+impl Way for Door {
+    async fn before(&self, _: &Asked<'_>) -> Result<(), StoreError> {
+        let mut state = self.0.subscribe();
+        let state = state.wait_for(|state| *state != State::Stalled).await.map(|state| *state);
+        if state.is_ok_and(|state| state == State::Open) {
             Ok(())
         } else {
             Err(StoreError::Unavailable("the host is dead"))
         }
     }
-}
 
-#[async_trait]
-impl Store for Door {
-    async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
-        self.pass().await?;
-        self.store.get(key).await
-    }
-
-    async fn scan(
-        &self,
-        range: Range<Key>,
-        direction: Direction,
-        limit: usize,
-    ) -> Result<Vec<Row>, StoreError> {
-        self.pass().await?;
-        self.store.scan(range, direction, limit).await
-    }
-
-    async fn commit(&self, batch: Batch) -> Result<Committed, StoreError> {
-        self.pass().await?;
-        let committed = self.store.commit(batch).await;
-        // It may have been held up behind the commit, too.
-        self.pass().await?;
-        committed
-    }
-
-    fn health(&self) -> Health {
-        self.store.health()
+    async fn after(&self, asked: &Asked<'_>) -> Result<(), StoreError> {
+        match asked {
+            // It may have been held up behind the commit, too.
+            Asked::Commit => self.before(asked).await,
+            _ => Ok(()),
+        }
     }
 }
 
 /// One life of a host.
 pub(super) struct Host {
-    door: Arc<Door>,
+    door: Arc<Passing<Door>>,
     pub(super) writes: Arc<FakeWrites>,
     pub(super) playbooks: Arc<Playbooks>,
 }
@@ -79,7 +53,7 @@ impl Host {
         number: u64,
         writes: Arc<FakeWrites>,
     ) -> Result<Self, PlaybookError> {
-        let door = Arc::new(Door { store: Arc::clone(&world.store), way: watch::Sender::new(Way::Open) });
+        let door = Passing::new(&world.store, Door(watch::Sender::new(State::Open)));
         let access = open_access(door.clone(), &world.clock, &world.chance).await?;
         let parts = world.parts(door.clone(), &access, number, Some(&writes));
         Ok(Self { door, writes, playbooks: Playbooks::open(parts).await? })
@@ -87,7 +61,7 @@ impl Host {
 
     /// Ends at once, as a process that is killed.
     pub(super) fn die(self) {
-        self.door.way.send_replace(Way::Cut);
+        self.door.way.0.send_replace(State::Cut);
         self.playbooks.die();
     }
 
@@ -96,14 +70,14 @@ impl Host {
         if self.is_stalled() {
             return;
         }
-        self.door.way.send_replace(Way::Stalled);
+        self.door.way.0.send_replace(State::Stalled);
         let door = Arc::clone(&self.door);
         tokio::spawn(async move {
             tokio::time::sleep(span).await;
-            door.way.send_if_modified(|way| {
-                let was_stalled = *way == Way::Stalled;
+            door.way.0.send_if_modified(|state| {
+                let was_stalled = *state == State::Stalled;
                 if was_stalled {
-                    *way = Way::Open;
+                    *state = State::Open;
                 }
                 was_stalled
             });
@@ -111,7 +85,7 @@ impl Host {
     }
 
     pub(super) fn is_stalled(&self) -> bool {
-        *self.door.way.borrow() == Way::Stalled
+        *self.door.way.0.borrow() == State::Stalled
     }
 
     /// What a caller gets who hangs up after a while, whatever went wrong.
