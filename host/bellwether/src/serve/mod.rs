@@ -236,8 +236,9 @@ async fn start(
     Ok(services)
 }
 
-/// Ends what was accepted: requests, then evaluations, then the runs requests began and deliveries on their way. Apps that are
-/// called about incidents end beside these, so that a slow one takes no time from them.
+/// Begins no more runs but those that requests ask for, and ends what was accepted: requests, then evaluations, then the runs
+/// at work and deliveries on their way. Apps that are called about incidents end beside these, so that a slow one takes no time
+/// from them.
 async fn stop(
     services: &Services,
     handle: &Handle<std::net::SocketAddr>,
@@ -245,6 +246,8 @@ async fn stop(
     patience: Duration,
 ) {
     let until = tokio::time::Instant::now() + patience;
+    // Who waits for a run that does not begin any more is answered, and holds up no socket.
+    services.playbooks.begin_no_more();
     // Requests first: one that was accepted may still begin a run, or wait for one.
     handle.graceful_shutdown(Some(patience));
     while servers.join_next().await.is_some() {}

@@ -57,6 +57,8 @@ pub(crate) struct Firing {
     pub(crate) copied: Vec<Copied>,
     /// What the run it repeats knew to be secret.
     pub(crate) secrets: Secrets,
+    /// Whether nobody asked for it: it comes again by itself.
+    pub(crate) unasked: bool,
     /// What is committed with it. If its preconditions do not hold, nothing happens and the caller is told.
     pub(crate) with: Batch,
 }
@@ -64,7 +66,13 @@ pub(crate) struct Firing {
 impl Firing {
     pub(crate) fn new(by: StartedBy, trigger: Json) -> Self {
         let (copied, secrets, with) = (Vec::new(), Secrets::default(), Batch::new());
-        Self { name: None, by, trigger, playbook: None, replay_of: None, copied, secrets, with }
+        let (name, playbook, replay_of, unasked) = (None, None, None, false);
+        Self { name, by, trigger, playbook, replay_of, copied, secrets, unasked, with }
+    }
+
+    /// One that nobody asked for, under this name.
+    pub(super) fn unasked(name: String, by: StartedBy, trigger: Json) -> Self {
+        Self { name: Some(name), unasked: true, ..Self::new(by, trigger) }
     }
 }
 
@@ -99,7 +107,7 @@ impl Playbooks {
     ) -> Result<StartedRun, PlaybookError> {
         let playbook = self.startable(organisation, &loaded, firing.playbook.take()).await?;
         for _ in 0..ATTEMPTS {
-            if self.stopping.load(Ordering::SeqCst) {
+            if self.stopping.load(Ordering::SeqCst) || firing.unasked && self.halt.is_cancelled() {
                 return Err(PlaybookError::Stopping);
             }
             if let Some(name) = &firing.name {
@@ -263,6 +271,7 @@ impl Playbooks {
                 self.queued.fetch_add(1, Ordering::SeqCst);
                 drop(reserved);
                 self.ready.notify_one();
+                self.wait_no_more(id);
             }
         }
         Ok(())
@@ -298,7 +307,7 @@ impl Playbooks {
         self.waiters.lock().entry(id).or_default().push((organisation, sender));
         // It may have ended before anybody could know of this waiter.
         match self.summary(organisation, id).await {
-            Ok(run) if !run.state.has_ended() => {}
+            Ok(run) if !run.state.has_ended() => self.wait_no_more(id),
             Ok(_) => self.tell_end(organisation, id).await,
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 self.waiters.lock().remove(&id);

@@ -140,8 +140,9 @@ impl Playbooks {
         }
         let count = started.len();
         for (index, loaded) in started.into_iter().enumerate() {
-            let mut firing = Firing::new(StartedBy::Alert(incident.clone(), sequence), trigger.clone());
-            firing.name = Some(format!("incident:{incident}:{sequence}"));
+            let name = format!("incident:{incident}:{sequence}");
+            let by = StartedBy::Alert(incident.clone(), sequence);
+            let mut firing = Firing::unasked(name, by, trigger.clone());
             // Those before the last are found claimed if this stops in between.
             if index + 1 == count {
                 firing.with = done.clone();

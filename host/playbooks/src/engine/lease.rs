@@ -139,7 +139,7 @@ impl Playbooks {
         if before.is_some_and(|lease| lease.life != self.owner.life) {
             tracing::error!(host = %self.owner.host, "another process runs as this host; this one takes no more runs");
             self.stopping.store(true, SeqCst);
-            self.halt.cancel();
+            self.end.cancel();
             return Ok(());
         }
         // Before the lease is renewed, which is what shows it.

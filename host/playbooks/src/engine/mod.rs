@@ -60,19 +60,19 @@ type Turn = fn(Arc<Playbooks>) -> BoxFuture<'static, Result<(), PlaybookError>>;
 impl Playbooks {
     /// Starts what goes on for as long as the host is up.
     pub(crate) fn begin_loops(self: &Arc<Self>) {
-        self.keep_at("queued runs", |playbooks| playbooks.dispatch().boxed());
-        self.keep_at("timers", |playbooks| playbooks.keep_time().boxed());
-        self.keep_at("leases", |playbooks| playbooks.keep_lease().boxed());
-        self.keep_at("alert triggers", |playbooks| playbooks.keep_following().boxed());
-        self.keep_at("triggers", |playbooks| playbooks.look_again().boxed());
+        self.keep_at("leases", &self.end, |playbooks| playbooks.keep_lease().boxed());
+        self.keep_at("queued runs", &self.halt, |playbooks| playbooks.dispatch().boxed());
+        self.keep_at("timers", &self.halt, |playbooks| playbooks.keep_time().boxed());
+        self.keep_at("alert triggers", &self.halt, |playbooks| playbooks.keep_following().boxed());
+        self.keep_at("triggers", &self.halt, |playbooks| playbooks.look_again().boxed());
         if self.writes.is_some() {
-            self.keep_at("metric triggers", |playbooks| playbooks.keep_watch().boxed());
+            self.keep_at("metric triggers", &self.halt, |playbooks| playbooks.keep_watch().boxed());
         }
     }
 
-    /// Does `turn` again and again; an error or a panic is told and ends only that turn.
-    fn keep_at(self: &Arc<Self>, what: &'static str, turn: Turn) {
-        let (playbooks, halt) = (Arc::clone(self), self.halt.clone());
+    /// Does `turn` again and again until `halt`; an error or a panic is told and ends only that turn.
+    fn keep_at(self: &Arc<Self>, what: &'static str, halt: &CancellationToken, turn: Turn) {
+        let (playbooks, halt) = (Arc::clone(self), halt.clone());
         tokio::spawn(async move {
             loop {
                 let done = tokio::select! {
@@ -96,11 +96,21 @@ impl Playbooks {
         });
     }
 
+    /// Begins no more runs by itself: those that wait, and those that triggers would start, are left to the next start.
+    /// Who asks for a run still has it recorded, and begun where there is room; who waits for one that does not begin, or
+    /// that waits itself, is told at once that it goes on later. Runs at work go on.
+    pub fn begin_no_more(&self) {
+        self.halt.cancel();
+        let mut waiters = self.waiters.lock();
+        let active = self.active.lock();
+        waiters.retain(|run, _| active.contains_key(run));
+    }
+
     /// Takes no more runs and waits until those at work have ended or wait for something, at most so long. What is
     /// left then is cut off, and taken up again from its last committed result by whoever opens the store next.
     pub async fn stop(&self, patience: Duration) {
+        self.begin_no_more();
         self.stopping.store(true, Ordering::SeqCst);
-        self.halt.cancel();
         if tokio::time::timeout(patience, self.all_left()).await.is_err() {
             let tasks: Vec<AbortHandle> =
                 self.active.lock().values().filter_map(|active| active.task.clone()).collect();
@@ -108,6 +118,7 @@ impl Playbooks {
             self.all_left().await;
         }
         self.waiters.lock().clear();
+        self.end.cancel();
         if let Err(error) = self.give_up_lease().await {
             tracing::warn!(%error, "the lease could not be given back; it runs out by itself");
         }
@@ -130,7 +141,7 @@ impl Playbooks {
     #[cfg(test)]
     pub(crate) fn die(&self) {
         self.stopping.store(true, Ordering::SeqCst);
-        self.halt.cancel();
+        self.end.cancel();
         self.active.lock().values().filter_map(|active| active.task.as_ref()).for_each(AbortHandle::abort);
         self.waiters.lock().clear();
     }

@@ -41,6 +41,7 @@ impl Drop for Leaving {
             active.remove(&self.id);
             self.playbooks.passed_over.swap(false, Ordering::SeqCst)
         };
+        self.playbooks.wait_no_more(self.id);
         self.playbooks.left.notify_waiters();
         if passed_over {
             self.playbooks.ready.notify_one();
@@ -134,9 +135,9 @@ impl Playbooks {
         }
     }
 
-    /// Makes a run that is ready this host's; `None` if it is not ready any more.
+    /// Makes a run that is ready this host's; `None` if it is not ready any more, or the host begins no more.
     async fn claim(&self, organisation: OrganisationId, id: RunId) -> Result<Option<Work>, PlaybookError> {
-        loop {
+        while !self.halt.is_cancelled() {
             let queued = rows::queued(organisation, id);
             let key = rows::run_open(organisation, id);
             let stored = self.store.get(&key).await?;
@@ -193,6 +194,14 @@ impl Playbooks {
             let mut work = Work::new(organisation, id, loaded, row, open, fence);
             work.untouched = untouched;
             return Ok(Some(work));
+        }
+        Ok(None)
+    }
+
+    /// Where the host begins no more runs, lets go of those who wait for one that is not at work.
+    pub(super) fn wait_no_more(&self, id: RunId) {
+        if self.halt.is_cancelled() && !self.active.lock().contains_key(&id) {
+            self.waiters.lock().remove(&id);
         }
     }
 

@@ -222,8 +222,8 @@ impl Playbooks {
             TriggerKind::Cron => StartedBy::Cron(at),
             _ => StartedBy::Every(at),
         };
-        let mut firing = Firing::new(by, trigger::scheduled(at, missed));
-        firing.name = Some(format!("time:{}", at.as_milliseconds()));
+        let name = format!("time:{}", at.as_milliseconds());
+        let mut firing = Firing::unasked(name, by, trigger::scheduled(at, missed));
         firing.with = with.clone();
         firing.playbook = Some(row);
         let started = self.accept(organisation, loaded, firing).await?;

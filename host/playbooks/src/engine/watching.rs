@@ -162,9 +162,8 @@ impl Playbooks {
                 continue;
             }
             let by = StartedBy::Metric(write.metric.clone(), write.key.clone().unwrap_or_default());
-            let mut firing = Firing::new(by, trigger::metric(write));
-            firing.name = Some(format!("write:{}:{}", self.owner.host, write.sequence));
-            firings.push((organisation, loaded, firing));
+            let name = format!("write:{}:{}", self.owner.host, write.sequence);
+            firings.push((organisation, loaded, Firing::unasked(name, by, trigger::metric(write))));
         }
         Ok(())
     }

@@ -238,8 +238,10 @@ pub struct Playbooks {
     pub(crate) unread: Notify,
     /// Takes no more runs.
     pub(crate) stopping: AtomicBool,
-    /// Ends the loops.
+    /// Ends the loops that begin runs.
     pub(crate) halt: CancellationToken,
+    /// Ends every loop.
+    pub(crate) end: CancellationToken,
 }
 
 impl Playbooks {
@@ -263,6 +265,7 @@ impl Playbooks {
         let Parts { store, access, apps, secrets, writes, clock, randomness, host, limits } = parts;
         let mut life = [0; 8];
         randomness.fill(&mut life);
+        let end = CancellationToken::new();
         Arc::new(Self {
             store,
             access,
@@ -297,7 +300,8 @@ impl Playbooks {
             moved: Notify::new(),
             unread: Notify::new(),
             stopping: AtomicBool::new(false),
-            halt: CancellationToken::new(),
+            halt: end.child_token(),
+            end,
         })
     }
 
@@ -326,7 +330,7 @@ impl Playbooks {
 
 impl Drop for Playbooks {
     fn drop(&mut self) {
-        self.halt.cancel();
+        self.end.cancel();
     }
 }
 

@@ -71,7 +71,7 @@ async fn another_host_takes_a_run_over_and_the_first_one_is_fenced_off() {
     let id = world.playbooks.start(&world.admin, "gate", json!({})).await.unwrap().id;
     until_entered(&entered, 1).await;
     // The first host stands still: it renews no lease, and its call goes on.
-    world.playbooks.halt.cancel();
+    world.playbooks.end.cancel();
     let other = world.joined(2).await;
     tokio::time::sleep(Duration::from_secs(20)).await;
     assert_eq!(entered.load(Ordering::SeqCst), 1, "its lease has not run out");
@@ -91,7 +91,7 @@ async fn no_run_begins_on_a_host_whose_lease_was_ended() {
     let world = World::new().await;
     let (gate, entered) = add_gate(&world);
     world.store_json(manual("gate", json!([{"id": "a", "app": "gate", "timeout": "1h"}]))).await;
-    world.playbooks.halt.cancel();
+    world.playbooks.end.cancel();
     let other = world.joined(2).await;
     tokio::time::sleep(Duration::from_secs(60)).await;
     let id = world.playbooks.start(&world.admin, "gate", json!({})).await.unwrap().id;

@@ -18,6 +18,7 @@ mod runs;
 mod secrets;
 mod shapes;
 mod simulation;
+mod stopping;
 mod store;
 mod triggers;
 mod versions;
