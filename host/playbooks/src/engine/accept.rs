@@ -256,7 +256,7 @@ impl Playbooks {
         }
         match (place, turn) {
             (Place::Skipped, _) => {
-                self.meters.ended(RunState::Skipped);
+                self.note_end(organisation, id, &row, false, None);
                 self.tell_end(organisation, id).await;
             }
             (Place::Free, Turn::Now(permit)) => {

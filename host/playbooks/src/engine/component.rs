@@ -226,7 +226,7 @@ impl Playbooks {
                 self.queued.fetch_add(1, Ordering::SeqCst);
                 drop(reserved);
             }
-            Place::Skipped => self.meters.ended(RunState::Skipped),
+            Place::Skipped => self.note_end(organisation, id, &row, true, None),
         }
         let mut inner = Work::new(organisation, id, Arc::clone(loaded), row, open, fence);
         let begins = place == Place::Free;

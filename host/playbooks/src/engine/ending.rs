@@ -79,19 +79,19 @@ impl Playbooks {
         work.row.state = *work.row.outcome.get_or_insert(RunState::Succeeded);
         work.row.ended = Some(self.clock.now());
         work.row.waits_until = None;
-        let mut sooner;
+        let mut again;
         loop {
             let mut ending = batch.clone();
             self.write_row(work, &mut ending);
             ending.delete(rows::run_open(work.organisation, work.id));
             let mut ready = false;
-            sooner = false;
+            again = None;
             if work.loaded.compiled.places().is_some() {
                 ready = self.free_place(&mut ending, work.organisation, &work.loaded, work.id).await?;
                 ending.delete(rows::waits(work.organisation, work.row.playbook, work.id));
             }
             if work.open.parent.is_none() {
-                sooner = self.react(work, &mut ending).await?;
+                again = self.react(work, &mut ending).await?;
             }
             match self.commit_fenced(work, ending).await {
                 Ok(()) if ready => {
@@ -104,21 +104,50 @@ impl Playbooks {
                 Err(error) => return Err(error),
             }
         }
-        self.meters.ended(work.row.state);
+        self.note_end(work.organisation, work.id, &work.row, work.open.parent.is_some(), again);
         if work.open.parent.is_some() && work.row.started.is_none() {
             // It waited until now.
             self.taken_off();
         }
-        if sooner {
+        if again.is_some() {
             self.sooner.notify_one();
         }
-        let (state, error) = (work.row.state, work.row.error.as_deref());
-        if state == RunState::Succeeded {
-            tracing::debug!(run = %work.id, "the run has succeeded");
-        } else {
-            tracing::info!(run = %work.id, ?state, error, "the run has ended");
-        }
         Ok(())
+    }
+
+    /// Counts a run that has ended, and says in one line of the log how. One that failed for good is a warning: one that is
+    /// started `again` is not, nor one that is a step of another, which says itself what comes of it.
+    pub(super) fn note_end(
+        &self,
+        organisation: OrganisationId,
+        id: RunId,
+        row: &RunRow,
+        is_step: bool,
+        again: Option<Timestamp>,
+    ) {
+        macro_rules! say {
+            ($level:ident, $($rest:tt)*) => {
+                tracing::$level!(
+                    %organisation,
+                    playbook = row.playbook_name,
+                    run = %id,
+                    trigger = row.triggered_by.kind().as_str(),
+                    state = ?row.state,
+                    failed_step = row.failed_step.as_deref(),
+                    error = row.error.as_deref(),
+                    $($rest)*
+                )
+            };
+        }
+        self.meters.ended(row.state);
+        match (row.state, again) {
+            (_, Some(at)) => {
+                say!(info, repetition = row.attempt, %at, "the run failed; it is started again");
+            }
+            (state, None) if state.is_failure() && !is_step => say!(warn, "the run failed"),
+            (RunState::Succeeded | RunState::Skipped, None) => say!(debug, "the run has ended"),
+            _ => say!(info, "the run has ended"),
+        }
     }
 
     /// Ends a run of which something does not read, by its row alone: it has failed, or was cancelled if somebody wants
@@ -148,7 +177,7 @@ impl Playbooks {
                 batch.delete(rows::run_open(work.organisation, work.id));
                 batch.delete(rows::waits(work.organisation, work.row.playbook, work.id));
                 self.commit_fenced(work, batch).await?;
-                self.meters.ended(outcome);
+                self.note_end(work.organisation, work.id, &work.row, work.open.parent.is_some(), None);
             }
             ended => ended?,
         }
@@ -156,25 +185,18 @@ impl Playbooks {
         Ok(())
     }
 
-    /// Adds what a playbook's trigger does about the end of a run. Gives whether that set a time.
-    async fn react(&self, work: &Work, batch: &mut Batch) -> Result<bool, StoreError> {
+    /// Adds what a playbook's trigger does about the end of a run. Gives when it is started again, if it is.
+    async fn react(&self, work: &Work, batch: &mut Batch) -> Result<Option<Timestamp>, StoreError> {
         let on_error = work.loaded.compiled.document.trigger.on_error;
         let failed = work.row.state.is_failure();
         match on_error.action {
-            ErrorAction::Log => {
-                if failed {
-                    let error = work.row.error.as_deref();
-                    tracing::warn!(run = %work.id, playbook = work.row.playbook_name, error, "a run failed");
-                }
-                Ok(false)
-            }
             ErrorAction::Retry if failed && work.row.attempt <= on_error.times => {
                 let at = self.clock.now().saturating_add(on_error.delay.milliseconds());
-                self.start_again(work, batch, at).await
+                Ok(self.start_again(work, batch, at).await?.then_some(at))
             }
-            ErrorAction::Retry => Ok(false),
+            ErrorAction::Log | ErrorAction::Retry => Ok(None),
             ErrorAction::Disable => {
-                self.note_health(work, batch, failed, on_error.times).await.map(|()| false)
+                self.note_health(work, batch, failed, on_error.times).await.map(|()| None)
             }
         }
     }
@@ -270,9 +292,10 @@ impl Playbooks {
         mut row: RunRow,
         gone: String,
     ) -> Result<(), StoreError> {
-        let cancelled = self.store.get(&rows::run_open(organisation, id)).await?;
-        let cancelled: Option<OpenRun> = cancelled.map(|row| decode(&row)).transpose()?;
-        let cancelled = cancelled.and_then(|open| open.cancel);
+        let open = self.store.get(&rows::run_open(organisation, id)).await?;
+        let open: Option<OpenRun> = open.map(|row| decode(&row)).transpose()?;
+        let is_step = open.as_ref().is_some_and(|open| open.parent.is_some());
+        let cancelled = open.and_then(|open| open.cancel);
         row.state = if cancelled.is_some() { RunState::Cancelled } else { RunState::Failed };
         row.ended = Some(self.clock.now());
         row.error = Some(cancelled.unwrap_or(gone));
@@ -296,7 +319,7 @@ impl Playbooks {
             }
             break;
         }
-        self.meters.ended(row.state);
+        self.note_end(organisation, id, &row, is_step, None);
         self.tell_end(organisation, id).await;
         Ok(())
     }
