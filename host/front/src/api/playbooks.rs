@@ -38,7 +38,7 @@ pub(crate) struct Playbook {
     latest: u32,
     status: Status,
     /// Why a run of it fails, as far as that is known before: an app, a playbook or a secret that it names is not there any
-    /// more, or another than when it was stored.
+    /// more, or another than when it was stored. Or why none begins: the document does not read.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
     /// When it is due next, for one with a trigger by time.
@@ -46,9 +46,10 @@ pub(crate) struct Playbook {
     next_due: Option<Instant>,
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<String>,
-    /// What starts it.
-    #[schema(value_type = Object, example = json!({"type": "webhook"}))]
-    trigger: bellwether_playbooks::Trigger,
+    /// What starts it; absent where the document does not read, as `problem` says then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>, example = json!({"type": "webhook"}))]
+    trigger: Option<bellwether_playbooks::Trigger>,
     /// What a start by hand may give: as its trigger declares it or, where that declares nothing, as the apps do that
     /// are given it. Only where one playbook is read, and has a trigger of type `manual` or `playbook`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -107,19 +108,20 @@ impl Playbook {
         playbook: &bellwether_playbooks::Playbook,
     ) -> Self {
         let token = playbook.webhook_token.as_deref().filter(|_| principal.role >= Role::Admin);
+        let document = playbook.document.as_ref();
         Self {
             id: playbook.id.0,
-            name: playbook.document.name.clone(),
+            name: playbook.name.clone(),
             version: playbook.version,
             published: playbook.published,
             latest: playbook.latest,
             status: playbook.status.clone().into(),
             problem: playbook.problem.clone(),
             next_due: playbook.next_due.map(Instant),
-            description: playbook.document.description.clone(),
-            trigger: playbook.document.trigger.clone(),
+            description: document.and_then(|document| document.description.clone()),
+            trigger: document.map(|document| document.trigger.clone()),
             inputs: Vec::new(),
-            steps: playbook.document.steps.clone(),
+            steps: document.map_or_else(Vec::new, |document| document.steps.clone()),
             source: Some(playbook.source.clone()),
             format: playbook.format.into(),
             webhook_url: token.map(|token| services.settings().webhook_url(token)),
@@ -300,7 +302,7 @@ pub(crate) async fn replace(
     if named != playbook {
         // An id in the path stands for the name of the playbook that has it.
         let present = services.playbooks().get(principal.organisation, &playbook).await;
-        if present.as_ref().map_or(&playbook, |present| &present.document.name) != &named {
+        if present.as_ref().map_or(&playbook, |present| &present.name) != &named {
             let expected = format!("{playbook:?}, the playbook of the path");
             return Err(FieldError::new("name", named, expected).into());
         }
@@ -323,7 +325,7 @@ pub(crate) async fn delete(
 ) -> Result<Json<Playbook>, Problem> {
     if !force {
         let found = services.playbooks().get(principal.organisation, &playbook).await?;
-        let name = &found.document.name;
+        let name = &found.name;
         let callers = services.alerts().callers(principal.organisation, Called::Playbook(name)).await?;
         if !callers.is_empty() {
             let by: Vec<_> = callers.iter().map(ToString::to_string).collect();

@@ -18,7 +18,7 @@ use crate::rows::{Claim, Health, OpenRun, PlaybookRef, PlaybookRow, RunRow, Star
 use crate::secrets::Secrets;
 use crate::service::Loaded;
 use crate::template::Variables;
-use crate::{PlaybookError, Playbooks, Run, RunState, StartedRun, StepResult, rows};
+use crate::{PlaybookError, Playbooks, Run, StartedRun, StepResult, rows};
 
 /// When a caller who is refused for want of room may try again.
 const RETRY_AFTER: Duration = Duration::from_secs(5);

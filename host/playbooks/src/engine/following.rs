@@ -147,16 +147,15 @@ impl Playbooks {
             if index + 1 == count {
                 firing.with = done.clone();
             }
+            let id = loaded.id;
             match self.accept(organisation, loaded, firing).await {
-                Ok(_) => {}
+                Ok(_) => self.is_started(organisation, id),
                 // A place was given up, or somebody else acted on it, at the same moment: it is looked at again.
                 Err(PlaybookError::Store(StoreError::Conflict(_))) => return Ok(()),
                 Err(error) if matches!(error.kind(), ErrorKind::RateLimited | ErrorKind::Unavailable) => {
                     return Err(error);
                 }
-                Err(error) => {
-                    tracing::warn!(%error, incident, sequence, "what an incident did started no run");
-                }
+                Err(error) => self.is_not_started(organisation, id, &error.to_string(), None),
             }
         }
         if self.store.get(&key).await?.is_none() {

@@ -19,6 +19,7 @@ mod record;
 mod runner;
 mod step;
 mod timers;
+mod unstarted;
 mod watching;
 
 use std::panic::AssertUnwindSafe;
@@ -40,6 +41,8 @@ pub(crate) use begin::declared_inputs;
 pub(crate) use context::taken;
 pub(crate) use following::Following;
 pub(crate) use recall::{Described, pinned, purpose};
+pub(crate) use record::shortened;
+pub(crate) use unstarted::{Unstarted, WHY_BYTES};
 pub(crate) use watching::Watching;
 
 /// How often triggers are looked at that nobody told of.

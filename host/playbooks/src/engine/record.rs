@@ -151,7 +151,7 @@ fn mask(secrets: &mut Secrets, variables: &Variables, result: &mut StepResult) -
 }
 
 /// `text`, at most so many bytes of it.
-pub(super) fn shortened(mut text: String, bytes: usize) -> String {
+pub(crate) fn shortened(mut text: String, bytes: usize) -> String {
     if text.len() > bytes {
         text.truncate(text.floor_char_boundary(bytes));
         text.push('…');

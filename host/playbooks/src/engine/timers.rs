@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bellwether_alerts::limits::CLOCK_AHEAD;
-use bellwether_kernel::{ErrorKind, OrganisationId, PlaybookId, RunId, Timestamp};
+use bellwether_kernel::{ErrorKind, OrganisationId, RunId, Timestamp};
 use bellwether_store::{Batch, Direction, Key, Precondition, Space, StoreError, Walk, decode, encode};
 use futures::{StreamExt, stream};
 
@@ -145,9 +145,14 @@ impl Playbooks {
         let due = self.store.scan(range, Direction::Forward, TURN).await?;
         let count = due.len();
         let mut fired = stream::iter(due)
-            .map(|(key, _)| async move {
-                let (at, organisation, playbook) = rows::due_of(&key)?;
-                match self.fire(at, organisation, playbook).await {
+            .map(|(due, row)| async move {
+                let fired = match self.fire(&due, &row).await {
+                    Err(PlaybookError::Store(damage @ StoreError::Damaged(_))) => {
+                        self.put_off(due, row, &damage).await
+                    }
+                    fired => fired,
+                };
+                match fired {
                     // Published, enabled or fired by somebody else at the same moment: the next look shows how it is.
                     Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),
                     fired => fired,
@@ -161,17 +166,15 @@ impl Playbooks {
         failed.map_or(Ok(count), Err)
     }
 
-    async fn fire(
-        self: &Arc<Self>,
-        at: Timestamp,
-        organisation: OrganisationId,
-        id: PlaybookId,
-    ) -> Result<(), PlaybookError> {
+    async fn fire(self: &Arc<Self>, due: &Key, row: &[u8]) -> Result<(), PlaybookError> {
+        let (_, organisation, id) = rows::due_of(due)?;
+        // Which may be earlier than it is looked at, where it did not read.
+        let NextDue { at, .. } = decode(row)?;
         let key = rows::next(organisation, id);
         let stored = self.store.get(&key).await?;
         let next: Option<NextDue> = stored.as_ref().map(|row| decode(row)).transpose()?;
         let mut with = Batch::new();
-        with.delete(rows::due(at, organisation, id));
+        with.delete(due.clone());
         let (Some(stored), Some(next)) = (stored, next.filter(|next| next.at == at)) else {
             self.store.commit(with).await?;
             return Ok(());
@@ -212,7 +215,7 @@ impl Playbooks {
         }
         let blocked = self.principal(organisation, &row.runs_as).err();
         if let Some(reason) = &blocked {
-            tracing::warn!(playbook = row.name, %organisation, reason, "a scheduled playbook is blocked");
+            self.is_not_started(organisation, id, reason, None);
         }
         if skipped || blocked.is_some() {
             self.store.commit(with).await?;
@@ -227,6 +230,7 @@ impl Playbooks {
         firing.with = with.clone();
         firing.playbook = Some(row);
         let started = self.accept(organisation, loaded, firing).await?;
+        self.is_started(organisation, id);
         if started.repeated {
             // A clock that was set back brought a time again that had fired: it is passed over.
             self.store.commit(with).await?;

@@ -99,14 +99,15 @@ impl Playbooks {
             if index + 1 == count {
                 firing.with = std::mem::take(&mut moved);
             }
+            let id = loaded.id;
             match self.accept(organisation, loaded, firing).await {
-                Ok(_) => {}
+                Ok(_) => self.is_started(organisation, id),
                 // A place was given up, or the cursor moved, at the same moment: the same writes are looked at again.
                 Err(PlaybookError::Store(StoreError::Conflict(_))) => return Ok(()),
                 Err(error) if matches!(error.kind(), ErrorKind::RateLimited | ErrorKind::Unavailable) => {
                     return Err(error);
                 }
-                Err(error) => tracing::warn!(%error, "a write started no run"),
+                Err(error) => self.is_not_started(organisation, id, &error.to_string(), None),
             }
         }
         if self.cursor().await? < last.sequence {
@@ -126,23 +127,6 @@ impl Playbooks {
         let mut batch = Batch::new();
         batch.put(rows::watch_cursor(self.owner.host), encode(&WatchCursor(sequence)));
         self.store.commit(batch).await.map(drop)
-    }
-
-    /// A version whose trigger may have fired. One that does not read is passed over, and said to be: it would not read
-    /// the next time either, and everybody else's triggers would wait for it.
-    pub(super) async fn load_to_start(
-        &self,
-        organisation: OrganisationId,
-        playbook: PlaybookId,
-        version: u32,
-    ) -> Result<Option<Arc<Loaded>>, PlaybookError> {
-        match self.load(organisation, playbook, version).await {
-            Err(PlaybookError::Store(damage @ StoreError::Damaged(_))) => {
-                tracing::error!(error = %damage, "a playbook is not started: it does not read");
-                Ok(None)
-            }
-            loaded => loaded,
-        }
     }
 
     /// Adds what a write starts.

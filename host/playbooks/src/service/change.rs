@@ -256,10 +256,10 @@ impl<'a> Change<'a> {
         let organisation = self.organisation();
         let added = self.added.clone().filter(|added| added.version == self.row.shown());
         let loaded = match added {
-            Some(added) => added,
-            None => self.playbooks.load_shown(organisation, self.id, &self.row).await?,
+            Some(added) => Ok(added),
+            None => self.playbooks.load_shown(organisation, self.id, &self.row).await,
         };
-        let mut playbook = self.playbooks.assemble(organisation, &self.row, &loaded).await?;
+        let mut playbook = self.playbooks.assemble(organisation, self.id, &self.row, loaded).await?;
         if let Some(due) = self.due {
             playbook.next_due = due;
             if matches!(playbook.status, Status::Disabled { .. }) {
@@ -323,6 +323,7 @@ impl<'a> Change<'a> {
         // Its versions go, for an entry in the audit log.
         self.batch.frees();
         store.commit(std::mem::take(&mut self.batch)).await?;
+        self.playbooks.unstarted.lock().remove(&(organisation, id));
         self.playbooks.refresh_watches(organisation).await;
         Ok(())
     }

@@ -7,6 +7,7 @@ use bellwether_store::{Direction, MAX_KEY, StoreError, decode};
 
 use super::{Loaded, Playbook, Status};
 use crate::compile::Compiled;
+use crate::engine::{WHY_BYTES, shortened};
 use crate::history::PAGE;
 use crate::rows::{Health, NextDue, Part, Payload, PlaybookRef, PlaybookRow, VersionRow};
 use crate::{Format, PlaybookError, Playbooks, TriggerKind, rows};
@@ -22,8 +23,8 @@ impl Playbooks {
         name_or_id: &str,
     ) -> Result<Arc<Playbook>, PlaybookError> {
         let (id, row) = self.find(organisation, name_or_id).await?;
-        let loaded = self.load_shown(organisation, id, &row).await?;
-        Ok(Arc::new(self.assemble(organisation, &row, &loaded).await?))
+        let loaded = self.load_shown(organisation, id, &row).await;
+        Ok(Arc::new(self.assemble(organisation, id, &row, loaded).await?))
     }
 
     /// Every playbook, ordered by id.
@@ -51,8 +52,8 @@ impl Playbooks {
                 return Ok(Page { items, next: Some(Cursor(id.0.to_be_bytes().to_vec())) });
             }
             let row: PlaybookRow = decode(&row)?;
-            let loaded = self.load_shown(organisation, id, &row).await?;
-            items.push(Arc::new(self.assemble(organisation, &row, &loaded).await?));
+            let loaded = self.load_shown(organisation, id, &row).await;
+            items.push(Arc::new(self.assemble(organisation, id, &row, loaded).await?));
         }
         Ok(Page { items, next: None })
     }
@@ -179,16 +180,31 @@ impl Playbooks {
         Ok(loaded.ok_or_else(|| StoreError::Damaged(gone()))?)
     }
 
-    /// A playbook whose row this is, and the version that is shown of it.
+    /// A playbook whose row this is, and the version that is shown of it, which need not read.
     pub(super) async fn assemble(
         &self,
         organisation: OrganisationId,
+        id: PlaybookId,
         row: &PlaybookRow,
-        loaded: &Loaded,
+        loaded: Result<Arc<Loaded>, PlaybookError>,
     ) -> Result<Playbook, PlaybookError> {
-        let id = loaded.id;
+        let version = row.shown();
+        let (document, source, format, problem) = match loaded {
+            Ok(loaded) => {
+                let problem = self.problem(organisation, &loaded).await;
+                (Some(loaded.compiled.document.clone()), loaded.source.clone(), loaded.format, problem)
+            }
+            Err(PlaybookError::Store(damage @ StoreError::Damaged(_))) => {
+                let source = unless_damaged(self.source(organisation, id, version).await)?;
+                let (source, format) = source.unwrap_or((String::new(), Format::Toml));
+                let why = shortened(damage.to_string(), WHY_BYTES);
+                (None, source, format, Some(format!("it is not started: {why}; store its next version")))
+            }
+            Err(error) => return Err(error),
+        };
+        let kind = document.as_ref().map(|document| document.trigger.kind());
         let webhook_token = match &row.webhook {
-            Some(webhook) if loaded.compiled.document.trigger.kind() == TriggerKind::Webhook => {
+            Some(webhook) if kind == Some(TriggerKind::Webhook) => {
                 let token = self.access.unseal(&webhook_purpose(organisation, id), &webhook.token)?;
                 let token = String::from_utf8(token)
                     .map_err(|_| StoreError::Damaged(format!("the token of playbook {id} is no text")))?;
@@ -200,15 +216,16 @@ impl Playbooks {
         let next_due = next.map(|row| decode::<NextDue>(&row)).transpose()?.map(|next| next.at);
         Ok(Playbook {
             id,
-            version: loaded.version,
+            name: row.name.clone(),
+            version,
             published: row.published,
             latest: row.latest,
             status: self.status(organisation, id, row).await?,
-            problem: self.problem(organisation, loaded).await,
+            problem,
             next_due,
-            document: loaded.compiled.document.clone(),
-            source: loaded.source.clone(),
-            format: loaded.format,
+            document,
+            source,
+            format,
             webhook_token,
             created: row.created,
             updated: row.updated,
@@ -248,6 +265,14 @@ impl Loaded {
     ) -> Result<Self, PlaybookError> {
         let compiled = Compiled::read(&source, format, usize::MAX, None)?;
         Ok(Self { id, version, source, format, compiled })
+    }
+}
+
+/// What was read; nothing where it is damaged, which runs nothing and keeps to nothing.
+pub(super) fn unless_damaged<T>(read: Result<Option<T>, PlaybookError>) -> Result<Option<T>, PlaybookError> {
+    match read {
+        Err(PlaybookError::Store(StoreError::Damaged(_))) => Ok(None),
+        read => read,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use bellwether_kernel::OrganisationId;
 
+use super::find::unless_damaged;
 use crate::engine::Described;
 use crate::template::Template;
 use crate::{Input, PlaybookError, Playbooks, TriggerOn, ValueType};
@@ -21,7 +22,8 @@ impl Playbooks {
         name_or_id: &str,
     ) -> Result<Vec<Input>, PlaybookError> {
         let (id, _) = self.find(organisation, name_or_id).await?;
-        let Some(loaded) = self.load_published(organisation, id).await? else { return Ok(Vec::new()) };
+        let loaded = unless_damaged(self.load_published(organisation, id).await)?;
+        let Some(loaded) = loaded else { return Ok(Vec::new()) };
         let compiled = &loaded.compiled;
         let (TriggerOn::Manual { inputs: declared } | TriggerOn::Playbook { inputs: declared }) =
             &compiled.document.trigger.on

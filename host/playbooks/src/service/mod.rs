@@ -22,7 +22,7 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::compile::Compiled;
-use crate::engine::{Active, Following, Watching};
+use crate::engine::{Active, Following, Unstarted, Watching};
 use crate::meters::Meters;
 use crate::rows::Owner;
 use crate::{Apps, Document, Format, PlaybookError, Run, SecretSource, Writes};
@@ -60,6 +60,8 @@ pub enum Status {
 pub struct Playbook {
     /// Its id.
     pub id: PlaybookId,
+    /// What it is called.
+    pub name: String,
     /// The version this is: the published one, or, before there is one, the newest draft. Counted from 1.
     pub version: u32,
     /// The version that runs; absent for one that was never published.
@@ -68,13 +70,14 @@ pub struct Playbook {
     pub latest: u32,
     /// Whether its trigger starts it.
     pub status: Status,
-    /// Why a run of this version fails, as far as that is known before: an app changed, or is not there any more.
+    /// Why a run of this version fails, as far as that is known before: an app changed, or is not there any more; or why
+    /// none begins, where the version does not read.
     pub problem: Option<String>,
     /// When it is due next, for one with a trigger by time.
     pub next_due: Option<Timestamp>,
-    /// What it says.
-    pub document: Document,
-    /// As it was written.
+    /// What it says; absent where that does not read.
+    pub document: Option<Document>,
+    /// As it was written; empty where not even that reads.
     pub source: String,
     /// In which format it was written.
     pub format: Format,
@@ -232,6 +235,8 @@ pub struct Playbooks {
     /// Held while either is read and kept, so that what was read before a change never takes the place of what was read
     /// after it.
     pub(crate) reading_triggers: tokio::sync::Mutex<()>,
+    /// The playbooks that their triggers do not start, as was said of them.
+    pub(crate) unstarted: Mutex<HashMap<(OrganisationId, PlaybookId), Unstarted>>,
     /// Told when incidents did something.
     pub(crate) moved: Notify,
     /// Told when what a changed playbook watches or follows could not be read.
@@ -297,6 +302,7 @@ impl Playbooks {
             watches: RwLock::default(),
             followers: RwLock::default(),
             reading_triggers: tokio::sync::Mutex::default(),
+            unstarted: Mutex::default(),
             moved: Notify::new(),
             unread: Notify::new(),
             stopping: AtomicBool::new(false),

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use bellwether_kernel::{FieldError, OrganisationId};
 use bellwether_store::{Walk, decode};
 
+use super::find::unless_damaged;
 use crate::app::{Pin, PinnedBy, Pins};
 use crate::compile::{self, Action, Compiled};
 use crate::engine::pinned;
@@ -78,7 +79,8 @@ impl Playbooks {
             let (_, id) = rows::organisation_and_playbook(&key)?;
             let row: PlaybookRow = decode(&row)?;
             for version in BTreeSet::from([row.shown(), row.latest]) {
-                let Some(loaded) = self.load(organisation, id, version).await? else { continue };
+                let loaded = unless_damaged(self.load(organisation, id, version).await)?;
+                let Some(loaded) = loaded else { continue };
                 if loaded.compiled.secret_places().iter().any(|(_, name)| *name == secret) {
                     naming.push(row.name.clone());
                     break;
@@ -97,7 +99,8 @@ impl Playbooks {
         let mut playbooks = Walk::forward(&*self.store, rows::playbooks(organisation).prefix());
         while let Some((key, row)) = playbooks.next().await? {
             let (_, id) = rows::organisation_and_playbook(&key)?;
-            if let Some(loaded) = self.published(organisation, id, &decode(&row)?).await? {
+            let loaded = self.published(organisation, id, &decode(&row)?).await;
+            if let Some(loaded) = unless_damaged(loaded)? {
                 look_at(&loaded.compiled);
             }
         }
@@ -120,7 +123,8 @@ impl Playbooks {
             };
             let row: RunRow = decode(&row)?;
             let mut versions: Vec<String> = pinned(&row.pins, app).map(str::to_owned).into_iter().collect();
-            if let Some(loaded) = self.load(organisation, open.playbook, row.playbook_version).await? {
+            let loaded = self.load(organisation, open.playbook, row.playbook_version).await;
+            if let Some(loaded) = unless_damaged(loaded)? {
                 versions.extend(called(&loaded.compiled, app).into_iter().flatten().map(str::to_owned));
             }
             let by = || PinnedBy::Run(run);

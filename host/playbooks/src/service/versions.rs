@@ -232,7 +232,7 @@ impl Playbooks {
         let organisation = principal.organisation;
         loop {
             let playbook = self.get(organisation, name_or_id).await?;
-            let name = &playbook.document.name;
+            let name = &playbook.name;
             let of = if force { Vec::new() } else { self.has_as_step(organisation, name).await? };
             if !of.is_empty() {
                 return Err(PlaybookError::IsStep { name: name.clone(), of });

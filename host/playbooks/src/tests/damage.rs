@@ -1,12 +1,16 @@
 //! A run of which something does not read any more ends: nobody waits for it for ever.
 
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bellwether_alerts::{Event, Severity, Tellings};
-use bellwether_store::{Batch, delete_large, encode, put_large};
+use bellwether_store::{Batch, StoreError, delete_large, encode, put_large};
 use serde_json::json;
 
 use super::incidents::{commit, following, moved};
+use super::log::Log;
+use super::passing::{Asked, Passing, Way};
 use super::*;
 use crate::rows::{Part, Payload, Record, VersionRow};
 
@@ -219,4 +223,109 @@ async fn a_run_whose_version_does_not_read_fails_and_the_next_has_its_place() {
     let second = start(&world, "a").await;
     assert_eq!(ended(&world, id).await.state, RunState::Failed);
     assert_eq!(ended(&world, second).await.state, RunState::Succeeded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_scheduled_playbook_that_does_not_read_is_looked_at_each_minute_and_fires_for_its_time_once_it_reads()
+ {
+    let world = World::new().await;
+    for name in ["damaged", "whole"] {
+        let trigger = json!({"type": "every", "interval": "10s"});
+        let steps = json!([{"id": "a", "app": "echo"}]);
+        world.store_json(json!({"name": name, "trigger": trigger, "steps": steps})).await;
+    }
+    let damaged = world.playbooks.get(world.organisation, "damaged").await.unwrap();
+    let key = rows::version(world.organisation, damaged.id, 1);
+    let before = world.store.get(&key).await.unwrap().unwrap();
+    let world = with_damaged_versions(world, &["damaged"]).await;
+    let (log, _listening) = Log::listen();
+    let looked_at = Arc::new(AtomicUsize::new(0));
+    let counting = Passing::new(&world.store, Counting(key.clone(), Arc::clone(&looked_at)));
+    world.playbooks.die();
+    let playbooks = Playbooks::open(world.parts(counting, &world.access, 1, None)).await.unwrap();
+    let world = world.with(Arc::clone(&world.store), Arc::clone(&world.access), playbooks);
+
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let looks = looked_at.load(Ordering::SeqCst);
+    assert!((9..=11).contains(&looks), "{looks} looks in ten minutes");
+    let runs = world.all_runs().await;
+    assert!((59..=61).contains(&runs.len()), "the other goes on: {}", runs.len());
+    assert!(runs.iter().all(|run| run.summary.playbook_name == "whole"));
+    assert_eq!(log.lines("WARN").len(), 1, "{:?}", log.lines("WARN"));
+    assert!(log.lines("WARN")[0].contains("is not started"));
+
+    let mut batch = Batch::new();
+    batch.put(key, before);
+    world.store.commit(batch).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert_eq!(log.lines("is started by its trigger again").len(), 1);
+    let runs = world.all_runs().await;
+    let first = runs.iter().find(|run| run.summary.playbook_name == "damaged").unwrap();
+    let scheduled = Timestamp::parse(first.trigger["scheduled"].as_str().unwrap()).unwrap();
+    assert!(scheduled.milliseconds_since(damaged.created) <= 10_000, "for its first time: {scheduled}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_playbook_that_does_not_read_is_told_once_however_often_it_is_triggered() {
+    let world = World::new().await;
+    let trigger = json!({"type": "metric", "metric": "m"});
+    let steps = json!([{"id": "a", "app": "echo"}]);
+    let document = json!({"name": "a", "trigger": trigger, "steps": steps});
+    world.store_json(document.clone()).await;
+    let world = with_damaged_versions(world, &["a"]).await;
+    let (log, _listening) = Log::listen();
+    for value in 0..100 {
+        world.writes.push(world.organisation, "m", None, f64::from(value));
+        tokio::time::sleep(Duration::from_secs(10)).await;
+    }
+    assert_eq!(log.lines("WARN").len(), 1, "{:?}", log.lines("WARN"));
+    world.store_json(document).await;
+    for value in [1.0, 2.0] {
+        world.writes.push(world.organisation, "m", None, value);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(log.lines("is started by its trigger again").len(), 1);
+    assert_eq!(world.all_runs().await.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_playbook_that_does_not_read_says_so_and_can_be_stored_anew_or_deleted() {
+    let world = World::new().await;
+    for name in ["damaged", "gone", "whole"] {
+        let steps = json!([{"id": "a", "app": "echo"}]);
+        world.store_json(json!({"name": name, "trigger": {"type": "manual"}, "steps": steps})).await;
+    }
+    let world = with_damaged_versions(world, &["damaged", "gone"]).await;
+    let (playbooks, organisation) = (&world.playbooks, world.organisation);
+    let page = bellwether_kernel::PageRequest::first(9);
+    let listed = playbooks.list(organisation, &page).await.unwrap().items;
+    let told: Vec<_> = listed.iter().map(|it| (it.name.as_str(), it.document.is_some())).collect();
+    assert_eq!(told, [("damaged", false), ("gone", false), ("whole", true)]);
+    let problem = listed[0].problem.as_ref().unwrap();
+    assert!(problem.contains("it is not started") && problem.contains("version 1"), "{problem}");
+    assert_eq!(listed[0].source.as_bytes(), unreadable(), "what there is of it is shown");
+    assert!(playbooks.start_inputs(organisation, "damaged").await.unwrap().is_empty());
+    assert!(playbooks.pins(organisation, "echo").await.is_ok(), "apps are installed all the same");
+    for name in ["whole", "gone"] {
+        playbooks.delete(&world.admin, name, false).await.unwrap();
+    }
+    let steps = json!([{"id": "a", "app": "echo"}]);
+    let document = json!({"name": "damaged", "trigger": {"type": "manual"}, "steps": steps}).to_string();
+    let draft = playbooks.save_draft(&world.admin, &document, Format::Json).await.unwrap();
+    assert_eq!((draft.version, draft.document.is_some()), (1, false));
+    let whole = playbooks.publish(&world.admin, "damaged", 2).await.unwrap();
+    assert_eq!((&whole.problem, whole.document.is_some()), (&None, true));
+}
+
+/// Counts how often a key is read.
+struct Counting(Key, Arc<AtomicUsize>);
+
+#[async_trait]
+impl Way for Counting {
+    async fn before(&self, asked: &Asked<'_>) -> Result<(), StoreError> {
+        if matches!(asked, Asked::Get(key) if **key == self.0) {
+            self.1.fetch_add(1, Ordering::SeqCst);
+        }
+        Ok(())
+    }
 }

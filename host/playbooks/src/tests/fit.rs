@@ -93,8 +93,7 @@ async fn a_playbook_shows_what_of_it_does_not_fit_what_it_calls_any_more() {
         let shown = world.playbooks.get(world.organisation, name).await.unwrap().problem.clone();
         let listed =
             world.playbooks.list(world.organisation, &bellwether_kernel::PageRequest::first(10)).await;
-        let listed =
-            listed.unwrap().items.into_iter().find(|playbook| playbook.document.name == name).unwrap();
+        let listed = listed.unwrap().items.into_iter().find(|playbook| playbook.name == name).unwrap();
         assert_eq!(shown, listed.problem);
         shown
     };

@@ -1,10 +1,12 @@
 //! What the host's log says of runs.
 
 use std::io;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use serde_json::json;
-use tracing::subscriber::DefaultGuard;
+use tracing::Dispatch;
+use tracing::subscriber::{DefaultGuard, NoSubscriber};
 
 use super::*;
 
@@ -26,6 +28,9 @@ impl io::Write for Log {
 impl Log {
     /// Takes everything from `INFO` on.
     pub(super) fn listen() -> (Self, DefaultGuard) {
+        // Of one subscriber alone it is asked for good whether a thread has it that first comes by, which may be another test's.
+        static ANOTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::new()));
+        LazyLock::force(&ANOTHER);
         let log = Self::default();
         let writer = log.clone();
         let subscriber =

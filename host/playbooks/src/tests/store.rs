@@ -136,7 +136,7 @@ async fn a_list_is_read_page_by_page() {
     let mut names = Vec::new();
     loop {
         let page = world.playbooks.list(world.organisation, &request).await.unwrap();
-        names.extend(page.items.iter().map(|playbook| playbook.document.name.clone()));
+        names.extend(page.items.iter().map(|playbook| playbook.name.clone()));
         match page.next {
             Some(next) => request.cursor = Some(next),
             None => break,
