@@ -177,6 +177,9 @@ pub struct ItemCounts {
     pub succeeded: u32,
     /// Of those, how many did not.
     pub failed: u32,
+    /// Of those, how many began and were cut off; what is left of them never began.
+    #[serde(default)]
+    pub cancelled: u32,
 }
 
 /// What a step came to, or one item of it.

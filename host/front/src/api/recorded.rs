@@ -191,6 +191,8 @@ struct ItemCounts {
     total: u32,
     succeeded: u32,
     failed: u32,
+    /// Those that began and were cut off; what is left of them never began.
+    cancelled: u32,
 }
 
 /// A line an app logged.
@@ -223,6 +225,7 @@ impl From<StepResult> for Step {
                 total: counts.total,
                 succeeded: counts.succeeded,
                 failed: counts.failed,
+                cancelled: counts.cancelled,
             }),
             started: result.started.into(),
             ended: result.ended.into(),

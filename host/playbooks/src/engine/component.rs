@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bellwether_access::AccessError;
-use bellwether_kernel::{OrganisationId, Period, RunId, Timestamp};
+use bellwether_kernel::{ErrorKind, OrganisationId, Period, RunId, Timestamp};
 use bellwether_store::{Batch, Precondition, StoreError, Walk, decode, encode};
 use serde_json::{Map, Value as Json, json};
 use sha2::{Digest, Sha256};
@@ -22,7 +22,7 @@ use crate::compile::{Action, CompiledStep, DEPTH};
 use crate::rows::{OpenRun, PlaybookRow, RecordOf, RunRow, StartedBy};
 use crate::secrets::Secrets;
 use crate::service::Loaded;
-use crate::{AppError, PlaybookError, Playbooks, Retry, RunState, Value, convert, rows, trigger};
+use crate::{AppError, PlaybookError, Playbooks, Retry, RunState, RunSummary, Value, convert, rows, trigger};
 
 /// Takes a run within another off the list of those at work.
 struct Within<'a>(&'a Playbooks, RunId);
@@ -87,8 +87,8 @@ impl Playbooks {
                 Err(AppError { message, retry: Retry::Yes })
             }
         };
-        let (run, secrets) = (Some(id), vec![secrets.all()]);
-        Ok(Tried::done(Attempted { version, run, secrets, skipped, ..Attempted::of(result) }))
+        let (run, began, secrets) = (Some(id), Some(inner.row.created), vec![secrets.all()]);
+        Ok(Tried::done(Attempted { version, run, began, secrets, skipped, ..Attempted::of(result) }))
     }
 
     /// Works at a run within, as far as it goes now: one that has no place of its playbook's waits for one first.
@@ -289,20 +289,23 @@ impl Playbooks {
         }
     }
 
-    /// The run within that a step which is a playbook began in this attempt; `None` for a step over a list, whose items
-    /// have one each.
+    /// The run within that a step which is a playbook, or an item of it, began in this attempt.
     pub(super) async fn begun_within(
         &self,
         work: &Work,
         position: usize,
+        item: Option<u32>,
         attempt: u32,
-    ) -> Result<Option<RunId>, StoreError> {
+    ) -> Result<Option<RunSummary>, StoreError> {
         let step = &work.loaded.compiled.steps[position];
-        if step.each.is_some() || !matches!(step.action, Action::Playbook(_)) {
+        if !matches!(step.action, Action::Playbook(_)) {
             return Ok(None);
         }
-        let id = id_within(work, &step.id, None, attempt);
-        Ok(self.store.get(&rows::run_index(work.organisation, id)).await?.map(|_| id))
+        let id = id_within(work, &step.id, item, attempt);
+        match self.summary(work.organisation, id).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            found => readable(id, found.map(Some)),
+        }
     }
 
     /// Ends the runs within a run that is cut off.

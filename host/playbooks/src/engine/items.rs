@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bellwether_kernel::Timestamp;
-use bellwether_store::{Batch, Walk, decode};
+use bellwether_store::{Batch, Direction, StoreError, Walk, decode};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use serde_json::{Map, Value as Json};
 
+use super::component::readable;
 use super::fence::Failure;
 use super::recall::Recalled;
 use super::runner::Work;
@@ -20,7 +21,7 @@ use super::step::{Settled, Took, Tried, Waits, next_attempt};
 use crate::compile::ERRORS;
 use crate::rows::{Record, RecordOf};
 use crate::secrets::Secrets;
-use crate::template::size;
+use crate::template::{Variables, size};
 use crate::{ItemCounts, OnItemError, PlaybookError, Playbooks, StepKind, StepResult, StepState, rows};
 
 /// How far the items of a step came.
@@ -54,8 +55,12 @@ struct Items {
     at_work: BTreeSet<u32>,
     /// Those of them that wait within a playbook of their own.
     held: BTreeMap<u32, Held>,
+    /// How many began and were cut off.
+    cut: usize,
     /// Bytes of what they gave.
     bytes: usize,
+    /// When the first of them began that was recorded.
+    began: Option<Timestamp>,
 }
 
 impl Items {
@@ -108,6 +113,20 @@ impl Items {
         }
     }
 
+    /// How they stand, of so many.
+    fn counts(&self, total: usize) -> ItemCounts {
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let failed = self.through.values().filter(|through| through.is_err()).count();
+        let succeeded =
+            self.through.values().filter(|through| matches!(through, Ok(Json::Object(_)))).count();
+        ItemCounts {
+            total: number(total),
+            succeeded: number(succeeded),
+            failed: number(failed),
+            cancelled: number(self.cut),
+        }
+    }
+
     fn first_failure(&self) -> Option<(u32, &str)> {
         self.through.iter().find_map(|(item, through)| Some((*item, through.as_ref().err()?.as_str())))
     }
@@ -120,14 +139,12 @@ impl Playbooks {
         work: &mut Work,
         recalled: &mut Recalled,
         position: usize,
-        result: StepResult,
+        mut result: StepResult,
     ) -> Result<Took, Failure> {
         let loaded = Arc::clone(&work.loaded);
         let step = &loaded.compiled.steps[position];
         let each = step.each.as_ref().expect("a step over a list");
-        let list = self
-            .render_value(work, recalled, position, "each", |step| step.each.as_ref().map(|each| &each.list));
-        let list = match list.await {
+        let list = match self.list_of(work, recalled, position).await {
             Ok(Json::Array(list)) => list,
             Ok(other) => {
                 let kind = match other {
@@ -151,6 +168,7 @@ impl Playbooks {
             Err(PlaybookError::Store(error)) => return Err(error.into()),
             Err(error) => return Ok(self.failed(result, error.to_string())),
         };
+        result.started = items.began.map_or(result.started, |began| began.min(result.started));
         let mut secrets = recalled.secrets.clone();
         let through = self.work_through(work, recalled, &mut secrets, position, &list, &mut items).await;
         recalled.secrets = secrets;
@@ -163,6 +181,12 @@ impl Playbooks {
         Ok(Settled::took(result))
     }
 
+    /// What a step goes over.
+    async fn list_of(&self, work: &Work, recalled: &Recalled, position: usize) -> Result<Json, String> {
+        self.render_value(work, recalled, position, "each", |step| step.each.as_ref().map(|each| &each.list))
+            .await
+    }
+
     /// Reads what is recorded of a step's items.
     async fn read_items(&self, work: &Work, position: usize) -> Result<Items, PlaybookError> {
         let mut items = Items::default();
@@ -171,6 +195,9 @@ impl Playbooks {
         while let Some((key, row)) = found.next().await? {
             let RecordOf::Item(_, item) = rows::record_of(&key)? else { continue };
             let result: StepResult = decode::<Record>(&row)?.read(&*self.store, &key).await?;
+            if !result.copied {
+                items.began = [items.began, Some(result.started)].into_iter().flatten().min();
+            }
             if result.state == StepState::Waiting {
                 items.waiting.insert(item, result);
             } else {
@@ -231,6 +258,7 @@ impl Playbooks {
                 secrets.unrecord(recorded);
                 return Ok(Through::Cut);
             }
+            work.begun.lock().remove(&item);
             if result.state == StepState::Waiting {
                 items.waiting.insert(item, result);
             } else {
@@ -241,12 +269,96 @@ impl Playbooks {
             if step.action.kind() == StepKind::Playbook {
                 self.end_within(work, "another item of the step it is failed").await?;
             }
+            let (mut batch, recorded) = (Batch::new(), secrets.recorded());
+            let given = (&mut *secrets, &recalled.secret_variables);
+            self.cut_begun(&mut batch, work, given, position, list.len(), items, "another item failed")
+                .await?;
+            if !batch.is_empty() && !self.commit_as(work, &batch).await? {
+                secrets.unrecord(recorded);
+                return Ok(Through::Cut);
+            }
             return Ok(Through::All);
         }
         let waiting = items.waiting.values().filter_map(|result| result.waits_until);
         let until = waiting.chain(items.held.values().map(|held| held.waits.until)).min();
         let on = std::mem::take(&mut items.held).into_values().flat_map(|held| held.waits.on).collect();
         Ok(until.map_or(Through::All, |until| Through::Until(Waits { until, on })))
+    }
+
+    /// Whether any item of a step over a list is known to have begun.
+    pub(super) async fn has_begun_items(&self, work: &Work, position: usize) -> Result<bool, StoreError> {
+        if work.loaded.compiled.steps[position].each.is_none() || work.row.started.is_none() {
+            return Ok(false);
+        }
+        let recorded = rows::items(work.organisation, work.id, position).prefix();
+        Ok(!self.store.scan(recorded, Direction::Forward, 1).await?.is_empty()
+            || self.begun_within(work, position, Some(0), 1).await?.is_some())
+    }
+
+    /// Adds to `batch` that the items of a step were cut off which began and are not through. Gives how all of them stand, and
+    /// when the first began; nothing for a step without a list.
+    pub(super) async fn cut_items(
+        &self,
+        batch: &mut Batch,
+        work: &Work,
+        recalled: &mut Recalled,
+        position: usize,
+        reason: &str,
+    ) -> Result<(Option<ItemCounts>, Option<Timestamp>), Failure> {
+        if work.loaded.compiled.steps[position].each.is_none() {
+            return Ok((None, None));
+        }
+        let mut items = readable(work.id, self.read_items(work, position).await)?;
+        let total = match self.list_of(work, recalled, position).await {
+            Ok(Json::Array(list)) => list.len(),
+            _ => 0,
+        };
+        let Recalled { secrets, secret_variables, .. } = recalled;
+        self.cut_begun(batch, work, (secrets, secret_variables), position, total, &mut items, reason).await?;
+        let total = total.max(items.through.len() + items.cut);
+        Ok((Some(items.counts(total)), items.began))
+    }
+
+    /// Adds to `batch` that those of so many items were cut off which began and are not through.
+    #[expect(clippy::too_many_arguments, reason = "they are what a step over a list stands on")]
+    async fn cut_begun(
+        &self,
+        batch: &mut Batch,
+        work: &Work,
+        (secrets, variables): (&mut Secrets, &Variables),
+        position: usize,
+        total: usize,
+        items: &mut Items,
+        reason: &str,
+    ) -> Result<(), Failure> {
+        let step = &work.loaded.compiled.steps[position];
+        let mut begun = items.waiting.clone();
+        begun.extend(work.begun.lock().clone());
+        // Those that waited within playbooks of their own when a host took the run up.
+        let parallel = step.each.as_ref().map_or(0, |each| each.parallel);
+        let fresh =
+            (0..u32::try_from(total).unwrap_or(u32::MAX)).filter(|item| !items.through.contains_key(item));
+        for item in fresh.take(parallel) {
+            if begun.contains_key(&item) {
+                continue;
+            }
+            let Some(run) = self.begun_within(work, position, Some(item), 1).await? else { break };
+            begun.insert(
+                item,
+                StepResult { item: Some(item), started: run.created, ..self.blank(step, None) },
+            );
+        }
+        for (item, mut result) in begun {
+            let run = self.begun_within(work, position, Some(item), result.attempt).await?;
+            result.run = run.map(|run| run.id).or(result.run);
+            result.state = StepState::Cancelled;
+            (result.ended, result.waits_until) = (self.clock.now(), None);
+            result.error = Some(reason.to_owned());
+            items.began = [items.began, Some(result.started)].into_iter().flatten().min();
+            self.write_result(batch, work, secrets, variables, position, &mut result);
+            items.cut += 1;
+        }
+        Ok(())
     }
 
     /// Gives the first item that was held whose time has come, or of whose runs within one changed; without any it
@@ -284,6 +396,8 @@ impl Playbooks {
         let mut result = self.blank(step, prior.as_ref());
         result.item = Some(item);
         let began = self.clock.now();
+        let as_begun = StepResult { attempt, ..prior.clone().unwrap_or_else(|| result.clone()) };
+        work.begun.lock().insert(item, as_begun);
         let tried = self.attempt(work, recalled, position, Some((item, of)), attempt).await;
         let taken = tried.map(|tried| match tried {
             Tried::Until(waits) => Err(Held { waits, prior: prior.map(Box::new) }),
@@ -306,12 +420,7 @@ impl Playbooks {
         on_item_error: OnItemError,
     ) -> StepResult {
         result.ended = self.clock.now();
-        let failed = items.through.values().filter(|through| through.is_err()).count();
-        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        let succeeded =
-            items.through.values().filter(|through| matches!(through, Ok(Json::Object(_)))).count();
-        result.items =
-            Some(ItemCounts { total: number(count), succeeded: number(succeeded), failed: number(failed) });
+        result.items = Some(items.counts(count));
         let problem = match items.first_failure() {
             Some((item, error)) if on_item_error == OnItemError::Fail => {
                 Some(format!("item {item}: {error}"))

@@ -1,6 +1,7 @@
 //! Works a run off: finds what is next from what is recorded and nothing else, takes the step, records it. Each
 //! result is committed before the next step begins, the last one together with the run's end.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use bellwether_access::AccessError;
 use bellwether_kernel::{OrganisationId, Period, RunId, Timestamp};
 use bellwether_store::{Batch, StoreError};
 use bytes::Bytes;
+use parking_lot::Mutex;
 use serde_json::Map;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
@@ -38,6 +40,8 @@ pub(super) struct Work {
     pub(super) fence: Bytes,
     /// Whether none of its steps was ever taken or copied: nothing is recorded of any.
     pub(super) untouched: bool,
+    /// The items of the step that is taken which began and are not through, as they stand.
+    pub(super) begun: Mutex<BTreeMap<u32, StepResult>>,
     /// Its place among the runs at work at once, given back as soon as it has ended; one within another has none.
     pub(super) permit: Option<OwnedSemaphorePermit>,
     /// Says that it is to end.
@@ -54,7 +58,8 @@ impl Work {
         fence: Bytes,
     ) -> Self {
         let stop = CancellationToken::new();
-        Self { organisation, id, loaded, row, open, fence, untouched: false, permit: None, stop }
+        let (begun, untouched, permit) = (Mutex::default(), false, None);
+        Self { organisation, id, loaded, row, open, fence, untouched, begun, permit, stop }
     }
 
     /// Says how it will end, and why: as much of that as its row holds.
@@ -120,6 +125,7 @@ impl Playbooks {
                 self.hand_over(work, &mut recalled).await;
                 return Ok(Came::Ended);
             }
+            let began = self.clock.now();
             let took = match self.take(work, &mut recalled, position).await {
                 Err(Failure::Moved) => Took::Cut,
                 took => took?,
@@ -152,7 +158,7 @@ impl Playbooks {
                         return Ok(Came::Parked);
                     }
                 }
-                Took::Cut => self.cut_off(work, &mut recalled, position).await?,
+                Took::Cut => self.cut_off(work, &mut recalled, position, Some(began)).await?,
             }
         }
     }
@@ -176,11 +182,14 @@ impl Playbooks {
         if work.row.outcome.is_some() || !self.is_to_end(work) {
             return Ok(());
         }
-        // A step that waits within a playbook of its own is cut off as one at work is: it leads to what that did.
+        // A step that waits within a playbook of its own is cut off as one at work is: it leads to what that did. So is one over
+        // a list, whose items say how far it came.
         if let Some(position) = self.coming(work, recalled) {
             let attempt = next_attempt(recalled.results[position].as_ref());
-            if self.begun_within(work, position, attempt).await?.is_some() {
-                return self.cut_off(work, recalled, position).await;
+            if self.begun_within(work, position, None, attempt).await?.is_some()
+                || self.has_begun_items(work, position).await?
+            {
+                return self.cut_off(work, recalled, position, None).await;
             }
         }
         // One that never began has nothing to clean up after.
@@ -257,6 +266,7 @@ impl Playbooks {
             app = step.action.target(),
             version = tracing::field::Empty
         );
+        work.begun.lock().clear();
         let stop = work.stop.clone();
         let may_stop = work.row.outcome.is_none();
         let deadline = work.row.deadline.map_or(Duration::MAX, |deadline| self.until(deadline));
@@ -300,16 +310,17 @@ impl Playbooks {
         batch
     }
 
-    /// Records that a step was cut off, and why the run ends.
+    /// Records that a step was cut off which began then, if that is known, and why the run ends.
     async fn cut_off(
         &self,
         work: &mut Work,
         recalled: &mut Recalled,
         position: usize,
+        began: Option<Timestamp>,
     ) -> Result<(), Failure> {
         let batch = loop {
             self.refresh(work).await?;
-            match self.cut(work, recalled, position).await {
+            match self.cut(work, recalled, position, began).await {
                 Err(Failure::Moved) => {}
                 batch => break batch?,
             }
@@ -318,7 +329,13 @@ impl Playbooks {
     }
 
     /// A batch that records that a step was cut off, and why the run ends.
-    async fn cut(&self, work: &mut Work, recalled: &mut Recalled, position: usize) -> Result<Batch, Failure> {
+    async fn cut(
+        &self,
+        work: &mut Work,
+        recalled: &mut Recalled,
+        position: usize,
+        began: Option<Timestamp>,
+    ) -> Result<Batch, Failure> {
         let mut batch = Batch::new();
         let on_failure = work.row.outcome.is_some();
         if !on_failure && !self.is_to_end(work) {
@@ -343,9 +360,12 @@ impl Playbooks {
             }
         }
         let attempt = next_attempt(recalled.results[position].as_ref());
-        let within = self.begun_within(work, position, attempt).await?;
+        let within = self.begun_within(work, position, None, attempt).await?;
+        let (items, first) = self.cut_items(&mut batch, work, recalled, position, &reason).await?;
         let prior = recalled.results[position].take();
         let outputs = recalled.nothing(position);
+        let recorded =
+            [prior.as_ref().map(|prior| prior.started), within.as_ref().map(|run| run.created), first];
         let mut result = StepResult {
             step: id,
             kind,
@@ -354,12 +374,12 @@ impl Playbooks {
             state: StepState::Cancelled,
             on_failure,
             item: None,
-            items: None,
-            started: prior.as_ref().map_or(now, |prior| prior.started),
+            items,
+            started: recorded.into_iter().flatten().min().or(began).unwrap_or(now),
             ended: now,
             waits_until: None,
             attempt,
-            run: within.or_else(|| prior.as_ref()?.run),
+            run: within.map(|run| run.id).or_else(|| prior.as_ref()?.run),
             failed_attempts: prior.map_or_else(Vec::new, |prior| prior.failed_attempts),
             inputs: Map::new(),
             outputs,

@@ -62,6 +62,8 @@ pub(super) struct Attempted {
     pub(super) log: Vec<LogLine>,
     /// The run of the playbook it was.
     pub(super) run: Option<RunId>,
+    /// When that began to be, which may have waited since.
+    pub(super) began: Option<Timestamp>,
     /// What the secret inputs were given.
     pub(super) secrets: Vec<Json>,
     /// Whether nothing was done, as the playbook it is ran already.
@@ -77,6 +79,7 @@ impl Attempted {
             result,
             log: Vec::new(),
             run: None,
+            began: None,
             secrets: Vec::new(),
             skipped: false,
         }
@@ -316,6 +319,7 @@ impl Playbooks {
         result.inputs = attempted.inputs;
         result.log.extend(attempted.log);
         result.run = attempted.run;
+        result.started = attempted.began.map_or(result.started, |began| began.min(result.started));
         result.attempt = attempt;
         result.ended = now;
         match attempted.result {

@@ -11,6 +11,7 @@ mod examples;
 mod fakes;
 mod fit;
 mod incidents;
+mod items;
 mod log;
 mod meters;
 mod passing;

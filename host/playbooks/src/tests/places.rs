@@ -184,7 +184,7 @@ async fn a_step_whose_playbook_ran_already_is_skipped() {
     let run = ended(&world, id).await;
     let gave = run.steps[0].outputs["n"].as_array().unwrap().clone();
     assert_eq!((gave.len(), gave.iter().filter(|gave| gave.is_null()).count()), (3, 2), "{gave:?}");
-    assert_eq!(run.steps[0].items, Some(ItemCounts { total: 3, succeeded: 1, failed: 0 }));
+    assert_eq!(run.steps[0].items, Some(ItemCounts { total: 3, succeeded: 1, failed: 0, cancelled: 0 }));
     assert_nothing_left(&world).await;
 }
 
@@ -212,7 +212,7 @@ async fn a_run_that_is_a_step_takes_the_place_of_the_oldest_whose_step_fails() {
     world.store_json(parent(each)).await;
     let id = start(&world).await;
     let run = ended(&world, id).await;
-    assert_eq!(run.steps[0].items, Some(ItemCounts { total: 4, succeeded: 2, failed: 2 }));
+    assert_eq!(run.steps[0].items, Some(ItemCounts { total: 4, succeeded: 2, failed: 2, cancelled: 0 }));
     assert_nothing_left(&world).await;
 }
 
