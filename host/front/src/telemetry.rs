@@ -26,6 +26,8 @@ const DROPPED: &str = "bellwether_watched_writes_dropped_total";
 const FREE: &str = "bellwether_store_free_bytes";
 const DISK: &str = "bellwether_store_disk_bytes";
 const REFUSING: &str = "bellwether_store_refusing";
+const SERIES: &str = "bellwether_series";
+const SERIES_LIMIT: &str = "bellwether_series_limit";
 const RECORDS: &str = "bellwether_records";
 const RECORD_BYTES: &str = "bellwether_record_bytes";
 const RECORD_SEGMENTS: &str = "bellwether_record_segments";
@@ -152,6 +154,11 @@ pub(crate) fn refresh(services: &Services) {
     let log = services.parts.metrics.log_state();
     counter!(LOGGED).absolute(log.latest);
     counter!(DROPPED).absolute(log.dropped);
+    let series = &services.parts.series;
+    for (organisation, count) in series.series_by_organisation() {
+        gauge!(SERIES, "organisation" => organisation.to_string()).set(count as f64);
+    }
+    gauge!(SERIES_LIMIT).set(series.limits().series as f64);
     for kind in RecordKind::ALL {
         let totals = services.records().totals(kind);
         gauge!(RECORDS, "kind" => kind.plural()).set(totals.records as f64);
@@ -200,6 +207,8 @@ fn describe() {
     describe_gauge!(FREE, Unit::Bytes, "Bytes free on the store's file system.");
     describe_gauge!(DISK, Unit::Bytes, "Bytes the store takes on disk.");
     describe_gauge!(REFUSING, Unit::Count, "1 while the store takes no writes.");
+    describe_gauge!(SERIES, Unit::Count, "Tagged series there are, by organisation.");
+    describe_gauge!(SERIES_LIMIT, Unit::Count, "How many one organisation may have.");
     describe_gauge!(RECORDS, Unit::Count, "Events and logs there are, by kind.");
     describe_gauge!(RECORD_BYTES, Unit::Bytes, "What their texts take unpacked, by kind.");
     describe_gauge!(RECORD_SEGMENTS, Unit::Count, "Files they are packed in, by kind.");

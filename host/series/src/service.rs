@@ -169,12 +169,11 @@ impl Series {
         }
     }
 
-    /// How many series each organisation has that has any.
+    /// How many series each organisation has that has any, or had some since the start.
     #[must_use]
     pub fn series_by_organisation(&self) -> Vec<(OrganisationId, u64)> {
         let counts = self.shared.indexes.read();
-        let counts = counts.iter().map(|(organisation, index)| (*organisation, index.read().len() as u64));
-        counts.filter(|(_, series)| *series > 0).collect()
+        counts.iter().map(|(organisation, index)| (*organisation, index.read().len() as u64)).collect()
     }
 
     /// How much one organisation may have.

@@ -202,6 +202,7 @@ impl Opened {
             limits: bellwether_alerts::Limits {
                 at_once: settings.alerts.concurrent_evaluations,
                 monitors: settings.alerts.per_organisation,
+                ..bellwether_alerts::Limits::default()
             },
             outward: bellwether_alerts::Outward {
                 public_url: settings.public_url.clone(),

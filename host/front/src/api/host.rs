@@ -30,6 +30,8 @@ pub(crate) struct Host {
     store: StoreHealth,
     /// What is not as it should be and does not keep work away.
     warnings: Vec<String>,
+    /// Monitors that could not be evaluated, or not whole, when they last were; each says why itself.
+    monitors_with_problem: usize,
     /// Dialects that are served, and so what is mounted.
     dialects: Vec<Mounted>,
     /// Requests at work.
@@ -100,6 +102,7 @@ pub(crate) async fn get(
             commits: health.commits,
         },
         warnings,
+        monitors_with_problem: services.alerts().monitors_with_problem(),
         dialects: services
             .plugins()
             .dialects()

@@ -173,7 +173,10 @@ fn step(step: &StepResult) -> [Markup; 6] {
     let whose = if step.on_failure { " (on failure)" } else { "" };
     let attempts = if step.attempt > 1 { format!(", attempt {}", step.attempt) } else { String::new() };
     let items = step.items.map(|items| {
-        format!(", {} of {} items succeeded, {} failed", items.succeeded, items.total, items.failed)
+        let cut_off =
+            if items.cancelled > 0 { format!(", {} cut off", items.cancelled) } else { String::new() };
+        let (total, failed) = (items.total, items.failed);
+        format!(", {} of {total} items succeeded, {failed} failed{cut_off}", items.succeeded)
     });
     [
         html! {

@@ -4,7 +4,7 @@ use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use bellwether_access::{Begun, Idempotency, Principal, StoredAnswer};
 use bellwether_kernel::{FieldError, OrganisationId, PageRequest, RunId};
-use bellwether_playbooks::{Input, Playbook, Status, ValueType};
+use bellwether_playbooks::{Input, Playbook, Status, TriggerKind, ValueType};
 use data_encoding::HEXLOWER;
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -80,24 +80,23 @@ fn title(playbook: &str) -> String {
 async fn list(services: &Services, organisation: OrganisationId) -> Result<Markup, Problem> {
     let found = services.playbooks().list(organisation, &PageRequest::first(ROWS)).await?;
     let row = |playbook: &std::sync::Arc<Playbook>| {
-        let Playbook { document, status, .. } = &**playbook;
+        let Playbook { name, document, status, .. } = &**playbook;
         let (state, why) = match status {
             Status::Active => ("active", None),
             Status::Draft => ("draft", None),
             Status::Disabled { reason, .. } => ("disabled", Some(reason)),
             Status::Blocked { reason } => ("blocked", Some(reason)),
         };
-        let query = |name: &str| {
-            form_urlencoded::Serializer::new(String::new()).append_pair(name, &document.name).finish()
-        };
-        let starts = document.trigger.kind().is_by_hand() && playbook.published.is_some();
+        let query = form_urlencoded::Serializer::new(String::new()).append_pair("playbook", name).finish();
+        let by = document.as_ref().map(|document| document.trigger.kind());
+        let starts = by.is_some_and(TriggerKind::is_by_hand) && playbook.published.is_some();
         [
             html! {
-                (document.name) br;
-                @if starts { a href={ "/start?" (query("playbook")) } { "start" } " · " }
-                a href={ "/runs?" (query("playbook")) } { "runs" }
+                (name) br;
+                @if starts { a href={ "/start?" (query) } { "start" } " · " }
+                a href={ "/runs?" (query) } { "runs" }
             },
-            text(document.trigger.kind().as_str()),
+            text(by.map_or("", TriggerKind::as_str)),
             text(playbook.next_due.map(moment).unwrap_or_default()),
             text(state),
             text(why.or(playbook.problem.as_ref()).map_or("", String::as_str)),
@@ -120,8 +119,9 @@ async fn asked(
     signed_in.writes()?;
     let (playbooks, organisation) = (services.playbooks(), signed_in.0.organisation);
     let stored = playbooks.get(organisation, playbook).await?;
-    let by = stored.document.trigger.kind();
-    if !by.is_by_hand() {
+    if let Some(by) = stored.document.as_ref().map(|document| document.trigger.kind())
+        && !by.is_by_hand()
+    {
         let detail = format!("{playbook} is not started by hand: its trigger is of type {}", by.as_str());
         return Err(Problem::new(ProblemKind::Conflict, detail));
     }

@@ -78,7 +78,7 @@ async fn every_change_is_in_the_audit_log() {
         world.playbooks.store(&world.admin, &document("a", "manual"), Format::Json, replace).await.unwrap();
     }
     world.playbooks.delete(&world.admin, "a", false).await.unwrap();
-    let filter = AuditFilter { action: Some("playbook".into()), actor: None };
+    let filter = AuditFilter { action: Some("playbook".into()), ..AuditFilter::default() };
     let scope = AuditScope::Organisation(world.organisation);
     let log = world.access.audit_log(scope, &filter, &PageRequest::first(10)).await.unwrap();
     let log: Vec<_> = log.items.iter().map(|entry| (entry.action.as_str(), entry.target.as_str())).collect();

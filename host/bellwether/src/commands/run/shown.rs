@@ -58,6 +58,9 @@ pub(crate) fn describe(run: &Value) -> String {
     if let Some(attempt) = run["attempt"].as_u64().filter(|attempt| *attempt > 1) {
         text.push_str(&format!("run number {attempt} of its firing: those before it failed\n"));
     }
+    for (name, value) in run["trigger"].as_object().into_iter().flatten() {
+        text.push_str(&format!("given {name} = {}\n", cell(Some(value))));
+    }
     for step in run["steps"].as_array().into_iter().flatten() {
         text.push('\n');
         step_lines(step, &mut text);
@@ -88,12 +91,17 @@ pub(super) fn step_lines(step: &Value, text: &mut String) {
         }
     }
     text.push('\n');
+    if told("/started").is_some() {
+        text.push_str(&format!("  from {} to {}\n", named("/started"), named("/ended")));
+    }
     if told("/items").is_some() {
+        let cancelled = told("/items/cancelled").and_then(Value::as_u64).filter(|count| *count > 0);
         text.push_str(&format!(
-            "  items {} of {} succeeded, {} failed; see them with `bellwether run items`\n",
+            "  items {} of {} succeeded, {} failed{}; see them with `bellwether run items`\n",
             named("/items/succeeded"),
             named("/items/total"),
-            named("/items/failed")
+            named("/items/failed"),
+            cancelled.map_or_else(String::new, |count| format!(", {count} cut off"))
         ));
     }
     if told("/waits_until").is_some() {
@@ -130,11 +138,12 @@ mod tests {
     fn a_run_is_told_step_by_step() {
         let run = json!({
             "id": "r", "state": "failed", "playbook_name": "count", "error": "step add failed", "attempt": 2,
+            "trigger": {"inputs": {"who": "Ada"}},
             "steps": [
                 {"step": "add", "app": "metric", "app_version": "1.0.0", "state": "failed", "kind": "app",
                  "inputs": {"value": 1}, "outputs": {}, "error": "no such metric", "copied": false, "on_failure": false,
                  "failed_attempts": [{"number": 1, "started": "s", "ended": "e", "error": "busy"}],
-                 "items": {"total": 3, "succeeded": 2, "failed": 1},
+                 "started": "s", "ended": "e", "items": {"total": 4, "succeeded": 2, "failed": 1, "cancelled": 1},
                  "log": [{"time": "t", "level": "warn", "message": "hm"}]},
                 {"step": "pause", "app": "", "app_version": "", "kind": "delay", "state": "waiting", "waits_until": "w"},
                 {"step": "tell", "app": "tell", "app_version": "2", "kind": "playbook", "state": "succeeded",
@@ -145,7 +154,9 @@ mod tests {
         for line in [
             "run number 2 of its firing: those before it failed",
             "step add: failed (metric 1.0.0)",
-            "  items 2 of 3 succeeded, 1 failed; see them with `bellwether run items`",
+            "given inputs = {\"who\":\"Ada\"}",
+            "  from s to e",
+            "  items 2 of 4 succeeded, 1 failed, 1 cut off; see them with `bellwether run items`",
             "  attempt 1 failed e: busy",
             "  input value = 1",
             "  log t warn hm",
