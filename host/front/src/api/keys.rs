@@ -130,17 +130,17 @@ pub(crate) async fn list(
     Query(query): Query<PageQuery>,
     State(services): State<Shared>,
 ) -> Result<Json<KeyPage>, Problem> {
-    of(&services, caller.organisation(), &query).map(Json)
+    of(&services, &query, || Ok(caller.organisation())).map(Json)
 }
 
 /// A page of the keys of an organisation, or of the operator.
 pub(super) fn of(
     services: &Services,
-    organisation: Option<OrganisationId>,
     query: &PageQuery,
+    whose: impl FnOnce() -> Result<Option<OrganisationId>, Problem>,
 ) -> Result<KeyPage, Problem> {
     let page = KEYS.page(query.limit, query.cursor.as_deref())?;
-    let found = services.access().keys(organisation, &page)?.map(Key::from);
+    let found = services.access().keys(whose()?, &page)?.map(Key::from);
     Ok(KeyPage { items: found.items, next: KEYS.next(found.next) })
 }
 

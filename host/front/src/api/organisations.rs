@@ -240,11 +240,11 @@ pub(crate) async fn list_keys(
     Query(query): Query<PageQuery>,
     State(services): State<Shared>,
 ) -> Result<Json<KeyPage>, Problem> {
-    let id = services.access().organisation_named(&name)?.id;
-    keys::of(&services, Some(id), &query).map(Json)
+    let whose = || Ok(Some(services.access().organisation_named(&name)?.id));
+    keys::of(&services, &query, whose).map(Json)
 }
 
-/// Revokes a key of an organisation: it stops to work at once. What it published runs no more until another key publishes it.
+/// Revokes a key of an organisation, but for its last admin's: it stops to work at once. What it published runs no more until another key publishes it.
 #[utoipa::path(delete, path = "/v1/organisations/{name}/keys/{id}", tag = "organisations", security(("key" = [])),
     params(("name" = String, Path, description = "The organisation's name"),
         ("id" = String, Path, description = "The key's id")),

@@ -236,8 +236,9 @@ fn pace(pace: &Pace) -> Markup {
     let mut text = match pace.evaluations {
         0 => "Nothing was evaluated on this host in the last minute.".to_owned(),
         count => format!(
-            "{count} evaluations on this host in the last minute, {} brought forward by writes: half within {} of their \
+            "{count} evaluation{} on this host in the last minute, {} brought forward by writes: half within {} of their \
              time, 99 of 100 within {}.",
+            if count == 1 { "" } else { "s" },
             pace.woken,
             within(pace.half_within),
             within(pace.most_within)
