@@ -50,7 +50,7 @@ fn origin_of(url: &str) -> Option<String> {
 
 fn from_elsewhere() -> Response {
     let detail = "This form was not sent by a page of this host, as its browser knows it. Behind a proxy: pass on `Host` \
-        as it came, or set `http.public_url`";
+        as it came, or set `public_url`";
     Frame::new("Not done", None).answer(Err(Problem::new(ProblemKind::Forbidden, detail)))
 }
 

@@ -86,7 +86,8 @@ async fn done(
             let _ = tokio::time::timeout(WAIT, acting.ended).await;
         }
         "mute" => {
-            alerts.create_mute(who, mute(services, form)?).await?;
+            let monitor = alerts.incident(who.organisation, id()?).await?.monitor_name;
+            alerts.create_mute(who, mute(services, monitor, form)?).await?;
             return Ok("/alerts".to_owned());
         }
         "unmute" => alerts.delete_mute(who, mute_id(field("mute"))?).await?,
@@ -96,12 +97,12 @@ async fn done(
     Ok(if incident.is_empty() { "/alerts".to_owned() } else { format!("/alerts?incident={}", id()?) })
 }
 
-fn mute(services: &Services, form: &[(String, String)]) -> Result<NewMute, FieldError> {
+fn mute(services: &Services, monitor: String, form: &[(String, String)]) -> Result<NewMute, FieldError> {
     let lasts = field(form, "lasts");
     let known = LASTS.iter().find(|(word, _)| *word == lasts);
     let words = || LASTS.map(|(word, _)| word).join(", ");
     let (_, lasts) = known.ok_or_else(|| FieldError::new("lasts", lasts, format!("one of {}", words())))?;
-    let scope = Scope { monitors: vec![field(form, "monitor").to_owned()], ..Scope::default() };
+    let scope = Scope { monitors: vec![monitor], ..Scope::default() };
     let end = Some(services.parts.clock.now().saturating_add(*lasts));
     Ok(NewMute { scope, end, reason: field(form, "reason").to_owned(), ..NewMute::default() })
 }

@@ -84,10 +84,9 @@ impl<'a> Frame<'a> {
     fn head(&self) -> Markup {
         html! {
             nav {
-                a href="/" { "Bellwether" }
-                a href="/alerts" { "Alerts" }
-                a href="/start" { "Playbooks" }
-                a href="/runs" { "Runs" }
+                @for (path, name) in [("/", "Bellwether"), ("/alerts", "Alerts"), ("/start", "Playbooks"), ("/runs", "Runs")] {
+                    a href=(path) aria-current=[(name == self.title).then_some("page")] { (name) }
+                }
                 @if let Some(who) = self.who {
                     form.inline method="post" action="/sign-out" {
                         span.soft { (who.organisation_name) ", " (who.key_name) }
@@ -163,7 +162,7 @@ pub(super) fn table<const N: usize>(
             p.soft { "none" }
         } @else {
             div.wide { table {
-                thead { tr { @for column in columns { th { (column) } } } }
+                thead { tr { @for column in columns { th scope="col" { (column) } } } }
                 tbody { @for row in rows {
                     tr { @for (column, cell) in columns.iter().zip(row) { td data-column=(column) { (cell) } } }
                 } }

@@ -103,7 +103,6 @@ fn deeds(incident: &StoredIncident) -> Markup {
         input name="assignee" value=(assignee) aria-label="Assignee" placeholder="Who looks after it";
     };
     let mute = html! {
-        input type="hidden" name="monitor" value=(incident.monitor_name);
         select name="lasts" aria-label="For how long" { @for (lasts, _) in LASTS { option { (lasts) } } }
         input name="reason" aria-label="Why" placeholder="Why";
     };

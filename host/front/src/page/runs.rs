@@ -2,7 +2,7 @@
 
 use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
-use bellwether_kernel::{OrganisationId, PageRequest, Period, Timestamp};
+use bellwether_kernel::{FieldError, OrganisationId, PageRequest, Period, Timestamp};
 use bellwether_playbooks::{Run, RunFilter, RunState, RunSummary, StepResult};
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -64,6 +64,9 @@ async fn found(
         name => Some(playbooks.get(organisation, name).await?.id),
     };
     let state = STATES.into_iter().find(|state| word(state) == wanted.state);
+    if state.is_none() && !wanted.state.is_empty() {
+        return Err(FieldError::new("state", &wanted.state, STATES.map(word).join(", ")).into());
+    }
     let filter = RunFilter { playbook, state, ..RunFilter::default() };
     let runs = playbooks.runs(organisation, &filter, &PageRequest::first(ROWS)).await?;
     let rows = runs.items.iter().map(|run| {
@@ -92,13 +95,20 @@ async fn found(
     })
 }
 
+/// Whether a page that goes on is left as it is, to be read in peace.
+#[derive(Default, Deserialize)]
+pub(crate) struct Held {
+    hold: Option<String>,
+}
+
 /// Shows a run.
 pub(crate) async fn show(
     signed_in: SignedIn,
     Path(run): Path<String>,
+    Query(Held { hold }): Query<Held>,
     State(services): State<Shared>,
 ) -> Response {
-    shown(&services, &signed_in, &run, None).await
+    shown(&services, &signed_in, &run, hold.is_some(), None).await
 }
 
 /// Cancels a run, or starts it again.
@@ -120,11 +130,17 @@ pub(crate) async fn cancel(
     };
     Ok(match done.await {
         Ok(id) => Redirect::to(&format!("/runs/{id}")).into_response(),
-        Err(problem) => shown(&services, &signed_in, &run, Some(&problem)).await,
+        Err(problem) => shown(&services, &signed_in, &run, true, Some(&problem)).await,
     })
 }
 
-async fn shown(services: &Services, signed_in: &SignedIn, id: &str, refused: Option<&Problem>) -> Response {
+async fn shown(
+    services: &Services,
+    signed_in: &SignedIn,
+    id: &str,
+    held: bool,
+    refused: Option<&Problem>,
+) -> Response {
     let who = &*signed_in.0;
     let found = async { Ok(services.playbooks().run(who.organisation, run_id(id)?).await?) };
     let run = match found.await {
@@ -132,14 +148,14 @@ async fn shown(services: &Services, signed_in: &SignedIn, id: &str, refused: Opt
         Err(problem) => return Frame::new(TITLE, Some(who)).answer(Err(problem)),
     };
     let frame = Frame::new(&run.summary.playbook_name, Some(who));
-    let body = body(&run, signed_in.writes().is_ok());
+    let body = body(&run, held, signed_in.writes().is_ok());
     match refused {
         Some(problem) => frame.refused(problem, &body),
-        None => frame.going_on(!run.summary.state.has_ended()).titled(&body),
+        None => frame.going_on(!held && !run.summary.state.has_ended()).titled(&body),
     }
 }
 
-fn body(run: &Run, writes: bool) -> Markup {
+fn body(run: &Run, held: bool, writes: bool) -> Markup {
     let summary = &run.summary;
     let rows: Vec<_> = run.steps.iter().map(step).collect();
     let at = match &run.current_step {
@@ -158,6 +174,12 @@ fn body(run: &Run, writes: bool) -> Markup {
                     button name="do" value="cancel" { "Cancel" }
                 }
             } }
+        }
+        @if !summary.state.has_ended() {
+            p.soft {
+                @if held { a href={ "/runs/" (summary.id) } { "Follow it as it goes on" } }
+                @else { "It is shown as it goes on. " a href="?hold" { "Keep it still" } }
+            }
         }
         (table("Steps", ["Step", "State", "Began", "Took", "Outputs", "Log"], &rows, false))
         details { summary { "What it was started with" } pre { (pretty(&run.trigger)) } }

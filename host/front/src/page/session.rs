@@ -4,14 +4,14 @@
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Query, Request, State};
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
 use bellwether_access::{Caller, Principal, Role, Sealed};
 use bellwether_kernel::Timestamp;
 use cookie::time::Duration;
 use cookie::{Cookie, SameSite};
 use data_encoding::BASE64URL_NOPAD;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use maud::{Markup, html};
 use serde::Deserialize;
 
@@ -23,13 +23,14 @@ use crate::problem::{Problem, ProblemKind};
 use crate::services::{Services, Shared};
 
 pub(super) const TITLE: &str = "Sign in";
-const COOKIE: &str = "bellwether";
+/// What the cookie is called over HTTPS, where no other host or port can set one of this name, and else.
+const COOKIES: [&str; 2] = ["__Host-bellwether", "bellwether"];
 /// What the cookie is sealed for.
 const PURPOSE: &str = "session of the pages";
 /// How long a session lasts: a day's work.
 const LASTS: Duration = Duration::hours(12);
-/// Bytes of a filled-in form.
-const FORM: usize = 4 << 10;
+/// Bytes of a filled-in form, with the address of the page it leads to.
+const FORM: usize = 64 << 10;
 
 /// Whoever is signed in; a request by nobody is asked to sign in, and comes back.
 pub(crate) struct SignedIn(pub(super) Arc<Principal>);
@@ -61,8 +62,15 @@ impl FromRequestParts<Shared> for SignedIn {
 
 /// Who a request's cookie says is signed in, if its key works and its time is not over.
 pub(super) fn of(services: &Services, headers: &HeaderMap) -> Option<Arc<Principal>> {
-    let sealed = cookies(headers).find(|cookie| cookie.name() == COOKIE)?;
-    let sealed = Sealed(BASE64URL_NOPAD.decode(sealed.value().as_bytes()).ok()?);
+    // Whoever else shares the host's name may have set one that does not open.
+    COOKIES.iter().find_map(|name| {
+        let all = cookies(headers).filter(|cookie| cookie.name() == *name);
+        all.filter_map(|cookie| opened(services, cookie.value())).next()
+    })
+}
+
+fn opened(services: &Services, session: &str) -> Option<Arc<Principal>> {
+    let sealed = Sealed(BASE64URL_NOPAD.decode(session.as_bytes()).ok()?);
     let opened = String::from_utf8(services.access().unseal(PURPOSE, &sealed).ok()?).ok()?;
     let (ends, key) = opened.split_once(' ')?;
     let ends = Timestamp::parse(ends)?;
@@ -75,7 +83,7 @@ pub(crate) fn withhold(headers: &mut HeaderMap) {
     if !headers.contains_key(header::COOKIE) {
         return;
     }
-    let others = cookies(headers).filter(|cookie| cookie.name() != COOKIE);
+    let others = cookies(headers).filter(|cookie| !COOKIES.contains(&cookie.name()));
     let others = others.map(|cookie| cookie.to_string()).collect::<Vec<_>>().join("; ");
     headers.remove(header::COOKIE);
     if let Some(others) = HeaderValue::try_from(others).ok().filter(|others| !others.is_empty()) {
@@ -122,24 +130,27 @@ pub(crate) async fn sign_in(State(services): State<Shared>, request: Request) ->
     let ends = services.parts.clock.now().saturating_add(lasts);
     let sealed = services.access().seal(PURPOSE, format!("{ends} {}", principal.key).as_bytes());
     let session = cookie(BASE64URL_NOPAD.encode(&sealed.0), LASTS, is_secure);
-    Ok((session, Redirect::to(here(next))).into_response())
+    Ok(([session], Redirect::to(here(next))).into_response())
 }
 
 /// Forgets who was signed in.
 pub(crate) async fn sign_out() -> Response {
-    (cookie(String::new(), Duration::ZERO, false), Redirect::to("/")).into_response()
+    let forgotten = [true, false].map(|is_secure| cookie(String::new(), Duration::ZERO, is_secure));
+    (AppendHeaders(forgotten), Redirect::to("/")).into_response()
 }
 
-fn cookie(value: String, lasts: Duration, is_secure: bool) -> [(http::HeaderName, String); 1] {
+fn cookie(value: String, lasts: Duration, is_secure: bool) -> (HeaderName, String) {
     // A link from a chat leads to an incident; what changes something is kept to the pages' own forms.
-    let cookie = Cookie::build((COOKIE, value)).path("/").http_only(true).same_site(SameSite::Lax);
-    [(header::SET_COOKIE, cookie.max_age(lasts).secure(is_secure).build().to_string())]
+    let name = COOKIES[usize::from(!is_secure)];
+    let cookie = Cookie::build((name, value)).path("/").http_only(true).same_site(SameSite::Lax);
+    (header::SET_COOKIE, cookie.max_age(lasts).secure(is_secure).build().to_string())
 }
 
-/// A page of this host: never one of another's.
+/// A page of this host: never one of another's. Browsers leave out tabs and read `\` as `/`.
 fn here(next: &str) -> &str {
-    let is_path = next.starts_with('/') && !next.starts_with("//") && !next.contains('\\');
-    if is_path && HeaderValue::from_str(next).is_ok() { next } else { "/" }
+    let is_path = next.starts_with('/') && !next.starts_with("//");
+    let is_plain = next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+    if is_path && is_plain { next } else { "/" }
 }
 
 fn form(next: &str) -> Markup {
@@ -177,6 +188,8 @@ mod tests {
             ("", "/"),
             ("//elsewhere.example/", "/"),
             ("/\\elsewhere.example/", "/"),
+            ("/\t/elsewhere.example/", "/"),
+            ("/ /elsewhere.example/", "/"),
             ("https://elsewhere.example/", "/"),
             ("/a\r\nset-cookie: a=b", "/"),
         ] {
@@ -188,7 +201,7 @@ mod tests {
     fn others_see_every_cookie_but_the_pages_own() {
         for (sent, seen) in [
             ("bellwether=secret", None),
-            ("a=1; bellwether=secret; b=2", Some("a=1; b=2")),
+            ("a=1; bellwether=secret; __Host-bellwether=secret; b=2", Some("a=1; b=2")),
             ("a=1", Some("a=1")),
         ] {
             let mut headers = HeaderMap::from_iter([(header::COOKIE, HeaderValue::from_static(sent))]);

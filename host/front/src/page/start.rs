@@ -3,7 +3,7 @@
 use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use bellwether_access::{Begun, Idempotency, Principal, StoredAnswer};
-use bellwether_kernel::{FieldError, OrganisationId, PageRequest, RunId};
+use bellwether_kernel::{FieldError, PageRequest, RunId};
 use bellwether_playbooks::{Input, Playbook, Status, TriggerKind, ValueType};
 use data_encoding::HEXLOWER;
 use maud::{Markup, html};
@@ -40,7 +40,7 @@ pub(crate) async fn ask(
 ) -> Response {
     let who = &*signed_in.0;
     if playbook.is_empty() {
-        return Frame::new(TITLE, Some(who)).answer(list(&services, who.organisation).await);
+        return Frame::new(TITLE, Some(who)).answer(list(&services, &signed_in).await);
     }
     let asked = async {
         let (inputs, known) = asked(&services, &signed_in, &playbook).await?;
@@ -77,7 +77,8 @@ fn title(playbook: &str) -> String {
     format!("Start {playbook}")
 }
 
-async fn list(services: &Services, organisation: OrganisationId) -> Result<Markup, Problem> {
+async fn list(services: &Services, signed_in: &SignedIn) -> Result<Markup, Problem> {
+    let (organisation, writes) = (signed_in.0.organisation, signed_in.writes().is_ok());
     let found = services.playbooks().list(organisation, &PageRequest::first(ROWS)).await?;
     let row = |playbook: &std::sync::Arc<Playbook>| {
         let Playbook { name, document, status, .. } = &**playbook;
@@ -89,7 +90,7 @@ async fn list(services: &Services, organisation: OrganisationId) -> Result<Marku
         };
         let query = form_urlencoded::Serializer::new(String::new()).append_pair("playbook", name).finish();
         let by = document.as_ref().map(|document| document.trigger.kind());
-        let starts = by.is_some_and(TriggerKind::is_by_hand) && playbook.published.is_some();
+        let starts = writes && by.is_some_and(TriggerKind::is_by_hand) && playbook.published.is_some();
         [
             html! {
                 (name) br;
@@ -172,7 +173,8 @@ fn read(declared: &[Input], form: &[(String, String)]) -> Result<Map<String, Val
             continue;
         }
         let value = match input.value_type {
-            ValueType::Text | ValueType::Binary => Value::from(text.as_str()),
+            // A form ends lines as on the wire.
+            ValueType::Text | ValueType::Binary => Value::from(text.replace("\r\n", "\n")),
             of => serde_json::from_str(text).or_else(|error| {
                 let expected = match of {
                     ValueType::Integer => "a whole number".to_owned(),
@@ -201,9 +203,11 @@ fn form(
     given: &[(String, String)],
 ) -> Markup {
     let once = services.request_ids.fresh();
+    let query = form_urlencoded::Serializer::new(String::new()).append_pair("playbook", playbook).finish();
     html! {
         @if let Some(known) = known { (problem(&format!("It will fail: {known}"))) }
-        form method="post" action="/start" {
+        // Whoever has to sign in again comes back to this one.
+        form method="post" action={ "/start?" (query) } {
             input type="hidden" name="playbook" value=(playbook);
             input type="hidden" name="once" value=(once.to_str().unwrap_or_default());
             @if inputs.is_empty() { p { "It asks for nothing." } }
@@ -239,9 +243,13 @@ fn control(input: &Input, given: &[(String, String)]) -> Markup {
     let name = format!("{INPUT}{}", input.name);
     let given = given.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
     let default = input.default.as_ref().map(|default| match default {
-        Value::String(text) => text.clone(),
+        // A text that would read as another value is quoted.
+        Value::String(text) if input.value_type != ValueType::Json => text.clone(),
+        Value::String(text) if serde_json::from_str::<Value>(text).is_err() => text.clone(),
         other => other.to_string(),
     });
+    // It is not shown, and is not to be lost unseen.
+    let again = input.secret && given.as_ref().is_some_and(|given| !given.is_empty());
     let value = given.or(default).filter(|_| !input.secret).unwrap_or_default();
     let required = input.required && input.default.is_none();
     let choices: Vec<&str> = match input.value_type {
@@ -257,7 +265,10 @@ fn control(input: &Input, given: &[(String, String)]) -> Markup {
                 @for choice in choices { option selected[choice == value] { (choice) } }
             }
         } @else if input.secret {
-            input type="password" name=(name) autocomplete="off" required[required];
+            input type="password" name=(name) autocomplete="off" required[required || again]
+                placeholder=[again.then_some("give it again")];
+        } @else if value.contains('\n') {
+            textarea name=(name) rows="5" required[required] { (value) }
         } @else if let ValueType::Text | ValueType::Binary | ValueType::Integer | ValueType::Number = input.value_type {
             input name=(name) value=(value) required[required];
         } @else {

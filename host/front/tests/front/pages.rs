@@ -152,7 +152,7 @@ async fn a_form_that_another_site_sends_does_nothing() {
         let sent = browser.send("/sign-in", &[("key", &host.read)], &headers).await;
         let cookie = sent.header("set-cookie");
         assert!(cookie.contains("HttpOnly; SameSite=Lax"), "{cookie}");
-        assert_eq!(cookie.contains("Secure"), is_secure, "{cookie}");
+        assert_eq!(cookie.starts_with("__Host-") && cookie.contains("Secure"), is_secure, "{cookie}");
     }
 }
 
@@ -184,7 +184,7 @@ async fn an_incident_is_worked_on_from_its_page() {
         (vec![("do", "assign"), ("assignee", "ada")], "<td data-column=\"Assignee\">ada</td>"),
         (vec![("do", "acknowledge")], "<td data-column=\"Acknowledged by\">Write</td>"),
         (vec![("do", "act"), ("action", "restart")], "restart succeeded, run "),
-        (vec![("do", "mute"), ("monitor", "load"), ("lasts", "2 h"), ("reason", "moving")], ">moving</td>"),
+        (vec![("do", "mute"), ("lasts", "2 h"), ("reason", "moving")], ">moving</td>"),
     ] {
         let then = browser.fill_in(&page, &fields).await;
         assert!(then.contains(shown), "no {shown} after {fields:?} in {then}");
@@ -196,7 +196,7 @@ async fn an_incident_is_worked_on_from_its_page() {
     for (fields, status, why) in [
         (vec![("do", "acknowledge")], 409, "role=\"alert\""),
         (vec![("do", "comment"), ("text", "")], 400, "text"),
-        (vec![("do", "mute"), ("monitor", "load"), ("lasts", "9 y")], 400, "one of 30 m, 2 h, 8 h, 1 d, 7 d"),
+        (vec![("do", "mute"), ("lasts", "9 y")], 400, "one of 30 m, 2 h, 8 h, 1 d, 7 d"),
         (vec![("do", "dance")], 400, "dance"),
     ] {
         let refused = browser.refused(&page, &fields, status).await;
@@ -218,6 +218,13 @@ async fn a_run_is_followed_cancelled_and_started_again_from_its_page() {
     let mut run = browser.fill_in("/start", &[("playbook", "waits"), ("input.word", "<b>")]).await;
     assert!(run.contains("http-equiv=\"refresh\"") && run.contains("value=\"cancel\""), "{run}");
     assert!(run.contains("&quot;word&quot;: &quot;&lt;b&gt;&quot;"), "{run}");
+    let running =
+        host.get("/v1/runs", &host.read).await.json()["items"][0]["id"].as_str().unwrap().to_owned();
+    let still = browser.open(&format!("/runs/{running}?hold")).await;
+    assert!(
+        !still.contains("http-equiv=\"refresh\"") && still.contains("Follow it as it goes on"),
+        "{still}"
+    );
     let id = host.get("/v1/runs", &host.read).await.json()["items"][0]["id"].as_str().unwrap().to_owned();
     let path = format!("/runs/{id}");
     browser.refused(&path, &[("do", "again")], 409).await;
@@ -232,7 +239,7 @@ async fn a_run_is_followed_cancelled_and_started_again_from_its_page() {
     let found = browser.open("/runs?playbook=waits&state=cancelled").await;
     assert!(found.contains(&path) && found.contains("<option selected>cancelled</option>"), "{found}");
     assert!(!browser.open("/runs?state=succeeded").await.contains(&path));
-    for (path, status) in [("/runs?playbook=nope", 404), ("/runs/nope", 404)] {
+    for (path, status) in [("/runs?playbook=nope", 404), ("/runs/nope", 404), ("/runs?state=FAILED", 400)] {
         browser.answered(path, status).await;
     }
     let stranger = Browser::new(&host, &host.stranger).await;
@@ -248,4 +255,50 @@ async fn a_playbook_that_nobody_starts_by_hand_says_so_before_it_asks_for_anythi
     assert!(!browser.open("/start").await.contains("/start?playbook=hook"));
     let refused = browser.answered("/start?playbook=hook", 409).await;
     assert!(refused.contains("its trigger is of type webhook"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_cookie_that_another_host_set_does_not_stand_before_the_session() {
+    let host = Host::new().await;
+    let (ours, theirs) = (Browser::new(&host, &host.write).await, Browser::new(&host, &host.stranger).await);
+    for cookie in
+        [format!("bellwether=evil; {}", ours.cookie), format!("{}; __Host-{}", theirs.cookie, ours.cookie)]
+    {
+        let browser = Browser { host: &host, cookie };
+        assert!(browser.open("/alerts").await.contains("own, Write"), "{}", browser.cookie);
+    }
+}
+
+#[tokio::test]
+async fn what_a_form_shows_is_what_it_sends() {
+    let host = Host::new().await;
+    let mut given = playbook("given", "manual", "{{ trigger.inputs.lines }} {{ trigger.inputs.any }}");
+    given["trigger"]["inputs"] = json!({
+        "lines": {"type": "text", "default": "one\ntwo"},
+        "any": {"type": "json", "default": "123"},
+        "count": {"type": "integer"},
+        "token": {"type": "text", "secret": true},
+    });
+    let stored = host.ask("POST", "/v1/playbooks", &host.admin, given).await;
+    assert_eq!(stored.status, 201, "{}", stored.text());
+    let browser = Browser::new(&host, &host.write).await;
+    let asked = browser.open("/start?playbook=given").await;
+    assert!(
+        asked.contains(">one\ntwo</textarea>") && asked.contains("&quot;123&quot;</textarea>"),
+        "{asked}"
+    );
+    let fields = [
+        ("playbook", "given"),
+        ("input.lines", "one\r\ntwo"),
+        ("input.any", "\"123\""),
+        ("input.count", "z"),
+        ("input.token", "battery staple"),
+    ];
+    let refused = browser.refused("/start?playbook=given", &fields, 400).await;
+    assert!(refused.contains("required placeholder=\"give it again\""), "{refused}");
+    assert!(!refused.contains("battery staple"), "{refused}");
+    let mut fields = fields.to_vec();
+    fields[3].1 = "1";
+    let run = browser.fill_in("/start?playbook=given", &fields).await;
+    assert!(run.contains("one\\ntwo") && run.contains("&quot;any&quot;: &quot;123&quot;"), "{run}");
 }
