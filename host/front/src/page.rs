@@ -12,6 +12,7 @@ pub(crate) mod session;
 pub(crate) mod start;
 
 use axum::Router;
+use axum::extract::{FromRequest, Request};
 use axum::response::Response;
 use axum::routing::{get, post};
 use http::Uri;
@@ -19,6 +20,7 @@ use tower_http::csrf::CsrfLayer;
 
 use frame::Frame;
 
+use crate::extract::read_body;
 use crate::problem::{Problem, ProblemKind};
 use crate::services::{Services, Shared};
 
@@ -54,12 +56,25 @@ fn from_elsewhere() -> Response {
     Frame::new("Not done", None).answer(Err(Problem::new(ProblemKind::Forbidden, detail)))
 }
 
-/// A form as it was filled in.
-fn filled(body: &[u8]) -> Vec<(String, String)> {
-    form_urlencoded::parse(body).into_owned().collect()
+/// A form as it was filled in, of at most so many bytes.
+pub(crate) struct Form<const BYTES: usize>(Vec<(String, String)>);
+
+impl<const BYTES: usize> FromRequest<Shared> for Form<BYTES> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &Shared) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        let body = read_body(&parts.headers, body, BYTES).await?;
+        Ok(Self(form_urlencoded::parse(&body).into_owned().collect()))
+    }
 }
 
-/// What was filled into a field of it, without the spaces around; nothing if there is no such field.
+/// What was filled into a field of a form, without the spaces around; nothing if there is no such field.
 fn field<'a>(form: &'a [(String, String)], name: &str) -> &'a str {
     form.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value.trim())
+}
+
+/// A query of one parameter.
+fn query(name: &str, value: &str) -> String {
+    form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish()
 }

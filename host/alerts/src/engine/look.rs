@@ -11,7 +11,7 @@ use bellwether_series::{Expression, Line, Listener, Series, SeriesError, TimeRan
 use bellwether_store::{Batch, SharedStore, StoreError, decode, delete_large, encode, get_large, put_large};
 
 use crate::calendar::Quiet;
-use crate::evaluate::{Extent, Found, Look, Seen, make_room, side_among, size};
+use crate::evaluate::{Extent, Found, Look, Seen, Tags, make_room, side_among, size};
 use crate::monitor::{Anomaly, Compiled, series_id};
 use crate::rows::{self, DetectorRow, PeersRow};
 use crate::state::{Direction, MonitorState, Strange, Verdict};
@@ -19,8 +19,6 @@ use crate::{
     AlertError, Detector, MonitorId, Points, Regular, RoleError, RoleKind, Roles, Scores, Settings, Takes,
     limits,
 };
-
-type Tags = Vec<(String, String)>;
 
 /// Where monitors read their figures.
 #[async_trait]

@@ -8,13 +8,11 @@ use bellwether_series::Line;
 
 use super::Looking;
 use super::look::{Kept, Span, seen, tags, verdict};
-use crate::evaluate::Seen;
+use crate::evaluate::{Seen, Tags};
 use crate::monitor::{Anomaly, series_id};
 use crate::rows::PeersRow;
 use crate::state::MonitorState;
 use crate::{AlertError, Detector, Points, RoleError, Scores, Settings, limits};
-
-type Tags = Vec<(String, String)>;
 
 /// What a detector found of its series: the times it was shown, the verdicts on each series in the order of the members,
 /// and what it keeps.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bellwether_kernel::{OrganisationId, Timestamp};
 
-use super::{Move, What};
+use super::{Move, Tags, What};
 use crate::calendar::Quiet;
 use crate::engine::Shared;
 use crate::incident::{Interval, Note, NoteKind, ToldNote, cut};
@@ -16,7 +16,6 @@ use crate::{
     StoredIncident,
 };
 
-type Tags = Vec<(String, String)>;
 /// The tags of a series, and its metric.
 type Subject<'a> = (&'a Tags, Option<&'a str>);
 

@@ -113,7 +113,8 @@ impl What {
     }
 }
 
-type Tags = Vec<(String, String)>;
+/// The tags of a series.
+pub(crate) type Tags = Vec<(String, String)>;
 
 /// Moves the series of a monitor by what is seen, and says what each did.
 pub(crate) fn advance(compiled: &Compiled, state: &mut MonitorState, look: &Look) -> Vec<Move> {

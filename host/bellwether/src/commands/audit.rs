@@ -38,12 +38,11 @@ pub(crate) struct Arguments {
 
 /// Prints the audit log.
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let instant = |instant: Option<jiff::Timestamp>| instant.map(|instant| instant.to_string());
     let query = query([
         ("action", arguments.action),
         ("actor", arguments.actor),
-        ("since", instant(arguments.since)),
-        ("until", instant(arguments.until)),
+        ("since", arguments.since.map(|since| since.to_string())),
+        ("until", arguments.until.map(|until| until.to_string())),
     ]);
     let entries =
         arguments.connection.client()?.list(&["v1", "audit"], &query, arguments.limit.items()).await?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::extract::{Query, Request, State};
+use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use bellwether_alerts::{Actor, NewMute, Scope};
 use bellwether_kernel::FieldError;
@@ -11,11 +11,10 @@ use maud::{Markup, html};
 use super::alerts::{Link, TITLE, tables};
 use super::frame::Frame;
 use super::session::SignedIn;
-use super::{field, filled, incident};
+use super::{Form, field, incident};
 use crate::api::deliveries::delivery_id;
 use crate::api::incidents::incident_id;
 use crate::api::mutes::mute_id;
-use crate::extract::read_body;
 use crate::problem::Problem;
 use crate::services::{Services, Shared};
 
@@ -43,22 +42,20 @@ pub(crate) async fn change(
     signed_in: SignedIn,
     Query(Link { incident }): Query<Link>,
     State(services): State<Shared>,
-    request: Request,
-) -> Result<Response, Problem> {
-    let (parts, body) = request.into_parts();
-    let form = filled(&read_body(&parts.headers, body, FORM).await?);
+    Form(form): Form<FORM>,
+) -> Response {
     let problem = match done(&services, &signed_in, &incident, &form).await {
-        Ok(to) => return Ok(Redirect::to(&to).into_response()),
+        Ok(to) => return Redirect::to(&to).into_response(),
         Err(problem) => problem,
     };
     if !incident.is_empty() {
-        return Ok(incident::shown(&services, &signed_in, &incident, Some(&problem)).await);
+        return incident::shown(&services, &signed_in, &incident, Some(&problem)).await;
     }
     let frame = Frame::new(TITLE, Some(&signed_in.0));
-    Ok(match tables(&services, &signed_in).await {
+    match tables(&services, &signed_in).await {
         Ok(tables) => frame.refused(&problem, &tables),
         Err(_) => frame.answer(Err(problem)),
-    })
+    }
 }
 
 /// Where what came of it is seen.

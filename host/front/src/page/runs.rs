@@ -1,18 +1,18 @@
 //! The pages at `/runs`: what playbooks did, newest first, and each run step by step. What goes on is shown as it goes on.
 
-use axum::extract::{Query, Request, State};
+use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use bellwether_kernel::{FieldError, OrganisationId, PageRequest, Period, Timestamp};
-use bellwether_playbooks::{Run, RunFilter, RunState, RunSummary, StepResult};
+use bellwether_playbooks::{Run, RunFilter, RunState, RunSummary, StepResult, TriggeredBy};
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::frame::{Frame, moment, problem, table, text, word};
 use super::session::SignedIn;
-use super::{field, filled};
+use super::{Form, field};
 use crate::api::runs::run_id;
-use crate::extract::{Path, read_body};
+use crate::extract::Path;
 use crate::problem::Problem;
 use crate::services::{Services, Shared};
 
@@ -116,10 +116,8 @@ pub(crate) async fn cancel(
     signed_in: SignedIn,
     Path(run): Path<String>,
     State(services): State<Shared>,
-    request: Request,
-) -> Result<Response, Problem> {
-    let (parts, body) = request.into_parts();
-    let form = filled(&read_body(&parts.headers, body, FORM).await?);
+    Form(form): Form<FORM>,
+) -> Response {
     let done = async {
         signed_in.writes()?;
         let (playbooks, id) = (services.playbooks(), run_id(&run)?);
@@ -128,10 +126,10 @@ pub(crate) async fn cancel(
             _ => playbooks.cancel(&signed_in.0, id).await?.id,
         })
     };
-    Ok(match done.await {
+    match done.await {
         Ok(id) => Redirect::to(&format!("/runs/{id}")).into_response(),
         Err(problem) => shown(&services, &signed_in, &run, true, Some(&problem)).await,
-    })
+    }
 }
 
 async fn shown(
@@ -225,15 +223,20 @@ fn state_of(run: &RunSummary) -> Markup {
     html! { span.bad[run.state.is_failure()] { (word(run.state)) @if run.attempt > 1 { ", attempt " (run.attempt) } } }
 }
 
-/// What started it, in its own words.
+/// What started it, and where that is seen.
 fn by(run: &RunSummary) -> Markup {
-    let by = serde_json::to_value(&run.triggered_by).unwrap_or_default();
-    let told = |name: &str| by.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     html! {
-        (told("type")) " "
-        @if !told("run").is_empty() { a href={ "/runs/" (told("run")) } { (told("step")) } }
-        @if !told("incident").is_empty() { a href={ "/alerts?incident=" (told("incident")) } { "incident" } }
-        (told("metric"))
+        @match &run.triggered_by {
+            TriggeredBy::Webhook => "webhook",
+            TriggeredBy::Manual { .. } => "manual",
+            TriggeredBy::Cron { .. } => "cron",
+            TriggeredBy::Every { .. } => "every",
+            TriggeredBy::Metric { metric, .. } => { "metric " (metric) }
+            TriggeredBy::Playbook { run, step } => { "playbook " a href={ "/runs/" (run) } { (step) } }
+            TriggeredBy::Alert { incident, .. } => {
+                "alert " a href={ "/alerts?incident=" (incident) } { "incident" }
+            }
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, Query, Request, State};
+use axum::extract::{FromRequest, FromRequestParts, Query, Request, State};
 use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
 use bellwether_access::{Caller, Principal, Role, Sealed};
 use bellwether_kernel::Timestamp;
@@ -16,9 +16,9 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::frame::Frame;
-use super::{field, filled};
+use super::{Form, field, query};
 use crate::envelope::origin;
-use crate::extract::{read_body, recognised};
+use crate::extract::recognised;
 use crate::problem::{Problem, ProblemKind};
 use crate::services::{Services, Shared};
 
@@ -51,8 +51,7 @@ impl FromRequestParts<Shared> for SignedIn {
     async fn from_request_parts(parts: &mut Parts, services: &Shared) -> Result<Self, Response> {
         let Some(principal) = of(services, &parts.headers) else {
             let next = parts.uri.path_and_query().map_or("/", |next| next.as_str());
-            let query = form_urlencoded::Serializer::new(String::new()).append_pair("next", next).finish();
-            return Err(Redirect::to(&format!("/sign-in?{query}")).into_response());
+            return Err(Redirect::to(&format!("/sign-in?{}", query("next", next))).into_response());
         };
         let known = recognised(services, &principal.key, Some(principal.organisation));
         known.map_err(|problem| Frame::new("Bellwether", Some(&principal)).answer(Err(problem)))?;
@@ -119,8 +118,7 @@ pub(crate) async fn ask(
 pub(crate) async fn sign_in(State(services): State<Shared>, request: Request) -> Result<Response, Problem> {
     let is_secure = origin(&services, &request).is_some_and(|(scheme, _)| scheme == "https")
         || request.headers().get(header::ORIGIN).is_some_and(|from| from.as_bytes().starts_with(b"https:"));
-    let (parts, body) = request.into_parts();
-    let filled = filled(&read_body(&parts.headers, body, FORM).await?);
+    let Form(filled) = Form::<FORM>::from_request(request, &services).await?;
     let next = field(&filled, "next");
     let principal = match known(&services, field(&filled, "key")) {
         Ok(principal) => principal,

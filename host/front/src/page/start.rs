@@ -1,6 +1,6 @@
 //! The page at `/start`: which playbooks there are, and a form for one with what it is started with, as its manifest says.
 
-use axum::extract::{Query, Request, State};
+use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use bellwether_access::{Begun, Idempotency, Principal, StoredAnswer};
 use bellwether_kernel::{FieldError, PageRequest, RunId};
@@ -12,8 +12,7 @@ use serde_json::{Map, Value};
 
 use super::frame::{Frame, moment, problem, table, text, word};
 use super::session::SignedIn;
-use super::{field, filled};
-use crate::extract::read_body;
+use super::{Form, field, query};
 use crate::problem::{Problem, ProblemKind};
 use crate::services::{Services, Shared};
 
@@ -53,22 +52,20 @@ pub(crate) async fn ask(
 pub(crate) async fn start(
     signed_in: SignedIn,
     State(services): State<Shared>,
-    request: Request,
-) -> Result<Response, Problem> {
-    let (parts, body) = request.into_parts();
-    let filled = filled(&read_body(&parts.headers, body, FORM).await?);
+    Form(filled): Form<FORM>,
+) -> Response {
     let playbook = field(&filled, "playbook");
     let title = title(playbook);
     let frame = Frame::new(&title, Some(&signed_in.0));
     let (inputs, known) = match asked(&services, &signed_in, playbook).await {
         Ok(asked) => asked,
-        Err(problem) => return Ok(frame.answer(Err(problem))),
+        Err(problem) => return frame.answer(Err(problem)),
     };
     match run(&services, &signed_in.0, playbook, &inputs, &filled).await {
-        Ok(run) => Ok(Redirect::to(&format!("/runs/{run}")).into_response()),
+        Ok(run) => Redirect::to(&format!("/runs/{run}")).into_response(),
         Err(problem) => {
             let again = form(&services, (playbook, known.as_deref()), &inputs, &filled);
-            Ok(frame.refused(&problem, &again))
+            frame.refused(&problem, &again)
         }
     }
 }
@@ -88,7 +85,7 @@ async fn list(services: &Services, signed_in: &SignedIn) -> Result<Markup, Probl
             Status::Disabled { reason, .. } => ("disabled", Some(reason)),
             Status::Blocked { reason } => ("blocked", Some(reason)),
         };
-        let query = form_urlencoded::Serializer::new(String::new()).append_pair("playbook", name).finish();
+        let query = query("playbook", name);
         let by = document.as_ref().map(|document| document.trigger.kind());
         let starts = writes && by.is_some_and(TriggerKind::is_by_hand) && playbook.published.is_some();
         [
@@ -203,7 +200,7 @@ fn form(
     given: &[(String, String)],
 ) -> Markup {
     let once = services.request_ids.fresh();
-    let query = form_urlencoded::Serializer::new(String::new()).append_pair("playbook", playbook).finish();
+    let query = query("playbook", playbook);
     html! {
         @if let Some(known) = known { (problem(&format!("It will fail: {known}"))) }
         // Whoever has to sign in again comes back to this one.

@@ -113,6 +113,11 @@ impl Items {
         }
     }
 
+    /// Takes note of when one of them began.
+    fn note_began(&mut self, at: Timestamp) {
+        self.began = Some(self.began.map_or(at, |began| began.min(at)));
+    }
+
     /// How they stand, of so many.
     fn counts(&self, total: usize) -> ItemCounts {
         let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
@@ -196,7 +201,7 @@ impl Playbooks {
             let RecordOf::Item(_, item) = rows::record_of(&key)? else { continue };
             let result: StepResult = decode::<Record>(&row)?.read(&*self.store, &key).await?;
             if !result.copied {
-                items.began = [items.began, Some(result.started)].into_iter().flatten().min();
+                items.note_began(result.started);
             }
             if result.state == StepState::Waiting {
                 items.waiting.insert(item, result);
@@ -354,7 +359,7 @@ impl Playbooks {
             result.state = StepState::Cancelled;
             (result.ended, result.waits_until) = (self.clock.now(), None);
             result.error = Some(reason.to_owned());
-            items.began = [items.began, Some(result.started)].into_iter().flatten().min();
+            items.note_began(result.started);
             self.write_result(batch, work, secrets, variables, position, &mut result);
             items.cut += 1;
         }
