@@ -5,6 +5,7 @@
 //! metrics' rows still are what is remembered here, and a name that is not known here is looked for in the store.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use bellwether_kernel::{MetricId, OrganisationId};
@@ -75,9 +76,10 @@ impl Directory {
         }
     }
 
-    /// Its metrics, by id.
-    pub(crate) fn metrics(&self) -> impl ExactSizeIterator<Item = &Arc<Metric>> {
-        self.by_id.values().map(|known| &known.metric)
+    /// Its metrics behind `after`, by id.
+    pub(crate) fn metrics_after(&self, after: Option<MetricId>) -> impl Iterator<Item = &Arc<Metric>> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.by_id.range((from, Bound::Unbounded)).map(|(_, known)| &known.metric)
     }
 }
 

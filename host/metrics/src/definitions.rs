@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use bellwether_kernel::{FieldError, MetricId, OrganisationId};
+use bellwether_kernel::{Cursor, FieldError, MetricId, OrganisationId, Page, PageRequest};
 use bellwether_store::{Batch, Precondition, StoreError, decode, encode};
 use jiff::tz::TimeZone;
 
-use crate::catalogue::{Change, Known};
+use crate::catalogue::{Change, Directory, Known};
 use crate::definition::check_description;
 use crate::layout::{self, Deletion, MetricRow, Number};
 use crate::{Defined, Definition, ListFilter, Metric, MetricError, MetricPage, MetricReference, Metrics};
@@ -131,11 +131,8 @@ impl Metrics {
         offset: u64,
         limit: usize,
     ) -> Result<MetricPage, MetricError> {
-        let part = filter.name_contains.as_deref().map(str::to_lowercase);
-        let matches = |metric: &&Arc<Metric>| {
-            let name = &metric.definition.name;
-            part.as_ref().is_none_or(|part| name.to_lowercase().contains(part)) && visible(metric)
-        };
+        let named = filter.matcher();
+        let matches = |metric: &&Arc<Metric>| named(metric) && visible(metric);
         let page = |metrics: &mut dyn Iterator<Item = &Arc<Metric>>| {
             let mut page = MetricPage { metrics: Vec::new(), total: 0 };
             for metric in metrics {
@@ -146,7 +143,36 @@ impl Metrics {
             }
             page
         };
-        self.catalogue.read(organisation, |directory| page(&mut directory.metrics().filter(matches))).await
+        self.catalogue
+            .read(organisation, |directory| page(&mut directory.metrics_after(None).filter(matches)))
+            .await
+    }
+
+    /// A page of the metrics that match `filter`, ordered by id. Its cursor names the last one, so that what is made or
+    /// deleted between two pages hides none of the others.
+    ///
+    /// # Errors
+    /// If the cursor is not of this list, or the store's.
+    pub async fn page(
+        &self,
+        organisation: OrganisationId,
+        filter: &ListFilter,
+        page: &PageRequest,
+    ) -> Result<Page<Arc<Metric>>, MetricError> {
+        let after = page.cursor.as_ref().map(|cursor| {
+            let id = cursor.0.as_slice().try_into().map(u64::from_be_bytes);
+            id.map(MetricId).map_err(|_| FieldError::wrong_cursor(cursor))
+        });
+        let after = after.transpose()?;
+        let matches = filter.matcher();
+        let read = |directory: &Directory| {
+            let mut found = directory.metrics_after(after).filter(|metric| matches(metric)).cloned();
+            let items: Vec<_> = found.by_ref().take(page.limit).collect();
+            let more = found.next().and(items.last());
+            let next = more.map(|last| Cursor(last.id.0.to_be_bytes().to_vec()));
+            Page { items, next }
+        };
+        self.catalogue.read(organisation, read).await
     }
 
     /// Gives a metric another description, or none.

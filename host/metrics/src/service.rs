@@ -28,6 +28,14 @@ pub struct ListFilter {
     pub name_contains: Option<String>,
 }
 
+impl ListFilter {
+    /// Tells which metrics match.
+    pub(crate) fn matcher(&self) -> impl Fn(&Metric) -> bool {
+        let part = self.name_contains.as_deref().map(str::to_lowercase);
+        move |metric| part.as_ref().is_none_or(|part| metric.definition.name.to_lowercase().contains(part))
+    }
+}
+
 /// A page of metrics, ordered by id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetricPage {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bellwether_access::DataChange;
-use bellwether_kernel::{Cursor, FieldError, MetricId, OrganisationId};
+use bellwether_kernel::{MetricId, OrganisationId};
 use bellwether_metrics::{Definition, KeyFilter, ListFilter, MetricError, MetricReference};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -106,21 +106,10 @@ pub(crate) async fn list(
     State(services): State<Shared>,
 ) -> Result<Json<MetricList>, Problem> {
     let page = METRICS.page(query.limit, query.cursor.as_deref())?;
-    let offset = page.cursor.as_ref().map_or(Ok(0), offset_of)?;
     let filter = ListFilter { name_contains: query.name_contains };
-    let found =
-        services.metrics().list(principal.organisation, &filter, &|_| true, offset, page.limit).await?;
-    let next = offset + found.metrics.len() as u64;
-    let more = next < found.total && !found.metrics.is_empty();
-    Ok(Json(MetricList {
-        items: found.metrics.iter().map(|metric| Metric::from(&**metric)).collect(),
-        next: METRICS.next(more.then(|| Cursor(next.to_be_bytes().to_vec()))),
-    }))
-}
-
-fn offset_of(cursor: &Cursor) -> Result<u64, FieldError> {
-    let bytes = cursor.0.as_slice().try_into();
-    bytes.map(u64::from_be_bytes).map_err(|_| FieldError::wrong_cursor(cursor))
+    let found = services.metrics().page(principal.organisation, &filter, &page).await?;
+    let found = found.map(|metric| Metric::from(&*metric));
+    Ok(Json(MetricList { items: found.items, next: METRICS.next(found.next) }))
 }
 
 /// Creates a metric, or answers the one of that name if it is the same.

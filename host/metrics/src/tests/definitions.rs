@@ -1,5 +1,6 @@
 //! Creating, finding and listing metrics.
 
+use bellwether_kernel::PageRequest;
 use bellwether_store::given_up;
 
 use super::*;
@@ -107,6 +108,27 @@ async fn metrics_are_listed_by_id_a_part_at_a_time() {
         assert_eq!((found.as_slice(), page.total), (names, total), "{filter:?} {hidden} {offset} {limit}");
     }
     assert_eq!(house.metrics.list(OrganisationId(2), &all, &|_| true, 0, 10).await.unwrap().total, 0);
+}
+
+#[tokio::test]
+async fn a_metric_that_is_deleted_between_two_pages_hides_no_other() {
+    let house = House::new().await;
+    for name in ["a", "other", "b", "c", "d", "e"] {
+        house.define(name, DataType::Sum, Interval::Daily, false).await;
+    }
+    let short = ListFilter::default();
+    let mut request = PageRequest::first(2);
+    let mut names = Vec::new();
+    loop {
+        let page = house.metrics.page(OURS, &short, &request).await.unwrap();
+        for metric in &page.items {
+            house.metrics.delete(OURS, &MetricReference::Id(metric.id)).await.unwrap();
+            names.push(metric.definition.name.clone());
+        }
+        let Some(next) = page.next else { break };
+        request = PageRequest { cursor: Some(next), ..request };
+    }
+    assert_eq!(names, ["a", "other", "b", "c", "d", "e"]);
 }
 
 #[tokio::test]
