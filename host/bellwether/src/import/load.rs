@@ -69,25 +69,30 @@ pub(crate) async fn load(
     source.go_to(progress.place).context("the file does not read")?;
     while !progress.finished {
         let from = source.place();
-        let (rows, bad) = read_batch(source, progress.identity.batch)?;
-        let read = (rows.len() + bad.len()) as u64;
-        for bad in bad {
-            refuse_or_report(bad, bad_lines, report)?;
+        let (rows, mut bad) = read_batch(source, progress.batch())?;
+        let (read, several) = ((rows.len() + bad.len()) as u64, rows.len() > 1);
+        if bad_lines == BadLines::Fail && !bad.is_empty() {
+            return Err(fatal(bad.remove(0)));
         }
         let to = source.place();
-        let written = match rows.is_empty() {
-            true => 0,
-            false => send(writer, progress, (from, to), rows, bad_lines, report).await?,
+        let written = match send(writer, progress, (from, to), rows, bad_lines, report).await {
+            Ok(written) => written,
+            // Nothing of it is there, so it may be cut anew; what is kept says so before a part of it is sent.
+            Err(Failure::Refused(problem)) if problem.status == 413 && several => {
+                progress.smaller = Some(progress.batch() / 2);
+                progress.save_now(progress_path)?;
+                source.go_to(from).context("the file does not read")?;
+                continue;
+            }
+            Err(failure) => return Err(failure),
         };
+        bad.into_iter().for_each(|bad| report.bad_line(bad));
         progress.finished = read == 0;
         progress.place = to;
         progress.read += read;
         progress.written += written;
         progress.skipped += read - written;
-        progress.saved = jiff::Timestamp::now();
-        progress
-            .save(progress_path)
-            .with_context(|| format!("{} does not write", progress_path.display()))?;
+        progress.save_now(progress_path)?;
         report.advance(WHAT, to.byte);
     }
     Ok(())
@@ -106,15 +111,9 @@ fn read_batch(source: &mut Source, batch: usize) -> Result<(Vec<Row>, Vec<BadLin
     Ok((rows, bad_lines))
 }
 
-fn refuse_or_report(bad: BadLine, bad_lines: BadLines, report: &mut Report) -> Result<(), Failure> {
-    if bad_lines == BadLines::Fail {
-        let BadLine { line, reason } = bad;
-        return Err(Failure::Failed(anyhow::anyhow!(
-            "line {line}: {reason}; the lines before it are written"
-        )));
-    }
-    report.bad_line(bad);
-    Ok(())
+/// The end of an import that takes no bad lines.
+fn fatal(BadLine { line, reason }: BadLine) -> Failure {
+    Failure::Failed(anyhow::anyhow!("line {line}: {reason}; the batches before its own are written"))
 }
 
 /// Sends one batch, without the rows the host refuses if they may be left out; gives how many samples were written.
@@ -144,7 +143,10 @@ async fn send(
                 for bad in refused {
                     rows.retain(|row| row.line != bad.line);
                     left_out.push(bad.line);
-                    refuse_or_report(bad, bad_lines, report)?;
+                    match bad_lines {
+                        BadLines::Fail => return Err(fatal(bad)),
+                        BadLines::Skip => report.bad_line(bad),
+                    }
                 }
             }
             Err(failure) => return Err(failure),
@@ -211,9 +213,11 @@ mod tests {
     use crate::failure::FieldProblem;
     use crate::output::Format;
 
-    /// Remembers answers by key as a host does, loses the answers it is told to, refuses the value 13.
+    /// Remembers answers by key as a host does, loses the answers it is told to, refuses the value 13 and more rows than it
+    /// takes.
     #[derive(Default)]
     struct Host {
+        takes: Option<usize>,
         answers: RefCell<BTreeMap<String, bool>>,
         values: RefCell<Vec<f64>>,
         calls: RefCell<u64>,
@@ -228,6 +232,10 @@ mod tests {
                 _ => entry["value"].as_f64(),
             };
             let entries = entries.as_array().expect("entries").clone();
+            if self.takes.is_some_and(|takes| entries.len() > takes) {
+                let problem = Problem { status: 413, ..Problem::default() };
+                return Err(Failure::Refused(Box::new(problem)));
+            }
             let wrong = entries.iter().position(|entry| value(entry) == Some(13.0));
             let new = self.answers.borrow_mut().insert(idempotency_key.to_owned(), wrong.is_none()).is_none();
             if new && wrong.is_none() {
@@ -341,6 +349,26 @@ mod tests {
             assert_eq!(bad.iter().map(|bad| bad.line).collect::<Vec<_>>(), [4, 6]);
             assert_eq!((progress.read, progress.written, progress.skipped), (6, 4, 2));
         }
+    }
+
+    #[test]
+    fn a_batch_the_host_finds_too_large_is_sent_in_smaller_ones_and_each_row_once_even_if_killed() {
+        let text = rows(100..147);
+        for killed in 2..=12 {
+            let setting = Setting::new(&text);
+            let mut host = Host { takes: Some(4), lose_answer_of_call: Some(killed), ..Host::default() };
+            setting.run(&host, BadLines::Fail).0.expect_err("killed or too large");
+            host.lose_answer_of_call = None;
+            // What the host takes may have changed meanwhile.
+            host.takes = (killed % 2 == 0).then_some(3);
+            let (result, progress, _) = setting.run(&host, BadLines::Fail);
+            result.expect("the rest is written");
+            assert_eq!(*host.values.borrow(), (100..147).map(f64::from).collect::<Vec<_>>(), "{killed}");
+            assert_eq!((progress.read, progress.written, progress.finished), (47, 47, true));
+        }
+        let host = Host { takes: Some(0), ..Host::default() };
+        let (result, ..) = Setting::new(&text).run(&host, BadLines::Fail);
+        assert!(matches!(result, Err(Failure::Refused(problem)) if problem.status == 413));
     }
 
     #[test]

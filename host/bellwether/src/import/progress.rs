@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -97,6 +98,9 @@ pub(crate) struct Progress {
     pub(crate) written: u64,
     /// Rows left out so far.
     pub(crate) skipped: u64,
+    /// Samples of one batch, where the host takes no bodies as large as those asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) smaller: Option<usize>,
     /// When this was last saved.
     pub(crate) saved: jiff::Timestamp,
     /// Whether the import is over.
@@ -112,9 +116,15 @@ impl Progress {
             read: 0,
             written: 0,
             skipped: 0,
+            smaller: None,
             saved: jiff::Timestamp::now(),
             finished: false,
         }
+    }
+
+    /// Samples of one batch.
+    pub(crate) fn batch(&self) -> usize {
+        self.smaller.unwrap_or(self.identity.batch)
     }
 
     /// Where the progress of importing `file` is kept, unless said otherwise: beside it.
@@ -132,6 +142,12 @@ impl Progress {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Failure::Usage(format!("{} does not read: {error}", path.display()))),
         }
+    }
+
+    /// Keeps the progress of now at `path`.
+    pub(crate) fn save_now(&mut self, path: &Path) -> anyhow::Result<()> {
+        self.saved = jiff::Timestamp::now();
+        self.save(path).with_context(|| format!("{} does not write", path.display()))
     }
 
     /// Keeps the progress at `path`: afterwards the file holds this or, after a crash, what it held before.
@@ -277,6 +293,7 @@ mod tests {
             read: 7,
             written: 6,
             skipped: 1,
+            smaller: Some(5),
             saved: jiff::Timestamp::UNIX_EPOCH,
             finished: false,
         };
