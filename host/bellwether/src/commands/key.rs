@@ -101,18 +101,19 @@ const COLUMNS: &[Column] = &[
 
 /// Works on keys.
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let (client, format) = (arguments.connection.client()?, arguments.connection.json.into());
+    let (client, format) = (|| arguments.connection.client(), arguments.connection.json.into());
     match arguments.command {
+        // Of the host that this needs to be stopped nothing is asked.
         KeyCommand::Recover { data, config } => {
             serve::recover_operator_key(&Flags::of_data(config, data).load()?.settings).await?;
         }
-        KeyCommand::List(limit) => list(&client, &["v1", "keys"], limit, format).await?,
-        KeyCommand::Create(key) => create(&client, &["v1", "keys"], key, format).await?,
+        KeyCommand::List(limit) => list(&client()?, &["v1", "keys"], limit, format).await?,
+        KeyCommand::Create(key) => create(&client()?, &["v1", "keys"], key, format).await?,
         KeyCommand::Show { id } => {
-            let key = client.get(&["v1", "keys", &id], &[]).await?;
+            let key = client()?.get(&["v1", "keys", &id], &[]).await?;
             output::value(format, &key, show)?;
         }
-        KeyCommand::Revoke { id } => revoke(&client, &["v1", "keys", &id], format).await?,
+        KeyCommand::Revoke { id } => revoke(&client()?, &["v1", "keys", &id], format).await?,
     }
     Ok(())
 }

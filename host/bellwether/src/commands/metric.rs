@@ -258,9 +258,6 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
                     "nothing was written in that time; ask for another with --start and --end"
                 );
             }
-            if values.get("next").is_some_and(|next| !next.is_null()) {
-                crate::output::note!("there are more values; ask for a shorter range or fewer keys");
-            }
         }
     }
     Ok(())

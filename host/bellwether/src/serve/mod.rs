@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 
 use crate::failure::Failure;
 use crate::output;
-use crate::settings::{Loaded, MetricsAccess, Settings, Tls};
+use crate::settings::{Loaded, Settings, Tls};
 pub(crate) use files::Files;
 use open::{Opened, Services};
 use signals::{Asked, Signals};
@@ -311,9 +311,6 @@ fn front_settings(settings: &Settings) -> FrontSettings {
         original_uri_header: settings.proxy.original_uri_header.clone(),
         public_url: settings.public_url.clone(),
         dialect_hosts: hosts.map(|(name, dialect)| (name.clone(), dialect.hosts.clone())).collect(),
-        metrics_access: match http.metrics_access {
-            MetricsAccess::Open => bellwether_front::MetricsAccess::Open,
-            MetricsAccess::Operator => bellwether_front::MetricsAccess::Operator,
-        },
+        metrics_access: http.metrics_access,
     }
 }

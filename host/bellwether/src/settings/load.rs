@@ -1,6 +1,7 @@
 //! Reading settings from their three sources, refusing names nothing has.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -156,7 +157,7 @@ fn flatten(path: String, value: Value, leaves: &mut Map<String, Value>) {
 /// Everything that is wrong, a line each.
 pub(super) fn load(
     file: Option<&Path>,
-    environment: impl IntoIterator<Item = (String, String)>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
     flags: Vec<(&'static str, &'static str, Value)>,
 ) -> Result<Loaded, String> {
     let known = Known::new();
@@ -241,17 +242,23 @@ fn collect(
 }
 
 fn read_environment(
-    environment: impl IntoIterator<Item = (String, String)>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
     known: &Known,
     given: &mut BTreeMap<String, (Value, Source)>,
     problems: &mut Vec<String>,
 ) {
     for (variable, text) in environment {
+        // What is not ours may be any bytes.
+        let variable = variable.to_string_lossy().into_owned();
         let Some(name) = variable.strip_prefix(PREFIX) else { continue };
         // A variable set to nothing is how many environments say "not set".
         if OTHER_VARIABLES.contains(&variable.as_str()) || text.is_empty() {
             continue;
         }
+        let Ok(text) = text.into_string() else {
+            problems.push(format!("environment: the value of {variable} is not UTF-8"));
+            continue;
+        };
         let setting = name.to_lowercase().replace("__", ".");
         match known.default(&setting) {
             Some(default) => {
@@ -336,7 +343,7 @@ mod tests {
         std::fs::write(&path, file).expect("written");
         load(
             Some(&path),
-            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+            environment.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))),
             flags,
         )
     }
@@ -493,6 +500,15 @@ mod tests {
             assert!(refused.starts_with(told), "{told} is not the beginning of {refused}");
             assert!(refused.ends_with(&format!(" (environment {variable})")), "{refused}");
         }
+    }
+
+    #[test]
+    fn what_is_no_text_in_the_environment_matters_only_in_a_setting() {
+        use std::os::unix::ffi::OsStringExt as _;
+        let latin = || OsString::from_vec(b"jos\xe9".to_vec());
+        load(None, [("OLDPWD".into(), latin()), (latin(), "1".into())], Vec::new()).expect("good settings");
+        let refused = load(None, [("BELLWETHER_DATA".into(), latin())], Vec::new()).expect_err("no text");
+        assert_eq!(refused, "environment: the value of BELLWETHER_DATA is not UTF-8");
     }
 
     #[test]

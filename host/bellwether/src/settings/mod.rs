@@ -11,12 +11,15 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use bellwether_front::MetricsAccess;
 use bellwether_plugins::LimitOverrides;
 use clap::Args;
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use item::{one, one_or_many};
+
+use crate::failure::Failure;
 pub(crate) use load::Loaded;
 
 /// The environment variable with the host key, in place of its file: 64 hexadecimal characters.
@@ -157,16 +160,6 @@ pub(crate) struct Http {
     pub(crate) rate_burst: u32,
     /// Who may read `/metrics`: `open` for anybody, `operator` with a key.
     pub(crate) metrics_access: MetricsAccess,
-}
-
-/// Who may read `/metrics`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum MetricsAccess {
-    /// Anybody.
-    Open,
-    /// The operator, with a key.
-    Operator,
 }
 
 /// The embedded store.
@@ -558,13 +551,18 @@ impl Flags {
     }
 
     /// The settings the flags give, by their path.
-    fn given(&self) -> Vec<(&'static str, &'static str, serde_json::Value)> {
-        let path =
-            |path: &Option<PathBuf>| path.as_ref().map(|path| path.to_string_lossy().into_owned().into());
+    fn given(&self) -> Result<Vec<(&'static str, &'static str, serde_json::Value)>, Failure> {
+        let path = |flag: &str, path: &Option<PathBuf>| {
+            let text = path.as_ref().map(|path| {
+                let text = path.to_str().map(serde_json::Value::from);
+                text.ok_or_else(|| Failure::Usage(format!("{flag} is {path:?}, expected a path in UTF-8")))
+            });
+            text.transpose()
+        };
         let listen: Vec<String> = self.listen.iter().map(ToString::to_string).collect();
         let all = [
             ("listen", "--listen", (!listen.is_empty()).then(|| listen.into())),
-            ("data", "--data", path(&self.data)),
+            ("data", "--data", path("--data", &self.data)?),
             ("public_url", "--public-url", self.public_url.clone().map(Into::into)),
             ("organisation", "--organisation", self.organisation.clone().map(Into::into)),
             (
@@ -573,19 +571,18 @@ impl Flags {
                 self.log_format.and_then(|format| serde_json::to_value(format).ok()),
             ),
             ("log.filter", "--log-filter", self.log_filter.clone().map(Into::into)),
-            ("tls.certificate", "--tls-certificate", path(&self.tls_certificate)),
-            ("tls.key", "--tls-key", path(&self.tls_key)),
+            ("tls.certificate", "--tls-certificate", path("--tls-certificate", &self.tls_certificate)?),
+            ("tls.key", "--tls-key", path("--tls-key", &self.tls_key)?),
         ];
-        all.into_iter().filter_map(|(setting, flag, value)| Some((setting, flag, value?))).collect()
+        Ok(all.into_iter().filter_map(|(setting, flag, value)| Some((setting, flag, value?))).collect())
     }
 
     /// The settings of this process.
     ///
     /// # Errors
     /// Everything that is wrong with them, each by name and where it is set.
-    pub(crate) fn load(&self) -> Result<Loaded, crate::failure::Failure> {
-        load::load(self.config.as_deref(), std::env::vars(), self.given())
-            .map_err(crate::failure::Failure::Usage)
+    pub(crate) fn load(&self) -> Result<Loaded, Failure> {
+        load::load(self.config.as_deref(), std::env::vars_os(), self.given()?).map_err(Failure::Usage)
     }
 }
 

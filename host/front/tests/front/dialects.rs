@@ -1,10 +1,13 @@
 //! A dialect is served as soon as it is installed, wherever the settings mount it, and its failures are told apart.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use base64::Engine;
+use bellwether_front::{FrontSettings, RateLimit};
 use hmac::{Hmac, KeyInit, Mac};
 use http::Request;
 use serde_json::{Value, json};
@@ -18,8 +21,13 @@ async fn install(host: &Host, key: &str, query: &str) -> Answer {
     host.post_component(&format!("/v1/plugins{query}"), key, speaker::component()).await
 }
 
-async fn with_speaker(settings: Value) -> Host {
-    let host = Host::with(serde_json::from_value(settings).unwrap()).await;
+/// The speaker's own host name.
+fn hosts(name: &str) -> BTreeMap<String, Vec<String>> {
+    BTreeMap::from([("speaker".to_owned(), vec![name.to_owned()])])
+}
+
+async fn with_speaker(settings: FrontSettings) -> Host {
+    let host = Host::with(settings).await;
     let installed = install(&host, &host.operator, "").await;
     assert_eq!(installed.status, 201, "{}", installed.text());
     host
@@ -69,7 +77,7 @@ async fn an_answer_without_a_body_has_no_content_type() {
 
 #[tokio::test]
 async fn a_dialect_words_the_refusal_of_who_is_nobody_without_waiting_for_a_body() {
-    let host = with_speaker(json!({})).await;
+    let host = with_speaker(FrontSettings::default()).await;
     let body = Body::from_stream(futures::stream::pending::<Result<bytes::Bytes, std::io::Error>>());
     let began = std::time::Instant::now();
     let answer = host.send(Request::post("/speaker/signed").body(body).unwrap()).await;
@@ -92,7 +100,7 @@ async fn a_component_is_inspected_without_being_installed() {
 
 #[tokio::test]
 async fn what_a_dialect_did_not_answer_is_a_problem_that_tells_why() {
-    let host = with_speaker(json!({})).await;
+    let host = with_speaker(FrontSettings::default()).await;
     for (method, path, status, kind) in [
         ("GET", "/speaker/none", 404, "not-found"),
         ("GET", "/speaker", 404, "not-found"),
@@ -115,7 +123,7 @@ async fn what_a_dialect_did_not_answer_is_a_problem_that_tells_why() {
 
 #[tokio::test]
 async fn clients_of_a_dialect_that_does_not_load_are_told_to_come_again() {
-    let host = with_speaker(json!({})).await;
+    let host = with_speaker(FrontSettings::default()).await;
     std::fs::remove_dir_all(host.folder.path().join("components")).unwrap();
     for enabled in [false, true] {
         let switched =
@@ -130,14 +138,20 @@ async fn clients_of_a_dialect_that_does_not_load_are_told_to_come_again() {
 
 #[tokio::test]
 async fn a_body_over_the_limit_never_reaches_a_dialect() {
-    let host = with_speaker(json!({"dialect_body_limit_bytes": 100})).await;
+    let host =
+        with_speaker(FrontSettings { dialect_body_limit_bytes: 100, ..FrontSettings::default() }).await;
     let body = json!("x".repeat(101));
     host.ask("POST", "/speaker/signed", "", body).await.problem(413, "too-large");
 }
 
 #[tokio::test]
 async fn a_dialect_takes_larger_bodies_than_the_hosts_own_api() {
-    let host = with_speaker(json!({"body_limit_bytes": 100, "dialect_body_limit_bytes": 200})).await;
+    let host = with_speaker(FrontSettings {
+        body_limit_bytes: 100,
+        dialect_body_limit_bytes: 200,
+        ..FrontSettings::default()
+    })
+    .await;
     let body = || json!("x".repeat(150));
     let answer = host.ask("POST", "/speaker/signed", "", body()).await;
     assert_eq!(answer.status, 401, "the dialect words it: {}", answer.text());
@@ -146,7 +160,11 @@ async fn a_dialect_takes_larger_bodies_than_the_hosts_own_api() {
 
 #[tokio::test]
 async fn a_dialect_answers_on_its_own_host_names_and_nothing_else_does_there() {
-    let host = with_speaker(json!({"dialect_hosts": {"speaker": ["speaker.example.com"]}})).await;
+    let host = with_speaker(FrontSettings {
+        dialect_hosts: hosts("speaker.example.com"),
+        ..FrontSettings::default()
+    })
+    .await;
     for (name, path, answered) in [
         ("speaker.example.com", "/open", true),
         ("Speaker.Example.COM:8443", "/open", true),
@@ -170,9 +188,11 @@ async fn a_dialect_answers_on_its_own_host_names_and_nothing_else_does_there() {
 
 #[tokio::test]
 async fn a_signature_is_checked_on_the_target_its_client_sent() {
-    let host = with_speaker(
-        json!({"trusted_proxies": ["10.0.0.0/8"], "dialect_hosts": {"speaker": ["s.example.com"]}}),
-    )
+    let host = with_speaker(FrontSettings {
+        trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
+        dialect_hosts: hosts("s.example.com"),
+        ..FrontSettings::default()
+    })
     .await;
     let signing = json!({"name": "signer", "role": "write", "signing": true});
     let pair = host.ask("POST", "/v1/keys", &host.admin, signing).await.json()["signing"].clone();
@@ -208,7 +228,9 @@ async fn a_signature_is_checked_on_the_target_its_client_sent() {
 
 #[tokio::test]
 async fn a_dialect_s_caller_is_held_to_its_share_too() {
-    let host = with_speaker(json!({"rate_limit": {"per_second": 1, "burst": 2}})).await;
+    let [per_second, burst] = [1, 2].map(|number| NonZeroU32::new(number).unwrap());
+    let rate_limit = Some(RateLimit { per_second, burst });
+    let host = with_speaker(FrontSettings { rate_limit, ..FrontSettings::default() }).await;
     let path = format!("/speaker/key?api_key={}", host.write);
     for _ in 0..2 {
         assert_eq!(host.get(&path, "").await.text(), "known");

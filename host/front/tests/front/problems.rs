@@ -178,7 +178,8 @@ async fn a_problem_s_type_leads_to_its_explanation() {
 
 #[tokio::test]
 async fn a_request_id_is_only_taken_over_from_a_trusted_proxy() {
-    let settings = serde_json::from_value(json!({"trusted_proxies": ["10.0.0.0/8"]})).unwrap();
+    let settings =
+        FrontSettings { trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()], ..FrontSettings::default() };
     let host = Host::with(settings).await;
     for (peer, taken) in [(Some([10, 0, 0, 1]), true), (Some([192, 168, 0, 1]), false), (None, false)] {
         let mut request =
@@ -194,7 +195,8 @@ async fn a_request_id_is_only_taken_over_from_a_trusted_proxy() {
 
 #[tokio::test]
 async fn of_several_proxies_the_first_host_and_scheme_are_the_client_s() {
-    let settings = serde_json::from_value(json!({"trusted_proxies": ["10.0.0.0/8"]})).unwrap();
+    let settings =
+        FrontSettings { trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()], ..FrontSettings::default() };
     let host = Host::with(settings).await;
     for (peer, url) in [([10, 0, 0, 1], "https://a.example.com/v1/"), ([11, 0, 0, 1], "http://inner/v1/")] {
         let request = Request::get("/")

@@ -2,7 +2,9 @@
 
 use crate::support::{Host, playbook};
 use axum::body::Body;
-use bellwether_front::FrontSettings;
+use std::num::NonZeroU32;
+
+use bellwether_front::{FrontSettings, MetricsAccess, RateLimit};
 use http::{Method, Request};
 use serde_json::{Value, json};
 
@@ -317,7 +319,9 @@ async fn only_get_post_and_put_start_a_playbook_by_its_webhook() {
 
 #[tokio::test]
 async fn a_key_out_of_its_share_is_told_when_to_come_back() {
-    let settings = serde_json::from_value(json!({"rate_limit": {"per_second": 1, "burst": 3}})).unwrap();
+    let [per_second, burst] = [1, 3].map(|number| NonZeroU32::new(number).unwrap());
+    let rate_limit = Some(RateLimit { per_second, burst });
+    let settings = FrontSettings { rate_limit, ..FrontSettings::default() };
     let host = Host::with(settings).await;
     for _ in 0..3 {
         assert_eq!(host.get("/v1/metrics", &host.read).await.status, 200);
@@ -392,7 +396,7 @@ async fn readiness_tells_why_not() {
 
 #[tokio::test]
 async fn metrics_can_be_kept_for_the_operator() {
-    let settings = serde_json::from_value(json!({"metrics_access": "operator"})).unwrap();
+    let settings = FrontSettings { metrics_access: MetricsAccess::Operator, ..FrontSettings::default() };
     let host = Host::with(settings).await;
     for (key, status) in [("", 401), (host.admin.as_str(), 403), (host.operator.as_str(), 200)] {
         assert_eq!(host.get("/metrics", key).await.status, status);
