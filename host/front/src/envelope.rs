@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, MatchedPath, Request};
@@ -19,14 +19,16 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::uri::Authority;
 use http::{Extensions, HeaderValue, Method, StatusCode, Uri, header};
+use tokio::time::Instant;
 use tower::{Layer, Service};
 use tracing::{Instrument, Level, Span, field};
 
+use crate::patience::Patience;
 use crate::problem::{Problem, ProblemKind};
 use crate::request_id::{self, RequestIds};
 use crate::services::{Services, Shared};
 use crate::telemetry::RouteMeters;
-use crate::{redact, unread, webhooks};
+use crate::{redact, unread};
 
 /// What a request is counted under where it matched no route.
 const UNMATCHED: &str = "none";
@@ -67,9 +69,10 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request) -> Self::Future {
+    fn call(&mut self, mut request: Request) -> Self::Future {
         let services = Arc::clone(&self.services);
         let seen = Seen::of(&services, &request);
+        request.extensions_mut().insert(seen.patience.clone());
         // Nothing of the request is done before the future is polled.
         let answer = self.inner.call(unread::taken_whole(request));
         Box::pin(async move { Ok(seen.answer(&services, answer).await) })
@@ -106,6 +109,7 @@ struct Seen {
     route: Option<MatchedPath>,
     /// For the log, where there is no route.
     uri: Uri,
+    patience: Patience,
     span: Span,
 }
 
@@ -128,7 +132,9 @@ impl Seen {
             key = field::Empty,
             organisation = field::Empty,
         );
-        Self { arrived, id, method: request.method().clone(), route, uri: request.uri().clone(), span }
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let patience = Patience::new(services.settings().request_time());
+        Self { arrived, id, method, route, uri, patience, span }
     }
 
     fn route(&self) -> Option<&str> {
@@ -140,7 +146,6 @@ impl Seen {
         services: &Services,
         answer: impl Future<Output = Result<Response, Infallible>>,
     ) -> Response {
-        let limit = time_limit(services, self.route());
         // How the host is must be seen when it is busiest.
         let admission = match self.route() {
             Some("/healthz" | "/readyz" | "/metrics") => None,
@@ -150,10 +155,13 @@ impl Seen {
             Some(Err(problem)) => problem.into_response(),
             _ => {
                 let answer = AssertUnwindSafe(answer).catch_unwind().instrument(self.span.clone());
-                match tokio::time::timeout(limit, answer).await {
-                    Ok(Ok(Ok(response))) => response,
-                    Ok(Err(panic)) => panicked(&*panic).into_response(),
-                    Err(_) => out_of_time(limit).into_response(),
+                tokio::select! {
+                    biased;
+                    answered = answer => match answered {
+                        Ok(Ok(response)) => response,
+                        Err(panic) => panicked(&*panic).into_response(),
+                    },
+                    () = self.patience.over(self.arrived) => out_of_time(self.patience.limit()).into_response(),
                 }
             }
         };
@@ -212,23 +220,6 @@ impl Seen {
             Some(problem) => tracing::debug!(milliseconds, %path, cause = problem.log_line(), "refused"),
             None => tracing::debug!(milliseconds, %path, "answered"),
         }
-    }
-}
-
-/// How long a request of this route may take.
-fn time_limit(services: &Services, route: Option<&str>) -> Duration {
-    let settings = services.settings();
-    match route {
-        Some("/v1/plugins" | "/v1/plugins/inspect") => settings.install_time().max(settings.request_time()),
-        Some(
-            "/hooks/{token}"
-            | "/v1/playbooks/{playbook}/runs"
-            | "/v1/incidents/{incident}/actions/{action}"
-            | "/a/{token}",
-        ) => settings.request_time() + webhooks::LONGEST_WAIT,
-        // What the receiver does is the answer, that it says nothing too.
-        Some("/v1/channels/{channel}/test") => settings.request_time() + bellwether_alerts::limits::TRIAL,
-        _ => settings.request_time(),
     }
 }
 

@@ -8,7 +8,7 @@
 use std::pin::pin;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bellwether_access::{Begun, Idempotency, IdempotencyError, MAX_ANSWER, StoredAnswer, Ticket};
@@ -27,6 +27,10 @@ pub(crate) const HEADER: HeaderName = HeaderName::from_static("idempotency-key")
 
 /// Says that an answer was kept from before.
 pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+/// The largest body of a route that takes larger ones than others, in bytes: in a request's extensions.
+#[derive(Clone, Copy)]
+pub(crate) struct BodyLimit(pub(crate) usize);
 
 /// A smaller answer to keep where the whole one may be too large: in a response's extensions.
 #[derive(Clone)]
@@ -90,10 +94,8 @@ pub(crate) async fn once(
         let request = Request::from_parts(parts, body);
         return finish_alone(services, next.run(request).instrument(span)).await;
     };
-    let limit = match parts.extensions.get::<MatchedPath>().map(MatchedPath::as_str) {
-        Some("/v1/plugins" | "/v1/plugins/inspect") => services.settings().component_limit_bytes,
-        _ => services.settings().body_limit_bytes,
-    };
+    let limit =
+        parts.extensions.get().map_or(services.settings().body_limit_bytes, |BodyLimit(limit)| *limit);
     let body = read_body(&parts.headers, body, limit).await?;
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
     let fingerprint = Idempotency::fingerprint(&[parts.method.as_str().as_bytes(), target.as_bytes(), &body]);

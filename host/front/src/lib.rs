@@ -14,6 +14,7 @@ mod idempotency;
 mod limits;
 mod openapi;
 mod page;
+mod patience;
 mod problem;
 mod redact;
 mod request_id;

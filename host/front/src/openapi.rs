@@ -28,6 +28,9 @@ const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
     img-src 'self' data:; font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'";
 
+/// What is read by POST as well as by GET: nothing to have no second effect.
+const QUESTIONS: &str = "/v1/query";
+
 /// Problems an operation may answer, as types that can stand in its `responses`.
 macro_rules! refusals {
     ($($(#[$doc:meta])* $name:ident [$($kind:ident),*])*) => {$(
@@ -186,7 +189,7 @@ pub(crate) fn complete(document: &mut OpenApi) {
             operation.operation_id = Some(id.clone());
             taken.push(id);
         }
-        if path.starts_with("/v1/") {
+        if path.starts_with("/v1/") && path != QUESTIONS {
             [post, put, patch, delete].into_iter().flatten().for_each(repeatable);
         }
     }

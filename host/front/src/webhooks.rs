@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use crate::api::runs;
 use crate::extract::{Path, read_body_of};
 use crate::openapi::{Busy, Clash, HookRefusals, NotFound};
+use crate::patience::Patience;
 use crate::problem::Problem;
 use crate::services::Shared;
 
@@ -20,7 +21,7 @@ use crate::services::Shared;
 const DEFAULT_WAIT: Duration = Duration::from_secs(10);
 
 /// The longest that can be waited for.
-pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(60);
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// How long a caller waits for its run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,9 +47,14 @@ impl<'de> Deserialize<'de> for Wait {
     }
 }
 
-/// What ends within the wait.
-pub(crate) async fn within<T>(wait: Option<Wait>, ended: oneshot::Receiver<T>) -> Option<T> {
+/// What ends within the wait, by which the request may take longer.
+pub(crate) async fn within<T>(
+    wait: Option<Wait>,
+    patience: &Patience,
+    ended: oneshot::Receiver<T>,
+) -> Option<T> {
     let Wait(wait) = wait?;
+    patience.lengthen(wait);
     tokio::time::timeout(wait, ended).await.ok()?.ok()
 }
 
@@ -68,6 +74,7 @@ pub(crate) async fn within<T>(wait: Option<Wait>, ended: oneshot::Receiver<T>) -
 pub(crate) async fn receive(
     Path(token): Path<String>,
     State(services): State<Shared>,
+    patience: Patience,
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
@@ -90,7 +97,7 @@ pub(crate) async fn receive(
         body: body.into(),
     };
     let started = playbooks.start_by_webhook(&token, request).await?;
-    Ok(runs::answer(started, wait).await)
+    Ok(runs::answer(started, wait, &patience).await)
 }
 
 /// Refuses other methods. HEAD, which would be taken for GET, is one: who looks at what is there means to start nothing.

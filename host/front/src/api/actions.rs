@@ -10,6 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::incidents::incident_id;
 use crate::extract::{Authorised, Json, Path, Query, Read, Write};
 use crate::openapi::{Clash, NotFound, Refusals};
+use crate::patience::Patience;
 use crate::problem::Problem;
 use crate::services::Shared;
 use crate::webhooks::{Wait, within};
@@ -145,10 +146,11 @@ pub(crate) async fn act(
     Path((incident, action)): Path<(String, String)>,
     Query(query): Query<ActQuery>,
     State(services): State<Shared>,
+    patience: Patience,
 ) -> Result<Response, Problem> {
     let (id, actor) = (incident_id(&incident)?, Actor::Caller(principal));
     let Acting { sequence, ended } = services.alerts().act(actor, id, &action).await?;
-    let acted = within(query.wait, ended).await;
+    let acted = within(query.wait, &patience, ended).await;
     let status = if acted.is_some() { StatusCode::OK } else { StatusCode::ACCEPTED };
     Ok((status, Json(IncidentAct::new(action, sequence, acted))).into_response())
 }

@@ -13,7 +13,8 @@ use super::deliveries::Exchange;
 use super::keys::PageQuery;
 use super::words::DeliveryOutcome;
 use crate::extract::{Admin, Authorised, Force, Instant, Json, JsonOrNothing, List, Path, Query, Read};
-use crate::openapi::{Bodied, Clash, NotFound, Refusals};
+use crate::openapi::{Bodied, Clash, Failing, NotFound, Refusals};
+use crate::patience::Patience;
 use crate::problem::Problem;
 use crate::services::Shared;
 
@@ -245,7 +246,7 @@ pub(crate) async fn get(
     responses(
         (status = 200, description = "The channel as it is now", body = Channel),
         (status = 201, description = "The new channel", body = Channel),
-        Refusals, Bodied, Clash))]
+        Refusals, Bodied, Clash, Failing))]
 pub(crate) async fn put(
     Authorised(principal, ..): Authorised<Admin>,
     Path(channel): Path<String>,
@@ -335,7 +336,10 @@ pub(crate) async fn test(
     Authorised(principal, ..): Authorised<Admin>,
     Path(channel): Path<String>,
     State(services): State<Shared>,
+    patience: Patience,
 ) -> Result<Json<Trial>, Problem> {
+    // What the receiver does is the answer, that it says nothing too.
+    patience.lengthen(bellwether_alerts::limits::TRIAL);
     let trial = services.deliveries().try_channel(&principal, &channel).await?;
     let ChannelTrial { formatter, outcome, reason, exchanges } = trial;
     let exchanges = exchanges.into_iter().map(Exchange::from).collect();

@@ -182,7 +182,8 @@ pub(crate) async fn list(
     let (organisation, deliveries) = (principal.organisation, services.deliveries());
     let found = deliveries.deliveries(organisation, &filter, &page).await?;
     // Dead letters outlive their channel: only where there are none is it asked for.
-    if let Some(channel) = filter.channel.filter(|_| found.items.is_empty() && page.cursor.is_none())
+    if let Some(channel) =
+        filter.channel.filter(|_| found.items.is_empty() && found.next.is_none() && page.cursor.is_none())
         && let Err(AlertError::NotFound { .. }) = deliveries.channel(organisation, &channel).await
     {
         return Err(FieldError::new("channel", channel, "the name of a channel there is").into());

@@ -1,5 +1,7 @@
 //! How the host is, for its operator: `/v1/host`, and its backup.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -14,6 +16,7 @@ use utoipa::ToSchema;
 use crate::extract::{Json, OperatorOnly};
 use crate::health::Readiness;
 use crate::openapi::{Clash, Refusals};
+use crate::patience::Patience;
 use crate::problem::{Problem, ProblemKind};
 use crate::services::{Services, Shared};
 use crate::telemetry;
@@ -117,6 +120,10 @@ pub(crate) async fn get(
 /// What a backup does not hold: one header for each, in words.
 const LEFT_OUT: HeaderName = HeaderName::from_static("bellwether-left-out");
 
+/// How long a backup may take to begin: every component is read, and segments are looked for once those that are being
+/// rolled up or merged are done.
+const LOOKING: Duration = Duration::from_secs(1800);
+
 /// Streams a backup of the running host. A backup that fails on its way breaks the connection off: what came is then
 /// no backup, and `bellwether restore` says so, and why. A plugin's component that is missing or damaged, and a segment of
 /// series, events or logs that is missing, is left out, and said in a header `Bellwether-Left-Out`, one for each: what it
@@ -127,7 +134,9 @@ const LEFT_OUT: HeaderName = HeaderName::from_static("bellwether-left-out");
 pub(crate) async fn backup(
     OperatorOnly(operator): OperatorOnly,
     State(services): State<Shared>,
+    patience: Patience,
 ) -> Result<Response, Problem> {
+    patience.at_least(LOOKING);
     let Some(backup) = &services.parts.backup else {
         return Err(Problem::new(ProblemKind::Conflict, "This host's store has no backup: it is in memory"));
     };

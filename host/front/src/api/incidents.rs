@@ -251,7 +251,8 @@ pub(crate) async fn list(
     let (organisation, alerts) = (principal.organisation, services.alerts());
     let found = alerts.incidents(organisation, &filter, &page).await?.map(Incident::from);
     // Incidents outlive their monitor: only where there are none is it asked for.
-    if let Some(monitor) = filter.monitor.filter(|_| found.items.is_empty() && page.cursor.is_none())
+    if let Some(monitor) =
+        filter.monitor.filter(|_| found.items.is_empty() && found.next.is_none() && page.cursor.is_none())
         && let Err(AlertError::NotFound { .. }) = alerts.monitor(organisation, &monitor).await
     {
         return Err(FieldError::new("monitor", monitor, "a monitor there is, by name or id").into());

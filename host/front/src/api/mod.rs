@@ -55,6 +55,22 @@ pub(crate) fn router(services: &Shared) -> OpenApiRouter<Shared> {
         .routes(routes!(metrics::keys))
         .routes(routes!(series_query::get, series_query::post))
         .layer(CompressionLayer::new().gzip(true).compress_when(SizeAbove::new(COMPRESSED_ABOVE)));
+    let once = || middleware::from_fn_with_state(services.clone(), idempotency::once);
+    // Components come whole, and what changes which version is called may have to compile it first.
+    let uploads = OpenApiRouter::new()
+        .routes(routes!(plugins::list, plugins::install))
+        .routes(routes!(plugins::inspect))
+        .layer(once())
+        .layer(middleware::from_fn_with_state(services.clone(), plugins::of_components));
+    let compiling = OpenApiRouter::new()
+        .routes(routes!(plugins::get, plugins::remove, plugins::change))
+        .routes(routes!(plugins::grant))
+        .routes(routes!(plugins::versions::roll_back))
+        .routes(routes!(plugins::canary::set, plugins::canary::abort))
+        .routes(routes!(plugins::canary::promote))
+        .routes(routes!(plugins::seen::limits, plugins::seen::set_limits))
+        .layer(once())
+        .layer(middleware::from_fn_with_state(services.clone(), plugins::compiling));
     let rest = OpenApiRouter::new()
         .routes(routes!(organisations::whoami))
         .routes(routes!(metrics::list, metrics::define))
@@ -68,18 +84,10 @@ pub(crate) fn router(services: &Shared) -> OpenApiRouter<Shared> {
         .routes(routes!(records::logs, records::append_logs))
         .routes(routes!(records::log))
         .routes(routes!(records::retention, records::set_retention))
-        .routes(routes!(plugins::list, plugins::install))
-        .routes(routes!(plugins::inspect))
-        .routes(routes!(plugins::get, plugins::remove, plugins::change))
-        .routes(routes!(plugins::grant))
         .routes(routes!(plugins::manifest))
         .routes(routes!(plugins::settings::get, plugins::settings::put))
         .routes(routes!(plugins::versions::list))
         .routes(routes!(plugins::versions::remove))
-        .routes(routes!(plugins::versions::roll_back))
-        .routes(routes!(plugins::canary::set, plugins::canary::abort))
-        .routes(routes!(plugins::canary::promote))
-        .routes(routes!(plugins::seen::limits, plugins::seen::set_limits))
         .routes(routes!(plugins::seen::stats))
         .routes(routes!(plugins::seen::all_stats))
         .routes(routes!(plugins::seen::logs))
@@ -151,9 +159,9 @@ pub(crate) fn router(services: &Shared) -> OpenApiRouter<Shared> {
         .routes(routes!(audit::list))
         .routes(routes!(host::get))
         .routes(routes!(host::backup))
-        .layer(middleware::from_fn_with_state(services.clone(), idempotency::once));
+        .layer(once());
     // The hot path stands apart: it joins its answer to its own commit and pays for none of the layers above.
     let samples =
         OpenApiRouter::new().routes(routes!(samples::write)).routes(routes!(series::write, series::list));
-    OpenApiRouter::new().merge(large).merge(rest).merge(samples)
+    OpenApiRouter::new().merge(large).merge(uploads).merge(compiling).merge(rest).merge(samples)
 }

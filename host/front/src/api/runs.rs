@@ -17,6 +17,7 @@ use super::words::{RunState, TriggerKind};
 use crate::extract::{Authorised, Instant, Json, JsonOrNothing, List, Path, Query, Read, Write, in_order};
 use crate::idempotency::InShort;
 use crate::openapi::{Bodied, Busy, Clash, NotFound, Refusals};
+use crate::patience::Patience;
 use crate::problem::Problem;
 use crate::services::Shared;
 use crate::webhooks::{Wait, within};
@@ -162,6 +163,7 @@ pub(crate) async fn replay(
     Path(run): Path<String>,
     Query(query): Query<StartQuery>,
     State(services): State<Shared>,
+    patience: Patience,
     JsonOrNothing(replay): JsonOrNothing<Replay>,
 ) -> Result<Response, Problem> {
     let from = match replay {
@@ -172,7 +174,7 @@ pub(crate) async fn replay(
         Replay { step: None, item: None } => None,
     };
     let started = services.playbooks().replay(&principal, run_id(&run)?, from.as_ref()).await?;
-    Ok(answer(started, query.wait).await)
+    Ok(answer(started, query.wait, &patience).await)
 }
 
 /// What a run is started with.
@@ -217,21 +219,22 @@ pub(crate) async fn start(
     Path(playbook): Path<String>,
     Query(query): Query<StartQuery>,
     State(services): State<Shared>,
+    patience: Patience,
     JsonOrNothing(start): JsonOrNothing<Start>,
 ) -> Result<Response, Problem> {
     let inputs = Value::Object(start.inputs.unwrap_or_default());
     let started = services.playbooks().start(&principal, &playbook, inputs).await?;
-    Ok(answer(started, query.wait).await)
+    Ok(answer(started, query.wait, &patience).await)
 }
 
 /// Answers with the run if it ends in time, else with where it will be.
-pub(crate) async fn answer(started: StartedRun, wait: Option<Wait>) -> Response {
+pub(crate) async fn answer(started: StartedRun, wait: Option<Wait>, patience: &Patience) -> Response {
     let id = started.id;
     let url = format!("/v1/runs/{id}");
     let location = HeaderValue::try_from(url.as_str()).expect("a UUID in a path is a header value");
     let accepted = Accepted { run_id: id, url };
     let in_short = serde_json::to_vec(&accepted).map(|body| InShort(StatusCode::ACCEPTED, Bytes::from(body)));
-    let mut response = match within(wait, started.ended).await {
+    let mut response = match within(wait, patience, started.ended).await {
         Some(run) => Json(Run::from(run)).into_response(),
         None => (StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(accepted)).into_response(),
     };

@@ -61,7 +61,8 @@ impl From<NewSample> for Sample {
 }
 
 /// A metric by its name (text) or its id (a number).
-struct Reference(MetricReference);
+#[derive(Debug)]
+pub(super) struct Reference(pub(super) MetricReference);
 
 impl<'de> Deserialize<'de> for Reference {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

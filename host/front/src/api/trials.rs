@@ -17,19 +17,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::metrics::find;
+use super::samples::Reference;
 use crate::extract::{Authorised, Instant, Json, Path, Write, in_order};
 use crate::openapi::{Bodied, Failing, NotFound, Refusals};
 use crate::problem::Problem;
 use crate::services::{Services, Shared};
 
 /// Values of a metric, in place of values written out.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MetricRange {
-    /// The metric's name.
     #[schema(example = "logins")]
-    metric: String,
+    metric: Reference,
     /// Which of a keyed metric's series; by default all.
     #[serde(default)]
     keys: Vec<String>,
@@ -202,7 +201,7 @@ pub(crate) async fn forecast(
 ) -> Result<Json<Prediction>, Problem> {
     // While a canary is tried, the forecasts of one metric are one version's.
     let asks = match &trial.from {
-        Some(MetricRange { metric, keys, .. }) => format!("metric {metric} {keys:?}"),
+        Some(MetricRange { metric: Reference(metric), keys, .. }) => format!("metric {metric:?} {keys:?}"),
         None => format!("key {}", principal.key),
     };
     let regular = Regular { name: asks.as_bytes(), settings: &trial.settings };
@@ -362,7 +361,7 @@ impl Given {
     async fn read(services: &Services, principal: &Principal, range: &MetricRange) -> Result<Self, Problem> {
         let end = range.end.unwrap_or_else(|| Instant(services.parts.clock.now()));
         in_order(("from.start", Some(range.start)), ("from.end", Some(end)))?;
-        let metric = find(services, principal.organisation, range.metric.clone()).await?;
+        let metric = services.metrics().get(principal.organisation, &range.metric.0).await?;
         let query = IntervalQuery {
             metric: MetricReference::Id(metric.id),
             keys: if range.keys.is_empty() {
@@ -377,7 +376,8 @@ impl Given {
         };
         let found = services.metrics().query(principal.organisation, &query).await?;
         if found.is_empty() {
-            let detail = format!("the metric {:?} has no values of these keys in this range", range.metric);
+            let detail =
+                format!("the metric {:?} has no values of these keys in this range", metric.definition.name);
             return Err(Problem::not_found(detail));
         }
         let step = match metric.definition.interval {

@@ -12,6 +12,7 @@ use maud::{Markup, html};
 
 use super::frame::{Frame, moment, problem, word};
 use crate::extract::Path;
+use crate::patience::Patience;
 use crate::problem::Problem;
 use crate::services::Shared;
 
@@ -61,6 +62,7 @@ pub(crate) async fn follow(
 pub(crate) async fn act(
     Path(token): Path<String>,
     State(services): State<Shared>,
+    patience: Patience,
 ) -> Result<Response, Problem> {
     let alerts = services.alerts();
     let done = match alerts.follow(&token, false).await {
@@ -80,6 +82,7 @@ pub(crate) async fn act(
         Err(error) => return Err(error.into()),
     };
     let label = offer.action.label();
+    patience.lengthen(WAIT);
     // What it gave may be more than whoever has the link is to see; the incident's trace has it.
     let body = match tokio::time::timeout(WAIT, ended).await {
         Ok(Ok(acted)) if acted.succeeded => html! { p { (label) ": done." } },

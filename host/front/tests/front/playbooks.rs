@@ -1,5 +1,6 @@
 //! Versions of playbooks, their runs and the secrets they name, over HTTP.
 
+use bellwether_front::FrontSettings;
 use serde_json::{Value, json};
 
 use crate::pages::Browser;
@@ -9,6 +10,26 @@ use crate::support::{Host, playbook};
 async fn said(host: &Host) -> Value {
     let run = host.ask("POST", "/v1/playbooks/talk/runs?wait=30", &host.write, Value::Null).await.json();
     run["steps"][0]["outputs"]["text"].clone()
+}
+
+#[tokio::test]
+async fn who_waits_for_a_run_is_answered_though_it_takes_longer_than_a_request_may() {
+    let host = Host::with(FrontSettings { request_seconds: 1, ..FrontSettings::default() }).await;
+    let slow = async |name, trigger| {
+        let mut document = playbook(name, trigger, "done");
+        document["steps"].as_array_mut().unwrap().insert(0, json!({"id": "pause", "delay": "1500ms"}));
+        host.ask("POST", "/v1/playbooks", &host.admin, document).await.json()
+    };
+    slow("by-hand", "manual").await;
+    let hook = slow("hooked", "webhook").await["webhook_url"].as_str().unwrap().to_owned();
+    let run = async |path: &str, key: &str| {
+        let run = host.ask("POST", &format!("{path}?wait=20"), key, Value::Null).await.json();
+        assert_eq!(run["state"], "succeeded", "{path}: {run}");
+        run
+    };
+    let started = run("/v1/playbooks/by-hand/runs", &host.write).await;
+    run(&format!("/v1/runs/{}/replay", started["id"].as_str().unwrap()), &host.write).await;
+    run(&hook, "").await;
 }
 
 #[tokio::test]

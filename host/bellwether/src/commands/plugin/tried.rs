@@ -31,7 +31,7 @@ pub(crate) struct Series {
     /// Milliseconds from point to point; a minute if absent
     #[arg(long, value_name = "MILLISECONDS", requires = "points")]
     step: Option<u64>,
-    /// A metric whose values are the points
+    /// The name of a metric whose values are the points
     #[arg(long, requires = "from")]
     metric: Option<String>,
     /// One of a keyed metric's keys; may be repeated

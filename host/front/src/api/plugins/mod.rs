@@ -8,6 +8,7 @@ pub(crate) mod versions;
 use std::sync::Arc;
 
 use axum::extract::{FromRequest as _, Request, State};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bellwether_access::Caller;
 use bellwether_alerts::{DetectorDescription, ForecasterDescription, FormatterDescription};
@@ -28,7 +29,9 @@ use crate::extract::{
     Admin, AnyCaller, CallerExt, Force, Instant, Json, List, OrOperator, Path, Query, Read, content_type,
     read_body,
 };
+use crate::idempotency::BodyLimit;
 use crate::openapi::{Bodied, Clash, NotFound, Refusals};
+use crate::patience::Patience;
 use crate::problem::{Problem, ProblemKind};
 use crate::services::{Services, Shared};
 
@@ -332,6 +335,28 @@ pub(crate) async fn inspect(
     let bytes = component(&services, request).await?;
     let inspected = tokio::task::spawn_blocking(move || bellwether_plugins::inspect(&bytes)).await;
     Ok(Json(inspected.map_err(Problem::internal)??))
+}
+
+/// Lets a request bring a component, and take as long as one takes.
+pub(crate) async fn of_components(
+    State(services): State<Shared>,
+    patience: Patience,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    request.extensions_mut().insert(BodyLimit(services.settings().component_limit_bytes));
+    compiling(State(services), patience, request, next).await
+}
+
+/// Lets a request take as long as a component that has to be compiled first.
+pub(crate) async fn compiling(
+    State(services): State<Shared>,
+    patience: Patience,
+    request: Request,
+    next: Next,
+) -> Response {
+    patience.at_least(services.settings().install_time());
+    next.run(request).await
 }
 
 async fn component(services: &Services, request: Request) -> Result<Bytes, Problem> {
