@@ -79,8 +79,7 @@ pub(crate) fn languages(calls: u32) -> Result<()> {
     let binary = host::build_with_tests()?;
     languages::build(&binary, &python()?)?;
     let built = languages::components();
-    let rust = (plugins::components().join("http.wasm"), r#"{"url": "http://127.0.0.1:1/"}"#);
-    // No host is granted, so what is measured ends where a request would leave.
+    let rust = (plugins::components().join("http.wasm"), r#"{"url": "{url}"}"#);
     for (component, inputs) in built.into_iter().chain([rust]).filter(|(component, _)| component.is_file()) {
         run(example("language_cost").arg(component).arg(inputs).arg(calls.to_string()))?;
     }

@@ -37,7 +37,7 @@ const PLUGINS: [Plugin; 3] = [
         description: "Picks items of a JSON list at random.",
         role: "app",
         privileges: &["http-client"],
-        bench: r#"{"url": "http://127.0.0.1:1/"}"#,
+        bench: r#"{"url": "{url}"}"#,
     },
     Plugin {
         folder: "tests/python/probe",
@@ -55,7 +55,7 @@ const PLUGINS: [Plugin; 3] = [
         description: "Measures how long a page takes to answer.",
         role: "app",
         privileges: &[],
-        bench: r#"{"url": "http://127.0.0.1:1/"}"#,
+        bench: r#"{"url": "{url}"}"#,
     },
 ];
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bellwether_access::{Access, DataChange, Principal};
+use bellwether_access::{Access, AuditScope, DataChange, Principal};
 use bellwether_alerts::{Alerts, Deliveries, Routes};
 use bellwether_kernel::{Clock, Randomness};
 use bellwether_metrics::Metrics;
@@ -99,6 +99,23 @@ impl Services {
 
     pub(crate) fn settings(&self) -> &FrontSettings {
         &self.parts.settings
+    }
+
+    /// Tells the audit log of what changes nothing, and goes ahead though it cannot: a disk that is full keeps nobody from
+    /// saving what is there, or from looking.
+    pub(crate) async fn audit(
+        &self,
+        scope: AuditScope,
+        actor: &str,
+        action: &str,
+        target: &str,
+        details: &[(&str, String)],
+    ) {
+        let mut batch = Batch::new();
+        self.access().audit(&mut batch, scope, actor, action, target, details);
+        if let Err(error) = self.parts.store.commit(batch).await {
+            tracing::warn!(%error, action, actor, "not told in the audit log");
+        }
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {

@@ -1,8 +1,10 @@
 //! Measures what a component of any language costs: to compile, to load from the cache, to keep, and to call.
 //!
-//! `cargo run --release -p bellwether-plugins --example language_cost -- FILE INPUTS [CALLS]`, the inputs as JSON. `cargo
-//! xtask bench languages` runs it on the examples.
+//! `cargo run --release -p bellwether-plugins --example language_cost -- FILE INPUTS [CALLS]`, the inputs as JSON, in which
+//! `{url}` is where a list of four numbers is answered on this machine. `cargo xtask bench languages` runs it on the
+//! examples.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +15,8 @@ use bellwether_kernel::{SystemClock, SystemRandomness};
 use bellwether_playbooks::{AppCall, Apps};
 use bellwether_plugins::{Grant, Limits, Owner, Plugins, Services, inspect};
 use bellwether_store::MemoryStore;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
@@ -42,18 +46,21 @@ async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let began = Instant::now();
     let inspection = inspect(&bytes)?;
     let inspected = began.elapsed();
-    let optional =
-        inspection.optional.iter().filter(|request| request.example == request.privilege.interface());
-    let granted = inspection.requests.iter().chain(optional);
-    let grants = granted.map(|request| request.example.parse::<Grant>()).collect::<Result<Vec<_>, _>>()?;
+    let url = answering().await?;
+    let granted = inspection.requests.iter().chain(&inspection.optional).map(|request| {
+        let interface = request.privilege.interface();
+        match interface {
+            "http-client" => format!("{interface}={url}"),
+            _ => request.example.to_owned(),
+        }
+    });
+    let grants = granted.map(|grant| grant.parse::<Grant>()).collect::<Result<Vec<_>, _>>()?;
     let plugins = Plugins::open(services()?, Limits::default()).await?;
     let began = Instant::now();
     let installed = plugins.install(Owner::Host, "bench", bytes.into(), grants, false).await?;
     let compiled = began.elapsed();
     drop(plugins);
-    let code: u64 = std::fs::read_dir(folder.path().join("code"))?
-        .map(|entry| Ok(entry?.metadata()?.len()))
-        .sum::<std::io::Result<u64>>()?;
+    let code = bytes_below(&folder.path().join("code"))?;
 
     // A host that starts again finds it in the cache.
     let mut loads = Vec::new();
@@ -70,7 +77,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let idle = resident()?.saturating_sub(before);
 
     let app = plugins.app(organisation, &installed.name).ok_or("the plugin is no app")?;
-    let inputs = from_object(&app.description().inputs, "inputs", &serde_json::from_str(inputs)?)?;
+    let inputs = inputs.replace("{url}", &format!("{url}/"));
+    let inputs = from_object(&app.description().inputs, "inputs", &serde_json::from_str(&inputs)?)?;
     let mut times = Vec::new();
     let mut failed = None;
     for number in 0..calls {
@@ -106,6 +114,37 @@ async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         busy >> 20,
     );
     Ok(())
+}
+
+/// Where a list of four numbers is answered.
+async fn answering() -> std::io::Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}", listener.local_addr()?);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut request = [0; 4096];
+                while stream.read(&mut request).await.is_ok_and(|read| read > 0) {
+                    let answer = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n[1,2,3,4]";
+                    if stream.write_all(answer).await.is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    Ok(url)
+}
+
+/// Bytes of the files in a folder and those within it.
+fn bytes_below(folder: &Path) -> std::io::Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        bytes += if metadata.is_dir() { bytes_below(&entry.path())? } else { metadata.len() };
+    }
+    Ok(bytes)
 }
 
 fn mebibytes(bytes: u64) -> f64 {

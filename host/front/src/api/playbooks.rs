@@ -19,7 +19,7 @@ use crate::openapi::{Bodied, Clash, NotFound, Refusals};
 use crate::problem::{Problem, ProblemKind};
 use crate::services::{Services, Shared};
 
-const PLAYBOOKS: List = List("playbooks");
+pub(crate) const PLAYBOOKS: List = List("playbooks");
 
 /// A playbook.
 #[derive(Serialize, ToSchema)]

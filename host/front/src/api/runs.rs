@@ -22,7 +22,7 @@ use crate::problem::Problem;
 use crate::services::Shared;
 use crate::webhooks::{Wait, within};
 
-const RUNS: List = List("runs");
+pub(crate) const RUNS: List = List("runs");
 const ITEMS: List = List("run items");
 
 /// A page of runs.

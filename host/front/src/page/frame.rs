@@ -172,6 +172,17 @@ pub(super) fn table<const N: usize>(
     }
 }
 
+/// The way to a list's next page, if there is one: by what was asked for, and where that page begins.
+pub(super) fn further(path: &str, asked: &[(&str, &str)], next: Option<String>) -> Markup {
+    let Some(next) = next else { return html! {} };
+    let asked = asked.iter().copied().filter(|(_, value)| !value.is_empty());
+    let query = form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(asked)
+        .append_pair("cursor", &next)
+        .finish();
+    html! { p { a rel="next" href={ (path) "?" (query) } { "Next page" } } }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

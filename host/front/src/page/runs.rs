@@ -2,22 +2,22 @@
 
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
-use bellwether_kernel::{FieldError, OrganisationId, PageRequest, Period, Timestamp};
+use bellwether_kernel::{FieldError, OrganisationId, Period, Timestamp};
 use bellwether_playbooks::{Run, RunFilter, RunState, RunSummary, StepResult, TriggeredBy};
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::frame::{Frame, moment, problem, table, text, word};
+use super::frame::{Frame, further, moment, problem, table, text, word};
 use super::session::SignedIn;
 use super::{Form, field};
-use crate::api::runs::run_id;
+use crate::api::runs::{RUNS, run_id};
 use crate::extract::Path;
 use crate::problem::Problem;
 use crate::services::{Services, Shared};
 
 const TITLE: &str = "Runs";
-/// Runs listed; the API lists the rest.
+/// Runs of a page.
 const ROWS: usize = 50;
 /// Bytes of a filled-in form.
 const FORM: usize = 4 << 10;
@@ -29,6 +29,8 @@ pub(crate) struct Wanted {
     playbook: String,
     #[serde(default)]
     state: String,
+    /// Where the page begins.
+    cursor: Option<String>,
 }
 
 /// Lists runs.
@@ -68,7 +70,8 @@ async fn found(
         return Err(FieldError::new("state", &wanted.state, STATES.map(word).join(", ")).into());
     }
     let filter = RunFilter { playbook, state, ..RunFilter::default() };
-    let runs = playbooks.runs(organisation, &filter, &PageRequest::first(ROWS)).await?;
+    let page = RUNS.page(Some(ROWS), wanted.cursor.as_deref())?;
+    let runs = playbooks.runs(organisation, &filter, &page).await?;
     let rows = runs.items.iter().map(|run| {
         [
             html! { a href={ "/runs/" (run.id) } { (moment(run.created)) } },
@@ -90,7 +93,8 @@ async fn found(
             }
             button { "Show" }
         }
-        (table("", columns, &rows, runs.next.is_some()))
+        (table("", columns, &rows, false))
+        (further("/runs", &[("playbook", &wanted.playbook), ("state", &wanted.state)], RUNS.next(runs.next)))
         p.soft { "Times are in UTC." }
     })
 }

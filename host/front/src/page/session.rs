@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequest, FromRequestParts, Query, Request, State};
 use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
-use bellwether_access::{Caller, Principal, Role, Sealed};
+use bellwether_access::{AuditScope, Caller, Principal, Role, Sealed};
 use bellwether_kernel::Timestamp;
 use cookie::time::Duration;
 use cookie::{Cookie, SameSite};
@@ -124,6 +124,8 @@ pub(crate) async fn sign_in(State(services): State<Shared>, request: Request) ->
         Ok(principal) => principal,
         Err(problem) => return Ok(Frame::new(TITLE, None).refused(&problem, &form(next))),
     };
+    let (scope, key) = (AuditScope::Organisation(principal.organisation), principal.key.as_str());
+    services.audit(scope, key, "key.sign-in", key, &[]).await;
     let lasts = i64::try_from(LASTS.whole_milliseconds()).unwrap_or(i64::MAX);
     let ends = services.parts.clock.now().saturating_add(lasts);
     let sealed = services.access().seal(PURPOSE, format!("{ends} {}", principal.key).as_bytes());

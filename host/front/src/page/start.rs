@@ -3,22 +3,23 @@
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use bellwether_access::{Begun, Idempotency, Principal, StoredAnswer};
-use bellwether_kernel::{FieldError, PageRequest, RunId};
+use bellwether_kernel::{FieldError, RunId};
 use bellwether_playbooks::{Input, Playbook, Status, TriggerKind, ValueType};
 use data_encoding::HEXLOWER;
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::frame::{Frame, moment, problem, table, text, word};
+use super::frame::{Frame, further, moment, problem, table, text, word};
 use super::session::SignedIn;
 use super::{Form, field, query};
+use crate::api::playbooks::PLAYBOOKS;
 use crate::problem::{Problem, ProblemKind};
 use crate::services::{Services, Shared};
 
 const TITLE: &str = "Playbooks";
-/// Playbooks listed; the API lists the rest.
-const ROWS: usize = 200;
+/// Playbooks of a page.
+const ROWS: usize = 100;
 /// Bytes of a filled-in form.
 const FORM: usize = 1 << 20;
 /// Begins the names of the fields that are inputs.
@@ -29,17 +30,19 @@ const INPUT: &str = "input.";
 pub(crate) struct Link {
     #[serde(default)]
     playbook: String,
+    /// Where the page of the list begins.
+    cursor: Option<String>,
 }
 
 /// Lists the playbooks, or asks for what one is started with.
 pub(crate) async fn ask(
     signed_in: SignedIn,
-    Query(Link { playbook }): Query<Link>,
+    Query(Link { playbook, cursor }): Query<Link>,
     State(services): State<Shared>,
 ) -> Response {
     let who = &*signed_in.0;
     if playbook.is_empty() {
-        return Frame::new(TITLE, Some(who)).answer(list(&services, &signed_in).await);
+        return Frame::new(TITLE, Some(who)).answer(list(&services, &signed_in, cursor.as_deref()).await);
     }
     let asked = async {
         let (inputs, known) = asked(&services, &signed_in, &playbook).await?;
@@ -74,9 +77,9 @@ fn title(playbook: &str) -> String {
     format!("Start {playbook}")
 }
 
-async fn list(services: &Services, signed_in: &SignedIn) -> Result<Markup, Problem> {
+async fn list(services: &Services, signed_in: &SignedIn, cursor: Option<&str>) -> Result<Markup, Problem> {
     let (organisation, writes) = (signed_in.0.organisation, signed_in.writes().is_ok());
-    let found = services.playbooks().list(organisation, &PageRequest::first(ROWS)).await?;
+    let found = services.playbooks().list(organisation, &PLAYBOOKS.page(Some(ROWS), cursor)?).await?;
     let row = |playbook: &std::sync::Arc<Playbook>| {
         let Playbook { name, document, status, .. } = &**playbook;
         let (state, why) = match status {
@@ -103,7 +106,8 @@ async fn list(services: &Services, signed_in: &SignedIn) -> Result<Markup, Probl
     let rows: Vec<_> = found.items.iter().map(row).collect();
     let columns = ["Playbook", "Started by", "Due", "State", "Problem"];
     Ok(html! {
-        (table("", columns, &rows, found.next.is_some()))
+        (table("", columns, &rows, false))
+        (further("/start", &[], PLAYBOOKS.next(found.next)))
         p.soft { "Times are in UTC." }
     })
 }

@@ -107,6 +107,9 @@ async fn a_session_ends_when_it_is_left_with_its_time_and_with_its_key() {
     let key = json!({"name": "phone", "role": "read"});
     let made = host.ask("POST", "/v1/keys", &host.admin, key).await.json();
     let phone = Browser::new(&host, made["token"].as_str().unwrap()).await;
+    let audit = host.get("/v1/audit?limit=1", &host.admin).await.json();
+    let told = (&audit["items"][0]["action"], &audit["items"][0]["actor"]);
+    assert_eq!(told, (&json!("key.sign-in"), &made["id"]), "{audit}");
     phone.open("/alerts").await;
     let revoke = format!("/v1/keys/{}", made["key"]["id"].as_str().unwrap());
     assert_eq!(host.ask("DELETE", &revoke, &host.admin, Value::Null).await.status, 200);
@@ -244,6 +247,32 @@ async fn a_run_is_followed_cancelled_and_started_again_from_its_page() {
     }
     let stranger = Browser::new(&host, &host.stranger).await;
     stranger.answered(&path, 404).await;
+}
+
+#[tokio::test]
+async fn every_run_and_every_playbook_is_on_some_page_of_its_list() {
+    let host = Host::new().await;
+    for number in 0..120 {
+        let name = format!("book-{number:03}");
+        let stored = host.ask("POST", "/v1/playbooks", &host.admin, playbook(&name, "manual", "hello")).await;
+        assert_eq!(stored.status, 201, "{}", stored.text());
+        host.ask("POST", &format!("/v1/playbooks/{name}/runs"), &host.write, Value::Null).await;
+    }
+    let browser = Browser::new(&host, &host.read).await;
+    for (first, begins) in [("/runs?playbook=&state=", "<a href=\"/runs/"), ("/start", "book-")] {
+        let mut path = first.to_owned();
+        let (mut shown, mut pages) = (0, 0);
+        loop {
+            let page = browser.open(&path).await;
+            shown += page.matches("<tr>").count() - 1;
+            assert!(page.contains(begins), "{page}");
+            pages += 1;
+            let Some((_, next)) = page.split_once("<a rel=\"next\" href=\"") else { break };
+            path = next.split('"').next().unwrap().replace("&amp;", "&");
+        }
+        assert!(shown == 120 && pages > 1, "{first}: {shown} on {pages}");
+    }
+    browser.answered("/runs?cursor=nonsense", 400).await;
 }
 
 #[tokio::test]
