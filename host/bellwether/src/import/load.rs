@@ -354,7 +354,7 @@ mod tests {
     #[test]
     fn a_batch_the_host_finds_too_large_is_sent_in_smaller_ones_and_each_row_once_even_if_killed() {
         let text = rows(100..147);
-        for killed in 2..=12 {
+        for killed in 3..=12 {
             let setting = Setting::new(&text);
             let mut host = Host { takes: Some(4), lose_answer_of_call: Some(killed), ..Host::default() };
             setting.run(&host, BadLines::Fail).0.expect_err("killed or too large");

@@ -109,7 +109,7 @@ async fn a_session_ends_when_it_is_left_with_its_time_and_with_its_key() {
     let phone = Browser::new(&host, made["token"].as_str().unwrap()).await;
     let audit = host.get("/v1/audit?limit=1", &host.admin).await.json();
     let told = (&audit["items"][0]["action"], &audit["items"][0]["actor"]);
-    assert_eq!(told, (&json!("key.sign-in"), &made["id"]), "{audit}");
+    assert_eq!(told, (&json!("key.sign-in"), &made["key"]["id"]), "{audit}");
     phone.open("/alerts").await;
     let revoke = format!("/v1/keys/{}", made["key"]["id"].as_str().unwrap());
     assert_eq!(host.ask("DELETE", &revoke, &host.admin, Value::Null).await.status, 200);

@@ -1,5 +1,7 @@
 //! Versions of playbooks, their runs and the secrets they name, over HTTP.
 
+use std::time::Duration;
+
 use bellwether_front::FrontSettings;
 use serde_json::{Value, json};
 
@@ -17,13 +19,19 @@ async fn who_waits_for_a_run_is_answered_though_it_takes_longer_than_a_request_m
     let host = Host::with(FrontSettings { request_seconds: 1, ..FrontSettings::default() }).await;
     let slow = async |name, trigger| {
         let mut document = playbook(name, trigger, "done");
-        document["steps"].as_array_mut().unwrap().insert(0, json!({"id": "pause", "delay": "1500ms"}));
+        document["steps"].as_array_mut().unwrap().insert(0, json!({"id": "pause", "delay": "1h"}));
         host.ask("POST", "/v1/playbooks", &host.admin, document).await.json()
     };
     slow("by-hand", "manual").await;
     let hook = slow("hooked", "webhook").await["webhook_url"].as_str().unwrap().to_owned();
     let run = async |path: &str, key: &str| {
-        let run = host.ask("POST", &format!("{path}?wait=20"), key, Value::Null).await.json();
+        let path = format!("{path}?wait=20");
+        let later = async {
+            tokio::time::sleep(Duration::from_millis(1500)).await;
+            host.clock.advance(3_600_000);
+        };
+        let (run, ()) = tokio::join!(host.ask("POST", &path, key, Value::Null), later);
+        let run = run.json();
         assert_eq!(run["state"], "succeeded", "{path}: {run}");
         run
     };
