@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bellwether_kernel::{ErrorKind, OrganisationId, RunId, Timestamp};
 use bellwether_store::{Batch, Precondition, StoreError, decode, encode};
+use bytes::Bytes;
 use serde_json::Value as Json;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -47,6 +48,10 @@ impl<P: Deref<Target = Playbooks>> Drop for Reserved<P> {
 pub(crate) struct Firing {
     /// What names it, for one that may come twice: it starts one run, whatever happens.
     pub(crate) name: Option<String>,
+    /// How long its name counts, in milliseconds, where that is less than claims are kept.
+    pub(crate) holds: Option<i64>,
+    /// The claim of its name that counts no more, whose place its own takes.
+    over: Option<Bytes>,
     pub(crate) by: StartedBy,
     /// What came with it, nothing masked.
     pub(crate) trigger: Json,
@@ -66,13 +71,18 @@ pub(crate) struct Firing {
 impl Firing {
     pub(crate) fn new(by: StartedBy, trigger: Json) -> Self {
         let (copied, secrets, with) = (Vec::new(), Secrets::default(), Batch::new());
-        let (name, playbook, replay_of, unasked) = (None, None, None, false);
-        Self { name, by, trigger, playbook, replay_of, copied, secrets, unasked, with }
+        let (name, holds, over, playbook, replay_of, unasked) = (None, None, None, None, None, false);
+        Self { name, holds, over, by, trigger, playbook, replay_of, copied, secrets, unasked, with }
     }
 
     /// One that nobody asked for, under this name.
     pub(super) fn unasked(name: String, by: StartedBy, trigger: Json) -> Self {
         Self { name: Some(name), unasked: true, ..Self::new(by, trigger) }
+    }
+
+    /// Whether a claim of its name counts no more.
+    fn outlives(&self, claim: &Claim, now: Timestamp) -> bool {
+        self.holds.is_some_and(|holds| now.milliseconds_since(claim.at) >= holds)
     }
 }
 
@@ -112,11 +122,13 @@ impl Playbooks {
             }
             if let Some(name) = &firing.name {
                 let claimed = self.store.get(&rows::firing(organisation, loaded.id, name)).await?;
-                if let Some(claim) = claimed {
-                    let run = decode::<Claim>(&claim)?.run;
-                    let ended = self.wait_for(organisation, run).await?;
-                    return Ok(StartedRun { id: run, repeated: true, ended });
+                if let Some(claim) = claimed.as_ref().map(|row| decode::<Claim>(row)).transpose()?
+                    && !firing.outlives(&claim, self.clock.now())
+                {
+                    let ended = self.wait_for(organisation, claim.run).await?;
+                    return Ok(StartedRun { id: claim.run, repeated: true, ended });
                 }
+                firing.over = claimed;
             }
             // Whoever comes first is served first: only with an empty queue is a run begun at once.
             let permit = match self.waiting() {
@@ -214,7 +226,8 @@ impl Playbooks {
         let mut batch = firing.with.clone();
         if let Some(name) = &firing.name {
             let key = rows::firing(organisation, loaded.id, name);
-            batch.require(key.clone(), Precondition::Absent).put(key, encode(&Claim { run: id, at: now }));
+            let before = firing.over.clone().map_or(Precondition::Absent, Precondition::ValueIs);
+            batch.require(key.clone(), before).put(key, encode(&Claim { run: id, at: now }));
         }
         let mut row = new_row(loaded, playbook, firing.by.clone(), now);
         row.replay_of = firing.replay_of;

@@ -89,6 +89,34 @@ async fn a_webhook_starts_its_playbook_as_the_key_it_was_stored_with() {
     assert_eq!(refused.kind(), ErrorKind::NotFound);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_start_that_is_named_starts_one_run_a_day_however_often_it_is_asked_for() {
+    let world = World::new().await;
+    for name in ["echo", "other"] {
+        let steps = json!([{"id": "a", "app": "echo"}]);
+        world.store_json(json!({"name": name, "trigger": {"type": "manual"}, "steps": steps})).await;
+    }
+    let start = async |world: &World, principal: &Principal, playbook: &str, name: &str| {
+        let started = world.playbooks.start_named(principal, playbook, json!({}), name).await.unwrap();
+        (started.id, started.repeated, started.ended.await.unwrap().summary.id)
+    };
+    let (first, repeated, ended) = start(&world, &world.admin, "echo", "a").await;
+    assert_eq!((repeated, ended), (false, first));
+    // Its host dies before whoever asked is told.
+    let world = world.reopened(world.store.restart()).await;
+    assert_eq!(start(&world, &world.admin, "echo", "a").await, (first, true, first));
+    let another = new_principal(&world.access, world.organisation, Role::Write).await;
+    let others = [(&world.admin, "echo", "b"), (&world.admin, "other", "a"), (&another, "echo", "a")];
+    for (principal, playbook, name) in others {
+        assert!(!start(&world, principal, playbook, name).await.1, "{playbook} {name}");
+    }
+    tokio::time::sleep(Duration::from_secs(24 * 3_600)).await;
+    let (again, repeated, _) = start(&world, &world.admin, "echo", "a").await;
+    assert!(!repeated && again != first, "as its answer, its name is kept for a day");
+    assert_eq!(start(&world, &world.admin, "echo", "a").await, (again, true, again));
+    assert_eq!(world.all_runs().await.len(), 5);
+}
+
 #[tokio::test]
 async fn a_failing_step_ends_the_run_and_says_why() {
     let world = World::new().await;
