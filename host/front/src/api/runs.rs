@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use bellwether_kernel::{FieldError, RunId};
 use bellwether_playbooks::{ReplayFrom, RunFilter, StartedRun};
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
@@ -15,7 +15,7 @@ pub(crate) use super::recorded::Run;
 use super::recorded::{Step, Summary};
 use super::words::{RunState, TriggerKind};
 use crate::extract::{Authorised, Instant, Json, JsonOrNothing, List, Path, Query, Read, Write, in_order};
-use crate::idempotency::InShort;
+use crate::idempotency::{self, InShort};
 use crate::openapi::{Bodied, Busy, Clash, NotFound, Refusals};
 use crate::patience::Patience;
 use crate::problem::Problem;
@@ -164,6 +164,7 @@ pub(crate) async fn replay(
     Query(query): Query<StartQuery>,
     State(services): State<Shared>,
     patience: Patience,
+    headers: HeaderMap,
     JsonOrNothing(replay): JsonOrNothing<Replay>,
 ) -> Result<Response, Problem> {
     let from = match replay {
@@ -173,7 +174,8 @@ pub(crate) async fn replay(
         }
         Replay { step: None, item: None } => None,
     };
-    let started = services.playbooks().replay(&principal, run_id(&run)?, from.as_ref()).await?;
+    let started =
+        services.playbooks().replay(&principal, run_id(&run)?, from.as_ref(), name_of(&headers)).await?;
     Ok(answer(started, query.wait, &patience).await)
 }
 
@@ -220,11 +222,18 @@ pub(crate) async fn start(
     Query(query): Query<StartQuery>,
     State(services): State<Shared>,
     patience: Patience,
+    headers: HeaderMap,
     JsonOrNothing(start): JsonOrNothing<Start>,
 ) -> Result<Response, Problem> {
     let inputs = Value::Object(start.inputs.unwrap_or_default());
-    let started = services.playbooks().start(&principal, &playbook, inputs).await?;
+    let started = services.playbooks().start_named(&principal, &playbook, inputs, name_of(&headers)).await?;
     Ok(answer(started, query.wait, &patience).await)
+}
+
+/// What the caller names its request, which names the run too: its answer is kept only once it is there, and a host that
+/// dies while it waits is asked again.
+fn name_of(headers: &HeaderMap) -> Option<&str> {
+    headers.get(idempotency::HEADER)?.to_str().ok()
 }
 
 /// Answers with the run if it ends in time, else with where it will be.

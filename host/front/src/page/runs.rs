@@ -126,7 +126,12 @@ pub(crate) async fn cancel(
         signed_in.writes()?;
         let (playbooks, id) = (services.playbooks(), run_id(&run)?);
         Ok::<_, Problem>(match field(&form, "do") {
-            "again" => playbooks.replay(&signed_in.0, id, None).await?.id,
+            "again" => {
+                // Sent twice it starts one.
+                let once = field(&form, "once");
+                let name = (!once.is_empty()).then(|| format!("form {once}"));
+                playbooks.replay(&signed_in.0, id, None, name.as_deref()).await?.id
+            }
             _ => playbooks.cancel(&signed_in.0, id).await?.id,
         })
     };
@@ -150,14 +155,17 @@ async fn shown(
         Err(problem) => return Frame::new(TITLE, Some(who)).answer(Err(problem)),
     };
     let frame = Frame::new(&run.summary.playbook_name, Some(who));
-    let body = body(&run, held, signed_in.writes().is_ok());
+    let once = services.request_ids.fresh();
+    let once = signed_in.writes().is_ok().then(|| once.to_str().unwrap_or_default());
+    let body = body(&run, held, once);
     match refused {
         Some(problem) => frame.refused(problem, &body),
         None => frame.going_on(!held && !run.summary.state.has_ended()).titled(&body),
     }
 }
 
-fn body(run: &Run, held: bool, writes: bool) -> Markup {
+/// A run; for whoever may do something about it, with the forms for that, one of which is told from every other by `once`.
+fn body(run: &Run, held: bool, once: Option<&str>) -> Markup {
     let summary = &run.summary;
     let rows: Vec<_> = run.steps.iter().map(step).collect();
     let at = match &run.current_step {
@@ -168,9 +176,10 @@ fn body(run: &Run, held: bool, writes: bool) -> Markup {
     html! {
         (table("", ["State", "Started by", "Accepted", "Took"], &[known], false))
         @if let Some(error) = &summary.error { (problem(error)) }
-        @if writes {
+        @if let Some(once) = once {
             div.deeds { form.inline method="post" {
                 @if summary.state.has_ended() {
+                    input type="hidden" name="once" value=(once);
                     button name="do" value="again" { "Start it again" }
                 } @else {
                     button name="do" value="cancel" { "Cancel" }

@@ -2,7 +2,7 @@
 
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
-use bellwether_access::{Begun, Idempotency, Principal, StoredAnswer};
+use bellwether_access::{Idempotency, Principal};
 use bellwether_kernel::{FieldError, RunId};
 use bellwether_playbooks::{Input, Playbook, Status, TriggerKind, ValueType};
 use data_encoding::HEXLOWER;
@@ -138,29 +138,11 @@ async fn run(
     form: &[(String, String)],
 ) -> Result<RunId, Problem> {
     let inputs = Value::from(read(declared, form)?);
-    let (playbooks, organisation) = (services.playbooks(), principal.organisation);
     // A form that is sent twice leads to the run it started; one in which something was changed starts another.
     let (once, given) = (field(form, "once"), inputs.to_string());
-    let fingerprint = Idempotency::fingerprint(&[once.as_bytes(), playbook.as_bytes(), given.as_bytes()]);
-    let key = format!("form {} {}", principal.key, HEXLOWER.encode(&fingerprint));
-    let idempotency = services.access().idempotency();
-    let ticket = match idempotency.begin(Some(organisation), &key, fingerprint).await? {
-        Begun::Replay(answer) => {
-            let id = std::str::from_utf8(&answer.body).ok().and_then(|id| id.parse().ok());
-            return id.ok_or_else(|| Problem::internal("what is remembered of a form is no run"));
-        }
-        Begun::New(ticket) => ticket,
-    };
-    let started = match playbooks.start(principal, playbook, inputs).await {
-        Ok(started) => started,
-        Err(error) => {
-            ticket.abandon().await?;
-            return Err(error.into());
-        }
-    };
-    let body = started.id.to_string().into();
-    ticket.finish(&StoredAnswer { status: 200, content_type: "text/plain".to_owned(), body }).await?;
-    Ok(started.id)
+    let filled_in = Idempotency::fingerprint(&[once.as_bytes(), playbook.as_bytes(), given.as_bytes()]);
+    let name = (!once.is_empty()).then(|| format!("form {}", HEXLOWER.encode(&filled_in)));
+    Ok(services.playbooks().start_named(principal, playbook, inputs, name.as_deref()).await?.id)
 }
 
 /// What was filled in, brought into the types that are declared.
@@ -196,21 +178,26 @@ fn read(declared: &[Input], form: &[(String, String)]) -> Result<Map<String, Val
     Ok(inputs)
 }
 
-/// The form for a playbook's inputs, with what was given before; what is sent `once` tells it from every other.
+/// The form for a playbook's inputs, with what was given before; what is sent `once` tells it from every other, and stays
+/// with it until it is taken.
 fn form(
     services: &Services,
     (playbook, known): (&str, Option<&str>),
     inputs: &[Input],
     given: &[(String, String)],
 ) -> Markup {
-    let once = services.request_ids.fresh();
+    let fresh = services.request_ids.fresh();
+    let once = match field(given, "once") {
+        "" => fresh.to_str().unwrap_or_default(),
+        once => once,
+    };
     let query = query("playbook", playbook);
     html! {
         @if let Some(known) = known { (problem(&format!("It will fail: {known}"))) }
         // Whoever has to sign in again comes back to this one.
         form method="post" action={ "/start?" (query) } {
             input type="hidden" name="playbook" value=(playbook);
-            input type="hidden" name="once" value=(once.to_str().unwrap_or_default());
+            input type="hidden" name="once" value=(once);
             @if inputs.is_empty() { p { "It asks for nothing." } }
             @for input in inputs {
                 label { (input.name) " " span { (notes(input)) } (control(input, given)) }

@@ -237,7 +237,11 @@ async fn a_run_is_followed_cancelled_and_started_again_from_its_page() {
         run = browser.open(&path).await;
     }
     assert!(run.contains("cancelled") && run.contains("value=\"again\""), "{run}");
-    let again = browser.fill_in(&path, &[("do", "again")]).await;
+    let once = run.split("name=\"once\" value=\"").nth(1).unwrap().split('"').next().unwrap();
+    let form = [("do", "again"), ("once", once)];
+    let (first, second) = (browser.send(&path, &form, &[]).await, browser.send(&path, &form, &[]).await);
+    assert_eq!(first.header("location"), second.header("location"), "a form that is sent twice starts one run");
+    let again = browser.open(first.header("location")).await;
     assert!(again.contains(&format!("again after <a href=\"{path}\">")), "{again}");
     let found = browser.open("/runs?playbook=waits&state=cancelled").await;
     assert!(found.contains(&path) && found.contains("<option selected>cancelled</option>"), "{found}");

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bellwether_access::{ANSWER_KEPT, Principal};
 use bellwether_kernel::{ErrorKind, OrganisationId, RunId, Timestamp};
 use bellwether_store::{Batch, Precondition, StoreError, decode, encode};
 use bytes::Bytes;
@@ -78,6 +79,12 @@ impl Firing {
     /// One that nobody asked for, under this name.
     pub(super) fn unasked(name: String, by: StartedBy, trigger: Json) -> Self {
         Self { name: Some(name), unasked: true, ..Self::new(by, trigger) }
+    }
+
+    /// Names it as its caller does, if he does: for his key alone, and as long as the answer to a request is kept.
+    pub(crate) fn name_by_hand(&mut self, principal: &Principal, name: Option<&str>) {
+        self.name = name.map(|name| format!("hand:{}:{name}", principal.key));
+        self.holds = Some(ANSWER_KEPT);
     }
 
     /// Whether a claim of its name counts no more.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bellwether_access::{ANSWER_KEPT, Principal, Role};
+use bellwether_access::{Principal, Role};
 use bellwether_kernel::value::check_nesting;
 use bellwether_kernel::{FieldError, OrganisationId, Period, RunId};
 use bellwether_store::{Key, decode};
@@ -92,26 +92,16 @@ impl Playbooks {
         name_or_id: &str,
         inputs: Json,
     ) -> Result<StartedRun, PlaybookError> {
-        self.start_by_hand(principal, name_or_id, inputs, None).await
+        self.start_named(principal, name_or_id, inputs, None).await
     }
 
-    /// As [`Self::start`], under a name of the caller's: when the same key starts the same playbook under it again within
-    /// [`ANSWER_KEPT`], also after a crash, nothing is started and the run that was is given, whatever the inputs are. Another
-    /// key's names are others.
+    /// As [`Self::start`], under a name of the caller's, if there is one: when the same key starts the same playbook under it
+    /// again within a day, also after a crash, nothing is started and the run that was is given, whatever the inputs are.
+    /// Another key's names are others.
     ///
     /// # Errors
     /// As [`Self::start`].
     pub async fn start_named(
-        self: &Arc<Self>,
-        principal: &Principal,
-        name_or_id: &str,
-        inputs: Json,
-        name: &str,
-    ) -> Result<StartedRun, PlaybookError> {
-        self.start_by_hand(principal, name_or_id, inputs, Some(name)).await
-    }
-
-    async fn start_by_hand(
         self: &Arc<Self>,
         principal: &Principal,
         name_or_id: &str,
@@ -127,8 +117,7 @@ impl Playbooks {
         self.check_payload(crate::template::size(&inputs))?;
         let trigger = self.by_hand(&loaded, inputs)?;
         let mut firing = Firing::new(StartedBy::Manual(principal.key.clone()), trigger);
-        firing.name = name.map(|name| format!("hand:{}:{name}", principal.key));
-        firing.holds = Some(ANSWER_KEPT);
+        firing.name_by_hand(principal, name);
         firing.playbook = Some(row);
         self.accept(organisation, loaded, firing).await
     }

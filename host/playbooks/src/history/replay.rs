@@ -34,6 +34,7 @@ impl Playbooks {
         principal: &Principal,
         id: RunId,
         from: Option<&ReplayFrom>,
+        name: Option<&str>,
     ) -> Result<StartedRun, PlaybookError> {
         require_role(principal, Role::Write, "replay a run")?;
         let organisation = principal.organisation;
@@ -53,6 +54,7 @@ impl Playbooks {
             None => Vec::new(),
         };
         let mut firing = Firing::new(row.triggered_by, trigger);
+        firing.name_by_hand(principal, name);
         firing.replay_of = Some(id);
         firing.secrets = self.read_secrets(organisation, id).await?.for_another();
         firing.copied = copied;

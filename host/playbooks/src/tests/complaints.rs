@@ -351,7 +351,7 @@ async fn a_run_is_repeated_from_any_step_and_from_within_its_loops() {
     let again = async |step: &str, item| {
         calls.lock().clear();
         let from = ReplayFrom { step: step.into(), item };
-        let started = world.playbooks.replay(&world.admin, run.summary.id, Some(&from)).await.unwrap();
+        let started = world.playbooks.replay(&world.admin, run.summary.id, Some(&from), None).await.unwrap();
         let again = started.ended.await.unwrap();
         assert_eq!(again.summary.replay_of, Some(run.summary.id));
         assert_eq!(again.steps.last().unwrap().outputs["value"], json!([13, 23, 33]), "from {step}");
@@ -366,7 +366,8 @@ async fn a_run_is_repeated_from_any_step_and_from_within_its_loops() {
         [("first", 0, "none: the step first has no `each`"), ("loop", 3, "0 to 2: the step's list had 3")]
     {
         let wrong = ReplayFrom { step: step.into(), item: Some(item) };
-        let refused = world.playbooks.replay(&world.admin, run.summary.id, Some(&wrong)).await.err().unwrap();
+        let refused =
+            world.playbooks.replay(&world.admin, run.summary.id, Some(&wrong), None).await.err().unwrap();
         let field = refused.field().unwrap();
         assert_eq!(
             (field.field.as_str(), field.value.as_str(), field.expected.as_str()),

@@ -97,7 +97,7 @@ async fn a_start_that_is_named_starts_one_run_a_day_however_often_it_is_asked_fo
         world.store_json(json!({"name": name, "trigger": {"type": "manual"}, "steps": steps})).await;
     }
     let start = async |world: &World, principal: &Principal, playbook: &str, name: &str| {
-        let started = world.playbooks.start_named(principal, playbook, json!({}), name).await.unwrap();
+        let started = world.playbooks.start_named(principal, playbook, json!({}), Some(name)).await.unwrap();
         (started.id, started.repeated, started.ended.await.unwrap().summary.id)
     };
     let (first, repeated, ended) = start(&world, &world.admin, "echo", "a").await;

@@ -193,7 +193,7 @@ async fn a_secret_is_hidden_in_the_playbooks_it_comes_from_and_goes_to() {
     // One that was handed a secret keeps it when it is repeated by itself.
     let inner = after.all_runs().await.into_iter().find(|run| run.summary.playbook_name == "takes").unwrap();
     assert_eq!(inner.trigger, json!({"inputs": {"h": {"authorization": "•••"}}}));
-    let again = after.playbooks.replay(&after.admin, inner.summary.id, None).await.unwrap();
+    let again = after.playbooks.replay(&after.admin, inner.summary.id, None, None).await.unwrap();
     let again = again.ended.await.unwrap();
     assert_eq!(again.trigger, inner.trigger);
     assert_hidden(&after, &["hunter2"]).await;
@@ -229,7 +229,7 @@ async fn a_secret_that_was_replaced_or_deleted_stays_hidden_where_it_was_used() 
     for _ in 0..2 {
         assert_eq!(run.summary.error.as_deref(), Some("it was •••"));
         assert_hidden(&world, &["hunter2", "swordfish"]).await;
-        let started = world.playbooks.replay(&world.admin, run.summary.id, Some(&from)).await.unwrap();
+        let started = world.playbooks.replay(&world.admin, run.summary.id, Some(&from), None).await.unwrap();
         run = started.ended.await.unwrap();
     }
     assert_eq!(run.steps[2].inputs["value"], "•••");
