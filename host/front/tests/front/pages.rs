@@ -129,7 +129,7 @@ async fn a_form_that_another_site_sends_does_nothing() {
     let stored = host.ask("POST", "/v1/playbooks", &host.admin, playbook("greet", "manual", "hello")).await;
     assert_eq!(stored.status, 201);
     let browser = Browser::new(&host, &host.write).await;
-    let fields = [("playbook", "greet")];
+    let fields = [("playbook", "greet"), ("once", "1")];
     for (headers, status) in [
         ([("host", "10.0.0.5"), ("sec-fetch-site", "cross-site")], 403),
         ([("host", "10.0.0.5"), ("sec-fetch-site", "same-site")], 403),
