@@ -184,7 +184,7 @@ def opsgenie(exchanges):
             assert parse_qs(url.query) == {"identifierType": ["alias"]}, request["url"]
             hold(parts[part], body, name)
         order.append(part)
-    assert order[:5] == ["alerts", "message", "description", "priority", "close"], order
+    assert order[:6] == ["alerts", "alerts", "message", "description", "priority", "close"], order
     return f"{len(order)} requests"
 
 

@@ -1,5 +1,6 @@
-//! The formatter for Opsgenie: an incident is one alert there, under an alias, which names the channel too. A creation under an alias that is open
-//! changes nothing, so an update sets what changed by itself; requests are taken with 202 and worked off later, in order.
+//! The formatter for Opsgenie: an incident is one alert there, under an alias, which names the channel too. Requests are
+//! taken with 202 and worked off later, in order, so nobody tells of an alert that is gone: an update begins with a
+//! creation, which changes nothing under an alias that is open, and sets what changed by itself behind it.
 //!
 //! A test creates an alert and closes it.
 
@@ -75,10 +76,6 @@ enum Stage {
 #[serde(default)]
 struct Memory {
     stage: Stage,
-    /// Whether an alert was created.
-    created: bool,
-    /// Whether it was acknowledged.
-    acknowledged: bool,
     /// Whether its alias names the channel; those of alerts that an earlier version created do not.
     line: bool,
 }
@@ -103,32 +100,27 @@ pub fn next(exchange: &Exchange, settings: Opsgenie) -> Result<Step, FormatterEr
     let Some(answer) = exchange.http() else {
         memory.stage = match notification.event {
             Event::Closed => Stage::Close,
-            Event::Opened | Event::Updated if memory.created => Stage::Message,
             Event::Opened | Event::Updated | Event::Test => Stage::Create,
         };
         return Ok(send(memory, notification, &settings));
     };
-    if answer.status == 404 && memory.stage != Stage::Create {
-        // Somebody deleted it: there is nothing to close, and what still lasts is told anew.
-        if memory.stage == Stage::Close {
-            return Ok(Step::done().remember(Vec::new()));
-        }
-        memory = Memory::fresh();
-        return Ok(send(memory, notification, &settings));
+    match (answer.status, memory.stage) {
+        // Somebody deleted it: there is nothing to close.
+        (404, Stage::Close) => return Ok(Step::done().remember(Vec::new())),
+        // The creation before it was taken and is not worked off yet.
+        (404, stage) if stage != Stage::Create => return Ok(answer.retry()),
+        _ => {}
     }
     answer.success_in_json()?;
-    let acknowledge = notification.incident.acknowledged_by.is_some() && !memory.acknowledged;
-    memory.created = true;
+    // Told each time: an alert that was made anew is not acknowledged, and one that is stays so.
+    let acknowledge = notification.incident.acknowledged_by.is_some();
     let following = match memory.stage {
         Stage::Create if notification.event == Event::Test => Some(Stage::Close),
+        Stage::Create if notification.event == Event::Updated => Some(Stage::Message),
         Stage::Message => Some(Stage::Description),
         Stage::Description => Some(Stage::Priority),
         Stage::Create | Stage::Priority if acknowledge => Some(Stage::Acknowledge),
-        Stage::Create | Stage::Priority => None,
-        Stage::Acknowledge => {
-            memory.acknowledged = true;
-            None
-        }
+        Stage::Create | Stage::Priority | Stage::Acknowledge => None,
         // A recurrence under the alias is a new alert.
         Stage::Close => return Ok(Step::done().remember(Vec::new())),
     };
