@@ -5,7 +5,7 @@ use bellwether_sdk::formatter::{
     Event, Exchange, FormatterError, HttpAnswer, Notification, Request, SecretEncoding, Step, Text,
     check_url, formatter,
 };
-use bellwether_sdk::formatting::{Html, Markup, Room, Story};
+use bellwether_sdk::formatting::{Html, Markup, Room, Story, WrittenOut};
 use bellwether_sdk::serde_json::{Value as Json, json};
 use bellwether_sdk::{Secret, SettingError, Settings};
 use serde::Deserialize;
@@ -91,16 +91,16 @@ fn end(answer: &HttpAnswer, answered: &Answered) -> Result<(), FormatterError> {
 }
 
 fn send(message: Option<&str>, notification: &Notification, settings: &TamTam) -> Step {
-    let story = Story::of(notification);
+    let mut story = Story::of(notification);
+    let links = story.take_buttons(BUTTONS);
     let room = Room::utf16(MESSAGE);
     let headline = Room::utf16(MESSAGE / 4).cut_as(&story.headline, |text| Html.strong(text));
-    let text = format!("{headline}\n\n{}", story.body(&Html, room.beside(room.taken(&headline) + 2), false));
+    let rest = room.beside(room.taken(&headline) + 2);
+    let text = format!("{headline}\n\n{}", story.body(&WrittenOut(Html), rest, true));
     let mut body = json!({"text": text.trim_end(), "format": "html", "notify": !settings.silent});
     let button = |text: &str| Room::characters(BUTTON).cut(text);
-    let buttons: Vec<Json> = story
-        .links
+    let buttons: Vec<Json> = links
         .iter()
-        .take(BUTTONS)
         .map(|link| json!([{"type": "link", "text": button(&link.label), "url": link.url}]))
         .collect();
     if !buttons.is_empty() {

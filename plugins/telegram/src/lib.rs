@@ -8,7 +8,7 @@ use std::time::Duration;
 use bellwether_sdk::formatter::{
     Event, Exchange, FormatterError, HttpAnswer, Notification, Request, Step, Text, check_url, formatter,
 };
-use bellwether_sdk::formatting::{Html, Markup, Room, Story, check_text};
+use bellwether_sdk::formatting::{Html, Markup, Room, Story, WrittenOut, check_text};
 use bellwether_sdk::serde_json::{Value as Json, json, to_vec};
 use bellwether_sdk::{Secret, SettingError, Settings};
 use serde::{Deserialize, Serialize};
@@ -134,10 +134,12 @@ fn end(
 }
 
 fn send(memory: &Memory, notification: &Notification, settings: &Telegram) -> Step {
-    let story = Story::of(notification);
+    let mut story = Story::of(notification);
+    let links = story.take_buttons(BUTTONS);
     let headline = Room::utf16(MESSAGE / 4).cut_as(&story.headline, |text| Html.strong(text));
     let room = Room::utf16(MESSAGE);
-    let text = format!("{headline}\n\n{}", story.body(&Html, room.beside(room.taken(&headline) + 2), false));
+    let rest = room.beside(room.taken(&headline) + 2);
+    let text = format!("{headline}\n\n{}", story.body(&WrittenOut(Html), rest, true));
     let chat = memory.chat.map_or_else(|| Json::from(settings.chat_id.trim()), Json::from);
     let mut body = json!({
         "chat_id": chat,
@@ -146,12 +148,8 @@ fn send(memory: &Memory, notification: &Notification, settings: &Telegram) -> St
         "link_preview_options": {"is_disabled": true},
     });
     let button = |text: &str| Room::characters(BUTTON).cut(text);
-    let keyboard: Vec<Json> = story
-        .links
-        .iter()
-        .take(BUTTONS)
-        .map(|link| json!([{"text": button(&link.label), "url": link.url}]))
-        .collect();
+    let keyboard: Vec<Json> =
+        links.iter().map(|link| json!([{"text": button(&link.label), "url": link.url}])).collect();
     if !keyboard.is_empty() {
         body["reply_markup"] = json!({"inline_keyboard": keyboard});
     }

@@ -55,6 +55,31 @@ fn a_message_is_sent_once_and_edited_to_its_end() {
 }
 
 #[test]
+fn a_page_telegram_makes_no_button_of_stands_in_the_text() {
+    let mut told = notification(Event::Opened);
+    let url = |host: &str| format!("http://{host}/incidents/1?a=1&b=2");
+    let hosts = ["bellwether.example", "localhost:8780", "[fd00::1]:8780", "bellwether:8780", "10.0.0.5"];
+    let mut incident = told.incident.links[0].clone();
+    told.incident.links = hosts
+        .iter()
+        .map(|host| {
+            (incident.label, incident.url) = (format!("At {host}"), url(host));
+            incident.clone()
+        })
+        .collect();
+    told.incident.alerts.clear();
+    let steps = rehearse(next, &settings(), told, &[]).expect("steps");
+    let body = sent_json(&steps[0]);
+    let buttons = body["reply_markup"]["inline_keyboard"].as_array().expect("buttons");
+    let buttons: Vec<&str> = buttons.iter().filter_map(|row| row[0]["url"].as_str()).collect();
+    assert_eq!(buttons, [url("bellwether.example"), url("[fd00::1]:8780"), url("10.0.0.5")]);
+    let text = body["text"].as_str().expect("a text");
+    let written = "At localhost:8780: http://localhost:8780/incidents/1?a=1&amp;b=2\n\
+        At bellwether:8780: http://bellwether:8780/incidents/1?a=1&amp;b=2";
+    assert!(text.ends_with(written), "{text}");
+}
+
+#[test]
 fn a_message_that_cannot_be_edited_is_sent_anew() {
     let mut exchange = Exchange::new(notification(Event::Opened), Vec::new());
     told(&mut exchange, Event::Opened, &[sent_as(5)]);

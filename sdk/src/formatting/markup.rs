@@ -149,6 +149,34 @@ impl Markup for Markdown {
     }
 }
 
+/// Another markup, with pages written out: for those a channel makes no link of.
+///
+/// ```
+/// use bellwether_sdk::formatting::{Html, Markup, WrittenOut};
+///
+/// assert_eq!(WrittenOut(Html).link("Incident", "http://localhost/?a=1&b=2"), "Incident: http://localhost/?a=1&amp;b=2");
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct WrittenOut<M>(pub M);
+
+impl<M: Markup> Markup for WrittenOut<M> {
+    fn text(&self, text: &str) -> String {
+        self.0.text(text)
+    }
+
+    fn strong(&self, text: &str) -> String {
+        self.0.strong(text)
+    }
+
+    fn link(&self, label: &str, url: &str) -> String {
+        self.text(&Plain.link(label, url))
+    }
+
+    fn bullet(&self) -> &'static str {
+        self.0.bullet()
+    }
+}
+
 fn replaced(text: &str, escape: impl Fn(char) -> Option<&'static str>) -> String {
     let mut replaced = String::with_capacity(text.len());
     for character in text.chars() {

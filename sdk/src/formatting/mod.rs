@@ -23,7 +23,7 @@ mod story;
 mod words;
 
 pub use block_kit::block_kit;
-pub use markup::{Html, Markdown, Markup, Mrkdwn, Plain};
+pub use markup::{Html, Markdown, Markup, Mrkdwn, Plain, WrittenOut};
 pub use room::Room;
 pub use story::{Fact, Section, Story};
 pub use words::{

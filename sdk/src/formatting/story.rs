@@ -75,6 +75,17 @@ impl Story {
         }
     }
 
+    /// Takes the first `most` pages out that may stand behind a button; the rest stays to be written. Chats refuse a
+    /// message whole for a button to a host that they hold for none: one without a dot, as `localhost`, that is no IPv6
+    /// address (Telegram: "Wrong HTTP URL").
+    pub fn take_buttons(&mut self, most: usize) -> Vec<Link> {
+        let (mut buttons, written): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.links).into_iter().partition(|link| is_linkable(&link.url));
+        buttons.truncate(most);
+        self.links = written;
+        buttons
+    }
+
     /// Everything but the headline, within `room`: whole lines, and as many of the series' as fit; what is left out is
     /// counted. `links` says whether pages are named too: a channel with buttons shows them there.
     #[must_use]
@@ -303,6 +314,14 @@ fn figure(excursion: &Excursion, sign: &str, unit: &str, kind: Kind) -> String {
     text
 }
 
+/// Whether a URL's host has a dot or is an IPv6 address.
+fn is_linkable(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    host.starts_with('[') || host.contains('.')
+}
+
 /// The pages of these purposes that every channel can link to.
 fn links(incident: &Incident, wanted: impl Fn(Purpose) -> bool) -> Vec<Link> {
     let alerts = incident.alerts.iter();
@@ -415,6 +434,18 @@ mod tests {
         assert_eq!((sections[0].lines.len(), missing, sections[0].left_out), (3, 12, 12));
         let (sections, missing) = story.sections_within(Room::characters(3), 0);
         assert_eq!((sections.len(), missing), (0, 15));
+    }
+
+    #[test]
+    fn a_page_is_a_buttons_if_its_host_has_a_dot_or_is_an_address() {
+        for url in
+            ["https://a.example/", "http://10.0.0.5:8780", "http://[::1]:8780/a", "http://u@a.example?b"]
+        {
+            assert!(is_linkable(url), "{url}");
+        }
+        for url in ["http://localhost", "http://bellwether:8780/a.b", "http://u.v@host/", "http://host?a.b"] {
+            assert!(!is_linkable(url), "{url}");
+        }
     }
 
     #[test]
