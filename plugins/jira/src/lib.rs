@@ -1,11 +1,14 @@
 //! The formatter for Jira Cloud: an incident is one issue, found again by a label that names it, edited as the incident
 //! changes, moved to done at its end and back if it goes on.
 //!
-//! Jira has no key that keeps a creation from happening twice, so the issue is looked up before it is made. A test makes
-//! an issue and moves it to done.
+//! Jira has no key that keeps a creation from happening twice, so the issue is looked up before it is made. Its search is
+//! behind what is made, so that after a creation nobody knows the outcome of it is asked several times before it is
+//! believed. A test makes an issue and moves it to done.
 
 mod adf;
 mod issue;
+
+use std::time::Duration;
 
 use bellwether_sdk::formatter::{
     Event, Exchange, FormatterError, HttpAnswer, Notification, Request, Step, Text, check_url, formatter,
@@ -66,6 +69,13 @@ fn check(settings: &Jira) -> Result<(), SettingError> {
 /// UTF-16 units of a summary, on one line.
 const SUMMARY: usize = 255;
 
+/// Searches after a creation whose outcome nobody knows before an empty one is believed: each counts before it is sent,
+/// so that one whose answer is lost costs a wait, not all of them.
+const SEARCHES: u8 = 3;
+
+/// Between those searches: Jira's index is behind by seconds, by more under load.
+const BEHIND: Duration = Duration::from_secs(60);
+
 /// What was sent last.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -85,6 +95,23 @@ struct Memory {
     stage: Stage,
     /// The issue, by key or id.
     issue: Option<String>,
+    /// Searches since a creation whose outcome is not known; 0 if there was none.
+    searches: u8,
+}
+
+impl Memory {
+    /// The searches there are with one that begins now.
+    fn following_searches(&self) -> u8 {
+        match (self.stage, self.searches) {
+            (Stage::Create, _) => 1,
+            (_, 0) => 0,
+            (_, searches) => searches.saturating_add(1),
+        }
+    }
+
+    fn kept(&self) -> Vec<u8> {
+        to_vec(self).expect("a memory is plain data")
+    }
 }
 
 /// Opens an issue of Jira for each incident, keeps it up to date, and moves it to done.
@@ -95,7 +122,10 @@ pub fn next(exchange: &Exchange, settings: Jira) -> Result<Step, FormatterError>
     let memory: Memory = exchange.remembered().unwrap_or_default();
     match exchange.http() {
         None if memory.issue.is_some() => Ok(jira.send(Stage::Update, memory.issue)),
-        None => Ok(jira.send(Stage::Search, None)),
+        None => {
+            let memory = Memory { searches: memory.following_searches(), ..Memory::default() };
+            Ok(jira.send(Stage::Search, None).remember(memory.kept()))
+        }
         Some(answer) => jira.follow(memory, answer),
     }
 }
@@ -122,6 +152,9 @@ impl Api<'_> {
                 let found: Json = answer.json()?;
                 match found["issues"][0]["key"].as_str().filter(|key| is_issue(key)) {
                     Some(key) => self.send(Stage::Update, Some(key.to_owned())),
+                    None if (1..SEARCHES).contains(&memory.searches) => {
+                        Step::retry("the issue may have been made, and is not found yet").after(BEHIND)
+                    }
                     None if self.notification.event == Event::Closed => Step::done(),
                     None => self.send(Stage::Create, None),
                 }
@@ -218,7 +251,7 @@ fn is_issue(key: &str) -> bool {
 }
 
 fn kept(stage: Stage, issue: Option<String>) -> Vec<u8> {
-    to_vec(&Memory { stage, issue }).expect("a memory is plain data")
+    Memory { stage, issue, searches: 0 }.kept()
 }
 
 #[cfg(test)]

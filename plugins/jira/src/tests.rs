@@ -92,6 +92,33 @@ fn what_was_made_before_a_crash_is_found_and_not_made_twice() {
 }
 
 #[test]
+fn an_issue_that_may_have_been_made_is_looked_for_long_enough_before_it_is_made_again_or_not_closed() {
+    let lost = || {
+        let mut exchange = Exchange::new(notification(Event::Opened), Vec::new());
+        told(&mut exchange, &settings(), Event::Opened, &[found(&[]), answer(504, "")]);
+        exchange
+    };
+    let waits = |step: &Step| matches!(step, Step::Retry { after: Some(after), .. } if after.as_secs() >= 60);
+    for event in [Event::Opened, Event::Closed] {
+        // It is found as soon as Jira's index has it.
+        let mut exchange = lost();
+        let (requests, steps) = told(&mut exchange, &settings(), event, &[found(&[])]);
+        assert_eq!(requests, ["POST search/jql"]);
+        assert!(waits(&steps[1]), "{steps:?}");
+        let (requests, _) =
+            told(&mut exchange, &settings(), event, &[found(&["OPS-7"]), answer(204, ""), looked("new")]);
+        assert_eq!(requests[..2], ["POST search/jql", "PUT issue/OPS-7"]);
+        // One that was never made is believed to be none after a while, though an answer is lost on the way.
+        let mut exchange = lost();
+        assert!(waits(&told(&mut exchange, &settings(), event, &[found(&[])]).1[1]));
+        told(&mut exchange, &settings(), event, &[]);
+        let (_, steps) = told(&mut exchange, &settings(), event, &[found(&[])]);
+        assert!(!waits(&steps[1]), "{steps:?}");
+        assert_eq!(steps[1] == Step::done(), event == Event::Closed, "{steps:?}");
+    }
+}
+
+#[test]
 fn an_issue_that_was_deleted_is_made_anew_but_not_to_be_closed() {
     let mut exchange = Exchange::new(notification(Event::Opened), Vec::new());
     told(&mut exchange, &settings(), Event::Opened, &[found(&[]), made()]);
