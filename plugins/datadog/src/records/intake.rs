@@ -8,7 +8,7 @@ use bellwether_sdk::host::{Clock, RecordsWrite};
 use bellwether_sdk::records::{Content, RecordKind};
 use serde_json::{Map, Value, json};
 
-use super::page::{instant, of_number};
+use super::page::{instant, of_fraction, of_number};
 use super::stream::tags;
 use super::{LARGEST, accepted};
 use crate::body;
@@ -61,14 +61,18 @@ fn read(now: Timestamp, request: &Request<'_>) -> Result<Vec<Content>, Failure> 
     }
     body::format(request)?;
     let mut logs = Vec::new();
+    let mut add = |value: Value| -> Result<(), Failure> {
+        let log = object(value)?;
+        // What agents send to see whether there is a way is no log.
+        if !log.is_empty() {
+            logs.push(shared.log(log));
+        }
+        Ok(())
+    };
     for value in serde_json::Deserializer::from_slice(&body).into_iter::<Value>() {
         match value.map_err(Failure::format)? {
-            Value::Array(values) => {
-                for value in values {
-                    logs.push(shared.log(object(value)?));
-                }
-            }
-            value => logs.push(shared.log(object(value)?)),
+            Value::Array(values) => values.into_iter().try_for_each(&mut add)?,
+            value => add(value)?,
         }
     }
     Ok(logs)
@@ -125,18 +129,23 @@ impl Shared<'_> {
         let (host, service) = (own_or(HOSTS, self.host), own_or(SERVICES, self.service));
         let source = own_or(SOURCES, self.source);
         let status = status(taken(&mut log, STATUSES).as_ref());
-        let time = taken(&mut log, TIMES).and_then(|time| self.time(&time)).unwrap_or(self.now);
-        let attributes = if log.is_empty() { String::new() } else { Value::Object(log).to_string() };
+        let read = TIMES.iter().find_map(|name| Some((*name, self.time(log.get(*name)?)?)));
+        let time = read.map_or(self.now, |(name, time)| {
+            log.remove(name);
+            time
+        });
         let status = status.to_owned();
+        let attributes = if log.is_empty() { String::new() } else { Value::Object(log).to_string() };
         Content { time, message, status, service, source, host, tags: all, attributes, ..Content::default() }
     }
 
     /// When a log says it was written, if that can be.
     fn time(&self, value: &Value) -> Option<Timestamp> {
         let time = match value {
-            Value::Number(number) => {
-                of_number(number.as_i64().or_else(|| number.as_f64().map(|at| at as i64))?)
-            }
+            Value::Number(number) => match number.as_i64() {
+                Some(number) => of_number(number),
+                None => of_fraction(number.as_f64()?),
+            },
             Value::String(text) if text.starts_with("now") => None,
             Value::String(text) => instant(text, self.now),
             _ => None,

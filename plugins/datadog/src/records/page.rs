@@ -193,15 +193,31 @@ pub(super) fn instant(text: &str, now: Timestamp) -> Option<Timestamp> {
         let number: i64 = rest[..digits].parse().ok()?;
         return Some(moved(now, number.checked_mul(unit)?.checked_mul(sign)?));
     }
-    match text.parse::<i64>() {
-        Ok(number) => of_number(number),
-        Err(_) => text.parse().ok(),
+    match (text.parse::<i64>(), text.parse::<f64>()) {
+        (Ok(number), _) => of_number(number),
+        (_, Ok(number)) => of_fraction(number),
+        _ => text.parse().ok(),
     }
 }
 
 /// Milliseconds since 1970; seconds, if they would be before 1973.
 pub(super) fn of_number(number: i64) -> Option<Timestamp> {
-    let milliseconds = if number.abs() < 100_000_000_000 { number.checked_mul(1000)? } else { number };
+    let seconds = number.unsigned_abs() < BEFORE_1973;
+    known(if seconds { number.checked_mul(1000)? } else { number })
+}
+
+/// The same of a number with a fraction, to the millisecond.
+pub(super) fn of_fraction(number: f64) -> Option<Timestamp> {
+    let seconds = number.abs() < BEFORE_1973 as f64;
+    let milliseconds = if seconds { number * 1000.0 } else { number };
+    known(milliseconds.is_finite().then_some(milliseconds.round() as i64)?)
+}
+
+/// Milliseconds that lie before 1973: what is below them is seconds.
+const BEFORE_1973: u64 = 100_000_000_000;
+
+/// The instant of so many milliseconds, if the host knows it.
+fn known(milliseconds: i64) -> Option<Timestamp> {
     let time = Timestamp::from_milliseconds(milliseconds);
     (Timestamp::MIN..=Timestamp::MAX).contains(&time).then_some(time)
 }
@@ -312,6 +328,10 @@ mod tests {
             ("2024-04-09", Some(1_712_620_800_000)),
             ("1712620800000", Some(1_712_620_800_000)),
             ("1712620800", Some(1_712_620_800_000)),
+            ("1712620800.25", Some(1_712_620_800_250)),
+            ("1712620800000.6", Some(1_712_620_800_001)),
+            ("inf", None),
+            ("nan", None),
             ("now-15", None),
             ("now15m", None),
             ("now-m", None),

@@ -195,6 +195,45 @@ fn logs_come_in_every_form_clients_send_them_in() {
 }
 
 #[test]
+fn a_log_s_time_keeps_its_fraction_and_one_that_does_not_read_stays_an_attribute() {
+    let host = MemoryHost::new();
+    let client = Client::new(routes(), &host);
+    let now = NOW * 1000;
+    for (log, time, attributes) in [
+        (json!({ "timestamp": 1_712_670_000.75 }), 1_712_670_000_750, ""),
+        (json!({ "timestamp": "1712670000.75" }), 1_712_670_000_750, ""),
+        (json!({ "timestamp": 1_712_670_000_123.4 }), 1_712_670_000_123, ""),
+        (json!({ "date": "no date" }), now, r#"{"date":"no date"}"#),
+        (json!({ "date": "now-1h" }), now, r#"{"date":"now-1h"}"#),
+        (json!({ "date": "NaN" }), now, r#"{"date":"NaN"}"#),
+        (json!({ "timestamp": [1] }), now, r#"{"timestamp":[1]}"#),
+        // Nanoseconds are no time here, and another field may be one.
+        (
+            json!({ "timestamp": 1_712_670_000_000_000_000_i64, "date": "2024-04-09T14:40:00Z" }),
+            1_712_673_600_000,
+            r#"{"timestamp":1712670000000000000}"#,
+        ),
+    ] {
+        assert_eq!(client.post("/api/v2/logs", &log.to_string()).status, 202, "{log}");
+        let kept = logs(&host).pop().expect("a log");
+        assert_eq!((kept.time.milliseconds(), &*kept.attributes), (time, attributes), "{log}");
+    }
+}
+
+#[test]
+fn an_object_without_a_field_is_no_log_and_fine() {
+    let host = MemoryHost::new();
+    let client = Client::new(routes(), &host);
+    // An agent tests its way so.
+    for body in ["{}", "[{}]", "[{}, {}]", "{}\n{}"] {
+        assert_eq!(seen(&client.post("/api/v2/logs", body)), (202, json!({})), "{body}");
+    }
+    assert!(logs(&host).is_empty());
+    assert_eq!(client.post("/api/v2/logs", r#"[{}, {"message": "one"}]"#).status, 202);
+    assert_eq!(logs(&host).len(), 1);
+}
+
+#[test]
 fn one_log_lines_and_lists_are_taken_plain_and_packed() {
     fn packed<W: Write>(mut encoder: W, body: &str, finish: impl FnOnce(W) -> Vec<u8>) -> Vec<u8> {
         encoder.write_all(body.as_bytes()).expect("memory takes it");
