@@ -1,6 +1,7 @@
 //! Logs in: JSON (one, a list, or one behind the other) or lines of text, as agents, libraries and `curl` send them.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use bellwether_sdk::Timestamp;
 use bellwether_sdk::dialect::{Request, Response};
@@ -16,6 +17,17 @@ use crate::failure::Failure;
 
 /// Bytes of a message; what is longer is cut, as Datadog does.
 const MESSAGE: usize = 1_000_000;
+
+/// Bytes of a log, as the host counts them (`host/records`): all its texts, a byte more for each tag, and a few besides. It
+/// refuses a larger one, and with it all that came beside it.
+const LOG: usize = 1 << 20;
+const BESIDES: usize = 32;
+
+/// Tags of a log.
+const TAGS: usize = 200;
+
+/// The tag of a log that lost attributes so that it fits.
+const TRUNCATED: &str = "truncated:attributes";
 
 /// Bytes of a word: a host, a service.
 const WORD: usize = 200;
@@ -114,14 +126,13 @@ impl Shared<'_> {
                 message = text(Some(own));
             }
         }
-        cut(&mut message, MESSAGE);
         let mut all = match log.remove("ddtags") {
             Some(Value::Array(values)) => tags(values.iter().filter_map(Value::as_str)),
             Some(Value::String(listed)) => tags(listed.split(',')),
             _ => Vec::new(),
         };
         all.extend(self.tags.iter().filter(|tag| !all.contains(tag)).cloned().collect::<Vec<_>>());
-        all.truncate(200);
+        all.truncate(TAGS);
         let mut own_or = |names: &[&str], otherwise: &str| {
             let own = word(text(taken(&mut log, names)));
             if own.is_empty() { word(otherwise.to_owned()) } else { own }
@@ -135,8 +146,7 @@ impl Shared<'_> {
             time
         });
         let status = status.to_owned();
-        let attributes = if log.is_empty() { String::new() } else { Value::Object(log).to_string() };
-        Content { time, message, status, service, source, host, tags: all, attributes, ..Content::default() }
+        fit(Content { time, message, status, service, source, host, tags: all, ..Content::default() }, log)
     }
 
     /// When a log says it was written, if that can be.
@@ -152,6 +162,47 @@ impl Shared<'_> {
         };
         time.filter(|time| (0..=self.now.milliseconds() + AHEAD).contains(&time.milliseconds()))
     }
+}
+
+/// A log with its attributes, within what the host takes of one: a message is cut, and the largest attributes are left
+/// out, which a tag tells.
+fn fit(mut log: Content, attributes: Map<String, Value>) -> Content {
+    let words = [&log.status, &log.service, &log.source, &log.host];
+    let words: usize = words.into_iter().chain(&log.tags).map(|text| text.len() + 1).sum();
+    let room = LOG - BESIDES - words;
+    cut(&mut log.message, MESSAGE.min(room));
+    let room = room - log.message.len();
+    log.attributes = if attributes.is_empty() { String::new() } else { written(&attributes) };
+    if log.attributes.len() > room {
+        // The tag takes the place of the last one, or room of its own.
+        log.tags.truncate(TAGS - 1);
+        log.tags.push(TRUNCATED.to_owned());
+        log.attributes = smallest(attributes, room.saturating_sub(TRUNCATED.len() + 1));
+        cut(&mut log.message, MESSAGE.min(LOG - BESIDES - words - TRUNCATED.len() - 1));
+    }
+    log
+}
+
+fn written(attributes: &Map<String, Value>) -> String {
+    serde_json::to_string(attributes).expect("JSON is written as JSON")
+}
+
+/// As many of the attributes as there is room for, the smallest first.
+fn smallest(mut attributes: Map<String, Value>, room: usize) -> String {
+    // Quotes, colon and comma; a name with escapes is measured as it is written.
+    let size = |(name, value): (&String, &Value)| {
+        (Value::from(name.as_str()).to_string().len() + value.to_string().len() + 2, name.clone())
+    };
+    let mut sizes: Vec<(usize, String)> = attributes.iter().map(size).collect();
+    sizes.sort_unstable();
+    let mut taken = 2;
+    let left_out = sizes.into_iter().filter_map(|(size, name)| {
+        taken += size;
+        (taken > room).then_some(name)
+    });
+    let left_out: BTreeSet<String> = left_out.collect();
+    attributes.retain(|name, _| !left_out.contains(name));
+    if attributes.is_empty() { String::new() } else { written(&attributes) }
 }
 
 /// The first of these that is there, taken out.

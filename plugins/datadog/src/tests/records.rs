@@ -7,6 +7,8 @@ use bellwether_sdk::records::{Content, Record, RecordKind, Search};
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 
+use serde_json::Map;
+
 use super::*;
 
 /// Every record of a kind, the oldest first.
@@ -231,6 +233,37 @@ fn an_object_without_a_field_is_no_log_and_fine() {
     assert!(logs(&host).is_empty());
     assert_eq!(client.post("/api/v2/logs", r#"[{}, {"message": "one"}]"#).status, 202);
     assert_eq!(logs(&host).len(), 1);
+}
+
+#[test]
+fn a_log_that_is_too_large_loses_attributes_and_never_refuses_its_neighbours() {
+    let host = MemoryHost::new();
+    let client = Client::new(routes(), &host);
+    let large = "x".repeat(600_000);
+    let inner = json!({ "large": large, "code": 7 }).to_string();
+    let tags: Vec<String> = (0..200).map(|at| format!("{at}:{}", "t".repeat(190))).collect();
+    let body = json!([
+        { "message": "one" },
+        { "message": inner },
+        { "message": "two", "a": large, "b": large, "c": "kept" },
+        { "message": "m".repeat(1_100_000), "ddtags": tags.join(","), "only": "y".repeat(40_000) },
+    ]);
+    assert_eq!(seen(&client.post("/api/v2/logs", &body.to_string())), (202, json!({})));
+    let logs = logs(&host);
+    assert_eq!((&*logs[0].message, logs[0].tags.len()), ("one", 0));
+    // What a message holds is not kept twice where it has no room.
+    assert_eq!((&logs[1].message, &*logs[1].attributes), (&inner, r#"{"code":7}"#));
+    let left: Value = serde_json::from_str(&logs[2].attributes).expect("an object");
+    assert_eq!((left.as_object().map(Map::len), &left["c"]), (Some(2), &json!("kept")));
+    assert_eq!((logs[3].message.len(), &*logs[3].attributes), (1_000_000, ""));
+    assert_eq!(logs[3].tags.len(), 200);
+    for log in &logs[1..] {
+        assert_eq!(log.tags.last().map(String::as_str), Some("truncated:attributes"));
+    }
+    // Words take what they take, and a message has the rest.
+    let tags: Vec<String> = (0..200).map(|at| format!("{at}:{}", "ä".repeat(200))).collect();
+    let body = json!({ "message": "m".repeat(1_100_000), "ddtags": tags });
+    assert_eq!(client.post("/api/v2/logs", &body.to_string()).status, 202);
 }
 
 #[test]
