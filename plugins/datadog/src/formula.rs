@@ -54,6 +54,7 @@ struct Formula {
     limit: Option<Limit>,
 }
 
+/// How many values of a scalar are shown; a timeseries shows all, as the vendor's model says of it.
 #[derive(Deserialize)]
 struct Limit {
     count: Option<usize>,
@@ -61,8 +62,8 @@ struct Limit {
     order: Order,
 }
 
-/// Which lines come first: those of the greatest mean or of the least.
-#[derive(Clone, Copy, Default, PartialEq, Deserialize)]
+/// Which values come first: the greatest or the least.
+#[derive(Clone, Copy, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Order {
     #[default]
@@ -167,23 +168,12 @@ impl Asked {
         (self.from < self.to).then(|| (instant(self.from), instant(self.to - 1)))
     }
 
-    /// The lines of an output, as many as its limit lets.
+    /// The lines of an output.
     fn ask(&self, host: &(impl SeriesRead + State), output: &Output<'_>) -> Result<Vec<Line>, Failure> {
         let Some((first, last)) = self.range() else { return Ok(Vec::new()) };
         let mut question = Question::new(with_intervals(host, &output.query)?, first, last);
         question.step = self.interval;
-        let mut lines = host.ask(&question).map_err(|error| Failure::of_query(error, "query"))?;
-        if let Some(Limit { count, order }) = output.limit {
-            let mean = |line: &Line| {
-                line.points.iter().map(|(_, value)| value).sum::<f64>() / line.points.len() as f64
-            };
-            lines.sort_by(|a, b| mean(b).total_cmp(&mean(a)));
-            if *order == Order::Asc {
-                lines.reverse();
-            }
-            lines.truncate(count.unwrap_or(usize::MAX));
-        }
-        Ok(lines)
+        host.ask(&question).map_err(|error| Failure::of_query(error, "query"))
     }
 }
 
@@ -227,18 +217,28 @@ pub(crate) fn scalar(host: &(impl SeriesRead + State), request: &Request<'_>) ->
         let aggregator = asked.queries[output.first].aggregator.as_deref().unwrap_or("avg");
         let mut column = BTreeMap::new();
         let mut unit = None;
+        let mut values = Vec::new();
         for line in asked.ask(host, &output)? {
             unit = units.of(host, &line)?.or(unit);
-            let Some(value) = reduced(aggregator, &line)? else { continue };
-            for (key, _) in &line.tags {
+            values.extend(reduced(aggregator, &line)?.map(|value| (line.tags, value)));
+        }
+        if let Some(Limit { count, order }) = output.limit {
+            values.sort_by(|(_, a), (_, b)| match order {
+                Order::Desc => b.total_cmp(a),
+                Order::Asc => a.total_cmp(b),
+            });
+            values.truncate(count.unwrap_or(usize::MAX));
+        }
+        for (tags, value) in values {
+            for (key, _) in &tags {
                 if !keys.contains(key) {
                     keys.push(key.clone());
                 }
             }
-            if !groups.contains(&line.tags) {
-                groups.push(line.tags.clone());
+            if !groups.contains(&tags) {
+                groups.push(tags.clone());
             }
-            column.insert(line.tags, value);
+            column.insert(tags, value);
         }
         columns.push((output.name, column, unit));
     }

@@ -417,9 +417,9 @@ fn formulas_are_asked_with_their_queries_in_place() {
         json!({ "from": 0, "to": 180_000, "interval": 60_000, "queries": queries, "formulas": formulas });
     let series = |at: u64, name: &str| json!({ "group_tags": [format!("host:{name}")], "query_index": at, "unit": null });
     let attributes = json!({
-        "series": [series(0, "web-2"), series(0, "web-1"), series(1, "web-1")],
+        "series": [series(0, "web-1"), series(0, "web-2"), series(1, "web-1")],
         "times": [0, 60_000, 120_000],
-        "values": [[null, 5.0, null], [1.0, 2.0, null], [null, null, 4.0]],
+        "values": [[1.0, 2.0, null], [null, 5.0, null], [null, null, 4.0]],
     });
     let expected = json!({ "data": { "type": "timeseries_response", "attributes": attributes } });
     assert_eq!(seen(&client.post("/api/v2/query/timeseries", &question(&asked))), (200, expected));
@@ -431,6 +431,41 @@ fn formulas_are_asked_with_their_queries_in_place() {
     ] });
     let expected = json!({ "data": { "type": "scalar_response", "attributes": attributes } });
     assert_eq!(seen(&client.post("/api/v2/query/scalar", &question(&asked))), (200, expected));
+}
+
+#[test]
+fn a_limit_orders_and_cuts_a_scalar_by_what_it_shows_and_no_timeseries() {
+    let host = host();
+    let hits = |name: &str, points: &[(i64, f64)]| line(Some("app.hits"), &[("host", name)], points);
+    let query = "sum:app.hits{*} by {host}";
+    // The mean of web-1 is the least, its sum the greatest; web-3 shows nothing.
+    let lines = vec![
+        hits("web-2", &[(60, 5.0)]),
+        hits("web-1", &[(0, 3.0), (60, 3.0)]),
+        hits("web-3", &[]),
+        hits("web-4", &[(0, 4.0)]),
+    ];
+    host.answer_query(query, lines);
+    let client = Client::new(routes(), &host);
+    let asked = |order: &str, count: u64| {
+        question(&json!({
+            "from": 0, "to": 120_000, "interval": 60_000,
+            "queries": [{ "data_source": "metrics", "name": "hits", "query": query, "aggregator": "sum" }],
+            "formulas": [{ "formula": "hits", "limit": { "count": count, "order": order } }],
+        }))
+    };
+    for (order, count, hosts, values) in [
+        ("desc", 2, json!([["web-1"], ["web-2"]]), json!([6.0, 5.0])),
+        ("asc", 2, json!([["web-4"], ["web-2"]]), json!([4.0, 5.0])),
+        ("desc", 9, json!([["web-1"], ["web-2"], ["web-4"]]), json!([6.0, 5.0, 4.0])),
+    ] {
+        let (status, answer) = seen(&client.post("/api/v2/query/scalar", &asked(order, count)));
+        let columns = &answer["data"]["attributes"]["columns"];
+        assert_eq!((status, &columns[0]["values"], &columns[1]["values"]), (200, &hosts, &values), "{order}");
+        let (status, answer) = seen(&client.post("/api/v2/query/timeseries", &asked(order, count)));
+        let series = answer["data"]["attributes"]["series"].as_array().map(Vec::len);
+        assert_eq!((status, series), (200, Some(4)), "{order}");
+    }
 }
 
 #[test]
