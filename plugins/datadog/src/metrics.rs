@@ -176,8 +176,12 @@ fn counted<H: SeriesRead + Clock>(
 }
 
 /// Metrics that are looked at for one page, each by a query of its own: a call has five seconds. A page that is not full
-/// for that says where to go on.
+/// for that says where to go on; one with nothing on it would be the last to clients, so it looks further.
 const LOOKED_AT: usize = 5000;
+
+/// Milliseconds after which a page that has nothing on it is given up: what is left of the call's five seconds is for the
+/// query that is under way.
+const PATIENCE: i64 = 4000;
 
 /// Seconds that a list of metrics looks back, if it does not say how far: Datadog's number.
 const USUAL_WINDOW: u32 = 3600;
@@ -221,6 +225,19 @@ fn wanted(request: &Request<'_>) -> Result<Option<Option<bool>>, Failure> {
     Ok(Some(percentiles.or(of_type)))
 }
 
+/// Whether a page that was looked at enough for is left as it is, after so many milliseconds.
+///
+/// # Errors
+/// If there is nothing on it, and no time to look on.
+fn is_left(found: usize, looked_at: usize, milliseconds: i64) -> Result<bool, Failure> {
+    if found == 0 && milliseconds > PATIENCE {
+        return Err(Failure::later(format_args!(
+            "none of {looked_at} metrics reported within the window: time is up before the first that did"
+        )));
+    }
+    Ok(found > 0)
+}
+
 /// `GET /api/v2/metrics[?page[size]=100&page[cursor]=…&filter[tags]=env:prod&window[seconds]=3600]`
 pub(crate) fn list<H: SeriesRead + Clock>(host: &H, request: &Request<'_>) -> Result<Response, Failure> {
     let size = count(request, "page[size]", 1, MOST)?;
@@ -229,11 +246,15 @@ pub(crate) fn list<H: SeriesRead + Clock>(host: &H, request: &Request<'_>) -> Re
     let filter = request.query("filter[tags]").filter(|filter| !filter.is_empty()).unwrap_or("*");
     let limit = size.unwrap_or(MOST) as usize;
     let paged = size.is_some() || cursor.is_some();
-    let (mut names, mut looked_at) = (Vec::new(), 0);
+    let (mut names, mut looked_at) = (Vec::new(), 0_usize);
+    let began = host.now().milliseconds();
     let (mut last, mut next) = (None, None);
     if let Some(distributions) = wanted(request)? {
         every(host, None, cursor, |metric| {
-            if paged && looked_at == LOOKED_AT {
+            if paged
+                && looked_at >= LOOKED_AT
+                && is_left(names.len(), looked_at, host.now().milliseconds() - began)?
+            {
                 next = last.take();
                 return Ok(false);
             }
@@ -309,4 +330,17 @@ pub(crate) fn tags<H: SeriesRead + Clock>(host: &H, request: &Request<'_>) -> Re
     }
     let data = json!({ "type": "metrics", "id": metric, "attributes": { "tags": tags } });
     Ok(Response::json(200, &json!({ "data": data })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_with_nothing_on_it_is_looked_on_for_until_time_is_short_and_is_no_end_then() {
+        assert!(is_left(1, LOOKED_AT, 0).unwrap() && is_left(1, LOOKED_AT, PATIENCE + 1).unwrap());
+        assert!(!is_left(0, LOOKED_AT, PATIENCE).unwrap());
+        let failure = is_left(0, LOOKED_AT, PATIENCE + 1).unwrap_err();
+        assert_eq!(failure.detailed().status, 503);
+    }
 }

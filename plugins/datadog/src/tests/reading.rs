@@ -319,6 +319,9 @@ fn a_page_that_is_not_full_for_all_the_silent_metrics_says_where_to_go_on() {
     };
     assert_eq!(page(""), (json!(["m0001"]), json!("m4999")));
     assert_eq!(page("&page[cursor]=m4999"), (json!(["m5000"]), Value::Null));
+    // An empty page is the last one to clients: there is none as long as there may be something behind it.
+    host.answer_query(r#"count:"m0001"{*}"#, Vec::new());
+    assert_eq!(page(""), (json!(["m5000"]), Value::Null));
 }
 
 #[test]
