@@ -1,8 +1,8 @@
 //! What a payload holds, gathered as it is read.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hasher};
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use bellwether_sdk::Timestamp;
 use bellwether_sdk::series::{MetricKind, SampleTable};
@@ -57,8 +57,13 @@ pub(crate) struct Batch {
     told: HashMap<String, Told>,
     /// Series read so far, those without samples too.
     series: usize,
-    /// Where in its second a distribution's next value goes.
+    /// Where in its second a distribution's first value goes.
     place: i64,
+    /// The seconds of the distribution that is being read, in milliseconds, with how many of `values` each has.
+    seconds: Vec<(i64, usize)>,
+    values: Vec<f64>,
+    /// Places that are taken, by a series' hash and second.
+    taken: HashMap<(u64, i64), i64>,
     /// What metrics are that say nothing of it.
     kind: Option<MetricKind>,
 }
@@ -72,6 +77,9 @@ impl Batch {
             told: HashMap::new(),
             series: 0,
             place: 0,
+            seconds: Vec::new(),
+            values: Vec::new(),
+            taken: HashMap::new(),
             kind: None,
         }
     }
@@ -102,9 +110,7 @@ impl Batch {
         self.table.sample(time, value);
     }
 
-    /// The values a distribution had in one second. The store keeps one sample of each millisecond, so they share the
-    /// second's out among them, beginning where the payload's hash says: the same payload again changes nothing, and
-    /// those of another sender seldom meet.
+    /// The values a distribution had in one second; they are given their places when it is known whose they are.
     ///
     /// # Errors
     /// If they are more than the second has room for; says how many it has.
@@ -112,10 +118,37 @@ impl Batch {
         if values.len() as i64 > PLACES {
             return Err(format!("{} values at one time, expected at most {PLACES}", values.len()));
         }
-        let second = time.milliseconds() - time.milliseconds().rem_euclid(PLACES);
-        for value in values {
-            self.table.sample(Timestamp::from_milliseconds(second + self.place), *value);
-            self.place = (self.place + 1) % PLACES;
+        self.seconds.push((time.milliseconds() - time.milliseconds().rem_euclid(PLACES), values.len()));
+        self.values.extend_from_slice(values);
+        Ok(())
+    }
+
+    /// Places the values of a distribution. The store keeps one sample of each millisecond, so those that a series has in
+    /// one second share it out among them, wherever in the payload they are, beginning where its hash says: the same
+    /// payload again changes nothing, and those of another sender seldom meet.
+    fn place(&mut self, metric: &str, entry: &Entry<'_>) -> Result<(), String> {
+        let mut hasher = DefaultHasher::new();
+        let mut tags = BTreeSet::new();
+        each_tag(entry, |key, value| {
+            tags.insert(value.map_or_else(|| key.to_owned(), |value| format!("{key}:{value}")));
+        });
+        (metric, tags).hash(&mut hasher);
+        let series = hasher.finish();
+        let mut values = self.values.drain(..);
+        for (second, count) in self.seconds.drain(..) {
+            let taken = self.taken.entry((series, second)).or_default();
+            let all = *taken + count as i64;
+            if all > PLACES {
+                let second = second / 1000;
+                return Err(format!(
+                    "points have {all} values of one series in the second {second}, expected at most {PLACES}"
+                ));
+            }
+            for value in values.by_ref().take(count) {
+                let place = (self.place + *taken) % PLACES;
+                self.table.sample(Timestamp::from_milliseconds(second + place), value);
+                *taken += 1;
+            }
         }
         Ok(())
     }
@@ -123,26 +156,24 @@ impl Batch {
     /// The end of the series that is being read.
     ///
     /// # Errors
-    /// If it has no name; says what would be right.
+    /// If it has no name, or more values in a second than that has room for; says what would be right.
     pub(super) fn finish(&mut self, entry: &Entry<'_>) -> Result<(), String> {
         const EXPECTED: &str = "expected a name that begins with a letter";
         let name = entry.metric.as_deref().ok_or_else(|| format!("metric is missing, {EXPECTED}"))?;
         let metric = text::metric(name).ok_or_else(|| format!("metric is {name:?}, {EXPECTED}"))?;
         self.series += 1;
+        if !self.seconds.is_empty() {
+            self.place(&metric, entry)?;
+        }
         // Samples are what makes a series; one that brings none is none.
         if self.table.untold() == 0 {
             return Ok(());
         }
         self.table.series(&metric, |tags| {
-            entry.tags.iter().filter_map(|tag| text::tag(tag)).for_each(|tag| tags.tag(&tag));
-            let single = [("host", &entry.host), ("device", &entry.device)];
-            let single = single.iter().filter_map(|(key, value)| Some((*key, value.as_deref()?)));
-            let resources = entry.resources.iter().map(|(key, name)| (&**key, &**name));
-            for (key, value) in single.chain(resources) {
-                if let (Some(key), Some(value)) = (text::tag(key), text::tag(value)) {
-                    tags.pair(&key, &value);
-                }
-            }
+            each_tag(entry, |key, value| match value {
+                Some(value) => tags.pair(key, value),
+                None => tags.tag(key),
+            });
         });
         self.tell(&metric, entry);
         Ok(())
@@ -164,6 +195,19 @@ impl Batch {
         let interval = entry.interval.filter(|interval| counted && *interval > 0);
         if kind.is_some() || unit.is_some() || source.is_some() {
             self.told.insert(metric.to_owned(), Told { kind, other: None, unit, source, interval });
+        }
+    }
+}
+
+/// Calls `each` with every tag of a series: a tag as it is, or a key and its value.
+fn each_tag(entry: &Entry<'_>, mut each: impl FnMut(&str, Option<&str>)) {
+    entry.tags.iter().filter_map(|tag| text::tag(tag)).for_each(|tag| each(&tag, None));
+    let single = [("host", &entry.host), ("device", &entry.device)];
+    let single = single.iter().filter_map(|(key, value)| Some((*key, value.as_deref()?)));
+    let resources = entry.resources.iter().map(|(key, name)| (&**key, &**name));
+    for (key, value) in single.chain(resources) {
+        if let (Some(key), Some(value)) = (text::tag(key), text::tag(value)) {
+            each(&key, Some(&value));
         }
     }
 }

@@ -141,6 +141,50 @@ fn no_value_of_a_distribution_is_lost_and_the_same_again_changes_nothing() {
 }
 
 #[test]
+fn a_second_of_a_distribution_has_a_thousand_values_however_they_are_split_and_no_more() {
+    let host = MemoryHost::new();
+    let client = Client::new(routes(), &host);
+    let points = |count: u16, from: f64| {
+        let values: Vec<f64> = (0..count).map(|at| from + f64::from(at)).collect();
+        json!([1_712_620_800, values])
+    };
+    let series = |tags: [&str; 2], points: Value| json!({ "metric": "d", "tags": tags, "points": points });
+    let send =
+        |series: Value| client.post("/api/v1/distribution_points", &json!({ "series": series }).to_string());
+    // Another series between them takes no place of theirs.
+    let full = json!([
+        series(["a:1", "b:1"], json!([points(300, 0.0), points(300, 300.0)])),
+        series(["a:2", "b:1"], json!([points(700, 0.0)])),
+        series(["b:1", "a:1"], json!([points(400, 600.0)])),
+    ]);
+    for _ in 0..2 {
+        assert_eq!(send(full.clone()).status, 202);
+        let kept = stored(&host, "d");
+        let mut values: Vec<f64> = kept[0].1.iter().map(|(_, value)| *value).collect();
+        values.sort_by(f64::total_cmp);
+        assert_eq!(values, (0..1000).map(f64::from).collect::<Vec<_>>());
+        assert_eq!(kept[1].1.len(), 700);
+    }
+    for (over, at) in [
+        (json!([series(["a:1", "b:1"], json!([points(600, 0.0), points(401, 0.0)]))]), 0),
+        (
+            json!([
+                series(["a:3", "b:1"], json!([points(600, 0.0)])),
+                series(["b:1", "a:3"], json!([points(401, 0.0)])),
+            ]),
+            1,
+        ),
+    ] {
+        let error = refused(&send(over), 400);
+        let said = format!(
+            "series[{at}].points have 1001 values of one series in the second 1712620800, expected at most 1000"
+        );
+        assert!(error.contains(&said), "{error}");
+    }
+    assert_eq!(stored(&host, "d").len(), 2, "nothing of what is refused is kept");
+}
+
+#[test]
 fn what_is_known_of_a_metric_is_not_unlearnt() {
     let host = MemoryHost::new();
     let client = Client::new(routes(), &host);
