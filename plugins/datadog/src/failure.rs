@@ -107,6 +107,12 @@ impl Failure {
     }
 }
 
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
 impl From<SeriesError> for Failure {
     fn from(error: SeriesError) -> Self {
         match error {

@@ -10,38 +10,96 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::failure::Failure;
 use crate::intake::Told;
 
-/// Keeps what a payload says of a metric, where nothing else is known: what somebody set stays. What a metric is, it is
-/// from its first samples on, a gauge if they say nothing; of one that came as something else, gives what is to be said.
-pub(crate) fn learn<H: SeriesRead + SeriesWrite + State>(
-    host: &H,
-    metric: &str,
-    told: &Told,
-) -> Result<Option<String>, Failure> {
-    let Told { kind, other, unit, source, interval } = told;
-    let (known, new) = match host.tagged_metric(metric) {
-        Ok(found) => (found.metadata, false),
-        Err(SeriesError::UnknownMetric(_)) => (Metadata::default(), true),
-        Err(error) => return Err(error.into()),
-    };
-    let metadata = Metadata {
-        kind: kind.filter(|_| new).unwrap_or(known.kind),
-        unit: known.unit.clone().or_else(|| unit.clone()),
-        integration: known.integration.clone().or_else(|| source.clone()),
-        ..known.clone()
-    };
-    if metadata != known {
-        host.describe(metric, &metadata)?;
-        if let Some(interval) = interval {
-            match host.set(metric, Some(interval.to_string().as_bytes())) {
+/// Metrics of which one payload settles what they are: each takes a commit, one after the other, and a call has five
+/// seconds. The same payload again settles the next ones.
+const SETTLED: usize = 500;
+
+/// Metrics of which one payload has a unit, source or interval kept: each takes a commit or two. Agents tell what they
+/// know every time, so the next ones follow.
+const LEARNED: usize = 100;
+
+/// What a payload says of metrics that is new, and can wait until their samples are kept.
+pub(crate) struct Learning<'a> {
+    /// What is to be known of each, if that is another than it was, and its interval, if none was known.
+    metrics: Vec<(&'a str, Option<Metadata>, Option<u64>)>,
+}
+
+impl<'a> Learning<'a> {
+    /// Has the host know what the metrics are that nobody knew, before it gets samples of them: from those on they stay
+    /// it, and are gauges if nothing was said. Gives what is to be said of those that came as something else than they
+    /// are.
+    ///
+    /// # Errors
+    /// Also if so many metrics are new that another try is to settle the rest; no sample is kept then.
+    pub(crate) fn begin<H: SeriesRead + SeriesWrite + State>(
+        host: &H,
+        told: impl Iterator<Item = (&'a str, &'a Told)>,
+    ) -> Result<(Self, Vec<String>), Failure> {
+        let (mut metrics, mut strange, mut settled) = (Vec::new(), Vec::new(), 0);
+        for (metric, told) in told {
+            let known = match host.tagged_metric(metric) {
+                Ok(found) => found.metadata,
+                Err(SeriesError::UnknownMetric(_)) => {
+                    let kind = told.kind.unwrap_or(MetricKind::Gauge);
+                    let known = Metadata { kind, ..Metadata::default() };
+                    if kind == MetricKind::Gauge {
+                        known
+                    } else if settled == SETTLED {
+                        return Err(Failure::later(format_args!(
+                            "more than {SETTLED} metrics are new: what the first are is kept, send it again for the others"
+                        )));
+                    } else {
+                        settled += 1;
+                        let known = completed(&known, told);
+                        host.describe(metric, &known)?;
+                        known
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            };
+            let other = [told.kind, told.other].into_iter().flatten().find(|kind| *kind != known.kind);
+            strange.extend(other.map(|other| {
+                format!("{metric} is kept as a {}, not as a {}", word(known.kind), word(other))
+            }));
+            // Asked before the samples are written, and only of so many: what is asked behind that waits for it.
+            if metrics.len() < LEARNED {
+                let metadata = Some(completed(&known, told)).filter(|metadata| *metadata != known);
+                let seconds = match told.interval {
+                    Some(seconds) if interval(host, metric)?.is_none() => Some(seconds),
+                    _ => None,
+                };
+                if metadata.is_some() || seconds.is_some() {
+                    metrics.push((metric, metadata, seconds));
+                }
+            }
+        }
+        Ok((Self { metrics }, strange))
+    }
+
+    /// Keeps what is new of units, sources and intervals; what somebody set stays.
+    pub(crate) fn keep<H: SeriesWrite + State>(self, host: &H) -> Result<(), Failure> {
+        for (metric, metadata, seconds) in self.metrics {
+            if let Some(metadata) = metadata {
+                host.describe(metric, &metadata)?;
+            }
+            let Some(seconds) = seconds else { continue };
+            match host.set(metric, Some(seconds.to_string().as_bytes())) {
                 // Points are worth more than how often they come.
-                Ok(()) | Err(StateError::Quota(_)) => {}
+                Ok(()) | Err(StateError::Quota(_) | StateError::TooLarge(_)) => {}
                 Err(error) => return Err(error.into()),
             }
         }
+        Ok(())
     }
-    let kept = metadata.kind;
-    let strange = [kind, other].into_iter().flatten().find(|kind| **kind != kept);
-    Ok(strange.map(|strange| format!("{metric} is kept as a {}, not as a {}", word(kept), word(*strange))))
+}
+
+/// What is known of a metric, with what is told of it where nothing is known.
+fn completed(known: &Metadata, told: &Told) -> Metadata {
+    Metadata {
+        unit: known.unit.clone().or_else(|| told.unit.clone()),
+        integration: known.integration.clone().or_else(|| told.source.clone()),
+        ..known.clone()
+    }
 }
 
 /// `GET /api/v1/metrics/{metric}`

@@ -14,6 +14,10 @@ use crate::tags::cut;
 /// every time, so the next ones follow.
 const LEARNED: usize = 100;
 
+/// Metrics of which one request settles what they are: each takes a commit, one after the other, and a call has five
+/// seconds. Exporters send again what is answered with 503, and that settles the next ones.
+const SETTLED: usize = 500;
+
 /// Bytes of a unit and of a description.
 const UNIT: usize = 100;
 const DESCRIPTION: usize = 1000;
@@ -24,6 +28,8 @@ pub(crate) struct Told {
     metrics: BTreeMap<String, Metric>,
     /// Those that are not settled yet.
     new: Vec<String>,
+    /// How many this request settled.
+    settled: usize,
     /// How many metrics came as something else than they are, and what the first is.
     strange: usize,
     first: String,
@@ -72,6 +78,9 @@ impl Told {
     }
 
     /// Has the host know what the metrics are that nobody knew, before it gets samples of them.
+    ///
+    /// # Errors
+    /// Also if so many metrics are new that another try is to settle the rest.
     pub(crate) fn settle<H: SeriesRead + SeriesWrite>(&mut self, host: &H) -> Result<(), SeriesError> {
         for name in std::mem::take(&mut self.new) {
             let Some(metric) = self.metrics.get_mut(&name) else { continue };
@@ -79,6 +88,12 @@ impl Told {
                 Ok(found) => metric.known = found.metadata,
                 // Without a word, a metric is a gauge.
                 Err(SeriesError::UnknownMetric(_)) if metric.told.kind != MetricKind::Gauge => {
+                    if self.settled == SETTLED {
+                        return Err(SeriesError::Unavailable(format!(
+                            "more than {SETTLED} metrics are new: what the first are is kept, send it again for the others"
+                        )));
+                    }
+                    self.settled += 1;
                     host.describe(&name, &metric.told)?;
                     metric.known = metric.told.clone();
                 }

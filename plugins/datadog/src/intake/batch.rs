@@ -47,7 +47,7 @@ pub(crate) struct Told {
     pub(crate) other: Option<MetricKind>,
     pub(crate) unit: Option<String>,
     pub(crate) source: Option<String>,
-    /// In seconds.
+    /// In seconds, the first that is said.
     pub(crate) interval: Option<u64>,
 }
 
@@ -182,7 +182,11 @@ impl Batch {
     fn tell(&mut self, metric: &str, entry: &Entry<'_>) {
         let given = |text: &Option<Cow<'_, str>>| text.as_deref().and_then(text::tag).map(Cow::into_owned);
         let kind = entry.kind.or(self.kind);
+        // An interval is what a count was counted over.
+        let counted = matches!(kind, Some(MetricKind::Count | MetricKind::Rate));
+        let interval = entry.interval.filter(|interval| counted && *interval > 0);
         if let Some(told) = self.told.get_mut(metric) {
+            told.interval = told.interval.or(interval);
             if kind != told.kind && kind.is_some() {
                 let place = if told.kind.is_none() { &mut told.kind } else { &mut told.other };
                 *place = kind;
@@ -190,9 +194,6 @@ impl Batch {
             return;
         }
         let (unit, source) = (given(&entry.unit), given(&entry.source));
-        // An interval is what a count was counted over.
-        let counted = matches!(kind, Some(MetricKind::Count | MetricKind::Rate));
-        let interval = entry.interval.filter(|interval| counted && *interval > 0);
         if kind.is_some() || unit.is_some() || source.is_some() {
             self.told.insert(metric.to_owned(), Told { kind, other: None, unit, source, interval });
         }

@@ -18,7 +18,7 @@ pub(crate) use batch::Told;
 
 use crate::body::{self, Format};
 use crate::failure::Failure;
-use crate::metadata;
+use crate::metadata::Learning;
 use json::Points;
 
 /// Bytes of a v2 payload, unpacked: Datadog's limit.
@@ -89,16 +89,17 @@ fn json<H: SeriesRead + SeriesWrite + State>(
     write(host, &batch)
 }
 
-/// First what is new of the metrics, then their samples: a metric that has samples is known. Gives what is to be said
-/// of those that came as something else than they are.
+/// First what metrics are that nobody knows, then their samples, then what else is new. Gives what is to be said of those
+/// that came as something else than they are.
 fn write<H: SeriesRead + SeriesWrite + State>(host: &H, batch: &Batch) -> Result<Vec<String>, Failure> {
-    let mut warnings = Vec::new();
-    for (metric, told) in batch.told() {
-        let warning = metadata::learn(host, metric, told)?;
-        warnings.extend(warning.filter(|_| warnings.len() < WARNINGS));
-    }
+    let (learning, mut warnings) = Learning::begin(host, batch.told())?;
+    warnings.truncate(WARNINGS);
     if !batch.table().is_empty() {
         host.write_table(batch.table())?;
+    }
+    // What is told of metrics is told again: no reason to have samples sent again that are kept.
+    if let Err(failure) = learning.keep(host) {
+        warnings.push(format!("units, sources and intervals were not all kept: {failure}"));
     }
     Ok(warnings)
 }

@@ -211,6 +211,65 @@ fn what_is_known_of_a_metric_is_not_unlearnt() {
 }
 
 #[test]
+fn an_interval_is_learnt_whenever_one_is_told_and_none_is_known() {
+    let host = MemoryHost::new();
+    let client = Client::new(routes(), &host);
+    let send = |intervals: &[Value]| {
+        let series = intervals.iter().map(|interval| {
+            json!({ "metric": "m", "type": "count", "interval": interval, "points": [[1_712_620_800, 1]] })
+        });
+        let body = json!({ "series": series.collect::<Vec<_>>() });
+        assert_eq!(client.post("/api/v1/series", &body.to_string()).status, 202);
+        host.get("m").expect("state").map(|kept| String::from_utf8(kept).expect("a text"))
+    };
+    assert_eq!(send(&[json!(null)]), None);
+    assert_eq!(send(&[json!(null), json!(10)]).as_deref(), Some("10"), "the metric is known since long");
+    assert_eq!(send(&[json!(20)]).as_deref(), Some("10"), "what is known stays");
+    let long = "m".repeat(190);
+    let body = json!({ "series": [{ "metric": long, "type": "count", "interval": 10, "points": [[1_712_620_800, 1]] }] });
+    assert_eq!(client.post("/api/v1/series", &body.to_string()).status, 202);
+    assert_eq!(stored(&host, &long).len(), 1);
+}
+
+#[test]
+fn a_payload_of_many_new_metrics_is_kept_and_what_it_says_of_them_is_learnt_by_and_by() {
+    let host = MemoryHost::new();
+    let client = Client::new(routes(), &host);
+    let body = |count: u16, kind: &str| {
+        let series = (0..count).map(|at| {
+            json!({ "metric": format!("{kind}{at}"), "type": kind, "unit": "byte", "interval": 10,
+                "points": [[1_712_620_800, 1]] })
+        });
+        json!({ "series": series.collect::<Vec<_>>() }).to_string()
+    };
+    let send = |count: u16, kind: &str| client.post("/api/v2/series", &body(count, kind));
+    let known = |count: u16, kind: &str, is: &dyn Fn(&str) -> bool| {
+        (0..count).filter(|at| is(&format!("{kind}{at}"))).count()
+    };
+    let has_unit = |metric: &str| metadata(&host, metric).unit.is_some();
+    // Gauges are gauges from their samples on; units follow.
+    for learnt in [100, 200, 250, 250] {
+        assert_eq!(send(250, "gauge").status, 202);
+        assert_eq!(known(250, "gauge", &has_unit), learnt);
+    }
+    // What a metric is, is known before its samples come, or they would be a gauge's for good.
+    let counts = send(600, "count");
+    assert!(refused(&counts, 503).contains("more than 500"), "{counts:?}");
+    assert!(counts.headers.iter().any(|header| header.name == "retry-after"));
+    assert!(
+        host.tagged_metrics(Some("count"), None, 1000)
+            .expect("a list")
+            .iter()
+            .all(|metric| metric.series == 0)
+    );
+    assert_eq!(send(600, "count").status, 202);
+    let is_count = |metric: &str| metadata(&host, metric).kind == MetricKind::Count;
+    assert_eq!(known(600, "count", &is_count), 600);
+    let has_interval = |metric: &str| matches!(host.get(metric), Ok(Some(_)));
+    assert_eq!(known(600, "count", &has_interval), 100);
+}
+
+#[test]
 fn what_comes_as_another_kind_is_kept_and_told() {
     let host = MemoryHost::new();
     let client = Client::new(routes(), &host);

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use bellwether_sdk::dialect::AuthFailure;
-use bellwether_sdk::series::SeriesError;
+use bellwether_sdk::series::{MetricKind, SeriesError};
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 use proptest::prelude::*;
@@ -76,6 +76,21 @@ fn what_the_host_cannot_take_now_is_sent_again_and_what_it_never_takes_is_not() 
         assert!(refused(&response, status, code).contains("said"));
         assert_eq!(header(&response, "retry-after"), retry, "{status}");
     }
+}
+
+#[test]
+fn a_request_of_more_new_metrics_than_one_can_settle_is_sent_again_and_kept_then() {
+    let host = MemoryHost::new();
+    let metrics: Vec<Metric> = (0..600).map(|at| sum(&format!("m{at}"), 1, true, double(1.0))).collect();
+    let message = request(metrics);
+    let response = send(&host, &message);
+    assert!(refused(&response, 503, 14).contains("more than 500 metrics are new"));
+    assert!(header(&response, "retry-after").is_some());
+    assert!(stored(&host).is_empty());
+    take(&host, &message);
+    assert_eq!(stored(&host).len(), 600);
+    let metrics = host.tagged_metrics(None, None, 1000).expect("a list");
+    assert!(metrics.iter().all(|metric| metric.metadata.kind == MetricKind::Count));
 }
 
 #[test]
