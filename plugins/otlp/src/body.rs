@@ -1,10 +1,9 @@
 //! A request's body: in which encoding it and its answer are, and what it is without its compression.
 
 use std::borrow::Cow;
-use std::io::Read;
 
 use bellwether_sdk::dialect::{Request, Response, from_json};
-use flate2::read::{MultiGzDecoder, ZlibDecoder};
+use bellwether_unpacking::{EXPECTED, Unpacking};
 use prost::Message;
 
 use crate::failure::Failure;
@@ -67,31 +66,14 @@ pub(crate) fn message(request: &Request<'_>) -> Result<(Encoding, messages::Requ
 }
 
 fn unpacked<'a>(request: &Request<'a>) -> Result<Cow<'a, [u8]>, Failure> {
-    let body = request.body();
-    let encoding = request.header("content-encoding").unwrap_or_default().trim().to_ascii_lowercase();
-    let unpacked = match encoding.as_str() {
-        "" | "identity" => Cow::Borrowed(body),
-        "gzip" | "x-gzip" => Cow::Owned(read("gzip", MultiGzDecoder::new(body), body.len())?),
-        "deflate" => Cow::Owned(read("deflate", ZlibDecoder::new(body), body.len())?),
-        _ => {
-            return Err(Failure::unsupported(format_args!(
-                "content-encoding is {encoding:?}, expected gzip, deflate or none"
-            )));
+    let encoding = request.header("content-encoding").unwrap_or_default();
+    bellwether_unpacking::unpacked(encoding, request.body(), LARGEST).map_err(|error| match error {
+        Unpacking::Unknown => {
+            Failure::unsupported(format_args!("content-encoding is {encoding:?}, expected {EXPECTED}"))
         }
-    };
-    if unpacked.len() > LARGEST {
-        return Err(Failure::too_large(format_args!("the body has more than {LARGEST} bytes, unpacked")));
-    }
-    Ok(unpacked)
-}
-
-/// What a body of so many bytes unpacks to.
-fn read(encoding: &str, packed: impl Read, bytes: usize) -> Result<Vec<u8>, Failure> {
-    let mut unpacked = Vec::with_capacity((bytes * 4).min(LARGEST));
-    // One byte more shows that there are more.
-    packed
-        .take(LARGEST as u64 + 1)
-        .read_to_end(&mut unpacked)
-        .map_err(|error| Failure::bad(format_args!("the body is no {encoding}: {error}")))?;
-    Ok(unpacked)
+        Unpacking::Broken(reason) => Failure::bad(format_args!("the body is no {encoding}: {reason}")),
+        Unpacking::TooLarge => {
+            Failure::too_large(format_args!("the body has more than {LARGEST} bytes, unpacked"))
+        }
+    })
 }

@@ -328,9 +328,11 @@ fn every_encoding_is_unpacked_on_every_endpoint() {
         202
     );
     let client = Client::new(routes(), &host).header("content-encoding", "zstd1");
-    let mut two = packed("zstd1", &payload("m").as_bytes()[..20]);
-    two.extend(packed("zstd1", &payload("m").as_bytes()[20..]));
-    assert!(client.send("POST", "/api/v1/series", two).status == 400, "one frame is one payload");
+    let two = |first: &[u8], second: &[u8]| [packed("zstd1", first), packed("zstd1", second)].concat();
+    let whole = payload("m").into_bytes();
+    let split = two(&whole[..20], &whole[20..]);
+    assert_eq!(client.send("POST", "/api/v1/series", split).status, 202, "frames are one payload");
+    assert_eq!(client.send("POST", "/api/v1/series", two(&whole, &whole)).status, 400, "nothing is left out");
 }
 
 #[test]

@@ -103,7 +103,11 @@ fn a_body_that_is_none_is_refused_for_good_and_says_where() {
         (post(protobuf(), &good[..good.len() - 1]), 400, "no ExportMetricsServiceRequest"),
         (post(protobuf(), &packed(&good)), 400, "no ExportMetricsServiceRequest"),
         (post(protobuf().header("content-encoding", "gzip"), &good), 400, "no gzip"),
-        (post(protobuf().header("content-encoding", "zstd"), &good), 415, "\"zstd\", expected gzip, deflate"),
+        (
+            post(protobuf().header("content-encoding", "br"), &good),
+            415,
+            "\"br\", expected deflate, gzip, zstd or none",
+        ),
         (post(protobuf().header("content-encoding", "deflate"), &good), 400, "no deflate"),
         (post(protobuf().header("content-encoding", "gzip"), &packed(&[0; 5 << 20])), 413, "4194304 bytes"),
         (post(protobuf(), &[0; 5 << 20]), 413, "4194304 bytes"),
