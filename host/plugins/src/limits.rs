@@ -88,6 +88,10 @@ pub const HTTP_BODY: usize = 8 << 20;
 /// bodies than these in the host's memory.
 pub const HTTP_AT_ONCE: usize = 8;
 
+/// Bytes of such a body that a runtime writes at once, in WASI's words: what is written to requests that are never sent
+/// stays with the host, two of these for each of the [`bellwether_engine::limits::HANDLES`].
+pub const HTTP_CHUNK: usize = 16 << 10;
+
 /// Bytes of its URL: more few servers take.
 pub const HTTP_URL: usize = 8 << 10;
 

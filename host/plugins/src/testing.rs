@@ -152,6 +152,48 @@ pub(crate) fn worldly_app(describe: &str, run: &str) -> Bytes {
     component_of(&packages, "app", &app_module(imports, describe, run), "worldly", "1.0.0")
 }
 
+/// [`app`] that sends requests in WASI's words, as far as the texts and bytes it hands over for them go. What the names
+/// stand for: `$fields` and `$request` make one of each, `$append`, `$path` and `$write` take a handle first, then texts
+/// and lists by address and length, and `$append` and `$write` an address for their answer.
+pub(crate) fn sending_app(run: &str) -> Bytes {
+    let imports = r#"
+        (import "wasi:http/types@0.2.0" "[constructor]fields" (func $fields (result i32)))
+        (import "wasi:http/types@0.2.0" "[method]fields.append" (func $append (param i32 i32 i32 i32 i32 i32)))
+        (import "wasi:http/types@0.2.0" "[constructor]outgoing-request" (func $request (param i32) (result i32)))
+        (import "wasi:http/types@0.2.0" "[method]outgoing-request.set-path-with-query"
+            (func $path (param i32 i32 i32 i32) (result i32)))
+        (import "wasi:io/streams@0.2.0" "[method]output-stream.write" (func $write (param i32 i32 i32 i32)))
+        (import "wasi:cli/stdout@0.2.0" "get-stdout" (func $stdout (result i32)))"#;
+    let packages = [
+        "package wasi:io@0.2.0;
+        interface error { resource error; }
+        interface streams {
+            use error.{error};
+            variant stream-error { last-operation-failed(error), closed }
+            resource output-stream { write: func(contents: list<u8>) -> result<_, stream-error>; }
+        }",
+        "package wasi:cli@0.2.0;
+        interface stdout { use wasi:io/streams@0.2.0.{output-stream}; get-stdout: func() -> output-stream; }",
+        "package wasi:http@0.2.0;
+        interface types {
+            variant header-error { invalid-syntax, forbidden, immutable }
+            resource fields {
+                constructor();
+                append: func(name: string, value: list<u8>) -> result<_, header-error>;
+            }
+            resource outgoing-request {
+                constructor(headers: fields);
+                set-path-with-query: func(path-with-query: option<string>) -> result;
+            }
+        }",
+        "package test:sending; world app {
+            import wasi:http/types@0.2.0; import wasi:io/streams@0.2.0; import wasi:cli/stdout@0.2.0;
+            export bellwether:plugin/app@0.1.0;
+        }",
+    ];
+    component_of(&packages, "app", &app_module(imports, "", run), "sending", "1.0.0")
+}
+
 fn app_module(imports: &str, describe: &str, run: &str) -> String {
     format!(
         r#"(module {imports} {MEMORY}

@@ -284,7 +284,7 @@ impl Call {
     }
 
     /// Counts what a host call was given, in bytes. Every function that takes texts or lists says it first.
-    fn takes(&mut self, bytes: usize) {
+    pub(crate) fn takes(&mut self, bytes: usize) {
         self.handed_over = self.handed_over.saturating_add(bytes as u64);
     }
 

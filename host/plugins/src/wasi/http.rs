@@ -112,6 +112,16 @@ impl WasiHttpHooks for Gate {
         false
     }
 
+    /// One at a time and small: what is written to a request that is never sent stays in the host's memory, and a call
+    /// may hold many of those.
+    fn p2_outgoing_body_buffer_chunks(&mut self) -> usize {
+        1
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        limits::HTTP_CHUNK
+    }
+
     fn send_request(
         &mut self,
         request: Request<WasiBody>,
@@ -193,6 +203,16 @@ mod tests {
             let said = said(&gate);
             assert!(said.len() == 1 && said[0].contains(reason) && !said[0].contains("secret"), "{said:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn bodies_that_are_never_sent_hold_no_more_of_the_host_than_a_call_may_hand_over() {
+        let (_house, scope) = scope(&[]).await;
+        let mut gate = gate(scope, false);
+        // The library keeps one more than it is told.
+        let queued = (gate.p2_outgoing_body_buffer_chunks() + 1) * gate.p2_outgoing_body_chunk_size();
+        let most = queued * bellwether_engine::limits::HANDLES;
+        assert!(most as u64 <= bellwether_engine::limits::HOST_BYTES, "{most}");
     }
 
     #[tokio::test]

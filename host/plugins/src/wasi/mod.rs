@@ -13,6 +13,7 @@
 //! A pure call has none of the three whatever is granted, and its time is that of what it is given: the same input, the
 //! same output. Only components that import WASI are linked with any of this.
 
+mod counted;
 mod http;
 mod print;
 #[cfg(test)]
@@ -164,7 +165,9 @@ impl World {
         let mut table = ResourceTable::new();
         table.set_max_capacity(bellwether_engine::limits::HANDLES);
         let gate = Gate::new(Arc::clone(scope), moment.pure, printed.clone(), spent);
-        let things = Things { context: builder.build(), http: WasiHttpCtx::new(), table, gate };
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(limits::HTTP_HEADER_BYTES);
+        let things = Things { context: builder.build(), http, table, gate };
         Self { things: Mutex::new(things), printed }
     }
 }
@@ -255,5 +258,6 @@ pub(crate) fn link(linker: &mut Linker<Guest<Call>>) -> wasmtime::Result<()> {
     sockets::udp::add_to_linker::<_, WasiSockets>(l, on_sockets)?;
     sockets::udp_create_socket::add_to_linker::<_, WasiSockets>(l, on_sockets)?;
     outgoing_handler::add_to_linker::<_, WasiHttp>(l, on_http)?;
-    types::add_to_linker::<_, WasiHttp>(l, &types::LinkOptions::default(), on_http)
+    types::add_to_linker::<_, WasiHttp>(l, &types::LinkOptions::default(), on_http)?;
+    counted::link(l)
 }

@@ -9,7 +9,7 @@ use bellwether_playbooks::{AppCall, Apps, Value};
 
 use super::*;
 use crate::host::Shared;
-use crate::testing::{House, app_call, worldly_app};
+use crate::testing::{House, app_call, sending_app, worldly_app};
 use crate::{Grant, Owner, PluginError, inspect};
 
 const TIME: Timestamp = Timestamp::MIN;
@@ -165,6 +165,52 @@ async fn what_a_runtime_imports_may_be_granted_need_not_be_and_can_change() {
     }
     let surplus = plugins.set_grants(Owner::Host, "host", "worldly", vec![Grant::Log {}]).await;
     assert!(matches!(surplus, Err(PluginError::NotRequested { .. })), "{surplus:?}");
+}
+
+#[tokio::test]
+async fn what_is_handed_over_in_wasis_words_counts_with_all_a_call_may_hand_over() {
+    // Bytes 4096 to 8192 are zero, which stands in no path: those there are filled with slashes before.
+    let slashes = "(memory.fill (i32.const 4096) (i32.const 47) (i32.const 4096))";
+    for (what, begin, each) in [
+        (
+            "a path",
+            "(call $request (call $fields))",
+            "(drop (call $path (local.get $it) (i32.const 1) (i32.const 4096) (i32.const 4096)))",
+        ),
+        (
+            "a header",
+            "(i32.const 0)",
+            "(call $append (call $fields) (i32.const 1010) (i32.const 6) (i32.const 4096) (i32.const 4096) (i32.const 2000))",
+        ),
+        (
+            "what is printed",
+            "(call $stdout)",
+            "(call $write (local.get $it) (i32.const 4096) (i32.const 4096) (i32.const 2000))",
+        ),
+    ] {
+        let run = |times: u32| {
+            format!(
+                "(call $hand)) (func $hand (result i32) (local $it i32) (local $left i32) {slashes}
+                (local.set $it {begin}) (local.set $left (i32.const {times}))
+                (loop {each} (br_if 0 (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
+                (global.get $ok)"
+            )
+        };
+        for (times, enough) in [(8, true), (30, false)] {
+            let mut house = House::new().await;
+            house.limits.call.host_bytes = 100 << 10;
+            let plugins = house.plugins().await;
+            plugins.install(Owner::Host, "host", sending_app(&run(times)), vec![], false).await.unwrap();
+            let report = plugins.app(OrganisationId(1), "sending").unwrap().run(app_call()).await;
+            match report.result {
+                Ok(_) => assert!(enough, "{what}, {times} times"),
+                Err(error) => {
+                    let told = "handed the host more than the 102400 bytes a call may in all";
+                    assert!(!enough && error.message.ends_with(told), "{what}, {times} times: {error:?}");
+                }
+            }
+        }
+    }
 }
 
 #[test]
