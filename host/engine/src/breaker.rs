@@ -4,10 +4,13 @@
 //! large a share of what was called or computed lately, however many calls go well between them: calls are refused for a
 //! while. Then one call is let through; if it succeeds the breaker closes, if not it opens for twice as long. So it does
 //! where it opens again before it was closed for a [`limits::BREAKER_WINDOW`] without a failure.
+//!
+//! It opens for the organisation whose calls failed, and for nobody else: what one gives a plugin to work on, and where
+//! it sends it, takes the plugin from no other. A plugin that fails everybody is left alone by everybody.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -15,14 +18,18 @@ use serde::{Serialize, Serializer};
 use tokio::time::Instant;
 
 use crate::call_error::words;
+use crate::gate::Numbers;
 use crate::limits;
 
 /// A plugin's breaker.
 #[derive(Debug, Default)]
 pub(crate) struct Breaker {
-    /// Whether it is open or a call failed lately: most calls need not look further.
+    /// Whether it is open for anybody or a call failed lately: most calls need not look further.
     troubled: AtomicBool,
-    inner: Mutex<Inner>,
+    /// By organisation; those of which no call failed lately have none.
+    tenants: Mutex<HashMap<u64, Inner, Numbers>>,
+    /// How often it opened ever, for anybody.
+    opened: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -35,8 +42,6 @@ struct Inner {
     window: Window,
     /// How often it opened since it was quiet.
     openings: u32,
-    /// How often it opened ever.
-    opened: u64,
     phase: Phase,
 }
 
@@ -76,7 +81,7 @@ pub enum BreakerReason {
         /// Calls in a row that came to nothing.
         failures: u32,
     },
-    /// Too many of its calls came to nothing. How many is not told: a caller need not learn how others call it.
+    /// Too many of its calls came to nothing.
     Share,
     /// Too much of what it computed was for calls that came to nothing.
     Waste,
@@ -92,7 +97,8 @@ pub struct BreakerState {
     pub reason: Option<BreakerReason>,
     /// Calls in a row that came to nothing.
     pub failures: u32,
-    /// How often it opened since the plugin was loaded.
+    /// How often it opened for anybody since the plugin was loaded; as one organisation sees it, for that one since its
+    /// calls last went well for a while.
     pub opened: u64,
     /// When the plugin is called again, if it is not now.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -129,12 +135,13 @@ struct Sums {
 }
 
 impl Breaker {
-    /// Whether a call may run now.
-    pub(crate) fn admit(&self) -> Result<(), Open> {
+    /// Whether a call for `tenant` may run now.
+    pub(crate) fn admit(&self, tenant: u64) -> Result<(), Open> {
         if !self.troubled.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let mut inner = self.inner.lock();
+        let mut tenants = self.tenants.lock();
+        let Some(inner) = tenants.get_mut(&tenant) else { return Ok(()) };
         let (why, until) = match inner.phase {
             Phase::Closed => return Ok(()),
             Phase::Open { why, until } | Phase::Probing { why, until } => (why, until),
@@ -147,50 +154,82 @@ impl Breaker {
         Ok(())
     }
 
-    /// Takes note of a call that ran to its end and computed so long; tells when that changed whether the plugin is
-    /// called.
-    pub(crate) fn note(&self, failed: bool, computed: Duration) -> Option<BreakerPhase> {
+    /// Takes note of a call for `tenant` that ran to its end and computed so long; tells when that changed whether the
+    /// plugin is called for it.
+    pub(crate) fn note(&self, tenant: u64, failed: bool, computed: Duration) -> Option<BreakerPhase> {
         if !failed && !self.troubled.load(Ordering::Relaxed) {
             return None;
         }
-        let mut inner = self.inner.lock();
+        let mut tenants = self.tenants.lock();
         let now = Instant::now();
-        if inner.is_quiet(now) {
-            inner.openings = 0;
+        if failed {
+            tenants.retain(|_, inner| !inner.is_quiet(now));
+        } else if tenants.get(&tenant).is_some_and(|inner| inner.is_quiet(now)) {
+            tenants.remove(&tenant);
         }
-        inner.window.add(now, failed, computed);
-        let changed = if failed { inner.fail(now) } else { inner.succeed(now) };
-        self.troubled.store(!inner.is_quiet(now), Ordering::Relaxed);
+        let changed = match tenants.get_mut(&tenant) {
+            Some(inner) => inner.note(now, failed, computed),
+            None if failed => tenants.entry(tenant).or_default().note(now, failed, computed),
+            None => None,
+        };
+        self.troubled.store(!tenants.is_empty(), Ordering::Relaxed);
+        if changed == Some(BreakerPhase::Open) {
+            self.opened.fetch_add(1, Ordering::Relaxed);
+        }
         changed
     }
 
-    /// A call that was let through never ran, or its caller did not wait for its end: the next one may try.
-    pub(crate) fn abandon(&self) {
+    /// A call for `tenant` that was let through never ran, its caller did not wait for its end, or that says nothing of
+    /// the plugin: the next one may try.
+    pub(crate) fn abandon(&self, tenant: u64) {
         if !self.troubled.load(Ordering::Relaxed) {
             return;
         }
-        let mut inner = self.inner.lock();
-        if let Phase::Probing { why, .. } = inner.phase {
+        if let Some(inner) = self.tenants.lock().get_mut(&tenant)
+            && let Phase::Probing { why, .. } = inner.phase
+        {
             inner.phase = Phase::Open { why, until: Instant::now() };
         }
     }
 
-    pub(crate) fn state(&self) -> BreakerState {
-        let inner = self.inner.lock();
-        let now = Instant::now();
-        let (phase, reason, until) = match inner.phase {
+    /// How it is for `tenant`, and with none for whom it is worst.
+    pub(crate) fn state(&self, tenant: Option<u64>) -> BreakerState {
+        let (tenants, now) = (self.tenants.lock(), Instant::now());
+        let states = tenants.iter().filter(|(of, _)| tenant.is_none_or(|tenant| tenant == **of));
+        let badly = |state: &BreakerState| match state.phase {
+            BreakerPhase::Closed => 0,
+            BreakerPhase::HalfOpen => 1,
+            BreakerPhase::Open => 2,
+        };
+        let worst = states
+            .map(|(_, inner)| inner.state(now))
+            .max_by_key(|state| (badly(state), state.retry_after_milliseconds, state.failures));
+        let mut state = worst.unwrap_or_default();
+        if tenant.is_none() {
+            state.opened = self.opened.load(Ordering::Relaxed);
+        }
+        state
+    }
+}
+
+impl Inner {
+    fn note(&mut self, now: Instant, failed: bool, computed: Duration) -> Option<BreakerPhase> {
+        self.window.add(now, failed, computed);
+        if failed { self.fail(now) } else { self.succeed(now) }
+    }
+
+    fn state(&self, now: Instant) -> BreakerState {
+        let (phase, reason, until) = match self.phase {
             Phase::Closed => (BreakerPhase::Closed, None, None),
             Phase::Open { why, until } if now < until => (BreakerPhase::Open, Some(why), Some(until - now)),
             Phase::Open { why, .. } | Phase::Probing { why, .. } => (BreakerPhase::HalfOpen, Some(why), None),
         };
         let milliseconds = |wait: Duration| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         let retry_after_milliseconds = until.map(milliseconds);
-        let Inner { failures, opened, .. } = *inner;
+        let (failures, opened) = (self.failures, u64::from(self.openings));
         BreakerState { phase, reason, failures, opened, retry_after_milliseconds }
     }
-}
 
-impl Inner {
     /// Whether every call runs, and has gone well for a while.
     fn is_quiet(&self, now: Instant) -> bool {
         let rested = self.disturbed.is_none_or(|disturbed| now - disturbed >= limits::BREAKER_WINDOW);
@@ -227,7 +266,6 @@ impl Inner {
         let pause = limits::BREAKER_PAUSE.saturating_mul(1 << self.openings.min(16));
         self.phase = Phase::Open { why, until: now + pause.min(limits::BREAKER_LONGEST) };
         self.openings = self.openings.saturating_add(1);
-        self.opened += 1;
         self.window = Window::default();
         Some(BreakerPhase::Open)
     }
@@ -296,9 +334,12 @@ mod tests {
 
     const QUICK: Duration = Duration::from_millis(1);
 
+    /// Who calls.
+    const ONE: u64 = 1;
+
     fn call(breaker: &Breaker, failed: bool, computed: Duration) {
-        breaker.admit().unwrap();
-        breaker.note(failed, computed);
+        breaker.admit(ONE).unwrap();
+        breaker.note(ONE, failed, computed);
     }
 
     fn fail(breaker: &Breaker, times: u32) {
@@ -311,22 +352,22 @@ mod tests {
     async fn it_opens_after_failures_in_a_row_and_lets_one_call_try_when_its_time_is_over() {
         let breaker = Breaker::default();
         fail(&breaker, limits::BREAKER_FAILURES - 1);
-        breaker.note(false, QUICK);
+        breaker.note(ONE, false, QUICK);
         fail(&breaker, limits::BREAKER_FAILURES - 1);
-        assert_eq!(breaker.state().phase, BreakerPhase::Closed, "a success between them starts anew");
+        assert_eq!(breaker.state(None).phase, BreakerPhase::Closed, "a success between them starts anew");
         fail(&breaker, 1);
         let why = BreakerReason::Row { failures: limits::BREAKER_FAILURES };
-        assert_eq!(breaker.admit(), Err(Open { why, retry_after: limits::BREAKER_PAUSE }));
-        assert_eq!((breaker.state().phase, breaker.state().reason), (BreakerPhase::Open, Some(why)));
+        assert_eq!(breaker.admit(ONE), Err(Open { why, retry_after: limits::BREAKER_PAUSE }));
+        assert_eq!((breaker.state(None).phase, breaker.state(None).reason), (BreakerPhase::Open, Some(why)));
 
         tokio::time::advance(limits::BREAKER_PAUSE).await;
-        assert_eq!(breaker.state().phase, BreakerPhase::HalfOpen);
-        assert_eq!(breaker.admit(), Ok(()));
-        assert!(breaker.admit().is_err(), "one at a time");
-        assert_eq!(breaker.note(false, QUICK), Some(BreakerPhase::Closed));
-        assert_eq!(breaker.admit(), Ok(()));
+        assert_eq!(breaker.state(None).phase, BreakerPhase::HalfOpen);
+        assert_eq!(breaker.admit(ONE), Ok(()));
+        assert!(breaker.admit(ONE).is_err(), "one at a time");
+        assert_eq!(breaker.note(ONE, false, QUICK), Some(BreakerPhase::Closed));
+        assert_eq!(breaker.admit(ONE), Ok(()));
         let closed = BreakerState { opened: 1, ..BreakerState::default() };
-        assert_eq!(breaker.state(), closed);
+        assert_eq!(breaker.state(None), closed);
     }
 
     #[tokio::test(start_paused = true)]
@@ -335,7 +376,7 @@ mod tests {
         fail(&breaker, limits::BREAKER_FAILURES);
         let mut pause = limits::BREAKER_PAUSE;
         for _ in 0..20 {
-            assert_eq!(breaker.admit().unwrap_err().retry_after, pause);
+            assert_eq!(breaker.admit(ONE).unwrap_err().retry_after, pause);
             tokio::time::advance(pause).await;
             fail(&breaker, 1);
             pause = (pause * 2).min(limits::BREAKER_LONGEST);
@@ -348,7 +389,7 @@ mod tests {
             call(&breaker, false, QUICK);
             tokio::time::advance(quiet).await;
             fail(&breaker, limits::BREAKER_FAILURES);
-            assert_eq!(breaker.admit().unwrap_err().retry_after, next);
+            assert_eq!(breaker.admit(ONE).unwrap_err().retry_after, next);
         }
     }
 
@@ -357,11 +398,11 @@ mod tests {
         let breaker = Breaker::default();
         fail(&breaker, limits::BREAKER_FAILURES);
         tokio::time::advance(limits::BREAKER_PAUSE).await;
-        assert_eq!(breaker.admit(), Ok(()));
-        breaker.abandon();
-        assert_eq!(breaker.admit(), Ok(()));
+        assert_eq!(breaker.admit(ONE), Ok(()));
+        breaker.abandon(ONE);
+        assert_eq!(breaker.admit(ONE), Ok(()));
         tokio::time::advance(limits::BREAKER_PROBE).await;
-        assert_eq!(breaker.admit(), Ok(()));
+        assert_eq!(breaker.admit(ONE), Ok(()));
     }
 
     /// A call that computes to its limit every so often, and nine that go well in between: how many times it ran before
@@ -374,7 +415,7 @@ mod tests {
             }
             call(breaker, true, limits::PROCESSOR);
             tokio::time::advance(every / 10).await;
-            if breaker.state().phase != BreakerPhase::Closed {
+            if breaker.state(None).phase != BreakerPhase::Closed {
                 return Some(times);
             }
         }
@@ -385,14 +426,14 @@ mod tests {
     async fn a_plugin_that_loops_for_some_is_left_alone_however_many_calls_go_well_between() {
         let (second, breaker) = (Duration::from_secs(1), Breaker::default());
         assert_eq!(loops_between(&breaker, 5 * second, QUICK).await, Some(5));
-        let open = breaker.admit().unwrap_err();
+        let open = breaker.admit(ONE).unwrap_err();
         assert_eq!(open.why.to_string(), "computed 50 % or more of its time within 60 s for nothing");
-        assert_eq!(breaker.note(false, QUICK), None, "one that began before changes nothing");
+        assert_eq!(breaker.note(ONE, false, QUICK), None, "one that began before changes nothing");
 
         // It goes well again for some, and for others not: each time the pause is longer.
         tokio::time::advance(limits::BREAKER_PAUSE).await;
         assert_eq!(loops_between(&breaker, second, QUICK).await, Some(5));
-        assert!(breaker.admit().unwrap_err().retry_after > limits::BREAKER_PAUSE);
+        assert!(breaker.admit(ONE).unwrap_err().retry_after > limits::BREAKER_PAUSE);
     }
 
     #[tokio::test(start_paused = true)]
@@ -409,15 +450,38 @@ mod tests {
             call(&breaker, true, QUICK);
             call(&breaker, false, QUICK);
         }
-        assert_eq!(breaker.state().phase, BreakerPhase::Closed);
+        assert_eq!(breaker.state(None).phase, BreakerPhase::Closed);
         call(&breaker, true, QUICK);
-        let told = breaker.admit().unwrap_err().why.to_string();
+        let told = breaker.admit(ONE).unwrap_err().why.to_string();
         assert_eq!(told, "failed 50 % or more of its calls within 60 s");
 
         let breaker = Breaker::default();
         for number in 0..1_000 {
             call(&breaker, number % 3 == 0, QUICK);
         }
-        assert_eq!(breaker.state().phase, BreakerPhase::Closed, "a third is not half");
+        assert_eq!(breaker.state(None).phase, BreakerPhase::Closed, "a third is not half");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_fails_one_organisation_takes_the_plugin_from_no_other() {
+        let breaker = Breaker::default();
+        for _ in 0..limits::BREAKER_CALLS {
+            let _ = breaker.note(ONE, true, limits::PROCESSOR);
+            assert_eq!(breaker.admit(2), Ok(()));
+            breaker.note(2, false, QUICK);
+        }
+        assert!(breaker.admit(ONE).is_err());
+        assert_eq!(breaker.state(Some(2)), BreakerState::default(), "nor does another learn of it");
+        for tenant in [None, Some(ONE)] {
+            let BreakerState { phase, opened, .. } = breaker.state(tenant);
+            assert_eq!((phase, opened), (BreakerPhase::Open, 1));
+        }
+        // What is over is not kept.
+        tokio::time::advance(limits::BREAKER_PAUSE).await;
+        call(&breaker, false, QUICK);
+        tokio::time::advance(limits::BREAKER_WINDOW).await;
+        call(&breaker, false, QUICK);
+        assert!(breaker.tenants.lock().is_empty() && !breaker.troubled.load(Ordering::Relaxed));
+        assert_eq!(breaker.state(None), BreakerState { opened: 1, ..BreakerState::default() });
     }
 }

@@ -67,7 +67,7 @@ impl Engine {
             meters.record(&used, Some(&error));
             Finished { data, result: Err(error), spent: used.spent, processor: Duration::ZERO, memory: 0 }
         };
-        let admitted = match callee.admit() {
+        let admitted = match callee.admit(tenant) {
             Ok(admitted) => admitted,
             Err(error) => return refused(data, error),
         };

@@ -10,7 +10,7 @@ use wasmtime::component::{InstancePre, Linker};
 use crate::breaker::{Breaker, BreakerPhase, BreakerState, Open};
 use crate::gate::Place;
 use crate::warm::Warm;
-use crate::{CallData, CallError, Component, Engine, EngineError, Guest, Sandbox};
+use crate::{CallData, CallError, Component, Engine, EngineError, Guest, Sandbox, limits};
 
 /// Whether calls share instances.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -92,10 +92,10 @@ impl<T: CallData> Callee<T> {
         if self.warm.is_some() { Instances::Warm } else { Instances::Fresh }
     }
 
-    /// How its breaker is.
+    /// How its breaker is for one organisation, and with none for whom it is worst.
     #[must_use]
-    pub fn breaker(&self) -> BreakerState {
-        self.breaker.state()
+    pub fn breaker(&self, tenant: Option<u64>) -> BreakerState {
+        self.breaker.state(tenant)
     }
 
     /// What it is doing now on `engine`.
@@ -109,10 +109,10 @@ impl<T: CallData> Callee<T> {
         Place { tenant, lane: self.lane, most: self.concurrent }
     }
 
-    /// Whether it is called now.
-    pub(crate) fn admit(&self) -> Result<Admitted<'_>, CallError> {
-        match self.breaker.admit() {
-            Ok(()) => Ok(Admitted { breaker: &self.breaker, noted: false }),
+    /// Whether it is called now for `tenant`.
+    pub(crate) fn admit(&self, tenant: u64) -> Result<Admitted<'_>, CallError> {
+        match self.breaker.admit(tenant) {
+            Ok(()) => Ok(Admitted { breaker: &self.breaker, tenant, noted: false }),
             Err(Open { why, retry_after }) => Err(CallError::CoolingDown { why, retry_after }),
         }
     }
@@ -121,21 +121,51 @@ impl<T: CallData> Callee<T> {
 /// A call that was let through. Dropped before its end is noted, it tells nothing about the plugin.
 pub(crate) struct Admitted<'a> {
     breaker: &'a Breaker,
+    tenant: u64,
     noted: bool,
 }
 
 impl Admitted<'_> {
     /// Takes note of what became of it and how long it computed; tells when that changed whether the plugin is called.
+    ///
+    /// A call whose time was over while it computed next to nothing waited for what is outside, or had less time than
+    /// anything takes: how long that was, its caller chose.
     pub(crate) fn note(mut self, error: Option<&CallError>, computed: Duration) -> Option<BreakerPhase> {
+        if matches!(error, Some(CallError::Deadline { .. })) && computed < limits::BREAKER_COMPUTED {
+            return None;
+        }
         self.noted = true;
-        self.breaker.note(error.is_some(), computed)
+        self.breaker.note(self.tenant, error.is_some(), computed)
     }
 }
 
 impl Drop for Admitted<'_> {
     fn drop(&mut self) {
         if !self.noted {
-            self.breaker.abandon();
+            self.breaker.abandon(self.tenant);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::BreakerPhase::{Closed, Open};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_waited_until_its_time_was_over_takes_the_plugin_from_nobody() {
+        let error = |wall| CallError::Deadline { wall: Duration::from_millis(wall) };
+        let trap = CallError::Trap { message: "no luck".to_owned(), backtrace: Vec::new() };
+        for (error, computed, phase) in
+            [(error(5_000), 3, Closed), (error(1), 1, Closed), (error(5_000), 2_000, Open), (trap, 1, Open)]
+        {
+            let breaker = Breaker::default();
+            for _ in 0..limits::BREAKER_FAILURES {
+                breaker.admit(1).unwrap();
+                let admitted = Admitted { breaker: &breaker, tenant: 1, noted: false };
+                admitted.note(Some(&error), Duration::from_millis(computed));
+            }
+            assert_eq!(breaker.state(None).phase, phase, "{error} after {computed} ms of computing");
         }
     }
 }

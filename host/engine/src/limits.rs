@@ -165,6 +165,10 @@ pub const BREAKER_CALLS: u32 = 20;
 /// little to take the plugin from them.
 pub const BREAKER_WASTE: Duration = Duration::from_secs(BREAKER_FAILURES as u64 * PROCESSOR.as_secs());
 
+/// How long a call whose time is over must have computed to count as a failure: less is a call that waited, which costs
+/// others nothing but a slot of its organisation's share.
+pub const BREAKER_COMPUTED: Duration = Duration::from_millis(100);
+
 /// How long a plugin is left alone at first: long enough that a loop of callers costs nothing, short enough that nobody
 /// misses it once it is mended. Each failed try doubles it.
 pub const BREAKER_PAUSE: Duration = Duration::from_secs(1);

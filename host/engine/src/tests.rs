@@ -294,7 +294,7 @@ async fn a_plugin_that_fails_again_and_again_is_left_alone_and_tried_again_later
     let failures = u64::from(crate::limits::BREAKER_FAILURES);
     assert_eq!((stats.calls, stats.fresh, stats.faults()), (failures + 1, failures, failures));
     assert_eq!(stats.errors_of(crate::ErrorCase::CoolingDown), 1);
-    assert_eq!(broken.breaker().phase, crate::BreakerPhase::Open);
+    assert_eq!(broken.breaker(None).phase, crate::BreakerPhase::Open);
     let traps = meters.traps();
     assert_eq!(traps.len(), failures as usize);
     assert_eq!(traps[0].backtrace, ["oops"]);

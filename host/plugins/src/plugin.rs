@@ -199,8 +199,8 @@ impl Loaded {
         meters
     }
 
-    /// How it does since it was loaded.
-    pub(crate) fn stats(&self) -> PluginStats {
+    /// How it does since it was loaded; its breaker as it is for `organisation`, if given.
+    pub(crate) fn stats(&self, organisation: Option<OrganisationId>) -> PluginStats {
         let roles = self.meters.lock();
         let roles = roles.iter().map(|(role, meters)| RoleStats { role: *role, calls: meters.stats() });
         PluginStats {
@@ -211,7 +211,7 @@ impl Loaded {
             limits: self.scope.limits.shown(),
             stack_bytes: self.callee.sandbox().stack() as u64,
             activity: self.callee.activity(&self.scope.shared.services.engine),
-            breaker: self.callee.breaker(),
+            breaker: self.callee.breaker(organisation.map(|organisation| organisation.0)),
             roles: roles.collect(),
             egress: self.scope.seen.egress(),
         }

@@ -58,12 +58,25 @@ impl Plugins {
     /// # Errors
     /// If there is no such plugin.
     pub fn stats(&self, owner: Owner, name: &str) -> Result<Vec<VersionStats>, PluginError> {
+        self.stats_for(owner, name, None)
+    }
+
+    /// As [`Self::stats`], but each breaker as it is for `organisation`, if given; else for whom it is worst.
+    ///
+    /// # Errors
+    /// If there is no such plugin.
+    pub fn stats_for(
+        &self,
+        owner: Owner,
+        name: &str,
+        organisation: Option<OrganisationId>,
+    ) -> Result<Vec<VersionStats>, PluginError> {
         let entry = self.known(owner, name)?;
         let mut stats: Vec<_> = entry.loaded().collect();
         stats.sort_by_key(|(release, _)| entry.kept(release).state != VersionState::Current);
         let stats = stats.iter().map(|(release, served)| VersionStats {
             state: entry.kept(release).state,
-            stats: served.loaded.stats(),
+            stats: served.loaded.stats(organisation),
         });
         Ok(stats.collect())
     }

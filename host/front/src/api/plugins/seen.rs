@@ -95,7 +95,8 @@ pub(crate) struct VersionStatistics {
     /// Whether its calls share instances: `fresh` or `warm`.
     #[schema(value_type = String)]
     instances: Instances,
-    /// Whether it is called (`closed`), left alone after failures (`open`), or tried again (`half-open`).
+    /// Whether it is called (`closed`), left alone after failures (`open`), or tried again (`half-open`): for the
+    /// caller's organisation; the operator sees it as it is for whom it is worst.
     #[schema(value_type = Object)]
     breaker: BreakerState,
     /// By role: `calls`, `errors` by kind (`bad-answer` is one that made no sense), `processor_microseconds`,
@@ -129,7 +130,8 @@ fn statistics(
     let plugins = services.plugins();
     let Installed { owner, name, version, .. } = installed;
     let counted = concerns_alone(caller, *owner);
-    let versions = plugins.stats(*owner, name)?.into_iter().map(|VersionStats { state, stats }| {
+    let stats = plugins.stats_for(*owner, name, caller.organisation())?;
+    let versions = stats.into_iter().map(|VersionStats { state, stats }| {
         let (roles, egress) = if counted { (Some(stats.roles), Some(stats.egress)) } else { (None, None) };
         let (version, instances, breaker) = (stats.version, stats.instances, stats.breaker);
         VersionStatistics { version, state, instances, breaker, roles, egress }
