@@ -37,18 +37,18 @@ impl Hasher for NumberHasher {
 
 /// What a place is for: whose call, and of which plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub struct Place {
     /// The organisation.
-    pub(crate) tenant: u64,
+    pub tenant: u64,
     /// The plugin, as a number of its own.
-    pub(crate) lane: u64,
+    pub lane: u64,
     /// How many slots the plugin may hold.
-    pub(crate) most: u32,
+    pub most: u32,
 }
 
 /// Why there is no slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NoSlot {
+pub enum NoSlot {
     /// Every slot was taken until the deadline, or too many callers wait.
     Busy,
     /// The organisation held or waited for as much as it may.
@@ -57,7 +57,7 @@ pub(crate) enum NoSlot {
 
 /// Slots, and who waits for them.
 #[derive(Debug)]
-pub(crate) struct Gate {
+pub struct Gate {
     slots: u32,
     /// Slots one organisation may hold.
     share: u32,
@@ -95,13 +95,15 @@ struct Queue {
 
 /// A slot. Dropped, it goes to whoever is next.
 #[derive(Debug)]
-pub(crate) struct Slot<'a> {
+pub struct Slot<'a> {
     gate: &'a Gate,
     place: Place,
 }
 
 impl Gate {
-    pub(crate) fn new(slots: u32) -> Self {
+    /// So many slots, all of them free.
+    #[must_use]
+    pub fn new(slots: u32) -> Self {
         let share = slots - (u64::from(slots) * limits::SHARE_LEFT / 100) as u32;
         let state = State {
             free: slots,
@@ -115,8 +117,15 @@ impl Gate {
     }
 
     /// How many slots there are.
-    pub(crate) fn slots(&self) -> u32 {
+    #[must_use]
+    pub fn slots(&self) -> u32 {
         self.slots
+    }
+
+    /// How many of them one organisation may hold.
+    #[must_use]
+    pub fn share(&self) -> u32 {
+        self.share
     }
 
     /// How many are taken, and how many callers wait.
@@ -146,7 +155,10 @@ impl Gate {
     }
 
     /// Waits for a slot until `deadline`.
-    pub(crate) async fn enter(&self, place: Place, deadline: Instant) -> Result<Slot<'_>, NoSlot> {
+    ///
+    /// # Errors
+    /// If there was none until then, or too many wait.
+    pub async fn enter(&self, place: Place, deadline: Instant) -> Result<Slot<'_>, NoSlot> {
         let (ticket, turn) = {
             let mut state = self.state.lock();
             if state.take(place, self.share) {

@@ -37,6 +37,7 @@ pub use call_error::CallError;
 pub use callee::{Activity, Callee, Instances};
 pub use engine::{Component, Engine, Status};
 pub use error::EngineError;
+pub use gate::{Gate, NoSlot, Place, Slot};
 pub use guest::{CallData, Guest, exports};
 pub use limits::CallLimits;
 pub use meters::{CallMeters, Trapped};

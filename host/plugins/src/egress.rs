@@ -79,12 +79,7 @@ impl Egress {
         spent.request()?;
         let request = prepare(&outlet.granted, request)?;
         spent.bytes(request.body.len())?;
-        let Ok(slot) = timeout_at(deadline, outlet.slots.acquire()).await else {
-            let most = limits::HTTP_CONNECTIONS;
-            let text = format!("{most} requests of the plugin are on their way, and none ended in time");
-            return Err(EgressError::Connection(text));
-        };
-        let _slot = slot.expect("the semaphore is never closed");
+        let _slot = outlet.slot(spent, deadline).await?;
         let exchange = self.exchange(spent, request);
         timeout_at(deadline, exchange).await.map_err(|_| EgressError::Timeout)?
     }

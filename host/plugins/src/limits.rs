@@ -108,8 +108,9 @@ pub const HTTP_REQUESTS: u32 = 100;
 pub const HTTP_BYTES: usize = 32 << 20;
 
 /// Requests of one plugin on their way at the same time; more wait within their own time. An outside service that
-/// hangs costs the host so many connections.
-pub const HTTP_CONNECTIONS: usize = 32;
+/// hangs costs the host so many connections. One organisation leaves [`bellwether_engine::limits::SHARE_LEFT`] percent of
+/// them to others.
+pub const HTTP_CONNECTIONS: u32 = 32;
 
 /// Connections kept to a host for the next request: as many as a plugin, or a few channels, have on their way at once.
 /// With fewer, every third request of a storm had to connect, which takes longer than the request.

@@ -1,8 +1,10 @@
 //! One plugin's way out: where it may go, how many of its requests are on their way, and what one call has used.
 
 use bellwether_access::Destination;
+use bellwether_engine::{Gate, NoSlot, Place, Slot};
+use bellwether_kernel::OrganisationId;
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::EgressError;
 use crate::limits;
@@ -10,12 +12,17 @@ use crate::limits;
 /// One plugin's way out.
 pub(crate) struct Outlet {
     pub(super) granted: Vec<Destination>,
-    pub(super) slots: Semaphore,
+    /// Shared out by organisation, so that a service one of them calls and that hangs holds up nobody else's requests.
+    slots: Gate,
 }
 
 /// What one call has used of what it may send and get, by all its ways.
 #[derive(Debug, Default)]
-pub(crate) struct Spent(Mutex<Used>);
+pub(crate) struct Spent {
+    /// Whose call it is: the organisation, or 0 for nobody's.
+    tenant: u64,
+    used: Mutex<Used>,
+}
 
 #[derive(Debug, Default)]
 struct Used {
@@ -26,14 +33,33 @@ struct Used {
 impl Outlet {
     /// The way out of a plugin that may go where `granted` says.
     pub(crate) fn new(granted: Vec<Destination>) -> Self {
-        Self { granted, slots: Semaphore::new(limits::HTTP_CONNECTIONS) }
+        Self { granted, slots: Gate::new(limits::HTTP_CONNECTIONS) }
+    }
+
+    /// Waits until one more request of the call that has `spent` may be on its way.
+    pub(super) async fn slot(&self, spent: &Spent, deadline: Instant) -> Result<Slot<'_>, EgressError> {
+        let place = Place { tenant: spent.tenant, lane: 0, most: limits::HTTP_CONNECTIONS };
+        self.slots.enter(place, deadline).await.map_err(|why| {
+            let (most, whose) = match why {
+                NoSlot::Busy => (self.slots.slots(), ""),
+                NoSlot::OverShare => (self.slots.share(), " for this organisation"),
+            };
+            EgressError::Connection(format!(
+                "{most} requests of the plugin are on their way{whose}, and none ended in time"
+            ))
+        })
     }
 }
 
 impl Spent {
+    /// Nothing yet, of a call for `organisation`.
+    pub(crate) fn of(organisation: Option<OrganisationId>) -> Self {
+        Self { tenant: organisation.map_or(0, |organisation| organisation.0), used: Mutex::default() }
+    }
+
     /// Takes note of one more request.
     pub(super) fn request(&self) -> Result<(), EgressError> {
-        let mut used = self.0.lock();
+        let mut used = self.used.lock();
         if used.requests >= limits::HTTP_REQUESTS {
             let most = limits::HTTP_REQUESTS;
             return Err(EgressError::Budget(format!("one call may send {most} requests, and has")));
@@ -44,7 +70,7 @@ impl Spent {
 
     /// Takes note of bytes that go out or came in.
     pub(super) fn bytes(&self, more: usize) -> Result<(), EgressError> {
-        let mut used = self.0.lock();
+        let mut used = self.used.lock();
         if more > limits::HTTP_BYTES - used.bytes {
             let most = limits::HTTP_BYTES >> 20;
             return Err(EgressError::Budget(format!("one call may send and receive {most} MiB, and has")));

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use bellwether_access::Destination;
+use bellwether_kernel::OrganisationId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -312,35 +313,41 @@ async fn a_call_sends_so_many_requests_and_bytes_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_plugin_has_so_many_requests_on_their_way_and_the_next_waits_within_its_time() {
+async fn a_plugin_has_so_many_requests_on_their_way_and_one_organisation_leaves_some_to_others() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let grant = Arc::new(outlet(&[&format!("http://127.0.0.1:{port}")]));
     let egress = Arc::new(Egress::default());
     let url = format!("http://127.0.0.1:{port}/");
-    let hanging: Vec<_> = (0..limits::HTTP_CONNECTIONS)
-        .map(|_| {
-            let (egress, grant, request) = (Arc::clone(&egress), Arc::clone(&grant), request(&url));
-            tokio::spawn(async move { egress.send(&grant, &Spent::default(), request).await })
-        })
-        .collect();
+    let spent = |organisation| Spent::of(Some(OrganisationId(organisation)));
     let mut connected = Vec::new();
-    for _ in 0..limits::HTTP_CONNECTIONS {
-        connected.push(listener.accept().await.unwrap());
-    }
+    let mut hanging = Vec::new();
+    let all = limits::HTTP_CONNECTIONS;
+    let share = all - all / 4;
     let waiting = || {
         let mut request = request(&url);
         request.timeout = Some(Duration::from_millis(30));
         request
     };
-    let refused = egress.send(&grant, &Spent::default(), waiting()).await;
-    assert!(
-        matches!(&refused, Err(EgressError::Connection(text)) if text.contains("on their way")),
-        "{refused:?}"
-    );
+    for (organisation, hangs, told) in [
+        (1, share, format!("{share} requests of the plugin are on their way for this organisation, and")),
+        (2, all - share, format!("{all} requests of the plugin are on their way, and none ended in time")),
+    ] {
+        for _ in 0..hangs {
+            let (egress, grant, request) = (Arc::clone(&egress), Arc::clone(&grant), request(&url));
+            let spent = spent(organisation);
+            hanging.push(tokio::spawn(async move { egress.send(&grant, &spent, request).await }));
+            connected.push(listener.accept().await.unwrap());
+        }
+        let refused = egress.send(&grant, &spent(organisation), waiting()).await;
+        assert!(
+            matches!(&refused, Err(EgressError::Connection(text)) if text.starts_with(&told)),
+            "{refused:?}"
+        );
+    }
     // Another plugin does not wait for this one.
     let other = outlet(&[&format!("http://127.0.0.1:{port}")]);
-    assert_eq!(egress.send(&other, &Spent::default(), waiting()).await.unwrap_err(), EgressError::Timeout);
+    assert_eq!(egress.send(&other, &spent(1), waiting()).await.unwrap_err(), EgressError::Timeout);
     drop(connected);
     for hanging in hanging {
         assert!(matches!(hanging.await.unwrap(), Err(EgressError::Connection(_))));

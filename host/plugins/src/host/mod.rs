@@ -259,7 +259,8 @@ impl Call {
         effects: Option<EffectScope>,
     ) -> Self {
         let log = LogBook::new(&scope.limits);
-        let (posting, egress, handed_over, world, secrets) = Default::default();
+        let egress = Arc::new(Spent::of(principal.as_ref().map(|principal| principal.organisation)));
+        let (posting, handed_over, world, secrets) = Default::default();
         let effects = effects.map(Effects::new);
         Self { scope, principal, log, effects, posting, egress, handed_over, world, secrets }
     }
