@@ -79,6 +79,13 @@ impl Cache {
     }
 }
 
+impl Cache {
+    /// Drops what is kept of components whose digest, in hexadecimal, `is_used` does not know.
+    pub(crate) fn sweep(&self, is_used: impl Fn(&str) -> bool) -> io::Result<()> {
+        clear(&self.folder, |name| name.split_once('-').is_some_and(|(digest, _)| is_used(digest)))
+    }
+}
+
 /// Makes a folder if it is not there, and closes it to others.
 fn make_private(folder: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();

@@ -1,8 +1,10 @@
 //! The engine: one per host, shared by everything that calls a component.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use wasmtime::component::{Component as Code, InstancePre, Linker};
@@ -151,6 +153,15 @@ impl Engine {
     pub fn forget(&self, digest: &[u8; 32]) {
         for sandbox in Sandbox::ALL {
             self.room(sandbox).forget(digest);
+        }
+    }
+
+    /// Drops the machine code kept of every component whose SHA-256 digest is not among `used`: what a host that ended
+    /// while it tried one left behind.
+    pub fn keep_only(&self, used: &HashSet<[u8; 32]>) {
+        let used: HashSet<String> = used.iter().map(|digest| HEXLOWER.encode(digest)).collect();
+        for sandbox in Sandbox::ALL {
+            self.room(sandbox).clear_cache(|digest| used.contains(digest));
         }
     }
 

@@ -107,6 +107,15 @@ impl Room {
         Ok(component)
     }
 
+    /// Drops the machine code kept of components that `is_used` does not know by their digest in hexadecimal.
+    pub(crate) fn clear_cache(&self, is_used: impl Fn(&str) -> bool) {
+        if let Some(cache) = &self.cache
+            && let Err(error) = cache.sweep(is_used)
+        {
+            tracing::warn!(%error, "files of the compile cache that nobody uses stay behind");
+        }
+    }
+
     /// Drops the machine code kept of a component.
     pub(crate) fn forget(&self, digest: &[u8; 32]) {
         if let Some(cache) = &self.cache {

@@ -73,6 +73,17 @@ pub enum PluginError {
         /// What else would be refused.
         besides: Option<Box<PluginError>>,
     },
+    /// An organisation has as many plugins of its own as it may.
+    #[error(
+        "the plugin {name} would be one too many: an organisation has at most {limit} of its own; remove one, or have the \
+         operator raise plugins.per_organisation"
+    )]
+    TooMany {
+        /// Its name.
+        name: String,
+        /// How many there may be.
+        limit: usize,
+    },
     /// Another component of that version is installed, or the same one with other grants.
     #[error(
         "version {version} of the plugin {name} is installed already with {}, or replace it (`--replace`, `?replace=true`)",
@@ -236,7 +247,8 @@ impl PluginError {
             | Self::Invalid(_) => ErrorKind::Invalid,
             Self::TooLarge { .. } => ErrorKind::TooLarge,
             Self::HostOnly { .. } => ErrorKind::Forbidden,
-            Self::Exists { .. }
+            Self::TooMany { .. }
+            | Self::Exists { .. }
             | Self::InUse { .. }
             | Self::Pinned { .. }
             | Self::Set { .. }

@@ -138,6 +138,10 @@ pub const RESPONSE_HEADERS: usize = 100;
 /// Those that somebody keeps to stay beyond it.
 pub const VERSIONS: usize = 10;
 
+/// Plugins an organisation may install for itself: each may keep [`VERSIONS`] components of up to 64 MiB, and is loaded at
+/// every start.
+pub const PER_ORGANISATION: usize = 100;
+
 /// Plugins loaded at once when a host starts: while one waits for the disk others compute, and the more there are, the
 /// more machine code is held twice, as it was read and as it is mapped.
 pub const LOADS: usize = 8;
@@ -184,6 +188,8 @@ pub struct Limits {
     pub state_quota: u64,
     /// Versions kept of one plugin.
     pub versions: usize,
+    /// Plugins an organisation may have of its own.
+    pub per_organisation: usize,
 }
 
 impl Default for Limits {
@@ -197,6 +203,7 @@ impl Default for Limits {
             concurrent_calls: CONCURRENT_CALLS,
             state_quota: STATE_QUOTA_MAXIMUM,
             versions: VERSIONS,
+            per_organisation: PER_ORGANISATION,
         }
     }
 }

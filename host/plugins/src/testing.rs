@@ -1,6 +1,7 @@
 //! What tests stand on: a host in memory, and plugins whose code is text and whose shape comes from the contract
 //! itself.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +51,18 @@ impl House {
         let call = CallLimits { wall: Duration::from_secs(2), memory: 8 << 20, ..CallLimits::default() };
         let limits = Limits { call, describe: Duration::from_millis(300), versions: 3, ..Limits::default() };
         Self { services, clock: manual, limits, folder }
+    }
+
+    /// The components whose machine code is kept, as their digests in hexadecimal.
+    pub(crate) fn compiled(&self) -> BTreeSet<String> {
+        let mut digests = BTreeSet::new();
+        for sandbox in std::fs::read_dir(self.folder.path().join("code")).unwrap() {
+            for file in std::fs::read_dir(sandbox.unwrap().path()).unwrap() {
+                let name = file.unwrap().file_name().into_string().unwrap();
+                digests.extend(name.split_once('-').map(|(digest, _)| digest.to_owned()));
+            }
+        }
+        digests
     }
 
     pub(crate) async fn plugins(&self) -> Arc<Plugins> {

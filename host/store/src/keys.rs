@@ -73,6 +73,8 @@ pub enum Space {
     PluginSettings = 52,
     /// The host's plugins that the operator removed and did not install again, by name.
     PluginRemoved = 53,
+    /// Components that may be there for no version of a plugin, by 0 and digest.
+    PluginLoose = 54,
 
     /// Playbooks, by organisation and id.
     Playbook = 64,

@@ -69,18 +69,24 @@ impl Loose {
         if new.is_empty() {
             batch.frees();
         }
-        for digest in &new {
-            batch.delete(self.row(digest));
-        }
-        for digest in old {
-            batch.put(self.row(digest), encode(&LooseRow));
-        }
+        self.join(&mut batch, &new, old);
         match self.store.commit(batch).await {
             Err(error @ StoreError::DiskFull { .. }) => {
                 self.discard(new).await;
                 Err(error)
             }
             done => done.map(drop),
+        }
+    }
+
+    /// What joins a batch with which rows begin to refer to `new`, and cease to refer to `old`, where somebody else commits
+    /// it than [`Self::swap`].
+    pub fn join(&self, batch: &mut Batch, new: &[Digest], old: &[Digest]) {
+        for digest in new {
+            batch.delete(self.row(digest));
+        }
+        for digest in old {
+            batch.put(self.row(digest), encode(&LooseRow));
         }
     }
 

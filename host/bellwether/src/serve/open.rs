@@ -148,6 +148,7 @@ impl Opened {
         };
         let limits = bellwether_plugins::Limits {
             versions: settings.plugins.versions,
+            per_organisation: settings.plugins.per_organisation,
             ..bellwether_plugins::Limits::default().with(&settings.plugins.limits)
         };
         let plugins = Plugins::open(services, limits).await?;

@@ -28,6 +28,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), Vec<FieldError>> {
         ("series.samples_per_write", settings.series.samples_per_write),
         ("series.samples_in_memory", settings.series.samples_in_memory),
         ("plugins.versions", settings.plugins.versions),
+        ("plugins.per_organisation", settings.plugins.per_organisation),
         ("playbooks.concurrent_runs", settings.playbooks.concurrent_runs),
         ("playbooks.queued_runs", settings.playbooks.queued_runs),
         ("playbooks.steps", settings.playbooks.steps),

@@ -223,6 +223,8 @@ pub(crate) struct Plugins {
     pub(crate) concurrent_calls: u32,
     /// Versions kept of one plugin.
     pub(crate) versions: usize,
+    /// Plugins an organisation may install for itself.
+    pub(crate) per_organisation: usize,
     /// The same for plugins that carry a language's runtime, as Python's do.
     pub(crate) concurrent_large_calls: u32,
     /// What calls may use where a plugin's own limits say nothing else.
@@ -449,6 +451,7 @@ impl Default for Plugins {
             concurrent_calls: engine.calls,
             concurrent_large_calls: engine.large_calls,
             versions: bellwether_plugins::limits::VERSIONS,
+            per_organisation: bellwether_plugins::limits::PER_ORGANISATION,
             limits: bellwether_plugins::Limits::default().shown(),
         }
     }

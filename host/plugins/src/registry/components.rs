@@ -1,15 +1,15 @@
 //! The components of what is installed, as files: read, put back where the host's binary carries one that is lost, and
 //! told of where nobody can.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use bellwether_store::{Digest, LeftOut, Objects, StoreError};
+use bellwether_store::{Digest, Key, LeftOut, Loose, Objects, Space, StoreError};
 use bytes::Bytes;
 
-use super::{Bundled, Plugins, Table};
+use super::{Bundled, Entry, Plugins, Table};
 use crate::PluginError;
-use crate::host::Shared;
+use crate::host::{Services, Shared};
 use crate::row::{Installed, Owner};
 
 impl Plugins {
@@ -61,6 +61,60 @@ impl Plugins {
             }
         }
     }
+}
+
+impl Plugins {
+    /// The components of `before` that no version of any plugin has once `after` is in its place.
+    pub(super) fn unused(&self, before: Option<&Entry>, after: Option<&Entry>) -> Vec<Digest> {
+        let Some(before) = before else { return Vec::new() };
+        let table = self.table();
+        let others = table.0.values().flat_map(BTreeMap::values);
+        let others = others.filter(|other| (other.owner, &other.name) != (before.owner, &before.name));
+        let kept: Vec<&Entry> = others.map(|other| &**other).chain(after).collect();
+        let had: BTreeSet<_> = before.releases.values().map(|release| release.installed().digest).collect();
+        had.into_iter().filter(|digest| !kept.iter().any(|entry| entry.has(digest))).collect()
+    }
+
+    /// Whether a version of any plugin has that component.
+    pub(super) fn is_installed(&self, digest: &Digest) -> bool {
+        self.table().0.values().flat_map(BTreeMap::values).any(|entry| entry.has(digest))
+    }
+
+    /// Drops a component and its machine code, unless a version that is installed has it.
+    pub(super) async fn forget(&self, digest: Digest) {
+        if self.forget_code(digest).await {
+            self.components.discard(vec![digest]).await;
+        }
+    }
+
+    /// Drops the machine code of a component, unless a version that is installed has it; gives whether none has.
+    pub(super) async fn forget_code(&self, digest: Digest) -> bool {
+        if self.is_installed(&digest) {
+            return false;
+        }
+        let engine = self.shared.services.engine.clone();
+        let dropped = tokio::task::spawn_blocking(move || engine.forget(digest.as_bytes()));
+        dropped.await.expect("removing a file does not panic");
+        true
+    }
+}
+
+/// Where components are put before the row of a version refers to them. The number is no host's: the table every host of a
+/// store reads says what is in use.
+pub(super) fn loose(services: &Services) -> Loose {
+    let all = Key::new(Space::PluginLoose).number(0);
+    Loose::new(Arc::clone(&services.store), services.objects.clone(), all)
+}
+
+/// Removes what a crash left of components that were not installed, or not any more: files and machine code.
+pub(super) async fn clear(shared: &Shared, components: &Loose, table: &Table) -> Result<(), PluginError> {
+    let installed = table.installed();
+    let used: HashSet<_> = installed.iter().map(|installed| *installed.digest.as_bytes()).collect();
+    components.clear(|digest| used.contains(digest.as_bytes())).await?;
+    let engine = shared.services.engine.clone();
+    let swept = tokio::task::spawn_blocking(move || engine.keep_only(&used));
+    swept.await.expect("removing files does not panic");
+    Ok(())
 }
 
 /// The component with this digest, as it was installed. One the binary carries is put back where its file is lost.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bellwether_engine::Instances;
 use bellwether_kernel::FieldError;
-use bellwether_store::StoreError;
+use bellwether_store::{Digest, StoreError};
 use bytes::Bytes;
 
 use super::bundled::HOST;
@@ -106,18 +106,37 @@ impl Plugins {
         new: NewVersion,
         then: Then,
     ) -> Result<Arc<Installed>, PluginError> {
-        let NewVersion { component: bytes, grants, replace, instances: first, carried } = new;
         let inspected = tokio::task::spawn_blocking({
-            let bytes = bytes.clone();
+            let bytes = new.component.clone();
             move || inspect(&bytes)
         });
         let inspection = inspected.await.expect("inspecting does not panic")?;
+        let digest = inspection.digest;
+        let installed = self.install_inspected(owner, actor, new, inspection, then).await;
+        if installed.is_err() {
+            // Nobody installs the same meanwhile. What was compiled only to be refused would take room for nothing.
+            let _change = self.changes.lock().await;
+            self.forget_code(digest).await;
+        }
+        installed
+    }
+
+    async fn install_inspected(
+        &self,
+        owner: Owner,
+        actor: &str,
+        new: NewVersion,
+        inspection: Inspection,
+        then: Then,
+    ) -> Result<Arc<Installed>, PluginError> {
+        let NewVersion { component: bytes, grants, replace, instances: first, carried } = new;
         let (name, version) = ready(&inspection)?;
         let granted = check_grants(&name, &Wanted::of(&inspection), &grants);
         if owner != Owner::Host && inspection.roles.contains(&PluginRole::Dialect) {
             return Err(PluginError::HostOnly { name, besides: granted.err().map(Box::new) });
         }
         granted?;
+        self.check_room(owner, &name)?;
         let (limits, instances) = self.settings_before(owner, &name, &version, first);
         let memory = self.shared.limits.with(&limits).call.memory;
         let component = self.shared.services.engine.compile(bytes.clone(), memory).await?;
@@ -148,6 +167,7 @@ impl Plugins {
         };
 
         let _change = self.changes.lock().await;
+        self.check_room(owner, &name)?;
         let before = self.find(owner, &name);
         let there = before.as_ref().and_then(|before| before.releases.get(&version));
         let same = match there.map(|there| there.installed()) {
@@ -178,13 +198,10 @@ impl Plugins {
             }
         };
         let after = self.placed(before.as_deref(), Arc::clone(&release), then, actor)?;
-        let keep = || {
-            let objects = self.shared.services.objects.clone();
-            tokio::task::spawn_blocking(move || objects.put(&bytes))
-        };
+        let digest = release.installed().digest;
         let Some(mut after) = after else {
             // Nothing changes, but that its file is there again where it was lost.
-            keep().await.expect("keeping an object does not panic")?;
+            self.keep(digest, bytes).await?;
             return Ok(release.installed());
         };
         let mut details = vec![("version", version), ("digest", release.installed().digest.to_string())];
@@ -203,7 +220,7 @@ impl Plugins {
             details.push(("dropped", surplus.join(" ")));
             after.releases.retain(|version, _| !surplus.contains(version));
         }
-        keep().await.expect("keeping an object does not panic")?;
+        self.keep(digest, bytes).await?;
         let told = Told { actor, action: "plugin.install", details };
         let committed = async {
             if before.is_none() {
@@ -214,11 +231,32 @@ impl Plugins {
         };
         let committed = committed.await;
         if let Err(PluginError::Store(StoreError::DiskFull { .. } | StoreError::Conflict(_))) = committed {
-            // It was not installed: its component would take room for nothing.
-            self.forget(&release.installed()).await;
+            // It was not installed: its component would take room for nothing. After another failure it may have been,
+            // and a start looks.
+            self.forget(digest).await;
         }
         committed?;
         Ok(release.installed())
+    }
+
+    /// Puts a component on the disk. One that no version has yet is loose until a commit refers to it.
+    async fn keep(&self, digest: Digest, component: Bytes) -> Result<(), StoreError> {
+        if !self.is_installed(&digest) {
+            return self.components.put(vec![(digest, component.into())]).await;
+        }
+        let objects = self.shared.services.objects.clone();
+        let kept = tokio::task::spawn_blocking(move || objects.put(&component).map(drop));
+        kept.await.expect("keeping an object does not panic")
+    }
+
+    /// Refuses a plugin that would be one too many of its organisation's.
+    fn check_room(&self, owner: Owner, name: &str) -> Result<(), PluginError> {
+        let (limit, table) = (self.shared.limits.per_organisation, self.table());
+        let own = table.0.get(&owner);
+        if owner == Owner::Host || own.is_none_or(|own| own.contains_key(name) || own.len() < limit) {
+            return Ok(());
+        }
+        Err(PluginError::TooMany { name: name.to_owned(), limit })
     }
 
     /// What a version begins with: the limits and instances it had, or else those of the current one; of a plugin that

@@ -21,7 +21,8 @@ use bellwether_kernel::value::Input;
 use bellwether_kernel::{Cursor, FieldError, OrganisationId, Page, PageRequest, RunId};
 use bellwether_playbooks::{App, AppDescription, Apps, Pins};
 use bellwether_store::{
-    Batch, Key, Precondition, Space, StoreError, Walk, decode, delete_large, encode, get_large, put_large,
+    Batch, Digest, Key, Loose, Precondition, Space, StoreError, Walk, decode, delete_large, encode,
+    get_large, put_large,
 };
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -60,6 +61,8 @@ pub struct Plugins {
     pins: OnceLock<Weak<dyn Pins>>,
     /// Removed, and what they kept is not all gone yet.
     uncleared: Mutex<BTreeSet<(Owner, String)>>,
+    /// The files of components, with a row for each that nothing may refer to: a start removes what a crash left.
+    components: Loose,
 }
 
 /// What is found by whom.
@@ -97,6 +100,8 @@ impl Plugins {
         let shared = Arc::new(Shared { settings, ..Shared::new(services, limits) });
         let (verdicts, failed) = tokio::sync::mpsc::unbounded_channel();
         let table = read_table(&shared, &verdicts).await?;
+        let components = components::loose(&shared.services);
+        components::clear(&shared, &components, &table).await?;
         components::put_back(&shared, &table).await?;
         let enabled = table.0.values().flat_map(BTreeMap::values).filter(|entry| entry.row.enabled);
         // Some at a time and each in a task of its own: reading machine code waits for the disk, the rest computes.
@@ -123,6 +128,7 @@ impl Plugins {
             verdicts,
             pins: OnceLock::new(),
             uncleared: Mutex::default(),
+            components,
         });
         tokio::spawn(canary::take_back(Arc::downgrade(&plugins), failed));
         Ok(plugins)
@@ -260,6 +266,10 @@ impl Plugins {
                 self.delete_version(&mut batch, owner, name, version).await?;
             }
         }
+        let gone = self.unused(before, Some(&after));
+        let new = after.releases.values().map(|release| release.installed().digest);
+        let new: Vec<_> = new.filter(|digest| !before.is_some_and(|before| before.has(digest))).collect();
+        self.components.join(&mut batch, &new, &gone);
         access.audit(&mut batch, audit_scope(owner), told.actor, told.action, name, &told.details);
         if told.action == "plugin.disable" {
             // What does harm must be stopped on a full disk too.
@@ -269,8 +279,8 @@ impl Plugins {
         let after = Arc::new(after);
         self.change_table(|table| table.put(Arc::clone(&after)));
         canary::show(&after);
-        for release in before.into_iter().flat_map(|before| before.releases.values()) {
-            self.forget(&release.installed()).await;
+        for digest in gone {
+            self.forget(digest).await;
         }
         Ok(after)
     }
@@ -286,22 +296,6 @@ impl Plugins {
         delete_large(&*self.shared.services.store, batch, &key).await?;
         batch.delete(key);
         Ok(())
-    }
-
-    /// Drops the component of a version that is not installed any more, unless another's is the same.
-    async fn forget(&self, gone: &Installed) {
-        let digest = gone.digest;
-        if self.table().installed().iter().any(|kept| kept.digest == digest) {
-            return;
-        }
-        let Services { objects, engine, .. } = self.shared.services.clone();
-        let dropped = tokio::task::spawn_blocking(move || {
-            engine.forget(digest.as_bytes());
-            objects.remove(&digest)
-        });
-        if let Err(error) = dropped.await.expect("removing a file does not panic") {
-            tracing::warn!(%digest, %error, "a component that nothing refers to stays behind");
-        }
     }
 }
 
@@ -457,6 +451,11 @@ impl Table {
 }
 
 impl Entry {
+    /// Whether a version of it has that component.
+    fn has(&self, digest: &Digest) -> bool {
+        self.releases.values().any(|release| release.installed().digest == *digest)
+    }
+
     fn current(&self) -> &Arc<Release> {
         self.releases.get(&self.row.current).expect("the current version is among those kept")
     }

@@ -170,12 +170,14 @@ impl Plugins {
         }
         let services = &self.shared.services;
         services.access.audit(&mut batch, audit_scope(owner), actor, "plugin.remove", name, &details);
+        let gone = self.unused(Some(&before), None);
+        self.components.join(&mut batch, &[], &gone);
         // Its versions' rows and components go, and its state.
         batch.frees();
         services.store.commit(batch).await?;
         self.change_table(|table| table.remove(owner, name));
-        for release in before.releases.values() {
-            self.forget(&release.installed()).await;
+        for digest in gone {
+            self.forget(digest).await;
         }
         if let Err(error) = self.clear(owner, name).await {
             tracing::warn!(plugin = name, %error, "what a removed plugin kept is not all gone; it is tried again");

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bellwether_access::{AuditFilter, AuditScope};
 use bellwether_kernel::{ErrorKind, OrganisationId, PageRequest};
 use bellwether_playbooks::Apps;
+use bellwether_store::{Crash, MemoryStore};
 use bytes::Bytes;
 
 use super::{ANSWERS, LOGS, ORGANISATION, grants, install, run};
@@ -239,4 +240,85 @@ async fn plugins_are_listed_by_name_a_page_at_a_time() {
     assert!(
         plugins.list(Owner::Organisation(ORGANISATION), &PageRequest::first(2)).unwrap().items.is_empty()
     );
+}
+
+#[tokio::test]
+async fn what_is_refused_leaves_no_machine_code_behind_and_neither_does_what_a_crash_cut_off() {
+    let house = House::new().await;
+    let plugins = house.plugins().await;
+    install(&plugins, app("", "", ANSWERS), &[]).await.unwrap();
+    let kept = house.compiled();
+    assert_eq!(kept.len(), 1);
+    let trapping = named_app("other", "1.0.0", "", "(unreachable)", ANSWERS);
+    let same_version = app("", "", "(unreachable)");
+    for (refused, reason) in [(trapping, "trapped"), (same_version, "is installed already")] {
+        let error = install(&plugins, refused, &[]).await.unwrap_err();
+        assert!(error.to_string().contains(reason), "{error}");
+        assert_eq!(house.compiled(), kept, "{reason}");
+    }
+    // What is refused for another reason than what it is stays, where another has it.
+    let own = Owner::Organisation(ORGANISATION);
+    plugins.install(own, "key", app("", "", ANSWERS), vec![], false).await.unwrap();
+    plugins.remove(own, "key", "probe").await.unwrap();
+    assert_eq!(house.compiled(), kept);
+
+    let cut_off = named_app("cut-off", "1.0.0", "", "", ANSWERS);
+    house.services.engine.compile(cut_off, house.limits.call.memory).await.unwrap();
+    assert_eq!(house.compiled().len(), 2);
+    house.plugins().await;
+    assert_eq!(house.compiled(), kept);
+}
+
+#[tokio::test]
+async fn a_crash_leaves_either_a_plugin_or_no_file_of_it() {
+    let (first, second) = (app("", "", ANSWERS), named_app("probe", "2.0.0", "", "", ANSWERS));
+    let files = |house: &House| house.services.objects.list().unwrap().len();
+    for commit in 1..=6 {
+        for crash in [Crash::Before(commit), Crash::After(commit)] {
+            let store = Arc::new(MemoryStore::new());
+            let house = House::on(Arc::clone(&store)).await;
+            let store = Arc::new(store.restart_with_crashes(crash));
+            let house = house.again(Arc::clone(&store)).await;
+            let plugins = house.plugins().await;
+            let _ = install(&plugins, first.clone(), &[]).await;
+            let _ = install(&plugins, second.clone(), &[]).await;
+            let _ = plugins.remove(Owner::Host, "key", "probe").await;
+
+            let house = house.again(Arc::new(store.restart())).await;
+            let plugins = house.plugins().await;
+            let there = plugins.get(Owner::Host, "probe").map(|_| {
+                let page = plugins.versions(Owner::Host, "probe", &PageRequest::first(10)).unwrap();
+                page.items.len()
+            });
+            assert_eq!(files(&house), there.unwrap_or_default(), "{crash:?}");
+            assert_eq!(plugins.lost_components().await.unwrap(), []);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_organisation_installs_so_many_plugins_and_the_operator_any_number() {
+    let mut house = House::new().await;
+    house.limits.per_organisation = 1;
+    let plugins = house.plugins().await;
+    let named = |name: &str, version: &str| named_app(name, version, "", "", ANSWERS);
+    let own = Owner::Organisation(ORGANISATION);
+    for (owner, name, version, fits) in [
+        (own, "first", "1.0.0", true),
+        (own, "second", "1.0.0", false),
+        (own, "first", "2.0.0", true),
+        (Owner::Organisation(OrganisationId(2)), "first", "1.0.0", true),
+        (Owner::Host, "first", "1.0.0", true),
+        (Owner::Host, "second", "1.0.0", true),
+    ] {
+        match plugins.install(owner, "key", named(name, version), vec![], false).await {
+            Ok(_) => assert!(fits, "{name} {version} of {owner:?}"),
+            Err(error) => {
+                assert!(!fits && error.kind() == ErrorKind::Conflict, "{error}");
+                let told = "the plugin second would be one too many: an organisation has at most 1 of its own; remove one, \
+                    or have the operator raise plugins.per_organisation";
+                assert_eq!(error.to_string(), told);
+            }
+        }
+    }
 }
