@@ -7,6 +7,7 @@ use bellwether_access::{Principal, Role};
 use bellwether_alerts::{Alerts, NoTellings, Outward, Parts};
 use bellwether_kernel::RunId;
 use bellwether_playbooks::EffectScope;
+use bellwether_store::given_up;
 use serde_json::json;
 
 use super::contract::alerts_read::{self, IncidentFilter};
@@ -248,6 +249,63 @@ async fn a_step_that_is_repeated_does_not_do_it_again() {
         call.remove_mute(made.id).await.unwrap();
     }
     assert!(step().list_mutes(None, 10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_step_that_is_cut_off_while_it_does_something_finds_that_it_was_done() {
+    use alerts_read::Host as _;
+    use alerts_write::Host as _;
+    let world = World::new().await;
+    let [id, _] = world.incidents().await;
+    let run: RunId = "00000000-0000-7000-8000-000000000000".parse().unwrap();
+    let step = |name: usize| {
+        let effects = EffectScope { run, step: name.to_string(), item: None };
+        world.step(&["alerts-read=*", "alerts-write=*"], principal(1, Role::Write), Some(effects))
+    };
+    let new = || NewMute {
+        scope: MuteScope { monitors: vec!["web-load".to_owned()], labels: Vec::new(), tags: Vec::new() },
+        start: None,
+        end: Some(world.shared.services.clock.now().as_milliseconds() + 3_600_000),
+        reason: String::new(),
+    };
+    const STEPS: usize = 6;
+    for polls in 1..=STEPS {
+        let mut call = step(polls);
+        given_up(call.comment(id.clone(), polls.to_string()), polls).await;
+        given_up(call.add_mute(new()), polls).await;
+        // What was begun goes on.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let mut again = step(polls);
+        again.comment(id.clone(), polls.to_string()).await.unwrap();
+        again.add_mute(new()).await.unwrap();
+    }
+    let page = bellwether_kernel::PageRequest::first(100);
+    let (organisation, incident) = (bellwether_kernel::OrganisationId(1), id.parse().unwrap());
+    let notes = world.alerts.incident_trace(organisation, incident, &page).await.unwrap().items;
+    let said = notes.iter().filter(|note| note.what == bellwether_alerts::NoteKind::Commented);
+    assert_eq!(said.count(), STEPS);
+    assert_eq!(step(0).list_mutes(None, 100).await.unwrap().len(), STEPS);
+}
+
+#[tokio::test]
+async fn a_step_that_is_repeated_does_not_bring_back_a_monitor_it_deleted() {
+    use alerts_read::Host as _;
+    use alerts_write::Host as _;
+    let world = World::new().await;
+    let run: RunId = "00000000-0000-7000-8000-000000000000".parse().unwrap();
+    let step = || {
+        let effects = EffectScope { run, step: "try".to_owned(), item: None };
+        world.step(&["alerts-read=*", "alerts-write=*"], principal(1, Role::Write), Some(effects))
+    };
+    for _ in 0..2 {
+        let mut call = step();
+        let put = call.put_monitor(monitor("passing")).await.unwrap();
+        assert_eq!((put.created, put.monitor.id, put.monitor.name.as_str()), (true, 1, "passing"));
+        let again = call.put_monitor(monitor("passing")).await.unwrap();
+        assert!(!again.created && again.monitor.id == 1);
+        call.delete_monitor("passing".to_owned()).await.unwrap();
+        assert!(matches!(call.get_monitor("passing".to_owned()).await, Err(AlertError::Unknown(_))));
+    }
 }
 
 #[tokio::test]

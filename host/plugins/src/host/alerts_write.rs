@@ -1,11 +1,14 @@
 //! `bellwether:host/alerts-write`: the caller's role must be write or above, and the grant's patterns cover the monitor.
 //!
-//! What a step did to alerts is recorded right behind it, so that a repeat of the step is given how it stands now instead of
-//! doing it again; only a host that died in between does it twice.
+//! What a step did to alerts is recorded right behind it, also where its call has run out of time meanwhile, so that a repeat
+//! of the step is given how it stands now instead of doing it again; only a host that died in between does it twice.
+
+use std::sync::Arc;
 
 use bellwether_access::Role;
-use bellwether_alerts::{AlertError as Refused, MuteId, NewMute};
+use bellwether_alerts::{AlertError as Refused, MuteId, NewMute, StoredMonitor};
 use bellwether_kernel::FieldError;
+use bellwether_store::to_the_end;
 
 use super::alerts_convert::{
     alert_error, covers_mute, granted_incident, granted_monitor, incident, instant, invalid, monitor, mute,
@@ -29,16 +32,47 @@ impl wit::Host for Call {
         if !covers(&self.scope.alerts_write, name) {
             return Err(not_granted(name));
         }
-        // A document that is stored again changes nothing, so that a repeat needs no record.
-        let created = alerts.create_monitor(&principal, &json).await;
-        let (stored, created) = match created {
-            Ok(stored) => (stored, true),
-            Err(Refused::Exists { .. }) => {
-                let replaced = alerts.replace_monitor(&principal, name, &json, None).await;
-                (replaced.map_err(alert_error)?, false)
+        // A document that is stored again changes nothing, but a monitor that the step deleted behind would be there again.
+        let effect = self.effect_on_alerts(&principal, "put-monitor", name, Some(&document));
+        if let Some(Answer::Put { monitor: id, created }) = self.answered_before(effect.as_ref()).await? {
+            return match alerts.monitor(principal.organisation, &id.to_string()).await {
+                Ok(stored) => Ok(wit::Stored { monitor: monitor(&stored), created }),
+                // It was deleted since; the step is told what it put.
+                Err(Refused::NotFound { .. }) => {
+                    let now = self.services().clock.now().as_milliseconds();
+                    let monitor = Monitor {
+                        id,
+                        name: name.to_owned(),
+                        version: 1,
+                        paused: json["paused"].as_bool().unwrap_or_default(),
+                        document,
+                        created: now,
+                        updated: now,
+                        updated_by: principal.key_name.clone(),
+                        next_due: None,
+                        evaluated: None,
+                        problem: None,
+                    };
+                    Ok(wit::Stored { monitor, created })
+                }
+                Err(error) => Err(alert_error(error)),
+            };
+        }
+        let name = name.to_owned();
+        let put = async move {
+            match alerts.create_monitor(&principal, &json).await {
+                Ok(stored) => Ok((stored, true)),
+                Err(Refused::Exists { .. }) => {
+                    Ok((alerts.replace_monitor(&principal, &name, &json, None).await?, false))
+                }
+                Err(error) => Err(error),
             }
-            Err(error) => return Err(alert_error(error)),
         };
+        let answer = |(stored, created): &(StoredMonitor, bool)| Answer::Put {
+            monitor: stored.id.0,
+            created: *created,
+        };
+        let (stored, created) = self.do_once(effect, put, answer).await?;
         Ok(wit::Stored { monitor: monitor(&stored), created })
     }
 
@@ -60,9 +94,8 @@ impl wit::Host for Call {
         }
         let patterns = &self.scope.alerts_write;
         let found = granted_monitor(&alerts, principal.organisation, patterns, &name_or_id).await?;
-        alerts.delete_monitor(&principal, &found.id.to_string()).await.map_err(alert_error)?;
-        self.done(effect.as_ref(), 0).await;
-        Ok(())
+        let delete = async move { alerts.delete_monitor(&principal, &found.id.to_string()).await };
+        self.do_once(effect, delete, |()| Answer::Alerted(0)).await
     }
 
     async fn acknowledge(&mut self, id: String) -> Result<Incident, AlertError> {
@@ -121,9 +154,8 @@ impl wit::Host for Call {
                 found => found.map(mute).map_err(alert_error),
             };
         }
-        let made = alerts.create_mute(&principal, new).await.map_err(alert_error)?;
-        self.done(effect.as_ref(), made.id.0).await;
-        Ok(mute(made))
+        let add = async move { alerts.create_mute(&principal, new).await };
+        self.do_once(effect, add, |made| Answer::Alerted(made.id.0)).await.map(mute)
     }
 
     async fn remove_mute(&mut self, id: u64) -> Result<(), AlertError> {
@@ -136,9 +168,8 @@ impl wit::Host for Call {
         if !covers_mute(&self.scope.alerts_write, &found.scope) {
             return Err(AlertError::Unknown(format!("there is no mute \"{id}\"")));
         }
-        alerts.delete_mute(&principal, found.id).await.map_err(alert_error)?;
-        self.done(effect.as_ref(), id).await;
-        Ok(())
+        let remove = async move { alerts.delete_mute(&principal, found.id).await };
+        self.do_once(effect, remove, move |()| Answer::Alerted(id)).await
     }
 }
 
@@ -174,32 +205,49 @@ impl Call {
         if self.done_before(effect.as_ref()).await?.is_some() {
             return Ok(incident(found));
         }
-        let changed = match change {
-            Change::Acknowledge => alerts.acknowledge(&principal, found.id).await,
-            Change::Assign(assignee) => alerts.assign(&principal, found.id, assignee).await,
-            Change::Comment(text) => alerts.comment(&principal, found.id, &text).await,
-            Change::Resolve => alerts.resolve(&principal, found.id).await,
+        let changed = async move {
+            match change {
+                Change::Acknowledge => alerts.acknowledge(&principal, found.id).await,
+                Change::Assign(assignee) => alerts.assign(&principal, found.id, assignee).await,
+                Change::Comment(text) => alerts.comment(&principal, found.id, &text).await,
+                Change::Resolve => alerts.resolve(&principal, found.id).await,
+            }
         };
-        let changed = changed.map_err(alert_error)?;
-        self.done(effect.as_ref(), 0).await;
-        Ok(incident(changed))
+        self.do_once(effect, changed, |_| Answer::Alerted(0)).await.map(incident)
     }
 
     /// What an effect on alerts that happened before was about: a mute's id, 0 for all else.
     async fn done_before(&mut self, effect: Option<&Effect>) -> Result<Option<u64>, AlertError> {
-        match self.repeated(effect).await {
-            Ok(Some(Answer::Alerted(id))) => Ok(Some(id)),
-            Ok(_) => Ok(None),
-            Err(error) => Err(alert_error(error.into())),
-        }
+        Ok(match self.answered_before(effect).await? {
+            Some(Answer::Alerted(id)) => Some(id),
+            _ => None,
+        })
     }
 
-    /// Records an effect on alerts that has happened.
-    async fn done(&mut self, effect: Option<&Effect>, id: u64) {
-        let Some(effect) = effect else { return };
-        if let Err(error) = self.services().store.commit(effect.batch(Answer::Alerted(id))).await {
-            tracing::warn!(%error, "an effect on alerts was not recorded; a repeat of its step does it again");
-        }
-        self.counted(Some(effect));
+    async fn answered_before(&mut self, effect: Option<&Effect>) -> Result<Option<Answer>, AlertError> {
+        self.repeated(effect).await.map_err(|error| alert_error(error.into()))
+    }
+
+    /// Does something to alerts and records it, both to the end: a call that runs out of time while it is committed is tried
+    /// again, and must find that it was done.
+    async fn do_once<T: Send + 'static>(
+        &mut self,
+        effect: Option<Effect>,
+        work: impl Future<Output = Result<T, Refused>> + Send + 'static,
+        answer: impl FnOnce(&T) -> Answer + Send + 'static,
+    ) -> Result<T, AlertError> {
+        let store = Arc::clone(&self.services().store);
+        let both = to_the_end(async move {
+            let done = work.await?;
+            if let Some(effect) = &effect
+                && let Err(error) = store.commit(effect.batch(answer(&done))).await
+            {
+                tracing::warn!(%error, "an effect on alerts was not recorded; a repeat of its step does it again");
+            }
+            Ok((done, effect))
+        });
+        let (done, effect) = both.await.map_err(alert_error)?;
+        self.counted(effect.as_ref());
+        Ok(done)
     }
 }

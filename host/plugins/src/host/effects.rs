@@ -63,6 +63,13 @@ pub(super) enum Answer {
     Appended(u64),
     /// A function of `alerts-write`: the id of a new mute, 0 for all else.
     Alerted(u64),
+    /// `alerts-write.put-monitor`.
+    Put {
+        /// The monitor's id.
+        monitor: u64,
+        /// Whether the call made it.
+        created: bool,
+    },
 }
 
 /// The answer of an effect that happened.
