@@ -12,6 +12,7 @@ use contract::series_types::SeriesError;
 
 impl wit::Host for Call {
     async fn query(&mut self, question: wit::Question) -> Result<Vec<wit::Line>, SeriesError> {
+        self.takes(question.query.len());
         let organisation = self.series_caller(Role::Read).await?;
         let step = question.step.map(|step| {
             i64::try_from(step).map_err(|_| invalid(FieldError::new("step", step, "milliseconds below 2^63")))
@@ -35,6 +36,7 @@ impl wit::Host for Call {
         start: i64,
         end: i64,
     ) -> Result<Vec<wit::Series>, SeriesError> {
+        self.takes(metric.len() + text.len());
         let organisation = self.series_caller(Role::Read).await?;
         granted(&self.scope.series_read, &metric)?;
         let (filter, range) = (filter(&text)?, (instant(start, "start")?, instant(end, "end")?));
@@ -54,6 +56,7 @@ impl wit::Host for Call {
         end: i64,
         limit: u32,
     ) -> Result<Vec<wit::Selection>, SeriesError> {
+        self.takes(matchers_size(&matchers));
         let organisation = self.series_caller(Role::Read).await?;
         let (matchers, range) = (known(matchers)?, (instant(start, "start")?, instant(end, "end")?));
         let patterns = &self.scope.series_read;
@@ -73,6 +76,7 @@ impl wit::Host for Call {
         matchers: Vec<wit::Matcher>,
         limit: u32,
     ) -> Result<Vec<wit::SeriesIdentity>, SeriesError> {
+        self.takes(matchers_size(&matchers));
         let organisation = self.series_caller(Role::Read).await?;
         let (matchers, limit) = (known(matchers)?, identities(limit)?);
         let patterns = &self.scope.series_read;
@@ -87,6 +91,7 @@ impl wit::Host for Call {
         matchers: Vec<wit::Matcher>,
         limit: u32,
     ) -> Result<Vec<String>, SeriesError> {
+        self.takes(matchers_size(&matchers));
         let organisation = self.series_caller(Role::Read).await?;
         let (matchers, limit) = (known(matchers)?, identities(limit)?);
         let patterns = &self.scope.series_read;
@@ -101,6 +106,7 @@ impl wit::Host for Call {
         key: Option<String>,
         limit: u32,
     ) -> Result<Vec<String>, SeriesError> {
+        self.takes(matchers_size(&matchers) + key.as_ref().map_or(0, String::len));
         let organisation = self.series_caller(Role::Read).await?;
         let (matchers, limit) = (known(matchers)?, identities(limit)?);
         let patterns = &self.scope.series_read;
@@ -116,6 +122,7 @@ impl wit::Host for Call {
         after: Option<String>,
         limit: u32,
     ) -> Result<Vec<wit::TaggedMetric>, SeriesError> {
+        self.takes([&part, &after].into_iter().flatten().map(String::len).sum());
         let organisation = self.series_caller(Role::Read).await?;
         let limit = page(limit)?;
         let patterns = &self.scope.series_read;
@@ -126,12 +133,14 @@ impl wit::Host for Call {
     }
 
     async fn get(&mut self, metric: String) -> Result<wit::TaggedMetric, SeriesError> {
+        self.takes(metric.len());
         let organisation = self.series_caller(Role::Read).await?;
         granted(&self.scope.series_read, &metric)?;
         self.services().series.metric(organisation, &metric).map(|found| tagged(&found)).map_err(series_error)
     }
 
     async fn tag_keys(&mut self, metric: String) -> Result<Vec<wit::Counted>, SeriesError> {
+        self.takes(metric.len());
         let organisation = self.series_caller(Role::Read).await?;
         granted(&self.scope.series_read, &metric)?;
         let keys = self.services().series.tag_keys(organisation, &metric).map_err(series_error)?;
@@ -147,6 +156,7 @@ impl wit::Host for Call {
         after: Option<String>,
         limit: u32,
     ) -> Result<Vec<wit::Counted>, SeriesError> {
+        self.takes(metric.len() + key.len() + after.as_ref().map_or(0, String::len));
         let organisation = self.series_caller(Role::Read).await?;
         granted(&self.scope.series_read, &metric)?;
         let limit = page(limit)?;
@@ -155,6 +165,12 @@ impl wit::Host for Call {
         let values = values.map_err(series_error)?.items.into_iter();
         Ok(values.map(|(value, series)| wit::Counted { text: value.to_string(), series }).collect())
     }
+}
+
+/// Bytes of the texts of a call's matchers.
+fn matchers_size(matchers: &[wit::Matcher]) -> usize {
+    let size = |matcher: &wit::Matcher| matcher.key.as_ref().map_or(0, String::len) + matcher.value.len();
+    matchers.iter().map(size).sum()
 }
 
 /// The matchers of a call, as the series know them.

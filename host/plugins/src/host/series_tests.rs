@@ -259,3 +259,67 @@ async fn a_table_whose_columns_do_not_fit_is_refused_by_the_column() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_a_call_on_series_is_given_counts_with_all_it_may_hand_over() {
+    use series_read::Host as _;
+    use series_write::Host as _;
+    let (_house, shared) = shared().await;
+    let mut call = call(&shared, &["series-read=*", "series-write=*"], principal(1, Role::Write));
+    let mut before = 0;
+    // What is refused counts too.
+    let mut counted = |call: &Call, what: &str, bytes: u64| {
+        assert_eq!(call.handed_over - before, bytes, "{what}");
+        before = call.handed_over;
+    };
+    let (load, matcher) = ("load".to_owned(), |value: &str| series_read::Matcher {
+        key: Some("host".to_owned()),
+        comparison: series_read::Comparison::Equal,
+        value: value.to_owned(),
+    });
+    call.write(vec!["env:prod".to_owned()], vec![samples("load", "host:a", &[1.0, 3.0])]).await.unwrap();
+    counted(&call, "write", 8 + 4 + 6 + 2 * 16);
+    let table = series_write::Table {
+        texts: "loadhost:a".to_owned(),
+        text_lengths: vec![4, 6],
+        tag_counts: vec![1],
+        sample_counts: vec![1],
+        times: vec![5_000],
+        values: vec![1.0],
+    };
+    call.write_table(table).await.unwrap();
+    counted(&call, "write-table", 10 + 4 * 4 + 16);
+    let known = Metadata {
+        kind: MetricKind::Gauge,
+        unit: Some("a".to_owned()),
+        per_unit: Some("bc".to_owned()),
+        description: Some("def".to_owned()),
+        short_name: Some("ghij".to_owned()),
+        integration: Some("klmno".to_owned()),
+        keep_days: None,
+    };
+    call.describe(load.clone(), known).await.unwrap();
+    counted(&call, "describe", 4 + 15);
+    call.query(question("avg:load{*}")).await.unwrap();
+    counted(&call, "query", 11);
+    call.samples(load.clone(), "host:a".to_owned(), 0, 1).await.unwrap();
+    counted(&call, "samples", 4 + 6);
+    call.select(vec![matcher("a")], 0, 1, 10).await.unwrap();
+    counted(&call, "select", 5);
+    call.find(vec![matcher("a"), matcher("bc")], 10).await.unwrap();
+    counted(&call, "find", 5 + 6);
+    call.find_keys(vec![matcher("a")], 10).await.unwrap();
+    counted(&call, "find-keys", 5);
+    call.find_values(vec![matcher("a")], Some("env".to_owned()), 10).await.unwrap();
+    counted(&call, "find-values", 5 + 3);
+    call.list_metrics(Some("lo".to_owned()), Some("a".to_owned()), 10).await.unwrap();
+    counted(&call, "list-metrics", 3);
+    let _ = series_read::Host::get(&mut call, "load".to_owned()).await;
+    counted(&call, "get", 4);
+    let _ = call.tag_keys(load.clone()).await;
+    counted(&call, "tag-keys", 4);
+    let _ = call.tag_values(load.clone(), "host".to_owned(), Some("b".to_owned()), 10).await;
+    counted(&call, "tag-values", 4 + 4 + 1);
+    call.delete(load, "*".to_owned()).await.unwrap();
+    counted(&call, "delete", 4 + 1);
+}

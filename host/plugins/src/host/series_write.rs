@@ -19,6 +19,13 @@ impl wit::Host for Call {
         shared_tags: Vec<String>,
         series: Vec<wit::SeriesSamples>,
     ) -> Result<u64, SeriesError> {
+        let samples = |entry: &wit::SeriesSamples| {
+            entry.metric.len()
+                + texts_size(&entry.tags)
+                + size_of_val(&*entry.times)
+                + size_of_val(&*entry.values)
+        };
+        self.takes(texts_size(&shared_tags) + series.iter().map(samples).sum::<usize>());
         let organisation = self.writer().await?;
         let mut written = 0;
         let mut entries = Vec::with_capacity(series.len());
@@ -36,6 +43,10 @@ impl wit::Host for Call {
     }
 
     async fn write_table(&mut self, table: wit::Table) -> Result<u64, SeriesError> {
+        let lengths =
+            [&table.text_lengths, &table.tag_counts, &table.sample_counts].map(|list| size_of_val(&**list));
+        let samples = size_of_val(&*table.times) + size_of_val(&*table.values);
+        self.takes(table.texts.len() + lengths.iter().sum::<usize>() + samples);
         let organisation = self.writer().await?;
         let texts = texts(&table)?;
         let series = slices(&table, &texts)?;
@@ -52,6 +63,9 @@ impl wit::Host for Call {
     }
 
     async fn describe(&mut self, metric: String, metadata: Metadata) -> Result<(), SeriesError> {
+        let Metadata { unit, per_unit, description, short_name, integration, .. } = &metadata;
+        let texts = [unit, per_unit, description, short_name, integration].into_iter().flatten();
+        self.takes(metric.len() + texts.map(String::len).sum::<usize>());
         let organisation = self.series_caller(Role::Write).await?;
         granted(&self.scope.series_write, &metric)?;
         let series = &self.services().series;
@@ -70,6 +84,7 @@ impl wit::Host for Call {
     }
 
     async fn delete(&mut self, metric: String, text: String) -> Result<u64, SeriesError> {
+        self.takes(metric.len() + text.len());
         let organisation = self.series_caller(Role::Write).await?;
         granted(&self.scope.series_write, &metric)?;
         let filter = filter(&text)?;
@@ -84,6 +99,11 @@ impl Call {
         let caller = self.reach_to_post().await;
         caller.map(|caller| caller.organisation).map_err(SeriesError::Forbidden)
     }
+}
+
+/// Bytes of a list of texts.
+fn texts_size(texts: &[String]) -> usize {
+    texts.iter().map(String::len).sum()
 }
 
 /// The texts of a table, one by one.
