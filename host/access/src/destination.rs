@@ -79,6 +79,18 @@ impl Destination {
         (self.methods.is_empty() || self.methods.iter().any(|own| own == method)) && self.leads_to(url)
     }
 
+    /// The address it is for, if that is written out.
+    #[must_use]
+    pub fn address(&self) -> Option<IpAddr> {
+        if let HostRule::Address(address) = &self.host { Some(*address) } else { None }
+    }
+
+    /// Whether it is for the name that may lead to a loopback address.
+    #[must_use]
+    pub fn is_localhost(&self) -> bool {
+        matches!(&self.host, HostRule::Name(name) if name == LOCALHOST)
+    }
+
     /// Whether requests of some method may be sent to `url`.
     #[must_use]
     pub fn leads_to(&self, url: &Url) -> bool {

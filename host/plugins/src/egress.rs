@@ -4,6 +4,7 @@
 mod deliver;
 mod outlet;
 mod prepare;
+mod private;
 #[cfg(test)]
 mod tests;
 
@@ -21,17 +22,20 @@ use tokio::time::{Instant, timeout_at};
 use crate::limits;
 pub(crate) use outlet::{Outlet, Spent};
 use prepare::{Prepared, prepare};
+use private::Private;
 
 /// Sends plugins' requests. The client behind it is made on the first request: reading the system's certificates
 /// takes time and memory most hosts never need.
 pub(crate) struct Egress {
     client: OnceLock<Result<Client, String>>,
     names: Arc<dyn Resolve>,
+    /// Which private networks organisations reach.
+    pub(crate) private: Private,
 }
 
 impl Default for Egress {
     fn default() -> Self {
-        Self { client: OnceLock::new(), names: Arc::new(SystemNames) }
+        Self { client: OnceLock::new(), names: Arc::new(SystemNames), private: Private::default() }
     }
 }
 
@@ -78,6 +82,9 @@ impl Egress {
         let deadline = Instant::now() + time;
         spent.request()?;
         let request = prepare(&outlet.granted, request)?;
+        if outlet.of_organisation {
+            self.private.check(&request.url)?;
+        }
         spent.bytes(request.body.len())?;
         let _slot = outlet.slot(spent, deadline).await?;
         let exchange = self.exchange(spent, request);

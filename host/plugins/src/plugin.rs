@@ -21,8 +21,8 @@ use crate::log::cut;
 use crate::seen::{LoggedLine, PluginStats, RoleStats, TrapRecord};
 use crate::wasi::{Moment, World};
 use crate::{
-    LimitOverrides, PluginError, app, backtrace, detector, dialect, forecaster, formatter, limits as bounds,
-    wasi,
+    LimitOverrides, Owner, PluginError, app, backtrace, detector, dialect, forecaster, formatter,
+    limits as bounds, wasi,
 };
 
 /// A plugin's component, linked with what was granted.
@@ -68,11 +68,11 @@ impl Caller {
 }
 
 /// What a plugin is loaded as.
+#[derive(Clone, Copy)]
 pub(crate) struct Load<'a> {
+    pub(crate) owner: Owner,
     pub(crate) name: &'a str,
     pub(crate) version: &'a str,
-    /// The name its state is kept under.
-    pub(crate) state: String,
     pub(crate) grants: &'a [Grant],
     /// What its calls may use other than the host's defaults.
     pub(crate) limits: LimitOverrides,
@@ -111,7 +111,7 @@ impl Loaded {
         component: &Component,
         load: Load<'_>,
     ) -> Result<Self, PluginError> {
-        let Load { name, version, state, grants, limits, instances } = load;
+        let Load { owner, name, version, grants, limits, instances } = load;
         let privileges: Vec<_> = grants.iter().map(Grant::privilege).collect();
         let unlinked = |error: wasmtime::Error| bellwether_engine::EngineError::Link(format!("{error:#}"));
         let engine = &shared.services.engine;
@@ -122,7 +122,9 @@ impl Loaded {
         }
         // What a runtime holds of its world is gone with the call.
         let instances = if worldly { Instances::Fresh } else { instances };
-        let scope = Arc::new(Scope::new(Arc::clone(shared), state, grants, &limits));
+        let mut scope = Scope::new(Arc::clone(shared), owner.state_name(name), grants, &limits);
+        scope.outlet.of_organisation = owner != Owner::Host;
+        let scope = Arc::new(scope);
         let callee = Callee::new(engine, component, &linker, scope.limits.concurrent_calls, instances)?;
         let (name, version, instance) = (name.to_owned(), version.to_owned(), callee.instance_pre().clone());
         Ok(Self { name, version, scope, instance, callee, worldly, meters: Mutex::default() })

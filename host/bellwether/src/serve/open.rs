@@ -152,6 +152,9 @@ impl Opened {
             ..bellwether_plugins::Limits::default().with(&settings.plugins.limits)
         };
         let plugins = Plugins::open(services, limits).await?;
+        if let Some(networks) = &settings.egress.private_networks {
+            plugins.keep_to_private_networks(networks.iter().map(|network| network.0).collect());
+        }
         let limits = bellwether_playbooks::Limits {
             concurrent_runs: settings.playbooks.concurrent_runs,
             queued_runs: settings.playbooks.queued_runs,

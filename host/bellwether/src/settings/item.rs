@@ -72,6 +72,23 @@ pub(super) fn one_or_many<'de, D: Deserializer<'de>, T: Item>(deserializer: D) -
     deserializer.deserialize_any(Many(PhantomData))
 }
 
+/// A list, or its only item; that it is empty says something else than that there is none. In the environment, which is
+/// not told that it is a list, commas stand between the items.
+pub(super) fn some<'de, D: Deserializer<'de>, T: Item>(deserializer: D) -> Result<Option<Vec<T>>, D::Error> {
+    let lists: Vec<Listed<T>> = one_or_many(deserializer)?;
+    Ok(Some(lists.into_iter().flat_map(|Listed(items)| items).collect()))
+}
+
+struct Listed<T>(Vec<T>);
+
+impl<T: Item> Item for Listed<T> {
+    const EXPECTED: &'static str = T::EXPECTED;
+
+    fn read(text: &str) -> Option<Self> {
+        text.split(',').map(|item| T::read(item.trim())).collect::<Option<_>>().map(Self)
+    }
+}
+
 struct One<T>(T);
 
 impl<'de, T: Item> Deserialize<'de> for One<T> {

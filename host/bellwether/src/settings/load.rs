@@ -381,6 +381,7 @@ mod tests {
             ("BELLWETHER_LISTEN", "127.0.0.1:1, [::1]:2"),
             ("BELLWETHER_STORE__WATERMARK_BYTES", "70000000"),
             ("BELLWETHER_PROXY__TRUSTED", "10.0.0.0/8,192.168.1.7"),
+            ("BELLWETHER_EGRESS__PRIVATE_NETWORKS", "10.0.0.0/8, 192.168.1.7"),
             ("BELLWETHER_DIALECTS__THREATCONNECT__LISTEN", "127.0.0.1:3"),
             ("BELLWETHER_DIALECTS__THREATCONNECT__HOSTS", "tc.example.com"),
             ("BELLWETHER_TLS__CERTIFICATE", ""),
@@ -394,10 +395,14 @@ mod tests {
             ["127.0.0.1:1", "[::1]:2"]
         );
         assert_eq!(settings.store.watermark_bytes, 70_000_000);
-        assert_eq!(
-            settings.proxy.trusted.iter().map(|network| network.0.to_string()).collect::<Vec<_>>(),
-            ["10.0.0.0/8", "192.168.1.7/32"]
-        );
+        for networks in
+            [&settings.proxy.trusted, settings.egress.private_networks.as_ref().expect("they are set")]
+        {
+            let networks: Vec<_> = networks.iter().map(|network| network.0.to_string()).collect();
+            assert_eq!(networks, ["10.0.0.0/8", "192.168.1.7/32"]);
+        }
+        let none = with("egress.private_networks = []", &[], Vec::new()).expect("good settings").settings;
+        assert_eq!(none.egress.private_networks, Some(Vec::new()));
         assert_eq!(settings.dialects["threatconnect"].listen.map(|listen| listen.port()), Some(3));
         assert_eq!(settings.dialects["threatconnect"].hosts, ["tc.example.com"]);
         assert_eq!(settings.tls.certificate, None);

@@ -17,7 +17,7 @@ use clap::Args;
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use item::{one, one_or_many};
+use item::{one, one_or_many, some};
 
 use crate::failure::Failure;
 pub(crate) use load::Loaded;
@@ -60,6 +60,8 @@ pub(crate) struct Settings {
     pub(crate) records: Records,
     /// Limits of plugins.
     pub(crate) plugins: Plugins,
+    /// Where organisations' plugins and channels may send requests.
+    pub(crate) egress: Egress,
     /// Limits of playbooks.
     pub(crate) playbooks: Playbooks,
     /// Evaluating monitors, and how long incidents are kept.
@@ -232,6 +234,16 @@ pub(crate) struct Plugins {
     pub(crate) limits: LimitOverrides,
 }
 
+/// Where organisations' plugins and channels may send requests. The operator's plugins reach what they are granted.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Egress {
+    /// Networks (or addresses) that are not public and may be reached; without it every one that an organisation's admin
+    /// grants, but link-local addresses.
+    #[serde(deserialize_with = "some")]
+    pub(crate) private_networks: Option<Vec<Network>>,
+}
+
 /// Limits of playbooks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -357,6 +369,7 @@ impl Default for Settings {
             series: Series::default(),
             records: Records::default(),
             plugins: Plugins::default(),
+            egress: Egress::default(),
             playbooks: Playbooks::default(),
             alerts: Alerts::default(),
             runs: Runs::default(),

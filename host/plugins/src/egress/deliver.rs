@@ -31,6 +31,7 @@ impl Egress {
             return Err(EgressError::Forbidden(text));
         }
         let request = prepare(hosts, request)?;
+        self.private.check(&request.url)?;
         let late = |_| EgressError::Timeout;
         let mut response = timeout_at(deadline, self.sent(request)).await.map_err(late)??;
         let (status, headers) = (response.status().as_u16(), texts(response.headers()));

@@ -12,6 +12,8 @@ use crate::limits;
 /// One plugin's way out.
 pub(crate) struct Outlet {
     pub(super) granted: Vec<Destination>,
+    /// Whether an organisation's admin granted that, and not the operator.
+    pub(crate) of_organisation: bool,
     /// Shared out by organisation, so that a service one of them calls and that hangs holds up nobody else's requests.
     slots: Gate,
 }
@@ -33,7 +35,7 @@ struct Used {
 impl Outlet {
     /// The way out of a plugin that may go where `granted` says.
     pub(crate) fn new(granted: Vec<Destination>) -> Self {
-        Self { granted, slots: Gate::new(limits::HTTP_CONNECTIONS) }
+        Self { granted, of_organisation: false, slots: Gate::new(limits::HTTP_CONNECTIONS) }
     }
 
     /// Waits until one more request of the call that has `spent` may be on its way.

@@ -405,3 +405,23 @@ async fn a_delivery_is_not_led_into_the_hosts_own_network() {
     let refused = egress.deliver(&hosts, request("http://inside.example/")).await;
     assert!(matches!(refused, Err(EgressError::Forbidden(_))), "{refused:?}");
 }
+
+#[tokio::test]
+async fn only_an_organisations_plugins_and_channels_are_held_to_the_operators_private_networks() {
+    let egress = Egress::default();
+    egress.private.keep_to(Vec::new());
+    let (port, _served) = serve_once(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    let origin = format!("http://127.0.0.1:{port}");
+    let mut grant = outlet(&[&origin]);
+    grant.of_organisation = true;
+    let spent = Spent::default();
+    for refused in [
+        egress.send(&grant, &spent, request(&origin)).await,
+        egress.deliver(&granted(&[&origin]), request(&origin)).await,
+    ] {
+        let Err(EgressError::Forbidden(text)) = refused else { panic!("{refused:?}") };
+        assert!(text.starts_with("127.0.0.1 lies in no network of egress.private_networks"), "{text}");
+    }
+    grant.of_organisation = false;
+    assert_eq!(egress.send(&grant, &spent, request(&origin)).await.unwrap().status, 200);
+}

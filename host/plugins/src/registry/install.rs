@@ -136,12 +136,12 @@ impl Plugins {
             return Err(PluginError::HostOnly { name, besides: granted.err().map(Box::new) });
         }
         granted?;
+        self.check_reach(owner, &grants)?;
         self.check_room(owner, &name)?;
         let (limits, instances) = self.settings_before(owner, &name, &version, first);
         let memory = self.shared.limits.with(&limits).call.memory;
         let component = self.shared.services.engine.compile(bytes.clone(), memory).await?;
-        let state = owner.state_name(&name);
-        let load = Load { name: &name, version: &version, state, grants: &grants, limits, instances };
+        let load = Load { owner, name: &name, version: &version, grants: &grants, limits, instances };
         let served = Loaded::link(&self.shared, &component, load)?.serve(&inspection.roles).await?;
         let installed = Installed {
             owner,
@@ -249,6 +249,11 @@ impl Plugins {
         kept.await.expect("keeping an object does not panic")
     }
 
+    /// Refuses what an organisation cannot grant.
+    fn check_reach(&self, owner: Owner, grants: &[Grant]) -> Result<(), InvalidGrant> {
+        if owner == Owner::Host { Ok(()) } else { self.shared.egress.private.check_grants(grants) }
+    }
+
     /// Refuses a plugin that would be one too many of its organisation's.
     fn check_room(&self, owner: Owner, name: &str) -> Result<(), PluginError> {
         let (limit, table) = (self.shared.limits.per_organisation, self.table());
@@ -340,6 +345,7 @@ impl Plugins {
         let inspected = tokio::task::spawn_blocking(move || inspect(&bytes));
         let inspection = inspected.await.expect("inspecting does not panic")?;
         check_grants(name, &Wanted::of(&inspection), &grants)?;
+        self.check_reach(owner, &grants)?;
         let details = vec![
             ("version", installed.version.clone()),
             ("grants", grants_text(&grants)),

@@ -26,6 +26,7 @@ use bellwether_store::{
 };
 use bytes::Bytes;
 use futures::StreamExt as _;
+use ipnet::IpNet;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -137,6 +138,13 @@ impl Plugins {
     /// The one way out, for what the host itself sends.
     pub(crate) fn egress(&self) -> &Egress {
         &self.shared.egress
+    }
+
+    /// From now on an organisation's plugins and channels reach of the addresses that are not public those in `networks`
+    /// alone, whatever its admin grants; the operator's plugins reach what they are granted. Until then an organisation's
+    /// reach what is granted, but for link-local addresses. Only the first are taken.
+    pub fn keep_to_private_networks(&self, networks: Vec<IpNet>) {
+        self.shared.egress.private.keep_to(networks);
     }
 
     /// From now on plugins that are granted so read `alerts` and write to them, and none is removed that their channels or

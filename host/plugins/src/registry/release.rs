@@ -145,8 +145,7 @@ async fn load(shared: &Arc<Shared>, installed: &Installed) -> Result<Served, Plu
         Some(component) => component,
         None => engine.compile(read_component(shared, *digest).await?, memory).await?,
     };
-    let load =
-        Load { name, version, state: owner.state_name(name), grants, limits: *limits, instances: *instances };
+    let load = Load { owner: *owner, name, version, grants, limits: *limits, instances: *instances };
     Loaded::link(shared, &component, load)?.serve(roles).await
 }
 
