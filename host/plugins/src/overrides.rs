@@ -6,8 +6,8 @@ use bellwether_engine::limits as engine;
 use bellwether_kernel::FieldError;
 use serde::{Deserialize, Serialize};
 
-use crate::Limits;
 use crate::limits;
+use crate::{Limits, Owner};
 
 /// Limits of one plugin's calls; what is not set is as the host has it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +56,31 @@ impl LimitOverrides {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// What holds of these for a plugin of `owner`: an organisation's never has more than the host allows, also where it
+    /// was set while the host allowed more.
+    pub(crate) fn of(&self, owner: Owner, host: &Limits) -> Self {
+        if owner == Owner::Host {
+            return *self;
+        }
+        let most = host.shown();
+        let least =
+            |set: Option<u64>, most: Option<u64>| set.map(|set| most.map_or(set, |most| set.min(most)));
+        Self {
+            call_milliseconds: least(self.call_milliseconds, most.call_milliseconds),
+            processor_milliseconds: least(self.processor_milliseconds, most.processor_milliseconds),
+            memory_bytes: least(self.memory_bytes, most.memory_bytes),
+            table_entries: least(self.table_entries, most.table_entries),
+            host_calls: least(self.host_calls, most.host_calls),
+            host_call_bytes: least(self.host_call_bytes, most.host_call_bytes),
+            transfer_bytes: least(self.transfer_bytes, most.transfer_bytes),
+            output_bytes: least(self.output_bytes, most.output_bytes),
+            log_lines: least(self.log_lines, most.log_lines),
+            log_bytes: least(self.log_bytes, most.log_bytes),
+            concurrent_calls: least(self.concurrent_calls, most.concurrent_calls),
+            state_quota_bytes: least(self.state_quota_bytes, most.state_quota_bytes),
+        }
     }
 
     /// Whether each limit that is set can be held.
@@ -153,6 +178,8 @@ fn milliseconds(duration: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use bellwether_kernel::OrganisationId;
+
     use super::*;
 
     #[test]
@@ -165,6 +192,28 @@ mod tests {
         assert_eq!((limits.call.memory, limits.log_lines), (1 << 20, 0));
         assert_eq!(limits.call.wall, defaults.call.wall);
         assert_eq!(Limits::default().with(&limits.shown()), limits, "what is shown is what holds");
+    }
+
+    #[test]
+    fn an_organisations_plugin_keeps_no_limit_above_the_hosts() {
+        let overrides = LimitOverrides {
+            memory_bytes: Some(8 << 20),
+            call_milliseconds: Some(1_000),
+            log_lines: Some(5),
+            ..Default::default()
+        };
+        let mut host = Limits::default();
+        host.call.memory = 1 << 20;
+        host.call.wall = Duration::from_millis(100);
+        assert_eq!(overrides.of(Owner::Host, &host), overrides, "the operator may allow a plugin more");
+        let own = overrides.of(Owner::Organisation(OrganisationId(1)), &host);
+        let expected = LimitOverrides {
+            memory_bytes: Some(1 << 20),
+            call_milliseconds: Some(100),
+            log_lines: Some(5),
+            ..Default::default()
+        };
+        assert_eq!(own, expected);
     }
 
     #[test]

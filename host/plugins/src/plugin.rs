@@ -112,6 +112,7 @@ impl Loaded {
         load: Load<'_>,
     ) -> Result<Self, PluginError> {
         let Load { owner, name, version, grants, limits, instances } = load;
+        let limits = limits.of(owner, &shared.limits);
         let privileges: Vec<_> = grants.iter().map(Grant::privilege).collect();
         let unlinked = |error: wasmtime::Error| bellwether_engine::EngineError::Link(format!("{error:#}"));
         let engine = &shared.services.engine;

@@ -139,7 +139,8 @@ impl Plugins {
         self.check_reach(owner, &grants)?;
         self.check_room(owner, &name)?;
         let (limits, instances) = self.settings_before(owner, &name, &version, first);
-        let memory = self.shared.limits.with(&limits).call.memory;
+        let host = &self.shared.limits;
+        let memory = host.with(&limits.of(owner, host)).call.memory;
         let component = self.shared.services.engine.compile(bytes.clone(), memory).await?;
         let load = Load { owner, name: &name, version: &version, grants: &grants, limits, instances };
         let served = Loaded::link(&self.shared, &component, load)?.serve(&inspection.roles).await?;

@@ -140,7 +140,7 @@ async fn load(shared: &Arc<Shared>, installed: &Installed) -> Result<Served, Plu
         return Err(PluginError::Problems { name: name.clone(), problems });
     }
     let engine = &shared.services.engine;
-    let memory = shared.limits.with(limits).call.memory;
+    let memory = shared.limits.with(&limits.of(*owner, &shared.limits)).call.memory;
     let component = match engine.cached(*digest.as_bytes(), memory).await {
         Some(component) => component,
         None => engine.compile(read_component(shared, *digest).await?, memory).await?,

@@ -133,7 +133,8 @@ impl Plugins {
     }
 
     fn limits_of(&self, installed: &Installed) -> VersionLimits {
-        let effective = self.shared.limits.with(&installed.limits).shown();
+        let host = &self.shared.limits;
+        let effective = host.with(&installed.limits.of(installed.owner, host)).shown();
         VersionLimits { version: installed.version.clone(), set: installed.limits, effective }
     }
 

@@ -33,6 +33,26 @@ async fn limits_hold_for_the_current_version_and_those_after_it_and_an_organisat
 }
 
 #[tokio::test]
+async fn an_organisations_plugin_loses_what_the_host_allows_no_more_and_the_operators_keeps_it() {
+    let mut house = House::new().await;
+    let plugins = with_versions(&house, &[1]).await;
+    let own = Owner::Organisation(OURS);
+    plugins.install(own, "key", probe(1), Vec::new(), false).await.unwrap();
+    let set = LimitOverrides { memory_bytes: Some(4 << 20), ..LimitOverrides::default() };
+    for owner in [own, Owner::Host] {
+        plugins.set_limits(owner, "key", "probe", set).await.unwrap();
+    }
+    house.limits.call.memory = 2 << 20;
+    let again = house.plugins().await;
+    for (owner, holds) in [(own, 2 << 20), (Owner::Host, 4 << 20)] {
+        let limits = again.limits(owner, "probe").unwrap();
+        assert_eq!((limits.set, limits.effective.memory_bytes), (set, Some(holds)), "{owner:?}");
+        let stats = again.stats(owner, "probe").unwrap();
+        assert_eq!(stats[0].stats.limits.memory_bytes, Some(holds), "{owner:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_limit_it_does_not_load_with_is_refused_and_it_goes_on_with_what_it_had() {
     let house = House::new().await;
     let plugins = house.plugins().await;
