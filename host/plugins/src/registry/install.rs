@@ -203,7 +203,7 @@ impl Plugins {
         let Some(mut after) = after else {
             // Nothing changes, but that its file is there again where it was lost.
             self.keep(digest, bytes).await?;
-            return Ok(release.installed());
+            return Ok(before.map_or_else(|| release.installed(), |before| before.shown(&release)));
         };
         let mut details = vec![("version", version), ("digest", release.installed().digest.to_string())];
         if let Some(before) = &before {
@@ -236,8 +236,12 @@ impl Plugins {
             // and a start looks.
             self.forget(digest).await;
         }
-        committed?;
-        Ok(release.installed())
+        let after = committed?;
+        if !after.row.enabled {
+            // It was loaded only to see whether it would.
+            release.unload();
+        }
+        Ok(after.shown(&release))
     }
 
     /// Puts a component on the disk. One that no version has yet is loose until a commit refers to it.

@@ -318,3 +318,18 @@ async fn versions_are_listed_newest_first_a_page_at_a_time() {
     let second = page(first.next);
     assert_eq!((names(&second), second.next), (vec!["1.0.0".to_owned()], None));
 }
+
+#[tokio::test]
+async fn a_version_installed_while_the_plugin_is_off_is_shown_so_and_not_kept_loaded() {
+    let house = House::new().await;
+    let plugins = with_versions(&house, &[1]).await;
+    plugins.set_enabled(Owner::Host, "key", "probe", false).await.unwrap();
+    for _ in 0..2 {
+        let installed = install(&plugins, probe(2)).await.unwrap();
+        assert!(!installed.enabled && installed.app.is_none(), "{installed:?}");
+        assert_eq!((current(&plugins).as_str(), plugins.app(OURS, "probe").is_none()), ("2.0.0", true));
+        assert!(versions(&plugins).iter().all(|(_, _, loaded)| !loaded), "{:?}", versions(&plugins));
+    }
+    plugins.set_enabled(Owner::Host, "key", "probe", true).await.unwrap();
+    assert_eq!(answered(&*plugins.app(OURS, "probe").unwrap()).await, 2);
+}
