@@ -353,7 +353,9 @@ fn versions_come_and_go_under_thousands_of_calls_and_a_bad_canary_goes_by_itself
     ensure!(row.is_some_and(|row| row.contains("closed")), "{table}");
     let metrics = host.request("GET", "/metrics").send()?.text()?;
     ensure!(
-        metrics.contains("bellwether_plugin_canaries_ended_total{plugin=\"metric\",how=\"rolled-back\"} 1"),
+        metrics.contains(
+            "bellwether_plugin_canaries_ended_total{plugin=\"metric\",owner=\"host\",how=\"rolled-back\"} 1"
+        ),
         "{metrics}"
     );
     host.stop()

@@ -217,7 +217,7 @@ impl Whole {
             fresh: callee(Instances::Fresh)?,
             warm: callee(Instances::Warm)?,
             engine: engine.clone(),
-            meters: CallMeters::new("bench", "app"),
+            meters: CallMeters::new("bench", "host", "app"),
         })
     }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use metrics::{
-    Counter, Histogram as Recorded, Unit, counter, describe_counter, describe_histogram, histogram,
+    Counter, Histogram as Recorded, Label, Unit, counter, describe_counter, describe_histogram, histogram,
 };
 use parking_lot::Mutex;
 
@@ -25,8 +25,8 @@ const BREAKER_OPENED: &str = "bellwether_plugin_breaker_opened_total";
 
 /// Says in `/metrics` what the counters are. The recorder must be installed before.
 pub(crate) fn describe() {
-    describe_counter!(CALLS, Unit::Count, "Calls of plugins, by plugin and role.");
-    describe_counter!(ERRORS, Unit::Count, "Calls that came to nothing, by plugin, role and kind.");
+    describe_counter!(CALLS, Unit::Count, "Calls of plugins, by plugin, owner and role.");
+    describe_counter!(ERRORS, Unit::Count, "Calls that came to nothing, by plugin, owner, role and kind.");
     describe_histogram!(SECONDS, Unit::Seconds, "How long calls took, waiting included.");
     describe_histogram!(QUEUE, Unit::Seconds, "How long calls waited for their turn.");
     describe_histogram!(PROCESSOR, Unit::Seconds, "How long calls computed.");
@@ -98,22 +98,29 @@ pub(crate) struct Used {
 }
 
 impl CallMeters {
-    /// The counters of `plugin` as `role`.
+    /// The counters of `plugin` as `role`; plugins of several owners may have one name.
     #[must_use]
-    pub fn new(plugin: &str, role: &'static str) -> Self {
-        let name = || plugin.to_owned();
-        let error =
-            |case: ErrorCase| counter!(ERRORS, "plugin" => name(), "role" => role, "kind" => case.name());
+    pub fn new(plugin: &str, owner: &str, role: &'static str) -> Self {
+        let labels = [
+            Label::new("plugin", plugin.to_owned()),
+            Label::new("owner", owner.to_owned()),
+            Label::new("role", role),
+        ];
+        let labels = || labels.iter();
+        let error = |case: ErrorCase| {
+            let kind = Label::new("kind", case.name());
+            counter!(ERRORS, labels().cloned().chain([kind]).collect::<Vec<_>>())
+        };
         let exported = Exported {
-            calls: counter!(CALLS, "plugin" => name(), "role" => role),
+            calls: counter!(CALLS, labels()),
             errors: ErrorCase::ALL.map(error),
-            seconds: histogram!(SECONDS, "plugin" => name(), "role" => role),
-            queue: histogram!(QUEUE, "plugin" => name(), "role" => role),
-            processor: histogram!(PROCESSOR, "plugin" => name(), "role" => role),
-            memory: histogram!(MEMORY, "plugin" => name(), "role" => role),
-            host_calls: counter!(HOST_CALLS, "plugin" => name(), "role" => role),
-            host_bytes: counter!(HOST_BYTES, "plugin" => name(), "role" => role),
-            breaker_opened: counter!(BREAKER_OPENED, "plugin" => name(), "role" => role),
+            seconds: histogram!(SECONDS, labels()),
+            queue: histogram!(QUEUE, labels()),
+            processor: histogram!(PROCESSOR, labels()),
+            memory: histogram!(MEMORY, labels()),
+            host_calls: counter!(HOST_CALLS, labels()),
+            host_bytes: counter!(HOST_BYTES, labels()),
+            breaker_opened: counter!(BREAKER_OPENED, labels()),
         };
         Self {
             exported,

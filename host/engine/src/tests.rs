@@ -72,7 +72,7 @@ async fn load_as<T: CallData>(
 }
 
 fn meters() -> CallMeters {
-    CallMeters::new("test", "app")
+    CallMeters::new("test", "host", "app")
 }
 
 fn terms<'a>(limits: &'a CallLimits, meters: &'a CallMeters) -> CallTerms<'a> {

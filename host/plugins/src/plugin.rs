@@ -27,6 +27,7 @@ use crate::{
 
 /// A plugin's component, linked with what was granted.
 pub(crate) struct Loaded {
+    owner: Owner,
     pub(crate) name: String,
     pub(crate) version: String,
     pub(crate) scope: Arc<Scope>,
@@ -128,7 +129,7 @@ impl Loaded {
         let scope = Arc::new(scope);
         let callee = Callee::new(engine, component, &linker, scope.limits.concurrent_calls, instances)?;
         let (name, version, instance) = (name.to_owned(), version.to_owned(), callee.instance_pre().clone());
-        Ok(Self { name, version, scope, instance, callee, worldly, meters: Mutex::default() })
+        Ok(Self { owner, name, version, scope, instance, callee, worldly, meters: Mutex::default() })
     }
 
     /// Asks what it takes and speaks, for each of `roles` this host serves.
@@ -197,7 +198,7 @@ impl Loaded {
         if let Some((_, meters)) = all.iter().find(|(of, _)| *of == role) {
             return Arc::clone(meters);
         }
-        let meters = Arc::new(CallMeters::new(&self.name, role.interface()));
+        let meters = Arc::new(CallMeters::new(&self.name, &self.owner.label(), role.interface()));
         all.push((role, Arc::clone(&meters)));
         meters
     }

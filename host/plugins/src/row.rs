@@ -35,6 +35,14 @@ impl Owner {
         if number == 0 { Self::Host } else { Self::Organisation(OrganisationId(number)) }
     }
 
+    /// Whose a plugin is, as a label on `/metrics`.
+    pub(crate) fn label(self) -> String {
+        match self {
+            Self::Host => "host".to_owned(),
+            Self::Organisation(id) => format!("organisation-{id}"),
+        }
+    }
+
     /// The name a plugin's state is kept under. An organisation's own plugin does not get at the state of the host's
     /// of the same name.
     pub(crate) fn state_name(self, plugin: &str) -> String {

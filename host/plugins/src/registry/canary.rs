@@ -28,7 +28,7 @@ const SHARE: &str = "bellwether_plugin_version_share";
 
 /// Says in `/metrics` what is counted here. The recorder must be installed before.
 pub(super) fn describe() {
-    describe_counter!(ENDED, Unit::Count, "Canaries that ended, by plugin and how.");
+    describe_counter!(ENDED, Unit::Count, "Canaries that ended, by plugin, owner and how.");
     describe_gauge!(
         SHARE,
         Unit::Count,
@@ -165,7 +165,8 @@ impl Plugins {
             CanaryOutcome::RolledBack => "plugin.canary-roll-back",
         };
         let after = self.commit(Some(&before), after, Told { actor, action, details }).await?;
-        counter!(ENDED, "plugin" => name.to_owned(), "how" => how.name()).increment(1);
+        let labels = [("plugin", name.to_owned()), ("owner", owner.label()), ("how", how.name().to_owned())];
+        counter!(ENDED, &labels).increment(1);
         Ok(after.shown(after.current()))
     }
 
@@ -303,10 +304,6 @@ pub(super) async fn take_back(plugins: Weak<Plugins>, mut failed: UnboundedRecei
 
 /// Shows on `/metrics` which version is current and what share of the calls a canary has.
 pub(super) fn show(entry: &Entry) {
-    let owner = match entry.owner {
-        Owner::Host => "host".to_owned(),
-        Owner::Organisation(id) => format!("organisation-{id}"),
-    };
     for version in entry.releases.keys() {
         let share = match &entry.row.canary {
             Some(canary) if canary.version == *version => f64::from(canary.share) / 100.0,
@@ -314,7 +311,20 @@ pub(super) fn show(entry: &Entry) {
             None if entry.row.current == *version => 1.0,
             _ => 0.0,
         };
-        let labels = [("plugin", entry.name.clone()), ("owner", owner.clone()), ("version", version.clone())];
-        gauge!(SHARE, &labels).set(share);
+        show_share(entry, version, share);
     }
+}
+
+/// Shows that the versions of `before` get no calls any more that are not among those of `after`.
+pub(super) fn show_gone(before: &Entry, after: Option<&Entry>) {
+    let gone = |version: &&String| after.is_none_or(|after| !after.releases.contains_key(*version));
+    for version in before.releases.keys().filter(gone) {
+        show_share(before, version, 0.0);
+    }
+}
+
+fn show_share(entry: &Entry, version: &str, share: f64) {
+    let labels =
+        [("plugin", entry.name.clone()), ("owner", entry.owner.label()), ("version", version.to_owned())];
+    gauge!(SHARE, &labels).set(share);
 }

@@ -287,6 +287,9 @@ impl Plugins {
         let after = Arc::new(after);
         self.change_table(|table| table.put(Arc::clone(&after)));
         canary::show(&after);
+        if let Some(before) = before {
+            canary::show_gone(before, Some(&after));
+        }
         for digest in gone {
             self.forget(digest).await;
         }

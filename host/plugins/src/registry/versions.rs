@@ -9,7 +9,7 @@ use bellwether_playbooks::{Pin, PinnedBy};
 use bellwether_store::Batch;
 use serde::Serialize;
 
-use super::{Entry, Plugins, Release, Told, audit_scope};
+use super::{Entry, Plugins, Release, Told, audit_scope, canary};
 use crate::row::{CanaryEnd, CanaryOutcome, Installed, Owner};
 use crate::{PluginError, limits, state};
 
@@ -176,6 +176,7 @@ impl Plugins {
         batch.frees();
         services.store.commit(batch).await?;
         self.change_table(|table| table.remove(owner, name));
+        canary::show_gone(&before, None);
         for digest in gone {
             self.forget(digest).await;
         }

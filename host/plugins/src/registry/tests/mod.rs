@@ -2,6 +2,7 @@
 
 mod canary;
 mod limits;
+mod meters;
 mod pins;
 mod removal;
 mod versions;
