@@ -55,8 +55,8 @@ pub use limits::Limits;
 pub use manifest::{AppManifest, DetectorManifest, ForecasterManifest, FormatterManifest, Manifest};
 pub use overrides::LimitOverrides;
 pub use registry::{
-    Bundled, Canary, DialectSettings, DialectVersions, KeptVersion, NewVersion, PickedDialect, Plugins,
-    Removed, VersionLimits, VersionLine, VersionState, VersionStats, VersionTrap,
+    Bundled, Canary, Change, DialectSettings, DialectVersions, KeptVersion, NewVersion, PickedDialect,
+    Plugins, Removed, VersionLimits, VersionLine, VersionState, VersionStats, VersionTrap,
 };
 pub use route::{Matched, Route, RouteMatch};
 pub use row::{CanaryEnd, CanaryOutcome, DialectSummary, Installed, Owner};

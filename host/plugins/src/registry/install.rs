@@ -34,6 +34,15 @@ pub struct NewVersion {
     pub carried: bool,
 }
 
+/// How a plugin shall be called from now on; what is `None` stays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// Whether it is.
+    pub enabled: Option<bool>,
+    /// Whether the calls of its current version share instances.
+    pub instances: Option<Instances>,
+}
+
 /// What becomes of a version once it is installed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Then {
@@ -379,7 +388,7 @@ impl Plugins {
     /// Switches a plugin on or off. Calls in flight finish.
     ///
     /// # Errors
-    /// If there is no such plugin.
+    /// As [`Self::change`].
     pub async fn set_enabled(
         &self,
         owner: Owner,
@@ -387,22 +396,58 @@ impl Plugins {
         name: &str,
         enabled: bool,
     ) -> Result<Arc<Installed>, PluginError> {
+        self.change(owner, actor, name, Change { enabled: Some(enabled), instances: None }).await
+    }
+
+    /// Changes how a plugin is called, all of it or nothing. A version installed later begins with the same. Calls in
+    /// flight finish as they began.
+    ///
+    /// # Errors
+    /// If there is no such plugin.
+    pub async fn change(
+        &self,
+        owner: Owner,
+        actor: &str,
+        name: &str,
+        change: Change,
+    ) -> Result<Arc<Installed>, PluginError> {
+        let Change { enabled, instances } = change;
         let _change = self.changes.lock().await;
         let before = self.known(owner, name)?;
-        if enabled {
-            for release in before.called() {
+        let installed = before.current().installed();
+        let action = match (enabled, instances) {
+            (Some(true), _) => "plugin.enable",
+            (Some(false), _) => "plugin.disable",
+            (None, Some(_)) => "plugin.instances",
+            (None, None) => return Ok(before.shown(before.current())),
+        };
+        let mut after = before.with_row(|row| row.enabled = enabled.unwrap_or(row.enabled));
+        let mut details = vec![("version", installed.version.clone())];
+        if let Some(instances) = instances {
+            details.push(("instances", word(instances)));
+            details.push(("before", word(installed.instances)));
+            let release = before.current().changed(|installed| installed.instances = instances);
+            after.releases.insert(installed.version.clone(), release);
+        }
+        if enabled == Some(true) {
+            for release in after.called() {
                 release.load().await;
             }
+        } else if after.row.enabled {
+            after.current().load().await;
         }
-        let action = if enabled { "plugin.enable" } else { "plugin.disable" };
-        let details = vec![("version", before.row.current.clone())];
-        let after = before.with_row(|row| row.enabled = enabled);
         let after = self.commit(Some(&before), after, Told { actor, action, details }).await?;
-        if !enabled {
+        if !after.row.enabled {
             after.releases.values().for_each(|release| release.unload());
         }
         Ok(after.shown(after.current()))
     }
+}
+
+/// `fresh` or `warm`.
+fn word(instances: Instances) -> String {
+    let word = serde_json::to_value(instances).ok();
+    word.and_then(|word| Some(word.as_str()?.to_owned())).unwrap_or_default()
 }
 
 /// Name and version of a component that can be installed.

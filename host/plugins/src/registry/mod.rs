@@ -44,7 +44,7 @@ use release::{Release, ReleasedApp};
 
 pub use bundled::Bundled;
 pub use canary::{Canary, DialectVersions, PickedDialect};
-pub use install::NewVersion;
+pub use install::{Change, NewVersion};
 pub use seen::{VersionLimits, VersionLine, VersionStats, VersionTrap};
 pub use settings::DialectSettings;
 pub use versions::{KeptVersion, Removed, VersionState};

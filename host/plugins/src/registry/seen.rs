@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bellwether_engine::{CallError, Instances};
+use bellwether_engine::CallError;
 use bellwether_kernel::{FieldError, OrganisationId};
 use serde::Serialize;
 
@@ -173,39 +173,6 @@ impl Plugins {
             release.unload();
         }
         Ok(self.limits_of(&after))
-    }
-}
-
-impl Plugins {
-    /// Says whether calls of a plugin's current version share instances; a version installed later begins with the same.
-    /// Calls in flight finish as they began.
-    ///
-    /// # Errors
-    /// If there is no such plugin.
-    pub async fn set_instances(
-        &self,
-        owner: Owner,
-        actor: &str,
-        name: &str,
-        instances: Instances,
-    ) -> Result<Arc<Installed>, PluginError> {
-        let _change = self.changes.lock().await;
-        let before = self.known(owner, name)?;
-        let installed = before.current().installed();
-        let text = |instances: Instances| {
-            serde_json::to_value(instances)
-                .ok()
-                .and_then(|word| Some(word.as_str()?.to_owned()))
-                .unwrap_or_default()
-        };
-        let details = vec![
-            ("version", installed.version.clone()),
-            ("instances", text(instances)),
-            ("before", text(installed.instances)),
-        ];
-        let release = before.current().changed(|installed| installed.instances = instances);
-        let told = Told { actor, action: "plugin.instances", details };
-        self.replace_current(&before, release, told).await
     }
 }
 

@@ -15,8 +15,8 @@ use bellwether_alerts::{DetectorDescription, ForecasterDescription, FormatterDes
 use bellwether_kernel::{Cursor, FieldError, PageRequest, counted};
 use bellwether_playbooks::AppDescription;
 use bellwether_plugins::{
-    DialectSummary, Grant, Inspection, Installed, Instances, LimitOverrides, Manifest, Owner, PluginRole,
-    Removed,
+    Change, DialectSummary, Grant, Inspection, Installed, Instances, LimitOverrides, Manifest, Owner,
+    PluginRole, Removed,
 };
 use bytes::Bytes;
 use http::StatusCode;
@@ -437,7 +437,8 @@ pub(crate) struct PluginChange {
     instances: Option<Instances>,
 }
 
-/// Switches a plugin of the caller's own on or off, or says whether its calls share instances. Calls in flight finish.
+/// Switches a plugin of the caller's own on or off, says whether its calls share instances, or both at once. Calls in flight
+/// finish.
 #[utoipa::path(patch, path = "/v1/plugins/{name}", tag = "plugins", security(("key" = [])),
     params(("name" = String, Path, description = "The plugin's name")), request_body = PluginChange,
     responses((status = 200, description = "The plugin, changed", body = Plugin), Refusals, NotFound, Bodied, Clash))]
@@ -449,13 +450,7 @@ pub(crate) async fn change(
 ) -> Result<Json<Plugin>, Problem> {
     let (owner, actor) = own(&services, &caller, &name)?;
     let PluginChange { enabled, instances } = change;
-    let mut changed = seen(&services, &caller, &name)?;
-    if let Some(instances) = instances {
-        changed = services.plugins().set_instances(owner, actor, &name, instances).await?;
-    }
-    if let Some(enabled) = enabled {
-        changed = services.plugins().set_enabled(owner, actor, &name, enabled).await?;
-    }
+    let changed = services.plugins().change(owner, actor, &name, Change { enabled, instances }).await?;
     Ok(Json(Plugin::of(&services, &changed)))
 }
 

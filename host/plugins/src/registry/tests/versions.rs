@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bellwether_alerts::{RoleKind, Roles as _};
+use bellwether_engine::Instances;
 use bellwether_kernel::{PageRequest, Timestamp};
 use bellwether_playbooks::Apps;
 use bellwether_store::{Batch, Crash, MemoryStore, Store, Versioned};
@@ -13,7 +14,7 @@ use serde::Serialize;
 use super::{OURS, actions, answered, current, install, probe, run, run_id, versions, with_versions};
 use crate::host::{state_rows, state_size};
 use crate::testing::{House, detector, named_app};
-use crate::{Grant, Owner, PluginError, VersionState};
+use crate::{Change, Grant, Owner, PluginError, VersionState};
 
 #[tokio::test]
 async fn a_newer_version_is_current_and_those_before_are_kept_and_loaded_when_they_are_called() {
@@ -332,4 +333,30 @@ async fn a_version_installed_while_the_plugin_is_off_is_shown_so_and_not_kept_lo
     }
     plugins.set_enabled(Owner::Host, "key", "probe", true).await.unwrap();
     assert_eq!(answered(&*plugins.app(OURS, "probe").unwrap()).await, 2);
+}
+
+#[tokio::test]
+async fn how_a_plugin_is_called_changes_in_one_commit() {
+    let house = House::new().await;
+    let plugins = with_versions(&house, &[1]).await;
+    for (enabled, instances, action) in [
+        (Some(false), Some(Instances::Warm), Some("plugin.disable")),
+        (None, None, None),
+        (Some(true), Some(Instances::Fresh), Some("plugin.enable")),
+        (None, Some(Instances::Warm), Some("plugin.instances")),
+    ] {
+        let told = actions(&house).await.len();
+        let before = plugins.get(Owner::Host, "probe").unwrap();
+        let changed =
+            plugins.change(Owner::Host, "key", "probe", Change { enabled, instances }).await.unwrap();
+        assert_eq!(changed.enabled, enabled.unwrap_or(before.enabled));
+        assert_eq!(changed.instances, instances.unwrap_or(before.instances));
+        assert_eq!(changed.enabled, plugins.app(OURS, "probe").is_some());
+        let new: Vec<_> = actions(&house).await.into_iter().map(|(action, _)| action).collect();
+        assert_eq!(new.len() - told, action.iter().len());
+        assert!(action.is_none_or(|action| new[0] == action), "{new:?}");
+    }
+    let again = house.plugins().await;
+    assert_eq!(again.get(Owner::Host, "probe").unwrap().instances, Instances::Warm);
+    assert_eq!(answered(&*again.app(OURS, "probe").unwrap()).await, 1);
 }
