@@ -323,3 +323,19 @@ async fn what_a_call_on_series_is_given_counts_with_all_it_may_hand_over() {
     call.delete(load, "*".to_owned()).await.unwrap();
     counted(&call, "delete", 4 + 1);
 }
+
+#[tokio::test]
+async fn tags_that_all_series_share_are_as_many_as_one_may_have_and_not_copied_for_each() {
+    use series_write::Host as _;
+    let (_house, shared) = shared().await;
+    let mut call = call(&shared, &["series-write=*"], principal(1, Role::Write));
+    let most = shared.services.series.limits().tags;
+    // Copied beside each they would be 20 GB.
+    let many = || (0..20_000).map(|at| samples("load", &format!("host:{at}"), &[1.0])).collect::<Vec<_>>();
+    let long = vec!["x".repeat(1 << 20)];
+    let SeriesError::Invalid(wrong) = call.write(long, many()).await.unwrap_err() else { panic!() };
+    assert_eq!(wrong.field, "series[0].tags[1]");
+    let tags = (0..=most).map(|at| format!("key:{at}")).collect();
+    let SeriesError::Invalid(wrong) = call.write(tags, many()).await.unwrap_err() else { panic!() };
+    assert_eq!((wrong.field.as_str(), wrong.expected), ("shared-tags", format!("at most {most} tags")));
+}

@@ -4,7 +4,7 @@
 
 use bellwether_access::{DataChange, Role};
 use bellwether_kernel::{FieldError, OrganisationId};
-use bellwether_series::{Samples, SeriesSamples, SeriesSlice};
+use bellwether_series::SeriesSlice;
 use bellwether_store::Batch;
 
 use super::convert::field_error;
@@ -27,17 +27,29 @@ impl wit::Host for Call {
         };
         self.takes(texts_size(&shared_tags) + series.iter().map(samples).sum::<usize>());
         let organisation = self.writer().await?;
+        // Every series has them: what is too many for one is not put beside each of thousands first.
+        let most = self.services().series.limits().tags;
+        if shared_tags.len() > most {
+            return Err(wrong("shared-tags", shared_tags.len(), &format!("at most {most} tags")));
+        }
         let mut written = 0;
-        let mut entries = Vec::with_capacity(series.len());
-        for entry in series {
+        let mut tags = Vec::with_capacity(series.len());
+        for entry in &series {
             granted(&self.scope.series_write, &entry.metric)?;
             written += entry.times.len() as u64;
-            let tags =
-                if shared_tags.is_empty() { entry.tags } else { [entry.tags, shared_tags.clone()].concat() };
-            let samples = Samples { times: entry.times, values: entry.values };
-            entries.push(SeriesSamples { metric: entry.metric, tags, samples });
+            tags.push(entry.tags.iter().chain(&shared_tags).map(String::as_str).collect::<Vec<_>>());
         }
-        let write = self.services().series.send(organisation, &entries, Batch::new()).await;
+        let slices: Vec<_> = series
+            .iter()
+            .zip(&tags)
+            .map(|(wit::SeriesSamples { metric, times, values, .. }, tags)| SeriesSlice {
+                metric,
+                tags,
+                times,
+                values,
+            })
+            .collect();
+        let write = self.services().series.send_slices(organisation, &slices, Batch::new()).await;
         self.post(write.map_err(series_error)?.done()).await.map_err(series_error)?;
         Ok(written)
     }
