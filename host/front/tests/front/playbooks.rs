@@ -203,6 +203,7 @@ async fn the_page_asks_for_what_a_playbook_is_started_with_and_shows_the_run() {
     {
         let mut run = browser.fill_in("/start", &fields(who, times)).await;
         while run.contains("http-equiv=\"refresh\"") {
+            tokio::time::sleep(Duration::from_millis(10)).await;
             let latest = host.get("/v1/runs?limit=1", &host.read).await.json();
             run = browser.open(&format!("/runs/{}", latest["items"][0]["id"].as_str().unwrap())).await;
         }
