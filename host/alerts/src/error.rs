@@ -8,7 +8,7 @@ use bellwether_records::RecordError;
 use bellwether_series::SeriesError;
 use bellwether_store::StoreError;
 
-use crate::RoleKind;
+use crate::{RoleKind, limits};
 
 /// No plugin of that name is called in that role.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,6 +145,13 @@ pub enum AlertError {
         /// How many.
         limit: u64,
     },
+    /// An evaluation took longer than [`limits::EVALUATION`].
+    #[error(
+        "its evaluation takes longer than {} min and was ended: narrow its query by a filter, group by fewer tags, or choose \
+         a faster detector",
+        limits::EVALUATION.as_secs() / 60
+    )]
+    TooSlow,
     /// The series did not answer.
     #[error(transparent)]
     Series(#[from] SeriesError),
@@ -176,6 +183,7 @@ impl AlertError {
             Self::Invalid(_) | Self::Document(_) => ErrorKind::Invalid,
             Self::Exists { .. } | Self::Conflict(_) => ErrorKind::Conflict,
             Self::Limit { .. } => ErrorKind::TooLarge,
+            Self::TooSlow => ErrorKind::Deadline,
             Self::Series(error) => error.kind(),
             Self::Records(error) => error.kind(),
             Self::Role(error) => error.kind(),

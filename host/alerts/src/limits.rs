@@ -80,6 +80,10 @@ pub const ANOMALY_SERIES: usize = 500;
 /// Points a detector is shown of a new series before it judges: the commit waits for it.
 pub const HISTORY: i64 = 10_000;
 
+/// How long an evaluation may take before it is committed: a detector that is shown the history of 500 new series takes half
+/// of that where it needs a third of a second for each. Beyond, it hangs, or will never keep its times.
+pub const EVALUATION: std::time::Duration = std::time::Duration::from_secs(300);
+
 /// Monitors of one organisation.
 pub const MONITORS: u64 = 100_000;
 

@@ -1,6 +1,7 @@
 //! What evaluates monitors: the schedule and the wakes, what an evaluation sees, and the one commit that is made of it.
 
 mod commit;
+mod lines;
 mod look;
 mod merge;
 mod pace;

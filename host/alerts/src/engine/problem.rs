@@ -19,18 +19,22 @@ pub(crate) enum ProblemKind {
     Store,
     /// There are more series than a monitor looks at.
     LeftOut,
+    /// It takes too long.
+    TooSlow,
     /// Something else.
     Other,
 }
 
 impl ProblemKind {
-    pub(crate) const ALL: [Self; 5] = [Self::Query, Self::Detector, Self::Store, Self::LeftOut, Self::Other];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Query, Self::Detector, Self::Store, Self::LeftOut, Self::TooSlow, Self::Other];
 
     pub(crate) fn of(error: &AlertError) -> Self {
         match error {
             AlertError::Store(_) | AlertError::Series(SeriesError::Store(_)) => Self::Store,
             AlertError::Series(_) => Self::Query,
             AlertError::Role(_) => Self::Detector,
+            AlertError::TooSlow => Self::TooSlow,
             _ => Self::Other,
         }
     }
@@ -41,6 +45,7 @@ impl ProblemKind {
             Self::Detector => "detector",
             Self::Store => "store",
             Self::LeftOut => "series-left-out",
+            Self::TooSlow => "too-slow",
             Self::Other => "other",
         }
     }

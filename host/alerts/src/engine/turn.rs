@@ -13,7 +13,7 @@ use crate::incident::cut;
 use crate::monitor::Compiled;
 use crate::rows::{self, NextRow};
 use crate::state::{Gap, MonitorState};
-use crate::{AlertError, Alerts, MonitorId};
+use crate::{AlertError, Alerts, MonitorId, limits};
 
 /// After how long a monitor is evaluated again of which something does not read, in milliseconds.
 const UNREAD: i64 = 60_000;
@@ -157,12 +157,13 @@ impl Alerts {
         }
         let evaluation = Evaluation { organisation, id, compiled: &compiled, at, bytes };
         let known = state.series.len();
-        let made = self.make(&evaluation, fence.clone(), next.clone(), state).await;
-        let committed = match made {
-            Ok(Made { batch, is_told, left_out }) => {
+        let made = self.make(&evaluation, fence.clone(), next.clone(), state);
+        let committed = match tokio::time::timeout(limits::EVALUATION, made).await {
+            Ok(Ok(Made { batch, is_told, left_out })) => {
                 self.store.commit(batch).await.map(|_| (is_told, left_out)).map_err(AlertError::from)
             }
-            Err(error) => Err(error),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(AlertError::TooSlow),
         };
         match committed {
             Ok((is_told, left_out)) => {

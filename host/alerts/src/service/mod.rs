@@ -59,7 +59,7 @@ const COMPILED: usize = 50_000;
 /// How much is done at once, and how much there may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Monitors evaluated at once on this host.
+    /// Monitors evaluated at once on this host; an organisation's at most as many as are left free.
     pub at_once: usize,
     /// Monitors of one organisation.
     pub monitors: u64,
@@ -70,7 +70,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         let (monitors, series) = (crate::limits::MONITORS, crate::limits::MONITOR_SERIES);
-        Self { at_once: 16, monitors, series }
+        Self { at_once: 32, monitors, series }
     }
 }
 

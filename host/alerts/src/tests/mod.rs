@@ -15,6 +15,7 @@ mod noticed;
 mod problems;
 mod room;
 mod simulation;
+mod slow;
 mod together;
 mod wakes;
 

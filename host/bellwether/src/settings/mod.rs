@@ -272,7 +272,7 @@ pub(crate) struct Playbooks {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Alerts {
-    /// Monitors evaluated at once.
+    /// Monitors evaluated at once; of one organisation at most as many as are left free.
     pub(crate) concurrent_evaluations: usize,
     /// Monitors of one organisation.
     pub(crate) per_organisation: u64,

@@ -1,0 +1,77 @@
+//! Evaluations that are slow, or never end, beside others.
+
+use super::anomalies::strange;
+use super::*;
+
+/// A detector that never answers once it is shown a point.
+struct Stuck(DetectorDescription);
+
+impl Stuck {
+    fn new() -> Arc<Self> {
+        let (summary, history) = ("Never answers.".to_owned(), History { least: 1, best: 10 });
+        Arc::new(Self(DetectorDescription {
+            summary,
+            settings: Vec::new(),
+            takes: Takes::OneSeries,
+            history,
+        }))
+    }
+}
+
+#[async_trait]
+impl Detector for Stuck {
+    fn version(&self) -> &str {
+        "1.0.0"
+    }
+
+    fn description(&self) -> &DetectorDescription {
+        &self.0
+    }
+
+    async fn detect(&self, _: &Settings, _: &[u8], points: &Points) -> Result<Detection, RoleError> {
+        match points.times.is_empty() {
+            true => Ok(Detection { series: vec![Scores::default()], state: Vec::new() }),
+            false => std::future::pending().await,
+        }
+    }
+}
+
+/// A world with a monitor that is stuck, and one beside it.
+async fn world() -> World {
+    let world = World::with_roles(FakeRoles(Some(Stuck::new()))).await;
+    world.figures.put("a", at(-1), 50.0);
+    world.create(strange(json!({"name": "slow"}))).await;
+    world.create(cpu(json!({}))).await;
+    world
+}
+
+async fn monitor(world: &World, name: &str) -> StoredMonitor {
+    world.alerts.monitor(OURS, name).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_monitor_that_is_slow_keeps_no_other_waiting() {
+    let world = world().await;
+    let at_work = world.alerts.begin();
+    for minute in 1..5 {
+        world.figures.put("a", at(minute - 1), 50.0);
+        world.clock.set(at(minute));
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        assert_eq!(monitor(&world, "cpu").await.evaluated, Some(at(minute)));
+    }
+    assert_eq!(monitor(&world, "slow").await.evaluated, None);
+    at_work.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_evaluation_that_takes_too_long_is_ended_and_its_problem_says_so() {
+    let world = world().await;
+    let at_work = world.alerts.begin();
+    world.clock.set(at(1));
+    tokio::time::sleep(limits::EVALUATION + Duration::from_secs(6)).await;
+    let slow = monitor(&world, "slow").await;
+    let problem = slow.problem.unwrap();
+    assert!(problem.starts_with("its evaluation takes longer than 5 min and was ended"), "{problem}");
+    assert_eq!((slow.evaluated, slow.next_due), (Some(at(1)), Some(at(2))));
+    at_work.abort();
+}
