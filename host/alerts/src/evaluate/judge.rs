@@ -65,9 +65,12 @@ pub(super) fn judge(
             let level = if missing { Level::NoData } else { Level::Ok };
             return Judged { since: series.last_point, ..Judged::level(level, missing, why) };
         }
-        (Some(anomaly), Some(thresholds)) => anomalous(compiled, anomaly, &thresholds, look, series, seen),
+        // One that stays away is not judged by what it was any more.
+        (Some(anomaly), Some(thresholds)) if seen.is_some() || !missing => {
+            anomalous(compiled, anomaly, &thresholds, look, series, seen)
+        }
         (None, Some(thresholds)) => beyond(compiled, &thresholds, look, series, seen, passed),
-        (_, None) => None,
+        _ => None,
     };
     present.unwrap_or_else(|| absent(compiled, look, series, missing, passed))
 }
@@ -196,7 +199,7 @@ fn told(thresholds: &Thresholds, previous: Level, level: Level, value: f64) -> S
     format!("{value} {} {bound}{recovers}: {}", sign.as_str(), level.as_str())
 }
 
-/// A series of an anomaly monitor.
+/// A series of an anomaly monitor; of one without new points by what was found of those before.
 fn anomalous(
     compiled: &Compiled,
     anomaly: &Anomaly,
@@ -206,7 +209,9 @@ fn anomalous(
     seen: Option<&Seen>,
 ) -> Option<Judged> {
     let end = look.end.as_milliseconds();
-    take_in(compiled, anomaly, end, series, seen?);
+    if let Some(seen) = seen {
+        take_in(compiled, anomaly, end, series, seen);
+    }
     let of = |length: i64| {
         let first = series.verdicts.partition_point(|verdict| verdict.time.as_milliseconds() < end - length);
         &series.verdicts[first..]
@@ -221,8 +226,11 @@ fn anomalous(
         strange as f64 / verdicts.len().max(1) as f64
     };
     let share = fraction(window);
-    let recovered = match anomaly.recovery_window {
-        Some(recovery) => fraction(of(recovery)) <= thresholds.critical_recovery.unwrap_or(0.0),
+    let recovered = match anomaly.recovery_window.map(of) {
+        // Of a time without points nothing is known.
+        Some(recovery) => {
+            !recovery.is_empty() && fraction(recovery) <= thresholds.critical_recovery.unwrap_or(0.0)
+        }
         None => series.ok_streak >= anomaly.recovery_points,
     };
     let beyond = |bound: f64| thresholds.comparator.holds(share, bound) && share > 0.0;
@@ -233,6 +241,10 @@ fn anomalous(
     } else {
         Level::Ok
     };
+    if seen.is_none() && level > series.level {
+        // Only the points that were not strange have left the window.
+        return Some(Judged::unknown(false));
+    }
     let strange = window.iter().rev().find(|verdict| verdict.strange.is_some()).unwrap_or(latest);
     let run = window.iter().rev().take_while(|verdict| verdict.strange.is_some());
     let since = run.last().map_or(strange.time, |verdict| verdict.time);

@@ -194,10 +194,9 @@ impl Pass<'_> {
         let judged = judge(compiled, look, series, seen, passed);
         let silent = look.silent(series, passed);
         if series.breach.is_some() && silent >= compiled.timeout {
-            let was_missing = series.level == Level::NoData;
             self.close(series, "timeout", format!("no data for {} s", silent / 1000));
-            // It counts again once it reports again.
-            return !was_missing;
+            // Where its absence would open it again at once it is forgotten: it counts again once it reports again.
+            return compiled.awaited.is_none();
         }
         if look.at.milliseconds_since(series.first_seen) < compiled.monitor.new_group_delay.milliseconds() {
             if series.held != Some(Held::NewGroup) {

@@ -5,7 +5,8 @@ use std::fmt::Display;
 use bellwether_kernel::FieldError;
 use serde::Serialize;
 
-use super::{Condition, Merge, Monitor, Side};
+use super::compile::{missing_after, step_of, timeout_of};
+use super::{Condition, Merge, MissingPolicy, Monitor, Side};
 use crate::{MonitorKind, Period, Thresholds, channel, limits};
 
 /// Gathers what is wrong.
@@ -66,7 +67,7 @@ pub(super) fn check(monitor: &Monitor, step: Period) -> Vec<FieldError> {
             checks.none("thresholds", monitor.thresholds.as_ref(), "a no-data monitor has no value");
             checks.none("detector", monitor.detector.as_ref(), "only an anomaly monitor has one");
             let policy = Some(monitor.missing_data.policy);
-            let policy = policy.filter(|policy| *policy != super::MissingPolicy::Default);
+            let policy = policy.filter(|policy| *policy != MissingPolicy::Default);
             let why = "a no-data monitor tells of every series that stays away";
             checks.none("missing_data.policy", policy.as_ref(), why);
         }
@@ -130,6 +131,17 @@ pub(crate) fn check_written(monitor: &Monitor) -> Vec<FieldError> {
             checks.expect(*side != wrong, format!("conditions[{at}].side"), other, &expected);
         }
     }
+    let (timeout, after) = (timeout_of(monitor, step_of(monitor)), missing_after(monitor));
+    let acts = match monitor.missing_data.policy {
+        _ if monitor.kind == MonitorKind::NoData => true,
+        MissingPolicy::ShowAndNotifyNoData | MissingPolicy::Resolve => true,
+        MissingPolicy::Default | MissingPolicy::ShowNoData => false,
+    };
+    let expected = format!(
+        "longer than missing_data.after, {after}, after which a series is missing: else what opens or is resolved for that \
+         is closed by the timeout before"
+    );
+    checks.expect(!acts || timeout > after, "timeout", timeout, &expected);
     if let Some(detector) = &monitor.detector
         && let (Some(points), Some(window)) = (detector.recovery_points, detector.recovery_window)
     {

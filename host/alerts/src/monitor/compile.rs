@@ -33,7 +33,7 @@ pub(crate) struct Compiled {
     pub(crate) awaited: Option<i64>,
     /// After how long without a point a series is forgotten that is not open, at the soonest.
     pub(crate) kept: i64,
-    /// Whether a series without points is 0.
+    /// Whether a series without points is 0; never of an anomaly monitor, which compares no value but a share of points.
     pub(crate) is_count: bool,
     /// What value is compared with; a no-data monitor has none.
     pub(crate) thresholds: Option<Thresholds>,
@@ -105,10 +105,9 @@ impl Compiled {
             recovery_points: detector.recovery_points.unwrap_or(RECOVERY_POINTS),
             recovery_window: detector.recovery_window.map(Period::milliseconds),
         });
-        let missing_after =
-            monitor.missing_data.after.map_or(2 * window.milliseconds(), Period::milliseconds);
+        let missing_after = missing_after(&monitor).milliseconds();
         let every = monitor.every.unwrap_or_else(|| cadence(window)).milliseconds();
-        let is_count = is_count(&expression);
+        let is_count = monitor.kind == MonitorKind::Threshold && is_count(&expression);
         // With twice its time, so that an evaluation lies between what is waited for and the end of it.
         let silence = window.milliseconds() + missing_after + lasting(&monitor) + 2 * every;
         let recovery_window = anomaly.as_ref().and_then(|anomaly| anomaly.recovery_window);
@@ -119,7 +118,7 @@ impl Compiled {
             delay: monitor.delay.milliseconds(),
             every,
             missing_after,
-            timeout: monitor.timeout.unwrap_or_else(|| default_timeout(monitor.kind, step)).milliseconds(),
+            timeout: timeout_of(&monitor, step).milliseconds(),
             awaited: opens_by_absence(&monitor, is_count, thresholds).then_some(silence),
             kept: DAY.max(silence).max(recovery_window.unwrap_or(0)),
             is_count,
@@ -243,6 +242,17 @@ fn default_step(window: Period) -> Period {
         Some(seconds) => Period::from_milliseconds(seconds * 1000),
         None => Period::seconds(1),
     }
+}
+
+/// After how long without a point a series counts as missing.
+pub(super) fn missing_after(monitor: &Monitor) -> Period {
+    let twice = || Period::from_milliseconds(2 * monitor.window.milliseconds());
+    monitor.missing_data.after.unwrap_or_else(twice)
+}
+
+/// After how long without data an open series is closed.
+pub(super) fn timeout_of(monitor: &Monitor, step: Period) -> Period {
+    monitor.timeout.unwrap_or_else(|| default_timeout(monitor.kind, step))
 }
 
 /// Anodot's: what is open closes after so long without data, the longer the longer its steps.

@@ -1,5 +1,6 @@
 //! What alerts as a whole promise, on a store in memory.
 
+mod absence;
 mod actions;
 mod anomalies;
 mod calendar;

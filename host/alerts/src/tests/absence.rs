@@ -1,0 +1,97 @@
+//! Series that stay away, or report more seldom than they are looked at.
+
+use super::anomalies::{Bound, strange};
+use super::*;
+
+async fn judged() -> World {
+    World::with_roles(FakeRoles(Some(Bound::new()))).await
+}
+
+#[tokio::test]
+async fn an_anomaly_of_a_count_goes_on_while_no_point_comes() {
+    let world = judged().await;
+    world.create(strange(json!({"query": "count:cpu{*} by {host}"}))).await;
+    world.live(0, &[("a", 150.0)]).await;
+    assert_eq!(world.told().await, [["opened 1"]]);
+    for minute in 2..10 {
+        world.evaluate(minute).await;
+    }
+    assert_eq!(world.told().await, [["opened 1"]]);
+}
+
+#[tokio::test]
+async fn an_anomaly_that_must_last_opens_in_its_time_though_no_further_point_came() {
+    let world = judged().await;
+    world.create(strange(json!({"conditions": [{"type": "duration", "at_least": "2m"}]}))).await;
+    world.live(0, &[("a", 150.0)]).await;
+    assert!(world.told().await.is_empty());
+    world.evaluate(2).await;
+    assert_eq!(world.told().await, [["opened 1"]]);
+}
+
+#[tokio::test]
+async fn a_series_becomes_no_stranger_by_points_that_leave_the_window() {
+    let world = judged().await;
+    let thresholds = json!({"comparator": ">", "critical": 0.4});
+    world.create(strange(json!({"thresholds": thresholds}))).await;
+    let mut minute = 0;
+    for value in [50.0, 50.0, 150.0] {
+        minute = world.live(minute, &[("a", value)]).await;
+    }
+    for minute in minute + 1..minute + 3 {
+        world.evaluate(minute).await;
+    }
+    assert!(world.told().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_count_that_was_closed_by_its_timeout_opens_again_only_once_it_reported() {
+    let world = World::new().await;
+    let thresholds = json!({"comparator": "<", "critical": 1});
+    let query = "count:cpu{*} by {host}";
+    world.create(cpu(json!({"query": query, "thresholds": thresholds, "timeout": "10m"}))).await;
+    world.live(0, &[("a", 5.0)]).await;
+    for minute in 2..30 {
+        world.evaluate(minute).await;
+    }
+    assert_eq!(world.told().await, [["opened 1", "closed 2"]]);
+    assert_eq!(world.incidents().await[0].close_reason.as_deref(), Some("timeout"));
+    world.live(30, &[("a", 5.0)]).await;
+    for minute in 32..34 {
+        world.evaluate(minute).await;
+    }
+    assert_eq!(world.told().await, [vec!["opened 1", "closed 2"], vec!["opened 1"]]);
+}
+
+#[tokio::test]
+async fn a_timeout_that_is_over_before_a_series_is_missing_is_refused() {
+    let world = World::new().await;
+    let notify = "show-and-notify-no-data";
+    for (policy, after, timeout, is_right) in [
+        (notify, Some("10m"), Some("10m"), false),
+        (notify, Some("10m"), Some("11m"), true),
+        (notify, None, Some("2m"), false),
+        (notify, Some("8d"), None, false),
+        ("resolve", Some("10m"), Some("5m"), false),
+        ("show-no-data", Some("10m"), Some("5m"), true),
+        ("default", Some("10m"), Some("5m"), true),
+    ] {
+        let mut document =
+            cpu(json!({"name": format!("m-{is_right}-{policy}"), "missing_data": {"policy": policy}}));
+        if let Some(after) = after {
+            document["missing_data"]["after"] = after.into();
+        }
+        if let Some(timeout) = timeout {
+            document["timeout"] = timeout.into();
+        }
+        let put = world.alerts.create_monitor(&world.principal, &document).await;
+        match put {
+            Ok(_) => assert!(is_right, "{policy}, {after:?}, {timeout:?}"),
+            Err(error) => {
+                let text = error.to_string();
+                let named = text.contains("timeout") && text.contains("longer than missing_data.after");
+                assert!(!is_right && named, "{policy}, {after:?}, {timeout:?}: {text}");
+            }
+        }
+    }
+}
