@@ -1,19 +1,22 @@
 //! A back-test: where a monitor would have fired over stored history, by the code that evaluates it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bellwether_kernel::{FieldError, MonitorId, OrganisationId, Timestamp};
 use serde_json::Value as Json;
 
 use crate::calendar::Quiet;
 use crate::engine::{Decision, Kept, Looking};
-use crate::evaluate::{DAY, Look, Settling, advance, interval};
+use crate::evaluate::{Changed, DAY, Look, Settling, Tags, advance, interval};
 use crate::incident::Interval;
 use crate::state::{MonitorState, SeriesState};
 use crate::{AlertError, Alerts, Event, IncidentId, StoredIncident, limits};
 
 /// Incidents, and decisions, told of in an answer.
 const TOLD: usize = 1_000;
+
+/// Breaches of series told of in an answer, of all its incidents together: ten of each.
+const INTERVALS: usize = 10 * TOLD;
 
 /// What is tried.
 #[derive(Clone, Debug)]
@@ -28,7 +31,7 @@ pub struct BacktestRequest {
 }
 
 /// What would have been.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Backtest {
     /// Evaluations that were made.
     pub evaluations: u64,
@@ -38,7 +41,7 @@ pub struct Backtest {
     pub incidents: Vec<BacktestIncident>,
     /// What evaluations decided, where something came of it; the first 1000.
     pub decisions: Vec<Decision>,
-    /// Whether there were more of either.
+    /// Whether there were more of either, or of their breaches.
     pub more: bool,
 }
 
@@ -47,7 +50,7 @@ pub struct Backtest {
 pub struct BacktestIncident {
     /// The incident as it would be at the end.
     pub incident: StoredIncident,
-    /// Breaches of its series.
+    /// Breaches of its series; of all incidents together the first 10,000.
     pub intervals: Vec<Interval>,
     /// What its channels would have been told, and when.
     pub tellings: Vec<(Timestamp, Event)>,
@@ -55,7 +58,7 @@ pub struct BacktestIncident {
 
 impl Alerts {
     /// Runs a monitor over stored history. Mutes, the calendar and a pause are passed over, as is the delay of new groups at the
-    /// first evaluation: every group is known then.
+    /// first evaluation: every group is known then. Nothing is stored: who stops waiting ends it at its next evaluation.
     ///
     /// # Errors
     /// [`AlertError::Document`]; [`AlertError::Invalid`] for a time that is wrong, or for more than [`limits::BACKTEST`]
@@ -86,9 +89,7 @@ impl Alerts {
         }
         let (mut state, mut kept) = (MonitorState::default(), Kept::nothing());
         let mut open: BTreeMap<IncidentId, StoredIncident> = BTreeMap::new();
-        let mut incidents: Vec<BacktestIncident> = Vec::new();
-        let mut answer =
-            Backtest { evaluations: 0, series: 0, incidents: Vec::new(), decisions: Vec::new(), more: false };
+        let mut found = Found::default();
         let quiet = Quiet::default();
         let looking = Looking {
             figures: &*self.figures,
@@ -124,39 +125,86 @@ impl Alerts {
             let changed = settling.settle(&mut state, &open, &moves);
             if !moves.is_empty() || !changed.is_empty() || problem.is_some() {
                 let decision = Decision::of(at, state.series.len(), &moves, &changed);
-                answer.decisions.push(Decision { problem, ..decision });
+                found.decide(Decision { problem, ..decision });
             }
             for changed in changed {
-                let (id, told) =
-                    (changed.incident.id, changed.tellings.iter().map(|telling| (at, telling.event)));
-                if changed.is_new {
-                    let (incident, intervals, tellings) = (changed.incident.clone(), Vec::new(), Vec::new());
-                    incidents.push(BacktestIncident { incident, intervals, tellings });
-                }
-                if let Some(known) = incidents.iter_mut().rev().find(|known| known.incident.id == id) {
-                    known.incident = changed.incident.clone();
-                    known.intervals.extend(changed.over);
-                    known.tellings.extend(told);
-                }
-                match changed.incident.is_open() {
-                    true => open.insert(id, changed.incident),
+                let (id, is_open) = (changed.incident.id, changed.incident.is_open());
+                match is_open {
+                    true => open.insert(id, changed.incident.clone()),
                     false => open.remove(&id),
                 };
+                found.change(at, changed);
             }
-            answer.evaluations += 1;
+            found.answer.evaluations += 1;
             at = at.saturating_add(compiled.every);
+            // A window that is at hand is evaluated without ever waiting: others have their turn, and who hung up is noticed.
+            tokio::task::yield_now().await;
         }
-        for known in incidents.iter_mut().filter(|known| known.incident.is_open()) {
-            let tags = &known.incident.tags;
-            let own = state.series.iter().filter(|series| tags.iter().all(|tag| series.tags.contains(tag)));
-            known.intervals.extend(own.filter_map(interval));
+        let mut breaching: BTreeMap<Tags, Vec<Interval>> = BTreeMap::new();
+        for (tags, interval) in
+            state.series.iter().filter_map(|series| Some((&series.tags, interval(series)?)))
+        {
+            breaching.entry(compiled.tuple(tags)).or_default().push(interval);
         }
+        let mut answer = found.end(breaching);
         answer.series = state.series.len() as u64;
-        answer.more = incidents.len() > TOLD || answer.decisions.len() > TOLD;
-        incidents.truncate(TOLD);
-        answer.decisions.truncate(TOLD);
-        answer.incidents = incidents;
         Ok(answer)
+    }
+}
+
+/// What a back-test found so far, as much of it as is told.
+#[derive(Default)]
+struct Found {
+    answer: Backtest,
+    /// The places of incidents.
+    places: HashMap<IncidentId, usize>,
+    intervals: usize,
+}
+
+impl Found {
+    fn decide(&mut self, decision: Decision) {
+        match self.answer.decisions.len() < TOLD {
+            true => self.answer.decisions.push(decision),
+            false => self.answer.more = true,
+        }
+    }
+
+    fn change(&mut self, at: Timestamp, changed: Changed) {
+        let Changed { incident, is_new, over, tellings, .. } = changed;
+        if is_new && self.answer.incidents.len() < TOLD {
+            self.places.insert(incident.id, self.answer.incidents.len());
+            let (incident, intervals, tellings) = (incident.clone(), Vec::new(), Vec::new());
+            self.answer.incidents.push(BacktestIncident { incident, intervals, tellings });
+        }
+        let Some(place) = self.places.get(&incident.id).copied() else {
+            self.answer.more = true;
+            return;
+        };
+        self.add(place, over);
+        let known = &mut self.answer.incidents[place];
+        known.incident = incident;
+        known.tellings.extend(tellings.iter().map(|telling| (at, telling.event)));
+    }
+
+    fn add(&mut self, place: usize, mut intervals: Vec<Interval>) {
+        let room = INTERVALS - self.intervals;
+        self.answer.more |= intervals.len() > room;
+        intervals.truncate(room);
+        self.intervals += intervals.len();
+        self.answer.incidents[place].intervals.append(&mut intervals);
+    }
+
+    /// With the breaches that go on, by the tags their incidents share.
+    fn end(mut self, mut breaching: BTreeMap<Tags, Vec<Interval>>) -> Backtest {
+        for place in 0..self.answer.incidents.len() {
+            let incident = &self.answer.incidents[place].incident;
+            if incident.is_open()
+                && let Some(intervals) = breaching.remove(&incident.tags)
+            {
+                self.add(place, intervals);
+            }
+        }
+        self.answer
     }
 }
 

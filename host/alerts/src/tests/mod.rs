@@ -3,6 +3,7 @@
 mod absence;
 mod actions;
 mod anomalies;
+mod backtests;
 mod calendar;
 mod callers;
 mod documents;

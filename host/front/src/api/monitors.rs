@@ -408,7 +408,7 @@ pub(crate) struct MonitorTested {
     incidents: Vec<TestedIncident>,
     /// What evaluations decided; the first 1000.
     decisions: Vec<Decision>,
-    /// Whether there were more of either.
+    /// Whether there were more of either, or of their breaches.
     more: bool,
 }
 
@@ -417,7 +417,7 @@ pub(crate) struct MonitorTested {
 pub(crate) struct TestedIncident {
     #[serde(flatten)]
     incident: Incident,
-    /// Breaches of its series.
+    /// Breaches of its series; of all incidents together the first 10,000.
     intervals: Vec<Interval>,
     /// What its channels would have been told.
     tellings: Vec<TestedTelling>,
