@@ -126,9 +126,9 @@ pub const MUTES: usize = 1_000;
 /// Incidents that are told as one: each telling reads all of them.
 pub const MERGED: usize = 20;
 
-/// How long a telling of incidents that are told as one waits for the events of all of them together: twice what those of
-/// one may take, so that twenty keep no evaluation longer than two do.
-pub const MERGED_EVENTS_WITHIN: std::time::Duration = std::time::Duration::from_secs(1);
+/// How long an evaluation waits for the events of all that it tells of together, be it told as one or each by itself: twice what
+/// those of one may take, so that a thousand keep it no longer than two do. The rest is told without.
+pub const EVENTS_WITHIN: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Names a monitor's incidents are merged by.
 pub const MERGE_BY: usize = 8;

@@ -63,7 +63,7 @@ impl Alerts {
         self.events_within(organisation, incident, PATIENCE).await
     }
 
-    /// The same where less time than usual may be left.
+    /// The same where so much time is left.
     pub(crate) async fn events_within(
         &self,
         organisation: OrganisationId,

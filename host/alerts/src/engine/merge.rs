@@ -6,13 +6,14 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::time::Instant;
+use std::time::Duration;
 
 use bellwether_kernel::{OrganisationId, Timestamp};
 use bellwether_store::{Batch, Key, Precondition, StoreError, Versioned, decode, encode};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 
 use crate::evaluate::Changed;
 use crate::incident::{Interval, Note, NoteKind, ToldNote};
@@ -72,7 +73,6 @@ impl Versioned for Lead {
 }
 
 /// What a batch does to incidents that are told as one.
-#[derive(Default)]
 pub(crate) struct Merging {
     /// By the first of them, with the row as it was read.
     groups: BTreeMap<IncidentId, (Option<Bytes>, MergedRow)>,
@@ -80,6 +80,15 @@ pub(crate) struct Merging {
     latest: BTreeMap<Key, (Option<Bytes>, Option<IncidentId>)>,
     /// Incidents as the batch leaves them.
     parts: BTreeMap<IncidentId, Part>,
+    /// For how long events are waited for yet.
+    pub(super) events_within: Duration,
+}
+
+impl Default for Merging {
+    fn default() -> Self {
+        let (groups, latest, parts) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { groups, latest, parts, events_within: limits::EVENTS_WITHIN }
+    }
 }
 
 /// One of the incidents that are told as one.
@@ -312,15 +321,14 @@ impl Alerts {
         let ids: Vec<IncidentId> =
             self.group(organisation, lead, merging).await?.parts.iter().map(|(id, _)| *id).collect();
         // In the order they opened: where time is short, what began it all is told of.
-        let mut left = limits::MERGED_EVENTS_WITHIN;
         for id in &ids {
             let Entry::Vacant(vacant) = merging.parts.entry(*id) else { continue };
             match self.read_incident(organisation, *id).await {
                 Ok((incident, _)) => {
                     let intervals = self.all_intervals(organisation, &incident, limits::AFFECTED).await?;
                     let began = Instant::now();
-                    let found = self.events_within(organisation, &incident, left).await;
-                    left = left.saturating_sub(began.elapsed());
+                    let found = self.events_within(organisation, &incident, merging.events_within).await;
+                    merging.events_within = merging.events_within.saturating_sub(began.elapsed());
                     let events = found.map(|found| found.told()).unwrap_or_default();
                     vacant.insert(Part { incident, intervals, events });
                 }

@@ -11,12 +11,12 @@ async fn shown(world: &World) -> (Vec<String>, bool) {
 
 /// Titles of what each telling of the first incident that was told says of events.
 async fn told(world: &World) -> Vec<Vec<String>> {
-    let lines = world.told_whole().await.remove(0);
-    let titles = |line: &Json| {
-        let events = line["whole"]["events"].as_array().unwrap();
-        events.iter().map(|event| event["title"].as_str().unwrap().to_owned()).collect()
-    };
-    lines.iter().map(titles).collect()
+    world.told_whole().await.remove(0).iter().map(titles).collect()
+}
+
+fn titles(line: &Json) -> Vec<String> {
+    let events = line["whole"]["events"].as_array().unwrap();
+    events.iter().map(|event| event["title"].as_str().unwrap().to_owned()).collect()
 }
 
 #[tokio::test]
@@ -217,4 +217,20 @@ async fn the_events_of_incidents_that_are_told_as_one_are_looked_for_only_as_lon
         let looked = world.alerts.events_within(OURS, &incident, Duration::from_millis(left)).await;
         assert_eq!(looked.is_some(), found, "{left} ms");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_evaluation_waits_for_the_events_of_all_its_incidents_no_longer_than_for_those_of_two() {
+    let world = World::new().await;
+    world.create(cpu(json!({}))).await;
+    world.events.put(at(-2), "holiday", &[]);
+    *world.events.2.lock() = Duration::from_millis(400);
+    let hosts: Vec<String> = (0..20).map(|number| format!("host-{number:02}")).collect();
+    let values: Vec<(&str, f64)> = hosts.iter().map(|host| (host.as_str(), 99.0)).collect();
+    let began = tokio::time::Instant::now();
+    world.live(0, &values).await;
+    assert!(began.elapsed() <= limits::EVENTS_WITHIN + Duration::from_millis(400), "{:?}", began.elapsed());
+    let told = world.told_whole().await;
+    let with_events = told.iter().filter(|lines| !titles(&lines[0]).is_empty()).count();
+    assert_eq!((told.len(), with_events), (20, 3));
 }

@@ -112,9 +112,9 @@ impl Figures for FakeFigures {
     }
 }
 
-/// Events in memory; or none that answers in time.
+/// Events in memory, found after so long; or none that answers in time.
 #[derive(Default)]
-struct FakeEvents(Mutex<Vec<Record>>, AtomicBool);
+struct FakeEvents(Mutex<Vec<Record>>, AtomicBool, Mutex<Duration>);
 
 impl FakeEvents {
     /// An event of now and then, with tags; its number is its id.
@@ -138,6 +138,10 @@ impl EventSource for FakeEvents {
     ) -> Result<Near, RecordError> {
         if self.1.load(Ordering::Relaxed) && patience.is_some() {
             return Err(StoreError::Unavailable("events were not found in time").into());
+        }
+        let takes = *self.2.lock();
+        if !takes.is_zero() {
+            tokio::time::sleep(takes).await;
         }
         let all = self.0.lock();
         let within = |record: &&Record| (near.start..=near.end).contains(&record.content.time);
