@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bellwether_kernel::{OrganisationId, Timestamp};
 use bellwether_store::Batch;
 
-use crate::{AlertError, Event, Incident, StoredIncident};
+use crate::{AlertError, Event, Incident, MonitorId, StoredIncident};
 
 /// What the channels of an incident are told at once.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,6 +69,12 @@ pub trait Tellings: Send + Sync + 'static {
 
     /// Wakes the deliveries: to be called after a commit that added some.
     fn committed(&self);
+
+    /// An evaluation of a monitor came to nothing: what it added to its batch was most likely not committed, and is not
+    /// waited for. By default nothing is.
+    fn failed(&self, organisation: OrganisationId, monitor: MonitorId) {
+        let _ = (organisation, monitor);
+    }
 }
 
 /// Each of them.
@@ -88,5 +94,9 @@ impl Tellings for Vec<Arc<dyn Tellings>> {
 
     fn committed(&self) {
         self.iter().for_each(|each| each.committed());
+    }
+
+    fn failed(&self, organisation: OrganisationId, monitor: MonitorId) {
+        self.iter().for_each(|each| each.failed(organisation, monitor));
     }
 }

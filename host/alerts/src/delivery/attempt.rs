@@ -34,6 +34,9 @@ impl Deliveries {
             return Ok(Turn::Ended);
         }
         let now = self.clock.now();
+        if !self.is_first(organisation, id).await? {
+            return Ok(Turn::Later(now));
+        }
         if let Some(due) = row.due.filter(|due| *due > now) {
             // One that some have already does not hold back what follows it.
             let gives_way = !row.accepted.is_empty() && self.is_followed(organisation, id).await?;

@@ -2,6 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bellwether_kernel::{ErrorKind, Timestamp};
@@ -50,7 +51,7 @@ impl Deliveries {
     /// Hands out what may be done now, and gives how long there is nothing else.
     async fn turn(self: &Arc<Self>, looked: &mut tokio::time::Instant) -> Duration {
         let mut found = self.take_pending().await;
-        if looked.elapsed() >= LOOKED_FOR {
+        if looked.elapsed() >= LOOKED_FOR || self.is_to_find.swap(false, Ordering::Relaxed) {
             *looked = tokio::time::Instant::now();
             self.schedule.lock().bring_back(self.clock.now());
             found = found.and(self.find_waiting().await);

@@ -21,7 +21,7 @@ mod trial;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 
 use bellwether_access::Access;
@@ -121,6 +121,10 @@ pub struct Deliveries {
     pub(crate) known_channels: Mutex<BTreeMap<ChannelKey, (Bytes, Arc<Channel>)>>,
     /// Added to batches that may be committed by now.
     pending: Mutex<Vec<outbox::Pending>>,
+    /// Whether there was more than is looked for since something was committed last.
+    overflowed: AtomicBool,
+    /// Whether everything that waits is looked for at the next turn.
+    is_to_find: AtomicBool,
     /// Bytes of tellings that are kept at hand.
     at_hand: Arc<AtomicUsize>,
     results: together::Results,
@@ -163,6 +167,8 @@ impl Deliveries {
             limiters: Mutex::default(),
             known_channels: Mutex::default(),
             pending: Mutex::default(),
+            overflowed: AtomicBool::new(false),
+            is_to_find: AtomicBool::new(false),
             at_hand: Arc::default(),
             results: together::Results::default(),
             schedule: Mutex::new(schedule::Schedule::new(limits)),

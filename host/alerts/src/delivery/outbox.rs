@@ -4,17 +4,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bellwether_kernel::{FieldError, OrganisationId, Timestamp};
-use bellwether_store::{Batch, Key, MAX_LARGE, StoreError, Walk, decode, encode, get_large, put_large};
+use bellwether_store::{
+    Batch, Direction, Key, MAX_LARGE, StoreError, Walk, decode, encode, get_large, put_large,
+};
 use serde::{Deserialize, Serialize};
 
 use super::record::{DeliveryRow, WaitingRow};
-use super::{Deliveries, DeliveryId, keys};
-use crate::{AlertError, Event, Incident, Telling, Tellings, channel, limits};
+use super::{Deliveries, DeliveryId, DeliveryState, keys};
+use crate::{AlertError, Event, Incident, MonitorId, Telling, Tellings, channel, limits};
 
 /// How long what was added to a batch is looked for: a commit takes less. What is not found by then is found with
 /// everything that waits, a minute later at most.
 const LOOKED_FOR: i64 = 60_000;
-/// How much is looked for at all.
+/// How much is looked for at all. What is beyond is found with everything that waits, once something was committed.
 const PENDING: usize = 100_000;
 /// Bytes of tellings, as they are stored, that are kept at hand until they are first delivered. What is beyond is read.
 const AT_HAND: usize = 8 << 20;
@@ -23,8 +25,17 @@ const AT_HAND: usize = 8 << 20;
 pub(super) struct Pending {
     organisation: OrganisationId,
     id: DeliveryId,
-    added: Timestamp,
+    /// Absent of what was most likely not committed: it is looked for once more.
+    added: Option<Timestamp>,
+    /// The monitors it tells of.
+    monitors: Arc<[String]>,
     told: Option<Arc<Told>>,
+}
+
+impl Pending {
+    fn is_waited_for(&self, now: Timestamp) -> bool {
+        self.added.is_some_and(|added| now.milliseconds_since(added) < LOOKED_FOR)
+    }
 }
 
 /// What this process added to a batch, kept until its first delivery: it need not be read again. Whether it was committed
@@ -70,7 +81,8 @@ impl Tellings for Deliveries {
         put_large(batch, &keys::telling(*organisation, &incident.id, *sequence), &bytes)?;
         let room = Room::take(&self.at_hand, bytes.len());
         let told = room.map(|room| Arc::new(Told { bytes, telling, _room: room }));
-        let now = self.clock.now();
+        let added = Some(self.clock.now());
+        let monitors: Arc<[String]> = incident.alerts.iter().map(|alert| alert.monitor.clone()).collect();
         let mut pending = self.pending.lock();
         for channel in channels {
             let id =
@@ -79,14 +91,30 @@ impl Tellings for Deliveries {
             batch.put(keys::waiting(*organisation, &id), encode(&WaitingRow { event: *event, due: None }));
             batch.put(keys::order(*organisation, keys::List::All, *time, &id), "");
             if pending.len() < PENDING {
-                pending.push(Pending { organisation: *organisation, id, added: now, told: told.clone() });
+                let (monitors, told) = (Arc::clone(&monitors), told.clone());
+                pending.push(Pending { organisation: *organisation, id, added, monitors, told });
+            } else {
+                self.overflowed.store(true, Ordering::Relaxed);
             }
         }
         Ok(())
     }
 
     fn committed(&self) {
+        if self.overflowed.swap(false, Ordering::Relaxed) {
+            self.is_to_find.store(true, Ordering::Relaxed);
+        }
         self.wake.notify_one();
+    }
+
+    fn failed(&self, organisation: OrganisationId, monitor: MonitorId) {
+        let monitor = monitor.to_string();
+        let mut pending = self.pending.lock();
+        for one in pending.iter_mut().filter(|one| one.organisation == organisation) {
+            if one.monitors.contains(&monitor) {
+                one.added = None;
+            }
+        }
     }
 }
 
@@ -161,7 +189,7 @@ impl Deliveries {
                         full.push((one.organisation, one.id));
                     }
                 }
-                Ok(None) if self.clock.now().milliseconds_since(one.added) < LOOKED_FOR => left.push(one),
+                Ok(None) if one.is_waited_for(self.clock.now()) => left.push(one),
                 Ok(None) => {}
                 Err(error) => {
                     left.push(one);
@@ -188,6 +216,29 @@ impl Deliveries {
             self.schedule.lock().restore(organisation, &id, row.event, row.due, None);
         }
         Ok(())
+    }
+
+    /// Whether nothing of the same line waits before a delivery. What does, and nobody knew of, is taken into the schedule:
+    /// its commit was not heard of yet.
+    pub(super) async fn is_first(
+        &self,
+        organisation: OrganisationId,
+        id: &DeliveryId,
+    ) -> Result<bool, AlertError> {
+        let line = keys::waiting_line(organisation, &id.channel, &id.incident).prefix();
+        let before = line.start..keys::waiting(organisation, id);
+        let Some((key, row)) = self.store.scan(before, Direction::Forward, 1).await?.pop() else {
+            return Ok(true);
+        };
+        let (_, first) = keys::delivery_of(&key)?;
+        // One of which either row does not read, or that is not there, holds nothing back for good.
+        let stored = self.store.get(&keys::delivery(organisation, &first)).await?;
+        let is_there = stored
+            .and_then(|row| decode::<DeliveryRow>(&row).ok())
+            .is_some_and(|row| row.state == DeliveryState::Waiting);
+        let Some(row) = decode::<WaitingRow>(&row).ok().filter(|_| is_there) else { return Ok(true) };
+        self.schedule.lock().restore(organisation, &first, row.event, row.due, None);
+        Ok(false)
     }
 
     /// What the channels of an incident are told; `told` if that is what is stored.

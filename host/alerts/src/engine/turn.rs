@@ -72,10 +72,14 @@ impl Alerts {
         organisation: OrganisationId,
         id: MonitorId,
     ) -> Result<Turn, AlertError> {
-        match self.try_evaluate(cause, due, organisation, id).await {
+        let turn = match self.try_evaluate(cause, due, organisation, id).await {
             Err(error) if error.kind() == ErrorKind::Conflict => Ok(Turn::Overtaken),
             done => done,
+        };
+        if !matches!(turn, Ok(Turn::Evaluated | Turn::Stale)) {
+            self.tellings.failed(organisation, id);
         }
+        turn
     }
 
     async fn try_evaluate(
