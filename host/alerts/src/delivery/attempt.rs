@@ -97,19 +97,20 @@ impl Deliveries {
             incident: telling.incident,
         };
         let (end, letters, memory) = match self.prepared(organisation, channel, Some(&id.incident)).await? {
-            Err(end) => (end, Letters::default(), None),
+            Err(end) => (end, Letters::default(), Vec::new()),
             Ok((formatter, settings, secrets)) => {
                 attempt.formatter = format!("{} {}", channel.spec.formatter, formatter.version());
                 let memory = match is_first {
-                    true => None,
-                    false => self.memory(organisation, channel, &id.incident).await?,
+                    true => Vec::new(),
+                    false => self.memory(organisation, channel, &id.incident).await?.unwrap_or_default(),
                 };
                 let keep = Keep { organisation, id, channel, stored: &ending.stored };
                 let mut talk = Talk::new(self, organisation, channel, settings, secrets, notification);
                 talk.letters = Letters::of(row, channel.spec.retry, began);
-                let end = talk.run(&*formatter, memory.clone().unwrap_or_default(), Some(&keep)).await?;
+                talk.memory = memory;
+                let end = talk.run(&*formatter, Some(&keep)).await?;
                 attempt.exchanges = talk.exchanges;
-                (end, talk.letters, memory)
+                (end, talk.letters, talk.memory)
             }
         };
         attempt.milliseconds = u64::try_from(self.clock.now().milliseconds_since(began)).unwrap_or_default();

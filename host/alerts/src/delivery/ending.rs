@@ -91,7 +91,7 @@ impl Deliveries {
         }
     }
 
-    /// Records an attempt and what is next.
+    /// Records an attempt and what is next; `memory` is what the formatter kept last before the exchange ended.
     pub(super) async fn finish(
         self: &Arc<Self>,
         mut ending: Ending<'_>,
@@ -99,7 +99,7 @@ impl Deliveries {
         mut attempt: Attempt<Noted>,
         end: End,
         letters: Letters,
-        memory: Option<Vec<u8>>,
+        memory: Vec<u8>,
     ) -> Result<Turn, AlertError> {
         let (organisation, id) = (ending.organisation, ending.id);
         attempt.failing_since = self.failing_since(&ending, &attempt, &end).await?;
@@ -111,7 +111,7 @@ impl Deliveries {
         let mut gone = None;
         match end {
             End::Done(kept) => {
-                if memory.as_deref().unwrap_or_default() != kept {
+                if memory != kept {
                     let key = keys::memory(organisation, &id.channel, &id.incident);
                     batch.put(key, memory_row(channel, &kept));
                 }
@@ -148,7 +148,7 @@ impl Deliveries {
         self.record(batch).await?;
         counter!(ATTEMPTS, "outcome" => word(attempt.outcome)).increment(1);
         if let Some(reason) = gone {
-            self.disable_gone(organisation, &id.channel, &reason).await?;
+            self.disable_gone(organisation, channel, &reason).await?;
         }
         self.tell(&ending, attempt.reason.as_deref().unwrap_or_default());
         Ok(turn)
@@ -231,20 +231,25 @@ impl Deliveries {
         }
     }
 
-    /// Lets nothing more go to a channel that said it is no more.
-    async fn disable_gone(
+    /// Lets nothing more go to a channel that said it is no more, as it was set when it did.
+    pub(super) async fn disable_gone(
         &self,
         organisation: OrganisationId,
-        name: &str,
+        channel: &Channel,
         reason: &str,
     ) -> Result<(), AlertError> {
         let mut reason = reason.to_owned();
         cut(&mut reason, limits::REASON);
-        let Some(stored) = self.stored_channel(organisation, name).await? else { return Ok(()) };
+        let stored = self.stored_channel(organisation, &channel.name).await?;
+        let is_same = |(stored, _): &(Channel, Bytes)| {
+            (stored.version, stored.created) == (channel.version, channel.created)
+        };
+        // Whoever changed it meanwhile may have mended it: the next delivery tells.
+        let Some(stored) = stored.filter(is_same) else { return Ok(()) };
         let mut batch = Batch::new();
         self.disable(&mut batch, organisation, &stored, &reason);
         match self.store.commit(batch).await {
-            // Somebody changed it meanwhile: the next delivery tells whether it is there now.
+            // As above.
             Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),
             other => Ok(other.map(drop)?),
         }

@@ -54,6 +54,8 @@ pub(super) struct Talk<'a> {
     secrets: Secrets,
     mask: Mask,
     notification: Notification,
+    /// What the formatter kept last.
+    pub(super) memory: Vec<u8>,
     pub(super) letters: Letters,
     pub(super) exchanges: Vec<Noted>,
 }
@@ -68,8 +70,18 @@ impl<'a> Talk<'a> {
         notification: Notification,
     ) -> Self {
         let mask = secrets.mask();
-        let (letters, exchanges) = (Letters::default(), Vec::new());
-        Self { deliveries, organisation, channel, settings, secrets, mask, notification, letters, exchanges }
+        Self {
+            deliveries,
+            organisation,
+            channel,
+            settings,
+            secrets,
+            mask,
+            notification,
+            memory: Vec::new(),
+            letters: Letters::default(),
+            exchanges: Vec::new(),
+        }
     }
 
     /// Drives the exchange to its end.
@@ -79,12 +91,11 @@ impl<'a> Talk<'a> {
     pub(super) async fn run(
         &mut self,
         formatter: &dyn Formatter,
-        mut memory: Vec<u8>,
         keep: Option<&Keep<'_>>,
     ) -> Result<End, AlertError> {
         let mut last: Option<Answer> = None;
         for number in 1..=limits::STEPS {
-            let step = formatter.next(&self.notification, &self.settings, &memory, last.as_ref()).await;
+            let step = formatter.next(&self.notification, &self.settings, &self.memory, last.as_ref()).await;
             let (outgoing, kept) = match step {
                 Ok(Step::Send { outgoing, memory }) => (outgoing, memory),
                 Ok(Step::Done { memory }) => return Ok(End::Done(memory)),
@@ -106,11 +117,11 @@ impl<'a> Talk<'a> {
             if number == limits::STEPS {
                 break;
             }
-            if kept != memory {
+            if kept != self.memory {
                 if let Some(keep) = keep {
                     keep.keep(self.deliveries, &kept).await?;
                 }
-                memory = kept;
+                self.memory = kept;
             }
             if number > 1 {
                 self.wait_for_room(keep.is_some()).await;

@@ -53,7 +53,7 @@ impl Deliveries {
             Ok((formatter, settings, secrets)) => {
                 trial.formatter = format!("{} {}", channel.spec.formatter, formatter.version());
                 let mut talk = Talk::new(self, organisation, &channel, settings, secrets, notification);
-                let run = talk.run(&*formatter, Vec::new(), None);
+                let run = talk.run(&*formatter, None);
                 let end = match tokio::time::timeout(limits::TRIAL, run).await {
                     Ok(end) => end?,
                     Err(_) => {

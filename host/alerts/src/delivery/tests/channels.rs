@@ -102,6 +102,19 @@ async fn a_channel_that_says_it_is_no_more_is_told_nothing_until_it_is_resumed()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_channel_that_was_mended_is_not_disabled_by_what_was_answered_before() {
+    let world = World::new().await;
+    let before = world.put("c", json!({})).await;
+    world.put("c", json!({"settings": {"url": "https://cards.example/new", "token": "token"}})).await;
+    world.deliveries.disable_gone(world.organisation, &before, "gone").await.unwrap();
+    let channel = world.deliveries.channel(world.organisation, "c").await.unwrap();
+    assert_eq!(channel.state, ChannelState::Active);
+    world.deliveries.disable_gone(world.organisation, &channel, "gone").await.unwrap();
+    let channel = world.deliveries.channel(world.organisation, "c").await.unwrap();
+    assert!(matches!(channel.state, ChannelState::Disabled { .. }), "{channel:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_told_to_a_channel_that_was_deleted_is_a_dead_letter_that_says_so() {
     let world = World::new().await;
     world.put("c", json!({})).await;

@@ -2,6 +2,7 @@
 
 use bellwether_kernel::ErrorKind;
 
+use super::super::record::MemoryRow;
 use super::fakes::Fate::Answered;
 use super::*;
 
@@ -99,4 +100,20 @@ async fn a_formatter_that_wants_what_its_channel_does_not_set_is_tried_as_one_th
     let ended = world.ended(2).await.delivery;
     assert_eq!(ended.state, DeliveryState::Dead);
     assert!(ended.reason.unwrap().contains("thread"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_formatter_forgets_at_the_end_is_forgotten_whatever_it_kept_in_between() {
+    let world = World::new().await;
+    let settings = json!({"url": "https://cards.example", "token": "token", "signing": "forgets"});
+    world.put("c", json!({"settings": settings})).await;
+    world.network.cards.lock().insert(("c".into(), "i".into()), 1);
+    world.tell("i", 1, Event::Opened, &["c"]).await;
+    assert_eq!(world.ended(1).await.delivery.state, DeliveryState::Delivered);
+    let methods: Vec<String> =
+        world.network.requests.lock().iter().map(|(_, text)| text.chars().take(3).collect()).collect();
+    assert_eq!(methods, ["GET", "PUT"]);
+    let row = world.store.get(&keys::memory(world.organisation, "c", "i")).await.unwrap().unwrap();
+    let row: MemoryRow = bellwether_store::decode(&row).unwrap();
+    assert_eq!(row.memory, b"");
 }
