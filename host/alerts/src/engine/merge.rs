@@ -264,6 +264,8 @@ impl Alerts {
                     row.owes_an_end = false;
                     wanted.push((Event::Closed, message));
                 }
+                // Nobody is told of its opening.
+                Event::Updated if !changed.incident.notify.open => wanted.push((Event::Updated, message)),
                 _ if row.told => wanted.push((Event::Updated, message)),
                 _ => {
                     row.told = true;

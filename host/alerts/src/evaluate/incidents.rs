@@ -70,6 +70,7 @@ impl Changed {
         let incident = &mut self.incident;
         incident.tellings += 1;
         incident.last_told = Some(time);
+        incident.told_severity = incident.severity;
         if event == Event::Opened {
             incident.told = Some(time);
         }
@@ -197,6 +198,7 @@ impl Settling<'_> {
             intervals: 0,
             notes: 0,
             worst: Severity::Info,
+            told_severity: Severity::Info,
         }
     }
 
@@ -322,7 +324,7 @@ impl Settling<'_> {
         } else {
             muted.clone()
         };
-        if incident.told.is_none() {
+        if incident.told.is_none() && (changed.is_new || !incident.is_followed()) {
             match withheld {
                 Some(why) if changed.is_new => {
                     changed.note(self.at, NoteKind::Withheld, format!("opened: {why}"));
@@ -332,14 +334,19 @@ impl Settling<'_> {
             }
             return;
         }
-        if rose && open || moved && update {
+        let is_update = rose && open || moved && update;
+        // What became worse while it was muted is told once it is not.
+        if is_update || open && incident.severity > incident.told_severity {
             match muted {
-                Some(why) => changed.note(self.at, NoteKind::Withheld, format!("updated: {why}")),
+                Some(why) if is_update => {
+                    changed.note(self.at, NoteKind::Withheld, format!("updated: {why}"));
+                }
+                Some(_) => {}
                 None => changed.tell(self.at, Event::Updated, None),
             }
             return;
         }
-        if muted.is_none() {
+        if muted.is_none() && changed.incident.told.is_some() {
             self.renotify(changed);
         }
     }
@@ -378,6 +385,7 @@ impl Settling<'_> {
         let withheld = match incident.told {
             _ if !close => Some("the monitor does not tell of closings".to_owned()),
             Some(_) => None,
+            None if incident.tellings > 0 => None,
             None if open => Some("nobody was told that it opened".to_owned()),
             None if incident.channels.is_empty() => Some("it had no channels when it opened".to_owned()),
             None => self.silent(&series, false),

@@ -118,19 +118,24 @@ pub struct StoredIncident {
     pub notes: u64,
     /// The highest severity it ever had: it may recover by way of a lower one. Of one that a host before kept, the last.
     pub worst: Severity,
+    /// How severe it was when its channels were told last. Of one that a host before kept, what it was last.
+    pub told_severity: Severity,
 }
 
 impl Versioned for StoredIncident {
     const NAME: &'static str = "incident";
-    const VERSION: u8 = 2;
+    const VERSION: u8 = 3;
 
     fn upgrade(version: u8, bytes: &[u8]) -> Option<Self> {
-        if version != 1 {
-            return None;
-        }
-        let bytes = postcard::to_extend(&Severity::Info, bytes.to_vec()).ok()?;
+        let none = Severity::Info;
+        let bytes = match version {
+            1 => postcard::to_extend(&(none, none), bytes.to_vec()).ok()?,
+            2 => postcard::to_extend(&none, bytes.to_vec()).ok()?,
+            _ => return None,
+        };
         let incident: Self = postcard::from_bytes(&bytes).ok()?;
-        Some(Self { worst: incident.severity, ..incident })
+        let worst = if version == 1 { incident.severity } else { incident.worst };
+        Some(Self { worst, told_severity: incident.severity, ..incident })
     }
 }
 
@@ -170,6 +175,7 @@ impl StoredIncident {
             intervals: u64::from(told.ended.is_some()),
             notes: 1,
             worst: told.severity,
+            told_severity: told.severity,
         }
     }
 
@@ -177,6 +183,11 @@ impl StoredIncident {
     #[must_use]
     pub fn trigger(&self) -> String {
         format!("{}-1", self.id)
+    }
+
+    /// Whether its channels are told how it goes on: they were told that it opened, or are told of no opening.
+    pub(crate) fn is_followed(&self) -> bool {
+        self.told.is_some() || !self.notify.open && !self.channels.is_empty()
     }
 
     /// Whether it goes on.

@@ -278,7 +278,7 @@ impl Alerts {
         let mut changed = Changed::of(incident, false);
         changed.notes.push(Note { time: now, by: Some(principal.key_name.clone()), what, text });
         let incident = &changed.incident;
-        if needs_open && incident.told.is_some() && incident.notify.update {
+        if needs_open && incident.is_followed() && incident.notify.update {
             changed.open = self.open_intervals(organisation, incident).await?;
             changed.tell(now, Event::Updated, None);
         }

@@ -32,6 +32,45 @@ async fn a_muted_breach_moves_and_is_told_when_the_mute_is_over_while_it_lasts()
 }
 
 #[tokio::test]
+async fn what_becomes_worse_while_it_is_muted_is_told_when_the_mute_is_over_while_it_lasts() {
+    for (last, told) in [(95.0, vec!["opened 1", "updated 2"]), (75.0, vec!["opened 1"])] {
+        let world = World::new().await;
+        let thresholds = json!({"comparator": ">", "critical": 90, "warning": 70});
+        world.create(cpu(json!({"thresholds": thresholds, "severity": "critical"}))).await;
+        world.live(0, &[("a", 75.0)]).await;
+        world.clock.set(at(1));
+        world.mute(Scope::default(), None, Some(4)).await;
+        world.live(1, &[("a", 95.0)]).await;
+        world.live(2, &[("a", 95.0)]).await;
+        assert_eq!(world.told().await, [["opened 1"]]);
+        let notes = world.notes(world.incidents().await[0].id).await;
+        assert_eq!(notes.iter().filter(|(what, _)| *what == NoteKind::Withheld).count(), 1, "{notes:?}");
+        world.live(3, &[("a", last)]).await;
+        world.live(4, &[("a", last)]).await;
+        assert_eq!(world.told().await, [told]);
+    }
+}
+
+#[tokio::test]
+async fn who_is_told_of_updates_alone_is_told_of_each() {
+    let world = World::new().await;
+    let notify = json!({"open": false, "update": true, "close": true});
+    world.create(cpu(json!({"notify": notify, "notify_by": []}))).await;
+    world.live(0, &[("a", 95.0), ("b", 50.0)]).await;
+    assert!(world.told().await.is_empty());
+    world.live(1, &[("a", 95.0), ("b", 95.0)]).await;
+    world.live(2, &[("a", 95.0), ("b", 95.0)]).await;
+    world.alerts.acknowledge(&world.principal, world.incidents().await[0].id).await.unwrap();
+    world.mute(Scope::default(), None, None).await;
+    world.live(3, &[("a", 50.0), ("b", 50.0)]).await;
+    assert_eq!(
+        world.told().await,
+        [["updated 1", "updated 2", "closed 3"]],
+        "what was told is ended, muted or not"
+    );
+}
+
+#[tokio::test]
 async fn a_recovery_while_muted_resets_what_is_told_next() {
     let world = World::new().await;
     world.create(cpu(json!({}))).await;

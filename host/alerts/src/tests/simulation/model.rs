@@ -25,6 +25,8 @@ pub(super) struct Expected {
     /// Whether it was severe when somebody acknowledged it.
     acknowledged: Option<bool>,
     severe: bool,
+    /// Whether it was severe when it was told last.
+    told_severe: bool,
 }
 
 /// Incidents that are told as one, as the model has them.
@@ -137,6 +139,7 @@ impl Model {
 
     /// Channels would be told something of an incident.
     fn tell(&mut self, at: usize, event: Event) {
+        self.incidents[at].told_severe = self.incidents[at].severe;
         let goes_on = |part: &usize| self.incidents[*part].open;
         let Some(group) = self.groups.iter_mut().find(|group| group.parts.contains(&at)) else {
             self.incidents[at].events.push(event);
@@ -272,13 +275,13 @@ impl Model {
                         incident.acknowledged = None;
                     }
                     incident.severe = severe;
-                    let was_told = incident.told;
+                    let (was_told, owed) = (incident.told, severe && !incident.told_severe);
                     if !silent {
                         incident.told = true;
                     }
                     if !was_told && !silent {
                         self.tell(at, Event::Opened);
-                    } else if was_told && !silent && (rose || moved && self.update) {
+                    } else if was_told && !silent && (rose || owed || moved && self.update) {
                         self.tell(at, Event::Updated);
                     }
                 }
