@@ -120,7 +120,7 @@ pub const DECISIONS: u64 = 200;
 /// Lines of one decision; what is beyond is counted.
 pub const DECISION_LINES: usize = 50;
 
-/// Mutes of one organisation: each evaluation looks at all of them.
+/// Mutes of one organisation that are in force or to come, and as many that are over: each evaluation looks at all of them.
 pub const MUTES: usize = 1_000;
 
 /// Incidents that are told as one: each telling reads all of them.
@@ -155,7 +155,8 @@ pub const EVENT_TEXT: usize = 500;
 /// Tags of an event that are.
 pub const EVENT_TAGS: usize = 20;
 
-/// Entries of one organisation's calendar: each evaluation looks at all of them.
+/// Entries of one organisation's calendar that are in force or to come, and as many that are over: each evaluation looks at
+/// all of them.
 pub const CALENDAR: usize = 1_000;
 
 /// Bytes of a rule of days: all that iCalendar lets one name fits, and each day that is looked at is held against it.

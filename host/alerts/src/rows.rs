@@ -118,8 +118,12 @@ pub(crate) fn monitor(organisation: OrganisationId, id: MonitorId) -> Key {
     monitors(organisation).number(id.0)
 }
 
+pub(crate) fn monitor_names(organisation: OrganisationId) -> Key {
+    Key::new(Space::MonitorName).number(organisation.0)
+}
+
 pub(crate) fn monitor_name(organisation: OrganisationId, name: &str) -> Key {
-    Key::new(Space::MonitorName).number(organisation.0).text(name)
+    monitor_names(organisation).text(name)
 }
 
 pub(crate) fn versions(organisation: OrganisationId, id: MonitorId) -> Key {

@@ -7,7 +7,7 @@ use bellwether_kernel::{FieldError, OrganisationId, Page, PageRequest, Timestamp
 use bellwether_store::{Batch, Direction, Precondition, Space, decode, encode};
 use bytes::Bytes;
 
-use super::{SHOWN, until_it_holds};
+use super::{forgotten, until_it_holds};
 use crate::calendar::{Calendar, CalendarEntry, EntryId, EntryKind, NewEntry, Quiet};
 use crate::evaluate::Changed;
 use crate::incident::{Note, NoteKind};
@@ -19,7 +19,8 @@ use crate::{AlertError, Alerts, IncidentId, Scope, limits};
 pub(crate) type Kept = (Option<Bytes>, Arc<Calendar>);
 
 impl Alerts {
-    /// Stores an entry, and forgets those that have been over for 30 days.
+    /// Stores an entry, and forgets those that have been over for 30 days, and the oldest of more than [`limits::CALENDAR`]
+    /// that are over.
     ///
     /// # Errors
     /// [`AlertError::Invalid`] names the field that is wrong; [`AlertError::Limit`].
@@ -46,16 +47,17 @@ impl Alerts {
     ) -> Result<CalendarEntry, AlertError> {
         let (organisation, now) = (principal.organisation, self.clock.now());
         new.check(now)?;
-        let mut kept = 0;
+        let (mut in_force, mut over) = (0, Vec::new());
         for entry in self.all_entries(organisation).await? {
             match entry.end {
-                Some(end) if now.milliseconds_since(end) > SHOWN => {
-                    batch.delete(rows::calendar_entry(organisation, entry.id));
-                }
-                _ => kept += 1,
+                Some(end) if end <= now => over.push((end, entry.id)),
+                _ => in_force += 1,
             }
         }
-        if kept >= limits::CALENDAR {
+        for id in forgotten(over, now, limits::CALENDAR) {
+            batch.delete(rows::calendar_entry(organisation, id));
+        }
+        if in_force >= limits::CALENDAR {
             let limit = limits::CALENDAR as u64;
             return Err(AlertError::Limit { what: "entries of a calendar", limit });
         }

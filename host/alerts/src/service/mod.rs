@@ -18,7 +18,7 @@ use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use bellwether_access::{Access, AuditScope, Principal};
-use bellwether_kernel::{Clock, Cursor, FieldError, MonitorId, OrganisationId, Page, PageRequest};
+use bellwether_kernel::{Clock, Cursor, FieldError, MonitorId, OrganisationId, Page, PageRequest, Timestamp};
 use bellwether_series::Listener;
 use bellwether_store::{Batch, Direction, Key, Precondition, SharedStore, Space, StoreError, decode, encode};
 use bytes::Bytes;
@@ -329,6 +329,19 @@ where
             return done;
         }
     }
+}
+
+/// Of those that are over, by when, which are shown no more: what has been over for 30 days, and the oldest beyond `most`,
+/// for everything that is kept is read at once.
+fn forgotten<I>(mut over: Vec<(Timestamp, I)>, now: Timestamp, most: usize) -> Vec<I>
+where
+    I: Copy + Ord,
+{
+    over.sort_unstable();
+    let beyond = over.len().saturating_sub(most);
+    let is_old =
+        |(at, (end, _)): &(usize, (Timestamp, I))| *at < beyond || now.milliseconds_since(*end) > SHOWN;
+    over.into_iter().enumerate().filter(is_old).map(|(_, (_, id))| id).collect()
 }
 
 /// Where a page begins, for a list whose cursor is the last `length` bytes of a key.

@@ -4,12 +4,13 @@ use bellwether_access::Principal;
 use bellwether_kernel::{OrganisationId, Page, PageRequest, Timestamp};
 use bellwether_store::{Batch, Direction, Precondition, Space, decode, encode};
 
-use super::{SHOWN, until_it_holds};
+use super::{forgotten, until_it_holds};
 use crate::mute::{Mute, MuteId, NewMute};
 use crate::{AlertError, Alerts, limits, rows};
 
 impl Alerts {
-    /// Stores a mute, and forgets those that have been over for 30 days.
+    /// Stores a mute, and forgets those that have been over for 30 days, and the oldest of more than [`limits::MUTES`] that
+    /// are over.
     ///
     /// # Errors
     /// [`AlertError::Invalid`] for an end that is past or before its start, and for one that says neither what it is about
@@ -22,16 +23,17 @@ impl Alerts {
         let (organisation, now) = (principal.organisation, self.clock.now());
         new.check(now)?;
         let mut batch = Batch::new();
-        let mut kept = 0;
+        let (mut in_force, mut over) = (0, Vec::new());
         for mute in self.all_mutes(organisation).await? {
             match mute.end {
-                Some(end) if now.milliseconds_since(end) > SHOWN => {
-                    batch.delete(rows::mute(organisation, mute.id));
-                }
-                _ => kept += 1,
+                Some(end) if end <= now => over.push((end, mute.id)),
+                _ => in_force += 1,
             }
         }
-        if kept >= limits::MUTES {
+        for id in forgotten(over, now, limits::MUTES) {
+            batch.delete(rows::mute(organisation, id));
+        }
+        if in_force >= limits::MUTES {
             return Err(AlertError::Limit { what: "mutes of one organisation", limit: limits::MUTES as u64 });
         }
         let id = MuteId(self.count(&mut batch, Space::Mute, organisation).await?);

@@ -6,6 +6,7 @@ mod anomalies;
 mod backtests;
 mod calendar;
 mod callers;
+mod counts;
 mod documents;
 mod events;
 mod feedback;

@@ -111,7 +111,7 @@ impl Entry {
 /// A page of the calendar.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct EntryList {
-    /// Ordered by id, those that have been over for up to 30 days included.
+    /// Ordered by id, those that have been over for up to 30 days included, the latest 1,000 of them.
     items: Vec<Entry>,
     /// Pass it as `cursor` for the next page; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]

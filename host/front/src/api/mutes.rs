@@ -79,7 +79,7 @@ impl Mute {
 /// A page of mutes.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct MuteList {
-    /// Ordered by id, those that have been over for up to 30 days included.
+    /// Ordered by id, those that have been over for up to 30 days included, the latest 1,000 of them.
     items: Vec<Mute>,
     /// Pass it as `cursor` for the next page; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
