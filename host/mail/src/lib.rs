@@ -17,10 +17,13 @@ use lettre::transport::smtp::client::{AsyncSmtpConnection, TlsParameters};
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
 use lettre::transport::smtp::extension::{ClientId, Extension, MailParameter};
 
-/// How long one answer of the server is waited for.
+/// How long one answer of the server is waited for, and a connection with its greetings; that to the message itself, which it
+/// may look through first, for as long as [`WHOLE`] leaves: given up sooner, it would be sent twice.
 const ANSWER: Duration = Duration::from_secs(30);
 /// How long the whole of it may take.
 const WHOLE: Duration = Duration::from_secs(120);
+/// How long the end of a connection may take: what becomes of the message is known by then.
+const END: Duration = Duration::from_secs(5);
 
 /// How a connection is protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +61,8 @@ pub struct SmtpMailer {
     credentials: Option<Credentials>,
     from: Mailbox,
     hello: ClientId,
+    /// [`ANSWER`].
+    answer: Duration,
 }
 
 /// Whether messages can be sent by `from`.
@@ -111,28 +116,30 @@ impl SmtpMailer {
             credentials: credentials.map(|(user, password)| Credentials::new(user, password)),
             from,
             hello: ClientId::default(),
+            answer: ANSWER,
         })
     }
 
     async fn connect(&self) -> Result<AsyncSmtpConnection, SendError> {
         let implicit = self.tls.clone().filter(|_| self.security == Security::Tls);
         let place = (self.server.as_str(), self.port);
-        let connected = AsyncSmtpConnection::connect_tokio1(place, Some(ANSWER), &self.hello, implicit, None);
-        let mut connection = connected.await.map_err(|error| self.lost(&error))?;
+        let connected = AsyncSmtpConnection::connect_tokio1(place, None, &self.hello, implicit, None);
+        let mut connection = self.answered(connected).await?.map_err(|error| self.lost(&error))?;
         if let (Security::Starttls, Some(tls)) = (self.security, &self.tls) {
             if !connection.can_starttls() {
-                connection.abort().await;
+                drop(tokio::time::timeout(END, connection.abort()).await);
                 return Err(SendError::Lost(format!(
                     "the mail server {} offers no STARTTLS, and nothing is sent without it",
                     self.server
                 )));
             }
-            let secured = connection.starttls(tls.clone(), &self.hello).await;
+            let secured = self.answered(connection.starttls(tls.clone(), &self.hello)).await?;
             secured.map_err(|error| self.lost(&error))?;
         }
         if let Some(credentials) = &self.credentials {
             // What the server says may repeat what it was sent.
-            connection.auth(&[Mechanism::Plain, Mechanism::Login], credentials).await.map_err(|error| {
+            let known = connection.auth(&[Mechanism::Plain, Mechanism::Login], credentials);
+            self.answered(known).await?.map_err(|error| {
                 let code = error.status().map(|code| format!(", {code}")).unwrap_or_default();
                 SendError::Lost(format!(
                     "the mail server {} does not take this host's user and password{code}",
@@ -141,6 +148,21 @@ impl SmtpMailer {
             })?;
         }
         Ok(connection)
+    }
+
+    /// What comes of a step, if it does not keep waiting for an answer that never comes.
+    async fn answered<T>(
+        &self,
+        step: impl Future<Output = Result<T, Error>>,
+    ) -> Result<Result<T, Error>, SendError> {
+        let late = |_| {
+            let seconds = self.answer.as_secs();
+            SendError::Lost(format!(
+                "the mail server {} did not answer within {seconds} seconds",
+                self.server
+            ))
+        };
+        tokio::time::timeout(self.answer, step).await.map_err(late)
     }
 
     fn lost(&self, error: &Error) -> SendError {
@@ -172,8 +194,8 @@ impl SmtpMailer {
         let sent = self.dialogue(&mut connection, recipients, &message, &mut posted).await;
         // The server has taken it or not: how the connection ends changes nothing.
         match &sent {
-            Ok(()) => drop(connection.quit().await),
-            Err(_) => connection.abort().await,
+            Ok(()) => drop(tokio::time::timeout(END, connection.quit()).await),
+            Err(_) => drop(tokio::time::timeout(END, connection.abort()).await),
         }
         sent.map(|()| posted)
     }
@@ -191,10 +213,11 @@ impl SmtpMailer {
             parameters.push(MailParameter::SmtpUtfEight);
         }
         let from = Mail::new(Some(self.from.email.clone()), parameters);
-        connection.command(from).await.map_err(|error| self.whole(&error))?;
+        self.answered(connection.command(from)).await?.map_err(|error| self.whole(&error))?;
         let mut accepted = Vec::new();
         for (text, address) in recipients {
-            let Err(error) = connection.command(Rcpt::new(address, Vec::new())).await else {
+            let recipient = connection.command(Rcpt::new(address, Vec::new()));
+            let Err(error) = self.answered(recipient).await? else {
                 accepted.push(text.clone());
                 continue;
             };
@@ -208,7 +231,7 @@ impl SmtpMailer {
         if accepted.is_empty() {
             return Ok(());
         }
-        connection.command(Data).await.map_err(|error| self.whole(&error))?;
+        self.answered(connection.command(Data)).await?.map_err(|error| self.whole(&error))?;
         connection.message(message).await.map_err(|error| self.whole(&error))?;
         posted.accepted = accepted;
         Ok(())

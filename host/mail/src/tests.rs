@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 
-/// Serves one connection: answers every line as `says` has it, and gives what it was sent.
+/// Serves one connection: answers every line as `says` has it, nothing where that is nothing, and gives what it was sent.
 async fn server(says: fn(&str) -> &'static str) -> (u16, JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -29,6 +29,9 @@ async fn server(says: fn(&str) -> &'static str) -> (u16, JoinHandle<Vec<String>>
             let answer = says(&line);
             in_message = line == "DATA" && answer.starts_with('3');
             lines.push(line);
+            if answer.is_empty() {
+                continue;
+            }
             stream.write_all(format!("{answer}\r\n").as_bytes()).await.unwrap();
         }
     });
@@ -156,4 +159,16 @@ async fn a_server_that_is_not_there_is_tried_again() {
     drop(listener);
     let error = mailer(port, None).post(&letter(&["a@acme.example"], &[])).await.unwrap_err();
     assert!(matches!(error, SendError::Lost(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_that_falls_silent_is_waited_for_as_long_as_for_one_answer() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (deaf, _served) = server(|line| if line.starts_with("RCPT") { "" } else { usual(line) }).await;
+    for port in [silent.local_addr().unwrap().port(), deaf] {
+        let mailer = SmtpMailer { answer: Duration::from_millis(300), ..mailer(port, None) };
+        let posted = tokio::time::timeout(END * 3, mailer.post(&letter(&["a@acme.example"], &[]))).await;
+        let error = posted.expect("it gives up sooner").unwrap_err();
+        assert!(matches!(&error, SendError::Lost(why) if why.contains("did not answer")), "{error}");
+    }
 }
