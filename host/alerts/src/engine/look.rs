@@ -316,6 +316,7 @@ impl Looking<'_> {
                 },
                 None => None,
             };
+            let is_anew = known.is_none();
             let ((scores, after), line) = match known {
                 Some(known) => known,
                 None => {
@@ -330,7 +331,7 @@ impl Looking<'_> {
             };
             kept.rows.insert(id, DetectorRow { version: detector.version().to_owned(), state: after });
             let verdicts = verdicts(&line, &scores, anomaly.score);
-            look.seen.push(Seen { verdicts, season: scores.season, ..seen(line) });
+            look.seen.push(Seen { verdicts, is_anew, season: scores.season, ..seen(line) });
         }
         state.fed = after;
         Ok(())
@@ -375,6 +376,7 @@ pub(super) fn seen(line: Line) -> Seen {
         step: line.step,
         points: line.points,
         verdicts: Vec::new(),
+        is_anew: false,
         season: None,
     }
 }

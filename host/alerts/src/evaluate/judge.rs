@@ -278,6 +278,10 @@ fn measured(verdict: &Verdict) -> Measured {
 
 /// Adds what the detector found, and forgets what no window reaches.
 fn take_in(compiled: &Compiled, anomaly: &Anomaly, end: i64, series: &mut SeriesState, seen: &Seen) {
+    if seen.is_anew {
+        series.verdicts.clear();
+        series.ok_streak = 0;
+    }
     for verdict in &seen.verdicts {
         series.ok_streak = if verdict.strange.is_some() { 0 } else { series.ok_streak.saturating_add(1) };
     }

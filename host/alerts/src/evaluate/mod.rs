@@ -69,6 +69,8 @@ pub(crate) struct Seen {
     pub(crate) points: Vec<(i64, f64)>,
     /// One for each point, where a detector judged.
     pub(crate) verdicts: Vec<Verdict>,
+    /// Whether the detector began anew with them: points that were judged before are among them.
+    pub(crate) is_anew: bool,
     pub(crate) season: Option<u64>,
 }
 

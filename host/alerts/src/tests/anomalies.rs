@@ -61,6 +61,29 @@ impl Detector for Bound {
     }
 }
 
+/// The same, of the next version.
+struct Upgraded(Arc<Bound>);
+
+#[async_trait]
+impl Detector for Upgraded {
+    fn version(&self) -> &str {
+        "2.0.0"
+    }
+
+    fn description(&self) -> &DetectorDescription {
+        self.0.description()
+    }
+
+    async fn detect(
+        &self,
+        settings: &Settings,
+        state: &[u8],
+        points: &Points,
+    ) -> Result<Detection, RoleError> {
+        self.0.detect(settings, state, points).await
+    }
+}
+
 pub(super) fn strange(mut more: Json) -> Json {
     let mut document = cpu(json!({"kind": "anomaly", "window": "3m", "detector": {"name": "bound"}}));
     document.as_object_mut().unwrap().remove("thresholds");
@@ -387,4 +410,19 @@ async fn what_a_detector_keeps_outlives_the_host() {
     world.live(4, &[("a", 150.0)]).await;
     assert_eq!(world.told().await, [["opened 1"]]);
     assert!(bound.1.lock().is_empty(), "{:?}", bound.1.lock());
+}
+
+#[tokio::test]
+async fn points_that_a_new_version_of_a_detector_judges_again_count_once() {
+    let (mut world, bound) = world().await;
+    let thresholds = json!({"comparator": ">", "critical": 0.3});
+    world.create(strange(json!({"thresholds": thresholds}))).await;
+    let mut minute = 0;
+    for _ in 0..3 {
+        minute = world.live(minute, &[("a", 50.0)]).await;
+    }
+    world.roles = Arc::new(FakeRoles(Some(Arc::new(Upgraded(bound)))));
+    world.alerts = world.beside();
+    world.live(minute, &[("a", 150.0)]).await;
+    assert_eq!(world.told().await, [["opened 1"]], "one of three points");
 }
