@@ -120,6 +120,12 @@ pub const DECISIONS: u64 = 200;
 /// Lines of one decision; what is beyond is counted.
 pub const DECISION_LINES: usize = 50;
 
+/// Bytes of a decision, as JSON; lines beyond are counted too. With its problem it fits a row.
+pub const DECISION: usize = 24 << 10;
+
+/// Bytes of an entry of an incident's trace that the host writes: the names of a hundred channels fit it.
+pub const NOTE: usize = 8 << 10;
+
 /// Mutes of one organisation that are in force or to come, and as many that are over: each evaluation looks at all of them.
 pub const MUTES: usize = 1_000;
 

@@ -260,8 +260,19 @@ impl Decision {
             })
         });
         let mut lines: Vec<DecisionLine> = of_incidents.chain(of_series).collect();
-        let more = lines.len().saturating_sub(limits::DECISION_LINES) as u64;
+        let all = lines.len();
         lines.truncate(limits::DECISION_LINES);
+        let mut room = limits::DECISION;
+        // What a character takes in JSON, its text does not say.
+        let fits = |line: &DecisionLine| {
+            let text = serde_json::to_string(line).expect("a line is plain data");
+            let left = room.checked_sub(text.len() + 1);
+            room = left.unwrap_or(0);
+            left.is_some()
+        };
+        let kept = lines.iter().map(fits).take_while(|fits| *fits).count();
+        lines.truncate(kept);
+        let more = (all - kept) as u64;
         Self { time, series: series as u64, problem: None, lines, more }
     }
 

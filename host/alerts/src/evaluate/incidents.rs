@@ -10,10 +10,11 @@ use crate::engine::Shared;
 use crate::incident::{Interval, Note, NoteKind, ToldNote, cut};
 use crate::monitor::{Compiled, RenotifyStatus, series_id};
 use crate::mute::Mute;
+use crate::route::named;
 use crate::state::{MonitorState, OpenIncident, SeriesState};
 use crate::{
     Event, IncidentId, Level, MonitorId, Notify, OrganisationRoutes, Recipients, Routed, Severity,
-    StoredIncident,
+    StoredIncident, limits,
 };
 
 /// The tags of a series, and its metric.
@@ -61,8 +62,14 @@ pub(crate) struct ToTell {
 }
 
 impl Changed {
+    /// Notes what happened, as far as a row holds it.
     fn note(&mut self, time: Timestamp, what: NoteKind, text: impl Into<String>) {
-        self.notes.push(Note { time, by: None, what, text: text.into() });
+        let mut text = text.into();
+        if text.len() > limits::NOTE {
+            text.truncate(text.floor_char_boundary(limits::NOTE));
+            text.push('…');
+        }
+        self.notes.push(Note { time, by: None, what, text });
     }
 
     /// Tells the channels something.
@@ -298,7 +305,7 @@ impl Settling<'_> {
         let text = format!(
             "it is {severity} now, and one that opens so would be told to {} too; who is told of this one was decided when \
              it opened",
-            others.join(", ")
+            named(&others)
         );
         changed.note(self.at, NoteKind::Routed, text);
     }

@@ -16,7 +16,7 @@ use crate::{Severity, channel, limits};
 
 pub use service::{OrganisationRoutes, RouteTable, RouteTableRecord, Routes};
 pub use table::InvalidTable;
-pub(crate) use warnings::no_channel;
+pub(crate) use warnings::{named, no_channel};
 
 /// Which incidents: those for which everything that is given holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,8 +89,8 @@ impl Recipients {
         if self.passed_over.is_empty() {
             return None;
         }
-        let names: Vec<String> = self.passed_over.iter().map(|name| format!("{name:?}")).collect();
-        let mut why = format!("a route leads to {}, which is not there and passed over", names.join(", "));
+        let quoted: Vec<String> = self.passed_over.iter().map(|name| format!("{name:?}")).collect();
+        let mut why = format!("a route leads to {}, which is not there and passed over", named(&quoted));
         if self.fell_back {
             why.push_str("; the monitor's own channels are told instead");
         }

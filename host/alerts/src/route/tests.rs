@@ -203,3 +203,11 @@ fn a_table_that_does_not_read_is_refused_by_its_line() {
         assert!(error.line == line && error.problem.contains(problem), "{csv:?}: {error}");
     }
 }
+
+#[test]
+fn of_many_channels_that_are_passed_over_twenty_are_named_and_the_rest_counted() {
+    let passed_over: Vec<String> = (0..25).map(|number| format!("c{number:02}")).collect();
+    let recipients = Recipients { passed_over, ..Recipients::default() };
+    let why = recipients.why().unwrap();
+    assert!(why.contains(r#""c19" and 5 more, which"#) && !why.contains("c20"), "{why}");
+}

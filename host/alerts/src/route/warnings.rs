@@ -16,6 +16,14 @@ pub(crate) fn no_channel(name: &str) -> String {
     format!("there is no channel {name:?}: until it is put, nobody is told by it")
 }
 
+/// Names of channels in a sentence, as many as are named.
+pub(crate) fn named(names: &[String]) -> String {
+    match names.len().checked_sub(NAMED) {
+        None | Some(0) => names.join(", "),
+        Some(more) => format!("{} and {more} more", names[..NAMED].join(", ")),
+    }
+}
+
 impl Routes {
     /// What is not `there` of some channels, or of the monitors a match names, a sentence each.
     pub(super) async fn warnings(

@@ -88,3 +88,24 @@ async fn an_evaluation_of_which_more_comes_than_one_commit_holds_is_a_problem_of
     assert!(found.problem.as_ref().is_some_and(|problem| problem.contains("a batch")), "{:?}", found.problem);
     assert_eq!((found.next_due, world.alerts.monitors_with_problem()), (Some(at(2)), 1));
 }
+
+#[tokio::test]
+async fn a_trace_of_long_tags_in_any_script_fits_its_rows() {
+    let world = World::new().await;
+    world.create(cpu(json!({"notify_by": [], "channels": []}))).await;
+    let hosts: Vec<String> = (0..60).map(|number| format!("{number:02}{}", "𝄞".repeat(250))).collect();
+    let values: Vec<(&str, f64)> = hosts.iter().map(|host| (host.as_str(), 95.0)).collect();
+    world.live(0, &values).await;
+    let problem = world.alerts.monitor(OURS, "cpu").await.unwrap().problem;
+    assert_eq!((world.incidents().await.len(), problem), (1, None));
+    let decision =
+        world.alerts.monitor_trace(OURS, "cpu", &PageRequest::first(1)).await.unwrap().items.remove(0);
+    assert!(decision.lines.len() > 10, "{}", decision.lines.len());
+    assert_eq!(
+        decision.lines.len() as u64 + decision.more,
+        122,
+        "each series moves and opens, and so does the incident"
+    );
+    let notes = world.notes(world.incidents().await[0].id).await;
+    assert!(notes.iter().all(|(_, text)| text.len() <= limits::NOTE + '…'.len_utf8()), "{notes:?}");
+}
