@@ -141,7 +141,7 @@ impl Alerts {
         let as_told = self.told_now(organisation, &incident).await?;
         let mut changed = Changed::of(incident.clone(), false);
         let text = format!("{name}: {}", action.target());
-        changed.notes.push(Note { time: now, by: Some(by.clone()), what: NoteKind::Acting, text });
+        changed.notes.push(Note::new(now, Some(by.clone()), NoteKind::Acting, text));
         let mut batch = Batch::new();
         self.put_incident(&mut batch, organisation, changed, Some(stored)).await?;
         let document = serde_json::to_string(&action).expect("an action is plain data");
@@ -189,7 +189,7 @@ impl Alerts {
         let run = acted.run.as_ref().map(|run| format!(", run {run}")).unwrap_or_default();
         let said = if acted.text.is_empty() { String::new() } else { format!(": {}", acted.text) };
         let text: String = format!("{name} {how}{run}{said}").chars().take(limits::MESSAGE).collect();
-        changed.notes.push(Note { time: now, by: Some(by.to_owned()), what: NoteKind::Acted, text });
+        changed.notes.push(Note::new(now, Some(by.to_owned()), NoteKind::Acted, text));
         self.put_incident(&mut batch, organisation, changed, Some(stored)).await?;
         Ok(self.store.commit(batch).await.map(drop)?)
     }

@@ -185,7 +185,7 @@ impl Alerts {
             if in_time && goes_on && row.parts.len() < limits::MERGED {
                 row.parts.push((id, true));
                 let text = format!("it is told with incident {lead}");
-                changed.notes.push(Note { time: opened, by: None, what: NoteKind::Merged, text });
+                changed.notes.push(Note::new(opened, None, NoteKind::Merged, text));
                 return Ok(lead);
             }
         }
@@ -257,7 +257,7 @@ impl Alerts {
                     } else {
                         let text = "closed: others it is told with go on".to_owned();
                         let time = changed.incident.updated;
-                        changed.notes.push(Note { time, by: None, what: NoteKind::Withheld, text });
+                        changed.notes.push(Note::new(time, None, NoteKind::Withheld, text));
                     }
                 }
                 Event::Closed => {
@@ -285,8 +285,8 @@ impl Alerts {
         let is_told = !wanted.is_empty();
         for (sequence, (event, message)) in (first..).zip(wanted) {
             let incident = self.together(organisation, lead, merging, message.as_deref()).await?;
-            let text = ToldNote::new(event, sequence, Some(lead), &channels).to_string();
-            changed.notes.push(Note { time, by: None, what: NoteKind::Told, text });
+            let told = ToldNote::new(sequence, Some(lead), &channels);
+            changed.notes.push(Note::of_telling(time, event, told));
             let channels = channels.clone();
             self.tellings.add(batch, &Telling { organisation, channels, sequence, event, time, incident })?;
         }

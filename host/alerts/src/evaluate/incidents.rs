@@ -69,7 +69,7 @@ impl Changed {
             text.truncate(text.floor_char_boundary(limits::NOTE));
             text.push('…');
         }
-        self.notes.push(Note { time, by: None, what, text });
+        self.notes.push(Note::new(time, None, what, text));
     }
 
     /// Tells the channels something.
@@ -82,9 +82,9 @@ impl Changed {
             incident.told = Some(time);
         }
         let sequence = incident.tellings;
-        let told = ToldNote::new(event, sequence, None, &incident.channels);
+        let told = ToldNote::new(sequence, None, &incident.channels);
         self.tellings.push(ToTell { event, sequence, message });
-        self.note(time, NoteKind::Told, told.to_string());
+        self.notes.push(Note::of_telling(time, event, told));
     }
 }
 

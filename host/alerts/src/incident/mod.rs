@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::state::{Breach, Direction};
-use crate::{Excursion, Incident, Level, MonitorId, MonitorKind, Notify, Severity, limits};
+use crate::{Event, Excursion, Incident, Level, MonitorId, MonitorKind, Notify, Severity, limits};
 
 pub(crate) use told_note::ToldNote;
 
@@ -292,10 +292,32 @@ pub struct Note {
     pub what: NoteKind,
     /// More of it: why, to whom, what was said.
     pub text: String,
+    /// What channels are told, of [`NoteKind::Told`].
+    pub(crate) told: Option<ToldNote>,
+}
+
+impl Note {
+    pub(crate) fn new(time: Timestamp, by: Option<String>, what: NoteKind, text: impl Into<String>) -> Self {
+        Self { time, by, what, text: text.into(), told: None }
+    }
+
+    /// That the host has channels told of something.
+    pub(crate) fn of_telling(time: Timestamp, event: Event, told: ToldNote) -> Self {
+        let text = told.said(event);
+        Self { told: Some(told), ..Self::new(time, None, NoteKind::Told, text) }
+    }
 }
 
 impl Versioned for Note {
     const NAME: &'static str = "note of an incident";
+    const VERSION: u8 = 2;
+
+    fn upgrade(version: u8, bytes: &[u8]) -> Option<Self> {
+        let first = (version == 1).then(|| postcard::from_bytes(bytes).ok()).flatten()?;
+        let (time, by, what, text): (_, _, _, String) = first;
+        let told = ToldNote::read(&text).filter(|_| what == NoteKind::Told);
+        Some(Self { time, by, what, text, told })
+    }
 }
 
 /// What can happen to an incident.

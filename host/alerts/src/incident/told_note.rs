@@ -1,15 +1,13 @@
-//! The line of an incident's trace that says that channels are told: what it says is read again, to say what became of it.
+//! That channels are told, in an incident's trace: kept beside the sentence that says so, to say what became of it.
 
-use std::fmt;
+use serde::{Deserialize, Serialize};
 
 use crate::evaluate::past;
 use crate::{Event, IncidentId};
 
 /// That channels are told.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ToldNote {
-    /// What of: "opened".
-    what: String,
     pub(crate) sequence: u32,
     /// The incident by whose id channels know it, where it is told with others.
     pub(crate) lead: Option<IncidentId>,
@@ -17,44 +15,59 @@ pub(crate) struct ToldNote {
 }
 
 impl ToldNote {
-    pub(crate) fn new(event: Event, sequence: u32, lead: Option<IncidentId>, channels: &[String]) -> Self {
-        Self { what: past(event).to_owned(), sequence, lead, channels: channels.to_vec() }
+    pub(crate) fn new(sequence: u32, lead: Option<IncidentId>, channels: &[String]) -> Self {
+        Self { sequence, lead, channels: channels.to_vec() }
     }
 
-    /// Reads what [`fmt::Display`] wrote; `None` of anything else.
-    pub(crate) fn read(text: &str) -> Option<Self> {
-        let (what, rest) = text.split_once(", as number ")?;
+    /// In a sentence, where they are told of this.
+    pub(crate) fn said(&self, event: Event) -> String {
+        let lead = self.lead.map(|lead| format!(" of incident {lead}")).unwrap_or_default();
+        let (what, sequence, channels) = (past(event), self.sequence, self.channels.join(", "));
+        format!("{what}, as number {sequence}{lead}, to {channels}")
+    }
+
+    /// Reads the sentence of a note of which a host before kept nothing else; `None` of any other.
+    pub(super) fn read(text: &str) -> Option<Self> {
+        let (_, rest) = text.split_once(", as number ")?;
         let (number, channels) = rest.split_once(", to ")?;
         let (sequence, lead) = match number.split_once(" of incident ") {
             Some((sequence, lead)) => (sequence, Some(lead.parse().ok()?)),
             None => (number, None),
         };
         let channels = channels.split(", ").filter(|name| !name.is_empty()).map(str::to_owned).collect();
-        Some(Self { what: what.to_owned(), sequence: sequence.parse().ok()?, lead, channels })
-    }
-}
-
-impl fmt::Display for ToldNote {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, as number {}", self.what, self.sequence)?;
-        if let Some(lead) = self.lead {
-            write!(f, " of incident {lead}")?;
-        }
-        write!(f, ", to {}", self.channels.join(", "))
+        Some(Self { sequence: sequence.parse().ok()?, lead, channels })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use bellwether_kernel::Timestamp;
+    use bellwether_store::{Versioned, decode, encode};
+
     use super::*;
+    use crate::{Note, NoteKind};
+
+    /// A note as it was.
+    #[derive(Serialize, Deserialize)]
+    struct FirstNote(Timestamp, Option<String>, NoteKind, String);
+
+    impl Versioned for FirstNote {
+        const NAME: &'static str = "note of an incident";
+    }
 
     #[test]
-    fn what_is_written_is_read_back_and_nothing_else_is() {
+    fn what_a_host_before_said_is_read_and_nothing_else_is() {
         let lead = IncidentId(uuid::Uuid::nil());
         for (lead, channels) in [(None, &["mail"][..]), (Some(lead), &["mail", "pager"]), (None, &[])] {
             let channels: Vec<String> = channels.iter().map(|name| (*name).to_owned()).collect();
-            let note = ToldNote::new(Event::Closed, 3, lead, &channels);
-            assert_eq!(ToldNote::read(&note.to_string()), Some(note));
+            let told = ToldNote::new(3, lead, &channels);
+            let text = told.said(Event::Closed);
+            for (what, expected) in [(NoteKind::Told, Some(told)), (NoteKind::Commented, None)] {
+                let first = encode(&FirstNote(Timestamp::MIN, None, what, text.clone()));
+                let note: Note = decode(&first).unwrap();
+                assert_eq!((&note.told, &note.text), (&expected, &text));
+                assert_eq!(decode::<Note>(&encode(&note)).unwrap(), note);
+            }
         }
         for text in
             ["", "opened", "opened, as number one, to mail", "opened, as number 1 of incident 7, to mail"]

@@ -184,7 +184,7 @@ impl Alerts {
         let mut changed = Changed::of(incident, false);
         let text = format!("{} until {until}, by calendar entry {}", entry.name, entry.id);
         let by = Some(principal.key_name.clone());
-        changed.notes.push(Note { time: now, by, what: NoteKind::Snoozed, text });
+        changed.notes.push(Note::new(now, by, NoteKind::Snoozed, text));
         self.put_incident(&mut batch, organisation, changed, Some(row)).await?;
         self.store.commit(batch).await?;
         Ok(entry)

@@ -5,7 +5,7 @@ use bellwether_kernel::{OrganisationId, Timestamp};
 use bellwether_store::{StoreError, Walk, decode};
 
 use crate::delivery::{DeliveryRow, keys};
-use crate::incident::{Note, NoteKind, ToldNote};
+use crate::incident::{Note, ToldNote};
 use crate::{Alerts, DeliveryId, DeliveryState, IncidentId, StoredIncident, rows};
 
 /// Deliveries looked at for one page of a trace: an incident that is told more often, to more channels, is rare, and
@@ -47,8 +47,7 @@ impl Alerts {
             let Some((_, row)) = walk.next().await? else { break };
             notes += 1;
             let note: Note = decode(&row)?;
-            let is_told = note.what == NoteKind::Told;
-            let Some(told) = ToldNote::read(&note.text).filter(|_| is_told) else { continue };
+            let Some(told) = note.told else { continue };
             let id = told.lead.unwrap_or(incident.id).to_string();
             for (channel, reach) in all.iter_mut().filter(|(name, _)| told.channels.contains(name)) {
                 if matches!(reach, Reach::Told(_)) || left == 0 {
@@ -79,10 +78,8 @@ impl Alerts {
         notes: &mut [Note],
     ) -> Result<(), StoreError> {
         let mut left = LOOKED_AT;
-        for note in notes.iter_mut().filter(|note| note.what == NoteKind::Told) {
-            let Some(ToldNote { sequence, lead, channels, .. }) = ToldNote::read(&note.text) else {
-                continue;
-            };
+        for note in notes {
+            let Some(ToldNote { sequence, lead, channels }) = note.told.clone() else { continue };
             let incident = lead.unwrap_or(id).to_string();
             for channel in channels {
                 if left == 0 {

@@ -125,7 +125,7 @@ impl Alerts {
         let mut changed = Changed::of(incident, false);
         changed.incident.updated = now;
         let by = Some(principal.key_name.clone());
-        changed.notes.push(Note { time: now, by, what: NoteKind::Judged, text: said });
+        changed.notes.push(Note::new(now, by, NoteKind::Judged, said));
         self.put_incident(&mut batch, organisation, changed, Some(row)).await?;
         self.store.commit(batch).await?;
         Ok(now_said)

@@ -276,7 +276,7 @@ impl Alerts {
         let Some((what, text)) = change(&mut incident) else { return Ok(incident) };
         incident.updated = now;
         let mut changed = Changed::of(incident, false);
-        changed.notes.push(Note { time: now, by: Some(principal.key_name.clone()), what, text });
+        changed.notes.push(Note::new(now, Some(principal.key_name.clone()), what, text));
         let incident = &changed.incident;
         if needs_open && incident.is_followed() && incident.notify.update {
             changed.open = self.open_intervals(organisation, incident).await?;
