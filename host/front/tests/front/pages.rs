@@ -240,7 +240,11 @@ async fn a_run_is_followed_cancelled_and_started_again_from_its_page() {
     let once = run.split("name=\"once\" value=\"").nth(1).unwrap().split('"').next().unwrap();
     let form = [("do", "again"), ("once", once)];
     let (first, second) = (browser.send(&path, &form, &[]).await, browser.send(&path, &form, &[]).await);
-    assert_eq!(first.header("location"), second.header("location"), "a form that is sent twice starts one run");
+    assert_eq!(
+        first.header("location"),
+        second.header("location"),
+        "a form that is sent twice starts one run"
+    );
     let again = browser.open(first.header("location")).await;
     assert!(again.contains(&format!("again after <a href=\"{path}\">")), "{again}");
     let found = browser.open("/runs?playbook=waits&state=cancelled").await;
