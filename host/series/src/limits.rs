@@ -77,6 +77,13 @@ pub(crate) const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 /// Queries at work at once; others wait their turn.
 pub(crate) const QUERIES: usize = 8;
 
+/// Tags' keys a query groups by: as many as a series has tags.
+pub(crate) const GROUPED_BY: usize = 64;
+
+/// Groups of one query that a series is in, of those by keys of which it has several values: two keys of 32 values each are
+/// all the tags a series has, and more keys could make billions.
+pub(crate) const SERIES_GROUPS: usize = 1024;
+
 /// Segments of about one size that are merged into one.
 pub(crate) const MERGE: usize = 4;
 

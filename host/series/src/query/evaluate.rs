@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bellwether_kernel::{FieldError, OrganisationId, Timestamp};
 use roaring::RoaringBitmap;
 
-use super::over_series::{Groups, StepValue};
+use super::over_series::{Groups, StepValue, check_points};
 use super::over_time::{step_of, steps};
 use super::{
     Aggregate, Expression, Line, Normalise, Operator, Selection, SeriesRaw, TimeRange, check_step, functions,
     over_rolled,
 };
+use crate::limits::GROUPED_BY;
 use crate::metadata::MetricKind;
 use crate::read::Piece;
 use crate::rollup::as_samples;
@@ -51,7 +52,7 @@ pub(super) fn evaluate(
         Value::Number(number) => {
             let step = range.step();
             let (first, last) = (step_of(range.start.as_milliseconds(), step), range.end.as_milliseconds());
-            evaluation.check_points(((last - first) / step) as usize + 1)?;
+            check_points(((last - first) / step) as usize + 1, &shared.parts.limits)?;
             let points = (0..).map(|at| first + at * step).take_while(|time| *time <= last);
             let points = points.map(|time| (time, number)).filter(|(_, number)| number.is_finite()).collect();
             Ok(vec![Line { metric: None, tags: Vec::new(), step, points }])
@@ -126,7 +127,7 @@ impl Evaluation<'_> {
                 let (start, end) = (start.saturating_add(shift), end.saturating_add(shift));
                 if function.fills() {
                     let points = lines.iter().map(|line| ((end - start) / line.step) as usize + 1).sum();
-                    self.check_points(points)?;
+                    check_points(points, &self.shared.parts.limits)?;
                 }
                 Ok(Value::Lines(functions::apply(function, lines, (start, end))))
             }
@@ -141,6 +142,7 @@ impl Evaluation<'_> {
                 return Err(FieldError::new("percentile", percent, "a number from 0 to 100").into());
             }
         }
+        let by = distinct(&selection.by)?;
         let step = selection.step.unwrap_or_else(|| self.range.step());
         check_step(step)?;
         let Some(selected) = self.select(&selection.metric, &selection.filter)? else {
@@ -159,7 +161,8 @@ impl Evaluation<'_> {
             (None, _) if selected.kind == MetricKind::Count => Aggregate::Sum,
             (None, _) => Aggregate::Average,
         };
-        let mut groups = Groups::new(&selection.by, selection.over_series);
+        let limits = &self.shared.parts.limits;
+        let mut groups = Groups::new(&by, selection.over_series, limits);
         let pooled = pooling == Pooling::Together;
         let sketches = pooled || matches!(over_time, Aggregate::Percentile(_));
         let unsummarised = sketches || matches!(selection.over_series, Aggregate::Last);
@@ -197,8 +200,8 @@ impl Evaluation<'_> {
         };
         self.each(&selected, (first, last), whole, sketches, values_of, |tags, read| {
             let (values, sketches) = read?;
-            groups.add_sketches(tags, &sketches);
-            groups.add(tags, &values);
+            groups.add_sketches(tags, &sketches)?;
+            groups.add(tags, &values)?;
             Ok((groups.points, groups.values))
         })?;
         Ok(groups.finish(&selection.metric, step))
@@ -249,7 +252,7 @@ impl Evaluation<'_> {
                 ));
             }
             let (points, values) = each(&tags, made)?;
-            self.check_points(points)?;
+            check_points(points, limits)?;
             if values > PERCENTILE_VALUES {
                 return Err(SeriesError::limit(
                     "values of one percentile; ask for less time",
@@ -259,14 +262,20 @@ impl Evaluation<'_> {
             Ok(())
         })
     }
+}
 
-    fn check_points(&self, points: usize) -> Result<(), SeriesError> {
-        let most = self.shared.parts.limits.query_points;
-        if points > most {
-            return Err(SeriesError::limit("points in one answer; ask for longer steps", most as u64));
-        }
-        Ok(())
+/// The keys to group by, each once, in the order they were given.
+fn distinct(by: &[String]) -> Result<Vec<String>, SeriesError> {
+    if by.len() > GROUPED_BY {
+        return Err(FieldError::new("by", by.len(), format!("at most {GROUPED_BY} keys")).into());
     }
+    let mut keys = Vec::with_capacity(by.len());
+    for key in by {
+        if !keys.contains(key) {
+            keys.push(key.clone());
+        }
+    }
+    Ok(keys)
 }
 
 /// What of each series becomes a group's value.

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use super::over_time::percentile;
 use super::total::Total;
 use super::{Aggregate, Line};
+use crate::limits::SERIES_GROUPS;
 use crate::sketch::Sketch;
-use crate::split_tag;
+use crate::{Limits, SeriesError, split_tag};
 
 /// What one step of a series comes to.
 pub(super) struct StepValue {
@@ -60,7 +61,10 @@ type Group = Vec<Arc<str>>;
 pub(super) struct Groups<'a> {
     by: &'a [String],
     aggregate: Aggregate,
+    limits: &'a Limits,
     groups: BTreeMap<Group, Cells>,
+    /// Values that series added to other groups than their first.
+    repeated: u64,
     /// Points so far.
     pub(super) points: usize,
     /// Values kept so far.
@@ -68,13 +72,13 @@ pub(super) struct Groups<'a> {
 }
 
 impl<'a> Groups<'a> {
-    pub(super) fn new(by: &'a [String], aggregate: Aggregate) -> Self {
-        Self { by, aggregate, groups: BTreeMap::new(), points: 0, values: 0 }
+    pub(super) fn new(by: &'a [String], aggregate: Aggregate, limits: &'a Limits) -> Self {
+        Self { by, aggregate, limits, groups: BTreeMap::new(), repeated: 0, points: 0, values: 0 }
     }
 
     /// Adds the values of a series with these tags.
-    pub(super) fn add(&mut self, tags: &[Arc<str>], values: &[StepValue]) {
-        for group in groups_of(self.by, tags) {
+    pub(super) fn add(&mut self, tags: &[Arc<str>], values: &[StepValue]) -> Result<(), SeriesError> {
+        for group in self.groups_of(tags, values.len())? {
             let cells = self.groups.entry(group).or_default();
             let before = cells.len();
             let keep = matches!(self.aggregate, Aggregate::Percentile(_));
@@ -83,15 +87,21 @@ impl<'a> Groups<'a> {
                 self.values += values.len();
             }
             self.points += cells.len() - before;
+            check_points(self.points, self.limits)?;
         }
+        Ok(())
     }
 
     /// Adds samples that are kept in sketches, those of each step, of a series with these tags.
-    pub(super) fn add_sketches(&mut self, tags: &[Arc<str>], sketches: &[(i64, Sketch)]) {
+    pub(super) fn add_sketches(
+        &mut self,
+        tags: &[Arc<str>],
+        sketches: &[(i64, Sketch)],
+    ) -> Result<(), SeriesError> {
         if sketches.is_empty() {
-            return;
+            return Ok(());
         }
-        for group in groups_of(self.by, tags) {
+        for group in self.groups_of(tags, sketches.len())? {
             let cells = self.groups.entry(group).or_default();
             let before = cells.len();
             cells.each(sketches.iter().map(|(start, sketch)| (*start, sketch)), |cell, sketch| {
@@ -101,7 +111,21 @@ impl<'a> Groups<'a> {
                 self.values += there.size().saturating_sub(size);
             });
             self.points += cells.len() - before;
+            check_points(self.points, self.limits)?;
         }
+        Ok(())
+    }
+
+    /// The groups a series is in that adds so many values to each.
+    fn groups_of(&mut self, tags: &[Arc<str>], values: usize) -> Result<Vec<Group>, SeriesError> {
+        let groups = groups_of(self.by, tags)?;
+        // What is added to one group for each sample is counted by the samples that were read.
+        self.repeated += (groups.len() as u64 - 1) * values as u64;
+        if self.repeated > self.limits.query_samples {
+            let what = "values of series in several groups; group by fewer keys, or ask for less time";
+            return Err(SeriesError::limit(what, self.limits.query_samples));
+        }
+        Ok(groups)
     }
 
     /// The lines, in order of their groups.
@@ -215,8 +239,17 @@ impl Default for Cell {
     }
 }
 
+/// Refuses more points than one answer may have.
+pub(super) fn check_points(points: usize, limits: &Limits) -> Result<(), SeriesError> {
+    let most = limits.query_points;
+    if points > most {
+        return Err(SeriesError::limit("points in one answer; ask for longer steps", most as u64));
+    }
+    Ok(())
+}
+
 /// The groups a series is in: more than one only if it has several values of a key.
-fn groups_of(by: &[String], tags: &[Arc<str>]) -> Vec<Group> {
+fn groups_of(by: &[String], tags: &[Arc<str>]) -> Result<Vec<Group>, SeriesError> {
     let mut groups: Vec<Group> = vec![Vec::with_capacity(by.len())];
     for key in by {
         let own = tags.iter().map(|tag| split_tag(tag)).filter(|(own, _)| own == key);
@@ -224,13 +257,19 @@ fn groups_of(by: &[String], tags: &[Arc<str>]) -> Vec<Group> {
         if values.is_empty() {
             values.push(Arc::from(""));
         }
+        if groups.len() * values.len() > SERIES_GROUPS {
+            return Err(SeriesError::limit(
+                "groups of one series; group by fewer keys",
+                SERIES_GROUPS as u64,
+            ));
+        }
         let longer = |group: &Group| {
             let group = group.clone();
             values.iter().map(move |value| [&group[..], &[Arc::clone(value)]].concat()).collect::<Vec<_>>()
         };
         groups = groups.iter().flat_map(longer).collect();
     }
-    groups
+    Ok(groups)
 }
 
 #[cfg(test)]
@@ -244,12 +283,13 @@ mod tests {
         fn a_line_has_each_step_once_and_in_order_whatever_order_series_have_them_in(
             series in prop::collection::vec(prop::collection::btree_map(0_i64..40, -9_i32..9, 0..12), 0..9),
         ) {
-            let mut groups = Groups::new(&[], Aggregate::Sum);
+            let limits = Limits::default();
+            let mut groups = Groups::new(&[], Aggregate::Sum, &limits);
             let mut model = BTreeMap::<i64, f64>::new();
             for steps in &series {
                 let value = |(at, value): (&i64, &i32)| StepValue { start: *at, time: *at, value: (*value).into(), weight: 1 };
                 let values: Vec<_> = steps.iter().map(value).collect();
-                groups.add(&[], &values);
+                groups.add(&[], &values).unwrap();
                 values.iter().for_each(|value| *model.entry(value.start).or_default() += value.value);
             }
             prop_assert_eq!(groups.points, model.len());

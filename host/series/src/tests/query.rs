@@ -458,3 +458,38 @@ async fn samples_that_were_unpacked_not_long_ago_are_not_read_from_the_disk_agai
     expected[10] = late;
     assert_eq!(house.one("m").await, expected);
 }
+
+#[tokio::test]
+async fn a_series_of_many_values_is_in_each_group_once_and_in_no_more_than_a_query_can_hold() {
+    let house = House::new().await;
+    let tags: Vec<String> = (0..64).map(|n| format!("{}:{}", ["a", "b", "c", "d"][n % 4], n)).collect();
+    let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
+    house.write(&[entry("m", &tags, &[(1000, 1.0)])]).await.unwrap();
+    let range = TimeRange { start: at("1970-01-01"), end: at("1970-01-02"), step: Some(1000) };
+    let ask = async |by: &[&str]| {
+        let selection = Selection::new("m").grouped(Aggregate::Sum, by.iter().copied());
+        house.series.query(OURS, &Expression::Select(selection), range, &|_| true).await
+    };
+    let lines = ask(&["a"; 20]).await.unwrap();
+    assert_eq!(lines.len(), 16);
+    assert!(lines.iter().all(|line| line.tags.len() == 1 && line.points == [(1000, 1.0)]), "{lines:?}");
+    assert_eq!(ask(&["a", "b"]).await.unwrap().len(), 256);
+    let refused = ask(&["a", "b", "c", "d"]).await.unwrap_err();
+    assert!(matches!(refused, SeriesError::Limit { limit: 1024, .. }), "{refused}");
+    let keys: Vec<String> = (0..65).map(|number| format!("k{number}")).collect();
+    let refused = ask(&keys.iter().map(String::as_str).collect::<Vec<_>>()).await.unwrap_err();
+    assert!(refused.to_string().contains("at most 64 keys"), "{refused}");
+}
+
+#[tokio::test]
+async fn points_of_one_series_in_many_groups_are_refused_before_they_are_there() {
+    let house = House::limited(Limits { query_points: 1000, ..Limits::default() }).await;
+    let tags: Vec<String> = (0..32).map(|n| format!("a:{n}")).collect();
+    let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
+    let samples: Vec<_> = (0..100).map(|n| (n * 1000, 1.0)).collect();
+    house.write(&[entry("m", &tags, &samples)]).await.unwrap();
+    let range = TimeRange { start: at("1970-01-01"), end: at("1970-01-02"), step: Some(1000) };
+    let query = parse_datadog("sum:m{*} by {a}").unwrap();
+    let refused = house.series.query(OURS, &query, range, &|_| true).await.unwrap_err();
+    assert!(matches!(refused, SeriesError::Limit { limit: 1000, .. }), "{refused}");
+}

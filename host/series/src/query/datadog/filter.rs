@@ -6,6 +6,7 @@ use winnow::error::ErrMode;
 use winnow::token::{any, take_while};
 
 use super::words::{Parsed, Wrong, expected, is_sign, literal, sign, space};
+use crate::limits::GROUPED_BY;
 use crate::{Filter, TagPattern};
 
 /// Parts that commas or AND join, of parts that OR joins more loosely.
@@ -129,6 +130,7 @@ fn regex(input: &mut &str) -> Parsed<TagPattern> {
     })
 }
 
+/// The keys by which series are grouped, each once.
 pub(super) fn keys(input: &mut &str) -> Parsed<Vec<String>> {
     let mut keys = Vec::new();
     loop {
@@ -137,7 +139,12 @@ pub(super) fn keys(input: &mut &str) -> Parsed<Vec<String>> {
         if key.is_empty() {
             return expected("a tag's key");
         }
-        keys.push(key);
+        if keys.len() == GROUPED_BY {
+            return expected(format!("`}}` behind at most {GROUPED_BY} keys"));
+        }
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
         if !is_sign(input, ',')? {
             sign(input, '}')?;
             return Ok(keys);

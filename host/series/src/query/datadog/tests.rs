@@ -80,6 +80,7 @@ fn a_metric_may_stand_in_quotes_and_a_recording_rules_has_its_colons() {
         (r#" "9 lives" {*}"#, Selection::new("9 lives")),
         ("avg:job:requests:rate5m{*}", average("job:requests:rate5m")),
         (r#"avg:m{*} by {"a key", b}"#, average("m").grouped(Aggregate::Average, ["a key", "b"])),
+        ("avg:m{*} by {b, a, b, b}", average("m").grouped(Aggregate::Average, ["b", "a"])),
     ] {
         assert_eq!(parse(text).unwrap(), Expression::Select(expected), "{text}");
     }
@@ -146,6 +147,17 @@ fn an_error_points_at_its_column() {
             other => panic!("{text} was read as {other:?}"),
         }
     }
+}
+
+#[test]
+fn a_query_groups_by_as_many_keys_as_a_series_has_tags() {
+    let query = |count: usize| {
+        let keys: Vec<String> = (0..count).map(|number| format!("k{number}")).collect();
+        format!("avg:m{{*}} by {{{}}}", keys.join(","))
+    };
+    assert!(parse(&query(64)).is_ok());
+    let refused = parse(&query(65)).unwrap_err().to_string();
+    assert!(refused.contains("at most 64 keys"), "{refused}");
 }
 
 proptest! {
