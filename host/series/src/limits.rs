@@ -77,6 +77,13 @@ pub(crate) const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 /// Queries at work at once; others wait their turn.
 pub(crate) const QUERIES: usize = 8;
 
+/// For how long: about as long as who asks for a page does.
+pub(crate) const QUERY_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Points that the functions and operators of one query go through, all together: as many as there are samples it may
+/// read, some seconds of one core.
+pub(crate) const WORKED_POINTS: u64 = 200_000_000;
+
 /// Tags' keys a query groups by: as many as a series has tags.
 pub(crate) const GROUPED_BY: usize = 64;
 

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64};
 
 use bellwether_kernel::{Clock, HostId, OrganisationId, Steady};
-use bellwether_store::{Lost, Objects, SharedStore};
+use bellwether_store::{Lost, Objects, SharedStore, Turns};
 use parking_lot::RwLock;
 use tokio::sync::{mpsc, watch};
 
 use crate::heads::Heads;
 use crate::index::Index;
 use crate::layout::SegmentRow;
+use crate::limits::{QUERIES, QUERY_PATIENCE};
 use crate::listen::Listeners;
 use crate::segment::{Cache, Segment};
 use crate::upkeep::Looked;
@@ -76,7 +77,7 @@ pub(crate) struct Shared {
     /// Whether the clock can be trusted.
     pub(crate) steady: parking_lot::Mutex<Steady>,
     /// Turns for queries: each holds a thread.
-    pub(crate) queries: Arc<tokio::sync::Semaphore>,
+    pub(crate) queries: Turns,
     /// Held while samples are packed.
     pub(crate) packing: tokio::sync::Mutex<()>,
     /// Held while segments are merged or removed.
@@ -211,7 +212,7 @@ impl Shared {
             forgot: AtomicI64::new(i64::MIN),
             rolled_up: parking_lot::Mutex::new(None),
             steady: parking_lot::Mutex::new(Steady::new()),
-            queries: Arc::new(tokio::sync::Semaphore::new(crate::limits::QUERIES)),
+            queries: Turns::new(QUERIES, QUERY_PATIENCE),
             packing: tokio::sync::Mutex::new(()),
             merging: tokio::sync::Mutex::new(()),
         }

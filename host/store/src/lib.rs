@@ -31,6 +31,7 @@ mod slice;
 mod space;
 mod sync;
 mod tee;
+mod turns;
 mod value;
 mod view;
 mod walk;
@@ -60,6 +61,7 @@ pub use objects::{Digest, InvalidDigest, Objects};
 pub use restore::{Inspected, RESTORING, ReadRow, Restored, inspect, restore};
 pub use sled::{LEAST_WATERMARK, SledSettings, SledStore};
 pub use space::FreeSpace;
+pub use turns::{Turn, Turns};
 pub use value::{Versioned, decode, encode};
 pub use walk::Walk;
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bellwether_kernel::{FieldError, OrganisationId, Timestamp};
+use bellwether_store::StoreError;
 use roaring::RoaringBitmap;
 
 use super::over_series::{Groups, StepValue, check_points};
@@ -13,7 +14,7 @@ use super::{
     Aggregate, Expression, Line, Normalise, Operator, Selection, SeriesRaw, TimeRange, check_step, functions,
     over_rolled,
 };
-use crate::limits::GROUPED_BY;
+use crate::limits::{GROUPED_BY, WORKED_POINTS};
 use crate::metadata::MetricKind;
 use crate::read::Piece;
 use crate::rollup::as_samples;
@@ -31,6 +32,8 @@ struct Evaluation<'a> {
     cancelled: &'a AtomicBool,
     /// Samples unpacked so far.
     unpacked: u64,
+    /// Points that functions and operators went through so far.
+    worked: u64,
 }
 
 /// What an expression comes to.
@@ -46,7 +49,7 @@ pub(super) fn evaluate(
     range: TimeRange,
     cancelled: &AtomicBool,
 ) -> Result<Vec<Line>, SeriesError> {
-    let mut evaluation = Evaluation { shared, organisation, range, cancelled, unpacked: 0 };
+    let mut evaluation = Evaluation { shared, organisation, range, cancelled, unpacked: 0, worked: 0 };
     match evaluation.value(expression, 0)? {
         Value::Lines(lines) => Ok(lines),
         Value::Number(number) => {
@@ -69,7 +72,7 @@ pub(super) fn raw(
     cancelled: &AtomicBool,
 ) -> Result<Vec<SeriesRaw>, SeriesError> {
     let range = TimeRange { start, end, step: None };
-    let mut evaluation = Evaluation { shared, organisation, range, cancelled, unpacked: 0 };
+    let mut evaluation = Evaluation { shared, organisation, range, cancelled, unpacked: 0, worked: 0 };
     let Some(selected) = evaluation.select(metric, filter)? else { return Ok(Vec::new()) };
     let (mut all, mut points) = (Vec::new(), 0);
     let (first, last) = (start.as_milliseconds(), end.as_milliseconds());
@@ -109,12 +112,17 @@ impl Evaluation<'_> {
             Expression::Number(number) => Ok(Value::Number(*number)),
             Expression::Select(selection) => self.lines(selection, shift).map(Value::Lines),
             Expression::Binary(operator, left, right) => {
-                Ok(combine(*operator, self.value(left, shift)?, self.value(right, shift)?))
+                let (left, right) = (self.value(left, shift)?, self.value(right, shift)?);
+                self.work_on(&left)?;
+                self.work_on(&right)?;
+                Ok(combine(*operator, left, right))
             }
             Expression::Apply(function, argument) => {
                 function.check()?;
                 let moved = function.shift();
-                let mut lines = match self.value(argument, shift.saturating_add(moved))? {
+                let argument = self.value(argument, shift.saturating_add(moved))?;
+                self.work_on(&argument)?;
+                let mut lines = match argument {
                     Value::Lines(lines) => lines,
                     Value::Number(number) => {
                         return Ok(Value::Number(functions::of_number(function, number)));
@@ -132,6 +140,27 @@ impl Evaluation<'_> {
                 Ok(Value::Lines(functions::apply(function, lines, (start, end))))
             }
         }
+    }
+
+    /// Counts what a function or an operator is about to go through: one alone takes little, thousands of them do not.
+    fn work_on(&mut self, value: &Value) -> Result<(), SeriesError> {
+        self.check_wanted()?;
+        if let Value::Lines(lines) = value {
+            self.worked += lines.iter().map(|line| line.points.len() as u64).sum::<u64>();
+        }
+        if self.worked > WORKED_POINTS {
+            let what =
+                "points in the functions and operators of one query; ask for longer steps or less time";
+            return Err(SeriesError::limit(what, WORKED_POINTS));
+        }
+        Ok(())
+    }
+
+    fn check_wanted(&self) -> Result<(), SeriesError> {
+        if self.cancelled.load(Ordering::Relaxed) {
+            return Err(StoreError::Unavailable("nobody waits for the answer").into());
+        }
+        Ok(())
     }
 
     fn lines(&mut self, selection: &Selection, shift: i64) -> Result<Vec<Line>, SeriesError> {
@@ -239,9 +268,7 @@ impl Evaluation<'_> {
         let snapshot = self.shared.snapshot(&selected.series, (first, last), sketches)?;
         let index = self.shared.index(self.organisation);
         snapshot.each(&selected.series, whole, make, |number, made, unpacked| {
-            if self.cancelled.load(Ordering::Relaxed) {
-                return Err(bellwether_store::StoreError::Unavailable("nobody waits for the answer").into());
-            }
+            self.check_wanted()?;
             // Deleted since it was found.
             let Some((_, tags)) = index.read().identity(number) else { return Ok(()) };
             self.unpacked += unpacked;

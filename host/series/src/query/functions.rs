@@ -3,13 +3,13 @@
 //! A function works on the points that are there; only [`Function::Fill`] makes new ones. What comes out as no finite
 //! number is left out.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bellwether_kernel::FieldError;
 
-use super::over_time::{percentile, step_of};
-use super::total::Total;
+use super::moving::moving;
+use super::over_time::step_of;
 use super::{Aggregate, Line};
 use crate::SeriesError;
 
@@ -243,33 +243,6 @@ fn filled(
         (next, before) = (point.0 + step, Some(*point));
     }
     gap(next, end.saturating_add(1), before, None);
-    out
-}
-
-fn moving(points: &[(i64, f64)], window: i64, aggregate: Aggregate) -> Vec<(i64, f64)> {
-    let mut within: VecDeque<(i64, f64)> = VecDeque::new();
-    let mut out = Vec::with_capacity(points.len());
-    for (time, value) in points {
-        within.push_back((*time, *value));
-        while within.front().is_some_and(|(first, _)| time - first >= window) {
-            within.pop_front();
-        }
-        let values = || within.iter().map(|(_, value)| *value);
-        let mut total = Total::default();
-        total.add(values());
-        let value = match aggregate {
-            Aggregate::Average => total.mean(within.len() as u64),
-            Aggregate::Sum => total.sum(),
-            Aggregate::Minimum => values().fold(f64::INFINITY, f64::min),
-            Aggregate::Maximum => values().fold(f64::NEG_INFINITY, f64::max),
-            Aggregate::Count => within.len() as f64,
-            Aggregate::Last => *value,
-            Aggregate::Percentile(percent) => {
-                percentile(&mut values().collect::<Vec<_>>(), percent).unwrap_or(f64::NAN)
-            }
-        };
-        out.push((*time, value));
-    }
     out
 }
 

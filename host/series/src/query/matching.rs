@@ -94,7 +94,7 @@ impl Series {
         TimeRange { start, end, step: None }.check()?;
         let (metrics, filter) = self.named(organisation, matchers, visible);
         let (shared, index) = (Arc::clone(&self.shared), self.shared.index(organisation));
-        self.work(false, move |cancelled| {
+        self.work(organisation, false, move |cancelled| {
             let (mut all, mut samples) = (Vec::new(), 0);
             for metric in metrics {
                 if index.read().select(&metric, &filter).is_none_or(|found| found.is_empty()) {
@@ -202,7 +202,7 @@ impl Series {
     ) -> Result<T, SeriesError> {
         let (metrics, filter) = self.named(organisation, matchers, visible);
         let index = self.shared.index(organisation);
-        self.work(false, move |cancelled| {
+        self.work(organisation, false, move |cancelled| {
             for metric in &metrics {
                 if cancelled.load(Ordering::Relaxed) {
                     return Err(StoreError::Unavailable("nobody waits for the answer").into());

@@ -9,6 +9,7 @@ mod datadog;
 mod evaluate;
 mod functions;
 mod matching;
+mod moving;
 mod over_rolled;
 mod over_series;
 mod over_time;
@@ -288,7 +289,7 @@ impl Series {
         }
         let quick = self.is_quick(organisation, expression, range);
         let (shared, expression) = (Arc::clone(&self.shared), expression.clone());
-        self.work(quick, move |cancelled| {
+        self.work(organisation, quick, move |cancelled| {
             evaluate::evaluate(&shared, organisation, &expression, range, cancelled)
         })
         .await
@@ -308,7 +309,7 @@ impl Series {
     ) -> Result<Vec<SeriesRaw>, SeriesError> {
         TimeRange { start, end, step: None }.check()?;
         let (shared, metric, filter) = (Arc::clone(&self.shared), metric.to_owned(), filter.clone());
-        self.work(false, move |cancelled| {
+        self.work(organisation, false, move |cancelled| {
             evaluate::raw(&shared, organisation, &metric, &filter, (start, end), cancelled)
         })
         .await
@@ -335,6 +336,7 @@ impl Series {
     /// more.
     async fn work<T: Send + 'static>(
         &self,
+        organisation: OrganisationId,
         quick: bool,
         work: impl FnOnce(&AtomicBool) -> Result<T, SeriesError> + Send + 'static,
     ) -> Result<T, SeriesError> {
@@ -344,8 +346,7 @@ impl Series {
                 self.0.store(true, std::sync::atomic::Ordering::Relaxed);
             }
         }
-        let turn =
-            Arc::clone(&self.shared.queries).acquire_owned().await.map_err(|_| crate::writer::closed())?;
+        let turn = self.shared.queries.take(organisation).await?;
         if quick && Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread {
             return tokio::task::block_in_place(|| work(&AtomicBool::new(false)));
         }

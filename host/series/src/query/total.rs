@@ -12,15 +12,28 @@ pub(super) struct Total {
 }
 
 impl Total {
+    /// Of no values.
+    pub(super) const ZERO: Self = Self { sum: 0.0, scaled: 0.0 };
+
     /// Adds finite values.
     #[inline]
     pub(super) fn add(&mut self, values: impl Iterator<Item = f64> + Clone) {
         let sum = values.clone().fold(self.sum, |sum, value| sum + value);
         if !sum.is_finite() {
-            let before = if self.sum.is_finite() { self.sum * SCALE } else { self.scaled };
-            self.scaled = values.fold(before, |sum, value| sum + value * SCALE);
+            self.scaled = values.fold(self.scaled(), |sum, value| sum + value * SCALE);
         }
         self.sum = sum;
+    }
+
+    /// What both add up to.
+    pub(super) fn and(&self, other: &Self) -> Self {
+        let sum = self.sum + other.sum;
+        let scaled = if sum.is_finite() { 0.0 } else { self.scaled() + other.scaled() };
+        Self { sum, scaled }
+    }
+
+    fn scaled(&self) -> f64 {
+        if self.sum.is_finite() { self.sum * SCALE } else { self.scaled }
     }
 
     /// The sum, not finite where no double holds it.
@@ -56,7 +69,14 @@ mod tests {
         ] {
             let mut total = Total::default();
             parts.iter().for_each(|part| total.add(part.iter().copied()));
-            assert_eq!(total.mean(parts.iter().map(|part| part.len() as u64).sum()), mean, "{parts:?}");
+            let count = parts.iter().map(|part| part.len() as u64).sum();
+            assert_eq!(total.mean(count), mean, "{parts:?}");
+            let joined = parts.iter().fold(Total::default(), |joined, part| {
+                let mut total = Total::default();
+                total.add(part.iter().copied());
+                joined.and(&total)
+            });
+            assert_eq!(joined.mean(count), mean, "{parts:?}, each by itself first");
         }
     }
 }
