@@ -5,6 +5,7 @@
 //! id alone, checks no permission but the metrics a query may name, and knows no plugin and no HTTP.
 
 mod ahead;
+mod brought;
 mod catalogue;
 mod codec;
 mod error;

@@ -65,6 +65,10 @@ pub(crate) const LOG_ROWS: u64 = 100_000;
 /// Bytes of one row of the log; well below the store's largest value.
 pub(crate) const LOG_ROW: usize = 28 * 1024;
 
+/// Bytes of one write, the rows of the series it makes and what joins it included: with what else is in its commit, the
+/// store's largest batch. So 500 series of 64 long tags, or 60,000 of a few short ones, can be made at once.
+pub(crate) const WRITE_BYTES: usize = bellwether_store::MAX_BATCH - 1024 * 1024;
+
 /// Samples of one commit, before the next begins.
 pub(crate) const GROUP_SAMPLES: usize = 1_000_000;
 

@@ -8,12 +8,14 @@ use bellwether_store::{Batch, StoreError, encode};
 use parking_lot::RwLock;
 use tokio::sync::oneshot;
 
+use crate::brought::Brought;
 use crate::index::Index;
 use crate::layout::{self, SeriesRow};
+use crate::limits::WRITE_BYTES;
 use crate::listen::Hint;
 use crate::log::{self, Columns};
 use crate::service::{Series, Shared};
-use crate::writer::{Order, WriteOrder, closed};
+use crate::writer::{self, Order, WriteOrder, closed};
 use crate::{Samples, SeriesError, SeriesNumber, identity};
 
 /// Samples of one series to write.
@@ -115,6 +117,11 @@ impl Series {
         let index = self.shared.index(organisation);
         let Resolved { columns, rows, deletions, epoch, new } =
             self.shared.resolve(organisation, &index, series)?;
+        let parts = log::parts(&columns);
+        if writer::bytes(&parts, &rows, &join) > WRITE_BYTES {
+            let what = "bytes of one write and the series it makes; send fewer at once";
+            return Err(SeriesError::limit(what, WRITE_BYTES));
+        }
         // A writer that fails tells callers, not the log alone.
         let waits = !self.early || !join.is_empty() || self.shared.failing.load(Ordering::Relaxed);
         let (reply, outcome) = if waits {
@@ -123,7 +130,6 @@ impl Series {
         } else {
             (None, None)
         };
-        let parts = log::parts(&columns);
         let order =
             WriteOrder { organisation, columns, parts, rows, new, join, index, deletions, epoch, reply };
         let hints = self.shared.listeners.hints(organisation, series);
@@ -181,8 +187,8 @@ struct Resolved {
     columns: Columns,
     /// Of series that are not surely in the store.
     rows: Batch,
-    /// The numbers of those.
-    new: Vec<SeriesNumber>,
+    /// Those.
+    new: Brought,
     /// The state of the index it was worked out from.
     deletions: u64,
     epoch: Arc<u8>,
@@ -204,16 +210,17 @@ impl Shared {
     fn resolve(
         &self,
         organisation: OrganisationId,
-        index: &RwLock<Index>,
+        index: &Arc<RwLock<Index>>,
         series: &[SeriesSlice<'_>],
     ) -> Result<Resolved, SeriesError> {
         let limits = &self.parts.limits;
         let mut columns = Columns::default();
-        let (mut rows, mut new, mut missing) = (Batch::new(), Vec::new(), Vec::new());
+        // Dropped, where this ends early, once the index is let go of.
+        let (mut rows, mut new, mut missing) = (Batch::new(), Brought::none(index), Vec::new());
         let mut tags = Vec::new();
-        let mut is_new = |number: SeriesNumber, metric: &str, tags: &[&str]| {
+        let mut is_new = |index: &Index, number: SeriesNumber, metric: &str, tags: &[&str]| {
             put_row(&mut rows, organisation, number, metric, tags);
-            new.push(number);
+            new.add(index, number);
         };
         let samples = series.iter().map(|entry| entry.times.len()).sum();
         columns.runs.reserve_exact(series.len());
@@ -227,7 +234,7 @@ impl Shared {
                 let number = match index.find(entry.metric, &tags) {
                     Some(found) => {
                         if !found.durable {
-                            is_new(found.number, entry.metric, &tags);
+                            is_new(&index, found.number, entry.metric, &tags);
                         }
                         found.number.0
                     }
@@ -244,7 +251,7 @@ impl Shared {
             (index.deletions, Arc::clone(&index.epoch))
         };
         if !missing.is_empty() {
-            let (mut index, mut made) = (index.write(), Vec::new());
+            let mut index = index.write();
             for at in missing {
                 let entry = &series[at];
                 identity::canonical(entry.tags, limits, |_| String::new(), &mut tags)?;
@@ -252,17 +259,13 @@ impl Shared {
                 let number = match index.find(entry.metric, &tags) {
                     Some(found) => found.number,
                     None => {
-                        if let Err(error) = index.check_room(entry.metric, limits) {
-                            made.into_iter().for_each(|number| index.remove(number));
-                            return Err(error);
-                        }
+                        index.check_room(entry.metric, limits)?;
                         let number = SeriesNumber(self.next_series.fetch_add(1, Ordering::Relaxed));
                         index.add(number, entry.metric, &tags, false);
-                        made.push(number);
                         number
                     }
                 };
-                is_new(number, entry.metric, &tags);
+                is_new(&index, number, entry.metric, &tags);
                 columns.runs[at].0 = number.0;
             }
         }

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::SeriesNumber;
+use crate::brought::{Brought, Fate};
 use crate::index::Index;
 use crate::layout::{self, Number};
 use crate::limits::{DELETED_ROWS, GROUP_SAMPLES, LOG_ROWS, QUEUE};
@@ -35,9 +36,9 @@ pub(crate) struct WriteOrder {
     pub(crate) columns: Columns,
     /// The same, as parts of rows of the log.
     pub(crate) parts: Vec<Vec<u8>>,
-    /// Rows of series that may not be in the store yet, and their numbers.
+    /// Rows of series that may not be in the store yet, and which.
     pub(crate) rows: Batch,
-    pub(crate) new: Vec<SeriesNumber>,
+    pub(crate) new: Brought,
     pub(crate) join: Batch,
     pub(crate) index: Arc<RwLock<Index>>,
     /// [`Index::deletions`] when it was worked out.
@@ -53,19 +54,23 @@ impl WriteOrder {
     /// Leaves out what was deleted since it was worked out, as if it had been written before, and brings the rows along
     /// that went.
     fn forget_deleted(&mut self) {
+        let mut new = Brought::none(&self.index);
         let index = self.index.read();
         if index.deletions == self.deletions {
             return;
         }
         self.columns.retain(|number| index.identity(number).is_some());
         self.parts = log::parts(&self.columns);
-        (self.rows, self.new) = (Batch::new(), Vec::new());
+        self.rows = Batch::new();
         for (number, _) in &self.columns.runs {
             if let Some((metric, tags)) = index.identity(*number).filter(|_| !index.is_durable(*number)) {
                 put_row(&mut self.rows, self.organisation, SeriesNumber(*number), &metric, &tags);
-                self.new.push(SeriesNumber(*number));
+                new.add(&index, SeriesNumber(*number));
             }
         }
+        drop(index);
+        // Only now are those before let go of, so that no series is without a write meanwhile.
+        self.new = new;
     }
 }
 
@@ -197,7 +202,10 @@ fn refuse(shared: &Shared, orders: impl Iterator<Item = Order>, error: &StoreErr
     shared.failing.store(true, Ordering::Relaxed);
     for order in orders {
         match order {
-            Order::Write(order) => tell(order.reply, order.columns.times.len(), Err(again(error))),
+            Order::Write(order) => {
+                drop(order.new);
+                tell(order.reply, order.columns.times.len(), Err(again(error)));
+            }
             Order::Delete(order) => drop(order.reply.send(Err(again(error)))),
             Order::Flush(reply) => drop(reply.send(())),
         }
@@ -211,11 +219,15 @@ async fn write(shared: &Shared, writes: Vec<WriteOrder>) {
     for mut order in writes {
         order.forget_deleted();
         let alone = !order.join.is_empty();
+        let bytes = bytes(&order.parts, &order.rows, &order.join);
         match commits.last_mut() {
-            Some(commit) if !alone && !commit.alone && commit.bytes < COMMIT_BYTES => commit.add(order),
+            // One that is too large for the store is refused alone.
+            Some(commit) if !alone && !commit.alone && commit.bytes + bytes <= COMMIT_BYTES => {
+                commit.add(order, bytes);
+            }
             _ => {
                 let mut commit = Commit { alone, ..Commit::default() };
-                commit.add(order);
+                commit.add(order, bytes);
                 commits.push(commit);
             }
         }
@@ -247,10 +259,9 @@ async fn write(shared: &Shared, writes: Vec<WriteOrder>) {
         }
     }
     for (commit, result) in commits.into_iter().zip(results) {
-        for order in commit.orders {
-            if result.is_ok() && !order.new.is_empty() {
-                order.index.write().durable(&order.new);
-            }
+        for mut order in commit.orders {
+            order.new.fate = Fate::of(&result);
+            drop(order.new);
             let told = result.as_ref().map(|_| ()).map_err(again);
             durable.push((order.reply, order.columns.times.len(), told));
         }
@@ -265,7 +276,16 @@ async fn write(shared: &Shared, writes: Vec<WriteOrder>) {
     }
 }
 
-/// A commit is begun anew when it holds so much; well below the store's largest batch.
+/// What a write takes of a commit, in bytes.
+pub(crate) fn bytes(parts: &[Vec<u8>], rows: &Batch, join: &Batch) -> usize {
+    /// Of a row of the log, and what holds it.
+    const ROW: usize = 256;
+    let own = |batch: &Batch| if batch.is_empty() { 0 } else { batch.bytes() };
+    parts.iter().map(|part| part.len() + ROW).sum::<usize>() + own(rows) + own(join)
+}
+
+/// A commit is begun anew before it holds more; well below the store's largest batch, so that writes share a sync and
+/// not a limit.
 const COMMIT_BYTES: usize = 4 * 1024 * 1024;
 
 #[derive(Default)]
@@ -279,14 +299,13 @@ struct Commit {
 }
 
 impl Commit {
-    fn add(&mut self, mut order: WriteOrder) {
+    fn add(&mut self, mut order: WriteOrder, bytes: usize) {
         self.batch.append(std::mem::take(&mut order.rows));
         self.batch.append(std::mem::take(&mut order.join));
         for part in std::mem::take(&mut order.parts) {
-            self.bytes += part.len();
             self.rows.add(&part);
         }
-        self.bytes += order.new.len() * 256;
+        self.bytes += bytes;
         self.orders.push(order);
     }
 }

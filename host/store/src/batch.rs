@@ -46,6 +46,21 @@ pub(crate) enum Change {
     Derive { operand: Bytes, derive: Derive },
 }
 
+impl Change {
+    /// Bytes of its value or operand.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Put(value) => value.len(),
+            Self::Merge { operand, .. } | Self::Derive { operand, .. } => operand.len(),
+            Self::Delete => 0,
+        }
+    }
+}
+
+/// What a batch takes besides its changes, and a change besides its key and value; roughly, in bytes.
+const BATCH_OVERHEAD: usize = 256;
+const CHANGE_OVERHEAD: usize = 128;
+
 /// Changes and the preconditions they hang on. Domain crates build batches; a caller may join several with
 /// [`Batch::append`] and commit them as one.
 #[derive(Clone, Debug, Default)]
@@ -112,6 +127,18 @@ impl Batch {
     #[must_use]
     pub fn merges(&self) -> usize {
         self.changes.iter().filter(|(_, change)| matches!(change, Change::Merge { .. })).count()
+    }
+
+    /// What it counts against [`crate::MAX_BATCH`], in bytes: its keys, values and operands, and what holds them.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let preconditions = self.preconditions.iter().map(|(key, precondition)| {
+            let value = if let Precondition::ValueIs(value) = precondition { value.len() } else { 0 };
+            key.as_bytes().len() + value + CHANGE_OVERHEAD
+        });
+        let changes =
+            self.changes.iter().map(|(key, change)| key.as_bytes().len() + change.bytes() + CHANGE_OVERHEAD);
+        BATCH_OVERHEAD + preconditions.sum::<usize>() + changes.sum::<usize>()
     }
 
     /// Whether committing it would change nothing.

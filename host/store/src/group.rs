@@ -137,22 +137,15 @@ impl Group {
 ///
 /// Says how much of a queue the batch takes, in bytes: its keys, values and operands, and what holds them.
 pub(crate) fn check_sizes(batch: &Batch) -> Result<usize, StoreError> {
-    let mut total = BATCH_OVERHEAD;
-    for (key, precondition) in &batch.preconditions {
+    for (key, _) in &batch.preconditions {
         within("a key", key.as_bytes().len(), MAX_KEY)?;
-        let value = if let Precondition::ValueIs(value) = precondition { value.len() } else { 0 };
-        total += key.as_bytes().len() + value + CHANGE_OVERHEAD;
     }
     for (key, change) in &batch.changes {
         within("a key", key.as_bytes().len(), MAX_KEY)?;
-        let value = match change {
-            Change::Put(value) => value.len(),
-            Change::Merge { operand, .. } | Change::Derive { operand, .. } => operand.len(),
-            Change::Delete => 0,
-        };
-        within(if matches!(change, Change::Put(_)) { "a value" } else { "an operand" }, value, MAX_VALUE)?;
-        total += key.as_bytes().len() + value + CHANGE_OVERHEAD;
+        let what = if matches!(change, Change::Put(_)) { "a value" } else { "an operand" };
+        within(what, change.bytes(), MAX_VALUE)?;
     }
+    let total = batch.bytes();
     within("a batch", total, MAX_BATCH)?;
     Ok(total)
 }
@@ -160,10 +153,6 @@ pub(crate) fn check_sizes(batch: &Batch) -> Result<usize, StoreError> {
 fn within(what: &'static str, size: usize, limit: usize) -> Result<(), StoreError> {
     if size > limit { Err(StoreError::TooLarge { what, size, limit }) } else { Ok(()) }
 }
-
-/// What a batch takes besides its changes, and a change besides its key and value; roughly, in bytes.
-const BATCH_OVERHEAD: usize = 256;
-const CHANGE_OVERHEAD: usize = 128;
 
 /// Whether `batch` is let through while the disk is full: every change of it is a removal, or it says so.
 pub(crate) fn frees_space(batch: &Batch) -> bool {

@@ -12,8 +12,10 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Weak};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
+use parking_lot::Mutex;
 use roaring::{MultiOps as _, RoaringBitmap};
 
+use crate::brought::Fate;
 use crate::metadata::Metadata;
 use crate::{Limits, SeriesError, SeriesNumber, split_tag};
 
@@ -44,6 +46,8 @@ pub(crate) struct Index {
     pub(crate) deletions: u64,
     /// Another after each [`Self::look_anew`]. Writes under way hold that of when they were worked out.
     pub(crate) epoch: Arc<u8>,
+    /// How many writes under way bring the row of a series along.
+    brought: Mutex<HashMap<u32, u32>>,
 }
 
 #[derive(Default)]
@@ -63,10 +67,20 @@ struct TagEntry {
 struct Entry {
     metric: u32,
     tags: Box<[u32]>,
-    /// Whether its row is in the store; until then, every write to it brings the row along.
-    durable: bool,
+    row: Row,
     /// The epoch in which a write last found it.
     found: AtomicU8,
+}
+
+/// Whether the row of a series is in the store; until it is, every write to it brings the row along.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Row {
+    /// It is not: a write under way made the series.
+    Absent,
+    /// Nobody knows.
+    Unsure,
+    /// It is.
+    Durable,
 }
 
 /// A series that a write goes to.
@@ -83,7 +97,7 @@ impl Index {
         let same = |number: &u32| {
             let entry = self.series.get(number).filter(|entry| self.is(entry, metric, tags));
             if let Some(entry) = entry {
-                durable = entry.durable;
+                durable = entry.row == Row::Durable;
                 // Mostly known: cores that write to one series then need not wait for each other.
                 if entry.found.load(Ordering::Relaxed) != *self.epoch {
                     entry.found.store(*self.epoch, Ordering::Relaxed);
@@ -123,17 +137,38 @@ impl Index {
         for tag in &tags {
             self.tags[*tag as usize].series.insert(number.0);
         }
-        self.series.insert(number.0, Entry { metric, tags, durable, found: AtomicU8::new(*self.epoch) });
+        let row = if durable { Row::Durable } else { Row::Absent };
+        self.series.insert(number.0, Entry { metric, tags, row, found: AtomicU8::new(*self.epoch) });
         let Self { by_identity, series, metrics, tags, hasher, .. } = self;
         by_identity
             .insert_unique(hash, number.0, |number| hash_of_entry(hasher, metrics, tags, &series[number]));
     }
 
-    /// Takes note that the rows of these series are in the store.
-    pub(crate) fn durable(&mut self, numbers: &[SeriesNumber]) {
+    /// Takes note that a write under way brings the row of a series along.
+    pub(crate) fn bring(&self, number: SeriesNumber) {
+        *self.brought.lock().entry(number.0).or_default() += 1;
+    }
+
+    /// Takes note of what became of the rows of series that a write brought along. A series that only refused writes made
+    /// is forgotten with the last of them.
+    pub(crate) fn settle(&mut self, numbers: &[SeriesNumber], fate: Fate) {
         for number in numbers {
-            if let Some(entry) = self.series.get_mut(&number.0) {
-                entry.durable = true;
+            let left = {
+                let mut brought = self.brought.lock();
+                let left = brought.get(&number.0).map_or(0, |writes| writes - 1);
+                if left == 0 {
+                    brought.remove(&number.0);
+                } else {
+                    brought.insert(number.0, left);
+                }
+                left
+            };
+            let Some(entry) = self.series.get_mut(&number.0) else { continue };
+            match fate {
+                Fate::Durable => entry.row = Row::Durable,
+                Fate::Unsure if entry.row == Row::Absent => entry.row = Row::Unsure,
+                Fate::Refused if entry.row == Row::Absent && left == 0 => self.remove(*number),
+                Fate::Unsure | Fate::Refused => {}
             }
         }
     }
@@ -141,13 +176,13 @@ impl Index {
     /// Takes note that the row of a series may not be in the store.
     pub(crate) fn doubtful(&mut self, number: u32) {
         if let Some(entry) = self.series.get_mut(&number) {
-            entry.durable = false;
+            entry.row = Row::Unsure;
         }
     }
 
     /// Whether the row of a series is surely in the store.
     pub(crate) fn is_durable(&self, number: u32) -> bool {
-        self.series.get(&number).is_some_and(|entry| entry.durable)
+        self.series.get(&number).is_some_and(|entry| entry.row == Row::Durable)
     }
 
     /// From here on no series is wanted that no write finds. What is given is there as long as one is under way that was

@@ -79,6 +79,58 @@ async fn a_write_that_would_pass_a_limit_leaves_nothing_listed_or_counted() {
     assert_eq!(house.restarted().await.series.totals().series, 10);
 }
 
+/// Series with as long tags as there may be.
+fn long_series(metric: &str, series: std::ops::Range<usize>) -> Vec<SeriesSamples> {
+    let tags = |n: usize| (0..64).map(move |tag| format!("{tag}:{n:0396}"));
+    let entry = |n| SeriesSamples { tags: tags(n).collect(), ..entry(metric, &[], &[(1, 1.0)]) };
+    series.map(entry).collect()
+}
+
+#[tokio::test]
+async fn writes_that_make_large_series_do_not_have_others_refused() {
+    let house = House::new().await;
+    let theirs: Vec<_> = (0..10).map(|write| long_series("m", write * 100..write * 100 + 100)).collect();
+    let theirs = theirs.iter().map(|series| house.series.write(OrganisationId(2), series, Batch::new()));
+    let (theirs, ours) = (futures::future::join_all(theirs), [entry("m", &[], &[(1, 1.0)])]);
+    let (theirs, ours) = tokio::join!(theirs, house.write(&ours));
+    ours.unwrap();
+    theirs.into_iter().for_each(|done| done.unwrap());
+    assert_eq!(house.restarted().await.series.totals().series, 1001);
+}
+
+#[tokio::test]
+async fn a_write_that_makes_more_than_one_commit_holds_is_told_so_and_nothing_is_kept_of_it() {
+    let house = House::new().await;
+    let refused = house.write(&long_series("m", 0..700)).await.unwrap_err();
+    assert!(matches!(refused, SeriesError::Limit { limit: 15_728_640, .. }), "{refused}");
+    assert!(house.series.metric(OURS, "m").is_err());
+    house.write(&long_series("m", 0..500)).await.unwrap();
+    assert_eq!(house.series.totals().series, 500);
+}
+
+#[tokio::test]
+async fn of_a_write_that_the_store_refuses_no_series_is_kept_unless_another_writes_it_too() {
+    let house = House::new().await;
+    let row = Key::new(Space::Meta).text("joined");
+    let conflict = || {
+        let mut join = Batch::new();
+        join.require(row.clone(), Precondition::ValueIs("else".into())).put(row.clone(), "x");
+        join
+    };
+    let [one, two] = ["a:1", "a:2"].map(|tag| entry("m", &[tag], &[(1, 1.0)]));
+    let both = [one.clone(), two.clone()];
+    let refused = house.series.write(OURS, &both, conflict());
+    let (refused, went_on) = tokio::join!(refused, house.write(std::slice::from_ref(&two)));
+    assert!(refused.is_err());
+    went_on.unwrap();
+    assert_eq!(house.series.totals().series, 1);
+    assert_eq!(house.series.tag_values(OURS, "m", "a", None, 9).unwrap().items, [("2".into(), 1)]);
+    house.series.write(OURS, &[two], conflict()).await.unwrap_err();
+    assert_eq!(house.series.totals().series, 1, "what is in the store stays");
+    house.write(&[one]).await.unwrap();
+    assert_eq!(house.restarted().await.all("m").await.len(), 2);
+}
+
 #[tokio::test]
 async fn organisations_do_not_see_each_other() {
     let house = House::new().await;
