@@ -101,6 +101,13 @@ pub(crate) const MERGE: usize = 4;
 /// Index pages of segments kept in memory, in bytes.
 pub(crate) const PAGE_CACHE: u64 = 32 * 1024 * 1024;
 
+/// Files of segments that are open, of the thousands there may be: well below what a process may open, which connections
+/// share.
+pub(crate) const OPEN_FILES: usize = 512;
+
+/// How often a query begins anew because a segment it had yet to read was merged into another meanwhile.
+pub(crate) const ATTEMPTS: usize = 16;
+
 /// Unpacked blocks kept in memory, in bytes, 16 a sample: two million samples, a hundred series of a week by the minute
 /// twice over.
 pub(crate) const BLOCK_CACHE: u64 = 32 * 1024 * 1024;

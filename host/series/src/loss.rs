@@ -1,12 +1,14 @@
 //! Segments whose files are missing or damaged: a host goes on without, and who needs what lies in them is told so.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bellwether_kernel::Timestamp;
 use bellwether_store::{Digest, LeftOut, StoreError, blocking};
 
 use crate::SeriesError;
 use crate::layout::SegmentRow;
+use crate::limits::ATTEMPTS;
 use crate::segment::{Entry, Segment, damaged};
 use crate::service::{Placed, Series, Shared};
 
@@ -84,6 +86,9 @@ impl Placed {
 
     /// Why the segment, or what was read of it, does not read: as that is told to who needs it.
     pub(crate) fn lost(&self, error: StoreError) -> StoreError {
+        if self.gone.load(Ordering::Acquire) {
+            return StoreError::Unavailable(MOVED);
+        }
         let SegmentRow { digest, bytes, .. } = &self.row;
         if !self.lost.has(digest) {
             self.lost.look(digest, *bytes, || what(&self.row));
@@ -95,6 +100,20 @@ impl Placed {
         }
         self.lost.error(digest).unwrap_or(error)
     }
+}
+
+/// What a reader is told whose segment gave way to others: it is in them, for who looks again.
+const MOVED: &str = "segments of series were merged again and again while they were read";
+
+/// Does `work`, which reads segments, and does it again where they gave way to others meanwhile.
+pub(crate) fn as_they_move<T>(mut work: impl FnMut() -> Result<T, SeriesError>) -> Result<T, SeriesError> {
+    for _ in 1..ATTEMPTS {
+        match work() {
+            Err(SeriesError::Store(StoreError::Unavailable(MOVED))) => {}
+            done => return done,
+        }
+    }
+    work()
 }
 
 /// What is in a segment.

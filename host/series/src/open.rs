@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use bellwether_kernel::OrganisationId;
 use bellwether_store::{Digest, Key, Lost, SharedStore, StoreError, Walk, decode};
@@ -80,21 +81,29 @@ async fn open_segments(parts: &Parts, cache: &Cache, lost: &Lost) -> Result<Vec<
     let mut rows = Walk::forward(&*parts.store, layout::segments(parts.host).prefix());
     while let Some((key, value)) = rows.next().await? {
         let number = layout::number_behind_host(&key)?;
-        segments.push(Arc::new(place(parts, (cache, lost), number, decode(&value)?)));
+        segments.push(Arc::new(place(parts, (cache, lost), number, decode(&value)?)?));
     }
     segments.sort_by_key(|placed| (placed.row.high, placed.number));
     Ok(segments)
 }
 
 /// Opens the segment of a row. One that is missing or damaged is told to be lost.
-pub(crate) fn place(parts: &Parts, (cache, lost): (&Cache, &Lost), number: u64, row: SegmentRow) -> Placed {
-    let file = parts.objects.open_file(&row.digest);
+///
+/// # Errors
+/// [`StoreError::Unavailable`] where the system lets no more files be open: what is in it is not lost.
+pub(crate) fn place(
+    parts: &Parts,
+    (cache, lost): (&Cache, &Lost),
+    number: u64,
+    row: SegmentRow,
+) -> Result<Placed, StoreError> {
     let base = row.partition.unwrap_or(0);
-    let opened = file.and_then(|file| Segment::open(file, number, base, cache.clone()));
-    let mut placed = Placed { number, row, segment: None, lost: lost.clone() };
+    let opened = Segment::open((parts.objects.clone(), row.digest), number, base, cache.clone());
+    let mut placed = Placed { number, row, segment: None, lost: lost.clone(), gone: AtomicBool::new(false) };
     match opened {
         Ok(segment) => placed.segment = Some(segment),
+        Err(error @ StoreError::Unavailable(_)) => return Err(error),
         Err(error) => drop(placed.lost(error)),
     }
-    placed
+    Ok(placed)
 }

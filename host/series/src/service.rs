@@ -115,6 +115,8 @@ pub(crate) struct Placed {
     pub(super) segment: Option<Segment>,
     /// All that are lost.
     pub(super) lost: Lost,
+    /// Whether others took its place: its file goes.
+    pub(super) gone: AtomicBool,
 }
 
 impl Placed {

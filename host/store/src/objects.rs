@@ -190,10 +190,16 @@ impl Objects {
     /// be read on while, and after, the object is removed.
     ///
     /// # Errors
-    /// [`StoreError::Failed`] if it is not there or the file system fails.
+    /// [`StoreError::Failed`] if it is not there or the file system fails, [`StoreError::Unavailable`] where the system lets
+    /// no more files be open: that says nothing of this one.
     pub fn open_file(&self, digest: &Digest) -> Result<File, StoreError> {
         let path = self.path(digest);
-        File::open(&path).map_err(|error| io_failed(&path, &error))
+        File::open(&path).map_err(|error| match error.raw_os_error() {
+            Some(libc::EMFILE | libc::ENFILE) => StoreError::Unavailable(
+                "as many files are open as the system allows; raise the limit of open files",
+            ),
+            _ => io_failed(&path, &error),
+        })
     }
 
     /// What is wrong with an object of so many bytes, as far as is seen without reading it: "is missing".

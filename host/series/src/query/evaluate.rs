@@ -15,6 +15,7 @@ use super::{
     over_rolled,
 };
 use crate::limits::{GROUPED_BY, WORKED_POINTS};
+use crate::loss::as_they_move;
 use crate::metadata::MetricKind;
 use crate::read::Piece;
 use crate::rollup::as_samples;
@@ -49,8 +50,8 @@ pub(super) fn evaluate(
     range: TimeRange,
     cancelled: &AtomicBool,
 ) -> Result<Vec<Line>, SeriesError> {
-    let mut evaluation = Evaluation { shared, organisation, range, cancelled, unpacked: 0, worked: 0 };
-    match evaluation.value(expression, 0)? {
+    let evaluation = || Evaluation { shared, organisation, range, cancelled, unpacked: 0, worked: 0 };
+    match as_they_move(|| evaluation().value(expression, 0))? {
         Value::Lines(lines) => Ok(lines),
         Value::Number(number) => {
             let step = range.step();
@@ -64,6 +65,17 @@ pub(super) fn evaluate(
 }
 
 pub(super) fn raw(
+    shared: &Shared,
+    organisation: OrganisationId,
+    metric: &str,
+    filter: &Filter,
+    (start, end): (Timestamp, Timestamp),
+    cancelled: &AtomicBool,
+) -> Result<Vec<SeriesRaw>, SeriesError> {
+    as_they_move(|| raw_once(shared, organisation, metric, filter, (start, end), cancelled))
+}
+
+fn raw_once(
     shared: &Shared,
     organisation: OrganisationId,
     metric: &str,

@@ -79,9 +79,9 @@ mod tests {
 
     fn opened(bytes: &[u8]) -> Result<Arc<Segment>, bellwether_store::StoreError> {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("segment");
-        std::fs::write(&path, bytes).unwrap();
-        Segment::open(std::fs::File::open(path).unwrap(), 1, 3 * PARTITION, Cache::new()).map(Arc::new)
+        let objects = bellwether_store::Objects::open(folder.path()).unwrap();
+        let digest = objects.put(bytes).unwrap();
+        Segment::open((objects, digest), 1, 3 * PARTITION, Cache::new()).map(Arc::new)
     }
 
     #[test]

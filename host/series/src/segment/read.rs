@@ -4,15 +4,16 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
-use bellwether_store::StoreError;
+use bellwether_store::{Digest, Objects, StoreError};
 
 use super::{Cache, Cursor, Entry, FOOTER, LINE, MAGIC, STEPS};
 use crate::codec::varint;
 use crate::sample::Samples;
 
-/// An open segment.
+/// A segment that was opened. Its file is open only while it is among the last that were used.
 pub(crate) struct Segment {
-    file: File,
+    objects: Objects,
+    digest: Digest,
     /// The file's bytes.
     pub(super) length: u64,
     /// Unique among the segments of a process.
@@ -31,7 +32,13 @@ struct Line {
 
 impl Segment {
     /// Opens a segment whose times are kept relative to `base`.
-    pub(crate) fn open(file: File, number: u64, base: i64, cache: Cache) -> Result<Self, StoreError> {
+    pub(crate) fn open(
+        (objects, digest): (Objects, Digest),
+        number: u64,
+        base: i64,
+        cache: Cache,
+    ) -> Result<Self, StoreError> {
+        let file = cache.file(number, || objects.open_file(&digest))?;
         let length = file.metadata().map_err(|error| failed(&error))?.len();
         let read = |offset: u64, length: u64| -> Result<Vec<u8>, StoreError> {
             let mut bytes = vec![0; usize::try_from(length).map_err(|_| damaged("a length"))?];
@@ -58,7 +65,11 @@ impl Segment {
             blocks: number_of(&mut line, 8),
         };
         let directory = directory.chunks_exact(LINE).map(line).collect();
-        Ok(Self { file, length, number, base, directory, cache })
+        Ok(Self { objects, digest, length, number, base, directory, cache })
+    }
+
+    fn file(&self) -> Result<Arc<File>, StoreError> {
+        self.cache.file(self.number, || self.objects.open_file(&self.digest))
     }
 
     /// Adds the blocks of a series, in order of time.
@@ -119,7 +130,7 @@ impl Segment {
     /// Reads into `bytes`, which is empty.
     pub(super) fn read(&self, offset: u64, length: u64, bytes: &mut Vec<u8>) -> Result<(), StoreError> {
         bytes.resize(usize::try_from(length).map_err(|_| damaged("a length"))?, 0);
-        self.file.read_exact_at(bytes, offset).map_err(|error| failed(&error))
+        self.file()?.read_exact_at(bytes, offset).map_err(|error| failed(&error))
     }
 
     fn page(&self, at: usize) -> Result<Arc<Vec<Entry>>, StoreError> {

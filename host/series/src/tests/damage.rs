@@ -142,3 +142,46 @@ async fn a_week_with_a_damaged_block_is_not_rolled_up_and_nothing_is_left_of_the
     assert_eq!(numbers, [4; 3], "it is known, and not tried again");
     assert_eq!(house.series.lost().len(), 1);
 }
+
+#[tokio::test]
+async fn few_files_are_open_however_many_segments_there_are_and_each_is_read() {
+    let house = House::new().await;
+    let weeks: Vec<_> = (0..600).map(|week| (week * 7 * DAY, week as f64)).collect();
+    for part in weeks.chunks(200) {
+        house.write(&[entry("m", &[], part)]).await.unwrap();
+        house.series.pack().await.unwrap();
+    }
+    let house = house.restarted().await;
+    assert_eq!(house.series.totals().segments, 600);
+    for _ in 0..2 {
+        assert_eq!(house.one("m").await, weeks);
+        assert!(house.series.shared.cache.open_files() <= crate::limits::OPEN_FILES);
+    }
+    assert_eq!(house.series.lost(), []);
+}
+
+#[tokio::test]
+async fn a_reader_whose_segments_were_merged_before_it_opened_them_looks_again() {
+    let house = House::new().await;
+    let start = house.now() - DAY;
+    for round in 0..8 {
+        house.write(&[entry("m", &[], &samples(start + round * 200_000))]).await.unwrap();
+        house.series.pack().await.unwrap();
+    }
+    let house = house.restarted().await;
+    let before = Arc::clone(&house.series.shared.state.read().segments);
+    // They give way once a reader knows of them.
+    house.series.shared.merge_all().await.unwrap();
+    let mut reads = 0;
+    let read = crate::loss::as_they_move(|| {
+        reads += 1;
+        let segments = if reads == 1 { &before } else { &house.series.shared.state.read().segments };
+        let mut blocks = 0;
+        for placed in segments.iter() {
+            blocks += placed.all()?.len();
+        }
+        Ok(blocks)
+    });
+    assert!(read.unwrap() > 0);
+    assert_eq!((reads, house.series.lost()), (2, Vec::new()));
+}

@@ -188,7 +188,7 @@ impl Shared {
         let shared = Arc::clone(self);
         let opening = blocking("opening segments", move || {
             let opened = rows.into_iter().map(|(number, row)| {
-                let placed = place(&shared.parts, (&shared.cache, &shared.lost), number, row);
+                let placed = place(&shared.parts, (&shared.cache, &shared.lost), number, row)?;
                 placed.segment()?;
                 Ok(Arc::new(placed))
             });
@@ -234,8 +234,15 @@ impl Shared {
                 state.frozen = None;
             }
         }
-        old.iter().for_each(|gone| self.lost.forget(&gone.row.digest));
-        loose.remove(digests(old)).await
+        for gone in old {
+            // Before the file goes: who finds it missing then knows why.
+            gone.gone.store(true, Ordering::Release);
+            self.lost.forget(&gone.row.digest);
+        }
+        let removed = loose.remove(digests(old)).await;
+        // Only now, or who reads one would open it again, and what it takes of the disk would not come free.
+        old.iter().for_each(|gone| self.cache.close(gone.number));
+        removed
     }
 
     /// Writes segments anew of which much is not kept, and drops those of which nothing is.
