@@ -30,7 +30,7 @@ static THREADS: LazyLock<usize> =
 
 /// What a thread hands over at once: each series' number, what was made of its samples, and how many were unpacked for
 /// that; and whether it is the end of a chunk.
-type Portion<T> = Result<(Vec<(u32, T, u64)>, bool), StoreError>;
+type Portion<T> = Result<(Vec<(u32, T, u64)>, bool), SeriesError>;
 
 impl Snapshot {
     /// Calls `each` with the number of every series, in order, what `make` makes of its samples, and how many were

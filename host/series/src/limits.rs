@@ -78,6 +78,14 @@ pub(crate) const QUEUE: usize = 1024;
 /// No merge makes a larger segment: it is built in memory.
 pub(crate) const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 
+/// Nor is one of more samples merged with others: where all of four are of one series, and none lies apart from the rest,
+/// they are unpacked together, 16 bytes each.
+pub(crate) const MERGED_SAMPLES: u64 = 25_000_000;
+
+/// Samples of one series that a merge gathers from blocks that lie apart before it packs them anew: as many full blocks as
+/// make the last, which is not full, of no weight.
+pub(crate) const GATHERED_SAMPLES: u64 = 64 * 1024;
+
 /// Queries at work at once; others wait their turn.
 pub(crate) const QUERIES: usize = 8;
 
@@ -107,6 +115,9 @@ pub(crate) const OPEN_FILES: usize = 512;
 
 /// How often a query begins anew because a segment it had yet to read was merged into another meanwhile.
 pub(crate) const ATTEMPTS: usize = 16;
+
+/// Samples of one series that a query unpacks at once, 16 bytes each: one a second for more than a year.
+pub(crate) const SERIES_SAMPLES: u64 = 40_000_000;
 
 /// Unpacked blocks kept in memory, in bytes, 16 a sample: two million samples, a hundred series of a week by the minute
 /// twice over.

@@ -6,13 +6,18 @@ use std::sync::Arc;
 use bellwether_store::StoreError;
 use roaring::RoaringBitmap;
 
+use crate::SeriesError;
 use crate::codec::{self, Decoder, Summary};
 use crate::heads::{self, Head};
+use crate::limits::SERIES_SAMPLES;
 use crate::rollup::Rolled;
 use crate::runs::Runs;
 use crate::sample::Samples;
 use crate::segment::{Cursor, Entry};
 use crate::service::{Frozen, Placed, Shared};
+
+/// Of what a query asks more than it may.
+pub(crate) const TOO_MANY: &str = "samples read by one query; ask for less time";
 
 /// Where the samples of some series are at one moment. What is written, packed or removed later changes nothing.
 pub(crate) struct Snapshot {
@@ -26,6 +31,8 @@ pub(crate) struct Snapshot {
     decoder: Decoder,
     /// Whether roll-ups come with their sketches.
     sketches: bool,
+    /// Samples that may be unpacked.
+    most: u64,
     /// Samples unpacked so far.
     pub(crate) unpacked: u64,
 }
@@ -90,7 +97,8 @@ impl Shared {
         drop(state);
         let cursors = segments.iter().map(|_| Cursor::default()).collect();
         let active = Arc::new(active);
-        Ok(Snapshot { segments, cursors, frozen, active, first, last, decoder, sketches, unpacked: 0 })
+        let most = self.parts.limits.query_samples;
+        Ok(Snapshot { segments, cursors, frozen, active, first, last, decoder, sketches, most, unpacked: 0 })
     }
 }
 
@@ -110,7 +118,7 @@ impl Snapshot {
 
     /// The samples of one series. A block that lies whole within one step of `steps` (where the first begins, and how
     /// long they are), apart from every other sample, comes as its summary.
-    pub(crate) fn read(&mut self, number: u32, steps: Option<(i64, i64)>) -> Result<Piece, StoreError> {
+    pub(crate) fn read(&mut self, number: u32, steps: Option<(i64, i64)>) -> Result<Piece, SeriesError> {
         let mut heads = Samples::default();
         let frozen = self.frozen.as_ref().and_then(|frozen| frozen.heads.of(number));
         for head in frozen.into_iter().chain(self.active.get(&number)) {
@@ -126,11 +134,13 @@ impl Snapshot {
             read.map_err(|error| placed.lost(error))?;
         }
         let rolled: Vec<_> = entries.extract_if(.., |(_, entry)| entry.step > 0).collect();
+        self.check(&rolled, 0)?;
         let rolled = self.rolled(rolled)?;
         let mut summaries = Vec::new();
         if let Some(steps) = steps.filter(|_| rolled.is_empty()) {
             self.summarise(&mut entries, &heads, steps, &mut summaries)?;
         }
+        self.check(&entries, heads.len())?;
         put_in_order(&mut entries);
         let mut samples = Runs::default();
         for run in entries
@@ -166,6 +176,20 @@ impl Snapshot {
         samples.settle();
         samples.keep(self.first, self.last);
         Ok(Piece { samples, summaries, rolled })
+    }
+
+    /// Refuses to unpack these blocks of one series, beside so many other samples of it, where that is more than a query may
+    /// or than memory should hold: before it is done.
+    fn check(&self, entries: &[(usize, Entry)], others: usize) -> Result<(), SeriesError> {
+        let samples = entries.iter().map(|(_, entry)| u64::from(entry.samples)).sum::<u64>() + others as u64;
+        if self.unpacked + samples > self.most {
+            return Err(SeriesError::limit(TOO_MANY, self.most));
+        }
+        if samples > SERIES_SAMPLES {
+            let what = "samples of one series read at once; ask for less time";
+            return Err(SeriesError::limit(what, SERIES_SAMPLES));
+        }
+        Ok(())
     }
 
     /// The roll-ups of blocks, those of one step and time as one.

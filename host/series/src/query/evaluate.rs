@@ -17,7 +17,7 @@ use super::{
 use crate::limits::{GROUPED_BY, WORKED_POINTS};
 use crate::loss::as_they_move;
 use crate::metadata::MetricKind;
-use crate::read::Piece;
+use crate::read::{Piece, TOO_MANY};
 use crate::rollup::as_samples;
 use crate::service::Shared;
 use crate::upkeep::first_kept;
@@ -285,10 +285,7 @@ impl Evaluation<'_> {
             let Some((_, tags)) = index.read().identity(number) else { return Ok(()) };
             self.unpacked += unpacked;
             if self.unpacked > limits.query_samples {
-                return Err(SeriesError::limit(
-                    "samples read by one query; ask for less time",
-                    limits.query_samples,
-                ));
+                return Err(SeriesError::limit(TOO_MANY, limits.query_samples));
             }
             let (points, values) = each(&tags, made)?;
             check_points(points, limits)?;

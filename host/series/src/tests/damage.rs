@@ -185,3 +185,17 @@ async fn a_reader_whose_segments_were_merged_before_it_opened_them_looks_again()
     assert!(read.unwrap() > 0);
     assert_eq!((reads, house.series.lost()), (2, Vec::new()));
 }
+
+#[tokio::test]
+async fn a_series_of_more_samples_than_a_query_may_read_is_refused_before_it_is_unpacked() {
+    let house = House::limited(Limits { query_samples: 1000, ..Limits::default() }).await;
+    let samples: Vec<_> = (0..5000).map(|n| (n * 1000, (n * n % 17) as f64)).collect();
+    house.write(&[entry("m", &[], &samples)]).await.unwrap();
+    house.series.pack().await.unwrap();
+    // What is unpacked would be found to be damaged.
+    damage(&house.objects.path(&house.objects.list().unwrap()[0]));
+    let range = (Timestamp::MIN, Timestamp::MAX);
+    let refused = house.series.raw(OURS, "m", &Filter::All, range).await.unwrap_err();
+    assert!(matches!(refused, SeriesError::Limit { limit: 1000, .. }), "{refused}");
+    assert_eq!(house.series.lost(), []);
+}

@@ -8,7 +8,7 @@ use bellwether_store::{StoreError, blocking};
 
 use super::{Kept, Placeable};
 use crate::codec::{Decoder, Encoder, MAX_SAMPLES};
-use crate::limits::{MERGE, SEGMENT_BYTES};
+use crate::limits::{GATHERED_SAMPLES, MERGE, MERGED_SAMPLES, SEGMENT_BYTES};
 use crate::rollup::Rolled;
 use crate::sample::Samples;
 use crate::segment::{Entry, SegmentWriter};
@@ -52,16 +52,16 @@ fn run(segments: &[Arc<Placed>], is_lost: impl Fn(&Placed) -> bool) -> Option<Ve
             for run in placed.chunk_by(|a, b| {
                 // What was scattered between two may lie in their partition, and must stay between them.
                 let apart = scattered.iter().any(|high| (a.row.high..b.row.high).contains(high));
-                self::tier(a.row.bytes) <= tier
-                    && self::tier(b.row.bytes) <= tier
-                    && !apart
-                    && !is_lost(a)
-                    && !is_lost(b)
+                let small = |placed: &Placed| {
+                    self::tier(placed.row.bytes) <= tier && placed.row.samples <= MERGED_SAMPLES
+                };
+                small(a) && small(b) && !apart && !is_lost(a) && !is_lost(b)
             }) {
-                let mut bytes = 0;
+                let (mut bytes, mut samples) = (0, 0);
                 let fits = run.iter().take_while(|placed| {
                     bytes += placed.row.bytes;
-                    bytes <= SEGMENT_BYTES
+                    samples += placed.row.samples;
+                    bytes <= SEGMENT_BYTES && samples <= MERGED_SAMPLES * MERGE as u64
                 });
                 let run: Vec<_> = fits.map(|placed| Arc::clone(*placed)).collect();
                 let size = |run: &[Arc<Placed>]| run.iter().map(|placed| placed.row.bytes).sum::<u64>();
@@ -87,12 +87,15 @@ pub(super) fn merged(sources: &[Arc<Placed>], kept: &Kept) -> Result<Option<Plac
 /// Of a series: the step its samples are to be rolled up to, in milliseconds, and whether with sketches.
 pub(super) type Target = Option<(i64, bool)>;
 
+/// Blocks, each with its source.
+type Blocks = Vec<(usize, Entry)>;
+
 /// Makes segments of several others of one partition, series after series.
 pub(super) struct Merging {
     /// In the order of writes.
     sources: Vec<Arc<Placed>>,
     /// Blocks, each with its source; in order of series and time.
-    entries: Vec<(usize, Entry)>,
+    entries: Blocks,
     /// The first that is not done.
     at: usize,
     encoder: Encoder,
@@ -103,7 +106,7 @@ impl Merging {
     pub(super) fn new(sources: Vec<Arc<Placed>>) -> Result<Self, StoreError> {
         let failed = |error: std::io::Error| StoreError::Failed(format!("merging segments: {error}"));
         let (encoder, decoder) = (Encoder::new(true).map_err(failed)?, Decoder::new().map_err(failed)?);
-        let mut entries: Vec<(usize, Entry)> = Vec::new();
+        let mut entries: Blocks = Vec::new();
         for (rank, placed) in sources.iter().enumerate() {
             entries.extend(placed.all()?.into_iter().map(|entry| (rank, entry)));
         }
@@ -132,8 +135,7 @@ impl Merging {
                 series.into_iter().partition(|(_, entry)| entry.step > 0);
             match target(number) {
                 Some(target) => {
-                    let samples = self.read(samples, from)?;
-                    self.roll_ups(&mut writer, number, rolled, from, Some((target, &samples)))?;
+                    self.roll_ups(&mut writer, number, rolled, from, Some((target, samples)))?;
                 }
                 None => {
                     self.samples(&mut writer, number, &samples, from)?;
@@ -149,7 +151,7 @@ impl Merging {
     }
 
     /// The samples of blocks, from a time on.
-    fn read(&mut self, mut blocks: Vec<(usize, Entry)>, from: i64) -> Result<Samples, StoreError> {
+    fn read(&mut self, mut blocks: Blocks, from: i64) -> Result<Samples, StoreError> {
         let mut samples = Samples::default();
         blocks.sort_by_key(|(rank, entry)| (*rank, entry.offset));
         for (rank, entry) in blocks {
@@ -169,21 +171,28 @@ impl Merging {
         series: &[(usize, Entry)],
         from: i64,
     ) -> Result<(), StoreError> {
-        let mut gathered: Vec<(usize, Entry)> = Vec::new();
+        let (mut gathered, mut count): (Blocks, u64) = (Vec::new(), 0);
         let mut last_before = i64::MIN;
         for (at, (rank, entry)) in series.iter().enumerate() {
-            let alone = entry.first > last_before
-                && series.get(at + 1).is_none_or(|(_, next)| next.first > entry.last);
+            let behind = entry.first > last_before;
+            let alone = behind && series.get(at + 1).is_none_or(|(_, next)| next.first > entry.last);
             last_before = last_before.max(entry.last);
             if entry.last < from {
                 continue;
+            }
+            if behind && count >= GATHERED_SAMPLES {
+                let before = self.read(std::mem::take(&mut gathered), from)?;
+                writer.add(&mut self.encoder, number, &before);
+                count = 0;
             }
             // What is nearly full and lies in nobody's way is taken as it is.
             if alone && entry.samples as usize >= MAX_SAMPLES / 2 && entry.first >= from {
                 let before = self.read(std::mem::take(&mut gathered), from)?;
                 writer.add(&mut self.encoder, number, &before);
+                count = 0;
                 writer.copy(entry, &self.block(*rank, entry)?);
             } else {
+                count += u64::from(entry.samples);
                 gathered.push((*rank, *entry));
             }
         }
@@ -197,11 +206,11 @@ impl Merging {
         &mut self,
         writer: &mut SegmentWriter,
         number: u32,
-        mut blocks: Vec<(usize, Entry)>,
+        mut blocks: Blocks,
         from: i64,
-        samples: Option<((i64, bool), &Samples)>,
+        samples: Option<((i64, bool), Blocks)>,
     ) -> Result<(), StoreError> {
-        let target = samples.map_or(0, |((step, _), _)| step);
+        let target = samples.as_ref().map_or(0, |((step, _), _)| *step);
         // What is of a finer step that divides it becomes of the target's too.
         let becomes = |step: i64| if target > step && target % step == 0 { target } else { step };
         blocks.sort_by_key(|(rank, entry)| (becomes(entry.step), *rank, entry.offset));
@@ -231,7 +240,9 @@ impl Merging {
         }
         if let Some(((step, sketched), samples)) = samples {
             let steps = merged.entry(step).or_default();
-            roll(samples, step, sketched, steps);
+            for blocks in apart(&samples) {
+                roll(&self.read(blocks.to_vec(), from)?, step, sketched, steps);
+            }
         }
         for (step, steps) in merged {
             let rolled: Vec<Rolled> = steps.into_values().collect();
@@ -239,6 +250,22 @@ impl Merging {
         }
         Ok(())
     }
+}
+
+/// Blocks in order of time, in parts of which each lies whole behind the one before: of several samples at one time all are
+/// in one part.
+fn apart(mut blocks: &[(usize, Entry)]) -> impl Iterator<Item = &[(usize, Entry)]> {
+    std::iter::from_fn(move || {
+        let mut last = blocks.first()?.1.last;
+        let overlapping = blocks.iter().take_while(|(_, entry)| {
+            let overlaps = entry.first <= last;
+            last = last.max(entry.last);
+            overlaps
+        });
+        let part;
+        (part, blocks) = blocks.split_at(overlapping.count());
+        Some(part)
+    })
 }
 
 /// Rolls samples up, into what there is of their steps. What is no finite number is in none.
@@ -249,5 +276,21 @@ fn roll(samples: &Samples, step: i64, sketched: bool, steps: &mut BTreeMap<i64, 
             .entry(start)
             .and_modify(|rolled| rolled.add(*time, *value))
             .or_insert_with(|| Rolled::of(start, *time, *value, sketched));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_that_overlap_stay_together_and_others_apart() {
+        let block =
+            |first, last| (0, Entry { series: 1, offset: 0, length: 1, samples: 1, step: 0, first, last });
+        let blocks = [(0, 9), (10, 30), (15, 20), (25, 40), (40, 41), (42, 50), (60, 60)];
+        let blocks = blocks.map(|(first, last)| block(first, last));
+        let parts: Vec<usize> = apart(&blocks).map(<[_]>::len).collect();
+        assert_eq!(parts, [1, 4, 1, 1]);
+        assert_eq!(apart(&[]).count(), 0);
     }
 }
