@@ -1,12 +1,14 @@
 //! What there is: metrics, series, tags; what is known of a metric; deleting.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use bellwether_kernel::OrganisationId;
 use bellwether_store::{Batch, encode, to_the_end};
 use tokio::sync::oneshot;
 
-use crate::index::Index;
+use crate::index::{Index, select};
+use crate::query::check_wanted;
 use crate::service::Series;
 use crate::writer::{DeleteOrder, Order, closed};
 use crate::{Filter, Metadata, SeriesError, identity, layout};
@@ -103,9 +105,9 @@ impl Series {
         limit: usize,
     ) -> Result<Part<NumberedSeries>, SeriesError> {
         let index = self.shared.index(organisation);
+        let found = select(&index, metric, filter, &|| Ok(()))?
+            .ok_or_else(|| SeriesError::UnknownMetric(metric.to_owned()))?;
         let index = index.read();
-        let found =
-            index.select(metric, filter).ok_or_else(|| SeriesError::UnknownMetric(metric.to_owned()))?;
         let behind = found.range(after.map_or(0, |after| after.saturating_add(1))..);
         let tags = behind.filter_map(|number| Some((number, index.identity(number)?.1)));
         Ok(Part::of(tags, limit))
@@ -173,7 +175,7 @@ impl Series {
     /// the same moment may make a series anew.
     ///
     /// # Errors
-    /// [`SeriesError::UnknownMetric`]; the store's, when some may be deleted and others not: delete again.
+    /// [`SeriesError::UnknownMetric`]; [`SeriesError::Invalid`] for a filter of too many patterns; the store's, when some may be deleted and others not: delete again.
     pub async fn delete(
         &self,
         organisation: OrganisationId,
@@ -181,12 +183,19 @@ impl Series {
         filter: Filter,
         join: Batch,
     ) -> Result<u64, SeriesError> {
-        self.metric(organisation, metric)?;
-        let name = metric.to_owned();
-        let select = move |index: &Index| {
-            index.select(&name, &filter).map_or_else(Vec::new, |found| found.iter().collect())
-        };
         let index = self.shared.index(organisation);
+        // Before the writer's turn, in which every write would wait for it.
+        let found = if filter.is_exact() {
+            select(&index, metric, &filter, &|| Ok(()))?
+        } else {
+            filter.check()?;
+            let (name, index) = (metric.to_owned(), Arc::clone(&index));
+            let find =
+                move |cancelled: &AtomicBool| select(&index, &name, &filter, &|| check_wanted(cancelled));
+            self.work(organisation, false, find).await?
+        };
+        let found = found.ok_or_else(|| SeriesError::UnknownMetric(metric.to_owned()))?;
+        let select = move |index: &Index| found.into_iter().filter(|number| index.has(*number)).collect();
         let (reply, deleted) = oneshot::channel();
         let order = DeleteOrder { organisation, index, select: Box::new(select), spares: false, join, reply };
         self.orders.send(Order::Delete(order)).await.map_err(|_| closed())?;

@@ -96,6 +96,10 @@ pub(crate) const QUERY_PATIENCE: Duration = Duration::from_secs(30);
 /// read, some seconds of one core.
 pub(crate) const WORKED_POINTS: u64 = 200_000_000;
 
+/// Wildcards and regular expressions of one filter: each is held against every value of a tag's key, of which there may be a
+/// million. Values that are named are found at once, however many.
+pub(crate) const FILTER_PATTERNS: usize = 64;
+
 /// Tags' keys a query groups by: as many as a series has tags.
 pub(crate) const GROUPED_BY: usize = 64;
 

@@ -3,10 +3,13 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
+use bellwether_kernel::FieldError;
 use regex::Regex;
 use roaring::RoaringBitmap;
 
 use super::Index;
+use crate::SeriesError;
+use crate::limits::FILTER_PATTERNS;
 
 /// Which values of a tag's key.
 #[derive(Clone, Debug)]
@@ -109,6 +112,26 @@ impl Filter {
         }
     }
 
+    /// How many patterns it has that all values of a tag's key are held against.
+    pub(crate) fn patterns(&self) -> usize {
+        match self {
+            Self::All | Self::Tag(_, TagPattern::Exact(_)) => 0,
+            Self::Tag(..) => 1,
+            Self::Not(filter) => filter.patterns(),
+            Self::And(filters) | Self::Or(filters) => filters.iter().map(Self::patterns).sum(),
+        }
+    }
+
+    /// Refuses one of more patterns than a filter may have.
+    pub(crate) fn check(&self) -> Result<(), SeriesError> {
+        let patterns = self.patterns();
+        if patterns > FILTER_PATTERNS {
+            let expected = format!("at most {FILTER_PATTERNS} wildcards and regular expressions");
+            return Err(FieldError::new("filter", patterns, expected).into());
+        }
+        Ok(())
+    }
+
     /// Whether a series with these tags is meant.
     #[must_use]
     pub fn matches(&self, tags: &[&str]) -> bool {
@@ -150,7 +173,7 @@ impl Index {
         }
     }
 
-    fn tagged(&self, all: &RoaringBitmap, key: &str, pattern: &TagPattern) -> RoaringBitmap {
+    pub(super) fn tagged(&self, all: &RoaringBitmap, key: &str, pattern: &TagPattern) -> RoaringBitmap {
         let Some(values) = self.keys.get(key) else { return RoaringBitmap::new() };
         let set = |tag: &u32| &self.tags[*tag as usize].series;
         let mut found = RoaringBitmap::new();

@@ -5,6 +5,7 @@
 //! is a set of series (a roaring bitmap), so that "1,000 of 1,000,000" is an intersection of sets.
 
 mod find;
+mod select;
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasher;
@@ -20,6 +21,7 @@ use crate::metadata::Metadata;
 use crate::{Limits, SeriesError, SeriesNumber, split_tag};
 
 pub use find::{Filter, TagPattern};
+pub(crate) use select::select;
 
 /// Room is given back where it would do for so many times the series there are.
 const ROOMY: usize = 4;
@@ -276,6 +278,11 @@ impl Index {
     pub(crate) fn set_metadata(&mut self, metric: &str, metadata: Metadata) {
         let at = self.metric(metric);
         self.metrics[at as usize].metadata = Some(Arc::new(metadata));
+    }
+
+    /// Whether there is a series of that number.
+    pub(crate) fn has(&self, number: u32) -> bool {
+        self.series.contains_key(&number)
     }
 
     /// A series' metric and tags.

@@ -2,18 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use bellwether_kernel::{FieldError, OrganisationId, Timestamp};
-use bellwether_store::StoreError;
 use roaring::RoaringBitmap;
 
+use super::matching::check_wanted;
 use super::over_series::{Groups, StepValue, check_points};
 use super::over_time::{step_of, steps};
 use super::{
     Aggregate, Expression, Line, Normalise, Operator, Selection, SeriesRaw, TimeRange, check_step, functions,
     over_rolled,
 };
+use crate::index::select;
 use crate::limits::{GROUPED_BY, WORKED_POINTS};
 use crate::loss::as_they_move;
 use crate::metadata::MetricKind;
@@ -169,10 +170,7 @@ impl Evaluation<'_> {
     }
 
     fn check_wanted(&self) -> Result<(), SeriesError> {
-        if self.cancelled.load(Ordering::Relaxed) {
-            return Err(StoreError::Unavailable("nobody waits for the answer").into());
-        }
-        Ok(())
+        check_wanted(self.cancelled)
     }
 
     fn lines(&mut self, selection: &Selection, shift: i64) -> Result<Vec<Line>, SeriesError> {
@@ -250,9 +248,10 @@ impl Evaluation<'_> {
 
     /// The series of a metric that a filter means; `None` if there is no such metric.
     fn select(&self, metric: &str, filter: &Filter) -> Result<Option<Selected>, SeriesError> {
+        filter.check()?;
         let index = self.shared.index(self.organisation);
-        let index = index.read();
-        let (Some(series), Some(metadata)) = (index.select(metric, filter), index.metadata(metric)) else {
+        let found = select(&index, metric, filter, &|| self.check_wanted())?;
+        let (Some(series), Some(metadata)) = (found, index.read().metadata(metric)) else {
             return Ok(None);
         };
         let limits = &self.shared.parts.limits;

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bellwether_kernel::{FieldError, OrganisationId, Timestamp};
 use bellwether_store::StoreError;
 use roaring::RoaringBitmap;
 
 use super::{SeriesRaw, TimeRange, Visible, evaluate};
-use crate::index::Index;
+use crate::index::{Index, select};
 use crate::service::Series;
 use crate::{Filter, SeriesError, TagPattern, split_tag};
 
@@ -92,14 +92,12 @@ impl Series {
         visible: Visible<'_>,
     ) -> Result<Vec<(Arc<str>, SeriesRaw)>, SeriesError> {
         TimeRange { start, end, step: None }.check()?;
-        let (metrics, filter) = self.named(organisation, matchers, visible);
-        let (shared, index) = (Arc::clone(&self.shared), self.shared.index(organisation));
+        let (metrics, filter) = self.named(organisation, matchers, visible)?;
+        let (shared, matchers) = (Arc::clone(&self.shared), matchers.to_vec());
         self.work(organisation, false, move |cancelled| {
             let (mut all, mut samples) = (Vec::new(), 0);
-            for metric in metrics {
-                if index.read().select(&metric, &filter).is_none_or(|found| found.is_empty()) {
-                    continue;
-                }
+            for metric in metrics.into_iter().filter(|metric| are_named(metric, &matchers)) {
+                check_wanted(cancelled)?;
                 let found = evaluate::raw(&shared, organisation, &metric, &filter, (start, end), cancelled)?;
                 samples += found.iter().map(|series| series.samples.len()).sum::<usize>();
                 if samples > limit {
@@ -177,17 +175,18 @@ impl Series {
         Ok(values.await?.into_iter().take(limit).collect())
     }
 
-    /// The metrics that matchers mean by their names, in order, and which of their series.
+    /// The metrics that are visible, of which matchers may mean some by their names, in order, and which of their series.
     fn named(
         &self,
         organisation: OrganisationId,
         matchers: &[Matcher],
         visible: Visible<'_>,
-    ) -> (Vec<Arc<str>>, Filter) {
+    ) -> Result<(Vec<Arc<str>>, Filter), SeriesError> {
+        let filter = filter_of(matchers);
+        filter.check()?;
         let index = self.shared.index(organisation);
         let index = index.read();
-        let metrics = metrics_of(&index, matchers).filter(|name| visible(name)).collect();
-        (metrics, filter_of(matchers))
+        Ok((metrics_of(&index, matchers).filter(|name| visible(name)).collect(), filter))
     }
 
     /// Adds to `all` what `each` finds of the series that all matchers mean, metric by metric, until it says that this
@@ -200,17 +199,14 @@ impl Series {
         mut all: T,
         each: impl Fn(&mut T, &Index, &Arc<str>, &RoaringBitmap) -> bool + Send + 'static,
     ) -> Result<T, SeriesError> {
-        let (metrics, filter) = self.named(organisation, matchers, visible);
-        let index = self.shared.index(organisation);
+        let (metrics, filter) = self.named(organisation, matchers, visible)?;
+        let (index, matchers) = (self.shared.index(organisation), matchers.to_vec());
         self.work(organisation, false, move |cancelled| {
-            for metric in &metrics {
-                if cancelled.load(Ordering::Relaxed) {
-                    return Err(StoreError::Unavailable("nobody waits for the answer").into());
-                }
+            for metric in metrics.iter().filter(|metric| are_named(metric, &matchers)) {
+                let found = select(&index, metric, &filter, &|| check_wanted(cancelled))?;
                 // Let go between two metrics, for those who write.
-                let index = index.read();
-                let found = index.select(metric, &filter).filter(|found| !found.is_empty());
-                if found.is_some_and(|found| !each(&mut all, &index, metric, &found)) {
+                let found = found.filter(|found| !found.is_empty());
+                if found.is_some_and(|found| !each(&mut all, &index.read(), metric, &found)) {
                     break;
                 }
             }
@@ -218,6 +214,19 @@ impl Series {
         })
         .await
     }
+}
+
+/// Refuses to go on where nobody waits for the answer.
+pub(crate) fn check_wanted(cancelled: &AtomicBool) -> Result<(), SeriesError> {
+    if cancelled.load(Ordering::Relaxed) {
+        return Err(StoreError::Unavailable("nobody waits for the answer").into());
+    }
+    Ok(())
+}
+
+/// Whether all matchers mean a metric of this name.
+fn are_named(metric: &str, matchers: &[Matcher]) -> bool {
+    matchers.iter().all(|matcher| matcher.names(metric))
 }
 
 fn insert(texts: &mut BTreeSet<Arc<str>>, text: &str) {
@@ -233,15 +242,15 @@ fn filter_of(matchers: &[Matcher]) -> Filter {
     }
 }
 
-/// The metrics that all matchers mean, in order.
+/// The metrics among which those are that all matchers mean, in order: one where it is named, else all. An expression is held
+/// against their names later, when nobody waits for the index.
 fn metrics_of<'a>(index: &'a Index, matchers: &'a [Matcher]) -> Box<dyn Iterator<Item = Arc<str>> + 'a> {
     let exact = matchers.iter().find_map(|matcher| match matcher {
         Matcher { key: None, pattern: TagPattern::Exact(name), negative: false } => Some(name),
         _ => None,
     });
-    let all = |name: &Arc<str>| matchers.iter().all(|matcher| matcher.names(name));
     match exact {
-        Some(name) => Box::new(std::iter::once(Arc::from(name.as_str())).filter(all)),
-        None => Box::new(index.metrics_like(None, None).map(|(name, _)| name).filter(all)),
+        Some(name) => Box::new(std::iter::once(Arc::from(name.as_str()))),
+        None => Box::new(index.metrics_like(None, None).map(|(name, _)| name)),
     }
 }

@@ -27,6 +27,7 @@ use crate::{Filter, SeriesError};
 
 pub use datadog::{parse as parse_datadog, parse_filter};
 pub use functions::{Fill, Function, Rank};
+pub(crate) use matching::check_wanted;
 pub use matching::{Comparison, Matcher, SeriesIdentity};
 
 /// How many values become one.
@@ -334,7 +335,7 @@ impl Series {
 
     /// Works where it is called if it is `quick`, else on another thread, where it stops if the caller does not wait any
     /// more.
-    async fn work<T: Send + 'static>(
+    pub(crate) async fn work<T: Send + 'static>(
         &self,
         organisation: OrganisationId,
         quick: bool,

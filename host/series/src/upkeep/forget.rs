@@ -64,7 +64,9 @@ impl Series {
                 looked.segments.insert(number);
             }
             for (organisation, index, before) in &indexes {
-                if index.read().all().is_subset(&looked.left) {
+                // Before the writer's turn, in which every write would wait for it. What comes later is wanted.
+                let gone = index.read().all() - &looked.left;
+                if gone.is_empty() {
                     continue;
                 }
                 let (shared, looked, before) = (Arc::clone(shared), looked.clone(), before.clone());
@@ -79,8 +81,9 @@ impl Series {
                     let waits = |number| {
                         frozen.into_iter().chain([&state.active]).any(|heads| heads.of(number).is_some())
                     };
-                    let gone = index.all() - &looked.left;
-                    gone.into_iter().filter(|number| !index.is_wanted(*number) && !waits(*number)).collect()
+                    let goes =
+                        |number: &u32| index.has(*number) && !index.is_wanted(*number) && !waits(*number);
+                    gone.into_iter().filter(goes).collect()
                 };
                 let (reply, done) = oneshot::channel();
                 let order = DeleteOrder {

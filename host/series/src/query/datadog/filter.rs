@@ -6,11 +6,19 @@ use winnow::error::ErrMode;
 use winnow::token::{any, take_while};
 
 use super::words::{Parsed, Wrong, expected, is_sign, literal, sign, space};
-use crate::limits::GROUPED_BY;
+use crate::limits::{FILTER_PATTERNS, GROUPED_BY};
 use crate::{Filter, TagPattern};
 
 /// Parts that commas or AND join, of parts that OR joins more loosely.
 pub(super) fn filter(input: &mut &str) -> Parsed<Filter> {
+    let filter = any_of(input)?;
+    if filter.patterns() > FILTER_PATTERNS {
+        return expected(format!("at most {FILTER_PATTERNS} wildcards and regular expressions before here"));
+    }
+    Ok(filter)
+}
+
+fn any_of(input: &mut &str) -> Parsed<Filter> {
     let mut any_of = vec![all_of(input)?];
     while is_keyword(input, "OR")? {
         any_of.push(all_of(input)?);
@@ -37,7 +45,7 @@ fn one(input: &mut &str) -> Parsed<Filter> {
         negative = !negative;
     }
     let filter = if is_sign(input, '(')? {
-        let inner = filter(input)?;
+        let inner = any_of(input)?;
         sign(input, ')')?;
         inner
     } else {

@@ -150,6 +150,18 @@ fn an_error_points_at_its_column() {
 }
 
 #[test]
+fn a_filter_has_few_patterns_and_as_many_values_as_there_is_room_for() {
+    let query = |values: usize, end: &str| {
+        let values: Vec<String> = (0..values).map(|number| format!("v{number}{end}")).collect();
+        format!("avg:m{{a:b OR (host IN ({}))}}", values.join(","))
+    };
+    assert!(parse(&query(1000, "")).is_ok());
+    assert!(parse(&query(64, "*")).is_ok());
+    let refused = parse(&query(65, "*")).unwrap_err().to_string();
+    assert!(refused.contains("at most 64 wildcards and regular expressions"), "{refused}");
+}
+
+#[test]
 fn a_query_groups_by_as_many_keys_as_a_series_has_tags() {
     let query = |count: usize| {
         let keys: Vec<String> = (0..count).map(|number| format!("k{number}")).collect();

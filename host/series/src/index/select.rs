@@ -1,0 +1,166 @@
+//! Finding series by a filter a piece at a time: who writes waits for a piece, and not for all values of a tag there are.
+//!
+//! What is found is so of no one moment. A series is in it that was there all the time and is meant; one that came or went
+//! meanwhile may be or not, as by a question a moment earlier or later.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use roaring::RoaringBitmap;
+
+use super::{Filter, Index, TagPattern};
+use crate::SeriesError;
+
+/// Values of a tag's key that are taken or looked up before the index is let go of: a millisecond or less.
+const PIECE: usize = 4096;
+
+/// Asked between two pieces: whether to go on.
+pub(crate) type GoOn<'a> = &'a dyn Fn() -> Result<(), SeriesError>;
+
+/// The series of a metric that `filter` means; `None` if there is no such metric.
+pub(crate) fn select(
+    index: &RwLock<Index>,
+    metric: &str,
+    filter: &Filter,
+    go_on: GoOn<'_>,
+) -> Result<Option<RoaringBitmap>, SeriesError> {
+    let all = {
+        let index = index.read();
+        if filter.is_exact() {
+            return Ok(index.select(metric, filter));
+        }
+        index.select(metric, &Filter::All)
+    };
+    all.map(|all| within(index, &all, filter, go_on)).transpose()
+}
+
+fn within(
+    index: &RwLock<Index>,
+    all: &RoaringBitmap,
+    filter: &Filter,
+    go_on: GoOn<'_>,
+) -> Result<RoaringBitmap, SeriesError> {
+    go_on()?;
+    Ok(match filter {
+        Filter::All => all.clone(),
+        Filter::Tag(key, pattern) => tagged(index, all, key, pattern, go_on)?,
+        Filter::Not(filter) => all - within(index, all, filter, go_on)?,
+        Filter::And(filters) => {
+            let mut found = all.clone();
+            for filter in filters {
+                found = within(index, &found, filter, go_on)?;
+            }
+            found
+        }
+        Filter::Or(filters) => {
+            let mut found = RoaringBitmap::new();
+            for filter in filters {
+                found |= within(index, all, filter, go_on)?;
+            }
+            found
+        }
+    })
+}
+
+fn tagged(
+    index: &RwLock<Index>,
+    all: &RoaringBitmap,
+    key: &str,
+    pattern: &TagPattern,
+    go_on: GoOn<'_>,
+) -> Result<RoaringBitmap, SeriesError> {
+    {
+        let index = index.read();
+        let few = index.keys.get(key).is_none_or(|values| values.len() <= PIECE);
+        // A regular expression may take long for each.
+        if matches!(pattern, TagPattern::Exact(_)) || few && !matches!(pattern, TagPattern::Regex(_)) {
+            return Ok(index.tagged(all, key, pattern));
+        }
+    }
+    let start = match pattern {
+        TagPattern::Wildcard(wildcard) => wildcard.split('*').next().unwrap_or_default(),
+        _ => "",
+    };
+    let mut found = RoaringBitmap::new();
+    let mut behind: Option<Arc<str>> = None;
+    loop {
+        go_on()?;
+        let mut values: Vec<Arc<str>> = {
+            let index = index.read();
+            let Some(values) = index.keys.get(key) else { break };
+            let from = behind.as_deref().map_or(Bound::Included(start), Bound::Excluded);
+            let range = values.range::<str, _>((from, Bound::Unbounded)).map(|(value, _)| value);
+            range.take_while(|value| value.starts_with(start)).take(PIECE).cloned().collect()
+        };
+        let Some(last) = values.last().cloned() else { break };
+        behind = Some(last);
+        values.retain(|value| pattern.matches(value));
+        let index = index.read();
+        if let Some(there) = index.keys.get(key) {
+            let tags = values.iter().filter_map(|value| there.get(value));
+            tags.for_each(|tag| found |= &index.tags[*tag as usize].series);
+        }
+    }
+    found &= all;
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SeriesNumber;
+
+    /// Series of so many values of a key.
+    fn index(values: u32) -> RwLock<Index> {
+        let mut index = Index::default();
+        for number in 1..=values {
+            let (own, even) = (format!("n:{number}"), format!("even:{}", number % 2 == 0));
+            index.add(SeriesNumber(number), "m", &[&even, &own], true);
+        }
+        index.add(SeriesNumber(values + 1), "other", &["n:1"], true);
+        RwLock::new(index)
+    }
+
+    fn tag(key: &str, pattern: TagPattern) -> Filter {
+        Filter::Tag(key.to_owned(), pattern)
+    }
+
+    #[test]
+    fn what_is_found_a_piece_at_a_time_is_what_is_found_at_once() {
+        let index = index(3 * PIECE as u32 + 7);
+        let even = || tag("even", TagPattern::Exact("true".to_owned()));
+        let (wildcard, regex) = (TagPattern::wildcard("1*2*"), TagPattern::regex("[0-9]*7").unwrap());
+        for filter in [
+            Filter::All,
+            even(),
+            tag("n", TagPattern::Present),
+            tag("none", TagPattern::Present),
+            tag("n", wildcard.clone()),
+            tag("n", regex.clone()),
+            Filter::Not(Box::new(tag("n", regex.clone()))),
+            Filter::And(vec![even(), tag("n", wildcard.clone()), tag("even", TagPattern::wildcard("t*"))]),
+            Filter::Or(vec![tag("n", regex), Filter::And(vec![even(), tag("n", wildcard)])]),
+        ] {
+            let found = select(&index, "m", &filter, &|| Ok(())).unwrap();
+            assert_eq!(found, index.read().select("m", &filter), "{filter:?}");
+        }
+        assert!(select(&index, "unknown", &even(), &|| Ok(())).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_writer_has_the_index_between_two_pieces_and_who_is_gone_ends_the_search() {
+        let index = index(3 * PIECE as u32);
+        let filter = tag("n", TagPattern::regex("[0-9]*").unwrap());
+        let pieces = std::cell::Cell::new(0);
+        let let_go = || {
+            assert!(index.try_write().is_some());
+            pieces.set(pieces.get() + 1);
+            Ok(())
+        };
+        select(&index, "m", &filter, &let_go).unwrap();
+        assert!(pieces.get() >= 4, "{pieces:?}");
+        let gone = || Err(bellwether_store::StoreError::Unavailable("nobody waits").into());
+        select(&index, "m", &filter, &gone).unwrap_err();
+    }
+}
