@@ -11,7 +11,8 @@ pub struct Limits {
     pub batch_records: usize,
     /// Bytes of one append, the texts of its records together; well below the store's largest batch.
     pub batch_bytes: usize,
-    /// Records one search looks at before it answers with what it has: a second or two of one core.
+    /// Records one search looks at before it answers with what it has: a second or two of one core. A long one counts as one
+    /// for each KiB, and all of them as several in a search of many conditions.
     pub search_records: u64,
     /// Days events are kept; 0 means for ever. An organisation may keep its own for fewer.
     pub keep_events_days: u32,
@@ -97,6 +98,15 @@ pub(crate) const GARBAGE: u64 = 4;
 
 /// Searches at work at once; others wait their turn. Each holds a thread.
 pub(crate) const SEARCHES: usize = 4;
+
+/// For how long: about as long as who asks for a page does.
+pub(crate) const SEARCH_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Bytes of a record that count as another one where it is counted what a search looks at: what most are shorter than.
+pub(crate) const RECORD: u64 = 1024;
+
+/// Conditions of a search that weigh as much as to read a record does.
+pub(crate) const CONDITIONS: u64 = 16;
 
 /// How long a reader waits until it looks again: a packing that is committed is known within that.
 pub(crate) const MOVED: Duration = Duration::from_millis(5);

@@ -4,10 +4,9 @@
 use std::sync::Arc;
 
 use bellwether_kernel::{FieldError, OrganisationId, Timestamp};
-use tokio::runtime::Handle;
 
 use crate::limits::PAGE;
-use crate::search::{Rank, Stop, look};
+use crate::search::{Caller, Rank, Stop, look};
 use crate::service::{Records, Shared};
 use crate::shelf::Owner;
 use crate::{Found, Order, Query, Record, RecordError, RecordKind, Search};
@@ -28,7 +27,7 @@ pub struct Nearest {
     pub end: Timestamp,
     /// At most so many, 1 to 1,000.
     pub limit: usize,
-    /// Looks at so many records at most to each side of the moment, and at the rest of the block or chunk it then reads.
+    /// Looks at so many records at most to each side of the moment (one of several KiB counts as several), and at the rest of the block or chunk it then reads.
     pub budget: u64,
 }
 
@@ -65,9 +64,9 @@ impl Records {
         if !self.shared.state.read().shelves.contains_key(&owner) {
             return Ok(Near { records: Vec::new(), complete: true });
         }
-        self.look(move |shared, handle| {
+        self.look(organisation, move |shared, caller| {
             let to_side =
-                |start, end, order| side(shared, handle, owner, &near, (start, end, order), &wanted);
+                |start, end, order| side(shared, caller, owner, &near, (start, end, order), &wanted);
             let before = to_side(near.start, near.to.min(near.end), Order::Newest)?;
             // Enough of them: what is after the moment and farther away than the last of these has no place.
             let enough = before.records.len() == near.limit;
@@ -89,7 +88,7 @@ impl Records {
 /// The nearest to one side.
 fn side(
     shared: &Shared,
-    handle: &Handle,
+    caller: &Caller,
     owner: Owner,
     near: &Nearest,
     (start, end, order): (Timestamp, Timestamp, Order),
@@ -100,7 +99,7 @@ fn side(
     }
     let Nearest { kind, limit, budget, .. } = *near;
     let search = Search { kind, query: Query::All, start, end, order, limit, cursor: None };
-    match look(shared, handle, owner, &search, Rank::FIRST, budget, &**wanted) {
+    match look(shared, caller, owner, &search, Rank::FIRST, budget, &**wanted) {
         // One moment has more than may be looked at: none of them is known to be nearest.
         Err(Stop::Error(RecordError::Limit { .. })) => {
             Ok(Found { next: Some(Rank::FIRST.cursor(order)), stopped_early: true, ..Found::default() })

@@ -8,13 +8,14 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::fs::File;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering as Atomic};
 
 use bellwether_kernel::{Cursor, FieldError, OrganisationId, RecordId, Timestamp};
 use bellwether_store::{StoreError, get_large};
 use tokio::runtime::Handle;
 
 use crate::layout::{self, Extent};
-use crate::limits::{ATTEMPTS, MOVED, PAGE, PAGE_BYTES, PATIENCE};
+use crate::limits::{ATTEMPTS, CONDITIONS, MOVED, PAGE, PAGE_BYTES, PATIENCE, RECORD};
 use crate::query::Query;
 use crate::segment::{self, Block};
 use crate::service::{Records, Shared};
@@ -134,6 +135,31 @@ pub(crate) enum Stop {
     Error(RecordError),
 }
 
+/// Who waits for a look.
+pub(crate) struct Caller {
+    handle: Handle,
+    gone: Arc<AtomicBool>,
+}
+
+impl Caller {
+    /// Ends a look that nobody waits for.
+    fn check(&self) -> Result<(), Stop> {
+        if self.gone.load(Atomic::Relaxed) {
+            return Err(StoreError::Unavailable("nobody waits for the answer").into());
+        }
+        Ok(())
+    }
+}
+
+/// Says, once it is dropped, that a caller does not wait any more.
+struct Gone(Arc<AtomicBool>);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        self.0.store(true, Atomic::Relaxed);
+    }
+}
+
 impl From<StoreError> for Stop {
     fn from(error: StoreError) -> Self {
         Self::Error(error.into())
@@ -159,12 +185,13 @@ impl Records {
             None => Rank::FIRST,
         };
         let owner = (organisation, search.kind);
-        let found = move |shared: &Shared, handle: &Handle| {
-            let wanted = |record: &Record| search.query.matches(record);
+        let found = move |shared: &Shared, caller: &Caller| {
+            let is_wanted = || caller.check().is_ok();
+            let wanted = |record: &Record| search.query.matches_while(record, &is_wanted);
             let budget = shared.parts.limits.search_records;
-            look(shared, handle, owner, &search, before, budget, &wanted)
+            look(shared, caller, owner, &search, before, budget, &wanted)
         };
-        self.look(found).await
+        self.look(organisation, found).await
     }
 
     /// One record.
@@ -178,21 +205,24 @@ impl Records {
         id: RecordId,
     ) -> Result<Record, RecordError> {
         let owner = (organisation, kind);
-        let found = self.look(move |shared, handle| find(shared, handle, owner, id)).await?;
+        let found = self.look(organisation, move |shared, caller| find(shared, caller, owner, id)).await?;
         found.ok_or(RecordError::Unknown { kind: kind.name(), id })
     }
 
-    /// Runs `look` on a thread that may block, again where what it reads moves.
+    /// Runs `look` on a thread that may block, again where what it reads moves; in a turn of the organisation's.
     pub(crate) async fn look<T: Send + 'static>(
         &self,
-        look: impl Fn(&Shared, &Handle) -> Result<T, Stop> + Send + 'static,
+        organisation: OrganisationId,
+        look: impl Fn(&Shared, &Caller) -> Result<T, Stop> + Send + 'static,
     ) -> Result<T, RecordError> {
-        let (shared, handle) = (Arc::clone(&self.shared), Handle::current());
-        let turn = Arc::clone(&shared.searches).acquire_owned().await;
+        let shared = Arc::clone(&self.shared);
+        let turn = shared.searches.take(organisation).await?;
+        let gone = Gone(Arc::default());
+        let caller = Caller { handle: Handle::current(), gone: Arc::clone(&gone.0) };
         let work = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             for _ in 0..ATTEMPTS {
-                match look(&shared, &handle) {
+                match look(&shared, &caller) {
                     Ok(found) => return Ok(found),
                     Err(Stop::Moved) => std::thread::sleep(MOVED),
                     Err(Stop::Error(error)) => return Err(error),
@@ -207,7 +237,7 @@ impl Records {
 /// The best records that are `wanted`, whatever the query of `search` says, after `budget` of them at the latest.
 pub(crate) fn look(
     shared: &Shared,
-    handle: &Handle,
+    caller: &Caller,
     owner: Owner,
     search: &Search,
     before: Rank,
@@ -239,6 +269,7 @@ pub(crate) fn look(
             waiting.push(Waiting { best: best(&placed.row.extent), source });
         }
     }
+    let weight = 1 + search.query.conditions() / CONDITIONS;
     let mut looked_at = 0;
     let (mut found, mut size): (BTreeMap<Rank, Record>, usize) = Default::default();
     // The best that found no room on the page: there is a next one, and nothing worse is of interest.
@@ -273,13 +304,14 @@ pub(crate) fn look(
                 }
                 continue;
             }
-            Source::Chunk(chunk) => read_chunk(shared, handle, owner, &chunk)?,
+            Source::Chunk(chunk) => read_chunk(shared, caller, owner, &chunk)?,
             Source::Block(placed, file, block) => {
                 segment::read(&file, &block).map_err(|error| shared.damaged(&placed, error))?
             }
         };
-        looked_at += records.len() as u64;
         for record in records {
+            caller.check()?;
+            looked_at += (1 + record.content.size() as u64 / RECORD) * weight;
             let time = record.content.time.as_milliseconds();
             let rank = Rank::of(order, time, record.id.0);
             let has_place =
@@ -302,7 +334,7 @@ pub(crate) fn look(
     Ok(Found { records: found.into_values().rev().collect(), next, stopped_early: false })
 }
 
-fn find(shared: &Shared, handle: &Handle, owner: Owner, id: RecordId) -> Result<Option<Record>, Stop> {
+fn find(shared: &Shared, caller: &Caller, owner: Owner, id: RecordId) -> Result<Option<Record>, Stop> {
     let holds = |extent: &Extent| (extent.low..=extent.high).contains(&id.0);
     let (first, chunks, segments) = {
         let state = shared.state.read();
@@ -317,7 +349,7 @@ fn find(shared: &Shared, handle: &Handle, owner: Owner, id: RecordId) -> Result<
         records.into_iter().find(kept)
     };
     for chunk in chunks {
-        if let Some(record) = among(read_chunk(shared, handle, owner, &chunk)?) {
+        if let Some(record) = among(read_chunk(shared, caller, owner, &chunk)?) {
             return Ok(Some(record));
         }
     }
@@ -333,9 +365,9 @@ fn find(shared: &Shared, handle: &Handle, owner: Owner, id: RecordId) -> Result<
     Ok(None)
 }
 
-fn read_chunk(shared: &Shared, handle: &Handle, owner: Owner, chunk: &Chunk) -> Result<Vec<Record>, Stop> {
+fn read_chunk(shared: &Shared, caller: &Caller, owner: Owner, chunk: &Chunk) -> Result<Vec<Record>, Stop> {
     let key = layout::chunk(shared.parts.host, owner.0, RecordId(chunk.extent.low));
-    let bytes = handle.block_on(get_large(&*shared.parts.store, &key));
+    let bytes = caller.handle.block_on(get_large(&*shared.parts.store, &key));
     match bytes? {
         Some(bytes) => Ok(chunk::unpack(&bytes)?),
         None => Err(Stop::Moved),

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use bellwether_kernel::{Clock, FieldError, HostId, OrganisationId, RecordId, Steady};
-use bellwether_store::{Batch, Lost, Objects, SharedStore, StoreError, encode, put_large, to_the_end};
+use bellwether_store::{Batch, Lost, Objects, SharedStore, StoreError, Turns, encode, put_large, to_the_end};
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::Semaphore;
 
 use crate::chunk::{self, FAST};
 use crate::layout::{self, ChunkRow, Extent};
-use crate::limits::{BACKLOG, CHUNK, SEARCHES};
+use crate::limits::{BACKLOG, CHUNK, SEARCH_PATIENCE, SEARCHES};
 use crate::shelf::{Chunk, Owner, State};
 use crate::{Content, Limits, Record, RecordError, RecordKind, open};
 
@@ -47,7 +46,8 @@ pub(crate) struct Shared {
     pub(crate) upkeep: tokio::sync::Mutex<()>,
     /// Whose chunks are about to be packed.
     pub(crate) packing: Mutex<HashSet<Owner>>,
-    pub(crate) searches: Arc<Semaphore>,
+    /// Turns for searches: each holds a thread.
+    pub(crate) searches: Turns,
     /// Whether the clock can be trusted.
     pub(crate) steady: Mutex<Steady>,
 }
@@ -83,7 +83,7 @@ impl Records {
                 next_segment: AtomicU64::new(next_segment),
                 upkeep: tokio::sync::Mutex::default(),
                 packing: Mutex::default(),
-                searches: Arc::new(Semaphore::new(SEARCHES)),
+                searches: Turns::new(SEARCHES, SEARCH_PATIENCE),
                 steady: Mutex::new(Steady::new()),
             }),
         };

@@ -13,37 +13,105 @@ pub(crate) enum Piece {
 pub(crate) enum Glob {
     /// Exactly this.
     Plain(String),
-    /// With wildcards.
-    Wild(Vec<Piece>),
+    /// With wildcards: what stands between one `*` and the next, at least one run.
+    Wild(Vec<Run>),
+}
+
+/// A part of a pattern without `*`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Run {
+    /// Exactly this.
+    Text(String),
+    /// Characters, `None` for any one.
+    Marked(Vec<Option<char>>),
+}
+
+impl Run {
+    fn of(pieces: &[Piece]) -> Self {
+        let characters = pieces.iter().map(|piece| match piece {
+            Piece::Character(character) => Some(*character),
+            Piece::One | Piece::Many => None,
+        });
+        let text: Option<String> = characters.clone().collect();
+        text.map_or_else(|| Self::Marked(characters.collect()), Self::Text)
+    }
+
+    fn lower(self) -> Self {
+        match self {
+            Self::Text(text) => Self::Text(text.chars().flat_map(char::to_lowercase).collect()),
+            Self::Marked(characters) => Self::Marked(
+                characters
+                    .into_iter()
+                    .flat_map(|character| match character {
+                        Some(character) => character.to_lowercase().map(Some).collect(),
+                        None => vec![None],
+                    })
+                    .collect(),
+            ),
+        }
+    }
+
+    /// What is behind it, if a text begins with it.
+    fn begins<'a>(&self, text: &'a str) -> Option<&'a str> {
+        match self {
+            Self::Text(own) => text.strip_prefix(own.as_str()),
+            Self::Marked(characters) => {
+                let mut rest = text.chars();
+                let fits = characters
+                    .iter()
+                    .all(|own| rest.next().is_some_and(|found| own.is_none_or(|own| own == found)));
+                fits.then_some(rest.as_str())
+            }
+        }
+    }
+
+    /// Whether a text ends with it.
+    fn ends(&self, text: &str) -> bool {
+        match self {
+            Self::Text(own) => text.ends_with(own.as_str()),
+            Self::Marked(characters) => {
+                let mut rest = text.chars().rev();
+                characters
+                    .iter()
+                    .rev()
+                    .all(|own| rest.next().is_some_and(|found| own.is_none_or(|own| own == found)))
+            }
+        }
+    }
+
+    /// What is behind the first place where it stands in a text. Takes the text's length, times its own for one with marks:
+    /// which is why that is bounded.
+    fn behind<'a>(&self, text: &'a str) -> Option<&'a str> {
+        match self {
+            Self::Text(own) => text.find(own.as_str()).map(|at| &text[at + own.len()..]),
+            Self::Marked(_) => text.char_indices().find_map(|(at, _)| self.begins(&text[at..])),
+        }
+    }
 }
 
 impl Glob {
-    pub(crate) fn of(pieces: Vec<Piece>) -> Self {
-        let plain: Option<String> = pieces
-            .iter()
-            .map(|piece| match piece {
-                Piece::Character(character) => Some(*character),
-                Piece::One | Piece::Many => None,
-            })
-            .collect();
-        plain.map_or(Self::Wild(pieces), Self::Plain)
+    /// Characters that may stand between two `*` where there is a `?` among them.
+    pub(crate) const MARKED: usize = 64;
+
+    pub(crate) fn of(pieces: &[Piece]) -> Self {
+        let mut runs: Vec<Run> = pieces.split(|piece| *piece == Piece::Many).map(Run::of).collect();
+        match &mut runs[..] {
+            [Run::Text(text)] => Self::Plain(std::mem::take(text)),
+            _ => Self::Wild(runs),
+        }
+    }
+
+    /// Whether it has more characters between two `*` than one that has a `?` among them may.
+    pub(crate) fn is_too_long(pieces: &[Piece]) -> bool {
+        let mut runs = pieces.split(|piece| *piece == Piece::Many);
+        pieces.contains(&Piece::Many) && runs.any(|run| run.contains(&Piece::One) && run.len() > Self::MARKED)
     }
 
     /// The same in lower case.
     pub(crate) fn lower(self) -> Self {
         match self {
             Self::Plain(text) => Self::Plain(text.to_lowercase()),
-            Self::Wild(pieces) => Self::Wild(
-                pieces
-                    .into_iter()
-                    .flat_map(|piece| match piece {
-                        Piece::Character(character) => {
-                            character.to_lowercase().map(Piece::Character).collect()
-                        }
-                        other => vec![other],
-                    })
-                    .collect(),
-            ),
+            Self::Wild(runs) => Self::Wild(runs.into_iter().map(Run::lower).collect()),
         }
     }
 
@@ -57,38 +125,27 @@ impl Glob {
 
     /// Whether every text is meant.
     pub(crate) fn is_anything(&self) -> bool {
-        matches!(self, Self::Wild(pieces) if pieces.iter().all(|piece| *piece == Piece::Many))
+        let is_empty = |run: &Run| matches!(run, Run::Text(text) if text.is_empty());
+        matches!(self, Self::Wild(runs) if runs.iter().all(is_empty))
     }
 
-    /// Whether the whole text is meant. Takes the text's length times the pattern's at worst.
+    /// Whether the whole text is meant. Takes time that grows with the text's length, and not with the pattern's.
     pub(crate) fn matches(&self, text: &str) -> bool {
-        let pieces = match self {
+        let runs = match self {
             Self::Plain(plain) => return plain == text,
-            Self::Wild(pieces) => pieces.as_slice(),
+            Self::Wild(runs) => runs.as_slice(),
         };
-        let (mut rest, mut at) = (text.chars(), 0);
-        // Where to go on if what follows the last `*` does not fit: the star takes one more character.
-        let mut star: Option<(usize, std::str::Chars<'_>)> = None;
-        loop {
-            let here = rest.clone();
-            let next = rest.next();
-            match (pieces.get(at), next) {
-                (Some(Piece::Many), _) => {
-                    star = Some((at, here.clone()));
-                    (rest, at) = (here, at + 1);
-                }
-                (Some(Piece::One), Some(_)) => at += 1,
-                (Some(Piece::Character(wanted)), Some(found)) if *wanted == found => at += 1,
-                (None, None) => return true,
-                _ => {
-                    let Some((place, from)) = &mut star else { return false };
-                    if from.next().is_none() {
-                        return false;
-                    }
-                    (rest, at) = (from.clone(), *place + 1);
-                }
+        let Some((first, others)) = runs.split_first() else { return false };
+        let Some(mut rest) = first.begins(text) else { return false };
+        let Some((last, between)) = others.split_last() else { return rest.is_empty() };
+        // The first place a run is found leaves the most for those behind it.
+        for run in between {
+            match run.behind(rest) {
+                Some(behind) => rest = behind,
+                None => return false,
             }
         }
+        last.ends(rest)
     }
 }
 
@@ -121,9 +178,13 @@ impl Text {
                 let mut from = 0;
                 while let Some(found) = text[from..].find(phrase.as_str()) {
                     let at = from + found;
-                    let within = begins && letter(text[..at].chars().next_back())
-                        || ends && letter(text[at + phrase.len()..].chars().next());
-                    if !within {
+                    if begins && letter(text[..at].chars().next_back()) {
+                        // Nor does it begin a word before this one ends.
+                        let apart = |letter: char| !letter.is_alphanumeric();
+                        from = text[at..].find(apart).map_or(text.len(), |length| at + length);
+                        continue;
+                    }
+                    if !(ends && letter(text[at + phrase.len()..].chars().next())) {
                         return true;
                     }
                     from = at + step;

@@ -75,7 +75,23 @@ impl Query {
     /// Whether a record is what is asked for.
     #[must_use]
     pub fn matches(&self, record: &Record) -> bool {
-        self.holds(&Seen { record, text: OnceCell::new(), attributes: OnceCell::new() })
+        self.matches_while(record, &|| true)
+    }
+
+    /// As [`Self::matches`]; what it says is of no account once `is_wanted` says no, which is asked before each condition: of a
+    /// long record all of them may take seconds.
+    pub(crate) fn matches_while(&self, record: &Record, is_wanted: &dyn Fn() -> bool) -> bool {
+        self.holds(&Seen { record, is_wanted, text: OnceCell::new(), attributes: OnceCell::new() })
+    }
+
+    /// How many conditions it has.
+    pub(crate) fn conditions(&self) -> u64 {
+        match self {
+            Self::All => 0,
+            Self::And(parts) | Self::Or(parts) => parts.iter().map(Self::conditions).sum(),
+            Self::Not(part) => part.conditions(),
+            Self::One(_) => 1,
+        }
     }
 
     fn holds(&self, seen: &Seen<'_>) -> bool {
@@ -84,7 +100,7 @@ impl Query {
             Self::And(parts) => parts.iter().all(|part| part.holds(seen)),
             Self::Or(parts) => parts.iter().any(|part| part.holds(seen)),
             Self::Not(part) => !part.holds(seen),
-            Self::One(condition) => condition.holds(seen),
+            Self::One(condition) => (seen.is_wanted)() && condition.holds(seen),
         }
     }
 }
@@ -92,6 +108,7 @@ impl Query {
 /// A record, and what of it was worked out already.
 struct Seen<'a> {
     record: &'a Record,
+    is_wanted: &'a dyn Fn() -> bool,
     /// Title and message in lower case.
     text: OnceCell<String>,
     attributes: OnceCell<Map<String, Value>>,

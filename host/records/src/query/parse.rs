@@ -180,9 +180,9 @@ fn term(input: &mut &str, depth: usize) -> Parsed<Query> {
         if attribute {
             return expected("a value behind the attribute, as in @http.status_code:500");
         }
-        return Ok(text(Field::Text, Glob::of(pieces)));
+        return Ok(text(Field::Text, Glob::of(&pieces)));
     }
-    let key = match (Glob::of(pieces), attribute) {
+    let key = match (Glob::of(&pieces), attribute) {
         (Glob::Plain(key), _) if !key.is_empty() => key,
         (glob, false) if glob.is_anything() => "*".to_owned(),
         _ => {
@@ -248,7 +248,7 @@ fn value(input: &mut &str, field: &Field) -> Parsed<Query> {
         if pieces.is_empty() {
             return expected("a value");
         }
-        Glob::of(pieces)
+        Glob::of(&pieces)
     };
     Ok(match field {
         field if reads => text(field.clone(), glob),
@@ -314,6 +314,12 @@ fn pieces(input: &mut &str, ends: impl Fn(char) -> bool) -> Parsed<Vec<Piece>> {
             },
             other => Piece::Character(other),
         });
+    }
+    if Glob::is_too_long(&pieces) {
+        let most = Glob::MARKED;
+        return expected(format!(
+            "at most {most} characters between two `*` where there is a `?` among them"
+        ));
     }
     Ok(pieces)
 }

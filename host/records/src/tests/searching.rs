@@ -140,3 +140,34 @@ async fn a_search_finds_what_a_naive_look_through_everything_finds() {
     }
     assert!(compared > 2000, "{compared}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_ends_when_nobody_waits_for_it_and_leaves_its_turn() {
+    let house = House::new().await;
+    let line = format!("{} end", "word ".repeat(150_000));
+    for _ in 0..4 {
+        house.append((0..7).map(|ago| log(ago, &line)).collect()).await.unwrap();
+    }
+    // Many conditions, of which none holds: half a minute of work.
+    let asked = search(&["*a?c*d"; 200].join(" OR "));
+    for _ in 0..6 {
+        let given_up =
+            tokio::time::timeout(Duration::from_millis(20), house.records.search(OURS, asked.clone()));
+        assert!(given_up.await.is_err());
+    }
+    let next = tokio::time::timeout(Duration::from_secs(25), house.found(search("absent"))).await;
+    assert_eq!(next.unwrap().records, []);
+}
+
+#[tokio::test]
+async fn long_records_count_as_several_of_what_a_search_looks_at() {
+    let house = House::limited(Limits { search_records: 100, ..Limits::default() }).await;
+    for ago in (0..10).map(|number| number * 1000) {
+        house.append(vec![log(ago, &"x".repeat(50_000)), log(ago + 1, "y")]).await.unwrap();
+    }
+    house.append(vec![log(HOUR, "found")]).await.unwrap();
+    let found = house.found(search("found")).await;
+    assert!(found.stopped_early, "{found:?}");
+    let (all, pages) = house.all(search("found")).await;
+    assert_eq!((all.len(), pages > 1), (1, true));
+}
