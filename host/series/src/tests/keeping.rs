@@ -225,3 +225,28 @@ async fn a_disk_that_fills_while_segments_are_made_keeps_none_of_them() {
     assert_eq!(house.objects.list().unwrap().len(), 2);
     assert_eq!(house.restarted().await.one("m").await.len(), 8);
 }
+
+#[tokio::test]
+async fn of_thousands_of_retentions_each_series_has_its_own_metrics() {
+    let house =
+        House::limited(Limits { keep_days: 5, steady: std::time::Duration::ZERO, ..Limits::default() }).await;
+    {
+        let index = house.series.shared.index(OURS);
+        let mut index = index.write();
+        for number in 1..=20_000 {
+            let roll_ups = vec![crate::RollUp { after_days: number, step_seconds: 60 }];
+            let known = Metadata { keep_days: Some(number), roll_ups, ..Metadata::default() };
+            index.set_metadata(&format!("m{number}"), known);
+            index.add(crate::SeriesNumber(number), &format!("m{number}"), &[], true);
+        }
+        index.add(crate::SeriesNumber(30_000), "unsaid", &[], true);
+    }
+    let begun = std::time::Instant::now();
+    let (kept, now) = (house.series.shared.kept(), house.now());
+    for number in 1..=20_000 {
+        assert_eq!(kept.first(number), Some(now - i64::from(number) * DAY));
+    }
+    assert_eq!(kept.first(30_000), Some(now - 5 * DAY));
+    // Going through all of them for each is 400 million comparisons.
+    assert!(begun.elapsed() < std::time::Duration::from_secs(1), "{:?}", begun.elapsed());
+}

@@ -6,11 +6,13 @@ mod merge;
 mod pack;
 mod roll;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bellwether_kernel::Timestamp;
 use bellwether_store::{Batch, Digest, StoreError, blocking, encode};
+use hashbrown::DefaultHashBuilder;
 use roaring::RoaringBitmap;
 
 use crate::SeriesError;
@@ -37,9 +39,12 @@ fn digests(segments: &[Arc<Placed>]) -> Vec<Digest> {
 /// Which samples are kept.
 pub(crate) struct Kept {
     alive: RoaringBitmap,
-    /// Series whose metrics say for how many days.
-    days: Vec<(u32, RoaringBitmap)>,
+    /// For how many days each series is kept whose metric says so: asked for every block of every segment, and there may be
+    /// as many retentions as metrics.
+    days: HashMap<u32, u32, DefaultHashBuilder>,
     default_days: u32,
+    /// The most days anything is kept; 0 for ever.
+    longest: u32,
     /// `None` while the clock cannot be trusted: then everything is kept, and as it is.
     now: Option<Timestamp>,
     rolls: roll::Rolls,
@@ -52,14 +57,12 @@ impl Kept {
             return None;
         }
         let Some(now) = self.now else { return Some(i64::MIN) };
-        let days = self.days.iter().find(|(_, series)| series.contains(number));
-        Some(first_kept(now, days.map_or(self.default_days, |(days, _)| *days)))
+        Some(first_kept(now, self.days.get(&number).copied().unwrap_or(self.default_days)))
     }
 
     /// Whether a time is before what is kept of any series.
     fn is_over(&self, time: i64) -> bool {
-        let mut all = std::iter::once(self.default_days).chain(self.days.iter().map(|(days, _)| *days));
-        self.now.is_some_and(|now| all.all(|days| time < first_kept(now, days)))
+        self.now.is_some_and(|now| time < first_kept(now, self.longest))
     }
 }
 
@@ -125,8 +128,9 @@ impl Shared {
         let (now, trusted) = self.now();
         let mut kept = Kept {
             alive: RoaringBitmap::new(),
-            days: Vec::new(),
+            days: HashMap::default(),
             default_days: self.parts.limits.keep_days,
+            longest: self.parts.limits.keep_days,
             now: trusted.then_some(now),
             rolls: roll::Rolls::at(now.as_milliseconds()),
         };
@@ -137,10 +141,9 @@ impl Shared {
                     kept.rolls.add(metadata, series);
                 }
                 if let Some(days) = metadata.keep_days {
-                    match kept.days.iter_mut().find(|(known, _)| *known == days) {
-                        Some((_, all)) => *all |= series,
-                        None => kept.days.push((days, series.clone())),
-                    }
+                    kept.days.extend(series.iter().map(|number| (number, days)));
+                    let for_ever = days == 0 || kept.longest == 0;
+                    kept.longest = if for_ever { 0 } else { kept.longest.max(days) };
                 }
             });
         }
@@ -254,11 +257,12 @@ impl Shared {
         if *self.swept.lock() == Some(mark) {
             return Ok(());
         }
+        // Before what is kept, so that no series of theirs is missing there.
         let segments = Arc::clone(&self.state.read().segments);
+        let kept = Arc::new(self.kept());
         let mut full = Ok(());
         for placed in segments.iter() {
-            let kept = self.kept();
-            let (shared, looked_at) = (Arc::clone(self), Arc::clone(placed));
+            let (shared, looked_at, kept) = (Arc::clone(self), Arc::clone(placed), Arc::clone(&kept));
             let built =
                 match blocking("freeing segments", move || shared.without_garbage(&looked_at, &kept)).await {
                     // What of it is over stays with the rest, until all of it is.
@@ -319,5 +323,29 @@ impl Shared {
             start = end;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_series_is_kept_for_as_long_as_its_metric_says_and_a_time_is_over_when_it_is_for_all() {
+        let now = Timestamp::parse("2026-03-01").unwrap();
+        let kept = |default_days, longest| Kept {
+            alive: (1..=4).collect(),
+            days: [(1, 10), (2, 20), (3, 0)].into_iter().collect(),
+            default_days,
+            longest,
+            now: Some(now),
+            rolls: roll::Rolls::at(0),
+        };
+        let first = |days: i64| Some(now.as_milliseconds() - days * DAY);
+        let (bounded, for_ever) = (kept(30, 30), kept(30, 0));
+        let found: Vec<_> = (1..=5).map(|number| bounded.first(number)).collect();
+        assert_eq!(found, [first(10), first(20), Some(i64::MIN), first(30), None]);
+        let old = now.as_milliseconds() - 31 * DAY;
+        assert!(bounded.is_over(old) && !bounded.is_over(old + 2 * DAY) && !for_ever.is_over(old));
     }
 }

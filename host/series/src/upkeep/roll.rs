@@ -1,10 +1,11 @@
 //! Samples that are old enough become roll-ups, a week at a time: all of a week are rolled up together, so that of several
 //! at one time the last written still holds. One that comes later is added to what its step amounts to, at the next look.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bellwether_store::{StoreError, blocking};
+use hashbrown::DefaultHashBuilder;
 use roaring::RoaringBitmap;
 
 use super::merge::{Merging, Target};
@@ -21,7 +22,11 @@ const ROLLING: &str = "rolling samples up";
 /// Which series are rolled up, and how.
 #[derive(Default)]
 pub(crate) struct Rolls {
-    policies: Vec<(Vec<RollUp>, bool, RoaringBitmap)>,
+    policies: Vec<(Vec<RollUp>, bool)>,
+    /// Where each policy stands.
+    places: HashMap<(Vec<RollUp>, bool), u32>,
+    /// The policy of each series that has one: asked for every block, and there may be as many as metrics.
+    series: HashMap<u32, u32, DefaultHashBuilder>,
     now: i64,
 }
 
@@ -30,7 +35,7 @@ pub(crate) type Looked = (i64, Vec<(Vec<RollUp>, bool)>);
 
 impl Rolls {
     pub(super) fn at(now: i64) -> Self {
-        Self { policies: Vec::new(), now }
+        Self { now, ..Self::default() }
     }
 
     /// Takes in what a metric says of its series; a distribution's become sketches.
@@ -39,30 +44,34 @@ impl Rolls {
         if roll_ups.is_empty() {
             return;
         }
-        let sketched = *kind == MetricKind::Distribution;
-        let same = |(known, of, _): &&mut (Vec<RollUp>, bool, _)| *known == *roll_ups && *of == sketched;
-        match self.policies.iter_mut().find(same) {
-            Some((.., all)) => *all |= series,
-            None => self.policies.push((roll_ups.clone(), sketched, series.clone())),
-        }
+        let policy = (roll_ups.clone(), *kind == MetricKind::Distribution);
+        let place = match self.places.get(&policy) {
+            Some(place) => *place,
+            None => {
+                let place = self.policies.len() as u32;
+                self.policies.push(policy.clone());
+                self.places.insert(policy, place);
+                place
+            }
+        };
+        self.series.extend(series.iter().map(|number| (number, place)));
     }
 
     /// What samples of a series in a week that begins at `partition` are kept as now.
     fn target(&self, number: u32, partition: i64) -> Target {
-        let (roll_ups, sketched, _) = self.policies.iter().find(|(.., series)| series.contains(number))?;
+        let (roll_ups, sketched) = &self.policies[*self.series.get(&number)? as usize];
         let old = |roll_up: &&RollUp| partition + PARTITION <= self.now - i64::from(roll_up.after_days) * DAY;
         roll_ups.iter().rev().find(old).map(|roll_up| (roll_up.step(), *sketched))
     }
 
     /// Behind it, nothing is rolled up.
     fn before(&self) -> Option<i64> {
-        let days = self.policies.iter().filter_map(|(roll_ups, ..)| roll_ups.first());
+        let days = self.policies.iter().filter_map(|(roll_ups, _)| roll_ups.first());
         days.map(|roll_up| self.now - i64::from(roll_up.after_days) * DAY - PARTITION).max()
     }
 
     fn looked(&self) -> Looked {
-        let policies = self.policies.iter().map(|(roll_ups, sketched, _)| (roll_ups.clone(), *sketched));
-        (self.now.div_euclid(DAY), policies.collect())
+        (self.now.div_euclid(DAY), self.policies.clone())
     }
 }
 
