@@ -46,8 +46,8 @@ pub(crate) async fn open(parts: Parts) -> Result<Shared, StoreError> {
     let state = State { applied, active, since, packed, frozen: None, segments: Arc::new(segments) };
     let highest = indexes.values().filter_map(Index::highest).max().unwrap_or(0);
     let next_series = next_series.max(u64::from(highest) + 1);
-    let next_series =
-        u32::try_from(next_series).map_err(|_| StoreError::Unavailable("every series' number is used"))?;
+    // Where every number is used, what there is goes on.
+    let next_series = u32::try_from(next_series).unwrap_or(u32::MAX);
     let first_row = first.unwrap_or(applied + 1);
     Ok(Shared::new(parts, indexes, state, (cache, lost), next_series, first_row))
 }

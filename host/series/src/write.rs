@@ -207,6 +207,16 @@ pub(crate) fn put_row(
 }
 
 impl Shared {
+    /// A number no series had.
+    fn next_number(&self) -> Result<SeriesNumber, SeriesError> {
+        let next =
+            self.next_series.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |next| next.checked_add(1));
+        next.map(SeriesNumber).map_err(|last| {
+            let what = "series in the life of one store, those that went included; begin another";
+            SeriesError::limit(what, last)
+        })
+    }
+
     fn resolve(
         &self,
         organisation: OrganisationId,
@@ -260,7 +270,7 @@ impl Shared {
                     Some(found) => found.number,
                     None => {
                         index.check_room(entry.metric, limits)?;
-                        let number = SeriesNumber(self.next_series.fetch_add(1, Ordering::Relaxed));
+                        let number = self.next_number()?;
                         index.add(number, entry.metric, &tags, false);
                         number
                     }

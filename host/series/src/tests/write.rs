@@ -79,6 +79,27 @@ async fn a_write_that_would_pass_a_limit_leaves_nothing_listed_or_counted() {
     assert_eq!(house.restarted().await.series.totals().series, 10);
 }
 
+#[tokio::test]
+async fn where_every_series_number_is_used_series_go_on_and_new_ones_are_refused() {
+    let mut house = House::new().await;
+    let write =
+        async |house: &House, tag: &str, time| house.write(&[entry("m", &[tag], &[(time, 1.0)])]).await;
+    write(&house, "a:1", 1).await.unwrap();
+    house.series.shared.next_series.store(u32::MAX - 1, std::sync::atomic::Ordering::Relaxed);
+    write(&house, "a:2", 1).await.unwrap();
+    for time in [2, 3] {
+        for tag in ["a:3", "a:4"] {
+            let refused = write(&house, tag, 1).await.unwrap_err();
+            assert!(matches!(refused, SeriesError::Limit { limit: 4_294_967_295, .. }), "{refused}");
+        }
+        write(&house, "a:2", time).await.unwrap();
+        let samples: Vec<i64> =
+            house.all("m").await.into_values().map(|samples| samples.len() as i64).collect();
+        assert_eq!(samples, [1, time]);
+        house = house.restarted().await;
+    }
+}
+
 /// Series with as long tags as there may be.
 fn long_series(metric: &str, series: std::ops::Range<usize>) -> Vec<SeriesSamples> {
     let tags = |n: usize| (0..64).map(move |tag| format!("{tag}:{n:0396}"));
