@@ -28,7 +28,6 @@ mod segment;
 mod service;
 mod sketch;
 mod upkeep;
-mod watch;
 mod write;
 mod writer;
 
@@ -49,5 +48,4 @@ pub use query::{
 pub use rollup::RollUp;
 pub use sample::Samples;
 pub use service::{Parts, Series, Totals};
-pub use watch::{WrittenPart, WrittenSamples};
 pub use write::{Sent, SeriesSamples, SeriesSlice};

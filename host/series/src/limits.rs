@@ -26,8 +26,6 @@ pub struct Limits {
     pub query_points: usize,
     /// Samples kept in memory before they are packed: 16 bytes each, and up to as many again while they are.
     pub head_samples: usize,
-    /// Rows of the log, of up to 28 KiB, kept for watchers that lag; beyond, they miss the oldest.
-    pub watched_rows: u64,
     /// Days samples are kept where their metric does not say; 0 means for ever.
     pub keep_days: u32,
     /// How long the clock must have gone on as time does before samples are freed or rolled up for their age: one that
@@ -48,7 +46,6 @@ impl Default for Limits {
             query_samples: 200_000_000,
             query_points: 1_000_000,
             head_samples: 2_000_000,
-            watched_rows: 50_000,
             keep_days: 0,
             steady: Duration::from_secs(60 * 60),
         }

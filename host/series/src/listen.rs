@@ -32,7 +32,7 @@ impl Listeners {
 
 impl Series {
     /// Tells `listener` of later writes, until it is dropped. Only of those that this process makes, and nothing is told
-    /// twice: what must miss no write reads the log, [`Self::written_after`].
+    /// twice.
     pub fn tell(&self, listener: &Arc<dyn Listener>) {
         let mut listeners = self.shared.listeners.0.write();
         listeners.retain(|known| known.strong_count() > 0);

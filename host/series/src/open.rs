@@ -32,7 +32,7 @@ pub(crate) async fn open(parts: Parts) -> Result<Shared, StoreError> {
     while let Some((key, value)) = rows.next().await? {
         let number = layout::number_behind_host(&key)?;
         first.get_or_insert(number);
-        // Rows of before are kept for watchers, or because nobody came to remove them.
+        // Rows of before are there because nobody came to remove them.
         if number > packed {
             let mut columns = Columns::default();
             log::read(&value, &mut columns).ok_or_else(|| {

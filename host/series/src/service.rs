@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64};
 use bellwether_kernel::{Clock, HostId, OrganisationId, Steady};
 use bellwether_store::{Lost, Objects, SharedStore, Turns};
 use parking_lot::RwLock;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use crate::heads::Heads;
 use crate::index::Index;
@@ -60,12 +60,8 @@ pub(crate) struct Shared {
     pub(crate) next_segment: AtomicU64,
     /// The first row of the log that may be there.
     pub(crate) first_row: AtomicU64,
-    /// The row up to which watchers have read; `u64::MAX` if nobody watches.
-    pub(crate) watched: AtomicU64,
     /// Told of each write.
     pub(crate) listeners: Listeners,
-    /// The last write that can be read.
-    pub(crate) applied: watch::Sender<u64>,
     /// Whether the last commit of writes failed.
     pub(crate) failing: AtomicBool,
     /// What garbage was last looked for: how many deletes there had been, and the day, if it was known.
@@ -201,14 +197,12 @@ impl Shared {
             parts,
             indexes: RwLock::new(indexes),
             listeners: Listeners::default(),
-            applied: watch::Sender::new(state.applied),
             state: RwLock::new(state),
             cache,
             lost,
             next_series: AtomicU32::new(next_series),
             next_segment: AtomicU64::new(segment + 1),
             first_row: AtomicU64::new(first_row),
-            watched: AtomicU64::new(u64::MAX),
             failing: AtomicBool::new(false),
             swept: parking_lot::Mutex::new(None),
             forgot: AtomicI64::new(i64::MIN),

@@ -270,7 +270,6 @@ async fn write(shared: &Shared, writes: Vec<WriteOrder>) {
             shared.failing.store(result.is_err(), Ordering::Relaxed);
         }
     }
-    shared.applied.send_replace(number);
     for (reply, samples, result) in durable {
         tell(reply, samples, result);
     }
@@ -363,14 +362,8 @@ fn again(error: &StoreError) -> StoreError {
 }
 
 impl Shared {
-    /// Rows of the log that may be removed: up to what is in segments, and what watchers have read.
+    /// Rows of the log that may be removed: up to what is in segments.
     pub(crate) fn removable_rows(&self) -> std::ops::Range<u64> {
-        let (packed, applied) = {
-            let state = self.state.read();
-            (state.packed, state.applied)
-        };
-        let kept = applied.saturating_sub(self.parts.limits.watched_rows);
-        let watched = self.watched.load(Ordering::Acquire).max(kept);
-        self.first_row.load(Ordering::Acquire)..packed.min(watched) + 1
+        self.first_row.load(Ordering::Acquire)..self.state.read().packed + 1
     }
 }

@@ -1,9 +1,9 @@
-//! Writing: order, duplicates, limits, joins, and what watchers see.
+//! Writing: order, duplicates, limits, joins.
 
 use bellwether_store::{Key, Precondition, Space, Store as _};
 
 use super::*;
-use crate::{Hint, Listener, SeriesSlice, WrittenPart};
+use crate::{Hint, Listener, SeriesSlice};
 
 #[tokio::test]
 async fn of_several_samples_at_one_time_the_last_written_holds_wherever_they_are() {
@@ -213,36 +213,6 @@ async fn concurrent_writers_of_new_series_make_each_once() {
 }
 
 #[tokio::test]
-async fn a_watcher_reads_every_write_once_and_in_order_across_packing() {
-    let house = House::new().await;
-    house.series.keep_from(Some(0));
-    let mut place = 0;
-    let mut seen = Vec::new();
-    for round in 0..30_i32 {
-        house.write(&[entry("m", &["a:1"], &[(i64::from(round), f64::from(round))])]).await.unwrap();
-        if round % 7 == 0 {
-            house.series.pack().await.unwrap();
-        }
-        if round % 3 == 0 {
-            let WrittenPart { written, last, missed } = house.series.written_after(place, 2).await.unwrap();
-            assert!(!missed);
-            seen.extend(written.iter().flat_map(|written| written.samples.times.clone()));
-            place = last;
-            house.series.keep_from(Some(place));
-        }
-    }
-    while *house.series.written().borrow() > place {
-        let part = house.series.written_after(place, 2).await.unwrap();
-        seen.extend(part.written.iter().flat_map(|written| written.samples.times.clone()));
-        place = part.last;
-    }
-    assert_eq!(seen, (0..30).collect::<Vec<i64>>());
-    house.series.keep_from(None);
-    house.series.pack().await.unwrap();
-    assert!(house.series.written_after(0, 10).await.unwrap().missed, "who lags is told");
-}
-
-#[tokio::test]
 async fn memory_is_packed_when_it_holds_enough_and_refused_writes_when_it_cannot_be() {
     let limits = Limits { head_samples: 100, ..Limits::default() };
     let house = House::limited(limits).await;
@@ -302,7 +272,7 @@ async fn what_is_acknowledged_before_the_sync_is_on_the_disk_after_a_flush() {
     for round in 0..50_i32 {
         house.write(&[entry("m", &["a:1"], &[(i64::from(round), f64::from(round))])]).await.unwrap();
     }
-    assert_eq!(*house.series.written().borrow(), 0, "nobody waited for the writer");
+    assert_eq!(house.series.shared.state.read().applied, 0, "nobody waited for the writer");
     house.series.flush().await;
     for house in [house.restarted().await, house] {
         assert_eq!(house.one("m").await.len(), 50);
