@@ -16,6 +16,7 @@ use serde_json::{Map, Value as Json};
 use super::component::readable;
 use super::fence::Failure;
 use super::recall::Recalled;
+use super::record::AT_ONCE;
 use super::runner::Work;
 use super::step::{Settled, Took, Tried, Waits, next_attempt};
 use crate::compile::ERRORS;
@@ -55,8 +56,8 @@ struct Items {
     at_work: BTreeSet<u32>,
     /// Those of them that wait within a playbook of their own.
     held: BTreeMap<u32, Held>,
-    /// How many began and were cut off.
-    cut: usize,
+    /// Those that began and were cut off.
+    cut: BTreeSet<u32>,
     /// Bytes of what they gave.
     bytes: usize,
     /// When the first of them began that was recorded.
@@ -128,7 +129,7 @@ impl Items {
             total: number(total),
             succeeded: number(succeeded),
             failed: number(failed),
-            cancelled: number(self.cut),
+            cancelled: number(self.cut.len()),
         }
     }
 
@@ -203,12 +204,19 @@ impl Playbooks {
             if !result.copied {
                 items.note_began(result.started);
             }
-            if result.state == StepState::Waiting {
-                items.waiting.insert(item, result);
-            } else {
-                let of = RecordOf::Item(position, item);
-                let whole = self.read_whole(work.organisation, work.id, of).await?;
-                items.add(item, &result, whole.unwrap_or_default());
+            match result.state {
+                StepState::Waiting => {
+                    items.waiting.insert(item, result);
+                }
+                // Its host died before it had recorded the same of the step.
+                StepState::Cancelled => {
+                    items.cut.insert(item);
+                }
+                _ => {
+                    let of = RecordOf::Item(position, item);
+                    let whole = self.read_whole(work.organisation, work.id, of).await?;
+                    items.add(item, &result, whole.unwrap_or_default());
+                }
             }
         }
         Ok(items)
@@ -274,15 +282,9 @@ impl Playbooks {
             if step.action.kind() == StepKind::Playbook {
                 self.end_within(work, "another item of the step it is failed").await?;
             }
-            let (mut batch, recorded) = (Batch::new(), secrets.recorded());
             let given = (&mut *secrets, &recalled.secret_variables);
-            self.cut_begun(&mut batch, work, given, position, list.len(), items, "another item failed")
-                .await?;
-            if !batch.is_empty() && !self.commit_as(work, &batch).await? {
-                secrets.unrecord(recorded);
-                return Ok(Through::Cut);
-            }
-            return Ok(Through::All);
+            let cut = self.cut_begun(work, given, position, list.len(), items, "another item failed").await?;
+            return Ok(if cut { Through::All } else { Through::Cut });
         }
         let waiting = items.waiting.values().filter_map(|result| result.waits_until);
         let until = waiting.chain(items.held.values().map(|held| held.waits.until)).min();
@@ -300,11 +302,13 @@ impl Playbooks {
             || self.begun_within(work, position, Some(0), 1).await?.is_some())
     }
 
-    /// Adds to `batch` that the items of a step were cut off which began and are not through. Gives how all of them stand, and
-    /// when the first began; nothing for a step without a list.
+    /// Records that the items of a step were cut off which began and are not through. Gives how all of them stand, and when
+    /// the first began; nothing for a step without a list.
+    ///
+    /// # Errors
+    /// [`Failure::Moved`] if something about the run changed before all of them were recorded.
     pub(super) async fn cut_items(
         &self,
-        batch: &mut Batch,
         work: &Work,
         recalled: &mut Recalled,
         position: usize,
@@ -319,30 +323,33 @@ impl Playbooks {
             _ => 0,
         };
         let Recalled { secrets, secret_variables, .. } = recalled;
-        self.cut_begun(batch, work, (secrets, secret_variables), position, total, &mut items, reason).await?;
-        let total = total.max(items.through.len() + items.cut);
+        let given = (secrets, &*secret_variables);
+        if !self.cut_begun(work, given, position, total, &mut items, reason).await? {
+            return Err(Failure::Moved);
+        }
+        let total = total.max(items.through.len() + items.cut.len());
         Ok((Some(items.counts(total)), items.began))
     }
 
-    /// Adds to `batch` that those of so many items were cut off which began and are not through.
-    #[expect(clippy::too_many_arguments, reason = "they are what a step over a list stands on")]
+    /// Records that those of so many items were cut off which began and are not through: some at a time, for all that they
+    /// were given may be more than one commit takes. Gives whether that is so; otherwise something about the run changed.
     async fn cut_begun(
         &self,
-        batch: &mut Batch,
         work: &Work,
         (secrets, variables): (&mut Secrets, &Variables),
         position: usize,
         total: usize,
         items: &mut Items,
         reason: &str,
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
         let step = &work.loaded.compiled.steps[position];
-        let mut begun = items.waiting.clone();
+        let mut begun = std::mem::take(&mut items.waiting);
         begun.extend(work.begun.lock().clone());
+        let is_settled = |item: &u32| items.through.contains_key(item) || items.cut.contains(item);
+        begun.retain(|item, _| !is_settled(item));
         // Those that waited within playbooks of their own when a host took the run up.
         let parallel = step.each.as_ref().map_or(0, |each| each.parallel);
-        let fresh =
-            (0..u32::try_from(total).unwrap_or(u32::MAX)).filter(|item| !items.through.contains_key(item));
+        let fresh = (0..u32::try_from(total).unwrap_or(u32::MAX)).filter(|item| !is_settled(item));
         for item in fresh.take(parallel) {
             if begun.contains_key(&item) {
                 continue;
@@ -353,17 +360,25 @@ impl Playbooks {
                 StepResult { item: Some(item), started: run.created, ..self.blank(step, None) },
             );
         }
-        for (item, mut result) in begun {
+        let (mut batch, mut recorded) = (Batch::new(), secrets.recorded());
+        while let Some((item, mut result)) = begun.pop_first() {
             let run = self.begun_within(work, position, Some(item), result.attempt).await?;
             result.run = run.map(|run| run.id).or(result.run);
             result.state = StepState::Cancelled;
             (result.ended, result.waits_until) = (self.clock.now(), None);
             result.error = Some(reason.to_owned());
             items.note_began(result.started);
-            self.write_result(batch, work, secrets, variables, position, &mut result);
-            items.cut += 1;
+            self.write_result(&mut batch, work, secrets, variables, position, &mut result);
+            items.cut.insert(item);
+            if batch.bytes() > AT_ONCE || begun.is_empty() {
+                if !self.commit_as(work, &batch).await? {
+                    secrets.unrecord(recorded);
+                    return Ok(false);
+                }
+                (batch, recorded) = (Batch::new(), secrets.recorded());
+            }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Gives the first item that was held whose time has come, or of whose runs within one changed; without any it

@@ -13,6 +13,9 @@ use crate::{LogLevel, LogLine, Playbooks, StepResult, StepState, rows};
 
 /// Bytes kept of an error's text.
 pub(super) const ERROR_BYTES: usize = 4 * 1024;
+/// Bytes of records with which a commit of several is full: one more has at most twice
+/// [`MAX_LARGE`](bellwether_store::MAX_LARGE), and with it they stay below [`MAX_BATCH`](bellwether_store::MAX_BATCH).
+pub(super) const AT_ONCE: usize = 2 * 1024 * 1024;
 /// Lines of log kept of one step.
 const LOG_LINES: usize = 1_000;
 /// Bytes of log kept of one step.

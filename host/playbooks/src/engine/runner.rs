@@ -353,6 +353,7 @@ impl Playbooks {
         if kind == crate::StepKind::Playbook {
             self.end_within(work, &reason).await?;
         }
+        let (items, first) = self.cut_items(work, recalled, position, &reason).await?;
         if !on_failure {
             self.decide_interrupted(work);
             if work.row.outcome == Some(RunState::TimedOut) {
@@ -361,7 +362,6 @@ impl Playbooks {
         }
         let attempt = next_attempt(recalled.results[position].as_ref());
         let within = self.begun_within(work, position, None, attempt).await?;
-        let (items, first) = self.cut_items(&mut batch, work, recalled, position, &reason).await?;
         let prior = recalled.results[position].take();
         let outputs = recalled.nothing(position);
         let recorded =

@@ -140,3 +140,50 @@ async fn an_item_that_waits_as_another_fails_its_step_is_shown_as_cut_off() {
     assert_eq!((first.1, first.2.as_deref()), (StepState::Cancelled, Some("another item failed")));
     assert_eq!(second.1, StepState::Failed);
 }
+
+#[tokio::test(start_paused = true)]
+async fn items_that_wait_with_more_than_one_commit_takes_are_cut_off_all_the_same() {
+    use StepState::{Cancelled, Failed};
+    const ITEMS: u32 = 40;
+    for (cut, crashes) in
+        [("cancelled", false), ("cancelled", true), ("out of time", false), ("failed", false)]
+    {
+        let world = World::new().await;
+        let inputs = vec![Input::new("of", ValueType::Integer), Input::new("text", ValueType::Text)];
+        world.apps.put_quick("waits", describe(inputs, &[]), |call| {
+            let retry =
+                if *given(&call, "of") == Value::Integer(i64::from(ITEMS)) { Retry::No } else { Retry::Yes };
+            AppReport { result: Err(AppError { message: "not yet".into(), retry }), log: Vec::new() }
+        });
+        let last = if cut == "failed" { ITEMS } else { ITEMS - 1 };
+        let list: Vec<u32> = (0..=last).collect();
+        let steps = json!([{"id": "a", "app": "waits", "each": list, "retry": {"attempts": 3, "delay": "6h"},
+            "inputs": {"of": "{{ item }}", "text": "{{ trigger.inputs.text }}"}}]);
+        let timeout = if cut == "out of time" { "5m" } else { "12h" };
+        world
+            .store_json(
+                json!({"name": "a", "trigger": {"type": "manual"}, "timeout": timeout, "steps": steps}),
+            )
+            .await;
+        let text = "x".repeat(600_000);
+        let id = world.playbooks.start(&world.admin, "a", json!({ "text": text })).await.unwrap().id;
+        tokio::time::sleep(60 * SECOND).await;
+        if cut == "cancelled" {
+            // That it is to end, that somebody took it up, and some of its items.
+            world.store.take_only(crashes.then_some(5));
+            world.playbooks.cancel(&world.admin, id).await.unwrap();
+            tokio::time::sleep(SECOND).await;
+        }
+        let world = if crashes { world.reopened(world.store.restart()).await } else { world };
+        tokio::time::sleep(360 * SECOND).await;
+        let ended = world.ended(id).await;
+        let [step] = &ended.steps[..] else { panic!("{:?}", ended.steps) };
+        let counts = step.items.unwrap();
+        let failed = u32::from(cut == "failed");
+        assert_eq!((counts.cancelled, counts.failed), (ITEMS, failed), "{cut}");
+        assert_eq!(step.state, if cut == "failed" { Failed } else { Cancelled }, "{cut}");
+        let states: Vec<_> = items(&world, id).await.into_iter().map(|(_, state, _)| state).collect();
+        assert_eq!(states.iter().filter(|state| **state == Cancelled).count(), ITEMS as usize, "{cut}");
+        assert_eq!(world.rows_of(Space::RunOpen).await, 0);
+    }
+}
