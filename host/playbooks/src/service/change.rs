@@ -20,7 +20,7 @@ use crate::rows::{
 };
 use crate::{Document, Format, PlaybookError, TriggerKind, TriggerOn, rows};
 
-/// How many open runs are looked at for the versions they began with.
+/// How many open runs are looked at for the versions they began with; where there are as many, no version is removed.
 const OPEN_RUNS: usize = 10_000;
 
 /// Which way a playbook goes as one of its versions is published.
@@ -123,16 +123,17 @@ impl<'a> Change<'a> {
             return Ok(());
         }
         let mut in_use = Vec::new();
-        for (_, row) in
-            store.scan(rows::open_runs(organisation).prefix(), Direction::Forward, OPEN_RUNS).await?
-        {
+        let open_runs = rows::open_runs(organisation).prefix();
+        let open_runs = store.scan(open_runs, Direction::Forward, OPEN_RUNS).await?;
+        if open_runs.len() == OPEN_RUNS {
+            // There may be more, and one that is not looked at may have begun with any of them.
+            return Ok(());
+        }
+        for (_, row) in open_runs {
             let open: OpenRun = decode(&row)?;
             if open.playbook == self.id {
                 in_use.push(open.version);
             }
-        }
-        if in_use.len() >= OPEN_RUNS {
-            return Ok(());
         }
         for (key, row) in kept {
             let version = version_of(&key)?;

@@ -51,3 +51,37 @@ async fn what_ran_before_is_what_ran_last_whatever_its_number() {
     assert_eq!(to_first.published, Some(2));
     assert_eq!(back(&world).await, None, "1 was rolled back from");
 }
+
+#[tokio::test(start_paused = true)]
+async fn no_version_is_removed_while_more_runs_are_open_than_are_looked_at() {
+    let world = World::with_limits(Limits { versions: 2, ..Limits::default() }).await;
+    let steps = json!([{"id": "wait", "delay": "1h"}, {"id": "a", "app": "echo"}]);
+    let document = json!({"name": "a", "trigger": {"type": "manual"}, "steps": steps});
+    world.store_json(document.clone()).await;
+    let run = world.playbooks.start(&world.admin, "a", json!({})).await.unwrap();
+    // Those of other playbooks, which lie before it.
+    let mut batch = bellwether_store::Batch::new();
+    for number in 0..10_000 {
+        let (playbook, cancel) = (bellwether_kernel::PlaybookId(9), Some("it ends".to_owned()));
+        let open = rows::OpenRun {
+            playbook,
+            version: 1,
+            owner: None,
+            wake: None,
+            waits: false,
+            cancel,
+            parent: None,
+        };
+        let key = rows::run_open(world.organisation, RunId(uuid::Uuid::from_u128(number)));
+        batch.put(key, bellwether_store::encode(&open));
+    }
+    world.store.commit(batch).await.unwrap();
+    for _ in 0..3 {
+        world.store_json(document.clone()).await;
+    }
+    // What is kept in memory of its version is gone.
+    let world = world.reopened(world.store.restart()).await;
+    tokio::time::sleep(std::time::Duration::from_secs(3_600)).await;
+    let run = world.ended(run.id).await;
+    assert_eq!((run.summary.state, run.summary.playbook_version), (RunState::Succeeded, 1));
+}
