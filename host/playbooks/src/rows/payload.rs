@@ -100,16 +100,16 @@ impl Payload {
 }
 
 impl Record {
-    /// Adds the removal of it and of what belongs to it to `batch`.
+    /// Adds the removal of it and of what belongs to it to `batch`: of large values too that an earlier state of it had, which
+    /// are still there where a smaller one took its place.
     pub(crate) async fn delete(
         &self,
         store: &dyn Store,
         batch: &mut Batch,
         row: Key,
     ) -> Result<(), StoreError> {
-        self.shown.delete(store, batch, &row, Part::Shown).await?;
-        if let Some(sealed) = &self.sealed {
-            sealed.delete(store, batch, &row, Part::Sealed).await?;
+        for part in [Part::Shown, Part::Sealed] {
+            delete_large(store, batch, &owner(&row, part)).await?;
         }
         batch.delete(row);
         Ok(())

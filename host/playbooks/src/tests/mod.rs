@@ -12,6 +12,7 @@ mod fakes;
 mod fit;
 mod incidents;
 mod items;
+mod keeping;
 mod log;
 mod meters;
 mod passing;

@@ -1,0 +1,42 @@
+//! What is kept of runs, for how long, and where it is found.
+
+use std::time::Duration;
+
+use bellwether_kernel::PageRequest;
+use serde_json::json;
+
+use super::*;
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// A run that is cancelled in the second attempt at a step whose inputs are too large for a row.
+async fn is_cancelled(world: &World) -> Run {
+    let inputs = vec![Input::new("text", ValueType::Text)];
+    world.apps.put("hangs", describe(inputs, &[]), |call| {
+        let error = AppError { message: "not yet".into(), retry: Retry::Yes };
+        match call.attempt {
+            1 => Box::pin(std::future::ready(AppReport { result: Err(error), log: Vec::new() })),
+            _ => Box::pin(std::future::pending()),
+        }
+    });
+    let steps = json!([{"id": "a", "app": "hangs", "timeout": "1h", "retry": {"attempts": 3, "delay": "3s"},
+        "inputs": {"text": "{{ 'x' * 20000 }}"}}]);
+    world.store_json(json!({"name": "a", "trigger": {"type": "manual"}, "steps": steps})).await;
+    let run = world.playbooks.start(&world.admin, "a", json!({})).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert!(world.rows_of(Space::Chunk).await > 0, "what it waited with is large");
+    world.playbooks.cancel(&world.admin, run.id).await.unwrap();
+    run.ended.await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_removed_leaves_nothing_of_what_its_steps_once_held() {
+    let world = World::new().await;
+    let run = is_cancelled(&world).await;
+    assert_eq!((run.summary.state, run.steps[0].inputs.len()), (RunState::Cancelled, 0));
+    tokio::time::sleep(HOUR).await;
+    assert_eq!(world.playbooks.sweep(HOUR / 2, 100).await.unwrap(), 1);
+    for space in [Space::Run, Space::RunIndex, Space::RunStep, Space::Chunk] {
+        assert_eq!(world.rows_of(space).await, 0, "{space:?}");
+    }
+}
