@@ -48,19 +48,22 @@ impl Removal<'_> {
         self.flush_if_full().await
     }
 
-    /// Removes a run with all that is recorded of it, unless it is open.
+    /// Removes a run with all that is recorded of it, unless it is open or ended after `before`. Gives whether it did.
     async fn remove(
         &mut self,
         organisation: OrganisationId,
         playbook: PlaybookId,
         id: RunId,
-    ) -> Result<(), StoreError> {
+        before: Option<Timestamp>,
+    ) -> Result<bool, StoreError> {
         let store = &*self.playbooks.store;
         let key = rows::run(organisation, playbook, id);
-        if let Some(row) = store.get(&key).await?
-            && !decode::<RunRow>(&row)?.state.has_ended()
-        {
-            return Ok(());
+        if let Some(row) = store.get(&key).await? {
+            let row: RunRow = decode(&row)?;
+            let is_kept = before.is_some_and(|before| row.ended.is_some_and(|ended| ended > before));
+            if !row.state.has_ended() || is_kept {
+                return Ok(false);
+            }
         }
         // The run's own rows go last, so that what is cut off here is found again.
         let mut records = Walk::forward(store, rows::records(organisation, id).prefix());
@@ -77,13 +80,13 @@ impl Removal<'_> {
         self.batch.delete(key).delete(rows::run_index(organisation, id));
         self.keys += 2;
         self.runs += 1;
-        self.flush_if_full().await
+        self.flush_if_full().await?;
+        Ok(true)
     }
 }
 
 impl Playbooks {
-    /// Removes runs that were accepted longer than `keep` ago and have ended, or that their playbook does not want
-    /// kept, with all that is recorded of them; at most `budget` runs in this call. Gives how many were removed: as
+    /// Removes runs that ended longer than `keep` ago, or that their playbook does not want kept, with all that is recorded of them; at most `budget` runs in this call. Gives how many were removed: as
     /// many as `budget` if there may be more. Open runs whose playbook was deleted are cancelled.
     ///
     /// # Errors
@@ -111,7 +114,7 @@ impl Playbooks {
         while let Some((key, value)) = index.next().await? {
             let (organisation, id) = rows::organisation_and_run(&key)?;
             if id.0.as_bytes()[..] >= cutoff[..] {
-                // Everything behind it in this organisation is younger.
+                // Everything behind it in this organisation was accepted later, and ended later still.
                 index.skip_to(rows::run_indexes(organisation).prefix().end);
                 continue;
             }
@@ -119,7 +122,7 @@ impl Playbooks {
                 break;
             }
             let PlaybookRef { playbook, .. } = decode(&value)?;
-            removal.remove(organisation, playbook, id).await?;
+            removal.remove(organisation, playbook, id, Some(before)).await?;
         }
         Ok(())
     }
@@ -151,20 +154,24 @@ impl Playbooks {
         retention: Retention,
     ) -> Result<(), StoreError> {
         let now = self.clock.now();
-        let oldest = retention.days.map(|days| first_id(now.saturating_add(-DAY * i64::from(days))));
+        let oldest = retention.days.map(|days| now.saturating_add(-DAY * i64::from(days)));
         let most = retention.runs.map_or(usize::MAX, |runs| runs as usize);
         let mut runs = Walk::backward(&*self.store, rows::runs(organisation, playbook).prefix());
         let mut kept = 0;
         while let Some((key, _)) = runs.next().await? {
             let id = rows::run_of(&key)?;
-            if kept < most && oldest.is_none_or(|oldest| id.0.as_bytes()[..] >= oldest[..]) {
+            let is_young = |oldest| id.0.as_bytes()[..] >= first_id(oldest)[..];
+            if kept < most && oldest.is_none_or(is_young) {
                 kept += 1;
                 continue;
             }
             if removal.is_spent() {
                 return Ok(());
             }
-            removal.remove(organisation, playbook, id).await?;
+            let before = oldest.filter(|_| kept < most);
+            if !removal.remove(organisation, playbook, id, before).await? {
+                kept += 1;
+            }
         }
         Ok(())
     }

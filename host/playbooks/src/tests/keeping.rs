@@ -40,3 +40,37 @@ async fn a_run_that_is_removed_leaves_nothing_of_what_its_steps_once_held() {
         assert_eq!(world.rows_of(space).await, 0, "{space:?}");
     }
 }
+
+/// Runs a playbook of eight hours with another in it for its last two; gives the outer run.
+async fn long_run(world: &World, retention: serde_json::Value) -> Run {
+    let wait = json!([{"id": "w", "delay": "2h"}]);
+    let kid = json!({"name": "kid", "trigger": {"type": "playbook"}, "steps": wait, "retention": retention.clone()});
+    world.store_json(kid).await;
+    let steps = json!([{"id": "w", "delay": "6h"}, {"id": "k", "playbook": "kid"}]);
+    let outer =
+        json!({"name": "outer", "trigger": {"type": "manual"}, "steps": steps, "retention": retention});
+    world.store_json(outer).await;
+    world.run("outer", json!({})).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_is_kept_from_its_end_on_however_long_it_took() {
+    // Those that ended early are not kept for it.
+    for (retention, keep) in [(json!({}), 24 * HOUR), (json!({"days": 1}), Duration::MAX)] {
+        let world = World::new().await;
+        world.store_echo("manual", &[("a", "1")]).await;
+        world.run("echo", json!({})).await;
+        long_run(&world, retention).await;
+        let kept = async || {
+            world.playbooks.sweep(keep, 100).await.unwrap();
+            world.all_runs().await.into_iter().map(|run| run.summary.playbook_name).collect::<Vec<_>>()
+        };
+        tokio::time::sleep(23 * HOUR).await;
+        let mut names = kept().await;
+        names.retain(|name| name != "echo");
+        assert_eq!(names.len(), 2, "{keep:?}");
+        tokio::time::sleep(2 * HOUR).await;
+        assert!(kept().await.iter().all(|name| name == "echo"), "{keep:?}");
+        assert_eq!(world.rows_of(Space::RunStep).await, 2 * kept().await.len());
+    }
+}
