@@ -36,7 +36,7 @@ const NAME: usize = 100;
 /// The longest description, in characters.
 const DESCRIPTION: usize = 1_000;
 /// The longest a run may be allowed to take.
-const LONGEST_RUN: Duration = Duration::from_secs(31 * 86_400);
+pub(crate) const LONGEST_RUN: Duration = Duration::from_secs(31 * 86_400);
 /// The most runs of one playbook a policy may allow at once.
 const MOST_AT_ONCE: u32 = 1_000;
 

@@ -5,12 +5,15 @@ mod retention;
 
 use std::collections::HashSet;
 
-use bellwether_kernel::{Cursor, FieldError, OrganisationId, Page, PageRequest, RunId};
+use bellwether_kernel::{Cursor, FieldError, OrganisationId, Page, PageRequest, Period, RunId};
 use bellwether_store::{Direction, Key, Row, StoreError, Walk, decode};
 use serde_json::Value as Json;
 
+use crate::compile::LONGEST_RUN;
 use crate::rows::{PlaybookRef, Record, RecordOf, RunRow};
-use crate::{PlaybookError, Playbooks, Run, RunFilter, RunState, RunSummary, StepResult, StepState, rows};
+use crate::{
+    PlaybookError, Playbooks, Run, RunFilter, RunState, RunSummary, StepResult, StepState, TriggerKind, rows,
+};
 
 pub use replay::ReplayFrom;
 
@@ -34,7 +37,8 @@ impl RunFilter {
     }
 }
 
-/// The least id of a run accepted at `instant`: ids begin with their time in milliseconds, in 48 bits.
+/// The least id of a run accepted at `instant`: ids begin with their time in milliseconds, in 48 bits. That of a run within
+/// another begins with the time of that one.
 fn first_id(instant: bellwether_kernel::Timestamp) -> [u8; 16] {
     let milliseconds = u64::try_from(instant.as_milliseconds()).unwrap_or(0).min((1 << 48) - 1);
     let mut id = [0; 16];
@@ -59,7 +63,12 @@ impl Playbooks {
         };
         let mut range = prefix.prefix();
         if let Some(since) = filter.since {
-            range.start = prefix.clone().fixed(&first_id(since));
+            // The id of a run within another begins with the time of that one, which may have run for so long.
+            let earlier = match filter.trigger {
+                None | Some(TriggerKind::Playbook) => Period(LONGEST_RUN).milliseconds(),
+                Some(_) => 0,
+            };
+            range.start = prefix.clone().fixed(&first_id(since.saturating_add(-earlier)));
         }
         if let Some(until) = filter.until {
             range.end = prefix.clone().fixed(&first_id(until));

@@ -74,3 +74,25 @@ async fn a_run_is_kept_from_its_end_on_however_long_it_took() {
         assert_eq!(world.rows_of(Space::RunStep).await, 2 * kept().await.len());
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn runs_are_listed_from_when_they_were_accepted_on_also_those_within_others() {
+    let world = World::new().await;
+    let outer = long_run(&world, json!({})).await;
+    let within = outer.steps[1].run.unwrap();
+    let at = |hours: i64| Some(outer.summary.created.saturating_add(hours * 3_600_000 + 1));
+    for trigger in [None, Some(TriggerKind::Playbook)] {
+        for (since, until, expected) in [
+            (at(5), None, vec![within]),
+            (at(5), at(7), vec![within]),
+            (at(7), None, vec![]),
+            (None, at(5), if trigger.is_none() { vec![outer.summary.id] } else { vec![] }),
+        ] {
+            let filter = RunFilter { since, until, trigger, ..RunFilter::default() };
+            let page =
+                world.playbooks.runs(world.organisation, &filter, &PageRequest::first(9)).await.unwrap();
+            let found: Vec<RunId> = page.items.iter().map(|run| run.id).collect();
+            assert_eq!((found, page.next), (expected, None), "{filter:?}");
+        }
+    }
+}
