@@ -90,11 +90,13 @@ impl Playbooks {
             let open: Option<OpenRun> = stored.as_ref().map(|row| decode(row)).transpose()?;
             let mut batch = Batch::new();
             batch.delete(rows::wake(at, organisation, run));
-            let mut ready = false;
+            let (mut ready, mut replaced) = (false, Vec::new());
             if let (Some(stored), Some(mut open)) = (stored, open.filter(|open| open.wake == Some(at))) {
                 open.wake = None;
                 // One that has not begun takes its place now.
-                open.waits = self.place_of(&mut batch, organisation, &open, run).await? == Place::Waits;
+                let place;
+                (place, replaced) = self.place_of(&mut batch, organisation, &open, run).await?;
+                open.waits = place == Place::Waits;
                 if open.waits {
                     batch.put(rows::waits(organisation, open.playbook, run), Vec::new());
                 } else {
@@ -108,6 +110,7 @@ impl Playbooks {
                 Err(error) if error.kind() == ErrorKind::Conflict => continue,
                 Err(error) => return Err(error.into()),
             }
+            replaced.into_iter().for_each(|run| self.tell(run));
             if ready {
                 self.queued.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
                 self.ready.notify_one();
@@ -116,27 +119,27 @@ impl Playbooks {
         }
     }
 
-    /// The place of a run that wakes: one that has begun has it.
+    /// The place of a run that wakes, as [`Self::take_place`] gives it: one that has begun has it.
     async fn place_of(
         &self,
         batch: &mut Batch,
         organisation: OrganisationId,
         open: &OpenRun,
         run: RunId,
-    ) -> Result<Place, PlaybookError> {
+    ) -> Result<(Place, Vec<RunId>), PlaybookError> {
         let row = self.store.get(&rows::run(organisation, open.playbook, run)).await?;
         let row: Option<RunRow> = row.map(|row| decode(&row)).transpose()?;
-        let Some(row) = row.filter(|row| row.state == RunState::Queued) else { return Ok(Place::Free) };
+        let free = || Ok((Place::Free, Vec::new()));
+        let Some(row) = row.filter(|row| row.state == RunState::Queued) else { return free() };
         let loaded = match self.load(organisation, row.playbook, row.playbook_version).await {
             Ok(Some(loaded)) => loaded,
             // Whoever takes the run ends it, and says why.
-            Ok(None) | Err(PlaybookError::Store(StoreError::Damaged(_))) => return Ok(Place::Free),
+            Ok(None) | Err(PlaybookError::Store(StoreError::Damaged(_))) => return free(),
             Err(error) => return Err(error),
         };
         let (place, replaced) = self.take_place(batch, organisation, &loaded, run).await?;
-        replaced.into_iter().for_each(|run| self.tell(run));
         // It was accepted: with the policy to skip it waits instead.
-        Ok(if place == Place::Skipped { Place::Waits } else { place })
+        Ok((if place == Place::Skipped { Place::Waits } else { place }, replaced))
     }
 
     /// Fires the playbooks whose time has come.

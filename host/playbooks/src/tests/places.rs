@@ -326,3 +326,41 @@ async fn a_place_is_free_again_when_the_run_that_holds_it_or_the_one_around_it_i
         assert_nothing_left(&after).await;
     }
 }
+
+/// Has every commit take a second.
+struct Slow;
+
+#[async_trait::async_trait]
+impl passing::Way for Slow {
+    async fn before(&self, asked: &passing::Asked<'_>) -> Result<(), bellwether_store::StoreError> {
+        if matches!(asked, passing::Asked::Commit) {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_replaced_by_one_that_wakes_ends_however_long_it_takes_to_record_that() {
+    let world = World::new().await;
+    let store = passing::Passing::new(&world.store, Slow);
+    let playbooks = Playbooks::open(world.parts(store, &world.access, 2, None)).await.unwrap();
+    let called = AtomicUsize::new(0);
+    world.apps.put("hangs", describe(vec![], &[]), move |_| match called.fetch_add(1, Ordering::SeqCst) {
+        0 => Box::pin(std::future::ready(fails("at first"))),
+        _ => Box::pin(std::future::pending()),
+    });
+    let steps = json!([{"id": "a", "app": "hangs", "timeout": "1h"}]);
+    let again = json!({"type": "manual", "on_error": "retry", "on_error_times": 1, "on_error_delay": "30s"});
+    let concurrency = json!({"policy": "replace", "limit": 1});
+    world
+        .store_json(json!({"name": "a", "trigger": again, "concurrency": concurrency, "steps": steps}))
+        .await;
+    world.playbooks.die();
+    let failed = playbooks.start(&world.admin, "a", json!({})).await.unwrap().ended.await.unwrap();
+    assert_eq!(failed.summary.state, RunState::Failed);
+    let replaced = playbooks.start(&world.admin, "a", json!({})).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let replaced = playbooks.summary(world.organisation, replaced.id).await.unwrap();
+    assert_eq!(replaced.state, RunState::Cancelled);
+}
