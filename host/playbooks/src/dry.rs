@@ -1,7 +1,7 @@
 //! A playbook tried without doing anything: everything is checked and rendered as far as it can be known, no app is
 //! called, nothing is recorded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bellwether_access::{Principal, Role};
 use bellwether_kernel::{FieldError, OrganisationId};
@@ -11,8 +11,14 @@ use crate::compile::{Action, Compiled, CompiledInput, CompiledStep, is_within};
 use crate::engine::{Described, declared_inputs, taken};
 use crate::secrets::{MASK, Secrets};
 use crate::service::require_role;
-use crate::template::{Room, Template, from_json, is_true};
+use crate::template::{Room, Template, from_json, is_true, size};
 use crate::{AlertMove, DeclaredInput, Format, PlaybookError, Playbooks, StepKind, TriggerOn, trigger};
+
+/// Templates of one dry run that may cost more than little, about 10 ms each: a second in all. A run has its steps' time
+/// for them; who tries a playbook waits, and may do so again and again.
+const COSTLY: u32 = 100;
+/// Bytes of inputs one dry run shows: as many as a run has for one step, sixteen times.
+const SHOWN: usize = 16 << 20;
 
 /// What a run would do.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,18 +86,40 @@ impl Playbooks {
             "run": {"id": "00000000-0000-7000-8000-000000000000", "created": self.clock.now().to_string(), "attempt": 1, "error": null, "failed_step": null},
             "playbook": {"name": compiled.document.name, "version": 0},
         }));
-        let mut steps = Vec::new();
-        for (step, described) in compiled.steps.iter().zip(&described) {
-            let dry = Dry {
-                playbooks: self,
-                organisation,
-                compiled: &compiled,
-                context: &context,
-                secrets: &secrets,
-            };
-            steps.push(dry.step(step, described.as_ref()).await?);
+        let missing = self.missing_secrets(organisation, &compiled).await?;
+        let payload = self.limits.payload;
+        // Apart from other tasks: all of it together may take a second.
+        let trying = tokio::task::spawn_blocking(move || {
+            let (compiled, context, secrets, missing) = (&compiled, &context, &secrets, &missing);
+            let mut dry = Dry { compiled, context, secrets, missing, payload, costly: COSTLY, shown: SHOWN };
+            let steps = compiled.steps.iter().zip(&described);
+            steps.map(|(step, described)| dry.step(step, described.as_ref())).collect()
+        });
+        match trying.await {
+            Ok(steps) => Ok(DryRun { steps }),
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(PlaybookError::Stopping),
+            },
         }
-        Ok(DryRun { steps })
+    }
+
+    /// The secrets a playbook names that are not there.
+    async fn missing_secrets(
+        &self,
+        organisation: OrganisationId,
+        compiled: &Compiled,
+    ) -> Result<BTreeSet<String>, PlaybookError> {
+        let mut missing = BTreeSet::new();
+        for input in compiled.steps.iter().flat_map(|step| step.inputs.values()) {
+            if let Template::Secret(secret) = &input.template
+                && !missing.contains(secret)
+                && self.secrets.secret(organisation, secret).await?.is_none()
+            {
+                missing.insert(secret.clone());
+            }
+        }
+        Ok(missing)
     }
 
     /// What a trigger holds as far as its document says it, inputs aside.
@@ -131,19 +159,21 @@ fn inputs(declared: &BTreeMap<String, DeclaredInput>, given: Option<Json>) -> Re
 }
 
 struct Dry<'a> {
-    playbooks: &'a Playbooks,
-    organisation: OrganisationId,
     compiled: &'a Compiled,
     context: &'a minijinja::Value,
     secrets: &'a Secrets,
+    /// The secrets it names that are not there.
+    missing: &'a BTreeSet<String>,
+    /// Bytes one value may have.
+    payload: usize,
+    /// Templates that may still cost more than little.
+    costly: u32,
+    /// Bytes that may still be shown.
+    shown: usize,
 }
 
 impl Dry<'_> {
-    async fn step(
-        &self,
-        step: &CompiledStep,
-        described: Option<&Described>,
-    ) -> Result<DryStep, PlaybookError> {
+    fn step(&mut self, step: &CompiledStep, described: Option<&Described>) -> DryStep {
         let mut dry = DryStep {
             step: step.id.clone(),
             kind: step.action.kind(),
@@ -178,7 +208,7 @@ impl Dry<'_> {
                 described.description().inputs.iter().find(|declared| declared.name == *name)
             });
             if let Template::Secret(secret) = &input.template {
-                if self.playbooks.secrets.secret(self.organisation, secret).await?.is_none() {
+                if self.missing.contains(secret) {
                     dry.problem = Some(format!("input {name}: there is no secret {secret:?}"));
                 }
                 dry.inputs.insert(name.clone(), MASK.into());
@@ -195,15 +225,15 @@ impl Dry<'_> {
                 dry.problem = Some(error.text(self.secrets));
             }
         }
-        Ok(dry)
+        dry
     }
 
-    fn show(&self, name: &str, value: &CompiledInput, dry: &mut DryStep) {
+    fn show(&mut self, name: &str, value: &CompiledInput, dry: &mut DryStep) {
         self.value_at(name, value, dry);
     }
 
     /// Renders a value and shows it; `None` if it is not known before the run, or does not render.
-    fn value_at(&self, name: &str, value: &CompiledInput, dry: &mut DryStep) -> Option<Json> {
+    fn value_at(&mut self, name: &str, value: &CompiledInput, dry: &mut DryStep) -> Option<Json> {
         if let Some(unknown) = unknown(value) {
             dry.inputs.insert(name.to_owned(), json!({ "unknown": unknown }));
             return None;
@@ -215,16 +245,25 @@ impl Dry<'_> {
         }
         let mut shown = rendered.clone()?;
         self.secrets.mask(&mut shown);
+        let Some(left) = self.shown.checked_sub(size(&shown)) else {
+            dry.problem = Some(format!(
+                "input {name}: the inputs of all steps are larger than {SHOWN} bytes, more than a dry run shows"
+            ));
+            return rendered;
+        };
+        self.shown = left;
         dry.inputs.insert(name.to_owned(), shown);
         rendered
     }
 
-    fn value(&self, value: &CompiledInput, what: &str, problem: &mut Option<String>) -> Option<Json> {
+    fn value(&mut self, value: &CompiledInput, what: &str, problem: &mut Option<String>) -> Option<Json> {
         if unknown(value).is_some() {
             return None;
         }
-        let mut room = Room::new(self.playbooks.limits.payload);
-        match self.compiled.compiler.render(&value.template, self.context, &mut room) {
+        let mut room = Room::with_costly(self.payload, self.costly);
+        let rendered = self.compiled.compiler.render(&value.template, self.context, &mut room);
+        self.costly = room.costly();
+        match rendered {
             Ok(value) => Some(value),
             Err(error) => {
                 *problem = Some(self.secrets.mask_text(&error.of(what)).into_owned());

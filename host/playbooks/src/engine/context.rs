@@ -9,7 +9,7 @@ use super::runner::Work;
 use crate::compile::{Compiled, CompiledInput, CompiledStep};
 use crate::secrets::{MASK, Secrets};
 use crate::service::Loaded;
-use crate::template::{Names, RenderError, Room, follow, from_json};
+use crate::template::{CONDITION, Names, RenderError, Room, follow, from_json, is_true};
 use crate::{Input, Playbooks, Value, convert};
 
 use super::record::shortened;
@@ -123,19 +123,42 @@ impl Names for Context<'_> {
 /// tasks do not wait for it.
 pub(super) async fn rendered<T: Send + 'static>(
     loaded: &Arc<Loaded>,
-    context: &Context<'_>,
+    names: &(dyn Names + Sync),
     limit: usize,
     render: impl Fn(&Compiled, &dyn Names, &mut Room) -> T + Send + 'static,
 ) -> Result<T, String> {
     let mut room = Room::little(limit);
-    let rendered = render(&loaded.compiled, context, &mut room);
+    let rendered = render(&loaded.compiled, names, &mut room);
     if !room.is_spent() {
         return Ok(rendered);
     }
-    let (loaded, names) = (Arc::clone(loaded), context.rendered().clone());
+    let (loaded, names) = (Arc::clone(loaded), names.rendered().clone());
     let rendering =
         tokio::task::spawn_blocking(move || render(&loaded.compiled, &names, &mut Room::new(limit)));
     rendering.await.map_err(|_| "rendering panicked, which is a fault of the host".to_owned())
+}
+
+/// Whether the condition of a playbook's trigger holds, which is there, for what may start it.
+pub(super) async fn holds(loaded: &Arc<Loaded>, fired: &Json) -> bool {
+    let names = from_json(fired);
+    let holds = rendered(loaded, &names, CONDITION, |compiled, names, room| {
+        let when = compiled.when.as_ref().expect("it has one");
+        compiled.compiler.render(when, names, room).map_err(|error| error.of("when"))
+    });
+    match holds.await.and_then(|holds| holds) {
+        Ok(holds) => is_true(&holds),
+        Err(error) => {
+            let playbook = &loaded.compiled.document.name;
+            let trigger = loaded.compiled.document.trigger.kind().as_str();
+            tracing::warn!(
+                playbook,
+                trigger,
+                error,
+                "the condition of a playbook's trigger does not compute; it does not fire"
+            );
+            false
+        }
+    }
 }
 
 impl Playbooks {
@@ -272,5 +295,41 @@ pub(crate) fn taken(input: &Input, given: Json, target: &str) -> Result<Value, I
             Err(wrong(format!("a list of {}", input.choices.join(", "))))
         }
         _ => Ok(value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use bellwether_kernel::PlaybookId;
+    use serde_json::json;
+
+    use super::*;
+    use crate::Format;
+
+    #[tokio::test]
+    async fn a_condition_of_a_trigger_that_costs_much_holds_nobody_up() {
+        for (when, is_costly, expected) in [
+            ("value > 1", false, true),
+            ("value > 2", false, false),
+            ("('x' * 2000000)|length > value", true, true),
+            ("('x' * 2000000)|length < value", true, false),
+            ("'x' * 100000000", true, false),
+        ] {
+            let trigger = json!({"type": "metric", "metric": "m", "when": when});
+            let steps = json!([{"id": "a", "app": "echo"}]);
+            let source = json!({"name": "a", "trigger": trigger, "steps": steps}).to_string();
+            let loaded = Arc::new(Loaded::read(PlaybookId(1), 1, source, Format::Json).unwrap());
+            let fired = json!({"value": 2});
+            let mut holding = pin!(holds(&loaded, &fired));
+            let first = futures::poll!(&mut holding);
+            assert_eq!(first.is_pending(), is_costly, "{when}");
+            let holds = match first {
+                std::task::Poll::Ready(holds) => holds,
+                std::task::Poll::Pending => holding.await,
+            };
+            assert_eq!(holds, expected, "{when}");
+        }
     }
 }

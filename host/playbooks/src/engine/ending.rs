@@ -9,14 +9,13 @@ use tokio::sync::oneshot;
 
 use super::accept::{new_row, write_new};
 use super::component::readable;
-use super::context::Context;
+use super::context::{Context, rendered};
 use super::fence::Failure;
 use super::recall::{Recalled, purpose};
 use super::runner::Work;
 use crate::history::as_it_ended;
 use crate::rows::{Health, NextDue, OpenRun, PlaybookRow, RecordOf, RunRow};
 use crate::service::require_role;
-use crate::template::Room;
 use crate::{ErrorAction, PlaybookError, Playbooks, Run, RunState, RunSummary, rows};
 
 /// Why a run ends whose playbook is gone.
@@ -33,7 +32,7 @@ impl Playbooks {
     ) -> Result<(), Failure> {
         let outcome = *work.row.outcome.get_or_insert(RunState::Succeeded);
         if outcome == RunState::Succeeded && work.open.parent.is_some() {
-            match self.render_outputs(work, recalled) {
+            match self.render_outputs(work, recalled).await {
                 Ok(outputs) => {
                     let whole = Json::Object(outputs);
                     let mut shown = whole.clone();
@@ -58,20 +57,18 @@ impl Playbooks {
         self.end(work, batch).await
     }
 
-    fn render_outputs(&self, work: &Work, recalled: &Recalled) -> Result<Map<String, Json>, String> {
-        let compiled = &work.loaded.compiled;
+    async fn render_outputs(&self, work: &Work, recalled: &Recalled) -> Result<Map<String, Json>, String> {
         let context = Context::of_outputs(work, recalled);
-        let mut room = Room::new(self.limits.outputs);
-        let mut outputs = Map::new();
-        for (name, value) in &compiled.outputs {
-            let rendered = compiled.compiler.render(&value.template, &context, &mut room);
-            let rendered = rendered.map_err(|error| {
-                let error = error.of(&format!("output {name}"));
-                recalled.secrets.mask_text(&error).into_owned()
-            })?;
-            outputs.insert(name.clone(), rendered);
-        }
-        Ok(outputs)
+        let rendered = rendered(&work.loaded, &context, self.limits.outputs, |compiled, names, room| {
+            let mut outputs = Map::new();
+            for (name, value) in &compiled.outputs {
+                let rendered = compiled.compiler.render(&value.template, names, room);
+                outputs.insert(name.clone(), rendered.map_err(|error| error.of(&format!("output {name}")))?);
+            }
+            Ok(outputs)
+        });
+        let outputs: Result<_, String> = rendered.await.and_then(|outputs| outputs);
+        outputs.map_err(|error| recalled.secrets.mask_text(&error).into_owned())
     }
 
     /// Ends a run in the same commit as `batch`.

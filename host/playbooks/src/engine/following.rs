@@ -15,10 +15,10 @@ use serde::Deserialize as _;
 use serde_json::Value as Json;
 
 use super::Firing;
+use super::context::holds;
 use super::watching::matches;
 use crate::rows::{Follower, IncidentRow, StartedBy};
 use crate::service::Loaded;
-use crate::template::from_json;
 use crate::{PlaybookError, Playbooks, TriggerOn, rows, trigger};
 
 /// Moves read at once.
@@ -133,7 +133,7 @@ impl Playbooks {
         let following = self.followers.read().get(&organisation).cloned().unwrap_or_default();
         for Following { playbook, version } in following {
             if let Some(loaded) = self.load_to_start(organisation, playbook, version).await?
-                && meets(&loaded, &trigger)
+                && meets(&loaded, &trigger).await
             {
                 started.push(loaded);
             }
@@ -170,7 +170,7 @@ impl Playbooks {
 }
 
 /// Whether every condition of an alert trigger holds for what an incident did.
-fn meets(loaded: &Loaded, moved: &Json) -> bool {
+async fn meets(loaded: &Arc<Loaded>, moved: &Json) -> bool {
     let document = &loaded.compiled.document;
     let TriggerOn::Alert { moves, monitor, labels, tags, severity, .. } = &document.trigger.on else {
         return false;
@@ -191,17 +191,5 @@ fn meets(loaded: &Loaded, moved: &Json) -> bool {
     {
         return false;
     }
-    let Some(when) = &loaded.compiled.when else { return true };
-    match loaded.compiled.compiler.holds(when, &from_json(moved)) {
-        Ok(holds) => holds,
-        Err(error) => {
-            let playbook = &document.name;
-            tracing::warn!(
-                playbook,
-                ?error,
-                "the condition of an alert trigger does not compute; it does not fire"
-            );
-            false
-        }
-    }
+    loaded.compiled.when.is_none() || holds(loaded, moved).await
 }

@@ -10,9 +10,9 @@ use bellwether_store::{Batch, Key, Precondition, Space, StoreError, Versioned, W
 use serde_json::json;
 
 use super::Firing;
+use super::context::holds;
 use crate::rows::{StartedBy, Watch, WatchCursor};
 use crate::service::Loaded;
-use crate::template::from_json;
 use crate::{PlaybookError, Playbooks, TriggerOn, Write, rows, trigger};
 
 /// Writes read at once.
@@ -142,7 +142,7 @@ impl Playbooks {
             else {
                 continue;
             };
-            if !meets(&loaded, write) {
+            if !meets(&loaded, write).await {
                 continue;
             }
             let by = StartedBy::Metric(write.metric.clone(), write.key.clone().unwrap_or_default());
@@ -154,7 +154,7 @@ impl Playbooks {
 }
 
 /// Whether every condition of a metric trigger holds for a write.
-fn meets(loaded: &Loaded, write: &Write) -> bool {
+async fn meets(loaded: &Arc<Loaded>, write: &Write) -> bool {
     let TriggerOn::Metric { key, rises_above, falls_below, .. } = &loaded.compiled.document.trigger.on else {
         return false;
     };
@@ -168,26 +168,17 @@ fn meets(loaded: &Loaded, write: &Write) -> bool {
     if rises_above.is_some_and(|bound| !rises(bound)) || falls_below.is_some_and(|bound| !falls(bound)) {
         return false;
     }
-    let Some(when) = &loaded.compiled.when else { return true };
-    let context = from_json(&json!({
+    if loaded.compiled.when.is_none() {
+        return true;
+    }
+    let fired = json!({
         "metric": write.metric,
         "key": write.key,
         "value": write.value,
         "before": write.before,
         "interval_start": write.interval_start.to_string(),
-    }));
-    match loaded.compiled.compiler.holds(when, &context) {
-        Ok(holds) => holds,
-        Err(error) => {
-            let playbook = &loaded.compiled.document.name;
-            tracing::warn!(
-                playbook,
-                ?error,
-                "the condition of a metric trigger does not compute; it does not fire"
-            );
-            false
-        }
-    }
+    });
+    holds(loaded, &fired).await
 }
 
 /// Whether `text` is what `pattern` says, in which `*` stands for any characters.

@@ -257,7 +257,7 @@ impl Playbooks {
 
 impl Loaded {
     /// A version as it was written, ready to run; it was checked when it was stored.
-    pub(super) fn read(
+    pub(crate) fn read(
         id: PlaybookId,
         version: u32,
         source: String,

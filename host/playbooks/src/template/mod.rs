@@ -31,7 +31,7 @@ const FUEL: u64 = 800_000;
 const TEMPLATES: usize = 2_000;
 
 /// Bytes the value of a condition may have.
-const CONDITION: usize = 1 << 20;
+pub(crate) const CONDITION: usize = 1 << 20;
 
 /// How deep lists and objects may lie in each other that an expression gives, or a value with expressions in it: some
 /// levels more than what comes in, so that this can be put into something.
@@ -251,11 +251,6 @@ impl Compiler {
         }
     }
 
-    /// Whether an expression holds: see [`is_true`].
-    pub(crate) fn holds(&self, template: &Template, names: &dyn Names) -> Result<bool, RenderError> {
-        Ok(is_true(&self.render(template, names, &mut Room::new(CONDITION))?))
-    }
-
     /// Renders `template`. What it gives is taken off `room`, in bytes.
     pub(crate) fn render(
         &self,
@@ -452,11 +447,23 @@ pub(crate) struct Room {
     /// Templates and bytes that may be computed still; no bound if absent, apart from their fuel.
     little: Option<(u32, usize)>,
     spent: bool,
+    /// Templates that may still cost more than little, each up to [`FUEL`].
+    costly: u32,
 }
 
 impl Room {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, left: limit, little: None, spent: false }
+        Self { limit, left: limit, little: None, spent: false, costly: u32::MAX }
+    }
+
+    /// As [`Self::new`], where so many templates may cost more than little.
+    pub(crate) fn with_costly(limit: usize, costly: u32) -> Self {
+        Self { costly, ..Self::new(limit) }
+    }
+
+    /// How many templates may still cost more than little.
+    pub(crate) fn costly(&self) -> u32 {
+        self.costly
     }
 
     /// As [`Self::new`], for rendering between other tasks: what costs more than little fails, and then
@@ -503,6 +510,12 @@ impl Room {
     /// Notes that it costs more than little; fails where it may not.
     fn spend(&mut self) -> Result<(), RenderError> {
         if self.little.is_none() {
+            let Some(less) = self.costly.checked_sub(1) else {
+                return Err(RenderError::Failed(
+                    "the templates before it took all the time there is".to_owned(),
+                ));
+            };
+            self.costly = less;
             return Ok(());
         }
         self.spent = true;

@@ -115,3 +115,40 @@ async fn a_run_passed_over_while_it_is_at_work_is_looked_at_as_soon_as_it_is_lef
     tokio::time::sleep(moment).await;
     assert_eq!(world.rows_of(Space::RunQueue).await, 0, "it has ended: its row goes");
 }
+
+#[tokio::test]
+async fn a_dry_run_of_costly_templates_holds_nobody_up_and_takes_a_bounded_time() {
+    let world = World::new().await;
+    let costly = "{% for i in range(20000) %}{{ i % 10 }}{% endfor %}";
+    let steps: Vec<_> = (0..26)
+        .map(|id| json!({"id": format!("s{id}"), "app": "echo", "inputs": {"value": [costly, costly, costly, costly]}}))
+        .collect();
+    let source = json!({"name": "a", "trigger": {"type": "manual"}, "steps": steps}).to_string();
+    let trying = world.playbooks.dry_run(&world.admin, &source, Format::Json, serde_json::Map::new());
+    let mut trying = std::pin::pin!(trying);
+    assert!(futures::poll!(&mut trying).is_pending(), "it gives way");
+    let dry = trying.await.unwrap();
+    let problems: Vec<_> = dry.steps.iter().map(|step| step.problem.as_deref()).collect();
+    let (last, others) = problems.split_last().unwrap();
+    assert_eq!(others, [None; 25]);
+    assert_eq!(*last, Some("input value[0]: the templates before it took all the time there is"));
+}
+
+#[tokio::test]
+async fn outputs_that_cost_much_are_given_all_the_same() {
+    let world = World::new().await;
+    for (output, expected) in
+        [("{{ ('x' * 2000000)|length }}", Ok(2_000_000)), ("{{ 'x' * 100000000 }}", Err("output n: "))]
+    {
+        let kid = json!({"name": "kid", "trigger": {"type": "playbook"}, "outputs": {"n": output},
+            "steps": [{"id": "a", "app": "echo"}]});
+        world.store_json(kid).await;
+        let steps = json!([{"id": "k", "playbook": "kid"}]);
+        world.store_json(json!({"name": "a", "trigger": {"type": "manual"}, "steps": steps})).await;
+        let run = world.run("a", json!({})).await;
+        match expected {
+            Ok(length) => assert_eq!(run.steps[0].outputs["n"], json!(length)),
+            Err(problem) => assert!(run.summary.error.unwrap().contains(problem), "{output}"),
+        }
+    }
+}
