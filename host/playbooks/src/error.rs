@@ -98,10 +98,16 @@ pub enum PlaybookError {
     #[error("the request is not signed as the webhook wants it: {0}")]
     Signature(String),
     /// Too many runs wait already.
-    #[error("too many runs wait already, {runs}; try again in {}", counted(retry_after.as_secs(), "second"))]
+    #[error(
+        "too many runs wait already{}, {runs}; try again in {}",
+        if *own { " for places of their playbooks" } else { "" },
+        counted(retry_after.as_secs(), "second")
+    )]
     Busy {
         /// How many.
         runs: usize,
+        /// Whether those are the organisation's, that wait for places of their playbooks': others may start theirs.
+        own: bool,
         /// When it may be worth another try.
         retry_after: Duration,
     },
@@ -136,6 +142,12 @@ impl PlaybookError {
             Self::Access(error) => error.kind(),
             Self::Store(error) => error.kind(),
         }
+    }
+
+    /// Whether others' runs are not started now either, and this one may be before long.
+    pub(crate) fn concerns_all(&self) -> bool {
+        !matches!(self, Self::Busy { own: true, .. })
+            && matches!(self.kind(), ErrorKind::RateLimited | ErrorKind::Unavailable)
     }
 
     /// The field that is wrong, where it is one field.

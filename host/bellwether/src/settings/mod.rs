@@ -250,7 +250,8 @@ pub(crate) struct Egress {
 pub(crate) struct Playbooks {
     /// Runs at work at once.
     pub(crate) concurrent_runs: usize,
-    /// Runs that wait for that; more are told to come back.
+    /// Runs that wait for that; and of each organisation as many, apart from them, that wait for a place of their playbook's.
+    /// More are told to come back.
     pub(crate) queued_runs: usize,
     /// Steps of one playbook.
     pub(crate) steps: usize,

@@ -35,13 +35,31 @@ enum Turn {
     Later(#[expect(dead_code, reason = "it is held until the run is recorded")] Reserved<Arc<Playbooks>>),
 }
 
+/// The runs of an organisation that wait for a place of their playbook's.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Placeless {
+    pub(crate) recorded: usize,
+    /// Those about to be recorded.
+    pub(crate) reserved: usize,
+}
+
 /// A place among the runs that wait, held for one that is about to be recorded: so many at once are never more than may
-/// wait.
-pub(super) struct Reserved<P: Deref<Target = Playbooks>>(P);
+/// wait. With an organisation it is one among those of it that wait for a place of their playbook's.
+pub(super) struct Reserved<P: Deref<Target = Playbooks>>(P, Option<OrganisationId>);
 
 impl<P: Deref<Target = Playbooks>> Drop for Reserved<P> {
     fn drop(&mut self) {
-        self.0.reserved.fetch_sub(1, Ordering::SeqCst);
+        let Self(playbooks, of) = self;
+        match of {
+            None => {
+                playbooks.reserved.fetch_sub(1, Ordering::SeqCst);
+            }
+            Some(organisation) => {
+                if let Some(placeless) = playbooks.placeless.lock().get_mut(organisation) {
+                    placeless.reserved -= 1;
+                }
+            }
+        }
     }
 }
 
@@ -144,7 +162,7 @@ impl Playbooks {
             };
             let turn = match permit {
                 Some(permit) => Turn::Now(permit),
-                None => Turn::Later(self.reserve()?),
+                None => Turn::Later(self.reserve(None)?),
             };
             let id = RunId::new(&*self.clock, &*self.randomness);
             let (sender, ended) = oneshot::channel();
@@ -163,33 +181,58 @@ impl Playbooks {
         Err(self.busy())
     }
 
-    /// Runs that wait, or are about to.
+    /// Runs that are ready, or are about to be.
     fn waiting(&self) -> usize {
         self.queued.load(Ordering::SeqCst) + self.reserved.load(Ordering::SeqCst)
     }
 
     fn busy(&self) -> PlaybookError {
-        PlaybookError::Busy { runs: self.waiting(), retry_after: RETRY_AFTER }
+        PlaybookError::Busy { runs: self.waiting(), own: false, retry_after: RETRY_AFTER }
     }
 
-    /// Holds a place among the runs that wait.
-    fn reserve(self: &Arc<Self>) -> Result<Reserved<Arc<Self>>, PlaybookError> {
-        self.count_reserved().map(|()| Reserved(Arc::clone(self)))
+    /// Holds a place among the runs that are ready or, with an organisation, among those of it that wait for a place of
+    /// their playbook's.
+    fn reserve(self: &Arc<Self>, of: Option<OrganisationId>) -> Result<Reserved<Arc<Self>>, PlaybookError> {
+        self.count_reserved(of).map(|()| Reserved(Arc::clone(self), of))
     }
 
     /// As [`Self::reserve`], for a run that is a step of one at work.
-    pub(super) fn reserve_within(&self) -> Result<Reserved<&Self>, PlaybookError> {
-        self.count_reserved().map(|()| Reserved(self))
+    pub(super) fn reserve_within(&self, of: OrganisationId) -> Result<Reserved<&Self>, PlaybookError> {
+        self.count_reserved(Some(of)).map(|()| Reserved(self, Some(of)))
     }
 
-    fn count_reserved(&self) -> Result<(), PlaybookError> {
+    fn count_reserved(&self, of: Option<OrganisationId>) -> Result<(), PlaybookError> {
         let most = self.limits.queued_runs;
+        if let Some(organisation) = of {
+            let mut placeless = self.placeless.lock();
+            let placeless = placeless.entry(organisation).or_default();
+            let runs = placeless.recorded + placeless.reserved;
+            if runs >= most {
+                return Err(PlaybookError::Busy { runs, own: true, retry_after: RETRY_AFTER });
+            }
+            placeless.reserved += 1;
+            return Ok(());
+        }
         let one_more =
             |reserved: usize| (self.queued.load(Ordering::SeqCst) + reserved < most).then_some(reserved + 1);
         match self.reserved.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more) {
             Ok(_) => Ok(()),
             Err(_) => Err(self.busy()),
         }
+    }
+
+    /// Counts a run that is recorded and waits for a place of its playbook's.
+    pub(super) fn waits_for_place(&self, organisation: OrganisationId) {
+        self.placeless.lock().entry(organisation).or_default().recorded += 1;
+    }
+
+    /// Counts so many runs that had waited for a place of their playbook's as ready.
+    pub(super) fn have_places(&self, organisation: OrganisationId, runs: usize) {
+        if let Some(placeless) = self.placeless.lock().get_mut(&organisation) {
+            placeless.recorded = placeless.recorded.saturating_sub(runs);
+        }
+        self.queued.fetch_add(runs, Ordering::SeqCst);
+        self.ready.notify_one();
     }
 
     /// The playbook's row, if nothing forbids a run of it.
@@ -243,9 +286,7 @@ impl Playbooks {
         match place {
             Place::Skipped => row.skip(now),
             Place::Waits => {
-                if matches!(turn, Turn::Now(_)) {
-                    turn = Turn::Later(self.reserve()?);
-                }
+                turn = Turn::Later(self.reserve(Some(organisation))?);
                 open.waits = true;
                 batch.put(rows::waits(organisation, loaded.id, id), Vec::new());
             }
@@ -288,7 +329,11 @@ impl Playbooks {
             }
             (Place::Free | Place::Waits, reserved) => {
                 // Counted before its place is given back.
-                self.queued.fetch_add(1, Ordering::SeqCst);
+                if place == Place::Waits {
+                    self.waits_for_place(organisation);
+                } else {
+                    self.queued.fetch_add(1, Ordering::SeqCst);
+                }
                 drop(reserved);
                 self.ready.notify_one();
                 self.wait_no_more(id);

@@ -3,7 +3,6 @@
 //! again after a crash.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use bellwether_access::AccessError;
 use bellwether_kernel::{ErrorKind, OrganisationId, Period, RunId, Timestamp};
@@ -201,7 +200,7 @@ impl Playbooks {
         match place {
             Place::Free => self.begin(organisation, id, loaded, &mut row),
             Place::Waits => {
-                reserved = Some(self.reserve_within()?);
+                reserved = Some(self.reserve_within(organisation)?);
                 open.waits = true;
                 batch.put(rows::waits(organisation, loaded.id, id), Vec::new());
             }
@@ -223,7 +222,7 @@ impl Playbooks {
             Place::Free => {}
             Place::Waits => {
                 // Counted before its place is given back.
-                self.queued.fetch_add(1, Ordering::SeqCst);
+                self.waits_for_place(organisation);
                 drop(reserved);
             }
             Place::Skipped => self.note_end(organisation, id, &row, true, None),

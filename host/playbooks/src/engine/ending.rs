@@ -81,7 +81,7 @@ impl Playbooks {
             let mut ending = batch.clone();
             self.write_row(work, &mut ending);
             ending.delete(rows::run_open(work.organisation, work.id));
-            let mut ready = false;
+            let mut ready = 0;
             again = None;
             if work.loaded.compiled.places().is_some() {
                 ready = self.free_place(&mut ending, work.organisation, &work.loaded, work.id).await?;
@@ -91,8 +91,8 @@ impl Playbooks {
                 again = self.react(work, &mut ending).await?;
             }
             match self.commit_fenced(work, ending).await {
-                Ok(()) if ready => {
-                    self.ready.notify_one();
+                Ok(()) if ready > 0 => {
+                    self.have_places(work.organisation, ready);
                     break;
                 }
                 Ok(()) => break,
@@ -104,6 +104,9 @@ impl Playbooks {
         self.note_end(work.organisation, work.id, &work.row, work.open.parent.is_some(), again);
         if work.open.parent.is_some() && work.row.started.is_none() {
             // It waited until now.
+            if work.open.waits {
+                self.have_places(work.organisation, 1);
+            }
             self.taken_off();
         }
         if again.is_some() {
@@ -308,7 +311,7 @@ impl Playbooks {
             let ready = self.free_one_of(&mut batch, organisation, row.playbook, id, 1).await?;
             batch.delete(rows::waits(organisation, row.playbook, id));
             match self.store.commit(batch).await {
-                Ok(_) if ready => self.ready.notify_one(),
+                Ok(_) if ready > 0 => self.have_places(organisation, ready),
                 Ok(_) => {}
                 // Its place went to another meanwhile.
                 Err(error) if error.kind() == ErrorKind::Conflict => continue,

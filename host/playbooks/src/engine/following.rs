@@ -152,9 +152,7 @@ impl Playbooks {
                 Ok(_) => self.is_started(organisation, id),
                 // A place was given up, or somebody else acted on it, at the same moment: it is looked at again.
                 Err(PlaybookError::Store(StoreError::Conflict(_))) => return Ok(()),
-                Err(error) if matches!(error.kind(), ErrorKind::RateLimited | ErrorKind::Unavailable) => {
-                    return Err(error);
-                }
+                Err(error) if error.concerns_all() => return Err(error),
                 Err(error) => self.is_not_started(organisation, id, &error.to_string(), None),
             }
         }

@@ -86,17 +86,17 @@ impl Playbooks {
     }
 
     /// Adds to `batch` that run `id` needs its place no more, and that those which waited for one are ready. Gives
-    /// whether any became so.
+    /// how many became so.
     pub(super) async fn free_place(
         &self,
         batch: &mut Batch,
         organisation: OrganisationId,
         loaded: &Loaded,
         id: RunId,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<usize, StoreError> {
         match loaded.compiled.places() {
             Some(places) => self.free_one_of(batch, organisation, loaded.id, id, places).await,
-            None => Ok(false),
+            None => Ok(0),
         }
     }
 
@@ -108,10 +108,10 @@ impl Playbooks {
         playbook: PlaybookId,
         id: RunId,
         places: usize,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<usize, StoreError> {
         let (key, mut gate) = self.gate(batch, organisation, playbook).await?;
         gate.running.retain(|run| *run != id);
-        let mut any = false;
+        let mut ready = 0;
         let mut waiting = Walk::forward(&*self.store, rows::waiting(organisation, playbook).prefix());
         while gate.running.len() < places
             && let Some((waits, _)) = waiting.next().await?
@@ -135,14 +135,14 @@ impl Playbooks {
             }
             batch.require(open.clone(), Precondition::ValueIs(stored)).put(open, encode(&row));
             gate.running.push(run);
-            any = true;
+            ready += 1;
         }
         if gate.running.is_empty() {
             batch.delete(key);
         } else {
             batch.put(key, encode(&gate));
         }
-        Ok(any)
+        Ok(ready)
     }
 
     async fn gate(

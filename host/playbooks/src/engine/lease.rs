@@ -1,6 +1,7 @@
 //! Whose a run is. A host holds one lease, which it renews; its runs carry its life. When a lease runs out, or a host
 //! comes back to a new life, the runs of the old one are ready for whoever takes them.
 
+use std::collections::HashMap;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
@@ -109,15 +110,31 @@ impl Playbooks {
         Ok(changed)
     }
 
-    /// Counts the runs that wait to begin: what another host accepted or took off is not known here otherwise.
+    /// Counts the runs that are ready, and those that wait for places of their playbooks': what another host accepted or
+    /// took off is not known here otherwise, nor which of them were cancelled.
     async fn count_queued(&self) -> Result<(), StoreError> {
         let before = self.queued.load(SeqCst);
-        let mut waiting = 0;
-        for space in [Space::RunQueue, Space::PlaybookQueue] {
-            waiting += self.count(Key::new(space)).await?;
-        }
-        let counted = |now: usize| Some(waiting + now.saturating_sub(before));
+        let ready = self.count(Key::new(Space::RunQueue)).await?;
+        let counted = |now: usize| Some(ready + now.saturating_sub(before));
         let _ = self.queued.fetch_update(SeqCst, SeqCst, counted);
+        let before = self.placeless.lock().clone();
+        let mut waiting: HashMap<OrganisationId, usize> = HashMap::new();
+        let mut found = Walk::forward(&*self.store, Key::new(Space::PlaybookQueue).prefix());
+        while let Some((key, _)) = found.next().await? {
+            if let Some(organisation) = key.fields().number() {
+                *waiting.entry(OrganisationId(organisation)).or_default() += 1;
+            }
+        }
+        let mut placeless = self.placeless.lock();
+        for organisation in waiting.keys() {
+            placeless.entry(*organisation).or_default();
+        }
+        placeless.retain(|organisation, now| {
+            let before = before.get(organisation).map_or(0, |before| before.recorded);
+            let waiting = waiting.get(organisation).copied().unwrap_or(0);
+            now.recorded = waiting + now.recorded.saturating_sub(before);
+            now.recorded + now.reserved > 0
+        });
         Ok(())
     }
 

@@ -35,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{PlaybookError, Playbooks};
 
-pub(crate) use accept::{Copied, Firing};
+pub(crate) use accept::{Copied, Firing, Placeless};
 pub use acting::IncidentActions;
 pub(crate) use begin::declared_inputs;
 pub(crate) use context::taken;

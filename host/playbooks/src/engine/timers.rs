@@ -90,7 +90,7 @@ impl Playbooks {
             let open: Option<OpenRun> = stored.as_ref().map(|row| decode(row)).transpose()?;
             let mut batch = Batch::new();
             batch.delete(rows::wake(at, organisation, run));
-            let (mut ready, mut replaced) = (false, Vec::new());
+            let (mut ready, mut waits, mut replaced) = (false, false, Vec::new());
             if let (Some(stored), Some(mut open)) = (stored, open.filter(|open| open.wake == Some(at))) {
                 open.wake = None;
                 // One that has not begun takes its place now.
@@ -103,7 +103,7 @@ impl Playbooks {
                     batch.put(rows::queued(organisation, run), Vec::new());
                 }
                 batch.require(key.clone(), Precondition::ValueIs(stored)).put(key, encode(&open));
-                ready = true;
+                (ready, waits) = (true, open.waits);
             }
             match self.store.commit(batch).await {
                 Ok(_) => {}
@@ -112,7 +112,11 @@ impl Playbooks {
             }
             replaced.into_iter().for_each(|run| self.tell(run));
             if ready {
-                self.queued.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                if waits {
+                    self.waits_for_place(organisation);
+                } else {
+                    self.queued.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                }
                 self.ready.notify_one();
             }
             return Ok(());
@@ -232,9 +236,19 @@ impl Playbooks {
         let mut firing = Firing::unasked(name, by, trigger::scheduled(at, missed));
         firing.with = with.clone();
         firing.playbook = Some(row);
-        let started = self.accept(organisation, loaded, firing).await?;
-        self.is_started(organisation, id);
-        if started.repeated {
+        let repeated = match self.accept(organisation, loaded, firing).await {
+            Ok(started) => {
+                self.is_started(organisation, id);
+                started.repeated
+            }
+            // Others of its organisation wait, and it would be tried again at once: it is passed over.
+            Err(error @ PlaybookError::Busy { own: true, .. }) => {
+                self.is_not_started(organisation, id, &error.to_string(), None);
+                true
+            }
+            Err(error) => return Err(error),
+        };
+        if repeated {
             // A clock that was set back brought a time again that had fired: it is passed over.
             self.store.commit(with).await?;
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bellwether_kernel::{ErrorKind, OrganisationId, PlaybookId};
+use bellwether_kernel::{OrganisationId, PlaybookId};
 use bellwether_store::{Batch, Key, Precondition, Space, StoreError, Versioned, Walk, decode, encode};
 use serde_json::json;
 
@@ -104,9 +104,7 @@ impl Playbooks {
                 Ok(_) => self.is_started(organisation, id),
                 // A place was given up, or the cursor moved, at the same moment: the same writes are looked at again.
                 Err(PlaybookError::Store(StoreError::Conflict(_))) => return Ok(()),
-                Err(error) if matches!(error.kind(), ErrorKind::RateLimited | ErrorKind::Unavailable) => {
-                    return Err(error);
-                }
+                Err(error) if error.concerns_all() => return Err(error),
                 Err(error) => self.is_not_started(organisation, id, &error.to_string(), None),
             }
         }

@@ -22,7 +22,7 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::compile::Compiled;
-use crate::engine::{Active, Following, Unstarted, Watching};
+use crate::engine::{Active, Following, Placeless, Unstarted, Watching};
 use crate::meters::Meters;
 use crate::rows::Owner;
 use crate::{Apps, Document, Format, PlaybookError, Run, SecretSource, Writes};
@@ -96,7 +96,8 @@ pub struct Playbook {
 pub struct Limits {
     /// Runs at work at once on this host.
     pub concurrent_runs: usize,
-    /// Runs that wait for that, or for a place of their playbook's.
+    /// Runs that wait for that, of all organisations; and of each organisation, apart from them, runs that wait for a place
+    /// of their playbook's. So no organisation's wait keeps another from starting a run.
     pub queued_runs: usize,
     /// Steps of one playbook, and on-failure steps.
     pub steps: usize,
@@ -215,10 +216,12 @@ pub struct Playbooks {
     pub(crate) passed_over: AtomicBool,
     /// Who wants to know of a run's end.
     pub(crate) waiters: Mutex<HashMap<RunId, Vec<Waiter>>>,
-    /// Runs that wait to begin.
+    /// Runs that are ready and wait to begin.
     pub(crate) queued: AtomicUsize,
-    /// Runs about to be recorded that will wait.
+    /// Runs about to be recorded that will be so.
     pub(crate) reserved: AtomicUsize,
+    /// Runs that wait for a place of their playbook's.
+    pub(crate) placeless: Mutex<HashMap<OrganisationId, Placeless>>,
     /// The organisation whose run was taken from the queue last.
     pub(crate) served: AtomicU64,
     /// Told when a run is ready.
@@ -294,6 +297,7 @@ impl Playbooks {
             waiters: Mutex::default(),
             queued: AtomicUsize::new(0),
             reserved: AtomicUsize::new(0),
+            placeless: Mutex::default(),
             served: AtomicU64::new(0),
             ready: Notify::new(),
             sooner: Notify::new(),

@@ -267,7 +267,11 @@ async fn a_step_that_finds_no_room_to_wait_fails_and_may_be_tried_again() {
     world.store_json(parent(json!({"each": [1, 2, 3], "parallel": 3}))).await;
     let id = start(&world).await;
     let error = ended(&world, id).await.summary.error.unwrap();
-    assert!(error.ends_with("too many runs wait already, 1; try again in 5 seconds"), "{error}");
+    assert!(
+        error
+            .ends_with("too many runs wait already for places of their playbooks, 1; try again in 5 seconds"),
+        "{error}"
+    );
     assert_nothing_left(&world).await;
     let retry = json!({"attempts": 50, "delay": "1s", "backoff": 1});
     world.store_json(parent(json!({"each": [1, 2, 3], "parallel": 3, "retry": retry}))).await;
@@ -363,4 +367,87 @@ async fn a_run_that_is_replaced_by_one_that_wakes_ends_however_long_it_takes_to_
     tokio::time::sleep(Duration::from_secs(60)).await;
     let replaced = playbooks.summary(world.organisation, replaced.id).await.unwrap();
     assert_eq!(replaced.state, RunState::Cancelled);
+}
+
+#[tokio::test(start_paused = true)]
+async fn runs_that_wait_for_a_place_keep_no_other_organisation_from_its_own() {
+    let world = World::with_limits(Limits { concurrent_runs: 2, queued_runs: 3, ..Limits::default() }).await;
+    world.apps.put("hangs", describe(vec![], &[]), |_| Box::pin(std::future::pending()));
+    let other = world.access.create_organisation("host", "other", "UTC").await.unwrap().id;
+    let other = new_principal(&world.access, other, Role::Admin).await;
+    let every = json!({"type": "every", "interval": "10s"});
+    let metric = json!({"type": "metric", "metric": "m"});
+    for (who, app) in [(&world.admin, "hangs"), (&other, "echo")] {
+        for (name, trigger) in
+            [("manual", json!({"type": "manual"})), ("every", every.clone()), ("metric", metric.clone())]
+        {
+            let steps =
+                json!([{"id": "a", "app": if name == "manual" { app } else { "echo" }, "timeout": "1h"}]);
+            let places = json!({"policy": "queue", "limit": 1});
+            let document = json!({"name": name, "trigger": trigger, "concurrency": places, "steps": steps});
+            let stored = world.playbooks.store(who, &document.to_string(), Format::Json, true).await;
+            stored.unwrap();
+        }
+    }
+    let start = async || world.playbooks.start(&world.admin, "manual", json!({})).await;
+    let mut started = Vec::new();
+    for _ in 0..4 {
+        started.push(start().await.unwrap().id);
+    }
+    let refused = start().await.err().unwrap();
+    assert_eq!(
+        (refused.kind(), refused.to_string().as_str()),
+        (
+            bellwether_kernel::ErrorKind::RateLimited,
+            "too many runs wait already for places of their playbooks, 3; try again in 5 seconds"
+        )
+    );
+    for _ in 0..2 {
+        let run = world.playbooks.start(&other, "manual", json!({})).await.unwrap().ended.await.unwrap();
+        assert_eq!(run.summary.state, RunState::Succeeded);
+        world.writes.push(other.organisation, "m", None, 1.0);
+        tokio::time::sleep(Duration::from_secs(15)).await;
+    }
+    let page = bellwether_kernel::PageRequest::first(99);
+    let runs = world.playbooks.runs(other.organisation, &RunFilter::default(), &page).await.unwrap().items;
+    for (name, least) in [("manual", 2), ("every", 2), ("metric", 2)] {
+        assert!(runs.iter().filter(|run| run.playbook_name == name).count() >= least, "{name}");
+    }
+    // One that ends gives its place to the next, and that leaves room for another to wait.
+    world.playbooks.cancel(&world.admin, started[0]).await.unwrap();
+    world.ended(started[0]).await;
+    start().await.unwrap();
+    // So does one that is cancelled while it waits, before long.
+    assert!(start().await.is_err());
+    world.playbooks.cancel(&world.admin, started[3]).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    start().await.unwrap();
+    assert!(start().await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_starts_by_itself_and_would_wait_beyond_the_bound_holds_up_nothing() {
+    let world = World::with_limits(Limits { queued_runs: 1, ..Limits::default() }).await;
+    world.apps.put("hangs", describe(vec![], &[]), |_| Box::pin(std::future::pending()));
+    let metric = json!({"type": "metric", "metric": "m"});
+    for (name, trigger, app) in [
+        ("full", metric.clone(), "hangs"),
+        ("free", metric, "echo"),
+        ("cron", json!({"type": "every", "interval": "10s"}), "hangs"),
+    ] {
+        let steps = json!([{"id": "a", "app": app, "timeout": "1h"}]);
+        let places = json!({"policy": "queue", "limit": 1});
+        let document = json!({"name": name, "trigger": trigger, "concurrency": places, "steps": steps});
+        world.store_json(document).await;
+    }
+    for _ in 0..4 {
+        world.writes.push(world.organisation, "m", None, 1.0);
+        tokio::time::sleep(Duration::from_secs(11)).await;
+    }
+    let runs = world.all_runs().await;
+    let count = |name: &str| runs.iter().filter(|run| run.summary.playbook_name == name).count();
+    // One at work each, and one that waits in all.
+    assert_eq!((count("free"), count("full") + count("cron")), (4, 3));
+    let due = world.playbooks.get(world.organisation, "cron").await.unwrap().next_due.unwrap();
+    assert!(due > world.clock.now(), "its times are passed over");
 }
