@@ -79,6 +79,10 @@ pub(crate) struct Firing {
     pub(crate) replay_of: Option<RunId>,
     /// Results of the run it repeats, to be taken over.
     pub(crate) copied: Vec<Copied>,
+    /// Those of them that are recorded in the run's own commit.
+    pub(super) taken_over: Batch,
+    /// The run's open row, where others of them were recorded ahead of it.
+    pub(super) fence: Option<Bytes>,
     /// What the run it repeats knew to be secret.
     pub(crate) secrets: Secrets,
     /// Whether nobody asked for it: it comes again by itself.
@@ -90,8 +94,23 @@ pub(crate) struct Firing {
 impl Firing {
     pub(crate) fn new(by: StartedBy, trigger: Json) -> Self {
         let (copied, secrets, with) = (Vec::new(), Secrets::default(), Batch::new());
+        let (taken_over, fence) = (Batch::new(), None);
         let (name, holds, over, playbook, replay_of, unasked) = (None, None, None, None, None, false);
-        Self { name, holds, over, by, trigger, playbook, replay_of, copied, secrets, unasked, with }
+        Self {
+            name,
+            holds,
+            over,
+            by,
+            trigger,
+            playbook,
+            replay_of,
+            copied,
+            taken_over,
+            fence,
+            secrets,
+            unasked,
+            with,
+        }
     }
 
     /// One that nobody asked for, under this name.
@@ -140,6 +159,22 @@ impl Playbooks {
         loaded: Arc<Loaded>,
         mut firing: Firing,
     ) -> Result<StartedRun, PlaybookError> {
+        let id = RunId::new(&*self.clock, &*self.randomness);
+        let accepted = self.accept_as(id, organisation, loaded, &mut firing).await;
+        if accepted.is_err() && firing.fence.is_some() {
+            // A part of it is recorded, and is to end.
+            self.dropped.lock().push((organisation, id));
+        }
+        accepted
+    }
+
+    async fn accept_as(
+        self: &Arc<Self>,
+        id: RunId,
+        organisation: OrganisationId,
+        loaded: Arc<Loaded>,
+        firing: &mut Firing,
+    ) -> Result<StartedRun, PlaybookError> {
         let playbook = self.startable(organisation, &loaded, firing.playbook.take()).await?;
         for _ in 0..ATTEMPTS {
             if self.stopping.load(Ordering::SeqCst) || firing.unasked && self.halt.is_cancelled() {
@@ -164,10 +199,10 @@ impl Playbooks {
                 Some(permit) => Turn::Now(permit),
                 None => Turn::Later(self.reserve(None)?),
             };
-            let id = RunId::new(&*self.clock, &*self.randomness);
+            self.take_over_results(organisation, &loaded, &playbook, id, firing).await?;
             let (sender, ended) = oneshot::channel();
             self.waiters.lock().entry(id).or_default().push((organisation, sender));
-            let recorded = self.record_run(organisation, &loaded, &mut firing, &playbook, id, turn).await;
+            let recorded = self.record_run(organisation, &loaded, firing, &playbook, id, turn).await;
             let Err(error) = recorded else { return Ok(StartedRun { id, repeated: false, ended }) };
             self.waiters.lock().remove(&id);
             // Somebody else took the claim or the place, or this host's lease: look again.
@@ -186,7 +221,7 @@ impl Playbooks {
         self.queued.load(Ordering::SeqCst) + self.reserved.load(Ordering::SeqCst)
     }
 
-    fn busy(&self) -> PlaybookError {
+    pub(super) fn busy(&self) -> PlaybookError {
         PlaybookError::Busy { runs: self.waiting(), own: false, retry_after: RETRY_AFTER }
     }
 
@@ -300,17 +335,23 @@ impl Playbooks {
             }
         }
         let fence = encode(&open);
-        write_new(&mut batch, organisation, id, &row);
-        if place != Place::Skipped {
-            batch.put(rows::run_open(organisation, id), fence.clone());
+        let key = rows::run_open(organisation, id);
+        match &firing.fence {
+            Some(before) => {
+                batch.require(key.clone(), Precondition::ValueIs(before.clone()));
+                batch.put(rows::run(organisation, row.playbook, id), encode(&row));
+            }
+            None => write_new(&mut batch, organisation, id, &row),
         }
+        match place {
+            Place::Skipped => batch.delete(key),
+            _ => batch.put(key, fence.clone()),
+        };
         let described = self.described(organisation, &loaded.compiled, &row.pins).await?;
         let secret_variables = loaded.compiled.secret_variables(&described);
         let mut secrets = firing.secrets.clone();
         self.write_trigger(&mut batch, organisation, id, &secret_variables, &mut secrets, &firing.trigger)?;
-        for copied in &firing.copied {
-            self.write_copy(&mut batch, organisation, id, copied)?;
-        }
+        batch.append(firing.taken_over.clone());
         self.store.commit(batch).await?;
         for run in replaced {
             self.tell(run);
@@ -322,7 +363,7 @@ impl Playbooks {
             }
             (Place::Free, Turn::Now(permit)) => {
                 let mut work = Work::new(organisation, id, Arc::clone(loaded), row, open, fence);
-                work.untouched = firing.copied.is_empty();
+                work.untouched = firing.replay_of.is_none();
                 work.permit = Some(permit);
                 let trigger = std::mem::take(&mut firing.trigger);
                 self.work_at(work, Begun { trigger, described, secret_variables, secrets });

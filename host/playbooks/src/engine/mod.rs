@@ -16,6 +16,7 @@ mod lease;
 mod queue;
 mod recall;
 mod record;
+mod repeating;
 mod runner;
 mod step;
 mod timers;

@@ -96,3 +96,45 @@ async fn runs_are_listed_from_when_they_were_accepted_on_also_those_within_other
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_run_is_repeated_whose_results_are_more_than_one_commit_takes() {
+    const ITEMS: u32 = 40;
+    for crashes in [false, true] {
+        let world = World::new().await;
+        let inputs = vec![Input::new("of", ValueType::Integer), Input::new("text", ValueType::Text)];
+        let calls = Arc::new(AtomicU64::new(0));
+        let seen = Arc::clone(&calls);
+        world.apps.put_quick("takes", describe(inputs, &[("n", ValueType::Integer)]), move |call| {
+            seen.fetch_add(1, Ordering::SeqCst);
+            gives(&[("n", given(&call, "of").clone())])
+        });
+        let list: Vec<u32> = (0..ITEMS).collect();
+        let steps = json!([{"id": "a", "app": "takes", "each": list,
+            "inputs": {"of": "{{ item }}", "text": "{{ trigger.inputs.text }}"}}]);
+        world.store_json(json!({"name": "a", "trigger": {"type": "manual"}, "steps": steps})).await;
+        let run = world.run("a", json!({"text": "x".repeat(600_000)})).await;
+        assert_eq!(calls.swap(0, Ordering::SeqCst), u64::from(ITEMS));
+        let from = ReplayFrom { step: "a".into(), item: Some(ITEMS - 1) };
+        if !crashes {
+            let again = world.playbooks.replay(&world.admin, run.summary.id, Some(&from)).await.unwrap();
+            let again = again.ended.await.unwrap();
+            assert_eq!(again.summary.state, RunState::Succeeded);
+            assert_eq!(again.steps[0].outputs["n"], json!(list));
+            assert_eq!(calls.load(Ordering::SeqCst), 1);
+            continue;
+        }
+        world.store.take_only(Some(3));
+        world.playbooks.replay(&world.admin, run.summary.id, Some(&from)).await.err().unwrap();
+        let world = world.reopened(world.store.restart()).await;
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        let [_, part] = &world.all_runs().await[..] else { panic!("what is recorded of it is found") };
+        assert_eq!(world.ended(part.summary.id).await.summary.state, RunState::Cancelled);
+        assert_eq!(calls.load(Ordering::SeqCst), 0, "it does nothing");
+        tokio::time::sleep(HOUR).await;
+        assert_eq!(world.playbooks.sweep(HOUR / 2, 100).await.unwrap(), 2);
+        for space in [Space::RunOpen, Space::RunIndex, Space::RunStep, Space::Chunk] {
+            assert_eq!(world.rows_of(space).await, 0, "{space:?}");
+        }
+    }
+}
