@@ -117,7 +117,8 @@ async fn a_run_is_repeated_whose_results_are_more_than_one_commit_takes() {
         assert_eq!(calls.swap(0, Ordering::SeqCst), u64::from(ITEMS));
         let from = ReplayFrom { step: "a".into(), item: Some(ITEMS - 1) };
         if !crashes {
-            let again = world.playbooks.replay(&world.admin, run.summary.id, Some(&from)).await.unwrap();
+            let again =
+                world.playbooks.replay(&world.admin, run.summary.id, Some(&from), None).await.unwrap();
             let again = again.ended.await.unwrap();
             assert_eq!(again.summary.state, RunState::Succeeded);
             assert_eq!(again.steps[0].outputs["n"], json!(list));
@@ -125,7 +126,7 @@ async fn a_run_is_repeated_whose_results_are_more_than_one_commit_takes() {
             continue;
         }
         world.store.take_only(Some(3));
-        world.playbooks.replay(&world.admin, run.summary.id, Some(&from)).await.err().unwrap();
+        world.playbooks.replay(&world.admin, run.summary.id, Some(&from), None).await.err().unwrap();
         let world = world.reopened(world.store.restart()).await;
         tokio::time::sleep(Duration::from_secs(20)).await;
         let [_, part] = &world.all_runs().await[..] else { panic!("what is recorded of it is found") };
