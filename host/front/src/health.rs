@@ -72,8 +72,14 @@ impl Readiness {
         });
         let lost = services.parts.series.lost().into_iter().chain(services.parts.records.lost());
         let lost = lost.map(|left_out| left_out.why);
+        let unread = match services.parts.store.unread().count() {
+            0 => None,
+            rows => Some(format!(
+                "{rows} rows of the store do not read and are passed over: the host's log names each; restore a backup"
+            )),
+        };
         let missing = services.plugins().missing_components(Owner::Host);
-        let warnings = damaged.chain(lost).chain(broken_plugins(services)).chain(missing).collect();
+        let warnings = damaged.chain(lost).chain(unread).chain(broken_plugins(services)).chain(missing).collect();
         Self { ready: reasons.is_empty(), reasons, warnings }
     }
 }

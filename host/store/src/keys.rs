@@ -6,11 +6,29 @@
 use std::fmt;
 use std::ops::Range;
 
-/// What a key is about: its first byte. Never renumber one; a store holds them for years.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-#[non_exhaustive]
-pub enum Space {
+/// Declares [`Space`] and how one is read from its byte.
+macro_rules! spaces {
+    ($($(#[$about:meta])* $name:ident = $byte:literal,)*) => {
+        /// What a key is about: its first byte. Never renumber one; a store holds them for years.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        #[non_exhaustive]
+        pub enum Space {
+            $($(#[$about])* $name = $byte,)*
+        }
+
+        impl Space {
+            fn of(byte: u8) -> Option<Self> {
+                match byte {
+                    $($byte => Some(Self::$name),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+spaces! {
     /// About the store itself: its version, its host.
     Meta = 1,
     /// Numbers handed out in order: by what is counted, organisation.
@@ -289,6 +307,48 @@ impl Key {
         Self(bytes)
     }
 
+    /// What the key is about; `None` if this host knows of no such thing.
+    #[must_use]
+    pub fn space(&self) -> Option<Space> {
+        Space::of(*self.0.first()?)
+    }
+
+    /// Whose the row is, where the key says so: an organisation's id, 0 for the host.
+    #[must_use]
+    pub fn organisation(&self) -> Option<u64> {
+        let mut fields = self.fields();
+        match self.space()? {
+            // By time or host, and then organisation.
+            Space::RunWake
+            | Space::PlaybookDue
+            | Space::MonitorDue
+            | Space::DeliveryEnded
+            | Space::RecordChunk => fields.number().and_then(|_| fields.number()),
+            Space::PluginSettings => fields.text().and_then(|_| fields.number()),
+            // By something else altogether.
+            Space::Meta
+            | Space::Counter
+            | Space::OrganisationName
+            | Space::AccessKey
+            | Space::AccessKeyUse
+            | Space::IdempotencyBeside
+            | Space::MetricHost
+            | Space::MetricLog
+            | Space::SeriesLog
+            | Space::SeriesSegment
+            | Space::SeriesLoose
+            | Space::SeriesPacked
+            | Space::PluginRemoved
+            | Space::Webhook
+            | Space::Chunk
+            | Space::RunHost
+            | Space::PlaybookWatchCursor
+            | Space::RecordSegment
+            | Space::RecordLoose => None,
+            _ => fields.number(),
+        }
+    }
+
     /// Reads the fields behind the space.
     #[must_use]
     pub fn fields(&self) -> Fields<'_> {
@@ -351,6 +411,21 @@ impl<'a> Fields<'a> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_key_says_what_it_is_about_and_whose() {
+        let cases = [
+            (Key::new(Space::Monitor).number(7).number(1), Some(Space::Monitor), Some(7)),
+            (Key::new(Space::RunWake).signed(1_000).number(7), Some(Space::RunWake), Some(7)),
+            (Key::new(Space::PluginSettings).text("a").number(7), Some(Space::PluginSettings), Some(7)),
+            (Key::new(Space::RunHost).number(1), Some(Space::RunHost), None),
+            (Key::new(Space::Monitor).fixed(b"?"), Some(Space::Monitor), None),
+            (Key::from_bytes(vec![254]), None, None),
+        ];
+        for (key, space, organisation) in cases {
+            assert_eq!((key.space(), key.organisation()), (space, organisation), "{key:?}");
+        }
+    }
 
     proptest! {
         #[test]

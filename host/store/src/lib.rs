@@ -32,6 +32,7 @@ mod space;
 mod sync;
 mod tee;
 mod turns;
+mod unread;
 mod value;
 mod view;
 mod walk;
@@ -62,6 +63,7 @@ pub use restore::{Inspected, RESTORING, ReadRow, Restored, inspect, restore};
 pub use sled::{LEAST_WATERMARK, SledSettings, SledStore};
 pub use space::FreeSpace;
 pub use turns::{Turn, Turns};
+pub use unread::Unread;
 pub use value::{Versioned, decode, encode};
 pub use walk::Walk;
 
@@ -222,6 +224,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// How the store is doing; cheap.
     fn health(&self) -> Health;
+
+    /// The rows that do not read, as far as somebody came by them.
+    fn unread(&self) -> &Unread;
 
     /// Whether no other host can have the store open while this one does. By default one can.
     fn is_exclusive(&self) -> bool {

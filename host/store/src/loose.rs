@@ -122,9 +122,7 @@ impl Loose {
     pub async fn clear(&self, is_used: impl Fn(&Digest) -> bool) -> Result<(), StoreError> {
         let (mut batch, mut left) = (Batch::new(), Vec::new());
         let mut rows = Walk::forward(&*self.store, self.all.prefix());
-        while let Some((key, _)) = rows.next().await? {
-            let digest = digest_of(&key)
-                .ok_or_else(|| StoreError::Damaged(format!("not the key of a loose object: {key:?}")))?;
+        while let Some((key, _, digest)) = rows.next_read(|key, _| digest_of(key)).await? {
             if !is_used(&digest) {
                 left.push(digest);
             }
@@ -138,10 +136,12 @@ impl Loose {
     }
 }
 
-fn digest_of(key: &Key) -> Option<Digest> {
+fn digest_of(key: &Key) -> Result<Digest, StoreError> {
     let mut fields = key.fields();
-    fields.number()?;
-    Some(Digest::from_bytes(fields.fixed(32)?.try_into().ok()?))
+    let digest = fields.number().and_then(|_| fields.fixed(32)?.try_into().ok());
+    digest
+        .map(Digest::from_bytes)
+        .ok_or_else(|| StoreError::Damaged(format!("not the key of a loose object: {key:?}")))
 }
 
 #[cfg(test)]
@@ -226,5 +226,17 @@ mod tests {
         assert_eq!(house.counts().await, (2, 2));
         house.loose.clear(|digest| *digest == digests[0]).await.unwrap();
         assert_eq!(house.counts().await, (1, 0));
+    }
+
+    #[tokio::test]
+    async fn a_key_that_is_no_objects_keeps_no_start_from_removing_what_is() {
+        let house = House::new();
+        let (_, new) = objects(&["a"]);
+        house.loose.put(new).await.unwrap();
+        let mut batch = Batch::new();
+        batch.put(Key::new(Space::RecordLoose).number(1).fixed(b"?"), "?");
+        house.store.commit(batch).await.unwrap();
+        house.loose.clear(|_| false).await.unwrap();
+        assert_eq!((house.counts().await, house.store.unread().count()), ((0, 1), 1));
     }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::group::{self, Group};
-use crate::{Batch, Committed, Direction, Health, Key, Refusal, Row, Store, StoreError};
+use crate::{Batch, Committed, Direction, Health, Key, Refusal, Row, Store, StoreError, Unread};
 
 /// When a [`MemoryStore`] dies. Commits that change nothing and commits that are refused are not counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,6 +27,7 @@ pub enum Crash {
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     state: Mutex<State>,
+    unread: Unread,
 }
 
 #[derive(Debug, Default)]
@@ -57,7 +58,7 @@ impl MemoryStore {
     /// [`StoreError::Unavailable`].
     #[must_use]
     pub fn with_crashes(crash: Crash) -> Self {
-        Self { state: Mutex::new(State { crash, ..State::default() }) }
+        Self { state: Mutex::new(State { crash, ..State::default() }), unread: Unread::default() }
     }
 
     /// Dies now.
@@ -78,7 +79,7 @@ impl MemoryStore {
         let mut state = self.state.lock();
         state.crashed = true;
         let rows = state.rows.clone();
-        Self { state: Mutex::new(State { rows, crash, ..State::default() }) }
+        Self { state: Mutex::new(State { rows, crash, ..State::default() }), unread: Unread::default() }
     }
 
     /// Behaves as if the disk were full, or no longer so: all but deletes and what frees space is refused.
@@ -197,6 +198,10 @@ impl Store for MemoryStore {
             (false, false) => None,
         };
         Health { refusing, syncs: state.commits, commits: state.commits, ..Health::default() }
+    }
+
+    fn unread(&self) -> &Unread {
+        &self.unread
     }
 
     fn is_exclusive(&self) -> bool {

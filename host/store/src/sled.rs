@@ -26,6 +26,7 @@ use crate::view::{self, View};
 use crate::writer::{CLOSED, GroupLimits, Job, Order, Shared, Writer};
 use crate::{
     Batch, Committed, Direction, Health, Key, MAX_BATCH, MAX_KEY, MAX_VALUE, Refusal, Row, Store, StoreError,
+    Unread,
 };
 
 /// sled's unit of space. A message over a quarter of it becomes a blob file, which sled never syncs; the largest
@@ -100,6 +101,7 @@ pub struct SledStore {
     view: View,
     path: PathBuf,
     disk_bytes: Mutex<Option<(Instant, u64)>>,
+    unread: Unread,
     /// Given back last, when sled has let go of the folder.
     _lock: FolderLock,
 }
@@ -160,6 +162,7 @@ impl SledStore {
             view,
             path: path.to_owned(),
             disk_bytes: Mutex::new(None),
+            unread: Unread::default(),
             _lock: lock,
         })
     }
@@ -244,6 +247,10 @@ impl Store for SledStore {
             commits,
             damaged: journal::set_aside(&self.path),
         }
+    }
+
+    fn unread(&self) -> &Unread {
+        &self.unread
     }
 
     /// The folder's lock keeps other processes out.

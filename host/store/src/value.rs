@@ -31,6 +31,9 @@ thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
+/// Bytes of a value that does not read that an error shows: enough to tell what it may have been. A value has up to 32 KiB.
+const SHOWN: usize = 48;
+
 /// Writes a value.
 ///
 /// # Panics
@@ -53,11 +56,39 @@ pub fn encode<T: Versioned>(value: &T) -> Bytes {
 /// # Errors
 /// [`StoreError::Damaged`] if it is not one, or of a version this host does not know.
 pub fn decode<T: Versioned>(bytes: &[u8]) -> Result<T, StoreError> {
-    let damaged = || StoreError::Damaged(format!("not a {}: {}", T::NAME, bytes.escape_ascii()));
+    let damaged = || StoreError::Damaged(format!("not a {}: {}", T::NAME, excerpt(bytes)));
     let (version, body) = bytes.split_first().ok_or_else(damaged)?;
     if *version == T::VERSION {
         postcard::from_bytes(body).map_err(|_| damaged())
     } else {
         T::upgrade(*version, body).ok_or_else(damaged)
+    }
+}
+
+/// The beginning of bytes that do not read, and how many there are.
+fn excerpt(bytes: &[u8]) -> String {
+    match bytes.get(..SHOWN) {
+        Some(shown) if bytes.len() > SHOWN => format!("{}… of {} bytes", shown.escape_ascii(), bytes.len()),
+        _ => bytes.escape_ascii().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Serialize, serde::Deserialize)]
+    struct Flag(bool);
+
+    impl Versioned for Flag {
+        const NAME: &'static str = "flag";
+    }
+
+    #[test]
+    fn what_does_not_read_is_shown_in_part() {
+        let whole = decode::<Flag>(b"\x01?").unwrap_err().to_string();
+        assert_eq!(whole, "the store is damaged: not a flag: \\x01?");
+        let cut = decode::<Flag>(&[0xff; MAX_VALUE]).unwrap_err().to_string();
+        assert!(cut.ends_with("\\xff… of 32768 bytes") && cut.len() < 300, "{cut}");
     }
 }

@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use crate::{Direction, Key, Row, Store, StoreError};
+use bytes::Bytes;
+
+use crate::{Direction, Key, Row, Store, StoreError, Versioned, decode};
 
 /// Rows read at once: as many as a store reads between two chances for other tasks to run. With the largest values
 /// 8 MiB.
@@ -52,6 +54,32 @@ impl<'a> Walk<'a> {
         }
         self.page = page.into_iter();
         Ok(self.page.next())
+    }
+
+    /// The next row that `read` makes something of, with that. One that is damaged is told and passed over
+    /// ([`crate::Unread`]).
+    ///
+    /// # Errors
+    /// The store's, and what else `read` fails with.
+    pub async fn next_read<T>(
+        &mut self,
+        read: impl Fn(&Key, &Bytes) -> Result<T, StoreError>,
+    ) -> Result<Option<(Key, Bytes, T)>, StoreError> {
+        while let Some((key, value)) = self.next().await? {
+            let made = read(&key, &value);
+            if let Some(made) = self.store.unread().unless_damaged(&key, made)? {
+                return Ok(Some((key, value, made)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next row whose value reads, with that; as [`Self::next_read`].
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn next_of<T: Versioned>(&mut self) -> Result<Option<(Key, Bytes, T)>, StoreError> {
+        self.next_read(|_, value| decode(value)).await
     }
 
     /// Passes over the rows before `key`, of a walk forward.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use bellwether_store::{Committed, Health, StoreError};
+use bellwether_store::{Committed, Health, StoreError, Unread};
 use bytes::Bytes;
 
 use super::*;
@@ -81,6 +81,10 @@ impl Store for SlowReads {
 
     fn health(&self) -> Health {
         self.0.health()
+    }
+
+    fn unread(&self) -> &Unread {
+        self.0.unread()
     }
 }
 

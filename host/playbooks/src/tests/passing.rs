@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use async_trait::async_trait;
-use bellwether_store::{Batch, Committed, Health, StoreError};
+use bellwether_store::{Batch, Committed, Health, StoreError, Unread};
 use bytes::Bytes;
 
 use super::*;
@@ -71,5 +71,9 @@ impl<W: Way> Store for Passing<W> {
 
     fn health(&self) -> Health {
         self.store.health()
+    }
+
+    fn unread(&self) -> &Unread {
+        self.store.unread()
     }
 }
