@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use bellwether_kernel::{Cursor, FieldError, OrganisationId, Page, PageRequest, Timestamp};
-use bellwether_store::{Batch, Direction, Key, Space, StoreError, decode, encode};
+use bellwether_store::{Batch, Direction, Key, Space, StoreError, encode};
 use serde::{Deserialize, Serialize};
 
 use crate::service::Inner;
@@ -128,10 +128,8 @@ impl Access {
                     // `range.end` is the last entry that was looked at: the next page ends below it.
                     return Ok(Page { items, next: Some(place(&range.end)?) });
                 }
-                let entry: AuditEntry = decode(&value)?;
-                if filter.wants(&entry) {
-                    items.push(entry);
-                }
+                let entry: Option<AuditEntry> = self.inner.store.unread().decode(&key, &value);
+                items.extend(entry.filter(|entry| filter.wants(entry)));
                 looked_at += 1;
                 range.end = key;
             }
@@ -155,7 +153,11 @@ impl Access {
         while let Some((first, _)) =
             store.scan(from..everything.end.clone(), Direction::Forward, 1).await?.pop()
         {
-            let scope = first.fields().number().ok_or_else(|| damaged(&first))?;
+            let Some(scope) = first.fields().number() else {
+                store.unread().tell(&first, "it is not a key of the audit log");
+                from = first.successor();
+                continue;
+            };
             let log = Key::new(Space::Audit).number(scope);
             loop {
                 let old = log.clone()..log.clone().signed(before.as_milliseconds());

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bellwether_kernel::{FieldError, KeyId, OrganisationId, Timestamp};
-use bellwether_store::{Batch, Precondition, StoreError, decode, encode, to_the_end};
+use bellwether_store::{Batch, Key, Precondition, Space, StoreError, Walk, decode, encode, to_the_end};
 
 use crate::directory::Entry;
 use crate::rows::{self, StoredKey, StoredMinute, StoredOrganisationId, later_use};
@@ -162,8 +162,13 @@ impl Inner {
         let mut tries = 1..TRIES;
         loop {
             let held = self.store.get(&counter).await?;
-            let last =
-                held.as_deref().map(decode::<StoredOrganisationId>).transpose()?.map_or(0, |last| last.0.0);
+            let last = match &held {
+                Some(held) => match self.store.unread().decode::<StoredOrganisationId>(&counter, held) {
+                    Some(last) => last.0.0,
+                    None => self.last_organisation().await?,
+                },
+                None => 0,
+            };
             let id = OrganisationId(last + 1);
             let created = self.clock.now();
             let organisation = Organisation { id, name: name.clone(), time_zone: time_zone.clone(), created };
@@ -188,6 +193,16 @@ impl Inner {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// The last organisation that was made, as far as rows tell: none is ever removed.
+    async fn last_organisation(&self) -> Result<u64, StoreError> {
+        let all = Key::new(Space::Organisation).prefix();
+        let mut rows = Walk::backward(&*self.store, all);
+        let read = |key: &Key, _: &[u8]| {
+            key.fields().number().ok_or_else(|| StoreError::Damaged(format!("{key:?} is no organisation's")))
+        };
+        Ok(rows.next_read(read).await?.map_or(0, |(.., last)| last))
     }
 
     async fn set_time_zone(

@@ -89,9 +89,20 @@ pub(crate) struct Directory {
     keys: HashMap<KeyIdBytes, Arc<Entry>>,
     /// Keys by owner (0 is the operator), newest first.
     order: BTreeSet<(u64, Reverse<Timestamp>, KeyIdBytes)>,
+    /// Whether the store has keys that do not read.
+    misses_keys: bool,
 }
 
 impl Directory {
+    /// There is a key that does not read, whosever it is.
+    pub(crate) fn miss_key(&mut self) {
+        self.misses_keys = true;
+    }
+
+    pub(crate) fn misses_keys(&self) -> bool {
+        self.misses_keys
+    }
+
     /// Adds or replaces an organisation, and tells its keys' principals.
     pub(crate) fn put_organisation(&mut self, organisation: Organisation) {
         let id = organisation.id;

@@ -298,8 +298,8 @@ impl Idempotency {
         let store = &self.inner.store;
         let mut rows = Walk::forward(&**store, Key::new(Space::Idempotency).prefix());
         let (mut forgotten, mut over) = (0, Vec::new());
-        while let Some((key, value)) = rows.next().await? {
-            if decode::<Remembered>(&value)?.until > self.inner.clock.now() {
+        while let Some((key, value, remembered)) = rows.next_of::<Remembered>().await? {
+            if remembered.until > self.inner.clock.now() {
                 continue;
             }
             over.push((key, value));

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use bellwether_kernel::{Cursor, FieldError, OrganisationId, Page, PageRequest, Timestamp};
-use bellwether_store::{Batch, Direction, MergeError, Precondition, StoreError, Versioned, decode, encode};
+use bellwether_store::{Batch, Key, MergeError, Precondition, StoreError, Versioned, Walk, decode, encode};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -137,10 +137,15 @@ impl Access {
             let before = inner.store.get(&row).await?;
             let now = inner.clock.now();
             let (created, bound) = match &before {
-                Some(before) => {
-                    let before: StoredSecret = decode(before)?;
-                    (before.created, before.hosts)
-                }
+                Some(before) => match inner.store.unread().decode::<StoredSecret>(&row, before) {
+                    Some(before) => (before.created, before.hosts),
+                    None if given.is_some() => (now, Vec::new()),
+                    // It would be bound to none of them any more.
+                    None => {
+                        let expected = "the hosts it may be sent to: which those were does not read any more";
+                        return Err(FieldError::new("hosts", "", expected).into());
+                    }
+                },
                 None => (now, Vec::new()),
             };
             let hosts = given.clone().unwrap_or(bound);
@@ -176,7 +181,7 @@ impl Access {
     /// One secret, for what the host does with it.
     ///
     /// # Errors
-    /// [`AccessError::WrongHostKey`] if it does not open; the store's.
+    /// [`StoreError::Damaged`] if it does not open; the store's.
     pub async fn secret(
         &self,
         organisation: OrganisationId,
@@ -189,9 +194,12 @@ impl Access {
             return Ok(None);
         };
         let StoredSecret { sealed, hosts, .. } = decode(&row)?;
-        let mut value = self.inner.host_key.unseal(Context::Secret(organisation, name), &sealed)?;
+        // The host key was proven when the store was opened.
+        let damaged = || StoreError::Damaged(format!("the secret {name:?} does not open: put it again"));
+        let context = Context::Secret(organisation, name);
+        let mut value = self.inner.host_key.unseal(context, &sealed).map_err(|_| damaged())?;
         // The seal tells that these are the bytes of a text that was put.
-        let value = String::from_utf8(std::mem::take(&mut *value)).map_err(|_| AccessError::WrongHostKey)?;
+        let value = String::from_utf8(std::mem::take(&mut *value)).map_err(|_| damaged())?;
         Ok(Some(Secret { value: SecretText(Zeroizing::new(value)), hosts }))
     }
 
@@ -211,11 +219,13 @@ impl Access {
             range.start = rows::secret(organisation, after).successor();
         }
         let limit = page.limit.clamp(1, MAX_SECRETS as usize);
-        let found = self.inner.store.scan(range, Direction::Forward, limit + 1).await?;
-        let mut items = Vec::with_capacity(found.len());
-        for (key, row) in &found {
-            let name = rows::name_of_secret(key)?;
-            let StoredSecret { hosts, created, updated, .. } = decode(row)?;
+        let mut found = Walk::forward(&*self.inner.store, range).at_once(limit + 1);
+        let mut items = Vec::new();
+        let read = |key: &Key, row: &[u8]| Ok((rows::name_of_secret(key)?, decode(row)?));
+        while items.len() <= limit
+            && let Some((.., (name, stored))) = found.next_read(read).await?
+        {
+            let StoredSecret { hosts, created, updated, .. } = stored;
             items.push(SecretRecord { name, hosts, created, updated });
         }
         let more = items.len() > limit;

@@ -138,11 +138,12 @@ impl Versioned for StoredMinute {
     const NAME: &'static str = "time of last use";
 }
 
-/// Keeps the later of two uses, so that hosts that write late take nothing back.
+/// Keeps the later of two uses, so that hosts that write late take nothing back. What does not read is replaced: all that was
+/// in it is an earlier time, and the uses of other keys are in the same commit.
 pub(crate) fn later_use(existing: Option<&[u8]>, operand: &[u8]) -> Result<Vec<u8>, MergeError> {
-    let read = |bytes| decode::<StoredMinute>(bytes).map_err(|error| MergeError(error.to_string()));
-    let minute = read(operand)?.0;
-    let minute = existing.map(read).transpose()?.map_or(minute, |held| held.0.max(minute));
+    let minute = decode::<StoredMinute>(operand).map_err(|error| MergeError(error.to_string()))?.0;
+    let held = existing.and_then(|held| decode::<StoredMinute>(held).ok());
+    let minute = held.map_or(minute, |held| held.0.max(minute));
     Ok(encode(&StoredMinute(minute)).into())
 }
 

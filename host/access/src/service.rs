@@ -101,10 +101,11 @@ impl Access {
         Ok(self.inner.directory.read().organisation_page(page)?)
     }
 
-    /// Whether there is any key of the operator: false on a new store alone.
+    /// Whether there is any key of the operator, or one of which nobody knows whose it was: false on a new store alone.
     #[must_use]
     pub fn has_operator(&self) -> bool {
-        self.inner.directory.read().keys_of(0).next().is_some()
+        let directory = self.inner.directory.read();
+        directory.keys_of(0).next().is_some() || directory.misses_keys()
     }
 
     /// The keys of an organisation, or the operator's (`None`), newest first.
@@ -332,24 +333,33 @@ impl HostKey {
 async fn load(store: &dyn Store, host_key: &HostKey) -> Result<Directory, AccessError> {
     let mut directory = Directory::default();
     let mut rows = Walk::forward(store, Key::new(Space::Organisation).prefix());
-    while let Some((_, value)) = rows.next().await? {
-        directory.put_organisation(decode(&value)?);
+    while let Some((_, _, organisation)) = rows.next_of().await? {
+        directory.put_organisation(organisation);
     }
     let mut uses: HashMap<KeyIdBytes, i64> = HashMap::new();
     let mut rows = Walk::forward(store, Key::new(Space::AccessKeyUse).prefix());
-    while let Some((key, value)) = rows.next().await? {
-        let id = key.fields().fixed(KEY_ID).and_then(|id| id.try_into().ok());
+    let read = |key: &Key, value: &[u8]| {
+        let id: Option<KeyIdBytes> = key.fields().fixed(KEY_ID).and_then(|id| id.try_into().ok());
         let id = id.ok_or_else(|| StoreError::Damaged(format!("{key:?} is not a key's use")))?;
-        uses.insert(id, decode::<StoredMinute>(&value)?.0);
+        Ok((id, decode::<StoredMinute>(value)?.0))
+    };
+    while let Some((_, _, (id, minute))) = rows.next_read(read).await? {
+        uses.insert(id, minute);
     }
+    let unread = store.unread();
     let mut rows = Walk::forward(store, Key::new(Space::AccessKey).prefix());
-    while let Some((_, value)) = rows.next().await? {
-        let stored: StoredKey = decode(&value)?;
+    while let Some((row, value)) = rows.next().await? {
+        let Some(stored) = unread.decode::<StoredKey>(&row, &value) else {
+            directory.miss_key();
+            continue;
+        };
         let id = stored.id.clone();
-        let signing = open_signing_secret(host_key, &stored)?;
+        // One whose secret does not open signs nothing; its token is another secret.
+        let signing = unread.unless_damaged(&row, open_signing_secret(host_key, &stored))?.flatten();
         let last_use = uses.get(&key_id_bytes(&id)).copied();
-        let damaged = || StoreError::Damaged(format!("the organisation of key {id} is gone"));
-        directory.put_key(stored, signing, last_use).map(drop).ok_or_else(damaged)?;
+        if directory.put_key(stored, signing, last_use).is_none() {
+            unread.tell(&row, &format!("the organisation of key {id} is gone or does not read"));
+        }
     }
     Ok(directory)
 }

@@ -16,6 +16,8 @@ const PAGE: usize = 256;
 pub struct Walk<'a> {
     store: &'a dyn Store,
     direction: Direction,
+    /// Rows read at once.
+    at_once: usize,
     page: std::vec::IntoIter<Row>,
     rest: Range<Key>,
 }
@@ -23,12 +25,19 @@ pub struct Walk<'a> {
 impl<'a> Walk<'a> {
     /// From the lowest key of `range` up.
     pub fn forward(store: &'a dyn Store, range: Range<Key>) -> Self {
-        Self { store, direction: Direction::Forward, page: Vec::new().into_iter(), rest: range }
+        let page = Vec::new().into_iter();
+        Self { store, direction: Direction::Forward, at_once: PAGE, page, rest: range }
     }
 
     /// From the highest key of `range` down.
     pub fn backward(store: &'a dyn Store, range: Range<Key>) -> Self {
         Self { direction: Direction::Backward, ..Self::forward(store, range) }
+    }
+
+    /// Reads so many rows at once, for who hardly wants more. By default 256, and never more.
+    pub fn at_once(mut self, rows: usize) -> Self {
+        self.at_once = rows.clamp(1, PAGE);
+        self
     }
 
     /// The next row; `None` behind the last.
@@ -42,10 +51,14 @@ impl<'a> Walk<'a> {
         if self.rest.is_empty() {
             return Ok(None);
         }
-        let page = self.store.scan(self.rest.clone(), self.direction, PAGE).await?;
+        let page = self.store.scan(self.rest.clone(), self.direction, self.at_once).await?;
         match (page.last(), self.direction) {
-            (Some((last, _)), Direction::Forward) if page.len() == PAGE => self.rest.start = last.successor(),
-            (Some((last, _)), Direction::Backward) if page.len() == PAGE => self.rest.end = last.clone(),
+            (Some((last, _)), Direction::Forward) if page.len() == self.at_once => {
+                self.rest.start = last.successor()
+            }
+            (Some((last, _)), Direction::Backward) if page.len() == self.at_once => {
+                self.rest.end = last.clone()
+            }
             _ => self.rest.start = self.rest.end.clone(),
         }
         if page.len() == PAGE {
@@ -63,7 +76,7 @@ impl<'a> Walk<'a> {
     /// The store's, and what else `read` fails with.
     pub async fn next_read<T>(
         &mut self,
-        read: impl Fn(&Key, &Bytes) -> Result<T, StoreError>,
+        read: impl Fn(&Key, &[u8]) -> Result<T, StoreError>,
     ) -> Result<Option<(Key, Bytes, T)>, StoreError> {
         while let Some((key, value)) = self.next().await? {
             let made = read(&key, &value);
@@ -135,6 +148,8 @@ mod tests {
             let store = store_of(rows).await;
             let mut expected: Vec<Key> = (0..rows).map(key).collect();
             assert_eq!(met(Walk::forward(&*store, all())).await, expected, "forward, {rows}");
+            let by_few = Walk::forward(&*store, all()).at_once(3);
+            assert_eq!(met(by_few).await, expected, "forward and three at once, {rows}");
             expected.reverse();
             assert_eq!(met(Walk::backward(&*store, all())).await, expected, "backward, {rows}");
         }

@@ -2,6 +2,7 @@
 
 mod audit;
 mod authentication;
+mod damage;
 mod idempotency;
 mod keys;
 mod organisations;
