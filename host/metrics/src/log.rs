@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bellwether_kernel::{MetricId, OrganisationId, Timestamp};
 use bellwether_store::{
-    Batch, Committed, Direction, Key, MergeError, Merged, Row, SharedStore, StoreError, Versioned, decode,
-    encode,
+    Batch, Committed, Direction, Key, MergeError, Merged, Precondition, Row, SharedStore, StoreError,
+    Versioned, Walk, decode, encode,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -140,11 +140,21 @@ fn logged(key: Key, merged: &[Merged], operand: &[u8]) -> Result<Row, MergeError
 
 impl WriteLog {
     /// Finds out where the host's log stands.
-    pub(crate) async fn open(store: &SharedStore, log: &Key, counter: &Key) -> Result<Self, StoreError> {
-        let Number(latest) =
-            store.get(counter).await?.as_deref().map(decode).transpose()?.unwrap_or_default();
-        let first = store.scan(log.prefix(), Direction::Forward, 1).await?;
-        let oldest = first.first().map_or(Ok(latest + 1), |(key, _)| sequence(key))?;
+    pub(crate) async fn open(
+        store: &SharedStore,
+        log: &Key,
+        counter: &Key,
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
+        let latest = match store.get(counter).await? {
+            Some(row) => match store.unread().decode(counter, &row) {
+                Some(Number(latest)) => latest,
+                None => count_on(store, log, counter, Precondition::ValueIs(row), now).await?,
+            },
+            None => 0,
+        };
+        let mut entries = Walk::forward(&**store, log.prefix()).at_once(1);
+        let oldest = entries.next_read(|key, _| sequence(key)).await?.map_or(latest + 1, |(.., first)| first);
         Ok(Self {
             latest: watch::Sender::new(latest),
             oldest: AtomicU64::new(oldest),
@@ -199,6 +209,24 @@ pub(crate) struct Joined {
     oldest: u64,
 }
 
+/// A number from which on a log is numbered whose count does not read, put in the place of `damaged`. Readers may have passed
+/// every entry there is, so it follows from the time: no host has logged a write for each millisecond since 1970.
+async fn count_on(
+    store: &SharedStore,
+    log: &Key,
+    counter: &Key,
+    damaged: Precondition,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let mut entries = Walk::backward(&**store, log.prefix()).at_once(1);
+    let last = entries.next_read(|key, _| sequence(key)).await?.map_or(0, |(.., last)| last);
+    let latest = last.max(u64::try_from(now.as_milliseconds()).unwrap_or(0));
+    let mut batch = Batch::new();
+    batch.require(counter.clone(), damaged).put(counter.clone(), encode(&Number(latest)));
+    store.commit(batch).await?;
+    Ok(latest)
+}
+
 fn sequence(key: &Key) -> Result<u64, StoreError> {
     let mut fields = key.fields();
     fields
@@ -230,8 +258,8 @@ impl Metrics {
     }
 
     /// Up to `limit` entries of this host's log after the one numbered `cursor`, oldest first; 0 is before the first.
-    /// They follow one another without a gap. If the first is not `cursor + 1`, those between were trimmed, or
-    /// dropped because nobody trimmed them.
+    /// They follow one another without a gap, but for those that do not read. If the first is not `cursor + 1`, those
+    /// between were trimmed, or dropped because nobody trimmed them.
     ///
     /// An entry may be seen a moment before its write is durable; whatever is committed because of it is durable only
     /// after it.
@@ -240,23 +268,32 @@ impl Metrics {
     /// If the store's.
     pub async fn log_after(&self, cursor: u64, limit: usize) -> Result<Vec<Logged>, MetricError> {
         let log = layout::log(self.host);
-        let next = cursor.saturating_add(1);
-        for _ in 0..ATTEMPTS {
+        let mut next = cursor.saturating_add(1);
+        let mut attempts = 0..ATTEMPTS;
+        while attempts.next().is_some() {
             let range = log.clone().number(next)..log.prefix().end;
             let rows = self.store.scan(range, Direction::Forward, limit).await?;
-            let Some((first, _)) = rows.first() else { return Ok(Vec::new()) };
-            let first = sequence(first)?;
+            let unread = self.store.unread();
+            let mut rows_of = Vec::with_capacity(rows.len());
+            for (key, value) in rows {
+                if let Some(sequence) = unread.unless_damaged(&key, sequence(&key))? {
+                    rows_of.push((sequence, key, value));
+                }
+            }
+            let Some((first, ..)) = rows_of.first() else { return Ok(Vec::new()) };
+            let first = *first;
             // A scan is no snapshot: what was committed behind its back may be there without what came before it.
             if first != next && self.store.get(&log.clone().number(next)).await?.is_some() {
                 continue;
             }
-            let mut entries = Vec::with_capacity(rows.len());
-            for (expected, (key, value)) in (first..).zip(rows) {
-                let sequence = sequence(&key)?;
-                if sequence != expected {
+            let mut entries = Vec::with_capacity(rows_of.len());
+            let mut behind = first;
+            for (sequence, key, value) in rows_of {
+                if sequence != behind {
                     break;
                 }
-                let row: LogRow = decode(&value)?;
+                behind = sequence.saturating_add(1);
+                let Some(row) = unread.decode::<LogRow>(&key, &value) else { continue };
                 entries.push(Logged {
                     sequence,
                     organisation: row.organisation,
@@ -268,6 +305,11 @@ impl Metrics {
                     before: row.before,
                     after: row.after,
                 });
+            }
+            if entries.is_empty() {
+                // None of them reads, and those behind them are not to wait.
+                (next, attempts) = (behind, 0..ATTEMPTS);
+                continue;
             }
             return Ok(entries);
         }

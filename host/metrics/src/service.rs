@@ -103,7 +103,7 @@ impl Metrics {
             batch.put(row, encode(&HostRow { since: clock.now() }));
             store.commit(batch).await?;
         }
-        let log = WriteLog::open(&store, &layout::log(host), &layout::last_logged(host)).await?;
+        let log = WriteLog::open(&store, &layout::log(host), &layout::last_logged(host), clock.now()).await?;
         let metrics = Self {
             catalogue: Catalogue::new(Arc::clone(&store)),
             store,

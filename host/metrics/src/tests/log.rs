@@ -325,3 +325,54 @@ async fn the_answers_of_a_recorded_write_are_read_again_as_they_were() {
     assert_eq!((read.written, read.repeats), (written, Some(true)));
     assert!(house.store.get(&beside).await.unwrap().is_some(), "what it was joined with is there");
 }
+
+async fn damage(house: &House, row: Key) {
+    let mut batch = Batch::new();
+    batch.put(row, "?");
+    house.store.commit(batch).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_entry_that_does_not_read_is_passed_over_and_those_behind_it_are_not() {
+    let house = House::new().await;
+    house.define("m", DataType::Sum, Interval::Daily, false).await;
+    house.metrics.watch(OURS, patterns(&["m"]));
+    for _ in 0..6 {
+        house.add("m", None, 1.0).await;
+    }
+    for number in [1, 2, 4] {
+        damage(&house, crate::layout::log(HostId(1)).number(number)).await;
+    }
+    damage(&house, crate::layout::log(HostId(1)).fixed(&[0xff; 3])).await;
+    for limit in [1, 2, 10] {
+        let (mut seen, mut cursor) = (Vec::new(), 0);
+        while let Some(last) = house.metrics.log_after(cursor, limit).await.unwrap().pop() {
+            cursor = last.sequence;
+            seen.push(cursor);
+        }
+        assert_eq!(seen.last(), Some(&6), "{limit} at once: {seen:?}");
+    }
+    let numbers: Vec<_> = log(&house).await.iter().map(|entry| entry.sequence).collect();
+    assert_eq!(numbers, [3, 5, 6]);
+    let again = House::with(Arc::new(house.store.restart()), HostId(1), Limits::default()).await;
+    assert_eq!(log(&again).await.len(), 3);
+}
+
+#[tokio::test]
+async fn where_the_count_of_entries_does_not_read_no_number_is_given_again() {
+    let house = House::new().await;
+    house.define("m", DataType::Sum, Interval::Daily, false).await;
+    house.metrics.watch(OURS, patterns(&["m"]));
+    for _ in 0..3 {
+        house.add("m", None, 1.0).await;
+    }
+    house.metrics.trim_log(2).await.unwrap();
+    damage(&house, crate::layout::last_logged(HostId(1))).await;
+    let house = House::with(Arc::new(house.store.restart()), HostId(1), Limits::default()).await;
+    house.metrics.watch(OURS, patterns(&["m"]));
+    assert_eq!(log(&house).await.len(), 1, "what there was is read first");
+    house.add("m", None, 1.0).await;
+    let next = house.metrics.log_after(3, 10).await.unwrap();
+    assert_eq!((next.len(), next[0].before), (1, Some(3.0)));
+    assert!(next[0].sequence > 1_000_000_000_000, "{}", next[0].sequence);
+}
