@@ -24,6 +24,13 @@ pub(crate) fn organisation_of_chunk(row: &Key) -> Result<OrganisationId, StoreEr
     second(row).map(OrganisationId).ok_or_else(|| strange("a chunk of records", row))
 }
 
+/// The id of its first record.
+pub(crate) fn low_of_chunk(row: &Key) -> Result<u64, StoreError> {
+    let mut fields = row.fields();
+    let low = fields.number().and_then(|_| fields.number()).and_then(|_| fields.number());
+    low.ok_or_else(|| strange("a chunk of records", row))
+}
+
 /// Every segment of a host.
 pub(crate) fn segments(host: HostId) -> Key {
     Key::new(Space::RecordSegment).number(host.0)

@@ -1,15 +1,19 @@
-//! Segments whose files are missing or damaged: what lies in them is not found, and who needs it is told so.
+//! Segments whose files are missing or damaged, and chunks whose content is: what lies in them is not found, and who needs it
+//! is told so.
 
 use std::fs::File;
 use std::sync::Arc;
 
-use bellwether_kernel::Timestamp;
+use bellwether_kernel::{RecordId, Timestamp};
 use bellwether_store::{Digest, LeftOut, StoreError, blocking};
 
-use crate::layout::SegmentRow;
+use crate::layout::{self, Extent, SegmentRow};
 use crate::service::Shared;
-use crate::shelf::Placed;
+use crate::shelf::{Chunk, Owner, Placed};
 use crate::{RecordError, Records};
+
+/// Why a chunk whose row is there cannot be read.
+pub(crate) const HAS_NO_CONTENT: &str = "it has no content";
 
 impl Records {
     /// The segments that are known to be missing or damaged, with what an operator is to do about each.
@@ -65,6 +69,21 @@ impl Shared {
         })
     }
 
+    /// Takes note that the content of a chunk is missing or damaged. It is packed no more, or nothing of its owner would be.
+    pub(crate) fn lose(&self, owner: Owner, chunk: &Chunk, why: &str) {
+        chunk.lose();
+        let key = layout::chunk(self.parts.host, owner.0, RecordId(chunk.extent.low));
+        let what = between(owner, &chunk.extent);
+        self.parts.store.unread().tell(&key, &format!("{what} cannot be read: {why}"));
+    }
+
+    /// What is told to who needs what is in a chunk that does not read.
+    pub(crate) fn lost_chunk(&self, owner: Owner, chunk: &Chunk, why: &str) -> StoreError {
+        self.lose(owner, chunk, why);
+        let what = between(owner, &chunk.extent);
+        StoreError::Lost(format!("{what} cannot be read: {why}; the host's operator restores a backup"))
+    }
+
     /// Why what was read of a segment does not read, as that is told to who needs it.
     pub(crate) fn damaged(&self, placed: &Placed, error: StoreError) -> StoreError {
         let digest = &placed.row.digest;
@@ -77,7 +96,10 @@ impl Shared {
 
 /// What is in a segment.
 fn what(row: &SegmentRow) -> String {
+    between((row.organisation, row.kind), &row.extent)
+}
+
+fn between((organisation, kind): Owner, extent: &Extent) -> String {
     let time = |milliseconds| Timestamp::from_milliseconds(milliseconds).unwrap_or(Timestamp::MIN);
-    let SegmentRow { organisation, kind, extent, .. } = row;
     format!("the {kind}s of organisation {organisation} from {} to {}", time(extent.first), time(extent.last))
 }

@@ -16,6 +16,7 @@ use tokio::runtime::Handle;
 
 use crate::layout::{self, Extent};
 use crate::limits::{ATTEMPTS, CONDITIONS, MOVED, PAGE, PAGE_BYTES, PATIENCE, RECORD};
+use crate::loss::HAS_NO_CONTENT;
 use crate::query::Query;
 use crate::segment::{self, Block};
 use crate::service::{Records, Shared};
@@ -368,9 +369,13 @@ fn find(shared: &Shared, caller: &Caller, owner: Owner, id: RecordId) -> Result<
 fn read_chunk(shared: &Shared, caller: &Caller, owner: Owner, chunk: &Chunk) -> Result<Vec<Record>, Stop> {
     let key = layout::chunk(shared.parts.host, owner.0, RecordId(chunk.extent.low));
     let bytes = caller.handle.block_on(get_large(&*shared.parts.store, &key));
-    match bytes? {
-        Some(bytes) => Ok(chunk::unpack(&bytes)?),
-        None => Err(Stop::Moved),
+    match bytes.and_then(|bytes| bytes.map(|bytes| chunk::unpack(&bytes)).transpose()) {
+        Ok(Some(records)) => Ok(records),
+        // Whoever packs knows whether it was there at all.
+        Ok(None) if chunk.is_lost() => Err(shared.lost_chunk(owner, chunk, HAS_NO_CONTENT).into()),
+        Ok(None) => Err(Stop::Moved),
+        Err(StoreError::Damaged(why)) => Err(shared.lost_chunk(owner, chunk, &why).into()),
+        Err(error) => Err(error.into()),
     }
 }
 

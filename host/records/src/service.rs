@@ -182,7 +182,7 @@ impl Records {
             let key = layout::chunk(self.shared.parts.host, organisation, RecordId(extent.low));
             put_large(&mut batch, &key, &bytes)?;
             batch.put(key, encode(&ChunkRow { kind, extent, appended: now }));
-            chunks.push(Arc::new(Chunk { extent, appended: now }));
+            chunks.push(Arc::new(Chunk::new(extent, now)));
         }
         let shared = Arc::clone(&self.shared);
         to_the_end(async move {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bellwether_kernel::{OrganisationId, Timestamp};
 
@@ -14,6 +15,22 @@ use crate::{Limits, RecordKind};
 pub(crate) struct Chunk {
     pub(crate) extent: Extent,
     pub(crate) appended: Timestamp,
+    /// Whether its content was found missing or damaged: then it is left where it is, and the others are packed without it.
+    is_lost: AtomicBool,
+}
+
+impl Chunk {
+    pub(crate) fn new(extent: Extent, appended: Timestamp) -> Self {
+        Self { extent, appended, is_lost: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn is_lost(&self) -> bool {
+        self.is_lost.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn lose(&self) {
+        self.is_lost.store(true, Ordering::Relaxed);
+    }
 }
 
 /// A segment in use.
@@ -32,14 +49,19 @@ pub(crate) struct Shelf {
 }
 
 impl Shelf {
+    /// The chunks that can be packed.
+    pub(crate) fn packable(&self) -> impl Iterator<Item = &Arc<Chunk>> {
+        self.chunks.iter().filter(|chunk| !chunk.is_lost())
+    }
+
     /// Bytes of the records in chunks.
     pub(crate) fn chunk_bytes(&self) -> u64 {
-        self.chunks.iter().map(|chunk| chunk.extent.size).sum()
+        self.packable().map(|chunk| chunk.extent.size).sum()
     }
 
     /// Whether chunks are so many, or so large, `times` what calls for a packing.
     pub(crate) fn is_full(&self, limits: &Limits, times: usize) -> bool {
-        self.chunks.len() >= limits.chunks.saturating_mul(times)
+        self.packable().count() >= limits.chunks.saturating_mul(times)
             || self.chunk_bytes() >= limits.chunk_bytes.saturating_mul(times as u64)
     }
 }

@@ -12,6 +12,7 @@ use bellwether_store::{Batch, Digest, StoreError, blocking, delete_large, encode
 
 use crate::layout::{self, Next, SegmentRow};
 use crate::limits::{CHUNK_AGE, DAY, DAYS, GARBAGE, MERGE, SEGMENT};
+use crate::loss::HAS_NO_CONTENT;
 use crate::service::{Records, Shared};
 use crate::shelf::{Chunk, Owner, Placed};
 use crate::{Record, RecordError, chunk, segment};
@@ -76,7 +77,7 @@ impl Shared {
     fn owners(&self, due: impl Fn(&Chunk) -> bool) -> Vec<(Owner, bool)> {
         let state = self.state.read();
         let shelves = state.shelves.iter();
-        shelves.map(|(owner, shelf)| (*owner, shelf.chunks.iter().any(|chunk| due(chunk)))).collect()
+        shelves.map(|(owner, shelf)| (*owner, shelf.packable().any(|chunk| due(chunk)))).collect()
     }
 
     /// From which time on an owner's records are kept; from the first on, while the clock may be wrong: what is freed is
@@ -100,9 +101,7 @@ impl Shared {
         loop {
             let _turn = self.upkeep.lock().await;
             let mut chunks: Vec<_> = match self.state.read().shelves.get(&owner) {
-                Some(shelf) => {
-                    shelf.chunks.iter().filter(|chunk| chunk.extent.low < until).cloned().collect()
-                }
+                Some(shelf) => shelf.packable().filter(|chunk| chunk.extent.low < until).cloned().collect(),
                 None => return Ok(()),
             };
             chunks.sort_unstable_by_key(|chunk| chunk.extent.low);
@@ -117,22 +116,35 @@ impl Shared {
                 return Ok(());
             }
             let mut packed = Vec::with_capacity(chunks.len());
-            for chunk in &chunks {
+            for chunk in chunks {
                 let key = layout::chunk(self.parts.host, owner.0, RecordId(chunk.extent.low));
-                let bytes = get_large(&*self.parts.store, &key).await?;
-                packed.push(bytes.ok_or_else(|| {
-                    StoreError::Damaged(format!("the chunk of records {key:?} has no content"))
-                })?);
+                match get_large(&*self.parts.store, &key).await {
+                    Ok(Some(bytes)) => packed.push((chunk, bytes)),
+                    Ok(None) => self.lose(owner, &chunk, HAS_NO_CONTENT),
+                    Err(StoreError::Damaged(why)) => self.lose(owner, &chunk, &why),
+                    Err(error) => return Err(error),
+                }
             }
             let from = self.first_kept(owner);
-            let records = blocking("unpacking records", move || {
-                let mut records = Vec::new();
-                for bytes in packed {
-                    records.extend(chunk::unpack(&bytes)?);
+            let shared = Arc::clone(self);
+            let unpacking = blocking("unpacking records", move || {
+                let (mut records, mut chunks) = (Vec::new(), Vec::with_capacity(packed.len()));
+                for (chunk, bytes) in packed {
+                    match chunk::unpack(&bytes) {
+                        Ok(unpacked) => {
+                            records.extend(unpacked);
+                            chunks.push(chunk);
+                        }
+                        Err(StoreError::Damaged(why)) => shared.lose(owner, &chunk, &why),
+                        Err(error) => return Err(error),
+                    }
                 }
-                Ok(sorted(records, from))
+                Ok((sorted(records, from), chunks))
             });
-            self.replace(owner, records.await?, &chunks, &[]).await?;
+            let (records, chunks) = unpacking.await?;
+            if !chunks.is_empty() {
+                self.replace(owner, records, &chunks, &[]).await?;
+            }
         }
     }
 
