@@ -9,6 +9,9 @@ use crate::limits::LOG_ROW;
 
 const VERSION: u8 = 1;
 
+/// Why a row is passed over.
+pub(crate) const DOES_NOT_READ: &str = "a row of the log of samples does not read";
+
 /// Samples of several series, flat: each series' run of times and values behind the one before.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Columns {

@@ -188,10 +188,9 @@ impl Shared {
         indexes: HashMap<OrganisationId, Index>,
         state: State,
         (cache, lost): (Cache, Lost),
-        next_series: u32,
+        (next_series, next_segment): (u32, u64),
         first_row: u64,
     ) -> Self {
-        let segment = state.segments.iter().map(|placed| placed.number).max().unwrap_or(0);
         let indexes = indexes.into_iter().map(|(id, index)| (id, Arc::new(RwLock::new(index)))).collect();
         Self {
             parts,
@@ -201,7 +200,7 @@ impl Shared {
             cache,
             lost,
             next_series: AtomicU32::new(next_series),
-            next_segment: AtomicU64::new(segment + 1),
+            next_segment: AtomicU64::new(next_segment),
             first_row: AtomicU64::new(first_row),
             failing: AtomicBool::new(false),
             swept: parking_lot::Mutex::new(None),

@@ -263,11 +263,6 @@ impl Index {
             .for_each(|metric| each(&metric.series, metric.metadata.as_deref().unwrap_or(&unsaid)));
     }
 
-    /// The highest number of a series.
-    pub(crate) fn highest(&self) -> Option<u32> {
-        self.series.keys().max().copied()
-    }
-
     /// What is known of a metric; `None` for one that has no samples and of which nothing was said.
     pub(crate) fn metadata(&self, metric: &str) -> Option<Arc<Metadata>> {
         let at = self.metric_names.get(metric)?;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bellwether_store::StoreError;
+use bellwether_store::{Direction, Key, Space, Store as _, StoreError};
 
 use super::*;
 use crate::{Metadata, RollUp};
@@ -198,4 +198,60 @@ async fn a_series_of_more_samples_than_a_query_may_read_is_refused_before_it_is_
     let refused = house.series.raw(OURS, "m", &Filter::All, range).await.unwrap_err();
     assert!(matches!(refused, SeriesError::Limit { limit: 1000, .. }), "{refused}");
     assert_eq!(house.series.lost(), []);
+}
+
+#[tokio::test]
+async fn a_row_that_does_not_read_keeps_nothing_else_from_being_found_and_no_number_is_used_again() {
+    for space in [
+        Space::TaggedSeries,
+        Space::SeriesMetadata,
+        Space::SeriesSegment,
+        Space::SeriesLog,
+        Space::SeriesPacked,
+        Space::Counter,
+        Space::SeriesLoose,
+    ] {
+        let house = House::new().await;
+        let now = house.now();
+        house.write(&[entry("m", &["s:a"], &[(now - 3, 1.0)])]).await.unwrap();
+        house.write(&[entry("m", &["s:b"], &[(now - 2, 2.0)])]).await.unwrap();
+        house.series.pack().await.unwrap();
+        house.write(&[entry("m", &["s:c"], &[(now - 1, 3.0)])]).await.unwrap();
+        let strange = Key::new(space).number(1).fixed(b"?");
+        let rows = house.store.scan(Key::new(space).prefix(), Direction::Forward, usize::MAX).await.unwrap();
+        let row = match space {
+            Space::Counter => crate::layout::next_series(),
+            Space::SeriesMetadata => crate::layout::metadata(OURS, "m"),
+            Space::SeriesLoose => strange,
+            // The last: of the series, the one whose number would be given next.
+            _ => rows.into_iter().next_back().unwrap().0,
+        };
+        let mut batch = Batch::new();
+        batch.put(row.clone(), "?");
+        house.store.commit(batch).await.unwrap();
+
+        let house = house.restarted().await;
+        house.write(&[entry("m", &["s:d"], &[(now, 4.0)])]).await.unwrap();
+        let mut expected: BTreeMap<_, _> =
+            [("s:a", 3, 1.0), ("s:b", 2, 2.0), ("s:c", 1, 3.0), ("s:d", 0, 4.0)]
+                .map(|(tag, ago, value)| (vec![tag.to_owned()], vec![(now - ago, value)]))
+                .into();
+        expected.retain(|tags, _| match space {
+            Space::TaggedSeries | Space::SeriesLog => tags[0] != "s:c",
+            Space::SeriesSegment => *tags[0] > *"s:b",
+            _ => true,
+        });
+        let found = |all: BTreeMap<Vec<String>, Vec<(i64, f64)>>| {
+            all.into_iter().filter(|(_, samples)| !samples.is_empty()).collect::<BTreeMap<_, _>>()
+        };
+        assert_eq!(found(house.all("m").await), expected, "{space:?}");
+        house.series.pack().await.unwrap();
+        house.series.tend().await.unwrap();
+        assert_eq!(found(house.all("m").await), expected, "{space:?}");
+        assert_eq!(house.store.unread().count(), 1, "{space:?}");
+        if space == Space::SeriesSegment || space == Space::TaggedSeries {
+            let kept = house.store.get(&row).await.unwrap();
+            assert_eq!(kept.as_deref(), Some(&b"?"[..]), "{space:?}: what does not read stays");
+        }
+    }
 }
