@@ -90,9 +90,11 @@ impl Playbooks {
         self.meters.queued.set((waiting + self.count(Key::new(Space::PlaybookQueue)).await?) as f64);
         let mut counts = [0_u32; 4];
         let mut playbooks = Walk::forward(&*self.store, Key::new(Space::Playbook).prefix());
-        while let Some((key, row)) = playbooks.next().await? {
-            let (organisation, id): (OrganisationId, _) = rows::organisation_and_playbook(&key)?;
-            let row: PlaybookRow = decode(&row)?;
+        let read = |key: &Key, row: &[u8]| {
+            let place: (OrganisationId, _) = rows::organisation_and_playbook(key)?;
+            Ok((place, decode::<PlaybookRow>(row)?))
+        };
+        while let Some((.., ((organisation, id), row))) = playbooks.next_read(read).await? {
             counts[match self.status(organisation, id, &row).await? {
                 Status::Active => 0,
                 Status::Draft => 1,

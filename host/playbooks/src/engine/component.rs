@@ -260,7 +260,7 @@ impl Playbooks {
                 let mut batch = Batch::new();
                 let row_key = rows::run(organisation, row.playbook, id);
                 if let Some(stored) = self.store.get(&row_key).await? {
-                    self.renew_failure_time(&mut batch, row_key, stored)?;
+                    self.renew_failure_time(&mut batch, row_key, stored);
                 }
                 batch.require(key.clone(), Precondition::ValueIs(stored)).put(key.clone(), fence.clone());
                 batch.require(outer_key.clone(), Precondition::ValueIs(outer.fence.clone()));

@@ -172,11 +172,17 @@ impl Playbooks {
         match self.end(work, Batch::new()).await {
             // Who else holds a place does not read either, or how healthy its playbook is.
             Err(Failure::Store(StoreError::Damaged(_))) => {
+                let (organisation, playbook, id) = (work.organisation, work.row.playbook, work.id);
                 let mut batch = Batch::new();
+                let freed = self.free_one_of(&mut batch, organisation, playbook, id, 1).await;
+                if freed.is_err() {
+                    batch = Batch::new();
+                }
                 self.write_row(work, &mut batch);
-                batch.delete(rows::run_open(work.organisation, work.id));
-                batch.delete(rows::waits(work.organisation, work.row.playbook, work.id));
+                batch.delete(rows::run_open(organisation, id));
+                batch.delete(rows::waits(organisation, playbook, id));
                 self.commit_fenced(work, batch).await?;
+                self.ready.notify_one();
                 self.note_end(work.organisation, work.id, &work.row, work.open.parent.is_some(), None);
             }
             ended => ended?,
@@ -205,7 +211,9 @@ impl Playbooks {
     async fn start_again(&self, work: &Work, batch: &mut Batch, at: Timestamp) -> Result<bool, StoreError> {
         let key = rows::playbook(work.organisation, work.row.playbook);
         let Some(playbook) = self.store.get(&key).await? else { return Ok(false) };
-        let playbook: PlaybookRow = decode(&playbook)?;
+        let Some(playbook) = self.store.unread().decode::<PlaybookRow>(&key, &playbook) else {
+            return Ok(false);
+        };
         let id = RunId::new(&*self.clock, &*self.randomness);
         let by = work.row.triggered_by.clone();
         let mut row = new_row(&work.loaded, &playbook, by, self.clock.now());
@@ -248,15 +256,19 @@ impl Playbooks {
         most: u32,
     ) -> Result<(), StoreError> {
         let (organisation, id) = (work.organisation, work.row.playbook);
-        let playbook = self.store.get(&rows::playbook(organisation, id)).await?;
-        let playbook: Option<PlaybookRow> = playbook.map(|row| decode(&row)).transpose()?;
+        let unread = self.store.unread();
+        let key = rows::playbook(organisation, id);
+        let playbook = self.store.get(&key).await?;
+        let playbook: Option<PlaybookRow> = playbook.and_then(|row| unread.decode(&key, &row));
         // What an older version did says nothing about the one that runs.
         if playbook.is_none_or(|row| row.published != Some(work.row.playbook_version)) {
             return Ok(());
         }
         let key = rows::health(organisation, id);
         let stored = self.store.get(&key).await?;
-        let mut health = stored.as_ref().map_or(Ok(Health::default()), |row| decode(row))?;
+        let read = stored.as_ref().map_or(Some(Health::default()), |row| unread.decode(&key, row));
+        // The playbook is not started until it is enabled.
+        let Some(mut health) = read else { return Ok(()) };
         if health.disabled.is_some() || (!failed && stored.is_none()) || work.row.state == RunState::Cancelled
         {
             return Ok(());
@@ -274,8 +286,9 @@ impl Playbooks {
             tracing::warn!(playbook = work.row.playbook_name, reason, "the playbook is disabled");
             health.disabled = Some((self.clock.now(), reason));
             let next = rows::next(organisation, id);
-            if let Some(stored) = self.store.get(&next).await? {
-                let due: NextDue = decode(&stored)?;
+            if let Some(stored) = self.store.get(&next).await?
+                && let Some(due) = unread.decode::<NextDue>(&next, &stored)
+            {
                 batch.require(next.clone(), Precondition::ValueIs(stored));
                 batch.delete(rows::due(due.at, organisation, id)).delete(next);
             }
@@ -292,8 +305,9 @@ impl Playbooks {
         mut row: RunRow,
         gone: String,
     ) -> Result<(), StoreError> {
-        let open = self.store.get(&rows::run_open(organisation, id)).await?;
-        let open: Option<OpenRun> = open.map(|row| decode(&row)).transpose()?;
+        let key = rows::run_open(organisation, id);
+        let open = self.store.get(&key).await?;
+        let open: Option<OpenRun> = open.and_then(|row| self.store.unread().decode(&key, &row));
         let is_step = open.as_ref().is_some_and(|open| open.parent.is_some());
         let cancelled = open.and_then(|open| open.cancel);
         row.state = if cancelled.is_some() { RunState::Cancelled } else { RunState::Failed };
@@ -324,6 +338,32 @@ impl Playbooks {
         Ok(())
     }
 
+    /// Lets go of a run that is ready whose own row is missing or does not read: nothing can be recorded of it, and its place is
+    /// another's. What there is of the row stays.
+    pub(super) async fn end_unread(
+        &self,
+        organisation: OrganisationId,
+        id: RunId,
+        playbook: PlaybookId,
+    ) -> Result<(), StoreError> {
+        self.let_loose(organisation, id).await?;
+        loop {
+            let mut batch = Batch::new();
+            batch.delete(rows::queued(organisation, id)).delete(rows::run_open(organisation, id));
+            self.free_one_of(&mut batch, organisation, playbook, id, 1).await?;
+            batch.delete(rows::waits(organisation, playbook, id));
+            match self.store.commit(batch).await {
+                Ok(_) => break,
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.taken_off();
+        self.ready.notify_one();
+        self.tell_end(organisation, id).await;
+        Ok(())
+    }
+
     /// Has the runs that are steps of run `outer` end by themselves, as that one does without looking at its steps: nobody
     /// else would end them, nor free their places.
     pub(super) async fn let_loose(
@@ -333,12 +373,11 @@ impl Playbooks {
     ) -> Result<(), StoreError> {
         let mut open_runs = Walk::forward(&*self.store, rows::open_runs(organisation).prefix());
         while let Some((key, mut stored)) = open_runs.next().await? {
-            let (_, id) = rows::organisation_and_run(&key)?;
+            let read = rows::organisation_and_run(&key);
+            let Some((_, id)) = self.store.unread().unless_damaged(&key, read)? else { continue };
             loop {
-                let mut open: OpenRun = decode(&stored)?;
-                if open.parent != Some(outer) {
-                    break;
-                }
+                let open: Option<OpenRun> = self.store.unread().decode(&key, &stored);
+                let Some(mut open) = open.filter(|open| open.parent == Some(outer)) else { break };
                 (open.parent, open.owner) = (None, None);
                 open.cancel.get_or_insert_with(|| "the run it is a step of has ended".into());
                 let mut batch = Batch::new();
@@ -386,6 +425,14 @@ impl Playbooks {
                 )));
             }
             let mut batch = Batch::new();
+            let open = rows::run_open(organisation, id);
+            if let Some(stored) = self.store.get(&open).await?
+                && self.store.unread().decode::<OpenRun>(&open, &stored).is_none()
+            {
+                // It goes on nowhere, and holds its place until somebody says this.
+                self.end_unknown(organisation, id, row, reason).await?;
+                return self.summary(organisation, id).await;
+            }
             // How it ends may be decided at this moment.
             batch.require(key.clone(), Precondition::ValueIs(stored));
             if !self.mark_cancelled(&mut batch, organisation, id, &reason).await? {
@@ -409,9 +456,10 @@ impl Playbooks {
         playbook: PlaybookId,
     ) -> Result<(), StoreError> {
         let mut open_runs = Walk::forward(&*self.store, rows::open_runs(organisation).prefix());
-        while let Some((key, row)) = open_runs.next().await? {
-            if decode::<OpenRun>(&row)?.playbook == playbook {
-                self.cancel_run(organisation, rows::organisation_and_run(&key)?.1, DELETED).await?;
+        let read = |key: &Key, row: &[u8]| Ok((rows::organisation_and_run(key)?.1, decode::<OpenRun>(row)?));
+        while let Some((.., (run, open))) = open_runs.next_read(read).await? {
+            if open.playbook == playbook {
+                self.cancel_run(organisation, run, DELETED).await?;
             }
         }
         Ok(())
@@ -420,9 +468,8 @@ impl Playbooks {
     /// Ends every open run whose playbook is gone: what ends them with it may have been cut off.
     pub(crate) async fn cancel_left(&self) -> Result<(), StoreError> {
         let mut open_runs = Walk::forward(&*self.store, Key::new(Space::RunOpen).prefix());
-        while let Some((key, row)) = open_runs.next().await? {
-            let (organisation, run) = rows::organisation_and_run(&key)?;
-            let open: OpenRun = decode(&row)?;
+        let read = |key: &Key, row: &[u8]| Ok((rows::organisation_and_run(key)?, decode::<OpenRun>(row)?));
+        while let Some((.., ((organisation, run), open))) = open_runs.next_read(read).await? {
             let playbook = rows::playbook(organisation, open.playbook);
             if open.cancel.is_none() && self.store.get(&playbook).await?.is_none() {
                 self.cancel_run(organisation, run, DELETED).await?;
@@ -464,7 +511,9 @@ impl Playbooks {
     ) -> Result<bool, StoreError> {
         let key = rows::run_open(organisation, id);
         let Some(stored) = self.store.get(&key).await? else { return Ok(false) };
-        let mut open: OpenRun = decode(&stored)?;
+        let Some(mut open) = self.store.unread().decode::<OpenRun>(&key, &stored) else {
+            return Ok(false);
+        };
         if open.cancel.is_some() {
             return Ok(false);
         }
@@ -495,7 +544,9 @@ impl Playbooks {
         loop {
             let key = rows::run_open(organisation, outer);
             let Some(stored) = self.store.get(&key).await? else { return Ok(false) };
-            let mut open: OpenRun = decode(&stored)?;
+            let Some(mut open) = self.store.unread().decode::<OpenRun>(&key, &stored) else {
+                return Ok(false);
+            };
             if let Some(parent) = open.parent {
                 outer = parent;
                 continue;

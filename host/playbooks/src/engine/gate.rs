@@ -4,9 +4,9 @@
 use bellwether_kernel::{OrganisationId, PlaybookId, RunId};
 use bellwether_store::{Batch, Direction, Key, Precondition, StoreError, Walk, decode, encode};
 
-use crate::rows::{Gate, OpenRun};
+use crate::rows::{Gate, OpenRun, RunRow};
 use crate::service::Loaded;
-use crate::{Playbooks, Policy, rows};
+use crate::{Playbooks, Policy, RunState, rows};
 
 /// Runs that are replaced in one commit; more than that, as there may be where the policy was another, by the next.
 const REPLACED: usize = 200;
@@ -71,8 +71,9 @@ impl Playbooks {
     ) -> Result<Vec<RunId>, StoreError> {
         let mut going_on = Vec::new();
         for run in &gate.running {
-            let open = self.store.get(&rows::run_open(organisation, *run)).await?;
-            let open: Option<OpenRun> = open.map(|row| decode(&row)).transpose()?;
+            let key = rows::run_open(organisation, *run);
+            let open = self.store.get(&key).await?;
+            let open: Option<OpenRun> = open.and_then(|row| self.store.unread().decode(&key, &row));
             if open.is_some_and(|open| open.cancel.is_none()) {
                 going_on.push(*run);
             }
@@ -123,7 +124,7 @@ impl Playbooks {
             let open = rows::run_open(organisation, run);
             batch.delete(waits);
             let Some(stored) = self.store.get(&open).await? else { continue };
-            let mut row: OpenRun = decode(&stored)?;
+            let Some(mut row) = self.store.unread().decode::<OpenRun>(&open, &stored) else { continue };
             row.waits = false;
             match row.parent {
                 None => {
@@ -153,8 +154,38 @@ impl Playbooks {
     ) -> Result<(Key, Gate), StoreError> {
         let key = rows::gate(organisation, playbook);
         let stored = self.store.get(&key).await?;
-        let gate = stored.as_ref().map_or(Ok(Gate::default()), |row| decode(row))?;
+        let gate = match &stored {
+            Some(row) => match self.store.unread().decode(&key, row) {
+                Some(gate) => gate,
+                None => Gate { running: self.holders(organisation, playbook).await?, came: 0 },
+            },
+            None => Gate::default(),
+        };
         batch.require(key.clone(), stored.map_or(Precondition::Absent, Precondition::ValueIs));
         Ok((key, gate))
+    }
+
+    /// The runs of a playbook that hold its places, by their own rows: all that are open, but those that wait for a place or,
+    /// not begun, for their time.
+    async fn holders(
+        &self,
+        organisation: OrganisationId,
+        playbook: PlaybookId,
+    ) -> Result<Vec<RunId>, StoreError> {
+        let mut open_runs = Walk::forward(&*self.store, rows::open_runs(organisation).prefix());
+        let read = |key: &Key, row: &[u8]| Ok((rows::organisation_and_run(key)?.1, decode::<OpenRun>(row)?));
+        let mut holders = Vec::new();
+        while let Some((.., (run, open))) = open_runs.next_read(read).await? {
+            if open.playbook != playbook || open.waits {
+                continue;
+            }
+            let key = rows::run(organisation, playbook, run);
+            let row = self.store.get(&key).await?;
+            let row: Option<RunRow> = row.and_then(|row| self.store.unread().decode(&key, &row));
+            if open.wake.is_none() || row.is_none_or(|row| row.state != RunState::Queued) {
+                holders.push(run);
+            }
+        }
+        Ok(holders)
     }
 }

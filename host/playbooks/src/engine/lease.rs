@@ -39,8 +39,10 @@ impl Playbooks {
             return Ok(());
         }
         let host = self.owner.host;
-        let stored = self.store.get(&rows::host(host)).await?;
-        self.bring_back_after(stored.map(|row| decode(&row)).transpose()?).await?;
+        let key = rows::host(host);
+        // One that does not read says nothing, and is replaced.
+        let lease = self.store.get(&key).await?.and_then(|row| self.store.unread().decode(&key, &row));
+        self.bring_back_after(lease).await?;
         self.put_lease(None).await?;
         let taken = self.take_over(|owner| owner.host == host && owner != self.owner).await?;
         if taken > 0 {
@@ -96,12 +98,16 @@ impl Playbooks {
             self.begin_life().await?;
             return Ok(true);
         }
-        let stored = self.store.get(&rows::host(self.owner.host)).await?;
-        let Some(stored) = stored else {
+        let key = rows::host(self.owner.host);
+        let Some(stored) = self.store.get(&key).await? else {
             self.put_lease(Some(Precondition::Absent)).await?;
             return Ok(true);
         };
-        if decode::<Lease>(&stored)?.life != self.owner.life {
+        let Some(lease) = self.store.unread().decode::<Lease>(&key, &stored) else {
+            self.put_lease(Some(Precondition::ValueIs(stored))).await?;
+            return Ok(true);
+        };
+        if lease.life != self.owner.life {
             return Err(PlaybookError::Stopping);
         }
         let mut known = self.lease.lock();
@@ -152,7 +158,8 @@ impl Playbooks {
         self.begin_life().await?;
         let key = rows::host(self.owner.host);
         let stored = self.store.get(&key).await?;
-        let before: Option<Lease> = stored.as_ref().map(|row| decode(row)).transpose()?;
+        let unread = self.store.unread();
+        let before: Option<Lease> = stored.as_ref().and_then(|row| unread.decode(&key, row));
         if before.is_some_and(|lease| lease.life != self.owner.life) {
             tracing::error!(host = %self.owner.host, "another process runs as this host; this one takes no more runs");
             self.stopping.store(true, SeqCst);
@@ -162,10 +169,13 @@ impl Playbooks {
         // Before the lease is renewed, which is what shows it.
         self.bring_back_after(before).await?;
         self.put_lease(Some(stored.map_or(Precondition::Absent, Precondition::ValueIs))).await?;
-        self.take_over_expired().await?;
-        self.count_queued().await?;
+        // None keeps the others from their work.
+        let taken = self.take_over_expired().await;
+        let counted = self.count_queued().await;
         let released = self.release_dropped().await;
         self.look_for_ends().await?;
+        taken?;
+        counted?;
         released
     }
 
@@ -207,10 +217,8 @@ impl Playbooks {
     pub(super) async fn give_up_lease(&self) -> Result<(), StoreError> {
         let key = rows::host(self.owner.host);
         let Some(stored) = self.store.get(&key).await? else { return Ok(()) };
-        let lease: Lease = decode(&stored)?;
-        if lease.life != self.owner.life {
-            return Ok(());
-        }
+        let lease: Option<Lease> = self.store.unread().decode(&key, &stored);
+        let Some(lease) = lease.filter(|lease| lease.life == self.owner.life) else { return Ok(()) };
         let over = Lease { until: self.clock.now(), ..lease };
         let mut batch = Batch::new();
         batch.require(key.clone(), Precondition::ValueIs(stored)).put(key, encode(&over));
@@ -221,10 +229,23 @@ impl Playbooks {
         let now = self.clock.now();
         let mut hosts = Walk::forward(&*self.store, Key::new(Space::RunHost).prefix());
         while let Some((key, row)) = hosts.next().await? {
-            let lease: Lease = decode(&row)?;
             let host = key.fields().number().map(HostId);
-            let host = host.ok_or_else(|| StoreError::Damaged(format!("{key:?} names no host")))?;
-            if host == self.owner.host || lease.until > now {
+            let Some(host) = host else {
+                self.store.unread().tell(&key, "it names no host");
+                continue;
+            };
+            if host == self.owner.host {
+                continue;
+            }
+            let Some(lease) = self.store.unread().decode::<Lease>(&key, &row) else {
+                // A host that lives puts another in its place, whether it reads or not. The row stays: who can be told by it
+                // that nobody lives is the host of a store that no other has open.
+                if self.store.is_exclusive() {
+                    self.take_over(|owner| owner.host == host).await?;
+                }
+                continue;
+            };
+            if lease.until > now {
                 continue;
             }
             let gone = Owner { host, life: lease.life };
@@ -245,9 +266,8 @@ impl Playbooks {
     async fn take_over(&self, is_gone: impl Fn(Owner) -> bool) -> Result<usize, StoreError> {
         let mut open_runs = Walk::forward(&*self.store, Key::new(Space::RunOpen).prefix());
         let mut taken = 0;
-        while let Some((key, row)) = open_runs.next().await? {
-            let open: OpenRun = decode(&row)?;
-            let (organisation, run) = rows::organisation_and_run(&key)?;
+        let read = |key: &Key, row: &[u8]| Ok((rows::organisation_and_run(key)?, decode::<OpenRun>(row)?));
+        while let Some((.., ((organisation, run), open))) = open_runs.next_read(read).await? {
             if open.owner.map_or(open.version == 0, &is_gone)
                 && self.release(organisation, run, &is_gone).await?
             {
@@ -258,18 +278,13 @@ impl Playbooks {
     }
 
     /// Adds to `batch`, which takes a run over, that its on-failure steps have their time from now on, if it is at them.
-    pub(super) fn renew_failure_time(
-        &self,
-        batch: &mut Batch,
-        key: Key,
-        stored: Bytes,
-    ) -> Result<(), StoreError> {
-        let mut row: RunRow = decode(&stored)?;
-        if row.outcome.is_some() {
+    pub(super) fn renew_failure_time(&self, batch: &mut Batch, key: Key, stored: Bytes) {
+        // Whoever takes up one that does not read ends it.
+        let row: Option<RunRow> = self.store.unread().decode(&key, &stored);
+        if let Some(mut row) = row.filter(|row| row.outcome.is_some()) {
             row.grant_failure_time(self.clock.now());
             batch.require(key.clone(), Precondition::ValueIs(stored)).put(key, encode(&row));
         }
-        Ok(())
     }
 
     /// Makes a run ready if its owner `is_gone`; one within another is left to that. Gives whether it did.
@@ -282,7 +297,9 @@ impl Playbooks {
         let key = rows::run_open(organisation, run);
         loop {
             let Some(stored) = self.store.get(&key).await? else { return Ok(false) };
-            let mut open: OpenRun = decode(&stored)?;
+            let Some(mut open) = self.store.unread().decode::<OpenRun>(&key, &stored) else {
+                return Ok(false);
+            };
             // A run of a host of an earlier version, which kept no owners, has neither.
             let is_gone = open.owner.map_or(open.version == 0 && open.cancel.is_some(), &is_gone);
             let is_at_work = open.owner == Some(self.owner) && self.active.lock().contains_key(&run);
@@ -294,7 +311,7 @@ impl Playbooks {
             batch.require(key.clone(), Precondition::ValueIs(stored)).put(key.clone(), encode(&open));
             let row_key = rows::run(organisation, open.playbook, run);
             if let Some(stored) = self.store.get(&row_key).await? {
-                self.renew_failure_time(&mut batch, row_key, stored)?;
+                self.renew_failure_time(&mut batch, row_key, stored);
             }
             batch.put(rows::queued(organisation, run), Vec::new());
             match self.store.commit(batch).await {

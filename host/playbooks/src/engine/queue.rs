@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bellwether_kernel::{ErrorKind, OrganisationId, RunId};
-use bellwether_store::{Batch, Direction, Key, Precondition, Space, StoreError, decode, encode};
+use bellwether_store::{Batch, Direction, Key, Precondition, Space, StoreError, encode};
 use futures::FutureExt;
 use futures::future::abortable;
 use tokio::sync::OwnedSemaphorePermit;
@@ -78,7 +78,10 @@ impl Playbooks {
             loop {
                 let page = self.store.scan(range.clone(), Direction::Forward, limit).await?;
                 for (key, _) in &page {
-                    let (organisation, run) = rows::organisation_and_run(key)?;
+                    let read = rows::organisation_and_run(key);
+                    let Some((organisation, run)) = self.store.unread().unless_damaged(key, read)? else {
+                        continue;
+                    };
                     let active = self.active.lock();
                     if !active.contains_key(&run) {
                         return Ok(Some((organisation, run)));
@@ -141,7 +144,9 @@ impl Playbooks {
             let queued = rows::queued(organisation, id);
             let key = rows::run_open(organisation, id);
             let stored = self.store.get(&key).await?;
-            let open: Option<OpenRun> = stored.as_ref().map(|row| decode(row)).transpose()?;
+            let unread = self.store.unread();
+            // One that does not read can be taken up by nobody, and would keep those behind it waiting.
+            let open: Option<OpenRun> = stored.as_ref().and_then(|row| unread.decode(&key, row));
             let (Some(stored), Some(mut open)) = (stored, open.filter(|open| open.owner.is_none())) else {
                 let mut batch = Batch::new();
                 batch.delete(queued);
@@ -151,8 +156,13 @@ impl Playbooks {
             };
             let run_key = rows::run(organisation, open.playbook, id);
             let row = self.store.get(&run_key).await?;
-            let row = row.ok_or_else(|| StoreError::Damaged(format!("the row of run {id} is missing")))?;
-            let mut row: RunRow = decode(&row)?;
+            if row.is_none() {
+                unread.tell(&run_key, "the row of an open run is missing");
+            }
+            let Some(mut row) = row.and_then(|row| unread.decode::<RunRow>(&run_key, &row)) else {
+                self.end_unread(organisation, id, open.playbook).await?;
+                return Ok(None);
+            };
             let (loaded, gone) = match self.load(organisation, row.playbook, row.playbook_version).await {
                 Err(PlaybookError::Store(damage @ StoreError::Damaged(_))) => (None, damage.to_string()),
                 loaded => (loaded?, row.version_gone()),

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bellwether_alerts::limits::CLOCK_AHEAD;
 use bellwether_kernel::{ErrorKind, OrganisationId, RunId, Timestamp};
-use bellwether_store::{Batch, Direction, Key, Precondition, Space, StoreError, Walk, decode, encode};
+use bellwether_store::{Batch, Key, Precondition, Space, StoreError, Walk, decode, encode};
 use futures::{StreamExt, stream};
 
 use super::Firing;
@@ -28,6 +28,8 @@ pub(super) const LATE: i64 = 60_000;
 const TURN: usize = 512;
 /// Of that, at once.
 const AT_ONCE: usize = 64;
+/// Rows read to find when the next is due: the first tells, if it reads.
+const FEW: usize = 2;
 
 impl Playbooks {
     /// Acts on everything whose time has come, and sleeps until the next.
@@ -42,15 +44,10 @@ impl Playbooks {
         if woken? + fired? > 0 {
             return Ok(());
         }
-        let mut first: Option<Timestamp> = None;
-        for space in [Space::RunWake, Space::PlaybookDue] {
-            let rows = self.store.scan(Key::new(space).prefix(), Direction::Forward, 1).await?;
-            let at = rows
-                .first()
-                .and_then(|(key, _)| key.fields().signed())
-                .and_then(Timestamp::from_milliseconds);
-            first = [first, at].into_iter().flatten().min();
-        }
+        let first = |space| Walk::forward(&*self.store, Key::new(space).prefix()).at_once(FEW);
+        let woken = first(Space::RunWake).next_read(|key, _| Ok(rows::wake_of(key)?.0)).await?;
+        let fired = first(Space::PlaybookDue).next_read(|key, _| Ok(rows::due_of(key)?.0)).await?;
+        let first = [woken, fired].into_iter().flatten().map(|(.., at)| at).min();
         let sleep = first.map_or(LONGEST_SLEEP, |at| self.until(at).min(LONGEST_SLEEP));
         tokio::select! {
             biased;
@@ -63,13 +60,15 @@ impl Playbooks {
     /// Makes the runs ready whose time has come.
     async fn wake_all(&self, now: Timestamp) -> Result<usize, PlaybookError> {
         let range = Key::new(Space::RunWake).prefix().start..behind(Space::RunWake, now);
-        let due = self.store.scan(range, Direction::Forward, TURN).await?;
+        let (mut rows_of, mut due) = (Walk::forward(&*self.store, range), Vec::new());
+        while due.len() < TURN
+            && let Some((.., wake)) = rows_of.next_read(|key, _| rows::wake_of(key)).await?
+        {
+            due.push(wake);
+        }
         let count = due.len();
         let mut woken = stream::iter(due)
-            .map(|(key, _)| async move {
-                let (at, organisation, run) = rows::wake_of(&key)?;
-                self.wake(at, organisation, run).await
-            })
+            .map(|(at, organisation, run)| self.wake(at, organisation, run))
             .buffer_unordered(AT_ONCE);
         let mut failed = None;
         while let Some(woken) = woken.next().await {
@@ -87,7 +86,9 @@ impl Playbooks {
         loop {
             let key = rows::run_open(organisation, run);
             let stored = self.store.get(&key).await?;
-            let open: Option<OpenRun> = stored.as_ref().map(|row| decode(row)).transpose()?;
+            // One that does not read goes on no more, and is not looked for again.
+            let unread = self.store.unread();
+            let open: Option<OpenRun> = stored.as_ref().and_then(|row| unread.decode(&key, row));
             let mut batch = Batch::new();
             batch.delete(rows::wake(at, organisation, run));
             let (mut ready, mut waits, mut replaced) = (false, false, Vec::new());
@@ -131,8 +132,9 @@ impl Playbooks {
         open: &OpenRun,
         run: RunId,
     ) -> Result<(Place, Vec<RunId>), PlaybookError> {
-        let row = self.store.get(&rows::run(organisation, open.playbook, run)).await?;
-        let row: Option<RunRow> = row.map(|row| decode(&row)).transpose()?;
+        let key = rows::run(organisation, open.playbook, run);
+        let row = self.store.get(&key).await?;
+        let row: Option<RunRow> = row.and_then(|row| self.store.unread().decode(&key, &row));
         let free = || Ok((Place::Free, Vec::new()));
         let Some(row) = row.filter(|row| row.state == RunState::Queued) else { return free() };
         let loaded = match self.load(organisation, row.playbook, row.playbook_version).await {
@@ -149,7 +151,12 @@ impl Playbooks {
     /// Fires the playbooks whose time has come.
     async fn fire_all(self: &Arc<Self>, now: Timestamp) -> Result<usize, PlaybookError> {
         let range = Key::new(Space::PlaybookDue).prefix().start..behind(Space::PlaybookDue, now);
-        let due = self.store.scan(range, Direction::Forward, TURN).await?;
+        let (mut rows_of, mut due) = (Walk::forward(&*self.store, range), Vec::new());
+        while due.len() < TURN
+            && let Some((key, row, _)) = rows_of.next_read(|key, _| rows::due_of(key)).await?
+        {
+            due.push((key, row));
+        }
         let count = due.len();
         let mut fired = stream::iter(due)
             .map(|(due, row)| async move {
@@ -264,8 +271,7 @@ impl Playbooks {
         let now = self.clock.now();
         let ahead = behind(Space::PlaybookDue, now.saturating_add(CLOCK_AHEAD.milliseconds()));
         let mut due = Walk::forward(&*self.store, ahead..Key::new(Space::PlaybookDue).prefix().end);
-        while let Some((due, _)) = due.next().await? {
-            let (at, organisation, id) = rows::due_of(&due)?;
+        while let Some((due, _, (at, organisation, id))) = due.next_read(|key, _| rows::due_of(key)).await? {
             let key = rows::next(organisation, id);
             let Some(stored) = self.store.get(&key).await? else { continue };
             let Ok(next) = decode::<NextDue>(&stored) else { continue };

@@ -64,9 +64,9 @@ impl Playbooks {
         let prefix = Key::new(space);
         let range = only.map_or(prefix.clone(), |organisation| prefix.number(organisation.0)).prefix();
         let (mut rows_of, mut found) = (Walk::forward(&*self.store, range), Vec::new());
-        while let Some((key, row)) = rows_of.next().await? {
-            let (organisation, playbook) = rows::organisation_and_playbook(&key)?;
-            found.push((organisation, playbook, decode(&row)?));
+        let read = |key: &Key, row: &[u8]| Ok((rows::organisation_and_playbook(key)?, decode(row)?));
+        while let Some((.., ((organisation, playbook), row))) = rows_of.next_read(read).await? {
+            found.push((organisation, playbook, row));
         }
         Ok(found)
     }
@@ -76,7 +76,7 @@ impl Playbooks {
         let Some(writes) = self.writes.clone() else { return Ok(()) };
         let key = rows::watch_cursor(self.owner.host);
         let stored = self.store.get(&key).await?;
-        let cursor = stored.as_ref().map_or(Ok(WatchCursor::default()), |row| decode(row))?;
+        let cursor = self.cursor_in(&key, stored.as_deref());
         let page = writes.after(cursor.0, WRITES).await?;
         let Some(last) = page.last() else {
             tokio::select! {
@@ -117,8 +117,15 @@ impl Playbooks {
     }
 
     async fn cursor(&self) -> Result<u64, StoreError> {
-        let stored = self.store.get(&rows::watch_cursor(self.owner.host)).await?;
-        Ok(stored.map_or(Ok(WatchCursor::default()), |row| decode(&row))?.0)
+        let key = rows::watch_cursor(self.owner.host);
+        let stored = self.store.get(&key).await?;
+        Ok(self.cursor_in(&key, stored.as_deref()).0)
+    }
+
+    /// Where the log is read from. Where that does not read, from the first write that is kept: what a write has started it
+    /// does not start again.
+    fn cursor_in(&self, key: &Key, stored: Option<&[u8]>) -> WatchCursor {
+        stored.and_then(|row| self.store.unread().decode(key, row)).unwrap_or_default()
     }
 
     async fn move_cursor(&self, sequence: u64) -> Result<(), StoreError> {

@@ -87,27 +87,31 @@ impl Playbooks {
             let found = self.store.scan(range.clone(), Direction::Backward, rows).await?;
             let Some((last, _)) = found.last() else { break };
             range.end = last.clone();
+            let unread = self.store.unread();
             for (key, value) in found {
                 let run = match filter.playbook {
-                    Some(_) => rows::run_of(&key)?,
-                    None => rows::organisation_and_run(&key)?.1,
+                    Some(_) => rows::run_of(&key),
+                    None => rows::organisation_and_run(&key).map(|(_, run)| run),
                 };
+                let Some(run) = unread.unless_damaged(&key, run)? else { continue };
                 looked_at += 1;
                 if items.len() == limit || looked_at > LOOKED_AT {
                     // This run is the next page's first: its page ends just behind it.
                     let after = run.0.as_u128().saturating_add(1);
                     return Ok(Page { items, next: Some(Cursor(after.to_be_bytes().to_vec())) });
                 }
-                let row = match filter.playbook {
-                    Some(_) => Some(value),
+                let (key, row) = match filter.playbook {
+                    Some(_) => (key, Some(value)),
                     None => {
-                        let PlaybookRef { playbook, .. } = decode(&value)?;
-                        self.store.get(&rows::run(organisation, playbook, run)).await?
+                        let reference = unread.decode(&key, &value);
+                        let Some(PlaybookRef { playbook, .. }) = reference else { continue };
+                        let key = rows::run(organisation, playbook, run);
+                        let row = self.store.get(&key).await?;
+                        (key, row)
                     }
                 };
                 // Without a row it was removed since.
-                let Some(row) = row else { continue };
-                let row: RunRow = decode(&row)?;
+                let Some(row) = row.and_then(|row| unread.decode::<RunRow>(&key, &row)) else { continue };
                 if filter.wants(&row) {
                     items.push(row.summary(run));
                 }

@@ -59,7 +59,7 @@ impl Removal<'_> {
         let store = &*self.playbooks.store;
         let key = rows::run(organisation, playbook, id);
         if let Some(row) = store.get(&key).await? {
-            let row: RunRow = decode(&row)?;
+            let Some(row) = store.unread().decode::<RunRow>(&key, &row) else { return Ok(false) };
             let is_kept = before.is_some_and(|before| row.ended.is_some_and(|ended| ended > before));
             if !row.state.has_ended() || is_kept {
                 return Ok(false);
@@ -67,8 +67,7 @@ impl Removal<'_> {
         }
         // The run's own rows go last, so that what is cut off here is found again.
         let mut records = Walk::forward(store, rows::records(organisation, id).prefix());
-        while let Some((key, row)) = records.next().await? {
-            let record: Record = decode(&row)?;
+        while let Some((key, _, record)) = records.next_of::<Record>().await? {
             self.keys += record.keys();
             record.delete(store, &mut self.batch, key).await?;
             self.flush_if_full().await?;
@@ -93,26 +92,31 @@ impl Playbooks {
     /// The store's; what was removed before stays so.
     pub async fn sweep(&self, keep: Duration, budget: usize) -> Result<usize, PlaybookError> {
         let mut removal = Removal { playbooks: self, batch: Batch::new(), keys: 0, runs: 0, budget };
+        let mut done = Vec::new();
         let keep = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
         let before = self.clock.now().as_milliseconds().saturating_sub(keep);
         if let Some(before) =
             Timestamp::from_milliseconds(before).filter(|before| before.as_milliseconds() > 0)
         {
-            self.remove_older(&mut removal, before).await?;
+            done.push(self.remove_older(&mut removal, before).await);
         }
-        self.remove_unwanted(&mut removal).await?;
-        removal.flush().await?;
-        self.forget_claims(&mut removal).await?;
-        removal.flush().await?;
-        self.cancel_left().await?;
+        // None keeps the others from their work, nor what they collected from being removed.
+        done.push(self.remove_unwanted(&mut removal).await);
+        done.push(removal.flush().await);
+        done.push(self.forget_claims(&mut removal).await);
+        done.push(removal.flush().await);
+        done.push(self.cancel_left().await);
+        done.into_iter().collect::<Result<(), _>>()?;
         Ok(removal.runs)
     }
 
     async fn remove_older(&self, removal: &mut Removal<'_>, before: Timestamp) -> Result<(), StoreError> {
         let cutoff = first_id(before);
         let mut index = Walk::forward(&*self.store, Key::new(Space::RunIndex).prefix());
+        let unread = self.store.unread();
         while let Some((key, value)) = index.next().await? {
-            let (organisation, id) = rows::organisation_and_run(&key)?;
+            let read = rows::organisation_and_run(&key);
+            let Some((organisation, id)) = unread.unless_damaged(&key, read)? else { continue };
             if id.0.as_bytes()[..] >= cutoff[..] {
                 // Everything behind it in this organisation was accepted later, and ended later still.
                 index.skip_to(rows::run_indexes(organisation).prefix().end);
@@ -121,7 +125,7 @@ impl Playbooks {
             if removal.is_spent() {
                 break;
             }
-            let PlaybookRef { playbook, .. } = decode(&value)?;
+            let Some(PlaybookRef { playbook, .. }) = unread.decode(&key, &value) else { continue };
             removal.remove(organisation, playbook, id, Some(before)).await?;
         }
         Ok(())
@@ -130,13 +134,14 @@ impl Playbooks {
     /// Removes what playbooks do not want kept.
     async fn remove_unwanted(&self, removal: &mut Removal<'_>) -> Result<(), StoreError> {
         let mut playbooks = Walk::forward(&*self.store, Key::new(Space::Playbook).prefix());
-        while let Some((key, row)) = playbooks.next().await? {
-            let (days, runs) = decode::<PlaybookRow>(&row)?.retention;
+        let read = |key: &Key, row: &[u8]| {
+            Ok((rows::organisation_and_playbook(key)?, decode::<PlaybookRow>(row)?.retention))
+        };
+        while let Some((.., ((organisation, playbook), (days, runs)))) = playbooks.next_read(read).await? {
             let retention = Retention { days, runs };
             if retention == Retention::default() {
                 continue;
             }
-            let (organisation, playbook) = rows::organisation_and_playbook(&key)?;
             self.trim(removal, organisation, playbook, retention).await?;
             if removal.is_spent() {
                 return Ok(());
@@ -158,8 +163,7 @@ impl Playbooks {
         let most = retention.runs.map_or(usize::MAX, |runs| runs as usize);
         let mut runs = Walk::backward(&*self.store, rows::runs(organisation, playbook).prefix());
         let mut kept = 0;
-        while let Some((key, _)) = runs.next().await? {
-            let id = rows::run_of(&key)?;
+        while let Some((.., id)) = runs.next_read(|key, _| rows::run_of(key)).await? {
             let is_young = |oldest| id.0.as_bytes()[..] >= first_id(oldest)[..];
             if kept < most && oldest.is_none_or(is_young) {
                 kept += 1;
@@ -180,8 +184,8 @@ impl Playbooks {
     async fn forget_claims(&self, removal: &mut Removal<'_>) -> Result<(), StoreError> {
         let before = self.clock.now().saturating_add(-CLAIMS);
         let mut claims = Walk::forward(&*self.store, Key::new(Space::Firing).prefix());
-        while let Some((key, row)) = claims.next().await? {
-            if decode::<Claim>(&row)?.at < before {
+        while let Some((key, _, claim)) = claims.next_of::<Claim>().await? {
+            if claim.at < before {
                 removal.forget(key).await?;
             }
         }

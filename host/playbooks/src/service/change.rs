@@ -129,16 +129,14 @@ impl<'a> Change<'a> {
             // There may be more, and one that is not looked at may have begun with any of them.
             return Ok(());
         }
-        for (_, row) in open_runs {
-            let open: OpenRun = decode(&row)?;
-            if open.playbook == self.id {
-                in_use.push(open.version);
-            }
+        for (key, row) in open_runs {
+            let open: Option<OpenRun> = store.unread().decode(&key, &row);
+            in_use.extend(open.filter(|open| open.playbook == self.id).map(|open| open.version));
         }
         for (key, row) in kept {
             let version = version_of(&key)?;
             if Some(version) != self.row.published && !in_use.contains(&version) {
-                let row: VersionRow = decode(&row)?;
+                let Some(row) = store.unread().decode::<VersionRow>(&key, &row) else { continue };
                 row.source.delete(store, &mut self.batch, &key, Part::Shown).await?;
                 self.batch.delete(key);
                 self.row.publications.retain(|publication| publication.version != version);
@@ -210,10 +208,13 @@ impl<'a> Change<'a> {
         let (organisation, id) = (self.organisation(), self.id);
         let key = rows::next(organisation, id);
         let stored = self.playbooks.store.get(&key).await?;
-        let before: Option<NextDue> = stored.as_ref().map(|row| decode(row)).transpose()?;
+        let unread = self.playbooks.store.unread();
+        let before: Option<NextDue> = stored.as_ref().and_then(|row| unread.decode(&key, row));
         self.batch.require(key.clone(), stored.map_or(Precondition::Absent, Precondition::ValueIs));
+        // One that does not read is replaced too: what is due by it finds that it is not any more.
+        self.batch.delete(key.clone());
         if let Some(before) = before {
-            self.batch.delete(rows::due(before.at, organisation, id)).delete(key.clone());
+            self.batch.delete(rows::due(before.at, organisation, id));
         }
         let schedule = compiled.and_then(|compiled| compiled.schedule.as_ref());
         let now = self.playbooks.clock.now();
@@ -301,8 +302,9 @@ impl<'a> Change<'a> {
         let (store, organisation, id) = (&*self.playbooks.store, self.organisation(), self.id);
         let mut versions = Walk::forward(store, rows::versions(organisation, id).prefix());
         while let Some((key, row)) = versions.next().await? {
-            let row: VersionRow = decode(&row)?;
-            row.source.delete(store, &mut self.batch, &key, Part::Shown).await?;
+            if let Some(row) = store.unread().decode::<VersionRow>(&key, &row) {
+                row.source.delete(store, &mut self.batch, &key, Part::Shown).await?;
+            }
             self.batch.delete(key);
         }
         if let Some((_, source, _)) = &self.row.inherited {
@@ -313,9 +315,10 @@ impl<'a> Change<'a> {
         }
         let next = rows::next(organisation, id);
         if let Some(stored) = store.get(&next).await? {
-            let due: NextDue = decode(&stored)?;
-            self.batch.require(next.clone(), Precondition::ValueIs(stored));
-            self.batch.delete(rows::due(due.at, organisation, id)).delete(next);
+            if let Some(due) = store.unread().decode::<NextDue>(&next, &stored) {
+                self.batch.delete(rows::due(due.at, organisation, id));
+            }
+            self.batch.require(next.clone(), Precondition::ValueIs(stored)).delete(next);
         }
         self.batch.delete(rows::watch(organisation, id)).delete(rows::follower(organisation, id));
         self.batch.delete(rows::health(organisation, id));

@@ -5,6 +5,7 @@ mod complaints;
 mod cost;
 mod crashes;
 mod damage;
+mod damaged_rows;
 mod depth;
 mod documents;
 mod examples;
