@@ -184,7 +184,9 @@ impl Deliveries {
         for one in pending.by_ref() {
             match self.store.get(&keys::waiting(one.organisation, &one.id)).await {
                 Ok(Some(row)) => {
-                    let WaitingRow { event, due } = decode(&row)?;
+                    let key = keys::waiting(one.organisation, &one.id);
+                    let read = self.store.unread().decode(&key, &row);
+                    let Some(WaitingRow { event, due }) = read else { continue };
                     if !self.schedule.lock().add(one.organisation, &one.id, event, due, one.told) {
                         full.push((one.organisation, one.id));
                     }
@@ -211,8 +213,8 @@ impl Deliveries {
     /// Takes everything that waits into the schedule.
     pub(super) async fn find_waiting(&self) -> Result<(), AlertError> {
         let mut waiting = Walk::forward(&*self.store, keys::all_waiting().prefix());
-        while let Some((key, row)) = waiting.next().await? {
-            let ((organisation, id), row) = (keys::delivery_of(&key)?, decode::<WaitingRow>(&row)?);
+        let read = |key: &Key, row: &[u8]| Ok((keys::delivery_of(key)?, decode::<WaitingRow>(row)?));
+        while let Some((.., ((organisation, id), row))) = waiting.next_read(read).await? {
             self.schedule.lock().restore(organisation, &id, row.event, row.due, None);
         }
         Ok(())

@@ -199,3 +199,23 @@ async fn a_stopping_host_ends_what_is_on_its_way_and_begins_nothing_more() {
     tokio::time::sleep(Duration::from_secs(120)).await;
     assert_eq!(world.history(2).await.delivery.state, DeliveryState::Waiting);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_that_does_not_read_keeps_no_other_from_being_made() {
+    let world = World::new().await;
+    world.put("c", json!({})).await;
+    world.put("d", json!({})).await;
+    world.network.deal(&[Lost; 2]);
+    world.tell("i", 1, Event::Opened, &["c"]).await;
+    world.tell("i", 2, Event::Opened, &["d"]).await;
+    let mut batch = Batch::new();
+    let waiting = keys::waiting(world.organisation, &id("i", "c", 1));
+    batch.put(waiting, b"?".to_vec());
+    world.store.commit(batch).await.unwrap();
+    let world = world.on(Arc::new(world.store.restart())).await.unwrap();
+    *world.network.fates.lock() = Box::new(|_| Arrives);
+    tokio::time::sleep(Duration::from_secs(200)).await;
+    let told = world.deliveries.delivery(world.organisation, &id("i", "d", 2)).await.unwrap();
+    assert_eq!(told.delivery.state, DeliveryState::Delivered);
+    assert_eq!(world.store.unread().count(), 1);
+}
