@@ -121,7 +121,42 @@ pub struct Installed {
     pub instances: Instances,
 }
 
+/// No component has this digest.
+const UNKNOWN: [u8; 32] = [0; 32];
+
 impl Installed {
+    /// A version of which nothing reads, for whom it can be shown to.
+    pub(crate) fn unknown(owner: Owner, name: &str, version: &str) -> Self {
+        Self {
+            owner,
+            name: name.to_owned(),
+            version: version.to_owned(),
+            description: None,
+            contract: String::new(),
+            roles: Vec::new(),
+            grants: Vec::new(),
+            digest: Digest::from_bytes(UNKNOWN),
+            size: 0,
+            installed: Timestamp::MIN,
+            // Not the host, which would bring it up to date without the grants it had.
+            actor: String::new(),
+            enabled: true,
+            problem: None,
+            app: None,
+            dialect: None,
+            detector: None,
+            forecaster: None,
+            formatter: None,
+            limits: LimitOverrides::default(),
+            instances: Instances::default(),
+        }
+    }
+
+    /// Whether it is known which component it is.
+    pub(crate) fn is_known(&self) -> bool {
+        *self.digest.as_bytes() != UNKNOWN
+    }
+
     /// Forgets what it said of itself when it was loaded last.
     pub(crate) fn forget_roles(&mut self) {
         (self.app, self.dialect) = (None, None);
@@ -320,6 +355,10 @@ impl Described {
 }
 
 impl VersionRow {
+    pub(crate) fn digest(&self) -> Digest {
+        self.digest
+    }
+
     pub(crate) fn of(plugin: &Installed) -> Self {
         let json = |grant: &Grant| serde_json::to_string(grant).expect("a grant is plain data");
         Self {

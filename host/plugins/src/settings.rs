@@ -34,11 +34,14 @@ impl KeptSettings {
     pub(crate) async fn read(store: &SharedStore) -> Result<Self, StoreError> {
         let kept = Self::default();
         let mut rows = Walk::forward(&**store, Key::new(Space::PluginSettings).prefix());
-        while let Some((key, value)) = rows.next().await? {
+        let read = |key: &Key, value: &[u8]| {
             let damaged = || StoreError::Damaged(format!("the settings of a plugin: {key:?}"));
-            let (plugin, organisation) = place(&key).ok_or_else(damaged)?;
-            let SettingsRow(text) = decode(&value)?;
-            let given = serde_json::from_str(&text).map_err(|_| damaged())?;
+            let SettingsRow(text) = decode(value)?;
+            let given: Given = serde_json::from_str(&text).map_err(|_| damaged())?;
+            Ok((place(key).ok_or_else(damaged)?, given))
+        };
+        // Those whose settings do not read have the defaults.
+        while let Some((.., ((plugin, organisation), given))) = rows.next_read(read).await? {
             kept.keep(organisation, &plugin, Some(given));
         }
         Ok(kept)

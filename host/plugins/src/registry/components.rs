@@ -20,7 +20,8 @@ impl Plugins {
     /// The store's, if the file system fails.
     pub async fn lost_components(&self) -> Result<Vec<LeftOut>, PluginError> {
         let mut all = BTreeMap::<Digest, Vec<Arc<Installed>>>::new();
-        for installed in self.table().installed() {
+        // Of one whose row does not read nobody knows which its component is.
+        for installed in self.table().installed().into_iter().filter(|installed| installed.is_known()) {
             all.entry(installed.digest).or_default().push(installed);
         }
         let mut lost = Vec::new();

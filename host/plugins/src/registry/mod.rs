@@ -5,6 +5,7 @@ mod canary;
 mod components;
 mod install;
 mod pure;
+mod read;
 mod release;
 mod seen;
 mod settings;
@@ -20,10 +21,7 @@ use bellwether_alerts::{Alerts, Detector, Forecaster, Formatter, Regular, RoleKi
 use bellwether_kernel::value::Input;
 use bellwether_kernel::{Cursor, FieldError, OrganisationId, Page, PageRequest, RunId};
 use bellwether_playbooks::{App, AppDescription, Apps, Pins};
-use bellwether_store::{
-    Batch, Digest, Key, Loose, Precondition, Space, StoreError, Walk, decode, delete_large, encode,
-    get_large, put_large,
-};
+use bellwether_store::{Batch, Digest, Loose, Precondition, StoreError, delete_large, encode, put_large};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use ipnet::IpNet;
@@ -36,10 +34,11 @@ use crate::egress::Egress;
 use crate::host::{Services, Shared};
 use crate::inspect::PluginRole;
 use crate::limits::Limits;
-use crate::row::{CanaryRow, Described, Installed, Owner, Row, VersionRow};
+use crate::row::{Described, Installed, Owner, Row, VersionRow};
 use crate::settings::KeptSettings;
 use crate::{PluginError, limits};
 use pure::ReleasedRole;
+use read::read_table;
 use release::{Release, ReleasedApp};
 
 pub use bundled::Bundled;
@@ -259,7 +258,15 @@ impl Plugins {
         }
         for (version, release) in &after.releases {
             let same = before.and_then(|before| before.releases.get(version));
-            if inherited || !same.is_some_and(|same| Arc::ptr_eq(same, release)) {
+            let same = same.is_some_and(|same| Arc::ptr_eq(same, release));
+            if let Some(why) = release.unread() {
+                // Nobody knows what is to be written: its row stays as it is.
+                if same {
+                    continue;
+                }
+                return Err(StoreError::Damaged(format!("{why}: install another version")).into());
+            }
+            if inherited || !same {
                 let key = owner.version_row(name, version);
                 let installed = release.installed();
                 delete_large(&**store, &mut batch, &key).await?;
@@ -585,56 +592,6 @@ impl Entry {
         let (releases, trial) = (self.releases.clone(), self.trial.clone());
         Self { owner: self.owner, name: self.name.clone(), row, stored: self.stored.clone(), releases, trial }
     }
-}
-
-/// Reads everything that is installed; nothing of it is loaded yet.
-async fn read_table(shared: &Arc<Shared>, verdicts: &UnboundedSender<Verdict>) -> Result<Table, PluginError> {
-    let store = &shared.services.store;
-    let mut table = Table::default();
-    let mut releases: BTreeMap<(u64, String), BTreeMap<String, Arc<Release>>> = BTreeMap::new();
-    let mut versions = Walk::forward(&**store, Key::new(Space::PluginVersion).prefix());
-    while let Some((key, value)) = versions.next().await? {
-        let mut fields = key.fields();
-        let place = fields.number().and_then(|owner| Some((owner, fields.text()?, fields.text()?)));
-        let (number, name, version) = place.ok_or_else(|| bad_key(&key))?;
-        let described: Option<Described> = match get_large(&**store, &key).await? {
-            Some(bytes) => serde_json::from_slice(&bytes).ok(),
-            None => None,
-        };
-        let (owner, described) = (Owner::from_number(number), described.unwrap_or_default());
-        let installed = decode::<VersionRow>(&value)?.into_installed(owner, &name, &version, described)?;
-        releases.entry((number, name)).or_default().insert(version, Release::idle(shared, installed));
-    }
-    let mut plugins = Walk::forward(&**store, Key::new(Space::Plugin).prefix());
-    while let Some((key, stored)) = plugins.next().await? {
-        let mut fields = key.fields();
-        let (number, name) = fields.number().zip(fields.text()).ok_or_else(|| bad_key(&key))?;
-        let owner = Owner::from_number(number);
-        let row: Row = decode(&stored)?;
-        let mut releases = releases.remove(&(number, name.clone())).unwrap_or_default();
-        if let Some(inherited) = row.inherited.clone() {
-            let installed = inherited.into_installed(owner, &name, &row.current, Described::default())?;
-            releases.insert(row.current.clone(), Release::idle(shared, installed));
-        }
-        let needed = std::iter::once(&row.current).chain(row.canary.iter().map(|canary| &canary.version));
-        if let Some(version) = needed.into_iter().find(|version| !releases.contains_key(*version)) {
-            return Err(
-                StoreError::Damaged(format!("version {version} of the plugin {name} is missing")).into()
-            );
-        }
-        let trial = row.canary.as_ref().map(|CanaryRow { version, share, .. }| {
-            let clock = Arc::clone(&shared.services.clock);
-            Arc::new(Trial::new(owner, &name, version, *share, verdicts.clone(), clock))
-        });
-        let entry = Arc::new(Entry { owner, name, row, stored, releases, trial });
-        canary::show(&entry);
-        table.put(entry);
-    }
-    Ok(table)
-}
-
-fn bad_key(key: &Key) -> StoreError {
-    StoreError::Damaged(format!("the key of a plugin: {key:?}"))
 }
 
 fn audit_scope(owner: Owner) -> AuditScope {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use bellwether_playbooks::{App, AppCall, AppDescription, AppError, AppReport};
+use bellwether_store::StoreError;
 use parking_lot::RwLock;
 
 use super::components::read_component;
@@ -26,18 +27,37 @@ pub(crate) struct Release {
     loading: tokio::sync::Mutex<()>,
     /// How often in a row it was found without a call.
     rests: AtomicU32,
+    /// Why it is never loaded, if its row does not read.
+    unread: Option<String>,
 }
 
 impl Release {
     /// A version that is not loaded.
     pub(super) fn idle(shared: &Arc<Shared>, installed: Installed) -> Arc<Self> {
+        Self::new(shared, installed, None)
+    }
+
+    /// A version whose row does not read: `installed` is what is known of it.
+    pub(super) fn not_read(shared: &Arc<Shared>, mut installed: Installed, why: String) -> Arc<Self> {
+        installed.forget_roles();
+        installed.problem = Some(why.clone());
+        Self::new(shared, installed, Some(why))
+    }
+
+    fn new(shared: &Arc<Shared>, installed: Installed, unread: Option<String>) -> Arc<Self> {
         Arc::new(Self {
             shared: Arc::clone(shared),
             installed: RwLock::new(Arc::new(installed)),
             served: RwLock::default(),
             loading: tokio::sync::Mutex::default(),
             rests: AtomicU32::new(0),
+            unread,
         })
+    }
+
+    /// Why it is never loaded, if its row does not read.
+    pub(super) fn unread(&self) -> Option<&str> {
+        self.unread.as_deref()
     }
 
     /// A version that is loaded.
@@ -51,7 +71,7 @@ impl Release {
     pub(super) fn changed(&self, change: impl FnOnce(&mut Installed)) -> Arc<Self> {
         let mut installed = Installed::clone(&self.installed());
         change(&mut installed);
-        Self::idle(&self.shared, installed)
+        Self::new(&self.shared, installed, self.unread.clone())
     }
 
     pub(crate) fn installed(&self) -> Arc<Installed> {
@@ -73,6 +93,9 @@ impl Release {
     pub(crate) async fn served(&self) -> Result<Arc<Served>, PluginError> {
         if let Some(served) = self.held() {
             return Ok(served);
+        }
+        if let Some(why) = &self.unread {
+            return Err(StoreError::Damaged(why.clone()).into());
         }
         let _turn = self.loading.lock().await;
         if let Some(served) = self.held() {

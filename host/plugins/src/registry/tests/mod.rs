@@ -1,6 +1,7 @@
 //! What is promised of a plugin's versions, on components made from text.
 
 mod canary;
+mod damage;
 mod limits;
 mod meters;
 mod pins;
