@@ -54,10 +54,10 @@ impl<'a> Walk<'a> {
         let page = self.store.scan(self.rest.clone(), self.direction, self.at_once).await?;
         match (page.last(), self.direction) {
             (Some((last, _)), Direction::Forward) if page.len() == self.at_once => {
-                self.rest.start = last.successor()
+                self.rest.start = last.successor();
             }
             (Some((last, _)), Direction::Backward) if page.len() == self.at_once => {
-                self.rest.end = last.clone()
+                self.rest.end = last.clone();
             }
             _ => self.rest.start = self.rest.end.clone(),
         }
