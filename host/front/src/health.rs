@@ -79,7 +79,8 @@ impl Readiness {
             )),
         };
         let missing = services.plugins().missing_components(Owner::Host);
-        let warnings = damaged.chain(lost).chain(unread).chain(broken_plugins(services)).chain(missing).collect();
+        let warnings =
+            damaged.chain(lost).chain(unread).chain(broken_plugins(services)).chain(missing).collect();
         Self { ready: reasons.is_empty(), reasons, warnings }
     }
 }
