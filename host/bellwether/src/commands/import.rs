@@ -105,7 +105,7 @@ struct Csv {
     /// What a bad line does
     #[arg(long, value_enum, default_value_t = BadLines::Fail)]
     bad_lines: BadLines,
-    /// Samples of one request
+    /// Samples of one request; fewer where the host finds one too large
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     batch: u16,
     /// Begin at the first line, whatever was imported before: adds those rows once more

@@ -6,7 +6,7 @@ use bellwether_front::FrontSettings;
 use serde_json::{Value, json};
 
 use crate::pages::Browser;
-use crate::support::{Host, playbook};
+use crate::support::{Host, SLOWLY, playbook};
 
 /// What the playbook says when it is run.
 async fn said(host: &Host) -> Value {
@@ -17,21 +17,13 @@ async fn said(host: &Host) -> Value {
 #[tokio::test]
 async fn who_waits_for_a_run_is_answered_though_it_takes_longer_than_a_request_may() {
     let host = Host::with(FrontSettings { request_seconds: 1, ..FrontSettings::default() }).await;
-    let slow = async |name, trigger| {
-        let mut document = playbook(name, trigger, "done");
-        document["steps"].as_array_mut().unwrap().insert(0, json!({"id": "pause", "delay": "1h"}));
-        host.ask("POST", "/v1/playbooks", &host.admin, document).await.json()
+    let store = async |name, trigger| {
+        host.ask("POST", "/v1/playbooks", &host.admin, playbook(name, trigger, SLOWLY)).await.json()
     };
-    slow("by-hand", "manual").await;
-    let hook = slow("hooked", "webhook").await["webhook_url"].as_str().unwrap().to_owned();
+    store("by-hand", "manual").await;
+    let hook = store("hooked", "webhook").await["webhook_url"].as_str().unwrap().to_owned();
     let run = async |path: &str, key: &str| {
-        let path = format!("{path}?wait=20");
-        let later = async {
-            tokio::time::sleep(Duration::from_millis(1500)).await;
-            host.clock.advance(3_600_000);
-        };
-        let (run, ()) = tokio::join!(host.ask("POST", &path, key, Value::Null), later);
-        let run = run.json();
+        let run = host.ask("POST", &format!("{path}?wait=20"), key, Value::Null).await.json();
         assert_eq!(run["state"], "succeeded", "{path}: {run}");
         run
     };
@@ -201,6 +193,8 @@ async fn the_page_asks_for_what_a_playbook_is_started_with_and_shows_the_run() {
     for (who, times, expected) in
         [("Ada", "3", "text = &quot;Ada, 3&quot;"), ("<Bo>", "", "text = &quot;&lt;Bo&gt;, 2&quot;")]
     {
+        // The later is the latest.
+        host.clock.advance(1);
         let mut run = browser.fill_in("/start", &fields(who, times)).await;
         while run.contains("http-equiv=\"refresh\"") {
             tokio::time::sleep(Duration::from_millis(10)).await;

@@ -245,6 +245,9 @@ impl Apps for OneApp {
 
 struct Echo(AppDescription);
 
+/// What the app takes one and a half seconds to give back.
+pub(crate) const SLOWLY: &str = "slowly";
+
 fn description() -> AppDescription {
     let help = String::new();
     AppDescription {
@@ -275,6 +278,9 @@ impl App for Echo {
     async fn run(&self, call: AppCall) -> AppReport {
         let text =
             call.inputs.into_iter().find(|(name, _)| name == "text").map_or(Value::None, |(_, text)| text);
+        if text == Value::Text(SLOWLY.to_owned()) {
+            tokio::time::sleep(Duration::from_millis(1500)).await;
+        }
         AppReport { result: Ok(vec![("text".to_owned(), text)]), log: Vec::new() }
     }
 }
