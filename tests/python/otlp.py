@@ -175,7 +175,7 @@ for body, headers, status, code, said in [
     ('{"resourceMetrics": 5}', {}, 400, 3, "resourceMetrics is \"5\", expected a list"),
     (b"\xff", {"content-type": "application/x-protobuf"}, 400, None, None),
     ("{}", {"content-type": "text/plain"}, 415, 3, "application/x-protobuf or application/json"),
-    ("{}", {"content-encoding": "br"}, 415, 3, "expected gzip"),
+    ("{}", {"content-encoding": "br"}, 415, 3, "expected deflate, gzip, zstd or none"),
     ("{}", {"authorization": "Bearer wrong"}, 401, 16, ""),
 ]:
     answer = post(body, **headers)
