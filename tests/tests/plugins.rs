@@ -354,7 +354,7 @@ fn versions_come_and_go_under_thousands_of_calls_and_a_bad_canary_goes_by_itself
     let metrics = host.request("GET", "/metrics").send()?.text()?;
     ensure!(
         metrics.contains(
-            "bellwether_plugin_canaries_ended_total{plugin=\"metric\",owner=\"host\",how=\"rolled-back\"} 1"
+            "bellwether_plugin_canaries_ended_total{plugin=\"metric\",owner=\"organisation-1\",how=\"rolled-back\"} 1"
         ),
         "{metrics}"
     );
