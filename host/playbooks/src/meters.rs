@@ -1,8 +1,7 @@
 //! What `/metrics` shows of playbooks and runs: how runs end, how many there are, what could not be gone on with, and how
 //! many playbooks nothing starts. Nothing here is by playbook or by run: labels are as many as there are states.
 
-use bellwether_kernel::OrganisationId;
-use bellwether_store::{Key, Space, Walk, decode};
+use bellwether_store::{Key, Space, Walk};
 use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, gauge};
 
 use crate::rows::{self, PlaybookRow};
@@ -90,10 +89,7 @@ impl Playbooks {
         self.meters.queued.set((waiting + self.count(Key::new(Space::PlaybookQueue)).await?) as f64);
         let mut counts = [0_u32; 4];
         let mut playbooks = Walk::forward(&*self.store, Key::new(Space::Playbook).prefix());
-        let read = |key: &Key, row: &[u8]| {
-            let place: (OrganisationId, _) = rows::organisation_and_playbook(key)?;
-            Ok((place, decode::<PlaybookRow>(row)?))
-        };
+        let read = rows::of_playbook::<PlaybookRow>;
         while let Some((.., ((organisation, id), row))) = playbooks.next_read(read).await? {
             counts[match self.status(organisation, id, &row).await? {
                 Status::Active => 0,

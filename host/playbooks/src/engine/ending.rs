@@ -456,8 +456,7 @@ impl Playbooks {
         playbook: PlaybookId,
     ) -> Result<(), StoreError> {
         let mut open_runs = Walk::forward(&*self.store, rows::open_runs(organisation).prefix());
-        let read = |key: &Key, row: &[u8]| Ok((rows::organisation_and_run(key)?.1, decode::<OpenRun>(row)?));
-        while let Some((.., (run, open))) = open_runs.next_read(read).await? {
+        while let Some((.., ((_, run), open))) = open_runs.next_read(rows::of_run::<OpenRun>).await? {
             if open.playbook == playbook {
                 self.cancel_run(organisation, run, DELETED).await?;
             }
@@ -468,7 +467,7 @@ impl Playbooks {
     /// Ends every open run whose playbook is gone: what ends them with it may have been cut off.
     pub(crate) async fn cancel_left(&self) -> Result<(), StoreError> {
         let mut open_runs = Walk::forward(&*self.store, Key::new(Space::RunOpen).prefix());
-        let read = |key: &Key, row: &[u8]| Ok((rows::organisation_and_run(key)?, decode::<OpenRun>(row)?));
+        let read = rows::of_run::<OpenRun>;
         while let Some((.., ((organisation, run), open))) = open_runs.next_read(read).await? {
             let playbook = rows::playbook(organisation, open.playbook);
             if open.cancel.is_none() && self.store.get(&playbook).await?.is_none() {

@@ -2,7 +2,7 @@
 //! run rewrites, so that of two hosts that start one at the same moment one looks again.
 
 use bellwether_kernel::{OrganisationId, PlaybookId, RunId};
-use bellwether_store::{Batch, Direction, Key, Precondition, StoreError, Walk, decode, encode};
+use bellwether_store::{Batch, Direction, Key, Precondition, StoreError, Walk, encode};
 
 use crate::rows::{Gate, OpenRun, RunRow};
 use crate::service::Loaded;
@@ -173,9 +173,8 @@ impl Playbooks {
         playbook: PlaybookId,
     ) -> Result<Vec<RunId>, StoreError> {
         let mut open_runs = Walk::forward(&*self.store, rows::open_runs(organisation).prefix());
-        let read = |key: &Key, row: &[u8]| Ok((rows::organisation_and_run(key)?.1, decode::<OpenRun>(row)?));
         let mut holders = Vec::new();
-        while let Some((.., (run, open))) = open_runs.next_read(read).await? {
+        while let Some((.., ((_, run), open))) = open_runs.next_read(rows::of_run::<OpenRun>).await? {
             if open.playbook != playbook || open.waits {
                 continue;
             }

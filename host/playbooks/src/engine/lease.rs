@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bellwether_alerts::limits::CLOCK_AHEAD;
 use bellwether_kernel::{ErrorKind, HostId, OrganisationId, RunId};
-use bellwether_store::{Batch, Key, Precondition, Space, StoreError, Walk, decode, encode};
+use bellwether_store::{Batch, Key, Precondition, Space, StoreError, Walk, encode};
 use bytes::Bytes;
 
 use crate::rows::{Lease, OpenRun, Owner, RunRow};
@@ -266,7 +266,7 @@ impl Playbooks {
     async fn take_over(&self, is_gone: impl Fn(Owner) -> bool) -> Result<usize, StoreError> {
         let mut open_runs = Walk::forward(&*self.store, Key::new(Space::RunOpen).prefix());
         let mut taken = 0;
-        let read = |key: &Key, row: &[u8]| Ok((rows::organisation_and_run(key)?, decode::<OpenRun>(row)?));
+        let read = rows::of_run::<OpenRun>;
         while let Some((.., ((organisation, run), open))) = open_runs.next_read(read).await? {
             if open.owner.map_or(open.version == 0, &is_gone)
                 && self.release(organisation, run, &is_gone).await?

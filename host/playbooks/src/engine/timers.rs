@@ -12,6 +12,7 @@ use std::time::Duration;
 use bellwether_alerts::limits::CLOCK_AHEAD;
 use bellwether_kernel::{ErrorKind, OrganisationId, RunId, Timestamp};
 use bellwether_store::{Batch, Key, Precondition, Space, StoreError, Walk, decode, encode};
+use bytes::Bytes;
 use futures::{StreamExt, stream};
 
 use super::Firing;
@@ -57,18 +58,29 @@ impl Playbooks {
         Ok(())
     }
 
+    /// The rows of a space ordered by time whose time has come, as many as one turn takes, with what `read` makes of their keys.
+    async fn due<T>(
+        &self,
+        space: Space,
+        now: Timestamp,
+        read: impl Fn(&Key) -> Result<T, StoreError>,
+    ) -> Result<Vec<(Key, Bytes, T)>, StoreError> {
+        let range = Key::new(space).prefix().start..behind(space, now);
+        let (mut rows, mut due) = (Walk::forward(&*self.store, range), Vec::new());
+        while due.len() < TURN
+            && let Some(row) = rows.next_read(|key, _| read(key)).await?
+        {
+            due.push(row);
+        }
+        Ok(due)
+    }
+
     /// Makes the runs ready whose time has come.
     async fn wake_all(&self, now: Timestamp) -> Result<usize, PlaybookError> {
-        let range = Key::new(Space::RunWake).prefix().start..behind(Space::RunWake, now);
-        let (mut rows_of, mut due) = (Walk::forward(&*self.store, range), Vec::new());
-        while due.len() < TURN
-            && let Some((.., wake)) = rows_of.next_read(|key, _| rows::wake_of(key)).await?
-        {
-            due.push(wake);
-        }
+        let due = self.due(Space::RunWake, now, rows::wake_of).await?;
         let count = due.len();
         let mut woken = stream::iter(due)
-            .map(|(at, organisation, run)| self.wake(at, organisation, run))
+            .map(|(.., (at, organisation, run))| self.wake(at, organisation, run))
             .buffer_unordered(AT_ONCE);
         let mut failed = None;
         while let Some(woken) = woken.next().await {
@@ -150,16 +162,10 @@ impl Playbooks {
 
     /// Fires the playbooks whose time has come.
     async fn fire_all(self: &Arc<Self>, now: Timestamp) -> Result<usize, PlaybookError> {
-        let range = Key::new(Space::PlaybookDue).prefix().start..behind(Space::PlaybookDue, now);
-        let (mut rows_of, mut due) = (Walk::forward(&*self.store, range), Vec::new());
-        while due.len() < TURN
-            && let Some((key, row, _)) = rows_of.next_read(|key, _| rows::due_of(key)).await?
-        {
-            due.push((key, row));
-        }
+        let due = self.due(Space::PlaybookDue, now, rows::due_of).await?;
         let count = due.len();
         let mut fired = stream::iter(due)
-            .map(|(due, row)| async move {
+            .map(|(due, row, _)| async move {
                 let fired = match self.fire(&due, &row).await {
                     Err(PlaybookError::Store(damage @ StoreError::Damaged(_))) => {
                         self.put_off(due, row, &damage).await

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bellwether_kernel::{OrganisationId, PlaybookId};
-use bellwether_store::{Batch, Key, Precondition, Space, StoreError, Versioned, Walk, decode, encode};
+use bellwether_store::{Batch, Key, Precondition, Space, StoreError, Versioned, Walk, encode};
 use serde_json::json;
 
 use super::Firing;
@@ -64,8 +64,7 @@ impl Playbooks {
         let prefix = Key::new(space);
         let range = only.map_or(prefix.clone(), |organisation| prefix.number(organisation.0)).prefix();
         let (mut rows_of, mut found) = (Walk::forward(&*self.store, range), Vec::new());
-        let read = |key: &Key, row: &[u8]| Ok((rows::organisation_and_playbook(key)?, decode(row)?));
-        while let Some((.., ((organisation, playbook), row))) = rows_of.next_read(read).await? {
+        while let Some((.., ((organisation, playbook), row))) = rows_of.next_read(rows::of_playbook).await? {
             found.push((organisation, playbook, row));
         }
         Ok(found)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bellwether_kernel::{OrganisationId, PlaybookId, RunId, Timestamp};
-use bellwether_store::{Batch, Key, Space, StoreError, Walk, decode, effects_of_run};
+use bellwether_store::{Batch, Key, Space, StoreError, Walk, effects_of_run};
 
 use super::first_id;
 use crate::rows::{Claim, PlaybookRef, PlaybookRow, Record, RunRow};
@@ -85,8 +85,9 @@ impl Removal<'_> {
 }
 
 impl Playbooks {
-    /// Removes runs that ended longer than `keep` ago, or that their playbook does not want kept, with all that is recorded of them; at most `budget` runs in this call. Gives how many were removed: as
-    /// many as `budget` if there may be more. Open runs whose playbook was deleted are cancelled.
+    /// Removes runs that ended longer than `keep` ago, or that their playbook does not want kept, with all that is recorded of
+    /// them; at most `budget` runs in this call. Gives how many were removed: as many as `budget` if there may be more. Open
+    /// runs whose playbook was deleted are cancelled.
     ///
     /// # Errors
     /// The store's; what was removed before stays so.
@@ -134,10 +135,9 @@ impl Playbooks {
     /// Removes what playbooks do not want kept.
     async fn remove_unwanted(&self, removal: &mut Removal<'_>) -> Result<(), StoreError> {
         let mut playbooks = Walk::forward(&*self.store, Key::new(Space::Playbook).prefix());
-        let read = |key: &Key, row: &[u8]| {
-            Ok((rows::organisation_and_playbook(key)?, decode::<PlaybookRow>(row)?.retention))
-        };
-        while let Some((.., ((organisation, playbook), (days, runs)))) = playbooks.next_read(read).await? {
+        let read = rows::of_playbook::<PlaybookRow>;
+        while let Some((.., ((organisation, playbook), row))) = playbooks.next_read(read).await? {
+            let (days, runs) = row.retention;
             let retention = Retention { days, runs };
             if retention == Retention::default() {
                 continue;

@@ -1,7 +1,7 @@
 //! Under which keys playbooks and runs are kept.
 
 use bellwether_kernel::{HostId, OrganisationId, PlaybookId, RunId, Timestamp};
-use bellwether_store::{Key, Space, StoreError};
+use bellwether_store::{Key, Space, StoreError, Versioned, decode};
 use sha2::{Digest, Sha256};
 
 pub(crate) fn playbooks(organisation: OrganisationId) -> Key {
@@ -230,6 +230,22 @@ pub(crate) fn organisation_and_playbook(key: &Key) -> Result<(OrganisationId, Pl
         .number()
         .and_then(|organisation| Some((OrganisationId(organisation), PlaybookId(fields.number()?))));
     read(key, found)
+}
+
+/// Reads a row about a run: which, and its value.
+pub(crate) fn of_run<T: Versioned>(
+    key: &Key,
+    row: &[u8],
+) -> Result<((OrganisationId, RunId), T), StoreError> {
+    Ok((organisation_and_run(key)?, decode(row)?))
+}
+
+/// Reads a row about a playbook: which, and its value.
+pub(crate) fn of_playbook<T: Versioned>(
+    key: &Key,
+    row: &[u8],
+) -> Result<((OrganisationId, PlaybookId), T), StoreError> {
+    Ok((organisation_and_playbook(key)?, decode(row)?))
 }
 
 /// Reads the run at the end of a key that begins with organisation and playbook.

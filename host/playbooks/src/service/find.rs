@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bellwether_kernel::{Cursor, FieldError, OrganisationId, Page, PageRequest, PlaybookId};
-use bellwether_store::{Key, MAX_KEY, StoreError, Walk, decode};
+use bellwether_store::{MAX_KEY, StoreError, Walk, decode};
 
 use super::{Loaded, Playbook, Status};
 use crate::compile::Compiled;
@@ -47,10 +47,7 @@ impl Playbooks {
         let limit = page.limit.clamp(1, PAGE);
         let mut items = Vec::new();
         let mut playbooks = Walk::forward(&*self.store, range).at_once(limit + 1);
-        let read = |key: &Key, row: &[u8]| {
-            Ok((rows::organisation_and_playbook(key)?.1, decode::<PlaybookRow>(row)?))
-        };
-        while let Some((.., (id, row))) = playbooks.next_read(read).await? {
+        while let Some((.., ((_, id), row))) = playbooks.next_read(rows::of_playbook::<PlaybookRow>).await? {
             if items.len() == limit {
                 return Ok(Page { items, next: Some(Cursor(id.0.to_be_bytes().to_vec())) });
             }

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
-use bellwether_kernel::{FieldError, OrganisationId, PlaybookId};
-use bellwether_store::{Key, StoreError, Walk, decode};
+use bellwether_kernel::{FieldError, OrganisationId};
+use bellwether_store::Walk;
 
 use super::find::unless_damaged;
 use crate::app::{Pin, PinnedBy, Pins};
@@ -75,7 +75,7 @@ impl Playbooks {
     ) -> Result<Vec<String>, PlaybookError> {
         let mut naming = Vec::new();
         let mut playbooks = Walk::forward(&*self.store, rows::playbooks(organisation).prefix());
-        while let Some((.., (id, row))) = playbooks.next_read(playbook_in).await? {
+        while let Some((.., ((_, id), row))) = playbooks.next_read(rows::of_playbook::<PlaybookRow>).await? {
             for version in BTreeSet::from([row.shown(), row.latest]) {
                 let loaded = unless_damaged(self.load(organisation, id, version).await)?;
                 let Some(loaded) = loaded else { continue };
@@ -95,7 +95,7 @@ impl Playbooks {
         mut look_at: impl FnMut(&Compiled) + Send,
     ) -> Result<(), PlaybookError> {
         let mut playbooks = Walk::forward(&*self.store, rows::playbooks(organisation).prefix());
-        while let Some((.., (id, row))) = playbooks.next_read(playbook_in).await? {
+        while let Some((.., ((_, id), row))) = playbooks.next_read(rows::of_playbook::<PlaybookRow>).await? {
             let loaded = self.published(organisation, id, &row).await;
             if let Some(loaded) = unless_damaged(loaded)? {
                 look_at(&loaded.compiled);
@@ -111,8 +111,7 @@ impl Playbooks {
         pins: &mut Vec<Pin>,
     ) -> Result<(), PlaybookError> {
         let mut open_runs = Walk::forward(&*self.store, rows::open_runs(organisation).prefix());
-        let read = |key: &Key, row: &[u8]| Ok((rows::organisation_and_run(key)?.1, decode::<OpenRun>(row)?));
-        while let Some((.., (run, open))) = open_runs.next_read(read).await? {
+        while let Some((.., ((_, run), open))) = open_runs.next_read(rows::of_run::<OpenRun>).await? {
             // One that ended meanwhile keeps to nothing, and one that does not read goes on no more.
             let key = rows::run(organisation, open.playbook, run);
             let row = self.store.get(&key).await?;
@@ -128,11 +127,6 @@ impl Playbooks {
         }
         Ok(())
     }
-}
-
-/// A playbook, as a walk over an organisation's reads it.
-fn playbook_in(key: &Key, row: &[u8]) -> Result<(PlaybookId, PlaybookRow), StoreError> {
-    Ok((rows::organisation_and_playbook(key)?.1, decode(row)?))
 }
 
 /// The versions of an app that a playbook calls, each once: `None` for whichever is current.
