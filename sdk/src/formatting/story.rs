@@ -75,9 +75,9 @@ impl Story {
         }
     }
 
-    /// Takes the first `most` pages out that may stand behind a button; the rest stays to be written. Chats refuse a
-    /// message whole for a button to a host that they hold for none: one without a dot, as `localhost`, that is no IPv6
-    /// address (Telegram: "Wrong HTTP URL").
+    /// Takes the pages out that may stand behind a button, of which the first `most` are given; the others stay to be
+    /// written. Chats refuse a message whole for a button to a host that they hold for none: one without a dot, as
+    /// `localhost`, that is no IPv6 address (Telegram: "Wrong HTTP URL").
     pub fn take_buttons(&mut self, most: usize) -> Vec<Link> {
         let (mut buttons, written): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.links).into_iter().partition(|link| is_linkable(&link.url));
