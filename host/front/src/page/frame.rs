@@ -10,6 +10,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::query;
 use crate::problem::Problem;
 
 const STYLE: &str = include_str!("style.css");
@@ -176,10 +177,7 @@ pub(super) fn table<const N: usize>(
 pub(super) fn further(path: &str, asked: &[(&str, &str)], next: Option<String>) -> Markup {
     let Some(next) = next else { return html! {} };
     let asked = asked.iter().copied().filter(|(_, value)| !value.is_empty());
-    let query = form_urlencoded::Serializer::new(String::new())
-        .extend_pairs(asked)
-        .append_pair("cursor", &next)
-        .finish();
+    let query = query(asked.chain([("cursor", next.as_str())]));
     html! { p { a rel="next" href={ (path) "?" (query) } { "Next page" } } }
 }
 

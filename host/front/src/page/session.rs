@@ -51,7 +51,7 @@ impl FromRequestParts<Shared> for SignedIn {
     async fn from_request_parts(parts: &mut Parts, services: &Shared) -> Result<Self, Response> {
         let Some(principal) = of(services, &parts.headers) else {
             let next = parts.uri.path_and_query().map_or("/", |next| next.as_str());
-            return Err(Redirect::to(&format!("/sign-in?{}", query("next", next))).into_response());
+            return Err(Redirect::to(&format!("/sign-in?{}", query([("next", next)]))).into_response());
         };
         let known = recognised(services, &principal.key, Some(principal.organisation));
         known.map_err(|problem| Frame::new("Bellwether", Some(&principal)).answer(Err(problem)))?;

@@ -88,7 +88,7 @@ async fn list(services: &Services, signed_in: &SignedIn, cursor: Option<&str>) -
             Status::Disabled { reason, .. } => ("disabled", Some(reason)),
             Status::Blocked { reason } => ("blocked", Some(reason)),
         };
-        let query = query("playbook", name);
+        let query = query([("playbook", name.as_str())]);
         let by = document.as_ref().map(|document| document.trigger.kind());
         let starts = writes && by.is_some_and(TriggerKind::is_by_hand) && playbook.published.is_some();
         [
@@ -191,7 +191,7 @@ fn form(
         "" => fresh.to_str().unwrap_or_default(),
         once => once,
     };
-    let query = query("playbook", playbook);
+    let query = query([("playbook", playbook)]);
     html! {
         @if let Some(known) = known { (problem(&format!("It will fail: {known}"))) }
         // Whoever has to sign in again comes back to this one.
