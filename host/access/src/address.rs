@@ -29,25 +29,42 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let segments = address.segments();
-    let embedded = |high: u16, low: u16| {
-        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
-        is_public_v4(Ipv4Addr::new(a, b, c, d))
-    };
+    // Unspecified, loopback and IPv4-compatible.
+    if let [0, 0, 0, 0, 0, 0, ..] = segments {
+        return false;
+    }
+    if let IpAddr::V4(address) = carried(address.into()) {
+        return is_public_v4(address);
+    }
     match segments {
-        // Unspecified, loopback and IPv4-compatible (RFC 4291 section 2.5.5.1, deprecated).
-        [0, 0, 0, 0, 0, 0, ..] => false,
-        // IPv4-mapped: leads to the IPv4 address.
-        [0, 0, 0, 0, 0, 0xffff, high, low] => embedded(high, low),
-        // Translated by NAT64 (RFC 6052), and its local use (RFC 8215).
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => embedded(high, low),
+        // The local use of NAT64 (RFC 8215).
         [0x64, 0xff9b, 1, ..] => false,
-        // 6to4 carries the IPv4 address (RFC 3056).
-        [0x2002, high, low, ..] => embedded(high, low),
         // Teredo, benchmarking and what else 2001::/23 holds, and documentation.
         [0x2001, second, ..] if second < 0x200 || second == 0xdb8 => false,
         [0x3fff, second, ..] if second < 0x1000 => false,
         // Only 2000::/3 is handed out for global use; unique-local, link-local, site-local and multicast lie outside.
         [first, ..] => first & 0xe000 == 0x2000,
+    }
+}
+
+/// The IPv4 address that an IPv6 address carries and leads to; else the address itself.
+#[must_use]
+pub fn carried(address: IpAddr) -> IpAddr {
+    let IpAddr::V6(address) = address else { return address };
+    let embedded = |high: u16, low: u16| {
+        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+        IpAddr::V4(Ipv4Addr::new(a, b, c, d))
+    };
+    match address.segments() {
+        // Unspecified and loopback carry none.
+        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => address.into(),
+        // IPv4-compatible (RFC 4291 section 2.5.5.1, deprecated) and IPv4-mapped.
+        [0, 0, 0, 0, 0, 0 | 0xffff, high, low] => embedded(high, low),
+        // Translated by NAT64 (RFC 6052).
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => embedded(high, low),
+        // 6to4 (RFC 3056).
+        [0x2002, high, low, ..] => embedded(high, low),
+        _ => address.into(),
     }
 }
 

@@ -25,7 +25,7 @@ mod tests;
 mod token;
 mod verify;
 
-pub use address::is_public;
+pub use address::{carried, is_public};
 pub use audit::{AuditEntry, AuditFilter, AuditScope};
 pub use changes::check_organisation_name;
 pub use data::DataChange;

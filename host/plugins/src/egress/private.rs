@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::OnceLock;
 
-use bellwether_access::{Destination, LOCALHOST, is_public};
+use bellwether_access::{Destination, LOCALHOST, carried, is_public};
 use ipnet::IpNet;
 use reqwest::Url;
 
@@ -84,23 +84,6 @@ impl Private {
             "is a link-local address or a cloud's metadata, which egress.private_networks does not name"
         };
         format!("{host} {why}: the host's setting says what organisations' plugins and channels reach")
-    }
-}
-
-/// The IPv4 address an IPv6 address leads to, in the forms `is_public` looks into; else the address itself.
-fn carried(address: IpAddr) -> IpAddr {
-    let IpAddr::V6(address) = address else { return address };
-    let embedded = |high: u16, low: u16| {
-        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
-        IpAddr::V4(Ipv4Addr::new(a, b, c, d))
-    };
-    match address.segments() {
-        // Unspecified and loopback are no IPv4-compatible ones.
-        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => address.into(),
-        [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
-        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
-        | [0x2002, high, low, ..] => embedded(high, low),
-        _ => address.into(),
     }
 }
 
