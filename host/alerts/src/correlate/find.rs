@@ -7,6 +7,7 @@ use std::time::Duration;
 use bellwether_kernel::{OrganisationId, RecordId, Timestamp};
 use bellwether_records::{Content, Nearest, Record, RecordKind};
 use bellwether_store::{Batch, decode, encode, get_large, put_large};
+use tokio::time::Instant;
 
 use super::{CorrelatedEvent, CorrelatedEvents, EventOrigin};
 use crate::monitor::{CATEGORY, EventRule};
@@ -60,15 +61,15 @@ impl Alerts {
         organisation: OrganisationId,
         incident: &StoredIncident,
     ) -> Option<Found> {
-        self.events_within(organisation, incident, PATIENCE).await
+        self.events_within(organisation, incident, &mut PATIENCE.clone()).await
     }
 
-    /// The same where so much time is left.
+    /// The same where so much time is left, off which what it takes is taken.
     pub(crate) async fn events_within(
         &self,
         organisation: OrganisationId,
         incident: &StoredIncident,
-        left: Duration,
+        left: &mut Duration,
     ) -> Option<Found> {
         if left.is_zero() {
             self.meters.events_skipped();
@@ -81,6 +82,7 @@ impl Alerts {
             self.meters.events_skipped();
             return None;
         }
+        let began = Instant::now();
         let found = async {
             let rule = self.event_rule(organisation, incident).await?;
             // What the end of one that is over kept need not be looked for.
@@ -90,11 +92,12 @@ impl Alerts {
             };
             let all = match kept {
                 Some(kept) => decode(&kept)?,
-                None => self.correlate(organisation, incident, &rule, Some(left.min(PATIENCE))).await?,
+                None => self.correlate(organisation, incident, &rule, Some(PATIENCE.min(*left))).await?,
             };
             Ok::<_, AlertError>(Found { all, tell: rule.tell })
         };
         let found = found.await;
+        *left = left.saturating_sub(began.elapsed());
         self.meters.events_found(found.is_ok());
         found
             .inspect_err(|error| {

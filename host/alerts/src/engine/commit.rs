@@ -9,7 +9,6 @@ use bellwether_store::{
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
 
 use super::Merging;
 use crate::evaluate::{Changed, Move};
@@ -129,13 +128,9 @@ impl Alerts {
         let moved = moved.filter(|_| self.tellings.follows(organisation));
         batch.require(key.clone(), stored.map_or(Precondition::Absent, Precondition::ValueIs));
         let is_seen = ends || moved.is_some() || !changed.tellings.is_empty();
-        let events = if is_seen {
-            let began = Instant::now();
-            let found = self.events_within(organisation, &changed.incident, merging.events_within).await;
-            merging.events_within = merging.events_within.saturating_sub(began.elapsed());
-            found
-        } else {
-            None
+        let events = match is_seen {
+            true => self.events_within(organisation, &changed.incident, &mut merging.events_within).await,
+            false => None,
         };
         if let Some(events) = events.as_ref().filter(|_| ends) {
             self.keep_events(batch, organisation, id, &events.all)?;

@@ -13,7 +13,6 @@ use bellwether_store::{Batch, Key, Precondition, StoreError, Versioned, decode, 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use tokio::time::Instant;
 
 use crate::evaluate::Changed;
 use crate::incident::{Interval, Note, NoteKind, ToldNote};
@@ -328,9 +327,7 @@ impl Alerts {
             match self.read_incident(organisation, *id).await {
                 Ok((incident, _)) => {
                     let intervals = self.all_intervals(organisation, &incident, limits::AFFECTED).await?;
-                    let began = Instant::now();
-                    let found = self.events_within(organisation, &incident, merging.events_within).await;
-                    merging.events_within = merging.events_within.saturating_sub(began.elapsed());
+                    let found = self.events_within(organisation, &incident, &mut merging.events_within).await;
                     let events = found.map(|found| found.told()).unwrap_or_default();
                     vacant.insert(Part { incident, intervals, events });
                 }

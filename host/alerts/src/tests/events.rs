@@ -214,7 +214,7 @@ async fn the_events_of_incidents_that_are_told_as_one_are_looked_for_only_as_lon
     world.live(0, &[("a", 99.0)]).await;
     let incident = world.incidents().await.remove(0);
     for (left, found) in [(0, false), (1_000, true)] {
-        let looked = world.alerts.events_within(OURS, &incident, Duration::from_millis(left)).await;
+        let looked = world.alerts.events_within(OURS, &incident, &mut Duration::from_millis(left)).await;
         assert_eq!(looked.is_some(), found, "{left} ms");
     }
 }
