@@ -349,7 +349,7 @@ mod tests {
         fn every_instant_reads_and_writes_as_jiff_does(milliseconds in Timestamp::MIN.0..=Timestamp::MAX.0) {
             let time = Timestamp(milliseconds);
             let reference = jiff::Timestamp::from_millisecond(milliseconds).unwrap();
-            let zoned = reference.to_zoned(jiff::tz::TimeZone::UTC);
+            let zoned = reference.to_zoned_datetime(jiff::tz::TimeZone::UTC);
             prop_assert_eq!(time.date(), Date {
                 year: i32::from(zoned.year()), month: zoned.month() as u8, day: zoned.day() as u8,
             });

@@ -1,7 +1,7 @@
 //! Where random bytes come from: the system, or a seed that makes a test repeatable.
 
 use parking_lot::Mutex;
-use rand::{RngCore, SeedableRng, rngs::StdRng};
+use rand::{Rng, SeedableRng, rngs::StdRng};
 
 /// A source of random bytes. Everything that needs chance takes one.
 pub trait Randomness: Send + Sync + 'static {

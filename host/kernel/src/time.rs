@@ -119,8 +119,8 @@ impl Moment {
     pub fn in_zone(self, zone: &TimeZone) -> Timestamp {
         let found = match self {
             Self::Instant(instant) => return instant,
-            Self::Day(date) => date.to_zoned(zone.clone()),
-            Self::Local(civil) => civil.to_zoned(zone.clone()),
+            Self::Day(date) => date.to_zoned_datetime(zone.clone()),
+            Self::Local(civil) => civil.to_zoned_datetime(zone.clone()),
         };
         found.map_or(Timestamp::MAX, |zoned| {
             Timestamp::default().saturating_add(zoned.timestamp().as_millisecond())

@@ -109,7 +109,7 @@ fn component_of(packages: &[&str], world: &str, module: &str, name: &str, versio
     }
     let world = resolve.select_world(&[package], Some(world)).unwrap();
     let mut module = wat::parse_str(module).unwrap();
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false).unwrap();
     let mut encoder = ComponentEncoder::default();
     let bytes = encoder.module(&module).unwrap().validate(true).encode().unwrap();
     named(bytes, name, version)

@@ -147,7 +147,7 @@ async fn ask(folder: &Path, count: usize) -> Outcome<()> {
     ] {
         let filter = parse_filter(filter)?;
         let began = Instant::now();
-        let found = series.series(OURS, "disk.used", &filter, None, count)?;
+        let found = series.series(OURS, "disk.used", filter, None, count).await?;
         let took = began.elapsed().as_secs_f64() * 1e3;
         println!(
             "  {took:>10.3} ms to find {} of {} series, {what}",

@@ -21,7 +21,7 @@ use bellwether_series::{
 use bellwether_store::{Batch, Key, Objects, SharedStore, SledSettings, SledStore, Space, Store as _};
 use measure::{bytes, memory};
 use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -140,7 +140,7 @@ async fn segments(folder: &Path, samples: usize, count: usize) -> Outcome<()> {
     println!("  {:>10.3} bytes a sample in segments", bytes(&folder.join("objects")) / written as f64);
     println!("  {:>10.3} bytes a sample in the store", bytes(&folder.join("store")) / written as f64);
     questions(&series, written / count).await?;
-    find(&series)?;
+    find(&series).await?;
     let series = Arc::into_inner(series).ok_or("nobody else holds it")?;
     series.delete(OURS, "cpu.system", Filter::All, Batch::new()).await?;
     let (full, began) = (bytes(&folder.join("objects")), Instant::now());
@@ -192,14 +192,15 @@ async fn questions(series: &Series, points: usize) -> Outcome<()> {
 }
 
 /// Finding a hundred of all series.
-fn find(series: &Series) -> Outcome<()> {
+async fn find(series: &Series) -> Outcome<()> {
     for (what, pattern) in [
         ("exact", TagPattern::Exact("h1".to_owned())),
         ("wildcard", TagPattern::wildcard("h1*")),
         ("regular expression", TagPattern::regex("h1.?")?),
     ] {
         let began = Instant::now();
-        let found = series.series(OURS, "cpu.user", &Filter::Tag("host".to_owned(), pattern), None, 1000)?;
+        let filter = Filter::Tag("host".to_owned(), pattern);
+        let found = series.series(OURS, "cpu.user", filter, None, 1000).await?;
         println!("  {:>10.3} ms to find {} series, {what}", at(&[began.elapsed()], 50), found.items.len());
     }
     Ok(())

@@ -13,7 +13,7 @@ use bellwether_kernel::{HostId, OrganisationId, SystemClock, Timestamp};
 use bellwether_series::{Filter, Limits, Parts, Samples, Series, SeriesError, SeriesSamples};
 use bellwether_store::{Batch, LEAST_WATERMARK, Objects, SledSettings, SledStore, StoreError};
 use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 
 const OURS: OrganisationId = OrganisationId(1);
 const START: i64 = 1_750_000_000_000;

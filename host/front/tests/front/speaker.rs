@@ -137,7 +137,7 @@ fn encoded(world: &str, module: &str, name: &str, version: &str) -> Vec<u8> {
     let (package, _) = resolve.push_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit")).unwrap();
     let world = resolve.select_world(&[package], Some(world)).unwrap();
     let mut module = wat::parse_str(module).unwrap();
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false).unwrap();
     let mut component = ComponentEncoder::default().module(&module).unwrap().validate(true).encode().unwrap();
     // Name and version are sections of their own: kind 0, length, the section's name, its content. That of the name is of
     // kind 0 too, and its length stands before it.

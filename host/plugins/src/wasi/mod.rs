@@ -36,8 +36,8 @@ use bellwether_engine::wasmtime_wasi_io::bindings::wasi::io;
 use bellwether_engine::{Guest, Linker, wasmtime};
 use bellwether_kernel::Timestamp;
 use parking_lot::Mutex;
-use wasi_rand::rngs::StdRng;
-use wasi_rand::{RngExt, SeedableRng};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 
 use crate::egress::Spent;
 use crate::grant::Privilege;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bellwether_store::Crash;
 use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 
 use super::*;
 

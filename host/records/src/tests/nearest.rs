@@ -1,7 +1,7 @@
 //! The records nearest to a moment are those a naive look through everything finds.
 
 use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 
 use super::*;
 use crate::{Near, Nearest, Record, Wanted};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 
 use super::*;
 use crate::Record;

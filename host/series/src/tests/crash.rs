@@ -2,7 +2,7 @@
 
 use bellwether_store::Crash;
 use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 
 use super::*;
 use crate::{Aggregate, Expression, Metadata, MetricKind, RollUp, Selection, TimeRange};

@@ -2,7 +2,7 @@
 
 use bellwether_store::Crash;
 use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 
 use super::*;
 use crate::{Metadata, RollUp};
@@ -10,8 +10,8 @@ use crate::{Metadata, RollUp};
 const STEADY: std::time::Duration = std::time::Duration::ZERO;
 
 /// Numbers and tags of a metric's series; none if it is not known.
-fn listed(house: &House, metric: &str) -> BTreeMap<u32, String> {
-    let part = house.series.series(OURS, metric, &Filter::All, None, 1000);
+async fn listed(house: &House, metric: &str) -> BTreeMap<u32, String> {
+    let part = house.series.series(OURS, metric, Filter::All, None, 1000).await;
     let items = part.map_or_else(|_| Vec::new(), |part| part.items);
     items.into_iter().map(|(number, tags)| (number, tags.join(","))).collect()
 }
@@ -41,16 +41,22 @@ async fn series_whose_last_sample_is_past_its_retention_are_neither_listed_nor_c
     write(&house, "short", "pod:1").await.unwrap();
     house.series.pack().await.unwrap();
     write(&house, "unsaid", "pod:1").await.unwrap();
-    let counts = |house: &House| ["short", "rolled", "unsaid"].map(|metric| listed(house, metric).len());
+    let counts = async |house: &House| {
+        let mut counts = [0; 3];
+        for (count, metric) in counts.iter_mut().zip(["short", "rolled", "unsaid"]) {
+            *count = listed(house, metric).await.len();
+        }
+        counts
+    };
     for (days, left) in [(0, [2, 2, 2]), (2, [1, 2, 2]), (8, [1, 2, 2]), (2, [0, 0, 2]), (10, [0, 0, 1])] {
         house.clock.advance(days * DAY);
         house.series.tend().await.unwrap();
-        assert_eq!(counts(&house), left, "after {days} more days");
+        assert_eq!(counts(&house).await, left, "after {days} more days");
         let series = left.iter().sum::<usize>() as u64;
         assert_eq!(house.series.totals().series, series);
         assert_eq!(house.series.series_by_organisation(), [(OURS, series)]);
         house = house.restarted().await;
-        assert_eq!(counts(&house), left);
+        assert_eq!(counts(&house).await, left);
     }
     assert_eq!(house.series.tag_values(OURS, "unsaid", "pod", None, 9).unwrap().items.len(), 1);
     house.clock.advance(10 * DAY);
@@ -60,7 +66,7 @@ async fn series_whose_last_sample_is_past_its_retention_are_neither_listed_nor_c
     for pod in 0..6 {
         write(&house, "short", &format!("pod:{pod}")).await.unwrap();
     }
-    assert!(listed(&house, "short").keys().all(|number| *number > 6), "no number is used again");
+    assert!(listed(&house, "short").await.keys().all(|number| *number > 6), "no number is used again");
 }
 
 #[tokio::test]
@@ -73,7 +79,7 @@ async fn series_stay_where_nothing_says_that_their_samples_go_or_the_clock_is_no
         for _ in 0..3 {
             house.clock.advance(400 * DAY);
             house.series.tend().await.unwrap();
-            assert_eq!(listed(&house, "m").len(), 1);
+            assert_eq!(listed(&house, "m").await.len(), 1);
         }
     }
 }
@@ -90,11 +96,11 @@ async fn no_series_goes_while_a_segment_is_lost_that_may_have_samples_of_it() {
     let lost = house.restarted().await;
     lost.clock.advance(20 * DAY);
     lost.series.tend().await.unwrap();
-    assert_eq!((listed(&lost, "m").len(), listed(&lost, "short").len()), (1, 1));
+    assert_eq!((listed(&lost, "m").await.len(), listed(&lost, "short").await.len()), (1, 1));
     std::fs::rename(path.with_extension("away"), &path).unwrap();
     let back = lost.restarted().await;
     back.series.tend().await.unwrap();
-    assert_eq!((back.one("m").await.len(), listed(&back, "short").len()), (1, 0));
+    assert_eq!((back.one("m").await.len(), listed(&back, "short").await.len()), (1, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
@@ -111,7 +117,7 @@ async fn a_write_to_a_series_that_goes_at_the_same_moment_is_not_lost() {
             house.series.flush().await;
             house.series.pack().await.unwrap();
             house.clock.advance(4 * DAY);
-            let before = listed(&house, "m");
+            let before = listed(&house, "m").await;
             let now = house.now();
             let turns = random.random_range(0..400);
             let write = async {
@@ -126,13 +132,13 @@ async fn a_write_to_a_series_that_goes_at_the_same_moment_is_not_lost() {
             let (tended, ()) = tokio::join!(house.series.tend(), write);
             tended.unwrap();
             house.series.flush().await;
-            gone += usize::from(listed(&house, "m") != before);
+            gone += usize::from(listed(&house, "m").await != before);
             for restart in [false, true] {
                 if restart {
                     house = house.restarted().await;
                 }
                 assert_eq!(
-                    (house.one("m").await.len(), listed(&house, "m").len()),
+                    (house.one("m").await.len(), listed(&house, "m").await.len()),
                     (3, 1),
                     "after {turns} turns"
                 );
@@ -190,7 +196,7 @@ async fn series_go_and_their_numbers_are_not_used_again_wherever_it_crashes() {
             house.series.tend().await.unwrap();
             let kept = house.now() - 10 * DAY;
             let mut found = house.all("m").await;
-            for (number, tag) in listed(&house, "m") {
+            for (number, tag) in listed(&house, "m").await {
                 let before = numbers.entry(number).or_insert_with(|| tag.clone());
                 assert_eq!(*before, tag, "seed {seed}, {crash:?}: {number} is another's");
                 let samples = found.remove(&vec![tag.clone()]);
@@ -206,7 +212,7 @@ async fn series_go_and_their_numbers_are_not_used_again_wherever_it_crashes() {
                 assert_eq!(times, *known, "seed {seed}, {crash:?}: {tag}");
             }
             assert_eq!(found.len(), 0, "seed {seed}, {crash:?}: samples of no series");
-            let here = listed(&house, "m");
+            let here = listed(&house, "m").await;
             for (tag, times) in &acknowledged {
                 let lives = times.iter().any(|time| *time >= kept);
                 assert!(!lives || here.values().any(|there| there == tag), "seed {seed}, {crash:?}: {tag}");

@@ -7,7 +7,7 @@ use crate::{Metadata, MetricKind};
 
 /// `count` samples of noise, which take about 8 bytes each, a second apart.
 fn noise(start: i64, count: i64, seed: u64) -> Vec<(i64, f64)> {
-    use rand::{Rng, SeedableRng};
+    use rand::{RngExt, SeedableRng};
     let mut random = rand::rngs::SmallRng::seed_from_u64(seed);
     (0..count).map(|n| (start + n * 1000, random.random::<f64>())).collect()
 }

@@ -37,7 +37,7 @@ fn one(folder: &Path, name: String, windows: &[[String; 2]]) -> Result<Series> {
     for row in rows.deserialize() {
         let (time, value): (String, f64) = row.with_context(|| path.display().to_string())?;
         let civil: DateTime = time.parse().with_context(|| format!("{}: {time}", path.display()))?;
-        series.times.push(civil.to_zoned(TimeZone::UTC)?.timestamp().as_millisecond());
+        series.times.push(civil.to_zoned_datetime(TimeZone::UTC)?.timestamp().as_millisecond());
         series.values.push(value);
         series.written.push(time);
     }

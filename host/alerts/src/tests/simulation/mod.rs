@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use bellwether_kernel::{Clock as _, every_seed};
 use bellwether_store::Crash;
 use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 
 use super::*;
 use events::Happenings;
