@@ -26,7 +26,7 @@ use crate::limits;
 pub(crate) struct Breaker {
     /// Whether it is open for anybody or a call failed lately: most calls need not look further.
     troubled: AtomicBool,
-    /// By organisation; those of which no call failed lately have none.
+    /// By organisation; those that are quiet have none.
     tenants: Mutex<HashMap<u64, Inner, Numbers>>,
     /// How often it opened ever, for anybody.
     opened: AtomicU64,
@@ -163,7 +163,7 @@ impl Breaker {
         let mut tenants = self.tenants.lock();
         let now = Instant::now();
         if failed {
-            tenants.retain(|_, inner| !inner.is_quiet(now));
+            self.forget_quiet(&mut tenants, now);
         } else if tenants.get(&tenant).is_some_and(|inner| inner.is_quiet(now)) {
             tenants.remove(&tenant);
         }
@@ -194,7 +194,8 @@ impl Breaker {
 
     /// How it is for `tenant`, and with none for whom it is worst.
     pub(crate) fn state(&self, tenant: Option<u64>) -> BreakerState {
-        let (tenants, now) = (self.tenants.lock(), Instant::now());
+        let (mut tenants, now) = (self.tenants.lock(), Instant::now());
+        self.forget_quiet(&mut tenants, now);
         let states = tenants.iter().filter(|(of, _)| tenant.is_none_or(|tenant| tenant == **of));
         let badly = |state: &BreakerState| match state.phase {
             BreakerPhase::Closed => 0,
@@ -209,6 +210,11 @@ impl Breaker {
             state.opened = self.opened.load(Ordering::Relaxed);
         }
         state
+    }
+
+    fn forget_quiet(&self, tenants: &mut HashMap<u64, Inner, Numbers>, now: Instant) {
+        tenants.retain(|_, inner| !inner.is_quiet(now));
+        self.troubled.store(!tenants.is_empty(), Ordering::Relaxed);
     }
 }
 
@@ -230,10 +236,14 @@ impl Inner {
         BreakerState { phase, reason, failures, opened, retry_after_milliseconds }
     }
 
-    /// Whether every call runs, and has gone well for a while.
+    /// Whether nothing is left to remember: every call runs and has gone well for a while, or nobody has called since the
+    /// next could have tried.
     fn is_quiet(&self, now: Instant) -> bool {
-        let rested = self.disturbed.is_none_or(|disturbed| now - disturbed >= limits::BREAKER_WINDOW);
-        rested && matches!(self.phase, Phase::Closed)
+        let since = match self.phase {
+            Phase::Closed => self.disturbed,
+            Phase::Open { until, .. } | Phase::Probing { until, .. } => Some(until),
+        };
+        since.is_none_or(|since| now.saturating_duration_since(since) >= limits::BREAKER_WINDOW)
     }
 
     fn succeed(&mut self, now: Instant) -> Option<BreakerPhase> {
@@ -483,5 +493,16 @@ mod tests {
         call(&breaker, false, QUICK);
         assert!(breaker.tenants.lock().is_empty() && !breaker.troubled.load(Ordering::Relaxed));
         assert_eq!(breaker.state(None), BreakerState { opened: 1, ..BreakerState::default() });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_opened_for_an_organisation_that_calls_no_more_is_forgotten() {
+        let breaker = Breaker::default();
+        fail(&breaker, limits::BREAKER_FAILURES);
+        tokio::time::advance(limits::BREAKER_PAUSE + limits::BREAKER_WINDOW - QUICK).await;
+        assert_eq!(breaker.state(None).phase, BreakerPhase::HalfOpen);
+        tokio::time::advance(QUICK).await;
+        assert_eq!(breaker.state(None), BreakerState { opened: 1, ..BreakerState::default() });
+        assert!(!breaker.troubled.load(Ordering::Relaxed), "calls need not look for it");
     }
 }

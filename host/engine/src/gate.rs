@@ -101,10 +101,20 @@ pub struct Slot<'a> {
 }
 
 impl Gate {
-    /// So many slots, all of them free.
+    /// So many slots, all of them free, some of which one organisation alone leaves to others.
     #[must_use]
     pub fn new(slots: u32) -> Self {
         let share = slots - (u64::from(slots) * limits::SHARE_LEFT / 100) as u32;
+        Self::shared(slots, share.max(1))
+    }
+
+    /// So many slots, all of them free, for a single organisation.
+    #[must_use]
+    pub fn for_one(slots: u32) -> Self {
+        Self::shared(slots, slots)
+    }
+
+    fn shared(slots: u32, share: u32) -> Self {
         let state = State {
             free: slots,
             waiting: 0,
@@ -113,7 +123,7 @@ impl Gate {
             tenants: HashMap::default(),
             lanes: HashMap::default(),
         };
-        Self { slots, share: share.max(1), state: Mutex::new(state) }
+        Self { slots, share, state: Mutex::new(state) }
     }
 
     /// How many slots there are.
