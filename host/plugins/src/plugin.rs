@@ -125,7 +125,9 @@ impl Loaded {
         // What a runtime holds of its world is gone with the call.
         let instances = if worldly { Instances::Fresh } else { instances };
         let mut scope = Scope::new(Arc::clone(shared), owner.state_name(name), grants, &limits);
-        scope.outlet.of_organisation = owner != Owner::Host;
+        if owner != Owner::Host {
+            scope.outlet.give_to_organisation();
+        }
         let scope = Arc::new(scope);
         let callee = Callee::new(engine, component, &linker, scope.limits.concurrent_calls, instances)?;
         let (name, version, instance) = (name.to_owned(), version.to_owned(), callee.instance_pre().clone());

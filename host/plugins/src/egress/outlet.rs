@@ -13,7 +13,7 @@ use crate::limits;
 pub(crate) struct Outlet {
     pub(super) granted: Vec<Destination>,
     /// Whether an organisation's admin granted that, and not the operator.
-    pub(crate) of_organisation: bool,
+    pub(super) of_organisation: bool,
     /// Shared out by organisation, so that a service one of them calls and that hangs holds up nobody else's requests.
     slots: Gate,
 }
@@ -33,9 +33,15 @@ struct Used {
 }
 
 impl Outlet {
-    /// The way out of a plugin that may go where `granted` says.
+    /// The way out of the operator's plugin, which every organisation may call, where `granted` says.
     pub(crate) fn new(granted: Vec<Destination>) -> Self {
         Self { granted, of_organisation: false, slots: Gate::new(limits::HTTP_CONNECTIONS) }
+    }
+
+    /// Makes it the way out of an organisation's own plugin, which no other organisation calls.
+    pub(crate) fn give_to_organisation(&mut self) {
+        self.of_organisation = true;
+        self.slots = Gate::for_one(limits::HTTP_CONNECTIONS);
     }
 
     /// Waits until one more request of the call that has `spent` may be on its way.
@@ -47,7 +53,7 @@ impl Outlet {
                 NoSlot::OverShare => (self.slots.share(), " for this organisation"),
             };
             EgressError::Connection(format!(
-                "{most} requests of the plugin are on their way{whose}, and none ended in time"
+                "{most} requests of the plugin are on their way{whose}, and no place came free"
             ))
         })
     }

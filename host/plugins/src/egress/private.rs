@@ -11,14 +11,20 @@ use reqwest::Url;
 use super::EgressError;
 use crate::grant::{Grant, InvalidGrant};
 
-/// Where a cloud answers its machines over IPv6 with their credentials, outside of what is link-local (AWS's documentation
-/// of the instance metadata service).
-const METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+/// Where clouds tell their machines who they are, credentials with it, outside of what is link-local, each by its vendor's
+/// documentation of the instance metadata service: AWS and Google Cloud over IPv6, Alibaba Cloud, and what Oracle Cloud
+/// answered at before it took a link-local address.
+const METADATA: [IpAddr; 4] = [
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
+];
 
 /// What the operator lets organisations reach.
 #[derive(Debug, Default)]
 pub(crate) struct Private {
-    /// None until it is said: then every network but those in which a machine is told its credentials.
+    /// None until it is said: then every address but those at which a machine is told its credentials.
     networks: OnceLock<Vec<IpNet>>,
 }
 
@@ -70,18 +76,21 @@ impl Private {
         if is_public(address) {
             return true;
         }
-        match (self.networks.get(), address) {
-            (Some(networks), _) => networks.iter().any(|network| network.contains(&address)),
-            (None, IpAddr::V4(address)) => !address.is_link_local(),
-            (None, IpAddr::V6(address)) => !address.is_unicast_link_local() && address != METADATA,
-        }
+        let Some(networks) = self.networks.get() else {
+            let link_local = match address {
+                IpAddr::V4(address) => address.is_link_local(),
+                IpAddr::V6(address) => address.is_unicast_link_local(),
+            };
+            return !link_local && !METADATA.contains(&address);
+        };
+        networks.iter().any(|network| network.contains(&address))
     }
 
     fn why_not(&self, host: &str) -> String {
         let why = if self.networks.get().is_some() {
             "lies in no network of egress.private_networks"
         } else {
-            "is a link-local address or a cloud's metadata, which egress.private_networks does not name"
+            "is an address at which a cloud tells its machines their credentials, which egress.private_networks does not name"
         };
         format!("{host} {why}: the host's setting says what organisations' plugins and channels reach")
     }
@@ -117,6 +126,10 @@ mod tests {
             ("[fe80::1]", false),
             ("[fd00:ec2::254]", false),
             ("[fd00:ec2::255]", true),
+            ("[fd20:ce::254]", false),
+            ("100.100.100.200", false),
+            ("100.100.100.201", true),
+            ("192.0.0.192", false),
             ("10.0.0.7:9200", true),
             ("127.0.0.1", true),
             ("localhost:8080", true),

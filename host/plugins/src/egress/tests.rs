@@ -413,7 +413,7 @@ async fn only_an_organisations_plugins_and_channels_are_held_to_the_operators_pr
     let (port, _served) = serve_once(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
     let origin = format!("http://127.0.0.1:{port}");
     let mut grant = outlet(&[&origin]);
-    grant.of_organisation = true;
+    grant.give_to_organisation();
     let spent = Spent::default();
     for refused in [
         egress.send(&grant, &spent, request(&origin)).await,
@@ -422,6 +422,6 @@ async fn only_an_organisations_plugins_and_channels_are_held_to_the_operators_pr
         let Err(EgressError::Forbidden(text)) = refused else { panic!("{refused:?}") };
         assert!(text.starts_with("127.0.0.1 lies in no network of egress.private_networks"), "{text}");
     }
-    grant.of_organisation = false;
-    assert_eq!(egress.send(&grant, &spent, request(&origin)).await.unwrap().status, 200);
+    let granted_by_the_operator = outlet(&[&origin]);
+    assert_eq!(egress.send(&granted_by_the_operator, &spent, request(&origin)).await.unwrap().status, 200);
 }
