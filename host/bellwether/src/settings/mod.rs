@@ -239,7 +239,7 @@ pub(crate) struct Plugins {
 #[serde(default)]
 pub(crate) struct Egress {
     /// Networks (or addresses) that are not public and may be reached; without it every one that an organisation's admin
-    /// grants, but link-local addresses.
+    /// grants, but those at which a cloud tells a machine its credentials.
     #[serde(deserialize_with = "some")]
     pub(crate) private_networks: Option<Vec<Network>>,
 }
