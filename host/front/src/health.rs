@@ -75,7 +75,8 @@ impl Readiness {
         let unread = match services.parts.store.unread().count() {
             0 => None,
             rows => Some(format!(
-                "{rows} rows of the store do not read and are passed over: the host's log names each; restore a backup"
+                "{rows} rows of the store did not read when they were looked at, and are passed over: the host's log names each; \
+                 restore a backup"
             )),
         };
         let missing = services.plugins().missing_components(Owner::Host);
