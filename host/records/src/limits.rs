@@ -102,6 +102,10 @@ pub(crate) const SEARCHES: usize = 4;
 /// For how long: about as long as who asks for a page does.
 pub(crate) const SEARCH_PATIENCE: Duration = Duration::from_secs(30);
 
+/// What is told who waited for longer.
+pub(crate) const TOO_MANY_SEARCHES: &str =
+    "too many searches are at work; try again, or ask for less at once";
+
 /// Bytes of a record that count as another one where it is counted what a search looks at: what most are shorter than.
 pub(crate) const RECORD: u64 = 1024;
 

@@ -10,7 +10,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::chunk::{self, FAST};
 use crate::layout::{self, ChunkRow, Extent};
-use crate::limits::{BACKLOG, CHUNK, SEARCH_PATIENCE, SEARCHES};
+use crate::limits::{BACKLOG, CHUNK, SEARCH_PATIENCE, SEARCHES, TOO_MANY_SEARCHES};
 use crate::shelf::{Chunk, Owner, State};
 use crate::{Content, Limits, Record, RecordError, RecordKind, open};
 
@@ -83,7 +83,7 @@ impl Records {
                 next_segment: AtomicU64::new(next_segment),
                 upkeep: tokio::sync::Mutex::default(),
                 packing: Mutex::default(),
-                searches: Turns::new(SEARCHES, SEARCH_PATIENCE),
+                searches: Turns::new(SEARCHES, SEARCH_PATIENCE, TOO_MANY_SEARCHES),
                 steady: Mutex::new(Steady::new()),
             }),
         };

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use bellwether_kernel::OrganisationId;
 use bellwether_store::{Batch, encode, to_the_end};
+use roaring::RoaringBitmap;
 use tokio::sync::oneshot;
 
 use crate::index::{Index, select};
@@ -95,22 +96,43 @@ impl Series {
     /// their numbers, which is that of their first samples.
     ///
     /// # Errors
-    /// [`SeriesError::UnknownMetric`].
-    pub fn series(
+    /// [`SeriesError::UnknownMetric`]; [`SeriesError::Invalid`] for a filter of too many patterns; the store's, when it is
+    /// busy.
+    pub async fn series(
         &self,
         organisation: OrganisationId,
         metric: &str,
-        filter: &Filter,
+        filter: Filter,
         after: Option<u32>,
         limit: usize,
     ) -> Result<Part<NumberedSeries>, SeriesError> {
+        let found = self.found(organisation, metric, filter).await?;
         let index = self.shared.index(organisation);
-        let found = select(&index, metric, filter, &|| Ok(()))?
-            .ok_or_else(|| SeriesError::UnknownMetric(metric.to_owned()))?;
         let index = index.read();
         let behind = found.range(after.map_or(0, |after| after.saturating_add(1))..);
         let tags = behind.filter_map(|number| Some((number, index.identity(number)?.1)));
         Ok(Part::of(tags, limit))
+    }
+
+    /// The series of a metric that `filter` means: looked up here where that is quick, else in the organisation's turn, on
+    /// a thread that may be held up, until nobody waits for them any more.
+    async fn found(
+        &self,
+        organisation: OrganisationId,
+        metric: &str,
+        filter: Filter,
+    ) -> Result<RoaringBitmap, SeriesError> {
+        let index = self.shared.index(organisation);
+        let found = if filter.is_exact() {
+            select(&index, metric, &filter, &|| Ok(()))?
+        } else {
+            filter.check()?;
+            let name = metric.to_owned();
+            let find =
+                move |cancelled: &AtomicBool| select(&index, &name, &filter, &|| check_wanted(cancelled));
+            self.work(organisation, false, find).await?
+        };
+        found.ok_or_else(|| SeriesError::UnknownMetric(metric.to_owned()))
     }
 
     /// The keys of the tags that a metric's series have.
@@ -175,7 +197,8 @@ impl Series {
     /// the same moment may make a series anew.
     ///
     /// # Errors
-    /// [`SeriesError::UnknownMetric`]; [`SeriesError::Invalid`] for a filter of too many patterns; the store's, when some may be deleted and others not: delete again.
+    /// [`SeriesError::UnknownMetric`]; [`SeriesError::Invalid`] for a filter of too many patterns; the store's, when some
+    /// may be deleted and others not: delete again.
     pub async fn delete(
         &self,
         organisation: OrganisationId,
@@ -183,18 +206,9 @@ impl Series {
         filter: Filter,
         join: Batch,
     ) -> Result<u64, SeriesError> {
-        let index = self.shared.index(organisation);
         // Before the writer's turn, in which every write would wait for it.
-        let found = if filter.is_exact() {
-            select(&index, metric, &filter, &|| Ok(()))?
-        } else {
-            filter.check()?;
-            let (name, index) = (metric.to_owned(), Arc::clone(&index));
-            let find =
-                move |cancelled: &AtomicBool| select(&index, &name, &filter, &|| check_wanted(cancelled));
-            self.work(organisation, false, find).await?
-        };
-        let found = found.ok_or_else(|| SeriesError::UnknownMetric(metric.to_owned()))?;
+        let found = self.found(organisation, metric, filter).await?;
+        let index = self.shared.index(organisation);
         let select = move |index: &Index| found.into_iter().filter(|number| index.has(*number)).collect();
         let (reply, deleted) = oneshot::channel();
         let order = DeleteOrder { organisation, index, select: Box::new(select), spares: false, join, reply };

@@ -89,6 +89,9 @@ pub(crate) const QUERIES: usize = 8;
 /// For how long: about as long as who asks for a page does.
 pub(crate) const QUERY_PATIENCE: Duration = Duration::from_secs(30);
 
+/// What is told who waited for longer.
+pub(crate) const TOO_MANY_QUERIES: &str = "too many queries are at work; try again, or ask for less at once";
+
 /// Points that the functions and operators of one query go through, all together: as many as there are samples it may
 /// read, some seconds of one core.
 pub(crate) const WORKED_POINTS: u64 = 200_000_000;

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use crate::heads::Heads;
 use crate::index::Index;
 use crate::layout::SegmentRow;
-use crate::limits::{QUERIES, QUERY_PATIENCE};
+use crate::limits::{QUERIES, QUERY_PATIENCE, TOO_MANY_QUERIES};
 use crate::listen::Listeners;
 use crate::segment::{Cache, Segment};
 use crate::upkeep::Looked;
@@ -207,7 +207,7 @@ impl Shared {
             forgot: AtomicI64::new(i64::MIN),
             rolled_up: parking_lot::Mutex::new(None),
             steady: parking_lot::Mutex::new(Steady::new()),
-            queries: Turns::new(QUERIES, QUERY_PATIENCE),
+            queries: Turns::new(QUERIES, QUERY_PATIENCE, TOO_MANY_QUERIES),
             packing: tokio::sync::Mutex::new(()),
             merging: tokio::sync::Mutex::new(()),
         }

@@ -26,6 +26,8 @@ pub struct Turns {
     share: usize,
     own: Mutex<HashMap<OrganisationId, Arc<Semaphore>>>,
     patience: Duration,
+    /// What is told whoever waited in vain.
+    busy: &'static str,
 }
 
 /// A turn. Dropped, it goes to whoever is next.
@@ -36,11 +38,12 @@ pub struct Turn {
 }
 
 impl Turns {
-    /// So many at once, at least 2; who waits for one longer than `patience` is told to come back.
+    /// So many at once, at least 2; who waits for one longer than `patience` is told that the host is `busy`, and to come
+    /// back.
     #[must_use]
-    pub fn new(turns: usize, patience: Duration) -> Self {
+    pub fn new(turns: usize, patience: Duration, busy: &'static str) -> Self {
         let share = turns - (turns / LEFT).max(1);
-        Self { all: Arc::new(Semaphore::new(turns)), share, own: Mutex::default(), patience }
+        Self { all: Arc::new(Semaphore::new(turns)), share, own: Mutex::default(), patience, busy }
     }
 
     /// Waits for a turn.
@@ -64,9 +67,7 @@ impl Turns {
             Some(Turn { _all: Arc::clone(&self.all).acquire_owned().await.ok()?, _own: own })
         };
         let turn = timeout(self.patience, waiting).await.ok().flatten();
-        turn.ok_or(StoreError::Unavailable(
-            "too many queries are at work; try again, or ask for less at once",
-        ))
+        turn.ok_or(StoreError::Unavailable(self.busy))
     }
 }
 
@@ -84,7 +85,7 @@ mod tests {
     #[test]
     fn an_organisation_that_asks_for_every_turn_leaves_some_to_others() {
         runtime().block_on(async {
-            let turns = Turns::new(8, Duration::from_millis(1));
+            let turns = Turns::new(8, Duration::from_millis(1), "busy");
             let mut held = Vec::new();
             while let Ok(turn) = turns.take(OURS).await {
                 held.push(turn);
@@ -102,7 +103,7 @@ mod tests {
     #[test]
     fn who_asks_beside_a_flood_waits_behind_a_share_of_it_and_not_behind_all() {
         runtime().block_on(async {
-            let turns = Arc::new(Turns::new(2, Duration::from_secs(10)));
+            let turns = Arc::new(Turns::new(2, Duration::from_secs(10), "busy"));
             let first = (turns.take(OURS).await.unwrap(), turns.take(THEIRS).await.unwrap());
             let order = Arc::new(Mutex::new(Vec::new()));
             let asks = [OURS; 50].into_iter().chain([OrganisationId(3)]).map(|organisation| {

@@ -215,7 +215,7 @@ pub(crate) async fn list(
     let after = page.cursor.as_ref().map(number_of).transpose()?;
     let filter = filter(query.filter.as_deref())?;
     let found =
-        services.series().series(principal.organisation, &query.metric, &filter, after, page.limit)?;
+        services.series().series(principal.organisation, &query.metric, filter, after, page.limit).await?;
     let last = found.items.last().map(|(number, _)| Cursor(number.to_be_bytes().to_vec()));
     Ok(Json(TaggedSeriesList {
         next: SERIES.next(last.filter(|_| found.more)),

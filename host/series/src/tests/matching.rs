@@ -1,5 +1,7 @@
 //! Series of whatever metric, by matchers.
 
+use futures::FutureExt as _;
+
 use super::*;
 use crate::Comparison::{Equal, Matches, NotEqual, NotMatches};
 use crate::{Comparison, Matcher};
@@ -109,4 +111,25 @@ async fn what_is_hidden_too_much_or_no_expression_is_not_answered() {
     assert!(error.to_string().contains("matchers[0].value"), "{error}");
     let backwards = house.series.matching(OURS, &[], (range.1, range.0), 4, &|_| true).await;
     assert!(matches!(backwards, Err(SeriesError::Invalid(_))));
+}
+
+#[tokio::test]
+async fn a_list_by_pattern_waits_its_turn_beside_queries_and_one_of_exact_tags_is_quick() {
+    let house = house().await;
+    let listed = async |filter: &str| {
+        let filter = crate::parse_filter(filter).unwrap();
+        house.series.series(OURS, "up", filter, None, 10).await.unwrap().items.len()
+    };
+    let mut turns = Vec::new();
+    for organisation in [OURS, OrganisationId(77)] {
+        while turns.len() < crate::limits::QUERIES
+            && let Some(turn) = house.series.shared.queries.take(organisation).now_or_never()
+        {
+            turns.push(turn.unwrap());
+        }
+    }
+    assert_eq!(listed("job:api").await, 1);
+    assert_eq!(listed("job:*").now_or_never(), None, "every turn is taken");
+    drop(turns);
+    assert_eq!(listed("job:*").await, 2);
 }

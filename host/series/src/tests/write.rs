@@ -71,7 +71,8 @@ async fn a_write_that_would_pass_a_limit_leaves_nothing_listed_or_counted() {
     for metric in ["m", "refused"] {
         let refused = write(metric, 8..13).await.unwrap_err().to_string();
         assert_eq!(refused, "at most 10 series of one organisation");
-        assert_eq!(house.series.series(OURS, "m", &Filter::All, None, 100).unwrap().items.len(), 8);
+        let listed = house.series.series(OURS, "m", Filter::All, None, 100).await.unwrap();
+        assert_eq!(listed.items.len(), 8);
         assert_eq!(house.series.tag_keys(OURS, "m").unwrap()[0].values, 8);
         assert!(house.series.metric(OURS, "refused").is_err());
     }
