@@ -6,6 +6,7 @@
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -117,7 +118,7 @@ impl Objects {
     /// [`StoreError::Failed`] if the file system fails.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         let failed = |error| io_failed(folder, &error);
-        fs::create_dir_all(folder).map_err(failed)?;
+        make_private(folder)?;
         if let Some(above) = folder.parent() {
             sync_folder(above).map_err(failed)?;
         }
@@ -300,9 +301,37 @@ pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// Makes a folder of the store where it is not there, for this user alone, whatever the one around it admits. One that is
+/// there is closed to everybody else; its group keeps what it has, by which volumes are handed from one user to the next.
+pub(crate) fn make_private(folder: &Path) -> Result<(), StoreError> {
+    const OTHERS: u32 = 0o007;
+    let close = || {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        let mut permissions = fs::metadata(folder)?.permissions();
+        if permissions.mode() & OTHERS == 0 {
+            return Ok(());
+        }
+        permissions.set_mode(permissions.mode() & !OTHERS);
+        fs::set_permissions(folder, permissions)
+    };
+    close().map_err(|error: io::Error| io_failed(folder, &error))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn other_users_see_into_no_folder_of_the_store() {
+        let folder = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let (new, open) = (folder.path().join("new"), folder.path().join("open"));
+        fs::create_dir(&open).unwrap();
+        fs::set_permissions(&open, fs::Permissions::from_mode(0o755)).unwrap();
+        make_private(&new).unwrap();
+        make_private(&open).unwrap();
+        assert_eq!((mode(&new), mode(&open)), (0o700, 0o750));
+    }
 
     #[test]
     fn an_object_is_kept_under_its_digest_and_verified() {

@@ -14,7 +14,7 @@ use crate::checkpoint;
 use crate::group::Rows;
 use crate::lock::FolderLock;
 use crate::migrate;
-use crate::objects::{Digest, Objects, sync_folder};
+use crate::objects::{Digest, Objects, make_private, sync_folder};
 use crate::rows::split_row;
 use crate::sled::{self, failed, io_failed};
 use crate::{Key, StoreError};
@@ -95,7 +95,7 @@ fn begin(into: &Path, partial: &Path) -> Result<FolderLock, StoreError> {
             )));
         }
     }
-    fs::create_dir_all(partial).map_err(|error| io_failed(partial, &error))?;
+    make_private(partial)?;
     let lock = FolderLock::take(partial)?;
     for left in [partial.join("store"), partial.join("components"), into.join("components")] {
         match fs::remove_dir_all(&left) {
@@ -141,7 +141,7 @@ fn restore_into(
 ) -> Result<Restored, StoreError> {
     let mut frames = Frames::begin(reader)?;
     let store = folder.join("store");
-    fs::create_dir_all(&store).map_err(|error| io_failed(&store, &error))?;
+    make_private(&store)?;
     let objects = Objects::open(&folder.join("components"))?;
     let db = sled::open_sled(&store, sled::SledSettings::default().cache_bytes)?;
     let (mut left_out, mut fits) = (Vec::new(), Some(fits));

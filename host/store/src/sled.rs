@@ -19,6 +19,7 @@ use crate::group::{self, Group, Rows};
 use crate::journal::{self, Journal, Replay};
 use crate::lock::FolderLock;
 use crate::migrate::{self, Migration};
+use crate::objects::make_private;
 use crate::openings;
 use crate::queue::Queue;
 use crate::space::{FreeSpace, Watermark};
@@ -117,7 +118,7 @@ impl SledStore {
     }
 
     fn open_with(path: &Path, settings: SledSettings, migrations: &[Migration]) -> Result<Self, StoreError> {
-        std::fs::create_dir_all(path).map_err(|error| io_failed(path, &error))?;
+        make_private(path)?;
         let lock = FolderLock::take(path)?;
         let openings = openings::before(path)?;
         let rows = path.join("db");

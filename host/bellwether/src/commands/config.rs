@@ -32,12 +32,14 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let loaded = arguments.settings.load()?;
     Files::read(&loaded.settings).map_err(|wrong| loaded.refused(&wrong))?;
-    let host_key = Place::of(&loaded.settings.data);
-    host_key.key().map_err(|error| Failure::Usage(format!("{error:#}")))?;
+    let place = Place::of(&loaded.settings.data);
+    let is_there = place.key().map_err(|error| Failure::Usage(format!("{error:#}")))?.is_some();
+    let host_key = HostKeyShown { place, is_there };
     if arguments.json {
         let entries = loaded.effective.into_iter();
         let entries: Map<String, Value> = entries
             .map(|(path, value, source)| (path, json!({ "value": value, "source": source.to_string() })))
+            .chain([host_key.json()])
             .collect();
         return Ok(output::print(&format!("{:#}\n", Value::Object(entries)))?);
     }
@@ -45,11 +47,28 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// The settings as lines of the settings file, each with its source behind it.
-fn tell(loaded: &Loaded, host_key: &Place) -> String {
+fn tell(loaded: &Loaded, host_key: &HostKeyShown) -> String {
     let rows = loaded.effective.iter().map(|(path, value, source)| {
         let value = if value.is_null() { "not set".to_owned() } else { value.to_string() };
         vec![path.clone(), format!("= {value}"), format!("# {source}")]
     });
-    let secret = vec!["(host key)".to_owned(), "= hidden".to_owned(), format!("# {host_key}")];
-    output::aligned(&rows.chain([secret]).collect::<Vec<_>>())
+    output::aligned(&rows.chain([host_key.row()]).collect::<Vec<_>>())
+}
+
+/// What is told of the host key: where it comes from, and nothing of itself.
+struct HostKeyShown {
+    place: Place,
+    is_there: bool,
+}
+
+impl HostKeyShown {
+    fn row(&self) -> Vec<String> {
+        let value = if self.is_there { "hidden" } else { "none yet: the first start makes one" };
+        vec!["(host key)".to_owned(), format!("= {value}"), format!("# {}", self.place)]
+    }
+
+    fn json(&self) -> (String, Value) {
+        let shown = json!({ "is_there": self.is_there, "source": self.place.to_string() });
+        ("(host key)".to_owned(), shown)
+    }
 }

@@ -3,6 +3,7 @@
 use bellwether_kernel::FieldError;
 use bellwether_store::LEAST_WATERMARK;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use super::Settings;
 
@@ -96,8 +97,13 @@ pub(super) fn check(settings: &Settings) -> Result<(), Vec<FieldError>> {
     }
     for (field, filter) in [("log.filter", &settings.log.filter), ("traces.filter", &settings.traces.filter)]
     {
-        let right = EnvFilter::try_new(filter).is_ok();
-        expect(right, field, filter, "directives such as info or warn,bellwether_front=debug");
+        expect(
+            is_filter(filter),
+            field,
+            filter,
+            "levels (off, error, warn, info, debug, trace), each alone or behind a target: info, or \
+             warn,bellwether_front=debug",
+        );
     }
     let (mut addresses, mut hosts) = (settings.listen.clone(), Vec::new());
     for (name, dialect) in &settings.dialects {
@@ -122,6 +128,13 @@ pub(super) fn check(settings: &Settings) -> Result<(), Vec<FieldError>> {
     if wrong.is_empty() { Ok(()) } else { Err(wrong) }
 }
 
+/// Whether every directive has a level. A word that is none would be read as a target, and a typo would end all of the log.
+fn is_filter(text: &str) -> bool {
+    let levels = text.split(',').map(|directive| directive.rsplit('=').next().unwrap_or_default());
+    EnvFilter::try_new(text).is_ok()
+        && levels.map(str::trim).all(|level| level.parse::<LevelFilter>().is_ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,7 +148,7 @@ mod tests {
     #[test]
     fn what_cannot_work_is_refused_by_name() {
         type Change = fn(&mut Settings);
-        let changes: [(&str, Change); 18] = [
+        let changes: [(&str, Change); 20] = [
             ("listen", |settings| settings.listen.clear()),
             ("http.body_limit_bytes", |settings| settings.http.body_limit_bytes = 0),
             ("http.dialect_body_limit_bytes", |settings| settings.http.dialect_body_limit_bytes = 0),
@@ -172,12 +185,23 @@ mod tests {
             }),
             ("email.password_file", |settings| settings.email.user = Some("me".to_owned())),
             ("log.filter", |settings| settings.log.filter = "info=info=info".to_owned()),
+            ("log.filter", |settings| settings.log.filter = "inof".to_owned()),
+            ("traces.filter", |settings| settings.traces.filter = "bellwether_front".to_owned()),
         ];
         for (field, change) in changes {
             let mut settings = Settings::default();
             change(&mut settings);
             let wrong = check(&settings).expect_err(field);
             assert_eq!(wrong.iter().map(|error| error.field.as_str()).collect::<Vec<_>>(), [field]);
+        }
+    }
+
+    #[test]
+    fn a_filter_is_levels_alone_or_behind_targets() {
+        for right in
+            ["off", "INFO", "warn,bellwether_front=debug", "info, hyper=off,bellwether::x[span{a=b}]=trace"]
+        {
+            assert!(is_filter(right), "{right}");
         }
     }
 }

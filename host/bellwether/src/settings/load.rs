@@ -357,14 +357,13 @@ mod tests {
 
     #[test]
     fn flags_win_over_the_environment_and_that_over_the_file() {
-        let file = "organisation = \"file\"\nstop_seconds = 1\n[log]\nfilter = \"file\"\n";
-        let environment =
-            [("BELLWETHER_ORGANISATION", "environment"), ("BELLWETHER_LOG__FILTER", "environment")];
-        let loaded = with(file, &environment, vec![("log.filter", "--log-filter", json!("flag"))])
+        let file = "organisation = \"file\"\nstop_seconds = 1\n[log]\nfilter = \"warn\"\n";
+        let environment = [("BELLWETHER_ORGANISATION", "environment"), ("BELLWETHER_LOG__FILTER", "info")];
+        let loaded = with(file, &environment, vec![("log.filter", "--log-filter", json!("debug"))])
             .expect("good settings");
         assert_eq!(loaded.settings.stop_seconds, 1);
         assert_eq!(loaded.settings.organisation, "environment");
-        assert_eq!(loaded.settings.log.filter, "flag");
+        assert_eq!(loaded.settings.log.filter, "debug");
         let source = |wanted: &str| {
             let found = loaded.effective.iter().find(|(path, ..)| path == wanted);
             found.map(|(.., source)| source.to_string()).unwrap_or_default()
