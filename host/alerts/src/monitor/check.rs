@@ -174,6 +174,8 @@ fn times(checks: &mut Checks, monitor: &Monitor, step: Period) {
     }
     if let Some(renotify) = &monitor.renotify {
         checks.between("renotify.every", renotify.every, Period::minutes(1), Period::days(30));
+        let expected = "at least 1; without it there is no end, and without renotify it is not told again";
+        checks.expect(renotify.times != Some(0), "renotify.times", 0, expected);
         let message = renotify.message.as_deref().unwrap_or_default();
         let expected = format!("at most {} characters", limits::MESSAGE);
         checks.expect(message.chars().count() <= limits::MESSAGE, "renotify.message", message, &expected);

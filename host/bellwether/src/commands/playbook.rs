@@ -302,7 +302,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             let path = ["v1", "playbooks", playbook.as_str(), "runs"];
             let query = if wait > 0 { vec![("wait", wait.to_string())] } else { Vec::new() };
             let answer = client.write(Method::POST, &path, &query, Body::Json(body)).await?;
-            run::tell(format, &answer)?;
+            run::tell(&client, format, &answer).await?;
         }
     }
     Ok(())

@@ -347,15 +347,17 @@ fn lines() -> mpsc::Receiver<io::Result<Vec<u8>>> {
     receiver
 }
 
-/// A line as a record that is taken in one request, and how many of its bytes are in it.
+/// A line as a record that is taken in one request, and how many of its bytes are in it: all, or as many as fit.
 fn fitting(known: &Known, line: &str) -> (Value, usize) {
     let mut taken = line.len();
     loop {
         let record = known.record(&line[..taken]);
-        if taken == 0 || record.to_string().len() <= BYTES {
+        let over = record.to_string().len().saturating_sub(BYTES);
+        if taken == 0 || over == 0 {
             return (record, taken);
         }
-        taken = line.floor_char_boundary(taken / 2);
+        // No byte takes more than six in JSON, so what is left out is too little at first, and less each time.
+        taken = line.floor_char_boundary(taken - over.div_ceil(6));
     }
 }
 

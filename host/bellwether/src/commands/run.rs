@@ -198,7 +198,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             let query = if wait > 0 { vec![("wait", wait.to_string())] } else { Vec::new() };
             let path = ["v1", "runs", &run, "replay"];
             let answer = client.write(Method::POST, &path, &query, Body::Json(body)).await?;
-            tell(format, &answer)?;
+            tell(&client, format, &answer).await?;
         }
     }
     Ok(())

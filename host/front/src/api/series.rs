@@ -104,6 +104,7 @@ pub(crate) async fn write(
     let body = read_body(&parts.headers, body, services.settings().body_limit_bytes).await?;
     let new: NewSeriesSamples = read_json(&body)?;
     let series: Vec<SeriesSamples> = new.series.into_iter().map(SeriesSamples::from).collect();
+    check_unit(&series)?;
     let written = series.iter().map(|entry| entry.samples.len()).sum();
     let answer = WrittenSeries { written, series: series.len() };
     match remembered_as(&principal.key, &parts.headers)? {
@@ -120,6 +121,25 @@ pub(crate) async fn write(
         }
     }
     Ok(Json(answer).into_response())
+}
+
+/// Refuses times that somebody meant as seconds, of 2001 to 2103: as milliseconds they lie within the first weeks of 1970,
+/// where nobody would find what was written.
+fn check_unit(series: &[SeriesSamples]) -> Result<(), FieldError> {
+    const SECONDS: std::ops::Range<i64> = 1_000_000_000..4_200_000_000;
+    for (entry, SeriesSamples { samples, .. }) in series.iter().enumerate() {
+        if let Some((point, time)) =
+            samples.times.iter().enumerate().find(|(_, time)| SECONDS.contains(*time))
+        {
+            let field = format!("series[{entry}].points[{point}][0]");
+            return Err(FieldError::new(
+                field,
+                time,
+                format!("milliseconds since 1970: as seconds, {time}000 is meant"),
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Writes and remembers the answer in the same commit; gives the answer that was remembered, if one was.

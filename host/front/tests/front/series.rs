@@ -79,6 +79,11 @@ async fn a_query_that_does_not_read_is_told_where() {
     let problem = host.ask("POST", "/v1/series", &host.write, wrong).await.problem(400, "invalid");
     assert_eq!(problem["errors"][0]["field"], "series[0].points[1][0]", "{problem}");
     assert_eq!(problem["errors"][0]["value"], "999999999999999", "{problem}");
+    let seconds = json!({"series": [{"metric": "cpu", "points": [[1, 2], [1_795_869_900, 2]]}]});
+    let problem = host.ask("POST", "/v1/series", &host.write, seconds).await.problem(400, "invalid");
+    assert_eq!(problem["errors"][0]["field"], "series[0].points[1][0]", "{problem}");
+    let expected = "milliseconds since 1970: as seconds, 1795869900000 is meant";
+    assert_eq!(problem["errors"][0]["expected"], expected, "{problem}");
     let good = json!({"series": [{"metric": "cpu", "points": [[1, 2]]}]});
     host.ask("POST", "/v1/series", &host.read, good).await.problem(403, "forbidden");
 }
