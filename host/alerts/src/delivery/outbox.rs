@@ -16,6 +16,9 @@ use crate::{AlertError, Event, Incident, MonitorId, Telling, Tellings, channel, 
 /// How long what was added to a batch is looked for: a commit takes less. What is not found by then is found with
 /// everything that waits, a minute later at most.
 const LOOKED_FOR: i64 = 60_000;
+/// The same of what most likely was not committed: as long as it may take what tells of the same monitors, and was added
+/// beside it, to be.
+const LOOKED_FOR_STILL: i64 = 2_000;
 /// How much is looked for at all. What is beyond is found with everything that waits, once something was committed.
 const PENDING: usize = 100_000;
 /// Bytes of tellings, as they are stored, that are kept at hand until they are first delivered. What is beyond is read.
@@ -25,8 +28,9 @@ const AT_HAND: usize = 8 << 20;
 pub(super) struct Pending {
     organisation: OrganisationId,
     id: DeliveryId,
-    /// Absent of what was most likely not committed: it is looked for once more.
-    added: Option<Timestamp>,
+    added: Timestamp,
+    /// How long it is looked for.
+    patience: i64,
     /// The monitors it tells of.
     monitors: Arc<[String]>,
     told: Option<Arc<Told>>,
@@ -34,7 +38,7 @@ pub(super) struct Pending {
 
 impl Pending {
     fn is_waited_for(&self, now: Timestamp) -> bool {
-        self.added.is_some_and(|added| now.milliseconds_since(added) < LOOKED_FOR)
+        now.milliseconds_since(self.added) < self.patience
     }
 }
 
@@ -81,7 +85,7 @@ impl Tellings for Deliveries {
         put_large(batch, &keys::telling(*organisation, &incident.id, *sequence), &bytes)?;
         let room = Room::take(&self.at_hand, bytes.len());
         let told = room.map(|room| Arc::new(Told { bytes, telling, _room: room }));
-        let added = Some(self.clock.now());
+        let (added, patience) = (self.clock.now(), LOOKED_FOR);
         let monitors: Arc<[String]> = incident.alerts.iter().map(|alert| alert.monitor.clone()).collect();
         let mut pending = self.pending.lock();
         for channel in channels {
@@ -92,7 +96,7 @@ impl Tellings for Deliveries {
             batch.put(keys::order(*organisation, keys::List::All, *time, &id), "");
             if pending.len() < PENDING {
                 let (monitors, told) = (Arc::clone(&monitors), told.clone());
-                pending.push(Pending { organisation: *organisation, id, added, monitors, told });
+                pending.push(Pending { organisation: *organisation, id, added, patience, monitors, told });
             } else {
                 self.overflowed.store(true, Ordering::Relaxed);
             }
@@ -109,10 +113,11 @@ impl Tellings for Deliveries {
 
     fn failed(&self, organisation: OrganisationId, monitor: MonitorId) {
         let monitor = monitor.to_string();
+        let now = self.clock.now();
         let mut pending = self.pending.lock();
         for one in pending.iter_mut().filter(|one| one.organisation == organisation) {
             if one.monitors.contains(&monitor) {
-                one.added = None;
+                one.patience = one.patience.min(now.milliseconds_since(one.added) + LOOKED_FOR_STILL);
             }
         }
     }
@@ -232,8 +237,9 @@ impl Deliveries {
         let Some((key, row)) = self.store.scan(before, Direction::Forward, 1).await?.pop() else {
             return Ok(true);
         };
-        let (_, first) = keys::delivery_of(&key)?;
-        // One of which either row does not read, or that is not there, holds nothing back for good.
+        // One of whose rows one does not read, or is not there, holds nothing back for good.
+        let read = self.store.unread().unless_damaged(&key, keys::delivery_of(&key))?;
+        let Some((_, first)) = read else { return Ok(true) };
         let stored = self.store.get(&keys::delivery(organisation, &first)).await?;
         let is_there = stored
             .and_then(|row| decode::<DeliveryRow>(&row).ok())

@@ -1,7 +1,7 @@
 //! How evaluations keep their times: what the page shows of it.
 
 use bellwether_kernel::Timestamp;
-use bellwether_store::{Direction, Key, Space};
+use bellwether_store::{Key, Space, Walk};
 use parking_lot::Mutex;
 
 use crate::{AlertError, Alerts, rows};
@@ -90,8 +90,8 @@ impl Alerts {
 
     /// When the first monitor is due.
     pub(super) async fn first_due(&self) -> Result<Option<Timestamp>, AlertError> {
-        let first = self.store.scan(Key::new(Space::MonitorDue).prefix(), Direction::Forward, 1).await?;
-        first.first().map(|(key, _)| Ok(rows::due_of(key)?.0)).transpose()
+        let mut due = Walk::forward(&*self.store, Key::new(Space::MonitorDue).prefix());
+        Ok(due.next_read(|key, _| rows::due_of(key)).await?.map(|(.., (at, ..))| at))
     }
 }
 

@@ -167,8 +167,7 @@ impl Alerts {
         let began = Instant::now();
         let (mut first, mut next, mut is_left) = (None, None, false);
         let mut due = Walk::forward(&*self.store, Key::new(Space::MonitorDue).prefix());
-        while let Some((key, _)) = due.next().await? {
-            let (at, organisation, id) = rows::due_of(&key)?;
+        while let Some((.., (at, organisation, id))) = due.next_read(|key, _| rows::due_of(key)).await? {
             first.get_or_insert(at);
             if at > now {
                 next = Some(at);
@@ -244,8 +243,7 @@ impl Alerts {
         let slack = limits::CLOCK_AHEAD.milliseconds();
         let range = rows::due_behind(now.saturating_add(slack))..Key::new(Space::MonitorDue).prefix().end;
         let mut due = Walk::forward(&*self.store, range);
-        while let Some((key, _)) = due.next().await? {
-            let (at, organisation, id) = rows::due_of(&key)?;
+        while let Some((.., (at, organisation, id))) = due.next_read(|key, _| rows::due_of(key)).await? {
             let key = rows::next(organisation, id);
             let Some(stored) = self.store.get(&key).await? else { continue };
             let Ok(mut next) = decode::<NextRow>(&stored) else { continue };

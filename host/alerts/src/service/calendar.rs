@@ -269,7 +269,7 @@ impl Alerts {
     async fn all_entries(&self, organisation: OrganisationId) -> Result<Vec<CalendarEntry>, AlertError> {
         let range = rows::calendar(organisation).prefix();
         let rows = self.store.scan(range, Direction::Forward, 2 * limits::CALENDAR).await?;
-        rows.iter().map(|(_, row)| Ok(decode(row)?)).collect()
+        Ok(rows.iter().filter_map(|(key, row)| self.store.unread().decode(key, row)).collect())
     }
 }
 

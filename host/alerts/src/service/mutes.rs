@@ -145,7 +145,7 @@ impl Alerts {
     async fn all_mutes(&self, organisation: OrganisationId) -> Result<Vec<Mute>, AlertError> {
         let range = rows::mutes(organisation).prefix();
         let rows = self.store.scan(range, Direction::Forward, 2 * limits::MUTES).await?;
-        rows.iter().map(|(_, row)| Ok(decode(row)?)).collect()
+        Ok(rows.iter().filter_map(|(key, row)| self.store.unread().decode(key, row)).collect())
     }
 }
 

@@ -451,6 +451,8 @@ async fn a_row_that_does_not_read_is_a_problem_of_its_monitor_alone() {
     let mut batch = Batch::new();
     batch.put(rows::version(OURS, version, 1), vec![0xff]);
     batch.put(rows::next(OURS, next), vec![0xff]);
+    batch.put(Key::new(Space::MonitorDue).number(0), "");
+    batch.put(rows::mute(OURS, MuteId(1)), vec![0xff]);
     world.store.commit(batch).await.unwrap();
     world.live(0, &[("a", 95.0)]).await;
     assert_eq!(world.incidents().await.len(), 1);
