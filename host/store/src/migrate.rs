@@ -6,11 +6,14 @@ use sled::Tree;
 use crate::value::{Versioned, decode, encode};
 use crate::{Batch, Key, Space, StoreError};
 
-/// The version this host writes. Version 1 is the first, version 2 has a journal.
-pub(crate) const VERSION: u32 = 2;
+/// The version this host writes. Version 1 is the first, version 2 has a journal, that of version 3 is salted.
+pub(crate) const VERSION: u32 = 3;
 
 /// From this version on part of the store is in its journal.
 pub(crate) const JOURNAL: u32 = 2;
+
+/// From this version on a file of the journal without salt holds no records.
+pub(crate) const SALTED: u32 = 3;
 
 /// One step from the version before to the next. Each batch is committed atomically before the next is asked for, so
 /// a step that is interrupted is run again from its beginning over what it already did: it must be repeatable.
@@ -25,10 +28,10 @@ pub(crate) enum Step {
     Last(Batch),
 }
 
-/// The steps in order: the first makes version 1 from an empty store; the second only keeps hosts out that would not
-/// look for a journal.
-pub(crate) const MIGRATIONS: &[Migration] =
-    &[|_| Ok(Step::Last(Batch::new())), |_| Ok(Step::Last(Batch::new()))];
+/// The steps in order: the first makes version 1 from an empty store; the others only keep hosts out that would not look
+/// for a journal, or not read it.
+pub(crate) const MIGRATIONS: &[Migration] = &[NOTHING; 3];
+const NOTHING: Migration = |_| Ok(Step::Last(Batch::new()));
 const _: () = assert!(MIGRATIONS.len() == VERSION as usize);
 
 #[derive(serde::Serialize, serde::Deserialize)]

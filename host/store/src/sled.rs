@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::backup::Source;
 use crate::checkpoint;
 use crate::group::{self, Group, Rows};
-use crate::journal::{self, Journal, Replay};
+use crate::journal::{self, AppendError, Held, Journal, Replay};
 use crate::lock::FolderLock;
 use crate::migrate::{self, Migration};
 use crate::objects::make_private;
@@ -135,8 +135,12 @@ impl SledStore {
         }
         let found = migrate::found(&db, migrations)?;
         openings::compare(&db, path, openings)?;
-        let whole = openings > 0 && found >= migrate::JOURNAL;
-        let journal = open_journal(&db, path, settings.journal_bytes, whole)?;
+        let held = match found {
+            migrate::SALTED.. if openings > 0 => Held::Salted,
+            migrate::JOURNAL.. if openings > 0 => Held::Unsalted,
+            _ => Held::Nothing,
+        };
+        let journal = open_journal(&db, path, settings.journal_bytes, held)?;
         migrate::migrate(&db, found, migrations, |batch| commit_now(&db, batch))?;
         openings::count(&db, path)?;
         sync_folder(path)?;
@@ -289,8 +293,7 @@ pub(crate) fn open_sled(path: &Path, cache_bytes: u64) -> Result<sled::Db, Store
                 std::thread::sleep(Duration::from_millis(5));
             }
             Ok(Err(sled::Error::Io(error))) if error.kind() == io::ErrorKind::StorageFull => {
-                let told = format!("{} does not open on a full disk: free a few MiB of it", path.display());
-                return Err(StoreError::Failed(told));
+                return Err(does_not_open(path));
             }
             Ok(Err(error)) => return Err(failed(error)),
             Err(panic) => {
@@ -353,15 +356,15 @@ pub(crate) fn apply(db: &sled::Db, rows: &Rows) -> Result<(), StoreError> {
     db.apply_batch(batch).map_err(failed)
 }
 
-/// Opens the journal of the store in `path` and settles what it holds; `whole` if it must be there.
-fn open_journal(db: &sled::Db, path: &Path, full: u64, whole: bool) -> Result<Journal, StoreError> {
+/// Opens the journal of the store in `path`, of which there must be what is `held`, and settles what it holds.
+fn open_journal(db: &sled::Db, path: &Path, full: u64, held: Held) -> Result<Journal, StoreError> {
     let missing = journal::missing(path);
-    if whole && !missing.is_empty() {
+    if held != Held::Nothing && !missing.is_empty() {
         let why = format!("part of the journal is missing: {missing:?}; put it back or restore a backup");
         return Err(StoreError::Damaged(why));
     }
     let durable = checkpoint::durable(db)?;
-    let (journal, Replay { rows, last, lost }) = Journal::open(path, full, durable, whole)?;
+    let (mut journal, Replay { rows, last, lost }) = Journal::open(path, full, durable, held)?;
     if lost > 0 {
         tracing::error!(
             lost,
@@ -374,6 +377,13 @@ fn open_journal(db: &sled::Db, path: &Path, full: u64, whole: bool) -> Result<Jo
         // Also if it is but the record of a close: the file it is in may be the next to be overwritten.
         tracing::info!(rows = rows.len(), records = last - durable, "the journal's rows go to sled");
         guarded(|| checkpoint::settle(db, &rows, last))?;
+    }
+    if held == Held::Unsalted {
+        // Before the store's version says that files without salt hold nothing, one with salt holds the last record.
+        journal.append(&Rows::new()).map_err(|error| match error {
+            AppendError::Full => does_not_open(path),
+            AppendError::Unsure(error) => error,
+        })?;
     }
     Ok(journal)
 }
@@ -392,6 +402,11 @@ pub(crate) fn failed(error: sled::Error) -> StoreError {
         )),
         other => StoreError::Failed(other.to_string()),
     }
+}
+
+/// Why a store does not open that finds no room to.
+fn does_not_open(path: &Path) -> StoreError {
+    StoreError::Failed(format!("{} does not open on a full disk: free a few MiB of it", path.display()))
 }
 
 /// A file system's error with the file it is about.

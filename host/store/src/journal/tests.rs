@@ -1,7 +1,9 @@
 //! What a journal gives back after a crash in any place.
 
+use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 
+use super::record::{RECORDS, Salt};
 use super::*;
 use crate::Space;
 
@@ -28,7 +30,7 @@ fn left(from: u64, through: u64) -> Table {
 }
 
 fn open(folder: &Path, durable: u64) -> Result<(Journal, Replay), StoreError> {
-    Journal::open(folder, FULL, durable, true)
+    Journal::open(folder, FULL, durable, Held::Salted)
 }
 
 /// Appends `count` records; every time a file is full, what went before counts as settled. The last that settled.
@@ -65,7 +67,7 @@ fn a_torn_record_ends_the_journal_and_the_next_takes_its_number() {
     append(&mut journal, 3, 0);
     let path = folder.path().join(NAMES[0]);
     let (whole, end) = (std::fs::read(&path).unwrap(), journal.files[0].end as usize);
-    let record = end / 3;
+    let record = (end - RECORDS) / 3;
     // Every length a torn write may have left of the last record, over the zeros that were there.
     for kept in (0..record).step_by(7).chain([1, 4, 8, HEAD - 1, HEAD, record - 1]) {
         let torn = end - record + kept;
@@ -94,10 +96,10 @@ fn a_damaged_record_with_whole_ones_behind_it_is_told_and_the_file_kept_as_it_wa
         let begun = journal.last();
         append(&mut journal, 5, settled);
         let path = journal.files[journal.current].path.clone();
-        let record = journal.files[journal.current].end as usize / 5;
+        let record = journal.files[journal.current].length() as usize / 5;
         drop(journal);
         let mut bytes = std::fs::read(&path).unwrap();
-        bytes[(damaged - 1) * record + at] ^= 1;
+        bytes[RECORDS + (damaged - 1) * record + at] ^= 1;
         std::fs::write(&path, &bytes).unwrap();
 
         let (mut journal, replay) = open(folder.path(), begun).unwrap();
@@ -117,19 +119,118 @@ fn a_damaged_record_with_whole_ones_behind_it_is_told_and_the_file_kept_as_it_wa
 fn records_of_a_former_turn_are_not_taken_for_new_ones() {
     let folder = tempfile::tempdir().unwrap();
     let (mut journal, _) = open(folder.path(), 0).unwrap();
+    let settled = append(&mut journal, 10, 0);
+    let former = journal.files[1 - journal.current].salt.unwrap();
     // Records of one size: behind the new ones in a file the old ones are whole.
-    let settled = append(&mut journal, 15, 0);
+    append(&mut journal, 5, settled);
     let last = journal.last();
     let current = &journal.files[journal.current];
     let behind = &std::fs::read(&current.path).unwrap()[current.end as usize..];
-    let stale = whole_record(behind).map(|(number, _)| number);
+    let stale = former.record(behind).map(|(number, _)| number);
     assert!(stale.is_some_and(|number| number < last), "there is an old record behind the new: {stale:?}");
+    let salt = current.salt.unwrap();
+    assert!(salt != former && salt.record(behind).is_none(), "and it is none of this turn");
+    let settled = journal.files[1 - journal.current].first().unwrap().unwrap() - 1;
     drop(journal);
     let (_, replay) = open(folder.path(), settled).unwrap();
     assert_eq!((replay.last, replay.rows), (last, left(settled + 1, last)));
-    // sled may as well be behind by the other file's records.
-    let (_, replay) = open(folder.path(), 6).unwrap();
-    assert_eq!((replay.last, replay.rows), (last, left(7, last)));
+}
+
+/// A whole record of every number up to `through`, made with `salt`.
+fn forged(salt: Salt, through: u64) -> Vec<u8> {
+    let mut all = Vec::new();
+    for number in 1..=through {
+        let mut record = vec![0; HEAD];
+        put_row(&mut record, &key(1000), Some(&Bytes::from_static(b"forged")));
+        salt.seal(&mut record, number);
+        all.extend(record);
+    }
+    all
+}
+
+#[test]
+fn a_value_that_looks_like_records_is_never_taken_for_them_once_it_is_stale() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut journal, _) = open(folder.path(), 0).unwrap();
+    // A turn is filled with what can be made by whoever knows the format, and the salts of turns that are over.
+    let mut durable = append(&mut journal, 7, 0);
+    let former = journal.files.iter().filter_map(|file| file.salt);
+    let forged: Vec<u8> = [Salt::NONE].into_iter().chain(former).flat_map(|salt| forged(salt, 40)).collect();
+    let value = Some(Bytes::from(forged));
+    while !journal.is_full() {
+        journal.append(&Rows::from([(key(2000), value.clone())])).unwrap();
+    }
+    durable = append(&mut journal, 7, durable);
+    // In the next of that file, records of many sizes end anywhere in it.
+    for length in 0..40 {
+        let begun = journal.last();
+        if journal.is_full() {
+            break;
+        }
+        journal.append(&Rows::from([(key(begun + 1), Some(Bytes::from(vec![1; length])))])).unwrap();
+        let (_, replay) = open(folder.path(), durable).unwrap();
+        assert_eq!((replay.last, replay.lost), (begun + 1, 0), "after a value of {length} bytes");
+        assert!(!replay.rows.contains_key(&key(1000)));
+    }
+    assert_eq!(set_aside(folder.path()), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_header_that_is_damaged_is_read_from_its_copy() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut journal, _) = open(folder.path(), 0).unwrap();
+    append(&mut journal, 3, 0);
+    drop(journal);
+    let path = folder.path().join(NAMES[0]);
+    let whole = std::fs::read(&path).unwrap();
+    for page in [0..RECORDS - 100, RECORDS - 24..RECORDS] {
+        let mut bytes = whole.clone();
+        bytes[page.clone()].fill(0x55);
+        std::fs::write(&path, bytes).unwrap();
+        let (_, replay) = open(folder.path(), 0).unwrap();
+        assert_eq!((replay.last, replay.rows), (3, left(1, 3)), "bytes {page:?}");
+    }
+}
+
+/// Makes the files in `folder` those of a host that drew no salt.
+pub(crate) fn take_salt_out(folder: &Path) {
+    for name in NAMES {
+        let path = folder.join(name);
+        let bytes = std::fs::read(&path).unwrap();
+        let Some(salt) = Salt::of_header(&bytes) else { continue };
+        let mut unsalted = Vec::new();
+        let put = |number, content: &[u8]| {
+            let mut record = vec![0; HEAD];
+            record.extend_from_slice(content);
+            Salt::NONE.seal(&mut record, number);
+            unsalted.extend(record);
+            Ok(())
+        };
+        salt.read_records(&bytes, put).unwrap();
+        unsalted.resize(bytes.len(), 0);
+        std::fs::write(&path, unsalted).unwrap();
+    }
+}
+
+#[test]
+fn files_without_salt_are_read_where_there_may_be_any_and_get_it_as_they_take_turns() {
+    for count in [1, 5, 7, 15] {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut journal, _) = open(folder.path(), 0).unwrap();
+        let settled = append(&mut journal, count, 0);
+        drop(journal);
+        take_salt_out(folder.path());
+        let unsalted = || Journal::open(folder.path(), FULL, settled, Held::Unsalted).unwrap();
+        let (mut journal, replay) = unsalted();
+        assert_eq!((replay.last, &replay.rows, replay.lost), (count, &left(settled + 1, count), 0));
+        journal.append(&rows(count + 1)).unwrap();
+        drop(journal);
+        let (_, replay) = unsalted();
+        assert_eq!((replay.last, replay.rows), (count + 1, left(settled + 1, count + 1)));
+        // Once what they held has settled, they hold nothing.
+        let (_, replay) = open(folder.path(), count).unwrap();
+        assert_eq!((replay.last, replay.rows), (count + 1, left(count + 1, count + 1)));
+    }
 }
 
 #[test]
@@ -137,7 +238,8 @@ fn what_is_missing_between_sled_and_the_journal_or_within_it_is_damage() {
     let folder = tempfile::tempdir().unwrap();
     let (mut journal, _) = open(folder.path(), 0).unwrap();
     append(&mut journal, 15, 0);
-    let first = journal.files[1 - journal.current].first().unwrap().unwrap();
+    let older = &journal.files[1 - journal.current];
+    let (first, older) = (older.first().unwrap().unwrap(), older.path.clone());
     drop(journal);
     let damage = |durable| {
         let error = open(folder.path(), durable).unwrap_err();
@@ -147,8 +249,8 @@ fn what_is_missing_between_sled_and_the_journal_or_within_it_is_damage() {
     // sled has lost rows that the journal has no more.
     damage(first - 2);
     // A byte in the middle of the older file.
-    let file = OpenOptions::new().write(true).open(folder.path().join(NAMES[1])).unwrap();
-    file.write_all_at(&[0xff], FULL / 2).unwrap();
+    let file = OpenOptions::new().write(true).open(older).unwrap();
+    file.write_all_at(&[0xff], RECORDS as u64 + FULL / 2).unwrap();
     damage(first - 1);
     // Nothing reads at all.
     for name in NAMES {
@@ -156,7 +258,7 @@ fn what_is_missing_between_sled_and_the_journal_or_within_it_is_damage() {
     }
     damage(first);
     open(folder.path(), 0).unwrap();
-    Journal::open(folder.path(), FULL, first, false).unwrap();
+    Journal::open(folder.path(), FULL, first, Held::Nothing).unwrap();
 }
 
 #[test]

@@ -121,7 +121,33 @@ async fn a_store_from_before_the_journal_gets_one_and_keeps_its_rows() {
     drop(store);
     // A host that knows no journal must not open it any more.
     let error = version(&folder, &[migrate::MIGRATIONS[0]]).unwrap_err();
-    assert!(matches!(error, StoreError::Newer { found: 2, supported: 1 }), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 3, supported: 1 }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_whose_journal_has_no_salt_opens_and_gets_one() {
+    let folder = folder();
+    let unsalted = &migrate::MIGRATIONS[..2];
+    drop(version(&folder, unsalted).unwrap());
+    let store = version(&folder, unsalted).unwrap();
+    store.commit(put(1, "settled")).await.unwrap();
+    drop(store);
+    let store = version(&folder, unsalted).unwrap();
+    store.commit(put(2, "in the journal")).await.unwrap();
+    let crash = crashed(&folder);
+    drop(store);
+    for copy in [crash, crashed(&folder)] {
+        journal::tests::take_salt_out(copy.path());
+        for _ in 0..2 {
+            let store = open(&copy);
+            assert_eq!(store.get(&key(1)).await.unwrap(), Some("settled".into()));
+            assert_eq!(store.get(&key(2)).await.unwrap(), Some("in the journal".into()));
+            // A host that reads no salt must not open it any more.
+            drop(store);
+            let error = version(&copy, unsalted).unwrap_err();
+            assert!(matches!(error, StoreError::Newer { found: 3, supported: 2 }), "{error}");
+        }
+    }
 }
 
 #[cfg(target_os = "linux")]
