@@ -3,6 +3,7 @@
 
 mod background;
 mod bundled;
+mod ending;
 mod files;
 mod first_keys;
 mod listen;
@@ -114,7 +115,7 @@ async fn serve(settings: &Settings, files: Files) -> anyhow::Result<()> {
     let services = tokio::select! {
         services = start(&opened, settings, files.mailer, &url, &progress) => services?,
         () = signals.stop() => {
-            opened.close().await;
+            opened.close_by(tokio::time::Instant::now(), async {}).await;
             return Ok(());
         }
     };
@@ -197,17 +198,20 @@ async fn serve(settings: &Settings, files: Files) -> anyhow::Result<()> {
         "stopping: what was accepted ends first; another signal stops at once"
     );
     stopping.begin();
+    let mut end = tokio::time::Instant::now() + patience;
     tokio::select! {
-        () = stop(&services, &handle, &mut servers, patience) => {}
-        () = signals.stop() => tracing::warn!("stopped at once"),
+        () = ending::stop(&services, &handle, &mut servers, end) => {}
+        () = signals.stop() => {
+            tracing::warn!("stopped at once");
+            end = tokio::time::Instant::now();
+        }
     }
     upkeep.abort();
     drop(background);
-    services.series.flush().await;
-    opened.close().await;
+    opened.close_by(end, services.series.flush()).await;
     tracing::info!("stopped");
     if let Some(traces) = traces {
-        traces.end().await;
+        let _ = tokio::time::timeout_at(end + ending::CLOSING, traces.end()).await;
     }
     Ok(())
 }
@@ -236,34 +240,6 @@ async fn start(
     Ok(services)
 }
 
-/// Begins no more runs but those that requests ask for, and ends what was accepted: requests, then evaluations, then the runs
-/// at work and deliveries on their way. Apps that are called about incidents end beside these, so that a slow one takes no time
-/// from them.
-async fn stop(
-    services: &Services,
-    handle: &Handle<std::net::SocketAddr>,
-    servers: &mut JoinSet<std::io::Result<()>>,
-    patience: Duration,
-) {
-    let until = tokio::time::Instant::now() + patience;
-    // Who waits for a run that does not begin any more is answered, and holds up no socket.
-    services.playbooks.begin_no_more();
-    // Requests first: one that was accepted may still begin a run, or wait for one.
-    handle.graceful_shutdown(Some(patience));
-    while servers.join_next().await.is_some() {}
-    let left = || until.duration_since(tokio::time::Instant::now());
-    services.alerts.stop(left()).await;
-    let runs_and_deliveries = async {
-        services.playbooks.stop(left()).await;
-        // What is cut off is delivered at the next start.
-        services.deliveries.stop(left()).await;
-    };
-    tokio::join!(runs_and_deliveries, services.alerts.end_acts(left()));
-    if tokio::time::Instant::now() >= until {
-        tracing::warn!("not everything had ended in time; runs that had not go on at the next start");
-    }
-}
-
 /// Reads the certificate again. The one before stays in use where it does not read.
 fn read_again(config: &RustlsConfig, settings: &Tls) {
     let read = files::tls(settings);
@@ -274,19 +250,6 @@ fn read_again(config: &RustlsConfig, settings: &Tls) {
             tracing::info!("the certificate was read again");
         }
         Err(error) => tracing::error!(%error, "the certificate stays the one before"),
-    }
-}
-
-impl Opened {
-    /// Writes what is still in memory and closes the store.
-    async fn close(self) {
-        if let Err(error) = self.access.flush_last_uses().await {
-            tracing::warn!(%error, "the last uses of keys were not written");
-        }
-        let sled = Arc::clone(&self.sled);
-        if tokio::task::spawn_blocking(move || sled.close()).await.is_err() {
-            tracing::error!("closing the store failed");
-        }
     }
 }
 

@@ -38,7 +38,7 @@ pub(crate) struct Settings {
     pub(crate) public_url: Option<String>,
     /// What the organisation a new store begins with is called.
     pub(crate) organisation: String,
-    /// Seconds that accepted requests and runs get to end once the host is asked to stop.
+    /// Seconds that accepted requests and runs get to end once the host is asked to stop; it is gone at most four later.
     pub(crate) stop_seconds: u64,
     /// What is logged, and how.
     pub(crate) log: Log,
