@@ -29,11 +29,9 @@ impl Records {
     /// The store's.
     pub async fn look_for_segments(&self) -> Result<Vec<LeftOut>, RecordError> {
         let shared = Arc::clone(&self.shared);
-        // What is merged away meanwhile is not lost.
-        let _turn = self.shared.upkeep.lock().await;
         let looking = blocking("looking for segments of records", move || {
             for placed in shared.segments(|_| true) {
-                shared.lost.look(&placed.row.digest, placed.row.bytes, || what(&placed.row));
+                shared.look(&placed);
             }
             Ok(shared.lost.all())
         });
@@ -50,7 +48,7 @@ impl Records {
 
 impl Shared {
     /// Everybody's segments that are as `wanted`.
-    fn segments(&self, wanted: impl Fn(&Placed) -> bool) -> Vec<Arc<Placed>> {
+    pub(crate) fn segments(&self, wanted: impl Fn(&Placed) -> bool) -> Vec<Arc<Placed>> {
         let state = self.state.read();
         let all = state.shelves.values().flat_map(|shelf| &shelf.segments);
         all.filter(|placed| wanted(placed)).cloned().collect()
@@ -58,15 +56,21 @@ impl Shared {
 
     /// Opens a segment's file. Where that is not there, or not whole, this is told to who needs what is in it.
     pub(crate) fn open_file(&self, placed: &Placed) -> Result<File, StoreError> {
-        let SegmentRow { digest, bytes, .. } = &placed.row;
+        let digest = &placed.row.digest;
         self.parts.objects.open_file(digest).map_err(|error| {
-            // One that was merged into others meanwhile is not lost.
-            if self.segments(|there| there.number == placed.number).is_empty() {
-                return error;
-            }
-            self.lost.look(digest, *bytes, || what(&placed.row));
+            self.look(placed);
             self.lost.error(digest).unwrap_or(error)
         })
+    }
+
+    /// Looks whether a segment's file is there; tells if not.
+    pub(crate) fn look(&self, placed: &Placed) {
+        let SegmentRow { digest, bytes, .. } = &placed.row;
+        self.lost.look(digest, *bytes, || {
+            // One that was merged into others meanwhile is not lost.
+            let in_use = !self.segments(|there| there.number == placed.number).is_empty();
+            in_use.then(|| what(&placed.row))
+        });
     }
 
     /// Takes note that the content of a chunk is missing or damaged. It is packed no more, or nothing of its owner would be.

@@ -26,12 +26,10 @@ impl Series {
     /// The store's.
     pub async fn look_for_segments(&self) -> Result<Vec<LeftOut>, SeriesError> {
         let shared = Arc::clone(&self.shared);
-        // What is merged away meanwhile is not lost.
-        let _turn = self.shared.merging.lock().await;
         let looking = blocking("looking for segments", move || {
             let segments = Arc::clone(&shared.state.read().segments);
             for placed in segments.iter() {
-                shared.lost.look(&placed.row.digest, placed.row.bytes, || what(&placed.row));
+                placed.look();
             }
             Ok(shared.lost.all())
         });
@@ -55,6 +53,13 @@ impl Shared {
 }
 
 impl Placed {
+    /// Looks whether its file is there; tells if not.
+    pub(crate) fn look(&self) {
+        let SegmentRow { digest, bytes, .. } = &self.row;
+        // What was merged away meanwhile is not lost.
+        self.lost.look(digest, *bytes, || (!self.gone.load(Ordering::Acquire)).then(|| what(&self.row)));
+    }
+
     /// The segment, if it opened.
     ///
     /// # Errors
@@ -89,9 +94,9 @@ impl Placed {
         if self.gone.load(Ordering::Acquire) {
             return StoreError::Unavailable(MOVED);
         }
-        let SegmentRow { digest, bytes, .. } = &self.row;
+        let digest = &self.row.digest;
         if !self.lost.has(digest) {
-            self.lost.look(digest, *bytes, || what(&self.row));
+            self.look();
         }
         if let StoreError::Damaged(how) | StoreError::Failed(how) = &error
             && !self.lost.has(digest)

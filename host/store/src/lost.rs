@@ -31,10 +31,12 @@ impl Lost {
     }
 
     /// Looks whether an object's file is there and has so many bytes, without reading it; tells if not. `what` it holds
-    /// is the subject of a sentence: "the logs from … to …".
-    pub fn look(&self, digest: &Digest, bytes: u64, what: impl FnOnce() -> String) {
-        if let Some(wrong) = self.objects.wrong(digest, bytes) {
-            self.tell(digest, what(), wrong);
+    /// is the subject of a sentence: "the logs from … to …"; `None` if by now no row refers to it, and its file may be gone.
+    pub fn look(&self, digest: &Digest, bytes: u64, what: impl FnOnce() -> Option<String>) {
+        if let Some(wrong) = self.objects.wrong(digest, bytes)
+            && let Some(what) = what()
+        {
+            self.tell(digest, what, wrong);
         }
     }
 
@@ -104,8 +106,9 @@ mod tests {
         fs::write(objects.path(&short), b"sh").unwrap();
         let lost = Lost::new(objects.clone());
         for digest in [there, short, missing] {
-            lost.look(&digest, if digest == missing { 7 } else { 5 }, || "the logs of May".to_owned());
+            lost.look(&digest, if digest == missing { 7 } else { 5 }, || Some("the logs of May".to_owned()));
         }
+        lost.look(&Digest::of(b"removed"), 7, || None);
         assert!(!lost.has(&there) && lost.error(&there).is_none());
         let all = lost.all();
         assert_eq!(all.len(), 2);

@@ -120,9 +120,8 @@ pub(crate) async fn get(
 /// What a backup does not hold: one header for each, in words.
 const LEFT_OUT: HeaderName = HeaderName::from_static("bellwether-left-out");
 
-/// How long a backup may take to begin: every component is read, and segments are looked for once those that are being
-/// rolled up or merged are done.
-const LOOKING: Duration = Duration::from_secs(1800);
+/// How long a backup may take to begin: every component is read, and every segment's file looked for.
+const LOOKING: Duration = Duration::from_secs(300);
 
 /// Streams a backup of the running host. A backup that fails on its way breaks the connection off: what came is then
 /// no backup, and `bellwether restore` says so, and why. A plugin's component that is missing or damaged, and a segment of

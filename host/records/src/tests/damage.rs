@@ -57,6 +57,25 @@ async fn a_segment_that_is_missing_is_told_at_the_start_with_its_file_and_its_ti
 }
 
 #[tokio::test]
+async fn a_backup_waits_for_no_upkeep_and_takes_nothing_for_lost_that_gave_way_to_others() {
+    let house = House::new().await;
+    for round in 0..4 {
+        house.append(vec![log(round, "x")]).await.unwrap();
+        house.records.pack().await.unwrap();
+    }
+    let shared = &house.records.shared;
+    let segments = shared.segments(|_| true);
+    let upkeep = shared.upkeep.lock().await;
+    let looking = tokio::time::timeout(Duration::from_secs(10), house.records.look_for_segments());
+    assert_eq!(looking.await.expect("it waits for nobody").unwrap(), []);
+    drop(upkeep);
+    house.records.tend().await.unwrap();
+    assert!(segments.iter().all(|placed| !house.objects.path(&placed.row.digest).exists()));
+    segments.iter().for_each(|placed| shared.look(placed));
+    assert_eq!(house.records.lost(), []);
+}
+
+#[tokio::test]
 async fn a_search_that_needs_a_lost_segment_says_so_and_others_find_what_they_need() {
     for lose in [|path: &PathBuf| fs::remove_file(path).unwrap(), damage] {
         let (house, path) = house().await;

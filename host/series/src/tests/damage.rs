@@ -65,6 +65,25 @@ async fn a_host_starts_without_a_lost_segment_and_tells_its_file_and_its_time() 
 }
 
 #[tokio::test]
+async fn a_backup_waits_for_no_merge_and_takes_nothing_for_lost_that_gave_way_to_others() {
+    let house = House::new().await;
+    for round in 0..4 {
+        house.write(&[entry("m", &[], &samples(house.now() - DAY + round * 200_000))]).await.unwrap();
+        house.series.pack().await.unwrap();
+    }
+    let shared = &house.series.shared;
+    let segments = Arc::clone(&shared.state.read().segments);
+    let merging = shared.merging.lock().await;
+    let looking = tokio::time::timeout(std::time::Duration::from_secs(10), house.series.look_for_segments());
+    assert_eq!(looking.await.expect("it waits for nobody").unwrap(), []);
+    drop(merging);
+    shared.merge_all().await.unwrap();
+    assert!(segments.iter().all(|placed| !house.objects.path(&placed.row.digest).exists()));
+    segments.iter().for_each(|placed| placed.look());
+    assert_eq!(house.series.lost(), []);
+}
+
+#[tokio::test]
 async fn a_query_that_needs_a_lost_segment_says_so_and_others_are_answered() {
     for lose in LOSSES {
         let (house, path) = house().await;
