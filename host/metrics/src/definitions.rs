@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bellwether_kernel::{Cursor, FieldError, MetricId, OrganisationId, Page, PageRequest};
-use bellwether_store::{Batch, Precondition, StoreError, decode, encode};
+use bellwether_store::{Batch, Precondition, StoreError, Walk, encode};
 use jiff::tz::TimeZone;
 
 use crate::catalogue::{Change, Directory, Known};
@@ -13,6 +13,10 @@ use crate::{Defined, Definition, ListFilter, Metric, MetricError, MetricPage, Me
 
 /// How often a change is tried again because another host on the same store changed the same thing.
 const ATTEMPTS: usize = 16;
+
+/// Ids that are passed over where the count of those given out does not read: more than there can have been of metrics whose
+/// rows are gone, and which a monitor or somebody's notes may still name.
+const PASSED_OVER: u64 = 1 << 32;
 
 const CONTENDED: StoreError = StoreError::Unavailable("other hosts keep changing the same metrics");
 
@@ -84,7 +88,13 @@ impl Metrics {
     ) -> Result<Defined, StoreError> {
         let counter = layout::last_metric(organisation);
         let counted = self.store.get(&counter).await?;
-        let Number(last) = counted.as_deref().map(decode).transpose()?.unwrap_or_default();
+        let last = match &counted {
+            Some(row) => match self.store.unread().decode(&counter, row) {
+                Some(Number(last)) => last,
+                None => self.count_on(organisation).await?,
+            },
+            None => 0,
+        };
         let metric = Metric {
             id: MetricId(last + 1),
             definition: definition.clone(),
@@ -105,6 +115,18 @@ impl Metrics {
             .append(join(&defined));
         change.commit(batch, |change| change.remember(known)).await?;
         Ok(defined)
+    }
+
+    /// The number behind which the metrics of an organisation go on whose count does not read.
+    async fn count_on(&self, organisation: OrganisationId) -> Result<u64, StoreError> {
+        let mut highest = 0;
+        for rows in [layout::metrics(organisation), layout::deletions_of(organisation)] {
+            let mut rows = Walk::backward(&*self.store, rows.prefix()).at_once(1);
+            if let Some((.., (_, MetricId(id)))) = rows.next_read(|key, _| layout::metric_of(key)).await? {
+                highest = id.max(highest);
+            }
+        }
+        Ok(highest.saturating_add(PASSED_OVER))
     }
 
     /// One metric.

@@ -78,16 +78,21 @@ pub(crate) fn deletions() -> Key {
     Key::new(Space::MetricDeletion)
 }
 
-/// The deletion of one metric.
-pub(crate) fn deletion(organisation: OrganisationId, metric: MetricId) -> Key {
-    deletions().number(organisation.0).number(metric.0)
+/// Those of one organisation.
+pub(crate) fn deletions_of(organisation: OrganisationId) -> Key {
+    deletions().number(organisation.0)
 }
 
-/// The metric of a deletion.
-pub(crate) fn metric_of_deletion(row: &Key) -> Result<(OrganisationId, MetricId), StoreError> {
+/// The deletion of one metric.
+pub(crate) fn deletion(organisation: OrganisationId, metric: MetricId) -> Key {
+    deletions_of(organisation).number(metric.0)
+}
+
+/// The metric that a row of one is of, or of a deletion.
+pub(crate) fn metric_of(row: &Key) -> Result<(OrganisationId, MetricId), StoreError> {
     let mut fields = row.fields();
     (|| Some((OrganisationId(fields.number()?), MetricId(fields.number()?))))()
-        .ok_or_else(|| StoreError::Damaged(format!("not the key of a metric's deletion: {row:?}")))
+        .ok_or_else(|| StoreError::Damaged(format!("not the key of a metric or its deletion: {row:?}")))
 }
 
 /// The hosts that ever wrote metrics here.

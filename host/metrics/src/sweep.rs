@@ -34,7 +34,7 @@ impl Metrics {
         while left > 0 {
             let next = self.store.scan(layout::deletions().prefix(), Direction::Forward, 1).await?;
             let Some((deletion, _)) = next.into_iter().next() else { return Ok(swept) };
-            let (organisation, metric) = layout::metric_of_deletion(&deletion)?;
+            let (organisation, metric) = layout::metric_of(&deletion)?;
             let mut freed_all = true;
             for space in [layout::all_buckets(organisation, metric), layout::all_series(organisation, metric)]
             {

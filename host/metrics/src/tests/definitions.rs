@@ -7,6 +7,27 @@ use super::*;
 use crate::ListFilter;
 
 #[tokio::test]
+async fn where_the_count_of_metrics_does_not_read_others_are_made_and_no_id_is_given_again() {
+    let house = House::new().await;
+    for name in ["a", "b", "gone"] {
+        house.define(name, DataType::Sum, Interval::Daily, false).await;
+    }
+    house.metrics.delete(OURS, &by_name("gone")).await.unwrap();
+    let counter = crate::layout::last_metric(OURS);
+    for others in [["c", "d"], ["e", "f"]] {
+        house.damage(counter.clone()).await;
+        let before = house.metrics.list(OURS, &ListFilter::default(), &|_| true, 0, 10).await.unwrap();
+        let last = before.metrics.iter().map(|metric| metric.id).max().unwrap();
+        for name in others {
+            house.define(name, DataType::Sum, Interval::Daily, false).await;
+        }
+        let id = async |name| house.metrics.get(OURS, &by_name(name)).await.unwrap().id;
+        let (first, second) = (id(others[0]).await, id(others[1]).await);
+        assert!(first.0 > last.0 + 1_000_000 && second.0 == first.0 + 1, "{first:?} and {second:?}");
+    }
+}
+
+#[tokio::test]
 async fn defining_the_same_again_returns_what_is_there_and_another_is_a_conflict() {
     let house = House::new().await;
     let first = Definition {

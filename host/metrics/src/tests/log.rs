@@ -326,12 +326,6 @@ async fn the_answers_of_a_recorded_write_are_read_again_as_they_were() {
     assert!(house.store.get(&beside).await.unwrap().is_some(), "what it was joined with is there");
 }
 
-async fn damage(house: &House, row: Key) {
-    let mut batch = Batch::new();
-    batch.put(row, "?");
-    house.store.commit(batch).await.unwrap();
-}
-
 #[tokio::test]
 async fn an_entry_that_does_not_read_is_passed_over_and_those_behind_it_are_not() {
     let house = House::new().await;
@@ -341,9 +335,9 @@ async fn an_entry_that_does_not_read_is_passed_over_and_those_behind_it_are_not(
         house.add("m", None, 1.0).await;
     }
     for number in [1, 2, 4] {
-        damage(&house, crate::layout::log(HostId(1)).number(number)).await;
+        house.damage(crate::layout::log(HostId(1)).number(number)).await;
     }
-    damage(&house, crate::layout::log(HostId(1)).fixed(&[0xff; 3])).await;
+    house.damage(crate::layout::log(HostId(1)).fixed(&[0xff; 3])).await;
     for limit in [1, 2, 10] {
         let (mut seen, mut cursor) = (Vec::new(), 0);
         while let Some(last) = house.metrics.log_after(cursor, limit).await.unwrap().pop() {
@@ -367,7 +361,7 @@ async fn where_the_count_of_entries_does_not_read_no_number_is_given_again() {
         house.add("m", None, 1.0).await;
     }
     house.metrics.trim_log(2).await.unwrap();
-    damage(&house, crate::layout::last_logged(HostId(1))).await;
+    house.damage(crate::layout::last_logged(HostId(1))).await;
     let house = House::with(Arc::new(house.store.restart()), HostId(1), Limits::default()).await;
     house.metrics.watch(OURS, patterns(&["m"]));
     assert_eq!(log(&house).await.len(), 1, "what there was is read first");

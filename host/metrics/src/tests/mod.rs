@@ -67,6 +67,13 @@ impl House {
         Self { metrics: Arc::new(metrics), store, clock }
     }
 
+    /// Has a row hold what does not read.
+    async fn damage(&self, row: Key) {
+        let mut batch = Batch::new();
+        batch.put(row, "?");
+        self.store.commit(batch).await.unwrap();
+    }
+
     async fn define(&self, name: &str, data_type: DataType, interval: Interval, keyed: bool) {
         let definition = definition(name, data_type, interval, keyed);
         assert!(self.metrics.define(OURS, "UTC", definition).await.unwrap().created);
