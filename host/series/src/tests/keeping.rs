@@ -160,6 +160,37 @@ async fn samples_scattered_over_all_of_time_are_few_files_and_keep_their_order()
 }
 
 #[tokio::test]
+async fn weeks_are_merged_though_samples_of_hundreds_of_weeks_come_between_and_the_last_written_holds() {
+    let house = House::new().await;
+    let week = 7 * DAY;
+    let this = house.now().div_euclid(week) * week;
+    let early = this - 390 * week;
+    let mut expected = BTreeMap::new();
+    for round in 0..9_i64 {
+        let value = round as f64;
+        // More weeks than get a segment of their own.
+        let mut samples: Vec<(i64, f64)> = (0..390).map(|n| (this - n * week, value)).collect();
+        samples.extend((1..5).map(|n| (this + n, value)));
+        // The early one does every other time; else it is scattered, and overwrites what was written last.
+        let of_early = if round % 2 == 0 { 0..5 } else { 0..1 };
+        samples.extend(of_early.map(|n| (early + round + n, value)));
+        expected.extend(samples.iter().copied());
+        house.write(&[entry("m", &[], &samples)]).await.unwrap();
+        house.series.pack().await.unwrap();
+    }
+    let of = |start: i64| {
+        let segments = Arc::clone(&house.series.shared.state.read().segments);
+        segments.iter().filter(|placed| placed.row.partition == Some(start)).count()
+    };
+    assert_eq!((of(this), of(early)), (9, 5));
+    house.series.shared.merge_all().await.unwrap();
+    assert!(of(this) <= 3 && of(early) <= 2, "{} and {} are left", of(this), of(early));
+    assert_eq!(house.one("m").await, expected.clone().into_iter().collect::<Vec<_>>());
+    let house = house.restarted().await;
+    assert_eq!(house.one("m").await, expected.into_iter().collect::<Vec<_>>());
+}
+
+#[tokio::test]
 async fn what_is_known_of_a_metric_is_kept_and_checked() {
     let house = House::new().await;
     let metadata = Metadata {

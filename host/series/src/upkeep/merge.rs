@@ -8,7 +8,7 @@ use bellwether_store::{StoreError, blocking};
 
 use super::{Kept, Placeable};
 use crate::codec::{Decoder, Encoder, MAX_SAMPLES};
-use crate::limits::{GATHERED_SAMPLES, MERGE, MERGED_SAMPLES, SEGMENT_BYTES};
+use crate::limits::{GATHERED_SAMPLES, MERGE, MERGED_SAMPLES, PARTITION, SEGMENT_BYTES};
 use crate::rollup::Rolled;
 use crate::sample::Samples;
 use crate::segment::{Entry, SegmentWriter};
@@ -22,7 +22,7 @@ impl Shared {
             let segments = Arc::clone(&self.state.read().segments);
             let Some(run) = run(&segments, |placed| self.is_lost(placed)) else { return Ok(()) };
             let kept = self.kept();
-            let sources = run.clone();
+            let sources = with_scattered(&run, &segments);
             let built = match blocking("merging segments", move || merged(&sources, &kept)).await {
                 // It is known from here on, and the others are merged without it.
                 Err(StoreError::Lost(_)) => continue,
@@ -35,23 +35,39 @@ impl Shared {
     }
 }
 
+/// What a run is made one of: its segments, and in the order of writes those of scattered samples between them. What of these
+/// lies in the run's partition must stay between what was written before and after, so it is taken along; it stays where it
+/// was too, where the same sample is there twice and the later holds.
+fn with_scattered(run: &[Arc<Placed>], segments: &[Arc<Placed>]) -> Vec<Arc<Placed>> {
+    let [first, .., last] = run else { return run.to_vec() };
+    let partition = first.row.partition.unwrap_or_default();
+    let taken = |placed: &&Arc<Placed>| {
+        let row = &placed.row;
+        let within = row.first < partition + PARTITION && row.last >= partition;
+        let between = (first.row.high..last.row.high).contains(&row.high);
+        row.partition.is_none() && within && between || run.iter().any(|own| own.number == placed.number)
+    };
+    segments.iter().filter(taken).cloned().collect()
+}
+
 /// Segments of one partition, one after the other in the order of writes, that are worth merging. What is lost stays as
 /// it is and where it is, for whoever puts it back.
 fn run(segments: &[Arc<Placed>], is_lost: impl Fn(&Placed) -> bool) -> Option<Vec<Arc<Placed>>> {
     let mut partitions: BTreeMap<i64, Vec<&Arc<Placed>>> = BTreeMap::new();
-    let mut scattered = Vec::new();
+    let mut lost = Vec::new();
     for placed in segments {
         match placed.row.partition {
             Some(partition) => partitions.entry(partition).or_default().push(placed),
-            None => scattered.push(placed.row.high),
+            None if is_lost(placed) => lost.push(placed.row.high),
+            None => {}
         }
     }
     let mut best: Option<Vec<Arc<Placed>>> = None;
     for placed in partitions.values() {
         for tier in 0..=tier(SEGMENT_BYTES) {
             for run in placed.chunk_by(|a, b| {
-                // What was scattered between two may lie in their partition, and must stay between them.
-                let apart = scattered.iter().any(|high| (a.row.high..b.row.high).contains(high));
+                // What was scattered between two may lie in their partition, and is to come between them again.
+                let apart = lost.iter().any(|high| (a.row.high..b.row.high).contains(high));
                 let small = |placed: &Placed| {
                     self::tier(placed.row.bytes) <= tier && placed.row.samples <= MERGED_SAMPLES
                 };
@@ -90,10 +106,13 @@ pub(super) type Target = Option<(i64, bool)>;
 /// Blocks, each with its source.
 type Blocks = Vec<(usize, Entry)>;
 
-/// Makes segments of several others of one partition, series after series.
+/// Makes segments of several others of one partition, or of one of scattered samples, series after series.
 pub(super) struct Merging {
-    /// In the order of writes.
+    /// In the order of writes. Among those of a partition may be some of scattered samples.
     sources: Vec<Arc<Placed>>,
+    partition: Option<i64>,
+    /// The first and the last time of samples that are taken.
+    times: (i64, i64),
     /// Blocks, each with its source; in order of series and time.
     entries: Blocks,
     /// The first that is not done.
@@ -106,12 +125,16 @@ impl Merging {
     pub(super) fn new(sources: Vec<Arc<Placed>>) -> Result<Self, StoreError> {
         let failed = |error: std::io::Error| StoreError::Failed(format!("merging segments: {error}"));
         let (encoder, decoder) = (Encoder::new(true).map_err(failed)?, Decoder::new().map_err(failed)?);
+        let partition = sources.iter().find_map(|placed| placed.row.partition);
+        let times = partition.map_or((i64::MIN, i64::MAX), |begin| (begin, begin + PARTITION - 1));
+        // What is rolled up is of the partition, and the step in which that begins may begin before it.
+        let taken = |entry: &Entry| entry.step > 0 || entry.first <= times.1 && entry.last >= times.0;
         let mut entries: Blocks = Vec::new();
         for (rank, placed) in sources.iter().enumerate() {
-            entries.extend(placed.all()?.into_iter().map(|entry| (rank, entry)));
+            entries.extend(placed.all()?.into_iter().filter(taken).map(|entry| (rank, entry)));
         }
         entries.sort_by_key(|(rank, entry)| (entry.series, entry.first, *rank));
-        Ok(Self { sources, entries, at: 0, encoder, decoder })
+        Ok(Self { sources, partition, times, entries, at: 0, encoder, decoder })
     }
 
     /// The next segment, ended by the series with which it has `most` bytes; `None` if nothing is left.
@@ -121,8 +144,7 @@ impl Merging {
         target: &dyn Fn(u32) -> Target,
         most: u64,
     ) -> Result<Option<Placeable>, StoreError> {
-        let partition = self.sources[0].row.partition;
-        let mut writer = SegmentWriter::new(partition.unwrap_or(0));
+        let mut writer = SegmentWriter::new(self.partition.unwrap_or(0));
         while let Some((_, first)) = self.entries.get(self.at)
             && (writer.is_empty() || writer.bytes() < most)
         {
@@ -143,7 +165,7 @@ impl Merging {
                 }
             }
         }
-        Ok((!writer.is_empty()).then(|| (partition, writer.finish())))
+        Ok((!writer.is_empty()).then(|| (self.partition, writer.finish())))
     }
 
     fn block(&self, rank: usize, entry: &Entry) -> Result<Vec<u8>, StoreError> {
@@ -159,7 +181,7 @@ impl Merging {
             self.decoder.decode(&block, &mut samples).map_err(|_| self.sources[rank].damaged())?;
         }
         samples.settle();
-        samples.keep(from, i64::MAX);
+        samples.keep(from.max(self.times.0), self.times.1);
         Ok(samples)
     }
 
@@ -171,6 +193,7 @@ impl Merging {
         series: &[(usize, Entry)],
         from: i64,
     ) -> Result<(), StoreError> {
+        let from = from.max(self.times.0);
         let (mut gathered, mut count): (Blocks, u64) = (Vec::new(), 0);
         let mut last_before = i64::MIN;
         for (at, (rank, entry)) in series.iter().enumerate() {
@@ -186,7 +209,8 @@ impl Merging {
                 count = 0;
             }
             // What is nearly full and lies in nobody's way is taken as it is.
-            if alone && entry.samples as usize >= MAX_SAMPLES / 2 && entry.first >= from {
+            let whole = entry.first >= from && entry.last <= self.times.1;
+            if alone && whole && entry.samples as usize >= MAX_SAMPLES / 2 {
                 let before = self.read(std::mem::take(&mut gathered), from)?;
                 writer.add(&mut self.encoder, number, &before);
                 count = 0;
