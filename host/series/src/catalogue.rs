@@ -8,7 +8,7 @@ use bellwether_store::{Batch, encode, to_the_end};
 use roaring::RoaringBitmap;
 use tokio::sync::oneshot;
 
-use crate::index::{Index, select};
+use crate::index::{Index, keys_of, select, values_of};
 use crate::query::check_wanted;
 use crate::service::Series;
 use crate::writer::{DeleteOrder, Order, closed};
@@ -141,8 +141,8 @@ impl Series {
     /// [`SeriesError::UnknownMetric`].
     pub fn tag_keys(&self, organisation: OrganisationId, metric: &str) -> Result<Vec<TagKey>, SeriesError> {
         let index = self.shared.index(organisation);
-        let keys = index.read().keys_of(metric);
-        let keys = keys.ok_or_else(|| SeriesError::UnknownMetric(metric.to_owned()))?;
+        let keys = keys_of(&index, metric, &|| Ok(()))?
+            .ok_or_else(|| SeriesError::UnknownMetric(metric.to_owned()))?;
         Ok(keys.into_iter().map(|(key, values, series)| TagKey { key, values, series }).collect())
     }
 
@@ -160,10 +160,9 @@ impl Series {
         limit: usize,
     ) -> Result<Part<(Arc<str>, u64)>, SeriesError> {
         let index = self.shared.index(organisation);
-        let index = index.read();
-        let values = index.values_of(metric, key, after);
-        let values = values.ok_or_else(|| SeriesError::UnknownMetric(metric.to_owned()))?;
-        Ok(Part::of(values, limit))
+        let values = values_of(&index, metric, key, after, limit.saturating_add(1), &|| Ok(()))?
+            .ok_or_else(|| SeriesError::UnknownMetric(metric.to_owned()))?;
+        Ok(Part::of(values.into_iter(), limit))
     }
 
     /// Sets what is known of a metric, which need have no samples yet. Durable when this returns.

@@ -222,41 +222,4 @@ impl Index {
             .map(|(name, at)| (Arc::clone(name), self.metrics[*at as usize].series.len()))
             .filter(|(_, series)| *series > 0)
     }
-
-    /// The keys of tags that a metric's series have: for each, how many values and how many series.
-    pub(crate) fn keys_of(&self, metric: &str) -> Option<Vec<(Arc<str>, u64, u64)>> {
-        let all = &self.metrics[*self.metric_names.get(metric)? as usize].series;
-        let mut keys = Vec::new();
-        for (key, values) in &self.keys {
-            let (mut count, mut series) = (0, RoaringBitmap::new());
-            for tag in values.values() {
-                let set = &self.tags[*tag as usize].series & all;
-                count += u64::from(!set.is_empty());
-                series |= set;
-            }
-            if count > 0 {
-                keys.push((Arc::clone(key), count, series.len()));
-            }
-        }
-        Some(keys)
-    }
-
-    /// The values of a key that a metric's series have, behind `after`, in order, each with how many series.
-    pub(crate) fn values_of<'a>(
-        &'a self,
-        metric: &str,
-        key: &str,
-        after: Option<&str>,
-    ) -> Option<impl Iterator<Item = (Arc<str>, u64)> + 'a> {
-        let all = &self.metrics[*self.metric_names.get(metric)? as usize].series;
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let values = self.keys.get(key).into_iter();
-        let values = values.flat_map(move |values| values.range::<str, _>((from, Bound::Unbounded)));
-        let counted = values.map(move |(value, tag)| {
-            (Arc::clone(value), self.tags[*tag as usize].series.intersection_len(all))
-        });
-        // Collected, so that `after` is not borrowed for longer than this call.
-        let counted: Vec<_> = counted.filter(|(_, series)| *series > 0).collect();
-        Some(counted.into_iter())
-    }
 }

@@ -1,4 +1,5 @@
-//! Finding series by a filter a piece at a time: who writes waits for a piece, and not for all values of a tag there are.
+//! Finding series by a filter, and what tags they have, a piece at a time: who writes waits for a piece, and not for all
+//! values of a tag there are.
 //!
 //! What is found is so of no one moment. A series is in it that was there all the time and is meant; one that came or went
 //! meanwhile may be or not, as by a question a moment earlier or later.
@@ -14,6 +15,12 @@ use crate::SeriesError;
 
 /// Values of a tag's key that are taken or looked up before the index is let go of: a millisecond or less.
 const PIECE: usize = 4096;
+
+/// Keys of tags: of each, how many values and how many series.
+type Keys = Vec<(Arc<str>, u64, u64)>;
+
+/// Values of a key, each with how many series.
+type Values = Vec<(Arc<str>, u64)>;
 
 /// Asked between two pieces: whether to go on.
 pub(crate) type GoOn<'a> = &'a dyn Fn() -> Result<(), SeriesError>;
@@ -61,6 +68,89 @@ fn within(
             found
         }
     })
+}
+
+/// The keys of tags that a metric's series have: for each, how many values and how many series. `None` if there is no such
+/// metric.
+pub(crate) fn keys_of(
+    index: &RwLock<Index>,
+    metric: &str,
+    go_on: GoOn<'_>,
+) -> Result<Option<Keys>, SeriesError> {
+    let Some(all) = index.read().select(metric, &Filter::All) else { return Ok(None) };
+    let mut keys = Vec::new();
+    let mut behind: Option<Arc<str>> = None;
+    loop {
+        let from = behind.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let next = index
+            .read()
+            .keys
+            .range::<str, _>((from, Bound::Unbounded))
+            .next()
+            .map(|(key, _)| Arc::clone(key));
+        let Some(key) = next else { return Ok(Some(keys)) };
+        let (mut count, mut series) = (0, RoaringBitmap::new());
+        each_value(index, &key, None, go_on, |_, tagged| {
+            let set = tagged & &all;
+            count += u64::from(!set.is_empty());
+            series |= set;
+            true
+        })?;
+        if count > 0 {
+            keys.push((Arc::clone(&key), count, series.len()));
+        }
+        behind = Some(key);
+    }
+}
+
+/// The first `most` values of a key that a metric's series have, behind `after`, in order, each with how many series. `None`
+/// if there is no such metric.
+pub(crate) fn values_of(
+    index: &RwLock<Index>,
+    metric: &str,
+    key: &str,
+    after: Option<&str>,
+    most: usize,
+    go_on: GoOn<'_>,
+) -> Result<Option<Values>, SeriesError> {
+    let Some(all) = index.read().select(metric, &Filter::All) else { return Ok(None) };
+    let mut values = Vec::new();
+    each_value(index, key, after, go_on, |value, tagged| {
+        let series = tagged.intersection_len(&all);
+        if series > 0 {
+            values.push((Arc::clone(value), series));
+        }
+        values.len() < most
+    })?;
+    Ok(Some(values))
+}
+
+/// Hands over the values of a key behind `after`, in order, with the series that have each, as long as `each` says.
+fn each_value(
+    index: &RwLock<Index>,
+    key: &str,
+    after: Option<&str>,
+    go_on: GoOn<'_>,
+    mut each: impl FnMut(&Arc<str>, &RoaringBitmap) -> bool,
+) -> Result<(), SeriesError> {
+    let mut behind: Option<Arc<str>> = after.map(Arc::from);
+    loop {
+        go_on()?;
+        let index = index.read();
+        let Some(values) = index.keys.get(key) else { return Ok(()) };
+        let from = behind.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let mut last = None;
+        for (value, tag) in values.range::<str, _>((from, Bound::Unbounded)).take(PIECE) {
+            if !each(value, &index.tags[*tag as usize].series) {
+                return Ok(());
+            }
+            last = Some(Arc::clone(value));
+        }
+        match last {
+            Some(last) => behind = Some(last),
+            None => return Ok(()),
+        }
+    }
 }
 
 fn tagged(
@@ -149,6 +239,32 @@ mod tests {
     }
 
     #[test]
+    fn tags_are_counted_the_same_a_piece_at_a_time_and_only_for_the_metric() {
+        let many = 2 * PIECE as u32 + 7;
+        let index = index(many);
+        let on: GoOn<'_> = &|| Ok(());
+        let keys = keys_of(&index, "m", on).unwrap().unwrap();
+        let keys: Vec<_> = keys.iter().map(|(key, values, series)| (&**key, *values, *series)).collect();
+        assert_eq!(keys, [("even", 2, u64::from(many)), ("n", u64::from(many), u64::from(many))]);
+        let all = values_of(&index, "m", "n", None, usize::MAX, on).unwrap().unwrap();
+        assert!(all.len() == many as usize && all.is_sorted() && all.iter().all(|(_, series)| *series == 1));
+        let mut paged = Vec::new();
+        loop {
+            let after: Option<Arc<str>> = paged.last().map(|(value, _): &(Arc<str>, u64)| Arc::clone(value));
+            let page = values_of(&index, "m", "n", after.as_deref(), 3000, on).unwrap().unwrap();
+            if page.is_empty() {
+                break;
+            }
+            paged.extend(page);
+        }
+        assert_eq!(paged, all);
+        let other = values_of(&index, "other", "n", None, 10, on).unwrap();
+        assert_eq!(other, Some(vec![("1".into(), 1)]));
+        assert_eq!(keys_of(&index, "unknown", on).unwrap(), None);
+        assert_eq!(values_of(&index, "unknown", "n", None, 1, on).unwrap(), None);
+    }
+
+    #[test]
     fn a_writer_has_the_index_between_two_pieces_and_who_is_gone_ends_the_search() {
         let index = index(3 * PIECE as u32);
         let filter = tag("n", TagPattern::regex("[0-9]*").unwrap());
@@ -159,7 +275,11 @@ mod tests {
             Ok(())
         };
         select(&index, "m", &filter, &let_go).unwrap();
-        assert!(pieces.get() >= 4, "{pieces:?}");
+        assert!(pieces.take() >= 4);
+        keys_of(&index, "m", &let_go).unwrap();
+        assert!(pieces.take() >= 4);
+        values_of(&index, "m", "n", None, usize::MAX, &let_go).unwrap();
+        assert!(pieces.take() >= 4);
         let gone = || Err(bellwether_store::StoreError::Unavailable("nobody waits").into());
         select(&index, "m", &filter, &gone).unwrap_err();
     }

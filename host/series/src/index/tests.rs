@@ -86,16 +86,17 @@ fn keys_and_values_are_counted_per_metric() {
             tags
         })
         .collect();
-    let index = filled(&series);
-    let keys = index.keys_of("m").unwrap();
+    let index = parking_lot::RwLock::new(filled(&series));
+    let keys = keys_of(&index, "m", &|| Ok(())).unwrap().unwrap();
     let keys: Vec<_> = keys.iter().map(|(key, values, series)| (&**key, *values, *series)).collect();
     assert_eq!(keys, [("env", 1, 2), ("host", 3, 3)]);
-    let values: Vec<_> = index.values_of("m", "host", Some("a")).unwrap().collect();
+    let values = values_of(&index, "m", "host", Some("a"), 10, &|| Ok(())).unwrap().unwrap();
     assert_eq!(
         values.iter().map(|(value, series)| (&**value, *series)).collect::<Vec<_>>(),
         [("b", 1), ("c", 1)]
     );
-    assert!(index.keys_of("none").is_none());
+    assert_eq!(keys_of(&index, "none", &|| Ok(())).unwrap(), None);
+    let index = index.read();
     let metrics: Vec<_> = index.metrics_like(Some("OTH"), None).collect();
     assert_eq!((&*metrics[0].0, metrics[0].1, metrics.len()), ("other", 1, 1));
 }
