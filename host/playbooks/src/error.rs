@@ -97,17 +97,17 @@ pub enum PlaybookError {
     /// A webhook's request does not prove who sent it.
     #[error("the request is not signed as the webhook wants it: {0}")]
     Signature(String),
-    /// Too many runs wait already.
+    /// Too many runs of the organisation wait already. Others may start theirs.
     #[error(
-        "too many runs wait already{}, {runs}; try again in {}",
-        if *own { " for places of their playbooks" } else { "" },
+        "too many runs of the organisation wait already{}, {runs}; try again in {}",
+        if *placeless { " for places of their playbooks" } else { "" },
         counted(retry_after.as_secs(), "second")
     )]
     Busy {
         /// How many.
         runs: usize,
-        /// Whether those are the organisation's, that wait for places of their playbooks': others may start theirs.
-        own: bool,
+        /// Whether they wait for places of their playbooks' and not for their turn.
+        placeless: bool,
         /// When it may be worth another try.
         retry_after: Duration,
     },
@@ -146,8 +146,7 @@ impl PlaybookError {
 
     /// Whether others' runs are not started now either, and this one may be before long.
     pub(crate) fn concerns_all(&self) -> bool {
-        !matches!(self, Self::Busy { own: true, .. })
-            && matches!(self.kind(), ErrorKind::RateLimited | ErrorKind::Unavailable)
+        self.kind() == ErrorKind::Unavailable
     }
 
     /// The field that is wrong, where it is one field.

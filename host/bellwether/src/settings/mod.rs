@@ -250,8 +250,8 @@ pub(crate) struct Egress {
 pub(crate) struct Playbooks {
     /// Runs at work at once.
     pub(crate) concurrent_runs: usize,
-    /// Runs that wait for that; and of each organisation as many, apart from them, that wait for a place of their playbook's.
-    /// More are told to come back.
+    /// Runs of one organisation that wait for that; and as many of it, apart from them, that wait for a place of their
+    /// playbook's. More are told to come back.
     pub(crate) queued_runs: usize,
     /// Steps of one playbook.
     pub(crate) steps: usize,

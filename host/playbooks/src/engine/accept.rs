@@ -1,7 +1,6 @@
 //! How a run begins: a firing is claimed and its run recorded in one commit, and only then is anybody told.
 
 use std::borrow::Cow;
-use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -16,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::gate::Place;
 use super::recall::Begun;
 use super::runner::Work;
+use super::waiting::{Reserved, Waiting};
 use crate::rows::{Claim, Health, OpenRun, PlaybookRef, PlaybookRow, RunRow, StartedBy};
 use crate::secrets::Secrets;
 use crate::service::Loaded;
@@ -26,41 +26,16 @@ use crate::{PlaybookError, Playbooks, Run, StartedRun, StepResult, rows};
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// How often an acceptance is tried that others get in the way of.
 const ATTEMPTS: u32 = 100;
+/// What is said of one that others got in the way of each time.
+pub(super) const IN_THE_WAY: StoreError =
+    StoreError::Unavailable("others changed what the run is to begin with; try again");
 
 /// When a new run begins.
 enum Turn {
     /// At once, with this place among the runs at work.
     Now(OwnedSemaphorePermit),
     /// Later, with this place among those that wait.
-    Later(#[expect(dead_code, reason = "it is held until the run is recorded")] Reserved<Arc<Playbooks>>),
-}
-
-/// The runs of an organisation that wait for a place of their playbook's.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Placeless {
-    pub(crate) recorded: usize,
-    /// Those about to be recorded.
-    pub(crate) reserved: usize,
-}
-
-/// A place among the runs that wait, held for one that is about to be recorded: so many at once are never more than may
-/// wait. With an organisation it is one among those of it that wait for a place of their playbook's.
-pub(super) struct Reserved<P: Deref<Target = Playbooks>>(P, Option<OrganisationId>);
-
-impl<P: Deref<Target = Playbooks>> Drop for Reserved<P> {
-    fn drop(&mut self) {
-        let Self(playbooks, of) = self;
-        match of {
-            None => {
-                playbooks.reserved.fetch_sub(1, Ordering::SeqCst);
-            }
-            Some(organisation) => {
-                if let Some(placeless) = playbooks.placeless.lock().get_mut(organisation) {
-                    placeless.reserved -= 1;
-                }
-            }
-        }
-    }
+    Later(#[expect(dead_code, reason = "it is held until the run is recorded")] Reserved),
 }
 
 /// What starts a run.
@@ -191,13 +166,13 @@ impl Playbooks {
                 firing.over = claimed;
             }
             // Whoever comes first is served first: only with an empty queue is a run begun at once.
-            let permit = match self.waiting() {
-                0 => Arc::clone(&self.workers).try_acquire_owned().ok(),
-                _ => None,
+            let permit = match self.queued.is_empty() {
+                true => Arc::clone(&self.workers).try_acquire_owned().ok(),
+                false => None,
             };
             let turn = match permit {
                 Some(permit) => Turn::Now(permit),
-                None => Turn::Later(self.reserve(None)?),
+                None => Turn::Later(self.reserve(&self.queued, organisation)?),
             };
             self.take_over_results(organisation, &loaded, &playbook, id, firing).await?;
             let (sender, ended) = oneshot::channel();
@@ -213,60 +188,26 @@ impl Playbooks {
                 return Err(error);
             }
         }
-        Err(self.busy())
+        Err(IN_THE_WAY.into())
     }
 
-    /// Runs that are ready, or are about to be.
-    fn waiting(&self) -> usize {
-        self.queued.load(Ordering::SeqCst) + self.reserved.load(Ordering::SeqCst)
-    }
-
-    pub(super) fn busy(&self) -> PlaybookError {
-        PlaybookError::Busy { runs: self.waiting(), own: false, retry_after: RETRY_AFTER }
-    }
-
-    /// Holds a place among the runs that are ready or, with an organisation, among those of it that wait for a place of
-    /// their playbook's.
-    fn reserve(self: &Arc<Self>, of: Option<OrganisationId>) -> Result<Reserved<Arc<Self>>, PlaybookError> {
-        self.count_reserved(of).map(|()| Reserved(Arc::clone(self), of))
-    }
-
-    /// As [`Self::reserve`], for a run that is a step of one at work.
-    pub(super) fn reserve_within(&self, of: OrganisationId) -> Result<Reserved<&Self>, PlaybookError> {
-        self.count_reserved(Some(of)).map(|()| Reserved(self, Some(of)))
-    }
-
-    fn count_reserved(&self, of: Option<OrganisationId>) -> Result<(), PlaybookError> {
-        let most = self.limits.queued_runs;
-        if let Some(organisation) = of {
-            let mut placeless = self.placeless.lock();
-            let placeless = placeless.entry(organisation).or_default();
-            let runs = placeless.recorded + placeless.reserved;
-            if runs >= most {
-                return Err(PlaybookError::Busy { runs, own: true, retry_after: RETRY_AFTER });
-            }
-            placeless.reserved += 1;
-            return Ok(());
-        }
-        let one_more =
-            |reserved: usize| (self.queued.load(Ordering::SeqCst) + reserved < most).then_some(reserved + 1);
-        match self.reserved.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more) {
-            Ok(_) => Ok(()),
-            Err(_) => Err(self.busy()),
-        }
-    }
-
-    /// Counts a run that is recorded and waits for a place of its playbook's.
-    pub(super) fn waits_for_place(&self, organisation: OrganisationId) {
-        self.placeless.lock().entry(organisation).or_default().recorded += 1;
+    /// Holds a place among the runs of an organisation that are ready, or among those that wait for a place of their playbook's.
+    pub(super) fn reserve(
+        &self,
+        among: &Arc<Waiting>,
+        organisation: OrganisationId,
+    ) -> Result<Reserved, PlaybookError> {
+        among.reserve(organisation).map_err(|runs| PlaybookError::Busy {
+            runs,
+            placeless: Arc::ptr_eq(among, &self.placeless),
+            retry_after: RETRY_AFTER,
+        })
     }
 
     /// Counts so many runs that had waited for a place of their playbook's as ready.
     pub(super) fn have_places(&self, organisation: OrganisationId, runs: usize) {
-        if let Some(placeless) = self.placeless.lock().get_mut(&organisation) {
-            placeless.recorded = placeless.recorded.saturating_sub(runs);
-        }
-        self.queued.fetch_add(runs, Ordering::SeqCst);
+        self.placeless.went(organisation, runs);
+        self.queued.came(organisation, runs);
         self.ready.notify_one();
     }
 
@@ -321,7 +262,7 @@ impl Playbooks {
         match place {
             Place::Skipped => row.skip(now),
             Place::Waits => {
-                turn = Turn::Later(self.reserve(Some(organisation))?);
+                turn = Turn::Later(self.reserve(&self.placeless, organisation)?);
                 open.waits = true;
                 batch.put(rows::waits(organisation, loaded.id, id), Vec::new());
             }
@@ -370,11 +311,8 @@ impl Playbooks {
             }
             (Place::Free | Place::Waits, reserved) => {
                 // Counted before its place is given back.
-                if place == Place::Waits {
-                    self.waits_for_place(organisation);
-                } else {
-                    self.queued.fetch_add(1, Ordering::SeqCst);
-                }
+                let among = if place == Place::Waits { &self.placeless } else { &self.queued };
+                among.came(organisation, 1);
                 drop(reserved);
                 self.ready.notify_one();
                 self.wait_no_more(id);

@@ -108,7 +108,7 @@ impl Playbooks {
             batch.put(rows::run(inner.organisation, row.playbook, inner.id), encode(&row));
             if self.commit_as(inner, &batch).await? {
                 inner.row = row;
-                self.taken_off();
+                self.queued.went(inner.organisation, 1);
             } else {
                 self.refresh(inner).await?;
             }
@@ -200,7 +200,7 @@ impl Playbooks {
         match place {
             Place::Free => self.begin(organisation, id, loaded, &mut row),
             Place::Waits => {
-                reserved = Some(self.reserve_within(organisation)?);
+                reserved = Some(self.reserve(&self.placeless, organisation)?);
                 open.waits = true;
                 batch.put(rows::waits(organisation, loaded.id, id), Vec::new());
             }
@@ -222,7 +222,7 @@ impl Playbooks {
             Place::Free => {}
             Place::Waits => {
                 // Counted before its place is given back.
-                self.waits_for_place(organisation);
+                self.placeless.came(organisation, 1);
                 drop(reserved);
             }
             Place::Skipped => self.note_end(organisation, id, &row, true, None),

@@ -107,7 +107,7 @@ impl Playbooks {
             if work.open.waits {
                 self.have_places(work.organisation, 1);
             }
-            self.taken_off();
+            self.queued.went(work.organisation, 1);
         }
         if again.is_some() {
             self.sooner.notify_one();
@@ -358,7 +358,7 @@ impl Playbooks {
                 Err(error) => return Err(error),
             }
         }
-        self.taken_off();
+        self.queued.went(organisation, 1);
         self.ready.notify_one();
         self.tell_end(organisation, id).await;
         Ok(())

@@ -119,28 +119,16 @@ impl Playbooks {
     /// Counts the runs that are ready, and those that wait for places of their playbooks': what another host accepted or
     /// took off is not known here otherwise, nor which of them were cancelled.
     async fn count_queued(&self) -> Result<(), StoreError> {
-        let before = self.queued.load(SeqCst);
-        let ready = self.count(Key::new(Space::RunQueue)).await?;
-        let counted = |now: usize| Some(ready + now.saturating_sub(before));
-        let _ = self.queued.fetch_update(SeqCst, SeqCst, counted);
-        let before = self.placeless.lock().clone();
-        let mut waiting: HashMap<OrganisationId, usize> = HashMap::new();
-        let mut found = Walk::forward(&*self.store, Key::new(Space::PlaybookQueue).prefix());
-        while let Some((key, _)) = found.next().await? {
-            if let Some(organisation) = key.fields().number() {
-                *waiting.entry(OrganisationId(organisation)).or_default() += 1;
+        for (waiting, space) in [(&self.queued, Space::RunQueue), (&self.placeless, Space::PlaybookQueue)] {
+            let (before, mut found) = (waiting.recorded(), HashMap::new());
+            let mut rows = Walk::forward(&*self.store, Key::new(space).prefix());
+            while let Some((key, _)) = rows.next().await? {
+                if let Some(organisation) = key.fields().number() {
+                    *found.entry(OrganisationId(organisation)).or_default() += 1;
+                }
             }
+            waiting.correct(&before, &found);
         }
-        let mut placeless = self.placeless.lock();
-        for organisation in waiting.keys() {
-            placeless.entry(*organisation).or_default();
-        }
-        placeless.retain(|organisation, now| {
-            let before = before.get(organisation).map_or(0, |before| before.recorded);
-            let waiting = waiting.get(organisation).copied().unwrap_or(0);
-            now.recorded = waiting + now.recorded.saturating_sub(before);
-            now.recorded + now.reserved > 0
-        });
         Ok(())
     }
 
@@ -316,7 +304,7 @@ impl Playbooks {
             batch.put(rows::queued(organisation, run), Vec::new());
             match self.store.commit(batch).await {
                 Ok(_) => {
-                    self.queued.fetch_add(1, SeqCst);
+                    self.queued.came(organisation, 1);
                     self.ready.notify_one();
                     return Ok(true);
                 }

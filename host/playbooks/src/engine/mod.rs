@@ -21,6 +21,7 @@ mod runner;
 mod step;
 mod timers;
 mod unstarted;
+mod waiting;
 mod watching;
 
 use std::panic::AssertUnwindSafe;
@@ -36,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{PlaybookError, Playbooks};
 
-pub(crate) use accept::{Copied, Firing, Placeless};
+pub(crate) use accept::{Copied, Firing};
 pub use acting::IncidentActions;
 pub(crate) use begin::declared_inputs;
 pub(crate) use context::taken;
@@ -44,6 +45,7 @@ pub(crate) use following::Following;
 pub(crate) use recall::{Described, pinned, purpose};
 pub(crate) use record::shortened;
 pub(crate) use unstarted::{Unstarted, WHY_BYTES};
+pub(crate) use waiting::Waiting;
 pub(crate) use watching::Watching;
 
 /// How often triggers are looked at that nobody told of.

@@ -151,7 +151,7 @@ impl Playbooks {
                 let mut batch = Batch::new();
                 batch.delete(queued);
                 self.store.commit(batch).await?;
-                self.taken_off();
+                self.queued.went(organisation, 1);
                 return Ok(None);
             };
             let run_key = rows::run(organisation, open.playbook, id);
@@ -196,7 +196,7 @@ impl Playbooks {
                 }
                 Err(error) => return Err(error.into()),
             }
-            self.taken_off();
+            self.queued.went(organisation, 1);
             let Some(loaded) = loaded else {
                 self.end_unknown(organisation, id, row, gone).await?;
                 return Ok(None);
@@ -213,11 +213,6 @@ impl Playbooks {
         if self.halt.is_cancelled() && !self.active.lock().contains_key(&id) {
             self.waiters.lock().remove(&id);
         }
-    }
-
-    pub(super) fn taken_off(&self) {
-        let less = |queued: usize| Some(queued.saturating_sub(1));
-        let _ = self.queued.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
     }
 
     /// Works a run off until it has ended or waits.

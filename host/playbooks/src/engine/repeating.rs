@@ -6,7 +6,7 @@ use bellwether_kernel::{ErrorKind, OrganisationId, RunId};
 use bellwether_store::{Precondition, encode};
 
 use super::Firing;
-use super::accept::{new_row, write_new};
+use super::accept::{IN_THE_WAY, new_row, write_new};
 use super::record::AT_ONCE;
 use crate::rows::{OpenRun, PlaybookRow};
 use crate::service::Loaded;
@@ -19,7 +19,7 @@ impl Playbooks {
     /// Records what a run takes over but for the last of it, which is left in the firing for the run's own commit.
     ///
     /// # Errors
-    /// [`PlaybookError::Busy`] if another host took over what was recorded; otherwise the store's.
+    /// The store's, [`bellwether_store::StoreError::Unavailable`] too if another host took over what was recorded.
     pub(super) async fn take_over_results(
         &self,
         organisation: OrganisationId,
@@ -50,7 +50,7 @@ impl Playbooks {
                     }
                 }
                 match self.store.commit(std::mem::take(&mut batch)).await {
-                    Err(error) if error.kind() == ErrorKind::Conflict => return Err(self.busy()),
+                    Err(error) if error.kind() == ErrorKind::Conflict => return Err(IN_THE_WAY.into()),
                     done => drop(done?),
                 }
             }

@@ -125,11 +125,8 @@ impl Playbooks {
             }
             replaced.into_iter().for_each(|run| self.tell(run));
             if ready {
-                if waits {
-                    self.waits_for_place(organisation);
-                } else {
-                    self.queued.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-                }
+                let among = if waits { &self.placeless } else { &self.queued };
+                among.came(organisation, 1);
                 self.ready.notify_one();
             }
             return Ok(());
@@ -255,7 +252,7 @@ impl Playbooks {
                 started.repeated
             }
             // Others of its organisation wait, and it would be tried again at once: it is passed over.
-            Err(error @ PlaybookError::Busy { own: true, .. }) => {
+            Err(error @ PlaybookError::Busy { .. }) => {
                 self.is_not_started(organisation, id, &error.to_string(), None);
                 true
             }

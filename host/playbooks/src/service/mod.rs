@@ -9,7 +9,7 @@ mod versions;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use bellwether_access::{Access, Principal, Role};
@@ -22,7 +22,7 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::compile::Compiled;
-use crate::engine::{Active, Following, Placeless, Unstarted, Watching};
+use crate::engine::{Active, Following, Unstarted, Waiting, Watching};
 use crate::meters::Meters;
 use crate::rows::Owner;
 use crate::{Apps, Document, Format, PlaybookError, Run, SecretSource, Writes};
@@ -96,8 +96,8 @@ pub struct Playbook {
 pub struct Limits {
     /// Runs at work at once on this host.
     pub concurrent_runs: usize,
-    /// Runs that wait for that, of all organisations; and of each organisation, apart from them, runs that wait for a place
-    /// of their playbook's. So no organisation's wait keeps another from starting a run.
+    /// Runs of one organisation that wait for that; and, apart from them, runs of it that wait for a place of their
+    /// playbook's. So no organisation's wait keeps another from starting a run.
     pub queued_runs: usize,
     /// Steps of one playbook, and on-failure steps.
     pub steps: usize,
@@ -217,11 +217,9 @@ pub struct Playbooks {
     /// Who wants to know of a run's end.
     pub(crate) waiters: Mutex<HashMap<RunId, Vec<Waiter>>>,
     /// Runs that are ready and wait to begin.
-    pub(crate) queued: AtomicUsize,
-    /// Runs about to be recorded that will be so.
-    pub(crate) reserved: AtomicUsize,
+    pub(crate) queued: Arc<Waiting>,
     /// Runs that wait for a place of their playbook's.
-    pub(crate) placeless: Mutex<HashMap<OrganisationId, Placeless>>,
+    pub(crate) placeless: Arc<Waiting>,
     /// The organisation whose run was taken from the queue last.
     pub(crate) served: AtomicU64,
     /// Told when a run is ready.
@@ -295,9 +293,8 @@ impl Playbooks {
             active: Mutex::default(),
             passed_over: AtomicBool::default(),
             waiters: Mutex::default(),
-            queued: AtomicUsize::new(0),
-            reserved: AtomicUsize::new(0),
-            placeless: Mutex::default(),
+            queued: Waiting::new(limits.queued_runs),
+            placeless: Waiting::new(limits.queued_runs),
             served: AtomicU64::new(0),
             ready: Notify::new(),
             sooner: Notify::new(),

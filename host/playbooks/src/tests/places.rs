@@ -269,7 +269,7 @@ async fn a_step_that_finds_no_room_to_wait_fails_and_may_be_tried_again() {
     let error = ended(&world, id).await.summary.error.unwrap();
     assert!(
         error
-            .ends_with("too many runs wait already for places of their playbooks, 1; try again in 5 seconds"),
+            .ends_with("too many runs of the organisation wait already for places of their playbooks, 1; try again in 5 seconds"),
         "{error}"
     );
     assert_nothing_left(&world).await;
@@ -399,7 +399,7 @@ async fn runs_that_wait_for_a_place_keep_no_other_organisation_from_its_own() {
         (refused.kind(), refused.to_string().as_str()),
         (
             bellwether_kernel::ErrorKind::RateLimited,
-            "too many runs wait already for places of their playbooks, 3; try again in 5 seconds"
+            "too many runs of the organisation wait already for places of their playbooks, 3; try again in 5 seconds"
         )
     );
     for _ in 0..2 {

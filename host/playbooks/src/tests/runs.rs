@@ -287,7 +287,7 @@ async fn no_more_wait_than_may_however_many_come_at_once() {
         for started in accepted {
             assert_eq!(started.unwrap().ended.await.unwrap().summary.state, RunState::Succeeded);
         }
-        assert_eq!(world.playbooks.reserved.load(Ordering::SeqCst), 0);
+        assert_eq!((world.playbooks.queued.reserved(), world.playbooks.placeless.reserved()), (0, 0));
         assert_eq!(world.run("gate", json!({})).await.summary.state, RunState::Succeeded, "there is room");
     }
 }

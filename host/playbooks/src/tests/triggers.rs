@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bellwether_kernel::ErrorKind;
+use bellwether_kernel::{ErrorKind, PageRequest};
 use serde_json::json;
 use tokio::sync::Semaphore;
 
@@ -350,6 +350,54 @@ async fn organisations_take_turns() {
     last.ended.await.unwrap();
     let before = order.lock().iter().filter(|organisation| **organisation == world.organisation).count();
     assert!(before <= 3, "{before} runs of the other organisation came first");
+}
+
+#[tokio::test(start_paused = true)]
+async fn runs_that_wait_for_their_turn_keep_no_other_organisation_from_starting_its_own() {
+    let world = World::with_limits(Limits { concurrent_runs: 1, queued_runs: 3, ..Limits::default() }).await;
+    let (gate, _) = complaints::add_gate(&world);
+    let other = world.access.create_organisation("host", "other", "UTC").await.unwrap().id;
+    let other = new_principal(&world.access, other, Role::Admin).await;
+    for who in [&world.admin, &other] {
+        for (name, trigger) in [
+            ("manual", json!({"type": "manual"})),
+            ("every", json!({"type": "every", "interval": "40s"})),
+            ("metric", json!({"type": "metric", "metric": "m"})),
+        ] {
+            let steps = json!([{"id": "a", "app": "gate", "timeout": "1h"}]);
+            let document = json!({"name": name, "trigger": trigger, "steps": steps}).to_string();
+            world.playbooks.store(who, &document, Format::Json, true).await.unwrap();
+        }
+    }
+    let start = async |who| world.playbooks.start(who, "manual", json!({})).await;
+    for _ in 0..4 {
+        start(&world.admin).await.unwrap();
+    }
+    let refused = start(&world.admin).await.err().unwrap();
+    assert_eq!(refused.kind(), ErrorKind::RateLimited);
+    let expected = "too many runs of the organisation wait already, 3; try again in 5 seconds";
+    assert_eq!(refused.to_string(), expected);
+    start(&other).await.unwrap();
+    // Nor does what starts by itself and finds no room hold up what another's writes and times start.
+    for who in [&world.admin, &other] {
+        world.writes.push(who.organisation, "m", None, 1.0);
+    }
+    tokio::time::sleep(Duration::from_secs(75)).await;
+    let names = async |who: &Principal| {
+        let page = PageRequest::first(99);
+        let runs = world.playbooks.runs(who.organisation, &RunFilter::default(), &page).await.unwrap();
+        let mut names: Vec<String> = runs.items.into_iter().map(|run| run.playbook_name).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(&other).await, ["every", "manual", "metric"]);
+    assert_eq!(names(&world.admin).await, ["manual"; 4]);
+    let due = world.playbooks.get(world.organisation, "every").await.unwrap().next_due.unwrap();
+    assert!(due > world.clock.now(), "its times are passed over");
+    gate.add_permits(99);
+    tokio::time::sleep(Duration::from_secs(45)).await;
+    assert!(start(&world.admin).await.is_ok(), "there is room again");
+    assert!(names(&world.admin).await.contains(&"every".to_owned()));
 }
 
 #[tokio::test(start_paused = true)]
