@@ -58,7 +58,8 @@ impl Access {
     ///
     /// # Errors
     /// [`AccessError::Invalid`] for a name that is not 1 to 100 characters without control characters or an expiry
-    /// that is not in the future, [`AccessError::Unknown`] for an organisation that is not there; the store's.
+    /// that is not in the future, [`AccessError::Unknown`] for an organisation that is not there, [`AccessError::Limit`] for one
+    /// that has [`crate::MAX_KEYS`] which work; the store's.
     pub async fn create_key(
         &self,
         actor: &str,
@@ -74,7 +75,7 @@ impl Access {
     /// Makes a key of the operator.
     ///
     /// # Errors
-    /// As [`Self::create_key`].
+    /// As [`Self::create_key`]; the operator has as many keys as it makes.
     pub async fn create_operator_key(
         &self,
         actor: &str,
@@ -238,6 +239,9 @@ impl Inner {
 
     async fn create_key(&self, actor: &str, wanted: Wanted) -> Result<CreatedKey, AccessError> {
         let _alone = self.changes.lock().await;
+        if let Some((organisation, _)) = wanted.organisation {
+            self.check_room(organisation, self.clock.now())?;
+        }
         let mut tries = 1..TRIES;
         loop {
             let id = KeyId::random(&*self.randomness);

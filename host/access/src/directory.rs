@@ -140,6 +140,20 @@ impl Directory {
         Some(entry)
     }
 
+    /// The keys that had ended by `before`, but for the newest of each owner.
+    pub(crate) fn over(&self, before: Timestamp) -> impl Iterator<Item = Arc<Entry>> {
+        let mut owner = None;
+        let older = self.order.iter().filter(move |(of, _, _)| owner.replace(*of) == Some(*of));
+        let entries = older.map(|(_, _, id)| self.keys.get(id).expect("every key in order is there"));
+        entries.filter(move |entry| entry.stored.ended_by(before)).map(Arc::clone)
+    }
+
+    pub(crate) fn remove_key(&mut self, entry: &Entry) {
+        let id = key_id_bytes(&entry.stored.id);
+        self.keys.remove(&id);
+        self.order.remove(&(entry.stored.owner(), Reverse(entry.stored.created), id));
+    }
+
     pub(crate) fn key(&self, id: &KeyIdBytes) -> Option<Arc<Entry>> {
         self.keys.get(id).map(Arc::clone)
     }

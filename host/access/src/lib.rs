@@ -12,6 +12,7 @@ mod destination;
 mod directory;
 mod error;
 mod idempotency;
+mod kept;
 mod named;
 mod principal;
 mod records;
@@ -34,6 +35,7 @@ pub use error::{AccessError, AuthFailure};
 pub use idempotency::{
     ANSWER_KEPT, Begun, CLAIM_KEPT, Idempotency, IdempotencyError, MAX_ANSWER, StoredAnswer, Ticket,
 };
+pub use kept::{KEY_KEPT, MAX_KEYS};
 pub use named::{MAX_SECRET, MAX_SECRETS, Secret, SecretRecord, SecretText};
 pub use principal::{Caller, Operator, Principal, Role};
 pub use records::{CreatedKey, KeyRecord, NewKey, Organisation, SigningPair};

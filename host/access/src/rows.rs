@@ -97,6 +97,11 @@ impl StoredKey {
         self.revoked.is_none() && self.expires.is_none_or(|expires| now < expires)
     }
 
+    /// Whether it had been revoked or had expired by `then`.
+    pub(crate) fn ended_by(&self, then: Timestamp) -> bool {
+        [self.revoked, self.expires].into_iter().flatten().any(|ended| ended <= then)
+    }
+
     /// Whether it may manage other keys.
     pub(crate) fn in_charge(&self) -> bool {
         self.role.is_none_or(|role| role == Role::Admin)

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
-use bellwether_kernel::{Clock, KeyId, OrganisationId, Page, PageRequest, Randomness};
+use bellwether_kernel::{Clock, KeyId, OrganisationId, Page, PageRequest, Randomness, Steady};
 use bellwether_store::{
     Batch, Key, Precondition, SharedStore, Space, Store, StoreError, Walk, decode, encode,
 };
 use hmac::{Hmac, KeyInit};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
@@ -44,6 +44,8 @@ pub(crate) struct Inner {
     /// Held from reading what a change builds on until the change is in memory.
     pub(crate) changes: tokio::sync::Mutex<()>,
     pub(crate) audit_number: AtomicU32,
+    /// Whether the clock says how old keys are.
+    pub(crate) steady: Mutex<Steady>,
     /// What a request signed with nobody's key is checked against, for the time it takes.
     nobody: Hmac<Sha256>,
 }
@@ -70,6 +72,7 @@ impl Access {
                 directory: RwLock::new(directory),
                 changes: tokio::sync::Mutex::new(()),
                 audit_number: AtomicU32::new(0),
+                steady: Mutex::new(Steady::new()),
                 nobody: keyed(&[0; 32]),
             }),
         })

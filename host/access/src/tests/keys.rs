@@ -4,11 +4,13 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::Poll;
 
-use bellwether_kernel::{Cursor, KeyId, OrganisationId, PageRequest, SeededRandomness};
-use bellwether_store::Crash;
+use bellwether_kernel::{Cursor, ErrorKind, KeyId, OrganisationId, PageRequest, SeededRandomness};
+use bellwether_store::{Batch, Crash, Direction, Key, Space, Store as _, encode};
 
 use super::{Fixture, START, key, seconds};
-use crate::{AccessError, AuthFailure, Caller, NewKey, Role};
+use crate::rows::{self, StoredKey};
+use crate::token::key_id_bytes;
+use crate::{Access, AccessError, AuthFailure, Caller, NewKey, Role};
 
 #[tokio::test]
 async fn a_token_belongs_to_its_key_and_to_nobody_else() {
@@ -325,14 +327,8 @@ async fn nothing_printed_shows_a_secret() {
         }
     }
     // Nor is any in the store.
-    let everything =
-        bellwether_store::Key::from_bytes(vec![0])..bellwether_store::Key::from_bytes(vec![0xff]);
-    let rows = bellwether_store::Store::scan(
-        &*fixture.store,
-        everything,
-        bellwether_store::Direction::Forward,
-        1000,
-    );
+    let everything = Key::from_bytes(vec![0])..Key::from_bytes(vec![0xff]);
+    let rows = bellwether_store::Store::scan(&*fixture.store, everything, Direction::Forward, 1000);
     for (row, value) in rows.await.unwrap() {
         let holds = |secret: &str| value.windows(secret.len()).any(|window| window == secret.as_bytes());
         assert!(!holds(&created.token[20..]) && !holds(&pair.secret), "{row:?}");
@@ -341,3 +337,91 @@ async fn nothing_printed_shows_a_secret() {
 
 const HOST_KEY_ERROR: [&str; 2] =
     ["c0ffee", "c0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ff!"];
+
+/// Puts keys of an organisation into the store, as [`Access::create_key`] would.
+async fn put_keys(fixture: &Fixture, organisation: OrganisationId, count: u64) {
+    let randomness = SeededRandomness::new(7);
+    let mut batch = Batch::new();
+    for _ in 0..count {
+        let id = KeyId::random(&randomness);
+        let key = StoredKey {
+            id: id.clone(),
+            organisation: Some(organisation),
+            name: "machine".into(),
+            role: Some(Role::Read),
+            digest: [0; 32],
+            signing: false,
+            signing_secret: None,
+            created: seconds(START),
+            expires: None,
+            revoked: None,
+        };
+        batch.put(rows::access_key(&key_id_bytes(&id)), encode(&key));
+    }
+    fixture.store.commit(batch).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_organisation_has_so_many_keys_that_work_and_room_again_when_one_is_revoked_or_expires() {
+    let fixture = Fixture::new().await;
+    let acme = fixture.access.create_organisation("host", "acme", "UTC").await.unwrap().id;
+    let other = fixture.access.create_organisation("host", "other", "UTC").await.unwrap().id;
+    let expires = Some(seconds(START + 60));
+    let make = NewKey { expires, ..key("short", Role::Admin) };
+    let short = fixture.access.create_key("host", acme, make).await.unwrap().key.id;
+    put_keys(&fixture, acme, crate::MAX_KEYS - 1).await;
+    let fixture = fixture.restart().await;
+    let access = &fixture.access;
+    let create = async |organisation| access.create_key("host", organisation, key("more", Role::Admin)).await;
+    let refused = create(acme).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::TooLarge);
+    let expected = "at most 10000 working keys of an organisation: revoke those that nobody uses";
+    assert_eq!(refused.to_string(), expected);
+    create(other).await.unwrap();
+    fixture.clock.advance(60_000);
+    create(acme).await.unwrap();
+    assert!(create(acme).await.is_err());
+    access.revoke_key("host", Some(acme), &short).await.unwrap();
+    assert!(create(acme).await.is_err(), "one that has expired leaves no more room");
+    let machine = access.keys(Some(acme), &PageRequest::first(2)).unwrap().items.pop().unwrap();
+    assert_eq!(machine.name, "machine");
+    access.revoke_key("host", Some(acme), &machine.id).await.unwrap();
+    create(acme).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_key_is_seen_for_ninety_days_after_it_was_revoked_or_expired_and_the_newest_for_good() {
+    let fixture = Fixture::new().await;
+    let access = &fixture.access;
+    let acme = access.create_organisation("host", "acme", "UTC").await.unwrap().id;
+    let mut made = Vec::new();
+    for (name, expires) in [("revoked", None), ("expired", Some(60)), ("works", None), ("newest", Some(60))] {
+        fixture.clock.advance(1);
+        let expires = expires.map(|after| seconds(START + after));
+        let new = NewKey { expires, ..key(name, Role::Admin) };
+        made.push(access.create_key("host", acme, new).await.unwrap());
+    }
+    access.authenticate_token(&made[0].token).unwrap();
+    access.flush_last_uses().await.unwrap();
+    access.revoke_key("host", Some(acme), &made[0].key.id).await.unwrap();
+    let names = |access: &Access| {
+        let keys = access.keys(Some(acme), &PageRequest::first(9)).unwrap().items;
+        keys.into_iter().map(|key| key.name).collect::<Vec<_>>()
+    };
+    let (day, all) = (24 * 60 * 60 * 1000, ["newest", "works", "expired", "revoked"]);
+    fixture.clock.advance(90 * day - 1);
+    assert_eq!(access.inner.forget_keys(access.inner.clock.now()).await.unwrap(), 0);
+    assert_eq!(names(access), all);
+    assert_eq!(access.authenticate_token(&made[0].token).unwrap_err(), AuthFailure::Expired);
+    fixture.clock.advance(day);
+    assert_eq!(access.forget_keys().await.unwrap(), 0, "the clock has not been seen to be steady");
+    assert_eq!(access.inner.forget_keys(access.inner.clock.now()).await.unwrap(), 2);
+    assert_eq!(access.authenticate_token(&made[0].token).unwrap_err(), AuthFailure::Unknown);
+    assert_eq!(names(access), ["newest", "works"]);
+    let again = fixture.restart().await;
+    assert_eq!(names(&again.access), ["newest", "works"]);
+    for space in [Space::AccessKey, Space::AccessKeyUse] {
+        let rows = again.store.scan(Key::new(space).prefix(), Direction::Forward, 9).await.unwrap();
+        assert_eq!(rows.len(), if space == Space::AccessKey { 2 } else { 0 }, "{space:?}");
+    }
+}

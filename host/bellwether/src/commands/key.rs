@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum KeyCommand {
-    /// List keys, newest first
+    /// List keys, newest first; those that were revoked or have expired for 90 days after
     #[command(after_help = "Example:\n  bellwether key list")]
     List(Limit),
     /// Make a key; its token is printed once and kept nowhere

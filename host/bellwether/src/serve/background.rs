@@ -21,7 +21,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 /// How often deleted metrics' data and old runs are freed, playbooks counted, and last uses of keys written.
 const OFTEN: Duration = Duration::from_secs(60);
 
-/// How often answers and audit entries whose time is over are forgotten: they only take space.
+/// How often answers, audit entries and keys whose time is over are forgotten: they only take space.
 const SELDOM: Duration = Duration::from_secs(15 * 60);
 
 /// Rows or runs freed at once, before others get their turn.
@@ -122,6 +122,11 @@ pub(super) fn start(services: Services) -> JoinSet<()> {
     tasks.spawn(repeat("write last uses of keys", OFTEN, move || {
         let access = Arc::clone(&last_uses);
         async move { access.flush_last_uses().await }
+    }));
+    let ended = Arc::clone(&access);
+    tasks.spawn(repeat("forget old keys", SELDOM, move || {
+        let access = Arc::clone(&ended);
+        async move { access.forget_keys().await.map(drop) }
     }));
     let answers = access.idempotency();
     tasks.spawn(repeat("forget old answers", SELDOM, move || {

@@ -123,6 +123,8 @@ pub(crate) struct PageQuery {
 }
 
 /// Lists keys.
+///
+/// Those that were revoked or have expired are listed for 90 days after, the newest for good.
 #[utoipa::path(get, path = "/v1/keys", tag = "keys", params(PageQuery), security(("key" = [])),
     responses((status = 200, description = "A page of keys", body = KeyPage), Refusals))]
 pub(crate) async fn list(
@@ -145,6 +147,8 @@ pub(super) fn of(
 }
 
 /// Makes a key: for an admin in its organisation, for the operator one like its own.
+///
+/// At most 10,000 keys of an organisation work at once; one more is 413.
 #[utoipa::path(post, path = "/v1/keys", tag = "keys", request_body = KeyRequest, security(("key" = [])),
     responses((status = 201, description = "The key and, this once, its secrets", body = NewKeyAnswer), Refusals, Bodied))]
 pub(crate) async fn create(

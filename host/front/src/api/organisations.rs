@@ -216,6 +216,8 @@ pub(crate) async fn change(
 }
 
 /// Makes a key of an organisation: how its first admin comes to be.
+///
+/// At most 10,000 keys of an organisation work at once; one more is 413.
 #[utoipa::path(post, path = "/v1/organisations/{name}/keys", tag = "organisations", security(("key" = [])),
     params(("name" = String, Path, description = "The organisation's name")), request_body = KeyRequest,
     responses((status = 201, description = "The key and, this once, its secrets", body = NewKeyAnswer),
@@ -231,6 +233,8 @@ pub(crate) async fn create_key(
 }
 
 /// Lists the keys of an organisation.
+///
+/// Those that were revoked or have expired are listed for 90 days after, the newest for good.
 #[utoipa::path(get, path = "/v1/organisations/{name}/keys", tag = "organisations", security(("key" = [])),
     params(("name" = String, Path, description = "The organisation's name"), PageQuery),
     responses((status = 200, description = "A page of keys", body = KeyPage), Refusals, NotFound))]
