@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bellwether_access::{Access, Principal, Role};
 use bellwether_kernel::{Clock, HostId, KeyId, OrganisationId, PlaybookId, Randomness, RunId, Timestamp};
-use bellwether_store::SharedStore;
+use bellwether_store::{Key, SharedStore};
 use bytes::Bytes;
 use moka::sync::Cache;
 use parking_lot::{Mutex, RwLock};
@@ -238,6 +238,8 @@ pub struct Playbooks {
     pub(crate) reading_triggers: tokio::sync::Mutex<()>,
     /// The playbooks that their triggers do not start, as was said of them.
     pub(crate) unstarted: Mutex<HashMap<(OrganisationId, PlaybookId), Unstarted>>,
+    /// From where on claims of firings are looked at next for those to be forgotten; from the first where none is named.
+    pub(crate) claims_from: Mutex<Option<Key>>,
     /// Told when incidents did something.
     pub(crate) moved: Notify,
     /// Told when what a changed playbook watches or follows could not be read.
@@ -304,6 +306,7 @@ impl Playbooks {
             followers: RwLock::default(),
             reading_triggers: tokio::sync::Mutex::default(),
             unstarted: Mutex::default(),
+            claims_from: Mutex::default(),
             moved: Notify::new(),
             unread: Notify::new(),
             stopping: AtomicBool::new(false),

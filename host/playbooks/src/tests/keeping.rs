@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use bellwether_kernel::PageRequest;
+use bellwether_kernel::{PageRequest, PlaybookId};
+use bellwether_store::{Batch, encode};
 use serde_json::json;
 
 use super::*;
+use crate::rows::Claim;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -138,4 +140,30 @@ async fn a_run_is_repeated_whose_results_are_more_than_one_commit_takes() {
             assert_eq!(world.rows_of(space).await, 0, "{space:?}");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn firings_are_forgotten_after_a_week_however_many_there_are_and_a_part_of_them_is_looked_at_at_once() {
+    let world = World::new().await;
+    let now = world.clock.now();
+    let mut batch = Batch::new();
+    for firing in 0..12_000 {
+        let age = if firing % 4 == 0 { 8 } else { 6 };
+        let claim = Claim {
+            run: RunId::new(&*world.clock, &*world.chance.source()),
+            at: now.saturating_add(-age * 86_400_000),
+        };
+        let key = rows::firing(world.organisation, PlaybookId(1), &firing.to_string());
+        batch.put(key, encode(&claim));
+    }
+    world.store.commit(batch).await.unwrap();
+    let kept = async || {
+        world.playbooks.sweep(Duration::MAX, 100).await.unwrap();
+        world.rows_of(Space::Firing).await
+    };
+    assert!(kept().await > 9_000, "not all are looked at");
+    assert_eq!(kept().await, 9_000);
+    // Then it begins anew.
+    tokio::time::sleep(48 * HOUR).await;
+    assert_eq!(kept().await, 0);
 }
