@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use serde_json::Value as Json;
+use tokio::sync::Semaphore;
 
 use super::recall::Recalled;
 use super::runner::Work;
@@ -127,25 +128,52 @@ pub(super) async fn rendered<T: Send + 'static>(
     limit: usize,
     render: impl Fn(&Compiled, &dyn Names, &mut Room) -> T + Send + 'static,
 ) -> Result<T, String> {
+    match rendered_at_once(loaded, names, limit, &render) {
+        Some(rendered) => Ok(rendered),
+        None => rendered_apart(loaded, names.rendered().clone(), limit, render).await,
+    }
+}
+
+/// Renders something, if that costs little.
+fn rendered_at_once<T>(
+    loaded: &Loaded,
+    names: &dyn Names,
+    limit: usize,
+    render: impl Fn(&Compiled, &dyn Names, &mut Room) -> T,
+) -> Option<T> {
     let mut room = Room::little(limit);
     let rendered = render(&loaded.compiled, names, &mut room);
-    if !room.is_spent() {
-        return Ok(rendered);
-    }
-    let (loaded, names) = (Arc::clone(loaded), names.rendered().clone());
+    (!room.is_spent()).then_some(rendered)
+}
+
+async fn rendered_apart<T: Send + 'static>(
+    loaded: &Arc<Loaded>,
+    names: minijinja::Value,
+    limit: usize,
+    render: impl Fn(&Compiled, &dyn Names, &mut Room) -> T + Send + 'static,
+) -> Result<T, String> {
+    let loaded = Arc::clone(loaded);
     let rendering =
         tokio::task::spawn_blocking(move || render(&loaded.compiled, &names, &mut Room::new(limit)));
     rendering.await.map_err(|_| "rendering panicked, which is a fault of the host".to_owned())
 }
 
-/// Whether the condition of a playbook's trigger holds, which is there, for what may start it.
-pub(super) async fn holds(loaded: &Arc<Loaded>, fired: &Json) -> bool {
-    let names = from_json(fired);
-    let holds = rendered(loaded, &names, CONDITION, |compiled, names, room| {
+/// Whether the condition of a playbook's trigger holds, which is there, for what may start it. One that costs much takes its
+/// turn.
+pub(super) async fn holds(loaded: &Arc<Loaded>, fired: &Json, turns: &Semaphore) -> bool {
+    let render = |compiled: &Compiled, names: &dyn Names, room: &mut Room| {
         let when = compiled.when.as_ref().expect("it has one");
         compiled.compiler.render(when, names, room).map_err(|error| error.of("when"))
-    });
-    match holds.await.and_then(|holds| holds) {
+    };
+    let names = from_json(fired);
+    let holds = match rendered_at_once(loaded, &names, CONDITION, render) {
+        Some(holds) => holds,
+        None => {
+            let _turn = turns.acquire().await;
+            rendered_apart(loaded, names, CONDITION, render).await.and_then(|holds| holds)
+        }
+    };
+    match holds {
         Ok(holds) => is_true(&holds),
         Err(error) => {
             let playbook = &loaded.compiled.document.name;
@@ -310,6 +338,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_condition_of_a_trigger_that_costs_much_holds_nobody_up() {
+        let turns = Semaphore::new(1);
         for (when, is_costly, expected) in [
             ("value > 1", false, true),
             ("value > 2", false, false),
@@ -322,7 +351,7 @@ mod tests {
             let source = json!({"name": "a", "trigger": trigger, "steps": steps}).to_string();
             let loaded = Arc::new(Loaded::read(PlaybookId(1), 1, source, Format::Json).unwrap());
             let fired = json!({"value": 2});
-            let mut holding = pin!(holds(&loaded, &fired));
+            let mut holding = pin!(holds(&loaded, &fired, &turns));
             let first = futures::poll!(&mut holding);
             assert_eq!(first.is_pending(), is_costly, "{when}");
             let holds = match first {

@@ -133,7 +133,7 @@ impl Playbooks {
         let following = self.followers.read().get(&organisation).cloned().unwrap_or_default();
         for Following { playbook, version } in following {
             if let Some(loaded) = self.load_to_start(organisation, playbook, version).await?
-                && meets(&loaded, &trigger).await
+                && self.meets_move(&loaded, &trigger).await
             {
                 started.push(loaded);
             }
@@ -165,29 +165,29 @@ impl Playbooks {
             _ => Ok(()),
         }
     }
-}
 
-/// Whether every condition of an alert trigger holds for what an incident did.
-async fn meets(loaded: &Arc<Loaded>, moved: &Json) -> bool {
-    let document = &loaded.compiled.document;
-    let TriggerOn::Alert { moves, monitor, labels, tags, severity, .. } = &document.trigger.on else {
-        return false;
-    };
-    let text = |field: &str| moved[field].as_str().unwrap_or_default();
-    let has = |field: &str, patterns: &std::collections::BTreeMap<String, String>| {
-        let fits = |(name, pattern): (&String, &String)| {
-            moved[field][name].as_str().is_some_and(|value| matches(pattern, value))
+    /// Whether every condition of an alert trigger holds for what an incident did.
+    async fn meets_move(&self, loaded: &Arc<Loaded>, moved: &Json) -> bool {
+        let document = &loaded.compiled.document;
+        let TriggerOn::Alert { moves, monitor, labels, tags, severity, .. } = &document.trigger.on else {
+            return false;
         };
-        patterns.iter().all(fits)
-    };
-    if moves.iter().all(|wanted| wanted.as_str() != text("move"))
-        || monitor.as_ref().is_some_and(|pattern| !matches(pattern, text("monitor")))
-        || !has("labels", labels)
-        || !has("tags", tags)
-        || severity
-            .is_some_and(|least| !Severity::deserialize(&moved["severity"]).is_ok_and(|it| it >= least))
-    {
-        return false;
+        let text = |field: &str| moved[field].as_str().unwrap_or_default();
+        let has = |field: &str, patterns: &std::collections::BTreeMap<String, String>| {
+            let fits = |(name, pattern): (&String, &String)| {
+                moved[field][name].as_str().is_some_and(|value| matches(pattern, value))
+            };
+            patterns.iter().all(fits)
+        };
+        if moves.iter().all(|wanted| wanted.as_str() != text("move"))
+            || monitor.as_ref().is_some_and(|pattern| !matches(pattern, text("monitor")))
+            || !has("labels", labels)
+            || !has("tags", tags)
+            || severity
+                .is_some_and(|least| !Severity::deserialize(&moved["severity"]).is_ok_and(|it| it >= least))
+        {
+            return false;
+        }
+        loaded.compiled.when.is_none() || holds(loaded, moved, &self.conditions).await
     }
-    loaded.compiled.when.is_none() || holds(loaded, moved).await
 }

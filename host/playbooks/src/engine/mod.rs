@@ -13,6 +13,7 @@ mod following;
 mod gate;
 mod items;
 mod lease;
+mod lines;
 mod queue;
 mod recall;
 mod record;

@@ -1,5 +1,5 @@
-//! Metric triggers: the host's log of writes is read from a durable cursor, which moves in the commit of the runs the
-//! writes behind it caused.
+//! Metric triggers: the host's log of writes is read from a durable cursor, which moves behind what is acted on. Of each
+//! organisation that goes on by itself (`lines.rs`), so that none waits for another's conditions.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,12 +8,14 @@ use std::time::Duration;
 use bellwether_kernel::{OrganisationId, PlaybookId};
 use bellwether_store::{Batch, Key, Precondition, Space, StoreError, Versioned, Walk, encode};
 use serde_json::json;
+use tokio::task::JoinSet;
 
 use super::Firing;
 use super::context::holds;
+use super::lines::{Lines, Next};
 use crate::rows::{StartedBy, Watch, WatchCursor};
 use crate::service::Loaded;
-use crate::{PlaybookError, Playbooks, TriggerOn, Write, rows, trigger};
+use crate::{PlaybookError, Playbooks, TriggerOn, Write, Writes, rows, trigger};
 
 /// Writes read at once.
 const WRITES: usize = 256;
@@ -70,55 +72,46 @@ impl Playbooks {
         Ok(found)
     }
 
-    /// Acts on the writes behind the cursor, or waits for some.
+    /// Acts on the writes behind the cursor, on those of each organisation beside the others', until something fails: then it
+    /// begins anew at the cursor, and what a write has started it does not start again.
     pub(super) async fn keep_watch(self: Arc<Self>) -> Result<(), PlaybookError> {
         let Some(writes) = self.writes.clone() else { return Ok(()) };
         let key = rows::watch_cursor(self.owner.host);
-        let stored = self.store.get(&key).await?;
-        let cursor = self.cursor_in(&key, stored.as_deref());
-        let page = writes.after(cursor.0, WRITES).await?;
-        let Some(last) = page.last() else {
+        let mut stored = self.store.get(&key).await?;
+        let mut moved = self.cursor_in(&key, stored.as_deref()).0;
+        let mut lines = Lines::behind(moved);
+        let mut at_work = JoinSet::new();
+        loop {
+            let page = writes.after(lines.read(), WRITES).await?;
+            let is_through = page.is_empty();
+            lines.take(page);
+            for (organisation, next) in lines.begin() {
+                at_work.spawn(Arc::clone(&self).look_at(Arc::clone(&writes), organisation, next));
+            }
+            if lines.dealt_with() > moved {
+                moved = lines.dealt_with();
+                let (before, cursor) = (stored, encode(&WatchCursor(moved)));
+                let mut batch = Batch::new();
+                batch.require(key.clone(), before.map_or(Precondition::Absent, Precondition::ValueIs));
+                batch.put(key.clone(), cursor.clone());
+                self.store.commit(batch).await?;
+                stored = Some(cursor);
+                writes.forget(moved).await?;
+            }
             tokio::select! {
                 biased;
+                Some(ended) = at_work.join_next() => match ended {
+                    Ok(ended) => {
+                        let (organisation, up_to) = ended?;
+                        lines.end(organisation, up_to);
+                    }
+                    Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+                },
+                () = tokio::task::yield_now(), if !is_through => {}
                 () = writes.changed() => {}
                 () = tokio::time::sleep(IDLE) => {}
             }
-            return Ok(());
-        };
-        let mut moved = Batch::new();
-        let before = stored.map_or(Precondition::Absent, Precondition::ValueIs);
-        moved.require(key.clone(), before).put(key, encode(&WatchCursor(last.sequence)));
-        let mut firings = Vec::new();
-        for write in &page {
-            self.caused(write, &mut firings).await?;
         }
-        let count = firings.len();
-        for (index, (organisation, loaded, mut firing)) in firings.into_iter().enumerate() {
-            // Those before the last are found claimed if this stops in between.
-            if index + 1 == count {
-                firing.with = std::mem::take(&mut moved);
-            }
-            let id = loaded.id;
-            match self.accept(organisation, loaded, firing).await {
-                Ok(_) => self.is_started(organisation, id),
-                // A place was given up, or the cursor moved, at the same moment: the same writes are looked at again.
-                Err(PlaybookError::Store(StoreError::Conflict(_))) => return Ok(()),
-                Err(error) if error.concerns_all() => return Err(error),
-                Err(error) => self.is_not_started(organisation, id, &error.to_string(), None),
-            }
-        }
-        if self.cursor().await? < last.sequence {
-            // Nothing was caused, or the last was claimed or refused: the cursor moves by itself.
-            self.move_cursor(last.sequence).await?;
-        }
-        writes.forget(last.sequence).await?;
-        Ok(())
-    }
-
-    async fn cursor(&self) -> Result<u64, StoreError> {
-        let key = rows::watch_cursor(self.owner.host);
-        let stored = self.store.get(&key).await?;
-        Ok(self.cursor_in(&key, stored.as_deref()).0)
     }
 
     /// Where the log is read from. Where that does not read, from the first write that is kept: what a write has started it
@@ -127,18 +120,34 @@ impl Playbooks {
         stored.and_then(|row| self.store.unread().decode(key, row)).unwrap_or_default()
     }
 
-    async fn move_cursor(&self, sequence: u64) -> Result<(), StoreError> {
-        let mut batch = Batch::new();
-        batch.put(rows::watch_cursor(self.owner.host), encode(&WatchCursor(sequence)));
-        self.store.commit(batch).await.map(drop)
+    /// Acts on writes of an organisation, and gives up to which write of the log that is done.
+    async fn look_at(
+        self: Arc<Self>,
+        writes: Arc<dyn Writes>,
+        organisation: OrganisationId,
+        next: Next,
+    ) -> Result<(OrganisationId, u64), PlaybookError> {
+        let (page, up_to) = match next {
+            Next::Writes(page) => {
+                let last = page.last().map_or(0, |write| write.sequence);
+                (page, last)
+            }
+            Next::Logged(first, last) => {
+                let mut page = writes.after(first - 1, WRITES).await?;
+                page.retain(|write| write.sequence <= last);
+                let up_to = page.last().map_or(last, |write| write.sequence);
+                page.retain(|write| write.organisation == organisation);
+                (page, up_to)
+            }
+        };
+        for write in &page {
+            self.start_by(write).await?;
+        }
+        Ok((organisation, up_to))
     }
 
-    /// Adds what a write starts.
-    async fn caused(
-        &self,
-        write: &Write,
-        firings: &mut Vec<(OrganisationId, Arc<Loaded>, Firing)>,
-    ) -> Result<(), PlaybookError> {
+    /// Starts what a write causes.
+    async fn start_by(self: &Arc<Self>, write: &Write) -> Result<(), PlaybookError> {
         let organisation = write.organisation;
         let watching = self.watches.read().get(&organisation).cloned().unwrap_or_default();
         for watching in watching.iter().filter(|watching| matches(&watching.metric, &write.metric)) {
@@ -146,43 +155,52 @@ impl Playbooks {
             else {
                 continue;
             };
-            if !meets(&loaded, write).await {
+            // What costs little is worked out here, between others' tasks.
+            tokio::task::yield_now().await;
+            if !self.meets(&loaded, write).await {
                 continue;
             }
             let by = StartedBy::Metric(write.metric.clone(), write.key.clone().unwrap_or_default());
             let name = format!("write:{}:{}", self.owner.host, write.sequence);
-            firings.push((organisation, loaded, Firing::unasked(name, by, trigger::metric(write))));
+            let firing = Firing::unasked(name, by, trigger::metric(write));
+            let id = loaded.id;
+            match self.accept(organisation, loaded, firing).await {
+                Ok(_) => self.is_started(organisation, id),
+                Err(error) if error.concerns_all() => return Err(error),
+                Err(error) => self.is_not_started(organisation, id, &error.to_string(), None),
+            }
         }
         Ok(())
     }
-}
 
-/// Whether every condition of a metric trigger holds for a write.
-async fn meets(loaded: &Arc<Loaded>, write: &Write) -> bool {
-    let TriggerOn::Metric { key, rises_above, falls_below, .. } = &loaded.compiled.document.trigger.on else {
-        return false;
-    };
-    if key.as_ref().is_some_and(|pattern| !matches(pattern, write.key.as_deref().unwrap_or_default())) {
-        return false;
+    /// Whether every condition of a metric trigger holds for a write.
+    async fn meets(&self, loaded: &Arc<Loaded>, write: &Write) -> bool {
+        let TriggerOn::Metric { key, rises_above, falls_below, .. } = &loaded.compiled.document.trigger.on
+        else {
+            return false;
+        };
+        if key.as_ref().is_some_and(|pattern| !matches(pattern, write.key.as_deref().unwrap_or_default())) {
+            return false;
+        }
+        let (before, value) = (write.before, write.value);
+        // What begins an interval rises from nothing, and has not fallen.
+        let rises = |bound: f64| value > bound && before.is_none_or(|before| before <= bound);
+        let falls = |bound: f64| value < bound && before.is_some_and(|before| before >= bound);
+        if rises_above.is_some_and(|bound| !rises(bound)) || falls_below.is_some_and(|bound| !falls(bound)) {
+            return false;
+        }
+        if loaded.compiled.when.is_none() {
+            return true;
+        }
+        let fired = json!({
+            "metric": write.metric,
+            "key": write.key,
+            "value": write.value,
+            "before": write.before,
+            "interval_start": write.interval_start.to_string(),
+        });
+        holds(loaded, &fired, &self.conditions).await
     }
-    let (before, value) = (write.before, write.value);
-    // What begins an interval rises from nothing, and has not fallen.
-    let rises = |bound: f64| value > bound && before.is_none_or(|before| before <= bound);
-    let falls = |bound: f64| value < bound && before.is_some_and(|before| before >= bound);
-    if rises_above.is_some_and(|bound| !rises(bound)) || falls_below.is_some_and(|bound| !falls(bound)) {
-        return false;
-    }
-    if loaded.compiled.when.is_none() {
-        return true;
-    }
-    let fired = json!({
-        "metric": write.metric,
-        "key": write.key,
-        "value": write.value,
-        "before": write.before,
-        "interval_start": write.interval_start.to_string(),
-    });
-    holds(loaded, &fired).await
 }
 
 /// Whether `text` is what `pattern` says, in which `*` stands for any characters.

@@ -33,6 +33,9 @@ pub use versions::Version;
 const SOURCE: usize = 256 * 1024;
 /// How much of the documents in use is kept ready to run, in bytes of source; what is compiled takes some times that.
 const CACHE: u64 = 16 * 1024 * 1024;
+/// Conditions of triggers that cost much and are worked out at once, each on a thread for some ten milliseconds: few enough to
+/// leave the processors to what people wait for.
+const CONDITIONS: usize = 2;
 
 /// Whether a playbook is started by what its trigger says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -231,6 +234,8 @@ pub struct Playbooks {
     /// Runs of this host that could not be recorded and are to be taken up again.
     pub(crate) dropped: Mutex<Vec<(OrganisationId, RunId)>>,
     pub(crate) watches: RwLock<HashMap<OrganisationId, Vec<Watching>>>,
+    /// Turns for conditions of triggers that cost much.
+    pub(crate) conditions: Semaphore,
     /// The playbooks that follow incidents.
     pub(crate) followers: RwLock<HashMap<OrganisationId, Vec<Following>>>,
     /// Held while either is read and kept, so that what was read before a change never takes the place of what was read
@@ -303,6 +308,7 @@ impl Playbooks {
             left: Notify::new(),
             dropped: Mutex::default(),
             watches: RwLock::default(),
+            conditions: Semaphore::new(CONDITIONS),
             followers: RwLock::default(),
             reading_triggers: tokio::sync::Mutex::default(),
             unstarted: Mutex::default(),

@@ -96,6 +96,50 @@ async fn a_metric_trigger_fires_when_its_value_crosses_a_bound() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn conditions_that_cost_much_hold_up_no_trigger_of_another_organisation() {
+    let world = World::new().await;
+    let other = world.access.create_organisation("host", "other", "UTC").await.unwrap().id;
+    let other = new_principal(&world.access, other, Role::Admin).await;
+    let (costly, cheap) = ("value > 30 or ('x' * 2000000)|length > value", "value > 0");
+    for (who, name, when) in [(&world.admin, "a", costly), (&world.admin, "b", costly), (&other, "a", cheap)]
+    {
+        let trigger = json!({"type": "metric", "metric": "m", "when": when});
+        let steps = json!([{"id": "a", "app": "echo", "inputs": {"value": "{{ trigger.value }}"}}]);
+        let document = json!({"name": name, "trigger": trigger, "steps": steps}).to_string();
+        world.playbooks.store(who, &document, Format::Json, true).await.unwrap();
+    }
+    // More than are held of one at once, and in between one of the other's.
+    let writes = 300;
+    for value in 1..=writes {
+        world.writes.push(world.organisation, "m", None, value as f64);
+        if value == 10 {
+            world.writes.push(other.organisation, "m", None, 1.0);
+        }
+    }
+    let started = async |who: &Principal| {
+        let page = PageRequest::first(1_000);
+        world.playbooks.runs(who.organisation, &RunFilter::default(), &page).await.unwrap().items.len()
+    };
+    while started(&other).await == 0 {
+        tokio::task::yield_now().await;
+    }
+    let before = started(&world.admin).await;
+    assert!(before < 20, "{before} runs of the other organisation came first");
+    // Nothing is lost of those that were slow, and the cursor waits for them.
+    let after = world.reopened(world.store.restart()).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let mut values: Vec<_> = after
+        .all_runs()
+        .await
+        .iter()
+        .map(|run| run.steps[0].outputs["value"].as_f64().unwrap() as usize)
+        .collect();
+    values.sort_unstable();
+    let expected: Vec<usize> = (1..=writes).flat_map(|value| [value, value]).collect();
+    assert_eq!(values, expected);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_value_that_is_the_first_of_its_interval_has_risen_and_not_fallen() {
     let world = World::new().await;
     let steps = json!([{"id": "a", "app": "echo", "inputs": {"value": "{{ trigger.value }}"}}]);
