@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::seal::Context;
+use crate::service::Inner;
 use crate::{Access, AccessError, AuditScope, Destination, Principal, Role, Sealed, rows};
 
 /// Secrets of one organisation.
@@ -172,6 +173,9 @@ impl Access {
                         limit: MAX_SECRETS,
                     });
                 }
+                Err(StoreError::Merge(_)) if tries.next().is_some() => {
+                    inner.recount_secrets(organisation).await?;
+                }
                 Err(StoreError::Conflict(_)) if tries.next().is_some() => {}
                 Err(error) => return Err(error.into()),
             }
@@ -257,9 +261,35 @@ impl Access {
             batch.frees();
             match inner.store.commit(batch).await {
                 Ok(_) => return Ok(()),
+                Err(StoreError::Merge(_)) if tries.next().is_some() => {
+                    inner.recount_secrets(organisation).await?;
+                }
                 Err(StoreError::Conflict(_)) if tries.next().is_some() => {}
                 Err(error) => return Err(error.into()),
             }
+        }
+    }
+}
+
+impl Inner {
+    /// Counts the secrets of an organisation anew if their count does not read: with it none could be put or deleted.
+    async fn recount_secrets(&self, organisation: OrganisationId) -> Result<(), StoreError> {
+        let key = rows::secret_count(organisation);
+        let Some(held) = self.store.get(&key).await? else { return Ok(()) };
+        if self.store.unread().decode::<StoredCount>(&key, &held).is_some() {
+            return Ok(());
+        }
+        let (mut secrets, mut count) = (Walk::forward(&*self.store, rows::secrets(organisation).prefix()), 0);
+        while secrets.next().await?.is_some() {
+            count += 1;
+        }
+        let mut batch = Batch::new();
+        batch.require(key.clone(), Precondition::ValueIs(held)).put(key, encode(&StoredCount(count)));
+        batch.frees();
+        match self.store.commit(batch).await {
+            // Somebody else did.
+            Ok(_) | Err(StoreError::Conflict(_)) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 }

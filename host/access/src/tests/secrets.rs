@@ -4,6 +4,7 @@ use bellwether_kernel::{Cursor, ErrorKind, PageRequest};
 use bellwether_store::{Batch, Direction, Key, Space, Store, StoreError};
 
 use super::{Fixture, START, key, seconds};
+use crate::rows;
 use crate::{
     Access, AccessError, AuditFilter, AuditScope, Begun, Caller, MAX_SECRET, MAX_SECRETS, Principal, Role,
     StoredAnswer,
@@ -252,4 +253,25 @@ async fn secrets_are_deleted_and_keys_revoked_on_a_full_disk_under_an_idempotenc
     };
     let long = StoredAnswer { body: "x".repeat(2000).into(), ..answer };
     assert!(ticket.finish(&long).await.is_err(), "what takes room waits for it");
+}
+
+#[tokio::test]
+async fn a_count_of_secrets_that_does_not_read_is_counted_anew() {
+    let fixture = Fixture::new().await;
+    let acme = principal(&fixture.access, "acme", Role::Admin).await;
+    let put = async |name: String| fixture.access.put_secret(&acme, &name, VALUE, Vec::new()).await;
+    for number in 0..MAX_SECRETS - 2 {
+        put(format!("s{number}")).await.unwrap();
+    }
+    let damage = async || {
+        let mut batch = Batch::new();
+        batch.put(rows::secret_count(acme.organisation), "?");
+        fixture.store.commit(batch).await.unwrap();
+    };
+    damage().await;
+    assert!(put("one".to_owned()).await.unwrap());
+    damage().await;
+    fixture.access.delete_secret(&acme, "one").await.unwrap();
+    assert!(put("one".to_owned()).await.unwrap() && put("two".to_owned()).await.unwrap());
+    assert!(matches!(put("more".to_owned()).await.unwrap_err(), AccessError::Limit { .. }));
 }
