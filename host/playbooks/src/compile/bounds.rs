@@ -68,7 +68,7 @@ fn delay_of(step: &Step) -> Option<(&str, Duration)> {
 }
 
 /// A run of what lies deeper than may be would fail.
-pub(super) fn check_depth(document: &Document, catalogue: &Catalogue<'_>) -> Result<(), Fault> {
+pub(super) fn check_depth(document: &Document, catalogue: &Catalogue) -> Result<(), Fault> {
     let Some(way) = too_deep(document, catalogue) else { return Ok(()) };
     for (list, steps) in lists(document) {
         if let Some(index) = steps.iter().position(|step| step.playbook.as_deref() == Some(way[0])) {
@@ -81,7 +81,7 @@ pub(super) fn check_depth(document: &Document, catalogue: &Catalogue<'_>) -> Res
 }
 
 /// The playbooks on a way down from a document that is too long, without its own.
-fn too_deep<'a>(document: &'a Document, catalogue: &'a Catalogue<'_>) -> Option<Vec<&'a str>> {
+fn too_deep<'a>(document: &'a Document, catalogue: &'a Catalogue) -> Option<Vec<&'a str>> {
     // By how deep they lie, each with one it is a step of.
     let steps = lists(document).into_iter().flat_map(|(_, steps)| steps);
     let called = steps.filter_map(|step| step.playbook.as_deref());

@@ -8,7 +8,7 @@ use crate::AppDescription;
 
 impl Compiled {
     /// Holds every step against what it calls now.
-    pub(crate) fn check_fit(&self, catalogue: &Catalogue<'_>) -> Result<(), Fault> {
+    pub(crate) fn check_fit(&self, catalogue: &Catalogue) -> Result<(), Fault> {
         for (position, step) in all_steps(&self.document).enumerate() {
             if let Some(description) = steps::describe(&self.path_of(position), step, catalogue)? {
                 self.check_call(position, &description)?;

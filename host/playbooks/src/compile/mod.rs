@@ -12,6 +12,7 @@ mod values;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Display;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bellwether_kernel::{FieldError, OrganisationId, Timestamp};
@@ -135,8 +136,8 @@ fn fault<T>(path: &Path, value: impl Display, expected: impl Into<String>) -> Re
 
 /// What a document is held against: the apps an organisation has, the published playbooks the document leads to, the
 /// present time, and the host's bound.
-pub(crate) struct Catalogue<'a> {
-    pub(crate) apps: &'a dyn Apps,
+pub(crate) struct Catalogue {
+    pub(crate) apps: Arc<dyn Apps>,
     pub(crate) organisation: OrganisationId,
     pub(crate) playbooks: HashMap<String, Component>,
     pub(crate) now: Timestamp,
@@ -194,7 +195,7 @@ impl Compiled {
         source: &str,
         format: Format,
         most_steps: usize,
-        catalogue: Option<&Catalogue<'_>>,
+        catalogue: Option<&Catalogue>,
     ) -> Result<Self, PlaybookError> {
         let source = unmarked(source);
         let document = Document::read(source, format)?;
@@ -309,11 +310,7 @@ pub(crate) fn is_within(inner: &str, outer: &str) -> bool {
     inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
-fn compile(
-    document: Document,
-    most_steps: usize,
-    catalogue: Option<&Catalogue<'_>>,
-) -> Result<Compiled, Fault> {
+fn compile(document: Document, most_steps: usize, catalogue: Option<&Catalogue>) -> Result<Compiled, Fault> {
     let root = Path::default();
     check_head(&root, &document)?;
     let mut compiler = Compiler::new();
@@ -400,7 +397,7 @@ fn check_name(path: &Path, name: &str) -> Result<(), Fault> {
 }
 
 /// A playbook that leads back to itself would never end.
-fn check_cycles(root: &Path, document: &Document, catalogue: &Catalogue<'_>) -> Result<(), Fault> {
+fn check_cycles(root: &Path, document: &Document, catalogue: &Catalogue) -> Result<(), Fault> {
     let steps = [("steps", &document.steps), ("on_failure", &document.on_failure)];
     for (list, steps) in steps {
         for (index, step) in steps.iter().enumerate() {
@@ -420,7 +417,7 @@ fn check_cycles(root: &Path, document: &Document, catalogue: &Catalogue<'_>) -> 
 }
 
 /// The playbooks on a way from `called` to the document's own, both included.
-fn way_back(document: &Document, called: &str, catalogue: &Catalogue<'_>) -> Option<Vec<String>> {
+fn way_back(document: &Document, called: &str, catalogue: &Catalogue) -> Option<Vec<String>> {
     let mut ways = vec![vec![called.to_owned()]];
     let mut seen = vec![called.to_owned()];
     while let Some(way) = ways.pop() {

@@ -27,7 +27,7 @@ const LONGEST_CALL: Duration = Duration::from_secs(3_600);
 pub(super) fn compile(
     path: &Path,
     step: &Step,
-    catalogue: Option<&Catalogue<'_>>,
+    catalogue: Option<&Catalogue>,
     scope: &mut Scope<'_>,
     compiler: &mut Compiler,
 ) -> Result<CompiledStep, Fault> {
@@ -186,7 +186,7 @@ fn compile_each(
 pub(super) fn describe(
     path: &Path,
     step: &Step,
-    catalogue: &Catalogue<'_>,
+    catalogue: &Catalogue,
 ) -> Result<Option<AppDescription>, Fault> {
     if let Some(app) = &step.app {
         return describe_app(&path.field("app"), app, catalogue).map(Some);
@@ -199,7 +199,7 @@ pub(super) fn describe(
     }
 }
 
-fn describe_app(path: &Path, given: &str, catalogue: &Catalogue<'_>) -> Result<AppDescription, Fault> {
+fn describe_app(path: &Path, given: &str, catalogue: &Catalogue) -> Result<AppDescription, Fault> {
     let (name, version) = named_version(given);
     let Catalogue { apps, organisation, .. } = catalogue;
     let found = match version {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bellwether_kernel::{ErrorKind, OrganisationId};
 
+use super::find::compiled;
 use super::{Loaded, SOURCE};
 use crate::compile::{Catalogue, Compiled, called, component, wrong_at};
 use crate::{Document, Format, PlaybookError, Playbooks, TriggerOn};
@@ -38,9 +39,13 @@ impl Playbooks {
         format: Format,
     ) -> Result<Compiled, PlaybookError> {
         check_size(source)?;
-        let components = self.components(organisation, &Document::read(source, format)?).await?;
-        let catalogue = self.catalogue(organisation, &components);
-        let compiled = Compiled::read(source, format, self.limits.steps, Some(&catalogue))?;
+        let text: Arc<str> = source.into();
+        let read = Arc::clone(&text);
+        let document = compiled(text.len(), move || Document::read(&read, format)).await??;
+        let components = self.components(organisation, &document).await?;
+        let (catalogue, most) = (self.catalogue(organisation, &components), self.limits.steps);
+        let compile = move || Compiled::read(&text, format, most, Some(&catalogue));
+        let compiled = compiled(source.len(), compile).await??;
         self.check_secrets(organisation, source, format, &compiled).await?;
         Ok(compiled)
     }
@@ -79,7 +84,7 @@ impl Playbooks {
     /// What of a stored version is not as it was checked, if anything.
     async fn misfit(
         &self,
-        catalogue: &Catalogue<'_>,
+        catalogue: &Catalogue,
         loaded: &Loaded,
     ) -> Result<Option<PlaybookError>, PlaybookError> {
         let Loaded { compiled, source, format, .. } = loaded;
@@ -94,12 +99,12 @@ impl Playbooks {
         }
     }
 
-    fn catalogue(&self, organisation: OrganisationId, components: &Components) -> Catalogue<'_> {
+    fn catalogue(&self, organisation: OrganisationId, components: &Components) -> Catalogue {
         let described =
             |(name, loaded): (&String, &Arc<Loaded>)| (name.clone(), component(&loaded.compiled.document));
         let playbooks = components.iter().map(described).collect();
         let (now, run_time) = (self.clock.now(), self.limits.run_time);
-        Catalogue { apps: &*self.apps, organisation, playbooks, now, run_time }
+        Catalogue { apps: Arc::clone(&self.apps), organisation, playbooks, now, run_time }
     }
 
     /// The secrets a document names are there, and the one its webhook is signed with is of its scheme.

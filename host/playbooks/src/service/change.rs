@@ -10,7 +10,7 @@ use bellwether_kernel::{ErrorKind, OrganisationId, PlaybookId, Timestamp};
 use bellwether_store::{Batch, Direction, Key, Precondition, StoreError, Walk, decode, encode};
 use sha2::{Digest, Sha256};
 
-use super::find::webhook_purpose;
+use super::find::{compiled, webhook_purpose};
 use super::versions::version_of;
 use super::{Loaded, Playbook, Playbooks, Status};
 use crate::compile::Compiled;
@@ -103,7 +103,8 @@ impl<'a> Change<'a> {
     /// Adds a version, and drops the oldest if there are too many.
     pub(super) async fn add_version(&mut self, source: &str, format: Format) -> Result<(), PlaybookError> {
         self.row.latest += 1;
-        let added = Loaded::read(self.id, self.row.latest, source.to_owned(), format)?;
+        let (id, version, text) = (self.id, self.row.latest, source.to_owned());
+        let added = compiled(text.len(), move || Loaded::read(id, version, text, format)).await??;
         self.added = Some(Arc::new(added));
         let key = rows::version(self.organisation(), self.id, self.row.latest);
         let source = Payload::write(&mut self.batch, &key, Part::Shown, source.as_bytes().to_vec())?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bellwether_kernel::{Cursor, FieldError, OrganisationId, Page, PageRequest, PlaybookId};
-use bellwether_store::{MAX_KEY, StoreError, Walk, decode};
+use bellwether_store::{MAX_KEY, StoreError, Walk, blocking, decode};
 
 use super::{Loaded, Playbook, Status};
 use crate::compile::Compiled;
@@ -11,6 +11,9 @@ use crate::engine::{WHY_BYTES, shortened};
 use crate::history::PAGE;
 use crate::rows::{Health, NextDue, Part, Payload, PlaybookRef, PlaybookRow, VersionRow};
 use crate::{Format, PlaybookError, Playbooks, TriggerKind, rows};
+
+/// Bytes of a document that is compiled between other tasks: a few steps, about a millisecond.
+const SHORT: usize = 8 * 1024;
 
 impl Playbooks {
     /// One playbook, by name or id.
@@ -122,7 +125,8 @@ impl Playbooks {
             return Ok(Some(loaded));
         }
         let Some((source, format)) = self.source(organisation, id, version).await? else { return Ok(None) };
-        let loaded = Arc::new(Loaded::read(id, version, source, format).map_err(|error| {
+        let read = compiled(source.len(), move || Loaded::read(id, version, source, format)).await?;
+        let loaded = Arc::new(read.map_err(|error| {
             let what = format!("version {version} of playbook {id} of organisation {organisation}: {error}");
             StoreError::Damaged(what)
         })?);
@@ -276,6 +280,18 @@ impl Loaded {
         let compiled = Compiled::read(&source, format, usize::MAX, None)?;
         Ok(Self { id, version, source, format, compiled })
     }
+}
+
+/// Compiles a document of so many bytes: at once, where it is short, and otherwise apart, for it takes milliseconds and other
+/// tasks do not wait for it.
+pub(super) async fn compiled<T: Send + 'static>(
+    bytes: usize,
+    compile: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, PlaybookError> {
+    if bytes <= SHORT {
+        return Ok(compile());
+    }
+    Ok(blocking("compiling a playbook", move || Ok(compile())).await?)
 }
 
 /// What was read; nothing where it is damaged, which runs nothing and keeps to nothing.

@@ -255,3 +255,25 @@ async fn what_is_too_much_is_refused() {
     let error = world.playbooks.validate(world.organisation, &source, Format::Json).await.unwrap_err();
     assert!(error.to_string().contains("at most 2000 templates"), "{error}");
 }
+
+#[tokio::test]
+async fn a_document_that_takes_long_to_compile_holds_nobody_up() {
+    let world = World::new().await;
+    for (steps, bytes, is_long) in [(3, 100, false), (100, 2_500, true)] {
+        let step = |number: usize| {
+            let value = format!("{}{{{{ trigger.inputs.n }}}}", "x".repeat(bytes));
+            json!({"id": format!("s{number}"), "app": "echo", "inputs": {"value": value}})
+        };
+        let steps: Vec<_> = (0..steps).map(step).collect();
+        let source = json!({"name": "a", "trigger": {"type": "manual"}, "steps": steps}).to_string();
+        let mut checking =
+            std::pin::pin!(world.playbooks.validate(world.organisation, &source, Format::Json));
+        let first = futures::poll!(&mut checking);
+        assert_eq!(first.is_pending(), is_long);
+        let checked = match first {
+            std::task::Poll::Ready(checked) => checked,
+            std::task::Poll::Pending => checking.await,
+        };
+        assert_eq!(checked.unwrap().name, "a");
+    }
+}
