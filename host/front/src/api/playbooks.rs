@@ -324,8 +324,7 @@ pub(crate) async fn delete(
     State(services): State<Shared>,
 ) -> Result<Json<Playbook>, Problem> {
     if !force {
-        let found = services.playbooks().get(principal.organisation, &playbook).await?;
-        let name = &found.name;
+        let name = &services.playbooks().name(principal.organisation, &playbook).await?;
         let callers = services.alerts().callers(principal.organisation, Called::Playbook(name)).await?;
         if !callers.is_empty() {
             let by: Vec<_> = callers.iter().map(ToString::to_string).collect();

@@ -12,16 +12,31 @@ pub(crate) fn playbook(organisation: OrganisationId, id: PlaybookId) -> Key {
     playbooks(organisation).number(id.0)
 }
 
+pub(crate) fn playbook_names(organisation: OrganisationId) -> Key {
+    Key::new(Space::PlaybookName).number(organisation.0)
+}
+
 pub(crate) fn playbook_name(organisation: OrganisationId, name: &str) -> Key {
-    Key::new(Space::PlaybookName).number(organisation.0).text(name)
+    playbook_names(organisation).text(name)
+}
+
+/// Reads which name a row is about.
+pub(crate) fn name_of_playbook(key: &Key) -> Result<String, StoreError> {
+    let mut fields = key.fields();
+    read(key, fields.number().and_then(|_| fields.text()))
 }
 
 pub(crate) fn playbook_counter(organisation: OrganisationId) -> Key {
     Key::new(Space::Counter).number(Space::Playbook as u64).number(organisation.0)
 }
 
+/// The webhooks of every organisation.
+pub(crate) fn webhooks() -> Key {
+    Key::new(Space::Webhook)
+}
+
 pub(crate) fn webhook(digest: &[u8; 32]) -> Key {
-    Key::new(Space::Webhook).fixed(digest)
+    webhooks().fixed(digest)
 }
 
 pub(crate) fn versions(organisation: OrganisationId, id: PlaybookId) -> Key {

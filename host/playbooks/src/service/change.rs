@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bellwether_access::{AuditScope, Principal};
 use bellwether_kernel::{ErrorKind, OrganisationId, PlaybookId, Timestamp};
-use bellwether_store::{Batch, Direction, Key, Precondition, StoreError, Walk, decode, encode};
+use bellwether_store::{Batch, Direction, Key, Precondition, StoreError, Walk, encode};
 use sha2::{Digest, Sha256};
 
 use super::find::{compiled, webhook_purpose};
@@ -56,7 +56,14 @@ impl<'a> Change<'a> {
         let organisation = principal.organisation;
         let counter = rows::playbook_counter(organisation);
         let counted = playbooks.store.get(&counter).await?;
-        let count = counted.as_ref().map_or(Ok(Counter::default()), |row| decode(row))?.0 + 1;
+        let last = match &counted {
+            Some(row) => match playbooks.store.unread().decode(&counter, row) {
+                Some(Counter(last)) => last,
+                None => playbooks.last_number(organisation).await?,
+            },
+            None => 0,
+        };
+        let count = last + 1;
         let id = PlaybookId(count);
         let mut batch = Batch::new();
         let before = counted.map_or(Precondition::Absent, Precondition::ValueIs);
@@ -90,9 +97,52 @@ impl<'a> Change<'a> {
     ) -> Result<Option<Self>, PlaybookError> {
         let key = rows::playbook(principal.organisation, id);
         let Some(stored) = playbooks.store.get(&key).await? else { return Ok(None) };
-        let row = decode(&stored)?;
+        let row = playbooks.store.unread().decode(&key, &stored).ok_or_else(|| {
+            PlaybookError::Refused(format!(
+                "the row of the playbook {id} does not read any more: delete it, and store it again"
+            ))
+        })?;
         let mut batch = Batch::new();
         batch.require(key.clone(), Precondition::ValueIs(stored));
+        Ok(Some(Self { playbooks, principal, id, key, row, batch, is_new: false, added: None, due: None }))
+    }
+
+    /// The deletion of a playbook whose row does not read, with what is found of it by its number; `None` if it is not there
+    /// any more.
+    pub(super) async fn of_damaged(
+        playbooks: &'a Playbooks,
+        principal: &'a Principal,
+        id: PlaybookId,
+    ) -> Result<Option<Self>, StoreError> {
+        let (store, organisation) = (&*playbooks.store, principal.organisation);
+        let key = rows::playbook(organisation, id);
+        let Some(stored) = store.get(&key).await? else { return Ok(None) };
+        let mut batch = Batch::new();
+        batch.require(key.clone(), Precondition::ValueIs(stored));
+        let name = playbooks.name_that_leads_to(organisation, id).await?.unwrap_or_default();
+        let mut webhooks = Walk::forward(store, rows::webhooks().prefix());
+        while let Some((row, _, of)) = webhooks.next_of::<PlaybookRef>().await? {
+            if (of.organisation, of.playbook) == (organisation, id) {
+                batch.delete(row);
+            }
+        }
+        let mut versions = Walk::backward(store, rows::versions(organisation, id).prefix()).at_once(1);
+        let latest = versions.next_read(|row, _| version_of(row)).await?.map_or(0, |(.., latest)| latest);
+        let now = playbooks.clock.now();
+        let row = PlaybookRow {
+            name,
+            latest,
+            published: None,
+            publications: Vec::new(),
+            webhook: None,
+            created: now,
+            updated: now,
+            runs_as: principal.key.clone(),
+            retention: (None, None),
+            // Whatever an earlier host may have kept there.
+            inherited: Some((0, Payload::Large(0), Format::Toml)),
+            past: Vec::new(),
+        };
         Ok(Some(Self { playbooks, principal, id, key, row, batch, is_new: false, added: None, due: None }))
     }
 

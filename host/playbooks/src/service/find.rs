@@ -77,6 +77,39 @@ impl Playbooks {
         Ok((id, decode(&row)?))
     }
 
+    /// What a playbook is called, also one whose own row does not read, as far as that is known.
+    ///
+    /// # Errors
+    /// [`PlaybookError::Unknown`] if there is none.
+    pub async fn name(
+        &self,
+        organisation: OrganisationId,
+        name_or_id: &str,
+    ) -> Result<String, PlaybookError> {
+        match self.find(organisation, name_or_id).await {
+            Err(PlaybookError::Store(StoreError::Damaged(_))) => match name_or_id.parse() {
+                Ok(id) => Ok(self.name_that_leads_to(organisation, id).await?.unwrap_or_default()),
+                Err(_) => Ok(name_or_id.to_owned()),
+            },
+            found => found.map(|(_, row)| row.name),
+        }
+    }
+
+    /// The name under which a playbook is found, where its own row does not say it.
+    pub(super) async fn name_that_leads_to(
+        &self,
+        organisation: OrganisationId,
+        id: PlaybookId,
+    ) -> Result<Option<String>, StoreError> {
+        let mut names = Walk::forward(&*self.store, rows::playbook_names(organisation).prefix());
+        while let Some((key, _, of)) = names.next_of::<PlaybookRef>().await? {
+            if of.playbook == id {
+                return rows::name_of_playbook(&key).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
     pub(crate) async fn named(
         &self,
         organisation: OrganisationId,

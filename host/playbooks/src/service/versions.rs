@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bellwether_access::{Principal, Role};
 use bellwether_kernel::{Cursor, ErrorKind, FieldError, KeyId, OrganisationId, Page, PageRequest, Timestamp};
-use bellwether_store::{Direction, StoreError, decode};
+use bellwether_store::{Direction, Key, Space, StoreError, Walk, decode};
 
 use super::change::{Change, Course};
 use super::{Playbook, require_role};
@@ -216,8 +216,8 @@ impl Playbooks {
         }
     }
 
-    /// Deletes a playbook with all its versions; its runs stay, those at work are cancelled. With `force` also one that
-    /// is a step of published playbooks: that step fails then, and says why.
+    /// Deletes a playbook with all its versions, also one of which nothing reads any more; its runs stay, those at work are
+    /// cancelled. With `force` also one that is a step of published playbooks: that step fails then, and says why.
     ///
     /// # Errors
     /// [`PlaybookError::Unknown`] if there is none, [`PlaybookError::Forbidden`] unless the principal is an admin,
@@ -231,13 +231,22 @@ impl Playbooks {
         require_role(principal, Role::Admin, "delete a playbook")?;
         let organisation = principal.organisation;
         loop {
-            let playbook = self.get(organisation, name_or_id).await?;
+            let (playbook, change) = match self.get(organisation, name_or_id).await {
+                Err(PlaybookError::Store(damage @ StoreError::Damaged(_))) => {
+                    self.damaged(principal, name_or_id, damage).await?
+                }
+                playbook => {
+                    let playbook = playbook?;
+                    let id = playbook.id;
+                    (playbook, Change::of(self, principal, id).await?)
+                }
+            };
             let name = &playbook.name;
             let of = if force { Vec::new() } else { self.has_as_step(organisation, name).await? };
             if !of.is_empty() {
                 return Err(PlaybookError::IsStep { name: name.clone(), of });
             }
-            let Some(change) = Change::of(self, principal, playbook.id).await? else { continue };
+            let Some(change) = change else { continue };
             match change.delete().await {
                 Ok(()) => {
                     // Only now, as no more of them can begin.
@@ -251,6 +260,45 @@ impl Playbooks {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// A playbook whose own row does not read, as far as it is known, and the change that deletes it; none if it is gone.
+    async fn damaged<'a>(
+        &'a self,
+        principal: &'a Principal,
+        name_or_id: &str,
+        damage: StoreError,
+    ) -> Result<(Arc<Playbook>, Option<Change<'a>>), PlaybookError> {
+        let organisation = principal.organisation;
+        let unknown = || PlaybookError::Unknown { what: "playbook", name: name_or_id.to_owned() };
+        let id = match name_or_id.parse() {
+            Ok(id) => id,
+            Err(_) => match self.named(organisation, name_or_id).await {
+                Err(PlaybookError::Store(StoreError::Damaged(_))) => {
+                    return Err(PlaybookError::Refused(format!(
+                        "which playbook is called {name_or_id:?} does not read any more: name it by its id"
+                    )));
+                }
+                id => id?.ok_or_else(unknown)?,
+            },
+        };
+        let change = Change::of_damaged(self, principal, id).await?.ok_or_else(unknown)?;
+        let playbook = self.assemble(organisation, id, &change.row, Err(damage.into())).await?;
+        Ok((Arc::new(playbook), Some(change)))
+    }
+
+    /// The highest number that a playbook of an organisation has or had, as far as rows tell. Under that of one that is deleted
+    /// its runs and claims are kept for a while; one that left nothing may have its number given again, which the audit log alone
+    /// still names.
+    pub(super) async fn last_number(&self, organisation: OrganisationId) -> Result<u64, StoreError> {
+        let mut last = 0;
+        for space in [Space::Playbook, Space::PlaybookVersion, Space::Run, Space::Firing] {
+            let rows_of = Key::new(space).number(organisation.0).prefix();
+            let mut rows_of = Walk::backward(&*self.store, rows_of).at_once(1);
+            let found = rows_of.next_read(|key, _| rows::organisation_and_playbook(key)).await?;
+            last = found.map_or(last, |(.., (_, id))| last.max(id.0));
+        }
+        Ok(last)
     }
 
     /// The versions of a playbook, newest first.
@@ -348,7 +396,7 @@ fn described(version: u32, row: &VersionRow, playbook: &PlaybookRow) -> Version 
 }
 
 /// Reads the version at the end of its key.
-pub(super) fn version_of(key: &bellwether_store::Key) -> Result<u32, StoreError> {
+pub(super) fn version_of(key: &Key) -> Result<u32, StoreError> {
     let mut fields = key.fields();
     let number = fields.number().and_then(|_| fields.number()).and_then(|_| fields.number());
     let number = number.and_then(|number| u32::try_from(number).ok());

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bellwether_alerts::{Event, Severity};
-use bellwether_kernel::{PageRequest, PlaybookId};
+use bellwether_kernel::{ErrorKind, PageRequest, PlaybookId};
 use bellwether_store::{Batch, encode};
 use serde_json::json;
 
@@ -207,4 +207,64 @@ async fn the_lease_of_another_host_that_does_not_read_leaves_its_runs_to_who_has
         let lease = world.store.get(&rows::host(HostId(2))).await.unwrap();
         assert_eq!(lease.as_deref(), Some(&b"?"[..]), "it is the other host's to replace");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_playbook_whose_own_row_does_not_read_is_deleted_with_all_it_has_and_stored_again() {
+    let every = json!({"type": "every", "interval": "10s"});
+    for (trigger, by_name) in [
+        (json!({"type": "webhook"}), true),
+        (json!({"type": "metric", "metric": "m"}), false),
+        (json!({"type": "alert"}), true),
+        (every, false),
+    ] {
+        let world = World::new().await;
+        let document =
+            json!({"name": "a", "trigger": trigger, "steps": [{"id": "a", "app": "echo"}]}).to_string();
+        let store = async || world.playbooks.store(&world.admin, &document, Format::Json, true).await;
+        let before = store().await.unwrap();
+        damage(&world, &rows::playbook(world.organisation, before.id)).await;
+        let refused = store().await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Conflict);
+        let expected = "the row of the playbook 1 does not read any more: delete it, and store it again";
+        assert_eq!(refused.to_string(), expected);
+        let name = if by_name { "a".to_owned() } else { before.id.to_string() };
+        assert_eq!(world.playbooks.name(world.organisation, &name).await.unwrap(), "a");
+        let deleted = world.playbooks.delete(&world.admin, &name, false).await.unwrap();
+        assert_eq!((deleted.id, deleted.name.as_str(), deleted.document.is_none()), (before.id, "a", true));
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        for space in [
+            Space::Playbook,
+            Space::PlaybookName,
+            Space::PlaybookVersion,
+            Space::PlaybookNext,
+            Space::PlaybookDue,
+            Space::PlaybookWatch,
+            Space::PlaybookFollower,
+            Space::Webhook,
+        ] {
+            assert_eq!(world.rows_of(space).await, 0, "{space:?}");
+        }
+        let unknown = world.playbooks.delete(&world.admin, &name, false).await.unwrap_err();
+        assert_eq!(unknown.kind(), ErrorKind::NotFound);
+        let again = store().await.unwrap();
+        assert!(again.id > before.id && again.status == Status::Active);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_count_of_playbooks_that_does_not_read_gives_no_number_again_under_which_something_is_kept() {
+    let world = World::new().await;
+    for name in ["a", "b"] {
+        let steps = json!([{"id": "a", "app": "echo"}]);
+        world.store_json(json!({"name": name, "trigger": {"type": "manual"}, "steps": steps})).await;
+        world.run(name, json!({})).await;
+    }
+    world.playbooks.delete(&world.admin, "b", false).await.unwrap();
+    damage(&world, &rows::playbook_counter(world.organisation)).await;
+    let steps = json!([{"id": "a", "app": "echo"}]);
+    let stored = async |name: &str| {
+        world.store_json(json!({"name": name, "trigger": {"type": "manual"}, "steps": steps})).await.id
+    };
+    assert_eq!((stored("c").await, stored("d").await), (PlaybookId(3), PlaybookId(4)));
 }
