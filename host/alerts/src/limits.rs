@@ -80,6 +80,11 @@ pub const ANOMALY_SERIES: usize = 500;
 /// Points a detector is shown of a new series before it judges: the commit waits for it.
 pub const HISTORY: i64 = 10_000;
 
+/// Bytes of incidents in one commit, all that belongs to them included: with how the monitor's series stand, and one more
+/// incident of any size, it is one the store takes, and others' commits do not wait long for it. What is beyond follows at
+/// once in commits of its own.
+pub const INCIDENTS_AT_ONCE: usize = 4 << 20;
+
 /// How long an evaluation may take before it is committed: a detector that is shown the history of 500 new series takes half
 /// of that where it needs a third of a second for each. Beyond, it hangs, or will never keep its times.
 pub const EVALUATION: std::time::Duration = std::time::Duration::from_secs(300);

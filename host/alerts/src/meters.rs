@@ -82,7 +82,7 @@ impl Meters {
             Turn::Evaluated => self.evaluated.increment(1),
             Turn::Failed => self.failed.increment(1),
             Turn::Overtaken => self.overtaken.increment(1),
-            Turn::Stale => {}
+            Turn::Stale | Turn::Ended => {}
         }
     }
 

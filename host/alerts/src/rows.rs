@@ -43,16 +43,56 @@ pub(crate) struct NextRow {
     pub(crate) decisions: u64,
     /// How many series it knew then, or found when it was put.
     pub(crate) series: Option<u64>,
+    /// Which of its incidents are to be closed before it is evaluated again: more than one commit holds were open.
+    pub(crate) ending: Option<Ending>,
+}
+
+/// That a monitor's incidents end, though their series do not recover.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Ending {
+    pub(crate) why: EndingCause,
+    /// The version their series were grouped by.
+    pub(crate) version: u32,
+}
+
+/// Why they do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum EndingCause {
+    /// The monitor looks at something else from now on.
+    Changed,
+    /// There is no such monitor any more: what is left of it goes with the last of them.
+    Deleted,
+}
+
+impl EndingCause {
+    /// What incidents say of it.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::Changed => "monitor-changed",
+            Self::Deleted => "monitor-deleted",
+        }
+    }
+}
+
+impl NextRow {
+    /// The version that says which series share an incident.
+    pub(crate) fn grouped_by(&self) -> u32 {
+        self.ending.map_or(self.version, |ending| ending.version)
+    }
 }
 
 impl Versioned for NextRow {
     const NAME: &'static str = "next evaluation of a monitor";
-    const VERSION: u8 = 2;
+    const VERSION: u8 = 3;
 
     fn upgrade(version: u8, bytes: &[u8]) -> Option<Self> {
-        let first = (version == 1).then(|| postcard::from_bytes(bytes).ok()).flatten()?;
-        let (turn, at, version, evaluated, problem, decisions) = first;
-        Some(Self { turn, at, version, evaluated, problem, decisions, series: None })
+        // What came to it later was nothing.
+        let none = match version {
+            1 => &[0, 0][..],
+            2 => &[0],
+            _ => return None,
+        };
+        postcard::from_bytes(&[bytes, none].concat()).ok()
     }
 }
 
@@ -342,21 +382,32 @@ mod tests {
         const NAME: &'static str = "next evaluation of a monitor";
     }
 
+    #[derive(Serialize, Deserialize)]
+    struct SecondNextRow(FirstNextRow, Option<u64>);
+
+    impl Versioned for SecondNextRow {
+        const NAME: &'static str = "next evaluation of a monitor";
+        const VERSION: u8 = 2;
+    }
+
     #[test]
     fn a_monitor_that_an_earlier_host_scheduled_is_due_as_before() {
         let at = Timestamp::from_milliseconds(60_000);
-        let first = FirstNextRow(7, at, 3, None, Some("no detector".into()), 2);
-        let row: NextRow = decode(&encode(&first)).unwrap();
-        let expected = NextRow {
+        let first = || FirstNextRow(7, at, 3, None, Some("no detector".into()), 2);
+        let expected = |series| NextRow {
             turn: 7,
             at,
             version: 3,
             evaluated: None,
             problem: Some("no detector".into()),
             decisions: 2,
-            series: None,
+            series,
+            ending: None,
         };
-        assert_eq!(row, expected);
-        assert_eq!(decode::<NextRow>(&encode(&row)).unwrap(), expected);
+        let row: NextRow = decode(&encode(&first())).unwrap();
+        assert_eq!(row, expected(None));
+        let row: NextRow = decode(&encode(&SecondNextRow(first(), Some(5)))).unwrap();
+        assert_eq!(row, expected(Some(5)));
+        assert_eq!(decode::<NextRow>(&encode(&row)).unwrap(), row);
     }
 }

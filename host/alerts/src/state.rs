@@ -161,6 +161,13 @@ impl SeriesState {
         end.milliseconds_since(self.last_point.max(since))
     }
 
+    /// The same with no more found by a detector than `before`; nothing, where it was not known then.
+    pub(crate) fn judged_as(&self, before: Option<&Self>) -> Self {
+        let found = before.map(|before| (before.verdicts.clone(), before.ok_streak, before.season));
+        let (verdicts, ok_streak, season) = found.unwrap_or_default();
+        Self { verdicts, ok_streak, season, ..self.clone() }
+    }
+
     pub(crate) fn id(&self) -> String {
         series_id(&self.tags)
     }

@@ -1,7 +1,8 @@
-//! What came of an evaluation, as one batch: the state, the incidents with their notes and intervals, the tellings, and
-//! the trace of what was decided.
+//! What came of an evaluation, as a batch: the state, the incidents with their notes and intervals, the tellings, and the
+//! trace of what was decided.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bellwether_kernel::{OrganisationId, Timestamp};
 use bellwether_store::{
@@ -11,7 +12,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::Merging;
-use crate::evaluate::{Changed, Move};
+use crate::evaluate::{Changed, Decided, Move};
 use crate::incident::{Interval, cut};
 use crate::rows::{self, DecisionRow, NextRow};
 use crate::state::MonitorState;
@@ -45,6 +46,14 @@ pub struct DecisionLine {
     pub why: String,
 }
 
+/// What was added to a batch of what became of incidents.
+pub(crate) struct Put {
+    /// Whether something is told.
+    pub(crate) is_told: bool,
+    /// Whether it holds as many as one commit is to hold.
+    pub(crate) is_full: bool,
+}
+
 /// The open incidents of a monitor, and the rows they were read from.
 #[derive(Default)]
 pub(crate) struct Known {
@@ -65,20 +74,21 @@ impl Alerts {
         }
     }
 
-    /// Adds a monitor's state to a batch; `before` are the bytes it took.
+    /// Adds a monitor's state to a batch; `before` are the bytes it took. Gives those it takes now.
     pub(crate) async fn put_state(
         &self,
         batch: &mut Batch,
         (organisation, id): (OrganisationId, MonitorId),
         state: &MonitorState,
         before: usize,
-    ) -> Result<(), StoreError> {
+    ) -> Result<usize, StoreError> {
         let owner = rows::state(organisation, id);
         let bytes = encode(state);
         if before > bytes.len() {
             delete_large(&*self.store, batch, &owner).await?;
         }
-        put_large(batch, &owner, &bytes)
+        put_large(batch, &owner, &bytes)?;
+        Ok(bytes.len())
     }
 
     /// The open incidents of a monitor.
@@ -107,7 +117,7 @@ impl Alerts {
         changed: Changed,
         stored: Option<Bytes>,
     ) -> Result<bool, AlertError> {
-        let mut merging = Merging::default();
+        let mut merging = Merging::within(limits::EVENTS_WITHIN);
         let is_told = self.put_one(batch, organisation, changed, stored, &mut merging).await?;
         merging.put(batch, organisation)?;
         Ok(is_told)
@@ -188,22 +198,33 @@ impl Alerts {
         Ok(is_told || moved.is_some())
     }
 
-    /// Adds what became of a monitor's incidents to a batch. Whether something is told.
+    /// Adds what became of a monitor's incidents to a batch, of as many as one commit is to hold. What they were read from
+    /// is in `known`; events are waited for within `events_within`, of which is taken what that took.
     pub(crate) async fn put_incidents(
         &self,
         batch: &mut Batch,
         organisation: OrganisationId,
-        all: Vec<Changed>,
+        decided: &mut Decided,
         known: &Known,
-    ) -> Result<bool, AlertError> {
-        let (mut is_told, mut merging) = (false, Merging::default());
-        for changed in all {
+        events_within: &mut Duration,
+    ) -> Result<Put, AlertError> {
+        let mut merging = Merging::within(*events_within);
+        let mut put = Put { is_told: false, is_full: false };
+        let mut bytes = 0;
+        while !put.is_full
+            && let Some(changed) = decided.next()
+        {
             self.meters.incident(&changed);
             let stored = known.rows.get(&changed.incident.id).cloned();
-            is_told |= self.put_one(batch, organisation, changed, stored, &mut merging).await?;
+            let mut one = Batch::new();
+            put.is_told |= self.put_one(&mut one, organisation, changed, stored, &mut merging).await?;
+            bytes += one.bytes();
+            put.is_full = bytes >= self.limits.incidents_at_once;
+            batch.append(one);
         }
+        *events_within = merging.events_within;
         merging.put(batch, organisation)?;
-        Ok(is_told)
+        Ok(put)
     }
 
     /// The latest breaches of an incident that are over.

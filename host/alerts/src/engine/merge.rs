@@ -83,13 +83,6 @@ pub(crate) struct Merging {
     pub(super) events_within: Duration,
 }
 
-impl Default for Merging {
-    fn default() -> Self {
-        let (groups, latest, parts) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { groups, latest, parts, events_within: limits::EVENTS_WITHIN }
-    }
-}
-
 /// One of the incidents that are told as one.
 struct Part {
     incident: StoredIncident,
@@ -99,6 +92,12 @@ struct Part {
 }
 
 impl Merging {
+    /// Nothing yet, and events are waited for that long.
+    pub(super) fn within(events_within: Duration) -> Self {
+        let (groups, latest, parts) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { groups, latest, parts, events_within }
+    }
+
     /// Adds to the batch that the rows are as they were read, and those that changed.
     pub(crate) fn put(self, batch: &mut Batch, organisation: OrganisationId) -> Result<(), StoreError> {
         let before = |stored: Option<Bytes>| stored.map_or(Precondition::Absent, Precondition::ValueIs);

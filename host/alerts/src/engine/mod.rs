@@ -1,6 +1,7 @@
-//! What evaluates monitors: the schedule and the wakes, what an evaluation sees, and the one commit that is made of it.
+//! What evaluates monitors: the schedule and the wakes, what an evaluation sees, and what is committed of it.
 
 mod commit;
+mod fence;
 mod lines;
 mod look;
 mod merge;
@@ -10,6 +11,7 @@ mod problem;
 mod schedule;
 mod turn;
 
+pub(crate) use commit::Known;
 pub use commit::{Decision, DecisionLine};
 pub use look::Figures;
 pub(crate) use look::{Kept, Looking, check_peers};

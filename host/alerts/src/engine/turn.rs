@@ -1,14 +1,16 @@
-//! One evaluation of one monitor: read, look, move, settle, and commit all of it together.
+//! One evaluation of one monitor: read, look, move, settle, and commit all of it together, or in parts where it is too
+//! much for one commit.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bellwether_kernel::{ErrorKind, OrganisationId, Timestamp};
 use bellwether_series::SeriesError;
-use bellwether_store::{Batch, Precondition, decode, encode};
+use bellwether_store::decode;
 
-use super::{Decision, Kept, Looking, ProblemKind};
-use crate::evaluate::{Settling, What, advance};
+use super::fence::Fence;
+use super::{Decision, Kept, Known, Looking, ProblemKind};
+use crate::evaluate::{Decided, Settling, Tags, What, advance};
 use crate::incident::cut;
 use crate::monitor::Compiled;
 use crate::rows::{self, NextRow};
@@ -36,6 +38,8 @@ pub(crate) enum Turn {
     Failed,
     /// It was not due any more, or not yet.
     Stale,
+    /// There was none: incidents of it that nobody is to wait for any longer were closed.
+    Ended,
     /// Somebody evaluated or changed the monitor, or one of its incidents, at the same moment: nothing was committed.
     Overtaken,
 }
@@ -45,17 +49,35 @@ struct Evaluation<'a> {
     organisation: OrganisationId,
     id: MonitorId,
     compiled: &'a Compiled,
+    version: u32,
     at: Timestamp,
-    /// What the state took before, in bytes.
-    bytes: usize,
 }
 
 /// What is made of one.
 struct Made {
-    batch: Batch,
-    is_told: bool,
+    decided: Decided,
+    known: Known,
+    kept: Kept,
+    /// Series of which detectors may keep something.
+    series: BTreeSet<Tags>,
+    /// For the monitor's trace, where something came of it.
+    decision: Option<Decision>,
     /// What is wrong where it left series out.
     left_out: Option<String>,
+}
+
+/// Where the commits of an evaluation stand.
+struct Course {
+    fence: Fence,
+    /// The row as it is once all is committed.
+    next: NextRow,
+    /// When the monitor is due as long as it is not: it is evaluated again, for what is left.
+    due: Timestamp,
+    evaluated: Option<Timestamp>,
+    /// What the state takes, in bytes.
+    bytes: usize,
+    /// For how long events are waited for yet.
+    events_within: Duration,
 }
 
 impl Alerts {
@@ -76,7 +98,7 @@ impl Alerts {
             Err(error) if error.kind() == ErrorKind::Conflict => Ok(Turn::Overtaken),
             done => done,
         };
-        if !matches!(turn, Ok(Turn::Evaluated | Turn::Stale)) {
+        if !matches!(turn, Ok(Turn::Evaluated | Turn::Stale | Turn::Ended)) {
             self.tellings.failed(organisation, id);
         }
         turn
@@ -90,50 +112,49 @@ impl Alerts {
         id: MonitorId,
     ) -> Result<Turn, AlertError> {
         let began = Instant::now();
-        let key = rows::next(organisation, id);
-        let stored = self.store.get(&key).await?;
+        let stored = self.store.get(&rows::next(organisation, id)).await?;
         let next = stored.as_ref().map(|row| decode::<NextRow>(row)).transpose();
-        let mut fence = Batch::new();
-        fence.require(key.clone(), stored.map_or(Precondition::Absent, Precondition::ValueIs));
+        let mut fence = Fence { monitor: (organisation, id), stored, scheduled: due };
         // When one is evaluated again of which something does not read.
         let put_off = self.clock.now().saturating_add(UNREAD);
         let next = match next {
             Ok(next) => next,
             Err(error) => {
                 if cause == Cause::Schedule {
-                    fence.delete(rows::due(due, organisation, id));
-                    fence.put(rows::due(put_off, organisation, id), Vec::new());
-                    self.store.commit(fence).await?;
+                    let mut batch = fence.batch();
+                    batch.put(rows::due(put_off, organisation, id), Vec::new());
+                    self.store.commit(batch).await?;
                     self.meters.failed(ProblemKind::Store);
                     self.problem_is((organisation, id), ProblemKind::Store, &error.to_string()).await;
                 }
                 return Ok(Turn::Failed);
             }
         };
-        let (next, scheduled) = match cause {
+        let next = match cause {
             Cause::Schedule => {
                 let Some(next) = next.filter(|next| next.at == Some(due)) else {
-                    fence.delete(rows::due(due, organisation, id));
-                    self.store.commit(fence).await?;
+                    self.store.commit(fence.batch()).await?;
                     return Ok(Turn::Stale);
                 };
-                (next, due)
+                next
             }
             Cause::Write => {
                 let Some((next, scheduled)) = next.and_then(|next| next.at.map(|at| (next, at))) else {
                     self.wakes.forget(organisation, id);
                     return Ok(Turn::Stale);
                 };
-                (next, scheduled)
+                fence.scheduled = scheduled;
+                next
             }
         };
-        fence.delete(rows::due(scheduled, organisation, id));
+        if next.ending.is_some() {
+            return self.end_rest(organisation, id).await;
+        }
         let compiled = match self.load(organisation, id, next.version).await {
             Ok(compiled) => compiled,
             Err(error) => {
-                fence.put(rows::due(put_off, organisation, id), Vec::new());
-                let next = NextRow { turn: next.turn + 1, at: Some(put_off), ..next };
-                return self.fail(fence, (organisation, id), next, (due, 0), error.into()).await;
+                let next = NextRow { at: Some(put_off), ..next };
+                return self.fail(&fence, next, (due, 0), error.into()).await;
             }
         };
         if cause == Cause::Write && !self.is_needed(&next, &compiled, due, (organisation, id)) {
@@ -144,40 +165,31 @@ impl Alerts {
         self.meters.missed(late / compiled.every);
         let at = due.saturating_add(late / compiled.every * compiled.every);
         let following = at.saturating_add(compiled.every);
-        fence.put(rows::due(following, organisation, id), Vec::new());
         let gap = next.evaluated.filter(|last| at.milliseconds_since(*last) > 2 * compiled.every);
-        let next = NextRow { turn: next.turn + 1, at: Some(following), evaluated: Some(at), ..next };
+        let (evaluated, had_problem) = (next.evaluated, next.problem.is_some());
+        let next = NextRow { at: Some(following), evaluated: Some(at), ..next };
 
         // Before it looks: what is written from here on may not be seen.
         self.wakes.evaluated(organisation, id, next.version, &compiled, at);
         let (mut state, bytes) = match self.read_state(organisation, id).await {
             Ok(read) => read,
-            Err(error) => return self.fail(fence, (organisation, id), next, (at, 0), error.into()).await,
+            Err(error) => return self.fail(&fence, next, (at, 0), error.into()).await,
         };
         let end = Timestamp::from_milliseconds(compiled.end(at.as_milliseconds())).unwrap_or(at);
         state.come_back(at, end);
         if let Some(from) = gap {
             state.gap = Some(Gap { from, to: at });
         }
-        let evaluation = Evaluation { organisation, id, compiled: &compiled, at, bytes };
         let known = state.series.len();
-        let made = self.make(&evaluation, fence.clone(), next.clone(), state);
-        let committed = match tokio::time::timeout(limits::EVALUATION, made).await {
-            Ok(Ok(Made { batch, is_told, left_out })) => {
-                self.store.commit(batch).await.map(|_| (is_told, left_out)).map_err(AlertError::from)
-            }
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(AlertError::TooSlow),
-        };
-        match committed {
-            Ok((is_told, left_out)) => {
-                if is_told {
-                    self.tellings.committed();
-                }
+        let evaluation = Evaluation { organisation, id, compiled: &compiled, version: next.version, at };
+        let events_within = limits::EVENTS_WITHIN;
+        let mut course = Course { fence, next, due, evaluated, bytes, events_within };
+        match self.carry_out(&evaluation, &mut course, state).await {
+            Ok(left_out) => {
                 let monitor = (organisation, id);
                 match left_out {
                     Some(problem) => self.problem_is(monitor, ProblemKind::LeftOut, &problem).await,
-                    None => self.problem_is_over(monitor, &compiled.monitor.name, next.problem.is_some()),
+                    None => self.problem_is_over(monitor, &compiled.monitor.name, had_problem),
                 }
                 let now = self.clock.now();
                 let late = now.milliseconds_since(due);
@@ -185,15 +197,14 @@ impl Alerts {
                 self.pacing.count(now, late, cause == Cause::Write);
                 Ok(Turn::Evaluated)
             }
-            Err(error) => self.fail(fence, (organisation, id), next, (at, known), error).await,
+            Err(error) => self.fail(&course.fence, course.next, (at, known), error).await,
         }
     }
 
     /// Records that an evaluation at a time came to nothing, and how many series were known then; unless it is tried again.
     async fn fail(
         &self,
-        mut fence: Batch,
-        (organisation, id): (OrganisationId, MonitorId),
+        fence: &Fence,
         mut next: NextRow,
         (at, known): (Timestamp, usize),
         error: AlertError,
@@ -201,17 +212,18 @@ impl Alerts {
         if is_tried_again(&error) {
             return Err(error);
         }
-        let problem = cut(&error.to_string());
+        let (mut batch, problem) = (fence.batch(), cut(&error.to_string()));
         if next.problem.as_ref() != Some(&problem) {
             let decision = Decision::failed(at, known, &problem);
-            self.put_decision(&mut fence, (organisation, id), &mut next, &decision)?;
+            self.put_decision(&mut batch, fence.monitor, &mut next, &decision)?;
             next.problem = Some(problem.clone());
         }
-        fence.put(rows::next(organisation, id), encode(&next));
-        self.store.commit(fence).await?;
+        next.turn += 1;
+        fence.put(&mut batch, &next);
+        self.store.commit(batch).await?;
         let kind = ProblemKind::of(&error);
         self.meters.failed(kind);
-        self.problem_is((organisation, id), kind, &problem).await;
+        self.problem_is(fence.monitor, kind, &problem).await;
         Ok(Turn::Failed)
     }
 
@@ -237,15 +249,28 @@ impl Alerts {
         soonest <= due
     }
 
+    /// Makes an evaluation and commits what came of it, in as many commits as that takes. Gives what is wrong where series
+    /// were left out.
+    async fn carry_out(
+        &self,
+        evaluation: &Evaluation<'_>,
+        course: &mut Course,
+        state: MonitorState,
+    ) -> Result<Option<String>, AlertError> {
+        let mut made = in_time(self.make(evaluation, &mut course.next, state)).await?;
+        while !in_time(self.commit_some(evaluation, course, &mut made)).await? {}
+        Ok(made.left_out)
+    }
+
     /// What is made of an evaluation.
     async fn make(
         &self,
         evaluation: &Evaluation<'_>,
-        mut batch: Batch,
-        mut next: NextRow,
+        next: &mut NextRow,
         mut state: MonitorState,
     ) -> Result<Made, AlertError> {
-        let Evaluation { organisation, id, compiled, at, bytes } = *evaluation;
+        let Evaluation { organisation, id, compiled, version, at } = *evaluation;
+        let before = state.clone();
         let mut kept = Kept::stored(&self.store, organisation, id);
         let quiet = &self.quiet(organisation, compiled, at).await?;
         let looking = Looking {
@@ -268,28 +293,71 @@ impl Alerts {
         // What opens is routed, and what may become worse is held against what routes say.
         let is_routed = moves.iter().any(|moved| matches!(moved.what, What::Opened | What::Changed));
         let routes = if is_routed { self.routes.of(organisation).await? } else { Default::default() };
-        let (version, end, mutes, routes) = (next.version, look.end, &mutes[..], &routes);
+        let (end, mutes, routes) = (look.end, &mutes[..], &routes);
         let settling =
             Settling { organisation, monitor: id, version, compiled, at, end, mutes, routes, quiet };
         let changed = settling.settle(&mut state, &known.incidents, &moves);
         let begins = left_out.is_some() && self.problem_of(organisation, id) != Some(ProblemKind::LeftOut);
         next.problem.clone_from(&left_out);
         next.series = Some(state.series.len() as u64);
-        if !moves.is_empty() || !changed.is_empty() || begins {
+        let decision = (!moves.is_empty() || !changed.is_empty() || begins).then(|| {
             let decision = Decision::of(at, state.series.len(), &moves, &changed);
-            let problem = left_out.clone().filter(|_| begins);
-            self.put_decision(&mut batch, (organisation, id), &mut next, &Decision { problem, ..decision })?;
-        }
-        self.put_state(&mut batch, (organisation, id), &state, bytes).await?;
-        if let Some(anomaly) = &compiled.anomaly {
+            Decision { problem: left_out.clone().filter(|_| begins), ..decision }
+        });
+        if compiled.anomaly.is_some() {
             series.extend(look.seen.into_iter().map(|seen| seen.tags));
-            kept.let_go(&mut batch, anomaly, &series, &state).await?;
         }
-        kept.put(&mut batch, organisation, id).await?;
-        batch.put(rows::next(organisation, id), encode(&next));
-        let is_told = self.put_incidents(&mut batch, organisation, changed, &known).await?;
-        Ok(Made { batch, is_told, left_out })
+        let decided = Decided::new(before, state, changed);
+        Ok(Made { decided, known, kept, series, decision, left_out })
     }
+
+    /// Commits the next incidents of an evaluation, with the last of them all else that came of it; whether those were the
+    /// last. Until then the monitor stays due: whoever is to go on evaluates it again.
+    async fn commit_some(
+        &self,
+        evaluation: &Evaluation<'_>,
+        course: &mut Course,
+        made: &mut Made,
+    ) -> Result<bool, AlertError> {
+        let Evaluation { organisation, id, compiled, .. } = *evaluation;
+        let (mut batch, mut next) = (course.fence.batch(), course.next.clone());
+        if let Some(decision) = made.decision.take() {
+            self.put_decision(&mut batch, (organisation, id), &mut next, &decision)?;
+        }
+        let Made { decided, known, kept, series, .. } = made;
+        let within = &mut course.events_within;
+        let put = self.put_incidents(&mut batch, organisation, decided, known, within).await?;
+        // What detectors keep may be as much again as the incidents of one commit.
+        let is_last = decided.is_done() && !put.is_full;
+        let so_far = (!is_last).then(|| decided.state_so_far(compiled));
+        let state = so_far.as_ref().unwrap_or_else(|| decided.state());
+        let bytes = self.put_state(&mut batch, (organisation, id), state, course.bytes).await?;
+        if is_last {
+            if let Some(anomaly) = &compiled.anomaly {
+                kept.let_go(&mut batch, anomaly, series, state).await?;
+            }
+            kept.put(&mut batch, organisation, id).await?;
+        }
+        next.turn += 1;
+        let fence = match is_last {
+            true => course.fence.put(&mut batch, &next),
+            false => {
+                let (at, evaluated) = (Some(course.due), course.evaluated);
+                course.fence.put(&mut batch, &NextRow { at, evaluated, ..next.clone() })
+            }
+        };
+        self.store.commit(batch).await?;
+        (course.fence, course.next, course.bytes) = (fence, next, bytes);
+        if put.is_told {
+            self.tellings.committed();
+        }
+        Ok(is_last)
+    }
+}
+
+/// What is done within the time an evaluation has.
+async fn in_time<T>(work: impl Future<Output = Result<T, AlertError>>) -> Result<T, AlertError> {
+    tokio::time::timeout(limits::EVALUATION, work).await.unwrap_or(Err(AlertError::TooSlow))
 }
 
 /// Whether it is the store that did not do it for now; all else is told, and is tried at the monitor's next time.

@@ -3,6 +3,7 @@
 
 mod breach;
 mod conditions;
+mod decided;
 mod incidents;
 mod judge;
 mod room;
@@ -17,6 +18,7 @@ use crate::state::{Breach, Direction, Gap, Held, MonitorState, SeriesState, Verd
 use crate::{Level, limits};
 
 use conditions::Candidate;
+pub(crate) use decided::Decided;
 pub(crate) use incidents::{Changed, Settling, close_all, close_some, interval, past};
 use judge::{Judged, judge};
 pub(crate) use room::{Extent, Found, make_room, size};

@@ -3,6 +3,7 @@
 mod backtest;
 mod calendar;
 mod callers;
+mod ending;
 mod fates;
 mod feedback;
 mod find;
@@ -65,12 +66,14 @@ pub struct Limits {
     pub monitors: u64,
     /// Series of one monitor; of an anomaly monitor [`crate::limits::ANOMALY_SERIES`] at most.
     pub series: usize,
+    /// Bytes of incidents in one commit; another incident joins it as long as it has fewer.
+    pub incidents_at_once: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         let (monitors, series) = (crate::limits::MONITORS, crate::limits::MONITOR_SERIES);
-        Self { at_once: 32, monitors, series }
+        Self { at_once: 32, monitors, series, incidents_at_once: crate::limits::INCIDENTS_AT_ONCE }
     }
 }
 
@@ -183,8 +186,8 @@ impl Alerts {
         &self.routes
     }
 
-    /// Begins no more evaluations and waits for those at work, at most so long. One that is cut off then has committed all
-    /// that it does or nothing; where it is nothing, whoever opens the store next evaluates the monitor. What is done about
+    /// Begins no more evaluations and waits for those at work, at most so long. Where one that is cut
+    /// off then has not committed all that it does, whoever opens the store next evaluates the monitor. What is done about
     /// incidents goes on: see [`Self::end_acts`].
     pub async fn stop(&self, patience: Duration) {
         self.halt.cancel();

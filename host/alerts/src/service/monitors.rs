@@ -4,29 +4,24 @@ use std::time::Duration;
 
 use bellwether_access::Principal;
 use bellwether_kernel::{FieldError, MonitorId, OrganisationId, Timestamp};
-use bellwether_store::{
-    Batch, Direction, Precondition, Space, Versioned, Walk, decode, delete_large, encode,
-};
+use bellwether_store::{Batch, Precondition, Space, Versioned, Walk, decode, encode};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use super::ending::Ended;
 use super::find::{Found, StoredMonitor};
 use super::until_it_holds;
 use crate::calendar::Quiet;
 use crate::engine::{Looking, check_peers};
-use crate::evaluate::{Move, Settling, close_all};
 use crate::feedback::FeedbackCounts;
 use crate::monitor::{Compiled, check_written, step_of, written};
-use crate::rows::{self, MonitorRef, MonitorRow, NextRow};
-use crate::state::{MonitorState, is_ahead};
+use crate::rows::{self, Ending, EndingCause, MonitorRef, MonitorRow, NextRow};
+use crate::state::is_ahead;
 use crate::{
     AlertError, Alerts, DetectorChoice, Faults, Monitor, MonitorKind, Period, Points, RoleError, RoleKind,
     Settings, limits,
 };
-
-/// Rows deleted in one commit.
-const DELETED: usize = 1_000;
 
 /// One version of a monitor.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -158,8 +153,16 @@ impl Alerts {
         let key = rows::monitor(organisation, id);
         batch.require(key.clone(), Precondition::Absent);
         self.put_version(&mut batch, organisation, id, &row)?;
-        let mut next =
-            NextRow { turn: 0, at: None, version: 1, evaluated: None, problem: None, decisions: 0, series };
+        let mut next = NextRow {
+            turn: 0,
+            at: None,
+            version: 1,
+            evaluated: None,
+            problem: None,
+            decisions: 0,
+            series,
+            ending: None,
+        };
         self.schedule(&mut batch, organisation, id, compiled.monitor.paused, &mut next);
         self.audit(&mut batch, principal, "monitor.create", &name, &[("id", id.to_string())]);
         self.store.commit(batch).await?;
@@ -277,12 +280,15 @@ impl Alerts {
         if let Some(old) = row.version.checked_sub(limits::VERSIONS).filter(|old| *old > 0) {
             batch.delete(rows::version(organisation, id, old));
         }
+        let grouped_by = next.grouped_by();
         next.version = row.version;
         let mut is_told = false;
         if looks_elsewhere {
             next.series = series;
-            is_told =
-                self.end_all(&mut batch, organisation, id, &before, next.version, "monitor-changed").await?;
+            let ending = Ending { why: EndingCause::Changed, version: grouped_by };
+            let ended = self.end_some(&mut batch, (organisation, id), ending).await?;
+            next.ending = (!ended.is_all).then_some(ending);
+            is_told = ended.is_told;
         }
         self.schedule(&mut batch, organisation, id, compiled.monitor.paused, &mut next);
         let details = [("id", id.to_string()), ("version", row.version.to_string())];
@@ -298,7 +304,7 @@ impl Alerts {
         self.shown(organisation, id, &row, compiled.monitor, Some(&next), feedback).await
     }
 
-    /// Deletes a monitor and closes its incidents, which stay.
+    /// Deletes a monitor and closes its incidents, which stay; of very many some a moment later.
     ///
     /// # Errors
     /// [`AlertError::NotFound`].
@@ -309,86 +315,32 @@ impl Alerts {
     async fn try_delete(&self, principal: &Principal, name_or_id: &str) -> Result<(), AlertError> {
         let organisation = principal.organisation;
         let Found { id, stored, row } = self.find(organisation, name_or_id).await?;
-        let compiled = self.load(organisation, id, row.version).await?;
-        let (next_key, next_stored, next) = self.next(organisation, id).await?;
+        let (next_key, next_stored, mut next) = self.next(organisation, id).await?;
         let mut batch = Batch::new();
         let key = rows::monitor(organisation, id);
         batch.require(key.clone(), Precondition::ValueIs(stored)).delete(key);
-        batch.require(next_key.clone(), Precondition::ValueIs(next_stored)).delete(next_key);
+        batch.require(next_key, Precondition::ValueIs(next_stored));
         batch.delete(rows::monitor_name(organisation, &row.name));
         batch.delete(rows::feedback_count(organisation, id));
-        if let Some(at) = next.at {
-            batch.delete(rows::due(at, organisation, id));
-        }
-        let is_told =
-            self.end_all(&mut batch, organisation, id, &compiled, row.version, "monitor-deleted").await?;
-        delete_large(&*self.store, &mut batch, &rows::state(organisation, id)).await?;
-        for prefix in [rows::versions(organisation, id), rows::decisions(organisation, id)] {
-            for (key, _) in self.store.scan(prefix.prefix(), Direction::Forward, DELETED).await? {
-                batch.delete(key);
-            }
+        let ending = Ending { why: EndingCause::Deleted, version: next.grouped_by() };
+        let Ended { is_told, is_all } = self.end_some(&mut batch, (organisation, id), ending).await?;
+        if is_all {
+            self.delete_rest(&mut batch, organisation, id, &next).await?;
+            // Its versions and the state of its series go, for what is told of its incidents.
+            batch.frees();
+        } else {
+            next.ending = Some(ending);
+            self.schedule(&mut batch, organisation, id, false, &mut next);
         }
         self.audit(&mut batch, principal, "monitor.delete", &row.name, &[("id", id.to_string())]);
-        // Its versions and the state of its series go, for what is told of its incidents.
-        batch.frees();
         self.store.commit(batch).await?;
+        self.sooner.notify_one();
         self.forget_compiled(organisation, id);
         self.forget_problem(organisation, id);
         if is_told {
             self.tellings.committed();
         }
         Ok(())
-    }
-
-    /// Ends every breach and incident of a monitor in `batch`, and forgets how its series stand.
-    async fn end_all(
-        &self,
-        batch: &mut Batch,
-        organisation: OrganisationId,
-        id: MonitorId,
-        compiled: &Compiled,
-        version: u32,
-        reason: &'static str,
-    ) -> Result<bool, AlertError> {
-        let (mut state, bytes) = self.read_state(organisation, id).await?;
-        if bytes == 0 {
-            return Ok(false);
-        }
-        let moves = close_all(&mut state, reason);
-        let monitor = (organisation, id);
-        let is_told = self.settle_ended(batch, monitor, version, compiled, &mut state, &moves).await?;
-        // The count of incidents stays, so that no id comes twice.
-        let state = MonitorState { opened: state.opened, ..MonitorState::default() };
-        self.put_state(batch, (organisation, id), &state, bytes).await?;
-        let detectors = rows::detectors(organisation, id).prefix();
-        for (key, _) in self.store.scan(detectors, Direction::Forward, limits::ANOMALY_SERIES * 4).await? {
-            if rows::is_peers(&key) {
-                delete_large(&*self.store, batch, &key).await?;
-            }
-            batch.delete(key);
-        }
-        Ok(is_told)
-    }
-
-    /// Closes in `batch` the incidents of breaches that somebody ended. Whether something is told.
-    pub(super) async fn settle_ended(
-        &self,
-        batch: &mut Batch,
-        (organisation, monitor): (OrganisationId, MonitorId),
-        version: u32,
-        compiled: &Compiled,
-        state: &mut MonitorState,
-        moves: &[Move],
-    ) -> Result<bool, AlertError> {
-        let known = self.known(organisation, state).await?;
-        let now = self.clock.now();
-        let mutes = self.active_mutes(organisation, now).await?;
-        // Nothing opens.
-        let routes = Default::default();
-        let (at, end, mutes, routes, quiet) = (now, now, &mutes[..], &routes, &Quiet::default());
-        let settling = Settling { organisation, monitor, version, compiled, at, end, mutes, routes, quiet };
-        let changed = settling.settle(state, &known.incidents, moves);
-        self.put_incidents(batch, organisation, changed, &known).await
     }
 
     /// Puts a monitor's row and its version.
@@ -408,7 +360,8 @@ impl Alerts {
         Ok(rows::put(batch, rows::version(organisation, id, row.version), encode(&version))?)
     }
 
-    /// Puts when a monitor is due next: at once after a change, never while it is paused.
+    /// Puts when a monitor is due next: at once after a change, never while it is paused, unless incidents of it are to be
+    /// closed yet.
     pub(crate) fn schedule(
         &self,
         batch: &mut Batch,
@@ -424,7 +377,7 @@ impl Alerts {
         let now = self.clock.now();
         next.evaluated = next.evaluated.filter(|last| !is_ahead(*last, now));
         let soonest = next.evaluated.map_or(now, |last| now.max(last.saturating_add(1)));
-        next.at = (!paused).then_some(soonest);
+        next.at = (!paused || next.ending.is_some()).then_some(soonest);
         next.turn += 1;
         if let Some(at) = next.at {
             batch.put(rows::due(at, organisation, id), Vec::new());

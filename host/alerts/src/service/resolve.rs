@@ -35,7 +35,13 @@ impl Alerts {
         let why = format!("resolved by {}", principal.key_name);
         let moves = close_some(&mut state, REASON, &why, of_incident);
         let monitor = (organisation, incident.monitor);
-        let is_told = self.settle_ended(&mut batch, monitor, version, &compiled, &mut state, &moves).await?;
+        let (changed, known) = self.settle_ended(monitor, version, &compiled, &mut state, &moves).await?;
+        let mut is_told = false;
+        for changed in changed {
+            self.meters.incident(&changed);
+            let stored = known.rows.get(&changed.incident.id).cloned();
+            is_told |= self.put_incident(&mut batch, organisation, changed, stored).await?;
+        }
         self.put_state(&mut batch, (organisation, incident.monitor), &state, bytes).await?;
         self.audit(&mut batch, principal, "incident.resolve", &id.to_string(), &[]);
         self.store.commit(batch).await?;
@@ -45,8 +51,8 @@ impl Alerts {
         self.incident(organisation, id).await
     }
 
-    /// Makes the turn of an incident's monitor another, so that an evaluation at work commits nothing; the version it is
-    /// evaluated by.
+    /// Makes the turn of an incident's monitor another, so that an evaluation at work commits nothing; the version its
+    /// series are grouped by.
     async fn next_turn(
         &self,
         batch: &mut Batch,
@@ -60,6 +66,6 @@ impl Alerts {
         let mut next: NextRow = decode(&stored)?;
         next.turn += 1;
         batch.require(key.clone(), Precondition::ValueIs(stored)).put(key, encode(&next));
-        Ok(next.version)
+        Ok(next.grouped_by())
     }
 }

@@ -9,7 +9,7 @@ use super::*;
 
 /// A point above 100 is strange. Its state is how many points it was shown and the time of the last, so that a point
 /// that comes twice, or late, shows.
-pub(super) struct Bound(DetectorDescription, Mutex<Vec<String>>);
+pub(super) struct Bound(DetectorDescription, pub(super) Mutex<Vec<String>>);
 
 impl Bound {
     pub(super) fn new() -> Arc<Self> {

@@ -15,6 +15,7 @@ pub(crate) mod log;
 mod merge;
 mod mutes;
 mod noticed;
+mod parts;
 mod problems;
 mod room;
 mod simulation;

@@ -77,19 +77,6 @@ async fn a_monitor_that_is_paused_before_its_problem_is_known_is_not_counted() {
 }
 
 #[tokio::test]
-async fn an_evaluation_of_which_more_comes_than_one_commit_holds_is_a_problem_of_its_monitor_alone() {
-    let world = World::new().await;
-    world.create(cpu(json!({}))).await;
-    for number in 0..6_000 {
-        world.figures.put(&format!("{number:0100}"), at(0), 95.0);
-    }
-    world.evaluate(1).await;
-    let found = world.alerts.monitor(OURS, "cpu").await.unwrap();
-    assert!(found.problem.as_ref().is_some_and(|problem| problem.contains("a batch")), "{:?}", found.problem);
-    assert_eq!((found.next_due, world.alerts.monitors_with_problem()), (Some(at(2)), 1));
-}
-
-#[tokio::test]
 async fn a_trace_of_long_tags_in_any_script_fits_its_rows() {
     let world = World::new().await;
     world.create(cpu(json!({"notify_by": [], "channels": []}))).await;

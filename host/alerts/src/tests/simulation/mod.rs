@@ -32,6 +32,8 @@ struct Simulation {
     model: Model,
     /// The last evaluation the model knows of, and the version.
     evaluated: Option<Timestamp>,
+    /// Whether incidents of one evaluation have commits of their own: the model knows of none that nobody goes on with.
+    in_parts: bool,
     version: u32,
     document: Json,
     upsets: u64,
@@ -47,7 +49,11 @@ impl Simulation {
     async fn new(seed: u64) -> Self {
         let mut draw = SmallRng::seed_from_u64(seed);
         let room = if draw.random_bool(0.4) { HOSTS.len() - 1 } else { HOSTS.len() };
-        let world = World::new().await.narrow(room);
+        let mut world = World::new().await;
+        // An incident to a commit.
+        let in_parts = draw.random_bool(0.3);
+        world.limits.incidents_at_once = if in_parts { 1 } else { world.limits.incidents_at_once };
+        let world = world.narrow(room);
         let mut thresholds = json!({"comparator": ">", "critical": 90});
         if draw.random_bool(0.6) {
             thresholds["warning"] = 70.into();
@@ -80,6 +86,7 @@ impl Simulation {
             minute: 0,
             model,
             evaluated: None,
+            in_parts,
             version,
             document,
             upsets: 0,
@@ -102,14 +109,32 @@ impl Simulation {
         self.world.restart_on(store);
     }
 
-    /// Reads what was committed of what was tried, on a store that is up.
-    async fn catch_up(&mut self) {
+    fn come_up(&mut self) {
         if self.world.store.health().refusing.is_some() {
             self.upsets += 1;
             self.begin_life();
         }
+    }
+
+    /// Has what a host died over while it evaluated gone on with before anything else happens.
+    async fn go_on(&mut self) {
+        self.come_up();
+        let now = self.world.clock.now();
+        while self.in_parts
+            && self.world.alerts.monitor(OURS, "cpu").await.unwrap().next_due.is_some_and(|due| due <= now)
+        {
+            drop(self.world.alerts.evaluate_due(now).await);
+            self.come_up();
+        }
+    }
+
+    /// Reads what was committed of what was tried, on a store that is up.
+    async fn catch_up(&mut self) {
+        self.come_up();
         let monitor = self.world.alerts.monitor(OURS, "cpu").await.unwrap();
-        if monitor.document.paused != monitor.next_due.is_none() {
+        // One that is paused and looks elsewhere is due until its incidents are closed.
+        let ends = self.in_parts && monitor.document.paused;
+        if monitor.document.paused != monitor.next_due.is_none() && !ends {
             self.problems.push(format!("paused {}, due {:?}", monitor.document.paused, monitor.next_due));
         }
         if monitor.version != self.version {
@@ -163,7 +188,7 @@ impl Simulation {
             let other = self.world.beside();
             let (one, two) = tokio::join!(alerts.evaluate_due(now), other.evaluate_due(now));
             drop((one, two));
-        } else if self.draw.random_bool(0.2) {
+        } else if self.draw.random_bool(0.2) && !self.in_parts {
             // Somebody changes the monitor just as it is evaluated.
             let paused = self.draw.random_bool(0.5);
             let principal = self.world.principal.clone();
@@ -173,6 +198,7 @@ impl Simulation {
         } else {
             drop(alerts.evaluate_due(now).await);
         }
+        self.go_on().await;
         self.catch_up().await;
         self.woken().await;
         self.note_ends().await;
@@ -201,7 +227,7 @@ impl Simulation {
                 self.world.clock.set(at(self.minute).saturating_add(seconds * 1000));
             }
             let (alerts, now) = (self.world.alerts.clone(), self.world.clock.now());
-            if self.draw.random_bool(0.2) {
+            if self.draw.random_bool(0.2) && !self.in_parts {
                 let (paused, principal) = (self.draw.random_bool(0.5), self.world.principal.clone());
                 let change = alerts.pause_monitor(&principal, "cpu", paused);
                 let (one, two) = tokio::join!(alerts.evaluate_woken(now), change);
@@ -209,6 +235,7 @@ impl Simulation {
             } else if self.draw.random_bool(0.7) {
                 drop(alerts.evaluate_woken(now).await);
             }
+            self.go_on().await;
             let before = self.evaluated;
             self.catch_up().await;
             self.woken += u64::from(self.evaluated != before);
