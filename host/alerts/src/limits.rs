@@ -80,6 +80,10 @@ pub const ANOMALY_SERIES: usize = 500;
 /// Points a detector is shown of a new series before it judges: the commit waits for it.
 pub const HISTORY: i64 = 10_000;
 
+/// How long a detector may take to say whether it takes its settings, while somebody waits who puts a monitor: it is shown no
+/// points, so that one that is well does within milliseconds, a first start and a queue included within seconds.
+pub const ASKED: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// Bytes of incidents in one commit, all that belongs to them included: with how the monitor's series stand, and one more
 /// incident of any size, it is one the store takes, and others' commits do not wait long for it. What is beyond follows at
 /// once in commits of its own.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bellwether_access::Principal;
-use bellwether_kernel::{FieldError, MonitorId, OrganisationId, Timestamp};
+use bellwether_kernel::{ErrorKind, FieldError, MonitorId, OrganisationId, Timestamp};
 use bellwether_store::{Batch, Precondition, Space, Versioned, Walk, decode, encode};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -44,16 +44,23 @@ impl Alerts {
         document: &Json,
     ) -> Result<Compiled, AlertError> {
         let monitor = Monitor::read(document)?;
-        let refused = match &monitor.detector {
+        let asked = match &monitor.detector {
             Some(choice) if monitor.kind == MonitorKind::Anomaly => {
-                self.ask_detector(organisation, choice, step_of(&monitor)).await.err()
+                self.ask_detector(organisation, choice, step_of(&monitor)).await
             }
-            _ => None,
+            _ => Ok(()),
         };
         let mut more: Vec<FieldError> = check_written(&monitor);
-        more.extend(refused);
+        let unanswered = match asked {
+            Err(RoleError::Invalid(refused)) => {
+                more.push(refused);
+                Ok(())
+            }
+            asked => asked,
+        };
         match Compiled::new(monitor) {
-            compiled if more.is_empty() => compiled,
+            // What the document says wrong is named first: it stays wrong when the detector answers.
+            compiled if more.is_empty() => compiled.and_then(|compiled| Ok(unanswered.map(|()| compiled)?)),
             Err(AlertError::Document(Faults(mut faults))) => {
                 faults.append(&mut more);
                 Err(Faults(faults).into())
@@ -62,14 +69,14 @@ impl Alerts {
         }
     }
 
-    /// Names what is wrong with how a detector is chosen, if something is. What else it fails with may be over when it is
-    /// evaluated, and is the monitor's problem then.
+    /// Names what is wrong with how a detector is chosen, if something is, or that it did not say so in time. What else it
+    /// fails with may be over when it is evaluated, and is the monitor's problem then.
     async fn ask_detector(
         &self,
         organisation: OrganisationId,
         choice: &DetectorChoice,
         step: Period,
-    ) -> Result<(), FieldError> {
+    ) -> Result<(), RoleError> {
         let not_called = || self.roles.not_called(organisation, &choice.name, RoleKind::Detector);
         let detector = self.roles.detector(organisation, &choice.name);
         let detector = detector.ok_or_else(|| not_called().in_field("detector.name"))?;
@@ -82,9 +89,19 @@ impl Alerts {
             values: vec![Vec::new()],
             learn: false,
         };
-        match detector.detect(&settings, &[], &nothing).await {
-            Err(RoleError::Invalid(error)) if error.field.starts_with("settings.") => Err(wrong(error)),
-            _ => Ok(()),
+        match tokio::time::timeout(limits::ASKED, detector.detect(&settings, &[], &nothing)).await {
+            Ok(Err(RoleError::Invalid(error))) if error.field.starts_with("settings.") => {
+                Err(wrong(error).into())
+            }
+            Ok(_) => Ok(()),
+            Err(_) => {
+                let (name, seconds) = (&choice.name, limits::ASKED.as_secs());
+                let message = format!(
+                    "the detector {name:?} did not say within {seconds} s whether it takes these settings; nothing was \
+                     stored: try again, or choose another"
+                );
+                Err(RoleError::Failed { message, kind: ErrorKind::Deadline })
+            }
         }
     }
 

@@ -3,18 +3,14 @@
 use super::anomalies::strange;
 use super::*;
 
-/// A detector that never answers once it is shown a point.
-struct Stuck(DetectorDescription);
+/// A detector that never answers once it is shown so many points.
+struct Stuck(DetectorDescription, usize);
 
 impl Stuck {
-    fn new() -> Arc<Self> {
+    fn new(points: usize) -> Arc<Self> {
         let (summary, history) = ("Never answers.".to_owned(), History { least: 1, best: 10 });
-        Arc::new(Self(DetectorDescription {
-            summary,
-            settings: Vec::new(),
-            takes: Takes::OneSeries,
-            history,
-        }))
+        let (settings, takes) = (Vec::new(), Takes::OneSeries);
+        Arc::new(Self(DetectorDescription { summary, settings, takes, history }, points))
     }
 }
 
@@ -29,7 +25,7 @@ impl Detector for Stuck {
     }
 
     async fn detect(&self, _: &Settings, _: &[u8], points: &Points) -> Result<Detection, RoleError> {
-        match points.times.is_empty() {
+        match points.times.len() < self.1 {
             true => Ok(Detection { series: vec![Scores::default()], state: Vec::new() }),
             false => std::future::pending().await,
         }
@@ -38,7 +34,7 @@ impl Detector for Stuck {
 
 /// A world with a monitor that is stuck, and one beside it.
 async fn world() -> World {
-    let world = World::with_roles(FakeRoles(Some(Stuck::new()))).await;
+    let world = World::with_roles(FakeRoles(Some(Stuck::new(1)))).await;
     world.figures.put("a", at(-1), 50.0);
     world.create(strange(json!({"name": "slow"}))).await;
     world.create(cpu(json!({}))).await;
@@ -74,4 +70,19 @@ async fn an_evaluation_that_takes_too_long_is_ended_and_its_problem_says_so() {
     assert!(problem.starts_with("its evaluation takes longer than 5 min and was ended"), "{problem}");
     assert_eq!((slow.evaluated, slow.next_due), (Some(at(1)), Some(at(2))));
     at_work.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_chooses_a_detector_that_does_not_answer_is_told_so_in_time() {
+    let world = World::with_roles(FakeRoles(Some(Stuck::new(0)))).await;
+    let (alerts, principal) = (&world.alerts, &world.principal);
+    let (began, document) = (tokio::time::Instant::now(), strange(json!({})));
+    let error = alerts.create_monitor(principal, &document).await.unwrap_err();
+    assert_eq!((error.kind(), began.elapsed()), (bellwether_kernel::ErrorKind::Deadline, limits::ASKED));
+    let text = error.to_string();
+    assert!(text.starts_with("the detector \"bound\" did not say within 10 s"), "{text}");
+    world.create(cpu(json!({}))).await;
+    let error = alerts.replace_monitor(principal, "cpu", &document, None).await.unwrap_err();
+    assert_eq!(error.kind(), bellwether_kernel::ErrorKind::Deadline);
+    assert_eq!(alerts.monitor(OURS, "cpu").await.unwrap().version, 1);
 }

@@ -7,7 +7,7 @@ use bellwether_access::{Principal, Role};
 use bellwether_alerts::{
     AlertError, Alerts, Faults, IncidentId, Level, Scope, Severity, StoredIncident, StoredMonitor,
 };
-use bellwether_kernel::{FieldError, OrganisationId, PageRequest, Timestamp};
+use bellwether_kernel::{ErrorKind, FieldError, OrganisationId, PageRequest, Timestamp};
 use bellwether_metrics::NamePattern;
 
 use super::convert::{self, covers, field_error, store_refused, time};
@@ -72,7 +72,7 @@ pub(super) fn invalid(error: FieldError) -> wit::AlertError {
 }
 
 pub(super) fn alert_error(error: AlertError) -> wit::AlertError {
-    let text = error.to_string();
+    let (text, kind) = (error.to_string(), error.kind());
     match error {
         AlertError::NotFound { .. } => wit::AlertError::Unknown(text),
         AlertError::Invalid(field) => invalid(field),
@@ -82,6 +82,7 @@ pub(super) fn alert_error(error: AlertError) -> wit::AlertError {
         AlertError::Exists { .. } | AlertError::Conflict(_) => wit::AlertError::Conflict(text),
         AlertError::Limit { .. } => wit::AlertError::Limit(text),
         AlertError::Store(error) => wit::AlertError::Unavailable(store_refused(&error)),
+        _ if kind == ErrorKind::Deadline => wit::AlertError::Unavailable(text),
         _ => wit::AlertError::Other(text),
     }
 }
