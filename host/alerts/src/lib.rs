@@ -81,8 +81,8 @@ pub use route::{
 };
 pub use sending::{FilledRequest, HttpSender, Letter, Mailer, Posted, SendError};
 pub use service::{
-    Alerts, Backtest, BacktestIncident, BacktestRequest, Called, Caller, FeedbackFilter, IncidentFilter,
-    IncidentState, Limits, MonitorVersion, Parts, Reach, SeriesStatus, StoredMonitor,
+    Alerts, Backtest, BacktestIncident, BacktestRequest, By, Called, Caller, FeedbackFilter, IncidentFilter,
+    IncidentState, Join, Limits, MonitorVersion, Parts, Reach, SeriesStatus, StoredMonitor, Subject,
 };
 pub use settings::Settings;
 pub use state::Direction;

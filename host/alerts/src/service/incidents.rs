@@ -1,12 +1,11 @@
 //! Incidents as they are found, and what people do to them.
 
-use bellwether_access::Principal;
 use bellwether_kernel::{ErrorKind, FieldError, MonitorId, OrganisationId, Page, PageRequest, Timestamp};
 use bellwether_store::{Batch, Direction, Key, Precondition, Space, Walk, decode, delete_large};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{cursor_to, place_of, until_it_holds};
+use super::{By, Subject, cursor_to, place_of, until_it_holds};
 use crate::delivery::keys;
 use crate::evaluate::{Changed, interval};
 use crate::incident::{Acknowledgement, Interval, Note, NoteKind};
@@ -190,12 +189,12 @@ impl Alerts {
     /// [`AlertError::NotFound`]; [`AlertError::Conflict`] if it is over.
     pub async fn acknowledge(
         &self,
-        principal: &Principal,
+        by: impl Into<By<'_>>,
         id: IncidentId,
     ) -> Result<StoredIncident, AlertError> {
-        let now = self.clock.now();
+        let (caller, now) = (by.into(), self.clock.now());
         let known = |incident: &mut StoredIncident| {
-            let (by, severity) = (principal.key_name.clone(), incident.severity);
+            let (by, severity) = (caller.key_name.clone(), incident.severity);
             let before = incident.acknowledgement.as_ref();
             if before.is_some_and(|known| known.by == by && known.severity >= severity) {
                 return None;
@@ -203,7 +202,7 @@ impl Alerts {
             incident.acknowledgement = Some(Acknowledgement { by, at: now, severity });
             Some((NoteKind::Acknowledged, String::new()))
         };
-        self.touch(principal, id, true, known).await
+        self.touch(caller, id, true, known).await
     }
 
     /// Says who looks after an incident; nobody, if it is not said.
@@ -212,7 +211,7 @@ impl Alerts {
     /// [`AlertError::NotFound`]; [`AlertError::Conflict`] if it is over.
     pub async fn assign(
         &self,
-        principal: &Principal,
+        by: impl Into<By<'_>>,
         id: IncidentId,
         assignee: Option<String>,
     ) -> Result<StoredIncident, AlertError> {
@@ -227,7 +226,7 @@ impl Alerts {
             incident.assignee.clone_from(&assignee);
             Some((NoteKind::Assigned, assignee.clone().unwrap_or_else(|| "nobody".to_owned())))
         };
-        self.touch(principal, id, true, assigned).await
+        self.touch(by.into(), id, true, assigned).await
     }
 
     /// Says something about an incident, also after it is over.
@@ -236,7 +235,7 @@ impl Alerts {
     /// [`AlertError::NotFound`].
     pub async fn comment(
         &self,
-        principal: &Principal,
+        by: impl Into<By<'_>>,
         id: IncidentId,
         text: &str,
     ) -> Result<StoredIncident, AlertError> {
@@ -245,38 +244,44 @@ impl Alerts {
             let expected = format!("1 to {} characters", limits::MESSAGE);
             return Err(FieldError::new("text", text, expected).into());
         }
-        self.touch(principal, id, false, |_| Some((NoteKind::Commented, text.to_owned()))).await
+        self.touch(by.into(), id, false, |_| Some((NoteKind::Commented, text.to_owned()))).await
     }
 
     /// Changes an incident on behalf of somebody, and tells of it where the monitor tells of updates. Without a change
     /// nothing happens: who asks again because an answer was lost is not told of twice.
     async fn touch(
         &self,
-        principal: &Principal,
+        by: By<'_>,
         id: IncidentId,
         needs_open: bool,
         change: impl Fn(&mut StoredIncident) -> Option<(NoteKind, String)>,
     ) -> Result<StoredIncident, AlertError> {
-        until_it_holds(|| self.try_touch(principal, id, needs_open, &change)).await
+        until_it_holds(|| self.try_touch(by, id, needs_open, &change)).await
     }
 
     async fn try_touch(
         &self,
-        principal: &Principal,
+        by: By<'_>,
         id: IncidentId,
         needs_open: bool,
         change: impl Fn(&mut StoredIncident) -> Option<(NoteKind, String)>,
     ) -> Result<StoredIncident, AlertError> {
-        let organisation = principal.organisation;
+        let organisation = by.organisation;
         let (mut incident, stored) = self.read_incident(organisation, id).await?;
         if needs_open && !incident.is_open() {
             return Err(AlertError::Conflict(format!("the incident {id} is over")));
         }
         let now = self.clock.now();
-        let Some((what, text)) = change(&mut incident) else { return Ok(incident) };
+        let mut batch = by.joined(Subject::Incident(id));
+        let Some((what, text)) = change(&mut incident) else {
+            if !batch.is_empty() {
+                self.store.commit(batch).await?;
+            }
+            return Ok(incident);
+        };
         incident.updated = now;
         let mut changed = Changed::of(incident, false);
-        changed.notes.push(Note::new(now, Some(principal.key_name.clone()), what, text));
+        changed.notes.push(Note::new(now, Some(by.key_name.clone()), what, text));
         let incident = &changed.incident;
         if needs_open && incident.is_followed() && incident.notify.update {
             changed.open = self.open_intervals(organisation, incident).await?;
@@ -284,7 +289,6 @@ impl Alerts {
         }
         let mut incident = changed.incident.clone();
         incident.notes += changed.notes.len() as u64;
-        let mut batch = Batch::new();
         let is_told = self.put_incident(&mut batch, organisation, changed, Some(stored)).await?;
         self.store.commit(batch).await?;
         if is_told {

@@ -1,6 +1,7 @@
 //! The one door to monitors, incidents, mutes and the calendar: what it is made of, how it opens and stops.
 
 mod backtest;
+mod by;
 mod calendar;
 mod callers;
 mod ending;
@@ -37,6 +38,7 @@ use crate::wake::Wakes;
 use crate::{AlertError, EventSource, Figures, Outward, Roles, Routes, Tellings};
 
 pub use backtest::{Backtest, BacktestIncident, BacktestRequest};
+pub use by::{By, Join, Subject};
 pub use callers::{Called, Caller};
 pub use fates::Reach;
 pub use feedback::FeedbackFilter;

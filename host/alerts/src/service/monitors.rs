@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 
 use super::ending::Ended;
 use super::find::{Found, StoredMonitor};
-use super::until_it_holds;
+use super::{By, Subject, until_it_holds};
 use crate::calendar::Quiet;
 use crate::engine::{Looking, check_peers};
 use crate::feedback::FeedbackCounts;
@@ -111,12 +111,13 @@ impl Alerts {
     /// [`AlertError::Document`]; [`AlertError::Exists`] if there is one of that name.
     pub async fn create_monitor(
         &self,
-        principal: &Principal,
+        by: impl Into<By<'_>>,
         document: &Json,
     ) -> Result<StoredMonitor, AlertError> {
-        let compiled = self.compile(principal.organisation, document).await?;
-        let series = self.finds(principal.organisation, &compiled).await;
-        until_it_holds(|| self.try_create(principal, &compiled, series)).await
+        let by = by.into();
+        let compiled = self.compile(by.organisation, document).await?;
+        let series = self.finds(by.organisation, &compiled).await;
+        until_it_holds(|| self.try_create(by, &compiled, series)).await
     }
 
     /// How many series a monitor that is put finds in its window; unknown if the query fails, which its evaluation tells.
@@ -137,11 +138,11 @@ impl Alerts {
 
     async fn try_create(
         &self,
-        principal: &Principal,
+        by: By<'_>,
         compiled: &Compiled,
         series: Option<u64>,
     ) -> Result<StoredMonitor, AlertError> {
-        let organisation = principal.organisation;
+        let organisation = by.organisation;
         let text = written(&compiled.monitor)?;
         let name = compiled.monitor.name.clone();
         let name_key = rows::monitor_name(organisation, &name);
@@ -165,7 +166,7 @@ impl Alerts {
             document: text,
             created: now,
             updated: now,
-            updated_by: principal.key_name.clone(),
+            updated_by: by.key_name.clone(),
         };
         let key = rows::monitor(organisation, id);
         batch.require(key.clone(), Precondition::Absent);
@@ -181,7 +182,8 @@ impl Alerts {
             ending: None,
         };
         self.schedule(&mut batch, organisation, id, compiled.monitor.paused, &mut next);
-        self.audit(&mut batch, principal, "monitor.create", &name, &[("id", id.to_string())]);
+        self.audit(&mut batch, &by, "monitor.create", &name, &[("id", id.to_string())]);
+        batch.append(by.joined(Subject::Monitor(id)));
         self.store.commit(batch).await?;
         self.sooner.notify_one();
         self.shown(organisation, id, &row, compiled.monitor.clone(), Some(&next), FeedbackCounts::default())
@@ -206,13 +208,14 @@ impl Alerts {
     /// [`AlertError::Conflict`] if the version is not the expected one.
     pub async fn replace_monitor(
         &self,
-        principal: &Principal,
+        by: impl Into<By<'_>>,
         name_or_id: &str,
         document: &Json,
         expected: Option<u32>,
     ) -> Result<StoredMonitor, AlertError> {
-        let compiled = self.compile(principal.organisation, document).await?;
-        self.change(principal, name_or_id, expected, "monitor.change", |_| Ok(compiled.clone())).await
+        let by = by.into();
+        let compiled = self.compile(by.organisation, document).await?;
+        self.change(by, name_or_id, expected, "monitor.change", |_| Ok(compiled.clone())).await
     }
 
     /// Pauses a monitor, or goes on with it. Its incidents stay as they are meanwhile.
@@ -231,29 +234,29 @@ impl Alerts {
             monitor.paused = paused;
             Compiled::new(monitor)
         };
-        self.change(principal, name_or_id, None, action, changed).await
+        self.change(principal.into(), name_or_id, None, action, changed).await
     }
 
     async fn change(
         &self,
-        principal: &Principal,
+        by: By<'_>,
         name_or_id: &str,
         expected: Option<u32>,
         action: &str,
         changed: impl Fn(&Compiled) -> Result<Compiled, AlertError>,
     ) -> Result<StoredMonitor, AlertError> {
-        until_it_holds(|| self.try_change(principal, name_or_id, expected, action, &changed)).await
+        until_it_holds(|| self.try_change(by, name_or_id, expected, action, &changed)).await
     }
 
     async fn try_change(
         &self,
-        principal: &Principal,
+        by: By<'_>,
         name_or_id: &str,
         expected: Option<u32>,
         action: &str,
         changed: impl Fn(&Compiled) -> Result<Compiled, AlertError>,
     ) -> Result<StoredMonitor, AlertError> {
-        let organisation = principal.organisation;
+        let organisation = by.organisation;
         let Found { id, stored, row } = self.find(organisation, name_or_id).await?;
         if let Some(expected) = expected.filter(|expected| *expected != row.version) {
             let version = row.version;
@@ -271,10 +274,13 @@ impl Alerts {
         let text = written(&compiled.monitor)?;
         let (next_key, next_stored, mut next) = self.next(organisation, id).await?;
         let feedback = self.feedback_counts(organisation, id).await?;
+        let mut batch = by.joined(Subject::Monitor(id));
         if text == row.document {
+            if !batch.is_empty() {
+                self.store.commit(batch).await?;
+            }
             return self.shown(organisation, id, &row, compiled.monitor, Some(&next), feedback).await;
         }
-        let mut batch = Batch::new();
         batch.require(rows::monitor(organisation, id), Precondition::ValueIs(stored));
         batch.require(next_key, Precondition::ValueIs(next_stored));
         if compiled.monitor.name != row.name {
@@ -290,7 +296,7 @@ impl Alerts {
             version: row.version + 1,
             document: text,
             updated: now,
-            updated_by: principal.key_name.clone(),
+            updated_by: by.key_name.clone(),
             ..row
         };
         self.put_version(&mut batch, organisation, id, &row)?;
@@ -309,7 +315,7 @@ impl Alerts {
         }
         self.schedule(&mut batch, organisation, id, compiled.monitor.paused, &mut next);
         let details = [("id", id.to_string()), ("version", row.version.to_string())];
-        self.audit(&mut batch, principal, action, &row.name, &details);
+        self.audit(&mut batch, &by, action, &row.name, &details);
         self.store.commit(batch).await?;
         self.sooner.notify_one();
         if compiled.monitor.paused {
@@ -325,15 +331,16 @@ impl Alerts {
     ///
     /// # Errors
     /// [`AlertError::NotFound`].
-    pub async fn delete_monitor(&self, principal: &Principal, name_or_id: &str) -> Result<(), AlertError> {
-        until_it_holds(|| self.try_delete(principal, name_or_id)).await
+    pub async fn delete_monitor(&self, by: impl Into<By<'_>>, name_or_id: &str) -> Result<(), AlertError> {
+        let by = by.into();
+        until_it_holds(|| self.try_delete(by, name_or_id)).await
     }
 
-    async fn try_delete(&self, principal: &Principal, name_or_id: &str) -> Result<(), AlertError> {
-        let organisation = principal.organisation;
+    async fn try_delete(&self, by: By<'_>, name_or_id: &str) -> Result<(), AlertError> {
+        let organisation = by.organisation;
         let Found { id, stored, row } = self.find(organisation, name_or_id).await?;
         let (next_key, next_stored, mut next) = self.next(organisation, id).await?;
-        let mut batch = Batch::new();
+        let mut batch = by.joined(Subject::Monitor(id));
         let key = rows::monitor(organisation, id);
         batch.require(key.clone(), Precondition::ValueIs(stored)).delete(key);
         batch.require(next_key, Precondition::ValueIs(next_stored));
@@ -349,7 +356,7 @@ impl Alerts {
             next.ending = Some(ending);
             self.schedule(&mut batch, organisation, id, false, &mut next);
         }
-        self.audit(&mut batch, principal, "monitor.delete", &row.name, &[("id", id.to_string())]);
+        self.audit(&mut batch, &by, "monitor.delete", &row.name, &[("id", id.to_string())]);
         self.store.commit(batch).await?;
         self.sooner.notify_one();
         self.forget_compiled(organisation, id);

@@ -4,7 +4,7 @@ use bellwether_access::Principal;
 use bellwether_kernel::{OrganisationId, Page, PageRequest, Timestamp};
 use bellwether_store::{Batch, Direction, Precondition, Space, decode, encode};
 
-use super::{forgotten, until_it_holds};
+use super::{By, Subject, forgotten, until_it_holds};
 use crate::mute::{Mute, MuteId, NewMute};
 use crate::{AlertError, Alerts, limits, rows};
 
@@ -15,12 +15,13 @@ impl Alerts {
     /// # Errors
     /// [`AlertError::Invalid`] for an end that is past or before its start, and for one that says neither what it is about
     /// nor that it is everything; [`AlertError::Limit`].
-    pub async fn create_mute(&self, principal: &Principal, new: NewMute) -> Result<Mute, AlertError> {
-        until_it_holds(|| self.try_create_mute(principal, &new)).await
+    pub async fn create_mute(&self, by: impl Into<By<'_>>, new: NewMute) -> Result<Mute, AlertError> {
+        let by = by.into();
+        until_it_holds(|| self.try_create_mute(by, &new)).await
     }
 
-    async fn try_create_mute(&self, principal: &Principal, new: &NewMute) -> Result<Mute, AlertError> {
-        let (organisation, now) = (principal.organisation, self.clock.now());
+    async fn try_create_mute(&self, by: By<'_>, new: &NewMute) -> Result<Mute, AlertError> {
+        let (organisation, now) = (by.organisation, self.clock.now());
         new.check(now)?;
         let mut batch = Batch::new();
         let (mut in_force, mut over) = (0, Vec::new());
@@ -44,10 +45,11 @@ impl Alerts {
             end: new.end,
             reason: new.reason.clone(),
             created: now,
-            created_by: principal.key_name.clone(),
+            created_by: by.key_name.clone(),
         };
         rows::put(&mut batch, rows::mute(organisation, id), encode(&mute))?;
-        self.audit(&mut batch, principal, "mute.create", &id.to_string(), &told(&mute));
+        self.audit(&mut batch, &by, "mute.create", &id.to_string(), &told(&mute));
+        batch.append(by.joined(Subject::Mute(id)));
         self.store.commit(batch).await?;
         Ok(mute)
     }
@@ -93,17 +95,19 @@ impl Alerts {
     ///
     /// # Errors
     /// [`AlertError::NotFound`].
-    pub async fn delete_mute(&self, principal: &Principal, id: MuteId) -> Result<(), AlertError> {
-        until_it_holds(|| self.try_delete_mute(principal, id)).await
+    pub async fn delete_mute(&self, by: impl Into<By<'_>>, id: MuteId) -> Result<(), AlertError> {
+        let by = by.into();
+        until_it_holds(|| self.try_delete_mute(by, id)).await
     }
 
-    async fn try_delete_mute(&self, principal: &Principal, id: MuteId) -> Result<(), AlertError> {
-        let key = rows::mute(principal.organisation, id);
+    async fn try_delete_mute(&self, by: By<'_>, id: MuteId) -> Result<(), AlertError> {
+        let key = rows::mute(by.organisation, id);
         let stored =
             self.store.get(&key).await?.ok_or_else(|| AlertError::unknown("mute", id.to_string()))?;
         let mut batch = Batch::new();
         batch.require(key.clone(), Precondition::ValueIs(stored)).delete(key);
-        self.audit(&mut batch, principal, "mute.delete", &id.to_string(), &[]);
+        self.audit(&mut batch, &by, "mute.delete", &id.to_string(), &[]);
+        batch.append(by.joined(Subject::Mute(id)));
         batch.frees();
         self.store.commit(batch).await?;
         Ok(())

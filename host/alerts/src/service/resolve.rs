@@ -1,10 +1,9 @@
 //! An incident that somebody says is over.
 
-use bellwether_access::Principal;
 use bellwether_kernel::OrganisationId;
 use bellwether_store::{Batch, Precondition, StoreError, decode, encode};
 
-use super::until_it_holds;
+use super::{By, Subject, until_it_holds};
 use crate::evaluate::close_some;
 use crate::rows::{self, NextRow};
 use crate::{AlertError, Alerts, IncidentId, StoredIncident};
@@ -17,22 +16,23 @@ impl Alerts {
     ///
     /// # Errors
     /// [`AlertError::NotFound`]; [`AlertError::Conflict`] if it is over.
-    pub async fn resolve(&self, principal: &Principal, id: IncidentId) -> Result<StoredIncident, AlertError> {
-        until_it_holds(|| self.try_resolve(principal, id)).await
+    pub async fn resolve(&self, by: impl Into<By<'_>>, id: IncidentId) -> Result<StoredIncident, AlertError> {
+        let by = by.into();
+        until_it_holds(|| self.try_resolve(by, id)).await
     }
 
-    async fn try_resolve(&self, principal: &Principal, id: IncidentId) -> Result<StoredIncident, AlertError> {
-        let organisation = principal.organisation;
+    async fn try_resolve(&self, by: By<'_>, id: IncidentId) -> Result<StoredIncident, AlertError> {
+        let organisation = by.organisation;
         let (incident, _) = self.read_incident(organisation, id).await?;
         if !incident.is_open() {
             return Err(AlertError::Conflict(format!("the incident {id} is over")));
         }
-        let mut batch = Batch::new();
+        let mut batch = by.joined(Subject::Incident(id));
         let version = self.next_turn(&mut batch, organisation, &incident).await?;
         let compiled = self.load(organisation, incident.monitor, version).await?;
         let (mut state, bytes) = self.read_state(organisation, incident.monitor).await?;
         let of_incident = |tags: &[(String, String)]| incident.tags.iter().all(|tag| tags.contains(tag));
-        let why = format!("resolved by {}", principal.key_name);
+        let why = format!("resolved by {}", by.key_name);
         let moves = close_some(&mut state, REASON, &why, of_incident);
         let monitor = (organisation, incident.monitor);
         let (changed, known) = self.settle_ended(monitor, version, &compiled, &mut state, &moves).await?;
@@ -43,7 +43,7 @@ impl Alerts {
             is_told |= self.put_incident(&mut batch, organisation, changed, stored).await?;
         }
         self.put_state(&mut batch, (organisation, incident.monitor), &state, bytes).await?;
-        self.audit(&mut batch, principal, "incident.resolve", &id.to_string(), &[]);
+        self.audit(&mut batch, &by, "incident.resolve", &id.to_string(), &[]);
         self.store.commit(batch).await?;
         if is_told {
             self.tellings.committed();

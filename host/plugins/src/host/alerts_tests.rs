@@ -7,7 +7,7 @@ use bellwether_access::{Principal, Role};
 use bellwether_alerts::{Alerts, NoTellings, Outward, Parts};
 use bellwether_kernel::RunId;
 use bellwether_playbooks::EffectScope;
-use bellwether_store::given_up;
+use bellwether_store::{Crash, Direction, MemoryStore, Store, effects_of_run, given_up};
 use serde_json::json;
 
 use super::contract::alerts_read::{self, IncidentFilter};
@@ -20,7 +20,7 @@ use crate::grant::Grant;
 use crate::testing::{House, principal};
 
 struct World {
-    _house: House,
+    house: House,
     shared: Arc<Shared>,
     /// What is shared holds them only as long as somebody does.
     alerts: Arc<Alerts>,
@@ -28,7 +28,10 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let house = House::new().await;
+        Self::on(House::new().await).await
+    }
+
+    async fn on(house: House) -> Self {
         let plugins = house.plugins().await;
         let services = house.services.clone();
         let alerts = Alerts::open(Parts {
@@ -44,7 +47,7 @@ impl World {
         });
         let shared = Arc::new(Shared::new(services, house.limits));
         shared.alerts.set(Arc::downgrade(&alerts)).unwrap();
-        Self { _house: house, shared, alerts }
+        Self { house, shared, alerts }
     }
 
     fn call(&self, grants: &[&str], principal: Arc<Principal>) -> Call {
@@ -285,6 +288,58 @@ async fn a_step_that_is_cut_off_while_it_does_something_finds_that_it_was_done()
     let said = notes.iter().filter(|note| note.what == bellwether_alerts::NoteKind::Commented);
     assert_eq!(said.count(), STEPS);
     assert_eq!(step(0).list_mutes(None, 100).await.unwrap().len(), STEPS);
+}
+
+/// Five effects on alerts, the last of which finds all as it is to be.
+async fn effects(call: &mut Call, id: &str) -> Result<(), AlertError> {
+    use alerts_write::Host as _;
+    call.comment(id.to_owned(), "once".to_owned()).await?;
+    let scope = MuteScope { monitors: vec!["web-load".to_owned()], labels: Vec::new(), tags: Vec::new() };
+    let end = Some(call.services().clock.now().as_milliseconds() + 3_600_000);
+    let made = call.add_mute(NewMute { scope, start: None, end, reason: String::new() }).await?;
+    assert_eq!(made.id, 1);
+    let mut document: serde_json::Value = serde_json::from_str(&monitor("extra")).unwrap();
+    document["paused"] = true.into();
+    assert!(call.put_monitor(document.to_string()).await?.created);
+    call.acknowledge(id.to_owned()).await?;
+    call.acknowledge(id.to_owned()).await.map(drop)
+}
+
+#[tokio::test]
+async fn a_step_repeated_after_any_crash_did_to_alerts_what_it_does_once() {
+    let store = Arc::new(MemoryStore::new());
+    let world = World::on(House::on(Arc::clone(&store)).await).await;
+    let [id, _] = world.incidents().await;
+    world.alerts.stop(Duration::from_secs(10)).await;
+    let run: RunId = "00000000-0000-7000-8000-000000000000".parse().unwrap();
+    let step = |world: &World| {
+        let effects = EffectScope { run, step: "say".to_owned(), item: None };
+        world.step(&["alerts-read=*", "alerts-write=*"], principal(1, Role::Write), Some(effects))
+    };
+    for commit in 1..=6 {
+        for crash in [Crash::Before(commit), Crash::After(commit)] {
+            let dies = Arc::new(store.restart_with_crashes(crash));
+            let life = World::on(world.house.again(Arc::clone(&dies)).await).await;
+            let ended = effects(&mut step(&life), &id).await;
+            assert_eq!(ended.is_ok(), commit == 6, "{crash:?}");
+
+            let store = Arc::new(dies.restart());
+            let life = World::on(world.house.again(Arc::clone(&store)).await).await;
+            for _ in 0..2 {
+                effects(&mut step(&life), &id).await.unwrap();
+            }
+            let page = bellwether_kernel::PageRequest::first(100);
+            let (organisation, incident) = (bellwether_kernel::OrganisationId(1), id.parse().unwrap());
+            let notes = life.alerts.incident_trace(organisation, incident, &page).await.unwrap().items;
+            for kind in [bellwether_alerts::NoteKind::Commented, bellwether_alerts::NoteKind::Acknowledged] {
+                assert_eq!(notes.iter().filter(|note| note.what == kind).count(), 1, "{crash:?}: {kind:?}");
+            }
+            assert_eq!(life.alerts.mutes(organisation, &page).await.unwrap().items.len(), 1, "{crash:?}");
+            assert_eq!(life.alerts.monitor(organisation, "extra").await.unwrap().version, 1, "{crash:?}");
+            let rows = effects_of_run(organisation, run).prefix();
+            assert_eq!(store.scan(rows, Direction::Forward, 100).await.unwrap().len(), 5, "{crash:?}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,14 +1,14 @@
 //! `bellwether:host/alerts-write`: the caller's role must be write or above, and the grant's patterns cover the monitor.
 //!
-//! What a step did to alerts is recorded right behind it, also where its call has run out of time meanwhile, so that a repeat
-//! of the step is given how it stands now instead of doing it again; only a host that died in between does it twice.
+//! What a step does to alerts is recorded in the same commit, so that a repeat of the step is given how it stands now instead
+//! of doing it again.
 
 use std::sync::Arc;
 
 use bellwether_access::Role;
-use bellwether_alerts::{AlertError as Refused, MuteId, NewMute, StoredMonitor};
+use bellwether_alerts::{AlertError as Refused, By, MuteId, NewMute, Subject};
 use bellwether_kernel::FieldError;
-use bellwether_store::to_the_end;
+use bellwether_store::{Batch, StoreError, to_the_end};
 
 use super::alerts_convert::{
     alert_error, covers_mute, granted_incident, granted_monitor, incident, instant, invalid, monitor, mute,
@@ -34,46 +34,55 @@ impl wit::Host for Call {
         }
         // A document that is stored again changes nothing, but a monitor that the step deleted behind would be there again.
         let effect = self.effect_on_alerts(&principal, "put-monitor", name, Some(&document));
-        if let Some(Answer::Put { monitor: id, created }) = self.answered_before(effect.as_ref()).await? {
-            return match alerts.monitor(principal.organisation, &id.to_string()).await {
-                Ok(stored) => Ok(wit::Stored { monitor: monitor(&stored), created }),
-                // It was deleted since; the step is told what it put.
-                Err(Refused::NotFound { .. }) => {
-                    let now = self.services().clock.now().as_milliseconds();
-                    let monitor = Monitor {
-                        id,
-                        name: name.to_owned(),
-                        version: 1,
-                        paused: json["paused"].as_bool().unwrap_or_default(),
-                        document,
-                        created: now,
-                        updated: now,
-                        updated_by: principal.key_name.clone(),
-                        next_due: None,
-                        evaluated: None,
-                        problem: None,
+        let done = match self.answered_before(effect.as_deref()).await? {
+            Some(answer) => Done::Before(answer),
+            None => {
+                let (alerts, principal) = (Arc::clone(&alerts), Arc::clone(&principal));
+                let (effect_of_put, name, json) = (effect.clone(), name.to_owned(), json.clone());
+                let put = async move {
+                    let put = |created| {
+                        recorded(effect_of_put.clone(), move |monitor| Answer::Put { monitor, created })
                     };
-                    Ok(wit::Stored { monitor, created })
-                }
-                Err(error) => Err(alert_error(error)),
-            };
-        }
-        let name = name.to_owned();
-        let put = async move {
-            match alerts.create_monitor(&principal, &json).await {
-                Ok(stored) => Ok((stored, true)),
-                Err(Refused::Exists { .. }) => {
-                    Ok((alerts.replace_monitor(&principal, &name, &json, None).await?, false))
-                }
-                Err(error) => Err(error),
+                    let (made, changed) = (put(true), put(false));
+                    match alerts.create_monitor(By::with(&principal, &made), &json).await {
+                        Ok(stored) => Ok((stored, true)),
+                        Err(Refused::Exists { .. }) => {
+                            let by = By::with(&principal, &changed);
+                            Ok((alerts.replace_monitor(by, &name, &json, None).await?, false))
+                        }
+                        Err(error) => Err(error),
+                    }
+                };
+                self.do_once(effect.as_deref(), put).await?
             }
         };
-        let answer = |(stored, created): &(StoredMonitor, bool)| Answer::Put {
-            monitor: stored.id.0,
-            created: *created,
+        let (id, created) = match done {
+            Done::Now((stored, created)) => return Ok(wit::Stored { monitor: monitor(&stored), created }),
+            Done::Before(Answer::Put { monitor, created }) => (monitor, created),
+            Done::Before(answer) => return Err(misplaced(&answer)),
         };
-        let (stored, created) = self.do_once(effect, put, answer).await?;
-        Ok(wit::Stored { monitor: monitor(&stored), created })
+        match alerts.monitor(principal.organisation, &id.to_string()).await {
+            Ok(stored) => Ok(wit::Stored { monitor: monitor(&stored), created }),
+            // It was deleted since; the step is told what it put.
+            Err(Refused::NotFound { .. }) => {
+                let now = self.services().clock.now().as_milliseconds();
+                let monitor = Monitor {
+                    id,
+                    name: name.to_owned(),
+                    version: 1,
+                    paused: json["paused"].as_bool().unwrap_or_default(),
+                    document,
+                    created: now,
+                    updated: now,
+                    updated_by: principal.key_name.clone(),
+                    next_due: None,
+                    evaluated: None,
+                    problem: None,
+                };
+                Ok(wit::Stored { monitor, created })
+            }
+            Err(error) => Err(alert_error(error)),
+        }
     }
 
     async fn pause_monitor(&mut self, name_or_id: String, paused: bool) -> Result<Monitor, AlertError> {
@@ -89,13 +98,15 @@ impl wit::Host for Call {
         self.takes(name_or_id.len());
         let (alerts, principal) = self.alerts(Role::Write).await?;
         let effect = self.effect_on_alerts(&principal, "delete-monitor", &name_or_id, None);
-        if self.done_before(effect.as_ref()).await?.is_some() {
+        if self.answered_before(effect.as_deref()).await?.is_some() {
             return Ok(());
         }
         let patterns = &self.scope.alerts_write;
         let found = granted_monitor(&alerts, principal.organisation, patterns, &name_or_id).await?;
-        let delete = async move { alerts.delete_monitor(&principal, &found.id.to_string()).await };
-        self.do_once(effect, delete, |()| Answer::Alerted(0)).await
+        let record = recorded(effect.clone(), Answer::Alerted);
+        let delete =
+            async move { alerts.delete_monitor(By::with(&principal, &record), &found.id.to_string()).await };
+        self.do_once(effect.as_deref(), delete).await.map(drop)
     }
 
     async fn acknowledge(&mut self, id: String) -> Result<Incident, AlertError> {
@@ -138,38 +149,48 @@ impl wit::Host for Call {
             return Err(not_granted(if monitors.is_empty() { "*" } else { &monitors }));
         }
         let effect = self.effect_on_alerts(&principal, "add-mute", &about, Some(&new.reason));
-        if let Some(id) = self.done_before(effect.as_ref()).await? {
-            let (id, now) = (MuteId(id), self.services().clock.now());
-            return match alerts.mute(principal.organisation, id).await {
-                // It was removed since; the step is told what it made.
-                Err(Refused::NotFound { .. }) => Ok(mute(bellwether_alerts::Mute {
-                    id,
-                    scope: new.scope,
-                    start: new.start.unwrap_or(now),
-                    end: new.end,
-                    reason: new.reason,
-                    created: now,
-                    created_by: principal.key_name.clone(),
-                })),
-                found => found.map(mute).map_err(alert_error),
-            };
+        let done = match self.answered_before(effect.as_deref()).await? {
+            Some(answer) => Done::Before(answer),
+            None => {
+                let (alerts, principal, new) = (Arc::clone(&alerts), Arc::clone(&principal), new.clone());
+                let record = recorded(effect.clone(), Answer::Alerted);
+                let add = async move { alerts.create_mute(By::with(&principal, &record), new).await };
+                self.do_once(effect.as_deref(), add).await?
+            }
+        };
+        let (id, now) = match done {
+            Done::Now(made) => return Ok(mute(made)),
+            Done::Before(Answer::Alerted(id)) => (MuteId(id), self.services().clock.now()),
+            Done::Before(answer) => return Err(misplaced(&answer)),
+        };
+        match alerts.mute(principal.organisation, id).await {
+            // It was removed since; the step is told what it made.
+            Err(Refused::NotFound { .. }) => Ok(mute(bellwether_alerts::Mute {
+                id,
+                scope: new.scope,
+                start: new.start.unwrap_or(now),
+                end: new.end,
+                reason: new.reason,
+                created: now,
+                created_by: principal.key_name.clone(),
+            })),
+            found => found.map(mute).map_err(alert_error),
         }
-        let add = async move { alerts.create_mute(&principal, new).await };
-        self.do_once(effect, add, |made| Answer::Alerted(made.id.0)).await.map(mute)
     }
 
     async fn remove_mute(&mut self, id: u64) -> Result<(), AlertError> {
         let (alerts, principal) = self.alerts(Role::Write).await?;
         let effect = self.effect_on_alerts(&principal, "remove-mute", &id.to_string(), None);
-        if self.done_before(effect.as_ref()).await?.is_some() {
+        if self.answered_before(effect.as_deref()).await?.is_some() {
             return Ok(());
         }
         let found = alerts.mute(principal.organisation, MuteId(id)).await.map_err(alert_error)?;
         if !covers_mute(&self.scope.alerts_write, &found.scope) {
             return Err(AlertError::Unknown(format!("there is no mute \"{id}\"")));
         }
-        let remove = async move { alerts.delete_mute(&principal, found.id).await };
-        self.do_once(effect, remove, move |()| Answer::Alerted(id)).await
+        let record = recorded(effect.clone(), Answer::Alerted);
+        let remove = async move { alerts.delete_mute(By::with(&principal, &record), found.id).await };
+        self.do_once(effect.as_deref(), remove).await.map(drop)
     }
 }
 
@@ -202,25 +223,22 @@ impl Call {
         let patterns = &self.scope.alerts_write;
         let found = granted_incident(&alerts, principal.organisation, patterns, &id).await?;
         let effect = self.effect_on_alerts(&principal, function, &id, given);
-        if self.done_before(effect.as_ref()).await?.is_some() {
+        if self.answered_before(effect.as_deref()).await?.is_some() {
             return Ok(incident(found));
         }
+        let (id, record) = (found.id, recorded(effect.clone(), Answer::Alerted));
         let changed = async move {
+            let by = By::with(&principal, &record);
             match change {
-                Change::Acknowledge => alerts.acknowledge(&principal, found.id).await,
-                Change::Assign(assignee) => alerts.assign(&principal, found.id, assignee).await,
-                Change::Comment(text) => alerts.comment(&principal, found.id, &text).await,
-                Change::Resolve => alerts.resolve(&principal, found.id).await,
+                Change::Acknowledge => alerts.acknowledge(by, id).await,
+                Change::Assign(assignee) => alerts.assign(by, id, assignee).await,
+                Change::Comment(text) => alerts.comment(by, id, &text).await,
+                Change::Resolve => alerts.resolve(by, id).await,
             }
         };
-        self.do_once(effect, changed, |_| Answer::Alerted(0)).await.map(incident)
-    }
-
-    /// What an effect on alerts that happened before was about: a mute's id, 0 for all else.
-    async fn done_before(&mut self, effect: Option<&Effect>) -> Result<Option<u64>, AlertError> {
-        Ok(match self.answered_before(effect).await? {
-            Some(Answer::Alerted(id)) => Some(id),
-            _ => None,
+        Ok(match self.do_once(effect.as_deref(), changed).await? {
+            Done::Now(changed) => incident(changed),
+            Done::Before(_) => incident(found),
         })
     }
 
@@ -228,26 +246,51 @@ impl Call {
         self.repeated(effect).await.map_err(|error| alert_error(error.into()))
     }
 
-    /// Does something to alerts and records it, both to the end: a call that runs out of time while it is committed is tried
+    /// Does something to alerts, which records it, to the end: a call that runs out of time while it is committed is tried
     /// again, and must find that it was done.
     async fn do_once<T: Send + 'static>(
         &mut self,
-        effect: Option<Effect>,
+        effect: Option<&Effect>,
         work: impl Future<Output = Result<T, Refused>> + Send + 'static,
-        answer: impl FnOnce(&T) -> Answer + Send + 'static,
-    ) -> Result<T, AlertError> {
-        let store = Arc::clone(&self.services().store);
-        let both = to_the_end(async move {
-            let done = work.await?;
-            if let Some(effect) = &effect
-                && let Err(error) = store.commit(effect.batch(answer(&done))).await
-            {
-                tracing::warn!(%error, "an effect on alerts was not recorded; a repeat of its step does it again");
+    ) -> Result<Done<T>, AlertError> {
+        match to_the_end(work).await {
+            Ok(done) => {
+                self.counted(effect);
+                Ok(Done::Now(done))
             }
-            Ok((done, effect))
-        });
-        let (done, effect) = both.await.map_err(alert_error)?;
-        self.counted(effect.as_ref());
-        Ok(done)
+            // Two repeats at once: the other one may have been first.
+            Err(error) => match self.answered_before(effect).await? {
+                Some(answer) => Ok(Done::Before(answer)),
+                None => Err(alert_error(error)),
+            },
+        }
     }
+}
+
+/// What came of something that a step does once.
+enum Done<T> {
+    Now(T),
+    /// As it was recorded.
+    Before(Answer),
+}
+
+/// What records an effect in the commit of what it does, if it is recorded. The answer is made of the id of the monitor or
+/// mute that it is about, 0 for an incident.
+fn recorded(
+    effect: Option<Arc<Effect>>,
+    answer: impl Fn(u64) -> Answer + Send + Sync + 'static,
+) -> impl Fn(Subject) -> Batch + Send + Sync {
+    move |subject| {
+        let id = match subject {
+            Subject::Monitor(id) => id.0,
+            Subject::Mute(id) => id.0,
+            Subject::Incident(_) => 0,
+        };
+        effect.as_ref().map_or_else(Batch::new, |effect| effect.batch(answer(id)))
+    }
+}
+
+/// Another function's answer under this one's key, which only a damaged row can be.
+fn misplaced(answer: &Answer) -> AlertError {
+    alert_error(StoreError::Damaged(format!("{answer:?} is recorded of another effect")).into())
 }

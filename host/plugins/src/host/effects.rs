@@ -10,6 +10,7 @@
 //! stands, and the app's log tells. Another target is another effect.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bellwether_access::Principal;
 use bellwether_kernel::OrganisationId;
@@ -61,7 +62,7 @@ pub(super) enum Answer {
     Changed,
     /// `records-write.append`: the first one's id.
     Appended(u64),
-    /// A function of `alerts-write`: the id of a new mute, 0 for all else.
+    /// A function of `alerts-write`: the id of the monitor or mute it is about, 0 for an incident.
     Alerted(u64),
     /// `alerts-write.put-monitor`.
     Put {
@@ -262,12 +263,12 @@ impl Call {
         function: &str,
         about: &str,
         given: Option<&str>,
-    ) -> Option<Effect> {
+    ) -> Option<Arc<Effect>> {
         let effects = self.effects.as_ref()?;
         let target = Fields::new("alerts-write").text(function).text(about).hash();
         let fingerprint = Fields::new("").optional(given.map(str::as_bytes)).hash();
         let what = format!("{function} of {about:?}");
-        Some(effects.effect(principal.organisation, what, target, fingerprint))
+        Some(Arc::new(effects.effect(principal.organisation, what, target, fingerprint)))
     }
 
     /// The answer of an effect that is not a write, if it has happened.
