@@ -40,7 +40,7 @@ pub(crate) enum Turn {
     Stale,
     /// There was none: incidents of it that nobody is to wait for any longer were closed.
     Ended,
-    /// Somebody evaluated or changed the monitor, or one of its incidents, at the same moment: nothing was committed.
+    /// Somebody evaluated or changed the monitor, or one of its incidents, at the same moment: nothing more was committed.
     Overtaken,
 }
 
@@ -270,7 +270,6 @@ impl Alerts {
         mut state: MonitorState,
     ) -> Result<Made, AlertError> {
         let Evaluation { organisation, id, compiled, version, at } = *evaluation;
-        let before = state.clone();
         let mut kept = Kept::stored(&self.store, organisation, id);
         let quiet = &self.quiet(organisation, compiled, at).await?;
         let looking = Looking {
@@ -307,7 +306,7 @@ impl Alerts {
         if compiled.anomaly.is_some() {
             series.extend(look.seen.into_iter().map(|seen| seen.tags));
         }
-        let decided = Decided::new(before, state, changed);
+        let decided = Decided::new(state, changed);
         Ok(Made { decided, known, kept, series, decision, left_out })
     }
 
@@ -329,7 +328,13 @@ impl Alerts {
         let put = self.put_incidents(&mut batch, organisation, decided, known, within).await?;
         // What detectors keep may be as much again as the incidents of one commit.
         let is_last = decided.is_done() && !put.is_full;
-        let so_far = (!is_last).then(|| decided.state_so_far(compiled));
+        let so_far = match is_last {
+            true => None,
+            false => {
+                let (before, _) = self.read_state(organisation, id).await?;
+                Some(decided.state_so_far(compiled, &before))
+            }
+        };
         let state = so_far.as_ref().unwrap_or_else(|| decided.state());
         let bytes = self.put_state(&mut batch, (organisation, id), state, course.bytes).await?;
         if is_last {

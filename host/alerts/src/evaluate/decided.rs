@@ -9,15 +9,15 @@ use crate::state::{MonitorState, SeriesState};
 
 /// What was decided, and what of it is left to be committed.
 pub(crate) struct Decided {
-    before: MonitorState,
     after: MonitorState,
     /// In the order of what their series share: incidents that open are numbered in it.
     left: VecDeque<Changed>,
 }
 
 impl Decided {
-    pub(crate) fn new(before: MonitorState, after: MonitorState, changed: Vec<Changed>) -> Self {
-        Self { before, after, left: changed.into() }
+    /// `after` is how everything stands once all of `changed` is committed.
+    pub(crate) fn new(after: MonitorState, changed: Vec<Changed>) -> Self {
+        Self { after, left: changed.into() }
     }
 
     /// The next incident to be committed.
@@ -34,10 +34,10 @@ impl Decided {
         &self.after
     }
 
-    /// How everything stands as long as not all of it is committed. What a detector found since is left out, too, so that
-    /// it is shown the same points again.
-    pub(crate) fn state_so_far(&self, compiled: &Compiled) -> MonitorState {
-        let Self { before, after, left } = self;
+    /// How everything stands as long as not all of it is committed, where `before` is stored. What a detector found since is
+    /// left out, too, so that it is shown the same points again.
+    pub(crate) fn state_so_far(&self, compiled: &Compiled, before: &MonitorState) -> MonitorState {
+        let Self { after, left } = self;
         let tuples: BTreeSet<&Tags> = left.iter().map(|changed| &changed.incident.tags).collect();
         let is_left = |tags: &Tags| tuples.contains(&compiled.tuple(tags));
         let known: BTreeMap<&Tags, &SeriesState> =

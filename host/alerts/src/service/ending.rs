@@ -41,14 +41,14 @@ impl Alerts {
         let moves = close_all(&mut state, why.reason());
         let monitor = (organisation, id);
         let (changed, known) = self.settle_ended(monitor, version, &compiled, &mut state, &moves).await?;
-        let mut decided = Decided::new(before, state, changed);
+        let mut decided = Decided::new(state, changed);
         let mut within = limits::EVENTS_WITHIN;
         let put = self.put_incidents(batch, organisation, &mut decided, &known, &mut within).await?;
         let is_all = decided.is_done();
         let state = match is_all {
             // The count of incidents stays, so that no id comes twice.
             true => MonitorState { opened: decided.state().opened, ..MonitorState::default() },
-            false => decided.state_so_far(&compiled),
+            false => decided.state_so_far(&compiled, &before),
         };
         self.put_state(batch, monitor, &state, bytes).await?;
         if is_all {
