@@ -15,7 +15,8 @@ mod zstd;
 use std::borrow::Cow;
 use std::io::{self, Read};
 
-use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
+use flate2::bufread::{DeflateDecoder, ZlibDecoder};
+use flate2::read::MultiGzDecoder;
 
 /// What a body is expected to be packed with, for who words a refusal.
 pub const EXPECTED: &str = "deflate, gzip, zstd or none";
@@ -44,9 +45,9 @@ pub fn unpacked<'a>(encoding: &str, body: &'a [u8], most: usize) -> Result<Cow<'
     let unpacked = match encoding.trim().to_ascii_lowercase().as_str() {
         "" | "identity" => return within(Cow::Borrowed(body), most),
         "gzip" | "x-gzip" => read(MultiGzDecoder::new(body), body, most),
-        "deflate" if is_zlib(body) => read(ZlibDecoder::new(body), body, most),
+        "deflate" if is_zlib(body) => one_stream(ZlibDecoder::new(body), ZlibDecoder::into_inner, body, most),
         // Some take the name at its word.
-        "deflate" => read(DeflateDecoder::new(body), body, most),
+        "deflate" => one_stream(DeflateDecoder::new(body), DeflateDecoder::into_inner, body, most),
         // The latter is Datadog's name for it.
         "zstd" | "zstd1" => zstd::unpacked(body, most),
         _ => return Err(Unpacking::Unknown),
@@ -68,6 +69,23 @@ fn read(decoder: impl Read, packed: &[u8], most: usize) -> io::Result<Vec<u8>> {
     let mut unpacked = Vec::with_capacity(packed.len().saturating_mul(4).min(most));
     decoder.take(most as u64 + 1).read_to_end(&mut unpacked)?;
     Ok(unpacked)
+}
+
+/// The same of a format that knows no second stream behind its first.
+fn one_stream<'a, D: Read>(
+    mut decoder: D,
+    behind: impl Fn(D) -> &'a [u8],
+    packed: &'a [u8],
+    most: usize,
+) -> io::Result<Vec<u8>> {
+    let unpacked = read(&mut decoder, packed, most)?;
+    // A body that is too large already has not been read to its end.
+    match behind(decoder).len() {
+        more if more > 0 && unpacked.len() <= most => {
+            Err(io::Error::other(format!("{more} bytes stand behind the end of its stream")))
+        }
+        _ => Ok(unpacked),
+    }
 }
 
 #[cfg(test)]
@@ -140,6 +158,19 @@ mod tests {
         assert_eq!(unpacked("zstd", &three, 8).as_deref(), Ok(&b"one"[..]));
         assert!(broken("zstd", &skipped[..10]).contains("breaks off"));
         assert!(!broken("zstd", b"").is_empty(), "nothing is no frame");
+    }
+
+    #[test]
+    fn what_stands_behind_a_stream_of_deflate_is_refused() {
+        for how in ["deflate", "raw"] {
+            let one = packed(how, b"one");
+            for behind in [&one[..], b"\0", b"more"] {
+                let both = [&one[..], behind].concat();
+                let expected = format!("{} bytes stand behind the end of its stream", behind.len());
+                assert_eq!(broken("deflate", &both), expected, "{how}");
+                assert_eq!(unpacked("deflate", &both, 2), Err(Unpacking::TooLarge), "{how}");
+            }
+        }
     }
 
     #[test]
