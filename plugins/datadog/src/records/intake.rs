@@ -23,6 +23,13 @@ const MESSAGE: usize = 1_000_000;
 const LOG: usize = 1 << 20;
 const BESIDES: usize = 32;
 
+/// Bytes of logs that the host takes in one append, counted so. A payload may become more than it was: what its query says
+/// of all its logs each has, and a message that is JSON is kept beside its fields.
+const APPENDED: usize = 8 << 20;
+
+/// Logs of a payload: what the host takes in one append.
+const LOGS: usize = 10_000;
+
 /// Tags of a log.
 const TAGS: usize = 200;
 
@@ -45,40 +52,49 @@ const SOURCES: &[&str] = &["ddsource"];
 
 /// `POST /api/v2/logs`, `POST /v1/input`
 pub(super) fn take<H: RecordsWrite + Clock>(host: &H, request: &Request<'_>) -> Response {
-    match read(host.now(), request) {
-        Ok(logs) if logs.is_empty() => accepted(&json!({})),
-        Ok(logs) => match host.append(RecordKind::Log, logs) {
-            Ok(_) => accepted(&json!({})),
-            Err(error) => Failure::from(error).detailed(),
-        },
+    match keep(host, request) {
+        Ok(()) => accepted(&json!({})),
         Err(failure) => failure.detailed(),
     }
 }
 
-fn read(now: Timestamp, request: &Request<'_>) -> Result<Vec<Content>, Failure> {
+/// All of a payload reads before any of it is kept; it is kept in as many appends as it takes.
+fn keep<H: RecordsWrite + Clock>(host: &H, request: &Request<'_>) -> Result<(), Failure> {
+    let logs = read(request)?;
+    if logs.len() > LOGS {
+        return Err(Failure::too_large(format_args!("at most {LOGS} logs are taken")));
+    }
+    let shared = Shared::of(host.now(), request);
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    for log in logs {
+        let log = shared.log(log);
+        let own = BESIDES + words(&log) + log.message.len() + log.attributes.len();
+        if bytes + own > APPENDED {
+            host.append(RecordKind::Log, std::mem::take(&mut batch))?;
+            bytes = 0;
+        }
+        bytes += own;
+        batch.push(log);
+    }
+    if !batch.is_empty() {
+        host.append(RecordKind::Log, batch)?;
+    }
+    Ok(())
+}
+
+/// The logs of a payload. What agents send to see whether there is a way is none.
+fn read(request: &Request<'_>) -> Result<Vec<Map<String, Value>>, Failure> {
     let body = body::unpacked(request, LARGEST)?;
-    let shared = Shared {
-        now,
-        source: request.query("ddsource").unwrap_or_default(),
-        service: request.query("service").unwrap_or_default(),
-        host: request.query("hostname").or_else(|| request.query("host")).unwrap_or_default(),
-        tags: tags(request.query("ddtags").unwrap_or_default().split(',')),
-    };
     let said = request.header("content-type").unwrap_or_default();
     let media_type = said.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     if matches!(&*media_type, "text/plain" | "application/logplex-1") {
         let text = String::from_utf8_lossy(&body);
-        let lines = text.lines().filter(|line| !line.trim().is_empty());
-        return Ok(lines.map(|line| shared.log(message_alone(line))).collect());
+        return Ok(text.lines().filter(|line| !line.trim().is_empty()).map(message_alone).collect());
     }
     body::format(request)?;
     let mut logs = Vec::new();
     let mut add = |value: Value| -> Result<(), Failure> {
-        let log = object(value)?;
-        // What agents send to see whether there is a way is no log.
-        if !log.is_empty() {
-            logs.push(shared.log(log));
-        }
+        logs.push(object(value)?);
         Ok(())
     };
     for value in serde_json::Deserializer::from_slice(&body).into_iter::<Value>() {
@@ -87,6 +103,7 @@ fn read(now: Timestamp, request: &Request<'_>) -> Result<Vec<Content>, Failure> 
             value => add(value)?,
         }
     }
+    logs.retain(|log| !log.is_empty());
     Ok(logs)
 }
 
@@ -112,7 +129,18 @@ struct Shared<'a> {
     tags: Vec<String>,
 }
 
-impl Shared<'_> {
+impl<'a> Shared<'a> {
+    fn of(now: Timestamp, request: &Request<'a>) -> Self {
+        let said = |name| request.query(name);
+        Self {
+            now,
+            source: said("ddsource").unwrap_or_default(),
+            service: said("service").unwrap_or_default(),
+            host: said("hostname").or_else(|| said("host")).unwrap_or_default(),
+            tags: tags(said("ddtags").unwrap_or_default().split(',')),
+        }
+    }
+
     fn log(&self, mut log: Map<String, Value>) -> Content {
         let mut message = text(taken(&mut log, MESSAGES));
         // A message that is JSON itself is what a program logs: its fields are the log's where that has none.
@@ -164,11 +192,16 @@ impl Shared<'_> {
     }
 }
 
+/// Bytes of a log's words and tags.
+fn words(log: &Content) -> usize {
+    let words = [&log.status, &log.service, &log.source, &log.host];
+    words.into_iter().chain(&log.tags).map(|text| text.len() + 1).sum()
+}
+
 /// A log with its attributes, within what the host takes of one: a message is cut, and the largest attributes are left
 /// out, which a tag tells.
 fn fit(mut log: Content, attributes: Map<String, Value>) -> Content {
-    let words = [&log.status, &log.service, &log.source, &log.host];
-    let words: usize = words.into_iter().chain(&log.tags).map(|text| text.len() + 1).sum();
+    let words = words(&log);
     let room = LOG - BESIDES - words;
     cut(&mut log.message, MESSAGE.min(room));
     let room = room - log.message.len();

@@ -267,6 +267,26 @@ fn a_log_that_is_too_large_loses_attributes_and_never_refuses_its_neighbours() {
 }
 
 #[test]
+fn a_payload_that_becomes_more_than_one_append_takes_is_kept_whole() {
+    let host = MemoryHost::new();
+    let client = Client::new(routes(), &host);
+    // Each message is JSON, and so are its fields.
+    let message = json!({ "fields": "x".repeat(50_000) }).to_string();
+    let body = Value::from(vec![json!({ "message": message }); 95]).to_string();
+    assert!(body.len() < 5 << 20);
+    assert_eq!(seen(&client.post("/api/v2/logs", &body)), (202, json!({})));
+    // Each has the tags of the query.
+    let tags: Vec<String> = (0..200).map(|at| format!("{at}:{}", "t".repeat(190))).collect();
+    let body = Value::from(vec![json!({ "message": "short" }); 400]).to_string();
+    let target = format!("/api/v2/logs?ddtags={}", tags.join(","));
+    assert_eq!(seen(&client.post(&target, &body)), (202, json!({})));
+    let logs = logs(&host);
+    assert_eq!(logs.len(), 495);
+    assert!(logs[..95].iter().all(|log| log.message == message && log.attributes == message));
+    assert!(logs[95..].iter().all(|log| log.message == "short" && log.tags == tags));
+}
+
+#[test]
 fn one_log_lines_and_lists_are_taken_plain_and_packed() {
     fn packed<W: Write>(mut encoder: W, body: &str, finish: impl FnOnce(W) -> Vec<u8>) -> Vec<u8> {
         encoder.write_all(body.as_bytes()).expect("memory takes it");
@@ -302,7 +322,7 @@ fn what_is_no_log_is_refused_in_the_format_of_the_intake() {
     for (body, status, said) in [
         ("{".to_owned(), 400, "expected format"),
         ("[1]".to_owned(), 400, "expected an object"),
-        (format!("[{}\"\"]", "\"\",".repeat(10_001)), 413, "at most 10000 records"),
+        (format!("[{}\"\"]", "\"\",".repeat(10_001)), 413, "at most 10000 logs"),
         (format!("\"{}\"", "x".repeat(6 << 20)), 413, "5242880 bytes"),
     ] {
         let (got, answer) = seen(&client.post("/api/v2/logs", &body));
