@@ -14,7 +14,7 @@ use bellwether_access::{AuthFailure, Principal, RawRequest};
 use bellwether_kernel::ErrorKind;
 use bellwether_plugins::{Dialect, DialectRequest, DialectVersions, PickedDialect, PluginError, RouteMatch};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use tower::ServiceExt;
 
 use crate::causes;
@@ -100,8 +100,15 @@ fn without_port(host: &str) -> &str {
 
 /// Answers a request with one of a dialect's versions, mounted at the first `mount` bytes of the path.
 async fn answer(services: &Services, versions: &DialectVersions, mount: usize, request: Request) -> Response {
+    let reached = reached_at(services, &request, mount);
     let (mut parts, body) = request.into_parts();
     withhold(&mut parts.headers);
+    for (name, value) in REACHED_AT.into_iter().zip(reached) {
+        match value {
+            Some(value) => drop(parts.headers.insert(name, value)),
+            None => drop(parts.headers.remove(name)),
+        }
+    }
     let path = &parts.uri.path()[mount..];
     let dialect = &pick(services, versions, &parts, path);
     let (served_by, result) = match dialect.route(parts.method.as_str(), path) {
@@ -163,6 +170,31 @@ async fn answer(services: &Services, versions: &DialectVersions, mount: usize, r
     response.headers_mut().append(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
     response.extensions_mut().insert(ServedBy(served_by));
     response
+}
+
+/// The headers by which a dialect learns where its client reaches it, so that its answers can link to more: those by which
+/// proxies say it, for to the dialect this host is one.
+const REACHED_AT: [HeaderName; 3] = [
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-prefix"),
+];
+
+/// What they say of a dialect that is mounted at the first `mount` bytes of the path. Under its name that is below the
+/// `public_url`, if there is one; on an address of its own it is where the request was sent.
+fn reached_at(services: &Services, request: &Request, mount: usize) -> [Option<HeaderValue>; 3] {
+    let mount = &request.uri().path()[..mount];
+    let public = services.settings().public_url.as_deref().filter(|_| !mount.is_empty());
+    let (scheme, rest) = match public.and_then(|url| url.split_once("://")) {
+        Some((scheme, rest)) => (Some(scheme), Some(rest.trim_end_matches('/'))),
+        None => origin(services, request).unzip(),
+    };
+    let (authority, path) = rest.map_or((None, ""), |rest| {
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        (Some(authority), path)
+    });
+    let told = |text: &str| HeaderValue::from_str(text).ok();
+    [scheme.and_then(told), authority.and_then(told), told(&format!("{path}{mount}"))]
 }
 
 /// The version that answers a request: where one is tried, the one for the key that the request names, proven or not,

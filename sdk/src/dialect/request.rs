@@ -82,6 +82,18 @@ impl<'a> Request<'a> {
         from_json("the body", &self.raw.body)
     }
 
+    /// The URL at which the client reaches the dialect, `https://example.com/name` without a slash at its end: what a link
+    /// in an answer begins with, before a route's path. Without scheme and host where the host does not know them.
+    #[must_use]
+    pub fn base_url(&self) -> String {
+        let said = |name| self.header(name).unwrap_or_default();
+        let prefix = said("x-forwarded-prefix");
+        match (said("x-forwarded-proto"), said("x-forwarded-host")) {
+            ("", _) | (_, "") => prefix.to_owned(),
+            (scheme, authority) => format!("{scheme}://{authority}{prefix}"),
+        }
+    }
+
     /// The path as its route declares it, without the mount and the prefix.
     #[must_use]
     pub fn route(&self) -> &'static str {

@@ -81,6 +81,21 @@ impl<'a> Client<'a> {
         self
     }
 
+    /// The same that reaches the dialect at this URL, as the host says to [`Request::base_url`].
+    ///
+    /// # Panics
+    /// If it is none with a scheme.
+    ///
+    /// [`Request::base_url`]: crate::dialect::Request::base_url
+    #[must_use]
+    pub fn reaches_at(self, url: &str) -> Self {
+        let (scheme, rest) = url.split_once("://").expect("a URL with a scheme");
+        let (authority, prefix) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        self.header("x-forwarded-proto", scheme)
+            .header("x-forwarded-host", authority)
+            .header("x-forwarded-prefix", prefix)
+    }
+
     /// A `GET` of this path and query.
     #[must_use]
     pub fn get(&self, target: &str) -> Response {
@@ -198,6 +213,22 @@ mod tests {
             let found = parameters(route, path);
             let found = found.as_ref().map(|found| found.iter().map(String::as_str).collect::<Vec<_>>());
             assert_eq!(found, expected, "{path} on {route}");
+        }
+    }
+
+    #[test]
+    fn a_dialect_knows_where_it_is_reached_as_far_as_its_host_does() {
+        let host = MemoryHost::new();
+        let client = || {
+            let router =
+                Router::new().get("/a", |_: &MemoryHost, request| Response::text(200, request.base_url()));
+            Client::new(router, &host)
+        };
+        let seen = |client: Client<'_>| String::from_utf8(client.get("/a").body).expect("a URL");
+        assert_eq!(seen(client()), "");
+        assert_eq!(seen(client().header("x-forwarded-prefix", "/name")), "/name");
+        for url in ["https://example.com", "http://[::1]:8080/some/name"] {
+            assert_eq!(seen(client().reaches_at(url)), url);
         }
     }
 

@@ -187,6 +187,44 @@ async fn a_dialect_answers_on_its_own_host_names_and_nothing_else_does_there() {
 }
 
 #[tokio::test]
+async fn a_dialect_is_told_where_its_client_reaches_it() {
+    let settings = |public_url: Option<&str>| FrontSettings {
+        trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
+        dialect_hosts: hosts("s.example.com"),
+        public_url: public_url.map(str::to_owned),
+        ..FrontSettings::default()
+    };
+    let bare = with_speaker(settings(None)).await;
+    let public = with_speaker(settings(Some("https://b.example.com/bell/"))).await;
+    let from_proxy = Some([10, 0, 0, 1]);
+    for (host, peer, name, path, told) in [
+        (&bare, None, "inner:80", "/speaker/headers", ["http", "inner:80", "/speaker"]),
+        (&bare, from_proxy, "inner", "/speaker/headers", ["https", "a.example.com", "/speaker"]),
+        (&bare, None, "s.example.com", "/headers", ["http", "s.example.com", ""]),
+        (&public, None, "inner", "/speaker/headers", ["https", "b.example.com", "/bell/speaker"]),
+        (&public, None, "s.example.com", "/headers", ["http", "s.example.com", ""]),
+    ] {
+        let request = Request::get(path)
+            .header("host", name)
+            .header("x-forwarded-proto", "https")
+            .header("x-forwarded-host", if peer.is_some() { "a.example.com" } else { "" })
+            .header("x-forwarded-prefix", "/forged");
+        let mut request = request.body(Body::empty()).unwrap();
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(ConnectInfo(SocketAddr::from((peer, 4000))));
+        }
+        let seen = host.send(request).await.text();
+        let seen: Vec<&str> = seen.split('\0').filter(|text| !text.is_empty()).collect();
+        for (name, value) in ["x-forwarded-proto", "x-forwarded-host", "x-forwarded-prefix"].iter().zip(told)
+        {
+            let at = seen.iter().position(|text| text == name).expect("the header");
+            // The last of them may be nothing.
+            assert_eq!(seen.get(at + 1).copied().unwrap_or_default(), value, "{name}: {seen:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_signature_is_checked_on_the_target_its_client_sent() {
     let host = with_speaker(FrontSettings {
         trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],

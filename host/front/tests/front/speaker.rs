@@ -49,7 +49,7 @@ pub(crate) fn component() -> Vec<u8> {
 
 /// The dialect `speaker`, which answers `GET /open` so. `GET /open` is for anybody, `POST /signed` is signed with the word `TC`, `GET /key` takes
 /// a key in the query as `api_key`; the caller is answered 200 if known, 401 if not. `GET /trap` and `GET /forever` are
-/// what they say.
+/// what they say, and `GET /headers` answers the headers it is given, a zero or more behind each text.
 pub(crate) fn version(version: &str, status: u32, open: &str) -> Vec<u8> {
     let mut constants = Constants::default();
     let timestamp = constants.text("Timestamp");
@@ -77,19 +77,21 @@ pub(crate) fn version(version: &str, status: u32, open: &str) -> Vec<u8> {
         ("GET", "/key", query),
         ("GET", "/trap", [0, 0]),
         ("GET", "/forever", [0, 0]),
+        ("GET", "/headers", [0, 0]),
     ] {
         routes.extend(constants.text(method));
         routes.extend(constants.text(path));
         routes.extend(authentication);
     }
-    let routes = constants.list(5, &routes);
+    let routes = constants.list(6, &routes);
     let summary = constants.text("Speaks.");
     let description = constants.fields(&[summary[0], summary[1], routes[0], routes[1]]);
     let open = constants.answer(status, open);
     let known = constants.answer(200, "known");
     let refused = constants.answer(401, &format!("refused by {version}"));
     let data: String = constants.0.iter().map(|byte| format!("\\{byte:02x}")).collect();
-    // In what `handle` is given, the caller comes first (is there one, and at 8 is it a failure), at 56 the route.
+    // In what `handle` is given, the caller comes first (is there one, and at 8 is it a failure), at 56 the route, at 84
+    // the headers, whose texts lie behind them; the body, which would be next, is empty.
     let module = format!(
         r#"(module
             (memory (export "memory") 1)
@@ -98,7 +100,7 @@ pub(crate) fn version(version: &str, status: u32, open: &str) -> Vec<u8> {
             (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
                 (local $at i32)
                 (local.set $at (i32.and (i32.add (global.get $free) (i32.const 7)) (i32.const -8)))
-                (global.set $free (i32.add (local.get $at) (local.get 3)))
+                (global.set $free (i32.add (i32.add (local.get $at) (local.get 3)) (i32.const 1)))
                 (local.get $at))
             (func (export "bellwether:plugin/dialect@0.1.0#describe") (result i32) (i32.const {description}))
             (func (export "bellwether:plugin/dialect@0.1.0#handle") (param $given i32) (result i32)
@@ -106,6 +108,12 @@ pub(crate) fn version(version: &str, status: u32, open: &str) -> Vec<u8> {
                 (local.set $route (i32.load offset=56 (local.get $given)))
                 (if (i32.eq (local.get $route) (i32.const 3)) (then (unreachable)))
                 (if (i32.eq (local.get $route) (i32.const 4)) (then (loop $again (br $again))))
+                (if (i32.eq (local.get $route) (i32.const 5)) (then
+                    (i32.store16 (i32.const 0) (i32.const 200))
+                    (i32.store (i32.const 12) (i32.load offset=84 (local.get $given)))
+                    (i32.store (i32.const 16)
+                        (i32.sub (global.get $free) (i32.load offset=84 (local.get $given))))
+                    (return (i32.const 0))))
                 (if (i32.eqz (i32.load8_u (local.get $given))) (then (return (i32.const {open}))))
                 (if (i32.eqz (i32.load8_u offset=8 (local.get $given))) (then (return (i32.const {known}))))
                 (i32.const {refused})))"#

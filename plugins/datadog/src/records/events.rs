@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::page::{self, attributes};
 use super::stream::{id, tags};
-use super::{EVENTS_V2, LARGEST, accepted, of_event};
+use super::{EVENTS_V2, LARGEST, accepted, of_event, url_of};
 use crate::body;
 use crate::failure::Failure;
 
@@ -99,23 +99,23 @@ pub(super) fn create<H: RecordsWrite + Clock>(host: &H, request: &Request<'_>) -
         .to_string();
     Ok(accepted(&json!({
         "data": { "type": "event", "attributes": { "attributes": { "evt": { "id": id, "uid": id } } } },
-        "links": { "self": format!("{EVENTS_V2}/{id}") },
+        "links": { "self": format!("{}/{id}", url_of(request, EVENTS_V2)) },
     })))
 }
 
 /// `GET /api/v2/events?filter[query]&filter[from]&filter[to]&sort&page[limit]&page[cursor]`
 pub(super) fn list<H: RecordsRead + Clock>(host: &H, request: &Request<'_>) -> Result<Response, Failure> {
-    found(host, &page::of_query(host, request, RecordKind::Event)?)
+    found(host, request, &page::of_query(host, request, RecordKind::Event)?)
 }
 
 /// `POST /api/v2/events/search`
 pub(super) fn search<H: RecordsRead + Clock>(host: &H, request: &Request<'_>) -> Result<Response, Failure> {
-    found(host, &page::of_body(host, request, RecordKind::Event)?)
+    found(host, request, &page::of_body(host, request, RecordKind::Event)?)
 }
 
-fn found(host: &impl RecordsRead, search: &Search) -> Result<Response, Failure> {
+fn found(host: &impl RecordsRead, request: &Request<'_>, search: &Search) -> Result<Response, Failure> {
     let page = page::gather(host, search)?;
-    Ok(Response::json(200, &page::answer(EVENTS_V2, search, &page, shown)))
+    Ok(Response::json(200, &page::answer(&url_of(request, EVENTS_V2), search, &page, shown)))
 }
 
 /// `GET /api/v2/events/{id}`

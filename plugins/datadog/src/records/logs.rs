@@ -6,28 +6,28 @@ use bellwether_sdk::records::{Order, Record, RecordKind, Search};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::LOG_EVENTS;
 use super::page::{self, MOST, Moment, attributes};
+use super::{LOG_EVENTS, url_of};
 use crate::failure::Failure;
 
 /// `GET /api/v2/logs/events?filter[query]&filter[from]&filter[to]&sort&page[limit]&page[cursor]`
 pub(super) fn list<H: RecordsRead + Clock>(host: &H, request: &Request<'_>) -> Result<Response, Failure> {
-    found(host, &page::of_query(host, request, RecordKind::Log)?)
+    found(host, request, &page::of_query(host, request, RecordKind::Log)?)
 }
 
 /// `POST /api/v2/logs/events/search`
 pub(super) fn search<H: RecordsRead + Clock>(host: &H, request: &Request<'_>) -> Result<Response, Failure> {
-    found(host, &page::of_body(host, request, RecordKind::Log)?)
+    found(host, request, &page::of_body(host, request, RecordKind::Log)?)
 }
 
-fn found(host: &impl RecordsRead, search: &Search) -> Result<Response, Failure> {
+fn found(host: &impl RecordsRead, request: &Request<'_>, search: &Search) -> Result<Response, Failure> {
     let page = page::gather(host, search)?;
     let item = |log: &Record| {
         let mut content = content(log);
         content.insert("status".to_owned(), log.content.status.as_str().into());
         json!({ "id": log.id.to_string(), "type": "log", "attributes": content })
     };
-    Ok(Response::json(200, &page::answer(LOG_EVENTS, search, &page, item)))
+    Ok(Response::json(200, &page::answer(&url_of(request, LOG_EVENTS), search, &page, item)))
 }
 
 /// What a log says, as both versions write it.

@@ -6,7 +6,7 @@ mod logs;
 mod page;
 mod stream;
 
-use bellwether_sdk::dialect::{Response, Router};
+use bellwether_sdk::dialect::{Request, Response, Router};
 use bellwether_sdk::host::{Clock, RecordsRead, RecordsWrite};
 use bellwether_sdk::records::{FieldError, RecordError, SyntaxError};
 
@@ -55,6 +55,11 @@ pub(crate) fn others<H: 'static>(router: Router<H>) -> Router<H> {
         .any(EVENTS_V2, |_, request| Failure::method(request, "GET, POST"))
         .any(LOGS_V1, |_, request| Failure::method(request, "POST"))
         .any(LOGS_V2, |_, request| Failure::method(request, "POST"))
+}
+
+/// The URL of a path of this API, for who asks.
+fn url_of(request: &Request<'_>, path: &str) -> String {
+    format!("{}{path}", request.base_url())
 }
 
 fn accepted(body: &serde_json::Value) -> Response {

@@ -258,8 +258,8 @@ pub(super) fn gather(host: &impl RecordsRead, search: &Search) -> Result<Page, F
     Ok(page)
 }
 
-/// The answer of a search: its records as `item` shows them, and the way to the next page.
-pub(super) fn answer(path: &str, search: &Search, page: &Page, item: impl Fn(&Record) -> Value) -> Value {
+/// The answer of a search: its records as `item` shows them, and the way to the next page, which is at `url`.
+pub(super) fn answer(url: &str, search: &Search, page: &Page, item: impl Fn(&Record) -> Value) -> Value {
     let mut meta = json!({ "elapsed": 0, "status": if page.stopped_early { "timeout" } else { "done" } });
     if page.stopped_early {
         meta["warnings"] = json!([{
@@ -271,15 +271,15 @@ pub(super) fn answer(path: &str, search: &Search, page: &Page, item: impl Fn(&Re
     let mut answer = json!({ "data": page.records.iter().map(item).collect::<Vec<_>>(), "meta": meta });
     if let Some(next) = &page.next {
         answer["meta"]["page"] = json!({ "after": next });
-        answer["links"] = json!({ "next": link(path, search, next) });
+        answer["links"] = json!({ "next": link(url, search, next) });
     }
     answer
 }
 
-/// Where the next page is, from the base of the API on.
-fn link(path: &str, search: &Search, next: &str) -> String {
+/// Where the next page is.
+fn link(url: &str, search: &Search, next: &str) -> String {
     let sort = if search.order == Order::Newest { "-timestamp" } else { "timestamp" };
-    let mut link = path.to_owned();
+    let mut link = url.to_owned();
     for (separator, name, value) in [
         ('?', "filter[query]", search.query.as_str()),
         ('&', "filter[from]", &search.start.to_string()),

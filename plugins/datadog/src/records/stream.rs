@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::page::{self, MOST, attributes};
-use super::{LARGEST, accepted, of_event};
+use super::{EVENTS_V1, LARGEST, accepted, of_event, url_of};
 use crate::body;
 use crate::failure::Failure;
 use crate::intake::text::tag;
@@ -81,7 +81,7 @@ pub(super) fn create<H: RecordsWrite + Clock>(host: &H, request: &Request<'_>) -
     };
     let id =
         host.append(RecordKind::Event, vec![content.clone()]).map_err(|error| of_event(error, "", &NAMES))?;
-    Ok(accepted(&json!({ "status": "ok", "event": shown(&Record { id, content }) })))
+    Ok(accepted(&json!({ "status": "ok", "event": shown(request, &Record { id, content }) })))
 }
 
 /// Tags as the host takes them.
@@ -90,7 +90,7 @@ pub(super) fn tags<'a>(tags: impl Iterator<Item = &'a str>) -> Vec<String> {
 }
 
 /// An event as clients expect it. Its source is a text here; what it was in numbers only Datadog knows.
-fn shown(event: &Record) -> Value {
+fn shown(request: &Request<'_>, event: &Record) -> Value {
     let Record { id, content } = event;
     // Who sent it otherwise than by this API may say anything, and typed clients read these words alone.
     let alert_type = ALERT_TYPES.iter().find(|word| **word == content.status).unwrap_or(&"info");
@@ -103,7 +103,7 @@ fn shown(event: &Record) -> Value {
         "alert_type": alert_type,
         "priority": if content.priority == "low" { "low" } else { "normal" },
         "tags": content.tags,
-        "url": format!("/api/v1/events/{id}"),
+        "url": format!("{}/{id}", url_of(request, EVENTS_V1)),
     });
     for (name, text) in [
         ("host", &content.host),
@@ -130,7 +130,7 @@ pub(super) fn id(request: &Request<'_>) -> Result<u64, Failure> {
 /// `GET /api/v1/events/{id}`
 pub(super) fn get(host: &impl RecordsRead, request: &Request<'_>) -> Result<Response, Failure> {
     let event = host.record(RecordKind::Event, id(request)?)?;
-    Ok(Response::json(200, &json!({ "status": "ok", "event": shown(&event) })))
+    Ok(Response::json(200, &json!({ "status": "ok", "event": shown(request, &event) })))
 }
 
 /// `GET /api/v1/events?start&end[&priority&sources&tags&unaggregated&exclude_aggregate&page]`
@@ -180,6 +180,6 @@ pub(super) fn list(host: &impl RecordsRead, request: &Request<'_>) -> Result<Res
         }
         events = page::gather(host, &search)?;
     }
-    let events: Vec<Value> = events.records.iter().map(shown).collect();
+    let events: Vec<Value> = events.records.iter().map(|event| shown(request, event)).collect();
     Ok(Response::json(200, &json!({ "status": "ok", "events": events })))
 }

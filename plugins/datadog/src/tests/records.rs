@@ -30,7 +30,7 @@ const NOW: i64 = 1_712_673_840;
 #[test]
 fn an_event_is_kept_with_all_it_says_and_got_by_its_id() {
     let host = MemoryHost::new();
-    let client = Client::new(routes(), &host);
+    let client = Client::new(routes(), &host).reaches_at("https://b.example.com/datadog");
     let body = json!({
         "title": "High CPU Usage Alert", "text": "95% for 15 minutes", "date_happened": "1712670000",
         "priority": "low", "host": "web-01", "tags": ["production", " web-server ", ""], "alert_type": "warning",
@@ -40,7 +40,7 @@ fn an_event_is_kept_with_all_it_says_and_got_by_its_id() {
     let event = json!({
         "id": 1, "id_str": "1", "title": "High CPU Usage Alert", "text": "95% for 15 minutes",
         "date_happened": 1_712_670_000, "alert_type": "warning", "priority": "low",
-        "tags": ["production", "web-server"], "url": "/api/v1/events/1", "host": "web-01",
+        "tags": ["production", "web-server"], "url": "https://b.example.com/datadog/api/v1/events/1", "host": "web-01",
         "source_type_name": "nagios", "source": "nagios", "aggregation_key": "high-cpu-web-01", "device_name": "sda",
     });
     assert_eq!((status, answer), (202, json!({ "status": "ok", "event": event })));
@@ -116,7 +116,7 @@ fn the_stream_of_events_is_filtered_by_what_the_parameters_say() {
 #[test]
 fn events_of_the_second_version_are_created_and_searched() {
     let host = MemoryHost::new();
-    let client = Client::new(routes(), &host);
+    let client = Client::new(routes(), &host).reaches_at("http://localhost");
     let body = |category: &str, attributes: Value| {
         json!({ "data": { "type": "event", "attributes": {
             "title": "Deployed", "message": "by ada", "category": category, "timestamp": "2024-04-09T14:43:00Z",
@@ -127,6 +127,7 @@ fn events_of_the_second_version_are_created_and_searched() {
     let change = json!({ "changed_resource": { "name": "shop", "type": "feature_flag" } });
     let (status, answer) = seen(&client.post("/api/v2/events", &body("change", change)));
     assert_eq!((status, &answer["data"]["attributes"]["attributes"]["evt"]["id"]), (202, &json!("1")));
+    assert_eq!(answer["links"]["self"], "http://localhost/api/v2/events/1");
     assert_eq!(client.post("/api/v2/events", &body("alert", json!({ "status": "warn" }))).status, 202);
     assert!(refused(&client.post("/api/v2/events", &body("alert", json!({}))), 400).contains("status"));
     assert!(refused(&client.post("/api/v2/events", &body("other", json!({}))), 400).contains("category"));
@@ -374,8 +375,14 @@ fn logs_are_searched_page_by_page_in_a_body_or_a_query_string() {
     let body = json!({ "filter": { "query": "*" }, "page": { "limit": 2, "cursor": after } });
     let (_, last) = seen(&client.post("/api/v2/logs/events/search", &body.to_string()));
     assert_eq!((messages(&last), last["meta"].get("page"), last.get("links")), (vec!["a"], None, None));
-    // The link leads there too.
-    let next = first["links"]["next"].as_str().expect("a link");
+    // The link leads there too, wherever the API is.
+    let (_, elsewhere) = seen(
+        &Client::new(routes(), &host)
+            .reaches_at("https://b.example.com/datadog")
+            .post("/api/v2/logs/events/search", r#"{"page": {"limit": 2}}"#),
+    );
+    let next = elsewhere["links"]["next"].as_str().expect("a link");
+    let next = next.strip_prefix("https://b.example.com/datadog").expect("the URL of the API");
     let (_, linked) = seen(&client.get(next));
     assert_eq!(messages(&linked), ["a"], "{next}");
     let query = "filter[from]=now-2h&filter[to]=now-30m&sort=timestamp";
