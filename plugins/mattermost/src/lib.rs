@@ -4,7 +4,7 @@ use bellwether_sdk::formatter::{
     Event, Exchange, FormatterError, HttpAnswer, Notification, Purpose, Request, Severity, Step, check_url,
     formatter,
 };
-use bellwether_sdk::formatting::{Markdown, Markup, Room, Story, check_text, colour};
+use bellwether_sdk::formatting::{Markdown, Markup, Room, Story, check_text, colour, quiet};
 use bellwether_sdk::serde_json::{Value as Json, json};
 use bellwether_sdk::{Secret, SettingError, Settings};
 
@@ -103,11 +103,6 @@ fn post(notification: &Notification, settings: &Mattermost) -> Json {
         post["priority"] = json!({"priority": priority});
     }
     post
-}
-
-/// Text without markup that calls nobody.
-fn quiet(text: &str) -> String {
-    text.replace('@', "@\u{200b}")
 }
 
 #[cfg(test)]

@@ -58,6 +58,22 @@ fn a_message_stays_within_slacks_limits_whatever_is_told() {
     }
 }
 
+#[test]
+fn what_users_write_is_no_markup() {
+    let mut told = notification(Event::Opened);
+    told.incident.description = "_one_ and\n> *two*".to_owned();
+    told.incident.alerts[0].title = "*Checkout* fails".to_owned();
+    told.incident.alerts[0].labels = vec![("team".to_owned(), "~a~".to_owned())];
+    let steps = rehearse(next, &json!({"url": "set"}), told, &[]).expect("the settings are right");
+    let body = sent_json(&steps[0]);
+    let blocks = &body["attachments"][0]["blocks"];
+    assert_eq!(blocks[0]["text"]["text"], "`_one_` and\n`&gt;` `*two*`");
+    let fields = blocks[1]["fields"].to_string();
+    assert!(fields.contains(r"*Labels*\n`team:~a~`"), "{fields}");
+    let alert = blocks[2]["text"]["text"].as_str().expect("a text");
+    assert!(alert.starts_with("`*Checkout*` *fails*\n"), "{alert}");
+}
+
 fn length(text: &Json) -> usize {
     text.as_str().expect("a text").chars().count()
 }

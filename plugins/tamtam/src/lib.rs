@@ -94,7 +94,7 @@ fn send(message: Option<&str>, notification: &Notification, settings: &TamTam) -
     let mut story = Story::of(notification);
     let links = story.take_buttons(BUTTONS);
     let room = Room::utf16(MESSAGE);
-    let headline = Room::utf16(MESSAGE / 4).cut_as(&story.headline, |text| Html.strong(text));
+    let headline = Room::utf16(MESSAGE / 4).cut_as(&story.headline, |text| WrittenOut(Html).strong(text));
     let rest = room.beside(room.taken(&headline) + 2);
     let text = format!("{headline}\n\n{}", story.body(&WrittenOut(Html), rest, true));
     let mut body = json!({"text": text.trim_end(), "format": "html", "notify": !settings.silent});

@@ -136,7 +136,7 @@ fn end(
 fn send(memory: &Memory, notification: &Notification, settings: &Telegram) -> Step {
     let mut story = Story::of(notification);
     let links = story.take_buttons(BUTTONS);
-    let headline = Room::utf16(MESSAGE / 4).cut_as(&story.headline, |text| Html.strong(text));
+    let headline = Room::utf16(MESSAGE / 4).cut_as(&story.headline, |text| WrittenOut(Html).strong(text));
     let room = Room::utf16(MESSAGE);
     let rest = room.beside(room.taken(&headline) + 2);
     let text = format!("{headline}\n\n{}", story.body(&WrittenOut(Html), rest, true));

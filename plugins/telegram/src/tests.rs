@@ -156,3 +156,14 @@ fn a_wrong_setting_is_named() {
         assert!(error.to_string().starts_with(name), "{error}");
     }
 }
+
+#[test]
+fn nobody_is_called_by_what_an_incident_says() {
+    let mut told = notification(Event::Opened);
+    told.incident.title = "@ada broke it".to_owned();
+    told.incident.description = "<b>ask</b> @ada".to_owned();
+    let steps = rehearse(next, &settings(), told, &[]).expect("the settings are right");
+    let text = sent_json(&steps[0])["text"].to_string();
+    assert!(text.contains("@\u{200b}ada broke it") && text.contains("&lt;b&gt;ask&lt;/b&gt;"), "{text}");
+    assert!(!text.contains("@ada"), "{text}");
+}

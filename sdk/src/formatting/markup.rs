@@ -1,5 +1,7 @@
 //! The markups of channels, as little of each as a story needs.
 
+use std::borrow::Cow;
+
 /// How a channel marks text up.
 pub trait Markup {
     /// Text that stays text.
@@ -70,45 +72,14 @@ impl Markup for Html {
     }
 }
 
-/// Slack's mrkdwn. Its marks `*_~` cannot be escaped; mentions and links can.
-///
-/// ```
-/// use bellwether_sdk::formatting::{Markup, Mrkdwn};
-///
-/// assert_eq!(Mrkdwn.text("<!channel> & co"), "&lt;!channel&gt; &amp; co");
-/// assert_eq!(Mrkdwn.link("a|b", "https://a.example/?b=1&c=|"), "<https://a.example/?b=1&amp;c=%7C|a¦b>");
-/// ```
-#[derive(Clone, Copy, Debug)]
-pub struct Mrkdwn;
-
-impl Markup for Mrkdwn {
-    fn text(&self, text: &str) -> String {
-        let escape = |character| match character {
-            '&' => Some("&amp;"),
-            '<' => Some("&lt;"),
-            '>' => Some("&gt;"),
-            _ => None,
-        };
-        replaced(text, escape)
-    }
-
-    fn strong(&self, text: &str) -> String {
-        // A star within would end what it stands in.
-        format!("*{}*", self.text(&text.replace('*', "∗")))
-    }
-
-    fn link(&self, label: &str, url: &str) -> String {
-        let url = url.replace('|', "%7C").replace('<', "%3C").replace('>', "%3E");
-        format!("<{}|{}>", self.text(&url), self.text(&label.replace('|', "¦")))
-    }
-}
-
 /// Markdown, as Mattermost and Adaptive Cards have it.
 ///
 /// ```
 /// use bellwether_sdk::formatting::{Markdown, Markup};
 ///
-/// assert_eq!(Markdown.text("2 * [3] @all"), r"2 \* \[3\] @\u{200b}all".replace(r"\u{200b}", "\u{200b}"));
+/// assert_eq!(Markdown.text("2 * [3]"), r"2 \* \[3\]");
+/// assert_eq!(Markdown.text("@all"), "@\u{200b}all");
+/// assert_eq!(Markdown.text("1. one\n  - two\n-3.5"), "1\\. one\n  \\- two\n-3.5");
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Markdown;
@@ -128,11 +99,12 @@ impl Markup for Markdown {
             '<' => Some(r"\<"),
             '>' => Some(r"\>"),
             '!' => Some(r"\!"),
-            // Nobody is called by what an incident says: a space of no width behind it.
-            '@' => Some("@\u{200b}"),
+            '@' => Some(QUIET),
             _ => None,
         };
-        replaced(text, escape)
+        let lines: Vec<String> =
+            text.split('\n').map(|line| no_item(&replaced(line, escape)).into_owned()).collect();
+        lines.join("\n")
     }
 
     fn strong(&self, text: &str) -> String {
@@ -149,11 +121,29 @@ impl Markup for Markdown {
     }
 }
 
-/// Another markup, with pages written out: for those a channel makes no link of.
+/// A line of Markdown that begins no list, whatever it begins with.
+fn no_item(line: &str) -> Cow<'_, str> {
+    let text = line.trim_start();
+    let number = text.find(|next: char| !next.is_ascii_digit()).unwrap_or(text.len());
+    let marked = match text.as_bytes()[number..] {
+        [b'-' | b'+'] | [b'-' | b'+', b' ', ..] => number == 0,
+        [b'.' | b')'] | [b'.' | b')', b' ', ..] => number > 0,
+        _ => false,
+    };
+    if !marked {
+        return Cow::Borrowed(line);
+    }
+    let (before, mark) = line.split_at(line.len() - text.len() + number);
+    Cow::Owned(format!("{before}\\{mark}"))
+}
+
+/// Another markup, for chats that read what is in it anew: nobody is called by what an incident says, and pages are written
+/// out, for those that a chat makes no link of.
 ///
 /// ```
 /// use bellwether_sdk::formatting::{Html, Markup, WrittenOut};
 ///
+/// assert_eq!(WrittenOut(Html).strong("@ada"), "<b>@\u{200b}ada</b>");
 /// assert_eq!(WrittenOut(Html).link("Incident", "http://localhost/?a=1&b=2"), "Incident: http://localhost/?a=1&amp;b=2");
 /// ```
 #[derive(Clone, Copy, Debug)]
@@ -161,15 +151,15 @@ pub struct WrittenOut<M>(pub M);
 
 impl<M: Markup> Markup for WrittenOut<M> {
     fn text(&self, text: &str) -> String {
-        self.0.text(text)
+        self.0.text(&quiet(text))
     }
 
     fn strong(&self, text: &str) -> String {
-        self.0.strong(text)
+        self.0.strong(&quiet(text))
     }
 
     fn link(&self, label: &str, url: &str) -> String {
-        self.text(&Plain.link(label, url))
+        self.0.text(&Plain.link(&quiet(label), url))
     }
 
     fn bullet(&self) -> &'static str {
@@ -177,7 +167,20 @@ impl<M: Markup> Markup for WrittenOut<M> {
     }
 }
 
-fn replaced(text: &str, escape: impl Fn(char) -> Option<&'static str>) -> String {
+/// An `@` that calls nobody: a space of no width stands between it and the name.
+const QUIET: &str = "@\u{200b}";
+
+/// Text without markup that calls nobody, for channels that read an `@` in it.
+///
+/// ```
+/// assert_eq!(bellwether_sdk::formatting::quiet("@all"), "@\u{200b}all");
+/// ```
+#[must_use]
+pub fn quiet(text: &str) -> String {
+    text.replace('@', QUIET)
+}
+
+pub(super) fn replaced(text: &str, escape: impl Fn(char) -> Option<&'static str>) -> String {
     let mut replaced = String::with_capacity(text.len());
     for character in text.chars() {
         match escape(character) {

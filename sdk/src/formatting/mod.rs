@@ -18,12 +18,14 @@
 
 mod block_kit;
 mod markup;
+mod mrkdwn;
 mod room;
 mod story;
 mod words;
 
 pub use block_kit::block_kit;
-pub use markup::{Html, Markdown, Markup, Mrkdwn, Plain, WrittenOut};
+pub use markup::{Html, Markdown, Markup, Plain, WrittenOut, quiet};
+pub use mrkdwn::Mrkdwn;
 pub use room::Room;
 pub use story::{Fact, Section, Story};
 pub use words::{
