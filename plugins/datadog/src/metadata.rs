@@ -4,19 +4,11 @@
 
 use bellwether_sdk::dialect::{Request, Response};
 use bellwether_sdk::host::{SeriesRead, SeriesWrite, State, StateError};
-use bellwether_sdk::series::{Metadata, MetricKind, SeriesError};
+use bellwether_sdk::series::{LEARNED, Metadata, MetricKind, Settling};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::failure::Failure;
 use crate::intake::Told;
-
-/// Metrics of which one payload settles what they are: each takes a commit, one after the other, and a call has five
-/// seconds. The same payload again settles the next ones.
-const SETTLED: usize = 500;
-
-/// Metrics of which one payload has a unit, source or interval kept: each takes a commit or two. Agents tell what they
-/// know every time, so the next ones follow.
-const LEARNED: usize = 100;
 
 /// What a payload says of metrics that is new, and can wait until their samples are kept.
 pub(crate) struct Learning<'a> {
@@ -35,35 +27,16 @@ impl<'a> Learning<'a> {
         host: &H,
         told: impl Iterator<Item = (&'a str, &'a Told)>,
     ) -> Result<(Self, Vec<String>), Failure> {
-        let (mut metrics, mut strange, mut settled) = (Vec::new(), Vec::new(), 0);
+        let (mut metrics, mut strange, mut settling) = (Vec::new(), Vec::new(), Settling::default());
         for (metric, told) in told {
-            let known = match host.tagged_metric(metric) {
-                Ok(found) => found.metadata,
-                Err(SeriesError::UnknownMetric(_)) => {
-                    let kind = told.kind.unwrap_or(MetricKind::Gauge);
-                    let known = Metadata { kind, ..Metadata::default() };
-                    if kind == MetricKind::Gauge {
-                        known
-                    } else if settled == SETTLED {
-                        return Err(Failure::later(format_args!(
-                            "more than {SETTLED} metrics are new: what the first are is kept, send it again for the others"
-                        )));
-                    } else {
-                        settled += 1;
-                        let known = completed(&known, told);
-                        host.describe(metric, &known)?;
-                        known
-                    }
-                }
-                Err(error) => return Err(error.into()),
-            };
+            let known = settling.known(host, metric, told.kind, &told.said)?;
             let other = [told.kind, told.other].into_iter().flatten().find(|kind| *kind != known.kind);
             strange.extend(other.map(|other| {
                 format!("{metric} is kept as a {}, not as a {}", word(known.kind), word(other))
             }));
             // Asked before the samples are written, and only of so many: what is asked behind that waits for it.
             if metrics.len() < LEARNED {
-                let metadata = Some(completed(&known, told)).filter(|metadata| *metadata != known);
+                let metadata = told.said.beside(&known);
                 let seconds = match told.interval {
                     Some(seconds) if interval(host, metric)?.is_none() => Some(seconds),
                     _ => None,
@@ -90,15 +63,6 @@ impl<'a> Learning<'a> {
             }
         }
         Ok(())
-    }
-}
-
-/// What is known of a metric, with what is told of it where nothing is known.
-fn completed(known: &Metadata, told: &Told) -> Metadata {
-    Metadata {
-        unit: known.unit.clone().or_else(|| told.unit.clone()),
-        integration: known.integration.clone().or_else(|| told.source.clone()),
-        ..known.clone()
     }
 }
 

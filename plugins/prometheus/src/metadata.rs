@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use bellwether_sdk::dialect::{Request, Response};
 use bellwether_sdk::host::{SeriesRead, SeriesWrite, State};
-use bellwether_sdk::series::{Metadata, MetricKind, SeriesError};
+use bellwether_sdk::series::{LEARNED, Metadata, MetricKind, Said, SeriesError};
 use serde_json::{Map, Value, json};
 
 use crate::answer;
@@ -18,14 +18,6 @@ use crate::parameters::Parameters;
 const TYPES: [&str; 8] =
     ["unknown", "counter", "gauge", "histogram", "gaugehistogram", "summary", "info", "stateset"];
 
-/// Metrics of which something new is kept in one request: each takes two commits. Prometheus sends all it knows every
-/// minute, so the next ones follow.
-const LEARNED: usize = 100;
-
-/// Bytes of a unit and of a description.
-const UNIT: usize = 100;
-const DESCRIPTION: usize = 1000;
-
 /// What a key of the state begins with.
 const PREFIX: &str = "type/";
 
@@ -33,20 +25,19 @@ const PREFIX: &str = "type/";
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Told(BTreeMap<String, Family>);
 
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Debug, PartialEq)]
 struct Family {
     kind: u64,
-    help: String,
-    unit: String,
+    said: Said,
 }
 
 impl Told {
     /// Takes note of a metric; what was said of it before stays.
     pub(crate) fn tell(&mut self, metric: &str, kind: u64, help: &str, unit: &str) {
-        let said = kind != 0 || !help.is_empty() || !unit.is_empty();
-        if said && !metric.is_empty() && !self.0.contains_key(metric) {
-            let family = Family { kind, help: help.to_owned(), unit: unit.to_owned() };
-            self.0.insert(metric.to_owned(), family);
+        let something = kind != 0 || !help.is_empty() || !unit.is_empty();
+        if something && !metric.is_empty() && !self.0.contains_key(metric) {
+            let said = Said::default().description(help).unit(unit);
+            self.0.insert(metric.to_owned(), Family { kind, said });
         }
     }
 
@@ -77,15 +68,10 @@ fn learn<H: SeriesRead + SeriesWrite + State>(
         Err(SeriesError::UnknownMetric(_)) => Metadata::default(),
         Err(error) => return Err(error.into()),
     };
-    let given = |text: &str, most: usize| (!text.is_empty()).then(|| cut(text, most).to_owned());
-    let metadata = Metadata {
-        description: known.description.clone().or_else(|| given(&family.help, DESCRIPTION)),
-        unit: known.unit.clone().or_else(|| given(&family.unit, UNIT)),
-        ..known.clone()
-    };
-    let mut new = metadata != known;
-    if new {
+    let mut new = false;
+    if let Some(metadata) = family.said.beside(&known) {
         host.describe(metric, &metadata)?;
+        new = true;
     }
     let kind = usize::try_from(family.kind).ok().and_then(|kind| TYPES.get(kind)).unwrap_or(&TYPES[0]);
     let key = format!("{PREFIX}{metric}");
@@ -94,11 +80,6 @@ fn learn<H: SeriesRead + SeriesWrite + State>(
         new = true;
     }
     Ok(new)
-}
-
-/// Its first bytes, up to a whole character.
-fn cut(text: &str, most: usize) -> &str {
-    &text[..text.floor_char_boundary(most)]
 }
 
 /// What the host gives at once.

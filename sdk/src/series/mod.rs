@@ -1,6 +1,7 @@
 //! The words of the two privileges over tagged series.
 
 mod convert;
+mod learning;
 mod table;
 
 use std::fmt;
@@ -11,6 +12,7 @@ pub use crate::bindings::imports::bellwether::host::series_read::{
 };
 pub use crate::bindings::imports::bellwether::host::series_types::{Metadata, MetricKind, SyntaxError};
 pub use crate::metrics::FieldError;
+pub use learning::{LEARNED, Said, Settling};
 pub use table::SampleTable;
 
 /// Samples of one series, in columns of equal length, in any order.

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use bellwether_sdk::Timestamp;
-use bellwether_sdk::series::{MetricKind, SampleTable};
+use bellwether_sdk::series::{MetricKind, Said, SampleTable};
 
 use super::text;
 
@@ -45,8 +45,7 @@ pub(crate) struct Told {
     pub(crate) kind: Option<MetricKind>,
     /// One that is said behind it and is another.
     pub(crate) other: Option<MetricKind>,
-    pub(crate) unit: Option<String>,
-    pub(crate) source: Option<String>,
+    pub(crate) said: Said,
     /// In seconds, the first that is said.
     pub(crate) interval: Option<u64>,
 }
@@ -180,7 +179,6 @@ impl Batch {
     }
 
     fn tell(&mut self, metric: &str, entry: &Entry<'_>) {
-        let given = |text: &Option<Cow<'_, str>>| text.as_deref().and_then(text::tag).map(Cow::into_owned);
         let kind = entry.kind.or(self.kind);
         // An interval is what a count was counted over.
         let counted = matches!(kind, Some(MetricKind::Count | MetricKind::Rate));
@@ -193,9 +191,11 @@ impl Batch {
             }
             return;
         }
-        let (unit, source) = (given(&entry.unit), given(&entry.source));
-        if kind.is_some() || unit.is_some() || source.is_some() {
-            self.told.insert(metric.to_owned(), Told { kind, other: None, unit, source, interval });
+        let said = Said::default()
+            .unit(entry.unit.as_deref().unwrap_or_default())
+            .integration(entry.source.as_deref().unwrap_or_default());
+        if kind.is_some() || !said.is_empty() {
+            self.told.insert(metric.to_owned(), Told { kind, other: None, said, interval });
         }
     }
 }

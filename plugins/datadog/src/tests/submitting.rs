@@ -202,6 +202,8 @@ fn what_is_known_of_a_metric_is_not_unlearnt() {
     assert_eq!(send("m", 0, ""), (MetricKind::Count, None, 0), "says nothing");
     assert_eq!(send("m", 2, "byte"), (MetricKind::Count, byte(), 1));
     assert_eq!(send("m", 3, "bit"), (MetricKind::Count, byte(), 1));
+    // A unit longer than the host takes is no reason to refuse points.
+    assert_eq!(send("long", 1, &"u".repeat(150)), (MetricKind::Count, Some("u".repeat(100)), 0));
     // Without a word it is a gauge, and so are the samples it has.
     for first in [0, 3] {
         let metric = format!("gauge{first}");

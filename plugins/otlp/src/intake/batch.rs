@@ -244,7 +244,7 @@ impl<H: SeriesRead + SeriesWrite> Taking<'_, '_, H> {
         let Metric { description, unit, .. } = family.metric;
         if self.batch.told.comes(metric, family.kind) {
             let unit = if matches!(ending, "" | "_sum") { names::unit(unit) } else { None };
-            self.batch.told.tell(metric, description, unit);
+            self.batch.told.tell(metric, description, unit.as_deref());
         }
     }
 }
