@@ -8,6 +8,7 @@
 mod answer;
 mod catalogue;
 mod failure;
+mod form;
 mod intake;
 mod metadata;
 mod parameters;

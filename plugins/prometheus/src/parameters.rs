@@ -7,18 +7,22 @@ use bellwether_sdk::dialect::Request;
 use bellwether_sdk::series::Matcher;
 
 use crate::failure::Failure;
+use crate::form;
 use crate::promql::{self, Expr};
 
-/// Every pair of a request: those of a form first, then those of the query.
+/// Every pair of a request: those of a form first, then those of the query, then those of a form in parts, in which order
+/// Go, and so Prometheus, has them.
 pub(crate) struct Parameters<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 impl<'a> Parameters<'a> {
     pub(crate) fn of(request: &Request<'a>) -> Self {
-        let kind = request.header("content-type").unwrap_or_default().to_ascii_lowercase();
-        let form = kind.starts_with("application/x-www-form-urlencoded");
+        let kind = request.header("content-type").unwrap_or_default();
+        let form = kind.to_ascii_lowercase().starts_with("application/x-www-form-urlencoded");
         let body: &'a [u8] = if form { request.body() } else { &[] };
         let query = request.queries().map(|(name, value)| (name.into(), value.into()));
-        Self(form_urlencoded::parse(body).chain(query).collect())
+        let parts = form::fields(kind, request.body());
+        let parts = parts.into_iter().map(|(name, value)| (name.into(), value.into()));
+        Self(form_urlencoded::parse(body).chain(query).chain(parts).collect())
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {

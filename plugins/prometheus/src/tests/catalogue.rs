@@ -29,6 +29,9 @@ fn series_labels_and_values_are_those_of_what_matches() {
     );
     let form = Client::new(routes(), &host).header("content-type", "application/x-www-form-urlencoded");
     assert_eq!(data(&form.post("/api/v1/labels", "match[]=info")), json!(["__name__", "job", "version"]));
+    let in_parts = Client::new(routes(), &host).header("content-type", "multipart/form-data; boundary=parts");
+    let parts = "--parts\r\nContent-Disposition: form-data; name=\"match[]\"\r\n\r\ninfo\r\n--parts--\r\n";
+    assert_eq!(data(&in_parts.post("/api/v1/labels", parts)), json!(["__name__", "job", "version"]));
 }
 
 #[test]
