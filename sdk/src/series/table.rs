@@ -1,8 +1,9 @@
 //! Samples of many series as columns.
 
-use super::TaggedSamples;
+use super::{SeriesError, TaggedSamples};
 use crate::Timestamp;
 use crate::bindings::imports::bellwether::host::series_write;
+use crate::host::SeriesWrite;
 
 /// Samples of many series as columns: what a dialect gathers that is sent a few samples each of a thousand series. It
 /// is handed to the host as it lies, no text of it copied or allocated by itself.
@@ -119,6 +120,52 @@ impl SampleTable {
         self.raw.tag_counts.is_empty()
     }
 
+    /// Writes the table, in several writes where the host takes less at once: for dialects whose senders may have some of
+    /// what they sent kept. Gives how many samples were written.
+    ///
+    /// # Errors
+    /// As [`SeriesWrite::write_table`]; what was written before stays.
+    pub fn write_in_parts(self, host: &impl SeriesWrite) -> Result<u64, SeriesError> {
+        match host.write_table(&self) {
+            Err(error) if error.is_of_one_write() => match self.halves() {
+                Some(halves) => halves.into_iter().map(|half| half.write_in_parts(host)).sum(),
+                None => Err(error),
+            },
+            written => written,
+        }
+    }
+
+    /// Half of the series each, or half of the samples of a series that is alone; `None` of a single sample.
+    fn halves(mut self) -> Option<[Self; 2]> {
+        let Self { raw, told } = &mut self;
+        let series = raw.tag_counts.len() / 2;
+        let behind = if series == 0 {
+            let samples = raw.times.len() / 2;
+            if samples == 0 {
+                return None;
+            }
+            let times = raw.times.split_off(samples);
+            let values = raw.values.split_off(samples);
+            raw.sample_counts = vec![length(samples)];
+            series_write::Table { sample_counts: vec![length(times.len())], times, values, ..raw.clone() }
+        } else {
+            let sum = |counts: &[u32]| counts.iter().map(|count| *count as usize).sum::<usize>();
+            let texts = series + sum(&raw.tag_counts[..series]);
+            let samples = sum(&raw.sample_counts[..series]);
+            series_write::Table {
+                texts: raw.texts.split_off(sum(&raw.text_lengths[..texts])),
+                text_lengths: raw.text_lengths.split_off(texts),
+                tag_counts: raw.tag_counts.split_off(series),
+                sample_counts: raw.sample_counts.split_off(series),
+                times: raw.times.split_off(samples),
+                values: raw.values.split_off(samples),
+            }
+        };
+        *told = raw.times.len();
+        let behind = Self { told: behind.times.len(), raw: behind };
+        Some([self, behind])
+    }
+
     /// The same, each series for itself.
     #[must_use]
     pub fn to_series(&self) -> Vec<TaggedSamples> {
@@ -157,6 +204,8 @@ fn length(length: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::SeriesRead;
+    use crate::testing::MemoryHost;
 
     #[test]
     fn a_table_is_the_series_that_were_told() {
@@ -175,5 +224,27 @@ mod tests {
         let load = TaggedSamples::of("load").tag("canary").tag("host:ä").at(at(1), 1.0).at(at(2), 2.0);
         assert_eq!(table.to_series(), [load, TaggedSamples::of("errors").at(at(3), 3.0)]);
         assert!(SampleTable::default().is_empty() && SampleTable::default().to_series().is_empty());
+    }
+
+    #[test]
+    fn a_table_larger_than_one_write_is_written_in_parts() {
+        let host = MemoryHost::new();
+        let mut table = SampleTable::default();
+        // More than the host takes at once in one series, and in all.
+        for (metric, tags, samples) in [("a", 0, 1), ("b", 2, 250_000), ("c", 1, 90_000)] {
+            for at in 0..samples {
+                table.sample(Timestamp::from_milliseconds(at), at as f64);
+            }
+            table.series(metric, |told| (0..tags).for_each(|at| told.pair("tag", &format!("{metric}{at}"))));
+        }
+        assert!(host.write_table(&table).is_err_and(|error| error.is_of_one_write()));
+        let whole = table.to_series();
+        assert_eq!(table.write_in_parts(&host), Ok(340_001));
+        for TaggedSamples { metric, tags, times, values } in whole {
+            let kept = host.samples(&metric, "*", Timestamp::MIN, Timestamp::MAX).expect("its samples");
+            assert_eq!((kept.len(), &kept[0].tags), (1, &tags));
+            assert!(kept[0].samples.iter().copied().eq(times.into_iter().zip(values)), "{metric}");
+        }
+        assert_eq!(SampleTable::default().halves(), None);
     }
 }

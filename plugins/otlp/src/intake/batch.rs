@@ -18,8 +18,8 @@ use crate::tags::{self, Common};
 /// Bytes of a metric's name that the host takes.
 const METRIC: usize = 200;
 
-/// Samples of one write, some more where a point has several: a tenth of what the host takes at once, and half as much
-/// again where streams begin. A request of histograms has a hundred times as many as it has points.
+/// Samples of one write, some more where a point has several: a tenth of what the host takes at once unless it is set to take
+/// less, and half as much again where streams begin. A request of histograms has a hundred times as many as it has points.
 const WRITTEN: usize = 20_000;
 
 /// A point's flag that says that its series has no value any more.
@@ -85,7 +85,7 @@ impl<'h, H: SeriesRead + SeriesWrite> Batch<'h, H> {
         }
         self.told.settle(self.host)?;
         std::mem::take(&mut self.beginnings).add(self.host, &mut table);
-        self.host.write_table(&table)?;
+        table.write_in_parts(self.host)?;
         Ok(())
     }
 
