@@ -49,7 +49,8 @@ fn set(body: &mut Json, name: &str, value: Option<String>) {
     }
 }
 
-/// `Alert Close: title[severity][the group's first characters]`.
+/// `Alert Close: title[severity][the group's first characters]`; of several alerts
+/// `(2 Alerts) Close: [title] and [title] [severity][the group's first characters]`.
 fn subject(notification: &Notification) -> String {
     let incident = &notification.incident;
     let event = match notification.event {
@@ -58,7 +59,14 @@ fn subject(notification: &Notification) -> String {
         Event::Closed => "Close",
     };
     let group: String = incident.id.chars().take(5).collect();
-    format!("Alert {event}: {}[{}][{group}]", incident.title, severity(incident.severity))
+    let ending = format!("[{}][{group}]", severity(incident.severity));
+    match &incident.alerts[..] {
+        [] | [_] => format!("Alert {event}: {}{ending}", incident.title),
+        alerts => {
+            let titles: Vec<String> = alerts.iter().map(|alert| format!("[{}]", alert.title)).collect();
+            format!("({} Alerts) {event}: {} {ending}", alerts.len(), titles.join(" and "))
+        }
+    }
 }
 
 fn alert(alert: &Alert, incident: &Incident, now: i64, extended: bool) -> Json {
@@ -308,6 +316,15 @@ mod tests {
                 "id": "series-1", "state": "CLOSED", "season": "1d",
             })
         );
+    }
+
+    #[test]
+    fn a_subject_of_several_alerts_names_each() {
+        let mut told = told(Kind::Anomaly, Event::Closed);
+        let other = Alert { title: "Two".to_owned(), ..told.incident.alerts[0].clone() };
+        told.incident.alerts[0].title = "One".to_owned();
+        told.incident.alerts.push(other);
+        assert_eq!(of(&told, false)["subject"], "(2 Alerts) Close: [One] and [Two] [high][incid]");
     }
 
     #[test]
