@@ -9,9 +9,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::incidents::incident_id;
-use super::keys::PageQuery;
 use super::mutes::MuteScope;
-use crate::extract::{Authorised, Instant, Json, List, Path, Query, Read, Write};
+use crate::extract::{Authorised, Instant, Json, List, PageQuery, Path, Query, Read, Write};
 use crate::openapi::{Bodied, Clash, NotFound, Refusals};
 use crate::problem::Problem;
 use crate::services::{Services, Shared};

@@ -10,9 +10,10 @@ use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
 use super::deliveries::Exchange;
-use super::keys::PageQuery;
 use super::words::DeliveryOutcome;
-use crate::extract::{Admin, Authorised, Force, Instant, Json, JsonOrNothing, List, Path, Query, Read};
+use crate::extract::{
+    Admin, Authorised, Force, Instant, Json, JsonOrNothing, List, PageQuery, Path, Query, Read,
+};
 use crate::openapi::{Bodied, Clash, Failing, NotFound, Refusals};
 use crate::patience::Patience;
 use crate::problem::Problem;

@@ -7,9 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
-use super::keys::PageQuery;
 use super::words::{IncidentState, Severity};
-use crate::extract::{Authorised, Instant, Json, List, Path, Query, Read, Write, in_order};
+use crate::extract::{Authorised, Instant, Json, List, PageQuery, Path, Query, Read, Write, in_order};
 use crate::openapi::{Bodied, Clash, NotFound, Refusals};
 use crate::problem::Problem;
 use crate::services::Shared;

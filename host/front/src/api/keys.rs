@@ -6,10 +6,10 @@ use bellwether_access::{CreatedKey, KeyRecord, NewKey};
 use bellwether_kernel::{FieldError, KeyId, OrganisationId};
 use http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use super::words::Role;
-use crate::extract::{Admin, CallerExt, Instant, Json, List, OrOperator, Path, Query};
+use crate::extract::{Admin, CallerExt, Instant, Json, List, OrOperator, PageQuery, Path, Query};
 use crate::openapi::{Bodied, Clash, NotFound, Refusals};
 use crate::problem::Problem;
 use crate::services::{Services, Shared};
@@ -108,18 +108,6 @@ impl From<CreatedKey> for NewKeyAnswer {
         let signing = created.signing.map(|pair| Signing { access_id: pair.access_id, secret: pair.secret });
         Self { key: created.key.into(), token: created.token, signing }
     }
-}
-
-/// Which page.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct PageQuery {
-    /// At most this many, 1 to 1000; by default 100.
-    #[param(minimum = 1, maximum = 1000)]
-    pub(super) limit: Option<usize>,
-    /// `next` of the page before.
-    pub(super) cursor: Option<String>,
 }
 
 /// Lists keys.

@@ -11,8 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::feedback::FeedbackCounts;
 use super::incidents::{Incident, Interval, pairs};
-use super::keys::PageQuery;
-use crate::extract::{Authorised, Instant, Json, List, Path, Query, Read, Write};
+use crate::extract::{Authorised, Instant, Json, List, PageQuery, Path, Query, Read, Write};
 use crate::openapi::{Bodied, Clash, Failing, NotFound, Refusals, TooMuch};
 use crate::problem::Problem;
 use crate::services::Shared;

@@ -9,8 +9,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::keys::PageQuery;
-use crate::extract::{Authorised, Instant, Json, List, Path, Query, Read, Write};
+use crate::extract::{Authorised, Instant, Json, List, PageQuery, Path, Query, Read, Write};
 use crate::openapi::{Bodied, Clash, NotFound, Refusals};
 use crate::problem::Problem;
 use crate::services::{Services, Shared};

@@ -9,9 +9,11 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::keys::{self, Key, KeyPage, KeyRequest, NewKeyAnswer, PageQuery, key_id, make, shown_once};
+use super::keys::{self, Key, KeyPage, KeyRequest, NewKeyAnswer, key_id, make, shown_once};
 use super::words::Role;
-use crate::extract::{Admin, AnyCaller, Authorised, Instant, Json, List, OperatorOnly, Path, Query, Read};
+use crate::extract::{
+    Admin, AnyCaller, Authorised, Instant, Json, List, OperatorOnly, PageQuery, Path, Query, Read,
+};
 use crate::openapi::{Bodied, Clash, NotFound, Refusals};
 use crate::problem::Problem;
 use crate::services::Shared;

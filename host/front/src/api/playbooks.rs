@@ -10,10 +10,9 @@ use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::keys::PageQuery;
 use super::words::Format;
 use crate::extract::{
-    Admin, Authorised, Force, Instant, Json, List, Path, Query, Read, content_type, read_body,
+    Admin, Authorised, Force, Instant, Json, List, PageQuery, Path, Query, Read, content_type, read_body,
 };
 use crate::openapi::{Bodied, Clash, NotFound, Refusals};
 use crate::problem::{Problem, ProblemKind};

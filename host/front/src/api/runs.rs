@@ -10,11 +10,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
-use super::keys::PageQuery;
 pub(crate) use super::recorded::Run;
 use super::recorded::{Step, Summary};
 use super::words::{RunState, TriggerKind};
-use crate::extract::{Authorised, Instant, Json, JsonOrNothing, List, Path, Query, Read, Write, in_order};
+use crate::extract::{
+    Authorised, Instant, Json, JsonOrNothing, List, PageQuery, Path, Query, Read, Write, in_order,
+};
 use crate::idempotency::{self, InShort};
 use crate::openapi::{Bodied, Busy, Clash, NotFound, Refusals};
 use crate::patience::Patience;

@@ -7,8 +7,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::keys::PageQuery;
-use crate::extract::{Admin, Authorised, Force, Instant, Json, List, Path, Query};
+use crate::extract::{Admin, Authorised, Force, Instant, Json, List, PageQuery, Path, Query};
 use crate::openapi::{Bodied, Clash, NotFound, Refusals};
 use crate::problem::{Problem, ProblemKind};
 use crate::services::Shared;

@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::keys::PageQuery;
 use super::playbooks::Playbook;
 use super::words::{Format, StepKind};
-use crate::extract::{Admin, Authorised, Instant, Json, JsonOrNothing, List, Path, Query, Read, Write};
+use crate::extract::{
+    Admin, Authorised, Instant, Json, JsonOrNothing, List, PageQuery, Path, Query, Read, Write,
+};
 use crate::openapi::{Bodied, Clash, NotFound, Refusals};
 use crate::problem::Problem;
 use crate::services::Shared;

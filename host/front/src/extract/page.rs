@@ -1,7 +1,9 @@
 //! `limit` and `cursor`, the same for every list.
 
 use bellwether_kernel::{Cursor, FieldError, PageRequest};
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
+use utoipa::IntoParams;
 
 use crate::problem::Problem;
 
@@ -13,6 +15,18 @@ const MOST: usize = 1000;
 
 /// How many bytes of a cursor say which list it is of.
 const MARK: usize = 4;
+
+/// Which page.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct PageQuery {
+    /// At most this many, 1 to 1000; by default 100.
+    #[param(minimum = 1, maximum = 1000)]
+    pub(crate) limit: Option<usize>,
+    /// `next` of the page before.
+    pub(crate) cursor: Option<String>,
+}
 
 /// A list that is handed out in pages, by its name.
 ///

@@ -24,10 +24,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use self::canary::{CanaryEnded, CanaryState};
-use super::keys::PageQuery;
 use crate::extract::{
-    Admin, AnyCaller, CallerExt, Force, Instant, Json, List, OrOperator, Path, Query, Read, content_type,
-    read_body,
+    Admin, AnyCaller, CallerExt, Force, Instant, Json, List, OrOperator, PageQuery, Path, Query, Read,
+    content_type, read_body,
 };
 use crate::idempotency::BodyLimit;
 use crate::openapi::{Bodied, Clash, NotFound, Refusals};

@@ -12,9 +12,10 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::canary::CanaryState;
 use super::{PluginOwner, concerns_alone, own, own_then_host, seen};
-use crate::api::keys::PageQuery;
 use crate::api::words::LogLevel;
-use crate::extract::{Admin, CallerExt, Instant, Json, List, OrOperator, Path, Query, Read, items};
+use crate::extract::{
+    Admin, CallerExt, Instant, Json, List, OrOperator, PageQuery, Path, Query, Read, items,
+};
 use crate::openapi::{Bodied, Clash, NotFound, Refusals};
 use crate::problem::{Problem, ProblemKind};
 use crate::services::{Services, Shared};

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Plugin, own, seen};
-use crate::api::keys::PageQuery;
-use crate::extract::{Admin, Force, Instant, Json, JsonOrNothing, List, OrOperator, Path, Query, Read};
+use crate::extract::{
+    Admin, Force, Instant, Json, JsonOrNothing, List, OrOperator, PageQuery, Path, Query, Read,
+};
 use crate::openapi::{Bodied, Clash, NotFound, Refusals};
 use crate::problem::Problem;
 use crate::services::Shared;
