@@ -77,7 +77,7 @@ impl<N: Needed> FromRequestParts<Shared> for Authorised<N> {
     async fn from_request_parts(parts: &mut Parts, services: &Shared) -> Result<Self, Problem> {
         match authenticate(parts, services)? {
             Caller::Principal(principal) => {
-                enough::<N>(principal).map(|principal| Self(principal, PhantomData))
+                enough(&principal, N::ROLE).map(|()| Self(principal, PhantomData))
             }
             Caller::Operator(_) => Err(Problem::new(
                 ProblemKind::Forbidden,
@@ -105,10 +105,10 @@ impl<N: Needed> FromRequestParts<Shared> for OrOperator<N> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, services: &Shared) -> Result<Self, Problem> {
-        let caller = match authenticate(parts, services)? {
-            Caller::Principal(principal) => Caller::Principal(enough::<N>(principal)?),
-            operator @ Caller::Operator(_) => operator,
-        };
+        let caller = authenticate(parts, services)?;
+        if let Caller::Principal(principal) = &caller {
+            enough(principal, N::ROLE)?;
+        }
         Ok(Self(caller, PhantomData))
     }
 }
@@ -121,20 +121,14 @@ impl FromRequestParts<Shared> for AnyCaller {
     }
 }
 
-fn enough<N: Needed>(principal: Arc<Principal>) -> Result<Arc<Principal>, Problem> {
-    if principal.role >= N::ROLE {
-        return Ok(principal);
+/// Whether a principal's role is enough for what needs this one.
+pub(crate) fn enough(principal: &Principal, needed: Role) -> Result<(), Problem> {
+    if principal.role >= needed {
+        return Ok(());
     }
-    let name = |role| match role {
-        Role::Read => "read",
-        Role::Write => "write",
-        Role::Admin => "admin",
-    };
-    let (has, needs) = (name(principal.role), name(N::ROLE));
-    Err(Problem::new(
-        ProblemKind::Forbidden,
-        format!("This needs the role {needs}; this key has the role {has}"),
-    ))
+    let (needs, has) = (needed.as_str(), principal.role.as_str());
+    let detail = format!("This needs the role {needs}; this key has the role {has}");
+    Err(Problem::new(ProblemKind::Forbidden, detail))
 }
 
 /// Who sent this request. Counts it against the key's share and names the key in the request's span.

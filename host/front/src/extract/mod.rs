@@ -11,7 +11,7 @@ mod time;
 
 pub(crate) use body::{Json, JsonOrNothing, content_type, read_body, read_body_of, read_json, require_json};
 pub(crate) use caller::{
-    Admin, AnyCaller, Authorised, CallerExt, OperatorOnly, OrOperator, Read, Write, bearer_of,
+    Admin, AnyCaller, Authorised, CallerExt, OperatorOnly, OrOperator, Read, Write, bearer_of, enough,
     recognised,
 };
 pub(crate) use instant::{Instant, in_order};

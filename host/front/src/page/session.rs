@@ -18,7 +18,7 @@ use serde::Deserialize;
 use super::frame::Frame;
 use super::{Form, field, query};
 use crate::envelope::origin;
-use crate::extract::recognised;
+use crate::extract::{enough, recognised};
 use crate::problem::{Problem, ProblemKind};
 use crate::services::{Services, Shared};
 
@@ -38,10 +38,7 @@ pub(crate) struct SignedIn(pub(super) Arc<Principal>);
 impl SignedIn {
     /// Whether it may do more than read.
     pub(super) fn writes(&self) -> Result<(), Problem> {
-        if self.0.role >= Role::Write {
-            return Ok(());
-        }
-        Err(Problem::new(ProblemKind::Forbidden, "This needs the role write; this key may only read"))
+        enough(&self.0, Role::Write)
     }
 }
 

@@ -168,10 +168,14 @@ async fn who_may_only_read_sees_no_button_and_does_nothing() {
     assert!(!shown.contains("name=\"do\""), "{shown}");
     for what in ["acknowledge", "resolve", "act", "mute"] {
         let refused = browser.refused(&page, &[("do", what), ("action", "restart")], 403).await;
-        assert!(refused.contains("this key may only read") && refused.contains("Breaches"), "{refused}");
+        assert!(
+            refused.contains("This needs the role write; this key has the role read")
+                && refused.contains("Breaches"),
+            "{refused}"
+        );
     }
     let refused = browser.answered("/start?playbook=restart", 403).await;
-    assert!(refused.contains("this key may only read"), "{refused}");
+    assert!(refused.contains("This needs the role write; this key has the role read"), "{refused}");
     let stranger = Browser::new(&host, &host.stranger).await;
     let other = stranger.answered(&page, 404).await;
     assert!(other.contains("role=\"alert\"") && !other.contains("Load"), "{other}");
