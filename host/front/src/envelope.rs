@@ -181,7 +181,9 @@ impl Seen {
         if served_by.is_none() || problem.is_some() {
             headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         }
-        if let Some(problem) = problem {
+        // A page says it in its own words.
+        let is_said = headers.contains_key(header::CONTENT_TYPE);
+        if let Some(problem) = problem.filter(|_| !is_said) {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
             let body = problem.body(self.id.to_str().unwrap_or_default());
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));

@@ -11,21 +11,24 @@ pub(crate) mod runs;
 pub(crate) mod session;
 pub(crate) mod start;
 
+use std::sync::Arc;
+
 use axum::Router;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{get, post};
-use http::Uri;
+use http::{Uri, header};
 use tower_http::csrf::CsrfLayer;
 
 use frame::Frame;
 
 use crate::extract::read_body;
 use crate::problem::{Problem, ProblemKind};
-use crate::services::{Services, Shared};
+use crate::services::Shared;
 
 /// Every page.
-pub(crate) fn router(services: &Services) -> Router<Shared> {
+pub(crate) fn router(services: &Shared) -> Router<Shared> {
     // A browser sends the cookie with other sites' forms too: those are refused.
     let mut own_forms = CsrfLayer::new();
     if let Some(origin) = services.settings().public_url.as_deref().and_then(origin_of) {
@@ -42,6 +45,21 @@ pub(crate) fn router(services: &Services) -> Router<Shared> {
         .route("/runs/{run}", get(runs::show).post(runs::cancel))
         .layer(own_forms)
         .route("/a/{token}", get(link::follow).post(link::act))
+        .layer(from_fn_with_state(Arc::clone(services), on_a_page))
+}
+
+/// Says on a page what a request was refused for before a page had it: a query that does not read, a form that is too large.
+async fn on_a_page(State(services): State<Shared>, request: Request, next: Next) -> Response {
+    let headers = request.headers().clone();
+    let response = next.run(request).await;
+    let is_said = response.headers().contains_key(header::CONTENT_TYPE);
+    match response.extensions().get::<Problem>().filter(|_| !is_said) {
+        Some(problem) => {
+            let who = session::of(&services, &headers);
+            Frame::new("Not done", who.as_deref()).answer(Err(problem.clone()))
+        }
+        None => response,
+    }
 }
 
 /// Scheme and authority of a URL, as browsers send them with a form.

@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::fmt::Write as _;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use bellwether_access::Principal;
 use bellwether_alerts::{
@@ -20,6 +20,7 @@ use super::frame::{Frame, moment, table, text, word};
 use super::incident;
 use super::session::SignedIn;
 use crate::api::incidents::incident_id;
+use crate::extract::Query;
 use crate::problem::Problem;
 use crate::services::{Services, Shared};
 

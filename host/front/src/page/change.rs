@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use bellwether_alerts::{Actor, NewMute, Scope};
 use bellwether_kernel::FieldError;
@@ -15,6 +15,7 @@ use super::{Form, field, incident};
 use crate::api::deliveries::delivery_id;
 use crate::api::incidents::incident_id;
 use crate::api::mutes::mute_id;
+use crate::extract::Query;
 use crate::problem::Problem;
 use crate::services::{Services, Shared};
 

@@ -49,8 +49,12 @@ impl<'a> Frame<'a> {
 
     /// Why something was not done, above what it may be tried again with.
     pub(super) fn refused(&self, refused: &Problem, again: &Markup) -> Response {
-        let body = html! { (problem(refused.detail())) (again) };
-        (refused.kind().status(), self.titled(&body)).into_response()
+        let (page, body) = self.titled(&html! { (problem(refused.detail())) (again) }).into_parts();
+        // The problem goes with it, for the log.
+        let mut response = refused.clone().into_response();
+        response.headers_mut().extend(page.headers);
+        *response.body_mut() = body;
+        response
     }
 
     /// The page as it is.

@@ -1,13 +1,13 @@
 //! One incident: what is known of it, what may be done about it, and what happened.
 
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use bellwether_alerts::{CorrelatedEvents, IncidentId, Offer, OfferedLink, Period, StoredIncident};
 use bellwether_kernel::{OrganisationId, PageRequest};
 use maud::{Markup, html};
 
 use super::alerts::ROWS;
 use super::change::{LASTS, deed};
-use super::frame::{Frame, linked, moment, problem, table, text, word};
+use super::frame::{Frame, linked, moment, table, text, word};
 use super::session::SignedIn;
 use crate::api::incidents::incident_id;
 use crate::problem::Problem;
@@ -35,10 +35,7 @@ pub(super) async fn shown(
     let body = body(services, organisation, (id, &incident), signed_in.writes().is_ok()).await;
     let frame = Frame::new(&incident.title, Some(&signed_in.0));
     match (refused, body) {
-        (Some(refused), Ok(body)) => {
-            let body = html! { (problem(refused.detail())) (body) };
-            (refused.kind().status(), frame.titled(&body)).into_response()
-        }
+        (Some(refused), Ok(body)) => frame.refused(refused, &body),
         (_, body) => frame.answer(body),
     }
 }

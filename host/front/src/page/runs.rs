@@ -1,6 +1,6 @@
 //! The pages at `/runs`: what playbooks did, newest first, and each run step by step. What goes on is shown as it goes on.
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use bellwether_kernel::{FieldError, OrganisationId, Period, Timestamp};
 use bellwether_playbooks::{Run, RunFilter, RunState, RunSummary, StepResult, TriggeredBy};
@@ -12,7 +12,7 @@ use super::frame::{Frame, further, moment, problem, table, text, word};
 use super::session::SignedIn;
 use super::{Form, field};
 use crate::api::runs::{RUNS, run_id};
-use crate::extract::Path;
+use crate::extract::{Path, Query};
 use crate::problem::Problem;
 use crate::services::{Services, Shared};
 
@@ -102,7 +102,8 @@ async fn found(
 /// Whether a page that goes on is left as it is, to be read in peace.
 #[derive(Default, Deserialize)]
 pub(crate) struct Held {
-    hold: Option<String>,
+    #[serde(default)]
+    hold: bool,
 }
 
 /// Shows a run.
@@ -112,7 +113,7 @@ pub(crate) async fn show(
     Query(Held { hold }): Query<Held>,
     State(services): State<Shared>,
 ) -> Response {
-    shown(&services, &signed_in, &run, hold.is_some(), None).await
+    shown(&services, &signed_in, &run, hold, None).await
 }
 
 /// Cancels a run, or starts it again.
@@ -189,7 +190,7 @@ fn body(run: &Run, held: bool, once: Option<&str>) -> Markup {
         @if !summary.state.has_ended() {
             p.soft {
                 @if held { a href={ "/runs/" (summary.id) } { "Follow it as it goes on" } }
-                @else { "It is shown as it goes on. " a href="?hold" { "Keep it still" } }
+                @else { "It is shown as it goes on. " a href="?hold=true" { "Keep it still" } }
             }
         }
         (table("Steps", ["Step", "State", "Began", "Took", "Outputs", "Log"], &rows, false))

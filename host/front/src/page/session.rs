@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequest, FromRequestParts, Query, Request, State};
+use axum::extract::{FromRequest, FromRequestParts, Request, State};
 use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
 use bellwether_access::{AuditScope, Caller, Principal, Role, Sealed};
 use bellwether_kernel::Timestamp;
@@ -18,7 +18,7 @@ use serde::Deserialize;
 use super::frame::Frame;
 use super::{Form, field, query};
 use crate::envelope::origin;
-use crate::extract::{enough, recognised};
+use crate::extract::{Query, enough, recognised};
 use crate::problem::{Problem, ProblemKind};
 use crate::services::{Services, Shared};
 

@@ -1,6 +1,6 @@
 //! The page at `/start`: which playbooks there are, and a form for one with what it is started with, as its manifest says.
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use bellwether_access::{Idempotency, Principal};
 use bellwether_kernel::{FieldError, RunId};
@@ -14,6 +14,7 @@ use super::frame::{Frame, further, moment, problem, table, text, word};
 use super::session::SignedIn;
 use super::{Form, field, query};
 use crate::api::playbooks::PLAYBOOKS;
+use crate::extract::Query;
 use crate::problem::{Problem, ProblemKind};
 use crate::services::{Services, Shared};
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::pages::Browser;
 use crate::speaker;
 use crate::support::{Host, playbook};
 
@@ -90,4 +91,16 @@ async fn the_log_names_request_route_and_key_and_holds_no_credential() {
     for credential in [token.to_owned(), secret(&host.read), secret(&host.write), secret(&host.admin)] {
         assert!(!log.contains(&credential), "{credential} is in\n{log}");
     }
+}
+
+#[tokio::test]
+async fn what_a_page_refuses_is_logged_as_what_the_api_does() {
+    let host = Host::new().await;
+    let browser = Browser::new(&host, &host.read).await;
+    let lines = Lines::default();
+    let logging = lines.of(tracing::Level::DEBUG);
+    browser.answered("/start?playbook=nope", 403).await;
+    drop(logging);
+    let log = lines.text();
+    assert!(log.contains("refused") && log.contains("This needs the role write"), "{log}");
 }

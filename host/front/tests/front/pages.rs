@@ -227,7 +227,7 @@ async fn a_run_is_followed_cancelled_and_started_again_from_its_page() {
     assert!(run.contains("&quot;word&quot;: &quot;&lt;b&gt;&quot;"), "{run}");
     let running =
         host.get("/v1/runs", &host.read).await.json()["items"][0]["id"].as_str().unwrap().to_owned();
-    let still = browser.open(&format!("/runs/{running}?hold")).await;
+    let still = browser.open(&format!("/runs/{running}?hold=true")).await;
     assert!(
         !still.contains("http-equiv=\"refresh\"") && still.contains("Follow it as it goes on"),
         "{still}"
@@ -342,4 +342,25 @@ async fn what_a_form_shows_is_what_it_sends() {
     fields[3].1 = "1";
     let run = browser.fill_in("/start?playbook=given", &fields).await;
     assert!(run.contains("one\\ntwo") && run.contains("&quot;any&quot;: &quot;123&quot;"), "{run}");
+}
+
+#[tokio::test]
+async fn what_is_refused_before_a_page_has_it_is_said_on_a_page() {
+    let host = Host::new().await;
+    let browser = Browser::new(&host, &host.read).await;
+    for (path, why) in [
+        (
+            "/alerts?incident=1&incident=2",
+            "the query parameter incident is &quot;1, 2&quot;, expected one value",
+        ),
+        ("/start?playbook=a&playbook=b", "expected one value"),
+        ("/runs?state=failed&state=queued", "expected one value"),
+        ("/runs/%FF", "percent-encoded"),
+    ] {
+        let refused = browser.answered(path, 400).await;
+        assert!(refused.contains(why) && refused.contains("Sign out"), "no {why} in {refused}");
+    }
+    let long = "x".repeat(65 << 10);
+    let refused = browser.refused("/alerts", &[("do", "comment"), ("text", &long)], 413).await;
+    assert!(refused.contains("role=\"alert\""), "{refused}");
 }
