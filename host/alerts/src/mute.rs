@@ -97,8 +97,9 @@ impl Scope {
         self.monitors.is_empty() && self.labels.is_empty() && self.tags.is_empty()
     }
 
-    /// Whether it is about some of a monitor's series.
-    pub(crate) fn covers_monitor(&self, monitor: &str, labels: &BTreeMap<String, String>) -> bool {
+    /// Whether it is about some of a monitor's series: all of them, where it names no tags.
+    #[must_use]
+    pub fn covers_monitor(&self, monitor: &str, labels: &BTreeMap<String, String>) -> bool {
         (self.monitors.is_empty() || self.monitors.iter().any(|name| name == monitor))
             && self.labels.iter().all(|(key, value)| labels.get(key) == Some(value))
     }

@@ -6,6 +6,8 @@ mod change;
 mod frame;
 mod incident;
 pub(crate) mod link;
+pub(crate) mod monitor;
+pub(crate) mod monitors;
 mod overview;
 pub(crate) mod runs;
 pub(crate) mod session;
@@ -40,6 +42,8 @@ pub(crate) fn router(services: &Shared) -> Router<Shared> {
         .route("/sign-in", get(session::ask).post(session::sign_in))
         .route("/sign-out", post(session::sign_out))
         .route("/alerts", get(alerts::show).post(change::change))
+        .route("/monitors", get(monitors::list))
+        .route("/monitors/{monitor}", get(monitor::show).post(monitor::change))
         .route("/start", get(start::ask).post(start::start))
         .route("/runs", get(runs::list))
         .route("/runs/{run}", get(runs::show).post(runs::cancel))

@@ -1,5 +1,7 @@
 //! Incidents as they are found, and what people do to them.
 
+use std::collections::HashMap;
+
 use bellwether_kernel::{ErrorKind, FieldError, MonitorId, OrganisationId, Page, PageRequest, Timestamp};
 use bellwether_store::{Batch, Direction, Key, Precondition, Space, Walk, decode, delete_large};
 use bytes::Bytes;
@@ -9,7 +11,7 @@ use super::{By, Subject, cursor_to, place_of, until_it_holds};
 use crate::delivery::keys;
 use crate::evaluate::{Changed, interval};
 use crate::incident::{Acknowledgement, Interval, Note, NoteKind};
-use crate::{AlertError, Alerts, Event, IncidentId, Severity, StoredIncident, limits, rows};
+use crate::{AlertError, Alerts, Event, IncidentId, Level, Severity, StoredIncident, limits, rows};
 
 /// Incidents looked at for one page of a filtered list.
 const LOOKED_AT: usize = 10_000;
@@ -110,6 +112,26 @@ impl Alerts {
                 return Ok(Page { items, next: None });
             }
         }
+    }
+
+    /// How the monitors stand that have open incidents: at the worst level of theirs.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn open_levels(
+        &self,
+        organisation: OrganisationId,
+    ) -> Result<HashMap<MonitorId, Level>, AlertError> {
+        let mut levels = HashMap::new();
+        let mut open = Walk::forward(&*self.store, rows::open_incidents(organisation).prefix());
+        while let Some((key, _)) = open.next().await? {
+            let row = self.store.get(&rows::incident(organisation, rows::incident_of(&key)?)).await?;
+            // Gone if it was removed meanwhile.
+            let Some(incident) = row.map(|row| decode::<StoredIncident>(&row)).transpose()? else { continue };
+            let level = levels.entry(incident.monitor).or_insert(incident.level);
+            *level = incident.level.max(*level);
+        }
+        Ok(levels)
     }
 
     /// One incident.

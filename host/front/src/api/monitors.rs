@@ -16,9 +16,9 @@ use crate::openapi::{Bodied, Clash, Failing, NotFound, Refusals, TooMuch};
 use crate::problem::Problem;
 use crate::services::Shared;
 
-const MONITORS: List = List("monitors");
+pub(crate) const MONITORS: List = List("monitors");
 const VERSIONS: List = List("monitor versions");
-const SERIES: List = List("monitor series");
+pub(crate) const SERIES: List = List("monitor series");
 const DECISIONS: List = List("decisions");
 
 /// A monitor.

@@ -11,14 +11,14 @@ use bellwether_alerts::{
     ChannelState, Delivery, DeliveryFilter, DeliveryState, IncidentFilter, IncidentState, Mute, Pace, Reach,
     Scope, StoredIncident,
 };
-use bellwether_kernel::{OrganisationId, PageRequest};
+use bellwether_kernel::{OrganisationId, PageRequest, Timestamp};
 use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::change::deed;
 use super::frame::{Frame, moment, table, text, word};
-use super::incident;
 use super::session::SignedIn;
+use super::{incident, monitors};
 use crate::api::incidents::incident_id;
 use crate::extract::Query;
 use crate::problem::Problem;
@@ -28,8 +28,8 @@ use crate::services::{Services, Shared};
 pub(super) const ROWS: usize = 50;
 /// Open incidents among which the worst are found.
 const INCIDENTS: usize = 1_000;
-/// As many mutes as an organisation can have: those that are over are left out only once they are read.
-const MUTES: usize = 1_000;
+/// As many mutes as an organisation can have, and as many that are over: those are left out only once they are read.
+const MUTES: usize = 2_000;
 pub(super) const TITLE: &str = "Alerts";
 
 /// Which incident, where a link says so.
@@ -56,9 +56,9 @@ pub(super) async fn tables(services: &Services, signed_in: &SignedIn) -> Result<
     let (who, writes) = (&*signed_in.0, signed_in.writes().is_ok());
     Ok(html! {
         (open(services, who.organisation).await?)
-        (monitors(services, who.organisation).await?)
+        (watching(services, who.organisation).await?)
         (pace(&services.alerts().pace().await?))
-        (mutes(services, who.organisation, writes).await?)
+        (mutes(&lasting_mutes(services, who.organisation).await?, services.parts.clock.now(), writes))
         (calendar(services, who.organisation).await?)
         (channels(services, who.organisation).await?)
         (undelivered(services, who, writes, DeliveryState::Waiting, "Not delivered yet").await?)
@@ -105,11 +105,11 @@ fn link(incident: &StoredIncident) -> Markup {
     html! { a href={ "/alerts?incident=" (incident.id) } { (incident.title) } }
 }
 
-async fn monitors(services: &Services, organisation: OrganisationId) -> Result<Markup, Problem> {
+async fn watching(services: &Services, organisation: OrganisationId) -> Result<Markup, Problem> {
     let monitors = services.alerts().monitors(organisation, &PageRequest::first(ROWS)).await?;
     let rows = monitors.items.iter().map(|monitor| {
         [
-            text(&monitor.document.name),
+            monitors::link(&monitor.document.name),
             text(word(monitor.document.kind)),
             text(monitor.evaluated.map(moment).unwrap_or_default()),
             text(monitor.next_due.map_or_else(|| "paused".to_owned(), moment)),
@@ -120,11 +120,20 @@ async fn monitors(services: &Services, organisation: OrganisationId) -> Result<M
     Ok(table("Monitors", columns, &rows, monitors.next.is_some()))
 }
 
-async fn mutes(services: &Services, organisation: OrganisationId, writes: bool) -> Result<Markup, Problem> {
+/// The mutes that are not over.
+pub(super) async fn lasting_mutes(
+    services: &Services,
+    organisation: OrganisationId,
+) -> Result<Vec<Mute>, Problem> {
     let now = services.parts.clock.now();
-    let mutes = services.alerts().mutes(organisation, &PageRequest::first(MUTES)).await?.items;
-    let lasting: Vec<&Mute> = mutes.iter().filter(|mute| mute.end.is_none_or(|end| now < end)).collect();
-    let rows = lasting.iter().take(ROWS).map(|mute| {
+    let mut mutes = services.alerts().mutes(organisation, &PageRequest::first(MUTES)).await?.items;
+    mutes.retain(|mute| mute.end.is_none_or(|end| now < end));
+    Ok(mutes)
+}
+
+/// Mutes as a table, with what ends them for whoever may write.
+pub(super) fn mutes(mutes: &[Mute], now: Timestamp, writes: bool) -> Markup {
+    let rows = mutes.iter().take(ROWS).map(|mute| {
         let lasts = match mute.end {
             _ if mute.start > now => format!("from {}", moment(mute.start)),
             Some(end) => format!("until {}", moment(end)),
@@ -140,7 +149,7 @@ async fn mutes(services: &Services, organisation: OrganisationId, writes: bool) 
         ]
     });
     let (rows, columns) = (rows.collect::<Vec<_>>(), ["Mute", "About", "Lasts", "By", "Why"]);
-    Ok(table("Mutes", columns, &rows, lasting.len() > ROWS))
+    table("Mutes", columns, &rows, mutes.len() > ROWS)
 }
 
 async fn calendar(services: &Services, organisation: OrganisationId) -> Result<Markup, Problem> {

@@ -24,7 +24,7 @@ const FORM: usize = 64 << 10;
 /// How long the page waits for the end of an action.
 const WAIT: Duration = Duration::from_secs(10);
 /// For how long a monitor is muted from here, in milliseconds.
-pub(super) const LASTS: [(&str, i64); 5] =
+const LASTS: [(&str, i64); 5] =
     [("30 m", 1_800_000), ("2 h", 7_200_000), ("8 h", 28_800_000), ("1 d", 86_400_000), ("7 d", 604_800_000)];
 
 /// A form of one button for `what`, with the fields it takes.
@@ -35,6 +35,14 @@ pub(super) fn deed(what: &str, label: &str, fields: &Markup) -> Markup {
             (fields)
             button name="do" value=(what) { (label) }
         }
+    }
+}
+
+/// For how long a monitor is muted, and why.
+pub(super) fn mute_fields() -> Markup {
+    html! {
+        select name="lasts" aria-label="For how long" { @for (lasts, _) in LASTS { option { (lasts) } } }
+        input name="reason" aria-label="Why" placeholder="Why";
     }
 }
 
@@ -95,7 +103,12 @@ async fn done(
     Ok(if incident.is_empty() { "/alerts".to_owned() } else { format!("/alerts?incident={}", id()?) })
 }
 
-fn mute(services: &Services, monitor: String, form: &[(String, String)]) -> Result<NewMute, FieldError> {
+/// The mute of a monitor that a form asks for.
+pub(super) fn mute(
+    services: &Services,
+    monitor: String,
+    form: &[(String, String)],
+) -> Result<NewMute, FieldError> {
     let lasts = field(form, "lasts");
     let known = LASTS.iter().find(|(word, _)| *word == lasts);
     let words = || LASTS.map(|(word, _)| word).join(", ");

@@ -6,7 +6,7 @@ use bellwether_kernel::{OrganisationId, PageRequest};
 use maud::{Markup, html};
 
 use super::alerts::ROWS;
-use super::change::{LASTS, deed};
+use super::change::{deed, mute_fields};
 use super::frame::{Frame, linked, moment, table, text, word};
 use super::session::SignedIn;
 use crate::api::incidents::incident_id;
@@ -65,7 +65,7 @@ async fn body(
     });
     Ok(html! {
         (known(incident))
-        p { "Monitor " (incident.monitor_name) }
+        p { "Monitor " a href={ "/monitors/" (incident.monitor_name) } { (incident.monitor_name) } }
         p.said { (incident.message) }
         @if writes { (deeds(incident)) }
         (table("Breaches", ["Series", "Since", "Value", "Peak", "Bound"], &breaches.collect::<Vec<_>>(), more))
@@ -99,17 +99,13 @@ fn deeds(incident: &StoredIncident) -> Markup {
     let assignee = html! {
         input name="assignee" value=(assignee) aria-label="Assignee" placeholder="Who looks after it";
     };
-    let mute = html! {
-        select name="lasts" aria-label="For how long" { @for (lasts, _) in LASTS { option { (lasts) } } }
-        input name="reason" aria-label="Why" placeholder="Why";
-    };
     html! {
         div.deeds {
             @if incident.acknowledgement.is_none() { (deed("acknowledge", "Acknowledge", &html! {})) }
             (deed("resolve", "Resolve", &html! {}))
             (deed("assign", "Assign", &assignee))
             (deed("comment", "Comment", &comment))
-            (deed("mute", "Mute its monitor", &mute))
+            (deed("mute", "Mute its monitor", &mute_fields()))
         }
     }
 }

@@ -16,8 +16,9 @@ use crate::settings::MetricsAccess;
 /// Plugins shown; the API lists the rest.
 const PLUGINS: usize = 200;
 /// Where to go on, what that is, and what is there.
-const LINKS: [(&str, &str, &str); 7] = [
+const LINKS: [(&str, &str, &str); 8] = [
     ("/alerts", "See alerts", "incidents, monitors, channels, what was not delivered"),
+    ("/monitors", "Look at monitors", "how each stands, and why"),
     ("/start", "Start a playbook", "it asks for what it is started with"),
     ("/runs", "Look into runs", "what playbooks did, step by step"),
     ("/docs/", "Try the API", "every operation, from the browser"),

@@ -33,7 +33,7 @@ async fn the_page_of_alerts_shows_what_the_keys_organisation_has() {
     let shown = Browser::new(&host, &host.read).await.open("/alerts").await;
     for part in [
         "<h2>Open incidents</h2>",
-        ">load</td><td data-column=\"Kind\">threshold</td>",
+        ">load</a></td><td data-column=\"Kind\">threshold</td>",
         ">load</td><td data-column=\"Lasts\">until it is deleted</td>",
         ">a new release</td>",
         "Dead letters",
