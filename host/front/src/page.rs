@@ -9,6 +9,8 @@ pub(crate) mod link;
 pub(crate) mod monitor;
 pub(crate) mod monitors;
 mod overview;
+pub(crate) mod plugin;
+pub(crate) mod plugins;
 pub(crate) mod runs;
 pub(crate) mod session;
 pub(crate) mod start;
@@ -47,6 +49,8 @@ pub(crate) fn router(services: &Shared) -> Router<Shared> {
         .route("/start", get(start::ask).post(start::start))
         .route("/runs", get(runs::list))
         .route("/runs/{run}", get(runs::show).post(runs::cancel))
+        .route("/plugins", get(plugins::list))
+        .route("/plugins/{plugin}", get(plugin::show))
         .layer(own_forms)
         .route("/a/{token}", get(link::follow).post(link::act))
         .layer(from_fn_with_state(Arc::clone(services), on_a_page))

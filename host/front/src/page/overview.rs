@@ -3,10 +3,11 @@
 use axum::extract::{Request, State};
 use axum::response::Response;
 use bellwether_kernel::PageRequest;
-use bellwether_plugins::{BreakerPhase, BreakerState, Owner, VersionState, VersionStats};
+use bellwether_plugins::{Owner, VersionState, VersionStats};
 use maud::{Markup, html};
 
 use super::frame::{Frame, table, text};
+use super::plugins::{breaker_word, calls_and_errors, milliseconds, why_not_loaded};
 use super::session;
 use crate::envelope::origin;
 use crate::health::Readiness;
@@ -16,11 +17,12 @@ use crate::settings::MetricsAccess;
 /// Plugins shown; the API lists the rest.
 const PLUGINS: usize = 200;
 /// Where to go on, what that is, and what is there.
-const LINKS: [(&str, &str, &str); 8] = [
+const LINKS: [(&str, &str, &str); 9] = [
     ("/alerts", "See alerts", "incidents, monitors, channels, what was not delivered"),
     ("/monitors", "Look at monitors", "how each stands, and why"),
     ("/start", "Start a playbook", "it asks for what it is started with"),
     ("/runs", "Look into runs", "what playbooks did, step by step"),
+    ("/plugins", "Look at plugins", "what each is, may do, and how it does"),
     ("/docs/", "Try the API", "every operation, from the browser"),
     ("/openapi.json", "OpenAPI 3.1", "the document to make a client from"),
     ("/readyz", "Readiness", "and the reasons, if it is not"),
@@ -102,13 +104,7 @@ fn plugins(services: &Services) -> Markup {
         let share = plugins.canary(Owner::Host, &installed.name).0.map(|canary| canary.share);
         let versions = plugins.stats(Owner::Host, &installed.name).unwrap_or_default();
         if versions.is_empty() {
-            // Those of pure roles are loaded by the call that needs them.
-            let state = match (&installed.problem, installed.enabled) {
-                (Some(_), _) => "does not load",
-                (None, true) => "not loaded",
-                (None, false) => "switched off",
-            };
-            rows.push(row(&installed.name, &installed.version, "", state, [None; 3]));
+            rows.push(row(&installed.name, &installed.version, "", why_not_loaded(&installed), [None; 3]));
         }
         for VersionStats { state, stats } in versions {
             let mark = match (state, share) {
@@ -116,9 +112,7 @@ fn plugins(services: &Services) -> Markup {
                 (VersionState::Kept, _) => "kept".to_owned(),
                 _ => String::new(),
             };
-            let calls = stats.roles.iter().map(|role| role.calls.calls).sum();
-            let errors =
-                stats.roles.iter().flat_map(|role| &role.calls.errors).map(|error| error.count).sum();
+            let (calls, errors) = calls_and_errors(&stats.roles);
             let slowest = stats.roles.iter().map(|role| role.calls.latency.p99_microseconds).max();
             let numbers = [Some(calls), Some(errors), slowest];
             rows.push(row(&stats.name, &stats.version, &mark, breaker_word(&stats.breaker), numbers));
@@ -128,14 +122,6 @@ fn plugins(services: &Services) -> Markup {
         return html! {};
     }
     table("Plugins", ["Plugin", "Version", "Breaker", "Calls", "Errors", "p99"], &rows, false)
-}
-
-fn breaker_word(breaker: &BreakerState) -> &'static str {
-    match breaker.phase {
-        BreakerPhase::Closed => "closed",
-        BreakerPhase::Open => "open",
-        BreakerPhase::HalfOpen => "half-open",
-    }
 }
 
 fn row(name: &str, version: &str, mark: &str, breaker: &str, numbers: [Option<u64>; 3]) -> [Markup; 6] {
@@ -149,10 +135,4 @@ fn row(name: &str, version: &str, mark: &str, breaker: &str, numbers: [Option<u6
         number(errors),
         text(p99.map_or("–".to_owned(), milliseconds)),
     ]
-}
-
-/// `0.25 ms`, `12 ms`.
-fn milliseconds(microseconds: u64) -> String {
-    let milliseconds = microseconds as f64 / 1000.0;
-    if microseconds < 10_000 { format!("{milliseconds:.2} ms") } else { format!("{milliseconds:.0} ms") }
 }

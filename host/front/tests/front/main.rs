@@ -9,6 +9,7 @@ mod log;
 mod monitor_pages;
 mod pages;
 mod playbooks;
+mod plugin_pages;
 mod plugins;
 mod problems;
 mod records;

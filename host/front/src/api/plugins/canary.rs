@@ -19,7 +19,7 @@ pub(crate) struct CanaryState {
     version: String,
     /// Hundredths of the calls.
     #[schema(minimum = 0, maximum = 100)]
-    share: u8,
+    pub(crate) share: u8,
     /// Since when.
     since: Instant,
     /// The id of the key that set it.

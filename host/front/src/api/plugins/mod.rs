@@ -34,7 +34,7 @@ use crate::patience::Patience;
 use crate::problem::{Problem, ProblemKind};
 use crate::services::{Services, Shared};
 
-const PLUGINS: List = List("plugins");
+pub(crate) const PLUGINS: List = List("plugins");
 
 /// A plugin that is installed.
 #[derive(Serialize, ToSchema)]
@@ -183,7 +183,7 @@ impl Plugin {
 }
 
 /// Whether nobody but the caller, or those the operator is there for, calls a plugin.
-fn concerns_alone(caller: &Caller, owner: Owner) -> bool {
+pub(crate) fn concerns_alone(caller: &Caller, owner: Owner) -> bool {
     caller.organisation().is_none() || owner != Owner::Host
 }
 
@@ -220,10 +220,14 @@ pub(crate) async fn list(
 const OWN: u8 = 0;
 const HOST: u8 = 1;
 
-type Found = (Vec<Arc<Installed>>, Option<Cursor>);
+pub(crate) type Found = (Vec<Arc<Installed>>, Option<Cursor>);
 
 /// The host's plugins, and for an organisation its own before them: one page over two lists.
-fn own_then_host(services: &Services, caller: &Caller, page: &PageRequest) -> Result<Found, Problem> {
+pub(crate) fn own_then_host(
+    services: &Services,
+    caller: &Caller,
+    page: &PageRequest,
+) -> Result<Found, Problem> {
     let first = if caller.organisation().is_some() { OWN } else { HOST };
     let (list, within) = match &page.cursor {
         None => (first, None),
@@ -381,7 +385,7 @@ pub(crate) async fn get(
 }
 
 /// The plugin of that name a caller sees: its own before the host's.
-fn seen(services: &Services, caller: &Caller, name: &str) -> Result<Arc<Installed>, Problem> {
+pub(crate) fn seen(services: &Services, caller: &Caller, name: &str) -> Result<Arc<Installed>, Problem> {
     let plugins = services.plugins();
     let found = plugins.get(owner(caller), name).or_else(|| plugins.get(Owner::Host, name));
     found.ok_or_else(|| Problem::not_found(format!("there is no plugin {name:?}")))

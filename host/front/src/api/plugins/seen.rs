@@ -81,35 +81,35 @@ pub(crate) struct PluginStatistics {
     version: String,
     /// A version that is tried on a share of the calls.
     #[serde(skip_serializing_if = "Option::is_none")]
-    canary: Option<CanaryState>,
+    pub(crate) canary: Option<CanaryState>,
     /// The versions that are loaded, the current one first.
-    versions: Vec<VersionStatistics>,
+    pub(crate) versions: Vec<VersionStatistics>,
 }
 
 /// How a version of a plugin does, since this host loaded it.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct VersionStatistics {
-    version: String,
+    pub(crate) version: String,
     /// `current`, `canary` or `kept`.
     #[schema(value_type = String)]
-    state: VersionState,
+    pub(crate) state: VersionState,
     /// Whether its calls share instances: `fresh` or `warm`.
     #[schema(value_type = String)]
     instances: Instances,
     /// Whether it is called (`closed`), left alone after failures (`open`), or tried again (`half-open`): for the
     /// caller's organisation; the operator sees it as it is for whom it is worst.
     #[schema(value_type = Object)]
-    breaker: BreakerState,
+    pub(crate) breaker: BreakerState,
     /// By role: `calls`, `errors` by kind (`bad-answer` is one that made no sense), `processor_microseconds`,
     /// `peak_memory_bytes`, `host_calls`, `latency` and `queue` with their quantiles. Absent where the calls are not the
     /// caller's alone: an organisation does not see how often others call a plugin of the host's.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<Object>>)]
-    roles: Option<Vec<RoleStats>>,
+    pub(crate) roles: Option<Vec<RoleStats>>,
     /// What it sent out; absent as `roles` is.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
-    egress: Option<EgressStats>,
+    pub(crate) egress: Option<EgressStats>,
 }
 
 /// A page of statistics.
@@ -123,7 +123,7 @@ pub(crate) struct PluginStatisticsList {
 }
 
 /// What a caller sees of how a plugin does.
-fn statistics(
+pub(crate) fn statistics(
     services: &Services,
     caller: &Caller,
     installed: &Installed,
