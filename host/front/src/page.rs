@@ -1,17 +1,21 @@
-//! The pages for people: what this is at `/`, incidents at `/alerts`, playbooks at `/start`, what they did at `/runs`, and what is
-//! behind the links of notifications. They show and do nothing that the API does not.
+//! The pages for people: what this is at `/`, incidents at `/alerts`, what looks for them at `/monitors`, metrics at `/series`
+//! and `/intervals`, playbooks at `/start`, what they did at `/runs`, plugins at `/plugins`, and what is behind the links of
+//! notifications. They show and do nothing that the API does not.
 
 pub(crate) mod alerts;
 mod change;
 mod frame;
 mod incident;
+pub(crate) mod intervals;
 pub(crate) mod link;
 pub(crate) mod monitor;
 pub(crate) mod monitors;
 mod overview;
+mod plot;
 pub(crate) mod plugin;
 pub(crate) mod plugins;
 pub(crate) mod runs;
+pub(crate) mod series;
 pub(crate) mod session;
 pub(crate) mod start;
 
@@ -46,6 +50,8 @@ pub(crate) fn router(services: &Shared) -> Router<Shared> {
         .route("/alerts", get(alerts::show).post(change::change))
         .route("/monitors", get(monitors::list))
         .route("/monitors/{monitor}", get(monitor::show).post(monitor::change))
+        .route("/series", get(series::show))
+        .route("/intervals", get(intervals::show))
         .route("/start", get(start::ask).post(start::start))
         .route("/runs", get(runs::list))
         .route("/runs/{run}", get(runs::show).post(runs::cancel))

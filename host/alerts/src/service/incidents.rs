@@ -124,10 +124,12 @@ impl Alerts {
     ) -> Result<HashMap<MonitorId, Level>, AlertError> {
         let mut levels = HashMap::new();
         let mut open = Walk::forward(&*self.store, rows::open_incidents(organisation).prefix());
-        while let Some((key, _)) = open.next().await? {
-            let row = self.store.get(&rows::incident(organisation, rows::incident_of(&key)?)).await?;
+        while let Some((.., id)) = open.next_read(|key, _| rows::incident_of(key)).await? {
+            let key = rows::incident(organisation, id);
+            let row = self.store.get(&key).await?;
             // Gone if it was removed meanwhile.
-            let Some(incident) = row.map(|row| decode::<StoredIncident>(&row)).transpose()? else { continue };
+            let incident = row.and_then(|row| self.store.unread().decode::<StoredIncident>(&key, &row));
+            let Some(incident) = incident else { continue };
             let level = levels.entry(incident.monitor).or_insert(incident.level);
             *level = incident.level.max(*level);
         }

@@ -17,8 +17,8 @@ use crate::openapi::{Bodied, Clash, NotFound, Refusals};
 use crate::problem::Problem;
 use crate::services::{Services, Shared};
 
-const METRICS: List = List("metrics");
-const KEYS: List = List("metric keys");
+pub(crate) const METRICS: List = List("metrics");
+pub(crate) const KEYS: List = List("metric keys");
 
 /// A metric.
 #[derive(Serialize, ToSchema)]
@@ -168,7 +168,7 @@ pub(crate) async fn delete(
 }
 
 /// The metric a path names.
-pub(super) async fn find(
+pub(crate) async fn find(
     services: &Services,
     organisation: OrganisationId,
     id_or_name: String,

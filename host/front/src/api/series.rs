@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bellwether_access::{Begun, Idempotency, IdempotencyError, Principal, StoredAnswer};
-use bellwether_kernel::{Cursor, FieldError};
+use bellwether_kernel::{Cursor, FieldError, OrganisationId};
 use bellwether_series::{Filter, Samples, SeriesError, SeriesSamples};
 use bellwether_store::Batch;
 use bytes::Bytes;
@@ -231,16 +231,26 @@ pub(crate) async fn list(
     Query(query): Query<SeriesQuery>,
     State(services): State<Shared>,
 ) -> Result<Json<TaggedSeriesList>, Problem> {
-    let page = SERIES.page(query.limit, query.cursor.as_deref())?;
-    let after = page.cursor.as_ref().map(number_of).transpose()?;
+    let (limit, cursor) = (query.limit, query.cursor.as_deref());
     let filter = filter(query.filter.as_deref())?;
-    let found =
-        services.series().series(principal.organisation, &query.metric, filter, after, page.limit).await?;
+    let (items, next) = page(&services, principal.organisation, (&query.metric, filter), limit, cursor).await?;
+    Ok(Json(TaggedSeriesList { items: items.into_iter().map(|tags| TaggedSeries { tags }).collect(), next }))
+}
+
+/// The tags of a page of a metric's series, and where the next begins.
+pub(crate) async fn page(
+    services: &Services,
+    organisation: OrganisationId,
+    (metric, filter): (&str, Filter),
+    limit: Option<usize>,
+    cursor: Option<&str>,
+) -> Result<(Vec<Vec<Arc<str>>>, Option<String>), Problem> {
+    let page = SERIES.page(limit, cursor)?;
+    let after = page.cursor.as_ref().map(number_of).transpose()?;
+    let found = services.series().series(organisation, metric, filter, after, page.limit).await?;
     let last = found.items.last().map(|(number, _)| Cursor(number.to_be_bytes().to_vec()));
-    Ok(Json(TaggedSeriesList {
-        next: SERIES.next(last.filter(|_| found.more)),
-        items: found.items.into_iter().map(|(_, tags)| TaggedSeries { tags }).collect(),
-    }))
+    let next = SERIES.next(last.filter(|_| found.more));
+    Ok((found.items.into_iter().map(|(_, tags)| tags).collect(), next))
 }
 
 fn number_of(cursor: &Cursor) -> Result<u32, FieldError> {
@@ -249,6 +259,6 @@ fn number_of(cursor: &Cursor) -> Result<u32, FieldError> {
 }
 
 /// What the parameter `filter` means; every series without it.
-pub(super) fn filter(text: Option<&str>) -> Result<Filter, Problem> {
+pub(crate) fn filter(text: Option<&str>) -> Result<Filter, Problem> {
     Ok(text.map_or(Ok(Filter::All), bellwether_series::parse_filter)?)
 }

@@ -1,7 +1,7 @@
 //! Metrics with tagged series: `/v1/series/metrics`.
 
 use bellwether_access::DataChange;
-use bellwether_kernel::{Cursor, FieldError};
+use bellwether_kernel::{Cursor, FieldError, OrganisationId};
 use bellwether_series::SeriesError;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -12,7 +12,7 @@ use super::series::filter;
 use crate::extract::{Authorised, Json, List, Path, Query, Read, Write};
 use crate::openapi::{Bodied, NotFound, Refusals};
 use crate::problem::Problem;
-use crate::services::Shared;
+use crate::services::{Services, Shared};
 
 const METRICS: List = List("metrics with tagged series");
 const VALUES: List = List("tag values");
@@ -29,6 +29,17 @@ pub(crate) enum MetricKind {
     Rate,
     /// Measurements of many things, to be looked at together.
     Distribution,
+}
+
+impl From<bellwether_series::MetricKind> for MetricKind {
+    fn from(kind: bellwether_series::MetricKind) -> Self {
+        match kind {
+            bellwether_series::MetricKind::Gauge => Self::Gauge,
+            bellwether_series::MetricKind::Count => Self::Count,
+            bellwether_series::MetricKind::Rate => Self::Rate,
+            bellwether_series::MetricKind::Distribution => Self::Distribution,
+        }
+    }
 }
 
 /// What is known of a metric with tagged series. What is left out is unknown, but its kind, which stays.
@@ -90,18 +101,12 @@ pub(crate) struct TaggedMetric {
 
 impl From<bellwether_series::TaggedMetric> for TaggedMetric {
     fn from(metric: bellwether_series::TaggedMetric) -> Self {
-        use bellwether_series::MetricKind as Kind;
         let metadata = metric.metadata;
         Self {
             name: metric.name.to_string(),
             series: metric.series,
             metadata: SeriesMetadata {
-                kind: Some(match metadata.kind {
-                    Kind::Gauge => MetricKind::Gauge,
-                    Kind::Count => MetricKind::Count,
-                    Kind::Rate => MetricKind::Rate,
-                    Kind::Distribution => MetricKind::Distribution,
-                }),
+                kind: Some(metadata.kind.into()),
                 unit: metadata.unit.clone(),
                 per_unit: metadata.per_unit.clone(),
                 description: metadata.description.clone(),
@@ -191,12 +196,25 @@ pub(crate) async fn list(
     Query(query): Query<TaggedMetricQuery>,
     State(services): State<Shared>,
 ) -> Result<Json<TaggedMetricList>, Problem> {
-    let page = METRICS.page(query.limit, query.cursor.as_deref())?;
-    let (part, after) = (query.name_contains.as_deref(), text_of(page.cursor.as_ref())?);
-    let found =
-        services.series().metrics(principal.organisation, part, &|_| true, after.as_deref(), page.limit);
+    let (limit, cursor) = (query.limit, query.cursor.as_deref());
+    let (items, next) =
+        page(&services, principal.organisation, query.name_contains.as_deref(), limit, cursor)?;
+    Ok(Json(TaggedMetricList { items: items.into_iter().map(TaggedMetric::from).collect(), next }))
+}
+
+/// A page of the metrics whose names contain a part, and where the next begins.
+pub(crate) fn page(
+    services: &Services,
+    organisation: OrganisationId,
+    part: Option<&str>,
+    limit: Option<usize>,
+    cursor: Option<&str>,
+) -> Result<(Vec<bellwether_series::TaggedMetric>, Option<String>), Problem> {
+    let page = METRICS.page(limit, cursor)?;
+    let after = text_of(page.cursor.as_ref())?;
+    let found = services.series().metrics(organisation, part, &|_| true, after.as_deref(), page.limit);
     let next = next(&METRICS, found.more, found.items.last().map(|metric| &*metric.name));
-    Ok(Json(TaggedMetricList { items: found.items.into_iter().map(TaggedMetric::from).collect(), next }))
+    Ok((found.items, next))
 }
 
 /// Shows a metric with tagged series.

@@ -89,7 +89,7 @@ impl<'a> Frame<'a> {
     fn head(&self) -> Markup {
         html! {
             nav {
-                @for (path, name) in [("/", "Bellwether"), ("/alerts", "Alerts"), ("/monitors", "Monitors"), ("/start", "Playbooks"), ("/runs", "Runs"), ("/plugins", "Plugins")] {
+                @for (path, name) in [("/", "Bellwether"), ("/alerts", "Alerts"), ("/monitors", "Monitors"), ("/series", "Metrics"), ("/start", "Playbooks"), ("/runs", "Runs"), ("/plugins", "Plugins")] {
                     a href=(path) aria-current=[(name == self.title).then_some("page")] { (name) }
                 }
                 @if let Some(who) = self.who {

@@ -17,16 +17,17 @@ use crate::settings::MetricsAccess;
 /// Plugins shown; the API lists the rest.
 const PLUGINS: usize = 200;
 /// Where to go on, what that is, and what is there.
-const LINKS: [(&str, &str, &str); 9] = [
+const LINKS: [(&str, &str, &str); 10] = [
     ("/alerts", "See alerts", "incidents, monitors, channels, what was not delivered"),
     ("/monitors", "Look at monitors", "how each stands, and why"),
+    ("/series", "Look at metrics", "which there are, and how they went of late"),
     ("/start", "Start a playbook", "it asks for what it is started with"),
     ("/runs", "Look into runs", "what playbooks did, step by step"),
     ("/plugins", "Look at plugins", "what each is, may do, and how it does"),
     ("/docs/", "Try the API", "every operation, from the browser"),
     ("/openapi.json", "OpenAPI 3.1", "the document to make a client from"),
     ("/readyz", "Readiness", "and the reasons, if it is not"),
-    ("/metrics", "Metrics", "of the host, for Prometheus"),
+    ("/metrics", "Host metrics", "how the host does, for Prometheus"),
 ];
 
 /// Shows the page.

@@ -6,6 +6,7 @@ mod alerts;
 mod dialects;
 mod document;
 mod log;
+mod metric_pages;
 mod monitor_pages;
 mod pages;
 mod playbooks;
