@@ -20,6 +20,7 @@ mod rows;
 mod scheme;
 mod seal;
 mod service;
+mod session;
 mod sought;
 #[cfg(test)]
 mod tests;

@@ -55,6 +55,16 @@ pub(crate) fn all_beside() -> Key {
     Key::new(Space::IdempotencyBeside)
 }
 
+/// That the session of this digest was left, which would have ended then.
+pub(crate) fn session_left(ends: Timestamp, digest: &[u8; 32]) -> Key {
+    sessions_left().signed(ends.as_milliseconds()).fixed(digest)
+}
+
+/// Every session that was left, those that would have ended first before the others.
+pub(crate) fn sessions_left() -> Key {
+    Key::new(Space::SessionLeft)
+}
+
 /// Every secret of an organisation, by name.
 pub(crate) fn secrets(organisation: OrganisationId) -> Key {
     Key::new(Space::Secret).number(organisation.0)

@@ -69,7 +69,7 @@ async fn on_a_page(State(services): State<Shared>, request: Request, next: Next)
     let is_said = response.headers().contains_key(header::CONTENT_TYPE);
     match response.extensions().get::<Problem>().filter(|_| !is_said) {
         Some(problem) => {
-            let who = session::of(&services, &headers);
+            let who = session::of(&services, &headers).await;
             Frame::new("Not done", who.as_deref()).answer(Err(problem.clone()))
         }
         None => response,

@@ -50,6 +50,8 @@ spaces! {
     Secret = 22,
     /// What is remembered beside an answer, by until when and a digest.
     IdempotencyBeside = 23,
+    /// Sessions of the pages that were left before their end, by that and a digest.
+    SessionLeft = 24,
 
     /// Metrics, by organisation and id.
     Metric = 32,
@@ -332,6 +334,7 @@ impl Key {
             | Space::AccessKey
             | Space::AccessKeyUse
             | Space::IdempotencyBeside
+            | Space::SessionLeft
             | Space::MetricHost
             | Space::MetricLog
             | Space::SeriesLog

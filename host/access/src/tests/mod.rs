@@ -7,6 +7,7 @@ mod idempotency;
 mod keys;
 mod organisations;
 mod secrets;
+mod session;
 
 use std::sync::Arc;
 

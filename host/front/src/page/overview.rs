@@ -42,7 +42,7 @@ pub(crate) async fn page(State(services): State<Shared>, request: Request) -> Re
         let (scheme, authority) = origin(&services, &request)?;
         Some(format!("{scheme}://{authority}"))
     });
-    let who = session::of(&services, request.headers());
+    let who = session::of(&services, request.headers()).await;
     let body = html! {
         header {
             svg viewBox="0 0 48 48" fill="none" stroke="currentColor" stroke-width="2.5" stroke-linecap="round"

@@ -46,7 +46,7 @@ impl FromRequestParts<Shared> for SignedIn {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, services: &Shared) -> Result<Self, Response> {
-        let Some(principal) = of(services, &parts.headers) else {
+        let Some(principal) = of(services, &parts.headers).await else {
             let next = parts.uri.path_and_query().map_or("/", |next| next.as_str());
             return Err(Redirect::to(&format!("/sign-in?{}", query([("next", next)]))).into_response());
         };
@@ -56,22 +56,45 @@ impl FromRequestParts<Shared> for SignedIn {
     }
 }
 
-/// Who a request's cookie says is signed in, if its key works and its time is not over.
-pub(super) fn of(services: &Services, headers: &HeaderMap) -> Option<Arc<Principal>> {
-    // Whoever else shares the host's name may have set one that does not open.
-    COOKIES.iter().find_map(|name| {
-        let all = cookies(headers).filter(|cookie| cookie.name() == *name);
-        all.filter_map(|cookie| opened(services, cookie.value())).next()
-    })
+/// A session whose time is not over.
+struct Session {
+    sealed: Sealed,
+    ends: Timestamp,
+    principal: Arc<Principal>,
 }
 
-fn opened(services: &Services, session: &str) -> Option<Arc<Principal>> {
-    let sealed = Sealed(BASE64URL_NOPAD.decode(session.as_bytes()).ok()?);
-    let opened = String::from_utf8(services.access().unseal(PURPOSE, &sealed).ok()?).ok()?;
-    let (ends, key) = opened.split_once(' ')?;
-    let ends = Timestamp::parse(ends)?;
-    (services.parts.clock.now() < ends).then_some(())?;
-    services.access().principal(&key.parse().ok()?).ok()
+impl Session {
+    /// What a cookie says, if its key works.
+    fn opened(services: &Services, text: &str) -> Option<Self> {
+        let sealed = Sealed(BASE64URL_NOPAD.decode(text.as_bytes()).ok()?);
+        let opened = String::from_utf8(services.access().unseal(PURPOSE, &sealed).ok()?).ok()?;
+        let (ends, key) = opened.split_once(' ')?;
+        let ends = Timestamp::parse(ends)?;
+        (services.parts.clock.now() < ends).then_some(())?;
+        let principal = services.access().principal(&key.parse().ok()?).ok()?;
+        Some(Self { sealed, ends, principal })
+    }
+
+    /// Those of a request.
+    fn all<'a>(services: &'a Services, headers: &'a HeaderMap) -> impl Iterator<Item = Self> + 'a {
+        // Whoever else shares the host's name may have set one that does not open.
+        COOKIES.into_iter().flat_map(move |name| {
+            let ours = cookies(headers).filter(move |cookie| cookie.name() == name);
+            ours.filter_map(|cookie| Self::opened(services, cookie.value()))
+        })
+    }
+}
+
+/// Who a request's cookie says is signed in, if its key works, its time is not over, and nobody signed out of it.
+pub(super) async fn of(services: &Services, headers: &HeaderMap) -> Option<Arc<Principal>> {
+    for Session { sealed, ends, principal } in Session::all(services, headers) {
+        match services.access().was_left(&sealed, ends).await {
+            Ok(false) => return Some(principal),
+            Ok(true) => {}
+            Err(error) => tracing::warn!(%error, "whether somebody signed out could not be read"),
+        }
+    }
+    None
 }
 
 /// Takes the cookie out of what others than the pages are told of a request.
@@ -105,7 +128,7 @@ pub(crate) async fn ask(
     Query(onwards): Query<Onwards>,
     request: Request,
 ) -> Response {
-    match of(&services, request.headers()) {
+    match of(&services, request.headers()).await {
         Some(_) => Redirect::to(here(&onwards.next)).into_response(),
         None => Frame::new(TITLE, None).titled(&form(&onwards.next)),
     }
@@ -130,9 +153,15 @@ pub(crate) async fn sign_in(State(services): State<Shared>, request: Request) ->
     Ok(([session], Redirect::to(here(next))).into_response())
 }
 
-/// Forgets who was signed in.
-pub(crate) async fn sign_out() -> Response {
+/// Forgets who was signed in, and takes no copy of the cookie from now on.
+pub(crate) async fn sign_out(State(services): State<Shared>, request: Request) -> Response {
     let forgotten = [true, false].map(|is_secure| cookie(String::new(), Duration::ZERO, is_secure));
+    for Session { sealed, ends, .. } in Session::all(&services, request.headers()) {
+        if let Err(error) = services.access().leave_session(&sealed, ends).await {
+            let page = Frame::new("Signed out here alone", None).answer(Err(error.into()));
+            return (AppendHeaders(forgotten), page).into_response();
+        }
+    }
     (AppendHeaders(forgotten), Redirect::to("/")).into_response()
 }
 

@@ -114,7 +114,7 @@ async fn a_session_ends_when_it_is_left_with_its_time_and_with_its_key() {
     let host = Host::new().await;
     let signed_in = Browser::new(&host, &host.read).await;
     assert!(signed_in.open("/").await.contains("Sign out"));
-    let left = signed_in.send("/sign-out", &[], &[]).await;
+    let left = Browser::new(&host, &host.read).await.send("/sign-out", &[], &[]).await;
     assert!(
         left.header("set-cookie").contains("bellwether=;") && left.header("set-cookie").contains("Max-Age=0")
     );
@@ -368,4 +368,18 @@ async fn what_is_refused_before_a_page_has_it_is_said_on_a_page() {
     let long = "x".repeat(65 << 10);
     let refused = browser.refused("/alerts", &[("do", "comment"), ("text", &long)], 413).await;
     assert!(refused.contains("role=\"alert\""), "{refused}");
+}
+
+#[tokio::test]
+async fn a_copy_of_the_cookie_is_worth_nothing_once_somebody_signed_out() {
+    let host = Host::new().await;
+    let (left, other) = (Browser::new(&host, &host.read).await, Browser::new(&host, &host.read).await);
+    assert_eq!(left.send("/sign-out", &[], &[]).await.status, 303);
+    left.is_nobody("/alerts").await;
+    assert!(!left.open("/").await.contains("Sign out"));
+    other.open("/alerts").await;
+    // It stays so when the host starts again, and ends with the session itself.
+    host.clock.advance(12 * 3_600_000 - 1);
+    left.is_nobody("/alerts").await;
+    other.open("/alerts").await;
 }

@@ -1,0 +1,38 @@
+//! Sessions that are left. Whoever is in a session holds it, sealed; all that is kept of it here is that it was left, until it
+//! would have ended anyway.
+
+use bellwether_kernel::Timestamp;
+use bellwether_store::{Batch, Direction, StoreError};
+use sha2::{Digest, Sha256};
+
+use crate::{Access, Sealed, rows};
+
+/// Rows forgotten as one is made: more than one, so that none are left over in the end.
+const FORGOTTEN: usize = 64;
+
+impl Access {
+    /// Ends a session, a copy of which may be about, before it `ends` by itself. Forgets some that have by now.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn leave_session(&self, session: &Sealed, ends: Timestamp) -> Result<(), StoreError> {
+        let (store, now) = (&self.inner.store, self.inner.clock.now());
+        let over = rows::sessions_left().prefix().start..rows::sessions_left().signed(now.as_milliseconds());
+        let mut batch = Batch::new();
+        for (key, _) in store.scan(over, Direction::Forward, FORGOTTEN).await? {
+            batch.delete(key);
+        }
+        batch.put(rows::session_left(ends, &Sha256::digest(&session.0).into()), Vec::new());
+        store.commit(batch).await?;
+        Ok(())
+    }
+
+    /// Whether a session that `ends` then was left.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn was_left(&self, session: &Sealed, ends: Timestamp) -> Result<bool, StoreError> {
+        let row = rows::session_left(ends, &Sha256::digest(&session.0).into());
+        Ok(self.inner.store.get(&row).await?.is_some())
+    }
+}
