@@ -7,6 +7,7 @@ mod change;
 mod frame;
 mod incident;
 pub(crate) mod intervals;
+mod kept;
 pub(crate) mod link;
 pub(crate) mod monitor;
 pub(crate) mod monitors;
@@ -43,10 +44,7 @@ pub(crate) fn router(services: &Shared) -> Router<Shared> {
         own_forms = own_forms.add_trusted_origin(&origin).unwrap_or_else(|_| CsrfLayer::new());
     }
     let own_forms = own_forms.with_rejection_response(|_| from_elsewhere());
-    Router::new()
-        .route("/", get(overview::page))
-        .route("/sign-in", get(session::ask).post(session::sign_in))
-        .route("/sign-out", post(session::sign_out))
+    let behind_a_key = Router::new()
         .route("/alerts", get(alerts::show).post(change::change))
         .route("/monitors", get(monitors::list))
         .route("/monitors/{monitor}", get(monitor::show).post(monitor::change))
@@ -57,6 +55,12 @@ pub(crate) fn router(services: &Shared) -> Router<Shared> {
         .route("/runs/{run}", get(runs::show).post(runs::cancel))
         .route("/plugins", get(plugins::list))
         .route("/plugins/{plugin}", get(plugin::show))
+        .layer(from_fn_with_state(Arc::clone(services), kept::keep));
+    Router::new()
+        .merge(behind_a_key)
+        .route("/", get(overview::page))
+        .route("/sign-in", get(session::ask).post(session::sign_in))
+        .route("/sign-out", post(session::sign_out))
         .layer(own_forms)
         .route("/a/{token}", get(link::follow).post(link::act))
         .layer(from_fn_with_state(Arc::clone(services), on_a_page))

@@ -16,6 +16,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::frame::Frame;
+use super::kept::{self, KEPT};
 use super::{Form, field, query};
 use crate::envelope::origin;
 use crate::extract::{Query, enough, recognised};
@@ -29,8 +30,8 @@ const COOKIES: [&str; 2] = ["__Host-bellwether", "bellwether"];
 const PURPOSE: &str = "session of the pages";
 /// How long a session lasts: a day's work.
 const LASTS: Duration = Duration::hours(12);
-/// Bytes of a filled-in form, with the address of the page it leads to.
-const FORM: usize = 64 << 10;
+/// Bytes of a filled-in form, with the address of the page it leads to and what is kept until then.
+const FORM: usize = (64 << 10) + kept::SEALED;
 
 /// Whoever is signed in; a request by nobody is asked to sign in, and comes back.
 pub(crate) struct SignedIn(pub(super) Arc<Principal>);
@@ -130,7 +131,7 @@ pub(crate) async fn ask(
 ) -> Response {
     match of(&services, request.headers()).await {
         Some(_) => Redirect::to(here(&onwards.next)).into_response(),
-        None => Frame::new(TITLE, None).titled(&form(&onwards.next)),
+        None => Frame::new(TITLE, None).titled(&form(&onwards.next, None)),
     }
 }
 
@@ -139,10 +140,10 @@ pub(crate) async fn sign_in(State(services): State<Shared>, request: Request) ->
     let is_secure = origin(&services, &request).is_some_and(|(scheme, _)| scheme == "https")
         || request.headers().get(header::ORIGIN).is_some_and(|from| from.as_bytes().starts_with(b"https:"));
     let Form(filled) = Form::<FORM>::from_request(request, &services).await?;
-    let next = field(&filled, "next");
+    let (next, kept) = (field(&filled, "next"), Some(field(&filled, KEPT)).filter(|kept| !kept.is_empty()));
     let principal = match known(&services, field(&filled, "key")) {
         Ok(principal) => principal,
-        Err(problem) => return Ok(Frame::new(TITLE, None).refused(&problem, &form(next))),
+        Err(problem) => return Ok(Frame::new(TITLE, None).refused(&problem, &form(next, kept))),
     };
     let (scope, key) = (AuditScope::Organisation(principal.organisation), principal.key.as_str());
     services.audit(scope, key, "key.sign-in", key, &[]).await;
@@ -150,7 +151,13 @@ pub(crate) async fn sign_in(State(services): State<Shared>, request: Request) ->
     let ends = services.parts.clock.now().saturating_add(lasts);
     let sealed = services.access().seal(PURPOSE, format!("{ends} {}", principal.key).as_bytes());
     let session = cookie(BASE64URL_NOPAD.encode(&sealed.0), LASTS, is_secure);
-    Ok(([session], Redirect::to(here(next))).into_response())
+    let onwards = match kept {
+        Some(kept) => {
+            Frame::new("Signed in", Some(&principal)).titled(&kept::offered(&services, kept, here(next)))
+        }
+        None => Redirect::to(here(next)).into_response(),
+    };
+    Ok(([session], onwards).into_response())
 }
 
 /// Forgets who was signed in, and takes no copy of the cookie from now on.
@@ -179,11 +186,13 @@ fn here(next: &str) -> &str {
     if is_path && is_plain { next } else { "/" }
 }
 
-fn form(next: &str) -> Markup {
+/// Asks for a key, and keeps what was filled in before.
+pub(super) fn form(next: &str, kept: Option<&str>) -> Markup {
     html! {
         p { "With a key of your organisation: what it may do, you may do here." }
         form method="post" action="/sign-in" {
             input type="hidden" name="next" value=(next);
+            @if let Some(kept) = kept { input type="hidden" name=(KEPT) value=(kept); }
             label {
                 "Key " span { "bw_…; one with the role write to change anything" }
                 input type="password" name="key" autocomplete="current-password" required autofocus;

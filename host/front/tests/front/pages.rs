@@ -106,7 +106,7 @@ async fn who_is_not_signed_in_is_asked_for_a_key_and_comes_back() {
         assert!(refused.contains("role=\"alert\"") && refused.contains("value=\"/start\""), "{refused}");
         assert!(!refused.contains(key), "a key comes back");
     }
-    assert_eq!(nobody.send("/start", &[("playbook", "a")], &[]).await.status, 303, "a forged cookie is none");
+    nobody.refused("/start", &[("playbook", "a")], 401).await;
 }
 
 #[tokio::test]
@@ -382,4 +382,51 @@ async fn a_copy_of_the_cookie_is_worth_nothing_once_somebody_signed_out() {
     host.clock.advance(12 * 3_600_000 - 1);
     left.is_nobody("/alerts").await;
     other.open("/alerts").await;
+}
+
+#[tokio::test]
+async fn what_was_filled_in_when_the_session_was_over_is_sent_once_somebody_signed_in_again() {
+    let host = Host::new().await;
+    let mut given = playbook("given", "manual", "{{ trigger.inputs.word }}");
+    given["trigger"]["inputs"] = json!({"word": {"type": "text"}, "token": {"type": "text", "secret": true}});
+    assert_eq!(host.ask("POST", "/v1/playbooks", &host.admin, given).await.status, 201);
+    let browser = Browser::new(&host, &host.write).await;
+    let form = browser.open("/start?playbook=given").await;
+    let hidden = |page: &str, name: &str| {
+        let value = page.split(&format!("name=\"{name}\" value=\"")).nth(1).unwrap_or_default();
+        value.split('"').next().unwrap().to_owned()
+    };
+    let once = hidden(&form, "once");
+    host.clock.advance(13 * 3_600_000);
+    let fields =
+        [("playbook", "given"), ("once", &once), ("input.word", "<b>"), ("input.token", "battery staple")];
+    let asked = browser.refused("/start?playbook=given", &fields, 401).await;
+    assert!(asked.contains("sign in to send it") && !asked.contains("battery"), "{asked}");
+    let (next, kept) = (hidden(&asked, "next"), hidden(&asked, "kept"));
+    assert_eq!(next, "/start?playbook=given");
+    // Through a key that was mistyped, too.
+    let asked =
+        browser.refused("/sign-in", &[("key", "bw_none"), ("next", &next), ("kept", &kept)], 401).await;
+    assert_eq!(hidden(&asked, "kept"), kept);
+    let signed_in =
+        browser.send("/sign-in", &[("key", &host.write), ("next", &next), ("kept", &kept)], &[]).await;
+    let page = whole(&signed_in, 200);
+    assert!(page.contains("action=\"/start?playbook=given\"") && page.contains("Send it now"), "{page}");
+    assert!(page.contains("own, Write") && !page.contains("battery"), "{page}");
+    let cookie = signed_in.header("set-cookie").split(';').next().unwrap().to_owned();
+    let browser = Browser { host: &host, cookie };
+    let runs = host.get("/v1/runs", &host.read).await.json();
+    assert_eq!(runs["items"], json!([]), "nothing is done before somebody says so");
+    // Only where it was filled in.
+    browser.refused("/alerts", &[("kept", &kept)], 400).await;
+    let run = browser.fill_in("/start?playbook=given", &[("kept", &kept)]).await;
+    assert!(run.contains("&quot;word&quot;: &quot;&lt;b&gt;&quot;") && !run.contains("battery"), "{run}");
+    for kept in [&kept[1..], "", "AAAA"] {
+        browser.refused("/start?playbook=given", &[("kept", kept)], 400).await;
+    }
+    host.clock.advance(3_600_000);
+    let late = browser.refused("/start?playbook=given", &[("kept", &kept)], 400).await;
+    assert!(late.contains("fill it in again"), "{late}");
+    let late = browser.send("/sign-in", &[("key", &host.write), ("next", &next), ("kept", &kept)], &[]).await;
+    assert!(whole(&late, 200).contains("fill it in again"));
 }
