@@ -220,8 +220,9 @@ fn notes(input: &Input) -> String {
     let mut notes = vec![word(input.value_type) + list];
     notes.extend(Some(input.help.clone()).filter(|help| !help.is_empty()));
     match &input.default {
-        Some(_) if input.secret => notes.push("has a default".to_owned()),
-        Some(default) => notes.push(format!("by default {default}")),
+        // What is emptied is left out.
+        Some(_) if input.secret => notes.push("left empty, it is its default".to_owned()),
+        Some(default) => notes.push(format!("left empty, it is {default}")),
         None if !input.required => notes.push("may be left empty".to_owned()),
         None => {}
     }

@@ -182,8 +182,8 @@ async fn the_page_asks_for_what_a_playbook_is_started_with_and_shows_the_run() {
         "<option>Ada</option><option>&lt;Bo&gt;</option>",
         "Who is &lt;greeted&gt;.",
         "name=\"input.times\" value=\"2\"",
-        "<span>integer · by default 2</span>",
-        "<span>texts, a JSON list as [&quot;a&quot;, &quot;b&quot;] · by default [&quot;&lt;Cy&gt;&quot;]</span>",
+        "<span>integer · left empty, it is 2</span>",
+        "<span>texts, a JSON list as [&quot;a&quot;, &quot;b&quot;] · left empty, it is [&quot;&lt;Cy&gt;&quot;]</span>",
         "type=\"password\" name=\"input.token\"",
     ] {
         assert!(asked.contains(part), "{part} is not in {asked}");
