@@ -22,13 +22,20 @@ const AGAIN: u8 = 2;
 /// A page, and for whom.
 pub(super) struct Frame<'a> {
     title: &'a str,
+    /// The page that led here, by its title.
+    section: &'a str,
     who: Option<&'a Principal>,
     goes_on: bool,
 }
 
 impl<'a> Frame<'a> {
     pub(super) fn new(title: &'a str, who: Option<&'a Principal>) -> Self {
-        Self { title, who, goes_on: false }
+        Self { title, section: title, who, goes_on: false }
+    }
+
+    /// It shows one of what the page of this title lists.
+    pub(super) fn within(self, section: &'a str) -> Self {
+        Self { section, ..self }
     }
 
     /// What it shows goes on: it is loaded again by itself.
@@ -90,7 +97,8 @@ impl<'a> Frame<'a> {
         html! {
             nav {
                 @for (path, name) in [("/", "Bellwether"), ("/alerts", "Alerts"), ("/monitors", "Monitors"), ("/series", "Metrics"), ("/start", "Playbooks"), ("/runs", "Runs"), ("/plugins", "Plugins")] {
-                    a href=(path) aria-current=[(name == self.title).then_some("page")] { (name) }
+                    @let current = if name == self.title { "page" } else { "true" };
+                    a href=(path) aria-current=[(name == self.section).then_some(current)] { (name) }
                 }
                 @if let Some(who) = self.who {
                     form.inline method="post" action="/sign-out" {

@@ -33,7 +33,7 @@ pub(super) async fn shown(
         Err(problem) => return Frame::new(super::alerts::TITLE, Some(&signed_in.0)).answer(Err(problem)),
     };
     let body = body(services, organisation, (id, &incident), signed_in.writes().is_ok()).await;
-    let frame = Frame::new(&incident.title, Some(&signed_in.0));
+    let frame = Frame::new(&incident.title, Some(&signed_in.0)).within(super::alerts::TITLE);
     match (refused, body) {
         (Some(refused), Ok(body)) => frame.refused(refused, &body),
         (_, body) => frame.answer(body),

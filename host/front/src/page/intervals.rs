@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::frame::{Frame, further, moment, table, text};
 use super::plot::{Course, number};
+use super::series;
 use super::session::SignedIn;
 use crate::api::metrics::{KEYS, METRICS, find};
 use crate::extract::Query;
@@ -43,12 +44,14 @@ pub(crate) async fn show(
 ) -> Response {
     let (who, organisation) = (&*signed_in.0, signed_in.0.organisation);
     if wanted.metric.is_empty() {
-        return Frame::new(TITLE, Some(who)).answer(list(&services, organisation, &wanted).await);
+        return Frame::new(TITLE, Some(who))
+            .within(series::TITLE)
+            .answer(list(&services, organisation, &wanted).await);
     }
     match find(&services, organisation, wanted.metric.clone()).await {
         Ok(metric) => {
             let body = one(&services, organisation, &metric, &wanted).await;
-            Frame::new(&metric.definition.name, Some(who)).answer(body)
+            Frame::new(&metric.definition.name, Some(who)).within(series::TITLE).answer(body)
         }
         Err(error) => Frame::new(TITLE, Some(who)).answer(Err(error.into())),
     }

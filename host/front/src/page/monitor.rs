@@ -92,7 +92,7 @@ async fn answer(
         Ok(monitor) => monitor,
         Err(error) => return Frame::new(TITLE, Some(who)).answer(Err(error.into())),
     };
-    let frame = Frame::new(&monitor.document.name, Some(who));
+    let frame = Frame::new(&monitor.document.name, Some(who)).within(TITLE);
     match (refused, body(services, signed_in, &monitor, cursor).await) {
         (Some(refused), Ok(body)) => frame.refused(refused, &body),
         (_, body) => frame.answer(body),

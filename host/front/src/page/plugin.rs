@@ -31,7 +31,9 @@ pub(crate) async fn show(
 ) -> Response {
     let (who, caller) = (&*signed_in.0, Caller::Principal(signed_in.0.clone()));
     match seen(&services, &caller, &plugin) {
-        Ok(plugin) => Frame::new(&plugin.name, Some(who)).answer(body(&services, &caller, &plugin)),
+        Ok(plugin) => {
+            Frame::new(&plugin.name, Some(who)).within(TITLE).answer(body(&services, &caller, &plugin))
+        }
         Err(problem) => Frame::new(TITLE, Some(who)).answer(Err(problem)),
     }
 }

@@ -155,7 +155,7 @@ async fn shown(
         Ok(run) => run,
         Err(problem) => return Frame::new(TITLE, Some(who)).answer(Err(problem)),
     };
-    let frame = Frame::new(&run.summary.playbook_name, Some(who));
+    let frame = Frame::new(&run.summary.playbook_name, Some(who)).within(TITLE);
     let once = services.request_ids.fresh();
     let once = signed_in.writes().is_ok().then(|| once.to_str().unwrap_or_default());
     let body = body(&run, held, once);

@@ -54,7 +54,9 @@ pub(crate) async fn show(
     if wanted.metric.is_empty() {
         return Frame::new(TITLE, Some(who)).answer(list(&services, who.organisation, &wanted));
     }
-    Frame::new(&wanted.metric, Some(who)).answer(one(&services, who.organisation, &wanted).await)
+    Frame::new(&wanted.metric, Some(who))
+        .within(TITLE)
+        .answer(one(&services, who.organisation, &wanted).await)
 }
 
 fn list(services: &Services, organisation: OrganisationId, wanted: &Wanted) -> Result<Markup, Problem> {

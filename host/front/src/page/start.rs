@@ -49,7 +49,7 @@ pub(crate) async fn ask(
         let (inputs, known) = asked(&services, &signed_in, &playbook).await?;
         Ok(form(&services, (&playbook, known.as_deref()), &inputs, &[]))
     };
-    Frame::new(&title(&playbook), Some(who)).answer(asked.await)
+    Frame::new(&title(&playbook), Some(who)).within(TITLE).answer(asked.await)
 }
 
 /// Starts a playbook, and goes to its run.
@@ -60,7 +60,7 @@ pub(crate) async fn start(
 ) -> Response {
     let playbook = field(&filled, "playbook");
     let title = title(playbook);
-    let frame = Frame::new(&title, Some(&signed_in.0));
+    let frame = Frame::new(&title, Some(&signed_in.0)).within(TITLE);
     let (inputs, known) = match asked(&services, &signed_in, playbook).await {
         Ok(asked) => asked,
         Err(problem) => return frame.answer(Err(problem)),

@@ -44,6 +44,7 @@ async fn a_monitor_is_found_by_its_name_its_title_and_how_it_stands() {
         }
     }
     let page = browser.open("/monitors").await;
+    assert!(page.contains("<a href=\"/monitors\" aria-current=\"page\">Monitors</a>"), "{page}");
     assert!(
         page.contains("<span class=\"bad\">alert</span>") && page.contains("Nobody &lt;watches&gt;"),
         "{page}"
@@ -72,6 +73,7 @@ async fn a_monitor_is_shown_with_its_series_its_incidents_and_what_it_says() {
     let browser = Browser::new(&host, &host.read).await;
     let page = browser.open("/monitors/load").await;
     for part in [
+        "<a href=\"/monitors\" aria-current=\"true\">Monitors</a>",
         "<td data-column=\"Series\">host:web-1</td>",
         "<span class=\"bad\">alert</span>",
         &format!("<a href=\"/alerts?incident={id}\">&lt;Load&gt;: host:web-1</a>"),
