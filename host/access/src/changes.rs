@@ -143,6 +143,13 @@ impl Access {
     }
 }
 
+/// What an organisation becomes, and what its audit log says of that.
+pub(crate) struct OrganisationChange {
+    pub(crate) organisation: Organisation,
+    pub(crate) action: &'static str,
+    pub(crate) details: Vec<(&'static str, String)>,
+}
+
 /// A key to be made; without an organisation, one of the operator.
 struct Wanted {
     organisation: Option<(OrganisationId, Role)>,
@@ -172,7 +179,8 @@ impl Inner {
             };
             let id = OrganisationId(last + 1);
             let created = self.clock.now();
-            let organisation = Organisation { id, name: name.clone(), time_zone: time_zone.clone(), created };
+            let (zone, suspended) = (time_zone.clone(), None);
+            let organisation = Organisation { id, name: name.clone(), time_zone: zone, created, suspended };
             let mut batch = Batch::new();
             batch
                 .require(name_key.clone(), Precondition::Absent)
@@ -212,6 +220,21 @@ impl Inner {
         id: OrganisationId,
         time_zone: String,
     ) -> Result<Organisation, AccessError> {
+        let change = |before: &Organisation| {
+            let details = vec![("from", before.time_zone.clone()), ("to", time_zone.clone())];
+            let organisation = Organisation { time_zone: time_zone.clone(), ..before.clone() };
+            Some(OrganisationChange { organisation, action: "organisation.set-time-zone", details })
+        };
+        self.change_organisation(actor, id, change).await
+    }
+
+    /// Changes an organisation as `change` says, with an entry in its audit log; not at all where it says nothing.
+    pub(crate) async fn change_organisation(
+        &self,
+        actor: &str,
+        id: OrganisationId,
+        change: impl Fn(&Organisation) -> Option<OrganisationChange>,
+    ) -> Result<Organisation, AccessError> {
         let _alone = self.changes.lock().await;
         self.organisation(id)?;
         let key = rows::organisation(id);
@@ -220,12 +243,17 @@ impl Inner {
             let gone = || StoreError::Damaged(format!("organisation {id} is gone"));
             let row = self.store.get(&key).await?.ok_or_else(gone)?;
             let before: Organisation = decode(&row)?;
-            let organisation = Organisation { time_zone: time_zone.clone(), ..before.clone() };
+            let Some(OrganisationChange { organisation, action, details }) = change(&before) else {
+                return Ok(before);
+            };
             let mut batch = Batch::new();
             batch.require(key.clone(), Precondition::ValueIs(row)).put(key.clone(), encode(&organisation));
-            let details = [("from", before.time_zone), ("to", time_zone.clone())];
             let scope = AuditScope::Organisation(id);
-            self.audit(&mut batch, scope, actor, "organisation.set-time-zone", &before.name, &details);
+            self.audit(&mut batch, scope, actor, action, &before.name, &details);
+            if organisation.suspended.is_some() && before.suspended.is_none() {
+                // Whoever fills the disk must not work on because it is full.
+                batch.frees();
+            }
             match self.store.commit(batch).await {
                 Ok(_) => {
                     self.directory.write().put_organisation(organisation.clone());

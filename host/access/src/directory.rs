@@ -59,6 +59,8 @@ impl LastUse {
 pub(crate) struct Entry {
     pub(crate) stored: StoredKey,
     pub(crate) holder: Caller,
+    /// Whether its organisation is suspended.
+    pub(crate) suspended: bool,
     /// Keyed with the signing secret. Wiped when the last request that uses it ends.
     pub(crate) signing: Option<Hmac<Sha256>>,
     pub(crate) last_use: Arc<LastUse>,
@@ -109,10 +111,12 @@ impl Directory {
         self.organisations.insert(id, organisation);
         for (_, _, key) in Self::owned(&self.order, id.0) {
             let entry = self.keys.get(key).expect("every key in order is there");
+            let (holder, suspended) =
+                holder(&self.organisations, &entry.stored).expect("its organisation was put just now");
             let entry = Entry {
                 stored: entry.stored.clone(),
-                holder: holder(&self.organisations, &entry.stored)
-                    .expect("its organisation was put just now"),
+                holder,
+                suspended,
                 signing: entry.signing.clone(),
                 last_use: Arc::clone(&entry.last_use),
             };
@@ -128,14 +132,14 @@ impl Directory {
         signing: Option<Hmac<Sha256>>,
         last_use: Option<i64>,
     ) -> Option<Arc<Entry>> {
-        let holder = holder(&self.organisations, &stored)?;
+        let (holder, suspended) = holder(&self.organisations, &stored)?;
         let id = key_id_bytes(&stored.id);
         let last_use = match self.keys.get(&id) {
             Some(entry) => Arc::clone(&entry.last_use),
             None => Arc::new(LastUse::new(last_use)),
         };
         self.order.insert((stored.owner(), Reverse(stored.created), id));
-        let entry = Arc::new(Entry { stored, holder, signing, last_use });
+        let entry = Arc::new(Entry { stored, holder, suspended, signing, last_use });
         self.keys.insert(id, Arc::clone(&entry));
         Some(entry)
     }
@@ -216,23 +220,25 @@ impl Directory {
     }
 }
 
-/// Who holds a key; `None` if its organisation is not known.
-fn holder(organisations: &BTreeMap<OrganisationId, Organisation>, stored: &StoredKey) -> Option<Caller> {
+/// Who holds a key, and whether its organisation is suspended; `None` if that is not known.
+fn holder(
+    organisations: &BTreeMap<OrganisationId, Organisation>,
+    stored: &StoredKey,
+) -> Option<(Caller, bool)> {
     let (Some(organisation), Some(role)) = (stored.organisation, stored.role) else {
-        return Some(Caller::Operator(Arc::new(Operator {
-            key: stored.id.clone(),
-            key_name: stored.name.clone(),
-        })));
+        let operator = Operator { key: stored.id.clone(), key_name: stored.name.clone() };
+        return Some((Caller::Operator(Arc::new(operator)), false));
     };
     let organisation = organisations.get(&organisation)?;
-    Some(Caller::Principal(Arc::new(Principal {
+    let principal = Principal {
         organisation: organisation.id,
         organisation_name: organisation.name.clone(),
         time_zone: organisation.time_zone.clone(),
         key: stored.id.clone(),
         key_name: stored.name.clone(),
         role,
-    })))
+    };
+    Some((Caller::Principal(Arc::new(principal)), organisation.suspended.is_some()))
 }
 
 /// The first `limit` of `rows`, at least one, and a cursor if there are more.

@@ -3,7 +3,10 @@
 use bellwether_kernel::{ErrorKind, FieldError, Timestamp};
 use bellwether_store::StoreError;
 
-/// Why a caller is not known.
+/// What whoever asks for something of a suspended organisation is told.
+pub const SUSPENDED: &str = "the organisation is suspended; the host's operator can resume it";
+
+/// Why a caller is not known, or not heard.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AuthFailure {
     /// No declared place of the request holds a credential.
@@ -27,9 +30,9 @@ pub enum AuthFailure {
     /// The signature is another than the one computed.
     #[error("the signature does not match the request")]
     SignatureMismatch,
-    /// The store did not answer.
-    #[error("the key could not be looked up: {0}")]
-    Unavailable(String),
+    /// The key works, and its organisation is suspended.
+    #[error("{SUSPENDED}")]
+    Suspended,
 }
 
 /// Why an organisation, key or secret was not made, changed or read.
@@ -53,6 +56,9 @@ pub enum AccessError {
         /// The least role that may.
         needed: &'static str,
     },
+    /// The organisation is suspended.
+    #[error("{SUSPENDED}")]
+    Suspended,
     /// A limit is reached.
     #[error("at most {limit} {what}")]
     Limit {
@@ -99,7 +105,7 @@ impl AccessError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Unknown { .. } => ErrorKind::NotFound,
-            Self::Forbidden { .. } => ErrorKind::Forbidden,
+            Self::Forbidden { .. } | Self::Suspended => ErrorKind::Forbidden,
             Self::Limit { .. } => ErrorKind::TooLarge,
             Self::Invalid(_) => ErrorKind::Invalid,
             Self::Exists { .. } | Self::Refused(_) => ErrorKind::Conflict,

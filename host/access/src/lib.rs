@@ -22,6 +22,7 @@ mod seal;
 mod service;
 mod session;
 mod sought;
+mod suspension;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -32,7 +33,7 @@ pub use audit::{AuditEntry, AuditFilter, AuditScope};
 pub use changes::check_organisation_name;
 pub use data::DataChange;
 pub use destination::{Destination, InvalidDestination, LOCALHOST, NEVER_SENT};
-pub use error::{AccessError, AuthFailure};
+pub use error::{AccessError, AuthFailure, SUSPENDED};
 pub use idempotency::{
     ANSWER_KEPT, Begun, CLAIM_KEPT, Idempotency, IdempotencyError, MAX_ANSWER, StoredAnswer, Ticket,
 };

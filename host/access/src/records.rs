@@ -18,6 +18,8 @@ pub struct Organisation {
     pub time_zone: String,
     /// When it was made.
     pub created: Timestamp,
+    /// Since when it is suspended, if it is: its keys are refused, and nothing is begun for it.
+    pub suspended: Option<Timestamp>,
 }
 
 /// A key, without its secret.

@@ -131,6 +131,20 @@ impl Versioned for StoredKey {
 // stored twin then.
 impl Versioned for Organisation {
     const NAME: &'static str = "organisation";
+    const VERSION: u8 = 2;
+
+    fn upgrade(version: u8, bytes: &[u8]) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct First {
+            id: OrganisationId,
+            name: String,
+            time_zone: String,
+            created: Timestamp,
+        }
+        let First { id, name, time_zone, created } =
+            (version == 1).then(|| postcard::from_bytes(bytes).ok()).flatten()?;
+        Some(Self { id, name, time_zone, created, suspended: None })
+    }
 }
 
 impl Versioned for AuditEntry {

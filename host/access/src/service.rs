@@ -12,6 +12,7 @@ use hmac::{Hmac, KeyInit};
 use parking_lot::{Mutex, RwLock};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
+use tokio::sync::watch;
 
 use crate::directory::{Directory, Entry};
 use crate::rows::{self, StoredCheck, StoredKey, StoredMinute};
@@ -46,6 +47,8 @@ pub(crate) struct Inner {
     pub(crate) audit_number: AtomicU32,
     /// Whether the clock says how old keys are.
     pub(crate) steady: Mutex<Steady>,
+    /// Told when an organisation was suspended or resumed.
+    pub(crate) suspensions: watch::Sender<()>,
     /// What a request signed with nobody's key is checked against, for the time it takes.
     nobody: Hmac<Sha256>,
 }
@@ -73,6 +76,7 @@ impl Access {
                 changes: tokio::sync::Mutex::new(()),
                 audit_number: AtomicU32::new(0),
                 steady: Mutex::new(Steady::new()),
+                suspensions: watch::Sender::new(()),
                 nobody: keyed(&[0; 32]),
             }),
         })
@@ -139,7 +143,7 @@ impl Access {
     ///
     /// # Errors
     /// [`AuthFailure::Malformed`] for what is no token, [`AuthFailure::Unknown`] for an id nobody has as for a wrong
-    /// secret, [`AuthFailure::Expired`] only if the secret is right.
+    /// secret, [`AuthFailure::Expired`] and [`AuthFailure::Suspended`] only if the secret is right.
     pub fn authenticate_token(&self, token: &str) -> Result<Caller, AuthFailure> {
         self.inner.token(token.as_bytes())
     }
@@ -161,6 +165,7 @@ impl Access {
     ///    wrong, or the keys are of several organisations.
     /// 5. [`AuthFailure::Expired`].
     /// 6. [`AuthFailure::SignatureMismatch`].
+    /// 7. [`AuthFailure::Suspended`].
     pub fn authenticate(
         &self,
         alternatives: &[Vec<Authentication>],
@@ -176,7 +181,8 @@ impl Access {
         Ok(caller)
     }
 
-    /// The principal of a key that still works: for what runs without a caller.
+    /// The principal of a key that still works: for what runs without a caller. It is given for a suspended organisation
+    /// too, so that what is at work comes to its end; who begins something asks [`Self::is_suspended`].
     ///
     /// # Errors
     /// [`AuthFailure::Unknown`], also for a key of the operator; [`AuthFailure::Expired`].
@@ -283,6 +289,9 @@ impl Inner {
         let now = self.clock.now();
         if !entry.stored.works(now) {
             return Err(AuthFailure::Expired);
+        }
+        if entry.suspended {
+            return Err(AuthFailure::Suspended);
         }
         entry.last_use.note(now);
         Ok(entry.holder.clone())

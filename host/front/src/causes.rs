@@ -118,6 +118,7 @@ impl From<AccessError> for Problem {
         match error {
             AccessError::Invalid(field) => field.into(),
             AccessError::Store(error) => error.into(),
+            AccessError::Suspended => Self::new(ProblemKind::Suspended, error.to_string()),
             _ => problem(error.kind(), &error),
         }
     }
@@ -195,9 +196,7 @@ impl From<InvalidNotification> for Problem {
 impl From<AuthFailure> for Problem {
     fn from(failure: AuthFailure) -> Self {
         match failure {
-            AuthFailure::Unavailable(cause) => {
-                Self::unavailable("The key could not be looked up; try again", RETRY_AFTER).cause(cause)
-            }
+            AuthFailure::Suspended => AccessError::Suspended.into(),
             AuthFailure::Missing => Self::new(
                 ProblemKind::Unauthenticated,
                 "The request carries no key: send `Authorization: Bearer <token>`",

@@ -127,7 +127,7 @@ async fn answer(services: &Services, versions: &DialectVersions, mount: usize, r
                     [] => true,
                     schemes => matches!(
                         services.access().authenticate(schemes, &raw(services, &parts, &[])),
-                        Ok(_) | Err(AuthFailure::SignatureMismatch | AuthFailure::Unavailable(_))
+                        Ok(_) | Err(AuthFailure::SignatureMismatch)
                     ),
                 };
                 let settings = services.settings();

@@ -18,6 +18,7 @@ pub(crate) enum ProblemKind {
     Invalid,
     Unauthenticated,
     Forbidden,
+    Suspended,
     NotFound,
     MethodNotAllowed,
     Conflict,
@@ -34,10 +35,11 @@ pub(crate) enum ProblemKind {
 
 impl ProblemKind {
     /// Every kind, for the pages that explain them.
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Invalid,
         Self::Unauthenticated,
         Self::Forbidden,
+        Self::Suspended,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::Conflict,
@@ -57,7 +59,7 @@ impl ProblemKind {
         match self {
             Self::Invalid => StatusCode::BAD_REQUEST,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Forbidden | Self::Suspended => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict | Self::IdempotencyInProgress => StatusCode::CONFLICT,
@@ -78,6 +80,7 @@ impl ProblemKind {
             Self::Invalid => "/problems/invalid",
             Self::Unauthenticated => "/problems/unauthenticated",
             Self::Forbidden => "/problems/forbidden",
+            Self::Suspended => "/problems/suspended",
             Self::NotFound => "/problems/not-found",
             Self::MethodNotAllowed => "/problems/method-not-allowed",
             Self::Conflict => "/problems/conflict",
@@ -99,6 +102,7 @@ impl ProblemKind {
             Self::Invalid => "The request is wrong",
             Self::Unauthenticated => "The caller is not known",
             Self::Forbidden => "The caller may not do this",
+            Self::Suspended => "The organisation is suspended",
             Self::NotFound => "There is no such thing",
             Self::MethodNotAllowed => "The method is not allowed here",
             Self::Conflict => "It clashes with what is there",
@@ -120,6 +124,9 @@ impl ProblemKind {
             Self::Invalid => "Mend the fields named under `errors`; the same request will fail again.",
             Self::Unauthenticated => "Send `Authorization: Bearer <token>` with a key that has not expired.",
             Self::Forbidden => "Use a key with the role the answer names.",
+            Self::Suspended => {
+                "Ask the host's operator, who can resume the organisation; nothing of what it has is lost."
+            }
             Self::NotFound => "Look at the name or id; what another organisation has cannot be seen.",
             Self::MethodNotAllowed => "Use one of the methods in the answer's `Allow` header.",
             Self::Conflict => "Read what is there and decide whether to change the name or the request.",

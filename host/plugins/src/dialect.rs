@@ -315,8 +315,7 @@ fn lower_failure(failure: &AuthFailure) -> wit::AuthFailure<'_> {
         AuthFailure::Expired => wit::AuthFailure::Expired,
         AuthFailure::OutOfTime { host } => wit::AuthFailure::OutOfTime(host.as_milliseconds()),
         AuthFailure::SignatureMismatch => wit::AuthFailure::SignatureMismatch,
-        // What the store says is for the operator, not for an unknown caller.
-        AuthFailure::Unavailable(_) => wit::AuthFailure::Other("the key could not be looked up"),
+        AuthFailure::Suspended => wit::AuthFailure::Other(bellwether_access::SUSPENDED),
     }
 }
 

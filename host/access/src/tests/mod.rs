@@ -8,6 +8,7 @@ mod keys;
 mod organisations;
 mod secrets;
 mod session;
+mod suspension;
 
 use std::sync::Arc;
 

@@ -84,7 +84,7 @@ async fn who_calls_is_told_by_the_host() {
         (None, 300),
         (Some(Err(AuthFailure::Missing)), 410),
         (Some(Err(AuthFailure::Expired)), 413),
-        (Some(Err(AuthFailure::Unavailable("disk".into()))), 416),
+        (Some(Err(AuthFailure::Suspended)), 416),
     ] {
         assert_eq!(dialect.handle(caller, request).await.unwrap().status.as_u16(), status);
     }

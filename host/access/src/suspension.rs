@@ -1,0 +1,90 @@
+//! Organisations that are suspended. Their keys are refused, and whatever begins work by itself asks here first whose it is:
+//! what is due stays due, and what waits stays where it waits. What is at work comes to its next commit, and nothing of
+//! what they have is touched.
+
+use std::sync::Arc;
+
+use bellwether_kernel::OrganisationId;
+use bellwether_store::to_the_end;
+use tokio::sync::watch;
+
+use crate::changes::OrganisationChange;
+use crate::service::Inner;
+use crate::{Access, AccessError, Organisation};
+
+impl Access {
+    /// Suspends an organisation; one that is suspended stays so since then.
+    ///
+    /// # Errors
+    /// [`AccessError::Unknown`]; the store's.
+    pub async fn suspend_organisation(
+        &self,
+        actor: &str,
+        id: OrganisationId,
+    ) -> Result<Organisation, AccessError> {
+        self.set_suspended(actor, id, true).await
+    }
+
+    /// Has an organisation go on that was suspended.
+    ///
+    /// # Errors
+    /// As [`Self::suspend_organisation`].
+    pub async fn resume_organisation(
+        &self,
+        actor: &str,
+        id: OrganisationId,
+    ) -> Result<Organisation, AccessError> {
+        self.set_suspended(actor, id, false).await
+    }
+
+    /// Whether an organisation is suspended.
+    #[must_use]
+    pub fn is_suspended(&self, id: OrganisationId) -> bool {
+        let directory = self.inner.directory.read();
+        directory.organisation(id).is_some_and(|organisation| organisation.suspended.is_some())
+    }
+
+    /// Refuses what is asked of a suspended organisation in another way than by one of its keys.
+    ///
+    /// # Errors
+    /// [`AccessError::Suspended`].
+    pub fn check_not_suspended(&self, id: OrganisationId) -> Result<(), AccessError> {
+        if self.is_suspended(id) { Err(AccessError::Suspended) } else { Ok(()) }
+    }
+
+    /// Changes whenever an organisation was suspended or resumed.
+    #[must_use]
+    pub fn suspensions(&self) -> watch::Receiver<()> {
+        self.inner.suspensions.subscribe()
+    }
+
+    async fn set_suspended(
+        &self,
+        actor: &str,
+        id: OrganisationId,
+        suspended: bool,
+    ) -> Result<Organisation, AccessError> {
+        let (inner, actor) = (Arc::clone(&self.inner), actor.to_owned());
+        to_the_end(async move { inner.set_suspended(&actor, id, suspended).await }).await
+    }
+}
+
+impl Inner {
+    async fn set_suspended(
+        &self,
+        actor: &str,
+        id: OrganisationId,
+        suspended: bool,
+    ) -> Result<Organisation, AccessError> {
+        let action = if suspended { "organisation.suspend" } else { "organisation.resume" };
+        let change = |before: &Organisation| {
+            let suspended = suspended.then(|| before.suspended.unwrap_or_else(|| self.clock.now()));
+            let organisation = Organisation { suspended, ..before.clone() };
+            let details = Vec::new();
+            (organisation != *before).then_some(OrganisationChange { organisation, action, details })
+        };
+        let organisation = self.change_organisation(actor, id, change).await?;
+        self.suspensions.send_replace(());
+        Ok(organisation)
+    }
+}
