@@ -31,10 +31,10 @@ impl Failure {
         Self::new(404, "NOT_FOUND", "Brand not found")
     }
 
-    /// The caller is not known: ChainPatrol says the same whatever is wrong with a key.
+    /// The caller is not known, or not heard: ChainPatrol says the same whatever is wrong with a key.
     pub(crate) fn refusal(failure: &AuthFailure) -> Self {
         match failure {
-            AuthFailure::Other(reason) => Self::later(reason),
+            AuthFailure::Other(reason) => Self::new(403, "FORBIDDEN", reason),
             _ => Self::new(401, "UNAUTHORIZED", "API key with organization access required"),
         }
     }

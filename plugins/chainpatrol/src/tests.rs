@@ -250,6 +250,7 @@ fn what_is_refused_is_worded_as_chainpatrol_words_it() {
     let response = client.post(PATH, "{}");
     assert_eq!((response.status, &*response.headers[1].value), (405, "GET"));
     assert_eq!(seen(&client.get("/api/v2/elsewhere")).1["error"]["code"], "NOT_FOUND");
-    let busy = AuthFailure::Other("the key could not be looked up".into());
-    assert_eq!(Client::new(routes(), &host).refused(busy).get(PATH).status, 503);
+    let suspended = AuthFailure::Other("the organisation is suspended".into());
+    let answer = seen(&Client::new(routes(), &host).refused(suspended).get(PATH));
+    assert_eq!(answer, (403, refused("FORBIDDEN", "the organisation is suspended")));
 }

@@ -43,12 +43,12 @@ impl Failure {
         Self::bad(format_args!("The value provided for parameter '{name}' is invalid: {reason}"))
     }
 
-    /// The caller is not known. Datadog tells a read without both keys from one whose keys are not good; to a submission it
+    /// The caller is not known, or not heard. Datadog tells a read without both keys from one whose keys are not good; to a submission it
     /// says the same.
     pub(crate) fn refusal(failure: &AuthFailure, request: &Request<'_>) -> Self {
         let submits = [VALIDATE, SERIES_V1, SERIES_V2, DISTRIBUTIONS].contains(&request.route());
         match failure {
-            AuthFailure::Other(reason) => Self::later(reason),
+            AuthFailure::Other(reason) => Self::new(403, reason),
             AuthFailure::Missing if !submits => Self::new(401, "Unauthorized"),
             _ => Self::new(403, "Forbidden"),
         }

@@ -57,10 +57,10 @@ impl Failure {
         Self::new(503, Self::UNAVAILABLE, message).header("retry-after", "1")
     }
 
-    /// The caller is not known.
+    /// The caller is not known, or not heard.
     pub(crate) fn refusal(failure: &AuthFailure) -> Self {
         match failure {
-            AuthFailure::Other(reason) => Self::later(reason),
+            AuthFailure::Other(reason) => Self::new(403, Self::PERMISSION_DENIED, reason),
             _ => Self::new(401, Self::UNAUTHENTICATED, failure)
                 .header("www-authenticate", r#"Basic realm="Bellwether", charset="UTF-8""#),
         }

@@ -52,10 +52,10 @@ impl Failure {
         Self::new(503, "unavailable", message).header("retry-after", "1")
     }
 
-    /// The caller is not known.
+    /// The caller is not known, or not heard.
     pub(crate) fn refusal(failure: &AuthFailure) -> Self {
         match failure {
-            AuthFailure::Other(reason) => Self::later(reason),
+            AuthFailure::Other(reason) => Self::new(403, "forbidden", reason),
             _ => Self::new(401, "unauthorized", failure)
                 .header("www-authenticate", r#"Basic realm="Bellwether", charset="UTF-8""#),
         }

@@ -33,7 +33,7 @@ impl Failure {
         Self::bad(format_args!("{name} is {value}, expected {expected}"))
     }
 
-    /// The caller is not known. The first two texts are ThreatConnect's own: clients look for them.
+    /// The caller is not known, or not heard. The first two texts are ThreatConnect's own: clients look for them.
     pub(crate) fn refusal(failure: &AuthFailure) -> Self {
         let message = match failure {
             AuthFailure::OutOfTime(_) => "Timestamp out of acceptable time range".to_owned(),
@@ -44,7 +44,7 @@ impl Failure {
             AuthFailure::Unknown => "Access denied: the access id or token is not known".to_owned(),
             AuthFailure::Expired => "Access denied: the access id or token has expired".to_owned(),
             AuthFailure::Malformed(what) => format!("Authorization is malformed: {what}"),
-            AuthFailure::Other(what) => format!("Access denied: {what}"),
+            AuthFailure::Other(what) => return Self::new(403, format_args!("Access denied: {what}")),
         };
         Self { header: Some(("www-authenticate", "TC")), ..Self::new(401, message) }
     }

@@ -86,7 +86,8 @@ pub enum AuthFailure {
     OutOfTime(Timestamp),
     /// The signature is another than the one the host computed.
     SignatureMismatch,
-    /// Something else.
+    /// The caller is not heard for another reason, which is said: its organisation is suspended. Nothing it sends instead
+    /// changes that, so a dialect words it as what is forbidden.
     Other(String),
 }
 

@@ -49,7 +49,10 @@ impl<H> Router<H> {
             authentication: &[],
             // Most dialects have fewer, and growing is what building would cost.
             routes: Vec::with_capacity(16),
-            refuse: Box::new(|failure, _| Response::text(401, failure)),
+            refuse: Box::new(|failure, _| {
+                let status = if matches!(failure, AuthFailure::Other(_)) { 403 } else { 401 };
+                Response::text(status, failure)
+            }),
             settings: <() as Settings>::describe,
             check: <() as Settings>::read,
         }

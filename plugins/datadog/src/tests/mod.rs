@@ -91,9 +91,9 @@ fn a_key_is_good_or_forbidden() {
             assert_eq!(refused(&stranger.send(method, path, ""), status), word, "{method} {path}");
         }
     }
-    let later =
-        Client::new(routes(), &host).refused(AuthFailure::Other("the key could not be looked up".to_owned()));
-    assert!(refused(&later.get("/api/v1/validate"), 503).contains("looked up"));
+    let suspended = AuthFailure::Other("the organisation is suspended".to_owned());
+    let suspended = Client::new(routes(), &host).refused(suspended);
+    assert!(refused(&suspended.get("/api/v1/validate"), 403).contains("suspended"));
 }
 
 #[test]

@@ -47,10 +47,9 @@ fn who_calls_is_known_by_a_key_or_told_how_to_be() {
         assert!(header(&response, "www-authenticate").is_some_and(|value| value.starts_with("Basic")));
         refused_in_json(&client(&host, JSON).refused(failure).post("/v1/metrics", "{}"), 401, 16);
     }
-    let later = AuthFailure::Other("the key could not be looked up".to_owned());
-    let response = client(&host, PROTOBUF).refused(later).post("/v1/metrics", "");
-    assert!(refused(&response, 503, 14).contains("looked up"));
-    assert_eq!(header(&response, "retry-after"), Some("1"));
+    let suspended = AuthFailure::Other("the organisation is suspended".to_owned());
+    let response = client(&host, PROTOBUF).refused(suspended).post("/v1/metrics", "");
+    assert!(refused(&response, 403, 7).contains("suspended"));
 }
 
 #[test]

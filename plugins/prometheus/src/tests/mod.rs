@@ -103,9 +103,9 @@ fn who_calls_is_known_by_a_token_or_told_how_to_be() {
             assert!(header(&response, "www-authenticate").is_some_and(|value| value.starts_with("Basic")));
         }
     }
-    let later = AuthFailure::Other("the key could not be looked up".to_owned());
-    let response = Client::new(routes(), &host).refused(later).get("/api/v1/query");
-    assert!(refused(&response, 503, "unavailable").contains("looked up"));
+    let suspended = AuthFailure::Other("the organisation is suspended".to_owned());
+    let response = Client::new(routes(), &host).refused(suspended).get("/api/v1/query");
+    assert!(refused(&response, 403, "forbidden").contains("suspended"));
 }
 
 #[test]
