@@ -165,8 +165,10 @@ impl Playbooks {
                 }
                 firing.over = claimed;
             }
-            // Whoever comes first is served first: only with an empty queue is a run begun at once.
-            let permit = match self.queued.is_empty() {
+            // Whoever comes first is served first: only with an empty queue is a run begun at once. Those of an organisation
+            // that is suspended, which what was done before may cause, are not begun before it is resumed.
+            let is_suspended = |organisation| self.access.is_suspended(organisation);
+            let permit = match self.queued.is_empty_but_for(is_suspended) && !is_suspended(organisation) {
                 true => Arc::clone(&self.workers).try_acquire_owned().ok(),
                 false => None,
             };

@@ -48,6 +48,7 @@ impl Playbooks {
         let unknown = || PlaybookError::Unknown { what: "webhook", name: "(the token is not shown)".into() };
         let row = self.store.get(&webhook(token)).await?.ok_or_else(unknown)?;
         let PlaybookRef { organisation, playbook } = decode(&row)?;
+        self.access.check_not_suspended(organisation)?;
         let row = self.store.get(&rows::playbook(organisation, playbook)).await?.ok_or_else(unknown)?;
         let row: PlaybookRow = decode(&row)?;
         let loaded = self.published(organisation, playbook, &row).await?.ok_or_else(unknown)?;

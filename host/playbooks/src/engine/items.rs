@@ -236,9 +236,14 @@ impl Playbooks {
         let each = step.each.as_ref().expect("a step over a list");
         let mut at_work = FuturesUnordered::new();
         let mut fresh = 0..list.len();
+        let mut is_suspended = false;
         loop {
-            while items.at_work.len() < each.parallel && !items.is_over(each.on_item_error) {
+            while items.at_work.len() < each.parallel && !items.is_over(each.on_item_error) && !is_suspended {
                 let Some(item) = items.next(&mut fresh, self.clock.now()) else { break };
+                is_suspended = self.access.is_suspended(work.organisation);
+                if is_suspended {
+                    break;
+                }
                 let prior = items.waiting.remove(&item);
                 items.at_work.insert(item);
                 let of = &list[item as usize];
@@ -287,6 +292,8 @@ impl Playbooks {
             return Ok(if cut { Through::All } else { Through::Cut });
         }
         let waiting = items.waiting.values().filter_map(|result| result.waits_until);
+        // Whoever takes the step again begins what is missing then.
+        let waiting = waiting.chain(is_suspended.then(|| self.clock.now()));
         let until = waiting.chain(items.held.values().map(|held| held.waits.until)).min();
         let on = std::mem::take(&mut items.held).into_values().flat_map(|held| held.waits.on).collect();
         Ok(until.map_or(Through::All, |until| Through::Until(Waits { until, on })))

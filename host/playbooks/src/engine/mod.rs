@@ -72,6 +72,7 @@ impl Playbooks {
         self.keep_at("timers", &self.halt, |playbooks| playbooks.keep_time().boxed());
         self.keep_at("alert triggers", &self.halt, |playbooks| playbooks.keep_following().boxed());
         self.keep_at("triggers", &self.halt, |playbooks| playbooks.look_again().boxed());
+        self.keep_at("suspensions", &self.halt, |playbooks| playbooks.keep_resuming().boxed());
         if self.writes.is_some() {
             self.keep_at("metric triggers", &self.halt, |playbooks| playbooks.keep_watch().boxed());
         }
@@ -173,6 +174,17 @@ impl Playbooks {
         let _in_order = self.reading_triggers.lock().await;
         self.read_followers(only).await?;
         self.read_watches(only).await
+    }
+
+    /// Has what waited looked at again when an organisation is resumed.
+    async fn keep_resuming(self: Arc<Self>) -> Result<(), PlaybookError> {
+        // Listens from here on: what is resumed behind the look is not slept through.
+        let mut suspensions = self.access.suspensions();
+        self.ready.notify_one();
+        self.sooner.notify_one();
+        // It tells as long as there is the access that this holds.
+        let _ = suspensions.changed().await;
+        Ok(())
     }
 
     /// Looks at triggers that another host published, or that could not be read.

@@ -68,7 +68,8 @@ impl Playbooks {
         Ok(())
     }
 
-    /// The run that is next: of the organisation behind the one that was served last, the oldest.
+    /// The run that is next: of the organisation behind the one that was served last, the oldest. Those of one that is
+    /// suspended are passed over.
     async fn next_ready(&self) -> Result<Option<(OrganisationId, RunId)>, StoreError> {
         let all = Key::new(Space::RunQueue).prefix();
         let served = OrganisationId(self.served.load(Ordering::SeqCst));
@@ -77,17 +78,26 @@ impl Playbooks {
             let mut limit = FEW;
             loop {
                 let page = self.store.scan(range.clone(), Direction::Forward, limit).await?;
+                let mut passed = None;
                 for (key, _) in &page {
                     let read = rows::organisation_and_run(key);
                     let Some((organisation, run)) = self.store.unread().unless_damaged(key, read)? else {
                         continue;
                     };
+                    if self.access.is_suspended(organisation) {
+                        passed = Some(rows::queue(organisation).prefix().end);
+                        break;
+                    }
                     let active = self.active.lock();
                     if !active.contains_key(&run) {
                         return Ok(Some((organisation, run)));
                     }
                     // Ready again already, or about to be claimed: whoever leaves next says to look again.
                     self.passed_over.store(true, Ordering::SeqCst);
+                }
+                if let Some(behind) = passed.take() {
+                    range.start = behind;
+                    continue;
                 }
                 let Some((last, _)) = page.last().filter(|_| page.len() == limit) else { break };
                 range.start = last.successor();

@@ -1,5 +1,6 @@
 //! Works a run off: finds what is next from what is recorded and nothing else, takes the step, records it. Each
-//! result is committed before the next step begins, the last one together with the run's end.
+//! result is committed before the next step begins, the last one together with the run's end. Between two steps, or two
+//! items of one, it is let go of where its organisation is suspended.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -117,6 +118,17 @@ impl Playbooks {
                 self.hand_over(work, &mut recalled).await;
                 return Ok(Came::Ended);
             };
+            if self.access.is_suspended(work.organisation) {
+                let now = self.clock.now();
+                if work.open.parent.is_some() {
+                    return Ok(Came::Until(now.saturating_add(Period(HELD).milliseconds()).into()));
+                }
+                if self.park(work, &now.into()).await? {
+                    return Ok(Came::Parked);
+                }
+                // It is to end.
+                continue;
+            }
             if let Err(reason) = self.principal(work.organisation, &work.row.runs_as) {
                 self.end_all_within(work).await?;
                 let error = format!("{reason}; publish the playbook again with a key that works");

@@ -1,7 +1,8 @@
 //! What happens at its time: runs that wait are woken, scheduled playbooks fire. Both lie in the store ordered by
 //! time, so that however many there are, the host sleeps until the first of them.
 //!
-//! A time that passed more than [`LATE`] ago counts as missed: the playbook was due while no host was up. With
+//! A time that passed more than [`LATE`] ago counts as missed: the playbook was due while no host was up, or its
+//! organisation suspended. With
 //! `missed = "run-once"` it fires once for all the times that have passed, with the first of them as
 //! `trigger.scheduled`, and its next time is the first one to come; with `"skip"` it does not, and its next time is the
 //! first one that is not missed.
@@ -45,9 +46,12 @@ impl Playbooks {
         if woken? + fired? > 0 {
             return Ok(());
         }
-        let first = |space| Walk::forward(&*self.store, Key::new(space).prefix()).at_once(FEW);
-        let woken = first(Space::RunWake).next_read(|key, _| Ok(rows::wake_of(key)?.0)).await?;
-        let fired = first(Space::PlaybookDue).next_read(|key, _| Ok(rows::due_of(key)?.0)).await?;
+        let first = |range| Walk::forward(&*self.store, range).at_once(FEW);
+        let all = |space| Key::new(space).prefix();
+        let woken = first(all(Space::RunWake)).next_read(|key, _| Ok(rows::wake_of(key)?.0)).await?;
+        // What is due still is of organisations that are suspended.
+        let to_come = behind(Space::PlaybookDue, now)..all(Space::PlaybookDue).end;
+        let fired = first(to_come).next_read(|key, _| Ok(rows::due_of(key)?.0)).await?;
         let first = [woken, fired].into_iter().flatten().map(|(.., at)| at).min();
         let sleep = first.map_or(LONGEST_SLEEP, |at| self.until(at).min(LONGEST_SLEEP));
         tokio::select! {
@@ -58,26 +62,31 @@ impl Playbooks {
         Ok(())
     }
 
-    /// The rows of a space ordered by time whose time has come, as many as one turn takes, with what `read` makes of their keys.
+    /// The rows of a space ordered by time whose time has come, as many as one turn takes, with what `read` makes of their
+    /// keys: but for those `is_left`.
     async fn due<T>(
         &self,
         space: Space,
         now: Timestamp,
         read: impl Fn(&Key) -> Result<T, StoreError>,
+        is_left: impl Fn(&T) -> bool,
     ) -> Result<Vec<(Key, Bytes, T)>, StoreError> {
         let range = Key::new(space).prefix().start..behind(space, now);
         let (mut rows, mut due) = (Walk::forward(&*self.store, range), Vec::new());
         while due.len() < TURN
             && let Some(row) = rows.next_read(|key, _| read(key)).await?
         {
-            due.push(row);
+            if !is_left(&row.2) {
+                due.push(row);
+            }
         }
         Ok(due)
     }
 
     /// Makes the runs ready whose time has come.
     async fn wake_all(&self, now: Timestamp) -> Result<usize, PlaybookError> {
-        let due = self.due(Space::RunWake, now, rows::wake_of).await?;
+        // Those of an organisation that is suspended too: they wait in the queue.
+        let due = self.due(Space::RunWake, now, rows::wake_of, |_| false).await?;
         let count = due.len();
         let mut woken = stream::iter(due)
             .map(|(.., (at, organisation, run))| self.wake(at, organisation, run))
@@ -159,7 +168,9 @@ impl Playbooks {
 
     /// Fires the playbooks whose time has come.
     async fn fire_all(self: &Arc<Self>, now: Timestamp) -> Result<usize, PlaybookError> {
-        let due = self.due(Space::PlaybookDue, now, rows::due_of).await?;
+        // Those of an organisation that is suspended stay due, so that they are found missed.
+        let is_left = |(_, organisation, _): &(_, OrganisationId, _)| self.access.is_suspended(*organisation);
+        let due = self.due(Space::PlaybookDue, now, rows::due_of, is_left).await?;
         let count = due.len();
         let mut fired = stream::iter(due)
             .map(|(due, row, _)| async move {

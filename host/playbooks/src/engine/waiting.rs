@@ -71,9 +71,9 @@ impl Waiting {
         self.change(organisation, |counts| counts.recorded = counts.recorded.saturating_sub(runs));
     }
 
-    /// Whether none waits, nor is about to.
-    pub(super) fn is_empty(&self) -> bool {
-        self.counts.lock().is_empty()
+    /// Whether none waits, nor is about to, but those of organisations that are passed over.
+    pub(super) fn is_empty_but_for(&self, is_passed: impl Fn(OrganisationId) -> bool) -> bool {
+        self.counts.lock().keys().all(|organisation| is_passed(*organisation))
     }
 
     #[cfg(test)]
@@ -124,8 +124,10 @@ mod tests {
         drop(waiting.reserve(OTHER).unwrap());
         waiting.went(ONE, 1);
         drop(waiting.reserve(ONE).unwrap());
+        assert!(waiting.is_empty_but_for(|organisation| organisation == ONE));
+        assert!(!waiting.is_empty_but_for(|organisation| organisation == OTHER));
         waiting.went(ONE, 5);
-        assert!(waiting.is_empty());
+        assert!(waiting.is_empty_but_for(|_| false));
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod shapes;
 mod simulation;
 mod stopping;
 mod store;
+mod suspension;
 mod triggers;
 mod versions;
 
