@@ -82,6 +82,7 @@ impl Alerts {
     /// there any more.
     pub async fn follow(&self, token: &str, count: bool) -> Result<Followed, AlertError> {
         let Target { organisation, incident: id, name } = self.target(token)?;
+        self.access.check_not_suspended(organisation)?;
         let incident = self.incident(organisation, id).await?;
         let monitor = self.monitor_of(organisation, &incident).await?.ok_or_else(|| unknown(&name))?;
         let link = monitor.links.into_iter().find(|link| link.name == name);

@@ -33,6 +33,9 @@ impl Deliveries {
         if row.state != DeliveryState::Waiting {
             return Ok(Turn::Ended);
         }
+        if self.access.is_suspended(organisation) {
+            return Ok(Turn::Held);
+        }
         let now = self.clock.now();
         if !self.is_first(organisation, id).await? {
             return Ok(Turn::Later(now));

@@ -28,6 +28,7 @@ impl Deliveries {
         let (deliveries, halt) = (Arc::clone(self), self.halt.clone());
         self.tasks.spawn(async move {
             let mut looked = tokio::time::Instant::now();
+            let mut suspensions = deliveries.access.suspensions();
             loop {
                 let wait = match AssertUnwindSafe(deliveries.turn(&mut looked)).catch_unwind().await {
                     Ok(wait) => wait,
@@ -42,10 +43,16 @@ impl Deliveries {
                     biased;
                     () = halt.cancelled() => return,
                     () = deliveries.wake.notified() => {}
+                    Ok(()) = suspensions.changed() => deliveries.look_at_held(),
                     () = tokio::time::sleep(wait) => {}
                 }
             }
         });
+    }
+
+    /// Has channels looked at again that waited for their organisations to be resumed.
+    fn look_at_held(&self) {
+        self.schedule.lock().release_held(|organisation| self.access.is_suspended(organisation));
     }
 
     /// Hands out what may be done now, and gives how long there is nothing else.

@@ -46,7 +46,7 @@ struct Queue {
     at_work: usize,
     /// Exchanges that wait for the channel's rate, each to be told that it goes on.
     paused: VecDeque<oneshot::Sender<()>>,
-    /// Its channel is paused.
+    /// Its channel is paused, or its organisation suspended.
     held: bool,
     /// How often it was let go: what found it held before that does not hold it again.
     releases: u64,
@@ -152,7 +152,7 @@ pub(super) enum Turn {
     Ended,
     /// It is tried again then.
     Later(Timestamp),
-    /// The channel is paused.
+    /// The channel is paused, or its organisation suspended.
     Held,
     /// The channel has had its share of requests until then.
     Limited(Timestamp),
@@ -397,6 +397,19 @@ impl Schedule {
             queue.not_before = Timestamp::MIN;
         }
         self.note(channel);
+    }
+
+    /// Looks again at every channel that was found held, of organisations that are not `suspended` any more.
+    pub(super) fn release_held(&mut self, suspended: impl Fn(OrganisationId) -> bool) {
+        let mut held = Vec::new();
+        for (channel, queue) in &mut self.channels {
+            if !suspended(channel.0) {
+                // What found it held before that does not hold it again.
+                queue.releases += 1;
+                held.extend(queue.held.then(|| channel.clone()));
+            }
+        }
+        held.iter().for_each(|channel| self.release(channel));
     }
 
     /// If a channel is to be left alone for longer than the schedule ever leaves one alone, the clock was ahead when that time

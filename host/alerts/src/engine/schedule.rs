@@ -162,12 +162,15 @@ impl Alerts {
         Ok(())
     }
 
-    /// Takes in what is due at `now`, and finds when the next is.
+    /// Takes in what is due at `now`, but for what is of organisations that are suspended, and finds when the next is.
     async fn look_for_due(&self, now: Timestamp, running: &mut Running) -> Result<(), AlertError> {
         let began = Instant::now();
         let (mut first, mut next, mut is_left) = (None, None, false);
         let mut due = Walk::forward(&*self.store, Key::new(Space::MonitorDue).prefix());
         while let Some((.., (at, organisation, id))) = due.next_read(|key, _| rows::due_of(key)).await? {
+            if at <= now && self.access.is_suspended(organisation) {
+                continue;
+            }
             first.get_or_insert(at);
             if at > now {
                 next = Some(at);
@@ -194,8 +197,8 @@ impl Alerts {
             let alerts = Arc::clone(self);
             running.tasks.spawn(async move {
                 let Begun { cause, at, organisation, id } = begun;
-                // What was taken from the schedule is left to the next start.
-                if alerts.halt.is_cancelled() {
+                // What was taken from the schedule is left to the next start, or until its organisation is resumed.
+                if alerts.halt.is_cancelled() || alerts.access.is_suspended(organisation) {
                     return (begun, Ok(Ok(Turn::Stale)));
                 }
                 let turn = AssertUnwindSafe(alerts.evaluate(cause, at, organisation, id)).catch_unwind();

@@ -272,6 +272,22 @@ async fn links_lead_where_the_monitor_says_and_are_counted() {
 }
 
 #[tokio::test]
+async fn a_link_of_a_suspended_organisation_is_refused_and_changes_nothing() {
+    let (Doing { world, alerts, .. }, id) = doing(1).await;
+    world.access.create_organisation("host", "acme", "UTC").await.unwrap();
+    let links = told_links(&world).await;
+    world.access.suspend_organisation("host", OURS).await.unwrap();
+    for label in ["runbook", "Restart it"] {
+        let error = alerts.follow(&token(&links, label), true).await.unwrap_err();
+        assert!(matches!(error, AlertError::Access(bellwether_access::AccessError::Suspended)), "{error}");
+    }
+    world.access.resume_organisation("host", OURS).await.unwrap();
+    let (_, links_offered) = alerts.offers(OURS, id).await.unwrap();
+    assert_eq!(links_offered[0].clicks, 0);
+    alerts.follow(&token(&links, "runbook"), true).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_link_nobody_gave_or_that_is_not_offered_any_more_leads_nowhere() {
     let (Doing { world, alerts, .. }, _) = doing(1).await;
     let links = told_links(&world).await;

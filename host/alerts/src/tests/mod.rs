@@ -20,6 +20,7 @@ mod problems;
 mod room;
 mod simulation;
 mod slow;
+mod suspension;
 mod together;
 mod wakes;
 

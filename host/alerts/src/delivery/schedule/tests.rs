@@ -45,6 +45,21 @@ fn a_channel_that_asks_to_be_left_alone_is_sent_nothing_until_then() {
 }
 
 #[test]
+fn a_channel_whose_organisation_was_resumed_while_it_was_found_suspended_delivers() {
+    let mut schedule = Schedule::new(LIMITS);
+    assert!(schedule.add(OURS, &id("a", 1), Event::Opened, Some(at(0)), None));
+    let work = schedule.take(at(0)).unwrap();
+    schedule.release_held(|_| false);
+    schedule.put_back(&work, &Turn::Held);
+    let work = schedule.take(at(0)).expect("it is not held");
+    schedule.put_back(&work, &Turn::Held);
+    schedule.release_held(|organisation| organisation == OURS);
+    assert!(schedule.take(at(0)).is_none(), "it is suspended still");
+    schedule.release_held(|_| false);
+    assert!(schedule.take(at(0)).is_some());
+}
+
+#[test]
 fn a_channel_that_was_resumed_while_it_was_found_paused_delivers() {
     let mut schedule = Schedule::new(LIMITS);
     assert!(schedule.add(OURS, &id("a", 1), Event::Opened, Some(at(0)), None));

@@ -51,6 +51,32 @@ async fn settings_the_formatter_refuses_are_refused_when_the_channel_is_put_and_
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_to_be_delivered_waits_while_its_organisation_is_suspended_and_comes_in_order_behind_that() {
+    for restarts in [false, true] {
+        let mut world = World::new().await;
+        world.put("c", json!({})).await;
+        world.tell("i", 1, Event::Opened, &["c"]).await;
+        world.ended(1).await;
+        world.access.suspend_organisation("host", world.organisation).await.unwrap();
+        world.tell("i", 2, Event::Updated, &["c"]).await;
+        world.tell("i", 3, Event::Closed, &["c"]).await;
+        tokio::time::sleep(Duration::from_secs(3_600)).await;
+        if restarts {
+            world = world.on(Arc::new(world.store.restart())).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(3_600)).await;
+        }
+        assert_eq!(world.network.requests.lock().len(), 1, "{restarts}");
+        world.access.resume_organisation("host", world.organisation).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        for sequence in [2, 3] {
+            let history = world.history(sequence).await;
+            assert_eq!((history.delivery.state, history.attempts.len()), (DeliveryState::Delivered, 1));
+        }
+        assert_eq!(world.network.requests.lock().len(), 3, "{restarts}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn of_two_changes_that_know_the_same_version_one_is_refused() {
     let world = World::new().await;
     let put = |expected| world.deliveries.put_channel(&world.admin, "c", spec(&json!({})), expected);
