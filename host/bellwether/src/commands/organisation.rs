@@ -51,6 +51,26 @@ Examples:
         #[arg(long)]
         name: Option<String>,
     },
+    /// Suspend an organisation; needs an operator's key
+    #[command(
+        long_about = "\
+Suspend an organisation; needs an operator's key
+
+Its keys, the webhooks of its playbooks and the links of its notifications are refused with the status 403. No playbook is
+started and no monitor evaluated; a run stops behind the step it is at, and what is to be delivered waits. All that it has
+stays, and goes on when it is resumed.",
+        after_help = "Example:\n  bellwether organisation suspend acme"
+    )]
+    Suspend {
+        /// Its name
+        name: String,
+    },
+    /// Have an organisation go on that was suspended; needs an operator's key
+    #[command(after_help = "Example:\n  bellwether organisation resume acme")]
+    Resume {
+        /// Its name
+        name: String,
+    },
     /// Make a key of an organisation; needs an operator's key
     #[command(after_help = "Example:\n  bellwether organisation key acme first-admin --role admin")]
     Key {
@@ -79,10 +99,20 @@ Examples:
     },
 }
 
-const COLUMNS: &[Column] =
-    &[("ID", "/id"), ("NAME", "/name"), ("TIME ZONE", "/time_zone"), ("CREATED", "/created")];
-const FIELDS: &[Column] =
-    &[("id", "/id"), ("name", "/name"), ("time zone", "/time_zone"), ("created", "/created")];
+const COLUMNS: &[Column] = &[
+    ("ID", "/id"),
+    ("NAME", "/name"),
+    ("TIME ZONE", "/time_zone"),
+    ("CREATED", "/created"),
+    ("SUSPENDED", "/suspended"),
+];
+const FIELDS: &[Column] = &[
+    ("id", "/id"),
+    ("name", "/name"),
+    ("time zone", "/time_zone"),
+    ("created", "/created"),
+    ("suspended", "/suspended"),
+];
 
 /// Works on organisations.
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
@@ -112,6 +142,12 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             client.get(&["v1", "organisations", &name], &[]).await?
         }
         OrganisationCommand::Show { name: None } => client.get(&["v1", "organisation"], &[]).await?,
+        OrganisationCommand::Suspend { name } => {
+            client.write(Method::POST, &["v1", "organisations", &name, "suspend"], &[], Body::None).await?
+        }
+        OrganisationCommand::Resume { name } => {
+            client.write(Method::POST, &["v1", "organisations", &name, "resume"], &[], Body::None).await?
+        }
         OrganisationCommand::SetTimeZone { time_zone, name } => {
             let body = Body::Json(json!({ "time_zone": time_zone }));
             let path: &[&str] = match &name {

@@ -153,6 +153,8 @@ pub(crate) fn router(services: &Shared) -> OpenApiRouter<Shared> {
         .routes(routes!(organisations::own, organisations::change_own))
         .routes(routes!(organisations::list, organisations::create))
         .routes(routes!(organisations::get, organisations::change))
+        .routes(routes!(organisations::suspend))
+        .routes(routes!(organisations::resume))
         .routes(routes!(organisations::list_keys, organisations::create_key))
         .routes(routes!(organisations::revoke_key))
         .routes(routes!(audit::list))

@@ -35,6 +35,9 @@ pub(crate) struct Organisation {
     #[schema(example = "Europe/Vienna")]
     time_zone: String,
     created: Instant,
+    /// Since when it is suspended; absent if it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suspended: Option<Instant>,
 }
 
 impl From<bellwether_access::Organisation> for Organisation {
@@ -44,6 +47,7 @@ impl From<bellwether_access::Organisation> for Organisation {
             name: organisation.name,
             time_zone: organisation.time_zone,
             created: organisation.created.into(),
+            suspended: organisation.suspended.map(Instant::from),
         }
     }
 }
@@ -215,6 +219,32 @@ pub(crate) async fn change(
 ) -> Result<Json<Organisation>, Problem> {
     let id = services.access().organisation_named(&name)?.id;
     Ok(Json(services.access().set_time_zone(operator.key.as_str(), id, &change.time_zone).await?.into()))
+}
+
+/// Suspends an organisation: its keys, webhooks and links are refused with the problem `/problems/suspended`, and nothing is begun for it; what it has stays.
+#[utoipa::path(post, path = "/v1/organisations/{name}/suspend", tag = "organisations", security(("key" = [])),
+    params(("name" = String, Path, description = "The organisation's name")),
+    responses((status = 200, description = "The organisation, suspended", body = Organisation), Refusals, NotFound))]
+pub(crate) async fn suspend(
+    OperatorOnly(operator): OperatorOnly,
+    Path(name): Path<String>,
+    State(services): State<Shared>,
+) -> Result<Json<Organisation>, Problem> {
+    let id = services.access().organisation_named(&name)?.id;
+    Ok(Json(services.access().suspend_organisation(operator.key.as_str(), id).await?.into()))
+}
+
+/// Has an organisation go on that was suspended: what waited is done, and what was due meanwhile counts as missed.
+#[utoipa::path(post, path = "/v1/organisations/{name}/resume", tag = "organisations", security(("key" = [])),
+    params(("name" = String, Path, description = "The organisation's name")),
+    responses((status = 200, description = "The organisation, as it goes on", body = Organisation), Refusals, NotFound))]
+pub(crate) async fn resume(
+    OperatorOnly(operator): OperatorOnly,
+    Path(name): Path<String>,
+    State(services): State<Shared>,
+) -> Result<Json<Organisation>, Problem> {
+    let id = services.access().organisation_named(&name)?.id;
+    Ok(Json(services.access().resume_organisation(operator.key.as_str(), id).await?.into()))
 }
 
 /// Makes a key of an organisation: how its first admin comes to be.

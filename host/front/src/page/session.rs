@@ -65,7 +65,7 @@ struct Session {
 }
 
 impl Session {
-    /// What a cookie says, if its key works.
+    /// What a cookie says, if its key works and its organisation is not suspended.
     fn opened(services: &Services, text: &str) -> Option<Self> {
         let sealed = Sealed(BASE64URL_NOPAD.decode(text.as_bytes()).ok()?);
         let opened = String::from_utf8(services.access().unseal(PURPOSE, &sealed).ok()?).ok()?;
@@ -73,6 +73,7 @@ impl Session {
         let ends = Timestamp::parse(ends)?;
         (services.parts.clock.now() < ends).then_some(())?;
         let principal = services.access().principal(&key.parse().ok()?).ok()?;
+        services.access().check_not_suspended(principal.organisation).ok()?;
         Some(Self { sealed, ends, principal })
     }
 

@@ -137,6 +137,19 @@ async fn a_session_ends_when_it_is_left_with_its_time_and_with_its_key() {
 }
 
 #[tokio::test]
+async fn a_session_of_a_suspended_organisation_is_nobodys_until_it_is_resumed() {
+    let host = Host::new().await;
+    let signed_in = Browser::new(&host, &host.read).await;
+    let verb = |verb| host.ask("POST", verb, &host.operator, Value::Null);
+    assert_eq!(verb("/v1/organisations/own/suspend").await.status, 200);
+    signed_in.is_nobody("/alerts").await;
+    let refused = signed_in.refused("/sign-in", &[("key", &host.read), ("next", "/start")], 403).await;
+    assert!(refused.contains("the organisation is suspended"), "{refused}");
+    assert_eq!(verb("/v1/organisations/own/resume").await.status, 200);
+    signed_in.open("/alerts").await;
+}
+
+#[tokio::test]
 async fn a_form_that_another_site_sends_does_nothing() {
     let settings =
         FrontSettings { public_url: Some("https://bell.example/".to_owned()), ..FrontSettings::default() };

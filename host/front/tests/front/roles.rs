@@ -241,6 +241,54 @@ async fn a_run_does_not_tell_where_its_webhook_is_though_a_proxy_said_it() {
 }
 
 #[tokio::test]
+async fn nothing_of_an_organisation_answers_while_the_operator_has_it_suspended() {
+    let host = Host::new().await;
+    let own = host.get("/v1/organisation", &host.admin).await.json();
+    assert!(own.get("suspended").is_none(), "{own}");
+    let path = format!("/v1/organisations/{}", own["name"].as_str().unwrap());
+    let hook = playbook("hooked", "webhook", "x");
+    let hook = host.ask("POST", "/v1/playbooks", &host.admin, hook).await.json();
+    let hook = hook["webhook_url"].as_str().unwrap().to_owned();
+    let posted = || host.send(http::Request::post(&hook).body(Default::default()).unwrap());
+    for key in [&host.admin, &host.stranger] {
+        for verb in ["suspend", "resume"] {
+            host.ask("POST", &format!("{path}/{verb}"), key, Value::Null).await.problem(403, "forbidden");
+        }
+    }
+    let suspend = format!("{path}/suspend");
+    let suspended = host.ask("POST", &suspend, &host.operator, Value::Null).await;
+    assert!(suspended.status == 200 && suspended.json()["suspended"].is_string(), "{}", suspended.text());
+    for key in [&host.read, &host.write, &host.admin] {
+        let told = host.get("/v1/whoami", key).await.problem(403, "suspended");
+        assert!(told["detail"].as_str().unwrap().contains("the organisation is suspended"), "{told}");
+        host.ask("POST", "/v1/samples", key, json!({})).await.problem(403, "suspended");
+    }
+    posted().await.problem(403, "suspended");
+    assert_eq!(host.get("/v1/whoami", &host.stranger).await.status, 200, "others go on");
+    let listed = host.get("/v1/organisations", &host.operator).await.json();
+    let since: Vec<_> =
+        listed["items"].as_array().unwrap().iter().map(|one| one.get("suspended").is_some()).collect();
+    assert_eq!(since.iter().filter(|suspended| **suspended).count(), 1, "{listed}");
+    let resumed = host.ask("POST", &format!("{path}/resume"), &host.operator, Value::Null).await;
+    assert!(resumed.status == 200 && resumed.json().get("suspended").is_none(), "{}", resumed.text());
+    assert_eq!(posted().await.status, 202);
+    // Both who was suspended and who did it read so.
+    for key in [&host.admin, &host.operator] {
+        let audit = host.get("/v1/audit?action=organisation", key).await.json();
+        let actions: Vec<_> = audit["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|entry| entry["action"].as_str().unwrap())
+            .collect();
+        assert_eq!(actions[..2], ["organisation.resume", "organisation.suspend"], "{audit}");
+    }
+    host.ask("POST", "/v1/organisations/none/suspend", &host.operator, Value::Null)
+        .await
+        .problem(404, "not-found");
+}
+
+#[tokio::test]
 async fn the_operator_finds_and_revokes_the_keys_of_an_organisation() {
     let host = Host::new().await;
     let name = host.get("/v1/organisation", &host.admin).await.json()["name"].as_str().unwrap().to_owned();
