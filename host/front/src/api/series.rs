@@ -220,7 +220,7 @@ pub(crate) struct TaggedSeriesList {
 struct TaggedSeries {
     /// In order.
     #[schema(value_type = Vec<String>)]
-    tags: Vec<Arc<str>>,
+    tags: Tags,
 }
 
 /// Lists the series of a metric.
@@ -237,6 +237,9 @@ pub(crate) async fn list(
     Ok(Json(TaggedSeriesList { items: items.into_iter().map(|tags| TaggedSeries { tags }).collect(), next }))
 }
 
+/// The tags of a series, in order.
+type Tags = Vec<Arc<str>>;
+
 /// The tags of a page of a metric's series, and where the next begins.
 pub(crate) async fn page(
     services: &Services,
@@ -244,7 +247,7 @@ pub(crate) async fn page(
     (metric, filter): (&str, Filter),
     limit: Option<usize>,
     cursor: Option<&str>,
-) -> Result<(Vec<Vec<Arc<str>>>, Option<String>), Problem> {
+) -> Result<(Vec<Tags>, Option<String>), Problem> {
     let page = SERIES.page(limit, cursor)?;
     let after = page.cursor.as_ref().map(number_of).transpose()?;
     let found = services.series().series(organisation, metric, filter, after, page.limit).await?;
