@@ -233,7 +233,8 @@ pub(crate) async fn list(
 ) -> Result<Json<TaggedSeriesList>, Problem> {
     let (limit, cursor) = (query.limit, query.cursor.as_deref());
     let filter = filter(query.filter.as_deref())?;
-    let (items, next) = page(&services, principal.organisation, (&query.metric, filter), limit, cursor).await?;
+    let (items, next) =
+        page(&services, principal.organisation, (&query.metric, filter), limit, cursor).await?;
     Ok(Json(TaggedSeriesList { items: items.into_iter().map(|tags| TaggedSeries { tags }).collect(), next }))
 }
 
