@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 
 use bellwether_kernel::{Clock, KeyId, OrganisationId, Page, PageRequest, Randomness, Steady};
 use bellwether_store::{
@@ -47,6 +47,8 @@ pub(crate) struct Inner {
     pub(crate) audit_number: AtomicU32,
     /// Whether the clock says how old keys are.
     pub(crate) steady: Mutex<Steady>,
+    /// Whether nothing is begun for any organisation.
+    pub(crate) passive: AtomicBool,
     /// Told when an organisation was suspended or resumed.
     pub(crate) suspensions: watch::Sender<()>,
     /// What a request signed with nobody's key is checked against, for the time it takes.
@@ -76,6 +78,7 @@ impl Access {
                 changes: tokio::sync::Mutex::new(()),
                 audit_number: AtomicU32::new(0),
                 steady: Mutex::new(Steady::new()),
+                passive: AtomicBool::new(false),
                 suspensions: watch::Sender::new(()),
                 nobody: keyed(&[0; 32]),
             }),

@@ -3,6 +3,7 @@
 //! what they have is touched.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bellwether_kernel::OrganisationId;
 use bellwether_store::to_the_end;
@@ -37,11 +38,22 @@ impl Access {
         self.set_suspended(actor, id, false).await
     }
 
-    /// Whether an organisation is suspended.
+    /// Whether nothing is to be begun for an organisation: it is suspended, or the host is passive.
     #[must_use]
     pub fn is_suspended(&self, id: OrganisationId) -> bool {
-        let directory = self.inner.directory.read();
-        directory.organisation(id).is_some_and(|organisation| organisation.suspended.is_some())
+        self.is_passive() || self.check_not_suspended(id).is_err()
+    }
+
+    /// Has nothing begin by itself from here on, as if every organisation were suspended; their keys work all the same.
+    /// It is for a look at a copy of a store whose own host is at work.
+    pub fn become_passive(&self) {
+        self.inner.passive.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether nothing begins by itself.
+    #[must_use]
+    pub fn is_passive(&self) -> bool {
+        self.inner.passive.load(Ordering::Relaxed)
     }
 
     /// Refuses what is asked of a suspended organisation in another way than by one of its keys.
@@ -49,7 +61,9 @@ impl Access {
     /// # Errors
     /// [`AccessError::Suspended`].
     pub fn check_not_suspended(&self, id: OrganisationId) -> Result<(), AccessError> {
-        if self.is_suspended(id) { Err(AccessError::Suspended) } else { Ok(()) }
+        let directory = self.inner.directory.read();
+        let suspended = directory.organisation(id).is_some_and(|organisation| organisation.suspended.is_some());
+        if suspended { Err(AccessError::Suspended) } else { Ok(()) }
     }
 
     /// Changes whenever an organisation was suspended or resumed.

@@ -103,3 +103,13 @@ async fn an_organisation_of_an_earlier_version_is_not_suspended() {
     assert_eq!(fixture.access.organisation(acme.id).unwrap(), acme);
     assert!(fixture.access.suspend_organisation("host", acme.id).await.unwrap().suspended.is_some());
 }
+
+#[tokio::test]
+async fn on_a_passive_host_nothing_begins_and_keys_work() {
+    let fixture = Fixture::new().await;
+    let id = fixture.access.create_organisation("host", "acme", "UTC").await.unwrap().id;
+    assert!(!fixture.access.is_suspended(id));
+    fixture.access.become_passive();
+    assert!(fixture.access.is_suspended(id));
+    fixture.access.check_not_suspended(id).unwrap();
+}

@@ -25,7 +25,8 @@ Example:
   cp host.key ./data/                       # from where it was kept; no host opens the store without it
 
 Works without a host, on a folder that is not there or empty, but for a host key, which must be that of the backup, and \
-for what a restore that was cut off left.")]
+for what a restore that was cut off left. A host on it goes on with what was at work when the backup was made: runs, evaluations \
+and deliveries. Where the host it was taken from is at work too, begin with `bellwether serve --passive`, which only answers.")]
 pub(crate) struct Arguments {
     /// The backup
     file: PathBuf,

@@ -112,6 +112,10 @@ async fn serve(settings: &Settings, files: Files) -> anyhow::Result<()> {
         opened = Opened::open(settings) => opened?,
         () = signals.stop() => return Ok(()),
     };
+    if settings.passive {
+        opened.access.become_passive();
+        tracing::warn!("the host is passive: it answers, and begins no run, evaluation or delivery");
+    }
     let services = tokio::select! {
         services = start(&opened, settings, files.mailer, &url, &progress) => services?,
         () = signals.stop() => {

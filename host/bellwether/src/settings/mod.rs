@@ -40,6 +40,9 @@ pub(crate) struct Settings {
     pub(crate) organisation: String,
     /// Seconds that accepted requests and runs get to end once the host is asked to stop; it is gone at most four later.
     pub(crate) stop_seconds: u64,
+    /// Whether nothing is begun by itself: no run, evaluation or delivery. Requests are answered. For a look at a restored
+    /// copy while the host it was taken from is at work.
+    pub(crate) passive: bool,
     /// What is logged, and how.
     pub(crate) log: Log,
     /// Where spans are sent.
@@ -360,6 +363,7 @@ impl Default for Settings {
             public_url: None,
             organisation: "default".to_owned(),
             stop_seconds: 25,
+            passive: false,
             log: Log::default(),
             traces: Traces::default(),
             tls: Tls::default(),
@@ -547,6 +551,9 @@ pub(crate) struct Flags {
     /// What the organisation a new store begins with is called [default: default]
     #[arg(long, value_name = "NAME")]
     organisation: Option<String>,
+    /// Begin nothing by itself: no run, evaluation or delivery; for a look at a restored copy
+    #[arg(long)]
+    passive: bool,
     /// How the log is written [default: text]
     #[arg(long)]
     log_format: Option<LogFormat>,
@@ -582,6 +589,7 @@ impl Flags {
             ("data", "--data", path("--data", &self.data)?),
             ("public_url", "--public-url", self.public_url.clone().map(Into::into)),
             ("organisation", "--organisation", self.organisation.clone().map(Into::into)),
+            ("passive", "--passive", self.passive.then(|| true.into())),
             (
                 "log.format",
                 "--log-format",

@@ -183,7 +183,7 @@ async fn the_runs_of_a_suspended_organisation_take_no_room_in_the_queue_from_oth
     for _ in 0..4 {
         start(&world.admin).await.unwrap();
     }
-    assert!(start(&other).await.is_err(), "there is no room for another");
+    assert!(start(&world.admin).await.is_err(), "it has no room for another");
     world.suspend().await;
     tokio::time::sleep(60 * SECOND).await;
     for _ in 0..3 {
@@ -194,4 +194,19 @@ async fn the_runs_of_a_suspended_organisation_take_no_room_in_the_queue_from_oth
     for run in world.all_runs().await {
         assert_eq!(world.ended(run.summary.id).await.summary.state, RunState::Succeeded);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_passive_host_begins_nothing_and_answers() {
+    let world = World::new().await;
+    let token = world.store_echo("webhook", &[("a", "1")]).await.webhook_token.clone().unwrap();
+    let trigger = json!({"type": "every", "interval": "10m", "missed": "run-once"});
+    world
+        .store_json(json!({"name": "timed", "trigger": trigger, "steps": [{"id": "a", "app": "echo"}]}))
+        .await;
+    world.access.become_passive();
+    world.playbooks.start_by_webhook(&token, post("text/plain", "a")).await.unwrap();
+    tokio::time::sleep(3_600 * SECOND).await;
+    let states: Vec<_> = world.all_runs().await.into_iter().map(|run| run.summary.state).collect();
+    assert_eq!(states, [RunState::Queued], "what is started waits, and no schedule fires");
 }
