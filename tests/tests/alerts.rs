@@ -169,7 +169,7 @@ fn the_calendar_and_what_people_think_are_kept_from_the_command_line() -> Result
         "08:00",
         "--to",
         "18:00",
-        "--zone",
+        "--time-zone",
         "Europe/Berlin",
         "--label",
         "team:web",

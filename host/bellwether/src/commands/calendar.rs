@@ -39,7 +39,7 @@ enum CalendarCommand {
 Examples:
   bellwether calendar create 'database upgrade' --kind suppress --tag host:db-1 --for 2h
   bellwether calendar create 'office hours' --kind office-hours --label team:web \\
-      --days mon-fri --from 08:00 --to 18:00 --zone Europe/Berlin
+      --days mon-fri --from 08:00 --to 18:00 --time-zone Europe/Berlin
   bellwether calendar create 'monthly batch' --kind suppress --label team:batch \\
       --rule 'FREQ=MONTHLY;BYDAY=1SU' --from 02:00 --lasts 6h")]
     Create(Box<New>),
@@ -99,7 +99,7 @@ struct New {
     #[arg(long, value_name = "SPAN", requires = "from")]
     lasts: Option<String>,
     /// Whose days and times of day; the organisation's if it is not given
-    #[arg(long, value_name = "ZONE", requires = "from")]
+    #[arg(long = "time-zone", alias = "zone", value_name = "ZONE", requires = "from")]
     zone: Option<String>,
     /// Why
     #[arg(long, default_value = "", hide_default_value = true)]

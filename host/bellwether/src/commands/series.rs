@@ -330,7 +330,7 @@ fn points(answer: &Value) -> Vec<Value> {
 
 fn joined(tags: &Value) -> String {
     let tags: Vec<&str> = tags.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    tags.join(" ")
+    if tags.is_empty() { "*".to_owned() } else { tags.join(" ") }
 }
 
 #[cfg(test)]

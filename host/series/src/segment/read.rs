@@ -30,6 +30,13 @@ struct Line {
     blocks: u64,
 }
 
+impl Drop for Segment {
+    /// Closes its file behind its last reader, who may have opened it when its segment had given way already.
+    fn drop(&mut self) {
+        self.cache.close(self.number);
+    }
+}
+
 impl Segment {
     /// Opens a segment whose times are kept relative to `base`.
     pub(crate) fn open(
@@ -38,7 +45,8 @@ impl Segment {
         base: i64,
         cache: Cache,
     ) -> Result<Self, StoreError> {
-        let file = cache.file(number, || objects.open_file(&digest))?;
+        let mut segment = Self { objects, digest, length: 0, number, base, directory: Vec::new(), cache };
+        let file = segment.file()?;
         let length = file.metadata().map_err(|error| failed(&error))?.len();
         let read = |offset: u64, length: u64| -> Result<Vec<u8>, StoreError> {
             let mut bytes = vec![0; usize::try_from(length).map_err(|_| damaged("a length"))?];
@@ -64,8 +72,9 @@ impl Segment {
             length: number_of(&mut line, 4) as u32,
             blocks: number_of(&mut line, 8),
         };
-        let directory = directory.chunks_exact(LINE).map(line).collect();
-        Ok(Self { objects, digest, length, number, base, directory, cache })
+        segment.directory = directory.chunks_exact(LINE).map(line).collect();
+        segment.length = length;
+        Ok(segment)
     }
 
     fn file(&self) -> Result<Arc<File>, StoreError> {

@@ -203,6 +203,11 @@ async fn a_reader_whose_segments_were_merged_before_it_opened_them_looks_again()
     });
     assert!(read.unwrap() > 0);
     assert_eq!((reads, house.series.lost()), (2, Vec::new()));
+    // One that is read although it gave way is open as long as somebody reads it.
+    let shared = &house.series.shared;
+    let opened = shared.cache.file(before[0].number, || Ok(tempfile::tempfile().unwrap())).unwrap();
+    drop((opened, before));
+    assert_eq!(shared.cache.open_files(), shared.state.read().segments.len());
 }
 
 #[tokio::test]

@@ -242,10 +242,7 @@ impl Shared {
             gone.gone.store(true, Ordering::Release);
             self.lost.forget(&gone.row.digest);
         }
-        let removed = loose.remove(digests(old)).await;
-        // Only now, or who reads one would open it again, and what it takes of the disk would not come free.
-        old.iter().for_each(|gone| self.cache.close(gone.number));
-        removed
+        loose.remove(digests(old)).await
     }
 
     /// Writes segments anew of which much is not kept, and drops those of which nothing is.
