@@ -103,10 +103,8 @@ impl Deliveries {
         settings: &Settings,
         secrets: &Secrets,
     ) -> Result<(), AlertError> {
-        let now = self.clock.now();
-        let notification = Notification::sample_of(Event::Opened, now);
-        let name = &spec.formatter;
-        let expected = match formatter.next(&notification, settings, &[], None).await {
+        let (now, name) = (self.clock.now(), &spec.formatter);
+        let expected = match self.first_step(formatter, settings).await {
             Ok(Step::Fail { reason } | Step::Gone { reason }) | Err(RoleError::Refused(reason)) => {
                 format!("settings {name} can tell an incident with; it says: {reason}")
             }
@@ -124,6 +122,16 @@ impl Deliveries {
         };
         let given = serde_json::Value::from(spec.settings.clone());
         Err(FieldError::new("settings", given, expected).into())
+    }
+
+    /// What a formatter would send first if an incident opened.
+    pub(super) async fn first_step(
+        &self,
+        formatter: &dyn Formatter,
+        settings: &Settings,
+    ) -> Result<Step, RoleError> {
+        let notification = Notification::sample_of(Event::Opened, self.clock.now());
+        formatter.next(&notification, settings, &[], None).await
     }
 
     pub(crate) fn formatter(&self, organisation: OrganisationId, name: &str) -> Option<Arc<dyn Formatter>> {

@@ -7,9 +7,9 @@ use bellwether_store::{Direction, Walk, decode};
 use serde::Deserialize;
 
 use super::{Channel, ChannelRow, ChannelSpec};
-use crate::delivery::{Deliveries, keys};
+use crate::delivery::{Deliveries, NO_MAIL_SERVER, keys};
 use crate::rows::{self, MonitorRow};
-use crate::{AlertError, RoleKind, Routes, Settings, limits};
+use crate::{AlertError, Outgoing, RoleKind, Routes, Settings, Step, limits};
 
 /// Monitors that are named; the rest are counted.
 const NAMED: usize = 20;
@@ -115,8 +115,8 @@ impl Deliveries {
         Ok(naming)
     }
 
-    /// Why a channel cannot be told anything as things are, whatever its receiver does: a secret it names is not there, or
-    /// its formatter is not called.
+    /// Why a channel cannot be told anything as things are, whatever its receiver does: a secret it names is not there, its
+    /// formatter is not called, or it sends e-mail and the host has no mail server.
     ///
     /// # Errors
     /// The store's.
@@ -134,6 +134,13 @@ impl Deliveries {
             Err(error) => return Ok(Some(error.to_string())),
         };
         let mut missing = Vec::new();
+        // Only the formatter knows what it sends, and is asked only where that matters.
+        if self.mail.is_none()
+            && let Ok(Step::Send { outgoing: Outgoing::Email(_), .. }) =
+                self.first_step(&*formatter, &settings).await
+        {
+            missing.push(NO_MAIL_SERVER.to_owned());
+        }
         for (setting, (kept, secret)) in &self.secrets(organisation, &settings).await?.0 {
             if secret.is_none() {
                 missing.push(format!("there is no secret {kept:?}, which its setting {setting} names"));

@@ -46,6 +46,7 @@ pub(crate) use record::DeliveryRow;
 pub use record::{
     Attempt, Delivery, DeliveryHistory, DeliveryId, DeliveryState, Exchanged, InvalidDeliveryId, Outcome,
 };
+pub(crate) use talk::NO_MAIL_SERVER;
 pub use trial::ChannelTrial;
 
 /// How much is delivered at once, and how much may wait.

@@ -19,6 +19,10 @@ use crate::{
 /// Characters of where a redirect leads that are told.
 const LOCATION: usize = 300;
 
+/// Why no e-mail is sent.
+pub(crate) const NO_MAIL_SERVER: &str =
+    "this host has no mail server, which e-mail needs; who runs it can set one, email.server in the settings";
+
 /// How an exchange ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum End {
@@ -239,9 +243,8 @@ impl<'a> Talk<'a> {
 
     async fn letter(&mut self, email: &Email, keep: Option<&Keep<'_>>) -> Result<EmailAnswer, End> {
         let Some(mail) = &self.deliveries.mail else {
-            return Err(End::Fail(
-                "this host has no mail server; who runs it can set one under [email]".to_owned(),
-            ));
+            // Who runs the host can set one and start it anew, as a formatter is switched on again.
+            return Err(End::Retry { after: None, reason: NO_MAIL_SERVER.to_owned() });
         };
         let is_first = self.letters.begin();
         let (domain, key) = (mail.domain(), &self.notification.idempotency_key);

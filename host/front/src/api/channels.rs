@@ -44,7 +44,8 @@ pub(crate) struct Channel {
     hosts: Vec<String>,
     rate: Rate,
     retry: Retry,
-    /// Why it cannot be told anything as things are: a secret it names is not there, or its formatter is not called.
+    /// Why it cannot be told anything as things are: a secret it names is not there, its formatter is not called, or it sends
+    /// e-mail and the host has no mail server.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
     created: Instant,

@@ -167,3 +167,30 @@ async fn who_has_the_email_of_a_dead_letter_does_not_get_it_again_when_that_is_r
     // Whom it was refused for is asked for again: the address may be known by now.
     assert_eq!(posted(&world), [vec![A, B, C], vec![A, C]]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_that_sends_email_where_no_mail_server_is_set_says_so_and_what_it_is_told_waits_for_one() {
+    let world = World::new().await;
+    world.post.is_there.store(false, Ordering::SeqCst);
+    let world = world.on(Arc::new(world.store.restart())).await.unwrap();
+    let problem = async |world: &World, name| {
+        let channel = world.deliveries.channel(world.organisation, name).await.unwrap();
+        world.deliveries.channel_problem(world.organisation, &channel).await.unwrap()
+    };
+    world.put("c", json!({"formatter": "letters", "settings": {}})).await;
+    world.put("cards", json!({})).await;
+    let why = problem(&world, "c").await.unwrap();
+    assert!(why.contains("no mail server") && why.contains("email.server"), "{why}");
+    assert_eq!(problem(&world, "cards").await, None, "it needs none");
+    let trial = world.deliveries.try_channel(&world.admin, "c").await.unwrap();
+    assert_eq!((trial.outcome, trial.reason.as_deref()), (Outcome::Retry, Some(why.as_str())));
+
+    world.tell("i", 1, Event::Opened, &["c"]).await;
+    tokio::time::sleep(Duration::from_secs(7_200)).await;
+    let waiting = world.history(1).await.delivery;
+    assert_eq!((waiting.state, waiting.reason.as_deref()), (DeliveryState::Waiting, Some(why.as_str())));
+    world.post.is_there.store(true, Ordering::SeqCst);
+    let world = world.on(Arc::new(world.store.restart())).await.unwrap();
+    assert_eq!(world.ended(1).await.delivery.state, DeliveryState::Delivered);
+    assert_eq!((world.post.letters.lock().len(), problem(&world, "c").await), (1, None));
+}

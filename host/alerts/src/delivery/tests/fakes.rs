@@ -419,10 +419,17 @@ impl HttpSender for Network {
 
 /// A mail server: what it says to each recipient, in order of the attempts; it takes what it has nothing to say to. What
 /// it says to nobody (`*`) is that it is not there.
-#[derive(Default)]
 pub(super) struct Post {
+    /// Whether a host that starts is set to it.
+    pub(super) is_there: AtomicBool,
     pub(super) says: Mutex<VecDeque<Vec<(&'static str, u16)>>>,
     pub(super) letters: Mutex<Vec<Letter>>,
+}
+
+impl Default for Post {
+    fn default() -> Self {
+        Self { is_there: AtomicBool::new(true), says: Mutex::default(), letters: Mutex::default() }
+    }
 }
 
 #[async_trait]

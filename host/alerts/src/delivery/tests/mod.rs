@@ -13,7 +13,7 @@ mod storms;
 mod together;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bellwether_access::{Access, HostKey, NewKey, Principal, Role};
@@ -188,7 +188,7 @@ fn parts(
         access: Arc::clone(access),
         roles: Arc::new(Cards(Arc::clone(network))),
         http: network.clone(),
-        mail: Some(post.clone()),
+        mail: post.is_there.load(Ordering::SeqCst).then(|| -> Arc<dyn Mailer> { post.clone() }),
         clock: clock.clone(),
         randomness: chance(from),
         limits,
