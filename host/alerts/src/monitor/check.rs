@@ -5,7 +5,7 @@ use std::fmt::Display;
 use bellwether_kernel::FieldError;
 use serde::Serialize;
 
-use super::compile::{missing_after, step_of, timeout_of};
+use super::compile::{acts_on_absence, missing_after, step_of, timeout_of};
 use super::{Condition, Merge, MissingPolicy, Monitor, Side};
 use crate::{MonitorKind, Period, Thresholds, channel, limits};
 
@@ -132,11 +132,7 @@ pub(crate) fn check_written(monitor: &Monitor) -> Vec<FieldError> {
         }
     }
     let (timeout, after) = (timeout_of(monitor, step_of(monitor)), missing_after(monitor));
-    let acts = match monitor.missing_data.policy {
-        _ if monitor.kind == MonitorKind::NoData => true,
-        MissingPolicy::ShowAndNotifyNoData | MissingPolicy::Resolve => true,
-        MissingPolicy::Default | MissingPolicy::ShowNoData => false,
-    };
+    let acts = acts_on_absence(monitor);
     let expected = format!(
         "longer than missing_data.after, {after}, after which a series is missing: else what opens or is resolved for that \
          is closed by the timeout before"

@@ -252,7 +252,21 @@ pub(super) fn missing_after(monitor: &Monitor) -> Period {
 
 /// After how long without data an open series is closed.
 pub(super) fn timeout_of(monitor: &Monitor, step: Period) -> Period {
-    monitor.timeout.unwrap_or_else(|| default_timeout(monitor.kind, step))
+    monitor.timeout.unwrap_or_else(|| {
+        let usual = default_timeout(monitor.kind, step);
+        // What opens or is resolved because it is missing is not closed before, and goes on for as long as it was awaited.
+        let missed = Period::from_milliseconds(2 * missing_after(monitor).milliseconds());
+        if acts_on_absence(monitor) { usual.max(missed) } else { usual }
+    })
+}
+
+/// Whether anything becomes of a series because it is missing.
+pub(super) fn acts_on_absence(monitor: &Monitor) -> bool {
+    monitor.kind == MonitorKind::NoData
+        || match monitor.missing_data.policy {
+            MissingPolicy::ShowAndNotifyNoData | MissingPolicy::Resolve => true,
+            MissingPolicy::Default | MissingPolicy::ShowNoData => false,
+        }
 }
 
 /// Anodot's: what is open closes after so long without data, the longer the longer its steps.

@@ -2,6 +2,7 @@
 
 use super::anomalies::{Bound, strange};
 use super::*;
+use crate::monitor::Compiled;
 
 async fn judged() -> World {
     World::with_roles(FakeRoles(Some(Bound::new()))).await
@@ -71,7 +72,7 @@ async fn a_timeout_that_is_over_before_a_series_is_missing_is_refused() {
         (notify, Some("10m"), Some("10m"), false),
         (notify, Some("10m"), Some("11m"), true),
         (notify, None, Some("2m"), false),
-        (notify, Some("8d"), None, false),
+        (notify, Some("8d"), None, true),
         ("resolve", Some("10m"), Some("5m"), false),
         ("show-no-data", Some("10m"), Some("5m"), true),
         ("default", Some("10m"), Some("5m"), true),
@@ -94,4 +95,19 @@ async fn a_timeout_that_is_over_before_a_series_is_missing_is_refused() {
             }
         }
     }
+}
+
+#[test]
+fn a_timeout_that_nobody_set_is_twice_as_long_as_what_is_missing_is_awaited_where_anything_becomes_of_it() {
+    const HOUR: i64 = 60 * MINUTE;
+    let timeout = |more: Json| Compiled::read(&cpu(more)).unwrap().timeout;
+    let anomaly = |window: &str, policy: &str| {
+        timeout(json!({"kind": "anomaly", "window": window, "step": "5m", "detector": {"name": "bound"},
+            "thresholds": null, "missing_data": {"policy": policy}}))
+    };
+    assert_eq!(anomaly("2h 30m", "resolve"), 10 * HOUR, "the usual one is long enough");
+    assert_eq!(anomaly("5h", "resolve"), 20 * HOUR);
+    assert_eq!(anomaly("5h", "default"), 10 * HOUR);
+    let month = json!({"kind": "no-data", "window": "30d", "step": "1d", "thresholds": null});
+    assert_eq!(timeout(month), 120 * 24 * HOUR);
 }
