@@ -93,6 +93,10 @@ pub const INCIDENTS_AT_ONCE: usize = 4 << 20;
 /// of that where it needs a third of a second for each. Beyond, it hangs, or will never keep its times.
 pub const EVALUATION: std::time::Duration = std::time::Duration::from_secs(300);
 
+/// How long a monitor whose evaluations take too long is put off at most: they then hold a place for a twelfth of the time,
+/// and whoever mends what hangs waits for it no longer than that.
+pub const PUT_OFF: crate::Period = crate::Period::hours(1);
+
 /// Monitors of one organisation.
 pub const MONITORS: u64 = 100_000;
 

@@ -252,7 +252,8 @@ impl Alerts {
             let Ok(mut next) = decode::<NextRow>(&stored) else { continue };
             // One whose version does not read is brought back too, and told when its turn comes.
             let every = self.load(organisation, id, next.version).await.map_or(0, |compiled| compiled.every);
-            let is_wrong = at.milliseconds_since(now) > every + slack
+            let put_off = if next.problem.is_some() { limits::PUT_OFF.milliseconds() } else { 0 };
+            let is_wrong = at.milliseconds_since(now) > every.max(put_off) + slack
                 || next.evaluated.is_some_and(|last| is_ahead(last, now));
             if next.at != Some(at) || !is_wrong {
                 continue;

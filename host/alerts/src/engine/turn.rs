@@ -197,8 +197,34 @@ impl Alerts {
                 self.pacing.count(now, late, cause == Cause::Write);
                 Ok(Turn::Evaluated)
             }
-            Err(error) => self.fail(&course.fence, course.next, (at, known), error).await,
+            Err(error) => {
+                let mut next = course.next;
+                if matches!(error, AlertError::TooSlow) {
+                    let put_off = self.put_off((organisation, id), evaluated, at);
+                    next.at = next.at.max(Some(put_off));
+                }
+                self.fail(&course.fence, next, (at, known), error).await
+            }
         }
+    }
+
+    /// When a monitor is evaluated again whose evaluation at `at` was too slow: it leaves its place to others for as long as it
+    /// held it, and where its last, at `before`, was too slow too, for twice as long as that is ago.
+    fn put_off(
+        &self,
+        monitor: (OrganisationId, MonitorId),
+        before: Option<Timestamp>,
+        at: Timestamp,
+    ) -> Timestamp {
+        let least = limits::EVALUATION.as_millis().try_into().unwrap_or(i64::MAX);
+        let before = before.filter(|_| self.is_too_slow(monitor));
+        let wait = before.map_or(least, |before| 2 * at.milliseconds_since(before));
+        self.clock.now().saturating_add(wait.clamp(least, limits::PUT_OFF.milliseconds()))
+    }
+
+    /// Whether a monitor's last evaluation by this host was too slow.
+    fn is_too_slow(&self, (organisation, id): (OrganisationId, MonitorId)) -> bool {
+        self.problem_of(organisation, id) == Some(ProblemKind::TooSlow)
     }
 
     /// Records that an evaluation at a time came to nothing, and how many series were known then; unless it is tried again.
@@ -235,6 +261,10 @@ impl Alerts {
         due: Timestamp,
         (organisation, id): (OrganisationId, MonitorId),
     ) -> bool {
+        // It would take the place again that it was put off from.
+        if next.problem.is_some() && self.is_too_slow((organisation, id)) {
+            return false;
+        }
         let now = self.clock.now();
         // An evaluation at that time or later sees what was written, whether it was made or is about to be.
         let is_covered = next.evaluated.is_some_and(|last| last >= due)

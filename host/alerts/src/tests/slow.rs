@@ -68,8 +68,32 @@ async fn an_evaluation_that_takes_too_long_is_ended_and_its_problem_says_so() {
     let slow = monitor(&world, "slow").await;
     let problem = slow.problem.unwrap();
     assert!(problem.starts_with("its evaluation takes longer than 5 min and was ended"), "{problem}");
-    assert_eq!((slow.evaluated, slow.next_due), (Some(at(1)), Some(at(2))));
+    assert_eq!((slow.evaluated, slow.next_due), (Some(at(1)), Some(at(6))));
     at_work.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_monitor_that_is_too_slow_is_put_off_longer_each_time_up_to_an_hour_until_it_is_changed() {
+    let world = world().await;
+    let mut due = 1;
+    for next in [6, 16, 36, 76, 136] {
+        world.figures.put("a", at(due - 1), 50.0);
+        world.evaluate(due).await;
+        let slow = monitor(&world, "slow").await;
+        assert_eq!((slow.evaluated, slow.next_due), (Some(at(due)), Some(at(next))));
+        // What is written does not bring it forward, nor is the clock taken to have been ahead.
+        world.figures.put("a", at(due), 50.0);
+        world.clock.set(at(due + 3));
+        world.alerts.evaluate_woken(at(due + 3)).await.unwrap();
+        world.alerts.bring_back().await.unwrap();
+        assert_eq!(monitor(&world, "slow").await.next_due, slow.next_due);
+        due = next;
+    }
+    let mended = cpu(json!({"name": "slow"}));
+    world.alerts.replace_monitor(&world.principal, "slow", &mended, None).await.unwrap();
+    world.alerts.evaluate_due(at(due)).await.unwrap();
+    let mended = monitor(&world, "slow").await;
+    assert_eq!((mended.problem, mended.next_due), (None, Some(at(80))));
 }
 
 #[tokio::test(start_paused = true)]
