@@ -1,5 +1,5 @@
-//! Monitors whose evaluations come to nothing, or leave series out: said once as that begins or becomes another, and once
-//! as it is over, and counted meanwhile.
+//! Monitors whose evaluations come to nothing or leave series out, or that name channels there are not: said once as that
+//! begins or becomes another, and once as it is over, and counted meanwhile.
 
 use bellwether_kernel::OrganisationId;
 use bellwether_series::SeriesError;
@@ -21,13 +21,22 @@ pub(crate) enum ProblemKind {
     LeftOut,
     /// It takes too long.
     TooSlow,
+    /// Channels it names are not there.
+    NoChannel,
     /// Something else.
     Other,
 }
 
 impl ProblemKind {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Query, Self::Detector, Self::Store, Self::LeftOut, Self::TooSlow, Self::Other];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Query,
+        Self::Detector,
+        Self::Store,
+        Self::LeftOut,
+        Self::TooSlow,
+        Self::NoChannel,
+        Self::Other,
+    ];
 
     pub(crate) fn of(error: &AlertError) -> Self {
         match error {
@@ -46,6 +55,7 @@ impl ProblemKind {
             Self::Store => "store",
             Self::LeftOut => "series-left-out",
             Self::TooSlow => "too-slow",
+            Self::NoChannel => "no-channel",
             Self::Other => "other",
         }
     }
@@ -53,7 +63,8 @@ impl ProblemKind {
 
 impl Alerts {
     /// How many monitors have a problem, as their last evaluations by this host since it started left them: a query or
-    /// detector that does not answer, a row that does not read, series that are left out. Paused ones do not count.
+    /// detector that does not answer, a row that does not read, series that are left out, a channel that is not there. Paused
+    /// ones do not count.
     #[must_use]
     pub fn monitors_with_problem(&self) -> usize {
         self.problems.lock().len()

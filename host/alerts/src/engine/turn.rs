@@ -14,6 +14,7 @@ use crate::evaluate::{Decided, Settling, Tags, What, advance};
 use crate::incident::cut;
 use crate::monitor::Compiled;
 use crate::rows::{self, NextRow};
+use crate::service::no_channels;
 use crate::state::{Gap, MonitorState};
 use crate::{AlertError, Alerts, MonitorId, limits};
 
@@ -187,9 +188,15 @@ impl Alerts {
         match self.carry_out(&evaluation, &mut course, state).await {
             Ok(left_out) => {
                 let monitor = (organisation, id);
-                match left_out {
-                    Some(problem) => self.problem_is(monitor, ProblemKind::LeftOut, &problem).await,
-                    None => self.problem_is_over(monitor, &compiled.monitor.name, had_problem),
+                // It is committed: a store that does not say which channels are there says so the next time.
+                let missing =
+                    self.missing_channels(organisation, &compiled.monitor).await.unwrap_or_default();
+                match (left_out, no_channels(&missing)) {
+                    (Some(problem), _) => self.problem_is(monitor, ProblemKind::LeftOut, &problem).await,
+                    (None, Some(problem)) => {
+                        self.problem_is(monitor, ProblemKind::NoChannel, &problem).await;
+                    }
+                    (None, None) => self.problem_is_over(monitor, &compiled.monitor.name, had_problem),
                 }
                 let now = self.clock.now();
                 let late = now.milliseconds_since(due);

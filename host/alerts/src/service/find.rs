@@ -233,9 +233,8 @@ impl Alerts {
             warnings.push("its query finds no series: until one has points, it opens no incident".into());
         }
         let problem = next.and_then(|next| next.problem.clone()).or_else(|| {
-            let names: Vec<String> = missing.iter().map(|name| format!("{name:?}")).collect();
-            let channels = (!names.is_empty()).then(|| format!("there is no channel {}", names.join(", ")));
-            let all: Vec<String> = channels.into_iter().chain(warnings.iter().cloned()).collect();
+            let all: Vec<String> =
+                no_channels(&missing).into_iter().chain(warnings.iter().cloned()).collect();
             (!all.is_empty()).then(|| all.join("; "))
         });
         warnings.splice(..0, missing.iter().map(|name| no_channel(name)));
@@ -256,7 +255,7 @@ impl Alerts {
     }
 
     /// Which of a monitor's channels are not there: what they would be told ends as a dead letter.
-    async fn missing_channels(
+    pub(crate) async fn missing_channels(
         &self,
         organisation: OrganisationId,
         document: &Monitor,
@@ -302,6 +301,12 @@ pub(crate) async fn monitor_id(
             Ok(row.map(|row| decode::<MonitorRef>(&row)).transpose()?.map(|MonitorRef(id)| id))
         }
     }
+}
+
+/// What is wrong with a monitor whose channels are not there, if any are missing.
+pub(crate) fn no_channels(missing: &[String]) -> Option<String> {
+    let names: Vec<String> = missing.iter().map(|name| format!("{name:?}")).collect();
+    (!names.is_empty()).then(|| format!("there is no channel {}", names.join(", ")))
 }
 
 fn read_document(text: &str) -> Result<Monitor, AlertError> {

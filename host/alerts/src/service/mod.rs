@@ -42,8 +42,8 @@ pub use by::{By, Join, Subject};
 pub use callers::{Called, Caller};
 pub use fates::Reach;
 pub use feedback::FeedbackFilter;
-pub(crate) use find::monitor_id;
 pub use find::{MonitorVersion, SeriesStatus, StoredMonitor};
+pub(crate) use find::{monitor_id, no_channels};
 pub use incidents::{IncidentFilter, IncidentState};
 
 /// How often a change is made anew because somebody else, as an evaluation, changed the same meanwhile; each time theirs

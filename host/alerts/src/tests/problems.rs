@@ -11,6 +11,7 @@ fn broken() -> Json {
 async fn that_a_monitor_has_a_problem_is_said_as_it_begins_and_as_it_is_over_and_counted_meanwhile() {
     let (log, _guard) = Log::listen();
     let mut world = World::new().await;
+    world.put_channels(&["mail"]).await;
     world.create(cpu(json!({}))).await;
     world.create(broken()).await;
     world.evaluate(1).await;
@@ -38,6 +39,7 @@ async fn that_a_monitor_has_a_problem_is_said_as_it_begins_and_as_it_is_over_and
 async fn a_problem_that_becomes_another_is_said_again_and_one_of_more_series_is_not() {
     let (log, _guard) = Log::listen();
     let world = World::new().await.narrow(1);
+    world.put_channels(&["mail"]).await;
     world.create(cpu(json!({}))).await;
     world.live(0, &[("a", 50.0), ("b", 50.0)]).await;
     let said = log.take();
@@ -65,6 +67,24 @@ async fn a_monitor_that_is_paused_or_deleted_counts_as_a_problem_no_more() {
     assert_eq!(alerts.monitors_with_problem(), 1);
     alerts.delete_monitor(principal, "broken").await.unwrap();
     assert_eq!(alerts.monitors_with_problem(), 0);
+}
+
+#[tokio::test]
+async fn a_monitor_whose_channels_are_not_there_counts_as_a_problem_until_they_are_put() {
+    let (log, _guard) = Log::listen();
+    let world = World::new().await;
+    world.create(cpu(json!({"channels": ["mail", "pager"]}))).await;
+    world.put_channels(&["mail"]).await;
+    world.evaluate(1).await;
+    let said = log.take();
+    assert!(said.contains(r#"kind="no-channel" problem="there is no channel \"pager\"""#), "{said}");
+    let shown = world.alerts.monitor(OURS, "cpu").await.unwrap().problem;
+    assert_eq!(shown.as_deref(), Some(r#"there is no channel "pager""#), "as it is counted");
+    assert_eq!(world.alerts.monitors_with_problem(), 1);
+    world.put_channels(&["pager"]).await;
+    world.evaluate(2).await;
+    assert!(log.take().contains("a monitor's problem is over"));
+    assert_eq!(world.alerts.monitors_with_problem(), 0);
 }
 
 #[tokio::test]

@@ -33,7 +33,8 @@ pub(crate) struct Host {
     store: StoreHealth,
     /// What is not as it should be and does not keep work away.
     warnings: Vec<String>,
-    /// Monitors that could not be evaluated, or not whole, when they last were; each says why itself.
+    /// Monitors that could not be evaluated, or not whole, when they last were, or named channels that were not there; each
+    /// says why itself.
     monitors_with_problem: usize,
     /// Dialects that are served, and so what is mounted.
     dialects: Vec<Mounted>,
