@@ -343,8 +343,8 @@ impl Notification {
             details: Map::new(),
         };
         let alert = Alert {
-            monitor: "monitor-1".to_owned(),
-            triggers: vec!["trigger-1".to_owned()],
+            monitor: "1".to_owned(),
+            triggers: vec!["incident-1-1".to_owned()],
             kind: MonitorKind::Anomaly,
             severity: Severity::High,
             title: "Checkout fails more often than usual".to_owned(),
@@ -354,7 +354,7 @@ impl Notification {
             series: vec![series],
             left_out: 0,
             links: vec![
-                link(Purpose::Monitor, "Monitor", "monitors/monitor-1"),
+                link(Purpose::Monitor, "Monitor", "monitors/1"),
                 link(Purpose::Action, "Roll back", "actions/action-1"),
             ],
         };

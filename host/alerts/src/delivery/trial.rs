@@ -4,7 +4,7 @@ use bellwether_access::Principal;
 
 use super::talk::{End, Talk};
 use super::{Deliveries, Exchanged, Outcome};
-use crate::{AlertError, Event, Notification, limits};
+use crate::{AlertError, Event, Notification, StoredIncident, limits};
 
 /// What came of a notification that tries a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +41,9 @@ impl Deliveries {
         notification.idempotency_key = format!("{incident}.{name}.1");
         notification.time = now;
         notification.organisation.clone_from(&principal.organisation_name);
+        for alert in &mut notification.incident.alerts {
+            alert.triggers = vec![StoredIncident::trigger_of(&incident)];
+        }
         notification.incident.id = incident;
         let mut trial = ChannelTrial {
             formatter: channel.spec.formatter.clone(),

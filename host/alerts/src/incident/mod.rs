@@ -182,7 +182,12 @@ impl StoredIncident {
     /// The trigger that opened it: stable over its life, and another for each recurrence.
     #[must_use]
     pub fn trigger(&self) -> String {
-        format!("{}-1", self.id)
+        Self::trigger_of(&self.id.to_string())
+    }
+
+    /// The same of the incident of this id.
+    pub(crate) fn trigger_of(id: &str) -> String {
+        format!("{id}-1")
     }
 
     /// Whether its channels are told how it goes on: they were told that it opened, or are told of no opening.
