@@ -282,7 +282,8 @@ impl Schedule {
     }
 
     /// The channel whose turn it is. An organisation gets another worker only while more are free than it has: so it has
-    /// half of them alone, as many as each of the others beside those, and who comes anew finds one free.
+    /// half of them alone, as many as each of the others beside those, and of what they left, half is for who comes anew: the
+    /// first few find one free at once, who comes then waits until one is.
     fn in_turn(&self) -> Option<ChannelKey> {
         use std::ops::Bound::{Excluded, Unbounded};
         let free = self.limits.at_once.max(1).saturating_sub(self.at_work.values().sum());

@@ -76,7 +76,8 @@ impl Lines {
     }
 
     /// What begins now, of at most so many at work. An organisation gets another only while more are free than it has: so
-    /// it has half of them alone, and who comes anew finds one free, however slow what the others evaluate is.
+    /// it has half of them alone, and each that comes anew half of those the others left. However slow what they evaluate is,
+    /// the first few that come find one free at once, five where there are 32; who comes then waits until one is.
     pub(super) fn begin(&mut self, at_once: usize) -> Option<Begun> {
         use std::ops::Bound::{Excluded, Unbounded};
         let free = at_once.max(1).saturating_sub(self.at_work);
@@ -155,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn an_organisation_has_half_of_those_at_work_alone_and_whoever_comes_finds_one_free() {
+    fn an_organisation_has_half_of_those_at_work_alone_and_who_comes_anew_half_of_what_is_left() {
         let mut lines = Lines::default();
         for id in 1..=9 {
             assert!(lines.schedule(AT, ONE, MonitorId(id)));
