@@ -454,6 +454,14 @@ mod tests {
     }
 
     #[test]
+    fn a_made_up_one_names_its_monitor_and_trigger_as_a_real_one_does() {
+        let incident = Notification::sample(Event::Test).incident;
+        let alert = &incident.alerts[0];
+        assert!(alert.monitor.parse::<crate::MonitorId>().is_ok(), "{}", alert.monitor);
+        assert_eq!(alert.triggers, [crate::StoredIncident::trigger_of(&incident.id)]);
+    }
+
+    #[test]
     fn what_is_given_stands_in_the_place_of_what_is_made_up() {
         let given =
             json!({"event": "closed", "incident": {"title": "Mine", "links": [], "time_scale": null}});
