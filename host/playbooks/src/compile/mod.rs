@@ -377,8 +377,11 @@ fn check_head(root: &Path, document: &Document) -> Result<(), Fault> {
     if !document.outputs.is_empty() && document.trigger.kind() != crate::TriggerKind::Playbook {
         return fault(
             &root.field("outputs"),
-            document.trigger.kind().as_str(),
-            "outputs only with a trigger of type playbook: nobody else reads them",
+            document.outputs.keys().map(String::as_str).collect::<Vec<_>>().join(", "),
+            format!(
+                "none: nobody reads them, as its trigger is of type {} and not playbook",
+                document.trigger.kind().as_str()
+            ),
         );
     }
     document.outputs.keys().try_for_each(|name| steps::check_id(&root.field("outputs").field(name), name))

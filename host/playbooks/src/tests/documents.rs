@@ -277,3 +277,15 @@ async fn a_document_that_takes_long_to_compile_holds_nobody_up() {
         assert_eq!(checked.unwrap().name, "a");
     }
 }
+
+#[tokio::test]
+async fn outputs_that_nobody_reads_are_named_with_the_type_of_trigger_that_reads_none() {
+    let world = World::new().await;
+    let steps = json!([{"id": "a", "app": "echo", "inputs": {"value": 1}}]);
+    let outputs = json!({"n": "{{ steps.a.value }}", "twice": "{{ steps.a.value }}"});
+    let source = json!({"name": "a", "trigger": {"type": "manual"}, "steps": steps, "outputs": outputs});
+    let error =
+        world.playbooks.validate(world.organisation, &source.to_string(), Format::Json).await.unwrap_err();
+    let expected = "outputs is \"n, twice\", expected none: nobody reads them, as its trigger is of type manual and not playbook";
+    assert!(error.to_string().ends_with(expected), "{error}");
+}
