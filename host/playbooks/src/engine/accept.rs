@@ -136,8 +136,8 @@ impl Playbooks {
     ) -> Result<StartedRun, PlaybookError> {
         let id = RunId::new(&*self.clock, &*self.randomness);
         let accepted = self.accept_as(id, organisation, loaded, &mut firing).await;
-        if accepted.is_err() && firing.fence.is_some() {
-            // A part of it is recorded, and is to end.
+        if firing.fence.is_some() && !accepted.as_ref().is_ok_and(|started| started.id == id) {
+            // A part of it is recorded, and is to end: it was refused, or another run has its name.
             self.dropped.lock().push((organisation, id));
         }
         accepted

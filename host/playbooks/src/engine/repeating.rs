@@ -13,7 +13,7 @@ use crate::service::Loaded;
 use crate::{PlaybookError, Playbooks, rows};
 
 /// Why a run ends of which no more than a part was recorded.
-const UNFINISHED: &str = "its host stopped before all was recorded that it takes over";
+const UNFINISHED: &str = "not all was recorded that it takes over";
 
 impl Playbooks {
     /// Records what a run takes over but for the last of it, which is left in the firing for the run's own commit.

@@ -99,31 +99,55 @@ async fn runs_are_listed_from_when_they_were_accepted_on_also_those_within_other
     }
 }
 
+/// Items of the run's only step, `a`.
+const ITEMS: u32 = 40;
+
+/// A run whose results are more than one commit takes, repeated from its last item on, and the calls of its app from here on.
+async fn run_of_many_commits(world: &World) -> (Run, ReplayFrom, Arc<AtomicU64>) {
+    let inputs = vec![Input::new("of", ValueType::Integer), Input::new("text", ValueType::Text)];
+    let calls = Arc::new(AtomicU64::new(0));
+    let seen = Arc::clone(&calls);
+    world.apps.put_quick("takes", describe(inputs, &[("n", ValueType::Integer)]), move |call| {
+        seen.fetch_add(1, Ordering::SeqCst);
+        gives(&[("n", given(&call, "of").clone())])
+    });
+    let list: Vec<u32> = (0..ITEMS).collect();
+    let steps = json!([{"id": "a", "app": "takes", "each": list,
+        "inputs": {"of": "{{ item }}", "text": "{{ trigger.inputs.text }}"}}]);
+    world.store_json(json!({"name": "a", "trigger": {"type": "manual"}, "steps": steps})).await;
+    let run = world.run("a", json!({"text": "x".repeat(600_000)})).await;
+    assert_eq!(calls.swap(0, Ordering::SeqCst), u64::from(ITEMS));
+    (run, ReplayFrom { step: "a".into(), item: Some(ITEMS - 1) }, calls)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repetition_asked_for_twice_at_once_under_one_name_leaves_no_part_of_another_open() {
+    let world = World::new().await;
+    let (run, from, calls) = run_of_many_commits(&world).await;
+    let again = || world.playbooks.replay(&world.admin, run.summary.id, Some(&from), Some("again"));
+    let (first, second) = tokio::join!(again(), again());
+    let (first, second) = (first.unwrap(), second.unwrap());
+    assert_eq!((first.id, first.repeated != second.repeated), (second.id, true));
+    assert_eq!(world.ended(first.id).await.summary.state, RunState::Succeeded);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let runs = world.all_runs().await;
+    let parts: Vec<_> = runs.iter().filter(|run| run.summary.state == RunState::Cancelled).collect();
+    assert_eq!((runs.len(), parts.len(), world.rows_of(Space::RunOpen).await), (3, 1, 0));
+    assert_eq!(parts[0].summary.error.as_deref(), Some("not all was recorded that it takes over"));
+    assert_eq!(calls.load(Ordering::SeqCst), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_run_is_repeated_whose_results_are_more_than_one_commit_takes() {
-    const ITEMS: u32 = 40;
     for crashes in [false, true] {
         let world = World::new().await;
-        let inputs = vec![Input::new("of", ValueType::Integer), Input::new("text", ValueType::Text)];
-        let calls = Arc::new(AtomicU64::new(0));
-        let seen = Arc::clone(&calls);
-        world.apps.put_quick("takes", describe(inputs, &[("n", ValueType::Integer)]), move |call| {
-            seen.fetch_add(1, Ordering::SeqCst);
-            gives(&[("n", given(&call, "of").clone())])
-        });
-        let list: Vec<u32> = (0..ITEMS).collect();
-        let steps = json!([{"id": "a", "app": "takes", "each": list,
-            "inputs": {"of": "{{ item }}", "text": "{{ trigger.inputs.text }}"}}]);
-        world.store_json(json!({"name": "a", "trigger": {"type": "manual"}, "steps": steps})).await;
-        let run = world.run("a", json!({"text": "x".repeat(600_000)})).await;
-        assert_eq!(calls.swap(0, Ordering::SeqCst), u64::from(ITEMS));
-        let from = ReplayFrom { step: "a".into(), item: Some(ITEMS - 1) };
+        let (run, from, calls) = run_of_many_commits(&world).await;
         if !crashes {
             let again =
                 world.playbooks.replay(&world.admin, run.summary.id, Some(&from), None).await.unwrap();
             let again = again.ended.await.unwrap();
             assert_eq!(again.summary.state, RunState::Succeeded);
-            assert_eq!(again.steps[0].outputs["n"], json!(list));
+            assert_eq!(again.steps[0].outputs["n"], json!((0..ITEMS).collect::<Vec<_>>()));
             assert_eq!(calls.load(Ordering::SeqCst), 1);
             continue;
         }
