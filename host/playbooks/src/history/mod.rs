@@ -3,9 +3,9 @@
 mod replay;
 mod retention;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use bellwether_kernel::{Cursor, FieldError, OrganisationId, Page, PageRequest, Period, RunId};
+use bellwether_kernel::{Cursor, FieldError, OrganisationId, Page, PageRequest, Period, PlaybookId, RunId};
 use bellwether_store::{Direction, Key, Row, StoreError, Walk, decode};
 use serde_json::Value as Json;
 
@@ -21,6 +21,8 @@ pub use replay::ReplayFrom;
 pub(crate) const PAGE: usize = 1_000;
 /// How many runs one page looks at for those a filter wants; a page that found fewer still leads on.
 const LOOKED_AT: usize = 5_000;
+/// How many runs one page passes over of which no more than where they are found is read.
+const PASSED_OVER: usize = 250_000;
 /// Rows read at once.
 const ROWS: usize = 256;
 
@@ -62,12 +64,20 @@ impl Playbooks {
             None => rows::run_indexes(organisation),
         };
         let mut range = prefix.prefix();
+        // Before it only those within others are looked for.
+        let first = filter.since.map_or([0; 16], first_id);
+        let mut within: HashMap<PlaybookId, bool> = HashMap::new();
         if let Some(since) = filter.since {
-            // The id of a run within another begins with the time of that one, which may have run for so long.
-            let earlier = match filter.trigger {
-                None | Some(TriggerKind::Playbook) => Period(LONGEST_RUN).milliseconds(),
-                Some(_) => 0,
+            let may_be_within = match (filter.trigger, filter.playbook) {
+                (None | Some(TriggerKind::Playbook), None) => true,
+                (None | Some(TriggerKind::Playbook), Some(playbook)) => {
+                    self.may_run_within(organisation, playbook).await?
+                }
+                (Some(_), _) => false,
             };
+            within.extend(filter.playbook.map(|playbook| (playbook, may_be_within)));
+            // The id of a run within another begins with the time of that one, which may have run for so long.
+            let earlier = if may_be_within { Period(LONGEST_RUN).milliseconds() } else { 0 };
             range.start = prefix.clone().fixed(&first_id(since.saturating_add(-earlier)));
         }
         if let Some(until) = filter.until {
@@ -81,7 +91,7 @@ impl Playbooks {
         }
         let limit = page.limit.clamp(1, PAGE);
         let mut items: Vec<RunSummary> = Vec::new();
-        let mut looked_at = 0;
+        let (mut looked_at, mut passed_over) = (0, 0);
         let rows = if filter.is_narrow() { ROWS } else { ROWS.min(limit + 1) };
         while range.start < range.end {
             let found = self.store.scan(range.clone(), Direction::Backward, rows).await?;
@@ -94,18 +104,36 @@ impl Playbooks {
                     None => rows::organisation_and_run(&key).map(|(_, run)| run),
                 };
                 let Some(run) = unread.unless_damaged(&key, run)? else { continue };
-                looked_at += 1;
-                if items.len() == limit || looked_at > LOOKED_AT {
+                let of = match filter.playbook {
+                    Some(playbook) => Some(playbook),
+                    None => unread.decode::<PlaybookRef>(&key, &value).map(|of| of.playbook),
+                };
+                let is_looked_at = match of {
+                    Some(of) if *run.0.as_bytes() < first => match within.get(&of) {
+                        Some(may_be_within) => *may_be_within,
+                        None => {
+                            let may_be_within = self.may_run_within(organisation, of).await?;
+                            within.insert(of, may_be_within);
+                            may_be_within
+                        }
+                    },
+                    _ => true,
+                };
+                if is_looked_at {
+                    looked_at += 1;
+                } else {
+                    passed_over += 1;
+                }
+                if items.len() == limit || looked_at > LOOKED_AT || passed_over > PASSED_OVER {
                     // This run is the next page's first: its page ends just behind it.
                     let after = run.0.as_u128().saturating_add(1);
                     return Ok(Page { items, next: Some(Cursor(after.to_be_bytes().to_vec())) });
                 }
+                let Some(of) = of.filter(|_| is_looked_at) else { continue };
                 let (key, row) = match filter.playbook {
                     Some(_) => (key, Some(value)),
                     None => {
-                        let reference = unread.decode(&key, &value);
-                        let Some(PlaybookRef { playbook, .. }) = reference else { continue };
-                        let key = rows::run(organisation, playbook, run);
+                        let key = rows::run(organisation, of, run);
                         let row = self.store.get(&key).await?;
                         (key, row)
                     }

@@ -167,6 +167,27 @@ impl Playbooks {
         Ok(Some(loaded))
     }
 
+    /// Whether runs of a playbook may have been within others, as far as its versions tell: what is a step of another is given
+    /// inputs.
+    pub(crate) async fn may_run_within(
+        &self,
+        organisation: OrganisationId,
+        id: PlaybookId,
+    ) -> Result<bool, PlaybookError> {
+        let key = rows::playbook(organisation, id);
+        let row = self.store.get(&key).await?;
+        let row: Option<PlaybookRow> = row.and_then(|row| self.store.unread().decode(&key, &row));
+        // Of one that was deleted nothing tells, and of versions that are kept no more neither: those are the oldest.
+        let Some(row) = row else { return Ok(true) };
+        for version in 1..=row.latest {
+            let loaded = unless_damaged(self.load(organisation, id, version).await)?;
+            if loaded.is_none_or(|loaded| loaded.compiled.document.trigger.inputs().is_some()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// A version as it was written.
     pub(super) async fn source(
         &self,

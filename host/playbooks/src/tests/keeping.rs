@@ -7,7 +7,7 @@ use bellwether_store::{Batch, encode};
 use serde_json::json;
 
 use super::*;
-use crate::rows::Claim;
+use crate::rows::{Claim, PlaybookRef, RunRow, StartedBy};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -96,6 +96,36 @@ async fn runs_are_listed_from_when_they_were_accepted_on_also_those_within_other
             let found: Vec<RunId> = page.items.iter().map(|run| run.id).collect();
             assert_eq!((found, page.next), (expected, None), "{filter:?}");
         }
+    }
+    let kid = world.playbooks.get(world.organisation, "kid").await.unwrap().id;
+    let filter = RunFilter { since: at(5), playbook: Some(kid), ..RunFilter::default() };
+    let page = world.playbooks.runs(world.organisation, &filter, &PageRequest::first(9)).await.unwrap();
+    assert_eq!((page.items[0].id, page.items.len(), page.next), (within, 1, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_newest_runs_are_one_page_however_many_ran_before_them_that_are_within_no_others() {
+    let world = World::new().await;
+    let trigger = json!({"type": "every", "interval": "1h"});
+    let steps = json!([{"id": "a", "app": "echo", "inputs": {"value": 1}}]);
+    let playbook = world.store_json(json!({"name": "a", "trigger": trigger, "steps": steps})).await.id;
+    let mut batch = Batch::new();
+    for number in 1..=12_000_u16 {
+        let created = world.clock.now().saturating_add(i64::from(number) * -10_000);
+        let time = u64::try_from(created.as_milliseconds()).unwrap();
+        let id = RunId(uuid::Builder::from_unix_timestamp_millis(time, &[0; 10]).into_uuid());
+        let of = (playbook, "a".to_owned(), 1);
+        let row = RunRow::new(of, world.admin.key.clone(), StartedBy::Every(created), created);
+        batch.put(rows::run(world.organisation, playbook, id), encode(&row));
+        let reference = PlaybookRef { organisation: world.organisation, playbook };
+        batch.put(rows::run_index(world.organisation, id), encode(&reference));
+    }
+    world.store.commit(batch).await.unwrap();
+    let since = Some(world.clock.now().saturating_add(-60_000));
+    for playbook in [None, Some(playbook)] {
+        let filter = RunFilter { since, playbook, ..RunFilter::default() };
+        let page = world.playbooks.runs(world.organisation, &filter, &PageRequest::first(99)).await.unwrap();
+        assert_eq!((page.items.len(), page.next), (6, None), "{playbook:?}");
     }
 }
 
