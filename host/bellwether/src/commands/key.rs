@@ -7,7 +7,7 @@ use jiff::{SpanRelativeTo, Timestamp};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::Limit;
+use super::{Limit, query};
 use crate::client::{Body, Client, Connection};
 use crate::failure::Failure;
 use crate::output::{self, Column};
@@ -42,12 +42,9 @@ Examples:
         /// The key's id
         id: String,
     },
-    /// Make a key stop working at once
+    /// Make a key stop working at once, unless published playbooks run as it
     #[command(after_help = "Example:\n  bellwether key revoke ABCDEFGHIJKLMNOP")]
-    Revoke {
-        /// The key's id
-        id: String,
-    },
+    Revoke(Revoked),
     /// Make another operator key, on the data of a host that does not run: for who has lost the last one
     #[command(after_help = "Example:\n  bellwether key recover --data /var/lib/bellwether")]
     Recover {
@@ -74,6 +71,16 @@ pub(crate) struct NewKey {
     /// Let it sign requests, as ThreatConnect's clients do
     #[arg(long)]
     signing: bool,
+}
+
+/// Which key is to stop working.
+#[derive(Args, Debug)]
+pub(crate) struct Revoked {
+    /// The key's id
+    pub(crate) id: String,
+    /// Revoke it whichever playbooks run as it: they are not started until they are published again with another
+    #[arg(long)]
+    force: bool,
 }
 
 /// What a key of an organisation may do.
@@ -113,7 +120,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             let key = client()?.get(&["v1", "keys", &id], &[]).await?;
             output::value(format, &key, show)?;
         }
-        KeyCommand::Revoke { id } => revoke(&client()?, &["v1", "keys", &id], format).await?,
+        KeyCommand::Revoke(key) => revoke(&client()?, &["v1", "keys"], &key, format).await?,
     }
     Ok(())
 }
@@ -129,10 +136,15 @@ pub(crate) async fn list(
     Ok(output::listing(format, &keys, COLUMNS)?)
 }
 
-/// Revokes the key at `path`.
-pub(crate) async fn revoke(client: &Client, path: &[&str], format: output::Format) -> Result<(), Failure> {
-    let revoked = client.write(Method::DELETE, path, &[], Body::None).await?;
-    let id = path.last().copied().unwrap_or_default();
+/// Revokes a key of those at `path`.
+pub(crate) async fn revoke(
+    client: &Client,
+    path: &[&str],
+    Revoked { id, force }: &Revoked,
+    format: output::Format,
+) -> Result<(), Failure> {
+    let query = query([("force", force.then(|| "true".to_owned()))]);
+    let revoked = client.write(Method::DELETE, &[path, &[id.as_str()]].concat(), &query, Body::None).await?;
     Ok(output::value(format, &revoked, |_| format!("{id} works no more\n"))?)
 }
 

@@ -89,13 +89,14 @@ stays, and goes on when it is resumed.",
         #[command(flatten)]
         limit: Limit,
     },
-    /// Make a key of an organisation stop working at once; needs an operator's key
+    /// Make a key of an organisation stop working at once, unless its published playbooks run as it; needs an operator's key
     #[command(after_help = "Example:\n  bellwether organisation revoke-key acme ABCDEFGHIJKLMNOP")]
     RevokeKey {
         /// Whose key it is
         organisation: String,
-        /// The key's id
-        id: String,
+        /// Which key.
+        #[command(flatten)]
+        key: key::Revoked,
     },
 }
 
@@ -128,8 +129,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         OrganisationCommand::Keys { organisation, limit } => {
             return key::list(&client, &["v1", "organisations", &organisation, "keys"], limit, format).await;
         }
-        OrganisationCommand::RevokeKey { organisation, id } => {
-            return key::revoke(&client, &["v1", "organisations", &organisation, "keys", &id], format).await;
+        OrganisationCommand::RevokeKey { organisation, key } => {
+            return key::revoke(&client, &["v1", "organisations", &organisation, "keys"], &key, format).await;
         }
         OrganisationCommand::Create { name, time_zone } => {
             let mut body = json!({ "name": name });

@@ -172,7 +172,6 @@ const FIELDS: &[output::Column] = &[
     ("newest version", "/latest"),
     ("state", "/status/state"),
     ("since", "/status/since"),
-    ("reason", "/status/reason"),
     ("problem", "/problem"),
     ("description", "/description"),
     ("trigger", "/trigger/type"),

@@ -8,10 +8,11 @@ use http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::secrets::named;
 use super::words::Role;
-use crate::extract::{Admin, CallerExt, Instant, Json, List, OrOperator, PageQuery, Path, Query};
+use crate::extract::{Admin, CallerExt, Force, Instant, Json, List, OrOperator, PageQuery, Path, Query};
 use crate::openapi::{Bodied, Clash, NotFound, Refusals};
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemKind};
 use crate::services::{Services, Shared};
 
 const KEYS: List = List("keys");
@@ -200,17 +201,40 @@ pub(crate) async fn get(
     Ok(Json(services.access().key(caller.organisation(), &key_id(&id)?)?.into()))
 }
 
-/// Revokes a key: it stops to work at once.
+/// Revokes a key: it stops to work at once. One that published playbooks run as is not revoked: the answer says which, to be
+/// published again with another. With `force` it is, and they are not started until they are.
 #[utoipa::path(delete, path = "/v1/keys/{id}", tag = "keys", security(("key" = [])),
-    params(("id" = String, Path, description = "The key's id")),
+    params(("id" = String, Path, description = "The key's id"), Force),
     responses((status = 200, description = "The key, revoked", body = Key), Refusals, NotFound, Clash))]
 pub(crate) async fn revoke(
     OrOperator(caller, ..): OrOperator<Admin>,
     Path(id): Path<String>,
+    Query(Force { force }): Query<Force>,
     State(services): State<Shared>,
 ) -> Result<Json<Key>, Problem> {
-    let id = key_id(&id)?;
-    Ok(Json(services.access().revoke_key(caller.key().as_str(), caller.organisation(), &id).await?.into()))
+    let (actor, owner) = (caller.key().as_str(), caller.organisation());
+    revoke_of(&services, actor, owner, &key_id(&id)?, force).await.map(Json)
+}
+
+/// Revokes a key of an organisation, or of the operator.
+pub(super) async fn revoke_of(
+    services: &Services,
+    actor: &str,
+    owner: Option<OrganisationId>,
+    key: &KeyId,
+    force: bool,
+) -> Result<Key, Problem> {
+    if let Some(organisation) = owner.filter(|_| !force) {
+        let published = services.playbooks().published_by(organisation, key).await?;
+        if let Some(playbooks) = named("playbook", &published) {
+            let text = format!(
+                "nothing would start {playbooks} without the key {key} to run as: publish again with another key, \
+                 `bellwether playbook publish NAME`, then revoke this one; or force it"
+            );
+            return Err(Problem::new(ProblemKind::Conflict, text));
+        }
+    }
+    Ok(services.access().revoke_key(actor, owner, key).await?.into())
 }
 
 pub(super) fn key_id(id: &str) -> Result<KeyId, Problem> {

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::keys::{self, Key, KeyPage, KeyRequest, NewKeyAnswer, key_id, make, shown_once};
 use super::words::Role;
 use crate::extract::{
-    Admin, AnyCaller, Authorised, Instant, Json, List, OperatorOnly, PageQuery, Path, Query, Read,
+    Admin, AnyCaller, Authorised, Force, Instant, Json, List, OperatorOnly, PageQuery, Path, Query, Read,
 };
 use crate::openapi::{Bodied, Clash, NotFound, Refusals};
 use crate::problem::Problem;
@@ -280,16 +280,19 @@ pub(crate) async fn list_keys(
     keys::of(&services, &query, whose).map(Json)
 }
 
-/// Revokes a key of an organisation, but for its last admin's: it stops to work at once. What it published runs no more until another key publishes it.
+/// Revokes a key of an organisation, but for its last admin's: it stops to work at once. One that published playbooks run as is
+/// not revoked: the answer says which, to be published again with another key of the organisation. With `force` it is, and
+/// they are not started until they are.
 #[utoipa::path(delete, path = "/v1/organisations/{name}/keys/{id}", tag = "organisations", security(("key" = [])),
     params(("name" = String, Path, description = "The organisation's name"),
-        ("id" = String, Path, description = "The key's id")),
+        ("id" = String, Path, description = "The key's id"), Force),
     responses((status = 200, description = "The key, revoked", body = Key), Refusals, NotFound, Clash))]
 pub(crate) async fn revoke_key(
     OperatorOnly(operator): OperatorOnly,
     Path((name, key)): Path<(String, String)>,
+    Query(Force { force }): Query<Force>,
     State(services): State<Shared>,
 ) -> Result<Json<Key>, Problem> {
     let (id, key) = (services.access().organisation_named(&name)?.id, key_id(&key)?);
-    Ok(Json(services.access().revoke_key(operator.key.as_str(), Some(id), &key).await?.into()))
+    keys::revoke_of(&services, operator.key.as_str(), Some(id), &key, force).await.map(Json)
 }

@@ -37,10 +37,10 @@ pub(crate) struct Playbook {
     latest: u32,
     status: Status,
     /// Why a run of it fails, as far as that is known before: an app, a playbook or a secret that it names is not there any
-    /// more, or another than when it was stored. Or why none begins: the document does not read.
+    /// more, or another than when it was stored. Or why none begins: the document does not read, or as `status` says.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
-    /// When it is due next, for one with a trigger by time.
+    /// When it is due next, for one with a trigger by time that starts it.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_due: Option<Instant>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -115,7 +115,7 @@ impl Playbook {
             published: playbook.published,
             latest: playbook.latest,
             status: playbook.status.clone().into(),
-            problem: playbook.problem.clone(),
+            problem: playbook.why_not().map(str::to_owned),
             next_due: playbook.next_due.map(Instant),
             description: document.and_then(|document| document.description.clone()),
             trigger: document.map(|document| document.trigger.clone()),

@@ -124,15 +124,19 @@ pub(crate) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Who names a secret, in words: `the channels ops, mail, and by the playbook restart`; `None` if nobody does.
-fn users(channels: &[String], playbooks: &[String]) -> Option<String> {
-    let words = |one: &str, names: &[String]| match names {
+/// Those of one kind in words: `the playbook restart`, `the channels ops, mail`; `None` if there are none.
+pub(super) fn named(one: &str, names: &[String]) -> Option<String> {
+    match names {
         [] => None,
         [name] => Some(format!("the {one} {name}")),
         names => Some(format!("the {one}s {}", names.join(", "))),
-    };
+    }
+}
+
+/// Who names a secret, in words: `the channels ops, mail, and by the playbook restart`; `None` if nobody does.
+fn users(channels: &[String], playbooks: &[String]) -> Option<String> {
     let all: Vec<String> =
-        [words("channel", channels), words("playbook", playbooks)].into_iter().flatten().collect();
+        [named("channel", channels), named("playbook", playbooks)].into_iter().flatten().collect();
     (!all.is_empty()).then(|| all.join(", and by "))
 }
 

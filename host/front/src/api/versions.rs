@@ -150,10 +150,11 @@ pub(crate) async fn roll_back(
     Ok(Json(Playbook::shown_to(&principal, &services, &playbook)))
 }
 
-/// Starts the trigger of a playbook again that was disabled because its runs failed.
+/// Starts the trigger of a playbook again that was disabled because its runs failed. One whose key works no more is to be
+/// published again instead.
 #[utoipa::path(post, path = "/v1/playbooks/{playbook}/enable", tag = "playbooks", security(("key" = [])),
     params(("playbook" = String, Path, description = "Its name or id")),
-    responses((status = 200, description = "The playbook as it is now", body = Playbook), Refusals, NotFound))]
+    responses((status = 200, description = "The playbook as it is now", body = Playbook), Refusals, NotFound, Clash))]
 pub(crate) async fn enable(
     Authorised(principal, ..): Authorised<Admin>,
     Path(playbook): Path<String>,

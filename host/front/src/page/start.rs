@@ -83,11 +83,11 @@ async fn list(services: &Services, signed_in: &SignedIn, cursor: Option<&str>) -
     let found = services.playbooks().list(organisation, &PLAYBOOKS.page(Some(ROWS), cursor)?).await?;
     let row = |playbook: &std::sync::Arc<Playbook>| {
         let Playbook { name, document, status, .. } = &**playbook;
-        let (state, why) = match status {
-            Status::Active => ("active", None),
-            Status::Draft => ("draft", None),
-            Status::Disabled { reason, .. } => ("disabled", Some(reason)),
-            Status::Blocked { reason } => ("blocked", Some(reason)),
+        let state = match status {
+            Status::Active => "active",
+            Status::Draft => "draft",
+            Status::Disabled { .. } => "disabled",
+            Status::Blocked { .. } => "blocked",
         };
         let query = query([("playbook", name.as_str())]);
         let by = document.as_ref().map(|document| document.trigger.kind());
@@ -101,7 +101,7 @@ async fn list(services: &Services, signed_in: &SignedIn, cursor: Option<&str>) -
             text(by.map_or("", TriggerKind::as_str)),
             text(playbook.next_due.map(moment).unwrap_or_default()),
             text(state),
-            text(why.or(playbook.problem.as_ref()).map_or("", String::as_str)),
+            text(playbook.why_not().unwrap_or_default()),
         ]
     };
     let rows: Vec<_> = found.items.iter().map(row).collect();
@@ -128,7 +128,7 @@ async fn asked(
         let detail = format!("{playbook} is not started by hand: its trigger is of type {}", by.as_str());
         return Err(Problem::new(ProblemKind::Conflict, detail));
     }
-    Ok((playbooks.start_inputs(organisation, playbook).await?, stored.problem.clone()))
+    Ok((playbooks.start_inputs(organisation, playbook).await?, stored.why_not().map(str::to_owned)))
 }
 
 async fn run(

@@ -289,6 +289,54 @@ async fn nothing_of_an_organisation_answers_while_the_operator_has_it_suspended(
 }
 
 #[tokio::test]
+async fn a_key_that_playbooks_run_as_is_not_revoked_unless_it_is_forced() {
+    let host = Host::new().await;
+    let name = host.get("/v1/organisation", &host.admin).await.json()["name"].as_str().unwrap().to_owned();
+    let paths = ["/v1/keys".to_owned(), format!("/v1/organisations/{name}/keys")];
+    for (by, path) in [&host.admin, &host.operator].into_iter().zip(paths) {
+        let asked = json!({"name": "ci", "role": "admin"});
+        let made = host.ask("POST", "/v1/keys", &host.admin, asked).await.json();
+        let (id, token) = (made["key"]["id"].as_str().unwrap(), made["token"].as_str().unwrap());
+        let path = format!("{path}/{id}");
+        for name in ["nightly", "restart"] {
+            let mut document = playbook(name, "every", "a");
+            document["trigger"]["interval"] = "1h".into();
+            let put = host.ask("PUT", &format!("/v1/playbooks/{name}"), token, document).await;
+            assert!(put.status.is_success(), "{}", put.text());
+        }
+        let refused = host.ask("DELETE", &path, by, Value::Null).await;
+        let detail = refused.problem(409, "conflict")["detail"].to_string();
+        assert!(
+            detail.contains(id) && detail.contains("start the playbooks nightly, restart without"),
+            "{detail}"
+        );
+        assert!(detail.contains("`bellwether playbook publish NAME`"), "{detail}");
+
+        let publish = "/v1/playbooks/nightly/publish";
+        let latest = host.get("/v1/playbooks/nightly", &host.admin).await.json()["latest"].clone();
+        assert_eq!(host.ask("POST", publish, &host.admin, json!({"version": latest})).await.status, 200);
+        let refused = host.ask("DELETE", &path, by, Value::Null).await;
+        let detail = refused.problem(409, "conflict")["detail"].to_string();
+        assert!(detail.contains("start the playbook restart without"), "{detail}");
+        let forced = host.ask("DELETE", &format!("{path}?force=true"), by, Value::Null).await;
+        assert!(forced.status == 200 && forced.json()["revoked"].is_string(), "{}", forced.text());
+        assert_eq!(host.ask("DELETE", &path, by, Value::Null).await.status, 200, "nothing more is lost");
+
+        // What ran as it says so, and when it is due no more.
+        for (path, place) in [("/v1/playbooks/restart", ""), ("/v1/playbooks", "/items/1")] {
+            let shown = host.get(path, &host.read).await.json();
+            let shown = shown.pointer(place).unwrap();
+            let problem = shown["problem"].as_str().unwrap();
+            assert!(problem.contains(&format!("the key {id} it runs as does not work")), "{problem}");
+            assert_eq!((&shown["status"]["state"], &shown["next_due"]), (&json!("blocked"), &Value::Null));
+        }
+        let enable = host.ask("POST", "/v1/playbooks/restart/enable", &host.admin, json!({})).await;
+        let detail = enable.problem(409, "conflict")["detail"].to_string();
+        assert!(detail.contains("publish it again with a key that works"), "{detail}");
+    }
+}
+
+#[tokio::test]
 async fn the_operator_finds_and_revokes_the_keys_of_an_organisation() {
     let host = Host::new().await;
     let name = host.get("/v1/organisation", &host.admin).await.json()["name"].as_str().unwrap().to_owned();

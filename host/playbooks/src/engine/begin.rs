@@ -77,7 +77,14 @@ impl Playbooks {
         let mut firing = Firing::new(StartedBy::Webhook, trigger);
         firing.name = delivery.map(|delivery| format!("delivery:{delivery}"));
         firing.playbook = Some(row);
-        self.accept(organisation, loaded, firing).await
+        let accepted = self.accept(organisation, Arc::clone(&loaded), firing).await;
+        match &accepted {
+            Ok(_) => self.is_started(organisation, &loaded),
+            // Whoever calls it can do nothing about that.
+            Err(error @ PlaybookError::Blocked { .. }) => self.was_refused(organisation, &loaded, error),
+            Err(_) => {}
+        }
+        accepted
     }
 
     /// Starts a playbook by hand: one with a trigger of type `manual` or `playbook` with `inputs` of the caller's

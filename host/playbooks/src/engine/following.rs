@@ -147,13 +147,12 @@ impl Playbooks {
             if index + 1 == count {
                 firing.with = done.clone();
             }
-            let id = loaded.id;
-            match self.accept(organisation, loaded, firing).await {
-                Ok(_) => self.is_started(organisation, id),
+            match self.accept(organisation, Arc::clone(&loaded), firing).await {
+                Ok(_) => self.is_started(organisation, &loaded),
                 // A place was given up, or somebody else acted on it, at the same moment: it is looked at again.
                 Err(PlaybookError::Store(StoreError::Conflict(_))) => return Ok(()),
                 Err(error) if error.concerns_all() => return Err(error),
-                Err(error) => self.is_not_started(organisation, id, &error.to_string(), None),
+                Err(error) => self.was_refused(organisation, &loaded, &error),
             }
         }
         if self.store.get(&key).await?.is_none() {

@@ -243,7 +243,7 @@ impl Playbooks {
         }
         let blocked = self.principal(organisation, &row.runs_as).err();
         if let Some(reason) = &blocked {
-            self.is_not_started(organisation, id, reason, None);
+            self.is_not_started(organisation, (id, Some(&row.name)), reason, None);
         }
         if skipped || blocked.is_some() {
             self.store.commit(with).await?;
@@ -257,14 +257,14 @@ impl Playbooks {
         let mut firing = Firing::unasked(name, by, trigger::scheduled(at, missed));
         firing.with = with.clone();
         firing.playbook = Some(row);
-        let repeated = match self.accept(organisation, loaded, firing).await {
+        let repeated = match self.accept(organisation, Arc::clone(&loaded), firing).await {
             Ok(started) => {
-                self.is_started(organisation, id);
+                self.is_started(organisation, &loaded);
                 started.repeated
             }
             // Others of its organisation wait, and it would be tried again at once: it is passed over.
             Err(error @ PlaybookError::Busy { .. }) => {
-                self.is_not_started(organisation, id, &error.to_string(), None);
+                self.was_refused(organisation, &loaded, &error);
                 true
             }
             Err(error) => return Err(error),

@@ -38,12 +38,13 @@ impl Playbooks {
         }
         match self.load(organisation, id, version).await {
             Err(PlaybookError::Store(damage @ StoreError::Damaged(_))) => {
-                self.is_not_started(organisation, id, &damage.to_string(), Some((version, self.later())));
+                let unread = Some((version, self.later()));
+                self.is_not_started(organisation, (id, None), &damage.to_string(), unread);
                 Ok(None)
             }
             loaded => {
-                if unread.is_some() {
-                    self.is_started(organisation, id);
+                if let (Some(_), Ok(Some(loaded))) = (unread, &loaded) {
+                    self.is_started(organisation, loaded);
                 }
                 loaded
             }
@@ -63,18 +64,18 @@ impl Playbooks {
         damage: &StoreError,
     ) -> Result<(), PlaybookError> {
         let (_, organisation, id) = rows::due_of(&due)?;
-        self.is_not_started(organisation, id, &damage.to_string(), None);
+        self.is_not_started(organisation, (id, None), &damage.to_string(), None);
         let mut batch = Batch::new();
         batch.require(due.clone(), Precondition::ValueIs(row.clone())).delete(due);
         batch.put(rows::due(self.later(), organisation, id), row);
         Ok(self.store.commit(batch).await.map(drop)?)
     }
 
-    /// Says that a playbook is not started, unless that was said before.
+    /// Says that a playbook, called so as far as that reads, is not started, unless that was said before.
     pub(super) fn is_not_started(
         &self,
         organisation: OrganisationId,
-        playbook: PlaybookId,
+        (playbook, name): (PlaybookId, Option<&str>),
         why: &str,
         unread: Option<(u32, Timestamp)>,
     ) {
@@ -82,14 +83,21 @@ impl Playbooks {
         let unstarted = Unstarted { why: why.clone(), unread };
         let before = self.unstarted.lock().insert((organisation, playbook), unstarted);
         if before.is_none_or(|before| before.why != why) {
-            tracing::warn!(%organisation, %playbook, why, "the playbook is not started by its trigger");
+            tracing::warn!(%organisation, %playbook, name, why, "the playbook is not started by its trigger");
         }
     }
 
+    /// Says that a playbook whose trigger fired is not started, as [`Self::is_not_started`] does.
+    pub(super) fn was_refused(&self, organisation: OrganisationId, loaded: &Loaded, why: &PlaybookError) {
+        let name = &loaded.compiled.document.name;
+        self.is_not_started(organisation, (loaded.id, Some(name)), &why.to_string(), None);
+    }
+
     /// Says that a playbook is started, if it was not.
-    pub(super) fn is_started(&self, organisation: OrganisationId, playbook: PlaybookId) {
+    pub(super) fn is_started(&self, organisation: OrganisationId, loaded: &Loaded) {
+        let (playbook, name) = (loaded.id, &loaded.compiled.document.name);
         if self.unstarted.lock().remove(&(organisation, playbook)).is_some() {
-            tracing::info!(%organisation, %playbook, "the playbook is started by its trigger again");
+            tracing::info!(%organisation, %playbook, name, "the playbook is started by its trigger again");
         }
     }
 }

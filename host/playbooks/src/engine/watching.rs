@@ -163,11 +163,10 @@ impl Playbooks {
             let by = StartedBy::Metric(write.metric.clone(), write.key.clone().unwrap_or_default());
             let name = format!("write:{}:{}", self.owner.host, write.sequence);
             let firing = Firing::unasked(name, by, trigger::metric(write));
-            let id = loaded.id;
-            match self.accept(organisation, loaded, firing).await {
-                Ok(_) => self.is_started(organisation, id),
+            match self.accept(organisation, Arc::clone(&loaded), firing).await {
+                Ok(_) => self.is_started(organisation, &loaded),
                 Err(error) if error.concerns_all() => return Err(error),
-                Err(error) => self.is_not_started(organisation, id, &error.to_string(), None),
+                Err(error) => self.was_refused(organisation, &loaded, &error),
             }
         }
         Ok(())

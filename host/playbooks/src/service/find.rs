@@ -273,16 +273,23 @@ impl Playbooks {
             }
             _ => None,
         };
-        let key = rows::next(organisation, id);
-        let next = self.store.get(&key).await?;
-        let next_due = next.and_then(|row| unread.decode::<NextDue>(&key, &row)).map(|next| next.at);
+        let status = self.status(organisation, id, row).await?;
+        // The times of one whose key works no more pass, and start nothing.
+        let next_due = match status {
+            Status::Blocked { .. } => None,
+            _ => {
+                let key = rows::next(organisation, id);
+                let next = self.store.get(&key).await?;
+                next.and_then(|row| unread.decode::<NextDue>(&key, &row)).map(|next| next.at)
+            }
+        };
         Ok(Playbook {
             id,
             name: row.name.clone(),
             version,
             published: row.published,
             latest: row.latest,
-            status: self.status(organisation, id, row).await?,
+            status,
             problem,
             next_due,
             document,

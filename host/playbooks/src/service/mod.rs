@@ -76,7 +76,7 @@ pub struct Playbook {
     /// Why a run of this version fails, as far as that is known before: an app changed, or is not there any more; or why
     /// none begins, where the version does not read.
     pub problem: Option<String>,
-    /// When it is due next, for one with a trigger by time.
+    /// When it is due next, for one with a trigger by time that starts it.
     pub next_due: Option<Timestamp>,
     /// What it says; absent where that does not read.
     pub document: Option<Document>,
@@ -92,6 +92,17 @@ pub struct Playbook {
     pub updated: Timestamp,
     /// The key on whose behalf it runs: the one that published it.
     pub runs_as: KeyId,
+}
+
+impl Playbook {
+    /// Why its trigger does not start it; or, where it does, why a run of it fails, as far as that is known before.
+    #[must_use]
+    pub fn why_not(&self) -> Option<&str> {
+        match &self.status {
+            Status::Disabled { reason, .. } | Status::Blocked { reason } => Some(reason),
+            Status::Active | Status::Draft => self.problem.as_deref(),
+        }
+    }
 }
 
 /// How much there may be.

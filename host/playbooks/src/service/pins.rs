@@ -1,10 +1,10 @@
 //! Who keeps to an app, so that nobody removes it under a run or a published playbook; who has a playbook as
-//! a step, and who names a secret.
+//! a step, who names a secret, and who runs as a key.
 
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
-use bellwether_kernel::{FieldError, OrganisationId};
+use bellwether_kernel::{FieldError, KeyId, OrganisationId};
 use bellwether_store::Walk;
 
 use super::find::unless_damaged;
@@ -86,6 +86,29 @@ impl Playbooks {
             }
         }
         Ok(naming)
+    }
+
+    /// The names of the published playbooks that run as a key, which would not be started without it. As one that does not
+    /// work already none is started.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn published_by(
+        &self,
+        organisation: OrganisationId,
+        key: &KeyId,
+    ) -> Result<Vec<String>, PlaybookError> {
+        let mut published = Vec::new();
+        if self.principal(organisation, key).is_err() {
+            return Ok(published);
+        }
+        let mut playbooks = Walk::forward(&*self.store, rows::playbooks(organisation).prefix());
+        while let Some((.., (_, row))) = playbooks.next_read(rows::of_playbook::<PlaybookRow>).await? {
+            if row.published.is_some() && row.runs_as == *key {
+                published.push(row.name);
+            }
+        }
+        Ok(published)
     }
 
     /// Looks at the published version of every playbook that has one.

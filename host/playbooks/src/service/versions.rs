@@ -7,7 +7,7 @@ use bellwether_kernel::{Cursor, ErrorKind, FieldError, KeyId, OrganisationId, Pa
 use bellwether_store::{Direction, Key, Space, StoreError, Walk, decode};
 
 use super::change::{Change, Course};
-use super::{Playbook, require_role};
+use super::{Playbook, Status, require_role};
 use crate::history::PAGE;
 use crate::rows::{PlaybookRow, VersionRow};
 use crate::{Document, Format, PlaybookError, Playbooks, rows};
@@ -199,16 +199,21 @@ impl Playbooks {
     /// Starts a playbook's trigger again that was disabled because runs failed.
     ///
     /// # Errors
-    /// [`PlaybookError::Unknown`] if there is none, [`PlaybookError::Forbidden`] unless the principal is an admin.
+    /// [`PlaybookError::Unknown`] if there is none, [`PlaybookError::Forbidden`] unless the principal is an admin,
+    /// [`PlaybookError::Blocked`] if the key it runs as works no more: it has to be published again.
     pub async fn enable(
         &self,
         principal: &Principal,
         name_or_id: &str,
     ) -> Result<Arc<Playbook>, PlaybookError> {
         require_role(principal, Role::Admin, "enable a playbook")?;
+        let organisation = principal.organisation;
         loop {
-            let (id, _) = self.find(principal.organisation, name_or_id).await?;
+            let (id, _) = self.find(organisation, name_or_id).await?;
             let Some(mut change) = Change::of(self, principal, id).await? else { continue };
+            if let Status::Blocked { reason } = self.status(organisation, id, &change.row).await? {
+                return Err(PlaybookError::Blocked { name: change.row.name, reason });
+            }
             change.enable().await?;
             if let Some(playbook) = change.commit("enable").await? {
                 return Ok(playbook);

@@ -109,6 +109,8 @@ async fn one_row_that_does_not_read_keeps_nobody_elses_playbooks_from_their_work
         runs(&world, world.organisation, "every").await;
         world.playbooks.measure().await.unwrap();
         world.playbooks.naming_secret(world.organisation, "token").await.unwrap();
+        let published = world.playbooks.published_by(world.organisation, &world.admin.key).await.unwrap();
+        assert_eq!(published.len(), listed, "{space:?}");
         world.playbooks.pins(world.organisation, "echo").await.unwrap();
         world.clock.advance(8 * 24 * 3_600_000);
         world.playbooks.sweep(Duration::from_secs(24 * 3_600), 1_000).await.unwrap();

@@ -86,6 +86,45 @@ async fn a_run_that_ends_is_one_line_of_the_log_and_a_warning_only_where_it_fail
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_playbook_that_its_key_blocks_is_one_warning_that_names_it_however_often_it_is_to_be_started() {
+    let world = World::new().await;
+    let publisher = new_principal(&world.access, world.organisation, Role::Admin).await;
+    let steps = json!([{"id": "a", "app": "echo", "inputs": {"value": 1}}]);
+    let mut token = None;
+    for (name, trigger) in [
+        ("timed", json!({"type": "every", "interval": "1m"})),
+        ("called", json!({"type": "webhook"})),
+        ("told", json!({"type": "metric", "metric": "load"})),
+    ] {
+        let source = json!({"name": name, "trigger": trigger, "steps": steps}).to_string();
+        let stored = world.playbooks.store(&publisher, &source, Format::Json, false).await.unwrap();
+        token = stored.webhook_token.clone().or(token);
+    }
+    world.access.revoke_key("host", Some(world.organisation), &publisher.key).await.unwrap();
+    let token = token.unwrap();
+    let call = || {
+        let request =
+            WebhookRequest { method: "POST".into(), query: vec![], headers: vec![], body: b"{}".to_vec() };
+        world.playbooks.start_by_webhook(&token, request)
+    };
+    let (log, _listening) = Log::listen();
+    for _ in 0..3 {
+        let refused = call().await.err().unwrap();
+        assert!(matches!(refused, PlaybookError::Blocked { .. }), "{refused}");
+        world.writes.push(world.organisation, "load", None, 1.0);
+        tokio::time::sleep(Duration::from_secs(100)).await;
+    }
+    for name in ["timed", "called", "told"] {
+        let lines = log.lines(&format!("name=\"{name}\""));
+        assert_eq!(lines.len(), 1, "{name}: {lines:?}");
+        assert!(lines[0].contains("WARN") && lines[0].contains("not started by its trigger"), "{lines:?}");
+    }
+    world.playbooks.publish(&world.admin, "called", 1).await.unwrap();
+    call().await.unwrap();
+    assert_eq!(log.lines("name=\"called\"").len(), 2, "it is said that it is started again");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failed_run_within_another_warns_by_the_one_around_it_alone() {
     let world = World::new().await;
     world.apps.put_quick("fails", describe(vec![], &[]), |_| fails("no"));

@@ -270,9 +270,19 @@ async fn a_playbook_whose_key_is_revoked_is_blocked_and_says_so() {
     let runs = world.all_runs().await;
     assert_eq!(runs.last().unwrap().summary.state, RunState::Blocked);
     assert!(runs.len() <= 2, "none was started without the right");
-    let playbook = world.playbooks.get(world.organisation, "a").await.unwrap();
-    assert!(matches!(playbook.status, Status::Blocked { .. }));
-    world.playbooks.publish(&world.admin, "a", 1).await.unwrap();
+    let listed = world.playbooks.list(world.organisation, &PageRequest::first(9)).await.unwrap().items;
+    for playbook in [world.playbooks.get(world.organisation, "a").await.unwrap(), Arc::clone(&listed[0])] {
+        assert!(matches!(playbook.status, Status::Blocked { .. }));
+        assert_eq!(playbook.next_due, None, "its times start nothing");
+        let why = playbook.why_not().unwrap();
+        assert!(why.contains(&format!("the key {} it runs as does not work", publisher.key)), "{why}");
+    }
+    let refused = world.playbooks.enable(&world.admin, "a").await.unwrap_err();
+    assert!(matches!(&refused, PlaybookError::Blocked { name, .. } if name == "a"), "{refused}");
+    assert!(refused.to_string().ends_with("publish it again with a key that works"), "{refused}");
+    let published = world.playbooks.publish(&world.admin, "a", 1).await.unwrap();
+    assert!(published.status == Status::Active && published.next_due.is_some());
+    assert_eq!(published.why_not(), None);
     tokio::time::sleep(Duration::from_secs(100)).await;
     assert_eq!(world.all_runs().await[runs.len()].summary.state, RunState::Succeeded);
 }

@@ -85,3 +85,28 @@ async fn no_version_is_removed_while_more_runs_are_open_than_are_looked_at() {
     let run = world.ended(run.id).await;
     assert_eq!((run.summary.state, run.summary.playbook_version), (RunState::Succeeded, 1));
 }
+
+#[tokio::test]
+async fn a_key_is_told_with_the_published_playbooks_that_run_as_it_while_it_works() {
+    let world = World::new().await;
+    let second = new_principal(&world.access, world.organisation, Role::Admin).await;
+    let source = |name| {
+        let steps = json!([{"id": "a", "app": "echo", "inputs": {"value": 1}}]);
+        json!({"name": name, "trigger": {"type": "manual"}, "steps": steps}).to_string()
+    };
+    for name in ["a", "b"] {
+        world.playbooks.store(&world.admin, &source(name), Format::Json, false).await.unwrap();
+    }
+    world.playbooks.save_draft(&second, &source("draft"), Format::Json).await.unwrap();
+    world.playbooks.save_draft(&second, &source("a"), Format::Json).await.unwrap();
+    let published = async |key: &KeyId| world.playbooks.published_by(world.organisation, key).await.unwrap();
+    assert_eq!(
+        (published(&world.admin.key).await, published(&second.key).await.len()),
+        (vec!["a".into(), "b".into()], 0)
+    );
+    world.playbooks.publish(&second, "b", 1).await.unwrap();
+    assert_eq!(published(&world.admin.key).await, ["a"]);
+    assert_eq!(published(&second.key).await, ["b"]);
+    world.access.revoke_key("host", Some(world.organisation), &second.key).await.unwrap();
+    assert_eq!(published(&second.key).await.len(), 0, "nothing more is lost with it");
+}
