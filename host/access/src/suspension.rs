@@ -62,7 +62,8 @@ impl Access {
     /// [`AccessError::Suspended`].
     pub fn check_not_suspended(&self, id: OrganisationId) -> Result<(), AccessError> {
         let directory = self.inner.directory.read();
-        let suspended = directory.organisation(id).is_some_and(|organisation| organisation.suspended.is_some());
+        let suspended =
+            directory.organisation(id).is_some_and(|organisation| organisation.suspended.is_some());
         if suspended { Err(AccessError::Suspended) } else { Ok(()) }
     }
 

@@ -80,10 +80,16 @@ impl Readiness {
             )),
         };
         let passive = services.access().is_passive();
-        let passive = passive.then(|| "the host is passive: no run, evaluation or delivery begins".to_owned());
+        let passive =
+            passive.then(|| "the host is passive: no run, evaluation or delivery begins".to_owned());
         let missing = services.plugins().missing_components(Owner::Host);
-        let warnings =
-            damaged.chain(lost).chain(unread).chain(passive).chain(broken_plugins(services)).chain(missing).collect();
+        let warnings = damaged
+            .chain(lost)
+            .chain(unread)
+            .chain(passive)
+            .chain(broken_plugins(services))
+            .chain(missing)
+            .collect();
         Self { ready: reasons.is_empty(), reasons, warnings }
     }
 }
