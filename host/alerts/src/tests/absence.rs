@@ -77,8 +77,9 @@ async fn a_timeout_that_is_over_before_a_series_is_missing_is_refused() {
         ("show-no-data", Some("10m"), Some("5m"), true),
         ("default", Some("10m"), Some("5m"), true),
     ] {
-        let mut document =
-            cpu(json!({"name": format!("m-{is_right}-{policy}"), "missing_data": {"policy": policy}}));
+        let mut document = cpu(
+            json!({"name": format!("m-{is_right}-{policy}-{}", after.unwrap_or("usual")), "missing_data": {"policy": policy}}),
+        );
         if let Some(after) = after {
             document["missing_data"]["after"] = after.into();
         }

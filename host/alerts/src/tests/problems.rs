@@ -75,14 +75,14 @@ async fn a_monitor_whose_channels_are_not_there_counts_as_a_problem_until_they_a
     let world = World::new().await;
     world.create(cpu(json!({"channels": ["mail", "pager"]}))).await;
     world.put_channels(&["mail"]).await;
-    world.evaluate(1).await;
+    world.live(0, &[("a", 50.0)]).await;
     let said = log.take();
     assert!(said.contains(r#"kind="no-channel" problem="there is no channel \"pager\"""#), "{said}");
     let shown = world.alerts.monitor(OURS, "cpu").await.unwrap().problem;
     assert_eq!(shown.as_deref(), Some(r#"there is no channel "pager""#), "as it is counted");
     assert_eq!(world.alerts.monitors_with_problem(), 1);
     world.put_channels(&["pager"]).await;
-    world.evaluate(2).await;
+    world.live(1, &[("a", 50.0)]).await;
     assert!(log.take().contains("a monitor's problem is over"));
     assert_eq!(world.alerts.monitors_with_problem(), 0);
 }
