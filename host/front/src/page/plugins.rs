@@ -93,7 +93,7 @@ pub(super) fn why_not_loaded(plugin: &Installed) -> &'static str {
 /// Whether a version is called, as a cell.
 pub(super) fn breaker(breaker: &BreakerState) -> Markup {
     let word = breaker_word(breaker);
-    html! { span.(word) { "breaker " (word) } }
+    html! { span.(word) { @if breaker.phase == BreakerPhase::Closed { "on" } @else { "breaker " (word) } } }
 }
 
 pub(super) fn breaker_word(breaker: &BreakerState) -> &'static str {

@@ -8,6 +8,7 @@ mod damage;
 mod damaged_rows;
 mod depth;
 mod documents;
+mod dry_runs;
 mod examples;
 mod fakes;
 mod fit;
