@@ -14,8 +14,8 @@ use crate::{Key, StoreError, Versioned, decode};
 /// As many rows are told one by one and counted: a store of which more does not read is to be restored, not mended.
 const MAX_TOLD: usize = 1000;
 
-/// The rows of a store that do not read, as far as somebody came by them since it was opened. One that reads again, since
-/// it was replaced, is none any more.
+/// The rows of a store that do not read, as far as somebody came by them since it was opened. One whose value
+/// reads again, since it was replaced, is none any more.
 #[derive(Debug, Default)]
 pub struct Unread {
     known: Mutex<BTreeSet<Key>>,
@@ -27,7 +27,11 @@ impl Unread {
     /// The value of a row; nothing where it does not read, which is told.
     pub fn decode<T: Versioned>(&self, key: &Key, value: &[u8]) -> Option<T> {
         // Nothing but damage keeps a value from being read.
-        self.unless_damaged(key, decode(value)).ok().flatten()
+        let read = self.unless_damaged(key, decode(value)).ok().flatten();
+        if read.is_some() {
+            self.forget(key);
+        }
+        read
     }
 
     /// What was read of a row; nothing where it is damaged, which is told.
@@ -36,10 +40,7 @@ impl Unread {
     /// Every other.
     pub fn unless_damaged<T>(&self, key: &Key, read: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
         match read {
-            Ok(read) => {
-                self.forget(key);
-                Ok(Some(read))
-            }
+            Ok(read) => Ok(Some(read)),
             Err(StoreError::Damaged(why)) => {
                 self.tell(key, &why);
                 Ok(None)
@@ -64,6 +65,7 @@ impl Unread {
         }
     }
 
+    /// Counts a row no more whose value reads.
     fn forget(&self, key: &Key) {
         if self.count() == 0 {
             return;
