@@ -5,7 +5,6 @@
 //! requires that none does, or means to replace it.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
@@ -14,24 +13,17 @@ use crate::{Key, StoreError, Versioned, decode};
 /// As many rows are told one by one and counted: a store of which more does not read is to be restored, not mended.
 const MAX_TOLD: usize = 1000;
 
-/// The rows of a store that do not read, as far as somebody came by them since it was opened. One whose value
-/// reads again, since it was replaced, is none any more.
+/// The rows of a store that do not read, as far as somebody came by them since it was opened.
 #[derive(Debug, Default)]
 pub struct Unread {
     known: Mutex<BTreeSet<Key>>,
-    /// How many those are: mostly none, and then what reads need not be looked for.
-    count: AtomicUsize,
 }
 
 impl Unread {
     /// The value of a row; nothing where it does not read, which is told.
     pub fn decode<T: Versioned>(&self, key: &Key, value: &[u8]) -> Option<T> {
         // Nothing but damage keeps a value from being read.
-        let read = self.unless_damaged(key, decode(value)).ok().flatten();
-        if read.is_some() {
-            self.forget(key);
-        }
-        read
+        self.unless_damaged(key, decode(value)).ok().flatten()
     }
 
     /// What was read of a row; nothing where it is damaged, which is told.
@@ -56,7 +48,6 @@ impl Unread {
             return;
         }
         let is_last = known.len() == MAX_TOLD;
-        self.count.store(known.len(), Ordering::Relaxed);
         drop(known);
         let (space, organisation) = (key.space(), key.organisation());
         tracing::warn!(?space, organisation, ?key, why, "a row does not read and is passed over");
@@ -65,22 +56,10 @@ impl Unread {
         }
     }
 
-    /// Counts a row no more whose value reads.
-    fn forget(&self, key: &Key) {
-        if self.count() == 0 {
-            return;
-        }
-        let mut known = self.known.lock();
-        if known.remove(key) {
-            self.count.store(known.len(), Ordering::Relaxed);
-            tracing::info!(space = ?key.space(), organisation = key.organisation(), ?key, "a row reads again");
-        }
-    }
-
     /// How many are known; it stays at 1000 where more are.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.count.load(Ordering::Relaxed)
+        self.known.lock().len()
     }
 }
 
@@ -121,17 +100,6 @@ mod tests {
         }
         let there = store.get(&key(299)).await.unwrap();
         assert_eq!(there.as_deref(), Some(&b"?"[..]), "what is passed over stays");
-    }
-
-    #[test]
-    fn a_row_that_was_replaced_by_one_that_reads_counts_no_more() {
-        let unread = Unread::default();
-        for damaged in [key(1), key(2)] {
-            assert_eq!(unread.decode::<Number>(&damaged, b"?"), None);
-        }
-        assert_eq!(unread.decode(&key(1), &encode(&Number(1))), Some(Number(1)));
-        assert_eq!(unread.decode(&key(3), &encode(&Number(3))), Some(Number(3)));
-        assert_eq!(unread.count(), 1);
     }
 
     #[tokio::test]

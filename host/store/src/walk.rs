@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::{Direction, Key, Row, Store, StoreError, Versioned};
+use crate::{Direction, Key, Row, Store, StoreError, Versioned, decode};
 
 /// Rows read at once: as many as a store reads between two chances for other tasks to run. With the largest values
 /// 8 MiB.
@@ -92,12 +92,7 @@ impl<'a> Walk<'a> {
     /// # Errors
     /// The store's.
     pub async fn next_of<T: Versioned>(&mut self) -> Result<Option<(Key, Bytes, T)>, StoreError> {
-        while let Some((key, value)) = self.next().await? {
-            if let Some(read) = self.store.unread().decode(&key, &value) {
-                return Ok(Some((key, value, read)));
-            }
-        }
-        Ok(None)
+        self.next_read(|_, value| decode(value)).await
     }
 
     /// Passes over the rows before `key`, of a walk forward.

@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn a_filter_is_levels_alone_or_behind_targets() {
         for right in
-            ["off", "INFO", "warn,bellwether_front=debug", "info, hyper=off,bellwether::x[span{a=b}]=trace"]
+            ["off", "INFO", "warn,bellwether_front=debug", "info,hyper=off,bellwether::x[span{a=b}]=trace"]
         {
             assert!(is_filter(right), "{right}");
         }

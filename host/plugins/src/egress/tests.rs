@@ -331,7 +331,7 @@ async fn a_plugin_has_so_many_requests_on_their_way_and_one_organisation_leaves_
     };
     for (organisation, hangs, told) in [
         (1, share, format!("{share} requests of the plugin are on their way for this organisation, and")),
-        (2, all - share, format!("{all} requests of the plugin are on their way, and none ended in time")),
+        (2, all - share, format!("{all} requests of the plugin are on their way, and no place came free")),
     ] {
         for _ in 0..hangs {
             let (egress, grant, request) = (Arc::clone(&egress), Arc::clone(&grant), request(&url));

@@ -76,8 +76,8 @@ impl Cache {
         Ok(file)
     }
 
-    /// Closes the file of a segment that nobody reads any more.
-    pub(super) fn close(&self, segment: u64) {
+    /// Closes the file of a segment that is no longer in use; who reads it reads on.
+    pub(crate) fn close(&self, segment: u64) {
         self.files.lock().open.remove(&segment);
     }
 

@@ -242,7 +242,10 @@ impl Shared {
             gone.gone.store(true, Ordering::Release);
             self.lost.forget(&gone.row.digest);
         }
-        loose.remove(digests(old)).await
+        let removed = loose.remove(digests(old)).await;
+        // Only now, or who reads one would open it again.
+        old.iter().for_each(|gone| self.cache.close(gone.number));
+        removed
     }
 
     /// Writes segments anew of which much is not kept, and drops those of which nothing is.
