@@ -61,7 +61,7 @@ impl Alerts {
         organisation: OrganisationId,
         incident: &StoredIncident,
     ) -> Option<Found> {
-        self.events_within(organisation, incident, &mut PATIENCE.clone()).await
+        self.events_within(organisation, incident, &mut { PATIENCE }).await
     }
 
     /// The same where so much time is left, off which what it takes is taken.

@@ -24,13 +24,12 @@ const PENDING: usize = 100_000;
 /// Bytes of tellings, as they are stored, that are kept at hand until they are first delivered. What is beyond is read.
 const AT_HAND: usize = 8 << 20;
 
-/// Added to a batch, and when.
+/// Added to a batch.
 pub(super) struct Pending {
     organisation: OrganisationId,
     id: DeliveryId,
-    added: Timestamp,
-    /// How long it is looked for.
-    patience: i64,
+    /// Until when it is looked for.
+    until: Timestamp,
     /// The monitors it tells of.
     monitors: Arc<[String]>,
     told: Option<Arc<Told>>,
@@ -38,7 +37,7 @@ pub(super) struct Pending {
 
 impl Pending {
     fn is_waited_for(&self, now: Timestamp) -> bool {
-        now.milliseconds_since(self.added) < self.patience
+        now < self.until
     }
 }
 
@@ -85,7 +84,7 @@ impl Tellings for Deliveries {
         put_large(batch, &keys::telling(*organisation, &incident.id, *sequence), &bytes)?;
         let room = Room::take(&self.at_hand, bytes.len());
         let told = room.map(|room| Arc::new(Told { bytes, telling, _room: room }));
-        let (added, patience) = (self.clock.now(), LOOKED_FOR);
+        let until = self.clock.now().saturating_add(LOOKED_FOR);
         let monitors: Arc<[String]> = incident.alerts.iter().map(|alert| alert.monitor.clone()).collect();
         let mut pending = self.pending.lock();
         for channel in channels {
@@ -96,7 +95,7 @@ impl Tellings for Deliveries {
             batch.put(keys::order(*organisation, keys::List::All, *time, &id), "");
             if pending.len() < PENDING {
                 let (monitors, told) = (Arc::clone(&monitors), told.clone());
-                pending.push(Pending { organisation: *organisation, id, added, patience, monitors, told });
+                pending.push(Pending { organisation: *organisation, id, until, monitors, told });
             } else {
                 self.overflowed.store(true, Ordering::Relaxed);
             }
@@ -113,11 +112,11 @@ impl Tellings for Deliveries {
 
     fn failed(&self, organisation: OrganisationId, monitor: MonitorId) {
         let monitor = monitor.to_string();
-        let now = self.clock.now();
+        let until = self.clock.now().saturating_add(LOOKED_FOR_STILL);
         let mut pending = self.pending.lock();
         for one in pending.iter_mut().filter(|one| one.organisation == organisation) {
             if one.monitors.contains(&monitor) {
-                one.patience = one.patience.min(now.milliseconds_since(one.added) + LOOKED_FOR_STILL);
+                one.until = one.until.min(until);
             }
         }
     }

@@ -407,10 +407,10 @@ impl Schedule {
             if !suspended(channel.0) {
                 // What found it held before that does not hold it again.
                 queue.releases += 1;
-                held.extend(queue.held.then(|| channel.clone()));
+                held.extend(std::mem::take(&mut queue.held).then(|| channel.clone()));
             }
         }
-        held.iter().for_each(|channel| self.release(channel));
+        held.iter().for_each(|channel| self.note(channel));
     }
 
     /// If a channel is to be left alone for longer than the schedule ever leaves one alone, the clock was ahead when that time

@@ -88,10 +88,15 @@ impl Alerts {
         })
     }
 
-    /// When the first monitor is due.
+    /// When the first monitor is due, of organisations that are not suspended.
     pub(super) async fn first_due(&self) -> Result<Option<Timestamp>, AlertError> {
         let mut due = Walk::forward(&*self.store, Key::new(Space::MonitorDue).prefix());
-        Ok(due.next_read(|key, _| rows::due_of(key)).await?.map(|(.., (at, ..))| at))
+        while let Some((.., (at, organisation, _))) = due.next_read(|key, _| rows::due_of(key)).await? {
+            if !self.access.is_suspended(organisation) {
+                return Ok(Some(at));
+            }
+        }
+        Ok(None)
     }
 }
 

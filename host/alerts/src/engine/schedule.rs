@@ -48,6 +48,8 @@ struct Running {
     is_to_look: bool,
     /// When it was looked at, and for how long.
     looked: Option<(Instant, Duration)>,
+    /// Monitors of suspended organisations that were due when it was looked at.
+    passed: usize,
     /// When the first is due that was not when it was looked at.
     next: Option<Timestamp>,
     /// When monitors were looked for last that a clock set which was ahead.
@@ -64,16 +66,18 @@ impl Running {
             resting: VecDeque::new(),
             is_to_look: true,
             looked: None,
+            passed: 0,
             next: None,
             looked_ahead: None,
             said: None,
         }
     }
 
-    /// For how long the schedule is not looked at yet, though there is reason to; the sooner the fewer wait.
+    /// For how long the schedule is not looked at yet, though there is reason to; the sooner the fewer wait, or
+    /// are passed over.
     fn before_look(&self, at_once: usize) -> Duration {
         match self.looked {
-            Some((at, took)) if self.lines.waiting() >= at_once => {
+            Some((at, took)) if self.lines.waiting() + self.passed >= at_once => {
                 (took * BETWEEN_LOOKS).saturating_sub(at.elapsed())
             }
             _ => Duration::ZERO,
@@ -165,10 +169,11 @@ impl Alerts {
     /// Takes in what is due at `now`, but for what is of organisations that are suspended, and finds when the next is.
     async fn look_for_due(&self, now: Timestamp, running: &mut Running) -> Result<(), AlertError> {
         let began = Instant::now();
-        let (mut first, mut next, mut is_left) = (None, None, false);
+        let (mut first, mut next, mut is_left, mut passed) = (None, None, false, 0);
         let mut due = Walk::forward(&*self.store, Key::new(Space::MonitorDue).prefix());
         while let Some((.., (at, organisation, id))) = due.next_read(|key, _| rows::due_of(key)).await? {
             if at <= now && self.access.is_suspended(organisation) {
+                passed += 1;
                 continue;
             }
             first.get_or_insert(at);
@@ -179,7 +184,7 @@ impl Alerts {
             is_left |= !running.lines.schedule(at, organisation, id);
         }
         self.meters.behind(first.map_or(0, |first| now.milliseconds_since(first)));
-        (running.next, running.is_to_look) = (next, is_left);
+        (running.next, running.is_to_look, running.passed) = (next, is_left, passed);
         running.looked = Some((Instant::now(), began.elapsed()));
         Ok(())
     }

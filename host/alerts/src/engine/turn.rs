@@ -149,7 +149,13 @@ impl Alerts {
             }
         };
         if next.ending.is_some() {
-            return self.end_rest(organisation, id).await;
+            return match self.end_rest(organisation, id).await {
+                Err(error) => {
+                    let next = NextRow { at: Some(put_off), ..next };
+                    self.fail(&fence, next, (due, 0), error).await
+                }
+                done => done,
+            };
         }
         let compiled = match self.load(organisation, id, next.version).await {
             Ok(compiled) => compiled,

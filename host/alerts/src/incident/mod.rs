@@ -140,6 +140,13 @@ impl Versioned for StoredIncident {
 }
 
 impl StoredIncident {
+    /// How severe it is for whoever looks for severe ones. It mostly falls before its end, so that its last severity says little
+    /// of one that is over.
+    #[must_use]
+    pub fn severity_to_find(&self) -> Severity {
+        if self.is_open() { self.severity } else { self.worst }
+    }
+
     /// A made-up one, as it would be kept, of what is told of it.
     #[must_use]
     pub fn sample(told: &Incident) -> Self {

@@ -74,7 +74,8 @@ impl Alerts {
             if is_gone {
                 self.delete_rest(&mut batch, organisation, id, &next).await?;
             } else {
-                let is_paused = self.load(organisation, id, next.version).await?.monitor.paused;
+                let is_paused =
+                    ended.is_all && self.load(organisation, id, next.version).await?.monitor.paused;
                 next.ending = next.ending.filter(|_| !ended.is_all);
                 self.schedule(&mut batch, organisation, id, is_paused, &mut next);
             }

@@ -55,19 +55,13 @@ impl IncidentFilter {
         let of_monitor = |name: &String| incident.monitor_name == *name || id == Some(incident.monitor);
         self.state.is_none_or(|state| incident.is_open() == (state == IncidentState::Open))
             && self.monitor.as_ref().is_none_or(of_monitor)
-            && self.severity.is_none_or(|severity| severity_of(incident) >= severity)
+            && self.severity.is_none_or(|severity| incident.severity_to_find() >= severity)
             && self.labels.iter().all(|label| incident.labels.contains(label))
             && self.acknowledged.is_none_or(|known| incident.acknowledgement.is_some() == known)
             && self.assignee.as_ref().is_none_or(|assignee| incident.assignee.as_ref() == Some(assignee))
             && self.from.is_none_or(|from| incident.opened >= from)
             && self.to.is_none_or(|to| incident.opened < to)
     }
-}
-
-/// How severe an incident is for whoever looks for severe ones. It mostly falls before its end, so that its last severity
-/// says little of one that is over.
-fn severity_of(incident: &StoredIncident) -> Severity {
-    if incident.is_open() { incident.severity } else { incident.worst }
 }
 
 impl Alerts {

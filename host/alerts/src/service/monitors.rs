@@ -60,7 +60,11 @@ impl Alerts {
         };
         match Compiled::new(monitor) {
             // What the document says wrong is named first: it stays wrong when the detector answers.
-            compiled if more.is_empty() => compiled.and_then(|compiled| Ok(unanswered.map(|()| compiled)?)),
+            compiled if more.is_empty() => {
+                let compiled = compiled?;
+                unanswered?;
+                Ok(compiled)
+            }
             Err(AlertError::Document(Faults(mut faults))) => {
                 faults.append(&mut more);
                 Err(Faults(faults).into())

@@ -4,9 +4,9 @@ use bellwether_kernel::OrganisationId;
 use bellwether_store::{Batch, Precondition, StoreError, decode, encode};
 
 use super::{By, Subject, until_it_holds};
-use crate::evaluate::close_some;
+use crate::evaluate::{Decided, close_some};
 use crate::rows::{self, NextRow};
-use crate::{AlertError, Alerts, IncidentId, StoredIncident};
+use crate::{AlertError, Alerts, IncidentId, StoredIncident, limits};
 
 /// Why such an incident closed.
 const REASON: &str = "resolved";
@@ -36,13 +36,13 @@ impl Alerts {
         let moves = close_some(&mut state, REASON, &why, of_incident);
         let monitor = (organisation, incident.monitor);
         let (changed, known) = self.settle_ended(monitor, version, &compiled, &mut state, &moves).await?;
-        let mut is_told = false;
-        for changed in changed {
-            self.meters.incident(&changed);
-            let stored = known.rows.get(&changed.incident.id).cloned();
-            is_told |= self.put_incident(&mut batch, organisation, changed, stored).await?;
+        let mut decided = Decided::new(state, changed);
+        let (mut is_told, mut within) = (false, limits::EVENTS_WITHIN);
+        while !decided.is_done() {
+            let put = self.put_incidents(&mut batch, organisation, &mut decided, &known, &mut within);
+            is_told |= put.await?.is_told;
         }
-        self.put_state(&mut batch, (organisation, incident.monitor), &state, bytes).await?;
+        self.put_state(&mut batch, monitor, decided.state(), bytes).await?;
         self.audit(&mut batch, &by, "incident.resolve", &id.to_string(), &[]);
         self.store.commit(batch).await?;
         if is_told {

@@ -24,6 +24,7 @@ async fn the_monitors_of_a_suspended_organisation_are_not_evaluated_until_it_is_
         assert_eq!((monitor.evaluated, monitor.next_due), (Some(at(1)), Some(at(2))), "it stays due");
     }
     assert_eq!(world.told().await, told, "nothing is told");
+    assert_eq!(world.alerts.pace().await.unwrap().behind, 0, "nobody waits for them");
     world.access.resume_organisation("host", OURS).await.unwrap();
     tokio::time::sleep(Duration::from_secs(6)).await;
     let monitor = world.alerts.monitor(OURS, "cpu").await.unwrap();

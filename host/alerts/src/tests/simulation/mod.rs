@@ -52,7 +52,9 @@ impl Simulation {
         let mut world = World::new().await;
         // An incident to a commit.
         let in_parts = draw.random_bool(0.3);
-        world.limits.incidents_at_once = if in_parts { 1 } else { world.limits.incidents_at_once };
+        if in_parts {
+            world.limits.incidents_at_once = 1;
+        }
         let world = world.narrow(room);
         let mut thresholds = json!({"comparator": ">", "critical": 90});
         if draw.random_bool(0.6) {
