@@ -99,8 +99,8 @@ struct New {
     #[arg(long, value_name = "SPAN", requires = "from")]
     lasts: Option<String>,
     /// Whose days and times of day; the organisation's if it is not given
-    #[arg(long = "time-zone", alias = "zone", value_name = "ZONE", requires = "from")]
-    zone: Option<String>,
+    #[arg(long, alias = "zone", value_name = "ZONE", requires = "from")]
+    time_zone: Option<String>,
     /// Why
     #[arg(long, default_value = "", hide_default_value = true)]
     reason: String,
@@ -185,7 +185,7 @@ fn document(new: New) -> Result<Value, Failure> {
     });
     let repeat = new.from.map(|from| {
         let rule = new.days.or(new.rule).unwrap_or_else(|| "FREQ=DAILY".to_owned());
-        json!({ "zone": new.zone, "rule": rule, "from": from, "to": new.to, "lasts": new.lasts })
+        json!({ "zone": new.time_zone, "rule": rule, "from": from, "to": new.to, "lasts": new.lasts })
     });
     let end = match new.end {
         Some(end) => Some(end),

@@ -349,7 +349,8 @@ fn lines() -> mpsc::Receiver<io::Result<Vec<u8>>> {
 
 /// A line as a record that is taken in one request, and how many of its bytes are in it: all, or as many as fit.
 fn fitting(known: &Known, line: &str) -> (Value, usize) {
-    let mut taken = line.len();
+    // Every byte takes at least one in JSON.
+    let mut taken = line.floor_char_boundary(line.len().min(BYTES));
     loop {
         let record = known.record(&line[..taken]);
         let over = record.to_string().len().saturating_sub(BYTES);
@@ -357,7 +358,7 @@ fn fitting(known: &Known, line: &str) -> (Value, usize) {
             return (record, taken);
         }
         // No byte takes more than six in JSON, so what is left out is too little at first, and less each time.
-        taken = line.floor_char_boundary(taken - over.div_ceil(6));
+        taken = line.floor_char_boundary(taken.saturating_sub(over.div_ceil(6)));
     }
 }
 
@@ -443,6 +444,8 @@ mod tests {
             assert!((BYTES / 8..line.len()).contains(&taken), "{taken}");
             assert!(record.to_string().len() <= BYTES);
         }
+        let wordy = Known { source: Some("x".repeat(BYTES)), ..Known::default() };
+        assert_eq!(fitting(&wordy, "short").1, 0, "nothing fits beside that");
     }
 
     #[test]
