@@ -16,6 +16,7 @@ mod plot;
 pub(crate) mod plugin;
 pub(crate) mod plugins;
 pub(crate) mod runs;
+mod sealed;
 pub(crate) mod series;
 pub(crate) mod session;
 pub(crate) mod start;

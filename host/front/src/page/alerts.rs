@@ -29,7 +29,7 @@ pub(super) const ROWS: usize = 50;
 /// Open incidents among which the worst are found.
 const INCIDENTS: usize = 1_000;
 /// As many mutes as an organisation can have, and as many that are over: those are left out only once they are read.
-const MUTES: usize = 2_000;
+const MUTES: usize = 2 * bellwether_alerts::limits::MUTES;
 pub(super) const TITLE: &str = "Alerts";
 
 /// Which incident, where a link says so.
@@ -101,7 +101,7 @@ async fn open(services: &Services, organisation: OrganisationId) -> Result<Marku
     Ok(table(&heading, columns, &rows, incidents.items.len() > ROWS))
 }
 
-fn link(incident: &StoredIncident) -> Markup {
+pub(super) fn link(incident: &StoredIncident) -> Markup {
     html! { a href={ "/alerts?incident=" (incident.id) } { (incident.title) } }
 }
 

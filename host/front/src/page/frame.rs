@@ -64,6 +64,14 @@ impl<'a> Frame<'a> {
         response
     }
 
+    /// The page, below why something was not done; or why there is no page.
+    pub(super) fn shown(&self, refused: Option<&Problem>, body: Result<Markup, Problem>) -> Response {
+        match (refused, body) {
+            (Some(refused), Ok(body)) => self.refused(refused, &body),
+            (_, body) => self.answer(body),
+        }
+    }
+
     /// The page as it is.
     pub(super) fn whole(&self, body: &Markup) -> Response {
         let page = html! {
@@ -180,8 +188,8 @@ pub(super) fn table<const N: usize>(
                     tr { @for (column, cell) in columns.iter().zip(row) { td data-column=(column) { (cell) } } }
                 } }
             } }
-            @if is_cut { p.soft { "There are more; the API and the command line list them all." } }
         }
+        @if is_cut { p.soft { "There are more; the API and the command line list them all." } }
     }
 }
 

@@ -8,6 +8,7 @@ use maud::{Markup, html};
 use super::alerts::ROWS;
 use super::change::{deed, mute_fields};
 use super::frame::{Frame, linked, moment, table, text, word};
+use super::monitors;
 use super::session::SignedIn;
 use crate::api::incidents::incident_id;
 use crate::problem::Problem;
@@ -34,10 +35,7 @@ pub(super) async fn shown(
     };
     let body = body(services, organisation, (id, &incident), signed_in.writes().is_ok()).await;
     let frame = Frame::new(&incident.title, Some(&signed_in.0)).within(super::alerts::TITLE);
-    match (refused, body) {
-        (Some(refused), Ok(body)) => frame.refused(refused, &body),
-        (_, body) => frame.answer(body),
-    }
+    frame.shown(refused, body)
 }
 
 async fn body(
@@ -65,7 +63,7 @@ async fn body(
     });
     Ok(html! {
         (known(incident))
-        p { "Monitor " a href={ "/monitors/" (incident.monitor_name) } { (incident.monitor_name) } }
+        p { "Monitor " (monitors::link(&incident.monitor_name)) }
         p.said { (incident.message) }
         @if writes { (deeds(incident)) }
         (table("Breaches", ["Series", "Since", "Value", "Peak", "Bound"], &breaches.collect::<Vec<_>>(), more))

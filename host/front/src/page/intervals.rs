@@ -53,7 +53,7 @@ pub(crate) async fn show(
             let body = one(&services, organisation, &metric, &wanted).await;
             Frame::new(&metric.definition.name, Some(who)).within(series::TITLE).answer(body)
         }
-        Err(error) => Frame::new(TITLE, Some(who)).answer(Err(error.into())),
+        Err(error) => Frame::new(TITLE, Some(who)).within(series::TITLE).answer(Err(error.into())),
     }
 }
 

@@ -8,23 +8,20 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use bellwether_access::Sealed;
-use bellwether_kernel::Timestamp;
-use data_encoding::BASE64URL_NOPAD;
 use http::{Method, header};
 use maud::{Markup, html};
 
 use super::frame::{Frame, problem};
+use super::sealed::{open, seal};
 use super::session;
+use super::start::FORM;
 use crate::extract::read_body;
 use crate::problem::{Problem, ProblemKind};
 use crate::services::{Services, Shared};
 
 /// The field that holds it.
 pub(super) const KEPT: &str = "kept";
-/// Bytes of a form that is kept: as many as any of the pages takes.
-const FORM: usize = 1 << 20;
-/// Bytes of it as a field: sealed, and in four characters for three bytes.
+/// Bytes of a form that is kept, as many as any of the pages takes, as a field: sealed, and in four characters for three bytes.
 pub(super) const SEALED: usize = FORM / 3 * 4 + (64 << 10);
 /// What it is sealed for.
 const PURPOSE: &str = "form of the pages";
@@ -41,19 +38,17 @@ struct Kept {
 
 impl Kept {
     fn sealed(&self, services: &Services) -> String {
-        let until = services.parts.clock.now().saturating_add(LASTS);
-        let text = [format!("{until} {}\n", self.to).as_bytes(), &self.form].concat();
-        BASE64URL_NOPAD.encode(&services.access().seal(PURPOSE, &text).0)
+        let text = [self.to.as_bytes(), b"\n", &self.form].concat();
+        seal(services, PURPOSE, services.parts.clock.now().saturating_add(LASTS), &text)
     }
 
     /// Nothing where it was not sealed here, or too long ago.
     fn opened(services: &Services, text: &str) -> Option<Self> {
-        let sealed = Sealed(BASE64URL_NOPAD.decode(text.as_bytes()).ok()?);
-        let opened = services.access().unseal(PURPOSE, &sealed).ok()?;
-        let line = opened.iter().position(|byte| *byte == b'\n')?;
-        let (until, to) = std::str::from_utf8(&opened[..line]).ok()?.split_once(' ')?;
-        (services.parts.clock.now() < Timestamp::parse(until)?).then_some(())?;
-        Some(Self { to: to.to_owned(), form: opened[line + 1..].to_vec() })
+        let (_, _, mut to) = open(services, PURPOSE, text)?;
+        let line = to.iter().position(|byte| *byte == b'\n')?;
+        let form = to.split_off(line + 1);
+        to.truncate(line);
+        Some(Self { to: String::from_utf8(to).ok()?, form })
     }
 }
 

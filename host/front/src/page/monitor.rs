@@ -9,7 +9,7 @@ use bellwether_kernel::{FieldError, PageRequest};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::alerts::mutes;
+use super::alerts::{link, mutes};
 use super::change::{deed, mute, mute_fields};
 use super::frame::{Frame, further, moment, problem, table, text, word};
 use super::monitors::{Standing, Stands, TITLE};
@@ -93,10 +93,7 @@ async fn answer(
         Err(error) => return Frame::new(TITLE, Some(who)).answer(Err(error.into())),
     };
     let frame = Frame::new(&monitor.document.name, Some(who)).within(TITLE);
-    match (refused, body(services, signed_in, &monitor, cursor).await) {
-        (Some(refused), Ok(body)) => frame.refused(refused, &body),
-        (_, body) => frame.answer(body),
-    }
+    frame.shown(refused, body(services, signed_in, &monitor, cursor).await)
 }
 
 async fn body(
@@ -124,8 +121,8 @@ async fn body(
         @if writes { (deeds(document)) }
         (table("Series", SERIES_COLUMNS, &series.items.iter().map(of_series).collect::<Vec<_>>(), false))
         (further(&path, &[], SERIES.next(series.next)))
-        (table("Incidents", INCIDENT_COLUMNS, &incidents.items.iter().map(of_incident).collect::<Vec<_>>(), false))
-        @if incidents.next.is_some() { p.soft { "There are more; the API and the command line list them all." } }
+        (table("Incidents", INCIDENT_COLUMNS, &incidents.items.iter().map(of_incident).collect::<Vec<_>>(),
+            incidents.next.is_some()))
         (mutes(&standing.mutes, services.parts.clock.now(), writes))
         (table("What it decided", DECISION_COLUMNS, &decisions.items.iter().flat_map(of_decision).collect::<Vec<_>>(),
             decisions.next.is_some()))
@@ -189,10 +186,9 @@ fn of_series(series: &SeriesStatus) -> [Markup; 6] {
 const INCIDENT_COLUMNS: [&str; 5] = ["Incident", "Severity", "Opened", "Closed", "Why"];
 
 fn of_incident(incident: &StoredIncident) -> [Markup; 5] {
-    let severity = if incident.is_open() { incident.severity } else { incident.worst };
     [
-        html! { a href={ "/alerts?incident=" (incident.id) } { (incident.title) } },
-        html! { span.bad[incident.is_open()] { (word(severity)) } },
+        link(incident),
+        html! { span.bad[incident.is_open()] { (word(incident.severity_to_find())) } },
         text(moment(incident.opened)),
         text(incident.closed.map_or_else(|| "open".to_owned(), moment)),
         text(incident.close_reason.as_deref().unwrap_or_default()),

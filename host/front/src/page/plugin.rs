@@ -83,6 +83,9 @@ fn last<T>(all: &[T]) -> impl Iterator<Item = &T> {
 
 /// How its loaded versions are called, role by role; nothing where that is not the caller's to know.
 fn calls(versions: &[VersionStatistics]) -> Markup {
+    if versions.iter().all(|version| version.roles.is_none()) {
+        return html! {};
+    }
     let rows = versions.iter().flat_map(|version| {
         let of_role = |role: &RoleStats| {
             let errors =
@@ -98,14 +101,10 @@ fn calls(versions: &[VersionStatistics]) -> Markup {
         };
         version.roles.iter().flatten().map(of_role).collect::<Vec<_>>()
     });
-    let rows: Vec<_> = rows.collect();
-    if versions.iter().all(|version| version.roles.is_none()) {
-        return html! {};
-    }
     table(
         "Calls since it was loaded",
         ["Version", "Role", "Calls", "Errors", "Half within", "99 % within"],
-        &rows,
+        &rows.collect::<Vec<_>>(),
         false,
     )
 }

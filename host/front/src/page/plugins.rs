@@ -38,7 +38,8 @@ pub(crate) async fn list(
 
 fn found(services: &Services, caller: &Caller, cursor: Option<&str>) -> Result<Markup, Problem> {
     let (plugins, next) = own_then_host(services, caller, &PLUGINS.page(Some(ROWS), cursor)?)?;
-    let rows = plugins.iter().map(|plugin| row(services, caller, plugin)).collect::<Result<Vec<_>, _>>()?;
+    // One that is removed meanwhile is left out.
+    let rows: Vec<_> = plugins.iter().filter_map(|plugin| row(services, caller, plugin).ok()).collect();
     Ok(html! {
         (table("", ["Plugin", "Version", "Roles", "Whose", "State", "Calls"], &rows, false))
         (further("/plugins", &[], PLUGINS.next(next)))

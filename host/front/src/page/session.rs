@@ -9,7 +9,6 @@ use bellwether_access::{AuditScope, Caller, Principal, Role, Sealed};
 use bellwether_kernel::Timestamp;
 use cookie::time::Duration;
 use cookie::{Cookie, SameSite};
-use data_encoding::BASE64URL_NOPAD;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use maud::{Markup, html};
@@ -17,6 +16,7 @@ use serde::Deserialize;
 
 use super::frame::Frame;
 use super::kept::{self, KEPT};
+use super::sealed::{open, seal};
 use super::{Form, field, query};
 use crate::envelope::origin;
 use crate::extract::{Query, enough, recognised};
@@ -67,12 +67,9 @@ struct Session {
 impl Session {
     /// What a cookie says, if its key works and its organisation is not suspended.
     fn opened(services: &Services, text: &str) -> Option<Self> {
-        let sealed = Sealed(BASE64URL_NOPAD.decode(text.as_bytes()).ok()?);
-        let opened = String::from_utf8(services.access().unseal(PURPOSE, &sealed).ok()?).ok()?;
-        let (ends, key) = opened.split_once(' ')?;
-        let ends = Timestamp::parse(ends)?;
-        (services.parts.clock.now() < ends).then_some(())?;
-        let principal = services.access().principal(&key.parse().ok()?).ok()?;
+        let (sealed, ends, key) = open(services, PURPOSE, text)?;
+        let key = std::str::from_utf8(&key).ok()?.parse().ok()?;
+        let principal = services.access().principal(&key).ok()?;
         services.access().check_not_suspended(principal.organisation).ok()?;
         Some(Self { sealed, ends, principal })
     }
@@ -150,8 +147,8 @@ pub(crate) async fn sign_in(State(services): State<Shared>, request: Request) ->
     services.audit(scope, key, "key.sign-in", key, &[]).await;
     let lasts = i64::try_from(LASTS.whole_milliseconds()).unwrap_or(i64::MAX);
     let ends = services.parts.clock.now().saturating_add(lasts);
-    let sealed = services.access().seal(PURPOSE, format!("{ends} {}", principal.key).as_bytes());
-    let session = cookie(BASE64URL_NOPAD.encode(&sealed.0), LASTS, is_secure);
+    let sealed = seal(&services, PURPOSE, ends, key.as_bytes());
+    let session = cookie(sealed, LASTS, is_secure);
     let onwards = match kept {
         Some(kept) => {
             Frame::new("Signed in", Some(&principal)).titled(&kept::offered(&services, kept, here(next)))

@@ -22,7 +22,7 @@ const TITLE: &str = "Playbooks";
 /// Playbooks of a page.
 const ROWS: usize = 100;
 /// Bytes of a filled-in form.
-const FORM: usize = 1 << 20;
+pub(super) const FORM: usize = 1 << 20;
 /// Begins the names of the fields that are inputs.
 const INPUT: &str = "input.";
 

@@ -109,7 +109,7 @@ pub(crate) struct VersionStatistics {
     /// What it sent out; absent as `roles` is.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
-    pub(crate) egress: Option<EgressStats>,
+    egress: Option<EgressStats>,
 }
 
 /// A page of statistics.

@@ -13,7 +13,7 @@ use crate::openapi::{Bodied, Clash, NotFound, Refusals};
 use crate::problem::Problem;
 use crate::services::Shared;
 
-pub(crate) const VERSIONS: List = List("plugin versions");
+const VERSIONS: List = List("plugin versions");
 
 /// A version of a plugin that is kept.
 #[derive(Serialize, ToSchema)]
