@@ -133,11 +133,7 @@ impl Playbooks {
     }
 
     pub(crate) async fn count(&self, prefix: Key) -> Result<usize, StoreError> {
-        let (mut found, mut count) = (Walk::forward(&*self.store, prefix.prefix()), 0);
-        while found.next().await?.is_some() {
-            count += 1;
-        }
-        Ok(count)
+        Walk::forward(&*self.store, prefix.prefix()).count().await
     }
 
     /// Renews the lease, takes over from hosts whose own has run out, and takes up what could not be recorded.

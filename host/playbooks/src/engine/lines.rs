@@ -8,7 +8,7 @@ use bellwether_kernel::OrganisationId;
 use crate::Write;
 
 /// Writes of one organisation that are held in memory: as many as are read at once.
-pub(super) const LINE: usize = 256;
+const LINE: usize = 256;
 
 /// The writes that were read and are not dealt with.
 #[derive(Debug, Default)]

@@ -76,17 +76,16 @@ impl Playbooks {
         let behind = rows::queue(served).prefix().end;
         for mut range in [behind.clone()..all.end, all.start..behind] {
             let mut limit = FEW;
-            loop {
+            'pages: loop {
                 let page = self.store.scan(range.clone(), Direction::Forward, limit).await?;
-                let mut passed = None;
                 for (key, _) in &page {
                     let read = rows::organisation_and_run(key);
                     let Some((organisation, run)) = self.store.unread().unless_damaged(key, read)? else {
                         continue;
                     };
                     if self.access.is_suspended(organisation) {
-                        passed = Some(rows::queue(organisation).prefix().end);
-                        break;
+                        range.start = rows::queue(organisation).prefix().end;
+                        continue 'pages;
                     }
                     let active = self.active.lock();
                     if !active.contains_key(&run) {
@@ -94,10 +93,6 @@ impl Playbooks {
                     }
                     // Ready again already, or about to be claimed: whoever leaves next says to look again.
                     self.passed_over.store(true, Ordering::SeqCst);
-                }
-                if let Some(behind) = passed.take() {
-                    range.start = behind;
-                    continue;
                 }
                 let Some((last, _)) = page.last().filter(|_| page.len() == limit) else { break };
                 range.start = last.successor();

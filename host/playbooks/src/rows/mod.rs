@@ -40,6 +40,23 @@ pub(crate) struct PlaybookRow {
 }
 
 impl PlaybookRow {
+    /// One that has no version yet.
+    pub(crate) fn new(name: String, runs_as: KeyId, now: Timestamp) -> Self {
+        Self {
+            name,
+            latest: 0,
+            published: None,
+            publications: Vec::new(),
+            webhook: None,
+            created: now,
+            updated: now,
+            runs_as,
+            retention: (None, None),
+            inherited: None,
+            past: Vec::new(),
+        }
+    }
+
     /// Makes `version` the one that runs, after the one that does.
     pub(crate) fn go_on_to(&mut self, version: u32) {
         let before = self.published.replace(version);
@@ -534,19 +551,8 @@ mod tests {
 
     #[test]
     fn what_ran_before_is_remembered_up_to_a_bound() {
-        let mut row = PlaybookRow {
-            name: "a".into(),
-            latest: 1,
-            published: None,
-            publications: Vec::new(),
-            webhook: None,
-            created: Timestamp::default(),
-            updated: Timestamp::default(),
-            runs_as: "AAAAAAAAAAAAAAAA".parse().unwrap(),
-            retention: (None, None),
-            inherited: None,
-            past: Vec::new(),
-        };
+        let key = "AAAAAAAAAAAAAAAA".parse().unwrap();
+        let mut row = PlaybookRow { latest: 1, ..PlaybookRow::new("a".into(), key, Timestamp::default()) };
         (1..=200).for_each(|version| row.go_on_to(version));
         assert_eq!((row.past.len(), row.past.last()), (PUBLICATIONS, Some(&199)));
         row.go_back_to(198);

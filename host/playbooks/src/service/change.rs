@@ -73,17 +73,8 @@ impl<'a> Change<'a> {
         batch.put(name, encode(&PlaybookRef { organisation, playbook: id }));
         let now = playbooks.clock.now();
         let row = PlaybookRow {
-            name: document.name.clone(),
-            latest: 0,
-            published: None,
-            publications: Vec::new(),
-            webhook: None,
-            created: now,
-            updated: now,
-            runs_as: principal.key.clone(),
             retention: (document.retention.days, document.retention.runs),
-            inherited: None,
-            past: Vec::new(),
+            ..PlaybookRow::new(document.name.clone(), principal.key.clone(), now)
         };
         let key = rows::playbook(organisation, id);
         Ok(Self { playbooks, principal, id, key, row, batch, is_new: true, added: None, due: None })
@@ -128,20 +119,11 @@ impl<'a> Change<'a> {
         }
         let mut versions = Walk::backward(store, rows::versions(organisation, id).prefix()).at_once(1);
         let latest = versions.next_read(|row, _| version_of(row)).await?.map_or(0, |(.., latest)| latest);
-        let now = playbooks.clock.now();
         let row = PlaybookRow {
-            name,
             latest,
-            published: None,
-            publications: Vec::new(),
-            webhook: None,
-            created: now,
-            updated: now,
-            runs_as: principal.key.clone(),
-            retention: (None, None),
             // Whatever an earlier host may have kept there.
             inherited: Some((0, Payload::Large(0), Format::Toml)),
-            past: Vec::new(),
+            ..PlaybookRow::new(name, principal.key.clone(), playbooks.clock.now())
         };
         Ok(Some(Self { playbooks, principal, id, key, row, batch, is_new: false, added: None, due: None }))
     }

@@ -60,19 +60,28 @@ impl Playbooks {
         Ok(Page { items, next: None })
     }
 
+    /// The id of the playbook of that name or id; of an id, whether or not there is one.
+    pub(super) async fn id_of(
+        &self,
+        organisation: OrganisationId,
+        name_or_id: &str,
+    ) -> Result<PlaybookId, PlaybookError> {
+        // A name is never digits alone, so neither can stand for the other.
+        if let Ok(id) = name_or_id.parse() {
+            return Ok(id);
+        }
+        let unknown = || PlaybookError::Unknown { what: "playbook", name: name_or_id.to_owned() };
+        self.named(organisation, name_or_id).await?.ok_or_else(unknown)
+    }
+
     /// The row of the playbook of that name or id.
     pub(crate) async fn find(
         &self,
         organisation: OrganisationId,
         name_or_id: &str,
     ) -> Result<(PlaybookId, PlaybookRow), PlaybookError> {
-        // A name is never digits alone, so neither can stand for the other.
-        let id = match name_or_id.parse() {
-            Ok(id) => Some(id),
-            Err(_) => self.named(organisation, name_or_id).await?,
-        };
+        let id = self.id_of(organisation, name_or_id).await?;
         let unknown = || PlaybookError::Unknown { what: "playbook", name: name_or_id.to_owned() };
-        let id = id.ok_or_else(unknown)?;
         let row = self.store.get(&rows::playbook(organisation, id)).await?.ok_or_else(unknown)?;
         Ok((id, decode(&row)?))
     }

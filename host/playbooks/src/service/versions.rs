@@ -242,8 +242,8 @@ impl Playbooks {
                 }
                 playbook => {
                     let playbook = playbook?;
-                    let id = playbook.id;
-                    (playbook, Change::of(self, principal, id).await?)
+                    let Some(change) = Change::of(self, principal, playbook.id).await? else { continue };
+                    (playbook, change)
                 }
             };
             let name = &playbook.name;
@@ -251,7 +251,6 @@ impl Playbooks {
             if !of.is_empty() {
                 return Err(PlaybookError::IsStep { name: name.clone(), of });
             }
-            let Some(change) = change else { continue };
             match change.delete().await {
                 Ok(()) => {
                     // Only now, as no more of them can begin.
@@ -267,29 +266,26 @@ impl Playbooks {
         }
     }
 
-    /// A playbook whose own row does not read, as far as it is known, and the change that deletes it; none if it is gone.
+    /// A playbook whose own row does not read, as far as it is known, and the change that deletes it.
     async fn damaged<'a>(
         &'a self,
         principal: &'a Principal,
         name_or_id: &str,
         damage: StoreError,
-    ) -> Result<(Arc<Playbook>, Option<Change<'a>>), PlaybookError> {
+    ) -> Result<(Arc<Playbook>, Change<'a>), PlaybookError> {
         let organisation = principal.organisation;
-        let unknown = || PlaybookError::Unknown { what: "playbook", name: name_or_id.to_owned() };
-        let id = match name_or_id.parse() {
-            Ok(id) => id,
-            Err(_) => match self.named(organisation, name_or_id).await {
-                Err(PlaybookError::Store(StoreError::Damaged(_))) => {
-                    return Err(PlaybookError::Refused(format!(
-                        "which playbook is called {name_or_id:?} does not read any more: name it by its id"
-                    )));
-                }
-                id => id?.ok_or_else(unknown)?,
-            },
+        let id = match self.id_of(organisation, name_or_id).await {
+            Err(PlaybookError::Store(StoreError::Damaged(_))) => {
+                return Err(PlaybookError::Refused(format!(
+                    "which playbook is called {name_or_id:?} does not read any more: name it by its id"
+                )));
+            }
+            id => id?,
         };
+        let unknown = || PlaybookError::Unknown { what: "playbook", name: name_or_id.to_owned() };
         let change = Change::of_damaged(self, principal, id).await?.ok_or_else(unknown)?;
         let playbook = self.assemble(organisation, id, &change.row, Err(damage.into())).await?;
-        Ok((Arc::new(playbook), Some(change)))
+        Ok((Arc::new(playbook), change))
     }
 
     /// The highest number that a playbook of an organisation has or had, as far as rows tell. Under that of one that is deleted

@@ -81,8 +81,8 @@ async fn one_row_that_does_not_read_keeps_nobody_elses_playbooks_from_their_work
         Space::PlaybookFollower,
     ] {
         let world = World::new().await;
-        let organisation = world.access.create_organisation("host", "other", "UTC").await.unwrap().id;
-        let other = new_principal(&world.access, organisation, Role::Admin).await;
+        let other = world.other().await;
+        let organisation = other.organisation;
         busy(&world, &world.admin).await;
         busy(&world, &other).await;
         tokio::time::sleep(Duration::from_secs(15)).await;

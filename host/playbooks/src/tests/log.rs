@@ -102,11 +102,7 @@ async fn a_playbook_that_its_key_blocks_is_one_warning_that_names_it_however_oft
     }
     world.access.revoke_key("host", Some(world.organisation), &publisher.key).await.unwrap();
     let token = token.unwrap();
-    let call = || {
-        let request =
-            WebhookRequest { method: "POST".into(), query: vec![], headers: vec![], body: b"{}".to_vec() };
-        world.playbooks.start_by_webhook(&token, request)
-    };
+    let call = || world.playbooks.start_by_webhook(&token, post("application/json", "{}"));
     let (log, _listening) = Log::listen();
     for _ in 0..3 {
         let refused = call().await.err().unwrap();

@@ -84,6 +84,12 @@ impl World {
         Self::with_limits(Limits::default()).await
     }
 
+    /// An admin of another organisation.
+    async fn other(&self) -> Arc<Principal> {
+        let other = self.access.create_organisation("host", "other", "UTC").await.unwrap().id;
+        new_principal(&self.access, other, Role::Admin).await
+    }
+
     async fn with_limits(limits: Limits) -> Self {
         Self::seeded(limits, 0).await
     }

@@ -373,8 +373,7 @@ async fn a_run_that_is_replaced_by_one_that_wakes_ends_however_long_it_takes_to_
 async fn runs_that_wait_for_a_place_keep_no_other_organisation_from_its_own() {
     let world = World::with_limits(Limits { concurrent_runs: 2, queued_runs: 3, ..Limits::default() }).await;
     world.apps.put("hangs", describe(vec![], &[]), |_| Box::pin(std::future::pending()));
-    let other = world.access.create_organisation("host", "other", "UTC").await.unwrap().id;
-    let other = new_principal(&world.access, other, Role::Admin).await;
+    let other = world.other().await;
     let every = json!({"type": "every", "interval": "10s"});
     let metric = json!({"type": "metric", "metric": "m"});
     for (who, app) in [(&world.admin, "hangs"), (&other, "echo")] {

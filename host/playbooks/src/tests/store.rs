@@ -110,8 +110,8 @@ async fn one_organisation_sees_nothing_of_another() {
     let world = World::new().await;
     world.playbooks.store(&world.admin, &document("a", "manual"), Format::Json, false).await.unwrap();
     let run = world.run("a", json!({})).await;
-    let other = world.access.create_organisation("host", "other", "UTC").await.unwrap().id;
-    let stranger = new_principal(&world.access, other, Role::Admin).await;
+    let stranger = world.other().await;
+    let other = stranger.organisation;
     for name in ["a", "1"] {
         assert!(world.playbooks.get(other, name).await.is_err());
         assert!(world.playbooks.delete(&stranger, name, false).await.is_err());

@@ -51,8 +51,7 @@ async fn a_webhook_of_a_suspended_organisation_is_refused_and_starts_nothing() {
 async fn what_was_due_while_its_organisation_was_suspended_counts_as_missed() {
     for restarts in [false, true] {
         let world = World::new().await;
-        let other = world.access.create_organisation("host", "other", "UTC").await.unwrap().id;
-        let other = new_principal(&world.access, other, Role::Admin).await;
+        let other = world.other().await;
         for (missed, whose) in [("run-once", &world.admin), ("skip", &world.admin), ("run-once", &other)] {
             let trigger = json!({"type": "every", "interval": "10m", "missed": missed});
             let steps = json!([{"id": "a", "app": "echo"}]);
@@ -115,8 +114,7 @@ async fn a_run_at_work_stops_behind_its_step_and_goes_on_when_its_organisation_i
             // A run at work has the only worker: who stands still gives it back.
             let world = World::with_limits(Limits { concurrent_runs: 1, ..Limits::default() }).await;
             let (gate, entered) = complaints::add_gate(&world);
-            let other = world.access.create_organisation("host", "other", "UTC").await.unwrap().id;
-            let other = new_principal(&world.access, other, Role::Admin).await;
+            let other = world.other().await;
             let manual = json!({"type": "manual"});
             let echo =
                 json!({"name": "echo", "trigger": manual, "steps": [{"id": "a", "app": "echo"}]}).to_string();
@@ -172,8 +170,7 @@ async fn the_runs_of_a_suspended_organisation_take_no_room_in_the_queue_from_oth
     let limits = Limits { concurrent_runs: 1, queued_runs: 3, ..Limits::default() };
     let world = World::with_limits(limits).await;
     let (gate, _) = complaints::add_gate(&world);
-    let other = world.access.create_organisation("host", "other", "UTC").await.unwrap().id;
-    let other = new_principal(&world.access, other, Role::Admin).await;
+    let other = world.other().await;
     let steps = json!([{"id": "a", "app": "gate", "timeout": "1h"}]);
     let document = json!({"name": "gate", "trigger": {"type": "manual"}, "steps": steps}).to_string();
     for whose in [&world.admin, &other] {

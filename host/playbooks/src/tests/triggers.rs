@@ -98,8 +98,7 @@ async fn a_metric_trigger_fires_when_its_value_crosses_a_bound() {
 #[tokio::test(start_paused = true)]
 async fn conditions_that_cost_much_hold_up_no_trigger_of_another_organisation() {
     let world = World::new().await;
-    let other = world.access.create_organisation("host", "other", "UTC").await.unwrap().id;
-    let other = new_principal(&world.access, other, Role::Admin).await;
+    let other = world.other().await;
     let (costly, cheap) = ("value > 30 or ('x' * 2000000)|length > value", "value > 0");
     for (who, name, when) in [(&world.admin, "a", costly), (&world.admin, "b", costly), (&other, "a", cheap)]
     {
@@ -390,8 +389,7 @@ async fn organisations_take_turns() {
             gives(&[])
         })
     });
-    let other = world.access.create_organisation("host", "other", "UTC").await.unwrap().id;
-    let stranger = new_principal(&world.access, other, Role::Admin).await;
+    let stranger = world.other().await;
     let source = json!({"name": "a", "trigger": {"type": "manual"}, "steps": [{"id": "a", "app": "slow"}]})
         .to_string();
     for principal in [&world.admin, &stranger] {
@@ -410,8 +408,7 @@ async fn organisations_take_turns() {
 async fn runs_that_wait_for_their_turn_keep_no_other_organisation_from_starting_its_own() {
     let world = World::with_limits(Limits { concurrent_runs: 1, queued_runs: 3, ..Limits::default() }).await;
     let (gate, _) = complaints::add_gate(&world);
-    let other = world.access.create_organisation("host", "other", "UTC").await.unwrap().id;
-    let other = new_principal(&world.access, other, Role::Admin).await;
+    let other = world.other().await;
     for who in [&world.admin, &other] {
         for (name, trigger) in [
             ("manual", json!({"type": "manual"})),
