@@ -90,7 +90,8 @@ impl Private {
         let why = if self.networks.get().is_some() {
             "lies in no network of egress.private_networks"
         } else {
-            "is an address at which a cloud tells its machines their credentials, which egress.private_networks does not name"
+            "is an address at which a cloud tells its machines their credentials, which egress.private_networks does not \
+             name"
         };
         format!("{host} {why}: the host's setting says what organisations' plugins and channels reach")
     }

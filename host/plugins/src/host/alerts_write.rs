@@ -34,29 +34,23 @@ impl wit::Host for Call {
         }
         // A document that is stored again changes nothing, but a monitor that the step deleted behind would be there again.
         let effect = self.effect_on_alerts(&principal, "put-monitor", name, Some(&document));
-        let done = match self.answered_before(effect.as_deref()).await? {
-            Some(answer) => Done::Before(answer),
-            None => {
-                let (alerts, principal) = (Arc::clone(&alerts), Arc::clone(&principal));
-                let (effect_of_put, name, json) = (effect.clone(), name.to_owned(), json.clone());
-                let put = async move {
-                    let put = |created| {
-                        recorded(effect_of_put.clone(), move |monitor| Answer::Put { monitor, created })
-                    };
-                    let (made, changed) = (put(true), put(false));
-                    match alerts.create_monitor(By::with(&principal, &made), &json).await {
-                        Ok(stored) => Ok((stored, true)),
-                        Err(Refused::Exists { .. }) => {
-                            let by = By::with(&principal, &changed);
-                            Ok((alerts.replace_monitor(by, &name, &json, None).await?, false))
-                        }
-                        Err(error) => Err(error),
+        let put = {
+            let (alerts, principal) = (Arc::clone(&alerts), Arc::clone(&principal));
+            let (effect, name, json) = (effect.clone(), name.to_owned(), json.clone());
+            async move {
+                let put = |created| recorded(effect.clone(), move |monitor| Answer::Put { monitor, created });
+                let (made, changed) = (put(true), put(false));
+                match alerts.create_monitor(By::with(&principal, &made), &json).await {
+                    Ok(stored) => Ok((stored, true)),
+                    Err(Refused::Exists { .. }) => {
+                        let by = By::with(&principal, &changed);
+                        Ok((alerts.replace_monitor(by, &name, &json, None).await?, false))
                     }
-                };
-                self.do_once(effect.as_deref(), put).await?
+                    Err(error) => Err(error),
+                }
             }
         };
-        let (id, created) = match done {
+        let (id, created) = match self.do_once(effect.as_deref(), put).await? {
             Done::Now((stored, created)) => return Ok(wit::Stored { monitor: monitor(&stored), created }),
             Done::Before(Answer::Put { monitor, created }) => (monitor, created),
             Done::Before(answer) => return Err(misplaced(&answer)),
@@ -106,7 +100,7 @@ impl wit::Host for Call {
         let record = recorded(effect.clone(), Answer::Alerted);
         let delete =
             async move { alerts.delete_monitor(By::with(&principal, &record), &found.id.to_string()).await };
-        self.do_once(effect.as_deref(), delete).await.map(drop)
+        self.do_now(effect.as_deref(), delete).await.map(drop)
     }
 
     async fn acknowledge(&mut self, id: String) -> Result<Incident, AlertError> {
@@ -149,16 +143,12 @@ impl wit::Host for Call {
             return Err(not_granted(if monitors.is_empty() { "*" } else { &monitors }));
         }
         let effect = self.effect_on_alerts(&principal, "add-mute", &about, Some(&new.reason));
-        let done = match self.answered_before(effect.as_deref()).await? {
-            Some(answer) => Done::Before(answer),
-            None => {
-                let (alerts, principal, new) = (Arc::clone(&alerts), Arc::clone(&principal), new.clone());
-                let record = recorded(effect.clone(), Answer::Alerted);
-                let add = async move { alerts.create_mute(By::with(&principal, &record), new).await };
-                self.do_once(effect.as_deref(), add).await?
-            }
+        let add = {
+            let (alerts, principal, new) = (Arc::clone(&alerts), Arc::clone(&principal), new.clone());
+            let record = recorded(effect.clone(), Answer::Alerted);
+            async move { alerts.create_mute(By::with(&principal, &record), new).await }
         };
-        let (id, now) = match done {
+        let (id, now) = match self.do_once(effect.as_deref(), add).await? {
             Done::Now(made) => return Ok(mute(made)),
             Done::Before(Answer::Alerted(id)) => (MuteId(id), self.services().clock.now()),
             Done::Before(answer) => return Err(misplaced(&answer)),
@@ -190,7 +180,7 @@ impl wit::Host for Call {
         }
         let record = recorded(effect.clone(), Answer::Alerted);
         let remove = async move { alerts.delete_mute(By::with(&principal, &record), found.id).await };
-        self.do_once(effect.as_deref(), remove).await.map(drop)
+        self.do_now(effect.as_deref(), remove).await.map(drop)
     }
 }
 
@@ -223,9 +213,6 @@ impl Call {
         let patterns = &self.scope.alerts_write;
         let found = granted_incident(&alerts, principal.organisation, patterns, &id).await?;
         let effect = self.effect_on_alerts(&principal, function, &id, given);
-        if self.answered_before(effect.as_deref()).await?.is_some() {
-            return Ok(incident(found));
-        }
         let (id, record) = (found.id, recorded(effect.clone(), Answer::Alerted));
         let changed = async move {
             let by = By::with(&principal, &record);
@@ -246,9 +233,21 @@ impl Call {
         self.repeated(effect).await.map_err(|error| alert_error(error.into()))
     }
 
+    /// As [`Self::do_now`], unless it happened before.
+    async fn do_once<T: Send + 'static>(
+        &mut self,
+        effect: Option<&Effect>,
+        work: impl Future<Output = Result<T, Refused>> + Send + 'static,
+    ) -> Result<Done<T>, AlertError> {
+        match self.answered_before(effect).await? {
+            Some(answer) => Ok(Done::Before(answer)),
+            None => self.do_now(effect, work).await,
+        }
+    }
+
     /// Does something to alerts, which records it, to the end: a call that runs out of time while it is committed is tried
     /// again, and must find that it was done.
-    async fn do_once<T: Send + 'static>(
+    async fn do_now<T: Send + 'static>(
         &mut self,
         effect: Option<&Effect>,
         work: impl Future<Output = Result<T, Refused>> + Send + 'static,
