@@ -279,10 +279,8 @@ impl Inner {
         if self.store.unread().decode::<StoredCount>(&key, &held).is_some() {
             return Ok(());
         }
-        let (mut secrets, mut count) = (Walk::forward(&*self.store, rows::secrets(organisation).prefix()), 0);
-        while secrets.next().await?.is_some() {
-            count += 1;
-        }
+        let secrets = Walk::forward(&*self.store, rows::secrets(organisation).prefix());
+        let count = secrets.count().await? as u64;
         let mut batch = Batch::new();
         batch.require(key.clone(), Precondition::ValueIs(held)).put(key, encode(&StoredCount(count)));
         batch.frees();

@@ -111,11 +111,7 @@ async fn open_segments(
 
 /// How many rows of segments there are, those that do not read among them.
 async fn segment_rows(parts: &Parts) -> Result<u64, StoreError> {
-    let (mut rows, mut count) = (Walk::forward(&*parts.store, layout::segments(parts.host).prefix()), 0);
-    while rows.next().await?.is_some() {
-        count += 1;
-    }
-    Ok(count)
+    Ok(Walk::forward(&*parts.store, layout::segments(parts.host).prefix()).count().await? as u64)
 }
 
 /// The highest number of a series that has samples in segments that read.

@@ -165,7 +165,7 @@ impl Journal {
 
     /// Whether the current file has a record of its turn.
     pub(crate) fn is_begun(&self) -> bool {
-        self.files[self.current].is_begun()
+        self.files[self.current].length() > 0
     }
 
     /// Goes on in the other file, of which every record is durable in sled.

@@ -312,7 +312,14 @@ pub(crate) fn make_private(folder: &Path) -> Result<(), StoreError> {
             return Ok(());
         }
         permissions.set_mode(permissions.mode() & !OTHERS);
-        fs::set_permissions(folder, permissions)
+        match fs::set_permissions(folder, permissions) {
+            // Another user's, who lets this one in by its group, as before.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                tracing::warn!(folder = %folder.display(), "every user may read this folder; its owner can close it");
+                Ok(())
+            }
+            done => done,
+        }
     };
     close().map_err(|error: io::Error| io_failed(folder, &error))
 }

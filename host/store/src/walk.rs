@@ -95,6 +95,18 @@ impl<'a> Walk<'a> {
         self.next_read(|_, value| decode(value)).await
     }
 
+    /// How many rows there are yet, those that do not read among them.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn count(mut self) -> Result<usize, StoreError> {
+        let mut count = 0;
+        while self.next().await?.is_some() {
+            count += 1;
+        }
+        Ok(count)
+    }
+
     /// Passes over the rows before `key`, of a walk forward.
     pub fn skip_to(&mut self, key: Key) {
         debug_assert_eq!(self.direction, Direction::Forward, "only a walk forward skips");

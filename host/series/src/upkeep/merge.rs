@@ -43,7 +43,7 @@ fn with_scattered(run: &[Arc<Placed>], segments: &[Arc<Placed>]) -> Vec<Arc<Plac
     let partition = first.row.partition.unwrap_or_default();
     let taken = |placed: &&Arc<Placed>| {
         let row = &placed.row;
-        let within = row.first < partition + PARTITION && row.last >= partition;
+        let within = placed.is_within(partition, partition + PARTITION - 1);
         let between = (first.row.high..last.row.high).contains(&row.high);
         row.partition.is_none() && within && between || run.iter().any(|own| own.number == placed.number)
     };
@@ -193,7 +193,6 @@ impl Merging {
         series: &[(usize, Entry)],
         from: i64,
     ) -> Result<(), StoreError> {
-        let from = from.max(self.times.0);
         let (mut gathered, mut count): (Blocks, u64) = (Vec::new(), 0);
         let mut last_before = i64::MIN;
         for (at, (rank, entry)) in series.iter().enumerate() {
@@ -209,7 +208,7 @@ impl Merging {
                 count = 0;
             }
             // What is nearly full and lies in nobody's way is taken as it is.
-            let whole = entry.first >= from && entry.last <= self.times.1;
+            let whole = entry.first >= from.max(self.times.0) && entry.last <= self.times.1;
             if alone && whole && entry.samples as usize >= MAX_SAMPLES / 2 {
                 let before = self.read(std::mem::take(&mut gathered), from)?;
                 writer.add(&mut self.encoder, number, &before);

@@ -190,9 +190,8 @@ fn due(
     // Scattered samples may be of any week and stay samples; so what shares its times with them does.
     let mut blocked = RoaringBitmap::new();
     let end = partition + PARTITION;
-    let scattered = |other: &&Arc<Placed>| {
-        other.row.partition.is_none() && other.row.first < end && other.row.last >= partition
-    };
+    let scattered =
+        |other: &&Arc<Placed>| other.row.partition.is_none() && other.is_within(partition, end - 1);
     let scattered: Vec<&Arc<Placed>> = all.iter().filter(scattered).collect();
     for placed in &scattered {
         let entries = placed.all()?;

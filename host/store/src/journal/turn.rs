@@ -30,7 +30,7 @@ pub(super) struct Turn {
 /// Why a record was not appended.
 #[derive(Debug)]
 pub(crate) enum AppendError {
-    /// The disk is full. Nothing was written, and the journal is as it was.
+    /// The disk is full. No record was written, and the journal holds what it held.
     Full,
     /// It is not known whether the record will be there. Nothing may be appended any more.
     Unsure(StoreError),
@@ -91,12 +91,7 @@ impl Turn {
             .map_err(|error| io_failed(&self.path, &error))
     }
 
-    /// Whether it has a record of its turn that was appended since the opening.
-    pub(super) fn is_begun(&self) -> bool {
-        self.end > RECORDS as u64
-    }
-
-    /// How many bytes of records were appended.
+    /// How many bytes of records of its turn were appended since the opening.
     pub(super) fn length(&self) -> u64 {
         self.end.saturating_sub(RECORDS as u64)
     }
