@@ -43,8 +43,8 @@ impl Failure {
         Self::bad(format_args!("The value provided for parameter '{name}' is invalid: {reason}"))
     }
 
-    /// The caller is not known, or not heard. Datadog tells a read without both keys from one whose keys are not good; to a submission it
-    /// says the same.
+    /// The caller is not known, or not heard. Datadog tells a read without both keys from one whose keys are not good; to a
+    /// submission it says the same.
     pub(crate) fn refusal(failure: &AuthFailure, request: &Request<'_>) -> Self {
         let submits = [VALIDATE, SERIES_V1, SERIES_V2, DISTRIBUTIONS].contains(&request.route());
         match failure {

@@ -191,6 +191,6 @@ fn clean(text: Cow<'_, str>) -> Cow<'_, str> {
 }
 
 /// Its first bytes, up to a whole character.
-pub(crate) fn cut(text: &str, most: usize) -> &str {
+fn cut(text: &str, most: usize) -> &str {
     &text[..text.floor_char_boundary(most)]
 }

@@ -62,27 +62,19 @@ fn written(text: &str, plain: impl Fn(&str) -> String) -> String {
         written.push_str(&if is_marked { format!("`{}`", escaped(bare)) } else { plain(&escaped(bare)) });
         written.push_str(&words[at + bare.len()..]);
     };
-    let (mut rest, mut begins_line) = (&*text, true);
-    while !rest.is_empty() {
-        // As many words as are marked, which is one at a time, or are not.
-        let (mut end, mut is_marked) = (0, false);
-        for word in rest.split_inclusive(SPACES) {
-            // What begins a line as a quotation does is one, escaped or not.
-            is_marked = word.contains(MARKS) || begins_line && word.starts_with('>');
-            if is_marked && end > 0 {
-                is_marked = false;
-                break;
-            }
-            end += word.len();
-            begins_line = word.ends_with('\n') || begins_line && word == " ";
-            if is_marked {
-                break;
-            }
+    let (mut begins_line, mut plain_from, mut at) = (true, 0, 0);
+    for word in text.split_inclusive(SPACES) {
+        let end = at + word.len();
+        // What begins a line as a quotation does is one, escaped or not.
+        if word.contains(MARKS) || begins_line && word.starts_with('>') {
+            write(&text[plain_from..at], false);
+            write(word, true);
+            plain_from = end;
         }
-        let (words, behind) = rest.split_at(end);
-        write(words, is_marked);
-        rest = behind;
+        begins_line = word.ends_with('\n') || begins_line && word == " ";
+        at = end;
     }
+    write(&text[plain_from..], false);
     written
 }
 

@@ -147,7 +147,14 @@ impl SampleTable {
             let times = raw.times.split_off(samples);
             let values = raw.values.split_off(samples);
             raw.sample_counts = vec![length(samples)];
-            series_write::Table { sample_counts: vec![length(times.len())], times, values, ..raw.clone() }
+            series_write::Table {
+                texts: raw.texts.clone(),
+                text_lengths: raw.text_lengths.clone(),
+                tag_counts: raw.tag_counts.clone(),
+                sample_counts: vec![length(times.len())],
+                times,
+                values,
+            }
         } else {
             let sum = |counts: &[u32]| counts.iter().map(|count| *count as usize).sum::<usize>();
             let texts = series + sum(&raw.tag_counts[..series]);

@@ -45,9 +45,15 @@ pub fn unpacked<'a>(encoding: &str, body: &'a [u8], most: usize) -> Result<Cow<'
     let unpacked = match encoding.trim().to_ascii_lowercase().as_str() {
         "" | "identity" => return within(Cow::Borrowed(body), most),
         "gzip" | "x-gzip" => read(MultiGzDecoder::new(body), body, most),
-        "deflate" if is_zlib(body) => one_stream(ZlibDecoder::new(body), ZlibDecoder::into_inner, body, most),
-        // Some take the name at its word.
-        "deflate" => one_stream(DeflateDecoder::new(body), DeflateDecoder::into_inner, body, most),
+        "deflate" => {
+            let mut behind = body;
+            let unpacked = match is_zlib(body) {
+                true => read(ZlibDecoder::new(&mut behind), body, most),
+                // Some take the name at its word.
+                false => read(DeflateDecoder::new(&mut behind), body, most),
+            };
+            unpacked.and_then(|unpacked| alone(unpacked, behind.len(), most))
+        }
         // The latter is Datadog's name for it.
         "zstd" | "zstd1" => zstd::unpacked(body, most),
         _ => return Err(Unpacking::Unknown),
@@ -71,21 +77,13 @@ fn read(decoder: impl Read, packed: &[u8], most: usize) -> io::Result<Vec<u8>> {
     Ok(unpacked)
 }
 
-/// The same of a format that knows no second stream behind its first.
-fn one_stream<'a, D: Read>(
-    mut decoder: D,
-    behind: impl Fn(D) -> &'a [u8],
-    packed: &'a [u8],
-    most: usize,
-) -> io::Result<Vec<u8>> {
-    let unpacked = read(&mut decoder, packed, most)?;
+/// What was unpacked, of a format that knows no second stream behind its first.
+fn alone(unpacked: Vec<u8>, behind: usize, most: usize) -> io::Result<Vec<u8>> {
     // A body that is too large already has not been read to its end.
-    match behind(decoder).len() {
-        more if more > 0 && unpacked.len() <= most => {
-            Err(io::Error::other(format!("{more} bytes stand behind the end of its stream")))
-        }
-        _ => Ok(unpacked),
+    if behind > 0 && unpacked.len() <= most {
+        return Err(io::Error::other(format!("{behind} bytes stand behind the end of its stream")));
     }
+    Ok(unpacked)
 }
 
 #[cfg(test)]
