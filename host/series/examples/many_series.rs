@@ -156,7 +156,7 @@ async fn ask(folder: &Path, count: usize) -> Outcome<()> {
         );
     }
     let began = Instant::now();
-    let keys = series.tag_keys(OURS, "disk.used")?;
+    let keys = series.tag_keys(OURS, "disk.used").await?;
     let took = began.elapsed().as_secs_f64() * 1e3;
     println!("  {took:>10.3} ms to count the values of {} tags' keys", keys.len());
     let time = |point: i64| Timestamp::from_milliseconds(START + point * 10_000).ok_or("a time");

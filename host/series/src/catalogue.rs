@@ -5,10 +5,11 @@ use std::sync::atomic::AtomicBool;
 
 use bellwether_kernel::OrganisationId;
 use bellwether_store::{Batch, encode, to_the_end};
+use parking_lot::RwLock;
 use roaring::RoaringBitmap;
 use tokio::sync::oneshot;
 
-use crate::index::{Index, keys_of, select, values_of};
+use crate::index::{GoOn, Index, keys_of, select, values_of};
 use crate::query::check_wanted;
 use crate::service::Series;
 use crate::writer::{DeleteOrder, Order, closed};
@@ -114,23 +115,38 @@ impl Series {
         Ok(Part::of(tags, limit))
     }
 
-    /// The series of a metric that `filter` means: looked up here where that is quick, else in the organisation's turn, on
-    /// a thread that may be held up, until nobody waits for them any more.
+    /// The series of a metric that `filter` means.
     async fn found(
         &self,
         organisation: OrganisationId,
         metric: &str,
         filter: Filter,
     ) -> Result<RoaringBitmap, SeriesError> {
-        let index = self.shared.index(organisation);
-        let found = if filter.is_exact() {
-            select(&index, metric, &filter, &|| Ok(()))?
-        } else {
+        let is_quick = filter.is_exact();
+        if !is_quick {
             filter.check()?;
+        }
+        let find =
+            move |index: &RwLock<Index>, metric: &str, go_on: GoOn<'_>| select(index, metric, &filter, go_on);
+        self.look(organisation, metric, is_quick, find).await
+    }
+
+    /// What `look` finds of a metric: here where that is quick, else in the organisation's turn, on a thread that may be
+    /// held up, until nobody waits for it any more.
+    async fn look<T: Send + 'static>(
+        &self,
+        organisation: OrganisationId,
+        metric: &str,
+        is_quick: bool,
+        look: impl FnOnce(&RwLock<Index>, &str, GoOn<'_>) -> Result<Option<T>, SeriesError> + Send + 'static,
+    ) -> Result<T, SeriesError> {
+        let index = self.shared.index(organisation);
+        let found = if is_quick {
+            look(&index, metric, &|| Ok(()))?
+        } else {
             let name = metric.to_owned();
-            let find =
-                move |cancelled: &AtomicBool| select(&index, &name, &filter, &|| check_wanted(cancelled));
-            self.work(organisation, false, find).await?
+            let work = move |cancelled: &AtomicBool| look(&index, &name, &|| check_wanted(cancelled));
+            self.work(organisation, false, work).await?
         };
         found.ok_or_else(|| SeriesError::UnknownMetric(metric.to_owned()))
     }
@@ -138,11 +154,14 @@ impl Series {
     /// The keys of the tags that a metric's series have.
     ///
     /// # Errors
-    /// [`SeriesError::UnknownMetric`].
-    pub fn tag_keys(&self, organisation: OrganisationId, metric: &str) -> Result<Vec<TagKey>, SeriesError> {
-        let index = self.shared.index(organisation);
-        let keys = keys_of(&index, metric, &|| Ok(()))?
-            .ok_or_else(|| SeriesError::UnknownMetric(metric.to_owned()))?;
+    /// [`SeriesError::UnknownMetric`]; the store's, when it is busy.
+    pub async fn tag_keys(
+        &self,
+        organisation: OrganisationId,
+        metric: &str,
+    ) -> Result<Vec<TagKey>, SeriesError> {
+        let is_quick = self.shared.index(organisation).read().has_few_tags();
+        let keys = self.look(organisation, metric, is_quick, keys_of).await?;
         Ok(keys.into_iter().map(|(key, values, series)| TagKey { key, values, series }).collect())
     }
 
@@ -150,8 +169,8 @@ impl Series {
     /// it.
     ///
     /// # Errors
-    /// [`SeriesError::UnknownMetric`].
-    pub fn tag_values(
+    /// [`SeriesError::UnknownMetric`]; the store's, when it is busy.
+    pub async fn tag_values(
         &self,
         organisation: OrganisationId,
         metric: &str,
@@ -159,9 +178,12 @@ impl Series {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Part<(Arc<str>, u64)>, SeriesError> {
-        let index = self.shared.index(organisation);
-        let values = values_of(&index, metric, key, after, limit.saturating_add(1), &|| Ok(()))?
-            .ok_or_else(|| SeriesError::UnknownMetric(metric.to_owned()))?;
+        let is_quick = self.shared.index(organisation).read().has_few_tags();
+        let (key, after) = (key.to_owned(), after.map(str::to_owned));
+        let list = move |index: &RwLock<Index>, metric: &str, go_on: GoOn<'_>| {
+            values_of(index, metric, &key, after.as_deref(), limit.saturating_add(1), go_on)
+        };
+        let values = self.look(organisation, metric, is_quick, list).await?;
         Ok(Part::of(values.into_iter(), limit))
     }
 

@@ -312,7 +312,7 @@ pub(crate) async fn keys(
     Path(metric): Path<String>,
     State(services): State<Shared>,
 ) -> Result<Json<TagKeyList>, Problem> {
-    let keys = services.series().tag_keys(principal.organisation, &metric)?;
+    let keys = services.series().tag_keys(principal.organisation, &metric).await?;
     let shown = |key: bellwether_series::TagKey| TagKey {
         key: key.key.to_string(),
         values: key.values,
@@ -368,7 +368,8 @@ pub(crate) async fn values(
     let page = VALUES.page(query.limit, query.cursor.as_deref())?;
     let after = text_of(page.cursor.as_ref())?;
     let series = services.series();
-    let found = series.tag_values(principal.organisation, &metric, &key, after.as_deref(), page.limit)?;
+    let found =
+        series.tag_values(principal.organisation, &metric, &key, after.as_deref(), page.limit).await?;
     let next = next(&VALUES, found.more, found.items.last().map(|(value, _)| &**value));
     let shown = |(value, series): (std::sync::Arc<str>, u64)| TagValue { value: value.to_string(), series };
     Ok(Json(TagValueList { items: found.items.into_iter().map(shown).collect(), next }))

@@ -88,7 +88,7 @@ fn list(services: &Services, organisation: OrganisationId, wanted: &Wanted) -> R
 async fn one(services: &Services, organisation: OrganisationId, wanted: &Wanted) -> Result<Markup, Problem> {
     let (series, name) = (services.series(), &*wanted.metric);
     let metric = series.metric(organisation, name)?;
-    let keys = series.tag_keys(organisation, name)?;
+    let keys = series.tag_keys(organisation, name).await?;
     let text_of_filter = wanted.filter.trim();
     let which = filter(Some(text_of_filter).filter(|text| !text.is_empty()))?;
     let (over, length, step) = over(&wanted.over)?;

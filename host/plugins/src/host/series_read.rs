@@ -143,7 +143,7 @@ impl wit::Host for Call {
         self.takes(metric.len());
         let organisation = self.series_caller(Role::Read).await?;
         granted(&self.scope.series_read, &metric)?;
-        let keys = self.services().series.tag_keys(organisation, &metric).map_err(series_error)?;
+        let keys = self.services().series.tag_keys(organisation, &metric).await.map_err(series_error)?;
         let counted =
             |key: bellwether_series::TagKey| wit::Counted { text: key.key.to_string(), series: key.series };
         Ok(keys.into_iter().map(counted).collect())
@@ -161,7 +161,7 @@ impl wit::Host for Call {
         granted(&self.scope.series_read, &metric)?;
         let limit = page(limit)?;
         let series = &self.services().series;
-        let values = series.tag_values(organisation, &metric, &key, after.as_deref(), limit);
+        let values = series.tag_values(organisation, &metric, &key, after.as_deref(), limit).await;
         let values = values.map_err(series_error)?.items.into_iter();
         Ok(values.map(|(value, series)| wit::Counted { text: value.to_string(), series }).collect())
     }

@@ -25,6 +25,13 @@ type Values = Vec<(Arc<str>, u64)>;
 /// Asked between two pieces: whether to go on.
 pub(crate) type GoOn<'a> = &'a dyn Fn() -> Result<(), SeriesError>;
 
+impl Index {
+    /// Whether all tags there are are gone through in a piece.
+    pub(crate) fn has_few_tags(&self) -> bool {
+        self.tags.len() <= PIECE
+    }
+}
+
 /// The series of a metric that `filter` means; `None` if there is no such metric.
 pub(crate) fn select(
     index: &RwLock<Index>,

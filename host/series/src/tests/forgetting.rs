@@ -58,7 +58,7 @@ async fn series_whose_last_sample_is_past_its_retention_are_neither_listed_nor_c
         house = house.restarted().await;
         assert_eq!(counts(&house).await, left);
     }
-    assert_eq!(house.series.tag_values(OURS, "unsaid", "pod", None, 9).unwrap().items.len(), 1);
+    assert_eq!(house.series.tag_values(OURS, "unsaid", "pod", None, 9).await.unwrap().items.len(), 1);
     house.clock.advance(10 * DAY);
     house.series.tend().await.unwrap();
     assert!(house.series.metric(OURS, "unsaid").is_err(), "nothing was said of it");

@@ -1,5 +1,6 @@
 //! Series of whatever metric, by matchers.
 
+use bellwether_store::Turn;
 use futures::FutureExt as _;
 
 use super::*;
@@ -113,6 +114,13 @@ async fn what_is_hidden_too_much_or_no_expression_is_not_answered() {
     assert!(matches!(backwards, Err(SeriesError::Invalid(_))));
 }
 
+/// Takes every turn for queries.
+fn every_turn(house: &House) -> Vec<Turn> {
+    let take = |organisation| house.series.shared.queries.take(organisation).now_or_never();
+    let turns = [OURS, OrganisationId(77)].into_iter().flat_map(|one| std::iter::from_fn(move || take(one)));
+    turns.map(Result::unwrap).collect()
+}
+
 #[tokio::test]
 async fn a_list_by_pattern_waits_its_turn_beside_queries_and_one_of_exact_tags_is_quick() {
     let house = house().await;
@@ -120,16 +128,27 @@ async fn a_list_by_pattern_waits_its_turn_beside_queries_and_one_of_exact_tags_i
         let filter = crate::parse_filter(filter).unwrap();
         house.series.series(OURS, "up", filter, None, 10).await.unwrap().items.len()
     };
-    let mut turns = Vec::new();
-    for organisation in [OURS, OrganisationId(77)] {
-        while turns.len() < crate::limits::QUERIES
-            && let Some(turn) = house.series.shared.queries.take(organisation).now_or_never()
-        {
-            turns.push(turn.unwrap());
-        }
-    }
+    let turns = every_turn(&house);
     assert_eq!(listed("job:api").await, 1);
     assert_eq!(listed("job:*").now_or_never(), None, "every turn is taken");
     drop(turns);
     assert_eq!(listed("job:*").await, 2);
+}
+
+#[tokio::test]
+async fn the_tags_of_an_organisation_with_many_are_listed_in_turn_beside_queries() {
+    let house = house().await;
+    let keys = async || house.series.tag_keys(OURS, "up").await.unwrap();
+    let pods = async |after| house.series.tag_values(OURS, "up", "pod", after, 2).await.unwrap();
+    let turns = every_turn(&house);
+    let few = keys().await;
+    let entries: Vec<_> = (0..5000).map(|n| entry("up", &[&format!("pod:{n:04}")], &[(1, 1.0)])).collect();
+    house.write(&entries).await.unwrap();
+    assert_eq!((keys().now_or_never(), pods(None).now_or_never()), (None, None), "every turn is taken");
+    drop(turns);
+    let many = keys().await;
+    let pod = many.iter().find(|key| &*key.key == "pod").expect("it is listed");
+    assert_eq!((pod.values, pod.series, many.len()), (5000, 5000, few.len() + 1));
+    let found = pods(Some("4997")).await;
+    assert_eq!((found.items, found.more), (vec![("4998".into(), 1), ("4999".into(), 1)], false));
 }

@@ -73,7 +73,7 @@ async fn a_write_that_would_pass_a_limit_leaves_nothing_listed_or_counted() {
         assert_eq!(refused, "at most 10 series of one organisation");
         let listed = house.series.series(OURS, "m", Filter::All, None, 100).await.unwrap();
         assert_eq!(listed.items.len(), 8);
-        assert_eq!(house.series.tag_keys(OURS, "m").unwrap()[0].values, 8);
+        assert_eq!(house.series.tag_keys(OURS, "m").await.unwrap()[0].values, 8);
         assert!(house.series.metric(OURS, "refused").is_err());
     }
     write("n", 8..10).await.unwrap();
@@ -146,7 +146,7 @@ async fn of_a_write_that_the_store_refuses_no_series_is_kept_unless_another_writ
     assert!(refused.is_err());
     went_on.unwrap();
     assert_eq!(house.series.totals().series, 1);
-    assert_eq!(house.series.tag_values(OURS, "m", "a", None, 9).unwrap().items, [("2".into(), 1)]);
+    assert_eq!(house.series.tag_values(OURS, "m", "a", None, 9).await.unwrap().items, [("2".into(), 1)]);
     house.series.write(OURS, &[two], conflict()).await.unwrap_err();
     assert_eq!(house.series.totals().series, 1, "what is in the store stays");
     house.write(&[one]).await.unwrap();
