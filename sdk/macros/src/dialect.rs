@@ -23,9 +23,12 @@ pub(crate) fn expand(arguments: &RoleArguments, function: &ItemFn) -> Result<Tok
     }
     // Names of ours must not hide an author's function of the same name.
     let site = Span::mixed_site();
-    let local = Ident::new("router", site);
+    let kept = Ident::new("ROUTER", site);
+    // An instance has one thread, so this is built once for each.
     let routes = quote_spanned! {router.span()=>
-        let #local: ::bellwether_sdk::dialect::Router<::bellwether_sdk::host::Live> = #name();
+        ::std::thread_local! {
+            static #kept: ::bellwether_sdk::dialect::Router<::bellwether_sdk::host::Live> = #name();
+        }
     };
     let one = one_of("dialect", function);
     Ok(quote_spanned! {site=>
@@ -35,19 +38,19 @@ pub(crate) fn expand(arguments: &RoleArguments, function: &ItemFn) -> Result<Tok
         const _: () = {
             use ::bellwether_sdk::bindings::dialect::exports::bellwether::plugin::configurable_dialect as contract;
 
+            #routes
+
             struct Dialect;
 
             impl contract::Guest for Dialect {
                 fn describe() -> contract::Description {
-                    #routes
-                    router.describe(#summary)
+                    ROUTER.with(|router| router.describe(#summary))
                 }
 
                 fn check(
                     settings: ::std::vec::Vec<::bellwether_sdk::NamedValue>,
                 ) -> ::std::option::Option<contract::FieldError> {
-                    #routes
-                    router.check(settings)
+                    ROUTER.with(|router| router.check(settings))
                 }
 
                 fn handle(
@@ -57,8 +60,9 @@ pub(crate) fn expand(arguments: &RoleArguments, function: &ItemFn) -> Result<Tok
                     >,
                     request: contract::Request,
                 ) -> contract::Response {
-                    #routes
-                    router.handle(&::bellwether_sdk::host::Live, &settings, caller, &request)
+                    ROUTER.with(|router| {
+                        router.handle(&::bellwether_sdk::host::Live, &settings, caller, &request)
+                    })
                 }
             }
 

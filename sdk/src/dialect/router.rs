@@ -16,8 +16,8 @@ type Refusal = Box<dyn Fn(&AuthFailure, &Request<'_>) -> Response>;
 /// Paths are relative to the dialect's mount. `{name}` matches one segment that is not empty; `{name...}`, only as
 /// the last segment, all that is left, slashes included, even nothing. The first route that matches answers.
 ///
-/// A component builds its routes anew for every request, so they are made of constants: adding one is pushing five
-/// words.
+/// Each instance of a component builds its routes once, which for many is for one request, so they are made of constants: adding
+/// one is pushing five words.
 pub struct Router<H> {
     prefixes: &'static [&'static str],
     authentication: &'static [Authentication],
