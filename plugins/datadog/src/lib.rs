@@ -24,6 +24,7 @@ use bellwether_sdk::host::{Clock, RecordsRead, RecordsWrite, SeriesRead, SeriesW
 use serde_json::json;
 
 use failure::Failure;
+use metadata::Gauges;
 
 const API_HEADER: Authentication = Authentication::HeaderKey("dd-api-key");
 const API_QUERY: Authentication = Authentication::QueryKey("api_key");
@@ -65,12 +66,13 @@ fn validate(request: &Request<'_>) -> Result<Response, Failure> {
 /// The data side of Datadog's API, for unchanged Datadog clients and agents.
 #[dialect]
 pub fn routes<H: SeriesRead + SeriesWrite + RecordsRead + RecordsWrite + State + Clock>() -> Router<H> {
+    let [in_v2, in_v1, in_distributions] = Gauges::shared();
     let router = Router::new()
         .refuse_request(Failure::refusal)
         .authenticate(API_KEY)
-        .post(SERIES_V2, intake::series_v2)
-        .post(SERIES_V1, intake::series_v1)
-        .post(DISTRIBUTIONS, intake::distributions)
+        .post(SERIES_V2, move |host, request| intake::series_v2(host, request, &in_v2))
+        .post(SERIES_V1, move |host, request| intake::series_v1(host, request, &in_v1))
+        .post(DISTRIBUTIONS, move |host, request| intake::distributions(host, request, &in_distributions))
         .get(VALIDATE, |_, request| validate(request));
     let router = records::submissions(router)
         .authenticate(BOTH_KEYS)

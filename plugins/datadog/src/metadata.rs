@@ -2,6 +2,10 @@
 //!
 //! The interval of counts and rates is the dialect's own: it is kept in its state, under the metric's name.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
 use bellwether_sdk::dialect::{Request, Response};
 use bellwether_sdk::host::{SeriesRead, SeriesWrite, State, StateError};
 use bellwether_sdk::series::{LEARNED, Metadata, MetricKind, Settling};
@@ -9,6 +13,35 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::failure::Failure;
 use crate::intake::Told;
+
+/// Metrics of which an instance remembers that what is told of them is known.
+const REMEMBERED: usize = 1000;
+
+/// Gauges of which this instance found that what is told of them, if anything, is known: as long as that is told it asks no
+/// more. If one is deleted or made something else meanwhile, the next instance sees that, within a minute: until then at most
+/// a unit is not kept, or a warning not given. About what is no gauge it asks every time, for without it samples are a gauge's.
+#[derive(Default)]
+pub(crate) struct Gauges(RefCell<HashMap<String, Told>>);
+
+impl Gauges {
+    /// The same ones, for so many routes.
+    pub(crate) fn shared<const N: usize>() -> [Rc<Self>; N] {
+        let gauges = Rc::default();
+        std::array::from_fn(|_| Rc::clone(&gauges))
+    }
+
+    fn know(&self, metric: &str, told: &Told) -> bool {
+        self.0.borrow().get(metric) == Some(told)
+    }
+
+    fn remember(&self, metric: &str, told: &Told) {
+        let mut gauges = self.0.borrow_mut();
+        if gauges.len() == REMEMBERED {
+            gauges.clear();
+        }
+        gauges.insert(metric.to_owned(), told.clone());
+    }
+}
 
 /// What a payload says of metrics that is new, and can wait until their samples are kept.
 pub(crate) struct Learning<'a> {
@@ -26,9 +59,13 @@ impl<'a> Learning<'a> {
     pub(crate) fn begin<H: SeriesRead + SeriesWrite + State>(
         host: &H,
         told: impl Iterator<Item = (&'a str, &'a Told)>,
+        gauges: &Gauges,
     ) -> Result<(Self, Vec<String>), Failure> {
         let (mut metrics, mut strange, mut settling) = (Vec::new(), Vec::new(), Settling::default());
         for (metric, told) in told {
+            if gauges.know(metric, told) {
+                continue;
+            }
             let known = settling.known(host, metric, told.kind, &told.said)?;
             let other = [told.kind, told.other].into_iter().flatten().find(|kind| *kind != known.kind);
             strange.extend(other.map(|other| {
@@ -43,6 +80,8 @@ impl<'a> Learning<'a> {
                 };
                 if metadata.is_some() || seconds.is_some() {
                     metrics.push((metric, metadata, seconds));
+                } else if other.is_none() && known.kind == MetricKind::Gauge {
+                    gauges.remember(metric, told);
                 }
             }
         }

@@ -39,7 +39,7 @@ impl Entry<'_> {
 }
 
 /// What a payload says of a metric beside its samples.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Told {
     /// The first that is said.
     pub(crate) kind: Option<MetricKind>,

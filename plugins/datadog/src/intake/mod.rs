@@ -18,7 +18,7 @@ pub(crate) use batch::Told;
 
 use crate::body::{self, Format};
 use crate::failure::Failure;
-use crate::metadata::Learning;
+use crate::metadata::{Gauges, Learning};
 use json::Points;
 
 /// Bytes of a v2 payload, unpacked: Datadog's limit.
@@ -34,22 +34,24 @@ const LARGEST_V1: usize = 8 << 20;
 pub(crate) fn series_v1<H: SeriesRead + SeriesWrite + State>(
     host: &H,
     request: &Request<'_>,
+    gauges: &Gauges,
 ) -> Result<Response, Failure> {
-    Ok(accepted_v1(&json(host, request, Points::Single, LARGEST_V1)?))
+    Ok(accepted_v1(&json(host, request, gauges, (Points::Single, LARGEST_V1))?))
 }
 
 /// `POST /api/v2/series`
 pub(crate) fn series_v2<H: SeriesRead + SeriesWrite + State>(
     host: &H,
     request: &Request<'_>,
+    gauges: &Gauges,
 ) -> Result<Response, Failure> {
     let warnings = match body::format(request)? {
-        Format::Json => json(host, request, Points::Single, LARGEST_V2)?,
+        Format::Json => json(host, request, gauges, (Points::Single, LARGEST_V2))?,
         Format::Protobuf => {
             let body = body::unpacked(request, LARGEST_V2)?;
             let mut batch = Batch::new(&body);
             protobuf::read(&body, &mut batch).map_err(Failure::format)?;
-            write(host, &batch)?
+            write(host, &batch, gauges)?
         }
     };
     Ok(Response::json(202, &json!({ "errors": warnings })))
@@ -59,8 +61,9 @@ pub(crate) fn series_v2<H: SeriesRead + SeriesWrite + State>(
 pub(crate) fn distributions<H: SeriesRead + SeriesWrite + State>(
     host: &H,
     request: &Request<'_>,
+    gauges: &Gauges,
 ) -> Result<Response, Failure> {
-    Ok(accepted_v1(&json(host, request, Points::Distribution, LARGEST_V1)?))
+    Ok(accepted_v1(&json(host, request, gauges, (Points::Distribution, LARGEST_V1))?))
 }
 
 /// Clients of the first version take an answer with `errors` for a failure.
@@ -74,8 +77,8 @@ fn accepted_v1(warnings: &[String]) -> Response {
 fn json<H: SeriesRead + SeriesWrite + State>(
     host: &H,
     request: &Request<'_>,
-    points: Points,
-    most: usize,
+    gauges: &Gauges,
+    (points, most): (Points, usize),
 ) -> Result<Vec<String>, Failure> {
     if body::format(request)? != Format::Json {
         return Err(Failure::new(415, "Unsupported media type: protobuf is taken at /api/v2/series"));
@@ -86,13 +89,17 @@ fn json<H: SeriesRead + SeriesWrite + State>(
         Points::Distribution => Batch::of_distributions(&body),
     };
     json::read(&body, points, &mut batch).map_err(Failure::format)?;
-    write(host, &batch)
+    write(host, &batch, gauges)
 }
 
 /// First what metrics are that nobody knows, then their samples, then what else is new. Gives what is to be said of those
 /// that came as something else than they are.
-fn write<H: SeriesRead + SeriesWrite + State>(host: &H, batch: &Batch) -> Result<Vec<String>, Failure> {
-    let (learning, mut warnings) = Learning::begin(host, batch.told())?;
+fn write<H: SeriesRead + SeriesWrite + State>(
+    host: &H,
+    batch: &Batch,
+    gauges: &Gauges,
+) -> Result<Vec<String>, Failure> {
+    let (learning, mut warnings) = Learning::begin(host, batch.told(), gauges)?;
     warnings.truncate(WARNINGS);
     if !batch.table().is_empty() {
         host.write_table(batch.table())?;

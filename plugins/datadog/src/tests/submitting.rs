@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use bellwether_sdk::host::State;
+use bellwether_sdk::host::{SeriesWrite, State};
 use bellwether_sdk::series::{Metadata, MetricKind};
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
@@ -286,6 +286,27 @@ fn what_comes_as_another_kind_is_kept_and_told() {
     assert_eq!(told("/api/v1/series"), json!({ "status": "ok", "warnings": [warning] }));
     assert_eq!(told("/api/v2/series"), json!({ "errors": [warning] }));
     assert_eq!(metadata(&host, "m").kind, MetricKind::Gauge);
+}
+
+#[test]
+fn an_instance_asks_about_a_gauge_once_as_long_as_the_same_is_told_of_it() {
+    let host = MemoryHost::new();
+    let send = |client: &Client<'_>, unit: &str| {
+        let series = json!({ "metric": "m", "type": 3, "unit": unit, "interval": 10, "points": [{ "timestamp": 1_712_620_800, "value": 1 }] });
+        seen(&client.post("/api/v2/series", &json!({ "series": [series] }).to_string())).1
+    };
+    let instance = Client::new(routes(), &host);
+    let nothing = json!({ "errors": [] });
+    for _ in 0..2 {
+        assert_eq!(send(&instance, "byte"), nothing);
+    }
+    let gauge = metadata(&host, "m");
+    assert_eq!(gauge.unit.as_deref(), Some("byte"));
+    host.describe("m", &Metadata { kind: MetricKind::Count, ..gauge }).expect("it is another now");
+    let warning = json!({ "errors": ["m is kept as a count, not as a gauge"] });
+    assert_eq!(send(&instance, "byte"), nothing, "it is not asked about again");
+    assert_eq!(send(&instance, "bit"), warning);
+    assert_eq!(send(&Client::new(routes(), &host), "byte"), warning);
 }
 
 fn packed(encoding: &str, body: &[u8]) -> Vec<u8> {
