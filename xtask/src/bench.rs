@@ -12,6 +12,7 @@ use crate::{host, languages, npm, plugins, run, workspace};
 /// Requests per second and latency of the HTTP front, start-up time and idle memory.
 pub(crate) fn http(arguments: &[String]) -> Result<()> {
     let binary = prepare()?;
+    wrk()?;
     run(&mut bench("bench_http", &binary, arguments))
 }
 
@@ -25,13 +26,14 @@ pub(crate) fn series(arguments: &[String]) -> Result<()> {
 /// Samples a second through the Datadog plugin, beside VictoriaMetrics where it installs.
 pub(crate) fn ingest(arguments: &[String]) -> Result<()> {
     let binary = prepare()?;
+    wrk()?;
     let path = debian::path_with(&["victoria-metrics"])?;
     run(bench("bench_ingest", &binary, arguments).env("PATH", path))
 }
 
 /// A dashboard's questions, beside VictoriaMetrics and Prometheus where they install.
 pub(crate) fn query(arguments: &[String]) -> Result<()> {
-    let binary = host::build_with_tests()?;
+    let binary = prepare()?;
     let path = debian::path_with(&["victoria-metrics", "prometheus"])?;
     run(bench("bench_query", &binary, arguments).env("PATH", path))
 }
@@ -55,6 +57,7 @@ pub(crate) fn detectors(arguments: &[String]) -> Result<()> {
 /// Runs per second and latency of playbooks, beside other engines where they install; the cost of schedules.
 pub(crate) fn playbooks(arguments: &[String]) -> Result<()> {
     let binary = prepare()?;
+    wrk()?;
     let mut bench = bench("bench_playbooks", &binary, arguments);
     let folder = host::target().join("bench/node-red");
     match npm::install(&workspace().join("tests/bench/node-red/package.json"), &folder) {
@@ -68,7 +71,7 @@ pub(crate) fn playbooks(arguments: &[String]) -> Result<()> {
 
 /// Evaluations and notifications per second beside other people's, where they install.
 pub(crate) fn alerts(arguments: &[String]) -> Result<()> {
-    let binary = host::build_with_tests()?;
+    let binary = prepare()?;
     debian::offer(ALERTMANAGER, ALERTMANAGER);
     let path = debian::path_with(&["victoria-metrics"])?;
     run(bench("bench_alerts", &binary, arguments).env("PATH", path))
@@ -117,17 +120,21 @@ fn build_extism() -> Result<(PathBuf, PathBuf)> {
     Ok((target.join("release/bench-extism"), module))
 }
 
-/// Builds the host and gets the load generator; gives the host's path.
+/// Builds the benchmarks, and the host as it is handed out; gives the host's path.
 fn prepare() -> Result<PathBuf> {
-    let binary = host::build_with_tests()?;
-    if Command::new("wrk").arg("-v").output().is_err() {
-        debian::install(&["wrk"])?;
-    }
-    Ok(binary)
+    host::build_with_tests()?;
+    host::dist()
 }
 
-/// A benchmark's program. It was built together with the tests, so that all of them, and the host, share what they
-/// depend on.
+/// Gets the load generator.
+fn wrk() -> Result<()> {
+    match Command::new("wrk").arg("-v").output() {
+        Ok(_) => Ok(()),
+        Err(_) => debian::install(&["wrk"]),
+    }
+}
+
+/// A benchmark's program. It was built together with the tests, so that all of them share what they depend on.
 fn bench(name: &str, binary: &Path, arguments: &[String]) -> Command {
     let mut bench = Command::new(host::target().join("release").join(name));
     bench.args(arguments).env("BELLWETHER_BINARY", binary).current_dir(workspace());

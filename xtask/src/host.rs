@@ -17,6 +17,13 @@ pub(crate) fn build_with_tests() -> Result<PathBuf> {
     build_with(&["--workspace", "--all-targets"])
 }
 
+/// Builds the plugins and the binary that is handed out, which takes longer; gives its path.
+pub(crate) fn dist() -> Result<PathBuf> {
+    plugins::build()?;
+    run(cargo().args(["build", "--profile", "dist", "--package", "bellwether"]))?;
+    Ok(target().join("dist/bellwether"))
+}
+
 fn build_with(what: &[&str]) -> Result<PathBuf> {
     plugins::build()?;
     run(cargo().args(["build", "--release"]).args(what))?;
