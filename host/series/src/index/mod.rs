@@ -21,7 +21,7 @@ use crate::metadata::Metadata;
 use crate::{Limits, SeriesError, SeriesNumber, split_tag};
 
 pub use find::{Filter, TagPattern};
-pub(crate) use select::{GoOn, keys_of, select, values_of};
+pub(crate) use select::{GoOn, keys_of, pieces, select, values_of};
 
 /// Room is given back where it would do for so many times the series there are.
 const ROOMY: usize = 4;

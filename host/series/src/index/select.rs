@@ -13,7 +13,7 @@ use roaring::RoaringBitmap;
 use super::{Filter, Index, TagPattern};
 use crate::SeriesError;
 
-/// Values of a tag's key that are taken or looked up before the index is let go of: a millisecond or less.
+/// Values of a tag's key, or series, that are taken or looked up before the index is let go of: some milliseconds or less.
 const PIECE: usize = 4096;
 
 /// Keys of tags: of each, how many values and how many series.
@@ -30,6 +30,15 @@ impl Index {
     pub(crate) fn has_few_tags(&self) -> bool {
         self.tags.len() <= PIECE
     }
+}
+
+/// Series, a piece at a time.
+pub(crate) fn pieces(series: RoaringBitmap) -> impl Iterator<Item = RoaringBitmap> {
+    let mut series = series.into_iter();
+    std::iter::from_fn(move || {
+        let piece: RoaringBitmap = series.by_ref().take(PIECE).collect();
+        (!piece.is_empty()).then_some(piece)
+    })
 }
 
 /// The series of a metric that `filter` means; `None` if there is no such metric.

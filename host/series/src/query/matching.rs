@@ -9,7 +9,7 @@ use bellwether_store::StoreError;
 use roaring::RoaringBitmap;
 
 use super::{SeriesRaw, TimeRange, Visible, evaluate};
-use crate::index::{Index, select};
+use crate::index::{Index, pieces, select};
 use crate::service::Series;
 use crate::{Filter, SeriesError, TagPattern, split_tag};
 
@@ -189,8 +189,8 @@ impl Series {
         Ok((metrics_of(&index, matchers).filter(|name| visible(name)).collect(), filter))
     }
 
-    /// Adds to `all` what `each` finds of the series that all matchers mean, metric by metric, until it says that this
-    /// is enough.
+    /// Adds to `all` what `each` finds of the series that all matchers mean, metric by metric and of each a piece at a time,
+    /// until it says that this is enough.
     async fn walk<T: Send + 'static>(
         &self,
         organisation: OrganisationId,
@@ -204,10 +204,11 @@ impl Series {
         self.work(organisation, false, move |cancelled| {
             for metric in metrics.iter().filter(|metric| are_named(metric, &matchers)) {
                 let found = select(&index, metric, &filter, &|| check_wanted(cancelled))?;
-                // Let go between two metrics, for those who write.
-                let found = found.filter(|found| !found.is_empty());
-                if found.is_some_and(|found| !each(&mut all, &index.read(), metric, &found)) {
-                    break;
+                for piece in pieces(found.unwrap_or_default()) {
+                    check_wanted(cancelled)?;
+                    if !each(&mut all, &index.read(), metric, &piece) {
+                        return Ok(all);
+                    }
                 }
             }
             Ok(all)

@@ -151,4 +151,12 @@ async fn the_tags_of_an_organisation_with_many_are_listed_in_turn_beside_queries
     assert_eq!((pod.values, pod.series, many.len()), (5000, 5000, few.len() + 1));
     let found = pods(Some("4997")).await;
     assert_eq!((found.items, found.more), (vec![("4998".into(), 1), ("4999".into(), 1)], false));
+    let up = [Matcher::new(None, Equal, "up", String::new).unwrap()];
+    let everybody = |_: &str| true;
+    for limit in [10_000, 5001, 3] {
+        let listed = house.series.identities(OURS, &up, limit, &everybody).await.unwrap();
+        assert_eq!(listed.len(), limit.min(5002));
+        let values = house.series.values_matching(OURS, &up, Some("pod"), limit, &everybody).await.unwrap();
+        assert_eq!(values.len(), limit.min(5000));
+    }
 }
