@@ -251,7 +251,7 @@ pub(crate) struct Egress {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Playbooks {
-    /// Runs at work at once.
+    /// Runs at work at once; one organisation leaves a quarter of that, at least one, to others.
     pub(crate) concurrent_runs: usize,
     /// Runs of one organisation that wait for that; and as many of it, apart from them, that wait for a place of their
     /// playbook's. More are told to come back.

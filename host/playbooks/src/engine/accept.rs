@@ -10,12 +10,13 @@ use bellwether_kernel::{ErrorKind, OrganisationId, RunId, Timestamp};
 use bellwether_store::{Batch, Precondition, StoreError, decode, encode};
 use bytes::Bytes;
 use serde_json::Value as Json;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
 use super::gate::Place;
 use super::recall::Begun;
 use super::runner::Work;
 use super::waiting::{Reserved, Waiting};
+use super::workers::Worker;
 use crate::rows::{Claim, Health, OpenRun, PlaybookRef, PlaybookRow, RunRow, StartedBy};
 use crate::secrets::Secrets;
 use crate::service::Loaded;
@@ -32,8 +33,8 @@ pub(super) const IN_THE_WAY: StoreError =
 
 /// When a new run begins.
 enum Turn {
-    /// At once, with this place among the runs at work.
-    Now(OwnedSemaphorePermit),
+    /// At once, by this worker.
+    Now(Worker),
     /// Later, with this place among those that wait.
     Later(#[expect(dead_code, reason = "it is held until the run is recorded")] Reserved),
 }
@@ -165,15 +166,17 @@ impl Playbooks {
                 }
                 firing.over = claimed;
             }
-            // Whoever comes first is served first: only with an empty queue is a run begun at once. Those of an organisation
-            // that is suspended, which what was done before may cause, are not begun before it is resumed.
+            // Whoever comes first is served first: only with an empty queue, but for what is passed over there too, is a run begun
+            // at once. Those of an organisation that is suspended, which what was done before may cause, are not begun before
+            // it is resumed.
             let is_suspended = |organisation| self.access.is_suspended(organisation);
-            let permit = match self.queued.is_empty_but_for(is_suspended) && !is_suspended(organisation) {
-                true => Arc::clone(&self.workers).try_acquire_owned().ok(),
+            let is_passed = |of| is_suspended(of) || of != organisation && !self.workers.has_one_for(of);
+            let worker = match self.queued.is_empty_but_for(is_passed) && !is_suspended(organisation) {
+                true => self.workers.take(organisation),
                 false => None,
             };
-            let turn = match permit {
-                Some(permit) => Turn::Now(permit),
+            let turn = match worker {
+                Some(worker) => Turn::Now(worker),
                 None => Turn::Later(self.reserve(&self.queued, organisation)?),
             };
             self.take_over_results(organisation, &loaded, &playbook, id, firing).await?;
@@ -304,10 +307,10 @@ impl Playbooks {
                 self.note_end(organisation, id, &row, false, None);
                 self.tell_end(organisation, id).await;
             }
-            (Place::Free, Turn::Now(permit)) => {
+            (Place::Free, Turn::Now(worker)) => {
                 let mut work = Work::new(organisation, id, Arc::clone(loaded), row, open, fence);
                 work.untouched = firing.replay_of.is_none();
-                work.permit = Some(permit);
+                work.worker = Some(worker);
                 let trigger = std::mem::take(&mut firing.trigger);
                 self.work_at(work, Begun { trigger, described, secret_variables, secrets });
             }

@@ -601,7 +601,7 @@ impl Playbooks {
     /// As [`Self::tell_end`], for a run of which everything is at hand.
     pub(super) async fn hand_over(&self, work: &mut Work, recalled: &mut Recalled) {
         // Whoever is told may start another at once.
-        work.permit = None;
+        work.worker = None;
         if !recalled.secret_variables.is_empty() || !recalled.secrets.is_empty() {
             // What is shown of its trigger is not at hand.
             return self.tell_end(work.organisation, work.id).await;

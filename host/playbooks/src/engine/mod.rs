@@ -24,6 +24,7 @@ mod timers;
 mod unstarted;
 mod waiting;
 mod watching;
+mod workers;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -48,6 +49,7 @@ pub(crate) use record::shortened;
 pub(crate) use unstarted::{Unstarted, WHY_BYTES};
 pub(crate) use waiting::Waiting;
 pub(crate) use watching::Watching;
+pub(crate) use workers::Workers;
 
 /// How often triggers are looked at that nobody told of.
 const LOOKED_AGAIN: Duration = Duration::from_secs(60);

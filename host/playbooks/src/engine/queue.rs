@@ -10,7 +10,6 @@ use bellwether_kernel::{ErrorKind, OrganisationId, RunId};
 use bellwether_store::{Batch, Direction, Key, Precondition, Space, StoreError, encode};
 use futures::FutureExt;
 use futures::future::abortable;
-use tokio::sync::OwnedSemaphorePermit;
 use tracing::Instrument;
 
 use super::Active;
@@ -18,6 +17,7 @@ use super::fence::Failure;
 use super::recall::Begun;
 use super::runner::{Came, Work};
 use super::timers::LATE;
+use super::workers::Worker;
 use crate::rows::{OpenRun, RunRow};
 use crate::{PlaybookError, Playbooks, RunState, rows};
 
@@ -50,27 +50,29 @@ impl Drop for Leaving {
 }
 
 impl Playbooks {
-    /// Waits for room and for a run that is ready, and sets it to work.
+    /// Waits for a run that is ready and a worker for it, and sets it to work.
     pub(super) async fn dispatch(self: Arc<Self>) -> Result<(), PlaybookError> {
-        let Ok(permit) = Arc::clone(&self.workers).acquire_owned().await else { return Ok(()) };
-        let Some((organisation, id)) = self.next_ready().await? else {
-            drop(permit);
+        let Some((organisation, id, worker)) = self.next_ready().await? else {
             tokio::select! {
                 biased;
                 () = self.ready.notified() => {}
+                () = self.workers.freed() => {}
                 () = tokio::time::sleep(IDLE) => {}
             }
             return Ok(());
         };
         self.served.store(organisation.0, Ordering::SeqCst);
         let playbooks = Arc::clone(&self);
-        self.spawn(id, async move { playbooks.resume(organisation, id, permit).await });
+        self.spawn(id, async move { playbooks.resume(organisation, id, worker).await });
         Ok(())
     }
 
-    /// The run that is next: of the organisation behind the one that was served last, the oldest. Those of one that is
-    /// suspended are passed over.
-    async fn next_ready(&self) -> Result<Option<(OrganisationId, RunId)>, StoreError> {
+    /// The run that is next, and its worker: of the organisation behind the one that was served last, the oldest. Those of one
+    /// that is suspended, or that gets no other worker now, are passed over.
+    async fn next_ready(&self) -> Result<Option<(OrganisationId, RunId, Worker)>, StoreError> {
+        if !self.workers.has_one() {
+            return Ok(None);
+        }
         let all = Key::new(Space::RunQueue).prefix();
         let served = OrganisationId(self.served.load(Ordering::SeqCst));
         let behind = rows::queue(served).prefix().end;
@@ -87,12 +89,14 @@ impl Playbooks {
                         range.start = rows::queue(organisation).prefix().end;
                         continue 'pages;
                     }
-                    let active = self.active.lock();
-                    if !active.contains_key(&run) {
-                        return Ok(Some((organisation, run)));
+                    if self.is_passed_over(run) {
+                        continue;
                     }
-                    // Ready again already, or about to be claimed: whoever leaves next says to look again.
-                    self.passed_over.store(true, Ordering::SeqCst);
+                    if let Some(worker) = self.workers.take(organisation) {
+                        return Ok(Some((organisation, run, worker)));
+                    }
+                    range.start = rows::queue(organisation).prefix().end;
+                    continue 'pages;
                 }
                 let Some((last, _)) = page.last().filter(|_| page.len() == limit) else { break };
                 range.start = last.successor();
@@ -100,6 +104,16 @@ impl Playbooks {
             }
         }
         Ok(None)
+    }
+
+    /// Whether a run is at work here: ready again already, or about to be claimed. Whoever leaves next says to look again.
+    fn is_passed_over(&self, run: RunId) -> bool {
+        let active = self.active.lock();
+        let is_active = active.contains_key(&run);
+        if is_active {
+            self.passed_over.store(true, Ordering::SeqCst);
+        }
+        is_active
     }
 
     /// Sets a run to work that is this host's.
@@ -128,10 +142,10 @@ impl Playbooks {
     }
 
     /// Takes up a run that is ready.
-    async fn resume(self: &Arc<Self>, organisation: OrganisationId, id: RunId, permit: OwnedSemaphorePermit) {
+    async fn resume(self: &Arc<Self>, organisation: OrganisationId, id: RunId, worker: Worker) {
         match self.claim(organisation, id).await {
             Ok(Some(mut work)) => {
-                work.permit = Some(permit);
+                work.worker = Some(worker);
                 self.work_off(&mut work, None).await;
             }
             Ok(None) => {}

@@ -12,7 +12,6 @@ use bellwether_store::{Batch, StoreError};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::Map;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -20,6 +19,7 @@ use super::fence::Failure;
 use super::recall::{Begun, Recalled};
 use super::record::{ERROR_BYTES, shortened};
 use super::step::{Took, Waits, next_attempt};
+use super::workers::Worker;
 use crate::compile::{Compiled, FAILURE_TIME};
 use crate::rows::{OpenRun, RunRow};
 use crate::service::Loaded;
@@ -43,8 +43,8 @@ pub(super) struct Work {
     pub(super) untouched: bool,
     /// The items of the step that is taken which began and are not through, as they stand.
     pub(super) begun: Mutex<BTreeMap<u32, StepResult>>,
-    /// Its place among the runs at work at once, given back as soon as it has ended; one within another has none.
-    pub(super) permit: Option<OwnedSemaphorePermit>,
+    /// Its worker, free again as soon as it has ended; one within another has none.
+    pub(super) worker: Option<Worker>,
     /// Says that it is to end.
     pub(super) stop: CancellationToken,
 }
@@ -59,8 +59,8 @@ impl Work {
         fence: Bytes,
     ) -> Self {
         let stop = CancellationToken::new();
-        let (begun, untouched, permit) = (Mutex::default(), false, None);
-        Self { organisation, id, loaded, row, open, fence, untouched, begun, permit, stop }
+        let (begun, untouched, worker) = (Mutex::default(), false, None);
+        Self { organisation, id, loaded, row, open, fence, untouched, begun, worker, stop }
     }
 
     /// Says how it will end, and why: as much of that as its row holds.

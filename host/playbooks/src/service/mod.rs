@@ -22,7 +22,7 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::compile::Compiled;
-use crate::engine::{Active, Following, Unstarted, Waiting, Watching};
+use crate::engine::{Active, Following, Unstarted, Waiting, Watching, Workers};
 use crate::meters::Meters;
 use crate::rows::Owner;
 use crate::{Apps, Document, Format, PlaybookError, Run, SecretSource, Writes};
@@ -108,7 +108,8 @@ impl Playbook {
 /// How much there may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Runs at work at once on this host.
+    /// Runs at work at once on this host. One organisation leaves a quarter of that, at least one, to others, and each of those
+    /// half of what is left: so that, however long runs take, those of the first few others find a worker.
     pub concurrent_runs: usize,
     /// Runs of one organisation that wait for that; and, apart from them, runs of it that wait for a place of their
     /// playbook's. So no organisation's wait keeps another from starting a run.
@@ -223,7 +224,7 @@ pub struct Playbooks {
     /// Versions never change, so what is kept here is never stale.
     pub(crate) loaded: Cache<(OrganisationId, PlaybookId, u32), Arc<Loaded>>,
     /// One for each run at work.
-    pub(crate) workers: Arc<Semaphore>,
+    pub(crate) workers: Arc<Workers>,
     /// The runs at work here.
     pub(crate) active: Mutex<HashMap<RunId, Active>>,
     /// Whether a run that is ready was passed over because it is at work here; changed under the lock of `active`.
@@ -307,7 +308,7 @@ impl Playbooks {
                 .max_capacity(CACHE)
                 .weigher(|_, loaded: &Arc<Loaded>| u32::try_from(loaded.source.len()).unwrap_or(u32::MAX))
                 .build(),
-            workers: Arc::new(Semaphore::new(limits.concurrent_runs.clamp(1, Semaphore::MAX_PERMITS))),
+            workers: Workers::new(limits.concurrent_runs),
             active: Mutex::default(),
             passed_over: AtomicBool::default(),
             waiters: Mutex::default(),

@@ -28,6 +28,7 @@ mod store;
 mod suspension;
 mod triggers;
 mod versions;
+mod workers;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

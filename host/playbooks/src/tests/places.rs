@@ -107,7 +107,7 @@ async fn assert_nothing_left(world: &World) {
 #[tokio::test(start_paused = true)]
 async fn runs_that_are_steps_wait_for_their_turn_within_one_run_and_across_many() {
     for (limit, parents, list, workers) in
-        [(1, 1, 4, 64), (2, 1, 6, 64), (1, 4, 1, 64), (1, 4, 1, 1), (2, 3, 3, 2)]
+        [(1, 1, 4, 64), (2, 1, 6, 64), (1, 4, 1, 64), (1, 4, 1, 1), (2, 3, 3, 3)]
     {
         let world = World::with_limits(Limits { concurrent_runs: workers, ..Limits::default() }).await;
         let most = add_busy(&world);
@@ -371,7 +371,7 @@ async fn a_run_that_is_replaced_by_one_that_wakes_ends_however_long_it_takes_to_
 
 #[tokio::test(start_paused = true)]
 async fn runs_that_wait_for_a_place_keep_no_other_organisation_from_its_own() {
-    let world = World::with_limits(Limits { concurrent_runs: 2, queued_runs: 3, ..Limits::default() }).await;
+    let world = World::with_limits(Limits { concurrent_runs: 3, queued_runs: 3, ..Limits::default() }).await;
     world.apps.put("hangs", describe(vec![], &[]), |_| Box::pin(std::future::pending()));
     let other = world.other().await;
     let every = json!({"type": "every", "interval": "10s"});

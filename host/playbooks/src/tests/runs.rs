@@ -235,7 +235,7 @@ async fn gated(limits: Limits) -> (World, Arc<Semaphore>, Arc<AtomicUsize>) {
 #[tokio::test]
 async fn what_is_too_much_is_refused_before_anything_is_recorded() {
     let (world, gate, entered) =
-        gated(Limits { concurrent_runs: 2, queued_runs: 3, ..Limits::default() }).await;
+        gated(Limits { concurrent_runs: 3, queued_runs: 3, ..Limits::default() }).await;
     let mut started = Vec::new();
     for _ in 0..5 {
         started.push(world.playbooks.start(&world.admin, "gate", json!({})).await.unwrap());
@@ -270,7 +270,7 @@ async fn what_is_too_much_is_refused_before_anything_is_recorded() {
 async fn no_more_wait_than_may_however_many_come_at_once() {
     for concurrency in [json!({"policy": "allow"}), json!({"policy": "queue", "limit": 2})] {
         let (world, gate, _) =
-            gated(Limits { concurrent_runs: 2, queued_runs: 5, ..Limits::default() }).await;
+            gated(Limits { concurrent_runs: 3, queued_runs: 5, ..Limits::default() }).await;
         let steps = json!([{"id": "a", "app": "gate"}]);
         world
             .store_json(json!({"name": "gate", "trigger": {"type": "manual"}, "concurrency": concurrency.clone(), "steps": steps}))
