@@ -1,6 +1,7 @@
 //! Alert triggers: what incidents do joins the commit that makes them do it, as a row that stays until the runs it causes
-//! are recorded.
+//! are recorded. Of each organisation that goes on by itself, so that none waits for another's conditions.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,15 +14,16 @@ use bellwether_store::{
 use bytes::Bytes;
 use serde::Deserialize as _;
 use serde_json::Value as Json;
+use tokio::task::JoinSet;
 
-use super::Firing;
 use super::context::holds;
 use super::watching::matches;
+use super::{AFTER_ERROR, Firing};
 use crate::rows::{Follower, IncidentRow, StartedBy};
 use crate::service::Loaded;
 use crate::{PlaybookError, Playbooks, TriggerOn, rows, trigger};
 
-/// Moves read at once.
+/// Moves of one organisation that are read at once.
 const MOVES: usize = 256;
 /// How long nobody looks for moves if none is told of: another host may have died before it acted on its own.
 const IDLE: Duration = Duration::from_secs(60);
@@ -72,31 +74,84 @@ impl Playbooks {
         Ok(())
     }
 
-    /// Acts on what incidents did, or waits for something.
+    /// Acts on what incidents did, on that of each organisation beside the others', until something fails that concerns all:
+    /// then it begins anew, and what a move has started it does not start again.
     pub(super) async fn keep_following(self: Arc<Self>) -> Result<(), PlaybookError> {
-        let page = self.store.scan(rows::incident_moves().prefix(), Direction::Forward, MOVES).await?;
-        if page.is_empty() {
+        let (mut at_work, mut busy) = (JoinSet::new(), HashSet::new());
+        loop {
+            for organisation in self.with_moves().await? {
+                if busy.insert(organisation) {
+                    at_work.spawn(Arc::clone(&self).follow(organisation));
+                }
+            }
             tokio::select! {
                 biased;
+                Some(ended) = at_work.join_next() => match ended {
+                    Ok(ended) => {
+                        busy.remove(&ended?);
+                    }
+                    Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+                },
                 () = self.moved.notified() => {}
                 () = tokio::time::sleep(IDLE) => {}
             }
-            return Ok(());
         }
+    }
+
+    /// The organisations of whose incidents some did what nobody has acted on.
+    async fn with_moves(&self) -> Result<Vec<OrganisationId>, StoreError> {
+        let (mut range, mut found) = (rows::incident_moves().prefix(), Vec::new());
+        while let Some((key, row)) = self.store.scan(range.clone(), Direction::Forward, 1).await?.pop() {
+            match rows::organisation_of_move(&key) {
+                Ok(organisation) => {
+                    range.start = rows::moves_of(organisation).prefix().end;
+                    found.push(organisation);
+                }
+                Err(damage) => {
+                    range.start = key.successor();
+                    self.remove_move(key, row, &damage).await?;
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Acts on all that the incidents of an organisation did.
+    ///
+    /// # Errors
+    /// Those that concern all; another holds up only what is behind it, and is tried again.
+    async fn follow(self: Arc<Self>, organisation: OrganisationId) -> Result<OrganisationId, PlaybookError> {
+        loop {
+            match self.act_on_some(organisation).await {
+                Ok(true) => {}
+                Ok(false) => return Ok(organisation),
+                Err(error) if error.concerns_all() => return Err(error),
+                Err(error) => {
+                    tracing::warn!(%organisation, %error, "what an incident did could not be acted on; it is tried again");
+                    tokio::time::sleep(AFTER_ERROR).await;
+                }
+            }
+        }
+    }
+
+    /// Acts on the first of what the incidents of an organisation did, if there is anything.
+    async fn act_on_some(self: &Arc<Self>, organisation: OrganisationId) -> Result<bool, PlaybookError> {
+        let page = self.store.scan(rows::moves_of(organisation).prefix(), Direction::Forward, MOVES).await?;
+        let is_any = !page.is_empty();
         for (key, row) in page {
-            match self.act_on(key.clone(), row.clone()).await {
+            match self.act_on(organisation, key.clone(), row.clone()).await {
                 Err(PlaybookError::Store(damage @ StoreError::Damaged(_))) => {
-                    tracing::error!(error = %damage, "what an incident did does not read: it starts nothing and is removed");
-                    self.remove_move(key, row).await?;
+                    self.remove_move(key, row, &damage).await?;
                 }
                 acted => acted?,
             }
         }
-        Ok(())
+        Ok(is_any)
     }
 
     /// Removes a move that does not read: it would not read the next time either, and those behind it would wait.
-    async fn remove_move(&self, key: Key, row: Bytes) -> Result<(), StoreError> {
+    async fn remove_move(&self, key: Key, row: Bytes, damage: &StoreError) -> Result<(), StoreError> {
+        tracing::error!(error = %damage, "what an incident did does not read: it starts nothing and is removed");
         match self.store.commit(self.removal(key, row).await?).await {
             Err(error) if error.kind() != ErrorKind::Conflict => Err(error),
             // If it is another row now, or none, somebody else removed it.
@@ -116,8 +171,12 @@ impl Playbooks {
     ///
     /// # Errors
     /// [`StoreError::Damaged`] only if the move itself does not read.
-    async fn act_on(self: &Arc<Self>, key: Key, row: Bytes) -> Result<(), PlaybookError> {
-        let organisation = rows::organisation_of_move(&key)?;
+    async fn act_on(
+        self: &Arc<Self>,
+        organisation: OrganisationId,
+        key: Key,
+        row: Bytes,
+    ) -> Result<(), PlaybookError> {
         let IncidentRow { incident, sequence } = decode(&row)?;
         let damaged = |why: String| StoreError::Damaged(format!("what the incident {incident} did: {why}"));
         let Some(text) = get_large(&*self.store, &key).await? else {

@@ -129,8 +129,13 @@ pub(crate) fn incident_moves() -> Key {
     Key::new(Space::PlaybookIncident)
 }
 
+/// What precedes every move of an organisation's incidents.
+pub(crate) fn moves_of(organisation: OrganisationId) -> Key {
+    incident_moves().number(organisation.0)
+}
+
 pub(crate) fn incident_move(organisation: OrganisationId, incident: &[u8; 16], sequence: u64) -> Key {
-    incident_moves().number(organisation.0).fixed(incident).number(sequence)
+    moves_of(organisation).fixed(incident).number(sequence)
 }
 
 /// Reads whose incident a move is of.

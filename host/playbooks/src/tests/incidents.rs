@@ -76,6 +76,41 @@ async fn an_incident_starts_the_playbooks_whose_every_condition_holds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn conditions_that_cost_much_hold_up_no_incident_of_another_organisation() {
+    let world = World::new().await;
+    let other = world.other().await;
+    let costly = "('x' * 2000000)|length > value";
+    for (who, name, when) in
+        [(&world.admin, "a", costly), (&world.admin, "b", costly), (&other, "a", "value > 0")]
+    {
+        let document = following(name, json!({"when": when}), "{{ trigger.incident }}").to_string();
+        world.playbooks.store(who, &document, Format::Json, true).await.unwrap();
+    }
+    let incidents = 100;
+    let opened = |organisation, incident| Moved {
+        organisation,
+        ..moved(&world, incident, Event::Opened, Severity::High)
+    };
+    let mut moves: Vec<_> = (1..=incidents).map(|incident| opened(world.organisation, incident)).collect();
+    moves.push(opened(other.organisation, 1));
+    commit(&world, &moves).await.unwrap();
+    let started = async |who: &Principal| {
+        let page = bellwether_kernel::PageRequest::first(1_000);
+        world.playbooks.runs(who.organisation, &RunFilter::default(), &page).await.unwrap().items.len()
+    };
+    while started(&other).await == 0 {
+        tokio::task::yield_now().await;
+    }
+    let before = started(&world.admin).await;
+    assert!(before < 20, "{before} runs of the other organisation came first");
+    // Nothing is lost of those that were slow.
+    let after = world.reopened(world.store.restart()).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(after.all_runs().await.len(), 2 * incidents as usize);
+    assert_eq!(after.rows_of(Space::PlaybookIncident).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_an_incident_does_is_kept_only_while_a_playbook_follows() {
     let world = World::new().await;
     assert!(!world.playbooks.follows(world.organisation));
