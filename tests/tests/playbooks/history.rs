@@ -45,6 +45,8 @@ fn a_draft_runs_only_when_it_is_published_and_what_ran_before_can_come_back() ->
     let run = world.run("count", &json!({}))?;
     ensure!(run["playbook_version"] == 1 && world.total("counted")? == Some(2.0), "{run}");
 
+    let again = world.command_json(&["playbook", "publish", "count", "--again"])?;
+    ensure!(again["published"] == 1 && again["latest"] == 2, "the draft stays one: {again}");
     world.command(&["playbook", "publish", "count", "--version", "2"])?;
     let run = world.run("count", &json!({}))?;
     ensure!(run["playbook_version"] == 2 && world.total("counted")? == Some(12.0), "{run}");

@@ -94,13 +94,17 @@ Examples:
     #[command(after_help = "\
 Examples:
   bellwether playbook publish count-pushes                     # the newest version
-  bellwether playbook publish count-pushes --version 3")]
+  bellwether playbook publish count-pushes --version 3
+  bellwether playbook publish count-pushes --again             # the version that runs: from here on on behalf of the key in use")]
     Publish {
         /// Its name or id
         playbook: String,
         /// Not the newest version but this one
         #[arg(long, value_name = "NUMBER")]
         version: Option<u32>,
+        /// Not the newest version but the one that runs: only the key it runs as changes
+        #[arg(long, conflicts_with = "version")]
+        again: bool,
     },
     /// Publish again the version that ran before, or another; runs at work end as they began
     #[command(after_help = "\
@@ -264,12 +268,15 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             ];
             output::listing(format, &versions, &columns)?;
         }
-        PlaybookCommand::Publish { playbook, version } => {
-            let version = match version {
-                Some(version) => version.into(),
-                None => client.get(&["v1", "playbooks", &playbook], &[]).await?["latest"].take(),
+        PlaybookCommand::Publish { playbook, version, again } => {
+            let body = match version {
+                _ if again => json!({}),
+                Some(version) => json!({ "version": version }),
+                None => {
+                    let latest = client.get(&["v1", "playbooks", &playbook], &[]).await?["latest"].take();
+                    json!({ "version": latest })
+                }
             };
-            let body = json!({ "version": version });
             change(&client, format, &playbook, "publish", body).await?;
         }
         PlaybookCommand::RollBack { playbook, version } => {

@@ -229,7 +229,7 @@ pub(super) async fn revoke_of(
         if let Some(playbooks) = named("playbook", &published) {
             let text = format!(
                 "nothing would start {playbooks} without the key {key} to run as: publish again with another key, \
-                 `bellwether playbook publish NAME`, then revoke this one; or force it"
+                 `bellwether playbook publish NAME --again`, then revoke this one; or force it"
             );
             return Err(Problem::new(ProblemKind::Conflict, text));
         }

@@ -105,25 +105,29 @@ pub(crate) async fn get(
 }
 
 /// Which version.
-#[derive(Deserialize, ToSchema)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Publish {
-    /// Counted from 1.
-    version: u32,
+    /// Counted from 1. By default the one that runs: it is published again.
+    version: Option<u32>,
 }
 
-/// Publishes a version: it runs from here on, as the caller's key. A playbook that was disabled is enabled.
+/// Publishes a version: it runs from here on, as the caller's key; without `version` the one that runs already does. A playbook
+/// that was disabled is enabled.
 #[utoipa::path(post, path = "/v1/playbooks/{playbook}/publish", tag = "playbooks", security(("key" = [])),
     params(("playbook" = String, Path, description = "Its name or id")),
-    request_body = Publish,
+    request_body(content = Option<Publish>),
     responses((status = 200, description = "The playbook as it runs now", body = Playbook), Refusals, NotFound, Bodied, Clash))]
 pub(crate) async fn publish(
     Authorised(principal, ..): Authorised<Admin>,
     Path(playbook): Path<String>,
     State(services): State<Shared>,
-    Json(Publish { version }): Json<Publish>,
+    JsonOrNothing(Publish { version }): JsonOrNothing<Publish>,
 ) -> Result<Json<Playbook>, Problem> {
-    let playbook = services.playbooks().publish(&principal, &playbook, version).await?;
+    let playbook = match version {
+        Some(version) => services.playbooks().publish(&principal, &playbook, version).await?,
+        None => services.playbooks().publish_again(&principal, &playbook).await?,
+    };
     Ok(Json(Playbook::shown_to(&principal, &services, &playbook)))
 }
 

@@ -310,11 +310,17 @@ async fn a_key_that_playbooks_run_as_is_not_revoked_unless_it_is_forced() {
             detail.contains(id) && detail.contains("start the playbooks nightly, restart without"),
             "{detail}"
         );
-        assert!(detail.contains("`bellwether playbook publish NAME`"), "{detail}");
+        assert!(detail.contains("`bellwether playbook publish NAME --again`"), "{detail}");
 
-        let publish = "/v1/playbooks/nightly/publish";
-        let latest = host.get("/v1/playbooks/nightly", &host.admin).await.json()["latest"].clone();
-        assert_eq!(host.ask("POST", publish, &host.admin, json!({"version": latest})).await.status, 200);
+        let before = host.get("/v1/playbooks/nightly", &host.admin).await.json();
+        let mut draft = playbook("nightly", "every", "a");
+        draft["trigger"]["interval"] = "2h".into();
+        let put = host.ask("PUT", "/v1/playbooks/nightly?publish=false", &host.admin, draft).await;
+        assert!(put.status.is_success(), "{}", put.text());
+        let publish = host.ask("POST", "/v1/playbooks/nightly/publish", &host.admin, Value::Null).await;
+        let published = publish.json();
+        assert_eq!(published["published"], before["published"], "the draft stays one: {published}");
+        assert_ne!(published["runs_as"], before["runs_as"]);
         let refused = host.ask("DELETE", &path, by, Value::Null).await;
         let detail = refused.problem(409, "conflict")["detail"].to_string();
         assert!(detail.contains("start the playbook restart without"), "{detail}");

@@ -145,6 +145,18 @@ impl Playbooks {
         self.publish_as(principal, name_or_id, Some(version), Course::On).await
     }
 
+    /// Publishes the version that runs once more: from here on as `principal`'s key. Drafts stay drafts.
+    ///
+    /// # Errors
+    /// [`PlaybookError::Refused`] for one that was never published; otherwise as [`Self::publish`].
+    pub async fn publish_again(
+        &self,
+        principal: &Principal,
+        name_or_id: &str,
+    ) -> Result<Arc<Playbook>, PlaybookError> {
+        self.publish_as(principal, name_or_id, None, Course::On).await
+    }
+
     /// Publishes again what ran before the present version, or `version`. A version that is rolled back from is none that
     /// ran before: rolling back again goes further back.
     ///
@@ -159,11 +171,12 @@ impl Playbooks {
         self.publish_as(principal, name_or_id, version, Course::Back).await
     }
 
+    /// Publishes `version` or, where none is given, the one that runs, or ran before that.
     async fn publish_as(
         &self,
         principal: &Principal,
         name_or_id: &str,
-        version: Option<u32>,
+        given: Option<u32>,
         course: Course,
     ) -> Result<Arc<Playbook>, PlaybookError> {
         require_role(principal, Role::Admin, "publish a playbook")?;
@@ -174,9 +187,10 @@ impl Playbooks {
         let organisation = principal.organisation;
         loop {
             let (id, row) = self.find(organisation, name_or_id).await?;
-            let version = match version {
-                Some(version) => version,
-                None => earlier(&row)?,
+            let version = match (given, course) {
+                (Some(version), _) => version,
+                (None, Course::On) => present(&row)?,
+                (None, Course::Back) => earlier(&row)?,
             };
             let (source, format) = self
                 .source(organisation, id, version)
@@ -189,6 +203,10 @@ impl Playbooks {
                 return Err(FieldError::new("name", &document.name, expected).into());
             }
             let Some(mut change) = Change::of(self, principal, id).await? else { continue };
+            // Another may have been published meanwhile.
+            if given.is_none() && change.row.published != row.published {
+                continue;
+            }
             change.publish(version, &compiled, course).await?;
             if let Some(playbook) = change.commit(action).await? {
                 return Ok(playbook);
@@ -370,6 +388,13 @@ impl Playbooks {
         let loaded = loaded.ok_or_else(|| unknown_version(&row.name, version))?;
         Ok((loaded.compiled.document.clone(), loaded.source.clone(), loaded.format))
     }
+}
+
+/// The version that runs.
+fn present(row: &PlaybookRow) -> Result<u32, PlaybookError> {
+    row.published.ok_or_else(|| {
+        PlaybookError::Refused(format!("the playbook {:?} has no published version: say which", row.name))
+    })
 }
 
 /// The version a roll back leads to.

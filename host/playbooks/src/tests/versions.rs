@@ -37,6 +37,28 @@ async fn a_roll_back_leads_to_what_ran_before_and_never_to_what_was_rolled_back_
 }
 
 #[tokio::test]
+async fn a_version_that_is_published_again_runs_as_another_key_and_nothing_else_changes() {
+    let world = World::new().await;
+    let second = new_principal(&world.access, world.organisation, Role::Admin).await;
+    let steps = json!([{"id": "a", "app": "echo"}]);
+    let document = json!({"name": "a", "trigger": {"type": "webhook"}, "steps": steps}).to_string();
+    world.playbooks.save_draft(&world.admin, &document, Format::Json).await.unwrap();
+    let refused = world.playbooks.publish_again(&second, "a").await.unwrap_err();
+    assert!(refused.to_string().contains("has no published version"), "{refused}");
+    publish(&world, 1).await;
+    for _ in 0..2 {
+        world.playbooks.save_draft(&world.admin, &document, Format::Json).await.unwrap();
+    }
+    publish(&world, 2).await;
+    let before = world.playbooks.get(world.organisation, "a").await.unwrap();
+    let after = world.playbooks.publish_again(&second, "a").await.unwrap();
+    assert_eq!((after.published, after.latest, &after.runs_as), (Some(2), 3, &second.key));
+    assert_eq!((before.published, &before.runs_as), (Some(2), &world.admin.key));
+    assert_eq!(after.webhook_token, before.webhook_token);
+    assert_eq!(back(&world).await, Some(1), "it is still what ran before");
+}
+
+#[tokio::test]
 async fn what_ran_before_is_what_ran_last_whatever_its_number() {
     let world = World::new().await;
     for _ in 0..3 {
