@@ -18,7 +18,10 @@ macro_rules! spaces {
         }
 
         impl Space {
-            fn of(byte: u8) -> Option<Self> {
+            /// Every one, as they are declared.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            pub(crate) fn of(byte: u8) -> Option<Self> {
                 match byte {
                     $($byte => Some(Self::$name),)*
                     _ => None,
@@ -52,6 +55,8 @@ spaces! {
     IdempotencyBeside = 23,
     /// Sessions of the pages that were left before their end, by that and a digest.
     SessionLeft = 24,
+    /// Organisations that were deleted and are gone, by id: none is given again.
+    OrganisationGone = 25,
 
     /// Metrics, by organisation and id.
     Metric = 32,
@@ -315,43 +320,6 @@ impl Key {
         Space::of(*self.0.first()?)
     }
 
-    /// Whose the row is, where the key says so: an organisation's id, 0 for the host.
-    #[must_use]
-    pub fn organisation(&self) -> Option<u64> {
-        let mut fields = self.fields();
-        match self.space()? {
-            // By time or host, and then organisation.
-            Space::RunWake
-            | Space::PlaybookDue
-            | Space::MonitorDue
-            | Space::DeliveryEnded
-            | Space::RecordChunk => fields.number().and_then(|_| fields.number()),
-            Space::PluginSettings => fields.text().and_then(|_| fields.number()),
-            // By something else altogether.
-            Space::Meta
-            | Space::Counter
-            | Space::OrganisationName
-            | Space::AccessKey
-            | Space::AccessKeyUse
-            | Space::IdempotencyBeside
-            | Space::SessionLeft
-            | Space::MetricHost
-            | Space::MetricLog
-            | Space::SeriesLog
-            | Space::SeriesSegment
-            | Space::SeriesLoose
-            | Space::SeriesPacked
-            | Space::PluginRemoved
-            | Space::Webhook
-            | Space::Chunk
-            | Space::RunHost
-            | Space::PlaybookWatchCursor
-            | Space::RecordSegment
-            | Space::RecordLoose => None,
-            _ => fields.number(),
-        }
-    }
-
     /// Reads the fields behind the space.
     #[must_use]
     pub fn fields(&self) -> Fields<'_> {
@@ -371,6 +339,11 @@ impl fmt::Debug for Key {
 pub struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
+    /// Bytes that were not read yet.
+    pub(crate) fn left(&self) -> usize {
+        self.0.len()
+    }
+
     /// The next field, a number.
     pub fn number(&mut self) -> Option<u64> {
         Some(u64::from_be_bytes(self.fixed(8)?.try_into().ok()?))
@@ -414,21 +387,6 @@ impl<'a> Fields<'a> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    #[test]
-    fn a_key_says_what_it_is_about_and_whose() {
-        let cases = [
-            (Key::new(Space::Monitor).number(7).number(1), Some(Space::Monitor), Some(7)),
-            (Key::new(Space::RunWake).signed(1_000).number(7), Some(Space::RunWake), Some(7)),
-            (Key::new(Space::PluginSettings).text("a").number(7), Some(Space::PluginSettings), Some(7)),
-            (Key::new(Space::RunHost).number(1), Some(Space::RunHost), None),
-            (Key::new(Space::Monitor).fixed(b"?"), Some(Space::Monitor), None),
-            (Key::from_bytes(vec![254]), None, None),
-        ];
-        for (key, space, organisation) in cases {
-            assert_eq!((key.space(), key.organisation()), (space, organisation), "{key:?}");
-        }
-    }
 
     proptest! {
         #[test]

@@ -46,6 +46,11 @@ impl Turns {
         Self { all: Arc::new(Semaphore::new(turns)), share, own: Mutex::default(), patience, busy }
     }
 
+    /// Knows no more of an organisation that is gone. Turns it holds are its own until they are dropped.
+    pub fn forget(&self, organisation: OrganisationId) {
+        self.own.lock().remove(&organisation);
+    }
+
     /// Waits for a turn.
     ///
     /// # Errors
