@@ -58,8 +58,8 @@ impl Access {
     ///
     /// # Errors
     /// [`AccessError::Invalid`] for a name that is not 1 to 100 characters without control characters or an expiry
-    /// that is not in the future, [`AccessError::Unknown`] for an organisation that is not there, [`AccessError::Limit`] for one
-    /// that has [`crate::MAX_KEYS`] which work; the store's.
+    /// that is not in the future, [`AccessError::Unknown`] for an organisation that is not there, [`AccessError::Refused`] for one
+    /// that is being deleted, [`AccessError::Limit`] for one that has [`crate::MAX_KEYS`] which work; the store's.
     pub async fn create_key(
         &self,
         actor: &str,
@@ -123,6 +123,8 @@ impl Access {
     /// # Errors
     /// The store's; what was not written is written by the next call.
     pub async fn flush_last_uses(&self) -> Result<(), AccessError> {
+        // A key that is forgotten meanwhile would leave its use.
+        let _alone = self.inner.changes.lock().await;
         let unsaved: Vec<_> = {
             let directory = self.inner.directory.read();
             let with_use = |entry: &Arc<Entry>| Some((Arc::clone(entry), entry.last_use.unsaved()?));
@@ -143,9 +145,11 @@ impl Access {
     }
 }
 
-/// What an organisation becomes, and what its audit log says of that.
+/// What an organisation becomes, and what the audit log says of that.
 pub(crate) struct OrganisationChange {
     pub(crate) organisation: Organisation,
+    /// Whose log.
+    pub(crate) scope: AuditScope,
     pub(crate) action: &'static str,
     pub(crate) details: Vec<(&'static str, String)>,
 }
@@ -179,8 +183,14 @@ impl Inner {
             };
             let id = OrganisationId(last + 1);
             let created = self.clock.now();
-            let (zone, suspended) = (time_zone.clone(), None);
-            let organisation = Organisation { id, name: name.clone(), time_zone: zone, created, suspended };
+            let organisation = Organisation {
+                id,
+                name: name.clone(),
+                time_zone: time_zone.clone(),
+                created,
+                suspended: None,
+                deleting: None,
+            };
             let mut batch = Batch::new();
             batch
                 .require(name_key.clone(), Precondition::Absent)
@@ -204,14 +214,18 @@ impl Inner {
         }
     }
 
-    /// The last organisation that was made, as far as rows tell: none is ever removed.
+    /// The last organisation that was made, as far as rows tell: each leaves one, also when it is deleted.
     async fn last_organisation(&self) -> Result<u64, StoreError> {
-        let all = Key::new(Space::Organisation).prefix();
-        let mut rows = Walk::backward(&*self.store, all);
-        let read = |key: &Key, _: &[u8]| {
-            key.fields().number().ok_or_else(|| StoreError::Damaged(format!("{key:?} is no organisation's")))
-        };
-        Ok(rows.next_read(read).await?.map_or(0, |(.., last)| last))
+        let mut last = 0;
+        for space in [Space::Organisation, Space::OrganisationGone] {
+            let mut rows = Walk::backward(&*self.store, Key::new(space).prefix());
+            let read = |key: &Key, _: &[u8]| {
+                let number = key.fields().number();
+                number.ok_or_else(|| StoreError::Damaged(format!("{key:?} is no organisation's")))
+            };
+            last = rows.next_read(read).await?.map_or(last, |(.., number)| last.max(number));
+        }
+        Ok(last)
     }
 
     async fn set_time_zone(
@@ -220,20 +234,22 @@ impl Inner {
         id: OrganisationId,
         time_zone: String,
     ) -> Result<Organisation, AccessError> {
+        let (scope, action) = (AuditScope::Organisation(id), "organisation.set-time-zone");
         let change = |before: &Organisation| {
+            before.check_stays()?;
             let details = vec![("from", before.time_zone.clone()), ("to", time_zone.clone())];
             let organisation = Organisation { time_zone: time_zone.clone(), ..before.clone() };
-            Some(OrganisationChange { organisation, action: "organisation.set-time-zone", details })
+            Ok(Some(OrganisationChange { organisation, scope, action, details }))
         };
         self.change_organisation(actor, id, change).await
     }
 
-    /// Changes an organisation as `change` says, with an entry in its audit log; not at all where it says nothing.
+    /// Changes an organisation as `change` says, with an entry in the audit log; not at all where it says nothing.
     pub(crate) async fn change_organisation(
         &self,
         actor: &str,
         id: OrganisationId,
-        change: impl Fn(&Organisation) -> Option<OrganisationChange>,
+        change: impl Fn(&Organisation) -> Result<Option<OrganisationChange>, AccessError>,
     ) -> Result<Organisation, AccessError> {
         let _alone = self.changes.lock().await;
         self.organisation(id)?;
@@ -243,15 +259,15 @@ impl Inner {
             let gone = || StoreError::Damaged(format!("organisation {id} is gone"));
             let row = self.store.get(&key).await?.ok_or_else(gone)?;
             let before: Organisation = decode(&row)?;
-            let Some(OrganisationChange { organisation, action, details }) = change(&before) else {
+            let Some(OrganisationChange { organisation, scope, action, details }) = change(&before)? else {
                 return Ok(before);
             };
             let mut batch = Batch::new();
             batch.require(key.clone(), Precondition::ValueIs(row)).put(key.clone(), encode(&organisation));
-            let scope = AuditScope::Organisation(id);
             self.audit(&mut batch, scope, actor, action, &before.name, &details);
-            if organisation.suspended.is_some() && before.suspended.is_none() {
-                // Whoever fills the disk must not work on because it is full.
+            let is_stopped = organisation.suspended.is_some() && before.suspended.is_none();
+            if is_stopped || organisation.deleting.is_some() {
+                // Whoever fills the disk must not work on because it is full, nor keep what is on it.
                 batch.frees();
             }
             match self.store.commit(batch).await {
@@ -268,6 +284,7 @@ impl Inner {
     async fn create_key(&self, actor: &str, wanted: Wanted) -> Result<CreatedKey, AccessError> {
         let _alone = self.changes.lock().await;
         if let Some((organisation, _)) = wanted.organisation {
+            self.organisation(organisation)?.check_stays()?;
             self.check_room(organisation, self.clock.now())?;
         }
         let mut tries = 1..TRIES;

@@ -88,6 +88,8 @@ impl Entry {
 #[derive(Default)]
 pub(crate) struct Directory {
     organisations: BTreeMap<OrganisationId, Organisation>,
+    /// Those that were deleted.
+    gone: BTreeSet<OrganisationId>,
     keys: HashMap<KeyIdBytes, Arc<Entry>>,
     /// Keys by owner (0 is the operator), newest first.
     order: BTreeSet<(u64, Reverse<Timestamp>, KeyIdBytes)>,
@@ -122,6 +124,35 @@ impl Directory {
             };
             self.keys.insert(*key, Arc::new(entry));
         }
+    }
+
+    /// Forgets an organisation that is gone, keys and all, but for its id.
+    pub(crate) fn remove_organisation(&mut self, id: OrganisationId) {
+        let left: Vec<_> = self.keys_of(id.0).map(Arc::clone).collect();
+        left.iter().for_each(|entry| self.remove_key(entry));
+        self.organisations.remove(&id);
+        self.gone.insert(id);
+    }
+
+    /// Whether nothing is begun for an organisation: it is suspended, or gone.
+    pub(crate) fn is_suspended(&self, id: OrganisationId) -> bool {
+        match self.organisations.get(&id) {
+            Some(organisation) => organisation.suspended.is_some(),
+            None => self.gone.contains(&id),
+        }
+    }
+
+    /// Whether an organisation is being deleted, or gone.
+    pub(crate) fn is_deleted(&self, id: OrganisationId) -> bool {
+        match self.organisations.get(&id) {
+            Some(organisation) => organisation.deleting.is_some(),
+            None => self.gone.contains(&id),
+        }
+    }
+
+    /// The organisations that are being deleted.
+    pub(crate) fn deleting(&self) -> impl Iterator<Item = &Organisation> {
+        self.organisations.values().filter(|organisation| organisation.deleting.is_some())
     }
 
     /// Adds or replaces a key. `last_use` is what the store holds, for a key that is not there yet. `None` if its

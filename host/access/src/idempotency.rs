@@ -58,6 +58,9 @@ const MAX_HEADER: usize = 255;
 /// What was remembered beside answers is forgotten so many rows at a time.
 const AT_ONCE: usize = 256;
 
+/// What an organisation leaves is forgotten so many bytes of keys at a time: some hundred rows.
+const ERASED_BYTES: usize = 64 * 1024;
+
 /// Why a request with an `Idempotency-Key` cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum IdempotencyError {
@@ -328,6 +331,33 @@ impl Idempotency {
                 Err(StoreError::Conflict(taken)) => over.retain(|(key, _)| *key != taken),
                 Err(error) => return Err(error),
             }
+        }
+        Ok(forgotten)
+    }
+
+    /// Forgets everything that is remembered of an organisation's requests, and beside it, and returns how much that was.
+    ///
+    /// # Errors
+    /// The store's; what was forgotten by then stays so.
+    pub(crate) async fn erase(&self, organisation: OrganisationId) -> Result<u64, StoreError> {
+        let store = &self.inner.store;
+        let mut rows = Walk::forward(&**store, rows::idempotencies(Some(organisation)).prefix());
+        let (mut forgotten, mut batch) = (0, Batch::new());
+        while let Some((key, _, Remembered { until, .. })) = rows.next_of().await? {
+            let mut beside = Walk::forward(&**store, rows::beside(&key, until).prefix());
+            while let Some((row, _)) = beside.next().await? {
+                batch.delete(row);
+                forgotten += 1;
+            }
+            // Behind what it leads to: what is cut off here is found again.
+            batch.delete(key);
+            forgotten += 1;
+            if batch.bytes() >= ERASED_BYTES {
+                store.commit(std::mem::take(&mut batch)).await?;
+            }
+        }
+        if !batch.is_empty() {
+            store.commit(batch).await?;
         }
         Ok(forgotten)
     }

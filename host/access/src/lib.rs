@@ -8,6 +8,7 @@ mod address;
 mod audit;
 mod changes;
 mod data;
+mod deletion;
 mod destination;
 mod directory;
 mod error;
@@ -32,6 +33,7 @@ pub use address::{carried, is_public};
 pub use audit::{AuditEntry, AuditFilter, AuditScope};
 pub use changes::check_organisation_name;
 pub use data::DataChange;
+pub use deletion::AT_REST;
 pub use destination::{Destination, InvalidDestination, LOCALHOST, NEVER_SENT};
 pub use error::{AccessError, AuthFailure, SUSPENDED};
 pub use idempotency::{

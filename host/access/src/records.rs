@@ -20,6 +20,8 @@ pub struct Organisation {
     pub created: Timestamp,
     /// Since when it is suspended, if it is: its keys are refused, and nothing is begun for it.
     pub suspended: Option<Timestamp>,
+    /// Since when it is being deleted, if it is: it stays suspended until nothing is left of it.
+    pub deleting: Option<Timestamp>,
 }
 
 /// A key, without its secret.

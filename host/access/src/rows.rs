@@ -16,6 +16,11 @@ pub(crate) fn organisation_name(name: &str) -> Key {
     Key::new(Space::OrganisationName).text(name)
 }
 
+/// That an organisation was deleted and is gone: a [`StoredGone`].
+pub(crate) fn organisation_gone(id: OrganisationId) -> Key {
+    Key::new(Space::OrganisationGone).number(id.0)
+}
+
 pub(crate) fn organisation_counter() -> Key {
     Key::new(Space::Counter).number(Space::Organisation as u64).number(0)
 }
@@ -40,8 +45,13 @@ pub(crate) fn audit(scope: AuditScope) -> Key {
     })
 }
 
+/// Everything that is remembered of an organisation's requests, or of the operator's.
+pub(crate) fn idempotencies(organisation: Option<OrganisationId>) -> Key {
+    Key::new(Space::Idempotency).number(organisation.map_or(0, |id| id.0))
+}
+
 pub(crate) fn idempotency(organisation: Option<OrganisationId>, digest: &[u8; 32]) -> Key {
-    Key::new(Space::Idempotency).number(organisation.map_or(0, |id| id.0)).fixed(digest)
+    idempotencies(organisation).fixed(digest)
 }
 
 /// What is remembered beside the answer in `row` until then; the rows add what they like.
@@ -131,19 +141,16 @@ impl Versioned for StoredKey {
 // stored twin then.
 impl Versioned for Organisation {
     const NAME: &'static str = "organisation";
-    const VERSION: u8 = 2;
+    const VERSION: u8 = 3;
 
     fn upgrade(version: u8, bytes: &[u8]) -> Option<Self> {
-        #[derive(Deserialize)]
-        struct First {
-            id: OrganisationId,
-            name: String,
-            time_zone: String,
-            created: Timestamp,
-        }
-        let First { id, name, time_zone, created } =
-            (version == 1).then(|| postcard::from_bytes(bytes).ok()).flatten()?;
-        Some(Self { id, name, time_zone, created, suspended: None })
+        // What came to it later was nothing.
+        let none = match version {
+            1 => &[0, 0][..],
+            2 => &[0],
+            _ => return None,
+        };
+        postcard::from_bytes(&[bytes, none].concat()).ok()
     }
 }
 
@@ -157,6 +164,14 @@ pub(crate) struct StoredOrganisationId(pub(crate) OrganisationId);
 
 impl Versioned for StoredOrganisationId {
     const NAME: &'static str = "organisation's id";
+}
+
+/// When the last of an organisation was erased.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct StoredGone(pub(crate) Timestamp);
+
+impl Versioned for StoredGone {
+    const NAME: &'static str = "deleted organisation";
 }
 
 /// A time in whole minutes since the epoch.

@@ -49,7 +49,7 @@ pub(crate) struct Inner {
     pub(crate) steady: Mutex<Steady>,
     /// Whether nothing is begun for any organisation.
     pub(crate) passive: AtomicBool,
-    /// Told when an organisation was suspended or resumed.
+    /// Told when an organisation was suspended or resumed, or is gone.
     pub(crate) suspensions: watch::Sender<()>,
     /// What a request signed with nobody's key is checked against, for the time it takes.
     nobody: Hmac<Sha256>,
@@ -350,6 +350,14 @@ async fn load(store: &dyn Store, host_key: &HostKey) -> Result<Directory, Access
     let mut rows = Walk::forward(store, Key::new(Space::Organisation).prefix());
     while let Some((_, _, organisation)) = rows.next_of().await? {
         directory.put_organisation(organisation);
+    }
+    let mut rows = Walk::forward(store, Key::new(Space::OrganisationGone).prefix());
+    let read = |key: &Key, _: &[u8]| {
+        let id = key.fields().number().map(OrganisationId);
+        id.ok_or_else(|| StoreError::Damaged(format!("{key:?} is no organisation's")))
+    };
+    while let Some((.., id)) = rows.next_read(read).await? {
+        directory.remove_organisation(id);
     }
     let mut uses: HashMap<KeyIdBytes, i64> = HashMap::new();
     let mut rows = Walk::forward(store, Key::new(Space::AccessKeyUse).prefix());

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use crate::changes::OrganisationChange;
 use crate::service::Inner;
-use crate::{Access, AccessError, Organisation};
+use crate::{Access, AccessError, AuditScope, Organisation};
 
 impl Access {
     /// Suspends an organisation; one that is suspended stays so since then.
@@ -29,7 +29,7 @@ impl Access {
     /// Has an organisation go on that was suspended.
     ///
     /// # Errors
-    /// As [`Self::suspend_organisation`].
+    /// As [`Self::suspend_organisation`]; [`AccessError::Refused`] for one that is being deleted.
     pub async fn resume_organisation(
         &self,
         actor: &str,
@@ -38,7 +38,7 @@ impl Access {
         self.set_suspended(actor, id, false).await
     }
 
-    /// Whether nothing is to be begun for an organisation: it is suspended, or the host is passive.
+    /// Whether nothing is to be begun for an organisation: it is suspended, or was deleted, or the host is passive.
     #[must_use]
     pub fn is_suspended(&self, id: OrganisationId) -> bool {
         self.is_passive() || self.check_not_suspended(id).is_err()
@@ -61,13 +61,11 @@ impl Access {
     /// # Errors
     /// [`AccessError::Suspended`].
     pub fn check_not_suspended(&self, id: OrganisationId) -> Result<(), AccessError> {
-        let directory = self.inner.directory.read();
-        let suspended =
-            directory.organisation(id).is_some_and(|organisation| organisation.suspended.is_some());
+        let suspended = self.inner.directory.read().is_suspended(id);
         if suspended { Err(AccessError::Suspended) } else { Ok(()) }
     }
 
-    /// Changes whenever an organisation was suspended or resumed.
+    /// Changes whenever an organisation was suspended or resumed, or is gone.
     #[must_use]
     pub fn suspensions(&self) -> watch::Receiver<()> {
         self.inner.suspensions.subscribe()
@@ -92,11 +90,16 @@ impl Inner {
         suspended: bool,
     ) -> Result<Organisation, AccessError> {
         let action = if suspended { "organisation.suspend" } else { "organisation.resume" };
+        let scope = AuditScope::Organisation(id);
         let change = |before: &Organisation| {
+            if !suspended {
+                before.check_stays()?;
+            }
             let suspended = suspended.then(|| before.suspended.unwrap_or_else(|| self.clock.now()));
             let organisation = Organisation { suspended, ..before.clone() };
             let details = Vec::new();
-            (organisation != *before).then_some(OrganisationChange { organisation, action, details })
+            let change = OrganisationChange { organisation, scope, action, details };
+            Ok((change.organisation != *before).then_some(change))
         };
         let organisation = self.change_organisation(actor, id, change).await?;
         self.suspensions.send_replace(());

@@ -250,6 +250,7 @@ async fn a_signature_computed_elsewhere_is_accepted() {
         time_zone: "UTC".into(),
         created: seconds(START),
         suspended: None,
+        deleting: None,
     };
     let randomness = bellwether_kernel::SeededRandomness::new(8);
     let sealed = super::host_key().seal(Context::SigningSecret(ID), SECRET, &randomness);

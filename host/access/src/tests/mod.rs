@@ -3,6 +3,7 @@
 mod audit;
 mod authentication;
 mod damage;
+mod deletion;
 mod idempotency;
 mod keys;
 mod organisations;

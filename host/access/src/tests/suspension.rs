@@ -89,18 +89,24 @@ async fn what_works_at_something_already_has_its_principal_still() {
 }
 
 #[tokio::test]
-async fn an_organisation_of_an_earlier_version_is_not_suspended() {
+async fn an_organisation_of_an_earlier_version_is_neither_suspended_nor_deleted() {
     #[derive(Serialize)]
     struct First<'a>(OrganisationId, &'a str, &'a str, bellwether_kernel::Timestamp);
+    #[derive(Serialize)]
+    struct Second<'a>(First<'a>, Option<bellwether_kernel::Timestamp>);
     let fixture = Fixture::new().await;
     let acme = fixture.access.create_organisation("host", "acme", "UTC").await.unwrap();
+    let other = fixture.access.create_organisation("host", "other", "UTC").await.unwrap();
     let first = First(acme.id, "acme", "UTC", acme.created);
-    let row = postcard::to_extend(&first, vec![1]).unwrap();
+    let second = Second(First(other.id, "other", "UTC", other.created), Some(seconds(START)));
     let mut batch = Batch::new();
-    batch.put(rows::organisation(acme.id), row);
+    batch.put(rows::organisation(acme.id), postcard::to_extend(&first, vec![1]).unwrap());
+    batch.put(rows::organisation(other.id), postcard::to_extend(&second, vec![2]).unwrap());
     fixture.store.commit(batch).await.unwrap();
     let fixture = fixture.restart().await;
     assert_eq!(fixture.access.organisation(acme.id).unwrap(), acme);
+    let suspended = fixture.access.organisation(other.id).unwrap();
+    assert_eq!((suspended.suspended, suspended.deleting), (Some(seconds(START)), None));
     assert!(fixture.access.suspend_organisation("host", acme.id).await.unwrap().suspended.is_some());
 }
 
