@@ -14,6 +14,7 @@ mod correlate;
 mod delivery;
 mod detector;
 mod engine;
+mod erase;
 mod error;
 mod evaluate;
 mod exchange;

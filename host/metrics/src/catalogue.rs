@@ -136,6 +136,11 @@ impl Catalogue {
         Ok(read(directory.as_ref().expect("a loaded directory stays loaded")))
     }
 
+    /// Knows no more of an organisation that is gone.
+    pub(crate) fn forget(&self, organisation: OrganisationId) {
+        self.shelves.write().remove(&organisation);
+    }
+
     /// Waits until nobody else changes the organisation's metrics, and keeps others from it.
     pub(crate) async fn change(&self, organisation: OrganisationId) -> Result<Arc<Change>, MetricError> {
         let shelf = self.shelf(organisation);

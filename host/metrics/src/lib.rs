@@ -8,6 +8,7 @@ mod catalogue;
 mod definition;
 mod definitions;
 mod entry;
+mod erase;
 mod error;
 mod interval;
 mod layout;

@@ -2,13 +2,14 @@
 //!
 //! An entry is part of its write's own commit, so an acknowledged write is always in the log and a refused one never.
 //! Its number comes from a counter that the same commit raises: entries are numbered from 1 without a gap, in the
-//! order their values came about, and whoever sees one sees every lower one that was not trimmed or dropped.
+//! order their values came about, and whoever sees one sees every lower one that was not trimmed or dropped, nor went with its
+//! organisation.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bellwether_kernel::{MetricId, OrganisationId, Timestamp};
 use bellwether_store::{
-    Batch, Committed, Direction, Key, MergeError, Merged, Precondition, Row, SharedStore, StoreError,
+    Batch, Committed, Direction, Key, MergeError, Merged, Precondition, Row, SharedStore, Space, StoreError,
     Versioned, Walk, decode, encode,
 };
 use serde::{Deserialize, Serialize};
@@ -342,6 +343,28 @@ impl Metrics {
             next = until;
         }
         Ok(())
+    }
+
+    /// Frees the entries of one organisation, in the logs of every host, and gives how many there were. Who reads a log finds
+    /// the others as they were.
+    pub(crate) async fn erase_logged(&self, organisation: OrganisationId) -> Result<u64, StoreError> {
+        let mut entries = Walk::forward(&*self.store, Key::new(Space::MetricLog).prefix());
+        let (mut erased, mut batch, mut rows) = (0, Batch::new(), 0);
+        while let Some((key, _, entry)) = entries.next_of::<LogRow>().await? {
+            if entry.organisation != organisation {
+                continue;
+            }
+            batch.delete(key);
+            (erased, rows) = (erased + 1, rows + 1);
+            if rows == ROWS {
+                self.store.commit(std::mem::take(&mut batch)).await?;
+                rows = 0;
+            }
+        }
+        if !batch.is_empty() {
+            self.store.commit(batch).await?;
+        }
+        Ok(erased)
     }
 
     /// How the log is doing.

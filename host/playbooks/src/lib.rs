@@ -8,6 +8,7 @@ mod compile;
 mod document;
 mod dry;
 mod engine;
+mod erase;
 mod error;
 mod history;
 mod meters;

@@ -228,6 +228,11 @@ impl Loaded {
         self.scope.seen.logs(organisation)
     }
 
+    /// Keeps nothing of what its calls logged for an organisation that is gone.
+    pub(crate) fn forget(&self, organisation: OrganisationId) {
+        self.scope.seen.forget(organisation);
+    }
+
     /// Its last traps, oldest first.
     pub(crate) fn traps(&self) -> Vec<TrapRecord> {
         let roles = self.meters.lock();

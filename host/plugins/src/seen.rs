@@ -133,6 +133,11 @@ impl Seen {
         }
     }
 
+    /// Keeps no lines of an organisation that is gone.
+    pub(crate) fn forget(&self, organisation: OrganisationId) {
+        self.logs.lock().retain(|line| line.organisation != Some(organisation));
+    }
+
     /// The last lines of calls of `organisation`, oldest first; with none, those that are nobody's.
     pub(crate) fn logs(&self, organisation: Option<OrganisationId>) -> Vec<LoggedLine> {
         self.logs.lock().iter().filter(|line| line.organisation == organisation).cloned().collect()
@@ -158,6 +163,8 @@ mod tests {
         assert_eq!(kept.len(), limits::LOGS_KEPT - 1);
         assert_eq!(kept[0].line.message, "4");
         assert_eq!(seen.logs(two).len(), 1);
+        seen.forget(OrganisationId(1));
+        assert_eq!((seen.logs(one).len(), seen.logs(two).len()), (0, 1));
         assert!(seen.logs(None).is_empty());
     }
 

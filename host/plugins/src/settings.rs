@@ -66,6 +66,11 @@ impl KeptSettings {
         }
     }
 
+    /// Knows no more of an organisation that is gone.
+    pub(crate) fn forget(&self, organisation: OrganisationId) {
+        self.0.write().remove(&organisation);
+    }
+
     /// Writes what an organisation sets.
     pub(crate) fn put(batch: &mut Batch, organisation: OrganisationId, plugin: &str, given: Option<&Given>) {
         let key = of_plugin(plugin).number(organisation.0);

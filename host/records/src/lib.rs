@@ -6,6 +6,7 @@
 //! budget. This crate knows organisations by their id alone, checks no permission, and knows no plugin and no HTTP.
 
 mod chunk;
+mod erase;
 mod error;
 mod layout;
 mod limits;

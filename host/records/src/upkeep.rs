@@ -244,7 +244,7 @@ impl Shared {
     }
 
     /// Puts segments of `records` on the disk and into use, in the place of chunks and other segments.
-    async fn replace(
+    pub(crate) async fn replace(
         self: &Arc<Self>,
         owner: Owner,
         records: Sorted,

@@ -221,6 +221,13 @@ impl Shared {
         Arc::clone(self.indexes.write().entry(organisation).or_default())
     }
 
+    /// Knows no more of an organisation of which nothing is left. What was deleted of it is no longer counted: what was looked
+    /// for is looked for again.
+    pub(crate) fn forget_index(&self, organisation: OrganisationId) {
+        self.indexes.write().remove(&organisation);
+        *self.swept.lock() = None;
+    }
+
     /// Every organisation's index.
     pub(crate) fn all_indexes(&self) -> Vec<(OrganisationId, Arc<RwLock<Index>>)> {
         self.indexes.read().iter().map(|(id, index)| (*id, Arc::clone(index))).collect()

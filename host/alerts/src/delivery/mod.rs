@@ -180,6 +180,15 @@ impl Deliveries {
         })
     }
 
+    /// Keeps nothing in memory of an organisation that is gone.
+    pub(crate) fn forget_all(&self, organisation: OrganisationId) {
+        self.limiters.lock().retain(|(own, _), _| *own != organisation);
+        self.known_channels.lock().retain(|(own, _), _| *own != organisation);
+        self.pending.lock().retain(|pending| !pending.is_of(organisation));
+        self.tokens.forget(organisation);
+        self.schedule.lock().forget(organisation);
+    }
+
     /// Begins no more attempts and waits for those at work, at most so long. One that is cut off then is made again by
     /// whoever opens the store next.
     pub async fn stop(&self, patience: Duration) {

@@ -36,6 +36,10 @@ pub(super) struct Pending {
 }
 
 impl Pending {
+    pub(super) fn is_of(&self, organisation: OrganisationId) -> bool {
+        self.organisation == organisation
+    }
+
     fn is_waited_for(&self, now: Timestamp) -> bool {
         now < self.until
     }

@@ -390,6 +390,22 @@ impl Schedule {
         }
     }
 
+    /// Forgets what waits of an organisation that is gone. What is at work for it is not put back.
+    pub(super) fn forget(&mut self, organisation: OrganisationId) {
+        let channels = self.channels.range((organisation, String::new())..).map(|(channel, _)| channel);
+        let channels: Vec<_> = channels.take_while(|channel| channel.0 == organisation).cloned().collect();
+        for channel in channels {
+            let Some(queue) = self.channels.remove(&channel) else { continue };
+            self.waiting -= queue.waiting;
+            self.paused -= queue.paused.len();
+            if let Some(noted) = queue.noted
+                && !self.ready.remove(&channel)
+            {
+                self.later.remove(&(noted, channel));
+            }
+        }
+    }
+
     /// Looks at a channel again: it was changed.
     pub(super) fn release(&mut self, channel: &ChannelKey) {
         if let Some(queue) = self.channels.get_mut(channel) {

@@ -22,8 +22,8 @@ const LONGEST: u64 = 86_400_000;
 /// How long before its end a token is no longer used, in milliseconds: the request takes time too.
 const EARLY: u64 = 30_000;
 
-/// What tells tokens apart: everything they were asked for with.
-type TokenKey = [u8; 32];
+/// What tells tokens apart: whose they are, and everything they were asked for with.
+type TokenKey = (OrganisationId, [u8; 32]);
 
 /// A token, and until when it is used.
 type Kept = (Zeroizing<String>, Timestamp);
@@ -85,6 +85,11 @@ impl Tokens {
         Ok(token)
     }
 
+    /// Keeps none of an organisation that is gone.
+    pub(crate) fn forget(&self, organisation: OrganisationId) {
+        self.0.lock().retain(|(own, _), _| *own != organisation);
+    }
+
     /// Keeps a token in the place of what was there, or of the soonest to end where there are too many.
     fn keep(&self, key: TokenKey, token: Zeroizing<String>, until: Timestamp) {
         let mut kept = self.0.lock();
@@ -135,7 +140,6 @@ fn asked(
     }
     let body = form.finish();
     let mut digest = Sha256::new();
-    digest.update(organisation.0.to_be_bytes());
     digest.update(url.as_str());
     digest.update([0]);
     digest.update(&body);
@@ -145,7 +149,7 @@ fn asked(
     ];
     let request =
         FilledRequest { method: "POST".to_owned(), url: url.to_string(), headers, body: body.into_bytes() };
-    Ok((request, digest.finalize().into()))
+    Ok((request, (organisation, digest.finalize().into())))
 }
 
 #[cfg(test)]
@@ -155,7 +159,7 @@ mod tests {
     #[test]
     fn a_new_token_takes_the_place_of_the_old_one_or_of_the_soonest_to_end() {
         let tokens = Tokens::default();
-        let key = |number: usize| -> TokenKey { Sha256::digest(number.to_be_bytes()).into() };
+        let key = |number: usize| (OrganisationId(1), Sha256::digest(number.to_be_bytes()).into());
         let keep = |number: usize, text: &str, until: i64| {
             let until = Timestamp::from_milliseconds(until).unwrap();
             tokens.keep(key(number), Zeroizing::new(text.to_owned()), until);
@@ -170,6 +174,11 @@ mod tests {
         let kept = tokens.0.lock();
         assert_eq!(kept.len(), KEPT);
         assert!(kept.contains_key(&key(KEPT)) && !kept.contains_key(&key(0)));
+        drop(kept);
+        tokens.forget(OrganisationId(2));
+        assert_eq!(tokens.0.lock().len(), KEPT);
+        tokens.forget(OrganisationId(1));
+        assert!(tokens.0.lock().is_empty());
     }
 
     #[test]

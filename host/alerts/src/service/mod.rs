@@ -244,6 +244,11 @@ impl Alerts {
         self.compiled.lock().remove(&(organisation, id));
     }
 
+    /// Keeps none of an organisation's in memory.
+    pub(crate) fn forget_compiled_of(&self, organisation: OrganisationId) {
+        self.compiled.lock().retain(|(own, _), _| *own != organisation);
+    }
+
     /// How many monitors are kept in memory.
     #[cfg(test)]
     pub(crate) fn kept_compiled(&self) -> usize {

@@ -8,6 +8,7 @@ mod calendar;
 mod callers;
 mod counts;
 mod documents;
+mod erasing;
 mod events;
 mod feedback;
 mod lifecycle;

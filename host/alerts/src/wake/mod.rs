@@ -68,6 +68,12 @@ impl Wakes {
         self.watched.write().remove(organisation, id);
     }
 
+    /// An organisation is gone with all its monitors.
+    pub(crate) fn forget_all(&self, organisation: OrganisationId) {
+        self.watched.write().remove_all(organisation);
+        self.waiting.lock().retain(|(_, own, _)| *own != organisation);
+    }
+
     /// Wakes a monitor then.
     pub(crate) fn put_off(&self, at: Timestamp, organisation: OrganisationId, id: MonitorId) {
         self.put((at, organisation, id));

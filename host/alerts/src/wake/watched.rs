@@ -231,6 +231,11 @@ impl Watched {
         }
     }
 
+    pub(super) fn remove_all(&mut self, organisation: OrganisationId) {
+        self.monitors.retain(|(own, _), _| *own != organisation);
+        self.readers.remove(&organisation);
+    }
+
     pub(super) fn remove(&mut self, organisation: OrganisationId, id: MonitorId) {
         let Some(watch) = self.monitors.remove(&(organisation, id)) else { return };
         let Some(metrics) = self.readers.get_mut(&organisation) else { return };

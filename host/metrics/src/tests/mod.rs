@@ -3,6 +3,7 @@
 mod concurrency;
 mod definitions;
 mod deletion;
+mod erasing;
 mod log;
 mod query;
 mod write;

@@ -172,7 +172,7 @@ impl Playbooks {
     }
 
     /// Reads which playbooks watch metrics or follow incidents, of one organisation or of all.
-    async fn read_triggers(&self, only: Option<OrganisationId>) -> Result<(), StoreError> {
+    pub(crate) async fn read_triggers(&self, only: Option<OrganisationId>) -> Result<(), StoreError> {
         let _in_order = self.reading_triggers.lock().await;
         self.read_followers(only).await?;
         self.read_watches(only).await

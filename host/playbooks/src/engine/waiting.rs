@@ -71,6 +71,11 @@ impl Waiting {
         self.change(organisation, |counts| counts.recorded = counts.recorded.saturating_sub(runs));
     }
 
+    /// Counts none of an organisation that is gone.
+    pub(crate) fn forget(&self, organisation: OrganisationId) {
+        self.change(organisation, |counts| counts.recorded = 0);
+    }
+
     /// Whether none waits, nor is about to, but those of organisations that are passed over.
     pub(super) fn is_empty_but_for(&self, is_passed: impl Fn(OrganisationId) -> bool) -> bool {
         self.counts.lock().keys().all(|organisation| is_passed(*organisation))
@@ -82,7 +87,7 @@ impl Waiting {
     }
 
     /// How many are recorded of each organisation.
-    pub(super) fn recorded(&self) -> HashMap<OrganisationId, usize> {
+    pub(crate) fn recorded(&self) -> HashMap<OrganisationId, usize> {
         let counts = self.counts.lock();
         counts.iter().map(|(organisation, counts)| (*organisation, counts.recorded)).collect()
     }
@@ -126,7 +131,7 @@ mod tests {
         drop(waiting.reserve(ONE).unwrap());
         assert!(waiting.is_empty_but_for(|organisation| organisation == ONE));
         assert!(!waiting.is_empty_but_for(|organisation| organisation == OTHER));
-        waiting.went(ONE, 5);
+        waiting.forget(ONE);
         assert!(waiting.is_empty_but_for(|_| false));
     }
 

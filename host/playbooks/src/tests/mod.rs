@@ -9,6 +9,7 @@ mod damaged_rows;
 mod depth;
 mod documents;
 mod dry_runs;
+mod erasing;
 mod examples;
 mod fakes;
 mod fit;

@@ -33,11 +33,14 @@ pub(super) fn cursor(text: &str) -> Result<Cursor, FieldError> {
 }
 
 impl Call {
-    /// On whose behalf the call is, if they may do what needs `role`.
+    /// On whose behalf the call is, if they may do what needs `role` and their organisation is not being deleted.
     pub(super) fn caller(&self, role: Role) -> Result<&Principal, String> {
         let Some(principal) = &self.principal else {
             return Err("nobody is known to call, so no organisation's data can be reached".to_owned());
         };
+        if self.services().access.is_deleted(principal.organisation) {
+            return Err("the caller's organisation is being deleted".to_owned());
+        }
         if principal.role < role {
             let needed = if role == Role::Admin { "admin" } else { "write" };
             return Err(format!("the caller's key does not have the role {needed}"));

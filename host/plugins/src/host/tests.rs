@@ -50,6 +50,29 @@ pub(super) async fn audit(shared: &Arc<Shared>) -> Vec<AuditEntry> {
 }
 
 #[tokio::test]
+async fn a_call_that_outlasts_its_organisation_is_refused_all_that_belongs_to_it() {
+    use metrics_write::Host as _;
+    use state::Host as _;
+    let (_house, shared) = shared().await;
+    let access = &shared.services.access;
+    let id = access.create_organisation("host", "acme", "UTC").await.unwrap().id;
+    assert_eq!(id, OrganisationId(1));
+    let mut call = call(&shared, "p", &["metrics-write=*", "state"], Some(principal(1, Role::Write)));
+    call.define(definition("logins")).await.unwrap();
+    call.set("key".to_owned(), Some(b"value".to_vec())).await.unwrap();
+    access.suspend_organisation("host", id).await.unwrap();
+    call.write(samples(named("logins"), Vec::new())).await.unwrap();
+    access.delete_organisation("host", id).await.unwrap();
+    let refused = call.write(samples(named("logins"), Vec::new())).await.unwrap_err();
+    assert!(
+        matches!(&refused, MetricError::Forbidden(why) if why.contains("is being deleted")),
+        "{refused:?}"
+    );
+    assert!(call.define(definition("more")).await.is_err());
+    assert!(call.set("key".to_owned(), None).await.is_err());
+}
+
+#[tokio::test]
 async fn a_caller_writes_and_reads_what_the_grants_cover() {
     use metrics_read::Host as _;
     use metrics_write::Host as _;

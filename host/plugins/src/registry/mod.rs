@@ -3,6 +3,7 @@
 mod bundled;
 mod canary;
 mod components;
+mod erase;
 mod install;
 mod pure;
 mod read;

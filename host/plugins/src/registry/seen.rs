@@ -177,7 +177,7 @@ impl Plugins {
 }
 
 impl Entry {
-    fn loaded(&self) -> impl Iterator<Item = (&Arc<Release>, Arc<crate::plugin::Served>)> {
+    pub(super) fn loaded(&self) -> impl Iterator<Item = (&Arc<Release>, Arc<crate::plugin::Served>)> {
         self.releases.values().filter_map(|release| Some((release, release.peek()?)))
     }
 }

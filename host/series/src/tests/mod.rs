@@ -2,6 +2,7 @@
 
 mod crash;
 mod damage;
+mod erasing;
 mod forgetting;
 mod functions;
 mod keeping;

@@ -1,6 +1,7 @@
 //! What keeps series small and quick: samples go from memory into segments, small segments become large ones, old samples
 //! become roll-ups, and what is deleted or older than its retention is freed; while writes and queries go on.
 
+mod erase;
 mod forget;
 mod merge;
 mod pack;

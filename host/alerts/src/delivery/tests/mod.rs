@@ -3,6 +3,7 @@
 mod at_hand;
 mod channels;
 mod email;
+mod erasing;
 mod fakes;
 mod formatters;
 mod history;

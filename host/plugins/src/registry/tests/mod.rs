@@ -2,6 +2,7 @@
 
 mod canary;
 mod damage;
+mod erasing;
 mod limits;
 mod meters;
 mod pins;
