@@ -1,17 +1,17 @@
 //! What the front counts, and `/metrics` shows: requests by route, method and status, and how long they took.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bellwether_kernel::Seldom;
+use bellwether_kernel::{OrganisationId, Seldom};
 use bellwether_records::RecordKind;
 use http::{Method, StatusCode};
 use metrics::{
     Counter, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::services::Services;
 
@@ -73,6 +73,8 @@ pub(crate) struct Telemetry {
     /// callers make up.
     routes: RwLock<HashMap<Box<str>, Arc<RouteMeters>>>,
     replayed: Counter,
+    /// Those whose series were counted last.
+    organisations: Mutex<BTreeSet<OrganisationId>>,
 }
 
 /// The counters of one route.
@@ -87,7 +89,7 @@ pub(crate) struct RouteMeters {
 impl Telemetry {
     pub(crate) fn new() -> Self {
         describe();
-        Self { routes: RwLock::default(), replayed: counter!(REPLAYED) }
+        Self { routes: RwLock::default(), replayed: counter!(REPLAYED), organisations: Mutex::default() }
     }
 
     /// The counters of `route`: a template as `/v1/metrics/{metric}`, never a caller's own path.
@@ -155,9 +157,18 @@ pub(crate) fn refresh(services: &Services) {
     counter!(LOGGED).absolute(log.latest);
     counter!(DROPPED).absolute(log.dropped);
     let series = &services.parts.series;
-    for (organisation, count) in series.series_by_organisation() {
-        gauge!(SERIES, "organisation" => organisation.to_string()).set(count as f64);
+    let counts = series.series_by_organisation();
+    for (organisation, count) in &counts {
+        gauge!(SERIES, "organisation" => organisation.to_string()).set(*count as f64);
     }
+    // What was once shown is until the host ends: of an organisation that is gone, that it has none.
+    let there: BTreeSet<_> = counts.into_iter().map(|(organisation, _)| organisation).collect();
+    let mut shown = services.telemetry.organisations.lock();
+    for gone in shown.difference(&there) {
+        gauge!(SERIES, "organisation" => gone.to_string()).set(0.0);
+    }
+    *shown = there;
+    drop(shown);
     gauge!(SERIES_LIMIT).set(series.limits().series as f64);
     for kind in RecordKind::ALL {
         let totals = services.records().totals(kind);

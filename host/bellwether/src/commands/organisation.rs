@@ -1,5 +1,8 @@
 //! `bellwether organisation`: an operator works on all of them, everybody else sees its own.
 
+use std::io::{BufRead, IsTerminal as _};
+
+use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::json;
@@ -71,6 +74,27 @@ stays, and goes on when it is resumed.",
         /// Its name
         name: String,
     },
+    /// Delete a suspended organisation for good, with everything it has; needs an operator's key
+    #[command(
+        long_about = "\
+Delete a suspended organisation for good, with everything it has; needs an operator's key
+
+Its keys, metrics, series, events, logs, monitors, incidents, channels, playbooks, plugins and its audit log are erased in the
+background, from five minutes on; until nothing is left it is listed as being deleted. It cannot be taken back, nor stopped.
+Then the name may be another organisation's.",
+        after_help = "\
+Examples:
+  bellwether organisation suspend acme
+  bellwether organisation delete acme          # asks for the name again
+  bellwether organisation delete acme --yes    # in scripts"
+    )]
+    Delete {
+        /// Its name
+        name: String,
+        /// Do not ask for the name again
+        #[arg(long)]
+        yes: bool,
+    },
     /// Make a key of an organisation; needs an operator's key
     #[command(after_help = "Example:\n  bellwether organisation key acme first-admin --role admin")]
     Key {
@@ -106,6 +130,7 @@ const COLUMNS: &[Column] = &[
     ("TIME ZONE", "/time_zone"),
     ("CREATED", "/created"),
     ("SUSPENDED", "/suspended"),
+    ("BEING DELETED", "/deleting"),
 ];
 const FIELDS: &[Column] = &[
     ("id", "/id"),
@@ -113,6 +138,7 @@ const FIELDS: &[Column] = &[
     ("time zone", "/time_zone"),
     ("created", "/created"),
     ("suspended", "/suspended"),
+    ("being deleted", "/deleting"),
 ];
 
 /// Works on organisations.
@@ -149,6 +175,12 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         OrganisationCommand::Resume { name } => {
             client.write(Method::POST, &["v1", "organisations", &name, "resume"], &[], Body::None).await?
         }
+        OrganisationCommand::Delete { name, yes } => {
+            if !yes {
+                confirm(&name)?;
+            }
+            client.write(Method::DELETE, &["v1", "organisations", &name], &[], Body::None).await?
+        }
         OrganisationCommand::SetTimeZone { time_zone, name } => {
             let body = Body::Json(json!({ "time_zone": time_zone }));
             let path: &[&str] = match &name {
@@ -159,4 +191,38 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         }
     };
     Ok(output::value(format, &organisation, |organisation| output::record(organisation, FIELDS))?)
+}
+
+/// Asks whoever sits at the terminal for the name again.
+fn confirm(name: &str) -> Result<(), Failure> {
+    if !std::io::stdin().is_terminal() {
+        let usage = format!("deleting {name} takes everything it has, for good: say --yes to have it done");
+        return Err(Failure::Usage(usage));
+    }
+    eprint!("Everything the organisation {name} has will be gone for good. Type its name to go on: ");
+    is_confirmed(name, &mut std::io::stdin().lock())
+}
+
+/// Refuses what is typed unless it is the name.
+fn is_confirmed(name: &str, typed: &mut impl BufRead) -> Result<(), Failure> {
+    let mut line = String::new();
+    typed.read_line(&mut line).context("the name could not be read")?;
+    match line.trim() {
+        typed if typed == name => Ok(()),
+        typed => Err(Failure::Usage(format!("{typed:?} is not {name:?}: nothing is deleted"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_organisation_is_deleted_only_once_its_name_is_typed_again() {
+        for (typed, is_meant) in
+            [("acme\n", true), (" acme \r\n", true), ("acm\n", false), ("y\n", false), ("", false)]
+        {
+            assert_eq!(is_confirmed("acme", &mut typed.as_bytes()).is_ok(), is_meant, "{typed:?}");
+        }
+    }
 }

@@ -14,11 +14,12 @@ use bellwether_playbooks::Playbooks;
 use bellwether_plugins::Plugins;
 use bellwether_records::Records;
 use bellwether_series::Series;
+use bellwether_store::Erase;
 use futures::FutureExt as _;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-/// How often deleted metrics' data and old runs are freed, playbooks counted, and last uses of keys written.
+/// How often deleted organisations' and metrics' data and old runs are freed, playbooks counted, and last uses of keys written.
 const OFTEN: Duration = Duration::from_secs(60);
 
 /// How often answers, audit entries and keys whose time is over are forgotten: they only take space.
@@ -68,6 +69,21 @@ pub(super) fn start(services: Services) -> JoinSet<()> {
         keep_audit_days,
     } = services;
     let mut tasks = JoinSet::new();
+    // In the order in which one makes what the next keeps.
+    let keepers: [Arc<dyn Erase>; 7] = [
+        Arc::clone(&playbooks) as _,
+        Arc::clone(&alerts) as _,
+        Arc::clone(&deliveries) as _,
+        Arc::clone(&plugins) as _,
+        Arc::clone(&metrics) as _,
+        Arc::clone(&series) as _,
+        Arc::clone(&records) as _,
+    ];
+    let (deleting, keepers) = (Arc::clone(&access), Arc::new(keepers));
+    tasks.spawn(repeat("erase deleted organisations", OFTEN, move || {
+        let (access, keepers) = (Arc::clone(&deleting), Arc::clone(&keepers));
+        async move { access.erase_deleted(&*keepers).await.map(drop) }
+    }));
     tasks.spawn(repeat("free deleted metrics", OFTEN, move || {
         let metrics = Arc::clone(&metrics);
         async move {

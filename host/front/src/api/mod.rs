@@ -152,7 +152,7 @@ pub(crate) fn router(services: &Shared) -> OpenApiRouter<Shared> {
         .routes(routes!(keys::get, keys::revoke))
         .routes(routes!(organisations::own, organisations::change_own))
         .routes(routes!(organisations::list, organisations::create))
-        .routes(routes!(organisations::get, organisations::change))
+        .routes(routes!(organisations::get, organisations::change, organisations::delete))
         .routes(routes!(organisations::suspend))
         .routes(routes!(organisations::resume))
         .routes(routes!(organisations::list_keys, organisations::create_key))

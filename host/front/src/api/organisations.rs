@@ -38,6 +38,9 @@ pub(crate) struct Organisation {
     /// Since when it is suspended; absent if it is not.
     #[serde(skip_serializing_if = "Option::is_none")]
     suspended: Option<Instant>,
+    /// Since when it is being deleted; absent if it is not. It is gone from the list once nothing is left of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deleting: Option<Instant>,
 }
 
 impl From<bellwether_access::Organisation> for Organisation {
@@ -48,6 +51,7 @@ impl From<bellwether_access::Organisation> for Organisation {
             time_zone: organisation.time_zone,
             created: organisation.created.into(),
             suspended: organisation.suspended.map(Instant::from),
+            deleting: organisation.deleting.map(Instant::from),
         }
     }
 }
@@ -221,6 +225,24 @@ pub(crate) async fn change(
     Ok(Json(services.access().set_time_zone(operator.key.as_str(), id, &change.time_zone).await?.into()))
 }
 
+/// Deletes a suspended organisation for good, with everything it has.
+///
+/// It is answered at once, and erased in the background from five minutes on. Until nothing is left the organisation is shown with
+/// `deleting`, its name is taken, and nothing of it can be changed; then the name may be another's. One that is not suspended is
+/// 409.
+#[utoipa::path(delete, path = "/v1/organisations/{name}", tag = "organisations", security(("key" = [])),
+    params(("name" = String, Path, description = "The organisation's name")),
+    responses((status = 202, description = "The organisation, which is being deleted", body = Organisation), Refusals, NotFound, Clash))]
+pub(crate) async fn delete(
+    OperatorOnly(operator): OperatorOnly,
+    Path(name): Path<String>,
+    State(services): State<Shared>,
+) -> Result<Response, Problem> {
+    let id = services.access().organisation_named(&name)?.id;
+    let deleting = services.access().delete_organisation(operator.key.as_str(), id).await?;
+    Ok((StatusCode::ACCEPTED, Json(Organisation::from(deleting))).into_response())
+}
+
 /// Suspends an organisation: its keys, webhooks and links are refused with the problem `/problems/suspended`, and nothing is begun for it; what it has stays.
 #[utoipa::path(post, path = "/v1/organisations/{name}/suspend", tag = "organisations", security(("key" = [])),
     params(("name" = String, Path, description = "The organisation's name")),
@@ -237,7 +259,7 @@ pub(crate) async fn suspend(
 /// Has an organisation go on that was suspended: what waited is done, and what was due meanwhile counts as missed.
 #[utoipa::path(post, path = "/v1/organisations/{name}/resume", tag = "organisations", security(("key" = [])),
     params(("name" = String, Path, description = "The organisation's name")),
-    responses((status = 200, description = "The organisation, as it goes on", body = Organisation), Refusals, NotFound))]
+    responses((status = 200, description = "The organisation, as it goes on", body = Organisation), Refusals, NotFound, Clash))]
 pub(crate) async fn resume(
     OperatorOnly(operator): OperatorOnly,
     Path(name): Path<String>,

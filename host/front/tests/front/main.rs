@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what these helpers unwrap fails the test that called them")]
 
 mod alerts;
+mod deletion;
 mod dialects;
 mod document;
 mod log;

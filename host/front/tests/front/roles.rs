@@ -148,6 +148,7 @@ async fn each_role_may_do_what_it_should_and_nothing_more() {
         ("POST", "/v1/organisations", empty(), operator),
         ("GET", "/v1/organisations/own", Value::Null, operator),
         ("PATCH", "/v1/organisations/own", empty(), operator),
+        ("DELETE", "/v1/organisations/own", Value::Null, operator),
         ("GET", "/v1/organisations/own/keys", Value::Null, operator),
         ("POST", "/v1/organisations/own/keys", empty(), operator),
         ("DELETE", "/v1/organisations/own/keys/none", Value::Null, operator),

@@ -16,7 +16,7 @@ use bellwether_playbooks::{
     ValueType,
 };
 use bellwether_plugins::{Plugins, Services};
-use bellwether_store::MemoryStore;
+use bellwether_store::{Erase, MemoryStore};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
@@ -37,8 +37,11 @@ pub(crate) struct Host {
     pub(crate) read: String,
     /// The admin of another organisation.
     pub(crate) stranger: String,
+    pub(crate) access: Arc<Access>,
+    /// Whoever erases what a deleted organisation had.
+    pub(crate) keepers: Vec<Arc<dyn Erase>>,
     /// Where components are kept; goes with the host.
-    pub(crate) folder: tempfile::TempDir,
+    pub(crate) folder: Arc<tempfile::TempDir>,
 }
 
 /// An answer, read whole.
@@ -81,10 +84,42 @@ impl Host {
     }
 
     pub(crate) async fn with(settings: FrontSettings) -> Self {
-        let store = Arc::new(MemoryStore::new());
         let clock = Arc::new(ManualClock::new(Timestamp::parse(NOW).unwrap()));
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        let mut host = Self::on(Arc::default(), clock, folder, settings).await;
+        let access = &host.access;
+        host.operator = access.create_operator_key("host", "operator", None).await.unwrap().token;
+        let own = access.create_organisation("host", "own", "UTC").await.unwrap().id;
+        let other = access.create_organisation("host", "other", "UTC").await.unwrap().id;
+        host.admin = key(access, own, Role::Admin).await;
+        host.write = key(access, own, Role::Write).await;
+        host.read = key(access, own, Role::Read).await;
+        host.stranger = key(access, other, Role::Admin).await;
+        host
+    }
+
+    /// What a new process finds in a store, with the keys of this one.
+    pub(crate) async fn reopened(&self, store: MemoryStore) -> Self {
+        let (clock, folder) = (Arc::clone(&self.clock), Arc::clone(&self.folder));
+        let host = Self::on(Arc::new(store), clock, folder, FrontSettings::default()).await;
+        Self {
+            operator: self.operator.clone(),
+            admin: self.admin.clone(),
+            write: self.write.clone(),
+            read: self.read.clone(),
+            stranger: self.stranger.clone(),
+            ..host
+        }
+    }
+
+    /// A host on a store and a folder of components, without any keys.
+    async fn on(
+        store: Arc<MemoryStore>,
+        clock: Arc<ManualClock>,
+        folder: Arc<tempfile::TempDir>,
+        settings: FrontSettings,
+    ) -> Self {
         let randomness = Arc::new(SeededRandomness::new(1));
-        let folder = tempfile::tempdir().unwrap();
         let engine = EngineSettings { calls: 8, ..EngineSettings::default() };
         let services =
             Services::alone(store.clone(), folder.path(), &engine, clock.clone(), randomness.clone());
@@ -132,6 +167,16 @@ impl Host {
             randomness: randomness.clone(),
             limits: bellwether_alerts::DeliveryLimits::default(),
         });
+        let deliveries = deliveries.await.unwrap();
+        let keepers: Vec<Arc<dyn Erase>> = vec![
+            playbooks.clone(),
+            alerts.clone(),
+            deliveries.clone(),
+            plugins.clone(),
+            metrics.clone(),
+            series.clone(),
+            records.clone(),
+        ];
         let stopping = Stopping::default();
         let parts = Parts {
             store: store.clone(),
@@ -139,7 +184,7 @@ impl Host {
             metrics,
             series,
             records,
-            deliveries: deliveries.await.unwrap(),
+            deliveries,
             playbooks,
             alerts,
             plugins,
@@ -150,9 +195,6 @@ impl Host {
             backup: None,
             settings,
         };
-        let operator = access.create_operator_key("host", "operator", None).await.unwrap().token;
-        let own = access.create_organisation("host", "own", "UTC").await.unwrap().id;
-        let other = access.create_organisation("host", "other", "UTC").await.unwrap().id;
         let front = Front::new(parts);
         Self {
             router: front.router(),
@@ -160,12 +202,13 @@ impl Host {
             store,
             clock,
             stopping,
-            operator,
-            admin: key(&access, own, Role::Admin).await,
-            write: key(&access, own, Role::Write).await,
-            read: key(&access, own, Role::Read).await,
-            stranger: key(&access, other, Role::Admin).await,
-
+            operator: String::new(),
+            admin: String::new(),
+            write: String::new(),
+            read: String::new(),
+            stranger: String::new(),
+            access,
+            keepers,
             folder,
         }
     }
