@@ -42,7 +42,8 @@ impl Access {
     /// Changes the time zone new metrics get; those there keep theirs.
     ///
     /// # Errors
-    /// [`AccessError::Invalid`] for a time zone that is not known, [`AccessError::Unknown`]; the store's.
+    /// [`AccessError::Invalid`] for a time zone that is not known, [`AccessError::Unknown`], [`AccessError::Refused`] for one that is
+    /// being deleted; the store's.
     pub async fn set_time_zone(
         &self,
         actor: &str,

@@ -9,18 +9,15 @@ use bellwether_kernel::{OrganisationId, Timestamp};
 use bellwether_store::{Batch, Erase, Precondition, Space, StoreError, decode, encode, erase, to_the_end};
 
 use crate::changes::OrganisationChange;
+use crate::kept::AT_ONCE;
 use crate::rows::{self, StoredGone};
 use crate::service::Inner;
-use crate::token::key_id_bytes;
 use crate::{Access, AccessError, AuditScope, Organisation};
 
 /// How long after a deletion was asked for erasing begins, in milliseconds: five minutes, longer than any request may take.
 /// Nothing is at work then for an organisation that was suspended before: a plugin that is called for longer is refused all
 /// that belongs to it, and a run, evaluation or delivery commits nothing any more once its rows are gone.
 pub const AT_REST: i64 = 5 * 60 * 1000;
-
-/// Keys forgotten in one commit.
-const KEYS: usize = 256;
 
 /// How often in one call is looked whether something is left: what is found then came while it was erased. The next call goes
 /// on.
@@ -81,14 +78,19 @@ impl Access {
     async fn erase_one(&self, id: OrganisationId, keepers: &[Arc<dyn Erase>]) -> Result<bool, AccessError> {
         let spaces: Vec<_> = Space::ALL.iter().copied().filter(|space| !OF_ITSELF.contains(space)).collect();
         for _ in 0..PASSES {
-            let mut found = 0;
+            let (mut found, mut full) = (0, Ok(()));
             // Before the rows: what these keep leads to more.
             for keeper in keepers {
-                found += keeper.erase(id).await?;
+                match keeper.erase(id).await {
+                    // There is no room to write anew what others share with it: what is its own makes some.
+                    Err(error @ StoreError::DiskFull { .. }) => full = Err(error),
+                    erased => found += erased?,
+                }
             }
             found += self.idempotency().erase(id).await?;
             found += self.inner.erase_keys(id).await?;
             found += erase(&*self.inner.store, id, &spaces).await?;
+            full?;
             if found == 0 {
                 let inner = Arc::clone(&self.inner);
                 to_the_end(async move { inner.forget_organisation(id).await }).await?;
@@ -141,18 +143,11 @@ impl Inner {
         let mut erased = 0;
         loop {
             let _alone = self.changes.lock().await;
-            let some: Vec<_> = self.directory.read().keys_of(id.0).take(KEYS).map(Arc::clone).collect();
+            let some: Vec<_> = self.directory.read().keys_of(id.0).take(AT_ONCE).map(Arc::clone).collect();
             if some.is_empty() {
                 return Ok(erased);
             }
-            let mut batch = Batch::new();
-            for entry in &some {
-                let key = key_id_bytes(&entry.stored.id);
-                batch.delete(rows::access_key(&key)).delete(rows::access_key_use(&key));
-            }
-            self.store.commit(batch).await?;
-            let mut directory = self.directory.write();
-            some.iter().for_each(|entry| directory.remove_key(entry));
+            self.forget(&some).await?;
             erased += some.len() as u64;
         }
     }

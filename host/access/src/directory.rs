@@ -126,10 +126,9 @@ impl Directory {
         }
     }
 
-    /// Forgets an organisation that is gone, keys and all, but for its id.
+    /// Forgets an organisation that is gone and has no keys, but for its id.
     pub(crate) fn remove_organisation(&mut self, id: OrganisationId) {
-        let left: Vec<_> = self.keys_of(id.0).map(Arc::clone).collect();
-        left.iter().for_each(|entry| self.remove_key(entry));
+        debug_assert!(self.keys_of(id.0).next().is_none(), "keys of {id} are left");
         self.organisations.remove(&id);
         self.gone.insert(id);
     }

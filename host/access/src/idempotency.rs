@@ -26,7 +26,8 @@ use std::sync::Arc;
 
 use bellwether_kernel::{ErrorKind, FieldError, OrganisationId, Timestamp};
 use bellwether_store::{
-    Batch, Direction, Key, MAX_VALUE, Precondition, Row, Space, StoreError, Versioned, Walk, decode, encode,
+    Batch, Direction, Key, MAX_VALUE, Precondition, Row, Space, StoreError, Versioned, Walk, commit_gently,
+    decode, encode,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -353,11 +354,11 @@ impl Idempotency {
             batch.delete(key);
             forgotten += 1;
             if batch.bytes() >= ERASED_BYTES {
-                store.commit(std::mem::take(&mut batch)).await?;
+                commit_gently(&**store, std::mem::take(&mut batch)).await?;
             }
         }
         if !batch.is_empty() {
-            store.commit(batch).await?;
+            commit_gently(&**store, batch).await?;
         }
         Ok(forgotten)
     }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bellwether_kernel::{OrganisationId, Timestamp};
-use bellwether_store::{Batch, to_the_end};
+use bellwether_store::{Batch, StoreError, to_the_end};
 
+use crate::directory::Entry;
 use crate::service::Inner;
 use crate::token::key_id_bytes;
 use crate::{Access, AccessError, rows};
@@ -22,8 +23,8 @@ pub const KEY_KEPT: i64 = 90 * 24 * 60 * 60 * 1000;
 /// have expired that are to work again.
 const STEADY: Duration = Duration::from_secs(60 * 60);
 
-/// Keys forgotten in one call, and one commit.
-const AT_ONCE: usize = 500;
+/// Keys forgotten in one commit.
+pub(crate) const AT_ONCE: usize = 500;
 
 impl Access {
     /// Forgets keys that were revoked or have expired more than [`KEY_KEPT`] ago, but for the newest of each owner: who had a
@@ -56,15 +57,21 @@ impl Inner {
         if over.is_empty() {
             return Ok(0);
         }
+        self.forget(&over).await?;
+        Ok(over.len())
+    }
+
+    /// Forgets some keys, and when they were used; the caller lets nobody else change keys meanwhile.
+    pub(crate) async fn forget(&self, some: &[Arc<Entry>]) -> Result<(), StoreError> {
         let mut batch = Batch::new();
-        for entry in &over {
+        for entry in some {
             let id = key_id_bytes(&entry.stored.id);
             batch.delete(rows::access_key(&id)).delete(rows::access_key_use(&id));
         }
         self.store.commit(batch).await?;
         let mut directory = self.directory.write();
-        over.iter().for_each(|entry| directory.remove_key(entry));
-        Ok(over.len())
+        some.iter().for_each(|entry| directory.remove_key(entry));
+        Ok(())
     }
 
     /// Refuses another key of an organisation that has all it may.

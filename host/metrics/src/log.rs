@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bellwether_kernel::{MetricId, OrganisationId, Timestamp};
 use bellwether_store::{
     Batch, Committed, Direction, Key, MergeError, Merged, Precondition, Row, SharedStore, Space, StoreError,
-    Versioned, Walk, decode, encode,
+    Versioned, Walk, decode, encode, erase_of,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -348,23 +348,8 @@ impl Metrics {
     /// Frees the entries of one organisation, in the logs of every host, and gives how many there were. Who reads a log finds
     /// the others as they were.
     pub(crate) async fn erase_logged(&self, organisation: OrganisationId) -> Result<u64, StoreError> {
-        let mut entries = Walk::forward(&*self.store, Key::new(Space::MetricLog).prefix());
-        let (mut erased, mut batch, mut rows) = (0, Batch::new(), 0);
-        while let Some((key, _, entry)) = entries.next_of::<LogRow>().await? {
-            if entry.organisation != organisation {
-                continue;
-            }
-            batch.delete(key);
-            (erased, rows) = (erased + 1, rows + 1);
-            if rows == ROWS {
-                self.store.commit(std::mem::take(&mut batch)).await?;
-                rows = 0;
-            }
-        }
-        if !batch.is_empty() {
-            self.store.commit(batch).await?;
-        }
-        Ok(erased)
+        let is_own = |entry: &LogRow| entry.organisation == organisation;
+        erase_of(&*self.store, Space::MetricLog, is_own).await
     }
 
     /// How the log is doing.

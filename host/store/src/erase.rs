@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bellwether_kernel::OrganisationId;
 
 use crate::owned::Owned;
-use crate::{Batch, Direction, Key, Space, Store, StoreError};
+use crate::{Batch, Key, Space, Store, StoreError, Versioned, Walk, decode};
 
 /// Rows deleted in one commit, and read at once: with the largest values 8 MiB.
 const ROWS: usize = 256;
@@ -40,36 +40,74 @@ pub async fn erase(
 ) -> Result<u64, StoreError> {
     let mut erased = 0;
     for space in spaces {
-        let range = Key::new(*space).prefix();
-        let (mut from, limit) = match space.owned() {
+        let all = Key::new(*space).prefix();
+        let (range, most) = match space.owned() {
             Owned::Elsewhere | Owned::Host => continue,
-            Owned::First => (Key::new(*space).number(organisation.0), ROWS),
-            Owned::BehindNumber | Owned::BehindText | Owned::BehindSpace => (range.start, ROWS),
-            Owned::AsOther => (range.start, CHUNKS),
+            Owned::First => (Key::new(*space).number(organisation.0).prefix(), ROWS),
+            Owned::BehindNumber | Owned::BehindText | Owned::BehindSpace => (all, ROWS),
+            Owned::AsOther => (all, CHUNKS),
         };
-        while from < range.end {
-            let rows = store.scan(from..range.end.clone(), Direction::Forward, limit).await?;
-            let mut batch = Batch::new();
-            let mut found = 0;
-            for (key, _) in rows.iter().filter(|(key, _)| key.organisation() == Some(organisation.0)) {
-                batch.delete(key.clone());
-                found += 1;
-            }
-            if found > 0 {
-                let began = Instant::now();
-                store.commit(batch).await?;
-                erased += found;
-                tokio::time::sleep(began.elapsed()).await;
-            } else {
-                tokio::task::yield_now().await;
-            }
-            match rows.last() {
-                Some((last, _)) if rows.len() == limit => from = last.next_of(organisation.0),
-                _ => break,
-            }
-        }
+        let rows = Walk::forward(store, range).at_once(most);
+        let is_own = |key: &Key, _: &[u8]| Ok(key.organisation() == Some(organisation.0));
+        erased += delete_those(store, rows, most, is_own, |key| key.next_of(organisation.0)).await?;
     }
     Ok(erased)
+}
+
+/// As [`erase`], of a space whose values say whose they are: deletes those that `is_own` means. One that does not read stays.
+///
+/// # Errors
+/// The store's; what was deleted by then stays so.
+pub async fn erase_of<T: Versioned>(
+    store: &dyn Store,
+    space: Space,
+    is_own: impl Fn(&T) -> bool + Send + Sync,
+) -> Result<u64, StoreError> {
+    let rows = Walk::forward(store, Key::new(space).prefix());
+    let is_own = |_: &Key, value: &[u8]| Ok(is_own(&decode(value)?));
+    delete_those(store, rows, ROWS, is_own, Key::successor).await
+}
+
+/// Deletes the rows of a walk that `is_own` means, up to `most` in one commit, and gives how many there were. Behind one that is
+/// another's it goes on from `next` of its key.
+async fn delete_those(
+    store: &dyn Store,
+    mut rows: Walk<'_>,
+    most: usize,
+    is_own: impl Fn(&Key, &[u8]) -> Result<bool, StoreError> + Send + Sync,
+    next: impl Fn(&Key) -> Key + Send + Sync,
+) -> Result<u64, StoreError> {
+    let mut erased = 0;
+    loop {
+        let (mut batch, mut found) = (Batch::new(), 0);
+        while found < most
+            && let Some((key, _, own)) = rows.next_read(&is_own).await?
+        {
+            if own {
+                batch.delete(key);
+                found += 1;
+            } else {
+                rows.skip_to(next(&key));
+                tokio::task::consume_budget().await;
+            }
+        }
+        if found == 0 {
+            return Ok(erased);
+        }
+        commit_gently(store, batch).await?;
+        erased += found as u64;
+    }
+}
+
+/// Commits, and leaves the store to others for as long as that took.
+///
+/// # Errors
+/// The store's.
+pub async fn commit_gently(store: &dyn Store, batch: Batch) -> Result<(), StoreError> {
+    let began = Instant::now();
+    store.commit(batch).await?;
+    tokio::time::sleep(began.elapsed()).await;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -122,20 +160,15 @@ mod tests {
         store
     }
 
-    async fn all(store: &MemoryStore) -> Vec<(Key, bytes::Bytes)> {
-        let everything = Key::from_bytes(Vec::new())..Key::from_bytes(vec![255; 2]);
-        store.scan(everything, Direction::Forward, usize::MAX).await.unwrap()
-    }
-
     #[tokio::test]
     async fn what_keys_say_is_an_organisations_is_erased_and_nothing_else() {
         let store = filled(MemoryStore::new()).await;
-        let before = all(&store).await;
+        let before = store.rows().await.unwrap();
         let (own, others): (Vec<_>, Vec<_>) =
             before.into_iter().partition(|(key, _)| key.organisation() == Some(GONE.0));
         assert!(own.len() > 1_200);
         assert_eq!(erase(&store, GONE, Space::ALL).await.unwrap(), own.len() as u64);
-        assert_eq!(all(&store).await, others);
+        assert_eq!(store.rows().await.unwrap(), others);
         assert_eq!(erase(&store, GONE, Space::ALL).await.unwrap(), 0);
     }
 
@@ -143,13 +176,13 @@ mod tests {
     async fn what_a_crash_cut_off_is_gone_on_with() {
         let whole = filled(MemoryStore::new()).await;
         erase(&whole, GONE, Space::ALL).await.unwrap();
-        let expected = all(&whole).await;
+        let expected = whole.rows().await.unwrap();
         for commits in 1.. {
             let store = filled(MemoryStore::new()).await.restart_with_crashes(Crash::After(commits));
             let done = erase(&store, GONE, Space::ALL).await.is_ok();
             let store = store.restart();
             erase(&store, GONE, Space::ALL).await.unwrap();
-            assert_eq!(all(&store).await, expected, "after {commits} commits");
+            assert_eq!(store.rows().await.unwrap(), expected, "after {commits} commits");
             if done {
                 assert!(commits > 50);
                 return;

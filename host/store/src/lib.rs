@@ -55,7 +55,7 @@ pub use effects::effects_of_run;
 #[doc(hidden)]
 pub use ending::given_up;
 pub use ending::to_the_end;
-pub use erase::{Erase, erase};
+pub use erase::{Erase, commit_gently, erase, erase_of};
 pub use keys::{Fields, Key, Space};
 pub use large::{MAX_LARGE, delete_large, get_large, put_large};
 pub use loose::Loose;

@@ -66,6 +66,15 @@ impl MemoryStore {
         self.state.lock().crashed = true;
     }
 
+    /// Every row there is, in order.
+    ///
+    /// # Errors
+    /// As [`Store::scan`].
+    pub async fn rows(&self) -> Result<Vec<Row>, StoreError> {
+        let all = Key::from_bytes(Vec::new())..Key::from_bytes(vec![u8::MAX; 2]);
+        self.scan(all, Direction::Forward, usize::MAX).await
+    }
+
     /// A new store with exactly what was durable, as a restarted process would find it. This one is dead from here
     /// on, so that whatever still holds it cannot write behind the new one's back.
     #[must_use]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bellwether_kernel::{OrganisationId, PageRequest, SeededRandomness};
-use bellwether_store::{Batch, Crash, Direction, Erase, Key, MemoryStore, Row, Space, Store, StoreError};
+use bellwether_store::{Batch, Crash, Erase, Row, Space, Store, StoreError};
 use parking_lot::Mutex;
 
 use super::{Fixture, START, clock, host_key, key, seconds};
@@ -12,12 +12,6 @@ use crate::{
     AT_REST, Access, AccessError, AuditFilter, AuditScope, AuthFailure, Begun, Idempotency, Role,
     StoredAnswer, rows,
 };
-
-/// Every row there is.
-async fn all(store: &MemoryStore) -> Vec<Row> {
-    let everything = Key::from_bytes(Vec::new())..Key::from_bytes(vec![255; 2]);
-    store.scan(everything, Direction::Forward, usize::MAX).await.unwrap()
-}
 
 /// Gives an organisation something of everything that this crate keeps; a token of it.
 async fn fill(fixture: &Fixture, id: OrganisationId) -> String {
@@ -93,13 +87,13 @@ async fn nothing_of_a_deleted_organisation_is_left_and_the_others_rows_are_as_th
     let access = &fixture.access;
     let (gone, stays, token) = two(&fixture).await;
     // Until it was deleted: what is told in the host's log is behind that.
-    let before = all(&fixture.store).await;
+    let before = fixture.store.rows().await.unwrap();
     access.delete_organisation("host", gone).await.unwrap();
     assert_eq!(access.erase_deleted(&[]).await.unwrap(), 0, "somebody may be at work for it still");
     rest(&fixture);
     assert_eq!(access.erase_deleted(&[]).await.unwrap(), 1);
     assert_eq!(access.erase_deleted(&[]).await.unwrap(), 0);
-    let after = all(&fixture.store).await;
+    let after = fixture.store.rows().await.unwrap();
     for (key, value) in &after {
         let known = before.contains(&(key.clone(), value.clone()));
         let told = key.space() == Some(Space::Audit) && key.organisation() == Some(0);
@@ -184,8 +178,13 @@ async fn what_a_crash_cut_off_of_a_deletion_the_next_life_goes_on_with() {
         }
         let is_gone = matches!(access.organisation(gone), Err(AccessError::Unknown { .. }));
         assert_eq!(access.erase_deleted(&[]).await.unwrap(), usize::from(!is_gone));
-        let own: Vec<_> =
-            all(&store).await.into_iter().filter(|(key, _)| key.organisation() == Some(gone.0)).collect();
+        let own: Vec<_> = store
+            .rows()
+            .await
+            .unwrap()
+            .into_iter()
+            .filter(|(key, _)| key.organisation() == Some(gone.0))
+            .collect();
         assert_eq!(own.len(), 1, "after {commits} commits: {own:?}");
         assert_eq!(store.unread().count(), 0);
     }
@@ -216,6 +215,24 @@ async fn an_organisation_is_gone_only_once_nobody_finds_anything_of_it() {
     fixture.access.organisation(gone).unwrap();
     assert_eq!(fixture.access.erase_deleted(&keepers).await.unwrap(), 1);
     assert_eq!(keeper.1.lock()[..], [gone; 7]);
+}
+
+#[tokio::test]
+async fn on_a_full_disk_what_is_an_organisations_own_goes_and_it_stays_until_the_rest_has_room() {
+    let fixture = Fixture::new().await;
+    let (gone, ..) = two(&fixture).await;
+    fixture.access.delete_organisation("host", gone).await.unwrap();
+    rest(&fixture);
+    let full = StoreError::DiskFull { free: 0, needed: 1 };
+    let keeper: Arc<dyn Erase> = Arc::new(Keeper(Mutex::new(vec![Err(full)]), Mutex::default()));
+    fixture.store.set_disk_full(true);
+    assert!(fixture.access.erase_deleted(std::slice::from_ref(&keeper)).await.is_err());
+    let rows = fixture.store.rows().await.unwrap();
+    let own: Vec<_> = rows.iter().filter(|(key, _)| key.organisation() == Some(gone.0)).collect();
+    assert_eq!(own.len(), 1, "its own row: {own:?}");
+    fixture.access.organisation(gone).unwrap();
+    fixture.store.set_disk_full(false);
+    assert_eq!(fixture.access.erase_deleted(&[keeper]).await.unwrap(), 1);
 }
 
 #[tokio::test]

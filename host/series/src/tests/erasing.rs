@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bellwether_kernel::OrganisationId;
-use bellwether_store::{Batch, Crash, Erase, Key, Space, Walk, erase};
+use bellwether_store::{Batch, Crash, Erase, Key, Space, StoreError, Walk, erase};
 
 use super::{DAY, House, OURS, entry};
 use crate::{Limits, SeriesSamples};
@@ -125,4 +125,21 @@ async fn a_write_that_was_under_way_is_found_when_it_is_erased_again() {
     house.erase(GONE).await;
     assert_eq!(house.series.series_by_organisation().len(), 1);
     assert_eq!(house.samples(), 301);
+}
+
+#[tokio::test]
+async fn on_a_full_disk_the_segments_that_are_an_organisations_alone_go_at_once() {
+    let house = House::new().await;
+    let samples = entry("few", &["host:a"], &[(house.now(), 1.0)]);
+    house.series.write(GONE, std::slice::from_ref(&samples), Batch::new()).await.unwrap();
+    house.series.pack().await.unwrap();
+    house.write(&[samples]).await.unwrap();
+    let before = house.all("few").await;
+    house.store.set_disk_full(true);
+    let erased = house.series.erase(GONE).await;
+    assert!(matches!(erased, Err(StoreError::DiskFull { .. })), "ours are not packed: {erased:?}");
+    assert_eq!((house.samples(), house.objects.list().unwrap().len()), (1, 0));
+    house.store.set_disk_full(false);
+    house.erase(GONE).await;
+    assert_eq!(house.all("few").await, before);
 }

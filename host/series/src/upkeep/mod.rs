@@ -258,14 +258,24 @@ impl Shared {
         if *self.swept.lock() == Some(mark) {
             return Ok(());
         }
+        self.free(false).await?;
+        *self.swept.lock() = Some(mark);
+        Ok(())
+    }
+
+    /// Writes segments anew of which much is not kept, or, where that is to go `whole`, that have anything of series that are gone;
+    /// drops those of which nothing is kept. How many there were. Only under `merging`.
+    async fn free(self: &Arc<Self>, whole: bool) -> Result<u64, StoreError> {
         // Before what is kept, so that no series of theirs is missing there.
         let segments = Arc::clone(&self.state.read().segments);
         let kept = Arc::new(self.kept());
-        let mut full = Ok(());
+        let (mut freed, mut full) = (0, Ok(()));
         for placed in segments.iter() {
             let (shared, looked_at, kept) = (Arc::clone(self), Arc::clone(placed), Arc::clone(&kept));
             let built =
-                match blocking("freeing segments", move || shared.without_garbage(&looked_at, &kept)).await {
+                match blocking("freeing segments", move || shared.without_garbage(&looked_at, &kept, whole))
+                    .await
+                {
                     // What of it is over stays with the rest, until all of it is.
                     Err(StoreError::Lost(_)) => None,
                     done => done?,
@@ -275,35 +285,40 @@ impl Shared {
                 match self.replace(built, range, std::slice::from_ref(placed), None).await {
                     // There is no room to write the rest of it anew, but others may go whole.
                     Err(error @ StoreError::DiskFull { .. }) => full = Err(error),
-                    done => done?,
+                    done => {
+                        done?;
+                        freed += 1;
+                    }
                 }
             }
         }
-        full?;
-        *self.swept.lock() = Some(mark);
-        Ok(())
+        full.map(|()| freed)
     }
 
-    /// The segment without what is not kept: one or none; `None` if there is too little of that.
+    /// The segment without what is not kept: one or none; `None` if there is too little of that, and nothing that is to go
+    /// `whole`.
     fn without_garbage(
         &self,
         placed: &Arc<Placed>,
         kept: &Kept,
+        whole: bool,
     ) -> Result<Option<Vec<Placeable>>, StoreError> {
         if kept.is_over(placed.row.last) {
             return Ok(Some(Vec::new()));
         }
-        let (mut all, mut garbage) = (0, 0);
+        let (mut all, mut garbage, mut has_gone) = (0, 0, false);
         for entry in placed.all()? {
             all += u64::from(entry.length);
-            if kept.first(entry.series).is_none_or(|from| entry.last < from) {
+            let first = kept.first(entry.series);
+            has_gone |= first.is_none();
+            if first.is_none_or(|from| entry.last < from) {
                 garbage += u64::from(entry.length);
             }
         }
         if garbage == all {
             return Ok(Some(Vec::new()));
         }
-        if garbage * GARBAGE < all {
+        if garbage * GARBAGE < all && !(whole && has_gone) {
             return Ok(None);
         }
         merge::merged(std::slice::from_ref(placed), kept).map(|built| Some(built.into_iter().collect()))
