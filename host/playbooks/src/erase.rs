@@ -2,13 +2,10 @@
 
 use async_trait::async_trait;
 use bellwether_kernel::OrganisationId;
-use bellwether_store::{Batch, Erase, Space, StoreError, Walk, erase};
+use bellwether_store::{Erase, Space, StoreError, erase, erase_of};
 
+use crate::Playbooks;
 use crate::rows::PlaybookRef;
-use crate::{Playbooks, rows};
-
-/// Webhooks forgotten in one commit.
-const WEBHOOKS: usize = 256;
 
 /// What goes before all else: what starts runs, and what says that some are open, so that none is started or gone on with, nor
 /// ended because its playbook is gone.
@@ -28,7 +25,8 @@ impl Erase for Playbooks {
     async fn erase(&self, organisation: OrganisationId) -> Result<u64, StoreError> {
         let mut found = erase(&*self.store, organisation, &FIRST).await?;
         self.read_triggers(Some(organisation)).await?;
-        found += self.erase_webhooks(organisation).await?;
+        found += erase_of(&*self.store, Space::Webhook, |of: &PlaybookRef| of.organisation == organisation)
+            .await?;
         for (version, _) in &self.loaded {
             if version.0 == organisation {
                 self.loaded.invalidate(&*version);
@@ -43,28 +41,5 @@ impl Erase for Playbooks {
         self.queued.forget(organisation);
         self.placeless.forget(organisation);
         Ok(found)
-    }
-}
-
-impl Playbooks {
-    /// Forgets the tokens of an organisation's webhooks; how many there were.
-    async fn erase_webhooks(&self, organisation: OrganisationId) -> Result<u64, StoreError> {
-        let mut webhooks = Walk::forward(&*self.store, rows::webhooks().prefix());
-        let (mut erased, mut batch, mut rows) = (0, Batch::new(), 0);
-        while let Some((key, _, of)) = webhooks.next_of::<PlaybookRef>().await? {
-            if of.organisation != organisation {
-                continue;
-            }
-            batch.delete(key);
-            (erased, rows) = (erased + 1, rows + 1);
-            if rows == WEBHOOKS {
-                self.store.commit(std::mem::take(&mut batch)).await?;
-                rows = 0;
-            }
-        }
-        if !batch.is_empty() {
-            self.store.commit(batch).await?;
-        }
-        Ok(erased)
     }
 }

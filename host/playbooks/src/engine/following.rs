@@ -8,7 +8,7 @@ use std::time::Duration;
 use bellwether_alerts::{AlertError, IncidentId, Moved, Severity, Telling, Tellings};
 use bellwether_kernel::{ErrorKind, OrganisationId, PlaybookId};
 use bellwether_store::{
-    Batch, Direction, Key, Precondition, Space, StoreError, decode, delete_large, encode, get_large,
+    Batch, Direction, Key, Precondition, Space, StoreError, Walk, decode, delete_large, encode, get_large,
     put_large,
 };
 use bytes::Bytes;
@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 
 use super::context::holds;
 use super::watching::matches;
-use super::{AFTER_ERROR, Firing};
+use super::{AFTER_ERROR, Firing, outcome};
 use crate::rows::{Follower, IncidentRow, StartedBy};
 use crate::service::Loaded;
 use crate::{PlaybookError, Playbooks, TriggerOn, rows, trigger};
@@ -86,12 +86,9 @@ impl Playbooks {
             }
             tokio::select! {
                 biased;
-                Some(ended) = at_work.join_next() => match ended {
-                    Ok(ended) => {
-                        busy.remove(&ended?);
-                    }
-                    Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-                },
+                Some(ended) = at_work.join_next() => {
+                    busy.remove(&outcome(ended)?);
+                }
                 () = self.moved.notified() => {}
                 () = tokio::time::sleep(IDLE) => {}
             }
@@ -100,44 +97,37 @@ impl Playbooks {
 
     /// The organisations of whose incidents some did what nobody has acted on.
     async fn with_moves(&self) -> Result<Vec<OrganisationId>, StoreError> {
-        let (mut range, mut found) = (rows::incident_moves().prefix(), Vec::new());
-        while let Some((key, row)) = self.store.scan(range.clone(), Direction::Forward, 1).await?.pop() {
+        let mut moves = Walk::forward(&*self.store, rows::incident_moves().prefix()).at_once(1);
+        let mut found = Vec::new();
+        while let Some((key, row)) = moves.next().await? {
             match rows::organisation_of_move(&key) {
                 Ok(organisation) => {
-                    range.start = rows::moves_of(organisation).prefix().end;
+                    moves.skip_to(rows::moves_of(organisation).prefix().end);
                     found.push(organisation);
                 }
-                Err(damage) => {
-                    range.start = key.successor();
-                    self.remove_move(key, row, &damage).await?;
-                }
+                Err(damage) => self.remove_move(key, row, &damage).await?,
             }
         }
         Ok(found)
     }
 
-    /// Acts on all that the incidents of an organisation did.
+    /// Acts on the first of what the incidents of an organisation did.
     ///
     /// # Errors
     /// Those that concern all; another holds up only what is behind it, and is tried again.
     async fn follow(self: Arc<Self>, organisation: OrganisationId) -> Result<OrganisationId, PlaybookError> {
-        loop {
-            match self.act_on_some(organisation).await {
-                Ok(true) => {}
-                Ok(false) => return Ok(organisation),
-                Err(error) if error.concerns_all() => return Err(error),
-                Err(error) => {
-                    tracing::warn!(%organisation, %error, "what an incident did could not be acted on; it is tried again");
-                    tokio::time::sleep(AFTER_ERROR).await;
-                }
+        match self.act_on_some(organisation).await {
+            Err(error) if !error.concerns_all() => {
+                tracing::warn!(%organisation, %error, "what an incident did could not be acted on; it is tried again");
+                tokio::time::sleep(AFTER_ERROR).await;
             }
+            acted => acted?,
         }
+        Ok(organisation)
     }
 
-    /// Acts on the first of what the incidents of an organisation did, if there is anything.
-    async fn act_on_some(self: &Arc<Self>, organisation: OrganisationId) -> Result<bool, PlaybookError> {
+    async fn act_on_some(self: &Arc<Self>, organisation: OrganisationId) -> Result<(), PlaybookError> {
         let page = self.store.scan(rows::moves_of(organisation).prefix(), Direction::Forward, MOVES).await?;
-        let is_any = !page.is_empty();
         for (key, row) in page {
             match self.act_on(organisation, key.clone(), row.clone()).await {
                 Err(PlaybookError::Store(damage @ StoreError::Damaged(_))) => {
@@ -146,7 +136,7 @@ impl Playbooks {
                 acted => acted?,
             }
         }
-        Ok(is_any)
+        Ok(())
     }
 
     /// Removes a move that does not read: it would not read the next time either, and those behind it would wait.

@@ -35,6 +35,7 @@ use bellwether_kernel::{OrganisationId, Timestamp};
 use bellwether_store::StoreError;
 use futures::FutureExt;
 use futures::future::{AbortHandle, BoxFuture};
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
 use crate::{PlaybookError, Playbooks};
@@ -55,6 +56,11 @@ pub(crate) use workers::Workers;
 const LOOKED_AGAIN: Duration = Duration::from_secs(60);
 /// How long a loop that failed waits before its next turn.
 const AFTER_ERROR: Duration = Duration::from_secs(1);
+
+/// What a task came to; where it panicked, so does this.
+fn outcome<T>(ended: Result<T, JoinError>) -> T {
+    ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+}
 
 /// A run at work on this host.
 pub(crate) struct Active {

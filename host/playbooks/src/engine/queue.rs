@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bellwether_kernel::{ErrorKind, OrganisationId, RunId};
-use bellwether_store::{Batch, Direction, Key, Precondition, Space, StoreError, encode};
+use bellwether_store::{Batch, Key, Precondition, Space, StoreError, Walk, encode};
 use futures::FutureExt;
 use futures::future::abortable;
 use tracing::Instrument;
@@ -76,31 +76,22 @@ impl Playbooks {
         let all = Key::new(Space::RunQueue).prefix();
         let served = OrganisationId(self.served.load(Ordering::SeqCst));
         let behind = rows::queue(served).prefix().end;
-        for mut range in [behind.clone()..all.end, all.start..behind] {
-            let mut limit = FEW;
-            'pages: loop {
-                let page = self.store.scan(range.clone(), Direction::Forward, limit).await?;
-                for (key, _) in &page {
-                    let read = rows::organisation_and_run(key);
-                    let Some((organisation, run)) = self.store.unread().unless_damaged(key, read)? else {
-                        continue;
-                    };
-                    if self.access.is_suspended(organisation) {
-                        range.start = rows::queue(organisation).prefix().end;
-                        continue 'pages;
-                    }
+        for range in [behind.clone()..all.end, all.start..behind] {
+            let mut queue = Walk::forward(&*self.store, range).at_once(FEW);
+            while let Some((.., (organisation, run))) =
+                queue.next_read(|key, _| rows::organisation_and_run(key)).await?
+            {
+                if !self.access.is_suspended(organisation) {
                     if self.is_passed_over(run) {
+                        // Behind one there may be as many as are at work.
+                        queue = queue.at_once(ROWS);
                         continue;
                     }
                     if let Some(worker) = self.workers.take(organisation) {
                         return Ok(Some((organisation, run, worker)));
                     }
-                    range.start = rows::queue(organisation).prefix().end;
-                    continue 'pages;
                 }
-                let Some((last, _)) = page.last().filter(|_| page.len() == limit) else { break };
-                range.start = last.successor();
-                limit = ROWS;
+                queue.skip_to(rows::queue(organisation).prefix().end);
             }
         }
         Ok(None)

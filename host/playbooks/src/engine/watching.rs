@@ -10,9 +10,9 @@ use bellwether_store::{Batch, Key, Precondition, Space, StoreError, Versioned, W
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use super::Firing;
 use super::context::holds;
 use super::lines::{Lines, Next};
+use super::{Firing, outcome};
 use crate::rows::{StartedBy, Watch, WatchCursor};
 use crate::service::Loaded;
 use crate::{PlaybookError, Playbooks, TriggerOn, Write, Writes, rows, trigger};
@@ -100,13 +100,10 @@ impl Playbooks {
             }
             tokio::select! {
                 biased;
-                Some(ended) = at_work.join_next() => match ended {
-                    Ok(ended) => {
-                        let (organisation, up_to) = ended?;
-                        lines.end(organisation, up_to);
-                    }
-                    Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-                },
+                Some(ended) = at_work.join_next() => {
+                    let (organisation, up_to) = outcome(ended)?;
+                    lines.end(organisation, up_to);
+                }
                 () = tokio::task::yield_now(), if !is_through => {}
                 () = writes.changed() => {}
                 () = tokio::time::sleep(IDLE) => {}

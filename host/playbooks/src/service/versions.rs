@@ -186,11 +186,13 @@ impl Playbooks {
         };
         let organisation = principal.organisation;
         loop {
-            let (id, row) = self.find(organisation, name_or_id).await?;
+            let (id, _) = self.find(organisation, name_or_id).await?;
+            let Some(mut change) = Change::of(self, principal, id).await? else { continue };
+            let row = &change.row;
             let version = match (given, course) {
                 (Some(version), _) => version,
-                (None, Course::On) => present(&row)?,
-                (None, Course::Back) => earlier(&row)?,
+                (None, Course::On) => present(row)?,
+                (None, Course::Back) => earlier(row)?,
             };
             let (source, format) = self
                 .source(organisation, id, version)
@@ -201,11 +203,6 @@ impl Playbooks {
             if document.name != row.name {
                 let expected = format!("{:?}, the playbook's own", row.name);
                 return Err(FieldError::new("name", &document.name, expected).into());
-            }
-            let Some(mut change) = Change::of(self, principal, id).await? else { continue };
-            // Another may have been published meanwhile.
-            if given.is_none() && change.row.published != row.published {
-                continue;
             }
             change.publish(version, &compiled, course).await?;
             if let Some(playbook) = change.commit(action).await? {

@@ -94,14 +94,7 @@ async fn conditions_that_cost_much_hold_up_no_incident_of_another_organisation()
     let mut moves: Vec<_> = (1..=incidents).map(|incident| opened(world.organisation, incident)).collect();
     moves.push(opened(other.organisation, 1));
     commit(&world, &moves).await.unwrap();
-    let started = async |who: &Principal| {
-        let page = bellwether_kernel::PageRequest::first(1_000);
-        world.playbooks.runs(who.organisation, &RunFilter::default(), &page).await.unwrap().items.len()
-    };
-    while started(&other).await == 0 {
-        tokio::task::yield_now().await;
-    }
-    let before = started(&world.admin).await;
+    let before = world.runs_before_one_of(&other).await;
     assert!(before < 20, "{before} runs of the other organisation came first");
     // Nothing is lost of those that were slow.
     let after = world.reopened(world.store.restart()).await;

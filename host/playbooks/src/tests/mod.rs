@@ -92,6 +92,20 @@ impl World {
         new_principal(&self.access, other, Role::Admin).await
     }
 
+    /// The runs of somebody's organisation, as far as they are in one list.
+    async fn runs_of(&self, who: &Principal) -> Vec<RunSummary> {
+        let page = bellwether_kernel::PageRequest::first(1_000);
+        self.playbooks.runs(who.organisation, &RunFilter::default(), &page).await.unwrap().items
+    }
+
+    /// How many runs our organisation has once the first of another is there.
+    async fn runs_before_one_of(&self, other: &Principal) -> usize {
+        while self.runs_of(other).await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        self.runs_of(&self.admin).await.len()
+    }
+
     async fn with_limits(limits: Limits) -> Self {
         Self::seeded(limits, 0).await
     }
@@ -244,8 +258,7 @@ impl World {
     }
 
     async fn rows(&self) -> Vec<Row> {
-        let range = Key::from_bytes(Vec::new())..Key::from_bytes(vec![0xff]);
-        self.store.scan(range, Direction::Forward, usize::MAX).await.unwrap()
+        self.store.rows().await.unwrap()
     }
 
     async fn rows_of(&self, space: Space) -> usize {

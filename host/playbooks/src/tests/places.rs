@@ -407,8 +407,7 @@ async fn runs_that_wait_for_a_place_keep_no_other_organisation_from_its_own() {
         world.writes.push(other.organisation, "m", None, 1.0);
         tokio::time::sleep(Duration::from_secs(15)).await;
     }
-    let page = bellwether_kernel::PageRequest::first(99);
-    let runs = world.playbooks.runs(other.organisation, &RunFilter::default(), &page).await.unwrap().items;
+    let runs = world.runs_of(&other).await;
     for (name, least) in [("manual", 2), ("every", 2), ("metric", 2)] {
         assert!(runs.iter().filter(|run| run.playbook_name == name).count() >= least, "{name}");
     }

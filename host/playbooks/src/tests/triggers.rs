@@ -115,14 +115,7 @@ async fn conditions_that_cost_much_hold_up_no_trigger_of_another_organisation() 
             world.writes.push(other.organisation, "m", None, 1.0);
         }
     }
-    let started = async |who: &Principal| {
-        let page = PageRequest::first(1_000);
-        world.playbooks.runs(who.organisation, &RunFilter::default(), &page).await.unwrap().items.len()
-    };
-    while started(&other).await == 0 {
-        tokio::task::yield_now().await;
-    }
-    let before = started(&world.admin).await;
+    let before = world.runs_before_one_of(&other).await;
     assert!(before < 20, "{before} runs of the other organisation came first");
     // Nothing is lost of those that were slow, and the cursor waits for them.
     let after = world.reopened(world.store.restart()).await;
@@ -435,9 +428,8 @@ async fn runs_that_wait_for_their_turn_keep_no_other_organisation_from_starting_
     }
     tokio::time::sleep(Duration::from_secs(75)).await;
     let names = async |who: &Principal| {
-        let page = PageRequest::first(99);
-        let runs = world.playbooks.runs(who.organisation, &RunFilter::default(), &page).await.unwrap();
-        let mut names: Vec<String> = runs.items.into_iter().map(|run| run.playbook_name).collect();
+        let mut names: Vec<String> =
+            world.runs_of(who).await.into_iter().map(|run| run.playbook_name).collect();
         names.sort();
         names
     };

@@ -83,8 +83,7 @@ async fn runs_of_others_that_wait_are_taken_beside_those_of_one_that_has_its_sha
     let world = world.reopened(world.store.restart()).await;
     tokio::time::sleep(60 * SECOND).await;
     assert_eq!(*entered.lock(), vec![world.organisation; 6]);
-    let page = bellwether_kernel::PageRequest::first(99);
-    let runs = world.playbooks.runs(other.organisation, &RunFilter::default(), &page).await.unwrap().items;
+    let runs = world.runs_of(&other).await;
     assert_eq!(runs.len(), 20);
     assert!(runs.iter().all(|run| run.state == RunState::Succeeded));
     gate.add_permits(100);
