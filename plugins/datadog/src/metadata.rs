@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::failure::Failure;
 use crate::intake::Told;
 
-/// Metrics of which an instance remembers that what is told of them is known.
+/// Metrics, at most, of which an instance remembers that what is told of them is known.
 const REMEMBERED: usize = 1000;
 
 /// Gauges of which this instance found that what is told of them, if anything, is known: as long as that is told it asks no
@@ -36,10 +36,10 @@ impl Gauges {
 
     fn remember(&self, metric: &str, told: &Told) {
         let mut gauges = self.0.borrow_mut();
-        if gauges.len() == REMEMBERED {
-            gauges.clear();
+        // An instance does not live long enough for what is told no more to be in the way.
+        if gauges.len() < REMEMBERED {
+            gauges.insert(metric.to_owned(), told.clone());
         }
-        gauges.insert(metric.to_owned(), told.clone());
     }
 }
 

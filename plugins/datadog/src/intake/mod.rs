@@ -36,7 +36,7 @@ pub(crate) fn series_v1<H: SeriesRead + SeriesWrite + State>(
     request: &Request<'_>,
     gauges: &Gauges,
 ) -> Result<Response, Failure> {
-    Ok(accepted_v1(&json(host, request, gauges, (Points::Single, LARGEST_V1))?))
+    v1(host, request, gauges, Points::Single)
 }
 
 /// `POST /api/v2/series`
@@ -45,16 +45,16 @@ pub(crate) fn series_v2<H: SeriesRead + SeriesWrite + State>(
     request: &Request<'_>,
     gauges: &Gauges,
 ) -> Result<Response, Failure> {
-    let warnings = match body::format(request)? {
-        Format::Json => json(host, request, gauges, (Points::Single, LARGEST_V2))?,
+    let batch = match body::format(request)? {
+        Format::Json => json(request, Points::Single, LARGEST_V2)?,
         Format::Protobuf => {
             let body = body::unpacked(request, LARGEST_V2)?;
             let mut batch = Batch::new(&body);
             protobuf::read(&body, &mut batch).map_err(Failure::format)?;
-            write(host, &batch, gauges)?
+            batch
         }
     };
-    Ok(Response::json(202, &json!({ "errors": warnings })))
+    Ok(Response::json(202, &json!({ "errors": write(host, &batch, gauges)? })))
 }
 
 /// `POST /api/v1/distribution_points`
@@ -63,33 +63,33 @@ pub(crate) fn distributions<H: SeriesRead + SeriesWrite + State>(
     request: &Request<'_>,
     gauges: &Gauges,
 ) -> Result<Response, Failure> {
-    Ok(accepted_v1(&json(host, request, gauges, (Points::Distribution, LARGEST_V1))?))
+    v1(host, request, gauges, Points::Distribution)
 }
 
-/// Clients of the first version take an answer with `errors` for a failure.
-fn accepted_v1(warnings: &[String]) -> Response {
-    match warnings {
-        [] => Response::json(202, &json!({ "status": "ok" })),
-        _ => Response::json(202, &json!({ "status": "ok", "warnings": warnings })),
-    }
-}
-
-fn json<H: SeriesRead + SeriesWrite + State>(
+fn v1<H: SeriesRead + SeriesWrite + State>(
     host: &H,
     request: &Request<'_>,
     gauges: &Gauges,
-    (points, most): (Points, usize),
-) -> Result<Vec<String>, Failure> {
+    points: Points,
+) -> Result<Response, Failure> {
     if body::format(request)? != Format::Json {
         return Err(Failure::new(415, "Unsupported media type: protobuf is taken at /api/v2/series"));
     }
+    // Clients of the first version take an answer with `errors` for a failure.
+    Ok(match &*write(host, &json(request, points, LARGEST_V1)?, gauges)? {
+        [] => Response::json(202, &json!({ "status": "ok" })),
+        warnings => Response::json(202, &json!({ "status": "ok", "warnings": warnings })),
+    })
+}
+
+fn json(request: &Request<'_>, points: Points, most: usize) -> Result<Batch, Failure> {
     let body = body::unpacked(request, most)?;
     let mut batch = match points {
         Points::Single => Batch::new(&body),
         Points::Distribution => Batch::of_distributions(&body),
     };
     json::read(&body, points, &mut batch).map_err(Failure::format)?;
-    write(host, &batch, gauges)
+    Ok(batch)
 }
 
 /// First what metrics are that nobody knows, then their samples, then what else is new. Gives what is to be said of those
