@@ -8,26 +8,24 @@ use crate::{plugins, run, workspace};
 
 /// Builds the plugins and the release binary; gives its path.
 pub(crate) fn build() -> Result<PathBuf> {
-    build_with(&["--package", "bellwether"])
+    build_with("release", &["--package", "bellwether"])
 }
 
 /// As [`build`], with every test beside the binary: in one build, so that they share all they depend on.
 pub(crate) fn build_with_tests() -> Result<PathBuf> {
     plugins::build_hostile()?;
-    build_with(&["--workspace", "--all-targets"])
+    build_with("release", &["--workspace", "--all-targets"])
 }
 
 /// Builds the plugins and the binary that is handed out, which takes longer; gives its path.
 pub(crate) fn dist() -> Result<PathBuf> {
-    plugins::build()?;
-    run(cargo().args(["build", "--profile", "dist", "--package", "bellwether"]))?;
-    Ok(target().join("dist/bellwether"))
+    build_with("dist", &["--package", "bellwether"])
 }
 
-fn build_with(what: &[&str]) -> Result<PathBuf> {
+fn build_with(profile: &str, what: &[&str]) -> Result<PathBuf> {
     plugins::build()?;
-    run(cargo().args(["build", "--release"]).args(what))?;
-    Ok(target().join("release/bellwether"))
+    run(cargo().args(["build", "--profile", profile]).args(what))?;
+    Ok(target().join(profile).join("bellwether"))
 }
 
 /// Builds everything and becomes `bellwether serve` with `arguments`.

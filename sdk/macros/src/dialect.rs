@@ -4,7 +4,7 @@
 use proc_macro2::{Span, TokenStream};
 use quote::quote_spanned;
 use syn::spanned::Spanned;
-use syn::{Error, Ident, ItemFn, Result, ReturnType};
+use syn::{Error, ItemFn, Result, ReturnType};
 
 use crate::attributes::{RoleArguments, one_of, plain_function};
 
@@ -21,13 +21,11 @@ pub(crate) fn expand(arguments: &RoleArguments, function: &ItemFn) -> Result<Tok
     if !function.sig.inputs.is_empty() {
         return Err(Error::new_spanned(&function.sig.inputs, SHAPE));
     }
-    // Names of ours must not hide an author's function of the same name.
     let site = Span::mixed_site();
-    let kept = Ident::new("ROUTER", site);
     // An instance has one thread, so this is built once for each.
     let routes = quote_spanned! {router.span()=>
         ::std::thread_local! {
-            static #kept: ::bellwether_sdk::dialect::Router<::bellwether_sdk::host::Live> = #name();
+            static ROUTER: ::bellwether_sdk::dialect::Router<::bellwether_sdk::host::Live> = #name();
         }
     };
     let one = one_of("dialect", function);

@@ -47,10 +47,11 @@ pub fn unpacked<'a>(encoding: &str, body: &'a [u8], most: usize) -> Result<Cow<'
         "gzip" | "x-gzip" => read(MultiGzDecoder::new(body), body, most),
         "deflate" => {
             let mut behind = body;
-            let unpacked = match is_zlib(body) {
-                true => read(ZlibDecoder::new(&mut behind), body, most),
+            let unpacked = if is_zlib(body) {
+                read(ZlibDecoder::new(&mut behind), body, most)
+            } else {
                 // Some take the name at its word.
-                false => read(DeflateDecoder::new(&mut behind), body, most),
+                read(DeflateDecoder::new(&mut behind), body, most)
             };
             unpacked.and_then(|unpacked| alone(unpacked, behind.len(), most))
         }
