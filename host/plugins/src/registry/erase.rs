@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bellwether_kernel::OrganisationId;
 use bellwether_store::{Batch, Erase, StoreError};
 
-use super::{Owner, Plugins, canary};
+use super::{Owner, Plugins};
 
 /// Its own plugins with their components, what it set of the host's, and what they logged of its calls. Their state lies under
 /// keys that say whose it is.
@@ -16,23 +16,8 @@ impl Erase for Plugins {
         let own: Vec<_> =
             self.table().0.get(&owner).into_iter().flatten().map(|(_, own)| own.clone()).collect();
         for plugin in &own {
-            let mut batch = Batch::new();
-            batch.delete(owner.row(&plugin.name));
-            for version in plugin.releases.keys() {
-                self.delete_version(&mut batch, owner, &plugin.name, version).await?;
-            }
-            let gone = self.unused(Some(plugin), None);
-            self.components.join(&mut batch, &[], &gone);
-            // Its versions' rows and components go.
-            batch.frees();
-            self.shared.services.store.commit(batch).await?;
-            self.change_table(|table| table.remove(owner, &plugin.name));
-            canary::show_gone(plugin, None);
-            for digest in gone {
-                self.forget(digest).await;
-            }
+            self.uninstall(plugin, Batch::new()).await?;
         }
-        self.change_table(|table| drop(table.0.remove(&owner)));
         self.uncleared.lock().retain(|(left, _)| *left != owner);
         self.shared.settings.forget(organisation);
         let table = self.table();

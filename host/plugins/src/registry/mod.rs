@@ -234,6 +234,27 @@ impl Plugins {
         *self.table.write() = Arc::new(table);
     }
 
+    /// Removes a plugin with all versions, in a batch that may say more of it; what it kept for callers stays. Only under
+    /// `changes`.
+    async fn uninstall(&self, entry: &Entry, mut batch: Batch) -> Result<(), StoreError> {
+        let (owner, name) = (entry.owner, &*entry.name);
+        batch.delete(owner.row(name));
+        for version in entry.releases.keys() {
+            self.delete_version(&mut batch, owner, name, version).await?;
+        }
+        let gone = self.unused(Some(entry), None);
+        self.components.join(&mut batch, &[], &gone);
+        // Its versions' rows and components go, and its state.
+        batch.frees();
+        self.shared.services.store.commit(batch).await?;
+        self.change_table(|table| table.remove(owner, name));
+        canary::show_gone(entry, None);
+        for digest in gone {
+            self.forget(digest).await;
+        }
+        Ok(())
+    }
+
     /// Writes what is other in `after`, with its audit entry, lets it be found, and drops the components nobody refers
     /// to any more.
     async fn commit(
@@ -465,6 +486,9 @@ impl Table {
     fn remove(&mut self, owner: Owner, name: &str) {
         if let Some(own) = self.0.get_mut(&owner) {
             own.remove(name);
+            if own.is_empty() {
+                self.0.remove(&owner);
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use bellwether_playbooks::{Pin, PinnedBy};
 use bellwether_store::Batch;
 use serde::Serialize;
 
-use super::{Entry, Plugins, Release, Told, audit_scope, canary};
+use super::{Entry, Plugins, Release, Told, audit_scope};
 use crate::row::{CanaryEnd, CanaryOutcome, Installed, Owner};
 use crate::{PluginError, limits, state};
 
@@ -156,10 +156,6 @@ impl Plugins {
             return Err(PluginError::Set { name: name.to_owned(), organisations: set });
         }
         let mut batch = Batch::new();
-        batch.delete(owner.row(name));
-        for version in before.releases.keys() {
-            self.delete_version(&mut batch, owner, name, version).await?;
-        }
         if let Some(removed) = owner.removed_row(name) {
             batch.put(removed, Vec::new());
         }
@@ -168,18 +164,9 @@ impl Plugins {
         if set > 0 {
             details.push(("settings", format!("of {}", counted(set, "organisation"))));
         }
-        let services = &self.shared.services;
-        services.access.audit(&mut batch, audit_scope(owner), actor, "plugin.remove", name, &details);
-        let gone = self.unused(Some(&before), None);
-        self.components.join(&mut batch, &[], &gone);
-        // Its versions' rows and components go, and its state.
-        batch.frees();
-        services.store.commit(batch).await?;
-        self.change_table(|table| table.remove(owner, name));
-        canary::show_gone(&before, None);
-        for digest in gone {
-            self.forget(digest).await;
-        }
+        let access = &self.shared.services.access;
+        access.audit(&mut batch, audit_scope(owner), actor, "plugin.remove", name, &details);
+        self.uninstall(&before, batch).await?;
         if let Err(error) = self.clear(owner, name).await {
             tracing::warn!(plugin = name, %error, "what a removed plugin kept is not all gone; it is tried again");
             self.uncleared.lock().insert((owner, name.to_owned()));
