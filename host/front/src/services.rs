@@ -11,7 +11,7 @@ use bellwether_playbooks::Playbooks;
 use bellwether_plugins::Plugins;
 use bellwether_records::Records;
 use bellwether_series::Series;
-use bellwether_store::{Batch, LeftOut, SharedStore, StoreError};
+use bellwether_store::{Batch, Erase, LeftOut, SharedStore, StoreError};
 use bytes::Bytes;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::mpsc;
@@ -54,6 +54,23 @@ pub struct Parts {
     pub backup: Option<Backup>,
     /// What the operator set.
     pub settings: FrontSettings,
+}
+
+impl Parts {
+    /// Who keeps something of organisations that [`Access::erase_deleted`] is to have erased; in the order in which one makes what
+    /// the next keeps.
+    #[must_use]
+    pub fn keepers(&self) -> [Arc<dyn Erase>; 7] {
+        [
+            Arc::clone(&self.playbooks) as _,
+            Arc::clone(&self.alerts) as _,
+            Arc::clone(&self.deliveries) as _,
+            Arc::clone(&self.plugins) as _,
+            Arc::clone(&self.metrics) as _,
+            Arc::clone(&self.series) as _,
+            Arc::clone(&self.records) as _,
+        ]
+    }
 }
 
 /// Begins a backup without what is named: the parts, put one after the other, are it; an error is the last thing received.

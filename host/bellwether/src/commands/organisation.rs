@@ -1,9 +1,9 @@
 //! `bellwether organisation`: an operator works on all of them, everybody else sees its own.
 
-use std::io::{BufRead, IsTerminal as _};
+use std::io::IsTerminal as _;
 
-use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use console::Term;
 use reqwest::Method;
 use serde_json::json;
 
@@ -199,15 +199,19 @@ fn confirm(name: &str) -> Result<(), Failure> {
         let usage = format!("deleting {name} takes everything it has, for good: say --yes to have it done");
         return Err(Failure::Usage(usage));
     }
-    eprint!("Everything the organisation {name} has will be gone for good. Type its name to go on: ");
-    is_confirmed(name, &mut std::io::stdin().lock())
+    let terminal = Term::stderr();
+    let question =
+        format!("Everything the organisation {name} has will be gone for good. Type its name to go on: ");
+    let typed = terminal.write_str(&question).and_then(|()| terminal.read_line());
+    check_typed(
+        name,
+        &typed.map_err(|error| Failure::Usage(format!("the terminal does not read: {error}; use --yes")))?,
+    )
 }
 
 /// Refuses what is typed unless it is the name.
-fn is_confirmed(name: &str, typed: &mut impl BufRead) -> Result<(), Failure> {
-    let mut line = String::new();
-    typed.read_line(&mut line).context("the name could not be read")?;
-    match line.trim() {
+fn check_typed(name: &str, typed: &str) -> Result<(), Failure> {
+    match typed.trim() {
         typed if typed == name => Ok(()),
         typed => Err(Failure::Usage(format!("{typed:?} is not {name:?}: nothing is deleted"))),
     }
@@ -222,7 +226,7 @@ mod tests {
         for (typed, is_meant) in
             [("acme\n", true), (" acme \r\n", true), ("acm\n", false), ("y\n", false), ("", false)]
         {
-            assert_eq!(is_confirmed("acme", &mut typed.as_bytes()).is_ok(), is_meant, "{typed:?}");
+            assert_eq!(check_typed("acme", typed).is_ok(), is_meant, "{typed:?}");
         }
     }
 }

@@ -40,6 +40,8 @@ pub(super) struct Services {
     pub(super) alerts: Arc<Alerts>,
     pub(super) plugins: Arc<Plugins>,
     pub(super) deliveries: Arc<Deliveries>,
+    /// Who keeps something of organisations.
+    pub(super) keepers: [Arc<dyn Erase>; 7],
     pub(super) clock: Arc<dyn Clock>,
     /// Days a run is kept; 0 for ever.
     pub(super) keep_runs_days: u32,
@@ -62,6 +64,7 @@ pub(super) fn start(services: Services) -> JoinSet<()> {
         alerts,
         deliveries,
         plugins,
+        keepers,
         clock,
         keep_runs_days,
         keep_incidents_days,
@@ -69,16 +72,6 @@ pub(super) fn start(services: Services) -> JoinSet<()> {
         keep_audit_days,
     } = services;
     let mut tasks = JoinSet::new();
-    // In the order in which one makes what the next keeps.
-    let keepers: [Arc<dyn Erase>; 7] = [
-        Arc::clone(&playbooks) as _,
-        Arc::clone(&alerts) as _,
-        Arc::clone(&deliveries) as _,
-        Arc::clone(&plugins) as _,
-        Arc::clone(&metrics) as _,
-        Arc::clone(&series) as _,
-        Arc::clone(&records) as _,
-    ];
     let (deleting, keepers) = (Arc::clone(&access), Arc::new(keepers));
     tasks.spawn(repeat("erase deleted organisations", OFTEN, move || {
         let (access, keepers) = (Arc::clone(&deleting), Arc::clone(&keepers));

@@ -123,21 +123,6 @@ async fn serve(settings: &Settings, files: Files) -> anyhow::Result<()> {
             return Ok(());
         }
     };
-    let background = background::start(background::Services {
-        access: Arc::clone(&opened.access),
-        metrics: Arc::clone(&services.metrics),
-        series: Arc::clone(&services.series),
-        records: Arc::clone(&services.records),
-        playbooks: Arc::clone(&services.playbooks),
-        alerts: Arc::clone(&services.alerts),
-        plugins: Arc::clone(&services.plugins),
-        deliveries: Arc::clone(&services.deliveries),
-        clock: Arc::clone(&opened.clock),
-        keep_runs_days: settings.runs.keep_days,
-        keep_incidents_days: settings.alerts.keep_days,
-        keep_deliveries_days: settings.deliveries.keep_days,
-        keep_audit_days: settings.audit.keep_days,
-    });
     let upkeep = tokio::spawn(bellwether_front::keep_up(recorder.clone()));
     let stopping = Stopping::default();
     let backup = {
@@ -150,7 +135,7 @@ async fn serve(settings: &Settings, files: Files) -> anyhow::Result<()> {
             })
         })
     };
-    let front = Front::new(Parts {
+    let parts = Parts {
         store: opened.store(),
         access: Arc::clone(&opened.access),
         metrics: Arc::clone(&services.metrics),
@@ -166,7 +151,24 @@ async fn serve(settings: &Settings, files: Files) -> anyhow::Result<()> {
         stopping: stopping.clone(),
         backup: Some(backup),
         settings: front_settings(settings),
+    };
+    let background = background::start(background::Services {
+        access: Arc::clone(&opened.access),
+        metrics: Arc::clone(&services.metrics),
+        series: Arc::clone(&services.series),
+        records: Arc::clone(&services.records),
+        playbooks: Arc::clone(&services.playbooks),
+        alerts: Arc::clone(&services.alerts),
+        plugins: Arc::clone(&services.plugins),
+        deliveries: Arc::clone(&services.deliveries),
+        keepers: parts.keepers(),
+        clock: Arc::clone(&opened.clock),
+        keep_runs_days: settings.runs.keep_days,
+        keep_incidents_days: settings.alerts.keep_days,
+        keep_deliveries_days: settings.deliveries.keep_days,
+        keep_audit_days: settings.audit.keep_days,
     });
+    let front = Front::new(parts);
 
     for (name, door) in &doors {
         door.open(front.dialect_router(name));

@@ -214,7 +214,7 @@ pub(crate) async fn get(
 /// Changes an organisation.
 #[utoipa::path(patch, path = "/v1/organisations/{name}", tag = "organisations", security(("key" = [])),
     params(("name" = String, Path, description = "The organisation's name")), request_body = OrganisationChange,
-    responses((status = 200, description = "The organisation, changed", body = Organisation), Refusals, NotFound, Bodied))]
+    responses((status = 200, description = "The organisation, changed", body = Organisation), Refusals, NotFound, Clash, Bodied))]
 pub(crate) async fn change(
     OperatorOnly(operator): OperatorOnly,
     Path(name): Path<String>,
@@ -275,7 +275,7 @@ pub(crate) async fn resume(
 #[utoipa::path(post, path = "/v1/organisations/{name}/keys", tag = "organisations", security(("key" = [])),
     params(("name" = String, Path, description = "The organisation's name")), request_body = KeyRequest,
     responses((status = 201, description = "The key and, this once, its secrets", body = NewKeyAnswer),
-        Refusals, NotFound, Bodied))]
+        Refusals, NotFound, Clash, Bodied))]
 pub(crate) async fn create_key(
     OperatorOnly(operator): OperatorOnly,
     Path(name): Path<String>,

@@ -158,11 +158,8 @@ async fn shown(
     let frame = Frame::new(&run.summary.playbook_name, Some(who)).within(TITLE);
     let once = services.request_ids.fresh();
     let once = signed_in.writes().is_ok().then(|| once.to_str().unwrap_or_default());
-    let body = body(&run, held, once);
-    match refused {
-        Some(problem) => frame.refused(problem, &body),
-        None => frame.going_on(!held && !run.summary.state.has_ended()).titled(&body),
-    }
+    let goes_on = refused.is_none() && !held && !run.summary.state.has_ended();
+    frame.going_on(goes_on).shown(refused, Ok(body(&run, held, once)))
 }
 
 /// A run; for whoever may do something about it, with the forms for that, one of which is told from every other by `once`.

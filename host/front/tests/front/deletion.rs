@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bellwether_access::AT_REST;
 use bellwether_kernel::{OrganisationId, Timestamp};
-use bellwether_store::{Batch, Crash, Direction, Key, MemoryStore, Owned, Row, Space, Store};
+use bellwether_store::{Batch, Crash, Key, MemoryStore, Owned, Row, Space, Store};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -49,11 +49,6 @@ const BY_HAND: &[Space] = &[
     Space::FeedbackCount,
     Space::Feedback,
 ];
-
-async fn all(store: &MemoryStore) -> Vec<Row> {
-    let everything = Key::from_bytes(Vec::new())..Key::from_bytes(vec![255; 2]);
-    store.scan(everything, Direction::Forward, usize::MAX).await.unwrap()
-}
 
 fn of(rows: &[Row], id: OrganisationId) -> Vec<Row> {
     rows.iter().filter(|(key, _)| key.organisation() == Some(id.0)).cloned().collect()
@@ -160,7 +155,7 @@ async fn deleting() -> (Host, Vec<Row>) {
         }
     }
     host.store.commit(batch).await.unwrap();
-    let before = all(&host.store).await;
+    let before = host.store.rows().await.unwrap();
     // Of every space whose keys say whose a row is there is one of each.
     for id in [OWN, OTHER] {
         let there: BTreeSet<u8> =
@@ -182,7 +177,7 @@ async fn deleting() -> (Host, Vec<Row>) {
 
 /// Checks that nothing is left of the first organisation, and that of the others nothing is other than it was.
 async fn check_gone(store: &MemoryStore, before: &[Row]) {
-    let after = all(store).await;
+    let after = store.rows().await.unwrap();
     assert_eq!(of(&after, OTHER), of(before, OTHER), "the neighbour's rows are byte for byte as they were");
     let gone = Key::new(Space::OrganisationGone).number(OWN.0);
     for (key, value) in &after {
@@ -275,7 +270,7 @@ async fn the_name_of_a_deleted_organisation_is_anothers_who_finds_nothing_of_it(
             found.text()
         );
     }
-    assert_eq!(of(&all(&host.store).await, OTHER), of(&before, OTHER));
+    assert_eq!(of(&host.store.rows().await.unwrap(), OTHER), of(&before, OTHER));
 }
 
 #[tokio::test]
@@ -297,8 +292,12 @@ async fn a_deletion_that_crashes_goes_on_with_the_next_start() {
             }
             Err(_) => crashes += 1,
         }
-        let is_there =
-            all(&store).await.iter().any(|(key, _)| *key == Key::new(Space::Organisation).number(OWN.0));
+        let is_there = store
+            .rows()
+            .await
+            .unwrap()
+            .iter()
+            .any(|(key, _)| *key == Key::new(Space::Organisation).number(OWN.0));
         assert!(is_there, "it is there until nothing is left");
     }
     assert!(crashes > 3, "{crashes}");

@@ -39,7 +39,7 @@ pub(crate) struct Host {
     pub(crate) stranger: String,
     pub(crate) access: Arc<Access>,
     /// Whoever erases what a deleted organisation had.
-    pub(crate) keepers: Vec<Arc<dyn Erase>>,
+    pub(crate) keepers: [Arc<dyn Erase>; 7],
     /// Where components are kept; goes with the host.
     pub(crate) folder: Arc<tempfile::TempDir>,
 }
@@ -168,15 +168,6 @@ impl Host {
             limits: bellwether_alerts::DeliveryLimits::default(),
         });
         let deliveries = deliveries.await.unwrap();
-        let keepers: Vec<Arc<dyn Erase>> = vec![
-            playbooks.clone(),
-            alerts.clone(),
-            deliveries.clone(),
-            plugins.clone(),
-            metrics.clone(),
-            series.clone(),
-            records.clone(),
-        ];
         let stopping = Stopping::default();
         let parts = Parts {
             store: store.clone(),
@@ -195,6 +186,7 @@ impl Host {
             backup: None,
             settings,
         };
+        let keepers = parts.keepers();
         let front = Front::new(parts);
         Self {
             router: front.router(),
