@@ -191,13 +191,18 @@ impl Evaluation<'_> {
         let moved = |time: Timestamp| time.saturating_add(shift).as_milliseconds();
         let (first, last) = (moved(range.start), moved(range.end));
         let pooling = Pooling::of(selection, selected.kind);
+        // How long each sample of a rate is of that becomes a count.
+        let counted = match (selection.normalise, selected.kind) {
+            (Some(Normalise::Count), MetricKind::Rate) => selection.sampled,
+            _ => None,
+        };
         let over_time = match (selection.over_time, pooling) {
             (_, Pooling::Weighed) => match selection.over_series {
                 Aggregate::Average | Aggregate::Count => Aggregate::Sum,
                 same => same,
             },
             (Some(given), _) => given,
-            (None, _) if selected.kind == MetricKind::Count => Aggregate::Sum,
+            (None, _) if selected.kind == MetricKind::Count || counted.is_some() => Aggregate::Sum,
             (None, _) => Aggregate::Average,
         };
         let limits = &self.shared.parts.limits;
@@ -206,10 +211,17 @@ impl Evaluation<'_> {
         let sketches = pooled || matches!(over_time, Aggregate::Percentile(_));
         let unsummarised = sketches || matches!(selection.over_series, Aggregate::Last);
         let whole = (!unsummarised).then_some((0, step));
-        let seconds = step.max(selection.sampled.unwrap_or(step)) as f64 / 1000.0;
+        let seconds = |milliseconds: i64| milliseconds as f64 / 1000.0;
         let factor = match (selection.normalise, selected.kind, over_time) {
-            (Some(Normalise::Rate), MetricKind::Count, Aggregate::Sum) => 1.0 / seconds,
-            (Some(Normalise::Count), MetricKind::Rate, Aggregate::Average) => seconds,
+            (Some(Normalise::Rate), MetricKind::Count, Aggregate::Sum) => {
+                1.0 / seconds(step.max(selection.sampled.unwrap_or(step)))
+            }
+            (Some(Normalise::Count), MetricKind::Rate, Aggregate::Count) => 1.0,
+            (Some(Normalise::Count), MetricKind::Rate, over_time) => match counted {
+                Some(sampled) => seconds(sampled),
+                None if over_time == Aggregate::Average => seconds(step),
+                None => 1.0,
+            },
             _ => 1.0,
         };
         let values_of = |piece: Piece| -> Result<_, SeriesError> {

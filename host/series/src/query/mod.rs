@@ -67,7 +67,8 @@ pub struct Selection {
     pub step: Option<i64>,
     /// What the values are turned into.
     pub normalise: Option<Normalise>,
-    /// Milliseconds that each sample is of, which count in the place of steps that are shorter when values are turned.
+    /// Milliseconds that each sample is of: a rate's becomes a count by them, and they count in the place of steps that are
+    /// shorter when counts become rates.
     pub sampled: Option<i64>,
 }
 

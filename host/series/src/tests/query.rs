@@ -365,6 +365,28 @@ async fn what_is_sampled_less_often_than_asked_for_is_turned_by_how_often_it_is_
 }
 
 #[tokio::test]
+async fn a_rate_becomes_as_many_as_its_samples_stand_for() {
+    let house = House::new().await;
+    let each_ten_seconds: Vec<_> = (0..90).map(|n| (n * 10_000, 1.0)).collect();
+    for (metric, samples) in [("r", &*each_ten_seconds), ("one", &[(1_800_000, 1.0)])] {
+        let metadata = Metadata { kind: MetricKind::Rate, ..Metadata::default() };
+        house.series.describe(OURS, metric, metadata, Batch::new()).await.unwrap();
+        house.write(&[entry(metric, &[], samples)]).await.unwrap();
+    }
+    for (query, seconds, points) in [
+        ("sum:r{*}.rollup(sum, 3600).as_count(10)", 3600, vec![(0, 900.0)]),
+        ("sum:r{*}.rollup(3600).as_count(10)", 3600, vec![(0, 900.0)]),
+        ("sum:one{*}.rollup(3600).as_count(10)", 3600, vec![(0, 10.0)]),
+        ("sum:r{*}.as_count(10)", 90, vec![(0, 60.0), (60, 30.0)]),
+        ("sum:r{*}.rollup(max, 60).as_count(10)", 60, vec![(0, 10.0)]),
+        ("sum:r{*}.rollup(count, 60).as_count(10)", 60, vec![(0, 6.0)]),
+        ("sum:r{*}.as_count()", 120, vec![(0, 60.0), (60, 60.0)]),
+    ] {
+        assert_eq!(ask(&house, query, seconds).await[0].1, points, "{query}");
+    }
+}
+
+#[tokio::test]
 async fn an_average_is_right_of_values_whose_sum_no_double_holds() {
     let house = House::new().await;
     let greatest = [(0, f64::MAX), (1000, f64::MAX), (2000, f64::MAX)];
