@@ -32,7 +32,7 @@ static THREADS: LazyLock<usize> =
 /// that; and whether it is the end of a chunk.
 type Portion<T> = Result<(Vec<(u32, T, u64)>, bool), SeriesError>;
 
-impl Snapshot {
+impl Snapshot<'_> {
     /// Calls `each` with the number of every series, in order, what `make` makes of its samples, and how many were
     /// unpacked for them; as [`Self::read`].
     pub(crate) fn each<T: Send>(

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use bellwether_store::StoreError;
 use roaring::RoaringBitmap;
@@ -10,6 +11,7 @@ use crate::SeriesError;
 use crate::codec::{self, Decoder, Summary};
 use crate::heads::{self, Head};
 use crate::limits::SERIES_SAMPLES;
+use crate::query::check_wanted;
 use crate::rollup::Rolled;
 use crate::runs::Runs;
 use crate::sample::Samples;
@@ -19,20 +21,29 @@ use crate::service::{Frozen, Placed, Shared};
 /// Of what a query asks more than it may.
 pub(crate) const TOO_MANY: &str = "samples read by one query; ask for less time";
 
+/// What is to be read of series.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    /// The samples from here to `last`, both included.
+    pub(crate) first: i64,
+    pub(crate) last: i64,
+    /// Whether roll-ups come with their sketches.
+    pub(crate) sketches: bool,
+    /// Samples that may be unpacked.
+    pub(crate) most: u64,
+    /// Set when nobody waits for them any more.
+    pub(crate) cancelled: &'a AtomicBool,
+}
+
 /// Where the samples of some series are at one moment. What is written, packed or removed later changes nothing.
-pub(crate) struct Snapshot {
+pub(crate) struct Snapshot<'a> {
     segments: Vec<Arc<Placed>>,
     /// Where this is in each of them.
     cursors: Vec<Cursor>,
     frozen: Option<Arc<Frozen>>,
     active: Arc<HashMap<u32, Head>>,
-    first: i64,
-    last: i64,
+    wanted: Wanted<'a>,
     decoder: Decoder,
-    /// Whether roll-ups come with their sketches.
-    sketches: bool,
-    /// Samples that may be unpacked.
-    most: u64,
     /// Samples unpacked so far.
     pub(crate) unpacked: u64,
 }
@@ -76,13 +87,12 @@ impl Shared {
         state.segments.iter().filter(|placed| placed.is_within(first, last)).count()
     }
 
-    /// The samples of `series` from `first` to `last`, both included; roll-ups with their `sketches` or without.
-    pub(crate) fn snapshot(
+    /// What is wanted of `series`.
+    pub(crate) fn snapshot<'a>(
         &self,
         series: &RoaringBitmap,
-        (first, last): (i64, i64),
-        sketches: bool,
-    ) -> Result<Snapshot, StoreError> {
+        wanted: Wanted<'a>,
+    ) -> Result<Snapshot<'a>, StoreError> {
         let decoder = decoder()?;
         let state = self.state.read();
         let mut active = HashMap::new();
@@ -91,18 +101,16 @@ impl Shared {
                 active.insert(number, Arc::clone(head));
             }
         }
-        let segments: Vec<_> =
-            state.segments.iter().filter(|placed| placed.is_within(first, last)).cloned().collect();
+        let is_within = |placed: &&Arc<Placed>| placed.is_within(wanted.first, wanted.last);
+        let segments: Vec<_> = state.segments.iter().filter(is_within).cloned().collect();
         let frozen = state.frozen.clone();
         drop(state);
         let cursors = segments.iter().map(|_| Cursor::default()).collect();
-        let active = Arc::new(active);
-        let most = self.parts.limits.query_samples;
-        Ok(Snapshot { segments, cursors, frozen, active, first, last, decoder, sketches, most, unpacked: 0 })
+        Ok(Snapshot { segments, cursors, frozen, active: Arc::new(active), wanted, decoder, unpacked: 0 })
     }
 }
 
-impl Snapshot {
+impl Snapshot<'_> {
     /// The same, for another thread.
     pub(crate) fn another(&self) -> Result<Self, StoreError> {
         Ok(Self {
@@ -119,15 +127,17 @@ impl Snapshot {
     /// The samples of one series. A block that lies whole within one step of `steps` (where the first begins, and how
     /// long they are), apart from every other sample, comes as its summary.
     pub(crate) fn read(&mut self, number: u32, steps: Option<(i64, i64)>) -> Result<Piece, SeriesError> {
+        let wanted = self.wanted;
+        let Wanted { first, last, .. } = wanted;
         let mut heads = Samples::default();
         let frozen = self.frozen.as_ref().and_then(|frozen| frozen.heads.of(number));
         for head in frozen.into_iter().chain(self.active.get(&number)) {
-            heads::copy(head, self.first, self.last, &mut heads);
+            heads::copy(head, first, last, &mut heads);
         }
         let mut entries: Vec<(usize, Entry)> = Vec::new();
         for (rank, placed) in self.segments.iter().enumerate() {
             let read = placed.segment()?.entries(&mut self.cursors[rank], number, |entry| {
-                if entry.first <= self.last && entry.last >= self.first {
+                if entry.first <= last && entry.last >= first {
                     entries.push((rank, *entry));
                 }
             });
@@ -150,6 +160,7 @@ impl Snapshot {
             let (placed, end) = (&self.segments[rank], last.offset + u64::from(last.length));
             let segment = placed.segment()?;
             for (_, entry) in run {
+                check_wanted(wanted.cancelled)?;
                 self.unpacked += u64::from(entry.samples);
                 if let Some(unpacked) = segment.unpacked(entry) {
                     samples.share(unpacked);
@@ -174,7 +185,7 @@ impl Snapshot {
         self.unpacked += heads.len() as u64;
         samples.add(heads);
         samples.settle();
-        samples.keep(self.first, self.last);
+        samples.keep(first, last);
         Ok(Piece { samples, summaries, rolled })
     }
 
@@ -182,8 +193,9 @@ impl Snapshot {
     /// or than memory should hold: before it is done.
     fn check(&self, entries: &[(usize, Entry)], others: usize) -> Result<(), SeriesError> {
         let samples = entries.iter().map(|(_, entry)| u64::from(entry.samples)).sum::<u64>() + others as u64;
-        if self.unpacked + samples > self.most {
-            return Err(SeriesError::limit(TOO_MANY, self.most));
+        let most = self.wanted.most;
+        if self.unpacked + samples > most {
+            return Err(SeriesError::limit(TOO_MANY, most));
         }
         if samples > SERIES_SAMPLES {
             let what = "samples of one series read at once; ask for less time";
@@ -193,18 +205,21 @@ impl Snapshot {
     }
 
     /// The roll-ups of blocks, those of one step and time as one.
-    fn rolled(&mut self, mut entries: Vec<(usize, Entry)>) -> Result<Vec<Rolled>, StoreError> {
+    fn rolled(&mut self, mut entries: Vec<(usize, Entry)>) -> Result<Vec<Rolled>, SeriesError> {
+        let wanted = self.wanted;
         // In the order they were written, so that the last of one time is the latest.
         entries.sort_by_key(|(rank, entry)| (entry.step, *rank, entry.offset));
         let mut all: Vec<(i64, Rolled)> = Vec::new();
         let mut unpacked = Vec::new();
         for (rank, entry) in entries {
+            check_wanted(wanted.cancelled)?;
             let placed = &self.segments[rank];
             let block = placed.block(&entry)?;
-            let decoded = self.decoder.decode_rolled(&block, self.sketches, &mut unpacked);
+            let decoded = self.decoder.decode_rolled(&block, wanted.sketches, &mut unpacked);
             decoded.map_err(|_| placed.damaged())?;
             self.unpacked += u64::from(entry.samples);
-            let within = unpacked.drain(..).filter(|rolled| (self.first..=self.last).contains(&rolled.start));
+            let within =
+                unpacked.drain(..).filter(|rolled| (wanted.first..=wanted.last).contains(&rolled.start));
             all.extend(within.map(|rolled| (entry.step, rolled)));
         }
         all.sort_by_key(|(step, rolled)| (rolled.start, *step));
@@ -225,22 +240,28 @@ impl Snapshot {
         heads: &Samples,
         (start, step): (i64, i64),
         summaries: &mut Vec<(i64, Summary)>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), SeriesError> {
+        let Wanted { first: wanted_from, last: wanted_to, cancelled, .. } = self.wanted;
         entries.sort_by_key(|(_, entry)| entry.first);
+        let mut held = heads.times.clone();
+        held.sort_unstable();
+        let has_held = |entry: &Entry| {
+            let next = held.partition_point(|time| *time < entry.first);
+            held.get(next).is_some_and(|time| *time <= entry.last)
+        };
         let mut last_before = i64::MIN;
         let mut rest = Vec::with_capacity(entries.len());
         for at in 0..entries.len() {
+            check_wanted(cancelled)?;
             let (rank, entry) = entries[at];
             let alone = (at == 0 || entry.first > last_before)
                 && entries.get(at + 1).is_none_or(|(_, next)| next.first > entry.last);
             last_before = last_before.max(entry.last);
-            let within = entry.first >= self.first
-                && entry.last <= self.last
-                && (entry.first - start).div_euclid(step) == (entry.last - start).div_euclid(step);
-            let summary = if alone
-                && within
-                && !heads.times.iter().any(|time| (entry.first..=entry.last).contains(time))
-            {
+            let step_of = |time: i64| time.saturating_sub(start).div_euclid(step);
+            let within = entry.first >= wanted_from
+                && entry.last <= wanted_to
+                && step_of(entry.first) == step_of(entry.last);
+            let summary = if alone && within && !has_held(&entry) {
                 let (placed, length) = (&self.segments[rank], u64::from(entry.length));
                 let block = self.cursors[rank].bytes(placed.segment()?, entry.offset, length);
                 codec::summary(block.map_err(|error| placed.lost(error))?).map_err(|_| placed.damaged())?

@@ -18,7 +18,7 @@ use crate::index::select;
 use crate::limits::{GROUPED_BY, WORKED_POINTS};
 use crate::loss::as_they_move;
 use crate::metadata::MetricKind;
-use crate::read::{Piece, TOO_MANY};
+use crate::read::{Piece, TOO_MANY, Wanted};
 use crate::rollup::as_samples;
 use crate::service::Shared;
 use crate::upkeep::first_kept;
@@ -100,7 +100,8 @@ fn raw_once(
         }
         samples
     };
-    evaluation.each(&selected, (first, last), None, false, whole, |tags, samples| {
+    let wanted = evaluation.wanted(&selected, (first, last));
+    evaluation.each(&selected, wanted, None, whole, |tags, samples| {
         points += samples.len();
         if !samples.is_empty() {
             all.push(SeriesRaw { tags: tags.to_vec(), samples });
@@ -118,7 +119,7 @@ struct Selected {
     first_kept: i64,
 }
 
-impl Evaluation<'_> {
+impl<'a> Evaluation<'a> {
     /// The value of an expression over the range, moved by `shift` milliseconds.
     fn value(&mut self, expression: &Expression, shift: i64) -> Result<Value, SeriesError> {
         match expression {
@@ -224,6 +225,7 @@ impl Evaluation<'_> {
             },
             _ => 1.0,
         };
+        let wanted = Wanted { sketches, ..self.wanted(&selected, (first, last)) };
         let values_of = |piece: Piece| -> Result<_, SeriesError> {
             if sketches {
                 over_rolled::check_sketched(&selection.metric, &piece.rolled)?;
@@ -249,13 +251,20 @@ impl Evaluation<'_> {
             }
             Ok((values, Vec::new()))
         };
-        self.each(&selected, (first, last), whole, sketches, values_of, |tags, read| {
+        self.each(&selected, wanted, whole, values_of, |tags, read| {
             let (values, sketches) = read?;
             groups.add_sketches(tags, &sketches)?;
             groups.add(tags, &values)?;
             Ok((groups.points, groups.values))
         })?;
         Ok(groups.finish(&selection.metric, step))
+    }
+
+    /// The samples of series from `first` to `last`, as far as they are kept.
+    fn wanted(&self, selected: &Selected, (first, last): (i64, i64)) -> Wanted<'a> {
+        let first = first.max(selected.first_kept);
+        let (most, cancelled) = (self.shared.parts.limits.query_samples, self.cancelled);
+        Wanted { first, last, sketches: false, most, cancelled }
     }
 
     /// The series of a metric that a filter means; `None` if there is no such metric.
@@ -275,28 +284,26 @@ impl Evaluation<'_> {
         Ok(Some(Selected { series, kind: metadata.kind, first_kept }))
     }
 
-    /// Reads each series, roll-ups with their `sketches` or without, and makes of it, on several threads, what `each` is
-    /// given; `each` says how many points there are and values kept.
+    /// Reads what is wanted of each series, and makes of it, on several threads, what `each` is given; `each` says how many
+    /// points there are and values kept.
     fn each<T: Send>(
         &mut self,
         selected: &Selected,
-        (first, last): (i64, i64),
+        wanted: Wanted<'_>,
         whole: Option<(i64, i64)>,
-        sketches: bool,
         make: impl Fn(Piece) -> T + Sync,
         mut each: impl FnMut(&[Arc<str>], T) -> Result<(usize, usize), SeriesError>,
     ) -> Result<(), SeriesError> {
         let limits = &self.shared.parts.limits;
-        let first = first.max(selected.first_kept);
-        let snapshot = self.shared.snapshot(&selected.series, (first, last), sketches)?;
+        let snapshot = self.shared.snapshot(&selected.series, wanted)?;
         let index = self.shared.index(self.organisation);
         snapshot.each(&selected.series, whole, make, |number, made, unpacked| {
             self.check_wanted()?;
             // Deleted since it was found.
             let Some((_, tags)) = index.read().identity(number) else { return Ok(()) };
             self.unpacked += unpacked;
-            if self.unpacked > limits.query_samples {
-                return Err(SeriesError::limit(TOO_MANY, limits.query_samples));
+            if self.unpacked > wanted.most {
+                return Err(SeriesError::limit(TOO_MANY, wanted.most));
             }
             let (points, values) = each(&tags, made)?;
             check_points(points, limits)?;

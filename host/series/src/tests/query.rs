@@ -1,8 +1,11 @@
 //! Queries answer what a naive model of the same words answers.
 
+use std::sync::atomic::AtomicBool;
+
 use proptest::prelude::*;
 
 use super::*;
+use crate::read::Wanted;
 use crate::{
     Aggregate, Expression, Fill, Function, Line, Metadata, MetricKind, Normalise, Operator, Selection,
     TagPattern, TimeRange, parse_datadog,
@@ -459,6 +462,51 @@ fn what_a_builder_builds_and_a_text_says_are_one() {
     assert_eq!(parse_datadog("sum:m{*} by {host}.fill(zero) / 2").unwrap(), built);
     let rate = Expression::Select(Selection { normalise: Some(Normalise::Rate), ..Selection::new("m") });
     assert_eq!(parse_datadog("avg:m{*}.as_rate()").unwrap(), rate);
+}
+
+/// All there is of every series.
+fn everything(cancelled: &AtomicBool) -> Wanted<'_> {
+    let (first, last) = (i64::MIN, i64::MAX);
+    Wanted { first, last, sketches: false, most: u64::MAX, cancelled }
+}
+
+#[tokio::test]
+async fn only_blocks_among_whose_samples_others_came_late_are_unpacked_for_long_steps() {
+    let house = House::new().await;
+    let at = |n: i64| house.now() + n * 1000;
+    let samples: Vec<(i64, f64)> = (0..8 * 1024).map(|n| (at(n), 1.0)).collect();
+    house.write(&[entry("m", &[], &samples)]).await.unwrap();
+    house.series.pack().await.unwrap();
+    // Of the sixth block, of the second, and behind all of them.
+    house
+        .write(&[entry("m", &[], &[(at(5200) + 1, 2.0), (at(1500) + 1, 2.0), (at(9000), 2.0)])])
+        .await
+        .unwrap();
+    let nobody = AtomicBool::new(false);
+    let shared = &house.series.shared;
+    let series = shared.index(OURS).read().all();
+    let mut snapshot = shared.snapshot(&series, everything(&nobody)).unwrap();
+    let piece = snapshot.read(series.min().unwrap(), Some((0, 1 << 45))).unwrap();
+    assert_eq!((piece.summaries.len(), snapshot.unpacked), (6, 2 * 1024 + 3));
+}
+
+#[tokio::test]
+async fn a_series_is_read_no_further_once_nobody_waits_for_it() {
+    let house = House::rolling(MetricKind::Gauge).await;
+    let day = house.now() - 10 * DAY;
+    for round in 0..3 {
+        let samples: Vec<(i64, f64)> = (0..3000).map(|n| (day + n * 1000 + round, 1.0)).collect();
+        house.write(&[entry("m", &[], &samples)]).await.unwrap();
+        // Samples, samples that are looked at by their summaries, and roll-ups.
+        house.later(if round == 1 { 30 } else { 0 }).await;
+        let shared = &house.series.shared;
+        let series = shared.index(OURS).read().all();
+        for (cancelled, steps) in [(false, None), (true, None), (true, Some((0, 1 << 45)))] {
+            let cancelled_now = AtomicBool::new(cancelled);
+            let mut snapshot = shared.snapshot(&series, everything(&cancelled_now)).unwrap();
+            assert_eq!(snapshot.read(series.min().unwrap(), steps).is_err(), cancelled);
+        }
+    }
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ fn rolled_up(kind: MetricKind) -> Metadata {
 
 impl House {
     /// With the metric `m` rolled up, and the clock at the end of the samples' weeks.
-    async fn rolling(kind: MetricKind) -> Self {
+    pub(super) async fn rolling(kind: MetricKind) -> Self {
         let house = Self::new().await;
         house.clock.set(Timestamp::from_milliseconds(START + 3 * WEEK).unwrap());
         house.series.describe(OURS, "m", rolled_up(kind), Batch::new()).await.unwrap();
@@ -30,7 +30,7 @@ impl House {
     }
 
     /// So many days later, when everything was packed and looked at.
-    async fn later(&self, days: i64) {
+    pub(super) async fn later(&self, days: i64) {
         self.clock.advance(days * DAY);
         self.series.pack().await.unwrap();
         self.series.tend().await.unwrap();
