@@ -10,9 +10,10 @@ use roaring::RoaringBitmap;
 use crate::SeriesError;
 use crate::codec::{self, Decoder, Summary};
 use crate::heads::{self, Head};
-use crate::limits::SERIES_SAMPLES;
+use crate::layout::SegmentRow;
+use crate::limits::{PARTITION, SERIES_SAMPLES};
 use crate::query::check_wanted;
-use crate::rollup::Rolled;
+use crate::rollup::{LONGEST_STEP, Rolled};
 use crate::runs::Runs;
 use crate::sample::Samples;
 use crate::segment::{Cursor, Entry};
@@ -27,12 +28,38 @@ pub(crate) struct Wanted<'a> {
     /// The samples from here to `last`, both included.
     pub(crate) first: i64,
     pub(crate) last: i64,
+    /// Whether a roll-up is of the time of its latest sample, and not of that when its step begins.
+    pub(crate) raw: bool,
     /// Whether roll-ups come with their sketches.
     pub(crate) sketches: bool,
     /// Samples that may be unpacked.
     pub(crate) most: u64,
     /// Set when nobody waits for them any more.
     pub(crate) cancelled: &'a AtomicBool,
+}
+
+impl Wanted<'_> {
+    /// Whether a segment may have some of it.
+    fn may_be_within(&self, placed: &Placed) -> bool {
+        let SegmentRow { partition, last, .. } = placed.row;
+        // The latest sample of a step may be as late as its end, and is of the same week; scattered ones are no roll-ups.
+        let behind = match partition.filter(|_| self.raw) {
+            Some(partition) => last.saturating_add(LONGEST_STEP).min(partition + PARTITION - 1) - last,
+            None => 0,
+        };
+        placed.is_within(self.first.saturating_sub(behind), self.last)
+    }
+
+    /// Whether a block may have some of it.
+    fn may_be_in(&self, entry: &Entry) -> bool {
+        let behind = if self.raw { (entry.step - 1).max(0) } else { 0 };
+        entry.first <= self.last && entry.last >= self.first.saturating_sub(behind)
+    }
+
+    fn has(&self, rolled: &Rolled) -> bool {
+        let time = if self.raw { rolled.last_at } else { rolled.start };
+        (self.first..=self.last).contains(&time)
+    }
 }
 
 /// Where the samples of some series are at one moment. What is written, packed or removed later changes nothing.
@@ -54,7 +81,7 @@ pub(crate) struct Piece {
     pub(crate) samples: Runs,
     /// What blocks amount to that were not unpacked: where each begins, and its summary.
     pub(crate) summaries: Vec<(i64, Summary)>,
-    /// Roll-ups whose steps begin within the time asked for, in order. They are in addition to the samples.
+    /// Roll-ups of times that are asked for, in order. They are in addition to the samples.
     pub(crate) rolled: Vec<Rolled>,
 }
 
@@ -101,8 +128,8 @@ impl Shared {
                 active.insert(number, Arc::clone(head));
             }
         }
-        let is_within = |placed: &&Arc<Placed>| placed.is_within(wanted.first, wanted.last);
-        let segments: Vec<_> = state.segments.iter().filter(is_within).cloned().collect();
+        let segments: Vec<_> =
+            state.segments.iter().filter(|placed| wanted.may_be_within(placed)).cloned().collect();
         let frozen = state.frozen.clone();
         drop(state);
         let cursors = segments.iter().map(|_| Cursor::default()).collect();
@@ -137,7 +164,7 @@ impl Snapshot<'_> {
         let mut entries: Vec<(usize, Entry)> = Vec::new();
         for (rank, placed) in self.segments.iter().enumerate() {
             let read = placed.segment()?.entries(&mut self.cursors[rank], number, |entry| {
-                if entry.first <= last && entry.last >= first {
+                if wanted.may_be_in(entry) {
                     entries.push((rank, *entry));
                 }
             });
@@ -218,9 +245,7 @@ impl Snapshot<'_> {
             let decoded = self.decoder.decode_rolled(&block, wanted.sketches, &mut unpacked);
             decoded.map_err(|_| placed.damaged())?;
             self.unpacked += u64::from(entry.samples);
-            let within =
-                unpacked.drain(..).filter(|rolled| (wanted.first..=wanted.last).contains(&rolled.start));
-            all.extend(within.map(|rolled| (entry.step, rolled)));
+            all.extend(unpacked.drain(..).map(|rolled| (entry.step, rolled)));
         }
         all.sort_by_key(|(step, rolled)| (rolled.start, *step));
         all.dedup_by(|(step, rolled), (before, into)| {
@@ -230,7 +255,8 @@ impl Snapshot<'_> {
             }
             same
         });
-        Ok(all.into_iter().map(|(_, rolled)| rolled).collect())
+        // Only now: which sample of a step is the latest is known once all its parts are one.
+        Ok(all.into_iter().map(|(_, rolled)| rolled).filter(|rolled| wanted.has(rolled)).collect())
     }
 
     /// Takes the entries that need no unpacking out of `entries`.

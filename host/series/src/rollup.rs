@@ -6,6 +6,9 @@ use crate::Samples;
 use crate::metadata::MetricKind;
 use crate::sketch::Sketch;
 
+/// Milliseconds of the longest step of roll-ups: a day.
+pub(crate) const LONGEST_STEP: i64 = 24 * 60 * 60 * 1000;
+
 /// From which age on a metric's samples are kept as roll-ups only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RollUp {

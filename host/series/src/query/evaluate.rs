@@ -96,11 +96,10 @@ fn raw_once(
             as_samples(&piece.rolled, selected.kind, &mut samples);
             samples.extend(&written.times, &written.values);
             samples.settle();
-            samples.keep(first, last);
         }
         samples
     };
-    let wanted = evaluation.wanted(&selected, (first, last));
+    let wanted = Wanted { raw: true, ..evaluation.wanted(&selected, (first, last)) };
     evaluation.each(&selected, wanted, None, whole, |tags, samples| {
         points += samples.len();
         if !samples.is_empty() {
@@ -264,7 +263,7 @@ impl<'a> Evaluation<'a> {
     fn wanted(&self, selected: &Selected, (first, last): (i64, i64)) -> Wanted<'a> {
         let first = first.max(selected.first_kept);
         let (most, cancelled) = (self.shared.parts.limits.query_samples, self.cancelled);
-        Wanted { first, last, sketches: false, most, cancelled }
+        Wanted { first, last, raw: false, sketches: false, most, cancelled }
     }
 
     /// The series of a metric that a filter means; `None` if there is no such metric.

@@ -467,7 +467,7 @@ fn what_a_builder_builds_and_a_text_says_are_one() {
 /// All there is of every series.
 fn everything(cancelled: &AtomicBool) -> Wanted<'_> {
     let (first, last) = (i64::MIN, i64::MAX);
-    Wanted { first, last, sketches: false, most: u64::MAX, cancelled }
+    Wanted { first, last, raw: false, sketches: false, most: u64::MAX, cancelled }
 }
 
 #[tokio::test]

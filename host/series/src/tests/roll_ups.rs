@@ -229,6 +229,35 @@ async fn raw_samples_of_a_roll_up_are_the_latest_of_each_step_and_of_a_count_the
 }
 
 #[tokio::test]
+async fn raw_samples_of_ranges_that_meet_are_each_in_one_of_them_wherever_they_meet() {
+    for kind in [MetricKind::Gauge, MetricKind::Count] {
+        let house = House::rolling(kind).await;
+        let end = START + WEEK;
+        let samples: Points = (1..=40).map(|n| (end - n * 100_000 + 7000, n as f64)).collect();
+        house.write(&[entry("m", &[], &samples)]).await.unwrap();
+        house.later(16).await;
+        // Added to what its step amounts to, in a segment of its own.
+        house.write(&[entry("m", &[], &[(end - 600_000 + 500, 1000.0)])]).await.unwrap();
+        house.later(1).await;
+        let raw = async |start: i64, end: i64| {
+            let range = [start, end].map(|time| Timestamp::from_milliseconds(time).unwrap());
+            let raw = house.series.raw(OURS, "m", &Filter::All, (range[0], range[1])).await.unwrap();
+            let samples = raw.into_iter().map(|series| series.samples);
+            samples.flat_map(|samples| samples.times.into_iter().zip(samples.values)).collect::<Points>()
+        };
+        let whole = house.one("m").await;
+        assert!((14..=15).contains(&whole.len()), "{whole:?}");
+        for at in (end - 4_100_000..=end).step_by(49_000) {
+            let parts = [raw(START, at - 1).await, raw(at, end + WEEK).await].concat();
+            assert_eq!(parts, whole, "they meet {} ms before the end of the week", end - at);
+        }
+        for (time, value) in whole {
+            assert_eq!(raw(time, time).await, [(time, value)]);
+        }
+    }
+}
+
+#[tokio::test]
 async fn percentiles_of_a_distribution_stay_within_one_percent() {
     let house = House::rolling(MetricKind::Distribution).await;
     let spread = |n: i64, host: i64| ((n * 7919 + host * 31) % 10_007) as f64 / 10.0 + 0.1;
