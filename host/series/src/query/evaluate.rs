@@ -9,7 +9,7 @@ use roaring::RoaringBitmap;
 
 use super::matching::check_wanted;
 use super::over_series::{Groups, StepValue, check_points};
-use super::over_time::{step_of, steps};
+use super::over_time::{Grid, step_of, steps};
 use super::{
     Aggregate, Expression, Line, Normalise, Operator, Selection, SeriesRaw, TimeRange, check_step, functions,
     over_rolled,
@@ -119,7 +119,7 @@ struct Selected {
 }
 
 impl<'a> Evaluation<'a> {
-    /// The value of an expression over the range, moved by `shift` milliseconds.
+    /// The value of an expression over the range, of samples that are `shift` milliseconds later than its points say.
     fn value(&mut self, expression: &Expression, shift: i64) -> Result<Value, SeriesError> {
         match expression {
             Expression::Number(number) => Ok(Value::Number(*number)),
@@ -132,20 +132,15 @@ impl<'a> Evaluation<'a> {
             }
             Expression::Apply(function, argument) => {
                 function.check()?;
-                let moved = function.shift();
-                let argument = self.value(argument, shift.saturating_add(moved))?;
+                let argument = self.value(argument, shift.saturating_add(function.shift()))?;
                 self.work_on(&argument)?;
-                let mut lines = match argument {
+                let lines = match argument {
                     Value::Lines(lines) => lines,
                     Value::Number(number) => {
                         return Ok(Value::Number(functions::of_number(function, number)));
                     }
                 };
-                for line in &mut lines {
-                    line.points.iter_mut().for_each(|(time, _)| *time = time.saturating_sub(moved));
-                }
                 let (start, end) = (self.range.start.as_milliseconds(), self.range.end.as_milliseconds());
-                let (start, end) = (start.saturating_add(shift), end.saturating_add(shift));
                 if function.fills() {
                     let points = lines.iter().map(|line| ((end - start) / line.step) as usize + 1).sum();
                     check_points(points, &self.shared.parts.limits)?;
@@ -210,7 +205,8 @@ impl<'a> Evaluation<'a> {
         let pooled = pooling == Pooling::Together;
         let sketches = pooled || matches!(over_time, Aggregate::Percentile(_));
         let unsummarised = sketches || matches!(selection.over_series, Aggregate::Last);
-        let whole = (!unsummarised).then_some((0, step));
+        let whole = (!unsummarised).then_some((shift, step));
+        let grid = Grid { step, shift };
         let seconds = |milliseconds: i64| milliseconds as f64 / 1000.0;
         let factor = match (selection.normalise, selected.kind, over_time) {
             (Some(Normalise::Rate), MetricKind::Count, Aggregate::Sum) => {
@@ -233,20 +229,20 @@ impl<'a> Evaluation<'a> {
             if pooled {
                 let finite = piece.samples.iter().filter(|(_, value)| value.is_finite());
                 values.extend(finite.map(|(time, value)| StepValue {
-                    start: step_of(time, step),
+                    start: grid.start(time),
                     time,
                     value,
                     weight: 1,
                 }));
-                return Ok((values, over_rolled::sketches(&piece.rolled, step)));
+                return Ok((values, over_rolled::sketches(&piece.rolled, grid)));
             }
-            steps(&piece, step, over_time, |start, value, samples| {
+            steps(&piece, grid, over_time, |start, value, samples| {
                 let weight = if pooling == Pooling::Weighed { samples } else { 1 };
                 values.push(StepValue { start, time: start, value: value * factor, weight });
             });
             if let Aggregate::Last = selection.over_series {
-                latest(&piece, step, &mut values);
-                over_rolled::latest(&piece.rolled, step, &mut values);
+                latest(&piece, grid, &mut values);
+                over_rolled::latest(&piece.rolled, grid, &mut values);
             }
             Ok((values, Vec::new()))
         };
@@ -357,10 +353,10 @@ impl Pooling {
 }
 
 /// Puts the time of each step's latest sample beside it.
-fn latest(piece: &Piece, step: i64, values: &mut [StepValue]) {
+fn latest(piece: &Piece, grid: Grid, values: &mut [StepValue]) {
     let mut values = values.iter_mut().peekable();
     for (time, _) in piece.samples.iter().filter(|(_, value)| value.is_finite()) {
-        while values.next_if(|value| value.start < step_of(time, step)).is_some() {}
+        while values.next_if(|value| value.start < grid.start(time)).is_some() {}
         if let Some(value) = values.peek_mut() {
             value.time = time;
         }

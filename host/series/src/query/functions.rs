@@ -110,7 +110,7 @@ impl Function {
         }
     }
 
-    /// By how many milliseconds its argument's range is moved.
+    /// By how many milliseconds what its argument looks at is later than the answer says.
     pub(super) fn shift(&self) -> i64 {
         match self {
             Self::TimeShift(shift) => *shift,

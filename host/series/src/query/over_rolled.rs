@@ -6,7 +6,7 @@ use bellwether_kernel::FieldError;
 
 use super::Aggregate;
 use super::over_series::StepValue;
-use super::over_time::step_of;
+use super::over_time::Grid;
 use super::total::Total;
 use crate::SeriesError;
 use crate::read::Piece;
@@ -14,23 +14,22 @@ use crate::rollup::Rolled;
 use crate::sketch::Sketch;
 
 /// When each step of a series begins, its one value, and of how many samples.
-pub(super) fn steps(piece: &Piece, step: i64, aggregate: Aggregate, mut each: impl FnMut(i64, f64, u64)) {
+pub(super) fn steps(piece: &Piece, grid: Grid, aggregate: Aggregate, mut each: impl FnMut(i64, f64, u64)) {
     let sketched = matches!(aggregate, Aggregate::Percentile(_));
     let mut steps: BTreeMap<i64, Rolled> = BTreeMap::new();
     for rolled in &piece.rolled {
-        let start = step_of(rolled.start, step);
+        let start = grid.start(rolled.start);
         steps.entry(start).and_modify(|there| there.merge(rolled)).or_insert_with(|| rolled.clone());
     }
     for (time, value) in piece.samples.iter().filter(|(_, value)| value.is_finite()) {
-        let start = step_of(time, step);
         steps
-            .entry(start)
+            .entry(grid.start(time))
             .and_modify(|there| there.add(time, value))
-            .or_insert_with(|| Rolled::of(start, time, value, sketched));
+            .or_insert_with(|| Rolled::of(time, time, value, sketched));
     }
     for (start, rolled) in steps {
         let value = match aggregate {
-            Aggregate::Average if !rolled.sum.is_finite() => mean(piece, step, &rolled),
+            Aggregate::Average if !rolled.sum.is_finite() => mean(piece, grid, start, rolled.count),
             Aggregate::Average => rolled.sum / rolled.count as f64,
             Aggregate::Sum => rolled.sum,
             Aggregate::Minimum => rolled.minimum,
@@ -48,32 +47,32 @@ pub(super) fn steps(piece: &Piece, step: i64, aggregate: Aggregate, mut each: im
 }
 
 /// The mean of a step whose sum no double holds, where one holds the sum of each of its parts.
-fn mean(piece: &Piece, step: i64, whole: &Rolled) -> f64 {
-    let is_within = |time: i64| step_of(time, step) == step_of(whole.start, step);
+fn mean(piece: &Piece, grid: Grid, start: i64, count: u64) -> f64 {
+    let is_within = |time: i64| grid.start(time) == start;
     let rolled = piece.rolled.iter().filter(|rolled| is_within(rolled.start)).map(|rolled| rolled.sum);
     let samples = piece.samples.iter().filter(|(time, value)| is_within(*time) && value.is_finite());
     let samples = samples.map(|(_, value)| value);
     let mut total = Total::default();
     total.add(rolled.chain(samples));
-    total.mean(whole.count)
+    total.mean(count)
 }
 
 /// The samples behind each step's roll-ups, in order.
-pub(super) fn sketches(rolled: &[Rolled], step: i64) -> Vec<(i64, Sketch)> {
-    let steps = rolled.chunk_by(|a, b| step_of(a.start, step) == step_of(b.start, step));
+pub(super) fn sketches(rolled: &[Rolled], grid: Grid) -> Vec<(i64, Sketch)> {
+    let steps = rolled.chunk_by(|a, b| grid.start(a.start) == grid.start(b.start));
     let merged = steps.filter_map(|rolled| {
         let mut sketches = rolled.iter().filter_map(|rolled| rolled.sketch.as_ref());
         let mut all = sketches.next()?.clone();
         sketches.for_each(|sketch| all.merge(sketch));
-        Some((step_of(rolled[0].start, step), all))
+        Some((grid.start(rolled[0].start), all))
     });
     merged.collect()
 }
 
 /// Puts the time of each step's latest sample beside it, where that is in a roll-up.
-pub(super) fn latest(rolled: &[Rolled], step: i64, values: &mut [StepValue]) {
+pub(super) fn latest(rolled: &[Rolled], grid: Grid, values: &mut [StepValue]) {
     for rolled in rolled {
-        if let Ok(at) = values.binary_search_by_key(&step_of(rolled.start, step), |value| value.start) {
+        if let Ok(at) = values.binary_search_by_key(&grid.start(rolled.start), |value| value.start) {
             values[at].time = values[at].time.max(rolled.last_at);
         }
     }

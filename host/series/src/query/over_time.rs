@@ -5,12 +5,28 @@ use super::{Aggregate, over_rolled};
 use crate::codec::Summary;
 use crate::read::Piece;
 
+/// Where steps lie: on multiples of their length since the epoch, once times are moved back by `shift`.
+#[derive(Clone, Copy)]
+pub(super) struct Grid {
+    /// Milliseconds of a step.
+    pub(super) step: i64,
+    /// By how many milliseconds what is looked at is later than the answer says.
+    pub(super) shift: i64,
+}
+
+impl Grid {
+    /// When the answer says that the step of a sample begins.
+    pub(super) fn start(self, time: i64) -> i64 {
+        step_of(time.saturating_sub(self.shift), self.step)
+    }
+}
+
 /// What the samples of one step amount to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Step {
-    /// When it begins.
+    /// When the answer says that it begins.
     pub(super) start: i64,
-    /// When the next one does.
+    /// The time of its samples' that the next one begins at.
     end: i64,
     count: u64,
     total: Total,
@@ -20,11 +36,11 @@ pub(super) struct Step {
 }
 
 impl Step {
-    /// The step of a time, of so many milliseconds.
-    fn of(time: i64, length: i64) -> Self {
-        let start = step_of(time, length);
+    /// The step of a time.
+    fn of(time: i64, grid: Grid) -> Self {
+        let start = grid.start(time);
         let (minimum, maximum) = (f64::INFINITY, f64::NEG_INFINITY);
-        let (end, total) = (start.saturating_add(length), Total::default());
+        let (end, total) = (start.saturating_add(grid.step).saturating_add(grid.shift), Total::default());
         Self { start, end, count: 0, total, minimum, maximum, last: 0.0 }
     }
 
@@ -83,15 +99,15 @@ pub(super) fn step_of(time: i64, step: i64) -> i64 {
 }
 
 /// When each step of a series with samples begins, their one value, and how many there are.
-pub(super) fn steps(piece: &Piece, step: i64, aggregate: Aggregate, mut each: impl FnMut(i64, f64, u64)) {
+pub(super) fn steps(piece: &Piece, grid: Grid, aggregate: Aggregate, mut each: impl FnMut(i64, f64, u64)) {
     if !piece.rolled.is_empty() {
-        return over_rolled::steps(piece, step, aggregate, each);
+        return over_rolled::steps(piece, grid, aggregate, each);
     }
     if let Aggregate::Percentile(percent) = aggregate {
         let mut samples = piece.samples.iter().peekable();
         let mut values = Vec::new();
         while let Some((time, value)) = samples.next() {
-            let step = Step::of(time, step);
+            let step = Step::of(time, grid);
             values.clear();
             values.push(value);
             while let Some((_, value)) = samples.next_if(|(time, _)| *time < step.end) {
@@ -104,7 +120,7 @@ pub(super) fn steps(piece: &Piece, step: i64, aggregate: Aggregate, mut each: im
         }
         return;
     }
-    let mut steps = Steps { length: step, aggregate, present: None, each };
+    let mut steps = Steps { grid, aggregate, present: None, each };
     // Blocks that were not unpacked lie apart from every sample, so that both are in order of time together.
     let mut summaries = piece.summaries.iter().peekable();
     for (mut times, mut values) in piece.samples.lists() {
@@ -130,7 +146,7 @@ pub(super) fn steps(piece: &Piece, step: i64, aggregate: Aggregate, mut each: im
 
 /// The step that is being gone through.
 struct Steps<F> {
-    length: i64,
+    grid: Grid,
     aggregate: Aggregate,
     present: Option<Step>,
     each: F,
@@ -144,7 +160,7 @@ impl<F: FnMut(i64, f64, u64)> Steps<F> {
         if self.present.is_none_or(|present| time >= present.end) {
             self.done();
         }
-        self.present.get_or_insert_with(|| Step::of(time, self.length))
+        self.present.get_or_insert_with(|| Step::of(time, self.grid))
     }
 
     fn done(&mut self) {

@@ -262,8 +262,9 @@ proptest! {
         let expression = Expression::Select(selection.clone()).apply(function);
         let answer = asked(&written, &expression, range, step);
         let shift = if let Function::TimeShift(shift) = function { shift } else { 0 };
-        let mut base = naive(&written, &selection, range.0 + shift, range.1 + shift, step, MetricKind::Gauge);
-        base.values_mut().flatten().for_each(|(time, _)| *time -= shift);
+        let mut moved = written;
+        moved.iter_mut().flat_map(|(_, samples)| samples).for_each(|(time, _)| *time -= shift);
+        let base = naive(&moved, &selection, range.0, range.1, step, MetricKind::Gauge);
         let expected = of_lines(function, &base, step, range);
         let tags = |line: &Line| line.tags.iter().map(|(_, value)| value.to_string()).collect::<Vec<_>>();
         let order: Vec<_> = answer.iter().map(tags).collect();

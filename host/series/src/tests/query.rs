@@ -288,6 +288,11 @@ async fn every_function_does_what_its_name_says() {
         ("count_nonzero(max:m{*} by {host})", vec![(0, 2.0), (60, 2.0), (120, 2.0)]),
         ("moving_rollup(max:m{host:a}.rollup(max), 120, 'sum')", vec![(0, 6.0), (60, 18.0), (120, 30.0)]),
         ("timeshift(max:m{host:a}.rollup(max), 60)", vec![(0, 12.0), (60, 18.0), (120, 24.0)]),
+        ("timeshift(g{*}.fill(zero), 30)", vec![(0, 4.0), (60, 0.0), (120, 0.0)]),
+        (
+            "max:m{host:a}.rollup(max) - timeshift(max:m{host:a}.rollup(max), 30)",
+            vec![(0, -3.0), (60, -3.0), (120, -3.0)],
+        ),
         ("integral(g{*})", vec![(0, 0.0), (60, 240.0)]),
         ("ewma_3(g{*})", vec![(0, 1.0), (60, 2.5)]),
         ("-g{*} + 2 * 3", vec![(0, 5.0), (60, 2.0)]),

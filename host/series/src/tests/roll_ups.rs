@@ -258,6 +258,17 @@ async fn raw_samples_of_ranges_that_meet_are_each_in_one_of_them_wherever_they_m
 }
 
 #[tokio::test]
+async fn a_shift_moves_roll_ups_by_when_their_steps_begin() {
+    let house = House::rolling(MetricKind::Gauge).await;
+    let at = START + 100 * HOUR;
+    house.write(&[entry("m", &[], &[(at, 1.0), (at + HOUR / 2, 2.0), (at + HOUR, 3.0)])]).await.unwrap();
+    house.later(16).await;
+    for query in ["timeshift(max:m{*}.rollup(max), 1800)", "timeshift(p100:m{*}.rollup(last), 1800)"] {
+        assert_eq!(house.points(query, HOUR).await, [(at - HOUR, 1.0), (at, 3.0)], "{query}");
+    }
+}
+
+#[tokio::test]
 async fn percentiles_of_a_distribution_stay_within_one_percent() {
     let house = House::rolling(MetricKind::Distribution).await;
     let spread = |n: i64, host: i64| ((n * 7919 + host * 31) % 10_007) as f64 / 10.0 + 0.1;
