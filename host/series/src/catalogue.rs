@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use bellwether_kernel::OrganisationId;
-use bellwether_store::{Batch, encode, to_the_end};
+use bellwether_store::{Batch, StoreError, encode, to_the_end};
 use parking_lot::RwLock;
 use roaring::RoaringBitmap;
 use tokio::sync::oneshot;
 
 use crate::index::{GoOn, Index, keys_of, select, values_of};
+use crate::limits::DELETED_ROWS;
 use crate::query::check_wanted;
-use crate::service::Series;
+use crate::service::{Series, Shared};
 use crate::writer::{DeleteOrder, Order, closed};
 use crate::{Filter, Metadata, SeriesError, identity, layout};
 
@@ -87,10 +88,10 @@ impl Series {
         let index = self.shared.index(organisation);
         let index = index.read();
         let (series, metadata) = index
-            .select(metric, &Filter::All)
+            .series_of(metric)
             .zip(index.metadata(metric))
             .ok_or_else(|| SeriesError::UnknownMetric(metric.to_owned()))?;
-        Ok(TaggedMetric { name: metric.into(), series: series.len(), metadata })
+        Ok(TaggedMetric { name: metric.into(), series, metadata })
     }
 
     /// The tags of up to `limit` series of a metric that `filter` means, behind the one numbered `after`; in order of
@@ -190,7 +191,7 @@ impl Series {
     /// Sets what is known of a metric, which need have no samples yet. Durable when this returns.
     ///
     /// # Errors
-    /// [`SeriesError::Invalid`] names the field.
+    /// [`SeriesError::Invalid`] names the field; [`SeriesError::Limit`] if too many metrics without samples are known.
     pub async fn describe(
         &self,
         organisation: OrganisationId,
@@ -202,20 +203,22 @@ impl Series {
         identity::check_metric(metric, limits, || "metric".to_owned())?;
         metadata.check()?;
         let index = self.shared.index(organisation);
-        index.read().check_metrics(metric, limits)?;
+        index.read().check_said(metric, limits)?;
         join.put(layout::metadata(organisation, metric), encode(&metadata));
-        let (store, metric) = (Arc::clone(&self.shared.parts.store), metric.to_owned());
+        let (shared, metric) = (Arc::clone(&self.shared), metric.to_owned());
         to_the_end(async move {
-            store.commit(join).await?;
+            let _saying = shared.saying.read().await;
+            shared.parts.store.commit(join).await?;
             index.write().set_metadata(&metric, metadata);
             Ok(())
         })
         .await
     }
 
-    /// Deletes series of a metric that `filter` means, with their samples, and tells how many. Their space is free
-    /// after a [`Self::tend`] where they were a quarter of their segment. Writes acknowledged before are gone; one at
-    /// the same moment may make a series anew.
+    /// Deletes series of a metric that `filter` means, with their samples, and tells how many. If that is all of them, what
+    /// is known of the metric goes too, unless it says how samples are kept. Their space is free after a [`Self::tend`]
+    /// where they were a quarter of their segment. Writes acknowledged before are gone; one at the same moment may make a
+    /// series anew.
     ///
     /// # Errors
     /// [`SeriesError::UnknownMetric`]; [`SeriesError::Invalid`] for a filter of too many patterns; the store's, when some
@@ -227,13 +230,56 @@ impl Series {
         filter: Filter,
         join: Batch,
     ) -> Result<u64, SeriesError> {
+        let is_all = filter == Filter::All;
         // Before the writer's turn, in which every write would wait for it.
         let found = self.found(organisation, metric, filter).await?;
         let index = self.shared.index(organisation);
         let select = move |index: &Index| found.into_iter().filter(|number| index.has(*number)).collect();
         let (reply, deleted) = oneshot::channel();
-        let order = DeleteOrder { organisation, index, select: Box::new(select), spares: false, join, reply };
+        let (own, select) = (Arc::clone(&index), Box::new(select));
+        let order = DeleteOrder { organisation, index: own, select, spares: false, join, reply };
         self.orders.send(Order::Delete(order)).await.map_err(|_| closed())?;
-        Ok(deleted.await.map_err(|_| closed())??)
+        let (shared, metric) = (Arc::clone(&self.shared), Arc::<str>::from(metric));
+        to_the_end(async move {
+            let deleted = deleted.await.map_err(|_| closed())??;
+            if is_all {
+                shared.forget_said(organisation, &index, &[metric]).await?;
+            }
+            Ok(deleted)
+        })
+        .await
+    }
+}
+
+impl Shared {
+    /// Forgets what was said of those of these metrics that have no series; what says how samples are kept stays.
+    pub(crate) async fn forget_said(
+        &self,
+        organisation: OrganisationId,
+        index: &RwLock<Index>,
+        metrics: &[Arc<str>],
+    ) -> Result<(), StoreError> {
+        let _saying = self.saying.write().await;
+        for metrics in metrics.chunks(DELETED_ROWS) {
+            let (mut batch, mut forgotten) = (Batch::new(), Vec::new());
+            {
+                let mut index = index.write();
+                for metric in metrics {
+                    if let Some(said) = index.forget_said(metric) {
+                        batch.delete(layout::metadata(organisation, metric));
+                        forgotten.push((metric, said));
+                    }
+                }
+            }
+            if forgotten.is_empty() {
+                continue;
+            }
+            if let Err(error) = self.parts.store.commit(batch).await {
+                let mut index = index.write();
+                forgotten.into_iter().for_each(|(metric, said)| index.set_metadata(metric, said));
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 }

@@ -8,7 +8,7 @@ pub struct Limits {
     /// Series of one organisation. Each takes some 450 bytes of memory, four tags included, and some 180 more while it has
     /// samples in memory.
     pub series: u64,
-    /// Metrics of one organisation.
+    /// Metrics of one organisation that have series; and, beside them, as many that are described and have none.
     pub metrics: usize,
     /// Bytes of a metric's name.
     pub name_bytes: usize,

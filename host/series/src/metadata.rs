@@ -75,6 +75,11 @@ impl Metadata {
 }
 
 impl Metadata {
+    /// Whether it says how long or how samples are kept, which nobody says in passing.
+    pub(crate) fn says_how_kept(&self) -> bool {
+        self.keep_days.is_some() || !self.roll_ups.is_empty()
+    }
+
     fn check_roll_ups(&self) -> Result<(), SeriesError> {
         if self.roll_ups.len() > MAX_ROLL_UPS {
             let expected = format!("at most {MAX_ROLL_UPS}");

@@ -78,6 +78,8 @@ pub(crate) struct Shared {
     pub(crate) packing: tokio::sync::Mutex<()>,
     /// Held while segments are merged or removed.
     pub(crate) merging: tokio::sync::Mutex<()>,
+    /// Held for reading while something is said of a metric, for writing while what was said is forgotten.
+    pub(crate) saying: tokio::sync::RwLock<()>,
 }
 
 /// Where samples are. Changes as a whole, so that no reader misses one or sees it twice.
@@ -210,6 +212,7 @@ impl Shared {
             queries: Turns::new(QUERIES, QUERY_PATIENCE, TOO_MANY_QUERIES),
             packing: tokio::sync::Mutex::new(()),
             merging: tokio::sync::Mutex::new(()),
+            saying: tokio::sync::RwLock::new(()),
         }
     }
 

@@ -199,6 +199,13 @@ impl Index {
         found
     }
 
+    /// The metrics that any of these series has, each once.
+    pub(crate) fn metrics_of(&self, series: &RoaringBitmap) -> Vec<Arc<str>> {
+        let entries = series.iter().filter_map(|number| self.series.get(&number));
+        let metrics: RoaringBitmap = entries.map(|entry| entry.metric).collect();
+        metrics.into_iter().map(|at| Arc::clone(&self.metrics[at as usize].name)).collect()
+    }
+
     /// The tags that any of these series has, each once.
     pub(crate) fn tags_of(&self, series: &RoaringBitmap) -> impl Iterator<Item = &Arc<str>> {
         let mut tags = RoaringBitmap::new();

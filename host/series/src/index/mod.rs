@@ -35,6 +35,8 @@ pub(crate) struct Index {
     /// Places among them of metrics that are forgotten, for those to come.
     free_metrics: Vec<u32>,
     metric_names: BTreeMap<Arc<str>, u32>,
+    /// How many of them have series.
+    written_metrics: usize,
     tags: Vec<TagEntry>,
     /// Places among them whose tag no series has any more, for those to come.
     free_tags: Vec<u32>,
@@ -116,12 +118,7 @@ impl Index {
         if self.series.len() as u64 >= limits.series {
             return Err(SeriesError::limit("series of one organisation", limits.series));
         }
-        self.check_metrics(metric, limits)
-    }
-
-    /// Whether one more metric of this name is within the limits.
-    pub(crate) fn check_metrics(&self, metric: &str, limits: &Limits) -> Result<(), SeriesError> {
-        if self.metric_names.len() >= limits.metrics && !self.metric_names.contains_key(metric) {
+        if self.written_metrics >= limits.metrics && self.series_of(metric).is_none_or(|series| series == 0) {
             return Err(SeriesError::limit(
                 "metrics with samples of one organisation",
                 limits.metrics as u64,
@@ -130,11 +127,36 @@ impl Index {
         Ok(())
     }
 
+    /// Whether something may be said of a metric of this name: of so many that have no series.
+    pub(crate) fn check_said(&self, metric: &str, limits: &Limits) -> Result<(), SeriesError> {
+        if self.unwritten_metrics() >= limits.metrics && !self.metric_names.contains_key(metric) {
+            return Err(SeriesError::limit(
+                "metrics without samples that are described of one organisation; delete some",
+                limits.metrics as u64,
+            ));
+        }
+        Ok(())
+    }
+
+    /// How many metrics have no series.
+    pub(crate) fn unwritten_metrics(&self) -> usize {
+        self.metric_names.len() - self.written_metrics
+    }
+
+    /// The metrics without series.
+    pub(crate) fn unwritten(&self) -> Vec<Arc<str>> {
+        let unwritten =
+            self.metric_names.iter().filter(|(_, at)| self.metrics[**at as usize].series.is_empty());
+        unwritten.map(|(name, _)| Arc::clone(name)).collect()
+    }
+
     /// Adds a series that is not there.
     pub(crate) fn add(&mut self, number: SeriesNumber, metric: &str, tags: &[&str], durable: bool) {
         let hash = self.hash(metric, tags);
         let metric = self.metric(metric);
-        self.metrics[metric as usize].series.insert(number.0);
+        let series = &mut self.metrics[metric as usize].series;
+        self.written_metrics += usize::from(series.is_empty());
+        series.insert(number.0);
         let tags: Box<[u32]> = tags.iter().map(|tag| self.tag(tag)).collect();
         for tag in &tags {
             self.tags[*tag as usize].series.insert(number.0);
@@ -215,9 +237,11 @@ impl Index {
         let entry = self.series.remove(&number.0).expect("it was just there");
         let metric = &mut self.metrics[entry.metric as usize];
         metric.series.remove(number.0);
-        if metric.series.is_empty() && metric.metadata.is_none() {
-            self.metric_names.remove(&std::mem::take(metric).name);
-            self.free_metrics.push(entry.metric);
+        if metric.series.is_empty() {
+            self.written_metrics -= 1;
+            if metric.metadata.is_none() {
+                self.free_metric(entry.metric);
+            }
         }
         for at in &entry.tags {
             let tag = &mut self.tags[*at as usize];
@@ -235,6 +259,23 @@ impl Index {
                 self.free_tags.push(*at);
             }
         }
+    }
+
+    fn free_metric(&mut self, at: u32) {
+        self.metric_names.remove(&std::mem::take(&mut self.metrics[at as usize]).name);
+        self.free_metrics.push(at);
+    }
+
+    /// Forgets what was said of a metric without series, and gives it; what says how samples are kept stays.
+    pub(crate) fn forget_said(&mut self, metric: &str) -> Option<Arc<Metadata>> {
+        let at = *self.metric_names.get(metric)?;
+        let entry = &mut self.metrics[at as usize];
+        if !entry.series.is_empty() {
+            return None;
+        }
+        let said = entry.metadata.take_if(|said| !said.says_how_kept())?;
+        self.free_metric(at);
+        Some(said)
     }
 
     /// Gives the room back of many more series than there are.
@@ -263,6 +304,12 @@ impl Index {
             .for_each(|metric| each(&metric.series, metric.metadata.as_deref().unwrap_or(&unsaid)));
     }
 
+    /// How many series a metric has; `None` if there is no such metric.
+    pub(crate) fn series_of(&self, metric: &str) -> Option<u64> {
+        let at = self.metric_names.get(metric)?;
+        Some(self.metrics[*at as usize].series.len())
+    }
+
     /// What is known of a metric; `None` for one that has no samples and of which nothing was said.
     pub(crate) fn metadata(&self, metric: &str) -> Option<Arc<Metadata>> {
         let at = self.metric_names.get(metric)?;
@@ -270,9 +317,9 @@ impl Index {
     }
 
     /// Sets what is known of a metric.
-    pub(crate) fn set_metadata(&mut self, metric: &str, metadata: Metadata) {
+    pub(crate) fn set_metadata(&mut self, metric: &str, metadata: impl Into<Arc<Metadata>>) {
         let at = self.metric(metric);
-        self.metrics[at as usize].metadata = Some(Arc::new(metadata));
+        self.metrics[at as usize].metadata = Some(metadata.into());
     }
 
     /// Whether there is a series of that number.

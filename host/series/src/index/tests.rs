@@ -103,13 +103,21 @@ fn keys_and_values_are_counted_per_metric() {
 
 #[test]
 fn limits_are_told_with_what_and_how_many() {
-    let index = filled(&[vec!["a".to_owned()], vec!["b".to_owned()]]);
+    let mut index = filled(&[vec!["a".to_owned()], vec!["b".to_owned()]]);
     let limits = Limits { series: 3, metrics: 2, ..Limits::default() };
     let refused = index.check_room("m", &limits).unwrap_err().to_string();
     assert_eq!(refused, "at most 3 series of one organisation");
     let limits = Limits { series: 4, ..limits };
     index.check_room("m", &limits).unwrap();
     assert!(index.check_room("new", &limits).unwrap_err().to_string().contains("at most 2 metrics"));
+    for metric in ["said", "more"] {
+        index.check_said(metric, &limits).unwrap();
+        index.set_metadata(metric, Metadata::default());
+    }
+    assert!(index.check_said("new", &limits).unwrap_err().to_string().contains("at most 2 metrics without"));
+    index.check_said("m", &limits).unwrap();
+    index.remove(SeriesNumber(1_000_000));
+    index.check_room("said", &limits).unwrap();
 }
 
 #[test]

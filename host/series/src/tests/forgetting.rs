@@ -5,7 +5,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use super::*;
-use crate::{Metadata, RollUp};
+use crate::{Metadata, MetricKind, RollUp, TagPattern};
 
 const STEADY: std::time::Duration = std::time::Duration::ZERO;
 
@@ -67,6 +67,108 @@ async fn series_whose_last_sample_is_past_its_retention_are_neither_listed_nor_c
         write(&house, "short", &format!("pod:{pod}")).await.unwrap();
     }
     assert!(listed(&house, "short").await.keys().all(|number| *number > 6), "no number is used again");
+}
+
+async fn count(house: &House, metric: &str) -> Result<(), SeriesError> {
+    let counted = Metadata { kind: MetricKind::Count, ..Metadata::default() };
+    house.series.describe(OURS, metric, counted, Batch::new()).await
+}
+
+/// The kind of a metric that is known, and how many series it has.
+fn known(house: &House, metric: &str) -> Option<(MetricKind, u64)> {
+    house.series.metric(OURS, metric).ok().map(|known| (known.metadata.kind, known.series))
+}
+
+#[tokio::test]
+async fn metrics_that_were_told_of_and_went_leave_room_for_others() {
+    let limits = Limits { metrics: 4, keep_days: 10, steady: STEADY, ..Limits::default() };
+    let mut house = House::limited(limits).await;
+    for round in 0..5 {
+        let names: Vec<String> = (0..4).map(|n| format!("m{round}.{n}")).collect();
+        for metric in &names {
+            count(&house, metric).await.unwrap();
+            house.write(&[entry(metric, &[], &[(house.now(), 1.0)])]).await.unwrap();
+        }
+        let refused = house.write(&[entry("more", &[], &[(house.now(), 1.0)])]).await.unwrap_err();
+        assert_eq!(refused.to_string(), "at most 4 metrics with samples of one organisation");
+        house.clock.advance(12 * DAY);
+        house.series.pack().await.unwrap();
+        house.series.tend().await.unwrap();
+        for restart in [false, true] {
+            if restart {
+                house = house.restarted().await;
+            }
+            assert!(names.iter().all(|metric| known(&house, metric).is_none()));
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_said_of_metrics_without_samples_is_bounded_and_keeps_no_other_out_for_good() {
+    let limits = Limits { metrics: 4, steady: STEADY, ..Limits::default() };
+    let mut house = House::limited(limits).await;
+    keep(&house, "kept", 10, Vec::new()).await;
+    for (metric, unknown) in [("a", true), ("b", true), ("c", true), ("a", false)] {
+        assert_eq!(known(&house, metric).is_none(), unknown);
+        count(&house, metric).await.unwrap();
+    }
+    let refused = count(&house, "d").await.unwrap_err().to_string();
+    assert!(refused.starts_with("at most 4 metrics without samples"), "{refused}");
+    for metric in ["a", "d"] {
+        house.write(&[entry(metric, &[], &[(house.now(), 1.0)])]).await.unwrap();
+    }
+    count(&house, "d").await.unwrap();
+    house.series.tend().await.unwrap();
+    for restart in [false, true] {
+        if restart {
+            house = house.restarted().await;
+        }
+        let all = ["a", "b", "c", "d", "kept"].map(|metric| known(&house, metric));
+        let (there, kept) = (Some((MetricKind::Count, 1)), Some((MetricKind::Gauge, 0)));
+        assert_eq!(all, [there, None, None, there, kept], "three of four are more than half");
+    }
+    // As many as half of what may be stay: somebody may have said it before the first sample.
+    count(&house, "b").await.unwrap();
+    house.clock.advance(DAY);
+    house.series.tend().await.unwrap();
+    assert_eq!(known(&house, "b"), Some((MetricKind::Count, 0)));
+}
+
+#[tokio::test]
+async fn a_metric_that_is_deleted_whole_is_known_only_if_it_says_how_samples_are_kept() {
+    let mut house = House::new().await;
+    let write = async |house: &House, metric: &str| {
+        let sample = [(house.now(), 1.0)];
+        house.write(&[entry(metric, &["a:1"], &sample), entry(metric, &["a:2"], &sample)]).await.unwrap();
+    };
+    let delete = async |house: &House, metric: &str, filter: Filter| {
+        house.series.delete(OURS, metric, filter, Batch::new()).await.unwrap()
+    };
+    for metric in ["m", "never"] {
+        count(&house, metric).await.unwrap();
+    }
+    keep(&house, "kept", 10, Vec::new()).await;
+    write(&house, "m").await;
+    write(&house, "kept").await;
+    for (value, left) in [("1", 1), ("2", 0)] {
+        let one = Filter::Tag("a".to_owned(), TagPattern::Exact(value.to_owned()));
+        assert_eq!(delete(&house, "m", one).await, 1);
+        assert_eq!(known(&house, "m"), Some((MetricKind::Count, left)));
+    }
+    write(&house, "m").await;
+    assert_eq!(known(&house, "m"), Some((MetricKind::Count, 2)));
+    for (metric, deleted) in [("m", 2), ("kept", 2), ("never", 0)] {
+        assert_eq!(delete(&house, metric, Filter::All).await, deleted);
+    }
+    for restart in [false, true] {
+        if restart {
+            house = house.restarted().await;
+        }
+        let all = ["m", "never", "kept"].map(|metric| known(&house, metric));
+        assert_eq!(all, [None, None, Some((MetricKind::Gauge, 0))]);
+    }
+    write(&house, "m").await;
+    assert_eq!(known(&house, "m"), Some((MetricKind::Gauge, 2)), "it begins anew");
 }
 
 #[tokio::test]

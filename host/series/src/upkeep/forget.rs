@@ -1,4 +1,5 @@
-//! Series go when nothing is left of them: what was written is past its retention.
+//! Series go when nothing is left of them: what was written is past its retention. So does what was said of metrics that
+//! have none.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -12,6 +13,10 @@ use super::DAY;
 use crate::index::Index;
 use crate::service::{Placed, Series};
 use crate::writer::{DeleteOrder, Order, closed};
+
+/// What was said in passing of metrics without series goes when they are so large a part of those there may be: one in this
+/// many.
+const SAID: usize = 2;
 
 /// What was looked at.
 #[derive(Clone, Default)]
@@ -44,6 +49,13 @@ impl Series {
             (organisation, index, before)
         });
         let indexes: Vec<_> = indexes.collect();
+        for (organisation, index, _) in &indexes {
+            let many = index.read().unwritten_metrics() > shared.parts.limits.metrics / SAID;
+            if many {
+                let unwritten = index.read().unwritten();
+                shared.forget_said(*organisation, index, &unwritten).await?;
+            }
+        }
         let (kept, mut looked) = (Arc::new(shared.kept()), Looked::default());
         loop {
             let segments = Arc::clone(&shared.state.read().segments);
@@ -65,14 +77,19 @@ impl Series {
             }
             for (organisation, index, before) in &indexes {
                 // Before the writer's turn, in which every write would wait for it. What comes later is wanted.
-                let gone = index.read().all() - &looked.left;
+                let (gone, metrics) = {
+                    let index = index.read();
+                    let gone = index.all() - &looked.left;
+                    let metrics = index.metrics_of(&gone);
+                    (gone, metrics)
+                };
                 if gone.is_empty() {
                     continue;
                 }
-                let (shared, looked, before) = (Arc::clone(shared), looked.clone(), before.clone());
+                let (all, looked, before) = (Arc::clone(shared), looked.clone(), before.clone());
                 // In the writer's turn: what it did before is in memory or in segments.
                 let select = move |index: &Index| {
-                    let state = shared.state.read();
+                    let state = all.state.read();
                     let moved = state.segments.iter().any(|placed| looked.is_new(placed));
                     if moved || before.strong_count() > 0 {
                         return Vec::new();
@@ -96,6 +113,7 @@ impl Series {
                 };
                 self.orders.send(Order::Delete(order)).await.map_err(|_| closed())?;
                 done.await.map_err(|_| closed())??;
+                shared.forget_said(*organisation, index, &metrics).await?;
             }
             // What was packed meanwhile held the others up.
             if !shared.state.read().segments.iter().any(|placed| looked.is_new(placed)) {
