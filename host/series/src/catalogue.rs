@@ -147,7 +147,7 @@ impl Series {
         } else {
             let name = metric.to_owned();
             let work = move |cancelled: &AtomicBool| look(&index, &name, &|| check_wanted(cancelled));
-            self.work(organisation, false, work).await?
+            self.work(organisation, work).await?
         };
         found.ok_or_else(|| SeriesError::UnknownMetric(metric.to_owned()))
     }

@@ -96,6 +96,12 @@ pub(crate) const TOO_MANY_QUERIES: &str = "too many queries are at work; try aga
 /// read, some seconds of one core.
 pub(crate) const WORKED_POINTS: u64 = 200_000_000;
 
+/// Samples that a query looks at and unpacks where it is asked, a millisecond or two, before it goes on on another thread.
+pub(crate) const AT_ONCE_SAMPLES: u64 = 100_000;
+
+/// Points that its functions and operators go through there.
+pub(crate) const AT_ONCE_POINTS: u64 = 1_000_000;
+
 /// Wildcards and regular expressions of one filter: each is held against every value of a tag's key, of which there may be a
 /// million. Values that are named are found at once, however many.
 pub(crate) const FILTER_PATTERNS: usize = 64;

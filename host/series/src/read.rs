@@ -34,6 +34,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) sketches: bool,
     /// Samples that may be unpacked.
     pub(crate) most: u64,
+    /// Whether no series may have more than those, summaries or not.
+    pub(crate) at_once: bool,
     /// Set when nobody waits for them any more.
     pub(crate) cancelled: &'a AtomicBool,
 }
@@ -169,6 +171,9 @@ impl Snapshot<'_> {
                 }
             });
             read.map_err(|error| placed.lost(error))?;
+        }
+        if wanted.at_once {
+            self.check(&entries, heads.len())?;
         }
         let rolled: Vec<_> = entries.extract_if(.., |(_, entry)| entry.step > 0).collect();
         self.check(&rolled, 0)?;

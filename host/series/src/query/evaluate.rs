@@ -15,7 +15,7 @@ use super::{
     over_rolled,
 };
 use crate::index::select;
-use crate::limits::{GROUPED_BY, WORKED_POINTS};
+use crate::limits::{AT_ONCE_POINTS, AT_ONCE_SAMPLES, GROUPED_BY, WORKED_POINTS};
 use crate::loss::as_they_move;
 use crate::metadata::MetricKind;
 use crate::read::{Piece, TOO_MANY, Wanted};
@@ -31,6 +31,8 @@ struct Evaluation<'a> {
     shared: &'a Shared,
     organisation: OrganisationId,
     range: TimeRange,
+    /// Whether it may do no more than what takes a millisecond or two.
+    at_once: bool,
     cancelled: &'a AtomicBool,
     /// Samples unpacked so far.
     unpacked: u64,
@@ -49,9 +51,11 @@ pub(super) fn evaluate(
     organisation: OrganisationId,
     expression: &Expression,
     range: TimeRange,
+    at_once: bool,
     cancelled: &AtomicBool,
 ) -> Result<Vec<Line>, SeriesError> {
-    let evaluation = || Evaluation { shared, organisation, range, cancelled, unpacked: 0, worked: 0 };
+    let evaluation =
+        || Evaluation { shared, organisation, range, at_once, cancelled, unpacked: 0, worked: 0 };
     match as_they_move(|| evaluation().value(expression, 0))? {
         Value::Lines(lines) => Ok(lines),
         Value::Number(number) => {
@@ -85,7 +89,8 @@ fn raw_once(
     cancelled: &AtomicBool,
 ) -> Result<Vec<SeriesRaw>, SeriesError> {
     let range = TimeRange { start, end, step: None };
-    let mut evaluation = Evaluation { shared, organisation, range, cancelled, unpacked: 0, worked: 0 };
+    let mut evaluation =
+        Evaluation { shared, organisation, range, at_once: false, cancelled, unpacked: 0, worked: 0 };
     let Some(selected) = evaluation.select(metric, filter)? else { return Ok(Vec::new()) };
     let (mut all, mut points) = (Vec::new(), 0);
     let (first, last) = (start.as_milliseconds(), end.as_milliseconds());
@@ -156,10 +161,11 @@ impl<'a> Evaluation<'a> {
         if let Value::Lines(lines) = value {
             self.worked += lines.iter().map(|line| line.points.len() as u64).sum::<u64>();
         }
-        if self.worked > WORKED_POINTS {
+        let most = if self.at_once { AT_ONCE_POINTS } else { WORKED_POINTS };
+        if self.worked > most {
             let what =
                 "points in the functions and operators of one query; ask for longer steps or less time";
-            return Err(SeriesError::limit(what, WORKED_POINTS));
+            return Err(SeriesError::limit(what, most));
         }
         Ok(())
     }
@@ -258,8 +264,10 @@ impl<'a> Evaluation<'a> {
     /// The samples of series from `first` to `last`, as far as they are kept.
     fn wanted(&self, selected: &Selected, (first, last): (i64, i64)) -> Wanted<'a> {
         let first = first.max(selected.first_kept);
-        let (most, cancelled) = (self.shared.parts.limits.query_samples, self.cancelled);
-        Wanted { first, last, raw: false, sketches: false, most, cancelled }
+        let (at_once, cancelled) = (self.at_once, self.cancelled);
+        let query_samples = self.shared.parts.limits.query_samples;
+        let most = if at_once { query_samples.min(AT_ONCE_SAMPLES) } else { query_samples };
+        Wanted { first, last, raw: false, sketches: false, most, at_once, cancelled }
     }
 
     /// The series of a metric that a filter means; `None` if there is no such metric.

@@ -94,7 +94,7 @@ impl Series {
         TimeRange { start, end, step: None }.check()?;
         let (metrics, filter) = self.named(organisation, matchers, visible)?;
         let (shared, matchers) = (Arc::clone(&self.shared), matchers.to_vec());
-        self.work(organisation, false, move |cancelled| {
+        self.work(organisation, move |cancelled| {
             let (mut all, mut samples) = (Vec::new(), 0);
             for metric in metrics.into_iter().filter(|metric| are_named(metric, &matchers)) {
                 check_wanted(cancelled)?;
@@ -201,7 +201,7 @@ impl Series {
     ) -> Result<T, SeriesError> {
         let (metrics, filter) = self.named(organisation, matchers, visible)?;
         let (index, matchers) = (self.shared.index(organisation), matchers.to_vec());
-        self.work(organisation, false, move |cancelled| {
+        self.work(organisation, move |cancelled| {
             for metric in metrics.iter().filter(|metric| are_named(metric, &matchers)) {
                 let found = select(&index, metric, &filter, &|| check_wanted(cancelled))?;
                 for piece in pieces(found.unwrap_or_default()) {

@@ -289,10 +289,12 @@ impl Series {
         if let Some(hidden) = expression.metrics().into_iter().find(|metric| !visible(metric)) {
             return Err(SeriesError::Forbidden(hidden.to_owned()));
         }
-        let quick = self.is_quick(organisation, expression, range);
+        if let Some(answer) = self.at_once(organisation, expression, range).await {
+            return answer;
+        }
         let (shared, expression) = (Arc::clone(&self.shared), expression.clone());
-        self.work(organisation, quick, move |cancelled| {
-            evaluate::evaluate(&shared, organisation, &expression, range, cancelled)
+        self.work(organisation, move |cancelled| {
+            evaluate::evaluate(&shared, organisation, &expression, range, false, cancelled)
         })
         .await
     }
@@ -311,13 +313,38 @@ impl Series {
     ) -> Result<Vec<SeriesRaw>, SeriesError> {
         TimeRange { start, end, step: None }.check()?;
         let (shared, metric, filter) = (Arc::clone(&self.shared), metric.to_owned(), filter.clone());
-        self.work(organisation, false, move |cancelled| {
+        self.work(organisation, move |cancelled| {
             evaluate::raw(&shared, organisation, &metric, &filter, (start, end), cancelled)
         })
         .await
     }
 
-    /// Whether an answer is a matter of a millisecond or two: few series in few segments, that are found at once.
+    /// The answer, worked out where it is asked, if that is a matter of a millisecond or two: of few series in few segments
+    /// that are found at once, with few samples.
+    pub(crate) async fn at_once(
+        &self,
+        organisation: OrganisationId,
+        expression: &Expression,
+        range: TimeRange,
+    ) -> Option<Result<Vec<Line>, SeriesError>> {
+        if !self.is_quick(organisation, expression, range)
+            || Handle::current().runtime_flavor() != RuntimeFlavor::MultiThread
+        {
+            return None;
+        }
+        let _turn = match self.shared.queries.take(organisation).await {
+            Ok(turn) => turn,
+            Err(error) => return Some(Err(error.into())),
+        };
+        let answer = tokio::task::block_in_place(|| {
+            let nobody = AtomicBool::new(false);
+            evaluate::evaluate(&self.shared, organisation, expression, range, true, &nobody)
+        });
+        // More than it may do here is not more than it may do.
+        (!matches!(answer, Err(SeriesError::Limit { .. }))).then_some(answer)
+    }
+
+    /// Whether it may be: few series in few segments, that are found at once.
     pub(crate) fn is_quick(
         &self,
         organisation: OrganisationId,
@@ -327,19 +354,20 @@ impl Series {
         let Some(selections) = expression.plain_selections() else { return false };
         let index = self.shared.index(organisation);
         let index = index.read();
-        let found = selections.into_iter().filter_map(|one| index.select(&one.metric, &one.filter));
-        let series: u64 = found.map(|series| series.len()).sum();
+        let count = |one: &Selection| match &one.filter {
+            Filter::All => index.series_of(&one.metric),
+            filter => index.select(&one.metric, filter).map(|series| series.len()),
+        };
+        let series: u64 = selections.into_iter().filter_map(count).sum();
         drop(index);
         let (first, last) = (range.start.as_milliseconds(), range.end.as_milliseconds());
         series * (self.shared.segments_within(first, last) as u64 + 1) <= FEW
     }
 
-    /// Works where it is called if it is `quick`, else on another thread, where it stops if the caller does not wait any
-    /// more.
+    /// Works on another thread, where it stops if the caller does not wait any more.
     pub(crate) async fn work<T: Send + 'static>(
         &self,
         organisation: OrganisationId,
-        quick: bool,
         work: impl FnOnce(&AtomicBool) -> Result<T, SeriesError> + Send + 'static,
     ) -> Result<T, SeriesError> {
         struct Cancel(Arc<AtomicBool>);
@@ -349,9 +377,6 @@ impl Series {
             }
         }
         let turn = self.shared.queries.take(organisation).await?;
-        if quick && Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread {
-            return tokio::task::block_in_place(|| work(&AtomicBool::new(false)));
-        }
         let cancelled = Arc::new(AtomicBool::new(false));
         let _cancel = Cancel(Arc::clone(&cancelled));
         let answer = tokio::task::spawn_blocking(move || {

@@ -261,6 +261,29 @@ async fn a_query_of_few_series_is_answered_at_once_and_one_that_must_look_for_th
     assert_eq!(lines.unwrap()[0].points[0].1, 1.0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_of_few_series_with_many_samples_is_worked_out_where_it_can_be_given_up() {
+    let house = House::new().await;
+    let samples: Vec<(i64, f64)> = (0..150_000).map(|n| (house.now() + n * 1000, 1.0)).collect();
+    house.write(&[entry("m", &[], &samples)]).await.unwrap();
+    for packed in [false, true] {
+        if packed {
+            house.series.pack().await.unwrap();
+        }
+        for query in ["p99:m{*}", "avg:m{*}"] {
+            let expression = parse_datadog(query).unwrap();
+            for (seconds, at_once) in [(1000, true), (150_000, false)] {
+                let start = Timestamp::from_milliseconds(house.now()).unwrap();
+                let range = TimeRange { start, end: start.saturating_add(seconds * 1000), step: None };
+                let answer = house.series.at_once(OURS, &expression, range).await;
+                assert_eq!(answer.is_some(), at_once, "{query} of {seconds} s");
+                let lines = house.series.query(OURS, &expression, range, &|_| true).await.unwrap();
+                assert!(lines[0].points.iter().all(|(_, value)| *value == 1.0), "{query}: {lines:?}");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn every_function_does_what_its_name_says() {
     let house = two_hosts().await;
@@ -472,7 +495,8 @@ fn what_a_builder_builds_and_a_text_says_are_one() {
 /// All there is of every series.
 fn everything(cancelled: &AtomicBool) -> Wanted<'_> {
     let (first, last) = (i64::MIN, i64::MAX);
-    Wanted { first, last, raw: false, sketches: false, most: u64::MAX, cancelled }
+    let (raw, sketches, at_once) = (false, false, false);
+    Wanted { first, last, raw, sketches, most: u64::MAX, at_once, cancelled }
 }
 
 #[tokio::test]
