@@ -28,6 +28,8 @@ pub(crate) struct Wanted<'a> {
     /// The samples from here to `last`, both included.
     pub(crate) first: i64,
     pub(crate) last: i64,
+    /// The latest sample before `first` too, if it is not before this.
+    pub(crate) before: i64,
     /// Whether a roll-up is of the time of its latest sample, and not of that when its step begins.
     pub(crate) raw: bool,
     /// Whether roll-ups come with their sketches.
@@ -49,13 +51,17 @@ impl Wanted<'_> {
             Some(partition) => last.saturating_add(LONGEST_STEP).min(partition + PARTITION - 1) - last,
             None => 0,
         };
-        placed.is_within(self.first.saturating_sub(behind), self.last)
+        placed.is_within(self.before.saturating_sub(behind), self.last)
     }
 
     /// Whether a block may have some of it.
     fn may_be_in(&self, entry: &Entry) -> bool {
-        let behind = if self.raw { (entry.step - 1).max(0) } else { 0 };
-        entry.first <= self.last && entry.last >= self.first.saturating_sub(behind)
+        let from = match entry.step {
+            0 => self.before,
+            step if self.raw => self.first.saturating_sub(step - 1),
+            _ => self.first,
+        };
+        entry.first <= self.last && entry.last >= from
     }
 
     fn has(&self, rolled: &Rolled) -> bool {
@@ -85,6 +91,8 @@ pub(crate) struct Piece {
     pub(crate) summaries: Vec<(i64, Summary)>,
     /// Roll-ups of times that are asked for, in order. They are in addition to the samples.
     pub(crate) rolled: Vec<Rolled>,
+    /// The latest finite sample before those, where that is asked for.
+    pub(crate) before: Option<(i64, f64)>,
 }
 
 /// Puts blocks in order of time, so that their samples are; those that overlap in the order they were written, so that
@@ -161,7 +169,7 @@ impl Snapshot<'_> {
         let mut heads = Samples::default();
         let frozen = self.frozen.as_ref().and_then(|frozen| frozen.heads.of(number));
         for head in frozen.into_iter().chain(self.active.get(&number)) {
-            heads::copy(head, first, last, &mut heads);
+            heads::copy(head, wanted.before, last, &mut heads);
         }
         let mut entries: Vec<(usize, Entry)> = Vec::new();
         for (rank, placed) in self.segments.iter().enumerate() {
@@ -217,8 +225,9 @@ impl Snapshot<'_> {
         self.unpacked += heads.len() as u64;
         samples.add(heads);
         samples.settle();
+        let before = samples.latest_before(first).filter(|(time, _)| *time >= wanted.before);
         samples.keep(first, last);
-        Ok(Piece { samples, summaries, rolled })
+        Ok(Piece { samples, summaries, rolled, before })
     }
 
     /// Refuses to unpack these blocks of one series, beside so many other samples of it, where that is more than a query may

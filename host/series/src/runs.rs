@@ -67,6 +67,16 @@ impl Runs {
         self.0.push(Run::Own(joined));
     }
 
+    /// The latest that is finite and before `time`; they are settled.
+    pub(crate) fn latest_before(&self, time: i64) -> Option<(i64, f64)> {
+        self.0.iter().rev().find_map(|run| {
+            let (times, values) = run.lists();
+            let end = times.partition_point(|there| *there < time);
+            let mut samples = times[..end].iter().zip(&values[..end]).rev();
+            samples.find(|(_, value)| value.is_finite()).map(|(time, value)| (*time, *value))
+        })
+    }
+
     /// Only those from `first` to `last`, both included; they are settled.
     pub(crate) fn keep(&mut self, first: i64, last: i64) {
         for run in &mut self.0 {

@@ -8,7 +8,7 @@ use bellwether_kernel::{FieldError, OrganisationId, Timestamp};
 use roaring::RoaringBitmap;
 
 use super::matching::check_wanted;
-use super::over_series::{Groups, StepValue, check_points};
+use super::over_series::{Carried, Groups, STANDS, StepValue, check_points};
 use super::over_time::{Grid, step_of, steps};
 use super::{
     Aggregate, Expression, Line, Normalise, Operator, Selection, SeriesRaw, TimeRange, check_step, functions,
@@ -24,8 +24,8 @@ use crate::service::Shared;
 use crate::upkeep::first_kept;
 use crate::{Filter, SeriesError};
 
-/// Values kept at once for a percentile: 160 MB.
-const PERCENTILE_VALUES: usize = 20_000_000;
+/// Values kept at once for a percentile, 160 MB, or to be carried on.
+const KEPT_VALUES: usize = 20_000_000;
 
 struct Evaluation<'a> {
     shared: &'a Shared,
@@ -226,7 +226,11 @@ impl<'a> Evaluation<'a> {
             },
             _ => 1.0,
         };
-        let wanted = Wanted { sketches, ..self.wanted(&selected, (first, last)) };
+        let carries = self.carries(selection, selected.kind, over_time);
+        let mut wanted = Wanted { sketches, ..self.wanted(&selected, (first, last)) };
+        if carries {
+            wanted.before = wanted.first.saturating_sub(STANDS).max(selected.first_kept);
+        }
         let values_of = |piece: Piece| -> Result<_, SeriesError> {
             if sketches {
                 over_rolled::check_sketched(&selection.metric, &piece.rolled)?;
@@ -240,7 +244,7 @@ impl<'a> Evaluation<'a> {
                     value,
                     weight: 1,
                 }));
-                return Ok((values, over_rolled::sketches(&piece.rolled, grid)));
+                return Ok((values, over_rolled::sketches(&piece.rolled, grid), Vec::new()));
             }
             steps(&piece, grid, over_time, |start, value, samples| {
                 let weight = if pooling == Pooling::Weighed { samples } else { 1 };
@@ -250,15 +254,35 @@ impl<'a> Evaluation<'a> {
                 latest(&piece, grid, &mut values);
                 over_rolled::latest(&piece.rolled, grid, &mut values);
             }
-            Ok((values, Vec::new()))
+            let before = piece.before.map(|(time, value)| (time.saturating_sub(shift), value));
+            let carried = if carries {
+                Carried::between(&values, before, grid.start(wanted.first), step)
+            } else {
+                Vec::new()
+            };
+            Ok((values, Vec::new(), carried))
         };
         self.each(&selected, wanted, whole, values_of, |tags, read| {
-            let (values, sketches) = read?;
+            let (values, sketches, carried) = read?;
             groups.add_sketches(tags, &sketches)?;
-            groups.add(tags, &values)?;
+            groups.add(tags, &values, &carried)?;
             Ok((groups.points, groups.values))
         })?;
         Ok(groups.finish(&selection.metric, step))
+    }
+
+    /// Whether each series stands in steps without a sample for what it was before: where levels are added up, or counted,
+    /// in steps that nobody chose.
+    fn carries(&self, selection: &Selection, kind: MetricKind, over_time: Aggregate) -> bool {
+        let is_level = match kind {
+            MetricKind::Gauge => true,
+            MetricKind::Rate => selection.normalise != Some(Normalise::Count),
+            MetricKind::Count | MetricKind::Distribution => false,
+        };
+        is_level
+            && selection.step.or(self.range.step).is_none()
+            && matches!(selection.over_series, Aggregate::Sum | Aggregate::Count)
+            && !matches!(over_time, Aggregate::Sum | Aggregate::Count)
     }
 
     /// The samples of series from `first` to `last`, as far as they are kept.
@@ -267,7 +291,7 @@ impl<'a> Evaluation<'a> {
         let (at_once, cancelled) = (self.at_once, self.cancelled);
         let query_samples = self.shared.parts.limits.query_samples;
         let most = if at_once { query_samples.min(AT_ONCE_SAMPLES) } else { query_samples };
-        Wanted { first, last, raw: false, sketches: false, most, at_once, cancelled }
+        Wanted { first, last, before: first, raw: false, sketches: false, most, at_once, cancelled }
     }
 
     /// The series of a metric that a filter means; `None` if there is no such metric.
@@ -310,10 +334,10 @@ impl<'a> Evaluation<'a> {
             }
             let (points, values) = each(&tags, made)?;
             check_points(points, limits)?;
-            if values > PERCENTILE_VALUES {
+            if values > KEPT_VALUES {
                 return Err(SeriesError::limit(
-                    "values of one percentile; ask for less time",
-                    PERCENTILE_VALUES as u64,
+                    "values kept by one query; ask for less time",
+                    KEPT_VALUES as u64,
                 ));
             }
             Ok(())

@@ -21,6 +21,42 @@ pub(super) struct StepValue {
     pub(super) weight: u64,
 }
 
+/// For how many milliseconds a series stands for what it was before where it has no sample: as long as Datadog fills gaps.
+pub(super) const STANDS: i64 = 5 * 60 * 1000;
+
+/// What a series stands for in steps in which it has no sample.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Carried {
+    /// When the first of them begins.
+    from: i64,
+    /// Before this all of them begin.
+    until: i64,
+    value: f64,
+}
+
+impl Carried {
+    /// Between the values of a series and behind the last, and before the first, in the steps from `first` on, by the
+    /// sample `before` it.
+    pub(super) fn between(
+        values: &[StepValue],
+        before: Option<(i64, f64)>,
+        first: i64,
+        step: i64,
+    ) -> Vec<Self> {
+        let behind = |time: i64| time.saturating_add(STANDS + 1);
+        let mut carried = Vec::new();
+        let mut present = before.map(|(time, value)| Self { from: first, until: behind(time), value });
+        for value in values {
+            carried.extend(present.map(|before| Self { until: before.until.min(value.start), ..before }));
+            let from = value.start.saturating_add(step);
+            present = Some(Self { from, until: behind(value.start), value: value.value });
+        }
+        carried.extend(present);
+        carried.retain(|carried| carried.from < carried.until);
+        carried
+    }
+}
+
 /// The values of one step of a group.
 #[derive(Clone, Debug)]
 struct Cell {
@@ -52,6 +88,8 @@ struct Cells {
     ordered: Vec<(i64, Cell)>,
     /// Those that came after a later one.
     between: BTreeMap<i64, Cell>,
+    /// What is added to those of them that there are in the end.
+    carried: Vec<Carried>,
 }
 
 /// The values of a tag each, in order of the tags asked for.
@@ -76,16 +114,20 @@ impl<'a> Groups<'a> {
         Self { by, aggregate, limits, groups: BTreeMap::new(), repeated: 0, points: 0, values: 0 }
     }
 
-    /// Adds the values of a series with these tags.
-    pub(super) fn add(&mut self, tags: &[Arc<str>], values: &[StepValue]) -> Result<(), SeriesError> {
-        for group in self.groups_of(tags, values.len())? {
+    /// Adds the values of a series with these tags, and those it carries to steps in which others have some.
+    pub(super) fn add(
+        &mut self,
+        tags: &[Arc<str>],
+        values: &[StepValue],
+        carried: &[Carried],
+    ) -> Result<(), SeriesError> {
+        for group in self.groups_of(tags, values.len() + carried.len())? {
             let cells = self.groups.entry(group).or_default();
             let before = cells.len();
             let keep = matches!(self.aggregate, Aggregate::Percentile(_));
             cells.each(values.iter().map(|value| (value.start, value)), |cell, value| cell.add(value, keep));
-            if keep {
-                self.values += values.len();
-            }
+            cells.carried.extend_from_slice(carried);
+            self.values += carried.len() + if keep { values.len() } else { 0 };
             self.points += cells.len() - before;
             check_points(self.points, self.limits)?;
         }
@@ -180,6 +222,13 @@ impl Cells {
         if !self.between.is_empty() {
             self.ordered.extend(self.between);
             self.ordered.sort_by_key(|(start, _)| *start);
+        }
+        for Carried { from, until, value } in self.carried {
+            let begin = self.ordered.partition_point(|(start, _)| *start < from);
+            let steps = self.ordered[begin..].iter_mut().take_while(|(start, _)| *start < until);
+            steps.for_each(|(start, cell)| {
+                cell.add(&StepValue { start: *start, time: *start, value, weight: 1 }, false);
+            });
         }
         self.ordered.into_iter()
     }
@@ -289,7 +338,7 @@ mod tests {
             for steps in &series {
                 let value = |(at, value): (&i64, &i32)| StepValue { start: *at, time: *at, value: (*value).into(), weight: 1 };
                 let values: Vec<_> = steps.iter().map(value).collect();
-                groups.add(&[], &values).unwrap();
+                groups.add(&[], &values, &[]).unwrap();
                 values.iter().for_each(|value| *model.entry(value.start).or_default() += value.value);
             }
             prop_assert_eq!(groups.points, model.len());

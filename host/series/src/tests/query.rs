@@ -284,6 +284,63 @@ async fn a_query_of_few_series_with_many_samples_is_worked_out_where_it_can_be_g
     }
 }
 
+/// The points of a query's only line from one second to another, in steps of a length that nobody chose.
+async fn by_default(house: &House, query: &str, (start, end): (i64, i64)) -> BTreeMap<i64, f64> {
+    let time = |second: i64| Timestamp::from_milliseconds(second * 1000).unwrap();
+    let range = TimeRange { start: time(start), end: time(end), step: None };
+    let lines = house.series.query(OURS, &parse_datadog(query).unwrap(), range, &|_| true).await.unwrap();
+    assert!(lines.len() == 1, "{query}: {lines:?}");
+    lines[0].points.iter().map(|(time, value)| (time / 1000, *value)).collect()
+}
+
+#[tokio::test]
+async fn a_sum_of_gauges_is_of_all_series_however_short_the_default_step_is() {
+    let house = House::new().await;
+    for host in 0..10 {
+        let samples: Vec<_> = (0..480).map(|n| (n * 15_000 + host * 1500, 1.0)).collect();
+        house.write(&[entry("m", &[&format!("host:{host}")], &samples)]).await.unwrap();
+        if host == 4 {
+            house.series.pack().await.unwrap();
+        }
+    }
+    for minutes in [5, 10, 30, 60, 100] {
+        for query in ["sum:m{*}", "count:m{*}", "sum:m{*}.rollup(max)", "timeshift(sum:m{*}, 47)"] {
+            let points = by_default(&house, query, (600, 600 + minutes * 60)).await;
+            assert!(points.values().all(|value| *value == 10.0), "{query} of {minutes} minutes: {points:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_series_without_samples_is_part_of_a_sum_for_five_minutes_where_its_values_are_levels() {
+    let house = House::new().await;
+    for (metric, kind) in [("g", MetricKind::Gauge), ("r", MetricKind::Rate), ("c", MetricKind::Count)] {
+        let metadata = Metadata { kind, ..Metadata::default() };
+        house.series.describe(OURS, metric, metadata, Batch::new()).await.unwrap();
+        let steady: Vec<_> = (0..180).map(|n| (n * 10_000, 1.0)).collect();
+        let once = [(600_000, 5.0), (610_000, f64::NAN)];
+        house.write(&[entry(metric, &["a:1"], &steady), entry(metric, &["a:2"], &once)]).await.unwrap();
+    }
+    for (query, stands) in [
+        ("sum:g{*}", true),
+        ("sum:r{*}.as_rate()", true),
+        ("sum:g{*}.rollup(max)", true),
+        ("sum:g{*}.rollup(avg, 10)", false),
+        ("sum:r{*}.as_count(10) / 10", false),
+        ("sum:c{*}", false),
+    ] {
+        for start in [0, 700, 1000] {
+            let points = by_default(&house, query, (start, start + 1790)).await;
+            let steps: Vec<i64> = points.keys().copied().collect();
+            assert_eq!(steps, (start..1800).step_by(10).collect::<Vec<_>>(), "no step is made up");
+            for (second, value) in points {
+                let there = second == 600 || stands && (600..=900).contains(&second);
+                assert_eq!(value, if there { 6.0 } else { 1.0 }, "{query} at {second}, from {start} on");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn every_function_does_what_its_name_says() {
     let house = two_hosts().await;
@@ -496,7 +553,7 @@ fn what_a_builder_builds_and_a_text_says_are_one() {
 fn everything(cancelled: &AtomicBool) -> Wanted<'_> {
     let (first, last) = (i64::MIN, i64::MAX);
     let (raw, sketches, at_once) = (false, false, false);
-    Wanted { first, last, raw, sketches, most: u64::MAX, at_once, cancelled }
+    Wanted { first, last, before: first, raw, sketches, most: u64::MAX, at_once, cancelled }
 }
 
 #[tokio::test]
