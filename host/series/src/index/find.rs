@@ -1,5 +1,6 @@
 //! Finding series by tags, and what tags there are.
 
+use std::convert::Infallible;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -132,6 +133,33 @@ impl Filter {
         Ok(())
     }
 
+    /// Those of `all` that are meant, where `tagged` finds those of some that have a tag.
+    pub(super) fn within<E>(
+        &self,
+        all: &RoaringBitmap,
+        tagged: &impl Fn(&RoaringBitmap, &str, &TagPattern) -> Result<RoaringBitmap, E>,
+    ) -> Result<RoaringBitmap, E> {
+        Ok(match self {
+            Self::All => all.clone(),
+            Self::Tag(key, pattern) => tagged(all, key, pattern)?,
+            Self::Not(filter) => all - filter.within(all, tagged)?,
+            Self::And(filters) => {
+                let mut found = all.clone();
+                for filter in filters {
+                    found = filter.within(&found, tagged)?;
+                }
+                found
+            }
+            Self::Or(filters) => {
+                let mut found = RoaringBitmap::new();
+                for filter in filters {
+                    found |= filter.within(all, tagged)?;
+                }
+                found
+            }
+        })
+    }
+
     /// Whether a series with these tags is meant.
     #[must_use]
     pub fn matches(&self, tags: &[&str]) -> bool {
@@ -152,25 +180,10 @@ impl Index {
     /// The series of a metric that `filter` means; `None` if there is no such metric.
     pub(crate) fn select(&self, metric: &str, filter: &Filter) -> Option<RoaringBitmap> {
         let all = &self.metrics[*self.metric_names.get(metric)? as usize].series;
-        Some(self.within(all, filter))
-    }
-
-    fn within(&self, all: &RoaringBitmap, filter: &Filter) -> RoaringBitmap {
-        match filter {
-            Filter::All => all.clone(),
-            Filter::Tag(key, pattern) => self.tagged(all, key, pattern),
-            Filter::Not(filter) => all - self.within(all, filter),
-            Filter::And(filters) => {
-                let mut found = all.clone();
-                for filter in filters {
-                    found = self.within(&found, filter);
-                }
-                found
-            }
-            Filter::Or(filters) => {
-                filters.iter().fold(RoaringBitmap::new(), |found, filter| found | self.within(all, filter))
-            }
-        }
+        let tagged =
+            |all: &RoaringBitmap, key: &str, pattern: &TagPattern| Ok(self.tagged(all, key, pattern));
+        let Ok::<_, Infallible>(found) = filter.within(all, &tagged);
+        Some(found)
     }
 
     pub(super) fn tagged(&self, all: &RoaringBitmap, key: &str, pattern: &TagPattern) -> RoaringBitmap {

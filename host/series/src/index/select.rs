@@ -55,35 +55,9 @@ pub(crate) fn select(
         }
         index.select(metric, &Filter::All)
     };
-    all.map(|all| within(index, &all, filter, go_on)).transpose()
-}
-
-fn within(
-    index: &RwLock<Index>,
-    all: &RoaringBitmap,
-    filter: &Filter,
-    go_on: GoOn<'_>,
-) -> Result<RoaringBitmap, SeriesError> {
-    go_on()?;
-    Ok(match filter {
-        Filter::All => all.clone(),
-        Filter::Tag(key, pattern) => tagged(index, all, key, pattern, go_on)?,
-        Filter::Not(filter) => all - within(index, all, filter, go_on)?,
-        Filter::And(filters) => {
-            let mut found = all.clone();
-            for filter in filters {
-                found = within(index, &found, filter, go_on)?;
-            }
-            found
-        }
-        Filter::Or(filters) => {
-            let mut found = RoaringBitmap::new();
-            for filter in filters {
-                found |= within(index, all, filter, go_on)?;
-            }
-            found
-        }
-    })
+    let tagged =
+        |all: &RoaringBitmap, key: &str, pattern: &TagPattern| tagged(index, all, key, pattern, go_on);
+    all.map(|all| filter.within(&all, &tagged)).transpose()
 }
 
 /// The keys of tags that a metric's series have: for each, how many values and how many series. `None` if there is no such
@@ -176,6 +150,7 @@ fn tagged(
     pattern: &TagPattern,
     go_on: GoOn<'_>,
 ) -> Result<RoaringBitmap, SeriesError> {
+    go_on()?;
     {
         let index = index.read();
         let few = index.keys.get(key).is_none_or(|values| values.len() <= PIECE);
