@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
@@ -91,14 +92,35 @@ impl FromStr for KeyId {
 #[serde(transparent)]
 pub struct RunId(pub uuid::Uuid);
 
-impl RunId {
-    /// A fresh one that sorts at the clock's present instant.
+/// Gives runs their ids, which sort in the order they are given: at the clock's present instant, several in one millisecond by
+/// a count in the 12 bits behind it. A clock that is set back by ten seconds at most is waited for.
+#[derive(Debug, Default)]
+pub struct RunIds {
+    /// The first 60 bits of the last one.
+    last: AtomicU64,
+}
+
+/// Bits of the count.
+const COUNT: u32 = 12;
+/// Milliseconds by which an id may be ahead of the clock; one that was ahead by more is not followed.
+const BACK: u64 = 10_000;
+
+impl RunIds {
+    /// A fresh one.
     #[must_use]
-    pub fn new(clock: &dyn Clock, randomness: &dyn Randomness) -> Self {
+    pub fn next(&self, clock: &dyn Clock, randomness: &dyn Randomness) -> RunId {
+        let now = u64::try_from(clock.now().as_milliseconds()).unwrap_or(0) << COUNT;
+        let after = |last: u64| match last.checked_sub(now) {
+            Some(ahead) if ahead <= BACK << COUNT => last + 1,
+            _ => now,
+        };
+        let next = |last| Some(after(last));
+        let last = self.last.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        let id = after(last.expect("there is always a next one"));
         let mut bytes = [0; 10];
         randomness.fill(&mut bytes);
-        let milliseconds = u64::try_from(clock.now().as_milliseconds()).unwrap_or(0);
-        Self(uuid::Builder::from_unix_timestamp_millis(milliseconds, &bytes).into_uuid())
+        bytes[..2].copy_from_slice(&id.to_be_bytes()[6..]);
+        RunId(uuid::Builder::from_unix_timestamp_millis(id >> COUNT, &bytes).into_uuid())
     }
 }
 
@@ -130,14 +152,30 @@ mod tests {
     }
 
     #[test]
-    fn later_runs_sort_after_earlier_ones() {
-        let (clock, randomness) = (ManualClock::new(Timestamp::default()), SeededRandomness::new(1));
+    fn later_runs_sort_after_earlier_ones_in_one_millisecond_and_after_a_small_step_back_of_the_clock_too() {
+        let at = Timestamp::parse("2024-04-09T14:44:00Z").unwrap();
+        let (clock, randomness, ids) = (ManualClock::new(at), SeededRandomness::new(1), RunIds::default());
         let mut last = None;
-        for _ in 0..100 {
-            clock.advance(1);
-            let run = Some(RunId::new(&clock, &randomness));
-            assert!(run > last);
-            last = run;
+        for step in [0, 0, 1, 0, -9_000, 0, 1, 9_000] {
+            clock.advance(step);
+            for _ in 0..5_000 {
+                let run = ids.next(&clock, &randomness);
+                assert!(Some(run) > last, "{step}");
+                assert_eq!((run.0.get_version_num(), run.0.get_variant()), (7, uuid::Variant::RFC4122));
+                last = Some(run);
+            }
         }
+    }
+
+    #[test]
+    fn a_run_sorts_at_its_time_again_when_a_clock_that_was_far_ahead_is_set_right() {
+        let at = Timestamp::parse("2024-04-09T14:44:00Z").unwrap();
+        let (clock, randomness, ids) = (ManualClock::new(at), SeededRandomness::new(1), RunIds::default());
+        let first = ids.next(&clock, &randomness);
+        clock.advance(3_600_000);
+        let ahead = ids.next(&clock, &randomness);
+        clock.advance(1 - 3_600_000);
+        let right = ids.next(&clock, &randomness);
+        assert!(first < right && right < ahead);
     }
 }

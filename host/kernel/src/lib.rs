@@ -19,7 +19,8 @@ pub use bellwether_reading::{self as reading, FieldError};
 pub use counted::counted;
 pub use error::ErrorKind;
 pub use ids::{
-    HostId, InvalidKeyId, KeyId, MetricId, MonitorId, OrganisationId, PlaybookId, RecordId, RunId, SeriesId,
+    HostId, InvalidKeyId, KeyId, MetricId, MonitorId, OrganisationId, PlaybookId, RecordId, RunId, RunIds,
+    SeriesId,
 };
 pub use page::{Cursor, InvalidCursor, Page, PageRequest};
 pub use period::Period;

@@ -135,7 +135,7 @@ impl Playbooks {
         loaded: Arc<Loaded>,
         mut firing: Firing,
     ) -> Result<StartedRun, PlaybookError> {
-        let id = RunId::new(&*self.clock, &*self.randomness);
+        let id = self.run_ids.next(&*self.clock, &*self.randomness);
         let accepted = self.accept_as(id, organisation, loaded, &mut firing).await;
         if firing.fence.is_some() && !accepted.as_ref().is_ok_and(|started| started.id == id) {
             // A part of it is recorded, and is to end: it was refused, or another run has its name.

@@ -214,7 +214,7 @@ impl Playbooks {
         let Some(playbook) = self.store.unread().decode::<PlaybookRow>(&key, &playbook) else {
             return Ok(false);
         };
-        let id = RunId::new(&*self.clock, &*self.randomness);
+        let id = self.run_ids.next(&*self.clock, &*self.randomness);
         let by = work.row.triggered_by.clone();
         let mut row = new_row(&work.loaded, &playbook, by, self.clock.now());
         row.attempt = work.row.attempt + 1;

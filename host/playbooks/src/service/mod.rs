@@ -13,7 +13,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use bellwether_access::{Access, Principal, Role};
-use bellwether_kernel::{Clock, HostId, KeyId, OrganisationId, PlaybookId, Randomness, RunId, Timestamp};
+use bellwether_kernel::{
+    Clock, HostId, KeyId, OrganisationId, PlaybookId, Randomness, RunId, RunIds, Timestamp,
+};
 use bellwether_store::{Key, SharedStore};
 use bytes::Bytes;
 use moka::sync::Cache;
@@ -215,6 +217,7 @@ pub struct Playbooks {
     pub(crate) randomness: Arc<dyn Randomness>,
     pub(crate) limits: Limits,
     pub(crate) meters: Meters,
+    pub(crate) run_ids: RunIds,
     pub(crate) owner: Owner,
     /// The host's lease as it is stored: no run becomes this host's without it.
     pub(crate) lease: Mutex<Bytes>,
@@ -303,6 +306,7 @@ impl Playbooks {
             meters: Meters::new(),
             owner: Owner { host, life: u64::from_le_bytes(life) },
             lease: Mutex::default(),
+            run_ids: RunIds::default(),
             has_begun: tokio::sync::Mutex::default(),
             loaded: Cache::builder()
                 .max_capacity(CACHE)

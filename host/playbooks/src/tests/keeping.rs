@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bellwether_kernel::{PageRequest, PlaybookId};
+use bellwether_kernel::{PageRequest, PlaybookId, RunIds};
 use bellwether_store::{Batch, encode};
 use serde_json::json;
 
@@ -200,13 +200,11 @@ async fn a_run_is_repeated_whose_results_are_more_than_one_commit_takes() {
 async fn firings_are_forgotten_after_a_week_however_many_there_are_and_a_part_of_them_is_looked_at_at_once() {
     let world = World::new().await;
     let now = world.clock.now();
-    let mut batch = Batch::new();
+    let (ids, chance, mut batch) = (RunIds::default(), world.chance.source(), Batch::new());
     for firing in 0..12_000 {
         let age = if firing % 4 == 0 { 8 } else { 6 };
-        let claim = Claim {
-            run: RunId::new(&*world.clock, &*world.chance.source()),
-            at: now.saturating_add(-age * 86_400_000),
-        };
+        let claim =
+            Claim { run: ids.next(&*world.clock, &*chance), at: now.saturating_add(-age * 86_400_000) };
         let key = rows::firing(world.organisation, PlaybookId(1), &firing.to_string());
         batch.put(key, encode(&claim));
     }
