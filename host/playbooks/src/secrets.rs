@@ -148,11 +148,11 @@ impl Secrets {
             if is_within(root, variable) {
                 self.learn(value);
                 *value = MASK.into();
-            } else if let Some(path) = variable.strip_prefix(root).and_then(|path| path.strip_prefix('.'))
-                && let Some(part) = lead(value, path)
-            {
-                self.learn(part);
-                *part = MASK.into();
+            } else if let Some(path) = variable.strip_prefix(root).and_then(|path| path.strip_prefix('.')) {
+                lead(value, Some(path), &mut |part| {
+                    self.learn(part);
+                    *part = MASK.into();
+                });
             }
         }
         self.mask(value);
@@ -160,12 +160,19 @@ impl Secrets {
     }
 }
 
-/// What `path` leads to, or, where a part of it is no object, the whole of that part.
-fn lead<'a>(value: &'a mut Json, path: &str) -> Option<&'a mut Json> {
-    path.split('.').try_fold(value, |value, name| match value {
-        Json::Object(fields) => fields.get_mut(name),
-        other => Some(other),
-    })
+/// Does `found` with what `path` leads to, in a list with what it leads to in each item; where a part of it is neither
+/// object nor list, with the whole of that part.
+fn lead(value: &mut Json, path: Option<&str>, found: &mut dyn FnMut(&mut Json)) {
+    match (value, path) {
+        (Json::Object(fields), Some(path)) => {
+            let (name, rest) = path.split_once('.').map_or((path, None), |(name, rest)| (name, Some(rest)));
+            if let Some(field) = fields.get_mut(name) {
+                lead(field, rest, found);
+            }
+        }
+        (Json::Array(items), Some(_)) => items.iter_mut().for_each(|item| lead(item, path, found)),
+        (value, _) => found(value),
+    }
 }
 
 #[cfg(test)]
@@ -181,7 +188,7 @@ mod tests {
 
     #[test]
     fn what_a_secret_input_reads_is_masked_where_it_is_and_wherever_it_is_repeated() {
-        let cases: [(Json, &[&str], Json); 9] = [
+        let cases: [(Json, &[&str], Json); 11] = [
             (json!({"a": "abcdef"}), &["steps.login.a"], json!({"a": MASK})),
             (
                 json!({"a": {"b": "abcdef", "c": "x"}}),
@@ -201,6 +208,13 @@ mod tests {
             ),
             // A method or a field of something that is no object: the whole of it is meant.
             (json!({"a": "abcdef"}), &["steps.login.a.upper"], json!({"a": MASK})),
+            // Of a list, that of each of its items.
+            (
+                json!({"a": [{"b": "abcdef", "c": "x"}, {"c": "abcdef"}, "x"]}),
+                &["steps.login.a.b"],
+                json!({"a": [{"b": MASK, "c": "x"}, {"c": MASK}, MASK]}),
+            ),
+            (json!({"a": ["x", {"b": 1}], "b": "x"}), &["steps.login.a"], json!({"a": MASK, "b": "x"})),
             (json!({"a": "x"}), &["steps.login"], json!(MASK)),
             (json!({"a": "x"}), &["steps"], json!(MASK)),
             (

@@ -115,6 +115,17 @@ pub(crate) struct CompiledInput {
     pub(crate) variables: Variables,
 }
 
+impl CompiledInput {
+    /// What is read for a part of the value, such as `.user.name`: of a value that is one variable the same part of that, of
+    /// any other all it is made of.
+    fn read_for(&self, part: &str) -> Variables {
+        match &self.template {
+            Template::Expression { path: Some(path), .. } => [path.join(".") + part].into(),
+            _ => self.variables.clone(),
+        }
+    }
+}
+
 /// Something wrong in a document, before its place is looked up.
 #[derive(Debug)]
 pub(crate) struct Fault {
@@ -211,7 +222,7 @@ impl Compiled {
     }
 
     /// What secret inputs read, by what each step calls: `trigger.body.token`, `steps.login.session`; and the secret
-    /// inputs the playbook declares itself.
+    /// inputs the playbook declares itself. What is read of an item is read of the list it is of.
     pub(crate) fn secret_variables(&self, described: &[Option<Described>]) -> Variables {
         let mut variables = Variables::new();
         for (name, input) in self.document.trigger.inputs().into_iter().flatten() {
@@ -221,9 +232,13 @@ impl Compiled {
         }
         for (step, described) in self.steps.iter().zip(described) {
             let Some(described) = described else { continue };
-            for input in described.description().inputs.iter().filter(|input| input.secret) {
-                if let Some(compiled) = step.inputs.get(&input.name) {
-                    variables.extend(compiled.variables.iter().cloned());
+            let given = |(name, part): (&str, &str)| Some(step.inputs.get(name)?.read_for(part));
+            for variable in described.secret_parts().filter_map(given).flatten() {
+                match (&step.each, behind("item", &variable)) {
+                    (Some(each), Some(part)) => variables.extend(each.list.read_for(part)),
+                    _ => {
+                        variables.insert(variable);
+                    }
                 }
             }
         }
@@ -307,7 +322,13 @@ pub(crate) fn wrong_at(
 
 /// Whether the dotted path `inner` is `outer` or a part of it.
 pub(crate) fn is_within(inner: &str, outer: &str) -> bool {
-    inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    behind(outer, inner).is_some()
+}
+
+/// Which part of `outer` the dotted path `inner` is, such as `.user.name`; empty if it is the whole of it, `None` if it is
+/// no part.
+pub(crate) fn behind<'a>(outer: &str, inner: &'a str) -> Option<&'a str> {
+    inner.strip_prefix(outer).filter(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 fn compile(document: Document, most_steps: usize, catalogue: Option<&Catalogue>) -> Result<Compiled, Fault> {

@@ -73,7 +73,7 @@ impl Playbooks {
         };
         let version = match described {
             Described::App(app) => app.version().to_owned(),
-            Described::Component(_) => String::new(),
+            Described::Component(..) => String::new(),
         };
         tracing::Span::current().record("version", &version);
         let given = match self.inputs_of(work, recalled, position, item).await {
@@ -104,7 +104,7 @@ impl Playbooks {
                 });
                 Attempted { version, log, ..Attempted::of(result) }
             }
-            Described::Component(_) => {
+            Described::Component(..) => {
                 let mut known = recalled.secrets.for_another();
                 secrets.iter().for_each(|secret| known.learn(secret));
                 let item = item.map(|(index, _)| index);

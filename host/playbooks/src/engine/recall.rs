@@ -1,32 +1,48 @@
 //! What is known of a run besides its row: its trigger, what its steps gave, which secrets are to be kept out of
 //! sight. Read from its records, sealed parts opened.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use bellwether_kernel::{OrganisationId, RunId};
+use bellwether_kernel::{OrganisationId, PlaybookId, RunId};
 use bellwether_store::{Walk, decode};
 use serde_json::{Map, Value as Json};
 
 use super::context::Known;
 use super::runner::Work;
-use crate::compile::{Action, Compiled, CompiledStep, ERRORS, component};
+use crate::compile::{Action, Compiled, CompiledStep, ERRORS, behind, component, is_within};
 use crate::rows::{Record, RecordOf, read_json};
 use crate::secrets::Secrets;
+use crate::service::unless_damaged;
 use crate::template::Variables;
 use crate::{App, AppDescription, PlaybookError, Playbooks, StepResult, StepState, rows};
 
 /// What a step calls, looked up.
+#[derive(Clone)]
 pub(crate) enum Described {
     App(Arc<dyn App>),
-    Component(AppDescription),
+    /// A playbook: an input it hands to a secret one is as secret. Beside it, parts of its other inputs of which it does the
+    /// same: of which, and which part, such as `.user.token`.
+    Component(AppDescription, Vec<(String, String)>),
 }
 
 impl Described {
     pub(crate) fn description(&self) -> &AppDescription {
         match self {
             Self::App(app) => app.description(),
-            Self::Component(description) => description,
+            Self::Component(description, _) => description,
         }
+    }
+
+    /// What of its inputs is secret: of which, and which part, empty for the whole.
+    pub(crate) fn secret_parts(&self) -> impl Iterator<Item = (&str, &str)> {
+        let whole = self.description().inputs.iter().filter(|input| input.secret);
+        let parts: &[(String, String)] = match self {
+            Self::App(_) => &[],
+            Self::Component(_, parts) => parts,
+        };
+        let parts = parts.iter().map(|(name, part)| (name.as_str(), part.as_str()));
+        whole.map(|input| (input.name.as_str(), "")).chain(parts)
     }
 }
 
@@ -95,6 +111,17 @@ impl Playbooks {
         compiled: &Compiled,
         pins: &[(String, String)],
     ) -> Result<Vec<Option<Described>>, PlaybookError> {
+        self.describe(organisation, compiled, pins, &mut HashMap::new()).await
+    }
+
+    /// As [`Self::described`], with the playbooks that were looked up by then: each is once.
+    async fn describe(
+        &self,
+        organisation: OrganisationId,
+        compiled: &Compiled,
+        pins: &[(String, String)],
+        known: &mut HashMap<PlaybookId, Option<Described>>,
+    ) -> Result<Vec<Option<Described>>, PlaybookError> {
         let mut described = Vec::with_capacity(compiled.steps.len());
         for step in &compiled.steps {
             described.push(match &step.action {
@@ -106,16 +133,41 @@ impl Playbooks {
                     app.map(Described::App)
                 }
                 Action::Playbook(name) => match self.named(organisation, name).await? {
-                    Some(id) => {
-                        let loaded = self.load_published(organisation, id).await?;
-                        let component = loaded.map(|loaded| component(&loaded.compiled.document));
-                        component.and_then(|component| component.description).map(Described::Component)
-                    }
+                    Some(id) => self.describe_component(organisation, id, known).await?,
                     None => None,
                 },
                 Action::Delay(_) | Action::Stop(..) => None,
             });
         }
+        Ok(described)
+    }
+
+    /// A playbook as a step of another, if it can be one. Of one that comes to be within itself, which is not run, no more is
+    /// looked up.
+    async fn describe_component(
+        &self,
+        organisation: OrganisationId,
+        id: PlaybookId,
+        known: &mut HashMap<PlaybookId, Option<Described>>,
+    ) -> Result<Option<Described>, PlaybookError> {
+        if let Some(described) = known.get(&id) {
+            return Ok(described.clone());
+        }
+        known.insert(id, None);
+        let Some(loaded) = self.load_published(organisation, id).await? else { return Ok(None) };
+        let Some(mut description) = component(&loaded.compiled.document).description else { return Ok(None) };
+        let within = Box::pin(self.describe(organisation, &loaded.compiled, &[], known)).await;
+        // Where something deeper down does not read, the run says so that comes to it.
+        let within = unless_damaged(within.map(Some))?.unwrap_or_default();
+        let (secret, mut parts) = (loaded.compiled.secret_variables(&within), Vec::new());
+        for input in &mut description.inputs {
+            let whole = format!("trigger.inputs.{}", input.name);
+            input.secret |= secret.iter().any(|read| is_within(&whole, read));
+            let read = secret.iter().filter_map(|read| behind(&whole, read));
+            parts.extend(read.map(|part| (input.name.clone(), part.to_owned())));
+        }
+        let described = Some(Described::Component(description, parts));
+        known.insert(id, described.clone());
         Ok(described)
     }
 

@@ -365,7 +365,7 @@ pub(super) async fn compiled<T: Send + 'static>(
 }
 
 /// What was read; nothing where it is damaged, which runs nothing and keeps to nothing.
-pub(super) fn unless_damaged<T>(read: Result<Option<T>, PlaybookError>) -> Result<Option<T>, PlaybookError> {
+pub(crate) fn unless_damaged<T>(read: Result<Option<T>, PlaybookError>) -> Result<Option<T>, PlaybookError> {
     match read {
         Err(PlaybookError::Store(StoreError::Damaged(_))) => Ok(None),
         read => read,

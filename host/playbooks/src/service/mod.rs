@@ -30,6 +30,7 @@ use crate::rows::Owner;
 use crate::{Apps, Document, Format, PlaybookError, Run, SecretSource, Writes};
 
 pub use versions::Version;
+pub(crate) use find::unless_damaged;
 
 /// The largest document, in bytes: a hundred steps of two pages each.
 const SOURCE: usize = 256 * 1024;

@@ -124,6 +124,90 @@ async fn a_secret_that_an_error_would_cut_in_two_is_masked_before_it_is_cut() {
     assert_eq!(run.summary.error, Some(format!("step n: input n is \"{long}••…\", expected a number")));
 }
 
+/// Two users, each with a secret.
+fn users() -> serde_json::Value {
+    json!([{"name": "ann", "password": "hunter2-of-ann"}, {"name": "bob", "password": "hunter2-of-bob"}])
+}
+
+/// A step that signs in each user of `list`, whose password is at `password`.
+fn login_each(list: &str, password: &str) -> serde_json::Value {
+    let inputs = json!({"password": format!("{{{{ {password} }}}}"), "note": "of {{ index }}"});
+    json!({"id": "login", "app": "login", "each": list, "inputs": inputs})
+}
+
+#[tokio::test]
+async fn a_secret_of_each_item_of_a_list_is_hidden_where_the_list_came_from() {
+    let each = json!([{"name": "ann", "password": "•••"}, {"name": "bob", "password": "•••"}]);
+    for (list, password, shown) in [
+        ("{{ steps.list.value }}", "item.password", &each),
+        ("{{ steps.list.value }}", "item['password']", &json!("•••")),
+        ("{{ steps.list.value | list }}", "item.password", &json!("•••")),
+        ("{{ steps.list.value | map(attribute='password') }}", "item", &json!("•••")),
+    ] {
+        let world = World::new().await;
+        add_talkative_apps(&world.apps);
+        let outputs = [("value", ValueType::Json)];
+        world
+            .apps
+            .put_quick("users", describe(vec![], &outputs), |_| gives(&[("value", Value::Json(users()))]));
+        let steps = [json!({"id": "list", "app": "users"}), login_each(list, password)];
+        world.store_json(json!({"name": "a", "trigger": {"type": "manual"}, "steps": steps})).await;
+        let run = world.run("a", json!({})).await;
+        assert_eq!((run.summary.state, run.summary.error), (RunState::Succeeded, None), "{list}");
+        assert_eq!(run.steps[0].outputs["value"], *shown, "{list}");
+        assert_eq!(contains(&world.rows().await, "hunter2-of"), None, "{list}");
+    }
+}
+
+#[tokio::test]
+async fn a_secret_of_each_item_is_hidden_in_the_trigger_that_brought_the_list() {
+    let world = World::new().await;
+    add_talkative_apps(&world.apps);
+    let steps = [json!({"id": "w", "delay": "1h"}), login_each("{{ trigger.body.users }}", "item.password")];
+    let stored = world.store_json(json!({"name": "a", "trigger": {"type": "webhook"}, "steps": steps})).await;
+    let request = post("application/json", json!({"users": users()}).to_string());
+    let token = stored.webhook_token.clone().unwrap();
+    let id = world.playbooks.start_by_webhook(&token, request).await.unwrap().id;
+    // No step was given any of it yet.
+    let run = world.playbooks.run(world.organisation, id).await.unwrap();
+    let shown = json!([{"name": "ann", "password": "•••"}, {"name": "bob", "password": "•••"}]);
+    assert_eq!(run.trigger["body"], json!({"users": shown}));
+    assert_eq!(contains(&world.rows().await, "hunter2-of"), None);
+}
+
+#[tokio::test]
+async fn what_a_playbook_that_is_a_step_hands_to_a_secret_input_is_hidden_where_it_came_from() {
+    let world = World::new().await;
+    add_talkative_apps(&world.apps);
+    let inner = |name: &str, step: serde_json::Value| {
+        let trigger = json!({"type": "playbook", "inputs": {"of": {}}});
+        json!({"name": name, "trigger": trigger, "steps": [step]})
+    };
+    let login = |password: &str| json!({"id": "login", "app": "login", "inputs": {"password": format!("{{{{ {password} }}}}"), "note": "1"}});
+    world.store_json(inner("whole", login("trigger.inputs.of"))).await;
+    world.store_json(inner("part", login("trigger.inputs.of.password"))).await;
+    world.store_json(inner("each", login_each("{{ trigger.inputs.of }}", "item.password"))).await;
+    let hands_on = json!({"id": "on", "playbook": "part", "inputs": {"of": "{{ trigger.inputs.of }}"}});
+    world.store_json(inner("on", hands_on)).await;
+    let user = json!({"name": "ann", "password": "•••"});
+    for (playbook, of, shown) in [
+        ("whole", "{{ trigger.inputs.users[0].password }}", json!("•••")),
+        ("whole", "{{ trigger.inputs.user.password }}", users()),
+        ("part", "{{ trigger.inputs.user }}", users()),
+        ("on", "{{ trigger.inputs.user }}", users()),
+        ("each", "{{ trigger.inputs.users }}", json!([user, {"name": "bob", "password": "•••"}])),
+    ] {
+        let steps = json!([{"id": "s", "playbook": playbook, "inputs": {"of": of}}]);
+        world.store_json(json!({"name": "a", "trigger": {"type": "manual"}, "steps": steps})).await;
+        let cara = json!({"name": "ann", "password": "hunter2-of-cara"});
+        let run = world.run("a", json!({"user": cara, "users": users()})).await;
+        assert_eq!((run.summary.state, run.summary.error), (RunState::Succeeded, None), "{playbook} {of}");
+        assert_eq!(run.trigger["inputs"]["users"], shown, "{playbook} {of}");
+        let hidden_user = if of.contains(".user.") || of.contains(".user ") { &user } else { &cara };
+        assert_eq!(run.trigger["inputs"]["user"], *hidden_user, "{playbook} {of}");
+    }
+}
+
 const UP: &str = "Bearer hunter2-é";
 
 /// An app that sends a secret to a service which repeats it, as JSON.
