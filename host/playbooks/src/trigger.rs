@@ -10,9 +10,12 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::{Trigger, TriggerKind, WebhookRequest, Write};
 
-/// Words in the name of a header that holds a credential or a proof of one.
-const CREDENTIAL_WORDS: [&str; 7] =
-    ["authorization", "cookie", "signature", "token", "secret", "password", "api-key"];
+/// Words in the name of a header that holds a credential or a proof of one, its `-` and `_` left out.
+const CREDENTIAL_WORDS: [&str; 9] =
+    ["apikey", "auth", "cookie", "credential", "hmac", "password", "secret", "signature", "token"];
+/// What such a name may end in, and ends of those that hold none: the key of a delivery, and the event as Bitbucket names it.
+const KEY: &str = "key";
+const OTHER_KEYS: [&str; 2] = ["idempotencykey", "eventkey"];
 
 /// What `trigger` holds for templates.
 pub(crate) fn fields(trigger: &Trigger) -> &'static [&'static str] {
@@ -49,8 +52,8 @@ pub(crate) fn manual(inputs: &Json) -> Json {
 /// `trigger` of a run started by a request:
 ///
 /// - `method`, `query` and `headers`: a name that came more than once has its values joined by `, `; header names are
-///   in lower case; headers that hold credentials are left out, and those that hold the hook's `token`, as a proxy sends
-///   that repeats what it was asked for: whoever may read runs would know where to start it.
+///   in lower case; headers that hold credentials are left out, by their names, and those that hold the hook's `token`, as a
+///   proxy sends that repeats what it was asked for: whoever may read runs would know where to start it.
 /// - `body`: the JSON in it, `null` if there is none. Of a form it is an object of its fields, or, for a form with the
 ///   one field `payload` that holds JSON (as GitHub and Slack send it), that JSON.
 /// - `form`: the fields of a form, otherwise absent.
@@ -135,7 +138,9 @@ fn object(pairs: impl Iterator<Item = (String, String)>) -> Json {
 }
 
 fn is_credential(header: &str) -> bool {
-    CREDENTIAL_WORDS.iter().any(|word| header.contains(word))
+    let name = header.replace(['-', '_'], "");
+    let is_key = name.ends_with(KEY) && !OTHER_KEYS.iter().any(|other| name.ends_with(other));
+    is_key || CREDENTIAL_WORDS.iter().any(|word| name.contains(word))
 }
 
 #[cfg(test)]
@@ -175,6 +180,31 @@ mod tests {
     }
 
     #[test]
+    #[test]
+    fn a_header_that_holds_a_credential_is_known_by_its_name_however_that_is_written() {
+        for header in [
+            "apikey",
+            "x-apikey",
+            "x-api-key",
+            "x_api_key",
+            "x-auth-key",
+            "x-functions-key",
+            "ocp-apim-subscription-key",
+            "x-shopify-hmac-sha256",
+            "proxy-authorization",
+            "set-cookie",
+            "x-amz-credential",
+            "x-gitlab-token",
+        ] {
+            assert!(is_credential(header), "{header}");
+        }
+        for header in
+            ["idempotency-key", "x-idempotency-key", "x-event-key", "x-github-event", "user-agent", "keyword"]
+        {
+            assert!(!is_credential(header), "{header}");
+        }
+    }
+
     fn a_body_is_read_as_what_it_is() {
         let form = "application/x-www-form-urlencoded";
         let cases: [(&str, &[u8], Json); 15] = [
