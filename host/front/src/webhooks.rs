@@ -94,7 +94,7 @@ pub(crate) async fn receive(
         method: parts.method.as_str().to_owned(),
         query,
         headers: headers(&parts.headers),
-        body: body.into(),
+        body,
     };
     let started = playbooks.start_by_webhook(&token, request).await?;
     Ok(runs::answer(started, wait, &patience).await)

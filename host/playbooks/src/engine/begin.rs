@@ -73,7 +73,7 @@ impl Playbooks {
         }
         let scheme = check.as_ref().map(|check| check.scheme);
         let delivery = signature::delivery_id(scheme, delivery_id.as_deref(), &request.headers)?;
-        let trigger = trigger::webhook(&request, token, loaded.compiled.reads("trigger.text"))?;
+        let trigger = trigger::webhook(request, token, loaded.compiled.reads("trigger.text"))?;
         let mut firing = Firing::new(StartedBy::Webhook, trigger);
         firing.name = delivery.map(|delivery| format!("delivery:{delivery}"));
         firing.playbook = Some(row);

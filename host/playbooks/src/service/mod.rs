@@ -160,7 +160,7 @@ pub struct WebhookRequest {
     /// The headers, names in lower case.
     pub headers: Vec<(String, String)>,
     /// The body.
-    pub body: Vec<u8>,
+    pub body: Bytes,
 }
 
 /// A run that was accepted: it is recorded when this is returned.

@@ -39,6 +39,7 @@ use bellwether_kernel::{
     Clock, HostId, KeyId, OrganisationId, Randomness, RunId, SeededRandomness, Timestamp,
 };
 use bellwether_store::{Direction, Key, MemoryStore, Row, SharedStore, Space, Store};
+use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::json;
 
@@ -291,7 +292,7 @@ async fn new_principal(access: &Access, organisation: OrganisationId, role: Role
     access.principal(&key).unwrap()
 }
 
-fn post(content_type: &str, body: impl Into<Vec<u8>>) -> WebhookRequest {
+fn post(content_type: &str, body: impl Into<Bytes>) -> WebhookRequest {
     WebhookRequest {
         method: "POST".into(),
         query: Vec::new(),
