@@ -23,38 +23,41 @@ const DELETED: &str = "the playbook was deleted";
 
 impl Playbooks {
     /// Ends a run whose main steps are through in the same commit as `batch`, with what it gives a run it is a step
-    /// of.
+    /// of. Where that cannot be given it has failed instead, and goes on with what follows then. Gives whether it has ended.
     pub(super) async fn end_with_outputs(
         &self,
         work: &mut Work,
         recalled: &Recalled,
         mut batch: Batch,
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
         let outcome = *work.row.outcome.get_or_insert(RunState::Succeeded);
         if outcome == RunState::Succeeded && work.open.parent.is_some() {
-            match self.render_outputs(work, recalled).await {
-                Ok(outputs) => {
-                    let whole = Json::Object(outputs);
-                    let mut shown = whole.clone();
-                    recalled.secrets.mask(&mut shown);
-                    let key = rows::outputs(work.organisation, work.id);
-                    let purpose = || purpose(work.organisation, work.id, usize::MAX, None);
-                    let sealed = (shown != whole).then_some(&whole);
-                    let mut own = Batch::new();
-                    match self.write_record(&mut own, key, purpose, shown.to_string().into(), sealed) {
-                        Ok(()) => {
-                            batch.append(own);
-                        }
-                        Err(error) => {
-                            let error = format!("its outputs cannot be recorded: {error}");
-                            work.comes_to(RunState::Failed, Some(error));
-                        }
-                    }
+            match self.outputs_record(work, recalled).await {
+                Ok(outputs) => batch.append(outputs),
+                Err(error) => {
+                    self.decide(work, RunState::Failed, Some(error), None);
+                    self.write_row(work, &mut batch);
+                    self.commit_fenced(work, batch).await?;
+                    return Ok(false);
                 }
-                Err(error) => work.comes_to(RunState::Failed, Some(error)),
-            }
+            };
         }
-        self.end(work, batch).await
+        self.end(work, batch).await?;
+        Ok(true)
+    }
+
+    /// A batch with the record of what a run gives one it is a step of; or why there is none.
+    async fn outputs_record(&self, work: &Work, recalled: &Recalled) -> Result<Batch, String> {
+        let whole = Json::Object(self.render_outputs(work, recalled).await?);
+        let mut shown = whole.clone();
+        recalled.secrets.mask(&mut shown);
+        let key = rows::outputs(work.organisation, work.id);
+        let purpose = || purpose(work.organisation, work.id, usize::MAX, None);
+        let sealed = (shown != whole).then_some(&whole);
+        let mut batch = Batch::new();
+        self.write_record(&mut batch, key, purpose, shown.to_string().into(), sealed)
+            .map_err(|error| format!("its outputs cannot be recorded: {error}"))?;
+        Ok(batch)
     }
 
     async fn render_outputs(&self, work: &Work, recalled: &Recalled) -> Result<Map<String, Json>, String> {

@@ -147,8 +147,7 @@ impl Playbooks {
                     let batch = self.settle(work, &mut recalled, position, *settled);
                     if self.coming(work, &recalled).is_some() && !is_final(work.row.outcome) {
                         self.commit_fenced(work, batch).await?;
-                    } else {
-                        self.end_with_outputs(work, &recalled, batch).await?;
+                    } else if self.end_with_outputs(work, &recalled, batch).await? {
                         self.hand_over(work, &mut recalled).await;
                         return Ok(Came::Ended);
                     }
@@ -263,7 +262,13 @@ impl Playbooks {
     }
 
     /// Says how a run will end, and gives its on-failure steps their time.
-    fn decide(&self, work: &mut Work, outcome: RunState, error: Option<String>, step: Option<String>) {
+    pub(super) fn decide(
+        &self,
+        work: &mut Work,
+        outcome: RunState,
+        error: Option<String>,
+        step: Option<String>,
+    ) {
         work.comes_to(outcome, error);
         work.row.failed_step = step;
         work.row.grant_failure_time(self.clock.now());

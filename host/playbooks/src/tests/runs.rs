@@ -604,3 +604,22 @@ async fn an_error_names_the_place_within_an_input() {
     let error = run.steps[0].error.as_deref().unwrap();
     assert!(error.starts_with("input value.user.id: "), "{error}");
 }
+
+#[tokio::test]
+async fn on_failure_steps_follow_where_what_a_playbook_gives_does_not_render() {
+    let world = World::new().await;
+    let clean_up = json!([{"id": "f", "app": "echo", "inputs": {"value": "{{ run.error }}"}}]);
+    let kid = json!({"name": "kid", "trigger": {"type": "playbook"}, "outputs": {"o": "{{ steps.a.value.missing.x }}"},
+        "steps": [{"id": "a", "app": "echo", "inputs": {"value": {}}}], "on_failure": clean_up});
+    world.store_json(kid).await;
+    let steps = json!([{"id": "k", "playbook": "kid"}]);
+    world.store_json(json!({"name": "a", "trigger": {"type": "manual"}, "steps": steps})).await;
+    let outer = world.run("a", json!({})).await;
+    assert_eq!(outer.summary.state, RunState::Failed);
+    let run = world.playbooks.run(world.organisation, outer.steps[0].run.unwrap()).await.unwrap();
+    let error = run.summary.error.unwrap();
+    assert!(error.starts_with("output o: "), "{error}");
+    let [_, cleaned] = &run.steps[..] else { panic!("{:?}", run.steps) };
+    assert_eq!((run.summary.state, &cleaned.outputs["value"]), (RunState::Failed, &json!(error)));
+    assert!(outer.summary.error.unwrap().ends_with(&error));
+}
