@@ -199,7 +199,10 @@ impl Playbooks {
         let on_error = work.loaded.compiled.document.trigger.on_error;
         let failed = work.row.state.is_failure();
         match on_error.action {
-            ErrorAction::Retry if failed && work.row.attempt <= on_error.times => {
+            // One that repeats another took over its results, which one that is begun anew would not have.
+            ErrorAction::Retry
+                if failed && work.row.replay_of.is_none() && work.row.attempt <= on_error.times =>
+            {
                 let at = self.clock.now().saturating_add(on_error.delay.milliseconds());
                 Ok(self.start_again(work, batch, at).await?.then_some(at))
             }
@@ -260,12 +263,13 @@ impl Playbooks {
     ) -> Result<(), StoreError> {
         let (organisation, id) = (work.organisation, work.row.playbook);
         let unread = self.store.unread();
-        let key = rows::playbook(organisation, id);
-        let playbook = self.store.get(&key).await?;
-        let playbook: Option<PlaybookRow> = playbook.and_then(|row| unread.decode(&key, &row));
+        let playbook = rows::playbook(organisation, id);
+        let Some(stored) = self.store.get(&playbook).await? else { return Ok(()) };
+        let row: Option<PlaybookRow> = unread.decode(&playbook, &stored);
         // What an older version did says nothing about the one that runs.
-        if playbook.is_none_or(|row| row.published != Some(work.row.playbook_version)) {
+        if row.is_none_or(|row| row.published != Some(work.row.playbook_version)) {
             return Ok(());
+        let is_published = Precondition::ValueIs(stored);
         }
         let key = rows::health(organisation, id);
         let stored = self.store.get(&key).await?;
@@ -276,6 +280,7 @@ impl Playbooks {
         {
             return Ok(());
         }
+        batch.require(playbook, is_published);
         batch.require(key.clone(), stored.map_or(Precondition::Absent, Precondition::ValueIs));
         if !failed {
             batch.delete(key);

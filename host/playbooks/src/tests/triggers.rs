@@ -1,5 +1,6 @@
 //! What starts runs, how many at once, and what a failure does to the trigger.
 
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bellwether_kernel::{ErrorKind, PageRequest};
@@ -247,6 +248,68 @@ async fn a_trigger_retries_or_is_disabled_as_its_document_says() {
     assert!(matches!(refused, PlaybookError::Disabled { .. }), "{refused}");
     let enabled = world.playbooks.enable(&world.admin, "a").await.unwrap();
     assert!(enabled.status == Status::Active && enabled.next_due.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_was_replayed_from_a_step_is_not_begun_anew_when_it_fails() {
+    let world = World::new().await;
+    world.apps.put_quick("fails", describe(vec![], &[]), |_| fails("no luck"));
+    let trigger = json!({"type": "manual", "on_error": "retry", "on_error_times": 1});
+    let steps = json!([{"id": "a", "app": "echo"}, {"id": "b", "app": "fails"}]);
+    world.store_json(json!({"name": "a", "trigger": trigger, "steps": steps})).await;
+    let run = world.run("a", json!({})).await;
+    tokio::time::sleep(Duration::from_secs(3_600)).await;
+    assert_eq!(world.all_runs().await.len(), 2, "the run itself is");
+    let from = ReplayFrom { step: "b".into(), item: None };
+    let again = world.playbooks.replay(&world.admin, run.summary.id, Some(&from), None).await.unwrap();
+    assert_eq!(again.ended.await.unwrap().summary.state, RunState::Failed);
+    tokio::time::sleep(Duration::from_secs(3_600)).await;
+    assert_eq!(world.all_runs().await.len(), 3);
+}
+
+/// Publishes a next version before the commit that follows.
+struct Publishes {
+    playbooks: Arc<Playbooks>,
+    admin: Arc<Principal>,
+    document: serde_json::Value,
+    next: Arc<AtomicBool>,
+}
+
+#[async_trait::async_trait]
+impl passing::Way for Publishes {
+    async fn before(&self, asked: &passing::Asked<'_>) -> Result<(), bellwether_store::StoreError> {
+        if matches!(asked, passing::Asked::Commit) && self.next.swap(false, Ordering::SeqCst) {
+            let document = self.document.to_string();
+            self.playbooks.store(&self.admin, &document, Format::Json, true).await.unwrap();
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_fails_disables_no_version_that_is_published_as_it_ends() {
+    let world = World::new().await;
+    let publishes = Arc::new(AtomicBool::new(false));
+    let next = Arc::clone(&publishes);
+    world.apps.put_quick("fails", describe(vec![], &[]), move |_| {
+        next.store(true, Ordering::SeqCst);
+        fails("no luck")
+    });
+    let trigger = json!({"type": "manual", "on_error": "disable", "on_error_times": 1});
+    let document = |app: &str| json!({"name": "a", "trigger": trigger, "steps": [{"id": "a", "app": app}]});
+    world.store_json(document("fails")).await;
+    let way = Publishes {
+        playbooks: Arc::clone(&world.playbooks),
+        admin: Arc::clone(&world.admin),
+        document: document("echo"),
+        next: publishes,
+    };
+    let store = passing::Passing::new(&world.store, way);
+    let playbooks = Playbooks::open(world.parts(store, &world.access, 2, None)).await.unwrap();
+    let run = playbooks.start(&world.admin, "a", json!({})).await.unwrap().ended.await.unwrap();
+    assert_eq!(run.summary.state, RunState::Failed);
+    let playbook = world.playbooks.get(world.organisation, "a").await.unwrap();
+    assert_eq!((playbook.version, &playbook.status), (2, &Status::Active));
 }
 
 #[tokio::test(start_paused = true)]
