@@ -93,10 +93,8 @@ impl Items {
     }
 
     /// The item that is next: one whose wait is over, or else the first that was never begun.
-    fn next(&self, fresh: &mut Range<usize>, now: Timestamp) -> Option<u32> {
-        let ready =
-            self.waiting.iter().find(|(_, result)| result.waits_until.is_none_or(|until| until <= now));
-        if let Some((item, _)) = ready {
+    fn next(&self, fresh: &mut Range<usize>, has_waited: impl Fn(&StepResult) -> bool) -> Option<u32> {
+        if let Some((item, _)) = self.waiting.iter().find(|(_, result)| has_waited(result)) {
             return Some(*item);
         }
         let mut fresh = fresh.map(|item| u32::try_from(item).expect("lists are bounded below that"));
@@ -239,7 +237,7 @@ impl Playbooks {
         let mut is_suspended = false;
         loop {
             while items.at_work.len() < each.parallel && !items.is_over(each.on_item_error) && !is_suspended {
-                let Some(item) = items.next(&mut fresh, self.clock.now()) else { break };
+                let Some(item) = items.next(&mut fresh, |result| self.has_waited(result)) else { break };
                 is_suspended = self.access.is_suspended(work.organisation);
                 if is_suspended {
                     break;

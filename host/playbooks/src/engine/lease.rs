@@ -55,8 +55,8 @@ impl Playbooks {
     }
 
     /// If the host's stored lease ends much later than one put now would, the clock was ahead when the host put it. Then the
-    /// host looks for playbooks whose next time that clock set, and makes them due when their triggers say. It does not look
-    /// otherwise: it would have to compile every playbook that is due later.
+    /// host looks for playbooks whose next time that clock set, and makes them due when their triggers say, and has runs look
+    /// again that wait. It does not look otherwise: it would have to compile every playbook that is due later.
     async fn bring_back_after(&self, lease: Option<Lease>) -> Result<(), StoreError> {
         let latest = self.clock.now().saturating_add(CLOCK_AHEAD.milliseconds());
         match lease.filter(|lease| lease.until > latest) {

@@ -188,6 +188,15 @@ impl Playbooks {
                 // No host was there when it was to wake.
                 row.grant_failure_time(self.clock.now());
             }
+            if let Some(loaded) = &loaded
+                && row.started.is_some_and(|started| self.is_ahead(started))
+            {
+                // A clock that was ahead began it: its time is from now on.
+                let now = self.clock.now();
+                row.started = Some(now);
+                row.deadline = Some(now.saturating_add(self.run_time(&loaded.compiled).milliseconds()));
+                row.grant_failure_time(now);
+            }
             let untouched = row.state == RunState::Queued && row.replay_of.is_none();
             if let Some(loaded) = &loaded
                 && row.state == RunState::Queued

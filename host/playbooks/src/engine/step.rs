@@ -189,7 +189,7 @@ impl Playbooks {
             on_failure: step.on_failure,
             item: None,
             items: None,
-            started: prior.map_or(now, |prior| prior.started),
+            started: prior.map_or(now, |prior| prior.started.min(now)),
             ended: now,
             waits_until: None,
             attempt: 1,
@@ -218,11 +218,13 @@ impl Playbooks {
         prior: Option<StepResult>,
         mut result: StepResult,
     ) -> Result<Took, Failure> {
-        if let Some(until) = prior.as_ref().and_then(|prior| prior.waits_until) {
-            if self.clock.now() < until {
+        if let Some(prior) = prior
+            && let Some(until) = prior.waits_until
+        {
+            if !self.has_waited(&prior) {
                 return Ok(Took::Wait(until.into()));
             }
-            result.inputs = prior.map_or_else(Map::new, |prior| prior.inputs);
+            result.inputs = prior.inputs;
             return Ok(Settled::took(result));
         }
         let delay = self.render_value(work, recalled, position, "delay", |step| match &step.action {
@@ -277,8 +279,9 @@ impl Playbooks {
         prior: Option<StepResult>,
         result: StepResult,
     ) -> Result<Took, Failure> {
-        if let Some(until) = prior.as_ref().and_then(|prior| prior.waits_until)
-            && self.clock.now() < until
+        if let Some(prior) = &prior
+            && let Some(until) = prior.waits_until
+            && !self.has_waited(prior)
         {
             return Ok(Took::Wait(until.into()));
         }

@@ -20,7 +20,7 @@ use super::Firing;
 use super::gate::Place;
 use crate::rows::{NextDue, OpenRun, PlaybookRow, RunRow, StartedBy};
 use crate::service::Loaded;
-use crate::{Missed, PlaybookError, Playbooks, RunState, TriggerKind, TriggerOn, rows, trigger};
+use crate::{Missed, PlaybookError, Playbooks, RunState, StepResult, TriggerKind, TriggerOn, rows, trigger};
 
 /// The longest sleep: a clock that is set may bring a time nearer than it seemed.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
@@ -276,12 +276,59 @@ impl Playbooks {
         Ok(())
     }
 
-    /// Has playbooks due when their triggers say whose next time lies where only a clock that was ahead can have put it.
-    /// Otherwise they would not fire until that time.
+    /// Whether only a clock that was ahead can have said that something was then.
+    pub(super) fn is_ahead(&self, at: Timestamp) -> bool {
+        at > self.clock.now().saturating_add(CLOCK_AHEAD.milliseconds())
+    }
+
+    /// Whether what waits need not any more: its time has come, or a clock that was ahead set that.
+    pub(super) fn has_waited(&self, result: &StepResult) -> bool {
+        let now = self.clock.now();
+        result.waits_until.is_none_or(|until| until <= now) || self.is_ahead(result.ended)
+    }
+
+    /// Has runs look again for how long they wait, and playbooks due when their triggers say, whose time lies where a clock that
+    /// was ahead can have put it. Otherwise they would not go on, or fire, until that time.
     ///
     /// # Errors
     /// The store's.
     pub(super) async fn bring_back(&self) -> Result<(), StoreError> {
+        self.bring_back_runs().await?;
+        self.bring_back_playbooks().await
+    }
+
+    async fn bring_back_runs(&self) -> Result<(), StoreError> {
+        let ahead = self.clock.now().saturating_add(CLOCK_AHEAD.milliseconds());
+        let range = behind(Space::RunWake, ahead)..Key::new(Space::RunWake).prefix().end;
+        let (mut waits, mut runs) = (Walk::forward(&*self.store, range), 0);
+        while let Some((.., (at, organisation, run))) = waits.next_read(|key, _| rows::wake_of(key)).await? {
+            if !self.may_look_again(organisation, run).await? {
+                continue;
+            }
+            match self.wake(at, organisation, run).await {
+                Err(PlaybookError::Store(error)) => return Err(error),
+                Err(error) => tracing::warn!(%run, %error, "a run that waits could not be woken"),
+                Ok(()) => runs += 1,
+            }
+        }
+        if runs > 0 {
+            tracing::warn!(runs, "the clock was ahead: runs that wait look again for how long");
+        }
+        Ok(())
+    }
+
+    /// Whether a run that waits may be woken before its time: one that has begun finds out whether its step still waits, a
+    /// repetition begins then, and does so if a clock that was ahead set it.
+    async fn may_look_again(&self, organisation: OrganisationId, run: RunId) -> Result<bool, StoreError> {
+        let (key, unread) = (rows::run_open(organisation, run), self.store.unread());
+        let open = self.store.get(&key).await?;
+        let Some(open) = open.and_then(|row| unread.decode::<OpenRun>(&key, &row)) else { return Ok(false) };
+        let key = rows::run(organisation, open.playbook, run);
+        let row = self.store.get(&key).await?.and_then(|row| unread.decode::<RunRow>(&key, &row));
+        Ok(row.is_some_and(|row| row.state != RunState::Queued || self.is_ahead(row.created)))
+    }
+
+    async fn bring_back_playbooks(&self) -> Result<(), StoreError> {
         let now = self.clock.now();
         let ahead = behind(Space::PlaybookDue, now.saturating_add(CLOCK_AHEAD.milliseconds()));
         let mut due = Walk::forward(&*self.store, ahead..Key::new(Space::PlaybookDue).prefix().end);

@@ -655,6 +655,56 @@ async fn a_clock_that_was_ahead_for_a_while_silences_no_playbook() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_clock_that_was_ahead_for_a_while_holds_up_no_run_that_waits() {
+    const YEAR: i64 = 365 * 86_400_000;
+    let world = World::new().await;
+    world.apps.put_quick("later", describe(vec![], &[]), |call| {
+        let error = AppError { message: "not yet".into(), retry: Retry::Yes };
+        if call.attempt > 1 { gives(&[]) } else { AppReport { result: Err(error), log: Vec::new() } }
+    });
+    let calls = AtomicU64::new(0);
+    world.apps.put_quick("once", describe(vec![], &[]), move |_| {
+        match calls.fetch_add(1, Ordering::SeqCst) {
+            0 => fails("at first"),
+            _ => gives(&[]),
+        }
+    });
+    let wait = json!([{"id": "w", "delay": "30m"}]);
+    world.store_json(json!({"name": "kid", "trigger": {"type": "playbook"}, "steps": wait})).await;
+    let retry = json!({"attempts": 2, "delay": "30m"});
+    let again = json!({"type": "manual", "on_error": "retry", "on_error_times": 1, "on_error_delay": "30m"});
+    let names = ["delay", "retry", "each", "within", "again"];
+    for (name, step) in names.iter().zip([
+        wait[0].clone(),
+        json!({"id": "a", "app": "later", "retry": retry}),
+        json!({"id": "a", "app": "later", "each": [1, 2], "retry": retry}),
+        json!({"id": "a", "playbook": "kid"}),
+        json!({"id": "a", "app": "once"}),
+    ]) {
+        let trigger = if *name == "again" { again.clone() } else { json!({"type": "manual"}) };
+        let steps = json!([step, {"id": "b", "app": "echo"}]);
+        world.store_json(json!({"name": name, "trigger": trigger, "timeout": "2h", "steps": steps})).await;
+    }
+    world.clock.advance(YEAR);
+    for name in names {
+        world.playbooks.start(&world.admin, name, json!({})).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(world.playbooks.active.lock().is_empty(), "all of them wait");
+    world.clock.advance(-YEAR);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let runs = world.all_runs().await;
+    for name in names {
+        let ended =
+            |run: &&Run| run.summary.playbook_name == name && run.summary.state == RunState::Succeeded;
+        let run = runs.iter().find(ended).unwrap_or_else(|| panic!("{name}: {runs:?}"));
+        let deadline = run.summary.deadline.unwrap().milliseconds_since(world.clock.now());
+        assert!((0..=7_200_000).contains(&deadline), "{name}: {deadline}");
+        assert!(run.steps.iter().all(|step| step.started <= step.ended), "{name}: {:?}", run.steps);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_host_that_starts_when_its_clock_was_set_right_has_its_playbooks_due_in_time() {
     const YEAR: i64 = 365 * 86_400_000;
     let world = World::new().await;
