@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bellwether_kernel::Timestamp;
-use bellwether_store::{Batch, Direction, StoreError, Walk, decode};
+use bellwether_store::{Batch, Direction, Precondition, StoreError, Walk, decode};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use serde_json::{Map, Value as Json};
@@ -337,7 +337,8 @@ impl Playbooks {
     }
 
     /// Records that those of so many items were cut off which began and are not through: some at a time, for all that they
-    /// were given may be more than one commit takes. Gives whether that is so; otherwise something about the run changed.
+    /// were given may be more than one commit takes. Gives whether that is so; otherwise something about the run changed, or one
+    /// of them is through: what it came to was about to be recorded when the step was cut off.
     async fn cut_begun(
         &self,
         work: &Work,
@@ -367,6 +368,10 @@ impl Playbooks {
         }
         let (mut batch, mut recorded) = (Batch::new(), secrets.recorded());
         while let Some((item, mut result)) = begun.pop_first() {
+            if !self.require_open(&mut batch, work, position, item).await? {
+                secrets.unrecord(recorded);
+                return Ok(false);
+            }
             let run = self.begun_within(work, position, Some(item), result.attempt).await?;
             result.run = run.map(|run| run.id).or(result.run);
             result.state = StepState::Cancelled;
@@ -383,6 +388,26 @@ impl Playbooks {
                 (batch, recorded) = (Batch::new(), secrets.recorded());
             }
         }
+        Ok(true)
+    }
+
+    /// Has `batch` hold only while what is recorded of an item stays as it is. Gives whether it is not through.
+    async fn require_open(
+        &self,
+        batch: &mut Batch,
+        work: &Work,
+        position: usize,
+        item: u32,
+    ) -> Result<bool, Failure> {
+        let key = rows::item(work.organisation, work.id, position, item);
+        let stored = self.store.get(&key).await?;
+        if let Some(row) = &stored {
+            let result: StepResult = decode::<Record>(row)?.read(&*self.store, &key).await?;
+            if result.state != StepState::Waiting {
+                return Ok(false);
+            }
+        }
+        batch.require(key, stored.map_or(Precondition::Absent, Precondition::ValueIs));
         Ok(true)
     }
 
@@ -428,6 +453,7 @@ impl Playbooks {
             Tried::Until(waits) => Err(Held { waits, prior: prior.map(Box::new) }),
             Tried::Done(mut attempted) => {
                 let learned = std::mem::take(&mut attempted.secrets);
+                learned.iter().for_each(|secret| work.learned.lock().learn(secret));
                 Ok((self.conclude(step, result, prior, began, attempt, *attempted), learned))
             }
         });

@@ -22,6 +22,7 @@ use super::step::{Took, Waits, next_attempt};
 use super::workers::Worker;
 use crate::compile::{Compiled, FAILURE_TIME};
 use crate::rows::{OpenRun, RunRow};
+use crate::secrets::Secrets;
 use crate::service::Loaded;
 use crate::{PlaybookError, Playbooks, RunState, StepResult, StepState};
 
@@ -43,6 +44,8 @@ pub(super) struct Work {
     pub(super) untouched: bool,
     /// The items of the step that is taken which began and are not through, as they stand.
     pub(super) begun: Mutex<BTreeMap<u32, StepResult>>,
+    /// What its items were given that is secret: known also where the step is cut off.
+    pub(super) learned: Mutex<Secrets>,
     /// Its worker, free again as soon as it has ended; one within another has none.
     pub(super) worker: Option<Worker>,
     /// Says that it is to end.
@@ -59,8 +62,8 @@ impl Work {
         fence: Bytes,
     ) -> Self {
         let stop = CancellationToken::new();
-        let (begun, untouched, worker) = (Mutex::default(), false, None);
-        Self { organisation, id, loaded, row, open, fence, untouched, begun, worker, stop }
+        let (begun, learned, untouched, worker) = (Mutex::default(), Mutex::default(), false, None);
+        Self { organisation, id, loaded, row, open, fence, untouched, begun, learned, worker, stop }
     }
 
     /// Says how it will end, and why: as much of that as its row holds.
@@ -284,6 +287,7 @@ impl Playbooks {
             version = tracing::field::Empty
         );
         work.begun.lock().clear();
+        *work.learned.lock() = Secrets::default();
         let stop = work.stop.clone();
         let may_stop = work.row.outcome.is_none();
         let deadline = work.row.deadline.map_or(Duration::MAX, |deadline| self.until(deadline));
@@ -353,6 +357,7 @@ impl Playbooks {
         position: usize,
         began: Option<Timestamp>,
     ) -> Result<Batch, Failure> {
+        recalled.secrets.learn(&work.learned.lock().all());
         let mut batch = Batch::new();
         let on_failure = work.row.outcome.is_some();
         if !on_failure && !self.is_to_end(work) {

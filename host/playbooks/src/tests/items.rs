@@ -1,7 +1,11 @@
 //! What the history says of the items of a step that was cut off, and of when things began.
 
+use std::ops::Range;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use bellwether_store::{Batch, Committed, Health, StoreError, Unread};
+use bytes::Bytes;
 use serde_json::json;
 
 use super::*;
@@ -186,4 +190,84 @@ async fn items_that_wait_with_more_than_one_commit_takes_are_cut_off_all_the_sam
         assert_eq!(states.iter().filter(|state| **state == Cancelled).count(), ITEMS as usize, "{cut}");
         assert_eq!(world.rows_of(Space::RunOpen).await, 0);
     }
+}
+
+/// A store that makes commits one after the other, though who asked for one may be gone; the next one slowly, if that is said.
+struct InOrder {
+    store: Arc<MemoryStore>,
+    slowly: Arc<AtomicBool>,
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+#[async_trait::async_trait]
+impl Store for InOrder {
+    async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
+        self.store.get(key).await
+    }
+
+    async fn scan(
+        &self,
+        range: Range<Key>,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        self.store.scan(range, direction, limit).await
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<Committed, StoreError> {
+        let (store, slowly, turn) =
+            (Arc::clone(&self.store), Arc::clone(&self.slowly), Arc::clone(&self.turn));
+        let committing = tokio::spawn(async move {
+            let _turn = turn.lock().await;
+            if slowly.swap(false, Ordering::SeqCst) {
+                tokio::time::sleep(5 * SECOND).await;
+            }
+            store.commit(batch).await
+        });
+        committing.await.expect("it does not panic")
+    }
+
+    fn health(&self) -> Health {
+        self.store.health()
+    }
+
+    fn unread(&self) -> &Unread {
+        self.store.unread()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_item_that_succeeded_as_its_step_is_cut_off_stays_so_and_what_it_was_given_stays_secret() {
+    use StepState::{Cancelled, Succeeded};
+    let world = World::new().await;
+    let slowly = Arc::new(AtomicBool::new(false));
+    let store = InOrder { store: world.store.clone(), slowly: slowly.clone(), turn: Arc::default() };
+    let password = Input { secret: true, ..Input::new("password", ValueType::Text) };
+    world.apps.put("login", describe(vec![password], &[]), move |call| {
+        let is_first = *given(&call, "password") == Value::Text("hunter2-0".into());
+        let slowly = slowly.clone();
+        Box::pin(async move {
+            let seconds = if is_first { 8 } else { 60 };
+            tokio::time::sleep(seconds * SECOND).await;
+            // Recording it takes until the run's time is over.
+            slowly.store(is_first, Ordering::SeqCst);
+            gives(&[])
+        })
+    });
+    let steps = json!([{"id": "a", "app": "login", "each": [1, 2], "parallel": 2, "timeout": "1h",
+        "inputs": {"password": "{{ 'hunter2-' ~ index }}"}}]);
+    let after = json!([{"id": "f", "app": "echo", "inputs": {"value": "{{ trigger.inputs.note }}"}}]);
+    world
+        .store_json(json!({"name": "a", "trigger": {"type": "manual"}, "timeout": "10s", "steps": steps, "on_failure": after}))
+        .await;
+    world.playbooks.die();
+    let parts = world.parts(Arc::new(store), &world.access, 2, None);
+    let playbooks = Playbooks::open(parts).await.unwrap();
+    let started = playbooks.start(&world.admin, "a", json!({"note": "it was hunter2-0"})).await.unwrap();
+    let run = started.ended.await.unwrap();
+    let states: Vec<_> = items(&world, run.summary.id).await.into_iter().map(|(_, state, _)| state).collect();
+    assert_eq!(states, [Succeeded, Cancelled]);
+    let counts = ItemCounts { total: 2, succeeded: 1, failed: 0, cancelled: 1 };
+    assert_eq!((run.summary.state, run.steps[0].items), (RunState::TimedOut, Some(counts)));
+    assert_eq!(run.steps[1].outputs["value"], "it was •••");
 }
