@@ -209,13 +209,6 @@ impl Playbooks {
         })
     }
 
-    /// Counts so many runs that had waited for a place of their playbook's as ready.
-    pub(super) fn have_places(&self, organisation: OrganisationId, runs: usize) {
-        self.placeless.went(organisation, runs);
-        self.queued.came(organisation, runs);
-        self.ready.notify_one();
-    }
-
     /// The playbook's row, if nothing forbids a run of it.
     async fn startable(
         &self,
@@ -299,9 +292,7 @@ impl Playbooks {
         self.write_trigger(&mut batch, organisation, id, &secret_variables, &mut secrets, &firing.trigger)?;
         batch.append(firing.taken_over.clone());
         self.store.commit(batch).await?;
-        for run in replaced {
-            self.tell(run);
-        }
+        self.are_replaced(organisation, &replaced);
         match (place, turn) {
             (Place::Skipped, _) => {
                 self.note_end(organisation, id, &row, false, None);

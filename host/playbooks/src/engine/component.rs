@@ -217,7 +217,7 @@ impl Playbooks {
         let secret_variables = loaded.compiled.secret_variables(&described);
         self.write_trigger(&mut batch, organisation, id, &secret_variables, &mut secrets, &trigger)?;
         self.store.commit(batch).await?;
-        replaced.into_iter().for_each(|run| self.tell(run));
+        self.are_replaced(organisation, &replaced);
         match place {
             Place::Free => {}
             Place::Waits => {
@@ -329,9 +329,9 @@ impl Playbooks {
     ) -> Result<(), Failure> {
         let organisation = outer.organisation;
         let mut batch = Batch::new();
-        self.mark_cancelled(&mut batch, organisation, id, reason).await?;
-        if !batch.is_empty() {
+        if let Some(roused) = self.mark_cancelled(&mut batch, organisation, id, reason).await? {
             self.store.commit(batch).await.map_err(moved_or)?;
+            self.are_ready(organisation, &roused);
         }
         let row = self.store.get(&rows::run(organisation, open.playbook, id)).await?;
         let Some(row) = row else { return Ok(()) };

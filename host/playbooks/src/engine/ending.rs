@@ -13,6 +13,7 @@ use super::context::{Context, rendered};
 use super::fence::Failure;
 use super::recall::{Recalled, purpose};
 use super::runner::Work;
+use super::waiting::Roused;
 use crate::history::as_it_ended;
 use crate::rows::{Health, NextDue, OpenRun, PlaybookRow, RecordOf, RunRow};
 use crate::service::require_role;
@@ -84,7 +85,7 @@ impl Playbooks {
             let mut ending = batch.clone();
             self.write_row(work, &mut ending);
             ending.delete(rows::run_open(work.organisation, work.id));
-            let mut ready = 0;
+            let mut ready = Roused::default();
             again = None;
             if work.loaded.compiled.places().is_some() {
                 ready = self.free_place(&mut ending, work.organisation, &work.loaded, work.id).await?;
@@ -94,12 +95,11 @@ impl Playbooks {
                 again = self.react(work, &mut ending).await?;
             }
             match self.commit_fenced(work, ending).await {
-                Ok(()) if ready > 0 => {
-                    self.have_places(work.organisation, ready);
+                Ok(()) => {
+                    self.are_ready(work.organisation, &ready);
                     break;
                 }
-                Ok(()) => break,
-                // Its place, or the health of its playbook, changed meanwhile.
+                // Its place, its playbook, or the health of that, changed meanwhile.
                 Err(Failure::Store(error)) if error.kind() == ErrorKind::Conflict => {}
                 Err(error) => return Err(error),
             }
@@ -107,10 +107,8 @@ impl Playbooks {
         self.note_end(work.organisation, work.id, &work.row, work.open.parent.is_some(), again);
         if work.open.parent.is_some() && work.row.started.is_none() {
             // It waited until now.
-            if work.open.waits {
-                self.have_places(work.organisation, 1);
-            }
-            self.queued.went(work.organisation, 1);
+            let among = if work.open.waits { &self.placeless } else { &self.queued };
+            among.went(work.organisation, 1);
         }
         if again.is_some() {
             self.sooner.notify_one();
@@ -178,14 +176,15 @@ impl Playbooks {
                 let (organisation, playbook, id) = (work.organisation, work.row.playbook, work.id);
                 let mut batch = Batch::new();
                 let freed = self.free_one_of(&mut batch, organisation, playbook, id, 1).await;
-                if freed.is_err() {
+                let ready = freed.unwrap_or_else(|_| {
                     batch = Batch::new();
-                }
+                    Roused::default()
+                });
                 self.write_row(work, &mut batch);
                 batch.delete(rows::run_open(organisation, id));
                 batch.delete(rows::waits(organisation, playbook, id));
                 self.commit_fenced(work, batch).await?;
-                self.ready.notify_one();
+                self.are_ready(organisation, &ready);
                 self.note_end(work.organisation, work.id, &work.row, work.open.parent.is_some(), None);
             }
             ended => ended?,
@@ -269,8 +268,8 @@ impl Playbooks {
         // What an older version did says nothing about the one that runs.
         if row.is_none_or(|row| row.published != Some(work.row.playbook_version)) {
             return Ok(());
-        let is_published = Precondition::ValueIs(stored);
         }
+        let is_published = Precondition::ValueIs(stored);
         let key = rows::health(organisation, id);
         let stored = self.store.get(&key).await?;
         let read = stored.as_ref().map_or(Some(Health::default()), |row| unread.decode(&key, row));
@@ -280,8 +279,8 @@ impl Playbooks {
         {
             return Ok(());
         }
-        batch.require(playbook, is_published);
         batch.require(key.clone(), stored.map_or(Precondition::Absent, Precondition::ValueIs));
+        batch.require(playbook, is_published);
         if !failed {
             batch.delete(key);
             return Ok(());
@@ -333,8 +332,7 @@ impl Playbooks {
             let ready = self.free_one_of(&mut batch, organisation, row.playbook, id, 1).await?;
             batch.delete(rows::waits(organisation, row.playbook, id));
             match self.store.commit(batch).await {
-                Ok(_) if ready > 0 => self.have_places(organisation, ready),
-                Ok(_) => {}
+                Ok(_) => self.are_ready(organisation, &ready),
                 // Its place went to another meanwhile.
                 Err(error) if error.kind() == ErrorKind::Conflict => continue,
                 Err(error) => return Err(error),
@@ -358,16 +356,18 @@ impl Playbooks {
         loop {
             let mut batch = Batch::new();
             batch.delete(rows::queued(organisation, id)).delete(rows::run_open(organisation, id));
-            self.free_one_of(&mut batch, organisation, playbook, id, 1).await?;
+            let ready = self.free_one_of(&mut batch, organisation, playbook, id, 1).await?;
             batch.delete(rows::waits(organisation, playbook, id));
             match self.store.commit(batch).await {
-                Ok(_) => break,
+                Ok(_) => {
+                    self.are_ready(organisation, &ready);
+                    break;
+                }
                 Err(error) if error.kind() == ErrorKind::Conflict => {}
                 Err(error) => return Err(error),
             }
         }
         self.queued.went(organisation, 1);
-        self.ready.notify_one();
         self.tell_end(organisation, id).await;
         Ok(())
     }
@@ -388,11 +388,13 @@ impl Playbooks {
                 let Some(mut open) = open.filter(|open| open.parent == Some(outer)) else { break };
                 (open.parent, open.owner) = (None, None);
                 open.cancel.get_or_insert_with(|| "the run it is a step of has ended".into());
-                let mut batch = Batch::new();
-                self.rouse(&mut batch, organisation, id, &mut open);
+                let (mut batch, mut ready) = (Batch::new(), Roused::default());
+                ready.add(id, open.waits);
+                self.rouse(&mut batch, organisation, id, &mut open, &mut ready);
                 batch.require(key.clone(), Precondition::ValueIs(stored)).put(key.clone(), encode(&open));
                 match self.store.commit(batch).await {
                     Ok(_) => {
+                        self.are_ready(organisation, &ready);
                         self.tell(id);
                         break;
                     }
@@ -443,11 +445,12 @@ impl Playbooks {
             }
             // How it ends may be decided at this moment.
             batch.require(key.clone(), Precondition::ValueIs(stored));
-            if !self.mark_cancelled(&mut batch, organisation, id, &reason).await? {
+            let Some(ready) = self.mark_cancelled(&mut batch, organisation, id, &reason).await? else {
                 return self.summary(organisation, id).await;
-            }
+            };
             match self.store.commit(batch).await {
                 Ok(_) => {
+                    self.are_ready(organisation, &ready);
                     self.tell(id);
                     return self.summary(organisation, id).await;
                 }
@@ -493,11 +496,12 @@ impl Playbooks {
     ) -> Result<(), StoreError> {
         loop {
             let mut batch = Batch::new();
-            if !self.mark_cancelled(&mut batch, organisation, id, reason).await? {
+            let Some(ready) = self.mark_cancelled(&mut batch, organisation, id, reason).await? else {
                 return Ok(());
-            }
+            };
             match self.store.commit(batch).await {
                 Ok(_) => {
+                    self.are_ready(organisation, &ready);
                     self.tell(id);
                     return Ok(());
                 }
@@ -507,52 +511,54 @@ impl Playbooks {
         }
     }
 
-    /// Adds to `batch` that a run is to end. One that nobody works at is made ready, so that somebody sees it. Gives
-    /// whether there was anything to add.
+    /// Adds to `batch` that a run is to end. One that nobody works at is made ready, so that somebody sees it. Gives those
+    /// that become so; `None` if there was nothing to add.
     pub(super) async fn mark_cancelled(
         &self,
         batch: &mut Batch,
         organisation: OrganisationId,
         id: RunId,
         reason: &str,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Option<Roused>, StoreError> {
         let key = rows::run_open(organisation, id);
-        let Some(stored) = self.store.get(&key).await? else { return Ok(false) };
+        let Some(stored) = self.store.get(&key).await? else { return Ok(None) };
         let Some(mut open) = self.store.unread().decode::<OpenRun>(&key, &stored) else {
-            return Ok(false);
+            return Ok(None);
         };
         if open.cancel.is_some() {
-            return Ok(false);
+            return Ok(None);
         }
         open.cancel = Some(reason.to_owned());
+        let mut ready = Roused::default();
         if open.owner.is_none() {
-            self.rouse(batch, organisation, id, &mut open);
+            self.rouse(batch, organisation, id, &mut open, &mut ready);
         } else if open.waits {
             // It is a step of another run, which ends it.
             batch.delete(rows::waits(organisation, open.playbook, id));
             open.waits = false;
+            ready.add(id, true);
         }
         let parent = open.parent;
         batch.require(key.clone(), Precondition::ValueIs(stored)).put(key, encode(&open));
         if let Some(parent) = parent {
-            self.rouse_outermost(batch, organisation, parent).await?;
+            ready.append(self.rouse_outermost(batch, organisation, parent).await?.unwrap_or_default());
         }
-        Ok(true)
+        Ok(Some(ready))
     }
 
     /// Adds to `batch` that something changed of a run within `outer`, which goes on when the outermost of them does: that
-    /// is ready if it waits, and looks again before it waits. Gives whether it is there.
+    /// is ready if it waits, and looks again before it waits. Gives it if it becomes so; `None` if it is not there.
     pub(super) async fn rouse_outermost(
         &self,
         batch: &mut Batch,
         organisation: OrganisationId,
         mut outer: RunId,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Option<Roused>, StoreError> {
         loop {
             let key = rows::run_open(organisation, outer);
-            let Some(stored) = self.store.get(&key).await? else { return Ok(false) };
+            let Some(stored) = self.store.get(&key).await? else { return Ok(None) };
             let Some(mut open) = self.store.unread().decode::<OpenRun>(&key, &stored) else {
-                return Ok(false);
+                return Ok(None);
             };
             if let Some(parent) = open.parent {
                 outer = parent;
@@ -560,22 +566,32 @@ impl Playbooks {
             }
             // It may be about to wait.
             batch.require(key.clone(), Precondition::ValueIs(stored));
+            let mut ready = Roused::default();
             if open.owner.is_none() {
-                self.rouse(batch, organisation, outer, &mut open);
+                self.rouse(batch, organisation, outer, &mut open, &mut ready);
                 batch.put(key, encode(&open));
             }
-            return Ok(true);
+            return Ok(Some(ready));
         }
     }
 
-    /// Adds to `batch` that a run that waits is ready.
-    fn rouse(&self, batch: &mut Batch, organisation: OrganisationId, id: RunId, open: &mut OpenRun) {
+    /// Adds to `batch` that a run that waits is ready, and to `ready` if it waited for its time or for a place.
+    fn rouse(
+        &self,
+        batch: &mut Batch,
+        organisation: OrganisationId,
+        id: RunId,
+        open: &mut OpenRun,
+        ready: &mut Roused,
+    ) {
         if let Some(at) = open.wake.take() {
             batch.delete(rows::wake(at, organisation, id));
+            ready.add(id, false);
         }
         if open.waits {
             batch.delete(rows::waits(organisation, open.playbook, id));
             open.waits = false;
+            ready.add(id, true);
         }
         batch.put(rows::queued(organisation, id), Vec::new());
     }

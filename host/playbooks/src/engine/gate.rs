@@ -4,6 +4,7 @@
 use bellwether_kernel::{OrganisationId, PlaybookId, RunId};
 use bellwether_store::{Batch, Direction, Key, Precondition, StoreError, Walk, encode};
 
+use super::waiting::Roused;
 use crate::rows::{Gate, OpenRun, RunRow};
 use crate::service::Loaded;
 use crate::{Playbooks, Policy, RunState, rows};
@@ -22,7 +23,20 @@ pub(super) enum Place {
     Skipped,
 }
 
+/// The runs whose place another takes, and those that are made ready by it.
+#[derive(Debug, Default)]
+pub(super) struct Replaced {
+    runs: Vec<RunId>,
+    roused: Roused,
+}
+
 impl Playbooks {
+    /// Tells runs that they are replaced, once that is committed.
+    pub(super) fn are_replaced(&self, organisation: OrganisationId, replaced: &Replaced) {
+        self.are_ready(organisation, &replaced.roused);
+        replaced.runs.iter().for_each(|run| self.tell(*run));
+    }
+
     /// Adds to `batch` that run `id` takes a place of its playbook's, as its policy says. Gives the runs that are
     /// replaced, which are to be told once the batch is committed.
     pub(super) async fn take_place(
@@ -31,10 +45,10 @@ impl Playbooks {
         organisation: OrganisationId,
         loaded: &Loaded,
         id: RunId,
-    ) -> Result<(Place, Vec<RunId>), StoreError> {
-        let Some(places) = loaded.compiled.places() else { return Ok((Place::Free, Vec::new())) };
+    ) -> Result<(Place, Replaced), StoreError> {
+        let mut replaced = Replaced::default();
+        let Some(places) = loaded.compiled.places() else { return Ok((Place::Free, replaced)) };
         let (key, mut gate) = self.gate(batch, organisation, loaded.id).await?;
-        let mut replaced = Vec::new();
         let place = match loaded.compiled.document.concurrency.policy {
             _ if gate.running.len() < places => {
                 gate.running.push(id);
@@ -46,8 +60,9 @@ impl Playbooks {
                 let others = self.going_on(organisation, loaded.id, &gate, places + REPLACED).await?;
                 let too_many = (others.len() + 1).saturating_sub(places).min(REPLACED);
                 for other in others.into_iter().take(too_many) {
-                    if self.mark_cancelled(batch, organisation, other, &reason).await? {
-                        replaced.push(other);
+                    if let Some(roused) = self.mark_cancelled(batch, organisation, other, &reason).await? {
+                        replaced.roused.append(roused);
+                        replaced.runs.push(other);
                     }
                 }
                 Place::Waits
@@ -87,17 +102,17 @@ impl Playbooks {
     }
 
     /// Adds to `batch` that run `id` needs its place no more, and that those which waited for one are ready. Gives
-    /// how many became so.
+    /// those that become so.
     pub(super) async fn free_place(
         &self,
         batch: &mut Batch,
         organisation: OrganisationId,
         loaded: &Loaded,
         id: RunId,
-    ) -> Result<usize, StoreError> {
+    ) -> Result<Roused, StoreError> {
         match loaded.compiled.places() {
             Some(places) => self.free_one_of(batch, organisation, loaded.id, id, places).await,
-            None => Ok(0),
+            None => Ok(Roused::default()),
         }
     }
 
@@ -109,10 +124,10 @@ impl Playbooks {
         playbook: PlaybookId,
         id: RunId,
         places: usize,
-    ) -> Result<usize, StoreError> {
+    ) -> Result<Roused, StoreError> {
         let (key, mut gate) = self.gate(batch, organisation, playbook).await?;
         gate.running.retain(|run| *run != id);
-        let mut ready = 0;
+        let mut ready = Roused::default();
         let mut waiting = Walk::forward(&*self.store, rows::waiting(organisation, playbook).prefix());
         while gate.running.len() < places
             && let Some((waits, _)) = waiting.next().await?
@@ -130,13 +145,15 @@ impl Playbooks {
                 None => {
                     batch.put(rows::queued(organisation, run), Vec::new());
                 }
-                // Without the run it is a step of, nobody would take its place.
-                Some(outer) if !self.rouse_outermost(batch, organisation, outer).await? => continue,
-                Some(_) => {}
+                Some(outer) => match self.rouse_outermost(batch, organisation, outer).await? {
+                    Some(roused) => ready.append(roused),
+                    // Without the run it is a step of, nobody would take its place.
+                    None => continue,
+                },
             }
             batch.require(open.clone(), Precondition::ValueIs(stored)).put(open, encode(&row));
             gate.running.push(run);
-            ready += 1;
+            ready.add(run, true);
         }
         if gate.running.is_empty() {
             batch.delete(key);

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use futures::{StreamExt, stream};
 
 use super::Firing;
-use super::gate::Place;
+use super::gate::{Place, Replaced};
 use crate::rows::{NextDue, OpenRun, PlaybookRow, RunRow, StartedBy};
 use crate::service::Loaded;
 use crate::{Missed, PlaybookError, Playbooks, RunState, StepResult, TriggerKind, TriggerOn, rows, trigger};
@@ -112,7 +112,7 @@ impl Playbooks {
             let open: Option<OpenRun> = stored.as_ref().and_then(|row| unread.decode(&key, row));
             let mut batch = Batch::new();
             batch.delete(rows::wake(at, organisation, run));
-            let (mut ready, mut waits, mut replaced) = (false, false, Vec::new());
+            let (mut ready, mut waits, mut replaced) = (false, false, Replaced::default());
             if let (Some(stored), Some(mut open)) = (stored, open.filter(|open| open.wake == Some(at))) {
                 open.wake = None;
                 // One that has not begun takes its place now.
@@ -132,7 +132,7 @@ impl Playbooks {
                 Err(error) if error.kind() == ErrorKind::Conflict => continue,
                 Err(error) => return Err(error.into()),
             }
-            replaced.into_iter().for_each(|run| self.tell(run));
+            self.are_replaced(organisation, &replaced);
             if ready {
                 let among = if waits { &self.placeless } else { &self.queued };
                 among.came(organisation, 1);
@@ -149,11 +149,11 @@ impl Playbooks {
         organisation: OrganisationId,
         open: &OpenRun,
         run: RunId,
-    ) -> Result<(Place, Vec<RunId>), PlaybookError> {
+    ) -> Result<(Place, Replaced), PlaybookError> {
         let key = rows::run(organisation, open.playbook, run);
         let row = self.store.get(&key).await?;
         let row: Option<RunRow> = row.and_then(|row| self.store.unread().decode(&key, &row));
-        let free = || Ok((Place::Free, Vec::new()));
+        let free = || Ok((Place::Free, Replaced::default()));
         let Some(row) = row.filter(|row| row.state == RunState::Queued) else { return free() };
         let loaded = match self.load(organisation, row.playbook, row.playbook_version).await {
             Ok(Some(loaded)) => loaded,

@@ -1,10 +1,12 @@
 //! How many runs of each organisation wait, and how many of them may: so none's keep another from starting its own.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use bellwether_kernel::OrganisationId;
+use bellwether_kernel::{OrganisationId, RunId};
 use parking_lot::Mutex;
+
+use crate::Playbooks;
 
 /// Runs that wait, by organisation.
 #[derive(Debug)]
@@ -20,6 +22,21 @@ struct Counts {
     recorded: usize,
     /// Those about to be recorded.
     reserved: usize,
+}
+
+/// Runs that a commit makes ready, which are counted once it is made: each with whether it waited for a place of its
+/// playbook's until then.
+#[derive(Debug, Default)]
+pub(super) struct Roused(BTreeMap<RunId, bool>);
+
+impl Roused {
+    pub(super) fn add(&mut self, run: RunId, had_no_place: bool) {
+        self.0.insert(run, had_no_place);
+    }
+
+    pub(super) fn append(&mut self, mut others: Self) {
+        self.0.append(&mut others.0);
+    }
 }
 
 /// A place among an organisation's runs that wait, held for one that is about to be recorded: so many at once are never more
@@ -108,6 +125,18 @@ impl Waiting {
             now.recorded = found + now.recorded.saturating_sub(before);
             now.recorded + now.reserved > 0
         });
+    }
+}
+
+impl Playbooks {
+    /// Counts runs as ready that a commit made so.
+    pub(super) fn are_ready(&self, organisation: OrganisationId, roused: &Roused) {
+        if roused.0.is_empty() {
+            return;
+        }
+        self.placeless.went(organisation, roused.0.values().filter(|had_no_place| **had_no_place).count());
+        self.queued.came(organisation, roused.0.len());
+        self.ready.notify_one();
     }
 }
 

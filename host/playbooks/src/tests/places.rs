@@ -1,5 +1,6 @@
 //! How many runs of one playbook there are at once.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -415,12 +416,43 @@ async fn runs_that_wait_for_a_place_keep_no_other_organisation_from_its_own() {
     world.playbooks.cancel(&world.admin, started[0]).await.unwrap();
     world.ended(started[0]).await;
     start().await.unwrap();
-    // So does one that is cancelled while it waits, before long.
+    // So does one that is cancelled while it waits, at once.
     assert!(start().await.is_err());
     world.playbooks.cancel(&world.admin, started[3]).await.unwrap();
-    tokio::time::sleep(Duration::from_secs(11)).await;
     start().await.unwrap();
     assert!(start().await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn runs_that_are_replaced_while_they_wait_leave_their_room_to_those_that_take_their_place() {
+    let world = World::with_limits(Limits { queued_runs: 2, ..Limits::default() }).await;
+    world.apps.put("hangs", describe(vec![], &[]), |_| Box::pin(std::future::pending()));
+    let places = json!({"policy": "replace", "limit": 1});
+    let steps = json!([{"id": "a", "app": "hangs", "timeout": "1h"}]);
+    // The first one holds its place for as long as that takes.
+    let after = json!([{"id": "w", "delay": "2m"}]);
+    let trigger = json!({"type": "manual"});
+    world
+        .store_json(json!({"name": "a", "trigger": trigger, "concurrency": places, "steps": steps, "on_failure": after}))
+        .await;
+    for _ in 0..6 {
+        world.playbooks.start(&world.admin, "a", json!({})).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(world.playbooks.placeless.recorded(), HashMap::from([(world.organisation, 1)]));
+    assert!(world.playbooks.queued.recorded().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_cancelled_while_it_waits_for_its_time_counts_as_ready() {
+    let world = World::new().await;
+    let steps = json!([{"id": "w", "delay": "1h"}]);
+    world.store_json(json!({"name": "a", "trigger": {"type": "manual"}, "steps": steps})).await;
+    let id = world.playbooks.start(&world.admin, "a", json!({})).await.unwrap().id;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.playbooks.begin_no_more();
+    world.playbooks.cancel(&world.admin, id).await.unwrap();
+    assert_eq!(world.playbooks.queued.recorded(), HashMap::from([(world.organisation, 1)]));
 }
 
 #[tokio::test(start_paused = true)]
