@@ -16,6 +16,7 @@ use crate::{
 };
 
 pub use replay::ReplayFrom;
+pub(crate) use retention::Trimmed;
 
 /// The most items of one page.
 pub(crate) const PAGE: usize = 1_000;

@@ -7,7 +7,7 @@ use bellwether_store::{Batch, Key, Space, StoreError, Walk, effects_of_run};
 
 use super::first_id;
 use crate::rows::{Claim, PlaybookRef, PlaybookRow, Record, RunRow};
-use crate::{PlaybookError, Playbooks, Retention, rows};
+use crate::{PlaybookError, Playbooks, rows};
 
 /// Keys one batch removes.
 const REMOVED: usize = 5_000;
@@ -18,6 +18,19 @@ const CLAIMS: i64 = 7 * DAY;
 const CLAIMS_PASSED: usize = 5_000;
 /// A day in milliseconds.
 const DAY: i64 = 86_400_000;
+/// The share of the runs a playbook wants kept that may come before those that are left of it are gone through again: one part
+/// of so many.
+const SLACK: usize = 10;
+/// When they are all the same, in milliseconds: runs within others lie where those began.
+const TRIMMED: i64 = 3_600_000;
+
+/// Where a playbook's runs stood when no more were left than it wants kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Trimmed {
+    newest: RunId,
+    most: usize,
+    at: Timestamp,
+}
 
 /// Removals of one call, committed now and then.
 struct Removal<'a> {
@@ -141,11 +154,13 @@ impl Playbooks {
         let read = rows::of_playbook::<PlaybookRow>;
         while let Some((.., ((organisation, playbook), row))) = playbooks.next_read(read).await? {
             let (days, runs) = row.retention;
-            let retention = Retention { days, runs };
-            if retention == Retention::default() {
-                continue;
+            if let Some(days) = days {
+                let oldest = self.clock.now().saturating_add(-DAY * i64::from(days));
+                self.remove_aged(removal, organisation, playbook, oldest).await?;
             }
-            self.trim(removal, organisation, playbook, retention).await?;
+            if let Some(runs) = runs {
+                self.remove_beyond(removal, organisation, playbook, runs as usize).await?;
+            }
             if removal.is_spent() {
                 return Ok(());
             }
@@ -153,32 +168,58 @@ impl Playbooks {
         Ok(())
     }
 
-    /// Removes the runs of one playbook beyond what it wants kept.
-    async fn trim(
+    /// Removes the runs of one playbook that ended before `oldest`.
+    async fn remove_aged(
         &self,
         removal: &mut Removal<'_>,
         organisation: OrganisationId,
         playbook: PlaybookId,
-        retention: Retention,
+        oldest: Timestamp,
     ) -> Result<(), StoreError> {
-        let now = self.clock.now();
-        let oldest = retention.days.map(|days| now.saturating_add(-DAY * i64::from(days)));
-        let most = retention.runs.map_or(usize::MAX, |runs| runs as usize);
-        let mut runs = Walk::backward(&*self.store, rows::runs(organisation, playbook).prefix());
-        let mut kept = 0;
+        let runs = rows::runs(organisation, playbook);
+        let range = runs.prefix().start..runs.fixed(&first_id(oldest));
+        let mut runs = Walk::forward(&*self.store, range);
         while let Some((.., id)) = runs.next_read(|key, _| rows::run_of(key)).await? {
-            let is_young = |oldest| id.0.as_bytes()[..] >= first_id(oldest)[..];
-            if kept < most && oldest.is_none_or(is_young) {
+            if removal.is_spent() {
+                break;
+            }
+            removal.remove(organisation, playbook, id, Some(oldest)).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes the runs of one playbook but for the newest `most`. Those that stay are counted for it one by one, so that is
+    /// left for later while few came since it was done.
+    async fn remove_beyond(
+        &self,
+        removal: &mut Removal<'_>,
+        organisation: OrganisationId,
+        playbook: PlaybookId,
+        most: usize,
+    ) -> Result<(), StoreError> {
+        let (of, now) = ((organisation, playbook), self.clock.now());
+        let before = self.trimmed.lock().remove(&of);
+        let is_recent = |at| (0..TRIMMED).contains(&now.milliseconds_since(at));
+        let before = before.filter(|before| before.most == most && is_recent(before.at));
+        let mut runs = Walk::backward(&*self.store, rows::runs(organisation, playbook).prefix());
+        let (mut newest, mut kept, mut is_trimmed) = (None, 0, true);
+        while let Some((.., id)) = runs.next_read(|key, _| rows::run_of(key)).await? {
+            if let Some(before) = before.filter(|before| id <= before.newest && kept <= most / SLACK) {
+                self.trimmed.lock().insert(of, before);
+                return Ok(());
+            }
+            newest.get_or_insert(id);
+            if kept < most {
                 kept += 1;
                 continue;
             }
             if removal.is_spent() {
                 return Ok(());
             }
-            let before = oldest.filter(|_| kept < most);
-            if !removal.remove(organisation, playbook, id, before).await? {
-                kept += 1;
-            }
+            is_trimmed &= removal.remove(organisation, playbook, id, None).await?;
+        }
+        if let Some(newest) = newest.filter(|_| is_trimmed) {
+            self.trimmed.lock().insert(of, Trimmed { newest, most, at: now });
         }
         Ok(())
     }

@@ -25,12 +25,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::compile::Compiled;
 use crate::engine::{Active, Following, Unstarted, Waiting, Watching, Workers};
+use crate::history::Trimmed;
 use crate::meters::Meters;
 use crate::rows::Owner;
 use crate::{Apps, Document, Format, PlaybookError, Run, SecretSource, Writes};
 
-pub use versions::Version;
 pub(crate) use find::unless_damaged;
+pub use versions::Version;
 
 /// The largest document, in bytes: a hundred steps of two pages each.
 const SOURCE: usize = 256 * 1024;
@@ -216,9 +217,9 @@ pub struct Playbooks {
     pub(crate) writes: Option<Arc<dyn Writes>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) randomness: Arc<dyn Randomness>,
+    pub(crate) run_ids: RunIds,
     pub(crate) limits: Limits,
     pub(crate) meters: Meters,
-    pub(crate) run_ids: RunIds,
     pub(crate) owner: Owner,
     /// The host's lease as it is stored: no run becomes this host's without it.
     pub(crate) lease: Mutex<Bytes>,
@@ -261,6 +262,8 @@ pub struct Playbooks {
     pub(crate) unstarted: Mutex<HashMap<(OrganisationId, PlaybookId), Unstarted>>,
     /// From where on claims of firings are looked at next for those to be forgotten; from the first where none is named.
     pub(crate) claims_from: Mutex<Option<Key>>,
+    /// The playbooks of whose runs no more were left than they want kept.
+    pub(crate) trimmed: Mutex<HashMap<(OrganisationId, PlaybookId), Trimmed>>,
     /// Told when incidents did something.
     pub(crate) moved: Notify,
     /// Told when what a changed playbook watches or follows could not be read.
@@ -303,11 +306,11 @@ impl Playbooks {
             writes,
             clock,
             randomness,
+            run_ids: RunIds::default(),
             limits,
             meters: Meters::new(),
             owner: Owner { host, life: u64::from_le_bytes(life) },
             lease: Mutex::default(),
-            run_ids: RunIds::default(),
             has_begun: tokio::sync::Mutex::default(),
             loaded: Cache::builder()
                 .max_capacity(CACHE)
@@ -330,6 +333,7 @@ impl Playbooks {
             reading_triggers: tokio::sync::Mutex::default(),
             unstarted: Mutex::default(),
             claims_from: Mutex::default(),
+            trimmed: Mutex::default(),
             moved: Notify::new(),
             unread: Notify::new(),
             stopping: AtomicBool::new(false),

@@ -196,6 +196,81 @@ async fn a_run_is_repeated_whose_results_are_more_than_one_commit_takes() {
     }
 }
 
+/// Counts how often runs are gone through.
+#[derive(Default)]
+struct Counting(AtomicU64);
+
+#[async_trait::async_trait]
+impl passing::Way for Counting {
+    async fn before(&self, asked: &passing::Asked<'_>) -> Result<(), bellwether_store::StoreError> {
+        if matches!(asked, passing::Asked::Scan(range) if range.start.space() == Some(Space::Run)) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn runs_that_stay_are_not_gone_through_each_minute_to_find_those_that_do_not() {
+    const RUNS: usize = 3_000;
+    for (retention, kept) in [(json!({"days": 1}), RUNS), (json!({"runs": 2_900}), 2_900)] {
+        let world = World::new().await;
+        let steps = json!([{"id": "a", "app": "echo", "inputs": {"value": 1}}]);
+        let trigger = json!({"type": "manual"});
+        let document = json!({"name": "a", "trigger": trigger, "retention": retention, "steps": steps});
+        let playbook = world.store_json(document).await.id;
+        let (ids, chance, mut batch) = (RunIds::default(), world.chance.source(), Batch::new());
+        for _ in 0..RUNS {
+            let (id, now) = (ids.next(&*world.clock, &*chance), world.clock.now());
+            let by = StartedBy::Manual(world.admin.key.clone());
+            let mut row = RunRow::new((playbook, "a".to_owned(), 1), world.admin.key.clone(), by, now);
+            (row.state, row.ended) = (RunState::Succeeded, Some(now));
+            batch.put(rows::run(world.organisation, playbook, id), encode(&row));
+            let reference = PlaybookRef { organisation: world.organisation, playbook };
+            batch.put(rows::run_index(world.organisation, id), encode(&reference));
+        }
+        world.store.commit(batch).await.unwrap();
+        let store = passing::Passing::new(&world.store, Counting::default());
+        let playbooks = Playbooks::open(world.parts(store.clone(), &world.access, 2, None)).await.unwrap();
+        playbooks.sweep(Duration::MAX, 10_000).await.unwrap();
+        assert_eq!(world.rows_of(Space::Run).await, kept, "{retention}");
+        world.clock.advance(1);
+        playbooks.start(&world.admin, "a", json!({})).await.unwrap().ended.await.unwrap();
+        store.way.0.store(0, Ordering::SeqCst);
+        playbooks.sweep(Duration::MAX, 10_000).await.unwrap();
+        assert_eq!(store.way.0.load(Ordering::SeqCst), 1, "{retention}");
+        // Before long they are all the same.
+        tokio::time::sleep(2 * HOUR).await;
+        playbooks.sweep(Duration::MAX, 10_000).await.unwrap();
+        assert_eq!(world.rows_of(Space::Run).await, if kept < RUNS { kept } else { kept + 1 }, "{retention}");
+        tokio::time::sleep(23 * HOUR).await;
+        playbooks.sweep(Duration::MAX, 10_000).await.unwrap();
+        assert_eq!(world.rows_of(Space::Run).await, if kept < RUNS { kept } else { 0 }, "{retention}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn runs_beyond_what_is_wanted_are_removed_as_soon_as_they_have_ended() {
+    let world = World::new().await;
+    let steps = json!([{"id": "w", "delay": "{{ trigger.inputs.span }}"}]);
+    let trigger = json!({"type": "manual"});
+    world
+        .store_json(json!({"name": "a", "trigger": trigger, "retention": {"runs": 1}, "steps": steps}))
+        .await;
+    for span in ["2h", "1m", "1m"] {
+        world.clock.advance(1);
+        world.playbooks.start(&world.admin, "a", json!({ "span": span })).await.unwrap();
+    }
+    let kept = async || {
+        world.playbooks.sweep(Duration::MAX, 100).await.unwrap();
+        world.rows_of(Space::Run).await
+    };
+    tokio::time::sleep(HOUR).await;
+    assert_eq!(kept().await, 2, "one has not ended");
+    tokio::time::sleep(HOUR + Duration::from_secs(60)).await;
+    assert_eq!(kept().await, 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn firings_are_forgotten_after_a_week_however_many_there_are_and_a_part_of_them_is_looked_at_at_once() {
     let world = World::new().await;
