@@ -41,7 +41,7 @@ pub(crate) struct RunList {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct RunQuery {
-    /// Only of this playbook, by name or id.
+    /// Only of this playbook, by name or id; of one that was deleted by its id alone.
     playbook: Option<String>,
     /// Only in this state.
     state: Option<RunState>,
@@ -71,7 +71,7 @@ pub(crate) async fn list(
     let page = RUNS.page(query.limit, query.cursor.as_deref())?;
     in_order(("since", query.since), ("until", query.until))?;
     let playbook = match query.playbook {
-        Some(playbook) => Some(services.playbooks().get(principal.organisation, &playbook).await?.id),
+        Some(playbook) => Some(services.playbooks().id_of(principal.organisation, &playbook).await?),
         None => None,
     };
     let filter = RunFilter {

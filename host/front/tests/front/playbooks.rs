@@ -115,6 +115,22 @@ async fn a_run_that_has_ended_is_replayed_and_not_cancelled() {
 }
 
 #[tokio::test]
+async fn runs_of_a_playbook_that_was_deleted_are_listed_by_its_id() {
+    let host = Host::new().await;
+    let stored =
+        host.ask("POST", "/v1/playbooks", &host.admin, playbook("talk", "manual", "one")).await.json();
+    assert_eq!(said(&host).await, "one");
+    let listed = async |playbook: &str| {
+        let runs = host.get(&format!("/v1/runs?playbook={playbook}"), &host.read).await;
+        (runs.status.as_u16(), runs.json()["items"].as_array().map(Vec::len))
+    };
+    let id = stored["id"].to_string();
+    assert_eq!((listed("talk").await, listed(&id).await), ((200, Some(1)), (200, Some(1))));
+    assert_eq!(host.ask("DELETE", "/v1/playbooks/talk", &host.admin, Value::Null).await.status, 204);
+    assert_eq!((listed("talk").await, listed(&id).await), ((404, None), (200, Some(1))));
+}
+
+#[tokio::test]
 async fn a_secret_is_put_and_listed_and_its_value_never_comes_out() {
     let host = Host::new().await;
     let body = json!({"value": "correct horse"});

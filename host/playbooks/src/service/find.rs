@@ -61,7 +61,10 @@ impl Playbooks {
     }
 
     /// The id of the playbook of that name or id; of an id, whether or not there is one.
-    pub(super) async fn id_of(
+    ///
+    /// # Errors
+    /// [`PlaybookError::Unknown`] if there is none of that name.
+    pub async fn id_of(
         &self,
         organisation: OrganisationId,
         name_or_id: &str,
