@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::failure::Failure;
 use crate::intake::Told;
+use crate::intake::value::kind_of_word;
 
 /// Metrics, at most, of which an instance remembers that what is told of them is known.
 const REMEMBERED: usize = 1000;
@@ -193,17 +194,9 @@ pub(crate) fn put<H: SeriesRead + SeriesWrite + State>(
     let change: Change = request.json().map_err(Failure::format)?;
     let mut metadata = host.tagged_metric(metric)?.metadata;
     if let Some(word) = change.kind.as_deref() {
-        metadata.kind = match word {
-            "gauge" => MetricKind::Gauge,
-            "count" | "counter" => MetricKind::Count,
-            "rate" => MetricKind::Rate,
-            "distribution" => MetricKind::Distribution,
-            _ => {
-                return Err(Failure::bad(format_args!(
-                    "type is {word:?}, expected gauge, count, rate or distribution"
-                )));
-            }
-        };
+        metadata.kind = kind_of_word(word).ok_or_else(|| {
+            Failure::bad(format_args!("type is {word:?}, expected gauge, count, rate or distribution"))
+        })?;
     }
     for (field, told) in [
         (&mut metadata.description, change.description),

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use bellwether_sdk::SettingError;
-use bellwether_sdk::dialect::{AuthFailure, Request, Response};
+use bellwether_sdk::dialect::{AuthFailure, Authentication, Request, Response};
 use bellwether_sdk::series::{FieldError, SeriesError};
 use serde_json::json;
 
@@ -61,8 +61,10 @@ impl Failure {
     pub(crate) fn refusal(failure: &AuthFailure) -> Self {
         match failure {
             AuthFailure::Other(reason) => Self::new(403, Self::PERMISSION_DENIED, reason),
-            _ => Self::new(401, Self::UNAUTHENTICATED, failure)
-                .header("www-authenticate", r#"Basic realm="Bellwether", charset="UTF-8""#),
+            _ => {
+                let (name, value) = Authentication::BASIC_CHALLENGE;
+                Self::new(401, Self::UNAUTHENTICATED, failure).header(name, value)
+            }
         }
     }
 

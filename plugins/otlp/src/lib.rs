@@ -22,8 +22,6 @@ use bellwether_sdk::host::{SeriesRead, SeriesWrite};
 use failure::Failure;
 use settings::Mapping;
 
-const AUTHENTICATION: &[Authentication] = &[Authentication::Authorization("Bearer"), Authentication::Basic];
-
 const METRICS: &str = "/v1/metrics";
 
 /// OpenTelemetry's protocol over HTTP, for unchanged exporters and collectors.
@@ -32,7 +30,7 @@ pub fn routes<H: SeriesRead + SeriesWrite>() -> Router<H> {
     Router::new()
         .settings::<Mapping>()
         .refuse_request(|failure, request| Failure::refusal(failure).answer(request))
-        .authenticate(AUTHENTICATION)
+        .authenticate(Authentication::BEARER_OR_BASIC)
         .post(METRICS, intake::metrics)
         .authenticate(&[])
         .any(METRICS, |_, request| Failure::method(request, "POST").answer(request))

@@ -4,15 +4,12 @@ use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use bellwether_sdk::series::{LONGEST_TAG, MOST_TAGS};
 use serde_json::{Map, Value as Json, json};
 
 use crate::messages::{AnyValue, KeyValue, ResourceMetrics, ScopeMetrics, Value};
 use crate::names;
 use crate::settings::{Mapping, Names};
-
-/// The host's bounds: tags of a series, bytes of a key with its colon and value.
-const MOST: usize = 64;
-const TAG: usize = 400;
 
 /// Bytes of a key; what is longer is cut.
 const KEY: usize = 200;
@@ -97,13 +94,13 @@ impl<'a> Common<'a> {
         for (key, value) in self.sender.iter().chain(own).chain(&self.others) {
             let key = cut(key, KEY);
             if all.iter().all(|(before, _)| *before != key) {
-                all.push((key, cut(value, TAG - key.len() - 1)));
+                all.push((key, cut(value, LONGEST_TAG - key.len() - 1)));
             }
         }
         let count = all.len() + more;
-        if count > MOST {
+        if count > MOST_TAGS {
             return Err(format!(
-                "has {count} tags with those of its scope and resource, expected at most {MOST}"
+                "has {count} tags with those of its scope and resource, expected at most {MOST_TAGS}"
             ));
         }
         Ok(all)
@@ -135,7 +132,7 @@ pub(crate) fn of<'a>(
 ) -> Result<Vec<Tag<'a>>, String> {
     let mut attributes: Vec<&KeyValue> = attributes.into_iter().collect();
     attributes.sort_by(|one, other| one.key.cmp(&other.key));
-    let mut tags: Vec<Tag<'a>> = Vec::with_capacity(attributes.len().min(MOST));
+    let mut tags: Vec<Tag<'a>> = Vec::with_capacity(attributes.len().min(MOST_TAGS));
     for attribute in attributes {
         let value = attribute.value.as_ref().and_then(text).filter(|text| !text.is_empty());
         let (key, Some(value)) = (names::attribute(names, &attribute.key), value) else { continue };
@@ -143,10 +140,12 @@ pub(crate) fn of<'a>(
             continue;
         }
         match tags.iter().position(|(own, _)| *own == key) {
-            None if tags.len() == MOST => return Err(format!("more than {MOST}, expected at most as many")),
+            None if tags.len() == MOST_TAGS => {
+                return Err(format!("more than {MOST_TAGS}, expected at most as many"));
+            }
             None => tags.push((key, value)),
             // More than a tag may have would be cut.
-            Some(at) if tags[at].1.len() > TAG => {}
+            Some(at) if tags[at].1.len() > LONGEST_TAG => {}
             Some(at) => tags[at].1 = Cow::Owned(format!("{};{value}", tags[at].1)),
         }
     }

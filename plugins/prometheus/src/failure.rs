@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use bellwether_sdk::dialect::{AuthFailure, IntoResponse, Request, Response};
+use bellwether_sdk::dialect::{AuthFailure, Authentication, IntoResponse, Request, Response};
 use bellwether_sdk::host::StateError;
 use bellwether_sdk::series::{FieldError, SeriesError};
 use serde_json::json;
@@ -56,8 +56,10 @@ impl Failure {
     pub(crate) fn refusal(failure: &AuthFailure) -> Self {
         match failure {
             AuthFailure::Other(reason) => Self::new(403, "forbidden", reason),
-            _ => Self::new(401, "unauthorized", failure)
-                .header("www-authenticate", r#"Basic realm="Bellwether", charset="UTF-8""#),
+            _ => {
+                let (name, value) = Authentication::BASIC_CHALLENGE;
+                Self::new(401, "unauthorized", failure).header(name, value)
+            }
         }
     }
 

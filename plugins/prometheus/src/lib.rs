@@ -20,8 +20,6 @@ use bellwether_sdk::host::{Clock, SeriesRead, SeriesWrite, State};
 
 use failure::Failure;
 
-const AUTHENTICATION: &[Authentication] = &[Authentication::Authorization("Bearer"), Authentication::Basic];
-
 const WRITE: &str = "/api/v1/write";
 const QUERY: &str = "/api/v1/query";
 const QUERY_RANGE: &str = "/api/v1/query_range";
@@ -39,7 +37,7 @@ const BUILD: &str = "/api/v1/status/buildinfo";
 pub fn routes<H: SeriesRead + SeriesWrite + State + Clock>() -> Router<H> {
     Router::new()
         .refuse(Failure::refusal)
-        .authenticate(AUTHENTICATION)
+        .authenticate(Authentication::BEARER_OR_BASIC)
         .post(WRITE, intake::write)
         .get(QUERY, query::instant)
         .post(QUERY, query::instant)

@@ -41,6 +41,16 @@ pub enum Authentication {
     All(&'static [Authentication]),
 }
 
+impl Authentication {
+    /// A token as clients of many makers can be told to send it: `Authorization: Bearer <token>`, or as the password of HTTP
+    /// basic authentication.
+    pub const BEARER_OR_BASIC: &'static [Self] = &[Self::Authorization("Bearer"), Self::Basic];
+
+    /// The header that tells who is refused of basic authentication: RFC 7617, 2. Its name and value.
+    pub const BASIC_CHALLENGE: (&'static str, &'static str) =
+        ("www-authenticate", r#"Basic realm="Bellwether", charset="UTF-8""#);
+}
+
 /// A signature with a key's secret: HMAC-SHA256.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Signature {

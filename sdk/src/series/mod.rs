@@ -15,6 +15,15 @@ pub use crate::metrics::FieldError;
 pub use learning::{LEARNED, Said, Settling};
 pub use table::SampleTable;
 
+/// Bytes of a metric's name that the host takes: for who looks first, so that one wrong series does not cost the others.
+pub const LONGEST_METRIC: usize = 200;
+
+/// Tags of a series that the host takes.
+pub const MOST_TAGS: usize = 64;
+
+/// Bytes of a tag that the host takes: a key, a colon and a value.
+pub const LONGEST_TAG: usize = 400;
+
 /// Samples of one series, in columns of equal length, in any order.
 ///
 /// ```

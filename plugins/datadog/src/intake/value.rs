@@ -35,14 +35,21 @@ impl Visitor<'_> for KindVisitor {
     }
 
     fn visit_str<E: Error>(self, word: &str) -> Result<Kind, E> {
-        Ok(Kind(match word {
-            "" => None,
-            "gauge" => Some(MetricKind::Gauge),
-            "count" | "counter" => Some(MetricKind::Count),
-            "rate" => Some(MetricKind::Rate),
-            "distribution" => Some(MetricKind::Distribution),
-            _ => return Err(E::invalid_value(Unexpected::Str(word), &self)),
-        }))
+        match kind_of_word(word) {
+            None if !word.is_empty() => Err(E::invalid_value(Unexpected::Str(word), &self)),
+            kind => Ok(Kind(kind)),
+        }
+    }
+}
+
+/// The kind of v1's word, if it is one.
+pub(crate) fn kind_of_word(word: &str) -> Option<MetricKind> {
+    match word {
+        "gauge" => Some(MetricKind::Gauge),
+        "count" | "counter" => Some(MetricKind::Count),
+        "rate" => Some(MetricKind::Rate),
+        "distribution" => Some(MetricKind::Distribution),
+        _ => None,
     }
 }
 

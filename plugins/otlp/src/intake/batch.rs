@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use bellwether_sdk::Timestamp;
 use bellwether_sdk::host::{SeriesRead, SeriesWrite};
-use bellwether_sdk::series::{MetricKind, SampleTable, SeriesError};
+use bellwether_sdk::series::{LONGEST_METRIC, MetricKind, SampleTable, SeriesError};
 
 use super::beginning::{Beginnings, is_young};
 use super::points::{Point, Row, STALE};
@@ -14,9 +14,6 @@ use crate::metadata::Told;
 use crate::names::{self, Ending};
 use crate::settings::Mapping;
 use crate::tags::{self, Common};
-
-/// Bytes of a metric's name that the host takes.
-const METRIC: usize = 200;
 
 /// Samples of one write, some more where a point has several: a tenth of what the host takes at once unless it is set to take
 /// less, and half as much again where streams begin. A request of histograms has a hundred times as many as it has points.
@@ -195,7 +192,7 @@ impl<H: SeriesRead + SeriesWrite> Taking<'_, '_, H> {
     fn name<'b>(&self, family: &Family<'b>) -> Result<Cow<'b, str>, String> {
         let Metric { name, unit, .. } = family.metric;
         let made = names::metric(self.mapping.names, name, unit, family.ending);
-        let longest = METRIC - "_bucket".len();
+        let longest = LONGEST_METRIC - "_bucket".len();
         if made.is_empty() || made.len() > longest || made.contains(char::is_control) {
             return Err(format!(
                 "name is {name:?}, which becomes {made:?}, expected 1 to {longest} bytes without control characters"

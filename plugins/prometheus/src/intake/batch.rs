@@ -1,15 +1,10 @@
 //! What a request brings, in the columns the host takes; series that cannot be kept are left out and counted.
 
 use bellwether_sdk::Timestamp;
-use bellwether_sdk::series::SampleTable;
+use bellwether_sdk::series::{LONGEST_METRIC, LONGEST_TAG, MOST_TAGS, SampleTable};
 
 use crate::metadata::Told;
 use crate::promql::{NAME, key_of};
-
-/// The host's bounds, looked at here so that one wrong series does not cost the others.
-const METRIC: usize = 200;
-const TAGS: usize = 64;
-const TAG: usize = 400;
 
 #[derive(Debug)]
 pub(super) struct Batch {
@@ -94,25 +89,27 @@ impl Batch {
 
 /// Whether the host takes a series with these labels, which are in order.
 fn check(labels: &[(&str, &str)], metric: &str) -> Result<(), String> {
-    if !(1..=METRIC).contains(&metric.len()) || metric.contains(char::is_control) {
-        return Err(format!("{NAME} is {metric:?}, expected 1 to {METRIC} bytes without control characters"));
+    if !(1..=LONGEST_METRIC).contains(&metric.len()) || metric.contains(char::is_control) {
+        return Err(format!(
+            "{NAME} is {metric:?}, expected 1 to {LONGEST_METRIC} bytes without control characters"
+        ));
     }
     let tags = labels.len() - 1;
-    if tags > TAGS {
-        return Err(format!("a series of {metric} has {tags} labels, expected at most {TAGS}"));
+    if tags > MOST_TAGS {
+        return Err(format!("a series of {metric} has {tags} labels, expected at most {MOST_TAGS}"));
     }
     if let Some(twice) = labels.windows(2).find(|pair| pair[0].0 == pair[1].0) {
         return Err(format!("a series of {metric} has the label {} more than once", twice[0].0));
     }
     for (name, value) in labels.iter().filter(|(name, _)| *name != NAME) {
         let fits = !name.is_empty()
-            && name.len() + 1 + value.len() <= TAG
+            && name.len() + 1 + value.len() <= LONGEST_TAG
             && !name.contains(|character: char| character == ':' || character.is_control())
             && !value.contains(char::is_control);
         if !fits {
             return Err(format!(
                 "a series of {metric} has the label {name:?} with the value {value:?}, expected a name without a colon, \
-                 at most {TAG} bytes together, and no control characters"
+                 at most {LONGEST_TAG} bytes together, and no control characters"
             ));
         }
     }
