@@ -20,11 +20,10 @@ mod unit;
 
 use bellwether_sdk::dialect::{Authentication, Request, Response, Role, Router, dialect};
 use bellwether_sdk::host::{Clock, RecordsRead, RecordsWrite, SeriesRead, SeriesWrite, State};
-
+use bellwether_sdk::series::Gauges;
 use serde_json::json;
 
 use failure::Failure;
-use metadata::Gauges;
 
 const API_HEADER: Authentication = Authentication::HeaderKey("dd-api-key");
 const API_QUERY: Authentication = Authentication::QueryKey("api_key");

@@ -2,47 +2,14 @@
 //!
 //! The interval of counts and rates is the dialect's own: it is kept in its state, under the metric's name.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
-use std::rc::Rc;
-
 use bellwether_sdk::dialect::{Request, Response};
 use bellwether_sdk::host::{SeriesRead, SeriesWrite, State, StateError};
-use bellwether_sdk::series::{LEARNED, Metadata, MetricKind, Settling};
+use bellwether_sdk::series::{Gauges, LEARNED, Metadata, MetricKind, Settling};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::failure::Failure;
 use crate::intake::Told;
 use crate::intake::value::kind_of_word;
-
-/// Metrics, at most, of which an instance remembers that what is told of them is known.
-const REMEMBERED: usize = 1000;
-
-/// Gauges of which this instance found that what is told of them, if anything, is known: as long as that is told it asks no
-/// more. If one is deleted or made something else meanwhile, the next instance sees that, within a minute: until then at most
-/// a unit is not kept, or a warning not given. About what is no gauge it asks every time, for without it samples are a gauge's.
-#[derive(Default)]
-pub(crate) struct Gauges(RefCell<HashMap<String, Told>>);
-
-impl Gauges {
-    /// The same ones, for so many routes.
-    pub(crate) fn shared<const N: usize>() -> [Rc<Self>; N] {
-        let gauges = Rc::default();
-        std::array::from_fn(|_| Rc::clone(&gauges))
-    }
-
-    fn know(&self, metric: &str, told: &Told) -> bool {
-        self.0.borrow().get(metric) == Some(told)
-    }
-
-    fn remember(&self, metric: &str, told: &Told) {
-        let mut gauges = self.0.borrow_mut();
-        // An instance does not live long enough for what is told no more to be in the way.
-        if gauges.len() < REMEMBERED {
-            gauges.insert(metric.to_owned(), told.clone());
-        }
-    }
-}
 
 /// What a payload says of metrics that is new, and can wait until their samples are kept.
 pub(crate) struct Learning<'a> {
@@ -60,7 +27,7 @@ impl<'a> Learning<'a> {
     pub(crate) fn begin<H: SeriesRead + SeriesWrite + State>(
         host: &H,
         told: impl Iterator<Item = (&'a str, &'a Told)>,
-        gauges: &Gauges,
+        gauges: &Gauges<Told>,
     ) -> Result<(Self, Vec<String>), Failure> {
         let (mut metrics, mut strange, mut settling) = (Vec::new(), Vec::new(), Settling::default());
         for (metric, told) in told {

@@ -18,6 +18,7 @@ mod tags;
 
 use bellwether_sdk::dialect::{Authentication, Router, dialect};
 use bellwether_sdk::host::{SeriesRead, SeriesWrite};
+use bellwether_sdk::series::Gauges;
 
 use failure::Failure;
 use settings::Mapping;
@@ -27,11 +28,12 @@ const METRICS: &str = "/v1/metrics";
 /// OpenTelemetry's protocol over HTTP, for unchanged exporters and collectors.
 #[dialect]
 pub fn routes<H: SeriesRead + SeriesWrite>() -> Router<H> {
+    let gauges = Gauges::default();
     Router::new()
         .settings::<Mapping>()
         .refuse_request(|failure, request| Failure::refusal(failure).answer(request))
         .authenticate(Authentication::BEARER_OR_BASIC)
-        .post(METRICS, intake::metrics)
+        .post(METRICS, move |host, request| intake::metrics(host, request, &gauges))
         .authenticate(&[])
         .any(METRICS, |_, request| Failure::method(request, "POST").answer(request))
         .fallback(|_, request| Failure::path(request).answer(request))

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bellwether_sdk::host::{SeriesRead, SeriesWrite};
-use bellwether_sdk::series::{LEARNED, Metadata, MetricKind, Said, SeriesError, Settling};
+use bellwether_sdk::series::{Gauges, LEARNED, Metadata, MetricKind, Said, SeriesError, Settling};
 
 /// What a request says of metrics, by their names.
 #[derive(Debug, Default)]
@@ -22,8 +22,8 @@ struct Metric {
     /// What it came as first.
     kind: MetricKind,
     said: Said,
-    /// What the host knows of it.
-    known: Metadata,
+    /// What the host knows of it, once it was asked.
+    known: Option<Metadata>,
     strange: bool,
 }
 
@@ -40,8 +40,8 @@ impl Told {
                 false
             }
             None => {
-                let (said, known) = <(Said, Metadata)>::default();
-                self.metrics.insert(metric.to_owned(), Metric { kind, said, known, strange: false });
+                let told = Metric { kind, said: Said::default(), known: None, strange: false };
+                self.metrics.insert(metric.to_owned(), told);
                 self.new.push(metric.to_owned());
                 true
             }
@@ -59,11 +59,22 @@ impl Told {
     ///
     /// # Errors
     /// Also if so many metrics are new that another try is to settle the rest.
-    pub(crate) fn settle<H: SeriesRead + SeriesWrite>(&mut self, host: &H) -> Result<(), SeriesError> {
+    pub(crate) fn settle<H: SeriesRead + SeriesWrite>(
+        &mut self,
+        host: &H,
+        gauges: &Gauges<Said>,
+    ) -> Result<(), SeriesError> {
         for name in std::mem::take(&mut self.new) {
             let Some(metric) = self.metrics.get_mut(&name) else { continue };
-            metric.known = self.settling.known(host, &name, Some(metric.kind), &metric.said)?;
-            let (told, kept) = (metric.kind, metric.known.kind);
+            if metric.kind == MetricKind::Gauge && gauges.know(&name, &metric.said) {
+                continue;
+            }
+            let known = self.settling.known(host, &name, Some(metric.kind), &metric.said)?;
+            let (told, kept) = (metric.kind, known.kind);
+            if told == MetricKind::Gauge && told == kept && metric.said.beside(&known).is_none() {
+                gauges.remember(&name, &metric.said);
+            }
+            metric.known = Some(known);
             if told != kept && !metric.strange {
                 metric.strange = true;
                 self.note(&name, told, kept);
@@ -95,7 +106,7 @@ impl Told {
     /// Keeps what is new of units and descriptions: what somebody set stays.
     pub(crate) fn keep<H: SeriesWrite>(&self, host: &H) -> Result<(), SeriesError> {
         let new = self.metrics.iter().filter_map(|(name, Metric { said, known, .. })| {
-            said.beside(known).map(|metadata| (name, metadata))
+            said.beside(known.as_ref()?).map(|metadata| (name, metadata))
         });
         new.take(LEARNED).try_for_each(|(name, metadata)| host.describe(name, &metadata))
     }

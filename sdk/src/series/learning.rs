@@ -3,6 +3,10 @@
 //! What a metric is, it is from its first samples on: so a kind is told before them, and of one that has samples, or that
 //! somebody described, it stays. Everything else is kept where nothing is known yet, whenever that is.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
 use super::{Metadata, MetricKind, SeriesError};
 use crate::host::{SeriesRead, SeriesWrite};
 
@@ -128,6 +132,45 @@ impl Settling {
     }
 }
 
+/// Gauges, at most, of which an instance remembers that what is told of them is known.
+const REMEMBERED: usize = 1000;
+
+/// Gauges of which an instance of a dialect found that what is told of them, if anything, is known: as long as the same is
+/// told it asks no more. If one is deleted or made something else meanwhile, the next instance sees that, within a minute:
+/// until then at most a unit is not kept, or a warning not given. About what is no gauge a dialect asks every time, for
+/// without it samples are a gauge's. `T` is what is told.
+#[derive(Debug)]
+pub struct Gauges<T>(RefCell<HashMap<String, T>>);
+
+impl<T> Default for Gauges<T> {
+    fn default() -> Self {
+        Self(RefCell::default())
+    }
+}
+
+impl<T: Clone + PartialEq> Gauges<T> {
+    /// The same ones, for so many routes.
+    #[must_use]
+    pub fn shared<const N: usize>() -> [Rc<Self>; N] {
+        let gauges = Rc::default();
+        std::array::from_fn(|_| Rc::clone(&gauges))
+    }
+
+    /// Whether this is known of a gauge.
+    pub fn know(&self, metric: &str, told: &T) -> bool {
+        self.0.borrow().get(metric) == Some(told)
+    }
+
+    /// Takes note that it is.
+    pub fn remember(&self, metric: &str, told: &T) {
+        let mut gauges = self.0.borrow_mut();
+        // An instance does not live long enough for what is told no more to be in the way.
+        if gauges.len() < REMEMBERED {
+            gauges.insert(metric.to_owned(), told.clone());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,5 +220,19 @@ mod tests {
         assert!(matches!(&refused, SeriesError::Unavailable(reason) if reason.contains("send it again")));
         assert_eq!(come(&mut settling, 0), Ok(MetricKind::Count), "what is known costs nothing");
         assert_eq!(come(&mut Settling::default(), SETTLED), Ok(MetricKind::Count));
+    }
+
+    #[test]
+    fn what_is_told_of_a_gauge_is_remembered_of_so_many() {
+        let [gauges, same] = Gauges::shared();
+        for at in 0..=REMEMBERED {
+            gauges.remember(&format!("m{at}"), &"byte");
+        }
+        assert!(same.know("m0", &"byte") && same.know("m999", &"byte"));
+        assert!(
+            !same.know("m0", &"bit")
+                && !same.know("m1000", &"byte")
+                && !Gauges::default().know("m0", &"byte")
+        );
     }
 }

@@ -12,7 +12,7 @@ pub use crate::bindings::imports::bellwether::host::series_read::{
 };
 pub use crate::bindings::imports::bellwether::host::series_types::{Metadata, MetricKind, SyntaxError};
 pub use crate::metrics::FieldError;
-pub use learning::{LEARNED, Said, Settling};
+pub use learning::{Gauges, LEARNED, Said, Settling};
 pub use table::SampleTable;
 
 /// Bytes of a metric's name that the host takes: for who looks first, so that one wrong series does not cost the others.

@@ -11,6 +11,7 @@ pub(crate) mod value;
 
 use bellwether_sdk::dialect::{Request, Response};
 use bellwether_sdk::host::{SeriesRead, SeriesWrite, State};
+use bellwether_sdk::series::Gauges;
 use serde_json::json;
 
 use batch::Batch;
@@ -18,7 +19,7 @@ pub(crate) use batch::Told;
 
 use crate::body::{self, Format};
 use crate::failure::Failure;
-use crate::metadata::{Gauges, Learning};
+use crate::metadata::Learning;
 use json::Points;
 
 /// Bytes of a v2 payload, unpacked: Datadog's limit.
@@ -34,7 +35,7 @@ const LARGEST_V1: usize = 8 << 20;
 pub(crate) fn series_v1<H: SeriesRead + SeriesWrite + State>(
     host: &H,
     request: &Request<'_>,
-    gauges: &Gauges,
+    gauges: &Gauges<Told>,
 ) -> Result<Response, Failure> {
     v1(host, request, gauges, Points::Single)
 }
@@ -43,7 +44,7 @@ pub(crate) fn series_v1<H: SeriesRead + SeriesWrite + State>(
 pub(crate) fn series_v2<H: SeriesRead + SeriesWrite + State>(
     host: &H,
     request: &Request<'_>,
-    gauges: &Gauges,
+    gauges: &Gauges<Told>,
 ) -> Result<Response, Failure> {
     let batch = match body::format(request)? {
         Format::Json => json(request, Points::Single, LARGEST_V2)?,
@@ -61,7 +62,7 @@ pub(crate) fn series_v2<H: SeriesRead + SeriesWrite + State>(
 pub(crate) fn distributions<H: SeriesRead + SeriesWrite + State>(
     host: &H,
     request: &Request<'_>,
-    gauges: &Gauges,
+    gauges: &Gauges<Told>,
 ) -> Result<Response, Failure> {
     v1(host, request, gauges, Points::Distribution)
 }
@@ -69,7 +70,7 @@ pub(crate) fn distributions<H: SeriesRead + SeriesWrite + State>(
 fn v1<H: SeriesRead + SeriesWrite + State>(
     host: &H,
     request: &Request<'_>,
-    gauges: &Gauges,
+    gauges: &Gauges<Told>,
     points: Points,
 ) -> Result<Response, Failure> {
     if body::format(request)? != Format::Json {
@@ -97,7 +98,7 @@ fn json(request: &Request<'_>, points: Points, most: usize) -> Result<Batch, Fai
 fn write<H: SeriesRead + SeriesWrite + State>(
     host: &H,
     batch: &Batch,
-    gauges: &Gauges,
+    gauges: &Gauges<Told>,
 ) -> Result<Vec<String>, Failure> {
     let (learning, mut warnings) = Learning::begin(host, batch.told(), gauges)?;
     warnings.truncate(WARNINGS);

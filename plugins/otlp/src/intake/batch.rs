@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use bellwether_sdk::Timestamp;
 use bellwether_sdk::host::{SeriesRead, SeriesWrite};
-use bellwether_sdk::series::{LONGEST_METRIC, MetricKind, SampleTable, SeriesError};
+use bellwether_sdk::series::{Gauges, LONGEST_METRIC, MetricKind, Said, SampleTable, SeriesError};
 
 use super::beginning::{Beginnings, is_young};
 use super::points::{Point, Row, STALE};
@@ -28,6 +28,7 @@ const CUMULATIVE: i32 = 2;
 
 pub(super) struct Batch<'h, H> {
     host: &'h H,
+    gauges: &'h Gauges<Said>,
     table: SampleTable,
     beginnings: Beginnings,
     pub(super) told: Told,
@@ -48,9 +49,9 @@ struct Family<'a> {
 }
 
 impl<'h, H: SeriesRead + SeriesWrite> Batch<'h, H> {
-    pub(super) fn new(host: &'h H) -> Self {
+    pub(super) fn new(host: &'h H, gauges: &'h Gauges<Said>) -> Self {
         let (table, beginnings, told) = <(SampleTable, Beginnings, Told)>::default();
-        Self { host, table, beginnings, told, refused: 0, reason: String::new() }
+        Self { host, gauges, table, beginnings, told, refused: 0, reason: String::new() }
     }
 
     /// Takes in a request and writes what it brings.
@@ -80,7 +81,7 @@ impl<'h, H: SeriesRead + SeriesWrite> Batch<'h, H> {
         if table.is_empty() {
             return Ok(());
         }
-        self.told.settle(self.host)?;
+        self.told.settle(self.host, self.gauges)?;
         std::mem::take(&mut self.beginnings).add(self.host, &mut table);
         table.write_in_parts(self.host)?;
         Ok(())

@@ -10,6 +10,7 @@ mod points;
 
 use bellwether_sdk::dialect::{Request, Response};
 use bellwether_sdk::host::{SeriesRead, SeriesWrite};
+use bellwether_sdk::series::{Gauges, Said};
 use serde_json::json;
 
 use crate::body::{self, Encoding};
@@ -19,14 +20,22 @@ use crate::settings::Mapping;
 use batch::Batch;
 
 /// `POST /v1/metrics`
-pub(crate) fn metrics<H: SeriesRead + SeriesWrite>(host: &H, request: &Request<'_>) -> Response {
-    taken(host, request).unwrap_or_else(|failure| failure.answer(request))
+pub(crate) fn metrics<H: SeriesRead + SeriesWrite>(
+    host: &H,
+    request: &Request<'_>,
+    gauges: &Gauges<Said>,
+) -> Response {
+    taken(host, request, gauges).unwrap_or_else(|failure| failure.answer(request))
 }
 
-fn taken<H: SeriesRead + SeriesWrite>(host: &H, request: &Request<'_>) -> Result<Response, Failure> {
+fn taken<H: SeriesRead + SeriesWrite>(
+    host: &H,
+    request: &Request<'_>,
+    gauges: &Gauges<Said>,
+) -> Result<Response, Failure> {
     let mapping: Mapping = request.settings()?;
     let (encoding, message) = body::message(request)?;
-    let mut batch = Batch::new(host);
+    let mut batch = Batch::new(host, gauges);
     batch.read(&message, &mapping)?;
     // What is told of metrics is told again and again: no reason to have points sent again that are kept.
     let told =

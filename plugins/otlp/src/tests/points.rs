@@ -305,6 +305,28 @@ fn a_metric_stays_what_it_was_when_its_first_samples_came() {
 }
 
 #[test]
+fn an_instance_asks_about_a_gauge_once_as_long_as_the_same_is_told_of_it() {
+    let host = MemoryHost::new();
+    let said = |client: &Client<'_>, description: &str| {
+        let metric = Metric { description: description.to_owned(), ..gauge("m", vec![double(1.0)]) };
+        let response = client.send("POST", "/v1/metrics", request(vec![metric]).encode_to_vec());
+        let answer = Answer::decode(&*response.body).expect("an Answer");
+        answer.partial_success.map(|partial| partial.error_message)
+    };
+    let instance = client(&host, PROTOBUF);
+    for _ in 0..2 {
+        assert_eq!(said(&instance, "One."), None);
+    }
+    let known = host.tagged_metric("m").expect("it is there").metadata;
+    assert_eq!(known.description.as_deref(), Some("One."));
+    host.describe("m", &Metadata { kind: MetricKind::Count, ..known }).expect("it is another now");
+    assert_eq!(said(&instance, "One."), None, "it is not asked about again");
+    for (instance, description) in [(&instance, "Two."), (&client(&host, PROTOBUF), "One.")] {
+        assert!(said(instance, description).is_some_and(|said| said.contains("kept as counts")));
+    }
+}
+
+#[test]
 fn every_metric_of_a_request_is_what_it_came_as() {
     let host = MemoryHost::new();
     let metrics = (0..150).map(|at| sum(&format!("m{at}"), 1, true, double(1.0)));
