@@ -21,6 +21,8 @@ pub(crate) type Tag<'a> = (Cow<'a, str>, Cow<'a, str>);
 const NAMESPACE: &str = "service.namespace";
 const NAME: &str = "service.name";
 const INSTANCE: &str = "service.instance.id";
+const JOB: &str = "job";
+const INSTANCE_TAG: &str = "instance";
 
 /// The tags that all points of a scope have.
 pub(crate) struct Common<'a> {
@@ -65,7 +67,14 @@ impl<'a> Common<'a> {
             }
         }
         // What the sender's tags say is said, unless it is asked for by name.
-        let says = |key: &str| !sender.is_empty() && [NAMESPACE, NAME, INSTANCE].contains(&key);
+        let says = |key: &str| {
+            let tag = match key {
+                NAMESPACE | NAME => JOB,
+                INSTANCE => INSTANCE_TAG,
+                _ => return false,
+            };
+            sender.iter().any(|(own, _)| own == tag)
+        };
         let named = |key: &str| mapping.resource_attributes.iter().any(|taken| taken == key);
         let taken =
             attributes.iter().filter(|KeyValue { key, .. }| mapping.takes(key) && (named(key) || !says(key)));
@@ -117,7 +126,7 @@ fn sender(attributes: &[KeyValue]) -> Vec<Tag<'_>> {
         Some(namespace) => Cow::Owned(format!("{namespace}/{name}")),
         None => name,
     });
-    let both = [("job", job), ("instance", said(INSTANCE))];
+    let both = [(JOB, job), (INSTANCE_TAG, said(INSTANCE))];
     both.into_iter().filter_map(|(key, value)| Some((Cow::Borrowed(key), value?))).collect()
 }
 

@@ -78,6 +78,15 @@ fn the_nearer_tag_holds_but_never_in_place_of_the_sender() {
         point(vec![attribute("job", "own")]),
     );
     assert_eq!(made(&json!({}), &message), "queue_length{job:own,service_namespace:shop}");
+    // What somebody says of who sends and `job` and `instance` do not, is not lost.
+    for (said, expected) in [
+        (&resource()[1..3], "queue_length{instance:pod-1,service_namespace:shop}"),
+        (&resource()[..2], "queue_length{job:shop/api}"),
+        (&resource()[2..3], "queue_length{instance:pod-1}"),
+    ] {
+        let message = of(said.to_vec(), Scope::default(), point(Vec::new()));
+        assert_eq!(made(&json!({}), &message), expected);
+    }
 }
 
 #[test]
