@@ -10,9 +10,13 @@ use crate::failure::Failure;
 use crate::json::Object;
 use crate::messages;
 
-/// Bytes of a request, unpacked: what OTLP's receivers over gRPC take. A collector's batch of 8,192 points has some two
-/// million; what is read of one takes up to eight times its bytes, and a call may hold 64 MiB.
-const LARGEST: usize = 4 << 20;
+/// Bytes of a request in protobuf, unpacked, of which a metric is read at a time. A collector's batch of 8,192 points has
+/// some two million, but one that it was sent at once is as large as that was, unless a maximum is set.
+const LARGEST: usize = 16 << 20;
+
+/// Bytes of what is read at once, a request in JSON or one metric in protobuf: read, it takes up to eight times as many, and a
+/// call may hold 64 MiB.
+pub(crate) const AT_ONCE: usize = 4 << 20;
 
 /// How a message is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,37 +47,49 @@ impl Encoding {
     }
 }
 
-/// The message a request carries, and how it is written.
-pub(crate) fn message(request: &Request<'_>) -> Result<(Encoding, messages::Request), Failure> {
-    let encoding = Encoding::of(request).ok_or_else(|| {
-        let said = request.header("content-type").unwrap_or_default();
-        let (protobuf, json) = (Encoding::PROTOBUF, Encoding::JSON);
-        Failure::unsupported(format_args!("content-type is {said:?}, expected {protobuf} or {json}"))
-    })?;
-    let body = unpacked(request)?;
-    let message = match encoding {
-        Encoding::Protobuf => messages::Request::decode(&*body).map_err(|error| {
-            Failure::bad(format_args!("the body is no ExportMetricsServiceRequest: {error}"))
-        })?,
-        Encoding::Json => {
-            let Object(message) = from_json("the body", &body).map_err(|error| {
-                Failure::bad(format_args!("the body is no ExportMetricsServiceRequest: {error}"))
-            })?;
-            message
-        }
-    };
-    Ok((encoding, message))
+/// An `ExportMetricsServiceRequest`.
+pub(crate) enum Body<'a> {
+    /// As it came, without its compression.
+    Protobuf(Cow<'a, [u8]>),
+    Json(messages::Request),
 }
 
-fn unpacked<'a>(request: &Request<'a>) -> Result<Cow<'a, [u8]>, Failure> {
+impl<'a> Body<'a> {
+    pub(crate) fn of(request: &Request<'a>) -> Result<Self, Failure> {
+        match Encoding::of(request) {
+            None => {
+                let said = request.header("content-type").unwrap_or_default();
+                let (protobuf, json) = (Encoding::PROTOBUF, Encoding::JSON);
+                Err(Failure::unsupported(format_args!(
+                    "content-type is {said:?}, expected {protobuf} or {json}"
+                )))
+            }
+            Some(Encoding::Protobuf) => Ok(Self::Protobuf(unpacked(request, LARGEST)?)),
+            Some(Encoding::Json) => {
+                let body = unpacked(request, AT_ONCE)?;
+                let Object(message) = from_json("the body", &body).map_err(Failure::message)?;
+                Ok(Self::Json(message))
+            }
+        }
+    }
+
+    pub(crate) fn encoding(&self) -> Encoding {
+        match self {
+            Self::Protobuf(_) => Encoding::Protobuf,
+            Self::Json(_) => Encoding::Json,
+        }
+    }
+}
+
+fn unpacked<'a>(request: &Request<'a>, most: usize) -> Result<Cow<'a, [u8]>, Failure> {
     let encoding = request.header("content-encoding").unwrap_or_default();
-    bellwether_unpacking::unpacked(encoding, request.body(), LARGEST).map_err(|error| match error {
+    bellwether_unpacking::unpacked(encoding, request.body(), most).map_err(|error| match error {
         Unpacking::Unknown => {
             Failure::unsupported(format_args!("content-encoding is {encoding:?}, expected {EXPECTED}"))
         }
         Unpacking::Broken(reason) => Failure::bad(format_args!("the body is no {encoding}: {reason}")),
         Unpacking::TooLarge => {
-            Failure::too_large(format_args!("the body has more than {LARGEST} bytes, unpacked"))
+            Failure::too_large(format_args!("the body has more than {most} bytes, unpacked"))
         }
     })
 }

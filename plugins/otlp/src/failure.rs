@@ -43,6 +43,11 @@ impl Failure {
         Self::new(400, Self::INVALID_ARGUMENT, message)
     }
 
+    /// A body is not the message it has to be; says where it is not.
+    pub(crate) fn message(reason: impl fmt::Display) -> Self {
+        Self::bad(format_args!("the body is no ExportMetricsServiceRequest: {reason}"))
+    }
+
     /// A body is of a kind that is not taken.
     pub(crate) fn unsupported(message: impl fmt::Display) -> Self {
         Self::new(415, Self::INVALID_ARGUMENT, message)

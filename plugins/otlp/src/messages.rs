@@ -26,6 +26,13 @@ pub(crate) struct ResourceMetrics {
     pub(crate) scope_metrics: Vec<ScopeMetrics>,
 }
 
+/// A `ResourceMetrics` but for what it holds metrics in, which is skipped unread.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct OfResource {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) resource: Option<Resource>,
+}
+
 #[derive(Clone, PartialEq, Message, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Resource {
@@ -45,6 +52,15 @@ pub(crate) struct ScopeMetrics {
     pub(crate) metrics: Vec<Metric>,
     #[prost(string, tag = "3")]
     #[serde(deserialize_with = "json::or_default")]
+    pub(crate) schema_url: String,
+}
+
+/// A `ScopeMetrics` but for its metrics, which are skipped unread.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct OfScope {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) scope: Option<Scope>,
+    #[prost(string, tag = "3")]
     pub(crate) schema_url: String,
 }
 

@@ -7,7 +7,7 @@ use base64::prelude::BASE64_STANDARD;
 use bellwether_sdk::series::{LONGEST_TAG, MOST_TAGS};
 use serde_json::{Map, Value as Json, json};
 
-use crate::messages::{AnyValue, KeyValue, ResourceMetrics, ScopeMetrics, Value};
+use crate::messages::{AnyValue, KeyValue, Resource, Scope, Value};
 use crate::names;
 use crate::settings::{Mapping, Names};
 
@@ -36,23 +36,22 @@ impl<'a> Common<'a> {
     /// # Errors
     /// If they are more than a series may have; says so.
     pub(crate) fn of(
-        resource: &'a ResourceMetrics,
-        scope: &'a ScopeMetrics,
+        resource: Option<&'a Resource>,
+        scope: Option<&'a Scope>,
+        schema_url: &'a str,
         mapping: &Mapping,
     ) -> Result<Self, String> {
-        let attributes = resource.resource.as_ref().map_or(&[][..], |resource| &resource.attributes);
+        let attributes = resource.map_or(&[][..], |resource| &resource.attributes);
         let sender = match mapping.names {
             Names::Prometheus => sender(attributes),
             Names::OpenTelemetry => Vec::new(),
         };
         let mut others = Vec::new();
         if mapping.scope {
-            let (name, version, attributes) = scope
-                .scope
-                .as_ref()
-                .map_or(("", "", &[][..]), |scope| (&scope.name, &scope.version, &scope.attributes));
+            let (name, version, attributes) =
+                scope.map_or(("", "", &[][..]), |scope| (&scope.name, &scope.version, &scope.attributes));
             let prefix = names::attribute(mapping.names, "otel.scope.");
-            for (key, value) in [("name", name), ("version", version), ("schema_url", &*scope.schema_url)] {
+            for (key, value) in [("name", name), ("version", version), ("schema_url", schema_url)] {
                 if !value.is_empty() {
                     others.push((format!("{prefix}{key}").into(), clean(Cow::Borrowed(value))));
                 }

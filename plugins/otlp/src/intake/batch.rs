@@ -2,14 +2,19 @@
 //! are left out and counted.
 
 use std::borrow::Cow;
+use std::fmt;
 
+use bellwether_protobuf::{Fields, Malformed, Value};
 use bellwether_sdk::Timestamp;
 use bellwether_sdk::host::{SeriesRead, SeriesWrite};
 use bellwether_sdk::series::{Gauges, LONGEST_METRIC, MetricKind, Said, SampleTable, SeriesError};
+use prost::Message;
 
 use super::beginning::{Beginnings, is_young};
 use super::points::{Point, Row, STALE};
-use crate::messages::{Metric, Request};
+use crate::body::{AT_ONCE, Body};
+use crate::failure::Failure;
+use crate::messages::{Metric, OfResource, OfScope, Request, ResourceMetrics, ScopeMetrics};
 use crate::metadata::Told;
 use crate::names::{self, Ending};
 use crate::settings::Mapping;
@@ -18,6 +23,10 @@ use crate::tags::{self, Common};
 /// Samples of one write, some more where a point has several: a tenth of what the host takes at once unless it is set to take
 /// less, and half as much again where streams begin. A request of histograms has a hundred times as many as it has points.
 const WRITTEN: usize = 20_000;
+
+/// Bytes of the tags of what is written at once, some more of a point that has much: what a resource says, each of its
+/// samples has, and where streams begin there are two more of it in the call's memory.
+const TAGGED: usize = 4 << 20;
 
 /// A point's flag that says that its series has no value any more.
 const NO_RECORDED_VALUE: u32 = 1;
@@ -30,11 +39,37 @@ pub(super) struct Batch<'h, H> {
     host: &'h H,
     gauges: &'h Gauges<Said>,
     table: SampleTable,
+    /// Bytes of the tags in the table.
+    tagged: usize,
     beginnings: Beginnings,
     pub(super) told: Told,
     /// How many points were left out, and why the first was.
     pub(super) refused: i64,
     pub(super) reason: String,
+}
+
+/// Where a metric is in its request.
+#[derive(Clone, Copy)]
+struct Place {
+    resource_at: usize,
+    scope_at: usize,
+    metric_at: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { resource_at, scope_at, metric_at } = self;
+        write!(f, "resource_metrics[{resource_at}].scope_metrics[{scope_at}].metrics[{metric_at}]")
+    }
+}
+
+/// The messages of a repeated field.
+fn messages(message: &[u8], number: u32) -> impl Iterator<Item = Result<&[u8], Malformed>> {
+    Fields::of(message).filter_map(move |field| match field {
+        Ok((own, Value::Bytes(message))) if own == number => Some(Ok(message)),
+        Ok(_) => None,
+        Err(malformed) => Some(Err(malformed)),
+    })
 }
 
 /// What the points of a metric have in common.
@@ -51,33 +86,65 @@ struct Family<'a> {
 impl<'h, H: SeriesRead + SeriesWrite> Batch<'h, H> {
     pub(super) fn new(host: &'h H, gauges: &'h Gauges<Said>) -> Self {
         let (table, beginnings, told) = <(SampleTable, Beginnings, Told)>::default();
-        Self { host, gauges, table, beginnings, told, refused: 0, reason: String::new() }
+        Self { host, gauges, table, tagged: 0, beginnings, told, refused: 0, reason: String::new() }
     }
 
     /// Takes in a request and writes what it brings.
     ///
     /// # Errors
-    /// If a write fails; those before it are kept.
-    pub(super) fn read(&mut self, request: &Request, mapping: &Mapping) -> Result<(), SeriesError> {
-        for (resource_at, resource) in request.resource_metrics.iter().enumerate() {
-            for (scope_at, scope) in resource.scope_metrics.iter().enumerate() {
-                let common = Common::of(resource, scope, mapping);
-                for (metric_at, metric) in scope.metrics.iter().enumerate() {
-                    let path = || {
-                        format!(
-                            "resource_metrics[{resource_at}].scope_metrics[{scope_at}].metrics[{metric_at}]"
-                        )
-                    };
-                    self.metric(metric, common.as_ref(), mapping, &path)?;
+    /// If a write fails, or something does not read; what was written before is kept.
+    pub(super) fn read(&mut self, body: &Body<'_>, mapping: &Mapping) -> Result<(), Failure> {
+        match body {
+            Body::Protobuf(message) => self.protobuf(message, mapping)?,
+            Body::Json(request) => self.json(request, mapping)?,
+        }
+        Ok(self.write()?)
+    }
+
+    fn json(&mut self, request: &Request, mapping: &Mapping) -> Result<(), SeriesError> {
+        for (resource_at, ResourceMetrics { resource, scope_metrics }) in
+            request.resource_metrics.iter().enumerate()
+        {
+            for (scope_at, ScopeMetrics { scope, metrics, schema_url }) in scope_metrics.iter().enumerate() {
+                let common = Common::of(resource.as_ref(), scope.as_ref(), schema_url, mapping);
+                for (metric_at, metric) in metrics.iter().enumerate() {
+                    let place = Place { resource_at, scope_at, metric_at };
+                    self.metric(metric, common.as_ref(), mapping, place)?;
                 }
             }
         }
-        self.write()
+        Ok(())
+    }
+
+    /// A metric at a time: a whole request would take many times its bytes.
+    fn protobuf(&mut self, request: &[u8], mapping: &Mapping) -> Result<(), Failure> {
+        for (resource_at, message) in messages(request, 1).enumerate() {
+            let message = message.map_err(Failure::message)?;
+            let OfResource { resource } = OfResource::decode(message).map_err(Failure::message)?;
+            for (scope_at, message) in messages(message, 2).enumerate() {
+                let message = message.map_err(Failure::message)?;
+                let OfScope { scope, schema_url } = OfScope::decode(message).map_err(Failure::message)?;
+                let common = Common::of(resource.as_ref(), scope.as_ref(), &schema_url, mapping);
+                for (metric_at, message) in messages(message, 2).enumerate() {
+                    let place = Place { resource_at, scope_at, metric_at };
+                    let message = message.map_err(Failure::message)?;
+                    if message.len() > AT_ONCE {
+                        return Err(Failure::too_large(format_args!(
+                            "{place} has more than {AT_ONCE} bytes"
+                        )));
+                    }
+                    let metric = Metric::decode(message).map_err(Failure::message)?;
+                    self.metric(&metric, common.as_ref(), mapping, place)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Writes what there is by now.
     fn write(&mut self) -> Result<(), SeriesError> {
         let mut table = std::mem::take(&mut self.table);
+        self.tagged = 0;
         if table.is_empty() {
             return Ok(());
         }
@@ -92,7 +159,7 @@ impl<'h, H: SeriesRead + SeriesWrite> Batch<'h, H> {
         metric: &Metric,
         common: Result<&Common<'_>, &String>,
         mapping: &Mapping,
-        path: &dyn Fn() -> String,
+        place: Place,
     ) -> Result<(), SeriesError> {
         let family = |field, ending, kind| {
             let counts = match field {
@@ -102,7 +169,7 @@ impl<'h, H: SeriesRead + SeriesWrite> Batch<'h, H> {
             };
             Family { metric, field, ending, kind, counts }
         };
-        let mut take = Taking { batch: self, common, mapping, path };
+        let mut take = Taking { batch: self, common, mapping, place };
         if let Some(gauge) = &metric.gauge {
             take.points(Ok(family("gauge", Ending::Gauge, MetricKind::Gauge)), &gauge.data_points)?;
         }
@@ -154,7 +221,7 @@ struct Taking<'a, 'h, H> {
     batch: &'a mut Batch<'h, H>,
     common: Result<&'a Common<'a>, &'a String>,
     mapping: &'a Mapping,
-    path: &'a dyn Fn() -> String,
+    place: Place,
 }
 
 impl<H: SeriesRead + SeriesWrite> Taking<'_, '_, H> {
@@ -171,7 +238,7 @@ impl<H: SeriesRead + SeriesWrite> Taking<'_, '_, H> {
         let (family, name, common) = match ready {
             Ok(ready) => ready,
             Err(reason) => {
-                self.batch.refuse(points.len(), || format!("{}: {reason}", (self.path)()));
+                self.batch.refuse(points.len(), || format!("{}: {reason}", self.place));
                 return Ok(());
             }
         };
@@ -179,10 +246,10 @@ impl<H: SeriesRead + SeriesWrite> Taking<'_, '_, H> {
         for (at, point) in points.iter().enumerate() {
             rows.clear();
             if let Err(reason) = self.point(&family, &name, common, point, &mut rows) {
-                let path = || format!("{}.{}.data_points[{at}]{reason}", (self.path)(), family.field);
+                let path = || format!("{}.{}.data_points[{at}]{reason}", self.place, family.field);
                 self.batch.refuse(1, path);
             }
-            if self.batch.table.len() >= WRITTEN {
+            if self.batch.table.len() >= WRITTEN || self.batch.tagged >= TAGGED {
                 self.batch.write()?;
             }
         }
@@ -220,6 +287,8 @@ impl<H: SeriesRead + SeriesWrite> Taking<'_, '_, H> {
             .map_err(|most| format!(".attributes are {most}"))?;
         let labelled = rows.iter().any(|row| row.label.is_some());
         let tags = common.with(&own, usize::from(labelled)).map_err(|most| format!(" {most}"))?;
+        self.batch.tagged +=
+            rows.len() * tags.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
         for row in &*rows {
             self.batch.table.sample(time, if stale { f64::from_bits(STALE) } else { row.value });
             let metric = row.metric(name);
@@ -259,4 +328,39 @@ fn beginning(start: u64, time: u64) -> Option<Timestamp> {
 fn milliseconds(nanoseconds: u64) -> Option<Timestamp> {
     let milliseconds = i64::try_from(nanoseconds / 1_000_000).ok()?;
     (nanoseconds > 0).then_some(Timestamp::from_milliseconds(milliseconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use bellwether_sdk::Settings;
+    use bellwether_sdk::testing::MemoryHost;
+
+    use super::*;
+    use crate::messages::{AnyValue, Gauge, KeyValue, NumberDataPoint, Resource};
+
+    #[test]
+    fn samples_whose_tags_are_long_wait_for_no_more_than_so_many_bytes_of_them() {
+        let long = AnyValue { value: Some(crate::messages::Value::String("x".repeat(390))) };
+        let attribute = |at: u32| KeyValue { key: format!("a{at}"), value: Some(long.clone()) };
+        let point = |at: u64| NumberDataPoint {
+            time_unix_nano: at * 1_000_000_000,
+            as_int: Some(1),
+            ..NumberDataPoint::default()
+        };
+        let gauge = Gauge { data_points: (1..=1000).map(point).collect() };
+        let metric = Metric { name: "m".to_owned(), gauge: Some(gauge), ..Metric::default() };
+        let resource = Resource { attributes: (0..60).map(attribute).collect() };
+        let scope = ScopeMetrics { metrics: vec![metric; 2], ..ScopeMetrics::default() };
+        let request = Request {
+            resource_metrics: vec![ResourceMetrics { resource: Some(resource), scope_metrics: vec![scope] }],
+        };
+        let (host, mapping) = (MemoryHost::new(), Mapping::read(Vec::new()).expect("defaults"));
+        let gauges = Gauges::default();
+        let mut batch = Batch::new(&host, &gauges);
+        batch.json(&request, &mapping).expect("it is taken");
+        assert!(batch.tagged < TAGGED && batch.table.len() < 200, "{} {}", batch.tagged, batch.table.len());
+        batch.write().expect("it is taken");
+        let kept = host.samples("m", "*", Timestamp::MIN, Timestamp::MAX).expect("its samples");
+        assert_eq!((kept.len(), kept[0].samples.len()), (1, 1000));
+    }
 }

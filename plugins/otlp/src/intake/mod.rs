@@ -13,7 +13,7 @@ use bellwether_sdk::host::{SeriesRead, SeriesWrite};
 use bellwether_sdk::series::{Gauges, Said};
 use serde_json::json;
 
-use crate::body::{self, Encoding};
+use crate::body::{Body, Encoding};
 use crate::failure::Failure;
 use crate::messages::{Answer, PartialSuccess};
 use crate::settings::Mapping;
@@ -34,16 +34,16 @@ fn taken<H: SeriesRead + SeriesWrite>(
     gauges: &Gauges<Said>,
 ) -> Result<Response, Failure> {
     let mapping: Mapping = request.settings()?;
-    let (encoding, message) = body::message(request)?;
+    let body = Body::of(request)?;
     let mut batch = Batch::new(host, gauges);
-    batch.read(&message, &mapping)?;
+    batch.read(&body, &mapping)?;
     // What is told of metrics is told again and again: no reason to have points sent again that are kept.
     let told =
         batch.told.keep(host).map_err(|error| format!("units and descriptions were not all kept: {error}"));
     let refused = (batch.refused > 0)
         .then(|| format!("{} data points were not kept; the first: {}", batch.refused, batch.reason));
     let said: Vec<String> = refused.into_iter().chain(batch.told.warning()).chain(told.err()).collect();
-    Ok(success(encoding, (!said.is_empty()).then(|| (batch.refused, said.join("; ")))))
+    Ok(success(body.encoding(), (!said.is_empty()).then(|| (batch.refused, said.join("; ")))))
 }
 
 /// The answer to a request that is taken, but for so many points, or with a warning.

@@ -353,6 +353,29 @@ fn a_large_request_is_kept_whole_in_several_writes() {
     assert_eq!(all["h_bucket{le:+Inf}"].last(), Some(&(20_001_000, 20_001.0)));
 }
 
+#[test]
+fn a_batch_of_many_megabytes_is_kept_whole_if_no_metric_of_it_is_too_large_for_itself() {
+    let metric = |at: u64, points: u64| {
+        let point = |point: u64| NumberDataPoint {
+            time_unix_nano: (1 + point) * SECOND,
+            attributes: vec![attribute("long", "x".repeat(390).as_str())],
+            ..double(point as f64)
+        };
+        gauge(&format!("m{at}"), (0..points).map(point).collect())
+    };
+    let message = request((0..10).map(|at| metric(at, 2500)).collect());
+    assert!(message.encoded_len() > 10_000_000);
+    let host = MemoryHost::new();
+    take(&host, &message);
+    let all = stored(&host);
+    assert_eq!((all.len(), all.values().map(Vec::len).sum::<usize>()), (10, 25_000));
+    let response = send(&host, &request(vec![metric(0, 1), metric(1, 12_000)]));
+    let told = Status::decode(&*response.body).expect("a Status");
+    assert_eq!((response.status, told.code), (413, 3));
+    let place = "resource_metrics[0].scope_metrics[0].metrics[1]";
+    assert_eq!(told.message, format!("{place} has more than 4194304 bytes"));
+}
+
 /// One of each kind, as the specification's examples write JSON.
 fn in_json() -> Json {
     let attributes = json!([

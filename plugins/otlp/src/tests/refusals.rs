@@ -108,8 +108,8 @@ fn a_body_that_is_none_is_refused_for_good_and_says_where() {
             "\"br\", expected deflate, gzip, zstd or none",
         ),
         (post(protobuf().header("content-encoding", "deflate"), &good), 400, "no deflate"),
-        (post(protobuf().header("content-encoding", "gzip"), &packed(&[0; 5 << 20])), 413, "4194304 bytes"),
-        (post(protobuf(), &[0; 5 << 20]), 413, "4194304 bytes"),
+        (post(protobuf().header("content-encoding", "gzip"), &packed(&[0; 17 << 20])), 413, "16777216 bytes"),
+        (post(protobuf(), &[0; 17 << 20]), 413, "16777216 bytes"),
     ] {
         let told = refused(&response, status, 3);
         assert!(told.contains(said), "{told}");
@@ -147,6 +147,8 @@ fn a_body_that_is_none_is_refused_for_good_and_says_where() {
         let told = refused_in_json(&post(json(), body.as_bytes()), 400, 3);
         assert!(told.contains(said), "{told}");
     }
+    let spaces = " ".repeat(5 << 20);
+    assert!(refused_in_json(&post(json(), spaces.as_bytes()), 413, 3).contains("4194304 bytes"));
     let response = post(client(&host, "text/plain"), &good);
     assert!(refused_in_json(&response, 415, 3).contains("\"text/plain\", expected application/x-protobuf"));
     assert!(stored(&host).is_empty());
@@ -156,6 +158,31 @@ fn a_body_that_is_none_is_refused_for_good_and_says_where() {
     deflated.write_all(&request(vec![gauge("other", vec![double(1.0)])]).encode_to_vec()).unwrap();
     let response = post(protobuf().header("content-encoding", "deflate"), &deflated.finish().unwrap());
     assert_eq!((response.status, stored(&host).len()), (200, 2));
+}
+
+#[test]
+fn a_message_that_does_not_read_is_refused_wherever_in_it_that_is() {
+    let host = MemoryHost::new();
+    let good = of(vec![attribute("a", "b")], Scope::default(), vec![gauge("g", vec![double(1.0)])]);
+    let [resource] = &good.resource_metrics[..] else { panic!("one resource") };
+    let [scope] = &resource.scope_metrics[..] else { panic!("one scope") };
+    // A field of this number with these bytes, behind everything else a message has.
+    let behind = |message: Vec<u8>, number: u8, bytes: &[u8]| {
+        let length = u8::try_from(bytes.len()).ok().filter(|length| *length < 128).expect("it is short");
+        [&message[..], &[number << 3 | 2, length], bytes].concat()
+    };
+    let whole = |resource: &[u8]| behind(good.encode_to_vec(), 1, resource);
+    let in_resource = |scope: &[u8]| whole(&behind(resource.encode_to_vec(), 2, scope));
+    let in_scope = |metric: &[u8]| in_resource(&behind(scope.encode_to_vec(), 2, metric));
+    // It breaks off; what is in it is no message, or no text.
+    for wrong in [&[0x0a, 9, 1][..], &[0x0a, 1, 0xff]] {
+        for body in [whole(wrong), in_resource(wrong), in_scope(wrong)] {
+            let told = refused(&client(&host, PROTOBUF).send("POST", "/v1/metrics", body), 400, 3);
+            assert!(told.starts_with("the body is no ExportMetricsServiceRequest: "), "{told}");
+        }
+    }
+    assert!(stored(&host).is_empty());
+    assert_eq!(client(&host, PROTOBUF).send("POST", "/v1/metrics", in_scope(&[])).status, 200);
 }
 
 #[test]
