@@ -3,31 +3,42 @@
 use std::io::Write as _;
 
 use bellwether_sdk::dialect::Response;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::failure::Failure;
 use crate::promql::{Answer, Grid, Labels, Line, Series, is_absent};
 
-/// Bytes of one answer: below what the host takes of a call.
-const LARGEST: usize = 8_000_000;
+/// Bytes of one answer.
+const LARGEST: usize = Response::LARGEST;
 
 /// The version of Prometheus whose API and PromQL this is like.
 const VERSION: &str = "3.0.0";
 
 /// `{"status":"success","data":…}`
-pub(crate) fn success(data: &serde_json::Value) -> Response {
+pub(crate) fn success(data: &Value) -> Response {
     Response::json(200, &json!({ "status": "success", "data": data }))
 }
 
 /// What is warned of where a list was cut.
 const CUT: &str = "results truncated due to limit";
 
-/// The same with a word of warning where the list was cut.
-pub(crate) fn list(data: &serde_json::Value, cut: bool) -> Response {
-    if !cut {
-        return success(data);
-    }
-    Response::json(200, &json!({ "status": "success", "data": data, "warnings": [CUT] }))
+/// The same of a list of texts, of which `cut` says whether some were left out.
+pub(crate) fn texts(texts: Vec<String>, cut: bool) -> Response {
+    Writer::list("[", texts, cut, "]", |writer, text| writer.text(&text))
+}
+
+/// The same of a list of series.
+pub(crate) fn series(series: Vec<Labels>, cut: bool) -> Response {
+    Writer::list("[", series, cut, "]", |writer, labels| writer.labels(&labels))
+}
+
+/// The same of what is known of metrics, by their names.
+pub(crate) fn metadata(known: Map<String, Value>) -> Response {
+    Writer::list("{", known, false, "}", |writer, (metric, known)| {
+        writer.text(&metric);
+        writer.raw(":");
+        writer.raw(&known.to_string());
+    })
 }
 
 /// A list of what is not kept here, as a Prometheus without any says it: Grafana shows an error for every other answer.
@@ -45,18 +56,44 @@ pub(crate) fn build() -> Response {
 /// A document as it grows.
 struct Writer {
     text: Vec<u8>,
-    /// Whether series were left out.
+    /// Whether something was left out.
     cut: bool,
 }
 
 impl Writer {
-    fn begin(kind: &str) -> Self {
-        let text = format!(r#"{{"status":"success","data":{{"resultType":"{kind}","result":"#);
-        Self { text: text.into_bytes(), cut: false }
+    fn begin(data: &str) -> Self {
+        Self { text: format!(r#"{{"status":"success","data":{data}"#).into_bytes(), cut: false }
     }
 
-    fn end(mut self) -> Response {
-        self.raw("}");
+    /// The answer to a query, up to its result of this kind; the result ends with a brace.
+    fn result(kind: &str) -> Self {
+        Self::begin(&format!(r#"{{"resultType":"{kind}","result":"#))
+    }
+
+    /// A list, or an object, of as many items as an answer has bytes for, each as it is written by `each`.
+    fn list<T>(
+        open: &str,
+        items: impl IntoIterator<Item = T>,
+        cut: bool,
+        close: &str,
+        each: impl Fn(&mut Self, T),
+    ) -> Response {
+        let mut writer = Self { cut, ..Self::begin(open) };
+        for (at, item) in items.into_iter().enumerate() {
+            let whole = writer.text.len();
+            writer.raw(if at == 0 { "" } else { "," });
+            each(&mut writer, item);
+            if writer.text.len() > LARGEST {
+                writer.text.truncate(whole);
+                writer.cut = true;
+                break;
+            }
+        }
+        writer.end(close)
+    }
+
+    fn end(mut self, close: &str) -> Response {
+        self.raw(close);
         if self.cut {
             self.raw(&format!(r#","warnings":["{CUT}"]"#));
         }
@@ -74,7 +111,13 @@ impl Writer {
 
     /// `"metric":{…}`
     fn metric(&mut self, labels: &Labels) {
-        self.raw(r#""metric":{"#);
+        self.raw(r#""metric":"#);
+        self.labels(labels);
+    }
+
+    /// `{"name":"value",…}`
+    fn labels(&mut self, labels: &Labels) {
+        self.raw("{");
         for (at, (name, value)) in labels.iter().enumerate() {
             self.raw(if at == 0 { "" } else { "," });
             self.text(name);
@@ -155,19 +198,19 @@ fn number(into: &mut Vec<u8>, value: f64) -> std::io::Result<()> {
 pub(crate) fn instant(answer: Answer, time: i64, limit: usize) -> Result<Response, Failure> {
     let writer = match answer {
         Answer::Scalar(value) => {
-            let mut writer = Writer::begin("scalar");
+            let mut writer = Writer::result("scalar");
             writer.point(time, value);
             writer
         }
         Answer::Text(text) => {
-            let mut writer = Writer::begin("string");
+            let mut writer = Writer::result("string");
             writer.raw(&format!("[{},", time as f64 / 1000.0));
             writer.text(&text);
             writer.raw("]");
             writer
         }
         Answer::Vector(lines) => {
-            let mut writer = Writer::begin("vector");
+            let mut writer = Writer::result("vector");
             let present = lines.into_iter().filter(|line| !is_absent(line.values[0]));
             writer.elements(present, limit, |writer, line| {
                 writer.metric(&line.labels);
@@ -177,7 +220,7 @@ pub(crate) fn instant(answer: Answer, time: i64, limit: usize) -> Result<Respons
             writer
         }
         Answer::Matrix(series) => {
-            let mut writer = Writer::begin("matrix");
+            let mut writer = Writer::result("matrix");
             writer.elements(series, limit, |writer, Series { labels, times, values }| {
                 writer.metric(&labels);
                 writer.points(times.into_iter().zip(values));
@@ -185,15 +228,15 @@ pub(crate) fn instant(answer: Answer, time: i64, limit: usize) -> Result<Respons
             writer
         }
     };
-    Ok(writer.end())
+    Ok(writer.end("}"))
 }
 
 /// What a range query comes to: `limit` lines of it at most.
 pub(crate) fn range(lines: Vec<Line>, grid: Grid, limit: usize) -> Result<Response, Failure> {
-    let mut writer = Writer::begin("matrix");
+    let mut writer = Writer::result("matrix");
     writer.elements(lines, limit, |writer, line| {
         writer.metric(&line.labels);
         writer.points(grid.times().zip(line.values).filter(|(_, value)| !is_absent(*value)));
     })?;
-    Ok(writer.end())
+    Ok(writer.end("}"))
 }

@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 use bellwether_sdk::dialect::{Request, Response};
 use bellwether_sdk::host::SeriesRead;
 use bellwether_sdk::series::{Matcher, SeriesError};
-use serde_json::{Map, Value};
 
 use crate::answer;
 use crate::failure::Failure;
@@ -53,11 +52,7 @@ pub(crate) fn series<H: SeriesRead>(host: &H, request: &Request<'_>) -> Result<R
         let found = host.find(selector, most)?.into_iter();
         Ok(found.map(|identity| Labels::of_series(&identity.metric, &identity.tags)).collect())
     })?;
-    let object = |labels: &Labels| {
-        let pairs = labels.iter().map(|(name, value)| (name.to_owned(), value.into()));
-        Value::Object(pairs.collect::<Map<_, _>>())
-    };
-    Ok(answer::list(&found.iter().map(object).collect(), cut))
+    Ok(answer::series(found, cut))
 }
 
 /// `GET` or `POST /api/v1/labels`
@@ -74,7 +69,7 @@ pub(crate) fn labels<H: SeriesRead>(host: &H, request: &Request<'_>) -> Result<R
         }
         Ok(keys)
     })?;
-    Ok(answer::list(&found.into(), cut))
+    Ok(answer::texts(found, cut))
 }
 
 /// A label's name as Prometheus 3 and Grafana put it into a path: `U__host_2e_name` is `host.name`. What is no such
@@ -111,5 +106,5 @@ pub(crate) fn values<H: SeriesRead>(host: &H, request: &Request<'_>) -> Result<R
     let (mut found, cut) = union(&selectors, limit, |selector, most| host.find_values(selector, key, most))?;
     // A tag that is a word alone has no value.
     found.retain(|value| !value.is_empty());
-    Ok(answer::list(&found.into(), cut))
+    Ok(answer::texts(found, cut))
 }

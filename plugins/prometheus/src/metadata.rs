@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use bellwether_sdk::dialect::{Request, Response};
 use bellwether_sdk::host::{SeriesRead, SeriesWrite, State};
 use bellwether_sdk::series::{LEARNED, Metadata, MetricKind, Said, SeriesError};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 
 use crate::answer;
 use crate::failure::Failure;
@@ -119,7 +119,7 @@ pub(crate) fn list<H: SeriesRead + State>(host: &H, request: &Request<'_>) -> Re
         }]);
         shown.insert(metric, entry);
     }
-    Ok(answer::success(&Value::Object(shown)))
+    Ok(answer::metadata(shown))
 }
 
 /// The first `limit` metrics and more that Prometheus told of, or that anybody described: those with what is known.

@@ -87,5 +87,5 @@ pub(crate) fn exemplars(request: &Request<'_>) -> Result<Response, Failure> {
     parameters.time("start")?;
     parameters.time("end")?;
     parameters.expression()?;
-    Ok(answer::list(&json!([]), false))
+    Ok(answer::success(&json!([])))
 }

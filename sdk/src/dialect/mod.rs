@@ -48,7 +48,7 @@ pub use authentication::{AuthFailure, Authentication, MessagePart, Signature};
 pub use bellwether_reading::{JsonError, from_json};
 pub use bellwether_sdk_macros::dialect;
 pub use request::{QueryError, Request};
-pub use response::{IntoResponse, Response};
+pub use response::{IntoResponse, Response, TooLarge};
 pub use router::Router;
 
 pub use crate::bindings::dialect::bellwether::plugin::dialect_types::{Encoding, Principal, Role};

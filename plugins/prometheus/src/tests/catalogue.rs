@@ -1,5 +1,7 @@
 //! Which series, labels and values there are, and what is known of metrics.
 
+use bellwether_sdk::series::Metadata;
+
 use super::*;
 
 #[test]
@@ -45,6 +47,44 @@ fn a_list_that_was_cut_says_so() {
     );
     let (_, body) = seen(&client.get(&target("/api/v1/label/job/values", &[("limit", "2")])));
     assert_eq!((&body["data"], &body["warnings"]), (&json!(["api", "db"]), &Value::Null));
+}
+
+#[test]
+fn a_list_ends_before_it_is_larger_than_an_answer_may_be_and_says_so() {
+    let host = MemoryHost::new();
+    let series = |at: usize| -> Vec<String> {
+        (0..60).map(|tag| format!("tag{tag:02}:{at:03}{}", "x".repeat(380))).collect()
+    };
+    for at in 0..400 {
+        let tags = series(at);
+        write(&host, "large", &tags.iter().map(String::as_str).collect::<Vec<_>>(), &[1.0]);
+    }
+    let help = "h".repeat(1000);
+    for at in 0..9000 {
+        let metric = format!("told{at:04}");
+        write(&host, &metric, &[], &[1.0]);
+        let metadata = Metadata { description: Some(help.clone()), ..Metadata::default() };
+        host.describe(&metric, &metadata).expect("it is described");
+    }
+    let client = Client::new(routes(), &host);
+    for (path, parameters, all) in [
+        ("/api/v1/series", &[("match[]", "large")][..], 400),
+        ("/api/v1/label/tag00/values", &[], 400),
+        ("/api/v1/metadata", &[], 9000),
+    ] {
+        let response = client.get(&target(path, parameters));
+        let (status, body) = seen(&response);
+        let whole = path.ends_with("values");
+        let warnings = (!whole).then(|| json!(["results truncated due to limit"]));
+        assert_eq!((status, body.get("warnings")), (200, warnings.as_ref()), "{path}");
+        let data = &body["data"];
+        let count = data.as_array().map(Vec::len).or(data.as_object().map(serde_json::Map::len));
+        assert!(
+            count.is_some_and(|count| count == all || !whole && count > all / 2 && count < all),
+            "{path}"
+        );
+        assert!(response.body.len() < 8_001_000, "{path}: {}", response.body.len());
+    }
 }
 
 #[test]
