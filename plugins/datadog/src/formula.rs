@@ -9,9 +9,10 @@ use bellwether_sdk::Timestamp;
 use bellwether_sdk::dialect::{Request, Response};
 use bellwether_sdk::host::{SeriesRead, State};
 use bellwether_sdk::series::{Line, Question};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
 
+use crate::answer;
 use crate::failure::Failure;
 use crate::query::{Units, tags, with_intervals};
 
@@ -177,6 +178,45 @@ impl Asked {
     }
 }
 
+#[derive(Serialize)]
+struct Answer<T> {
+    data: Answered<T>,
+}
+
+#[derive(Serialize)]
+struct Answered<T> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    attributes: T,
+}
+
+fn answered(kind: &'static str, attributes: impl Serialize) -> Result<Response, Failure> {
+    answer::json(&Answer { data: Answered { kind, attributes } }, answer::OF_QUERIES)
+}
+
+#[derive(Serialize)]
+struct Timeseries<'a> {
+    series: Vec<Value>,
+    times: &'a BTreeSet<i64>,
+    values: Vec<Values<'a>>,
+}
+
+/// A line's values, at every time at which any line has one. They are looked up as they are written: lines whose steps
+/// begin at times of their own have many more places than values.
+struct Values<'a> {
+    times: &'a BTreeSet<i64>,
+    points: &'a [(Timestamp, f64)],
+}
+
+impl Serialize for Values<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut points = self.points.iter().peekable();
+        let value =
+            |time: &i64| points.next_if(|(at, _)| at.milliseconds() == *time).map(|(_, value)| *value);
+        serializer.collect_seq(self.times.iter().map(value))
+    }
+}
+
 /// `POST /api/v2/query/timeseries`
 pub(crate) fn timeseries(
     host: &(impl SeriesRead + State),
@@ -184,38 +224,28 @@ pub(crate) fn timeseries(
 ) -> Result<Response, Failure> {
     let asked = read(request)?;
     let mut units = Units::default();
-    let mut found = Vec::new();
+    let (mut series, mut found) = (Vec::new(), Vec::new());
     for (query_index, output) in asked.outputs()?.iter().enumerate() {
         for line in asked.ask(host, output)? {
             let unit = units.of(host, &line)?;
-            let series = json!({ "group_tags": tags(&line), "query_index": query_index, "unit": unit });
-            found.push((series, line.points));
+            series.push(json!({ "group_tags": tags(&line), "query_index": query_index, "unit": unit }));
+            found.push(line.points);
         }
     }
-    let times: BTreeSet<i64> =
-        found.iter().flat_map(|(_, points)| points).map(|(time, _)| time.milliseconds()).collect();
-    let values = found.iter().map(|(_, points)| {
-        let mut points = points.iter().peekable();
-        let value = |time: &i64| match points.next_if(|(at, _)| at.milliseconds() == *time) {
-            Some((_, value)) => Value::from(*value),
-            None => Value::Null,
-        };
-        times.iter().map(value).collect()
-    });
-    let values: Vec<Value> = values.collect();
-    let series: Vec<Value> = found.into_iter().map(|(series, _)| series).collect();
-    let attributes = json!({ "series": series, "times": times, "values": values });
-    Ok(Response::json(200, &json!({ "data": { "type": "timeseries_response", "attributes": attributes } })))
+    let times = &found.iter().flatten().map(|(time, _)| time.milliseconds()).collect();
+    let values = found.iter().map(|points| Values { times, points }).collect();
+    answered("timeseries_response", Timeseries { series, times, values })
 }
 
 /// `POST /api/v2/query/scalar`
 pub(crate) fn scalar(host: &(impl SeriesRead + State), request: &Request<'_>) -> Result<Response, Failure> {
     let asked = read(request)?;
     let mut units = Units::default();
-    let (mut keys, mut groups, mut columns) = (Vec::<String>::new(), Vec::new(), Vec::new());
+    // Tags, and the row each group of them is shown in: in the order they come.
+    let mut groups = BTreeMap::<Vec<(String, String)>, usize>::new();
+    let (mut keys, mut columns) = (Vec::<String>::new(), Vec::new());
     for output in asked.outputs()? {
         let aggregator = asked.queries[output.first].aggregator.as_deref().unwrap_or("avg");
-        let mut column = BTreeMap::new();
         let mut unit = None;
         let mut values = Vec::new();
         for line in asked.ask(host, &output)? {
@@ -229,35 +259,36 @@ pub(crate) fn scalar(host: &(impl SeriesRead + State), request: &Request<'_>) ->
             });
             values.truncate(count.unwrap_or(usize::MAX));
         }
+        let mut column = vec![None; groups.len()];
         for (tags, value) in values {
             for (key, _) in &tags {
                 if !keys.contains(key) {
                     keys.push(key.clone());
                 }
             }
-            if !groups.contains(&tags) {
-                groups.push(tags.clone());
+            let row = *groups.entry(tags).or_insert(column.len());
+            if row == column.len() {
+                column.push(None);
             }
-            column.insert(tags, value);
+            column[row] = Some(value);
         }
         columns.push((output.name, column, unit));
     }
+    let mut rows: Vec<_> = groups.iter().collect();
+    rows.sort_unstable_by_key(|(_, row)| **row);
     let of_key = |key: &String| {
-        let value = |group: &Vec<(String, String)>| {
-            let value = group.iter().find(|(own, _)| own == key).map(|(_, value)| value.clone());
+        let value = |(group, _): &(&Vec<(String, String)>, &usize)| {
+            let value = group.iter().find(|(own, _)| own == key).map(|(_, value)| value.as_str());
             json!(value.into_iter().collect::<Vec<_>>())
         };
-        json!({ "name": key, "type": "group", "values": groups.iter().map(value).collect::<Vec<_>>() })
+        json!({ "name": key, "type": "group", "values": rows.iter().map(value).collect::<Vec<_>>() })
     };
     let mut shown: Vec<Value> = keys.iter().map(of_key).collect();
-    for (name, column, unit) in columns {
-        let values: Vec<Value> = groups.iter().map(|group| json!(column.get(group))).collect();
+    for (name, mut values, unit) in columns {
+        values.resize(rows.len(), None);
         shown.push(json!({ "name": name, "type": "number", "meta": { "unit": unit }, "values": values }));
     }
-    Ok(Response::json(
-        200,
-        &json!({ "data": { "type": "scalar_response", "attributes": { "columns": shown } } }),
-    ))
+    answered("scalar_response", json!({ "columns": shown }))
 }
 
 /// One value of a line's, if it has any.

@@ -7,6 +7,7 @@
 //!
 //! Where this is not as Datadog is: `docs/guide/datadog.md`.
 
+mod answer;
 mod body;
 mod failure;
 mod formula;

@@ -8,6 +8,7 @@ use bellwether_sdk::host::{SeriesRead, State};
 use bellwether_sdk::series::{Line, Question, SeriesError};
 use serde::Serialize;
 
+use crate::answer;
 use crate::failure::Failure;
 use crate::metadata::interval;
 use crate::parameters::{required, seconds};
@@ -41,7 +42,7 @@ struct Shown {
     length: usize,
     start: i64,
     end: i64,
-    pointlist: Vec<[f64; 2]>,
+    pointlist: Vec<(i64, f64)>,
     display_name: String,
 }
 
@@ -69,22 +70,20 @@ pub(crate) fn answer(host: &(impl SeriesRead + State), request: &Request<'_>) ->
         }
     }
     let (from_date, to_date) = (start.milliseconds(), end.milliseconds());
-    Ok(Response::json(
-        200,
-        &Answer {
-            status: "ok",
-            res_type: "time_series",
-            resp_version: 1,
-            query: text,
-            from_date,
-            to_date,
-            series,
-            values: [],
-            times: [],
-            message: "",
-            group_by,
-        },
-    ))
+    let answer = Answer {
+        status: "ok",
+        res_type: "time_series",
+        resp_version: 1,
+        query: text,
+        from_date,
+        to_date,
+        series,
+        values: [],
+        times: [],
+        message: "",
+        group_by,
+    };
+    answer::json(&answer, answer::OF_QUERIES)
 }
 
 fn shown(
@@ -121,7 +120,7 @@ fn shown(
         length: line.points.len(),
         start: time(line.points.first()),
         end: time(line.points.last()).saturating_add_unsigned(line.step.saturating_sub(1)),
-        pointlist: line.points.iter().map(|(time, value)| [time.milliseconds() as f64, *value]).collect(),
+        pointlist: line.points.iter().map(|(time, value)| (time.milliseconds(), *value)).collect(),
     }
 }
 

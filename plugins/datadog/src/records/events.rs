@@ -114,8 +114,8 @@ pub(super) fn search<H: RecordsRead + Clock>(host: &H, request: &Request<'_>) ->
 }
 
 fn found(host: &impl RecordsRead, request: &Request<'_>, search: &Search) -> Result<Response, Failure> {
-    let page = page::gather(host, search)?;
-    Ok(Response::json(200, &page::answer(&url_of(request, EVENTS_V2), search, &page, shown)))
+    let page = page::gather(host, search, shown)?;
+    page::answer(&url_of(request, EVENTS_V2), search, &page)
 }
 
 /// `GET /api/v2/events/{id}`

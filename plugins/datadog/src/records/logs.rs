@@ -3,11 +3,13 @@
 use bellwether_sdk::dialect::{Request, Response};
 use bellwether_sdk::host::{Clock, RecordsRead};
 use bellwether_sdk::records::{Order, Record, RecordKind, Search};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::page::{self, MOST, Moment, attributes};
+use super::page::{self, MOST, Moment, Page, attributes};
 use super::{LOG_EVENTS, url_of};
+use crate::answer;
 use crate::failure::Failure;
 
 /// `GET /api/v2/logs/events?filter[query]&filter[from]&filter[to]&sort&page[limit]&page[cursor]`
@@ -21,13 +23,12 @@ pub(super) fn search<H: RecordsRead + Clock>(host: &H, request: &Request<'_>) ->
 }
 
 fn found(host: &impl RecordsRead, request: &Request<'_>, search: &Search) -> Result<Response, Failure> {
-    let page = page::gather(host, search)?;
-    let item = |log: &Record| {
+    let page = page::gather(host, search, |log| {
         let mut content = content(log);
         content.insert("status".to_owned(), log.content.status.as_str().into());
         json!({ "id": log.id.to_string(), "type": "log", "attributes": content })
-    };
-    Ok(Response::json(200, &page::answer(&url_of(request, LOG_EVENTS), search, &page, item)))
+    })?;
+    page::answer(&url_of(request, LOG_EVENTS), search, &page)
 }
 
 /// What a log says, as both versions write it.
@@ -89,8 +90,36 @@ pub(super) fn list_v1<H: RecordsRead + Clock>(host: &H, request: &Request<'_>) -
     }
     let cursor = asked.start_at.filter(|cursor| !cursor.is_empty());
     let search = Search { kind: RecordKind::Log, query: asked.query, start, end, order, limit, cursor };
-    let page = page::gather(host, &search)?;
-    let logs: Vec<Value> =
-        page.records.iter().map(|log| json!({ "id": log.id.to_string(), "content": content(log) })).collect();
-    Ok(Response::json(200, &json!({ "logs": logs, "nextLogId": page.next, "status": "done" })))
+    let page =
+        page::gather(host, &search, |log| json!({ "id": log.id.to_string(), "content": content(log) }))?;
+    listed(&page)
+}
+
+#[derive(Serialize)]
+struct Listed<'a> {
+    logs: &'a [Box<RawValue>],
+    #[serde(rename = "nextLogId")]
+    next: Option<&'a str>,
+    status: &'static str,
+}
+
+fn listed(page: &Page) -> Result<Response, Failure> {
+    let Page { items, next, .. } = page;
+    answer::json(&Listed { logs: items, next: next.as_deref(), status: page.status() }, page::SMALLER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_the_first_version_says_whether_its_search_stopped_early() {
+        for (stopped_early, next, status) in
+            [(true, Some("7"), "timeout"), (false, Some("7"), "done"), (false, None, "done")]
+        {
+            let page = Page { stopped_early, next: next.map(str::to_owned), ..Page::default() };
+            let answer: Value = serde_json::from_slice(&listed(&page).unwrap().body).unwrap();
+            assert_eq!(answer, json!({ "logs": [], "nextLogId": next, "status": status }));
+        }
+    }
 }

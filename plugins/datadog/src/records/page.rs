@@ -1,12 +1,14 @@
 //! A search as Datadog's clients say it: a filter, an order and a page, in a query string or a body.
 
 use bellwether_sdk::Timestamp;
-use bellwether_sdk::dialect::Request;
+use bellwether_sdk::dialect::{Request, Response};
 use bellwether_sdk::host::{Clock, RecordsRead};
 use bellwether_sdk::records::{Order, Record, RecordKind, Search};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
+use crate::answer;
 use crate::failure::Failure;
 use crate::parameters::count;
 
@@ -19,8 +21,8 @@ pub(super) const MOST: u32 = 1000;
 /// Searches that one page is gathered with; each looks at as many records as the host lets it.
 const SEARCHES: u32 = 10;
 
-/// Bytes of a page: what an answer can be built of in a call's memory.
-const BYTES: usize = 8 << 20;
+/// What makes a page smaller.
+pub(super) const SMALLER: &str = "ask for a smaller page, or for less time";
 
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
@@ -232,35 +234,77 @@ pub(super) fn moved(time: Timestamp, milliseconds: i64) -> Timestamp {
 /// A page, gathered from as many searches as it takes within bounds.
 #[derive(Debug, Default)]
 pub(super) struct Page {
-    pub(super) records: Vec<Record>,
+    /// Its records, in JSON as they are shown: a page of them takes no more memory than its answer.
+    pub(super) items: Vec<Box<RawValue>>,
     pub(super) next: Option<String>,
     /// Whether it has room left because the searches looked at so much.
     pub(super) stopped_early: bool,
 }
 
-/// The page that a search asks for. Clients take one that is not full for the last, so a search that the host stopped
-/// goes on here for a while.
-pub(super) fn gather(host: &impl RecordsRead, search: &Search) -> Result<Page, Failure> {
-    let (mut page, mut search, mut bytes) = (Page::default(), search.clone(), 0);
-    let limit = search.limit as usize;
-    for _ in 0..SEARCHES {
-        search.limit = u32::try_from(limit - page.records.len()).unwrap_or(MOST);
-        let found = host.search(&search)?;
-        let size = |record: &Record| record.content.message.len() + record.content.attributes.len();
-        bytes += found.records.iter().map(size).sum::<usize>();
-        page.records.extend(found.records);
-        (page.next, page.stopped_early) = (found.next, found.stopped_early);
-        if page.next.is_none() || page.records.len() >= limit || bytes >= BYTES {
-            break;
-        }
-        search.cursor.clone_from(&page.next);
+impl Page {
+    /// In Datadog's words, how the search went.
+    pub(super) fn status(&self) -> &'static str {
+        if self.stopped_early { "timeout" } else { "done" }
     }
-    Ok(page)
 }
 
-/// The answer of a search: its records as `item` shows them, and the way to the next page, which is at `url`.
-pub(super) fn answer(url: &str, search: &Search, page: &Page, item: impl Fn(&Record) -> Value) -> Value {
-    let mut meta = json!({ "elapsed": 0, "status": if page.stopped_early { "timeout" } else { "done" } });
+/// The page that a search asks for, each of its records as `item` shows it. One that is too large is refused and not cut:
+/// clients take a page that is not full for the last.
+pub(super) fn gather(
+    host: &impl RecordsRead,
+    search: &Search,
+    item: impl Fn(&Record) -> Value,
+) -> Result<Page, Failure> {
+    let (mut items, mut bytes) = (Vec::new(), 0);
+    let (next, stopped_early) = walk(host, search, |record| {
+        let item = to_raw_value(&item(record)).expect("JSON is written as JSON");
+        bytes += item.get().len();
+        if bytes > Response::LARGEST {
+            return Err(answer::too_large(SMALLER));
+        }
+        items.push(item);
+        Ok(())
+    })?;
+    Ok(Page { items, next, stopped_early })
+}
+
+/// Where the page behind the one is that a search asks for, if there is any.
+pub(super) fn skip(host: &impl RecordsRead, search: &Search) -> Result<Option<String>, Failure> {
+    Ok(walk(host, search, |_| Ok(()))?.0)
+}
+
+/// Goes through the records of the page that a search asks for; a search that the host stopped goes on here for a while.
+/// Gives where the next page is, and whether this one has room left all the same.
+fn walk(
+    host: &impl RecordsRead,
+    search: &Search,
+    mut each: impl FnMut(&Record) -> Result<(), Failure>,
+) -> Result<(Option<String>, bool), Failure> {
+    let mut search = search.clone();
+    for _ in 0..SEARCHES {
+        let found = host.search(&search)?;
+        found.records.iter().try_for_each(&mut each)?;
+        search.limit = search.limit.saturating_sub(found.records.len() as u32);
+        search.cursor = found.next;
+        if search.cursor.is_none() || search.limit == 0 {
+            break;
+        }
+    }
+    let stopped_early = search.cursor.is_some() && search.limit > 0;
+    Ok((search.cursor, stopped_early))
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    data: &'a [Box<RawValue>],
+    meta: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    links: Option<Value>,
+}
+
+/// The answer of a search: its page, and the way to the next, which is at `url`.
+pub(super) fn answer(url: &str, search: &Search, page: &Page) -> Result<Response, Failure> {
+    let mut meta = json!({ "elapsed": 0, "status": page.status() });
     if page.stopped_early {
         meta["warnings"] = json!([{
             "code": "stopped_early",
@@ -268,12 +312,11 @@ pub(super) fn answer(url: &str, search: &Search, page: &Page, item: impl Fn(&Rec
             "detail": "It looked at as much as one search may; go on at the next page, or ask for a shorter range.",
         }]);
     }
-    let mut answer = json!({ "data": page.records.iter().map(item).collect::<Vec<_>>(), "meta": meta });
-    if let Some(next) = &page.next {
-        answer["meta"]["page"] = json!({ "after": next });
-        answer["links"] = json!({ "next": link(url, search, next) });
-    }
-    answer
+    let links = page.next.as_ref().map(|next| {
+        meta["page"] = json!({ "after": next });
+        json!({ "next": link(url, search, next) })
+    });
+    answer::json(&Answer { data: &page.items, meta, links }, SMALLER)
 }
 
 /// Where the next page is.

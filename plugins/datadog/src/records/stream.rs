@@ -3,11 +3,13 @@
 use bellwether_sdk::dialect::{Request, Response, from_json};
 use bellwether_sdk::host::{Clock, RecordsRead, RecordsWrite};
 use bellwether_sdk::records::{Content, Order, Record, RecordKind, Search};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::page::{self, MOST, attributes};
+use super::page::{self, MOST, Page, attributes};
 use super::{EVENTS_V1, LARGEST, accepted, of_event, url_of};
+use crate::answer;
 use crate::body;
 use crate::failure::Failure;
 use crate::intake::text::tag;
@@ -171,15 +173,21 @@ pub(super) fn list(host: &impl RecordsRead, request: &Request<'_>) -> Result<Res
         // A second has events in all of its milliseconds.
         ..Search::all(RecordKind::Event, start, page::moved(end, 999))
     };
-    let mut events = page::gather(host, &search)?;
     for _ in 0..number {
-        search.cursor = events.next.take();
+        search.cursor = page::skip(host, &search)?;
         if search.cursor.is_none() {
-            events.records.clear();
-            break;
+            return answered(&Page::default());
         }
-        events = page::gather(host, &search)?;
     }
-    let events: Vec<Value> = events.records.iter().map(|event| shown(request, event)).collect();
-    Ok(Response::json(200, &json!({ "status": "ok", "events": events })))
+    answered(&page::gather(host, &search, |event| shown(request, event))?)
+}
+
+#[derive(Serialize)]
+struct Listed<'a> {
+    status: &'static str,
+    events: &'a [Box<RawValue>],
+}
+
+fn answered(page: &Page) -> Result<Response, Failure> {
+    answer::json(&Listed { status: "ok", events: &page.items }, page::SMALLER)
 }

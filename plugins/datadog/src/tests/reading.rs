@@ -63,7 +63,7 @@ fn a_query_is_answered_as_documented() {
                     "tag_set": ["host:web-1"], "scope": "env:prod,host:web-1",
                     "expression": "sum:app.hits{env:prod,host:web-1}.rollup(sum, 60)",
                     "interval": 60, "length": 2, "start": 1_712_620_800_000_i64, "end": 1_712_620_919_999_i64,
-                    "pointlist": [[1_712_620_800_000.0, 1.0], [1_712_620_860_000.0, 2.5]],
+                    "pointlist": [[1_712_620_800_000_i64, 1.0], [1_712_620_860_000_i64, 2.5]],
                 }],
             })
         )
@@ -468,6 +468,57 @@ fn a_limit_orders_and_cuts_a_scalar_by_what_it_shows_and_no_timeseries() {
         let (status, answer) = seen(&client.post("/api/v2/query/timeseries", &asked(order, count)));
         let series = answer["data"]["attributes"]["series"].as_array().map(Vec::len);
         assert_eq!((status, series), (200, Some(4)), "{order}");
+    }
+}
+
+#[test]
+fn tens_of_thousands_of_groups_have_a_row_each_in_the_order_they_come() {
+    let host = host();
+    let pods = |range: std::ops::Range<u32>| {
+        let pod = |at: u32| line(None, &[("pod", &format!("pod-{at}"))], &[(0, f64::from(at))]);
+        range.rev().map(pod).collect()
+    };
+    host.answer_query("sum:app.hits{*} by {pod}", pods(10..50_000));
+    host.answer_query("sum:app.load{*} by {pod}", pods(0..20));
+    let query = |name: &str, query: &str| json!({ "data_source": "metrics", "name": name, "query": query });
+    let asked = json!({ "from": 0, "to": 60_000, "queries": [
+        query("hits", "sum:app.hits{*} by {pod}"), query("load", "sum:app.load{*} by {pod}"),
+    ] });
+    let (status, answer) =
+        seen(&Client::new(routes(), &host).post("/api/v2/query/scalar", &question(&asked)));
+    let columns = &answer["data"]["attributes"]["columns"];
+    let column = |at: usize| columns[at]["values"].as_array().expect("values").as_slice();
+    let row = |at: usize| (column(0)[at].clone(), column(1)[at].clone(), column(2)[at].clone());
+    assert_eq!((status, column(0).len(), column(1).len(), column(2).len()), (200, 50_000, 50_000, 50_000));
+    for (at, pod, hits, load) in [
+        (0, 49_999, json!(49_999.0), Value::Null),
+        (49_989, 10, json!(10.0), json!(10.0)),
+        (49_990, 9, Value::Null, json!(9.0)),
+        (49_999, 0, Value::Null, json!(0.0)),
+    ] {
+        assert_eq!(row(at), (json!([format!("pod-{pod}")]), hits, load), "{at}");
+    }
+}
+
+#[test]
+fn an_answer_that_is_too_large_is_refused_with_what_to_ask_for() {
+    let host = host();
+    let points: Vec<(i64, f64)> = (0..300).map(|at| (1_712_620_800 + at * 60, 1.0 / 3.0)).collect();
+    let lines = (0..1500).map(|at| line(Some("app.load"), &[("host", &format!("web-{at}"))], &points));
+    let query = "avg:app.load{*} by {host}";
+    host.answer_query(query, lines.collect());
+    let apart = |at: i64| line(None, &[], &[(at, 1.0)]);
+    host.answer_query("avg:app.hits{*} by {at}", (0..2000).map(apart).collect());
+    let client = Client::new(routes(), &host);
+    let v1 = client.get("/api/v1/query?from=1712620800&to=1712638800&query=avg:app.load{*}%20by%20{host}");
+    let v2 = |query: &str| {
+        let queries = json!([{ "data_source": "metrics", "query": query }]);
+        let asked = question(&json!({ "from": 0, "to": 1_712_638_800_000_i64, "queries": queries }));
+        client.post("/api/v2/query/timeseries", &asked)
+    };
+    for response in [v1, v2(query), v2("avg:app.hits{*} by {at}")] {
+        let error = refused(&response, 413);
+        assert!(error.ends_with("8000000 bytes: ask for longer steps, fewer groups or less time"), "{error}");
     }
 }
 

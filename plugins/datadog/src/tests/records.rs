@@ -403,6 +403,49 @@ fn logs_are_searched_page_by_page_in_a_body_or_a_query_string() {
 }
 
 #[test]
+fn a_page_that_is_too_large_for_an_answer_is_refused_with_what_to_ask_for_and_none_of_it_is_lost() {
+    let host = MemoryHost::new();
+    let record = |at: i64| Content {
+        time: Timestamp::from_seconds(NOW - at),
+        title: "large".into(),
+        message: "m".repeat(9000),
+        ..Content::default()
+    };
+    for kind in [RecordKind::Log, RecordKind::Event] {
+        for from in [1, 501] {
+            host.append(kind, (from..from + 500).map(record).collect()).expect("appended");
+        }
+    }
+    let client = Client::new(routes(), &host);
+    let hour = json!({ "from": "now-1h", "to": "now" });
+    let logs_v1 = |limit: u32| json!({ "query": "*", "time": hour, "limit": limit }).to_string();
+    let range = |length: i64| format!("/api/v1/events?start={}&end={}", NOW - length, NOW);
+    let page = |limit: u32| format!("?filter[from]=now-1h&page[limit]={limit}");
+    for (large, small, list) in [
+        (
+            client.get(&format!("/api/v2/logs/events{}", page(1000))),
+            client.get(&format!("/api/v2/logs/events{}", page(500))),
+            "data",
+        ),
+        (
+            client.get(&format!("/api/v2/events{}", page(1000))),
+            client.get(&format!("/api/v2/events{}", page(500))),
+            "data",
+        ),
+        (
+            client.post("/api/v1/logs-queries/list", &logs_v1(1000)),
+            client.post("/api/v1/logs-queries/list", &logs_v1(500)),
+            "logs",
+        ),
+        (client.get(&range(3600)), client.get(&range(500)), "events"),
+    ] {
+        assert!(refused(&large, 413).contains("8000000 bytes: ask for a smaller page, or for less time"));
+        let (status, answer) = seen(&small);
+        assert_eq!((status, answer[list].as_array().map(Vec::len)), (200, Some(500)), "{list}");
+    }
+}
+
+#[test]
 fn the_first_version_lists_logs_and_says_where_to_go_on() {
     let host = MemoryHost::new();
     three(&host);

@@ -1,0 +1,20 @@
+//! Answers of what may come to more than one can hold: one that is too large is refused in Datadog's format, with what to
+//! ask for in its place, so that a client sees that there is more.
+
+use bellwether_sdk::dialect::Response;
+use serde::Serialize;
+
+use crate::failure::Failure;
+
+/// What makes an answer of queries smaller.
+pub(crate) const OF_QUERIES: &str = "ask for longer steps, fewer groups or less time";
+
+/// An answer in JSON; `smaller` says what would make it smaller.
+pub(crate) fn json(body: &(impl Serialize + ?Sized), smaller: &str) -> Result<Response, Failure> {
+    Response::json_within(200, body, Response::LARGEST).map_err(|_| too_large(smaller))
+}
+
+/// Why there is no answer.
+pub(crate) fn too_large(smaller: &str) -> Failure {
+    Failure::new(413, format_args!("The answer has more than {} bytes: {smaller}", Response::LARGEST))
+}
