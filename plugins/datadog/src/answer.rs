@@ -18,3 +18,35 @@ pub(crate) fn json(body: &(impl Serialize + ?Sized), smaller: &str) -> Result<Re
 pub(crate) fn too_large(smaller: &str) -> Failure {
     Failure::new(413, format_args!("The answer has more than {} bytes: {smaller}", Response::LARGEST))
 }
+
+/// Texts of an answer, no more of them than it can hold.
+pub(crate) struct Texts {
+    texts: Vec<String>,
+    bytes: usize,
+    smaller: &'static str,
+}
+
+impl Texts {
+    pub(crate) fn new(smaller: &'static str) -> Self {
+        Self { texts: Vec::new(), bytes: 0, smaller }
+    }
+
+    pub(crate) fn push(&mut self, text: String) -> Result<(), Failure> {
+        self.bytes += text.len();
+        if self.bytes > Response::LARGEST {
+            return Err(too_large(self.smaller));
+        }
+        self.texts.push(text);
+        Ok(())
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.texts.len()
+    }
+}
+
+impl Serialize for Texts {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.texts.serialize(serializer)
+    }
+}

@@ -1,12 +1,16 @@
 //! Which metrics there are: search, active ones, lists, and their tags.
 
+use std::collections::BTreeSet;
+
 use bellwether_sdk::Timestamp;
 use bellwether_sdk::dialect::{Request, Response};
 use bellwether_sdk::host::{Clock, SeriesRead};
 use bellwether_sdk::series::{Counted, Line, MetricKind, Question, SeriesError, TaggedMetric};
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use crate::METRICS;
+use crate::answer::{self, Texts};
 use crate::failure::Failure;
 use crate::parameters::{count, flag, quoted, required, seconds, window};
 
@@ -18,6 +22,14 @@ const MOST: u32 = 10_000;
 
 /// How far ahead of the host's clock samples are looked for: what clients' clocks are off, and an hour.
 const AHEAD: i64 = 4_200_000;
+
+/// Milliseconds after which a walk that asks about each metric is given up: what is left of the call's five seconds is for
+/// the question that is under way.
+const PATIENCE: i64 = 4000;
+
+/// Metrics that such a walk asks about: with a look at the clock for each, nearly as many calls of the host as a call may
+/// make.
+const ASKED: usize = 45_000;
 
 /// Calls `each` with every metric whose name contains `part`, in order, after `after`, until it says no more.
 fn every(
@@ -42,8 +54,30 @@ fn every(
     }
 }
 
+/// The same with every metric there is, for who asks the host about each: gives whether that went to its end, or time was
+/// up before.
+fn each_asked<H: SeriesRead + Clock>(
+    host: &H,
+    after: Option<&str>,
+    mut each: impl FnMut(TaggedMetric) -> Result<bool, Failure>,
+) -> Result<bool, Failure> {
+    let began = host.now().milliseconds();
+    let (mut asked, mut in_time) = (0, true);
+    every(host, None, after, |metric| {
+        in_time = asked < ASKED && host.now().milliseconds() - began <= PATIENCE;
+        asked += 1;
+        Ok(in_time && each(metric)?)
+    })?;
+    Ok(in_time)
+}
+
+/// Time was up before all metrics were asked about; says what to ask for in their place.
+fn late(instead: impl std::fmt::Display) -> Failure {
+    Failure::later(format_args!("there are more metrics than can be asked about in time: {instead}"))
+}
+
 /// `GET /api/v1/search?q=metrics:part`
-pub(crate) fn search(host: &impl SeriesRead, request: &Request<'_>) -> Result<Response, Failure> {
+pub(crate) fn search<H: SeriesRead + Clock>(host: &H, request: &Request<'_>) -> Result<Response, Failure> {
     let query = required(request, "q")?;
     let (facet, part) = match query.split_once(':') {
         Some((facet @ ("metrics" | "hosts"), part)) => (Some(facet), part.trim()),
@@ -55,35 +89,55 @@ pub(crate) fn search(host: &impl SeriesRead, request: &Request<'_>) -> Result<Re
         }
         None => (None, query.trim()),
     };
-    let mut results = Map::new();
+    let mut results = Results::default();
     if facet != Some("hosts") {
-        let mut names = Vec::new();
+        let mut names = Texts::new(LONGER);
         every(host, Some(part), None, |metric| {
-            names.push(Value::from(metric.name));
+            names.push(metric.name)?;
             Ok(true)
         })?;
-        results.insert("metrics".to_owned(), names.into());
+        results.metrics = Some(names);
     }
     if facet != Some("metrics") {
-        results.insert("hosts".to_owned(), hosts(host, part)?.into());
+        results.hosts = Some(hosts(host, part)?);
     }
-    Ok(Response::json(200, &json!({ "results": results })))
+    answer::json(&Answer { results }, LONGER)
+}
+
+/// What makes what a search finds less.
+const LONGER: &str = "ask for a longer part of the name";
+
+#[derive(Serialize)]
+struct Answer {
+    results: Results,
+}
+
+#[derive(Default, Serialize)]
+struct Results {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metrics: Option<Texts>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hosts: Option<BTreeSet<String>>,
 }
 
 /// The values of the tag `host` that contain `part`, in order.
-fn hosts(host: &impl SeriesRead, part: &str) -> Result<Vec<String>, Failure> {
+fn hosts<H: SeriesRead + Clock>(host: &H, part: &str) -> Result<BTreeSet<String>, Failure> {
     let part = part.to_lowercase();
-    let mut found = std::collections::BTreeSet::new();
-    every(host, None, None, |metric| {
+    let mut found = BTreeSet::new();
+    let whole = each_asked(host, None, |metric| {
         values(host, &metric.name, "host", |value| {
             if value.to_lowercase().contains(&part) {
                 found.insert(value);
             }
             Ok(true)
-        })?;
-        Ok(true)
+        })
     })?;
-    Ok(found.into_iter().collect())
+    if !whole {
+        return Err(late(format_args!(
+            "ask for the hosts of one, {METRICS}/<metric>/all-tags?filter[match]=host:{part}"
+        )));
+    }
+    Ok(found)
 }
 
 /// Calls `each` with every value of a metric's tag until it says no more.
@@ -121,44 +175,54 @@ pub(crate) fn active<H: SeriesRead + Clock>(host: &H, request: &Request<'_>) -> 
     }
     let filter = if filters.is_empty() { "*".to_owned() } else { filters.join(" AND ") };
     let parameter = if request.query("tag_filter").is_some() { "tag_filter" } else { "host" };
-    let mut names = Vec::new();
-    every(host, None, None, |metric| {
-        if has_samples(host, &metric.name, &filter, from, parameter)? {
-            names.push(metric.name);
+    const SMALLER: &str = "ask for those of one host or tag, or for a later from";
+    let mut names = Texts::new(SMALLER);
+    let range = since(host, from);
+    let whole = each_asked(host, None, |metric| {
+        if has_samples(host, &metric.name, &filter, range, parameter)? {
+            names.push(metric.name)?;
         }
         Ok(true)
     })?;
+    if !whole {
+        return Err(late(format_args!("ask for pages of {METRICS}, with {PAGE_SIZE}=100 and filter[tags]")));
+    }
     #[derive(Serialize)]
     struct Active<'a> {
-        metrics: Vec<String>,
+        metrics: Texts,
         from: &'a str,
     }
     // As it was asked, and a text: so clients' models have it.
-    Ok(Response::json(200, &Active { metrics: names, from: request.query("from").unwrap_or_default() }))
+    let from = request.query("from").unwrap_or_default();
+    answer::json(&Active { metrics: names, from }, SMALLER)
 }
 
-/// Whether a series of a metric that `filter` means has a sample since `from`.
-fn has_samples<H: SeriesRead + Clock>(
-    host: &H,
+/// From an instant to the last that samples are looked for at.
+fn since(host: &impl Clock, from: Timestamp) -> (Timestamp, Timestamp) {
+    (from, Timestamp::from_milliseconds(host.now().milliseconds().saturating_add(AHEAD)))
+}
+
+/// Whether a series of a metric that `filter` means has a sample in a range.
+fn has_samples(
+    host: &impl SeriesRead,
     metric: &str,
     filter: &str,
-    from: Timestamp,
+    range: (Timestamp, Timestamp),
     parameter: &str,
 ) -> Result<bool, Failure> {
-    let lines = counted(host, metric, filter, "", from, parameter)?;
+    let lines = counted(host, metric, filter, "", range, parameter)?;
     Ok(lines.iter().any(|line| !line.points.is_empty()))
 }
 
-/// How many series of a metric that `filter` means have a sample since `from`, by the tags that `by` says.
-fn counted<H: SeriesRead + Clock>(
-    host: &H,
+/// How many series of a metric that `filter` means have a sample in a range, by the tags that `by` says.
+fn counted(
+    host: &impl SeriesRead,
     metric: &str,
     filter: &str,
     by: &str,
-    from: Timestamp,
+    (from, end): (Timestamp, Timestamp),
     parameter: &str,
 ) -> Result<Vec<Line>, Failure> {
-    let end = Timestamp::from_milliseconds(host.now().milliseconds().saturating_add(AHEAD));
     if end < from {
         return Ok(Vec::new());
     }
@@ -175,14 +239,6 @@ fn counted<H: SeriesRead + Clock>(
     })
 }
 
-/// Metrics that are looked at for one page, each by a query of its own: a call has five seconds. A page that is not full
-/// for that says where to go on; one with nothing on it would be the last to clients, so it looks further.
-const LOOKED_AT: usize = 5000;
-
-/// Milliseconds after which a page that has nothing on it is given up: what is left of the call's five seconds is for the
-/// query that is under way.
-const PATIENCE: i64 = 4000;
-
 /// Seconds that a list of metrics looks back, if it does not say how far: Datadog's number.
 const USUAL_WINDOW: u32 = 3600;
 
@@ -191,6 +247,9 @@ const LONGEST_WINDOW: u32 = 2_592_000;
 
 /// The same of a list of tags.
 const USUAL_WINDOW_OF_TAGS: u32 = 14_400;
+
+const PAGE_SIZE: &str = "page[size]";
+const PAGE_CURSOR: &str = "page[cursor]";
 
 /// What nothing here knows, so that it would be a wrong answer to go on without.
 const UNKNOWN: [&str; 4] = ["filter[queried]", "filter[related_assets]", "include", "sort"];
@@ -225,43 +284,33 @@ fn wanted(request: &Request<'_>) -> Result<Option<Option<bool>>, Failure> {
     Ok(Some(percentiles.or(of_type)))
 }
 
-/// Whether a page that was looked at enough for is left as it is, after so many milliseconds.
-///
-/// # Errors
-/// If there is nothing on it, and no time to look on.
-fn is_left(found: usize, looked_at: usize, milliseconds: i64) -> Result<bool, Failure> {
-    if found == 0 && milliseconds > PATIENCE {
-        return Err(Failure::later(format_args!(
-            "none of {looked_at} metrics reported within the window: time is up before the first that did"
-        )));
+/// What to ask for in the place of a list, or of a page, for which time was up when it had so many metrics, the last that
+/// was asked about being `last`.
+fn instead(paged: bool, found: usize, last: Option<&str>) -> String {
+    match (paged, found, last) {
+        (true, 0, Some(last)) => {
+            format!("none up to {last} reported within the window, go on behind it with {PAGE_CURSOR}={last}")
+        }
+        (true, 1.., _) => format!("ask for a page of {PAGE_SIZE}={found}"),
+        _ => format!("ask for pages, with {PAGE_SIZE}=100"),
     }
-    Ok(found > 0)
 }
 
 /// `GET /api/v2/metrics[?page[size]=100&page[cursor]=…&filter[tags]=env:prod&window[seconds]=3600]`
 pub(crate) fn list<H: SeriesRead + Clock>(host: &H, request: &Request<'_>) -> Result<Response, Failure> {
-    let size = count(request, "page[size]", 1, MOST)?;
-    let cursor = request.query("page[cursor]").filter(|cursor| !cursor.is_empty());
-    let since = window(host, request, USUAL_WINDOW, LONGEST_WINDOW)?;
+    let size = count(request, PAGE_SIZE, 1, MOST)?;
+    let cursor = request.query(PAGE_CURSOR).filter(|cursor| !cursor.is_empty());
+    let from = window(host, request, USUAL_WINDOW, LONGEST_WINDOW)?;
     let filter = request.query("filter[tags]").filter(|filter| !filter.is_empty()).unwrap_or("*");
     let limit = size.unwrap_or(MOST) as usize;
     let paged = size.is_some() || cursor.is_some();
-    let (mut names, mut looked_at) = (Vec::new(), 0_usize);
-    let began = host.now().milliseconds();
-    let (mut last, mut next) = (None, None);
+    let (mut names, mut last, mut next) = (Vec::new(), None, None);
     if let Some(distributions) = wanted(request)? {
-        every(host, None, cursor, |metric| {
-            if paged
-                && looked_at >= LOOKED_AT
-                && is_left(names.len(), looked_at, host.now().milliseconds() - began)?
-            {
-                next = last.take();
-                return Ok(false);
-            }
-            looked_at += 1;
+        let range = since(host, from);
+        let whole = each_asked(host, cursor, |metric| {
             let kind = metric.metadata.kind == MetricKind::Distribution;
             if distributions.is_none_or(|wanted| wanted == kind)
-                && has_samples(host, &metric.name, filter, since, "filter[tags]")?
+                && has_samples(host, &metric.name, filter, range, "filter[tags]")?
             {
                 if names.len() == limit {
                     next = names.last().cloned();
@@ -272,6 +321,13 @@ pub(crate) fn list<H: SeriesRead + Clock>(host: &H, request: &Request<'_>) -> Re
             last = Some(metric.name);
             Ok(true)
         })?;
+        if !whole {
+            // A page that is not full would be the last one to clients; behind a full one may be nothing.
+            next = match names.len() {
+                found if found == limit && paged => names.last().cloned(),
+                found => return Err(late(instead(paged, found, last.as_deref()))),
+            };
+        }
     }
     let data: Vec<Value> = names.iter().map(|name| json!({ "type": "metrics", "id": name })).collect();
     let mut answer = json!({ "data": data });
@@ -289,58 +345,51 @@ pub(crate) fn tags<H: SeriesRead + Clock>(host: &H, request: &Request<'_>) -> Re
     let limit = count(request, "page[limit]", 1, 1_000_000)?.unwrap_or(1_000_000) as usize;
     let with_values = flag(request, "filter[include_tag_values]")?.unwrap_or(true);
     let part = request.query("filter[match]").unwrap_or_default();
-    let since = window(host, request, USUAL_WINDOW_OF_TAGS, u32::MAX)?;
+    let from = window(host, request, USUAL_WINDOW_OF_TAGS, u32::MAX)?;
     let filter = request.query("filter[tags]").filter(|filter| !filter.trim().is_empty());
     // Who asks for neither is told of every tag there is: those are known without a look at samples.
     let narrowed = filter.is_some() || request.query("window[seconds]").is_some();
     let filter = filter.map(|filter| format!("({filter}) AND ")).unwrap_or_default();
-    let mut tags: Vec<String> = Vec::new();
+    const SMALLER: &str = "ask for fewer with page[limit], or for those that contain filter[match]";
+    let mut tags = Texts::new(SMALLER);
+    let range = since(host, from);
     for Counted { text: key, .. } in host.tag_keys(metric)? {
-        let mut add = |value: Option<&str>| {
+        let mut add = |value: Option<&str>| -> Result<bool, Failure> {
             let tag = match value {
                 None | Some("") => key.clone(),
                 Some(value) => format!("{key}:{value}"),
             };
             if tag.contains(part) {
-                tags.push(tag);
+                tags.push(tag)?;
             }
-            tags.len() < limit
+            Ok(tags.len() < limit)
         };
         let more = if narrowed {
             // Series without the key would make a line as well.
             let (filter, by) = (format!("{filter}{}:*", quoted(&key)), format!(" by {{{}}}", quoted(&key)));
-            let lines = counted(host, metric, &filter, &by, since, "filter[tags]")?;
+            let lines = counted(host, metric, &filter, &by, range, "filter[tags]")?;
             let present = lines.iter().filter(|line| !line.points.is_empty());
             let mut values: Vec<&str> =
                 present.flat_map(|line| &line.tags).map(|(_, value)| &**value).collect();
             values.sort_unstable();
             if with_values {
-                values.iter().all(|value| add(Some(value)))
+                let mut more = true;
+                for value in values {
+                    more = more && add(Some(value))?;
+                }
+                more
             } else {
-                values.is_empty() || add(None)
+                values.is_empty() || add(None)?
             }
         } else if with_values {
-            values(host, metric, &key, |value| Ok(add(Some(&value))))?
+            values(host, metric, &key, |value| add(Some(&value)))?
         } else {
-            add(None)
+            add(None)?
         };
         if !more {
             break;
         }
     }
     let data = json!({ "type": "metrics", "id": metric, "attributes": { "tags": tags } });
-    Ok(Response::json(200, &json!({ "data": data })))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_page_with_nothing_on_it_is_looked_on_for_until_time_is_short_and_is_no_end_then() {
-        assert!(is_left(1, LOOKED_AT, 0).unwrap() && is_left(1, LOOKED_AT, PATIENCE + 1).unwrap());
-        assert!(!is_left(0, LOOKED_AT, PATIENCE).unwrap());
-        let failure = is_left(0, LOOKED_AT, PATIENCE + 1).unwrap_err();
-        assert_eq!(failure.detailed().status, 503);
-    }
+    answer::json(&json!({ "data": data }), SMALLER)
 }

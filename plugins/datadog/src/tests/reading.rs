@@ -1,9 +1,17 @@
 //! What is read back, in the shapes of the official client's models.
 
+use std::rc::Rc;
+use std::time::Duration;
+
+use bellwether_sdk::dialect::Router;
 use bellwether_sdk::host::{Clock, SeriesWrite};
-use bellwether_sdk::series::{Line, Metadata};
+use bellwether_sdk::series::{
+    Counted, Line, Matcher, Metadata, Question, Selection, SeriesError, SeriesIdentity, SeriesSamples,
+    TaggedMetric,
+};
 
 use super::*;
+use crate::metrics;
 
 fn line(metric: Option<&str>, tags: &[(&str, &str)], points: &[(i64, f64)]) -> Line {
     Line {
@@ -300,28 +308,146 @@ fn a_list_of_metrics_has_those_that_reported_within_its_window() {
 }
 
 #[test]
-fn a_page_that_is_not_full_for_all_the_silent_metrics_says_where_to_go_on() {
+fn a_page_is_filled_however_many_silent_metrics_lie_between() {
     let host = MemoryHost::new();
     let client = Client::new(routes(), &host);
     let name = |at: usize| format!("m{at:04}");
     let series = |at| json!({ "metric": name(at), "points": [[1_712_620_800, 1]] });
-    let body = json!({ "series": (0..=5000).map(series).collect::<Vec<_>>() });
+    let body = json!({ "series": (0..=6000).map(series).collect::<Vec<_>>() });
     assert_eq!(client.post("/api/v1/series", &body.to_string()).status, 202);
-    for at in 0..=5000 {
-        let speaks = at == 1 || at == 5000;
+    for at in 0..=6000 {
+        let speaks = [1, 5500, 6000].contains(&at);
         let lines = if speaks { vec![line(None, &[], &[(0, 1.0)])] } else { Vec::new() };
         host.answer_query(&format!(r#"count:"{}"{{*}}"#, name(at)), lines);
     }
-    let page = |query: &str| {
-        let (_, answer) = seen(&client.get(&format!("/api/v2/metrics?page[size]=10{query}")));
-        let names = answer["data"].as_array().expect("a list").iter().map(|metric| metric["id"].clone());
-        (Value::from(names.collect::<Vec<_>>()), answer["meta"]["pagination"]["next_cursor"].clone())
-    };
-    assert_eq!(page(""), (json!(["m0001"]), json!("m4999")));
-    assert_eq!(page("&page[cursor]=m4999"), (json!(["m5000"]), Value::Null));
-    // An empty page is the last one to clients: there is none as long as there may be something behind it.
-    host.answer_query(r#"count:"m0001"{*}"#, Vec::new());
-    assert_eq!(page(""), (json!(["m5000"]), Value::Null));
+    assert_eq!(page(&client, "page[size]=2"), (json!(["m0001", "m5500"]), json!("m5500")));
+    assert_eq!(page(&client, "page[size]=2&page[cursor]=m5500"), (json!(["m6000"]), Value::Null));
+}
+
+/// The names on a page of metrics, and where it says to go on.
+fn page(client: &Client<'_>, query: &str) -> (Value, Value) {
+    let (status, answer) = seen(&client.get(&format!("/api/v2/metrics?{query}")));
+    assert_eq!(status, 200, "{answer}");
+    let names = answer["data"].as_array().expect("a list").iter().map(|metric| metric["id"].clone());
+    (Value::from(names.collect::<Vec<_>>()), answer["meta"]["pagination"]["next_cursor"].clone())
+}
+
+/// A host that takes a second to say anything of a metric's samples and tags.
+struct Slow(MemoryHost);
+
+impl Clock for Slow {
+    fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+}
+
+impl SeriesRead for Slow {
+    fn ask(&self, question: &Question) -> Result<Vec<Line>, SeriesError> {
+        self.0.advance(Duration::from_secs(1));
+        self.0.ask(question)
+    }
+
+    fn tag_values(
+        &self,
+        metric: &str,
+        key: &str,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Counted>, SeriesError> {
+        self.0.advance(Duration::from_secs(1));
+        self.0.tag_values(metric, key, after, limit)
+    }
+
+    fn tagged_metrics(
+        &self,
+        part: Option<&str>,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<TaggedMetric>, SeriesError> {
+        self.0.tagged_metrics(part, after, limit)
+    }
+
+    fn samples(
+        &self,
+        _: &str,
+        _: &str,
+        _: Timestamp,
+        _: Timestamp,
+    ) -> Result<Vec<SeriesSamples>, SeriesError> {
+        unreachable!("no list asks for samples")
+    }
+
+    fn select(
+        &self,
+        _: &[Matcher],
+        _: Timestamp,
+        _: Timestamp,
+        _: u32,
+    ) -> Result<Vec<Selection>, SeriesError> {
+        unreachable!("no list asks for samples")
+    }
+
+    fn find(&self, _: &[Matcher], _: u32) -> Result<Vec<SeriesIdentity>, SeriesError> {
+        unreachable!("no list asks for series")
+    }
+
+    fn find_keys(&self, _: &[Matcher], _: u32) -> Result<Vec<String>, SeriesError> {
+        unreachable!("no list asks for series")
+    }
+
+    fn find_values(&self, _: &[Matcher], _: Option<&str>, _: u32) -> Result<Vec<String>, SeriesError> {
+        unreachable!("no list asks for series")
+    }
+
+    fn tagged_metric(&self, _: &str) -> Result<TaggedMetric, SeriesError> {
+        unreachable!("no list asks for one metric")
+    }
+
+    fn tag_keys(&self, _: &str) -> Result<Vec<Counted>, SeriesError> {
+        unreachable!("no list asks for keys")
+    }
+}
+
+#[test]
+fn a_list_for_which_time_is_up_says_what_to_ask_for_and_never_ends_early() {
+    let host = MemoryHost::new();
+    let series = |at| json!({ "metric": format!("m{at}"), "points": [[1_712_673_800, 1]] });
+    let body = json!({ "series": (0..9).map(series).collect::<Vec<_>>() });
+    assert_eq!(Client::new(routes(), &host).post("/api/v1/series", &body.to_string()).status, 202);
+    for at in 0..9 {
+        let speaks = [1, 3, 8].contains(&at);
+        let lines = if speaks { vec![line(None, &[], &[(0, 1.0)])] } else { Vec::new() };
+        host.answer_query(&format!(r#"count:"m{at}"{{*}}"#), lines);
+    }
+    let slow = Rc::new(Slow(host));
+    let [one, two, three] = std::array::from_fn(|_| Rc::clone(&slow));
+    let router = Router::new()
+        .get("/api/v2/metrics", move |_: &MemoryHost, request| metrics::list(&*one, request))
+        .get("/api/v1/metrics", move |_, request| metrics::active(&*two, request))
+        .get("/api/v1/search", move |_, request| metrics::search(&*three, request));
+    let other = MemoryHost::new();
+    let client = Client::new(router, &other);
+    // Of so many there is time for five.
+    for (target, instead) in [
+        ("/api/v2/metrics", "ask for pages, with page[size]=100"),
+        ("/api/v2/metrics?page[size]=3", "ask for a page of page[size]=2"),
+        ("/api/v1/metrics?from=1712670000", "ask for pages of /api/v2/metrics, with page[size]=100 and filter[tags]"),
+        ("/api/v1/search?q=hosts:web", "/api/v2/metrics/<metric>/all-tags?filter[match]=host:web"),
+    ] {
+        let response = client.get(target);
+        let error = refused(&response, 503);
+        assert!(error.ends_with(instead), "{target}: {error}");
+        assert!(response.headers.iter().any(|header| header.name == "retry-after"));
+    }
+    assert_eq!(page(&client, "page[size]=2"), (json!(["m1", "m3"]), json!("m3")));
+    assert_eq!(page(&client, "page[size]=2&page[cursor]=m4"), (json!(["m8"]), Value::Null));
+    slow.0.answer_query(r#"count:"m1"{*}"#, Vec::new());
+    slow.0.answer_query(r#"count:"m3"{*}"#, Vec::new());
+    let error = refused(&client.get("/api/v2/metrics?page[size]=3"), 503);
+    assert!(
+        error.ends_with("none up to m4 reported within the window, go on behind it with page[cursor]=m4")
+    );
+    assert_eq!(page(&client, "page[size]=3&page[cursor]=m4"), (json!(["m8"]), Value::Null));
 }
 
 #[test]
