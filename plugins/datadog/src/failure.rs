@@ -8,7 +8,7 @@ use bellwether_sdk::series::{FieldError, SeriesError, SyntaxError};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::{DISTRIBUTIONS, SERIES_V1, SERIES_V2, VALIDATE};
+use crate::{DISTRIBUTIONS, SERIES_V1, SERIES_V2, VALIDATE, records};
 
 /// A failure and the status it is answered with.
 #[derive(Debug)]
@@ -45,13 +45,14 @@ impl Failure {
 
     /// The caller is not known, or not heard. Datadog tells a read without both keys from one whose keys are not good; to a
     /// submission it says the same.
-    pub(crate) fn refusal(failure: &AuthFailure, request: &Request<'_>) -> Self {
+    pub(crate) fn refusal(failure: &AuthFailure, request: &Request<'_>) -> Response {
         let submits = [VALIDATE, SERIES_V1, SERIES_V2, DISTRIBUTIONS].contains(&request.route());
-        match failure {
+        let refusal = match failure {
             AuthFailure::Other(reason) => Self::new(403, reason),
             AuthFailure::Missing if !submits => Self::new(401, "Unauthorized"),
             _ => Self::new(403, "Forbidden"),
-        }
+        };
+        if records::takes_logs(request) { refusal.detailed() } else { refusal.into_response() }
     }
 
     pub(crate) fn later(reason: impl fmt::Display) -> Self {
@@ -78,7 +79,9 @@ impl Failure {
     pub(crate) fn detailed(&self) -> Response {
         let title = match self.status {
             400 => "Bad Request",
+            401 => "Unauthorized",
             403 => "Forbidden",
+            405 => "Method Not Allowed",
             413 => "Request Entity Too Large",
             415 => "Unsupported Media Type",
             503 => "Service Unavailable",

@@ -26,6 +26,11 @@ const LOG_SEARCH: &str = "/api/v2/logs/events/search";
 /// Bytes of a payload, unpacked: Datadog's limit.
 const LARGEST: usize = 5 << 20;
 
+/// Whether a request is to the intake of logs, which has a format of its own for what goes wrong.
+pub(crate) fn takes_logs(request: &Request<'_>) -> bool {
+    [LOGS_V1, LOGS_V2].contains(&request.route())
+}
+
 /// Adds the routes of who submits.
 pub(crate) fn submissions<H: RecordsWrite + Clock>(router: Router<H>) -> Router<H> {
     router
@@ -53,8 +58,8 @@ pub(crate) fn others<H: 'static>(router: Router<H>) -> Router<H> {
     router
         .any(EVENTS_V1, |_, request| Failure::method(request, "GET, POST"))
         .any(EVENTS_V2, |_, request| Failure::method(request, "GET, POST"))
-        .any(LOGS_V1, |_, request| Failure::method(request, "POST"))
-        .any(LOGS_V2, |_, request| Failure::method(request, "POST"))
+        .any(LOGS_V1, |_, request| Failure::method(request, "POST").detailed())
+        .any(LOGS_V2, |_, request| Failure::method(request, "POST").detailed())
 }
 
 /// The URL of a path of this API, for who asks.

@@ -331,6 +331,15 @@ fn what_is_no_log_is_refused_in_the_format_of_the_intake() {
         assert_eq!((got, &error["status"]), (status, &json!(status.to_string())), "{answer}");
         assert!(error["detail"].as_str().is_some_and(|detail| detail.contains(said)), "{answer}");
     }
+    for path in ["/api/v2/logs", "/v1/input"] {
+        let other = client.get(path);
+        assert!(other.headers.iter().any(|header| header.name == "allow" && header.value == "POST"));
+        let error = json!({ "status": "405", "title": "Method Not Allowed", "detail": "Method not allowed: GET is none of POST" });
+        assert_eq!(seen(&other), (405, json!({ "errors": [error] })), "{path}");
+        let (status, answer) =
+            seen(&Client::new(routes(), &host).refused(AuthFailure::Unknown).post(path, "{}"));
+        assert_eq!((status, &answer["errors"][0]["title"]), (403, &json!("Forbidden")), "{path}");
+    }
     assert!(logs(&host).is_empty());
     // What is too long is cut, and words that no host takes are mended.
     let long = json!({ "message": "ä".repeat(600_000), "service": "a\nb" });
