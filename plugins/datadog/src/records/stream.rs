@@ -144,7 +144,9 @@ pub(super) fn list(host: &impl RecordsRead, request: &Request<'_>) -> Result<Res
     let mut terms = Vec::new();
     match request.query("priority").filter(|priority| !priority.is_empty()) {
         None => {}
-        Some(priority @ ("normal" | "low")) => terms.push(format!("priority:{priority}")),
+        Some("low") => terms.push("priority:low".to_owned()),
+        // Who sent it otherwise than by this API may have said nothing of it, or anything: it is shown as normal.
+        Some("normal") => terms.push("-priority:low".to_owned()),
         Some(other) => {
             return Err(Failure::parameter(
                 "priority",

@@ -103,6 +103,14 @@ fn the_stream_of_events_is_filtered_by_what_the_parameters_say() {
     host.answer_search(query, |content| content.title == "one");
     let filters = "priority=low&sources=a,b%20%22c%22&tags=env:prod,x*&exclude_aggregate=true";
     assert_eq!(titles(&client.get(&format!("/api/v1/events?{range}&{filters}"))), ["one"]);
+    // One of which nobody said how it is, is shown as normal, and found as that.
+    host.answer_search("-priority:low", |content| content.priority != "low");
+    let silent =
+        Content { title: "silent".into(), time: Timestamp::from_seconds(NOW - 10), ..Content::default() };
+    host.append(RecordKind::Event, vec![silent]).expect("appended");
+    let answer = client.get(&format!("/api/v1/events?{range}&priority=normal"));
+    assert_eq!(titles(&answer), ["silent", "two", "one"]);
+    assert_eq!(seen(&answer).1["events"][0]["priority"], "normal");
     for (query, said) in [
         ("end=5", "'start' is invalid"),
         ("start=5&end=4", "'end'"),
