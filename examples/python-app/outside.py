@@ -13,7 +13,8 @@ from wit_world.imports import http_client
 class Outside(urllib.request.BaseHandler):
     def http_open(self, request):
         headers = [http_client.Header(name, value) for name, value in request.header_items()]
-        timeout = None if request.timeout is None else int(request.timeout * 1000)
+        # Where none is given urllib hands on an object that stands for the default, and the host has its own.
+        timeout = int(request.timeout * 1000) if isinstance(request.timeout, (int, float)) else None
         try:
             answer = http_client.send(
                 http_client.Request(request.get_method(), request.full_url, headers, request.data or b"", timeout)

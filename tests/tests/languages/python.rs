@@ -1,9 +1,10 @@
 //! Python, made by componentize-py.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use bellwether_tests::binary;
+use bellwether_tests::{binary, python};
 use serde_json::{Value, json};
 
 use super::{Server, World, component, messages};
@@ -63,6 +64,14 @@ fn an_app_uses_urllib_random_datetime_and_print_within_its_grants() -> Result<()
     let error = refused["error"].as_str().context("a failed step says why")?;
     ensure!(error.contains("grant does not cover") && server.requests() == sent, "{error}");
     world.host.stop()
+}
+
+#[test]
+fn urllib_sends_by_the_host_with_the_time_it_is_given_or_none() -> Result<()> {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/python-app");
+    let sent = python("outside.py", &[&example.display().to_string()])?;
+    ensure!(sent == "None\nNone\n10000\n2500\n", "{sent}");
+    Ok(())
 }
 
 /// Runs `code` in the probe and gives what it set `result` to.
