@@ -15,7 +15,7 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/compile_errors")
 }
 
-/// A project whose examples are the fixtures; it depends on the SDK as an author's does.
+/// A project whose examples are the fixtures; it depends on what an author's does.
 fn project() -> PathBuf {
     let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compile-errors");
     let _ = fs::remove_dir_all(root.join("examples"));
@@ -24,7 +24,7 @@ fn project() -> PathBuf {
     }
     let sdk = env!("CARGO_MANIFEST_DIR");
     let manifest = format!(
-        "[package]\nname = \"fixtures\"\nedition = \"2024\"\n[dependencies]\nbellwether-sdk = {{ path = {sdk:?} }}\n[workspace]\n"
+        "[package]\nname = \"fixtures\"\nedition = \"2024\"\n[dependencies]\nbellwether-sdk = {{ path = {sdk:?} }}\nserde = {{ version = \"1\", features = [\"derive\"] }}\n[workspace]\n"
     );
     fs::write(root.join("Cargo.toml"), manifest).expect("a file");
     // The versions of the workspace, so that nothing is looked up or fetched.

@@ -3,9 +3,9 @@
 use proc_macro2::{Span, TokenStream};
 use quote::quote_spanned;
 use syn::spanned::Spanned;
-use syn::{Error, FnArg, GenericArgument, Ident, ItemFn, PathArguments, Result, ReturnType, Type};
+use syn::{Error, GenericArgument, Ident, ItemFn, PathArguments, Result, ReturnType, Type};
 
-use crate::attributes::{RoleArguments, one_of, plain_function};
+use crate::attributes::{RoleArguments, one_of, plain_function, types};
 
 const SHAPE: &str = "an app is `fn name(host: &impl …, inputs: In) -> Result<Out, AppError>`, \
                      with `call: &Call` before the inputs where it is needed";
@@ -14,7 +14,8 @@ pub(crate) fn expand(arguments: &RoleArguments, function: &ItemFn) -> Result<Tok
     plain_function(function, "an app")?;
     let summary = arguments.summary_of(function)?;
     let name = &function.sig.ident;
-    let parameters = types(function)?;
+    let alone = format!("an app is a function of its own, outside of any impl; {SHAPE}");
+    let parameters = types(function, &alone)?;
     // Names of ours must not hide an author's function of the same name.
     let site = Span::mixed_site();
     let (given, call) = (Ident::new("inputs", site), Ident::new("call", site));
@@ -62,20 +63,23 @@ pub(crate) fn expand(arguments: &RoleArguments, function: &ItemFn) -> Result<Tok
         #one
 
         const _: () = {
-            use ::bellwether_sdk::bindings::app::exports::bellwether::plugin::app as contract;
+            use ::bellwether_sdk::bindings::app::exports::bellwether::plugin::app as __contract;
 
-            struct App;
+            struct __BellwetherApp;
 
-            impl contract::Guest for App {
-                fn describe() -> contract::Description {
+            impl __contract::Guest for __BellwetherApp {
+                fn describe() -> __contract::Description {
                     let (inputs, outputs) = (#describe_inputs, #describe_outputs);
-                    contract::Description { summary: ::std::string::String::from(#summary), inputs, outputs }
+                    __contract::Description { summary: ::std::string::String::from(#summary), inputs, outputs }
                 }
 
                 fn run(
-                    #call: contract::Call,
+                    #call: __contract::Call,
                     #given: ::std::vec::Vec<::bellwether_sdk::NamedValue>,
-                ) -> ::std::result::Result<::std::vec::Vec<::bellwether_sdk::NamedValue>, contract::AppError> {
+                ) -> ::std::result::Result<
+                    ::std::vec::Vec<::bellwether_sdk::NamedValue>,
+                    __contract::AppError,
+                > {
                     let #given = #read;
                     let run = #run;
                     let #outcome = run(&#call, #given);
@@ -86,7 +90,9 @@ pub(crate) fn expand(arguments: &RoleArguments, function: &ItemFn) -> Result<Tok
             #[cfg(target_arch = "wasm32")]
             #[allow(unsafe_code, reason = "what a component exports are functions over its raw memory")]
             const _: () = {
-                ::bellwether_sdk::bindings::app::export!(App with_types_in ::bellwether_sdk::bindings::app);
+                ::bellwether_sdk::bindings::app::export!(
+                    __BellwetherApp with_types_in ::bellwether_sdk::bindings::app
+                );
             };
         };
     })
@@ -105,20 +111,6 @@ fn outputs_of(returned: &Type) -> &Type {
         _ => None,
     });
     first.unwrap_or(returned)
-}
-
-fn types(function: &ItemFn) -> Result<Vec<&Type>> {
-    let mut types = Vec::new();
-    for parameter in &function.sig.inputs {
-        match parameter {
-            FnArg::Typed(parameter) => types.push(&*parameter.ty),
-            receiver => {
-                let what = format!("an app is a function of its own, outside of any impl; {SHAPE}");
-                return Err(Error::new_spanned(receiver, what));
-            }
-        }
-    }
-    Ok(types)
 }
 
 #[cfg(test)]

@@ -165,18 +165,21 @@ pub(crate) fn plain_function(function: &ItemFn, role: &str) -> Result<()> {
     Ok(())
 }
 
+/// The types of a function's parameters; of a method's `self` says what would be right.
+pub(crate) fn types<'a>(function: &'a ItemFn, expected: &str) -> Result<Vec<&'a Type>> {
+    let parameters = function.sig.inputs.iter().map(|parameter| match parameter {
+        FnArg::Typed(parameter) => Ok(&*parameter.ty),
+        receiver => Err(Error::new_spanned(receiver, expected)),
+    });
+    parameters.collect()
+}
+
 /// The types of a function's parameters and what it returns, if there are so many; else says what shape it should have.
 pub(crate) fn shape<'a, const N: usize>(
     function: &'a ItemFn,
     shape: &str,
 ) -> Result<([&'a Type; N], &'a Type)> {
-    let mut types = Vec::new();
-    for parameter in &function.sig.inputs {
-        match parameter {
-            FnArg::Typed(parameter) => types.push(&*parameter.ty),
-            receiver => return Err(Error::new_spanned(receiver, shape)),
-        }
-    }
+    let types = types(function, shape)?;
     let types = types.try_into().map_err(|_| Error::new_spanned(&function.sig, shape))?;
     match &function.sig.output {
         ReturnType::Type(_, returned) => Ok((types, &**returned)),

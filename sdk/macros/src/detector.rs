@@ -41,20 +41,20 @@ pub(crate) fn expand(arguments: &SeriesArguments, function: &ItemFn) -> Result<T
         #no_secret
 
         const _: () = {
-            use ::bellwether_sdk::bindings::detector::exports::bellwether::plugin::detector as contract;
+            use ::bellwether_sdk::bindings::detector::exports::bellwether::plugin::detector as __contract;
 
-            struct Detector;
+            struct __BellwetherDetector;
 
-            impl contract::Guest for Detector {
-                fn describe() -> contract::Description {
+            impl __contract::Guest for __BellwetherDetector {
+                fn describe() -> __contract::Description {
                     #describe(#name, #summary, #least, #best)
                 }
 
                 fn detect(
                     settings: ::std::vec::Vec<::bellwether_sdk::NamedValue>,
                     state: ::std::vec::Vec<u8>,
-                    points: contract::Points,
-                ) -> ::std::result::Result<contract::Detection, contract::DetectorError> {
+                    points: __contract::Points,
+                ) -> ::std::result::Result<__contract::Detection, __contract::DetectorError> {
                     #detect(#name, #layout, settings, &state, &points)
                 }
             }
@@ -63,7 +63,7 @@ pub(crate) fn expand(arguments: &SeriesArguments, function: &ItemFn) -> Result<T
             #[allow(unsafe_code, reason = "what a component exports are functions over its raw memory")]
             const _: () = {
                 ::bellwether_sdk::bindings::detector::export!(
-                    Detector with_types_in ::bellwether_sdk::bindings::detector
+                    __BellwetherDetector with_types_in ::bellwether_sdk::bindings::detector
                 );
             };
         };

@@ -34,30 +34,30 @@ pub(crate) fn expand(arguments: &RoleArguments, function: &ItemFn) -> Result<Tok
         #one
 
         const _: () = {
-            use ::bellwether_sdk::bindings::dialect::exports::bellwether::plugin::configurable_dialect as contract;
+            use ::bellwether_sdk::bindings::dialect::exports::bellwether::plugin::configurable_dialect as __contract;
 
             #routes
 
-            struct Dialect;
+            struct __BellwetherDialect;
 
-            impl contract::Guest for Dialect {
-                fn describe() -> contract::Description {
+            impl __contract::Guest for __BellwetherDialect {
+                fn describe() -> __contract::Description {
                     ROUTER.with(|router| router.describe(#summary))
                 }
 
                 fn check(
                     settings: ::std::vec::Vec<::bellwether_sdk::NamedValue>,
-                ) -> ::std::option::Option<contract::FieldError> {
+                ) -> ::std::option::Option<__contract::FieldError> {
                     ROUTER.with(|router| router.check(settings))
                 }
 
                 fn handle(
                     settings: ::std::vec::Vec<::bellwether_sdk::NamedValue>,
                     caller: ::std::option::Option<
-                        ::std::result::Result<contract::Principal, contract::AuthFailure>,
+                        ::std::result::Result<__contract::Principal, __contract::AuthFailure>,
                     >,
-                    request: contract::Request,
-                ) -> contract::Response {
+                    request: __contract::Request,
+                ) -> __contract::Response {
                     ROUTER.with(|router| {
                         router.handle(&::bellwether_sdk::host::Live, &settings, caller, &request)
                     })
@@ -68,7 +68,7 @@ pub(crate) fn expand(arguments: &RoleArguments, function: &ItemFn) -> Result<Tok
             #[allow(unsafe_code, reason = "what a component exports are functions over its raw memory")]
             const _: () = {
                 ::bellwether_sdk::bindings::dialect::export!(
-                    Dialect with_types_in ::bellwether_sdk::bindings::dialect
+                    __BellwetherDialect with_types_in ::bellwether_sdk::bindings::dialect
                 );
             };
         };

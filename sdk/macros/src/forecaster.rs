@@ -42,19 +42,19 @@ pub(crate) fn expand(arguments: &SeriesArguments, function: &ItemFn) -> Result<T
         #no_secret
 
         const _: () = {
-            use ::bellwether_sdk::bindings::forecaster::exports::bellwether::plugin::forecaster as contract;
+            use ::bellwether_sdk::bindings::forecaster::exports::bellwether::plugin::forecaster as __contract;
 
-            struct Forecaster;
+            struct __BellwetherForecaster;
 
-            impl contract::Guest for Forecaster {
-                fn describe() -> contract::Description {
+            impl __contract::Guest for __BellwetherForecaster {
+                fn describe() -> __contract::Description {
                     #takes(#name, #summary, #least, #best)
                 }
 
                 fn predict(
                     settings: ::std::vec::Vec<::bellwether_sdk::NamedValue>,
-                    past: contract::Past,
-                ) -> ::std::result::Result<contract::Forecast, contract::ForecastError> {
+                    past: __contract::Past,
+                ) -> ::std::result::Result<__contract::Forecast, __contract::ForecastError> {
                     #predicts(#name, #least, settings, past)
                 }
             }
@@ -63,7 +63,7 @@ pub(crate) fn expand(arguments: &SeriesArguments, function: &ItemFn) -> Result<T
             #[allow(unsafe_code, reason = "what a component exports are functions over its raw memory")]
             const _: () = {
                 ::bellwether_sdk::bindings::forecaster::export!(
-                    Forecaster with_types_in ::bellwether_sdk::bindings::forecaster
+                    __BellwetherForecaster with_types_in ::bellwether_sdk::bindings::forecaster
                 );
             };
         };

@@ -29,21 +29,21 @@ pub(crate) fn expand(arguments: &RoleArguments, function: &ItemFn) -> Result<Tok
         #one
 
         const _: () = {
-            use ::bellwether_sdk::bindings::formatter::exports::bellwether::plugin::formatter as contract;
+            use ::bellwether_sdk::bindings::formatter::exports::bellwether::plugin::formatter as __contract;
 
-            struct Formatter;
+            struct __BellwetherFormatter;
 
-            impl contract::Guest for Formatter {
-                fn describe() -> contract::Description {
+            impl __contract::Guest for __BellwetherFormatter {
+                fn describe() -> __contract::Description {
                     #takes(#name, #summary)
                 }
 
                 fn next(
-                    notification: contract::Notification,
+                    notification: __contract::Notification,
                     settings: ::std::vec::Vec<::bellwether_sdk::NamedValue>,
                     memory: ::std::vec::Vec<u8>,
-                    last: ::std::option::Option<contract::Answer>,
-                ) -> ::std::result::Result<contract::Step, contract::FormatterError> {
+                    last: ::std::option::Option<__contract::Answer>,
+                ) -> ::std::result::Result<__contract::Step, __contract::FormatterError> {
                     #steps(#name, notification, settings, memory, last)
                 }
             }
@@ -52,7 +52,7 @@ pub(crate) fn expand(arguments: &RoleArguments, function: &ItemFn) -> Result<Tok
             #[allow(unsafe_code, reason = "what a component exports are functions over its raw memory")]
             const _: () = {
                 ::bellwether_sdk::bindings::formatter::export!(
-                    Formatter with_types_in ::bellwether_sdk::bindings::formatter
+                    __BellwetherFormatter with_types_in ::bellwether_sdk::bindings::formatter
                 );
             };
         };
