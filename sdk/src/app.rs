@@ -10,7 +10,7 @@ use crate::http::HttpError;
 use crate::metrics::{FieldError, MetricError};
 use crate::records::RecordError;
 use crate::series::SeriesError;
-use crate::value::{self, FromValue, IntoValue, NamedValue, Value};
+use crate::value::{self, FromValue, IntoValue, Mismatch, NamedValue, Value};
 
 /// What a call is part of: an idempotency key for outside services, and the number of the attempt.
 pub use raw::Call;
@@ -313,6 +313,9 @@ pub mod expanded {
     }
 
     /// One line of an app's description. The type's own choices hold where the attribute names none.
+    ///
+    /// # Panics
+    /// If the default is one no host takes.
     pub fn input<T: FromValue>(
         name: &str,
         help: &str,
@@ -320,11 +323,19 @@ pub mod expanded {
         choices: &[&str],
         default: Option<&Value>,
     ) -> Input {
+        let default = default.and_then(|default| {
+            let misfit = value::misfit(default, T::TYPE)
+                .or_else(|| none_of(choices, default))
+                .or_else(|| T::from_value(default.clone()).err());
+            if let Some(Mismatch { expected, found }) = misfit {
+                panic!("the default of {name:?} is {found}, expected {expected}");
+            }
+            value::json_text(default)
+        });
         let choices = match choices {
             [] => T::choices(),
             choices => choices.iter().map(|&choice| choice.to_owned()).collect(),
         };
-        let default = default.and_then(value::json_text);
         Input {
             name: name.to_owned(),
             value_type: T::TYPE,
@@ -334,6 +345,12 @@ pub mod expanded {
             secret: secret || T::SECRET,
             help: help.to_owned(),
         }
+    }
+
+    /// Why a default is none of the choices.
+    fn none_of(choices: &[&str], default: &Value) -> Option<Mismatch> {
+        let text = check_choice(choices, default).err()?;
+        Some(Mismatch { expected: format!("one of {}", choices.join(", ")), found: format!("{text:?}") })
     }
 
     /// One line of an app's description.
@@ -389,5 +406,85 @@ pub mod expanded {
     /// Makes an output.
     pub fn write(name: &str, value: impl IntoValue) -> NamedValue {
         NamedValue { name: name.to_owned(), value: value.into_value() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Binary, Inputs, KeyValue};
+
+    #[test]
+    fn a_default_that_is_no_literal_is_described_as_it_is() {
+        #[derive(Inputs)]
+        #[allow(dead_code)]
+        struct Sent {
+            #[input(default = Binary(b"Bell".to_vec()))]
+            body: Binary,
+            #[input(default = vec![Binary(vec![255])])]
+            parts: Vec<Binary>,
+            #[input(default = i64::MAX as u64)]
+            most: u64,
+            #[input(default = f64::MAX)]
+            ceiling: f64,
+        }
+        let described = Sent::describe();
+        let defaults: Vec<_> =
+            described.iter().map(|input| (input.required, input.default.as_deref())).collect();
+        let expected = [
+            (false, Some("\"QmVsbA==\"")),
+            (false, Some("[\"/w==\"]")),
+            (false, Some("9223372036854775807")),
+            (false, Some("1.7976931348623157e308")),
+        ];
+        assert_eq!(defaults, expected);
+    }
+
+    #[derive(Inputs)]
+    #[allow(dead_code)]
+    struct Endless {
+        #[input(default = f64::INFINITY)]
+        ceiling: f64,
+    }
+
+    #[derive(Inputs)]
+    #[allow(dead_code)]
+    struct Large {
+        #[input(default = u64::MAX)]
+        id: u64,
+    }
+
+    #[derive(Inputs)]
+    #[allow(dead_code)]
+    struct Nameless {
+        #[input(default = KeyValue::new("", 1))]
+        header: KeyValue,
+    }
+
+    #[derive(Inputs)]
+    #[allow(dead_code)]
+    struct Coloured {
+        #[input(default = "bl".to_owned() + "ue", choices("red", "green"))]
+        colour: String,
+    }
+
+    #[test]
+    fn a_default_no_host_takes_is_told_by_its_field_and_makes_nothing_required() {
+        for (describe, expected) in [
+            (
+                Endless::describe as fn() -> Vec<Input>,
+                "the default of \"ceiling\" is inf, expected a finite number",
+            ),
+            (
+                Large::describe,
+                "the default of \"id\" is 18446744073709551615, expected at most 9223372036854775807",
+            ),
+            (Nameless::describe, "; key is to be a text that is not empty"),
+            (Coloured::describe, "the default of \"colour\" is \"blue\", expected one of red, green"),
+        ] {
+            let panic = std::panic::catch_unwind(describe).expect_err(expected);
+            let panic = panic.downcast_ref::<String>().expect("a text");
+            assert!(panic.contains(expected), "{panic}");
+        }
     }
 }

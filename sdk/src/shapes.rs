@@ -79,16 +79,45 @@ impl Entity {
     }
 }
 
+/// What a shape asks for beyond the types of its fields.
+trait Shape {
+    /// The field that is empty and has to say something.
+    fn empty(&self) -> Option<String>;
+}
+
+impl Shape for KeyValue {
+    fn empty(&self) -> Option<String> {
+        self.key.is_empty().then(|| "key".to_owned())
+    }
+}
+
+impl Shape for Entity {
+    fn empty(&self) -> Option<String> {
+        self.entity_type.is_empty().then(|| "type".to_owned())
+    }
+}
+
+impl<T: Shape> Shape for Vec<T> {
+    fn empty(&self) -> Option<String> {
+        self.iter().enumerate().find_map(|(index, item)| Some(format!("[{index}].{}", item.empty()?)))
+    }
+}
+
 macro_rules! shapes {
     ($($rust:ty: $type:ident, $expected:literal;)+) => {$(
         impl FromValue for $rust {
             const TYPE: ValueType = ValueType::$type;
 
             fn from_value(value: Value) -> Result<Self, Mismatch> {
-                match &value {
-                    Value::Json(text) => serde_json::from_str(text)
-                        .map_err(|error| Mismatch::new(format!("{} ({error})", $expected), &value)),
-                    other => Err(Mismatch::new($expected, other)),
+                let Value::Json(text) = &value else { return Err(Mismatch::new($expected, &value)) };
+                let read: Self = serde_json::from_str(text)
+                    .map_err(|error| Mismatch::new(format!("{} ({error})", $expected), &value))?;
+                match read.empty() {
+                    None => Ok(read),
+                    Some(field) => {
+                        let expected = format!("{}; {field} is to be a text that is not empty", $expected);
+                        Err(Mismatch::new(expected, &value))
+                    }
                 }
             }
         }
@@ -144,6 +173,12 @@ mod tests {
         assert!(KeyValue::from_value(json(&surplus)).is_err());
         let error = Entity::from_value(json(&json!({"id": "1", "value": "x"}))).expect_err("no type");
         assert!(error.to_string().contains("`type`"), "{error}");
+        let nameless = json!([{"key": "a", "value": 1}, {"key": "", "value": 1}]);
+        let error = Vec::<KeyValue>::from_value(json(&nameless)).expect_err("an empty key").to_string();
+        assert!(error.contains("[1].key is to be a text that is not empty"), "{error}");
+        let error =
+            Entity::from_value(json(&json!({"id": "", "type": "", "value": ""}))).expect_err("no type");
+        assert!(error.to_string().contains("; type is to be"), "{error}");
         let error = Entity::from_value(Value::Text("x".into())).expect_err("a text");
         assert_eq!(
             error.to_string(),

@@ -332,8 +332,9 @@ pub(crate) fn json_text(value: &Value) -> Option<String> {
         serde_json::to_string(value).ok()
     }
     match value {
-        // Bytes have no JSON form in the contract, so they cannot be a default.
-        Value::None | Value::Binary(_) | Value::Binaries(_) => None,
+        Value::None => None,
+        Value::Binary(bytes) => text(&base64(bytes)),
+        Value::Binaries(list) => text(&list.iter().map(|bytes| base64(bytes)).collect::<Vec<_>>()),
         Value::Text(value) => text(value),
         Value::Integer(value) => text(value),
         // As Rust writes it is as JSON does, without the 15 KB of tables serde_json brings along for it.
@@ -344,6 +345,39 @@ pub(crate) fn json_text(value: &Value) -> Option<String> {
         Value::Numbers(value) => value.iter().all(|number| number.is_finite()).then(|| format!("{value:?}")),
         Value::Json(value) => Some(value.clone()),
     }
+}
+
+/// Why no host takes a value, which Rust has, as one of this type.
+pub(crate) fn misfit(value: &Value, value_type: ValueType) -> Option<Mismatch> {
+    let numbers = match value {
+        Value::Number(number) => std::slice::from_ref(number),
+        Value::Numbers(numbers) => numbers,
+        // So a `u64` is written that is no integer of the contract.
+        Value::Json(number) if value_type == ValueType::Integer => {
+            return Some(Mismatch { expected: format!("at most {}", i64::MAX), found: number.clone() });
+        }
+        _ => return None,
+    };
+    let number = numbers.iter().find(|number| !number.is_finite())?;
+    Some(Mismatch { expected: "a finite number".to_owned(), found: number.to_string() })
+}
+
+/// The digits of base64, in order.
+pub(crate) const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// Bytes in base64, with padding: as they stand in JSON.
+#[must_use]
+pub(crate) fn base64(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or_default());
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for at in 0..4 {
+            let digit = char::from(BASE64[(bits >> (18 - 6 * at) & 63) as usize]);
+            text.push(if at <= group.len() { digit } else { '=' });
+        }
+    }
+    text
 }
 
 #[cfg(test)]
@@ -398,7 +432,8 @@ mod tests {
             (Value::Numbers(vec![0.5, -2.0]), Some("[0.5, -2.0]")),
             (Value::Texts(vec!["a".into()]), Some("[\"a\"]")),
             (Value::Json("{}".into()), Some("{}")),
-            (Value::Binary(vec![1]), None),
+            (Value::Binary(b"Bell".to_vec()), Some("\"QmVsbA==\"")),
+            (Value::Binaries(vec![vec![0xfb, 0xff], Vec::new()]), Some("[\"+/8=\",\"\"]")),
         ] {
             let written = json_text(&value);
             assert_eq!(written.as_deref(), text);
